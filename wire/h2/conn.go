@@ -1,0 +1,237 @@
+// Package h2 is HTTP/2 (RFC 9113) with HPACK (RFC 7541) and the gRPC message envelope, for both roles, as a data plane
+// connection needs it. It does no I/O, reads no clock and starts no goroutine: Feed takes what the socket gave, Control
+// and the Append-style methods return what the socket shall send, Events tells what happened.
+//
+// The usual turn of an owner: Feed the bytes read; write Control and call ControlDone; build DATA in a buffer with
+// Data, write it, call Cut. When the socket dies or Feed fails: write Control if possible, then Close.
+package h2
+
+import (
+	"golang.org/x/net/http2/hpack"
+)
+
+// Role says which end of the connection a Conn is.
+type Role uint8
+
+// The roles.
+const (
+	Server Role = iota
+	Client
+)
+
+// preface is what every client sends first (RFC 9113 section 3.4).
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+// step is what the next byte from the peer belongs to.
+type step uint8
+
+const (
+	stepPreface step = iota
+	stepHeader
+	stepData    // payload of a DATA frame
+	stepPayload // payload of a frame that is handled whole
+	stepSkip    // payload that nobody wants
+)
+
+// Conn is one HTTP/2 connection. Owned by one goroutine; must not be copied after Init. The zero value needs Init.
+type Conn struct {
+	role Role
+	step step
+
+	// receiving
+	greeted  bool  // the peer's SETTINGS arrived
+	acked    bool  // the peer has acknowledged ours
+	feeding  bool  // inside Feed
+	deaf     bool  // a final GOAWAY left: new streams are ignored
+	padByte  bool  // the pad length of the DATA frame is the next byte
+	hdrN     uint8 // bytes of hdr that arrived
+	hdr      [frameHeaderLen]byte
+	cur      frameHeader // the frame being read
+	left     uint32      // bytes of its payload still to come
+	pad      uint32      // of these, padding at the end
+	dataOf   *Stream     // stream of the DATA frame being read; nil: discarded
+	buf      []byte      // part of a frame that is handled whole; nil in between when large
+	block    *block      // header block being read
+	decoder  *hpack.Decoder
+	credit   int // receive window of the connection as the peer knows it, bytes of DATA
+	slack    int // bytes a peer may send beyond a stream's credit before it has seen our SETTINGS
+	dirty    *Stream
+	tokens   int // flood budget left, in bytes: floods.go
+	highest  uint32
+	accepted uint32 // server: highest stream id that reached the owner
+
+	// sending
+	sentGoAway, gotGoAway bool
+	pinged                bool
+	shrink, shrunk        bool   // a table size update is due; was ever due
+	ctl                   []byte // frames for Control
+	window                int    // send window of the connection
+	peerWindow            int32  // the peer's SETTINGS_INITIAL_WINDOW_SIZE
+	peerFrame             int    // largest DATA frame we send
+	peerStreams           uint32 // the peer's SETTINGS_MAX_CONCURRENT_STREAMS
+	nextID                uint32 // client: id of the next stream
+	openFrame             *Stream
+	openAt, openLen       int // where in dst the open DATA frame begins; its payload so far
+
+	// streams
+	live       int // streams for which Closed is not due yet
+	last       *Stream
+	head, tail *Stream
+	more       map[uint32]*Stream // all but first
+	done       *Stream
+	doneTail   *Stream
+	resets     [recentResets]uint32
+	lames      [8]uint32
+	resetAt    uint8
+	lameAt     uint8
+	first      Stream
+
+	set Settings
+	err *ConnError
+}
+
+// Init readies c and queues what this role sends first: the client's preface, SETTINGS, and the WINDOW_UPDATE of the
+// connection. s may be nil: all defaults.
+func (c *Conn) Init(role Role, s *Settings) {
+	*c = Conn{role: role, tokens: fullBudget, window: startWindow, peerWindow: startWindow, peerFrame: minMaxFrame,
+		peerStreams: 1<<32 - 1, nextID: 1}
+	if s == nil {
+		s = &Settings{}
+	}
+	c.set = s.withDefaults()
+	c.credit = int(c.set.ConnWindow)
+	c.slack = max(0, startWindow-int(c.set.InitialWindow))
+	c.ctl = make([]byte, 0, 96)
+	if role == Client {
+		c.step = stepHeader
+		c.ctl = append(c.ctl, preface...)
+	}
+	c.ctl = c.appendSettings(c.ctl)
+}
+
+// Control returns the frames that the engine wants written now, in front of anything else: borrowed until the next call
+// of any method. Nil or empty: nothing.
+func (c *Conn) Control() []byte { return c.ctl }
+
+// ControlDone says that Control was written or copied.
+func (c *Conn) ControlDone() {
+	if c.ctl = c.ctl[:0]; cap(c.ctl) > 512 {
+		c.ctl = nil
+	}
+}
+
+// Feed takes all of p, the next bytes from the peer, and reports what they mean; p is borrowed. An error, always a
+// *ConnError, ends the connection: GOAWAY is in Control, and Close is the only call that still makes sense.
+func (c *Conn) Feed(p []byte, ev Events) error {
+	if c.done != nil {
+		c.Reap(ev)
+	}
+	c.feeding = true
+	for len(p) > 0 && c.err == nil {
+		switch c.step {
+		case stepHeader:
+			p = c.header(p, ev)
+		case stepData:
+			p = c.data(p, ev)
+		case stepPayload:
+			p = c.gather(p, ev)
+		case stepSkip:
+			p = c.skip(p)
+		case stepPreface:
+			p = c.greet(p)
+		}
+		if c.done != nil {
+			c.Reap(ev)
+		}
+	}
+	c.feeding = false
+	if c.err != nil {
+		return c.err
+	}
+	c.settle()
+	if len(c.ctl) > maxControl {
+		c.flood(FloodControl)
+		return c.err
+	}
+	return nil
+}
+
+// greet matches the client's preface, RFC 9113 section 3.4.
+func (c *Conn) greet(p []byte) []byte {
+	for i, b := range p {
+		if b != preface[c.left] {
+			c.fail(ProtocolError, notPreface(c.left, b))
+			c.err.BadPreface = true
+			return nil
+		}
+		if c.left++; int(c.left) == len(preface) {
+			c.left, c.step = 0, stepHeader
+			return p[i+1:]
+		}
+	}
+	return nil
+}
+
+// notPreface guesses what the peer speaks from the first byte that does not fit.
+func notPreface(at uint32, b byte) string {
+	switch {
+	case at < 3 && 'A' <= b && b <= 'Z': // the method of a request
+		return "HTTP/1.1 request; this port speaks HTTP/2 with prior knowledge"
+	case at == 0 && b == 0x16:
+		return "TLS handshake; this port speaks HTTP/2 in the clear"
+	}
+	return "not the HTTP/2 connection preface"
+}
+
+// header completes a frame header and, if the payload is there too, handles the frame in place.
+func (c *Conn) header(p []byte, ev Events) []byte {
+	if c.hdrN == 0 && len(p) >= frameHeaderLen {
+		h := parseFrameHeader(p)
+		c.begin(h, ev)
+		p = p[frameHeaderLen:]
+	} else {
+		n := copy(c.hdr[c.hdrN:], p)
+		p = p[n:]
+		if c.hdrN += uint8(n); c.hdrN < frameHeaderLen {
+			return nil
+		}
+		c.hdrN = 0
+		c.begin(parseFrameHeader(c.hdr[:]), ev)
+	}
+	if c.err != nil {
+		return nil
+	}
+	if c.step == stepSkip && c.left == 0 {
+		c.step = stepHeader
+	} else if c.step == stepPayload && len(p) >= int(c.left) {
+		n := c.left
+		c.step, c.left = stepHeader, 0
+		c.frame(c.cur, p[:n], ev)
+		p = p[n:]
+	}
+	return p
+}
+
+// gather collects the payload of a frame that is handled whole; begin has bounded its length.
+func (c *Conn) gather(p []byte, ev Events) []byte {
+	n := min(int(c.left), len(p))
+	c.buf = append(c.buf, p[:n]...)
+	if c.left -= uint32(n); c.left > 0 {
+		return nil
+	}
+	c.step = stepHeader
+	b := c.buf
+	c.frame(c.cur, b, ev)
+	if c.buf = b[:0]; cap(b) > 128 {
+		c.buf = nil
+	}
+	return p[n:]
+}
+
+func (c *Conn) skip(p []byte) []byte {
+	n := min(int(c.left), len(p))
+	if c.left -= uint32(n); c.left == 0 {
+		c.step = stepHeader
+	}
+	return p[n:]
+}

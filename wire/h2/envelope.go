@@ -1,0 +1,139 @@
+package h2
+
+import "strconv"
+
+// The gRPC envelope: each message is
+//
+//	Compressed-Flag(8) Message-Length(32, big-endian) Message
+//
+// and lies anywhere in the stream's DATA, whatever the frames are.
+const (
+	prefixLen = 5
+	firstGrow = 64 << 10 // a peer must send this much before its claim of a larger message costs more memory
+)
+
+// messages delivers what b, the next DATA bytes of s, completes.
+func (c *Conn) messages(s *Stream, b []byte, ev Events) {
+	if s.preN != 0 {
+		if b = c.resume(s, b, ev); len(b) == 0 {
+			return
+		}
+	}
+	for len(b) >= prefixLen {
+		n := be32(b[1:])
+		if b[0] != 0 || n > uint32(c.set.MaxMessage) {
+			c.broken(s, b[0], n, ev)
+			return
+		}
+		rest := b[prefixLen:]
+		if uint32(len(rest)) < n {
+			break
+		}
+		ev.Message(s, rest[:n:n], false)
+		if s.flags&mute != 0 {
+			return // the callback ended it
+		}
+		b = rest[n:]
+	}
+	if len(b) > 0 {
+		s.preN = uint8(copy(s.pre[:], b))
+		if len(b) >= prefixLen {
+			s.total = be32(b[1:])
+			c.collect(s, b[prefixLen:], ev)
+		}
+	}
+}
+
+// resume goes on with the message that earlier DATA began and returns what lies behind it; nil if it is not complete
+// or s wants no more.
+func (c *Conn) resume(s *Stream, b []byte, ev Events) []byte {
+	if s.preN < prefixLen {
+		n := copy(s.pre[s.preN:], b)
+		b = b[n:]
+		if s.preN += uint8(n); s.preN < prefixLen {
+			return nil
+		}
+		s.total = be32(s.pre[1:])
+		if s.pre[0] != 0 || s.total > uint32(c.set.MaxMessage) {
+			c.broken(s, s.pre[0], s.total, ev)
+			return nil
+		}
+	}
+	if len(s.msg) == 0 && uint32(len(b)) >= s.total { // only the prefix came earlier
+		s.preN = 0
+		ev.Message(s, b[:s.total:s.total], false)
+		return c.rest(s, b[s.total:])
+	}
+	n := min(int(s.total)-len(s.msg), len(b))
+	c.collect(s, b[:n], ev)
+	if len(s.msg) < int(s.total) {
+		return nil
+	}
+	msg := s.msg
+	s.msg, s.preN = nil, 0
+	ev.Message(s, msg, true)
+	return c.rest(s, b[n:])
+}
+
+// rest returns b unless the callback before it ended s.
+func (c *Conn) rest(s *Stream, b []byte) []byte {
+	if s.flags&mute != 0 {
+		return nil
+	}
+	return b
+}
+
+// collect appends b to the message being gathered. Memory follows what has arrived, not what the prefix claims.
+func (c *Conn) collect(s *Stream, b []byte, ev Events) {
+	if len(b) == 0 {
+		return
+	}
+	need := len(s.msg) + len(b)
+	if need <= cap(s.msg) {
+		s.msg = append(s.msg, b...)
+		return
+	}
+	n := max(cap(s.msg), firstGrow/4)
+	for n < need || n < firstGrow {
+		n *= 4
+	}
+	n = min(n, int(s.total))
+	have, more := s.msg, b
+	if have == nil {
+		have, more = b, nil
+	}
+	got := ev.Grow(s, have, n)
+	if s.flags&mute != 0 {
+		return // the callback ended s
+	}
+	if s.msg = append(got, more...); len(s.msg) != need || cap(got) < n {
+		panic("h2: Grow returned too little")
+	}
+}
+
+// broken ends the peer's side of s: what follows cannot be read as messages.
+func (c *Conn) broken(s *Stream, flag byte, n uint32, ev Events) {
+	e := &End{Kind: KindBroken}
+	switch flag {
+	case 0:
+		e.GRPCStatus = 11 // as upstream (OUT_OF_RANGE); grpc-go says 8
+		e.Message = "message of " + strconv.FormatUint(uint64(n), 10) + " bytes, limit " + strconv.Itoa(c.set.MaxMessage)
+	case 1:
+		e.GRPCStatus, e.Message = 12, "compressed message without grpc-encoding"
+	default:
+		e.GRPCStatus, e.Message = 13, "bad compressed flag "+strconv.Itoa(int(flag))
+	}
+	c.ended(s, e, ev)
+}
+
+// progress returns how many bytes of an unfinished message have arrived, prefix included, and how many are known to be
+// missing; 0, 0 between messages.
+func (s *Stream) progress() (gathered, missing int) {
+	switch s.preN {
+	case 0:
+		return 0, 0
+	case prefixLen:
+		return prefixLen + len(s.msg), int(s.total) - len(s.msg)
+	}
+	return int(s.preN), prefixLen - int(s.preN)
+}

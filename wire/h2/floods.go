@@ -1,0 +1,69 @@
+package h2
+
+// Frames that cost the sender nothing and us work are paid for with tokens. The budget is kept in bytes so that DATA
+// can refill it without arithmetic: one token is tokenBytes, and every byte of DATA on a live stream, in either
+// direction, gives one back.
+const (
+	tokenBytes = 256
+	fullBudget = 4096 * tokenBytes
+	maxControl = 256 << 10 // bytes of Control that may wait for the owner
+
+	// Prices in tokens. A request pays more than a ping, since the owner works on it, and a stream that ends in an
+	// error pays again: rapid reset (CVE-2023-44487) is out of tokens after some 340 streams.
+	priceRequest = 4
+	priceReset   = 8
+	priceEmpty   = 4
+)
+
+// Flood names what emptied the budget.
+type Flood uint8
+
+// The floods that are told apart.
+const (
+	FloodNone Flood = iota
+	FloodPing
+	FloodSettings
+	FloodPriority
+	FloodReset   // RST_STREAM received
+	FloodFault   // streams we had to reset
+	FloodRefused // requests refused
+	FloodEmpty   // empty DATA, HEADERS or CONTINUATION frames
+	FloodWindow  // WINDOW_UPDATE
+	FloodRequest // requests without messages
+	FloodUnknown // frames of unknown type
+	FloodControl // answers pile up because the peer does not read
+)
+
+var floodNames = [...]string{"no", "ping", "settings", "priority", "reset", "stream error", "refused stream",
+	"empty frame", "window update", "request", "unknown frame", "control frame"}
+
+// String returns the name as it goes into the debug text of GOAWAY.
+func (f Flood) String() string {
+	if int(f) < len(floodNames) {
+		return floodNames[f]
+	}
+	return "unknown"
+}
+
+// charge takes tokens and ends the connection when none are left.
+func (c *Conn) charge(f Flood, tokens int) { c.chargeBytes(f, tokens*tokenBytes) }
+
+func (c *Conn) chargeBytes(f Flood, n int) {
+	if c.tokens -= n; c.tokens < 0 {
+		c.flood(f)
+	}
+}
+
+func (c *Conn) flood(f Flood) {
+	if c.err == nil {
+		c.ctl = c.ctl[:0] // whoever floods gets no answers but the last one
+		c.fail(EnhanceYourCalm, f.String()+" flood")
+		c.err.Flood = f
+	}
+}
+
+// Relax gives back n tokens of the flood budget, at most to its full size of 4096. The owner calls it from a timer,
+// since the engine has no clock: a keepalive PING a minute would otherwise add up over days.
+func (c *Conn) Relax(n int) {
+	c.tokens = min(c.tokens+min(n, fullBudget/tokenBytes)*tokenBytes, fullBudget)
+}

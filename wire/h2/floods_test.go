@@ -1,0 +1,118 @@
+package h2
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestFloods(t *testing.T) {
+	reset := func(id uint32) []byte { return join(request(id, 0), frame(frameRSTStream, 0, id, u32(8))) }
+	for _, tc := range []struct {
+		flood   Flood
+		atLeast int // so many pass
+		atMost  int
+		piece   func(i int) []byte
+	}{
+		{FloodPing, 4000, 4100, func(int) []byte { return frame(framePing, 0, 0, make([]byte, 8)) }},
+		{FloodSettings, 4000, 4100, func(int) []byte { return frame(frameSettings, 0, 0) }},
+		{FloodPriority, 4000, 4100, func(int) []byte { return frame(framePriority, 0, 99, make([]byte, 5)) }},
+		{FloodUnknown, 4000, 4100, func(int) []byte { return frame(0x77, 0, 0, make([]byte, 50)) }},
+		{FloodReset, 300, 400, func(i int) []byte { return reset(uint32(2*i + 3)) }},
+		{FloodRequest, 1000, 1100, func(i int) []byte { return request(uint32(2*i+3), 0) }},
+		{FloodEmpty, 1000, 1100, func(int) []byte { return data(1, 0) }},
+		{FloodEmpty, 1000, 1100, func(int) []byte { return data(1, flagPadded, []byte{4}, make([]byte, 4)) }},
+		{FloodWindow, 30000, 33000, func(int) []byte { return frame(frameWindowUpdate, 0, 1, u32(1)) }},
+		{FloodFault, 300, 600, func(i int) []byte { return request(uint32(2*i+3), 0, "connection: x") }},
+	} {
+		t.Run(tc.flood.String(), func(t *testing.T) {
+			k, _ := started(t, nil)
+			n := 0
+			for ; k.err == nil && n < 2*tc.atMost; n++ {
+				k.feed(tc.piece(n))
+				k.c.ControlDone()
+			}
+			ce := k.wantError(EnhanceYourCalm)
+			if n < tc.atLeast || n > tc.atMost {
+				t.Errorf("%d passed, want %d to %d", n, tc.atLeast, tc.atMost)
+			}
+			if ce.Flood != tc.flood || !strings.Contains(ce.Reason, tc.flood.String()) {
+				t.Errorf("named %s, %q", ce.Flood, ce.Reason)
+			}
+		})
+	}
+}
+
+func TestRefusedStreamsAreAFlood(t *testing.T) {
+	k := newTalk(t, Server, &Settings{MaxStreams: 1})
+	for i := range 500 {
+		k.feed(request(uint32(2*i+1), 0))
+		k.c.ControlDone()
+	}
+	if ce := k.wantError(EnhanceYourCalm); ce.Flood != FloodRefused {
+		t.Errorf("named %s", ce.Flood)
+	}
+}
+
+func TestEmptyContinuationsAreAFlood(t *testing.T) {
+	k := newTalk(t, Server, nil)
+	k.feed(frame(frameHeaders, 0, 1))
+	for range 1100 {
+		k.feed(frame(frameContinuation, 0, 1))
+	}
+	if ce := k.wantError(EnhanceYourCalm); ce.Flood != FloodEmpty {
+		t.Errorf("named %s", ce.Flood)
+	}
+}
+
+func TestTrafficPaysForControlFrames(t *testing.T) {
+	k, s := started(t, nil)
+	for range 100000 { // a PING, as of grpc-go's bandwidth estimator, with each message
+		k.feed(join(frame(framePing, 0, 0, make([]byte, 8)), data(1, 0, grpcMsg(300))))
+		k.c.ControlDone()
+	}
+	if k.err != nil {
+		t.Fatal(k.err)
+	}
+	for range 100000 { // a subscriber that returns credit twice for each message of 100 bytes
+		if _, n := k.c.Data(nil, s, 105); n != 105 {
+			t.Fatal("window closed")
+		}
+		k.c.Cut()
+		k.feed(join(frame(frameWindowUpdate, 0, 1, u32(105)), frame(frameWindowUpdate, 0, 0, u32(105))))
+	}
+	if k.err != nil {
+		t.Fatal(k.err)
+	}
+}
+
+func TestRelaxRefillsTheBudget(t *testing.T) {
+	k := newTalk(t, Server, nil)
+	for range 100000 { // one PING per tick
+		k.feed(frame(framePing, 0, 0, make([]byte, 8)))
+		k.c.ControlDone()
+		k.c.Relax(1)
+	}
+	if k.err != nil {
+		t.Fatal(k.err)
+	}
+	k.c.Relax(1 << 62)
+	if k.c.tokens != fullBudget {
+		t.Errorf("budget %d, want it capped at %d", k.c.tokens, fullBudget)
+	}
+}
+
+func TestUnreadAnswersEndTheConnection(t *testing.T) {
+	k, _ := started(t, nil)
+	for k.err == nil { // the peer pays with messages, yet never reads its answers
+		k.feed(join(frame(framePing, 0, 0, make([]byte, 8)), data(1, 0, grpcMsg(300))))
+		if n := len(k.c.Control()); n > maxControl+100 {
+			t.Fatalf("control of %d bytes", n)
+		}
+	}
+	if ce := k.wantError(EnhanceYourCalm); ce.Flood != FloodControl {
+		t.Errorf("named %s", ce.Flood)
+	}
+	if n := len(k.c.Control()); n > 100 {
+		t.Errorf("%d bytes of answers left for a peer that does not read", n)
+	}
+}

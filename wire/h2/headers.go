@@ -1,0 +1,275 @@
+package h2
+
+import (
+	"errors"
+
+	"golang.org/x/net/http2/hpack"
+)
+
+// block is a header block while it arrives: HEADERS and its CONTINUATIONs (RFC 9113 section 4.3). It is decoded
+// fragment by fragment, so nothing but the decoded fields is kept, and those only up to the limit.
+type block struct {
+	id        uint32
+	endStream bool
+	fresh     bool   // server: opens a new stream
+	encoded   uint32 // bytes of the block so far
+	size      uint32 // decoded size, RFC 9113 section 10.5.1
+	over      bool   // size exceeds MaxHeaderList: fields are decoded, counted and dropped
+	fault     string // first reason why the message is malformed
+	fields    []hpack.HeaderField
+}
+
+// blockLimit is the largest encoded block that is read to its end. Above MaxHeaderList the request is refused but HPACK
+// stays in step; above this the connection ends.
+func (c *Conn) blockLimit() uint32 { return 4 * c.set.MaxHeaderList }
+
+// headersFrame: RFC 9113 section 6.2.
+func (c *Conn) headersFrame(h frameHeader, b []byte, ev Events) {
+	b, self, ok := c.unwrapHeaders(h, b)
+	if !ok {
+		return
+	}
+	fresh := false
+	switch {
+	case h.id == 0 || h.id&1 == 0 || c.role == Client && c.idle(h.id):
+		c.fail(ProtocolError, "HEADERS on a stream that cannot be")
+		return
+	case c.role == Server && h.id > c.highest:
+		fresh = true
+		c.highest = h.id
+		c.charge(FloodRequest, priceRequest)
+	case c.find(h.id) == nil && !c.forgiven(h.id):
+		c.fail(StreamClosed, "HEADERS on a closed stream") // RFC 9113 section 5.1
+		return
+	}
+	if c.err != nil {
+		return
+	}
+	c.block = &block{id: h.id, endStream: h.flags&flagEndStream != 0, fresh: fresh}
+	if self {
+		c.block.fault = "stream depends on itself" // RFC 9113 section 5.3.1
+	}
+	c.fragment(h, b, ev)
+}
+
+// unwrapHeaders takes padding and priority off b. self: the stream depends on itself.
+func (c *Conn) unwrapHeaders(h frameHeader, b []byte) (rest []byte, self, ok bool) {
+	pad := 0
+	if h.flags&flagPadded != 0 {
+		if len(b) < 1 {
+			c.fail(FrameSizeError, "padded HEADERS without pad length")
+			return nil, false, false
+		}
+		pad, b = int(b[0]), b[1:]
+	}
+	if h.flags&flagPriority != 0 {
+		if len(b) < 5 {
+			c.fail(FrameSizeError, "HEADERS too short for its priority")
+			return nil, false, false
+		}
+		self, b = be32(b)&maxStreamID == h.id, b[5:]
+	}
+	if pad > len(b) {
+		c.fail(ProtocolError, "padding longer than the frame")
+		return nil, false, false
+	}
+	return b[:len(b)-pad], self, true
+}
+
+// continuationFrame: RFC 9113 section 6.10. begin has checked that it goes on with the open block.
+func (c *Conn) continuationFrame(h frameHeader, b []byte, ev Events) {
+	if c.block == nil {
+		c.fail(ProtocolError, "CONTINUATION without HEADERS")
+		return
+	}
+	c.fragment(h, b, ev)
+}
+
+// fragment decodes a piece of the open block and acts on it when it is the last.
+func (c *Conn) fragment(h frameHeader, b []byte, ev Events) {
+	if len(b) == 0 {
+		c.charge(FloodEmpty, priceEmpty)
+	}
+	if c.err != nil {
+		return
+	}
+	if c.block.encoded += uint32(len(b)); c.block.encoded > c.blockLimit() {
+		c.fail(EnhanceYourCalm, "header block too large")
+		return
+	}
+	if c.decoder == nil {
+		c.decoder = hpack.NewDecoder(4096, c.field)
+		c.decoder.SetMaxStringLength(int(c.blockLimit()))
+	}
+	_, err := c.decoder.Write(b)
+	last := h.flags&flagEndHeaders != 0
+	if err == nil && last {
+		err = c.decoder.Close()
+	}
+	switch {
+	case errors.Is(err, hpack.ErrStringLength):
+		c.fail(EnhanceYourCalm, "header field too large")
+	case err != nil:
+		c.fail(CompressionError, "header block does not decode") // RFC 9113 section 4.3
+	case last:
+		k := c.block
+		c.block = nil
+		c.section(k, ev)
+	}
+}
+
+// field receives each decoded field.
+func (c *Conn) field(f hpack.HeaderField) {
+	k := c.block
+	if k.size += f.Size(); k.size > c.set.MaxHeaderList {
+		k.over, k.fields = true, nil
+		return
+	}
+	if k.fields == nil {
+		k.fields = make([]hpack.HeaderField, 0, 12)
+	}
+	if k.fault == "" {
+		k.fault = fieldFault(f)
+	}
+	if k.fault == "" && f.IsPseudo() && len(k.fields) > 0 && !k.fields[len(k.fields)-1].IsPseudo() {
+		k.fault = "pseudo-header field behind a regular one" // RFC 9113 section 8.3
+	}
+	k.fields = append(k.fields, f)
+}
+
+// section acts on a complete header section: a request, a response, or trailers.
+func (c *Conn) section(k *block, ev Events) {
+	if k.fresh {
+		c.newRequest(k, ev)
+		return
+	}
+	s := c.find(k.id)
+	switch {
+	case s == nil: // reset by us while this was on its way
+	case s.flags&recvDone != 0:
+		c.fault(s, StreamClosed, "HEADERS behind END_STREAM", ev)
+	case k.over:
+		c.fault(s, EnhanceYourCalm, "header section too large", ev)
+	case k.fault != "":
+		c.fault(s, ProtocolError, k.fault, ev)
+	case c.role == Client && s.flags&answered == 0:
+		c.newResponse(s, k, ev)
+	default:
+		c.trailers(s, k, ev)
+	}
+}
+
+// newRequest: RFC 9113 section 8.3.1.
+func (c *Conn) newRequest(k *block, ev Events) {
+	var r Request
+	length, fault := int64(-1), k.fault
+	if fault == "" && !k.over {
+		length, fault = r.parse(k)
+	}
+	switch {
+	case c.deaf: // a GOAWAY told the peer
+	case fault != "":
+		c.charge(FloodFault, priceReset)
+		c.resetID(k.id, ProtocolError)
+	case c.set.MaxStreams > 0 && uint32(c.live) >= c.set.MaxStreams:
+		c.charge(FloodRefused, priceReset)
+		c.resetID(k.id, RefusedStream) // RFC 9113 section 5.1.2
+	case k.over:
+		c.charge(FloodRefused, priceReset)
+		c.refuseLarge(k)
+	default:
+		c.accept(k, &r, length, ev)
+	}
+}
+
+func (c *Conn) accept(k *block, r *Request, length int64, ev Events) {
+	c.accepted = k.id
+	s := c.enlist(k.id)
+	if s.length = length; k.endStream {
+		s.flags |= recvDone
+	}
+	ev.Request(s, r)
+	if k.endStream {
+		c.ended(s, &End{Kind: KindHalfClosed, GRPCStatus: -1}, ev)
+	}
+}
+
+// refuseLarge answers a request whose fields were not kept with 431 (RFC 6585 section 5). The owner never hears of it.
+func (c *Conn) refuseLarge(k *block) {
+	if c.err != nil {
+		return
+	}
+	at := len(c.ctl)
+	c.ctl = c.endBlock(appendStatus(c.beginBlock(c.ctl, k.id), 431), at, flagEndStream)
+	if !k.endStream {
+		c.resetID(k.id, NoError) // RFC 9113 section 8.1: a complete response, no interest in the rest
+	}
+}
+
+// newResponse: RFC 9113 section 8.3.2. 1xx responses are dropped.
+func (c *Conn) newResponse(s *Stream, k *block, ev Events) {
+	var r Response
+	length, fault := r.parse(k)
+	if fault == "" && r.Status < 200 && k.endStream {
+		fault = "1xx response ends the stream"
+	}
+	if fault != "" {
+		c.fault(s, ProtocolError, fault, ev)
+		return
+	}
+	if r.Status < 200 {
+		c.charge(FloodEmpty, 1)
+		return
+	}
+	s.flags |= answered
+	s.length, s.status = length, uint16(r.Status)
+	ev.Response(s, &r)
+	if s.flags&dead != 0 || !k.endStream {
+		return
+	}
+	e := &End{Kind: KindTrailers, GRPCStatus: r.GRPCStatus, Message: r.Message}
+	if e.GRPCStatus < 0 {
+		e.GRPCStatus = c.missingStatus(s)
+	}
+	c.peerDone(s, e, ev)
+}
+
+// trailers: RFC 9113 section 8.1.
+func (c *Conn) trailers(s *Stream, k *block, ev Events) {
+	c.charge(FloodEmpty, 1)
+	if !k.endStream {
+		c.fault(s, ProtocolError, "second HEADERS without END_STREAM", ev)
+		return
+	}
+	if len(k.fields) > 0 && k.fields[0].IsPseudo() {
+		c.fault(s, ProtocolError, "pseudo-header field in trailers", ev)
+		return
+	}
+	e := &End{Kind: KindTrailers, GRPCStatus: -1}
+	if c.role == Client {
+		if e.GRPCStatus, e.Message = grpcOutcome(k.fields); e.GRPCStatus < 0 {
+			e.GRPCStatus = c.missingStatus(s)
+		}
+	}
+	c.peerDone(s, e, ev)
+}
+
+// missingStatus maps the HTTP status of a response without grpc-status, as upstream's tonic does; -1 on a server.
+func (c *Conn) missingStatus(s *Stream) int {
+	if c.role == Server {
+		return -1
+	}
+	switch s.status {
+	case 400:
+		return 13
+	case 401:
+		return 16
+	case 403:
+		return 7
+	case 404:
+		return 12
+	case 429, 502, 503, 504:
+		return 14
+	}
+	return 2
+}

@@ -1,0 +1,110 @@
+package h2
+
+// Flow control, RFC 9113 sections 5.2 and 6.9. Sending: Stream.window and Conn.window. Receiving: Stream.credit and
+// Conn.credit hold what the peer may still send.
+
+// Window returns how many bytes of DATA s may send now, >= 0: the smaller of the stream's and the connection's window.
+func (s *Stream) Window() int {
+	if s.flags&open == 0 {
+		return 0
+	}
+	return max(min(s.window, s.conn.window), 0)
+}
+
+// Hold keeps n bytes of delivered messages from returning to the peer's window, or lets -n of them return. The sum
+// over a stream's life never falls below zero.
+func (c *Conn) Hold(s *Stream, n int) {
+	if s.flags&dead != 0 {
+		return
+	}
+	if s.held += n; s.held < 0 {
+		panic("h2: more let go than held")
+	}
+	if c.feeding {
+		c.touch(s) // judged at the end of Feed, together with what still comes
+	} else {
+		c.judge(s)
+	}
+}
+
+func (c *Conn) touch(s *Stream) {
+	if s.flags&dirty == 0 {
+		s.flags |= dirty
+		s.nextDirty, c.dirty = c.dirty, s
+	}
+}
+
+// settle sends the credit that is due after a Feed.
+func (c *Conn) settle() {
+	for s := c.dirty; s != nil; s = c.dirty {
+		c.dirty, s.nextDirty = s.nextDirty, nil
+		s.flags &^= dirty
+		c.judge(s)
+	}
+	if w := int(c.set.ConnWindow); w-c.credit >= w/4 && c.err == nil {
+		c.ctl = appendWindowUpdate(c.ctl, 0, uint32(w-c.credit))
+		c.credit = w
+	}
+}
+
+// judge sends a WINDOW_UPDATE for s if one is worth it. A lame stream gets none: its peer is meant to stop.
+func (c *Conn) judge(s *Stream) {
+	if s.flags&(dead|lame|recvDone) != 0 || c.err != nil {
+		return
+	}
+	w := int(c.set.InitialWindow)
+	gathered, missing := s.progress()
+	want := w - s.held - gathered
+	if missing > 0 && s.held < w {
+		want = max(want, min(missing, w)) // the loan: a message larger than the window must become complete
+	}
+	more := want - s.credit
+	if more > 0 && (more >= w/4 || s.credit < w/4) {
+		c.ctl = appendWindowUpdate(c.ctl, s.ID, uint32(more))
+		s.credit = want
+	}
+}
+
+// windowUpdateFrame: RFC 9113 section 6.9.
+func (c *Conn) windowUpdateFrame(h frameHeader, b []byte, ev Events) {
+	c.chargeBytes(FloodWindow, tokenBytes/8) // cheap: a peer may send one or two for each message it reads
+	inc := int(be32(b) & maxWindow)
+	if c.err != nil {
+		return
+	}
+	if h.id == 0 {
+		c.widenConn(inc, ev)
+		return
+	}
+	if c.idle(h.id) {
+		c.fail(ProtocolError, "WINDOW_UPDATE on an idle stream")
+		return
+	}
+	s := c.find(h.id)
+	switch {
+	case s == nil: // closed: section 5.1 has it ignored
+	case inc == 0:
+		c.fault(s, ProtocolError, "WINDOW_UPDATE of zero", ev)
+	case s.window+inc > maxWindow:
+		c.fault(s, FlowControlError, "stream window above 2^31-1", ev)
+	default:
+		s.window += inc
+		if s.flags&open != 0 {
+			ev.Writable(s)
+		}
+	}
+}
+
+func (c *Conn) widenConn(inc int, ev Events) {
+	switch {
+	case inc == 0:
+		c.fail(ProtocolError, "WINDOW_UPDATE of zero")
+	case c.window+inc > maxWindow:
+		c.fail(FlowControlError, "connection window above 2^31-1")
+	default:
+		c.window += inc
+		if c.live > 0 {
+			ev.Writable(nil)
+		}
+	}
+}
