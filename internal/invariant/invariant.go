@@ -1,0 +1,22 @@
+// Package invariant holds the one constant that turns on checks too dear for production.
+//
+// Code writes `if invariant.On { ... }`; without the build tag "invariants" the compiler drops the branch. Checks behind
+// it may be slow and must not change what the program does otherwise. A failed check panics through Failf.
+package invariant
+
+import "fmt"
+
+// Failf reports a broken invariant: a fault of this program, never of a peer.
+func Failf(format string, args ...any) {
+	panic("invariant: " + fmt.Sprintf(format, args...))
+}
+
+// Poison overwrites b, so that a reader of memory that is no longer its own finds nonsense early. Callers stand behind On.
+func Poison(b []byte) {
+	for i := range b {
+		b[i] = PoisonByte
+	}
+}
+
+// PoisonByte fills released memory: as a protobuf tag it is wire type 3 (a group), as an HTTP/2 length it is far too large.
+const PoisonByte = 0xDB

@@ -1,0 +1,6 @@
+//go:build invariants
+
+package invariant
+
+// On is true in builds with the tag "invariants".
+const On = true
