@@ -1,0 +1,129 @@
+package link
+
+import (
+	"crypto/ecdh"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"io"
+
+	"github.com/cloudflare/circl/kem/mlkem/mlkem768"
+)
+
+const (
+	x25519Size           = 32
+	encapsulationKeySize = mlkem768.PublicKeySize  // 1184
+	ciphertextSize       = mlkem768.CiphertextSize // 1088
+
+	// Info strings of HKDF (dataplane.md section 4.4), without terminator.
+	infoClassical = "SLIM-DP-inter-node-hmac-v1"
+	infoHybrid    = "SLIM-DP-inter-node-hmac-v1-pq"
+)
+
+// ephemeral holds the secrets of one negotiation. What the libraries keep inside is out of reach: wipe lets go of it.
+type ephemeral struct {
+	_   [0]func()            // secrets are not compared with ==
+	x   *ecdh.PrivateKey     // X25519
+	kem *mlkem768.PrivateKey // of a dialer that enforces PQC; else nil
+	pub *mlkem768.PublicKey  // belongs to kem
+}
+
+// make draws fresh secrets from r. The X25519 key is made of r's bytes directly: ecdh.GenerateKey no longer reads its r.
+func (e *ephemeral) make(r io.Reader, withKEM bool) error {
+	var seed [mlkem768.KeySeedSize]byte
+	defer clear(seed[:])
+	if _, err := io.ReadFull(r, seed[:x25519Size]); err != nil {
+		return local("no randomness: %w", err)
+	}
+	x, err := ecdh.X25519().NewPrivateKey(seed[:x25519Size])
+	if err != nil {
+		return local("X25519: %w", err)
+	}
+	e.x = x
+	if withKEM {
+		if _, err := io.ReadFull(r, seed[:]); err != nil {
+			return local("no randomness: %w", err)
+		}
+		e.pub, e.kem = mlkem768.NewKeyFromSeed(seed[:])
+	}
+	return nil
+}
+
+// public returns the X25519 public key.
+func (e *ephemeral) public() []byte { return e.x.PublicKey().Bytes() }
+
+// encapsulationKey returns the ML-KEM-768 public key, nil without one.
+func (e *ephemeral) encapsulationKey() []byte {
+	if e.pub == nil {
+		return nil
+	}
+	b := make([]byte, encapsulationKeySize)
+	e.pub.Pack(b)
+	return b
+}
+
+// decapsulate returns the shared secret in ct, which has ciphertextSize bytes. A forged ct yields a secret that nobody
+// knows (FIPS 203 section 6.3): there is no failure.
+func (e *ephemeral) decapsulate(ct []byte) []byte {
+	shared := make([]byte, mlkem768.SharedKeySize)
+	e.kem.DecapsulateTo(shared, ct)
+	return shared
+}
+
+// encapsulate makes a shared secret for the owner of the packed public key pub, with randomness from r.
+func encapsulate(r io.Reader, pub []byte) (shared, ct []byte, err error) {
+	var pk mlkem768.PublicKey
+	if err := pk.Unpack(pub); err != nil {
+		return nil, nil, refuse(ReasonAgreement, err)
+	}
+	var seed [mlkem768.EncapsulationSeedSize]byte
+	defer clear(seed[:])
+	if _, err := io.ReadFull(r, seed[:]); err != nil {
+		return nil, nil, local("no randomness: %w", err)
+	}
+	shared, ct = make([]byte, mlkem768.SharedKeySize), make([]byte, ciphertextSize)
+	pk.EncapsulateTo(ct, shared, seed[:])
+	return shared, ct, nil
+}
+
+// agree derives the MAC key with the other end's X25519 key: k of dataplane.md section 4.4, or kPQ if kemShared is the
+// ML-KEM shared secret and not nil. An all-zero X25519 secret fails (RFC 7748 section 6.1).
+func (e *ephemeral) agree(peer, kemShared []byte, linkID string) (Key, error) {
+	pub, err := ecdh.X25519().NewPublicKey(peer)
+	if err != nil {
+		return nil, refuse(ReasonAgreement, err)
+	}
+	x, err := e.x.ECDH(pub)
+	if err != nil {
+		return nil, refuse(ReasonAgreement, err)
+	}
+	defer clear(x)
+	return deriveKey(x, kemShared, linkID)
+}
+
+// deriveKey is the key schedule of dataplane.md section 4.4: HKDF-SHA256 (RFC 5869), salt link_id, 32 bytes.
+func deriveKey(x, kemShared []byte, linkID string) (Key, error) {
+	secret, info := make([]byte, 0, len(x)+len(kemShared)), infoClassical
+	secret = append(append(secret, x...), kemShared...)
+	defer clear(secret)
+	if kemShared != nil {
+		info = infoHybrid
+	}
+	key, err := hkdf.Key(sha256.New, secret, []byte(linkID), info, sha256.Size)
+	if err != nil {
+		return nil, local("HKDF: %w", err)
+	}
+	return key, nil
+}
+
+func (e *ephemeral) wipe() {
+	if e.kem != nil {
+		*e.kem = mlkem768.PrivateKey{}
+	}
+	*e = ephemeral{}
+}
+
+func isPeerError(err error) bool {
+	_, ok := errors.AsType[*PeerError](err)
+	return ok
+}
