@@ -1,0 +1,149 @@
+package table
+
+import (
+	"slices"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// holdings are the subscriptions of one connection: the way back from a connection to its names. Guarded by the table's mu.
+type holdings struct {
+	kind    Kind // given with the first Add; the connection's as long as it holds anything
+	records int  // sum over names of holding.n
+	names   names
+}
+
+// names maps a name to how it is held. Most connections have a few, and the smallest map has eight places.
+type names struct {
+	few  []named
+	many map[wire.Name]holding // nil until there are more than fewNames, then instead of few
+}
+
+const fewNames = 8
+
+type named struct {
+	name wire.Name
+	holding
+}
+
+func (m *names) n() int { return len(m.few) + len(m.many) }
+
+func (m *names) get(n wire.Name) (holding, bool) {
+	if m.many != nil {
+		h, ok := m.many[n]
+		return h, ok
+	}
+	for i := range m.few {
+		if m.few[i].name == n {
+			return m.few[i].holding, true
+		}
+	}
+	return holding{}, false
+}
+
+// put sets how n is held.
+func (m *names) put(n wire.Name, h holding) {
+	if m.many != nil {
+		m.many[n] = h
+		return
+	}
+	for i := range m.few {
+		if m.few[i].name == n {
+			m.few[i].holding = h
+			return
+		}
+	}
+	if len(m.few) < fewNames {
+		m.few = append(m.few, named{n, h})
+		return
+	}
+	m.many = make(map[wire.Name]holding, 2*fewNames)
+	for _, f := range m.few {
+		m.many[f.name] = f.holding
+	}
+	m.few = nil
+	m.many[n] = h
+}
+
+func (m *names) delete(n wire.Name) {
+	delete(m.many, n)
+	m.few = slices.DeleteFunc(m.few, func(f named) bool { return f.name == n })
+}
+
+// each calls yield for every name.
+func (m *names) each(yield func(wire.Name, *holding)) {
+	for i := range m.few {
+		yield(m.few[i].name, &m.few[i].holding)
+	}
+	for n, h := range m.many {
+		yield(n, &h)
+	}
+}
+
+// record is one subscription of a connection to a name. The name alone decides what matches; whether name_id was present only
+// which record an unsubscribe means (EncodedName is compared as a whole, as upstream).
+type record struct {
+	sid   uint64
+	hasID bool
+}
+
+// holding is the records of one connection for one name, at least one.
+type holding struct {
+	one  record
+	more map[record]struct{} // all records, if there are several; one is then unused
+}
+
+func (h *holding) n() int {
+	if h.more != nil {
+		return len(h.more)
+	}
+	return 1
+}
+
+// add tells whether r was not there.
+func (h *holding) add(r record) bool {
+	if h.more == nil {
+		if h.one == r {
+			return false
+		}
+		h.more = map[record]struct{}{h.one: {}}
+	}
+	n := len(h.more)
+	h.more[r] = struct{}{}
+	return len(h.more) > n
+}
+
+// remove tells whether r was there, and whether it was the last record: then h is unfit for further use.
+func (h *holding) remove(r record) (was, last bool) {
+	if h.more == nil {
+		return h.one == r, h.one == r
+	}
+	if _, ok := h.more[r]; !ok {
+		return false, false
+	}
+	delete(h.more, r)
+	if len(h.more) == 1 {
+		for h.one = range h.more {
+		}
+		h.more = nil
+	}
+	return true, false
+}
+
+// appendIDs appends the subscription ids of the records with or without name_id, ascending.
+func (h *holding) appendIDs(dst []uint64, hasID bool) []uint64 {
+	if h.more == nil {
+		if h.one.hasID == hasID {
+			dst = append(dst, h.one.sid)
+		}
+		return dst
+	}
+	start := len(dst)
+	for r := range h.more {
+		if r.hasID == hasID {
+			dst = append(dst, r.sid)
+		}
+	}
+	slices.Sort(dst[start:])
+	return dst
+}

@@ -1,0 +1,117 @@
+package table
+
+import (
+	"sync/atomic"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// MatchOne returns one connection that holds n and is neither skip nor of a kind outside f; nil if there is none. A specific id
+// is held by its own subscribers only, the null id by every subscriber of the prefix.
+//
+// Of the kinds Local, Remote, Peer, Edge the first that has such a connection wins; within it, in turns:
+//   - specific id: each list has a cursor, which moves only while the list has two or more, once for each connection looked at
+//   - null id: the prefix has one cursor, which moves once for each non-empty list looked at; from there the first that is not skip
+//
+// as upstream; TestRotation has the sequences observed there. n is borrowed. Safe for all; no lock, no allocation.
+func (t *Table[C]) MatchOne(n *wire.Name, skip *C, f Filter) *C {
+	p, s := t.at(n)
+	if p == nil {
+		return nil
+	}
+	if n.Hi&n.Lo == wire.Null {
+		return s.union.pickWild(&p.wild, skip, f)
+	}
+	e := s.find(n.Hi, n.Lo)
+	if e == nil {
+		return nil
+	}
+	if len(e.flat) == 1 && f&All == All {
+		if c := e.flat[0]; c != skip {
+			return c
+		}
+		return nil
+	}
+	return e.pick(skip, f)
+}
+
+// MatchAll appends to dst every connection that holds n and is neither skip nor of a kind outside f: the kinds in the order of
+// MatchOne, within a kind in the order of subscribing, save that the last takes the place of one that left. No connection comes
+// twice. n is borrowed; dst grows as with append. Safe for all; no lock, no allocation if dst has room.
+func (t *Table[C]) MatchAll(n *wire.Name, skip *C, f Filter, dst []*C) []*C {
+	p, s := t.at(n)
+	if p == nil {
+		return dst
+	}
+	if n.Hi&n.Lo == wire.Null {
+		return s.union.appendTo(dst, skip, f)
+	}
+	if e := s.find(n.Hi, n.Lo); e != nil {
+		return e.appendTo(dst, skip, f)
+	}
+	return dst
+}
+
+// at returns n's prefix and its state now, or nil, nil.
+func (t *Table[C]) at(n *wire.Name) (*prefix[C], *state[C]) {
+	k := prefixKey(n)
+	l := t.prefixes.root.Load().find(&k)
+	if l == nil {
+		return nil, nil
+	}
+	return &l.v, l.v.state.Load()
+}
+
+// pick is MatchOne for a specific id.
+func (e *entry[C]) pick(skip *C, f Filter) *C {
+	for k := range Kind(kinds) {
+		n := e.count(k)
+		if n == 0 || !f.Has(k) {
+			continue
+		}
+		if n == 1 {
+			if c := e.at(k, 0); c != skip {
+				return c
+			}
+			continue
+		}
+		return e.turn(k, n, &e.turns[k], skip)
+	}
+	return nil
+}
+
+// turn takes the next of the n > 1 connections of kind k, and the one after if that is skip.
+func (e *entry[C]) turn(k Kind, n int, cursor *atomic.Uint64, skip *C) *C {
+	i := next(cursor, n)
+	if c := e.at(k, i); c != skip {
+		return c
+	}
+	if c := e.at(k, next(cursor, n)); c != skip {
+		return c
+	}
+	// Others moved the cursor in between, full circle. They are distinct: the neighbour is not skip.
+	return e.at(k, (i+1)%n)
+}
+
+// pickWild is MatchOne for the null id.
+func (m *members[C]) pickWild(cursor *atomic.Uint64, skip *C, f Filter) *C {
+	for k := range Kind(kinds) {
+		n := m.count(k)
+		if n == 0 || !f.Has(k) {
+			continue
+		}
+		i := next(cursor, n)
+		if c := m.at(k, i); c != skip {
+			return c
+		}
+		if n > 1 {
+			return m.at(k, (i+1)%n)
+		}
+	}
+	return nil
+}
+
+// next returns the cursor modulo n and moves it on.
+func next(cursor *atomic.Uint64, n int) int {
+	return int((cursor.Add(1) - 1) % uint64(n))
+}

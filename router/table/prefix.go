@@ -1,0 +1,262 @@
+package table
+
+import (
+	"sync/atomic"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// prefix is what the table knows about three components; the leaf of the table's trie. It stays while anybody holds a name
+// under it.
+type prefix[C any] struct {
+	state atomic.Pointer[state[C]] // never nil once published; stored by the writer
+	wild  atomic.Uint64            // rotation of null-id matches
+	text  atomic.Pointer[text]     // strings of the first subscriber that had any; nil: none
+
+	// The writer's:
+
+	// holds counts, for each connection, the ids under this prefix it holds. Only while the ids are in a trie; nil otherwise.
+	holds map[*C]int
+	n     int // ids
+}
+
+// state is a prefix at one moment. Immutable.
+type state[C any] struct {
+	few   []id[C]          // all ids, or none if many is set
+	many  *node[*entry[C]] // all ids, if there are more than fewMax (and until there are fewMin)
+	union *members[C]      // everybody who holds an id, in the order of the first. Shared with a lone entry while flat
+	one   [1]id[C]         // where a lone few lies: one cache line with the rest
+}
+
+const (
+	fewMax = 16
+	fewMin = 8
+)
+
+type id[C any] struct {
+	hi, lo uint64
+	entry  *entry[C]
+}
+
+// entry is the holders of one exact name at one moment. Immutable, but for the rotation behind turns.
+type entry[C any] struct {
+	members[C]
+	turns *[kinds]atomic.Uint64 // outlives this entry; nil until a list has had two connections
+	one   [1]*C                 // where a lone flat lies
+}
+
+// text is three strings in one.
+type text struct {
+	all  string
+	a, b int // ends of the first and second
+}
+
+func newText(s [3]string) *text {
+	return &text{all: s[0] + s[1] + s[2], a: len(s[0]), b: len(s[0]) + len(s[1])}
+}
+
+func (t *text) parts() [3]string { return [3]string{t.all[:t.a], t.all[t.a:t.b], t.all[t.b:]} }
+
+// prefixKey and idKey put first what differs most between neighbours.
+func prefixKey(n *wire.Name) key { return key{n.C[2], n.C[1], n.C[0]} }
+
+func idKey(hi, lo uint64) key { return key{lo, hi, 0} }
+
+// find returns the entry of an id, or nil.
+func (s *state[C]) find(hi, lo uint64) *entry[C] {
+	for i := range s.few {
+		if e := &s.few[i]; e.lo == lo && e.hi == hi {
+			return e.entry
+		}
+	}
+	if s.many == nil {
+		return nil
+	}
+	k := idKey(hi, lo)
+	if l := s.many.find(&k); l != nil {
+		return l.v
+	}
+	return nil
+}
+
+// The rest is for the writer.
+
+// joined returns e, nil if nobody held the name, with c.
+func (e *entry[C]) joined(c *C, k Kind) *entry[C] {
+	if e == nil {
+		n := &entry[C]{one: [1]*C{c}}
+		n.flat = n.one[:]
+		for j := k; j < kinds; j++ {
+			n.ends[j] = 1
+		}
+		return n
+	}
+	n := &entry[C]{members: e.join(c, k), turns: e.turns}
+	if n.turns == nil && n.count(k) > 1 {
+		n.turns = new([kinds]atomic.Uint64)
+	}
+	return n
+}
+
+// left returns e without c, or nil if nobody is left.
+func (e *entry[C]) left(c *C, k Kind) *entry[C] {
+	switch n := (&entry[C]{members: e.leave(c, k), turns: e.turns}); n.total() {
+	case 0:
+		return nil
+	case 1:
+		n.one[0] = n.flat[0]
+		n.flat = n.one[:]
+		return n
+	default:
+		return n
+	}
+}
+
+// add puts c on the list of an id it does not hold yet and tells whether that list was empty.
+func (p *prefix[C]) add(hi, lo uint64, c *C, k Kind) (first bool) {
+	old := p.state.Load()
+	if old == nil {
+		old = new(state[C])
+	}
+	was := old.find(hi, lo)
+	now := was.joined(c, k)
+	s := &state[C]{few: old.few, many: old.many}
+	switch {
+	case p.n == 0 || p.n == 1 && was != nil && old.union == &was.members:
+		s.union = &now.members
+		if now.big != nil {
+			u := members[C]{big: old.union.grown().join(c, k)} // a big has one writer's map: not to be shared
+			s.union = &u
+		}
+	case old.union.contains(c, k):
+		s.union = old.union
+	default:
+		u := old.union.join(c, k)
+		s.union = &u
+	}
+	p.setID(s, hi, lo, now, was == nil)
+	if p.holds != nil {
+		p.holds[c]++
+	}
+	p.state.Store(s)
+	return was == nil || was.count(k) == 0
+}
+
+// drop takes c off the list of an id it holds, and tells whether that list is empty now and whether nobody holds the id any more.
+// When the last id goes the state stays: the caller takes the prefix out of the table.
+func (p *prefix[C]) drop(hi, lo uint64, c *C, k Kind) (last, gone bool) {
+	old := p.state.Load()
+	was := old.find(hi, lo)
+	now := was.left(c, k)
+	last, gone = now == nil || now.count(k) == 0, now == nil
+	if gone && p.n == 1 {
+		p.n = 0
+		return last, gone
+	}
+	s := &state[C]{few: old.few, many: old.many, union: old.union}
+	switch {
+	case p.n == 1 && old.union == &was.members:
+		s.union = &now.members
+	case !p.holdsOther(old, hi, lo, c, k):
+		u := old.union.leave(c, k)
+		s.union = &u
+	}
+	if gone {
+		p.dropID(s, hi, lo)
+	} else {
+		p.setID(s, hi, lo, now, false)
+	}
+	if n := p.holds[c]; n > 1 {
+		p.holds[c] = n - 1
+	} else if p.holds != nil {
+		delete(p.holds, c)
+	}
+	p.state.Store(s)
+	return last, gone
+}
+
+// holdsOther tells whether c, which holds this id, holds another under the prefix.
+func (p *prefix[C]) holdsOther(s *state[C], hi, lo uint64, c *C, k Kind) bool {
+	if p.holds != nil {
+		return p.holds[c] > 1
+	}
+	for i := range s.few {
+		if o := &s.few[i]; (o.hi != hi || o.lo != lo) && o.entry.contains(c, k) {
+			return true
+		}
+	}
+	return false
+}
+
+// setID makes e the entry of an id in the unpublished s.
+func (p *prefix[C]) setID(s *state[C], hi, lo uint64, e *entry[C], isNew bool) {
+	if isNew {
+		p.n++
+	}
+	if s.many == nil && p.n > fewMax {
+		p.spread(s)
+	}
+	if s.many != nil {
+		s.many = plus(s.many, &leaf[*entry[C]]{key: idKey(hi, lo), v: e})
+		return
+	}
+	few := s.one[:]
+	if p.n > 1 {
+		few = make([]id[C], p.n)
+	}
+	copy(few, s.few)
+	at := p.n - 1
+	for i := range s.few {
+		if s.few[i].hi == hi && s.few[i].lo == lo {
+			at = i
+		}
+	}
+	few[at] = id[C]{hi, lo, e}
+	s.few = few
+}
+
+// dropID removes an id from the unpublished s; another one remains.
+func (p *prefix[C]) dropID(s *state[C], hi, lo uint64) {
+	p.n--
+	if s.many != nil {
+		k := idKey(hi, lo)
+		s.many = minus(s.many, &k)
+		if p.n <= fewMin {
+			p.gather(s)
+		}
+		return
+	}
+	few := s.one[:0]
+	if p.n > 1 {
+		few = make([]id[C], 0, p.n)
+	}
+	for _, o := range s.few {
+		if o.hi != hi || o.lo != lo {
+			few = append(few, o)
+		}
+	}
+	s.few = few
+}
+
+// spread moves the ids of s from the slice into a trie and counts what each connection holds, for the state before the change
+// at hand: its connection is counted by the caller.
+func (p *prefix[C]) spread(s *state[C]) {
+	p.holds = make(map[*C]int)
+	for _, o := range s.few {
+		s.many = plus(s.many, &leaf[*entry[C]]{key: idKey(o.hi, o.lo), v: o.entry})
+		for _, c := range o.entry.appendTo(nil, nil, All) {
+			p.holds[c]++
+		}
+	}
+	s.few = nil
+}
+
+// gather moves the ids of s from the trie into a slice.
+func (p *prefix[C]) gather(s *state[C]) {
+	s.few = make([]id[C], 0, p.n)
+	s.many.all(func(l *leaf[*entry[C]]) bool {
+		s.few = append(s.few, id[C]{l.key[1], l.key[0], l.v})
+		return true
+	})
+	s.many, p.holds = nil, nil
+}

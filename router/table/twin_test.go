@@ -1,0 +1,391 @@
+package table
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// twin is the subscription table as dataplane.md section 6 tells it, in slices and maps.
+type twin struct {
+	prefixes map[[3]uint64]*twinPrefix
+	records  map[twinRecord]bool
+}
+
+type twinRecord struct {
+	c   *peer
+	k   Key
+	sid uint64
+}
+
+type twinPrefix struct {
+	str    [3]string
+	hasStr bool
+	ids    map[wire.Name]*twinLists
+	union  twinLists
+	cursor uint64
+}
+
+type twinLists struct {
+	of     [kinds][]*peer
+	cursor [kinds]uint64
+}
+
+func (l *twinLists) drop(c *peer) {
+	s := l.of[c.kind]
+	if i := slices.Index(s, c); i >= 0 {
+		s[i] = s[len(s)-1]
+		l.of[c.kind] = s[:len(s)-1]
+	}
+}
+
+func (l *twinLists) empty() bool { return len(slices.Concat(l.of[:]...)) == 0 }
+
+func (w *twin) holds(c *peer, n wire.Name) bool {
+	for r := range w.records {
+		if r.c == c && r.k.Name == n {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *twin) add(c *peer, k Key, sid uint64, str [3]string, hasStr bool) bool {
+	held := w.holds(c, k.Name)
+	w.records[twinRecord{c, k, sid}] = true
+	if held {
+		return false
+	}
+	p := w.prefixes[k.Name.C]
+	if p == nil {
+		p = &twinPrefix{ids: map[wire.Name]*twinLists{}}
+		w.prefixes[k.Name.C] = p
+	}
+	if hasStr && !p.hasStr {
+		p.str, p.hasStr = str, true
+	}
+	l := p.ids[k.Name]
+	if l == nil {
+		l = &twinLists{}
+		p.ids[k.Name] = l
+	}
+	l.of[c.kind] = append(l.of[c.kind], c)
+	if !slices.Contains(p.union.of[c.kind], c) {
+		p.union.of[c.kind] = append(p.union.of[c.kind], c)
+	}
+	return len(l.of[c.kind]) == 1
+}
+
+func (w *twin) remove(c *peer, k Key, sid uint64) (bool, string) {
+	p := w.prefixes[k.Name.C]
+	if p == nil {
+		return false, "subscription not found"
+	}
+	if p.ids[k.Name] == nil {
+		return false, "id not found: " + wire.FormatID(k.Name.Hi, k.Name.Lo)
+	}
+	r := twinRecord{c, k, sid}
+	if !w.records[r] {
+		r.sid = 0
+	}
+	if !w.records[r] {
+		return false, fmt.Sprint("subscription id not found: ", sid)
+	}
+	delete(w.records, r)
+	if w.holds(c, k.Name) {
+		return false, ""
+	}
+	last, _ := w.drop(c, k.Name)
+	return last, ""
+}
+
+func (w *twin) drop(c *peer, n wire.Name) (last, gone bool) {
+	p := w.prefixes[n.C]
+	l := p.ids[n]
+	l.drop(c)
+	last, gone = len(l.of[c.kind]) == 0, l.empty()
+	if gone {
+		delete(p.ids, n)
+	}
+	if !slices.ContainsFunc(slices.Collect(maps.Values(p.ids)), func(l *twinLists) bool { return slices.Contains(l.of[c.kind], c) }) {
+		p.union.drop(c)
+	}
+	if len(p.ids) == 0 {
+		delete(w.prefixes, n.C)
+	}
+	return last, gone
+}
+
+func (w *twin) removeConn(c *peer) map[Key]Lost {
+	lost := map[Key]Lost{}
+	names := map[wire.Name]bool{}
+	for r := range w.records {
+		if r.c == c {
+			l := lost[r.k]
+			l.Key = r.k
+			l.IDs = append(l.IDs, r.sid)
+			lost[r.k] = l
+			names[r.k.Name] = true
+			delete(w.records, r)
+		}
+	}
+	for n := range names {
+		last, gone := w.drop(c, n)
+		for k, l := range lost {
+			if k.Name == n {
+				slices.Sort(l.IDs)
+				l.Last, l.Gone = last, gone
+				lost[k] = l
+			}
+		}
+	}
+	return lost
+}
+
+func (w *twin) lists(n *wire.Name) *twinLists {
+	p := w.prefixes[n.C]
+	switch {
+	case p == nil:
+		return nil
+	case n.IsNull():
+		return &p.union
+	}
+	return p.ids[*n]
+}
+
+func (w *twin) matchAll(n *wire.Name, skip *peer, f Filter) (out []*peer) {
+	if l := w.lists(n); l != nil {
+		for k, cs := range l.of {
+			for _, c := range cs {
+				if f>>k&1 == 1 && c != skip {
+					out = append(out, c)
+				}
+			}
+		}
+	}
+	return out
+}
+
+func (w *twin) matchOne(n *wire.Name, skip *peer, f Filter) *peer {
+	l := w.lists(n)
+	if l == nil {
+		return nil
+	}
+	for k, cs := range l.of {
+		size := uint64(len(cs))
+		if size == 0 || f>>k&1 == 0 {
+			continue
+		}
+		if n.IsNull() {
+			cursor := &w.prefixes[n.C].cursor
+			start := *cursor % size
+			*cursor++
+			for i := range size {
+				if c := cs[(start+i)%size]; c != skip {
+					return c
+				}
+			}
+			continue
+		}
+		if size == 1 {
+			if cs[0] != skip {
+				return cs[0]
+			}
+			continue
+		}
+		for range size {
+			c := cs[l.cursor[k]%size]
+			l.cursor[k]++
+			if c != skip {
+				return c
+			}
+		}
+	}
+	return nil
+}
+
+// world is the table, its twin and what they are fed with.
+type world struct {
+	tb    *Table[peer]
+	twin  twin
+	conns []*peer
+	names []wire.Name
+	sids  int
+	added []twinRecord // some may be gone again
+}
+
+func newWorld(conns, prefixes, ids, sids int) *world {
+	w := &world{tb: New[peer](), twin: twin{map[[3]uint64]*twinPrefix{}, map[twinRecord]bool{}}, sids: sids}
+	for i := range conns {
+		w.conns = append(w.conns, &peer{fmt.Sprint("c", i), Kind(i % 7 % kinds)})
+	}
+	for p := range prefixes {
+		n := wire.Name{C: [3]uint64{1 << (p * 13 % 64), uint64(p % 2), ^uint64(0) << (p * 5 % 64)}, Hi: wire.Null, Lo: wire.Null}
+		w.names = append(w.names, n)
+		for i := range ids {
+			w.names = append(w.names, n.WithID(uint64(i%3), uint64(i)))
+		}
+	}
+	return w
+}
+
+// step does one thing to both and returns what was different, if anything. intn draws a number below n.
+func (w *world) step(intn func(n int) int, grow bool) string {
+	c := w.conns[intn(len(w.conns))]
+	k := Key{w.names[intn(len(w.names))], true}
+	if k.Name.IsNull() {
+		k.HasID = intn(2) == 0
+	}
+	sid := uint64(intn(w.sids))
+	what := intn(100)
+	switch {
+	case what < 2:
+		return w.stepRemoveConn(c)
+	case what < 40 && grow || what < 15:
+		w.added = append(w.added, twinRecord{c, k, sid})
+		str, hasStr := [3]string{c.label, "", k.Name.String()}, intn(3) > 0
+		first, err := w.tb.Add(c, c.kind, k, sid, str, hasStr)
+		if want := w.twin.add(c, k, sid, str, hasStr); first != want || err != nil {
+			return fmt.Sprintf("Add(%s, %v, %d) = %v, %v; want %v", c.label, k, sid, first, err, want)
+		}
+	case what < 40:
+		if !grow { // aim at something that is there
+			if n := len(w.added); n > 0 && intn(4) > 0 {
+				i := intn(n)
+				c, k, sid = w.added[i].c, w.added[i].k, w.added[i].sid
+				w.added[i] = w.added[n-1]
+				w.added = w.added[:n-1]
+			}
+		}
+		last, err := w.tb.Remove(c, c.kind, k, sid)
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		if want, wantText := w.twin.remove(c, k, sid); last != want || text != wantText {
+			return fmt.Sprintf("Remove(%s, %v, %d) = %v, %q; want %v, %q", c.label, k, sid, last, text, want, wantText)
+		}
+	default:
+		return w.stepMatch(k.Name, c, Filter(intn(16)), intn(3))
+	}
+	if w.tb.Len() != len(w.twin.records) {
+		return fmt.Sprintf("Len = %d, want %d", w.tb.Len(), len(w.twin.records))
+	}
+	return ""
+}
+
+func (w *world) stepMatch(n wire.Name, skip *peer, f Filter, how int) string {
+	if how > 0 {
+		f = All
+	}
+	if how > 1 {
+		skip = nil
+	}
+	if got, want := w.tb.MatchAll(&n, skip, f, nil), w.twin.matchAll(&n, skip, f); !slices.Equal(got, want) {
+		return fmt.Sprintf("MatchAll(%v, %v, %b) = %v, want %v", n, skip, f, got, want)
+	}
+	if got, want := w.tb.MatchOne(&n, skip, f), w.twin.matchOne(&n, skip, f); got != want {
+		return fmt.Sprintf("MatchOne(%v, %v, %b) = %v, want %v", n, skip, f, got, want)
+	}
+	str, ok := w.tb.Strings(n.C)
+	if p := w.twin.prefixes[n.C]; p == nil && ok || p != nil && (ok != p.hasStr || str != p.str) {
+		return fmt.Sprintf("Strings(%v) = %q, %v", n.C, str, ok)
+	}
+	return ""
+}
+
+func (w *world) stepRemoveConn(c *peer) string {
+	count := w.tb.Count(c)
+	got, want := w.tb.RemoveConn(c), w.twin.removeConn(c)
+	if len(got) != len(want) {
+		return fmt.Sprintf("RemoveConn(%s) lost %d keys, want %d", c.label, len(got), len(want))
+	}
+	for _, l := range got {
+		o := want[l.Key]
+		if !slices.Equal(l.IDs, o.IDs) || l.Last != o.Last || l.Gone != o.Gone {
+			return fmt.Sprintf("RemoveConn(%s) lost %+v, want %+v", c.label, l, o)
+		}
+		count -= len(l.IDs)
+	}
+	if count != 0 {
+		return fmt.Sprintf("Count(%s) was off by %d", c.label, count)
+	}
+	return ""
+}
+
+func (w *world) held() map[wire.Name]Filter {
+	m := map[wire.Name]Filter{}
+	for r := range w.twin.records {
+		m[r.k.Name] |= Only(r.c.kind)
+	}
+	return m
+}
+
+func (w *world) finish() string {
+	got := map[wire.Name]Filter{}
+	w.tb.Range(All, func(h Held) bool { got[h.Name] = h.Kinds; return true })
+	if !maps.Equal(got, w.held()) {
+		return fmt.Sprintf("Range yields %v, want %v", got, w.held())
+	}
+	for _, c := range w.conns {
+		if s := w.stepRemoveConn(c); s != "" {
+			return s
+		}
+	}
+	if w.tb.prefixes.root.Load() != nil || len(w.tb.conns) != 0 || w.tb.Len() != 0 {
+		return "the table is not empty when all have gone"
+	}
+	return ""
+}
+
+// Short random histories, shrunk by rapid when one fails.
+func TestTableAgreesWithItsTwinOnShortHistories(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(rapid.IntRange(1, 9).Draw(t, "conns"), rapid.IntRange(1, 4).Draw(t, "prefixes"), rapid.IntRange(0, 4).Draw(t, "ids"), 3)
+		intn := func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "n") }
+		for range rapid.IntRange(1, 120).Draw(t, "steps") {
+			if s := w.step(intn, true); s != "" {
+				t.Fatal(s)
+			}
+		}
+		if s := w.finish(); s != "" {
+			t.Fatal(s)
+		}
+	})
+}
+
+// Long histories that swell and shrink, with shapes on both sides of every threshold: many connections on a name, many ids
+// under a prefix, many names of a connection.
+func TestTableAgreesWithItsTwinOnLongHistories(t *testing.T) {
+	for _, tc := range []struct {
+		shape                      string
+		conns, prefixes, ids, sids int
+	}{
+		{"few of everything", 6, 3, 3, 3},
+		{"many connections on few names", 250, 1, 2, 2},
+		{"many ids under one prefix", 7, 1, 120, 2},
+		{"connections and ids around the thresholds", 90, 2, 20, 2},
+		{"many prefixes", 5, 40, 1, 2},
+		{"many subscription ids on a name", 2, 1, 1, 40},
+	} {
+		t.Run(tc.shape, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(tc.conns, tc.prefixes, tc.ids, tc.sids)
+			rnd := rand.New(rand.NewPCG(9, uint64(tc.conns)))
+			for i := range 12_000 {
+				if s := w.step(rnd.IntN, i%3000 < 1800); s != "" {
+					t.Fatalf("step %d: %s", i, s)
+				}
+			}
+			if s := w.finish(); s != "" {
+				t.Fatal(s)
+			}
+		})
+	}
+}
