@@ -1,0 +1,213 @@
+package router
+
+import (
+	"log/slog"
+
+	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/pb"
+)
+
+// Targets of log records: upstream's module names, by which its filters select.
+const (
+	targetProcessing = "slim_datapath::message_processing"
+	targetService    = "slim_service::service"
+)
+
+// receive is steps 3 and 4 of the journey for one message b. buf owns b's memory, or is nil when b is borrowed
+// from the read; the caller releases it.
+func (c *Conn) receive(b []byte, buf *pool.Buf) {
+	l := c.loop
+	if c.state != active || c.sock.closing {
+		if c.state == accepted {
+			c.negotiate(b)
+		}
+		return
+	}
+	m := &l.msg
+	if wire.Scan(b, m) != nil {
+		c.undecodable()
+		return
+	}
+	if m.Odd {
+		c.receiveOdd(b)
+		return
+	}
+	if m.Kind != wire.KindPublish {
+		c.receiveCold(b)
+		return
+	}
+	l.n.received++
+	if !m.HasHeader || !m.HasSession {
+		c.drop(ReasonInvalid)
+		return
+	}
+	h := m.Header.Of(b)
+	s := c.in.find(h)
+	if s == nil {
+		if s = c.learn(h, wire.KindPublish); s == nil {
+			c.undecodable()
+			return
+		}
+	}
+	if s.ok != reasonNone {
+		if s.hd.Odd {
+			c.receiveOdd(b)
+			return
+		}
+		c.drop(s.ok)
+		return
+	}
+	c.publish(b, buf, s)
+}
+
+// learn parses and verifies header h, which no slot remembers byte for byte, and remembers it. nil: h does not
+// decode.
+func (c *Conn) learn(h []byte, kind wire.Kind) *seen {
+	l := c.loop
+	s := c.in.names(h)
+	if s != nil {
+		s.raw = append(s.raw[:s.hd.Names], h[s.hd.Names:]...)
+		if wire.ParseRest(s.raw, &s.hd) != nil {
+			s.raw = s.raw[:0]
+			s.hd.Names = 0
+			return nil
+		}
+	} else {
+		s = c.in.victim()
+		s.raw = append(s.raw, h...)
+		if wire.ParseHeader(s.raw, &s.hd) != nil {
+			s.raw = s.raw[:0]
+			s.hd = wire.Header{}
+			return nil
+		}
+		s.nid = l.newID()
+	}
+	s.id = l.newID()
+	s.ok = c.judge(s, kind)
+	return s
+}
+
+// newID gives a number that no other header of the node has.
+func (l *loop) newID() uint64 {
+	l.headerID += maxLoops
+	return l.headerID
+}
+
+// judge applies the rules of dataplane.md sections 2.5, 4.6 and 5.1 to a parsed header and sets the TTL it goes
+// on with.
+func (c *Conn) judge(s *seen, kind wire.Kind) Reason {
+	if s.hd.Odd {
+		return ReasonInvalid
+	}
+	if c.kind == table.Edge || c.kind == table.Remote {
+		if r := c.verify(s, kind); r != reasonNone {
+			return r
+		}
+	}
+	if !s.hd.Source.HasName || !s.hd.Dest.HasName {
+		return ReasonInvalid
+	}
+	s.ttl = s.hd.TTL
+	if c.kind != table.Local && s.ttl > 0 {
+		s.ttl--
+	}
+	if s.ttl == 0 {
+		return ReasonTTL
+	}
+	return reasonNone
+}
+
+// verify checks the header MAC (dataplane.md section 4.6, ingress).
+func (c *Conn) verify(s *seen, kind wire.Kind) Reason {
+	tagged := s.hd.HasMAC && s.hd.MAC.Len() > 0
+	strict := !c.loop.node.opt.AllowUnsigned
+	if !tagged && kind != wire.KindPublish {
+		if strict {
+			return ReasonUnsigned
+		}
+		return reasonNone
+	}
+	if c.mac == nil {
+		if strict {
+			return ReasonUnsigned
+		}
+		if tagged && kind == wire.KindPublish {
+			return ReasonMAC
+		}
+		return reasonNone
+	}
+	if !tagged {
+		return ReasonUnsigned
+	}
+	l := c.loop
+	if !s.hashed {
+		l.rest = wire.AppendMACNames(l.rest[:0], c.linkID, s.raw, &s.hd)
+		c.mac.Names(&s.nst, l.rest)
+		s.hashed = s.hd.Names > 0
+	}
+	l.rest = wire.AppendMACRest(l.rest[:0], s.raw, &s.hd, s.hd.TTL, false)
+	if !c.mac.Verify(s.hd.MAC.Of(s.raw), &s.nst, l.rest) {
+		return ReasonMAC
+	}
+	return reasonNone
+}
+
+// receiveOdd handles a message in which a field that protobuf merges occurs more than once: it is brought into
+// its usual form and processed again. A message that stays odd is refused.
+func (c *Conn) receiveOdd(b []byte) {
+	p, err := pb.Normalise(b)
+	if err != nil {
+		c.undecodable()
+		return
+	}
+	var m wire.Message
+	var h wire.Header
+	if wire.Scan(p, &m) != nil || m.Odd || m.HasHeader && (wire.ParseHeader(m.Header.Of(p), &h) != nil || h.Odd) {
+		c.drop(ReasonInvalid)
+		return
+	}
+	c.receive(p, nil)
+}
+
+// undecodable ends the stream with status 0, as upstream does.
+func (c *Conn) undecodable() {
+	c.note(ReasonUndecodable, nil)
+	c.end(statusOK, "")
+}
+
+// drop counts a message that dies here.
+func (c *Conn) drop(r Reason) {
+	c.loop.n.dropped[r]++
+	if c.logged&(1<<r) == 0 && r != ReasonNoMatch && r != ReasonTTL {
+		c.noteSlow(r)
+	}
+}
+
+// note counts a refusal and says it once per connection and reason.
+func (c *Conn) note(r Reason, err error) {
+	c.loop.n.refused[r]++
+	if c.logged&(1<<r) == 0 {
+		c.logged |= 1 << r
+		c.loop.node.log.Warn("message or request refused", c.attrs("reason", r.String(), "error", err)...)
+	}
+}
+
+func (c *Conn) noteSlow(r Reason) {
+	c.logged |= 1 << r
+	if r == ReasonMAC || r == ReasonUnsigned {
+		c.loop.node.log.Error("SLIM header integrity verification failed", c.attrs("conn_index", c.id, "error", r.String())...)
+		return
+	}
+	c.loop.node.log.Warn("message dropped", c.attrs("reason", r.String())...)
+}
+
+// attrs are the fields every record about a connection has.
+func (c *Conn) attrs(more ...any) []any {
+	return append([]any{slog.String("target", targetProcessing), slog.Uint64("conn_id", c.id),
+		slog.String("remote", c.sock.remote())}, more...)
+}
+
+// refuse counts a request that becomes no connection.
+func (l *loop) refuse(r Reason) { l.n.refused[r]++ }

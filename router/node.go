@@ -1,0 +1,195 @@
+package router
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/router/table"
+)
+
+var errStopped = errors.New("router: the node has been shut down")
+
+// maxLoops bounds Options.Loops: the matrix of rings grows with its square.
+const maxLoops = 128
+
+// Node is a running data plane. Its methods are safe for all goroutines.
+type Node struct {
+	// Immutable after Start.
+	opt   Options
+	log   *slog.Logger
+	loops []*loop
+	lns   []net.Listener
+	names *table.Table[Conn]
+
+	draining atomic.Bool
+	nextConn atomic.Uint64  // last connection id given out; ids are never used again
+	accepts  sync.WaitGroup // accept goroutines
+	ticks    sync.WaitGroup // the goroutine of runTicks
+	sweeps   sync.WaitGroup // removals of connections with many subscriptions
+
+	stop sync.Once
+	done chan struct{} // closed when Shutdown has finished
+	err  error
+}
+
+// Start opens the listeners and loops of a node. When it returns, the node accepts and negotiates.
+// The context covers the start only; Shutdown stops the node.
+func Start(ctx context.Context, o Options) (*Node, error) {
+	if err := o.fill(); err != nil {
+		return nil, err
+	}
+	n := &Node{opt: o, log: o.Log, names: table.New[Conn](), done: make(chan struct{})}
+	if err := n.startLoops(); err != nil {
+		n.stopLoops()
+		return nil, err
+	}
+	// Last: a dialer that finds a listener must find a node that can negotiate (dataplane.md section 8).
+	for _, addr := range o.Listen {
+		lc := net.ListenConfig{KeepAlive: -1} // HTTP/2 pings do that
+		ln, err := lc.Listen(ctx, "tcp", addr)
+		if err != nil {
+			n.closeListeners()
+			n.stopLoops()
+			return nil, fmt.Errorf("listen on %s: %w%s", addr, err, bindHint(err))
+		}
+		n.lns = append(n.lns, ln)
+	}
+	n.ticks.Go(n.runTicks)
+	for _, ln := range n.lns {
+		n.accepts.Go(func() { n.accept(ln) })
+	}
+	return n, nil
+}
+
+func bindHint(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return " (another process listens there: stop it or choose another endpoint)"
+	case errors.Is(err, syscall.EACCES):
+		return " (the port needs privileges: choose one above 1023)"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return " (no interface of this machine has that address)"
+	}
+	return ""
+}
+
+// Addrs returns the bound addresses in the order of Options.Listen.
+func (n *Node) Addrs() []net.Addr {
+	as := make([]net.Addr, len(n.lns))
+	for i, ln := range n.lns {
+		as[i] = ln.Addr()
+	}
+	return as
+}
+
+// accept hands the sockets of one listener to the loops in turn of fewest sockets.
+func (n *Node) accept(ln net.Listener) {
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			// EMFILE and the like: the listener lives; without a pause this would spin.
+			n.log.Error("cannot accept a connection: raise the limit of open files if that is the cause",
+				"target", targetService, "endpoint", ln.Addr().String(), "error", err)
+			select {
+			case <-n.done:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+			continue
+		}
+		l := n.leastLoaded()
+		l.sockets.Add(1)
+		if _, err := l.client.EnrollContext(c, &socket{loop: l}); err != nil {
+			l.sockets.Add(-1)
+			n.log.Error("cannot register an accepted connection", "target", targetService,
+				"remote", c.RemoteAddr().String(), "error", err)
+		}
+	}
+}
+
+func (n *Node) leastLoaded() *loop {
+	best := n.loops[0]
+	for _, l := range n.loops[1:] {
+		if l.sockets.Load() < best.sockets.Load() {
+			best = l
+		}
+	}
+	return best
+}
+
+func (n *Node) closeListeners() {
+	for _, ln := range n.lns {
+		_ = ln.Close() // the only error is "already closed"
+	}
+}
+
+// Shutdown stops the node: the listeners first, so that dialers are refused and retry elsewhere or later;
+// then GOAWAY and the end of every stream behind what is queued for it; then the sockets. It returns nil when
+// everything queued went out, ctx.Err() when ctx ended before that. Later calls return the first one's result.
+func (n *Node) Shutdown(ctx context.Context) error {
+	n.stop.Do(func() {
+		defer close(n.done)
+		n.closeListeners()
+		n.accepts.Wait()
+		n.draining.Store(true)
+		// Every loop announces the end before any ends its connections, so that what was read before that
+		// still crosses from loop to loop.
+		n.err = n.onLoops(ctx, (*loop).drain)
+		if n.err == nil {
+			n.err = n.onLoops(ctx, func(l *loop) { l.popRings(); l.finishAll() })
+		}
+		if n.err == nil {
+			n.err = n.awaitDrained(ctx)
+		}
+		n.stopLoops()
+		n.sweeps.Wait()
+	})
+	<-n.done
+	n.ticks.Wait()
+	return n.err
+}
+
+func (n *Node) awaitDrained(ctx context.Context) error {
+	for _, l := range n.loops {
+		select {
+		case <-l.drained:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// onLoops runs f on every loop and waits for all.
+func (n *Node) onLoops(ctx context.Context, f func(*loop)) error {
+	ran := make(chan struct{}, len(n.loops))
+	for _, l := range n.loops {
+		l.post(func() { f(l); ran <- struct{}{} })
+	}
+	for range n.loops {
+		select {
+		case <-ran:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func newUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

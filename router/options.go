@@ -1,0 +1,174 @@
+package router
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"runtime"
+	"time"
+)
+
+// Policy says what becomes of messages for a receiver whose output buffer is full.
+type Policy uint8
+
+// The policies of --slow-consumer.
+const (
+	// Adaptive lets senders wait for a full receiver as long as it drains; one that drains less than
+	// Options.StallRate for Options.StallTimeout is stalled: its messages die, counted, until it has caught up.
+	Adaptive Policy = iota
+	// Block lets senders wait without limit, as upstream does.
+	Block
+	// Drop lets messages for a full receiver die at once, counted.
+	Drop
+	// Disconnect is Adaptive, but a stalled receiver is closed.
+	Disconnect
+)
+
+var policyNames = [...]string{"adaptive", "block", "drop", "disconnect"}
+
+// String returns the word that ParsePolicy reads.
+func (p Policy) String() string {
+	if int(p) < len(policyNames) {
+		return policyNames[p]
+	}
+	return fmt.Sprintf("policy(%d)", uint8(p))
+}
+
+// ParsePolicy reads adaptive, block, drop or disconnect.
+func ParsePolicy(s string) (Policy, error) {
+	for i, n := range policyNames {
+		if n == s {
+			return Policy(i), nil
+		}
+	}
+	return 0, fmt.Errorf("unknown slow-consumer policy %q: want adaptive, block, drop or disconnect", s)
+}
+
+// Defaults of Options.
+const (
+	DefaultReadBuffer       = 256 << 10
+	DefaultConnBuffer       = 1 << 20
+	DefaultStallTimeout     = 250 * time.Millisecond
+	DefaultStallRate        = 256 << 10
+	DefaultMaxSubscriptions = 1 << 20
+	DefaultMaxFrameSize     = 1 << 20
+	DefaultMaxHeaderList    = 16 << 10
+	DefaultNegotiation      = 5 * time.Second
+	DefaultKeepaliveTime    = 2 * time.Minute
+	DefaultKeepaliveTimeout = 20 * time.Second
+
+	// receiveWindow is what a sender may have unread or waiting in the node, in bytes of DATA
+	// (SETTINGS_INITIAL_WINDOW_SIZE, as upstream).
+	receiveWindow = 1 << 20
+	// maxMessage is the decode limit of both sides (dataplane.md section 1.1).
+	maxMessage = 4 << 20
+)
+
+// Options configure a Node. The zero value of every field but Listen means its default; nothing may
+// change after Start.
+type Options struct {
+	// Listen holds TCP endpoints, "127.0.0.1:46357" or "[::1]:0"; port 0 takes a free one.
+	Listen []string
+
+	// Loops is the number of event loops; 0: half of the processors the runtime may use, at least 1, which
+	// leaves the other half to the kernel's share of the work. A loop moves millions of messages a second.
+	Loops int
+	// ReadBuffer is the size in bytes of each loop's read buffer, rounded up to a power of two; 0: 256 KiB.
+	ReadBuffer int
+	// ConnBuffer bounds the bytes that wait for one receiver; 0: 1 MiB. Senders with messages behind that
+	// bound get no more HTTP/2 window until those have left or died.
+	ConnBuffer int
+	// SlowConsumer says what happens at that bound.
+	SlowConsumer Policy
+	// StallTimeout is how long a full receiver may drain less than StallRate; 0: 250 ms.
+	StallTimeout time.Duration
+	// StallRate is the floor in bytes a second; 0: 256 KiB/s.
+	StallRate int
+	// MaxSubscriptions bounds the subscriptions of one connection; 0: 1,048,576.
+	MaxSubscriptions int
+
+	// NodeID is told to peers and used to refuse a link to oneself; "": node-<random>.
+	NodeID string
+	// Deployment is upstream's domain_name: a peer of another deployment is refused. "": no check.
+	Deployment string
+	// Version is the SLIM version told in negotiations, strict semver; "": 3.4.6.
+	Version string
+	// AllowUnsigned accepts links without header MAC (require_header_mac: false).
+	AllowUnsigned bool
+	// EnforcePQC refuses links without the ML-KEM-768 hybrid.
+	EnforcePQC bool
+	// RelayPeerPublishes forwards what peers publish to other peers (a node without a peers section).
+	RelayPeerPublishes bool
+
+	// NegotiationTimeout is the time from the stream's opening to a finished negotiation; 0: 5 s.
+	NegotiationTimeout time.Duration
+	// KeepaliveTime is the silence after which the node pings; 0: 2 min; negative: never.
+	KeepaliveTime time.Duration
+	// KeepaliveTimeout is how long an answer may take before the socket is closed; 0: 20 s.
+	KeepaliveTimeout time.Duration
+	// MaxFrameSize is announced as SETTINGS_MAX_FRAME_SIZE, 16384..16777215; 0: 1 MiB.
+	MaxFrameSize uint32
+	// MaxHeaderList is announced as SETTINGS_MAX_HEADER_LIST_SIZE in bytes; 0: 16384.
+	MaxHeaderList uint32
+	// MaxStreams bounds the streams of one TCP connection; 0: 100.
+	MaxStreams uint32
+
+	// Log receives what an operator must know; nil: nothing. Never called for a message that is forwarded.
+	Log *slog.Logger
+}
+
+func orDefault[T int | uint32 | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// fill replaces zeros by defaults and refuses what cannot work.
+func (o *Options) fill() error {
+	if o.Loops == 0 {
+		o.Loops = max(1, runtime.GOMAXPROCS(0)/2)
+	}
+	orDefault(&o.ReadBuffer, DefaultReadBuffer)
+	orDefault(&o.ConnBuffer, DefaultConnBuffer)
+	orDefault(&o.StallTimeout, DefaultStallTimeout)
+	orDefault(&o.StallRate, DefaultStallRate)
+	orDefault(&o.MaxSubscriptions, DefaultMaxSubscriptions)
+	orDefault(&o.NegotiationTimeout, DefaultNegotiation)
+	orDefault(&o.KeepaliveTime, DefaultKeepaliveTime)
+	orDefault(&o.KeepaliveTimeout, DefaultKeepaliveTimeout)
+	orDefault(&o.MaxFrameSize, DefaultMaxFrameSize)
+	orDefault(&o.MaxHeaderList, DefaultMaxHeaderList)
+	orDefault(&o.MaxStreams, 100)
+	if o.Version == "" {
+		o.Version = "3.4.6"
+	}
+	if o.NodeID == "" {
+		o.NodeID = "node-" + newUUID()
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError + 4}))
+	}
+	switch {
+	case len(o.Listen) == 0:
+		return fmt.Errorf("router: no endpoint to listen on")
+	case o.Loops < 0 || o.Loops > maxLoops:
+		return fmt.Errorf("router: loops is %d: want 1 to %d", o.Loops, maxLoops)
+	case o.ReadBuffer < 4<<10 || o.ReadBuffer > 64<<20:
+		return fmt.Errorf("router: read buffer is %d bytes: want 4 KiB to 64 MiB", o.ReadBuffer)
+	case o.ConnBuffer < 16<<10:
+		return fmt.Errorf("router: connection buffer is %d bytes: want at least 16 KiB", o.ConnBuffer)
+	case o.SlowConsumer > Disconnect:
+		return fmt.Errorf("router: unknown slow-consumer policy %d", o.SlowConsumer)
+	case o.StallTimeout < 0, o.StallRate < 0, o.MaxSubscriptions < 0, o.NegotiationTimeout < 0, o.KeepaliveTimeout < 0:
+		return fmt.Errorf("router: negative stall timeout, stall rate, subscription limit, negotiation or keepalive timeout")
+	case o.MaxFrameSize < 16384 || o.MaxFrameSize > 1<<24-1:
+		return fmt.Errorf("router: max frame size is %d: want 16384 to 16777215", o.MaxFrameSize)
+	}
+	for _, a := range o.Listen {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			return fmt.Errorf("router: endpoint %q: %w", a, err)
+		}
+	}
+	return nil
+}

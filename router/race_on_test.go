@@ -1,0 +1,6 @@
+//go:build race || invariants
+
+package router
+
+// pooled says whether pools keep what they are given: the race detector drops at random, poisoned buffers are new.
+const pooled = false

@@ -1,0 +1,69 @@
+package router
+
+import "fmt"
+
+// Reason says why a message died or a peer was refused. Every drop is counted under one.
+type Reason uint8
+
+// The reasons.
+const (
+	reasonNone Reason = iota
+	// ReasonNoMatch: no connection but perhaps the sender subscribes to the name.
+	ReasonNoMatch
+	// ReasonTTL: the message has made its last hop.
+	ReasonTTL
+	// ReasonMAC: the header MAC is wrong, short or stale.
+	ReasonMAC
+	// ReasonUnsigned: the header MAC is missing on a link that has a key.
+	ReasonUnsigned
+	// ReasonInvalid: header, source, destination or session header is missing, or nothing is set at all.
+	ReasonInvalid
+	// ReasonUndecodable: no protobuf; the stream is ended, as upstream does.
+	ReasonUndecodable
+	// ReasonTooLarge: over 4 MiB; the stream is ended.
+	ReasonTooLarge
+	// ReasonCompressed: the compressed flag or a grpc-encoding; the stream is ended or refused.
+	ReasonCompressed
+	// ReasonStalled: the receiver drains nothing or next to nothing.
+	ReasonStalled
+	// ReasonFull: the receiver's buffer is full and the policy is drop.
+	ReasonFull
+	// ReasonGone: the receiver ended while the message was on its way.
+	ReasonGone
+	// ReasonNegotiation: the negotiation failed.
+	ReasonNegotiation
+	// ReasonTimeout: the negotiation did not come in time.
+	ReasonTimeout
+	// ReasonPeer: a peer link to oneself or to another deployment.
+	ReasonPeer
+	// ReasonPath: unknown path or method.
+	ReasonPath
+	// ReasonProtocol: HTTP/2 was broken.
+	ReasonProtocol
+	// ReasonFlood: too many frames that carry nothing.
+	ReasonFlood
+	// ReasonSubscriptions: more subscriptions than one connection may hold.
+	ReasonSubscriptions
+	// ReasonSubscribe: a subscription was refused by the table.
+	ReasonSubscribe
+	// ReasonStrings: the strings of a name do not hash to it; they were not kept.
+	ReasonStrings
+	// ReasonKeepalive: a PING was not answered.
+	ReasonKeepalive
+	// ReasonBacklog: acknowledgements nobody reads.
+	ReasonBacklog
+	numReasons
+)
+
+var reasonNames = [numReasons]string{"none", "no_match", "ttl_expired", "bad_mac", "unsigned", "invalid", "undecodable",
+	"too_large", "compressed", "receiver_stalled", "receiver_full", "receiver_gone", "negotiation_failed",
+	"negotiation_timeout", "peer_refused", "unknown_path", "http2_error", "flood", "too_many_subscriptions",
+	"subscription_refused", "name_strings", "keepalive_timeout", "control_backlog"}
+
+// String returns the word used in logs and statistics.
+func (r Reason) String() string {
+	if r < numReasons {
+		return reasonNames[r]
+	}
+	return fmt.Sprintf("reason(%d)", uint8(r))
+}

@@ -1,0 +1,485 @@
+package router
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/net/http2/hpack"
+	"golang.org/x/sys/unix"
+
+	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/router/link"
+	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/h2"
+	"github.com/seed31b3bfd0/slimgo/wire/pb"
+	"google.golang.org/protobuf/proto"
+)
+
+// rig is a node without gnet and without sockets of the network: tests run the callbacks of its loops themselves,
+// one after the other, so every order of events can be played.
+type rig struct {
+	t     testing.TB
+	n     *Node
+	peers []*peer
+}
+
+func newRig(t testing.TB, loops int, o Options) *rig {
+	t.Helper()
+	o.Listen = []string{"127.0.0.1:0"}
+	o.Loops = loops
+	if err := o.fill(); err != nil {
+		t.Fatal(err)
+	}
+	n := &Node{opt: o, log: o.Log, names: table.New[Conn](), done: make(chan struct{})}
+	for i := range loops {
+		l := &loop{node: n, index: i, drained: make(chan struct{}), live: map[*socket]struct{}{},
+			inbound: make([]atomic.Pointer[pool.Ring[event]], loops), out: make([]outbound, loops), headerID: uint64(i)}
+		l.wakeFD.Store(-1)
+		l.fast = time.AfterFunc(time.Hour, func() {})
+		l.fast.Stop()
+		n.loops = append(n.loops, l)
+	}
+	return &rig{t: t, n: n}
+}
+
+// settle runs every loop that was woken until none is.
+func (r *rig) settle() {
+	for again := true; again; {
+		again = false
+		for _, l := range r.n.loops {
+			if l.signal.Load() {
+				again = true
+				l.wakeUp()
+			}
+		}
+	}
+}
+
+// pass lets d go by on the stall clocks, in steps; peers that are not paused read what comes.
+func (r *rig) pass(d time.Duration) {
+	for ; d > 0; d -= stallLook {
+		for _, l := range r.n.loops {
+			l.clockStalls(stallLook)
+			l.pollWaiting()
+			l.endBatch()
+		}
+		r.settle()
+		for _, p := range r.peers {
+			if !p.paused && !p.gc.shut {
+				p.exchange()
+			}
+		}
+	}
+}
+
+// seconds lets n slow ticks go by.
+func (r *rig) seconds(n int) {
+	for range n {
+		for _, l := range r.n.loops {
+			l.onSlow()
+			l.endBatch()
+		}
+	}
+}
+
+func (r *rig) stats() Stats {
+	s := Stats{Dropped: map[Reason]uint64{}, Refused: map[Reason]uint64{}, Names: r.n.names.Len()}
+	for _, l := range r.n.loops {
+		s.add(&l.n)
+	}
+	return s
+}
+
+// wireConn stands for gnet's connection: reads are given by the test, writes go to a real socket.
+type wireConn struct {
+	gnet.Conn
+	k    *socket
+	fd   int
+	in   []byte
+	held []byte // what gnet would buffer
+	shut bool
+}
+
+func (w *wireConn) Context() any              { return w.k }
+func (w *wireConn) Fd() int                   { return w.fd }
+func (w *wireConn) RemoteAddr() net.Addr      { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+func (w *wireConn) OutboundBuffered() int     { return len(w.held) }
+func (w *wireConn) EventLoop() gnet.EventLoop { return wireLoop{w: w} }
+func (w *wireConn) Next(int) ([]byte, error)  { return w.in, nil }
+func (w *wireConn) Write(p []byte) (int, error) {
+	w.held = append(w.held, p...)
+	return len(p), nil
+}
+
+type wireLoop struct {
+	gnet.EventLoop
+	w *wireConn
+}
+
+func (l wireLoop) Close(gnet.Conn) error {
+	l.w.shut = true
+	l.w.k.loop.OnClose(l.w, nil)
+	return nil
+}
+
+// drainHeld does what gnet does when the kernel takes bytes again.
+func (w *wireConn) drainHeld() {
+	n, err := unix.Write(w.fd, w.held)
+	if err == nil {
+		w.held = w.held[:copy(w.held, w.held[n:])]
+	}
+}
+
+// peer is a client of the rig: our engine in the client role and the dialer's side of a link.
+type peer struct {
+	r      *rig
+	gc     *wireConn
+	fd     int // the peer's end
+	cli    h2.Conn
+	s      *h2.Stream
+	out    []byte
+	mac    *link.MAC
+	linkID string
+	got    [][]byte // messages received and not taken
+	end    *h2.End
+	paused bool // reads nothing
+	hoard  bool // reads, but gives no stream window back
+	buf    []byte
+}
+
+// connect opens a socket on a loop without a stream.
+func (r *rig) connect(loop int) *peer {
+	r.t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	l := r.n.loops[loop]
+	k := &socket{loop: l}
+	p := &peer{r: r, fd: fds[1], gc: &wireConn{k: k, fd: fds[0]}, buf: make([]byte, 1<<20)}
+	r.t.Cleanup(func() { _ = unix.Close(fds[0]); _ = unix.Close(fds[1]) })
+	l.sockets.Add(1)
+	l.OnOpen(p.gc)
+	r.peers = append(r.peers, p)
+	p.cli.Init(h2.Client, &h2.Settings{InitialWindow: 2 << 20, MaxFrameSize: 16384, MaxHeaderList: 16384, ConnWindow: 5 << 20, MaxMessage: maxMessage})
+	return p
+}
+
+// dial connects and negotiates an edge link.
+func (r *rig) dial(loop int) *peer { return r.dialAs(loop, wire.LinkEdge, "node-of-test") }
+
+func (r *rig) dialAs(loop int, kind wire.LinkKind, nodeID string) *peer {
+	r.t.Helper()
+	p := r.connect(loop)
+	p.open()
+	m := link.New(&link.Config{Role: link.Dialer, LinkID: "link-" + nodeID, Kind: kind, Version: "3.4.6", NodeID: nodeID, Strict: true, Rand: rand.Reader})
+	req, err := m.Start(nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	p.send(req)
+	reply := p.take()
+	if _, err := m.Step(nil, reply); err != nil {
+		r.t.Fatalf("negotiation: %v", err)
+	}
+	res := m.Result()
+	p.linkID = res.LinkID
+	if kind != wire.LinkPeer {
+		p.mac = link.NewMAC(res.Key, res.LinkID)
+	}
+	return p
+}
+
+func (p *peer) open() {
+	p.r.t.Helper()
+	s, err := p.cli.Open([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
+		{Name: ":authority", Value: "test"}, {Name: ":path", Value: openChannel}, {Name: "te", Value: "trailers"},
+		{Name: "content-type", Value: "application/grpc"}})
+	if err != nil {
+		p.r.t.Fatal(err)
+	}
+	p.s = s
+	p.exchange()
+}
+
+// feed gives the node one read.
+func (p *peer) feed(b []byte) {
+	if p.gc.shut {
+		return
+	}
+	p.gc.in = b
+	if p.gc.k.loop.OnTraffic(p.gc) == gnet.Close {
+		_ = p.gc.EventLoop().Close(nil)
+	}
+}
+
+// exchange moves bytes both ways until nothing moves.
+func (p *peer) exchange() {
+	for moved := true; moved; {
+		moved = false
+		out := append([]byte(nil), p.cli.Control()...)
+		p.cli.ControlDone()
+		out = append(out, p.out...)
+		p.out = p.out[:0]
+		p.cli.Cut()
+		if len(out) > 0 {
+			moved = true
+			p.feed(out)
+			p.r.settle()
+		}
+		if p.read() {
+			moved = true
+		}
+	}
+}
+
+// read takes what the node has sent.
+func (p *peer) read() bool {
+	moved := false
+	for !p.paused {
+		n, err := unix.Read(p.fd, p.buf)
+		if err != nil || n <= 0 {
+			break
+		}
+		moved = true
+		if err := p.cli.Feed(p.buf[:n], p); err != nil {
+			p.r.t.Fatalf("the node broke HTTP/2: %v", err)
+		}
+		if len(p.gc.held) > 0 {
+			p.gc.drainHeld()
+			p.gc.k.loop.pollWaiting()
+			p.gc.k.loop.endBatch()
+		}
+	}
+	return moved
+}
+
+// send sends one message as it is.
+func (p *peer) send(msg []byte) {
+	p.r.t.Helper()
+	p.stage(msg)
+	p.exchange()
+}
+
+func (p *peer) stage(msg []byte) {
+	p.r.t.Helper()
+	b := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(msg)))
+	b = append(b, msg...)
+	for len(b) > 0 {
+		var k int
+		p.out, k = p.cli.Data(p.out, p.s, len(b))
+		if k == 0 {
+			p.r.t.Fatal("no window")
+		}
+		p.out = append(p.out, b[:k]...)
+		b = b[k:]
+	}
+}
+
+// take returns the next message from the node.
+func (p *peer) take() []byte {
+	p.r.t.Helper()
+	p.exchange()
+	if len(p.got) == 0 {
+		p.r.t.Fatalf("no message from the node; stream ended: %+v", p.end)
+	}
+	m := p.got[0]
+	p.got = p.got[1:]
+	return m
+}
+
+// count takes everything and returns how many messages it was.
+func (p *peer) count() int {
+	p.exchange()
+	n := len(p.got)
+	p.got = nil
+	return n
+}
+
+// sign sets the header MAC of the peer's link.
+func (p *peer) sign(h *wire.PublishHeader) {
+	if p.mac == nil {
+		h.MAC = nil
+		return
+	}
+	h.MAC = nil
+	b := wire.AppendPublish(nil, h, []byte{8, 1}, nil)
+	var m wire.Message
+	var hd wire.Header
+	if err := wire.Scan(b, &m); err != nil {
+		p.r.t.Fatal(err)
+	}
+	raw := m.Header.Of(b)
+	if err := wire.ParseHeader(raw, &hd); err != nil {
+		p.r.t.Fatal(err)
+	}
+	var ns link.Names
+	var tag [32]byte
+	p.mac.Names(&ns, wire.AppendMACNames(nil, p.linkID, raw, &hd))
+	p.mac.Tag(&tag, &ns, wire.AppendMACRest(nil, raw, &hd, hd.TTL, true))
+	h.MAC = tag[:]
+}
+
+func header(src, dst wire.NameText, fanout uint32, identity string) *wire.PublishHeader {
+	return &wire.PublishHeader{Source: src, Dest: dst, Identity: identity, Fanout: fanout, TTL: 8, Version: "3.4.6"}
+}
+
+var testSession = []byte{0x08, 0x01, 0x10, 0x01, 0x18, 0x07}
+
+// content is a Content with an application payload of n bytes that begins with i.
+func content(i, n int) []byte {
+	blob := make([]byte, max(n, 8))
+	binary.BigEndian.PutUint64(blob, uint64(i))
+	app := append([]byte{0x12}, binary.AppendUvarint(nil, uint64(len(blob)))...)
+	app = append(app, blob...)
+	return append(append([]byte{0x0a}, binary.AppendUvarint(nil, uint64(len(app)))...), app...)
+}
+
+func (p *peer) publication(h *wire.PublishHeader, i, n int) []byte {
+	p.sign(h)
+	return wire.AppendPublish(nil, h, testSession, content(i, n))
+}
+
+func (p *peer) publish(h *wire.PublishHeader, i, n int) {
+	p.r.t.Helper()
+	p.send(p.publication(h, i, n))
+}
+
+// flood publishes up to count messages of n bytes as long as the node gives credit, and returns how many.
+func (p *peer) flood(h *wire.PublishHeader, count, n int) int {
+	p.r.t.Helper()
+	for i := range count {
+		if p.s.Window() < n+1000 {
+			return i
+		}
+		p.publish(h, i, n)
+	}
+	return count
+}
+
+func (p *peer) subscribe(n wire.NameText, id uint64) {
+	p.r.t.Helper()
+	h := header(n, n, 1, "")
+	p.sign(h)
+	p.send(wire.AppendSubscribe(nil, h, id))
+	if id != 0 {
+		p.wantAck(id, true, "")
+	}
+}
+
+func (p *peer) unsubscribe(n wire.NameText, id uint64) {
+	p.r.t.Helper()
+	h := header(n, n, 1, "")
+	p.sign(h)
+	p.send(wire.AppendUnsubscribe(nil, h, id))
+}
+
+func (p *peer) wantAck(id uint64, ok bool, reason string) {
+	p.r.t.Helper()
+	b := p.take()
+	var m wire.Message
+	if err := wire.Scan(b, &m); err != nil || m.Kind != wire.KindAck {
+		p.r.t.Fatalf("want an ack, got %v %v %x", m.Kind, err, b)
+	}
+	gotID, gotOK, gotReason, err := wire.ParseAck(b, &m)
+	if err != nil || gotID != id || gotOK != ok || gotReason != reason {
+		p.r.t.Fatalf("ack = %d %v %q %v, want %d %v %q", gotID, gotOK, gotReason, err, id, ok, reason)
+	}
+}
+
+// abandon closes the peer's end abruptly.
+func (p *peer) abandon() {
+	if !p.gc.shut {
+		_ = p.gc.EventLoop().Close(nil)
+		p.gc.k.loop.endBatch()
+	}
+	p.r.settle()
+}
+
+func (p *peer) Request(*h2.Stream, *h2.Request)   {}
+func (p *peer) Response(*h2.Stream, *h2.Response) {}
+func (p *peer) Message(_ *h2.Stream, m []byte, _ bool) {
+	if p.hoard {
+		p.cli.Hold(p.s, len(m)+h2Prefix)
+		return
+	}
+	p.got = append(p.got, append([]byte(nil), m...))
+}
+func (p *peer) Grow(_ *h2.Stream, have []byte, n int) []byte {
+	return append(make([]byte, 0, n), have...)
+}
+func (p *peer) Ended(_ *h2.Stream, e *h2.End)     { c := *e; p.end = &c }
+func (p *peer) Writable(*h2.Stream)               {}
+func (p *peer) Closed(*h2.Stream)                 {}
+func (p *peer) Pong()                             {}
+func (p *peer) GoAway(uint32, h2.ErrCode, []byte) {}
+
+// raw sends DATA as it is, envelope included.
+func (p *peer) raw(b []byte) {
+	p.r.t.Helper()
+	var k int
+	p.out, k = p.cli.Data(p.out, p.s, len(b))
+	p.out = append(p.out, b[:k]...)
+	p.exchange()
+}
+
+// readOnce takes at most one buffer from the node.
+func (p *peer) readOnce() int {
+	n, err := unix.Read(p.fd, p.buf)
+	if err != nil || n <= 0 {
+		return 0
+	}
+	if err := p.cli.Feed(p.buf[:n], p); err != nil {
+		p.r.t.Fatal(err)
+	}
+	if ctl := p.cli.Control(); len(ctl) > 0 {
+		p.feed(append([]byte(nil), ctl...))
+		p.cli.ControlDone()
+	}
+	return n
+}
+
+// resign encodes m with the header MAC of the peer's link.
+func (p *peer) resign(t *testing.T, m *pb.Message) []byte {
+	t.Helper()
+	h := m.GetPublish().Header
+	h.HeaderMac = nil
+	b, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wm wire.Message
+	var hd wire.Header
+	if err := wire.Scan(b, &wm); err != nil {
+		t.Fatal(err)
+	}
+	raw := wm.Header.Of(b)
+	if err := wire.ParseHeader(raw, &hd); err != nil {
+		t.Fatal(err)
+	}
+	var ns link.Names
+	var tag [32]byte
+	p.mac.Names(&ns, wire.AppendMACNames(nil, p.linkID, raw, &hd))
+	p.mac.Tag(&tag, &ns, wire.AppendMACRest(nil, raw, &hd, hd.TTL, false))
+	h.HeaderMac = tag[:]
+	if b, err = proto.Marshal(m); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (p *peer) openPath(path string) {
+	s, err := p.cli.Open([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
+		{Name: ":authority", Value: "test"}, {Name: ":path", Value: path}, {Name: "content-type", Value: "application/grpc"}})
+	if err != nil {
+		p.r.t.Fatal(err)
+	}
+	p.s = s
+	p.exchange()
+}

@@ -1,0 +1,65 @@
+package router
+
+import (
+	"fmt"
+	"testing"
+)
+
+// journeys are the cases whose cost is watched: unicast and fan-out, same loop and across loops, an identity that
+// stays and one that is new with each message.
+func journeys(f func(name string, loops, dest, targets int, fresh bool)) {
+	for _, loops := range []int{1, 2} {
+		for _, targets := range []int{1, 8} {
+			for _, fresh := range []bool{false, true} {
+				where, identity := "same-loop", "constant"
+				if loops > 1 {
+					where = "across-loops"
+				}
+				if fresh {
+					identity = "fresh"
+				}
+				f(fmt.Sprintf("%s/1-to-%d/%s", where, targets, identity), loops, loops-1, targets, fresh)
+			}
+		}
+	}
+}
+
+// TestAllocsOfTheJourney: from the bytes of a read to the bytes handed to the kernel nothing is allocated.
+func TestAllocsOfTheJourney(t *testing.T) {
+	journeys(func(name string, loops, dest, targets int, fresh bool) {
+		for _, size := range []int{100, 16 << 10} {
+			t.Run(fmt.Sprint(name, "/", size), func(t *testing.T) {
+				j := newJourney(t, loops, 0, dest, targets, size, 8, fresh)
+				for range 3 * len(j.reads) {
+					j.step() // memories and pools fill
+				}
+				before := j.r.stats()
+				if n := testing.AllocsPerRun(200, j.step); n != 0 && pooled {
+					t.Errorf("%v allocations per read of 8 messages, want 0", n)
+				}
+				after := j.r.stats()
+				if got, want := after.Delivered-before.Delivered, uint64(201*8*targets); got != want {
+					t.Errorf("delivered %d, want %d; dropped %v", got, want, after.Dropped)
+				}
+			})
+		}
+	})
+}
+
+// BenchmarkJourney gives the node's own time per delivered message, without the kernel's.
+func BenchmarkJourney(b *testing.B) {
+	journeys(func(name string, loops, dest, targets int, fresh bool) {
+		for _, size := range []int{100, 1 << 10, 16 << 10} {
+			per := min(256, 200_000/(size+400))
+			b.Run(fmt.Sprint(name, "/", size), func(b *testing.B) {
+				j := newJourney(b, loops, 0, dest, targets, size, per, fresh)
+				j.step()
+				b.ReportAllocs()
+				b.ResetTimer()
+				for i := 0; i < b.N; i += per * targets {
+					j.step()
+				}
+			})
+		}
+	})
+}

@@ -1,0 +1,92 @@
+package router
+
+import "time"
+
+// stall watches whether a full receiver drains.
+type stall struct {
+	stalled bool          // its messages die until the queue is empty
+	slow    time.Duration // how long it has drained less than the floor
+	mark    uint64        // bytes that had left at the last look
+	lost    uint64        // messages that died at its queue since it stalled, or in all under the policy drop
+	look    time.Duration // since the last look
+}
+
+// stallLook is how often the drain of a full receiver is compared with the floor. A step of the clock counts at
+// most twice that: while the node itself does not run, no receiver is blamed.
+const stallLook = 25 * time.Millisecond
+
+// clockStalls lets dt pass for every connection with a queue, and forgets those without.
+func (l *loop) clockStalls(dt time.Duration) {
+	dt = min(dt, 2*stallLook)
+	for i := 0; i < len(l.waiting); {
+		c := l.waiting[i]
+		if c.q.n == 0 || c.state == gone {
+			c.q.waiting = false
+			last := len(l.waiting) - 1
+			l.waiting[i], l.waiting[last] = l.waiting[last], nil
+			l.waiting = l.waiting[:last]
+			continue
+		}
+		c.clockStall(dt)
+		c.pump()
+		i++
+	}
+}
+
+// clockStall decides whether a receiver is stalled: full (somebody waits for it), and for StallTimeout below
+// StallRate.
+func (c *Conn) clockStall(dt time.Duration) {
+	q, o := &c.q, &c.loop.node.opt
+	if q.stalled || o.SlowConsumer == Block || o.SlowConsumer == Drop {
+		return
+	}
+	if q.look += dt; q.look < stallLook {
+		return
+	}
+	left := c.sock.left - uint64(c.sock.gc.OutboundBuffered())
+	floor := uint64(float64(o.StallRate) * q.look.Seconds())
+	switch {
+	case q.charged == 0 || left-q.mark >= floor && left != q.mark:
+		q.slow = 0
+	default:
+		q.slow += q.look
+	}
+	q.mark, q.look = left, 0
+	if q.slow >= o.StallTimeout {
+		c.declareStalled()
+	}
+}
+
+// declareStalled ends all waiting for c: charged senders get their credit back and what is queued beyond the
+// bound dies, newest first.
+func (c *Conn) declareStalled() {
+	l, q := c.loop, &c.q
+	q.stalled, q.slow = true, 0
+	q.lost = 0
+	l.n.stalls++
+	c.sift(ReasonStalled, func(i int, it *item) bool { return !it.charged || i == 0 })
+	if first := q.at(0); first.charged {
+		first.charged = false
+		p := first.buf.Aux.(*parcel)
+		q.charged -= p.cost
+		l.credit(p.src, p.cost)
+	}
+	if l.node.opt.SlowConsumer == Disconnect {
+		l.node.log.Warn("receiver does not drain: disconnected", c.attrs("reason", ReasonStalled.String(), "queued_bytes", q.bytes)...)
+		c.sock.doom()
+		return
+	}
+	l.node.log.Warn("receiver does not drain: its messages are dropped until it has caught up",
+		c.attrs("reason", ReasonStalled.String(), "queued_bytes", q.bytes)...)
+}
+
+// caughtUp is called when the queue is empty.
+func (c *Conn) caughtUp() {
+	q := &c.q
+	if q.stalled {
+		q.stalled = false
+		c.loop.n.stalls--
+		c.loop.node.log.Info("receiver has caught up", c.attrs("reason", ReasonStalled.String(), "dropped", q.lost)...)
+	}
+	q.slow = 0
+}

@@ -1,0 +1,165 @@
+package router
+
+import (
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// stuffed returns a rig with a sender, a receiver of the group that reads nothing and one that does; the sender has
+// filled everything towards the first.
+func stuffed(t *testing.T, o Options, loops, dest int) (r *rig, a, dead, alive *peer) {
+	r = newRig(t, loops, o)
+	a, dead, alive = r.dial(0), r.dial(dest), r.dial(dest)
+	dead.subscribe(group.WithID(1, 1), 1)
+	alive.subscribe(group.WithID(2, 2), 1)
+	dead.paused = true
+	for i := 0; a.flood(header(alice, group, 256, "x"), 10, 10_000) == 10; i++ {
+		alive.count()
+		if i > 400 {
+			t.Fatal("the sender is never slowed down")
+		}
+	}
+	return r, a, dead, alive
+}
+
+func TestStalledReceiverHoldsNobodyUpAfterTheTimeout(t *testing.T) {
+	for _, where := range placements {
+		t.Run(where.name, func(t *testing.T) {
+			r, a, dead, alive := stuffed(t, Options{}, where.loops, where.dest)
+			r.pass(DefaultStallTimeout + 4*stallLook)
+			if s := r.stats(); s.Stalled != 1 {
+				t.Fatalf("stalled = %d, want 1", s.Stalled)
+			}
+			a.exchange()
+			if w := a.s.Window(); w < receiveWindow*3/4 {
+				t.Fatalf("the sender has a window of %d only", w)
+			}
+			alive.count()
+			before := r.stats()
+			for i := range 2000 {
+				a.publish(header(alice, group, 256, "x"), i, 10_000)
+				alive.exchange()
+			}
+			after := r.stats()
+			if n := alive.count(); n != 2000 {
+				t.Errorf("the other got %d of 2000", n)
+			}
+			if n := after.Dropped[ReasonStalled] - before.Dropped[ReasonStalled]; n != 2000 {
+				t.Errorf("%d died at the stalled one, want 2000", n)
+			}
+			q := &dead.gc.k.conns[0].q
+			if q.bytes > DefaultConnBuffer {
+				t.Errorf("%d bytes wait, bound is %d", q.bytes, DefaultConnBuffer)
+			}
+			// It reads again: it gets what was queued, has caught up, and is served as before.
+			dead.paused = false
+			for range 100 {
+				dead.exchange()
+				r.pass(stallLook)
+			}
+			if s := r.stats(); s.Stalled != 0 || q.n != 0 {
+				t.Fatalf("stalled = %d, queue %d after it has read everything", s.Stalled, q.n)
+			}
+			dead.count()
+			a.publish(header(alice, group, 256, "x"), 1, 100)
+			if n := dead.count(); n != 1 {
+				t.Errorf("it got %d of 1 after it has caught up", n)
+			}
+		})
+	}
+}
+
+func TestSlowButDrainingReceiverLosesNothing(t *testing.T) {
+	r := newRig(t, 1, Options{})
+	a, b := r.dial(0), r.dial(0)
+	b.subscribe(bob, 1)
+	b.paused = true
+	sent, got := 0, 0
+	for range 400 {
+		for a.s.Window() > 12_000 {
+			a.publish(header(alice, bob, 1, "x"), sent, 10_000)
+			sent++
+		}
+		r.pass(stallLook)
+		b.paused = false // 16 KiB each 25 ms: over the floor, far below the sender
+		b.buf = b.buf[:16<<10]
+		if n := b.readOnce(); n > 0 {
+			b.gc.drainHeld()
+			b.gc.k.loop.pollWaiting()
+			b.gc.k.loop.endBatch()
+		}
+		b.paused = true
+		got += len(b.got)
+		b.got = nil
+		a.exchange()
+	}
+	b.paused = false
+	b.buf = make([]byte, 1<<20)
+	for range 200 {
+		b.exchange()
+		r.pass(stallLook)
+		got += b.count()
+	}
+	if s := r.stats(); got != sent || len(s.Dropped) != 0 {
+		t.Errorf("got %d of %d, dropped %v", got, sent, s.Dropped)
+	}
+}
+
+func TestPolicies(t *testing.T) {
+	t.Run("block waits without limit", func(t *testing.T) {
+		r, a, _, _ := stuffed(t, Options{SlowConsumer: Block}, 1, 0)
+		r.pass(time.Minute)
+		a.exchange()
+		if s := r.stats(); s.Stalled != 0 || len(s.Dropped) != 0 || a.s.Window() > 20_000 {
+			t.Errorf("stats %+v, window %d", s, a.s.Window())
+		}
+	})
+	t.Run("drop never waits", func(t *testing.T) {
+		r := newRig(t, 1, Options{SlowConsumer: Drop})
+		a, b := r.dial(0), r.dial(0)
+		b.subscribe(bob, 1)
+		b.paused = true
+		for i := range 2000 {
+			a.publish(header(alice, bob, 1, "x"), i, 10_000)
+		}
+		if r.stats().Dropped[ReasonFull] == 0 {
+			t.Error("nothing died")
+		}
+		if q := &b.gc.k.conns[0].q; q.bytes > DefaultConnBuffer {
+			t.Errorf("%d bytes wait", q.bytes)
+		}
+	})
+	t.Run("disconnect closes", func(t *testing.T) {
+		r, _, dead, _ := stuffed(t, Options{SlowConsumer: Disconnect}, 1, 0)
+		r.pass(DefaultStallTimeout + 4*stallLook)
+		if !dead.gc.shut || r.stats().Connections != 2 {
+			t.Errorf("shut %v, connections %d", dead.gc.shut, r.stats().Connections)
+		}
+	})
+}
+
+func TestAcknowledgementsNobodyReadsEndTheConnection(t *testing.T) {
+	r := newRig(t, 1, Options{})
+	p := r.dial(0)
+	p.hoard = true
+	for i := uint64(1); i < 10_000 && !p.gc.shut; i++ {
+		h := header(bob, bob, 1, "")
+		if p.mac != nil && h.MAC == nil {
+			p.sign(h)
+		}
+		for range 100 {
+			if p.s.Window() > 1000 {
+				p.stage(wire.AppendUnsubscribe(nil, h, i)) // answered with an error text
+			}
+		}
+		p.exchange()
+	}
+	if !p.gc.shut {
+		t.Error("it lives")
+	}
+	if r.stats().Refused[ReasonBacklog] != 1 {
+		t.Errorf("refused = %v", r.stats().Refused)
+	}
+}

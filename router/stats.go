@@ -1,0 +1,67 @@
+package router
+
+import "context"
+
+// counters of one loop, written by it alone.
+type counters struct {
+	received, delivered, bytes, queued, writes uint64
+	negotiated, panics                         uint64
+	sockets, conns, stalls                     int64
+	dropped, refused                           [numReasons]uint64
+}
+
+// Stats is what a node has done since its start, summed over its loops.
+type Stats struct {
+	// Received counts messages that arrived on negotiated connections, Delivered those handed to a target, Bytes
+	// what was delivered behind the headers, Queued deliveries that had to wait, Writes calls of the kernel.
+	Received, Delivered, Bytes, Queued, Writes uint64
+	// Negotiated counts finished negotiations, Panics connections lost to internal errors.
+	Negotiated, Panics uint64
+	// Sockets, Connections and Stalled are of this moment.
+	Sockets, Connections, Stalled int64
+	// Dropped counts messages that died, Refused requests and peers that were turned away.
+	Dropped, Refused map[Reason]uint64
+	// Names is the number of subscriptions in the table.
+	Names int
+}
+
+// Stats asks every loop for its counters. After Shutdown it returns ctx's error or what the loops counted.
+func (n *Node) Stats(ctx context.Context) (Stats, error) {
+	s := Stats{Dropped: map[Reason]uint64{}, Refused: map[Reason]uint64{}, Names: n.names.Len()}
+	answers := make(chan counters, len(n.loops))
+	for _, l := range n.loops {
+		l.post(func() { answers <- l.n })
+	}
+	for range n.loops {
+		select {
+		case c := <-answers:
+			s.add(&c)
+		case <-n.done:
+			return s, errStopped
+		case <-ctx.Done():
+			return s, ctx.Err()
+		}
+	}
+	return s, nil
+}
+
+func (s *Stats) add(c *counters) {
+	s.Received += c.received
+	s.Delivered += c.delivered
+	s.Bytes += c.bytes
+	s.Queued += c.queued
+	s.Writes += c.writes
+	s.Negotiated += c.negotiated
+	s.Panics += c.panics
+	s.Sockets += c.sockets
+	s.Connections += c.conns
+	s.Stalled += c.stalls
+	for r := range numReasons {
+		if c.dropped[r] > 0 {
+			s.Dropped[r] += c.dropped[r]
+		}
+		if c.refused[r] > 0 {
+			s.Refused[r] += c.refused[r]
+		}
+	}
+}

@@ -1,0 +1,96 @@
+package router
+
+import (
+	"strconv"
+
+	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// receiveCold handles everything but publishes. b is scanned into loop.msg.
+func (c *Conn) receiveCold(b []byte) {
+	l := c.loop
+	m := l.msg
+	l.n.received++
+	switch m.Kind {
+	case wire.KindSubscribe, wire.KindUnsubscribe:
+		c.receiveSubscription(b, &m)
+	case wire.KindLink, wire.KindAck:
+		// A second Link is ignored (dataplane.md section 5.6); nobody waits for an ack (section 5.5).
+	default:
+		c.drop(ReasonInvalid)
+	}
+}
+
+// receiveSubscription is dataplane.md section 5.3. recv_from and forward_to of the wire are not honoured: they
+// would let a neighbour install routes for others.
+func (c *Conn) receiveSubscription(b []byte, m *wire.Message) {
+	if !m.HasHeader {
+		c.drop(ReasonInvalid)
+		return
+	}
+	s := &seen{raw: m.Header.Of(b)}
+	if wire.ParseHeader(s.raw, &s.hd) != nil {
+		c.undecodable()
+		return
+	}
+	if s.hd.Odd {
+		c.receiveOdd(b)
+		return
+	}
+	if r := c.judge(s, m.Kind); r != reasonNone {
+		c.drop(r)
+		return
+	}
+	k := table.Key{Name: s.hd.Dest.Name, HasID: s.hd.Dest.HasID}
+	if m.Kind == wire.KindSubscribe {
+		c.subscribe(s, k, m.SubID)
+		return
+	}
+	_, err := c.loop.node.names.Remove(c, c.kind, k, m.SubID)
+	c.acknowledge(m.SubID, err)
+}
+
+func (c *Conn) subscribe(s *seen, k table.Key, id uint64) {
+	n := c.loop.node
+	if n.names.Count(c) >= n.opt.MaxSubscriptions {
+		c.note(ReasonSubscriptions, nil)
+		c.acknowledge(id, errSubscriptions(n.opt.MaxSubscriptions))
+		return
+	}
+	var str [3]string
+	hasStr := s.hd.Dest.HasStr
+	if hasStr && !wire.HashesMatch(s.raw, &s.hd.Dest) {
+		c.note(ReasonStrings, nil)
+		hasStr = false
+	}
+	if hasStr {
+		for i := range str {
+			str[i] = string(s.hd.Dest.Str[i].Of(s.raw))
+		}
+	}
+	_, err := n.names.Add(c, c.kind, k, id, str, hasStr)
+	c.acknowledge(id, err)
+}
+
+// errSubscriptions is the limit a connection ran into.
+type errSubscriptions int
+
+func (e errSubscriptions) Error() string {
+	return "too many subscriptions on this connection: the limit is " + strconv.Itoa(int(e))
+}
+
+// acknowledge answers a subscription whose sender wants it (id not 0).
+func (c *Conn) acknowledge(id uint64, err error) {
+	reason := ""
+	if err != nil {
+		c.loop.n.refused[ReasonSubscribe]++
+		reason = err.Error()
+	}
+	if id == 0 {
+		return
+	}
+	l := c.loop
+	l.small = wire.AppendAck(l.small[:0], id, err == nil, reason)
+	c.sendOwn(l.small)
+}
