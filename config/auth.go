@@ -1,0 +1,193 @@
+package config
+
+import (
+	"time"
+)
+
+// Auth is the `auth` block of a server or client: how connections prove who they are.
+type Auth struct {
+	Position Position // of the key, for servers
+	Type     string   // "none", "basic", "jwt", "oidc", "spire"; clients also "static_jwt"
+	Username string   // basic
+	Password Secret   // basic
+	File     string   // static_jwt
+	JWT      *JWT
+	OIDC     *OIDC
+	Spire    *Spire
+}
+
+// JWT is `auth` of type jwt.
+type JWT struct {
+	Audience        []string
+	Issuer, Subject string
+	Custom          map[string]any
+	Duration        time.Duration // unused, also upstream: tokens live an hour
+	Key             JWTKey
+	Policy          Policy
+	SubjectBinding  string // "", "off", "warn" or "enforce"
+}
+
+// JWTKey is `key` of a JWT block.
+type JWTKey struct {
+	Type              string // "encoding", "decoding" or "autoresolve", which has no other keys
+	Algorithm, Format string
+	Key               Source
+}
+
+// Policy is `policy`: exactly one field is set, or none.
+type Policy struct{ CEL, Rego, RegoFile string }
+
+// OIDC is `auth` of type oidc.
+type OIDC struct {
+	IssuerURL, ClientID                string
+	ClientSecret, RefreshToken         Secret
+	RefreshTokenFile, AccessTokenFile  string
+	Scope, Audience                    string
+	Timeout, JWKSLife, ClaimsCacheLife time.Duration // ClaimsCacheLife 0: no cache
+	Policy                             Policy
+}
+
+func (d *decoder) auth(n *node, path string, s side) Auth {
+	words, what := []string{"basic", "jwt", "oidc", "spire", "none"}, "AuthenticationConfig"
+	if s == clientSide {
+		words = []string{"basic", "static_jwt", "jwt", "oidc", "spire", "none"}
+	}
+	o, kind := d.tagged(n, path, what, words...)
+	a := Auth{Type: kind}
+	if o == nil {
+		return a
+	}
+	switch kind {
+	case "basic":
+		o.required("username")
+		o.required("password")
+		o.str("username", &a.Username)
+		o.secret("password", &a.Password)
+	case "static_jwt":
+		var unused time.Duration
+		o.required("file")
+		o.str("file", &a.File)
+		o.duration("duration", &unused)
+		o.unused("duration", "")
+	case "jwt":
+		a.JWT = d.jwt(o)
+	case "oidc":
+		a.OIDC = d.oidc(o)
+	case "spire":
+		a.Spire = d.spire(o)
+	}
+	o.end()
+	return a
+}
+
+func (d *decoder) jwt(o *object) *JWT {
+	j := &JWT{Duration: time.Hour}
+	if v := o.get("claims"); v != nil {
+		d.claims(j, v, join(o.path, "claims"))
+	}
+	o.duration("duration", &j.Duration)
+	o.required("key")
+	if v := o.get("key"); v != nil {
+		j.Key = d.jwtKey(v, join(o.path, "key"))
+	}
+	j.Policy = o.policy()
+	o.optEnum("subject_binding", &j.SubjectBinding, "off", "warn", "enforce")
+	return j
+}
+
+func (d *decoder) claims(j *JWT, n *node, path string) {
+	if n.kind != mapKind {
+		d.mistyped(n, path, "struct Claims")
+		return
+	}
+	o := d.object(n, path, "struct Claims", lenient)
+	given := ""
+	for _, key := range []string{"audience", "aud", "audiences"} {
+		if n.get(key) != nil {
+			if given != "" {
+				d.bad(n, path, "duplicate field `audience`: "+given+" and "+key+" are one")
+			}
+			given = key
+		}
+		o.strs(key, &j.Audience)
+	}
+	for _, f := range []struct {
+		name, alias string
+		to          *string
+	}{{"issuer", "iss", &j.Issuer}, {"subject", "sub", &j.Subject}} {
+		if n.get(f.name) != nil && n.get(f.alias) != nil {
+			d.bad(n, path, "duplicate field `"+f.name+"`: "+f.alias+" is its other name")
+		}
+		o.optStr(f.name, f.to)
+		o.optStr(f.alias, f.to)
+	}
+	j.Custom = o.data("custom_claims")
+	o.end()
+}
+
+func (d *decoder) jwtKey(n *node, path string) JWTKey {
+	o, kind := d.tagged(n, path, "KeyConfig", "encoding", "decoding", "autoresolve")
+	k := JWTKey{Type: kind}
+	if o == nil {
+		return k
+	}
+	if kind != "autoresolve" {
+		for _, key := range []string{"algorithm", "format"} {
+			o.required(key)
+		}
+		o.enum("algorithm", &k.Algorithm,
+			"HS256", "HS384", "HS512", "ES256", "ES384", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA")
+		o.enum("format", &k.Format, "pem", "jwk", "jwks")
+		k.Key = o.source("key")
+	}
+	o.end()
+	return k
+}
+
+// policy reads a map with exactly one known key.
+func (o *object) policy() (p Policy) {
+	v := o.get("policy")
+	if v == nil || v.kind == nullKind {
+		return p
+	}
+	path := join(o.path, "policy")
+	if v.kind != mapKind || len(v.entries) != 1 {
+		o.d.bad(v, path, "expected a map with exactly one key, "+oneOf([]string{"cel", "rego", "rego_file"}))
+		return p
+	}
+	o.d.variant(v.entries[0].key, path, "a string", []string{"cel", "rego", "rego_file"})
+	in := o.d.object(v, path, "a map", lenient)
+	in.str("cel", &p.CEL)
+	in.str("rego", &p.Rego)
+	in.str("rego_file", &p.RegoFile)
+	return p
+}
+
+func (d *decoder) oidc(o *object) *OIDC {
+	c := &OIDC{Timeout: 30 * time.Second, JWKSLife: time.Hour}
+	optSecret := func(key string, to *Secret) {
+		if v := o.n.get(key); v != nil && v.kind == nullKind {
+			o.get(key)
+			return
+		}
+		o.secret(key, to)
+	}
+	o.required("issuer_url")
+	o.str("issuer_url", &c.IssuerURL)
+	o.optStr("client_id", &c.ClientID)
+	optSecret("client_secret", &c.ClientSecret)
+	optSecret("refresh_token", &c.RefreshToken)
+	o.optStr("refresh_token_file", &c.RefreshTokenFile)
+	o.optStr("access_token_file", &c.AccessTokenFile)
+	o.optStr("scope", &c.Scope)
+	o.duration("timeout", &c.Timeout)
+	o.optStr("audience", &c.Audience)
+	o.duration("jwks_ttl", &c.JWKSLife)
+	if v := o.n.get("claim_cache_ttl"); v == nil || v.kind != nullKind {
+		o.duration("claim_cache_ttl", &c.ClaimsCacheLife)
+	} else {
+		o.get("claim_cache_ttl")
+	}
+	c.Policy = o.policy()
+	return c
+}

@@ -1,0 +1,108 @@
+package config
+
+import "fmt"
+
+// check applies the rules that concern more than one key: upstream's validation of every service, then what its start
+// refuses, then what this node does not have.
+func (d *decoder) check(c *Config) {
+	d.context = contextServices
+	for i := range c.Services {
+		s := &c.Services[i]
+		path := join("services", s.ID)
+		for _, b := range []struct {
+			name string
+			e    *Endpoints
+		}{{"dataplane", &s.Dataplane}, {"controller", &s.Controller}} {
+			d.checkSchemes(b.e, join(path, b.name))
+			d.checkPQC(b.e, join(path, b.name))
+		}
+	}
+	for i := range c.Services {
+		s := &c.Services[i]
+		path := join("services", s.ID)
+		if len(s.Dataplane.Servers)+len(s.Dataplane.Clients) == 0 {
+			d.fail(&node{pos: s.Position}, path, "", "no server or client configured").Context = []string{contextStart}
+		}
+		for j := range s.Dataplane.Servers {
+			d.checkListener(&s.Dataplane.Servers[j], indexed(join(path, "dataplane.servers"), j))
+		}
+		d.checkShared(s, join(path, "dataplane.servers"))
+	}
+}
+
+// checkSchemes is upstream's validation. Its output hides the reason; ours shows it.
+func (d *decoder) checkSchemes(e *Endpoints, path string) {
+	const class = "validation error"
+	bad := func(p Position, key string, i int, text string) {
+		d.fail(&node{pos: p}, indexed(join(path, key), i)+".endpoint", class, text)
+	}
+	for i, s := range e.Servers {
+		if !checkScheme(s.Endpoint) {
+			bad(s.Position, "servers", i, "invalid endpoint scheme: "+quote(s.Endpoint))
+		}
+	}
+	for i, c := range e.Clients {
+		switch {
+		case c.Endpoint == "":
+			bad(c.Position, "clients", i, "the endpoint is empty")
+		case !checkScheme(c.Endpoint):
+			bad(c.Position, "clients", i, "invalid endpoint scheme: "+quote(c.Endpoint))
+		}
+	}
+}
+
+// checkPQC: post-quantum key exchange needs TLS 1.3 at every endpoint, also at those without TLS.
+func (d *decoder) checkPQC(e *Endpoints, path string) {
+	if !e.EnforcePQC {
+		return
+	}
+	check := func(t *TLS, p Position, key string, i int) {
+		if t.Version != "tls1.3" {
+			d.fail(&node{pos: p}, indexed(join(path, key), i)+".tls.tls_version", "validation error",
+				"enforce_pqc needs tls_version: tls1.3, found "+quote(t.Version))
+		}
+	}
+	for i := range e.Servers {
+		check(&e.Servers[i].TLS, e.Servers[i].Position, "servers", i)
+	}
+	for i := range e.Clients {
+		check(&e.Clients[i].TLS, e.Clients[i].Position, "clients", i)
+	}
+	for i := range e.Outbound {
+		check(&e.Outbound[i].TLS, e.Outbound[i].Position, "outbound_clients", i)
+	}
+}
+
+// checkShared looks at values that hold for the whole service, though each server has its own: upstream takes the
+// first server's for two of them; the others upstream applies to each listener and this node cannot.
+func (d *decoder) checkShared(s *Service, path string) {
+	if len(s.Dataplane.Servers) < 2 {
+		return
+	}
+	first := &s.Dataplane.Servers[0]
+	for i := range s.Dataplane.Servers[1:] {
+		other := &s.Dataplane.Servers[i+1]
+		at := indexed(path, i+1)
+		if other.RequireHeaderMAC != first.RequireHeaderMAC || other.NegotiationTimeout != first.NegotiationTimeout {
+			d.warn(other.Position, at, "require_header_mac and negotiation_timeout_secs are those of the first server")
+		}
+		var key string
+		switch {
+		case other.Keepalive.Time != first.Keepalive.Time || other.Keepalive.Timeout != first.Keepalive.Timeout:
+			key = "keepalive"
+		case !same(other.MaxFrameSize, first.MaxFrameSize):
+			key = "max_frame_size"
+		case !same(other.MaxStreams, first.MaxStreams):
+			key = "max_concurrent_streams"
+		case !same(other.MaxHeaderList, first.MaxHeaderList):
+			key = "max_header_list_size"
+		default:
+			continue
+		}
+		d.unsupported(other.Position, join(at, key), fmt.Sprintf("other value than %s[0]", path))
+	}
+}
+
+func same(a, b *uint64) bool {
+	return a == nil && b == nil || a != nil && b != nil && *a == *b
+}

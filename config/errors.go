@@ -1,0 +1,128 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Outermost texts of a failed start, as upstream words them (tools match them).
+const (
+	contextLoad     = "failed to load configuration"
+	contextRuntime  = "invalid runtime configuration"
+	contextTracing  = "invalid tracing configuration"
+	contextServices = "error loading services"
+	contextStart    = "failed to start service"
+)
+
+// Error says why a configuration was refused.
+type Error struct {
+	// Context holds upstream's texts, outermost first: the step that failed, then the class of the fault.
+	Context []string
+	// Reasons says what is wrong and where; more than one only for features that are not supported yet.
+	Reasons []Reason
+}
+
+// Reason is one fault of a configuration.
+type Reason struct {
+	File     string
+	Position Position
+	Path     string // key path, "services.slim/0.dataplane.servers[0].endpoint"; "": the file as a whole
+	Text     string
+	Nearest  string // the known key that resembles an unknown one; "": none does
+}
+
+// String returns FILE:LINE:COLUMN: PATH: TEXT.
+func (r Reason) String() string {
+	var b strings.Builder
+	writePlace(&b, r.File, r.Position)
+	if r.Path != "" && !strings.Contains(r.Text, r.Path) {
+		b.WriteString(r.Path + ": ")
+	}
+	b.WriteString(r.Text)
+	if r.Nearest != "" {
+		fmt.Fprintf(&b, "; did you mean `%s`?", r.Nearest)
+	}
+	return b.String()
+}
+
+// Causes returns the texts behind the outermost one, each the reason of the one before it.
+func (e *Error) Causes() []string {
+	out := slices.Clone(e.Context[1:])
+	for _, r := range e.Reasons {
+		out = append(out, r.String())
+	}
+	return out
+}
+
+func (e *Error) Error() string {
+	return strings.Join(append([]string{e.Context[0]}, e.Causes()...), ": ")
+}
+
+// near notes the known key nearest to an unknown one.
+func (e *Error) near(key string, known []string) { e.Reasons[0].Nearest = nearest(key, known) }
+
+// Warning is something upstream accepts without a word, but that does not do what the file says.
+type Warning Reason
+
+func (w Warning) String() string { return Reason(w).String() }
+
+func writePlace(b *strings.Builder, file string, p Position) {
+	if file != "" {
+		b.WriteString(file)
+		b.WriteByte(':')
+	}
+	if p.Line > 0 {
+		fmt.Fprintf(b, "%d:%d:", p.Line, p.Column)
+	}
+	if b.Len() > 0 {
+		b.WriteByte(' ')
+	}
+}
+
+// renamed holds keys of older or other files whose successor no spelling distance finds.
+var renamed = map[string]string{
+	"group_name": "domain_name", "ca_file": "ca_source", "ca_pem": "ca_source", "cert_file": "source",
+	"cert_pem": "source", "key_file": "source", "key_pem": "source", "client_ca_file": "client_ca",
+	"client_ca_pem": "client_ca", "filter": "filters", "permit_without_stream": "keep_alive_while_idle",
+}
+
+// nearest returns the known key that an unknown one most likely stands for, "" if none is near.
+func nearest(key string, known []string) string {
+	if to := renamed[key]; slices.Contains(known, to) {
+		return to
+	}
+	if len(key) > 64 {
+		return ""
+	}
+	best, bound := "", max(1, len(key)/3)
+	for _, k := range known {
+		if n := distance(strings.ToLower(key), k); n <= bound {
+			best, bound = k, n-1
+		}
+	}
+	return best
+}
+
+// distance is the number of bytes to insert, delete, replace or swap with a neighbour that turns a into b.
+func distance(a, b string) int {
+	before, above, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range above {
+		above[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(above[j]+1, row[j-1]+1, above[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, above, row = above, row, before
+	}
+	return above[len(b)]
+}

@@ -1,0 +1,182 @@
+package config
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Server is one entry of a `servers` list: something to listen on.
+type Server struct {
+	Position Position // of the endpoint; zero in Default
+	Endpoint string   // "127.0.0.1:46357", "[::1]:0"; port 0 takes a free one
+	TLS      TLS
+	Auth     Auth
+
+	// Unset means nil. MaxFrameSize is in MiB, 1 to 15; MaxHeaderList in bytes.
+	MaxFrameSize, MaxStreams, MaxHeaderList *uint64
+
+	Keepalive ServerKeepalive
+	Metadata  map[string]any // free data, told to a control plane
+
+	RequireHeaderMAC   bool
+	NegotiationTimeout uint64 // seconds
+}
+
+// ServerKeepalive is `keepalive` of a server.
+type ServerKeepalive struct {
+	Time       time.Duration // silence before a ping
+	Timeout    time.Duration // wait for its answer
+	MaxAge     time.Duration // read, but a live connection is never cut for its age (upstream does)
+	MaxIdle    time.Duration // unused, also upstream
+	MaxAgeWait time.Duration // `max_connection_age_grace`: unused, also upstream
+}
+
+func defaultServer() Server {
+	return Server{
+		TLS: defaultTLS(), Auth: Auth{Type: "none"}, RequireHeaderMAC: true, NegotiationTimeout: 5,
+		Keepalive: ServerKeepalive{
+			Time: 120 * time.Second, Timeout: 20 * time.Second, MaxAge: 2 * time.Hour, MaxIdle: time.Hour,
+			MaxAgeWait: 5 * time.Minute,
+		},
+	}
+}
+
+func (d *decoder) server(n *node, path string) Server {
+	s := defaultServer()
+	o := d.object(n, path, "struct ServerConfig", lenient)
+	o.required("endpoint")
+	o.str("endpoint", &s.Endpoint)
+	s.Position = o.at("endpoint")
+	if v := o.get("tls"); v != nil {
+		d.tls(&s.TLS, v, join(path, "tls"), serverSide)
+		s.TLS.Position = o.at("tls")
+	}
+	http2Only := true
+	if o.bool("http2_only", &http2Only); !http2Only {
+		d.warn(o.at("http2_only"), join(path, "http2_only"), "has no effect: a listener speaks HTTP/2 only")
+	}
+	o.optUint("max_frame_size", "u32", 32, &s.MaxFrameSize)
+	o.optUint("max_concurrent_streams", "u32", 32, &s.MaxStreams)
+	o.optUint("max_header_list_size", "u32", 32, &s.MaxHeaderList)
+	var ignored *uint64
+	for _, key := range []string{"read_buffer_size", "write_buffer_size"} {
+		o.optUint(key, "usize", 64, &ignored)
+		o.unused(key, "")
+	}
+	if v := o.get("keepalive"); v != nil {
+		d.serverKeepalive(&s.Keepalive, v, join(path, "keepalive"))
+	}
+	if v := o.get("auth"); v != nil {
+		s.Auth = d.auth(v, join(path, "auth"), serverSide)
+		s.Auth.Position = o.at("auth")
+	}
+	s.Metadata = o.data("metadata")
+	o.bool("require_header_mac", &s.RequireHeaderMAC)
+	o.uint("negotiation_timeout_secs", "u64", 64, &s.NegotiationTimeout)
+	if alias := "link_hmac_timeout_secs"; n.get(alias) != nil && n.get("negotiation_timeout_secs") != nil {
+		d.bad(&node{pos: o.at(alias)}, path, "duplicate field `negotiation_timeout_secs`: "+alias+" is its other name")
+	}
+	o.uint("link_hmac_timeout_secs", "u64", 64, &s.NegotiationTimeout)
+	poll := uint64(5)
+	o.uint("link_hmac_poll_interval_ms", "u64", 64, &poll)
+	o.unused("link_hmac_poll_interval_ms", "")
+	o.end()
+	d.checkLimits(&s, o)
+	return s
+}
+
+// checkLimits warns of values that make an upstream listener useless and that this node replaces.
+func (d *decoder) checkLimits(s *Server, o *object) {
+	odd := func(key, text string) { d.warn(o.at(key), join(o.path, key), text) }
+	if v := s.MaxFrameSize; v != nil && (*v == 0 || *v > 15) {
+		odd("max_frame_size", "is out of 1 to 15 MiB: the default is used")
+		s.MaxFrameSize = nil
+	}
+	if v := s.MaxStreams; v != nil && *v == 0 {
+		odd("max_concurrent_streams", "is 0, with which no request would ever run: the default is used")
+		s.MaxStreams = nil
+	}
+	if v := s.MaxHeaderList; v != nil && *v == 0 {
+		odd("max_header_list_size", "is 0, with which every request would be refused: the default is used")
+		s.MaxHeaderList = nil
+	}
+	if s.NegotiationTimeout == 0 {
+		odd("negotiation_timeout_secs", "is 0, with which every link would be refused: the default is used")
+		s.NegotiationTimeout = 5
+	}
+}
+
+func (d *decoder) serverKeepalive(k *ServerKeepalive, n *node, path string) {
+	o := d.object(n, path, "struct KeepaliveServerParameters", lenient)
+	o.duration("max_connection_idle", &k.MaxIdle)
+	o.unused("max_connection_idle", "")
+	o.duration("max_connection_age", &k.MaxAge)
+	o.unused("max_connection_age", " here: live connections are not cut")
+	o.duration("max_connection_age_grace", &k.MaxAgeWait)
+	o.unused("max_connection_age_grace", "")
+	o.duration("time", &k.Time)
+	o.duration("timeout", &k.Timeout)
+	o.end()
+}
+
+// scheme returns what stands before "://", "" if nothing does.
+func scheme(endpoint string) string {
+	s, _, ok := strings.Cut(endpoint, "://")
+	if !ok {
+		return ""
+	}
+	return s
+}
+
+// checkScheme reports whether upstream's loader accepts an endpoint of a server or client.
+func checkScheme(endpoint string) bool {
+	if !strings.Contains(endpoint, "://") {
+		return true
+	}
+	switch scheme(endpoint) {
+	case "ws", "wss", "http", "https", "unix":
+		return true
+	}
+	return false
+}
+
+// checkListener refuses what upstream's listener refuses at start, and what this node cannot listen on.
+func (d *decoder) checkListener(s *Server, path string) {
+	at := &node{pos: s.Position}
+	refuse := func(text string, classes ...string) {
+		d.fail(at, join(path, "endpoint"), "datapath error", text).Context = append(
+			[]string{contextStart, "datapath error", "configuration error"}, classes...)
+	}
+	switch scheme(s.Endpoint) {
+	case "unix":
+		d.unsupported(s.Position, join(path, "endpoint"), "unix socket")
+		return
+	case "ws", "wss":
+		d.unsupported(s.Position, join(path, "endpoint"), "WebSocket")
+		return
+	}
+	if s.Endpoint == "" {
+		refuse("missing grpc endpoint")
+		return
+	}
+	if _, err := netip.ParseAddrPort(s.Endpoint); err != nil {
+		refuse("invalid socket address syntax: "+quote(s.Endpoint)+" is no IP:PORT, such as 0.0.0.0:46357", "endpoint parse error")
+		return
+	}
+	switch {
+	case s.TLS.Insecure:
+	case s.TLS.Source.Type == "none":
+		at.pos = s.TLS.Position
+		if at.pos.Line == 0 {
+			at.pos = s.Position
+		}
+		d.fail(at, join(path, "tls"), "", "missing server cert or key; for a listener without TLS set tls.insecure: true").Context =
+			[]string{contextStart, "datapath error", "configuration error", "TLS config error"}
+	default:
+		d.unsupported(s.TLS.Source.Position, join(path, "tls.source"), "TLS")
+	}
+	if s.Auth.Type != "none" {
+		d.unsupported(s.Auth.Position, join(path, "auth"), s.Auth.Type)
+	}
+}
