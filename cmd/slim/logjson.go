@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"time"
+)
+
+// jsonHandler writes records as one JSON object a line: time, level, msg, target, span, thread, then the fields.
+// Immutable after With.
+type jsonHandler struct {
+	next                 slog.Handler
+	target, span, thread string
+}
+
+func newJSONHandler(w io.Writer, now func() time.Time) *jsonHandler {
+	return &jsonHandler{thread: "main", next: slog.NewJSONHandler(w, &slog.HandlerOptions{
+		Level: levelTrace,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) > 0 {
+				return a
+			}
+			switch a.Key {
+			case slog.TimeKey:
+				a.Value = slog.StringValue(now().UTC().Format(timeFormat))
+			case slog.LevelKey:
+				if l, ok := a.Value.Any().(slog.Level); ok {
+					name, _ := levelName(l)
+					a.Value = slog.StringValue(name)
+				}
+			}
+			if info, ok := a.Value.Any().(buildInfo); ok {
+				a.Value = slog.GroupValue(slog.String("version", info.Version), slog.String("date", info.Date),
+					slog.String("sha", info.SHA), slog.String("profile", info.Profile))
+			}
+			return a
+		},
+	})}
+}
+
+func (h *jsonHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h *jsonHandler) WithGroup(name string) slog.Handler {
+	n := *h
+	n.next = h.next.WithGroup(name)
+	return &n
+}
+
+func (h *jsonHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	n := *h
+	var fields []slog.Attr
+	for _, a := range attrs {
+		switch a.Key {
+		case keyTarget:
+			n.target = a.Value.String()
+		case keySpan:
+			n.span = a.Value.String()
+		case keyThread:
+			n.thread = a.Value.String()
+		default:
+			fields = append(fields, a)
+		}
+	}
+	if len(fields) > 0 {
+		n.next = h.next.WithAttrs(fields)
+	}
+	return &n
+}
+
+func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
+	// Columns are added here and not by With: slog would write a key that is given twice twice.
+	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	target := targetOf(&r)
+	if target == "" {
+		target = h.target
+	}
+	for _, c := range [][2]string{{keyTarget, target}, {keySpan, h.span}, {keyThread, h.thread}} {
+		if c[1] != "" {
+			out.AddAttrs(slog.String(c[0], c[1]))
+		}
+	}
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key != keyTarget {
+			out.AddAttrs(a)
+		}
+		return true
+	})
+	return h.next.Handle(ctx, out)
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/router"
+)
+
+// node is what the command needs of a running data plane.
+type node interface {
+	Addrs() []net.Addr // in the order of router.Options.Listen
+	Shutdown(context.Context) error
+}
+
+func startNode(ctx context.Context, o router.Options) (node, error) {
+	n, err := router.Start(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// service is one started service of the configuration.
+type service struct {
+	*config.Service
+	node      node
+	endpoints []string     // as logged
+	log       *slog.Logger // of target slim_service::service
+	runner    *slog.Logger // nil: stop without saying which service
+	cancel    context.CancelFunc
+}
+
+func (p *program) startService(ctx context.Context, c *config.Config, i int, f *flags, log *slog.Logger) (*service, error) {
+	s := &service{Service: &c.Services[i]}
+	span := "application_lifecycle:run{service_id=" + s.ID + "}"
+	s.log = log.With(keyTarget, "slim_service::service")
+	datapath := log.With(keyTarget, "slim_datapath::message_processing", keySpan, span, keyThread, c.Runtime.ThreadName)
+
+	ctx, s.cancel = context.WithCancel(ctx)
+	n, err := p.start(ctx, nodeOptions(s.Service, f, datapath))
+	if err != nil {
+		s.cancel()
+		return nil, startFailure(c, s.Service, err)
+	}
+	s.node = n
+	addrs := n.Addrs()
+	for j, server := range s.Dataplane.Servers {
+		endpoint := server.Endpoint
+		// Port 0 says nothing to whoever reads the log: print the port that was taken.
+		if a, err := netip.ParseAddrPort(endpoint); err == nil && a.Port() == 0 && j < len(addrs) {
+			endpoint = addrs[j].String()
+		}
+		s.endpoints = append(s.endpoints, endpoint)
+		s.log.With(keySpan, span+":run_server{service_id="+s.ID+"}").Info("dataplane server started", "endpoint", endpoint)
+	}
+	s.log.With(keySpan, span).Info("no controller configuration provided, skipping controller startup")
+	return s, nil
+}
+
+// nodeOptions maps one service and the flags to a node. What upstream reads from the first server only, or keeps for
+// each server, is the first server's here; config refuses files where that would make a difference.
+func nodeOptions(s *config.Service, f *flags, log *slog.Logger) router.Options {
+	first := &s.Dataplane.Servers[0]
+	o := router.Options{
+		Loops: f.loops, ReadBuffer: int(f.readBuffer), ConnBuffer: int(f.connBuffer),
+		SlowConsumer: f.slowConsumer, StallTimeout: f.stallTimeout, StallRate: int(f.stallRate),
+		MaxSubscriptions: f.maxSubscriptions,
+
+		NodeID: s.NodeID, Deployment: s.Domain,
+		AllowUnsigned: !first.RequireHeaderMAC, EnforcePQC: s.Dataplane.EnforcePQC,
+		RelayPeerPublishes: s.Peers == nil,
+
+		NegotiationTimeout: seconds(first.NegotiationTimeout),
+		KeepaliveTime:      positive(first.Keepalive.Time),
+		KeepaliveTimeout:   positive(first.Keepalive.Timeout),
+		Log:                log,
+	}
+	for _, server := range s.Dataplane.Servers {
+		o.Listen = append(o.Listen, server.Endpoint)
+	}
+	if v := first.MaxFrameSize; v != nil {
+		o.MaxFrameSize = uint32(*v) << 20
+	}
+	if v := first.MaxHeaderList; v != nil {
+		o.MaxHeaderList = uint32(*v)
+	}
+	if v := first.MaxStreams; v != nil {
+		o.MaxStreams = uint32(*v)
+	}
+	return o
+}
+
+func seconds(n uint64) time.Duration {
+	const most = 1 << 31 // 68 years
+	return time.Duration(min(n, most)) * time.Second
+}
+
+// positive keeps a configured zero from meaning "the default".
+func positive(d time.Duration) time.Duration { return max(d, time.Nanosecond) }
+
+// startFailure words the refusal of a node as upstream does, with the place of the endpoint it is about.
+func startFailure(c *config.Config, s *config.Service, err error) error {
+	f := &failure{context: []string{"failed to start service"}, cause: err}
+	var no syscall.Errno
+	if !errors.As(err, &no) {
+		f.cause = fmt.Errorf("%s: %w", s.ID, err)
+		return f
+	}
+	f.context = append(f.context, "datapath error", "configuration error", "bind error")
+	for i, server := range s.Dataplane.Servers {
+		if strings.Contains(err.Error(), "listen on "+server.Endpoint+":") {
+			place := ""
+			if server.Position.Line > 0 {
+				place = fmt.Sprintf("%s:%d:%d: ", c.File, server.Position.Line, server.Position.Column)
+			}
+			f.cause = fmt.Errorf("%sservices.%s.dataplane.servers[%d].endpoint: %w", place, s.ID, i, err)
+		}
+	}
+	return f
+}

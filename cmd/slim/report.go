@@ -1,0 +1,62 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/seed31b3bfd0/slimgo/config"
+)
+
+// failure is an error with upstream's texts in front of it, outermost first.
+type failure struct {
+	context []string
+	cause   error // nil: the texts say all
+}
+
+func (f *failure) Error() string {
+	texts := f.context
+	if f.cause != nil {
+		texts = append(texts[:len(texts):len(texts)], f.cause.Error())
+	}
+	return strings.Join(texts, ": ")
+}
+
+func (f *failure) Unwrap() error { return f.cause }
+
+// strictError turns warnings into the refusal of --strict-config.
+func strictError(warnings []config.Warning) error {
+	e := &config.Error{Context: []string{"failed to load configuration", "--strict-config refuses warnings"}}
+	for _, w := range warnings {
+		e.Reasons = append(e.Reasons, config.Reason(w))
+	}
+	return e
+}
+
+// report prints an error on stderr: what failed, then the causes from the outermost to the innermost.
+func (p *program) report(err error) {
+	outer, causes := err.Error(), []string(nil)
+	var f *failure
+	var c *config.Error
+	switch {
+	case errors.As(err, &f):
+		outer, causes = f.context[0], f.context[1:]
+		if f.cause != nil {
+			causes = append(causes[:len(causes):len(causes)], f.cause.Error())
+		}
+	case errors.As(err, &c):
+		outer, causes = c.Context[0], c.Causes()
+	}
+	fmt.Fprintf(p.stderr, "Error: %s\n", outer)
+	if len(causes) == 0 {
+		return
+	}
+	fmt.Fprint(p.stderr, "\nCaused by:\n")
+	for i, text := range causes {
+		if len(causes) == 1 {
+			fmt.Fprintf(p.stderr, "    %s\n", text)
+		} else {
+			fmt.Fprintf(p.stderr, "%5d: %s\n", i, text)
+		}
+	}
+}

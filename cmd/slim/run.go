@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/router"
+)
+
+// Exit codes, as upstream.
+const (
+	exitOK    = 0
+	exitError = 1
+	exitUsage = 2
+)
+
+// program is one run of the command. Tests replace its fields.
+type program struct {
+	env            func(string) (string, bool)
+	stdout, stderr io.Writer
+	build          buildInfo
+	terminal       bool // stdout shows colours
+	now            func() time.Time
+	start          func(context.Context, router.Options) (node, error)
+	setCores       func(n int)
+	cores          int                                    // of the machine
+	notify         func(chan<- os.Signal) (ignore func()) // subscribes to the stop signals
+}
+
+// run executes the command and returns its exit code. It returns when a stop signal came or ctx ended, and all services
+// have stopped.
+func run(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) int {
+	p := &program{
+		env: env, stdout: stdout, stderr: stderr, build: readBuildInfo(), terminal: isTerminal(stdout), now: time.Now,
+		start: startNode, setCores: func(n int) { runtime.GOMAXPROCS(n) }, cores: runtime.NumCPU(), notify: notifySignals,
+	}
+	return p.run(ctx, args)
+}
+
+func notifySignals(c chan<- os.Signal) func() {
+	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM)
+	return func() { signal.Stop(c) }
+}
+
+func (p *program) run(ctx context.Context, args []string) int {
+	f, err := parseFlags(args, p.env)
+	switch {
+	case err != nil:
+		fmt.Fprintf(p.stderr, "error: %v\n\nUsage: %s\n\nFor more information, try '--help'.\n", err, usageLine)
+		return exitUsage
+	case f.help:
+		io.WriteString(p.stdout, helpText)
+		return exitOK
+	case f.version:
+		fmt.Fprintln(p.stdout, p.build)
+		return exitOK
+	}
+	c, warnings := config.Default(), []config.Warning(nil)
+	if f.configSet {
+		c, warnings, err = config.Load(f.config, p.env)
+	}
+	if len(warnings) > 0 && f.strictConfig && err == nil {
+		err = strictError(warnings)
+	}
+	if err != nil {
+		p.report(err)
+		return exitError
+	}
+	if err := p.serve(ctx, c, warnings, f); err != nil {
+		p.report(err)
+		return exitError
+	}
+	return exitOK
+}
+
+// serve starts every service, waits for the stop, and stops them.
+func (p *program) serve(ctx context.Context, c *config.Config, warnings []config.Warning, f *flags) error {
+	log := p.logger(c, f).With(keySpan, "application_lifecycle")
+	runner := log.With(keyTarget, "slim::runner")
+	runner.Info("", "build_info", p.build)
+	for _, w := range warnings {
+		log.With(keyTarget, "slim::config").Warn(w.String())
+	}
+	if n := int(min(c.Runtime.Cores, uint64(p.cores))); n > 0 {
+		if uint64(n) < c.Runtime.Cores {
+			runner.Warn("runtime.n_cores exceeds the processors of this machine", "n_cores", c.Runtime.Cores, "used", n)
+		}
+		p.setCores(n)
+	}
+
+	// Subscribed before the first start: a signal during the start stops the node in order.
+	signals := make(chan os.Signal, 1)
+	defer p.notify(signals)()
+
+	var started []*service
+	defer func() {
+		for _, s := range started {
+			s.cancel()
+		}
+	}()
+	for i := range c.Services {
+		s, err := p.startService(ctx, c, i, f, log)
+		if err != nil {
+			err = errors.Join(err, stopAll(started, c.Runtime.DrainTimeout))
+			return err
+		}
+		started = append(started, s)
+		runner.Info("service started", "service", s.ID)
+	}
+
+	received := "end of context"
+	select {
+	case s := <-signals:
+		received = signalName(s)
+	case <-ctx.Done():
+	}
+	log.With(keyTarget, "slim::signal").Info("received signal, starting shutdown", "signal", received)
+	for _, s := range started {
+		s.runner = runner
+	}
+	return stopAll(started, c.Runtime.DrainTimeout)
+}
+
+func signalName(s os.Signal) string {
+	switch s {
+	case syscall.SIGTERM:
+		return "SIGTERM"
+	case syscall.SIGINT:
+		return "SIGINT"
+	}
+	return s.String()
+}
+
+// stopAll stops services in order, all within one timeout.
+func stopAll(services []*service, drain time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), drain)
+	defer cancel()
+	for _, s := range services {
+		err := s.stop(ctx)
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
+			return &failure{context: []string{fmt.Sprintf("Service shutdown timed out after %s", shortDuration(drain))}}
+		case err != nil:
+			return &failure{context: []string{"failed to stop service"}, cause: err}
+		}
+	}
+	return nil
+}
+
+// stop ends one service: no more connections, what is on its way may arrive until ctx ends.
+func (s *service) stop(ctx context.Context) error {
+	if s.runner != nil {
+		s.runner.Info("stopping service", "service", s.ID)
+	}
+	for _, e := range s.endpoints {
+		s.log.Info("stopping server", "endpoint", e)
+	}
+	// The node is told the deadline, but the process must not depend on its obedience.
+	done := make(chan error, 1)
+	go func() { done <- s.node.Shutdown(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// logger makes the process's logger out of the configuration, RUST_LOG and the flags.
+func (p *program) logger(c *config.Config, f *flags) *slog.Logger {
+	noColor, _ := p.env("NO_COLOR")
+	l := &lineHandler{
+		sink:   &sink{w: p.stdout, threads: map[string]int{"main": 1}, widest: len("main"), now: p.now},
+		look:   look{names: c.Tracing.ThreadNames, ids: c.Tracing.ThreadIDs, colour: p.terminal && noColor == ""},
+		thread: "main",
+	}
+	var next slog.Handler = l
+	if f.logFormat == "json" {
+		next = newJSONHandler(p.stdout, p.now)
+	}
+	rust, set := p.env("RUST_LOG")
+	return slog.New(newGate(next, newFilter(&c.Tracing, rust, set, f.logLevel)))
+}
+
+// shortDuration prints 90s as 1m30s and 10m as 10m, not 10m0s.
+func shortDuration(d time.Duration) string {
+	s := d.String()
+	for _, tail := range []string{"m0s", "h0m"} {
+		if len(s) > len(tail) && s[len(s)-len(tail):] == tail {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
+}

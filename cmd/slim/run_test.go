@@ -1,0 +1,333 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/router"
+)
+
+var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
+
+// fakeNode stands in for a data plane.
+type fakeNode struct {
+	addrs    []net.Addr
+	shutdown func(context.Context) error
+}
+
+func (n *fakeNode) Addrs() []net.Addr { return n.addrs }
+func (n *fakeNode) Shutdown(ctx context.Context) error {
+	if n.shutdown == nil {
+		return nil
+	}
+	return n.shutdown(ctx)
+}
+
+// rig is a program with a fixed clock and build, an environment, fake nodes, and a SIGTERM that waits for it.
+type rig struct {
+	program
+	out, errs bytes.Buffer
+	env       map[string]string
+	options   []router.Options // of the nodes started, in order
+	nodes     []*fakeNode
+	procs     []int // calls of setCores
+	shutdown  func(context.Context) error
+	startErr  func(i int, o router.Options) error
+}
+
+func newRig() *rig {
+	r := &rig{env: map[string]string{}}
+	r.program = program{
+		env:    func(k string) (string, bool) { v, ok := r.env[k]; return v, ok },
+		stdout: &r.out, stderr: &r.errs,
+		build:    buildInfo{Version: "1.2.3", Date: "2026-11-22T17:00:00Z", SHA: "abc123def", Profile: "release"},
+		now:      func() time.Time { return time.Date(2026, 11, 22, 17, 4, 17, 837014000, time.UTC) },
+		setCores: func(n int) { r.procs = append(r.procs, n) },
+		cores:    4,
+		notify: func(c chan<- os.Signal) func() {
+			c <- syscall.SIGTERM
+			return func() {}
+		},
+	}
+	r.start = func(_ context.Context, o router.Options) (node, error) {
+		r.options = append(r.options, o)
+		if r.startErr != nil {
+			if err := r.startErr(len(r.options)-1, o); err != nil {
+				return nil, err
+			}
+		}
+		n := &fakeNode{shutdown: r.shutdown}
+		for i := range o.Listen {
+			n.addrs = append(n.addrs, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 40000 + i})
+		}
+		r.nodes = append(r.nodes, n)
+		return n, nil
+	}
+	return r
+}
+
+var sourceLine = regexp.MustCompile(`(?m)^(\S+ +[A-Z]+ .*?\w: )\d+: `)
+
+// TestTranscripts runs every command of testdata/*.txt and compares its whole output. A line "$ A=B slim ARG…" is a
+// command; what follows is standard output, then standard error with "! " before each line, then the exit code.
+// Nodes are fake, and a SIGTERM waits for each start. Source line numbers are shown as 0.
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no transcripts", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got strings.Builder
+			for line := range strings.Lines(string(b)) {
+				switch {
+				case strings.HasPrefix(line, "#"):
+					got.WriteString(line)
+				case strings.HasPrefix(line, "$ "):
+					got.WriteString(line)
+					got.WriteString(transcript(t, strings.TrimSpace(line[2:])))
+				}
+			}
+			if *update {
+				if err := os.WriteFile(file, []byte(got.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if got.String() != string(b) {
+				t.Errorf("%s differs (go test -run Transcripts -update rewrites it); got\n%s", file, got.String())
+			}
+		})
+	}
+}
+
+func transcript(t *testing.T, command string) string {
+	t.Helper()
+	r := newRig()
+	words := strings.Fields(command)
+	for len(words) > 0 && words[0] != "slim" {
+		k, v, _ := strings.Cut(words[0], "=")
+		r.env[k] = v
+		words = words[1:]
+	}
+	if len(words) == 0 {
+		t.Fatalf("no command in %q", command)
+	}
+	for i, w := range words {
+		words[i] = strings.Trim(w, "'")
+	}
+	code := r.program.run(context.Background(), words[1:])
+	var b strings.Builder
+	b.WriteString(sourceLine.ReplaceAllString(r.out.String(), "${1}0: "))
+	for line := range strings.Lines(r.errs.String()) {
+		b.WriteString(strings.TrimRight("! "+line, " \n") + "\n")
+	}
+	fmt.Fprintf(&b, "exit %d\n\n", code)
+	return b.String()
+}
+
+func TestFlagsReachTheNode(t *testing.T) {
+	r := newRig()
+	args := strings.Fields("--loops 3 --read-buffer 128KiB --conn-buffer 2097152 --slow-consumer drop --stall-timeout 1s " +
+		"--stall-rate 1MiB --max-subscriptions 7 --config testdata/tuned.yaml --log-level off")
+	if code := r.program.run(context.Background(), args); code != exitOK {
+		t.Fatalf("exit %d: %s", code, &r.errs)
+	}
+	got := r.options[0]
+	if got.Log == nil {
+		t.Error("the node has no logger")
+	}
+	got.Log = nil
+	want := router.Options{
+		Listen: []string{"127.0.0.1:46357", "[::1]:0"}, Loops: 3, ReadBuffer: 128 << 10, ConnBuffer: 2 << 20,
+		SlowConsumer: router.Drop, StallTimeout: time.Second, StallRate: 1 << 20, MaxSubscriptions: 7,
+		NodeID: "node-a", Deployment: "example.org", AllowUnsigned: true, EnforcePQC: true, RelayPeerPublishes: true,
+		NegotiationTimeout: 7 * time.Second, KeepaliveTime: 30 * time.Second, KeepaliveTimeout: 5 * time.Second,
+		MaxFrameSize: 2 << 20, MaxHeaderList: 8192, MaxStreams: 50,
+	}
+	if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != w {
+		t.Errorf("options\n got %s\nwant %s", g, w)
+	}
+	if !slices.Equal(r.procs, []int{2}) {
+		t.Errorf("cores set %v, want [2]", r.procs)
+	}
+}
+
+func TestWithoutConfigurationTheNodeIsLocalAndSigned(t *testing.T) {
+	r := newRig()
+	if code := r.program.run(context.Background(), nil); code != exitOK {
+		t.Fatalf("exit %d: %s", code, &r.errs)
+	}
+	o := r.options[0]
+	if !slices.Equal(o.Listen, []string{"127.0.0.1:46357"}) || o.AllowUnsigned || o.NodeID != "" || o.MaxFrameSize != 0 {
+		t.Errorf("options %+v", o)
+	}
+	if len(r.procs) != 0 {
+		t.Errorf("cores set %v, want untouched", r.procs)
+	}
+}
+
+func TestDrainTimeoutCoversAllServicesTogether(t *testing.T) {
+	r := newRig()
+	var asked atomic.Int32
+	r.shutdown = func(ctx context.Context) error {
+		asked.Add(1)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	code := r.program.run(context.Background(), []string{"--config", "testdata/two.yaml"})
+	if want := "Error: Service shutdown timed out after 20ms\n"; code != exitError || r.errs.String() != want {
+		t.Errorf("exit %d, stderr %q, want 1, %q", code, r.errs.String(), want)
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("%d services asked to stop within one timeout, want 1", n)
+	}
+}
+
+func TestNodeThatIgnoresItsDeadlineDoesNotHoldTheProcess(t *testing.T) {
+	r := newRig()
+	release := make(chan struct{})
+	var stuck sync.WaitGroup
+	stuck.Add(1)
+	r.shutdown = func(context.Context) error {
+		defer stuck.Done()
+		<-release
+		return nil
+	}
+	code := r.program.run(context.Background(), []string{"--config", "testdata/two.yaml"})
+	close(release)
+	stuck.Wait()
+	if code != exitError || !strings.Contains(r.errs.String(), "timed out after 20ms") {
+		t.Errorf("exit %d, stderr %q", code, r.errs.String())
+	}
+}
+
+func TestFailureToStopIsReported(t *testing.T) {
+	r := newRig()
+	r.shutdown = func(context.Context) error { return errors.New("no") }
+	code := r.program.run(context.Background(), nil)
+	if want := "Error: failed to stop service\n\nCaused by:\n    no\n"; code != exitError || r.errs.String() != want {
+		t.Errorf("exit %d, stderr %q, want 1, %q", code, r.errs.String(), want)
+	}
+}
+
+func TestBindErrorNamesTheEndpointAndItsPlace(t *testing.T) {
+	r := newRig()
+	stopped := 0
+	r.shutdown = func(context.Context) error { stopped++; return nil }
+	r.startErr = func(i int, o router.Options) error {
+		if i == 0 {
+			return nil
+		}
+		return fmt.Errorf("listen on %s: %w (another process listens there)", o.Listen[0], &net.OpError{Op: "listen", Net: "tcp",
+			Err: os.NewSyscallError("bind", syscall.EADDRINUSE)})
+	}
+	code := r.program.run(context.Background(), []string{"--config", "testdata/two.yaml"})
+	want := `Error: failed to start service
+
+Caused by:
+    0: datapath error
+    1: configuration error
+    2: bind error
+    3: testdata/two.yaml:12:11: services.slim/b.dataplane.servers[0].endpoint: listen on 127.0.0.1:46358: listen tcp: bind: address already in use (another process listens there)
+`
+	if code != exitError || r.errs.String() != want {
+		t.Errorf("exit %d, stderr\n%s\nwant\n%s", code, r.errs.String(), want)
+	}
+	if stopped != 1 {
+		t.Errorf("%d nodes stopped, want the one that had started", stopped)
+	}
+}
+
+// TestSignalsStopTheProcess sends real signals to the test's own process.
+func TestSignalsStopTheProcess(t *testing.T) {
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		r := newRig()
+		r.notify = func(c chan<- os.Signal) func() {
+			stop := notifySignals(c)
+			if err := syscall.Kill(os.Getpid(), s); err != nil {
+				t.Error(err)
+			}
+			return stop
+		}
+		code := r.program.run(context.Background(), nil)
+		if want := "received signal, starting shutdown signal=" + signalName(s) + "\n"; code != exitOK || !strings.Contains(r.out.String(), want) {
+			t.Errorf("%v: exit %d, log\n%s\nwant %q", s, code, r.out.String(), want)
+		}
+	}
+}
+
+func TestEndOfContextStopsTheProcess(t *testing.T) {
+	r := newRig()
+	ctx, cancel := context.WithCancel(context.Background())
+	r.notify = func(chan<- os.Signal) func() {
+		cancel()
+		return func() {}
+	}
+	if code := r.program.run(ctx, nil); code != exitOK || !strings.Contains(r.out.String(), "stopping service service=slim/0") {
+		t.Errorf("exit %d, log\n%s", code, r.out.String())
+	}
+}
+
+func TestShortDuration(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		10 * time.Second: "10s", 90 * time.Second: "1m30s", 10 * time.Minute: "10m", time.Hour: "1h", 0: "0s",
+		time.Hour + time.Second: "1h0m1s", 1500 * time.Millisecond: "1.5s", 20 * time.Minute: "20m",
+	} {
+		if got := shortDuration(d); got != want {
+			t.Errorf("shortDuration(%d) = %s, want %s", d, got, want)
+		}
+	}
+}
+
+// TestRealNode starts the real data plane on a free port and dials it.
+func TestRealNode(t *testing.T) {
+	r := newRig()
+	dialled := make(chan error, 1)
+	r.start = func(ctx context.Context, o router.Options) (node, error) {
+		n, err := startNode(ctx, o)
+		if err == nil {
+			c, derr := net.Dial("tcp", n.Addrs()[0].String())
+			if derr == nil {
+				derr = c.Close()
+			}
+			dialled <- derr
+		}
+		return n, err
+	}
+	if code := r.program.run(context.Background(), []string{"--config", "testdata/free-port.yaml"}); code != exitOK {
+		t.Fatalf("exit %d: %s", code, &r.errs)
+	}
+	if err := <-dialled; err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(r.out.String(), "endpoint=127.0.0.1:0\n") {
+		t.Errorf("the log does not tell which port was taken:\n%s", &r.out)
+	}
+}
+
+func TestDefaultConfigurationIsValid(t *testing.T) {
+	c := config.Default()
+	if s := c.Services[0].Dataplane.Servers[0]; !s.TLS.Insecure || s.Auth.Type != "none" || s.Endpoint != config.DefaultEndpoint {
+		t.Errorf("default server %+v", s)
+	}
+}

@@ -1,0 +1,50 @@
+package main
+
+const usageLine = "slim [OPTIONS] [--config <FILE> | --version]"
+
+// helpText is what --help prints; a test compares it with the flags and the router's defaults.
+const helpText = `The SLIM node: moves messages between the applications and nodes that connect to it.
+
+Usage: ` + usageLine + `
+
+Without --config (and without the variable CONFIG) the node is insecure and listens on 127.0.0.1:46357.
+
+Options:
+  -c, --config <FILE>   YAML configuration, as upstream's node reads it [env: CONFIG]
+      --strict-config   Refuse a configuration that gives warnings, such as an unknown key
+  -v, --version         Print version, build date, commit and profile
+  -h, --help            Print help
+
+Speed and memory, for each service:
+      --loops <N>                  Event loops, each using up to one processor
+                                   [default: half of the processors; 0: the default]
+      --read-buffer <BYTES>        Read buffer of a loop, 4KiB to 64MiB [default: 256KiB]
+      --conn-buffer <BYTES>        Bytes that may wait for one receiver, 16KiB or more [default: 1MiB]
+      --slow-consumer <POLICY>     What happens when that buffer is full [default: adaptive]
+                                     adaptive    senders wait for it; once it is stalled, its messages are dropped
+                                     block       senders wait, however long it takes
+                                     drop        its messages are dropped at once
+                                     disconnect  senders wait for it; once it is stalled, it is closed
+      --stall-timeout <DURATION>   Time below the stall rate after which a full receiver is stalled, such as
+                                   250ms or 2s [default: 250ms]
+      --stall-rate <BYTES>         Bytes a second that a full receiver must take [default: 256KiB]
+      --max-subscriptions <N>      Subscriptions that one connection may hold [default: 1048576]
+
+Log, on standard output:
+      --log-level <LEVEL>          trace, debug, info, warn, error or off; goes before RUST_LOG and
+                                   tracing.log_level [default: info]
+      --log-format <FORMAT>        text or json, one record a line [default: text]
+
+Sizes are bytes, or end in KiB, MiB or GiB. SIGTERM and SIGINT stop the node: it accepts nothing more, delivers what
+it holds, and ends within runtime.drain_timeout [default: 10s].
+
+Exit codes: 0 stopped in order, 1 error, 2 wrong command line.
+
+Examples:
+  slim
+      A node for trying out: insecure, on this machine only.
+  slim --config node.yaml --strict-config
+      Refuse to start on a typing error in the file.
+  CONFIG=/etc/slim/node.yaml slim --loops 4 --slow-consumer disconnect --log-format json
+      A node of a cluster that closes receivers which do not keep up.
+`
