@@ -1,0 +1,287 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/seed31b3bfd0/slimgo/bench/client"
+	"github.com/seed31b3bfd0/slimgo/bench/internal/testnode"
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/process"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func target(t *testing.T, n *testnode.Node) Target {
+	t.Helper()
+	if err := n.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.Close)
+	return Target{Name: "test", Addr: n.Addr(), Dialer: client.Dialer{}}
+}
+
+// quick is a short case of a scenario.
+func quick(f func(*Params)) Params {
+	return with(func(p *Params) {
+		p.Duration, p.Warmup, p.InFlight = 150*time.Millisecond, 20*time.Millisecond, 64
+		f(p)
+	})
+}
+
+// one runs one case on n and returns its metrics by name.
+func one(t *testing.T, n *testnode.Node, scenario string, p Params) map[string]float64 {
+	t.Helper()
+	s, err := Find(scenario)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Plan{Targets: []Target{target(t, n)}, Cases: []Case{{s, p}}, Rounds: 1}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ms := map[string]float64{}
+	for _, m := range r.Cases[0].Nodes[0].Metrics {
+		ms[m.Name] = m.Value
+	}
+	return ms
+}
+
+func TestHealthyNodeLosesNothing(t *testing.T) {
+	for _, c := range []struct {
+		name, scenario string
+		p              Params
+	}{
+		{"1→1 closed", "p2p", quick(func(p *Params) {})},
+		{"1→1 one in flight, fresh", "p2p", quick(func(p *Params) { p.InFlight, p.Identity = 1, load.Fresh })},
+		{"3→3 16 KiB", "p2p", quick(func(p *Params) { p.Pairs, p.Size = 3, 16<<10 })},
+		{"1→1 open", "p2p", quick(func(p *Params) { p.Rate = 2000 })},
+		{"1→4", "fanout", quick(func(p *Params) { p.Fanout = 4 })},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ms := one(t, new(testnode.Node), c.scenario, c.p)
+			if ms["delivered"] <= 0 || ms["p50"] <= 0 || ms["p99"] < ms["p50"] || ms["max"] < ms["p99"] {
+				t.Errorf("delivered %v/s, p50 %v, p99 %v, max %v", ms["delivered"], ms["p50"], ms["p99"], ms["max"])
+			}
+			for _, bad := range []string{"lost", "duplicates", "reordered", "foreign", "standstills over 1 s"} {
+				if ms[bad] != 0 {
+					t.Errorf("%s: %v", bad, ms[bad])
+				}
+			}
+		})
+	}
+}
+
+// The faults of a node are found, each under its name and no other.
+func TestFaultsAreFound(t *testing.T) {
+	every := func(k uint64, f testnode.Fault) func(uint64) testnode.Fault {
+		return func(n uint64) testnode.Fault {
+			if n%k == k-1 {
+				return f
+			}
+			return testnode.Deliver
+		}
+	}
+	for _, c := range []struct {
+		metric string
+		fault  testnode.Fault
+	}{
+		{"lost", testnode.Drop},
+		{"duplicates", testnode.Twice},
+		{"reordered", testnode.Later},
+	} {
+		t.Run(c.metric, func(t *testing.T) {
+			ms := one(t, &testnode.Node{Fault: every(100, c.fault)}, "p2p", quick(func(p *Params) {}))
+			if ms[c.metric] < 1 {
+				t.Errorf("not found: %v", ms)
+			}
+			for _, other := range []string{"lost", "duplicates", "reordered"} {
+				if other != c.metric && ms[other] > 1 { // one may be under way at the end
+					t.Errorf("%s: %v", other, ms[other])
+				}
+			}
+		})
+	}
+}
+
+func TestIdleConnectionsAreOpenedAndCounted(t *testing.T) {
+	ms := one(t, new(testnode.Node), "idle", quick(func(p *Params) { p.Conns = 40 }))
+	if ms["connections"] != 40 || ms["connects"] <= 0 || ms["with idle: delivered"] <= 0 || ms["delivered, with/alone"] <= 0 {
+		t.Errorf("got %v", ms)
+	}
+}
+
+func TestTableIsFilledAndUsed(t *testing.T) {
+	ms := one(t, new(testnode.Node), "table", quick(func(p *Params) { p.Names = 2000 }))
+	if ms["names"] != 2000 || ms["delivered"] <= 0 || ms["while subscribing: names"] <= 0 || ms["lost"] != 0 {
+		t.Errorf("got %v", ms)
+	}
+}
+
+func TestSlowMemberIsServedAgain(t *testing.T) {
+	ms := one(t, new(testnode.Node), "slow", quick(func(p *Params) { p.Fanout, p.Stall = 3, 200*time.Millisecond }))
+	if ms["slow member served again"] != 1 || ms["lost"] != 0 || ms["rate during/before"] <= 0 {
+		t.Errorf("got %v", ms)
+	}
+}
+
+func TestNodeThatDiesEndsTheMeasurementWithAReason(t *testing.T) {
+	n := new(testnode.Node)
+	tg := target(t, n)
+	s, _ := Find("p2p")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	p := quick(func(p *Params) { p.Duration = time.Second })
+	killed := make(chan struct{})
+	go func() {
+		defer close(killed)
+		<-time.After(100 * time.Millisecond)
+		n.Close()
+	}()
+	r, err := Plan{Targets: []Target{tg}, Cases: []Case{{s, p}}, Rounds: 1}.Run(ctx)
+	<-killed
+	if err == nil || len(r.Cases[0].Nodes[0].Errors) == 0 {
+		t.Errorf("error %v, noted %q", err, r.Cases[0].Nodes[0].Errors)
+	}
+}
+
+func TestInterruptedPlanKeepsWhatItHas(t *testing.T) {
+	tg := target(t, new(testnode.Node))
+	s, _ := Find("p2p")
+	ctx, cancel := context.WithCancel(t.Context())
+	plan := Plan{Targets: []Target{tg}, Cases: []Case{{s, quick(func(p *Params) {})}}, Rounds: 3}
+	plan.Progress = func(s Step) {
+		if s.Number == 2 {
+			cancel()
+		}
+	}
+	r, err := plan.Run(ctx)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if m, ok := r.Cases[0].Nodes[0].Metric("delivered"); !ok || len(m.Values) == 0 || m.Values[0] <= 0 {
+		t.Errorf("first round is gone: %+v", m)
+	}
+}
+
+func TestRoundsInterleaveNodes(t *testing.T) {
+	var order []string
+	s := Scenario{Name: "x", Label: func(Params) string { return "" }, Run: func(_ context.Context, g *Rig, _ Params) ([]Metric, error) {
+		order = append(order, g.Target.Name)
+		return []Metric{{Name: "n", Value: float64(len(order))}, {Name: "lost", Value: float64(len(order)), Worst: true}}, nil
+	}}
+	targets := []Target{{Name: "A", Addr: "x", Dialer: client.Dialer{}}, {Name: "B", Addr: "y", Dialer: client.Dialer{}}}
+	r, err := Plan{Targets: targets, Cases: []Case{{s, Params{}}}, Rounds: 3}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(order, ""); got != "ABBAAB" {
+		t.Errorf("order %s, want ABBAAB", got)
+	}
+	a, _ := r.Cases[0].Nodes[0].Metric("n")
+	if a.Value != 4 { // of 1, 4, 5
+		t.Errorf("median %v of %v", a.Value, a.Values)
+	}
+	if lost, _ := r.Cases[0].Nodes[1].Metric("lost"); lost.Value != 6 { // of 2, 3, 6
+		t.Errorf("worst %v of %v", lost.Value, lost.Values)
+	}
+}
+
+func TestFindNamesTheNearestScenario(t *testing.T) {
+	if _, err := Find("fan-out"); err == nil || !strings.Contains(err.Error(), "fanout") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestParseTarget(t *testing.T) {
+	for _, c := range []struct{ in, name, command, protocol string }{
+		{"slim --config {config}", "node", "slim --config {config}", "slim"},
+		{"rust=slim --config {config}", "rust", "slim --config {config}", "slim"},
+		{"nats:nats-server -p {port}", "node", "nats-server -p {port}", "nats"},
+		{"n=nats:nats-server -p {port}", "n", "nats-server -p {port}", "nats"},
+		{"/x/slim --a=b", "node", "/x/slim --a=b", "slim"},
+	} {
+		got, err := ParseTarget(c.in, "node")
+		if err != nil || got.Name != c.name || got.Command.Text != c.command || got.Dialer.Protocol() != c.protocol {
+			t.Errorf("%q: got %+v, %v", c.in, got, err)
+		}
+	}
+	if _, err := ParseTarget(`a="x`, "node"); err == nil {
+		t.Error("a quote without end was taken")
+	}
+}
+
+func TestParseAddress(t *testing.T) {
+	for in, want := range map[string]string{"h:1": "h:1", "http://h:1/": "h:1", "nats://h:1": "h:1"} {
+		if got, err := ParseAddress(in, "n", 0); err != nil || got.Addr != want {
+			t.Errorf("%q: got %q, %v", in, got.Addr, err)
+		}
+	}
+	for _, in := range []string{"", "http://", "ftp://h:1"} {
+		if _, err := ParseAddress(in, "n", 0); err == nil {
+			t.Errorf("%q: accepted", in)
+		}
+	}
+}
+
+func TestTableShowsMediansAndRatios(t *testing.T) {
+	r := &Results{
+		Machine: process.Machine{CPU: "test", Cores: 2, OS: "linux", Kernel: "6"}, Rounds: 3,
+		Nodes: []NodeInfo{{Name: "ours"}, {Name: "rust"}},
+		Cases: []CaseResult{{Scenario: "p2p", Label: "1→1", Nodes: make([]NodeResult, 2)}},
+	}
+	for _, v := range []float64{300, 100, 250} {
+		r.add(0, 0, []Metric{{Name: "node CPU per delivered", Unit: Nanoseconds, Value: v, Better: Lower}}, nil)
+		r.add(0, 1, []Metric{{Name: "node CPU per delivered", Unit: Nanoseconds, Value: 20 * v, Better: Lower}}, nil)
+	}
+	r.add(0, 1, []Metric{{Name: "lost", Value: 1234567, Better: Lower, Worst: true}}, errors.New("node closed"))
+	var b strings.Builder
+	if err := r.WriteTable(&b); err != nil {
+		t.Fatal(err)
+	}
+	want := `test, 2 cores, linux 6; medians of 3
+
+p2p: 1→1
+                            ours       rust  rust/ours
+  node CPU per delivered  250 ns    5.00 µs         20
+                    lost       -  1,234,567
+  ! rust: node closed
+`
+	if got := b.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestFormat(t *testing.T) {
+	for _, c := range []struct {
+		v    float64
+		u    Unit
+		want string
+	}{
+		{437, Nanoseconds, "437 ns"}, {1500, Nanoseconds, "1.50 µs"}, {2.5e6, Nanoseconds, "2.50 ms"}, {3e9, Nanoseconds, "3.00 s"},
+		{12, Bytes, "12 B"}, {12 << 10, Bytes, "12.00 KiB"}, {-3 << 20, Bytes, "-3.0 MiB"},
+		{1234567.4, PerSecond, "1,234,567/s"}, {0, Count, "0"}, {-1000, Count, "-1,000"}, {0.987, Ratio, "0.987"},
+	} {
+		if got := Format(c.v, c.u); got != c.want {
+			t.Errorf("%v %q: got %q, want %q", c.v, c.u, got, c.want)
+		}
+	}
+}
+
+func TestParseSize(t *testing.T) {
+	for in, want := range map[string]int{"100": 100, "1K": 1 << 10, "16KiB": 16 << 10, "2m": 2 << 20, "64 B": 64} {
+		if got, err := ParseSize(in); err != nil || got != want {
+			t.Errorf("%q: got %d, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"", "x", "-1", "0", "1.5K"} {
+		if _, err := ParseSize(in); err == nil {
+			t.Errorf("%q: accepted", in)
+		}
+	}
+}

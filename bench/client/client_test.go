@@ -1,0 +1,265 @@
+package client
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/seed31b3bfd0/slimgo/bench/internal/testnode"
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func start(t *testing.T, n *testnode.Node) *testnode.Node {
+	t.Helper()
+	if err := n.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.Close)
+	return n
+}
+
+func dial(t *testing.T, n *testnode.Node, o load.DialOptions) *Conn {
+	t.Helper()
+	c, err := Dialer{}.Dial(t.Context(), n.Addr(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = c.Close()
+		<-c.(*Conn).gone
+	})
+	return c.(*Conn)
+}
+
+// arrivals is a sink that tells when enough has arrived.
+type arrivals struct {
+	*load.Receiver
+	want uint64
+	once sync.Once
+	all  chan struct{}
+}
+
+func (a *arrivals) Flush() {
+	a.Receiver.Flush()
+	if n, _ := a.Total(); n >= a.want {
+		a.once.Do(func() { close(a.all) })
+	}
+}
+
+func expect(n uint64) *arrivals {
+	return &arrivals{Receiver: load.NewReceiver(1, 1, 1), want: n, all: make(chan struct{})}
+}
+
+func (a *arrivals) wait(t *testing.T, conns ...*Conn) {
+	t.Helper()
+	select {
+	case <-a.all:
+	case <-time.After(20 * time.Second):
+		got, _ := a.Total()
+		t.Fatalf("%d of %d arrived", got, a.want)
+	}
+	for i, c := range conns {
+		if err := c.Err(); err != nil {
+			t.Errorf("connection %d: %v", i, err)
+		}
+	}
+}
+
+func address(s string, id uint64) load.Address {
+	return load.Address{Parts: [3]string{"org", "ns", s}, ID: id}
+}
+
+// The test node checks the MAC of every message and closes on a wrong one; the receiving client checks the first.
+func TestMessagesArriveSignedAndInOrder(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		size     int
+		count    int
+		identity load.Identity
+		length   int
+		all      bool
+	}{
+		{"small, constant identity", 100, 1000, load.Constant, 172, false},
+		{"small, fresh identity", 100, 1000, load.Fresh, 172, false},
+		{"only a stamp, no identity", load.StampSize, 10, load.Constant, 0, false},
+		{"larger than a frame", 40 << 10, 50, load.Fresh, 172, true},
+		{"larger than the window", 3 << 20, 3, load.Constant, 172, false},
+		{"to a group", 1 << 10, 100, load.Constant, 172, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := start(t, new(testnode.Node))
+			sink := expect(uint64(c.count))
+			to := address("bob", 7)
+			if c.all {
+				to.ID = 0
+			}
+			receiver := dial(t, n, load.DialOptions{Sink: sink})
+			if done, err := receiver.Subscribe(t.Context(), 1, 0, func(int) load.Address { return to }); done != 1 || err != nil {
+				t.Fatalf("subscribed %d, %v", done, err)
+			}
+			sender := dial(t, n, load.DialOptions{})
+			pub, err := sender.Publisher(load.Message{
+				Sender: 1, From: address("alice", 1), To: []load.Address{to}, All: c.all,
+				Size: c.size, Identity: c.identity, IdentitySize: c.length,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := 0; i < c.count; i += 50 {
+				if err := pub.Send(uint64(i), min(50, c.count-i), load.Now(), 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			sink.wait(t, receiver, sender)
+			got := sink.From(1).Seen()
+			if got.Next != uint64(c.count) || got.Missing+got.Duplicates+got.Reordered != 0 {
+				t.Errorf("seen %+v of %d", got, c.count)
+			}
+			if _, bytes := sink.Total(); bytes < uint64(c.count*(c.size+c.length)) {
+				t.Errorf("%d bytes arrived of %d messages with %d+%d bytes", bytes, c.count, c.size, c.length)
+			}
+		})
+	}
+}
+
+func TestFreshIdentityDiffersFromMessageToMessage(t *testing.T) {
+	n := start(t, new(testnode.Node))
+	c := dial(t, n, load.DialOptions{})
+	pub, err := c.Publisher(load.Message{To: []load.Address{address("x", 0)}, Size: 100, Identity: load.Fresh, IdentitySize: 172})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := pub.(*publisher)
+	seen := map[string]bool{}
+	for i := range uint64(100) {
+		if err := p.Send(i, 1, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		id := string(p.to[0].identity.Of(p.out))
+		if len(id) != 172 || seen[id] || strings.Trim(id, alphabet) != "" {
+			t.Fatalf("identity %d is %q, seen before: %v", i, id, seen[id])
+		}
+		seen[id] = true
+	}
+}
+
+func TestNamesAreConfirmedByTheNode(t *testing.T) {
+	n := start(t, new(testnode.Node))
+	c := dial(t, n, load.DialOptions{})
+	at := func(i int) load.Address { return address("n"+strconv.Itoa(i), uint64(i+1)) }
+	if done, err := c.Subscribe(t.Context(), 1000, 10, at); done != 1000 || err != nil {
+		t.Fatalf("subscribed %d, %v", done, err)
+	}
+	if got := n.Names(); got != 1000 {
+		t.Errorf("the node has %d names", got)
+	}
+	if done, err := c.Unsubscribe(t.Context(), 600, 0, at); done != 600 || err != nil {
+		t.Fatalf("unsubscribed %d, %v", done, err)
+	}
+	if got := n.Names(); got != 400 {
+		t.Errorf("the node has %d names left, want 400", got)
+	}
+}
+
+func TestRefusedNameIsAnError(t *testing.T) {
+	n := start(t, &testnode.Node{Refuse: "not today"})
+	c := dial(t, n, load.DialOptions{})
+	done, err := c.Subscribe(t.Context(), 3, 0, func(i int) load.Address { return address("x", uint64(i)) })
+	if done != 0 || err == nil || !strings.Contains(err.Error(), "not today") {
+		t.Errorf("got %d, %v", done, err)
+	}
+}
+
+func TestNodeThatSignsWronglyIsFound(t *testing.T) {
+	n := start(t, &testnode.Node{Fault: func(uint64) testnode.Fault { return testnode.Unsigned }})
+	receiver, sender := dial(t, n, load.DialOptions{}), dial(t, n, load.DialOptions{})
+	to := address("bob", 1)
+	if _, err := receiver.Subscribe(t.Context(), 1, 0, func(int) load.Address { return to }); err != nil {
+		t.Fatal(err)
+	}
+	pub, err := sender.Publisher(load.Message{To: []load.Address{to}, Size: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pub.Send(0, 1, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	<-receiver.closed
+	if err := receiver.Err(); err == nil || !strings.Contains(err.Error(), "wrong MAC") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPublisherRefusesWhatCannotBeSent(t *testing.T) {
+	n := start(t, new(testnode.Node))
+	c := dial(t, n, load.DialOptions{})
+	to := []load.Address{address("x", 0)}
+	for name, m := range map[string]load.Message{
+		"no room for a stamp":      {To: to, Size: load.StampSize - 1},
+		"no destination":           {Size: 100},
+		"fresh identity too short": {To: to, Size: 100, Identity: load.Fresh, IdentitySize: 8},
+	} {
+		if _, err := c.Publisher(m); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestDialFailsWhenNobodyNegotiates(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	n := start(t, &testnode.Node{Mute: true})
+	if _, err := (Dialer{}).Dial(ctx, n.Addr(), load.DialOptions{}); err == nil || !strings.Contains(err.Error(), "no link") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCloseEndsASenderThatTheNodeKeepsWaiting(t *testing.T) {
+	n := start(t, &testnode.Node{Deaf: true})
+	c, err := Dialer{}.Dial(t.Context(), n.Addr(), load.DialOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pub, err := c.Publisher(load.Message{To: []load.Address{address("x", 0)}, Size: 64 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		for seq := uint64(0); ; seq++ {
+			if err := pub.Send(seq, 1, 0, 0); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	n.AwaitFull()
+	_ = c.Close()
+	if err := <-ended; err == nil {
+		t.Error("no error")
+	}
+	<-c.(*Conn).gone
+}
+
+func TestSendAllocatesNothing(t *testing.T) {
+	for _, identity := range []load.Identity{load.Constant, load.Fresh} {
+		n := start(t, new(testnode.Node))
+		c := dial(t, n, load.DialOptions{})
+		pub, err := c.Publisher(load.Message{To: []load.Address{address("x", 0)}, Size: 100, Identity: identity, IdentitySize: 172})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := pub.(*publisher)
+		p.build(0, 64, 0, 0)
+		if a := testing.AllocsPerRun(100, func() { p.build(0, 64, 0, 0) }); a != 0 && !(raceDetector && identity == load.Fresh) {
+			t.Errorf("%v identity: %v allocations for 64 messages", identity, a)
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package client
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/router/link"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+const (
+	fanoutAll  = 256 // what apps put in for "every subscriber"
+	sessionID  = 4711
+	payloadTyp = "msg"
+)
+
+// publisher sends one kind of message. Each destination has a template, a whole gRPC-framed message; sending copies it
+// and patches the stamp, and with a fresh identity the identity and its MAC.
+type publisher struct {
+	c      *Conn
+	sender uint32
+	fresh  bool
+	to     []template
+	mac    *link.MAC
+	random *rand.PCG
+	out    []byte
+	rest   []byte // second part of the MAC preimage
+	sum    [32]byte
+}
+
+// template is an encoded message with offsets into it.
+type template struct {
+	b        []byte
+	header   wire.Span // content of the SLIMHeader
+	head     wire.Header
+	names    link.Names
+	identity wire.Span
+	tag      wire.Span
+}
+
+// Publisher implements load.Conn.
+func (c *Conn) Publisher(m load.Message) (load.Publisher, error) {
+	switch {
+	case m.Size < load.StampSize:
+		return nil, fmt.Errorf("payload of %d bytes: want at least %d", m.Size, load.StampSize)
+	case len(m.To) == 0:
+		return nil, fmt.Errorf("no destination")
+	case m.Identity == load.Fresh && m.IdentitySize < 16:
+		return nil, fmt.Errorf("identity of %d characters: a fresh one needs 16", m.IdentitySize)
+	}
+	p := &publisher{
+		c: c, sender: m.Sender, fresh: m.Identity == load.Fresh,
+		mac:    link.NewMAC(c.key, c.linkID),
+		random: rand.NewPCG(uint64(m.Sender), uint64(load.Now())),
+	}
+	identity := make([]byte, m.IdentitySize)
+	p.fill(identity)
+	for _, to := range m.To {
+		t, err := p.template(m, to, string(identity))
+		if err != nil {
+			return nil, err
+		}
+		p.to = append(p.to, t)
+	}
+	return p, nil
+}
+
+func (p *publisher) template(m load.Message, to load.Address, identity string) (template, error) {
+	h := wire.PublishHeader{
+		Source: text(m.From), Dest: text(to), Identity: identity, Version: version, Fanout: 1, TTL: firstTTL,
+		MAC: make([]byte, 32),
+	}
+	if m.All {
+		h.Fanout = fanoutAll
+	}
+	var t template
+	t.b = wire.AppendPublish(make([]byte, prefixLen), &h, sessionHeader(m.All), content(m.Size))
+	putPrefix(t.b)
+	msg := t.b[prefixLen:]
+	var f wire.Message
+	if err := wire.Scan(msg, &f); err != nil {
+		return t, err
+	}
+	head := f.Header.Of(msg)
+	if err := wire.ParseHeader(head, &t.head); err != nil {
+		return t, err
+	}
+	inside := func(s wire.Span) wire.Span {
+		return wire.Span{Off: prefixLen + f.Header.Off + s.Off, End: prefixLen + f.Header.Off + s.End}
+	}
+	t.header = inside(wire.Span{End: uint32(f.Header.Len())})
+	t.identity, t.tag = inside(t.head.Identity), inside(t.head.MAC)
+	p.mac.Names(&t.names, wire.AppendMACNames(nil, p.c.linkID, head, &t.head))
+	p.sign(&t, t.b)
+	return t, nil
+}
+
+// sign writes the header MAC into b, a copy of t's message.
+func (p *publisher) sign(t *template, b []byte) {
+	p.rest = wire.AppendMACRest(p.rest[:0], t.header.Of(b), &t.head, firstTTL, true)
+	p.mac.Tag(&p.sum, &t.names, p.rest)
+	copy(t.tag.Of(b), p.sum[:])
+}
+
+// Send implements load.Publisher.
+func (p *publisher) Send(first uint64, n int, at, step int64) error {
+	p.build(first, n, at, step)
+	return p.c.send(p.out)
+}
+
+// build puts n messages into p.out.
+func (p *publisher) build(first uint64, n int, at, step int64) {
+	p.out = p.out[:0]
+	for i := range n {
+		seq := first + uint64(i)
+		t := &p.to[0]
+		if len(p.to) > 1 {
+			t = &p.to[seq%uint64(len(p.to))]
+		}
+		begin := len(p.out)
+		p.out = append(p.out, t.b...)
+		load.Stamp{Seq: seq, At: at + int64(i)*step, Sender: p.sender}.Put(p.out[len(p.out)-load.StampSize:])
+		if p.fresh {
+			b := p.out[begin:]
+			p.fill(t.identity.Of(b))
+			p.sign(t, b)
+		}
+	}
+}
+
+const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+// fill makes b random text, as a token with a nonce and a signature is.
+func (p *publisher) fill(b []byte) {
+	for len(b) > 0 {
+		r := p.random.Uint64()
+		k := min(len(b), 10)
+		for i := range b[:k] {
+			b[i] = alphabet[r&63]
+			r >>= 6
+		}
+		b = b[k:]
+	}
+}
+
+// sessionHeader encodes SessionHeader{session_type, MSG, session_id, message_id}.
+func sessionHeader(group bool) []byte {
+	kind := byte(1) // POINT_TO_POINT
+	if group {
+		kind = 2 // MULTICAST
+	}
+	b := []byte{1 << 3, kind, 2 << 3, 1, 3 << 3}
+	b = appendVarint(b, sessionID)
+	return append(b, 4<<3, 1)
+}
+
+// content encodes Content{ApplicationPayload{payload_type, blob}} with a blob of size zero bytes at its end.
+func content(size int) []byte {
+	app := append([]byte{1<<3 | 2, byte(len(payloadTyp))}, payloadTyp...)
+	app = appendVarint(append(app, 2<<3|2), uint64(size))
+	app = append(app, make([]byte, size)...)
+	b := appendVarint([]byte{1<<3 | 2}, uint64(len(app)))
+	return append(b, app...)
+}
+
+func appendVarint(dst []byte, v uint64) []byte {
+	for v >= 0x80 {
+		dst = append(dst, byte(v)|0x80)
+		v >>= 7
+	}
+	return append(dst, byte(v))
+}

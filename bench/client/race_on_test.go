@@ -1,0 +1,6 @@
+//go:build race
+
+package client
+
+// raceDetector: crypto/sha256 allocates under it.
+const raceDetector = true

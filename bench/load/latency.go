@@ -1,0 +1,58 @@
+package load
+
+import (
+	"time"
+
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Latency collects delays in nanoseconds with three significant digits, from 1 ns to 5 minutes. One goroutine records;
+// others read when it has stopped.
+type Latency struct {
+	h    *hdr.Histogram
+	last int64 // equal delays of neighbours are counted here and recorded together
+	n    int64
+}
+
+const maxLatency = int64(5 * time.Minute)
+
+// NewLatency returns an empty recorder.
+func NewLatency() *Latency { return &Latency{h: hdr.New(1, maxLatency, 3)} }
+
+// Record counts one delay.
+func (l *Latency) Record(ns int64) {
+	if ns == l.last {
+		l.n++
+		return
+	}
+	l.settle()
+	l.last, l.n = ns, 1
+}
+
+func (l *Latency) settle() {
+	if l.n == 0 {
+		return
+	}
+	// The histogram refuses only values outside its range; those are clamped.
+	_ = l.h.RecordValues(min(max(l.last, 1), maxLatency), l.n)
+	l.n = 0
+}
+
+// Merge adds what o has counted.
+func (l *Latency) Merge(o *Latency) {
+	l.settle()
+	o.settle()
+	l.h.Merge(o.h)
+}
+
+// Count returns the number of delays.
+func (l *Latency) Count() int64 { l.settle(); return l.h.TotalCount() }
+
+// Quantile returns the delay in nanoseconds that the share p (0..100) does not exceed; 0 when nothing was recorded.
+func (l *Latency) Quantile(p float64) int64 { l.settle(); return l.h.ValueAtPercentile(p) }
+
+// Mean returns the average delay in nanoseconds.
+func (l *Latency) Mean() float64 { l.settle(); return l.h.Mean() }
+
+// Max returns the longest delay in nanoseconds.
+func (l *Latency) Max() int64 { l.settle(); return l.h.Max() }

@@ -1,0 +1,163 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+)
+
+// wirePair is a publisher whose messages reach a receiver through a queue.
+type wirePair struct {
+	r     *Receiver
+	queue chan []Stamp
+	most  uint64 // in flight at most
+	sent  uint64
+}
+
+func (w *wirePair) Send(first uint64, n int, at, step int64) error {
+	batch := make([]Stamp, n)
+	for i := range batch {
+		batch[i] = Stamp{Seq: first + uint64(i), At: at + int64(i)*step}
+	}
+	w.sent += uint64(n)
+	w.most = max(w.most, w.sent-w.r.From(0).Seen().Next)
+	w.queue <- batch
+	return nil
+}
+
+func (w *wirePair) run() {
+	b := make([]byte, StampSize)
+	for batch := range w.queue {
+		w.r.Begin(Now())
+		for _, s := range batch {
+			s.Put(b)
+			w.r.Deliver(b)
+		}
+		w.r.Flush()
+	}
+}
+
+func TestClosedLoopKeepsItsLimit(t *testing.T) {
+	for _, limit := range []int{1, 3, 64} {
+		w := &wirePair{r: NewReceiver(0, 1, 1), queue: make(chan []Stamp, 64)}
+		s := NewSender(w, StampSize, w.r.From(0))
+		ctx, cancel := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		done.Go(w.run)
+		done.Go(func() {
+			if err := s.Closed(ctx, limit); err != nil {
+				t.Error(err)
+			}
+			close(w.queue)
+		})
+		for s.Sent() < 5000 {
+			runtime.Gosched()
+		}
+		cancel()
+		done.Wait()
+		if w.most > uint64(limit) {
+			t.Errorf("limit %d: %d were in flight", limit, w.most)
+		}
+		if got := w.r.From(0).Seen(); got.Next != s.Sent() || got.Missing != 0 {
+			t.Errorf("limit %d: sent %d, seen %+v", limit, s.Sent(), got)
+		}
+	}
+}
+
+// deaf takes everything and delivers nothing.
+type deaf struct{ calls chan int }
+
+func (d deaf) Send(_ uint64, n int, _, _ int64) error {
+	d.calls <- n
+	return nil
+}
+
+func TestRescueLetsAClosedLoopGoOnAfterLoss(t *testing.T) {
+	d := deaf{calls: make(chan int)}
+	s := NewSender(d, StampSize, NewReceiver(0, 1, 1).From(0))
+	ctx, cancel := context.WithCancel(t.Context())
+	var done sync.WaitGroup
+	done.Go(func() { _ = s.Closed(ctx, 8) })
+	if n := <-d.calls; n != 8 {
+		t.Errorf("first batch of %d, want 8", n)
+	}
+	for s.Sent() != 8 {
+		runtime.Gosched()
+	}
+	s.Rescue()
+	if n := <-d.calls; n != 8 {
+		t.Errorf("batch of %d after the rescue, want 8", n)
+	}
+	cancel()
+	done.Wait()
+	if s.Rescues() != 1 {
+		t.Errorf("%d rescues counted", s.Rescues())
+	}
+}
+
+func TestSenderReportsABrokenConnectionButNotItsOwnEnd(t *testing.T) {
+	broken := errors.New("broken")
+	s := NewSender(failing{broken}, StampSize)
+	if err := s.Closed(t.Context(), 0); !errors.Is(err, broken) {
+		t.Errorf("got %v, want %v", err, broken)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Closed(ctx, 0); err != nil {
+		t.Errorf("after the end of the run: %v", err)
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Send(uint64, int, int64, int64) error { return f.err }
+
+// pausing receives at once, but stops for a while every so often: what a node does that collects garbage.
+type pausing struct {
+	r     *Receiver
+	next  int64
+	every time.Duration
+	pause time.Duration
+}
+
+func (p *pausing) Send(first uint64, n int, at, step int64) error {
+	if now := Now(); now > p.next {
+		<-time.After(p.pause)
+		p.next = Now() + int64(p.every)
+	}
+	b := make([]byte, StampSize)
+	p.r.Begin(Now())
+	for i := range n {
+		Stamp{Seq: first + uint64(i), At: at + int64(i)*step}.Put(b)
+		p.r.Deliver(b)
+	}
+	p.r.Flush()
+	return nil
+}
+
+// Coordinated omission: of 1 s with one pause of 200 ms, a fifth of the messages should have been sent during it. An
+// honest p90 is near 100 ms; a generator that waits for the node would have one late message in a thousand.
+func TestOpenLoopChargesAPauseForEveryMessageItDelays(t *testing.T) {
+	p := &pausing{r: NewReceiver(0, 1, 1), next: Now() + int64(300*time.Millisecond), every: time.Hour, pause: 200 * time.Millisecond}
+	p.r.Phase(0, 0)
+	s := NewSender(p, StampSize)
+	begun := time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := s.Open(ctx, time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	if n, ms := s.Sent(), time.Since(begun).Milliseconds(); n < 700 || n > uint64(ms)+1 {
+		t.Errorf("%d sent in %d ms, one each", n, ms)
+	}
+	d := p.r.Delays(0)
+	if p90 := time.Duration(d.Quantile(90)); p90 < 50*time.Millisecond {
+		t.Errorf("p90 %v: the pause is hidden", p90)
+	}
+	if longest := time.Duration(d.Max()); longest < 190*time.Millisecond {
+		t.Errorf("max %v, want the whole pause of 200ms", longest)
+	}
+}

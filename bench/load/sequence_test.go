@@ -1,0 +1,194 @@
+package load
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+func TestSequenceTellsLossDuplicatesAndReordering(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		in   []uint64
+		want Seen
+	}{
+		{"nothing", nil, Seen{}},
+		{"in order", []uint64{0, 1, 2}, Seen{Next: 3, Received: 3}},
+		{"a gap is missing", []uint64{0, 3}, Seen{Next: 4, Received: 2, Missing: 2}},
+		{"the first never came", []uint64{1}, Seen{Next: 2, Received: 1, Missing: 1}},
+		{"again is a duplicate", []uint64{0, 0, 1, 0}, Seen{Next: 2, Received: 4, Duplicates: 2}},
+		{"late is reordered, and no longer missing", []uint64{0, 2, 1}, Seen{Next: 3, Received: 3, Reordered: 1}},
+		{"late twice is reordered once, duplicate once", []uint64{0, 2, 1, 1}, Seen{Next: 3, Received: 4, Reordered: 1, Duplicates: 1}},
+		{"late from the middle of a gap", []uint64{5, 2}, Seen{Next: 6, Received: 2, Missing: 4, Reordered: 1}},
+		{"a gap filled backwards", []uint64{4, 3, 2, 1, 0}, Seen{Next: 5, Received: 5, Reordered: 4}},
+		{"duplicate of a message behind a gap", []uint64{0, 5, 5, 0}, Seen{Next: 6, Received: 4, Missing: 4, Duplicates: 2}},
+		{"two gaps", []uint64{1, 3, 0, 2, 2}, Seen{Next: 4, Received: 5, Reordered: 2, Duplicates: 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var q Sequence
+			for _, n := range c.in {
+				q.See(n)
+			}
+			q.Publish()
+			if got := q.Seen(); got != c.want {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
+// A sequence agrees with a set of everything seen, for any damage.
+func TestSequenceAgreesWithASet(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		var q Sequence
+		seen := map[uint64]bool{}
+		var want Seen
+		for range 300 {
+			n := uint64(r.IntN(200))
+			q.See(n)
+			want.Received++
+			switch {
+			case seen[n]:
+				want.Duplicates++
+			case n < want.Next:
+				want.Reordered++
+			default:
+				want.Next = n + 1
+			}
+			seen[n] = true
+		}
+		want.Missing = want.Next - uint64(len(seen))
+		q.Publish()
+		if got := q.Seen(); got != want {
+			t.Fatalf("seed %d: got %+v, want %+v", seed, got, want)
+		}
+	}
+}
+
+func TestSequenceForgetsOldestGapsBeyondItsBound(t *testing.T) {
+	var q Sequence
+	const n = maxGaps + 10
+	for i := range uint64(n) {
+		q.See(2*i + 1)
+	}
+	if len(q.gaps) != maxGaps {
+		t.Fatalf("%d gaps kept, want %d", len(q.gaps), maxGaps)
+	}
+	q.See(2*n - 2) // the newest gap is known
+	q.See(0)       // the oldest is not
+	q.Publish()
+	if got := q.Seen(); got.Reordered != 1 || got.Duplicates != 1 || got.Missing != n-1 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestStampComesBackFromTheEndOfAMessage(t *testing.T) {
+	want := Stamp{Seq: 1<<40 + 7, At: 123456789, Sender: 42}
+	b := make([]byte, 100)
+	want.Put(b[len(b)-StampSize:])
+	if got, ok := ReadStamp(b); !ok || got != want {
+		t.Errorf("got %+v %v, want %+v", got, ok, want)
+	}
+	if _, ok := ReadStamp(b[:99]); ok {
+		t.Error("a stamp that is cut was taken")
+	}
+	if _, ok := ReadStamp(b[:10]); ok {
+		t.Error("a message shorter than a stamp was taken")
+	}
+}
+
+func TestReceiverAllocatesNothing(t *testing.T) {
+	r := NewReceiver(3, 2, 1)
+	r.Phase(0, 0)
+	b := make([]byte, 64)
+	var seq uint64
+	batch := func() {
+		r.Begin(1000)
+		for range 4 {
+			Stamp{Seq: seq, At: 10, Sender: 4}.Put(b[len(b)-StampSize:])
+			r.Deliver(b)
+			seq++
+		}
+		r.Flush()
+	}
+	batch()
+	if n := testing.AllocsPerRun(100, batch); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if n, bytes := r.Total(); n != seq || bytes != seq*64 {
+		t.Errorf("total %d messages, %d bytes after %d of 64", n, bytes, seq)
+	}
+	if got := r.From(4).Seen(); got.Next != seq || got.Missing != 0 {
+		t.Errorf("sender 4: %+v", got)
+	}
+	if got := r.Delays(0).Count(); got != int64(seq) {
+		t.Errorf("%d delays of %d", got, seq)
+	}
+}
+
+func TestReceiverCountsForeignMessages(t *testing.T) {
+	r := NewReceiver(3, 2, 1)
+	b := make([]byte, 64)
+	r.Begin(1)
+	r.Deliver(b)
+	for _, sender := range []uint32{2, 5} {
+		Stamp{Sender: sender}.Put(b[len(b)-StampSize:])
+		r.Deliver(b)
+	}
+	r.Begin(2)
+	Stamp{Sender: 3}.Put(b[len(b)-StampSize:])
+	r.Deliver(b)
+	r.Flush()
+	if n, _ := r.Total(); n != 1 || r.Foreign() != 3 {
+		t.Errorf("%d of ours, %d foreign; want 1, 3", n, r.Foreign())
+	}
+}
+
+func TestReceiverRecordsOnlyWithinAPhase(t *testing.T) {
+	r := NewReceiver(0, 1, 2)
+	b := make([]byte, StampSize)
+	deliver := func(seq uint64, at, now int64) {
+		Stamp{Seq: seq, At: at}.Put(b)
+		r.Begin(now)
+		r.Deliver(b)
+		r.Flush()
+	}
+	deliver(0, 10, 20) // before
+	r.Phase(1, 100)
+	deliver(1, 90, 120) // sent before the phase
+	deliver(2, 110, 150)
+	deliver(3, 140, 400)
+	if got := r.Silence(500); got != 250 {
+		t.Errorf("silence %d, want 250", got)
+	}
+	if got := r.Silence(1000); got != 600 {
+		t.Errorf("silence with its open end %d, want 600", got)
+	}
+	r.Phase(-1, 0)
+	deliver(4, 500, 600)
+	if a, b := r.Delays(0).Count(), r.Delays(1).Count(); a != 0 || b != 2 {
+		t.Errorf("%d and %d delays, want 0 and 2", a, b)
+	}
+	if got := r.Delays(1).Max(); got != 260 {
+		t.Errorf("longest delay %d, want 260", got)
+	}
+}
+
+func TestLatencyCountsRunsOfEqualDelays(t *testing.T) {
+	a, b := NewLatency(), NewLatency()
+	for range 99 {
+		a.Record(1000)
+	}
+	b.Record(5_000_000)
+	b.Record(-3) // clamped
+	a.Merge(b)
+	if a.Count() != 101 {
+		t.Errorf("%d recorded, want 101", a.Count())
+	}
+	if p50 := a.Quantile(50); p50 != 1000 {
+		t.Errorf("p50 %d, want 1000", p50)
+	}
+	if got := a.Max(); got < 4_990_000 || got > 5_010_000 {
+		t.Errorf("max %d, want 5 ms within a thousandth", got)
+	}
+}

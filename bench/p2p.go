@@ -1,0 +1,158 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+)
+
+// p2p: senders and receivers in pairs, each message for one receiver.
+func p2p() Scenario {
+	return Scenario{
+		Name:  "p2p",
+		About: "1→1 or N→N: each sender to its own receiver",
+		Uses:  []string{"pairs", "size", "identity", "identity-size", "inflight", "rate", "duration", "warmup"},
+		Cases: func() []Params {
+			return []Params{
+				with(func(p *Params) {}),
+				with(func(p *Params) { p.Identity = load.Fresh }),
+				with(func(p *Params) { p.Size = 1 << 10 }),
+				with(func(p *Params) { p.Size, p.InFlight = 16<<10, 64 }),
+				with(func(p *Params) { p.Size, p.Pairs, p.InFlight = 1<<10, 8, 256 }),
+				with(func(p *Params) { p.InFlight = 1 }),
+				with(func(p *Params) { p.Rate = 2000 }),
+			}
+		},
+		Label: func(p Params) string {
+			return fmt.Sprintf("%d→%d %s, %s", p.Pairs, p.Pairs, p.message(), p.pace())
+		},
+		Run: func(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
+			t := newTraffic(g, p)
+			if err := t.pairs(ctx); err != nil {
+				return nil, err
+			}
+			return t.once(ctx)
+		},
+	}
+}
+
+// with returns the base case changed by f.
+func with(f func(*Params)) Params {
+	p := base()
+	f(&p)
+	return p
+}
+
+// pairs opens p.Pairs receivers and a sender for each.
+func (t *traffic) pairs(ctx context.Context) error {
+	for i := range uint64(t.p.Pairs) {
+		to := t.rig.Name("receiver", i+1)
+		r, _, err := t.receiver(ctx, uint32(i), 1, to)
+		if err != nil {
+			return err
+		}
+		seen := r.From(uint32(i))
+		s, err := t.sender(ctx, false, []load.Address{to}, seen)
+		if err != nil {
+			return err
+		}
+		t.flows = append(t.flows, flow{from: s, seen: seen})
+	}
+	return nil
+}
+
+// once warms up, measures one phase and judges.
+func (t *traffic) once(ctx context.Context) ([]Metric, error) {
+	t.start(ctx)
+	if err := sleep(ctx, t.p.Warmup); err != nil {
+		t.cancel()
+		return nil, err
+	}
+	from, to, err := t.phase(ctx, 0, t.p.Duration)
+	v, late := t.finish(context.WithoutCancel(ctx))
+	if err == nil {
+		err = late
+	}
+	ms := append(rates("", from, to), delayMetrics("", t.delays(0))...)
+	ms = append(ms, v.metrics()...)
+	if t.p.Rate > 0 {
+		ms = append(ms, t.lag())
+	}
+	return append(ms, memory(to)...), err
+}
+
+// rates are throughput and cost between two marks.
+func rates(prefix string, from, to mark) []Metric {
+	seconds := time.Duration(to.at - from.at).Seconds()
+	n := float64(to.delivered - from.delivered)
+	if seconds <= 0 {
+		return nil
+	}
+	client := float64(to.client.CPU - from.client.CPU)
+	node := float64(to.node.CPU - from.node.CPU)
+	ms := []Metric{
+		{Name: prefix + "delivered", Unit: PerSecond, Value: n / seconds, Better: Higher},
+		{Name: prefix + "bytes received", Unit: "B/s", Value: float64(to.bytes-from.bytes) / seconds, Better: Higher},
+	}
+	if n > 0 && to.known && from.known {
+		ms = append(ms, Metric{Name: prefix + "node CPU per delivered", Unit: Nanoseconds, Value: node / n, Better: Lower})
+	}
+	if n > 0 {
+		ms = append(ms, Metric{Name: prefix + "client CPU per delivered", Unit: Nanoseconds, Value: client / n})
+	}
+	if to.known && from.known {
+		ms = append(ms, Metric{Name: prefix + "node cores", Unit: Cores, Value: node / 1e9 / seconds})
+	}
+	return append(ms, Metric{Name: prefix + "client cores", Unit: Cores, Value: client / 1e9 / seconds})
+}
+
+func delayMetrics(prefix string, l *load.Latency) []Metric {
+	if l.Count() == 0 {
+		return nil
+	}
+	var ms []Metric
+	for _, q := range []struct {
+		name string
+		p    float64
+	}{{"p50", 50}, {"p90", 90}, {"p99", 99}, {"p99.9", 99.9}} {
+		ms = append(ms, Metric{Name: prefix + q.name, Unit: Nanoseconds, Value: float64(l.Quantile(q.p)), Better: Lower})
+	}
+	return append(ms, Metric{Name: prefix + "max", Unit: Nanoseconds, Value: float64(l.Max()), Better: Lower})
+}
+
+// metrics of what must not happen; counts are over the whole case, warm-up included.
+func (v verdict) metrics() []Metric {
+	ms := []Metric{
+		{Name: "lost", Value: float64(v.lost), Better: Lower, Worst: true},
+		{Name: "duplicates", Value: float64(v.duplicates), Better: Lower, Worst: true},
+		{Name: "reordered", Value: float64(v.reordered), Better: Lower, Worst: true},
+	}
+	if v.foreign > 0 {
+		ms = append(ms, Metric{Name: "foreign", Value: float64(v.foreign), Better: Lower, Worst: true})
+	}
+	if v.rescues > 0 {
+		ms = append(ms, Metric{Name: "standstills over 1 s", Value: float64(v.rescues), Better: Lower, Worst: true})
+	}
+	return ms
+}
+
+// lag is how late the generator itself sent, in an open loop.
+func (t *traffic) lag() Metric {
+	sum := load.NewLatency()
+	for _, s := range t.senders {
+		sum.Merge(s.Lag())
+	}
+	return Metric{Name: "client late p99", Unit: Nanoseconds, Value: float64(sum.Quantile(99))}
+}
+
+func memory(m mark) []Metric {
+	if !m.known {
+		return nil
+	}
+	return []Metric{
+		{Name: "node RSS", Unit: Bytes, Value: float64(m.node.RSS), Better: Lower},
+		{Name: "node RSS peak", Unit: Bytes, Value: float64(m.node.Peak), Better: Lower},
+	}
+}

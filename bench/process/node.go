@@ -1,0 +1,145 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Node is a process under test.
+type Node struct {
+	Addr string // where it listens
+
+	cmd  *exec.Cmd
+	dir  string // holds its configuration and log; removed by Stop
+	log  *os.File
+	gone chan struct{} // closed when the process has ended
+	err  error         // how it ended; valid once gone is closed
+}
+
+const (
+	startLimit = 60 * time.Second // go run may have to compile
+	stopLimit  = 5 * time.Second
+	probeEvery = 20 * time.Millisecond
+)
+
+// Start runs c on a free port and returns when it accepts connections there. The process dies with this one.
+func Start(ctx context.Context, c Command) (*Node, error) {
+	addr, err := FreeAddress()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "slim-bench-")
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{Addr: addr, dir: dir, gone: make(chan struct{})}
+	if err := n.start(c); err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, err
+	}
+	if err := n.listening(ctx); err != nil {
+		tail := n.LogTail(2000)
+		n.Stop()
+		return nil, fmt.Errorf("%s: %w\n%s", c.Text, err, tail)
+	}
+	return n, nil
+}
+
+func (n *Node) start(c Command) error {
+	words, err := c.expand(n.Addr, n.dir)
+	if err != nil {
+		return err
+	}
+	if n.log, err = os.Create(filepath.Join(n.dir, "log")); err != nil {
+		return err
+	}
+	n.cmd = exec.Command(words[0], words[1:]...)
+	n.cmd.Dir = c.Dir
+	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
+	n.cmd.SysProcAttr = ownGroup()
+	if err := n.cmd.Start(); err != nil {
+		_ = n.log.Close()
+		return err
+	}
+	go func() {
+		n.err = n.cmd.Wait()
+		close(n.gone)
+	}()
+	return nil
+}
+
+// listening probes the address until it answers.
+func (n *Node) listening(ctx context.Context) error {
+	limit := time.NewTimer(startLimit)
+	defer limit.Stop()
+	probe := time.NewTicker(probeEvery)
+	defer probe.Stop()
+	for {
+		c, err := net.DialTimeout("tcp", n.Addr, time.Second)
+		if err == nil {
+			return c.Close()
+		}
+		select {
+		case <-n.gone:
+			return fmt.Errorf("ended before it listened: %v", n.err)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-limit.C:
+			return fmt.Errorf("does not listen on %s after %v", n.Addr, startLimit)
+		case <-probe.C:
+		}
+	}
+}
+
+// PID returns the id of the started process.
+func (n *Node) PID() int { return n.cmd.Process.Pid }
+
+// Gone is closed when the process has ended.
+func (n *Node) Gone() <-chan struct{} { return n.gone }
+
+// LogTail returns the last bytes of what the node printed.
+func (n *Node) LogTail(limit int64) string {
+	f, err := os.Open(n.log.Name())
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err == nil && st.Size() > limit {
+		_, _ = f.Seek(-limit, 2)
+	}
+	b := make([]byte, limit)
+	k, _ := f.Read(b)
+	return strings.TrimSpace(string(b[:k]))
+}
+
+// Stop ends the process and its children: SIGTERM, and SIGKILL if it is still there after 5 s. It reports an exit that
+// came before the call, or was forced.
+func (n *Node) Stop() error {
+	defer os.RemoveAll(n.dir)
+	defer n.log.Close()
+	select {
+	case <-n.gone:
+		return fmt.Errorf("node had ended: %v", n.err)
+	default:
+	}
+	_ = signalGroup(n.PID(), syscall.SIGTERM)
+	limit := time.NewTimer(stopLimit)
+	defer limit.Stop()
+	select {
+	case <-n.gone:
+		_ = signalGroup(n.PID(), syscall.SIGKILL) // children that outlived it
+		return nil
+	case <-limit.C:
+		_ = signalGroup(n.PID(), syscall.SIGKILL)
+		<-n.gone
+		return errors.New("node ignored SIGTERM")
+	}
+}

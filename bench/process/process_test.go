@@ -1,0 +1,155 @@
+package process
+
+import (
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestMain lets the test binary play the node: called with an address it listens there until it is told to end.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "play-node" {
+		play(os.Args[2])
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func play(addr string) {
+	if addr == "fail" {
+		_, _ = os.Stderr.WriteString("no such port\n")
+		os.Exit(3)
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		os.Exit(4)
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	<-stop
+}
+
+func self(t *testing.T, arg string) Command {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Command{Text: "'" + path + "' play-node " + arg}
+}
+
+func TestWords(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		want []string // nil: an error
+	}{
+		{"slim --config x", []string{"slim", "--config", "x"}},
+		{"  slim\t-a\n", []string{"slim", "-a"}},
+		{`'my slim' "a b"c`, []string{"my slim", "a bc"}},
+		{`a\ b '\n' "\""`, []string{"a b", `\n`, `"`}},
+		{`a ''`, []string{"a", ""}},
+		{"", nil},
+		{"   ", nil},
+		{`slim "x`, nil},
+		{`slim x\`, nil},
+	} {
+		got, err := Words(c.in)
+		if (err != nil) != (c.want == nil) || !slices.Equal(got, c.want) {
+			t.Errorf("%q: got %q, %v; want %q", c.in, got, err, c.want)
+		}
+	}
+}
+
+func TestCommandIsFilledIn(t *testing.T) {
+	dir := t.TempDir()
+	got, err := Command{Text: "n -l {listen} -a {host} -p={port} -c {config}"}.expand("127.0.0.1:99", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "node.yaml")
+	want := []string{"n", "-l", "127.0.0.1:99", "-a", "127.0.0.1", "-p=99", "-c", path}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(b), `endpoint: "127.0.0.1:99"`) {
+		t.Errorf("the configuration does not listen there:\n%s", b)
+	}
+}
+
+func TestNodeStartsIsMeasuredAndStops(t *testing.T) {
+	n, err := Start(t.Context(), self(t, "{listen}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := Measure(n.PID())
+	if err != nil {
+		t.Error(err)
+	}
+	if u.CPU <= 0 || u.RSS <= 0 || u.Peak < u.RSS || u.Threads < 1 || u.Files < 3 {
+		t.Errorf("usage of a living process: %+v", u)
+	}
+	if err := n.Stop(); err != nil {
+		t.Error(err)
+	}
+	if c, err := net.DialTimeout("tcp", n.Addr, time.Second); err == nil {
+		_ = c.Close()
+		t.Error("still listens after Stop")
+	}
+	if _, err := os.Stat(n.dir); !os.IsNotExist(err) {
+		t.Errorf("its folder is left: %v", err)
+	}
+}
+
+func TestNodeThatFailsToStartTellsWhy(t *testing.T) {
+	_, err := Start(t.Context(), self(t, "fail"))
+	if err == nil || !strings.Contains(err.Error(), "no such port") || !strings.Contains(err.Error(), "exit status 3") {
+		t.Errorf("got %v, want its exit and its words", err)
+	}
+}
+
+func TestCPUClockCountsWorkOfThisProcess(t *testing.T) {
+	begun := time.Now()
+	before, err := Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const work = 5 * time.Millisecond
+	after := before
+	for end := time.Now().Add(20 * time.Second); after.CPU < before.CPU+work; {
+		if after, err = Client(); err != nil {
+			t.Fatal(err)
+		}
+		if time.Now().After(end) {
+			t.Fatalf("20 s of work count as %v", after.CPU-before.CPU)
+		}
+	}
+	if wall := time.Since(begun); after.CPU-before.CPU > wall*time.Duration(runtime.NumCPU()) {
+		t.Errorf("%v of wall time count as %v on %d cores", wall, after.CPU-before.CPU, runtime.NumCPU())
+	}
+}
+
+func TestMeasureFailsWithoutTheProcess(t *testing.T) {
+	if _, err := Measure(1 << 30); err == nil {
+		t.Error("a process that cannot exist was measured")
+	}
+}

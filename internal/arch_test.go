@@ -1,0 +1,316 @@
+// Package internal checks what the compiler does not: who may import whom, that every package says once what it is, and
+// that files stay readable and free of one machine's paths.
+package internal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const (
+	module    = "github.com/seed31b3bfd0/slimgo"
+	invariant = "internal/invariant" // open to all
+	top       = 5                    // programs, measurements, interoperation: may import each other, and config
+
+	maxLines = 600 // of a file that is neither test nor generated
+)
+
+// rule is one row of the package map. A package imports rows of lower levels, never its own, and of other modules only
+// what its row names. Test files may import anything.
+type rule struct {
+	path    string // below the module; a trailing "/..." covers all below it
+	level   int
+	outside []string // import paths, with everything below them
+}
+
+var rules = []rule{
+	{"wire", 0, []string{"github.com/cespare/xxhash/v2", "github.com/zeebo/xxh3"}}, // name hashes
+	{"wire/h2", 0, []string{"golang.org/x/net/http2/hpack"}},
+	{"pool", 0, []string{"github.com/valyala/bytebufferpool"}},
+	{"config", 0, []string{"go.yaml.in/yaml/v4"}},
+	{invariant, 0, nil},
+
+	{"wire/pb", 1, []string{"google.golang.org/protobuf"}},
+	{"router/table", 1, nil},
+	{"router/link", 1, []string{"github.com/cloudflare/circl/kem/mlkem/mlkem768"}},
+
+	{"router", 3, []string{"github.com/panjf2000/gnet/v2", "golang.org/x/sys/unix"}},
+
+	{"cmd/...", top, []string{"github.com/spf13/pflag", "golang.org/x/sys/unix"}},
+	{"bench/...", top, []string{"github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/net/http2/hpack", "golang.org/x/sys/unix"}},
+	{"interop/...", top, nil},
+}
+
+// unsafeIn says where package unsafe may be used, and what for. cgo may be used nowhere.
+var unsafeIn = map[string]string{
+	"wire/pb": "generated code",
+	"router":  "the vectors of writev(2)",
+}
+
+// pkg is a package with its files, test files apart. Files for all systems and build tags count.
+type pkg struct {
+	path         string // below the module
+	dir          string
+	files, tests []string
+}
+
+func TestImports(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, name := range p.files {
+			for _, spec := range parse(t, filepath.Join(p.dir, name), parser.ImportsOnly).Imports {
+				imported, err := strconv.Unquote(spec.Path.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := allowed(p.path, imported); err != nil {
+					t.Errorf("%s: %v", path.Join(p.path, name), err)
+				}
+			}
+		}
+	}
+}
+
+// allowed tells why the package at from, a path below the module, must not import the import path imported.
+func allowed(from, imported string) error {
+	r := find(from)
+	if r == nil {
+		return fmt.Errorf("package %s has no row in the table of internal/arch_test.go: give it one", from)
+	}
+	own, isOwn := strings.CutPrefix(imported, module+"/")
+	first, _, _ := strings.Cut(imported, "/")
+	switch {
+	case isOwn:
+		return allowedOwn(r, own)
+	case imported == "C":
+		return errors.New("imports C: this module has no cgo")
+	case imported == "unsafe":
+		if unsafeIn[from] == "" {
+			return errors.New("imports unsafe: show a benchmark that needs it, then name it in internal/arch_test.go")
+		}
+	case strings.Contains(first, ".") && !slices.ContainsFunc(r.outside, func(o string) bool { return within(imported, o) }):
+		return fmt.Errorf("imports %s, which its row does not name", imported)
+	}
+	return nil
+}
+
+func allowedOwn(r *rule, imported string) error {
+	to := find(imported)
+	switch {
+	case to == nil:
+		return fmt.Errorf("imports %s, which has no row", imported)
+	case imported == invariant:
+		return nil
+	case imported == "config" && r.level != top:
+		return errors.New("imports config: only programs know the configuration; take an options struct")
+	case to.level < r.level || to.level == top && r.level == top:
+		return nil
+	}
+	return fmt.Errorf("is on level %d and imports %s of level %d: imports point to lower levels only", r.level, imported, to.level)
+}
+
+// find returns the row of the package at p, nil if there is none.
+func find(p string) *rule {
+	for i := range rules {
+		tree, isTree := strings.CutSuffix(rules[i].path, "/...")
+		if p == rules[i].path || isTree && within(p, tree) {
+			return &rules[i]
+		}
+	}
+	return nil
+}
+
+// within reports whether p is tree or below it.
+func within(p, tree string) bool { return p == tree || strings.HasPrefix(p, tree+"/") }
+
+// The check itself is checked: what it must refuse, and the near misses that it must not.
+func TestImportRules(t *testing.T) {
+	const own = module + "/"
+	for _, c := range []struct {
+		name, from, imported string
+		want                 bool
+	}{
+		{"the format knows nobody", "wire", own + "router", false},
+		{"not even its own row", "wire", own + "wire/h2", false},
+		{"nor generated protobuf", "wire", own + "wire/pb", false},
+		{"level 1 uses level 0", "router/link", own + "wire", true},
+		{"level 1 does not use level 1", "router/link", own + "router/table", false},
+		{"a leaf does not know its user", "router/table", own + "router", false},
+		{"the router uses its leaves", "router", own + "router/link", true},
+		{"the router does not read configuration", "router", own + "config", false},
+		{"a program does", "cmd/slim", own + "config", true},
+		{"a program may measure", "cmd/slim-bench", own + "bench", true},
+		{"nobody uses a program", "router", own + "cmd/slim", false},
+		{"invariants are open to all", "wire", own + "internal/invariant", true},
+		{"invariants know nobody", "internal/invariant", own + "wire", false},
+		{"a package without a row", "helper", "fmt", false},
+		{"the import of a package without a row", "router", own + "helper", false},
+		{"a named module", "router", "github.com/panjf2000/gnet/v2", true},
+		{"a package of a named module", "router", "github.com/panjf2000/gnet/v2/pkg/logging", true},
+		{"a named module elsewhere", "wire", "github.com/panjf2000/gnet/v2", false},
+		{"a neighbour of a named package", "wire/h2", "golang.org/x/net/http2", false},
+		{"a name that only begins alike", "router", "github.com/panjf2000/gnet/v20", false},
+		{"the standard library", "wire", "encoding/binary", true},
+		{"cgo", "router", "C", false},
+		{"unsafe where it is named", "router", "unsafe", true},
+		{"unsafe elsewhere", "wire", "unsafe", false},
+	} {
+		if err := allowed(c.from, c.imported); (err == nil) != c.want {
+			t.Errorf("%s: %s importing %s: %v", c.name, c.from, c.imported, err)
+		}
+	}
+}
+
+// A package says what it is in one file, else a reader finds one half and takes it for the whole.
+func TestOnePackageComment(t *testing.T) {
+	for _, p := range packages(t) {
+		files := p.files
+		if len(files) == 0 {
+			files = p.tests
+		}
+		var with []string
+		for _, name := range files {
+			f := parse(t, filepath.Join(p.dir, name), parser.PackageClauseOnly|parser.ParseComments)
+			if f.Doc == nil {
+				continue
+			}
+			with = append(with, name)
+			if text := f.Doc.Text(); f.Name.Name != "main" && !strings.HasPrefix(text, "Package "+f.Name.Name+" ") {
+				t.Errorf("%s: the package comment does not begin with \"Package %s\"", path.Join(p.path, name), f.Name.Name)
+			}
+		}
+		if len(with) != 1 {
+			t.Errorf("%s has %d package comments, want one: %v", p.path, len(with), with)
+		}
+	}
+}
+
+func TestFilesStayShort(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, name := range p.files {
+			file := filepath.Join(p.dir, name)
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := bytes.Count(b, []byte("\n")); n > maxLines && !ast.IsGenerated(parse(t, file, parser.ParseComments)) {
+				t.Errorf("%s has %d lines, more than %d: which story of it stands on its own?", path.Join(p.path, name), n, maxLines)
+			}
+		}
+	}
+}
+
+// A path of the machine that something was written on is a mistake on every other. Files of others, under testdata, are
+// left as they are.
+func TestNoPathsOfOneMachine(t *testing.T) {
+	var marks [][]byte
+	for _, dir := range []string{"work", "root", "home", "farm", "tmp"} {
+		marks = append(marks, []byte("/"+dir+"/"))
+	}
+	root := root(t)
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if slices.Contains([]string{".git", "bin", "testdata", "node_modules", ".venv"}, d.Name()) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !d.Type().IsRegular() || d.Name() == "go.sum" {
+			return nil
+		}
+		b, err := os.ReadFile(file)
+		if err != nil || bytes.IndexByte(b, 0) >= 0 { // unreadable, or no text
+			return err
+		}
+		for n, line := range bytes.Split(b, []byte("\n")) {
+			for _, mark := range marks {
+				if at := bytes.Index(line, mark); at >= 0 && (at == 0 || !isPathByte(line[at-1])) {
+					t.Errorf("%s:%d: path of one machine: %s", file[len(root)+1:], n+1, bytes.TrimSpace(line))
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// isPathByte reports whether c before a slash makes it the middle of a longer path or of an import path.
+func isPathByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("._-})", c) >= 0
+}
+
+// packages lists the packages of this module.
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,GoFiles,CgoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles", "./...")
+	cmd.Dir = root(t)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, &stderr)
+	}
+	var list []pkg
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var l struct {
+			ImportPath, Dir                                              string
+			GoFiles, CgoFiles, IgnoredGoFiles, TestGoFiles, XTestGoFiles []string
+		}
+		if err := d.Decode(&l); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		p := pkg{path: strings.TrimPrefix(strings.TrimPrefix(l.ImportPath, module), "/"), dir: l.Dir}
+		for _, f := range slices.Concat(l.GoFiles, l.CgoFiles, l.IgnoredGoFiles, l.TestGoFiles, l.XTestGoFiles) {
+			if strings.HasSuffix(f, "_test.go") {
+				p.tests = append(p.tests, f)
+			} else {
+				p.files = append(p.files, f)
+			}
+		}
+		list = append(list, p)
+	}
+	if len(list) < len(rules)/2 {
+		t.Fatalf("go list names only %d packages", len(list))
+	}
+	return list
+}
+
+// root returns the folder of go.mod: tests run in the folder of their package.
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func parse(t *testing.T, file string, mode parser.Mode) *ast.File {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, mode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}

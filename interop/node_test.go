@@ -1,0 +1,179 @@
+//go:build interop
+
+package interop
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// kind says which node a scenario runs on.
+type kind string
+
+const (
+	ours     kind = "ours"
+	upstream kind = "upstream" // the control
+)
+
+// peers is the folder of the upstream programs.
+var peers = os.Getenv("SLIM_PEERS")
+
+// scratch holds what the whole run shares; TestMain removes it.
+var scratch string
+
+func TestMain(m *testing.M) {
+	if err := checkPeers(); err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		os.Exit(1)
+	}
+	dir, err := os.MkdirTemp("", "slimgo-interop-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		os.Exit(1)
+	}
+	scratch = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func checkPeers() error {
+	if peers == "" {
+		return fmt.Errorf("SLIM_PEERS is not set: it must name the folder of the upstream 3.4.6 programs (slim, slim-peer)")
+	}
+	for _, program := range []string{"slim", "slim-peer"} {
+		if _, err := os.Stat(filepath.Join(peers, program)); err != nil {
+			return fmt.Errorf("SLIM_PEERS: %w", err)
+		}
+	}
+	return nil
+}
+
+// onBoth runs a scenario on both nodes at the same time.
+func onBoth(t *testing.T, scenario func(t *testing.T, k kind)) {
+	for _, k := range []kind{ours, upstream} {
+		t.Run(string(k), func(t *testing.T) {
+			t.Parallel()
+			scenario(t, k)
+		})
+	}
+}
+
+// build compiles cmd/slim once a run.
+var build = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(scratch, "slim")
+	out, err := exec.Command("go", "build", "-o", path, "github.com/seed31b3bfd0/slimgo/cmd/slim").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("go build cmd/slim: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func (k kind) program(t *testing.T) string {
+	t.Helper()
+	if k == upstream {
+		return filepath.Join(peers, "slim")
+	}
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// node is a SLIM node as a process of its own, on one port for all its lives.
+type node struct {
+	*process // of the current life
+	kind     kind
+	port     int
+	config   string // path of the YAML file
+	// binding is SLIM_IDENTITY_BINDING of applications started from now on: whether they enforce that names
+	// and control messages belong to a verified identity. Core 3.4 knows it; older ones sign no control messages.
+	binding string
+}
+
+// startNode starts a node that dials the given links (entries of dataplane.clients) once it listens.
+func startNode(t *testing.T, k kind, links ...string) *node {
+	t.Helper()
+	n := &node{kind: k, port: freePort(t), config: filepath.Join(t.TempDir(), "node.yaml"), binding: "enforce"}
+	if err := os.WriteFile(n.config, []byte(nodeConfig(n.port, links)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.start(t)
+	return n
+}
+
+func nodeConfig(port int, links []string) string {
+	text := fmt.Sprintf(`tracing:
+  log_level: info
+runtime:
+  drain_timeout: 5s
+services:
+  slim/0:
+    node_id: node-%d
+    dataplane:
+      servers:
+        - endpoint: 127.0.0.1:%d
+          tls:
+            insecure: true
+`, port, port)
+	if len(links) > 0 {
+		text += "      clients:\n"
+	}
+	for _, l := range links {
+		text += "        - " + l + "\n"
+	}
+	return text
+}
+
+// link is an entry of dataplane.clients that dials n; typ is edge, peer or remote.
+func (n *node) link(typ string) string {
+	return fmt.Sprintf("{endpoint: %q, tls: {insecure: true}, connection_type: %s}", n.url(), typ)
+}
+
+// start begins a life of the node and returns when it accepts connections.
+func (n *node) start(t *testing.T) {
+	t.Helper()
+	n.process = spawn(t, fmt.Sprintf("%s node %d", n.kind, n.port), nil, n.kind.program(t), "--config", n.config)
+	n.expectLine(t, "dataplane server started", 0)
+	deadline := time.Now().Add(limit)
+	for {
+		c, err := net.DialTimeout("tcp", n.address(), limit)
+		if err == nil {
+			c.Close()
+			return
+		}
+		// A refused connect costs microseconds; upstream announces itself a moment before it listens.
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %v", n.label, err)
+		}
+	}
+}
+
+func (n *node) address() string { return fmt.Sprintf("127.0.0.1:%d", n.port) }
+func (n *node) url() string     { return "http://" + n.address() }
+
+var nextPort atomic.Int32
+
+// freePort returns a port outside of the ephemeral range: a client that redials a dead node from such a port
+// could otherwise connect to itself.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range 1000 {
+		port := 20000 + (os.Getpid()*61+int(nextPort.Add(1)))%12000
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			l.Close()
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return 0
+}

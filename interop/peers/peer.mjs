@@ -1,0 +1,154 @@
+// A scriptable application on the npm package @agntcy/slim-bindings; commands and events as in peer.py,
+// without "ask".
+// SLIM_BINDINGS is the path of the package's index.js, outside of this repository.
+
+import { createInterface } from 'node:readline';
+import { parseArgs } from 'node:util';
+
+const slim = await import(process.env.SLIM_BINDINGS);
+const SECRET = 'judge-shared-secret-0123456789-abcdefghij';
+const POLL_MS = 500;
+
+const { values: args } = parseArgs({
+  options: { node: { type: 'string' }, name: { type: 'string' }, echo: { type: 'boolean' } },
+});
+
+function emit(event, fields) {
+  process.stdout.write(JSON.stringify({ event, ...fields }) + '\n');
+}
+
+function textOf(error) {
+  return error?.inner?.message ?? error?.message ?? String(error);
+}
+
+function bytes(text) {
+  const b = new TextEncoder().encode(text);
+  return b.buffer.slice(b.byteOffset, b.byteOffset + b.byteLength);
+}
+
+class Peer {
+  sessions = [];
+
+  async start() {
+    slim.initializeWithConfigs(
+      slim.newRuntimeConfig(),
+      slim.newTracingConfigWith('error', false, false, []),
+      [slim.newServiceConfig()],
+    );
+    this.service = slim.getGlobalService();
+    this.conn = await this.service.connectAsync(slim.newInsecureClientConfig(args.node));
+    const name = slim.Name.fromString(args.name);
+    this.app = this.service.createAppWithSecret(name, SECRET);
+    await this.app.subscribeAsync(name, this.conn);
+    emit('ready', { name: args.name, id: this.app.id(), version: slim.getVersion(), pid: process.pid });
+    this.accept();
+  }
+
+  async accept() {
+    for (;;) {
+      try {
+        this.adopt(await this.app.listenForSessionAsync(POLL_MS));
+      } catch (e) {
+        if (textOf(e).includes('timed out')) continue;
+        emit('error', { what: 'listen', error: textOf(e) });
+        return;
+      }
+    }
+  }
+
+  adopt(session) {
+    const group = session.sessionType() === slim.SessionType.Group;
+    const number = session.sessionId();
+    this.sessions.push(session);
+    emit('session', { session: number, kind: group ? 'group' : 'p2p', initiator: session.isInitiator() });
+    this.read(session, number, group);
+  }
+
+  async read(session, number, group) {
+    for (;;) {
+      let m;
+      try {
+        m = await session.getMessageAsync(POLL_MS);
+      } catch (e) {
+        const reason = textOf(e);
+        if (reason.includes('receive timeout')) continue;
+        if (reason.includes('participant disconnected')) {
+          emit('left', { session: number, participant: reason });
+          continue;
+        }
+        this.sessions = this.sessions.filter((s) => s !== session);
+        emit('left', { session: number, reason });
+        return;
+      }
+      const text = new TextDecoder().decode(m.payload);
+      emit('message', {
+        session: number, text, size: m.payload.byteLength, from: m.context.sourceName.components().join('/'),
+      });
+      if (args.echo && !group && !session.isInitiator()) {
+        await session.publishAsync(bytes('echo:' + text), undefined, undefined);
+      }
+    }
+  }
+
+  config(sessionType, command) {
+    return {
+      sessionType,
+      maxRetries: 10,
+      interval: 1000,
+      metadata: new Map(),
+      mlsSettings: command.mls ? { headerIntegrityValidationPercent: 100 } : undefined,
+    };
+  }
+
+  own(text) {
+    return slim.Name.newWithId(...slim.Name.fromString(text).components(), this.app.id());
+  }
+
+  async run(command) {
+    const session = this.sessions.at(-1);
+    if (command.open) {
+      const target = slim.Name.fromString(command.open);
+      await this.app.setRouteAsync(target, this.conn);
+      this.adopt(await this.app.createSessionAndWaitAsync(this.config(slim.SessionType.PointToPoint, command), target));
+    } else if (command.group) {
+      const target = slim.Name.fromString(command.group);
+      this.adopt(await this.app.createSessionAndWaitAsync(this.config(slim.SessionType.Group, command), target));
+    } else if (command.invite) {
+      const target = slim.Name.fromString(command.invite);
+      await this.app.setRouteAsync(target, this.conn);
+      await session.inviteAndWaitAsync(target);
+    } else if (command.remove) {
+      await session.removeAndWaitAsync(slim.Name.fromString(command.remove));
+    } else if (command.publish) {
+      await this.publish(session, command.publish, command.count);
+    } else if (command.subscribe) {
+      await this.app.subscribeAsync(slim.Name.fromString(command.subscribe), this.conn);
+    } else if (command.unsubscribe) {
+      await this.app.unsubscribeAsync(this.own(command.unsubscribe), this.conn);
+    } else if (command.close) {
+      await this.app.deleteSessionAndWaitAsync(session);
+    } else {
+      throw new Error('unknown command');
+    }
+  }
+
+  async publish(session, text, count) {
+    const texts = count === undefined ? [text] : Array.from({ length: count }, (_, i) => `${text}#${i}`);
+    const handles = [];
+    for (const t of texts) handles.push(await session.publishAsync(bytes(t), undefined, undefined));
+    for (const handle of handles) await handle.waitForAsync(20000);
+  }
+}
+
+const peer = new Peer();
+await peer.start();
+for await (const line of createInterface({ input: process.stdin })) {
+  const command = JSON.parse(line);
+  try {
+    await peer.run(command);
+    emit('result', { ok: true, tag: command.tag });
+  } catch (e) {
+    emit('result', { ok: false, error: textOf(e), tag: command.tag });
+  }
+}
+process.exit(0);

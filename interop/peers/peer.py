@@ -1,0 +1,177 @@
+"""A scriptable application on the PyPI package slim-bindings.
+
+Commands come as JSON lines on stdin, events go as JSON lines to stdout, in the shapes of slim-peer:
+
+    {"open": "org/ns/b", "mls": true, "tag": 1}        p2p session
+    {"group": "org/ns/chan", "mls": true, "tag": 2}    group session led by this application
+    {"invite": "org/ns/b"}  {"remove": "org/ns/b"}     members of the newest session
+    {"publish": "hi", "count": 3}                      "hi", or "hi#0" to "hi#2" if count is given
+    {"ask": "hi", "count": 50}                         each only after the answer to the last; gives "p50_us"
+    {"subscribe": "org/ns/x"}  {"unsubscribe": "org/ns/x"}
+    {"close": true}
+
+Each command is answered by one "result" line that copies its tag. Messages of p2p sessions opened by
+others are answered with "echo:" and the payload if --echo is given. The end of stdin ends the program.
+Only blocking calls are used: the asynchronous constructors of this release panic.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import queue
+import sys
+import threading
+import time
+
+import slim_bindings as slim
+
+SECRET = "judge-shared-secret-0123456789-abcdefghij"
+POLL = datetime.timedelta(milliseconds=500)
+output = threading.Lock()
+
+
+def emit(event, **fields):
+    with output:
+        sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
+        sys.stdout.flush()
+
+
+def text_of(error):
+    return getattr(error, "message", None) or str(error)
+
+
+class Peer:
+    def __init__(self, args):
+        self.echo = args.echo
+        self.sessions = []
+        self.answers = queue.SimpleQueue()
+        tracing = slim.new_tracing_config_with("error", False, False, [])
+        slim.initialize_with_configs(slim.new_runtime_config(), tracing, [slim.new_service_config()])
+        self.service = slim.get_global_service()
+        self.conn = self.service.connect(slim.new_insecure_client_config(args.node))
+        self.name = slim.Name.from_string(args.name)
+        self.app = self.service.create_app_with_secret(self.name, SECRET)
+        self.app.subscribe(self.name, self.conn)
+        emit("ready", name=args.name, id=self.app.id(), version=slim.get_version(), pid=os.getpid())
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                session = self.app.listen_for_session(POLL)
+            except slim.SlimError as e:
+                if "timed out" in text_of(e):
+                    continue
+                emit("error", what="listen", error=text_of(e))
+                return
+            self.adopt(session)
+
+    def adopt(self, session):
+        group = session.session_type() == slim.SessionType.GROUP
+        number = session.session_id()
+        self.sessions.append(session)
+        emit("session", session=number, kind="group" if group else "p2p", initiator=session.is_initiator())
+        threading.Thread(target=self.read, args=(session, number, group), daemon=True).start()
+
+    def read(self, session, number, group):
+        while True:
+            try:
+                m = session.get_message(POLL)
+            except slim.SlimError as e:
+                reason = text_of(e)
+                if "receive timeout" in reason:
+                    continue
+                if "participant disconnected" in reason:
+                    emit("left", session=number, participant=reason)
+                    continue
+                if session in self.sessions:
+                    self.sessions.remove(session)
+                emit("left", session=number, reason=reason)
+                return
+            text = m.payload.decode("utf-8", "replace")
+            emit("message", session=number, text=text, size=len(m.payload), **{"from": str(m.context.source_name)})
+            if not group and session.is_initiator():
+                self.answers.put(text)
+            if self.echo and not group and not session.is_initiator():
+                session.publish(b"echo:" + m.payload, None, None)
+
+    def config(self, kind, command):
+        mls = None
+        if command.get("mls"):
+            mls = slim.MlsSettings(header_integrity_validation_percent=100, max_seen_control_message_ids_size=None)
+        return slim.SessionConfig(
+            session_type=kind,
+            max_retries=10,
+            interval=datetime.timedelta(seconds=1),
+            metadata={},
+            mls_settings=mls,
+        )
+
+    def own(self, text):
+        """The name under which subscribe registered text: with the application's id."""
+        return slim.Name.new_with_id(*slim.Name.from_string(text).components(), self.app.id())
+
+    def run(self, command):
+        if "open" in command or "group" in command:
+            kind = slim.SessionType.GROUP if "group" in command else slim.SessionType.POINT_TO_POINT
+            target = slim.Name.from_string(command.get("group") or command["open"])
+            if kind == slim.SessionType.POINT_TO_POINT:
+                self.app.set_route(target, self.conn)
+            self.adopt(self.app.create_session_and_wait(self.config(kind, command), target))
+        elif "invite" in command:
+            target = slim.Name.from_string(command["invite"])
+            self.app.set_route(target, self.conn)
+            self.sessions[-1].invite_and_wait(target)
+        elif "remove" in command:
+            self.sessions[-1].remove_and_wait(slim.Name.from_string(command["remove"]))
+        elif "publish" in command:
+            self.publish(command["publish"], command.get("count"))
+        elif "ask" in command:
+            return {"p50_us": self.ask(command["ask"], command["count"])}
+        elif "subscribe" in command:
+            self.app.subscribe(slim.Name.from_string(command["subscribe"]), self.conn)
+        elif "unsubscribe" in command:
+            self.app.unsubscribe(self.own(command["unsubscribe"]), self.conn)
+        elif "close" in command:
+            self.app.delete_session_and_wait(self.sessions[-1])
+        else:
+            raise ValueError("unknown command")
+        return {}
+
+    def publish(self, text, count):
+        texts = [text] if count is None else [f"{text}#{i}" for i in range(count)]
+        handles = [self.sessions[-1].publish(t.encode(), None, None) for t in texts]
+        for handle in handles:
+            handle.wait_for(datetime.timedelta(seconds=20))
+
+    def ask(self, text, count):
+        """The median of the times from a request to its answer, in microseconds."""
+        times = []
+        for i in range(count):
+            start = time.perf_counter()
+            self.sessions[-1].publish(f"{text}#{i}".encode(), None, None)
+            answer = self.answers.get(timeout=20)
+            times.append(time.perf_counter() - start)
+            if answer != f"echo:{text}#{i}":
+                raise ValueError(f"{answer} is no answer to {text}#{i}")
+        return round(1e6 * sorted(times)[count // 2])
+
+
+def main():
+    options = argparse.ArgumentParser()
+    options.add_argument("--node", required=True)
+    options.add_argument("--name", required=True)
+    options.add_argument("--echo", action="store_true")
+    peer = Peer(options.parse_args())
+    for line in sys.stdin:
+        command = json.loads(line)
+        try:
+            emit("result", ok=True, tag=command.get("tag"), **peer.run(command))
+        except Exception as e:
+            emit("result", ok=False, error=text_of(e), tag=command.get("tag"))
+    # Reader threads sit in foreign calls: end without waiting for them.
+    os._exit(0)
+
+
+main()
