@@ -2,6 +2,7 @@ package router
 
 import (
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,7 @@ type socket struct {
 	fd    int
 	h2    h2.Conn
 	conns []*Conn // usually one
+	pages []*page // usually none
 
 	box   *outbox // output of this batch; nil between batches
 	left  uint64  // bytes handed to gnet since the start
@@ -158,6 +160,10 @@ func (k *socket) Request(s *h2.Stream, r *h2.Request) {
 	l := k.loop
 	if r.Path != openChannel || r.Method != "POST" {
 		l.refuse(ReasonPath)
+		if !strings.HasPrefix(r.ContentType, "application/grpc") {
+			k.answer(s)
+			return
+		}
 		k.h2.Refuse(s, 200, statusUnimplemented, "")
 		return
 	}
@@ -239,8 +245,11 @@ func (k *socket) Writable(s *h2.Stream) {
 		k.pump()
 		return
 	}
-	if c, ok := s.User.(*Conn); ok {
-		c.pump()
+	switch u := s.User.(type) {
+	case *Conn:
+		u.pump()
+	case *page:
+		k.writePage(u)
 	}
 }
 
@@ -248,10 +257,10 @@ func (k *socket) Writable(s *h2.Stream) {
 func (k *socket) Closed(s *h2.Stream) {
 	c, ok := s.User.(*Conn)
 	if !ok {
+		k.pages = slices.DeleteFunc(k.pages, func(p *page) bool { return p.stream == s })
 		return
 	}
 	c.leave()
-	s.User = nil
 	k.conns = slices.DeleteFunc(k.conns, func(x *Conn) bool { return x == c })
 }
 
@@ -265,5 +274,8 @@ func (k *socket) GoAway(uint32, h2.ErrCode, []byte) {}
 func (k *socket) pump() {
 	for _, c := range k.conns {
 		c.pump()
+	}
+	for _, p := range k.pages {
+		k.writePage(p)
 	}
 }

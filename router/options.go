@@ -52,7 +52,7 @@ const (
 	DefaultStallTimeout     = 250 * time.Millisecond
 	DefaultStallRate        = 256 << 10
 	DefaultMaxSubscriptions = 1 << 20
-	DefaultMaxFrameSize     = 1 << 20
+	DefaultMaxFrameSize     = 16 << 10
 	DefaultMaxHeaderList    = 16 << 10
 	DefaultNegotiation      = 5 * time.Second
 	DefaultKeepaliveTime    = 2 * time.Minute
@@ -107,7 +107,7 @@ type Options struct {
 	KeepaliveTime time.Duration
 	// KeepaliveTimeout is how long an answer may take before the socket is closed; 0: 20 s.
 	KeepaliveTimeout time.Duration
-	// MaxFrameSize is announced as SETTINGS_MAX_FRAME_SIZE, 16384..16777215; 0: 1 MiB.
+	// MaxFrameSize is announced as SETTINGS_MAX_FRAME_SIZE, 16384..16777215; 0: 16384, as upstream.
 	MaxFrameSize uint32
 	// MaxHeaderList is announced as SETTINGS_MAX_HEADER_LIST_SIZE in bytes; 0: 16384.
 	MaxHeaderList uint32

@@ -2,6 +2,7 @@ package nats
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ type Conn struct {
 	nc       net.Conn
 	sink     load.Sink
 	throttle *load.Throttle
-	large    []byte // of the reading goroutine
+	large    bytes.Buffer // of the reading goroutine
 
 	wmu sync.Mutex // around writes to nc
 
@@ -261,15 +262,13 @@ func (c *Conn) message(r *bufio.Reader, line []byte) error {
 
 // largeMessage takes one that does not fit the read buffer.
 func (c *Conn) largeMessage(r *bufio.Reader, n int) error {
-	if len(c.large) < n+2 {
-		c.large = make([]byte, n+2)
-	}
-	if _, err := io.ReadFull(r, c.large[:n+2]); err != nil {
+	c.large.Reset() // grows with what comes, not with what is announced
+	if _, err := io.CopyN(&c.large, r, int64(n+2)); err != nil {
 		return err
 	}
 	if c.sink != nil {
 		c.sink.Begin(load.Now())
-		c.sink.Deliver(c.large[:n])
+		c.sink.Deliver(c.large.Bytes()[:n])
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 type Node struct {
 	Addr string // where it listens
 
+	pid  int // the process that listens: a child if the command is a wrapper such as go run
 	cmd  *exec.Cmd
 	dir  string // holds its configuration and log; removed by Stop
 	log  *os.File
@@ -50,6 +51,7 @@ func Start(ctx context.Context, c Command) (*Node, error) {
 		n.Stop()
 		return nil, fmt.Errorf("%s: %w\n%s", c.Text, err, tail)
 	}
+	n.pid = listener(n.cmd.Process.Pid, n.Addr)
 	return n, nil
 }
 
@@ -99,8 +101,8 @@ func (n *Node) listening(ctx context.Context) error {
 	}
 }
 
-// PID returns the id of the started process.
-func (n *Node) PID() int { return n.cmd.Process.Pid }
+// PID returns the id of the process that listens: the started one, or a child of it.
+func (n *Node) PID() int { return n.pid }
 
 // Gone is closed when the process has ended.
 func (n *Node) Gone() <-chan struct{} { return n.gone }
@@ -130,16 +132,27 @@ func (n *Node) Stop() error {
 		return fmt.Errorf("node had ended: %v", n.err)
 	default:
 	}
-	_ = signalGroup(n.PID(), syscall.SIGTERM)
+	_ = signalGroup(n.cmd.Process.Pid, syscall.SIGTERM)
 	limit := time.NewTimer(stopLimit)
 	defer limit.Stop()
 	select {
 	case <-n.gone:
-		_ = signalGroup(n.PID(), syscall.SIGKILL) // children that outlived it
+		n.orphans()
 		return nil
 	case <-limit.C:
-		_ = signalGroup(n.PID(), syscall.SIGKILL)
+		_ = signalGroup(n.cmd.Process.Pid, syscall.SIGKILL)
 		<-n.gone
 		return errors.New("node ignored SIGTERM")
+	}
+}
+
+// orphans ends children that outlived their wrapper. They are not ours to wait for, so their group is watched until it is
+// empty; who reaps them may take a moment.
+func (n *Node) orphans() {
+	for end := time.Now().Add(time.Second); time.Now().Before(end); {
+		if signalGroup(n.cmd.Process.Pid, syscall.SIGKILL) != nil {
+			return
+		}
+		time.Sleep(time.Millisecond)
 	}
 }

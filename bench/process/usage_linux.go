@@ -2,6 +2,7 @@ package process
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -104,4 +105,47 @@ func ResetPeak(pid int) {
 	for _, p := range tree(pid) {
 		_ = os.WriteFile(procFile(p, "clear_refs"), []byte("5"), 0)
 	}
+}
+
+// listener returns which of pid and its descendants listens on addr; pid if none is found.
+func listener(pid int, addr string) int {
+	inode := listenInode(addr)
+	if inode == "" {
+		return pid
+	}
+	for _, p := range tree(pid) {
+		fds, err := os.ReadDir(procFile(p, "fd"))
+		if err != nil {
+			continue
+		}
+		for _, fd := range fds {
+			if to, err := os.Readlink(procFile(p, "fd/"+fd.Name())); err == nil && to == "socket:["+inode+"]" {
+				return p
+			}
+		}
+	}
+	return pid
+}
+
+// listenInode finds the socket that listens on the port of addr, in the format of proc_net_tcp(5): local address in the
+// second column, state (0A: listening) in the fourth, inode in the tenth.
+func listenInode(addr string) string {
+	_, text, _ := net.SplitHostPort(addr)
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		return ""
+	}
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		b, err := os.ReadFile(table)
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(b)) {
+			f := strings.Fields(line)
+			if len(f) >= 10 && f[3] == "0A" && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) {
+				return f[9]
+			}
+		}
+	}
+	return ""
 }

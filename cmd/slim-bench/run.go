@@ -27,7 +27,7 @@ const usage = `slim-bench measures SLIM nodes from outside.
   slim-bench list                    scenarios, and the flags each one reads
 
 Examples
-  slim-bench run p2p --node 'go run ./cmd/slim --listen {listen}'
+  slim-bench run p2p --node 'go run ./cmd/slim --config {config}'
   slim-bench run p2p fanout --node 'ours=slim --config {config}' --versus 'rust=/opt/slim/slim --config {config}'
   slim-bench run p2p --node 'slim --config {config}' --versus 'nats=nats:nats-server -a {host} -p {port}' --size 100,1K
   slim-bench run slow --target 127.0.0.1:46357 --pid 4711

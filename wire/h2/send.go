@@ -1,5 +1,7 @@
 package h2
 
+import "golang.org/x/net/http2/hpack"
+
 // maxSendFrame caps our DATA frames when the peer takes larger ones: it gathers frames whole, and a smaller one is
 // sooner useful.
 const maxSendFrame = 64 << 10
@@ -62,6 +64,20 @@ func (c *Conn) Respond(s *Stream) {
 	c.ctl = c.beginBlock(c.ctl, s.ID)
 	c.ctl = appendStatus(c.ctl, 200)
 	c.ctl = append(c.ctl, contentTypeGRPC...)
+	c.ctl = c.endBlock(c.ctl, at, 0)
+}
+
+// RespondAs is Respond with a status and content type of the caller's, for an answer that is not gRPC. Its DATA and
+// Trailers follow as usual.
+func (c *Conn) RespondAs(s *Stream, status int, contentType string) {
+	if s.flags&(open|sendDone|dead) != 0 || c.role != Server || c.err != nil {
+		return
+	}
+	s.flags |= open
+	at := len(c.ctl)
+	c.ctl = c.beginBlock(c.ctl, s.ID)
+	c.ctl = appendStatus(c.ctl, status)
+	c.ctl = appendField(c.ctl, &hpack.HeaderField{Name: "content-type", Value: contentType})
 	c.ctl = c.endBlock(c.ctl, at, 0)
 }
 

@@ -1,0 +1,37 @@
+package router
+
+import "github.com/seed31b3bfd0/slimgo/wire/h2"
+
+// page answers a request that is no gRPC call: somebody looks with a browser or a probe.
+type page struct {
+	stream *h2.Stream
+	rest   []byte
+}
+
+var pageText = []byte("This is a SLIM node. Applications reach it with gRPC:\nPOST " + openChannel + "\n")
+
+// answer sends the page, as far as windows allow at once.
+func (k *socket) answer(s *h2.Stream) {
+	p := &page{stream: s, rest: pageText}
+	s.User = p
+	k.h2.RespondAs(s, 404, "text/plain; charset=utf-8")
+	k.pages = append(k.pages, p)
+	k.writePage(p)
+}
+
+// writePage stages what the windows take, and the end behind the last byte.
+func (k *socket) writePage(p *page) {
+	if len(p.rest) == 0 || k.blocked || k.closing {
+		return
+	}
+	x := k.outbox()
+	for len(p.rest) > 0 {
+		var n int
+		if x.b, n = k.h2.Data(x.b, p.stream, len(p.rest)); n == 0 {
+			return
+		}
+		x.b = append(x.b, p.rest[:n]...)
+		p.rest = p.rest[n:]
+	}
+	x.b = k.h2.Trailers(x.b, p.stream, statusUnimplemented, "")
+}
