@@ -25,13 +25,17 @@ type Local struct {
 	shelf [localClasses]shelf
 }
 
-// shelf is the stock of one class.
+// shelf is the stock of one class. Its parts lie on lines of their own by who writes them.
 type shelf struct {
-	stack []*Buf // owner's; the warmest on top
+	back  []slot // ring; power of two. Fixed, as is depth
 	depth int    // most that stack holds
-	taken uint64 // owner's: position in back of the next Buf to take
-	back  []slot // ring; power of two
 	_     pad
+
+	// the owner's
+	stack []*Buf // the warmest on top
+	taken uint64 // position in back of the next Buf to take
+	_     pad
+
 	given atomic.Uint64 // position in back of the next Buf to give
 	_     pad
 }

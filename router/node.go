@@ -26,7 +26,7 @@ type Node struct {
 	opt   Options
 	log   *slog.Logger
 	loops []*loop
-	lns   []net.Listener
+	lns   []*listener
 	names *table.Table[Conn]
 
 	draining atomic.Bool
@@ -60,7 +60,13 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 			n.stopLoops()
 			return nil, fmt.Errorf("listen on %s: %w%s", addr, err, bindHint(err))
 		}
-		n.lns = append(n.lns, ln)
+		high, err := raise(ln.(*net.TCPListener))
+		if err != nil {
+			n.closeListeners()
+			n.stopLoops()
+			return nil, fmt.Errorf("listen on %s: %w", addr, err)
+		}
+		n.lns = append(n.lns, high)
 	}
 	n.ticks.Go(n.runTicks)
 	for _, ln := range n.lns {
@@ -91,7 +97,7 @@ func (n *Node) Addrs() []net.Addr {
 }
 
 // accept hands the sockets of one listener to the loops in turn of fewest sockets.
-func (n *Node) accept(ln net.Listener) {
+func (n *Node) accept(ln *listener) {
 	for {
 		c, err := ln.Accept()
 		if err != nil {

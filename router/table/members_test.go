@@ -57,6 +57,11 @@ func TestMembersAgreeWithSlices(t *testing.T) {
 				}
 			}
 		}
+		if m.big != nil {
+			for k := range m.big.list {
+				checkVector(t, &m.big.list[k])
+			}
+		}
 		if step%100 == 0 {
 			want := slices.Concat(lists[:]...)
 			if !slices.Equal(m.appendTo(nil, nil, All), want) {
@@ -80,5 +85,51 @@ func TestMembersAgreeWithSlices(t *testing.T) {
 		if !slices.Equal(s.m.appendTo(nil, nil, All), s.want) {
 			t.Fatalf("snapshot %d changed afterwards", i)
 		}
+	}
+}
+
+// checkVector verifies that a vector is as flat as its length allows and has no empty chunks.
+func checkVector(t *testing.T, v *vector[peer]) {
+	t.Helper()
+	want := 0
+	for v.n > fan<<(want*fanBits) {
+		want++
+	}
+	if v.height != want {
+		t.Fatalf("%d elements in %d levels, want %d", v.n, v.height, want)
+	}
+	n := 0
+	v.each(func(cs []*peer) {
+		if n%fan != 0 || len(cs) == 0 {
+			t.Fatalf("a chunk of %d at %d", len(cs), n)
+		}
+		n += len(cs)
+	})
+	if n != v.n {
+		t.Fatalf("%d elements, counted %d", n, v.n)
+	}
+}
+
+func TestVectorKeepsItsShapeThroughAllLevels(t *testing.T) {
+	const most = fan*fan + 2*fan + 1 // three levels
+	var v vector[peer]
+	var cs []*peer
+	for len(cs) < most {
+		cs = append(cs, &peer{})
+		v = v.push(cs[len(cs)-1])
+		checkVector(t, &v)
+	}
+	for v.n > 0 {
+		for _, i := range []int{0, v.n / 2, v.n - 1} {
+			if v.at(i) != cs[i] {
+				t.Fatalf("element %d of %d is wrong", i, v.n)
+			}
+		}
+		x := &peer{}
+		if w := v.set(v.n/3, x); w.at(v.n/3) != x || v.at(v.n/3) != cs[v.n/3] {
+			t.Fatalf("set of element %d of %d", v.n/3, v.n)
+		}
+		v = v.pop()
+		checkVector(t, &v)
 	}
 }
