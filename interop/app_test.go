@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 // app is a peer application attached to one node; all its events are those of slim-peer.
@@ -118,19 +117,6 @@ func (a *app) drain() (messages []event) {
 		}
 		messages = append(messages, e)
 	}
-}
-
-// awaitMessages waits until n messages wait to be taken, or the limit is over.
-func (a *app) awaitMessages(n int, d time.Duration) bool {
-	return a.await(d, func() bool {
-		have := 0
-		for _, e := range a.events {
-			if e.kind() == "message" {
-				have++
-			}
-		}
-		return have >= n
-	})
 }
 
 func unfilled(s string) string {

@@ -28,7 +28,6 @@ type seen struct {
 	ok  Reason      // reasonNone: verified and valid; else why messages with it die
 
 	hashed bool
-	misses uint8 // headers in a row that repeated the names only
 }
 
 // inMemory holds the headers a connection has sent, most recently used first not guaranteed.

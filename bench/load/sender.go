@@ -139,8 +139,8 @@ func (s *Sender) Rescue() {
 
 // ended hides the error of a connection that was closed because the run is over.
 func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }

@@ -60,7 +60,7 @@ func (Dialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load.C
 	}
 	go c.read(o.ReadBuffer)
 	hello := `CONNECT {"verbose":false,"pedantic":false,"tls_required":false,"name":"slim-bench","lang":"go","version":"1","protocol":1}` + "\r\n"
-	if err := c.write([]byte(hello)); err == nil {
+	if err = c.write([]byte(hello)); err == nil {
 		err = c.flush(ctx)
 	}
 	if err != nil {

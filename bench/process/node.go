@@ -48,7 +48,7 @@ func Start(ctx context.Context, c Command) (*Node, error) {
 	}
 	if err := n.listening(ctx); err != nil {
 		tail := n.LogTail(2000)
-		n.Stop()
+		_ = n.Stop() // the reason is in err
 		return nil, fmt.Errorf("%s: %w\n%s", c.Text, err, tail)
 	}
 	n.pid = listener(n.cmd.Process.Pid, n.Addr)
@@ -91,7 +91,7 @@ func (n *Node) listening(ctx context.Context) error {
 		}
 		select {
 		case <-n.gone:
-			return fmt.Errorf("ended before it listened: %v", n.err)
+			return fmt.Errorf("ended before it listened: %w", n.verdict())
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-limit.C:
@@ -129,7 +129,7 @@ func (n *Node) Stop() error {
 	defer n.log.Close()
 	select {
 	case <-n.gone:
-		return fmt.Errorf("node had ended: %v", n.err)
+		return fmt.Errorf("node had ended: %w", n.verdict())
 	default:
 	}
 	_ = signalGroup(n.cmd.Process.Pid, syscall.SIGTERM)
@@ -155,4 +155,15 @@ func (n *Node) orphans() {
 		}
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// errExited is the verdict on a process that ended by itself without an error.
+var errExited = errors.New("exit status 0")
+
+// verdict says how the process ended; only after gone is closed.
+func (n *Node) verdict() error {
+	if n.err == nil {
+		return errExited
+	}
+	return n.err
 }

@@ -93,13 +93,6 @@ type holding struct {
 	more map[record]struct{} // all records, if there are several; one is then unused
 }
 
-func (h *holding) n() int {
-	if h.more != nil {
-		return len(h.more)
-	}
-	return 1
-}
-
 // add tells whether r was not there.
 func (h *holding) add(r record) bool {
 	if h.more == nil {

@@ -19,7 +19,6 @@ const bodyPath = "/body"
 type echo struct {
 	c    *Conn
 	out  []byte
-	held int
 	more []*Stream
 }
 
