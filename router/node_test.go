@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -17,13 +19,21 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/seed31b3bfd0/slimgo/internal/invariant"
+	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/link"
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if n := pool.Live(); invariant.On && n != 0 && code == 0 {
+			fmt.Fprintf(os.Stderr, "%d buffers were never released\n", n)
+			code = 1
+		}
+		os.Exit(code)
+	}),
 		// gnet's worker pool of the process has a purging goroutine that is never stopped.
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))

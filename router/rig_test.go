@@ -45,7 +45,14 @@ func newRig(t testing.TB, loops int, o Options) *rig {
 		l.fast.Stop()
 		n.loops = append(n.loops, l)
 	}
-	return &rig{t: t, n: n}
+	r := &rig{t: t, n: n}
+	t.Cleanup(func() {
+		for _, p := range r.peers {
+			p.abandon()
+		}
+		r.settle()
+	})
+	return r
 }
 
 // settle runs every loop that was woken until none is.
@@ -162,7 +169,7 @@ func (r *rig) connect(loop int) *peer {
 	}
 	l := r.n.loops[loop]
 	k := &socket{loop: l}
-	p := &peer{r: r, fd: fds[1], gc: &wireConn{k: k, fd: fds[0]}, buf: make([]byte, 1<<20)}
+	p := &peer{r: r, fd: fds[1], gc: &wireConn{k: k, fd: fds[0]}, buf: make([]byte, 64<<10)}
 	r.t.Cleanup(func() { _ = unix.Close(fds[0]); _ = unix.Close(fds[1]) })
 	l.sockets.Add(1)
 	l.OnOpen(p.gc)

@@ -86,13 +86,17 @@ func (b *big[C]) appendTo(dst []*C, skip *C, f Filter) []*C {
 	return dst
 }
 
+// appendBut appends cs, which are distinct, without skip.
 func appendBut[C any](dst, cs []*C, skip *C) []*C {
-	for _, c := range cs {
-		if c != skip {
-			dst = append(dst, c)
-		}
+	i := -1
+	if skip != nil {
+		i = slices.Index(cs, skip)
 	}
-	return dst
+	if i < 0 {
+		return append(dst, cs...)
+	}
+	dst = append(dst, cs[:i]...)
+	return append(dst, cs[i+1:]...)
 }
 
 // The rest is for the writer.

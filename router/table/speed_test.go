@@ -134,14 +134,15 @@ func BenchmarkMatchOneOfMany(b *testing.B) {
 func BenchmarkMatchAll(b *testing.B) {
 	for _, n := range []int{1, 8, 64, 1000} {
 		tb := New[peer]()
-		for _, c := range some(n) {
+		cs := some(n)
+		for _, c := range cs {
 			tb.Add(c, Edge, withID(1), 1, noText, false)
 		}
 		dst := make([]*peer, 0, n)
 		b.Run(fmt.Sprintf("conns=%d", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				dst = tb.MatchAll(&withIDName, nil, All, dst[:0])
+				dst = tb.MatchAll(&withIDName, cs[n-1], All, dst[:0])
 			}
 		})
 	}
