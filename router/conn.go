@@ -192,7 +192,7 @@ func (k *socket) Grow(s *h2.Stream, have []byte, n int) []byte {
 	if !ok {
 		return append(make([]byte, 0, n), have...)
 	}
-	b := pool.Get(n)
+	b := k.loop.stock.Get(n)
 	b.B = append(b.B, have...)
 	if c.gather != nil {
 		c.gather.Release()

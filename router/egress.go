@@ -48,7 +48,7 @@ func (k *socket) outbox() *outbox {
 	} else {
 		x = &outbox{pieces: make([]piece, 0, 8)}
 	}
-	x.buf = pool.Get(outboxSize)
+	x.buf = l.stock.Get(outboxSize)
 	x.b = x.buf.B
 	k.box = x
 	k.markDirty()

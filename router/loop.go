@@ -46,6 +46,7 @@ type loop struct {
 
 	// Owned by the loop.
 	wakeConn  gnet.Conn
+	stock     *pool.Local // buffers; any loop may release them
 	live      map[*socket]struct{}
 	setup     []*Conn      // negotiating, by deadline (one timeout for all, so appended in order)
 	dirty     []*socket    // with output of this batch
@@ -88,7 +89,7 @@ type event struct {
 
 func (n *Node) startLoops() error {
 	for i := range n.opt.Loops {
-		l := &loop{node: n, index: i, drained: make(chan struct{}), live: map[*socket]struct{}{},
+		l := &loop{node: n, index: i, drained: make(chan struct{}), stock: pool.NewLocal(), live: map[*socket]struct{}{},
 			inbound: make([]atomic.Pointer[pool.Ring[event]], n.opt.Loops),
 			out:     make([]outbound, n.opt.Loops), headerID: uint64(i)}
 		l.wakeFD.Store(-1)

@@ -158,6 +158,9 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		if n.err == nil {
 			n.err = n.awaitDrained(ctx)
 		}
+		if s, err := n.Stats(ctx); err == nil {
+			s.log(n.log)
+		}
 		n.stopLoops()
 		n.sweeps.Wait()
 	})

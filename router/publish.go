@@ -82,7 +82,7 @@ const h2Prefix = 5
 // if it has one, else a copy, the only one the message ever gets.
 func share(b []byte, buf *pool.Buf, m *wire.Message, s *seen, src *Conn) *pool.Buf {
 	if buf == nil {
-		buf = pool.Get(len(b))
+		buf = src.loop.stock.Get(len(b))
 		buf.B = append(buf.B, b...)
 	} else {
 		buf.Retain()

@@ -103,7 +103,7 @@ func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 // sendOwn sends a message of the node itself: acknowledgements and the negotiation's reply. msg is copied.
 func (c *Conn) sendOwn(msg []byte) {
 	q := &c.q
-	b := pool.Get(len(msg))
+	b := c.loop.stock.Get(len(msg))
 	b.B = append(b.B, msg...)
 	p, ok := b.Aux.(*parcel)
 	if !ok {
@@ -160,7 +160,7 @@ func (c *Conn) begin(buf *pool.Buf) {
 	q, p := &c.q, buf.Aux.(*parcel)
 	q.sent = 0
 	if p.src == nil {
-		q.prefix = pool.Get(h2Prefix)
+		q.prefix = c.loop.stock.Get(h2Prefix)
 		n := len(buf.B)
 		q.prefix.B = append(q.prefix.B, 0, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
 		q.total = n + h2Prefix
@@ -169,7 +169,7 @@ func (c *Conn) begin(buf *pool.Buf) {
 	hdr := c.header(p.m.Header.Of(buf.B), &p.hd, p.id, p.nid, p.ttl)
 	tail := len(buf.B) - int(p.m.Header.End)
 	n := wire.OpeningSize(buf.B, &p.m, len(hdr)) + len(hdr) + tail
-	q.prefix = pool.Get(n - tail + h2Prefix)
+	q.prefix = c.loop.stock.Get(n - tail + h2Prefix)
 	q.prefix.B = appendPrefix(q.prefix.B, buf.B, &p.m, hdr, n)
 	q.total = n + h2Prefix
 }

@@ -38,7 +38,7 @@ func newRig(t testing.TB, loops int, o Options) *rig {
 	}
 	n := &Node{opt: o, log: o.Log, names: table.New[Conn](), done: make(chan struct{})}
 	for i := range loops {
-		l := &loop{node: n, index: i, drained: make(chan struct{}), live: map[*socket]struct{}{},
+		l := &loop{node: n, index: i, drained: make(chan struct{}), stock: pool.NewLocal(), live: map[*socket]struct{}{},
 			inbound: make([]atomic.Pointer[pool.Ring[event]], loops), out: make([]outbound, loops), headerID: uint64(i)}
 		l.wakeFD.Store(-1)
 		l.fast = time.AfterFunc(time.Hour, func() {})

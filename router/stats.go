@@ -1,6 +1,9 @@
 package router
 
-import "context"
+import (
+	"context"
+	"log/slog"
+)
 
 // counters of one loop, written by it alone.
 type counters struct {
@@ -64,4 +67,21 @@ func (s *Stats) add(c *counters) {
 			s.Refused[r] += c.refused[r]
 		}
 	}
+}
+
+// log says what the node has done, with every reason for which something died or was refused.
+func (s *Stats) log(log *slog.Logger) {
+	attrs := []any{slog.String("target", targetProcessing), slog.Uint64("received", s.Received),
+		slog.Uint64("delivered", s.Delivered), slog.Uint64("negotiated", s.Negotiated)}
+	for r := range numReasons {
+		if n := s.Dropped[r]; n > 0 {
+			attrs = append(attrs, slog.Uint64("dropped."+r.String(), n))
+		}
+	}
+	for r := range numReasons {
+		if n := s.Refused[r]; n > 0 {
+			attrs = append(attrs, slog.Uint64("refused."+r.String(), n))
+		}
+	}
+	log.Info("messages since the start", attrs...)
 }

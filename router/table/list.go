@@ -59,3 +59,14 @@ func (m *members[C]) kindSet() Filter {
 	}
 	return f
 }
+
+// Kinds returns the kinds of those who hold exactly n, the zero Filter if nobody does. Safe for all; no lock.
+func (t *Table[C]) Kinds(n *wire.Name) Filter {
+	k := prefixKey(n)
+	if l := t.prefixes.root.Load().find(&k); l != nil {
+		if e := l.v.state.Load().find(n.Hi, n.Lo); e != nil {
+			return e.kindSet()
+		}
+	}
+	return 0
+}

@@ -1,0 +1,22 @@
+// Package mesh decides what a node tells its peers about who holds which name (dataplane.md section 7).
+//
+//	table (truth) ──Touch──▶ routes ──▶ what every peer should know ──Next──▶ messages to one peer
+//	peers' Subscribe ──Offer──▶ routes ──▶ table entries of kind Peer
+//
+// A route is a name together with the subscription id under which it travels between nodes. It is born where
+// somebody other than a peer holds the name and spreads from node to node. A node that hears of a route from
+// several peers keeps all these offers but puts only the nearest into the table, so that a route is a tree and a
+// message comes once. Nearness is the TTL that is left.
+//
+// Peers are reconciled, not notified: a change marks the route for every peer that should know something else than
+// it was told, and Next compares the two when the peer can take it. So messages to one peer keep their order,
+// changes that cancel out are never sent, and nothing is held but one mark for each route and peer.
+//
+// When the offer in use goes away, another is taken at once only if it cannot have come through this node (its
+// TTL shows that it was never farther from the origin); else the route rests for holdTicks, in which the news of an
+// origin's death overtakes all echoes of it. What is left then is a real way around a lost link. Should an echo
+// survive that, it loses TTL at each hop and dies.
+//
+// The package reads no clock and sends nothing; its time is Tick. One mutex guards everything: this is cold work
+// that comes from all loops.
+package mesh
