@@ -20,6 +20,7 @@ type options struct {
 	pid      int
 	rounds   int
 	output   string
+	gates    []string
 	quiet    bool
 	profile  string
 	sizes    []string
@@ -40,6 +41,7 @@ func newOptions() (*options, *pflag.FlagSet) {
 	fs.StringVar(&o.target, "target", "", "address of a running node instead of --node: host:port, http://…, nats://…")
 	fs.IntVar(&o.pid, "pid", 0, "process of --target, to measure its CPU and memory")
 	fs.IntVar(&o.rounds, "rounds", 1, "measure everything so often; medians are printed")
+	fs.StringArrayVar(&o.gates, "gate", nil, "NAME:RATIO: exit 1 unless NAME costs RATIO times the first node's CPU per delivered message, and the first node loses nothing; may be repeated")
 	fs.StringVar(&o.output, "output", "table", "table or json")
 	fs.BoolVar(&o.quiet, "quiet", false, "no progress on stderr")
 	fs.StringVar(&o.profile, "cpuprofile", "", "file for a CPU profile of the load generator itself")

@@ -18,6 +18,7 @@ import (
 // Exit codes.
 const (
 	exitOK      = 0
+	exitGate    = 1 // a gate does not hold
 	exitInvalid = 2 // usage, or a measurement that failed
 )
 
@@ -56,6 +57,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case errors.Is(err, pflag.ErrHelp):
 		help(stdout, fs)
+	case errors.Is(err, errGate):
+		fmt.Fprintln(stderr, "slim-bench:", err)
+		return exitGate
 	case err != nil:
 		fmt.Fprintln(stderr, "slim-bench:", err)
 		return exitInvalid
@@ -81,6 +85,11 @@ func runCommand(ctx context.Context, o *options, fs *pflag.FlagSet, args []strin
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
 	}
+	for _, g := range o.gates {
+		if _, err := bench.ParseGate(g); err != nil {
+			return err
+		}
+	}
 	plan, err := o.plan(fs)
 	if err != nil {
 		return err
@@ -104,7 +113,28 @@ func runCommand(ctx context.Context, o *options, fs *pflag.FlagSet, args []strin
 	} else {
 		err = results.WriteTable(stdout)
 	}
-	return errors.Join(err, failed)
+	if err = errors.Join(err, failed); err != nil || len(o.gates) == 0 {
+		return err
+	}
+	return o.check(results)
+}
+
+// errGate marks a run that is valid but does not fulfil its gates.
+var errGate = errors.New("gate does not hold")
+
+func (o *options) check(r *bench.Results) error {
+	var gates []bench.Gate
+	for _, s := range o.gates {
+		g, err := bench.ParseGate(s)
+		if err != nil {
+			return err
+		}
+		gates = append(gates, g)
+	}
+	if failed := r.Check(gates); len(failed) > 0 {
+		return fmt.Errorf("%w:\n  %s", errGate, strings.Join(failed, "\n  "))
+	}
+	return nil
 }
 
 // profile writes a CPU profile of this process to the file until the returned function is called. An empty name: none.
