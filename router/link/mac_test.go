@@ -44,45 +44,61 @@ func TestMACVectors(t *testing.T) {
 	for _, v := range macVectors {
 		t.Run(v.name, func(t *testing.T) {
 			pre, want := unhex(t, v.preimage), unhex(t, v.tag)
-			m := NewMAC(unhex(t, v.key), v.linkID)
-			var n Names
-			m.Names(&n, pre[:v.names])
-			for range 2 { // the state of the names serves again
-				var got [32]byte
-				m.Tag(&got, &n, pre[v.names:])
-				if !bytes.Equal(got[:], want) {
-					t.Fatalf("tag %x, want %x", got, want)
+			for how, m := range macs(unhex(t, v.key), v.linkID) {
+				var n Names
+				m.Names(&n, pre[:v.names])
+				for range 2 { // the state of the names serves again
+					var got [32]byte
+					m.Tag(&got, &n, pre[v.names:])
+					if !bytes.Equal(got[:], want) {
+						t.Fatalf("%s: tag %x, want %x", how, got, want)
+					}
 				}
-			}
-			if !m.Verify(want, &n, pre[v.names:]) {
-				t.Fatal("the tag is refused")
+				if !m.Verify(want, &n, pre[v.names:]) {
+					t.Fatalf("%s: the tag is refused", how)
+				}
 			}
 		})
 	}
 }
 
-// Every length of names and rest around two blocks: the padding made here is the standard library's.
+// macs are a MAC for each way of hashing that this CPU has.
+func macs(key []byte, linkID string) map[string]*MAC {
+	all := map[string]*MAC{"crypto/sha256": newMAC(key, linkID, newSoft())}
+	if hasSHA {
+		all["SHA instructions"] = newMAC(key, linkID, nil)
+	}
+	return all
+}
+
+// Every length of names and rest up to four blocks: the padding made here is the standard library's.
 func TestMACAgreesWithCryptoHMAC(t *testing.T) {
 	key := bytes.Repeat([]byte{7}, 32)
-	m := NewMAC(key, "ab")
 	head := append([]byte(macLabel), 2, 0, 0, 0, 'a', 'b')
-	data := make([]byte, 300)
+	data := make([]byte, 600)
 	for i := range data {
 		data[i] = byte(i * 31)
 	}
 	h := hmac.New(sha256.New, key)
+	all := macs(key, "ab")
 	var got [32]byte
-	for names := range 140 {
+	for names := range 301 {
 		pre := append(bytes.Clone(head), data[:names]...)
-		var n Names
-		m.Names(&n, pre)
-		for rest := range 140 {
-			m.Tag(&got, &n, data[names:names+rest])
+		kept := map[string]*Names{}
+		for how, m := range all {
+			kept[how] = new(Names)
+			m.Names(kept[how], pre)
+		}
+		for rest := range 301 {
 			h.Reset()
 			h.Write(head)
 			h.Write(data[:names+rest])
-			if want := h.Sum(nil); !bytes.Equal(got[:], want) {
-				t.Fatalf("%d bytes of names, %d of rest: %x, want %x", names, rest, got, want)
+			want := h.Sum(nil)
+			for how, m := range all {
+				m.Tag(&got, kept[how], data[names:names+rest])
+				if !bytes.Equal(got[:], want) {
+					t.Fatalf("%s: %d bytes of names, %d of rest: %x, want %x", how, names, rest, got, want)
+				}
 			}
 		}
 	}
@@ -154,14 +170,47 @@ func TestNewMACPanicsAtAnotherKeyLength(t *testing.T) {
 }
 
 func TestMACCloseWipes(t *testing.T) {
-	m := NewMAC(bytes.Repeat([]byte{7}, 32), "link")
-	var n Names
-	m.Names(&n, preimageNames("link", "names"))
-	var tag [32]byte
-	m.Tag(&tag, &n, nil)
-	m.Close()
-	if m.inner != (state{}) || m.outer != (state{}) || m.work != (state{}) || m.buf != [maxPadding]byte{} {
-		t.Error("keyed state is left")
+	for how, m := range macs(bytes.Repeat([]byte{7}, 32), "link") {
+		var n Names
+		m.Names(&n, preimageNames("link", "names"))
+		var tag [32]byte
+		m.Tag(&tag, &n, nil)
+		m.Close()
+		if m.inner != (state{}) || m.outer != (state{}) || m.work != [2]scratch{} {
+			t.Errorf("%s: keyed state is left", how)
+		}
+		if m.soft != nil && (m.soft.work != [marshaledSize]byte{} || m.soft.buf != [maxPadding]byte{}) {
+			t.Errorf("%s: scratch is left", how)
+		}
+	}
+}
+
+// A MAC without key or a Names of none would make tags that anybody can make.
+func TestTagPanicsWithoutState(t *testing.T) {
+	for how, m := range macs(bytes.Repeat([]byte{7}, 32), "link") {
+		closed := macs(bytes.Repeat([]byte{7}, 32), "link")[how]
+		var n, none Names
+		m.Names(&n, preimageNames("link", "names"))
+		closed.Close()
+		var d0, d1 [32]byte
+		for name, f := range map[string]func(){
+			"Tag, zero Names":         func() { m.Tag(&d0, &none, nil) },
+			"Tag, closed":             func() { closed.Tag(&d0, &n, nil) },
+			"Verify, closed":          func() { closed.Verify(d0[:], &n, nil) },
+			"Tag2, first Names zero":  func() { Tag2(&d0, m, &none, nil, &d1, m, &n, nil) },
+			"Tag2, second Names zero": func() { Tag2(&d0, m, &n, nil, &d1, m, &none, nil) },
+			"Tag2, first MAC closed":  func() { Tag2(&d0, closed, &n, nil, &d1, m, &n, nil) },
+			"Tag2, second MAC closed": func() { Tag2(&d0, m, &n, nil, &d1, closed, &n, nil) },
+		} {
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Errorf("%s: %s: no panic", how, name)
+					}
+				}()
+				f()
+			}()
+		}
 	}
 }
 
@@ -190,49 +239,5 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	}
 	if text, err := key.MarshalText(); err != nil || string(text) != redacted {
 		t.Errorf("MarshalText gives %q, %v", text, err)
-	}
-}
-
-// The header of a message whose identity is a shared-secret token: 172 bytes.
-func benchPreimage() (names, rest []byte) {
-	return preimageNames("0a53c3a8-6f7e-4c53-9d4e-7f3d5f7c9b11", strings.Repeat("n", 134)), make([]byte, 4+172+4+3+4)
-}
-
-func BenchmarkTagKeptNames(b *testing.B) {
-	pre, rest := benchPreimage()
-	m := NewMAC(make([]byte, 32), "0a53c3a8-6f7e-4c53-9d4e-7f3d5f7c9b11")
-	var n Names
-	m.Names(&n, pre)
-	var tag [32]byte
-	b.ReportAllocs()
-	for b.Loop() {
-		m.Tag(&tag, &n, rest)
-	}
-}
-
-func BenchmarkTagFreshNames(b *testing.B) {
-	pre, rest := benchPreimage()
-	m := NewMAC(make([]byte, 32), "0a53c3a8-6f7e-4c53-9d4e-7f3d5f7c9b11")
-	var n Names
-	var tag [32]byte
-	b.ReportAllocs()
-	for b.Loop() {
-		m.Names(&n, pre)
-		m.Tag(&tag, &n, rest)
-	}
-}
-
-// What the standard library's HMAC costs for the same header, its best way: one hash, reset.
-func BenchmarkTagCryptoHMAC(b *testing.B) {
-	pre, rest := benchPreimage()
-	h := hmac.New(sha256.New, make([]byte, 32))
-	h.Reset()
-	tag := make([]byte, 0, 32)
-	b.ReportAllocs()
-	for b.Loop() {
-		h.Reset()
-		h.Write(pre)
-		h.Write(rest)
-		tag = h.Sum(tag[:0])
 	}
 }
