@@ -47,6 +47,7 @@ var rules = []rule{
 
 	{"wire/pb", 1, []string{"google.golang.org/protobuf"}},
 	{"router/table", 1, nil},
+	{"router/mesh", 2, nil},
 	{"router/link", 1, []string{"github.com/cloudflare/circl/kem/mlkem/mlkem768"}},
 
 	{"router", 3, []string{"github.com/panjf2000/gnet/v2", "golang.org/x/sys/unix"}},

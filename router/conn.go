@@ -86,8 +86,10 @@ type Conn struct {
 	left    uint64 // bytes given to the socket since the start
 	status  int    // of the end
 	message string
-	trailed bool   // trailers are staged or out
-	logged  uint32 // bit per Reason: said once
+	trailed bool      // trailers are staged or out
+	untold  bool      // the mesh has more for this peer than its queue has room for
+	late    []lateAck // to a peer, by due
+	logged  uint32    // bit per Reason: said once
 }
 
 // open begins the life of a socket on its loop.

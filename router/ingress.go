@@ -147,8 +147,7 @@ func (c *Conn) verify(s *seen, kind wire.Kind) Reason {
 		c.mac.Names(&s.nst, l.rest)
 		s.hashed = s.hd.Names > 0
 	}
-	l.rest = wire.AppendMACRest(l.rest[:0], s.raw, &s.hd, s.hd.TTL, false)
-	if !c.mac.Verify(s.hd.MAC.Of(s.raw), &s.nst, l.rest) {
+	if !c.verifyAndSign(s) {
 		return ReasonMAC
 	}
 	return reasonNone

@@ -59,6 +59,9 @@ func (c *Conn) negotiate(b []byte) {
 	l.node.log.Info("received link negotiation", c.attrs("link_id", res.LinkID, "remote_version", res.RemoteVersion,
 		"is_reply", false, "is_client", false, "kind", c.kind.String())...)
 	l.node.log.Info("new connection received from remote", c.attrs()...)
+	if c.kind == table.Peer {
+		c.joinPeers()
+	}
 }
 
 // expireSetups ends negotiations that did not come in time.
@@ -194,12 +197,17 @@ func (c *Conn) leaveTable() {
 	if c.state != active {
 		return
 	}
-	n := l.node
-	if n.names.Count(c) <= sweepLimit {
-		n.names.RemoveConn(c)
+	if c.kind == table.Peer {
+		c.leavePeers()
 		return
 	}
-	n.sweeps.Go(func() { n.names.RemoveConn(c) })
+	n := l.node
+	n.atLeisure(n.names.Count(c), func() {
+		lost := n.names.RemoveConn(c)
+		if m := n.peerMesh(); m != nil {
+			m.Lost(lost)
+		}
+	})
 }
 
 // drain announces the end to every socket of the loop; messages that are read from now on still go their way.

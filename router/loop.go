@@ -58,8 +58,9 @@ type loop struct {
 	targets   []*Conn      // scratch of match
 	msg       wire.Message // scratch of receive
 	rest      []byte       // scratch: second part of a MAC preimage
+	rest2     []byte       // scratch: that of a second one
 	small     []byte       // scratch: envelope, opening, header of a message in pieces
-	tag       [32]byte     // scratch: a header MAC
+	tag, tag2 [32]byte     // scratch: header MACs
 	iov       []unix.Iovec
 	events    [256]event // scratch of popping
 	headerID  uint64     // last id given to a header or a pair of names; unique to the node by its low part
@@ -335,6 +336,9 @@ func (l *loop) onFast() {
 func (l *loop) onSlow() {
 	l.tick++
 	l.expireSetups()
+	if l.index == 0 {
+		l.node.tickPeers()
+	}
 	for k := range l.live {
 		k.h2.Relax(floodRelax)
 		k.keepAlive()

@@ -28,6 +28,7 @@ type seen struct {
 	ok  Reason      // reasonNone: verified and valid; else why messages with it die
 
 	hashed bool
+	next   *Conn // receiver of the latest message with these names, or the first of several
 }
 
 // inMemory holds the headers a connection has sent, most recently used first not guaranteed.

@@ -28,6 +28,7 @@ type Node struct {
 	loops []*loop
 	lns   []*listener
 	names *table.Table[Conn]
+	peers peering // safe for all
 
 	draining atomic.Bool
 	nextConn atomic.Uint64  // last connection id given out; ids are never used again
@@ -47,6 +48,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{opt: o, log: o.Log, names: table.New[Conn](), done: make(chan struct{})}
+	n.peers.ackDelay = peerAckDelay
 	if err := n.startLoops(); err != nil {
 		n.stopLoops()
 		return nil, err

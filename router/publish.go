@@ -42,6 +42,9 @@ func (c *Conn) publish(b []byte, buf *pool.Buf, s *seen) {
 		c.drop(ReasonNoMatch)
 		return
 	}
+	if s.next = ts[0]; len(ts) > 2 {
+		l.signPairs(ts, s)
+	}
 	var shared *pool.Buf
 	for i, t := range ts {
 		ts[i] = nil

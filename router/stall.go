@@ -89,4 +89,8 @@ func (c *Conn) caughtUp() {
 		c.loop.node.log.Info("receiver has caught up", c.attrs("reason", ReasonStalled.String(), "dropped", q.lost)...)
 	}
 	q.slow = 0
+	if c.untold {
+		c.untold = false
+		c.loop.post(c.tell)
+	}
 }

@@ -15,8 +15,11 @@ func (c *Conn) receiveCold(b []byte) {
 	switch m.Kind {
 	case wire.KindSubscribe, wire.KindUnsubscribe:
 		c.receiveSubscription(b, &m)
-	case wire.KindLink, wire.KindAck:
-		// A second Link is ignored (dataplane.md section 5.6); nobody waits for an ack (section 5.5).
+	case wire.KindAck:
+		if c.kind == table.Peer {
+			l.node.peers.mesh.Load().Acked(c, m.SubID)
+		}
+	case wire.KindLink: // a second one is ignored (dataplane.md section 5.6)
 	default:
 		c.drop(ReasonInvalid)
 	}
@@ -47,13 +50,21 @@ func (c *Conn) receiveSubscription(b []byte, m *wire.Message) {
 		c.subscribe(s, k, m.SubID)
 		return
 	}
-	_, err := c.loop.node.names.Remove(c, c.kind, k, m.SubID)
+	if c.kind == table.Peer {
+		c.withdraw(k, m.SubID)
+		return
+	}
+	last, err := c.loop.node.names.Remove(c, c.kind, k, m.SubID)
+	if last && c.tellPeers(k.Name, m.SubID) {
+		return
+	}
 	c.acknowledge(m.SubID, err)
 }
 
 func (c *Conn) subscribe(s *seen, k table.Key, id uint64) {
 	n := c.loop.node
-	if n.names.Count(c) >= n.opt.MaxSubscriptions {
+	isPeer := c.kind == table.Peer
+	if !isPeer && n.names.Count(c) >= n.opt.MaxSubscriptions {
 		c.note(ReasonSubscriptions, nil)
 		c.acknowledge(id, errSubscriptions(n.opt.MaxSubscriptions))
 		return
@@ -69,7 +80,14 @@ func (c *Conn) subscribe(s *seen, k table.Key, id uint64) {
 			str[i] = string(s.hd.Dest.Str[i].Of(s.raw))
 		}
 	}
+	if isPeer {
+		c.offer(k, id, s.ttl, str, hasStr)
+		return
+	}
 	_, err := n.names.Add(c, c.kind, k, id, str, hasStr)
+	if err == nil && c.tellPeers(k.Name, id) {
+		return
+	}
 	c.acknowledge(id, err)
 }
 

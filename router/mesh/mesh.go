@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"sync"
@@ -21,7 +23,7 @@ const (
 	MaxPeers = 256
 
 	holdTicks = 2
-	sweepStep = 256     // routes a long walk looks at before it lets others have the mutex
+	sweepStep = 256      // routes a long walk looks at before it lets others have the mutex
 	maxText   = 16 << 10 // bytes of a name's strings that are worth telling
 )
 
@@ -39,6 +41,8 @@ type Options struct {
 	Relay bool
 	// MaxOffers bounds what one peer may tell, in routes.
 	MaxOffers int
+	// NodeID is the node's name among its peers; together with a name it makes the id of the node's route.
+	NodeID string
 }
 
 // Hooks are called with the mesh's mutex held: they must not block and not call the mesh.
@@ -74,10 +78,10 @@ type peer[C any] struct {
 	slot   int
 	gone   bool // it has left: nothing is told to it, and the table is no affair of ours
 	poked  bool
-	queue  fifo[*route[C]]     // whose mark has queued
-	offers int                 // routes it offers
+	queue  fifo[*route[C]]      // whose mark has queued
+	offers int                  // routes it offers
 	alias  map[wire.Name]uint64 // route ids of names that it told with id 0
-	pends  map[uint64]*pend[C] // by route id
+	pends  map[uint64]*pend[C]  // by route id
 }
 
 // New returns a mesh without peers. Routes of peers are entered into names by the mesh alone.
@@ -146,7 +150,7 @@ func (m *Mesh[C]) Sync(c *C) {
 	batch := make([]wire.Name, 0, sweepStep)
 	flush := func() bool {
 		for i := range batch {
-			m.touch(batch[i], 0)
+			m.touch(batch[i])
 		}
 		batch = batch[:0]
 		return !m.breathe(p)
@@ -224,13 +228,12 @@ func (m *Mesh[C]) Sweep(c *C) {
 	m.reset()
 }
 
-// Touch is called after the table's entry of n by somebody other than a peer has changed, if Active. sid is the
-// subscription id of that change, under which the name is told if it is free, 0 for none. With ack not 0, the answer
-// says whether Hooks.Done follows for c.
-func (m *Mesh[C]) Touch(n wire.Name, sid uint64, c *C, ack uint64) (waits bool) {
+// Touch is called after the table's entry of n by somebody other than a peer has changed, if Active. With ack not
+// 0, the answer says whether Hooks.Done follows for c.
+func (m *Mesh[C]) Touch(n wire.Name, c *C, ack uint64) (waits bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r := m.touch(n, sid)
+	r := m.touch(n)
 	return r != nil && m.await(r, c, ack)
 }
 
@@ -241,7 +244,7 @@ func (m *Mesh[C]) Lost(lost []table.Lost) {
 		m.mu.Lock()
 		for i := range lost[:n] {
 			if lost[i].Last {
-				m.touch(lost[i].Key.Name, 0)
+				m.touch(lost[i].Key.Name)
 			}
 		}
 		m.mu.Unlock()
@@ -250,17 +253,17 @@ func (m *Mesh[C]) Lost(lost []table.Lost) {
 }
 
 // touch makes the local route of n what the table says. The result is nil if there is nothing to tell.
-func (m *Mesh[C]) touch(n wire.Name, sid uint64) *route[C] {
+func (m *Mesh[C]) touch(n wire.Name) *route[C] {
 	if len(m.of) == 0 {
 		return nil
 	}
 	held := m.names.Kinds(&n)&^table.Only(table.Peer) != 0
 	r := m.local[n]
-	switch {
-	case r == nil && !held:
-		return nil
-	case r == nil:
-		r = m.newRoute(n, m.freeID(sid))
+	if r == nil {
+		if !held {
+			return nil
+		}
+		r = m.ownRoute(n)
 		m.local[n] = r
 	}
 	r.local = held
@@ -271,6 +274,21 @@ func (m *Mesh[C]) touch(n wire.Name, sid uint64) *route[C] {
 	return r
 }
 
+// ownRoute makes the node's own route of n. Its id is the same in every life of the node: an upstream node that
+// dials again after a restart keeps what it knew, and this is the only way to take that back.
+func (m *Mesh[C]) ownRoute(n wire.Name) *route[C] {
+	b := append([]byte(m.opt.NodeID), 0)
+	for _, x := range [...]uint64{n.C[0], n.C[1], n.C[2], n.Hi, n.Lo} {
+		b = binary.LittleEndian.AppendUint64(b, x)
+	}
+	sum := sha256.Sum256(b)
+	id := binary.LittleEndian.Uint64(sum[:])
+	if r := m.routes[key{n, id}]; r != nil { // an echo of an earlier life
+		return r
+	}
+	return m.newRoute(n, m.freeID(id))
+}
+
 // freeID returns id, or a random one if that is none or travels already.
 func (m *Mesh[C]) freeID(id uint64) uint64 {
 	for id == 0 || m.ids[id] > 0 {
@@ -279,8 +297,7 @@ func (m *Mesh[C]) freeID(id uint64) uint64 {
 	return id
 }
 
-// Offer is a Subscribe of peer c with subscription id sid and TTL as decremented here. str is copied where it is
-// kept. With ack not 0, waits says whether Hooks.Done follows for c. Errors: ErrOffers, ErrGone.
+// Offer is a Subscribe of peer c with subscription id sid and TTL as decremented here. str is kept. With ack not 0, waits says whether Hooks.Done follows for c. Errors: ErrOffers, ErrGone.
 func (m *Mesh[C]) Offer(c *C, k table.Key, sid uint64, ttl uint32, str [3]string, hasStr bool, ack uint64) (waits bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

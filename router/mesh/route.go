@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -84,10 +83,7 @@ func (m *Mesh[C]) setText(r *route[C], str [3]string, hasStr bool) {
 	if s, ok := m.names.Strings(r.name.C); ok {
 		r.str, r.hasStr = s, true
 	} else if hasStr {
-		for i := range str {
-			r.str[i] = strings.Clone(str[i])
-		}
-		r.hasStr = true
+		r.str, r.hasStr = str, true
 	}
 	if len(r.str[0])+len(r.str[1])+len(r.str[2]) > maxText {
 		r.str, r.hasStr = [3]string{}, false

@@ -1,0 +1,406 @@
+package mesh
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// net is several nodes, each with a table and a mesh, and links between them whose messages the test delivers one
+// by one, in any order that keeps each link's own.
+type net struct {
+	t     testing.TB
+	rng   *rand.Rand
+	nodes []*node
+	links []*conn // both ends of each
+	msgs  int     // delivered
+}
+
+type node struct {
+	net   *net
+	name  string
+	names *table.Table[conn]
+	m     *Mesh[conn]
+	apps  []*conn
+}
+
+// conn is a connection of a node: an application or one end of a link.
+type conn struct {
+	at     *node
+	far    *conn // nil: an application
+	up     bool
+	poked  bool
+	in     []message // on the way to this end
+	held   map[wire.Name]uint64
+	acks   map[uint64]int // awaited, by id
+	lastID uint64
+}
+
+type message struct {
+	tell  Tell
+	isAck bool
+	id    uint64 // of an ack
+}
+
+var simText = [3]string{"org", "ns", "app"}
+
+func simName(i int) wire.NameText {
+	return wire.NameText{Name: wire.NewName(simText[0], simText[1], simText[2]).WithID(1, uint64(i)), Str: simText}
+}
+
+func newNet(t testing.TB, seed uint64, nodes int, links [][2]int, relay bool) *net {
+	s := &net{t: t, rng: rand.New(rand.NewPCG(seed, 1))}
+	for i := range nodes {
+		n := &node{net: s, name: fmt.Sprintf("n%d", i), names: table.New[conn]()}
+		n.m = New(n.names, Options{Relay: relay, MaxOffers: 1000, NodeID: n.name}, Hooks[conn]{
+			Poke: func(c *conn) {
+				if c.poked {
+					t.Error("poked twice before Next")
+				}
+				c.poked = true
+			},
+			Done: func(c *conn, id uint64) { c.acknowledged(id) },
+		})
+		s.nodes = append(s.nodes, n)
+	}
+	for _, l := range links {
+		a, b := &conn{at: s.nodes[l[0]]}, &conn{at: s.nodes[l[1]]}
+		a.far, b.far = b, a
+		s.links = append(s.links, a, b)
+		s.linkUp(a)
+	}
+	return s
+}
+
+// linkUp brings a link up, both ends as new connections, as after a reconnect.
+func (s *net) linkUp(c *conn) {
+	for i, l := range s.links {
+		if l == c || l == c.far {
+			n := &conn{at: l.at, up: true}
+			s.links[i] = n
+		}
+	}
+	i := slices.IndexFunc(s.links, func(l *conn) bool { return l.far == nil })
+	a, b := s.links[i], s.links[i^1]
+	a.far, b.far = b, a
+	for _, l := range []*conn{a, b} {
+		if err := l.at.m.Join(l); err != nil {
+			s.t.Fatal(err)
+		}
+		l.at.m.Sync(l)
+	}
+}
+
+// linkDown loses a link with everything on it.
+func (s *net) linkDown(c *conn) {
+	for _, l := range []*conn{c, c.far} {
+		l.up, l.in, l.poked = false, nil, false
+		l.at.m.Leave(l)
+		l.at.names.RemoveConn(l)
+		l.at.m.Sweep(l)
+	}
+}
+
+func (n *node) app() *conn {
+	c := &conn{at: n, up: true, held: map[wire.Name]uint64{}, acks: map[uint64]int{}, lastID: n.net.rng.Uint64()}
+	n.apps = append(n.apps, c)
+	return c
+}
+
+func (c *conn) subscribe(nt wire.NameText) {
+	if _, ok := c.held[nt.Name]; ok {
+		return
+	}
+	c.lastID++
+	c.held[nt.Name] = c.lastID
+	if _, err := c.at.names.Add(c, table.Edge, table.Key{Name: nt.Name, HasID: true}, c.lastID, nt.Str, true); err != nil {
+		c.at.net.t.Fatal(err)
+	}
+	c.told(nt.Name, c.lastID)
+}
+
+func (c *conn) unsubscribe(nt wire.NameText) {
+	id, ok := c.held[nt.Name]
+	if !ok {
+		return
+	}
+	delete(c.held, nt.Name)
+	if _, err := c.at.names.Remove(c, table.Edge, table.Key{Name: nt.Name, HasID: true}, id); err != nil {
+		c.at.net.t.Fatal(err)
+	}
+	c.told(nt.Name, id)
+}
+
+func (c *conn) told(n wire.Name, id uint64) {
+	c.acks[id]++
+	if !c.at.m.Active() || !c.at.m.Touch(n, c, id) {
+		c.acknowledged(id)
+	}
+}
+
+func (c *conn) acknowledged(id uint64) {
+	if c.far != nil {
+		if c.up {
+			c.far.in = append(c.far.in, message{isAck: true, id: id})
+		}
+		return
+	}
+	if c.acks[id]--; c.acks[id] < 0 {
+		c.at.net.t.Errorf("%s: an application's subscription was acknowledged twice", c.at.name)
+	}
+}
+
+func (c *conn) die() {
+	c.at.apps = slices.DeleteFunc(c.at.apps, func(x *conn) bool { return x == c })
+	c.at.m.Lost(c.at.names.RemoveConn(c))
+}
+
+// step delivers one message or lets one peer be told something, and reports whether there was anything to do.
+func (s *net) step() bool {
+	var can []*conn
+	for _, l := range s.links {
+		if l.poked || len(l.in) > 0 {
+			can = append(can, l)
+		}
+	}
+	if len(can) == 0 {
+		return false
+	}
+	l := can[s.rng.IntN(len(can))]
+	if l.poked && (len(l.in) == 0 || s.rng.IntN(2) == 0) {
+		ts, more := l.at.m.Next(l, make([]Tell, 0, 1+s.rng.IntN(3)))
+		l.poked = more
+		for _, x := range ts {
+			l.far.in = append(l.far.in, message{tell: x})
+		}
+		return true
+	}
+	m := l.in[0]
+	l.in = l.in[1:]
+	s.msgs++
+	l.receive(m)
+	return true
+}
+
+func (c *conn) receive(m message) {
+	x := m.tell
+	switch ttl := x.TTL - 1; {
+	case m.isAck:
+		c.at.m.Acked(c, m.id)
+	case ttl == 0:
+		c.at.net.t.Errorf("%s was told with TTL 1", c.at.name)
+	case x.Withdraw:
+		if _, waits := c.at.m.Withdraw(c, x.Name.Name, x.ID, x.ID); !waits {
+			c.acknowledged(x.ID)
+		}
+	default:
+		waits, err := c.at.m.Offer(c, table.Key{Name: x.Name.Name, HasID: true}, x.ID, ttl, x.Name.Str, true, x.ID)
+		if err != nil {
+			c.at.net.t.Fatal(err)
+		}
+		if !waits {
+			c.acknowledged(x.ID)
+		}
+	}
+}
+
+// quiet delivers everything, and reports how many messages it took.
+func (s *net) quiet() int {
+	before := s.msgs
+	for n := 0; s.step(); n++ {
+		if n > 1_000_000 {
+			s.t.Fatal("the nodes never stop talking")
+		}
+	}
+	return s.msgs - before
+}
+
+func (s *net) tick() {
+	for _, n := range s.nodes {
+		n.m.Tick()
+		for n.m.Due() {
+		}
+	}
+}
+
+// rest lets time pass until nothing more can happen.
+func (s *net) rest() {
+	s.quiet()
+	for range 12 * (holdTicks + 1) {
+		s.tick()
+		s.quiet()
+	}
+}
+
+// holders says which nodes that a can reach, but for a, hold n, and at what distance.
+func (s *net) holders(a *node, n wire.Name) map[*node]int {
+	far := map[*node]int{a: 0}
+	for todo := []*node{a}; len(todo) > 0; todo = todo[1:] {
+		for _, l := range s.links {
+			if _, seen := far[l.far.at]; l.at == todo[0] && l.up && !seen {
+				far[l.far.at] = far[l.at] + 1
+				todo = append(todo, l.far.at)
+			}
+		}
+	}
+	delete(far, a)
+	for b := range far {
+		if !b.holds(n) {
+			delete(far, b)
+		}
+	}
+	return far
+}
+
+func (n *node) holds(name wire.Name) bool {
+	return slices.ContainsFunc(n.apps, func(c *conn) bool { _, ok := c.held[name]; return ok })
+}
+
+// check wants each node to know exactly the names that others hold, once for each holder, and the way to each.
+func (s *net) check(names []wire.NameText, reach int) {
+	s.t.Helper()
+	for _, n := range s.nodes {
+		own := 0
+		for _, nt := range names {
+			want := s.holders(n, nt.Name)
+			if n.holds(nt.Name) {
+				own++
+			}
+			near := 0
+			for b, d := range want {
+				r := n.route(nt.Name, b)
+				if d > reach {
+					if r != nil {
+						s.t.Errorf("%s knows %v of %s, which is %d hops away", n.name, nt.Name.Lo, b.name, d)
+					}
+					continue
+				}
+				near++
+				if !s.leads(n, b, nt.Name) {
+					s.t.Errorf("%s has no way to %v at %s (%d hops)", n.name, nt.Name.Lo, b.name, d)
+				}
+			}
+			if got := n.names.Kinds(&nt.Name).Has(table.Peer); got != (near > 0) {
+				s.t.Errorf("%s: a peer holds %v = %v, want %v", n.name, nt.Name.Lo, got, near > 0)
+			}
+			own += near
+		}
+		if n.m.Active() {
+			if got := n.m.Size(); got != own {
+				s.t.Errorf("%s has %d routes, want %d", n.name, got, own)
+			}
+		}
+		if n.m.waits.n != 0 || len(n.m.ids) != len(n.m.routes) {
+			s.t.Errorf("%s: %d waits are left, %d ids for %d routes", n.name, n.m.waits.n, len(n.m.ids), len(n.m.routes))
+		}
+		for _, c := range n.apps {
+			for id, k := range c.acks {
+				if k != 0 {
+					s.t.Errorf("%s: subscription %d is not acknowledged", n.name, id)
+				}
+			}
+		}
+	}
+}
+
+// route is what n knows of name at b.
+func (n *node) route(name wire.Name, b *node) *route[conn] {
+	own := b.m.local[name]
+	if own == nil {
+		return nil
+	}
+	return n.m.routes[own.key]
+}
+
+// leads follows the way from a to b.
+func (s *net) leads(a, b *node, name wire.Name) bool {
+	for range len(s.nodes) {
+		r := a.route(name, b)
+		if r == nil || r.parent == nil || !r.parent.conn.up {
+			return r != nil && r.local && a == b
+		}
+		a = r.parent.conn.far.at
+	}
+	return a == b
+}
+
+var shapes = []struct {
+	name  string
+	nodes int
+	links [][2]int
+}{
+	{"pair", 2, [][2]int{{0, 1}}},
+	{"star", 3, [][2]int{{0, 1}, {0, 2}}},
+	{"triangle", 3, [][2]int{{0, 1}, {1, 2}, {2, 0}}},
+	{"double link", 2, [][2]int{{0, 1}, {0, 1}}},
+	{"ring", 5, [][2]int{{0, 1}, {1, 2}, {2, 3}, {3, 4}, {4, 0}}},
+	{"clique", 4, [][2]int{{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {2, 3}}},
+}
+
+// After any history of applications and links, every node knows what others hold, and nothing else.
+func TestEveryNodeKnowsWhatOthersHold(t *testing.T) {
+	names := []wire.NameText{simName(1), simName(2), simName(3), simName(4)}
+	for _, shape := range shapes {
+		t.Run(shape.name, func(t *testing.T) {
+			for seed := range uint64(150) {
+				s := newNet(t, seed, shape.nodes, shape.links, true)
+				for range 40 {
+					s.happen(names)
+					for range s.rng.IntN(12) {
+						s.step()
+					}
+				}
+				s.rest()
+				s.check(names, relayTTL-1)
+				for _, l := range s.links {
+					if !l.up {
+						s.linkUp(l)
+					}
+				}
+				s.rest()
+				s.check(names, relayTTL-1)
+				for _, n := range s.nodes {
+					for len(n.apps) > 0 {
+						n.apps[0].die()
+					}
+				}
+				s.rest()
+				s.check(names, relayTTL-1)
+				if t.Failed() {
+					t.Fatalf("seed %d", seed)
+				}
+			}
+		})
+	}
+}
+
+// happen does one thing to the network.
+func (s *net) happen(names []wire.NameText) {
+	n := s.nodes[s.rng.IntN(len(s.nodes))]
+	l := s.links[s.rng.IntN(len(s.links))]
+	nt := names[s.rng.IntN(len(names))]
+	if len(n.apps) == 0 {
+		n.app()
+	}
+	c := n.apps[s.rng.IntN(len(n.apps))]
+	switch k := s.rng.IntN(20); {
+	case k < 8:
+		c.subscribe(nt)
+	case k < 12:
+		c.unsubscribe(nt)
+	case k == 12:
+		c.die()
+	case k == 13:
+		n.app()
+	case k == 14:
+		s.tick()
+	case k < 17 && l.up:
+		s.linkDown(l)
+	case !l.up:
+		s.linkUp(l)
+	}
+}
