@@ -44,9 +44,9 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 		return
 	}
 	h := m.Header.Of(b)
-	s := c.in.find(h)
-	if s == nil {
-		if s = c.learn(h, wire.KindPublish); s == nil {
+	s, same := c.in.find(h)
+	if !same {
+		if s = c.learn(h, s); s == nil {
 			c.undecodable()
 			return
 		}
@@ -62,30 +62,27 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 	c.publish(b, buf, s)
 }
 
-// learn parses and verifies header h, which no slot remembers byte for byte, and remembers it. nil: h does not
-// decode.
-func (c *Conn) learn(h []byte, kind wire.Kind) *seen {
+// learn parses and verifies header h of a publish and remembers it, in s if that has the same names, else in a slot
+// that gives up another. nil: h does not decode.
+func (c *Conn) learn(h []byte, s *seen) *seen {
 	l := c.loop
-	s := c.in.names(h)
 	if s != nil {
 		s.raw = append(s.raw[:s.hd.Names], h[s.hd.Names:]...)
 		if wire.ParseRest(s.raw, &s.hd) != nil {
-			s.raw = s.raw[:0]
-			s.hd.Names = 0
+			s.forget()
 			return nil
 		}
 	} else {
 		s = c.in.victim()
 		s.raw = append(s.raw, h...)
 		if wire.ParseHeader(s.raw, &s.hd) != nil {
-			s.raw = s.raw[:0]
-			s.hd = wire.Header{}
+			s.forget()
 			return nil
 		}
 		s.nid = l.newID()
 	}
 	s.id = l.newID()
-	s.ok = c.judge(s, kind)
+	s.ok = c.judge(s, wire.KindPublish)
 	return s
 }
 

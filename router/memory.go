@@ -31,40 +31,41 @@ type seen struct {
 	next   *Conn // receiver of the latest message with these names, or the first of several
 }
 
-// inMemory holds the headers a connection has sent, most recently used first not guaranteed.
+// inMemory holds the latest headers of a sender, one for each pair of names.
 type inMemory struct {
 	slots [inSlots]*seen
 	last  int // slot of the latest hit
 	next  int // victim
 }
 
-// find returns the slot that remembers h byte for byte, or nil.
-func (m *inMemory) find(h []byte) *seen {
-	if s := m.slots[m.last]; s != nil && bytes.Equal(s.raw, h) {
-		return s
+// find returns the slot that remembers h byte for byte (same), or else one whose names begin h, or nil.
+func (m *inMemory) find(h []byte) (s *seen, same bool) {
+	if s = m.slots[m.last]; s != nil && s.beginsWith(h) {
+		return s, bytes.Equal(s.raw[s.hd.Names:], h[s.hd.Names:])
 	}
-	for i, s := range m.slots {
-		if s != nil && i != m.last && bytes.Equal(s.raw, h) {
-			m.last = i
-			return s
-		}
-	}
-	return nil
+	return m.search(h)
 }
 
-// names returns the slot whose names begin h, or nil.
-func (m *inMemory) names(h []byte) *seen {
-	if s := m.slots[m.last]; s != nil && s.beginsWith(h) {
-		return s
-	}
+// search is find behind the latest slot.
+func (m *inMemory) search(h []byte) (*seen, bool) {
 	for i, s := range m.slots {
-		if s != nil && i != m.last && s.beginsWith(h) {
+		if s == nil {
+			continue
+		}
+		if s.beginsWith(h) {
 			m.last = i
-			return s
+			return s, bytes.Equal(s.raw[s.hd.Names:], h[s.hd.Names:])
+		}
+		if s.hd.Names == 0 && bytes.Equal(s.raw, h) { // fields in an order nobody uses
+			m.last = i
+			return s, true
 		}
 	}
-	return nil
+	return nil, false
 }
+
+// forget empties a slot whose header does not decode.
+func (s *seen) forget() { *s = seen{raw: s.raw[:0], ok: ReasonUndecodable} }
 
 func (s *seen) beginsWith(h []byte) bool {
 	n := int(s.hd.Names)

@@ -47,7 +47,7 @@ func ParsePolicy(s string) (Policy, error) {
 
 // Defaults of Options.
 const (
-	DefaultReadBuffer       = 256 << 10
+	DefaultReadBuffer       = 128 << 10
 	DefaultConnBuffer       = 1 << 20
 	DefaultStallTimeout     = 250 * time.Millisecond
 	DefaultStallRate        = 256 << 10
@@ -74,7 +74,7 @@ type Options struct {
 	// Loops is the number of event loops; 0: half of the processors the runtime may use, at least 1, which
 	// leaves the other half to the kernel's share of the work. A loop moves millions of messages a second.
 	Loops int
-	// ReadBuffer is the size in bytes of each loop's read buffer, rounded up to a power of two; 0: 256 KiB.
+	// ReadBuffer is the size in bytes of each loop's read buffer, rounded up to a power of two; 0: 128 KiB.
 	ReadBuffer int
 	// ConnBuffer bounds the bytes that wait for one receiver; 0: 1 MiB. Senders with messages behind that
 	// bound get no more HTTP/2 window until those have left or died.

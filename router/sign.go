@@ -1,7 +1,7 @@
 package router
 
 import (
-	"crypto/subtle"
+	"encoding/binary"
 
 	"github.com/seed31b3bfd0/slimgo/router/link"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -42,13 +42,25 @@ func (c *Conn) verifyAndSign(s *seen) bool {
 	if o == nil {
 		return c.mac.Verify(s.hd.MAC.Of(s.raw), &s.nst, l.rest)
 	}
-	l.rest2 = wire.AppendMACRest(l.rest2[:0], s.raw, &s.hd, s.hd.TTL-1, true)
+	l.rest2 = c.hopRest(s)
 	link.Tag2(&l.tag, c.mac, &s.nst, l.rest, &l.tag2, t.mac, &o.nst, l.rest2)
-	if subtle.ConstantTimeCompare(l.tag[:], s.hd.MAC.Of(s.raw)) != 1 {
+	if !link.Equal(s.hd.MAC.Of(s.raw), &l.tag) {
 		return false
 	}
 	o.keep(s, s.hd.TTL-1, l.tag2[:])
 	return true
+}
+
+// hopRest is the second part of the preimage that header s has one hop further, made of loop.rest, which holds the
+// part as it came: they differ in the TTL, four bytes at the end, unless s has what only applications set.
+func (c *Conn) hopRest(s *seen) []byte {
+	l := c.loop
+	if s.hd.HasRecvFrom || s.hd.HasForwardTo {
+		return wire.AppendMACRest(l.rest2[:0], s.raw, &s.hd, s.hd.TTL-1, true)
+	}
+	b := append(l.rest2[:0], l.rest...)
+	binary.LittleEndian.PutUint32(b[len(b)-4:], s.hd.TTL-1)
+	return b
 }
 
 // keep remembers header s as it leaves.

@@ -122,6 +122,9 @@ func Tag2(d0 *[sha256.Size]byte, m0 *MAC, n0 *Names, rest0 []byte, d1 *[sha256.S
 	}
 	m0.check(n0)
 	m1.check(n1)
+	if flat2(d0, m0, n0, rest0, d1, m1, n1, rest1) {
+		return
+	}
 	var l0, l1 lane
 	l0.start(m0, &m0.work[0], n0, rest0)
 	l1.start(m1, &m1.work[1], n1, rest1)

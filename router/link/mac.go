@@ -22,7 +22,8 @@ type MAC struct {
 	skip  int   // bytes of items 1 and 2
 	soft  *soft // nil: SHA instructions
 
-	work [2]scratch // of the first and the second lane of Tag2, which may be of one MAC
+	pieces *flats     // of tags made flat; nil before the first
+	work   [2]scratch // of the first and the second lane of Tag2, which may be of one MAC
 }
 
 // Names is the state of the hash behind items 1 to 4 of a preimage: label, link_id, source, destination. It is a plain
@@ -101,12 +102,12 @@ func (m *MAC) Tag(dst *[sha256.Size]byte, n *Names, rest []byte) {
 func (m *MAC) Verify(tag []byte, n *Names, rest []byte) bool {
 	var want [sha256.Size]byte
 	m.Tag(&want, n, rest)
-	return equal(tag, &want)
+	return Equal(tag, &want)
 }
 
-// equal is subtle.ConstantTimeCompare a word at a time: bytes take it a tenth of a tag. Only the length of tag and the
+// Equal compares a tag that came with the one it has to be. It is subtle.ConstantTimeCompare a word at a time: bytes take it a tenth of a tag. Only the length of tag and the
 // result decide how long it takes.
-func equal(tag []byte, want *[sha256.Size]byte) bool {
+func Equal(tag []byte, want *[sha256.Size]byte) bool {
 	if len(tag) != len(want) {
 		return false
 	}
@@ -119,7 +120,11 @@ func equal(tag []byte, want *[sha256.Size]byte) bool {
 
 // Close wipes the keyed states. The MAC and its Names must not be used afterwards: Tag and Verify panic.
 func (m *MAC) Close() {
-	m.inner, m.outer, m.work = state{}, state{}, [2]scratch{}
+	if m.pieces != nil {
+		clear(m.pieces[0][:])
+		clear(m.pieces[1][:])
+	}
+	m.inner, m.outer, m.work, m.pieces = state{}, state{}, [2]scratch{}, nil
 	if m.soft != nil {
 		m.soft.wipe()
 	}

@@ -6,7 +6,8 @@
 // A route is a name together with the subscription id under which it travels between nodes. It is born where
 // somebody other than a peer holds the name and spreads from node to node. A node that hears of a route from
 // several peers keeps all these offers but puts only the nearest into the table, so that a route is a tree and a
-// message comes once. Nearness is the TTL that is left.
+// message comes once. Nearness is the TTL that is left. The id is made from the node's id and the name: it is the
+// same after a restart, and no client can choose it.
 //
 // Peers are reconciled, not notified: a change marks the route for every peer that should know something else than
 // it was told, and Next compares the two when the peer can take it. So messages to one peer keep their order,

@@ -297,7 +297,8 @@ func (m *Mesh[C]) freeID(id uint64) uint64 {
 	return id
 }
 
-// Offer is a Subscribe of peer c with subscription id sid and TTL as decremented here. str is kept. With ack not 0, waits says whether Hooks.Done follows for c. Errors: ErrOffers, ErrGone.
+// Offer is a Subscribe of peer c with subscription id sid and TTL as decremented here. str is kept. With ack not 0,
+// waits says whether Hooks.Done follows for c. Errors: ErrOffers, ErrGone.
 func (m *Mesh[C]) Offer(c *C, k table.Key, sid uint64, ttl uint32, str [3]string, hasStr bool, ack uint64) (waits bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

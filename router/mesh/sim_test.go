@@ -404,3 +404,68 @@ func (s *net) happen(names []wire.NameText) {
 		s.linkUp(l)
 	}
 }
+
+// A route goes as far as its TTL: seven nodes behind its own.
+func TestRoutesEndWithTheirTTL(t *testing.T) {
+	const nodes = 11
+	var links [][2]int
+	for i := range nodes - 1 {
+		links = append(links, [2]int{i, i + 1})
+	}
+	s := newNet(t, 1, nodes, links, true)
+	c := s.nodes[0].app()
+	c.subscribe(simName(1))
+	s.rest()
+	s.check([]wire.NameText{simName(1)}, relayTTL-1)
+	c.die()
+	s.rest()
+	s.check([]wire.NameText{simName(1)}, relayTTL-1)
+}
+
+// Without relaying, a node hears from its neighbours of their own names only.
+func TestFullMeshTellsNeighboursOnly(t *testing.T) {
+	s := newNet(t, 1, 3, [][2]int{{0, 1}, {1, 2}}, false)
+	s.nodes[0].app().subscribe(simName(1))
+	s.nodes[1].app().subscribe(simName(2))
+	s.rest()
+	s.check([]wire.NameText{simName(1), simName(2)}, 1)
+}
+
+// When an application leaves, the news of it goes everywhere once, without echoes.
+func TestDeathSpreadsWithoutEchoes(t *testing.T) {
+	for _, shape := range shapes {
+		t.Run(shape.name, func(t *testing.T) {
+			for seed := range uint64(50) {
+				s := newNet(t, seed, shape.nodes, shape.links, true)
+				c := s.nodes[0].app()
+				c.subscribe(simName(1))
+				came := s.quiet()
+				s.rest()
+				c.die()
+				// A few are told again who withdraw before they hear of the death themselves.
+				if left := s.quiet(); left > 4*came {
+					t.Errorf("seed %d: %d messages for the death of a name, %d for its birth", seed, left, came)
+				}
+				for _, n := range s.nodes {
+					if n.names.Len() != 0 || n.m.Size() != 0 {
+						t.Errorf("seed %d: %s still knows the name", seed, n.name)
+					}
+				}
+			}
+		})
+	}
+}
+
+// A lost link is gone around as soon as echoes have had their time.
+func TestLostLinksAreGoneAround(t *testing.T) {
+	s := newNet(t, 1, 3, [][2]int{{0, 1}, {1, 2}, {2, 0}}, true)
+	s.nodes[0].app().subscribe(simName(1))
+	s.quiet()
+	s.linkDown(s.links[0])
+	for range holdTicks {
+		s.quiet()
+		s.tick()
+	}
+	s.quiet()
+	s.check([]wire.NameText{simName(1)}, relayTTL-1)
+}

@@ -1,0 +1,650 @@
+package mesh
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// end is a connection of the node under test that the test plays by hand.
+type end struct{ name string }
+
+// stand is one node whose peers are played by the test.
+type stand struct {
+	t     *testing.T
+	names *table.Table[end]
+	m     *Mesh[end]
+	poked map[*end]int
+	done  []uint64 // acks of Hooks.Done, in order
+}
+
+func newStand(t *testing.T, o Options) *stand {
+	s := &stand{t: t, names: table.New[end](), poked: map[*end]int{}}
+	if o.MaxOffers == 0 {
+		o.MaxOffers = 100
+	}
+	if o.NodeID == "" {
+		o.NodeID = "node"
+	}
+	s.m = New(s.names, o, Hooks[end]{
+		Poke: func(p *end) { s.poked[p]++ },
+		Done: func(_ *end, ack uint64) { s.done = append(s.done, ack) },
+	})
+	return s
+}
+
+func (s *stand) peer(name string) *end {
+	s.t.Helper()
+	p := &end{name}
+	if err := s.m.Join(p); err != nil {
+		s.t.Fatal(err)
+	}
+	s.m.Sync(p)
+	return p
+}
+
+func (s *stand) leave(p *end) {
+	s.m.Leave(p)
+	s.names.RemoveConn(p)
+	s.m.Sweep(p)
+}
+
+func (s *stand) add(c *end, n wire.NameText, sid uint64) (waits bool) {
+	s.t.Helper()
+	if _, err := s.names.Add(c, table.Edge, table.Key{Name: n.Name, HasID: true}, sid, n.Str, !n.NoStrings); err != nil {
+		s.t.Fatal(err)
+	}
+	return s.m.Touch(n.Name, c, sid)
+}
+
+func (s *stand) remove(c *end, n wire.NameText, sid uint64) (waits bool) {
+	s.t.Helper()
+	if _, err := s.names.Remove(c, table.Edge, table.Key{Name: n.Name, HasID: true}, sid); err != nil {
+		s.t.Fatal(err)
+	}
+	return s.m.Touch(n.Name, c, sid)
+}
+
+func (s *stand) offer(p *end, n wire.NameText, id uint64, ttl uint32) (waits bool) {
+	s.t.Helper()
+	waits, err := s.m.Offer(p, table.Key{Name: n.Name, HasID: true}, id, ttl, n.Str, true, id)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return waits
+}
+
+func (s *stand) withdraw(p *end, n wire.NameText, id uint64) {
+	s.t.Helper()
+	if found, _ := s.m.Withdraw(p, n.Name, id, id); !found {
+		s.t.Fatalf("%s had not told %d", p.name, id)
+	}
+}
+
+// next takes all that p is to be told.
+func (s *stand) next(p *end) (ts []Tell) {
+	for more := true; more; {
+		var some []Tell
+		some, more = s.m.Next(p, make([]Tell, 0, 2))
+		ts = append(ts, some...)
+	}
+	return ts
+}
+
+// want takes what p is to be told and compares it. ids are not compared where want has 0.
+func (s *stand) want(p *end, want ...Tell) []Tell {
+	s.t.Helper()
+	got := s.next(p)
+	if len(got) != len(want) {
+		s.t.Fatalf("%s is told %v, want %v", p.name, got, want)
+	}
+	for i := range got {
+		g := got[i]
+		if want[i].ID == 0 {
+			g.ID = 0
+		}
+		if g != want[i] {
+			s.t.Fatalf("%s is told %+v, want %+v", p.name, g, want[i])
+		}
+	}
+	return got
+}
+
+func (s *stand) held(n wire.NameText) bool { return s.names.Kinds(&n.Name).Has(table.Peer) }
+
+func (s *stand) ticks(n int) {
+	for range n {
+		s.m.Tick()
+		for s.m.Due() {
+		}
+	}
+}
+
+func subscribeTo(n wire.NameText, id uint64, ttl uint32) Tell { return Tell{Name: n, ID: id, TTL: ttl} }
+func leaveOf(n wire.NameText, id uint64) Tell {
+	return Tell{Name: n, ID: id, TTL: relayTTL, Withdraw: true}
+}
+
+var relay = Options{Relay: true}
+
+func TestOwnNamesAreToldAtLinkUpAndAsTheyChange(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		opt  Options
+		ttl  uint32
+	}{{"links by hand", relay, 8}, {"full mesh", Options{}, 2}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStand(t, c.opt)
+			app, early, late := &end{"app"}, simName(1), simName(2)
+			s.add(app, early, 5)
+			p := s.peer("p")
+			id := s.want(p, subscribeTo(early, 0, c.ttl))[0].ID
+			s.add(app, late, 6)
+			s.add(&end{"other"}, late, 7) // held twice, told once
+			s.want(p, subscribeTo(late, 0, c.ttl))
+			s.remove(app, late, 6)
+			s.want(p)
+			s.m.Lost(s.names.RemoveConn(app))
+			s.want(p, leaveOf(early, id))
+		})
+	}
+}
+
+// A name held here under id 0, as after a reconnect of its application, has a real id on its way and can be withdrawn.
+func TestReplayedNamesTravelUnderARealID(t *testing.T) {
+	s := newStand(t, relay)
+	app, n := &end{"app"}, simName(1)
+	p := s.peer("p")
+	s.add(app, n, 0)
+	id := s.want(p, subscribeTo(n, 0, 8))[0].ID
+	if id == 0 {
+		t.Error("told with id 0")
+	}
+	s.remove(app, n, 0)
+	s.want(p, leaveOf(n, id))
+}
+
+// An upstream node that dials again keeps what it had learned: a restarted node must use the same ids to take it back.
+func TestOwnIDsSurviveARestart(t *testing.T) {
+	n := simName(1)
+	id := func(node string) uint64 {
+		s := newStand(t, Options{Relay: true, NodeID: node})
+		p := s.peer("p")
+		s.add(&end{"app"}, n, 3)
+		return s.next(p)[0].ID
+	}
+	if a, b := id("one"), id("one"); a != b {
+		t.Errorf("ids of two lives: %d and %d", a, b)
+	}
+	if a, b := id("one"), id("two"); a == b {
+		t.Error("two nodes use one id for a name")
+	}
+}
+
+func TestAnIDThatTravelsForAnotherNameIsNotUsed(t *testing.T) {
+	s := newStand(t, relay)
+	n, other := simName(1), simName(2)
+	p := s.peer("p")
+	s.add(&end{"app"}, n, 3)
+	id := s.next(p)[0].ID
+
+	s = newStand(t, relay)
+	p, q := s.peer("p"), s.peer("q")
+	s.offer(p, other, id, 7)
+	s.add(&end{"app"}, n, 3)
+	if got := s.next(p)[0].ID; got == id || got == 0 {
+		t.Errorf("told under id %d, which travels for another name", got)
+	}
+	s.want(q, subscribeTo(other, id, 7), subscribeTo(n, 0, 8))
+}
+
+func TestPeersRoutesAreRelayedWhileTTLLasts(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		opt  Options
+		ttl  uint32
+		want uint32 // 0: not told
+	}{
+		{"far from the end", relay, 7, 7},
+		{"last hop but one", relay, 2, 2},
+		{"who decrements 1 drops it", relay, 1, 0},
+		{"an endless TTL ends", relay, 1 << 30, 7},
+		{"full mesh relays nothing", Options{}, 7, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStand(t, c.opt)
+			n := simName(1)
+			p, q := s.peer("p"), s.peer("q")
+			s.offer(p, n, 9, c.ttl)
+			if !s.held(n) {
+				t.Error("the name is not in the table")
+			}
+			s.want(p)
+			if c.want == 0 {
+				s.want(q)
+			} else {
+				s.want(q, subscribeTo(n, 9, c.want))
+				s.want(s.peer("late"), subscribeTo(n, 9, c.want))
+			}
+			s.withdraw(p, n, 9)
+			if s.held(n) {
+				t.Error("the name is still in the table")
+			}
+			if c.want == 0 {
+				s.want(q)
+			} else {
+				s.want(q, leaveOf(n, 9))
+			}
+		})
+	}
+}
+
+func TestTheNearestOfferIsUsed(t *testing.T) {
+	s := newStand(t, relay)
+	n := simName(1)
+	p, q, w := s.peer("p"), s.peer("q"), s.peer("watch")
+	holder := func(want *end) {
+		t.Helper()
+		if got := s.names.MatchAll(&n.Name, nil, table.All, nil); len(got) != 1 || got[0] != want {
+			t.Fatalf("holders %v, want %v alone", got, want.name)
+		}
+	}
+	s.offer(p, n, 9, 4)
+	holder(p)
+	s.want(w, subscribeTo(n, 9, 4))
+	s.offer(q, n, 9, 4) // not better: it stays as it is
+	holder(p)
+	s.want(w)
+	s.offer(q, n, 9, 6)
+	holder(q)
+	s.want(w, subscribeTo(n, 9, 6))
+	s.want(p, subscribeTo(n, 9, 6))
+	s.offer(p, n, 9, 6)
+	s.withdraw(q, n, 9) // p is as near: it cannot be an echo
+	holder(p)
+	s.want(w)
+}
+
+// Where another way may be an echo, the route rests before it is used.
+func TestAFartherOfferRestsBeforeItIsUsed(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		echo bool
+	}{{"an echo dies meanwhile", true}, {"a way around is used", false}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStand(t, relay)
+			n := simName(1)
+			p, q := s.peer("p"), s.peer("q")
+			s.offer(p, n, 9, 7)
+			s.offer(q, n, 9, 6)
+			s.next(q)
+			s.leave(p)
+			if s.held(n) {
+				t.Error("the offer is used at once")
+			}
+			s.want(q, leaveOf(n, 9))
+			s.ticks(holdTicks - 1)
+			if s.held(n) {
+				t.Error("the offer is used too early")
+			}
+			if c.echo {
+				s.withdraw(q, n, 9)
+			}
+			s.ticks(1)
+			if got := s.held(n); got == c.echo {
+				t.Errorf("held = %v after the rest", got)
+			}
+			s.want(q)
+		})
+	}
+}
+
+// An upstream node that loses its way forgets that another was offered: it is told again.
+func TestWhoLosesItsWayIsToldAgain(t *testing.T) {
+	s := newStand(t, relay)
+	n := simName(1)
+	p, q := s.peer("p"), s.peer("q")
+	s.offer(p, n, 9, 7)
+	s.want(q, subscribeTo(n, 9, 7))
+	s.offer(q, n, 9, 6)
+	s.withdraw(q, n, 9)
+	s.want(q, subscribeTo(n, 9, 7))
+	s.want(q)
+}
+
+func TestLostPeerIsWithdrawnFromTheOthers(t *testing.T) {
+	s := newStand(t, relay)
+	app, both, only := &end{"app"}, simName(1), simName(2)
+	p, q, w := s.peer("p"), s.peer("q"), s.peer("watch")
+	s.add(app, both, 1)
+	s.offer(p, both, 8, 7)
+	s.offer(p, only, 9, 7)
+	own := s.next(w)[0].ID
+	s.next(q)
+	s.leave(p)
+	for _, x := range []*end{q, w} {
+		got := s.next(x)
+		slices.SortFunc(got, func(a, b Tell) int { return cmp.Compare(a.ID, b.ID) })
+		if !slices.Equal(got, []Tell{leaveOf(both, 8), leaveOf(only, 9)}) {
+			t.Errorf("%s is told %v, want both withdrawn", x.name, got)
+		}
+	}
+	s.remove(app, both, 1)
+	s.want(w, leaveOf(both, own))
+	s.next(q)
+	if s.m.Size() != 0 {
+		t.Errorf("%d routes are left", s.m.Size())
+	}
+}
+
+func TestChangesThatCancelOutAreNotSent(t *testing.T) {
+	s := newStand(t, relay)
+	app, n := &end{"app"}, simName(1)
+	p := s.peer("p")
+	if !s.add(app, n, 1) || !s.remove(app, n, 1) {
+		t.Fatal("nobody waits for the peer")
+	}
+	s.want(p)
+	if !slices.Equal(s.done, []uint64{1, 1}) {
+		t.Errorf("acknowledged %v, want both", s.done)
+	}
+	if s.m.Size() != 0 {
+		t.Errorf("%d routes are left", s.m.Size())
+	}
+}
+
+// Upstream breaks on a name without strings.
+func TestNamesThatCannotBeToldAreNot(t *testing.T) {
+	long := wire.Text("org", "ns", strings.Repeat("x", maxText)).WithID(1, 1)
+	mute := simName(1)
+	mute.NoStrings = true
+	for _, n := range []wire.NameText{mute, long} {
+		s := newStand(t, relay)
+		p := s.peer("p")
+		if s.add(&end{"app"}, n, 1) {
+			t.Error("somebody waits for what is not told")
+		}
+		s.want(p)
+	}
+	s := newStand(t, relay)
+	p := s.peer("p")
+	s.add(&end{"hostile"}, mute, 1)
+	n := simName(1)
+	s.add(&end{"app"}, n, 2) // the strings come with the second
+	s.want(p, subscribeTo(n, 0, 8))
+}
+
+func TestPeersNamesWithIDZero(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		sid  uint64 // of the Unsubscribe
+	}{{"withdrawn with id 0", 0}, {"withdrawn with the id of old", 77}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStand(t, relay)
+			n := simName(1)
+			p, q := s.peer("p"), s.peer("q")
+			s.offer(p, n, 0, 7)
+			s.offer(p, n, 0, 7)
+			if !s.held(n) {
+				t.Error("the name is not in the table")
+			}
+			id := s.want(q, subscribeTo(n, 0, 7))[0].ID
+			if id == 0 {
+				t.Error("relayed with id 0")
+			}
+			s.withdraw(p, n, c.sid)
+			if s.held(n) {
+				t.Error("the name is still in the table")
+			}
+			s.want(q, leaveOf(n, id))
+			if found, _ := s.m.Withdraw(p, n.Name, c.sid, 1); found {
+				t.Error("withdrawn twice")
+			}
+		})
+	}
+}
+
+func TestLimits(t *testing.T) {
+	s := newStand(t, Options{Relay: true, MaxOffers: 2})
+	p, q := s.peer("p"), s.peer("q")
+	s.offer(p, simName(1), 1, 7)
+	s.offer(p, simName(2), 2, 7)
+	s.offer(p, simName(2), 2, 7) // again: nothing new
+	k := table.Key{Name: simName(3).Name, HasID: true}
+	if _, err := s.m.Offer(p, k, 3, 7, simText, true, 3); err != ErrOffers {
+		t.Errorf("third offer: %v, want ErrOffers", err)
+	}
+	s.offer(q, simName(3), 3, 7) // each peer has its own limit
+	s.withdraw(p, simName(1), 1)
+	s.offer(p, simName(3), 3, 7)
+	for range MaxPeers - 2 {
+		s.peer("another")
+	}
+	x := &end{"one too many"}
+	if err := s.m.Join(x); err != ErrPeers {
+		t.Errorf("peer %d: %v, want ErrPeers", MaxPeers+1, err)
+	}
+	if _, err := s.m.Offer(x, k, 3, 7, simText, true, 3); err != ErrGone {
+		t.Errorf("offer of no peer: %v, want ErrGone", err)
+	}
+	s.leave(p)
+	s.peer("in its place")
+}
+
+func TestAcknowledgementsWaitForAllPeers(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		last func(s *stand, p *end, id uint64)
+	}{
+		{"until the last acknowledges", func(s *stand, p *end, id uint64) { s.m.Acked(p, id) }},
+		{"until the last leaves", func(s *stand, p *end, _ uint64) { s.m.Leave(p) }},
+		{"or five ticks", func(s *stand, _ *end, _ uint64) { s.ticks(1) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStand(t, relay)
+			n := simName(1)
+			p, q := s.peer("p"), s.peer("q")
+			if !s.add(&end{"app"}, n, 42) {
+				t.Fatal("the acknowledgement does not wait")
+			}
+			id := s.next(p)[0].ID
+			s.next(q)
+			s.m.Acked(p, id)
+			s.m.Acked(p, id) // twice counts once
+			s.m.Acked(q, id+1)
+			s.ticks(waitTicks - 1)
+			if len(s.done) != 0 {
+				t.Fatal("acknowledged too early")
+			}
+			c.last(s, q, id)
+			if !slices.Equal(s.done, []uint64{42}) {
+				t.Fatalf("acknowledged %v, want 42", s.done)
+			}
+			s.m.Acked(q, id)
+			s.ticks(waitTicks)
+			if len(s.done) != 1 || s.m.waits.n != 0 {
+				t.Errorf("acknowledged %v; %d waits left", s.done, s.m.waits.n)
+			}
+		})
+	}
+}
+
+// An acknowledgement that is on its way while another message goes out does not stand for that.
+func TestAcknowledgementsAreCounted(t *testing.T) {
+	s := newStand(t, relay)
+	app, n := &end{"app"}, simName(1)
+	p := s.peer("p")
+	s.add(app, n, 1)
+	id := s.next(p)[0].ID
+	s.remove(app, n, 1)
+	s.next(p)
+	s.m.Acked(p, id)
+	if len(s.done) != 0 {
+		t.Error("acknowledged with one answer outstanding")
+	}
+	s.m.Acked(p, id)
+	if len(s.done) != 2 {
+		t.Errorf("acknowledged %v, want both", s.done)
+	}
+}
+
+func TestWaitsAreBounded(t *testing.T) {
+	s := newStand(t, relay)
+	app, n := &end{"app"}, simName(1)
+	s.peer("deaf")
+	waiting := 0
+	for i := range uint64(2 * maxSame) {
+		if s.add(app, n, i+1) {
+			waiting++
+		}
+	}
+	if waiting != maxSame {
+		t.Errorf("%d wait for one name, want %d", waiting, maxSame)
+	}
+	s.ticks(waitTicks)
+	if len(s.done) != waiting || len(s.m.slots[0].pends) != 0 {
+		t.Errorf("%d of %d acknowledged, %d pending", len(s.done), waiting, len(s.m.slots[0].pends))
+	}
+}
+
+func TestAPeerIsPokedOnce(t *testing.T) {
+	s := newStand(t, relay)
+	p := s.peer("p")
+	for i := range 10 {
+		s.add(&end{"app"}, simName(i), 1)
+	}
+	if s.poked[p] != 1 {
+		t.Errorf("poked %d times before Next, want once", s.poked[p])
+	}
+	if _, more := s.m.Next(p, make([]Tell, 0, 4)); !more {
+		t.Error("no more after 4 of 10")
+	}
+	s.add(&end{"app"}, simName(11), 1)
+	if s.poked[p] != 1 {
+		t.Error("poked although more was promised")
+	}
+	if got := len(s.next(p)); got != 7 {
+		t.Errorf("%d left, want 7", got)
+	}
+	s.add(&end{"app"}, simName(12), 1)
+	if s.poked[p] != 2 {
+		t.Errorf("poked %d times, want twice", s.poked[p])
+	}
+}
+
+// Without peers the mesh keeps nothing.
+func TestNothingIsKeptForPeersThatLeft(t *testing.T) {
+	s := newStand(t, relay)
+	app := &end{"app"}
+	s.add(app, simName(1), 1)
+	if s.m.Active() || s.m.Size() != 0 {
+		t.Error("a route without peers")
+	}
+	p := s.peer("p")
+	s.offer(p, simName(2), 2, 7)
+	s.leave(p)
+	if s.m.Active() || s.m.Size() != 0 || len(s.m.ids) != 0 || len(s.m.local) != 0 {
+		t.Errorf("%d routes are left", s.m.Size())
+	}
+	s.want(s.peer("next"), subscribeTo(simName(1), 0, 8))
+}
+
+// Everything at once, for the race detector; then the peers must know what the table says.
+func TestConcurrentUse(t *testing.T) {
+	names := table.New[end]()
+	m := New(names, Options{Relay: true, MaxOffers: 1000, NodeID: "n"}, Hooks[end]{Poke: func(*end) {}, Done: func(*end, uint64) {}})
+	stay := &end{"stays"}
+	if err := m.Join(stay); err != nil {
+		t.Fatal(err)
+	}
+	m.Sync(stay)
+	const each = 300
+	var wg sync.WaitGroup
+	for g := range 3 {
+		wg.Go(func() { // applications come, leave half of their names and sometimes all
+			for i := range each {
+				app, n := &end{"app"}, simName(1000*g+i)
+				k := table.Key{Name: n.Name, HasID: true}
+				_, _ = names.Add(app, table.Edge, k, 1, n.Str, true)
+				m.Touch(n.Name, app, uint64(i))
+				switch i % 3 {
+				case 0:
+					_, _ = names.Remove(app, table.Edge, k, 1)
+					m.Touch(n.Name, app, uint64(i))
+				case 1:
+					m.Lost(names.RemoveConn(app))
+				}
+			}
+		})
+		wg.Go(func() { // peers come and go
+			for i := range 20 {
+				p := &end{"peer"}
+				if m.Join(p) != nil {
+					continue
+				}
+				m.Sync(p)
+				for j := range 20 {
+					n := simName(10_000 + j)
+					_, _ = m.Offer(p, table.Key{Name: n.Name, HasID: true}, uint64(500+j), uint32(1+i%7), n.Str, true, 1)
+					m.Next(p, make([]Tell, 0, 64))
+				}
+				m.Leave(p)
+				names.RemoveConn(p)
+				m.Sweep(p)
+			}
+		})
+	}
+	told := map[key]bool{}
+	drain := func() {
+		for {
+			ts, more := m.Next(stay, make([]Tell, 0, 64))
+			for _, x := range ts {
+				told[key{x.Name.Name, x.ID}] = !x.Withdraw
+				m.Acked(stay, x.ID)
+			}
+			if !more {
+				return
+			}
+		}
+	}
+	over := make(chan struct{})
+	go func() { wg.Wait(); close(over) }()
+	for running := true; running; {
+		select {
+		case <-over:
+			running = false
+		default:
+		}
+		drain()
+		m.Tick()
+		m.Due()
+	}
+	for range holdTicks + 1 {
+		m.Tick()
+		for m.Due() {
+		}
+		drain()
+	}
+	got := map[wire.Name]bool{}
+	for k, up := range told {
+		if up {
+			got[k.name] = true
+		}
+	}
+	want := 0
+	names.Range(table.All, func(h table.Held) bool {
+		want++
+		if !got[h.Name] {
+			t.Errorf("the peer was not told %v", h.Name)
+		}
+		return true
+	})
+	if len(got) != want || want != 3*each/3 {
+		t.Errorf("the peer knows %d names, the table %d, want %d", len(got), want, each)
+	}
+}
