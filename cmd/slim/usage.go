@@ -18,7 +18,7 @@ Options:
 Speed and memory, for each service:
       --loops <N>                  Event loops, each using up to one processor
                                    [default: half of the processors; 0: the default]
-      --read-buffer <BYTES>        Read buffer of a loop, 4KiB to 64MiB [default: 256KiB]
+      --read-buffer <BYTES>        Read buffer of a loop, 4KiB to 64MiB [default: 128KiB]
       --conn-buffer <BYTES>        Bytes that may wait for one receiver, 16KiB or more [default: 1MiB]
       --slow-consumer <POLICY>     What happens when that buffer is full [default: adaptive]
                                      adaptive    senders wait for it; once it is stalled, its messages are dropped
