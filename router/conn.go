@@ -34,7 +34,6 @@ type socket struct {
 	pages []*page // usually none
 
 	box   *outbox // output of this batch; nil between batches
-	left  uint64  // bytes handed to gnet since the start
 	heard int64   // slow tick of the last read
 	began int64   // slow tick of the start
 	pings int64   // slow tick at which our unanswered PING went out; 0: none
@@ -44,8 +43,10 @@ type socket struct {
 	closing bool // to be closed at the end of this callback
 	drained bool // GOAWAY is sent, no stream is left
 	gone    bool // gnet has closed it
-	feeding bool // inside h2.Conn.Feed: closing waits
-	mute    bool // nothing more is written
+	writing bool // inside flush
+	cleaned bool
+	mute    bool   // nothing more is written
+	logged  uint32 // bit per Reason: said once
 }
 
 // state of a connection (dataplane.md section 9).
@@ -116,6 +117,16 @@ func (k *socket) remote() string {
 	return k.gc.RemoteAddr().String()
 }
 
+// note counts a refusal and says it once per socket and reason.
+func (k *socket) note(r Reason, err error, more ...any) {
+	k.loop.n.refused[r]++
+	if k.logged&(1<<r) == 0 {
+		k.logged |= 1 << r
+		k.loop.node.log.Warn("request or connection refused", append([]any{"target", targetProcessing,
+			"remote", k.remote(), "reason", r.String(), "error", err}, more...)...)
+	}
+}
+
 // fail ends a socket whose engine has given up; GOAWAY is in the control bytes.
 func (k *socket) fail(err error) {
 	r := ReasonProtocol
@@ -129,19 +140,22 @@ func (k *socket) fail(err error) {
 	k.markDirty()
 }
 
-// closed is called when gnet has closed the socket or is about to.
+// closed is called when gnet has closed the socket or is about to, perhaps in the midst of a write of ours: what
+// lived on the socket ends with the batch.
 func (k *socket) closed() {
 	if k.gone {
 		return
 	}
 	k.gone, k.closing = true, true
-	if !k.feeding {
-		k.cleanUp()
-	}
+	k.loop.fallen = append(k.loop.fallen, k)
 }
 
 // cleanUp ends everything that lived on a closed socket.
 func (k *socket) cleanUp() {
+	if k.cleaned {
+		return
+	}
+	k.cleaned = true
 	l := k.loop
 	delete(l.live, k)
 	l.sockets.Add(-1)
@@ -160,8 +174,12 @@ func (k *socket) cleanUp() {
 // Request implements h2.Events: the peer opened a stream.
 func (k *socket) Request(s *h2.Stream, r *h2.Request) {
 	l := k.loop
+	if l.finishing {
+		k.h2.Reset(s, h2.RefusedStream)
+		return
+	}
 	if r.Path != openChannel || r.Method != "POST" {
-		l.refuse(ReasonPath)
+		k.note(ReasonPath, nil, "path", r.Path, "method", r.Method)
 		if !strings.HasPrefix(r.ContentType, "application/grpc") {
 			k.answer(s)
 			return
@@ -170,7 +188,7 @@ func (k *socket) Request(s *h2.Stream, r *h2.Request) {
 		return
 	}
 	if enc, _ := r.Field("grpc-encoding"); enc != "" && enc != "identity" {
-		l.refuse(ReasonCompressed)
+		k.note(ReasonCompressed, nil, "encoding", enc)
 		k.h2.Refuse(s, 200, statusUnimplemented, "content is compressed with "+enc+": send it plain (identity)")
 		return
 	}

@@ -89,7 +89,7 @@ func (k *socket) markDirty() {
 // windows or the kernel do not take the whole message now.
 func (c *Conn) put(b []byte, buf *pool.Buf, m *wire.Message, hdr []byte) bool {
 	k := c.sock
-	if k.blocked || c.state != active {
+	if k.blocked || k.closing || c.state != active {
 		return false
 	}
 	tail := b[m.Header.End:]
@@ -188,9 +188,14 @@ func (k *socket) flush() {
 		k.dropOutbox()
 		return
 	}
+	if k.blocked && !k.closing {
+		k.wait()
+		return
+	}
 	ctl := k.h2.Control()
 	x := k.box
-	if len(ctl) == 0 && x == nil {
+	if len(ctl) == 0 && (x == nil || len(x.b)+x.ext == 0) {
+		k.dropOutbox()
 		return
 	}
 	l := k.loop
@@ -207,8 +212,8 @@ func (k *socket) flush() {
 		total += len(x.b) + x.ext
 	}
 	l.iov = iov
-	k.left += uint64(total)
 	l.n.writes++
+	k.writing = true
 	n, err := 0, error(nil)
 	if k.gc.OutboundBuffered() == 0 {
 		n, err = writev(k.fd, iov)
@@ -218,12 +223,22 @@ func (k *socket) flush() {
 	} else if n < total {
 		k.leaveToGnet(ctl, x, n)
 	}
+	k.writing = false
 	clear(iov)
 	if ctl != nil {
 		k.h2.ControlDone()
 	}
 	k.h2.Cut()
 	k.dropOutbox()
+}
+
+// wait keeps what a blocked socket has to say until it is written again: control frames in the engine, which bounds
+// them, and the ends of streams in the outbox.
+func (k *socket) wait() {
+	if k.box != nil && len(k.box.b) > outboxSize/2 {
+		k.note(ReasonBacklog, nil)
+		k.doom()
+	}
 }
 
 // leaveToGnet hands everything behind the first n bytes to gnet's buffer and marks the socket blocked: nothing
@@ -253,7 +268,7 @@ func (k *socket) spare(p []byte, n *int) {
 		return
 	}
 	if !k.gone {
-		_, _ = k.gc.Write(p[*n:]) // an error closes the socket: closed() has run then
+		_, _ = k.gc.Write(p[*n:]) // an error closes the socket: closed has run then
 	}
 	*n = 0
 }

@@ -46,6 +46,9 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 	h := m.Header.Of(b)
 	s, same := c.in.find(h)
 	if !same {
+		if len(h) > maxRemembered {
+			s = new(seen)
+		}
 		if s = c.learn(h, s); s == nil {
 			c.undecodable()
 			return
@@ -66,20 +69,21 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 // that gives up another. nil: h does not decode.
 func (c *Conn) learn(h []byte, s *seen) *seen {
 	l := c.loop
-	if s != nil {
+	if s == nil {
+		s = c.in.victim()
+	}
+	if s.hd.Names > 0 && !s.hd.Odd {
 		s.raw = append(s.raw[:s.hd.Names], h[s.hd.Names:]...)
 		if wire.ParseRest(s.raw, &s.hd) != nil {
 			s.forget()
 			return nil
 		}
 	} else {
-		s = c.in.victim()
-		s.raw = append(s.raw, h...)
+		*s = seen{raw: append(s.raw[:0], h...), nid: l.newID()}
 		if wire.ParseHeader(s.raw, &s.hd) != nil {
 			s.forget()
 			return nil
 		}
-		s.nid = l.newID()
 	}
 	s.id = l.newID()
 	s.ok = c.judge(s, wire.KindPublish)
@@ -204,6 +208,3 @@ func (c *Conn) attrs(more ...any) []any {
 	return append([]any{slog.String("target", targetProcessing), slog.Uint64("conn_id", c.id),
 		slog.String("remote", c.sock.remote())}, more...)
 }
-
-// refuse counts a request that becomes no connection.
-func (l *loop) refuse(r Reason) { l.n.refused[r]++ }

@@ -94,7 +94,7 @@ func (k *socket) keepAlive() {
 		return
 	}
 	if len(k.conns) == 0 && l.tick-k.heard > ticks(setupLimit) {
-		l.refuse(ReasonTimeout)
+		k.note(ReasonTimeout, nil)
 		k.doom()
 		return
 	}
@@ -105,9 +105,7 @@ func (k *socket) keepAlive() {
 	case k.pings != 0 && k.heard >= k.pings:
 		k.pings = 0 // any byte shows life
 	case k.pings != 0 && l.tick-k.pings > ticks(o.KeepaliveTimeout):
-		l.refuse(ReasonKeepalive)
-		l.node.log.Warn("connection closed: keepalive ping not answered", "target", targetProcessing,
-			"remote", k.remote(), "reason", ReasonKeepalive.String(), "timeout", o.KeepaliveTimeout)
+		k.note(ReasonKeepalive, nil, "timeout", o.KeepaliveTimeout)
 		k.mute = true
 		k.doom()
 	case k.pings == 0 && l.tick-k.heard >= ticks(o.KeepaliveTime):
@@ -127,6 +125,10 @@ func ticks(d time.Duration) int64 { return max(1, int64((d+slowTick-1)/slowTick)
 // then the stream ends with status 0.
 func (c *Conn) finish() {
 	if c.state >= ending {
+		return
+	}
+	if c.q.stalled { // it does not take what waits for it: nobody waits for it either
+		c.end(statusOK, "")
 		return
 	}
 	c.leaveTable()
@@ -227,6 +229,8 @@ func (k *socket) drain() {
 func (l *loop) finishAll() {
 	l.finishing = true
 	for k := range l.live {
+		k.h2.GoAwayNow(h2.NoError, "node is shutting down", false)
+		k.markDirty()
 		for _, c := range k.conns {
 			c.finish()
 		}

@@ -50,7 +50,11 @@ type loop struct {
 	live      map[*socket]struct{}
 	setup     []*Conn      // negotiating, by deadline (one timeout for all, so appended in order)
 	dirty     []*socket    // with output of this batch
+	busy      bool         // inside a callback that ends with endBatch
+	serving   *socket      // whose output is being moved
+	fallen    []*socket    // closed by gnet, to be cleaned up at the end of the batch
 	doomed    []*socket    // to be closed at the end of the batch
+	large     sent         // scratch: a header too long to be remembered
 	boxes     []*outbox    // not in use
 	blocked   []*socket    // gnet holds output the kernel did not take
 	waiting   []*Conn      // with a queue
@@ -172,7 +176,9 @@ func (l *loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 		return nil, gnet.None
 	}
 	k.open(gc)
-	l.endBatch()
+	if !l.busy {
+		l.endBatch()
+	}
 	return nil, gnet.None
 }
 
@@ -186,22 +192,17 @@ func (l *loop) OnTraffic(gc gnet.Conn) (action gnet.Action) {
 		}
 		return gnet.None
 	}
+	l.busy = true
 	defer func() {
 		if r := recover(); r != nil {
-			action = k.panicked(r)
+			l.panicked(r, k)
+			action = gnet.Close
 		}
+		l.busy = false
 	}()
 	k.heard = l.tick
-	k.feeding = true
-	err := k.h2.Feed(p, k)
-	k.feeding = false
-	if err != nil {
+	if err := k.h2.Feed(p, k); err != nil {
 		k.fail(err)
-	}
-	if k.gone { // gnet closed it in the midst: a write failed
-		k.cleanUp()
-		l.endBatch()
-		return gnet.None
 	}
 	if len(k.h2.Control()) > 0 {
 		k.markDirty()
@@ -210,6 +211,9 @@ func (l *loop) OnTraffic(gc gnet.Conn) (action gnet.Action) {
 		l.pollWaiting()
 	}
 	l.endBatch()
+	if k.gone {
+		return gnet.None
+	}
 	if k.closing {
 		return gnet.Close
 	}
@@ -228,21 +232,48 @@ const quickAckBelow = 8 << 10
 func (l *loop) OnClose(gc gnet.Conn, _ error) gnet.Action {
 	if k, ok := gc.Context().(*socket); ok {
 		k.closed()
+		if !l.busy {
+			l.endBatch()
+		}
 	}
 	return gnet.None
 }
 
-// panicked closes a socket whose processing broke an invariant; the node and its other sockets live on.
-func (k *socket) panicked(r any) gnet.Action {
-	k.loop.n.panics++
-	k.loop.node.log.Error("internal error while processing a connection: it is closed, please report this",
-		"target", targetProcessing, "remote", k.remote(), "error", fmt.Sprint(r), "stack", string(debug.Stack()))
-	k.closing = true
-	return gnet.Close
+// panicked closes the socket whose processing broke an invariant, nil if it is not known; the node and its other
+// sockets live on. What is staged goes out now: it may lie in memory that is borrowed from the current read.
+func (l *loop) panicked(r any, k *socket) {
+	l.n.panics++
+	remote := "unknown"
+	if k != nil {
+		remote = k.remote()
+		k.closing, k.mute = true, true
+		k.dropOutbox()
+		l.doomed = append(l.doomed, k)
+	}
+	l.node.log.Error("internal error while processing a connection: it is closed, please report this",
+		"target", targetProcessing, "remote", remote, "error", fmt.Sprint(r), "stack", string(debug.Stack()))
+	defer func() {
+		if recover() == nil {
+			return
+		}
+		for _, k := range l.dirty { // what cannot be written is given up
+			k.dirty = false
+			k.dropOutbox()
+		}
+		l.dirty = l.dirty[:0]
+	}()
+	l.endBatch()
 }
 
 // wakeUp runs what others left for the loop: posted work, ring events, ticks.
 func (l *loop) wakeUp() {
+	l.busy = true
+	defer func() {
+		if r := recover(); r != nil {
+			l.panicked(r, l.serving)
+		}
+		l.busy, l.serving = false, nil
+	}()
 	l.signal.Store(false)
 	l.postedMu.Lock()
 	work := l.posted
@@ -264,21 +295,8 @@ func (l *loop) wakeUp() {
 
 // endBatch ends every callback of the loop: what was staged goes out, other loops learn of their events.
 func (l *loop) endBatch() {
-	for len(l.dirty) > 0 {
-		k := l.dirty[len(l.dirty)-1]
-		l.dirty = l.dirty[:len(l.dirty)-1]
-		k.dirty = false
-		k.flush()
-		if l.finishing {
-			k.checkDrained()
-		}
-	}
-	for len(l.doomed) > 0 {
-		k := l.doomed[len(l.doomed)-1]
-		l.doomed = l.doomed[:len(l.doomed)-1]
-		if !k.gone {
-			_ = k.gc.EventLoop().Close(k.gc)
-		}
+	for len(l.dirty)+len(l.doomed)+len(l.fallen) > 0 {
+		l.settleSockets()
 	}
 	for i := range l.out {
 		o := &l.out[i]
@@ -295,6 +313,41 @@ func (l *loop) endBatch() {
 		l.lastFast = time.Now()
 		l.fast.Reset(fastTick)
 	}
+}
+
+// settleSockets writes what is staged, closes what is doomed and ends what gnet has closed; each may lead to more.
+func (l *loop) settleSockets() {
+	for len(l.dirty) > 0 {
+		k := l.dirty[len(l.dirty)-1]
+		l.dirty = l.dirty[:len(l.dirty)-1]
+		k.dirty = false
+		k.flush()
+		if l.finishing {
+			k.checkDrained()
+		}
+	}
+	for len(l.doomed) > 0 {
+		k := l.doomed[len(l.doomed)-1]
+		l.doomed = l.doomed[:len(l.doomed)-1]
+		if !k.gone {
+			_ = k.gc.EventLoop().Close(k.gc)
+		}
+	}
+	for len(l.fallen) > 0 {
+		k := l.fallen[len(l.fallen)-1]
+		l.fallen = l.fallen[:len(l.fallen)-1]
+		k.cleanUp()
+	}
+}
+
+// underWay reports whether other loops have yet to take what this one gave them.
+func (l *loop) underWay() bool {
+	for i := range l.out {
+		if r := l.out[i].ring; r != nil && r.Len() > 0 {
+			return true
+		}
+	}
+	return l.spilled()
 }
 
 func (l *loop) spilled() bool {
@@ -318,6 +371,9 @@ func (l *loop) pollWaiting() {
 			l.blocked = l.blocked[:last]
 			if !k.gone {
 				k.pump()
+				if k.box != nil || len(k.h2.Control()) > 0 || l.finishing {
+					k.markDirty()
+				}
 			}
 			continue
 		}

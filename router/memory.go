@@ -13,6 +13,9 @@ import (
 // at least the names; for those the hash state behind them is kept.
 
 const (
+	// maxRemembered is the longest header that is remembered, in bytes; longer ones are worked out each time.
+	maxRemembered = 4 << 10
+
 	inSlots  = 4  // pairs of names a sender uses in turn
 	outSlots = 64 // most pairs of names remembered of what goes to one receiver
 )
@@ -77,7 +80,7 @@ func (m *inMemory) victim() *seen {
 	m.next = (m.next + 1) % inSlots
 	m.last = m.next
 	s := m.slots[m.next]
-	if s == nil {
+	if s == nil || cap(s.raw) > 2*maxRemembered {
 		s = new(seen)
 		m.slots[m.next] = s
 	}

@@ -155,7 +155,8 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		// still crosses from loop to loop.
 		n.err = n.onLoops(ctx, (*loop).drain)
 		if n.err == nil {
-			n.err = n.onLoops(ctx, func(l *loop) { l.popRings(); l.finishAll() })
+			n.crossLoops(ctx)
+			n.err = n.onLoops(ctx, (*loop).finishAll)
 		}
 		if n.err == nil {
 			n.err = n.awaitDrained(ctx)
@@ -180,6 +181,25 @@ func (n *Node) awaitDrained(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// crossRounds is how often Shutdown looks whether messages are still under way between loops.
+const crossRounds = 16
+
+// crossLoops lets messages that were read before the end cross from loop to loop. Senders that go on sending do not
+// hold the end up for long.
+func (n *Node) crossLoops(ctx context.Context) {
+	for range crossRounds {
+		var under atomic.Bool
+		if n.onLoops(ctx, func(l *loop) {
+			l.popRings()
+			if l.underWay() {
+				under.Store(true)
+			}
+		}) != nil || !under.Load() {
+			return
+		}
+	}
 }
 
 // onLoops runs f on every loop and waits for all.

@@ -17,19 +17,14 @@ type parcel struct {
 	src  *Conn // sender; nil for the node's own messages
 }
 
-// maxRematch bounds the search past targets that have just ended.
-const maxRematch = 8
-
 // publish is steps 5 and 6 of the journey: match and deliver.
 func (c *Conn) publish(b []byte, buf *pool.Buf, s *seen) {
 	l := c.loop
 	ts := l.targets[:0]
 	if s.hd.Fanout == 1 {
 		t := l.node.names.MatchOne(&s.hd.Dest.Name, c, c.filter)
-		for i := 0; t != nil && t.dead.Load(); i++ {
-			if t = nil; i < maxRematch {
-				t = l.node.names.MatchOne(&s.hd.Dest.Name, c, c.filter)
-			}
+		if t != nil && t.dead.Load() {
+			t = l.anyAlive(l.node.names.MatchAll(&s.hd.Dest.Name, c, c.filter, ts))
 		}
 		if t != nil {
 			ts = append(ts, t)
@@ -78,6 +73,17 @@ func (c *Conn) publish(b []byte, buf *pool.Buf, s *seen) {
 	}
 }
 
+// anyAlive returns the first of ts that has not just ended, and forgets the others.
+func (l *loop) anyAlive(ts []*Conn) (alive *Conn) {
+	for i, t := range ts {
+		if alive == nil && !t.dead.Load() {
+			alive = t
+		}
+		ts[i] = nil
+	}
+	return alive
+}
+
 // h2Prefix is the gRPC envelope that each message also takes from a window.
 const h2Prefix = 5
 
@@ -102,7 +108,14 @@ func share(b []byte, buf *pool.Buf, m *wire.Message, s *seen, src *Conn) *pool.B
 // header returns the header as it leaves on c's link: remembered, or rewritten and signed anew (dataplane.md
 // section 4.6, egress). A tag of an earlier hop never goes on. The result is valid until the next call.
 func (c *Conn) header(h []byte, hd *wire.Header, id, nid uint64, ttl uint32) []byte {
-	o := c.outm.slot(nid)
+	if len(h) > maxRemembered {
+		nid = 0 // of the one slot that holds no names
+		c.loop.large = sent{raw: c.loop.large.raw[:0]}
+	}
+	o := &c.loop.large
+	if nid != 0 {
+		o = c.outm.slot(nid)
+	}
 	if o.id == id {
 		return o.raw
 	}
@@ -119,7 +132,9 @@ func (c *Conn) header(h []byte, hd *wire.Header, id, nid uint64, ttl uint32) []b
 		tag = l.tag[:]
 	}
 	o.raw = wire.AppendHeader(o.raw[:0], h, hd, ttl, tag)
-	o.id = id
+	if o.id = id; nid == 0 {
+		o.id = 0
+	}
 	return o.raw
 }
 
@@ -217,8 +232,9 @@ func (l *loop) serve(es []event) {
 			l.credit(src, owed)
 			src, owed = p.src, 0
 		}
+		cost := p.cost // accept may give the memory back
 		if t.accept(buf, p) {
-			owed += p.cost
+			owed += cost
 		}
 	}
 	l.credit(src, owed)
@@ -228,6 +244,7 @@ func (l *loop) serve(es []event) {
 // whether the sender's credit is due now.
 func (c *Conn) accept(buf *pool.Buf, p *parcel) bool {
 	l := c.loop
+	l.serving = c.sock
 	if c.dead.Load() {
 		l.n.dropped[ReasonGone]++
 		buf.Release()

@@ -63,7 +63,7 @@ func (q *queue) refuses(n, limit int, p Policy) Reason {
 	switch {
 	case q.stalled:
 		return ReasonStalled
-	case p == Drop && q.bytes+n > limit:
+	case p == Drop && q.n > 0 && q.bytes+n > limit:
 		return ReasonFull
 	}
 	return reasonNone
@@ -124,6 +124,7 @@ func (c *Conn) sendOwn(msg []byte) {
 func (c *Conn) await() {
 	if !c.q.waiting {
 		c.q.waiting = true
+		c.q.mark, c.q.look, c.q.deficit = c.drained(), 0, 0
 		c.loop.waiting = append(c.loop.waiting, c)
 	}
 }
@@ -131,6 +132,7 @@ func (c *Conn) await() {
 // pump sends from the queue what windows and kernel take.
 func (c *Conn) pump() {
 	q, k := &c.q, c.sock
+	c.loop.serving = k
 	for q.n > 0 && !k.blocked && !k.closing && c.state != gone {
 		it := q.at(0)
 		if q.prefix == nil {
@@ -247,6 +249,10 @@ func (c *Conn) discard(r Reason) {
 // sift lets every queued item die that keep does not want; i is its place.
 func (c *Conn) sift(r Reason, keep func(i int, it *item) bool) {
 	l, q := c.loop, &c.q
+	if q.n > 0 && q.prefix != nil && !keep(0, q.at(0)) {
+		q.prefix.Release()
+		q.prefix, q.sent, q.total = nil, 0, 0
+	}
 	kept := 0
 	for i := range q.n {
 		it := *q.at(i)

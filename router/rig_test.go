@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"net"
@@ -27,6 +28,8 @@ type rig struct {
 	t     testing.TB
 	n     *Node
 	peers []*peer
+
+	window uint32 // of peers that connect; 0: 2 MiB
 }
 
 func newRig(t testing.TB, loops int, o Options) *rig {
@@ -111,6 +114,7 @@ type wireConn struct {
 	in   []byte
 	held []byte // what gnet would buffer
 	shut bool
+	dies bool // a write of what the kernel did not take closes it, as gnet does at an error
 }
 
 func (w *wireConn) Context() any              { return w.k }
@@ -120,6 +124,11 @@ func (w *wireConn) OutboundBuffered() int     { return len(w.held) }
 func (w *wireConn) EventLoop() gnet.EventLoop { return wireLoop{w: w} }
 func (w *wireConn) Next(int) ([]byte, error)  { return w.in, nil }
 func (w *wireConn) Write(p []byte) (int, error) {
+	if w.dies && !w.shut {
+		w.shut = true
+		w.k.loop.OnClose(w, nil)
+		return 0, unix.ECONNRESET
+	}
 	w.held = append(w.held, p...)
 	return len(p), nil
 }
@@ -174,7 +183,7 @@ func (r *rig) connect(loop int) *peer {
 	l.sockets.Add(1)
 	l.OnOpen(p.gc)
 	r.peers = append(r.peers, p)
-	p.cli.Init(h2.Client, &h2.Settings{InitialWindow: 2 << 20, MaxFrameSize: 16384, MaxHeaderList: 16384, ConnWindow: 5 << 20, MaxMessage: maxMessage})
+	p.cli.Init(h2.Client, &h2.Settings{InitialWindow: cmp.Or(r.window, 2<<20), MaxFrameSize: 16384, MaxHeaderList: 16384, ConnWindow: 5 << 20, MaxMessage: maxMessage})
 	return p
 }
 

@@ -17,6 +17,9 @@ func (c *Conn) signs(l *loop) bool { return c.loop == l && c.mac != nil && c.sta
 // signing returns the place of header s in c's memory, with the hash state behind its names ready; nil if the signed
 // header is there already.
 func (c *Conn) signing(s *seen) *sent {
+	if len(s.raw) > maxRemembered {
+		return nil
+	}
 	o := c.outm.slot(s.nid)
 	if o.id == s.id {
 		return nil
@@ -35,8 +38,12 @@ func (c *Conn) signing(s *seen) *sent {
 func (c *Conn) verifyAndSign(s *seen) bool {
 	l, t := c.loop, s.next
 	var o *sent
-	if t != nil && s.hd.TTL > 1 && t.signs(l) {
+	switch {
+	case t == nil || s.hd.TTL < 2:
+	case t.signs(l):
 		o = t.signing(s)
+	default:
+		s.next = nil // gone, or of another loop: do not keep it from being collected
 	}
 	l.rest = wire.AppendMACRest(l.rest[:0], s.raw, &s.hd, s.hd.TTL, false)
 	if o == nil {

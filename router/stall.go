@@ -2,13 +2,13 @@ package router
 
 import "time"
 
-// stall watches whether a full receiver drains.
+// stall watches whether a full receiver drains: a deficit grows with the floor and shrinks with what leaves.
 type stall struct {
 	stalled bool          // its messages die until the queue is empty
-	slow    time.Duration // how long it has drained less than the floor
+	deficit float64       // bytes it has drained less than the floor demands; never below that of two looks
 	mark    uint64        // bytes that had left at the last look
-	lost    uint64        // messages that died at its queue since it stalled, or in all under the policy drop
 	look    time.Duration // since the last look
+	lost    uint64        // messages that died at its queue since it stalled, or in all under the policy drop
 }
 
 // stallLook is how often the drain of a full receiver is compared with the floor. A step of the clock counts at
@@ -33,8 +33,8 @@ func (l *loop) clockStalls(dt time.Duration) {
 	}
 }
 
-// clockStall decides whether a receiver is stalled: full (somebody waits for it), and for StallTimeout below
-// StallRate.
+// clockStall decides whether a receiver is stalled: full (somebody waits for it) and behind the floor by what
+// StallRate demands in StallTimeout. Having been faster before buys two looks, no more.
 func (c *Conn) clockStall(dt time.Duration) {
 	q, o := &c.q, &c.loop.node.opt
 	if q.stalled || o.SlowConsumer == Block || o.SlowConsumer == Drop {
@@ -43,25 +43,32 @@ func (c *Conn) clockStall(dt time.Duration) {
 	if q.look += dt; q.look < stallLook {
 		return
 	}
-	left := c.sock.left - uint64(c.sock.gc.OutboundBuffered())
-	floor := uint64(float64(o.StallRate) * q.look.Seconds())
-	switch {
-	case q.charged == 0 || left-q.mark >= floor && left != q.mark:
-		q.slow = 0
-	default:
-		q.slow += q.look
+	left := c.drained()
+	floor := float64(o.StallRate)
+	q.deficit += floor*q.look.Seconds() - float64(left) + float64(q.mark)
+	if q.charged == 0 {
+		q.deficit = 0
 	}
+	q.deficit = max(q.deficit, -2*floor*stallLook.Seconds())
 	q.mark, q.look = left, 0
-	if q.slow >= o.StallTimeout {
+	if q.deficit >= floor*o.StallTimeout.Seconds() {
 		c.declareStalled()
 	}
+}
+
+// drained is how many bytes for c the kernel has taken since the start.
+func (c *Conn) drained() uint64 {
+	if !c.sock.blocked {
+		return c.left
+	}
+	return c.left - min(c.left, uint64(c.sock.gc.OutboundBuffered()))
 }
 
 // declareStalled ends all waiting for c: charged senders get their credit back and what is queued beyond the
 // bound dies, newest first.
 func (c *Conn) declareStalled() {
 	l, q := c.loop, &c.q
-	q.stalled, q.slow = true, 0
+	q.stalled, q.deficit = true, 0
 	q.lost = 0
 	l.n.stalls++
 	c.sift(ReasonStalled, func(i int, it *item) bool { return !it.charged || i == 0 })
@@ -88,7 +95,7 @@ func (c *Conn) caughtUp() {
 		c.loop.n.stalls--
 		c.loop.node.log.Info("receiver has caught up", c.attrs("reason", ReasonStalled.String(), "dropped", q.lost)...)
 	}
-	q.slow = 0
+	q.deficit = 0
 	if c.untold {
 		c.untold = false
 		c.loop.post(c.tell)

@@ -28,7 +28,7 @@ func TestStalledReceiverHoldsNobodyUpAfterTheTimeout(t *testing.T) {
 	for _, where := range placements {
 		t.Run(where.name, func(t *testing.T) {
 			r, a, dead, alive := stuffed(t, Options{}, where.loops, where.dest)
-			r.pass(DefaultStallTimeout + 4*stallLook)
+			r.pass(DefaultStallTimeout + 6*stallLook)
 			if s := r.stats(); s.Stalled != 1 {
 				t.Fatalf("stalled = %d, want 1", s.Stalled)
 			}
@@ -133,7 +133,7 @@ func TestPolicies(t *testing.T) {
 	})
 	t.Run("disconnect closes", func(t *testing.T) {
 		r, _, dead, _ := stuffed(t, Options{SlowConsumer: Disconnect}, 1, 0)
-		r.pass(DefaultStallTimeout + 4*stallLook)
+		r.pass(DefaultStallTimeout + 6*stallLook)
 		if !dead.gc.shut || r.stats().Connections != 2 {
 			t.Errorf("shut %v, connections %d", dead.gc.shut, r.stats().Connections)
 		}

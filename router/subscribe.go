@@ -61,6 +61,9 @@ func (c *Conn) receiveSubscription(b []byte, m *wire.Message) {
 	c.acknowledge(m.SubID, err)
 }
 
+// maxStrings bounds the strings of a name that are kept, in bytes: they serve logs and peers, not routing.
+const maxStrings = 1 << 10
+
 func (c *Conn) subscribe(s *seen, k table.Key, id uint64) {
 	n := c.loop.node
 	isPeer := c.kind == table.Peer
@@ -71,7 +74,8 @@ func (c *Conn) subscribe(s *seen, k table.Key, id uint64) {
 	}
 	var str [3]string
 	hasStr := s.hd.Dest.HasStr
-	if hasStr && !wire.HashesMatch(s.raw, &s.hd.Dest) {
+	d := &s.hd.Dest.Str
+	if hasStr && (d[0].Len()+d[1].Len()+d[2].Len() > maxStrings || !wire.HashesMatch(s.raw, &s.hd.Dest)) {
 		c.note(ReasonStrings, nil)
 		hasStr = false
 	}
