@@ -65,3 +65,40 @@ func (r *Results) check(c *CaseResult, g Gate) string {
 	}
 	return fmt.Sprintf("there is no node %s to compare with", g.Name)
 }
+
+// Limit demands that a metric of the first node is at most Most in every case that has it. For what does not depend on
+// the speed of the machine: losses, bytes, ratios.
+type Limit struct {
+	Metric string
+	Most   float64
+}
+
+// ParseLimit reads METRIC=NUMBER, "lost=0".
+func ParseLimit(s string) (Limit, error) {
+	name, most, ok := strings.Cut(s, "=")
+	f, err := strconv.ParseFloat(most, 64)
+	if !ok || err != nil || name == "" {
+		return Limit{}, fmt.Errorf("limit %q: want METRIC=NUMBER with the name of a metric as printed, e.g. lost=0", s)
+	}
+	return Limit{Metric: name, Most: f}, nil
+}
+
+// CheckLimits returns what the results do not fulfil. A metric that no case has is a failure too.
+func (r *Results) CheckLimits(limits []Limit) []string {
+	var failed []string
+	for _, l := range limits {
+		found := false
+		for i := range r.Cases {
+			c := &r.Cases[i]
+			m, ok := c.Nodes[0].Metric(l.Metric)
+			found = found || ok
+			if ok && m.Value > l.Most {
+				failed = append(failed, fmt.Sprintf("%s %s: %s of %s is %g, want at most %g", c.Scenario, c.Label, l.Metric, r.Nodes[0].Name, m.Value, l.Most))
+			}
+		}
+		if !found {
+			failed = append(failed, fmt.Sprintf("no case measures %q", l.Metric))
+		}
+	}
+	return failed
+}

@@ -41,3 +41,22 @@ func TestParseGate(t *testing.T) {
 		}
 	}
 }
+
+func TestLimits(t *testing.T) {
+	r := &Results{Nodes: []NodeInfo{{Name: "ours"}}, Cases: []CaseResult{{Scenario: "slow", Label: "x", Nodes: []NodeResult{{Metrics: []Series{{Name: "lost", Value: 2}}}}}}}
+	for limit, want := range map[string]string{"lost=2": "", "lost=1": "lost of ours is 2, want at most 1", "found=1": "no case measures"} {
+		l, err := ParseLimit(limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(r.CheckLimits([]Limit{l}), "; ")
+		if (want == "") != (got == "") || !strings.Contains(got, want) {
+			t.Errorf("%s: got %q, want %q", limit, got, want)
+		}
+	}
+	for _, bad := range []string{"", "lost", "=3", "lost=x"} {
+		if _, err := ParseLimit(bad); err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+}

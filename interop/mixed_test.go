@@ -7,6 +7,9 @@ import (
 	"testing"
 )
 
+// many is the number of messages of each session between two applications.
+const many = 1000
+
 // TestP2PBetweenLanguages opens sessions from each of Rust (core 3.4.6), Python (3.4.6) and Node.js
 // (2.0.0-alpha.10) to each other, without and with MLS. The older core signs no control messages, so the
 // newer ones must not enforce identities here.
@@ -24,14 +27,14 @@ func TestP2PBetweenLanguages(t *testing.T) {
 			n.script(t, &javascript, "org/ns/node-echo", "--echo"),
 		} {
 			for _, mls := range []bool{false, true} {
-				wantAnswers(t, n.run(t, "send", "org/ns/rust", sendArgs(b.name, 50, mls)...), 50)
-				b.receives(t, numbered(0, 50)...)
+				wantAnswers(t, n.run(t, "send", "org/ns/rust", sendArgs(b.name, many, mls)...), many)
+				b.receives(t, numbered(0, many)...)
 				for from, c := range callers {
 					text := fmt.Sprintf("%s to %s, MLS %t", from, b.name, mls)
 					c.do(t, event{"open": b.name, "mls": mls})
-					c.do(t, event{"publish": text, "count": 50})
-					b.receives(t, series(text, 50)...)
-					c.receives(t, series("echo:"+text, 50)...)
+					c.do(t, event{"publish": text, "count": many})
+					b.receives(t, series(text, many)...)
+					c.receives(t, series("echo:"+text, many)...)
 					c.do(t, event{"close": true})
 					c.expect(t, "left")
 				}

@@ -21,6 +21,7 @@ type options struct {
 	rounds   int
 	output   string
 	gates    []string
+	limits   []string
 	quiet    bool
 	profile  string
 	sizes    []string
@@ -42,6 +43,7 @@ func newOptions() (*options, *pflag.FlagSet) {
 	fs.IntVar(&o.pid, "pid", 0, "process of --target, to measure its CPU and memory")
 	fs.IntVar(&o.rounds, "rounds", 1, "measure everything so often; medians are printed")
 	fs.StringArrayVar(&o.gates, "gate", nil, "NAME:RATIO: exit 1 unless NAME costs RATIO times the first node's CPU per delivered message, and the first node loses nothing; may be repeated")
+	fs.StringArrayVar(&o.limits, "limit", nil, "METRIC=NUMBER: exit 1 if that metric of the first node is larger; may be repeated")
 	fs.StringVar(&o.output, "output", "table", "table or json")
 	fs.BoolVar(&o.quiet, "quiet", false, "no progress on stderr")
 	fs.StringVar(&o.profile, "cpuprofile", "", "file for a CPU profile of the load generator itself")

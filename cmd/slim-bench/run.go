@@ -85,10 +85,9 @@ func runCommand(ctx context.Context, o *options, fs *pflag.FlagSet, args []strin
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
 	}
-	for _, g := range o.gates {
-		if _, err := bench.ParseGate(g); err != nil {
-			return err
-		}
+	gates, limits, err := o.conditions()
+	if err != nil {
+		return err
 	}
 	plan, err := o.plan(fs)
 	if err != nil {
@@ -113,28 +112,39 @@ func runCommand(ctx context.Context, o *options, fs *pflag.FlagSet, args []strin
 	} else {
 		err = results.WriteTable(stdout)
 	}
-	if err = errors.Join(err, failed); err != nil || len(o.gates) == 0 {
+	if err = errors.Join(err, failed); err != nil {
 		return err
 	}
-	return o.check(results)
+	var unmet []string
+	if len(gates) > 0 {
+		unmet = results.Check(gates)
+	}
+	if unmet = append(unmet, results.CheckLimits(limits)...); len(unmet) > 0 {
+		return fmt.Errorf("%w:\n  %s", errGate, strings.Join(unmet, "\n  "))
+	}
+	return nil
 }
 
 // errGate marks a run that is valid but does not fulfil its gates.
 var errGate = errors.New("gate does not hold")
 
-func (o *options) check(r *bench.Results) error {
-	var gates []bench.Gate
+// conditions reads --gate and --limit, before anything is measured.
+func (o *options) conditions() (gates []bench.Gate, limits []bench.Limit, err error) {
 	for _, s := range o.gates {
 		g, err := bench.ParseGate(s)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		gates = append(gates, g)
 	}
-	if failed := r.Check(gates); len(failed) > 0 {
-		return fmt.Errorf("%w:\n  %s", errGate, strings.Join(failed, "\n  "))
+	for _, s := range o.limits {
+		l, err := bench.ParseLimit(s)
+		if err != nil {
+			return nil, nil, err
+		}
+		limits = append(limits, l)
 	}
-	return nil
+	return gates, limits, nil
 }
 
 // profile writes a CPU profile of this process to the file until the returned function is called. An empty name: none.
