@@ -45,6 +45,8 @@ type socket struct {
 	gone    bool // gnet has closed it
 	writing bool // inside flush
 	cleaned bool
+	idle    int64  // while finishing: slow ticks without progress
+	mark    uint64 // progress at the last slow tick
 	mute    bool   // nothing more is written
 	logged  uint32 // bit per Reason: said once
 }

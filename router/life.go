@@ -87,6 +87,9 @@ func (l *loop) expireSetups() {
 // closed after the same silence.
 func (k *socket) keepAlive() {
 	l, o := k.loop, &k.loop.node.opt
+	if l.finishing && !k.drained {
+		k.watchEnd()
+	}
 	if k.drained {
 		if l.tick-k.began > lingerTicks {
 			k.doom()
@@ -112,6 +115,22 @@ func (k *socket) keepAlive() {
 		k.pings = l.tick
 		k.h2.Ping()
 		k.markDirty()
+	}
+}
+
+// watchEnd closes a socket that takes nothing of what is still to be sent to it: it must not hold the shutdown up.
+func (k *socket) watchEnd() {
+	done := uint64(0)
+	for _, c := range k.conns {
+		done += c.drained()
+	}
+	if k.idle++; done != k.mark {
+		k.mark, k.idle = done, 0
+	}
+	if k.idle >= lingerTicks {
+		k.note(ReasonStalled, nil, "while", "shutting down")
+		k.mute = true
+		k.doom()
 	}
 }
 

@@ -243,6 +243,33 @@ func TestShutdownSendsWhatIsQueuedAndEndsStreams(t *testing.T) {
 	}
 }
 
+func TestShutdownIsNotHeldUpByAStalledReceiver(t *testing.T) {
+	n := start(t, Options{StallTimeout: 50 * time.Millisecond})
+	a, b := call(t, n), call(t, n)
+	b.subscribe(bob)
+	h := a.sign(header(alice, bob, 1, "x"))
+	for i := 0; ; i++ { // b reads nothing
+		s, err := n.Stats(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Stalled == 1 {
+			break
+		}
+		if a.s.Window() > 40_000 {
+			a.send(wire.AppendPublish(nil, h, testSession, content(i, 30_000)))
+		} else {
+			w := a.s.Window()
+			a.await(func() bool { return a.s.Window() > w })
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := n.Shutdown(ctx); err != nil {
+		t.Errorf("shutdown: %v", err)
+	}
+}
+
 func TestShutdownGivesUpWithItsContext(t *testing.T) {
 	n := start(t, Options{})
 	_ = call(t, n)
