@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	outboxSize = 64 << 10  // staging bytes of a socket and batch
+	outboxSize = 128 << 10 // staging bytes of a socket and batch
+	ownedBoxes = 16        // outboxes of a loop with memory of their own; further ones take it from the pool
 	batchLimit = 256 << 10 // staged and external bytes at which a batch goes out early
 	longTail   = 2 << 10   // a tail from this length is written from where it lies
 	maxPieces  = 256       // external pieces of a batch
@@ -23,7 +24,8 @@ const (
 // outbox stages what one socket sends between two flushes: bytes of its own, and between them pieces that lie
 // elsewhere. Borrowed pieces are good because a flush comes before the read that lent them returns.
 type outbox struct {
-	buf    *pool.Buf // memory of b
+	own    []byte    // memory of b, empty; nil: buf's
+	buf    *pool.Buf // nil between batches
 	b      []byte
 	pieces []piece
 	ext    int // bytes of all pieces
@@ -47,9 +49,15 @@ func (k *socket) outbox() *outbox {
 		x, l.boxes = l.boxes[n-1], l.boxes[:n-1]
 	} else {
 		x = &outbox{pieces: make([]piece, 0, 8)}
+		if l.owned < ownedBoxes {
+			l.owned++
+			x.own = make([]byte, 0, outboxSize)
+		}
 	}
-	x.buf = l.stock.Get(outboxSize)
-	x.b = x.buf.B
+	if x.b = x.own; x.own == nil {
+		x.buf = pool.Get(outboxSize)
+		x.b = x.buf.B
+	}
 	k.box = x
 	k.markDirty()
 	return x
@@ -70,10 +78,12 @@ func (k *socket) dropOutbox() {
 	x.pieces = x.pieces[:0]
 	x.ext = 0
 	x.b = nil
-	x.buf.Release()
-	x.buf = nil
-	if len(k.loop.boxes) < 256 {
-		k.loop.boxes = append(k.loop.boxes, x)
+	if x.buf != nil {
+		x.buf.Release()
+		x.buf = nil
+	}
+	if l := k.loop; x.own != nil || len(l.boxes) < 256 {
+		l.boxes = append(l.boxes, x)
 	}
 }
 

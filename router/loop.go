@@ -53,6 +53,7 @@ type loop struct {
 	busy      bool         // inside a callback that ends with endBatch
 	serving   *socket      // whose output is being moved
 	fallen    []*socket    // closed by gnet, to be cleaned up at the end of the batch
+	owned     int          // outboxes made with memory of their own
 	doomed    []*socket    // to be closed at the end of the batch
 	large     sent         // scratch: a header too long to be remembered
 	boxes     []*outbox    // not in use
