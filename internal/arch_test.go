@@ -39,22 +39,25 @@ type rule struct {
 }
 
 var rules = []rule{
-	{"wire", 0, []string{"github.com/cespare/xxhash/v2", "github.com/zeebo/xxh3"}}, // name hashes
-	{"wire/h2", 0, []string{"golang.org/x/net/http2/hpack"}},
-	{"pool", 0, []string{"github.com/valyala/bytebufferpool"}},
-	{"config", 0, []string{"go.yaml.in/yaml/v4"}},
-	{invariant, 0, nil},
+	{path: "wire", outside: []string{"github.com/cespare/xxhash/v2", "github.com/zeebo/xxh3"}}, // name hashes
+	{path: "wire/h2", outside: []string{"golang.org/x/net/http2/hpack"}},
+	{path: "pool", outside: []string{"github.com/valyala/bytebufferpool"}},
+	{path: "config", outside: []string{"go.yaml.in/yaml/v4"}},
+	{path: invariant},
 
-	{"wire/pb", 1, []string{"google.golang.org/protobuf"}},
-	{"router/table", 1, nil},
-	{"router/mesh", 2, nil},
-	{"router/link", 1, []string{"github.com/cloudflare/circl/kem/mlkem/mlkem768"}},
+	{path: "wire/pb", level: 1, outside: []string{"google.golang.org/protobuf"}},
+	{path: "router/table", level: 1},
+	{path: "router/mesh", level: 2},
+	{path: "router/link", level: 1, outside: []string{"github.com/cloudflare/circl/kem/mlkem/mlkem768"}},
 
-	{"router", 3, []string{"github.com/panjf2000/gnet/v2", "golang.org/x/sys/unix"}},
+	{path: "router", level: 3, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/sys/unix"}},
 
-	{"cmd/...", top, []string{"github.com/spf13/pflag", "golang.org/x/sys/unix"}},
-	{"bench/...", top, []string{"github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/net/http2/hpack", "golang.org/x/sys/unix"}},
-	{"interop/...", top, nil},
+	{path: "cmd/...", level: top, outside: []string{"github.com/spf13/pflag", "golang.org/x/sys/unix"}},
+	{path: "bench/relay", level: top, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/net/http2/hpack", "golang.org/x/sys/unix"}},
+	{path: "bench/relay/grpcgo", level: top, outside: []string{"google.golang.org/grpc"}},
+	{path: "bench/...", level: top, outside: []string{"github.com/HdrHistogram/hdrhistogram-go", "go.yaml.in/yaml/v4",
+		"golang.org/x/net/http2/hpack", "golang.org/x/sys/unix"}},
+	{path: "interop/...", level: top},
 }
 
 // unsafeIn says where package unsafe may be used, and what for. cgo may be used nowhere.

@@ -39,6 +39,7 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 		return
 	}
 	l.n.received++
+	handicap()
 	if !m.HasHeader || !m.HasSession {
 		c.drop(ReasonInvalid)
 		return
