@@ -50,6 +50,8 @@ type Conn struct {
 	writing bool
 	err     error
 	acks    acks
+
+	responses int // streams the peer has answered; of blind connections
 }
 
 // Err implements load.Conn.
@@ -189,6 +191,11 @@ func (e *events) Response(_ *h2.Stream, r *h2.Response) {
 	c := (*Conn)(e)
 	if r.Status != 200 || r.EndStream {
 		c.fail(fmt.Errorf("node refused the channel: HTTP %d, gRPC %d %s", r.Status, r.GRPCStatus, r.Message))
+		return
+	}
+	if c.machine == nil {
+		c.responses++
+		c.changed.Broadcast()
 		return
 	}
 	b, err := c.machine.Start(make([]byte, prefixLen))

@@ -21,7 +21,7 @@ type publisher struct {
 	c      *Conn
 	sender uint32
 	fresh  bool
-	to     []template
+	to     []template // one for each destination, or for each slot of the mix of sizes
 	mac    *link.MAC
 	random *rand.PCG
 	out    []byte
@@ -41,6 +41,10 @@ type template struct {
 
 // Publisher implements load.Conn.
 func (c *Conn) Publisher(m load.Message) (load.Publisher, error) {
+	return c.publisher(m, link.NewMAC(c.key, c.linkID), rand.NewPCG(uint64(m.Sender), uint64(load.Now())))
+}
+
+func (c *Conn) publisher(m load.Message, mac *link.MAC, random *rand.PCG) (load.Publisher, error) {
 	switch {
 	case m.Size < load.StampSize:
 		return nil, fmt.Errorf("payload of %d bytes: want at least %d", m.Size, load.StampSize)
@@ -51,11 +55,13 @@ func (c *Conn) Publisher(m load.Message) (load.Publisher, error) {
 	}
 	p := &publisher{
 		c: c, sender: m.Sender, fresh: m.Identity == load.Fresh,
-		mac:    link.NewMAC(c.key, c.linkID),
-		random: rand.NewPCG(uint64(m.Sender), uint64(load.Now())),
+		mac: mac, random: random,
 	}
 	identity := make([]byte, m.IdentitySize)
 	p.fill(identity)
+	if len(m.Sizes) > 0 {
+		return p, p.mix(m, string(identity))
+	}
 	for _, to := range m.To {
 		t, err := p.template(m, to, string(identity))
 		if err != nil {
@@ -64,6 +70,36 @@ func (c *Conn) Publisher(m load.Message) (load.Publisher, error) {
 		p.to = append(p.to, t)
 	}
 	return p, nil
+}
+
+// mixSlots is how many messages make up a mix: each size has its share of them, in an order that looks random.
+const mixSlots = 256
+
+// mix makes a template for each size and lays them out in slots. The slots share the templates' memory.
+func (p *publisher) mix(m load.Message, identity string) error {
+	if len(m.To) != 1 {
+		return fmt.Errorf("mixed sizes to %d destinations: want one", len(m.To))
+	}
+	total := 0
+	for _, s := range m.Sizes {
+		total += s.Weight
+	}
+	for i, s := range m.Sizes {
+		m.Size = s.Size
+		t, err := p.template(m, m.To[0], identity)
+		if err != nil {
+			return err
+		}
+		n := max(1, s.Weight*mixSlots/max(total, 1))
+		if i == len(m.Sizes)-1 {
+			n = max(1, mixSlots-len(p.to))
+		}
+		for range n {
+			p.to = append(p.to, t)
+		}
+	}
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(p.to), func(i, j int) { p.to[i], p.to[j] = p.to[j], p.to[i] })
+	return nil
 }
 
 func (p *publisher) template(m load.Message, to load.Address, identity string) (template, error) {

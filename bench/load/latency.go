@@ -19,6 +19,15 @@ const maxLatency = int64(5 * time.Minute)
 // NewLatency returns an empty recorder.
 func NewLatency() *Latency { return &Latency{h: hdr.New(1, maxLatency, 3)} }
 
+// NewInterval returns an empty recorder with two significant digits: small enough to be read out often.
+func NewInterval() *Latency { return &Latency{h: hdr.New(1, maxLatency, 2)} }
+
+// Reset forgets everything.
+func (l *Latency) Reset() {
+	l.h.Reset()
+	l.n = 0
+}
+
 // Record counts one delay.
 func (l *Latency) Record(ns int64) {
 	if ns == l.last {

@@ -51,11 +51,25 @@ func ParseIdentity(s string) (Identity, error) {
 type Message struct {
 	Sender       uint32
 	From         Address
-	To           []Address // taken in turn; at least one
-	All          bool      // to every subscriber, not to one of them
-	Size         int       // payload bytes, StampSize or more
+	To           []Address   // taken in turn; at least one
+	All          bool        // to every subscriber, not to one of them
+	Size         int         // payload bytes, StampSize or more
+	Sizes        []SizeShare // mixed sizes instead; none: all of Size
 	Identity     Identity
 	IdentitySize int // characters
+}
+
+// SizeShare is one payload size of a mix, and how often it comes among the sum of all weights.
+type SizeShare struct{ Size, Weight int }
+
+// MeanSize returns the average payload of a mix.
+func MeanSize(mix []SizeShare) int {
+	bytes, weight := 0, 0
+	for _, s := range mix {
+		bytes += s.Size * s.Weight
+		weight += s.Weight
+	}
+	return bytes / max(weight, 1)
 }
 
 // Publisher sends stamped messages over one connection. One goroutine uses it.
@@ -67,7 +81,7 @@ type Publisher interface {
 
 // Sink takes what a connection receives. All calls come from the connection's reading goroutine.
 type Sink interface {
-	Begin(now int64)    // a read returned at this time
+	Begin(now int64)    // a read returned at this time; once more before Flush: the read goes on, at a later time
 	Deliver(msg []byte) // a message whose end is the end of the payload; borrowed until return
 	Flush()             // the read is used up
 }

@@ -48,14 +48,15 @@ func (s *Sender) Rescues() uint64 { return s.rescues.Load() }
 // the delay. Read it when the loop has ended.
 func (s *Sender) Lag() *Latency { return s.lag }
 
-// Acknowledged returns the number below which every gating receiver has seen something at least as new.
+// Acknowledged returns the number below which every gating receiver has seen something at least as new; of instances that
+// share their messages, how many messages have come.
 func (s *Sender) Acknowledged() uint64 {
 	if len(s.gate) == 0 {
 		return s.sent.Load()
 	}
-	acked := s.gate[0].shared.next.Load()
+	acked := s.gate[0].shared.progress.Load()
 	for _, q := range s.gate[1:] {
-		acked = min(acked, q.shared.next.Load())
+		acked = min(acked, q.shared.progress.Load())
 	}
 	return acked
 }
@@ -101,6 +102,27 @@ func (s *Sender) Closed(ctx context.Context, inflight int) error {
 		}
 		s.seq += uint64(n)
 		s.sent.Store(s.seq)
+	}
+	return nil
+}
+
+// One sends a single message and returns when all gating receivers have it.
+func (s *Sender) One(ctx context.Context) error {
+	if err := s.pub.Send(s.seq, 1, Now(), 0); err != nil {
+		return err
+	}
+	s.seq++
+	s.sent.Store(s.seq)
+	for s.Acknowledged() < s.seq {
+		s.waiting.Store(true)
+		if s.Acknowledged() >= s.seq {
+			break
+		}
+		select {
+		case <-s.wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	return nil
 }

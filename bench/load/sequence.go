@@ -19,9 +19,11 @@ type Sequence struct {
 	duplicates uint64
 	reordered  uint64 // messages that came after one with a higher number
 	gaps       []gap  // ascending, disjoint; all of them below next
+	instances  bool   // several receivers share it: one may lag behind, so a sender goes by what has come, not by what is newest
 
 	shared struct {
 		next, received, missing, duplicates, reordered atomic.Uint64
+		progress                                       atomic.Uint64 // what lets a closed loop go on
 	}
 	_      [64]byte // the next Sequence is written by another core
 	sender atomic.Pointer[Sender]
@@ -87,6 +89,11 @@ func (q *Sequence) Publish() {
 	q.shared.duplicates.Store(q.duplicates)
 	q.shared.reordered.Store(q.reordered)
 	q.shared.next.Store(q.next)
+	if q.instances {
+		q.shared.progress.Store(q.received - q.duplicates)
+	} else {
+		q.shared.progress.Store(q.next)
+	}
 	if s := q.sender.Load(); s != nil {
 		s.acknowledge()
 	}
