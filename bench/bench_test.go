@@ -15,7 +15,11 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, // gnet's pools of goroutines live as long as the process
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
+}
 
 func target(t *testing.T, n *testnode.Node) Target {
 	t.Helper()
@@ -23,7 +27,7 @@ func target(t *testing.T, n *testnode.Node) Target {
 		t.Fatal(err)
 	}
 	t.Cleanup(n.Close)
-	return Target{Name: "test", Addr: n.Addr(), Dialer: client.Dialer{}}
+	return Target{Name: "test", Addrs: []string{n.Addr()}, Dialer: client.Dialer{}}
 }
 
 // quick is a short case of a scenario.
@@ -34,14 +38,25 @@ func quick(f func(*Params)) Params {
 	})
 }
 
-// one runs one case on n and returns its metrics by name.
-func one(t *testing.T, n *testnode.Node, scenario string, p Params) map[string]float64 {
+func load1(t *testing.T, name string) Scenario {
 	t.Helper()
-	s, err := Find(scenario)
+	s, err := LoadScenario(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := Plan{Targets: []Target{target(t, n)}, Cases: []Case{{s, p}}, Rounds: 1}.Run(t.Context())
+	return s
+}
+
+// one runs one case on n and returns its metrics by name.
+func one(t *testing.T, n *testnode.Node, scenario string, p Params) map[string]float64 {
+	t.Helper()
+	return metrics(t, target(t, n), scenario, p)
+}
+
+// metrics runs one case on a target.
+func metrics(t *testing.T, tg Target, scenario string, p Params) map[string]float64 {
+	t.Helper()
+	r, err := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, scenario), Params: p}}, Rounds: 1}.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +148,7 @@ func TestSlowMemberIsServedAgain(t *testing.T) {
 func TestNodeThatDiesEndsTheMeasurementWithAReason(t *testing.T) {
 	n := new(testnode.Node)
 	tg := target(t, n)
-	s, _ := Find("p2p")
+	s := load1(t, "p2p")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	p := quick(func(p *Params) { p.Duration = time.Second })
@@ -143,7 +158,7 @@ func TestNodeThatDiesEndsTheMeasurementWithAReason(t *testing.T) {
 		<-time.After(100 * time.Millisecond)
 		n.Close()
 	}()
-	r, err := Plan{Targets: []Target{tg}, Cases: []Case{{s, p}}, Rounds: 1}.Run(ctx)
+	r, err := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: s, Params: p}}, Rounds: 1}.Run(ctx)
 	<-killed
 	if err == nil || len(r.Cases[0].Nodes[0].Errors) == 0 {
 		t.Errorf("error %v, noted %q", err, r.Cases[0].Nodes[0].Errors)
@@ -152,11 +167,11 @@ func TestNodeThatDiesEndsTheMeasurementWithAReason(t *testing.T) {
 
 func TestInterruptedPlanKeepsWhatItHas(t *testing.T) {
 	tg := target(t, new(testnode.Node))
-	s, _ := Find("p2p")
+	s := load1(t, "p2p")
 	ctx, cancel := context.WithCancel(t.Context())
-	plan := Plan{Targets: []Target{tg}, Cases: []Case{{s, quick(func(p *Params) {})}}, Rounds: 3}
-	plan.Progress = func(s Step) {
-		if s.Number == 2 {
+	plan := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: s, Params: quick(func(p *Params) {})}}, Rounds: 3}
+	plan.Progress = func(g Progress) {
+		if g.Step.Number == 2 {
 			cancel()
 		}
 	}
@@ -175,8 +190,8 @@ func TestRoundsInterleaveNodes(t *testing.T) {
 		order = append(order, g.Target.Name)
 		return []Metric{{Name: "n", Value: float64(len(order))}, {Name: "lost", Value: float64(len(order)), Worst: true}}, nil
 	}}
-	targets := []Target{{Name: "A", Addr: "x", Dialer: client.Dialer{}}, {Name: "B", Addr: "y", Dialer: client.Dialer{}}}
-	r, err := Plan{Targets: targets, Cases: []Case{{s, Params{}}}, Rounds: 3}.Run(t.Context())
+	targets := []Target{{Name: "A", Addrs: []string{"x"}, Dialer: client.Dialer{}}, {Name: "B", Addrs: []string{"y"}, Dialer: client.Dialer{}}}
+	r, err := Plan{Targets: targets, Cases: []Case{{Scenario: s}}, Rounds: 3}.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +208,7 @@ func TestRoundsInterleaveNodes(t *testing.T) {
 }
 
 func TestFindNamesTheNearestScenario(t *testing.T) {
-	if _, err := Find("fan-out"); err == nil || !strings.Contains(err.Error(), "fanout") {
+	if _, err := LoadScenario("fan-out"); err == nil || !strings.Contains(err.Error(), "fanout") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -216,14 +231,14 @@ func TestParseTarget(t *testing.T) {
 	}
 }
 
-func TestParseAddress(t *testing.T) {
+func TestParseAddresses(t *testing.T) {
 	for in, want := range map[string]string{"h:1": "h:1", "http://h:1/": "h:1", "nats://h:1": "h:1"} {
-		if got, err := ParseAddress(in, "n", 0); err != nil || got.Addr != want {
-			t.Errorf("%q: got %q, %v", in, got.Addr, err)
+		if got, err := ParseAddresses([]string{in}, "n", 0); err != nil || got.Addrs[0] != want {
+			t.Errorf("%q: got %q, %v", in, got.Addrs, err)
 		}
 	}
 	for _, in := range []string{"", "http://", "ftp://h:1"} {
-		if _, err := ParseAddress(in, "n", 0); err == nil {
+		if _, err := ParseAddresses([]string{in}, "n", 0); err == nil {
 			t.Errorf("%q: accepted", in)
 		}
 	}
@@ -231,26 +246,26 @@ func TestParseAddress(t *testing.T) {
 
 func TestTableShowsMediansAndRatios(t *testing.T) {
 	r := &Results{
-		Machine: process.Machine{CPU: "test", Cores: 2, OS: "linux", Kernel: "6"}, Rounds: 3,
+		Machine: process.Machine{CPU: "test", Cores: 2, OS: "linux", Kernel: "6"}, Rounds: 3, Valid: true,
 		Nodes: []NodeInfo{{Name: "ours"}, {Name: "rust"}},
 		Cases: []CaseResult{{Scenario: "p2p", Label: "1→1", Nodes: make([]NodeResult, 2)}},
 	}
-	for _, v := range []float64{300, 100, 250} {
-		r.add(0, 0, []Metric{{Name: "node CPU per delivered", Unit: Nanoseconds, Value: v, Better: Lower}}, nil)
-		r.add(0, 1, []Metric{{Name: "node CPU per delivered", Unit: Nanoseconds, Value: 20 * v, Better: Lower}}, nil)
+	for i, v := range []float64{300, 100, 250} {
+		r.add(0, 0, []Metric{{Name: "node CPU per delivered", Unit: Nanoseconds, Value: v, Better: Lower}}, Round{Number: i + 1}, nil)
+		r.add(0, 1, []Metric{{Name: "node CPU per delivered", Unit: Nanoseconds, Value: 20 * v, Better: Lower}}, Round{Number: i + 1}, nil)
 	}
-	r.add(0, 1, []Metric{{Name: "lost", Value: 1234567, Better: Lower, Worst: true}}, errors.New("node closed"))
+	r.add(0, 1, []Metric{{Name: "lost", Value: 1234567, Better: Lower, Worst: true}}, Round{Number: 4}, errors.New("node closed"))
 	var b strings.Builder
-	if err := r.WriteTable(&b); err != nil {
+	if err := r.WriteTable(&b, false); err != nil {
 		t.Fatal(err)
 	}
-	want := `test, 2 cores, linux 6; medians of 3
+	want := `test, 2 cores, linux 6; medians
 
 p2p: 1→1
                             ours       rust  rust/ours
   node CPU per delivered  250 ns    5.00 µs         20
                     lost       -  1,234,567
-  ! rust: node closed
+  ! rust: round 4: node closed
 `
 	if got := b.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -1,13 +1,30 @@
-// Package bench measures nodes from outside: it starts one (or takes one that runs), puts load on it through raw
-// clients, and tells what was delivered, how late, and what it cost the node. Several nodes are measured in one
-// interleaved run, so that the ratios between them hold on a busy machine where no absolute figure does.
+// Package bench measures nodes from outside: it starts one (or takes one that runs), puts load on it through raw clients, and
+// tells what was delivered, how late, and what it cost the node. Several nodes are measured in one interleaved run, so
+// that the ratios between them hold on a busy machine where no absolute figure does.
 //
-//	Scenario  what is done to a node: p2p, fanout, idle, table, slow
-//	Params    one case of a scenario: sizes, how many, how fast
-//	Rig       one node with its connections, for one case in one round
-//	traffic   senders and receivers of a case, and the window in which they are measured
-//	Plan      scenarios, cases, nodes and rounds; Run executes it
-//	Results   figures by case and node, medians, ratios; printed as a table or as JSON
+//	Scenario   what is done to a node: p2p, fanout, churn…; a YAML file names its cases, Go code does it
+//	Suite      scenarios with conditions: smoke, ci, full, or a file of one's own
+//	Params     one case of a scenario: sizes, how many, how fast
+//	Target     a node; "floor" is the blind relay of bench/relay, "base" an earlier build
+//	Plan       cases, nodes and rounds; Run executes it, A B B A, until conditions are decided
+//	Rig        one node with its connections, for one case in one round
+//	traffic    senders and receivers of a case, the window in which they are measured, one sample a second
+//	Results    figures by case, node and round; medians, ratios, curves; table, JSON, bench/report's page
+//	Condition  what must hold, and the Verdict on it
+//	Compare    two results of different runs
+//
+// # What may be believed
+//
+// A closed loop keeps so many messages under way and shows the rate that a node reaches. An open loop sends by the clock
+// whatever comes back, and counts delays from the time a message should have been sent: a node that pauses is charged for every
+// message it kept waiting. Loss, duplicates and order are judged by numbers in the payload, over the whole case.
+//
+// Rates and delays of a closed loop are the node's only where the generator could have done much more. The relay is measured
+// beside the node for that: where it does not reach three times the node's rate, the result says "client-limited". CPU for each
+// delivered message is read from the node's process and holds all the same.
+//
+// Conditions are ratios of figures that were measured by turns in the same run, with a confidence interval over the rounds, or they
+// are about what does not depend on speed: loss, order, bytes, growth. Absolute times are refused.
 //
 // Traffic itself is made and judged in bench/load; bench/client and bench/nats speak the protocols; bench/process starts
 // and measures nodes.

@@ -12,16 +12,14 @@ import (
 )
 
 // idle: many negotiated connections that do nothing, and what they do to two others.
-func idle() Scenario {
-	return Scenario{
-		Name:  "idle",
-		About: "C idle connections: memory each, setup, and traffic of two others with and without them",
-		Uses:  []string{"conns", "size", "identity", "inflight", "rate", "duration", "warmup", "setup-limit"},
-		Cases: func() []Params { return []Params{base()} },
-		Label: func(p Params) string {
+func idle() kind {
+	return kind{
+		name: "idle",
+		uses: []string{"conns", "size", "identity", "inflight", "rate", "duration", "warmup", "setup-limit"},
+		label: func(p Params) string {
 			return fmt.Sprintf("%d idle, beside 1→1 %s, %s", p.Conns, p.message(), p.pace())
 		},
-		Run: runIdle,
+		run: runIdle,
 	}
 }
 
@@ -112,7 +110,7 @@ func (g *Rig) dialMany(ctx context.Context, n int, limit time.Duration) (int, er
 				if stop {
 					return
 				}
-				c, err := g.Target.Dialer.Dial(ctx, g.addr, load.DialOptions{ReadBuffer: 2 << 10})
+				c, err := g.Target.Dialer.Dial(ctx, g.addr(subscribing), load.DialOptions{ReadBuffer: 2 << 10})
 				mu.Lock()
 				if err != nil {
 					failed = err

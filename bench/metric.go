@@ -30,6 +30,10 @@ const (
 	Count       Unit = ""
 	Cores       Unit = "cores"
 	Ratio       Unit = "x"
+
+	BytesPerSecond Unit = "B/s"
+	BytesPerHour   Unit = "B/h"
+	PerHour        Unit = "/h"
 )
 
 // Median of values; 0 for none.

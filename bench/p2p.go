@@ -9,26 +9,14 @@ import (
 )
 
 // p2p: senders and receivers in pairs, each message for one receiver.
-func p2p() Scenario {
-	return Scenario{
-		Name:  "p2p",
-		About: "1→1 or N→N: each sender to its own receiver",
-		Uses:  []string{"pairs", "size", "identity", "identity-size", "inflight", "rate", "duration", "warmup"},
-		Cases: func() []Params {
-			return []Params{
-				with(func(p *Params) {}),
-				with(func(p *Params) { p.Identity = load.Fresh }),
-				with(func(p *Params) { p.Size = 1 << 10 }),
-				with(func(p *Params) { p.Size, p.InFlight = 16<<10, 64 }),
-				with(func(p *Params) { p.Size, p.Pairs, p.InFlight = 1<<10, 8, 256 }),
-				with(func(p *Params) { p.InFlight = 1 }),
-				with(func(p *Params) { p.Rate = 2000 }),
-			}
-		},
-		Label: func(p Params) string {
+func p2p() kind {
+	return kind{
+		name: "p2p", blind: true, nats: true,
+		uses: []string{"pairs", "size", "identity", "identity-size", "inflight", "rate", "duration", "warmup"},
+		label: func(p Params) string {
 			return fmt.Sprintf("%d→%d %s, %s", p.Pairs, p.Pairs, p.message(), p.pace())
 		},
-		Run: func(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
+		run: func(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 			t := newTraffic(g, p)
 			if err := t.pairs(ctx); err != nil {
 				return nil, err
@@ -53,12 +41,9 @@ func (t *traffic) pairs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		seen := r.From(uint32(i))
-		s, err := t.sender(ctx, false, []load.Address{to}, seen)
-		if err != nil {
+		if err := t.feed(ctx, false, []load.Address{to}, r.From(uint32(i))); err != nil {
 			return err
 		}
-		t.flows = append(t.flows, flow{from: s, seen: seen})
 	}
 	return nil
 }
@@ -94,7 +79,7 @@ func rates(prefix string, from, to mark) []Metric {
 	node := float64(to.node.CPU - from.node.CPU)
 	ms := []Metric{
 		{Name: prefix + "delivered", Unit: PerSecond, Value: n / seconds, Better: Higher},
-		{Name: prefix + "bytes received", Unit: "B/s", Value: float64(to.bytes-from.bytes) / seconds, Better: Higher},
+		{Name: prefix + "bytes received", Unit: BytesPerSecond, Value: float64(to.bytes-from.bytes) / seconds, Better: Higher},
 	}
 	if n > 0 && to.known && from.known {
 		ms = append(ms, Metric{Name: prefix + "node CPU per delivered", Unit: Nanoseconds, Value: node / n, Better: Lower})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Plan is what one run does. Order: for each round, each case, each node; every second round takes the nodes backwards
@@ -13,75 +14,156 @@ type Plan struct {
 	Targets []Target
 	Cases   []Case
 	Rounds  int
-	// Progress is told before each measurement; nil: nobody is.
-	Progress func(Step)
+	// MaxRounds bounds the rounds of cases whose conditions are unclear after Rounds; below Rounds: no further ones.
+	MaxRounds int
+	// Progress is called at the begin and end of each measurement and with each of its samples, from the goroutine that
+	// measures; nil: nobody is told.
+	Progress func(Progress)
 }
 
 // Case is a scenario with its parameters.
 type Case struct {
 	Scenario Scenario
 	Params   Params
+	Nodes    []string    // names of the targets it is measured on; empty: all that it can be driven on
+	Require  []Condition // judged on the first target
 }
 
 // Label names the case in reports.
 func (c Case) Label() string { return c.Scenario.Name + " " + c.Scenario.Label(c.Params) }
 
-// Step is one measurement of a plan.
-type Step struct {
-	Number, Of int // Number counts from 1
-	Round      int // from 1
-	Case       Case
-	Target     Target
+// skip says why the case is not measured on t; empty: it is.
+func (c Case) skip(t Target) string {
+	switch {
+	case len(c.Nodes) > 0 && !slices.Contains(c.Nodes, t.Name):
+		return "not asked for"
+	case t.blind() && !c.Scenario.Blind:
+		return "needs names, which the relay does not know"
+	case t.Dialer.Protocol() == "nats" && !c.Scenario.Nats:
+		return "speaks SLIM only"
+	}
+	return ""
 }
 
-// Run executes the plan. It returns what was measured also with an error: a case that failed on a node is noted in the
-// results and the run goes on; only the end of ctx ends it early.
+// Run executes the plan. It returns what was measured also with an error. A case that failed on a node is noted in the
+// results and the run goes on; the end of ctx ends it early, and the error says so.
 func (p Plan) Run(ctx context.Context) (*Results, error) {
-	r := newResults(p)
-	step := Step{Of: p.Rounds * len(p.Cases) * len(p.Targets)}
-	var failed error
-	for round := range p.Rounds {
-		for i, c := range p.Cases {
-			order := indexes(len(p.Targets))
-			if round%2 == 1 {
-				slices.Reverse(order)
-			}
-			for _, k := range order {
-				if ctx.Err() != nil {
-					return r, errors.Join(failed, ctx.Err())
-				}
-				step.Number++
-				step.Round, step.Case, step.Target = round+1, c, p.Targets[k]
-				if p.Progress != nil {
-					p.Progress(step)
-				}
-				ms, err := measure(ctx, c, p.Targets[k])
-				if err != nil {
-					err = fmt.Errorf("%s on %s: %w", c.Label(), p.Targets[k].Name, err)
-					failed = errors.Join(failed, err)
-				}
-				r.add(i, k, ms, err)
+	u := &execution{Plan: p, results: newResults(p), clock: newClock(), cases: map[string]Case{}}
+	for _, c := range p.Cases {
+		u.cases[c.Label()] = c
+	}
+	err := u.rounds(ctx)
+	u.results.judge(p, max(p.Rounds, p.MaxRounds))
+	if ctx.Err() != nil {
+		err = errors.Join(err, ctx.Err())
+		u.results.invalidate("interrupted: figures are of what was measured until then")
+	}
+	return u.results, err
+}
+
+// execution is a plan being run.
+type execution struct {
+	Plan
+	results *Results
+	clock   *clock
+	cases   map[string]Case
+	number  int
+	failed  error
+}
+
+// rounds runs all cases Rounds times, then those that are undecided, until they are or MaxRounds is reached.
+func (u *execution) rounds(ctx context.Context) error {
+	todo := make([]int, len(u.Cases))
+	for i := range todo {
+		todo[i] = i
+	}
+	for round := 1; round <= max(u.Rounds, u.MaxRounds) && len(todo) > 0; round++ {
+		for at, i := range todo {
+			if err := u.turns(ctx, round, i, todo[at+1:], todo); err != nil {
+				return errors.Join(u.failed, err)
 			}
 		}
+		if round >= u.Rounds {
+			todo = slices.DeleteFunc(todo, func(i int) bool { return !u.results.unclear(i, u.Cases[i], round) })
+		}
 	}
-	return r, failed
+	return u.failed
 }
 
-func indexes(n int) []int {
-	all := make([]int, n)
-	for i := range all {
-		all[i] = i
+// turns measures case i on each node once. Only the end of ctx is an error.
+func (u *execution) turns(ctx context.Context, round, i int, later, all []int) error {
+	c := u.Cases[i]
+	order := u.order(c, round)
+	for turn, k := range order {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		u.number++
+		rest := u.remaining(round, c, len(order)-turn-1, later, all)
+		step := Step{Number: u.number, Of: u.number, Round: round, Case: c, Target: u.Targets[k]}
+		for _, n := range rest {
+			step.Of += n
+		}
+		tell := func(g Progress) {
+			if u.Progress != nil {
+				g.Step, g.Elapsed, g.Left = step, time.Since(u.clock.begun), u.clock.left(c, rest, u.cases)
+				u.Progress(g)
+			}
+		}
+		u.clock.begin()
+		tell(Progress{})
+		ms, course, err := measure(ctx, c, u.Targets[k], func(s Sample) {
+			tell(Progress{Rate: s.Delivered, P99: time.Duration(s.P99), Lost: s.Lost})
+		})
+		course.Number, course.Turn = round, turn
+		if err != nil && ctx.Err() == nil {
+			err = fmt.Errorf("%s on %s: %w", c.Label(), u.Targets[k].Name, err)
+			u.failed = errors.Join(u.failed, err)
+		}
+		u.results.add(i, k, ms, course, err)
+		u.clock.end(c.Label())
+		tell(Progress{Done: true})
 	}
-	return all
+	return nil
+}
+
+// order returns the targets of a case in the order of a round.
+func (u *execution) order(c Case, round int) []int {
+	var order []int
+	for k, t := range u.Targets {
+		if c.skip(t) == "" {
+			order = append(order, k)
+		}
+	}
+	if round%2 == 0 {
+		slices.Reverse(order)
+	}
+	return order
+}
+
+// remaining counts the steps still to come, by case label, as far as they are certain.
+func (u *execution) remaining(round int, c Case, turns int, later, all []int) map[string]int {
+	rest := map[string]int{c.Label(): turns}
+	for _, i := range later {
+		rest[u.Cases[i].Label()] += len(u.order(u.Cases[i], round))
+	}
+	for _, i := range all {
+		rest[u.Cases[i].Label()] += len(u.order(u.Cases[i], round)) * max(0, u.Rounds-round)
+	}
+	return rest
 }
 
 // measure runs one case on a node of its own.
-func measure(ctx context.Context, c Case, t Target) ([]Metric, error) {
+func measure(ctx context.Context, c Case, t Target, progress func(Sample)) ([]Metric, Round, error) {
 	c.Params.IdentityText = c.Params.Identity.String()
+	course := Round{Begun: time.Now().UTC()}
 	g, err := NewRig(ctx, t)
 	if err != nil {
-		return nil, err
+		return nil, course, err
 	}
+	g.progress = progress
 	ms, err := c.Scenario.Run(ctx, g, c.Params)
-	return ms, errors.Join(err, g.Close())
+	err = errors.Join(err, g.Close())
+	course.Samples, course.Curve, course.Notes = g.samples, g.curve, g.notes
+	return ms, course, err
 }

@@ -11,25 +11,63 @@ import (
 
 // WriteTable writes one table for each case: a row for each metric, a column for each node, and for every node after
 // the first the ratio to the first.
-func (r *Results) WriteTable(w io.Writer) error {
+// The verdicts on conditions stand at the end; colour marks them and what went wrong.
+func (r *Results) WriteTable(w io.Writer, colour bool) error {
 	m := r.Machine
-	if _, err := fmt.Fprintf(w, "%s, %d cores, %s %s; medians of %d\n", m.CPU, m.Cores, m.OS, m.Kernel, r.Rounds); err != nil {
+	if _, err := fmt.Fprintf(w, "%s, %d cores, %s %s; medians\n", m.CPU, m.Cores, m.OS, m.Kernel); err != nil {
 		return err
 	}
 	for _, c := range r.Cases {
-		if err := r.writeCase(w, c); err != nil {
+		if err := r.writeCase(w, c, paint(colour)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return r.writeVerdicts(w, paint(colour))
 }
 
-func (r *Results) writeCase(w io.Writer, c CaseResult) error {
+// paint wraps text in a colour if there is to be any.
+type paint bool
+
+const (
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+)
+
+func (p paint) in(colour, text string) string {
+	if !p || colour == "" {
+		return text
+	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+}
+
+var outcomeColours = map[Outcome]string{Pass: green, Fail: red, Unclear: yellow}
+
+func (r *Results) writeVerdicts(w io.Writer, p paint) error {
+	if len(r.Verdicts) > 0 {
+		fmt.Fprintln(w)
+	}
+	for _, v := range r.Verdicts {
+		if _, err := fmt.Fprintln(w, p.in(outcomeColours[v.Outcome], v.String())); err != nil {
+			return err
+		}
+	}
+	if r.Valid {
+		return nil
+	}
+	_, err := fmt.Fprintln(w, p.in(yellow, "\nnot valid: "+strings.Join(r.Invalid, "\n           ")))
+	return err
+}
+
+func (r *Results) writeCase(w io.Writer, c CaseResult, p paint) error {
 	var lines strings.Builder
 	t := tabwriter.NewWriter(&lines, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "\n%s: %s\n", c.Scenario, c.Label)
 	row := []string{""}
 	for i, n := range r.Nodes {
+		if c.Nodes[i].Skipped != "" {
+			continue
+		}
 		row = append(row, n.Name)
 		if i > 0 {
 			row = append(row, n.Name+"/"+r.Nodes[0].Name)
@@ -40,6 +78,9 @@ func (r *Results) writeCase(w io.Writer, c CaseResult) error {
 		row = []string{name}
 		var first float64
 		for i, n := range c.Nodes {
+			if n.Skipped != "" {
+				continue
+			}
 			s, ok := n.Metric(name)
 			row = append(row, cell(s, ok))
 			if i == 0 {
@@ -58,10 +99,15 @@ func (r *Results) writeCase(w io.Writer, c CaseResult) error {
 	}
 	for i, n := range c.Nodes {
 		for _, e := range n.Errors {
-			fmt.Fprintf(w, "  ! %s: %s\n", r.Nodes[i].Name, strings.ReplaceAll(e, "\n", "\n    "))
+			fmt.Fprintln(w, p.in(red, "  ! "+r.Nodes[i].Name+": "+strings.ReplaceAll(e, "\n", "\n    ")))
 		}
-		if why := n.limited(r.Machine.Cores); why != "" {
-			fmt.Fprintf(w, "  ! %s: %s\n", r.Nodes[i].Name, why)
+		for _, round := range n.Rounds {
+			for _, note := range round.Notes {
+				fmt.Fprintln(w, p.in(yellow, fmt.Sprintf("  ! %s: round %d: %s", r.Nodes[i].Name, round.Number, note)))
+			}
+		}
+		if n.Limited != "" {
+			fmt.Fprintln(w, p.in(yellow, "  ! "+r.Nodes[i].Name+": "+n.Limited))
 		}
 	}
 	return nil
@@ -80,17 +126,6 @@ func (c CaseResult) metricNames() []string {
 		}
 	}
 	return names
-}
-
-// limited says when the generator, not the node, set the rate: it took more CPU than the node, and together they took
-// the machine.
-func (n NodeResult) limited(cores int) string {
-	node, ok := n.Metric("node cores")
-	client, _ := n.Metric("client cores")
-	if !ok || client.Value < node.Value || client.Value+node.Value < 0.85*float64(cores) {
-		return ""
-	}
-	return fmt.Sprintf("client-limited: the generator took %.2f cores, the node %.2f; read CPU per message, not the rate", client.Value, node.Value)
 }
 
 func cell(s Series, ok bool) string {
@@ -129,8 +164,12 @@ func Format(v float64, u Unit) string {
 			return fmt.Sprintf("%.2f KiB", v/(1<<10))
 		}
 		return fmt.Sprintf("%.0f B", v)
-	case "B/s":
+	case BytesPerSecond:
 		return fmt.Sprintf("%.1f MiB/s", v/(1<<20))
+	case BytesPerHour:
+		return Format(v, Bytes) + "/h"
+	case PerHour:
+		return fmt.Sprintf("%.1f/h", v)
 	case PerSecond:
 		return grouped(v) + "/s"
 	case Cores:

@@ -2,7 +2,10 @@ package bench
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
+	"math"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -10,26 +13,31 @@ import (
 )
 
 // Schema is the version of the JSON form of Results. It goes up when a field changes its meaning or goes away.
-const Schema = 1
+const Schema = 2
 
 // Results are the figures of one run.
 type Results struct {
-	Schema  int             `json:"schema"`
-	Tool    string          `json:"tool,omitempty"` // version of slim-bench
-	Begun   time.Time       `json:"begun"`
-	Machine process.Machine `json:"machine"`
-	Command []string        `json:"command,omitempty"` // arguments of slim-bench
-	Rounds  int             `json:"rounds"`
-	Nodes   []NodeInfo      `json:"nodes"` // the first is what the others are compared with
-	Cases   []CaseResult    `json:"cases"`
+	Schema   int             `json:"schema"`
+	Version  string          `json:"version,omitempty"` // of slim-bench
+	Commit   string          `json:"commit,omitempty"`  // it was built from
+	Begun    time.Time       `json:"begun"`
+	Machine  process.Machine `json:"machine"`
+	Command  []string        `json:"command,omitempty"` // arguments of slim-bench
+	Suite    string          `json:"suite,omitempty"`
+	Rounds   int             `json:"rounds"`
+	Nodes    []NodeInfo      `json:"nodes"` // the first is what the others are compared with
+	Cases    []CaseResult    `json:"cases"`
+	Verdicts []Verdict       `json:"verdicts,omitempty"`
+	Valid    bool            `json:"valid"`
+	Invalid  []string        `json:"invalid,omitempty"` // why it is not
 }
 
 // NodeInfo is a node of a run.
 type NodeInfo struct {
-	Name     string `json:"name"`
-	Protocol string `json:"protocol"`
-	Command  string `json:"command,omitempty"`
-	Address  string `json:"address,omitempty"`
+	Name      string   `json:"name"`
+	Protocol  string   `json:"protocol"`
+	Command   string   `json:"command,omitempty"`
+	Addresses []string `json:"addresses,omitempty"`
 }
 
 // CaseResult is one case on all nodes.
@@ -43,41 +51,73 @@ type CaseResult struct {
 // NodeResult is one case on one node.
 type NodeResult struct {
 	Metrics []Series `json:"metrics"`
-	Errors  []string `json:"errors,omitempty"`
+	Rounds  []Round  `json:"rounds,omitempty"`
+	Errors  []string `json:"errors,omitempty"`         // what went wrong, by round
+	Limited string   `json:"client_limited,omitempty"` // why rate and delay are not the node's alone
+	Skipped string   `json:"skipped,omitempty"`        // why the case was not measured on this node
 }
 
-// Series is one metric over the rounds.
+// Series is one metric over all rounds.
 type Series struct {
 	Name   string    `json:"name"`
 	Unit   Unit      `json:"unit"`
 	Better Better    `json:"better,omitempty"`
 	Value  float64   `json:"value"`  // the median, or of Worst metrics the worst
 	Values []float64 `json:"values"` // by round
+	Rounds []int     `json:"rounds"` // numbers of the rounds of Values
 	Worst  bool      `json:"worst,omitempty"`
 }
 
 func newResults(p Plan) *Results {
-	r := &Results{Schema: Schema, Begun: time.Now().UTC().Truncate(time.Second), Machine: process.ThisMachine(), Rounds: p.Rounds}
+	r := &Results{Schema: Schema, Begun: time.Now().UTC().Truncate(time.Second), Machine: process.ThisMachine(), Rounds: p.Rounds, Valid: true}
+	r.Version, r.Commit = build()
 	for _, t := range p.Targets {
-		r.Nodes = append(r.Nodes, NodeInfo{Name: t.Name, Protocol: t.Dialer.Protocol(), Command: t.Command.Text, Address: t.Addr})
+		r.Nodes = append(r.Nodes, NodeInfo{Name: t.Name, Protocol: t.Dialer.Protocol(), Command: t.Command.Text, Addresses: t.Addrs})
 	}
 	for _, c := range p.Cases {
 		c.Params.IdentityText = c.Params.Identity.String()
-		r.Cases = append(r.Cases, CaseResult{
+		res := CaseResult{
 			Scenario: c.Scenario.Name, Label: c.Scenario.Label(c.Params), Params: c.Params,
 			Nodes: make([]NodeResult, len(p.Targets)),
-		})
+		}
+		for k, t := range p.Targets {
+			res.Nodes[k].Skipped = c.skip(t)
+		}
+		r.Cases = append(r.Cases, res)
 	}
 	return r
 }
 
+// build returns version and commit of this program, as far as the toolchain recorded them.
+func build() (version, commit string) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "", ""
+	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			commit = s.Value + commit
+		case "vcs.modified":
+			if s.Value == "true" {
+				commit += "+changes"
+			}
+		}
+	}
+	return info.Main.Version, commit
+}
+
 // add takes one round of case i on node k.
-func (r *Results) add(i, k int, ms []Metric, err error) {
+func (r *Results) add(i, k int, ms []Metric, course Round, err error) {
 	n := &r.Cases[i].Nodes[k]
+	n.Rounds = append(n.Rounds, course)
 	if err != nil {
-		n.Errors = append(n.Errors, err.Error())
+		n.Errors = append(n.Errors, fmt.Sprintf("round %d: %v", course.Number, err))
 	}
 	for _, m := range ms {
+		if math.IsNaN(m.Value) || math.IsInf(m.Value, 0) {
+			continue
+		}
 		j := slices.IndexFunc(n.Metrics, func(s Series) bool { return s.Name == m.Name })
 		if j < 0 {
 			j = len(n.Metrics)
@@ -85,6 +125,7 @@ func (r *Results) add(i, k int, ms []Metric, err error) {
 		}
 		s := &n.Metrics[j]
 		s.Values = append(s.Values, m.Value)
+		s.Rounds = append(s.Rounds, course.Number)
 		switch {
 		case !s.Worst:
 			s.Value = Median(s.Values)
@@ -94,6 +135,58 @@ func (r *Results) add(i, k int, ms []Metric, err error) {
 			s.Value = slices.Max(s.Values)
 		}
 	}
+}
+
+// judge settles validity and conditions when nothing more is measured.
+func (r *Results) judge(p Plan, last int) {
+	for i := range r.Cases {
+		c := &r.Cases[i]
+		r.relateToFloor(c)
+		for k := range c.Nodes {
+			n := &c.Nodes[k]
+			n.Limited = r.limited(c, k)
+			for _, e := range n.Errors {
+				r.invalidate(fmt.Sprintf("%s %s on %s: %s", c.Scenario, c.Label, r.Nodes[k].Name, e))
+			}
+		}
+		for _, cond := range p.Cases[i].Require {
+			v := r.Judge(i, cond, last)
+			r.Verdicts = append(r.Verdicts, v)
+			switch {
+			case v.Outcome == Unclear:
+				r.invalidate(fmt.Sprintf("%s: %s: %s", v.Case, v.Condition, v.Reason))
+			case v.Outcome != Skipped && c.Nodes[0].Limited != "" && cond.paced():
+				r.invalidate(fmt.Sprintf("%s: %s cannot be judged: %s", v.Case, v.Condition, c.Nodes[0].Limited))
+			}
+		}
+	}
+}
+
+// unclear reports whether a condition of case i needs more rounds than there were.
+func (r *Results) unclear(i int, c Case, round int) bool {
+	r.relateToFloor(&r.Cases[i])
+	for _, cond := range c.Require {
+		if r.Judge(i, cond, round+1).Outcome == Unclear {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Results) invalidate(why string) {
+	r.Valid = false
+	r.Invalid = append(r.Invalid, why)
+}
+
+// Failed returns the verdicts on conditions that do not hold.
+func (r *Results) Failed() []Verdict {
+	var failed []Verdict
+	for _, v := range r.Verdicts {
+		if v.Outcome == Fail {
+			failed = append(failed, v)
+		}
+	}
+	return failed
 }
 
 // Metric finds a series by name.
@@ -111,4 +204,21 @@ func (r *Results) WriteJSON(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(r)
+}
+
+// ReadJSON reads results that WriteJSON wrote.
+func ReadJSON(rd io.Reader) (*Results, error) {
+	var r Results
+	if err := json.NewDecoder(rd).Decode(&r); err != nil {
+		return nil, fmt.Errorf("not results of slim-bench: %w", err)
+	}
+	if r.Schema != Schema {
+		return nil, fmt.Errorf("results have schema %d, this slim-bench reads %d: measure again with one version", r.Schema, Schema)
+	}
+	for _, c := range r.Cases {
+		if len(c.Nodes) != len(r.Nodes) {
+			return nil, fmt.Errorf("not results of slim-bench: case %s %s has %d nodes, the run %d", c.Scenario, c.Label, len(c.Nodes), len(r.Nodes))
+		}
+	}
+	return &r, nil
 }

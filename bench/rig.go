@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,10 +18,32 @@ type Rig struct {
 	Target Target
 
 	node  *process.Node // nil: the target runs by itself
-	addr  string
+	addrs []string
+	turn  int // of the subscribers' addresses
 	conns []load.Conn
 	run   string // makes names unique, so that nothing of an earlier run is met
 	names int
+
+	progress func(Sample) // nil: nobody is told
+	samples  []Sample
+	curve    []Point
+	notes    []string // what else there is to say about the measurement
+}
+
+// side says which end of the traffic a connection is for.
+type side bool
+
+const (
+	publishing  side = true
+	subscribing side = false
+)
+
+// sampled takes a sample of the measurement that goes on. One sampler runs at a time.
+func (g *Rig) sampled(s Sample) {
+	g.samples = append(g.samples, s)
+	if g.progress != nil {
+		g.progress(s)
+	}
 }
 
 // NewRig starts the target if that is to be done.
@@ -30,7 +53,7 @@ func NewRig(ctx context.Context, t Target) (*Rig, error) {
 }
 
 func (g *Rig) start(ctx context.Context) error {
-	g.addr = g.Target.Addr
+	g.addrs = g.Target.Addrs
 	g.run = strconv.FormatUint(rand.Uint64(), 36)
 	if g.Target.Command.Text == "" {
 		return nil
@@ -39,7 +62,7 @@ func (g *Rig) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.node, g.addr = n, n.Addr
+	g.node, g.addrs = n, []string{n.Addr}
 	return nil
 }
 
@@ -82,9 +105,18 @@ func (g *Rig) disconnect() {
 	g.conns = g.conns[:0]
 }
 
+// addr is where the next connection goes.
+func (g *Rig) addr(s side) string {
+	if s == publishing || len(g.addrs) == 1 {
+		return g.addrs[0]
+	}
+	g.turn++
+	return g.addrs[1+g.turn%(len(g.addrs)-1)]
+}
+
 // Dial opens a connection that lives until Close.
-func (g *Rig) Dial(ctx context.Context, o load.DialOptions) (load.Conn, error) {
-	c, err := g.Target.Dialer.Dial(ctx, g.addr, o)
+func (g *Rig) Dial(ctx context.Context, s side, o load.DialOptions) (load.Conn, error) {
+	c, err := g.Target.Dialer.Dial(ctx, g.addr(s), o)
 	if err != nil {
 		return nil, err
 	}
@@ -92,8 +124,21 @@ func (g *Rig) Dial(ctx context.Context, o load.DialOptions) (load.Conn, error) {
 	return c, nil
 }
 
-// Broken returns why a connection ended, if one did.
+// Release closes a connection of Dial before the rest.
+func (g *Rig) Release(c load.Conn) {
+	_ = c.Close()
+	g.conns = slices.DeleteFunc(g.conns, func(o load.Conn) bool { return o == c })
+}
+
+// Broken returns why the node or a connection ended, if one did.
 func (g *Rig) Broken() error {
+	if g.node != nil {
+		select {
+		case <-g.node.Gone():
+			return errors.New("the node ended")
+		default:
+		}
+	}
 	for i, c := range g.conns {
 		if err := c.Err(); err != nil {
 			return fmt.Errorf("connection %d: %w", i, err)

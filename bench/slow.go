@@ -9,25 +9,18 @@ import (
 )
 
 // slow: a group one of whose members stops reading, or nearly so. The others must not notice.
-func slow() Scenario {
-	return Scenario{
-		Name:  "slow",
-		About: "a group with one member that reads nothing, or --stall-rate bytes/s, for --stall: the others before, during, after",
-		Uses:  []string{"fanout", "size", "identity", "inflight", "rate", "stall", "stall-rate", "duration", "warmup"},
-		Cases: func() []Params {
-			return []Params{
-				with(func(p *Params) { p.Size, p.InFlight = 1<<10, 256 }),
-				with(func(p *Params) { p.Size, p.InFlight, p.StallRate = 1<<10, 256, 1<<10 }),
-			}
-		},
-		Label: func(p Params) string {
+func slow() kind {
+	return kind{
+		name: "slow",
+		uses: []string{"fanout", "size", "identity", "inflight", "rate", "stall", "stall-rate", "duration", "warmup"},
+		label: func(p Params) string {
 			how := "stalled"
 			if p.StallRate > 0 {
 				how = fmt.Sprintf("reading %s/s", size(p.StallRate))
 			}
 			return fmt.Sprintf("1→%d %s, %s, one member %s for %v", p.Fanout, p.message(), p.pace(), how, p.Stall)
 		},
-		Run: runSlow,
+		run: runSlow,
 	}
 }
 

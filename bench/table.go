@@ -11,16 +11,14 @@ import (
 )
 
 // table: many subscribed names, what they cost, and whether publishing to them slows down.
-func table() Scenario {
-	return Scenario{
-		Name:  "table",
-		About: "T names held by k connections: subscribe time, bytes a name, traffic to names spread over the table",
-		Uses:  []string{"names", "holders", "size", "identity", "inflight", "duration", "warmup", "setup-limit"},
-		Cases: func() []Params { return []Params{with(func(p *Params) { p.InFlight = 256 })} },
-		Label: func(p Params) string {
+func table() kind {
+	return kind{
+		name: "table",
+		uses: []string{"names", "holders", "size", "identity", "inflight", "duration", "warmup", "setup-limit"},
+		label: func(p Params) string {
 			return fmt.Sprintf("%d names on %d connections, %s, %s", p.Names, p.Holders, p.message(), p.pace())
 		},
-		Run: runTable,
+		run: runTable,
 	}
 }
 
@@ -138,7 +136,7 @@ func (t *traffic) churned(ctx context.Context, prefix string, churn bool) ([]Met
 	var c load.Conn
 	if churn {
 		var err error
-		if c, err = t.rig.Dial(ctx, load.DialOptions{}); err != nil {
+		if c, err = t.rig.Dial(ctx, publishing, load.DialOptions{}); err != nil {
 			return nil, err
 		}
 	}

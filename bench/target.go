@@ -11,18 +11,27 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 )
 
+// Names of targets with a meaning of their own.
+const (
+	Floor = "floor" // the blind relay of bench/relay: what any node on this engine must cost
+	Base  = "base"  // an earlier build of the first node
+)
+
 // Target is a node to measure: one that is started for each measurement, or one that runs somewhere.
 type Target struct {
 	Name    string
-	Command process.Command // empty text: Addr runs already
-	Addr    string
-	PID     int // process behind Addr; 0: not measured
+	Command process.Command // empty text: Addrs run already
+	Addrs   []string        // publishers use the first, subscribers the others in turn; one serves both
+	PID     int             // process behind Addrs; 0: not measured
 	Dialer  load.Dialer
 }
 
+// blind reports whether the target is a relay, which knows no names.
+func (t Target) blind() bool { return t.Dialer.Protocol() == client.Blind }
+
 const natsScheme = "nats:"
 
-// ParseTarget reads [NAME=][nats:]CMD. Without a name it is called name.
+// ParseTarget reads [NAME=][nats:|blind:]CMD. Without a name it is called name.
 func ParseTarget(text, name string) (Target, error) {
 	if before, after, ok := strings.Cut(text, "="); ok && before != "" && !strings.ContainsAny(before, " /{:\"'") {
 		name, text = before, after
@@ -30,6 +39,8 @@ func ParseTarget(text, name string) (Target, error) {
 	t := Target{Name: name, Dialer: client.Dialer{}}
 	if after, ok := strings.CutPrefix(text, natsScheme); ok {
 		t.Dialer, text = nats.Dialer{}, after
+	} else if after, ok := strings.CutPrefix(text, client.Blind+":"); ok {
+		t.Dialer, text = client.BlindDialer{}, after
 	}
 	if _, err := process.Words(text); err != nil {
 		return t, fmt.Errorf("node %s: %w", name, err)
@@ -38,21 +49,33 @@ func ParseTarget(text, name string) (Target, error) {
 	return t, nil
 }
 
-// ParseAddress reads the address of a running node: host:port, http://host:port or nats://host:port.
-func ParseAddress(text, name string, pid int) (Target, error) {
-	t := Target{Name: name, PID: pid, Dialer: client.Dialer{}}
-	switch scheme, rest, ok := strings.Cut(text, "://"); {
-	case !ok:
-		t.Addr = text
-	case scheme == "http":
-		t.Addr = rest
-	case scheme == "nats":
-		t.Addr, t.Dialer = rest, nats.Dialer{}
-	default:
-		return t, fmt.Errorf("target %q: scheme %s is not supported", text, scheme)
-	}
-	if t.Addr = strings.TrimSuffix(t.Addr, "/"); t.Addr == "" {
-		return t, errors.New("target has no address")
+// ParseAddresses reads the addresses of a node that runs, or of the nodes of a cluster: host:port, http://host:port or
+// nats://host:port, all of one kind.
+func ParseAddresses(texts []string, name string, pid int) (Target, error) {
+	t := Target{Name: name, PID: pid}
+	for _, text := range texts {
+		var d load.Dialer = client.Dialer{}
+		addr := text
+		if scheme, rest, ok := strings.Cut(text, "://"); ok {
+			switch addr = rest; scheme {
+			case "http":
+			case "nats":
+				d = nats.Dialer{}
+			case client.Blind:
+				d = client.BlindDialer{}
+			case "https", "ws", "wss", "unix":
+				return t, fmt.Errorf("target %q: %s is not supported yet: give a plain listener, http://host:port", text, scheme)
+			default:
+				return t, fmt.Errorf("target %q: no scheme %q; did you mean %s?", text, scheme, Nearest(scheme, []string{"http", "nats", client.Blind}))
+			}
+		}
+		if addr = strings.TrimSuffix(addr, "/"); addr == "" {
+			return t, errors.New("target has no address: want host:port")
+		}
+		if t.Dialer != nil && t.Dialer.Protocol() != d.Protocol() {
+			return t, fmt.Errorf("target %q: the targets of a cluster speak one protocol", text)
+		}
+		t.Addrs, t.Dialer = append(t.Addrs, addr), d
 	}
 	return t, nil
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
@@ -16,11 +18,15 @@ type traffic struct {
 	rig       *Rig
 	p         Params
 	phases    int
+	sizes     []load.SizeShare // mixed payloads; none: all of p.Size
 	senders   []*load.Sender
 	publisher []load.Conn // of senders, same index
 	receivers []*load.Receiver
 	flows     []flow
-	quiet     int64 // longest time in the last phase in which some receiver got nothing, ns
+	begun     mark
+	phaseName atomic.Pointer[string]
+	words     []string // of the phases, in samples; none: "measured"
+	quiet     int64    // longest time in the last phase in which some receiver got nothing, ns
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -28,26 +34,62 @@ type traffic struct {
 	err    error // the first error of a sender
 }
 
-// flow is one sender's messages towards one receiver.
+// flow is one sender's messages towards one receiver, or towards several that share a sequence.
 type flow struct {
 	from *load.Sender
 	seen *load.Sequence
 	slow bool // loss is expected here
+	any  bool // spread over receivers that do not wait for each other: their order says nothing
 }
+
+// missing is what others have overtaken.
+func (f flow) missing() uint64 { return f.seen.Seen().Missing }
 
 const (
 	rescueAfter = time.Second     // a closed loop that hears nothing for so long goes on
 	drainQuiet  = 2 * time.Second // nothing arrived for so long: the rest is lost
 	drainLimit  = 10 * time.Second
 	stopLimit   = 2 * time.Second // for a sender that the node keeps waiting
+	lookEvery   = 50 * time.Millisecond
+	stillFor    = rescueAfter * 3 / 2
+	stalledFor  = 3 * time.Second // a node that delivers nothing for so long, although it has messages, stands still
 )
 
-func newTraffic(g *Rig, p Params) *traffic { return &traffic{rig: g, p: p, phases: 1} }
+func newTraffic(g *Rig, p Params) *traffic {
+	t := &traffic{rig: g, p: p, phases: 1}
+	t.inPhase(warmUp)
+	return t
+}
+
+func (t *traffic) inPhase(name string) { t.phaseName.Store(&name) }
+
+// feed opens a sender whose messages all receivers of gate expect.
+func (t *traffic) feed(ctx context.Context, all bool, to []load.Address, gate ...*load.Sequence) error {
+	s, err := t.sender(ctx, all, to, gate...)
+	if err != nil {
+		return err
+	}
+	for _, q := range gate {
+		t.flows = append(t.flows, flow{from: s, seen: q})
+	}
+	return nil
+}
+
+// subscribe opens a connection for r.
+func (t *traffic) subscribe(ctx context.Context, r *load.Receiver, to ...load.Address) error {
+	c, err := t.rig.Dial(ctx, subscribing, load.DialOptions{Sink: r})
+	if err != nil {
+		return err
+	}
+	t.receivers = append(t.receivers, r)
+	_, err = c.Subscribe(ctx, len(to), 0, func(i int) load.Address { return to[i] })
+	return err
+}
 
 // receiver opens a subscribed connection that expects n senders from first on.
 func (t *traffic) receiver(ctx context.Context, first uint32, n int, to ...load.Address) (*load.Receiver, load.Conn, error) {
 	r := load.NewReceiver(first, n, t.phases)
-	c, err := t.rig.Dial(ctx, load.DialOptions{Sink: r})
+	c, err := t.rig.Dial(ctx, subscribing, load.DialOptions{Sink: r})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -58,18 +100,22 @@ func (t *traffic) receiver(ctx context.Context, first uint32, n int, to ...load.
 
 // sender opens a publishing connection. Its number is the index among the traffic's senders.
 func (t *traffic) sender(ctx context.Context, all bool, to []load.Address, gate ...*load.Sequence) (*load.Sender, error) {
-	c, err := t.rig.Dial(ctx, load.DialOptions{})
+	c, err := t.rig.Dial(ctx, publishing, load.DialOptions{})
 	if err != nil {
 		return nil, err
 	}
 	pub, err := c.Publisher(load.Message{
 		Sender: uint32(len(t.senders)), From: t.rig.Name("sender", uint64(len(t.senders)+1)), To: to, All: all,
-		Size: t.p.Size, Identity: t.p.Identity, IdentitySize: t.p.IdentitySize,
+		Size: t.p.Size, Sizes: t.sizes, Identity: t.p.Identity, IdentitySize: t.p.IdentitySize,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s := load.NewSender(pub, t.p.Size, gate...)
+	mean := t.p.Size
+	if len(t.sizes) > 0 {
+		mean = load.MeanSize(t.sizes)
+	}
+	s := load.NewSender(pub, mean, gate...)
 	t.senders = append(t.senders, s)
 	t.publisher = append(t.publisher, c)
 	return s, nil
@@ -78,6 +124,8 @@ func (t *traffic) sender(ctx context.Context, all bool, to []load.Address, gate 
 // start lets the senders run until finish.
 func (t *traffic) start(ctx context.Context) {
 	ctx, t.cancel = context.WithCancel(ctx)
+	t.begun = t.mark()
+	t.done.Go(func() { t.sampler(ctx) })
 	for i, s := range t.senders {
 		t.done.Go(func() {
 			var err error
@@ -147,13 +195,70 @@ func (t *traffic) phase(ctx context.Context, i int, d time.Duration) (from, to m
 	for _, r := range t.receivers {
 		r.Phase(i, from.at)
 	}
-	err = sleep(ctx, d)
+	t.inPhase(t.word(i))
+	err = t.hold(ctx, d)
+	t.inPhase(warmUp)
 	t.quiet = 0
 	for _, r := range t.receivers {
 		t.quiet = max(t.quiet, r.Silence(load.Now()))
 		r.Phase(-1, 0)
 	}
-	return from, t.mark(), errors.Join(err, t.rig.Broken())
+	return from, t.mark(), err
+}
+
+// word is what samples of phase i are called.
+func (t *traffic) word(i int) string {
+	if i < len(t.words) {
+		return t.words[i]
+	}
+	return measured
+}
+
+// hold waits for d. It ends early when the node or a connection is gone, or when nothing is delivered any more.
+func (t *traffic) hold(ctx context.Context, d time.Duration) error {
+	end := time.Now().Add(d)
+	delivered, moved := uint64(0), time.Now()
+	for {
+		left := time.Until(end)
+		if left <= 0 {
+			return t.rig.Broken()
+		}
+		if err := sleep(ctx, min(left, lookEvery)); err != nil {
+			return err
+		}
+		if err := t.rig.Broken(); err != nil {
+			return err
+		}
+		if n := t.total(); n != delivered || !t.owed() {
+			delivered, moved = n, time.Now()
+		} else if time.Since(moved) > stalledFor {
+			return fmt.Errorf("the node has delivered nothing for %v, although messages are under way", stalledFor)
+		}
+	}
+}
+
+// owed reports whether a sender's messages are under way.
+func (t *traffic) owed() bool {
+	return slices.ContainsFunc(t.senders, func(s *load.Sender) bool { return s.Acknowledged() < s.Sent() })
+}
+
+// silence is how long nothing has arrived anywhere.
+func (t *traffic) silence() time.Duration {
+	last := t.begun.at
+	for _, r := range t.receivers {
+		last = max(last, r.Last())
+	}
+	return time.Duration(load.Now() - last)
+}
+
+// total counts all deliveries.
+func (t *traffic) total() uint64 {
+	var sum uint64
+	for _, r := range t.receivers {
+		n, _ := r.Total()
+		sum += n
+	}
+	return sum
 }
 
 // finish stops the senders, waits for what is still under way, and judges.
@@ -173,6 +278,7 @@ func (t *traffic) finish(ctx context.Context) (verdict, error) {
 		stuck = true
 	}
 	err := t.rig.Broken()
+	still := t.owed() && t.silence() > stillFor
 	t.drain(ctx)
 	if stuck { // what such a sender had left in its buffers is no loss of the node: judged as sent it was not
 		for _, c := range t.publisher {
@@ -180,9 +286,16 @@ func (t *traffic) finish(ctx context.Context) (verdict, error) {
 		}
 		<-stopped
 	}
+	if t.rig.curve == nil {
+		t.rig.curve = curve(t.delays(0))
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.judge(), errors.Join(err, t.err)
+	v := t.judge()
+	if err == nil && still && v.lost > 0 {
+		err = fmt.Errorf("the node had delivered nothing for %v at the end, although messages were under way", stillFor)
+	}
+	return v, errors.Join(err, t.err)
 }
 
 // drain waits until everything has arrived, or nothing arrives any more.
@@ -192,7 +305,7 @@ func (t *traffic) drain(ctx context.Context) {
 		if t.judge().open() == 0 || sleep(ctx, 10*time.Millisecond) != nil {
 			return
 		}
-		if n := t.mark().delivered; n != last {
+		if n := t.total(); n != last {
 			last, moved = n, time.Now()
 		}
 	}
@@ -220,7 +333,9 @@ func (t *traffic) judge() verdict {
 			v.lost += lost
 		}
 		v.duplicates += seen.Duplicates
-		v.reordered += seen.Reordered
+		if !f.any {
+			v.reordered += seen.Reordered
+		}
 	}
 	for _, s := range t.senders {
 		v.sent += s.Sent()

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/pprof"
+	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -18,149 +17,148 @@ import (
 // Exit codes.
 const (
 	exitOK      = 0
-	exitGate    = 1 // a gate does not hold
-	exitInvalid = 2 // usage, or a measurement that failed
+	exitFailed  = 1 // a condition does not hold
+	exitInvalid = 2 // the command line, or a measurement that shows nothing
 )
 
-const usage = `slim-bench measures SLIM nodes from outside.
+// command is one word of the command line.
+type command struct {
+	name, about string
+	flags       func(*pflag.FlagSet) any // defines its flags and returns where they go
+	run         func(ctx context.Context, p *program, opt any, args []string) error
+	examples    string
+	hidden      bool
+}
 
-  slim-bench run SCENARIO… [flags]   measure
-  slim-bench list                    scenarios, and the flags each one reads
+// program is one call.
+type program struct {
+	args           []string
+	stdout, stderr io.Writer
+}
+
+func commands() []command {
+	return []command{runCommand(), compareCommand(), listCommand(), relayCommand()}
+}
+
+const intro = `slim-bench measures SLIM nodes from outside: what they deliver, how late, and what it costs them.
+
+Usage
+  slim-bench run SCENARIO… | FILE.yaml… [flags]    measure
+  slim-bench run --suite NAME | FILE.yaml [flags]  measure, and judge by conditions
+  slim-bench compare OLD.json NEW.json             what changed between two results
+  slim-bench list                                  scenarios and suites
+  slim-bench COMMAND --help                        flags and examples
 
 Examples
-  slim-bench run p2p --node 'go run ./cmd/slim --config {config}'
-  slim-bench run p2p fanout --node 'ours=slim --config {config}' --versus 'rust=/opt/slim/slim --config {config}'
-  slim-bench run p2p --node 'slim --config {config}' --versus 'nats=nats:nats-server -a {host} -p {port}' --size 100,1K
-  slim-bench run slow --target 127.0.0.1:46357 --pid 4711
+  slim-bench run p2p                               this machine, this build's node
+  slim-bench run p2p fanout --target node.example:46357
+  slim-bench run --suite smoke --node 'slim --config {config}'
+  slim-bench run p2p --versus 'rust=/opt/slim/slim --config {config}' --versus 'nats=nats:nats-server -a {host} -p {port}'
 
-Flags of run
+Exit codes: 0 all conditions hold; 1 one does not; 2 the command line is wrong, or the run shows nothing (the node was
+gone, the generator was the limit, too noisy to tell, interrupted).
 `
 
 // run is the whole program: arguments in, exit code out.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	o, fs := newOptions()
-	command := "help"
-	if len(args) > 0 {
-		command = args[0]
-	}
-	var err error
-	switch command {
-	case "run":
-		err = runCommand(ctx, o, fs, args, stdout, stderr)
-	case "list":
-		list(stdout)
-	case "help", "--help", "-h":
-		help(stdout, fs)
-	default:
-		err = fmt.Errorf("no command %q; try slim-bench --help", command)
-	}
+	p := &program{args: args, stdout: stdout, stderr: stderr}
+	err := p.dispatch(ctx)
 	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errFailed):
+		fmt.Fprintln(stderr, "slim-bench:", err)
+		return exitFailed
+	}
+	fmt.Fprintln(stderr, "slim-bench:", err)
+	return exitInvalid
+}
+
+func (p *program) dispatch(ctx context.Context) error {
+	if len(p.args) == 0 {
+		fmt.Fprint(p.stdout, intro)
+		return nil
+	}
+	switch p.args[0] {
+	case "help", "--help", "-h":
+		fmt.Fprint(p.stdout, intro)
+		return nil
+	case "--version", "-v", "version":
+		fmt.Fprintln(p.stdout, "slim-bench", version())
+		return nil
+	}
+	var names []string
+	for _, c := range commands() {
+		if c.name == p.args[0] {
+			return p.call(ctx, c)
+		}
+		if !c.hidden {
+			names = append(names, c.name)
+		}
+	}
+	return fmt.Errorf("no command %q; did you mean %s? (slim-bench --help)", p.args[0], bench.Nearest(p.args[0], names))
+}
+
+func newFlags() *pflag.FlagSet {
+	fs := pflag.NewFlagSet("slim-bench", pflag.ContinueOnError)
+	fs.SortFlags = false
+	fs.SetOutput(io.Discard)
+	fs.Usage = func() {}
+	return fs
+}
+
+func (p *program) call(ctx context.Context, c command) error {
+	fs := newFlags()
+	opt := c.flags(fs)
+	switch err := fs.Parse(p.args[1:]); {
 	case errors.Is(err, pflag.ErrHelp):
-		help(stdout, fs)
-	case errors.Is(err, errGate):
-		fmt.Fprintln(stderr, "slim-bench:", err)
-		return exitGate
+		p.help(c, fs)
+		return nil
 	case err != nil:
-		fmt.Fprintln(stderr, "slim-bench:", err)
-		return exitInvalid
+		return flagError(c, fs, err)
 	}
-	return exitOK
+	return c.run(ctx, p, opt, fs.Args())
 }
 
-func help(w io.Writer, fs *pflag.FlagSet) {
-	fmt.Fprint(w, usage, fs.FlagUsagesWrapped(110))
+func (p *program) help(c command, fs *pflag.FlagSet) {
+	fmt.Fprintf(p.stdout, "%s\n\nExamples\n%s", c.about, c.examples)
+	if flags := fs.FlagUsagesWrapped(110); flags != "" {
+		fmt.Fprintf(p.stdout, "\nFlags\n%s", flags)
+	}
 }
 
-func list(w io.Writer) {
-	for _, s := range bench.Scenarios() {
-		fmt.Fprintf(w, "%-8s %s\n", s.Name, s.About)
-		fmt.Fprintf(w, "%-8s   flags: --%s\n", "", strings.Join(s.Uses, " --"))
-		for _, p := range s.Cases() {
-			fmt.Fprintf(w, "%-8s   case:  %s\n", "", s.Label(p))
+// flagError names the nearest flag to an unknown one.
+func flagError(c command, fs *pflag.FlagSet, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return fmt.Errorf("%w (slim-bench %s --help)", err, c.name)
+	}
+	var names []string
+	fs.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	name := strings.TrimLeft(unknown.GetSpecifiedName(), "-")
+	if len(names) == 0 {
+		return fmt.Errorf("no flag --%s: %s has none", name, c.name)
+	}
+	return fmt.Errorf("no flag --%s; did you mean --%s? (slim-bench %s --help)", name, bench.Nearest(name, names), c.name)
+}
+
+// version is what the toolchain recorded.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			v += " " + s.Value
 		}
 	}
+	return v
 }
 
-func runCommand(ctx context.Context, o *options, fs *pflag.FlagSet, args []string, stdout, stderr io.Writer) error {
-	if err := fs.Parse(args[1:]); err != nil {
-		return err
-	}
-	gates, limits, err := o.conditions()
-	if err != nil {
-		return err
-	}
-	plan, err := o.plan(fs)
-	if err != nil {
-		return err
-	}
-	begun := time.Now()
-	if !o.quiet {
-		plan.Progress = func(s bench.Step) {
-			fmt.Fprintf(stderr, "[%6.1fs] %d/%d round %d: %s on %s\n",
-				time.Since(begun).Seconds(), s.Number, s.Of, s.Round, s.Case.Label(), s.Target.Name)
-		}
-	}
-	stop, err := profile(o.profile)
-	if err != nil {
-		return err
-	}
-	results, failed := plan.Run(ctx)
-	failed = errors.Join(failed, stop())
-	results.Command = args
-	if o.output == "json" {
-		err = results.WriteJSON(stdout)
-	} else {
-		err = results.WriteTable(stdout)
-	}
-	if err = errors.Join(err, failed); err != nil {
-		return err
-	}
-	var unmet []string
-	if len(gates) > 0 {
-		unmet = results.Check(gates)
-	}
-	if unmet = append(unmet, results.CheckLimits(limits)...); len(unmet) > 0 {
-		return fmt.Errorf("%w:\n  %s", errGate, strings.Join(unmet, "\n  "))
-	}
-	return nil
-}
-
-// errGate marks a run that is valid but does not fulfil its gates.
-var errGate = errors.New("gate does not hold")
-
-// conditions reads --gate and --limit, before anything is measured.
-func (o *options) conditions() (gates []bench.Gate, limits []bench.Limit, err error) {
-	for _, s := range o.gates {
-		g, err := bench.ParseGate(s)
-		if err != nil {
-			return nil, nil, err
-		}
-		gates = append(gates, g)
-	}
-	for _, s := range o.limits {
-		l, err := bench.ParseLimit(s)
-		if err != nil {
-			return nil, nil, err
-		}
-		limits = append(limits, l)
-	}
-	return gates, limits, nil
-}
-
-// profile writes a CPU profile of this process to the file until the returned function is called. An empty name: none.
-func profile(name string) (stop func() error, err error) {
-	if name == "" {
-		return func() error { return nil }, nil
-	}
-	f, err := os.Create(name)
-	if err != nil {
-		return nil, err
-	}
-	if err := pprof.StartCPUProfile(f); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return func() error {
-		pprof.StopCPUProfile()
-		return f.Close()
-	}, nil
+// isTerminal reports whether w is one.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && terminal(f)
 }

@@ -2,114 +2,175 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
-	"flag"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"go.uber.org/goleak"
 
 	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/router"
 )
 
-var update = flag.Bool("update", false, "write the expected output anew")
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, // gnet's pools of goroutines live as long as the process
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
+}
+
+// shared is a buffer that a command may write while a test reads.
+type shared struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+	on func(string) // called with all that was written
+}
+
+func (s *shared) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := s.b.Write(p)
+	if s.on != nil {
+		s.on(s.b.String())
+	}
+	return n, err
+}
 
 func slimBench(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	var out, errs bytes.Buffer
-	code = run(t.Context(), args, &out, &errs)
-	return code, out.String(), errs.String()
+	var out, err shared
+	code = run(t.Context(), args, &out, &err)
+	return code, out.b.String(), err.b.String()
 }
 
-func TestOutput(t *testing.T) {
-	for name, args := range map[string][]string{"list": {"list"}, "help": {"--help"}} {
-		code, got, stderr := slimBench(t, args...)
-		if code != exitOK || stderr != "" {
-			t.Errorf("%s: exit %d, %s", name, code, stderr)
-		}
-		path := filepath.Join("testdata", name+".txt")
-		if *update {
-			if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got != string(want) {
-			t.Errorf("%s: got\n%s\nwant\n%s(go test -update writes it anew)", name, got, want)
-		}
+// node runs the real node in this process and returns its address.
+func node(t *testing.T) string {
+	t.Helper()
+	n, err := router.Start(t.Context(), router.Options{Listen: []string{"127.0.0.1:0"}, Loops: 1, NodeID: "bench-test"})
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := n.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return n.Addrs()[0].String()
 }
 
-func TestWrongUseSaysWhatIsWrong(t *testing.T) {
-	node := []string{"--node", "true"}
+func TestMistakesNameTheNearest(t *testing.T) {
 	for _, c := range []struct {
-		args []string
+		args string
 		want string
 	}{
-		{[]string{"measure"}, `no command "measure"`},
-		{[]string{"run"}, "run what?"},
-		{[]string{"run", "p2p"}, "no node"},
-		{append([]string{"run", "p3p"}, node...), "did you mean p2p?"},
-		{append([]string{"run", "p2p", "--sise", "1"}, node...), "--sise"},
-		{append([]string{"run", "p2p", "--size", "10"}, node...), "24 bytes"},
-		{append([]string{"run", "p2p", "--identity", "new"}, node...), "constant or fresh"},
-		{append([]string{"run", "p2p", "--inflight", "few"}, node...), "or max"},
-		{append([]string{"run", "p2p", "--rate", "0"}, node...), "at least 1"},
-		{append([]string{"run", "p2p", "--pairs", "0"}, node...), "at least 1"},
-		{append([]string{"run", "p2p", "--rounds", "0"}, node...), "--rounds 0"},
-		{append([]string{"run", "p2p", "--output", "xml"}, node...), "table or json"},
-		{append([]string{"run", "p2p", "--target", "h:1"}, node...), "exclude each other"},
-		{append([]string{"run", "p2p", "--versus", "node=true"}, node...), "two nodes"},
-		{append([]string{"run", "p2p", "--versus", "x='"}, node...), "quote without end"},
+		{"rum p2p", `no command "rum"; did you mean run?`},
+		{"run p2pp", `no scenario "p2pp"; did you mean p2p?`},
+		{"run p2p --pair 3", `no flag --pair; did you mean --pairs?`},
+		{"run --suite smok", `no suite "smok"; did you mean smoke?`},
+		{"run p2p --size 5", "a message needs 24 bytes"},
+		{"run p2p --names 5", "--names has no effect on p2p"},
+		{"run p2p --suite ci", "not both"},
+		{"run", "run what?"},
+		{"run p2p --target ftp://x", "did you mean http?"},
+		{"run p2p --target https://x:1", "not supported yet"},
+		{"run p2p --target x:1 --node y", "exclude each other"},
+		{"run p2p --target x:1 --target nats://y:1", "one protocol"},
+		{"run p2p --target x:1 --require lost", "want METRIC <= NUMBER"},
+		{"run p2p --target x:1 --rounds 0", "want at least 1"},
+		{"run p2p --output yaml", "want table or json"},
+		{"run p2p --node 'x", "quote without end"},
+		{"run p2p --node a=x --versus a=y", "two nodes are called a"},
+		{"compare one.json", "compare what?"},
+		{"compare no.json no.json", "no.json"},
+		{"list fanot", "did you mean fanout?"},
+		{"relay --engine grpc", "did you mean grpc-go?"},
 	} {
-		code, stdout, stderr := slimBench(t, c.args...)
-		if code != exitInvalid || !strings.Contains(stderr, c.want) || stdout != "" {
-			t.Errorf("%q: exit %d, said %q; want %d and %q", c.args, code, stderr, exitInvalid, c.want)
+		code, _, stderr := slimBench(t, strings.Fields(c.args)...)
+		if code != exitInvalid || !strings.Contains(stderr, c.want) {
+			t.Errorf("%s: exit %d, %s; want %s", c.args, code, stderr, c.want)
 		}
 	}
 }
 
-func TestFlagsMultiplyIntoCases(t *testing.T) {
-	labels := func(args ...string) string {
-		o, fs := newOptions()
-		if err := fs.Parse(append(args, "--node", "true")); err != nil {
-			t.Fatal(err)
+func TestHelpHasExamples(t *testing.T) {
+	for _, args := range [][]string{{}, {"--help"}, {"run", "--help"}, {"compare", "-h"}, {"list", "--help"}, {"relay", "--help"}} {
+		code, stdout, _ := slimBench(t, args...)
+		if code != exitOK || !strings.Contains(stdout, "Examples\n  slim-bench ") {
+			t.Errorf("%v: exit %d, %s", args, code, stdout)
 		}
-		plan, err := o.plan(fs)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var all []string
-		for _, c := range plan.Cases {
-			all = append(all, c.Label())
-		}
-		return strings.Join(all, "; ")
 	}
+}
+
+func TestListShowsEverything(t *testing.T) {
+	_, stdout, _ := slimBench(t, "list")
+	for _, want := range []string{"p2p ", "anycast", "soak", "suite smoke", "suite ci", "suite full", "flags  --pairs"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in\n%s", want, stdout)
+		}
+	}
+	if _, stdout, _ := slimBench(t, "list", "ci"); !strings.Contains(stdout, "lost <= 0") {
+		t.Errorf("conditions are missing in\n%s", stdout)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	quick := []string{"--duration", "100ms", "--warmup", "10ms", "--inflight", "32", "--quiet"}
 	for _, c := range []struct {
-		args []string
-		want string
+		name, addr string
+		require    []string
+		want       int
+		text       string
 	}{
-		{[]string{"p2p", "--size", "100,1K", "--identity", "constant,fresh", "--inflight", "64"},
-			"p2p 1→1 100 B constant, 64 in flight; p2p 1→1 100 B fresh, 64 in flight; " +
-				"p2p 1→1 1 KiB constant, 64 in flight; p2p 1→1 1 KiB fresh, 64 in flight"},
-		{[]string{"p2p", "--inflight", "1,max", "--rate", "2000", "--pairs", "2"},
-			"p2p 2→2 100 B constant, 1 in flight; p2p 2→2 100 B constant, unbounded; p2p 2→2 100 B constant, 2000/s"},
-		{[]string{"slow", "--size", "1K", "--stall", "60s", "--fanout", "3"},
-			"slow 1→3 1 KiB constant, 256 in flight, one member stalled for 1m0s"},
-		{[]string{"idle", "table", "--conns", "5", "--names", "4000", "--holders", "2"},
-			"idle 5 idle, beside 1→1 100 B constant, 1024 in flight; table 4000 names on 2 connections, 100 B constant, 256 in flight"},
+		{"no condition", node(t), nil, exitOK, ""},
+		{"holds", node(t), []string{"lost <= 0"}, exitOK, "pass"},
+		{"fails", node(t), []string{"duplicates >= 1"}, exitFailed, "FAIL"},
+		{"an absolute rate", node(t), []string{"delivered >= 1"}, exitFailed, "says more of the machine"},
+		{"no such node", node(t), []string{"node cores / rust <= 1"}, exitFailed, "did you mean"},
+		{"nobody there", "127.0.0.1:1", nil, exitInvalid, "refused"},
 	} {
-		if got := labels(c.args...); got != c.want {
-			t.Errorf("%q: got\n%s\nwant\n%s", c.args, got, c.want)
+		args := append([]string{"run", "p2p", "--target", c.addr}, quick...)
+		for _, r := range c.require {
+			args = append(args, "--require", r)
+		}
+		code, stdout, stderr := slimBench(t, args...)
+		if code != c.want || !strings.Contains(stdout+stderr, c.text) {
+			t.Errorf("%s: exit %d, want %d\n%s\n%s", c.name, code, c.want, stdout, stderr)
 		}
 	}
 }
 
-// A node that hangs up: results are printed all the same, with the reason, and the exit code says that they are not valid.
+func TestInterruptPrintsWhatThereIs(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var stdout shared
+	stderr := shared{on: func(s string) {
+		if strings.Contains(s, "round 2") {
+			cancel()
+		}
+	}}
+	report := filepath.Join(t.TempDir(), "report")
+	code := run(ctx, []string{"run", "p2p", "--target", node(t), "--inflight", "8", "--duration", "200ms", "--rounds", "50",
+		"--output", "json", "--report", report}, &stdout, &stderr)
+	r, err := bench.ReadJSON(&stdout.b)
+	if err != nil || code != exitInvalid || r.Valid {
+		t.Fatalf("exit %d, %v", code, err)
+	}
+	if m, ok := r.Cases[0].Nodes[0].Metric("delivered"); !ok || m.Values[0] <= 0 {
+		t.Errorf("the first round is gone: %+v", m)
+	}
+	if _, err := os.Stat(filepath.Join(report, "index.html")); err != nil {
+		t.Error(err)
+	}
+}
+
+// A node that hangs up: results are printed all the same, with the reason.
 func TestFailedMeasurementPrintsResultsAndReason(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -126,15 +187,73 @@ func TestFailedMeasurementPrintsResultsAndReason(t *testing.T) {
 		}
 	}()
 	code, stdout, stderr := slimBench(t, "run", "fanout", "--size", "100", "--target", l.Addr().String(), "--output", "json")
-	if code != exitInvalid || !strings.Contains(stderr, "round 1: fanout 1→8 100 B") {
+	if code != exitInvalid || !strings.Contains(stderr, "fanout 1→8 100 B") {
 		t.Errorf("exit %d, stderr %s", code, stderr)
 	}
 	var r bench.Results
 	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
 		t.Fatalf("%v in %s", err, stdout)
 	}
-	if r.Schema != bench.Schema || len(r.Cases) != 1 || r.Cases[0].Params.IdentityText != "constant" ||
-		len(r.Cases[0].Nodes[0].Errors) != 1 {
+	if len(r.Cases) != 1 || len(r.Cases[0].Nodes[0].Errors) != 1 || r.Valid {
 		t.Errorf("got %+v", r)
+	}
+}
+
+func TestParametersMakeCases(t *testing.T) {
+	labels := func(args ...string) string {
+		t.Helper()
+		fs := newFlags()
+		o := runFlags(fs).(*runOptions)
+		if err := fs.Parse(args); err != nil {
+			t.Fatal(err)
+		}
+		plan, err := o.cases(fs.Args())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for _, c := range plan.Cases {
+			all = append(all, c.Label())
+		}
+		return strings.Join(all, "; ")
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"p2p", "--size", "100,1K"}, "p2p 1→1 100 B constant, 1024 in flight; p2p 1→1 1 KiB constant, 1024 in flight"},
+		{[]string{"p2p", "--size", "1K", "--identity", "fresh", "--inflight", "max,1"}, "p2p 1→1 1 KiB fresh, unbounded; p2p 1→1 1 KiB fresh, 1 in flight"},
+		{[]string{"p2p", "--inflight", "64", "--rate", "100,200"}, "p2p 1→1 100 B constant, 64 in flight; p2p 1→1 100 B constant, 100/s; p2p 1→1 100 B constant, 200/s"},
+		{[]string{"fanout", "--fanout", "3", "--size", "100"}, "fanout 1→3 100 B constant, 256 in flight"},
+		{[]string{"idle", "table", "--conns", "5", "--names", "4000", "--holders", "2"},
+			"idle 5 idle, beside 1→1 100 B constant, 1024 in flight; table 4000 names on 2 connections, 100 B constant, 256 in flight"},
+		{[]string{"mixed", "--sizes", "64:1,1K:2"}, "mixed 1→1 sizes 64:1,1K:2 constant, 64 in flight"},
+	} {
+		if got := labels(c.args...); got != c.want {
+			t.Errorf("%q: got\n%s\nwant\n%s", c.args, got, c.want)
+		}
+	}
+}
+
+func TestCompareReadsWhatRunWrote(t *testing.T) {
+	dir, addr := t.TempDir(), node(t)
+	var paths []string
+	for _, name := range []string{"old.json", "new.json"} {
+		code, stdout, stderr := slimBench(t, "run", "p2p", "--target", addr, "--inflight", "16", "--duration", "60ms", "--warmup", "10ms", "--rounds", "3", "--quiet", "--output", "json")
+		if code != exitOK {
+			t.Fatal(stderr)
+		}
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(stdout), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	code, stdout, stderr := slimBench(t, "compare", paths[0], paths[1], "--require", "lost / old <= 1")
+	if code != exitOK || !strings.Contains(stdout, "delivered") || !strings.Contains(stdout, "n=3+3") {
+		t.Errorf("exit %d\n%s\n%s", code, stdout, stderr)
+	}
+	if code, _, stderr := slimBench(t, "compare", paths[0], paths[1], "--node", "nod"); code != exitInvalid || !strings.Contains(stderr, "did you mean node?") {
+		t.Errorf("exit %d, %s", code, stderr)
 	}
 }

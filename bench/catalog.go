@@ -1,0 +1,151 @@
+package bench
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// The scenarios and suites that come with the program. Files of one's own have the same form.
+//
+//go:embed scenarios/*.yaml suites/*.yaml
+var files embed.FS
+
+func contains(names []string, name string) bool { return slices.Contains(names, name) }
+
+// isFile tells a path from the name of something built in.
+func isFile(name string) bool {
+	ext := filepath.Ext(name)
+	return ext == ".yaml" || ext == ".yml"
+}
+
+// Scenarios returns the built-in scenarios in the order of their lists.
+func Scenarios() ([]Scenario, error) {
+	var all []Scenario
+	for _, k := range kinds() {
+		s, err := LoadScenario(k.name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// LoadScenario returns the built-in scenario of that name, or the one of a file whose name ends in .yaml:
+//
+//	scenario: p2p                    # what is done; slim-bench list names them
+//	name: rpc                        # optional: what it is called in reports
+//	about: small requests            # optional
+//	defaults: {size: 200}            # optional: keys of all cases
+//	cases: [{inflight: 1}, {rate: 2000}]
+func LoadScenario(name string) (Scenario, error) {
+	fsys, path := fs.FS(files), "scenarios/"+name+".yaml"
+	if isFile(name) {
+		dir, file := filepath.Split(name)
+		fsys, path = os.DirFS(filepath.Clean(dir)), file
+	} else if !slices.ContainsFunc(kinds(), func(k kind) bool { return k.name == name }) {
+		return Scenario{}, fmt.Errorf("no scenario %q; did you mean %s? (slim-bench list)", name, Nearest(name, kindNames()))
+	}
+	d := document{name: name}
+	n, err := d.open(fsys, path)
+	if err != nil {
+		return Scenario{}, err
+	}
+	return d.scenario(n)
+}
+
+func kindNames() []string {
+	var names []string
+	for _, k := range kinds() {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// scenario reads the file's top mapping.
+func (d document) scenario(n *yaml.Node) (Scenario, error) {
+	var s Scenario
+	var defaults, cases *yaml.Node
+	err := d.fields(n, func(key, value *yaml.Node) (err error) {
+		switch key.Value {
+		case "scenario":
+			s, err = d.kind(value, s.Name)
+		case "name":
+			s.Name, err = d.text(value)
+		case "about":
+			s.About, err = d.text(value)
+		case "defaults":
+			defaults = value
+		case "cases":
+			cases = value
+		default:
+			err = d.unknown(key, "scenario", "name", "about", "defaults", "cases")
+		}
+		return err
+	})
+	if err != nil {
+		return s, err
+	}
+	if s.Run == nil {
+		return s, d.at(n, "key scenario is missing: what shall be done? (%s)", strings.Join(kindNames(), ", "))
+	}
+	start := base()
+	if defaults != nil {
+		if err := d.params(defaults, &start, s.Uses); err != nil {
+			return s, err
+		}
+	}
+	s.Cases, err = d.cases(cases, start, s.Uses)
+	return s, err
+}
+
+// kind starts a scenario from the kind that value names; a name that was read before stays.
+func (d document) kind(value *yaml.Node, name string) (Scenario, error) {
+	text, err := d.text(value)
+	if err != nil {
+		return Scenario{}, err
+	}
+	all := kinds()
+	i := slices.IndexFunc(all, func(k kind) bool { return k.name == text })
+	if i < 0 {
+		return Scenario{}, d.at(value, "no scenario %q; did you mean %s?", text, Nearest(text, kindNames()))
+	}
+	k := all[i]
+	if name == "" {
+		name = k.name
+	}
+	return Scenario{Name: name, Uses: k.uses, Blind: k.blind, Nats: k.nats, Label: k.label, Run: k.run}, nil
+}
+
+// maxCases bounds the cases of one scenario.
+const maxCases = 256
+
+// cases reads a list of cases, each a mapping that changes start; no list: start alone.
+func (d document) cases(n *yaml.Node, start Params, uses []string) ([]Params, error) {
+	if n == nil {
+		return []Params{start}, nil
+	}
+	var all []Params
+	err := d.list(n, func(e *yaml.Node) error {
+		p := start
+		if err := d.params(e, &p, uses); err != nil {
+			return err
+		}
+		if len(all) == maxCases {
+			return d.at(e, "more than %d cases", maxCases)
+		}
+		all = append(all, p)
+		return nil
+	})
+	if err == nil && len(all) == 0 {
+		err = d.at(n, "a scenario without cases does nothing")
+	}
+	return all, err
+}

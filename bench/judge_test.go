@@ -1,0 +1,320 @@
+package bench
+
+import (
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestParseCondition(t *testing.T) {
+	for in, want := range map[string]Condition{
+		"lost <= 0":                           {Metric: "lost", Bound: 0},
+		"names>=5000":                         {Metric: "names", Least: true, Bound: 5000},
+		"node CPU per delivered / rust <= .1": {Metric: "node CPU per delivered", Against: "rust", Bound: 0.1},
+		"cost/floor <= 2":                     {Metric: "cost/floor", Bound: 2},
+		"delivered / base >= 0.9":             {Metric: "delivered", Against: "base", Least: true, Bound: 0.9},
+	} {
+		got, err := ParseCondition(in)
+		if err != nil || got != want {
+			t.Errorf("%q: got %+v, %v", in, got, err)
+		}
+		if again, err := ParseCondition(got.String()); err != nil || again != got {
+			t.Errorf("%q: its own text %q reads as %+v, %v", in, got.String(), again, err)
+		}
+	}
+	for _, in := range []string{"", "lost", "lost < 1", "lost <= x", "lost <= NaN", " / x <= 1", "a / b <= 0", strings.Repeat("x", 500) + " <= 1"} {
+		if c, err := ParseCondition(in); err == nil {
+			t.Errorf("%q: taken as %+v", in, c)
+		}
+	}
+}
+
+// results of one case with a metric on two nodes, round by round.
+func twoNodes(m Metric, ours, theirs []float64) *Results {
+	r := &Results{Valid: true, Nodes: []NodeInfo{{Name: "ours"}, {Name: "base"}},
+		Cases: []CaseResult{{Scenario: "s", Label: "l", Nodes: make([]NodeResult, 2)}}}
+	for i := range ours {
+		m.Value = ours[i]
+		r.add(0, 0, []Metric{m}, Round{Number: i + 1}, nil)
+		m.Value = theirs[i]
+		r.add(0, 1, []Metric{m}, Round{Number: i + 1}, nil)
+	}
+	return r
+}
+
+func TestJudge(t *testing.T) {
+	cpu := Metric{Name: costMetric, Unit: Nanoseconds, Better: Lower}
+	even, slow := []float64{100, 103, 98, 101, 99}, []float64{130, 133, 128, 131, 129}
+	for _, c := range []struct {
+		name         string
+		m            Metric
+		ours, theirs []float64
+		condition    string
+		last         int
+		want         Outcome
+	}{
+		{"ratio inside", cpu, even, even, costMetric + " / base <= 1.1", 5, Pass},
+		{"ratio beyond", cpu, slow, even, costMetric + " / base <= 1.1", 5, Fail},
+		{"at least, inside", cpu, slow, even, costMetric + " / base >= 1.2", 5, Pass},
+		{"at least, beyond", cpu, even, even, costMetric + " / base >= 1.2", 5, Fail},
+		{"two rounds do not condemn", cpu, slow[:2], even[:2], costMetric + " / base <= 1.1", 5, Unclear},
+		{"noise asks for more", cpu, []float64{100, 180, 60}, []float64{100, 90, 110}, costMetric + " / base <= 1.1", 9, Unclear},
+		{"and stays noise in the end", cpu, []float64{100, 180, 60}, []float64{100, 90, 110}, costMetric + " / base <= 1.1", 3, Unclear},
+		{"a near miss is decided by the middle at last", cpu, []float64{108, 112, 109, 113, 108}, even, costMetric + " / base <= 1.1", 5, Pass},
+		{"no such node", cpu, even, even, costMetric + " / floor <= 1.1", 5, Skipped},
+		{"no such metric", cpu, even, even, "node CPU per deliverd <= 0", 5, Fail},
+		{"loss", Metric{Name: "lost", Worst: true, Better: Lower}, []float64{0, 0, 1}, []float64{0, 0, 0}, "lost <= 0", 3, Fail},
+		{"no loss", Metric{Name: "lost", Worst: true, Better: Lower}, []float64{0, 0, 0}, []float64{0, 5, 0}, "lost <= 0", 3, Pass},
+		{"an absolute time is refused", cpu, even, even, costMetric + " <= 1000000", 5, Fail},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cond, err := ParseCondition(c.condition)
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := twoNodes(c.m, c.ours, c.theirs).Judge(0, cond, c.last)
+			if v.Outcome != c.want {
+				t.Errorf("got %s", v)
+			}
+			if v.Outcome != Pass && v.Reason == "" {
+				t.Errorf("no reason: %s", v)
+			}
+		})
+	}
+}
+
+// On a machine whose measurements scatter by 8 %, with a neighbour that takes half again in one of twenty, an unchanged
+// build passes and one that costs 30 % more fails.
+func TestGateDecidesRightOnANoisyMachine(t *testing.T) {
+	const runs, least, most = 2000, 4, 12
+	random := rand.New(rand.NewPCG(7, 11))
+	noisy := func(v float64) float64 {
+		v *= math.Exp(0.08 * random.NormFloat64())
+		if random.IntN(20) == 0 {
+			v *= 1.5
+		}
+		return v
+	}
+	for _, c := range []struct {
+		cost float64
+		want Outcome
+	}{{1, Pass}, {1.3, Fail}} {
+		count, rounds := map[Outcome]int{}, 0
+		for range runs {
+			cond := Condition{Metric: costMetric, Against: "base", Bound: 1.15}
+			var logs []float64
+			var v Verdict
+			for n := 1; n <= most; n++ {
+				logs = append(logs, math.Log(noisy(100*c.cost)/noisy(100)))
+				if n < least {
+					continue
+				}
+				if v = (Verdict{}).judgeRatio(logs, cond, most); v.Outcome != Unclear {
+					break
+				}
+			}
+			count[v.Outcome]++
+			rounds += v.Rounds
+		}
+		t.Logf("cost %v: %v, %.1f rounds each", c.cost, count, float64(rounds)/runs)
+		if got := float64(count[c.want]) / runs; got < 0.985 {
+			t.Errorf("cost %v: %.2f %% %s; %v", c.cost, 100*got, c.want, count)
+		}
+	}
+}
+
+func TestRankSumMatchesTables(t *testing.T) {
+	for _, c := range []struct {
+		a, b []float64
+		p    float64
+	}{
+		{[]float64{1, 2, 3}, []float64{4, 5, 6}, 0.1}, // 2 of 20 orders
+		{[]float64{1, 2, 3, 4}, []float64{5, 6, 7, 8}, 2.0 / 70},
+		{[]float64{1, 3, 5}, []float64{2, 4, 6}, 0.7},
+		{[]float64{1, 2, 3, 4, 5}, []float64{6, 7, 8, 9, 10}, 2.0 / 252},
+		{nil, []float64{1}, 1},
+		{[]float64{2, 2, 2}, []float64{2, 2, 2}, 1},
+	} {
+		if got := rankSum(c.a, c.b); math.Abs(got-c.p) > 1e-9 {
+			t.Errorf("%v against %v: p %v, want %v", c.a, c.b, got, c.p)
+		}
+	}
+}
+
+func TestCompareFindsWhatChanged(t *testing.T) {
+	before := twoNodes(Metric{Name: costMetric, Unit: Nanoseconds, Better: Lower}, []float64{100, 101, 99, 102, 98, 100}, []float64{1, 1, 1, 1, 1, 1})
+	after := twoNodes(Metric{Name: costMetric, Unit: Nanoseconds, Better: Lower}, []float64{130, 131, 129, 132, 128, 130}, []float64{1, 1, 1, 1, 1, 1})
+	for _, c := range []struct {
+		name     string
+		old, new *Results
+		require  string
+		want     Outcome
+		text     string
+	}{
+		{"dearer", before, after, costMetric + " / old <= 1.1", Fail, "+30.0%"},
+		{"same", before, before, costMetric + " / old <= 1.1", Pass, "same"},
+		{"cheaper", after, before, costMetric + " / old <= 1.1", Pass, "-23.1%"},
+		{"nothing measures it", before, after, "p42 / old <= 1", Unclear, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cond, err := ParseCondition(c.require)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x, err := Compare(c.old, c.new, CompareOptions{Require: []Condition{cond}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var b strings.Builder
+			if err := x.WriteTable(&b); err != nil {
+				t.Fatal(err)
+			}
+			if x.Outcome() != c.want || !strings.Contains(b.String(), c.text) {
+				t.Errorf("outcome %s\n%s", x.Outcome(), b.String())
+			}
+		})
+	}
+	if _, err := Compare(before, after, CompareOptions{Node: "bose"}); err == nil || !strings.Contains(err.Error(), "base") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestBuiltInFilesLoad(t *testing.T) {
+	all, err := Scenarios()
+	if err != nil || len(all) != len(kinds()) {
+		t.Fatalf("%d scenarios, %v", len(all), err)
+	}
+	for _, s := range all {
+		if s.About == "" || len(s.Cases) == 0 {
+			t.Errorf("%s: %+v", s.Name, s)
+		}
+	}
+	for _, name := range Suites() {
+		s, err := LoadSuite(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan := s.Plan([]Target{{Name: "x"}})
+		for _, c := range plan.Cases {
+			if len(c.Require) == 0 {
+				t.Errorf("suite %s: %s requires nothing", name, c.Label())
+			}
+		}
+	}
+}
+
+func TestBadFilesNamePlaceAndNearestWord(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct{ text, want string }{
+		{"scenario: p2", "f.yaml:1:11: no scenario \"p2\"; did you mean p2p?"},
+		{"scenario: p2p\ncasse: []", "f.yaml:2:1: no key \"casse\"; did you mean cases?"},
+		{"scenario: p2p\ncases:\n  - {sise: 100}", "f.yaml:3:6: this scenario does not read \"sise\"; did you mean size?"},
+		{"scenario: p2p\ncases:\n  - {size: huge}", "f.yaml:3:12: size: size \"huge\""},
+		{"scenario: p2p\ncases: []", "without cases"},
+		{"scenario: p2p\nscenario: p2p", "f.yaml"},
+		{"about: x", "key scenario is missing"},
+		{"- 1", "want a mapping"},
+		{"scenario: [", "f.yaml"},
+		{"scenario: p2p\ndefaults: {fanout: 3}", "does not read"},
+	} {
+		path := filepath.Join(dir, "f.yaml")
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := LoadScenario(path); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: got %v, want %s", c.text, err, c.want)
+		}
+	}
+	for _, c := range []struct{ text, want string }{
+		{"suite: x\nruns:\n  - scenario: p2p\n    requires: []", "f.yaml:4:5: no key \"requires\"; did you mean require?"},
+		{"suite: x\nruns:\n  - scenario: p2p\n    require: [\"lost\"]", "f.yaml:4:15: condition"},
+		{"suite: x\nruns:\n  - {}", "which scenario?"},
+		{"suite: x\nrounds: 0\nruns:\n  - scenario: p2p", "f.yaml:2:9"},
+		{"suite: x", "list of runs"},
+		{"suite: x\ndefaults: {duraton: 1s}\nruns: []", "did you mean duration?"},
+	} {
+		path := filepath.Join(dir, "f.yaml")
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := LoadSuite(path); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: got %v, want %s", c.text, err, c.want)
+		}
+	}
+	if _, err := LoadSuite("smokey"); err == nil || !strings.Contains(err.Error(), "smoke") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSetNamesNearestKey(t *testing.T) {
+	p := base()
+	if err := p.Set("in-flight", "3"); err == nil || !strings.Contains(err.Error(), "inflight") {
+		t.Errorf("got %v", err)
+	}
+	for _, k := range Keys() {
+		if err := p.Set(k.Name, "nonsense value"); err == nil {
+			t.Errorf("%s takes nonsense", k.Name)
+		}
+	}
+}
+
+func FuzzScenario(f *testing.F) {
+	for _, k := range kinds() {
+		b, err := files.ReadFile("scenarios/" + k.name + ".yaml")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add([]byte("scenario: p2p\ncases: &a [{size: 1K}, *a]"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d := document{name: "f"}
+		n, err := d.parse(b)
+		if err != nil {
+			return
+		}
+		s, err := d.scenario(n)
+		if err == nil && (s.Run == nil || len(s.Cases) == 0) {
+			t.Errorf("taken, but nothing to do: %q", b)
+		}
+	})
+}
+
+func FuzzSuite(f *testing.F) {
+	for _, name := range Suites() {
+		b, err := files.ReadFile("suites/" + name + ".yaml")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d := document{name: "f"}
+		n, err := d.parse(b)
+		if err != nil || strings.Contains(string(b), ".y") { // no files but the built-in ones
+			return
+		}
+		if s, err := d.suite(n, ""); err == nil && len(s.Runs) == 0 {
+			t.Errorf("taken, but nothing to do: %q", b)
+		}
+	})
+}
+
+func FuzzCondition(f *testing.F) {
+	for _, s := range []string{"lost <= 0", "node CPU per delivered / rust >= 1e3", "a / b / c <= 1", "x <= -5"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		c, err := ParseCondition(s)
+		if err != nil {
+			return
+		}
+		again, err := ParseCondition(c.String())
+		if err != nil && len(c.String()) <= maxCondition || err == nil && again != c {
+			t.Errorf("%q reads as %+v, whose text %q reads as %+v, %v", s, c, c.String(), again, err)
+		}
+	})
+}

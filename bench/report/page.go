@@ -1,0 +1,324 @@
+package report
+
+import (
+	_ "embed"
+	"fmt"
+	"html/template"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/bench"
+)
+
+//go:embed page.html
+var pageText string
+
+var pageTemplate = template.Must(template.New("page").Parse(pageText))
+
+// page is what the template sees.
+type page struct {
+	*bench.Results
+	When    string
+	State   string // one word
+	Machine string
+	Styles  template.CSS
+	Counts  string
+	Verdict []verdict
+	Summary [][]cell
+	Heads   []string
+	Cases   []section
+}
+
+type verdict struct {
+	Class string
+	bench.Verdict
+	Text string
+}
+
+type cell struct {
+	Text, Class string
+	Link        string // id of a case
+}
+
+// section is one case.
+type section struct {
+	ID, Title string
+	Notes     []string
+	Legend    []legend
+	Plots     []plot
+	Heads     []string
+	Rows      [][]cell
+}
+
+type legend struct {
+	Name  string
+	Color int
+}
+
+// WriteHTML writes the page. It is complete in itself: no script, no request.
+func WriteHTML(w io.Writer, r *bench.Results) error {
+	m := r.Machine
+	p := page{Results: r, When: r.Begun.UTC().Format("2006-01-02 15:04 UTC"), Styles: styles(),
+		Machine: fmt.Sprintf("%s, %d cores, %s %s, %s", m.CPU, m.Cores, m.OS, m.Kernel, m.Go)}
+	p.State, p.Counts = state(r)
+	for _, v := range r.Verdicts {
+		p.Verdict = append(p.Verdict, verdict{Class: string(v.Outcome), Verdict: v, Text: figures(v)})
+	}
+	p.Heads, p.Summary = summary(r)
+	for i := range r.Cases {
+		p.Cases = append(p.Cases, caseSection(r, i))
+	}
+	return pageTemplate.Execute(w, p)
+}
+
+// state says in a word how the run ended, and counts its verdicts.
+func state(r *bench.Results) (word, counts string) {
+	n := map[bench.Outcome]int{}
+	for _, v := range r.Verdicts {
+		n[v.Outcome]++
+	}
+	switch {
+	case n[bench.Fail] > 0:
+		word = "fail"
+	case !r.Valid:
+		word = "invalid"
+	case len(r.Verdicts) == 0:
+		word = "measured"
+	default:
+		word = "pass"
+	}
+	var parts []string
+	for _, o := range []bench.Outcome{bench.Pass, bench.Fail, bench.Unclear, bench.Skipped} {
+		if n[o] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n[o], o))
+		}
+	}
+	return word, strings.Join(parts, ", ")
+}
+
+func figures(v bench.Verdict) string {
+	switch {
+	case v.Rounds == 0:
+		return v.Reason
+	case v.Low != v.High:
+		return fmt.Sprintf("%.3g  [%.3g, %.3g] over %d rounds", v.Value, v.Low, v.High, v.Rounds)
+	}
+	return fmt.Sprintf("%.4g", v.Value)
+}
+
+const cost = "node CPU per delivered"
+
+// summary is one row for each case: the first node's figures, and the others' cost as multiples of it.
+func summary(r *bench.Results) (heads []string, rows [][]cell) {
+	heads = []string{"case"}
+	if len(r.Nodes) == 0 {
+		return heads, nil
+	}
+	heads = append(heads, "delivered", "CPU / message", "p50", "p99", "lost")
+	for _, n := range r.Nodes[1:] {
+		heads = append(heads, "cost "+n.Name+" / "+r.Nodes[0].Name)
+	}
+	for i, c := range r.Cases {
+		row := []cell{{Text: c.Scenario + " " + c.Label, Link: fmt.Sprintf("case-%d", i)}}
+		first := c.Nodes[0]
+		for _, name := range []string{"delivered", cost, "p50", "p99", "lost"} {
+			row = append(row, number(first, name))
+		}
+		ours, ok := first.Metric(cost)
+		for _, n := range c.Nodes[1:] {
+			theirs, ok2 := n.Metric(cost)
+			text := "–"
+			if ok && ok2 && ours.Value > 0 {
+				text = fmt.Sprintf("%.2f×", theirs.Value/ours.Value)
+			}
+			row = append(row, cell{Text: text, Class: "num"})
+		}
+		rows = append(rows, row)
+	}
+	return heads, rows
+}
+
+func number(n bench.NodeResult, name string) cell {
+	s, ok := n.Metric(name)
+	if !ok {
+		return cell{Text: "–", Class: "num"}
+	}
+	c := cell{Text: bench.Format(s.Value, s.Unit), Class: "num"}
+	if s.Worst && s.Better == bench.Lower && s.Value > 0 && s.Unit == bench.Count {
+		c.Class += " bad"
+	}
+	return c
+}
+
+func caseSection(r *bench.Results, i int) section {
+	c := &r.Cases[i]
+	s := section{ID: fmt.Sprintf("case-%d", i), Title: c.Scenario + " " + c.Label, Heads: []string{"metric"}}
+	for k, n := range c.Nodes {
+		if n.Skipped != "" {
+			continue
+		}
+		name := r.Nodes[k].Name
+		s.Legend = append(s.Legend, legend{name, k % len(palette)})
+		s.Heads = append(s.Heads, name)
+		for _, e := range n.Errors {
+			s.Notes = append(s.Notes, name+": "+e)
+		}
+		for _, round := range n.Rounds {
+			for _, note := range round.Notes {
+				s.Notes = append(s.Notes, fmt.Sprintf("%s: round %d: %s", name, round.Number, note))
+			}
+		}
+		if n.Limited != "" {
+			s.Notes = append(s.Notes, name+": "+n.Limited)
+		}
+	}
+	s.Rows = metricRows(c)
+	s.Plots = plots(r, c)
+	return s
+}
+
+func metricRows(c *bench.CaseResult) [][]cell {
+	var names []string
+	seen := map[string]bool{}
+	for _, n := range c.Nodes {
+		for _, m := range n.Metrics {
+			if !seen[m.Name] {
+				seen[m.Name] = true
+				names = append(names, m.Name)
+			}
+		}
+	}
+	var rows [][]cell
+	for _, name := range names {
+		row := []cell{{Text: name}}
+		for _, n := range c.Nodes {
+			if n.Skipped == "" {
+				row = append(row, number(n, name))
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+var percentTicks = []float64{0, 50, 90, 99, 99.9, 99.99, 99.999}
+
+func plots(r *bench.Results, c *bench.CaseResult) []plot {
+	seconds := axis{Label: "seconds", Format: func(v float64) string { return fmt.Sprintf("%.3g", v) }}
+	ns := axis{Format: brief, Scale: log10}
+	all := []plot{
+		overTime("p50 and p99 of delay over time", seconds, ns, r, c,
+			func(s bench.Sample) float64 { return s.P50 }, func(s bench.Sample) float64 { return s.P99 }),
+		percentiles(r, c, ns),
+		overTime("delivered a second", seconds, axis{Format: perSecond}, r, c,
+			func(s bench.Sample) float64 { return s.Delivered }),
+		overTime("processors the node uses", seconds, axis{Format: func(v float64) string { return fmt.Sprintf("%.2g", v) }}, r, c,
+			func(s bench.Sample) float64 { return s.NodeCPU }),
+		overTime("resident memory of the node, MiB", seconds, axis{Format: func(v float64) string { return fmt.Sprintf("%.3g", v) }}, r, c,
+			func(s bench.Sample) float64 { return float64(s.RSS) / (1 << 20) }),
+	}
+	var shown []plot
+	for _, p := range all {
+		if len(p.Lines) > 0 {
+			shown = append(shown, p)
+		}
+	}
+	return shown
+}
+
+// brief writes a time of an axis: 1 ms, 200 µs.
+func brief(ns float64) string {
+	for _, u := range []struct {
+		size float64
+		name string
+	}{{1e9, "s"}, {1e6, "ms"}, {1e3, "µs"}} {
+		if ns >= u.size {
+			return fmt.Sprintf("%.3g %s", ns/u.size, u.name)
+		}
+	}
+	return fmt.Sprintf("%.3g ns", ns)
+}
+
+// perSecond writes a rate of an axis: 1.5 M, 200 k.
+func perSecond(v float64) string {
+	switch {
+	case v >= 1e6:
+		return fmt.Sprintf("%.3g M", v/1e6)
+	case v >= 1e3:
+		return fmt.Sprintf("%.3g k", v/1e3)
+	}
+	return fmt.Sprintf("%.3g", v)
+}
+
+// overTime draws values of all samples of each node: the last round in full, the others faint.
+func overTime(title string, x, y axis, r *bench.Results, c *bench.CaseResult, values ...func(bench.Sample) float64) plot {
+	p := plot{Title: title, X: x, Y: y}
+	for k, n := range c.Nodes {
+		for i, round := range n.Rounds {
+			for _, value := range values {
+				var at []point
+				some := false
+				for _, s := range round.Samples {
+					q := value(s)
+					if y.Scale == log10 && q <= 0 {
+						continue
+					}
+					some = some || q != 0
+					at = append(at, point{s.At, q})
+				}
+				if !some {
+					continue
+				}
+				p.Lines = append(p.Lines, line{Name: r.Nodes[k].Name, Color: k, At: at, Faint: i < len(n.Rounds)-1})
+			}
+			if k == 0 && i == len(n.Rounds)-1 {
+				p.Breaks = phases(round.Samples)
+			}
+		}
+	}
+	return p
+}
+
+// phases are the times at which samples change their phase.
+func phases(samples []bench.Sample) []float64 {
+	var at []float64
+	for i := 1; i < len(samples); i++ {
+		if samples[i].Phase != samples[i-1].Phase {
+			at = append(at, samples[i-1].At)
+		}
+	}
+	return at
+}
+
+func percentiles(r *bench.Results, c *bench.CaseResult, y axis) plot {
+	p := plot{Title: "delay by percentile", Y: y,
+		X: axis{Label: "percentile", Scale: tail, Ticks: percentTicks, Format: func(v float64) string { return fmt.Sprintf("%g", v) }}}
+	for k, n := range c.Nodes {
+		for i, round := range n.Rounds {
+			var at []point
+			for _, q := range round.Curve {
+				if q.Value > 0 && q.Percentile < 100 {
+					at = append(at, point{q.Percentile, q.Value})
+				}
+			}
+			if len(at) > 0 {
+				p.Lines = append(p.Lines, line{Name: r.Nodes[k].Name, Color: k, At: at, Faint: i < len(n.Rounds)-1})
+			}
+		}
+	}
+	return p
+}
+
+// styles are the colours of lines and legends.
+func styles() template.CSS {
+	var light, dark strings.Builder
+	for i, c := range palette {
+		fmt.Fprintf(&light, ".n%d{stroke:%s;stroke-dasharray:%s}.dot.n%d{fill:%s}", i, c.Light, c.Dash, i, c.Light)
+		fmt.Fprintf(&dark, ".n%d{stroke:%s}.dot.n%d{fill:%s}", i, c.Dark, i, c.Dark)
+	}
+	return template.CSS(light.String() + "@media(prefers-color-scheme:dark){" + dark.String() + "}")
+}
+
+// clock is for the Markdown summary's head.
+func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

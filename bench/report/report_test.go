@@ -1,0 +1,218 @@
+package report
+
+import (
+	"bytes"
+	"encoding/xml"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/bench"
+)
+
+// fixture is a run of two cases on three nodes, with everything that can go wrong in it.
+func fixture() *bench.Results {
+	random := rand.New(rand.NewPCG(1, 2))
+	r := &bench.Results{
+		Schema: bench.Schema, Version: "v0.0.0", Commit: "abc", Begun: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Rounds: 2, Suite: "ci",
+		Nodes:   []bench.NodeInfo{{Name: "ours", Protocol: "slim", Command: "slim --config {config}"}, {Name: "rust", Protocol: "slim", Addresses: []string{"10.0.0.1:46357"}}, {Name: "floor", Protocol: "blind"}},
+		Command: []string{"run", "--suite", "ci"}, Invalid: []string{"p2p: too noisy"},
+		Verdicts: []bench.Verdict{
+			{Case: "p2p 1→1", Condition: "lost <= 0", Outcome: bench.Pass, Rounds: 2},
+			{Case: "p2p 1→1", Condition: cost + " / rust <= 0.1", Outcome: bench.Fail, Value: 0.2, Low: 0.18, High: 0.22, Rounds: 5, Reason: "the ratio is 0.2"},
+			{Case: "fanout", Condition: "x", Outcome: bench.Unclear, Reason: "noisy"},
+			{Case: "fanout", Condition: "y", Outcome: bench.Skipped, Reason: "there is no node base in this run"},
+		},
+	}
+	r.Machine.CPU, r.Machine.Cores, r.Machine.OS = "test CPU", 2, "linux"
+	for _, label := range []string{"1→1 100 B", "<script>alert(1)</script> & |pipes|"} {
+		c := bench.CaseResult{Scenario: "p2p", Label: label}
+		for k := range r.Nodes {
+			scale := []float64{1, 9, 0.8}[k]
+			n := bench.NodeResult{Metrics: []bench.Series{
+				{Name: "delivered", Unit: bench.PerSecond, Value: 2e6 / scale, Values: []float64{2e6 / scale}, Rounds: []int{1}},
+				{Name: cost, Unit: bench.Nanoseconds, Value: 400 * scale, Values: []float64{400 * scale}, Rounds: []int{1}},
+				{Name: "p99", Unit: bench.Nanoseconds, Value: 1e6 * scale}, {Name: "p50", Unit: bench.Nanoseconds, Value: 4e5 * scale},
+				{Name: "lost", Value: float64(k % 2 * 7), Worst: true, Better: bench.Lower},
+			}}
+			for round := range 2 {
+				course := bench.Round{Number: round + 1}
+				for s := range 30 {
+					phase := "measured"
+					if s < 5 {
+						phase = "warm-up"
+					}
+					course.Samples = append(course.Samples, bench.Sample{At: float64(s + 1), Seconds: 1, Phase: phase, Delivered: 2e6 / scale * (0.9 + 0.2*random.Float64()),
+						P50: 4e5 * scale * (0.9 + 0.3*random.Float64()), P99: 1e6 * scale * (0.8 + random.Float64()), NodeCPU: 0.8, ClientCPU: 0.9,
+						RSS: int64(10<<20*scale) + int64(s)<<12})
+				}
+				for _, p := range []float64{0, 25, 50, 75, 90, 99, 99.9, 99.99, 99.999, 100} {
+					course.Curve = append(course.Curve, bench.Point{Percentile: p, Value: 1e5 * scale * (1 - math.Log10(1-min(p, 99.9999)/100))})
+				}
+				n.Rounds = append(n.Rounds, course)
+			}
+			c.Nodes = append(c.Nodes, n)
+		}
+		c.Nodes[1].Errors = []string{"round 2: the node ended"}
+		c.Nodes[0].Limited = "client-limited: read CPU per message"
+		r.Cases = append(r.Cases, c)
+	}
+	return r
+}
+
+func page1(t *testing.T, r *bench.Results) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := WriteHTML(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestPageStandsAlone(t *testing.T) {
+	text := page1(t, fixture())
+	for _, bad := range []string{"http://", "https://", "url(", " src=", "<script", "@import", "<link", "NaN", "Inf"} {
+		if strings.Contains(text, bad) {
+			t.Errorf("the page has %q in it", bad)
+		}
+	}
+	for _, want := range []string{"&lt;script&gt;", "too noisy", "the node ended", "client-limited", "9.00×", "there is no node base", "badge fail"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+}
+
+var svgs = regexp.MustCompile(`(?s)<svg.*?</svg>`)
+
+func TestPlotsAreWellFormedAndInside(t *testing.T) {
+	found := svgs.FindAllString(page1(t, fixture()), -1)
+	if len(found) < 10 {
+		t.Fatalf("%d drawings", len(found))
+	}
+	for _, s := range found {
+		checkSVG(t, s)
+	}
+}
+
+var number1 = regexp.MustCompile(`-?\d+(\.\d+)?`)
+
+// checkSVG reads the drawing as XML, and wants every point of its lines inside the frame.
+func checkSVG(t *testing.T, s string) {
+	t.Helper()
+	d := xml.NewDecoder(strings.NewReader(s))
+	for {
+		tok, err := d.Token()
+		if err == io.EOF {
+			return
+		}
+		if err != nil {
+			t.Fatalf("%v in %s", err, s)
+		}
+		e, ok := tok.(xml.StartElement)
+		if !ok || e.Name.Local != "path" {
+			continue
+		}
+		for _, a := range e.Attr {
+			if a.Name.Local != "d" {
+				continue
+			}
+			for i, n := range number1.FindAllString(a.Value, -1) {
+				var v float64
+				if err := xml.Unmarshal([]byte("<v>"+n+"</v>"), &v); err != nil {
+					t.Fatal(err)
+				}
+				if limit := []float64{plotWidth, plotHeight}[i%2]; v < 0 || v > limit {
+					t.Errorf("point %v outside of %v", v, limit)
+				}
+			}
+		}
+	}
+}
+
+// No values, however odd, break a plot.
+func FuzzPlot(f *testing.F) {
+	f.Add(1.0, 2.0, 3.0, 4.0, uint8(0))
+	f.Add(0.0, 0.0, 0.0, 0.0, uint8(1))
+	f.Add(math.Inf(1), math.NaN(), -1.0, 1e300, uint8(2))
+	f.Add(5e-324, 1e308, -1e308, 99.9999, uint8(3))
+	f.Fuzz(func(t *testing.T, a, b, c, d float64, kind uint8) {
+		text := func(v float64) string { return "x" }
+		p := plot{Title: "t", X: axis{Format: text, Scale: scale(kind % 4)}, Y: axis{Format: text, Scale: scale(kind / 4 % 4)},
+			Lines: []line{{Name: "l", At: []point{{a, b}, {c, d}}}, {Name: "m", At: []point{{d, a}}}}}
+		s := string(p.SVG())
+		if strings.Contains(s, "NaN") || strings.Contains(s, "Inf") {
+			t.Errorf("%v %v %v %v: %s", a, b, c, d, s)
+		}
+		checkSVG(t, s)
+	})
+}
+
+func TestEmptyAndSmallResultsRender(t *testing.T) {
+	one := fixture()
+	one.Cases = one.Cases[:1]
+	for k := range one.Cases[0].Nodes {
+		n := &one.Cases[0].Nodes[k]
+		n.Rounds = n.Rounds[:1]
+		n.Rounds[0].Samples = n.Rounds[0].Samples[:1]
+		n.Rounds[0].Curve = n.Rounds[0].Curve[:1]
+	}
+	for name, r := range map[string]*bench.Results{"empty": {}, "no cases": {Nodes: []bench.NodeInfo{{Name: "x"}}}, "one sample": one} {
+		if text := page1(t, r); !strings.Contains(text, "</html>") || strings.Contains(text, "NaN") {
+			t.Errorf("%s: %s", name, text)
+		}
+		var b bytes.Buffer
+		if err := WriteMarkdown(&b, r); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestSummaryNamesWhatFailedAndStaysShort(t *testing.T) {
+	r := fixture()
+	for range 200 {
+		r.Cases = append(r.Cases, r.Cases[0])
+	}
+	var b bytes.Buffer
+	if err := WriteMarkdown(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	if len(text) > 64<<10 {
+		t.Errorf("%d bytes", len(text))
+	}
+	for _, want := range []string{"## slim-bench: fail", "**fail** p2p 1→1", "**skipped**", "&lt;script&gt;", "\\|pipes\\|", "further cases"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it lacks %q", want)
+		}
+	}
+	if strings.Contains(text, "<script>") {
+		t.Error("a label is not escaped")
+	}
+}
+
+func TestDirHasPageSummaryAndResults(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	if err := WriteDir(dir, fixture()); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(filepath.Join(dir, "results.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if r, err := bench.ReadJSON(f); err != nil || len(r.Cases) != 2 || len(r.Cases[0].Nodes[0].Rounds[0].Samples) != 30 {
+		t.Errorf("%v", err)
+	}
+	for _, name := range []string{"index.html", "summary.md"} {
+		if st, err := os.Stat(filepath.Join(dir, name)); err != nil || st.Size() < 1000 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package bench
+
+import (
+	"context"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/bench/client"
+	"github.com/seed31b3bfd0/slimgo/bench/internal/testnode"
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/router"
+)
+
+// ownNode runs the real node in this process.
+func ownNode(t *testing.T) Target {
+	t.Helper()
+	n, err := router.Start(t.Context(), router.Options{Listen: []string{"127.0.0.1:0"}, Loops: 1, NodeID: "bench-test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := n.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return Target{Name: "own", Addrs: []string{n.Addrs()[0].String()}, Dialer: client.Dialer{}}
+}
+
+func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
+	small := map[string]func(*Params){
+		"fanin":   func(p *Params) { p.Senders = 4 },
+		"anycast": func(p *Params) { p.Instances = 3 },
+		"groups":  func(p *Params) { p.Groups, p.Members, p.Senders = 3, 3, 2 },
+		"mixed":   func(p *Params) { p.Sizes, p.InFlight = "64:50,1K:30,64K:15,1M:5", 8 },
+		"churn":   func(p *Params) { p.ChurnRate, p.Duration = 100, 300*time.Millisecond },
+		"storm":   func(p *Params) { p.Conns = 60 },
+		"idle":    func(p *Params) { p.Conns = 30 },
+		"table":   func(p *Params) { p.Names = 2000 },
+		"slow":    func(p *Params) { p.Fanout, p.Stall = 3, 200*time.Millisecond },
+		"soak":    func(p *Params) { p.Fanout, p.Pairs, p.Duration, p.ChurnRate = 2, 1, 1200*time.Millisecond, 50 },
+		"p2p":     func(p *Params) { p.Pairs = 2 },
+		"fanout":  func(p *Params) { p.Fanout = 3 },
+	}
+	for _, k := range kinds() {
+		change, ok := small[k.name]
+		if !ok {
+			t.Errorf("scenario %s has no case here", k.name)
+			continue
+		}
+		t.Run(k.name, func(t *testing.T) {
+			ms := metrics(t, ownNode(t), k.name, quick(change))
+			for _, bad := range []string{"lost", "duplicates", "reordered", "foreign", "clients failed"} {
+				if ms[bad] != 0 {
+					t.Errorf("%s: %v", bad, ms[bad])
+				}
+			}
+			if _, ok := ms["lost"]; !ok && k.name != "idle" {
+				t.Errorf("loss is not judged: %v", ms)
+			}
+		})
+	}
+}
+
+func TestAnycastFindsAnUnfairNode(t *testing.T) {
+	fair := metrics(t, ownNode(t), "anycast", quick(func(p *Params) { p.Instances = 4 }))
+	if fair["spread max/mean"] > 1.05 || fair["spread min/mean"] < 0.95 {
+		t.Errorf("the own node: %v to %v of the mean", fair["spread min/mean"], fair["spread max/mean"])
+	}
+	unfair := one(t, new(testnode.Node), "anycast", quick(func(p *Params) { p.Instances = 4 })) // all to the first
+	if unfair["spread max/mean"] < 3.9 || unfair["spread min/mean"] != 0 || unfair["lost"] != 0 {
+		t.Errorf("got %v", unfair)
+	}
+}
+
+func TestAnycastSeesDuplicatesAcrossInstances(t *testing.T) {
+	n := &testnode.Node{Fault: func(n uint64) testnode.Fault {
+		if n%100 == 99 {
+			return testnode.Twice
+		}
+		return testnode.Deliver
+	}}
+	if ms := one(t, n, "anycast", quick(func(p *Params) { p.Instances = 2 })); ms["duplicates"] < 1 || ms["lost"] != 0 {
+		t.Errorf("got %v", ms)
+	}
+}
+
+func TestMixedSendsEachSizeByItsWeight(t *testing.T) {
+	mix := SizeMix("100:3,1K:1").Shares()
+	if want := []load.SizeShare{{Size: 100, Weight: 3}, {Size: 1024, Weight: 1}}; !slices.Equal(mix, want) {
+		t.Fatalf("got %v", mix)
+	}
+	ms := metrics(t, ownNode(t), "mixed", quick(func(p *Params) { p.Sizes = "100:3,1K:1" }))
+	overhead := 400.0 // header, roughly
+	if mean := ms["bytes received"] / ms["delivered"]; mean < 300+overhead/2 || mean > 330+overhead*1.5 {
+		t.Errorf("%v bytes a message, want some 331 and a header", mean)
+	}
+}
+
+func TestChurnCountsClientsAndFailures(t *testing.T) {
+	ms := metrics(t, ownNode(t), "churn", quick(func(p *Params) { p.ChurnRate, p.Duration = 100, 500*time.Millisecond }))
+	if got := ms["clients served"]; got < 40 || got > 130 {
+		t.Errorf("%v clients a second, want some 100", got)
+	}
+	if ms["setup p99"] < ms["setup p50"] || ms["setup p50"] <= 0 {
+		t.Errorf("setup p50 %v, p99 %v", ms["setup p50"], ms["setup p99"])
+	}
+}
+
+// A node that keeps the names of dead clients delivers to nobody, or twice: the storm finds both.
+func TestStormFindsLossAndGhosts(t *testing.T) {
+	for _, c := range []struct {
+		metric string
+		fault  testnode.Fault
+	}{{"lost", testnode.Drop}, {"duplicates", testnode.Twice}} {
+		n := &testnode.Node{Fault: func(n uint64) testnode.Fault {
+			if n == 200 { // after the storm: 40 clients get 3 messages before it
+				return c.fault
+			}
+			return testnode.Deliver
+		}}
+		if ms := one(t, n, "storm", quick(func(p *Params) { p.Conns = 40 })); ms[c.metric] != 1 {
+			t.Errorf("%s: got %v", c.metric, ms)
+		}
+	}
+}
+
+func TestGrowthIsFoundInTheSecondHalf(t *testing.T) {
+	var leak, steady []Sample
+	for i := range 120 {
+		s := Sample{At: float64(i), Phase: measured, RSS: 100 << 20, Files: 10, Threads: 5, P99: 1e6}
+		if i < 60 {
+			s.RSS -= int64(60-i) << 20 // warming up
+		}
+		steady = append(steady, s)
+		s.RSS += int64(i) << 20
+		s.Files += i
+		leak = append(leak, s)
+	}
+	get := func(all []Sample) map[string]float64 {
+		ms := map[string]float64{}
+		for _, m := range growth(all) {
+			ms[m.Name] = m.Value
+		}
+		return ms
+	}
+	if ms := get(steady); math.Abs(ms["RSS slope"]) > 1 || math.Abs(ms["files slope"]) > 1e-6 || math.Abs(ms["RSS growth, share"]) > 1e-6 {
+		t.Errorf("steady: %v", ms)
+	}
+	if ms := get(leak); ms["RSS slope"] < 3599<<20 || ms["files slope"] < 3599 || ms["RSS growth, share"] < 0.3 {
+		t.Errorf("leak: %v", ms)
+	}
+}
+
+func TestClusterTargetsSplitByRole(t *testing.T) {
+	g := &Rig{addrs: []string{"pub", "sub1", "sub2"}}
+	var got []string
+	for range 4 {
+		got = append(got, g.addr(subscribing))
+	}
+	if slices.Contains(got, "pub") || !slices.Contains(got, "sub1") || !slices.Contains(got, "sub2") || g.addr(publishing) != "pub" {
+		t.Errorf("subscribers go to %v", got)
+	}
+}

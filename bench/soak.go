@@ -1,0 +1,88 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+)
+
+// soak: everything at once, for long: pairs, a group, and clients that come and go. What matters is whether memory,
+// descriptors, threads and delays grow.
+func soak() kind {
+	return kind{
+		name: "soak",
+		uses: []string{"pairs", "fanout", "churn-rate", "size", "identity", "identity-size", "inflight", "rate", "duration", "warmup"},
+		label: func(p Params) string {
+			return fmt.Sprintf("%d→%d and 1→%d, %s, %s, %d clients/s, for %v", p.Pairs, p.Pairs, p.Fanout, p.message(), p.pace(), p.ChurnRate, p.Duration)
+		},
+		run: runSoak,
+	}
+}
+
+func runSoak(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
+	t := newTraffic(g, p)
+	if err := t.pairs(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.group(ctx, p.Fanout, 1); err != nil {
+		return nil, err
+	}
+	t.start(ctx)
+	if err := sleep(ctx, p.Warmup); err != nil {
+		t.cancel()
+		return nil, err
+	}
+	v := t.visit(ctx, p.ChurnRate)
+	from, to, err := t.phase(ctx, 0, p.Duration)
+	v.stop()
+	v.tell(g)
+	result, late := t.finish(context.WithoutCancel(ctx))
+	if err == nil {
+		err = late
+	}
+	ms := append(rates("", from, to), delayMetrics("", t.delays(0))...)
+	ms = append(append(ms, result.metrics()...), memory(to)...)
+	ms = append(ms, v.metrics(time.Duration(to.at-from.at))...)
+	return append(ms, growth(g.samples)...), err
+}
+
+// growth judges the second half of a course: what still grows there is no warming up.
+func growth(all []Sample) []Metric {
+	var half []Sample
+	for _, s := range all[len(all)/2:] {
+		if s.Phase == measured {
+			half = append(half, s)
+		}
+	}
+	if len(half) < 4 {
+		return nil
+	}
+	var at, rss, files, threads []float64
+	early, late := load.NewInterval(), load.NewInterval()
+	for i, s := range half {
+		at = append(at, s.At/3600)
+		rss = append(rss, float64(s.RSS))
+		files = append(files, float64(s.Files))
+		threads = append(threads, float64(s.Threads))
+		if i < len(half)/2 {
+			early.Record(int64(s.P99))
+		} else {
+			late.Record(int64(s.P99))
+		}
+	}
+	ms := []Metric{
+		{Name: "RSS slope", Unit: BytesPerHour, Value: slope(at, rss), Better: Lower, Worst: true},
+		{Name: "files slope", Unit: PerHour, Value: slope(at, files), Better: Lower, Worst: true},
+		{Name: "threads slope", Unit: PerHour, Value: slope(at, threads), Better: Lower, Worst: true},
+	}
+	if rss[0] > 0 {
+		hours := at[len(at)-1] - at[0]
+		ms = append(ms, Metric{Name: "RSS growth, share", Unit: Ratio, Value: slope(at, rss) * hours / rss[0], Better: Lower, Worst: true})
+	}
+	if e := early.Quantile(50); e > 0 {
+		ms = append(ms, Metric{Name: "p99 late/early", Unit: Ratio, Value: float64(late.Quantile(50)) / float64(e), Better: Lower})
+	}
+	return ms
+}

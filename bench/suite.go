@@ -1,0 +1,230 @@
+package bench
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// Suite is a list of scenarios with conditions.
+type Suite struct {
+	Name, About       string
+	Rounds, MaxRounds int
+	Runs              []SuiteRun
+}
+
+// SuiteRun is one entry of a suite: cases of one scenario, where they run, and what must hold.
+type SuiteRun struct {
+	Scenario Scenario
+	Cases    []Params
+	Nodes    []string // names of targets; empty: all. The first target is always measured
+	Require  []Condition
+}
+
+// Suites returns the names of the built-in suites, from the shortest to the longest.
+func Suites() []string { return []string{"smoke", "behaviour", "ci", "full"} }
+
+// LoadSuite returns the built-in suite of that name, or the one of a file whose name ends in .yaml:
+//
+//	suite: mine
+//	about: what my cluster has to do     # optional
+//	rounds: 5                            # optional, 1
+//	max-rounds: 15                       # optional, rounds: how far doubt about a condition may go
+//	defaults: {duration: 1s}             # optional: for all runs whose scenario reads the key
+//	runs:
+//	  - scenario: p2p                    # a name, or a file beside this one
+//	    cases: [{size: 100}]             # optional: those of the scenario
+//	    nodes: [floor, base]             # optional: beside which other nodes; [] for none
+//	    require: ["lost <= 0", "node CPU per delivered / floor <= 2"]
+func LoadSuite(name string) (Suite, error) {
+	fsys, path, dir := fs.FS(files), "suites/"+name+".yaml", ""
+	if isFile(name) {
+		var file string
+		dir, file = filepath.Split(name)
+		fsys, path = os.DirFS(filepath.Clean(dir)), file
+	} else if !contains(Suites(), name) {
+		return Suite{}, fmt.Errorf("no suite %q; did you mean %s? (slim-bench list)", name, Nearest(name, Suites()))
+	}
+	d := document{name: name}
+	n, err := d.open(fsys, path)
+	if err != nil {
+		return Suite{}, err
+	}
+	return d.suite(n, dir)
+}
+
+func (d document) suite(n *yaml.Node, dir string) (Suite, error) {
+	s := Suite{Rounds: 1}
+	var runs, defaults *yaml.Node
+	err := d.fields(n, func(key, value *yaml.Node) (err error) {
+		switch key.Value {
+		case "suite":
+			s.Name, err = d.text(value)
+		case "about":
+			s.About, err = d.text(value)
+		case "rounds":
+			err = d.count(value, &s.Rounds)
+		case "max-rounds":
+			err = d.count(value, &s.MaxRounds)
+		case "defaults":
+			defaults = value
+			err = d.params(value, new(Params), nil)
+		case "runs":
+			runs = value
+		default:
+			err = d.unknown(key, "suite", "about", "rounds", "max-rounds", "defaults", "runs")
+		}
+		return err
+	})
+	if err != nil {
+		return s, err
+	}
+	if s.Name == "" || runs == nil || runs.Kind != yaml.SequenceNode || len(runs.Content) == 0 {
+		return s, d.at(n, "a suite has a name (suite: NAME) and a list of runs")
+	}
+	s.MaxRounds = max(s.MaxRounds, s.Rounds)
+	if len(runs.Content) > maxCases {
+		return s, d.at(runs, "%d runs: want at most %d", len(runs.Content), maxCases)
+	}
+	for _, e := range runs.Content {
+		run, err := d.run(e, defaults, dir)
+		if err != nil {
+			return s, err
+		}
+		s.Runs = append(s.Runs, run)
+	}
+	return s, nil
+}
+
+// maxRounds bounds what a suite may ask for.
+const maxRounds = 1000
+
+func (d document) count(n *yaml.Node, to *int) error {
+	text, err := d.text(n)
+	if err == nil {
+		if err = whole(to, text, 1, maxRounds); err != nil {
+			err = d.at(n, "%w", err)
+		}
+	}
+	return err
+}
+
+func (d document) run(n, defaults *yaml.Node, dir string) (SuiteRun, error) {
+	var r SuiteRun
+	var scenario, cases *yaml.Node
+	err := d.fields(n, func(key, value *yaml.Node) (err error) {
+		switch key.Value {
+		case "scenario":
+			scenario = value
+		case "cases":
+			cases = value
+		case "nodes":
+			r.Nodes = []string{""} // none of the others
+			return d.list(value, func(e *yaml.Node) error {
+				name, err := d.text(e)
+				r.Nodes = append(r.Nodes, name)
+				return err
+			})
+		case "require":
+			return d.list(value, func(e *yaml.Node) error {
+				text, err := d.text(e)
+				if err != nil {
+					return err
+				}
+				c, err := ParseCondition(text)
+				if err != nil {
+					return d.at(e, "%w", err)
+				}
+				r.Require = append(r.Require, c)
+				return nil
+			})
+		default:
+			err = d.unknown(key, "scenario", "cases", "nodes", "require")
+		}
+		return err
+	})
+	if err != nil {
+		return r, err
+	}
+	if scenario == nil {
+		return r, d.at(n, "which scenario? (scenario: NAME)")
+	}
+	name, err := d.text(scenario)
+	if err != nil {
+		return r, err
+	}
+	if isFile(name) && !filepath.IsAbs(name) {
+		name = filepath.Join(dir, name)
+	}
+	if r.Scenario, err = LoadScenario(name); err != nil {
+		return r, d.at(scenario, "%w", err)
+	}
+	r.Cases, err = d.suiteCases(cases, defaults, r.Scenario)
+	return r, err
+}
+
+// suiteCases are those of the suite, or else those of the scenario, with the suite's defaults below them.
+func (d document) suiteCases(cases, defaults *yaml.Node, s Scenario) ([]Params, error) {
+	apply := func(p Params) (Params, error) {
+		if defaults == nil {
+			return p, nil
+		}
+		err := d.fields(defaults, func(key, value *yaml.Node) error {
+			if !contains(s.Uses, key.Value) {
+				return nil
+			}
+			return d.param(key, value, &p, s.Uses)
+		})
+		return p, err
+	}
+	if cases == nil {
+		var all []Params
+		for _, p := range s.Cases {
+			p, err := apply(p)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, p)
+		}
+		return all, nil
+	}
+	start, err := apply(s.Cases[0])
+	if err != nil {
+		return nil, err
+	}
+	return d.cases(cases, start, s.Uses)
+}
+
+// Plan puts the suite's runs to the targets, of which the first is the one that is judged.
+func (s Suite) Plan(targets []Target) Plan {
+	p := Plan{Targets: targets, Rounds: s.Rounds, MaxRounds: s.MaxRounds}
+	for _, r := range s.Runs {
+		nodes := slices.Clone(r.Nodes)
+		if len(nodes) > 0 {
+			nodes[0] = targets[0].Name
+		}
+		for _, params := range r.Cases {
+			p.Cases = append(p.Cases, Case{Scenario: r.Scenario, Params: params, Nodes: nodes, Require: r.Require})
+		}
+	}
+	return p
+}
+
+// String lists what the suite does.
+func (s Suite) String() string {
+	var b strings.Builder
+	for _, r := range s.Runs {
+		for _, p := range r.Cases {
+			fmt.Fprintf(&b, "%s %s\n", r.Scenario.Name, r.Scenario.Label(p))
+		}
+		for _, c := range r.Require {
+			fmt.Fprintf(&b, "  %s\n", c)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,93 @@
+package bench
+
+import (
+	"fmt"
+	"slices"
+)
+
+const (
+	floorMargin  = 3.0  // the generator must be able to do so many times what the node does
+	machineShare = 0.85 // of all processors: the machine is full
+	lateShare    = 0.25 // of the node's p99: the generator's own lateness is too large a part of it
+	lateFloor    = 1e6  // ns: lateness below is nobody's concern
+)
+
+// limited says why the rate and the delays of a case are as much the generator's as the node's; empty: they are not.
+//
+// The relay of the same run shows what the generator can do, with the least node there can be. Without a relay, a
+// generator that took more CPU than the node on a full machine set the pace.
+func (r *Results) limited(c *CaseResult, k int) string {
+	n := &c.Nodes[k]
+	delivered, ok := n.Metric("delivered")
+	if !ok || delivered.Value <= 0 || r.Nodes[k].Name == Floor {
+		return ""
+	}
+	if c.Params.Rate > 0 {
+		return n.late()
+	}
+	if c.Params.InFlight > 0 && c.Params.InFlight < 16 {
+		return "" // waiting for answers is what such a case measures
+	}
+	if floor, ok := r.floor(c); ok {
+		if times := floor.Value / delivered.Value; times < floorMargin {
+			return fmt.Sprintf("client-limited: with the blind relay the generator reaches %.1f times this rate, less than %g; "+
+				"read CPU per message, not rate and delay", times, floorMargin)
+		}
+		return ""
+	}
+	node, ok := n.Metric("node cores")
+	generator, _ := n.Metric("client cores")
+	if !ok || generator.Value < node.Value || generator.Value+node.Value < machineShare*float64(r.Machine.Cores) {
+		return ""
+	}
+	return fmt.Sprintf("client-limited: the generator took %.2f cores, the node %.2f; read CPU per message, not rate and delay",
+		generator.Value, node.Value)
+}
+
+// late says that an open loop did not send in time.
+func (n *NodeResult) late() string {
+	late, ok := n.Metric("client late p99")
+	p99, ok2 := n.Metric("p99")
+	if !ok || !ok2 || late.Value < lateFloor || late.Value < lateShare*p99.Value {
+		return ""
+	}
+	return fmt.Sprintf("client-limited: the generator itself sent %s late (p99), the node's p99 is %s; lower the rate",
+		Format(late.Value, Nanoseconds), Format(p99.Value, Nanoseconds))
+}
+
+// floor returns the rate that the relay of the same run reached.
+func (r *Results) floor(c *CaseResult) (Series, bool) {
+	i := slices.IndexFunc(r.Nodes, func(n NodeInfo) bool { return n.Name == Floor })
+	if i < 0 {
+		return Series{}, false
+	}
+	s, ok := c.Nodes[i].Metric("delivered")
+	return s, ok && s.Value > 0
+}
+
+// relateToFloor adds to each node of case c what its messages cost as a multiple of the relay's.
+func (r *Results) relateToFloor(c *CaseResult) {
+	i := slices.IndexFunc(r.Nodes, func(n NodeInfo) bool { return n.Name == Floor })
+	if i < 0 {
+		return
+	}
+	floor, ok := c.Nodes[i].Metric(costMetric)
+	if !ok || floor.Value <= 0 {
+		return
+	}
+	for k := range c.Nodes {
+		n := &c.Nodes[k]
+		n.Metrics = slices.DeleteFunc(n.Metrics, func(s Series) bool { return s.Name == floorMetric })
+		if cost, ok := n.Metric(costMetric); ok {
+			v := cost.Value / floor.Value
+			at := slices.IndexFunc(n.Metrics, func(s Series) bool { return s.Name == costMetric }) + 1
+			n.Metrics = slices.Insert(n.Metrics, at, Series{Name: floorMetric, Unit: Ratio, Better: Lower, Value: v, Values: []float64{v}})
+		}
+	}
+}
+
+// costMetric is what holds on a busy machine: it is read from the node's process.
+const costMetric = "node CPU per delivered"
+
+// floorMetric is costMetric as a multiple of the relay's in the same run.
+const floorMetric = "cost/floor"

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/seed31b3bfd0/slimgo/bench"
+)
+
+// cases turns arguments and flags into what is to be measured; the targets are still missing.
+func (o *runOptions) cases(args []string) (bench.Plan, error) {
+	var plan bench.Plan
+	var err error
+	switch {
+	case o.suite != "" && len(args) > 0:
+		return plan, errors.New("give scenarios or --suite, not both")
+	case o.suite != "":
+		plan, err = o.suitePlan()
+	case len(args) == 0:
+		return plan, errors.New("run what? slim-bench list names the scenarios and suites")
+	default:
+		plan, err = o.scenarioPlan(args)
+	}
+	if err != nil {
+		return plan, err
+	}
+	for _, s := range o.require {
+		c, err := bench.ParseCondition(s)
+		if err != nil {
+			return plan, err
+		}
+		for i := range plan.Cases {
+			plan.Cases[i].Require = append(slices.Clone(plan.Cases[i].Require), c)
+		}
+	}
+	for flag, to := range map[string]*int{"rounds": &plan.Rounds, "max-rounds": &plan.MaxRounds} {
+		if o.fs.Changed(flag) {
+			n, _ := o.fs.GetInt(flag)
+			if n < 1 {
+				return plan, fmt.Errorf("--%s %d: want at least 1", flag, n)
+			}
+			*to = n
+		}
+	}
+	return plan, nil
+}
+
+// suitePlan is the suite's, with the parameters given as flags on top of all its cases.
+func (o *runOptions) suitePlan() (bench.Plan, error) {
+	s, err := bench.LoadSuite(o.suite)
+	if err != nil {
+		return bench.Plan{}, err
+	}
+	for i := range s.Runs {
+		r := &s.Runs[i]
+		for j := range r.Cases {
+			list, err := o.vary(r.Cases[j:j+1], r.Scenario)
+			if err != nil {
+				return bench.Plan{}, err
+			}
+			if len(list) != 1 {
+				return bench.Plan{}, errors.New("a parameter takes one value with --suite")
+			}
+			r.Cases[j] = list[0]
+		}
+	}
+	return s.Plan([]bench.Target{{}}), nil // names of nodes are resolved by choose
+}
+
+func (o *runOptions) scenarioPlan(args []string) (bench.Plan, error) {
+	plan := bench.Plan{Rounds: 1}
+	used := map[string]bool{}
+	for _, name := range args {
+		s, err := bench.LoadScenario(name)
+		if err != nil {
+			return plan, err
+		}
+		for _, key := range s.Uses {
+			used[key] = true
+		}
+		list := s.Cases
+		if o.spans(s) {
+			list = list[:1]
+		}
+		if list, err = o.vary(list, s); err != nil {
+			return plan, err
+		}
+		for i, p := range list {
+			if !slices.Contains(list[:i], p) {
+				plan.Cases = append(plan.Cases, bench.Case{Scenario: s, Params: p})
+			}
+		}
+	}
+	for _, k := range bench.Keys() {
+		if o.fs.Changed(k.Name) && !used[k.Name] {
+			return plan, fmt.Errorf("--%s has no effect on %s", k.Name, strings.Join(args, " and "))
+		}
+	}
+	return plan, nil
+}
+
+// spanning are the parameters that tell a scenario's own cases apart: giving one replaces those cases.
+var spanning = []string{"size", "sizes", "identity", "inflight", "rate", "pairs"}
+
+func (o *runOptions) spans(s bench.Scenario) bool {
+	return slices.ContainsFunc(spanning, func(f string) bool { return o.fs.Changed(f) && slices.Contains(s.Uses, f) })
+}
+
+// vary applies all parameter flags that s reads to each case; several values make several cases.
+func (o *runOptions) vary(list []bench.Params, s bench.Scenario) ([]bench.Params, error) {
+	closed := o.fs.Changed("inflight") && o.fs.Changed("rate") // both: closed and open cases beside each other
+	for _, k := range bench.Keys() {
+		values := *o.params[k.Name]
+		if len(values) == 0 || !slices.Contains(s.Uses, k.Name) {
+			continue
+		}
+		var out []bench.Params
+		for _, p := range list {
+			if k.Name == "rate" && closed {
+				out = append(out, p)
+			}
+			for _, v := range values {
+				q := p
+				if err := q.Set(k.Name, v); err != nil {
+					return nil, fmt.Errorf("--%w", err)
+				}
+				out = append(out, q)
+			}
+		}
+		list = out
+	}
+	return list, nil
+}
+
+// choose fills in the targets. clean removes what it built.
+func (o *runOptions) choose(ctx context.Context, plan *bench.Plan, stderr io.Writer) (clean func(), err error) {
+	clean = func() {}
+	first, err := o.first(ctx, &clean, stderr)
+	if err != nil {
+		clean()
+		return clean, err
+	}
+	all := []bench.Target{first}
+	add := func(t bench.Target, err error) error {
+		if err == nil && slices.ContainsFunc(all, func(u bench.Target) bool { return u.Name == t.Name }) {
+			err = fmt.Errorf("two nodes are called %s: give them names, NAME=CMD", t.Name)
+		}
+		all = append(all, t)
+		return err
+	}
+	for i, v := range o.versus {
+		if err := add(bench.ParseTarget(v, fmt.Sprintf("versus%d", i+1))); err != nil {
+			clean()
+			return clean, err
+		}
+	}
+	if o.floor && o.relayFits(plan, first) {
+		self, err := os.Executable()
+		if err == nil {
+			err = add(bench.ParseTarget(bench.Floor+"=blind:"+quote(self)+" relay --listen {listen}", bench.Floor))
+		}
+		if err != nil {
+			clean()
+			return clean, err
+		}
+	}
+	plan.Targets = all
+	for i := range plan.Cases {
+		if n := plan.Cases[i].Nodes; len(n) > 0 {
+			n[0] = first.Name
+		}
+	}
+	return clean, nil
+}
+
+// relayFits reports whether the relay says something about this run: it starts here, so it is of no use for a node that
+// runs on another machine, and it speaks SLIM's frames.
+func (o *runOptions) relayFits(plan *bench.Plan, first bench.Target) bool {
+	if first.Dialer.Protocol() != "slim" || len(o.targets) > 0 && o.pid == 0 {
+		return false
+	}
+	return slices.ContainsFunc(plan.Cases, func(c bench.Case) bool { return c.Scenario.Blind })
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// first is the node that is judged.
+func (o *runOptions) first(ctx context.Context, clean *func(), stderr io.Writer) (bench.Target, error) {
+	switch {
+	case o.node != "" && len(o.targets) > 0:
+		return bench.Target{}, errors.New("--node and --target exclude each other")
+	case len(o.targets) > 0:
+		return bench.ParseAddresses(o.targets, "node", o.pid)
+	case o.pid != 0:
+		return bench.Target{}, errors.New("--pid goes with --target")
+	case o.node != "":
+		return bench.ParseTarget(o.node, "node")
+	}
+	path, err := ownNode(ctx, clean, stderr)
+	if err != nil {
+		return bench.Target{}, err
+	}
+	return bench.ParseTarget("slimgo="+quote(path)+" --config {config} --log-level error", "slimgo")
+}
+
+const nodePackage = "github.com/seed31b3bfd0/slimgo/cmd/slim"
+
+// ownNode finds this build's node: the program beside this one, or else, in a checkout, what is built from it.
+func ownNode(ctx context.Context, clean *func(), stderr io.Writer) (string, error) {
+	name := "slim"
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	if self, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(self), name)
+		if st, err := os.Stat(beside); err == nil && st.Mode().IsRegular() {
+			return beside, nil
+		}
+	}
+	missing := errors.New("no node: give --node CMD or --target ADDRESS (there is no slim beside slim-bench, and this is no checkout of slimgo to build it from)")
+	if out, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.Name}}", nodePackage).Output(); err != nil || strings.TrimSpace(string(out)) != "main" {
+		return "", missing
+	}
+	dir, err := os.MkdirTemp("", "slim-bench-node-")
+	if err != nil {
+		return "", err
+	}
+	*clean = func() { _ = os.RemoveAll(dir) }
+	fmt.Fprintln(stderr, "building", nodePackage)
+	path := filepath.Join(dir, name)
+	build := exec.CommandContext(ctx, "go", "build", "-o", path, nodePackage)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building %s: %w\n%s", nodePackage, err, out)
+	}
+	return path, nil
+}

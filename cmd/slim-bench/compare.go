@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"github.com/seed31b3bfd0/slimgo/bench"
+)
+
+// compareOptions are the flags of compare.
+type compareOptions struct {
+	node, output string
+	all          bool
+	alpha        float64
+	require      []string
+}
+
+func compareCommand() command {
+	return command{
+		name: "compare",
+		about: `slim-bench compare OLD.json NEW.json shows what changed between two results, with the probability that chance did it
+(Mann-Whitney). "~" means that it may have. Results of different runs have met different machines: for a gate, measure
+both builds in one run (slim-bench run --versus base=…).`,
+		examples: `  slim-bench run p2p --rounds 8 --output json > old.json      # then another build
+  slim-bench compare old.json new.json
+  slim-bench compare old.json new.json --require 'node CPU per delivered / old <= 1.1'
+`,
+		flags: func(fs *pflag.FlagSet) any {
+			o := new(compareOptions)
+			fs.StringVar(&o.node, "node", "", "which node of the results; the first, if not given")
+			fs.BoolVar(&o.all, "all", false, "all metrics, not only the main ones")
+			fs.Float64Var(&o.alpha, "alpha", 0.05, "changes with a probability below are called changes")
+			fs.StringArrayVar(&o.require, "require", nil, "METRIC / old <= NUMBER (or >=): exit 1 if it does not hold; may be repeated")
+			fs.StringVar(&o.output, "output", "table", "table or json")
+			return o
+		},
+		run: func(_ context.Context, p *program, opt any, args []string) error {
+			return p.compare(opt.(*compareOptions), args)
+		},
+	}
+}
+
+func (p *program) compare(o *compareOptions, args []string) error {
+	if len(args) != 2 {
+		return errors.New("compare what? slim-bench compare OLD.json NEW.json")
+	}
+	if err := checkOutput(o.output); err != nil {
+		return err
+	}
+	opt := bench.CompareOptions{Node: o.node, All: o.all, Alpha: o.alpha}
+	for _, s := range o.require {
+		c, err := bench.ParseCondition(s)
+		if err != nil {
+			return err
+		}
+		opt.Require = append(opt.Require, c)
+	}
+	before, err := readResults(args[0])
+	if err != nil {
+		return err
+	}
+	after, err := readResults(args[1])
+	if err != nil {
+		return err
+	}
+	x, err := bench.Compare(before, after, opt)
+	if err != nil {
+		return err
+	}
+	if o.output == "json" {
+		e := json.NewEncoder(p.stdout)
+		e.SetIndent("", "  ")
+		err = e.Encode(x)
+	} else {
+		err = x.WriteTable(p.stdout)
+	}
+	switch {
+	case err != nil:
+		return err
+	case x.Outcome() == bench.Fail:
+		return fmt.Errorf("%w (see above)", errFailed)
+	case x.Outcome() == bench.Unclear:
+		return errors.New("a condition is unclear, or nothing measures what it names (see above)")
+	}
+	return nil
+}
+
+func readResults(path string) (*bench.Results, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r, err := bench.ReadJSON(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
+}
+
+func checkOutput(s string) error {
+	if s != "table" && s != "json" {
+		return fmt.Errorf("--output %s: want table or json", s)
+	}
+	return nil
+}

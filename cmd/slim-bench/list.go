@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/seed31b3bfd0/slimgo/bench"
+)
+
+func listCommand() command {
+	return command{
+		name:     "list",
+		about:    "slim-bench list [NAME…] shows scenarios with their cases and parameters, and suites with what they require.",
+		examples: "  slim-bench list\n  slim-bench list p2p ci\n",
+		flags:    func(*pflag.FlagSet) any { return nil },
+		run:      func(_ context.Context, p *program, _ any, args []string) error { return p.list(args) },
+	}
+}
+
+func (p *program) list(names []string) error {
+	wanted := func(name string) bool {
+		for _, n := range names {
+			if n == name {
+				return true
+			}
+		}
+		return len(names) == 0
+	}
+	scenarios, err := bench.Scenarios()
+	if err != nil {
+		return err
+	}
+	known := bench.Suites()
+	for _, s := range scenarios {
+		known = append(known, s.Name)
+	}
+	for _, n := range names {
+		if nearest := bench.Nearest(n, known); nearest != n {
+			return fmt.Errorf("no scenario or suite %q; did you mean %s?", n, nearest)
+		}
+	}
+	for _, s := range scenarios {
+		if !wanted(s.Name) {
+			continue
+		}
+		fmt.Fprintf(p.stdout, "%-8s %s\n", s.Name, s.About)
+		fmt.Fprintf(p.stdout, "%-8s   flags  --%s\n", "", strings.Join(s.Uses, " --"))
+		for _, c := range s.Cases {
+			fmt.Fprintf(p.stdout, "%-8s   case   %s\n", "", s.Label(c))
+		}
+	}
+	for _, name := range bench.Suites() {
+		if !wanted(name) {
+			continue
+		}
+		s, err := bench.LoadSuite(name)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(p.stdout, "\nsuite %s: %s\n", s.Name, s.About)
+		if len(names) > 0 {
+			fmt.Fprint(p.stdout, s)
+		}
+	}
+	return nil
+}
