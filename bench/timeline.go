@@ -11,7 +11,7 @@ import (
 type Sample struct {
 	At        float64 `json:"at_s"`     // end of the stretch, seconds since traffic began
 	Seconds   float64 `json:"length_s"` // its length
-	Phase     string  `json:"phase"`    // "warm-up", "measured", or the scenario's own word
+	Phase     string  `json:"phase"`    // "measured" or the scenario's own word; "warm-up" is all that no phase holds as a whole
 	Delivered float64 `json:"delivered_per_s"`
 	Bytes     float64 `json:"bytes_per_s"`
 	Lost      uint64  `json:"missing"` // numbers that others have overtaken, at the end of the stretch
@@ -82,12 +82,15 @@ func (t *traffic) sample(last mark) mark {
 		r.Take(delays)
 	}
 	s := Sample{
-		At: float64(now.at-t.begun.at) / 1e9, Seconds: seconds, Phase: *t.phaseName.Load(),
+		At: float64(now.at-t.begun.at) / 1e9, Seconds: seconds, Phase: warmUp,
 		Delivered: float64(now.delivered-last.delivered) / seconds,
 		Bytes:     float64(now.bytes-last.bytes) / seconds,
 		NodeCPU:   float64(now.node.CPU-last.node.CPU) / 1e9 / seconds,
 		ClientCPU: float64(now.client.CPU-last.client.CPU) / 1e9 / seconds,
 		RSS:       now.node.RSS, Files: now.node.Files, Threads: now.node.Threads,
+	}
+	if now.phase == last.phase {
+		s.Phase = *now.phase
 	}
 	if delays.Count() > 0 {
 		s.P50, s.P99, s.Max = float64(delays.Quantile(50)), float64(delays.Quantile(99)), float64(delays.Max())

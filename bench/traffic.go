@@ -172,10 +172,11 @@ type mark struct {
 	node      process.Usage
 	known     bool // node was measured
 	client    process.Usage
+	phase     *string // pointers tell phases apart
 }
 
 func (t *traffic) mark() mark {
-	m := mark{at: load.Now()}
+	m := mark{at: load.Now(), phase: t.phaseName.Load()}
 	m.node, m.known = t.rig.Usage()
 	m.client, _ = process.Client()
 	for _, r := range t.receivers {

@@ -48,6 +48,7 @@ type socket struct {
 	idle    int64  // while finishing: slow ticks without progress
 	mark    uint64 // progress at the last slow tick
 	mute    bool   // nothing more is written
+	prompt  bool   // the peer does not wait for acknowledgements before it sends
 	logged  uint32 // bit per Reason: said once
 }
 
@@ -194,6 +195,8 @@ func (k *socket) Request(s *h2.Stream, r *h2.Request) {
 		k.h2.Refuse(s, 200, statusUnimplemented, "content is compressed with "+enc+": send it plain (identity)")
 		return
 	}
+	agent, _ := r.Field("user-agent")
+	k.prompt = prompt(agent)
 	c := &Conn{id: l.node.nextConn.Add(1), loop: l, sock: k, stream: s, kind: table.Remote,
 		expires: time.Now().Add(l.node.opt.NegotiationTimeout)}
 	c.machine = link.New(&link.Config{Role: link.Acceptor, Version: l.node.opt.Version, NodeID: l.node.opt.NodeID,

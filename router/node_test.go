@@ -309,6 +309,20 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
+// A peer that is taken for prompt and is not stalls for 40 ms with each small message: only names that are known count.
+func TestOnlyKnownAgentsAreTakenForPrompt(t *testing.T) {
+	for agent, want := range map[string]bool{
+		"grpc-go/1.85.0": true, "slimgo/0.1": true, "slim-bench/1": true,
+		"tonic/0.14.6": false, "": false, "grpc-java-netty/1.70": false, "Mozilla grpc-go/1": false, "grpc-go": false,
+	} {
+		r := newRig(t, 1, Options{})
+		r.agent = agent
+		if got := r.dial(0).gc.k.prompt; got != want {
+			t.Errorf("%q: prompt %v, want %v", agent, got, want)
+		}
+	}
+}
+
 func TestRefusalIsLoggedOncePerConnectionAndReason(t *testing.T) {
 	var b syncBuffer
 	n := start(t, Options{Log: slog.New(slog.NewTextHandler(&b, nil))})

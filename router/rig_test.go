@@ -30,6 +30,7 @@ type rig struct {
 	peers []*peer
 
 	window uint32 // of peers that connect; 0: 2 MiB
+	agent  string // of peers that connect; empty: they say none
 }
 
 func newRig(t testing.TB, loops int, o Options) *rig {
@@ -214,9 +215,13 @@ func (r *rig) dialAs(loop int, kind wire.LinkKind, nodeID string) *peer {
 
 func (p *peer) open() {
 	p.r.t.Helper()
-	s, err := p.cli.Open([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
+	fields := []hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
 		{Name: ":authority", Value: "test"}, {Name: ":path", Value: openChannel}, {Name: "te", Value: "trailers"},
-		{Name: "content-type", Value: "application/grpc"}})
+		{Name: "content-type", Value: "application/grpc"}}
+	if p.r.agent != "" {
+		fields = append(fields, hpack.HeaderField{Name: "user-agent", Value: p.r.agent})
+	}
+	s, err := p.cli.Open(fields)
 	if err != nil {
 		p.r.t.Fatal(err)
 	}
