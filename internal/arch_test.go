@@ -36,6 +36,7 @@ type rule struct {
 	path    string // below the module; a trailing "/..." covers all below it
 	level   int
 	outside []string // import paths, with everything below them
+	only    string   // of the module it imports nothing outside this tree; empty: anything
 }
 
 var rules = []rule{
@@ -44,6 +45,15 @@ var rules = []rule{
 	{path: "pool", outside: []string{"github.com/valyala/bytebufferpool"}},
 	{path: "config", outside: []string{"go.yaml.in/yaml/v4"}},
 	{path: invariant},
+
+	// mls is for everyone: it imports nothing of this module but what is below it, which is for it alone.
+	{path: "mls/internal/codec"},
+	{path: "mls/internal/treemath"},
+	{path: "mls/internal/vectors"},
+	{path: "mls/internal/hpke", outside: []string{"github.com/cloudflare/circl/dh", "github.com/cloudflare/circl/kem/mlkem/mlkem768",
+		"golang.org/x/crypto/chacha20poly1305"}},
+	{path: "mls/internal/suite", level: 1, only: "mls", outside: []string{"github.com/cloudflare/circl/sign/ed448"}},
+	{path: "mls", level: 2, only: "mls"},
 
 	{path: "wire/pb", level: 1, outside: []string{"google.golang.org/protobuf"}},
 	{path: "router/table", level: 1},
@@ -117,6 +127,8 @@ func allowedOwn(r *rule, imported string) error {
 	switch {
 	case to == nil:
 		return fmt.Errorf("imports %s, which has no row", imported)
+	case r.only != "" && !within(imported, r.only):
+		return fmt.Errorf("imports %s: of this module it may import only what is below %s", imported, r.only)
 	case imported == invariant:
 		return nil
 	case imported == "config" && r.level != top:
@@ -159,6 +171,10 @@ func TestImportRules(t *testing.T) {
 		{"a program does", "cmd/slim", own + "config", true},
 		{"a program may measure", "cmd/slim-bench", own + "bench", true},
 		{"nobody uses a program", "router", own + "cmd/slim", false},
+		{"mls uses its parts", "mls", own + "mls/internal/suite", true},
+		{"mls stands alone", "mls", own + "wire", false},
+		{"mls stands alone, invariants or not", "mls", own + "internal/invariant", false},
+		{"the router knows no mls", "router/mesh", own + "mls", false},
 		{"invariants are open to all", "wire", own + "internal/invariant", true},
 		{"invariants know nobody", "internal/invariant", own + "wire", false},
 		{"a package without a row", "helper", "fmt", false},

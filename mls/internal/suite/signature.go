@@ -1,0 +1,215 @@
+package suite
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cloudflare/circl/sign/ed448"
+)
+
+// Signer is a signature algorithm. Implementations are immutable.
+type Signer interface {
+	// Generate makes a fresh key pair.
+	Generate(rand io.Reader) (*SigningKey, error)
+	// Parse takes a private key as SigningKey.Bytes gives it.
+	Parse(private []byte) (*SigningKey, error)
+	// Verifier takes a public key; it refuses what is none.
+	Verifier(public []byte) (Verifier, error)
+}
+
+// Reasons to refuse keys.
+var (
+	ErrSigningKey = errors.New("no valid private signature key")
+	ErrVerifier   = errors.New("no valid public signature key")
+)
+
+// SigningKey is a signature key pair. It can be neither printed nor compared with ==, and is not to be copied. Safe for concurrent
+// use except for Wipe.
+type SigningKey struct {
+	_       noCopy
+	_       [0]func()
+	private []byte
+	public  []byte
+	signer  func(rand io.Reader, text []byte) ([]byte, error)
+}
+
+// Bytes is the serialised private key, borrowed: the seed of EdDSA, the scalar of ECDSA in full length.
+func (k *SigningKey) Bytes() []byte { return k.private }
+
+// Public is the public key as leaf nodes carry it, borrowed.
+func (k *SigningKey) Public() []byte { return k.public }
+
+// Wipe overwrites the private key, as far as this language lets us.
+func (k *SigningKey) Wipe() {
+	if k == nil {
+		return
+	}
+	clear(k.private)
+	k.private, k.signer = nil, nil
+}
+
+func (k *SigningKey) sign(rand io.Reader, text []byte) ([]byte, error) {
+	if k.signer == nil {
+		return nil, ErrSigningKey
+	}
+	return k.signer(rand, text)
+}
+
+// String tells nothing.
+func (*SigningKey) String() string { return redacted }
+
+// GoString tells nothing.
+func (*SigningKey) GoString() string { return redacted }
+
+// Format tells nothing, whatever the verb.
+func (*SigningKey) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
+
+// MarshalText fails: private keys leave by Bytes only.
+func (*SigningKey) MarshalText() ([]byte, error) {
+	return nil, errors.New("suite: private key in text")
+}
+
+// Verifier is a public signature key, parsed once. Safe for concurrent use.
+type Verifier interface {
+	verify(text, signature []byte) bool
+}
+
+// eddsa25519 is Ed25519 (RFC 8032).
+type eddsa25519 struct{}
+
+func (eddsa25519) Generate(rand io.Reader) (*SigningKey, error) {
+	return generateSeed(eddsa25519{}, rand, ed25519.SeedSize)
+}
+
+// Parse takes the seed, or the seed with the public key behind it.
+func (eddsa25519) Parse(private []byte) (*SigningKey, error) {
+	if len(private) != ed25519.SeedSize && len(private) != ed25519.PrivateKeySize {
+		return nil, ErrSigningKey
+	}
+	k := ed25519.NewKeyFromSeed(private[:ed25519.SeedSize])
+	return &SigningKey{private: k[:ed25519.SeedSize], public: k.Public().(ed25519.PublicKey),
+		signer: func(_ io.Reader, text []byte) ([]byte, error) { return ed25519.Sign(k, text), nil }}, nil
+}
+
+func (eddsa25519) Verifier(public []byte) (Verifier, error) {
+	if len(public) != ed25519.PublicKeySize {
+		return nil, ErrVerifier
+	}
+	return verifier25519(public), nil
+}
+
+type verifier25519 ed25519.PublicKey
+
+func (v verifier25519) verify(text, signature []byte) bool {
+	return ed25519.Verify(ed25519.PublicKey(v), text, signature)
+}
+
+// eddsa448 is Ed448 without context (RFC 8032).
+type eddsa448 struct{}
+
+func (eddsa448) Generate(rand io.Reader) (*SigningKey, error) {
+	return generateSeed(eddsa448{}, rand, ed448.SeedSize)
+}
+
+func (eddsa448) Parse(private []byte) (*SigningKey, error) {
+	if len(private) != ed448.SeedSize && len(private) != ed448.PrivateKeySize {
+		return nil, ErrSigningKey
+	}
+	k := ed448.NewKeyFromSeed(private[:ed448.SeedSize])
+	return &SigningKey{private: k[:ed448.SeedSize], public: k.Public().(ed448.PublicKey),
+		signer: func(_ io.Reader, text []byte) ([]byte, error) { return ed448.Sign(k, text, ""), nil }}, nil
+}
+
+func (eddsa448) Verifier(public []byte) (Verifier, error) {
+	if len(public) != ed448.PublicKeySize {
+		return nil, ErrVerifier
+	}
+	return verifier448(public), nil
+}
+
+type verifier448 ed448.PublicKey
+
+func (v verifier448) verify(text, signature []byte) bool {
+	return ed448.Verify(ed448.PublicKey(v), text, signature, "")
+}
+
+// ecdsaOn is ECDSA on a prime curve, with signatures in DER (section 5.1.2).
+type ecdsaOn struct {
+	curve elliptic.Curve
+	hash  crypto.Hash
+	size  int // of a scalar
+}
+
+// Generate takes the first scalar that rand gives: the standard library's generation does not listen to rand.
+func (e ecdsaOn) Generate(rand io.Reader) (*SigningKey, error) {
+	b := make([]byte, e.size)
+	defer clear(b)
+	for range 128 {
+		if _, err := io.ReadFull(rand, b); err != nil {
+			return nil, fmt.Errorf("randomness: %w", err)
+		}
+		b[0] &= byte(1<<((e.curve.Params().BitSize-1)%8+1) - 1)
+		if k, err := e.Parse(b); err == nil {
+			return k, nil
+		}
+	}
+	return nil, errors.New("randomness: none of 128 values is a scalar")
+}
+
+// Parse takes a scalar; leading zeros may be missing, as some libraries store it.
+func (e ecdsaOn) Parse(private []byte) (*SigningKey, error) {
+	if len(private) == 0 || len(private) > e.size {
+		return nil, ErrSigningKey
+	}
+	b := make([]byte, e.size)
+	copy(b[e.size-len(private):], private)
+	k, err := ecdsa.ParseRawPrivateKey(e.curve, b)
+	if err != nil {
+		clear(b)
+		return nil, ErrSigningKey
+	}
+	public, err := k.PublicKey.Bytes()
+	if err != nil {
+		return nil, ErrSigningKey
+	}
+	return &SigningKey{private: b, public: public, signer: func(rand io.Reader, text []byte) ([]byte, error) {
+		h := e.hash.New()
+		h.Write(text)
+		return k.Sign(rand, h.Sum(nil), e.hash)
+	}}, nil
+}
+
+func (e ecdsaOn) Verifier(public []byte) (Verifier, error) {
+	k, err := ecdsa.ParseUncompressedPublicKey(e.curve, public)
+	if err != nil {
+		return nil, ErrVerifier
+	}
+	return &verifierECDSA{k, e.hash}, nil
+}
+
+type verifierECDSA struct {
+	key  *ecdsa.PublicKey
+	hash crypto.Hash
+}
+
+func (v *verifierECDSA) verify(text, signature []byte) bool {
+	h := v.hash.New()
+	h.Write(text)
+	var sum [MaxSecret]byte
+	return ecdsa.VerifyASN1(v.key, h.Sum(sum[:0]), signature)
+}
+
+// generateSeed makes a key of a random seed.
+func generateSeed(s Signer, rand io.Reader, n int) (*SigningKey, error) {
+	seed := make([]byte, n)
+	defer clear(seed)
+	if _, err := io.ReadFull(rand, seed); err != nil {
+		return nil, fmt.Errorf("randomness: %w", err)
+	}
+	return s.Parse(seed)
+}
