@@ -32,6 +32,9 @@ func (k *dhkem) ID() uint16 { return k.id }
 // PrivateSize implements KEM.
 func (k *dhkem) PrivateSize() int { return k.group.privateSize() }
 
+// Randomness implements KEM.
+func (k *dhkem) Randomness() int { return k.group.privateSize() }
+
 // ParsePrivate implements KEM. A scalar may lack leading zeros, as some libraries store it.
 func (k *dhkem) ParsePrivate(b []byte) (*PrivateKey, error) { return k.group.private(b) }
 

@@ -44,6 +44,9 @@ func (hybrid) ID() uint16 { return 15 }
 // PrivateSize implements KEM.
 func (hybrid) PrivateSize() int { return hybridPrivate }
 
+// Randomness implements KEM.
+func (hybrid) Randomness() int { return mlkem768.EncapsulationSeedSize + hybridX }
+
 // Derive implements KEM: SHAKE128 of ikm gives the seeds of both.
 func (h hybrid) Derive(ikm []byte) (*PrivateKey, error) {
 	seeds := sha3.SumSHAKE128(ikm, mlkem768.KeySeedSize+hybridX)
@@ -97,7 +100,8 @@ func (hybrid) Encapsulate(rand io.Reader, pub []byte) (shared, enc []byte, err e
 	if len(pub) != hybridPublic || pq.Unpack(pub[:mlkem768.PublicKeySize]) != nil {
 		return nil, nil, ErrPublicKey
 	}
-	var seed, ssM [mlkem768.SharedKeySize]byte
+	var seed [mlkem768.EncapsulationSeedSize]byte
+	var ssM [mlkem768.SharedKeySize]byte
 	defer clear(seed[:])
 	defer clear(ssM[:])
 	if _, err := io.ReadFull(rand, seed[:]); err != nil {

@@ -21,6 +21,8 @@ type KEM interface {
 	ID() uint16
 	// PrivateSize is the length of private keys, in bytes, and of the randomness behind a fresh one.
 	PrivateSize() int
+	// Randomness is how many bytes Encapsulate reads.
+	Randomness() int
 	// Derive makes the key pair that belongs to ikm: DeriveKeyPair.
 	Derive(ikm []byte) (*PrivateKey, error)
 	// ParsePrivate takes a private key as Bytes gives it.

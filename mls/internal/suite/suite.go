@@ -135,6 +135,9 @@ func (s *Suite) ParsePrivateKey(b []byte) (*PrivateKey, error) { return s.hpke.K
 // CheckPublicKey refuses what is no HPKE public key of the suite.
 func (s *Suite) CheckPublicKey(pub []byte) error { return s.hpke.KEM.CheckPublic(pub) }
 
+// EncryptRandomness is how many bytes EncryptWithLabel reads of its rand.
+func (s *Suite) EncryptRandomness() int { return s.hpke.KEM.Randomness() }
+
 // PrivateKey is an HPKE key pair.
 type PrivateKey = hpke.PrivateKey
 

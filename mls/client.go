@@ -1,0 +1,204 @@
+package mls
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
+	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
+)
+
+// KeyPackageStore keeps the private parts of key packages from their making to their welcome. Methods may be called from several
+// goroutines when groups are.
+type KeyPackageStore interface {
+	// Put keeps p under the reference of its key package.
+	Put(ref []byte, p *PrivateKeyPackage) error
+	// Get finds it; nil if it is not there.
+	Get(ref []byte) (*PrivateKeyPackage, error)
+	// Delete forgets it: a key package is used once.
+	Delete(ref []byte) error
+}
+
+// PrivateKeyPackage is a key package with its private keys. It is what a store keeps; Marshal and ParsePrivateKeyPackage
+// are for those that keep bytes.
+type PrivateKeyPackage struct {
+	Package *KeyPackage
+	init    *suite.PrivateKey
+	leaf    *suite.PrivateKey
+	signer  *SigningKey
+}
+
+const privateKeyPackageVersion = 1
+
+// Marshal serialises it with its private keys in clear: what is done with the bytes is the caller's care.
+func (p *PrivateKeyPackage) Marshal() []byte {
+	b := []byte{privateKeyPackageVersion}
+	b = codec.AppendOpaque(b, p.Package.append(nil))
+	b = codec.AppendOpaque(b, p.init.Bytes())
+	b = codec.AppendOpaque(b, p.leaf.Bytes())
+	return codec.AppendOpaque(b, p.signer.Bytes())
+}
+
+// ParsePrivateKeyPackage is the reverse of Marshal. It borrows nothing.
+func ParsePrivateKeyPackage(b []byte) (*PrivateKeyPackage, error) {
+	r := codec.NewReader(slices.Clone(b))
+	if v := r.Uint8(); r.Err() == nil && v != privateKeyPackageVersion {
+		return nil, refuse(Unsupported, "", "private key package of version %d, this is %d", v, privateKeyPackageVersion)
+	}
+	packed := codec.NewReader(r.Opaque())
+	p := &PrivateKeyPackage{Package: readKeyPackage(packed)}
+	keys := [3][]byte{r.Opaque(), r.Opaque(), r.Opaque()}
+	if err := packed.Finish(); err != nil {
+		return nil, malformed(err, "key package in a private key package")
+	}
+	if err := r.Finish(); err != nil {
+		return nil, malformed(err, "private key package")
+	}
+	return p, p.parseKeys(keys[0], keys[1], keys[2])
+}
+
+// parseKeys sets the private keys and compares them with the public ones.
+func (p *PrivateKeyPackage) parseKeys(init, leaf, signer []byte) error {
+	s, ok := suite.Lookup(p.Package.CipherSuite)
+	if !ok {
+		return refuse(Unsupported, "10", "key package of %v", p.Package.CipherSuite)
+	}
+	var err error
+	if p.init, err = s.ParsePrivateKey(init); err != nil {
+		return refuseFor(Invalid, "10", err, "private init key")
+	}
+	if p.leaf, err = s.ParsePrivateKey(leaf); err != nil {
+		return refuseFor(Invalid, "10", err, "private encryption key")
+	}
+	if p.signer, err = s.ParseSigningKey(signer); err != nil {
+		return refuseFor(Invalid, "10", err, "private signature key")
+	}
+	if string(p.init.Public()) != string(p.Package.InitKey) || string(p.leaf.Public()) != string(p.Package.Leaf.EncryptionKey) ||
+		string(p.signer.Public()) != string(p.Package.Leaf.SignatureKey) {
+		return refuse(Invalid, "10", "private keys are not those of the key package")
+	}
+	return nil
+}
+
+// MemoryStore is a KeyPackageStore in memory. The zero value is ready; safe for concurrent use.
+type MemoryStore struct {
+	mu sync.Mutex
+	m  map[string]*PrivateKeyPackage
+}
+
+// Put implements KeyPackageStore.
+func (s *MemoryStore) Put(ref []byte, p *PrivateKeyPackage) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m == nil {
+		s.m = map[string]*PrivateKeyPackage{}
+	}
+	s.m[string(ref)] = p
+	return nil
+}
+
+// Get implements KeyPackageStore.
+func (s *MemoryStore) Get(ref []byte) (*PrivateKeyPackage, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.m[string(ref)], nil
+}
+
+// Delete implements KeyPackageStore.
+func (s *MemoryStore) Delete(ref []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.m, string(ref))
+	return nil
+}
+
+const (
+	defaultLifetime = 90 * 24 * time.Hour
+	lifetimeSlack   = time.Hour // clocks differ (section 10)
+)
+
+// capabilities are the configured ones with what this package supports.
+func (c *Config) capabilities(r io.Reader) (Capabilities, error) {
+	caps := c.Capabilities
+	caps.Versions = slices.Clone(caps.Versions)
+	if !slices.Contains(caps.Versions, MLS10) {
+		caps.Versions = append(caps.Versions, MLS10)
+	}
+	if len(caps.CipherSuites) == 0 {
+		caps.CipherSuites = suite.All()
+	}
+	if len(caps.Credentials) == 0 {
+		caps.Credentials = []CredentialType{CredentialBasic}
+		if c.Credential.Type != CredentialBasic {
+			caps.Credentials = append(caps.Credentials, c.Credential.Type)
+		}
+	}
+	if !c.GREASE {
+		return caps, nil
+	}
+	var b [4]byte
+	if _, err := io.ReadFull(r, b[:]); err != nil {
+		return caps, fmt.Errorf("mls: randomness: %w", err)
+	}
+	value := func(i int) uint16 { v := uint16(b[i]%15)<<4 | 0x0a; return v<<8 | v }
+	caps.CipherSuites = append(slices.Clone(caps.CipherSuites), CipherSuite(value(0)))
+	caps.Extensions = append(slices.Clone(caps.Extensions), ExtensionType(value(1)))
+	caps.Proposals = append(slices.Clone(caps.Proposals), ProposalType(value(2)))
+	caps.Credentials = append(slices.Clone(caps.Credentials), CredentialType(value(3)))
+	return caps, nil
+}
+
+// newLeaf makes a leaf node with fresh keys for a key package, not signed yet.
+func (c *Config) newLeaf(s *suite.Suite) (*LeafNode, *suite.PrivateKey, error) {
+	caps, err := c.capabilities(c.random())
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err := s.GenerateKeyPair(c.random())
+	if err != nil {
+		return nil, nil, err
+	}
+	length := c.Lifetime
+	if length <= 0 {
+		length = defaultLifetime
+	}
+	now := c.Now()
+	l := &LeafNode{EncryptionKey: key.Public(), SignatureKey: slices.Clone(c.Key.Public()), Credential: c.Credential, Capabilities: caps,
+		Source: SourceKeyPackage, Lifetime: Lifetime{uint64(max(0, now.Add(-lifetimeSlack).Unix())), uint64(now.Add(length).Unix())}}
+	return l, key, nil
+}
+
+// NewKeyPackage makes a key package for others to add this client with, and puts its private part into c.KeyPackages (RFC 9420,
+// section 10).
+func (c *Config) NewKeyPackage(extensions ...Extension) (*KeyPackage, error) {
+	if c.KeyPackages == nil {
+		return nil, refuse(Misuse, "10", "Config.KeyPackages is nil: give a store, such as &mls.MemoryStore{}")
+	}
+	s, err := c.suite()
+	if err != nil {
+		return nil, err
+	}
+	leaf, leafKey, err := c.newLeaf(s)
+	if err != nil {
+		return nil, err
+	}
+	if err := leaf.sign(s, c.random(), c.Key, nil, 0); err != nil {
+		return nil, err
+	}
+	init, err := s.GenerateKeyPair(c.random())
+	if err != nil {
+		return nil, err
+	}
+	k := &KeyPackage{Version: MLS10, CipherSuite: c.CipherSuite, InitKey: init.Public(), Leaf: leaf, Extensions: extensions}
+	if err := k.sign(s, c.random(), c.Key); err != nil {
+		return nil, err
+	}
+	ref, err := k.Ref()
+	if err != nil {
+		return nil, err
+	}
+	return k, c.KeyPackages.Put(ref, &PrivateKeyPackage{Package: k, init: init, leaf: leafKey, signer: c.Key})
+}

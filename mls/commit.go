@@ -1,0 +1,366 @@
+package mls
+
+import (
+	"bytes"
+	"io"
+	"slices"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
+	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
+)
+
+// CommitOptions are how to commit. The zero value commits what is pending.
+type CommitOptions struct {
+	Proposals   []Proposal // by value, behind those that are pending
+	SkipPending bool       // leave pending proposals out
+	Path        bool       // bring new keys where the proposals do not ask for them
+	AAD         []byte     // authenticated_data of the commit
+	// Identity replaces credential and signature key of this member, as far as they are not zero. It brings new keys.
+	Identity Identity
+	// WithoutTree leaves the tree out of welcomes: joiners get it otherwise.
+	WithoutTree bool
+	// Separate makes a welcome for each new member instead of one for all.
+	Separate bool
+	// GroupInfo are further extensions of the group info in welcomes.
+	GroupInfo Extensions
+}
+
+// Identity is who a member is.
+type Identity struct {
+	Credential Credential
+	Key        *SigningKey
+}
+
+// Change is a commit that was made or received and has been verified, and has not happened yet: Apply makes it happen, as
+// a whole. Not applying it leaves the group as it was; Discard wipes what it holds.
+type Change struct {
+	Sender    Sender
+	Epoch     uint64      // behind it
+	Proposals []Committed // in the order of the commit
+	Added     []LeafIndex // by Add, and a joiner's own leaf
+	Updated   []LeafIndex
+	Removed   []LeafIndex
+	AAD       []byte
+	// SelfRemoved: this member is no longer in the group behind it.
+	SelfRemoved bool
+	// ReInit ends the group; nil otherwise.
+	ReInit *ReInit
+
+	// Of commits of this member: what to send. Welcomes are for those who were added, in the order of Added if they are separate.
+	Commit   []byte
+	Welcomes [][]byte
+
+	group *Group
+	base  *epoch
+	next  *epoch
+	done  bool
+}
+
+// Apply makes the change happen. A commit of this member is applied when the delivery service has accepted it; of several commits of
+// one epoch only one can be.
+func (c *Change) Apply() error {
+	switch {
+	case c.done:
+		return refuse(Misuse, "14", "the change was applied or discarded before")
+	case c.group.now != c.base:
+		return refuse(WrongEpoch, "14", "the change leads out of epoch %d, the group is in %d", c.Epoch-1, c.group.Epoch())
+	}
+	c.done = true
+	if c.SelfRemoved {
+		c.group.Wipe()
+		return nil
+	}
+	c.group.reinit = c.ReInit
+	c.group.enter(c.next)
+	return nil
+}
+
+// Discard wipes the secrets of a change that will not be applied.
+func (c *Change) Discard() {
+	if c.done {
+		return
+	}
+	c.done = true
+	if c.next != nil {
+		c.next.messages.wipe()
+		c.next.secrets.wipe()
+		c.next.keys.wipeExcept(c.base.keys)
+	}
+}
+
+// Commit makes a commit (RFC 9420, section 12.4.1). The group does not change before the change is applied.
+func (g *Group) Commit(o CommitOptions) (*Change, error) {
+	if err := g.usable(); err != nil {
+		return nil, err
+	}
+	l := &proposalList{suite: g.suite, committer: Sender{Type: SenderMember, Leaf: g.now.own}}
+	if !o.SkipPending {
+		l.all = g.choose(len(o.Proposals) > 0)
+	}
+	return g.commit(l, o)
+}
+
+// choose are the pending proposals that go into a commit of ours (section 12.2): not our own updates; of several for one leaf a removal,
+// else the newest update; a reinit only alone.
+func (g *Group) choose(more bool) []Committed {
+	of := map[LeafIndex]int{} // index of the proposal for a leaf
+	rest := 0
+	for i, p := range g.proposals {
+		switch q := p.Proposal.(type) {
+		case *Update:
+			if j, ok := of[p.Sender.Leaf]; !ok || g.proposals[j].Proposal.Type() == ProposalUpdate {
+				of[p.Sender.Leaf] = i
+			}
+		case *Remove:
+			if j, ok := of[q.Leaf]; !ok || g.proposals[j].Proposal.Type() == ProposalUpdate {
+				of[q.Leaf] = i
+			}
+		}
+		if p.Proposal.Type() != ProposalReInit {
+			rest++
+		}
+	}
+	var list []Committed
+	for i, p := range g.proposals {
+		switch q := p.Proposal.(type) {
+		case *Update:
+			if of[p.Sender.Leaf] != i || p.Sender.Leaf == g.now.own {
+				continue
+			}
+		case *Remove:
+			if of[q.Leaf] != i || q.Leaf == g.now.own {
+				continue
+			}
+		case *ReInit:
+			if rest > 0 || more || len(list) > 0 {
+				continue
+			}
+		}
+		list = append(list, p.Committed)
+	}
+	return list
+}
+
+// commit makes a commit of the proposals in l, which are pending, and those of o.
+func (g *Group) commit(l *proposalList, o CommitOptions) (*Change, error) {
+	for _, p := range o.Proposals {
+		l.all = append(l.all, Committed{Proposal: p, Sender: l.committer})
+	}
+	now := g.now
+	if err := l.check(&now.context, now.tree); err != nil {
+		return nil, err
+	}
+	for _, k := range addsOf(l.all) {
+		if err := checkLeafLifetime(k.Leaf, g.cfg.Now()); err != nil {
+			return nil, err
+		}
+	}
+	if err := l.apply(&now.context, now.tree); err != nil {
+		return nil, err
+	}
+	if l.tree.count() > g.limits.Members {
+		return nil, refuse(Limit, "", "group of %d members, at most %d are allowed", l.tree.count(), g.limits.Members)
+	}
+	if err := l.judge(g.cfg, now.tree); err != nil {
+		return nil, err
+	}
+
+	to := &epoch{tree: l.tree, own: now.own, keys: now.keys.clone(), signer: now.signer, context: groupContext{
+		suite: g.suite.ID(), groupID: now.context.groupID, epoch: now.context.epoch + 1, confirmedHash: now.context.confirmedHash, extensions: l.extensions}}
+	made := &commit{proposals: g.entries(l.all)}
+	var f *freshPath
+	var commitSecret suite.Secret
+	defer commitSecret.Wipe()
+	commitSecret.Room(g.suite.HashSize())
+	if o.Path || o.Identity.Key != nil || o.Identity.Credential.Type != 0 || l.needsPath() {
+		var err error
+		if f, err = g.newPath(now.tree.leaf(now.own), to, l, made, o.Identity); err != nil {
+			return nil, err
+		}
+		defer f.wipe()
+		commitSecret.Set(f.commit.Bytes())
+	}
+	to.keys.forget(l.tree)
+	to.context.treeHash = l.tree.hash()
+
+	var psk suite.Secret
+	defer psk.Wipe()
+	if err := mixPSKs(g.suite, &psk, l.psks, g.psk); err != nil {
+		return nil, err
+	}
+	wire := WirePublicMessage
+	if g.cfg.EncryptHandshake {
+		wire = WirePrivateMessage
+	}
+	a, err := newAuthenticated(g.suite, g.cfg.random(), now.signer, wire, framedContent{groupID: now.context.groupID, epoch: now.context.epoch,
+		sender: l.committer, aad: slices.Clone(o.AAD), kind: ContentCommit, body: body{commit: made}}, now.raw)
+	if err != nil {
+		return nil, err
+	}
+	n := advance(g.suite, now.interim, &now.secrets.init, to, a, &commitSecret, &psk)
+	defer n.wipe()
+	a.auth.confirmationTag = to.tag
+	c := &Change{Sender: l.committer, Epoch: to.context.epoch, Proposals: l.all, Added: l.added, Updated: l.updated, Removed: l.removed,
+		AAD: a.content.aad, ReInit: l.reinit, group: g, base: now, next: to}
+	if c.Commit, err = g.protect(a); err != nil {
+		return nil, err
+	}
+	c.Welcomes, err = welcomes(g.cfg.random(), n, l, f, o)
+	return c, err
+}
+
+func addsOf(list []Committed) []*KeyPackage {
+	var packages []*KeyPackage
+	for _, c := range list {
+		if a, ok := c.Proposal.(*Add); ok {
+			packages = append(packages, a.KeyPackage)
+		}
+	}
+	return packages
+}
+
+// entries are the proposals as the commit holds them: pending ones by reference.
+func (g *Group) entries(list []Committed) []proposalOrRef {
+	entries := make([]proposalOrRef, len(list))
+	for i, c := range list {
+		entries[i].proposal = c.Proposal
+		if !c.ByReference {
+			continue
+		}
+		at := slices.IndexFunc(g.proposals, func(p pending) bool { return p.Proposal == c.Proposal })
+		entries[i] = proposalOrRef{ref: g.proposals[at].ref}
+	}
+	return entries
+}
+
+// newPath brings new keys for the own leaf, which looks like old, and the nodes above it (sections 7.5, 12.4.1): into the tree, into the
+// keys of the next epoch, and into the commit.
+func (g *Group) newPath(old *LeafNode, to *epoch, l *proposalList, c *commit, id Identity) (*freshPath, error) {
+	leaf := &LeafNode{SignatureKey: old.SignatureKey, Credential: old.Credential, Capabilities: old.Capabilities, Extensions: old.Extensions,
+		Source: SourceCommit}
+	if id.Key != nil {
+		to.signer, leaf.SignatureKey = id.Key, slices.Clone(id.Key.Public())
+	}
+	if id.Credential.Type != 0 {
+		leaf.Credential = id.Credential
+	}
+	return makePath(g.suite, g.cfg.random(), leaf, to, l, c)
+}
+
+// makePath is the same for a leaf that is complete but for its keys; of a joiner, too.
+func makePath(s *suite.Suite, rand io.Reader, leaf *LeafNode, to *epoch, l *proposalList, c *commit) (*freshPath, error) {
+	f, err := l.tree.refreshPath(rand, to.own, leaf)
+	if err != nil {
+		return nil, err
+	}
+	if err := leaf.sign(s, rand, to.signer, to.context.groupID, to.own); err != nil {
+		return nil, err
+	}
+	l.tree.setLeaf(to.own, leaf)
+	if err := l.tree.checkLeavesTogether([]LeafIndex{to.own}, l.extensions); err != nil {
+		return nil, err
+	}
+	for n, k := range f.keys {
+		to.keys[n] = k
+	}
+	to.context.treeHash = l.tree.hash()
+	nodes, err := l.tree.encryptPath(rand, f, to.context.append(nil), l.addedSet())
+	if err != nil {
+		return nil, err
+	}
+	c.path = &updatePath{leaf: leaf, nodes: nodes}
+	return f, nil
+}
+
+// protect makes the message of a content of this epoch.
+func (g *Group) protect(a *authenticated) ([]byte, error) {
+	dst := appendMessageHead(nil, a.wire)
+	if a.wire == WirePublicMessage {
+		return protectPublic(g.suite, a, g.now.secrets.membership.Bytes(), g.now.raw).append(dst), nil
+	}
+	p := &privateMessage{groupID: a.content.groupID, epoch: a.content.epoch, kind: a.content.kind, aad: a.content.aad}
+	return g.now.messages.seal(g.suite, g.cfg.random(), dst, p, g.now.own, a.content.body.append(nil, a.content.kind), &a.auth, g.cfg.Padding)
+}
+
+// welcomes are for those who were added (section 12.4.3.1).
+func welcomes(rand io.Reader, n *next, l *proposalList, f *freshPath, o CommitOptions) ([][]byte, error) {
+	if len(l.added) == 0 {
+		return nil, nil
+	}
+	s := n.epoch.suite
+	info, err := n.epoch.newGroupInfo(rand, !o.WithoutTree, false, o.GroupInfo)
+	if err != nil {
+		return nil, err
+	}
+	var key messageKey
+	defer key.wipe()
+	welcomeKey(s, &n.welcome, &key)
+	aead, err := s.AEAD(key.key[:s.KeySize()])
+	if err != nil {
+		return nil, err
+	}
+	sealed := aead.Seal(nil, key.nonce[:], info.append(nil), nil)
+
+	size := s.EncryptRandomness()
+	random := make([]byte, size*len(l.added))
+	defer clear(random)
+	if _, err := io.ReadFull(rand, random); err != nil {
+		return nil, err
+	}
+	secrets := make([]welcomeSecrets, len(l.added))
+	err = inParallel(len(l.added), 4, func(i int) error {
+		ref, err := l.packages[i].Ref()
+		if err != nil {
+			return err
+		}
+		gs := groupSecrets{joiner: slices.Clone(n.joiner.Bytes()), psks: l.psks}
+		if f != nil {
+			if p := f.secretFor(l.added[i]); p != nil {
+				gs.path = slices.Clone(p.Bytes())
+			}
+		}
+		defer gs.wipe()
+		text := gs.append(nil)
+		defer clear(text)
+		kem, ct, err := s.EncryptWithLabel(bytes.NewReader(random[i*size:(i+1)*size]), l.packages[i].InitKey, welcomeLabel, sealed, text)
+		secrets[i] = welcomeSecrets{ref, hpkeCiphertext{kem, ct}}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !o.Separate {
+		w := welcome{suite: s.ID(), secrets: secrets, groupInfo: sealed}
+		return [][]byte{w.append(appendMessageHead(nil, WireWelcome))}, nil
+	}
+	all := make([][]byte, len(secrets))
+	for i := range secrets {
+		w := welcome{suite: s.ID(), secrets: secrets[i : i+1], groupInfo: sealed}
+		all[i] = w.append(appendMessageHead(nil, WireWelcome))
+	}
+	return all, nil
+}
+
+// Protect appends application data as a private message to dst (section 15). aad is authenticated and not encrypted. It takes a
+// signature and two sealings, whatever the size of the group. While proposals wait, they must be committed first (section 12.4).
+func (g *Group) Protect(dst, data, aad []byte) ([]byte, error) {
+	if err := g.usable(); err != nil {
+		return dst, err
+	}
+	if len(g.proposals) > 0 {
+		return dst, refuse(Misuse, "12.4", "%d proposals wait: commit before sending data", len(g.proposals))
+	}
+	now := g.now
+	p := privateMessage{groupID: now.context.groupID, epoch: now.context.epoch, kind: ContentApplication, aad: aad}
+	room := spareScratch.Get().(*scratch)
+	defer room.done()
+	room.b = codec.AppendOpaque(room.b[:0], data)
+	f := framedContent{groupID: p.groupID, epoch: p.epoch, sender: Sender{Type: SenderMember, Leaf: now.own}, aad: aad, kind: ContentApplication}
+	room.a = appendTBSHead(room.a[:0], WirePrivateMessage)
+	room.a = append(f.appendFramed(room.a, room.b), now.raw...)
+	sig, err := g.suite.SignWithLabel(g.cfg.random(), now.signer, framedContentLabel, room.a)
+	if err != nil {
+		return dst, err
+	}
+	return now.messages.seal(g.suite, g.cfg.random(), appendMessageHead(dst, WirePrivateMessage), &p, now.own, room.b, &authData{signature: sig}, g.cfg.Padding)
+}

@@ -1,0 +1,91 @@
+package mls
+
+import (
+	"io"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
+)
+
+// epoch is all that a member knows in one epoch. But for the ratchets of its messages it does not change: a commit makes a
+// new one, and until that is put in its place nothing has happened.
+type epoch struct {
+	suite    *suite.Suite
+	context  groupContext
+	raw      []byte // of context
+	tree     *tree
+	own      LeafIndex
+	keys     keyring
+	signer   *SigningKey // of the own leaf
+	secrets  epochSecrets
+	messages *epochKeys
+	tag      []byte // confirmation tag
+	interim  []byte // transcript hash
+}
+
+// wipe deletes the secrets that do not live on in next, which may be nil. What protects messages is not touched: it may be kept for
+// late ones.
+func (e *epoch) wipe(next *epoch) {
+	e.secrets.wipe()
+	if next == nil {
+		e.keys.wipeExcept(nil)
+		return
+	}
+	e.keys.wipeExcept(next.keys)
+}
+
+// start spreads the epoch secret over e, whose context, tree and keys are set, and computes its confirmation tag and interim hash.
+func (e *epoch) start(epochSecret *suite.Secret) {
+	e.raw = e.context.append(nil)
+	e.messages = &epochKeys{epoch: e.context.epoch, context: e.raw, tree: e.tree}
+	var encryption suite.Secret
+	e.secrets.derive(e.suite, epochSecret, &e.messages.senderData, &encryption)
+	e.messages.secrets = newSecretTree(e.suite, e.tree.size(), &encryption)
+	e.tag = e.suite.MAC(nil, e.secrets.confirmation.Bytes(), e.context.confirmedHash)
+	e.interim = interimHash(e.suite, e.context.confirmedHash, e.tag)
+}
+
+// next is how a commit leads from one epoch to another (RFC 9420, section 8).
+type next struct {
+	epoch   *epoch
+	joiner  suite.Secret
+	welcome suite.Secret
+}
+
+func (n *next) wipe() {
+	n.joiner.Wipe()
+	n.welcome.Wipe()
+}
+
+// advance makes the epoch behind a commit. e is the epoch before it; context is the next group context but for the transcript, which
+// commit extends; init replaces the init secret in external commits.
+func advance(s *suite.Suite, interim []byte, init *suite.Secret, to *epoch, commit *authenticated, commitSecret, psk *suite.Secret) *next {
+	n := &next{epoch: to}
+	to.suite = s
+	to.context.confirmedHash = confirmedHash(s, interim, commit)
+	raw := to.context.append(nil)
+	deriveJoiner(s, &n.joiner, init, commitSecret, raw)
+	var j joined
+	defer j.wipe()
+	j.derive(s, &n.joiner, psk, raw)
+	to.start(&j.epoch)
+	n.welcome.Take(&j.welcome)
+	return n
+}
+
+// newGroupInfo makes the group info of e (section 12.4.3): with the tree, and with what an external commit needs.
+func (e *epoch) newGroupInfo(rand io.Reader, withTree, forExternal bool, more Extensions) (*groupInfo, error) {
+	g := &groupInfo{context: e.context, confirmationTag: e.tag, signer: e.own}
+	if withTree {
+		g.extensions = append(g.extensions, Extension{ExtensionRatchetTree, e.tree.append(nil)})
+	}
+	if forExternal {
+		key, err := e.suite.DeriveKeyPair(&e.secrets.external)
+		if err != nil {
+			return nil, err
+		}
+		defer key.Wipe()
+		g.extensions = append(g.extensions, externalPubExtension(key.Public()))
+	}
+	g.extensions = append(g.extensions, more...)
+	return g, g.sign(e.suite, rand, e.signer)
+}

@@ -1,0 +1,95 @@
+package mls
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Kind sorts errors by what the caller can do about them. It is meant for counters and logs of this side: nothing of it goes to
+// the peer.
+type Kind uint8
+
+// The kinds.
+const (
+	Malformed    Kind = iota + 1 // the bytes are no message of MLS
+	Unsupported                  // well-formed, but of a version, suite, type or extension that is not here
+	Limit                        // larger than the configured limits
+	WrongGroup                   // for another group
+	WrongEpoch                   // for an epoch that is not, or no longer, or not yet here
+	BadSignature                 // a signature or MAC does not verify, or a ciphertext does not open
+	Replayed                     // the key of this generation is used up
+	Invalid                      // authentic, but against the rules: of a key package, leaf, proposal, commit, tree or group info
+	Refused                      // against the rules of the application: its callbacks said no
+	Missing                      // a key package, pre-shared key, proposal or tree that is needed is not here
+	Removed                      // this member is no longer in the group
+	Misuse                       // the call does not fit the state of the group
+)
+
+// String is a word for it.
+func (k Kind) String() string {
+	return name(uint16(k), "kind", "", "malformed", "unsupported", "limit", "wrong group", "wrong epoch", "bad signature", "replayed", "invalid",
+		"refused", "missing", "removed", "misuse")
+}
+
+// Error is why something was refused. Errors of this package are *Error, except those of Rand and of stores, which
+// come through as they are.
+type Error struct {
+	Kind    Kind
+	Section string // of RFC 9420 that asks for the check; may be empty
+	What    string // what was wrong, and where
+	Cause   error  // may be nil
+}
+
+// Error is one line.
+func (e *Error) Error() string {
+	s := "mls: " + e.What
+	if e.Cause != nil {
+		s += ": " + e.Cause.Error()
+	}
+	if e.Section != "" {
+		s += " (RFC 9420 section " + e.Section + ")"
+	}
+	return s
+}
+
+// Unwrap is the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// KindOf is the kind of an error of this package, 0 for others.
+func KindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return 0
+}
+
+func refuse(k Kind, section, format string, args ...any) error {
+	return &Error{Kind: k, Section: section, What: fmt.Sprintf(format, args...)}
+}
+
+func refuseFor(k Kind, section string, cause error, format string, args ...any) error {
+	return &Error{Kind: k, Section: section, What: fmt.Sprintf(format, args...), Cause: cause}
+}
+
+// within puts where in front of an error of this package and keeps its kind and section.
+func within(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	where := fmt.Sprintf(format, args...)
+	var e *Error
+	if errors.As(err, &e) {
+		return &Error{Kind: e.Kind, Section: e.Section, What: where + ": " + e.What, Cause: e.Cause}
+	}
+	return fmt.Errorf("mls: %s: %w", where, err)
+}
+
+// malformed is the error for bytes that did not decode.
+func malformed(err error, what string) error {
+	var e *Error
+	if errors.As(err, &e) {
+		return within(e, "%s", what)
+	}
+	return refuseFor(Malformed, "", err, "%s does not decode", what)
+}

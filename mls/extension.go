@@ -1,0 +1,152 @@
+package mls
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
+)
+
+// Extension is one entry of a list of extensions (RFC 9420, section 13.4).
+type Extension struct {
+	Type ExtensionType
+	Data []byte
+}
+
+// Extensions is a list of them, each type at most once.
+type Extensions []Extension
+
+// Find returns the data of an extension.
+func (e Extensions) Find(t ExtensionType) ([]byte, bool) {
+	for _, x := range e {
+		if x.Type == t {
+			return x.Data, true
+		}
+	}
+	return nil, false
+}
+
+func (e Extensions) append(dst []byte) []byte {
+	return codec.AppendVector(dst, func(dst []byte) []byte {
+		for _, x := range e {
+			dst = binary.BigEndian.AppendUint16(dst, uint16(x.Type))
+			dst = codec.AppendOpaque(dst, x.Data)
+		}
+		return dst
+	})
+}
+
+var errTwice = errors.New("an extension type stands in a list twice")
+
+// maxExtensions of one list: there is no use for more, and looking for doubles takes the square of it.
+const maxExtensions = 256
+
+func readExtensions(r *codec.Reader) Extensions {
+	var e Extensions
+	r.Vector(func(r *codec.Reader) {
+		x := Extension{Type: ExtensionType(r.Uint16()), Data: r.Opaque()}
+		if _, twice := e.Find(x.Type); twice {
+			r.Fail(errTwice)
+		}
+		if len(e) == maxExtensions {
+			r.Fail(errors.New("more than 256 extensions in a list"))
+			return
+		}
+		e = append(e, x)
+	})
+	return e
+}
+
+// RequiredCapabilities is the extension that says what all members of a group must support (section 11.1).
+type RequiredCapabilities struct {
+	Extensions  []ExtensionType
+	Proposals   []ProposalType
+	Credentials []CredentialType
+}
+
+// Extension is its place in a list.
+func (q RequiredCapabilities) Extension() Extension {
+	b := appendList(nil, q.Extensions)
+	b = appendList(b, q.Proposals)
+	return Extension{ExtensionRequiredCapabilities, appendList(b, q.Credentials)}
+}
+
+// requiredCapabilities finds the extension in a group's list; the zero value requires nothing.
+func requiredCapabilities(e Extensions) (RequiredCapabilities, error) {
+	b, ok := e.Find(ExtensionRequiredCapabilities)
+	if !ok {
+		return RequiredCapabilities{}, nil
+	}
+	r := codec.NewReader(b)
+	q := RequiredCapabilities{readList[ExtensionType](r), readList[ProposalType](r), readList[CredentialType](r)}
+	if err := r.Finish(); err != nil {
+		return q, malformed(err, "required_capabilities extension")
+	}
+	return q, nil
+}
+
+// ExternalSender may send proposals to a group that it is no member of (section 12.1.8.1).
+type ExternalSender struct {
+	SignatureKey []byte
+	Credential   Credential
+}
+
+// ExternalSenders is the extension that lists them.
+func ExternalSenders(senders ...ExternalSender) Extension {
+	return Extension{ExtensionExternalSenders, codec.AppendVector(nil, func(dst []byte) []byte {
+		for _, s := range senders {
+			dst = s.Credential.append(codec.AppendOpaque(dst, s.SignatureKey))
+		}
+		return dst
+	})}
+}
+
+// externalSenders finds the extension in a group's list.
+func externalSenders(e Extensions) ([]ExternalSender, error) {
+	b, ok := e.Find(ExtensionExternalSenders)
+	if !ok {
+		return nil, nil
+	}
+	var senders []ExternalSender
+	r := codec.NewReader(b)
+	r.Vector(func(r *codec.Reader) {
+		senders = append(senders, ExternalSender{SignatureKey: r.Opaque(), Credential: readCredential(r)})
+	})
+	if err := r.Finish(); err != nil {
+		return nil, malformed(err, "external_senders extension")
+	}
+	return senders, nil
+}
+
+// externalPub finds the public key for external joins (section 12.4.3.2).
+func externalPub(e Extensions) ([]byte, error) {
+	b, ok := e.Find(ExtensionExternalPub)
+	if !ok {
+		return nil, refuse(Missing, "12.4.3.2", "the group info has no external_pub extension: it was not made for external joins")
+	}
+	r := codec.NewReader(b)
+	pub := r.Opaque()
+	if err := r.Finish(); err != nil {
+		return nil, malformed(err, "external_pub extension")
+	}
+	return pub, nil
+}
+
+// appendList appends a vector of 16-bit numbers.
+func appendList[T ~uint16](dst []byte, list []T) []byte {
+	dst = codec.AppendVarint(dst, 2*len(list))
+	for _, v := range list {
+		dst = binary.BigEndian.AppendUint16(dst, uint16(v))
+	}
+	return dst
+}
+
+func readList[T ~uint16](r *codec.Reader) []T {
+	var list []T
+	r.Vector(func(r *codec.Reader) { list = append(list, T(r.Uint16())) })
+	return list
+}
+
+func externalPubExtension(pub []byte) Extension {
+	return Extension{ExtensionExternalPub, codec.AppendOpaque(nil, pub)}
+}

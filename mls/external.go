@@ -1,0 +1,127 @@
+package mls
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
+)
+
+// ExternalOptions are how to join without having been added.
+type ExternalOptions struct {
+	Tree []byte // where the group info does not hold it
+	// Resync takes out an old appearance of this client, at this leaf.
+	Resync *LeafIndex
+	// PSKs are external pre-shared keys to mix in.
+	PSKs [][]byte
+	AAD  []byte
+}
+
+// JoinExternal makes a commit that brings this client into the group of a group info (RFC 9420, section 12.4.3.2). The group is of use when
+// the delivery service has accepted the commit; otherwise it is wiped.
+func JoinExternal(cfg *Config, msg []byte, o ExternalOptions) (*Group, []byte, error) {
+	s, err := cfg.suite()
+	if err != nil {
+		return nil, nil, err
+	}
+	limits := cfg.Limits.filled()
+	if len(msg) > limits.Message || len(o.Tree) > limits.Message {
+		return nil, nil, refuse(Limit, "", "group info or tree of more than %d bytes", limits.Message)
+	}
+	m, err := ParseMessage(bytes.Clone(msg))
+	if err != nil {
+		return nil, nil, err
+	}
+	info := m.groupInfo
+	if info == nil {
+		return nil, nil, refuse(Misuse, "12.4.3.2", "message is %v, want a group info", m.WireFormat)
+	}
+	if info.context.suite != s.ID() {
+		return nil, nil, refuse(Unsupported, "12.4.3.2", "group of %v, this client has %v", info.context.suite, s.ID())
+	}
+	t, err := findTree(s, info, o.Tree, limits)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := info.checkSignature(s, t.leaf(info.signer)); err != nil {
+		return nil, nil, err
+	}
+	if err := t.checkReceived(&info.context); err != nil {
+		return nil, nil, err
+	}
+	var refused error
+	t.members(func(i LeafIndex, l *LeafNode) bool {
+		refused = within(cfg.judge(&Presented{Place: PlaceMember, Leaf: i, Credential: l.Credential, SignatureKey: l.SignatureKey, Node: l}), "leaf %d", i)
+		return refused == nil
+	})
+	if refused != nil {
+		return nil, nil, refused
+	}
+	return externalCommit(cfg, s, info, t, o)
+}
+
+// externalCommit makes the commit of a joiner and the epoch behind it.
+func externalCommit(cfg *Config, s *suite.Suite, info *groupInfo, before *tree, o ExternalOptions) (*Group, []byte, error) {
+	pub, err := externalPub(info.extensions)
+	if err != nil {
+		return nil, nil, err
+	}
+	kem, secret, err := s.SendExport(cfg.random(), pub, externalInitLabel, s.HashSize())
+	if err != nil {
+		return nil, nil, refuseFor(Invalid, "8.3", err, "external_pub of a group info")
+	}
+	var init suite.Secret
+	defer init.Wipe()
+	init.Set(secret)
+	clear(secret)
+
+	committer := Sender{Type: SenderNewMemberCommit}
+	l := &proposalList{suite: s, mode: external, committer: committer}
+	l.all = append(l.all, Committed{Proposal: &ExternalInit{kem}, Sender: committer})
+	if o.Resync != nil {
+		l.all = append(l.all, Committed{Proposal: &Remove{*o.Resync}, Sender: committer})
+	}
+	for _, id := range o.PSKs {
+		p, err := (&Group{suite: s, cfg: cfg}).NewPSK(id)
+		if err != nil {
+			return nil, nil, err
+		}
+		l.all = append(l.all, Committed{Proposal: p, Sender: committer})
+	}
+	if err := l.check(&info.context, before); err != nil {
+		return nil, nil, err
+	}
+	if err := l.apply(&info.context, before); err != nil {
+		return nil, nil, err
+	}
+	leaf, _, err := cfg.newLeaf(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	leaf.Source, leaf.Lifetime = SourceCommit, Lifetime{}
+	to := &epoch{tree: l.tree, own: l.tree.vacant(), keys: keyring{}, signer: cfg.Key, context: groupContext{suite: s.ID(), groupID: info.context.groupID,
+		epoch: info.context.epoch + 1, confirmedHash: info.context.confirmedHash, extensions: l.extensions}}
+	made := &commit{}
+	for _, c := range l.all {
+		made.proposals = append(made.proposals, proposalOrRef{proposal: c.Proposal})
+	}
+	f, err := makePath(s, cfg.random(), leaf, to, l, made)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.wipe()
+	var psk suite.Secret
+	defer psk.Wipe()
+	if err := mixPSKs(s, &psk, l.psks, cfg.psk); err != nil {
+		return nil, nil, err
+	}
+	a, err := newAuthenticated(s, cfg.random(), cfg.Key, WirePublicMessage, framedContent{groupID: info.context.groupID, epoch: info.context.epoch,
+		sender: committer, aad: slices.Clone(o.AAD), kind: ContentCommit, body: body{commit: made}}, info.context.append(nil))
+	if err != nil {
+		return nil, nil, err
+	}
+	n := advance(s, interimHash(s, info.context.confirmedHash, info.confirmationTag), &init, to, a, &f.commit, &psk)
+	defer n.wipe()
+	a.auth.confirmationTag = to.tag
+	return newGroup(cfg, to), protectPublic(s, a, nil, nil).append(appendMessageHead(nil, WirePublicMessage)), nil
+}

@@ -1,0 +1,270 @@
+package mls
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
+)
+
+// Group is one member's side of a group. Its methods must not be called at the same time; different groups may be used at the same
+// time. Slices it returns belong to the caller unless it says otherwise.
+type Group struct {
+	cfg    *Config
+	suite  *suite.Suite
+	limits Limits
+
+	now        *epoch
+	past       []*epochKeys // for late messages, oldest first
+	resumption []resumption // of past epochs, oldest first
+	proposals  []pending    // of this epoch, in order of arrival
+	reinit     *ReInit      // the last commit ended the group in favour of another
+	removed    bool
+}
+
+// resumption is the resumption key of a past epoch (RFC 9420, section 8.6).
+type resumption struct {
+	epoch  uint64
+	secret *suite.Secret
+}
+
+// pending is a proposal that waits for a commit.
+type pending struct {
+	Committed
+	ref []byte
+	own *ownUpdate // of our own update: what becomes ours when it is committed
+}
+
+type ownUpdate struct {
+	key    *suite.PrivateKey
+	signer *SigningKey
+}
+
+// Create starts a group of one (section 11). An empty id is replaced by Nh random bytes.
+func Create(cfg *Config, id []byte, extensions ...Extension) (*Group, error) {
+	s, err := cfg.suite()
+	if err != nil {
+		return nil, err
+	}
+	if len(id) == 0 {
+		id = make([]byte, s.HashSize())
+		if _, err := io.ReadFull(cfg.random(), id); err != nil {
+			return nil, fmt.Errorf("mls: randomness: %w", err)
+		}
+	}
+	leaf, key, err := cfg.newLeaf(s)
+	if err != nil {
+		return nil, err
+	}
+	if err := leaf.sign(s, cfg.random(), cfg.Key, nil, 0); err != nil {
+		return nil, err
+	}
+	t := newTree(s, leaf)
+	if err := t.checkLeavesTogether([]LeafIndex{0}, extensions); err != nil {
+		return nil, within(err, "extensions of the new group")
+	}
+	e := &epoch{suite: s, tree: t, keys: keyring{0: key}, signer: cfg.Key,
+		context: groupContext{suite: s.ID(), groupID: slices.Clone(id), treeHash: t.hash(), confirmedHash: []byte{}, extensions: extensions}}
+	var secret suite.Secret
+	defer secret.Wipe()
+	if _, err := io.ReadFull(cfg.random(), secret.Room(s.HashSize())); err != nil {
+		return nil, fmt.Errorf("mls: randomness: %w", err)
+	}
+	e.start(&secret)
+	return newGroup(cfg, e), nil
+}
+
+func newGroup(cfg *Config, e *epoch) *Group {
+	return &Group{cfg: cfg, suite: e.suite, limits: cfg.Limits.filled(), now: e}
+}
+
+// ID is the group's name, borrowed.
+func (g *Group) ID() []byte { return g.now.context.groupID }
+
+// CipherSuite is the group's.
+func (g *Group) CipherSuite() CipherSuite { return g.suite.ID() }
+
+// Epoch counts the commits so far.
+func (g *Group) Epoch() uint64 { return g.now.context.epoch }
+
+// Own is the leaf of this member.
+func (g *Group) Own() LeafIndex { return g.now.own }
+
+// Extensions are those of the group context, borrowed.
+func (g *Group) Extensions() Extensions { return g.now.context.extensions }
+
+// TreeHash is the hash of the tree, borrowed.
+func (g *Group) TreeHash() []byte { return g.now.context.treeHash }
+
+// Active reports whether the group can be used: this member is in it, and it has not been ended by a reinit.
+func (g *Group) Active() bool { return !g.removed && g.reinit == nil }
+
+// ReInit is the proposal that ended the group; nil while it lives.
+func (g *Group) ReInit() *ReInit { return g.reinit }
+
+// Member is one entry of the roster.
+type Member struct {
+	Leaf LeafIndex
+	Node *LeafNode // borrowed
+}
+
+// Members is the roster in the order of the leaves. It takes time with the size of the group.
+func (g *Group) Members() []Member {
+	var m []Member
+	g.now.tree.members(func(i LeafIndex, l *LeafNode) bool { m = append(m, Member{i, l}); return true })
+	return m
+}
+
+// Member is the leaf node at i, borrowed; nil if nobody is there.
+func (g *Group) Member(i LeafIndex) *LeafNode { return g.now.tree.leaf(i) }
+
+// Find is the first member for whom f is true.
+func (g *Group) Find(f func(LeafIndex, *LeafNode) bool) (at LeafIndex, ok bool) {
+	g.now.tree.members(func(i LeafIndex, l *LeafNode) bool {
+		if f(i, l) {
+			at, ok = i, true
+		}
+		return !ok
+	})
+	return at, ok
+}
+
+// Export is a secret of n bytes that all members of this epoch can compute and nobody else (section 8.5).
+func (g *Group) Export(label string, context []byte, n int) ([]byte, error) {
+	if err := g.usable(); err != nil {
+		return nil, err
+	}
+	if n < 0 || n > 255*g.suite.HashSize() {
+		return nil, refuse(Misuse, "8.5", "%d bytes asked of the exporter, it gives up to %d", n, 255*g.suite.HashSize())
+	}
+	return g.now.secrets.export(g.suite, label, context, n), nil
+}
+
+// EpochAuthenticator is what two members compare to see that they are in the same epoch (section 8.7).
+func (g *Group) EpochAuthenticator() []byte {
+	return slices.Clone(g.now.secrets.authentication.Bytes())
+}
+
+// ResumptionPSK is the resumption key of an epoch, the current one or one that is still kept (section 8.6).
+func (g *Group) ResumptionPSK(epoch uint64) ([]byte, error) {
+	if epoch == g.Epoch() && g.now.secrets.resumption.Len() > 0 {
+		return slices.Clone(g.now.secrets.resumption.Bytes()), nil
+	}
+	for _, r := range g.resumption {
+		if r.epoch == epoch {
+			return slices.Clone(r.secret.Bytes()), nil
+		}
+	}
+	return nil, refuse(Missing, "8.6", "resumption key of epoch %d is not kept", epoch)
+}
+
+// GroupInfo describes the group for others, signed by this member (section 12.4.3): with the tree, and for external commits.
+func (g *Group) GroupInfo(withTree, forExternal bool) ([]byte, error) {
+	if err := g.usable(); err != nil {
+		return nil, err
+	}
+	info, err := g.now.newGroupInfo(g.cfg.random(), withTree, forExternal, nil)
+	if err != nil {
+		return nil, err
+	}
+	return info.append(appendMessageHead(nil, WireGroupInfo)), nil
+}
+
+// Tree serialises the tree as the ratchet_tree extension has it, for joiners whose welcome has none (section 12.4.3.3).
+func (g *Group) Tree() []byte { return g.now.tree.append(nil) }
+
+// Pending are the proposals that wait for a commit.
+func (g *Group) Pending() []Committed {
+	list := make([]Committed, len(g.proposals))
+	for i, p := range g.proposals {
+		list[i] = p.Committed
+	}
+	return list
+}
+
+// DropPending forgets all proposals that wait for a commit. Commits of others that refer to them can then not be processed.
+func (g *Group) DropPending() { g.proposals = nil }
+
+// Wipe deletes all secrets. The group is of no use behind it.
+func (g *Group) Wipe() {
+	g.removed = true
+	g.forget(0, 0)
+	g.now.wipe(nil)
+	g.now.messages.wipe()
+	g.proposals = nil
+}
+
+// usable refuses calls that need a group that lives.
+func (g *Group) usable() error {
+	switch {
+	case g.removed:
+		return refuse(Removed, "12.4.2", "this member is no longer in the group")
+	case g.reinit != nil:
+		return refuse(Misuse, "11.2", "the group was ended by a reinit")
+	}
+	return nil
+}
+
+// enter replaces the epoch and keeps of the old one what late messages and resumption need.
+func (g *Group) enter(e *epoch) {
+	old := g.now
+	kept := new(suite.Secret)
+	kept.Set(old.secrets.resumption.Bytes())
+	g.resumption = append(g.resumption, resumption{old.context.epoch, kept})
+	g.past = append(g.past, old.messages)
+	old.wipe(e)
+	g.now, g.proposals = e, nil
+	g.forget(g.cfg.pastEpochs(), g.cfg.pskEpochs())
+}
+
+// forget wipes all but the newest of what is kept of past epochs.
+func (g *Group) forget(epochs, psks int) {
+	for len(g.past) > epochs {
+		g.past[0].wipe()
+		g.past = slices.Delete(g.past, 0, 1)
+	}
+	for len(g.resumption) > psks {
+		g.resumption[0].secret.Wipe()
+		g.resumption = slices.Delete(g.resumption, 0, 1)
+	}
+}
+
+// psk finds a pre-shared key.
+func (g *Group) psk(id *PSKID) ([]byte, error) {
+	if id.Type == PSKResumption && bytes.Equal(id.GroupID, g.ID()) {
+		return g.ResumptionPSK(id.Epoch)
+	}
+	return g.cfg.psk(id)
+}
+
+func (c *Config) psk(id *PSKID) ([]byte, error) {
+	if c.PSK == nil {
+		return nil, refuse(Missing, "8.4", "a pre-shared key is needed, and Config.PSK is nil")
+	}
+	b, err := c.PSK(id)
+	if err != nil {
+		return nil, refuseFor(Missing, "8.4", err, "pre-shared key %x%x is not here", id.ID, id.GroupID)
+	}
+	return b, nil
+}
+
+// mixPSKs sets out to the psk_secret of ids, found by find.
+func mixPSKs(s *suite.Suite, out *suite.Secret, ids []PSKID, find func(*PSKID) ([]byte, error)) error {
+	keys := make([][]byte, len(ids))
+	defer func() {
+		for _, k := range keys {
+			clear(k)
+		}
+	}()
+	for i := range ids {
+		k, err := find(&ids[i])
+		if err != nil {
+			return err
+		}
+		keys[i] = slices.Clone(k)
+	}
+	pskSecret(s, out, ids, keys)
+	return nil
+}

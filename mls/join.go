@@ -1,0 +1,294 @@
+package mls
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
+	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
+	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
+)
+
+// JoinOptions are what a joiner knows besides its welcome.
+type JoinOptions struct {
+	// Tree is the tree as Group.Tree gives it, where the group info does not hold it.
+	Tree []byte
+	// From is the group that the new one continues or branches from (RFC 9420, sections 11.2 and 11.3): where the welcome names one of
+	// its resumption keys for that.
+	From *Group
+	// SameClient says for such a group whether two credentials are of one client; nil: when they are equal.
+	SameClient func(a, b Credential) bool
+	// InUse says whether this client is in a group of that name already; nil: no.
+	InUse func(id []byte) bool
+}
+
+// Join enters a group by a welcome that an Add of one of this client's key packages led to (section 12.4.3.1). The key package is
+// deleted from the store when all has been verified.
+func Join(cfg *Config, msg []byte, o JoinOptions) (*Group, error) {
+	s, err := cfg.suite()
+	if err != nil {
+		return nil, err
+	}
+	limits := cfg.Limits.filled()
+	if len(msg) > limits.Message || len(o.Tree) > limits.Message {
+		return nil, refuse(Limit, "", "welcome or tree of more than %d bytes", limits.Message)
+	}
+	m, err := ParseMessage(bytes.Clone(msg))
+	if err != nil {
+		return nil, err
+	}
+	if m.welcome == nil {
+		return nil, refuse(Misuse, "12.4.3.1", "message is %v, want a welcome", m.WireFormat)
+	}
+	if m.welcome.suite != s.ID() {
+		return nil, refuse(Unsupported, "12.4.3.1", "welcome of %v, this client has %v", m.welcome.suite, s.ID())
+	}
+	private, ref, entry, err := cfg.addressee(m.welcome)
+	if err != nil {
+		return nil, err
+	}
+	j := &joining{cfg: cfg, suite: s, options: o, private: private, limits: limits}
+	defer j.wipe()
+	if err := j.openSecrets(m.welcome, entry); err != nil {
+		return nil, err
+	}
+	if err := j.openInfo(m.welcome); err != nil {
+		return nil, err
+	}
+	if err := j.checkContext(); err != nil {
+		return nil, err
+	}
+	e, err := j.enter()
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.KeyPackages.Delete(ref); err != nil {
+		return nil, err
+	}
+	return newGroup(cfg, e), nil
+}
+
+// addressee finds the entry of a welcome that is for a key package of this client.
+func (c *Config) addressee(w *welcome) (*PrivateKeyPackage, []byte, *welcomeSecrets, error) {
+	if c.KeyPackages == nil {
+		return nil, nil, nil, refuse(Misuse, "10", "Config.KeyPackages is nil: a welcome is for a key package in it")
+	}
+	for i := range w.secrets {
+		p, err := c.KeyPackages.Get(w.secrets[i].newMember)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		if p == nil {
+			continue
+		}
+		if p.Package.CipherSuite != w.suite {
+			return nil, nil, nil, refuse(Invalid, "12.4.3.1", "welcome of %v for a key package of %v", w.suite, p.Package.CipherSuite)
+		}
+		return p, w.secrets[i].newMember, &w.secrets[i], nil
+	}
+	return nil, nil, nil, refuse(Missing, "12.4.3.1", "welcome is for none of this client's key packages")
+}
+
+// joining is a welcome on its way to a group.
+type joining struct {
+	cfg     *Config
+	suite   *suite.Suite
+	options JoinOptions
+	private *PrivateKeyPackage
+	limits  Limits
+
+	secrets *groupSecrets
+	joiner  suite.Secret
+	psk     suite.Secret
+	info    *groupInfo
+	tree    *tree
+}
+
+func (j *joining) wipe() {
+	j.joiner.Wipe()
+	j.psk.Wipe()
+	if j.secrets != nil {
+		j.secrets.wipe()
+	}
+}
+
+// openSecrets decrypts what is for this client, and finds the pre-shared keys it names.
+func (j *joining) openSecrets(w *welcome, e *welcomeSecrets) error {
+	text, err := j.suite.DecryptWithLabel(j.private.init, welcomeLabel, w.groupInfo, e.secrets.kemOutput, e.secrets.ciphertext)
+	if err != nil {
+		return refuseFor(BadSignature, "12.4.3.1", err, "group secrets of a welcome")
+	}
+	r := codec.NewReader(text)
+	j.secrets = readGroupSecrets(r)
+	if err := r.Finish(); err != nil {
+		clear(text)
+		j.secrets = nil
+		return malformed(err, "group secrets of a welcome")
+	}
+	if len(j.secrets.joiner) != j.suite.HashSize() || j.secrets.path != nil && len(j.secrets.path) != j.suite.HashSize() {
+		return refuse(Malformed, "12.4.3.1", "secrets of a welcome are not of %d bytes", j.suite.HashSize())
+	}
+	j.joiner.Set(j.secrets.joiner)
+	if err := j.checkPSKs(); err != nil {
+		return err
+	}
+	return mixPSKs(j.suite, &j.psk, j.secrets.psks, j.findPSK)
+}
+
+// checkPSKs: a key of usage reinit or branch stands alone among resumption keys of its kind, and the group it speaks of is given.
+func (j *joining) checkPSKs() error {
+	special := 0
+	for i := range j.secrets.psks {
+		p := &j.secrets.psks[i]
+		if len(p.Nonce) != j.suite.HashSize() {
+			return refuse(Invalid, "8.4", "psk_nonce of %d bytes in a welcome, want %d", len(p.Nonce), j.suite.HashSize())
+		}
+		if slices.ContainsFunc(j.secrets.psks[:i], func(q PSKID) bool { return p.equal(&q) }) {
+			return refuse(Invalid, "12.4.3.1", "welcome names a pre-shared key twice")
+		}
+		if p.Type == PSKResumption && p.Usage != UsageApplication {
+			special++
+		}
+	}
+	switch {
+	case special > 1:
+		return refuse(Invalid, "12.4.3.1", "welcome continues %d groups, at most one is possible", special)
+	case special == 1 && j.options.From == nil:
+		return refuse(Missing, "12.4.3.1", "welcome continues another group: give it in JoinOptions.From")
+	}
+	return nil
+}
+
+func (j *joining) findPSK(id *PSKID) ([]byte, error) {
+	if from := j.options.From; from != nil && id.Type == PSKResumption && bytes.Equal(id.GroupID, from.ID()) {
+		return from.ResumptionPSK(id.Epoch)
+	}
+	return j.cfg.psk(id)
+}
+
+// openInfo decrypts the group info, finds the tree, and verifies who signed.
+func (j *joining) openInfo(w *welcome) error {
+	var secret suite.Secret
+	defer secret.Wipe()
+	deriveWelcome(j.suite, &secret, &j.joiner, &j.psk)
+	var key messageKey
+	defer key.wipe()
+	welcomeKey(j.suite, &secret, &key)
+	aead, err := j.suite.AEAD(key.key[:j.suite.KeySize()])
+	if err != nil {
+		return err
+	}
+	text, err := aead.Open(nil, key.nonce[:], w.groupInfo, nil)
+	if err != nil {
+		return refuse(BadSignature, "12.4.3.1", "group info of a welcome does not open")
+	}
+	r := codec.NewReader(text)
+	j.info = readGroupInfo(r)
+	if err := r.Finish(); err != nil {
+		return malformed(err, "group info of a welcome")
+	}
+	j.tree, err = findTree(j.suite, j.info, j.options.Tree, j.limits)
+	if err != nil {
+		return err
+	}
+	return j.info.checkSignature(j.suite, j.tree.leaf(j.info.signer))
+}
+
+// findTree reads the tree of a group info, or the one that came otherwise.
+func findTree(s *suite.Suite, info *groupInfo, given []byte, l Limits) (*tree, error) {
+	b, ok := info.extensions.Find(ExtensionRatchetTree)
+	if !ok {
+		if b = bytes.Clone(given); len(b) == 0 {
+			return nil, refuse(Missing, "12.4.3.3", "group info holds no tree: give it in the options")
+		}
+	}
+	return readTree(s, b, l.Members)
+}
+
+// checkContext is what section 12.4.3.1 says of the group, and what sections 11.2 and 11.3 say of one that continues another.
+func (j *joining) checkContext() error {
+	c := &j.info.context
+	if c.suite != j.suite.ID() {
+		return refuse(Invalid, "12.4.3.1", "group of %v, the key package is of %v", c.suite, j.suite.ID())
+	}
+	if j.options.InUse != nil && j.options.InUse(c.groupID) {
+		return refuse(Invalid, "12.4.3.1", "this client is in a group %x already", clip(c.groupID))
+	}
+	if err := j.tree.checkReceived(c); err != nil {
+		return err
+	}
+	for i := range j.secrets.psks {
+		p := &j.secrets.psks[i]
+		if p.Type != PSKResumption || p.Usage == UsageApplication {
+			continue
+		}
+		if c.epoch != 1 {
+			return refuse(Invalid, "12.4.3.1", "group that continues another is in epoch %d, want 1", c.epoch)
+		}
+		if err := j.options.From.checkSuccessor(p.Usage, c, j.tree, j.options.SameClient); err != nil {
+			return err
+		}
+	}
+	var refused error
+	j.tree.members(func(i LeafIndex, l *LeafNode) bool {
+		if l.Equal(j.private.Package.Leaf) {
+			return true
+		}
+		refused = within(j.cfg.judge(&Presented{Place: PlaceMember, Leaf: i, Credential: l.Credential, SignatureKey: l.SignatureKey, Node: l}), "leaf %d", i)
+		return refused == nil
+	})
+	return refused
+}
+
+// enter finds the own leaf, derives the keys above it and the epoch's secrets, and verifies the confirmation tag.
+func (j *joining) enter() (*epoch, error) {
+	e := &epoch{suite: j.suite, context: j.info.context, tree: j.tree, signer: j.private.signer, keys: keyring{}}
+	found := false
+	j.tree.members(func(i LeafIndex, l *LeafNode) bool {
+		if found = l.Equal(j.private.Package.Leaf); found {
+			e.own = i
+		}
+		return !found
+	})
+	if !found {
+		return nil, refuse(Invalid, "12.4.3.1", "no leaf of the tree is that of the key package")
+	}
+	e.keys[e.own.Node()] = j.private.leaf
+	if j.secrets.path != nil {
+		if err := j.climb(e); err != nil {
+			return nil, err
+		}
+	}
+	var secrets joined
+	defer secrets.wipe()
+	secrets.derive(j.suite, &j.joiner, &j.psk, e.context.append(nil))
+	e.start(&secrets.epoch)
+	if !bytes.Equal(e.tag, j.info.confirmationTag) {
+		return nil, refuse(BadSignature, "12.4.3.1", "confirmation tag of the group info is wrong")
+	}
+	return e, nil
+}
+
+// climb derives the keys from the lowest node that covers both the committer and this member, up to the root.
+func (j *joining) climb(e *epoch) error {
+	if j.info.signer == e.own {
+		return refuse(Invalid, "12.4.3.1", "group info is signed by the new member itself")
+	}
+	common := treemath.CommonAncestor(e.own.Node(), j.info.signer.Node())
+	var steps []step
+	for n := range treemath.DirectPath(e.own.Node(), j.tree.size()) {
+		if n.Contains(common) && j.tree.nodes[n].parent != nil {
+			steps = append(steps, step{node: n})
+		}
+	}
+	var unused suite.Secret
+	defer unused.Wipe()
+	keys, err := j.tree.climb(j.secrets.path, steps, &unused)
+	if err != nil {
+		return err
+	}
+	for n, k := range keys {
+		e.keys[n] = k
+	}
+	return nil
+}

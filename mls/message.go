@@ -1,0 +1,98 @@
+package mls
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
+)
+
+// Message is a decoded MLSMessage (RFC 9420, section 6): what can be told of it without keys. It borrows the bytes it was read from.
+type Message struct {
+	WireFormat WireFormat
+	GroupID    []byte      // of public and private messages, and of group infos
+	Epoch      uint64      // of the same
+	Content    ContentType // of public and private messages
+	KeyPackage *KeyPackage // of that format
+
+	public    *publicMessage
+	private   *privateMessage
+	welcome   *welcome
+	groupInfo *groupInfo
+}
+
+func appendMessageHead(dst []byte, w WireFormat) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, uint16(MLS10))
+	return binary.BigEndian.AppendUint16(dst, uint16(w))
+}
+
+// ParseMessage reads one MLSMessage and nothing behind it. What it decodes is bounded by the length of b; nothing is verified yet.
+func ParseMessage(b []byte) (*Message, error) {
+	r := codec.NewReader(b)
+	m, err := readMessage(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.Finish(); err != nil {
+		return nil, malformed(err, m.WireFormat.String())
+	}
+	return m, nil
+}
+
+// readMessage reads an MLSMessage at the front of r. Errors of the bytes stay in the reader.
+func readMessage(r *codec.Reader) (*Message, error) {
+	version := ProtocolVersion(r.Uint16())
+	m := &Message{WireFormat: WireFormat(r.Uint16())}
+	if r.Err() != nil {
+		return nil, malformed(r.Err(), "message")
+	}
+	if version != MLS10 {
+		return nil, refuse(Unsupported, "6", "message of protocol version %d", version)
+	}
+	switch m.WireFormat {
+	case WirePublicMessage:
+		m.public = readPublicMessage(r)
+		m.GroupID, m.Epoch, m.Content = m.public.content.groupID, m.public.content.epoch, m.public.content.kind
+	case WirePrivateMessage:
+		p := readPrivateMessage(r)
+		m.private = &p
+		m.GroupID, m.Epoch, m.Content = p.groupID, p.epoch, p.kind
+	case WireWelcome:
+		m.welcome = readWelcome(r)
+	case WireGroupInfo:
+		m.groupInfo = readGroupInfo(r)
+		m.GroupID, m.Epoch = m.groupInfo.context.groupID, m.groupInfo.context.epoch
+	case WireKeyPackage:
+		m.KeyPackage = readKeyPackage(r)
+	default:
+		return nil, refuse(Unsupported, "6", "message of %v", m.WireFormat)
+	}
+	return m, nil
+}
+
+// append serialises what ParseMessage reads.
+func (m *Message) append(dst []byte) []byte {
+	dst = appendMessageHead(dst, m.WireFormat)
+	switch m.WireFormat {
+	case WirePublicMessage:
+		return m.public.append(dst)
+	case WirePrivateMessage:
+		return m.private.append(dst)
+	case WireWelcome:
+		return m.welcome.append(dst)
+	case WireGroupInfo:
+		return m.groupInfo.append(dst)
+	}
+	return m.KeyPackage.append(dst)
+}
+
+// String is for logs.
+func (s Sender) String() string {
+	switch s.Type {
+	case SenderMember:
+		return fmt.Sprintf("member %d", s.Leaf)
+	case SenderExternal:
+		return fmt.Sprintf("external sender %d", s.Index)
+	}
+	return s.Type.String()
+}

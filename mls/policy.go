@@ -1,0 +1,201 @@
+package mls
+
+import (
+	"crypto/rand"
+	"io"
+	"math/bits"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
+)
+
+// Padding says how long to make the content of a private message of n bytes (RFC 9420, section 15.1): at least n. What is added is
+// zeros. nil adds none.
+type Padding func(n int) int
+
+func (p Padding) length(n int) int {
+	if p == nil {
+		return n
+	}
+	return p(n)
+}
+
+// PadStep hides lengths in steps of an eighth of their size, and of 32 bytes up to 256: what the Rust library mls-rs does.
+func PadStep(n int) int {
+	m := max(256, 1<<bits.Len(uint(n)))
+	return n | (m/8 - 1) + 1
+}
+
+// Limits bound what a peer can make this side do. Zero fields take the values of DefaultLimits.
+type Limits struct {
+	Message   int    // bytes of one message
+	Members   int    // leaves of the tree, blank ones included
+	Window    uint32 // generations that a member's message may be ahead, and keys that are kept for those it jumped over
+	Proposals int    // kept at once while they wait for a commit
+}
+
+// DefaultLimits are generous: a tree of 65,536 leaves, messages of 64 MiB.
+var DefaultLimits = Limits{Message: 64 << 20, Members: 1 << 16, Window: 1024, Proposals: 1024}
+
+func (l Limits) filled() Limits {
+	d := DefaultLimits
+	if l.Message > 0 {
+		d.Message = l.Message
+	}
+	if l.Members > 0 {
+		d.Members = l.Members
+	}
+	if l.Window > 0 {
+		d.Window = l.Window
+	}
+	if l.Proposals > 0 {
+		d.Proposals = l.Proposals
+	}
+	return d
+}
+
+// Place is where a credential was presented.
+type Place uint8
+
+// The places.
+const (
+	PlaceAdd      Place = iota + 1 // key package of a client to be added
+	PlaceUpdate                    // a member's new leaf: in an update, or in the path of its commit
+	PlaceExternal                  // leaf of a client that joins by an external commit
+	PlaceMember                    // leaf of a member of the group that this side is joining
+	PlaceProposer                  // of the group's external_senders
+)
+
+// Presented is a credential to be judged (section 5.3.1).
+type Presented struct {
+	Place        Place
+	Leaf         LeafIndex // of updates and members
+	Credential   Credential
+	SignatureKey []byte
+	Node         *LeafNode // whole; nil for PlaceProposer
+	Replaces     *LeafNode // what stood there, of updates and of external commits that take an old appearance out: it must be the same client
+	Time         time.Time
+}
+
+// Committed is a proposal with who made it.
+type Committed struct {
+	Proposal    Proposal
+	Sender      Sender
+	ByReference bool
+}
+
+// Config is what a client brings to all of its groups. It may be shared by groups, and is not changed by them.
+type Config struct {
+	// CipherSuite of groups and key packages made with it.
+	CipherSuite CipherSuite
+	// Credential and Key are who this client is.
+	Credential Credential
+	Key        *SigningKey
+	// Now is asked for the time that lifetimes are compared with: time.Now, but for tests.
+	Now func() time.Time
+	// Rand is the source of keys and nonces; nil: crypto/rand. Signatures of ECDSA take theirs from the system in any case.
+	Rand io.Reader
+
+	// Credentials judges credentials; nil accepts all, which is for tests. The error goes no further than to the caller.
+	Credentials func(*Presented) error
+	// Proposals may refuse a list of proposals in a commit, ours or another's, beyond the rules of the RFC; nil accepts. It must not
+	// keep the slice.
+	Proposals func(committer Sender, list []Committed) error
+	// PSK finds pre-shared keys: external ones, and resumption keys of groups other than the one that asks.
+	PSK func(id *PSKID) ([]byte, error)
+	// KeyPackages keeps the private parts of key packages.
+	KeyPackages KeyPackageStore
+
+	// Capabilities beyond those of this package: extension and proposal types, credential types, suites. What this package
+	// supports itself need not be listed, except credential types: none means basic.
+	Capabilities Capabilities
+	// Lifetime of key packages from a minute before now on; 0: 90 days.
+	Lifetime time.Duration
+	// GREASE adds values that mean nothing to capabilities, so that peers do not get used to the ones there are (section 13.5).
+	GREASE bool
+
+	Padding    Padding // of private messages
+	PastEpochs int     // that late application messages are accepted for; 0: 3, negative: none
+	PSKEpochs  int     // that resumption keys are kept for; 0: 8, negative: none
+	// EncryptHandshake sends proposals and commits as private messages, which the RFC prefers; not so, the delivery service
+	// sees who commits what.
+	EncryptHandshake bool
+	Limits           Limits
+}
+
+// SigningKey is a signature key pair. It cannot be printed or compared with ==.
+type SigningKey = suite.SigningKey
+
+// GenerateSigningKey makes a key pair for a suite; rand nil is crypto/rand.
+func GenerateSigningKey(cs CipherSuite, r io.Reader) (*SigningKey, error) {
+	s, ok := suite.Lookup(cs)
+	if !ok {
+		return nil, refuse(Unsupported, "5.1", "%v is not supported", cs)
+	}
+	return s.GenerateSigningKey(orSystem(r))
+}
+
+// ParseSigningKey takes a private key: the seed of EdDSA, the scalar of ECDSA, big-endian.
+func ParseSigningKey(cs CipherSuite, private []byte) (*SigningKey, error) {
+	s, ok := suite.Lookup(cs)
+	if !ok {
+		return nil, refuse(Unsupported, "5.1", "%v is not supported", cs)
+	}
+	k, err := s.ParseSigningKey(private)
+	if err != nil {
+		return nil, refuseFor(Invalid, "5.1.2", err, "private key of %d bytes", len(private))
+	}
+	return k, nil
+}
+
+func orSystem(r io.Reader) io.Reader {
+	if r == nil {
+		return rand.Reader
+	}
+	return r
+}
+
+func (c *Config) random() io.Reader { return orSystem(c.Rand) }
+
+func (c *Config) pastEpochs() int { return orDefault(c.PastEpochs, 3) }
+
+func (c *Config) pskEpochs() int { return orDefault(c.PSKEpochs, 8) }
+
+func orDefault(n, d int) int {
+	switch {
+	case n < 0:
+		return 0
+	case n == 0:
+		return d
+	}
+	return n
+}
+
+// suite is the suite it names, if it is complete.
+func (c *Config) suite() (*suite.Suite, error) {
+	s, ok := suite.Lookup(c.CipherSuite)
+	switch {
+	case !ok:
+		return nil, refuse(Unsupported, "5.1", "%v is not supported", c.CipherSuite)
+	case c.Key == nil:
+		return nil, refuse(Misuse, "", "Config.Key is nil: give a signature key of %v", c.CipherSuite)
+	case c.Now == nil:
+		return nil, refuse(Misuse, "", "Config.Now is nil: give time.Now")
+	}
+	if _, err := s.Verifier(c.Key.Public()); err != nil {
+		return nil, refuseFor(Misuse, "", err, "Config.Key is no key of %v", c.CipherSuite)
+	}
+	return s, nil
+}
+
+// judge asks the application about a credential.
+func (c *Config) judge(p *Presented) error {
+	if c.Credentials == nil {
+		return nil
+	}
+	p.Time = c.Now()
+	if err := c.Credentials(p); err != nil {
+		return refuseFor(Refused, "5.3.1", err, "credential of %v was refused", p.Credential.Type)
+	}
+	return nil
+}

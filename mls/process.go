@@ -1,0 +1,374 @@
+package mls
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
+)
+
+// Received is what a message held.
+type Received struct {
+	Content     ContentType
+	Sender      Sender
+	Epoch       uint64
+	AAD         []byte
+	Application []byte    // of application data
+	Proposal    Committed // of a proposal, which waits for a commit now
+	Change      *Change   // of a commit, which has not happened yet
+}
+
+// Process takes a public or private message of the group: verifies it, and decrypts it. Application data may be of a past epoch that is
+// still kept; proposals and commits are of this one. Whatever it refuses leaves the group as it was, but that a message
+// that opened has spent its key. It does not keep msg.
+func (g *Group) Process(msg []byte) (*Received, error) {
+	if g.removed {
+		return nil, g.usable()
+	}
+	if len(msg) > g.limits.Message {
+		return nil, refuse(Limit, "", "message of %d bytes, at most %d are allowed", len(msg), g.limits.Message)
+	}
+	m, err := ParseMessage(msg)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case m.public == nil && m.private == nil:
+		return nil, refuse(Misuse, "6", "message is %v, want a public or private message", m.WireFormat)
+	case !bytes.Equal(m.GroupID, g.ID()):
+		return nil, refuse(WrongGroup, "6", "message is for group %x, this is %x", clip(m.GroupID), clip(g.ID()))
+	}
+	if m.Content != ContentApplication {
+		if err := g.usable(); err != nil {
+			return nil, err
+		}
+		if m.Epoch != g.Epoch() {
+			return nil, refuse(WrongEpoch, "12.4.2", "%v of epoch %d, the group is in %d", m.Content, m.Epoch, g.Epoch())
+		}
+		if m, err = ParseMessage(bytes.Clone(msg)); err != nil { // what it holds is kept
+			return nil, err
+		}
+	}
+	if m.private != nil {
+		return g.processPrivate(m.private)
+	}
+	return g.processPublic(m.public)
+}
+
+// clip keeps long identifiers out of errors.
+func clip(b []byte) []byte { return b[:min(len(b), 16)] }
+
+func (g *Group) processPrivate(p *privateMessage) (*Received, error) {
+	keys := g.keysOf(p.epoch)
+	if keys == nil {
+		return nil, refuse(WrongEpoch, "6.3", "message of epoch %d, the group is in %d and keeps %d past ones", p.epoch, g.Epoch(), len(g.past))
+	}
+	a, err := keys.open(g.suite, p, g.now.own, g.limits.Window)
+	if err != nil {
+		return nil, err
+	}
+	if a.content.kind == ContentApplication {
+		return &Received{Content: ContentApplication, Sender: a.content.sender, Epoch: p.epoch, AAD: slices.Clone(p.aad),
+			Application: a.content.body.application}, nil
+	}
+	return g.handshake(a)
+}
+
+// keysOf are the message keys of an epoch; nil if they are not here.
+func (g *Group) keysOf(epoch uint64) *epochKeys {
+	if epoch == g.Epoch() {
+		return g.now.messages
+	}
+	for _, k := range g.past {
+		if k.epoch == epoch {
+			return k
+		}
+	}
+	return nil
+}
+
+func (g *Group) processPublic(p *publicMessage) (*Received, error) {
+	if p.content.kind == ContentApplication {
+		return nil, refuse(Invalid, "6", "application data in a public message")
+	}
+	if p.content.sender == (Sender{Type: SenderMember, Leaf: g.now.own}) {
+		return nil, refuse(Misuse, "12.4", "message is our own: apply the change that came with it")
+	}
+	if err := p.checkMembership(g.suite, g.now.secrets.membership.Bytes(), g.now.raw); err != nil {
+		return nil, err
+	}
+	v, err := g.senderKey(&p.authenticated)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.checkSignature(g.suite, v, g.now.raw); err != nil {
+		return nil, err
+	}
+	return g.handshake(&p.authenticated)
+}
+
+// senderKey is the key that the signature of a public message must verify with (section 6.1).
+func (g *Group) senderKey(a *authenticated) (suite.Verifier, error) {
+	c := &a.content
+	switch c.sender.Type {
+	case SenderMember:
+		leaf := g.now.tree.leaf(c.sender.Leaf)
+		if leaf == nil {
+			return nil, refuse(Invalid, "6.1", "%v from leaf %d, which is blank", c.kind, c.sender.Leaf)
+		}
+		return leaf.key(g.suite)
+	case SenderExternal:
+		senders, err := externalSenders(g.now.context.extensions)
+		if err != nil {
+			return nil, err
+		}
+		if c.kind != ContentProposal || uint64(c.sender.Index) >= uint64(len(senders)) {
+			return nil, refuse(Invalid, "6.1", "%v from %v, the group has %d who may propose", c.kind, c.sender, len(senders))
+		}
+		s := senders[c.sender.Index]
+		if err := g.cfg.judge(&Presented{Place: PlaceProposer, Credential: s.Credential, SignatureKey: s.SignatureKey}); err != nil {
+			return nil, err
+		}
+		v, err := g.suite.Verifier(s.SignatureKey)
+		if err != nil {
+			return nil, refuseFor(Invalid, "12.1.8.1", err, "signature key of %v", c.sender)
+		}
+		return v, nil
+	case SenderNewMemberProposal:
+		add, ok := c.body.proposal.(*Add)
+		if !ok {
+			return nil, refuse(Invalid, "6.1", "%v from %v, want an add", c.kind, c.sender)
+		}
+		return add.KeyPackage.Leaf.key(g.suite)
+	}
+	if c.kind != ContentCommit || c.body.commit.path == nil {
+		return nil, refuse(Invalid, "12.4.3.2", "%v from %v, want a commit with a path", c.kind, c.sender)
+	}
+	return c.body.commit.path.leaf.key(g.suite)
+}
+
+// handshake takes a proposal or commit of this epoch whose signature has been verified.
+func (g *Group) handshake(a *authenticated) (*Received, error) {
+	r := &Received{Content: a.content.kind, Sender: a.content.sender, Epoch: a.content.epoch, AAD: a.content.aad}
+	var err error
+	if a.content.kind == ContentProposal {
+		r.Proposal, err = g.keep(a, nil)
+	} else {
+		r.Change, err = g.receive(a)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// keep lets a proposal wait for a commit, if it is valid by itself (section 12.1). Received again, it is there once.
+func (g *Group) keep(a *authenticated, own *ownUpdate) (Committed, error) {
+	c := Committed{Proposal: a.content.body.proposal, Sender: a.content.sender, ByReference: true}
+	alone := proposalList{suite: g.suite, all: []Committed{c}}
+	if err := alone.check(&g.now.context, g.now.tree); err != nil {
+		return c, err
+	}
+	ref := a.ref(g.suite)
+	if slices.ContainsFunc(g.proposals, func(p pending) bool { return bytes.Equal(p.ref, ref) }) {
+		return c, nil
+	}
+	if len(g.proposals) >= g.limits.Proposals {
+		return c, refuse(Limit, "", "%d proposals wait already", len(g.proposals))
+	}
+	g.proposals = append(g.proposals, pending{c, ref, own})
+	return c, nil
+}
+
+// resolve replaces references by the proposals that wait (section 12.4.2).
+func (g *Group) resolve(committer Sender, entries []proposalOrRef) ([]Committed, error) {
+	list := make([]Committed, len(entries))
+	for i, e := range entries {
+		if e.proposal != nil {
+			list[i] = Committed{Proposal: e.proposal, Sender: committer}
+			continue
+		}
+		at := slices.IndexFunc(g.proposals, func(p pending) bool { return bytes.Equal(p.ref, e.ref) })
+		if at < 0 {
+			return nil, refuse(Missing, "12.4.2", "commit refers to proposal %x, which has not arrived", clip(e.ref))
+		}
+		list[i] = g.proposals[at].Committed
+	}
+	return list, nil
+}
+
+// receive prepares the change of a commit by another (section 12.4.2).
+func (g *Group) receive(a *authenticated) (*Change, error) {
+	now, from, made := g.now, a.content.sender, a.content.body.commit
+	l := &proposalList{suite: g.suite, committer: from}
+	switch from.Type {
+	case SenderMember:
+	case SenderNewMemberCommit:
+		l.mode = external
+	default:
+		return nil, refuse(Invalid, "6.1", "commit from %v", from)
+	}
+	var err error
+	if l.all, err = g.resolve(from, made.proposals); err != nil {
+		return nil, err
+	}
+	if err := l.check(&now.context, now.tree); err != nil {
+		return nil, err
+	}
+	if made.path == nil && (l.needsPath() || l.mode == external) {
+		return nil, refuse(Invalid, "12.4.2", "commit has no path, and its proposals ask for one")
+	}
+	if err := l.apply(&now.context, now.tree); err != nil {
+		return nil, err
+	}
+	if l.tree.count() > g.limits.Members || l.tree.size() > 2*uint32(g.limits.Members) {
+		return nil, refuse(Limit, "", "group of %d members, at most %d are allowed", l.tree.count(), g.limits.Members)
+	}
+	if err := l.judge(g.cfg, now.tree); err != nil {
+		return nil, err
+	}
+	c := &Change{Sender: from, Epoch: now.context.epoch + 1, Proposals: l.all, Added: l.added, Updated: l.updated, Removed: l.removed, AAD: a.content.aad,
+		ReInit: l.reinit, group: g, base: now}
+	if slices.Contains(l.removed, now.own) {
+		c.SelfRemoved = true
+		return c, nil
+	}
+	to := &epoch{tree: l.tree, own: now.own, keys: g.ownKeys(l), signer: g.ownSigner(l), context: groupContext{suite: g.suite.ID(),
+		groupID: now.context.groupID, epoch: c.Epoch, confirmedHash: now.context.confirmedHash, extensions: l.extensions}}
+	var commitSecret suite.Secret
+	defer commitSecret.Wipe()
+	commitSecret.Room(g.suite.HashSize())
+	if made.path != nil {
+		leaf := from.Leaf
+		if l.mode == external {
+			leaf = l.tree.vacant()
+			c.Added = append(c.Added, leaf)
+		}
+		if err := g.receivePath(l, leaf, made.path, to, &commitSecret); err != nil {
+			return nil, err
+		}
+	}
+	to.context.treeHash = l.tree.hash()
+	var psk suite.Secret
+	defer psk.Wipe()
+	if err := mixPSKs(g.suite, &psk, l.psks, g.psk); err != nil {
+		return nil, err
+	}
+	init := &now.secrets.init
+	if l.init != nil {
+		init = new(suite.Secret)
+		defer init.Wipe()
+		if err := g.externalInit(init, l.init); err != nil {
+			return nil, err
+		}
+	}
+	n := advance(g.suite, now.interim, init, to, a, &commitSecret, &psk)
+	defer n.wipe()
+	if !bytes.Equal(a.auth.confirmationTag, to.tag) {
+		return nil, refuse(BadSignature, "12.4.2", "confirmation tag of a commit by %v is wrong: its sender has another view of the group", from)
+	}
+	c.next = to
+	return c, nil
+}
+
+// ownKeys are the keys of the next epoch as far as the proposals tell: without those that were blanked, and with that of an update of
+// ours.
+func (g *Group) ownKeys(l *proposalList) keyring {
+	keys := g.now.keys.clone()
+	if u := g.ownUpdate(l); u != nil {
+		keys[g.now.own.Node()] = u.key
+	}
+	keys.forget(l.tree)
+	return keys
+}
+
+// ownSigner is the signature key behind the proposals.
+func (g *Group) ownSigner(l *proposalList) *SigningKey {
+	if u := g.ownUpdate(l); u != nil && u.signer != nil {
+		return u.signer
+	}
+	return g.now.signer
+}
+
+// ownUpdate is the update of ours that the list holds.
+func (g *Group) ownUpdate(l *proposalList) *ownUpdate {
+	for _, p := range g.proposals {
+		if p.own != nil && slices.ContainsFunc(l.all, func(c Committed) bool { return c.Proposal == p.Proposal }) {
+			return p.own
+		}
+	}
+	return nil
+}
+
+// receivePath verifies a path, puts it into the tree of l, and takes from it what is for this member.
+func (g *Group) receivePath(l *proposalList, from LeafIndex, u *updatePath, to *epoch, commitSecret *suite.Secret) error {
+	old := l.tree.leaf(from)
+	place := &Presented{Place: PlaceUpdate, Leaf: from, Credential: u.leaf.Credential, SignatureKey: u.leaf.SignatureKey, Node: u.leaf, Replaces: old}
+	if l.mode == external {
+		place.Place, place.Replaces = PlaceExternal, l.replaced(g.now.tree)
+	}
+	if err := checkLeafAlone(g.suite, u.leaf, SourceCommit, to.context.groupID, from); err != nil {
+		return within(err, "leaf in the path of a commit")
+	}
+	if place.Replaces != nil {
+		if err := checkNewKey(u.leaf, place.Replaces); err != nil {
+			return err
+		}
+	}
+	if err := l.tree.checkPathKeys(u); err != nil {
+		return err
+	}
+	added := l.addedSet()
+	steps, err := l.tree.mergeUpdatePath(from, u, added)
+	if err != nil {
+		return err
+	}
+	if err := l.tree.checkLeavesTogether([]LeafIndex{from}, l.extensions); err != nil {
+		return err
+	}
+	if err := g.cfg.judge(place); err != nil {
+		return err
+	}
+	to.context.treeHash = l.tree.hash()
+	keys, err := l.tree.decryptPath(to.own, to.keys, u, steps, to.context.append(nil), added, commitSecret)
+	if err != nil {
+		return err
+	}
+	for n, k := range keys {
+		to.keys[n] = k
+	}
+	to.keys.forget(l.tree)
+	// Keys above our leaf that the path replaced and that we were not told are no longer ours.
+	for _, s := range steps {
+		if keys[s.node] == nil {
+			delete(to.keys, s.node)
+		}
+	}
+	return nil
+}
+
+// replaced is the leaf that an external commit takes out; nil: none.
+func (l *proposalList) replaced(before *tree) *LeafNode {
+	if len(l.removed) == 0 {
+		return nil
+	}
+	return before.leaf(l.removed[0])
+}
+
+// externalInit finds the init secret of an external commit (section 8.3).
+func (g *Group) externalInit(out *suite.Secret, p *ExternalInit) error {
+	key, err := g.suite.DeriveKeyPair(&g.now.secrets.external)
+	if err != nil {
+		return err
+	}
+	defer key.Wipe()
+	b, err := g.suite.ReceiveExport(key, p.KEMOutput, externalInitLabel, g.suite.HashSize())
+	if err != nil {
+		return refuseFor(Invalid, "8.3", err, "kem_output of an external_init")
+	}
+	out.Set(b)
+	clear(b)
+	return nil
+}
+
+const externalInitLabel = "MLS 1.0 external init secret"

@@ -1,0 +1,105 @@
+package mls
+
+import (
+	"io"
+	"slices"
+)
+
+// Propose makes a proposal of this member for others to commit (RFC 9420, section 12.1); it waits here as well. An Update is made with
+// ProposeUpdate.
+func (g *Group) Propose(p Proposal, aad []byte) ([]byte, error) {
+	if _, ok := p.(*Update); ok {
+		return nil, refuse(Misuse, "12.1.2", "an update needs new keys: use ProposeUpdate")
+	}
+	return g.propose(p, aad, nil)
+}
+
+// ProposeUpdate makes an update of this member's leaf with a fresh encryption key, and another identity as far as id is not zero.
+func (g *Group) ProposeUpdate(id Identity, aad []byte) ([]byte, error) {
+	if err := g.usable(); err != nil {
+		return nil, err
+	}
+	key, err := g.suite.GenerateKeyPair(g.cfg.random())
+	if err != nil {
+		return nil, err
+	}
+	old := g.now.tree.leaf(g.now.own)
+	leaf := &LeafNode{EncryptionKey: key.Public(), SignatureKey: old.SignatureKey, Credential: old.Credential, Capabilities: old.Capabilities,
+		Extensions: old.Extensions, Source: SourceUpdate}
+	own := &ownUpdate{key: key, signer: id.Key}
+	signer := g.now.signer
+	if id.Key != nil {
+		signer, leaf.SignatureKey = id.Key, slices.Clone(id.Key.Public())
+	}
+	if id.Credential.Type != 0 {
+		leaf.Credential = id.Credential
+	}
+	if err := leaf.sign(g.suite, g.cfg.random(), signer, g.ID(), g.now.own); err != nil {
+		return nil, err
+	}
+	return g.propose(&Update{leaf}, aad, own)
+}
+
+func (g *Group) propose(p Proposal, aad []byte, own *ownUpdate) ([]byte, error) {
+	if err := g.usable(); err != nil {
+		return nil, err
+	}
+	wire := WirePublicMessage
+	if g.cfg.EncryptHandshake {
+		wire = WirePrivateMessage
+	}
+	a, err := newAuthenticated(g.suite, g.cfg.random(), g.now.signer, wire, framedContent{groupID: g.ID(), epoch: g.Epoch(),
+		sender: Sender{Type: SenderMember, Leaf: g.now.own}, aad: slices.Clone(aad), kind: ContentProposal, body: body{proposal: p}}, g.now.raw)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := g.keep(a, own); err != nil {
+		return nil, err
+	}
+	return g.protect(a)
+}
+
+// NewPSK is a proposal to mix in an external pre-shared key, with a fresh nonce (section 8.4).
+func (g *Group) NewPSK(id []byte) (*PreSharedKey, error) {
+	return g.withNonce(PSKID{Type: PSKExternal, ID: id})
+}
+
+// NewResumptionPSK is a proposal to mix in the resumption key of an epoch of a group that all members have (section 8.6).
+func (g *Group) NewResumptionPSK(group []byte, epoch uint64) (*PreSharedKey, error) {
+	return g.withNonce(PSKID{Type: PSKResumption, Usage: UsageApplication, GroupID: group, Epoch: epoch})
+}
+
+func (g *Group) withNonce(id PSKID) (*PreSharedKey, error) {
+	id.Nonce = make([]byte, g.suite.HashSize())
+	if _, err := io.ReadFull(g.cfg.random(), id.Nonce); err != nil {
+		return nil, err
+	}
+	return &PreSharedKey{id}, nil
+}
+
+// ProposeFromOutside makes a proposal of one who stands in the external_senders of a group, at index (section 12.1.8).
+func ProposeFromOutside(cfg *Config, group []byte, epoch uint64, index uint32, p Proposal) ([]byte, error) {
+	s := Sender{Type: SenderExternal, Index: index}
+	if err := checkProposer(s, p); err != nil {
+		return nil, err
+	}
+	return proposeOutside(cfg, group, epoch, s, p)
+}
+
+// ProposeSelf makes a proposal of a client to add itself (section 12.1.8).
+func ProposeSelf(cfg *Config, group []byte, epoch uint64, k *KeyPackage) ([]byte, error) {
+	return proposeOutside(cfg, group, epoch, Sender{Type: SenderNewMemberProposal}, &Add{k})
+}
+
+func proposeOutside(cfg *Config, group []byte, epoch uint64, from Sender, p Proposal) ([]byte, error) {
+	s, err := cfg.suite()
+	if err != nil {
+		return nil, err
+	}
+	a, err := newAuthenticated(s, cfg.random(), cfg.Key, WirePublicMessage, framedContent{groupID: group, epoch: epoch, sender: from,
+		kind: ContentProposal, body: body{proposal: p}}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return protectPublic(s, a, nil, nil).append(appendMessageHead(nil, WirePublicMessage)), nil
+}

@@ -1,0 +1,200 @@
+package mls
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
+	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
+)
+
+// epochKeys is what an epoch's messages are protected with. It outlives the epoch for as long as late messages are accepted.
+type epochKeys struct {
+	epoch      uint64
+	context    []byte // serialised group context
+	tree       *tree  // for the keys of senders
+	senderData suite.Secret
+	secrets    *secretTree
+}
+
+func (e *epochKeys) wipe() {
+	e.senderData.Wipe()
+	e.secrets.wipe()
+}
+
+// scratch is room for texts that are signed or sealed.
+type scratch struct{ a, b []byte }
+
+var spareScratch = sync.Pool{New: func() any { return new(scratch) }}
+
+const maxSpareScratch = 64 << 10
+
+// done wipes plaintexts and gives the room back.
+func (s *scratch) done() {
+	clear(s.a[:cap(s.a)])
+	clear(s.b[:cap(s.b)])
+	if cap(s.a)+cap(s.b) <= maxSpareScratch {
+		spareScratch.Put(s)
+	}
+}
+
+// seal appends a PrivateMessage with the content of kind at the end of body, from a member. text is the FramedContent as it is signed:
+// its body begins at bodyAt. tag is the confirmation tag of commits, which is asked for with the signature when there is one. The caller has
+// appended the MLSMessage's head to dst.
+func (e *epochKeys) seal(s *suite.Suite, rand io.Reader, dst []byte, p *privateMessage, from LeafIndex, body []byte, auth *authData, pad Padding) ([]byte, error) {
+	content := len(body) + codec.VarintLen(len(auth.signature)) + len(auth.signature)
+	if p.kind == ContentCommit {
+		content += codec.VarintLen(len(auth.confirmationTag)) + len(auth.confirmationTag)
+	}
+	padded := max(content, pad.length(content))
+
+	r := e.secrets.open(from, p.kind)
+	data := senderData{leaf: from, generation: r.next}
+	var key messageKey
+	defer key.wipe()
+	if err := r.key(s, data.generation, 0, &key); err != nil {
+		return dst, err
+	}
+	var guard [4]byte
+	if _, err := io.ReadFull(rand, guard[:]); err != nil {
+		return dst, fmt.Errorf("mls: randomness: %w", err)
+	}
+	data.guard = guard
+	key.guard(guard)
+
+	aead, err := s.AEAD(key.key[:s.KeySize()])
+	if err != nil {
+		return dst, err
+	}
+	room := spareScratch.Get().(*scratch)
+	defer room.done()
+	room.a = p.appendHead(room.a[:0]) // PrivateContentAAD
+	dst = append(dst, room.a...)
+	sealedData := senderDataSize + s.TagSize()
+	dst = codec.AppendVarint(dst, sealedData)
+	dataAt := len(dst)
+	dst = append(dst, make([]byte, sealedData)...)
+	dst = codec.AppendVarint(dst, padded+s.TagSize())
+	textAt := len(dst)
+	dst = append(dst, body...)
+	dst = auth.append(dst, p.kind)
+	dst = append(dst, make([]byte, textAt+padded-len(dst))...)
+	dst = aead.Seal(dst[:textAt], key.nonce[:], dst[textAt:], room.a)
+	r.spend(s, data.generation)
+
+	senderDataKey(s, &e.senderData, dst[textAt:], &key)
+	if aead, err = s.AEAD(key.key[:s.KeySize()]); err != nil {
+		return dst, err
+	}
+	room.a = p.appendSenderAAD(room.a[:0])
+	room.b = data.append(room.b[:0])
+	aead.Seal(dst[:dataAt], key.nonce[:], room.b, room.a)
+	return dst, nil
+}
+
+// openSenderData finds out who sent p.
+func (e *epochKeys) openSenderData(s *suite.Suite, p *privateMessage) (senderData, error) {
+	var key messageKey
+	defer key.wipe()
+	senderDataKey(s, &e.senderData, p.ciphertext, &key)
+	aead, err := s.AEAD(key.key[:s.KeySize()])
+	if err != nil {
+		return senderData{}, err
+	}
+	room := spareScratch.Get().(*scratch)
+	defer room.done()
+	room.a = p.appendSenderAAD(room.a[:0])
+	text, err := aead.Open(room.b[:0], key.nonce[:], p.senderData, room.a)
+	if err != nil {
+		return senderData{}, refuse(BadSignature, "6.3.2", "sender data of a message of epoch %d does not open", p.epoch)
+	}
+	room.b = text
+	d, ok := parseSenderData(text)
+	if !ok {
+		return d, refuse(Malformed, "6.3.2", "sender data of %d bytes, want %d", len(text), senderDataSize)
+	}
+	return d, nil
+}
+
+// open decrypts p and verifies its sender. own is the leaf of this member, whose messages it cannot read.
+func (e *epochKeys) open(s *suite.Suite, p *privateMessage, own LeafIndex, window uint32) (*authenticated, error) {
+	d, err := e.openSenderData(s, p)
+	if err != nil {
+		return nil, err
+	}
+	leaf := e.tree.leaf(d.leaf)
+	switch {
+	case leaf == nil:
+		return nil, refuse(Invalid, "6.3.2", "message of epoch %d from leaf %d, which was blank", p.epoch, d.leaf)
+	case d.leaf == own:
+		return nil, refuse(Misuse, "6.3.1", "message is our own: its key was used to send it")
+	}
+	text, err := e.decrypt(s, p, d, window)
+	if err != nil {
+		return nil, err
+	}
+	r := codec.NewReader(text)
+	raw, body, auth := readPrivateContent(r, p.kind)
+	if err := r.Finish(); err != nil {
+		return nil, malformed(err, "content of a private message")
+	}
+	a := &authenticated{wire: WirePrivateMessage, auth: auth, content: framedContent{
+		groupID: p.groupID, epoch: p.epoch, sender: Sender{Type: SenderMember, Leaf: d.leaf}, aad: p.aad, kind: p.kind, body: body}}
+	v, err := leaf.key(s)
+	if err != nil {
+		return nil, err
+	}
+	if p.kind != ContentApplication { // it is hashed again later
+		a.raw = a.content.appendFramed(nil, raw)
+		return a, a.checkSignature(s, v, e.context)
+	}
+	room := spareScratch.Get().(*scratch)
+	defer room.done()
+	room.a = appendTBSHead(room.a[:0], WirePrivateMessage)
+	room.a = append(a.content.appendFramed(room.a, raw), e.context...)
+	if !s.VerifyWithLabel(v, framedContentLabel, room.a, auth.signature) {
+		return nil, refuse(BadSignature, "6.1", "signature of application data from member %d does not verify", d.leaf)
+	}
+	return a, nil
+}
+
+// decrypt opens the ciphertext of p and spends its key.
+func (e *epochKeys) decrypt(s *suite.Suite, p *privateMessage, d senderData, window uint32) ([]byte, error) {
+	r := e.secrets.open(d.leaf, p.kind)
+	var key messageKey
+	defer key.wipe()
+	if err := r.key(s, d.generation, window, &key); err != nil {
+		return nil, within(err, "message from member %d", d.leaf)
+	}
+	key.guard(d.guard)
+	aead, err := s.AEAD(key.key[:s.KeySize()])
+	if err != nil {
+		return nil, err
+	}
+	room := spareScratch.Get().(*scratch)
+	defer room.done()
+	room.a = p.appendHead(room.a[:0])
+	text, err := aead.Open(nil, key.nonce[:], p.ciphertext, room.a)
+	if err != nil {
+		return nil, refuse(BadSignature, "6.3.1", "message from member %d, generation %d, does not open", d.leaf, d.generation)
+	}
+	r.spend(s, d.generation)
+	return text, nil
+}
+
+// appendTBSHead appends what stands in front of the content in FramedContentTBS.
+func appendTBSHead(dst []byte, w WireFormat) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, uint16(MLS10))
+	return binary.BigEndian.AppendUint16(dst, uint16(w))
+}
+
+// appendFramed appends the FramedContent with a body that is serialised already.
+func (f *framedContent) appendFramed(dst, body []byte) []byte {
+	dst = codec.AppendOpaque(dst, f.groupID)
+	dst = binary.BigEndian.AppendUint64(dst, f.epoch)
+	dst = f.sender.append(dst)
+	dst = codec.AppendOpaque(dst, f.aad)
+	return append(append(dst, byte(f.kind)), body...)
+}

@@ -1,0 +1,215 @@
+package mls
+
+import (
+	"encoding/binary"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
+	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
+)
+
+const (
+	maxKey    = 32 // bytes of an AEAD key
+	nonceSize = 12
+)
+
+// messageKey is key and nonce of one message.
+type messageKey struct {
+	key   [maxKey]byte
+	nonce [nonceSize]byte
+}
+
+func (m *messageKey) wipe() { *m = messageKey{} }
+
+// guard mixes the reuse guard into the nonce (RFC 9420, section 6.3.1).
+func (m *messageKey) guard(g [4]byte) {
+	for i := range g {
+		m.nonce[i] ^= g[i]
+	}
+}
+
+// secretTree gives the keys of one epoch's messages (section 9). A secret lives until what is derived from it has been, as section
+// 9.2 asks: opening a leaf replaces the secrets above it by those beside its path.
+type secretTree struct {
+	suite    *suite.Suite
+	leaves   uint32
+	closed   map[treemath.Node]*suite.Secret // of subtrees nobody of which has been opened
+	ratchets map[LeafIndex]*ratchets
+}
+
+// ratchets are the two of a member.
+type ratchets struct{ handshake, application ratchet }
+
+// ratchet is a chain of keys. Those that were jumped over are kept.
+type ratchet struct {
+	secret  suite.Secret
+	next    uint32
+	skipped map[uint32]*messageKey
+}
+
+// newSecretTree takes the encryption secret and wipes it.
+func newSecretTree(s *suite.Suite, leaves uint32, encryption *suite.Secret) *secretTree {
+	root := new(suite.Secret)
+	root.Take(encryption)
+	return &secretTree{suite: s, leaves: leaves, closed: map[treemath.Node]*suite.Secret{treemath.Root(leaves): root},
+		ratchets: map[LeafIndex]*ratchets{}}
+}
+
+func (t *secretTree) wipe() {
+	for _, s := range t.closed {
+		s.Wipe()
+	}
+	for _, r := range t.ratchets {
+		r.handshake.wipe()
+		r.application.wipe()
+	}
+	clear(t.closed)
+	clear(t.ratchets)
+}
+
+func (r *ratchet) wipe() {
+	r.secret.Wipe()
+	for _, k := range r.skipped {
+		k.wipe()
+	}
+	clear(r.skipped)
+}
+
+// open is the ratchet of a leaf for a kind of content.
+func (t *secretTree) open(l LeafIndex, kind ContentType) *ratchet {
+	r := t.ratchets[l]
+	if r == nil {
+		r = t.openLeaf(l)
+	}
+	if kind == ContentApplication {
+		return &r.application
+	}
+	return &r.handshake
+}
+
+func (t *secretTree) openLeaf(l LeafIndex) *ratchets {
+	n := l.Node()
+	for t.closed[n] == nil {
+		n = n.Parent() // the root was closed at first, and each opening closes all beside its path
+	}
+	var secret suite.Secret
+	defer secret.Wipe()
+	secret.Take(t.closed[n])
+	delete(t.closed, n)
+	for !n.IsLeaf() {
+		down := n.Child(l.Node())
+		side := "right"
+		other := "left"
+		if down == n.Left() {
+			side, other = other, side
+		}
+		beside := new(suite.Secret)
+		t.suite.ExpandSecret(beside, &secret, "tree", []byte(other))
+		t.closed[down.Sibling()] = beside
+		t.suite.ExpandSecret(&secret, &secret, "tree", []byte(side))
+		n = down
+	}
+	r := new(ratchets)
+	t.suite.ExpandSecret(&r.handshake.secret, &secret, "handshake", nil)
+	t.suite.ExpandSecret(&r.application.secret, &secret, "application", nil)
+	t.ratchets[l] = r
+	return r
+}
+
+// key sets out to the key of generation g, which stays until it is spent: a ciphertext that does not open costs nothing. It keeps
+// the keys of generations that it jumps over, at most window of them; a longer jump is refused.
+func (r *ratchet) key(s *suite.Suite, g uint32, window uint32, out *messageKey) error {
+	if g < r.next {
+		k := r.skipped[g]
+		if k == nil {
+			return refuse(Replayed, "9.2", "key of generation %d is used up", g)
+		}
+		*out = *k
+		return nil
+	}
+	if g-r.next > window {
+		return refuse(Limit, "9.1", "generation %d is %d ahead, more than %d", g, g-r.next, window)
+	}
+	if g == ^uint32(0) {
+		return refuse(Limit, "9.1", "generations are used up")
+	}
+	for r.next < g {
+		k := new(messageKey)
+		r.derive(s, k)
+		if r.skipped == nil {
+			r.skipped = map[uint32]*messageKey{}
+		}
+		r.skipped[r.next] = k
+		r.step(s)
+	}
+	r.evict(window)
+	r.derive(s, out)
+	return nil
+}
+
+// evict keeps the skipped keys of the last window generations.
+func (r *ratchet) evict(window uint32) {
+	if len(r.skipped) <= int(window) {
+		return
+	}
+	for g, k := range r.skipped {
+		if r.next-g > window {
+			k.wipe()
+			delete(r.skipped, g)
+		}
+	}
+}
+
+// spend deletes the key of generation g, which key gave last.
+func (r *ratchet) spend(s *suite.Suite, g uint32) {
+	if g == r.next {
+		r.step(s)
+		return
+	}
+	if k := r.skipped[g]; k != nil {
+		k.wipe()
+		delete(r.skipped, g)
+	}
+}
+
+func (r *ratchet) derive(s *suite.Suite, out *messageKey) {
+	s.DeriveTreeSecret(out.key[:s.KeySize()], &r.secret, "key", r.next)
+	s.DeriveTreeSecret(out.nonce[:], &r.secret, "nonce", r.next)
+}
+
+func (r *ratchet) step(s *suite.Suite) {
+	var room [suite.MaxSecret]byte
+	next := room[:s.HashSize()]
+	s.DeriveTreeSecret(next, &r.secret, "secret", r.next)
+	r.secret.Set(next)
+	clear(next)
+	r.next++
+}
+
+// senderData is SenderData (section 6.3.2).
+type senderData struct {
+	leaf       LeafIndex
+	generation uint32
+	guard      [4]byte
+}
+
+const senderDataSize = 12
+
+func (d *senderData) append(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, uint32(d.leaf))
+	dst = binary.BigEndian.AppendUint32(dst, d.generation)
+	return append(dst, d.guard[:]...)
+}
+
+func parseSenderData(b []byte) (d senderData, ok bool) {
+	if len(b) != senderDataSize {
+		return d, false
+	}
+	return senderData{LeafIndex(binary.BigEndian.Uint32(b)), binary.BigEndian.Uint32(b[4:]), [4]byte(b[8:])}, true
+}
+
+// senderDataKey is the key under which the sender data of a ciphertext is sealed.
+func senderDataKey(s *suite.Suite, secret *suite.Secret, ciphertext []byte, out *messageKey) {
+	sample := ciphertext[:min(len(ciphertext), s.HashSize())]
+	s.ExpandWithLabel(out.key[:s.KeySize()], secret.Bytes(), "key", sample)
+	s.ExpandWithLabel(out.nonce[:], secret.Bytes(), "nonce", sample)
+}

@@ -1,0 +1,97 @@
+package mls
+
+import (
+	"bytes"
+)
+
+// Continue makes the group that a reinit asked for, with the clients of these key packages (RFC 9420, section 11.2). What it returns is
+// the new group in epoch 0 and its first commit, whose welcomes let them in: apply it.
+func (g *Group) Continue(cfg *Config, packages []*KeyPackage) (*Group, *Change, error) {
+	if g.reinit == nil || g.removed {
+		return nil, nil, refuse(Misuse, "11.2", "the group was not ended by a reinit")
+	}
+	if cfg.CipherSuite != g.reinit.CipherSuite {
+		return nil, nil, refuse(Misuse, "11.2", "the new group is of %v, the configuration of %v", g.reinit.CipherSuite, cfg.CipherSuite)
+	}
+	return g.successor(cfg, UsageReInit, g.reinit.GroupID, g.reinit.Extensions, packages)
+}
+
+// Branch makes a group of some members of this one, with the same parameters (section 11.3).
+func (g *Group) Branch(cfg *Config, id []byte, packages []*KeyPackage) (*Group, *Change, error) {
+	if err := g.usable(); err != nil {
+		return nil, nil, err
+	}
+	if cfg.CipherSuite != g.CipherSuite() {
+		return nil, nil, refuse(Misuse, "11.3", "a branch is of %v as its group, the configuration of %v", g.CipherSuite(), cfg.CipherSuite)
+	}
+	return g.successor(cfg, UsageBranch, id, g.Extensions(), packages)
+}
+
+func (g *Group) successor(cfg *Config, usage PSKUsage, id []byte, e Extensions, packages []*KeyPackage) (*Group, *Change, error) {
+	n, err := Create(cfg, id, e...)
+	if err != nil {
+		return nil, nil, err
+	}
+	psk, err := n.withNonce(PSKID{Type: PSKResumption, Usage: usage, GroupID: g.ID(), Epoch: g.Epoch()})
+	if err != nil {
+		return nil, nil, err
+	}
+	o := CommitOptions{Proposals: []Proposal{psk}}
+	for _, k := range packages {
+		o.Proposals = append(o.Proposals, &Add{k})
+	}
+	key, err := g.ResumptionPSK(g.Epoch())
+	if err != nil {
+		return nil, nil, err
+	}
+	defer clear(key)
+	own := *cfg
+	own.PSK = func(id *PSKID) ([]byte, error) {
+		if id.Type == PSKResumption && bytes.Equal(id.GroupID, g.ID()) && id.Epoch == g.Epoch() {
+			return key, nil
+		}
+		return cfg.psk(id)
+	}
+	n.cfg = &own
+	defer func() { n.cfg = cfg }()
+	c, err := n.commit(&proposalList{suite: n.suite, mode: initial, committer: Sender{Type: SenderMember}}, o)
+	return n, c, err
+}
+
+// checkSuccessor: a group with this context and tree is what the reinit of g asked for, or a branch of it (section 12.4.3.1).
+func (g *Group) checkSuccessor(usage PSKUsage, c *groupContext, t *tree, same func(a, b Credential) bool) error {
+	if same == nil {
+		same = Credential.Equal
+	}
+	if usage == UsageBranch {
+		if c.suite != g.CipherSuite() {
+			return refuse(Invalid, "11.3", "branch of %v, the group is of %v", c.suite, g.CipherSuite())
+		}
+		return allIn(t, g.now.tree, same, "a member of the branch is no member of the group")
+	}
+	switch {
+	case g.reinit == nil:
+		return refuse(Invalid, "11.2", "group %x was not ended by a reinit", clip(g.ID()))
+	case !bytes.Equal(c.groupID, g.reinit.GroupID) || c.suite != g.reinit.CipherSuite ||
+		!bytes.Equal(c.extensions.append(nil), g.reinit.Extensions.append(nil)):
+		return refuse(Invalid, "11.2", "new group is not what the reinit asked for")
+	}
+	return allIn(g.now.tree, t, same, "a member of the old group is no member of the new one")
+}
+
+// allIn: every member of t has its like in of.
+func allIn(t, of *tree, same func(a, b Credential) bool, what string) error {
+	var err error
+	t.members(func(i LeafIndex, l *LeafNode) bool {
+		found := false
+		of.members(func(_ LeafIndex, m *LeafNode) bool {
+			found = same(l.Credential, m.Credential)
+			return !found
+		})
+		if !found {
+			err = refuse(Invalid, "12.4.3.1", "%s: leaf %d", what, i)
+		}
+		return err == nil
+	})
+	return err
+}

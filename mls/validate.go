@@ -1,0 +1,312 @@
+package mls
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
+	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
+)
+
+// The checks of RFC 9420, section 7.3, one function each, and what puts them together.
+
+// checkLeafSource: the leaf was made for the place where it stands.
+func checkLeafSource(l *LeafNode, want LeafNodeSource) error {
+	if l.Source != want {
+		return refuse(Invalid, "7.3", "leaf node has source %v, want %v", l.Source, want)
+	}
+	return nil
+}
+
+// checkLeafKeys: both keys are keys of the suite.
+func checkLeafKeys(s *suite.Suite, l *LeafNode) error {
+	if err := s.CheckPublicKey(l.EncryptionKey); err != nil {
+		return refuseFor(Invalid, "7.3", err, "encryption_key of a leaf node")
+	}
+	_, err := l.key(s)
+	return err
+}
+
+// checkLeafLifetime: now lies in it. Only who sends the leaf, in an Add, must look (section 7.3): on its way it may expire.
+func checkLeafLifetime(l *LeafNode, now time.Time) error {
+	if l.Source == SourceKeyPackage && !l.Lifetime.Contains(now) {
+		return refuse(Invalid, "7.3", "key package is valid from %v to %v, now is %v", time.Unix(int64(l.Lifetime.NotBefore), 0).UTC(),
+			time.Unix(int64(min(l.Lifetime.NotAfter, 1<<40)), 0).UTC(), now.UTC())
+	}
+	return nil
+}
+
+// checkLeafExtensions: what the leaf carries, its capabilities list.
+func checkLeafExtensions(l *LeafNode) error {
+	for _, x := range l.Extensions {
+		if !l.Capabilities.hasExtension(x.Type) {
+			return refuse(Invalid, "7.3", "leaf node carries %v, which its capabilities do not list", x.Type)
+		}
+	}
+	return nil
+}
+
+// checkLeafRequired: the leaf supports what the group requires (section 11.1).
+func checkLeafRequired(l *LeafNode, q RequiredCapabilities) error {
+	for _, t := range q.Extensions {
+		if !l.Capabilities.hasExtension(t) {
+			return refuse(Invalid, "7.3", "leaf node does not support %v, which the group requires", t)
+		}
+	}
+	for _, t := range q.Proposals {
+		if !l.Capabilities.hasProposal(t) {
+			return refuse(Invalid, "7.3", "leaf node does not support %v, which the group requires", t)
+		}
+	}
+	for _, t := range q.Credentials {
+		if !slices.Contains(l.Capabilities.Credentials, t) {
+			return refuse(Invalid, "7.3", "leaf node does not support %v, which the group requires", t)
+		}
+	}
+	return nil
+}
+
+// checkGroupExtensions: the leaf supports the extensions of the group context (section 13.4).
+func checkGroupExtensions(l *LeafNode, e Extensions) error {
+	for _, x := range e {
+		if !l.Capabilities.hasExtension(x.Type) {
+			return refuse(Invalid, "13.4", "leaf node does not support %v, which the group uses", x.Type)
+		}
+	}
+	return nil
+}
+
+// checkLeafAlone is what can be said of a leaf without its neighbours. group and index are where it stands, for its signature.
+func checkLeafAlone(s *suite.Suite, l *LeafNode, source LeafNodeSource, group []byte, index LeafIndex) error {
+	if err := checkLeafSource(l, source); err != nil {
+		return err
+	}
+	if err := checkLeafKeys(s, l); err != nil {
+		return err
+	}
+	if err := checkLeafExtensions(l); err != nil {
+		return err
+	}
+	return l.verify(s, group, index)
+}
+
+// checkKeyPackage is section 10.1.
+func checkKeyPackage(s *suite.Suite, k *KeyPackage) error {
+	if err := k.checkVersion(s.ID()); err != nil {
+		return err
+	}
+	if err := checkLeafAlone(s, k.Leaf, SourceKeyPackage, nil, 0); err != nil {
+		return err
+	}
+	if err := k.checkSignature(s); err != nil {
+		return err
+	}
+	return k.checkInitKey(s)
+}
+
+// checkUnique: no other leaf has the signature key or the encryption key of one of changed.
+func (t *tree) checkUnique(changed []LeafIndex) error {
+	if len(changed) <= 4 {
+		for _, i := range changed {
+			l := t.leaf(i)
+			var twin error
+			t.members(func(j LeafIndex, m *LeafNode) bool {
+				if i != j && m != nil {
+					twin = sameKeys(l, m, i, j)
+				}
+				return twin == nil
+			})
+			if twin != nil {
+				return twin
+			}
+		}
+		return nil
+	}
+	signature, encryption := make(map[string]LeafIndex, t.size()), make(map[string]LeafIndex, t.size())
+	var twin error
+	t.members(func(i LeafIndex, l *LeafNode) bool {
+		if j, ok := signature[string(l.SignatureKey)]; ok {
+			twin = sameKeys(l, t.leaf(j), i, j)
+		}
+		if j, ok := encryption[string(l.EncryptionKey)]; ok {
+			twin = sameKeys(l, t.leaf(j), i, j)
+		}
+		signature[string(l.SignatureKey)], encryption[string(l.EncryptionKey)] = i, i
+		return twin == nil
+	})
+	return twin
+}
+
+func sameKeys(l, m *LeafNode, i, j LeafIndex) error {
+	switch {
+	case bytes.Equal(l.SignatureKey, m.SignatureKey):
+		return refuse(Invalid, "7.3", "leaves %d and %d have the same signature_key", min(i, j), max(i, j))
+	case bytes.Equal(l.EncryptionKey, m.EncryptionKey):
+		return refuse(Invalid, "7.3", "leaves %d and %d have the same encryption_key", min(i, j), max(i, j))
+	}
+	return nil
+}
+
+// checkCredentialTypes: every member supports every type of credential in use.
+func (t *tree) checkCredentialTypes() error {
+	var used []CredentialType
+	t.members(func(_ LeafIndex, l *LeafNode) bool {
+		if !slices.Contains(used, l.Credential.Type) {
+			used = append(used, l.Credential.Type)
+		}
+		return len(used) < maxCredentialTypes
+	})
+	var err error
+	t.members(func(i LeafIndex, l *LeafNode) bool {
+		for _, c := range used {
+			if !slices.Contains(l.Capabilities.Credentials, c) {
+				err = refuse(Invalid, "7.3", "leaf %d does not support %v, which the group uses", i, c)
+			}
+		}
+		return err == nil
+	})
+	return err
+}
+
+const maxCredentialTypes = 16
+
+// checkLeavesTogether is what section 7.3 says of leaves beside each other, after some have changed.
+func (t *tree) checkLeavesTogether(changed []LeafIndex, e Extensions) error {
+	q, err := requiredCapabilities(e)
+	if err != nil {
+		return err
+	}
+	for _, i := range changed {
+		l := t.leaf(i)
+		if err := checkLeafRequired(l, q); err != nil {
+			return within(err, "leaf %d", i)
+		}
+		if err := checkGroupExtensions(l, e); err != nil {
+			return within(err, "leaf %d", i)
+		}
+	}
+	if err := t.checkUnique(changed); err != nil {
+		return err
+	}
+	return t.checkCredentialTypes()
+}
+
+// checkPathKeys: no key of an update path stands in the tree already, nor twice in the path (section 12.4.2).
+func (t *tree) checkPathKeys(u *updatePath) error {
+	keys := [][]byte{u.leaf.EncryptionKey}
+	for i := range u.nodes {
+		keys = append(keys, u.nodes[i].key)
+	}
+	for i, k := range keys {
+		for _, o := range keys[:i] {
+			if bytes.Equal(k, o) {
+				return refuse(Invalid, "12.4.2", "two keys of an update path are the same")
+			}
+		}
+	}
+	for i := range t.nodes {
+		have := t.nodes[i].key()
+		if have == nil {
+			continue
+		}
+		for _, k := range keys {
+			if bytes.Equal(k, have) {
+				return refuse(Invalid, "12.4.2", "a key of an update path stands in node %d already", i)
+			}
+		}
+	}
+	return nil
+}
+
+// The checks of section 12.4.3.1 on a tree that somebody else gave.
+
+// checkTreeHash: it is the tree that the group info speaks of.
+func (t *tree) checkTreeHash(want []byte) error {
+	if !bytes.Equal(t.hash(), want) {
+		return refuse(Invalid, "12.4.3.1", "tree hash is not that of the group info")
+	}
+	return nil
+}
+
+// checkLeaves verifies every leaf by itself; the signatures on all processors.
+func (t *tree) checkLeaves(group []byte) error {
+	var all []LeafIndex
+	t.members(func(i LeafIndex, _ *LeafNode) bool { all = append(all, i); return true })
+	return inParallel(len(all), 4, func(k int) error {
+		l := t.leaf(all[k])
+		return within(checkLeafAlone(t.suite, l, l.Source, group, all[k]), "leaf %d", all[k])
+	})
+}
+
+// checkUnmerged: unmerged leaves are members below their node, in order, and unmerged as well in all nodes between.
+func (t *tree) checkUnmerged() error {
+	for i := 1; i < len(t.nodes); i += 2 {
+		p, n := t.nodes[i].parent, treemath.Node(i)
+		if p == nil {
+			continue
+		}
+		for k, l := range p.unmerged {
+			if k > 0 && p.unmerged[k-1] >= l {
+				return refuse(Invalid, "7.1", "unmerged leaves of node %d are not in order", n)
+			}
+			if t.leaf(l) == nil || !n.Contains(l.Node()) {
+				return refuse(Invalid, "12.4.3.1", "unmerged leaf %d of node %d is no member below it", l, n)
+			}
+			for m := l.Node().Parent(); m != n; m = m.Parent() {
+				q := t.nodes[m].parent
+				if q == nil {
+					continue
+				}
+				if _, ok := slices.BinarySearch(q.unmerged, l); !ok {
+					return refuse(Invalid, "12.4.3.1", "leaf %d is unmerged in node %d and not in node %d below it", l, n, m)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// checkParentKeys: keys of parents are keys of the suite, and stand nowhere else in the tree.
+func (t *tree) checkParentKeys() error {
+	seen := make(map[string]int, len(t.nodes))
+	for i := range t.nodes {
+		k := t.nodes[i].key()
+		if k == nil {
+			continue
+		}
+		if j, twice := seen[string(k)]; twice {
+			return refuse(Invalid, "12.4.3.1", "nodes %d and %d have the same encryption key", j, i)
+		}
+		seen[string(k)] = i
+		if t.nodes[i].parent != nil {
+			if err := t.suite.CheckPublicKey(k); err != nil {
+				return refuseFor(Invalid, "7.1", err, "encryption key of node %d", i)
+			}
+		}
+	}
+	return nil
+}
+
+// checkReceived is all of it, for a tree that somebody else gave. The hash comes first: a tree that is not the
+// group's is not worth more.
+func (t *tree) checkReceived(c *groupContext) error {
+	if err := t.checkTreeHash(c.treeHash); err != nil {
+		return err
+	}
+	if err := t.checkUnmerged(); err != nil {
+		return err
+	}
+	if err := t.checkParentKeys(); err != nil {
+		return err
+	}
+	if err := t.checkParentHashes(); err != nil {
+		return err
+	}
+	if err := t.checkLeaves(c.groupID); err != nil {
+		return err
+	}
+	var all []LeafIndex
+	t.members(func(i LeafIndex, _ *LeafNode) bool { all = append(all, i); return true })
+	return t.checkLeavesTogether(all, c.extensions)
+}
