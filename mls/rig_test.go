@@ -1,0 +1,222 @@
+package mls
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/chacha20"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
+)
+
+// stream is randomness that is the same in every run: one stream a seed.
+func stream(seed string) io.Reader {
+	var key [chacha20.KeySize]byte
+	copy(key[:], seed)
+	c, err := chacha20.NewUnauthenticatedCipher(key[:], make([]byte, chacha20.NonceSize))
+	if err != nil {
+		panic(err)
+	}
+	return readFunc(func(b []byte) (int, error) {
+		clear(b)
+		c.XORKeyStream(b, b)
+		return len(b), nil
+	})
+}
+
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(b []byte) (int, error) { return f(b) }
+
+// testTime is the time of all tests.
+var testTime = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// person is a client with at most one group.
+type person struct {
+	t     testing.TB
+	name  string
+	cfg   *Config
+	group *Group
+	psks  map[string][]byte
+}
+
+func newPerson(t testing.TB, cs CipherSuite, name string, change ...func(*Config)) *person {
+	t.Helper()
+	p := &person{t: t, name: name, psks: map[string][]byte{}}
+	random := stream(name)
+	p.cfg = &Config{CipherSuite: cs, Credential: BasicCredential([]byte(name)), Now: func() time.Time { return testTime }, Rand: random,
+		KeyPackages: &MemoryStore{}, PSK: func(id *PSKID) ([]byte, error) {
+			if k, ok := p.psks[string(id.ID)]; ok {
+				return k, nil
+			}
+			return nil, errors.New("unknown key")
+		}}
+	p.cfg.Key = must[*SigningKey](t)(GenerateSigningKey(cs, random))
+	for _, f := range change {
+		f(p.cfg)
+	}
+	return p
+}
+
+func (p *person) keyPackage() *KeyPackage {
+	p.t.Helper()
+	k := must[*KeyPackage](p.t)(p.cfg.NewKeyPackage())
+	return must[*KeyPackage](p.t)(ParseKeyPackage(k.Marshal()))
+}
+
+// crowd is a group whose members all see everything.
+type crowd struct {
+	t       testing.TB
+	suite   CipherSuite
+	members []*person
+}
+
+// newCrowd is a group of n members, m0 to m(n-1).
+func newCrowd(t testing.TB, cs CipherSuite, n int, change ...func(*Config)) *crowd {
+	t.Helper()
+	c := &crowd{t: t, suite: cs}
+	first := newPerson(t, cs, "m0", change...)
+	first.group = must[*Group](t)(Create(first.cfg, []byte("the group")))
+	c.members = []*person{first}
+	var more []*person
+	for i := 1; i < n; i++ {
+		more = append(more, newPerson(t, cs, fmt.Sprintf("m%d", i), change...))
+	}
+	if len(more) > 0 {
+		c.add(0, more...)
+	}
+	return c
+}
+
+// add lets member i add people.
+func (c *crowd) add(i int, people ...*person) {
+	c.t.Helper()
+	var o CommitOptions
+	for _, p := range people {
+		o.Proposals = append(o.Proposals, &Add{p.keyPackage()})
+	}
+	ch := c.commit(i, o)
+	for k, p := range people {
+		p.group = must[*Group](c.t)(Join(p.cfg, ch.Welcomes[min(k, len(ch.Welcomes)-1)], JoinOptions{}))
+		c.members = append(c.members, p)
+	}
+	c.agree()
+}
+
+// commit lets member i commit, and the others apply it. Those who are removed leave the crowd.
+func (c *crowd) commit(i int, o CommitOptions) *Change {
+	c.t.Helper()
+	ch := must[*Change](c.t)(c.members[i].group.Commit(o))
+	var stay []*person
+	for k, p := range c.members {
+		if k != i {
+			r, err := p.group.Process(ch.Commit)
+			if err != nil {
+				c.t.Fatalf("%s: %v", p.name, err)
+			}
+			if err := r.Change.Apply(); err != nil {
+				c.t.Fatalf("%s: %v", p.name, err)
+			}
+			if r.Change.SelfRemoved {
+				continue
+			}
+		}
+		stay = append(stay, p)
+	}
+	if err := ch.Apply(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.members = stay
+	return ch
+}
+
+// propose lets member i propose, and the others take note.
+func (c *crowd) propose(i int, p Proposal) {
+	c.t.Helper()
+	c.tell(i, must[[]byte](c.t)(c.members[i].group.Propose(p, nil)))
+}
+
+// tell gives a message of member i to all others.
+func (c *crowd) tell(i int, msg []byte) {
+	c.t.Helper()
+	for k, p := range c.members {
+		if k != i {
+			if _, err := p.group.Process(msg); err != nil {
+				c.t.Fatalf("%s: %v", p.name, err)
+			}
+		}
+	}
+}
+
+// agree checks that all members are in the same state and read each other.
+func (c *crowd) agree() {
+	c.t.Helper()
+	first := c.members[0].group
+	for _, p := range c.members {
+		g := p.group
+		if g.Epoch() != first.Epoch() || !bytes.Equal(g.EpochAuthenticator(), first.EpochAuthenticator()) || !bytes.Equal(g.TreeHash(), first.TreeHash()) {
+			c.t.Fatalf("%s is in another state than %s: epochs %d, %d", p.name, c.members[0].name, g.Epoch(), first.Epoch())
+		}
+		want := must[[]byte](c.t)(first.Export("label", []byte("context"), 40))
+		if got := must[[]byte](c.t)(g.Export("label", []byte("context"), 40)); !bytes.Equal(got, want) {
+			c.t.Fatalf("%s exports another secret", p.name)
+		}
+		c.checkKeys(p)
+	}
+	for i, p := range c.members {
+		text := []byte("hello of " + p.name)
+		msg := must[[]byte](c.t)(p.group.Protect(nil, text, []byte("aad")))
+		for k, q := range c.members {
+			if i == k {
+				continue
+			}
+			r, err := q.group.Process(msg)
+			if err != nil {
+				c.t.Fatalf("%s cannot read %s: %v", q.name, p.name, err)
+			}
+			if !bytes.Equal(r.Application, text) || string(r.AAD) != "aad" || r.Sender.Leaf != p.group.Own() || r.Epoch != p.group.Epoch() {
+				c.t.Fatalf("%s read %+v", q.name, r)
+			}
+		}
+	}
+}
+
+// checkKeys: a member has exactly the private keys of the nodes above it in which it is not unmerged, and they fit.
+func (c *crowd) checkKeys(p *person) {
+	c.t.Helper()
+	e := p.group.now
+	for n, k := range e.keys {
+		if !n.Contains(e.own.Node()) || !bytes.Equal(k.Public(), e.tree.nodes[n].key()) {
+			c.t.Fatalf("%s has a key for node %d that is not the tree's", p.name, n)
+		}
+	}
+	for i := 1; i < len(e.tree.nodes); i += 2 {
+		n := nodeIndex(i)
+		parent := e.tree.nodes[i].parent
+		if parent == nil || !n.Contains(e.own.Node()) {
+			continue
+		}
+		_, unmerged := slices.BinarySearch(parent.unmerged, e.own)
+		if (e.keys[n] != nil) == unmerged {
+			c.t.Fatalf("%s, unmerged in node %d: %v, has its key: %v", p.name, n, unmerged, e.keys[n] != nil)
+		}
+	}
+	if err := e.tree.checkReceived(&e.context); err != nil {
+		c.t.Fatalf("tree of %s: %v", p.name, err)
+	}
+}
+
+func nodeIndex(i int) treemath.Node { return treemath.Node(i) }
+
+// wantKind checks the kind of an error.
+func wantKind(t testing.TB, err error, want Kind) {
+	t.Helper()
+	if KindOf(err) != want {
+		t.Errorf("got %v (%v), want %v", err, KindOf(err), want)
+	}
+}
