@@ -28,6 +28,8 @@ func (e *epoch) wipe(next *epoch) {
 	e.secrets.wipe()
 	if next == nil {
 		e.keys.wipeExcept(nil)
+		clear(e.keys)
+		e.signer = nil // it is the configuration's
 		return
 	}
 	e.keys.wipeExcept(next.keys)

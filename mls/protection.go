@@ -50,7 +50,10 @@ func (e *epochKeys) seal(s *suite.Suite, rand io.Reader, dst []byte, p *privateM
 	}
 	padded := max(content, pad.length(content))
 
-	r := e.secrets.open(from, p.kind)
+	r, err := e.secrets.open(from, p.kind)
+	if err != nil {
+		return dst, err
+	}
 	data := senderData{leaf: from, generation: r.next}
 	var key messageKey
 	defer key.wipe()
@@ -162,7 +165,10 @@ func (e *epochKeys) open(s *suite.Suite, p *privateMessage, own LeafIndex, windo
 
 // decrypt opens the ciphertext of p and spends its key.
 func (e *epochKeys) decrypt(s *suite.Suite, p *privateMessage, d senderData, window uint32) ([]byte, error) {
-	r := e.secrets.open(d.leaf, p.kind)
+	r, err := e.secrets.open(d.leaf, p.kind)
+	if err != nil {
+		return nil, err
+	}
 	var key messageKey
 	defer key.wipe()
 	if err := r.key(s, d.generation, window, &key); err != nil {

@@ -75,21 +75,28 @@ func (r *ratchet) wipe() {
 }
 
 // open is the ratchet of a leaf for a kind of content.
-func (t *secretTree) open(l LeafIndex, kind ContentType) *ratchet {
+func (t *secretTree) open(l LeafIndex, kind ContentType) (*ratchet, error) {
 	r := t.ratchets[l]
 	if r == nil {
-		r = t.openLeaf(l)
+		if r = t.openLeaf(l); r == nil {
+			return nil, refuse(Misuse, "9", "secrets of this epoch are wiped")
+		}
 	}
 	if kind == ContentApplication {
-		return &r.application
+		return &r.application, nil
 	}
-	return &r.handshake
+	return &r.handshake, nil
 }
 
+// openLeaf derives the ratchets of l; nil if there is no secret above it. The root was closed at first, and each opening closes what
+// stands beside its path.
 func (t *secretTree) openLeaf(l LeafIndex) *ratchets {
 	n := l.Node()
 	for t.closed[n] == nil {
-		n = n.Parent() // the root was closed at first, and each opening closes all beside its path
+		if n == treemath.Root(t.leaves) {
+			return nil
+		}
+		n = n.Parent()
 	}
 	var secret suite.Secret
 	defer secret.Wipe()

@@ -234,7 +234,7 @@ func secretTreeVector(t *testing.T, raw json.RawMessage) {
 			for kind, want := range map[ContentType][2]hex{
 				ContentApplication: {g.ApplicationKey, g.ApplicationNonce}, ContentCommit: {g.HandshakeKey, g.HandshakeNonce},
 			} {
-				r := tree.open(LeafIndex(l), kind)
+				r := must[*ratchet](t)(tree.open(LeafIndex(l), kind))
 				if err := r.key(s, g.Generation, 1<<20, &k); err != nil {
 					t.Fatal(err)
 				}
