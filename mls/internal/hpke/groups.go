@@ -13,9 +13,11 @@ var (
 	DHKEMP256   KEM = newDHKEM(0x10, HKDFSHA256, nist{ecdh.P256(), 32, 0xff})
 	DHKEMP384   KEM = newDHKEM(0x11, HKDFSHA384, nist{ecdh.P384(), 48, 0xff})
 	DHKEMP521   KEM = newDHKEM(0x12, HKDFSHA512, nist{ecdh.P521(), 66, 0x01})
-	DHKEMX25519 KEM = newDHKEM(0x20, HKDFSHA256, curve25519{})
+	DHKEMX25519 KEM = dhkemX25519
 	DHKEMX448   KEM = newDHKEM(0x21, HKDFSHA512, curve448{})
 )
+
+var dhkemX25519 = newDHKEM(0x20, HKDFSHA256, curve25519{})
 
 // nist is a prime curve; public keys are uncompressed points.
 type nist struct {

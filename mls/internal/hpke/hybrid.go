@@ -47,12 +47,19 @@ func (hybrid) PrivateSize() int { return hybridPrivate }
 // Randomness implements KEM.
 func (hybrid) Randomness() int { return mlkem768.EncapsulationSeedSize + hybridX }
 
-// Derive implements KEM: SHAKE128 of ikm gives the seeds of both.
+// hybridLabels are of the extraction in Derive.
+var hybridLabels = labels{HKDFSHA256, []byte("KEM\x00\x0f")}
+
+// Derive implements KEM: what DHKEM extracts from ikm is stretched by SHAKE128 to a seed of ML-KEM and to what DHKEM(X25519)
+// would have extracted for itself.
 func (h hybrid) Derive(ikm []byte) (*PrivateKey, error) {
-	seeds := sha3.SumSHAKE128(ikm, mlkem768.KeySeedSize+hybridX)
+	var prk [32]byte
+	defer clear(prk[:])
+	hybridLabels.extract(prk[:], nil, "dkp_prk", ikm)
+	seeds := sha3.SumSHAKE128(prk[:], mlkem768.KeySeedSize+hybridX)
 	defer clear(seeds)
 	_, pq := mlkem768.NewKeyFromSeed(seeds[:mlkem768.KeySeedSize])
-	classic, err := DHKEMX25519.Derive(seeds[mlkem768.KeySeedSize:])
+	classic, err := dhkemX25519.group.derive(dhkemX25519, seeds[mlkem768.KeySeedSize:])
 	if err != nil {
 		return nil, err
 	}
