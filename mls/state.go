@@ -120,6 +120,7 @@ var (
 	errStateSuite = errors.New("state is of another cipher suite than the configuration")
 	errStateKey   = errors.New("private key in the state does not parse")
 	errStateLeaf  = errors.New("state has no own leaf")
+	errStateTree  = errors.New("secret tree in the state is not of the size of the tree")
 	errStateSize  = errors.New("secret in the state has a wrong length")
 )
 
@@ -237,6 +238,10 @@ func readKeysState(r *codec.Reader, s *suite.Suite, limit int) *epochKeys {
 	t, err := readTree(s, packed, limit)
 	if err != nil {
 		r.Fail(err)
+		return k
+	}
+	if k.secrets.leaves != t.size() {
+		r.Fail(errStateTree)
 	}
 	k.tree = t
 	return k
