@@ -143,12 +143,23 @@ func (c *Config) capabilities(r io.Reader) (Capabilities, error) {
 	if _, err := io.ReadFull(r, b[:]); err != nil {
 		return caps, fmt.Errorf("mls: randomness: %w", err)
 	}
-	value := func(i int) uint16 { v := uint16(b[i]%15)<<4 | 0x0a; return v<<8 | v }
-	caps.CipherSuites = append(slices.Clone(caps.CipherSuites), CipherSuite(value(0)))
-	caps.Extensions = append(slices.Clone(caps.Extensions), ExtensionType(value(1)))
-	caps.Proposals = append(slices.Clone(caps.Proposals), ProposalType(value(2)))
-	caps.Credentials = append(slices.Clone(caps.Credentials), CredentialType(value(3)))
+	caps.CipherSuites = append(slices.Clone(caps.CipherSuites), CipherSuite(greaseValue(b[0])))
+	caps.Extensions = append(slices.Clone(caps.Extensions), ExtensionType(greaseValue(b[1])))
+	caps.Proposals = append(slices.Clone(caps.Proposals), ProposalType(greaseValue(b[2])))
+	caps.Credentials = append(slices.Clone(caps.Credentials), CredentialType(greaseValue(b[3])))
 	return caps, nil
+}
+
+// grease is an extension that means nothing, if the client sends such, for lists whose readers must ignore what they do not know.
+func (c *Config) grease() (Extensions, error) {
+	if !c.GREASE {
+		return nil, nil
+	}
+	var b [9]byte
+	if _, err := io.ReadFull(c.random(), b[:]); err != nil {
+		return nil, fmt.Errorf("mls: randomness: %w", err)
+	}
+	return Extensions{{ExtensionType(greaseValue(b[0])), b[1:]}}, nil
 }
 
 // newLeaf makes a leaf node with fresh keys for a key package, not signed yet.

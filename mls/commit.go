@@ -205,6 +205,11 @@ func (g *Group) commit(l *proposalList, o CommitOptions) (*Change, error) {
 	if c.Commit, err = g.protect(a); err != nil {
 		return nil, err
 	}
+	more, err := g.cfg.grease()
+	if err != nil {
+		return nil, err
+	}
+	o.GroupInfo = append(more, o.GroupInfo...)
 	c.Welcomes, err = welcomes(g.cfg.random(), n, l, f, o)
 	return c, err
 }

@@ -41,7 +41,6 @@ type member interface {
 // ours is a member of this package.
 type ours struct {
 	*person
-	made *Change
 }
 
 func (o *ours) name() string       { return o.person.name }
@@ -227,7 +226,7 @@ func (o *theirs) take(msg []byte) error {
 }
 
 func (o *theirs) send(text, aad []byte) ([]byte, error) {
-	return o.client.SendMessageWithAAD(context.Background(), o.group, text, aad)
+	return o.client.SendMessage(context.Background(), o.group, text, oracle.WithAAD(aad))
 }
 
 func (o *theirs) read(msg []byte) ([]byte, []byte, error) {
@@ -372,8 +371,8 @@ func (h *history) step(most int) {
 		h.leave(victim.name())
 		h.told(by, commit)
 	case what == 4 && victim != nil:
-		committer := by
-		for committer = h.any(); committer == victim; committer = h.any() {
+		committer := h.any()
+		for ; committer == victim; committer = h.any() {
 		}
 		h.note("%s proposes to remove %s, %s commits", by.name(), victim.name(), committer.name())
 		p, err := by.proposeRemove(victim.name())

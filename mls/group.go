@@ -165,7 +165,11 @@ func (g *Group) GroupInfo(withTree, forExternal bool) ([]byte, error) {
 	if err := g.usable(); err != nil {
 		return nil, err
 	}
-	info, err := g.now.newGroupInfo(g.cfg.random(), withTree, forExternal, nil)
+	more, err := g.cfg.grease()
+	if err != nil {
+		return nil, err
+	}
+	info, err := g.now.newGroupInfo(g.cfg.random(), withTree, forExternal, more)
 	if err != nil {
 		return nil, err
 	}

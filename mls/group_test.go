@@ -42,6 +42,22 @@ func TestLifeOfAGroup(t *testing.T) {
 	}
 }
 
+// Values that mean nothing disturb nobody (section 13.5).
+func TestGREASE(t *testing.T) {
+	c := newCrowd(t, 1, 3, func(c *Config) { c.GREASE = true })
+	c.add(1, newPerson(t, 1, "plain"))
+	c.commit(3, CommitOptions{})
+	c.agree()
+	l := c.members[0].group.Member(1)
+	if n := len(l.Capabilities.Extensions); n != 1 || l.Capabilities.Extensions[0]&0x0f0f != 0x0a0a {
+		t.Errorf("capabilities %+v", l.Capabilities)
+	}
+	m := parse(t, must[[]byte](t)(c.members[0].group.GroupInfo(false, false)))
+	if e := m.groupInfo.extensions; len(e) != 1 || e[0].Type&0x0f0f != 0x0a0a {
+		t.Errorf("extensions %v", e)
+	}
+}
+
 func TestGroupOfOne(t *testing.T) {
 	c := newCrowd(t, 1, 1)
 	g := c.members[0].group

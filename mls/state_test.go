@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -200,7 +201,7 @@ func TestOldEpochsAreGone(t *testing.T) {
 				case contains(now, s): // a private key that is still the tree's
 				case name == fmt.Sprintf("secret 5 of epoch %d", epoch) && age < 1: // the resumption key
 					kept[name] = s
-				case age < 2 && (name == fmt.Sprintf("sender data secret of epoch %d", epoch) || bytes.HasPrefix([]byte(name), []byte("tree secret"))):
+				case age < 2 && (name == fmt.Sprintf("sender data secret of epoch %d", epoch) || strings.HasPrefix(name, "tree secret")):
 					kept[name] = s
 				default:
 					gone[name] = s

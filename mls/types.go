@@ -146,5 +146,8 @@ func name(v uint16, what string, names ...string) string {
 	return fmt.Sprintf("%s %#04x", what, v)
 }
 
-// isGREASE reports whether v is one of the values that mean nothing and are sent to keep receivers honest (section 13.5).
-func isGREASE(v uint16) bool { return v&0x0f0f == 0x0a0a && v>>8 == v&0xff && v != 0xfafa }
+// greaseValue is the i-th, modulo 15, of the values that mean nothing and are sent to keep receivers honest (section 13.5).
+func greaseValue(i byte) uint16 {
+	v := uint16(i%15)<<4 | 0x0a
+	return v<<8 | v
+}
