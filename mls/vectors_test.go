@@ -18,8 +18,7 @@ import (
 
 type hex = vectors.Hex
 
-// vectorFiles are the sixteen kinds of the working group's repository mls-implementations. Those of a nil function are run by
-// the package that they are about, and here only looked at.
+// vectorFiles are the sixteen kinds of the working group's repository mls-implementations.
 var vectorFiles = map[string]func(*testing.T, json.RawMessage){
 	"tree-math.json":                      treeMathVector,
 	"crypto-basics.json":                  cryptoBasicsVector,

@@ -158,19 +158,6 @@ func TestKDFIsTheStandardLibrarys(t *testing.T) {
 	})
 }
 
-func TestAllocsOfKeyDerivation(t *testing.T) {
-	var out, key, info [32]byte
-	for name, f := range map[string]func(){
-		"Expand":  func() { HKDFSHA256.Expand(out[:], key[:], info[:], []byte("label")) },
-		"Extract": func() { HKDFSHA256.Extract(out[:], key[:], info[:]) },
-		"MAC":     func() { HKDFSHA256.MAC(out[:0], key[:], info[:]) },
-	} {
-		if n := testing.AllocsPerRun(100, f); n > 0 {
-			t.Errorf("%s: %v allocations", name, n)
-		}
-	}
-}
-
 func TestKeysSurviveSerialisation(t *testing.T) {
 	for _, k := range kems {
 		t.Run(kemName(k), func(t *testing.T) {

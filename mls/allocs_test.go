@@ -1,0 +1,45 @@
+//go:build !race
+
+package mls
+
+import (
+	"fmt"
+	"testing"
+)
+
+// What an application message allocates. The signature of P-256 takes most of it: the standard library's.
+func TestAllocsOfApplicationMessages(t *testing.T) {
+	for _, c := range []struct {
+		suite              CipherSuite
+		protect, unprotect float64
+	}{
+		{X25519AES128SHA256Ed25519, 10, 20},
+		{P256AES128SHA256P256, 75, 30},
+		{X25519ChaCha20SHA256Ed25519, 10, 20},
+		{MLKEM768X25519AES128Ed25519, 10, 20},
+	} {
+		t.Run(fmt.Sprint(c.suite), func(t *testing.T) {
+			g := newCrowd(t, c.suite, 3, plain)
+			a, b := g.members[0].group, g.members[1].group
+			text := make([]byte, 1024)
+			dst := make([]byte, 0, 4096)
+			n := testing.AllocsPerRun(100, func() { dst = must[[]byte](t)(a.Protect(dst[:0], text, text[:100])) })
+			t.Logf("protect: %v", n)
+			if n > c.protect {
+				t.Errorf("protecting takes %v allocations, want at most %v", n, c.protect)
+			}
+			msgs := make([][]byte, 101)
+			for i := range msgs {
+				msgs[i] = must[[]byte](t)(a.Protect(nil, text, nil))
+			}
+			n = testing.AllocsPerRun(100, func() {
+				must[*Received](t)(b.Process(msgs[0]))
+				msgs = msgs[1:]
+			})
+			t.Logf("unprotect: %v", n)
+			if n > c.unprotect {
+				t.Errorf("unprotecting takes %v allocations, want at most %v", n, c.unprotect)
+			}
+		})
+	}
+}
