@@ -3,6 +3,7 @@ module github.com/seed31b3bfd0/slimgo
 go 1.26.0
 
 require (
+	filippo.io/nistec v0.0.4
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/cespare/xxhash/v2 v2.3.0
 	github.com/cloudflare/circl v1.6.5

@@ -47,13 +47,14 @@ var rules = []rule{
 	{path: invariant},
 
 	// mls is for everyone: it imports nothing of this module but what is below it, which is for it alone.
-	{path: "mls/internal/codec"},
-	{path: "mls/internal/treemath"},
-	{path: "mls/internal/vectors"},
-	{path: "mls/internal/hpke", outside: []string{"github.com/cloudflare/circl/dh", "github.com/cloudflare/circl/kem/mlkem/mlkem768",
+	{path: "mls/internal/codec", level: -3},
+	{path: "mls/internal/treemath", level: -3},
+	{path: "mls/internal/vectors", level: -3},
+	{path: "mls/internal/hpke", level: -3, outside: []string{"github.com/cloudflare/circl/dh", "github.com/cloudflare/circl/kem/mlkem/mlkem768",
 		"golang.org/x/crypto/chacha20poly1305"}},
-	{path: "mls/internal/suite", level: 1, only: "mls", outside: []string{"github.com/cloudflare/circl/sign/ed448"}},
-	{path: "mls", level: 2, only: "mls"},
+	{path: "mls/internal/p256", level: -2, only: "mls", outside: []string{"filippo.io/nistec"}},
+	{path: "mls/internal/suite", level: -1, only: "mls", outside: []string{"github.com/cloudflare/circl/sign/ed448"}},
+	{path: "mls", only: "mls"},
 
 	{path: "wire/pb", level: 1, outside: []string{"google.golang.org/protobuf"}},
 	{path: "router/table", level: 1},
@@ -133,6 +134,8 @@ func allowedOwn(r *rule, imported string) error {
 		return nil
 	case imported == "config" && r.level != top:
 		return errors.New("imports config: only programs know the configuration; take an options struct")
+	case within(imported, "mls") && within(r.path, "router"):
+		return errors.New("imports mls: a node does not look into what it forwards")
 	case to.level < r.level || to.level == top && r.level == top:
 		return nil
 	}

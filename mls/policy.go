@@ -93,7 +93,8 @@ type Config struct {
 	Key        *SigningKey
 	// Now is asked for the time that lifetimes are compared with: time.Now, but for tests.
 	Now func() time.Time
-	// Rand is the source of keys and nonces; nil: crypto/rand. Signatures of ECDSA take theirs from the system in any case.
+	// Rand is the source of keys and nonces; nil: crypto/rand. ECDSA on P-384 and P-521 takes its
+	// nonces from the system in any case.
 	Rand io.Reader
 
 	// Credentials judges credentials; nil accepts all, which is for tests. The error goes no further than to the caller.

@@ -5,11 +5,14 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 
 	"github.com/cloudflare/circl/sign/ed448"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/p256"
 )
 
 // Signer is a signature algorithm. Implementations are immutable.
@@ -138,7 +141,8 @@ func (v verifier448) verify(text, signature []byte) bool {
 	return ed448.Verify(ed448.PublicKey(v), text, signature, "")
 }
 
-// ecdsaOn is ECDSA on a prime curve, with signatures in DER (section 5.1.2).
+// ecdsaOn is ECDSA on a prime curve, with signatures in DER (section 5.1.2). On P-384 and P-521 the nonce is the standard library's, which
+// takes randomness of the system whatever rand is.
 type ecdsaOn struct {
 	curve elliptic.Curve
 	hash  crypto.Hash
@@ -177,11 +181,23 @@ func (e ecdsaOn) Parse(private []byte) (*SigningKey, error) {
 	if err != nil {
 		return nil, ErrSigningKey
 	}
-	return &SigningKey{private: b, public: public, signer: func(rand io.Reader, text []byte) ([]byte, error) {
+	signer := func(rand io.Reader, text []byte) ([]byte, error) {
 		h := e.hash.New()
 		h.Write(text)
 		return k.Sign(rand, h.Sum(nil), e.hash)
-	}}, nil
+	}
+	if e.curve == elliptic.P256() {
+		signer = signerP256((*[32]byte)(b))
+	}
+	return &SigningKey{private: b, public: public, signer: signer}, nil
+}
+
+// signerP256 is for the suite that SLIM uses unless told otherwise: a message costs little beside its signature.
+func signerP256(private *[32]byte) func(io.Reader, []byte) ([]byte, error) {
+	return func(rand io.Reader, text []byte) ([]byte, error) {
+		digest := sha256.Sum256(text)
+		return p256.Sign(nil, rand, private, &digest)
+	}
 }
 
 func (e ecdsaOn) Verifier(public []byte) (Verifier, error) {
