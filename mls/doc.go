@@ -1,2 +1,142 @@
-// Package mls is Messaging Layer Security, RFC 9420.
+// Package mls is Messaging Layer Security (RFC 9420): groups whose members agree on keys as they come and go, such that those who are not
+// members, the delivery service among them, read nothing, and those who were removed read nothing any more. It has all of the RFC, the
+// cipher suites 1 to 7, and suite 65100 of the Rust library mls-rs (ML-KEM-768 with X25519). It knows no sockets, no clocks and no
+// goroutines but those that share out the work of one call; what is said on the wire and when is for its caller.
+//
+// # Use
+//
+// A [Config] is a client: suite, credential, signature key, and what it thinks of others' credentials. It makes key packages
+// ([Config.NewKeyPackage]), with which others add it, and it creates groups ([Create]) or joins them: by a welcome ([Join]) or by a
+// commit of its own ([JoinExternal]). A [Group] protects application data ([Group.Protect]), takes every message of the others
+// ([Group.Process]), proposes ([Group.Propose]) and commits ([Group.Commit]).
+//
+// A commit, ours or another's, comes as a [Change]: verified as a whole, and without any effect until it is applied. The caller looks at who
+// is added and removed, and then calls [Change.Apply] or [Change.Discard]. Ours is applied when the delivery service has put it before
+// those of others for the same epoch, never before.
+//
+//	Create          Join(welcome)          JoinExternal(group info)
+//	   │                  │                    │ Wipe, if its commit is refused
+//	   ▼                  ▼                    ▼
+//	┌───────────────── active, epoch n ──────────────────┐
+//	│ Protect, Process(application)    one key is spent  │
+//	│ Propose, Process(proposal)       one more waits    │
+//	│ Commit, Process(commit) ──▶ Change                 │
+//	└───────────────────────────────┬────────────────────┘
+//	         ▲             ▲        │
+//	         │   Discard   │        │ Apply
+//	         └─────────────┼────────┤
+//	                       │        ├── SelfRemoved ──▶ removed: all secrets are wiped
+//	           epoch n+1,  │        │
+//	        nothing waits  └────────┤
+//	                                └── ReInit ──▶ ended: late messages of past epochs are read, nothing is sent;
+//	                                               Continue makes the group that follows, Join(From) enters it
+//
+// # What may be relied on
+//
+// Whatever is refused leaves the group as it was. Errors are [*Error] and tell this side what was wrong and by which section; nothing
+// of them is meant for the peer. Every decoder is bounded by its input and by [Limits]; bytes behind a message and lengths in a longer
+// form than needed are refused.
+//
+// Keys are gone when the RFC says so: that of a message when it has been opened or made, ratchet and tree secrets when
+// what they give has been derived, those of an epoch with it, but for what late messages and resumption need, for as many epochs as the
+// [Config] says. Secrets are values that cannot be printed, copied unseen (go vet) or compared with ==. Go may still have moved or
+// spilled what is wiped: that is out of this package's hands.
+//
+// Randomness and time come from the Config. The same of both gives the same bytes, except that ECDSA on P-384 and P-521 signs with
+// nonces of the system.
+//
+// Methods of one Group, and of its Changes, must not overlap. Different groups may be used at the same time and share a Config, whose
+// callbacks, Rand and KeyPackages must then be safe for that; [MemoryStore] and crypto/rand are.
+// Slices that are given are not kept unless it is said; slices that are returned are the caller's unless they are called borrowed.
+// [Group.MarshalState] gives the whole state, sealed under a key of the caller's.
+//
+// # Where the sections of the RFC are
+//
+// Checks are one function each, named check…; the last column holds the working group's vectors and the tests that fail without the rule.
+// A test of this package holds the table against the code.
+//
+//	Section    | File                         | Functions                                              | Vectors and tests
+//	2.1        | internal/codec/reader.go     | Opaque Vector Optional Finish                          | deserialization.json TestVarintForms FuzzReader
+//	4.1        | tree.go                      | resolution filteredPath                                | tree-validation.json treekem.json
+//	5.1        | internal/suite/registry.go   | Lookup All                                             | crypto-basics.json TestKeysOfEverySuite TestUnknownSuite
+//	5.1.1      | internal/hpke/kem.go         | Generate                                               | TestPublishedVectors TestKeysComeFromTheGivenRandomness
+//	5.1.2      | internal/suite/suite.go      | SignWithLabel VerifyWithLabel                          | crypto-basics.json FuzzVerifier
+//	5.1.2      | internal/p256/sign.go        | Sign makeNonce sign                                    | TestGivenNonce TestSignaturesVerify TestNonces
+//	5.1.3      | internal/suite/suite.go      | EncryptWithLabel DecryptWithLabel                      | crypto-basics.json TestDamageIsRefused FuzzOpen
+//	5.2        | internal/suite/suite.go      | RefHash                                                | crypto-basics.json
+//	5.3        | credential.go                | append readCredential                                  | messages.json FuzzParseMessage
+//	5.3.1      | policy.go                    | judge                                                  | TestPolicy TestIdentityChanges
+//	6          | message.go                   | ParseMessage readMessage                               | messages.json FuzzParseMessage
+//	6.1        | framing.go                   | tbs newAuthenticated checkSignature                    | message-protection.json TestHostileMemberCommits
+//	6.1        | process.go                   | senderKey                                              | TestHostileMemberCommits TestProposalsFromOutside
+//	6.2        | framing.go                   | protectPublic checkMembership                          | message-protection.json TestDeliveryServiceDamages
+//	6.3.1      | protection.go                | seal decrypt                                           | message-protection.json TestHostileContents
+//	6.3.1      | secrettree.go                | guard                                                  | message-protection.json
+//	6.3.2      | secrettree.go                | parseSenderData senderDataKey                          | secret-tree.json TestHostileContents
+//	7.1        | validate.go                  | checkUnmerged checkParentKeys                          | tree-validation.json TestHostileWelcomes
+//	7.2        | leafnode.go                  | appendUnsigned readLeafNode tbs verify                 | tree-validation.json messages.json
+//	7.3        | validate.go                  | checkLeafSource checkLeafKeys checkLeafExtensions      | TestHostileKeyPackages TestHostileMemberCommits
+//	7.3        | validate.go                  | checkLeafLifetime                                      | TestExpiredKeyPackages
+//	7.3        | validate.go                  | checkLeafRequired checkGroupExtensions                 | TestGroupContextExtensions
+//	7.3        | validate.go                  | checkUnique checkCredentialTypes                       | TestHostileKeyPackages TestHostileMemberCommits
+//	7.3        | list.go                      | checkNewKey                                            | TestHostileMemberCommits
+//	7.4        | treekem.go                   | key up climb                                           | treekem.json
+//	7.5        | treekem.go                   | refreshPath mergePath mergeUpdatePath decryptPath      | treekem.json TestHostileMemberCommits
+//	7.6        | treekem.go                   | encryptPath recipients                                 | treekem.json
+//	7.7        | tree.go                      | vacant shrink                                          | tree-operations.json TestGrowAndShrink
+//	7.8        | treehash.go                  | hash rehash leaf parent                                | tree-validation.json tree-operations.json
+//	7.9        | treehash.go                  | parentHash hashWithout                                 | tree-validation.json
+//	7.9.2      | treehash.go                  | checkParentHashes chained                              | tree-validation.json TestHostileWelcomes
+//	8          | schedule.go                  | deriveJoiner derive                                    | key-schedule.json
+//	8          | epoch.go                     | start advance                                          | key-schedule.json passive-client-handling-commit.json
+//	8.1        | welcome.go                   | readGroupContext                                       | key-schedule.json
+//	8.2        | schedule.go                  | confirmedHash interimHash                              | transcript-hashes.json
+//	8.3        | process.go                   | externalInit                                           | key-schedule.json TestExternalJoin
+//	8.4        | psk.go                       | pskSecret                                              | psk_secret.json TestPreSharedKeys
+//	8.5        | schedule.go                  | export                                                 | key-schedule.json
+//	8.6        | group.go                     | ResumptionPSK                                          | key-schedule.json TestPreSharedKeys
+//	8.7        | group.go                     | EpochAuthenticator                                     | passive-client-random.json
+//	9, 9.1     | secrettree.go                | open openLeaf key                                      | secret-tree.json TestReplayAndReordering
+//	9.2        | secrettree.go                | spend step evict                                       | TestUsedGenerationsAreGone TestOldEpochsAreGone
+//	10         | keypackage.go                | readKeyPackage sign Ref                                | messages.json
+//	10         | client.go                    | NewKeyPackage newLeaf                                  | TestLifeOfAGroup
+//	10.1       | keypackage.go                | checkVersion checkSignature checkInitKey               | TestHostileKeyPackages
+//	10.1       | validate.go                  | checkKeyPackage                                        | TestHostileKeyPackages
+//	11         | group.go                     | Create                                                 | TestGroupOfOne TestCreateMakesAnID
+//	11.1       | extension.go                 | requiredCapabilities                                   | TestGroupContextExtensions
+//	11.2       | successor.go                 | Continue checkSuccessor                                | TestReInit
+//	11.3       | successor.go                 | Branch checkSuccessor                                  | TestBranch
+//	12.1       | proposal.go                  | appendProposal readProposal                            | messages.json
+//	12.1.1     | tree.go                      | add                                                    | tree-operations.json
+//	12.1.1     | list.go                      | checkAdds                                              | TestHostileKeyPackages
+//	12.1.2     | tree.go                      | update                                                 | tree-operations.json
+//	12.1.2     | list.go                      | checkUpdates                                           | TestHostileMemberCommits TestProposalsByReference
+//	12.1.3     | tree.go                      | remove                                                 | tree-operations.json
+//	12.1.3     | list.go                      | checkRemoves                                           | TestHostileMemberCommits
+//	12.1.4     | list.go                      | checkPSKs                                              | TestHostileMemberCommits
+//	12.1.5     | list.go                      | checkReInit                                            | TestHostileMemberCommits TestReInit
+//	12.1.6     | list.go                      | checkExternalInit                                      | TestHostileMemberCommits TestExternalJoin
+//	12.1.7     | list.go                      | checkExtensions                                        | TestHostileMemberCommits TestGroupContextExtensions
+//	12.1.8     | list.go                      | checkSenders checkProposer                             | TestProposalsFromOutside
+//	12.1.8     | propose.go                   | ProposeFromOutside ProposeSelf                         | TestProposalsFromOutside
+//	12.2       | list.go                      | check checkTypes checkOncePerLeaf checkSupported       | TestHostileMemberCommits
+//	12.2       | commit.go                    | choose                                                 | TestCommitterChoosesAmongProposals
+//	12.3       | list.go                      | apply                                                  | passive-client-handling-commit.json TestDifferentialHistories
+//	12.4       | list.go                      | needsPath                                              | TestHostileMemberCommits
+//	12.4.1     | commit.go                    | Commit newPath makePath                                | TestLifeOfAGroup TestDifferentialHistories
+//	12.4.2     | process.go                   | Process receive receivePath ownKeys                    | passive-client-handling-commit.json passive-client-random.json
+//	12.4.2     | validate.go                  | checkPathKeys                                          | TestHostileMemberCommits
+//	12.4.3     | welcome.go                   | sign checkSignature                                    | welcome.json TestHostileWelcomes
+//	12.4.3.1   | commit.go                    | welcomes                                               | TestSeparateWelcomesAndTreeApart
+//	12.4.3.1   | join.go                      | Join openSecrets checkPSKs openInfo checkContext enter | passive-client-welcome.json welcome.json TestHostileWelcomes
+//	12.4.3.1   | validate.go                  | checkTreeHash checkLeaves checkReceived                | tree-validation.json TestHostileWelcomes
+//	12.4.3.2   | external.go                  | JoinExternal externalCommit                            | TestExternalJoin TestGroupInfoWithoutExternalPub
+//	12.4.3.3   | tree.go                      | append readTree                                        | tree-validation.json FuzzTree
+//	13.4       | extension.go                 | readExtensions                                         | messages.json FuzzParseMessage
+//	13.5       | types.go                     | greaseValue                                            | TestGREASE
+//	14         | commit.go                    | Apply Discard                                          | TestChangesHappenAsAWhole TestCommitsOfOtherEpochs
+//	15         | commit.go                    | Protect                                                | message-protection.json TestAllocsOfApplicationMessages
+//	15.1       | policy.go                    | PadStep                                                | TestPolicy
+//	C          | internal/treemath/treemath.go | Root Left Right Parent Sibling DirectPath             | tree-math.json
+//	(private)  | internal/hpke/hybrid.go      | Encapsulate Decapsulate combine                        | TestSuite65100Vectors
 package mls
