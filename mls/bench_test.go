@@ -4,13 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
 	oracle "github.com/thomas-vilte/mls-go"
 	"github.com/thomas-vilte/mls-go/ciphersuite"
-
-	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
 )
 
 var benchSuites = []CipherSuite{1, 2}
@@ -112,26 +111,42 @@ func BenchmarkProtectFloor(b *testing.B) {
 			b.Run(fmt.Sprintf("suite=%d/size=%d", cs, size), func(b *testing.B) {
 				g := newBenchGroup(b, cs, 2, false).first
 				b.ReportAllocs()
-				floor(b, g.suite, g.now.signer, make([]byte, size+200), make([]byte, size+100))
+				floor := newFloor(g, size)
+				for b.Loop() {
+					if err := floor.run(); err != nil {
+						b.Fatal(err)
+					}
+				}
 			})
 		}
 	}
 }
 
-func floor(b *testing.B, s *suite.Suite, key *SigningKey, tbs, text []byte) {
-	k, nonce, dst := make([]byte, s.KeySize()), make([]byte, nonceSize), make([]byte, 0, 4096)
-	for b.Loop() {
-		if _, err := s.SignRaw(orSystem(nil), key, tbs); err != nil {
-			b.Fatal(err)
-		}
-		for _, t := range [][]byte{text, tbs[:senderDataSize]} {
-			a, err := s.AEAD(k)
-			if err != nil {
-				b.Fatal(err)
-			}
-			a.Seal(dst, nonce, t, tbs[:60])
-		}
+// floorOf is the signature and the two sealings of a message.
+type floorOf struct {
+	g                   *Group
+	tbs, text           []byte
+	key, nonce, dst, sd []byte
+}
+
+func newFloor(g *Group, size int) *floorOf {
+	tbs := make([]byte, size+4+len(g.now.raw)+len(g.ID())+20)
+	return &floorOf{g: g, tbs: tbs, text: make([]byte, size+80), key: make([]byte, g.suite.KeySize()), nonce: make([]byte, nonceSize),
+		dst: make([]byte, 0, size+200), sd: make([]byte, senderDataSize)}
+}
+
+func (f *floorOf) run() error {
+	if _, err := f.g.suite.SignRaw(orSystem(nil), f.g.now.signer, f.tbs); err != nil {
+		return err
 	}
+	for _, text := range [][]byte{f.text, f.sd} {
+		a, err := f.g.suite.AEAD(f.key)
+		if err != nil {
+			return err
+		}
+		a.Seal(f.dst, f.nonce, text, f.tbs[:60])
+	}
+	return nil
 }
 
 func BenchmarkUnprotect(b *testing.B) {
@@ -190,62 +205,150 @@ func BenchmarkProcess(b *testing.B) {
 	})
 }
 
+// BenchmarkJoin joins groups that one commit made: without a path nobody has set a parent, with one the committer has. ns/mls-go is what mls-go
+// takes for the same welcome.
 func BenchmarkJoin(b *testing.B) {
 	for _, cs := range benchSuites {
 		for _, n := range benchSizes {
-			b.Run(fmt.Sprintf("suite=%d/members=%d", cs, n), func(b *testing.B) {
-				g := newBenchGroup(b, cs, n, false)
-				b.ReportAllocs()
-				for b.Loop() {
-					g.join(b)
-				}
-			})
+			for _, path := range []bool{false, true} {
+				b.Run(fmt.Sprintf("suite=%d/members=%d/path=%v", cs, n, path), func(b *testing.B) {
+					j := newJoiners(b, cs, n, path)
+					b.ReportAllocs()
+					for b.Loop() {
+						j.ours(b)
+					}
+					var theirs []float64
+					for len(j.them) > 0 {
+						theirs = append(theirs, float64(j.theirs(b)))
+					}
+					slices.Sort(theirs)
+					b.ReportMetric(theirs[len(theirs)/2], "ns/mls-go")
+				})
+			}
 		}
 	}
+}
+
+// joiners are a client of this package that joins again and again, and some of mls-go that join once each: one commit adds them all to a
+// group of n, or of four.
+type joiners struct {
+	us      *person
+	private *PrivateKeyPackage
+	ref     []byte
+	them    []*oracle.Client
+	welcome []byte
+}
+
+const otherJoiners = 3
+
+func newJoiners(t testing.TB, cs CipherSuite, n int, path bool) *joiners {
+	t.Helper()
+	j := &joiners{us: newPerson(t, cs, "us", plain)}
+	creator := newPerson(t, cs, "creator", plain)
+	g := must[*Group](t)(Create(creator.cfg, nil))
+	o := CommitOptions{Path: path}
+	for i := range max(0, n-2-otherJoiners) {
+		o.Proposals = append(o.Proposals, &Add{must[*KeyPackage](t)(newPerson(t, cs, fmt.Sprintf("member %d", i), plain).cfg.NewKeyPackage())})
+	}
+	for i := range otherJoiners {
+		c := otherClient(t, cs, fmt.Sprintf("them %d", i))
+		k := append(appendMessageHead(nil, WireKeyPackage), must[[]byte](t)(c.FreshKeyPackageBytes(context.Background()))...)
+		j.them = append(j.them, c)
+		o.Proposals = append(o.Proposals, &Add{must[*KeyPackage](t)(ParseKeyPackage(k))})
+	}
+	own := must[*KeyPackage](t)(j.us.cfg.NewKeyPackage())
+	j.ref = must[[]byte](t)(own.Ref())
+	j.private = must[*PrivateKeyPackage](t)(j.us.cfg.KeyPackages.Get(j.ref))
+	o.Proposals = append(o.Proposals, &Add{own})
+	j.welcome = must[*Change](t)(g.Commit(o)).Welcomes[0]
+	return j
+}
+
+func (j *joiners) ours(t testing.TB) time.Duration {
+	t.Helper()
+	if err := j.us.cfg.KeyPackages.Put(j.ref, j.private); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	must[*Group](t)(Join(j.us.cfg, j.welcome, JoinOptions{}))
+	return time.Since(begun)
+}
+
+// theirs joins with the next client.
+func (j *joiners) theirs(t testing.TB) time.Duration {
+	t.Helper()
+	c := j.them[0]
+	j.them = j.them[1:]
+	begun := time.Now()
+	if _, err := c.JoinGroup(context.Background(), j.welcome); err != nil {
+		t.Fatal(err)
+	}
+	return time.Since(begun)
+}
+
+func otherClient(b testing.TB, cs CipherSuite, name string) *oracle.Client {
+	b.Helper()
+	return must[*oracle.Client](b)(oracle.NewClient([]byte(name), ciphersuite.CipherSuite(cs), oracle.WithCacheStrategy(oracle.CacheAlways),
+		oracle.WithLogger(slog.New(slog.DiscardHandler))))
 }
 
 // BenchmarkOtherLibrary is mls-go in the same places, for the same suites: a group of n that one commit made.
 func BenchmarkOtherLibrary(b *testing.B) {
 	ctx := context.Background()
-	client := func(cs CipherSuite, name string) *oracle.Client {
-		return must[*oracle.Client](b)(oracle.NewClient([]byte(name), ciphersuite.CipherSuite(cs), oracle.WithCacheStrategy(oracle.CacheAlways),
-			oracle.WithLogger(slog.New(slog.DiscardHandler))))
-	}
 	for _, cs := range benchSuites {
 		for _, n := range benchSizes {
 			b.Run(fmt.Sprintf("suite=%d/members=%d", cs, n), func(b *testing.B) {
-				creator := client(cs, "creator")
+				creator := otherClient(b, cs, "creator")
 				must[[]byte](b)(creator.FreshKeyPackageBytes(ctx))
 				id := must[[]byte](b)(creator.CreateGroup(ctx))
 				var last *oracle.Client
-				var lastPackage []byte
 				for i := range n - 1 {
-					last = client(cs, fmt.Sprintf("member %d", i))
-					lastPackage = must[[]byte](b)(last.FreshKeyPackageBytes(ctx))
-					must[[]byte](b)(creator.ProposeAddMember(ctx, id, lastPackage))
+					last = otherClient(b, cs, fmt.Sprintf("member %d", i))
+					must[[]byte](b)(creator.ProposeAddMember(ctx, id, must[[]byte](b)(last.FreshKeyPackageBytes(ctx))))
 				}
 				_, welcome, err := creator.CommitPendingProposals(ctx, id)
 				if err != nil {
 					b.Fatal(err)
 				}
-				begun := time.Now()
-				if _, err := last.JoinGroup(ctx, welcome); err != nil {
-					b.Fatal(err)
-				}
-				join := time.Since(begun)
+				must[[]byte](b)(last.JoinGroup(ctx, welcome))
 				b.Run("protect", func(b *testing.B) {
 					b.ReportAllocs()
 					for b.Loop() {
 						must[[]byte](b)(creator.SendMessage(ctx, id, make([]byte, 100)))
 					}
 				})
-				b.Run("commit+join", func(b *testing.B) {
+				b.Run("unprotect", func(b *testing.B) {
+					b.ReportAllocs()
+					for b.Loop() {
+						b.StopTimer()
+						msg := must[[]byte](b)(creator.SendMessage(ctx, id, make([]byte, 100)))
+						b.StartTimer()
+						if _, err := last.ReceiveMessage(ctx, id, msg); err != nil {
+							b.Fatal(err)
+						}
+					}
+				})
+				b.Run("process", func(b *testing.B) {
+					b.ReportAllocs()
+					for b.Loop() {
+						b.StopTimer()
+						commit, _, err := creator.CommitPendingProposals(ctx, id)
+						if err != nil {
+							b.Fatal(err)
+						}
+						b.StartTimer()
+						if err := last.ProcessCommit(ctx, id, commit); err != nil {
+							b.Fatal(err)
+						}
+					}
+				})
+				b.Run("commit", func(b *testing.B) {
+					b.ReportAllocs()
 					for b.Loop() {
 						if _, _, err := creator.CommitPendingProposals(ctx, id); err != nil {
 							b.Fatal(err)
 						}
 					}
-					b.ReportMetric(float64(join.Nanoseconds()), "ns/join")
 				})
 			})
 		}

@@ -1,6 +1,7 @@
 package hpke
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
@@ -35,6 +36,7 @@ const (
 type macState struct {
 	hash hash.Hash
 	key  [maxBlock]byte
+	pad  [maxBlock]byte
 	sum  [maxHash]byte
 	text []byte
 }
@@ -59,6 +61,7 @@ func (k *KDF) take(key []byte) *macState {
 		s.text = append(s.text[:0], key...)
 		s.hash.Write(s.text)
 		s.hash.Sum(s.key[:0])
+		clear(s.text)
 	} else {
 		copy(s.key[:], key)
 	}
@@ -68,8 +71,9 @@ func (k *KDF) take(key []byte) *macState {
 
 func (k *KDF) give(s *macState) {
 	clear(s.key[:])
+	clear(s.pad[:])
 	clear(s.sum[:])
-	clear(s.text[:cap(s.text)])
+	clear(s.text)
 	if cap(s.text) > maxSpare {
 		s.text = nil
 	}
@@ -80,26 +84,25 @@ func (k *KDF) give(s *macState) {
 	k.spare.Put(s)
 }
 
+// The pads of HMAC (RFC 2104, section 2).
+var (
+	innerPad = [maxBlock]byte(bytes.Repeat([]byte{0x36}, maxBlock))
+	outerPad = [maxBlock]byte(bytes.Repeat([]byte{0x5c}, maxBlock))
+)
+
 // mac computes HMAC of text, which lies in s, into s.sum.
 func (k *KDF) mac(s *macState, text []byte) {
-	pad := s.key[:k.block]
-	for i := range pad {
-		pad[i] ^= 0x36
-	}
+	pad := s.pad[:k.block]
+	subtle.XORBytes(pad, s.key[:k.block], innerPad[:])
 	s.hash.Reset()
 	s.hash.Write(pad)
 	s.hash.Write(text)
 	s.hash.Sum(s.sum[:0])
-	for i := range pad {
-		pad[i] ^= 0x36 ^ 0x5c
-	}
+	subtle.XORBytes(pad, s.key[:k.block], outerPad[:])
 	s.hash.Reset()
 	s.hash.Write(pad)
 	s.hash.Write(s.sum[:k.size])
 	s.hash.Sum(s.sum[:0])
-	for i := range pad {
-		pad[i] ^= 0x5c
-	}
 }
 
 // MAC appends HMAC(key, data) to dst.
