@@ -1,10 +1,16 @@
 package mls
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
+	"os"
+	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -350,6 +356,41 @@ func BenchmarkOtherLibrary(b *testing.B) {
 						}
 					}
 				})
+			})
+		}
+	}
+}
+
+// BenchmarkRustLibrary is mls-rs in the same places: the program of $MLS_PEER (testdata/rust), if there is one, measures itself, and each
+// operation is a metric here.
+func BenchmarkRustLibrary(b *testing.B) {
+	program := os.Getenv("MLS_PEER")
+	if program == "" {
+		return
+	}
+	for _, cs := range benchSuites {
+		for _, n := range benchSizes {
+			b.Run(fmt.Sprintf("suite=%d/members=%d", cs, n), func(b *testing.B) {
+				var out []byte
+				for b.Loop() {
+					var err error
+					if out, err = exec.Command(program, "bench", fmt.Sprint(uint16(cs)), fmt.Sprint(n)).Output(); err != nil {
+						b.Fatalf("%s bench: %v", program, err)
+					}
+				}
+				b.ReportMetric(0, "ns/op")
+				for d := json.NewDecoder(bytes.NewReader(out)); ; {
+					var line struct {
+						Op string
+						NS float64
+					}
+					if err := d.Decode(&line); err == io.EOF {
+						return
+					} else if err != nil {
+						b.Fatalf("%s bench: %v", program, err)
+					}
+					b.ReportMetric(line.NS, "ns/"+strings.ReplaceAll(line.Op, " ", "-"))
+				}
 			})
 		}
 	}
