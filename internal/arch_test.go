@@ -54,7 +54,7 @@ var rules = []rule{
 		"golang.org/x/crypto/chacha20poly1305"}},
 	{path: "mls/internal/p256", level: -2, only: "mls", outside: []string{"filippo.io/nistec"}},
 	{path: "mls/internal/suite", level: -1, only: "mls", outside: []string{"github.com/cloudflare/circl/sign/ed448"}},
-	{path: "mls", only: "mls"},
+	{path: "mls", only: "mls", outside: []string{"golang.org/x/crypto/cryptobyte"}},
 
 	{path: "wire/pb", level: 1, outside: []string{"google.golang.org/protobuf"}},
 	{path: "router/table", level: 1},

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
+
 	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
 )
 
@@ -58,4 +61,42 @@ func readCredential(r *codec.Reader) Credential {
 		c.Data = r.Opaque()
 	}
 	return c
+}
+
+// certificateKey is the public key in the subjectPublicKeyInfo of a certificate (RFC 5280, section 4.1) as it stands there, which for the
+// algorithms of all suites is how signature keys are encoded.
+func certificateKey(der []byte) ([]byte, bool) {
+	var cert, tbs, info cryptobyte.String
+	var key []byte
+	in := cryptobyte.String(der)
+	ok := in.ReadASN1(&cert, asn1.SEQUENCE) && in.Empty() &&
+		cert.ReadASN1(&tbs, asn1.SEQUENCE) &&
+		tbs.SkipOptionalASN1(asn1.Tag(0).Constructed().ContextSpecific()) && // version
+		tbs.SkipASN1(asn1.INTEGER) && // serialNumber
+		tbs.SkipASN1(asn1.SEQUENCE) && // signature
+		tbs.SkipASN1(asn1.SEQUENCE) && // issuer
+		tbs.SkipASN1(asn1.SEQUENCE) && // validity
+		tbs.SkipASN1(asn1.SEQUENCE) && // subject
+		tbs.ReadASN1(&info, asn1.SEQUENCE) &&
+		info.SkipASN1(asn1.SEQUENCE) && // algorithm
+		info.ReadASN1BitStringAsBytes(&key) && info.Empty()
+	return key, ok
+}
+
+// checkCertificate: the end entity's certificate is for the signature key (section 5.3). Who issued it is for the application to judge.
+func checkCertificate(c Credential, signatureKey []byte) error {
+	if c.Type != CredentialX509 {
+		return nil
+	}
+	if len(c.Certificates) == 0 {
+		return refuse(Invalid, "5.3", "X.509 credential holds no certificate")
+	}
+	key, ok := certificateKey(c.Certificates[0])
+	switch {
+	case !ok:
+		return refuse(Invalid, "5.3", "end entity's certificate in a credential does not decode")
+	case !bytes.Equal(key, signatureKey):
+		return refuse(Invalid, "5.3", "end entity's certificate in a credential is for another key than signature_key")
+	}
+	return nil
 }

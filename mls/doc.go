@@ -65,6 +65,7 @@
 //	5.1.3      | internal/suite/suite.go      | EncryptWithLabel DecryptWithLabel                      | crypto-basics.json TestDamageIsRefused FuzzOpen
 //	5.2        | internal/suite/suite.go      | RefHash                                                | crypto-basics.json
 //	5.3        | credential.go                | append readCredential                                  | messages.json FuzzParseMessage
+//	5.3        | credential.go                | certificateKey checkCertificate                        | TestX509Credentials
 //	5.3.1      | policy.go                    | judge                                                  | TestPolicy TestIdentityChanges
 //	6          | message.go                   | ParseMessage readMessage                               | messages.json FuzzParseMessage
 //	6.1        | framing.go                   | tbs newAuthenticated checkSignature                    | message-protection.json TestHostileMemberCommits

@@ -132,7 +132,7 @@ func TestHostileMemberCommits(t *testing.T) {
 		{"the leaf is of source update", leaf(func(_ *hostile, l *LeafNode) { l.Source = SourceUpdate }), Invalid},
 		{"the leaf has another parent hash", leaf(func(_ *hostile, l *LeafNode) { l.ParentHash = make([]byte, 32) }), Invalid},
 		{"the leaf carries what it does not list", leaf(func(_ *hostile, l *LeafNode) { l.Extensions = Extensions{{0xf00d, nil}} }), Invalid},
-		{"the leaf has a credential that nobody supports", leaf(func(_ *hostile, l *LeafNode) { l.Credential.Type = CredentialX509 }), Invalid},
+		{"the leaf has a credential that nobody supports", leaf(func(_ *hostile, l *LeafNode) { l.Credential = Credential{Type: 0xf00d} }), Invalid},
 		{"the leaf does not support the others' credentials", leaf(func(_ *hostile, l *LeafNode) { l.Capabilities.Credentials = nil }), Invalid},
 		{"the leaf's encryption key is none", leaf(func(_ *hostile, l *LeafNode) { l.EncryptionKey = []byte{1} }), Invalid},
 		{"the leaf's signature is another's", func(_ *testing.T, h *hostile) {
@@ -205,8 +205,8 @@ func TestHostileKeyPackages(t *testing.T) {
 		{"that carries what it does not list", func(_ *testing.T, _ *person, _ *KeyPackage, l *LeafNode) { l.Extensions = Extensions{{0xf00d, nil}} }, Invalid},
 		{"that does not support basic credentials", func(_ *testing.T, _ *person, _ *KeyPackage, l *LeafNode) { l.Capabilities.Credentials = nil }, Invalid},
 		{"with a credential that nobody supports", func(_ *testing.T, _ *person, _ *KeyPackage, l *LeafNode) {
-			l.Credential = X509Credential([]byte("cert"))
-			l.Capabilities.Credentials = append(l.Capabilities.Credentials, CredentialX509)
+			l.Credential = Credential{Type: 0xf00d}
+			l.Capabilities.Credentials = append(l.Capabilities.Credentials, 0xf00d)
 		}, Invalid},
 		{"with a member's encryption key", func(_ *testing.T, p *person, _ *KeyPackage, l *LeafNode) {
 			l.EncryptionKey = p.group.now.tree.leaf(1).EncryptionKey

@@ -151,6 +151,9 @@ func (l *LeafNode) tbs(dst []byte, group []byte, index LeafIndex) []byte {
 
 // sign completes the leaf node.
 func (l *LeafNode) sign(s *suite.Suite, rand io.Reader, key *suite.SigningKey, group []byte, index LeafIndex) error {
+	if err := checkCertificate(l.Credential, l.SignatureKey); err != nil {
+		return err
+	}
 	l.raw = nil
 	unsigned := l.appendUnsigned(nil)
 	sig, err := s.SignWithLabel(rand, key, leafNodeLabel, l.tbs(nil, group, index))

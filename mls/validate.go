@@ -85,6 +85,9 @@ func checkLeafAlone(s *suite.Suite, l *LeafNode, source LeafNodeSource, group []
 	if err := checkLeafKeys(s, l); err != nil {
 		return err
 	}
+	if err := checkCertificate(l.Credential, l.SignatureKey); err != nil {
+		return err
+	}
 	if err := checkLeafExtensions(l); err != nil {
 		return err
 	}

@@ -1,0 +1,86 @@
+package mls
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"testing"
+	"time"
+)
+
+// certificate is one that the key of a client signs for itself.
+func certificate(t testing.TB, cs CipherSuite, name string, key *SigningKey) []byte {
+	t.Helper()
+	curves := map[CipherSuite]elliptic.Curve{2: elliptic.P256(), 5: elliptic.P521(), 7: elliptic.P384()}
+	var signer crypto.Signer
+	if curve := curves[cs]; curve != nil {
+		signer = must[*ecdsa.PrivateKey](t)(ecdsa.ParseRawPrivateKey(curve, key.Bytes()))
+	} else {
+		signer = ed25519.NewKeyFromSeed(key.Bytes())
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: testTime.Add(-time.Hour),
+		NotAfter: testTime.Add(time.Hour), BasicConstraintsValid: true, IsCA: true}
+	return must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, template, signer.Public(), signer))
+}
+
+// X.509 credentials carry a group; what does not certify the signature key is refused (RFC 9420, section 5.3).
+func TestX509Credentials(t *testing.T) {
+	certified := func(c *Config) {
+		c.Credential = X509Credential(certificate(t, c.CipherSuite, "x", c.Key), []byte("an issuer that all know"))
+		c.Credentials = func(p *Presented) error {
+			cert, err := x509.ParseCertificate(p.Credential.Certificates[0])
+			if err != nil {
+				return err
+			}
+			return cert.CheckSignatureFrom(cert)
+		}
+	}
+	for _, cs := range []CipherSuite{1, 2, 5, 7} {
+		t.Run(cs.String(), func(t *testing.T) {
+			c := newCrowd(t, cs, 3, certified)
+			key := must[*SigningKey](t)(GenerateSigningKey(cs, nil))
+			c.commit(1, CommitOptions{Identity: Identity{Credential: X509Credential(certificate(t, cs, "new", key)), Key: key}})
+			c.agree()
+		})
+	}
+	key := must[*SigningKey](t)(GenerateSigningKey(2, nil))
+	good := certificate(t, 2, "x", key)
+	for _, c := range []struct {
+		name  string
+		chain [][]byte
+	}{
+		{"none", nil},
+		{"of another key", [][]byte{certificate(t, 2, "x", must[*SigningKey](t)(GenerateSigningKey(2, nil))), good}},
+		{"cut", [][]byte{good[:len(good)-1]}},
+		{"with a byte behind", [][]byte{append(bytes.Clone(good), 0)}},
+		{"that is none", [][]byte{[]byte("certificate")}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPerson(t, 2, "p")
+			k := p.keyPackage()
+			changed, l := *k, copyLeaf(k.Leaf)
+			changed.raw, changed.Leaf = nil, l
+			l.Credential, l.Capabilities.Credentials = X509Credential(c.chain...), []CredentialType{CredentialBasic, CredentialX509}
+			// Signed as a hostile client would.
+			l.raw = nil
+			unsigned := l.appendUnsigned(nil)
+			s := suiteOf(t, 2)
+			l.Signature = must[[]byte](t)(s.SignWithLabel(rand.Reader, p.cfg.Key, leafNodeLabel, unsigned))
+			if err := changed.sign(s, rand.Reader, p.cfg.Key); err != nil {
+				t.Fatal(err)
+			}
+			crowd := newCrowd(t, 2, 2, func(c *Config) { c.Capabilities.Credentials = []CredentialType{CredentialBasic, CredentialX509} })
+			addRefused(t, crowd, &changed, Invalid)
+
+			p.cfg.Credential = X509Credential(c.chain...)
+			_, err := p.cfg.NewKeyPackage()
+			wantKind(t, err, Invalid)
+		})
+	}
+}
