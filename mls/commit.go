@@ -147,6 +147,9 @@ func (g *Group) commit(l *proposalList, o CommitOptions) (*Change, error) {
 		l.all = append(l.all, Committed{Proposal: p, Sender: l.committer})
 	}
 	now := g.now
+	if err := l.checkLimits(now.tree, g.limits); err != nil {
+		return nil, err
+	}
 	if err := l.check(&now.context, now.tree); err != nil {
 		return nil, err
 	}
@@ -157,9 +160,6 @@ func (g *Group) commit(l *proposalList, o CommitOptions) (*Change, error) {
 	}
 	if err := l.apply(&now.context, now.tree); err != nil {
 		return nil, err
-	}
-	if l.tree.count() > g.limits.Members {
-		return nil, refuse(Limit, "", "group of %d members, at most %d are allowed", l.tree.count(), g.limits.Members)
 	}
 	if err := l.judge(g.cfg, now.tree); err != nil {
 		return nil, err

@@ -121,6 +121,7 @@
 //	12.1.8     | list.go                      | checkSenders checkProposer                             | TestProposalsFromOutside
 //	12.1.8     | propose.go                   | ProposeFromOutside ProposeSelf                         | TestProposalsFromOutside
 //	12.2       | list.go                      | check checkTypes checkOncePerLeaf checkSupported       | TestHostileMemberCommits
+//	12.2       | list.go                      | checkLimits                                            | TestLimits
 //	12.2       | commit.go                    | choose                                                 | TestCommitterChoosesAmongProposals
 //	12.3       | list.go                      | apply                                                  | passive-client-handling-commit.json TestDifferentialHistories
 //	12.4       | list.go                      | needsPath                                              | TestHostileMemberCommits

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -107,6 +108,9 @@ func TestHostileMemberCommits(t *testing.T) {
 		{"a node of the path is missing", func(_ *testing.T, h *hostile) { h.made.path.nodes = h.made.path.nodes[1:] }, Invalid},
 		{"a node too many", func(_ *testing.T, h *hostile) {
 			h.made.path.nodes = append(h.made.path.nodes, updatePathNode{key: must[*suite.PrivateKey](t)(h.g.suite.GenerateKeyPair(rand.Reader)).Public()})
+		}, Invalid},
+		{"a path deeper than any tree", func(_ *testing.T, h *hostile) {
+			h.made.path.nodes = slices.Repeat(h.made.path.nodes[:1], 1<<10)
 		}, Invalid},
 		{"a path secret is missing", func(_ *testing.T, h *hostile) { h.made.path.nodes[1].secrets = h.made.path.nodes[1].secrets[1:] }, Invalid},
 		{"a path secret too many", func(_ *testing.T, h *hostile) {
@@ -695,6 +699,20 @@ func TestLimits(t *testing.T) {
 		c.tell(1, must[[]byte](t)(c.members[1].group.ProposeUpdate(Identity{}, nil)))
 	}
 	_, err = c.members[1].group.ProposeUpdate(Identity{}, nil)
+	wantKind(t, err, Limit)
+
+	// Members of one group need not agree on limits.
+	mixed := newCrowd(t, 1, 2)
+	joiner := newPerson(t, 1, "strict", func(c *Config) { c.Limits.Members = 3 })
+	mixed.add(0, joiner)
+	commit := must[*Change](t)(mixed.members[0].group.Commit(CommitOptions{Proposals: o.Proposals[:1]})).Commit
+	_, err = joiner.group.Process(commit)
+	wantKind(t, err, Limit)
+	_, commit, err = JoinExternal(newPerson(t, 1, "outside").cfg, must[[]byte](t)(mixed.members[0].group.GroupInfo(true, true)), ExternalOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = joiner.group.Process(commit)
 	wantKind(t, err, Limit)
 
 	big := newCrowd(t, 1, 9)

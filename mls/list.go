@@ -58,11 +58,23 @@ func (l *proposalList) number(t ProposalType) int {
 	return n
 }
 
+// checkLimits refuses what would make the group too large, before any of it is looked at.
+func (l *proposalList) checkLimits(before *tree, limits Limits) error {
+	n := before.count() + l.number(ProposalAdd) - l.number(ProposalRemove)
+	if l.mode == external {
+		n++
+	}
+	if n > limits.Members {
+		return refuse(Limit, "", "group of %d members, at most %d are allowed", n, limits.Members)
+	}
+	return nil
+}
+
 // check is section 12.2 as far as the tree before the commit tells. What the commit makes of the tree is judged when it is applied.
 func (l *proposalList) check(g *groupContext, before *tree) error {
 	checks := []func(*groupContext, *tree) error{
-		l.checkSenders, l.checkTypes, l.checkAdds, l.checkRemoves, l.checkUpdates, l.checkOncePerLeaf, l.checkPSKs, l.checkExtensions,
-		l.checkReInit, l.checkExternalInit, l.checkSupported,
+		l.checkSenders, l.checkTypes, l.checkOncePerLeaf, l.checkRemoves, l.checkPSKs, l.checkExtensions, l.checkReInit, l.checkExternalInit,
+		l.checkSupported, l.checkUpdates, l.checkAdds, // what takes signatures comes last
 	}
 	for _, c := range checks {
 		if err := c(g, before); err != nil {
@@ -197,7 +209,7 @@ func (l *proposalList) checkOncePerLeaf(*groupContext, *tree) error {
 
 // checkPSKs: nonces are whole, usages in place, and no key stands there twice (section 12.1.4).
 func (l *proposalList) checkPSKs(*groupContext, *tree) error {
-	var seen []*PSKID
+	seen := map[string]bool{}
 	return each(l.all, func(_ Committed, p *PreSharedKey) error {
 		if len(p.ID.Nonce) != l.suite.HashSize() {
 			return refuse(Invalid, "12.1.4", "psk_nonce of %d bytes, want %d", len(p.ID.Nonce), l.suite.HashSize())
@@ -205,10 +217,11 @@ func (l *proposalList) checkPSKs(*groupContext, *tree) error {
 		if p.ID.Type == PSKResumption && p.ID.Usage != UsageApplication && l.mode != initial {
 			return refuse(Invalid, "12.1.4", "resumption key of usage %d outside of the commit it is for", p.ID.Usage)
 		}
-		if slices.ContainsFunc(seen, p.ID.equal) {
+		id := string(p.ID.append(nil))
+		if seen[id] {
 			return refuse(Invalid, "12.2", "two proposals name the same key")
 		}
-		seen = append(seen, &p.ID)
+		seen[id] = true
 		return nil
 	})
 }
@@ -254,27 +267,31 @@ func (l *proposalList) checkExternalInit(*groupContext, *tree) error {
 
 // checkSupported: proposals that not everybody knows are listed by everybody who stays (section 12.2).
 func (l *proposalList) checkSupported(_ *groupContext, before *tree) error {
+	types, gone := map[ProposalType]bool{}, map[LeafIndex]bool{}
 	for _, c := range l.all {
-		t := c.Proposal.Type()
-		if t.isDefault() {
-			continue
+		if t := c.Proposal.Type(); !t.isDefault() {
+			types[t] = true
 		}
-		var err error
-		before.members(func(i LeafIndex, m *LeafNode) bool {
-			gone := slices.ContainsFunc(l.all, func(c Committed) bool {
-				r, ok := c.Proposal.(*Remove)
-				return ok && r.Leaf == i
-			})
-			if !gone && !m.Capabilities.hasProposal(t) {
-				err = refuse(Invalid, "12.2", "leaf %d does not support %v", i, t)
-			}
-			return err == nil
-		})
-		if err != nil {
-			return err
+		if r, ok := c.Proposal.(*Remove); ok {
+			gone[r.Leaf] = true
 		}
 	}
-	return nil
+	if len(types) == 0 {
+		return nil
+	}
+	var err error
+	before.members(func(i LeafIndex, m *LeafNode) bool {
+		if gone[i] {
+			return true
+		}
+		for t := range types {
+			if !m.Capabilities.hasProposal(t) {
+				err = refuse(Invalid, "12.2", "leaf %d does not support %v", i, t)
+			}
+		}
+		return err == nil
+	})
+	return err
 }
 
 // apply changes a copy of the tree, in the order of section 12.3, and judges what comes out (section 7.3).

@@ -182,17 +182,21 @@ func (g *Group) keep(a *authenticated, own *ownUpdate) (Committed, error) {
 
 // resolve replaces references by the proposals that wait (section 12.4.2).
 func (g *Group) resolve(committer Sender, entries []proposalOrRef) ([]Committed, error) {
+	waiting := make(map[string]Committed, len(g.proposals))
+	for _, p := range g.proposals {
+		waiting[string(p.ref)] = p.Committed
+	}
 	list := make([]Committed, len(entries))
 	for i, e := range entries {
 		if e.proposal != nil {
 			list[i] = Committed{Proposal: e.proposal, Sender: committer}
 			continue
 		}
-		at := slices.IndexFunc(g.proposals, func(p pending) bool { return bytes.Equal(p.ref, e.ref) })
-		if at < 0 {
+		c, ok := waiting[string(e.ref)]
+		if !ok {
 			return nil, refuse(Missing, "12.4.2", "commit refers to proposal %x, which has not arrived", clip(e.ref))
 		}
-		list[i] = g.proposals[at].Committed
+		list[i] = c
 	}
 	return list, nil
 }
@@ -212,6 +216,9 @@ func (g *Group) receive(a *authenticated) (*Change, error) {
 	if l.all, err = g.resolve(from, made.proposals); err != nil {
 		return nil, err
 	}
+	if err := l.checkLimits(now.tree, g.limits); err != nil {
+		return nil, err
+	}
 	if err := l.check(&now.context, now.tree); err != nil {
 		return nil, err
 	}
@@ -220,9 +227,6 @@ func (g *Group) receive(a *authenticated) (*Change, error) {
 	}
 	if err := l.apply(&now.context, now.tree); err != nil {
 		return nil, err
-	}
-	if l.tree.count() > g.limits.Members || l.tree.size() > 2*uint32(g.limits.Members) {
-		return nil, refuse(Limit, "", "group of %d members, at most %d are allowed", l.tree.count(), g.limits.Members)
 	}
 	if err := l.judge(g.cfg, now.tree); err != nil {
 		return nil, err

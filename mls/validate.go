@@ -197,6 +197,9 @@ func (t *tree) checkLeavesTogether(changed []LeafIndex, e Extensions) error {
 
 // checkPathKeys: no key of an update path stands in the tree already, nor twice in the path (section 12.4.2).
 func (t *tree) checkPathKeys(u *updatePath) error {
+	if len(u.nodes) > treemath.MaxDepth {
+		return refuse(Invalid, "7.5", "update path has %d nodes, no tree is that deep", len(u.nodes))
+	}
 	keys := [][]byte{u.leaf.EncryptionKey}
 	for i := range u.nodes {
 		keys = append(keys, u.nodes[i].key)

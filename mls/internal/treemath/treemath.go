@@ -10,6 +10,9 @@ import (
 // MaxLeaves bounds trees: nodes of larger ones would not have 32-bit numbers.
 const MaxLeaves = 1 << 31
 
+// MaxDepth is the number of nodes above a leaf in a tree of MaxLeaves.
+const MaxDepth = 31
+
 // Leaf is the index of a leaf, from 0.
 type Leaf uint32
 
