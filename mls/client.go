@@ -123,6 +123,9 @@ const (
 // capabilities are the configured ones with what this package supports.
 func (c *Config) capabilities(r io.Reader) (Capabilities, error) {
 	caps := c.Capabilities
+	// What all clients have must not be listed (section 7.2).
+	caps.Extensions = slices.DeleteFunc(slices.Clone(caps.Extensions), ExtensionType.isDefault)
+	caps.Proposals = slices.DeleteFunc(slices.Clone(caps.Proposals), ProposalType.isDefault)
 	caps.Versions = slices.Clone(caps.Versions)
 	if !slices.Contains(caps.Versions, MLS10) {
 		caps.Versions = append(caps.Versions, MLS10)
@@ -182,6 +185,16 @@ func (c *Config) newLeaf(s *suite.Suite) (*LeafNode, *suite.PrivateKey, error) {
 	return l, key, nil
 }
 
+// checkKeyPackageExtensions: the client supports what its key package carries (section 10).
+func (l *LeafNode) checkKeyPackageExtensions(e Extensions) error {
+	for _, x := range e {
+		if !l.Capabilities.hasExtension(x.Type) {
+			return refuse(Misuse, "10", "key package with %v, which Config.Capabilities does not list", x.Type)
+		}
+	}
+	return e.check()
+}
+
 // NewKeyPackage makes a key package for others to add this client with, and puts its private part into c.KeyPackages (RFC 9420,
 // section 10).
 func (c *Config) NewKeyPackage(extensions ...Extension) (*KeyPackage, error) {
@@ -194,6 +207,9 @@ func (c *Config) NewKeyPackage(extensions ...Extension) (*KeyPackage, error) {
 	}
 	leaf, leafKey, err := c.newLeaf(s)
 	if err != nil {
+		return nil, err
+	}
+	if err := leaf.checkKeyPackageExtensions(extensions); err != nil {
 		return nil, err
 	}
 	if err := leaf.sign(s, c.random(), c.Key, nil, 0); err != nil {

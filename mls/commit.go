@@ -81,11 +81,14 @@ func (c *Change) Discard() {
 		return
 	}
 	c.done = true
-	if c.next != nil {
-		c.next.messages.wipe()
-		c.next.secrets.wipe()
-		c.next.keys.wipeExcept(c.base.keys)
+	if c.next == nil {
+		return
 	}
+	if c.next.messages != nil { // nil of a commit that failed halfway
+		c.next.messages.wipe()
+	}
+	c.next.secrets.wipe()
+	c.next.keys.wipeExcept(c.group.live)
 }
 
 // Commit makes a commit (RFC 9420, section 12.4.1). The group does not change before the change is applied.
@@ -94,15 +97,75 @@ func (g *Group) Commit(o CommitOptions) (*Change, error) {
 		return nil, err
 	}
 	l := &proposalList{suite: g.suite, committer: Sender{Type: SenderMember, Leaf: g.now.own}}
-	if !o.SkipPending {
-		l.all = g.choose(len(o.Proposals) > 0)
+	own, err := g.own(l.committer, o.Proposals)
+	if err != nil {
+		return nil, err
 	}
+	if !o.SkipPending {
+		l.all = g.choose(l.committer, own)
+	}
+	l.all = append(l.all, own...)
 	return g.commit(l, o)
 }
 
-// choose are the pending proposals that go into a commit of ours (section 12.2): not our own updates; of several for one leaf a removal,
-// else the newest update; a reinit only alone.
-func (g *Group) choose(more bool) []Committed {
+// own are the proposals that a commit of ours brings by value.
+func (g *Group) own(committer Sender, proposals []Proposal) ([]Committed, error) {
+	var list []Committed
+	for _, p := range proposals {
+		p, err := g.cfg.sendable(p)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Committed{Proposal: p, Sender: committer})
+	}
+	return list, nil
+}
+
+// choose are the pending proposals that go into a commit of ours beside own: all that can (section 12.4). Each is valid by itself; what does
+// not go together with those before it, or is refused by the application, is left out.
+func (g *Group) choose(committer Sender, own []Committed) []Committed {
+	fits := func(list []Committed) bool {
+		l := &proposalList{suite: g.suite, committer: committer, all: slices.Concat(list, own)}
+		return l.fits(g) == nil
+	}
+	list := g.eligible(len(own) > 0)
+	if len(list) == 0 || fits(list) {
+		return list
+	}
+	var chosen []Committed
+	for _, c := range list {
+		if more := append(chosen, c); fits(more) {
+			chosen = more
+		}
+	}
+	return chosen
+}
+
+// fits is what must hold of a list beyond what holds of each proposal in it.
+func (l *proposalList) fits(g *Group) error {
+	now := g.now
+	if err := l.checkLimits(now.tree, g.limits); err != nil {
+		return err
+	}
+	if err := l.checkTogether(now.tree); err != nil {
+		return err
+	}
+	if err := l.apply(&now.context, now.tree, g.limits); err != nil {
+		return err
+	}
+	for i := range l.psks {
+		k, err := g.psk(&l.psks[i])
+		if err != nil {
+			return err
+		}
+		clear(k)
+	}
+	return l.judge(g.cfg, &now.context, now.tree)
+}
+
+// eligible are the pending proposals that a commit of ours may hold (section 12.2): not our own updates; of several for one leaf a removal,
+// else the newest update; a reinit only alone, and not where there are more.
+func (g *Group) eligible(more bool) []Committed {
 	of := map[LeafIndex]int{} // index of the proposal for a leaf
 	rest := 0
 	for i, p := range g.proposals {
@@ -141,16 +204,16 @@ func (g *Group) choose(more bool) []Committed {
 	return list
 }
 
-// commit makes a commit of the proposals in l, which are pending, and those of o.
+// commit makes a commit of the proposals in l.
 func (g *Group) commit(l *proposalList, o CommitOptions) (*Change, error) {
-	for _, p := range o.Proposals {
-		l.all = append(l.all, Committed{Proposal: p, Sender: l.committer})
-	}
 	now := g.now
+	if err := o.GroupInfo.check(); err != nil {
+		return nil, within(err, "CommitOptions.GroupInfo")
+	}
 	if err := l.checkLimits(now.tree, g.limits); err != nil {
 		return nil, err
 	}
-	if err := l.check(&now.context, now.tree); err != nil {
+	if err := l.check(&now.context, now.tree, g.cfg); err != nil {
 		return nil, err
 	}
 	for _, k := range addsOf(l.all) {
@@ -158,60 +221,68 @@ func (g *Group) commit(l *proposalList, o CommitOptions) (*Change, error) {
 			return nil, err
 		}
 	}
-	if err := l.apply(&now.context, now.tree); err != nil {
+	if err := l.apply(&now.context, now.tree, g.limits); err != nil {
 		return nil, err
 	}
-	if err := l.judge(g.cfg, now.tree); err != nil {
+	if err := l.judge(g.cfg, &now.context, now.tree); err != nil {
 		return nil, err
 	}
 
-	to := &epoch{tree: l.tree, own: now.own, keys: now.keys.clone(), signer: now.signer, context: groupContext{
+	to := &epoch{suite: g.suite, tree: l.tree, own: now.own, keys: now.keys.clone(), signer: now.signer, context: groupContext{
 		suite: g.suite.ID(), groupID: now.context.groupID, epoch: now.context.epoch + 1, confirmedHash: now.context.confirmedHash, extensions: l.extensions}}
+	c := &Change{Sender: l.committer, Epoch: to.context.epoch, Proposals: l.all, Added: l.added, Updated: l.updated, Removed: l.removed,
+		AAD: slices.Clone(o.AAD), ReInit: l.reinit, group: g, base: now, next: to}
+	if err := g.makeCommit(c, l, o); err != nil {
+		c.Discard()
+		return nil, err
+	}
+	return c, nil
+}
+
+// makeCommit makes the messages of a commit, and completes the epoch behind it.
+func (g *Group) makeCommit(c *Change, l *proposalList, o CommitOptions) error {
+	now, to := g.now, c.next
 	made := &commit{proposals: g.entries(l.all)}
 	var f *freshPath
-	var commitSecret suite.Secret
+	var commitSecret, psk suite.Secret
 	defer commitSecret.Wipe()
+	defer psk.Wipe()
 	commitSecret.Room(g.suite.HashSize())
 	if o.Path || o.Identity.Key != nil || o.Identity.Credential.Type != 0 || l.needsPath() {
 		var err error
 		if f, err = g.newPath(now.tree.leaf(now.own), to, l, made, o.Identity); err != nil {
-			return nil, err
+			return err
 		}
 		defer f.wipe()
 		commitSecret.Set(f.commit.Bytes())
 	}
 	to.keys.forget(l.tree)
 	to.context.treeHash = l.tree.hash()
-
-	var psk suite.Secret
-	defer psk.Wipe()
 	if err := mixPSKs(g.suite, &psk, l.psks, g.psk); err != nil {
-		return nil, err
+		return err
 	}
 	wire := WirePublicMessage
 	if g.cfg.EncryptHandshake {
 		wire = WirePrivateMessage
 	}
 	a, err := newAuthenticated(g.suite, g.cfg.random(), now.signer, wire, framedContent{groupID: now.context.groupID, epoch: now.context.epoch,
-		sender: l.committer, aad: slices.Clone(o.AAD), kind: ContentCommit, body: body{commit: made}}, now.raw)
+		sender: l.committer, aad: c.AAD, kind: ContentCommit, body: body{commit: made}}, now.raw)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	n := advance(g.suite, now.interim, &now.secrets.init, to, a, &commitSecret, &psk)
 	defer n.wipe()
 	a.auth.confirmationTag = to.tag
-	c := &Change{Sender: l.committer, Epoch: to.context.epoch, Proposals: l.all, Added: l.added, Updated: l.updated, Removed: l.removed,
-		AAD: a.content.aad, ReInit: l.reinit, group: g, base: now, next: to}
-	if c.Commit, err = g.protect(a); err != nil {
-		return nil, err
-	}
 	more, err := g.cfg.grease()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	o.GroupInfo = append(more, o.GroupInfo...)
-	c.Welcomes, err = welcomes(g.cfg.random(), n, l, f, o)
-	return c, err
+	if c.Welcomes, err = welcomes(g.cfg.random(), n, l, f, o); err != nil {
+		return err
+	}
+	c.Commit, err = g.protect(a) // last: it may spend a key
+	return err
 }
 
 func addsOf(list []Committed) []*KeyPackage {
@@ -328,8 +399,11 @@ func welcomes(rand io.Reader, n *next, l *proposalList, f *freshPath, o CommitOp
 		text := gs.append(nil)
 		defer clear(text)
 		kem, ct, err := s.EncryptWithLabel(bytes.NewReader(random[i*size:(i+1)*size]), l.packages[i].InitKey, welcomeLabel, sealed, text)
+		if err != nil {
+			return refuseFor(Invalid, "12.4.3.1", err, "init_key of the client at leaf %d", l.added[i])
+		}
 		secrets[i] = welcomeSecrets{ref, hpkeCiphertext{kem, ct}}
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, err

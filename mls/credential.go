@@ -56,7 +56,7 @@ func readCredential(r *codec.Reader) Credential {
 	case CredentialBasic:
 		c.Identity = r.Opaque()
 	case CredentialX509:
-		r.Vector(func(r *codec.Reader) { c.Certificates = append(c.Certificates, r.Opaque()) })
+		r.Vector(maxCertificates, func(r *codec.Reader) { c.Certificates = append(c.Certificates, r.Opaque()) })
 	default:
 		c.Data = r.Opaque()
 	}

@@ -71,13 +71,13 @@
 //	6.1        | framing.go                   | tbs newAuthenticated checkSignature                    | message-protection.json TestHostileMemberCommits
 //	6.1        | process.go                   | senderKey                                              | TestHostileMemberCommits TestProposalsFromOutside
 //	6.2        | framing.go                   | protectPublic checkMembership                          | message-protection.json TestDeliveryServiceDamages
-//	6.3.1      | protection.go                | seal decrypt                                           | message-protection.json TestHostileContents
+//	6.3.1      | protection.go                | seal open verify                                       | message-protection.json TestHostileContents
 //	6.3.1      | secrettree.go                | guard                                                  | message-protection.json
 //	6.3.2      | secrettree.go                | parseSenderData senderDataKey                          | secret-tree.json TestHostileContents
 //	7.1        | validate.go                  | checkUnmerged checkParentKeys                          | tree-validation.json TestHostileWelcomes
 //	7.2        | leafnode.go                  | appendUnsigned readLeafNode tbs verify                 | tree-validation.json messages.json
 //	7.3        | validate.go                  | checkLeafSource checkLeafKeys checkLeafExtensions      | TestHostileKeyPackages TestHostileMemberCommits
-//	7.3        | validate.go                  | checkLeafLifetime                                      | TestExpiredKeyPackages
+//	7.2, 7.3   | validate.go                  | checkLeafLifetime checkLeafLifetimeLength              | TestExpiredKeyPackages
 //	7.3        | validate.go                  | checkLeafRequired checkGroupExtensions                 | TestGroupContextExtensions
 //	7.3        | validate.go                  | checkUnique checkCredentialTypes                       | TestHostileKeyPackages TestHostileMemberCommits
 //	7.3        | list.go                      | checkNewKey                                            | TestHostileMemberCommits
@@ -119,14 +119,15 @@
 //	12.1.6     | list.go                      | checkExternalInit                                      | TestHostileMemberCommits TestExternalJoin
 //	12.1.7     | list.go                      | checkExtensions                                        | TestHostileMemberCommits TestGroupContextExtensions
 //	12.1.8     | list.go                      | checkSenders checkProposer                             | TestProposalsFromOutside
-//	12.1.8     | propose.go                   | ProposeFromOutside ProposeSelf                         | TestProposalsFromOutside
+//	12.1.8     | process.go                   | admit keep                                             | TestProposalsFromOutside TestLimits
+//	12.1.8     | propose.go                   | ProposeFromOutside ProposeSelf sendable                | TestProposalsFromOutside
 //	12.2       | list.go                      | check checkTypes checkOncePerLeaf checkSupported       | TestHostileMemberCommits
 //	12.2       | list.go                      | checkLimits                                            | TestLimits
-//	12.2       | commit.go                    | choose                                                 | TestCommitterChoosesAmongProposals
+//	12.4       | commit.go                    | choose eligible fits                                   | TestCommitterChoosesAmongProposals
 //	12.3       | list.go                      | apply                                                  | passive-client-handling-commit.json TestDifferentialHistories
 //	12.4       | list.go                      | needsPath                                              | TestHostileMemberCommits
 //	12.4.1     | commit.go                    | Commit newPath makePath                                | TestLifeOfAGroup TestDifferentialHistories
-//	12.4.2     | process.go                   | Process receive receivePath ownKeys                    | passive-client-handling-commit.json passive-client-random.json
+//	12.4.2     | process.go                   | Process receive checkPath takePath followCommit        | passive-client-handling-commit.json passive-client-random.json
 //	12.4.2     | validate.go                  | checkPathKeys                                          | TestHostileMemberCommits
 //	12.4.3     | welcome.go                   | sign checkSignature                                    | welcome.json TestHostileWelcomes
 //	12.4.3.1   | commit.go                    | welcomes                                               | TestSeparateWelcomesAndTreeApart
@@ -134,7 +135,7 @@
 //	12.4.3.1   | validate.go                  | checkTreeHash checkLeaves checkReceived                | tree-validation.json TestHostileWelcomes
 //	12.4.3.2   | external.go                  | JoinExternal externalCommit                            | TestExternalJoin TestGroupInfoWithoutExternalPub
 //	12.4.3.3   | tree.go                      | append readTree                                        | tree-validation.json FuzzTree
-//	13.4       | extension.go                 | readExtensions                                         | messages.json FuzzParseMessage
+//	13.4       | extension.go                 | readExtensions check checkContextExtensions            | messages.json FuzzParseMessage
 //	13.5       | types.go                     | greaseValue                                            | TestGREASE
 //	14         | commit.go                    | Apply Discard                                          | TestChangesHappenAsAWhole TestCommitsOfOtherEpochs
 //	15         | commit.go                    | Protect                                                | message-protection.json TestAllocsOfApplicationMessages

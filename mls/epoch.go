@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
+	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
 )
 
 // epoch is all that a member knows in one epoch. But for the ratchets of its messages it does not change: a commit makes a
@@ -27,12 +28,12 @@ type epoch struct {
 func (e *epoch) wipe(next *epoch) {
 	e.secrets.wipe()
 	if next == nil {
-		e.keys.wipeExcept(nil)
+		e.keys.wipeExcept(func(treemath.Node, *suite.PrivateKey) bool { return false })
 		clear(e.keys)
 		e.signer = nil // it is the configuration's
 		return
 	}
-	e.keys.wipeExcept(next.keys)
+	e.keys.wipeExcept(next.keys.has)
 }
 
 // start spreads the epoch secret over e, whose context, tree and keys are set, and computes its confirmation tag and interim hash.

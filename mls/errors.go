@@ -3,6 +3,8 @@ package mls
 import (
 	"errors"
 	"fmt"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
 )
 
 // Kind sorts errors by what the caller can do about them. It is meant for counters and logs of this side: nothing of it goes to
@@ -23,12 +25,13 @@ const (
 	Missing                      // a key package, pre-shared key, proposal or tree that is needed is not here
 	Removed                      // this member is no longer in the group
 	Misuse                       // the call does not fit the state of the group
+	Own                          // a message of this member that came back, as it says: it was not verified
 )
 
 // String is a word for it.
 func (k Kind) String() string {
 	return name(uint16(k), "kind", "", "malformed", "unsupported", "limit", "wrong group", "wrong epoch", "bad signature", "replayed", "invalid",
-		"refused", "missing", "removed", "misuse")
+		"refused", "missing", "removed", "misuse", "own message")
 }
 
 // Error is why something was refused. Errors of this package are *Error, except those of Rand and of stores, which
@@ -91,5 +94,9 @@ func malformed(err error, what string) error {
 	if errors.As(err, &e) {
 		return within(e, "%s", what)
 	}
-	return refuseFor(Malformed, "", err, "%s does not decode", what)
+	kind := Malformed
+	if errors.Is(err, codec.ErrMany) {
+		kind = Limit
+	}
+	return refuseFor(kind, "", err, "%s does not decode", what)
 }

@@ -1,6 +1,7 @@
 package mls
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 
@@ -38,19 +39,48 @@ func (e Extensions) append(dst []byte) []byte {
 
 var errTwice = errors.New("an extension type stands in a list twice")
 
-// maxExtensions of one list: there is no use for more, and looking for doubles takes the square of it.
-const maxExtensions = 256
+// What one list may hold. There is no use for more, some loops take the square of it, and elements take more room when they are decoded.
+const (
+	maxExtensions   = 256
+	maxSenders      = 1 << 10
+	maxCertificates = 64
+	maxPSKs         = 1 << 10
+	maxProposals    = 1 << 17
+	maxRecipients   = 1 << 17 // of a welcome, and of a node of an update path
+	maxNumbers      = 1 << 16 // of 16 bits: there are not more
+)
+
+// check refuses a list that others could not read.
+func (e Extensions) check() error {
+	for i, x := range e {
+		if _, twice := e[:i].Find(x.Type); twice {
+			return refuse(Invalid, "13.4", "%v stands in a list of extensions twice", x.Type)
+		}
+	}
+	if len(e) > maxExtensions {
+		return refuse(Limit, "13.4", "%d extensions in a list, at most %d are allowed", len(e), maxExtensions)
+	}
+	return nil
+}
+
+// checkContextExtensions: extensions of a group context can be read, those whose contents matter to this package too.
+func checkContextExtensions(e Extensions) error {
+	if err := e.check(); err != nil {
+		return err
+	}
+	if _, err := requiredCapabilities(e); err != nil {
+		return err
+	}
+	_, err := externalSenders(e)
+	return err
+}
 
 func readExtensions(r *codec.Reader) Extensions {
 	var e Extensions
-	r.Vector(func(r *codec.Reader) {
+	r.Vector(maxExtensions, func(r *codec.Reader) {
 		x := Extension{Type: ExtensionType(r.Uint16()), Data: r.Opaque()}
 		if _, twice := e.Find(x.Type); twice {
 			r.Fail(errTwice)
-		}
-		if len(e) == maxExtensions {
-			r.Fail(errors.New("more than 256 extensions in a list"))
-			return
 		}
 		e = append(e, x)
 	})
@@ -91,6 +121,10 @@ type ExternalSender struct {
 	Credential   Credential
 }
 
+func (s ExternalSender) equal(o ExternalSender) bool {
+	return bytes.Equal(s.SignatureKey, o.SignatureKey) && s.Credential.Equal(o.Credential)
+}
+
 // ExternalSenders is the extension that lists them.
 func ExternalSenders(senders ...ExternalSender) Extension {
 	return Extension{ExtensionExternalSenders, codec.AppendVector(nil, func(dst []byte) []byte {
@@ -109,7 +143,7 @@ func externalSenders(e Extensions) ([]ExternalSender, error) {
 	}
 	var senders []ExternalSender
 	r := codec.NewReader(b)
-	r.Vector(func(r *codec.Reader) {
+	r.Vector(maxSenders, func(r *codec.Reader) {
 		senders = append(senders, ExternalSender{SignatureKey: r.Opaque(), Credential: readCredential(r)})
 	})
 	if err := r.Finish(); err != nil {
@@ -143,7 +177,7 @@ func appendList[T ~uint16](dst []byte, list []T) []byte {
 
 func readList[T ~uint16](r *codec.Reader) []T {
 	var list []T
-	r.Vector(func(r *codec.Reader) { list = append(list, T(r.Uint16())) })
+	r.Vector(maxNumbers, func(r *codec.Reader) { list = append(list, T(r.Uint16())) })
 	return list
 }
 

@@ -57,6 +57,9 @@ func JoinExternal(cfg *Config, msg []byte, o ExternalOptions) (*Group, []byte, e
 	if refused != nil {
 		return nil, nil, refused
 	}
+	if err := cfg.judgeSenders(info.context.extensions, nil); err != nil {
+		return nil, nil, err
+	}
 	return externalCommit(cfg, s, info, t, o)
 }
 
@@ -88,10 +91,14 @@ func externalCommit(cfg *Config, s *suite.Suite, info *groupInfo, before *tree, 
 		}
 		l.all = append(l.all, Committed{Proposal: p, Sender: committer})
 	}
-	if err := l.check(&info.context, before); err != nil {
+	limits := cfg.Limits.filled()
+	if err := l.checkLimits(before, limits); err != nil {
 		return nil, nil, err
 	}
-	if err := l.apply(&info.context, before); err != nil {
+	if err := l.check(&info.context, before, cfg); err != nil {
+		return nil, nil, err
+	}
+	if err := l.apply(&info.context, before, limits); err != nil {
 		return nil, nil, err
 	}
 	leaf, _, err := cfg.newLeaf(s)

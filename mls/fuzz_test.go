@@ -90,13 +90,15 @@ func FuzzParseMessage(f *testing.F) {
 	})
 }
 
+var fuzzLimits = Limits{Members: 100, Depth: 7}
+
 func FuzzTree(f *testing.F) {
 	k := newCorpus(f)
 	f.Add(k.tree)
-	f.Add(must[*tree](f)(readTree(suiteOf(f, 1), k.tree, 100)).append(nil)[1:])
+	f.Add(must[*tree](f)(readTree(suiteOf(f, 1), k.tree, fuzzLimits)).append(nil)[1:])
 	context := k.c.members[0].group.now.context
 	f.Fuzz(func(t *testing.T, b []byte) {
-		tr, err := readTree(suiteOf(t, 1), b, 100)
+		tr, err := readTree(suiteOf(t, 1), b, fuzzLimits)
 		if err != nil {
 			return
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
+	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
 )
 
 // Group is one member's side of a group. Its methods must not be called at the same time; different groups may be used at the same
@@ -60,6 +61,9 @@ func Create(cfg *Config, id []byte, extensions ...Extension) (*Group, error) {
 	}
 	if err := leaf.sign(s, cfg.random(), cfg.Key, nil, 0); err != nil {
 		return nil, err
+	}
+	if err := checkContextExtensions(extensions); err != nil {
+		return nil, within(err, "extensions of the new group")
 	}
 	t := newTree(s, leaf)
 	if err := t.checkLeavesTogether([]LeafIndex{0}, extensions); err != nil {
@@ -189,7 +193,22 @@ func (g *Group) Pending() []Committed {
 }
 
 // DropPending forgets all proposals that wait for a commit. Commits of others that refer to them can then not be processed.
-func (g *Group) DropPending() { g.proposals = nil }
+func (g *Group) DropPending() { g.dropPending() }
+
+// dropPending wipes the keys of updates of ours that did not come into use.
+func (g *Group) dropPending() {
+	for _, p := range g.proposals {
+		if p.own != nil && !g.now.keys.has(g.now.own.Node(), p.own.key) {
+			p.own.key.Wipe()
+		}
+	}
+	g.proposals = nil
+}
+
+// live reports whether a private key is in use, or will be if a proposal of ours is committed.
+func (g *Group) live(n treemath.Node, key *suite.PrivateKey) bool {
+	return g.now.keys.has(n, key) || slices.ContainsFunc(g.proposals, func(p pending) bool { return p.own != nil && p.own.key == key })
+}
 
 // Wipe deletes all secrets. The group is of no use behind it.
 func (g *Group) Wipe() {
@@ -197,7 +216,7 @@ func (g *Group) Wipe() {
 	g.forget(0, 0)
 	g.now.wipe(nil)
 	g.now.messages.wipe()
-	g.proposals = nil
+	g.dropPending()
 }
 
 // usable refuses calls that need a group that lives.
@@ -217,9 +236,11 @@ func (g *Group) enter(e *epoch) {
 	kept := new(suite.Secret)
 	kept.Set(old.secrets.resumption.Bytes())
 	g.resumption = append(g.resumption, resumption{old.context.epoch, kept})
+	old.messages.secrets.retire(old.own)
 	g.past = append(g.past, old.messages)
 	old.wipe(e)
-	g.now, g.proposals = e, nil
+	g.now = e
+	g.dropPending()
 	g.forget(g.cfg.pastEpochs(), g.cfg.pskEpochs())
 }
 
@@ -249,7 +270,7 @@ func (c *Config) psk(id *PSKID) ([]byte, error) {
 	}
 	b, err := c.PSK(id)
 	if err != nil {
-		return nil, refuseFor(Missing, "8.4", err, "pre-shared key %x%x is not here", id.ID, id.GroupID)
+		return nil, refuseFor(Missing, "8.4", err, "pre-shared key %x%x is not here", clip(id.ID), clip(id.GroupID))
 	}
 	return b, nil
 }

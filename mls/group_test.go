@@ -2,7 +2,9 @@ package mls
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -279,11 +281,26 @@ func TestProposalsFromOutside(t *testing.T) {
 	service := newPerson(t, 1, "service")
 	first := newPerson(t, 1, "m0")
 	first.group = must[*Group](t)(Create(first.cfg, []byte("g"), ExternalSenders(ExternalSender{service.cfg.Key.Public(), service.cfg.Credential})))
+	var vouched []string // whom the application knows
+	admit := func(c *Config) {
+		c.Admit = func(p Committed) error {
+			a, ok := p.Proposal.(*Add)
+			if ok && p.Sender.Type == SenderNewMemberProposal && !slices.Contains(vouched, string(a.KeyPackage.Leaf.Credential.Identity)) {
+				return errors.New("nobody knows it")
+			}
+			return nil
+		}
+	}
+	admit(first.cfg)
 	c := &crowd{t: t, suite: 1, members: []*person{first}}
-	c.add(0, newPerson(t, 1, "m1"), newPerson(t, 1, "m2"))
+	c.add(0, newPerson(t, 1, "m1", admit), newPerson(t, 1, "m2", admit))
 
 	c.tell(-1, must[[]byte](t)(ProposeFromOutside(service.cfg, first.group.ID(), first.group.Epoch(), 0, &Remove{2})))
 	self := newPerson(t, 1, "self")
+	msg := must[[]byte](t)(ProposeSelf(self.cfg, first.group.ID(), first.group.Epoch(), self.keyPackage()))
+	_, err := first.group.Process(msg)
+	wantKind(t, err, Refused)
+	vouched = append(vouched, "self")
 	c.tell(-1, must[[]byte](t)(ProposeSelf(self.cfg, first.group.ID(), first.group.Epoch(), self.keyPackage())))
 	ch := c.commit(1, CommitOptions{})
 	self.group = must[*Group](t)(Join(self.cfg, ch.Welcomes[0], JoinOptions{}))
@@ -294,7 +311,7 @@ func TestProposalsFromOutside(t *testing.T) {
 	c.agree()
 
 	stranger := newPerson(t, 1, "stranger")
-	_, err := c.members[0].group.Process(must[[]byte](t)(ProposeFromOutside(stranger.cfg, first.group.ID(), first.group.Epoch(), 0, &Remove{1})))
+	_, err = c.members[0].group.Process(must[[]byte](t)(ProposeFromOutside(stranger.cfg, first.group.ID(), first.group.Epoch(), 0, &Remove{1})))
 	wantKind(t, err, BadSignature)
 	_, err = c.members[0].group.Process(must[[]byte](t)(ProposeFromOutside(service.cfg, first.group.ID(), first.group.Epoch(), 1, &Remove{1})))
 	wantKind(t, err, Invalid)
@@ -320,6 +337,8 @@ func TestReInit(t *testing.T) {
 			packages = append(packages, next[i].keyPackage())
 		}
 	}
+	_, _, err := c.members[1].group.Continue(next[1].cfg, packages[1:])
+	wantKind(t, err, Invalid) // without member 0
 	g, ch, err := c.members[1].group.Continue(next[1].cfg, packages)
 	if err != nil {
 		t.Fatal(err)
@@ -357,7 +376,11 @@ func TestBranch(t *testing.T) {
 	c.agree()
 
 	stranger := newPerson(t, 1, "stranger")
-	_, ch, err = c.members[1].group.Branch(newPerson(t, 1, "m1").cfg, []byte("other"), []*KeyPackage{stranger.keyPackage()})
+	creator := newPerson(t, 1, "m1")
+	_, _, err = c.members[1].group.Branch(creator.cfg, []byte("other"), []*KeyPackage{stranger.keyPackage()})
+	wantKind(t, err, Invalid)
+	creator.cfg.SameClient = func(Credential, Credential) bool { return true }
+	_, ch, err = c.members[1].group.Branch(creator.cfg, []byte("other"), []*KeyPackage{stranger.keyPackage()})
 	if err != nil {
 		t.Fatal(err)
 	}

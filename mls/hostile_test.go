@@ -111,7 +111,7 @@ func TestHostileMemberCommits(t *testing.T) {
 		}, Invalid},
 		{"a path deeper than any tree", func(_ *testing.T, h *hostile) {
 			h.made.path.nodes = slices.Repeat(h.made.path.nodes[:1], 1<<10)
-		}, Invalid},
+		}, Limit},
 		{"a path secret is missing", func(_ *testing.T, h *hostile) { h.made.path.nodes[1].secrets = h.made.path.nodes[1].secrets[1:] }, Invalid},
 		{"a path secret too many", func(_ *testing.T, h *hostile) {
 			n := &h.made.path.nodes[1]
@@ -159,7 +159,7 @@ func TestHostileMemberCommits(t *testing.T) {
 		{"another group", func(_ *testing.T, h *hostile) { h.m.content.groupID = []byte("other") }, WrongGroup},
 		{"in the name of another member", func(_ *testing.T, h *hostile) { h.m.content.sender.Leaf = 3 }, BadSignature},
 		{"in the name of a blank leaf", func(_ *testing.T, h *hostile) { h.m.content.sender.Leaf = 4 }, Invalid},
-		{"in the name of the receiver", func(_ *testing.T, h *hostile) { h.m.content.sender.Leaf = 1 }, Misuse},
+		{"in the name of the receiver", func(_ *testing.T, h *hostile) { h.m.content.sender.Leaf = 1 }, Own},
 		{"in the name of a joiner", func(_ *testing.T, h *hostile) { h.m.content.sender = Sender{Type: SenderNewMemberCommit} }, Invalid},
 		{"in the name of one outside", func(_ *testing.T, h *hostile) { h.m.content.sender = Sender{Type: SenderExternal} }, Invalid},
 		{"in the name of a proposer", func(_ *testing.T, h *hostile) { h.m.content.sender = Sender{Type: SenderNewMemberProposal} }, Invalid},
@@ -377,7 +377,7 @@ func TestReplayAndReordering(t *testing.T) {
 	wantKind(t, err, WrongEpoch)
 	own := must[[]byte](t)(a.Protect(nil, []byte("x"), nil))
 	_, err = a.Process(own)
-	wantKind(t, err, Misuse)
+	wantKind(t, err, Own)
 }
 
 // A commit replayed, and one of a past epoch.
@@ -448,7 +448,7 @@ func sealRaw(g *Group, p *privateMessage, content []byte) ([]byte, error) {
 	}
 	var key messageKey
 	data := senderData{leaf: g.now.own, generation: r.next}
-	if err := r.key(g.suite, r.next, 0, &key); err != nil {
+	if _, err := r.key(g.suite, r.next, 0, &key); err != nil {
 		return nil, err
 	}
 	aead, err := g.suite.AEAD(key.key[:g.suite.KeySize()])
@@ -456,7 +456,7 @@ func sealRaw(g *Group, p *privateMessage, content []byte) ([]byte, error) {
 		return nil, err
 	}
 	p.ciphertext = aead.Seal(nil, key.nonce[:], content, p.appendHead(nil))
-	r.spend(g.suite, data.generation)
+	r.spend(g.suite, data.generation, 0, nil)
 	senderDataKey(g.suite, &g.now.messages.senderData, p.ciphertext, &key)
 	if aead, err = g.suite.AEAD(key.key[:g.suite.KeySize()]); err != nil {
 		return nil, err
@@ -544,7 +544,7 @@ func TestHostileWelcomes(t *testing.T) {
 			p := newPerson(t, 1, "joiner")
 			k := p.keyPackage()
 			l := &proposalList{suite: g.suite, committer: Sender{Type: SenderMember}, all: []Committed{{Proposal: &Add{k}}}}
-			if err := l.apply(&g.now.context, g.now.tree); err != nil {
+			if err := l.apply(&g.now.context, g.now.tree, g.limits); err != nil {
 				t.Fatal(err)
 			}
 			e := &epoch{suite: g.suite, tree: l.tree, keys: keyring{}, signer: g.now.signer, context: g.now.context}

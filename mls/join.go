@@ -2,7 +2,7 @@ package mls
 
 import (
 	"bytes"
-	"slices"
+	"crypto/subtle"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
@@ -16,14 +16,12 @@ type JoinOptions struct {
 	// From is the group that the new one continues or branches from (RFC 9420, sections 11.2 and 11.3): where the welcome names one of
 	// its resumption keys for that.
 	From *Group
-	// SameClient says for such a group whether two credentials are of one client; nil: when they are equal.
-	SameClient func(a, b Credential) bool
 	// InUse says whether this client is in a group of that name already; nil: no.
 	InUse func(id []byte) bool
 }
 
 // Join enters a group by a welcome that an Add of one of this client's key packages led to (section 12.4.3.1). The key package is
-// deleted from the store when all has been verified.
+// deleted from the store when all has been verified, and its private init key is wiped.
 func Join(cfg *Config, msg []byte, o JoinOptions) (*Group, error) {
 	s, err := cfg.suite()
 	if err != nil {
@@ -65,6 +63,7 @@ func Join(cfg *Config, msg []byte, o JoinOptions) (*Group, error) {
 	if err := cfg.KeyPackages.Delete(ref); err != nil {
 		return nil, err
 	}
+	private.init.Wipe()
 	return newGroup(cfg, e), nil
 }
 
@@ -138,16 +137,26 @@ func (j *joining) openSecrets(w *welcome, e *welcomeSecrets) error {
 // checkPSKs: a key of usage reinit or branch stands alone among resumption keys of its kind, and the group it speaks of is given.
 func (j *joining) checkPSKs() error {
 	special := 0
+	seen := map[string]bool{}
 	for i := range j.secrets.psks {
 		p := &j.secrets.psks[i]
 		if len(p.Nonce) != j.suite.HashSize() {
 			return refuse(Invalid, "8.4", "psk_nonce of %d bytes in a welcome, want %d", len(p.Nonce), j.suite.HashSize())
 		}
-		if slices.ContainsFunc(j.secrets.psks[:i], func(q PSKID) bool { return p.equal(&q) }) {
+		id := string(p.append(nil))
+		if seen[id] {
 			return refuse(Invalid, "12.4.3.1", "welcome names a pre-shared key twice")
 		}
-		if p.Type == PSKResumption && p.Usage != UsageApplication {
-			special++
+		seen[id] = true
+		if p.Type != PSKResumption || p.Usage == UsageApplication {
+			continue
+		}
+		special++
+		if from := j.options.From; from != nil && !bytes.Equal(p.GroupID, from.ID()) {
+			return refuse(Invalid, "12.4.3.1", "welcome continues group %x, JoinOptions.From is %x", clip(p.GroupID), clip(from.ID()))
+		}
+		if from := j.options.From; from != nil && p.Usage == UsageReInit && p.Epoch != from.Epoch() {
+			return refuse(Invalid, "11.2", "welcome continues epoch %d of a group that ended in %d", p.Epoch, from.Epoch())
 		}
 	}
 	switch {
@@ -202,7 +211,7 @@ func findTree(s *suite.Suite, info *groupInfo, given []byte, l Limits) (*tree, e
 			return nil, refuse(Missing, "12.4.3.3", "group info holds no tree: give it in the options")
 		}
 	}
-	return readTree(s, b, l.Members)
+	return readTree(s, b, l)
 }
 
 // checkContext is what section 12.4.3.1 says of the group, and what sections 11.2 and 11.3 say of one that continues another.
@@ -214,7 +223,13 @@ func (j *joining) checkContext() error {
 	if j.options.InUse != nil && j.options.InUse(c.groupID) {
 		return refuse(Invalid, "12.4.3.1", "this client is in a group %x already", clip(c.groupID))
 	}
+	if err := checkContextExtensions(c.extensions); err != nil {
+		return err
+	}
 	if err := j.tree.checkReceived(c); err != nil {
+		return err
+	}
+	if err := j.cfg.judgeSenders(c.extensions, nil); err != nil {
 		return err
 	}
 	for i := range j.secrets.psks {
@@ -225,7 +240,7 @@ func (j *joining) checkContext() error {
 		if c.epoch != 1 {
 			return refuse(Invalid, "12.4.3.1", "group that continues another is in epoch %d, want 1", c.epoch)
 		}
-		if err := j.options.From.checkSuccessor(p.Usage, c, j.tree, j.options.SameClient); err != nil {
+		if err := j.options.From.checkSuccessor(p.Usage, c, j.tree, j.cfg.SameClient); err != nil {
 			return err
 		}
 	}
@@ -263,7 +278,7 @@ func (j *joining) enter() (*epoch, error) {
 	defer secrets.wipe()
 	secrets.derive(j.suite, &j.joiner, &j.psk, e.context.append(nil))
 	e.start(&secrets.epoch)
-	if !bytes.Equal(e.tag, j.info.confirmationTag) {
+	if subtle.ConstantTimeCompare(e.tag, j.info.confirmationTag) != 1 {
 		return nil, refuse(BadSignature, "12.4.3.1", "confirmation tag of the group info is wrong")
 	}
 	return e, nil

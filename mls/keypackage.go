@@ -1,6 +1,7 @@
 package mls
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 
@@ -70,9 +71,12 @@ func (k *KeyPackage) Ref() ([]byte, error) {
 // Marshal serialises it as an MLSMessage.
 func (k *KeyPackage) Marshal() []byte { return k.append(appendMessageHead(nil, WireKeyPackage)) }
 
-// ParseKeyPackage reads a key package in an MLSMessage. It borrows b.
+// clone is a copy that shares nothing with k.
+func (k *KeyPackage) clone() *KeyPackage { return readKeyPackage(codec.NewReader(k.append(nil))) }
+
+// ParseKeyPackage reads a key package in an MLSMessage.
 func ParseKeyPackage(b []byte) (*KeyPackage, error) {
-	m, err := ParseMessage(b)
+	m, err := ParseMessage(bytes.Clone(b))
 	if err != nil {
 		return nil, err
 	}

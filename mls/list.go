@@ -71,13 +71,24 @@ func (l *proposalList) checkLimits(before *tree, limits Limits) error {
 }
 
 // check is section 12.2 as far as the tree before the commit tells. What the commit makes of the tree is judged when it is applied.
-func (l *proposalList) check(g *groupContext, before *tree) error {
-	checks := []func(*groupContext, *tree) error{
+func (l *proposalList) check(g *groupContext, before *tree, cfg *Config) error {
+	if err := l.checkTogether(before); err != nil {
+		return err
+	}
+	if err := l.checkUpdates(g, before); err != nil {
+		return err
+	}
+	return l.checkAdds(cfg)
+}
+
+// checkTogether is all of it that takes no signatures.
+func (l *proposalList) checkTogether(before *tree) error {
+	checks := []func(*tree) error{
 		l.checkSenders, l.checkTypes, l.checkOncePerLeaf, l.checkRemoves, l.checkPSKs, l.checkExtensions, l.checkReInit, l.checkExternalInit,
-		l.checkSupported, l.checkUpdates, l.checkAdds, // what takes signatures comes last
+		l.checkSupported,
 	}
 	for _, c := range checks {
-		if err := c(g, before); err != nil {
+		if err := c(before); err != nil {
 			return err
 		}
 	}
@@ -85,7 +96,7 @@ func (l *proposalList) check(g *groupContext, before *tree) error {
 }
 
 // checkTypes: a joiner's commit holds only what it may (section 12.2, second list).
-func (l *proposalList) checkTypes(*groupContext, *tree) error {
+func (l *proposalList) checkTypes(*tree) error {
 	if l.mode != external {
 		return nil
 	}
@@ -106,7 +117,7 @@ func (l *proposalList) checkTypes(*groupContext, *tree) error {
 }
 
 // checkSenders: a proposal comes from one who may make it (sections 12.1.2, 12.1.8).
-func (l *proposalList) checkSenders(*groupContext, *tree) error {
+func (l *proposalList) checkSenders(*tree) error {
 	for _, c := range l.all {
 		if err := checkProposer(c.Sender, c.Proposal); err != nil {
 			return err
@@ -133,7 +144,7 @@ func checkProposer(s Sender, p Proposal) error {
 }
 
 // checkAdds: every key package is valid (section 12.1.1).
-func (l *proposalList) checkAdds(*groupContext, *tree) error {
+func (l *proposalList) checkAdds(cfg *Config) error {
 	var adds []Committed
 	for _, c := range l.all {
 		if c.Proposal.Type() == ProposalAdd {
@@ -141,12 +152,17 @@ func (l *proposalList) checkAdds(*groupContext, *tree) error {
 		}
 	}
 	return inParallel(len(adds), 8, func(i int) error {
-		return within(checkKeyPackage(l.suite, adds[i].Proposal.(*Add).KeyPackage), "add by %v", adds[i].Sender)
+		k := adds[i].Proposal.(*Add).KeyPackage
+		err := checkLeafLifetimeLength(k.Leaf, cfg.maxLifetime())
+		if err == nil {
+			err = checkKeyPackage(l.suite, k)
+		}
+		return within(err, "add by %v", adds[i].Sender)
 	})
 }
 
 // checkRemoves: the leaf is taken (section 12.1.3), and the committer does not remove itself.
-func (l *proposalList) checkRemoves(_ *groupContext, before *tree) error {
+func (l *proposalList) checkRemoves(before *tree) error {
 	return each(l.all, func(_ Committed, p *Remove) error {
 		if before.leaf(p.Leaf) == nil {
 			return refuse(Invalid, "12.1.3", "leaf %d is blank", p.Leaf)
@@ -187,7 +203,7 @@ func checkNewKey(l, old *LeafNode) error {
 }
 
 // checkOncePerLeaf: no leaf is updated or removed twice.
-func (l *proposalList) checkOncePerLeaf(*groupContext, *tree) error {
+func (l *proposalList) checkOncePerLeaf(*tree) error {
 	seen := map[LeafIndex]bool{}
 	for _, c := range l.all {
 		var i LeafIndex
@@ -208,7 +224,10 @@ func (l *proposalList) checkOncePerLeaf(*groupContext, *tree) error {
 }
 
 // checkPSKs: nonces are whole, usages in place, and no key stands there twice (section 12.1.4).
-func (l *proposalList) checkPSKs(*groupContext, *tree) error {
+func (l *proposalList) checkPSKs(*tree) error {
+	if n := l.number(ProposalPSK); n > maxPSKs {
+		return refuse(Limit, "8.4", "%d pre-shared keys in a commit, at most %d are allowed", n, maxPSKs)
+	}
 	seen := map[string]bool{}
 	return each(l.all, func(_ Committed, p *PreSharedKey) error {
 		if len(p.ID.Nonce) != l.suite.HashSize() {
@@ -227,21 +246,17 @@ func (l *proposalList) checkPSKs(*groupContext, *tree) error {
 }
 
 // checkExtensions: the extensions are replaced once, and can be read (section 12.1.7).
-func (l *proposalList) checkExtensions(*groupContext, *tree) error {
+func (l *proposalList) checkExtensions(*tree) error {
 	if n := l.number(ProposalGroupContextExtensions); n > 1 {
 		return refuse(Invalid, "12.2", "extensions are replaced %d times", n)
 	}
 	return each(l.all, func(_ Committed, p *GroupContextExtensions) error {
-		if _, err := requiredCapabilities(p.Extensions); err != nil {
-			return err
-		}
-		_, err := externalSenders(p.Extensions)
-		return err
+		return checkContextExtensions(p.Extensions)
 	})
 }
 
 // checkReInit: it stands alone, and the version does not go down (section 12.1.5).
-func (l *proposalList) checkReInit(*groupContext, *tree) error {
+func (l *proposalList) checkReInit(*tree) error {
 	if l.number(ProposalReInit) > 0 && len(l.all) > 1 {
 		return refuse(Invalid, "12.2", "reinit does not stand alone")
 	}
@@ -249,12 +264,12 @@ func (l *proposalList) checkReInit(*groupContext, *tree) error {
 		if p.Version < MLS10 {
 			return refuse(Invalid, "12.1.5", "version %d is below the group's", p.Version)
 		}
-		return nil
+		return checkContextExtensions(p.Extensions)
 	})
 }
 
 // checkExternalInit: one in a joiner's commit, none in another.
-func (l *proposalList) checkExternalInit(*groupContext, *tree) error {
+func (l *proposalList) checkExternalInit(*tree) error {
 	want := 0
 	if l.mode == external {
 		want = 1
@@ -266,7 +281,7 @@ func (l *proposalList) checkExternalInit(*groupContext, *tree) error {
 }
 
 // checkSupported: proposals that not everybody knows are listed by everybody who stays (section 12.2).
-func (l *proposalList) checkSupported(_ *groupContext, before *tree) error {
+func (l *proposalList) checkSupported(before *tree) error {
 	types, gone := map[ProposalType]bool{}, map[LeafIndex]bool{}
 	for _, c := range l.all {
 		if t := c.Proposal.Type(); !t.isDefault() {
@@ -295,7 +310,7 @@ func (l *proposalList) checkSupported(_ *groupContext, before *tree) error {
 }
 
 // apply changes a copy of the tree, in the order of section 12.3, and judges what comes out (section 7.3).
-func (l *proposalList) apply(g *groupContext, before *tree) error {
+func (l *proposalList) apply(g *groupContext, before *tree, limits Limits) error {
 	l.tree, l.extensions = before.clone(), g.extensions
 	for _, c := range l.all {
 		switch p := c.Proposal.(type) {
@@ -328,6 +343,9 @@ func (l *proposalList) apply(g *groupContext, before *tree) error {
 			l.reinit = p
 		}
 	}
+	if err := l.tree.checkDepth(limits); err != nil {
+		return err
+	}
 	changed := slices.Concat(l.updated, l.added)
 	if l.number(ProposalGroupContextExtensions) > 0 { // everybody must support the new ones
 		changed = nil
@@ -340,7 +358,21 @@ func (l *proposalList) apply(g *groupContext, before *tree) error {
 }
 
 // judge asks the application about new credentials, and then about the list as a whole.
-func (l *proposalList) judge(cfg *Config, before *tree) error {
+func (l *proposalList) judge(cfg *Config, g *groupContext, before *tree) error {
+	if err := l.judgeCredentials(cfg, g, before); err != nil {
+		return err
+	}
+	if cfg.Proposals == nil {
+		return nil
+	}
+	if err := cfg.Proposals(l.committer, slices.Clone(l.all)); err != nil {
+		return refuseFor(Refused, "12.2", err, "proposals of %v were refused", l.committer)
+	}
+	return nil
+}
+
+// judgeCredentials asks the application about all credentials that the list brings into the group (section 5.3.1).
+func (l *proposalList) judgeCredentials(cfg *Config, g *groupContext, before *tree) error {
 	for k, i := range l.added {
 		leaf := l.packages[k].Leaf
 		if err := cfg.judge(&Presented{Place: PlaceAdd, Leaf: i, Credential: leaf.Credential, SignatureKey: leaf.SignatureKey, Node: leaf}); err != nil {
@@ -354,11 +386,29 @@ func (l *proposalList) judge(cfg *Config, before *tree) error {
 			return err
 		}
 	}
-	if cfg.Proposals == nil {
+	if l.number(ProposalGroupContextExtensions) == 0 {
 		return nil
 	}
-	if err := cfg.Proposals(l.committer, slices.Clone(l.all)); err != nil {
-		return refuseFor(Refused, "12.2", err, "proposals of %v were refused", l.committer)
+	return cfg.judgeSenders(l.extensions, g.extensions)
+}
+
+// judgeSenders asks about those who may propose from outside, but for those who might before.
+func (c *Config) judgeSenders(now, before Extensions) error {
+	senders, err := externalSenders(now)
+	if err != nil {
+		return err
+	}
+	old, err := externalSenders(before)
+	if err != nil {
+		return err
+	}
+	for _, s := range senders {
+		if slices.ContainsFunc(old, s.equal) {
+			continue
+		}
+		if err := c.judge(&Presented{Place: PlaceProposer, Credential: s.Credential, SignatureKey: s.SignatureKey}); err != nil {
+			return within(err, "external_senders")
+		}
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
+	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
 )
 
 // Padding says how long to make the content of a private message of n bytes (RFC 9420, section 15.1): at least n. What is added is
@@ -29,13 +30,14 @@ func PadStep(n int) int {
 // Limits bound what a peer can make this side do. Zero fields take the values of DefaultLimits.
 type Limits struct {
 	Message   int    // bytes of one message
-	Members   int    // leaves of the tree, blank ones included
+	Members   int    // of a group
+	Depth     int    // levels of the tree above its leaves, up to 30; 0: one more than Members need, since leaves may be blank
 	Window    uint32 // generations that a member's message may be ahead, and keys that are kept for those it jumped over
 	Proposals int    // kept at once while they wait for a commit
 }
 
-// DefaultLimits are generous: a tree of 65,536 leaves, messages of 64 MiB.
-var DefaultLimits = Limits{Message: 64 << 20, Members: 1 << 16, Window: 1024, Proposals: 1024}
+// DefaultLimits are generous: 65,536 members, messages of 64 MiB.
+var DefaultLimits = Limits{Message: 64 << 20, Members: 1 << 16, Depth: 17, Window: 1024, Proposals: 1024}
 
 func (l Limits) filled() Limits {
 	d := DefaultLimits
@@ -44,7 +46,12 @@ func (l Limits) filled() Limits {
 	}
 	if l.Members > 0 {
 		d.Members = l.Members
+		d.Depth = bits.Len(uint(l.Members-1)) + 1
 	}
+	if l.Depth > 0 {
+		d.Depth = l.Depth
+	}
+	d.Depth = min(d.Depth, treemath.MaxDepth-1)
 	if l.Window > 0 {
 		d.Window = l.Window
 	}
@@ -102,6 +109,12 @@ type Config struct {
 	// Proposals may refuse a list of proposals in a commit, ours or another's, beyond the rules of the RFC; nil accepts. It must not
 	// keep the slice.
 	Proposals func(committer Sender, list []Committed) error
+	// Admit may refuse a proposal when it arrives, before it waits for a commit, and must not keep it. nil accepts proposals of members and of
+	// the group's external senders, and refuses those of clients who propose themselves, whom nobody vouches for.
+	Admit func(p Committed) error
+	// SameClient says whether two credentials are of one client, for groups that continue another or branch from it (sections 11.2, 11.3);
+	// nil: when they are equal.
+	SameClient func(a, b Credential) bool
 	// PSK finds pre-shared keys: external ones, and resumption keys of groups other than the one that asks.
 	PSK func(id *PSKID) ([]byte, error)
 	// KeyPackages keeps the private parts of key packages.
@@ -110,8 +123,11 @@ type Config struct {
 	// Capabilities beyond those of this package: extension and proposal types, credential types, suites. What this package
 	// supports itself need not be listed, except credential types: none means basic.
 	Capabilities Capabilities
-	// Lifetime of key packages from a minute before now on; 0: 90 days.
+	// Lifetime of key packages from now on, and they are valid for an hour before; 0: 90 days.
 	Lifetime time.Duration
+	// MaxLifetime is the longest a key package may be valid whose client is added (section 7.2); all members of a group must agree on it.
+	// 0: two years, negative: any.
+	MaxLifetime time.Duration
 	// GREASE adds values that mean nothing to capabilities, so that peers do not get used to the ones there are (section 13.5).
 	GREASE bool
 
@@ -157,6 +173,13 @@ func orSystem(r io.Reader) io.Reader {
 }
 
 func (c *Config) random() io.Reader { return orSystem(c.Rand) }
+
+func (c *Config) maxLifetime() time.Duration {
+	if c.MaxLifetime == 0 {
+		return 2 * 365 * 24 * time.Hour
+	}
+	return c.MaxLifetime
+}
 
 func (c *Config) pastEpochs() int { return orDefault(c.PastEpochs, 3) }
 

@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"crypto/subtle"
 	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
@@ -12,6 +13,7 @@ type Received struct {
 	Content     ContentType
 	Sender      Sender
 	Epoch       uint64
+	Leaf        *LeafNode // of the sender in that epoch, borrowed: who sits there now may be another; nil of senders outside
 	AAD         []byte
 	Application []byte    // of application data
 	Proposal    Committed // of a proposal, which waits for a commit now
@@ -63,12 +65,12 @@ func (g *Group) processPrivate(p *privateMessage) (*Received, error) {
 	if keys == nil {
 		return nil, refuse(WrongEpoch, "6.3", "message of epoch %d, the group is in %d and keeps %d past ones", p.epoch, g.Epoch(), len(g.past))
 	}
-	a, err := keys.open(g.suite, p, g.now.own, g.limits.Window)
+	a, leaf, err := keys.open(g.suite, p, g.now.own, g.limits.Window)
 	if err != nil {
 		return nil, err
 	}
 	if a.content.kind == ContentApplication {
-		return &Received{Content: ContentApplication, Sender: a.content.sender, Epoch: p.epoch, AAD: slices.Clone(p.aad),
+		return &Received{Content: ContentApplication, Sender: a.content.sender, Epoch: p.epoch, Leaf: leaf, AAD: slices.Clone(p.aad),
 			Application: a.content.body.application}, nil
 	}
 	return g.handshake(a)
@@ -92,7 +94,7 @@ func (g *Group) processPublic(p *publicMessage) (*Received, error) {
 		return nil, refuse(Invalid, "6", "application data in a public message")
 	}
 	if p.content.sender == (Sender{Type: SenderMember, Leaf: g.now.own}) {
-		return nil, refuse(Misuse, "12.4", "message is our own: apply the change that came with it")
+		return nil, refuse(Own, "12.4", "message is our own: apply the change that came with it")
 	}
 	if err := p.checkMembership(g.suite, g.now.secrets.membership.Bytes(), g.now.raw); err != nil {
 		return nil, err
@@ -150,9 +152,15 @@ func (g *Group) senderKey(a *authenticated) (suite.Verifier, error) {
 // handshake takes a proposal or commit of this epoch whose signature has been verified.
 func (g *Group) handshake(a *authenticated) (*Received, error) {
 	r := &Received{Content: a.content.kind, Sender: a.content.sender, Epoch: a.content.epoch, AAD: a.content.aad}
+	if r.Sender.Type == SenderMember {
+		r.Leaf = g.now.tree.leaf(r.Sender.Leaf)
+	}
 	var err error
 	if a.content.kind == ContentProposal {
-		r.Proposal, err = g.keep(a, nil)
+		var p pending
+		if p, err = g.admit(a, nil); err == nil {
+			r.Proposal, err = p.Committed, g.keep(p)
+		}
 	} else {
 		r.Change, err = g.receive(a)
 	}
@@ -162,22 +170,46 @@ func (g *Group) handshake(a *authenticated) (*Received, error) {
 	return r, nil
 }
 
-// keep lets a proposal wait for a commit, if it is valid by itself (section 12.1). Received again, it is there once.
-func (g *Group) keep(a *authenticated, own *ownUpdate) (Committed, error) {
-	c := Committed{Proposal: a.content.body.proposal, Sender: a.content.sender, ByReference: true}
-	alone := proposalList{suite: g.suite, all: []Committed{c}}
-	if err := alone.check(&g.now.context, g.now.tree); err != nil {
-		return c, err
+// admit judges a proposal by itself: by the rules (section 12.1), in the tree as it is, and by the application.
+func (g *Group) admit(a *authenticated, own *ownUpdate) (pending, error) {
+	p := pending{Committed: Committed{Proposal: a.content.body.proposal, Sender: a.content.sender, ByReference: true}, ref: a.ref(g.suite), own: own}
+	alone := proposalList{suite: g.suite, all: []Committed{p.Committed}}
+	if err := alone.check(&g.now.context, g.now.tree, g.cfg); err != nil {
+		return p, err
 	}
-	ref := a.ref(g.suite)
-	if slices.ContainsFunc(g.proposals, func(p pending) bool { return bytes.Equal(p.ref, ref) }) {
-		return c, nil
+	if err := alone.apply(&g.now.context, g.now.tree, g.limits); err != nil {
+		return p, err
 	}
-	if len(g.proposals) >= g.limits.Proposals {
-		return c, refuse(Limit, "", "%d proposals wait already", len(g.proposals))
+	if err := alone.judgeCredentials(g.cfg, &g.now.context, g.now.tree); err != nil {
+		return p, err
 	}
-	g.proposals = append(g.proposals, pending{c, ref, own})
-	return c, nil
+	switch {
+	case g.cfg.Admit != nil:
+		if err := g.cfg.Admit(p.Committed); err != nil {
+			return p, refuseFor(Refused, "12.1.8", err, "%v of %v was refused", p.Proposal.Type(), p.Sender)
+		}
+	case p.Sender.Type == SenderNewMemberProposal:
+		return p, refuse(Refused, "12.1.8", "a client proposes itself, and Config.Admit is nil: nobody vouches for it")
+	}
+	return p, nil
+}
+
+// keep lets a proposal wait for a commit. Received again, it is there once. Those from outside have a quarter of the room.
+func (g *Group) keep(p pending) error {
+	outside := 0
+	for _, q := range g.proposals {
+		if bytes.Equal(p.ref, q.ref) {
+			return nil
+		}
+		if q.Sender.Type != SenderMember {
+			outside++
+		}
+	}
+	if len(g.proposals) >= g.limits.Proposals || p.Sender.Type != SenderMember && outside > g.limits.Proposals/4 {
+		return refuse(Limit, "", "%d proposals wait already, %d of them from outside", len(g.proposals), outside)
+	}
+	g.proposals = append(g.proposals, p)
+	return nil
 }
 
 // resolve replaces references by the proposals that wait (section 12.4.2).
@@ -219,60 +251,71 @@ func (g *Group) receive(a *authenticated) (*Change, error) {
 	if err := l.checkLimits(now.tree, g.limits); err != nil {
 		return nil, err
 	}
-	if err := l.check(&now.context, now.tree); err != nil {
+	if err := l.check(&now.context, now.tree, g.cfg); err != nil {
 		return nil, err
 	}
 	if made.path == nil && (l.needsPath() || l.mode == external) {
 		return nil, refuse(Invalid, "12.4.2", "commit has no path, and its proposals ask for one")
 	}
-	if err := l.apply(&now.context, now.tree); err != nil {
+	if err := l.apply(&now.context, now.tree, g.limits); err != nil {
 		return nil, err
 	}
-	if err := l.judge(g.cfg, now.tree); err != nil {
+	if err := l.judge(g.cfg, &now.context, now.tree); err != nil {
 		return nil, err
 	}
 	c := &Change{Sender: from, Epoch: now.context.epoch + 1, Proposals: l.all, Added: l.added, Updated: l.updated, Removed: l.removed, AAD: a.content.aad,
-		ReInit: l.reinit, group: g, base: now}
-	if slices.Contains(l.removed, now.own) {
-		c.SelfRemoved = true
-		return c, nil
-	}
-	to := &epoch{tree: l.tree, own: now.own, keys: g.ownKeys(l), signer: g.ownSigner(l), context: groupContext{suite: g.suite.ID(),
-		groupID: now.context.groupID, epoch: c.Epoch, confirmedHash: now.context.confirmedHash, extensions: l.extensions}}
-	var commitSecret suite.Secret
-	defer commitSecret.Wipe()
-	commitSecret.Room(g.suite.HashSize())
+		ReInit: l.reinit, SelfRemoved: slices.Contains(l.removed, now.own), group: g, base: now}
+	var steps []step
 	if made.path != nil {
 		leaf := from.Leaf
 		if l.mode == external {
 			leaf = l.tree.vacant()
 			c.Added = append(c.Added, leaf)
 		}
-		if err := g.receivePath(l, leaf, made.path, to, &commitSecret); err != nil {
+		if steps, err = g.checkPath(l, leaf, made.path); err != nil {
 			return nil, err
 		}
 	}
-	to.context.treeHash = l.tree.hash()
-	var psk suite.Secret
-	defer psk.Wipe()
-	if err := mixPSKs(g.suite, &psk, l.psks, g.psk); err != nil {
-		return nil, err
-	}
-	init := &now.secrets.init
+	init := new(suite.Secret)
+	defer init.Wipe()
+	init.Set(now.secrets.init.Bytes())
 	if l.init != nil {
-		init = new(suite.Secret)
-		defer init.Wipe()
 		if err := g.externalInit(init, l.init); err != nil {
 			return nil, err
 		}
 	}
-	n := advance(g.suite, now.interim, init, to, a, &commitSecret, &psk)
-	defer n.wipe()
-	if !bytes.Equal(a.auth.confirmationTag, to.tag) {
-		return nil, refuse(BadSignature, "12.4.2", "confirmation tag of a commit by %v is wrong: its sender has another view of the group", from)
+	if c.SelfRemoved { // the rest is for those who stay
+		return c, nil
 	}
-	c.next = to
+	c.next = &epoch{suite: g.suite, tree: l.tree, own: now.own, keys: g.ownKeys(l), signer: g.ownSigner(l), context: groupContext{suite: g.suite.ID(),
+		groupID: now.context.groupID, epoch: c.Epoch, treeHash: l.tree.hash(), confirmedHash: now.context.confirmedHash, extensions: l.extensions}}
+	if err := g.followCommit(c.next, l, a, steps, init); err != nil {
+		c.Discard()
+		return nil, err
+	}
 	return c, nil
+}
+
+// followCommit derives the epoch behind a commit, whose path gave steps, and compares the confirmation tag.
+func (g *Group) followCommit(to *epoch, l *proposalList, a *authenticated, steps []step, init *suite.Secret) error {
+	var commitSecret, psk suite.Secret
+	defer commitSecret.Wipe()
+	defer psk.Wipe()
+	commitSecret.Room(g.suite.HashSize())
+	if path := a.content.body.commit.path; path != nil {
+		if err := l.takePath(to, path, steps, &commitSecret); err != nil {
+			return err
+		}
+	}
+	if err := mixPSKs(g.suite, &psk, l.psks, g.psk); err != nil {
+		return err
+	}
+	n := advance(g.suite, g.now.interim, init, to, a, &commitSecret, &psk)
+	defer n.wipe()
+	if subtle.ConstantTimeCompare(a.auth.confirmationTag, to.tag) != 1 {
+		return refuse(BadSignature, "12.4.2", "confirmation tag of a commit by %v is wrong: its sender has another view of the group", a.content.sender)
+	}
+	return nil
 }
 
 // ownKeys are the keys of the next epoch as far as the proposals tell: without those that were blanked, and with that of an update of
@@ -304,37 +347,37 @@ func (g *Group) ownUpdate(l *proposalList) *ownUpdate {
 	return nil
 }
 
-// receivePath verifies a path, puts it into the tree of l, and takes from it what is for this member.
-func (g *Group) receivePath(l *proposalList, from LeafIndex, u *updatePath, to *epoch, commitSecret *suite.Secret) error {
-	old := l.tree.leaf(from)
-	place := &Presented{Place: PlaceUpdate, Leaf: from, Credential: u.leaf.Credential, SignatureKey: u.leaf.SignatureKey, Node: u.leaf, Replaces: old}
+// checkPath verifies a path as far as it goes without keys, and puts it into the tree of l.
+func (g *Group) checkPath(l *proposalList, from LeafIndex, u *updatePath) ([]step, error) {
+	place := &Presented{Place: PlaceUpdate, Leaf: from, Credential: u.leaf.Credential, SignatureKey: u.leaf.SignatureKey, Node: u.leaf,
+		Replaces: l.tree.leaf(from)}
 	if l.mode == external {
 		place.Place, place.Replaces = PlaceExternal, l.replaced(g.now.tree)
 	}
-	if err := checkLeafAlone(g.suite, u.leaf, SourceCommit, to.context.groupID, from); err != nil {
-		return within(err, "leaf in the path of a commit")
+	if err := checkLeafAlone(g.suite, u.leaf, SourceCommit, g.ID(), from); err != nil {
+		return nil, within(err, "leaf in the path of a commit")
 	}
 	if place.Replaces != nil {
 		if err := checkNewKey(u.leaf, place.Replaces); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := l.tree.checkPathKeys(u); err != nil {
-		return err
+		return nil, err
 	}
-	added := l.addedSet()
-	steps, err := l.tree.mergeUpdatePath(from, u, added)
+	steps, err := l.tree.mergeUpdatePath(from, u, l.addedSet())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := l.tree.checkLeavesTogether([]LeafIndex{from}, l.extensions); err != nil {
-		return err
+		return nil, err
 	}
-	if err := g.cfg.judge(place); err != nil {
-		return err
-	}
-	to.context.treeHash = l.tree.hash()
-	keys, err := l.tree.decryptPath(to.own, to.keys, u, steps, to.context.append(nil), added, commitSecret)
+	return steps, g.cfg.judge(place)
+}
+
+// takePath takes from a path what is for this member: keys, and the commit secret.
+func (l *proposalList) takePath(to *epoch, u *updatePath, steps []step, commitSecret *suite.Secret) error {
+	keys, err := l.tree.decryptPath(to.own, to.keys, u, steps, to.context.append(nil), l.addedSet(), commitSecret)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
+	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
 )
 
 // Proposal is a change to a group (RFC 9420, section 12.1): one of the types below, by pointer.
@@ -164,7 +165,7 @@ func (c *commit) append(dst []byte) []byte {
 
 func readCommit(r *codec.Reader) *commit {
 	c := new(commit)
-	r.Vector(func(r *codec.Reader) { c.proposals = append(c.proposals, readProposalOrRef(r)) })
+	r.Vector(maxProposals, func(r *codec.Reader) { c.proposals = append(c.proposals, readProposalOrRef(r)) })
 	if r.Optional() {
 		c.path = readUpdatePath(r)
 	}
@@ -210,9 +211,9 @@ func (u *updatePath) append(dst []byte) []byte {
 
 func readUpdatePath(r *codec.Reader) *updatePath {
 	u := &updatePath{leaf: readLeafNode(r)}
-	r.Vector(func(r *codec.Reader) {
+	r.Vector(treemath.MaxDepth, func(r *codec.Reader) {
 		n := updatePathNode{key: r.Opaque()}
-		r.Vector(func(r *codec.Reader) { n.secrets = append(n.secrets, readHPKECiphertext(r)) })
+		r.Vector(maxRecipients, func(r *codec.Reader) { n.secrets = append(n.secrets, readHPKECiphertext(r)) })
 		u.nodes = append(u.nodes, n)
 	})
 	return u

@@ -48,15 +48,40 @@ func (g *Group) propose(p Proposal, aad []byte, own *ownUpdate) ([]byte, error) 
 	if g.cfg.EncryptHandshake {
 		wire = WirePrivateMessage
 	}
+	p, err := g.cfg.sendable(p)
+	if err != nil {
+		return nil, err
+	}
 	a, err := newAuthenticated(g.suite, g.cfg.random(), g.now.signer, wire, framedContent{groupID: g.ID(), epoch: g.Epoch(),
 		sender: Sender{Type: SenderMember, Leaf: g.now.own}, aad: slices.Clone(aad), kind: ContentProposal, body: body{proposal: p}}, g.now.raw)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := g.keep(a, own); err != nil {
+	waiting, err := g.admit(a, own)
+	if err != nil {
 		return nil, err
 	}
-	return g.protect(a)
+	before := len(g.proposals)
+	if err := g.keep(waiting); err != nil {
+		return nil, err
+	}
+	msg, err := g.protect(a)
+	if err != nil {
+		g.proposals = g.proposals[:before] // nobody will hear of it
+	}
+	return msg, err
+}
+
+// sendable is a proposal of ours as it is kept: a key package is copied, since others may hold it, and must be valid now (section 7.3).
+func (c *Config) sendable(p Proposal) (Proposal, error) {
+	add, ok := p.(*Add)
+	if !ok {
+		return p, nil
+	}
+	if err := checkLeafLifetime(add.KeyPackage.Leaf, c.Now()); err != nil {
+		return nil, err
+	}
+	return &Add{add.KeyPackage.clone()}, nil
 }
 
 // NewPSK is a proposal to mix in an external pre-shared key, with a fresh nonce (section 8.4).
@@ -83,12 +108,20 @@ func ProposeFromOutside(cfg *Config, group []byte, epoch uint64, index uint32, p
 	if err := checkProposer(s, p); err != nil {
 		return nil, err
 	}
+	p, err := cfg.sendable(p)
+	if err != nil {
+		return nil, err
+	}
 	return proposeOutside(cfg, group, epoch, s, p)
 }
 
 // ProposeSelf makes a proposal of a client to add itself (section 12.1.8).
 func ProposeSelf(cfg *Config, group []byte, epoch uint64, k *KeyPackage) ([]byte, error) {
-	return proposeOutside(cfg, group, epoch, Sender{Type: SenderNewMemberProposal}, &Add{k})
+	p, err := cfg.sendable(&Add{k})
+	if err != nil {
+		return nil, err
+	}
+	return proposeOutside(cfg, group, epoch, Sender{Type: SenderNewMemberProposal}, p)
 }
 
 func proposeOutside(cfg *Config, group []byte, epoch uint64, from Sender, p Proposal) ([]byte, error) {

@@ -57,7 +57,7 @@ func (e *epochKeys) seal(s *suite.Suite, rand io.Reader, dst []byte, p *privateM
 	data := senderData{leaf: from, generation: r.next}
 	var key messageKey
 	defer key.wipe()
-	if err := r.key(s, data.generation, 0, &key); err != nil {
+	if _, err := r.key(s, data.generation, 0, &key); err != nil {
 		return dst, err
 	}
 	var guard [4]byte
@@ -85,7 +85,7 @@ func (e *epochKeys) seal(s *suite.Suite, rand io.Reader, dst []byte, p *privateM
 	dst = auth.append(dst, p.kind)
 	dst = append(dst, make([]byte, textAt+padded-len(dst))...)
 	dst = aead.Seal(dst[:textAt], key.nonce[:], dst[textAt:], room.a)
-	r.spend(s, data.generation)
+	r.spend(s, data.generation, 0, nil)
 
 	senderDataKey(s, &e.senderData, dst[textAt:], &key)
 	if aead, err = s.AEAD(key.key[:s.KeySize()]); err != nil {
@@ -121,22 +121,52 @@ func (e *epochKeys) openSenderData(s *suite.Suite, p *privateMessage) (senderDat
 	return d, nil
 }
 
-// open decrypts p and verifies its sender. own is the leaf of this member, whose messages it cannot read.
-func (e *epochKeys) open(s *suite.Suite, p *privateMessage, own LeafIndex, window uint32) (*authenticated, error) {
+// open decrypts p and verifies its sender; then its key is spent, not before: who can seal in the name of another, as every member can, must
+// not take that one's keys away. own is the leaf of this member, whose messages it cannot read.
+func (e *epochKeys) open(s *suite.Suite, p *privateMessage, own LeafIndex, window uint32) (*authenticated, *LeafNode, error) {
 	d, err := e.openSenderData(s, p)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	leaf := e.tree.leaf(d.leaf)
 	switch {
 	case leaf == nil:
-		return nil, refuse(Invalid, "6.3.2", "message of epoch %d from leaf %d, which was blank", p.epoch, d.leaf)
+		return nil, nil, refuse(Invalid, "6.3.2", "message of epoch %d from leaf %d, which was blank", p.epoch, d.leaf)
 	case d.leaf == own:
-		return nil, refuse(Misuse, "6.3.1", "message is our own: its key was used to send it")
+		return nil, nil, refuse(Own, "6.3.1", "message is our own: its key was used to send it")
 	}
-	text, err := e.decrypt(s, p, d, window)
+	r, err := e.secrets.open(d.leaf, p.kind)
+	if err != nil {
+		return nil, nil, err
+	}
+	var key messageKey
+	defer key.wipe()
+	ahead, err := r.key(s, d.generation, window, &key)
+	if err != nil {
+		return nil, nil, within(err, "message from member %d", d.leaf)
+	}
+	key.guard(d.guard)
+	a, err := e.verify(s, p, d, leaf, &key)
+	if err != nil {
+		ahead.wipe()
+		return nil, nil, err
+	}
+	r.spend(s, d.generation, window, ahead)
+	return a, leaf, nil
+}
+
+// verify decrypts p with its key, and verifies the signature of leaf.
+func (e *epochKeys) verify(s *suite.Suite, p *privateMessage, d senderData, leaf *LeafNode, key *messageKey) (*authenticated, error) {
+	aead, err := s.AEAD(key.key[:s.KeySize()])
 	if err != nil {
 		return nil, err
+	}
+	room := spareScratch.Get().(*scratch)
+	defer room.done()
+	room.a = p.appendHead(room.a[:0])
+	text, err := aead.Open(nil, key.nonce[:], p.ciphertext, room.a)
+	if err != nil {
+		return nil, refuse(BadSignature, "6.3.1", "message from member %d, generation %d, does not open", d.leaf, d.generation)
 	}
 	r := codec.NewReader(text)
 	raw, body, auth := readPrivateContent(r, p.kind)
@@ -153,41 +183,12 @@ func (e *epochKeys) open(s *suite.Suite, p *privateMessage, own LeafIndex, windo
 		a.raw = a.content.appendFramed(nil, raw)
 		return a, a.checkSignature(s, v, e.context)
 	}
-	room := spareScratch.Get().(*scratch)
-	defer room.done()
 	room.a = appendTBSHead(room.a[:0], WirePrivateMessage)
 	room.a = append(a.content.appendFramed(room.a, raw), e.context...)
 	if !s.VerifyWithLabel(v, framedContentLabel, room.a, auth.signature) {
 		return nil, refuse(BadSignature, "6.1", "signature of application data from member %d does not verify", d.leaf)
 	}
 	return a, nil
-}
-
-// decrypt opens the ciphertext of p and spends its key.
-func (e *epochKeys) decrypt(s *suite.Suite, p *privateMessage, d senderData, window uint32) ([]byte, error) {
-	r, err := e.secrets.open(d.leaf, p.kind)
-	if err != nil {
-		return nil, err
-	}
-	var key messageKey
-	defer key.wipe()
-	if err := r.key(s, d.generation, window, &key); err != nil {
-		return nil, within(err, "message from member %d", d.leaf)
-	}
-	key.guard(d.guard)
-	aead, err := s.AEAD(key.key[:s.KeySize()])
-	if err != nil {
-		return nil, err
-	}
-	room := spareScratch.Get().(*scratch)
-	defer room.done()
-	room.a = p.appendHead(room.a[:0])
-	text, err := aead.Open(nil, key.nonce[:], p.ciphertext, room.a)
-	if err != nil {
-		return nil, refuse(BadSignature, "6.3.1", "message from member %d, generation %d, does not open", d.leaf, d.generation)
-	}
-	r.spend(s, d.generation)
-	return text, nil
 }
 
 // appendTBSHead appends what stands in front of the content in FramedContentTBS.

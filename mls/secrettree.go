@@ -2,6 +2,7 @@ package mls
 
 import (
 	"encoding/binary"
+	"maps"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
 	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
@@ -66,7 +67,20 @@ func (t *secretTree) wipe() {
 	clear(t.ratchets)
 }
 
+// retire wipes what late messages do not need: the ratchets of handshakes, and those of this member.
+func (t *secretTree) retire(own LeafIndex) {
+	for l, r := range t.ratchets {
+		r.handshake.wipe()
+		if l == own {
+			r.application.wipe()
+		}
+	}
+}
+
 func (r *ratchet) wipe() {
+	if r == nil {
+		return
+	}
 	r.secret.Wipe()
 	for _, k := range r.skipped {
 		k.wipe()
@@ -122,35 +136,48 @@ func (t *secretTree) openLeaf(l LeafIndex) *ratchets {
 	return r
 }
 
-// key sets out to the key of generation g, which stays until it is spent: a ciphertext that does not open costs nothing. It keeps
-// the keys of generations that it jumps over, at most window of them; a longer jump is refused.
-func (r *ratchet) key(s *suite.Suite, g uint32, window uint32, out *messageKey) error {
-	if g < r.next {
+// key sets out to the key of generation g and changes nothing: a message may yet turn out to be worthless. spend is told when it was not.
+// Where generations are jumped over, ahead is the ratchet behind them with their keys; spend wants it, and otherwise it is to be
+// wiped. A jump of more than window is refused.
+func (r *ratchet) key(s *suite.Suite, g uint32, window uint32, out *messageKey) (ahead *ratchet, err error) {
+	switch {
+	case g < r.next:
 		k := r.skipped[g]
 		if k == nil {
-			return refuse(Replayed, "9.2", "key of generation %d is used up", g)
+			return nil, refuse(Replayed, "9.2", "key of generation %d is used up", g)
 		}
 		*out = *k
-		return nil
+		return nil, nil
+	case g-r.next > window:
+		return nil, refuse(Limit, "9.1", "generation %d is %d ahead, more than %d", g, g-r.next, window)
+	case g == ^uint32(0):
+		return nil, refuse(Limit, "9.1", "generations are used up")
+	case g == r.next:
+		r.derive(s, out)
+		return nil, nil
 	}
-	if g-r.next > window {
-		return refuse(Limit, "9.1", "generation %d is %d ahead, more than %d", g, g-r.next, window)
-	}
-	if g == ^uint32(0) {
-		return refuse(Limit, "9.1", "generations are used up")
-	}
-	for r.next < g {
+	ahead = &ratchet{next: r.next, skipped: make(map[uint32]*messageKey, g-r.next)}
+	ahead.secret.Set(r.secret.Bytes())
+	for ahead.next < g {
 		k := new(messageKey)
-		r.derive(s, k)
-		if r.skipped == nil {
-			r.skipped = map[uint32]*messageKey{}
-		}
-		r.skipped[r.next] = k
-		r.step(s)
+		ahead.derive(s, k)
+		ahead.skipped[ahead.next] = k
+		ahead.step(s)
+	}
+	ahead.derive(s, out)
+	return ahead, nil
+}
+
+// jump goes where ahead is, and keeps the keys of the last window generations that were jumped over.
+func (r *ratchet) jump(ahead *ratchet, window uint32) {
+	r.secret.Take(&ahead.secret)
+	r.next = ahead.next
+	if r.skipped == nil {
+		r.skipped = ahead.skipped
+	} else {
+		maps.Copy(r.skipped, ahead.skipped)
 	}
 	r.evict(window)
-	r.derive(s, out)
-	return nil
 }
 
 // evict keeps the skipped keys of the last window generations.
@@ -166,8 +193,11 @@ func (r *ratchet) evict(window uint32) {
 	}
 }
 
-// spend deletes the key of generation g, which key gave last.
-func (r *ratchet) spend(s *suite.Suite, g uint32) {
+// spend deletes the key of generation g, which key gave with ahead.
+func (r *ratchet) spend(s *suite.Suite, g, window uint32, ahead *ratchet) {
+	if ahead != nil {
+		r.jump(ahead, window)
+	}
 	if g == r.next {
 		r.step(s)
 		return

@@ -34,8 +34,8 @@ func (g *Group) MarshalState(key []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	text := g.appendState(nil)
-	defer clear(text)
+	text := g.appendState(make([]byte, 0, g.stateRoom()))
+	defer func() { clear(text[:cap(text)]) }()
 	head := append([]byte(stateMagic), stateVersion)
 	dst := append(make([]byte, 0, len(head)+aead.NonceSize()+len(text)+aead.Overhead()), head...)
 	dst = dst[:len(head)+aead.NonceSize()]
@@ -73,6 +73,26 @@ func Restore(cfg *Config, key, state []byte) (*Group, error) {
 		return nil, malformed(err, "state of a group")
 	}
 	return g, nil
+}
+
+// stateRoom is at least the length of the state: growing would leave secrets behind in what was outgrown.
+func (g *Group) stateRoom() int {
+	const each = 256 // of keys, secrets and ratchets, with their numbers and lengths
+	n := 64*each + len(g.now.raw) + 4096*len(g.now.keys)
+	for _, k := range append([]*epochKeys{g.now.messages}, g.past...) {
+		n += len(k.context) + len(k.tree.append(nil)) + each*(2+len(k.secrets.closed))
+		for _, r := range k.secrets.ratchets {
+			n += 2*each + 64*(len(r.handshake.skipped)+len(r.application.skipped))
+		}
+	}
+	n += each * len(g.resumption)
+	if g.reinit != nil {
+		n += len(g.reinit.appendBody(nil))
+	}
+	for _, p := range g.proposals {
+		n += 2*4096 + len(appendProposal(nil, p.Proposal))
+	}
+	return n
 }
 
 func stateAEAD(key []byte) (cipher.AEAD, error) {
@@ -132,12 +152,12 @@ func (g *Group) readState(r *codec.Reader) {
 	if r.Optional() {
 		g.reinit = &ReInit{r.Opaque(), ProtocolVersion(r.Uint16()), CipherSuite(r.Uint16()), readExtensions(r)}
 	}
-	g.now = readEpochState(r, g.suite, g.limits.Members)
-	r.Vector(func(r *codec.Reader) { g.past = append(g.past, readKeysState(r, g.suite, g.limits.Members)) })
-	r.Vector(func(r *codec.Reader) {
+	g.now = readEpochState(r, g.suite, g.limits)
+	r.Vector(codec.MaxVector, func(r *codec.Reader) { g.past = append(g.past, readKeysState(r, g.suite, g.limits)) })
+	r.Vector(codec.MaxVector, func(r *codec.Reader) {
 		g.resumption = append(g.resumption, resumption{r.Uint64(), readSecret(r)})
 	})
-	r.Vector(func(r *codec.Reader) { g.proposals = append(g.proposals, readPendingState(r, g.suite)) })
+	r.Vector(codec.MaxVector, func(r *codec.Reader) { g.proposals = append(g.proposals, readPendingState(r, g.suite)) })
 }
 
 func readSecret(r *codec.Reader) *suite.Secret {
@@ -178,13 +198,13 @@ func (e *epoch) appendState(dst []byte) []byte {
 	return e.messages.appendState(dst)
 }
 
-func readEpochState(r *codec.Reader, s *suite.Suite, limit int) *epoch {
+func readEpochState(r *codec.Reader, s *suite.Suite, limits Limits) *epoch {
 	e := &epoch{suite: s, raw: r.Opaque(), own: LeafIndex(r.Uint32()), interim: r.Opaque(), tag: r.Opaque(), keys: keyring{}}
 	signer := r.Opaque()
 	for _, sec := range e.secrets.all() {
 		setSecret(r, sec)
 	}
-	r.Vector(func(r *codec.Reader) {
+	r.Vector(codec.MaxVector, func(r *codec.Reader) {
 		n, b := treemath.Node(r.Uint32()), r.Opaque()
 		if r.Err() != nil {
 			return
@@ -196,7 +216,7 @@ func readEpochState(r *codec.Reader, s *suite.Suite, limit int) *epoch {
 		e.keys[n] = k
 		clear(b)
 	})
-	e.messages = readKeysState(r, s, limit)
+	e.messages = readKeysState(r, s, limits)
 	if r.Err() != nil {
 		return e
 	}
@@ -227,7 +247,7 @@ func (k *epochKeys) appendState(dst []byte) []byte {
 	return k.secrets.appendState(dst)
 }
 
-func readKeysState(r *codec.Reader, s *suite.Suite, limit int) *epochKeys {
+func readKeysState(r *codec.Reader, s *suite.Suite, limits Limits) *epochKeys {
 	k := &epochKeys{epoch: r.Uint64(), context: r.Opaque()}
 	packed := r.Opaque()
 	setSecret(r, &k.senderData)
@@ -235,7 +255,7 @@ func readKeysState(r *codec.Reader, s *suite.Suite, limit int) *epochKeys {
 	if r.Err() != nil {
 		return k
 	}
-	t, err := readTree(s, packed, limit)
+	t, err := readTree(s, packed, limits)
 	if err != nil {
 		r.Fail(err)
 		return k
@@ -267,11 +287,11 @@ func (t *secretTree) appendState(dst []byte) []byte {
 
 func readTreeState(r *codec.Reader, s *suite.Suite) *secretTree {
 	t := &secretTree{suite: s, leaves: r.Uint32(), closed: map[treemath.Node]*suite.Secret{}, ratchets: map[LeafIndex]*ratchets{}}
-	r.Vector(func(r *codec.Reader) {
+	r.Vector(codec.MaxVector, func(r *codec.Reader) {
 		n := treemath.Node(r.Uint32())
 		t.closed[n] = readSecret(r)
 	})
-	r.Vector(func(r *codec.Reader) {
+	r.Vector(codec.MaxVector, func(r *codec.Reader) {
 		l := LeafIndex(r.Uint32())
 		pair := new(ratchets)
 		pair.handshake.readState(r)
@@ -296,7 +316,7 @@ func (c *ratchet) appendState(dst []byte) []byte {
 func (c *ratchet) readState(r *codec.Reader) {
 	setSecret(r, &c.secret)
 	c.next = r.Uint32()
-	r.Vector(func(r *codec.Reader) {
+	r.Vector(codec.MaxVector, func(r *codec.Reader) {
 		g, k := r.Uint32(), new(messageKey)
 		b := r.Fixed(maxKey + nonceSize)
 		copy(k.key[:], b)

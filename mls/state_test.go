@@ -158,11 +158,11 @@ func TestUsedGenerationsAreGone(t *testing.T) {
 	for g := range uint32(6) {
 		var k messageKey
 		ratchets[fmt.Sprintf("ratchet secret %d", g)] = bytes.Clone(r.secret.Bytes())
-		if err := r.key(b.suite, g, 10, &k); err != nil {
+		if _, err := r.key(b.suite, g, 10, &k); err != nil {
 			t.Fatal(err)
 		}
 		keys[fmt.Sprintf("key %d", g)] = bytes.Clone(k.key[:16])
-		r.spend(b.suite, g)
+		r.spend(b.suite, g, 10, nil)
 	}
 	next := map[string][]byte{"ratchet secret 6": bytes.Clone(r.secret.Bytes())}
 	var messages [][]byte

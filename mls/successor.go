@@ -10,6 +10,9 @@ func (g *Group) Continue(cfg *Config, packages []*KeyPackage) (*Group, *Change, 
 	if g.reinit == nil || g.removed {
 		return nil, nil, refuse(Misuse, "11.2", "the group was not ended by a reinit")
 	}
+	if g.reinit.Version != MLS10 {
+		return nil, nil, refuse(Unsupported, "11.2", "the new group is of protocol version %d", g.reinit.Version)
+	}
 	if cfg.CipherSuite != g.reinit.CipherSuite {
 		return nil, nil, refuse(Misuse, "11.2", "the new group is of %v, the configuration of %v", g.reinit.CipherSuite, cfg.CipherSuite)
 	}
@@ -36,26 +39,37 @@ func (g *Group) successor(cfg *Config, usage PSKUsage, id []byte, e Extensions, 
 	if err != nil {
 		return nil, nil, err
 	}
-	o := CommitOptions{Proposals: []Proposal{psk}}
+	proposals := []Proposal{psk}
 	for _, k := range packages {
-		o.Proposals = append(o.Proposals, &Add{k})
+		proposals = append(proposals, &Add{k})
+	}
+	own, err := n.own(Sender{Type: SenderMember}, proposals)
+	if err != nil {
+		return nil, nil, err
 	}
 	key, err := g.ResumptionPSK(g.Epoch())
 	if err != nil {
 		return nil, nil, err
 	}
 	defer clear(key)
-	own := *cfg
-	own.PSK = func(id *PSKID) ([]byte, error) {
+	knowing := *cfg
+	knowing.PSK = func(id *PSKID) ([]byte, error) {
 		if id.Type == PSKResumption && bytes.Equal(id.GroupID, g.ID()) && id.Epoch == g.Epoch() {
 			return key, nil
 		}
 		return cfg.psk(id)
 	}
-	n.cfg = &own
+	n.cfg = &knowing
 	defer func() { n.cfg = cfg }()
-	c, err := n.commit(&proposalList{suite: n.suite, mode: initial, committer: Sender{Type: SenderMember}}, o)
-	return n, c, err
+	c, err := n.commit(&proposalList{suite: n.suite, mode: initial, committer: Sender{Type: SenderMember}, all: own}, CommitOptions{})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := g.checkSuccessor(usage, &c.next.context, c.next.tree, cfg.SameClient); err != nil {
+		c.Discard()
+		return nil, nil, err
+	}
+	return n, c, nil
 }
 
 // checkSuccessor: a group with this context and tree is what the reinit of g asked for, or a branch of it (section 12.4.3.1).
@@ -72,7 +86,7 @@ func (g *Group) checkSuccessor(usage PSKUsage, c *groupContext, t *tree, same fu
 	switch {
 	case g.reinit == nil:
 		return refuse(Invalid, "11.2", "group %x was not ended by a reinit", clip(g.ID()))
-	case !bytes.Equal(c.groupID, g.reinit.GroupID) || c.suite != g.reinit.CipherSuite ||
+	case g.reinit.Version != MLS10 || !bytes.Equal(c.groupID, g.reinit.GroupID) || c.suite != g.reinit.CipherSuite ||
 		!bytes.Equal(c.extensions.append(nil), g.reinit.Extensions.append(nil)):
 		return refuse(Invalid, "11.2", "new group is not what the reinit asked for")
 	}

@@ -44,7 +44,7 @@ func (p *parentNode) append(dst []byte) []byte {
 
 func readParentNode(r *codec.Reader) *parentNode {
 	p := &parentNode{key: r.Opaque(), parentHash: r.Opaque()}
-	r.Vector(func(r *codec.Reader) { p.unmerged = append(p.unmerged, LeafIndex(r.Uint32())) })
+	r.Vector(codec.MaxVector, func(r *codec.Reader) { p.unmerged = append(p.unmerged, LeafIndex(r.Uint32())) })
 	return p
 }
 
@@ -163,6 +163,14 @@ func (t *tree) remove(i LeafIndex) {
 	t.blankPath(i)
 }
 
+// checkDepth refuses a tree that has become too deep.
+func (t *tree) checkDepth(limits Limits) error {
+	if t.size() > 1<<limits.Depth {
+		return refuse(Limit, "", "ratchet tree of %d leaves, at most %d are allowed", t.size(), 1<<limits.Depth)
+	}
+	return nil
+}
+
 // shrink halves the tree while its right half is blank (section 7.7).
 func (t *tree) shrink() {
 	for len(t.nodes) > 1 {
@@ -247,22 +255,20 @@ func (t *tree) append(dst []byte) []byte {
 	})
 }
 
-// readTree reads that extension: at most limit leaves. Nothing is verified yet.
-func readTree(s *suite.Suite, b []byte, limit int) (*tree, error) {
+// readTree reads that extension, within limits. Nothing is verified yet.
+func readTree(s *suite.Suite, b []byte, limits Limits) (*tree, error) {
 	t := &tree{suite: s}
+	members := 0
 	r := codec.NewReader(b)
-	var over error
-	r.Vector(func(r *codec.Reader) {
-		if len(t.nodes) > 2*limit {
-			over = refuse(Limit, "", "ratchet tree of more than %d leaves", limit)
-			r.Fail(over)
-			return
-		}
+	r.Vector(2<<limits.Depth-1, func(r *codec.Reader) {
 		var n treeNode
 		if r.Optional() {
 			switch kind, leaf := r.Uint8(), len(t.nodes)%2 == 0; {
 			case kind == 1 && leaf:
 				n.leaf = readLeafNode(r)
+				if members++; members > limits.Members {
+					r.Fail(refuse(Limit, "", "ratchet tree of more than %d members", limits.Members))
+				}
 			case kind == 2 && !leaf:
 				n.parent = readParentNode(r)
 			default:

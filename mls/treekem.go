@@ -33,10 +33,12 @@ func (k keyring) forget(t *tree) {
 	}
 }
 
-// wipeExcept wipes the keys that are not in next.
-func (k keyring) wipeExcept(next keyring) {
+func (k keyring) has(n treemath.Node, key *suite.PrivateKey) bool { return k[n] == key }
+
+// wipeExcept wipes the keys that are not kept elsewhere.
+func (k keyring) wipeExcept(kept func(treemath.Node, *suite.PrivateKey) bool) {
 	for n, key := range k {
-		if next[n] != key {
+		if !kept(n, key) {
 			key.Wipe()
 		}
 	}
@@ -136,7 +138,7 @@ const updatePathLabel = "UpdatePathNode"
 // seals are the encryptions of path secrets, each for one node of a resolution.
 type seal struct {
 	secret *suite.Secret
-	pub    []byte
+	node   treemath.Node
 	out    *hpkeCiphertext
 }
 
@@ -148,7 +150,7 @@ func (t *tree) encryptPath(rand io.Reader, f *freshPath, context []byte, added m
 	for k, s := range f.steps {
 		nodes[k].key = f.nodes[k].key
 		t.recipients(s.copath, added, func(n treemath.Node) bool {
-			seals = append(seals, seal{secret: &f.secrets[k], pub: t.nodes[n].key()})
+			seals = append(seals, seal{secret: &f.secrets[k], node: n})
 			nodes[k].secrets = append(nodes[k].secrets, hpkeCiphertext{})
 			return true
 		})
@@ -170,9 +172,9 @@ func (t *tree) encryptPath(rand io.Reader, f *freshPath, context []byte, added m
 	}
 	return nodes, inParallel(len(seals), 4, func(i int) error {
 		s := &seals[i]
-		kem, ct, err := t.suite.EncryptWithLabel(bytes.NewReader(random[i*size:(i+1)*size]), s.pub, updatePathLabel, context, s.secret.Bytes())
+		kem, ct, err := t.suite.EncryptWithLabel(bytes.NewReader(random[i*size:(i+1)*size]), t.nodes[s.node].key(), updatePathLabel, context, s.secret.Bytes())
 		if err != nil {
-			return refuseFor(Invalid, "7.6", err, "encryption key of a member")
+			return refuseFor(Invalid, "7.6", err, "encryption key of node %d", s.node)
 		}
 		*s.out = hpkeCiphertext{kem, ct}
 		return nil

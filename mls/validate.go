@@ -37,6 +37,17 @@ func checkLeafLifetime(l *LeafNode, now time.Time) error {
 	return nil
 }
 
+// checkLeafLifetimeLength: the key package is not valid for longer than most; negative: any length (section 7.2).
+func checkLeafLifetimeLength(l *LeafNode, most time.Duration) error {
+	if l.Source != SourceKeyPackage || most < 0 {
+		return nil
+	}
+	if l.Lifetime.NotAfter < l.Lifetime.NotBefore || l.Lifetime.NotAfter-l.Lifetime.NotBefore > uint64(most/time.Second) {
+		return refuse(Invalid, "7.2", "key package is valid from %d to %d, longer than %v", l.Lifetime.NotBefore, l.Lifetime.NotAfter, most)
+	}
+	return nil
+}
+
 // checkLeafExtensions: what the leaf carries, its capabilities list.
 func checkLeafExtensions(l *LeafNode) error {
 	for _, x := range l.Extensions {
@@ -108,20 +119,12 @@ func checkKeyPackage(s *suite.Suite, k *KeyPackage) error {
 	return k.checkInitKey(s)
 }
 
-// checkUnique: no other leaf has the signature key or the encryption key of one of changed.
+// checkUnique: no other leaf has the signature key of one of changed, and no other node its encryption key.
 func (t *tree) checkUnique(changed []LeafIndex) error {
 	if len(changed) <= 4 {
 		for _, i := range changed {
-			l := t.leaf(i)
-			var twin error
-			t.members(func(j LeafIndex, m *LeafNode) bool {
-				if i != j && m != nil {
-					twin = sameKeys(l, m, i, j)
-				}
-				return twin == nil
-			})
-			if twin != nil {
-				return twin
+			if err := t.checkUniqueLeaf(i); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -138,7 +141,34 @@ func (t *tree) checkUnique(changed []LeafIndex) error {
 		signature[string(l.SignatureKey)], encryption[string(l.EncryptionKey)] = i, i
 		return twin == nil
 	})
+	for n := 1; n < len(t.nodes) && twin == nil; n += 2 {
+		if p := t.nodes[n].parent; p != nil {
+			if i, ok := encryption[string(p.key)]; ok {
+				twin = sameAsParent(i, n)
+			}
+		}
+	}
 	return twin
+}
+
+// checkUniqueLeaf is the same for one leaf.
+func (t *tree) checkUniqueLeaf(i LeafIndex) error {
+	l := t.leaf(i)
+	for n := range t.nodes {
+		switch m := &t.nodes[n]; {
+		case m.leaf != nil && LeafIndex(n/2) != i:
+			if err := sameKeys(l, m.leaf, i, LeafIndex(n/2)); err != nil {
+				return err
+			}
+		case m.parent != nil && bytes.Equal(m.parent.key, l.EncryptionKey):
+			return sameAsParent(i, n)
+		}
+	}
+	return nil
+}
+
+func sameAsParent(i LeafIndex, n int) error {
+	return refuse(Invalid, "7.3", "leaf %d has the encryption_key of node %d", i, n)
 }
 
 func sameKeys(l, m *LeafNode, i, j LeafIndex) error {
@@ -153,16 +183,17 @@ func sameKeys(l, m *LeafNode, i, j LeafIndex) error {
 
 // checkCredentialTypes: every member supports every type of credential in use.
 func (t *tree) checkCredentialTypes() error {
-	var used []CredentialType
+	used := map[CredentialType]bool{}
 	t.members(func(_ LeafIndex, l *LeafNode) bool {
-		if !slices.Contains(used, l.Credential.Type) {
-			used = append(used, l.Credential.Type)
-		}
-		return len(used) < maxCredentialTypes
+		used[l.Credential.Type] = true
+		return len(used) <= maxCredentialTypes
 	})
+	if len(used) > maxCredentialTypes {
+		return refuse(Limit, "7.3", "members have more than %d types of credentials", maxCredentialTypes)
+	}
 	var err error
 	t.members(func(i LeafIndex, l *LeafNode) bool {
-		for _, c := range used {
+		for c := range used {
 			if !slices.Contains(l.Capabilities.Credentials, c) {
 				err = refuse(Invalid, "7.3", "leaf %d does not support %v, which the group uses", i, c)
 			}

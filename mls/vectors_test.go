@@ -234,12 +234,10 @@ func secretTreeVector(t *testing.T, raw json.RawMessage) {
 				ContentApplication: {g.ApplicationKey, g.ApplicationNonce}, ContentCommit: {g.HandshakeKey, g.HandshakeNonce},
 			} {
 				r := must[*ratchet](t)(tree.open(LeafIndex(l), kind))
-				if err := r.key(s, g.Generation, 1<<20, &k); err != nil {
-					t.Fatal(err)
-				}
+				ahead := must[*ratchet](t)(r.key(s, g.Generation, 1<<20, &k))
 				same(t, fmt.Sprintf("%v key %d of leaf %d", kind, g.Generation, l), k.key[:s.KeySize()], want[0])
 				same(t, fmt.Sprintf("%v nonce %d of leaf %d", kind, g.Generation, l), k.nonce[:], want[1])
-				r.spend(s, g.Generation)
+				r.spend(s, g.Generation, 1<<20, ahead)
 			}
 		}
 	}
@@ -296,7 +294,10 @@ func messageProtectionVector(t *testing.T, raw json.RawMessage) {
 	}
 	checkPrivate := func(what string, msg []byte, want []byte) *authenticated {
 		t.Helper()
-		a := must[*authenticated](t)(receiver.open(s, must[*Message](t)(ParseMessage(msg)).private, 0, 1024))
+		a, _, err := receiver.open(s, must[*Message](t)(ParseMessage(msg)).private, 0, 1024)
+		if err != nil {
+			t.Fatal(err)
+		}
 		got := a.content.body.append(nil, a.content.kind)
 		if a.content.kind == ContentApplication {
 			got = a.content.body.application
@@ -497,7 +498,7 @@ func welcomeVector(t *testing.T, raw json.RawMessage) {
 
 func vectorTree(t *testing.T, s *suite.Suite, b []byte) *tree {
 	t.Helper()
-	return must[*tree](t)(readTree(s, b, 1<<16))
+	return must[*tree](t)(readTree(s, b, DefaultLimits))
 }
 
 func treeOperationsVector(t *testing.T, raw json.RawMessage) {
@@ -727,7 +728,7 @@ func passiveClientVector(t *testing.T, raw json.RawMessage) {
 	if err := store.Put(must[[]byte](t)(private.Package.Ref()), private); err != nil {
 		t.Fatal(err)
 	}
-	cfg := &Config{CipherSuite: c.Suite, Key: private.signer, Now: time.Now, KeyPackages: store,
+	cfg := &Config{CipherSuite: c.Suite, Key: private.signer, Now: time.Now, KeyPackages: store, MaxLifetime: -1,
 		PSK: func(id *PSKID) ([]byte, error) {
 			for _, p := range c.PSKs {
 				if bytes.Equal(p.ID, id.ID) {

@@ -109,7 +109,7 @@ func (w *welcome) append(dst []byte) []byte {
 
 func readWelcome(r *codec.Reader) *welcome {
 	w := &welcome{suite: CipherSuite(r.Uint16())}
-	r.Vector(func(r *codec.Reader) {
+	r.Vector(maxRecipients, func(r *codec.Reader) {
 		w.secrets = append(w.secrets, welcomeSecrets{r.Opaque(), readHPKECiphertext(r)})
 	})
 	w.groupInfo = r.Opaque()
@@ -149,6 +149,6 @@ func readGroupSecrets(r *codec.Reader) *groupSecrets {
 	if r.Optional() {
 		g.path = r.Opaque()
 	}
-	r.Vector(func(r *codec.Reader) { g.psks = append(g.psks, readPSKID(r)) })
+	r.Vector(maxPSKs, func(r *codec.Reader) { g.psks = append(g.psks, readPSKID(r)) })
 	return g
 }

@@ -75,7 +75,7 @@ func TestErrorSticksAndReadsGiveZeros(t *testing.T) {
 	if r.Uint8() != 0 || r.Uint64() != 0 || r.Optional() || r.Varint() != 0 || r.Len() != 0 || r.Since(0) != nil {
 		t.Error("a value was read after an error")
 	}
-	r.Vector(func(*Reader) { t.Error("an element was read after an error") })
+	r.Vector(MaxVector, func(*Reader) { t.Error("an element was read after an error") })
 	r.Fail(ErrOptional)
 	if r.Err() != first || r.Finish() != first {
 		t.Errorf("the error changed to %v", r.Err())
@@ -107,7 +107,7 @@ func TestOptional(t *testing.T) {
 func TestVectorEndsWhereItsLengthSays(t *testing.T) {
 	r := NewReader([]byte{4, 0, 1, 0, 2, 99})
 	var got []uint16
-	r.Vector(func(r *Reader) { got = append(got, r.Uint16()) })
+	r.Vector(MaxVector, func(r *Reader) { got = append(got, r.Uint16()) })
 	if len(got) != 2 || got[0] != 1 || got[1] != 2 || r.Uint8() != 99 || r.Finish() != nil {
 		t.Errorf("got %v, %v", got, r.Err())
 	}
@@ -126,7 +126,7 @@ func TestVectorRefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := NewReader(c.input)
-			r.Vector(c.each)
+			r.Vector(MaxVector, c.each)
 			if !errors.Is(r.Err(), c.want) {
 				t.Errorf("got %v", r.Err())
 			}
@@ -147,7 +147,7 @@ func TestVectorIsReadAsWritten(t *testing.T) {
 			t.Fatalf("%d: the front is damaged", n)
 		}
 		i := 0
-		r.Vector(func(r *Reader) {
+		r.Vector(MaxVector, func(r *Reader) {
 			if got := r.Uint16(); got != uint16(i&math.MaxUint16) {
 				t.Fatalf("%d: element %d is %d", n, i, got)
 			}
@@ -213,7 +213,7 @@ func FuzzReader(f *testing.F) {
 					r.Optional()
 				case 6:
 					if depth < 3 {
-						r.Vector(func(r *Reader) { run(r, depth+1) })
+						r.Vector(MaxVector, func(r *Reader) { run(r, depth+1) })
 					}
 				case 7:
 					r.Varint()

@@ -16,6 +16,7 @@ var (
 	ErrVarint   = errors.New("length is not in its shortest form, or longer than four bytes")
 	ErrOptional = errors.New("presence octet is neither 0 nor 1")
 	ErrStuck    = errors.New("element of a vector takes no bytes")
+	ErrMany     = errors.New("vector has more elements than are allowed")
 )
 
 // Reader takes values from the front of a byte slice. The first error sticks: from then on every read gives zeros, so that
@@ -151,9 +152,9 @@ func (r *Reader) Optional() bool {
 	return false
 }
 
-// Vector reads T<V>: it calls each for one element after the other until the vector is used up. The reader ends where the
-// vector ends meanwhile.
-func (r *Reader) Vector(each func(*Reader)) {
+// Vector reads T<V>: it calls each for one element after the other until the vector is used up, at most most times. The reader ends
+// where the vector ends meanwhile. Elements take more room decoded than in the input: most keeps that in bounds.
+func (r *Reader) Vector(most int, each func(*Reader)) {
 	n := r.Varint()
 	if r.err != nil {
 		return
@@ -164,7 +165,11 @@ func (r *Reader) Vector(each func(*Reader)) {
 	}
 	whole, end := r.input, r.at+n
 	r.input = r.input[:end:end]
-	for r.err == nil && r.at < end {
+	for n := 0; r.err == nil && r.at < end; n++ {
+		if n == most {
+			r.Fail(ErrMany)
+			break
+		}
 		before := r.at
 		each(r)
 		if r.at == before {

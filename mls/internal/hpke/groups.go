@@ -90,8 +90,9 @@ func (curve25519) private(b []byte) (*PrivateKey, error) {
 	return k, nil
 }
 
+// public refuses points of low order (RFC 7748, section 6.1): with them every shared secret is zero, so that nobody could seal for their holder.
 func (curve25519) public(pub []byte) error {
-	if len(pub) != x25519.Size {
+	if len(pub) != x25519.Size || isLowOrder(pub, 0x7f, lowOrder25519) {
 		return ErrPublicKey
 	}
 	return nil
@@ -130,7 +131,7 @@ func (curve448) private(b []byte) (*PrivateKey, error) {
 }
 
 func (curve448) public(pub []byte) error {
-	if len(pub) != x448.Size {
+	if len(pub) != x448.Size || isLowOrder(pub, 0xff, lowOrder448) {
 		return ErrPublicKey
 	}
 	return nil

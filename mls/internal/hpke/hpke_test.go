@@ -253,6 +253,51 @@ func TestLowOrderPointsAreRefused(t *testing.T) {
 		if _, _, err := c.kem.Encapsulate(rand.Reader, c.pub); !errors.Is(err, ErrPublicKey) {
 			t.Errorf("%s: %v", kemName(c.kem), err)
 		}
+		if err := c.kem.CheckPublic(c.pub); !errors.Is(err, ErrPublicKey) {
+			t.Errorf("%s: checked: %v", kemName(c.kem), err)
+		}
+	}
+}
+
+// The lists of points of low order are right: a secret shared with one is zero, whatever the scalar. Their neighbours are points like all
+// others.
+func TestListsOfLowOrder(t *testing.T) {
+	for _, c := range []struct {
+		kem  KEM
+		g    group
+		list map[string]bool
+		size int
+		top  []byte // values of the ignored bit
+	}{
+		{DHKEMX25519, curve25519{}, lowOrder25519, 7, []byte{0, 0x80}}, {DHKEMX448, curve448{}, lowOrder448, 5, []byte{0}},
+	} {
+		if len(c.list) != c.size {
+			t.Errorf("%s: %d points, want %d", kemName(c.kem), len(c.list), c.size)
+		}
+		k, err := Generate(c.kem, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p := range c.list {
+			for _, top := range c.top {
+				pub := []byte(p)
+				pub[len(pub)-1] |= top
+				if _, err := c.g.dh(k, pub); !errors.Is(err, ErrPublicKey) {
+					t.Errorf("%s: %x has an order that is not low: %v", kemName(c.kem), pub, err)
+				}
+				if err := c.kem.CheckPublic(pub); !errors.Is(err, ErrPublicKey) {
+					t.Errorf("%s: %x is accepted", kemName(c.kem), pub)
+				}
+			}
+			beside := []byte(p)
+			beside[1] ^= 0x40
+			if err := c.kem.CheckPublic(beside); err != nil {
+				t.Errorf("%s: %x: %v", kemName(c.kem), beside, err)
+			}
+		}
+		if k := make([]byte, hybridPublic); MLKEM768X25519.CheckPublic(k) == nil {
+			t.Error("ML-KEM-768 with a zero of X25519 is accepted")
+		}
 	}
 }
 

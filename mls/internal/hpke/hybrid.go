@@ -98,7 +98,7 @@ func (hybrid) CheckPublic(pub []byte) error {
 	if len(pub) != hybridPublic || pq.Unpack(pub[:mlkem768.PublicKeySize]) != nil {
 		return ErrPublicKey
 	}
-	return nil
+	return curve25519{}.public(pub[mlkem768.PublicKeySize:])
 }
 
 // Encapsulate implements KEM.
