@@ -256,7 +256,7 @@ func (g *Group) forget(epochs, psks int) {
 	}
 }
 
-// psk finds a pre-shared key.
+// psk finds a pre-shared key: a copy, to be wiped.
 func (g *Group) psk(id *PSKID) ([]byte, error) {
 	if id.Type == PSKResumption && bytes.Equal(id.GroupID, g.ID()) {
 		return g.ResumptionPSK(id.Epoch)
@@ -272,10 +272,10 @@ func (c *Config) psk(id *PSKID) ([]byte, error) {
 	if err != nil {
 		return nil, refuseFor(Missing, "8.4", err, "pre-shared key %x%x is not here", clip(id.ID), clip(id.GroupID))
 	}
-	return b, nil
+	return slices.Clone(b), nil
 }
 
-// mixPSKs sets out to the psk_secret of ids, found by find.
+// mixPSKs sets out to the psk_secret of ids. find gives copies.
 func mixPSKs(s *suite.Suite, out *suite.Secret, ids []PSKID, find func(*PSKID) ([]byte, error)) error {
 	keys := make([][]byte, len(ids))
 	defer func() {
@@ -288,7 +288,7 @@ func mixPSKs(s *suite.Suite, out *suite.Secret, ids []PSKID, find func(*PSKID) (
 		if err != nil {
 			return err
 		}
-		keys[i] = slices.Clone(k)
+		keys[i] = k
 	}
 	pskSecret(s, out, ids, keys)
 	return nil
