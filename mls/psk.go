@@ -1,7 +1,6 @@
 package mls
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 
@@ -68,9 +67,6 @@ func readPSKID(r *codec.Reader) PSKID {
 	p.Nonce = r.Opaque()
 	return p
 }
-
-// equal compares everything, the nonce included.
-func (p *PSKID) equal(o *PSKID) bool { return bytes.Equal(p.append(nil), o.append(nil)) }
 
 // pskSecret mixes keys in order (section 8.4); none give zeros.
 func pskSecret(s *suite.Suite, out *suite.Secret, ids []PSKID, keys [][]byte) {

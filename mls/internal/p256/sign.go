@@ -19,10 +19,10 @@ var errRange = errors.New("p256: private key is not in the range of scalars")
 
 // work is room for one signature. Everything in it is secret and wiped before it is put back.
 type work struct {
-	random, nonce, key, out [32]byte
-	input                   [len(nonceLabel) + 1 + 32 + 32]byte
-	point                   nistec.P256Point
-	d, e, k, r, s           scalar
+	random, nonce, out [32]byte
+	input              [len(nonceLabel) + 1 + 32 + 32]byte
+	point              nistec.P256Point
+	d, e, k, r, s      scalar
 }
 
 var spare = sync.Pool{New: func() any { return new(work) }}
