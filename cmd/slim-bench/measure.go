@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -101,6 +102,11 @@ func (p *program) measure(ctx context.Context, o *runOptions, args []string) err
 	if err != nil {
 		return err
 	}
+	if o.report != "" { // said now, not when hours of measuring would be lost
+		if err := report.MakeDir(o.report); err != nil {
+			return fmt.Errorf("--report: %w", err)
+		}
+	}
 	clean, err := o.choose(ctx, &plan, p.stderr)
 	if err != nil {
 		return err
@@ -128,8 +134,11 @@ func (p *program) print(r *bench.Results, o *runOptions) error {
 		err = r.WriteTable(p.stdout, o.color == "always" || o.color == "auto" && isTerminal(p.stdout))
 	}
 	if o.report != "" {
-		err = errors.Join(err, report.WriteDir(o.report, r))
-		fmt.Fprintln(p.stderr, "report:", o.report+"/index.html")
+		failed := report.WriteDir(o.report, r)
+		if failed == nil {
+			fmt.Fprintln(p.stderr, "report:", filepath.Join(o.report, "index.html"))
+		}
+		err = errors.Join(err, failed)
 	}
 	return err
 }
