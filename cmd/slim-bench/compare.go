@@ -34,7 +34,8 @@ Exit codes: 0 all conditions hold; 1 one does not; 2 nothing can be concluded: r
 missing, the rounds are too few or too noisy, or the generator was the limit.`,
 		examples: `  slim-bench run p2p --rounds 8 --output json > old.json      # then another build
   slim-bench compare old.json new.json
-  slim-bench compare old.json new.json --require 'node CPU per delivered / old <= 1.1'
+  slim-bench compare old.json new.json --require 'node CPU per delivered / old <= 1.1' --require 'lost / old <= 1'
+  slim-bench compare old.json new.json --node rust --all --output json
 `,
 		flags: func(fs *pflag.FlagSet) any {
 			o := new(compareOptions)
@@ -42,7 +43,10 @@ missing, the rounds are too few or too noisy, or the generator was the limit.`,
 			fs.BoolVar(&o.all, "all", false, "all metrics, not only the main ones")
 			fs.Float64Var(&o.alpha, "alpha", 0.05, "changes with a probability below are called changes; intervals hold with the rest of it (0.05: 95 %)")
 			fs.StringArrayVar(&o.require, "require", nil, "METRIC / old <= NUMBER (or >=), judged in every case that has the metric: exit 1 if it does not hold; may be repeated")
-			fs.StringVar(&o.output, "output", "table", "table or json")
+			fs.StringVar(&o.output, "output", "table", "how the comparison is printed")
+			takes(fs, "NAME", "node")
+			takes(fs, "CONDITION", "require")
+			takes(fs, "table|json", "output")
 			return o
 		},
 		run: func(_ context.Context, p *program, opt any, args []string) error {
