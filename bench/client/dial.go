@@ -88,8 +88,7 @@ func newConn(nc net.Conn, o load.DialOptions) (*Conn, error) {
 	}
 	c := &Conn{
 		nc: nc, sink: o.Sink, throttle: load.NewThrottle(),
-		greeting: make([]byte, 0, greetingSize),
-		ready:    make(chan struct{}), closed: make(chan struct{}), gone: make(chan struct{}),
+		ready: make(chan struct{}), closed: make(chan struct{}), gone: make(chan struct{}),
 	}
 	c.linkID = fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 	c.changed.L = &c.mu
@@ -102,6 +101,7 @@ func newConn(nc net.Conn, o load.DialOptions) (*Conn, error) {
 		o.ReadBuffer = defaultReadBuffer
 	}
 	c.in = make([]byte, o.ReadBuffer)
+	c.greeting = make([]byte, 0, greetingSize)
 	return c, nil
 }
 
