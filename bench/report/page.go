@@ -365,14 +365,14 @@ func inTurn(samples []bench.Sample) []bench.Sample {
 func phases(samples []bench.Sample) []mark {
 	var at []mark
 	for i := 1; i < len(samples); i++ {
-		before, now := samples[i-1], samples[i].Phase
-		switch {
-		case now == before.Phase:
-		case now == samples[0].Phase:
-			at = append(at, mark{X: before.At})
-		default:
-			at = append(at, mark{before.At, now})
+		if samples[i].Phase == samples[i-1].Phase {
+			continue
 		}
+		word := samples[i].Phase
+		if word == samples[0].Phase {
+			word = ""
+		}
+		at = append(at, mark{samples[i-1].At, word})
 	}
 	return at
 }
