@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -133,8 +132,6 @@ func figures(v bench.Verdict) string {
 		return v.Reason
 	case v.Low != v.High:
 		return fmt.Sprintf("%.3g  [%.3g, %.3g] over %d rounds", v.Value, v.Low, v.High, v.Rounds)
-	case math.Abs(v.Value) >= 1e4:
-		return bench.Format(v.Value, bench.Count)
 	}
 	return fmt.Sprintf("%.4g", v.Value)
 }
@@ -229,6 +226,7 @@ func caseSection(r *bench.Results, i int) section {
 		name := r.Nodes[k].Name
 		s.Legend = append(s.Legend, legend{name, k % len(palette)})
 		s.Heads = append(s.Heads, name)
+		s.Faint = s.Faint || len(n.Rounds) > 1
 		for _, e := range n.Errors {
 			s.Notes = append(s.Notes, name+": "+e)
 		}
@@ -240,7 +238,6 @@ func caseSection(r *bench.Results, i int) section {
 		if n.Limited != "" {
 			s.Notes = append(s.Notes, name+": "+n.Limited)
 		}
-		s.Faint = s.Faint || len(n.Rounds) > 1
 	}
 	s.Rows = metricRows(c)
 	s.Plots = plots(r, c)

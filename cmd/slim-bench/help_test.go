@@ -39,16 +39,6 @@ func TestHelpAndListsArePrintedAsInTestdata(t *testing.T) {
 	}
 }
 
-// Whatever form help is asked for in, it shows how to call the program.
-func TestHelpHasExamples(t *testing.T) {
-	for _, args := range [][]string{{}, {"help"}, {"-h"}, {"--help"}, {"run", "-h"}, {"compare", "-h"}, {"list", "-h"}, {"relay", "-h"}} {
-		code, stdout, _ := slimBench(t, args...)
-		if code != exitOK || !strings.Contains(stdout, "Examples\n  slim-bench ") {
-			t.Errorf("%v: exit %d, %s", args, code, stdout)
-		}
-	}
-}
-
 func TestHelpAndListNameEverySuite(t *testing.T) {
 	_, help, _ := slimBench(t, "run", "--help")
 	_, list, _ := slimBench(t, "list")

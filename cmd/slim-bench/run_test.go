@@ -100,6 +100,27 @@ func TestMistakesNameTheNearest(t *testing.T) {
 	}
 }
 
+func TestHelpHasExamples(t *testing.T) {
+	for _, args := range [][]string{{}, {"--help"}, {"run", "--help"}, {"compare", "-h"}, {"list", "--help"}, {"relay", "--help"}} {
+		code, stdout, _ := slimBench(t, args...)
+		if code != exitOK || !strings.Contains(stdout, "Examples\n  slim-bench ") {
+			t.Errorf("%v: exit %d, %s", args, code, stdout)
+		}
+	}
+}
+
+func TestListShowsEverything(t *testing.T) {
+	_, stdout, _ := slimBench(t, "list")
+	for _, want := range []string{"p2p ", "anycast", "soak", "suite smoke", "suite ci", "suite full", "flags  --pairs"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in\n%s", want, stdout)
+		}
+	}
+	if _, stdout, _ := slimBench(t, "list", "ci"); !strings.Contains(stdout, "lost <= 0") {
+		t.Errorf("conditions are missing in\n%s", stdout)
+	}
+}
+
 func TestExitCodes(t *testing.T) {
 	quick := []string{"--duration", "100ms", "--warmup", "10ms", "--inflight", "32", "--quiet"}
 	for _, c := range []struct {
