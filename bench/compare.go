@@ -3,39 +3,23 @@ package bench
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 )
 
 // Comparison is what changed between two results, metric by metric.
 type Comparison struct {
-	Schema int         `json:"schema"`
-	Node   string      `json:"node"`
-	Rows   []Change    `json:"rows"`
-	Only   []string    `json:"only_in_one,omitempty"` // cases that one of the results does not have
-	Checks []Verdict   `json:"verdicts,omitempty"`
-	Notes  []string    `json:"notes,omitempty"` // why figures may not be comparable
-	Alpha  float64     `json:"alpha"`
-	chosen []Condition // of the checks
-}
+	Schema  int       `json:"schema"`
+	Node    string    `json:"node"` // of the new results
+	Alpha   float64   `json:"alpha"`
+	Rows    []Change  `json:"rows"`
+	Only    []string  `json:"only_in_one,omitempty"` // cases that one of the results does not have
+	Checks  []Verdict `json:"verdicts,omitempty"`
+	Notes   []string  `json:"notes,omitempty"` // why figures may not be comparable
+	Valid   bool      `json:"valid"`
+	Invalid []string  `json:"invalid,omitempty"` // why nothing can be concluded: results that are not valid, data that is missing
 
-// Change is one metric of one case in both results.
-type Change struct {
-	Case        string  `json:"case"`
-	Metric      string  `json:"metric"`
-	Unit        Unit    `json:"unit"`
-	Better      Better  `json:"better,omitempty"`
-	Old         float64 `json:"old"` // medians
-	New         float64 `json:"new"`
-	OldSpread   float64 `json:"old_spread"` // half of the range of the middle half of the rounds, as a share of the median
-	NewSpread   float64 `json:"new_spread"`
-	Ratio       float64 `json:"ratio"` // new over old; 0: old is 0
-	P           float64 `json:"p"`     // Mann-Whitney: how likely such a difference is without a change
-	Significant bool    `json:"significant"`
-	OldRounds   int     `json:"old_rounds"`
-	NewRounds   int     `json:"new_rounds"`
+	broken bool // one of the results is not valid: what it says of conditions does not count
 }
 
 // CompareOptions choose what is compared. The zero value compares the first nodes' main metrics at a level of 0.05.
@@ -50,6 +34,12 @@ type CompareOptions struct {
 var mainMetrics = []string{costMetric, floorMetric, "delivered", "p50", "p99", "lost", "duplicates", "reordered",
 	"node RSS per idle connection", "node RSS per name", "time per subscribe", "spread max/mean", "rate during/before"}
 
+// shows reports whether the metric has a row.
+func (o CompareOptions) shows(metric string) bool {
+	return o.All || contains(mainMetrics, metric) ||
+		slices.ContainsFunc(o.Require, func(c Condition) bool { return c.Metric == metric })
+}
+
 // Compare compares case by case. Cases are the same when scenario and label are.
 func Compare(before, after *Results, o CompareOptions) (*Comparison, error) {
 	oldAt, err := before.node(o.Node, "the old results")
@@ -62,39 +52,27 @@ func Compare(before, after *Results, o CompareOptions) (*Comparison, error) {
 	}
 	for _, c := range o.Require {
 		if c.Against != "old" {
-			return nil, fmt.Errorf("condition %q: compare judges METRIC / old <= NUMBER", c)
+			return nil, fmt.Errorf("condition %q: compare judges METRIC / old <= NUMBER (or >=): write %q", c,
+				Condition{Metric: c.Metric, Against: "old", Least: c.Least, Bound: c.Bound})
 		}
 	}
 	if o.Alpha == 0 {
 		o.Alpha = 0.05
 	}
-	x := &Comparison{Schema: Schema, Node: after.Nodes[newAt].Name, Alpha: o.Alpha, chosen: o.Require}
+	if o.Alpha < 0 || o.Alpha >= 1 {
+		return nil, fmt.Errorf("alpha %g: want a probability between 0 and 1, such as 0.05", o.Alpha)
+	}
+	x := &Comparison{Schema: Schema, Node: after.Nodes[newAt].Name, Alpha: o.Alpha, Valid: true}
 	if before.Machine != after.Machine {
 		x.Notes = append(x.Notes, "the results come from different machines or kernels: only ratios to a node of the same run can be compared")
 	}
-	for _, r := range []*Results{before, after} {
-		if !r.Valid {
-			x.Notes = append(x.Notes, "results of "+r.Begun.Format("2006-01-02 15:04:05")+" are not valid: "+strings.Join(r.Invalid, "; "))
-		}
+	x.distrust("old", before)
+	x.distrust("new", after)
+	x.cases(before, after, oldAt, newAt, o)
+	if len(x.Rows) == 0 && len(x.Invalid) == 0 {
+		return nil, errors.New("the two results have no figure in common: compare results of the same scenarios, with the same parameters")
 	}
-	for i := range after.Cases {
-		c := &after.Cases[i]
-		label := c.Scenario + " " + c.Label
-		j := slices.IndexFunc(before.Cases, func(b CaseResult) bool { return b.Scenario == c.Scenario && b.Label == c.Label })
-		if j < 0 {
-			x.Only = append(x.Only, "new: "+label)
-			continue
-		}
-		x.addCase(label, before.Cases[j].Nodes[oldAt], c.Nodes[newAt], o)
-	}
-	for _, b := range before.Cases {
-		if !slices.ContainsFunc(after.Cases, func(c CaseResult) bool { return b.Scenario == c.Scenario && b.Label == c.Label }) {
-			x.Only = append(x.Only, "old: "+b.Scenario+" "+b.Label)
-		}
-	}
-	if len(x.Rows) == 0 {
-		return nil, errors.New("the two results have no case in common")
-	}
+	x.unmeasured(after, newAt, o)
 	return x, nil
 }
 
@@ -116,121 +94,152 @@ func (r *Results) node(name, what string) (int, error) {
 	return 0, fmt.Errorf("%s have no node %q; did you mean %s?", what, name, Nearest(name, names))
 }
 
-func (x *Comparison) addCase(label string, before, after NodeResult, o CompareOptions) {
-	for _, s := range after.Metrics {
-		was, ok := before.Metric(s.Name)
-		wanted := slices.ContainsFunc(o.Require, func(c Condition) bool { return c.Metric == s.Name })
-		if !ok || !o.All && !wanted && !contains(mainMetrics, s.Name) {
+func (x *Comparison) invalidate(format string, args ...any) {
+	x.Valid = false
+	x.Invalid = append(x.Invalid, fmt.Sprintf(format, args...))
+}
+
+// distrust takes over what a run says against itself.
+func (x *Comparison) distrust(which string, r *Results) {
+	if r.Valid {
+		return
+	}
+	x.broken = true
+	why := strings.Join(r.Invalid, "; ")
+	if why == "" {
+		why = "no reason is given"
+	}
+	x.invalidate("the %s results, of %s, are not valid: %s; measure again", which, r.Begun.Format("2006-01-02 15:04:05"), why)
+}
+
+// cases pairs the cases of both results. One that stands there several times is paired in its order.
+func (x *Comparison) cases(before, after *Results, oldAt, newAt int, o CompareOptions) {
+	left := map[string][]*CaseResult{}
+	for i := range before.Cases {
+		c := &before.Cases[i]
+		left[c.name()] = append(left[c.name()], c)
+	}
+	for i := range after.Cases {
+		c := &after.Cases[i]
+		name := c.name()
+		if len(left[name]) == 0 {
+			x.Only = append(x.Only, "new: "+name)
+			x.newCase(name, c.Nodes[newAt], o)
 			continue
 		}
-		c := Change{Case: label, Metric: s.Name, Unit: s.Unit, Better: s.Better, Old: was.Value, New: s.Value,
-			OldSpread: spreadOf(was.Values), NewSpread: spreadOf(s.Values), P: rankSum(was.Values, s.Values),
-			OldRounds: len(was.Values), NewRounds: len(s.Values)}
-		if c.Old != 0 {
-			c.Ratio = c.New / c.Old
+		was := left[name][0]
+		left[name] = left[name][1:]
+		if was.Params != c.Params {
+			x.Notes = append(x.Notes, name+": measured with other parameters before and after (see params in the results)")
 		}
-		c.Significant = c.P < o.Alpha
+		x.addCase(name, was.Nodes[oldAt], c.Nodes[newAt], o)
+	}
+	for i := range before.Cases { // in their order
+		name := before.Cases[i].name()
+		if len(left[name]) == 0 {
+			continue
+		}
+		left[name] = left[name][1:]
+		x.Only = append(x.Only, "old: "+name)
+		x.invalidate("%s: the new results do not have this case; measure it again", name)
+	}
+}
+
+// name tells a case apart in both results.
+func (c *CaseResult) name() string { return c.Scenario + " " + c.Label }
+
+// newCase: nothing has changed in a case that was not measured before, but a condition on it cannot be judged.
+func (x *Comparison) newCase(name string, n NodeResult, o CompareOptions) {
+	for _, cond := range o.Require {
+		if _, ok := n.Metric(cond.Metric); ok {
+			x.Checks = append(x.Checks, Verdict{Case: name, Condition: cond.String(), Outcome: Unclear,
+				Reason: "the old results do not have this case"})
+		}
+	}
+}
+
+func (x *Comparison) addCase(name string, before, after NodeResult, o CompareOptions) {
+	switch {
+	case before.Skipped != "" && after.Skipped != "":
+		return
+	case after.Skipped != "":
+		x.invalidate("%s: not measured in the new results: %s", name, after.Skipped)
+		return
+	case before.Skipped != "":
+		x.newCase(name, after, o)
+		return
+	}
+	for _, metric := range metricsOf(before, after) {
+		if !o.shows(metric) {
+			continue
+		}
+		c := newChange(name, metric, before, after, o.Alpha)
 		x.Rows = append(x.Rows, c)
+		if c.Missing == "new" {
+			x.invalidate("%s: %s is missing in the new results; measure again", name, metric)
+		}
 		for _, cond := range o.Require {
-			if cond.Metric == s.Name {
-				x.Checks = append(x.Checks, c.check(cond))
+			if cond.Metric == metric {
+				x.Checks = append(x.Checks, c.check(cond, o.Alpha))
 			}
 		}
 	}
 }
 
-// check judges one change: a ratio on the wrong side fails if the change is significant, and is unclear otherwise.
-func (c Change) check(cond Condition) Verdict {
-	v := Verdict{Case: c.Case, Condition: cond.String(), Value: c.Ratio, Low: c.Ratio, High: c.Ratio, Rounds: min(c.OldRounds, c.NewRounds), Outcome: Pass}
-	switch {
-	case c.Old == 0 && c.New == 0, c.Old != 0 && cond.holds(c.Ratio):
-	case c.Significant, c.Old == 0 && cond.Metric != costMetric:
-		v.Outcome, v.Reason = Fail, fmt.Sprintf("the ratio is %.3g (p=%.3f)", c.Ratio, c.P)
-	default:
-		v.Outcome, v.Reason = Unclear, fmt.Sprintf("the ratio is %.3g, but with p=%.3f that may be chance: measure more rounds", c.Ratio, c.P)
-	}
-	return v
-}
-
-// spreadOf is half the range of the middle half of values, as a share of their median.
-func spreadOf(values []float64) float64 {
-	m := Median(values)
-	if len(values) < 2 || m == 0 {
-		return 0
-	}
-	v := slices.Sorted(slices.Values(values))
-	return (v[len(v)*3/4] - v[len(v)/4]) / 2 / m
-}
-
-// WriteTable writes the comparison as benchstat does: medians with their spread, the change, its probability.
-func (x *Comparison) WriteTable(w io.Writer) error {
-	for _, n := range x.Notes {
-		if _, err := fmt.Fprintln(w, "note:", n); err != nil {
-			return err
-		}
-	}
-	label := ""
-	var t *tabwriter.Writer
-	for _, c := range x.Rows {
-		if c.Case != label {
-			if t != nil {
-				_ = t.Flush()
+// metricsOf lists the metrics of the new results in their order, then those that only the old ones have.
+func metricsOf(before, after NodeResult) []string {
+	var names []string
+	for _, n := range []NodeResult{after, before} {
+		for _, s := range n.Metrics {
+			if !contains(names, s.Name) {
+				names = append(names, s.Name)
 			}
-			label = c.Case
-			fmt.Fprintf(w, "\n%s\n", label)
-			t = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(t, "  metric\told\tnew\tchange\t")
-		}
-		fmt.Fprintf(t, "  %s\t%s ±%2.0f%%\t%s ±%2.0f%%\t%s\t\n", c.Metric,
-			Format(c.Old, c.Unit), 100*c.OldSpread, Format(c.New, c.Unit), 100*c.NewSpread, c.change())
-	}
-	if t != nil {
-		_ = t.Flush()
-	}
-	for _, o := range x.Only {
-		fmt.Fprintf(w, "\nonly in the %s", o)
-	}
-	if len(x.Only) > 0 {
-		fmt.Fprintln(w)
-	}
-	for _, v := range x.Checks {
-		if _, err := fmt.Fprintf(w, "\n%s", v); err != nil {
-			return err
 		}
 	}
-	_, err := fmt.Fprintln(w)
-	return err
+	return names
 }
 
-// change is the last column: "~" when chance may be behind it.
-func (c Change) change() string {
-	p := fmt.Sprintf("(p=%.3f n=%d+%d)", c.P, c.OldRounds, c.NewRounds)
-	switch {
-	case c.Old == c.New:
-		return "same " + p
-	case !c.Significant:
-		return "~ " + p
-	case c.Old == 0:
-		return "from 0 " + p
+// unmeasured finds conditions on what no case has.
+func (x *Comparison) unmeasured(after *Results, at int, o CompareOptions) {
+	var names []string
+	for i := range after.Cases {
+		names = append(names, metricsOf(NodeResult{}, after.Cases[i].Nodes[at])...)
 	}
-	return fmt.Sprintf("%+.1f%% %s", 100*(c.Ratio-1), p)
+	for _, c := range o.Require {
+		if slices.ContainsFunc(x.Checks, func(v Verdict) bool { return v.Condition == c.String() }) {
+			continue
+		}
+		why := "no case measures " + c.Metric
+		if near := Nearest(c.Metric, names); near != "" && near != c.Metric {
+			why += "; did you mean " + near + "?"
+		}
+		x.invalidate("%s: %s", c, why)
+	}
 }
 
-// Outcome sums up the checks: Fail wins over Unclear.
+// Outcome sums up: results that are not valid decide nothing, otherwise Fail wins over what is unclear or missing.
 func (x *Comparison) Outcome() Outcome {
-	out := Pass
+	has := func(o Outcome) bool {
+		return slices.ContainsFunc(x.Checks, func(v Verdict) bool { return v.Outcome == o })
+	}
+	switch {
+	case x.broken:
+		return Unclear
+	case has(Fail):
+		return Fail
+	case !x.Valid || has(Unclear):
+		return Unclear
+	}
+	return Pass
+}
+
+// Doubts are the reasons, one a line, for which nothing can be concluded.
+func (x *Comparison) Doubts() []string {
+	doubts := slices.Clone(x.Invalid)
 	for _, v := range x.Checks {
-		if v.Outcome == Fail {
-			return Fail
-		}
 		if v.Outcome == Unclear {
-			out = Unclear
+			doubts = append(doubts, fmt.Sprintf("%s: %s: %s", v.Case, v.Condition, v.Reason))
 		}
 	}
-	for _, c := range x.chosen {
-		if !slices.ContainsFunc(x.Checks, func(v Verdict) bool { return v.Condition == c.String() }) {
-			out = Unclear
-		}
-	}
-	return out
+	return doubts
 }

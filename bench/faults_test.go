@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -131,11 +132,15 @@ func TestRefusingNodesAreReported(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		serve func(net.Conn)
+		limit time.Duration
 		want  string
 	}{
-		{"hangs up", func(c net.Conn) { _ = c.Close() }, "closed the socket"},
-		{"speaks HTTP/1.1", func(c net.Conn) { _, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }, "h2"},
-		{"expects TLS", func(c net.Conn) { _, _ = c.Write([]byte{21, 3, 3, 0, 2, 2, 70}); _ = c.Close() }, "slim 127.0.0.1"},
+		{"hangs up", func(c net.Conn) { _ = c.Close() }, 0, "it hung up without a word on plain HTTP/2: a listener with TLS (slim-bench speaks none yet: give one with tls: insecure: true)"},
+		{"speaks HTTP/1.1", func(c net.Conn) { _, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }, 0,
+			`a web server or a proxy that speaks HTTP/1 only: it answered "HTTP/1.1 400 Bad Request"; give the address of a node's dataplane listener`},
+		{"expects TLS", func(c net.Conn) { _, _ = c.Write([]byte{21, 3, 3, 0, 2, 2, 70}); _ = c.Close() }, 0,
+			"this seems to be a listener with TLS: it answered with a TLS alert; slim-bench speaks none yet: give a listener without it (tls: insecure: true)"},
+		{"says nothing", func(net.Conn) {}, 100 * time.Millisecond, "check the address, and see the node's log (no link within the time"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -152,18 +157,19 @@ func TestRefusingNodesAreReported(t *testing.T) {
 						return
 					}
 					conns = append(conns, nc)
+					_, _ = io.ReadFull(nc, make([]byte, 24)) // the preface; what is closed unread is reset
 					c.serve(nc)
 				}
 			}()
-			tg := Target{Name: "x", Addrs: []string{l.Addr().String()}, Dialer: client.Dialer{}}
+			tg := Target{Name: "x", Addrs: []string{l.Addr().String()}, Dialer: client.Dialer{Limit: c.limit}}
 			r, err := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(*Params) {})}}, Rounds: 1}.Run(t.Context())
 			_ = l.Close()
 			<-done
 			for _, nc := range conns {
 				_ = nc.Close()
 			}
-			if err == nil || r.Valid || len(r.Invalid) == 0 || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("error %v, invalid %q", err, r.Invalid)
+			if err == nil || r.Valid || len(r.Invalid) == 0 || !strings.Contains(err.Error(), "slim "+l.Addr().String()+": ") || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %s; invalid %q", err, c.want, r.Invalid)
 			}
 		})
 	}

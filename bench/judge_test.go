@@ -144,44 +144,6 @@ func TestRankSumMatchesTables(t *testing.T) {
 	}
 }
 
-func TestCompareFindsWhatChanged(t *testing.T) {
-	before := twoNodes(Metric{Name: costMetric, Unit: Nanoseconds, Better: Lower}, []float64{100, 101, 99, 102, 98, 100}, []float64{1, 1, 1, 1, 1, 1})
-	after := twoNodes(Metric{Name: costMetric, Unit: Nanoseconds, Better: Lower}, []float64{130, 131, 129, 132, 128, 130}, []float64{1, 1, 1, 1, 1, 1})
-	for _, c := range []struct {
-		name     string
-		old, new *Results
-		require  string
-		want     Outcome
-		text     string
-	}{
-		{"dearer", before, after, costMetric + " / old <= 1.1", Fail, "+30.0%"},
-		{"same", before, before, costMetric + " / old <= 1.1", Pass, "same"},
-		{"cheaper", after, before, costMetric + " / old <= 1.1", Pass, "-23.1%"},
-		{"nothing measures it", before, after, "p42 / old <= 1", Unclear, ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			cond, err := ParseCondition(c.require)
-			if err != nil {
-				t.Fatal(err)
-			}
-			x, err := Compare(c.old, c.new, CompareOptions{Require: []Condition{cond}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			var b strings.Builder
-			if err := x.WriteTable(&b); err != nil {
-				t.Fatal(err)
-			}
-			if x.Outcome() != c.want || !strings.Contains(b.String(), c.text) {
-				t.Errorf("outcome %s\n%s", x.Outcome(), b.String())
-			}
-		})
-	}
-	if _, err := Compare(before, after, CompareOptions{Node: "bose"}); err == nil || !strings.Contains(err.Error(), "base") {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestBuiltInFilesLoad(t *testing.T) {
 	all, err := Scenarios()
 	if err != nil || len(all) != len(kinds()) {

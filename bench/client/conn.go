@@ -41,6 +41,8 @@ type Conn struct {
 	verifier *link.MAC
 	verified bool // the first publish had a good MAC
 	machine  *link.Machine
+	greeting []byte // what the peer said first; others read it when the goroutine has ended
+	opened   bool   // the channel was
 
 	mu      sync.Mutex
 	changed sync.Cond // window, out, acks or err
@@ -148,6 +150,7 @@ func (c *Conn) read() {
 		}
 		n, err := c.nc.Read(c.in[:n])
 		if n > 0 {
+			c.hear(c.in[:n])
 			c.feed(c.in[:n])
 		}
 		if err != nil {
@@ -190,9 +193,10 @@ func (e *events) Closed(*h2.Stream)               {}
 func (e *events) Response(_ *h2.Stream, r *h2.Response) {
 	c := (*Conn)(e)
 	if r.Status != 200 || r.EndStream {
-		c.fail(fmt.Errorf("node refused the channel: HTTP %d, gRPC %d %s", r.Status, r.GRPCStatus, r.Message))
+		c.fail(refusal(r))
 		return
 	}
+	c.opened = true
 	if c.machine == nil {
 		c.responses++
 		c.changed.Broadcast()

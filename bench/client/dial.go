@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/http2/hpack"
@@ -32,6 +33,9 @@ const (
 type Dialer struct {
 	// Net opens the socket; nil: TCP. Other transports come in here.
 	Net func(ctx context.Context, addr string) (net.Conn, error)
+
+	// Limit is how long a link may take to come about; 0: 20 s.
+	Limit time.Duration
 }
 
 // Protocol implements load.Dialer.
@@ -39,8 +43,13 @@ func (Dialer) Protocol() string { return "slim" }
 
 // Dial connects, opens the channel, negotiates the link and returns when headers can be signed.
 func (d Dialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, setupLimit)
+	limit := d.Limit
+	if limit == 0 {
+		limit = setupLimit
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	begun := time.Now()
 	nc, err := d.socket(ctx, addr)
 	if err != nil {
 		return nil, err
@@ -50,6 +59,7 @@ func (d Dialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load
 		if err = c.open(ctx, addr); err != nil {
 			_ = c.Close()
 			<-c.gone
+			err = c.explain(err, time.Since(begun))
 		}
 	}
 	if err != nil {
@@ -64,7 +74,11 @@ func (d Dialer) socket(ctx context.Context, addr string) (net.Conn, error) {
 		return d.Net(ctx, addr)
 	}
 	var nd net.Dialer // TCP_NODELAY is on in Go
-	return nd.DialContext(ctx, "tcp", addr)
+	nc, err := nd.DialContext(ctx, "tcp", addr)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("%s: nobody listens there: start the node, or check the address (%w)", addr, err)
+	}
+	return nc, err
 }
 
 func newConn(nc net.Conn, o load.DialOptions) (*Conn, error) {
@@ -87,6 +101,7 @@ func newConn(nc net.Conn, o load.DialOptions) (*Conn, error) {
 		o.ReadBuffer = defaultReadBuffer
 	}
 	c.in = make([]byte, o.ReadBuffer)
+	c.greeting = make([]byte, 0, greetingSize)
 	return c, nil
 }
 
@@ -117,7 +132,7 @@ func (c *Conn) open(ctx context.Context, addr string) error {
 	case <-c.closed:
 		return c.Err()
 	case <-ctx.Done():
-		return errors.Join(errors.New("no link within the time"), ctx.Err())
+		return fmt.Errorf("no link within the time: %w", ctx.Err())
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 )
@@ -18,10 +19,14 @@ import (
 const (
 	defaultReadBuffer = 256 << 10
 	maxPayload        = 64 << 20 // what a server can be configured for at most
+	setupLimit        = 20 * time.Second
 )
 
 // Dialer opens connections to a NATS server.
-type Dialer struct{}
+type Dialer struct {
+	// Limit is how long a server may take to answer the first PING; 0: 20 s.
+	Limit time.Duration
+}
 
 // Protocol implements load.Dialer.
 func (Dialer) Protocol() string { return "nats" }
@@ -45,9 +50,15 @@ type Conn struct {
 }
 
 // Dial connects and returns when the server has answered the first PING.
-func (Dialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load.Conn, error) {
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, "tcp", addr)
+func (d Dialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load.Conn, error) {
+	limit := d.Limit
+	if limit == 0 {
+		limit = setupLimit
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var nd net.Dialer
+	nc, err := nd.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +76,9 @@ func (Dialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load.C
 	}
 	if err != nil {
 		_ = c.Close()
+		if !errors.Is(err, context.Canceled) {
+			err = fmt.Errorf("no PONG came back: is this a NATS server without TLS and credentials? (a SLIM node has an address without nats://) (%w)", err)
+		}
 		return nil, fmt.Errorf("nats %s: %w", addr, err)
 	}
 	return c, nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -35,6 +36,18 @@ func TestPayloadSizeIsTheLastField(t *testing.T) {
 		if got, ok := payloadSize([]byte(c.line)); ok != c.ok || got != c.want && ok {
 			t.Errorf("%q: got %d %v, want %d %v", c.line, got, ok, c.want, c.ok)
 		}
+	}
+}
+
+func TestDialGivesUpOnWhatIsNoServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts, and nobody answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := (Dialer{Limit: 30 * time.Millisecond}).Dial(t.Context(), l.Addr().String(), load.DialOptions{}); err == nil ||
+		!strings.Contains(err.Error(), "nats "+l.Addr().String()+": no PONG came back: is this a NATS server") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -36,7 +36,7 @@ func visit(t *testing.T, page string, flags ...string) (stdout, stderr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
-	args := append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--disable-extensions",
+	args := append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--hide-scrollbars", "--no-first-run", "--disable-extensions",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-features=NetworkTimeServiceQuerying", "--user-data-dir=" + t.TempDir(),
 		"--enable-logging=stderr"}, flags...)
 	cmd := exec.CommandContext(ctx, browser(t), append(args, "file://"+page)...)
@@ -52,7 +52,7 @@ func visit(t *testing.T, page string, flags ...string) (stdout, stderr string) {
 // sticks out of the page.
 const probe = `<script>
 const boxes=[...document.querySelectorAll("figure svg")].map(s=>{const b=s.getBBox();return [Math.round(b.width),Math.round(b.height)]});
-console.log("probe "+JSON.stringify({boxes,requests:performance.getEntriesByType("resource").map(r=>r.name),wide:document.documentElement.scrollWidth,view:innerWidth,lines:document.querySelectorAll("figure path.line").length}));
+console.log("probe "+JSON.stringify({boxes,requests:performance.getEntriesByType("resource").map(r=>r.name),wide:document.documentElement.scrollWidth,view:innerWidth,cut:[...document.querySelectorAll(".cards td")].filter(e=>e.getBoundingClientRect().right>innerWidth||e.scrollWidth>e.clientWidth+1).map(e=>e.textContent),lines:document.querySelectorAll("figure path.line").length}));
 </script>`
 
 // policy forbids the page every request and script; a violation would be an error on the console. The probe is a script.
@@ -106,7 +106,7 @@ func measure(t *testing.T, page string, width int, shot string) {
 	}
 	var seen struct {
 		Boxes             [][2]int
-		Requests          []string
+		Requests, Cut     []string
 		Wide, View, Lines int
 	}
 	if err := json.Unmarshal([]byte(m[1]), &seen); err != nil {
@@ -115,13 +115,16 @@ func measure(t *testing.T, page string, width int, shot string) {
 	if len(seen.Requests) > 0 {
 		t.Errorf("the page asked for %q", seen.Requests)
 	}
-	if len(seen.Boxes) != 10 || seen.Lines < 60 { // two cases of five plots; three nodes, two rounds
+	if len(seen.Boxes) != 12 || seen.Lines != 72 { // two cases of six plots; three nodes, two rounds
 		t.Errorf("%d drawings with %d lines", len(seen.Boxes), seen.Lines)
 	}
 	for i, b := range seen.Boxes {
 		if b[0] < 300 || b[1] < 150 {
 			t.Errorf("drawing %d is %d by %d", i, b[0], b[1])
 		}
+	}
+	if len(seen.Cut) > 0 {
+		t.Errorf("at a width of %d cells stick out: %q", seen.View, seen.Cut)
 	}
 	if seen.Wide > seen.View {
 		t.Errorf("at a width of %d the page is %d wide", seen.View, seen.Wide)

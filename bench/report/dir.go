@@ -2,6 +2,7 @@ package report
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -9,9 +10,24 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench"
 )
 
+// MakeDir makes sure that a report can be written into dir, before there is anything to lose.
+func MakeDir(dir string) error {
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		var probe *os.File
+		if probe, err = os.CreateTemp(dir, ".writable-"); err == nil {
+			err = errors.Join(probe.Close(), os.Remove(probe.Name()))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("no report can be written into %s: %w; name another folder, or make this one writable", dir, err)
+	}
+	return nil
+}
+
 // WriteDir writes index.html, summary.md and results.json into dir, which is made if need be.
 func WriteDir(dir string, r *bench.Results) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := MakeDir(dir); err != nil {
 		return err
 	}
 	var errs []error
@@ -22,7 +38,10 @@ func WriteDir(dir string, r *bench.Results) error {
 	} {
 		errs = append(errs, writeFile(filepath.Join(dir, name), r, write))
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("the report in %s is not complete: %w; make room there, or name another folder", dir, err)
+	}
+	return nil
 }
 
 func writeFile(path string, r *bench.Results, write func(io.Writer, *bench.Results) error) error {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +25,7 @@ type page struct {
 	State   string // one word
 	Machine string
 	Styles  template.CSS
+	Typed   string // the command, as a shell takes it
 	Counts  string
 	Verdict []verdict
 	Summary [][]cell
@@ -38,6 +41,7 @@ type verdict struct {
 
 type cell struct {
 	Text, Class string
+	Head        string // of its column, for screens too narrow for columns
 	Link        string // id of a case
 }
 
@@ -46,6 +50,7 @@ type section struct {
 	ID, Title string
 	Notes     []string
 	Legend    []legend
+	Faint     bool // there are lines of earlier rounds
 	Plots     []plot
 	Heads     []string
 	Rows      [][]cell
@@ -62,7 +67,8 @@ func WriteHTML(w io.Writer, r *bench.Results) error {
 	p := page{Results: r, When: r.Begun.UTC().Format("2006-01-02 15:04 UTC"), Styles: styles(),
 		Machine: fmt.Sprintf("%s, %d cores, %s %s, %s", m.CPU, m.Cores, m.OS, m.Kernel, m.Go)}
 	p.State, p.Counts = state(r)
-	for _, v := range r.Verdicts {
+	p.Typed = typed(r.Command)
+	for _, v := range bySeverity(r.Verdicts) {
 		p.Verdict = append(p.Verdict, verdict{Class: string(v.Outcome), Verdict: v, Text: figures(v)})
 	}
 	p.Heads, p.Summary = summary(r)
@@ -70,6 +76,29 @@ func WriteHTML(w io.Writer, r *bench.Results) error {
 		p.Cases = append(p.Cases, caseSection(r, i))
 	}
 	return pageTemplate.Execute(w, p)
+}
+
+// bySeverity puts what did not pass first, as it is what a reader looks for.
+func bySeverity(list []bench.Verdict) []bench.Verdict {
+	order := []bench.Outcome{bench.Fail, bench.Unclear, bench.Skipped, bench.Pass}
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b bench.Verdict) int { return slices.Index(order, a.Outcome) - slices.Index(order, b.Outcome) })
+	return list
+}
+
+// plain are the characters that a shell does nothing with.
+var plain = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
+
+// typed quotes arguments for a shell where they need it.
+func typed(args []string) string {
+	var words []string
+	for _, a := range args {
+		if !plain.MatchString(a) {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		words = append(words, a)
+	}
+	return strings.Join(words, " ")
 }
 
 // state says in a word how the run ended, and counts its verdicts.
@@ -107,7 +136,10 @@ func figures(v bench.Verdict) string {
 	return fmt.Sprintf("%.4g", v.Value)
 }
 
-const cost = "node CPU per delivered"
+const (
+	cost = "node CPU per delivered"
+	none = "–" // a figure that there is not
+)
 
 // summary is one row for each case: the first node's figures, and the others' cost as multiples of it.
 func summary(r *bench.Results) (heads []string, rows [][]cell) {
@@ -116,6 +148,10 @@ func summary(r *bench.Results) (heads []string, rows [][]cell) {
 		return heads, nil
 	}
 	heads = append(heads, "delivered", "CPU / message", "p50", "p99", "lost")
+	some := slices.ContainsFunc(r.Cases, func(c bench.CaseResult) bool { return own(c.Nodes[0]).Text != none })
+	if some {
+		heads = append(heads, "of the scenario")
+	}
 	for _, n := range r.Nodes[1:] {
 		heads = append(heads, "cost "+n.Name+" / "+r.Nodes[0].Name)
 	}
@@ -125,24 +161,53 @@ func summary(r *bench.Results) (heads []string, rows [][]cell) {
 		for _, name := range []string{"delivered", cost, "p50", "p99", "lost"} {
 			row = append(row, number(first, name))
 		}
+		if some {
+			row = append(row, own(first))
+		}
 		ours, ok := first.Metric(cost)
 		for _, n := range c.Nodes[1:] {
 			theirs, ok2 := n.Metric(cost)
-			text := "–"
+			times := cell{Text: none, Class: "num none"}
 			if ok && ok2 && ours.Value > 0 {
-				text = fmt.Sprintf("%.2f×", theirs.Value/ours.Value)
+				times = cell{Text: fmt.Sprintf("%.2f×", theirs.Value/ours.Value), Class: "num"}
 			}
-			row = append(row, cell{Text: text, Class: "num"})
+			row = append(row, times)
 		}
-		rows = append(rows, row)
+		rows = append(rows, headed(row, heads))
 	}
 	return heads, rows
+}
+
+// headed tells each cell of a row its column.
+func headed(row []cell, heads []string) []cell {
+	for i := range row {
+		row[i].Head = heads[i]
+	}
+	return row
+}
+
+// headlines are what scenarios are about that is not about traffic.
+var headlines = []string{"spread max/mean", "rate during/before", "clients served", "clients failed", "all back in", "node RSS per idle connection",
+	"delivered, with/alone", "time per subscribe", "node RSS per name", "RSS slope", "p99 late/early"}
+
+// own are up to two figures that only this scenario has.
+func own(n bench.NodeResult) cell {
+	var texts []string
+	for _, name := range headlines {
+		if s, ok := n.Metric(name); ok && len(texts) < 2 {
+			texts = append(texts, name+" "+bench.Format(s.Value, s.Unit))
+		}
+	}
+	if len(texts) == 0 {
+		return cell{Text: none, Class: "num none"}
+	}
+	return cell{Text: strings.Join(texts, ", "), Class: "num wrap"}
 }
 
 func number(n bench.NodeResult, name string) cell {
 	s, ok := n.Metric(name)
 	if !ok {
-		return cell{Text: "–", Class: "num"}
+		return cell{Text: none, Class: "num none"}
 	}
 	c := cell{Text: bench.Format(s.Value, s.Unit), Class: "num"}
 	if s.Worst && s.Better == bench.Lower && s.Value > 0 && s.Unit == bench.Count {
@@ -161,6 +226,7 @@ func caseSection(r *bench.Results, i int) section {
 		name := r.Nodes[k].Name
 		s.Legend = append(s.Legend, legend{name, k % len(palette)})
 		s.Heads = append(s.Heads, name)
+		s.Faint = s.Faint || len(n.Rounds) > 1
 		for _, e := range n.Errors {
 			s.Notes = append(s.Notes, name+": "+e)
 		}
@@ -208,8 +274,8 @@ func plots(r *bench.Results, c *bench.CaseResult) []plot {
 	seconds := axis{Label: "seconds", Format: func(v float64) string { return fmt.Sprintf("%.3g", v) }}
 	ns := axis{Format: brief, Scale: log10}
 	all := []plot{
-		overTime("p50 and p99 of delay over time", seconds, ns, r, c,
-			func(s bench.Sample) float64 { return s.P50 }, func(s bench.Sample) float64 { return s.P99 }),
+		overTime("p50 of delay over time", seconds, ns, r, c, func(s bench.Sample) float64 { return s.P50 }),
+		overTime("p99 of delay over time", seconds, ns, r, c, func(s bench.Sample) float64 { return s.P99 }),
 		percentiles(r, c, ns),
 		overTime("delivered a second", seconds, axis{Format: perSecond}, r, c,
 			func(s bench.Sample) float64 { return s.Delivered }),
@@ -251,42 +317,59 @@ func perSecond(v float64) string {
 	return fmt.Sprintf("%.3g", v)
 }
 
-// overTime draws values of all samples of each node: the last round in full, the others faint.
-func overTime(title string, x, y axis, r *bench.Results, c *bench.CaseResult, values ...func(bench.Sample) float64) plot {
+// overTime draws a value of all samples of each node: the last round in full, the others faint.
+func overTime(title string, x, y axis, r *bench.Results, c *bench.CaseResult, value func(bench.Sample) float64) plot {
 	p := plot{Title: title, X: x, Y: y}
 	for k, n := range c.Nodes {
 		for i, round := range n.Rounds {
-			for _, value := range values {
-				var at []point
-				some := false
-				for _, s := range round.Samples {
-					q := value(s)
-					if y.Scale == log10 && q <= 0 {
-						continue
-					}
-					some = some || q != 0
-					at = append(at, point{s.At, q})
-				}
-				if !some {
+			var at []point
+			some := false
+			samples := inTurn(round.Samples)
+			for _, s := range samples {
+				q := value(s)
+				if y.Scale == log10 && q <= 0 {
 					continue
 				}
+				some = some || q != 0
+				at = append(at, point{s.At, q})
+			}
+			if some {
 				p.Lines = append(p.Lines, line{Name: r.Nodes[k].Name, Color: k, At: at, Faint: i < len(n.Rounds)-1})
 			}
 			if k == 0 && i == len(n.Rounds)-1 {
-				p.Breaks = phases(round.Samples)
+				p.Breaks = phases(samples)
 			}
 		}
 	}
 	return p
 }
 
-// phases are the times at which samples change their phase.
-func phases(samples []bench.Sample) []float64 {
-	var at []float64
-	for i := 1; i < len(samples); i++ {
-		if samples[i].Phase != samples[i-1].Phase {
-			at = append(at, samples[i-1].At)
+// inTurn puts the parts of a measurement that had traffic of their own, each with a time from 0, behind each other.
+func inTurn(samples []bench.Sample) []bench.Sample {
+	all := slices.Clone(samples)
+	begin := 0.0
+	for i := range all {
+		if i > 0 && samples[i].At < samples[i-1].At {
+			begin = all[i-1].At
 		}
+		all[i].At += begin
+	}
+	return all
+}
+
+// phases are the times at which samples change their phase, with the new one's name; what is between phases has none, and
+// is called as what comes before them.
+func phases(samples []bench.Sample) []mark {
+	var at []mark
+	for i := 1; i < len(samples); i++ {
+		if samples[i].Phase == samples[i-1].Phase {
+			continue
+		}
+		word := samples[i].Phase
+		if word == samples[0].Phase {
+			word = ""
+		}
+		at = append(at, mark{samples[i-1].At, word})
 	}
 	return at
 }

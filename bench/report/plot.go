@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"math"
 	"strings"
+	"unicode/utf8"
 )
 
 // point is one point of a line, in the units of its axes.
@@ -23,7 +24,13 @@ type plot struct {
 	Title  string
 	X, Y   axis
 	Lines  []line
-	Breaks []float64 // vertical marks: where a phase begins
+	Breaks []mark // where phases begin
+}
+
+// mark is a vertical line with a word beside it.
+type mark struct {
+	X    float64
+	Word string
 }
 
 // axis maps values to a place between 0 and 1.
@@ -48,9 +55,11 @@ const (
 	plotWidth  = 560
 	plotHeight = 250
 	left       = 66
-	right      = 14
-	top        = 12
+	right      = 24 // half of the last tick's text
+	top        = 22
 	bottom     = 40
+
+	letter = 6.2 // how wide one is in a mark's word, about
 )
 
 // place is where v lies on a scale between lo and hi, from 0 to 1.
@@ -110,6 +119,20 @@ func nice(v float64) float64 {
 	return 10 * unit
 }
 
+// even rounds up to 1, 2 or 5 times a power of ten: steps between ticks that people can add up.
+func even(v float64) float64 {
+	if v <= 0 {
+		return 1
+	}
+	unit := math.Pow(10, math.Floor(math.Log10(v)))
+	for _, m := range []float64{1, 2, 5} {
+		if v <= m*unit*(1+1e-9) {
+			return m * unit
+		}
+	}
+	return 10 * unit
+}
+
 // ticks are the values at which an axis has marks.
 func (a axis) ticks(lo, hi float64) []float64 {
 	if a.Ticks != nil {
@@ -128,7 +151,7 @@ func (a axis) ticks(lo, hi float64) []float64 {
 		}
 		return all
 	}
-	step := nice((hi - lo) / 5)
+	step := even((hi - lo) / 5)
 	if lo+step == lo {
 		return []float64{lo, hi}
 	}
@@ -188,15 +211,30 @@ func (p plot) SVG() template.HTML {
 		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/>`, px(t), px(t), top, plotHeight-bottom)
 		fmt.Fprintf(&b, `<text class="tick" text-anchor="middle" x="%.1f" y="%d">%s</text>`, px(t), plotHeight-bottom+17, esc(p.X.Format(t)))
 	}
-	for _, v := range p.Breaks {
-		fmt.Fprintf(&b, `<line class="break" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/>`, px(v), px(v), top, plotHeight-bottom)
-	}
+	p.marks(&b, px)
 	fmt.Fprintf(&b, `<text class="label" text-anchor="end" x="%d" y="%d">%s</text>`, plotWidth-right, plotHeight-5, esc(p.X.Label))
 	for _, l := range p.Lines {
 		l.draw(&b, px, py)
 	}
 	b.WriteString(`</svg>`)
 	return template.HTML(b.String())
+}
+
+// marks draws the lines at which phases begin, and their names where there is room up to the next.
+func (p plot) marks(b *strings.Builder, px func(float64) float64) {
+	for i, m := range p.Breaks {
+		if !p.X.Scale.fits(m.X) {
+			continue
+		}
+		at, end := px(m.X), float64(plotWidth-right)
+		if i+1 < len(p.Breaks) && p.X.Scale.fits(p.Breaks[i+1].X) {
+			end = px(p.Breaks[i+1].X)
+		}
+		fmt.Fprintf(b, `<line class="break" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/>`, at, at, top-12, plotHeight-bottom)
+		if m.Word != "" && end-at > letter*float64(utf8.RuneCountInString(m.Word))+6 {
+			fmt.Fprintf(b, `<text class="phase" x="%.1f" y="%d">%s</text>`, at+4, top-5, esc(m.Word))
+		}
+	}
 }
 
 func (l line) draw(b *strings.Builder, px, py func(float64) float64) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,7 @@ func fixture() *bench.Results {
 				{Name: cost, Unit: bench.Nanoseconds, Value: 400 * scale, Values: []float64{400 * scale}, Rounds: []int{1}},
 				{Name: "p99", Unit: bench.Nanoseconds, Value: 1e6 * scale}, {Name: "p50", Unit: bench.Nanoseconds, Value: 4e5 * scale},
 				{Name: "lost", Value: float64(k % 2 * 7), Worst: true, Better: bench.Lower},
+				{Name: "node RSS per idle connection", Unit: bench.Bytes, Value: 5960}, {Name: "delivered, with/alone", Unit: bench.Ratio, Value: 1.2},
 			}}
 			for round := range 2 {
 				course := bench.Round{Number: round + 1}
@@ -133,6 +135,83 @@ func checkSVG(t *testing.T, s string) {
 				}
 			}
 		}
+	}
+}
+
+// Time goes on through a measurement of several parts, whose samples count from 0 each.
+func TestLinesNeverGoBackInTime(t *testing.T) {
+	var samples []bench.Sample
+	for _, at := range []float64{1, 2, 3, 1, 2, 1} {
+		phase := "measured"
+		if at == 1 {
+			phase = "warm-up"
+		}
+		samples = append(samples, bench.Sample{At: at, Phase: phase, P99: 1e6, Delivered: 5})
+	}
+	r := &bench.Results{Nodes: []bench.NodeInfo{{Name: "x"}},
+		Cases: []bench.CaseResult{{Nodes: []bench.NodeResult{{Rounds: []bench.Round{{Samples: samples}}}}}}}
+	for _, p := range plots(r, &r.Cases[0]) {
+		for i, q := range p.Lines[0].At {
+			if q.X != float64(i+1) {
+				t.Errorf("%s: point %d is at %v", p.Title, i, q.X)
+			}
+		}
+		want := []mark{{1, "measured"}, {3, ""}, {4, "measured"}, {5, ""}}
+		if !slices.Equal(p.Breaks, want) {
+			t.Errorf("%s: marks %v, want %v", p.Title, p.Breaks, want)
+		}
+	}
+	if len(samples) != 6 || samples[3].At != 1 {
+		t.Error("the results were changed")
+	}
+}
+
+func TestAxesHaveStepsThatAddUp(t *testing.T) {
+	for _, c := range []struct {
+		hi   float64
+		want []float64
+	}{{4, []float64{0, 1, 2, 3, 4}}, {0.6, []float64{0, 0.2, 0.4, 0.6}}, {25, []float64{0, 5, 10, 15, 20, 25}}, {2e6, []float64{0, 5e5, 1e6, 1.5e6, 2e6}}} {
+		got := axis{}.ticks(0, c.hi)
+		if !slices.EqualFunc(got, c.want, func(a, b float64) bool { return math.Abs(a-b) < 1e-9 }) {
+			t.Errorf("up to %v: ticks %v, want %v", c.hi, got, c.want)
+		}
+	}
+}
+
+// What a reader looks for stands first, and the command can be typed again.
+func TestPageShowsFailuresFirstAndACommandForAShell(t *testing.T) {
+	r := fixture()
+	r.Command = []string{"run", "p2p", "--require", "lost <= 0", "--node", "slim --config '{config}'"}
+	text := page1(t, r)
+	last := -1
+	for _, word := range []string{"td class=\"word whole fail\"", "word whole unclear", "word whole skipped", "word whole pass"} {
+		at := strings.Index(text, word)
+		if at <= last {
+			t.Errorf("%s stands at %d, behind %d", word, at, last)
+		}
+		last = at
+	}
+	if want := "slim-bench run p2p --require &#39;lost &lt;= 0&#39; --node &#39;slim --config &#39;\\&#39;&#39;{config}&#39;\\&#39;&#39;&#39;"; !strings.Contains(text, want) {
+		t.Errorf("the command is not quoted: want %s", want)
+	}
+}
+
+// A scenario without delays and rates is told by its own figures.
+func TestSummaryHasFiguresOfEachScenario(t *testing.T) {
+	r := fixture()
+	for i := range r.Cases {
+		n := &r.Cases[i].Nodes[0]
+		n.Metrics = n.Metrics[:5]
+	}
+	if heads, _ := summary(r); slices.Contains(heads, "of the scenario") {
+		t.Errorf("a column for nothing: %q", heads)
+	}
+	r.Cases[1].Scenario = "storm"
+	r.Cases[1].Nodes[0].Metrics = []bench.Series{{Name: "all back in", Unit: bench.Nanoseconds, Value: 4e8}}
+	heads, rows := summary(r)
+	at := slices.Index(heads, "of the scenario")
+	if at < 0 || rows[1][at].Text != "all back in 400.00 ms" || rows[0][at].Text != none || rows[1][at].Head != heads[at] {
+		t.Errorf("%q\n%+v", heads, rows)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -23,20 +24,29 @@ type compareOptions struct {
 func compareCommand() command {
 	return command{
 		name: "compare",
-		about: `slim-bench compare OLD.json NEW.json shows what changed between two results, with the probability that chance did it
-(Mann-Whitney). "~" means that it may have. Results of different runs have met different machines: for a gate, measure
-both builds in one run (slim-bench run --versus base=…).`,
+		about: `slim-bench compare OLD.json NEW.json shows what changed between two results: medians, the change with its interval, and
+the probability that chance did it (Mann-Whitney). "~" means that it may have. A condition passes when the whole interval
+keeps its bound and fails when the whole interval breaks it; what lies between is unclear.
+Results of different runs have met different machines: for a gate, measure both builds in one run (slim-bench run
+--versus base=…).
+
+Exit codes: 0 all conditions hold; 1 one does not; 2 nothing can be concluded: results are not valid, a case or a metric is
+missing, the rounds are too few or too noisy, or the generator was the limit.`,
 		examples: `  slim-bench run p2p --rounds 8 --output json > old.json      # then another build
   slim-bench compare old.json new.json
-  slim-bench compare old.json new.json --require 'node CPU per delivered / old <= 1.1'
+  slim-bench compare old.json new.json --require 'node CPU per delivered / old <= 1.1' --require 'lost / old <= 1'
+  slim-bench compare old.json new.json --node rust --all --output json
 `,
 		flags: func(fs *pflag.FlagSet) any {
 			o := new(compareOptions)
 			fs.StringVar(&o.node, "node", "", "which node of the results; the first, if not given")
 			fs.BoolVar(&o.all, "all", false, "all metrics, not only the main ones")
-			fs.Float64Var(&o.alpha, "alpha", 0.05, "changes with a probability below are called changes")
-			fs.StringArrayVar(&o.require, "require", nil, "METRIC / old <= NUMBER (or >=): exit 1 if it does not hold; may be repeated")
-			fs.StringVar(&o.output, "output", "table", "table or json")
+			fs.Float64Var(&o.alpha, "alpha", 0.05, "changes with a probability below are called changes; intervals hold with the rest of it (0.05: 95 %)")
+			fs.StringArrayVar(&o.require, "require", nil, "METRIC / old <= NUMBER (or >=), judged in every case that has the metric: exit 1 if it does not hold; may be repeated")
+			fs.StringVar(&o.output, "output", "table", "how the comparison is printed")
+			takes(fs, "NAME", "node")
+			takes(fs, "CONDITION", "require")
+			takes(fs, "table|json", "output")
 			return o
 		},
 		run: func(_ context.Context, p *program, opt any, args []string) error {
@@ -85,7 +95,7 @@ func (p *program) compare(o *compareOptions, args []string) error {
 	case x.Outcome() == bench.Fail:
 		return fmt.Errorf("%w (see above)", errFailed)
 	case x.Outcome() == bench.Unclear:
-		return errors.New("a condition is unclear, or nothing measures what it names (see above)")
+		return fmt.Errorf("the comparison shows nothing:\n  %s", strings.Join(x.Doubts(), "\n  "))
 	}
 	return nil
 }

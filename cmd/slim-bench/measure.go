@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -47,6 +48,7 @@ values, --size 100,1K, makes a case of each.`,
   slim-bench run fanout --target 10.0.0.1:46357 --target 10.0.0.2:46357   publishers on the first, subscribers on the second
   slim-bench run idle --conns 50000 --target 127.0.0.1:46357 --pid $(pidof slim)
   slim-bench run p2p --versus 'base=./slim-old --config {config}' --rounds 5 --max-rounds 15 --require 'node CPU per delivered / base <= 1.1'
+  slim-bench run --suite behaviour --node 'slim --config {config}'
   slim-bench run --suite ci --report out                      out/index.html, out/summary.md, out/results.json
 `,
 		flags: runFlags,
@@ -58,7 +60,7 @@ values, --size 100,1K, makes a case of each.`,
 
 func runFlags(fs *pflag.FlagSet) any {
 	o := &runOptions{fs: fs, params: map[string]*[]string{}}
-	fs.StringVar(&o.suite, "suite", "", "smoke, ci, full, or a file: scenarios with conditions")
+	fs.StringVar(&o.suite, "suite", "", strings.Join(bench.Suites(), ", ")+", or a file: scenarios with conditions")
 	fs.StringVar(&o.node, "node", "", "[NAME=][nats:|blind:]CMD: start this node for each measurement; {listen}, {host}, {port} and {config} in CMD are replaced")
 	fs.StringArrayVar(&o.versus, "versus", nil, "[NAME=][nats:|blind:]CMD: another node, measured in turn with the first; base=CMD is an earlier build; may be repeated")
 	fs.StringArrayVar(&o.targets, "target", nil, "address of a running node instead of --node: host:port, http://…, nats://…; of a cluster: the first for publishers, the others for subscribers")
@@ -67,7 +69,7 @@ func runFlags(fs *pflag.FlagSet) any {
 	fs.IntVar(&o.rounds, "rounds", 0, "measure everything so often; medians are printed (1, or the suite's)")
 	fs.IntVar(&o.maxRounds, "max-rounds", 0, "go on so far with cases whose conditions are unclear (the suite's)")
 	fs.StringArrayVar(&o.require, "require", nil, "METRIC <= NUMBER, or METRIC / NODE <= NUMBER (or >=): exit 1 if it does not hold; may be repeated")
-	fs.StringVar(&o.output, "output", "table", "table or json")
+	fs.StringVar(&o.output, "output", "table", "how results are printed")
 	fs.StringVar(&o.report, "report", "", "folder for a page with plots (index.html), a summary (summary.md) and the results (results.json)")
 	fs.BoolVar(&o.quiet, "quiet", false, "no progress on stderr")
 	fs.StringVar(&o.color, "color", "auto", "auto, always or never")
@@ -80,7 +82,17 @@ func runFlags(fs *pflag.FlagSet) any {
 		} else {
 			fs.StringSliceVar(values, k.Name, nil, k.Help)
 		}
+		takes(fs, "LIST", k.Name)
 	}
+	takes(fs, "MIX", "sizes")
+	takes(fs, "NAME|FILE.yaml", "suite")
+	takes(fs, "CMD", "node", "versus")
+	takes(fs, "ADDRESS", "target")
+	takes(fs, "CONDITION", "require")
+	takes(fs, "DIR", "report")
+	takes(fs, "FILE", "cpuprofile")
+	takes(fs, "table|json", "output")
+	takes(fs, "WHEN", "color")
 	return o
 }
 
@@ -100,6 +112,11 @@ func (p *program) measure(ctx context.Context, o *runOptions, args []string) err
 	plan, err := o.cases(args)
 	if err != nil {
 		return err
+	}
+	if o.report != "" { // said now, not when hours of measuring would be lost
+		if err := report.MakeDir(o.report); err != nil {
+			return fmt.Errorf("--report: %w", err)
+		}
 	}
 	clean, err := o.choose(ctx, &plan, p.stderr)
 	if err != nil {
@@ -128,8 +145,11 @@ func (p *program) print(r *bench.Results, o *runOptions) error {
 		err = r.WriteTable(p.stdout, o.color == "always" || o.color == "auto" && isTerminal(p.stdout))
 	}
 	if o.report != "" {
-		err = errors.Join(err, report.WriteDir(o.report, r))
-		fmt.Fprintln(p.stderr, "report:", o.report+"/index.html")
+		failed := report.WriteDir(o.report, r)
+		if failed == nil {
+			fmt.Fprintln(p.stderr, "report:", filepath.Join(o.report, "index.html"))
+		}
+		err = errors.Join(err, failed)
 	}
 	return err
 }

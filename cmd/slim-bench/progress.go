@@ -3,54 +3,91 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
+	"os"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench"
 )
+
+// usualWidth is the width of a terminal that does not tell its own.
+const usualWidth = 80
 
 // progress shows how far a run is: one line that is rewritten on a terminal, one line for each measurement elsewhere.
 type progress struct {
 	w     io.Writer
 	live  bool
 	quiet bool
-	width int // of the line that stands
-	told  int // number of the latest step that has a line
+	width func() int // columns of the terminal, asked for each line: it may be resized
+	drawn bool       // a line stands on the terminal
+	told  int        // number of the latest step that has a line
+	seen  bench.Progress
 }
 
 func newProgress(w io.Writer, quiet bool) *progress {
-	return &progress{w: w, live: isTerminal(w), quiet: quiet}
+	p := &progress{w: w, live: isTerminal(w), quiet: quiet, width: func() int { return usualWidth }}
+	if f, ok := w.(*os.File); ok && p.live {
+		p.width = func() int { return columns(f) }
+	}
+	return p
 }
 
 func (p *progress) tell(g bench.Progress) {
-	if p.quiet {
-		return
+	switch {
+	case p.quiet:
+	case p.live:
+		p.draw(g)
+	case g.Step.Number != p.told:
+		p.told = g.Step.Number
+		s := g.Step
+		fmt.Fprintf(p.w, "[%s, %s left] %d/%d round %d: %s on %s\n", seconds(g.Elapsed), short(g.Left), s.Number, s.Of, s.Round, s.Case.Label(), s.Target.Name)
+	}
+}
+
+// clearLine goes to the begin of the line and erases it, whatever stood there.
+const clearLine = "\r\x1b[K"
+
+// draw rewrites the line. Figures stand first, as the end is cut off where the terminal is narrow; a line as wide as
+// the terminal would make it scroll.
+func (p *progress) draw(g bench.Progress) {
+	if g.Step.Number != p.seen.Step.Number || g.Rate > 0 { // figures stand until there are others
+		p.seen = g
 	}
 	s := g.Step
-	head := fmt.Sprintf("[%5.1fs, %s left] %d/%d round %d: %s on %s", g.Elapsed.Seconds(), short(g.Left), s.Number, s.Of, s.Round, s.Case.Label(), s.Target.Name)
-	if !p.live {
-		if s.Number != p.told {
-			p.told = s.Number
-			fmt.Fprintln(p.w, head)
-		}
-		return
+	rate, p99 := "–/s", "–"
+	if p.seen.Rate > 0 {
+		rate = bench.Format(p.seen.Rate, bench.PerSecond)
+		p99 = bench.Format(float64(p.seen.P99), bench.Nanoseconds)
 	}
-	if g.Rate > 0 {
-		head += fmt.Sprintf("  %s  p99 %s", bench.Format(g.Rate, bench.PerSecond), bench.Format(float64(g.P99), bench.Nanoseconds))
+	line := fmt.Sprintf("%s, %s left  %d/%d  %s  lost %d  p99 %s  %s: %s, round %d", seconds(g.Elapsed), short(g.Left), s.Number, s.Of,
+		rate, p.seen.Lost, p99, s.Target.Name, s.Case.Label(), s.Round)
+	fmt.Fprint(p.w, clearLine+clip(line, p.width()-1))
+	p.drawn = true
+}
+
+// clip cuts s to n characters; the last of them then says so.
+func clip(s string, n int) string {
+	runes := []rune(s)
+	switch {
+	case len(runes) <= n:
+		return s
+	case n < 1:
+		return ""
 	}
-	if g.Lost > 0 {
-		head += fmt.Sprintf("  missing %d", g.Lost)
-	}
-	n := len([]rune(head))
-	fmt.Fprintf(p.w, "\r%s%s", head, strings.Repeat(" ", max(0, p.width-n)))
-	p.width = n
+	return string(runes[:n-1]) + "…"
 }
 
 // done makes room for what is printed next.
 func (p *progress) done() {
-	if p.live && p.width > 0 {
-		fmt.Fprintf(p.w, "\r%s\r", strings.Repeat(" ", p.width))
+	if p.drawn {
+		fmt.Fprint(p.w, clearLine)
 	}
+}
+
+func seconds(d time.Duration) string {
+	if d >= time.Minute {
+		return short(d)
+	}
+	return fmt.Sprintf("%.1fs", d.Seconds())
 }
 
 func short(d time.Duration) string {

@@ -53,6 +53,7 @@ Examples
   slim-bench run p2p                               this machine, this build's node
   slim-bench run p2p fanout --target node.example:46357
   slim-bench run --suite smoke --node 'slim --config {config}'
+  slim-bench run --suite behaviour --report out    what is no matter of speed, as a page
   slim-bench run p2p --versus 'rust=/opt/slim/slim --config {config}' --versus 'nats=nats:nats-server -a {host} -p {port}'
 
 Exit codes: 0 all conditions hold; 1 one does not; 2 the command line is wrong, or the run shows nothing (the node was
@@ -105,6 +106,24 @@ func newFlags() *pflag.FlagSet {
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
 	return fs
+}
+
+// worded is a flag's value under a word of ours in help, where pflag would print Go's type.
+type worded struct {
+	pflag.Value
+	word string
+}
+
+// Type implements pflag.Value.
+func (w worded) Type() string { return w.word }
+
+// takes says in help what the named flags take.
+func takes(fs *pflag.FlagSet, word string, flags ...string) {
+	for _, name := range flags {
+		f := fs.Lookup(name)
+		f.Value = worded{f.Value, word}
+		f.DefValue = strings.TrimSuffix(f.DefValue, "[]") // an empty list is no default worth a word
+	}
 }
 
 func (p *program) call(ctx context.Context, c command) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -252,6 +253,32 @@ func TestCompareReadsWhatRunWrote(t *testing.T) {
 	code, stdout, stderr := slimBench(t, "compare", paths[0], paths[1], "--require", "lost / old <= 1")
 	if code != exitOK || !strings.Contains(stdout, "delivered") || !strings.Contains(stdout, "n=3+3") {
 		t.Errorf("exit %d\n%s\n%s", code, stdout, stderr)
+	}
+	for _, c := range []struct {
+		name    string
+		damage  func(*bench.Results)
+		require string
+		code    int
+		text    string
+	}{
+		{"fails", func(*bench.Results) {}, "lost / old >= 2", exitFailed, "FAIL"},
+		{"a case is gone", func(r *bench.Results) { r.Cases = nil }, "lost / old <= 1", exitInvalid, "the new results do not have this case"},
+		{"not valid", func(r *bench.Results) { r.Valid, r.Invalid = false, []string{"node died"} }, "lost / old <= 1", exitInvalid, "are not valid: node died"},
+	} {
+		damaged := filepath.Join(dir, "damaged.json")
+		r, err := readResults(paths[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.damage(r)
+		var b bytes.Buffer
+		if err := errors.Join(r.WriteJSON(&b), os.WriteFile(damaged, b.Bytes(), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		code, stdout, stderr := slimBench(t, "compare", paths[0], damaged, "--require", c.require)
+		if code != c.code || !strings.Contains(stdout+stderr, c.text) || code == exitInvalid && !strings.Contains(stderr, c.text) {
+			t.Errorf("%s: exit %d\n%s\n%s", c.name, code, stdout, stderr)
+		}
 	}
 	if code, _, stderr := slimBench(t, "compare", paths[0], paths[1], "--node", "nod"); code != exitInvalid || !strings.Contains(stderr, "did you mean node?") {
 		t.Errorf("exit %d, %s", code, stderr)

@@ -8,3 +8,5 @@ func terminal(f *os.File) bool {
 	st, err := f.Stat()
 	return err == nil && st.Mode()&os.ModeCharDevice != 0
 }
+
+func columns(*os.File) int { return usualWidth }

@@ -1,0 +1,135 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/seed31b3bfd0/slimgo/bench/internal/testnode"
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+)
+
+// listen serves every connection in turn and returns the address.
+func listen(t *testing.T, serve func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serve(nc)
+		}
+	}()
+	t.Cleanup(func() { _ = l.Close(); <-done })
+	return l.Addr().String()
+}
+
+// says answers the first bytes with text and hangs up.
+func says(text string) func(net.Conn) {
+	return func(nc net.Conn) {
+		_, _ = nc.Read(make([]byte, 4096))
+		_, _ = nc.Write([]byte(text))
+		_ = nc.Close()
+	}
+}
+
+// grpcServer is a server of another service: it answers all calls with the status.
+func grpcServer(t *testing.T, code codes.Code) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := grpc.NewServer(grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error { return status.Error(code, "not today") }))
+	served := make(chan struct{})
+	go func() { defer close(served); _ = s.Serve(l) }()
+	t.Cleanup(func() { s.Stop(); <-served })
+	return l.Addr().String()
+}
+
+// webServer answers everything with the code: over HTTP/2, HTTP/1 or TLS.
+func webServer(t *testing.T, protocol string, code int) string {
+	t.Helper()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }))
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetHTTP1(true)
+	s.Config.Protocols.SetUnencryptedHTTP2(protocol == "HTTP/2")
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	if protocol == "TLS" {
+		s.StartTLS()
+	} else {
+		s.Start()
+	}
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+// An address that is no plain SLIM listener is called what it seems to be, and what to do is said.
+func TestRefusalsSayWhatToDo(t *testing.T) {
+	for _, c := range []struct {
+		name, addr string
+		want       []string
+	}{
+		{"a TLS alert", listen(t, says("\x15\x03\x03\x00\x02\x02\x32")), []string{"seems to be a listener with TLS", "give a listener without it"}},
+		{"crypto/tls", webServer(t, "TLS", 200), []string{"a listener with TLS (slim-bench speaks none yet", "check the address"}},
+		{"HTTP/1", webServer(t, "HTTP/1", 400), []string{"HTTP/1 only: it answered \"HTTP/1.1 4", "give the address of a node's dataplane listener"}},
+		{"a bare page", listen(t, says("<!DOCTYPE HTML>\n<html>")), []string{`another protocol: it answered "<!DOCTYPE HTML>"`, "give the address"}},
+		{"NATS", listen(t, says(`INFO {"server_id":"x"}`+"\r\n")), []string{"seems to be a NATS server", "nats://"}},
+		{"hangs up", listen(t, says("")), []string{"hung up without a word", "check the address"}},
+		{"an HTTP/2 server without the channel", webServer(t, "HTTP/2", 404), []string{"no SLIM node", "HTTP 404", "give the address"}},
+		{"an HTTP/2 server that wants credentials", webServer(t, "HTTP/2", 401), []string{"wants credentials", "without auth", "HTTP 401"}},
+		{"another gRPC service", grpcServer(t, codes.Unimplemented), []string{"no SLIM node", "gRPC status 12, unimplemented, not today"}},
+		{"credentials of gRPC", grpcServer(t, codes.Unauthenticated), []string{"wants credentials", "gRPC status 16, unauthenticated"}},
+		{"overload", grpcServer(t, codes.Unavailable), []string{"takes no connections now", "try again"}},
+		{"settings, and then nothing", listen(t, says("\x00\x00\x00\x04\x00\x00\x00\x00\x00")), []string{"speaks HTTP/2, but did not open the channel", "log"}},
+		{"nobody", "127.0.0.1:1", []string{"nobody listens there", "start the node"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Dialer{}.Dial(t.Context(), c.addr, load.DialOptions{})
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range append(c.want, c.addr) {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("got %v, want %s", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestSilenceIsReportedWithinTheLimit(t *testing.T) {
+	n := start(t, &testnode.Node{Mute: true})
+	_, err := Dialer{Limit: 30 * time.Millisecond}.Dial(t.Context(), n.Addr(), load.DialOptions{})
+	if err == nil || !strings.Contains(err.Error(), "has said nothing for") || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Who interrupts is told nothing about the node.
+func TestInterruptedDialBlamesNobody(t *testing.T) {
+	n := start(t, &testnode.Node{Mute: true})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := (Dialer{}).Dial(ctx, n.Addr(), load.DialOptions{}); err == nil || strings.Contains(err.Error(), "check the address") {
+		t.Errorf("got %v", err)
+	}
+}
