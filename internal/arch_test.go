@@ -59,7 +59,7 @@ var rules = []rule{
 	{path: "wire/pb", level: 1, outside: []string{"google.golang.org/protobuf"}},
 	{path: "router/table", level: 1},
 	{path: "router/mesh", level: 2},
-	{path: "router/link", level: 1, outside: []string{"github.com/cloudflare/circl/kem/mlkem/mlkem768"}},
+	{path: "router/link", level: 1, outside: []string{"github.com/cloudflare/circl/dh/x25519", "github.com/cloudflare/circl/kem/mlkem/mlkem768"}},
 
 	{path: "router", level: 3, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/sys/unix"}},
 

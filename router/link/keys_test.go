@@ -7,6 +7,8 @@ import (
 	"crypto/sha256"
 	"strings"
 	"testing"
+
+	"github.com/cloudflare/circl/dh/x25519"
 )
 
 // Secrets A and B of dataplane.md section 4.5.
@@ -137,7 +139,7 @@ func TestWipeLeavesNothing(t *testing.T) {
 	}
 	kem := e.kem
 	e.wipe()
-	if e.x != nil || e.kem != nil || e.pub != nil {
+	if e.x != (x25519.Key{}) || e.kem != nil || e.pub != nil {
 		t.Error("a key is still held")
 	}
 	defer func() {
