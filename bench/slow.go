@@ -56,14 +56,14 @@ func runSlow(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 	for i, name := range phaseNames {
 		ms = append(ms, delayMetrics(name, t.delays(i))...)
 	}
-	ms = append(ms, v.metrics()...)
+	ms = append(append(ms, v.metrics()...), t.lag()...)
 	return append(ms, Metric{Name: "lost by the slow member", Value: float64(v.slowLost)}), err
 }
 
 // slowPhases measures the others while the victim reads, hardly reads, and reads again.
 func (t *traffic) slowPhases(ctx context.Context, victim load.Conn, seen *load.Sequence) ([]Metric, error) {
-	if err := sleep(ctx, t.p.Warmup); err != nil {
-		return nil, err
+	if from, to, err := t.warm(ctx); err != nil {
+		return rates("", from, to), err
 	}
 	var ms []Metric
 	var rate [slowPhases]float64

@@ -30,21 +30,22 @@ func runSoak(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 		return nil, err
 	}
 	t.start(ctx)
-	if err := sleep(ctx, p.Warmup); err != nil {
-		t.cancel()
-		return nil, err
+	from, to, err := t.warm(ctx)
+	var visits []Metric
+	if err == nil {
+		v := t.visit(ctx, p.ChurnRate)
+		from, to, err = t.phase(ctx, 0, p.Duration)
+		v.stop()
+		v.tell(g)
+		visits = v.metrics(time.Duration(to.at - from.at))
 	}
-	v := t.visit(ctx, p.ChurnRate)
-	from, to, err := t.phase(ctx, 0, p.Duration)
-	v.stop()
-	v.tell(g)
 	result, late := t.finish(context.WithoutCancel(ctx))
 	if err == nil {
 		err = late
 	}
 	ms := append(rates("", from, to), delayMetrics("", t.delays(0))...)
-	ms = append(append(ms, result.metrics()...), memory(to)...)
-	ms = append(ms, v.metrics(time.Duration(to.at-from.at))...)
+	ms = append(append(append(ms, result.metrics()...), t.lag()...), memory(to)...)
+	ms = append(ms, visits...)
 	return append(ms, growth(g.samples)...), err
 }
 

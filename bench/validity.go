@@ -46,7 +46,7 @@ func (r *Results) limited(c *CaseResult, k int) string {
 
 // late says that an open loop did not send in time.
 func (n *NodeResult) late() string {
-	late, ok := n.Metric("client late p99")
+	late, ok := n.Metric(lateMetric)
 	p99, ok2 := n.Metric("p99")
 	if !ok || !ok2 || late.Value < lateFloor || late.Value < lateShare*p99.Value {
 		return ""
@@ -85,6 +85,12 @@ func (r *Results) relateToFloor(c *CaseResult) {
 		}
 	}
 }
+
+// lateMetric is how late the generator itself was with an open loop's messages.
+const lateMetric = "client late p99"
+
+// offeredMetric is what an open loop was to bring to its receivers.
+const offeredMetric = "offered"
 
 // costMetric is what holds on a busy machine: it is read from the node's process.
 const costMetric = "node CPU per delivered"
