@@ -101,13 +101,8 @@ func (r *Results) writeCase(w io.Writer, c CaseResult, p paint) error {
 		for _, e := range n.Errors {
 			fmt.Fprintln(w, p.in(red, "  ! "+r.Nodes[i].Name+": "+strings.ReplaceAll(e, "\n", "\n    ")))
 		}
-		for _, round := range n.Rounds {
-			for _, note := range round.Notes {
-				fmt.Fprintln(w, p.in(yellow, fmt.Sprintf("  ! %s: round %d: %s", r.Nodes[i].Name, round.Number, note)))
-			}
-		}
-		if n.Limited != "" {
-			fmt.Fprintln(w, p.in(yellow, "  ! "+r.Nodes[i].Name+": "+n.Limited))
+		for _, remark := range n.Remarks() {
+			fmt.Fprintln(w, p.in(yellow, "  ! "+r.Nodes[i].Name+": "+remark))
 		}
 	}
 	return nil
