@@ -40,7 +40,7 @@ func runIdle(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 	took := time.Since(begin)
 	after, known := g.Usage()
 	ms := []Metric{
-		{Name: "connections", Value: float64(opened), Better: Higher},
+		{Name: "connections", Value: float64(opened), Better: Higher, Worst: true},
 		{Name: "connects", Unit: PerSecond, Value: float64(opened) / took.Seconds(), Better: Higher},
 	}
 	if rss, ok := g.settled(ctx); ok && known && opened > 0 {

@@ -320,6 +320,8 @@ func TestBadFilesNamePlaceAndNearestWord(t *testing.T) {
 		{"suite: x\nruns:\n  - {}", "which scenario?"},
 		{"suite: x\nrounds: 0\nruns:\n  - scenario: p2p", "f.yaml:2:9"},
 		{"suite: x", "list of runs"},
+		{"suite: x\noptional-node: [a]\nruns: []", "did you mean optional-nodes?"},
+		{"suite: x\nruns:\n  - scenario: p2p\n    nodes: [floor]\n    require: [\"p50 / base <= 1\"]", "f.yaml:5:15: condition"},
 		{"suite: x\ndefaults: {duraton: 1s}\nruns: []", "did you mean duration?"},
 	} {
 		path := filepath.Join(dir, "f.yaml")

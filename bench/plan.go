@@ -91,6 +91,11 @@ func (p Plan) Run(ctx context.Context) (*Results, error) {
 	for _, c := range p.Cases {
 		u.cases[c.Label()] = c
 	}
+	for i, t := range p.Targets {
+		if !t.blind() {
+			u.results.Nodes[i].Version = t.Command.Version(ctx)
+		}
+	}
 	err := u.rounds(ctx)
 	if ctx.Err() != nil {
 		err = errors.Join(err, ctx.Err())

@@ -97,7 +97,7 @@ func newResults(p Plan) *Results {
 		optional: p.Optional}
 	r.Version, r.Commit = build()
 	for _, t := range p.Targets {
-		r.Nodes = append(r.Nodes, NodeInfo{Name: t.Name, Protocol: t.Dialer.Protocol(), Command: t.Command.Text, Addresses: t.Addrs})
+		r.Nodes = append(r.Nodes, NodeInfo{Name: t.Name, Protocol: t.Dialer.Protocol(), Command: t.Command.Text, Addresses: t.Addrs, Note: t.Note})
 	}
 	for _, c := range p.Cases {
 		c.Params.IdentityText = c.Params.Identity.String()

@@ -136,7 +136,7 @@ func (t *traffic) recovery(ctx context.Context, seen *load.Sequence) <-chan []Me
 			}
 		}
 		result <- []Metric{
-			{Name: "slow member served again", Value: served, Better: Higher},
+			{Name: "slow member served again", Value: served, Better: Higher, Worst: true},
 			{Name: "slow member caught up after", Unit: Nanoseconds, Value: float64(time.Since(at)), Better: Lower},
 		}
 	}()

@@ -107,7 +107,7 @@ func (t *traffic) fill(ctx context.Context, holders []load.Conn) ([]Metric, erro
 				if errors.Is(err, context.DeadlineExceeded) {
 					err = fmt.Errorf("%d names confirmed in %v: %w", done, t.p.SetupLimit, err)
 				}
-				return []Metric{{Name: "names", Value: float64(done), Better: Higher}}, err
+				return []Metric{{Name: "names", Value: float64(done), Better: Higher, Worst: true}}, err
 			}
 		}
 		took[k] = time.Since(at)
@@ -116,7 +116,7 @@ func (t *traffic) fill(ctx context.Context, holders []load.Conn) ([]Metric, erro
 	after, known := t.rig.Usage()
 	tenth := float64(done) / steps
 	ms := []Metric{
-		{Name: "names", Value: float64(done), Better: Higher},
+		{Name: "names", Value: float64(done), Better: Higher, Worst: true},
 		{Name: "time per subscribe", Unit: Nanoseconds, Value: float64(all) / float64(done), Better: Lower},
 		{Name: "time per subscribe, first tenth", Unit: Nanoseconds, Value: float64(took[0]) / tenth, Better: Lower},
 		{Name: "time per subscribe, last tenth", Unit: Nanoseconds, Value: float64(took[steps-1]) / tenth, Better: Lower},

@@ -88,10 +88,13 @@ func (r *Results) Judge(i int, c Condition, last int) Verdict {
 		case len(n.Rounds) == 0 && r.interrupted:
 			return v.skipped("not run: interrupted")
 		}
+		s, ok := n.Metric(c.Metric)
+		if word := absolute[s.Unit]; ok && c.Against == "" && word != "" {
+			return v.unclear("an absolute " + word + " says more of the machine than of the node: compare with a node, METRIC / NODE")
+		}
 		if why := r.unfit(res, k, c); why != "" {
 			return v.unclear(why)
 		}
-		s, ok := n.Metric(c.Metric)
 		if !ok {
 			return v.unclear(n.missing(c.Metric, r.Nodes[k].Name))
 		}
@@ -160,9 +163,6 @@ func (n *NodeResult) missing(metric, node string) string {
 }
 
 func (v Verdict) judgeValue(s Series, c Condition, last int) Verdict {
-	if s.Unit == Nanoseconds || s.Unit == PerSecond || s.Unit == BytesPerSecond || s.Unit == Cores {
-		return v.unclear("an absolute " + unitWord(s.Unit) + " says more of the machine than of the node: compare with a node, METRIC / NODE")
-	}
 	if s.Worst || s.Unit == Count {
 		return v.everyRound(s.Values, c)
 	}
@@ -178,12 +178,8 @@ func (v Verdict) judgeValue(s Series, c Condition, last int) Verdict {
 
 func same(x float64) float64 { return x }
 
-func unitWord(u Unit) string {
-	if u == Nanoseconds {
-		return "time"
-	}
-	return "rate"
-}
+// absolute are the units whose values depend on the machine, in words.
+var absolute = map[Unit]string{Nanoseconds: "time", PerSecond: "rate", BytesPerSecond: "rate", Cores: "rate"}
 
 // everyRound judges what has to hold each time.
 func (v Verdict) everyRound(values []float64, c Condition) Verdict {
