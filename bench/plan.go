@@ -98,7 +98,9 @@ func (p Plan) Run(ctx context.Context) (*Results, error) {
 	}
 	err := u.rounds(ctx)
 	if ctx.Err() != nil {
-		err = errors.Join(err, ctx.Err())
+		if !errors.Is(err, ctx.Err()) {
+			err = errors.Join(err, ctx.Err())
+		}
 		u.results.interrupted = true
 		u.results.invalidate("interrupted: figures are of what was measured until then")
 	}
@@ -161,7 +163,11 @@ func (u *execution) turns(ctx context.Context, round, i int, later, all []int) e
 			tell(Progress{Rate: s.Delivered, P99: time.Duration(s.P99), Lost: s.Lost})
 		})
 		course.Number, course.Turn = round, turn
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			err = fmt.Errorf("interrupted: %w", err)
+		default:
 			err = fmt.Errorf("%s on %s: %w", c.Label(), u.Targets[k].Name, err)
 			u.failed = errors.Join(u.failed, err)
 		}

@@ -156,10 +156,11 @@ func (n *NodeResult) missing(metric, node string) string {
 	for _, s := range n.Metrics {
 		names = append(names, s.Name)
 	}
-	if len(names) == 0 {
-		return metric + " was not measured on " + node
+	why := metric + " was not measured on " + node
+	if like := Nearest(metric, names); like != "" && distance(like, metric) <= len(metric)/3 {
+		why += "; did you mean " + like + "?"
 	}
-	return fmt.Sprintf("%s was not measured on %s; did you mean %s?", metric, node, Nearest(metric, names))
+	return why
 }
 
 func (v Verdict) judgeValue(s Series, c Condition, last int) Verdict {
