@@ -168,8 +168,7 @@ func (u *execution) turns(ctx context.Context, round, i int, later, all []int) e
 		case ctx.Err() != nil:
 			err = fmt.Errorf("interrupted: %w", err)
 		default:
-			err = fmt.Errorf("%s on %s: %w", c.Label(), u.Targets[k].Name, err)
-			u.failed = errors.Join(u.failed, err)
+			u.failed = errors.Join(u.failed, fmt.Errorf("%s on %s, round %d: %w", c.Label(), u.Targets[k].Name, round, err))
 		}
 		u.results.add(i, k, ms, course, err)
 		u.clock.end(c.Label())
