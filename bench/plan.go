@@ -165,6 +165,8 @@ func (u *execution) turns(ctx context.Context, round, i int, later, all []int) e
 		course.Number, course.Turn = round, turn
 		switch {
 		case err == nil:
+		case err == ctx.Err():
+			err = errors.New("interrupted")
 		case ctx.Err() != nil:
 			err = fmt.Errorf("interrupted: %w", err)
 		default:
