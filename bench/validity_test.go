@@ -194,7 +194,7 @@ func TestOverloadIsNotValid(t *testing.T) {
 	if offered.Value < 1900 || offered.Value > 2100 || sent.Value >= offered.Value || delivered.Value > offered.Value/2 {
 		t.Errorf("offered %v, sent %v, delivered %v", offered.Value, sent.Value, delivered.Value)
 	}
-	if r.Valid || !strings.Contains(n.Overloaded, "2,000/s asked for") || !strings.Contains(strings.Join(r.Invalid, ""), "lower the rate") {
+	if r.Valid || !strings.Contains(n.Overloaded, "/s asked for, ") || !strings.Contains(strings.Join(r.Invalid, ""), "lower the rate") {
 		t.Errorf("valid %v, %q, invalid %q", r.Valid, n.Overloaded, r.Invalid)
 	}
 	if n.Limited != "" {
