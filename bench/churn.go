@@ -36,16 +36,13 @@ func runChurn(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 		return nil, err
 	}
 	t.start(ctx)
-	if err := sleep(ctx, p.Warmup); err != nil {
-		t.cancel()
-		return nil, err
-	}
-	from, to, err := t.phase(ctx, 0, p.Duration)
-	alone := rates("alone: ", from, to)
-	var visits *visits
-	ms := alone
+	from, to, err := t.warm(ctx)
 	if err == nil {
-		visits = t.visit(ctx, p.ChurnRate)
+		from, to, err = t.phase(ctx, 0, p.Duration)
+	}
+	ms := rates("alone: ", from, to)
+	if err == nil {
+		visits := t.visit(ctx, p.ChurnRate)
 		from, to, err = t.phase(ctx, 1, p.Duration)
 		visits.stop()
 		visits.tell(g)
@@ -57,10 +54,10 @@ func runChurn(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 		err = late
 	}
 	ms = append(append(ms, delayMetrics("alone: ", t.delays(0))...), delayMetrics("", t.delays(1))...)
-	if a, b := value(ms, "alone: "+costMetric), value(ms, costMetric); a > 0 && b > 0 {
-		ms = append(ms, Metric{Name: "delivered, with/alone", Unit: Ratio, Value: value(ms, "delivered") / value(ms, "alone: delivered"), Better: Higher})
+	if a, b := value(ms, "alone: delivered"), value(ms, "delivered"); a > 0 && b > 0 {
+		ms = append(ms, Metric{Name: "delivered, with/alone", Unit: Ratio, Value: b / a, Better: Higher})
 	}
-	ms = append(append(ms, v.metrics()...), memory(to)...)
+	ms = append(append(append(ms, v.metrics()...), t.lag()...), memory(to)...)
 	if err == nil {
 		ms = append(ms, g.leftover(ctx, from)...)
 	}
@@ -75,14 +72,18 @@ func (g *Rig) leftover(ctx context.Context, before mark) []Metric {
 	var left int
 	for range 20 { // a node may take a moment to notice that sockets are gone
 		u, ok := g.Usage()
-		if left = u.Files - before.node.Files; !ok || left <= 0 || sleep(ctx, 100*time.Millisecond) != nil {
+		if !ok {
+			return nil
+		}
+		if left = u.Files - before.node.Files; left <= 0 || sleep(ctx, 100*time.Millisecond) != nil {
 			break
 		}
 	}
-	return []Metric{
-		{Name: "files growth", Value: float64(max(0, left)), Better: Lower, Worst: true},
-		{Name: "RSS growth", Unit: Bytes, Value: float64(g.settled(ctx) - before.node.RSS), Better: Lower},
+	ms := []Metric{{Name: "files growth", Value: float64(max(0, left)), Better: Lower, Worst: true}}
+	if rss, ok := g.settled(ctx); ok {
+		ms = append(ms, Metric{Name: "RSS growth", Unit: Bytes, Value: float64(rss - before.node.RSS), Better: Lower})
 	}
+	return ms
 }
 
 // visits are the clients that come and go.
@@ -138,7 +139,7 @@ func (t *traffic) guest(ctx context.Context, id uint64, orderly bool, v *visits)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), guestLimit)
 	defer cancel()
 	begin := time.Now()
-	r := load.NewReceiver(0, 1, 1)
+	r := load.NewReceiver(0, 1, 0)
 	name := load.Address{Parts: [3]string{"bench", t.rig.run, "guest"}, ID: id}
 	at := func(int) load.Address { return name }
 	in, err := t.rig.Target.Dialer.Dial(ctx, t.rig.addrs[len(t.rig.addrs)-1], load.DialOptions{Sink: r, ReadBuffer: 8 << 10})
@@ -205,7 +206,8 @@ func (v *visits) tell(g *Rig) {
 // metrics of visits over the time d. Only after stop.
 func (v *visits) metrics(d time.Duration) []Metric {
 	return []Metric{
-		{Name: "clients served", Unit: PerSecond, Value: float64(v.served.Load()) / d.Seconds(), Better: Higher},
+		{Name: "clients served", Value: float64(v.served.Load()), Better: Higher, Worst: true},
+		{Name: "clients served a second", Unit: PerSecond, Value: float64(v.served.Load()) / d.Seconds(), Better: Higher},
 		{Name: "clients failed", Value: float64(v.count), Better: Lower, Worst: true},
 		{Name: "setup p50", Unit: Nanoseconds, Value: float64(v.setup.Quantile(50)), Better: Lower},
 		{Name: "setup p99", Unit: Nanoseconds, Value: float64(v.setup.Quantile(99)), Better: Lower},

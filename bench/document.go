@@ -76,6 +76,17 @@ func (d document) text(n *yaml.Node) (string, error) {
 	return n.Value, nil
 }
 
+// texts reads a list of single values.
+func (d document) texts(n *yaml.Node) ([]string, error) {
+	var all []string
+	err := d.list(n, func(e *yaml.Node) error {
+		text, err := d.text(e)
+		all = append(all, text)
+		return err
+	})
+	return all, err
+}
+
 // list calls take for each element of a sequence; a single value stands for a list of one.
 func (d document) list(n *yaml.Node, take func(*yaml.Node) error) error {
 	if n.Kind != yaml.SequenceNode {

@@ -108,16 +108,17 @@ func pauses(every, length time.Duration) func() {
 	}
 }
 
-// A target that stands still for 200 ms in each second does so to a fifth of all messages. The open loop says so; the
-// closed one, which sends nothing meanwhile, counts each pause once.
+// A target that stands still for 200 ms in each second does so to a fifth of all messages. The open loop says so, although
+// its sender is blocked for most of each pause: the windows take 64 KiB of the 1.6 MiB that are to be sent meanwhile. The
+// closed loop, which sends nothing meanwhile, counts each pause once.
 func TestOpenLoopChargesPausesToEveryMessage(t *testing.T) {
 	case1 := func(f func(*Params)) map[string]float64 {
-		tg, _ := damaged(t, faults.Plan{Pause: pauses(time.Second, 200*time.Millisecond)})
-		return metrics(t, tg, "p2p", quick(func(p *Params) { p.Duration = 3 * time.Second; f(p) }))
+		tg, _ := damaged(t, faults.Plan{Window: 64 << 10, Pause: pauses(time.Second, 200*time.Millisecond)})
+		return metrics(t, tg, "p2p", quick(func(p *Params) { p.Size, p.Duration = 16<<10, 3*time.Second; f(p) }))
 	}
 	open := case1(func(p *Params) { p.Rate = 500 })
 	closed := case1(func(p *Params) { p.InFlight = 1 })
-	if p99 := time.Duration(open["p99"]); p99 < 150*time.Millisecond || p99 > 400*time.Millisecond {
+	if p99 := time.Duration(open["p99"]); p99 < 150*time.Millisecond || p99 > 600*time.Millisecond {
 		t.Errorf("open loop: p99 %v, want about 200 ms", p99)
 	}
 	if p90 := time.Duration(open["p90"]); p90 < 50*time.Millisecond {
@@ -125,6 +126,60 @@ func TestOpenLoopChargesPausesToEveryMessage(t *testing.T) {
 	}
 	if p99 := time.Duration(closed["p99"]); p99 > 100*time.Millisecond {
 		t.Errorf("closed loop: p99 %v: the contrast is gone", p99)
+	}
+}
+
+// once blocks the caller that comes at or after number n, and all behind it, for length.
+func once(n int64, length time.Duration) func() {
+	var mu sync.Mutex
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if n--; n == 0 {
+			wait := time.NewTimer(length)
+			<-wait.C
+		}
+	}
+}
+
+// A target that stands still from the midst of the measured time to beyond its end has kept half of the messages waiting.
+// They are late, whether they were under way or the sender could not let them out.
+func TestStallBeyondTheEndIsCharged(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		size   int
+		window uint32
+	}{{"messages under way", 100, 0}, {"sender blocked", 16 << 10, 64 << 10}} {
+		t.Run(c.name, func(t *testing.T) {
+			const stall = 1500 * time.Millisecond
+			tg, _ := damaged(t, faults.Plan{Window: c.window, Pause: once(2*250, stall)}) // each passes twice
+			ms := metrics(t, tg, "p2p", quick(func(p *Params) { p.Size, p.Rate, p.Duration = c.size, 500, time.Second }))
+			if p90, p99 := time.Duration(ms["p90"]), time.Duration(ms["p99"]); p90 < stall/2 || p99 < stall*3/4 {
+				t.Errorf("p90 %v, p99 %v; half of the messages met a stall of %v", p90, p99, stall)
+			}
+			if ms["lost"] != 0 {
+				t.Errorf("%v lost", ms["lost"])
+			}
+		})
+	}
+}
+
+// A message that never comes is later than all that do.
+func TestLostMessagesAreLate(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		f    func(*Params)
+	}{{"open", func(p *Params) { p.Rate = 500 }}, {"closed", func(p *Params) { p.InFlight = 16 }}} {
+		t.Run(c.name, func(t *testing.T) {
+			tg, proxy := damaged(t, faults.Plan{DropEvery: 20})
+			ms := metrics(t, tg, "p2p", quick(func(p *Params) { p.Duration = 400 * time.Millisecond; c.f(p) }))
+			if proxy.Done().Dropped < 4 {
+				t.Fatalf("only %d dropped", proxy.Done().Dropped)
+			}
+			if p90, p99 := time.Duration(ms["p90"]), time.Duration(ms["p99"]); p90 > drainQuiet || p99 < drainQuiet {
+				t.Errorf("p90 %v, p99 %v; one of 20 was awaited for %v and more", p90, p99, drainQuiet)
+			}
+		})
 	}
 }
 

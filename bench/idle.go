@@ -33,20 +33,19 @@ func runIdle(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 	if _, err := g.Restart(ctx); err != nil {
 		return alone, err
 	}
-	before := g.settled(ctx)
+	before, _ := g.settled(ctx)
 	begin := time.Now()
 	cpu, _ := g.Usage()
 	opened, err := g.dialMany(ctx, p.Conns, p.SetupLimit)
 	took := time.Since(begin)
 	after, known := g.Usage()
 	ms := []Metric{
-		{Name: "connections", Value: float64(opened), Better: Higher},
+		{Name: "connections", Value: float64(opened), Better: Higher, Worst: true},
 		{Name: "connects", Unit: PerSecond, Value: float64(opened) / took.Seconds(), Better: Higher},
 	}
-	if known && opened > 0 {
-		held := g.settled(ctx) - before
+	if rss, ok := g.settled(ctx); ok && known && opened > 0 {
 		ms = append(ms,
-			Metric{Name: "node RSS per idle connection", Unit: Bytes, Value: float64(held) / float64(opened), Better: Lower},
+			Metric{Name: "node RSS per idle connection", Unit: Bytes, Value: float64(rss-before) / float64(opened), Better: Lower},
 			Metric{Name: "node CPU per connect", Unit: Nanoseconds, Value: float64(after.CPU-cpu.CPU) / float64(opened), Better: Lower},
 		)
 	}
@@ -72,7 +71,7 @@ func beside(ctx context.Context, g *Rig, p Params, prefix string) ([]Metric, err
 		return nil, err
 	}
 	ms, err := t.once(ctx)
-	keep := []string{"delivered", "node CPU per delivered", "client CPU per delivered", "p50", "p99", "lost"}
+	keep := []string{"delivered", offeredMetric, "sent", "node CPU per delivered", "client CPU per delivered", "p50", "p99", "lost"}
 	ms = slices.DeleteFunc(ms, func(m Metric) bool { return !slices.Contains(keep, m.Name) })
 	for i := range ms {
 		ms[i].Name = prefix + ms[i].Name

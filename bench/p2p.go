@@ -51,20 +51,16 @@ func (t *traffic) pairs(ctx context.Context) error {
 // once warms up, measures one phase and judges.
 func (t *traffic) once(ctx context.Context) ([]Metric, error) {
 	t.start(ctx)
-	if err := sleep(ctx, t.p.Warmup); err != nil {
-		t.cancel()
-		return nil, err
+	from, to, err := t.warm(ctx)
+	if err == nil {
+		from, to, err = t.phase(ctx, 0, t.p.Duration)
 	}
-	from, to, err := t.phase(ctx, 0, t.p.Duration)
 	v, late := t.finish(context.WithoutCancel(ctx))
 	if err == nil {
 		err = late
 	}
 	ms := append(rates("", from, to), delayMetrics("", t.delays(0))...)
-	ms = append(ms, v.metrics()...)
-	if t.p.Rate > 0 {
-		ms = append(ms, t.lag())
-	}
+	ms = append(append(ms, v.metrics()...), t.lag()...)
 	return append(ms, memory(to)...), err
 }
 
@@ -80,6 +76,11 @@ func rates(prefix string, from, to mark) []Metric {
 	ms := []Metric{
 		{Name: prefix + "delivered", Unit: PerSecond, Value: n / seconds, Better: Higher},
 		{Name: prefix + "bytes received", Unit: BytesPerSecond, Value: float64(to.bytes-from.bytes) / seconds, Better: Higher},
+	}
+	if to.offered > 0 {
+		ms = append(ms,
+			Metric{Name: prefix + offeredMetric, Unit: PerSecond, Value: float64(to.offered-from.offered) / seconds},
+			Metric{Name: prefix + "sent", Unit: PerSecond, Value: float64(to.sent-from.sent) / seconds, Better: Higher})
 	}
 	if n > 0 && to.known && from.known {
 		ms = append(ms, Metric{Name: prefix + "node CPU per delivered", Unit: Nanoseconds, Value: node / n, Better: Lower})
@@ -124,12 +125,15 @@ func (v verdict) metrics() []Metric {
 }
 
 // lag is how late the generator itself sent, in an open loop.
-func (t *traffic) lag() Metric {
+func (t *traffic) lag() []Metric {
+	if t.p.Rate == 0 {
+		return nil
+	}
 	sum := load.NewLatency()
 	for _, s := range t.senders {
 		sum.Merge(s.Lag())
 	}
-	return Metric{Name: "client late p99", Unit: Nanoseconds, Value: float64(sum.Quantile(99))}
+	return []Metric{{Name: lateMetric, Unit: Nanoseconds, Value: float64(sum.Quantile(99))}}
 }
 
 func memory(m mark) []Metric {

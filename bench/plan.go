@@ -16,6 +16,8 @@ type Plan struct {
 	Rounds  int
 	// MaxRounds bounds the rounds of cases whose conditions are unclear after Rounds; below Rounds: no further ones.
 	MaxRounds int
+	// Optional are names of nodes that cases and conditions may have although no target is called so.
+	Optional []string
 	// Progress is called at the begin and end of each measurement and with each of its samples, from the goroutine that
 	// measures; nil: nobody is told.
 	Progress func(Progress)
@@ -45,19 +47,64 @@ func (c Case) skip(t Target) string {
 	return ""
 }
 
+// Check finds names of nodes that are none of the plan's: a condition on one would hold, as nothing could be held against
+// it.
+func (p Plan) Check() error {
+	names := slices.Clone(p.Optional)
+	for _, t := range p.Targets {
+		names = append(names, t.Name)
+	}
+	for _, c := range p.Cases {
+		for _, name := range c.Nodes {
+			if !contains(names, name) {
+				return fmt.Errorf("%s: nodes: %s", c.Label(), unknownNode(name, names))
+			}
+		}
+		for _, cond := range c.Require {
+			switch {
+			case cond.Against == "":
+			case !contains(names, cond.Against):
+				return fmt.Errorf("condition %q: %s", cond, unknownNode(cond.Against, names))
+			case len(p.Targets) > 0 && cond.Against == p.Targets[0].Name:
+				return fmt.Errorf("condition %q: %s is the node that is judged: name another", cond, cond.Against)
+			}
+		}
+	}
+	return nil
+}
+
+// unknownNode is what to say of a name that is none of names.
+func unknownNode(name string, names []string) string {
+	if name == Floor {
+		return "the relay, floor, is not in this run: it is measured beside SLIM nodes unless --floor=false, where a scenario allows it"
+	}
+	return fmt.Sprintf("there is no node %q in this run; did you mean %s? (--versus '%s=CMD' adds one)", name, Nearest(name, names), name)
+}
+
 // Run executes the plan. It returns what was measured also with an error. A case that failed on a node is noted in the
 // results and the run goes on; the end of ctx ends it early, and the error says so.
 func (p Plan) Run(ctx context.Context) (*Results, error) {
+	if err := p.Check(); err != nil {
+		return newResults(p), err
+	}
 	u := &execution{Plan: p, results: newResults(p), clock: newClock(), cases: map[string]Case{}}
 	for _, c := range p.Cases {
 		u.cases[c.Label()] = c
 	}
+	for i, t := range p.Targets {
+		if !t.blind() {
+			u.results.Nodes[i].Version = t.Command.Version(ctx)
+		}
+	}
 	err := u.rounds(ctx)
-	u.results.judge(p, max(p.Rounds, p.MaxRounds))
 	if ctx.Err() != nil {
-		err = errors.Join(err, ctx.Err())
+		if !errors.Is(err, ctx.Err()) {
+			err = errors.Join(err, ctx.Err())
+		}
+		u.results.interrupted = true
 		u.results.invalidate("interrupted: figures are of what was measured until then")
 	}
+	u.results.judge(p, max(p.Rounds, p.MaxRounds))
 	return u.results, err
 }
 
@@ -116,9 +163,14 @@ func (u *execution) turns(ctx context.Context, round, i int, later, all []int) e
 			tell(Progress{Rate: s.Delivered, P99: time.Duration(s.P99), Lost: s.Lost})
 		})
 		course.Number, course.Turn = round, turn
-		if err != nil && ctx.Err() == nil {
-			err = fmt.Errorf("%s on %s: %w", c.Label(), u.Targets[k].Name, err)
-			u.failed = errors.Join(u.failed, err)
+		switch {
+		case err == nil:
+		case err == ctx.Err():
+			err = errors.New("interrupted")
+		case ctx.Err() != nil:
+			err = fmt.Errorf("interrupted: %w", err)
+		default:
+			u.failed = errors.Join(u.failed, fmt.Errorf("%s on %s, round %d: %w", c.Label(), u.Targets[k].Name, round, err))
 		}
 		u.results.add(i, k, ms, course, err)
 		u.clock.end(c.Label())

@@ -17,6 +17,11 @@ func (r *Results) WriteTable(w io.Writer, colour bool) error {
 	if _, err := fmt.Fprintf(w, "%s, %d cores, %s %s; medians\n", m.CPU, m.Cores, m.OS, m.Kernel); err != nil {
 		return err
 	}
+	for _, n := range r.Nodes {
+		if n.Note != "" {
+			fmt.Fprintf(w, "%s: %s\n", n.Name, n.Note)
+		}
+	}
 	for _, c := range r.Cases {
 		if err := r.writeCase(w, c, paint(colour)); err != nil {
 			return err
@@ -63,6 +68,10 @@ func (r *Results) writeCase(w io.Writer, c CaseResult, p paint) error {
 	var lines strings.Builder
 	t := tabwriter.NewWriter(&lines, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "\n%s: %s\n", c.Scenario, c.Label)
+	if len(c.metricNames()) == 0 {
+		fmt.Fprintln(w, "  nothing was measured")
+		return c.writeRemarks(w, r, p)
+	}
 	row := []string{""}
 	for i, n := range r.Nodes {
 		if c.Nodes[i].Skipped != "" {
@@ -97,17 +106,17 @@ func (r *Results) writeCase(w io.Writer, c CaseResult, p paint) error {
 			return err
 		}
 	}
+	return c.writeRemarks(w, r, p)
+}
+
+// writeRemarks tells what went wrong on each node, and what else there is to say.
+func (c CaseResult) writeRemarks(w io.Writer, r *Results, p paint) error {
 	for i, n := range c.Nodes {
 		for _, e := range n.Errors {
 			fmt.Fprintln(w, p.in(red, "  ! "+r.Nodes[i].Name+": "+strings.ReplaceAll(e, "\n", "\n    ")))
 		}
-		for _, round := range n.Rounds {
-			for _, note := range round.Notes {
-				fmt.Fprintln(w, p.in(yellow, fmt.Sprintf("  ! %s: round %d: %s", r.Nodes[i].Name, round.Number, note)))
-			}
-		}
-		if n.Limited != "" {
-			fmt.Fprintln(w, p.in(yellow, "  ! "+r.Nodes[i].Name+": "+n.Limited))
+		for _, remark := range n.Remarks() {
+			fmt.Fprintln(w, p.in(yellow, "  ! "+r.Nodes[i].Name+": "+remark))
 		}
 	}
 	return nil

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/process"
@@ -30,14 +32,19 @@ type Results struct {
 	Verdicts []Verdict       `json:"verdicts,omitempty"`
 	Valid    bool            `json:"valid"`
 	Invalid  []string        `json:"invalid,omitempty"` // why it is not
+
+	optional    []string // names that conditions may have although there is no such node
+	interrupted bool
 }
 
 // NodeInfo is a node of a run.
 type NodeInfo struct {
 	Name      string   `json:"name"`
+	Version   string   `json:"version,omitempty"` // as its program tells it
 	Protocol  string   `json:"protocol"`
 	Command   string   `json:"command,omitempty"`
 	Addresses []string `json:"addresses,omitempty"`
+	Note      string   `json:"note,omitempty"` // what is to be known of its figures
 }
 
 // CaseResult is one case on all nodes.
@@ -50,11 +57,28 @@ type CaseResult struct {
 
 // NodeResult is one case on one node.
 type NodeResult struct {
-	Metrics []Series `json:"metrics"`
-	Rounds  []Round  `json:"rounds,omitempty"`
-	Errors  []string `json:"errors,omitempty"`         // what went wrong, by round
-	Limited string   `json:"client_limited,omitempty"` // why rate and delay are not the node's alone
-	Skipped string   `json:"skipped,omitempty"`        // why the case was not measured on this node
+	Metrics    []Series `json:"metrics"`
+	Rounds     []Round  `json:"rounds,omitempty"`
+	Errors     []string `json:"errors,omitempty"`         // what went wrong, by round
+	Limited    string   `json:"client_limited,omitempty"` // why rate and delay are not the node's alone, or may not be
+	Overloaded string   `json:"overloaded,omitempty"`     // why delays are those of a queue that grows
+	Skipped    string   `json:"skipped,omitempty"`        // why the case was not measured on this node
+}
+
+// Remarks are what else there is to say of a node in a case, without errors.
+func (n *NodeResult) Remarks() []string {
+	var all []string
+	for _, round := range n.Rounds {
+		for _, note := range round.Notes {
+			all = append(all, fmt.Sprintf("round %d: %s", round.Number, note))
+		}
+	}
+	for _, s := range []string{n.Overloaded, n.Limited} {
+		if s != "" {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // Series is one metric over all rounds.
@@ -69,10 +93,11 @@ type Series struct {
 }
 
 func newResults(p Plan) *Results {
-	r := &Results{Schema: Schema, Begun: time.Now().UTC().Truncate(time.Second), Machine: process.ThisMachine(), Rounds: p.Rounds, Valid: true}
+	r := &Results{Schema: Schema, Begun: time.Now().UTC().Truncate(time.Second), Machine: process.ThisMachine(), Rounds: p.Rounds, Valid: true,
+		optional: p.Optional}
 	r.Version, r.Commit = build()
 	for _, t := range p.Targets {
-		r.Nodes = append(r.Nodes, NodeInfo{Name: t.Name, Protocol: t.Dialer.Protocol(), Command: t.Command.Text, Addresses: t.Addrs})
+		r.Nodes = append(r.Nodes, NodeInfo{Name: t.Name, Protocol: t.Dialer.Protocol(), Command: t.Command.Text, Addresses: t.Addrs, Note: t.Note})
 	}
 	for _, c := range p.Cases {
 		c.Params.IdentityText = c.Params.Identity.String()
@@ -123,17 +148,21 @@ func (r *Results) add(i, k int, ms []Metric, course Round, err error) {
 			j = len(n.Metrics)
 			n.Metrics = append(n.Metrics, Series{Name: m.Name, Unit: m.Unit, Better: m.Better, Worst: m.Worst})
 		}
-		s := &n.Metrics[j]
-		s.Values = append(s.Values, m.Value)
-		s.Rounds = append(s.Rounds, course.Number)
-		switch {
-		case !s.Worst:
-			s.Value = Median(s.Values)
-		case s.Better == Higher:
-			s.Value = slices.Min(s.Values)
-		default:
-			s.Value = slices.Max(s.Values)
-		}
+		n.Metrics[j].add(m.Value, course.Number)
+	}
+}
+
+// add takes the value of a round.
+func (s *Series) add(value float64, round int) {
+	s.Values = append(s.Values, value)
+	s.Rounds = append(s.Rounds, round)
+	switch {
+	case !s.Worst:
+		s.Value = Median(s.Values)
+	case s.Better == Higher:
+		s.Value = slices.Min(s.Values)
+	default:
+		s.Value = slices.Max(s.Values)
 	}
 }
 
@@ -143,21 +172,62 @@ func (r *Results) judge(p Plan, last int) {
 		c := &r.Cases[i]
 		r.relateToFloor(c)
 		for k := range c.Nodes {
-			n := &c.Nodes[k]
-			n.Limited = r.limited(c, k)
-			for _, e := range n.Errors {
-				r.invalidate(fmt.Sprintf("%s %s on %s: %s", c.Scenario, c.Label, r.Nodes[k].Name, e))
-			}
+			r.validate(c, k)
 		}
 		for _, cond := range p.Cases[i].Require {
 			v := r.Judge(i, cond, last)
 			r.Verdicts = append(r.Verdicts, v)
-			switch {
-			case v.Outcome == Unclear:
+			if v.Outcome == Unclear && len(c.Nodes[0].Errors) == 0 { // those have been told
 				r.invalidate(fmt.Sprintf("%s: %s: %s", v.Case, v.Condition, v.Reason))
-			case v.Outcome != Skipped && c.Nodes[0].Limited != "" && cond.paced():
-				r.invalidate(fmt.Sprintf("%s: %s cannot be judged: %s", v.Case, v.Condition, c.Nodes[0].Limited))
 			}
+		}
+	}
+	if !r.interrupted {
+		r.vacuous()
+	}
+}
+
+// validate says of node k in a case what there is to say against its figures.
+func (r *Results) validate(c *CaseResult, k int) {
+	n := &c.Nodes[k]
+	n.Limited, n.Overloaded = r.limited(c, k), r.overloaded(c, k)
+	against := slices.Clone(n.Errors)
+	if n.Overloaded != "" {
+		against = append(against, n.Overloaded)
+	}
+	for _, s := range n.Metrics {
+		if s.Unit == PerSecond && strings.HasSuffix(s.Name, "delivered") && slices.Min(s.Values) == 0 {
+			against = append(against, s.Name+": nothing arrived while it was measured")
+		}
+	}
+	for _, why := range against {
+		r.invalidate(fmt.Sprintf("%s %s on %s: %s", c.Scenario, c.Label, r.Nodes[k].Name, why))
+	}
+}
+
+// vacuous finds what would pass only because nothing was looked at: a run that measured nothing, a condition that no case
+// could be held against. Conditions on optional nodes are the exception.
+func (r *Results) vacuous() {
+	why := "there are no cases"
+	measured := false
+	for _, c := range r.Cases {
+		measured = measured || len(c.Nodes[0].Rounds) > 0
+		why = c.Nodes[0].Skipped
+	}
+	if !measured {
+		r.invalidate(fmt.Sprintf("nothing was measured on %s: %s", r.Nodes[0].Name, why))
+	}
+	skipped := map[string]string{}
+	for _, v := range r.Verdicts {
+		if was, seen := skipped[v.Condition]; v.Outcome != Skipped || v.absent || seen && was == "" {
+			skipped[v.Condition] = ""
+		} else {
+			skipped[v.Condition] = v.Reason
+		}
+	}
+	for _, condition := range slices.Sorted(maps.Keys(skipped)) {
+		if why := skipped[condition]; why != "" {
+			r.invalidate(fmt.Sprintf("%s was judged in no case: %s", condition, why))
 		}
 	}
 }
@@ -165,12 +235,7 @@ func (r *Results) judge(p Plan, last int) {
 // unclear reports whether a condition of case i needs more rounds than there were.
 func (r *Results) unclear(i int, c Case, round int) bool {
 	r.relateToFloor(&r.Cases[i])
-	for _, cond := range c.Require {
-		if r.Judge(i, cond, round+1).Outcome == Unclear {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(c.Require, func(cond Condition) bool { return r.Judge(i, cond, round+1).more })
 }
 
 func (r *Results) invalidate(why string) {

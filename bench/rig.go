@@ -171,21 +171,20 @@ func (g *Rig) Usage() (process.Usage, bool) {
 	return u, err == nil && u.CPU > 0
 }
 
-// settled returns the node's resident memory once it stops moving, at the latest after three seconds.
-func (g *Rig) settled(ctx context.Context) int64 {
-	u, _ := g.Usage()
+// settled returns the node's resident memory once it stops moving, at the latest after three seconds; false when it cannot
+// be measured.
+func (g *Rig) settled(ctx context.Context) (int64, bool) {
+	u, known := g.Usage()
 	for range 12 {
-		if sleep(ctx, 250*time.Millisecond) != nil {
+		if !known || sleep(ctx, 250*time.Millisecond) != nil {
 			break
 		}
-		now, _ := g.Usage()
-		moved := now.RSS - u.RSS
-		u = now
-		if moved < 64<<10 && moved > -64<<10 {
+		was := u.RSS
+		if u, known = g.Usage(); u.RSS-was < 64<<10 && was-u.RSS < 64<<10 {
 			break
 		}
 	}
-	return u.RSS
+	return u.RSS, known
 }
 
 // sleep waits for d, or for the end of ctx.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,7 +103,7 @@ func TestMixedSendsEachSizeByItsWeight(t *testing.T) {
 
 func TestChurnCountsClientsAndFailures(t *testing.T) {
 	ms := metrics(t, ownNode(t), "churn", quick(func(p *Params) { p.ChurnRate, p.Duration = 100, 500*time.Millisecond }))
-	if got := ms["clients served"]; got < 40 || got > 130 {
+	if got := ms["clients served a second"]; got < 40 || got > 130 || ms["clients served"] < 1 {
 		t.Errorf("%v clients a second, want some 100", got)
 	}
 	if ms["setup p99"] < ms["setup p50"] || ms["setup p50"] <= 0 {
@@ -110,21 +111,63 @@ func TestChurnCountsClientsAndFailures(t *testing.T) {
 	}
 }
 
-// A node that keeps the names of dead clients delivers to nobody, or twice: the storm finds both.
+// A node that keeps the names of dead clients delivers to nobody, or twice: the storm finds both. So it does what goes wrong
+// before the storm.
 func TestStormFindsLossAndGhosts(t *testing.T) {
 	for _, c := range []struct {
 		metric string
 		fault  testnode.Fault
 	}{{"lost", testnode.Drop}, {"duplicates", testnode.Twice}} {
-		n := &testnode.Node{Fault: func(n uint64) testnode.Fault {
-			if n == 200 { // after the storm: 40 clients get 3 messages before it
-				return c.fault
+		for _, when := range []uint64{50, 200} { // 40 clients get 3 messages before the storm, and 3 behind it
+			n := &testnode.Node{Fault: func(n uint64) testnode.Fault {
+				if n == when {
+					return c.fault
+				}
+				return testnode.Deliver
+			}}
+			if ms := one(t, n, "storm", quick(func(p *Params) { p.Conns = 40 })); ms[c.metric] != 1 {
+				t.Errorf("%s at message %d: got %v", c.metric, when, ms)
 			}
-			return testnode.Deliver
-		}}
-		if ms := one(t, n, "storm", quick(func(p *Params) { p.Conns = 40 })); ms[c.metric] != 1 {
-			t.Errorf("%s: got %v", c.metric, ms)
 		}
+	}
+}
+
+// watched is a dialer that asks before each receiving connection.
+type watched struct {
+	client.Dialer
+	before func(context.Context) error
+}
+
+func (d watched) Dial(ctx context.Context, addr string, o load.DialOptions) (load.Conn, error) {
+	if o.Sink != nil {
+		if err := d.before(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return d.Dialer.Dial(ctx, addr, o)
+}
+
+func TestStormComesAllAtOnce(t *testing.T) {
+	const n = 200
+	tg := ownNode(t)
+	var begun atomic.Int64
+	all := make(chan struct{})
+	tg.Dialer = watched{before: func(ctx context.Context) error {
+		switch k := begun.Add(1); {
+		case k == 2*n:
+			close(all)
+		case k > n: // of those who come back, none goes on before all have begun
+			select {
+			case <-all:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	}}
+	ms := metrics(t, tg, "storm", quick(func(p *Params) { p.Conns, p.SetupLimit = n, 20*time.Second }))
+	if ms["clients back"] != n || ms["all back in"] <= 0 {
+		t.Errorf("got %v", ms)
 	}
 }
 
@@ -149,6 +192,12 @@ func TestGrowthIsFoundInTheSecondHalf(t *testing.T) {
 	}
 	if ms := get(steady); math.Abs(ms["RSS slope"]) > 1 || math.Abs(ms["files slope"]) > 1e-6 || math.Abs(ms["RSS growth, share"]) > 1e-6 {
 		t.Errorf("steady: %v", ms)
+	}
+	for i := range steady { // nobody knows the process
+		steady[i].RSS, steady[i].Files, steady[i].Threads = 0, 0, 0
+	}
+	if ms := get(steady); len(ms) != 1 || ms["p99 late/early"] != 1 {
+		t.Errorf("of a process that is not known: %v", ms)
 	}
 	if ms := get(leak); ms["RSS slope"] < 3599<<20 || ms["files slope"] < 3599 || ms["RSS growth, share"] < 0.3 {
 		t.Errorf("leak: %v", ms)

@@ -56,14 +56,14 @@ func runSlow(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 	for i, name := range phaseNames {
 		ms = append(ms, delayMetrics(name, t.delays(i))...)
 	}
-	ms = append(ms, v.metrics()...)
+	ms = append(append(ms, v.metrics()...), t.lag()...)
 	return append(ms, Metric{Name: "lost by the slow member", Value: float64(v.slowLost)}), err
 }
 
 // slowPhases measures the others while the victim reads, hardly reads, and reads again.
 func (t *traffic) slowPhases(ctx context.Context, victim load.Conn, seen *load.Sequence) ([]Metric, error) {
-	if err := sleep(ctx, t.p.Warmup); err != nil {
-		return nil, err
+	if from, to, err := t.warm(ctx); err != nil {
+		return rates("", from, to), err
 	}
 	var ms []Metric
 	var rate [slowPhases]float64
@@ -136,7 +136,7 @@ func (t *traffic) recovery(ctx context.Context, seen *load.Sequence) <-chan []Me
 			}
 		}
 		result <- []Metric{
-			{Name: "slow member served again", Value: served, Better: Higher},
+			{Name: "slow member served again", Value: served, Better: Higher, Worst: true},
 			{Name: "slow member caught up after", Unit: Nanoseconds, Value: float64(time.Since(at)), Better: Lower},
 		}
 	}()

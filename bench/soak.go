@@ -9,7 +9,8 @@ import (
 )
 
 // soak: everything at once, for long: pairs, a group, and clients that come and go. What matters is whether memory,
-// descriptors, threads and delays grow.
+// descriptors, threads and delays grow. Goroutines, or a runtime's tasks, are not seen from outside: where they block they
+// show as threads, else as memory.
 func soak() kind {
 	return kind{
 		name: "soak",
@@ -30,25 +31,27 @@ func runSoak(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 		return nil, err
 	}
 	t.start(ctx)
-	if err := sleep(ctx, p.Warmup); err != nil {
-		t.cancel()
-		return nil, err
+	from, to, err := t.warm(ctx)
+	var visits []Metric
+	if err == nil {
+		v := t.visit(ctx, p.ChurnRate)
+		from, to, err = t.phase(ctx, 0, p.Duration)
+		v.stop()
+		v.tell(g)
+		visits = v.metrics(time.Duration(to.at - from.at))
 	}
-	v := t.visit(ctx, p.ChurnRate)
-	from, to, err := t.phase(ctx, 0, p.Duration)
-	v.stop()
-	v.tell(g)
 	result, late := t.finish(context.WithoutCancel(ctx))
 	if err == nil {
 		err = late
 	}
 	ms := append(rates("", from, to), delayMetrics("", t.delays(0))...)
-	ms = append(append(ms, result.metrics()...), memory(to)...)
-	ms = append(ms, v.metrics(time.Duration(to.at-from.at))...)
+	ms = append(append(append(ms, result.metrics()...), t.lag()...), memory(to)...)
+	ms = append(ms, visits...)
 	return append(ms, growth(g.samples)...), err
 }
 
-// growth judges the second half of a course: what still grows there is no warming up.
+// growth judges the second half of a course: what still grows there is no warming up. Of a process that is not known it
+// says nothing.
 func growth(all []Sample) []Metric {
 	var half []Sample
 	for _, s := range all[len(all)/2:] {
@@ -61,7 +64,9 @@ func growth(all []Sample) []Metric {
 	}
 	var at, rss, files, threads []float64
 	early, late := load.NewInterval(), load.NewInterval()
+	known := true
 	for i, s := range half {
+		known = known && s.RSS > 0
 		at = append(at, s.At/3600)
 		rss = append(rss, float64(s.RSS))
 		files = append(files, float64(s.Files))
@@ -72,14 +77,15 @@ func growth(all []Sample) []Metric {
 			late.Record(int64(s.P99))
 		}
 	}
-	ms := []Metric{
-		{Name: "RSS slope", Unit: BytesPerHour, Value: slope(at, rss), Better: Lower, Worst: true},
-		{Name: "files slope", Unit: PerHour, Value: slope(at, files), Better: Lower, Worst: true},
-		{Name: "threads slope", Unit: PerHour, Value: slope(at, threads), Better: Lower, Worst: true},
-	}
-	if rss[0] > 0 {
+	var ms []Metric
+	if known {
 		hours := at[len(at)-1] - at[0]
-		ms = append(ms, Metric{Name: "RSS growth, share", Unit: Ratio, Value: slope(at, rss) * hours / rss[0], Better: Lower, Worst: true})
+		ms = []Metric{
+			{Name: "RSS slope", Unit: BytesPerHour, Value: slope(at, rss), Better: Lower, Worst: true},
+			{Name: "files slope", Unit: PerHour, Value: slope(at, files), Better: Lower, Worst: true},
+			{Name: "threads slope", Unit: PerHour, Value: slope(at, threads), Better: Lower, Worst: true},
+			{Name: "RSS growth, share", Unit: Ratio, Value: slope(at, rss) * hours / rss[0], Better: Lower, Worst: true},
+		}
 	}
 	if e := early.Quantile(50); e > 0 {
 		ms = append(ms, Metric{Name: "p99 late/early", Unit: Ratio, Value: float64(late.Quantile(50)) / float64(e), Better: Lower})

@@ -8,38 +8,41 @@ import (
 // leastRounds is how many rounds a judgement takes at least.
 const leastRounds = 3
 
-// student95 is the two-sided 95 % quantile of Student's t by degrees of freedom, from 1.
-var student95 = []float64{12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-	2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042}
+// level is how surely an interval holds its value.
+type level int
 
-func student(freedom int) float64 {
+const (
+	sure  level = iota // 95 %
+	surer              // 99 %
+)
+
+// students are the two-sided quantiles of Student's t for each level, by degrees of freedom, from 1.
+var students = [...][]float64{
+	sure: {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+		2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042},
+	surer: {63.657, 9.925, 5.841, 4.604, 4.032, 3.707, 3.499, 3.355, 3.250, 3.169, 3.106, 3.055, 3.012, 2.977, 2.947,
+		2.921, 2.898, 2.878, 2.861, 2.845, 2.831, 2.819, 2.807, 2.797, 2.787, 2.779, 2.771, 2.763, 2.756, 2.750},
+}
+
+// student is the quantile; beyond the tables within 0.005 of their continuation.
+func student(freedom int, l level) float64 {
+	table := students[l]
 	switch {
 	case freedom < 1:
 		return math.Inf(1)
-	case freedom <= len(student95):
-		return student95[freedom-1]
+	case freedom <= len(table):
+		return table[freedom-1]
+	case l == surer:
+		return 2.576 + 5.2/float64(freedom)
 	}
-	return 1.96 + 2.5/float64(freedom) // within 0.005 of the table's continuation
+	return 1.96 + 2.5/float64(freedom)
 }
 
-// logRatios pairs the rounds of two series by their numbers and returns the logarithms of ours over theirs. What drifts
-// in the machine between rounds meets both of a pair and so leaves no trace.
-func logRatios(ours, theirs Series) []float64 {
-	var logs []float64
-	for i, round := range ours.Rounds {
-		j := slices.Index(theirs.Rounds, round)
-		if j >= 0 && ours.Values[i] > 0 && theirs.Values[j] > 0 {
-			logs = append(logs, math.Log(ours.Values[i]/theirs.Values[j]))
-		}
-	}
-	return logs
-}
-
-// interval returns the typical ratio behind logs, and the bounds between which it lies with 95 %: the trimmed mean with
-// Tukey and McLaughlin's interval (winsorised deviation). From five rounds on, a fifth at each end is trimmed, so that
-// rounds in which a neighbour took the machine do not decide. One round has an interval without ends.
-func interval(logs []float64) (value, low, high float64) {
-	v := slices.Sorted(slices.Values(logs))
+// interval returns the typical value of xs, and the bounds between which it lies as surely as l says: the trimmed mean
+// with Tukey and McLaughlin's interval (winsorised deviation). From five values on, a fifth at each end is trimmed, so that
+// rounds in which a neighbour took the machine do not decide. One value has an interval without ends.
+func interval(xs []float64, l level) (value, low, high float64) {
+	v := slices.Sorted(slices.Values(xs))
 	n := len(v)
 	cut := 0
 	if n >= 5 {
@@ -52,7 +55,7 @@ func interval(logs []float64) (value, low, high float64) {
 	}
 	mean := sum / float64(kept)
 	if kept < 2 {
-		return math.Exp(mean), 0, math.MaxFloat64
+		return mean, math.Inf(-1), math.Inf(1)
 	}
 	wins, squares := 0.0, 0.0
 	at := func(i int) float64 { return v[min(max(i, cut), n-cut-1)] }
@@ -64,8 +67,8 @@ func interval(logs []float64) (value, low, high float64) {
 		squares += (at(i) - wins) * (at(i) - wins)
 	}
 	deviation := math.Sqrt(squares / float64(n-1))
-	half := student(kept-1) * deviation / ((float64(kept) / float64(n)) * math.Sqrt(float64(n)))
-	return math.Exp(mean), math.Exp(mean - half), math.Exp(mean + half)
+	half := student(kept-1, l) * deviation / ((float64(kept) / float64(n)) * math.Sqrt(float64(n)))
+	return mean, mean - half, mean + half
 }
 
 // rankSum is the Mann-Whitney U test: the probability that two samples of one distribution differ in rank at least as

@@ -43,52 +43,78 @@ func runStorm(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 	for i := range p.Conns {
 		w.names = append(w.names, load.Address{Parts: [3]string{"bench", g.run, "client"}, ID: uint64(i + 1)})
 	}
-	first, _, err := w.come(ctx)
+	defer w.fall()
+	first, err := w.come(ctx, dialers)
+	ms := first.metrics("connected")
 	if err != nil {
-		return nil, fmt.Errorf("before the storm: %w", err)
+		return ms, fmt.Errorf("before the storm: %w", err)
 	}
-	if _, _, err := w.call(ctx); err != nil {
-		return nil, fmt.Errorf("before the storm: %w", err)
+	calm, err := w.call(ctx)
+	if err != nil {
+		return ms, fmt.Errorf("before the storm: %w", err)
 	}
 	before, _ := g.Usage()
 	w.fall()
-	back, setup, err := w.come(ctx)
+	back, err := w.come(ctx, len(w.names))
+	ms = append(append(ms, back.metrics("back")...), back.setupMetrics()...)
 	if err != nil {
-		return nil, fmt.Errorf("after the storm: %w", err)
+		return append(ms, calm.metrics()...), fmt.Errorf("after the storm: %w", err)
 	}
 	after, known := g.Usage()
-	missed, twice, err := w.call(ctx)
-	ms := []Metric{
-		{Name: "clients", Value: float64(p.Conns), Better: Higher},
-		{Name: "all connected in", Unit: Nanoseconds, Value: float64(first), Better: Lower},
-		{Name: "all back in", Unit: Nanoseconds, Value: float64(back), Better: Lower},
-		{Name: "setup p50", Unit: Nanoseconds, Value: float64(setup.Quantile(50)), Better: Lower},
-		{Name: "setup p99", Unit: Nanoseconds, Value: float64(setup.Quantile(99)), Better: Lower},
-		{Name: "lost", Value: float64(missed), Better: Lower, Worst: true},
-		{Name: "duplicates", Value: float64(twice), Better: Lower, Worst: true},
+	calls, err := w.call(ctx)
+	ms = append(ms, calls.plus(calm).metrics()...)
+	if err != nil {
+		err = fmt.Errorf("after the storm: %w", err)
 	}
 	if known {
 		ms = append(ms,
 			Metric{Name: "node CPU per comeback", Unit: Nanoseconds, Value: float64(after.CPU-before.CPU) / float64(p.Conns), Better: Lower},
-			Metric{Name: "RSS growth", Unit: Bytes, Value: float64(g.settled(ctx) - before.RSS), Better: Lower},
 			Metric{Name: "node RSS peak", Unit: Bytes, Value: float64(after.Peak), Better: Lower})
+		if rss, ok := g.settled(ctx); ok {
+			ms = append(ms, Metric{Name: "RSS growth", Unit: Bytes, Value: float64(rss - before.RSS), Better: Lower})
+		}
 	}
-	w.fall()
 	return ms, err
 }
 
-// come connects and subscribes all clients, many at a time, and returns how long all and each took.
-func (w *crowd) come(ctx context.Context) (time.Duration, *load.Latency, error) {
-	begin := time.Now()
-	setup := load.NewLatency()
+// arrival is how a crowd came.
+type arrival struct {
+	came  int
+	took  time.Duration
+	setup *load.Latency // of each client, from dialling to the confirmed name
+}
+
+// metrics of an arrival in the word for it. Half a crowd has no time.
+func (a arrival) metrics(word string) []Metric {
+	ms := []Metric{{Name: "clients " + word, Value: float64(a.came), Better: Higher, Worst: true}}
+	if a.took > 0 {
+		ms = append(ms, Metric{Name: "all " + word + " in", Unit: Nanoseconds, Value: float64(a.took), Better: Lower})
+	}
+	return ms
+}
+
+func (a arrival) setupMetrics() []Metric {
+	if a.setup.Count() == 0 {
+		return nil
+	}
+	return []Metric{
+		{Name: "setup p50", Unit: Nanoseconds, Value: float64(a.setup.Quantile(50)), Better: Lower},
+		{Name: "setup p99", Unit: Nanoseconds, Value: float64(a.setup.Quantile(99)), Better: Lower},
+	}
+}
+
+// come connects and subscribes all clients, so many at a time.
+func (w *crowd) come(ctx context.Context, together int) (arrival, error) {
 	var (
 		mu     sync.Mutex
 		group  sync.WaitGroup
 		failed error
 		next   int
 	)
+	a := arrival{setup: load.NewLatency()}
+	begin := time.Now()
 	w.clients = make([]*visitor, len(w.names))
-	for range 4 * dialers {
+	for range together {
 		group.Go(func() {
 			for {
 				mu.Lock()
@@ -102,8 +128,12 @@ func (w *crowd) come(ctx context.Context) (time.Duration, *load.Latency, error) 
 				at := time.Now()
 				c, err := w.one(ctx, i)
 				mu.Lock()
-				setup.Record(int64(time.Since(at)))
-				if w.clients[i] = c; err != nil && failed == nil {
+				w.clients[i] = c
+				switch {
+				case err == nil:
+					a.came++
+					a.setup.Record(int64(time.Since(at)))
+				case failed == nil:
 					failed = fmt.Errorf("client %d: %w", i, err)
 				}
 				mu.Unlock()
@@ -111,14 +141,14 @@ func (w *crowd) come(ctx context.Context) (time.Duration, *load.Latency, error) 
 		})
 	}
 	group.Wait()
-	if failed != nil {
-		w.fall()
+	if failed == nil {
+		a.took = time.Since(begin)
 	}
-	return time.Since(begin), setup, failed
+	return a, failed
 }
 
 func (w *crowd) one(ctx context.Context, i int) (*visitor, error) {
-	c := &visitor{got: load.NewReceiver(0, 1, 1)}
+	c := &visitor{got: load.NewReceiver(0, 1, 0)}
 	var err error
 	if c.conn, err = w.rig.Target.Dialer.Dial(ctx, w.rig.addrs[i%len(w.rig.addrs)], load.DialOptions{Sink: c.got, ReadBuffer: 2 << 10}); err != nil {
 		return nil, err
@@ -137,46 +167,59 @@ func (w *crowd) fall() {
 	w.clients = nil
 }
 
-// call publishes to all names, some messages each, and counts what did not come and what came more often.
-func (w *crowd) call(ctx context.Context) (missed, twice uint64, err error) {
+// called is what became of the messages to a crowd.
+type called struct{ missed, twice uint64 }
+
+func (c called) plus(o called) called { return called{c.missed + o.missed, c.twice + o.twice} }
+
+func (c called) metrics() []Metric {
+	return []Metric{
+		{Name: "lost", Value: float64(c.missed), Better: Lower, Worst: true},
+		{Name: "duplicates", Value: float64(c.twice), Better: Lower, Worst: true},
+	}
+}
+
+// call publishes to all names, some messages each, and counts what did not come and what came more often; nothing when it
+// ends early.
+func (w *crowd) call(ctx context.Context) (called, error) {
 	conn, err := w.rig.Target.Dialer.Dial(ctx, w.rig.addrs[0], load.DialOptions{})
 	if err != nil {
-		return 0, 0, err
+		return called{}, err
 	}
 	defer conn.Close()
 	pub, err := conn.Publisher(load.Message{From: w.rig.Name("caller", 1), To: w.names, Size: 64, IdentitySize: 64})
 	if err != nil {
-		return 0, 0, err
+		return called{}, err
 	}
 	const batch = 64
 	total := callRound * len(w.names)
 	for i := 0; i < total; i += batch {
 		if err := pub.Send(uint64(i), min(batch, total-i), load.Now(), 0); err != nil {
-			return 0, 0, err
+			return called{}, err
 		}
 	}
 	for end := time.Now().Add(drainQuiet); time.Now().Before(end); {
-		if missed, twice = w.count(); missed == 0 {
+		if w.count().missed == 0 {
 			// A ghost's copy would have gone the same way at the same time; a little later it has arrived.
 			err := sleep(ctx, 20*time.Millisecond)
-			missed, twice = w.count()
-			return missed, twice, err
+			return w.count(), err
 		}
 		if err := sleep(ctx, 5*time.Millisecond); err != nil {
-			return missed, twice, errors.Join(err, fmt.Errorf("%d messages are missing", missed))
+			return called{}, errors.Join(err, fmt.Errorf("%d messages were under way", w.count().missed))
 		}
 	}
-	return missed, twice, nil
+	return w.count(), nil
 }
 
-func (w *crowd) count() (missed, twice uint64) {
+func (w *crowd) count() called {
+	var sum called
 	for _, c := range w.clients {
 		switch n, _ := c.got.Total(); {
 		case n < callRound:
-			missed += callRound - n
+			sum.missed += callRound - n
 		case n > callRound:
-			twice += n - callRound
+			sum.twice += n - callRound
 		}
 	}
-	return missed, twice
+	return sum
 }

@@ -15,6 +15,7 @@ import (
 type Suite struct {
 	Name, About       string
 	Rounds, MaxRounds int
+	Optional          []string // names of nodes that may be missing: conditions on them are skipped then
 	Runs              []SuiteRun
 }
 
@@ -35,6 +36,7 @@ func Suites() []string { return []string{"smoke", "behaviour", "ci", "full"} }
 //	about: what my cluster has to do     # optional
 //	rounds: 5                            # optional, 1
 //	max-rounds: 15                       # optional, rounds: how far doubt about a condition may go
+//	optional-nodes: [base]               # optional: may be missing, and conditions on them are skipped then
 //	defaults: {duration: 1s}             # optional: for all runs whose scenario reads the key
 //	runs:
 //	  - scenario: p2p                    # a name, or a file beside this one
@@ -71,13 +73,15 @@ func (d document) suite(n *yaml.Node, dir string) (Suite, error) {
 			err = d.count(value, &s.Rounds)
 		case "max-rounds":
 			err = d.count(value, &s.MaxRounds)
+		case "optional-nodes":
+			s.Optional, err = d.texts(value)
 		case "defaults":
 			defaults = value
 			err = d.params(value, new(Params), nil)
 		case "runs":
 			runs = value
 		default:
-			err = d.unknown(key, "suite", "about", "rounds", "max-rounds", "defaults", "runs")
+			err = d.unknown(key, "suite", "about", "rounds", "max-rounds", "optional-nodes", "defaults", "runs")
 		}
 		return err
 	})
@@ -116,7 +120,7 @@ func (d document) count(n *yaml.Node, to *int) error {
 
 func (d document) run(n, defaults *yaml.Node, dir string) (SuiteRun, error) {
 	var r SuiteRun
-	var scenario, cases *yaml.Node
+	var scenario, cases, require *yaml.Node
 	err := d.fields(n, func(key, value *yaml.Node) (err error) {
 		switch key.Value {
 		case "scenario":
@@ -124,25 +128,10 @@ func (d document) run(n, defaults *yaml.Node, dir string) (SuiteRun, error) {
 		case "cases":
 			cases = value
 		case "nodes":
-			r.Nodes = []string{""} // none of the others
-			return d.list(value, func(e *yaml.Node) error {
-				name, err := d.text(e)
-				r.Nodes = append(r.Nodes, name)
-				return err
-			})
+			r.Nodes, err = d.texts(value)
+			r.Nodes = append([]string{""}, r.Nodes...) // "": the one that is judged
 		case "require":
-			return d.list(value, func(e *yaml.Node) error {
-				text, err := d.text(e)
-				if err != nil {
-					return err
-				}
-				c, err := ParseCondition(text)
-				if err != nil {
-					return d.at(e, "%w", err)
-				}
-				r.Require = append(r.Require, c)
-				return nil
-			})
+			require = value
 		default:
 			err = d.unknown(key, "scenario", "cases", "nodes", "require")
 		}
@@ -164,8 +153,29 @@ func (d document) run(n, defaults *yaml.Node, dir string) (SuiteRun, error) {
 	if r.Scenario, err = LoadScenario(name); err != nil {
 		return r, d.at(scenario, "%w", err)
 	}
-	r.Cases, err = d.suiteCases(cases, defaults, r.Scenario)
-	return r, err
+	if r.Cases, err = d.suiteCases(cases, defaults, r.Scenario); err != nil || require == nil {
+		return r, err
+	}
+	return r, d.conditions(require, &r)
+}
+
+// conditions reads those of a run. They may name the nodes that the run is measured on.
+func (d document) conditions(n *yaml.Node, r *SuiteRun) error {
+	return d.list(n, func(e *yaml.Node) error {
+		text, err := d.text(e)
+		if err != nil {
+			return err
+		}
+		c, err := ParseCondition(text)
+		if err != nil {
+			return d.at(e, "%w", err)
+		}
+		if c.Against != "" && r.Nodes != nil && !contains(r.Nodes, c.Against) {
+			return d.at(e, "condition %q: this run is not measured on %s; add it to its nodes", c, c.Against)
+		}
+		r.Require = append(r.Require, c)
+		return nil
+	})
 }
 
 // suiteCases are those of the suite, or else those of the scenario, with the suite's defaults below them.
@@ -202,7 +212,7 @@ func (d document) suiteCases(cases, defaults *yaml.Node, s Scenario) ([]Params, 
 
 // Plan puts the suite's runs to the targets, of which the first is the one that is judged.
 func (s Suite) Plan(targets []Target) Plan {
-	p := Plan{Targets: targets, Rounds: s.Rounds, MaxRounds: s.MaxRounds}
+	p := Plan{Targets: targets, Rounds: s.Rounds, MaxRounds: s.MaxRounds, Optional: s.Optional}
 	for _, r := range s.Runs {
 		nodes := slices.Clone(r.Nodes)
 		if len(nodes) > 0 {

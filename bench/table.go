@@ -94,7 +94,7 @@ func (t *traffic) fill(ctx context.Context, holders []load.Conn) ([]Metric, erro
 	defer cancel()
 	const steps = 10
 	each := t.p.Names / len(holders)
-	before := t.rig.settled(ctx)
+	before, _ := t.rig.settled(ctx)
 	cpu, _ := t.rig.Usage()
 	begin := time.Now()
 	done, took := 0, [steps]time.Duration{}
@@ -107,7 +107,7 @@ func (t *traffic) fill(ctx context.Context, holders []load.Conn) ([]Metric, erro
 				if errors.Is(err, context.DeadlineExceeded) {
 					err = fmt.Errorf("%d names confirmed in %v: %w", done, t.p.SetupLimit, err)
 				}
-				return []Metric{{Name: "names", Value: float64(done), Better: Higher}}, err
+				return []Metric{{Name: "names", Value: float64(done), Better: Higher, Worst: true}}, err
 			}
 		}
 		took[k] = time.Since(at)
@@ -116,16 +116,15 @@ func (t *traffic) fill(ctx context.Context, holders []load.Conn) ([]Metric, erro
 	after, known := t.rig.Usage()
 	tenth := float64(done) / steps
 	ms := []Metric{
-		{Name: "names", Value: float64(done), Better: Higher},
+		{Name: "names", Value: float64(done), Better: Higher, Worst: true},
 		{Name: "time per subscribe", Unit: Nanoseconds, Value: float64(all) / float64(done), Better: Lower},
 		{Name: "time per subscribe, first tenth", Unit: Nanoseconds, Value: float64(took[0]) / tenth, Better: Lower},
 		{Name: "time per subscribe, last tenth", Unit: Nanoseconds, Value: float64(took[steps-1]) / tenth, Better: Lower},
 	}
-	if known {
-		held := t.rig.settled(ctx) - before
+	if rss, ok := t.rig.settled(ctx); ok && known {
 		ms = append(ms,
 			Metric{Name: "node CPU per subscribe", Unit: Nanoseconds, Value: float64(after.CPU-cpu.CPU) / float64(done), Better: Lower},
-			Metric{Name: "node RSS per name", Unit: Bytes, Value: float64(held) / float64(done), Better: Lower},
+			Metric{Name: "node RSS per name", Unit: Bytes, Value: float64(rss-before) / float64(done), Better: Lower},
 		)
 	}
 	return ms, nil
@@ -141,11 +140,10 @@ func (t *traffic) churned(ctx context.Context, prefix string, churn bool) ([]Met
 		}
 	}
 	t.start(ctx)
-	if err := sleep(ctx, t.p.Warmup); err != nil {
-		t.cancel()
-		return nil, err
+	from, to, err := t.warm(ctx)
+	if err == nil {
+		from, to, err = t.phase(ctx, 0, t.p.Duration)
 	}
-	from, to, err := t.phase(ctx, 0, t.p.Duration)
 	ms := rates(prefix, from, to)
 	var names int
 	if churn && err == nil {

@@ -24,6 +24,7 @@ type Target struct {
 	Addrs   []string        // publishers use the first, subscribers the others in turn; one serves both
 	PID     int             // process behind Addrs; 0: not measured
 	Dialer  load.Dialer
+	Note    string // what is to be known of its figures
 }
 
 // blind reports whether the target is a relay, which knows no names.

@@ -25,13 +25,30 @@ type traffic struct {
 	flows     []flow
 	begun     mark
 	phaseName atomic.Pointer[string]
-	words     []string // of the phases, in samples; none: "measured"
-	quiet     int64    // longest time in the last phase in which some receiver got nothing, ns
+	words     []string        // of the phases, in samples; none: "measured"
+	quiet     int64           // longest time in the last phase in which some receiver got nothing, ns
+	courses   []course        // what was sent, by phase
+	absent    []*load.Latency // of what was to arrive in a phase and has not; set by finish
 
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-	mu     sync.Mutex
-	err    error // the first error of a sender
+	cancel  context.CancelFunc
+	sending sync.WaitGroup
+	looking sync.WaitGroup // sampler and watch
+	mu      sync.Mutex
+	err     error // the first error of a sender
+}
+
+// course is which numbers of each sender belong to a phase.
+type course map[*load.Sender]stretch
+
+// stretch is a half-open range of numbers, stamped evenly between two times.
+type stretch struct {
+	first, end uint64
+	from, to   int64
+}
+
+// at is when number n was to be sent, or nearly so: a closed loop does not keep its stamps.
+func (s stretch) at(n uint64) int64 {
+	return s.from + int64(float64(s.to-s.from)*float64(n-s.first)/float64(s.end-s.first))
 }
 
 // flow is one sender's messages towards one receiver, or towards several that share a sequence.
@@ -46,12 +63,8 @@ type flow struct {
 func (f flow) missing() uint64 { return f.seen.Seen().Missing }
 
 const (
-	rescueAfter = time.Second     // a closed loop that hears nothing for so long goes on
-	drainQuiet  = 2 * time.Second // nothing arrived for so long: the rest is lost
-	drainLimit  = 10 * time.Second
-	stopLimit   = 2 * time.Second // for a sender that the node keeps waiting
+	rescueAfter = time.Second // a closed loop that hears nothing for so long goes on
 	lookEvery   = 50 * time.Millisecond
-	stillFor    = rescueAfter * 3 / 2
 	stalledFor  = 3 * time.Second // a node that delivers nothing for so long, although it has messages, stands still
 )
 
@@ -121,13 +134,15 @@ func (t *traffic) sender(ctx context.Context, all bool, to []load.Address, gate 
 	return s, nil
 }
 
-// start lets the senders run until finish.
+// start lets the senders run until finish, which has to be called, also when ctx ends.
 func (t *traffic) start(ctx context.Context) {
-	ctx, t.cancel = context.WithCancel(ctx)
+	ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	t.courses, t.absent = make([]course, t.phases), make([]*load.Latency, t.phases)
 	t.begun = t.mark()
-	t.done.Go(func() { t.sampler(ctx) })
+	t.looking.Go(func() { t.sampler(ctx) })
+	t.looking.Go(func() { t.watch(ctx) })
 	for i, s := range t.senders {
-		t.done.Go(func() {
+		t.sending.Go(func() {
 			var err error
 			if t.p.Rate > 0 {
 				err = s.Open(ctx, time.Second/time.Duration(t.p.Rate))
@@ -141,7 +156,6 @@ func (t *traffic) start(ctx context.Context) {
 			}
 		})
 	}
-	t.done.Go(func() { t.watch(ctx) })
 }
 
 // watch rescues closed loops that wait for lost messages.
@@ -168,7 +182,8 @@ type mark struct {
 	at        int64
 	delivered uint64
 	bytes     uint64
-	sent      uint64
+	sent      uint64 // as delivered: a message counts once for each receiver
+	offered   uint64 // likewise, what an open loop was to send; 0: it is closed
 	node      process.Usage
 	known     bool // node was measured
 	client    process.Usage
@@ -184,27 +199,57 @@ func (t *traffic) mark() mark {
 		m.delivered += n
 		m.bytes += b
 	}
-	for _, s := range t.senders {
-		m.sent += s.Sent()
+	for _, f := range t.flows {
+		if !f.slow {
+			m.sent += f.from.Sent()
+			m.offered += f.from.Due(m.at)
+		}
 	}
 	return m
 }
 
-// phase measures for d, recording delays under number i.
+// warm lets the load run until it is to be measured. With an error the marks are of what there was, which is all there is.
+func (t *traffic) warm(ctx context.Context) (from, to mark, err error) {
+	if err = t.hold(ctx, t.p.Warmup); err != nil {
+		t.rig.notes = append(t.rig.notes, "it ended in the warm-up: rates and costs are of the warm-up, and there are no delays")
+	}
+	return t.begun, t.mark(), err
+}
+
+// phase measures for d. Delays of what is to be sent meanwhile are recorded under number i, whenever it arrives.
 func (t *traffic) phase(ctx context.Context, i int, d time.Duration) (from, to mark, err error) {
 	from = t.mark()
+	c := course{}
+	for _, s := range t.senders {
+		c[s] = stretch{first: t.scheduled(s, from.at), from: from.at}
+	}
 	for _, r := range t.receivers {
 		r.Phase(i, from.at)
 	}
 	t.inPhase(t.word(i))
 	err = t.hold(ctx, d)
 	t.inPhase(warmUp)
+	to = t.mark()
 	t.quiet = 0
 	for _, r := range t.receivers {
 		t.quiet = max(t.quiet, r.Silence(load.Now()))
-		r.Phase(-1, 0)
+		r.End(to.at)
 	}
-	return from, t.mark(), err
+	for _, s := range t.senders {
+		st := c[s]
+		st.end, st.to = t.scheduled(s, to.at), to.at
+		c[s] = st
+	}
+	t.courses[i] = c
+	return from, to, err
+}
+
+// scheduled is the number of the first message of s that is to be sent at the time at or later; of a closed loop, now.
+func (t *traffic) scheduled(s *load.Sender, at int64) uint64 {
+	if t.p.Rate > 0 {
+		return s.Due(at)
+	}
+	return s.Sent()
 }
 
 // word is what samples of phase i are called.
@@ -258,101 +303,6 @@ func (t *traffic) total() uint64 {
 	for _, r := range t.receivers {
 		n, _ := r.Total()
 		sum += n
-	}
-	return sum
-}
-
-// finish stops the senders, waits for what is still under way, and judges.
-func (t *traffic) finish(ctx context.Context) (verdict, error) {
-	t.cancel()
-	stopped := make(chan struct{})
-	go func() {
-		t.done.Wait()
-		close(stopped)
-	}()
-	limit := time.NewTimer(stopLimit)
-	defer limit.Stop()
-	stuck := false
-	select {
-	case <-stopped:
-	case <-limit.C:
-		stuck = true
-	}
-	err := t.rig.Broken()
-	still := t.owed() && t.silence() > stillFor
-	t.drain(ctx)
-	if stuck { // what such a sender had left in its buffers is no loss of the node: judged as sent it was not
-		for _, c := range t.publisher {
-			_ = c.Close()
-		}
-		<-stopped
-	}
-	if t.rig.curve == nil {
-		t.rig.curve = curve(t.delays(0))
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	v := t.judge()
-	if err == nil && still && v.lost > 0 {
-		err = fmt.Errorf("the node had delivered nothing for %v at the end, although messages were under way", stillFor)
-	}
-	return v, errors.Join(err, t.err)
-}
-
-// drain waits until everything has arrived, or nothing arrives any more.
-func (t *traffic) drain(ctx context.Context) {
-	begin, moved, last := time.Now(), time.Now(), uint64(0)
-	for time.Since(moved) < drainQuiet && time.Since(begin) < drainLimit {
-		if t.judge().open() == 0 || sleep(ctx, 10*time.Millisecond) != nil {
-			return
-		}
-		if n := t.total(); n != last {
-			last, moved = n, time.Now()
-		}
-	}
-}
-
-// verdict sums up what the sequences say.
-type verdict struct {
-	sent, lost, duplicates, reordered, foreign, rescues uint64
-	slowLost                                            uint64 // of flows where loss is expected
-}
-
-func (v verdict) open() uint64 { return v.lost + v.slowLost }
-
-func (t *traffic) judge() verdict {
-	var v verdict
-	for _, f := range t.flows {
-		sent, seen := f.from.Sent(), f.seen.Seen()
-		lost := seen.Missing
-		if sent > seen.Next {
-			lost += sent - seen.Next
-		}
-		if f.slow {
-			v.slowLost += lost
-		} else {
-			v.lost += lost
-		}
-		v.duplicates += seen.Duplicates
-		if !f.any {
-			v.reordered += seen.Reordered
-		}
-	}
-	for _, s := range t.senders {
-		v.sent += s.Sent()
-		v.rescues += s.Rescues()
-	}
-	for _, r := range t.receivers {
-		v.foreign += r.Foreign()
-	}
-	return v
-}
-
-// delays merges what the receivers recorded in phase i. Only after finish.
-func (t *traffic) delays(i int) *load.Latency {
-	sum := load.NewLatency()
-	for _, r := range t.receivers {
-		sum.Merge(r.Delays(i))
 	}
 	return sum
 }

@@ -3,6 +3,8 @@ package bench
 import (
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 )
 
 const (
@@ -10,23 +12,29 @@ const (
 	machineShare = 0.85 // of all processors: the machine is full
 	lateShare    = 0.25 // of the node's p99: the generator's own lateness is too large a part of it
 	lateFloor    = 1e6  // ns: lateness below is nobody's concern
+
+	// An open loop is overloaded when more than this share of what was to be delivered was not, and more than comes in
+	// this time: less is a hiccup at the end.
+	shortShare = 0.1
+	shortTime  = 250 * time.Millisecond
 )
 
-// limited says why the rate and the delays of a case are as much the generator's as the node's; empty: they are not.
+// limited says why the rate and the delays of a case are as much the generator's as the node's, or may be; empty: they are
+// the node's.
 //
 // The relay of the same run shows what the generator can do, with the least node there can be. Without a relay, a
 // generator that took more CPU than the node on a full machine set the pace.
 func (r *Results) limited(c *CaseResult, k int) string {
 	n := &c.Nodes[k]
 	delivered, ok := n.Metric("delivered")
-	if !ok || delivered.Value <= 0 || r.Nodes[k].Name == Floor {
+	if r.Nodes[k].Name == Floor {
 		return ""
 	}
 	if c.Params.Rate > 0 {
 		return n.late()
 	}
-	if c.Params.InFlight > 0 && c.Params.InFlight < 16 {
-		return "" // waiting for answers is what such a case measures
+	if !ok || delivered.Value <= 0 || c.Params.InFlight > 0 && c.Params.InFlight < 16 {
+		return "" // waiting for few answers is what such a case measures
 	}
 	if floor, ok := r.floor(c); ok {
 		if times := floor.Value / delivered.Value; times < floorMargin {
@@ -37,7 +45,11 @@ func (r *Results) limited(c *CaseResult, k int) string {
 	}
 	node, ok := n.Metric("node cores")
 	generator, _ := n.Metric("client cores")
-	if !ok || generator.Value < node.Value || generator.Value+node.Value < machineShare*float64(r.Machine.Cores) {
+	switch {
+	case !ok:
+		return "client limit unknown: neither was the relay measured beside (--floor, where a scenario allows it) nor is the node's " +
+			"process known (--pid), so rate and delay may be the generator's"
+	case generator.Value < node.Value || generator.Value+node.Value < machineShare*float64(r.Machine.Cores):
 		return ""
 	}
 	return fmt.Sprintf("client-limited: the generator took %.2f cores, the node %.2f; read CPU per message, not rate and delay",
@@ -46,13 +58,38 @@ func (r *Results) limited(c *CaseResult, k int) string {
 
 // late says that an open loop did not send in time.
 func (n *NodeResult) late() string {
-	late, ok := n.Metric("client late p99")
-	p99, ok2 := n.Metric("p99")
-	if !ok || !ok2 || late.Value < lateFloor || late.Value < lateShare*p99.Value {
+	late, ok := n.Metric(lateMetric)
+	p99, measured := n.Metric("p99")
+	switch {
+	case !ok || late.Value < lateFloor || measured && late.Value < lateShare*p99.Value:
 		return ""
+	case !measured:
+		return fmt.Sprintf("client-limited: the generator itself sent %s late (p99); lower the rate", Format(late.Value, Nanoseconds))
 	}
 	return fmt.Sprintf("client-limited: the generator itself sent %s late (p99), the node's p99 is %s; lower the rate",
 		Format(late.Value, Nanoseconds), Format(p99.Value, Nanoseconds))
+}
+
+// overloaded says that an open loop asked for more than was delivered: what is late then is a queue that grows for as long
+// as one measures. Empty: the rate was kept.
+func (r *Results) overloaded(c *CaseResult, k int) string {
+	n := &c.Nodes[k]
+	for _, offered := range n.Metrics {
+		prefix, ok := strings.CutSuffix(offered.Name, offeredMetric)
+		if !ok || offered.Value <= 0 {
+			continue
+		}
+		delivered, _ := n.Metric(prefix + "delivered")
+		sent, _ := n.Metric(prefix + "sent")
+		short := 1 - delivered.Value/offered.Value
+		if short <= shortShare || short*float64(c.Params.Duration) <= float64(shortTime) {
+			continue
+		}
+		return fmt.Sprintf("overloaded: %s%s asked for, %s sent, %s delivered: delays are those of a queue that grows; lower the rate, "+
+			"or measure longer where the node only paused", prefix, Format(offered.Value, PerSecond), Format(sent.Value, PerSecond),
+			Format(delivered.Value, PerSecond))
+	}
+	return ""
 }
 
 // floor returns the rate that the relay of the same run reached.
@@ -65,26 +102,35 @@ func (r *Results) floor(c *CaseResult) (Series, bool) {
 	return s, ok && s.Value > 0
 }
 
-// relateToFloor adds to each node of case c what its messages cost as a multiple of the relay's.
+// relateToFloor adds to each node of case c what its messages cost as a multiple of the relay's, round by round.
 func (r *Results) relateToFloor(c *CaseResult) {
 	i := slices.IndexFunc(r.Nodes, func(n NodeInfo) bool { return n.Name == Floor })
 	if i < 0 {
 		return
 	}
-	floor, ok := c.Nodes[i].Metric(costMetric)
-	if !ok || floor.Value <= 0 {
-		return
-	}
+	floor, _ := c.Nodes[i].Metric(costMetric)
 	for k := range c.Nodes {
 		n := &c.Nodes[k]
 		n.Metrics = slices.DeleteFunc(n.Metrics, func(s Series) bool { return s.Name == floorMetric })
-		if cost, ok := n.Metric(costMetric); ok {
-			v := cost.Value / floor.Value
+		cost, _ := n.Metric(costMetric)
+		times := Series{Name: floorMetric, Unit: Ratio, Better: Lower}
+		for at, round := range cost.Rounds {
+			if j := slices.Index(floor.Rounds, round); j >= 0 && floor.Values[j] > 0 {
+				times.add(cost.Values[at]/floor.Values[j], round)
+			}
+		}
+		if len(times.Values) > 0 {
 			at := slices.IndexFunc(n.Metrics, func(s Series) bool { return s.Name == costMetric }) + 1
-			n.Metrics = slices.Insert(n.Metrics, at, Series{Name: floorMetric, Unit: Ratio, Better: Lower, Value: v, Values: []float64{v}})
+			n.Metrics = slices.Insert(n.Metrics, at, times)
 		}
 	}
 }
+
+// lateMetric is how late the generator itself was with an open loop's messages.
+const lateMetric = "client late p99"
+
+// offeredMetric is what an open loop was to bring to its receivers.
+const offeredMetric = "offered"
 
 // costMetric is what holds on a busy machine: it is read from the node's process.
 const costMetric = "node CPU per delivered"

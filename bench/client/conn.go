@@ -24,7 +24,7 @@ const (
 // mu guards the engine and what is to be written; whoever finds something to write and nobody writing, writes it, without
 // holding mu. Bytes leave in the order in which the engine made them.
 type Conn struct {
-	nc       net.Conn
+	nc       *load.Socket
 	sink     load.Sink
 	throttle *load.Throttle
 	linkID   string
@@ -51,6 +51,7 @@ type Conn struct {
 	spare   []byte
 	writing bool
 	err     error
+	waited  int64 // for the node's window, ns
 	acks    acks
 
 	responses int // streams the peer has answered; of blind connections
@@ -130,14 +131,28 @@ func (c *Conn) send(b []byte) error {
 			continue
 		}
 		if c.flush(); c.stream.Window() == 0 && c.err == nil {
-			c.changed.Wait()
+			c.standBy()
 		}
 	}
 	c.flush()
 	for c.writing && len(c.out) > maxWaiting && c.err == nil {
-		c.changed.Wait()
+		c.standBy()
 	}
 	return c.err
+}
+
+// standBy waits until something has changed, and counts the time. mu is held, and given up while waiting.
+func (c *Conn) standBy() {
+	at := load.Now()
+	c.changed.Wait()
+	c.waited += load.Now() - at
+}
+
+// Waited returns how long sending has waited for windows and sockets, in nanoseconds.
+func (c *Conn) Waited() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.waited + c.nc.Waited()
 }
 
 // read runs until the connection ends.

@@ -87,7 +87,7 @@ func newConn(nc net.Conn, o load.DialOptions) (*Conn, error) {
 		return nil, err
 	}
 	c := &Conn{
-		nc: nc, sink: o.Sink, throttle: load.NewThrottle(),
+		nc: load.NewSocket(nc), sink: o.Sink, throttle: load.NewThrottle(),
 		ready: make(chan struct{}), closed: make(chan struct{}), gone: make(chan struct{}),
 	}
 	c.linkID = fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])

@@ -145,6 +145,9 @@ func (p *publisher) Send(first uint64, n int, at, step int64) error {
 	return p.c.send(p.out)
 }
 
+// Waited implements load.Publisher.
+func (p *publisher) Waited() int64 { return p.c.Waited() }
+
 // build puts n messages into p.out.
 func (p *publisher) build(first uint64, n int, at, step int64) {
 	p.out = p.out[:0]

@@ -38,6 +38,19 @@ func (l *Latency) Record(ns int64) {
 	l.last, l.n = ns, 1
 }
 
+// spreadPoints is how many different delays stand for those of RecordSpread.
+const spreadPoints = 1024
+
+// RecordSpread counts n delays that lie evenly between low and high.
+func (l *Latency) RecordSpread(n, low, high int64) {
+	l.settle()
+	k := min(n, spreadPoints)
+	for i := range k {
+		l.last, l.n = low+(high-low)*(2*i+1)/(2*k), n*(i+1)/k-n*i/k
+		l.settle()
+	}
+}
+
 func (l *Latency) settle() {
 	if l.n == 0 {
 		return

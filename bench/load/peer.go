@@ -77,6 +77,8 @@ type Publisher interface {
 	// Send hands n messages with the numbers from first on to the socket and returns when it has them all. Message i is
 	// stamped with the time at+i*step. It blocks while the node takes nothing.
 	Send(first uint64, n int, at, step int64) error
+	// Waited is how long, in nanoseconds, all calls of Send have blocked so far.
+	Waited() int64
 }
 
 // Sink takes what a connection receives. All calls come from the connection's reading goroutine.

@@ -1,6 +1,8 @@
 package load
 
 import (
+	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -8,18 +10,17 @@ import (
 // Receiver is the usual Sink: it finds the stamp, judges the sequence and records the delay.
 //
 // The sequences are fixed before the first message comes; Begin, Deliver and Flush belong to the reading goroutine; the
-// counters are safe for all; latencies are read when the traffic has ended.
+// counters are safe for all; latencies are read after Settle.
 type Receiver struct {
 	seqs    []*Sequence // by sender - base; nil: not expected here
 	base    uint32
 	touched []*Sequence
 	phases  []*Latency
 
-	begun bool // between Begin and Flush
-	now   int64
-	phase *Latency // nil: not recording
-	since int64    // stamps before this are not recorded
-	last  int64    // when something arrived last
+	begun   bool // between Begin and Flush
+	now     int64
+	windows *windows // as of Begin
+	last    int64    // when something arrived last
 
 	total, bytes, foreign uint64
 
@@ -28,12 +29,21 @@ type Receiver struct {
 	group    *sync.Mutex // likewise held, when receivers share their sequences; else nil
 
 	shared struct {
-		phase                 atomic.Int32 // -1: not recording
-		since                 atomic.Int64
+		windows               atomic.Pointer[windows] // replaced as a whole
 		total, bytes, foreign atomic.Uint64
 		last, silence         atomic.Int64
 	}
 }
+
+// windows says under which phase a delay is recorded. It goes by the stamp, whenever the message comes: those that a node
+// holds back beyond the end of a phase are the ones that matter.
+type windows struct {
+	spans   []span // by phase; of one that has not begun: empty
+	running int    // the phase that goes on; -1: none
+}
+
+// span is a half-open stretch of stamps.
+type span struct{ from, to int64 }
 
 // NewReceiver expects the senders first..first+n-1 and keeps delays of so many phases apart.
 func NewReceiver(first uint32, n, phases int) *Receiver {
@@ -44,8 +54,11 @@ func NewReceiver(first uint32, n, phases int) *Receiver {
 	for range phases {
 		r.phases = append(r.phases, NewLatency())
 	}
+	for _, q := range r.seqs {
+		q.guard = &r.mu
+	}
 	r.interval = NewInterval()
-	r.shared.phase.Store(-1)
+	r.shared.windows.Store(&windows{spans: make([]span, phases), running: -1})
 	return r
 }
 
@@ -55,7 +68,7 @@ func NewInstances(n int, first uint32, senders, phases int) []*Receiver {
 	all := []*Receiver{NewReceiver(first, senders, phases)}
 	all[0].group = new(sync.Mutex)
 	for _, q := range all[0].seqs {
-		q.instances = true
+		q.instances, q.guard = true, all[0].group
 	}
 	for range n - 1 {
 		r := NewReceiver(first, 0, phases)
@@ -68,23 +81,47 @@ func NewInstances(n int, first uint32, senders, phases int) []*Receiver {
 // From returns the sequence of one sender.
 func (r *Receiver) From(sender uint32) *Sequence { return r.seqs[sender-r.base] }
 
-// Phase begins recording delays of messages stamped at or after since under phase i; -1 ends it.
-func (r *Receiver) Phase(i int, since int64) {
-	r.shared.since.Store(since)
+// Phase begins phase i: delays of messages stamped at from or later belong to it, until End. One goroutine calls Phase, End
+// and Settle.
+func (r *Receiver) Phase(i int, from int64) {
+	w := &windows{spans: slices.Clone(r.shared.windows.Load().spans), running: i}
+	w.spans[i] = span{from, math.MaxInt64}
 	r.shared.silence.Store(0)
-	r.shared.phase.Store(int32(i))
+	r.shared.windows.Store(w)
+}
+
+// End ends the phase that runs: messages stamped before to still belong to it, whenever they arrive.
+func (r *Receiver) End(to int64) {
+	was := r.shared.windows.Load()
+	if was.running < 0 {
+		return
+	}
+	w := &windows{spans: slices.Clone(was.spans), running: -1}
+	w.spans[was.running].to = to
+	r.shared.windows.Store(w)
+}
+
+// Settle ends all recording. When it returns, delays may be read.
+func (r *Receiver) Settle() {
+	r.shared.windows.Store(&windows{running: -1})
+	r.mu.Lock() // waits for a batch that still records
+	defer r.mu.Unlock()
 }
 
 // Silence returns the longest time, in nanoseconds, in which nothing arrived between the beginning of the phase and now.
 // A sender in a closed loop stops when a node does, so delays alone would not show it.
 func (r *Receiver) Silence(now int64) int64 {
-	return max(r.shared.silence.Load(), now-max(r.shared.last.Load(), r.shared.since.Load()))
+	w := r.shared.windows.Load()
+	if w.running < 0 {
+		return r.shared.silence.Load()
+	}
+	return max(r.shared.silence.Load(), now-max(r.shared.last.Load(), w.spans[w.running].from))
 }
 
 // Last returns when something arrived last, on the clock of Now; 0: never.
 func (r *Receiver) Last() int64 { return r.shared.last.Load() }
 
-// Delays returns the recorder of phase i.
+// Delays returns the recorder of phase i, to be read after Settle.
 func (r *Receiver) Delays(i int) *Latency { return r.phases[i] }
 
 // Total returns messages and message bytes so far, duplicates included.
@@ -115,11 +152,7 @@ func (r *Receiver) Begin(now int64) {
 		}
 	}
 	r.now = now
-	r.phase = nil
-	if i := r.shared.phase.Load(); i >= 0 {
-		r.phase = r.phases[i]
-		r.since = r.shared.since.Load()
-	}
+	r.windows = r.shared.windows.Load()
 }
 
 // Deliver implements Sink.
@@ -139,8 +172,11 @@ func (r *Receiver) Deliver(msg []byte) {
 	}
 	d := r.now - s.At
 	r.interval.Record(d)
-	if r.phase != nil && s.At >= r.since {
-		r.phase.Record(d)
+	for i, w := range r.windows.spans {
+		if s.At >= w.from && s.At < w.to {
+			r.phases[i].Record(d)
+			break
+		}
 	}
 }
 
@@ -161,8 +197,8 @@ func (r *Receiver) flush() {
 	if len(r.touched) == 0 {
 		return
 	}
-	if r.phase != nil {
-		if gap := r.now - max(r.last, r.since); gap > r.shared.silence.Load() {
+	if i := r.windows.running; i >= 0 {
+		if gap := r.now - max(r.last, r.windows.spans[i].from); gap > r.shared.silence.Load() {
 			r.shared.silence.Store(gap)
 		}
 	}

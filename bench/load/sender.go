@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"math"
 	"sync/atomic"
 	"time"
 )
@@ -12,7 +13,8 @@ const maxBatch = 64
 // maxBatchBytes bounds the payload bytes of one Send.
 const maxBatchBytes = 128 << 10
 
-// Sender drives one Publisher, in a closed or an open loop. One goroutine runs it; Sent, Late and Rescue are safe for all.
+// Sender drives one Publisher, in a closed or an open loop. One goroutine runs it; Sent, Due, Until and Rescue are safe for
+// all.
 type Sender struct {
 	pub   Publisher
 	gate  []*Sequence // the receivers whose progress lets a closed loop go on: the slowest counts
@@ -25,12 +27,17 @@ type Sender struct {
 
 	forgiven atomic.Uint64 // numbers up to here are no longer waited for
 	rescues  atomic.Uint64
-	lag      *Latency // open loop: how late the generator itself was
+
+	// Open loop: message i is due at first + i*step.
+	first, step atomic.Int64
+	until       atomic.Int64 // what is due then or later is not sent
+	lag         *Latency     // how late the generator itself was
 }
 
 // NewSender prepares a sender of messages with payloads of size bytes. The receivers in gate must not have begun.
 func NewSender(pub Publisher, size int, gate ...*Sequence) *Sender {
 	s := &Sender{pub: pub, gate: gate, wake: make(chan struct{}, 1), lag: NewLatency()}
+	s.until.Store(math.MaxInt64)
 	s.batch = min(maxBatch, max(1, maxBatchBytes/max(size, 1)))
 	for _, q := range gate {
 		q.sender.Store(s)
@@ -44,8 +51,20 @@ func (s *Sender) Sent() uint64 { return s.sent.Load() }
 // Rescues counts how often Rescue had to let a closed loop go on.
 func (s *Sender) Rescues() uint64 { return s.rescues.Load() }
 
-// Lag tells how long after their intended time the messages of an open loop were written: the generator's own share of
-// the delay. Read it when the loop has ended.
+// Due returns how many messages an open loop was to send before the time at, whether it could or not; 0: it is none.
+func (s *Sender) Due(at int64) uint64 {
+	first, step := s.first.Load(), s.step.Load()
+	if step == 0 || at <= first {
+		return 0
+	}
+	return uint64((at-first-1)/step) + 1
+}
+
+// Until has an open loop end when it has sent all that was due before the time at.
+func (s *Sender) Until(at int64) { s.until.Store(at) }
+
+// Lag tells how long after their intended time the messages of an open loop were taken up, without the time for which the
+// node kept Send waiting: the generator's own share of the delay. Read it when the loop has ended.
 func (s *Sender) Lag() *Latency { return s.lag }
 
 // Acknowledged returns the number below which every gating receiver has seen something at least as new; of instances that
@@ -127,25 +146,35 @@ func (s *Sender) One(ctx context.Context) error {
 	return nil
 }
 
-// Open sends one message each interval, whatever comes back, until ctx ends. Stamps carry the intended time, so a node
-// that pauses is charged for every message it kept waiting.
+// Open sends one message each interval, whatever comes back, until ctx or Until ends it. Stamps carry the intended time,
+// so a node that pauses is charged for every message it kept waiting.
 func (s *Sender) Open(ctx context.Context, interval time.Duration) error {
 	p := newPacer()
 	defer p.done()
 	step := int64(interval)
 	begin := Now() + step
+	s.first.Store(begin)
+	s.step.Store(step)
+	var excused int64 // Waited when the loop was last on time: what came since is the node's
 	for ctx.Err() == nil {
-		due := begin + int64(s.seq)*step
+		due, until := begin+int64(s.seq)*step, s.until.Load()
+		if due >= until {
+			return nil
+		}
 		now := Now()
 		if now < due {
+			excused = s.pub.Waited()
 			p.until(due)
 			continue
 		}
-		n := min(int((now-due)/step)+1, s.batch)
+		n := min(int((min(now, until-1)-due)/step)+1, s.batch)
+		late := now - due - (s.pub.Waited() - excused)
+		for i := range n {
+			s.lag.Record(max(0, late-int64(i)*step))
+		}
 		if err := s.pub.Send(s.seq, n, due, step); err != nil {
 			return ended(ctx, err)
 		}
-		s.lag.Record(Now() - due)
 		s.seq += uint64(n)
 		s.sent.Store(s.seq)
 	}

@@ -28,6 +28,8 @@ func (w *wirePair) Send(first uint64, n int, at, step int64) error {
 	return nil
 }
 
+func (*wirePair) Waited() int64 { return 0 }
+
 func (w *wirePair) run() {
 	b := make([]byte, StampSize)
 	for batch := range w.queue {
@@ -75,6 +77,8 @@ func (d deaf) Send(_ uint64, n int, _, _ int64) error {
 	return nil
 }
 
+func (deaf) Waited() int64 { return 0 }
+
 func TestRescueLetsAClosedLoopGoOnAfterLoss(t *testing.T) {
 	d := deaf{calls: make(chan int)}
 	s := NewSender(d, StampSize, NewReceiver(0, 1, 1).From(0))
@@ -114,18 +118,26 @@ func TestSenderReportsABrokenConnectionButNotItsOwnEnd(t *testing.T) {
 type failing struct{ err error }
 
 func (f failing) Send(uint64, int, int64, int64) error { return f.err }
+func (failing) Waited() int64                          { return 0 }
 
 // pausing receives at once, but stops for a while every so often: what a node does that collects garbage.
 type pausing struct {
-	r     *Receiver
-	next  int64
-	every time.Duration
-	pause time.Duration
+	r      *Receiver
+	next   int64
+	every  time.Duration
+	pause  time.Duration
+	waited int64
+	own    bool // the pause is the generator's work, not the node's
 }
+
+func (p *pausing) Waited() int64 { return p.waited }
 
 func (p *pausing) Send(first uint64, n int, at, step int64) error {
 	if now := Now(); now > p.next {
 		<-time.After(p.pause)
+		if !p.own {
+			p.waited += Now() - now
+		}
 		p.next = Now() + int64(p.every)
 	}
 	b := make([]byte, StampSize)
@@ -159,5 +171,58 @@ func TestOpenLoopChargesAPauseForEveryMessageItDelays(t *testing.T) {
 	}
 	if longest := time.Duration(d.Max()); longest < 190*time.Millisecond {
 		t.Errorf("max %v, want the whole pause of 200ms", longest)
+	}
+}
+
+// The time for which the node kept Send waiting is the node's, and so is the backlog that it leaves behind. What the
+// generator takes for itself is its own, and each message of a batch is late by its own time.
+func TestLagIsTheGeneratorsOwn(t *testing.T) {
+	const pause = 200 * time.Millisecond
+	for _, own := range []bool{false, true} {
+		p := &pausing{r: NewReceiver(0, 1, 1), next: Now() + int64(100*time.Millisecond), every: time.Hour, pause: pause, own: own}
+		s := NewSender(p, StampSize)
+		ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
+		defer cancel()
+		if err := s.Open(ctx, time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		lag := s.Lag()
+		if got := uint64(lag.Count()); got != s.Sent() {
+			t.Errorf("own %v: lag of %d messages, %d were sent", own, got, s.Sent())
+		}
+		p90 := time.Duration(lag.Quantile(90))
+		if !own && p90 > pause/4 {
+			t.Errorf("lag p90 %v: the node's pause of %v is called the generator's", p90, pause)
+		}
+		if own && (p90 < pause/4 || p90 > pause*19/20) { // a third of the messages, late by 0 to 200 ms
+			t.Errorf("lag p90 %v: the generator's own pause is not seen as it was", p90)
+		}
+	}
+}
+
+func TestOpenLoopSendsAllThatWasDueBeforeItsEnd(t *testing.T) {
+	p := &pausing{r: NewReceiver(0, 1, 1), next: 1, every: time.Hour, pause: 100 * time.Millisecond}
+	s := NewSender(p, StampSize)
+	end := Now() + int64(50*time.Millisecond) // in the midst of the pause
+	s.Until(end)
+	if err := s.Open(t.Context(), time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	if due := s.Due(end); s.Sent() != due || due < 40 || due > 50 {
+		t.Errorf("%d sent of %d that were due in 50 ms, one each", s.Sent(), due)
+	}
+}
+
+func TestDueCountsTheSchedule(t *testing.T) {
+	s := NewSender(deaf{}, StampSize)
+	if got := s.Due(1 << 40); got != 0 {
+		t.Errorf("%d due without a schedule", got)
+	}
+	s.first.Store(1000)
+	s.step.Store(10)
+	for at, want := range map[int64]uint64{0: 0, 1000: 0, 1001: 1, 1010: 1, 1011: 2, 1100: 10} {
+		if got := s.Due(at); got != want {
+			t.Errorf("before %d: %d, want %d", at, got, want)
+		}
 	}
 }

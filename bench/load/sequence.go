@@ -2,6 +2,7 @@ package load
 
 import (
 	"slices"
+	"sync"
 	"sync/atomic"
 )
 
@@ -19,7 +20,10 @@ type Sequence struct {
 	duplicates uint64
 	reordered  uint64 // messages that came after one with a higher number
 	gaps       []gap  // ascending, disjoint; all of them below next
+	given      Hole   // around all gaps that were given up; below those that are open
 	instances  bool   // several receivers share it: one may lag behind, so a sender goes by what has come, not by what is newest
+
+	guard *sync.Mutex // held by the receiving goroutine while it sees
 
 	shared struct {
 		next, received, missing, duplicates, reordered atomic.Uint64
@@ -52,7 +56,7 @@ func (q *Sequence) outOfOrder(n uint64) {
 		q.missing += n - q.next
 		q.gaps = append(q.gaps, gap{q.next, n})
 		if len(q.gaps) > maxGaps {
-			q.gaps = slices.Delete(q.gaps, 0, len(q.gaps)-maxGaps)
+			q.giveUp(len(q.gaps) - maxGaps)
 		}
 		q.next = n + 1
 		return
@@ -80,6 +84,38 @@ func (q *Sequence) outOfOrder(n uint64) {
 		q.gaps[i].to = n
 		q.gaps = slices.Insert(q.gaps, i+1, gap{n + 1, g.to})
 	}
+}
+
+// giveUp forgets the n oldest gaps, but for their number.
+func (q *Sequence) giveUp(n int) {
+	if q.given.Missing == 0 {
+		q.given.From = q.gaps[0].from
+	}
+	for _, g := range q.gaps[:n] {
+		q.given.Missing += g.to - g.from
+		q.given.To = g.to
+	}
+	q.gaps = slices.Delete(q.gaps, 0, n)
+}
+
+// Hole is a half-open range of numbers, so many of which were never seen.
+type Hole struct{ From, To, Missing uint64 }
+
+// Holes returns what is missing below end. It waits for the receiver's batch that goes on.
+func (q *Sequence) Holes(end uint64) []Hole {
+	q.guard.Lock()
+	defer q.guard.Unlock()
+	var all []Hole
+	if q.given.Missing > 0 {
+		all = append(all, q.given)
+	}
+	for _, g := range q.gaps {
+		all = append(all, Hole{g.from, g.to, g.to - g.from})
+	}
+	if q.next < end {
+		all = append(all, Hole{q.next, end, end - q.next})
+	}
+	return all
 }
 
 // Publish makes the counts of this batch visible and wakes the sender if it waits for them.

@@ -2,6 +2,7 @@ package load
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -144,7 +145,8 @@ func TestReceiverCountsForeignMessages(t *testing.T) {
 	}
 }
 
-func TestReceiverRecordsOnlyWithinAPhase(t *testing.T) {
+// A message belongs to the phase in which it was to be sent, also when it arrives behind its end, or in the next one.
+func TestReceiverRecordsByStamp(t *testing.T) {
 	r := NewReceiver(0, 1, 2)
 	b := make([]byte, StampSize)
 	deliver := func(seq uint64, at, now int64) {
@@ -164,13 +166,55 @@ func TestReceiverRecordsOnlyWithinAPhase(t *testing.T) {
 	if got := r.Silence(1000); got != 600 {
 		t.Errorf("silence with its open end %d, want 600", got)
 	}
-	r.Phase(-1, 0)
-	deliver(4, 500, 600)
-	if a, b := r.Delays(0).Count(), r.Delays(1).Count(); a != 0 || b != 2 {
-		t.Errorf("%d and %d delays, want 0 and 2", a, b)
+	r.End(500)
+	deliver(4, 490, 800) // held back beyond the end
+	deliver(5, 500, 600) // sent behind it
+	r.Phase(0, 900)
+	deliver(6, 495, 950) // held back into the next phase
+	deliver(7, 910, 960)
+	r.Settle()
+	deliver(8, 499, 2000) // too late for anything
+	if a, b := r.Delays(0).Count(), r.Delays(1).Count(); a != 1 || b != 4 {
+		t.Errorf("%d and %d delays, want 1 and 4", a, b)
 	}
-	if got := r.Delays(1).Max(); got != 260 {
-		t.Errorf("longest delay %d, want 260", got)
+	if a, b := r.Delays(0).Max(), r.Delays(1).Max(); a != 50 || b != 455 {
+		t.Errorf("longest delays %d and %d, want 50 and 455", a, b)
+	}
+}
+
+func TestSequenceTellsItsHoles(t *testing.T) {
+	r := NewReceiver(0, 1, 1)
+	q := r.From(0)
+	for _, n := range []uint64{0, 1, 5, 6, 9} {
+		q.See(n)
+	}
+	want := []Hole{{2, 5, 3}, {7, 9, 2}, {10, 12, 2}}
+	if got := q.Holes(12); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := q.Holes(10); !slices.Equal(got, want[:2]) {
+		t.Errorf("up to what came: got %v, want %v", got, want[:2])
+	}
+	for n := uint64(11); n < 11+2*(maxGaps+10); n += 2 { // more gaps than are kept
+		q.See(n)
+	}
+	missing := uint64(0)
+	holes := q.Holes(0)
+	for _, h := range holes {
+		missing += h.Missing
+	}
+	if want := q.missing; missing != want || holes[0].From != 2 || holes[0].To > holes[1].From {
+		t.Errorf("%d of %d missing ones are in holes; the oldest is %v before %v", missing, want, holes[0], holes[1])
+	}
+}
+
+func TestLatencySpreadsDelays(t *testing.T) {
+	for _, n := range []int64{1, 10, 100_000} {
+		l := NewLatency()
+		l.RecordSpread(n, 1_000_000, 3_000_000)
+		if p50 := l.Quantile(50); l.Count() != n || p50 < 1_700_000 || p50 > 2_100_000 {
+			t.Errorf("%d delays between 1 and 3 ms: %d counted, p50 %d", n, l.Count(), p50)
+		}
 	}
 }
 

@@ -33,7 +33,7 @@ func (Dialer) Protocol() string { return "nats" }
 
 // Conn is one client connection.
 type Conn struct {
-	nc       net.Conn
+	nc       *load.Socket
 	sink     load.Sink
 	throttle *load.Throttle
 	large    bytes.Buffer // of the reading goroutine
@@ -66,7 +66,7 @@ func (d Dialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load
 		o.ReadBuffer = defaultReadBuffer
 	}
 	c := &Conn{
-		nc: nc, sink: o.Sink, throttle: load.NewThrottle(),
+		nc: load.NewSocket(nc), sink: o.Sink, throttle: load.NewThrottle(),
 		sids: map[load.Address]int{}, closed: make(chan struct{}), gone: make(chan struct{}),
 	}
 	go c.read(o.ReadBuffer)
@@ -352,3 +352,6 @@ func (p *publisher) Send(first uint64, n int, at, step int64) error {
 	}
 	return nil
 }
+
+// Waited implements load.Publisher.
+func (p *publisher) Waited() int64 { return p.c.nc.Waited() }

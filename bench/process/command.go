@@ -1,12 +1,15 @@
 package process
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Command is how to start a node: words of a command line in which these are replaced:
@@ -21,6 +24,29 @@ import (
 type Command struct {
 	Text string
 	Dir  string // working directory; empty: the current one
+}
+
+// versionLimit is how long a program may take to tell its version.
+const versionLimit = 2 * time.Second
+
+// Version returns what a node's program says of itself, PROGRAM --version, in one line. It asks only programs called slim or
+// slim-something: what others make of such a flag nobody knows. Empty: it is not known.
+func (c Command) Version(ctx context.Context) string {
+	words, err := Words(c.Text)
+	if err != nil || !strings.HasPrefix(filepath.Base(words[0]), "slim") {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, versionLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, words[0], "--version")
+	cmd.Dir, cmd.WaitDelay = c.Dir, versionLimit
+	out, err := cmd.Output()
+	if err != nil {
+		return ""
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	line = strings.TrimSpace(strings.TrimPrefix(line, "Version:"))
+	return line[:min(len(line), 100)]
 }
 
 // Words splits text into words.

@@ -96,6 +96,30 @@ func TestCommandIsFilledIn(t *testing.T) {
 	}
 }
 
+func TestVersionIsAskedOfSlimOnly(t *testing.T) {
+	dir := t.TempDir()
+	for name, script := range map[string]string{
+		"slim":     "printf 'Version:\\t1.2.3\\nProfile:\\trelease\\n'",
+		"slim-old": "echo 0.9 && touch " + dir + "/asked",
+		"slim-odd": "exit 1",
+		"node":     "touch " + dir + "/wrong",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for text, want := range map[string]string{
+		"slim --config {config}": "1.2.3", "slim-old": "0.9", "slim-odd": "", "node --config {config}": "", "slim-none": "",
+	} {
+		if got := (Command{Text: filepath.Join(dir, text)}).Version(t.Context()); got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "wrong")); err == nil {
+		t.Error("a program that is no slim was started")
+	}
+}
+
 func TestNodeStartsIsMeasuredAndStops(t *testing.T) {
 	n, err := Start(t.Context(), self(t, "{listen}"))
 	if err != nil {

@@ -127,13 +127,10 @@ func state(r *bench.Results) (word, counts string) {
 }
 
 func figures(v bench.Verdict) string {
-	switch {
-	case v.Rounds == 0:
+	if v.Rounds == 0 {
 		return v.Reason
-	case v.Low != v.High:
-		return fmt.Sprintf("%.3g  [%.3g, %.3g] over %d rounds", v.Value, v.Low, v.High, v.Rounds)
 	}
-	return fmt.Sprintf("%.4g", v.Value)
+	return v.Figures()
 }
 
 const (
@@ -230,13 +227,8 @@ func caseSection(r *bench.Results, i int) section {
 		for _, e := range n.Errors {
 			s.Notes = append(s.Notes, name+": "+e)
 		}
-		for _, round := range n.Rounds {
-			for _, note := range round.Notes {
-				s.Notes = append(s.Notes, fmt.Sprintf("%s: round %d: %s", name, round.Number, note))
-			}
-		}
-		if n.Limited != "" {
-			s.Notes = append(s.Notes, name+": "+n.Limited)
+		for _, remark := range n.Remarks() {
+			s.Notes = append(s.Notes, name+": "+remark)
 		}
 	}
 	s.Rows = metricRows(c)

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/bench/process"
 )
 
 // cases turns arguments and flags into what is to be measured; the targets are still missing.
@@ -32,14 +33,15 @@ func (o *runOptions) cases(args []string) (bench.Plan, error) {
 	if err != nil {
 		return plan, err
 	}
-	for _, s := range o.require {
-		c, err := bench.ParseCondition(s)
-		if err != nil {
-			return plan, err
-		}
-		for i := range plan.Cases {
-			plan.Cases[i].Require = append(slices.Clone(plan.Cases[i].Require), c)
-		}
+	required, err := o.conditions()
+	if err != nil {
+		return plan, err
+	}
+	for i := range plan.Cases {
+		plan.Cases[i].Require = append(slices.Clone(plan.Cases[i].Require), required...)
+	}
+	if o.suite == "" && len(required) > 0 && !o.fs.Changed("rounds") {
+		plan.MaxRounds = enoughRounds
 	}
 	for flag, to := range map[string]*int{"rounds": &plan.Rounds, "max-rounds": &plan.MaxRounds} {
 		if o.fs.Changed(flag) {
@@ -51,6 +53,34 @@ func (o *runOptions) cases(args []string) (bench.Plan, error) {
 		}
 	}
 	return plan, nil
+}
+
+// enoughRounds is how far a run goes on its own to be sure of a condition.
+const enoughRounds = 9
+
+// conditions are those of --require.
+func (o *runOptions) conditions() ([]bench.Condition, error) {
+	var all []bench.Condition
+	for _, s := range o.require {
+		c, err := bench.ParseCondition(s)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// check finds names of nodes that are not in the run. Those that may be missing in a suite are asked for by --require.
+func (o *runOptions) check(plan *bench.Plan) error {
+	if err := plan.Check(); err != nil {
+		return err
+	}
+	required, err := o.conditions()
+	if err != nil {
+		return err
+	}
+	return bench.Plan{Targets: plan.Targets, Cases: []bench.Case{{Require: required}}}.Check()
 }
 
 // suitePlan is the suite's, with the parameters given as flags on top of all its cases.
@@ -162,12 +192,8 @@ func (o *runOptions) choose(ctx context.Context, plan *bench.Plan, stderr io.Wri
 			return clean, err
 		}
 	}
-	if o.floor && o.relayFits(plan, first) {
-		self, err := os.Executable()
-		if err == nil {
-			err = add(bench.ParseTarget(bench.Floor+"=blind:"+quote(self)+" relay --listen {listen}", bench.Floor))
-		}
-		if err != nil {
+	if o.floor && relayFits(plan, first) {
+		if err := add(o.relay()); err != nil {
 			clean()
 			return clean, err
 		}
@@ -178,13 +204,29 @@ func (o *runOptions) choose(ctx context.Context, plan *bench.Plan, stderr io.Wri
 			n[0] = first.Name
 		}
 	}
+	if err := o.check(plan); err != nil {
+		clean()
+		return func() {}, err
+	}
 	return clean, nil
 }
 
-// relayFits reports whether the relay says something about this run: it starts here, so it is of no use for a node that
-// runs on another machine, and it speaks SLIM's frames.
-func (o *runOptions) relayFits(plan *bench.Plan, first bench.Target) bool {
-	if first.Dialer.Protocol() != "slim" || len(o.targets) > 0 && o.pid == 0 {
+// relay is the floor. It starts here; what it says of a node that may run elsewhere is what this generator can do.
+func (o *runOptions) relay() (bench.Target, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return bench.Target{}, err
+	}
+	t, err := bench.ParseTarget(bench.Floor+"=blind:"+quote(self)+" relay --listen {listen}", bench.Floor)
+	if len(o.targets) > 0 && o.pid == 0 {
+		t.Note = "runs on this machine, wherever the target does: it shows what the generator can do here, not what that node has to cost"
+	}
+	return t, err
+}
+
+// relayFits reports whether the relay says something about this run: it speaks SLIM's frames, and knows no names.
+func relayFits(plan *bench.Plan, first bench.Target) bool {
+	if first.Dialer.Protocol() != "slim" {
 		return false
 	}
 	return slices.ContainsFunc(plan.Cases, func(c bench.Case) bool { return c.Scenario.Blind })
@@ -198,6 +240,9 @@ func (o *runOptions) first(ctx context.Context, clean *func(), stderr io.Writer)
 	case o.node != "" && len(o.targets) > 0:
 		return bench.Target{}, errors.New("--node and --target exclude each other")
 	case len(o.targets) > 0:
+		if err := o.checkPID(); err != nil {
+			return bench.Target{}, err
+		}
 		return bench.ParseAddresses(o.targets, "node", o.pid)
 	case o.pid != 0:
 		return bench.Target{}, errors.New("--pid goes with --target")
@@ -209,6 +254,20 @@ func (o *runOptions) first(ctx context.Context, clean *func(), stderr io.Writer)
 		return bench.Target{}, err
 	}
 	return bench.ParseTarget("slimgo="+quote(path)+" --config {config} --log-level error", "slimgo")
+}
+
+// checkPID refuses a process that cannot be measured: all that is judged by its figures would be missing.
+func (o *runOptions) checkPID() error {
+	if !o.fs.Changed("pid") {
+		return nil
+	}
+	if o.pid <= 0 {
+		return fmt.Errorf("--pid %d: want the id of the node's process", o.pid)
+	}
+	if _, err := process.Measure(o.pid); err != nil {
+		return fmt.Errorf("--pid %d: there is no such process to measure: %w", o.pid, err)
+	}
+	return nil
 }
 
 const nodePackage = "github.com/seed31b3bfd0/slimgo/cmd/slim"

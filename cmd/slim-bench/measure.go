@@ -159,6 +159,8 @@ func (p *program) print(r *bench.Results, o *runOptions) error {
 func verdict(r *bench.Results, failed error) error {
 	bad := r.Failed()
 	switch {
+	case errors.Is(failed, context.Canceled):
+		return fmt.Errorf("%w: interrupted", errInvalid)
 	case failed != nil:
 		return fmt.Errorf("%w:\n  %s", errInvalid, strings.ReplaceAll(failed.Error(), "\n", "\n  "))
 	case len(bad) > 0:

@@ -19,7 +19,11 @@ import (
 	"github.com/seed31b3bfd0/slimgo/router"
 )
 
+// TestMain lets the test binary play the relay, which slim-bench starts from its own program.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "relay" {
+		main()
+	}
 	goleak.VerifyTestMain(m, // gnet's pools of goroutines live as long as the process
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
@@ -88,6 +92,9 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"run p2p --output yaml", "want table or json"},
 		{"run p2p --node 'x", "quote without end"},
 		{"run p2p --node a=x --versus a=y", "two nodes are called a"},
+		{"run --suite ci --node nats:x", "floor, is not in this run"},
+		{"run p2p --target x:1 --pid 2147483647", "no such process"},
+		{"run p2p --target x:1 --pid -1", "want the id of the node's process"},
 		{"compare one.json", "compare what?"},
 		{"compare no.json no.json", "no.json"},
 		{"list fanot", "did you mean fanout?"},
@@ -96,6 +103,24 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		code, _, stderr := slimBench(t, strings.Fields(c.args)...)
 		if code != exitInvalid || !strings.Contains(stderr, c.want) {
 			t.Errorf("%s: exit %d, %s; want %s", c.args, code, stderr, c.want)
+		}
+	}
+}
+
+// A condition on a node that is not there would hold for want of anything to hold against it.
+func TestConditionsOnMissingNodesAreMistakes(t *testing.T) {
+	for _, c := range []struct {
+		args      []string
+		condition string
+		want      string
+	}{
+		{[]string{"run", "p2p"}, "p50 / flor <= 1", `no node "flor" in this run; did you mean floor?`},
+		{[]string{"run", "p2p", "--floor=false"}, "p50 / floor <= 1", "unless --floor=false"},
+		{[]string{"run", "--suite", "ci"}, "p50 / base <= 1", `no node "base" in this run`}, // optional in the suite, but asked for
+	} {
+		code, _, stderr := slimBench(t, append(c.args, "--node", "ours=x", "--require", c.condition)...)
+		if code != exitInvalid || !strings.Contains(stderr, c.want) {
+			t.Errorf("%s: exit %d, %s; want %s", c.condition, code, stderr, c.want)
 		}
 	}
 }
@@ -132,8 +157,10 @@ func TestExitCodes(t *testing.T) {
 		{"no condition", node(t), nil, exitOK, ""},
 		{"holds", node(t), []string{"lost <= 0"}, exitOK, "pass"},
 		{"fails", node(t), []string{"duplicates >= 1"}, exitFailed, "FAIL"},
-		{"an absolute rate", node(t), []string{"delivered >= 1"}, exitFailed, "says more of the machine"},
-		{"no such node", node(t), []string{"node cores / rust <= 1"}, exitFailed, "did you mean"},
+		{"an absolute rate", node(t), []string{"delivered >= 1"}, exitInvalid, "says more of the machine"},
+		{"no such node", node(t), []string{"node cores / rust <= 1"}, exitInvalid, `no node "rust" in this run; did you mean`},
+		{"a process that nobody knows", node(t), []string{"node RSS <= 1"}, exitInvalid, "node RSS was not measured on node"},
+		{"the generator is the limit", node(t), []string{"p50 / floor <= 0.02"}, exitInvalid, "cannot be judged: node: client-limited"},
 		{"nobody there", "127.0.0.1:1", nil, exitInvalid, "refused"},
 	} {
 		args := append([]string{"run", "p2p", "--target", c.addr}, quick...)
@@ -141,7 +168,7 @@ func TestExitCodes(t *testing.T) {
 			args = append(args, "--require", r)
 		}
 		code, stdout, stderr := slimBench(t, args...)
-		if code != c.want || !strings.Contains(stdout+stderr, c.text) {
+		if code != c.want || !strings.Contains(stdout+stderr, c.text) || code == exitInvalid && strings.Contains(stdout, "FAIL") {
 			t.Errorf("%s: exit %d, want %d\n%s\n%s", c.name, code, c.want, stdout, stderr)
 		}
 	}
@@ -168,6 +195,24 @@ func TestInterruptPrintsWhatThereIs(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(report, "index.html")); err != nil {
 		t.Error(err)
+	}
+}
+
+// What was never begun has not failed.
+func TestInterruptedSuiteSaysWhatWasNotRun(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var stdout shared
+	stderr := shared{on: func(s string) {
+		if strings.Contains(s, "2/") {
+			cancel()
+		}
+	}}
+	code := run(ctx, []string{"run", "--suite", "smoke", "--target", node(t), "--floor=false", "--inflight", "8", "--duration", "100ms"}, &stdout, &stderr)
+	out := stdout.b.String()
+	if code != exitInvalid || strings.Contains(out, "FAIL") || strings.Count(out, "(not run: interrupted)") < 15 ||
+		!strings.Contains(out, "pass    p2p 1→1 100 B constant, 8 in flight: lost <= 0") {
+		t.Errorf("exit %d\n%s", code, out)
 	}
 }
 

@@ -42,7 +42,11 @@ func newEnd(p *Proxy, nc net.Conn, node bool) *end {
 	if node {
 		role = h2.Client
 	}
-	e.h2.Init(role, &h2.Settings{InitialWindow: window, ConnWindow: window})
+	n := p.plan.Window
+	if n == 0 {
+		n = window
+	}
+	e.h2.Init(role, &h2.Settings{InitialWindow: n, ConnWindow: n})
 	return e
 }
 
@@ -91,10 +95,14 @@ func (e *end) leave() {
 // pass hands a message of this end to the other, with what the plan has in store for it.
 func (e *end) pass(msg []byte) {
 	var m wire.Message
-	if e.node && e.proxy.quiet() {
+	publish := wire.Scan(msg, &m) == nil && m.Kind == wire.KindPublish
+	if publish && e.proxy.plan.Pause != nil {
+		e.proxy.plan.Pause()
+	}
+	if e.node && e.proxy.quiet() { // fell silent meanwhile
 		return
 	}
-	if !e.node || wire.Scan(msg, &m) != nil || m.Kind != wire.KindPublish {
+	if !e.node || !publish {
 		e.other.send(msg)
 		return
 	}

@@ -17,8 +17,10 @@ type Plan struct {
 	SwapEvery   uint64        // one of so many comes behind the next one
 	DelayEvery  uint64        // one of so many waits
 	Delay       time.Duration // for so long, and what comes behind it waits too
-	// Pause is called before each publish goes on; while it blocks nothing does. nil: never.
+	// Pause is called before each publish goes on, from clients and to them; while it blocks nothing does. nil: never.
 	Pause func()
+	// Window is how many bytes a peer may send ahead of what goes on; 0: 4 MiB.
+	Window uint32
 }
 
 // Done is what a proxy has done.
@@ -120,9 +122,6 @@ func every(n, k uint64) bool { return k > 0 && n%k == 0 }
 
 // fate applies the plan to a publish for a client: what goes out now, in order.
 func (p *Proxy) fate(to *end, msg []byte) [][]byte {
-	if p.plan.Pause != nil {
-		p.plan.Pause()
-	}
 	n := p.passed.Add(1)
 	if every(n, p.plan.DropEvery) {
 		p.dropped.Add(1)

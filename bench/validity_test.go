@@ -1,0 +1,227 @@
+package bench
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/bench/client"
+	"github.com/seed31b3bfd0/slimgo/bench/internal/faults"
+	"github.com/seed31b3bfd0/slimgo/bench/internal/testnode"
+)
+
+// told returns a scenario that measures what is given.
+func told(ms ...Metric) Scenario {
+	return Scenario{Name: "told", Label: func(Params) string { return "" }, Blind: true,
+		Run: func(context.Context, *Rig, Params) ([]Metric, error) { return ms, nil }}
+}
+
+// named returns targets that nobody connects to.
+func named(names ...string) []Target {
+	var all []Target
+	for _, n := range names {
+		all = append(all, Target{Name: n, Addrs: []string{"x"}, Dialer: client.Dialer{}})
+	}
+	return all
+}
+
+func conditions(t *testing.T, texts ...string) []Condition {
+	t.Helper()
+	var all []Condition
+	for _, s := range texts {
+		c, err := ParseCondition(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+func TestNamesOfNodesAreChecked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s.yaml")
+	load := func(text string) Suite {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := LoadSuite(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	for _, c := range []struct{ name, text, want string }{
+		{"all there", "suite: x\nruns:\n  - {scenario: p2p, nodes: [floor], require: [\"p50 / floor <= 1\"]}", ""},
+		{"a node that is none", "suite: x\nruns:\n  - {scenario: p2p, nodes: [flor]}", `no node "flor" in this run; did you mean floor?`},
+		{"a condition on none", "suite: x\nruns:\n  - {scenario: p2p, require: [\"p50 / bse <= 1\"]}", `no node "bse" in this run; did you mean base?`},
+		{"a condition on itself", "suite: x\nruns:\n  - {scenario: p2p, require: [\"p50 / ours <= 1\"]}", "ours is the node that is judged"},
+		{"an optional one", "suite: x\noptional-nodes: [rust]\nruns:\n  - {scenario: p2p, nodes: [rust], require: [\"p50 / rust <= 1\"]}", ""},
+		{"nearly an optional one", "suite: x\noptional-nodes: [rust]\nruns:\n  - {scenario: p2p, nodes: [rusd]}", "did you mean rust?"},
+	} {
+		err := load(c.text).Plan(named("ours", "floor", "base")).Check()
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
+		}
+	}
+	plan := load("suite: x\nruns:\n  - {scenario: p2p, nodes: [floor]}").Plan(named("ours"))
+	if r, err := plan.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "--floor=false") || len(r.Cases[0].Nodes[0].Rounds) > 0 {
+		t.Errorf("a run without its relay: %v", err)
+	}
+}
+
+// A run that looks at nothing does not pass.
+func TestNothingMeasuredIsNotValid(t *testing.T) {
+	lost := Metric{Name: "lost", Worst: true}
+	namesOnly := told(lost)
+	namesOnly.Blind = false
+	floor := Target{Name: Floor, Addrs: []string{"x"}, Dialer: client.BlindDialer{}}
+	for _, c := range []struct {
+		name    string
+		plan    Plan
+		invalid string
+	}{
+		{"something", Plan{Targets: named("ours"), Cases: []Case{{Scenario: told(lost), Require: conditions(t, "lost <= 0")}}}, ""},
+		{"all cases skipped", Plan{Targets: []Target{floor}, Cases: []Case{{Scenario: namesOnly}}}, "nothing was measured on floor"},
+		{"a condition that no case can be held against",
+			Plan{Targets: append(named("ours"), floor), Cases: []Case{{Scenario: namesOnly, Require: conditions(t, "lost / floor <= 1")}}}, "judged in no case"},
+		{"one that another case is held against", Plan{Targets: append(named("ours"), floor), Cases: []Case{
+			{Scenario: namesOnly, Require: conditions(t, "lost / floor <= 1")}, {Scenario: told(lost), Require: conditions(t, "lost / floor <= 1")}}}, ""},
+		{"one on a node that may be missing", Plan{Targets: named("ours"), Optional: []string{"base"},
+			Cases: []Case{{Scenario: told(lost), Require: conditions(t, "lost / base <= 1")}}}, ""},
+		{"a metric that was not measured",
+			Plan{Targets: named("ours"), Cases: []Case{{Scenario: told(lost), Require: conditions(t, "files slope <= 0")}}}, "files slope was not measured"},
+		{"nothing delivered", Plan{Targets: named("ours"), Cases: []Case{{Scenario: told(Metric{Name: "delivered", Unit: PerSecond})}}}, "nothing arrived"},
+	} {
+		c.plan.Rounds = 1
+		r, err := c.plan.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(r.Invalid, "; ")
+		if r.Valid != (c.invalid == "") || !strings.Contains(got, c.invalid) || len(r.Failed()) > 0 {
+			t.Errorf("%s: valid %v, %q, failed %v", c.name, r.Valid, got, r.Failed())
+		}
+	}
+}
+
+// Conditions that need several rounds get them, and no more; those on counts are content with one.
+func TestRoundsGoOnUntilValuesAreClear(t *testing.T) {
+	values := []float64{0.684, 0.9, 0.85, 0.88, 0.87, 0.86, 0.9}
+	n := 0
+	s := Scenario{Name: "told", Label: func(Params) string { return "" }, Run: func(context.Context, *Rig, Params) ([]Metric, error) {
+		n++
+		return []Metric{{Name: "lost", Worst: true}, {Name: "share", Unit: Ratio, Value: values[(n-1)%len(values)]}}, nil
+	}}
+	for _, c := range []struct {
+		condition string
+		want      Outcome
+		rounds    int
+	}{{"lost <= 0", Pass, 1}, {"share >= 0.6", Pass, 5}, {"share <= 0.6", Fail, 5}} {
+		n = 0
+		r, err := Plan{Targets: named("ours"), Cases: []Case{{Scenario: s, Require: conditions(t, c.condition)}}, Rounds: 1, MaxRounds: 9}.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := r.Verdicts[0]; v.Outcome != c.want || n != c.rounds || v.Rounds != c.rounds {
+			t.Errorf("%s: %s after %d rounds, want %s after %d", c.condition, v, n, c.want, c.rounds)
+		}
+	}
+}
+
+func TestCostIsRelatedToTheFloorInEveryRound(t *testing.T) {
+	r := twoNodes(Metric{Name: costMetric, Unit: Nanoseconds, Better: Lower}, []float64{200, 150, 400}, []float64{100, 100, 100})
+	r.Nodes[1].Name = Floor
+	for range 2 { // as often as rounds are added
+		r.relateToFloor(&r.Cases[0])
+	}
+	s, _ := r.Cases[0].Nodes[0].Metric(floorMetric)
+	if !slices.Equal(s.Values, []float64{2, 1.5, 4}) || !slices.Equal(s.Rounds, []int{1, 2, 3}) || s.Value != 2 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+// Without the relay and without the process nobody can say whose limit was measured, and it is said.
+func TestClientLimitMayBeUnknown(t *testing.T) {
+	fast := []Metric{{Name: "delivered", Unit: PerSecond, Value: 1e6}, {Name: "client cores", Unit: Cores, Value: 1}}
+	for _, c := range []struct {
+		name    string
+		targets []Target
+		ms      []Metric
+		want    string
+	}{
+		{"nothing known", named("ours"), fast, "client limit unknown"},
+		{"the process", named("ours"), append(fast, Metric{Name: "node cores", Unit: Cores, Value: 0.2}), ""},
+		{"the relay", append(named("ours"), Target{Name: Floor, Addrs: []string{"x"}, Dialer: client.BlindDialer{}}), fast, "client-limited"},
+	} {
+		plan := Plan{Targets: c.targets, Cases: []Case{{Scenario: told(c.ms...)}}, Rounds: 1}
+		r, err := plan.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Cases[0].Nodes[0].Limited; c.want == "" && got != "" && r.Machine.Cores > 1 || !strings.Contains(got, c.want) {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// An open loop that asks for more than the node takes is no measurement of its delays. The generator is not blamed for what
+// the node kept waiting.
+func TestOverloadIsNotValid(t *testing.T) {
+	var mu sync.Mutex
+	tg, _ := damaged(t, faults.Plan{Window: 64 << 10, Pause: func() { // a tenth of what is asked for
+		mu.Lock()
+		defer mu.Unlock()
+		wait := time.NewTimer(2 * time.Millisecond)
+		<-wait.C
+	}})
+	plan := Plan{Targets: []Target{tg}, Rounds: 1, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *Params) {
+		p.Rate, p.Size, p.Duration = 2000, 16<<10, time.Second
+	})}}}
+	r, err := plan.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := r.Cases[0].Nodes[0]
+	offered, _ := n.Metric("offered")
+	sent, _ := n.Metric("sent")
+	delivered, _ := n.Metric("delivered")
+	if offered.Value < 1900 || offered.Value > 2100 || sent.Value >= offered.Value || delivered.Value > offered.Value/2 {
+		t.Errorf("offered %v, sent %v, delivered %v", offered.Value, sent.Value, delivered.Value)
+	}
+	if r.Valid || !strings.Contains(n.Overloaded, "/s asked for, ") || !strings.Contains(strings.Join(r.Invalid, ""), "lower the rate") {
+		t.Errorf("valid %v, %q, invalid %q", r.Valid, n.Overloaded, r.Invalid)
+	}
+	if n.Limited != "" {
+		t.Errorf("the generator is blamed: %s", n.Limited)
+	}
+	if p50, _ := n.Metric("p50"); time.Duration(p50.Value) < 300*time.Millisecond {
+		t.Errorf("p50 %v: what was not let out is not late", time.Duration(p50.Value))
+	}
+	if s := (Results{Nodes: []NodeInfo{{}}}); s.overloaded(&CaseResult{Nodes: []NodeResult{{}}}, 0) != "" {
+		t.Error("a closed loop is overloaded")
+	}
+}
+
+func TestLatenessWithoutDelaysIsTold(t *testing.T) {
+	n := NodeResult{Metrics: []Series{{Name: lateMetric, Unit: Nanoseconds, Value: 5e6}}}
+	if got := n.late(); !strings.Contains(got, "client-limited") {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A node that keeps up is not called overloaded.
+func TestOfferedIsDelivered(t *testing.T) {
+	ms := one(t, new(testnode.Node), "fanout", quick(func(p *Params) { p.Fanout, p.Rate, p.Duration = 3, 200, time.Second }))
+	if got := ms["offered"]; got < 590 || got > 610 {
+		t.Errorf("offered %v, want 200 to each of 3", got)
+	}
+	if ms["sent"] < 0.8*ms["offered"] || ms["delivered"] < 0.8*ms["offered"] {
+		t.Errorf("offered %v, sent %v, delivered %v", ms["offered"], ms["sent"], ms["delivered"])
+	}
+}
