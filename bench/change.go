@@ -67,11 +67,12 @@ func limitedBy(metric string, before, after NodeResult) string {
 		return ""
 	}
 	var why []string
-	if before.Limited != "" {
-		why = append(why, "old: "+before.Limited)
-	}
-	if after.Limited != "" {
-		why = append(why, "new: "+after.Limited)
+	for _, s := range []struct{ side, reason string }{
+		{"old", before.Overloaded}, {"old", before.Limited}, {"new", after.Overloaded}, {"new", after.Limited},
+	} {
+		if s.reason != "" {
+			why = append(why, s.side+": "+s.reason)
+		}
 	}
 	return strings.Join(why, "; ")
 }

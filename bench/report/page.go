@@ -184,7 +184,7 @@ func headed(row []cell, heads []string) []cell {
 }
 
 // headlines are what scenarios are about that is not about traffic.
-var headlines = []string{"spread max/mean", "rate during/before", "clients served", "clients failed", "all back in", "node RSS per idle connection",
+var headlines = []string{"spread max/mean", "rate during/before", "clients served a second", "clients failed", "all back in", "node RSS per idle connection",
 	"delivered, with/alone", "time per subscribe", "node RSS per name", "RSS slope", "p99 late/early"}
 
 // own are up to two figures that only this scenario has.
