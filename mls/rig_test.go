@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -218,5 +219,37 @@ func wantKind(t testing.TB, err error, want Kind) {
 	t.Helper()
 	if KindOf(err) != want {
 		t.Errorf("got %v (%v), want %v", err, KindOf(err), want)
+	}
+}
+
+// parse reads a message of ours, to be changed.
+func parse(t testing.TB, msg []byte) *Message {
+	t.Helper()
+	return must[*Message](t)(ParseMessage(bytes.Clone(msg)))
+}
+
+// resign signs a changed public message anew, as a hostile member can.
+func resign(t testing.TB, g *Group, p *publicMessage) []byte {
+	t.Helper()
+	tag := p.auth.confirmationTag
+	a := must[*authenticated](t)(newAuthenticated(g.suite, rand.Reader, g.now.signer, WirePublicMessage, p.content, g.now.raw))
+	a.auth.confirmationTag = tag
+	return protectPublic(g.suite, a, g.now.secrets.membership.Bytes(), g.now.raw).append(appendMessageHead(nil, WirePublicMessage))
+}
+
+// copyLeaf is a leaf that may be changed and signed anew.
+func copyLeaf(l *LeafNode) *LeafNode {
+	c := *l
+	c.raw, c.verifier = nil, nil
+	return &c
+}
+
+// unchanged checks that what f does leaves the group as it was.
+func unchanged(t testing.TB, g *Group, f func()) {
+	t.Helper()
+	before := g.appendState(nil)
+	f()
+	if !bytes.Equal(before, g.appendState(nil)) {
+		t.Error("the group has changed")
 	}
 }
