@@ -273,17 +273,5 @@ func wrapWelcome(t *testing.T, k *corpus, g *Group, way uint8, b []byte) []byte 
 	}
 	var welcomeSecret suite.Secret
 	deriveWelcome(s, &welcomeSecret, joiner, zero)
-	var key messageKey
-	welcomeKey(s, &welcomeSecret, &key)
-	aead, err := s.AEAD(key.key[:s.KeySize()])
-	if err != nil {
-		t.Fatal(err)
-	}
-	sealed := aead.Seal(nil, key.nonce[:], info, nil)
-	kem, ct, err := s.EncryptWithLabel(rand.Reader, private.Package.InitKey, welcomeLabel, sealed, text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := welcome{suite: s.ID(), secrets: []welcomeSecrets{{ref, hpkeCiphertext{kem, ct}}}, groupInfo: sealed}
-	return w.append(appendMessageHead(nil, WireWelcome))
+	return sealWelcome(t, s, &welcomeSecret, private.Package, info, text)
 }
