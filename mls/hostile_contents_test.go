@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"crypto/cipher"
 	"crypto/rand"
 	"testing"
 
@@ -60,8 +61,15 @@ func TestReplayAndReordering(t *testing.T) {
 	read := func(i int, want Kind) {
 		t.Helper()
 		r, err := b.Process(msgs[i])
-		if KindOf(err) != want || want == 0 && (err != nil || r.Application[0] != byte(i)) {
-			t.Errorf("message %d: %v, want %v", i, err, want)
+		switch {
+		case want == 0 && (err != nil || r.Application[0] != byte(i)):
+			t.Errorf("message %d: %v", i, err)
+		case want == Limit:
+			wantRefusal(t, err, Limit, "9.1: message from member 0: generation")
+		case want == Replayed:
+			wantRefusal(t, err, Replayed, "9.2: message from member 0: key of generation")
+		case want == WrongEpoch:
+			wantRefusal(t, err, WrongEpoch, "6.3: message of epoch 1, the group is in 3")
 		}
 	}
 	read(11, Limit) // further ahead than the window
@@ -84,75 +92,142 @@ func TestReplayAndReordering(t *testing.T) {
 	c.commit(1, CommitOptions{})
 	read(22, WrongEpoch) // too late
 	_, err := a.Process(msgs[0])
-	wantKind(t, err, WrongEpoch)
-	own := must[[]byte](t)(a.Protect(nil, []byte("x"), nil))
-	_, err = a.Process(own)
-	wantKind(t, err, Own)
+	wantRefusal(t, err, WrongEpoch, "6.3: message of epoch 1, the group is in 3 and keeps 1")
 }
 
-// A hostile member protects what does not decode: zeros that are none, application data that is public.
-func TestHostileContents(t *testing.T) {
-	c := newCrowd(t, 1, 2)
-	a, b := c.members[0].group, c.members[1].group
-	seal := func(text []byte) []byte {
-		p := &privateMessage{groupID: a.ID(), epoch: a.Epoch(), kind: ContentApplication}
-		dst, err := a.now.messages.seal(a.suite, rand.Reader, appendMessageHead(nil, WirePrivateMessage), p, a.now.own, text, &authData{signature: []byte("s")}, nil)
-		if err != nil {
-			t.Fatal(err)
+// Messages of ours that come back are said to be, and do no harm.
+func TestOwnMessages(t *testing.T) {
+	for _, encrypted := range []bool{false, true} {
+		c := newCrowd(t, 1, 2, func(c *Config) { c.EncryptHandshake = encrypted })
+		g := c.members[0].group
+		want := "12.4: message is our own"
+		data := must[[]byte](t)(g.Protect(nil, []byte("x"), nil))
+		_, err := g.Process(data)
+		wantRefusal(t, err, Own, "6.3.1: message is our own")
+		if encrypted {
+			want = "6.3.1: message is our own"
 		}
-		return dst
-	}
-	for name, text := range map[string][]byte{
-		"length beyond the end":   {0x80, 0xff, 0xff, 0xff},
-		"length not the shortest": {0x40, 0x01, 'x'},
-		"no content":              {},
-	} {
-		_, err := b.Process(seal(text))
-		if KindOf(err) != Malformed && KindOf(err) != BadSignature {
-			t.Errorf("%s: %v", name, err)
+		for _, msg := range [][]byte{must[*Change](t)(g.Commit(CommitOptions{})).Commit, must[[]byte](t)(g.Propose(&Remove{1}, nil))} {
+			unchanged(t, g, func() {
+				_, err := g.Process(msg)
+				wantRefusal(t, err, Own, want)
+			})
 		}
 	}
-	_, err := b.Process(seal(codec.AppendOpaque(nil, []byte("unsigned"))))
-	wantKind(t, err, BadSignature)
-
-	signed := must[*authenticated](t)(newAuthenticated(a.suite, rand.Reader, a.now.signer, WirePrivateMessage, framedContent{groupID: a.ID(), epoch: a.Epoch(),
-		sender: Sender{Type: SenderMember}, kind: ContentApplication, body: body{application: []byte("text")}}, a.now.raw))
-	p := &privateMessage{groupID: a.ID(), epoch: a.Epoch(), kind: ContentApplication}
-	dirty := append(codec.AppendOpaque(nil, []byte("text")), signed.auth.append(nil, ContentApplication)...)
-	dirty = append(dirty, 0, 0, 1)
-	// The authentication is part of the body here, so that what looks like padding is not zero.
-	msg := must[[]byte](t)(sealRaw(a, p, dirty))
-	_, err = b.Process(msg)
-	wantKind(t, err, Malformed)
-
-	public := must[*authenticated](t)(newAuthenticated(a.suite, rand.Reader, a.now.signer, WirePublicMessage, framedContent{groupID: a.ID(), epoch: a.Epoch(),
-		sender: Sender{Type: SenderMember}, kind: ContentApplication, body: body{application: []byte("text")}}, a.now.raw))
-	_, err = b.Process(protectPublic(a.suite, public, a.now.secrets.membership.Bytes(), a.now.raw).append(appendMessageHead(nil, WirePublicMessage)))
-	wantKind(t, err, Invalid)
-	c.agree()
 }
 
-// sealRaw seals a whole PrivateMessageContent.
-func sealRaw(g *Group, p *privateMessage, content []byte) ([]byte, error) {
-	r, err := g.now.messages.secrets.open(g.now.own, p.kind)
+// Who sent a late message is who sat there then.
+func TestLateMessagesTellTheirSender(t *testing.T) {
+	c := newCrowd(t, 1, 3)
+	late := must[[]byte](t)(c.members[1].group.Protect(nil, []byte("late"), nil))
+	c.commit(0, CommitOptions{Proposals: []Proposal{&Remove{1}}})
+	c.add(0, newPerson(t, 1, "heir"))
+	for _, p := range c.members[:2] {
+		r := must[*Received](t)(p.group.Process(late))
+		if r.Sender.Leaf != 1 || string(r.Leaf.Credential.Identity) != "m1" || string(p.group.Member(1).Credential.Identity) != "heir" {
+			t.Errorf("sender %v, leaf of %q", r.Sender, r.Leaf.Credential.Identity)
+		}
+		c.members[1].restart() // who reads it next does so from its state
+	}
+	proposal := must[[]byte](t)(c.members[2].group.Propose(&Remove{0}, nil))
+	if r := must[*Received](t)(c.members[1].group.Process(proposal)); string(r.Leaf.Credential.Identity) != "heir" {
+		t.Errorf("leaf of %q", r.Leaf.Credential.Identity)
+	}
+}
+
+// sealing is how a hostile member seals: in the name of another, with any generation and content, damaged.
+type sealing struct {
+	from       LeafIndex
+	generation uint32
+	kind       ContentType
+	content    []byte
+	sender     []byte // in place of the sender data
+	damage     bool
+}
+
+// sealRaw seals a whole PrivateMessageContent. It takes the keys of all generations from the tree secrets of g, which it does not change.
+func sealRaw(t testing.TB, g *Group, s sealing) []byte {
+	t.Helper()
+	copied := readTreeState(codec.NewReader(g.now.messages.secrets.appendState(nil)), g.suite)
+	r, err := copied.open(s.from, s.kind)
 	if err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
 	var key messageKey
-	data := senderData{leaf: g.now.own, generation: r.next}
-	if _, err := r.key(g.suite, r.next, 0, &key); err != nil {
-		return nil, err
+	if _, err := r.key(g.suite, s.generation, ^uint32(0), &key); err != nil {
+		t.Fatal(err)
 	}
-	aead, err := g.suite.AEAD(key.key[:g.suite.KeySize()])
-	if err != nil {
-		return nil, err
+	p := &privateMessage{groupID: g.ID(), epoch: g.Epoch(), kind: s.kind}
+	aead := must[cipher.AEAD](t)(g.suite.AEAD(key.key[:g.suite.KeySize()]))
+	p.ciphertext = aead.Seal(nil, key.nonce[:], s.content, p.appendHead(nil))
+	if s.damage {
+		p.ciphertext[0] ^= 1
 	}
-	p.ciphertext = aead.Seal(nil, key.nonce[:], content, p.appendHead(nil))
-	r.spend(g.suite, data.generation, 0, nil)
 	senderDataKey(g.suite, &g.now.messages.senderData, p.ciphertext, &key)
-	if aead, err = g.suite.AEAD(key.key[:g.suite.KeySize()]); err != nil {
-		return nil, err
+	aead = must[cipher.AEAD](t)(g.suite.AEAD(key.key[:g.suite.KeySize()]))
+	if s.sender == nil {
+		s.sender = (&senderData{leaf: s.from, generation: s.generation}).append(nil)
 	}
-	p.senderData = aead.Seal(nil, key.nonce[:], data.append(nil), p.appendSenderAAD(nil))
-	return p.append(appendMessageHead(nil, WirePrivateMessage)), nil
+	p.senderData = aead.Seal(nil, key.nonce[:], s.sender, p.appendSenderAAD(nil))
+	return p.append(appendMessageHead(nil, WirePrivateMessage))
+}
+
+// sealed is the content of a private message, signed by a member of g.
+func sealed(t testing.TB, g *Group, from LeafIndex, text []byte) []byte {
+	t.Helper()
+	f := framedContent{groupID: g.ID(), epoch: g.Epoch(), sender: Sender{Type: SenderMember, Leaf: from}, kind: ContentApplication, body: body{application: text}}
+	a := must[*authenticated](t)(newAuthenticated(g.suite, rand.Reader, g.now.signer, WirePrivateMessage, f, g.now.raw))
+	return a.auth.append(codec.AppendOpaque(nil, text), ContentApplication)
+}
+
+// A hostile member protects what does not decode, in the name of others, of generations to come: it is refused, moves no ratchet and costs
+// nobody a message.
+func TestHostileContents(t *testing.T) {
+	c := newCrowd(t, 1, 5, func(c *Config) { c.Limits.Window = 10 })
+	c.commit(0, CommitOptions{Proposals: []Proposal{&Remove{4}}})
+	victim, honest, hostile := c.members[0].group, c.members[1].group, c.members[2].group
+	content := func(text string) []byte { return sealed(t, hostile, 2, []byte(text)) }
+	app := func(from LeafIndex, generation uint32, content []byte) sealing {
+		return sealing{from: from, generation: generation, kind: ContentApplication, content: content}
+	}
+	c.agree() // all ratchets are open
+	for _, x := range []struct {
+		name string
+		s    sealing
+		kind Kind
+		want string
+	}{
+		{"a length beyond the end", app(2, 0, []byte{0x80, 0xff, 0xff, 0xff}), Malformed, ": content of a private message does not decode"},
+		{"a length that is not the shortest", app(2, 0, []byte{0x40, 0x01, 'x'}), Malformed, ": content of a private message does not decode"},
+		{"nothing", app(2, 0, nil), Malformed, ": content of a private message does not decode"},
+		{"padding that is not zero", app(2, 0, append(content("text"), 0, 0, 1)), Malformed, ": content of a private message does not decode"},
+		{"a signature that is none", app(2, 0, append(codec.AppendOpaque(nil, []byte("text")), 1, 's')), BadSignature, "6.1: signature of application data from member 2"},
+		{"in the name of another", app(1, 0, content("text")), BadSignature, "6.1: signature of application data from member 1"},
+		{"in the name of another, from generations ahead", app(1, 9, content("text")), BadSignature, "6.1: signature of application data from member 1"},
+		{"in the name of another, from too far ahead", app(1, 99, content("text")), Limit, "9.1: message from member 1: generation"},
+		{"that does not open", sealing{from: 1, kind: ContentApplication, content: content("text"), damage: true}, BadSignature, "6.3.1: message from member 1, generation"},
+		{"that does not open, from generations ahead", sealing{from: 1, generation: 9, kind: ContentApplication, content: content("text"), damage: true}, BadSignature, "6.3.1: message from member 1, generation"},
+		{"in the name of the receiver", app(0, 0, content("text")), Own, "6.3.1: message is our own"},
+		{"in the name of a blank leaf", sealing{from: 1, kind: ContentApplication, content: content("text"), sender: (&senderData{leaf: 4}).append(nil)}, Invalid, "6.3.2: message of epoch 2 from leaf 4, which was blank"},
+		{"in the name of a leaf outside of the tree", sealing{from: 1, kind: ContentApplication, content: content("text"), sender: (&senderData{leaf: 1 << 31}).append(nil)}, Invalid, "6.3.2: message of epoch 2 from leaf 2147483648, which was blank"},
+		{"sender data that is short", sealing{from: 1, kind: ContentApplication, content: content("text"), sender: make([]byte, 11)}, Malformed, "6.3.2: sender data of 11 bytes"},
+		{"a proposal that does not decode", sealing{from: 2, kind: ContentProposal, content: []byte{0}}, Malformed, ": content of a private message does not decode"},
+		{"a proposal that is not signed", sealing{from: 2, kind: ContentProposal, content: append(appendProposal(nil, &Remove{1}), 1, 's')}, BadSignature, "6.1: signature of a proposal from member 2"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			before, after := must[[]byte](t)(honest.Protect(nil, []byte("before"), nil)), must[[]byte](t)(honest.Protect(nil, []byte("after"), nil))
+			must[*Received](t)(victim.Process(after))
+			x.s.generation += must[*ratchet](t)(victim.now.messages.secrets.open(x.s.from, x.s.kind)).next
+			msg := sealRaw(t, hostile, x.s)
+			unchanged(t, victim, func() {
+				_, err := victim.Process(msg)
+				wantRefusal(t, err, x.kind, x.want)
+			})
+			must[*Received](t)(victim.Process(before))
+		})
+	}
+	public := signed(t, hostile, hostile.now.signer, framedContent{groupID: hostile.ID(), epoch: hostile.Epoch(), sender: Sender{Type: SenderMember, Leaf: 2},
+		kind: ContentApplication, body: body{application: []byte("text")}}, nil)
+	_, err := victim.Process(public)
+	wantRefusal(t, err, Invalid, "6: application data in a public message")
 }
