@@ -2,6 +2,8 @@ package mls
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"testing"
 )
 
@@ -18,11 +20,12 @@ func TestChangesHappenAsAWhole(t *testing.T) {
 		t.Fatal("preparing changed the group")
 	}
 	a.Discard()
-	wantKind(t, a.Apply(), Misuse)
+	a.Discard()
+	wantRefusal(t, a.Apply(), Misuse, "14: the change was applied or discarded before")
 	if err := received.Apply(); err != nil {
 		t.Fatal(err)
 	}
-	wantKind(t, b.Apply(), WrongEpoch)
+	wantRefusal(t, b.Apply(), WrongEpoch, "14: the change leads out of epoch 1, the group is in 2")
 	b.Discard()
 	if err := other.Apply(); err != nil {
 		t.Fatal(err)
@@ -32,5 +35,143 @@ func TestChangesHappenAsAWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.agree()
-	wantKind(t, received.Apply(), Misuse)
+	wantRefusal(t, received.Apply(), Misuse, "14: the change was applied or discarded before")
+}
+
+// Of two commits that hold an update of ours one is discarded: before or behind the other's coming into effect, its keys stay alive.
+func TestDiscardLeavesLiveKeys(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		c := newCrowd(t, 2, 4)
+		c.tell(0, must[[]byte](t)(c.members[0].group.ProposeUpdate(Identity{Key: must[*SigningKey](t)(GenerateSigningKey(2, nil))}, nil)))
+		c.commit(3, CommitOptions{}) // with the update, so that there are keys of parents to lose
+		c.tell(0, must[[]byte](t)(c.members[0].group.ProposeUpdate(Identity{}, nil)))
+		winner := must[*Change](t)(c.members[1].group.Commit(CommitOptions{}))
+		loser := must[*Change](t)(c.members[2].group.Commit(CommitOptions{}))
+		g := c.members[0].group
+		var discarded *Change
+		discard := func() {
+			unchanged(t, g, discarded.Discard)
+		}
+		if discarded = must[*Received](t)(g.Process(loser.Commit)).Change; !late {
+			discard()
+		}
+		change := must[*Received](t)(g.Process(winner.Commit)).Change
+		if err := change.Apply(); err != nil {
+			t.Fatal(err)
+		}
+		if late {
+			discard()
+		}
+		for _, p := range c.members[2:] {
+			loser.Discard()
+			if err := must[*Received](t)(p.group.Process(winner.Commit)).Change.Apply(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := winner.Apply(); err != nil {
+			t.Fatal(err)
+		}
+		c.agree()
+		c.members[0].restart()
+		c.agree()
+		c.commit(1, CommitOptions{})
+		c.agree()
+	}
+}
+
+// A commit that fails halfway gives no change, and leaves the group as it was, with its keys and its messages' keys.
+func TestCommitsThatFail(t *testing.T) {
+	c := newCrowd(t, 1, 3, func(c *Config) { c.EncryptHandshake, c.GREASE = true, true })
+	c.commit(0, CommitOptions{})
+	c.agree() // all ratchets are open
+	g := c.members[0].group
+	o := CommitOptions{Proposals: []Proposal{&Add{newPerson(t, 1, "new").keyPackage()}, &Remove{2}}}
+	random, left := g.cfg.Rand, 0
+	g.cfg.Rand = readFunc(func(b []byte) (int, error) {
+		if left -= len(b); left < 0 {
+			return 0, io.ErrUnexpectedEOF
+		}
+		return random.Read(b)
+	})
+	failed := 0
+	for {
+		left = failed
+		before := g.appendState(nil)
+		ch, err := g.Commit(o)
+		if err == nil {
+			break
+		}
+		if failed++; ch != nil || !errors.Is(err, io.ErrUnexpectedEOF) || !bytes.Equal(before, g.appendState(nil)) {
+			t.Fatalf("with %d bytes of randomness: %v, %v", left, ch, err)
+		}
+	}
+	if failed < 100 {
+		t.Errorf("it takes only %d bytes of randomness", failed)
+	}
+	g.cfg.Rand = random
+	lost := must[*PreSharedKey](t)(g.NewPSK([]byte("k")))
+	unchanged(t, g, func() {
+		ch, err := g.Commit(CommitOptions{Path: true, Proposals: []Proposal{lost}})
+		if wantRefusal(t, err, Missing, "8.4: pre-shared key 6b is not here"); ch != nil {
+			t.Errorf("a change beside an error: %+v", ch)
+		}
+	})
+	c.commit(1, CommitOptions{})
+	c.agree()
+
+	// What it held when it failed is wiped.
+	g = c.members[0].group
+	l := &proposalList{suite: g.suite, committer: Sender{Type: SenderMember}, all: []Committed{{Proposal: lost}}}
+	if err := l.apply(&g.now.context, g.now.tree, g.limits); err != nil {
+		t.Fatal(err)
+	}
+	ch := &Change{group: g, base: g.now, next: &epoch{suite: g.suite, tree: l.tree, own: g.now.own, keys: g.now.keys.clone(), signer: g.now.signer, context: g.now.context}}
+	if err := g.makeCommit(ch, l, CommitOptions{Path: true}); err == nil {
+		t.Fatal("the commit did not fail")
+	}
+	ch.Discard()
+	fresh := 0
+	for n, k := range ch.next.keys {
+		if alive := k.Bytes() != nil; alive != g.now.keys.has(n, k) {
+			t.Errorf("private key of node %d: alive %v", n, alive)
+		} else if !alive {
+			fresh++
+		}
+	}
+	if fresh < 2 {
+		t.Errorf("%d fresh keys were there to be wiped", fresh)
+	}
+	c.agree()
+}
+
+// Pre-shared keys belong to the application: what it gave is not wiped, and its names do not fill our errors.
+func TestPreSharedKeysStayTheApplications(t *testing.T) {
+	c := newCrowd(t, 1, 2)
+	joiner := newPerson(t, 1, "joiner")
+	key := []byte("the application's key")
+	for _, p := range append(c.members, joiner) {
+		p.cfg.PSK = func(*PSKID) ([]byte, error) { return key, nil }
+	}
+	g := c.members[0].group
+	ch := c.commit(0, CommitOptions{Proposals: []Proposal{must[*PreSharedKey](t)(g.NewPSK([]byte("k"))), &Add{joiner.keyPackage()}}})
+	must[*Group](t)(Join(joiner.cfg, ch.Welcomes[0], JoinOptions{}))
+	c.propose(1, must[*PreSharedKey](t)(g.NewPSK([]byte("k"))))
+	must[*Change](t)(g.Commit(CommitOptions{}))
+	_, _, err := JoinExternal(newPerson(t, 1, "x", func(c *Config) { c.PSK = joiner.cfg.PSK }).cfg, must[[]byte](t)(g.GroupInfo(true, true)), ExternalOptions{PSKs: [][]byte{{1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(key) != "the application's key" {
+		t.Errorf("the key is %q now", key)
+	}
+	for _, p := range c.members {
+		p.cfg.PSK = func(*PSKID) ([]byte, error) { return nil, errors.New("none") }
+	}
+	long := bytes.Repeat([]byte("i"), 1000)
+	for _, id := range []*PSKID{{Type: PSKExternal, ID: long}, {Type: PSKResumption, Usage: UsageApplication, GroupID: long}} {
+		_, err = g.psk(id)
+		if wantRefusal(t, err, Missing, "8.4: pre-shared key 69"); len(err.Error()) > 200 {
+			t.Errorf("an error of %d bytes", len(err.Error()))
+		}
+	}
 }
