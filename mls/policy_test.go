@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -42,14 +43,14 @@ func TestPolicy(t *testing.T) {
 	}
 	g := c.members[1].group
 	_, err := g.Commit(CommitOptions{Proposals: []Proposal{&Add{newPerson(t, 1, "bad one").keyPackage()}}})
-	if wantKind(t, err, Refused); !errors.Is(err, refused) {
+	if wantRefusal(t, err, Refused, "5.3.1: credential of basic was refused"); !errors.Is(err, refused) {
 		t.Errorf("cause is lost: %v", err)
 	}
 	_, err = g.Commit(CommitOptions{Proposals: []Proposal{&Remove{0}}})
-	wantKind(t, err, Refused)
+	wantRefusal(t, err, Refused, "12.2: proposals of member 1 were refused")
 	other := must[*Change](t)(c.members[2].group.Commit(CommitOptions{Identity: Identity{Credential: BasicCredential([]byte("another"))}}))
 	_, err = g.Process(other.Commit)
-	wantKind(t, err, Refused)
+	wantRefusal(t, err, Refused, "5.3.1: credential of basic was refused")
 	c.commit(2, CommitOptions{})
 	c.agree()
 }
@@ -62,63 +63,101 @@ func placesBytes(p []Place) []byte {
 	return b
 }
 
-func TestLimits(t *testing.T) {
-	c := newCrowd(t, 1, 3, func(c *Config) { c.Limits = Limits{Members: 4, Message: 100 << 10, Proposals: 2} })
-	g := c.members[0].group
-	o := CommitOptions{}
-	for i := range 2 {
-		o.Proposals = append(o.Proposals, &Add{newPerson(t, 1, fmt.Sprint("n", i)).keyPackage()})
-	}
-	_, err := g.Commit(o)
-	wantKind(t, err, Limit)
-	_, err = g.Process(make([]byte, 100<<10+1))
-	wantKind(t, err, Limit)
-	for range 2 {
-		c.tell(1, must[[]byte](t)(c.members[1].group.ProposeUpdate(Identity{}, nil)))
-	}
-	_, err = c.members[1].group.ProposeUpdate(Identity{}, nil)
-	wantKind(t, err, Limit)
-
-	// Members of one group need not agree on limits.
-	mixed := newCrowd(t, 1, 2)
-	joiner := newPerson(t, 1, "strict", func(c *Config) { c.Limits.Members = 3 })
-	mixed.add(0, joiner)
-	commit := must[*Change](t)(mixed.members[0].group.Commit(CommitOptions{Proposals: o.Proposals[:1]})).Commit
-	_, err = joiner.group.Process(commit)
-	wantKind(t, err, Limit)
-	_, commit, err = JoinExternal(newPerson(t, 1, "outside").cfg, must[[]byte](t)(mixed.members[0].group.GroupInfo(true, true)), ExternalOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = joiner.group.Process(commit)
-	wantKind(t, err, Limit)
-
-	big := newCrowd(t, 1, 9)
-	p := newPerson(t, 1, "small", func(c *Config) { c.Limits.Members = 4 })
-	ch := big.commit(0, CommitOptions{Proposals: []Proposal{&Add{p.keyPackage()}}})
-	_, err = Join(p.cfg, ch.Welcomes[0], JoinOptions{})
-	wantKind(t, err, Limit)
-}
-
 func TestConfigurationsThatAreRefused(t *testing.T) {
 	ok := newPerson(t, 1, "x").cfg
-	for name, change := range map[string]func(*Config){
-		"no suite":             func(c *Config) { c.CipherSuite = 0 },
-		"no key":               func(c *Config) { c.Key = nil },
-		"no clock":             func(c *Config) { c.Now = nil },
-		"key of another suite": func(c *Config) { c.CipherSuite = 2 },
+	for _, c := range []struct {
+		name   string
+		change func(*Config)
+		kind   Kind
+		want   string
+	}{
+		{"no suite", func(c *Config) { c.CipherSuite = 0 }, Unsupported, "5.1: is not supported"},
+		{"no key", func(c *Config) { c.Key = nil }, Misuse, ": Config.Key is nil"},
+		{"no clock", func(c *Config) { c.Now = nil }, Misuse, ": Config.Now is nil"},
+		{"key of another suite", func(c *Config) { c.CipherSuite = 2 }, Misuse, ": Config.Key is no key of"},
 	} {
-		cfg := *ok
-		change(&cfg)
-		if _, err := Create(&cfg, nil); KindOf(err) != Misuse && KindOf(err) != Unsupported {
-			t.Errorf("%s: %v", name, err)
-		}
-		if _, err := cfg.NewKeyPackage(); KindOf(err) != Misuse && KindOf(err) != Unsupported {
-			t.Errorf("%s: %v", name, err)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			cfg := *ok
+			c.change(&cfg)
+			_, err := Create(&cfg, nil)
+			wantRefusal(t, err, c.kind, c.want)
+			_, err = cfg.NewKeyPackage()
+			wantRefusal(t, err, c.kind, c.want)
+			_, err = Join(&cfg, nil, JoinOptions{})
+			wantRefusal(t, err, c.kind, c.want)
+			_, _, err = JoinExternal(&cfg, nil, ExternalOptions{})
+			wantRefusal(t, err, c.kind, c.want)
+			_, err = Restore(&cfg, stateKey, nil)
+			wantRefusal(t, err, c.kind, c.want)
+			_, err = ProposeFromOutside(&cfg, nil, 0, 0, &Remove{})
+			wantRefusal(t, err, c.kind, c.want)
+		})
 	}
 	cfg := *ok
 	cfg.KeyPackages = nil
 	_, err := cfg.NewKeyPackage()
-	wantKind(t, err, Misuse)
+	wantRefusal(t, err, Misuse, "10: Config.KeyPackages is nil")
+	for _, cs := range []CipherSuite{0, 999} {
+		_, err = GenerateSigningKey(cs, nil)
+		wantRefusal(t, err, Unsupported, "5.1: is not supported")
+		_, err = ParseSigningKey(cs, make([]byte, 32))
+		wantRefusal(t, err, Unsupported, "5.1: is not supported")
+	}
+	_, err = ParseSigningKey(1, make([]byte, 31))
+	wantRefusal(t, err, Invalid, "5.1.2: private key of 31 bytes")
+}
+
+// Those who may propose from outside are judged where they come into the group, by everybody who lets them in or joins; not again where they
+// stay (section 5.3.1).
+func TestExternalSendersAreJudged(t *testing.T) {
+	service, second := newPerson(t, 1, "service"), newPerson(t, 1, "second")
+	senders := func(people ...*person) *GroupContextExtensions {
+		var list []ExternalSender
+		for _, p := range people {
+			list = append(list, ExternalSender{p.cfg.Key.Public(), p.cfg.Credential})
+		}
+		return &GroupContextExtensions{Extensions{ExternalSenders(list...)}}
+	}
+	const want = "5.3.1: external_senders: credential of basic was refused"
+	var asked []string
+	refuse := func(c *Config) {
+		c.Credentials = func(p *Presented) error {
+			if p.Place != PlaceProposer {
+				return nil
+			}
+			asked = append(asked, string(p.Credential.Identity))
+			return errors.New("unknown")
+		}
+	}
+	c := newCrowd(t, 1, 2)
+	strict := newPerson(t, 1, "strict", refuse)
+	c.add(0, strict)
+	honest := must[*Change](t)(c.members[0].group.Commit(CommitOptions{Proposals: []Proposal{senders(service)}}))
+	_, err := strict.group.Process(honest.Commit)
+	wantRefusal(t, err, Refused, want)
+	_, err = strict.group.Commit(CommitOptions{Proposals: []Proposal{senders(service)}})
+	wantRefusal(t, err, Refused, want)
+	_, err = strict.group.Process(must[[]byte](t)(c.members[1].group.Propose(senders(service), nil)))
+	wantRefusal(t, err, Refused, want)
+	c.members[1].group.DropPending()
+	if len(asked) != 3 {
+		t.Errorf("asked for %q", asked)
+	}
+	strict.cfg.Credentials = nil
+	c.commit(0, CommitOptions{Proposals: []Proposal{senders(service)}})
+	refuse(strict.cfg)
+	asked = nil
+	c.commit(0, CommitOptions{Proposals: []Proposal{senders(service), &Add{newPerson(t, 1, "x").keyPackage()}}}) // it stays
+	c.commit(0, CommitOptions{})
+	_, err = strict.group.Commit(CommitOptions{Proposals: []Proposal{senders(service, second)}})
+	if wantRefusal(t, err, Refused, want); !slices.Equal(asked, []string{"second"}) {
+		t.Errorf("asked for %q", asked)
+	}
+
+	joiner := newPerson(t, 1, "joiner", refuse)
+	ch := must[*Change](t)(c.members[0].group.Commit(CommitOptions{Proposals: []Proposal{&Add{joiner.keyPackage()}}}))
+	_, err = Join(joiner.cfg, ch.Welcomes[0], JoinOptions{})
+	wantRefusal(t, err, Refused, want)
+	_, _, err = JoinExternal(joiner.cfg, must[[]byte](t)(c.members[0].group.GroupInfo(true, true)), ExternalOptions{})
+	wantRefusal(t, err, Refused, want)
 }
