@@ -29,10 +29,23 @@ func TestLifeOfAGroup(t *testing.T) {
 				if len(ch.Removed) != 1 || gone.group.Active() || len(c.members) != 3 {
 					t.Errorf("removed %v", ch.Removed)
 				}
+				const no = "12.4.2: this member is no longer in the group"
 				_, err := gone.group.Protect(nil, []byte("x"), nil)
-				wantKind(t, err, Removed)
+				wantRefusal(t, err, Removed, no)
 				_, err = gone.group.Process(ch.Commit)
-				wantKind(t, err, Removed)
+				wantRefusal(t, err, Removed, no)
+				_, err = gone.group.Commit(CommitOptions{})
+				wantRefusal(t, err, Removed, no)
+				_, err = gone.group.Propose(&Remove{0}, nil)
+				wantRefusal(t, err, Removed, no)
+				_, err = gone.group.ProposeUpdate(Identity{}, nil)
+				wantRefusal(t, err, Removed, no)
+				_, err = gone.group.GroupInfo(true, true)
+				wantRefusal(t, err, Removed, no)
+				_, err = gone.group.Export("label", nil, 1)
+				wantRefusal(t, err, Removed, no)
+				_, _, err = gone.group.Branch(gone.cfg, nil, nil)
+				wantRefusal(t, err, Removed, no)
 				c.agree()
 				c.add(0, newPerson(t, cs, "again"), newPerson(t, cs, "more"), newPerson(t, cs, "and more"))
 				c.commit(4, CommitOptions{})
@@ -118,10 +131,10 @@ func TestPreSharedKeys(t *testing.T) {
 	again := must[*PreSharedKey](t)(g.NewPSK([]byte("one")))
 	ch = must[*Change](t)(g.Commit(CommitOptions{Proposals: []Proposal{again}}))
 	_, err := c.members[1].group.Process(ch.Commit)
-	wantKind(t, err, BadSignature)
+	wantRefusal(t, err, BadSignature, "12.4.2: confirmation tag of a commit by member 0 is wrong")
 	delete(c.members[2].psks, "one")
 	_, err = c.members[2].group.Process(ch.Commit)
-	wantKind(t, err, Missing)
+	wantRefusal(t, err, Missing, "8.4: pre-shared key 6f6e65 is not here")
 
 	// Keys of past epochs of the group itself.
 	past := must[*PreSharedKey](t)(g.NewResumptionPSK(g.ID(), g.Epoch()-0))
@@ -129,6 +142,12 @@ func TestPreSharedKeys(t *testing.T) {
 	r := must[*Received](t)(c.members[1].group.Process(ch.Commit))
 	if err := r.Change.Apply(); err != nil {
 		t.Fatal(err)
+	}
+	_, err = g.ResumptionPSK(g.Epoch() + 1)
+	wantRefusal(t, err, Missing, "8.6: resumption key of epoch 3 is not kept")
+	for _, n := range []int{-1, 255*32 + 1} {
+		_, err = g.Export("label", nil, n)
+		wantRefusal(t, err, Misuse, "8.5: bytes asked of the exporter")
 	}
 }
 
@@ -144,11 +163,11 @@ func TestGroupContextExtensions(t *testing.T) {
 	}
 	stranger := newPerson(t, 1, "stranger")
 	_, err := c.members[0].group.Commit(CommitOptions{Proposals: []Proposal{&Add{stranger.keyPackage()}}})
-	wantKind(t, err, Invalid)
+	wantRefusal(t, err, Invalid, "7.3: leaf 3: leaf node does not support extension type 0xf001, which the group requires")
 	c.add(1, newPerson(t, 1, "knows it", supports))
 	_, err = c.members[0].group.Commit(CommitOptions{Proposals: []Proposal{&GroupContextExtensions{Extensions{
 		RequiredCapabilities{Proposals: []ProposalType{0xf00d}}.Extension()}}}})
-	wantKind(t, err, Invalid)
+	wantRefusal(t, err, Invalid, "7.3: leaf 0: leaf node does not support proposal type 0xf00d, which the group requires")
 }
 
 func TestIdentityChanges(t *testing.T) {
@@ -184,9 +203,9 @@ func TestSeparateWelcomesAndTreeApart(t *testing.T) {
 		t.Fatalf("%d welcomes", len(ch.Welcomes))
 	}
 	_, err := Join(people[0].cfg, ch.Welcomes[1], JoinOptions{Tree: c.members[0].group.Tree()})
-	wantKind(t, err, Missing)
+	wantRefusal(t, err, Missing, "12.4.3.1: welcome is for none of this client's key packages")
 	_, err = Join(people[0].cfg, ch.Welcomes[0], JoinOptions{})
-	wantKind(t, err, Missing)
+	wantRefusal(t, err, Missing, "12.4.3.3: group info holds no tree")
 	for i, p := range people {
 		p.group = must[*Group](t)(Join(p.cfg, ch.Welcomes[i], JoinOptions{Tree: c.members[0].group.Tree()}))
 		c.members = append(c.members, p)

@@ -228,15 +228,15 @@ func TestCommitsOfOtherEpochs(t *testing.T) {
 	c := newCrowd(t, 1, 3)
 	first := c.commit(0, CommitOptions{})
 	_, err := c.members[1].group.Process(first.Commit)
-	wantKind(t, err, WrongEpoch)
+	wantRefusal(t, err, WrongEpoch, "12.4.2: commit of epoch 1, the group is in 2")
 	ahead := must[*Change](t)(c.members[0].group.Commit(CommitOptions{}))
 	if err := ahead.Apply(); err != nil {
 		t.Fatal(err)
 	}
 	future := must[*Change](t)(c.members[0].group.Commit(CommitOptions{}))
 	_, err = c.members[1].group.Process(future.Commit)
-	wantKind(t, err, WrongEpoch)
+	wantRefusal(t, err, WrongEpoch, "12.4.2: commit of epoch 3, the group is in 2")
 	data := must[[]byte](t)(c.members[0].group.Protect(nil, nil, nil))
 	_, err = c.members[1].group.Process(data)
-	wantKind(t, err, WrongEpoch)
+	wantRefusal(t, err, WrongEpoch, "6.3: message of epoch 3, the group is in 2")
 }

@@ -31,7 +31,7 @@ func TestDeliveryServiceDamages(t *testing.T) {
 			}
 		}
 		_, err := victim.Process(append(bytes.Clone(msg), 0))
-		wantKind(t, err, Malformed)
+		wantRefusal(t, err, Malformed, ": does not decode")
 	}
 	r := must[*Received](t)(victim.Process(data))
 	if string(r.Application) != "data" {

@@ -240,14 +240,6 @@ func (c *crowd) checkKeys(p *person) {
 
 func nodeIndex(i int) treemath.Node { return treemath.Node(i) }
 
-// wantKind checks the kind of an error.
-func wantKind(t testing.TB, err error, want Kind) {
-	t.Helper()
-	if KindOf(err) != want {
-		t.Errorf("got %v (%v), want %v", err, KindOf(err), want)
-	}
-}
-
 // wantRefusal checks the kind of an error and which rule it comes from: its section and a part of its text, as "12.2: removes itself".
 // By the kind alone, another rule that refuses the same would hide that this one is missing.
 func wantRefusal(t testing.TB, err error, kind Kind, want string) {
