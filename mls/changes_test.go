@@ -79,36 +79,96 @@ func TestDiscardLeavesLiveKeys(t *testing.T) {
 	}
 }
 
-// A commit that fails halfway gives no change, and leaves the group as it was, with its keys and its messages' keys.
-func TestCommitsThatFail(t *testing.T) {
-	c := newCrowd(t, 1, 3, func(c *Config) { c.EncryptHandshake, c.GREASE = true, true })
-	c.commit(0, CommitOptions{})
-	c.agree() // all ratchets are open
-	g := c.members[0].group
-	o := CommitOptions{Proposals: []Proposal{&Add{newPerson(t, 1, "new").keyPackage()}, &Remove{2}}}
-	random, left := g.cfg.Rand, 0
-	g.cfg.Rand = readFunc(func(b []byte) (int, error) {
+// starve runs f with ever more bytes of randomness, until they are enough. Before, it must fail for that reason, and give nothing.
+func starve(t *testing.T, cfg *Config, f func() (nothing bool, err error)) {
+	t.Helper()
+	random, left := cfg.Rand, 0
+	defer func() { cfg.Rand = random }()
+	cfg.Rand = readFunc(func(b []byte) (int, error) {
 		if left -= len(b); left < 0 {
 			return 0, io.ErrUnexpectedEOF
 		}
 		return random.Read(b)
 	})
-	failed := 0
-	for {
-		left = failed
-		before := g.appendState(nil)
-		ch, err := g.Commit(o)
-		if err == nil {
-			break
-		}
-		if failed++; ch != nil || !errors.Is(err, io.ErrUnexpectedEOF) || !bytes.Equal(before, g.appendState(nil)) {
-			t.Fatalf("with %d bytes of randomness: %v, %v", left, ch, err)
+	for n := range 1 << 12 {
+		left = n
+		nothing, err := f()
+		switch {
+		case err == nil && n > 0:
+			return
+		case err == nil || !nothing || !errors.Is(err, io.ErrUnexpectedEOF):
+			t.Fatalf("with %d bytes of randomness: %v, nothing given: %v", n, err, nothing)
 		}
 	}
-	if failed < 100 {
-		t.Errorf("it takes only %d bytes of randomness", failed)
+	t.Fatal("it takes randomness without end")
+}
+
+// Whatever takes randomness fails without, gives nothing, and leaves the group as it was: with all its keys and those of its messages.
+func TestRandomnessThatEnds(t *testing.T) {
+	c := newCrowd(t, 2, 3, func(c *Config) { c.EncryptHandshake, c.GREASE = true, true })
+	c.commit(0, CommitOptions{})
+	c.agree() // all ratchets are open
+	g, cfg := c.members[0].group, c.members[0].cfg
+	k := newPerson(t, 2, "new").keyPackage()
+	info := must[[]byte](t)(g.GroupInfo(true, true))
+	joiner := newPerson(t, 2, "joiner", func(c *Config) { c.GREASE = true })
+	joiner.psks["k"] = []byte("key")
+	prefix := []byte("prefix")
+	for _, x := range []struct {
+		name string
+		cfg  *Config
+		f    func() (bool, error)
+	}{
+		{"a commit", cfg, func() (bool, error) {
+			ch, err := g.Commit(CommitOptions{Proposals: []Proposal{&Add{k}, &Remove{2}}})
+			return ch == nil, err
+		}},
+		{"an update", cfg, func() (bool, error) {
+			msg, err := g.ProposeUpdate(Identity{}, nil)
+			if err == nil {
+				g.DropPending()
+			}
+			return msg == nil, err
+		}},
+		{"data", cfg, func() (bool, error) {
+			msg, err := g.Protect(prefix, []byte("data"), nil)
+			return bytes.Equal(msg, prefix), err
+		}},
+		{"a group info", cfg, func() (bool, error) { msg, err := g.GroupInfo(true, true); return msg == nil, err }},
+		{"a state", cfg, func() (bool, error) { state, err := g.MarshalState(stateKey); return state == nil, err }},
+		{"a pre-shared key", cfg, func() (bool, error) { p, err := g.NewPSK(nil); return p == nil, err }},
+		{"a branch", newPerson(t, 2, "m0").cfg, nil},
+		{"a key package", joiner.cfg, func() (bool, error) { k, err := joiner.cfg.NewKeyPackage(); return k == nil, err }},
+		{"a group", joiner.cfg, func() (bool, error) { g, err := Create(joiner.cfg, nil); return g == nil, err }},
+		{"an external commit", joiner.cfg, func() (bool, error) {
+			g, msg, err := JoinExternal(joiner.cfg, info, ExternalOptions{PSKs: [][]byte{[]byte("k")}})
+			return g == nil && msg == nil, err
+		}},
+		{"a proposal from outside", joiner.cfg, func() (bool, error) {
+			msg, err := ProposeFromOutside(joiner.cfg, g.ID(), g.Epoch(), 0, &Remove{1})
+			return msg == nil, err
+		}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			if x.f == nil {
+				x.f = func() (bool, error) {
+					n, ch, err := g.Branch(x.cfg, []byte("branch"), nil)
+					return n == nil && ch == nil, err
+				}
+			}
+			before := g.appendState(nil)
+			starve(t, x.cfg, func() (bool, error) {
+				nothing, err := x.f()
+				return nothing && (err == nil || bytes.Equal(before, g.appendState(nil))), err
+			})
+		})
 	}
-	g.cfg.Rand = random
+}
+
+// A commit that fails halfway gives no change, and what it held is wiped.
+func TestCommitsThatFail(t *testing.T) {
+	c := newCrowd(t, 1, 3)
+	g := c.members[0].group
 	lost := must[*PreSharedKey](t)(g.NewPSK([]byte("k")))
 	unchanged(t, g, func() {
 		ch, err := g.Commit(CommitOptions{Path: true, Proposals: []Proposal{lost}})
@@ -119,8 +179,6 @@ func TestCommitsThatFail(t *testing.T) {
 	c.commit(1, CommitOptions{})
 	c.agree()
 
-	// What it held when it failed is wiped.
-	g = c.members[0].group
 	l := &proposalList{suite: g.suite, committer: Sender{Type: SenderMember}, all: []Committed{{Proposal: lost}}}
 	if err := l.apply(&g.now.context, g.now.tree, g.limits); err != nil {
 		t.Fatal(err)
