@@ -43,6 +43,8 @@ func TestHostileMemberCommits(t *testing.T) {
 		{"a reinit to version 0", value(&ReInit{GroupID: []byte("x"), CipherSuite: 1}), Invalid, "12.1.5: version 0 is below"},
 		{"a reinit with extensions that do not decode", value(&ReInit{GroupID: []byte("x"), Version: MLS10, CipherSuite: 1, Extensions: Extensions{{ExtensionExternalSenders, []byte{9}}}}),
 			Malformed, ": external_senders extension does not decode"},
+		{"a reinit with requirements that do not decode", value(&ReInit{GroupID: []byte("x"), Version: MLS10, CipherSuite: 1, Extensions: Extensions{{ExtensionRequiredCapabilities, []byte{9}}}}),
+			Malformed, ": required_capabilities extension does not decode"},
 		{"extensions twice", value(&GroupContextExtensions{}, &GroupContextExtensions{}), Invalid, "12.2: extensions are replaced 2 times"},
 		{"required_capabilities that do not decode", value(&GroupContextExtensions{Extensions{{ExtensionRequiredCapabilities, []byte{9}}}}), Malformed, ": required_capabilities extension does not decode"},
 		{"external_senders that do not decode", value(&GroupContextExtensions{Extensions{{ExtensionExternalSenders, []byte{9}}}}), Malformed, ": external_senders extension does not decode"},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/cipher"
 	"crypto/rand"
+	"errors"
 	"testing"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
@@ -225,6 +226,12 @@ func TestHostileContents(t *testing.T) {
 			})
 			must[*Received](t)(victim.Process(before))
 		})
+	}
+	for _, kind := range []ContentType{0, ContentCommit + 1} {
+		_, err := victim.Process((&privateMessage{groupID: victim.ID(), epoch: victim.Epoch(), kind: kind}).append(appendMessageHead(nil, WirePrivateMessage)))
+		if wantRefusal(t, err, Malformed, ": mls_private_message does not decode"); !errors.Is(err, errContent) {
+			t.Errorf("%v", err)
+		}
 	}
 	public := signed(t, hostile, hostile.now.signer, framedContent{groupID: hostile.ID(), epoch: hostile.Epoch(), sender: Sender{Type: SenderMember, Leaf: 2},
 		kind: ContentApplication, body: body{application: []byte("text")}}, nil)
