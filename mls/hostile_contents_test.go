@@ -42,6 +42,19 @@ func TestDeliveryServiceDamages(t *testing.T) {
 	must[*Received](t)(victim.Process(proposal))
 }
 
+// Who is no member cannot make public messages of members, whatever keys it has besides (section 6.2).
+func TestMembershipTags(t *testing.T) {
+	c := newCrowd(t, 1, 3)
+	ch := must[*Change](t)(c.members[0].group.Commit(CommitOptions{}))
+	for _, tag := range [][]byte{nil, make([]byte, 32), parse(t, ch.Commit).public.membershipTag[:31]} {
+		p := parse(t, ch.Commit).public
+		p.membershipTag = tag
+		_, err := c.members[1].group.Process(p.append(appendMessageHead(nil, WirePublicMessage)))
+		wantRefusal(t, err, BadSignature, "6.2: membership tag of a commit from member 0")
+	}
+	must[*Received](t)(c.members[1].group.Process(ch.Commit))
+}
+
 // unchangedBut is unchanged but for ratchets that were opened or moved on with the keys kept: epoch, tree, secrets, proposals.
 func unchangedBut(t testing.TB, g *Group, f func()) {
 	t.Helper()

@@ -161,3 +161,25 @@ func TestExternalSendersAreJudged(t *testing.T) {
 	_, _, err = JoinExternal(joiner.cfg, must[[]byte](t)(c.members[0].group.GroupInfo(true, true)), ExternalOptions{})
 	wantRefusal(t, err, Refused, want)
 }
+
+// Padding hides lengths, and is at most a request: it shortens nothing (section 15.1).
+func TestPadding(t *testing.T) {
+	for n, want := range map[int]int{0: 32, 31: 32, 32: 64, 255: 256, 256: 320, 1000: 1024, 1024: 1280} {
+		if got := PadStep(n); got != want {
+			t.Errorf("%d bytes are padded to %d, want %d", n, got, want)
+		}
+	}
+	c := newCrowd(t, 1, 2, func(c *Config) { c.Padding = PadStep })
+	g := c.members[0].group
+	protect := func(n int) int { return len(must[[]byte](t)(g.Protect(nil, make([]byte, n), nil))) }
+	if a, b := protect(0), protect(20); a != b {
+		t.Errorf("messages of 0 and 20 bytes take %d and %d", a, b)
+	}
+	g.cfg.Padding = nil
+	plain := protect(100)
+	g.cfg.Padding = func(int) int { return 0 }
+	if n := protect(100); n != plain {
+		t.Errorf("a message takes %d bytes, without padding %d", n, plain)
+	}
+	c.agree()
+}

@@ -80,6 +80,10 @@ func TestBranch(t *testing.T) {
 	creator := newPerson(t, 1, "m1")
 	_, _, err = c.members[1].group.Branch(creator.cfg, []byte("other"), []*KeyPackage{stranger.keyPackage()})
 	wantRefusal(t, err, Invalid, "12.4.3.1: a member of the branch is no member of the group")
+	_, _, err = c.members[1].group.Branch(newPerson(t, 1, "m1", func(c *Config) { c.Key = nil }).cfg, []byte("other"), nil)
+	wantRefusal(t, err, Misuse, ": Config.Key is nil")
+	_, _, err = c.members[1].group.Branch(creator.cfg, []byte("other"), []*KeyPackage{newPerson(t, 3, "m3").keyPackage()})
+	wantRefusal(t, err, Invalid, "10.1: key package of")
 	_, _, err = c.members[1].group.Branch(newPerson(t, 2, "m1").cfg, []byte("other"), nil)
 	wantRefusal(t, err, Misuse, "11.3: the configuration of")
 	creator.cfg.SameClient = func(Credential, Credential) bool { return true }
