@@ -47,7 +47,8 @@
 //
 // Methods of one Group, and of its Changes, must not overlap. Different groups may be used at the same time and share a Config, whose
 // callbacks, Rand and KeyPackages must then be safe for that; [MemoryStore] and crypto/rand are.
-// Slices that are given are not kept unless it is said; slices that are returned are the caller's unless they are called borrowed.
+// Slices that are given are not kept unless it is said, but for those in proposals, extensions, credentials and names of pre-shared keys, which
+// must not change any more; slices that are returned are the caller's unless they are called borrowed.
 // [Group.MarshalState] gives the whole state, sealed under a key of the caller's.
 //
 // # Where the sections of the RFC are

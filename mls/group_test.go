@@ -212,3 +212,101 @@ func TestSeparateWelcomesAndTreeApart(t *testing.T) {
 	}
 	c.agree()
 }
+
+// What is given may change when the call is over: messages, trees, identifiers, authenticated data.
+func TestGivenSlicesAreNotKept(t *testing.T) {
+	id := []byte("the group")
+	first := newPerson(t, 1, "m0")
+	first.group = must[*Group](t)(Create(first.cfg, id))
+	clear(id)
+	c := &crowd{t: t, suite: 1, members: []*person{first}}
+	take := func(p *person, msg []byte) *Received {
+		t.Helper()
+		b := bytes.Clone(msg)
+		r := must[*Received](t)(p.group.Process(b))
+		clear(b)
+		return r
+	}
+	join := func(p *person, msg []byte, tree []byte) {
+		t.Helper()
+		b := bytes.Clone(msg)
+		p.group = must[*Group](t)(Join(p.cfg, b, JoinOptions{Tree: tree}))
+		clear(b)
+		clear(tree)
+		c.members = append(c.members, p)
+	}
+	follow := func(ch *Change, by int) {
+		t.Helper()
+		for i, p := range c.members {
+			if i != by {
+				r := take(p, ch.Commit)
+				if string(r.AAD) != "aad" || string(r.Change.AAD) != "aad" {
+					t.Errorf("aad %q", r.AAD)
+				}
+				if err := r.Change.Apply(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := ch.Apply(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commit := func(by int, o CommitOptions) *Change {
+		t.Helper()
+		o.AAD = []byte("aad")
+		ch := must[*Change](t)(c.members[by].group.Commit(o))
+		clear(o.AAD)
+		if string(ch.AAD) != "aad" {
+			t.Errorf("aad %q", ch.AAD)
+		}
+		follow(ch, by)
+		return ch
+	}
+	for i, o := range []CommitOptions{{}, {WithoutTree: true}} {
+		p := newPerson(t, 1, fmt.Sprintf("m%d", i+1))
+		o.Proposals = []Proposal{&Add{p.keyPackage()}}
+		ch := commit(0, o)
+		var tree []byte
+		if o.WithoutTree {
+			tree = c.members[0].group.Tree()
+		}
+		join(p, ch.Welcomes[0], tree)
+	}
+	for i := range 3 {
+		msg := must[[]byte](t)(c.members[i].group.ProposeUpdate(Identity{}, nil))
+		for k, p := range c.members {
+			if k != i {
+				take(p, msg)
+			}
+		}
+		commit((i+1)%3, CommitOptions{})
+	}
+	for i, withTree := range []bool{true, false} {
+		info := must[[]byte](t)(c.members[0].group.GroupInfo(withTree, true))
+		o := ExternalOptions{AAD: []byte("aad")}
+		if !withTree {
+			o.Tree = c.members[0].group.Tree()
+		}
+		p := newPerson(t, 1, fmt.Sprintf("m%d", i+3))
+		g, msg, err := JoinExternal(p.cfg, info, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clear(info)
+		clear(o.Tree)
+		for _, m := range c.members {
+			if err := take(m, msg).Change.Apply(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.group = g
+		c.members = append(c.members, p)
+		commit(len(c.members)-1, CommitOptions{})
+	}
+	data := must[[]byte](t)(first.group.Protect(nil, []byte("data"), []byte("aad")))
+	if r := take(c.members[1], data); string(r.Application) != "data" || string(r.AAD) != "aad" {
+		t.Errorf("read %q with %q", r.Application, r.AAD)
+	}
+	c.agree()
+}

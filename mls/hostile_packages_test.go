@@ -250,7 +250,7 @@ func TestKeyPackagesThatAreMade(t *testing.T) {
 		!slices.Contains(c.Versions, MLS10) || !slices.Contains(c.Credentials, CredentialBasic) {
 		t.Errorf("capabilities %+v", c)
 	}
-	if len(p.cfg.Capabilities.Extensions) != 3 {
+	if c := p.cfg.Capabilities; !slices.Equal(c.Extensions, []ExtensionType{ExtensionApplicationID, 0xf001, ExtensionExternalSenders}) || len(c.Proposals) != 3 || c.Proposals[2] != ProposalGroupContextExtensions {
 		t.Errorf("the configuration has changed: %+v", p.cfg.Capabilities)
 	}
 	_, err := p.cfg.NewKeyPackage(Extension{0xf00d, nil})
