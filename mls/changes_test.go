@@ -79,32 +79,33 @@ func TestDiscardLeavesLiveKeys(t *testing.T) {
 	}
 }
 
-// starve runs f with ever more bytes of randomness, until they are enough. Before, it must fail for that reason, and give nothing.
+// starve runs f time and again, failing another one of the times that it asks for randomness, until all have been. Each time it must fail for
+// that reason, and give nothing.
 func starve(t *testing.T, cfg *Config, f func() (nothing bool, err error)) {
 	t.Helper()
-	random, left := cfg.Rand, 0
+	random := cfg.Rand
 	defer func() { cfg.Rand = random }()
-	cfg.Rand = readFunc(func(b []byte) (int, error) {
-		if left -= len(b); left < 0 {
-			return 0, io.ErrUnexpectedEOF
-		}
-		return random.Read(b)
-	})
-	for n := range 1 << 12 {
-		left = n
+	for fails := range 100 {
+		reads := 0
+		cfg.Rand = readFunc(func(b []byte) (int, error) {
+			if reads++; reads == fails+1 {
+				return 0, io.ErrUnexpectedEOF
+			}
+			return random.Read(b)
+		})
 		nothing, err := f()
 		switch {
-		case err == nil && n > 0:
+		case err == nil && reads == fails && fails > 0:
 			return
-		case err == nil || !nothing || !errors.Is(err, io.ErrUnexpectedEOF):
-			t.Fatalf("with %d bytes of randomness: %v, nothing given: %v", n, err, nothing)
+		case !nothing || !errors.Is(err, io.ErrUnexpectedEOF):
+			t.Fatalf("without randomness %d: %v, nothing given: %v", fails, err, nothing)
 		}
 	}
 	t.Fatal("it takes randomness without end")
 }
 
 // Whatever takes randomness fails without, gives nothing, and leaves the group as it was: with all its keys and those of its messages.
-func TestRandomnessThatEnds(t *testing.T) {
+func TestRandomnessThatFails(t *testing.T) {
 	c := newCrowd(t, 2, 3, func(c *Config) { c.EncryptHandshake, c.GREASE = true, true })
 	c.commit(0, CommitOptions{})
 	c.agree() // all ratchets are open

@@ -102,11 +102,11 @@
 //	9.2        | secrettree.go                | spend step evict                                       | TestUsedGenerationsAreGone TestOldEpochsAreGone TestMemoryIsWiped
 //	9.2        | epoch.go                     | wipe                                                   | TestMemoryIsWiped TestOldEpochsAreGone
 //	10         | keypackage.go                | readKeyPackage sign Ref                                | messages.json
-//	10         | client.go                    | NewKeyPackage newLeaf                                  | TestLifeOfAGroup TestKeyPackagesThatAreMade TestRandomnessThatEnds
+//	10         | client.go                    | NewKeyPackage newLeaf                                  | TestLifeOfAGroup TestKeyPackagesThatAreMade TestRandomnessThatFails
 //	10         | client.go                    | ParsePrivateKeyPackage parseKeys                       | TestPrivateKeyPackagesThatAreRefused
 //	10.1       | keypackage.go                | checkVersion checkSignature checkInitKey               | TestHostileKeyPackages TestKeysOfLowOrder
 //	10.1       | validate.go                  | checkKeyPackage                                        | TestHostileKeyPackages
-//	11         | group.go                     | Create                                                 | TestGroupOfOne TestCreateMakesAnID TestExtensionsStandOnce TestRandomnessThatEnds
+//	11         | group.go                     | Create                                                 | TestGroupOfOne TestCreateMakesAnID TestExtensionsStandOnce TestRandomnessThatFails
 //	11.1       | extension.go                 | requiredCapabilities                                   | TestGroupContextExtensions TestHostileMemberCommits TestExtensionsStandOnce
 //	11.2       | successor.go                 | Continue checkSuccessor                                | TestReInit TestHostileSuccessors
 //	11.3       | successor.go                 | Branch checkSuccessor                                  | TestBranch TestHostileSuccessors
