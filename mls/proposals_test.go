@@ -218,6 +218,21 @@ func TestHostileOutsiders(t *testing.T) {
 	}
 }
 
+// Updates that no message brings, since who may send them has been looked at before: rules of a list hold all the same.
+func TestUpdatesOfNobody(t *testing.T) {
+	g := newCrowd(t, 1, 2).members[0].group
+	for _, c := range []struct {
+		from Sender
+		want string
+	}{
+		{Sender{Type: SenderExternal}, "12.2: update is not one that a member sent by itself"},
+		{Sender{Type: SenderMember, Leaf: 9}, "12.1.2: leaf 9 is blank"},
+	} {
+		l := &proposalList{suite: g.suite, all: []Committed{{Proposal: &Update{g.Member(1)}, Sender: c.from, ByReference: true}}}
+		wantRefusal(t, l.checkUpdates(&g.now.context, g.now.tree), Invalid, c.want)
+	}
+}
+
 // Proposals from outside have a quarter of the room, and do not keep those of members out. Received again, a proposal takes no more.
 func TestRoomForProposals(t *testing.T) {
 	service := newPerson(t, 1, "service")
