@@ -441,5 +441,9 @@ func (g *Group) Protect(dst, data, aad []byte) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	return now.messages.seal(g.suite, g.cfg.random(), appendMessageHead(dst, WirePrivateMessage), &p, now.own, room.b, &authData{signature: sig}, g.cfg.Padding)
+	msg, err := now.messages.seal(g.suite, g.cfg.random(), appendMessageHead(dst, WirePrivateMessage), &p, now.own, room.b, &authData{signature: sig}, g.cfg.Padding)
+	if err != nil {
+		return dst, err // without what was appended
+	}
+	return msg, nil
 }

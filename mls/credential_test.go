@@ -54,33 +54,25 @@ func TestX509Credentials(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		chain [][]byte
+		want  string
 	}{
-		{"none", nil},
-		{"of another key", [][]byte{certificate(t, 2, "x", must[*SigningKey](t)(GenerateSigningKey(2, nil))), good}},
-		{"cut", [][]byte{good[:len(good)-1]}},
-		{"with a byte behind", [][]byte{append(bytes.Clone(good), 0)}},
-		{"that is none", [][]byte{[]byte("certificate")}},
+		{"none", nil, "5.3: holds no certificate"},
+		{"of another key", [][]byte{certificate(t, 2, "x", must[*SigningKey](t)(GenerateSigningKey(2, nil))), good}, "5.3: is for another key than signature_key"},
+		{"cut", [][]byte{good[:len(good)-1]}, "5.3: does not decode"},
+		{"with a byte behind", [][]byte{append(bytes.Clone(good), 0)}, "5.3: does not decode"},
+		{"that is none", [][]byte{[]byte("certificate")}, "5.3: does not decode"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPerson(t, 2, "p")
-			k := p.keyPackage()
-			changed, l := *k, copyLeaf(k.Leaf)
-			changed.raw, changed.Leaf = nil, l
-			l.Credential, l.Capabilities.Credentials = X509Credential(c.chain...), []CredentialType{CredentialBasic, CredentialX509}
-			// Signed as a hostile client would.
-			l.raw = nil
-			unsigned := l.appendUnsigned(nil)
-			s := suiteOf(t, 2)
-			l.Signature = must[[]byte](t)(s.SignWithLabel(rand.Reader, p.cfg.Key, leafNodeLabel, unsigned))
-			if err := changed.sign(s, rand.Reader, p.cfg.Key); err != nil {
-				t.Fatal(err)
-			}
+			k := p.forgePackage(func(_ *KeyPackage, l *LeafNode) {
+				l.Credential, l.Capabilities.Credentials = X509Credential(c.chain...), []CredentialType{CredentialBasic, CredentialX509}
+			})
 			crowd := newCrowd(t, 2, 2, func(c *Config) { c.Capabilities.Credentials = []CredentialType{CredentialBasic, CredentialX509} })
-			addRefused(t, crowd, &changed, Invalid)
+			listRefused(t, crowd, []Proposal{&Add{k}}, Invalid, c.want)
 
 			p.cfg.Credential = X509Credential(c.chain...)
 			_, err := p.cfg.NewKeyPackage()
-			wantKind(t, err, Invalid)
+			wantRefusal(t, err, Invalid, c.want)
 		})
 	}
 }

@@ -47,7 +47,8 @@
 //
 // Methods of one Group, and of its Changes, must not overlap. Different groups may be used at the same time and share a Config, whose
 // callbacks, Rand and KeyPackages must then be safe for that; [MemoryStore] and crypto/rand are.
-// Slices that are given are not kept unless it is said; slices that are returned are the caller's unless they are called borrowed.
+// Slices that are given are not kept unless it is said, but for those in proposals, extensions, credentials and names of pre-shared keys, which
+// must not change any more; slices that are returned are the caller's unless they are called borrowed.
 // [Group.MarshalState] gives the whole state, sealed under a key of the caller's.
 //
 // # Where the sections of the RFC are
@@ -65,81 +66,84 @@
 //	5.1.3      | internal/suite/suite.go      | EncryptWithLabel DecryptWithLabel                      | crypto-basics.json TestDamageIsRefused FuzzOpen
 //	5.2        | internal/suite/suite.go      | RefHash                                                | crypto-basics.json
 //	5.3        | credential.go                | append readCredential                                  | messages.json FuzzParseMessage
-//	5.3        | credential.go                | certificateKey checkCertificate                        | TestX509Credentials
-//	5.3.1      | policy.go                    | judge                                                  | TestPolicy TestIdentityChanges
+//	5.3        | credential.go                | certificateKey checkCertificate                        | TestX509Credentials TestHostileProposals
+//	5.3.1      | policy.go                    | judge                                                  | TestPolicy TestExternalSendersAreJudged TestHostileExternalCommits
 //	6          | message.go                   | ParseMessage readMessage                               | messages.json FuzzParseMessage
 //	6.1        | framing.go                   | tbs newAuthenticated checkSignature                    | message-protection.json TestHostileMemberCommits
-//	6.1        | process.go                   | senderKey                                              | TestHostileMemberCommits TestProposalsFromOutside
-//	6.2        | framing.go                   | protectPublic checkMembership                          | message-protection.json TestDeliveryServiceDamages
-//	6.3.1      | protection.go                | seal open verify                                       | message-protection.json TestHostileContents
+//	6.1        | process.go                   | senderKey                                              | TestHostileMemberCommits TestHostileExternalCommits TestHostileOutsiders
+//	6.2        | framing.go                   | protectPublic checkMembership                          | message-protection.json TestMembershipTags TestDeliveryServiceDamages
+//	6.3.1      | protection.go                | seal open verify                                       | message-protection.json TestHostileContents TestOwnMessages
 //	6.3.1      | secrettree.go                | guard                                                  | message-protection.json
 //	6.3.2      | secrettree.go                | parseSenderData senderDataKey                          | secret-tree.json TestHostileContents
-//	7.1        | validate.go                  | checkUnmerged checkParentKeys                          | tree-validation.json TestHostileWelcomes
+//	7.1        | validate.go                  | checkUnmerged checkParentKeys                          | tree-validation.json TestHostileTrees
 //	7.2        | leafnode.go                  | appendUnsigned readLeafNode tbs verify                 | tree-validation.json messages.json
-//	7.3        | validate.go                  | checkLeafSource checkLeafKeys checkLeafExtensions      | TestHostileKeyPackages TestHostileMemberCommits
-//	7.2, 7.3   | validate.go                  | checkLeafLifetime checkLeafLifetimeLength              | TestExpiredKeyPackages
-//	7.3        | validate.go                  | checkLeafRequired checkGroupExtensions                 | TestGroupContextExtensions
-//	7.3        | validate.go                  | checkUnique checkCredentialTypes                       | TestHostileKeyPackages TestHostileMemberCommits
-//	7.3        | list.go                      | checkNewKey                                            | TestHostileMemberCommits
+//	7.3        | validate.go                  | checkLeafSource checkLeafKeys checkLeafExtensions      | TestHostileKeyPackages TestHostileProposals TestHostileMemberCommits
+//	7.2, 7.3   | validate.go                  | checkLeafLifetime checkLeafLifetimeLength              | TestExpiredKeyPackages TestLifetimes TestHostileKeyPackages
+//	7.3        | validate.go                  | checkLeafRequired checkGroupExtensions                 | TestGroupContextExtensions TestHostileTrees TestHostileMemberCommits
+//	7.3        | validate.go                  | checkUnique checkCredentialTypes                       | TestHostileKeyPackages TestManyKeyPackagesAtOnce TestHostileTrees TestCredentialTypes
+//	7.3        | list.go                      | checkNewKey                                            | TestHostileProposals TestHostileMemberCommits TestHostileExternalCommits
 //	7.4        | treekem.go                   | key up climb                                           | treekem.json
-//	7.5        | treekem.go                   | refreshPath mergePath mergeUpdatePath decryptPath      | treekem.json TestHostileMemberCommits
+//	7.5        | treekem.go                   | refreshPath mergePath mergeUpdatePath decryptPath      | treekem.json TestHostileMemberCommits TestPathsThatDoNotFit
 //	7.6        | treekem.go                   | encryptPath recipients                                 | treekem.json
 //	7.7        | tree.go                      | vacant shrink                                          | tree-operations.json TestGrowAndShrink
 //	7.8        | treehash.go                  | hash rehash leaf parent                                | tree-validation.json tree-operations.json
 //	7.9        | treehash.go                  | parentHash hashWithout                                 | tree-validation.json
-//	7.9.2      | treehash.go                  | checkParentHashes chained                              | tree-validation.json TestHostileWelcomes
+//	7.9.2      | treehash.go                  | checkParentHashes chained                              | tree-validation.json TestHostileTrees TestParentHashes
 //	8          | schedule.go                  | deriveJoiner derive                                    | key-schedule.json
 //	8          | epoch.go                     | start advance                                          | key-schedule.json passive-client-handling-commit.json
 //	8.1        | welcome.go                   | readGroupContext                                       | key-schedule.json
 //	8.2        | schedule.go                  | confirmedHash interimHash                              | transcript-hashes.json
-//	8.3        | process.go                   | externalInit                                           | key-schedule.json TestExternalJoin
+//	8.3        | process.go                   | externalInit                                           | key-schedule.json TestExternalJoin TestHostileExternalCommits
 //	8.4        | psk.go                       | pskSecret                                              | psk_secret.json TestPreSharedKeys
 //	8.5        | schedule.go                  | export                                                 | key-schedule.json
 //	8.6        | group.go                     | ResumptionPSK                                          | key-schedule.json TestPreSharedKeys
 //	8.7        | group.go                     | EpochAuthenticator                                     | passive-client-random.json
 //	9, 9.1     | secrettree.go                | open openLeaf key                                      | secret-tree.json TestReplayAndReordering
-//	9.2        | secrettree.go                | spend step evict                                       | TestUsedGenerationsAreGone TestOldEpochsAreGone
+//	9.2        | secrettree.go                | spend step evict                                       | TestUsedGenerationsAreGone TestOldEpochsAreGone TestMemoryIsWiped
+//	9.2        | epoch.go                     | wipe                                                   | TestMemoryIsWiped TestOldEpochsAreGone
 //	10         | keypackage.go                | readKeyPackage sign Ref                                | messages.json
-//	10         | client.go                    | NewKeyPackage newLeaf                                  | TestLifeOfAGroup
-//	10.1       | keypackage.go                | checkVersion checkSignature checkInitKey               | TestHostileKeyPackages
+//	10         | client.go                    | NewKeyPackage newLeaf                                  | TestLifeOfAGroup TestKeyPackagesThatAreMade TestRandomnessThatFails
+//	10         | client.go                    | ParsePrivateKeyPackage parseKeys                       | TestPrivateKeyPackagesThatAreRefused
+//	10.1       | keypackage.go                | checkVersion checkSignature checkInitKey               | TestHostileKeyPackages TestKeysOfLowOrder
 //	10.1       | validate.go                  | checkKeyPackage                                        | TestHostileKeyPackages
-//	11         | group.go                     | Create                                                 | TestGroupOfOne TestCreateMakesAnID
-//	11.1       | extension.go                 | requiredCapabilities                                   | TestGroupContextExtensions
-//	11.2       | successor.go                 | Continue checkSuccessor                                | TestReInit
-//	11.3       | successor.go                 | Branch checkSuccessor                                  | TestBranch
+//	11         | group.go                     | Create                                                 | TestGroupOfOne TestCreateMakesAnID TestExtensionsStandOnce TestRandomnessThatFails
+//	11.1       | extension.go                 | requiredCapabilities                                   | TestGroupContextExtensions TestHostileMemberCommits TestExtensionsStandOnce
+//	11.2       | successor.go                 | Continue checkSuccessor                                | TestReInit TestHostileSuccessors
+//	11.3       | successor.go                 | Branch checkSuccessor                                  | TestBranch TestHostileSuccessors
 //	12.1       | proposal.go                  | appendProposal readProposal                            | messages.json
 //	12.1.1     | tree.go                      | add                                                    | tree-operations.json
 //	12.1.1     | list.go                      | checkAdds                                              | TestHostileKeyPackages
 //	12.1.2     | tree.go                      | update                                                 | tree-operations.json
-//	12.1.2     | list.go                      | checkUpdates                                           | TestHostileMemberCommits TestProposalsByReference
+//	12.1.2     | list.go                      | checkUpdates                                           | TestHostileProposals TestHostileMemberCommits
 //	12.1.3     | tree.go                      | remove                                                 | tree-operations.json
-//	12.1.3     | list.go                      | checkRemoves                                           | TestHostileMemberCommits
-//	12.1.4     | list.go                      | checkPSKs                                              | TestHostileMemberCommits
-//	12.1.5     | list.go                      | checkReInit                                            | TestHostileMemberCommits TestReInit
-//	12.1.6     | list.go                      | checkExternalInit                                      | TestHostileMemberCommits TestExternalJoin
-//	12.1.7     | list.go                      | checkExtensions                                        | TestHostileMemberCommits TestGroupContextExtensions
-//	12.1.8     | list.go                      | checkSenders checkProposer                             | TestProposalsFromOutside
-//	12.1.8     | process.go                   | admit keep                                             | TestProposalsFromOutside TestLimits
-//	12.1.8     | propose.go                   | ProposeFromOutside ProposeSelf sendable                | TestProposalsFromOutside
-//	12.2       | list.go                      | check checkTypes checkOncePerLeaf checkSupported       | TestHostileMemberCommits
+//	12.1.3     | list.go                      | checkRemoves                                           | TestHostileMemberCommits TestHostileProposals
+//	12.1.4     | list.go                      | checkPSKs                                              | TestHostileMemberCommits TestHostileProposals
+//	12.1.5     | list.go                      | checkReInit                                            | TestHostileMemberCommits TestHostileProposals
+//	12.1.6     | list.go                      | checkExternalInit                                      | TestHostileMemberCommits TestHostileExternalCommits
+//	12.1.7     | list.go                      | checkExtensions                                        | TestHostileMemberCommits TestExtensionsStandOnce
+//	12.1.8     | list.go                      | checkSenders checkProposer                             | TestHostileOutsiders
+//	12.1.8     | process.go                   | admit keep                                             | TestProposalsFromOutside TestHostileProposals TestRoomForProposals
+//	12.1.8     | propose.go                   | ProposeFromOutside ProposeSelf sendable                | TestProposalsFromOutside TestExpiredKeyPackages TestKeyPackagesAreNotShared
+//	12.2       | list.go                      | check checkTypes checkOncePerLeaf checkSupported       | TestHostileMemberCommits TestHostileExternalCommits TestProposalsOfOtherTypes
 //	12.2       | list.go                      | checkLimits                                            | TestLimits
-//	12.4       | commit.go                    | choose eligible fits                                   | TestCommitterChoosesAmongProposals
+//	12.2       | tree.go                      | checkDepth readTree                                    | TestDepthOfTheTree TestLimits
+//	12.4       | commit.go                    | choose eligible fits                                   | TestCommitterChoosesAmongProposals TestPendingProposalsThatDoNotGoTogether
 //	12.3       | list.go                      | apply                                                  | passive-client-handling-commit.json TestDifferentialHistories
 //	12.4       | list.go                      | needsPath                                              | TestHostileMemberCommits
 //	12.4.1     | commit.go                    | Commit newPath makePath                                | TestLifeOfAGroup TestDifferentialHistories
-//	12.4.2     | process.go                   | Process receive checkPath takePath followCommit        | passive-client-handling-commit.json passive-client-random.json
+//	12.4.2     | process.go                   | Process receive checkPath takePath followCommit        | passive-client-handling-commit.json TestHostileMemberCommits TestHostileExternalCommits
 //	12.4.2     | validate.go                  | checkPathKeys                                          | TestHostileMemberCommits
-//	12.4.3     | welcome.go                   | sign checkSignature                                    | welcome.json TestHostileWelcomes
+//	12.4.3     | welcome.go                   | sign checkSignature                                    | welcome.json TestHostileWelcomes TestHostileGroupInfos
 //	12.4.3.1   | commit.go                    | welcomes                                               | TestSeparateWelcomesAndTreeApart
-//	12.4.3.1   | join.go                      | Join openSecrets checkPSKs openInfo checkContext enter | passive-client-welcome.json welcome.json TestHostileWelcomes
-//	12.4.3.1   | validate.go                  | checkTreeHash checkLeaves checkReceived                | tree-validation.json TestHostileWelcomes
-//	12.4.3.2   | external.go                  | JoinExternal externalCommit                            | TestExternalJoin TestGroupInfoWithoutExternalPub
+//	12.4.3.1   | join.go                      | Join openSecrets checkPSKs openInfo checkContext enter | passive-client-welcome.json TestHostileWelcomes TestWelcomesThatAreRefused TestHostileSuccessors
+//	12.4.3.1   | validate.go                  | checkTreeHash checkLeaves checkReceived                | tree-validation.json TestHostileTrees TestHostileWelcomes TestHostileGroupInfos
+//	12.4.3.2   | external.go                  | JoinExternal externalCommit                            | TestExternalJoin TestHostileGroupInfos TestGroupInfoWithoutExternalPub
 //	12.4.3.3   | tree.go                      | append readTree                                        | tree-validation.json FuzzTree
-//	13.4       | extension.go                 | readExtensions check checkContextExtensions            | messages.json FuzzParseMessage
+//	13.4       | extension.go                 | readExtensions check checkContextExtensions            | messages.json TestExtensionsStandOnce TestListsWithoutEnd
 //	13.5       | types.go                     | greaseValue                                            | TestGREASE
-//	14         | commit.go                    | Apply Discard                                          | TestChangesHappenAsAWhole TestCommitsOfOtherEpochs
+//	14         | commit.go                    | Apply Discard                                          | TestChangesHappenAsAWhole TestDiscardLeavesLiveKeys TestCommitsThatFail
 //	15         | commit.go                    | Protect                                                | message-protection.json TestAllocsOfApplicationMessages
-//	15.1       | policy.go                    | PadStep                                                | TestPolicy
+//	15.1       | policy.go                    | PadStep                                                | TestPadding
 //	C          | internal/treemath/treemath.go | Root Left Right Parent Sibling DirectPath             | tree-math.json
 //	(private)  | internal/hpke/hybrid.go      | Encapsulate Decapsulate combine                        | TestSuite65100Vectors
 package mls

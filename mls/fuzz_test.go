@@ -249,8 +249,10 @@ func wrap(t *testing.T, k *corpus, g *Group, way uint8, b []byte) []byte {
 	}
 	a.auth = authData{signature: sig, confirmationTag: make([]byte, 32)}
 	if wire == WirePrivateMessage {
-		p := &privateMessage{groupID: g.ID(), epoch: g.Epoch(), kind: head.kind}
-		return must[[]byte](t)(sealRaw(g, p, a.auth.append(bytes.Clone(b), head.kind)))
+		r := must[*ratchet](t)(g.now.messages.secrets.open(g.now.own, head.kind))
+		msg := sealRaw(t, g, sealing{from: g.now.own, generation: r.next, kind: head.kind, content: a.auth.append(bytes.Clone(b), head.kind)})
+		r.spend(g.suite, r.next, 0, nil)
+		return msg
 	}
 	return protectPublic(g.suite, a, g.now.secrets.membership.Bytes(), g.now.raw).append(appendMessageHead(nil, wire))
 }
@@ -273,17 +275,5 @@ func wrapWelcome(t *testing.T, k *corpus, g *Group, way uint8, b []byte) []byte 
 	}
 	var welcomeSecret suite.Secret
 	deriveWelcome(s, &welcomeSecret, joiner, zero)
-	var key messageKey
-	welcomeKey(s, &welcomeSecret, &key)
-	aead, err := s.AEAD(key.key[:s.KeySize()])
-	if err != nil {
-		t.Fatal(err)
-	}
-	sealed := aead.Seal(nil, key.nonce[:], info, nil)
-	kem, ct, err := s.EncryptWithLabel(rand.Reader, private.Package.InitKey, welcomeLabel, sealed, text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := welcome{suite: s.ID(), secrets: []welcomeSecrets{{ref, hpkeCiphertext{kem, ct}}}, groupInfo: sealed}
-	return w.append(appendMessageHead(nil, WireWelcome))
+	return sealWelcome(t, s, &welcomeSecret, private.Package, info, text)
 }

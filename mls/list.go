@@ -343,6 +343,9 @@ func (l *proposalList) apply(g *groupContext, before *tree, limits Limits) error
 			l.reinit = p
 		}
 	}
+	if l.mode == external {
+		l.tree.vacant() // the joiner's: the tree may grow for it
+	}
 	if err := l.tree.checkDepth(limits); err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ type Limits struct {
 	Members   int    // of a group
 	Depth     int    // levels of the tree above its leaves, up to 30; 0: one more than Members need, since leaves may be blank
 	Window    uint32 // generations that a member's message may be ahead, and keys that are kept for those it jumped over
-	Proposals int    // kept at once while they wait for a commit
+	Proposals int    // kept at once while they wait for a commit; a quarter of them, rounded down, from outside
 }
 
 // DefaultLimits are generous: 65,536 members, messages of 64 MiB.

@@ -205,7 +205,7 @@ func (g *Group) keep(p pending) error {
 			outside++
 		}
 	}
-	if len(g.proposals) >= g.limits.Proposals || p.Sender.Type != SenderMember && outside > g.limits.Proposals/4 {
+	if len(g.proposals) >= g.limits.Proposals || p.Sender.Type != SenderMember && outside >= g.limits.Proposals/4 {
 		return refuse(Limit, "", "%d proposals wait already, %d of them from outside", len(g.proposals), outside)
 	}
 	g.proposals = append(g.proposals, p)

@@ -68,8 +68,9 @@ func (g *Group) propose(p Proposal, aad []byte, own *ownUpdate) ([]byte, error) 
 	msg, err := g.protect(a)
 	if err != nil {
 		g.proposals = g.proposals[:before] // nobody will hear of it
+		return nil, err
 	}
-	return msg, err
+	return msg, nil
 }
 
 // sendable is a proposal of ours as it is kept: a key package is copied, since others may hold it, and must be valid now (section 7.3).

@@ -2,9 +2,11 @@ package mls
 
 import (
 	"bytes"
-	"fmt"
-	"strings"
+	"crypto/cipher"
+	"errors"
 	"testing"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
 )
 
 var stateKey = bytes.Repeat([]byte{7}, StateKeySize)
@@ -55,10 +57,10 @@ func TestLifeWithRestarts(t *testing.T) {
 					t.Errorf("message %d reads %x", i, r.Application)
 				}
 				_, err := b.group.Process(messages[i])
-				wantKind(t, err, Replayed)
+				wantRefusal(t, err, Replayed, "9.2: is used up")
 				b.restart()
 				_, err = b.group.Process(messages[i])
-				wantKind(t, err, Replayed)
+				wantRefusal(t, err, Replayed, "9.2: is used up")
 			}
 
 			c.commit(0, CommitOptions{Proposals: []Proposal{&ReInit{GroupID: []byte("next"), Version: MLS10, CipherSuite: cs, Extensions: Extensions{{0xf000, []byte("x")}}}}})
@@ -76,7 +78,8 @@ func TestLifeWithRestarts(t *testing.T) {
 }
 
 func TestStatesThatAreRefused(t *testing.T) {
-	p := newCrowd(t, 1, 2).members[0]
+	p := newCrowd(t, 2, 2).members[0]
+	must[[]byte](t)(p.group.ProposeUpdate(Identity{Key: must[*SigningKey](t)(GenerateSigningKey(2, nil))}, nil))
 	state := must[[]byte](t)(p.group.MarshalState(stateKey))
 	flip := func(i int) []byte { b := bytes.Clone(state); b[i] ^= 1; return b }
 	for _, c := range []struct {
@@ -84,197 +87,117 @@ func TestStatesThatAreRefused(t *testing.T) {
 		cfg   *Config
 		key   []byte
 		state []byte
-		want  Kind
+		kind  Kind
+		want  string
 	}{
-		{"another key", p.cfg, bytes.Repeat([]byte{8}, StateKeySize), state, BadSignature},
-		{"a short key", p.cfg, stateKey[1:], state, Misuse},
-		{"damaged at the end", p.cfg, stateKey, flip(len(state) - 1), BadSignature},
-		{"damaged in the midst", p.cfg, stateKey, flip(len(state) / 2), BadSignature},
-		{"another version", p.cfg, stateKey, flip(len(stateMagic)), Unsupported},
-		{"something else", p.cfg, stateKey, flip(0), Malformed},
-		{"cut", p.cfg, stateKey, state[:len(state)-1], BadSignature},
-		{"a stump", p.cfg, stateKey, state[:12], Malformed},
-		{"nothing", p.cfg, stateKey, nil, Malformed},
-		{"another suite", newPerson(t, 2, "x").cfg, stateKey, state, Malformed},
+		{"another key", p.cfg, bytes.Repeat([]byte{8}, StateKeySize), state, BadSignature, ": state does not open"},
+		{"a short key", p.cfg, stateKey[1:], state, Misuse, ": key of 31 bytes"},
+		{"damaged at the end", p.cfg, stateKey, flip(len(state) - 1), BadSignature, ": state does not open"},
+		{"damaged in the midst", p.cfg, stateKey, flip(len(state) / 2), BadSignature, ": state does not open"},
+		{"another version", p.cfg, stateKey, flip(len(stateMagic)), Unsupported, ": state of version 0"},
+		{"something else", p.cfg, stateKey, flip(0), Malformed, ": no state of a group"},
+		{"cut", p.cfg, stateKey, state[:len(state)-1], BadSignature, ": state does not open"},
+		{"a stump", p.cfg, stateKey, state[:12], Malformed, ": no state of a group"},
+		{"nothing", p.cfg, stateKey, nil, Malformed, ": no state of a group"},
+		{"another suite", newPerson(t, 1, "x").cfg, stateKey, state, Malformed, ": state of a group does not decode"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Restore(c.cfg, c.key, c.state)
-			wantKind(t, err, c.want)
+			wantRefusal(t, err, c.kind, c.want)
+		})
+	}
+	_, err := p.group.MarshalState(stateKey[1:])
+	wantRefusal(t, err, Misuse, ": key of 31 bytes")
+
+	// States that only who has the key can make.
+	zero := func(secret []byte) func(*Group, []byte) {
+		return func(_ *Group, text []byte) {
+			for at := bytes.Index(text, secret); at >= 0; at = bytes.Index(text, secret) {
+				clear(text[at : at+len(secret)])
+			}
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*Group)
+		damage func(*Group, []byte)
+		cause  error
+	}{
+		{"whose leaf is blank", func(g *Group) { g.now.own = 9 }, nil, errStateLeaf},
+		{"whose secret tree is of another size", func(g *Group) { g.now.messages.secrets.leaves = 8 }, nil, errStateTree},
+		{"whose private key is none", nil, zero(p.group.now.keys[0].Bytes()), errStateKey},
+		{"whose signature key is none", nil, zero(p.group.now.signer.Bytes()), errStateKey},
+		{"whose update's key is none", nil, zero(p.group.proposals[0].own.key.Bytes()), errStateKey},
+		{"whose update's signature key is none", nil, zero(p.group.proposals[0].own.signer.Bytes()), errStateKey},
+		{"whose secret is long", nil, func(g *Group, text []byte) { // its length, and that of what follows
+			at := bytes.Index(text, g.now.secrets.init.Bytes()) - 1
+			copy(text[at:], []byte{0x40, 0x41})
+		}, errStateSize},
+		{"with a byte behind", nil, nil, codec.ErrTrailing},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := must[*Group](t)(Restore(p.cfg, stateKey, state))
+			if c.change != nil {
+				c.change(g)
+			}
+			text := g.appendState(nil)
+			if c.damage != nil {
+				c.damage(g, text)
+			}
+			if errors.Is(c.cause, codec.ErrTrailing) {
+				text = append(text, 0)
+			}
+			head := append([]byte(stateMagic), stateVersion)
+			aead := must[cipher.AEAD](t)(stateAEAD(stateKey))
+			nonce := make([]byte, aead.NonceSize())
+			_, err := Restore(p.cfg, stateKey, aead.Seal(append(bytes.Clone(head), nonce...), nonce, text, head))
+			if wantRefusal(t, err, Malformed, ": state of a group does not decode"); !errors.Is(err, c.cause) {
+				t.Errorf("%v, want %v", err, c.cause)
+			}
 		})
 	}
 }
 
-// secretsOf are all secrets of a group's epoch that can be named, by what they are.
-func secretsOf(g *Group) map[string][]byte {
-	m := map[string][]byte{}
-	put := func(name string, b []byte) {
-		if len(b) > 0 {
-			m[name] = bytes.Clone(b)
-		}
+// Private key packages that do not fit together.
+func TestPrivateKeyPackagesThatAreRefused(t *testing.T) {
+	stored := func(cs CipherSuite, name string) *PrivateKeyPackage {
+		p := newPerson(t, cs, name)
+		return must[*PrivateKeyPackage](t)(p.cfg.KeyPackages.Get(must[[]byte](t)(p.keyPackage().Ref())))
 	}
-	e := g.now
-	for i, s := range e.secrets.all() {
-		put(fmt.Sprintf("secret %d of epoch %d", i, g.Epoch()), s.Bytes())
+	a, b, long := stored(2, "a"), stored(2, "b"), stored(5, "long")
+	whole := a.Marshal()
+	if _, err := ParsePrivateKeyPackage(whole); err != nil {
+		t.Fatal(err)
 	}
-	put(fmt.Sprintf("sender data secret of epoch %d", g.Epoch()), e.messages.senderData.Bytes())
-	for n, s := range e.messages.secrets.closed {
-		put(fmt.Sprintf("tree secret of node %d, epoch %d", n, g.Epoch()), s.Bytes())
+	changed := *a.Package
+	changed.raw, changed.CipherSuite = nil, 999
+	const mixed = "10: private keys are not those of the key package"
+	for _, c := range []struct {
+		name string
+		b    []byte
+		kind Kind
+		want string
+	}{
+		{"another version", append([]byte{2}, whole[1:]...), Unsupported, ": private key package of version 2"},
+		{"nothing", nil, Malformed, ": key package in a private key package does not decode"},
+		{"cut", whole[:len(whole)-1], Malformed, ": private key package does not decode"},
+		{"a byte behind", append(bytes.Clone(whole), 0), Malformed, ": private key package does not decode"},
+		{"a key package that is none", []byte{1, 1, 9, 0, 0, 0}, Malformed, ": key package in a private key package does not decode"},
+		{"a suite that is not known", (&PrivateKeyPackage{&changed, a.init, a.leaf, a.signer}).Marshal(), Unsupported, "10: key package of"},
+		{"an init key of another suite", (&PrivateKeyPackage{a.Package, long.init, a.leaf, a.signer}).Marshal(), Invalid, "10: private init key"},
+		{"an encryption key of another suite", (&PrivateKeyPackage{a.Package, a.init, long.leaf, a.signer}).Marshal(), Invalid, "10: private encryption key"},
+		{"a signature key of another suite", (&PrivateKeyPackage{a.Package, a.init, a.leaf, long.signer}).Marshal(), Invalid, "10: private signature key"},
+		{"another's init key", (&PrivateKeyPackage{a.Package, b.init, a.leaf, a.signer}).Marshal(), Invalid, mixed},
+		{"another's encryption key", (&PrivateKeyPackage{a.Package, a.init, b.leaf, a.signer}).Marshal(), Invalid, mixed},
+		{"another's signature key", (&PrivateKeyPackage{a.Package, a.init, a.leaf, b.signer}).Marshal(), Invalid, mixed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := ParsePrivateKeyPackage(c.b)
+			wantRefusal(t, err, c.kind, c.want)
+		})
 	}
-	for n, k := range e.keys {
-		put(fmt.Sprintf("private key of node %d, epoch %d", n, g.Epoch()), k.Bytes())
-	}
-	return m
-}
-
-// in checks whether the opened state of a group holds any of the secrets, and that it holds those it must.
-func checkState(t *testing.T, g *Group, gone, kept map[string][]byte) {
-	t.Helper()
-	text := g.appendState(nil)
-	for name, s := range gone {
-		if bytes.Contains(text, s) {
-			t.Errorf("state holds %s", name)
-		}
-	}
-	for name, s := range kept {
-		if !bytes.Contains(text, s) {
-			t.Errorf("state does not hold %s: the search finds nothing", name)
-		}
-	}
-}
-
-// Keys of messages are gone when they are used, those of generations before them too unless they were jumped over; secrets of the
-// tree are gone when what is below them has been derived (RFC 9420, section 9.2).
-func TestUsedGenerationsAreGone(t *testing.T) {
-	c := newCrowd(t, 1, 3)
-	a, b := c.members[0].group, c.members[1].group
-	c.commit(2, CommitOptions{})
-	root := secretsOf(b)[fmt.Sprintf("tree secret of node %d, epoch %d", b.now.tree.root(), b.Epoch())]
-	if root == nil {
-		t.Fatal("the root is open before the first message")
-	}
-	chain := newSecretTree(b.suite, b.now.tree.size(), secretOf(root)) // what an attacker could compute
-	r := must[*ratchet](t)(chain.open(0, ContentApplication))
-	keys, ratchets := map[string][]byte{}, map[string][]byte{}
-	for g := range uint32(6) {
-		var k messageKey
-		ratchets[fmt.Sprintf("ratchet secret %d", g)] = bytes.Clone(r.secret.Bytes())
-		if _, err := r.key(b.suite, g, 10, &k); err != nil {
-			t.Fatal(err)
-		}
-		keys[fmt.Sprintf("key %d", g)] = bytes.Clone(k.key[:16])
-		r.spend(b.suite, g, 10, nil)
-	}
-	next := map[string][]byte{"ratchet secret 6": bytes.Clone(r.secret.Bytes())}
-	var messages [][]byte
-	for range 6 {
-		messages = append(messages, must[[]byte](t)(a.Protect(nil, []byte("text"), nil)))
-	}
-	checkState(t, a, union(keys, ratchets, map[string][]byte{"root": root}), next)
-
-	must[*Received](t)(b.Process(messages[5]))
-	skipped := without(keys, "key 5")
-	checkState(t, b, union(ratchets, map[string][]byte{"key 5": keys["key 5"], "root": root}), union(skipped, next))
-	for i := range 5 {
-		must[*Received](t)(b.Process(messages[i]))
-		skipped = without(skipped, fmt.Sprintf("key %d", i))
-		checkState(t, b, union(ratchets, without(keys, names(skipped)...)), union(skipped, next))
-	}
-}
-
-// Secrets of an epoch are gone when it is over, what protects its messages when it is no longer kept, private keys when the tree
-// has others (sections 7.5, 9.2, 14).
-func TestOldEpochsAreGone(t *testing.T) {
-	c := newCrowd(t, 2, 4, func(c *Config) { c.PastEpochs, c.PSKEpochs = 2, 1 })
-	b := c.members[1].group
-	const steps = 6
-	var epochs []map[string][]byte
-	for i := range steps {
-		epochs = append(epochs, secretsOf(b))
-		c.commit([]int{0, 3, 1}[i%3], CommitOptions{})
-		now := secretsOf(b)
-		for age := range len(epochs) {
-			old := epochs[len(epochs)-1-age]
-			gone, kept := map[string][]byte{}, map[string][]byte{}
-			for name, s := range old {
-				epoch := b.Epoch() - uint64(age) - 1
-				switch {
-				case contains(now, s): // a private key that is still the tree's
-				case name == fmt.Sprintf("secret 5 of epoch %d", epoch) && age < 1: // the resumption key
-					kept[name] = s
-				case age < 2 && (name == fmt.Sprintf("sender data secret of epoch %d", epoch) || strings.HasPrefix(name, "tree secret")):
-					kept[name] = s
-				default:
-					gone[name] = s
-				}
-			}
-			if age == 3 && len(gone) < 9 {
-				t.Errorf("only %d secrets looked for", len(gone))
-			}
-			checkState(t, b, gone, kept)
-		}
-	}
-	before := secretsOf(b)
-	c.commit(0, CommitOptions{Proposals: []Proposal{&Remove{1}}})
-	if b.Active() {
-		t.Fatal("not removed")
-	}
-	checkState(t, b, before, nil)
-}
-
-// What a change prepared is gone when it is discarded.
-func TestDiscardedChangesAreGone(t *testing.T) {
-	c := newCrowd(t, 1, 3)
-	g := c.members[0].group
-	ch := must[*Change](t)(g.Commit(CommitOptions{}))
-	e := ch.next
-	ch.Discard()
-	for _, s := range e.secrets.all() {
-		if s.Len() != 0 {
-			t.Error("a secret of a discarded change is left")
-		}
-	}
-	if e.messages.senderData.Len() != 0 || len(e.messages.secrets.closed) != 0 {
-		t.Error("message keys of a discarded change are left")
-	}
-	for n, k := range e.keys {
-		if (k.Bytes() == nil) == (g.now.keys[n] == k) {
-			t.Errorf("private key of node %d: wiped %v", n, k.Bytes() == nil)
-		}
-	}
-	c.agree()
-}
-
-func union(ms ...map[string][]byte) map[string][]byte {
-	u := map[string][]byte{}
-	for _, m := range ms {
-		for k, v := range m {
-			u[k] = v
-		}
-	}
-	return u
-}
-
-func without(m map[string][]byte, names ...string) map[string][]byte {
-	u := union(m)
-	for _, n := range names {
-		delete(u, n)
-	}
-	return u
-}
-
-func names(m map[string][]byte) []string {
-	var n []string
-	for k := range m {
-		n = append(n, k)
-	}
-	return n
-}
-
-func contains(m map[string][]byte, b []byte) bool {
-	for _, v := range m {
-		if bytes.Equal(v, b) {
-			return true
-		}
-	}
-	return false
+	_, err := changed.Ref()
+	wantRefusal(t, err, Unsupported, "10.1: key package of")
+	_, err = ParseKeyPackage(must[[]byte](t)(newCrowd(t, 1, 1).members[0].group.GroupInfo(false, false)))
+	wantRefusal(t, err, Malformed, "10: message is mls_group_info, want a key package")
 }

@@ -1,0 +1,236 @@
+package mls
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+)
+
+// Of several changes prepared in one epoch one happens; the others are refused, and discarding one leaves no trace.
+func TestChangesHappenAsAWhole(t *testing.T) {
+	c := newCrowd(t, 1, 3)
+	g := c.members[0].group
+	before := g.EpochAuthenticator()
+	a := must[*Change](t)(g.Commit(CommitOptions{}))
+	b := must[*Change](t)(g.Commit(CommitOptions{Proposals: []Proposal{&Remove{2}}}))
+	other := must[*Change](t)(c.members[1].group.Commit(CommitOptions{}))
+	received := must[*Received](t)(g.Process(other.Commit)).Change
+	if g.Epoch() != 1 || !bytes.Equal(g.EpochAuthenticator(), before) {
+		t.Fatal("preparing changed the group")
+	}
+	a.Discard()
+	a.Discard()
+	wantRefusal(t, a.Apply(), Misuse, "14: the change was applied or discarded before")
+	if err := received.Apply(); err != nil {
+		t.Fatal(err)
+	}
+	wantRefusal(t, b.Apply(), WrongEpoch, "14: the change leads out of epoch 1, the group is in 2")
+	b.Discard()
+	if err := other.Apply(); err != nil {
+		t.Fatal(err)
+	}
+	r := must[*Received](t)(c.members[2].group.Process(other.Commit))
+	if err := r.Change.Apply(); err != nil {
+		t.Fatal(err)
+	}
+	c.agree()
+	wantRefusal(t, received.Apply(), Misuse, "14: the change was applied or discarded before")
+}
+
+// Of two commits that hold an update of ours one is discarded: before or behind the other's coming into effect, its keys stay alive.
+func TestDiscardLeavesLiveKeys(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		c := newCrowd(t, 2, 4)
+		c.tell(0, must[[]byte](t)(c.members[0].group.ProposeUpdate(Identity{Key: must[*SigningKey](t)(GenerateSigningKey(2, nil))}, nil)))
+		c.commit(3, CommitOptions{}) // with the update, so that there are keys of parents to lose
+		c.tell(0, must[[]byte](t)(c.members[0].group.ProposeUpdate(Identity{}, nil)))
+		winner := must[*Change](t)(c.members[1].group.Commit(CommitOptions{}))
+		loser := must[*Change](t)(c.members[2].group.Commit(CommitOptions{}))
+		g := c.members[0].group
+		var discarded *Change
+		discard := func() {
+			unchanged(t, g, discarded.Discard)
+		}
+		if discarded = must[*Received](t)(g.Process(loser.Commit)).Change; !late {
+			discard()
+		}
+		change := must[*Received](t)(g.Process(winner.Commit)).Change
+		if err := change.Apply(); err != nil {
+			t.Fatal(err)
+		}
+		if late {
+			discard()
+		}
+		for _, p := range c.members[2:] {
+			loser.Discard()
+			if err := must[*Received](t)(p.group.Process(winner.Commit)).Change.Apply(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := winner.Apply(); err != nil {
+			t.Fatal(err)
+		}
+		c.agree()
+		c.members[0].restart()
+		c.agree()
+		c.commit(1, CommitOptions{})
+		c.agree()
+	}
+}
+
+// starve runs f time and again, failing another one of the times that it asks for randomness, until all have been. Each time it must fail for
+// that reason, and give nothing.
+func starve(t *testing.T, cfg *Config, f func() (nothing bool, err error)) {
+	t.Helper()
+	random := cfg.Rand
+	defer func() { cfg.Rand = random }()
+	for fails := range 100 {
+		reads := 0
+		cfg.Rand = readFunc(func(b []byte) (int, error) {
+			if reads++; reads == fails+1 {
+				return 0, io.ErrUnexpectedEOF
+			}
+			return random.Read(b)
+		})
+		nothing, err := f()
+		switch {
+		case err == nil && reads == fails && fails > 0:
+			return
+		case !nothing || !errors.Is(err, io.ErrUnexpectedEOF):
+			t.Fatalf("without randomness %d: %v, nothing given: %v", fails, err, nothing)
+		}
+	}
+	t.Fatal("it takes randomness without end")
+}
+
+// Whatever takes randomness fails without, gives nothing, and leaves the group as it was: with all its keys and those of its messages.
+func TestRandomnessThatFails(t *testing.T) {
+	c := newCrowd(t, 2, 3, func(c *Config) { c.EncryptHandshake, c.GREASE = true, true })
+	c.commit(0, CommitOptions{})
+	c.agree() // all ratchets are open
+	g, cfg := c.members[0].group, c.members[0].cfg
+	k := newPerson(t, 2, "new").keyPackage()
+	info := must[[]byte](t)(g.GroupInfo(true, true))
+	joiner := newPerson(t, 2, "joiner", func(c *Config) { c.GREASE = true })
+	joiner.psks["k"] = []byte("key")
+	prefix := []byte("prefix")
+	for _, x := range []struct {
+		name string
+		cfg  *Config
+		f    func() (bool, error)
+	}{
+		{"a commit", cfg, func() (bool, error) {
+			ch, err := g.Commit(CommitOptions{Proposals: []Proposal{&Add{k}, &Remove{2}}})
+			return ch == nil, err
+		}},
+		{"an update", cfg, func() (bool, error) {
+			msg, err := g.ProposeUpdate(Identity{}, nil)
+			if err == nil {
+				g.DropPending()
+			}
+			return msg == nil, err
+		}},
+		{"data", cfg, func() (bool, error) {
+			msg, err := g.Protect(prefix, []byte("data"), nil)
+			return bytes.Equal(msg, prefix), err
+		}},
+		{"a group info", cfg, func() (bool, error) { msg, err := g.GroupInfo(true, true); return msg == nil, err }},
+		{"a state", cfg, func() (bool, error) { state, err := g.MarshalState(stateKey); return state == nil, err }},
+		{"a pre-shared key", cfg, func() (bool, error) { p, err := g.NewPSK(nil); return p == nil, err }},
+		{"a branch", newPerson(t, 2, "m0").cfg, nil},
+		{"a key package", joiner.cfg, func() (bool, error) { k, err := joiner.cfg.NewKeyPackage(); return k == nil, err }},
+		{"a group", joiner.cfg, func() (bool, error) { g, err := Create(joiner.cfg, nil); return g == nil, err }},
+		{"an external commit", joiner.cfg, func() (bool, error) {
+			g, msg, err := JoinExternal(joiner.cfg, info, ExternalOptions{PSKs: [][]byte{[]byte("k")}})
+			return g == nil && msg == nil, err
+		}},
+		{"a proposal from outside", joiner.cfg, func() (bool, error) {
+			msg, err := ProposeFromOutside(joiner.cfg, g.ID(), g.Epoch(), 0, &Remove{1})
+			return msg == nil, err
+		}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			if x.f == nil {
+				x.f = func() (bool, error) {
+					n, ch, err := g.Branch(x.cfg, []byte("branch"), nil)
+					return n == nil && ch == nil, err
+				}
+			}
+			before := g.appendState(nil)
+			starve(t, x.cfg, func() (bool, error) {
+				nothing, err := x.f()
+				return nothing && (err == nil || bytes.Equal(before, g.appendState(nil))), err
+			})
+		})
+	}
+}
+
+// A commit that fails halfway gives no change, and what it held is wiped.
+func TestCommitsThatFail(t *testing.T) {
+	c := newCrowd(t, 1, 3)
+	g := c.members[0].group
+	lost := must[*PreSharedKey](t)(g.NewPSK([]byte("k")))
+	unchanged(t, g, func() {
+		ch, err := g.Commit(CommitOptions{Path: true, Proposals: []Proposal{lost}})
+		if wantRefusal(t, err, Missing, "8.4: pre-shared key 6b is not here"); ch != nil {
+			t.Errorf("a change beside an error: %+v", ch)
+		}
+	})
+	c.commit(1, CommitOptions{})
+	c.agree()
+
+	l := &proposalList{suite: g.suite, committer: Sender{Type: SenderMember}, all: []Committed{{Proposal: lost}}}
+	if err := l.apply(&g.now.context, g.now.tree, g.limits); err != nil {
+		t.Fatal(err)
+	}
+	ch := &Change{group: g, base: g.now, next: &epoch{suite: g.suite, tree: l.tree, own: g.now.own, keys: g.now.keys.clone(), signer: g.now.signer, context: g.now.context}}
+	if err := g.makeCommit(ch, l, CommitOptions{Path: true}); err == nil {
+		t.Fatal("the commit did not fail")
+	}
+	ch.Discard()
+	fresh := 0
+	for n, k := range ch.next.keys {
+		if alive := k.Bytes() != nil; alive != g.now.keys.has(n, k) {
+			t.Errorf("private key of node %d: alive %v", n, alive)
+		} else if !alive {
+			fresh++
+		}
+	}
+	if fresh < 2 {
+		t.Errorf("%d fresh keys were there to be wiped", fresh)
+	}
+	c.agree()
+}
+
+// Pre-shared keys belong to the application: what it gave is not wiped, and its names do not fill our errors.
+func TestPreSharedKeysStayTheApplications(t *testing.T) {
+	c := newCrowd(t, 1, 2)
+	joiner := newPerson(t, 1, "joiner")
+	key := []byte("the application's key")
+	for _, p := range append(c.members, joiner) {
+		p.cfg.PSK = func(*PSKID) ([]byte, error) { return key, nil }
+	}
+	g := c.members[0].group
+	ch := c.commit(0, CommitOptions{Proposals: []Proposal{must[*PreSharedKey](t)(g.NewPSK([]byte("k"))), &Add{joiner.keyPackage()}}})
+	must[*Group](t)(Join(joiner.cfg, ch.Welcomes[0], JoinOptions{}))
+	c.propose(1, must[*PreSharedKey](t)(g.NewPSK([]byte("k"))))
+	must[*Change](t)(g.Commit(CommitOptions{}))
+	_, _, err := JoinExternal(newPerson(t, 1, "x", func(c *Config) { c.PSK = joiner.cfg.PSK }).cfg, must[[]byte](t)(g.GroupInfo(true, true)), ExternalOptions{PSKs: [][]byte{{1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(key) != "the application's key" {
+		t.Errorf("the key is %q now", key)
+	}
+	for _, p := range c.members {
+		p.cfg.PSK = func(*PSKID) ([]byte, error) { return nil, errors.New("none") }
+	}
+	long := bytes.Repeat([]byte("i"), 1000)
+	for _, id := range []*PSKID{{Type: PSKExternal, ID: long}, {Type: PSKResumption, Usage: UsageApplication, GroupID: long}} {
+		_, err = g.psk(id)
+		if wantRefusal(t, err, Missing, "8.4: pre-shared key 69"); len(err.Error()) > 200 {
+			t.Errorf("an error of %d bytes", len(err.Error()))
+		}
+	}
+}

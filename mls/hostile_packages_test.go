@@ -1,0 +1,260 @@
+package mls
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Key packages that must not be added: neither by us, nor by following another's commit, nor by a proposal.
+func TestHostileKeyPackages(t *testing.T) {
+	parent := func(g *Group) *parentNode { return g.now.tree.nodes[g.now.tree.root()].parent }
+	for _, c := range []struct {
+		name   string
+		change func(*Group, *KeyPackage, *LeafNode)
+		kind   Kind
+		want   string
+	}{
+		{"of another version", func(_ *Group, k *KeyPackage, _ *LeafNode) { k.Version = 2 }, Unsupported, "10.1: protocol version 2"},
+		{"of another suite", func(_ *Group, k *KeyPackage, _ *LeafNode) { k.CipherSuite = 3 }, Invalid, "10.1: the group has"},
+		{"whose init key is the leaf's", func(_ *Group, k *KeyPackage, l *LeafNode) { k.InitKey = l.EncryptionKey }, Invalid, "10.1: init_key of a key package is its encryption_key"},
+		{"whose init key is none", func(_ *Group, k *KeyPackage, _ *LeafNode) { k.InitKey = []byte("x") }, Invalid, "10.1: init_key of a key package"},
+		{"whose encryption key is none", func(_ *Group, _ *KeyPackage, l *LeafNode) { l.EncryptionKey = nil }, Invalid, "7.3: encryption_key of a leaf node"},
+		{"whose signature key is none", func(_ *Group, _ *KeyPackage, l *LeafNode) { l.SignatureKey = []byte("x") }, Invalid, "7.3: signature_key of a leaf node"},
+		{"with a leaf for a commit", func(_ *Group, _ *KeyPackage, l *LeafNode) { l.Source = SourceCommit }, Invalid, "7.3: source commit, want key_package"},
+		{"with a leaf for an update", func(_ *Group, _ *KeyPackage, l *LeafNode) { l.Source = SourceUpdate }, Invalid, "7.3: source update, want key_package"},
+		{"that carries what it does not list", func(_ *Group, _ *KeyPackage, l *LeafNode) { l.Extensions = Extensions{{0xf00d, nil}} }, Invalid, "7.3: which its capabilities do not list"},
+		{"that does not support basic credentials", func(_ *Group, _ *KeyPackage, l *LeafNode) { l.Capabilities.Credentials = nil }, Invalid, "7.3: leaf 4 does not support basic, which the group uses"},
+		{"with a credential that nobody supports", func(_ *Group, _ *KeyPackage, l *LeafNode) {
+			l.Credential = Credential{Type: 0xf00d}
+			l.Capabilities.Credentials = append(l.Capabilities.Credentials, 0xf00d)
+		}, Invalid, "7.3: leaf 0 does not support credential type 0xf00d, which the group uses"},
+		{"with a member's encryption key", func(g *Group, _ *KeyPackage, l *LeafNode) { l.EncryptionKey = g.now.tree.leaf(1).EncryptionKey },
+			Invalid, "7.3: leaves 1 and 4 have the same encryption_key"},
+		{"with a parent's encryption key", func(g *Group, _ *KeyPackage, l *LeafNode) { l.EncryptionKey = parent(g).key }, Invalid, "7.3: leaf 4 has the encryption_key of node 3"},
+		{"that is valid for three years", func(_ *Group, _ *KeyPackage, l *LeafNode) { l.Lifetime.NotAfter = l.Lifetime.NotBefore + 3*365*24*3600 }, Invalid, "7.2: longer than"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			crowd := newCrowd(t, 1, 4)
+			crowd.commit(0, CommitOptions{})
+			k := newPerson(t, 1, "new").forgePackage(func(k *KeyPackage, l *LeafNode) { c.change(crowd.members[0].group, k, l) })
+			listRefused(t, crowd, []Proposal{&Add{k}}, c.kind, c.want)
+		})
+	}
+	crowd := newCrowd(t, 1, 2)
+	t.Run("of a member", func(t *testing.T) {
+		listRefused(t, crowd, []Proposal{&Add{crowd.members[1].keyPackage()}}, Invalid, "7.3: leaves 1 and 2 have the same signature_key")
+	})
+	t.Run("twice", func(t *testing.T) {
+		k := newPerson(t, 1, "new").keyPackage()
+		listRefused(t, crowd, []Proposal{&Add{k}, &Add{k}}, Invalid, "7.3: leaves 2 and 3 have the same signature_key")
+	})
+	t.Run("with a damaged signature", func(t *testing.T) {
+		b := newPerson(t, 1, "new").keyPackage().Marshal()
+		b[len(b)-1] ^= 1
+		listRefused(t, crowd, []Proposal{&Add{must[*KeyPackage](t)(ParseKeyPackage(b))}}, BadSignature, "10.1: signature of a key package")
+	})
+	t.Run("with a damaged leaf signature", func(t *testing.T) {
+		p := newPerson(t, 1, "new")
+		k := *p.keyPackage()
+		l := copyLeaf(k.Leaf)
+		l.Signature = make([]byte, 64)
+		k.raw, k.Leaf = nil, l
+		if err := k.sign(suiteOf(t, 1), rand.Reader, p.cfg.Key); err != nil {
+			t.Fatal(err)
+		}
+		listRefused(t, crowd, []Proposal{&Add{&k}}, BadSignature, "7.3: signature of a leaf node")
+	})
+}
+
+// Whoever seals for a key of low order seals for everybody: such keys are in no key package, and nobody comes to seal for one.
+func TestKeysOfLowOrder(t *testing.T) {
+	zero := func(key []byte) []byte { // of X25519 and X448, or the part of X25519 behind that of ML-KEM
+		b := bytes.Clone(key)
+		clear(b[max(0, len(b)-56):])
+		return b
+	}
+	for _, cs := range []CipherSuite{1, 3, 4, 6, 65100} {
+		t.Run(cs.String(), func(t *testing.T) {
+			t.Parallel()
+			c := newCrowd(t, cs, 2)
+			k := newPerson(t, cs, "new").forgePackage(func(_ *KeyPackage, l *LeafNode) { l.EncryptionKey = zero(l.EncryptionKey) })
+			listRefused(t, c, []Proposal{&Add{k}}, Invalid, "7.3: encryption_key of a leaf node")
+			k = newPerson(t, cs, "new").forgePackage(func(k *KeyPackage, _ *LeafNode) { k.InitKey = zero(k.InitKey) })
+			listRefused(t, c, []Proposal{&Add{k}}, Invalid, "10.1: init_key of a key package")
+		})
+	}
+}
+
+// Of many who are added at once, none has the key of another, of a member or of a parent: leaves are then compared in another way than few.
+func TestManyKeyPackagesAtOnce(t *testing.T) {
+	c := newCrowd(t, 1, 4)
+	c.commit(0, CommitOptions{})
+	g := c.members[0].group
+	var honest []Proposal
+	for i := range 5 {
+		honest = append(honest, &Add{newPerson(t, 1, fmt.Sprint("honest ", i)).keyPackage()})
+	}
+	with := func(change func(*LeafNode)) Proposal {
+		return &Add{newPerson(t, 1, "new").forgePackage(func(_ *KeyPackage, l *LeafNode) { change(l) })}
+	}
+	for _, x := range []struct {
+		name string
+		one  Proposal
+		want string
+	}{
+		{"a member's signature key", &Add{c.members[1].keyPackage()}, "7.3: leaves 1 and 9 have the same signature_key"},
+		{"the signature key of another who is added", honest[2], "7.3: leaves 6 and 9 have the same signature_key"},
+		{"a member's encryption key", with(func(l *LeafNode) { l.EncryptionKey = g.Member(1).EncryptionKey }), "7.3: leaves 1 and 9 have the same encryption_key"},
+		{"the encryption key of another who is added", with(func(l *LeafNode) { l.EncryptionKey = honest[2].(*Add).KeyPackage.Leaf.EncryptionKey }), "7.3: leaves 6 and 9 have the same encryption_key"},
+		{"the encryption key of a parent", with(func(l *LeafNode) { l.EncryptionKey = g.now.tree.nodes[3].parent.key }), "7.3: leaf 9 has the encryption_key of node 3"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			listRefused(t, c, append(honest[:5:5], x.one), Invalid, x.want)
+		})
+	}
+}
+
+// listRefused: member 0 neither commits nor proposes the list, and member 1 does not follow member 0 when it does.
+func listRefused(t *testing.T, c *crowd, list []Proposal, kind Kind, want string) {
+	t.Helper()
+	g := c.members[0].group
+	unchanged(t, g, func() {
+		_, err := g.Commit(CommitOptions{Proposals: list})
+		wantRefusal(t, err, kind, want)
+		if len(list) == 1 {
+			_, err = g.Propose(list[0], nil)
+			wantRefusal(t, err, kind, want)
+		}
+	})
+	notFollowed(t, c, list, kind, want)
+}
+
+// notFollowed is the second half of it: what member 0 sends lacks nothing but the check.
+func notFollowed(t *testing.T, c *crowd, list []Proposal, kind Kind, want string) {
+	t.Helper()
+	f, victim := c.forge(0, must[*Change](t)(c.members[0].group.Commit(CommitOptions{}))), c.members[1].group
+	f.add(list...)
+	messages := [][]byte{f.sign()}
+	if len(list) == 1 {
+		f.m.content.kind, f.m.content.body = ContentProposal, body{proposal: list[0]}
+		messages = append(messages, f.sign())
+	}
+	unchanged(t, victim, func() {
+		for _, msg := range messages {
+			_, err := victim.Process(msg)
+			wantRefusal(t, err, kind, want)
+		}
+	})
+}
+
+// Who adds looks at the clock, at once and when it proposes; who follows does not (section 7.3).
+func TestExpiredKeyPackages(t *testing.T) {
+	c := newCrowd(t, 1, 2)
+	g := c.members[0].group
+	for name, at := range map[string]time.Time{"expired": testTime.Add(-365 * 24 * time.Hour), "not valid yet": testTime.Add(48 * time.Hour)} {
+		p := newPerson(t, 1, name, func(c *Config) { c.Now = func() time.Time { return at } })
+		k := p.keyPackage()
+		unchanged(t, g, func() {
+			_, err := g.Commit(CommitOptions{Proposals: []Proposal{&Add{k}}})
+			wantRefusal(t, err, Invalid, "7.3: key package is valid from")
+			_, err = g.Propose(&Add{k}, nil)
+			wantRefusal(t, err, Invalid, "7.3: key package is valid from")
+		})
+		cfg := c.members[0].cfg
+		_, err := ProposeFromOutside(cfg, g.ID(), g.Epoch(), 0, &Add{k})
+		wantRefusal(t, err, Invalid, "7.3: key package is valid from")
+		_, err = ProposeSelf(cfg, g.ID(), g.Epoch(), k)
+		wantRefusal(t, err, Invalid, "7.3: key package is valid from")
+		_, _, err = g.Branch(newPerson(t, 1, "m0").cfg, []byte("branch"), []*KeyPackage{k})
+		wantRefusal(t, err, Invalid, "7.3: key package is valid from")
+		c.members[0].at(at, func() { c.add(0, p) })
+	}
+	// One that expires while it waits is not committed.
+	p := newPerson(t, 1, "late", func(c *Config) { c.Lifetime = time.Hour })
+	c.propose(0, &Add{p.keyPackage()})
+	g = c.members[1].group
+	g.cfg.Now = func() time.Time { return testTime.Add(2 * time.Hour) }
+	_, err := g.Commit(CommitOptions{})
+	wantRefusal(t, err, Invalid, "7.3: key package is valid from")
+}
+
+// How long a key package may be valid is for the group to agree on (section 7.2).
+func TestLifetimes(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for _, c := range []struct {
+		most, length time.Duration
+		ok           bool
+	}{
+		{0, 0, true}, {0, 2*year - lifetimeSlack, true}, {0, 2 * year, false}, {time.Hour + lifetimeSlack, time.Hour, true},
+		{time.Hour + lifetimeSlack, time.Hour + time.Second, false}, {-1, 100 * year, true},
+	} {
+		crowd := newCrowd(t, 1, 1)
+		crowd.members[0].cfg.MaxLifetime = c.most
+		k := newPerson(t, 1, "new", func(cfg *Config) { cfg.Lifetime = c.length }).keyPackage()
+		_, err := crowd.members[0].group.Commit(CommitOptions{Proposals: []Proposal{&Add{k}}})
+		if !c.ok {
+			wantRefusal(t, err, Invalid, "7.2: longer than")
+		} else if err != nil {
+			t.Errorf("a key package valid for %v where %v are allowed: %v", c.length, c.most, err)
+		}
+	}
+	never := newPerson(t, 1, "new").forgePackage(func(_ *KeyPackage, l *LeafNode) { l.Lifetime.NotBefore = l.Lifetime.NotAfter + 1 })
+	notFollowed(t, newCrowd(t, 1, 2), []Proposal{&Add{never}}, Invalid, "7.2: longer than")
+	if l := newPerson(t, 1, "new").keyPackage().Leaf.Lifetime; l.NotAfter-l.NotBefore != uint64((defaultLifetime+lifetimeSlack)/time.Second) {
+		t.Errorf("lifetime %+v", l)
+	}
+}
+
+// A key package is of its own: neither the bytes it was read from nor other groups that add the same one have a hold on what is in the tree.
+func TestKeyPackagesAreNotShared(t *testing.T) {
+	a, b := newCrowd(t, 1, 2), newCrowd(t, 1, 2)
+	raw := newPerson(t, 1, "new").keyPackage().Marshal()
+	k := must[*KeyPackage](t)(ParseKeyPackage(raw))
+	clear(raw)
+	if string(k.Leaf.Credential.Identity) != "new" {
+		t.Error("a key package borrows the bytes it was read from")
+	}
+	var both sync.WaitGroup
+	for _, c := range []*crowd{a, b} { // under the race detector this shows what is shared
+		both.Go(func() { must[*Change](t)(c.members[0].group.Commit(CommitOptions{Proposals: []Proposal{&Add{k}}})) })
+	}
+	both.Wait()
+	a.propose(1, &Add{k})
+	b.commit(0, CommitOptions{Proposals: []Proposal{&Add{k}}})
+	clear(k.raw)
+	clear(k.Leaf.raw)
+	clear(k.Leaf.Credential.Identity)
+	clear(k.Leaf.EncryptionKey)
+	if l := b.members[0].group.Member(2); string(l.Credential.Identity) != "new" {
+		t.Errorf("the tree borrows a key package of the caller's: %q", l.Credential.Identity)
+	}
+	a.commit(0, CommitOptions{})
+	if l := a.members[0].group.Member(2); string(l.Credential.Identity) != "new" {
+		t.Errorf("a proposal borrows a key package of the caller's: %q", l.Credential.Identity)
+	}
+}
+
+// What key packages are made with: capabilities without what all clients have, and extensions that these list, each once (section 10).
+func TestKeyPackagesThatAreMade(t *testing.T) {
+	p := newPerson(t, 1, "p", func(c *Config) {
+		c.Capabilities = Capabilities{Extensions: []ExtensionType{ExtensionApplicationID, 0xf001, ExtensionExternalSenders}, Proposals: []ProposalType{ProposalAdd, 0xf002, ProposalGroupContextExtensions}}
+	})
+	k := must[*KeyPackage](t)(p.cfg.NewKeyPackage(Extension{0xf001, []byte("x")}, Extension{ExtensionApplicationID, []byte("id")}))
+	if c := k.Leaf.Capabilities; !slices.Equal(c.Extensions, []ExtensionType{0xf001}) || !slices.Equal(c.Proposals, []ProposalType{0xf002}) ||
+		!slices.Contains(c.Versions, MLS10) || !slices.Contains(c.Credentials, CredentialBasic) {
+		t.Errorf("capabilities %+v", c)
+	}
+	if c := p.cfg.Capabilities; !slices.Equal(c.Extensions, []ExtensionType{ExtensionApplicationID, 0xf001, ExtensionExternalSenders}) || len(c.Proposals) != 3 || c.Proposals[2] != ProposalGroupContextExtensions {
+		t.Errorf("the configuration has changed: %+v", p.cfg.Capabilities)
+	}
+	_, err := p.cfg.NewKeyPackage(Extension{0xf00d, nil})
+	wantRefusal(t, err, Misuse, "10: which Config.Capabilities does not list")
+	_, err = p.cfg.NewKeyPackage(Extension{0xf001, nil}, Extension{0xf001, nil})
+	wantRefusal(t, err, Invalid, "13.4: stands in a list of extensions twice")
+}
