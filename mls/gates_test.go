@@ -64,6 +64,7 @@ func TestGateJoin(t *testing.T) {
 	j := newJoiners(t, 2, 1000, true)
 	var all []float64
 	for len(j.them) > 0 {
+		j.again(t)
 		all = append(all, float64(j.theirs(t))/float64(j.ours(t)))
 	}
 	slices.Sort(all)
