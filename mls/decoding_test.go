@@ -121,6 +121,10 @@ func TestRatchetsEnd(t *testing.T) {
 	r.spend(s, r.next, 10, nil)
 	_, err := r.key(s, r.next, 10, &key)
 	wantRefusal(t, err, Limit, "9.1: generations are used up")
+	g := newCrowd(t, 1, 2).members[0].group
+	must[*ratchet](t)(g.now.messages.secrets.open(0, ContentApplication)).next = ^uint32(0)
+	_, err = g.Protect(nil, nil, nil)
+	wantRefusal(t, err, Limit, "9.1: generations are used up")
 	tree.wipe()
 	_, err = tree.open(1, ContentApplication)
 	wantRefusal(t, err, Misuse, "9: secrets of this epoch are wiped")

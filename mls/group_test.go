@@ -113,6 +113,21 @@ func TestGrowAndShrink(t *testing.T) {
 	}
 }
 
+// Members who were added below a parent that does not know them open paths with the keys of their leaves, whichever of several they are.
+func TestUnmergedLeaves(t *testing.T) {
+	c := newCrowd(t, 1, 8)
+	c.commit(0, CommitOptions{Proposals: []Proposal{&Remove{5}, &Remove{6}}})
+	c.commit(5, CommitOptions{})
+	c.add(0, newPerson(t, 1, "a"), newPerson(t, 1, "b"))
+	if p := c.members[0].group.now.tree.nodes[11].parent; p == nil || len(p.unmerged) != 2 {
+		t.Fatalf("parent %+v", p)
+	}
+	c.commit(0, CommitOptions{})
+	c.agree()
+	c.commit(6, CommitOptions{})
+	c.agree()
+}
+
 func TestPreSharedKeys(t *testing.T) {
 	c := newCrowd(t, 1, 3)
 	joiner := newPerson(t, 1, "joiner")

@@ -240,6 +240,10 @@ func TestHostileContents(t *testing.T) {
 			must[*Received](t)(victim.Process(before))
 		})
 	}
+	damaged := parse(t, must[[]byte](t)(hostile.Protect(nil, nil, nil)))
+	damaged.private.senderData[0] ^= 1
+	_, err := victim.Process(damaged.append(nil))
+	wantRefusal(t, err, BadSignature, "6.3.2: sender data of a message of epoch 2 does not open")
 	for _, kind := range []ContentType{0, ContentCommit + 1} {
 		_, err := victim.Process((&privateMessage{groupID: victim.ID(), epoch: victim.Epoch(), kind: kind}).append(appendMessageHead(nil, WirePrivateMessage)))
 		if wantRefusal(t, err, Malformed, ": mls_private_message does not decode"); !errors.Is(err, errContent) {
@@ -248,6 +252,6 @@ func TestHostileContents(t *testing.T) {
 	}
 	public := signed(t, hostile, hostile.now.signer, framedContent{groupID: hostile.ID(), epoch: hostile.Epoch(), sender: Sender{Type: SenderMember, Leaf: 2},
 		kind: ContentApplication, body: body{application: []byte("text")}}, nil)
-	_, err := victim.Process(public)
+	_, err = victim.Process(public)
 	wantRefusal(t, err, Invalid, "6: application data in a public message")
 }

@@ -212,6 +212,10 @@ func TestWelcomesThatAreRefused(t *testing.T) {
 	wantRefusal(t, err, Unsupported, "12.4.3.1: this client has")
 	_, err = Join(p.cfg, ch.Commit, JoinOptions{})
 	wantRefusal(t, err, Misuse, "12.4.3.1: want a welcome")
+	damaged := parse(t, w)
+	damaged.welcome.secrets[0].secrets.ciphertext[0] ^= 1
+	_, err = Join(p.cfg, damaged.append(nil), JoinOptions{})
+	wantRefusal(t, err, BadSignature, "12.4.3.1: group secrets of a welcome")
 	storeless := *p.cfg
 	storeless.KeyPackages = nil
 	_, err = Join(&storeless, w, JoinOptions{})
@@ -223,7 +227,7 @@ func TestWelcomesThatAreRefused(t *testing.T) {
 	}
 	_, err = Join(mixed.cfg, w, JoinOptions{})
 	wantRefusal(t, err, Invalid, "12.4.3.1: for a key package of")
-	p.group = must[*Group](t)(Join(p.cfg, w, JoinOptions{}))
+	p.group = must[*Group](t)(Join(p.cfg, w, JoinOptions{InUse: func([]byte) bool { return false }}))
 	c.members = append(c.members, p)
 	c.agree()
 	_, err = Join(p.cfg, w, JoinOptions{})

@@ -51,6 +51,10 @@ func TestPolicy(t *testing.T) {
 	other := must[*Change](t)(c.members[2].group.Commit(CommitOptions{Identity: Identity{Credential: BasicCredential([]byte("another"))}}))
 	_, err = g.Process(other.Commit)
 	wantRefusal(t, err, Refused, "5.3.1: credential of basic was refused")
+	c.members[2].cfg.Credentials = nil
+	_, err = g.Process(must[[]byte](t)(c.members[2].group.ProposeUpdate(Identity{Credential: BasicCredential([]byte("another"))}, nil)))
+	wantRefusal(t, err, Refused, "5.3.1: credential of basic was refused")
+	c.members[2].group.DropPending()
 	c.commit(2, CommitOptions{})
 	c.agree()
 }

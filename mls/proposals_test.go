@@ -353,10 +353,12 @@ func TestPendingProposalsThatDoNotGoTogether(t *testing.T) {
 			}
 		})
 	}
-	// What can never be committed does not come to wait.
+	// What can never be committed does not come to wait, nor an update whose key nobody has.
 	crowd := newCrowd(t, 1, 3)
 	_, err := crowd.members[0].group.Propose(&Add{crowd.members[1].keyPackage()}, nil)
 	wantRefusal(t, err, Invalid, "7.3: leaves 1 and 3 have the same signature_key")
+	_, err = crowd.members[0].group.Propose(&Update{crowd.members[0].group.Member(0)}, nil)
+	wantRefusal(t, err, Misuse, "12.1.2: use ProposeUpdate")
 }
 
 // A proposal that could not be sent does not wait here, where nobody else hears of it.

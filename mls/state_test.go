@@ -109,6 +109,11 @@ func TestStatesThatAreRefused(t *testing.T) {
 	_, err := p.group.MarshalState(stateKey[1:])
 	wantRefusal(t, err, Misuse, ": key of 31 bytes")
 
+	strict := *p.cfg
+	strict.Limits.Members = 1
+	_, err = Restore(&strict, stateKey, state)
+	wantRefusal(t, err, Limit, ": ratchet tree of more than 1 members")
+
 	// States that only who has the key can make.
 	zero := func(secret []byte) func(*Group, []byte) {
 		return func(_ *Group, text []byte) {
@@ -125,6 +130,10 @@ func TestStatesThatAreRefused(t *testing.T) {
 	}{
 		{"whose leaf is blank", func(g *Group) { g.now.own = 9 }, nil, errStateLeaf},
 		{"whose secret tree is of another size", func(g *Group) { g.now.messages.secrets.leaves = 8 }, nil, errStateTree},
+		{"whose context does not decode", func(g *Group) { g.now.raw = append(g.now.raw, 0) }, nil, codec.ErrTrailing},
+		{"whose proposal does not decode", func(g *Group) {
+			g.proposals[0].Proposal = &UnknownProposal{ProposalRemove, nil}
+		}, nil, codec.ErrShort},
 		{"whose private key is none", nil, zero(p.group.now.keys[0].Bytes()), errStateKey},
 		{"whose signature key is none", nil, zero(p.group.now.signer.Bytes()), errStateKey},
 		{"whose update's key is none", nil, zero(p.group.proposals[0].own.key.Bytes()), errStateKey},
@@ -144,7 +153,7 @@ func TestStatesThatAreRefused(t *testing.T) {
 			if c.damage != nil {
 				c.damage(g, text)
 			}
-			if errors.Is(c.cause, codec.ErrTrailing) {
+			if c.change == nil && c.damage == nil {
 				text = append(text, 0)
 			}
 			head := append([]byte(stateMagic), stateVersion)

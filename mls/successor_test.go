@@ -17,6 +17,12 @@ func TestReInit(t *testing.T) {
 		_, err = p.group.Commit(CommitOptions{})
 		wantRefusal(t, err, Misuse, "11.2: the group was ended by a reinit")
 	}
+	c.members[1].group.reinit = nil // who goes on all the same is not heard
+	msg := must[[]byte](t)(c.members[1].group.Propose(&Remove{2}, nil))
+	c.members[1].group.DropPending()
+	c.members[1].group.reinit = c.members[0].group.reinit
+	_, err := c.members[0].group.Process(msg)
+	wantRefusal(t, err, Misuse, "11.2: the group was ended by a reinit")
 	next := make([]*person, 3)
 	var packages []*KeyPackage
 	for i := range next {
@@ -25,7 +31,7 @@ func TestReInit(t *testing.T) {
 			packages = append(packages, next[i].keyPackage())
 		}
 	}
-	_, _, err := c.members[1].group.Continue(next[1].cfg, packages[1:])
+	_, _, err = c.members[1].group.Continue(next[1].cfg, packages[1:])
 	wantRefusal(t, err, Invalid, "12.4.3.1: a member of the old group is no member of the new one: leaf 0")
 	_, _, err = c.members[1].group.Continue(newPerson(t, 1, "m1").cfg, packages)
 	wantRefusal(t, err, Misuse, "11.2: the configuration of")
@@ -71,6 +77,7 @@ func TestBranch(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.group = g
+	c.commit(0, CommitOptions{}) // the group may go on meanwhile
 	b.group = must[*Group](t)(Join(b.cfg, ch.Welcomes[0], JoinOptions{From: c.members[3].group}))
 	n := &crowd{t: t, suite: 1, members: []*person{a, b}}
 	n.agree()
