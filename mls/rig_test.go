@@ -265,12 +265,6 @@ func signed(t testing.TB, g *Group, key *SigningKey, f framedContent, confirmati
 	return protectPublic(g.suite, a, g.now.secrets.membership.Bytes(), g.now.raw).append(appendMessageHead(nil, WirePublicMessage))
 }
 
-// resign signs a changed public message anew, as a hostile member can.
-func resign(t testing.TB, g *Group, p *publicMessage) []byte {
-	t.Helper()
-	return signed(t, g, g.now.signer, p.content, p.auth.confirmationTag)
-}
-
 // forged is a commit that its maker changes before signing it.
 type forged struct {
 	c    *crowd
