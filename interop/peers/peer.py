@@ -71,10 +71,12 @@ class Peer:
         group = session.session_type() == slim.SessionType.GROUP
         number = session.session_id()
         self.sessions.append(session)
-        emit("session", session=number, kind="group" if group else "p2p", initiator=session.is_initiator())
-        threading.Thread(target=self.read, args=(session, number, group), daemon=True).start()
+        initiator = session.is_initiator()
+        emit("session", session=number, kind="group" if group else "p2p", initiator=initiator)
+        threading.Thread(target=self.read, args=(session, number, group, initiator), daemon=True).start()
 
-    def read(self, session, number, group):
+    def read(self, session, number, group, initiator):
+        """Ends with the session. The other side may close it at any time: what is asked of it then raises."""
         while True:
             try:
                 m = session.get_message(POLL)
@@ -91,10 +93,13 @@ class Peer:
                 return
             text = m.payload.decode("utf-8", "replace")
             emit("message", session=number, text=text, size=len(m.payload), **{"from": str(m.context.source_name)})
-            if not group and session.is_initiator():
+            if not group and initiator:
                 self.answers.put(text)
-            if self.echo and not group and not session.is_initiator():
-                session.publish(b"echo:" + m.payload, None, None)
+            if self.echo and not group and not initiator:
+                try:
+                    session.publish(b"echo:" + m.payload, None, None)
+                except slim.SlimError as e:
+                    emit("error", what="echo", error=text_of(e))
 
     def config(self, kind, command):
         mls = None
