@@ -36,7 +36,7 @@ func TestHostileTrees(t *testing.T) {
 		kind   Kind
 		want   string
 	}{
-		{"a blank leaf is unmerged", unmerged(3, 4), nil, Invalid, "12.4.3.1: unmerged leaf 4 of node 3 is no member below it"},
+		{"a blank leaf is unmerged", func(c *crowd, t *tree) { t.setLeaf(2, nil); unmerged(3, 2)(c, t) }, nil, Invalid, "12.4.3.1: unmerged leaf 2 of node 3 is no member below it"},
 		{"a leaf that is not below is unmerged", unmerged(1, 2), nil, Invalid, "12.4.3.1: unmerged leaf 2 of node 1 is no member below it"},
 		{"a leaf outside of the tree is unmerged", unmerged(3, 99), nil, Invalid, "12.4.3.1: unmerged leaf 99 of node 3 is no member below it"},
 		{"unmerged leaves are not in order", unmerged(3, 2, 1), nil, Invalid, "7.1: unmerged leaves of node 3 are not in order"},
