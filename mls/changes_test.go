@@ -180,14 +180,19 @@ func TestCommitsThatFail(t *testing.T) {
 	c.commit(1, CommitOptions{})
 	c.agree()
 
-	l := &proposalList{suite: g.suite, committer: Sender{Type: SenderMember}, all: []Committed{{Proposal: lost}}}
-	if err := l.apply(&g.now.context, g.now.tree, g.limits); err != nil {
-		t.Fatal(err)
+	halfway := func(p Proposal) (*Change, error) { // without the checks in front of it
+		l := &proposalList{suite: g.suite, committer: Sender{Type: SenderMember}, all: []Committed{{Proposal: p}}}
+		if err := l.apply(&g.now.context, g.now.tree, g.limits); err != nil {
+			t.Fatal(err)
+		}
+		ch := &Change{group: g, base: g.now, next: &epoch{suite: g.suite, tree: l.tree, own: g.now.own, keys: g.now.keys.clone(), signer: g.now.signer, context: g.now.context}}
+		return ch, g.makeCommit(ch, l, CommitOptions{Path: true})
 	}
-	ch := &Change{group: g, base: g.now, next: &epoch{suite: g.suite, tree: l.tree, own: g.now.own, keys: g.now.keys.clone(), signer: g.now.signer, context: g.now.context}}
-	if err := g.makeCommit(ch, l, CommitOptions{Path: true}); err == nil {
-		t.Fatal("the commit did not fail")
-	}
+	noKey := newPerson(t, 1, "new").forgePackage(func(k *KeyPackage, _ *LeafNode) { k.InitKey = make([]byte, 32) })
+	_, err := halfway(&Add{noKey})
+	wantRefusal(t, err, Invalid, "12.4.3.1: init_key of the client at leaf 3")
+	ch, err := halfway(lost)
+	wantRefusal(t, err, Missing, "8.4: pre-shared key 6b is not here")
 	ch.Discard()
 	fresh := 0
 	for n, k := range ch.next.keys {

@@ -1,6 +1,7 @@
 package mls
 
 import (
+	"crypto/rand"
 	"testing"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
@@ -35,7 +36,7 @@ func TestHostileTrees(t *testing.T) {
 		kind   Kind
 		want   string
 	}{
-		{"a blank leaf is unmerged", unmerged(3, 4), nil, Invalid, "12.4.3.1: unmerged leaf 4 of node 3 is no member below it"},
+		{"a blank leaf is unmerged", func(c *crowd, t *tree) { t.setLeaf(2, nil); unmerged(3, 2)(c, t) }, nil, Invalid, "12.4.3.1: unmerged leaf 2 of node 3 is no member below it"},
 		{"a leaf that is not below is unmerged", unmerged(1, 2), nil, Invalid, "12.4.3.1: unmerged leaf 2 of node 1 is no member below it"},
 		{"a leaf outside of the tree is unmerged", unmerged(3, 99), nil, Invalid, "12.4.3.1: unmerged leaf 99 of node 3 is no member below it"},
 		{"unmerged leaves are not in order", unmerged(3, 2, 1), nil, Invalid, "7.1: unmerged leaves of node 3 are not in order"},
@@ -50,6 +51,7 @@ func TestHostileTrees(t *testing.T) {
 		{"the key of a parent is of low order", parent(3, func(_ *tree, p *parentNode) { p.key = make([]byte, 32) }), nil, Invalid, "7.1: encryption key of node 3"},
 		{"a parent was not made by a member", parent(3, func(_ *tree, p *parentNode) { p.parentHash = []byte("made up") }), nil, Invalid, "7.9.2: parent node 3 is not parent-hash valid"},
 		{"a leaf was changed since its parent was made", leaf(3, func(l *LeafNode) { l.EncryptionKey = freshKey(t, 1) }), nil, Invalid, "7.9.2: parent node 3 is not parent-hash valid"},
+		{"a parent stands above a blank leaf", func(_ *crowd, t *tree) { t.setLeaf(1, nil) }, nil, Invalid, "7.9.2: parent node 1 is not parent-hash valid"},
 		{"a leaf carries what it does not list", leaf(0, func(l *LeafNode) { l.Extensions = Extensions{{0xf00d, nil}} }), nil, Invalid, "7.3: leaf 0: leaf node carries"},
 		{"a leaf is not signed", func(_ *crowd, t *tree) {
 			l := copyLeaf(t.leaf(0))
@@ -167,6 +169,13 @@ func TestPathsThatDoNotFit(t *testing.T) {
 		_, err := f.next.tree.decryptPath(x.own, x.keys, f.made.path, steps, context.append(nil), nil, &secret)
 		wantRefusal(t, err, Invalid, x.want)
 	}
+	bad := g.now.tree.clone()
+	l := copyLeaf(bad.leaf(3))
+	l.EncryptionKey = make([]byte, 32)
+	bad.setLeaf(3, l)
+	fresh := must[*freshPath](t)(bad.refreshPath(rand.Reader, 0, copyLeaf(bad.leaf(0))))
+	_, err := bad.encryptPath(rand.Reader, fresh, nil, nil)
+	wantRefusal(t, err, Invalid, "7.6: encryption key of node 6")
 	long := &updatePath{leaf: f.made.path.leaf, nodes: make([]updatePathNode, treemath.MaxDepth+1)}
 	wantRefusal(t, g.now.tree.checkPathKeys(long), Invalid, "7.5: update path has 32 nodes, no tree is that deep")
 }
