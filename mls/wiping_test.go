@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"crypto/rand"
 	"fmt"
 	"strings"
 	"testing"
@@ -275,6 +276,47 @@ func TestMemoryIsWiped(t *testing.T) {
 		c.commit(1, CommitOptions{})
 		c.agree()
 	})
+}
+
+// Randomness that became a key or sealed one is wiped where it was read to.
+func TestRandomnessIsWiped(t *testing.T) {
+	for _, cs := range []CipherSuite{1, 2, 65100} {
+		c := newCrowd(t, cs, 3)
+		g, cfg := c.members[0].group, c.members[0].cfg
+		k := newPerson(t, cs, "new").keyPackage()
+		joiner := newPerson(t, cs, "joiner")
+		info := must[[]byte](t)(g.GroupInfo(true, true))
+		for name, f := range map[string]func() error{
+			"a commit": func() error {
+				_, err := g.Commit(CommitOptions{Path: true, Proposals: []Proposal{&Add{k}}})
+				return err
+			},
+			"an update":          func() error { _, err := g.ProposeUpdate(Identity{}, nil); return err },
+			"a key package":      func() error { _, err := cfg.NewKeyPackage(); return err },
+			"a group":            func() error { _, err := Create(cfg, []byte("id")); return err },
+			"an external commit": func() error { _, _, err := JoinExternal(joiner.cfg, info, ExternalOptions{}); return err },
+		} {
+			var read [][]byte
+			cfg.Rand = readFunc(func(b []byte) (int, error) {
+				if len(b) >= 16 {
+					read = append(read, b)
+				}
+				return rand.Read(b)
+			})
+			joiner.cfg.Rand = cfg.Rand
+			if err := f(); err != nil {
+				t.Fatal(err)
+			}
+			for i, b := range read {
+				if !bytes.Equal(b, make([]byte, len(b))) {
+					t.Errorf("%v, %s: %d bytes of randomness, %d of %d, are left", cs, name, len(b), i, len(read))
+				}
+			}
+			if len(read) == 0 {
+				t.Errorf("%v, %s: it takes no randomness", cs, name)
+			}
+		}
+	}
 }
 
 func union(ms ...map[string][]byte) map[string][]byte {
