@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 )
@@ -237,5 +238,37 @@ func TestPreSharedKeysStayTheApplications(t *testing.T) {
 		if wantRefusal(t, err, Missing, "8.4: pre-shared key 69"); len(err.Error()) > 200 {
 			t.Errorf("an error of %d bytes", len(err.Error()))
 		}
+	}
+}
+
+// A commit that comes before its proposals, or that is discarded, can be processed again, as a private message too; a proposal cannot.
+func TestCommitsAreProcessedAgain(t *testing.T) {
+	for _, private := range []bool{false, true} {
+		t.Run(fmt.Sprintf("private %v", private), func(t *testing.T) {
+			c := newCrowd(t, 1, 4, func(c *Config) { c.EncryptHandshake = private })
+			a, b := c.members[0].group, c.members[1].group
+			proposal := must[[]byte](t)(c.members[2].group.Propose(&Remove{3}, nil))
+			must[*Received](t)(a.Process(proposal))
+			commit := must[*Change](t)(a.Commit(CommitOptions{})).Commit
+			unchanged(t, b, func() {
+				_, err := b.Process(commit)
+				wantRefusal(t, err, Missing, "12.4.2: commit refers to proposal")
+			})
+			must[*Received](t)(b.Process(proposal))
+			if private {
+				_, err := b.Process(proposal)
+				wantRefusal(t, err, Replayed, "9.2: key of generation 0 is used up")
+			}
+			must[*Received](t)(b.Process(commit)).Change.Discard()
+			r := must[*Received](t)(b.Process(commit))
+			if err := r.Change.Apply(); err != nil {
+				t.Fatal(err)
+			}
+			if len(b.Members()) != 3 {
+				t.Errorf("%d members", len(b.Members()))
+			}
+			_, err := b.Process(commit)
+			wantRefusal(t, err, WrongEpoch, "12.4.2: commit of epoch")
+		})
 	}
 }

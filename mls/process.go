@@ -21,8 +21,9 @@ type Received struct {
 }
 
 // Process takes a public or private message of the group: verifies it, and decrypts it. Application data may be of a past epoch that is
-// still kept; proposals and commits are of this one. Whatever it refuses leaves the group as it was, but that a message
-// that opened has spent its key. It does not keep msg.
+// still kept; proposals and commits are of this one. Whatever it refuses leaves the group as it was: a commit that came before its
+// proposals is taken when they are here. A commit can be processed again until one is applied; other messages only once. It does not
+// keep msg.
 func (g *Group) Process(msg []byte) (*Received, error) {
 	if g.removed {
 		return nil, g.usable()
@@ -65,15 +66,23 @@ func (g *Group) processPrivate(p *privateMessage) (*Received, error) {
 	if keys == nil {
 		return nil, refuse(WrongEpoch, "6.3", "message of epoch %d, the group is in %d and keeps %d past ones", p.epoch, g.Epoch(), len(g.past))
 	}
-	a, leaf, err := keys.open(g.suite, p, g.now.own, g.limits.Window)
+	o, err := keys.open(g.suite, p, g.now.own, g.limits.Window)
 	if err != nil {
 		return nil, err
 	}
+	a := o.authenticated
 	if a.content.kind == ContentApplication {
-		return &Received{Content: ContentApplication, Sender: a.content.sender, Epoch: p.epoch, Leaf: leaf, AAD: slices.Clone(p.aad),
+		o.spend(g.suite, g.limits.Window)
+		return &Received{Content: ContentApplication, Sender: a.content.sender, Epoch: p.epoch, Leaf: o.leaf, AAD: slices.Clone(p.aad),
 			Application: a.content.body.application}, nil
 	}
-	return g.handshake(a)
+	r, err := g.handshake(a)
+	if err == nil && r.Change == nil {
+		o.spend(g.suite, g.limits.Window)
+	} else {
+		o.ahead.wipe() // refused, or a commit: its key goes with the epoch when it is applied
+	}
+	return r, err
 }
 
 // keysOf are the message keys of an epoch; nil if they are not here.

@@ -121,38 +121,50 @@ func (e *epochKeys) openSenderData(s *suite.Suite, p *privateMessage) (senderDat
 	return d, nil
 }
 
-// open decrypts p and verifies its sender; then its key is spent, not before: who can seal in the name of another, as every member can, must
-// not take that one's keys away. own is the leaf of this member, whose messages it cannot read.
-func (e *epochKeys) open(s *suite.Suite, p *privateMessage, own LeafIndex, window uint32) (*authenticated, *LeafNode, error) {
+// opened is a private message whose sender is verified. Its key is spent by spend and not before: who can seal in the name of another, as
+// every member can, must not take that one's keys away, and a handshake that cannot be taken yet must be possible to open again.
+type opened struct {
+	authenticated *authenticated
+	leaf          *LeafNode // of the sender
+	ratchet       *ratchet
+	generation    uint32
+	ahead         *ratchet // nil: nothing was jumped over
+}
+
+func (o *opened) spend(s *suite.Suite, window uint32) {
+	o.ratchet.spend(s, o.generation, window, o.ahead)
+}
+
+// open decrypts p and verifies its sender. own is the leaf of this member, whose messages it cannot read.
+func (e *epochKeys) open(s *suite.Suite, p *privateMessage, own LeafIndex, window uint32) (o opened, err error) {
 	d, err := e.openSenderData(s, p)
 	if err != nil {
-		return nil, nil, err
+		return o, err
 	}
 	leaf := e.tree.leaf(d.leaf)
 	switch {
 	case leaf == nil:
-		return nil, nil, refuse(Invalid, "6.3.2", "message of epoch %d from leaf %d, which was blank", p.epoch, d.leaf)
+		return o, refuse(Invalid, "6.3.2", "message of epoch %d from leaf %d, which was blank", p.epoch, d.leaf)
 	case d.leaf == own:
-		return nil, nil, refuse(Own, "6.3.1", "message is our own: its key was used to send it")
+		return o, refuse(Own, "6.3.1", "message is our own: its key was used to send it")
 	}
 	r, err := e.secrets.open(d.leaf, p.kind)
 	if err != nil {
-		return nil, nil, err
+		return o, err
 	}
 	var key messageKey
 	defer key.wipe()
 	ahead, err := r.key(s, d.generation, window, &key)
 	if err != nil {
-		return nil, nil, within(err, "message from member %d", d.leaf)
+		return o, within(err, "message from member %d", d.leaf)
 	}
 	key.guard(d.guard)
 	a, err := e.verify(s, p, d, leaf, &key)
 	if err != nil {
 		ahead.wipe()
-		return nil, nil, err
+		return o, err
 	}
-	r.spend(s, d.generation, window, ahead)
-	return a, leaf, nil
+	return opened{a, leaf, r, d.generation, ahead}, nil
 }
 
 // verify decrypts p with its key, and verifies the signature of leaf.

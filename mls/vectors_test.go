@@ -294,10 +294,9 @@ func messageProtectionVector(t *testing.T, raw json.RawMessage) {
 	}
 	checkPrivate := func(what string, msg []byte, want []byte) *authenticated {
 		t.Helper()
-		a, _, err := receiver.open(s, must[*Message](t)(ParseMessage(msg)).private, 0, 1024)
-		if err != nil {
-			t.Fatal(err)
-		}
+		o := must[opened](t)(receiver.open(s, must[*Message](t)(ParseMessage(msg)).private, 0, 1024))
+		o.spend(s, 1024)
+		a := o.authenticated
 		got := a.content.body.append(nil, a.content.kind)
 		if a.content.kind == ContentApplication {
 			got = a.content.body.application
