@@ -38,6 +38,10 @@ func (e *edit[V]) put(root *node[V], l *leaf[V]) {
 	if near == nil {
 		near = last.some()
 	}
+	if root.lone() { // it must not end up below another: only the root holds a single leaf
+		e.at, e.with = 0, split(near, l, nil)
+		return
+	}
 	word, shift := difference(&near.key, &l.key)
 	for e.at = 0; e.at < e.n; e.at++ {
 		n := e.way[e.at]

@@ -90,6 +90,9 @@ func (n *node[V]) all(yield func(*leaf[V]) bool) bool {
 
 // The rest is for the writer.
 
+// lone reports whether n holds a single leaf and nothing else.
+func (n *node[V]) lone() bool { return len(n.leaves) == 1 && len(n.kids) == 0 }
+
 // some returns any leaf below n: all of them agree on the chunks before n's.
 func (n *node[V]) some() *leaf[V] {
 	for len(n.leaves) == 0 {

@@ -167,3 +167,26 @@ func TestTrieIsShallowForHashedKeys(t *testing.T) {
 		t.Errorf("depth %d for 100000 hashed keys under two equal words, want at most 6", got)
 	}
 }
+
+// A root that holds a single leaf never ends up below another node, where taking the leaf out would leave nothing.
+func TestLoneRootStaysAbove(t *testing.T) {
+	a, b, c := key{0, 0, 1}, key{0, 0, 2}, key{1, 0, 1}
+	var x trie[int]
+	put := func(k key) { x.insert(&leaf[int]{key: k}) }
+	put(a)
+	put(c)
+	put(b)
+	x.remove(&c)
+	x.remove(&b) // the root is left at the last word, with a
+	put(c)       // differs in the first
+	x.remove(&a)
+	put(a)
+	for _, k := range []key{a, c} {
+		if x.root.Load().find(&k) == nil {
+			t.Errorf("%v is not found", k)
+		}
+	}
+	if x.root.Load().find(&b) != nil {
+		t.Errorf("%v is found", b)
+	}
+}
