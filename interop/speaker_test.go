@@ -27,8 +27,9 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/seed31b3bfd0/slimgo/router/link"
 	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/link"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
 	"github.com/seed31b3bfd0/slimgo/wire/pb"
 )
 
@@ -41,7 +42,7 @@ type speaker struct {
 	t       *testing.T
 	stream  grpc.ClientStream
 	linkID  string
-	mac     *link.MAC
+	mac     *mac.MAC
 	key     *ecdsa.PrivateKey
 	subject string // of its tokens; its id is the hash of it
 	name    *pb.Name
@@ -139,7 +140,7 @@ func (s *speaker) negotiate() {
 		s.t.Fatal(err)
 	}
 	r := m.Result()
-	s.mac = link.NewMAC(slices.Clone(r.Key), r.LinkID)
+	s.mac = mac.New(slices.Clone(r.Key), r.LinkID)
 	s.linkID = r.LinkID
 }
 
@@ -279,10 +280,10 @@ func (s *speaker) send(m *pb.Message, h *pb.SLIMHeader) {
 		s.t.Error(err)
 		return
 	}
-	var names link.Names
+	var names mac.Names
 	var tag [sha256.Size]byte
-	s.mac.Names(&names, wire.AppendMACNames(nil, s.linkID, raw, &hd))
-	s.mac.Tag(&tag, &names, wire.AppendMACRest(nil, raw, &hd, hd.TTL, true))
+	s.mac.Names(&names, mac.AppendNames(nil, s.linkID, raw, &hd))
+	s.mac.Tag(&tag, &names, mac.AppendRest(nil, raw, &hd, hd.TTL, true))
 	h.HeaderMac = tag[:]
 	if b, err = (proto.MarshalOptions{Deterministic: true}).Marshal(m); err == nil {
 		err = s.stream.SendMsg(b)

@@ -9,9 +9,10 @@ import (
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/seed31b3bfd0/slimgo/pool"
-	"github.com/seed31b3bfd0/slimgo/router/link"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
+	"github.com/seed31b3bfd0/slimgo/wire/link"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 // openChannel is the only method of the service (dataplane.md section 1.1).
@@ -80,7 +81,7 @@ type Conn struct {
 	kind    table.Kind
 	filter  table.Filter // what a publish of this connection may reach
 	machine *link.Machine
-	mac     *link.MAC // nil: unsigned link
+	mac     *mac.MAC // nil: unsigned link
 	linkID  string
 	expires time.Time // of the negotiation
 	gather  *pool.Buf // of the message that spans reads

@@ -6,6 +6,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
 	"github.com/seed31b3bfd0/slimgo/wire/pb"
 )
 
@@ -145,7 +146,7 @@ func (c *Conn) verify(s *seen, kind wire.Kind) Reason {
 	}
 	l := c.loop
 	if !s.hashed {
-		l.rest = wire.AppendMACNames(l.rest[:0], c.linkID, s.raw, &s.hd)
+		l.rest = mac.AppendNames(l.rest[:0], c.linkID, s.raw, &s.hd)
 		c.mac.Names(&s.nst, l.rest)
 		s.hashed = s.hd.Names > 0
 	}

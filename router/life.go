@@ -5,10 +5,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/seed31b3bfd0/slimgo/router/link"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 // sweepLimit is the number of subscriptions above which a connection is removed from the table by a goroutine of
@@ -51,7 +51,7 @@ func (c *Conn) negotiate(b []byte) {
 		c.kind = table.Remote
 	}
 	if res.Key != nil && c.kind != table.Peer {
-		c.mac = link.NewMAC(res.Key, res.LinkID)
+		c.mac = mac.New(res.Key, res.LinkID)
 	}
 	clear(res.Key)
 	c.state = active

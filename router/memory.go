@@ -3,8 +3,8 @@ package router
 import (
 	"bytes"
 
-	"github.com/seed31b3bfd0/slimgo/router/link"
 	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 // A header MAC is a pure function of the header and the link. So a connection remembers the headers it saw
@@ -26,7 +26,7 @@ type seen struct {
 	hd  wire.Header // offsets into raw
 	id  uint64      // of these very bytes
 	nid uint64      // of the names
-	nst link.Names  // hash state of this link behind the names; set if hashed
+	nst mac.Names   // hash state of this link behind the names; set if hashed
 	ttl uint32      // as it goes on
 	ok  Reason      // reasonNone: verified and valid; else why messages with it die
 
@@ -92,7 +92,7 @@ func (m *inMemory) victim() *seen {
 type sent struct {
 	id, nid uint64 // of the sender's header and names; 0: empty
 	raw     []byte // header as it leaves
-	nst     link.Names
+	nst     mac.Names
 	hashed  bool
 }
 

@@ -21,9 +21,10 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/internal/invariant"
 	"github.com/seed31b3bfd0/slimgo/pool"
-	"github.com/seed31b3bfd0/slimgo/router/link"
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
+	"github.com/seed31b3bfd0/slimgo/wire/link"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 func TestMain(m *testing.M) {
@@ -45,7 +46,7 @@ type caller struct {
 	c    net.Conn
 	cli  h2.Conn
 	s    *h2.Stream
-	mac  *link.MAC
+	mac  *mac.MAC
 	link string
 	out  []byte
 	got  [][]byte
@@ -97,7 +98,7 @@ func call(t *testing.T, n *Node) *caller {
 		t.Fatal(err)
 	}
 	p.got = nil
-	p.mac, p.link = link.NewMAC(m.Result().Key, "l"), "l"
+	p.mac, p.link = mac.New(m.Result().Key, "l"), "l"
 	return p
 }
 

@@ -3,6 +3,7 @@ package router
 import (
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 // parcel is what a message needs to be sent later or by another loop. It travels in Buf.Aux beside the bytes,
@@ -123,11 +124,11 @@ func (c *Conn) header(h []byte, hd *wire.Header, id, nid uint64, ttl uint32) []b
 	if c.mac != nil {
 		l := c.loop
 		if !o.hashed {
-			l.rest = wire.AppendMACNames(l.rest[:0], c.linkID, h, hd)
+			l.rest = mac.AppendNames(l.rest[:0], c.linkID, h, hd)
 			c.mac.Names(&o.nst, l.rest)
 			o.hashed = true
 		}
-		l.rest = wire.AppendMACRest(l.rest[:0], h, hd, ttl, true)
+		l.rest = mac.AppendRest(l.rest[:0], h, hd, ttl, true)
 		c.mac.Tag(&l.tag, &o.nst, l.rest)
 		tag = l.tag[:]
 	}

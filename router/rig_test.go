@@ -14,10 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed31b3bfd0/slimgo/pool"
-	"github.com/seed31b3bfd0/slimgo/router/link"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
+	"github.com/seed31b3bfd0/slimgo/wire/link"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
 	"github.com/seed31b3bfd0/slimgo/wire/pb"
 	"google.golang.org/protobuf/proto"
 )
@@ -161,7 +162,7 @@ type peer struct {
 	cli    h2.Conn
 	s      *h2.Stream
 	out    []byte
-	mac    *link.MAC
+	mac    *mac.MAC
 	linkID string
 	got    [][]byte // messages received and not taken
 	end    *h2.End
@@ -208,7 +209,7 @@ func (r *rig) dialAs(loop int, kind wire.LinkKind, nodeID string) *peer {
 	res := m.Result()
 	p.linkID = res.LinkID
 	if kind != wire.LinkPeer {
-		p.mac = link.NewMAC(res.Key, res.LinkID)
+		p.mac = mac.New(res.Key, res.LinkID)
 	}
 	return p
 }
@@ -340,10 +341,10 @@ func (p *peer) sign(h *wire.PublishHeader) {
 	if err := wire.ParseHeader(raw, &hd); err != nil {
 		p.r.t.Fatal(err)
 	}
-	var ns link.Names
+	var ns mac.Names
 	var tag [32]byte
-	p.mac.Names(&ns, wire.AppendMACNames(nil, p.linkID, raw, &hd))
-	p.mac.Tag(&tag, &ns, wire.AppendMACRest(nil, raw, &hd, hd.TTL, true))
+	p.mac.Names(&ns, mac.AppendNames(nil, p.linkID, raw, &hd))
+	p.mac.Tag(&tag, &ns, mac.AppendRest(nil, raw, &hd, hd.TTL, true))
 	h.MAC = tag[:]
 }
 
@@ -484,10 +485,10 @@ func (p *peer) resign(t *testing.T, m *pb.Message) []byte {
 	if err := wire.ParseHeader(raw, &hd); err != nil {
 		t.Fatal(err)
 	}
-	var ns link.Names
+	var ns mac.Names
 	var tag [32]byte
-	p.mac.Names(&ns, wire.AppendMACNames(nil, p.linkID, raw, &hd))
-	p.mac.Tag(&tag, &ns, wire.AppendMACRest(nil, raw, &hd, hd.TTL, false))
+	p.mac.Names(&ns, mac.AppendNames(nil, p.linkID, raw, &hd))
+	p.mac.Tag(&tag, &ns, mac.AppendRest(nil, raw, &hd, hd.TTL, false))
 	h.HeaderMac = tag[:]
 	if b, err = proto.Marshal(m); err != nil {
 		t.Fatal(err)

@@ -3,11 +3,11 @@ package router
 import (
 	"encoding/binary"
 
-	"github.com/seed31b3bfd0/slimgo/router/link"
 	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
-// Two header MACs cost little more than one when they are computed side by side (link.Tag2). So a new header is
+// Two header MACs cost little more than one when they are computed side by side (mac.Tag2). So a new header is
 // verified together with its signature for the receiver that its names had last time, and the signatures of a fan-out
 // are made in pairs.
 
@@ -26,7 +26,7 @@ func (c *Conn) signing(s *seen) *sent {
 	}
 	if !o.hashed {
 		l := c.loop
-		l.rest = wire.AppendMACNames(l.rest[:0], c.linkID, s.raw, &s.hd)
+		l.rest = mac.AppendNames(l.rest[:0], c.linkID, s.raw, &s.hd)
 		c.mac.Names(&o.nst, l.rest)
 		o.hashed = true
 	}
@@ -45,13 +45,13 @@ func (c *Conn) verifyAndSign(s *seen) bool {
 	default:
 		s.next = nil // gone, or of another loop: do not keep it from being collected
 	}
-	l.rest = wire.AppendMACRest(l.rest[:0], s.raw, &s.hd, s.hd.TTL, false)
+	l.rest = mac.AppendRest(l.rest[:0], s.raw, &s.hd, s.hd.TTL, false)
 	if o == nil {
 		return c.mac.Verify(s.hd.MAC.Of(s.raw), &s.nst, l.rest)
 	}
 	l.rest2 = c.hopRest(s)
-	link.Tag2(&l.tag, c.mac, &s.nst, l.rest, &l.tag2, t.mac, &o.nst, l.rest2)
-	if !link.Equal(s.hd.MAC.Of(s.raw), &l.tag) {
+	mac.Tag2(&l.tag, c.mac, &s.nst, l.rest, &l.tag2, t.mac, &o.nst, l.rest2)
+	if !mac.Equal(s.hd.MAC.Of(s.raw), &l.tag) {
 		return false
 	}
 	o.keep(s, s.hd.TTL-1, l.tag2[:])
@@ -63,7 +63,7 @@ func (c *Conn) verifyAndSign(s *seen) bool {
 func (c *Conn) hopRest(s *seen) []byte {
 	l := c.loop
 	if s.hd.HasRecvFrom || s.hd.HasForwardTo {
-		return wire.AppendMACRest(l.rest2[:0], s.raw, &s.hd, s.hd.TTL-1, true)
+		return mac.AppendRest(l.rest2[:0], s.raw, &s.hd, s.hd.TTL-1, true)
 	}
 	b := append(l.rest2[:0], l.rest...)
 	binary.LittleEndian.PutUint32(b[len(b)-4:], s.hd.TTL-1)
@@ -92,8 +92,8 @@ func (l *loop) signPairs(ts []*Conn, s *seen) {
 			t, o = u, p
 			continue
 		}
-		l.rest = wire.AppendMACRest(l.rest[:0], s.raw, &s.hd, s.ttl, true)
-		link.Tag2(&l.tag, t.mac, &o.nst, l.rest, &l.tag2, u.mac, &p.nst, l.rest)
+		l.rest = mac.AppendRest(l.rest[:0], s.raw, &s.hd, s.ttl, true)
+		mac.Tag2(&l.tag, t.mac, &o.nst, l.rest, &l.tag2, u.mac, &p.nst, l.rest)
 		o.keep(s, s.ttl, l.tag[:])
 		p.keep(s, s.ttl, l.tag2[:])
 		t = nil

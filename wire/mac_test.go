@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 // Two headers whose tags interoperate with upstream's native library.
@@ -47,13 +48,13 @@ func TestMACPreimageIsUpstreams(t *testing.T) {
 	for _, v := range macVectors {
 		t.Run(v.name, func(t *testing.T) {
 			_, h, hd := parse(t, v.message())
-			got := wire.AppendMACRest(wire.AppendMACNames(nil, v.linkID, h, &hd), h, &hd, hd.TTL, false)
+			got := mac.AppendRest(mac.AppendNames(nil, v.linkID, h, &hd), h, &hd, hd.TTL, false)
 			if want := unhex(t, v.preimage); !bytes.Equal(got, want) {
 				t.Fatalf("preimage\n%x, want\n%x", got, want)
 			}
-			mac := hmac.New(sha256.New, unhex(t, v.key))
-			mac.Write(got)
-			if tag := mac.Sum(nil); !bytes.Equal(tag, unhex(t, v.tag)) {
+			sum := hmac.New(sha256.New, unhex(t, v.key))
+			sum.Write(got)
+			if tag := sum.Sum(nil); !bytes.Equal(tag, unhex(t, v.tag)) {
 				t.Errorf("tag %x, want %s", tag, v.tag)
 			}
 		})
@@ -64,13 +65,13 @@ func TestMACPreimageIsUpstreams(t *testing.T) {
 func TestEgressPreimageIsThatOfTheRewrittenHeader(t *testing.T) {
 	for _, v := range macVectors {
 		_, h, hd := parse(t, v.message())
-		signed := wire.AppendMACRest(wire.AppendMACNames(nil, "next", h, &hd), h, &hd, hd.TTL-1, true)
+		signed := mac.AppendRest(mac.AppendNames(nil, "next", h, &hd), h, &hd, hd.TTL-1, true)
 		out := wire.AppendHeader(nil, h, &hd, hd.TTL-1, make([]byte, wire.MACSize))
 		var next wire.Header
 		if err := wire.ParseHeader(out, &next); err != nil {
 			t.Fatal(err)
 		}
-		checked := wire.AppendMACRest(wire.AppendMACNames(nil, "next", out, &next), out, &next, next.TTL, false)
+		checked := mac.AppendRest(mac.AppendNames(nil, "next", out, &next), out, &next, next.TTL, false)
 		if !bytes.Equal(signed, checked) {
 			t.Errorf("%s: signed\n%x, checked\n%x", v.name, signed, checked)
 		}
@@ -92,7 +93,7 @@ func TestMACTellsAbsentNullAndZeroIDsApart(t *testing.T) {
 		"both empty, with id": field(1, field(1, field(4)), field(2)),
 	} {
 		_, h, hd := parse(t, field(3, field(1, name)))
-		p := string(wire.AppendMACNames(nil, "", h, &hd))
+		p := string(mac.AppendNames(nil, "", h, &hd))
 		if other, ok := seen[p]; ok {
 			t.Errorf("%s and %s have the same preimage", rule, other)
 		}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
 	"github.com/seed31b3bfd0/slimgo/wire/pb"
 )
 
@@ -280,8 +281,8 @@ func checkMAC(t *testing.T, b []byte, m *wire.Message, hd *wire.Header, want *re
 	t.Helper()
 	h := m.Header.Of(b)
 	for _, hop := range []bool{false, true} {
-		got := wire.AppendMACNames(nil, "link-0001", h, hd)
-		got = wire.AppendMACRest(got, h, hd, hd.TTL, hop)
+		got := mac.AppendNames(nil, "link-0001", h, hd)
+		got = mac.AppendRest(got, h, hd, hd.TTL, hop)
 		if want := want.preimage("link-0001", hd.TTL, hop); !bytes.Equal(got, want) {
 			t.Fatalf("%x: MAC preimage\n%x, want\n%x", b, got, want)
 		}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 // step is one step of a publish through a node, as a function that repeats it.
@@ -15,7 +16,7 @@ type step struct {
 // publishSteps are the steps on b. Each fails t if its result is not what the others assume.
 func publishSteps(t testing.TB, b []byte) []step {
 	m, h, hd := parse(t, b)
-	mac := make([]byte, wire.MACSize)
+	tag := make([]byte, wire.MACSize)
 	out := make([]byte, 0, 2*len(b))
 	size := wire.HeaderSize(&hd, hd.TTL-1, true)
 	must := func(err error) {
@@ -36,9 +37,9 @@ func publishSteps(t testing.TB, b []byte) []step {
 			}
 		}},
 		{"AppendOpening", func() { out = wire.AppendOpening(out[:0], b, &m, size) }},
-		{"AppendHeader", func() { out = wire.AppendHeader(out[:0], h, &hd, hd.TTL-1, mac) }},
-		{"AppendMACNames", func() { out = wire.AppendMACNames(out[:0], "link-0001", h, &hd) }},
-		{"AppendMACRest", func() { out = wire.AppendMACRest(out[:0], h, &hd, hd.TTL-1, true) }},
+		{"AppendHeader", func() { out = wire.AppendHeader(out[:0], h, &hd, hd.TTL-1, tag) }},
+		{"AppendMACNames", func() { out = mac.AppendNames(out[:0], "link-0001", h, &hd) }},
+		{"AppendMACRest", func() { out = mac.AppendRest(out[:0], h, &hd, hd.TTL-1, true) }},
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
-	"github.com/seed31b3bfd0/slimgo/router/link"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 // Blind is the protocol of the relay in bench/relay: SLIM's messages byte for byte, but no negotiation and no names. A
@@ -125,7 +125,7 @@ func (b *blindConn) Publisher(m load.Message) (load.Publisher, error) {
 		return nil, err
 	}
 	b.stream = s
-	return b.publisher(m, link.NewMAC(b.key, b.linkID), rand.NewPCG(uint64(m.Sender), uint64(load.Now())))
+	return b.publisher(m, mac.New(b.key, b.linkID), rand.NewPCG(uint64(m.Sender), uint64(load.Now())))
 }
 
 // Close implements load.Conn.

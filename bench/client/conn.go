@@ -9,9 +9,10 @@ import (
 	"sync"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
-	"github.com/seed31b3bfd0/slimgo/router/link"
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
+	"github.com/seed31b3bfd0/slimgo/wire/link"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 const (
@@ -38,7 +39,7 @@ type Conn struct {
 	// Reading goroutine.
 	in       []byte
 	gathered []byte // a message that spans reads
-	verifier *link.MAC
+	verifier *mac.MAC
 	verified bool // the first publish had a good MAC
 	machine  *link.Machine
 	greeting []byte // what the peer said first; others read it when the goroutine has ended
@@ -286,9 +287,9 @@ func (c *Conn) verify(msg []byte) {
 		c.fail(err)
 		return
 	}
-	var names link.Names
-	c.verifier.Names(&names, wire.AppendMACNames(nil, c.linkID, head, &h))
-	if !h.HasMAC || !c.verifier.Verify(h.MAC.Of(head), &names, wire.AppendMACRest(nil, head, &h, h.TTL, false)) {
+	var names mac.Names
+	c.verifier.Names(&names, mac.AppendNames(nil, c.linkID, head, &h))
+	if !h.HasMAC || !c.verifier.Verify(h.MAC.Of(head), &names, mac.AppendRest(nil, head, &h, h.TTL, false)) {
 		c.fail(errors.New("node sent a header with a wrong MAC"))
 		return
 	}

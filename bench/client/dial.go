@@ -12,9 +12,10 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
-	"github.com/seed31b3bfd0/slimgo/router/link"
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
+	"github.com/seed31b3bfd0/slimgo/wire/link"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 const (
@@ -149,7 +150,7 @@ func (c *Conn) negotiated(msg []byte) {
 		return
 	}
 	c.key = append([]byte(nil), r.Key...)
-	c.verifier = link.NewMAC(c.key, c.linkID)
+	c.verifier = mac.New(c.key, c.linkID)
 	c.machine.Close()
 	c.machine = nil
 	close(c.ready)

@@ -6,8 +6,8 @@ import (
 	"fmt"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
-	"github.com/seed31b3bfd0/slimgo/router/link"
 	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 const (
@@ -132,16 +132,16 @@ func subscriptionID(a load.Address) uint64 {
 
 // signer computes header tags of encoded messages on one connection. Not safe for concurrent use.
 type signer struct {
-	mac      *link.MAC
+	mac      *mac.MAC
 	linkID   string
-	names    link.Names
+	names    mac.Names
 	scratch  []byte // for the message
 	preimage []byte
 	sum      [32]byte
 }
 
 func newSigner(c *Conn) *signer {
-	return &signer{mac: link.NewMAC(c.key, c.linkID), linkID: c.linkID, scratch: make([]byte, 0, 1024)}
+	return &signer{mac: mac.New(c.key, c.linkID), linkID: c.linkID, scratch: make([]byte, 0, 1024)}
 }
 
 // tag returns the MAC for the header of msg, which has none yet. It is valid until the next call. msg is what this
@@ -156,9 +156,9 @@ func (s *signer) tag(msg []byte) []byte {
 	if err := wire.ParseHeader(head, &h); err != nil {
 		panic(err)
 	}
-	s.preimage = wire.AppendMACNames(s.preimage[:0], s.linkID, head, &h)
+	s.preimage = mac.AppendNames(s.preimage[:0], s.linkID, head, &h)
 	s.mac.Names(&s.names, s.preimage)
-	s.preimage = wire.AppendMACRest(s.preimage[:0], head, &h, h.TTL, true)
+	s.preimage = mac.AppendRest(s.preimage[:0], head, &h, h.TTL, true)
 	s.mac.Tag(&s.sum, &s.names, s.preimage)
 	return s.sum[:]
 }

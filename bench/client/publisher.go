@@ -5,8 +5,8 @@ import (
 	"math/rand/v2"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
-	"github.com/seed31b3bfd0/slimgo/router/link"
 	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 const (
@@ -22,7 +22,7 @@ type publisher struct {
 	sender uint32
 	fresh  bool
 	to     []template // one for each destination, or for each slot of the mix of sizes
-	mac    *link.MAC
+	mac    *mac.MAC
 	random *rand.PCG
 	out    []byte
 	rest   []byte // second part of the MAC preimage
@@ -34,17 +34,17 @@ type template struct {
 	b        []byte
 	header   wire.Span // content of the SLIMHeader
 	head     wire.Header
-	names    link.Names
+	names    mac.Names
 	identity wire.Span
 	tag      wire.Span
 }
 
 // Publisher implements load.Conn.
 func (c *Conn) Publisher(m load.Message) (load.Publisher, error) {
-	return c.publisher(m, link.NewMAC(c.key, c.linkID), rand.NewPCG(uint64(m.Sender), uint64(load.Now())))
+	return c.publisher(m, mac.New(c.key, c.linkID), rand.NewPCG(uint64(m.Sender), uint64(load.Now())))
 }
 
-func (c *Conn) publisher(m load.Message, mac *link.MAC, random *rand.PCG) (load.Publisher, error) {
+func (c *Conn) publisher(m load.Message, mac *mac.MAC, random *rand.PCG) (load.Publisher, error) {
 	switch {
 	case m.Size < load.StampSize:
 		return nil, fmt.Errorf("payload of %d bytes: want at least %d", m.Size, load.StampSize)
@@ -127,14 +127,14 @@ func (p *publisher) template(m load.Message, to load.Address, identity string) (
 	}
 	t.header = inside(wire.Span{End: uint32(f.Header.Len())})
 	t.identity, t.tag = inside(t.head.Identity), inside(t.head.MAC)
-	p.mac.Names(&t.names, wire.AppendMACNames(nil, p.c.linkID, head, &t.head))
+	p.mac.Names(&t.names, mac.AppendNames(nil, p.c.linkID, head, &t.head))
 	p.sign(&t, t.b)
 	return t, nil
 }
 
 // sign writes the header MAC into b, a copy of t's message.
 func (p *publisher) sign(t *template, b []byte) {
-	p.rest = wire.AppendMACRest(p.rest[:0], t.header.Of(b), &t.head, firstTTL, true)
+	p.rest = mac.AppendRest(p.rest[:0], t.header.Of(b), &t.head, firstTTL, true)
 	p.mac.Tag(&p.sum, &t.names, p.rest)
 	copy(t.tag.Of(b), p.sum[:])
 }

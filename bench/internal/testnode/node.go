@@ -8,9 +8,10 @@ import (
 	"net"
 	"sync"
 
-	"github.com/seed31b3bfd0/slimgo/router/link"
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
+	"github.com/seed31b3bfd0/slimgo/wire/link"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 // Fault is what happens to one forwarded message.
@@ -192,8 +193,8 @@ type conn struct {
 	nc      net.Conn
 	stream  *h2.Stream
 	machine *link.Machine
-	mac     *link.MAC
-	sign    *link.MAC
+	mac     *mac.MAC
+	sign    *mac.MAC
 	linkID  string
 	msgs    [][]byte // complete messages of one read
 	late    [][]byte
@@ -311,10 +312,10 @@ func (c *conn) send(msg []byte) {
 // resign returns msg as it goes on over this link.
 func (c *conn) resign(msg []byte, m *wire.Message, h *wire.Header) []byte {
 	head, ttl := m.Header.Of(msg), h.TTL-1
-	var names link.Names
+	var names mac.Names
 	var tag [32]byte
-	c.sign.Names(&names, wire.AppendMACNames(nil, c.linkID, head, h))
-	c.sign.Tag(&tag, &names, wire.AppendMACRest(nil, head, h, ttl, true))
+	c.sign.Names(&names, mac.AppendNames(nil, c.linkID, head, h))
+	c.sign.Tag(&tag, &names, mac.AppendRest(nil, head, h, ttl, true))
 	if c.corrupt {
 		tag[0] ^= 1
 	}
@@ -324,9 +325,9 @@ func (c *conn) resign(msg []byte, m *wire.Message, h *wire.Header) []byte {
 }
 
 func (c *conn) verify(head []byte, h *wire.Header) bool {
-	var names link.Names
-	c.mac.Names(&names, wire.AppendMACNames(nil, c.linkID, head, h))
-	return h.HasMAC && c.mac.Verify(h.MAC.Of(head), &names, wire.AppendMACRest(nil, head, h, h.TTL, false))
+	var names mac.Names
+	c.mac.Names(&names, mac.AppendNames(nil, c.linkID, head, h))
+	return h.HasMAC && c.mac.Verify(h.MAC.Of(head), &names, mac.AppendRest(nil, head, h, h.TTL, false))
 }
 
 // events is the engine's view of conn; mu is held.
@@ -359,7 +360,7 @@ func (e *events) Message(s *h2.Stream, msg []byte, _ bool) {
 	e.queue = append(e.queue, reply...)
 	r := e.machine.Result()
 	e.linkID, e.machine = r.LinkID, nil
-	e.mac, e.sign = link.NewMAC(r.Key, r.LinkID), link.NewMAC(r.Key, r.LinkID)
+	e.mac, e.sign = mac.New(r.Key, r.LinkID), mac.New(r.Key, r.LinkID)
 }
 
 func (e *events) Grow(_ *h2.Stream, have []byte, n int) []byte {

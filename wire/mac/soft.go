@@ -1,4 +1,4 @@
-package link
+package mac
 
 import (
 	"crypto/sha256"
@@ -82,7 +82,7 @@ func (f *soft) restore(s *state) {
 	copy(f.work[bufAt:], s.buf[:])
 	binary.BigEndian.PutUint64(f.work[countAt:], s.n)
 	if err := f.d.UnmarshalBinary(f.work[:]); err != nil {
-		panic("link: " + err.Error())
+		panic("mac: " + err.Error())
 	}
 }
 
@@ -90,7 +90,7 @@ func (f *soft) restore(s *state) {
 func (f *soft) save() {
 	b, err := f.d.AppendBinary(f.work[:0])
 	if err != nil || len(b) != marshaledSize {
-		panic("link: crypto/sha256 does not save its state as it used to")
+		panic("mac: crypto/sha256 does not save its state as it used to")
 	}
 }
 

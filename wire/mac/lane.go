@@ -1,4 +1,4 @@
-package link
+package mac
 
 import (
 	"crypto/sha256"

@@ -5,11 +5,23 @@ import (
 	"crypto/hmac"
 	"crypto/mlkem"
 	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 	"testing"
 
 	"github.com/cloudflare/circl/dh/x25519"
 )
+
+func unhex(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+const classicalKey = "5542d13ed8c43498a9d9acf0c21dd0f07833957d7c5e598b416285d489e47bc6"
 
 // Secrets A and B of dataplane.md section 4.5.
 func secretA() []byte { return counting(0x01) }

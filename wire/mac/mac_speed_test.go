@@ -1,4 +1,4 @@
-package link
+package mac
 
 import (
 	"crypto/hmac"
@@ -14,7 +14,7 @@ func benchPreimage() (names, rest []byte) {
 
 func BenchmarkTagKeptNames(b *testing.B) {
 	pre, rest := benchPreimage()
-	m := NewMAC(make([]byte, 32), "0a53c3a8-6f7e-4c53-9d4e-7f3d5f7c9b11")
+	m := New(make([]byte, 32), "0a53c3a8-6f7e-4c53-9d4e-7f3d5f7c9b11")
 	var n Names
 	m.Names(&n, pre)
 	var tag [32]byte
@@ -45,8 +45,8 @@ func BenchmarkTag2(b *testing.B) {
 		less int // bytes of the second rest
 	}{{"SameBlocks", 0}, {"TwoBlocksLess", 128}} {
 		b.Run(c.name, func(b *testing.B) {
-			m0 := NewMAC(make([]byte, 32), "0a53c3a8-6f7e-4c53-9d4e-7f3d5f7c9b11")
-			m1 := NewMAC(make([]byte, 32), "7c1e22f4-0b5d-4a0e-8f43-52d8f1a6e003")
+			m0 := New(make([]byte, 32), "0a53c3a8-6f7e-4c53-9d4e-7f3d5f7c9b11")
+			m1 := New(make([]byte, 32), "7c1e22f4-0b5d-4a0e-8f43-52d8f1a6e003")
 			var n0, n1 Names
 			m0.Names(&n0, pre)
 			m1.Names(&n1, pre)
@@ -94,7 +94,7 @@ func BenchmarkBlock(b *testing.B) {
 
 func BenchmarkTagFreshNames(b *testing.B) {
 	pre, rest := benchPreimage()
-	m := NewMAC(make([]byte, 32), "0a53c3a8-6f7e-4c53-9d4e-7f3d5f7c9b11")
+	m := New(make([]byte, 32), "0a53c3a8-6f7e-4c53-9d4e-7f3d5f7c9b11")
 	var n Names
 	var tag [32]byte
 	b.ReportAllocs()

@@ -1,4 +1,4 @@
-package link
+package mac
 
 import (
 	"bytes"
@@ -106,7 +106,7 @@ func TestMACAgreesWithCryptoHMAC(t *testing.T) {
 
 func TestVerifyRefuses(t *testing.T) {
 	key := bytes.Repeat([]byte{7}, 32)
-	m := NewMAC(key, "link")
+	m := New(key, "link")
 	pre := preimageNames("link", "names")
 	rest := []byte("rest of the header")
 	var n Names
@@ -116,10 +116,10 @@ func TestVerifyRefuses(t *testing.T) {
 
 	flipped := tag
 	flipped[31] ^= 1
-	other := NewMAC(key, "kink")
+	other := New(key, "kink")
 	var on Names
 	other.Names(&on, preimageNames("kink", "names"))
-	foreign := NewMAC(bytes.Repeat([]byte{8}, 32), "link")
+	foreign := New(bytes.Repeat([]byte{8}, 32), "link")
 	var fn Names
 	foreign.Names(&fn, pre)
 	var n2 Names
@@ -156,7 +156,7 @@ func preimageNames(linkID, names string) []byte {
 	return append(append(b, linkID...), names...)
 }
 
-func TestNewMACPanicsAtAnotherKeyLength(t *testing.T) {
+func TestNewPanicsAtAnotherKeyLength(t *testing.T) {
 	for _, n := range []int{0, 16, 31, 33, 64} {
 		func() {
 			defer func() {
@@ -164,7 +164,7 @@ func TestNewMACPanicsAtAnotherKeyLength(t *testing.T) {
 					t.Errorf("a key of %d bytes is taken", n)
 				}
 			}()
-			NewMAC(make([]byte, n), "link")
+			New(make([]byte, n), "link")
 		}()
 	}
 }
@@ -215,29 +215,14 @@ func TestTagPanicsWithoutState(t *testing.T) {
 }
 
 func TestSecretsDoNotPrint(t *testing.T) {
-	key := Key(bytes.Repeat([]byte{0xab}, 32))
-	m := NewMAC(key, "link")
+	m := New(bytes.Repeat([]byte{0xab}, 32), "link")
 	var n Names
 	m.Names(&n, preimageNames("link", "names"))
-	machine := New(&Config{Role: Dialer, LinkID: "l", Version: "1.0.0"})
-	if _, err := machine.Start(nil); err != nil {
-		t.Fatal(err)
-	}
-	for name, v := range map[string]any{"Key": key, "Result": Result{Key: key}, "*Result": &Result{Key: key}, "MAC": *m,
-		"*MAC": m, "Names": n, "*Names": &n, "*Machine": machine, "Machine": *machine} {
+	for name, v := range map[string]any{"MAC": *m, "*MAC": m, "Names": n, "*Names": &n} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%X", "%q", "%d"} {
-			got := fmt.Sprintf(verb, v)
-			if !strings.Contains(got, redacted) && !strings.Contains(got, hex.EncodeToString([]byte(redacted))) {
+			if got := fmt.Sprintf(verb, v); got != redacted {
 				t.Errorf("%s prints with %s as %s", name, verb, got)
 			}
-			for _, leak := range []string{"abab", "ABAB", "0xab", "171 171", "171, 171"} {
-				if strings.Contains(got, leak) {
-					t.Errorf("%s prints its secret with %s: %s", name, verb, got)
-				}
-			}
 		}
-	}
-	if text, err := key.MarshalText(); err != nil || string(text) != redacted {
-		t.Errorf("MarshalText gives %q, %v", text, err)
 	}
 }

@@ -1,4 +1,4 @@
-package link
+package mac
 
 // hasSHA reports whether block, block2 and sum run here.
 var hasSHA = detectSHA()

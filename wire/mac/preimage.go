@@ -1,22 +1,26 @@
-package wire
+package mac
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
 
 // macLabel begins the preimage of every header MAC.
 const macLabel = "SLIM-DP-HDR-v1\x00"
 
-// AppendMACNames appends the first part of the preimage of the header MAC: label, link id, source, destination. Integers
+// AppendNames appends the first part of the preimage of the header MAC: label, link id, source, destination. Integers
 // are little-endian, absent parts are one byte 0, present ones follow a byte 1. On one connection this part depends on
 // nothing but h[:hd.Names], if that is not zero. h is what hd was parsed from.
-func AppendMACNames(dst []byte, linkID string, h []byte, hd *Header) []byte {
+func AppendNames(dst []byte, linkID string, h []byte, hd *wire.Header) []byte {
 	dst = append(dst, macLabel...)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(linkID)))
 	dst = append(dst, linkID...)
-	dst = hd.Source.appendMAC(dst, h)
-	return hd.Dest.appendMAC(dst, h)
+	dst = appendName(dst, h, &hd.Source)
+	return appendName(dst, h, &hd.Dest)
 }
 
-func (n *NameRef) appendMAC(dst, h []byte) []byte {
+func appendName(dst, h []byte, n *wire.NameRef) []byte {
 	if !n.Present {
 		return append(dst, 0)
 	}
@@ -47,19 +51,19 @@ func (n *NameRef) appendMAC(dst, h []byte) []byte {
 	return dst
 }
 
-// AppendMACRest appends the second part of the preimage: identity, fanout, recv_from, forward_to, error, ttl. With hop the
+// AppendRest appends the second part of the preimage: identity, fanout, recv_from, forward_to, error, ttl. With hop the
 // header is on its way out, where recv_from and forward_to are cleared before signing. version, incoming_conn, both tags,
 // session, content and metadata are not covered.
-func AppendMACRest(dst []byte, h []byte, hd *Header, ttl uint32, hop bool) []byte {
+func AppendRest(dst []byte, h []byte, hd *wire.Header, ttl uint32, hop bool) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(hd.Identity.Len()))
 	dst = append(dst, h[hd.Identity.Off:hd.Identity.End]...)
 	dst = binary.LittleEndian.AppendUint32(dst, hd.Fanout)
 	dst = appendOptional(dst, hd.HasRecvFrom && !hop, hd.RecvFrom)
 	dst = appendOptional(dst, hd.HasForwardTo && !hop, hd.ForwardTo)
 	switch hd.Error {
-	case ErrorAbsent:
+	case wire.ErrorAbsent:
 		dst = append(dst, 0)
-	case ErrorFalse:
+	case wire.ErrorFalse:
 		dst = append(dst, 1, 0)
 	default:
 		dst = append(dst, 1, 1)

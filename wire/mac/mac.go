@@ -1,16 +1,15 @@
-package link
+package mac
 
 import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"io"
 )
-
-const macLabel = "SLIM-DP-HDR-v1\x00" // item 1 of the MAC input
 
 // MAC makes and checks header_mac of one link: HMAC-SHA256 (RFC 2104) over the preimage of dataplane.md section 4.5.
 //
-// The key is hashed once, by NewMAC. From then on there are only states of the hash: behind the key and link_id, behind
+// The key is hashed once, by New. From then on there are only states of the hash: behind the key and link_id, behind
 // the key and the names (Names), and behind the key of the outer hash. So a header costs the blocks of its own bytes and
 // one more, and nothing allocates. The blocks are hashed by instructions for that where the CPU has them, else by
 // crypto/sha256.
@@ -34,19 +33,19 @@ type Names struct {
 	s state
 }
 
-// NewMAC keys a MAC. key has 32 bytes and is not kept; NewMAC panics at another length, which no Result has. linkID is
+// New keys a MAC. key has 32 bytes and is not kept; New panics at another length, which no Result has. linkID is
 // the link_id of the Result: item 2 of every preimage of the link.
-func NewMAC(key []byte, linkID string) *MAC {
+func New(key []byte, linkID string) *MAC {
 	if hasSHA {
 		return newMAC(key, linkID, nil)
 	}
 	return newMAC(key, linkID, newSoft())
 }
 
-// newMAC is NewMAC with the hash f, nil for SHA instructions.
+// newMAC is New with the hash f, nil for SHA instructions.
 func newMAC(key []byte, linkID string, f *soft) *MAC {
 	if len(key) != sha256.Size {
-		panic(fmt.Sprintf("link: MAC key of %d bytes", len(key)))
+		panic(fmt.Sprintf("mac: MAC key of %d bytes", len(key)))
 	}
 	m := &MAC{skip: len(macLabel) + 4 + len(linkID), soft: f}
 	m.begin(&m.outer, key, 0x5c)
@@ -77,14 +76,14 @@ func (m *MAC) write(s *state, p []byte) {
 	s.write(p)
 }
 
-// Names hashes the names of a header into n. preimageNames is what wire.AppendMACNames yields with this link's link_id,
+// Names hashes the names of a header into n. preimageNames is what AppendNames yields with this link's link_id,
 // borrowed until return.
 func (m *MAC) Names(n *Names, preimageNames []byte) {
 	n.s = m.inner
 	m.write(&n.s, preimageNames[m.skip:])
 }
 
-// Tag writes the HMAC over n's bytes and rest, which is what wire.AppendMACRest yields, to dst. rest is borrowed until
+// Tag writes the HMAC over n's bytes and rest, which is what AppendRest yields, to dst. rest is borrowed until
 // return.
 func (m *MAC) Tag(dst *[sha256.Size]byte, n *Names, rest []byte) {
 	m.check(n)
@@ -133,7 +132,7 @@ func (m *MAC) Close() {
 // check panics where a tag would be one of no key at all, which anybody can make.
 func (m *MAC) check(n *Names) {
 	if n.s.n == 0 || m.outer.n == 0 {
-		panic("link: MAC closed, or no Names")
+		panic("mac: MAC closed, or no Names")
 	}
 }
 
@@ -154,3 +153,7 @@ func (Names) GoString() string { return redacted }
 
 // Format writes "[redacted]" for every verb.
 func (Names) Format(s fmt.State, _ rune) { redact(s) }
+
+const redacted = "[redacted]"
+
+func redact(s fmt.State) { _, _ = io.WriteString(s, redacted) }
