@@ -1,0 +1,200 @@
+package pool
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// worker runs a station until it is told to end: turn is its whole life.
+type worker struct {
+	s    *Station
+	bell chan struct{}
+}
+
+func newWorker() *worker {
+	w := &worker{bell: make(chan struct{}, 1)}
+	w.s = NewStation(func() { w.bell <- struct{}{} })
+	return w
+}
+
+func TestStationWakesOnceATurn(t *testing.T) {
+	wakes := 0
+	s := NewStation(func() { wakes++ })
+	for range 3 {
+		s.Wake()
+	}
+	if wakes != 1 {
+		t.Errorf("%d wakes before the turn, want 1", wakes)
+	}
+	s.Begin()
+	s.Wake()
+	if wakes != 2 {
+		t.Errorf("%d wakes after the turn, want 2", wakes)
+	}
+}
+
+func TestStationRunsPostedWorkInOrder(t *testing.T) {
+	s := NewStation(func() {})
+	var got []int
+	for i := range 3 {
+		s.Post(func() { got = append(got, i) })
+	}
+	s.Begin()
+	if len(got) != 3 || got[0] != 0 || got[1] != 1 || got[2] != 2 {
+		t.Errorf("ran %v", got)
+	}
+}
+
+// A fault in posted work costs that work and no other.
+func TestStationKeepsPostedWorkOverAPanic(t *testing.T) {
+	wakes := 0
+	s := NewStation(func() { wakes++ })
+	var got []int
+	s.Post(func() { got = append(got, 0) })
+	s.Post(func() { panic("fault") })
+	s.Post(func() { got = append(got, 2) })
+	func() {
+		defer func() { _ = recover() }()
+		s.Begin()
+	}()
+	if wakes != 2 {
+		t.Fatalf("%d wakes, want another for the rest", wakes)
+	}
+	s.Post(func() { got = append(got, 3) })
+	s.Begin()
+	if len(got) != 3 || got[1] != 2 || got[2] != 3 {
+		t.Errorf("ran %v", got)
+	}
+}
+
+func TestPortKeepsOrderThroughSpills(t *testing.T) {
+	x := NewExchange[int](4)
+	a, b := x.Join(NewStation(func() {})), x.Join(NewStation(func() {}))
+	next, want := 0, 0
+	var dst [3]int
+	for range 100 {
+		for range 7 {
+			a.Push(b, next)
+			next++
+		}
+		a.Flush()
+		for range 2 {
+			for _, v := range dst[:b.Next(dst[:])] {
+				if v != want {
+					t.Fatalf("got %d, want %d", v, want)
+				}
+				want++
+			}
+		}
+	}
+	if a.Spilled() == 0 || !a.UnderWay() {
+		t.Error("nothing spilled: the test shows nothing")
+	}
+	for want < next {
+		a.Flush()
+		for _, v := range dst[:b.Next(dst[:])] {
+			if v != want {
+				t.Fatalf("got %d, want %d", v, want)
+			}
+			want++
+		}
+	}
+	if a.Spilled() != 0 || a.UnderWay() {
+		t.Errorf("%d spilled, under way %v at the end", a.Spilled(), a.UnderWay())
+	}
+}
+
+func TestPortServesProducersInTurn(t *testing.T) {
+	x := NewExchange[int](64)
+	sink := x.Join(NewStation(func() {}))
+	loud, quiet := x.Join(NewStation(func() {})), x.Join(NewStation(func() {}))
+	for range 64 {
+		loud.Push(sink, 1)
+	}
+	quiet.Push(sink, 2)
+	var dst [8]int
+	for call := range 2 {
+		if n := sink.Next(dst[:]); dst[0] == 2 {
+			return
+		} else if n == 0 {
+			t.Fatal("nothing came")
+		} else if call == 1 {
+			t.Error("two calls of Next served the loud producer alone")
+		}
+	}
+}
+
+// Stations that join later are producers like the first ones; under -race this shows that rings are published safely.
+func TestStationsExchangeAllValues(t *testing.T) {
+	const stations, each = 5, 5000
+	x := NewExchange[[2]int](16)
+	var ws [stations]*worker
+	var ports [stations]*Port[[2]int]
+	for i := range ws {
+		ws[i] = newWorker()
+		ports[i] = x.Join(ws[i].s)
+	}
+	var left atomic.Int64
+	left.Store(stations * (stations - 1) * each)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	for me := range stations {
+		wg.Go(func() {
+			p := ports[me]
+			var want [stations]int
+			var dst [32][2]int
+			sent := 0
+			ws[me].s.Wake()
+			for {
+				select {
+				case <-done:
+					return
+				case <-ws[me].bell:
+				}
+				ws[me].s.Begin()
+				for range 10 {
+					if sent < each {
+						for to := range stations {
+							if to != me {
+								p.Push(ports[to], [2]int{me, sent})
+							}
+						}
+						sent++
+					}
+				}
+				p.Flush()
+				for n := p.Next(dst[:]); n > 0; n = p.Next(dst[:]) {
+					for _, v := range dst[:n] {
+						if v[1] != want[v[0]] {
+							t.Errorf("from %d: %d, want %d", v[0], v[1], want[v[0]])
+						}
+						want[v[0]]++
+					}
+					if left.Add(-int64(n)) == 0 {
+						close(done)
+					}
+				}
+				if sent < each || p.Spilled() > 0 {
+					ws[me].s.Wake()
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestPushingAllocatesNothing(t *testing.T) {
+	x := NewExchange[*int](64)
+	a, b := x.Join(NewStation(func() {})), x.Join(NewStation(func() {}))
+	v := new(int)
+	var dst [8]*int
+	if got := testing.AllocsPerRun(1000, func() {
+		a.Push(b, v)
+		a.Flush()
+		b.Station().Begin()
+		b.Next(dst[:])
+	}); got != 0 && !raceEnabled {
+		t.Errorf("%v allocations", got)
+	}
+}
