@@ -25,7 +25,7 @@ import (
 const (
 	module    = "github.com/seed31b3bfd0/slimgo"
 	invariant = "internal/invariant" // open to all
-	top       = 5                    // programs, measurements, interoperation: may import each other, and config
+	top       = 7                    // programs, measurements, interoperation: may import each other, and config
 
 	maxLines = 600 // of a file that is neither test nor generated
 )
@@ -59,10 +59,12 @@ var rules = []rule{
 	{path: "wire/pb", level: 1, outside: []string{"google.golang.org/protobuf"}},
 	{path: "router/table", level: 1},
 	{path: "router/mesh", level: 2},
+	{path: "router/netloop", level: 2, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/sys/unix"}},
 	{path: "wire/mac", level: 1},
 	{path: "wire/link", level: 1, outside: []string{"github.com/cloudflare/circl/dh/x25519", "github.com/cloudflare/circl/kem/mlkem/mlkem768"}},
 
-	{path: "router", level: 3, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/sys/unix"}},
+	{path: "router/transport", level: 3},
+	{path: "router", level: 4, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/sys/unix"}},
 
 	{path: "cmd/...", level: top, outside: []string{"github.com/spf13/pflag", "golang.org/x/sys/unix"}},
 	{path: "bench/relay", level: top, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/net/http2/hpack", "golang.org/x/sys/unix"}},
@@ -74,8 +76,9 @@ var rules = []rule{
 
 // unsafeIn says where package unsafe may be used, and what for. cgo may be used nowhere.
 var unsafeIn = map[string]string{
-	"wire/pb": "generated code",
-	"router":  "the vectors of writev(2)",
+	"wire/pb":        "generated code",
+	"router":         "the vectors of writev(2)",
+	"router/netloop": "the vectors of writev(2)",
 }
 
 // pkg is a package with its files, test files apart. Files for all systems and build tags count.

@@ -102,7 +102,7 @@ func TestFanoutGoesOnPastAFailingTarget(t *testing.T) {
 				ps = append(ps, p)
 			}
 			// The middle one ends between match and delivery: its stream is over, its socket refuses bytes.
-			ps[1].gc.k.conns[0].dead.Store(true)
+			ps[1].c.dead.Store(true)
 			a.publish(header(alice, group, 256, ""), 1, 10)
 			if x, y := ps[0].count(), ps[2].count(); x != 1 || y != 1 {
 				t.Errorf("first and last got %d and %d, want 1 and 1", x, y)

@@ -1,8 +1,6 @@
 package router
 
 import (
-	"log/slog"
-
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -20,7 +18,7 @@ const (
 // from the read; the caller releases it.
 func (c *Conn) receive(b []byte, buf *pool.Buf) {
 	l := c.loop
-	if c.state != active || c.sock.closing {
+	if c.state != active {
 		if c.state == accepted {
 			c.negotiate(b)
 		}
@@ -177,36 +175,4 @@ func (c *Conn) receiveOdd(b []byte) {
 func (c *Conn) undecodable() {
 	c.note(ReasonUndecodable, nil)
 	c.end(statusOK, "")
-}
-
-// drop counts a message that dies here.
-func (c *Conn) drop(r Reason) {
-	c.loop.n.dropped[r]++
-	if c.logged&(1<<r) == 0 && r != ReasonNoMatch && r != ReasonTTL {
-		c.noteSlow(r)
-	}
-}
-
-// note counts a refusal and says it once per connection and reason.
-func (c *Conn) note(r Reason, err error) {
-	c.loop.n.refused[r]++
-	if c.logged&(1<<r) == 0 {
-		c.logged |= 1 << r
-		c.loop.node.log.Warn("message or request refused", c.attrs("reason", r.String(), "error", err)...)
-	}
-}
-
-func (c *Conn) noteSlow(r Reason) {
-	c.logged |= 1 << r
-	if r == ReasonMAC || r == ReasonUnsigned {
-		c.loop.node.log.Error("SLIM header integrity verification failed", c.attrs("conn_index", c.id, "error", r.String())...)
-		return
-	}
-	c.loop.node.log.Warn("message dropped", c.attrs("reason", r.String())...)
-}
-
-// attrs are the fields every record about a connection has.
-func (c *Conn) attrs(more ...any) []any {
-	return append([]any{slog.String("target", targetProcessing), slog.Uint64("conn_id", c.id),
-		slog.String("remote", c.sock.remote())}, more...)
 }

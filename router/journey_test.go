@@ -165,7 +165,7 @@ func (p *peer) blackHole(t testing.TB) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Close(fd) })
-	p.gc.k.fd = fd
+	p.loop.Redirect(p.sock, fd)
 	p.paused = true
 }
 
@@ -249,7 +249,6 @@ func (j *journey) step() {
 			b.feed(windowUpdate(b.s.ID, 1<<29))
 		}
 	}
-	j.a.gc.in = p
-	j.a.gc.k.loop.OnTraffic(j.a.gc)
+	j.a.feed(p)
 	j.r.settle()
 }

@@ -3,21 +3,14 @@ package router
 import (
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
-	"github.com/seed31b3bfd0/slimgo/wire/h2"
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 // sweepLimit is the number of subscriptions above which a connection is removed from the table by a goroutine of
 // its own instead of holding its loop up.
 const sweepLimit = 512
-
-// lingerTicks is how many slow ticks a drained socket waits for its peer to close, so that the peer reads the
-// end of its streams before a reset can overtake it.
-const lingerTicks = 2
 
 // negotiate takes the first message of a connection (dataplane.md section 4.2).
 func (c *Conn) negotiate(b []byte) {
@@ -55,6 +48,7 @@ func (c *Conn) negotiate(b []byte) {
 	}
 	clear(res.Key)
 	c.state = active
+	c.stream.Established()
 	l.n.negotiated++
 	l.node.log.Info("received link negotiation", c.attrs("link_id", res.LinkID, "remote_version", res.RemoteVersion,
 		"is_reply", false, "is_client", false, "kind", c.kind.String())...)
@@ -65,11 +59,10 @@ func (c *Conn) negotiate(b []byte) {
 }
 
 // expireSetups ends negotiations that did not come in time.
-func (l *loop) expireSetups() {
+func (l *loop) expireSetups(now time.Time) {
 	if len(l.setup) == 0 {
 		return
 	}
-	now := time.Now()
 	n := 0
 	for n < len(l.setup) && (l.setup[n].state != accepted || now.After(l.setup[n].expires)) {
 		if c := l.setup[n]; c.state == accepted {
@@ -82,63 +75,6 @@ func (l *loop) expireSetups() {
 	clear(l.setup[m:])
 	l.setup = l.setup[:m]
 }
-
-// keepAlive pings a silent peer and closes one that does not answer. A socket that never opened a stream is
-// closed after the same silence.
-func (k *socket) keepAlive() {
-	l, o := k.loop, &k.loop.node.opt
-	if l.finishing && !k.drained {
-		k.watchEnd()
-	}
-	if k.drained {
-		if l.tick-k.began > lingerTicks {
-			k.doom()
-		}
-		return
-	}
-	if len(k.conns) == 0 && l.tick-k.heard > ticks(setupLimit) {
-		k.note(ReasonTimeout, nil)
-		k.doom()
-		return
-	}
-	if o.KeepaliveTime < 0 {
-		return
-	}
-	switch {
-	case k.pings != 0 && k.heard >= k.pings:
-		k.pings = 0 // any byte shows life
-	case k.pings != 0 && l.tick-k.pings > ticks(o.KeepaliveTimeout):
-		k.note(ReasonKeepalive, nil, "timeout", o.KeepaliveTimeout)
-		k.mute = true
-		k.doom()
-	case k.pings == 0 && l.tick-k.heard >= ticks(o.KeepaliveTime):
-		k.pings = l.tick
-		k.h2.Ping()
-		k.markDirty()
-	}
-}
-
-// watchEnd closes a socket that takes nothing of what is still to be sent to it: it must not hold the shutdown up.
-func (k *socket) watchEnd() {
-	done := uint64(0)
-	for _, c := range k.conns {
-		done += c.drained()
-	}
-	if k.idle++; done != k.mark {
-		k.mark, k.idle = done, 0
-	}
-	if k.idle >= lingerTicks {
-		k.note(ReasonStalled, nil, "while", "shutting down")
-		k.mute = true
-		k.doom()
-	}
-}
-
-// setupLimit is how long a socket may live without any stream.
-const setupLimit = 30 * time.Second
-
-// ticks converts a duration into slow ticks, at least one.
-func ticks(d time.Duration) int64 { return max(1, int64((d+slowTick-1)/slowTick)) }
 
 // finish ends a connection whose peer sends nothing more: it leaves the table, what is queued for it goes out,
 // then the stream ends with status 0.
@@ -173,17 +109,6 @@ func (c *Conn) dropParcels() {
 	})
 }
 
-// sendTrailers ends our side of the stream.
-func (c *Conn) sendTrailers() {
-	if c.trailed {
-		return
-	}
-	c.trailed = true
-	x := c.sock.outbox()
-	x.b = c.sock.h2.Trailers(x.b, c.stream, c.status, c.message)
-	c.sock.markDirty()
-}
-
 // leave is the end of a stream, orderly or not: nothing more can be sent on it.
 func (c *Conn) leave() {
 	if c.state == gone {
@@ -195,10 +120,6 @@ func (c *Conn) leave() {
 	if c.q.stalled {
 		c.q.stalled = false
 		c.loop.n.stalls--
-	}
-	if c.gather != nil {
-		c.gather.Release()
-		c.gather = nil
 	}
 	if c.mac != nil {
 		c.mac.Close()
@@ -232,53 +153,7 @@ func (c *Conn) leaveTable() {
 }
 
 // drain announces the end to every socket of the loop; messages that are read from now on still go their way.
-func (l *loop) drain() {
-	l.ending = true
-	for k := range l.live {
-		k.drain()
-	}
-}
+func (l *loop) drain() { l.group.Drain() }
 
-func (k *socket) drain() {
-	k.h2.GoAwayNow(h2.NoError, "node is shutting down", true)
-	k.markDirty()
-}
-
-// finishAll ends all connections behind what is queued for them. No other loop has messages under way.
-func (l *loop) finishAll() {
-	l.finishing = true
-	for k := range l.live {
-		k.h2.GoAwayNow(h2.NoError, "node is shutting down", false)
-		k.markDirty()
-		for _, c := range k.conns {
-			c.finish()
-		}
-		k.checkDrained()
-	}
-	if len(l.live) == 0 {
-		l.finishDrain()
-	}
-}
-
-// checkDrained half-closes a socket whose streams have all ended on our side with everything sent.
-func (k *socket) checkDrained() {
-	if !k.loop.finishing || k.drained || k.gone || k.blocked || k.box != nil || k.dirty {
-		return
-	}
-	for _, c := range k.conns {
-		if !c.trailed && c.state != gone {
-			return
-		}
-	}
-	k.drained = true
-	k.began = k.loop.tick
-	_ = unix.Shutdown(k.fd, unix.SHUT_WR)
-}
-
-// finishDrain tells Shutdown that no socket of the loop is left.
-func (l *loop) finishDrain() {
-	if l.finishing && !l.reported {
-		l.reported = true
-		close(l.drained)
-	}
-}
+// finishAll ends all connections after what is queued for them. No other loop has messages under way.
+func (l *loop) finishAll() { l.group.Finish() }

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 )
 
@@ -23,17 +24,17 @@ const maxLoops = 128
 // Node is a running data plane. Its methods are safe for all goroutines.
 type Node struct {
 	// Immutable after Start.
-	opt   Options
-	log   *slog.Logger
-	loops []*loop
-	lns   []*listener
-	names *table.Table[Conn]
-	peers peering // safe for all
+	opt    Options
+	log    *slog.Logger
+	loops  []*loop
+	engine *netloop.Engine
+	lns    []*listener
+	names  *table.Table[Conn]
+	peers  peering // safe for all
 
 	draining atomic.Bool
 	nextConn atomic.Uint64  // last connection id given out; ids are never used again
 	accepts  sync.WaitGroup // accept goroutines
-	ticks    sync.WaitGroup // the goroutine of runTicks
 	sweeps   sync.WaitGroup // removals of connections with many subscriptions
 
 	stop sync.Once
@@ -50,7 +51,6 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	n := &Node{opt: o, log: o.Log, names: table.New[Conn](), done: make(chan struct{})}
 	n.peers.ackDelay = peerAckDelay
 	if err := n.startLoops(); err != nil {
-		n.stopLoops()
 		return nil, err
 	}
 	// Last: a dialer that finds a listener must find a node that can negotiate (dataplane.md section 8).
@@ -59,18 +59,17 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		ln, err := lc.Listen(ctx, "tcp", addr)
 		if err != nil {
 			n.closeListeners()
-			n.stopLoops()
+			n.engine.Stop()
 			return nil, fmt.Errorf("listen on %s: %w%s", addr, err, bindHint(err))
 		}
 		high, err := raise(ln.(*net.TCPListener))
 		if err != nil {
 			n.closeListeners()
-			n.stopLoops()
+			n.engine.Stop()
 			return nil, fmt.Errorf("listen on %s: %w", addr, err)
 		}
 		n.lns = append(n.lns, high)
 	}
-	n.ticks.Go(n.runTicks)
 	for _, ln := range n.lns {
 		n.accepts.Go(func() { n.accept(ln) })
 	}
@@ -117,9 +116,7 @@ func (n *Node) accept(ln *listener) {
 			continue
 		}
 		l := n.leastLoaded()
-		l.sockets.Add(1)
-		if _, err := l.client.EnrollContext(c, &socket{loop: l}); err != nil {
-			l.sockets.Add(-1)
+		if err := l.net.Enrol(c, l.group.AcceptGRPC()); err != nil {
 			n.log.Error("cannot register an accepted connection", "target", targetService,
 				"remote", c.RemoteAddr().String(), "error", err)
 		}
@@ -129,7 +126,7 @@ func (n *Node) accept(ln *listener) {
 func (n *Node) leastLoaded() *loop {
 	best := n.loops[0]
 	for _, l := range n.loops[1:] {
-		if l.sockets.Load() < best.sockets.Load() {
+		if l.net.Sockets() < best.net.Sockets() {
 			best = l
 		}
 	}
@@ -164,11 +161,10 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		if s, err := n.Stats(ctx); err == nil {
 			s.log(n.log)
 		}
-		n.stopLoops()
+		n.engine.Stop()
 		n.sweeps.Wait()
 	})
 	<-n.done
-	n.ticks.Wait()
 	return n.err
 }
 
@@ -192,7 +188,6 @@ func (n *Node) crossLoops(ctx context.Context) {
 	for range crossRounds {
 		var under atomic.Bool
 		if n.onLoops(ctx, func(l *loop) {
-			l.popRings()
 			if l.underWay() {
 				under.Store(true)
 			}

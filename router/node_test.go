@@ -81,7 +81,7 @@ func call(t *testing.T, n *Node) *caller {
 	p := &caller{t: t, c: c}
 	p.cli.Init(h2.Client, &h2.Settings{InitialWindow: 2 << 20, MaxFrameSize: 16384, MaxHeaderList: 16384, ConnWindow: 5 << 20, MaxMessage: maxMessage})
 	s, err := p.cli.Open([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
-		{Name: ":authority", Value: "test"}, {Name: ":path", Value: openChannel}, {Name: "content-type", Value: "application/grpc"}})
+		{Name: ":authority", Value: "test"}, {Name: ":path", Value: openChannelPath}, {Name: "content-type", Value: "application/grpc"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,7 +318,7 @@ func TestOnlyKnownAgentsAreTakenForPrompt(t *testing.T) {
 	} {
 		r := newRig(t, 1, Options{})
 		r.agent = agent
-		if got := r.dial(0).gc.k.prompt; got != want {
+		if got := !r.dial(0).sock.QuickAck; got != want {
 			t.Errorf("%q: prompt %v, want %v", agent, got, want)
 		}
 	}

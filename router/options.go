@@ -7,6 +7,8 @@ import (
 	"net"
 	"runtime"
 	"time"
+
+	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
 
 // Policy says what becomes of messages for a receiver whose output buffer is full.
@@ -171,4 +173,11 @@ func (o *Options) fill() error {
 		}
 	}
 	return nil
+}
+
+// transport returns the options of the node's transports.
+func (o *Options) transport() transport.Options {
+	return transport.Options{MaxMessage: maxMessage, Window: receiveWindow, MaxFrameSize: o.MaxFrameSize,
+		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams,
+		KeepaliveTime: o.KeepaliveTime, KeepaliveTimeout: o.KeepaliveTimeout}
 }

@@ -41,9 +41,9 @@ func (n *Node) makeMesh() {
 		mesh.Options{Relay: n.opt.RelayPeerPublishes, MaxOffers: n.opt.MaxSubscriptions,
 			NodeID: n.opt.NodeID},
 		mesh.Hooks[Conn]{
-			Poke: func(c *Conn) { c.loop.post(c.tell) },
+			Poke: func(c *Conn) { c.postFor(c.tell) },
 			Done: func(c *Conn, id uint64) {
-				c.loop.post(func() {
+				c.postFor(func() {
 					switch {
 					case c.kind == table.Peer:
 						c.acknowledgePeer(id, nil)
@@ -94,7 +94,7 @@ func (c *Conn) tell() {
 	c.untold = false
 	var batch [tellBatch]mesh.Tell
 	for range tellTurn / tellBatch {
-		if c.state != active || c.sock.closing {
+		if c.state != active {
 			return
 		}
 		if c.q.control > tellBacklog {
@@ -109,7 +109,7 @@ func (c *Conn) tell() {
 			return
 		}
 	}
-	c.loop.post(c.tell)
+	c.postFor(c.tell)
 }
 
 // sendTell sends one Subscribe or Unsubscribe of the node's own (dataplane.md section 7.4).
@@ -179,14 +179,14 @@ func (c *Conn) acknowledgePeer(id uint64, err error) {
 }
 
 func (c *Conn) armLate(d time.Duration) {
-	time.AfterFunc(d, func() { c.loop.post(c.sendLate) })
+	time.AfterFunc(d, func() { c.postFor(c.sendLate) })
 }
 
 // sendLate sends the acknowledgements that are due.
 func (c *Conn) sendLate() {
 	now, n := time.Now(), 0
 	for n < len(c.late) && !c.late[n].due.After(now) {
-		if c.state == active && !c.sock.closing {
+		if c.state == active {
 			c.acknowledge(c.late[n].id, c.late[n].err)
 		}
 		n++

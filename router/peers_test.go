@@ -168,7 +168,7 @@ func TestSubscriberIsAnsweredWhenPeersHaveAcknowledged(t *testing.T) {
 			a.unsubscribe(appName(1), 3)
 			p.learns(appName(1), 8, true)
 			p.ack(id)
-			if !q.gc.shut {
+			if !q.shut() {
 				q.ack(id)
 			}
 			a.wantAck(3, true, "")
@@ -257,7 +257,7 @@ func TestManyNamesReachASlowPeerInPortions(t *testing.T) {
 		a.request(appName(i), 0)
 	}
 	p := r.dialAs(1, wire.LinkPeer, "n1")
-	c := p.gc.k.conns[0]
+	c := p.c
 	p.paused = true
 	settle := func() {
 		r.n.sweeps.Wait()

@@ -1,81 +1,197 @@
 package router
 
 import (
+	"time"
+
 	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
-	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
-// parcel is what a message needs to be sent later or by another loop. It travels in Buf.Aux beside the bytes,
-// is written before the first reference is handed over and only read after that.
+// parcel is what a message needs to be sent later or by another loop. It travels in Buf.Aux beside the bytes, is written
+// before the first reference is handed over and only read after that.
 type parcel struct {
-	m    wire.Message
-	hd   wire.Header // offsets into the header inside the Buf
-	id   uint64      // of the header, see seen
-	nid  uint64
-	ttl  uint32
-	cost int   // bytes of DATA the message took from its sender's window
-	src  *Conn // sender; nil for the node's own messages
+	m      wire.Message
+	hd     wire.Header // offsets into the header inside the Buf
+	id     uint64      // of the header, see seen
+	nid    uint64
+	ttl    uint32
+	cost   int          // bytes that its sender is charged with while it waits
+	src    *Conn        // sender; nil for the node's own messages
+	filter table.Filter // of the sender
 }
 
 // publish is steps 5 and 6 of the journey: match and deliver.
 func (c *Conn) publish(b []byte, buf *pool.Buf, s *seen) {
 	l := c.loop
-	ts := l.targets[:0]
-	if s.hd.Fanout == 1 {
-		t := l.node.names.MatchOne(&s.hd.Dest.Name, c, c.filter)
-		if t != nil && t.dead.Load() {
-			t = l.anyAlive(l.node.names.MatchAll(&s.hd.Dest.Name, c, c.filter, ts))
-		}
-		if t != nil {
-			ts = append(ts, t)
-		}
-	} else {
-		ts = l.node.names.MatchAll(&s.hd.Dest.Name, c, c.filter, ts)
+	if c.sending > 0 { // a fan-out of its is not done: nothing overtakes it
+		c.later(share(b, buf, &l.msg, s, c))
+		return
 	}
+	if s.hd.Fanout == 1 {
+		c.publishOne(b, buf, s)
+		return
+	}
+	ts := l.node.names.MatchAll(&s.hd.Dest.Name, c, c.filter, l.targets[:0])
 	l.targets = ts
-	if len(ts) == 0 {
+	switch {
+	case len(ts) == 0:
 		c.drop(ReasonNoMatch)
+		return
+	case len(ts) > lookEvery:
+		c.later(share(b, buf, &l.msg, s, c))
+		clear(ts)
+		l.runFanouts(time.Now().Add(turnBudget))
 		return
 	}
 	if s.next = ts[0]; len(ts) > 2 {
 		l.signPairs(ts, s)
 	}
-	var shared *pool.Buf
-	for i, t := range ts {
-		ts[i] = nil
-		if t.loop == l {
-			if t.dead.Load() {
-				c.drop(ReasonGone)
-				continue
-			}
-			if t.q.len() == 0 && t.put(b, buf, &l.msg, t.header(s.raw, &s.hd, s.id, s.nid, s.ttl)) {
-				continue
-			}
-			if r := t.q.refuses(len(b), l.node.opt.ConnBuffer, l.node.opt.SlowConsumer); r != reasonNone {
-				l.n.dropped[r]++
-				t.q.lost++
-				continue
-			}
-		}
-		if shared == nil {
-			shared = share(b, buf, &l.msg, s, c)
-		}
-		shared.Retain()
-		if t.loop == l {
-			t.enqueue(shared, false)
-			continue
-		}
-		c.hold(len(b) + h2Prefix)
-		l.push(t.loop, event{to: t, buf: shared})
+	d := &l.delivery
+	d.b, d.buf, d.s, d.src = b, buf, s, c
+	away := false
+	for at := 0; at < len(ts); {
+		at, away = l.deliverAll(ts, at, away)
 	}
-	if shared != nil {
-		shared.Release()
+	if away {
+		l.sendAway(d.share(l), ts)
+	}
+	clear(ts)
+	if d.shared != nil {
+		d.shared.Release()
+		d.shared = nil
 	}
 }
 
-// anyAlive returns the first of ts that has not just ended, and forgets the others.
-func (l *loop) anyAlive(ts []*Conn) (alive *Conn) {
+// delivery is a message that is being given to its receivers on its own loop. b and buf are borrowed meanwhile.
+type delivery struct {
+	b      []byte
+	buf    *pool.Buf // owns b; nil: it is borrowed from the read
+	s      *seen
+	src    *Conn
+	shared *pool.Buf // the message in memory that can wait; nil: nobody has needed it
+}
+
+// share returns the message in counted memory; the reference stays the delivery's.
+func (d *delivery) share(l *loop) *pool.Buf {
+	if d.shared == nil {
+		d.shared = share(d.b, d.buf, &l.msg, d.s, d.src)
+	}
+	return d.shared
+}
+
+// deliverAll serves ts[at:] as far as they are of this loop, and forgets those. It returns where to go on, which is
+// after the one whose fault has interrupted it, and whether any is of another loop.
+func (l *loop) deliverAll(ts []*Conn, at int, away bool) (next int, others bool) {
+	next, others = at, away
+	defer l.guardTarget(ts, &next)
+	d, o := &l.delivery, &l.out
+	o.B, o.Buf, o.Parts = d.b, d.buf, &l.msg
+	for ; next < len(ts); next++ {
+		t := ts[next]
+		if t.loop != l {
+			others = true
+			continue
+		}
+		switch {
+		case t.dead.Load():
+			l.n.dropped[ReasonGone]++
+		case t.q.n == 0 && t.putNext(d.s):
+		case t.turnsAway(len(d.b)):
+		default:
+			shared := d.share(l)
+			shared.Retain()
+			t.enqueue(shared, false)
+			o.B, o.Buf, o.Parts = d.b, d.buf, &l.msg // the queue has used it
+		}
+		ts[next] = nil
+	}
+	return next, others
+}
+
+// putNext puts the message in loop.out with the header s, as it leaves for c.
+func (c *Conn) putNext(s *seen) bool {
+	l := c.loop
+	o := &l.out
+	o.Header = c.header(s.raw, &s.hd, s.id, s.nid, s.ttl)
+	if c.state != active || !c.stream.Put(o) {
+		return false
+	}
+	l.n.delivered++
+	l.n.bytes += uint64(len(o.B) - int(o.Parts.Header.End))
+	return true
+}
+
+// guardTarget, deferred around deliveries to ts, is the boundary of their faults: a panic costs ts[*next] its socket, and
+// the others are served next.
+func (l *loop) guardTarget(ts []*Conn, next *int) {
+	if *next == len(ts) {
+		return
+	}
+	if r := recover(); r != nil {
+		ts[*next].fault(r)
+		ts[*next] = nil
+		*next++
+	}
+}
+
+// sendAway hands a fan-out to each other loop that has one of ts: one event each, whoever matches there.
+func (l *loop) sendAway(shared *pool.Buf, ts []*Conn) {
+	p := shared.Aux.(*parcel)
+	for i := range ts {
+		t := ts[i]
+		if t == nil || t.loop == l {
+			continue
+		}
+		for j := i; j < len(ts); j++ {
+			if ts[j] != nil && ts[j].loop == t.loop {
+				ts[j] = nil
+			}
+		}
+		shared.Retain()
+		l.credit(p.src, -p.cost)
+		l.port.Push(t.loop.port, event{buf: shared})
+	}
+}
+
+// publishOne is publish for one receiver of those that match.
+func (c *Conn) publishOne(b []byte, buf *pool.Buf, s *seen) {
+	l := c.loop
+	t := l.node.names.MatchOne(&s.hd.Dest.Name, c, c.filter)
+	if t != nil && t.dead.Load() {
+		l.targets = l.node.names.MatchAll(&s.hd.Dest.Name, c, c.filter, l.targets[:0])
+		t = firstAlive(l.targets)
+	}
+	if t == nil {
+		c.drop(ReasonNoMatch)
+		return
+	}
+	s.next = t
+	if t.loop == l {
+		c.deliverOne(t, b, buf, s)
+		return
+	}
+	shared := share(b, buf, &l.msg, s, c)
+	c.hold(shared.Aux.(*parcel).cost)
+	l.port.Push(t.loop.port, event{to: t, buf: shared})
+}
+
+// deliverOne gives message b, in loop.msg, to t of the same loop.
+func (c *Conn) deliverOne(t *Conn, b []byte, buf *pool.Buf, s *seen) {
+	defer t.guard(nil)
+	l := c.loop
+	switch {
+	case t.dead.Load():
+		l.n.dropped[ReasonGone]++
+	case t.q.n == 0 && t.put(b, buf, &l.msg, t.header(s.raw, &s.hd, s.id, s.nid, s.ttl)):
+	case t.turnsAway(len(b)):
+	default:
+		t.enqueue(share(b, buf, &l.msg, s, c), false)
+	}
+}
+
+// firstAlive returns the first of ts that has not just ended, and forgets all.
+func firstAlive(ts []*Conn) (alive *Conn) {
 	for i, t := range ts {
 		if alive == nil && !t.dead.Load() {
 			alive = t
@@ -85,14 +201,36 @@ func (l *loop) anyAlive(ts []*Conn) (alive *Conn) {
 	return alive
 }
 
-// h2Prefix is the gRPC envelope that each message also takes from a window.
-const h2Prefix = 5
+// put is step 7: message m in b, with header hdr instead of its own, into the stream. false: it does not take it now.
+func (c *Conn) put(b []byte, buf *pool.Buf, m *wire.Message, hdr []byte) bool {
+	l := c.loop
+	o := &l.out
+	o.B, o.Buf, o.Parts, o.Header = b, buf, m, hdr
+	if c.state != active || !c.stream.Put(o) {
+		return false
+	}
+	l.n.delivered++
+	l.n.bytes += uint64(len(b) - int(m.Header.End))
+	return true
+}
 
-// share returns message b in counted memory with its parcel, one reference of which is the caller's: b's own Buf
-// if it has one, else a copy, the only one the message ever gets.
+// turnsAway counts a message of n bytes that must not even wait for c, and reports so.
+func (c *Conn) turnsAway(n int) bool {
+	l := c.loop
+	r := c.q.refuses(n, l.node.opt.ConnBuffer, l.node.opt.SlowConsumer)
+	if r == reasonNone {
+		return false
+	}
+	l.n.dropped[r]++
+	c.q.lost++
+	return true
+}
+
+// share returns message b in counted memory with its parcel, one reference of which is the caller's: b's own Buf if it has
+// one, else a copy, the only one the message ever gets.
 func share(b []byte, buf *pool.Buf, m *wire.Message, s *seen, src *Conn) *pool.Buf {
 	if buf == nil {
-		buf = src.loop.stock.Get(len(b))
+		buf = src.loop.net.Stock().Get(len(b))
 		buf.B = append(buf.B, b...)
 	} else {
 		buf.Retain()
@@ -102,12 +240,15 @@ func share(b []byte, buf *pool.Buf, m *wire.Message, s *seen, src *Conn) *pool.B
 		p = new(parcel)
 		buf.Aux = p
 	}
-	p.m, p.hd, p.id, p.nid, p.ttl, p.cost, p.src = *m, s.hd, s.id, s.nid, s.ttl, len(b)+h2Prefix, src
+	p.m, p.hd, p.id, p.nid, p.ttl, p.cost, p.src, p.filter = *m, s.hd, s.id, s.nid, s.ttl, len(b)+envelope, src, src.filter
 	return buf
 }
 
-// header returns the header as it leaves on c's link: remembered, or rewritten and signed anew (dataplane.md
-// section 4.6, egress). A tag of an earlier hop never goes on. The result is valid until the next call.
+// envelope is what gRPC adds to each message: it counts in the windows, too.
+const envelope = 5
+
+// header returns the header as it leaves on c's link: remembered, or rewritten and signed anew (dataplane.md section 4.6,
+// egress). A tag of an earlier hop never goes on. The result is valid until the next call.
 func (c *Conn) header(h []byte, hd *wire.Header, id, nid uint64, ttl uint32) []byte {
 	if len(h) > maxRemembered {
 		nid = 0 // of the one slot that holds no names
@@ -120,41 +261,14 @@ func (c *Conn) header(h []byte, hd *wire.Header, id, nid uint64, ttl uint32) []b
 	if o.id == id {
 		return o.raw
 	}
-	var tag []byte
-	if c.mac != nil {
-		l := c.loop
-		if !o.hashed {
-			l.rest = mac.AppendNames(l.rest[:0], c.linkID, h, hd)
-			c.mac.Names(&o.nst, l.rest)
-			o.hashed = true
-		}
-		l.rest = mac.AppendRest(l.rest[:0], h, hd, ttl, true)
-		c.mac.Tag(&l.tag, &o.nst, l.rest)
-		tag = l.tag[:]
-	}
-	o.raw = wire.AppendHeader(o.raw[:0], h, hd, ttl, tag)
+	o.make(c, h, hd, ttl)
 	if o.id = id; nid == 0 {
 		o.id = 0
 	}
 	return o.raw
 }
 
-// hold charges c, of this loop, with n bytes: its window is not refilled by them for now.
-func (c *Conn) hold(n int) {
-	if c.state != gone {
-		c.sock.h2.Hold(c.stream, n)
-	}
-}
-
-// release gives c, of this loop, n bytes back.
-func (c *Conn) release(n int) {
-	if c.state != gone {
-		c.sock.h2.Hold(c.stream, -n)
-		c.sock.markDirty()
-	}
-}
-
-// credit gives sender c of any loop n bytes back.
+// credit gives sender c of any loop n bytes back; negative n: charges it.
 func (l *loop) credit(c *Conn, n int) {
 	switch {
 	case c == nil || n == 0:
@@ -163,101 +277,62 @@ func (l *loop) credit(c *Conn, n int) {
 	default:
 		c.returned.Add(int64(n))
 		if !c.notified.Swap(true) {
-			l.push(c.loop, event{to: c})
+			l.port.Push(c.loop.port, event{to: c})
 		}
 	}
 }
 
-// push hands an event to another loop, which is woken at the end of the batch.
-func (l *loop) push(to *loop, e event) {
-	o := &l.out[to.index]
-	if o.ring == nil {
-		o.ring = pool.NewRing[event](ringSize)
-		to.inbound[l.index].Store(o.ring)
-	}
-	o.dirty = true
-	if len(o.spill) > 0 || !o.ring.Push(e) {
-		o.spill = append(o.spill, e)
-	}
-}
-
-func (l *loop) pushSpill(o *outbound) {
-	n := o.ring.PushN(o.spill)
-	if n == 0 {
-		return
-	}
-	o.dirty = true
-	m := copy(o.spill, o.spill[n:])
-	clear(o.spill[m:])
-	o.spill = o.spill[:m]
-	if m == 0 && cap(o.spill) > ringSize {
-		o.spill = nil
-	}
-}
-
-// popRings serves what other loops have left, up to one ring's worth of each so that sockets get their turn.
-func (l *loop) popRings() {
-	for i := range l.inbound {
-		r := l.inbound[i].Load()
-		if r == nil {
-			continue
-		}
-		for served := 0; served < ringSize; {
-			n := r.PopN(l.events[:])
-			if n == 0 {
-				break
+// serveRings serves what other loops have left, until the budget is spent. It reports whether nothing is left.
+func (l *loop) serveRings(until time.Time) (done bool) {
+	for served := 0; ; {
+		if l.at == l.end {
+			if l.at, l.end = 0, l.port.Next(l.events[:]); l.end == 0 {
+				return true
 			}
-			l.serve(l.events[:n])
-			served += n
 		}
-		if r.Len() > 0 {
-			l.wake()
+		for l.at < l.end {
+			if served++; served%lookEvery == 0 && !time.Now().Before(until) {
+				return false
+			}
+			e := l.events[l.at]
+			l.events[l.at] = event{}
+			l.at++ // first: a panic costs this event only
+			l.take(e)
+			if len(l.fanouts) > 0 && !l.runFanouts(until) {
+				return false
+			}
 		}
 	}
 }
 
-// serve is step 8 for messages of other loops. Credit of one sender is gathered over a run of its messages.
-func (l *loop) serve(es []event) {
-	var src *Conn
-	owed := 0
-	for i := range es {
-		t, buf := es[i].to, es[i].buf
-		es[i] = event{}
-		if buf == nil {
-			t.notified.Store(false)
-			t.release(int(t.returned.Swap(0)))
-			continue
-		}
-		p := buf.Aux.(*parcel)
-		if p.src != src {
-			l.credit(src, owed)
-			src, owed = p.src, 0
-		}
-		cost := p.cost // accept may give the memory back
-		if t.accept(buf, p) {
-			owed += cost
+// take is step 8 for one event of another loop.
+func (l *loop) take(e event) {
+	switch {
+	case e.buf == nil:
+		e.to.notified.Store(false)
+		e.to.release(int(e.to.returned.Swap(0)))
+	case e.to == nil:
+		l.addFanout(e.buf)
+	default:
+		p := e.buf.Aux.(*parcel)
+		src, cost := p.src, p.cost // accept may give the memory back
+		if e.to.accept(e.buf, p) {
+			l.credit(src, cost)
 		}
 	}
-	l.credit(src, owed)
 }
 
-// accept takes a message of another loop, which hands over its reference and has charged the sender. It reports
-// whether the sender's credit is due now.
-func (c *Conn) accept(buf *pool.Buf, p *parcel) bool {
-	l := c.loop
-	l.serving = c.sock
+// accept takes a message of another loop, which hands over its reference and has charged the sender. It reports whether
+// the sender's credit is due now.
+func (c *Conn) accept(buf *pool.Buf, p *parcel) (settled bool) {
+	defer c.guard(&settled)
 	if c.dead.Load() {
-		l.n.dropped[ReasonGone]++
+		c.loop.n.dropped[ReasonGone]++
 		buf.Release()
 		return true
 	}
-	if c.q.len() == 0 && c.put(buf.B, buf, &p.m, c.header(p.m.Header.Of(buf.B), &p.hd, p.id, p.nid, p.ttl)) {
-		buf.Release()
-		return true
-	}
-	if r := c.q.refuses(len(buf.B), l.node.opt.ConnBuffer, l.node.opt.SlowConsumer); r != reasonNone {
-		l.n.dropped[r]++
-		c.q.lost++
+	if c.q.len() == 0 && c.put(buf.B, buf, &p.m, c.header(p.m.Header.Of(buf.B), &p.hd, p.id, p.nid, p.ttl)) ||
+		c.turnsAway(len(buf.B)) {
 		buf.Release()
 		return true
 	}

@@ -2,7 +2,6 @@ package router
 
 import (
 	"github.com/seed31b3bfd0/slimgo/pool"
-	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
 // maxControl bounds the bytes of acknowledgements that wait for one receiver; they are never dropped, so a peer
@@ -17,12 +16,11 @@ type queue struct {
 	head  int
 	n     int
 
-	bytes   int // of all items
-	charged int // of those their senders wait for
-	control int // of the node's own messages
-	prefix  *pool.Buf
-	sent    int // bytes of the first item that are out; its start is in prefix then
-	total   int // bytes of the first item as it leaves, if prefix is set
+	bytes   int       // of all items
+	charged int       // of those their senders wait for
+	control int       // of the node's own messages
+	first   *pool.Buf // header of the first item as it leaves; nil: nothing of it is out
+	sent    int       // bytes of the first item that are out
 
 	waiting bool // in loop.waiting
 	stall
@@ -56,6 +54,15 @@ func (q *queue) pop() {
 	if q.n--; q.n == 0 && len(q.items) > 64 {
 		q.items, q.head = nil, 0
 	}
+}
+
+// dropFirst forgets how far the first item is.
+func (q *queue) dropFirst() {
+	if q.first != nil {
+		q.first.Release()
+		q.first = nil
+	}
+	q.sent = 0
 }
 
 // refuses says why a message of n bytes must die instead of being queued.
@@ -103,7 +110,7 @@ func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 // sendOwn sends a message of the node itself: acknowledgements and the negotiation's reply. msg is copied.
 func (c *Conn) sendOwn(msg []byte) {
 	q := &c.q
-	b := c.loop.stock.Get(len(msg))
+	b := c.loop.net.Stock().Get(len(msg))
 	b.B = append(b.B, msg...)
 	p, ok := b.Aux.(*parcel)
 	if !ok {
@@ -115,9 +122,9 @@ func (c *Conn) sendOwn(msg []byte) {
 	q.bytes += len(msg)
 	q.control += len(msg)
 	c.await()
-	if c.pump(); q.control > maxControl && !c.sock.closing {
+	if c.pump(); q.control > maxControl && !c.aborted {
 		c.note(ReasonBacklog, nil)
-		c.sock.doom()
+		c.abort()
 	}
 }
 
@@ -129,86 +136,52 @@ func (c *Conn) await() {
 	}
 }
 
-// pump sends from the queue what windows and kernel take.
+// pump sends from the queue what the stream takes.
 func (c *Conn) pump() {
-	q, k := &c.q, c.sock
-	c.loop.serving = k
-	for q.n > 0 && !k.blocked && !k.closing && c.state != gone {
-		it := q.at(0)
-		if q.prefix == nil {
-			c.begin(it.buf)
-		}
-		rest := q.total - q.sent
-		n := min(rest, c.stream.Window())
-		if n < rest && n < minPartial && (n <= 0 || rest > minPartial && k.h2.PeerWindow() > minPartial) {
-			break
-		}
-		c.putRange(it.buf, n)
-		if q.sent < q.total {
-			continue
-		}
+	q := &c.q
+	for q.n > 0 && c.state != gone && c.sendFirst() {
 		c.shift(true)
 	}
 	if q.n == 0 {
 		c.caughtUp()
-	}
-	if c.state == ending && q.n == 0 {
-		c.sendTrailers()
-	}
-}
-
-// begin makes the first bytes of the queue's first item: envelope, opening and header for this link.
-func (c *Conn) begin(buf *pool.Buf) {
-	q, p := &c.q, buf.Aux.(*parcel)
-	q.sent = 0
-	if p.src == nil {
-		q.prefix = c.loop.stock.Get(h2Prefix)
-		n := len(buf.B)
-		q.prefix.B = append(q.prefix.B, 0, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
-		q.total = n + h2Prefix
-		return
-	}
-	hdr := c.header(p.m.Header.Of(buf.B), &p.hd, p.id, p.nid, p.ttl)
-	tail := len(buf.B) - int(p.m.Header.End)
-	n := wire.OpeningSize(buf.B, &p.m, len(hdr)) + len(hdr) + tail
-	q.prefix = c.loop.stock.Get(n - tail + h2Prefix)
-	q.prefix.B = appendPrefix(q.prefix.B, buf.B, &p.m, hdr, n)
-	q.total = n + h2Prefix
-}
-
-// putRange stages the next n bytes of the first item.
-func (c *Conn) putRange(buf *pool.Buf, n int) {
-	q, k := &c.q, c.sock
-	x := k.outbox()
-	if len(x.b)+min(n, longTail)+len(q.prefix.B) > outboxSize-64 || x.ext+n > batchLimit || len(x.pieces) >= maxPieces {
-		if len(x.b) > 0 {
-			k.flush()
-			if k.blocked || k.closing || k.gone {
-				return
-			}
-			x = k.outbox()
+		if c.state == ending {
+			c.stream.Finish(c.status, c.message)
 		}
-		n = min(n, batchLimit)
 	}
-	w := writer{c: c, x: x, rest: n}
-	if q.sent < len(q.prefix.B) {
-		p := q.prefix.B[q.sent:]
-		p = p[:min(len(p), n)]
-		w.write(p, nil, true)
-		q.sent += len(p)
-		n -= len(p)
-		c.left += uint64(len(p))
+}
+
+// sendFirst goes on with the first item and reports whether it has left.
+func (c *Conn) sendFirst() bool {
+	q, o := &c.q, &c.loop.out
+	buf := q.at(0).buf
+	p := buf.Aux.(*parcel)
+	o.B, o.Buf, o.Parts, o.Header = buf.B, buf, nil, nil
+	if p.src != nil {
+		o.Parts = &p.m
+		if q.first != nil {
+			o.Header = q.first.B
+		} else if c.stream.Room() > 0 {
+			o.Header = c.header(p.m.Header.Of(buf.B), &p.hd, p.id, p.nid, p.ttl)
+		} else {
+			return false
+		}
 	}
-	body := buf.B
-	if p := buf.Aux.(*parcel); p.src != nil {
-		body = body[p.m.Header.End:]
+	if q.sent == 0 && c.stream.Put(o) {
+		return true
 	}
-	at := q.sent - len(q.prefix.B)
-	if n > 0 {
-		w.write(body[at:at+n], buf, false)
+	if p.src != nil && q.first == nil { // other headers may be made before this message is out
+		q.first = c.loop.net.Stock().Get(len(o.Header))
+		q.first.B = append(q.first.B, o.Header...)
+		o.Header = q.first.B
+	}
+	for total := c.stream.Size(o); q.sent < total; {
+		n := c.stream.PutPart(o, q.sent)
+		if n == 0 {
+			return false
+		}
 		q.sent += n
-		c.left += uint64(n)
 	}
+	return true
 }
 
 // shift removes the first item, which has left (sent) or dies.
@@ -218,11 +191,7 @@ func (c *Conn) shift(sent bool) {
 	p := it.buf.Aux.(*parcel)
 	q.pop()
 	q.bytes -= len(it.buf.B)
-	if q.prefix != nil {
-		q.prefix.Release()
-		q.prefix = nil
-	}
-	q.sent, q.total = 0, 0
+	q.dropFirst()
 	if p.src == nil {
 		q.control -= len(it.buf.B)
 	} else if sent {
@@ -249,9 +218,8 @@ func (c *Conn) discard(r Reason) {
 // sift lets every queued item die that keep does not want; i is its place.
 func (c *Conn) sift(r Reason, keep func(i int, it *item) bool) {
 	l, q := c.loop, &c.q
-	if q.n > 0 && q.prefix != nil && !keep(0, q.at(0)) {
-		q.prefix.Release()
-		q.prefix, q.sent, q.total = nil, 0, 0
+	if q.n > 0 && !keep(0, q.at(0)) {
+		q.dropFirst()
 	}
 	kept := 0
 	for i := range q.n {

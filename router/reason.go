@@ -1,6 +1,10 @@
 package router
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/seed31b3bfd0/slimgo/router/transport"
+)
 
 // Reason says why a message died or a peer was refused. Every drop is counted under one.
 type Reason uint8
@@ -52,13 +56,18 @@ const (
 	ReasonKeepalive
 	// ReasonBacklog: acknowledgements nobody reads.
 	ReasonBacklog
+	// ReasonUnfinished: messages, frames or header blocks that do not become complete.
+	ReasonUnfinished
+	// ReasonConnections: more connections than the node takes.
+	ReasonConnections
 	numReasons
 )
 
 var reasonNames = [numReasons]string{"none", "no_match", "ttl_expired", "bad_mac", "unsigned", "invalid", "undecodable",
 	"too_large", "compressed", "receiver_stalled", "receiver_full", "receiver_gone", "negotiation_failed",
 	"negotiation_timeout", "peer_refused", "unknown_path", "http2_error", "flood", "too_many_subscriptions",
-	"subscription_refused", "name_strings", "keepalive_timeout", "control_backlog"}
+	"subscription_refused", "name_strings", "keepalive_timeout", "control_backlog",
+	"unfinished", "too_many_connections"}
 
 // String returns the word used in logs and statistics.
 func (r Reason) String() string {
@@ -66,4 +75,21 @@ func (r Reason) String() string {
 		return reasonNames[r]
 	}
 	return fmt.Sprintf("reason(%d)", uint8(r))
+}
+
+// reasonOf returns the reason under which a fault of a transport is counted.
+func reasonOf(f transport.Fault) Reason { return faultReasons[f] }
+
+var faultReasons = [transport.NumFaults]Reason{
+	transport.FaultPath:        ReasonPath,
+	transport.FaultCompressed:  ReasonCompressed,
+	transport.FaultTooLarge:    ReasonTooLarge,
+	transport.FaultProtocol:    ReasonProtocol,
+	transport.FaultFlood:       ReasonFlood,
+	transport.FaultTimeout:     ReasonTimeout,
+	transport.FaultUnfinished:  ReasonUnfinished,
+	transport.FaultKeepalive:   ReasonKeepalive,
+	transport.FaultBacklog:     ReasonBacklog,
+	transport.FaultUnread:      ReasonStalled,
+	transport.FaultConnections: ReasonConnections,
 }

@@ -4,16 +4,14 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/binary"
-	"net"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/net/http2/hpack"
 	"golang.org/x/sys/unix"
 
 	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
@@ -28,6 +26,7 @@ import (
 type rig struct {
 	t     testing.TB
 	n     *Node
+	loops []*netloop.Manual
 	peers []*peer
 
 	window uint32 // of peers that connect; 0: 2 MiB
@@ -42,15 +41,11 @@ func newRig(t testing.TB, loops int, o Options) *rig {
 		t.Fatal(err)
 	}
 	n := &Node{opt: o, log: o.Log, names: table.New[Conn](), done: make(chan struct{})}
-	for i := range loops {
-		l := &loop{node: n, index: i, drained: make(chan struct{}), stock: pool.NewLocal(), live: map[*socket]struct{}{},
-			inbound: make([]atomic.Pointer[pool.Ring[event]], loops), out: make([]outbound, loops), headerID: uint64(i)}
-		l.wakeFD.Store(-1)
-		l.fast = time.AfterFunc(time.Hour, func() {})
-		l.fast.Stop()
-		n.loops = append(n.loops, l)
-	}
+	x := pool.NewExchange[event](ringSize)
 	r := &rig{t: t, n: n}
+	for i := range loops {
+		r.loops = append(r.loops, netloop.NewManual(i, func(nl *netloop.Loop) netloop.Owner { return n.addLoop(nl, x) }))
+	}
 	t.Cleanup(func() {
 		for _, p := range r.peers {
 			p.abandon()
@@ -64,10 +59,10 @@ func newRig(t testing.TB, loops int, o Options) *rig {
 func (r *rig) settle() {
 	for again := true; again; {
 		again = false
-		for _, l := range r.n.loops {
-			if l.signal.Load() {
+		for _, l := range r.loops {
+			if l.Woken() {
 				again = true
-				l.wakeUp()
+				l.RunTurn()
 			}
 		}
 	}
@@ -76,14 +71,13 @@ func (r *rig) settle() {
 // pass lets d go by on the stall clocks, in steps; peers that are not paused read what comes.
 func (r *rig) pass(d time.Duration) {
 	for ; d > 0; d -= stallLook {
-		for _, l := range r.n.loops {
-			l.clockStalls(stallLook)
-			l.pollWaiting()
-			l.endBatch()
+		for i, l := range r.n.loops {
+			l.post(func() { l.clockStalls(stallLook) })
+			r.loops[i].Ready()
 		}
 		r.settle()
 		for _, p := range r.peers {
-			if !p.paused && !p.gc.shut {
+			if !p.paused && !p.shut() {
 				p.exchange()
 			}
 		}
@@ -93,9 +87,8 @@ func (r *rig) pass(d time.Duration) {
 // seconds lets n slow ticks go by.
 func (r *rig) seconds(n int) {
 	for range n {
-		for _, l := range r.n.loops {
-			l.onSlow()
-			l.endBatch()
+		for _, l := range r.loops {
+			l.RunTick()
 		}
 	}
 }
@@ -104,63 +97,20 @@ func (r *rig) stats() Stats {
 	s := Stats{Dropped: map[Reason]uint64{}, Refused: map[Reason]uint64{}, Names: r.n.names.Len()}
 	for _, l := range r.n.loops {
 		s.add(&l.n)
+		s.Sockets += int64(l.net.Sockets())
 	}
 	return s
-}
-
-// wireConn stands for gnet's connection: reads are given by the test, writes go to a real socket.
-type wireConn struct {
-	gnet.Conn
-	k    *socket
-	fd   int
-	in   []byte
-	held []byte // what gnet would buffer
-	shut bool
-	dies bool // a write of what the kernel did not take closes it, as gnet does at an error
-}
-
-func (w *wireConn) Context() any              { return w.k }
-func (w *wireConn) Fd() int                   { return w.fd }
-func (w *wireConn) RemoteAddr() net.Addr      { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
-func (w *wireConn) OutboundBuffered() int     { return len(w.held) }
-func (w *wireConn) EventLoop() gnet.EventLoop { return wireLoop{w: w} }
-func (w *wireConn) Next(int) ([]byte, error)  { return w.in, nil }
-func (w *wireConn) Write(p []byte) (int, error) {
-	if w.dies && !w.shut {
-		w.shut = true
-		w.k.loop.OnClose(w, nil)
-		return 0, unix.ECONNRESET
-	}
-	w.held = append(w.held, p...)
-	return len(p), nil
-}
-
-type wireLoop struct {
-	gnet.EventLoop
-	w *wireConn
-}
-
-func (l wireLoop) Close(gnet.Conn) error {
-	l.w.shut = true
-	l.w.k.loop.OnClose(l.w, nil)
-	return nil
-}
-
-// drainHeld does what gnet does when the kernel takes bytes again.
-func (w *wireConn) drainHeld() {
-	n, err := unix.Write(w.fd, w.held)
-	if err == nil {
-		w.held = w.held[:copy(w.held, w.held[n:])]
-	}
 }
 
 // peer is a client of the rig: our engine in the client role and the dialer's side of a link.
 type peer struct {
 	r      *rig
-	gc     *wireConn
-	fd     int // the peer's end
+	loop   *netloop.Manual
+	sock   *netloop.Socket // the node's end
+	fd     int             // the peer's end
 	cli    h2.Conn
 	s      *h2.Stream
+	c      *Conn // of s, in the node
 	out    []byte
 	mac    *mac.MAC
 	linkID string
@@ -178,12 +128,9 @@ func (r *rig) connect(loop int) *peer {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	l := r.n.loops[loop]
-	k := &socket{loop: l}
-	p := &peer{r: r, fd: fds[1], gc: &wireConn{k: k, fd: fds[0]}, buf: make([]byte, 64<<10)}
+	p := &peer{r: r, fd: fds[1], loop: r.loops[loop], buf: make([]byte, 64<<10)}
 	r.t.Cleanup(func() { _ = unix.Close(fds[0]); _ = unix.Close(fds[1]) })
-	l.sockets.Add(1)
-	l.OnOpen(p.gc)
+	p.sock = p.loop.Attach(fds[0], r.n.loops[loop].group.AcceptGRPC())
 	r.peers = append(r.peers, p)
 	p.cli.Init(h2.Client, &h2.Settings{InitialWindow: cmp.Or(r.window, 2<<20), MaxFrameSize: 16384, MaxHeaderList: 16384, ConnWindow: 5 << 20, MaxMessage: maxMessage})
 	return p
@@ -217,7 +164,7 @@ func (r *rig) dialAs(loop int, kind wire.LinkKind, nodeID string) *peer {
 func (p *peer) open() {
 	p.r.t.Helper()
 	fields := []hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
-		{Name: ":authority", Value: "test"}, {Name: ":path", Value: openChannel}, {Name: "te", Value: "trailers"},
+		{Name: ":authority", Value: "test"}, {Name: ":path", Value: openChannelPath}, {Name: "te", Value: "trailers"},
 		{Name: "content-type", Value: "application/grpc"}}
 	if p.r.agent != "" {
 		fields = append(fields, hpack.HeaderField{Name: "user-agent", Value: p.r.agent})
@@ -228,17 +175,20 @@ func (p *peer) open() {
 	}
 	p.s = s
 	p.exchange()
+	if setup := r(p).setup; len(setup) > 0 {
+		p.c = setup[len(setup)-1]
+	}
 }
+
+// r is the loop of p.
+func r(p *peer) *loop { return p.r.n.loops[p.loop.Index()] }
+
+// shut reports whether the node has closed the peer's socket.
+func (p *peer) shut() bool { return p.loop.Gone(p.sock) }
 
 // feed gives the node one read.
 func (p *peer) feed(b []byte) {
-	if p.gc.shut {
-		return
-	}
-	p.gc.in = b
-	if p.gc.k.loop.OnTraffic(p.gc) == gnet.Close {
-		_ = p.gc.EventLoop().Close(nil)
-	}
+	p.loop.Deliver(p.sock, b)
 }
 
 // exchange moves bytes both ways until nothing moves.
@@ -273,11 +223,7 @@ func (p *peer) read() bool {
 		if err := p.cli.Feed(p.buf[:n], p); err != nil {
 			p.r.t.Fatalf("the node broke HTTP/2: %v", err)
 		}
-		if len(p.gc.held) > 0 {
-			p.gc.drainHeld()
-			p.gc.k.loop.pollWaiting()
-			p.gc.k.loop.endBatch()
-		}
+		p.loop.Ready()
 	}
 	return moved
 }
@@ -417,10 +363,7 @@ func (p *peer) wantAck(id uint64, ok bool, reason string) {
 
 // abandon closes the peer's end abruptly.
 func (p *peer) abandon() {
-	if !p.gc.shut {
-		_ = p.gc.EventLoop().Close(nil)
-		p.gc.k.loop.endBatch()
-	}
+	p.loop.Hangup(p.sock, unix.ECONNRESET)
 	p.r.settle()
 }
 
@@ -428,7 +371,7 @@ func (p *peer) Request(*h2.Stream, *h2.Request)   {}
 func (p *peer) Response(*h2.Stream, *h2.Response) {}
 func (p *peer) Message(_ *h2.Stream, m []byte, _ bool) {
 	if p.hoard {
-		p.cli.Hold(p.s, len(m)+h2Prefix)
+		p.cli.Hold(p.s, len(m)+envelope)
 		return
 	}
 	p.got = append(p.got, append([]byte(nil), m...))
@@ -505,3 +448,5 @@ func (p *peer) openPath(path string) {
 	p.s = s
 	p.exchange()
 }
+
+const openChannelPath = "/dataplane.proto.v1.DataPlaneService/OpenChannel"

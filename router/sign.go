@@ -76,6 +76,23 @@ func (o *sent) keep(s *seen, ttl uint32, tag []byte) {
 	o.id = s.id
 }
 
+// make rewrites header h for c and signs it.
+func (o *sent) make(c *Conn, h []byte, hd *wire.Header, ttl uint32) {
+	var tag []byte
+	if c.mac != nil {
+		l := c.loop
+		if !o.hashed {
+			l.rest = mac.AppendNames(l.rest[:0], c.linkID, h, hd)
+			c.mac.Names(&o.nst, l.rest)
+			o.hashed = true
+		}
+		l.rest = mac.AppendRest(l.rest[:0], h, hd, ttl, true)
+		c.mac.Tag(&l.tag, &o.nst, l.rest)
+		tag = l.tag[:]
+	}
+	o.raw = wire.AppendHeader(o.raw[:0], h, hd, ttl, tag)
+}
+
 // signPairs signs a header that is new to the receivers of a fan-out, two at a time; one left over is for header.
 func (l *loop) signPairs(ts []*Conn, s *seen) {
 	var t *Conn

@@ -56,12 +56,10 @@ func (c *Conn) clockStall(dt time.Duration) {
 	}
 }
 
-// drained is how many bytes for c the kernel has taken since the start.
+// drained is how many bytes for c its peer has taken since the start, at least.
 func (c *Conn) drained() uint64 {
-	if !c.sock.blocked {
-		return c.left
-	}
-	return c.left - min(c.left, uint64(c.sock.gc.OutboundBuffered()))
+	p := c.stream.Progress()
+	return p.Given - min(p.Given, uint64(p.Unacked))
 }
 
 // declareStalled ends all waiting for c: charged senders get their credit back and what is queued beyond the
@@ -80,7 +78,7 @@ func (c *Conn) declareStalled() {
 	}
 	if l.node.opt.SlowConsumer == Disconnect {
 		l.node.log.Warn("receiver does not drain: disconnected", c.attrs("reason", ReasonStalled.String(), "queued_bytes", q.bytes)...)
-		c.sock.doom()
+		c.abort()
 		return
 	}
 	l.node.log.Warn("receiver does not drain: its messages are dropped until it has caught up",
@@ -98,6 +96,6 @@ func (c *Conn) caughtUp() {
 	q.deficit = 0
 	if c.untold {
 		c.untold = false
-		c.loop.post(c.tell)
+		c.postFor(c.tell)
 	}
 }

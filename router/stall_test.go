@@ -49,7 +49,7 @@ func TestStalledReceiverHoldsNobodyUpAfterTheTimeout(t *testing.T) {
 			if n := after.Dropped[ReasonStalled] - before.Dropped[ReasonStalled]; n != 2000 {
 				t.Errorf("%d died at the stalled one, want 2000", n)
 			}
-			q := &dead.gc.k.conns[0].q
+			q := &dead.c.q
 			if q.bytes > DefaultConnBuffer {
 				t.Errorf("%d bytes wait, bound is %d", q.bytes, DefaultConnBuffer)
 			}
@@ -86,9 +86,7 @@ func TestSlowButDrainingReceiverLosesNothing(t *testing.T) {
 		b.paused = false // 16 KiB each 25 ms: over the floor, far below the sender
 		b.buf = b.buf[:16<<10]
 		if n := b.readOnce(); n > 0 {
-			b.gc.drainHeld()
-			b.gc.k.loop.pollWaiting()
-			b.gc.k.loop.endBatch()
+			b.loop.Ready()
 		}
 		b.paused = true
 		got += len(b.got)
@@ -127,15 +125,15 @@ func TestPolicies(t *testing.T) {
 		if r.stats().Dropped[ReasonFull] == 0 {
 			t.Error("nothing died")
 		}
-		if q := &b.gc.k.conns[0].q; q.bytes > DefaultConnBuffer {
+		if q := &b.c.q; q.bytes > DefaultConnBuffer {
 			t.Errorf("%d bytes wait", q.bytes)
 		}
 	})
 	t.Run("disconnect closes", func(t *testing.T) {
 		r, _, dead, _ := stuffed(t, Options{SlowConsumer: Disconnect}, 1, 0)
 		r.pass(DefaultStallTimeout + 6*stallLook)
-		if !dead.gc.shut || r.stats().Connections != 2 {
-			t.Errorf("shut %v, connections %d", dead.gc.shut, r.stats().Connections)
+		if !dead.shut() || r.stats().Connections != 2 {
+			t.Errorf("shut %v, connections %d", dead.shut(), r.stats().Connections)
 		}
 	})
 }
@@ -144,7 +142,7 @@ func TestAcknowledgementsNobodyReadsEndTheConnection(t *testing.T) {
 	r := newRig(t, 1, Options{})
 	p := r.dial(0)
 	p.hoard = true
-	for i := uint64(1); i < 10_000 && !p.gc.shut; i++ {
+	for i := uint64(1); i < 10_000 && !p.shut(); i++ {
 		h := header(bob, bob, 1, "")
 		if p.mac != nil && h.MAC == nil {
 			p.sign(h)
@@ -156,7 +154,7 @@ func TestAcknowledgementsNobodyReadsEndTheConnection(t *testing.T) {
 		}
 		p.exchange()
 	}
-	if !p.gc.shut {
+	if !p.shut() {
 		t.Error("it lives")
 	}
 	if r.stats().Refused[ReasonBacklog] != 1 {

@@ -7,17 +7,17 @@ import (
 
 // counters of one loop, written by it alone.
 type counters struct {
-	received, delivered, bytes, queued, writes uint64
-	negotiated, panics                         uint64
-	sockets, conns, stalls                     int64
-	dropped, refused                           [numReasons]uint64
+	received, delivered, bytes, queued uint64
+	negotiated, panics                 uint64
+	conns, stalls                      int64
+	dropped, refused                   [numReasons]uint64
 }
 
 // Stats is what a node has done since its start, summed over its loops.
 type Stats struct {
 	// Received counts messages that arrived on negotiated connections, Delivered those handed to a target, Bytes
-	// what was delivered behind the headers, Queued deliveries that had to wait, Writes calls of the kernel.
-	Received, Delivered, Bytes, Queued, Writes uint64
+	// what was delivered behind the headers, Queued deliveries that had to wait.
+	Received, Delivered, Bytes, Queued uint64
 	// Negotiated counts finished negotiations, Panics connections lost to internal errors.
 	Negotiated, Panics uint64
 	// Sockets, Connections and Stalled are of this moment.
@@ -31,6 +31,9 @@ type Stats struct {
 // Stats asks every loop for its counters. After Shutdown it returns ctx's error or what the loops counted.
 func (n *Node) Stats(ctx context.Context) (Stats, error) {
 	s := Stats{Dropped: map[Reason]uint64{}, Refused: map[Reason]uint64{}, Names: n.names.Len()}
+	for _, l := range n.loops {
+		s.Sockets += int64(l.net.Sockets())
+	}
 	answers := make(chan counters, len(n.loops))
 	for _, l := range n.loops {
 		l.post(func() { answers <- l.n })
@@ -53,10 +56,8 @@ func (s *Stats) add(c *counters) {
 	s.Delivered += c.delivered
 	s.Bytes += c.bytes
 	s.Queued += c.queued
-	s.Writes += c.writes
 	s.Negotiated += c.negotiated
 	s.Panics += c.panics
-	s.Sockets += c.sockets
 	s.Connections += c.conns
 	s.Stalled += c.stalls
 	for r := range numReasons {

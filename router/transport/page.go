@@ -1,4 +1,4 @@
-package router
+package transport
 
 import "github.com/seed31b3bfd0/slimgo/wire/h2"
 
@@ -19,19 +19,19 @@ func (k *socket) answer(s *h2.Stream) {
 	k.writePage(p)
 }
 
-// writePage stages what the windows take, and the end behind the last byte.
+// writePage stages what the windows take, and the end after the last byte.
 func (k *socket) writePage(p *page) {
-	if len(p.rest) == 0 || k.blocked || k.closing || p.stream.Window() <= 0 {
+	if len(p.rest) == 0 || k.net.Blocked() || k.net.Closing() || p.stream.Window() <= 0 {
 		return
 	}
 	x := k.outbox()
 	for len(p.rest) > 0 {
 		var n int
-		if x.b, n = k.h2.Data(x.b, p.stream, len(p.rest)); n == 0 {
+		if x.B, n = k.h2.Data(x.B, p.stream, len(p.rest)); n == 0 {
 			return
 		}
-		x.b = append(x.b, p.rest[:n]...)
+		x.B = append(x.B, p.rest[:n]...)
 		p.rest = p.rest[n:]
 	}
-	x.b = k.h2.Trailers(x.b, p.stream, statusUnimplemented, "")
+	x.B = k.h2.Trailers(x.B, p.stream, statusUnimplemented, "")
 }

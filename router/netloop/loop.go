@@ -1,0 +1,314 @@
+package netloop
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/seed31b3bfd0/slimgo/pool"
+)
+
+// Loop is one event loop.
+type Loop struct {
+	gnet.BuiltinEventEngine
+
+	// Immutable after Start.
+	engine  *Engine
+	index   int
+	owner   Owner
+	client  *gnet.Client
+	station *pool.Station
+
+	// Safe for all.
+	sockets atomic.Int64 // live or about to be
+	tickDue atomic.Bool
+	wakeMu  sync.RWMutex // held for reading while a wake byte is written: the descriptor outlives the write
+	wakeFD  int          // writing end of the wake socket pair; -1 before the start and after the stop
+	readyMu sync.Mutex
+	ready   []*Socket // can be written again; guarded by readyMu
+
+	// Owned by the loop.
+	stock    *pool.Local
+	wakeConn gnet.Conn
+	live     map[*Socket]struct{}
+	dirty    []*Socket // to be flushed at the end of the batch
+	toClose  []*Socket // to be closed at the end of the batch
+	closed   []*Socket // gnet has closed them: Handler.Closed is due at the end of the batch
+	running  []*Socket // scratch of writeReady
+	boxes    []*Outbox // not in use
+	owned    int       // outboxes made with memory of their own
+	iov      []unix.Iovec
+	inside   bool    // in a callback that ends with a batch
+	serving  *Socket // to be closed if a panic comes
+}
+
+func (e *Engine) startLoop(i int, owner func(*Loop) Owner) (*Loop, error) {
+	l := &Loop{engine: e, index: i, stock: pool.NewLocal(), live: map[*Socket]struct{}{}, wakeFD: -1}
+	l.station = pool.NewStation(l.wake)
+	l.owner = owner(l)
+	cli, err := gnet.NewClient(l, gnet.WithNumEventLoop(1), gnet.WithReadBufferCap(e.opt.ReadBuffer),
+		gnet.WithTCPNoDelay(gnet.TCPNoDelay), gnet.WithLogger(quietLogger{}))
+	if err != nil {
+		return nil, err
+	}
+	l.client = cli
+	if err := cli.Start(); err != nil {
+		return nil, err
+	}
+	if err := l.openWake(); err != nil {
+		return l, fmt.Errorf("wake pipe: %w", err)
+	}
+	return l, nil
+}
+
+// stop ends the loop: gnet closes its sockets, and with them OnClose runs for each.
+func (l *Loop) stop() {
+	_ = l.client.Stop()
+	l.closeWake()
+}
+
+// Index is the loop's place in Engine.Loops.
+func (l *Loop) Index() int { return l.index }
+
+// Station is how others reach the loop: Wake and Post.
+func (l *Loop) Station() *pool.Station { return l.station }
+
+// Stock is where the loop takes buffers from. Owned by the loop; what comes from it may be released by anyone.
+func (l *Loop) Stock() *pool.Local { return l.stock }
+
+// Sockets returns how many sockets the loop has or is about to have. Safe for all.
+func (l *Loop) Sockets() int { return int(l.sockets.Load()) }
+
+// Each calls f for every live socket. On the loop only; f may close sockets.
+func (l *Loop) Each(f func(*Socket)) {
+	for k := range l.live {
+		f(k)
+	}
+}
+
+// Serve says that what follows is done for k: a panic costs k. nil: for the socket whose callback runs, if any.
+func (l *Loop) Serve(k *Socket) { l.serving = k }
+
+// Serving returns what Serve was told last in this callback.
+func (l *Loop) Serving() *Socket { return l.serving }
+
+// OnOpen implements gnet.EventHandler.
+func (l *Loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
+	k, ok := gc.Context().(*Socket)
+	if !ok {
+		l.wakeConn = gc
+		return nil, gnet.None
+	}
+	nested := l.enter(k)
+	defer l.leave(k, nested)
+	k.gc, k.fd = gc, gc.Fd()
+	l.live[k] = struct{}{}
+	k.handler.Opened(k)
+	return nil, gnet.None
+}
+
+// OnTraffic implements gnet.EventHandler. What gnet lends is good until it returns.
+func (l *Loop) OnTraffic(gc gnet.Conn) gnet.Action {
+	p, _ := gc.Next(-1)
+	k, ok := gc.Context().(*Socket)
+	if !ok {
+		if gc == l.wakeConn {
+			l.turn()
+		}
+		return gnet.None
+	}
+	l.read(k, p)
+	if k.closing && !k.closedByGnet {
+		return gnet.Close
+	}
+	return gnet.None
+}
+
+func (l *Loop) read(k *Socket, p []byte) {
+	nested := l.enter(k)
+	defer l.leave(k, nested)
+	if !k.closing {
+		k.handler.Read(p)
+	}
+	if len(p) < quickAckBelow && k.QuickAck && !k.muted {
+		_ = unix.SetsockoptInt(k.fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
+	}
+}
+
+// quickAckBelow: a read shorter than this re-arms TCP_QUICKACK where Socket.QuickAck asks for it. In bulk the kernel
+// acknowledges every second segment by itself, and the call would only cost.
+const quickAckBelow = 8 << 10
+
+// OnClose implements gnet.EventHandler: the descriptor is about to be closed. A peer that has only ended its own
+// direction may still read; then a duplicate of the descriptor carries on.
+func (l *Loop) OnClose(gc gnet.Conn, err error) gnet.Action {
+	k, ok := gc.Context().(*Socket)
+	if ok && !k.closedByGnet {
+		l.hangup(k, err)
+	}
+	return gnet.None
+}
+
+func (l *Loop) hangup(k *Socket, err error) {
+	nested := l.enter(k)
+	defer l.leave(k, nested)
+	k.closedByGnet = true
+	if err == io.EOF && !k.closing && !k.muted && k.handler.Ended() && k.outlive() {
+		return
+	}
+	k.die(err)
+}
+
+// enter begins a callback for k. It reports whether another callback is running: gnet closes sockets inside writes.
+func (l *Loop) enter(k *Socket) (nested bool) {
+	nested = l.inside
+	l.inside = true
+	if !nested {
+		l.serving = k
+	}
+	return nested
+}
+
+// leave ends a callback of k: its panic, if there is one, costs the socket that was served; then the batch ends.
+func (l *Loop) leave(k *Socket, nested bool) {
+	if r := recover(); r != nil {
+		l.panicked(k, r)
+	}
+	if nested {
+		return
+	}
+	for !l.endBatch() {
+	}
+	l.inside, l.serving = false, nil
+}
+
+// panicked closes whom the panic r belongs to. k is the socket whose callback runs: its engine stopped midway.
+func (l *Loop) panicked(k *Socket, r any) {
+	stack := debug.Stack()
+	if s := l.serving; s != nil && s != k {
+		s.abort()
+	}
+	if k != nil {
+		k.abort()
+	}
+	l.owner.Panicked(k, r, stack)
+}
+
+// turn runs what others left for the loop: posted work, writable sockets, the tick, and the owner's rings.
+func (l *Loop) turn() {
+	l.inside, l.serving = true, nil
+	defer l.leave(nil, false)
+	defer l.owner.Turn()
+	defer l.tick()
+	defer l.writeReady()
+	l.station.Begin()
+}
+
+func (l *Loop) tick() {
+	if l.tickDue.Swap(false) {
+		l.owner.Tick(time.Now())
+	}
+}
+
+// endBatch writes what is staged, closes what is to be closed, and tells handlers of the closed; each may lead to
+// more. It reports false if a panic interrupted it: call it again.
+func (l *Loop) endBatch() (done bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			l.panicked(l.serving, r)
+		}
+	}()
+	for len(l.dirty)+len(l.toClose)+len(l.closed) > 0 {
+		l.settle()
+	}
+	l.serving = nil
+	l.owner.Batch()
+	return true
+}
+
+func (l *Loop) settle() {
+	for len(l.dirty) > 0 {
+		k := pop(&l.dirty)
+		k.dirty = false
+		l.serving = k
+		k.Flush()
+	}
+	for len(l.toClose) > 0 {
+		k := pop(&l.toClose)
+		l.serving = k
+		k.shut()
+	}
+	for len(l.closed) > 0 {
+		k := pop(&l.closed)
+		l.serving = k
+		k.bury()
+	}
+}
+
+func pop(list *[]*Socket) *Socket {
+	n := len(*list) - 1
+	k := (*list)[n]
+	(*list)[n] = nil
+	*list = (*list)[:n]
+	return k
+}
+
+// openWake makes the socket pair whose one end is a connection of the loop: a byte written to the other end runs turn
+// on the loop, without the allocations of gnet's own wake.
+func (l *Loop) openWake() error {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	c, err := fileConn(fds[0], "wake")
+	if err == nil {
+		_, err = l.client.EnrollContext(c, nil)
+	}
+	if err != nil {
+		_ = unix.Close(fds[1])
+		return err
+	}
+	l.wakeMu.Lock()
+	l.wakeFD = fds[1]
+	l.wakeMu.Unlock()
+	return nil
+}
+
+var wakeByte = []byte{1}
+
+// wake writes the byte that makes the loop turn. After the loop has stopped it does nothing: the descriptor may be
+// another file's by then, hence the lock, which only closeWake takes for itself.
+func (l *Loop) wake() {
+	l.wakeMu.RLock()
+	defer l.wakeMu.RUnlock()
+	if l.wakeFD >= 0 {
+		_, _ = unix.Write(l.wakeFD, wakeByte)
+	}
+}
+
+func (l *Loop) closeWake() {
+	l.wakeMu.Lock()
+	defer l.wakeMu.Unlock()
+	if l.wakeFD >= 0 {
+		_ = unix.Close(l.wakeFD)
+		l.wakeFD = -1
+	}
+}
+
+// Enrol gives the loop a connected socket; c is closed, since gnet works on a duplicate. h hears Opened on the loop. An
+// error leaves nothing behind. Safe for all but the loop itself.
+func (l *Loop) Enrol(c net.Conn, h Handler) error {
+	l.sockets.Add(1)
+	if _, err := l.client.EnrollContext(c, &Socket{loop: l, handler: h}); err != nil {
+		l.sockets.Add(-1)
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package netloop
+
+import (
+	"net"
+	"sync/atomic"
+
+	"github.com/seed31b3bfd0/slimgo/pool"
+)
+
+// Manual is a loop without threads, poller and clock: its owner makes it turn, gives its sockets what they read and lets
+// them write. Tests play every order of events with it.
+type Manual struct {
+	*Loop
+	woken   atomic.Bool
+	blocked []*Socket
+}
+
+// NewManual returns a manual loop of that index.
+func NewManual(index int, owner func(*Loop) Owner) *Manual {
+	m := &Manual{}
+	m.Loop = &Loop{engine: &Engine{ready: (*manualReadiness)(m)}, index: index, stock: pool.NewLocal(),
+		live: map[*Socket]struct{}{}, wakeFD: -1}
+	m.Loop.station = pool.NewStation(func() { m.woken.Store(true) })
+	m.Loop.owner = owner(m.Loop)
+	return m
+}
+
+// Woken reports whether the loop was woken since its last turn.
+func (m *Manual) Woken() bool { return m.woken.Load() }
+
+// RunTurn is a turn of the loop.
+func (m *Manual) RunTurn() {
+	m.woken.Store(false)
+	m.turn()
+}
+
+// RunTick is a turn in which the tick is due.
+func (m *Manual) RunTick() {
+	m.tickDue.Store(true)
+	m.RunTurn()
+}
+
+// Attach makes a socket of descriptor fd, which stays the caller's and must not block.
+func (m *Manual) Attach(fd int, h Handler) *Socket {
+	k := &Socket{loop: m.Loop, handler: h, fd: fd}
+	m.sockets.Add(1)
+	nested := m.enter(k)
+	defer m.leave(k, nested)
+	m.live[k] = struct{}{}
+	h.Opened(k)
+	return k
+}
+
+// Deliver has k read p.
+func (m *Manual) Deliver(k *Socket, p []byte) {
+	if !k.dead {
+		m.read(k, p)
+	}
+}
+
+// Hangup ends k as the network would: err is io.EOF when the peer has ended its direction.
+func (m *Manual) Hangup(k *Socket, err error) {
+	if !k.dead {
+		m.hangup(k, err)
+	}
+}
+
+// Ready lets blocked sockets write.
+func (m *Manual) Ready() {
+	if len(m.blocked) == 0 {
+		return
+	}
+	m.readyMu.Lock()
+	m.ready = append(m.ready, m.blocked...)
+	m.readyMu.Unlock()
+	m.blocked = m.blocked[:0]
+	m.RunTurn()
+}
+
+// Redirect has k write to fd instead.
+func (m *Manual) Redirect(k *Socket, fd int) { k.fd = fd }
+
+// Gone reports whether k is closed.
+func (m *Manual) Gone(k *Socket) bool { return k.dead }
+
+// manualReadiness is a Manual as its sockets' readiness.
+type manualReadiness Manual
+
+func (r *manualReadiness) await(k *Socket) error {
+	r.blocked = append(r.blocked, k)
+	return nil
+}
+
+func (r *manualReadiness) forget(k *Socket) {
+	for i, b := range r.blocked {
+		if b == k {
+			r.blocked = append(r.blocked[:i], r.blocked[i+1:]...)
+			return
+		}
+	}
+}
+
+// manualAddr is what sockets of a manual loop are called.
+var manualAddr net.Addr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}

@@ -1,0 +1,128 @@
+package netloop
+
+import "github.com/seed31b3bfd0/slimgo/pool"
+
+const (
+	// OutboxSize is how many bytes can be staged in an outbox between two flushes.
+	OutboxSize = 128 << 10
+	// LongPiece is the length in bytes from which a piece is better added than appended: below, copying is cheaper.
+	LongPiece = 2 << 10
+
+	batchLimit = 256 << 10 // bytes of added pieces at which a batch goes out early
+	maxPieces  = 256       // added pieces of a batch
+	ownedBoxes = 16        // outboxes of a loop with memory of their own; further ones take it from the pool
+	spareBoxes = 256       // outboxes without memory that a loop keeps
+)
+
+// Outbox stages what one socket sends between two flushes: bytes of its own, and between them pieces that lie elsewhere.
+// Pieces borrowed from a read are good because the flush comes before that read's callback returns.
+type Outbox struct {
+	// B are the staged bytes. Append to it, within its capacity.
+	B []byte
+
+	own      []byte    // memory of B, empty; nil: buf's
+	buf      *pool.Buf // nil between batches
+	pieces   []piece
+	external int // bytes of all pieces
+}
+
+// piece goes out after B[:at].
+type piece struct {
+	at   int
+	p    []byte
+	hold *pool.Buf // referenced until the flush; nil: p is borrowed from the current read
+}
+
+// Outbox returns the socket's outbox, which is flushed at the end of the batch at the latest.
+func (k *Socket) Outbox() *Outbox {
+	if k.box != nil {
+		return k.box
+	}
+	return k.newOutbox()
+}
+
+func (k *Socket) newOutbox() *Outbox {
+	l := k.loop
+	var x *Outbox
+	if n := len(l.boxes); n > 0 {
+		x, l.boxes = l.boxes[n-1], l.boxes[:n-1]
+	} else {
+		x = &Outbox{pieces: make([]piece, 0, 8)}
+		if l.owned < ownedBoxes {
+			l.owned++
+			x.own = make([]byte, 0, OutboxSize)
+		}
+	}
+	if x.B = x.own; x.own == nil {
+		x.buf = pool.Get(OutboxSize)
+		x.B = x.buf.B
+	}
+	k.box = x
+	k.markDirty()
+	return x
+}
+
+// Len returns how many bytes are staged, those of pieces included.
+func (x *Outbox) Len() int { return len(x.B) + x.external }
+
+// Fits reports whether copied bytes can be appended and external ones added before the next flush. An empty outbox takes
+// pieces of any length.
+func (x *Outbox) Fits(copied, external int) bool {
+	return len(x.B)+copied <= OutboxSize && (x.Len() == 0 || x.external+external <= batchLimit) && len(x.pieces) < maxPieces
+}
+
+// Add puts p, which is not copied, after the staged bytes. hold owns p's memory and is retained until the flush; nil: p
+// is borrowed from the current read.
+func (x *Outbox) Add(p []byte, hold *pool.Buf) {
+	if hold != nil {
+		hold.Retain()
+	}
+	x.pieces = append(x.pieces, piece{at: len(x.B), p: p, hold: hold})
+	x.external += len(p)
+}
+
+// Staged reports whether the socket has an outbox with something in it.
+func (k *Socket) Staged() bool { return k.box != nil && k.box.Len() > 0 }
+
+// MarkDirty has the socket flushed at the end of the batch.
+func (k *Socket) MarkDirty() { k.markDirty() }
+
+func (k *Socket) markDirty() {
+	if !k.dirty && !k.dead {
+		k.dirty = true
+		k.loop.dirty = append(k.loop.dirty, k)
+	}
+}
+
+// dropOutput gives up what is staged and what waits.
+func (k *Socket) dropOutput() {
+	k.dropOutbox()
+	if k.rest != nil {
+		k.rest.Release()
+		k.rest = nil
+	}
+}
+
+func (k *Socket) dropOutbox() {
+	x := k.box
+	if x == nil {
+		return
+	}
+	k.box = nil
+	for i := range x.pieces {
+		if h := x.pieces[i].hold; h != nil {
+			h.Release()
+		}
+	}
+	clear(x.pieces)
+	x.pieces = x.pieces[:0]
+	x.external = 0
+	x.B = nil
+	if x.buf != nil {
+		x.buf.Release()
+		x.buf = nil
+	}
+	if l := k.loop; x.own != nil || len(l.boxes) < spareBoxes {
+		l.boxes = append(l.boxes, x)
+	}
+}

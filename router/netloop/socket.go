@@ -1,0 +1,214 @@
+package netloop
+
+import (
+	"net"
+	"os"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/seed31b3bfd0/slimgo/pool"
+)
+
+// Handler makes something of a socket's bytes. All methods run on the socket's loop, inside a batch.
+type Handler interface {
+	// Opened comes first.
+	Opened(k *Socket)
+	// Read takes all of p, which is borrowed until return.
+	Read(p []byte)
+	// Flushing says that the outbox is about to be written: the last moment to add what must go with it.
+	Flushing()
+	// Flushed says that everything staged has been written.
+	Flushed()
+	// Writable says that everything the kernel had not taken has been: Flush works again.
+	Writable()
+	// Ended says that the peer sends nothing more but may still read. true: there is output for it, the socket lives on
+	// until Close, and no Read follows. false: close it.
+	Ended() (more bool)
+	// Closed comes last, at the end of a batch; err is nil after Close.
+	Closed(err error)
+}
+
+// Socket is one connected socket. Owned by its loop.
+type Socket struct {
+	loop    *Loop
+	handler Handler
+	gc      gnet.Conn
+	fd      int
+	err     error // why it ended, for Closed
+
+	// QuickAck makes the kernel acknowledge short reads at once: for peers that leave Nagle's algorithm on, whose next
+	// small write waits for our acknowledgement. Set by the handler; off at first.
+	QuickAck bool
+
+	box     *Outbox   // output of this batch; nil between batches
+	rest    *pool.Buf // what the kernel did not take; nil: not blocked
+	restAt  int       // of rest, what is written since
+	written uint64    // bytes that the kernel has taken since the start
+
+	dirty        bool // in Loop.dirty
+	closing      bool // to be closed, or closed
+	muted        bool // a write has failed, or nothing may be written any more: output is dropped
+	closedByGnet bool // gnet has closed its descriptor
+	outlives     bool // fd is a duplicate of our own: the peer sends nothing more
+	dead         bool // in Loop.closed, or done
+	watched      bool // known to the epoll instance of writability
+}
+
+// Loop returns the loop that owns the socket.
+func (k *Socket) Loop() *Loop { return k.loop }
+
+// RemoteAddr returns the peer's address, nil if the peer was gone before the socket was looked at.
+func (k *Socket) RemoteAddr() net.Addr {
+	switch {
+	case k.closedByGnet:
+		return nil
+	case k.gc == nil:
+		return manualAddr
+	}
+	return k.gc.RemoteAddr()
+}
+
+// Blocked reports whether the kernel has not taken everything: what is staged waits until Handler.Writable.
+func (k *Socket) Blocked() bool { return k.rest != nil }
+
+// Takes reports whether output can be staged and flushed: the socket is neither blocked nor closing.
+func (k *Socket) Takes() bool { return k.rest == nil && !k.closing }
+
+// Closing reports whether the socket is to be closed or is closed: it takes no output.
+func (k *Socket) Closing() bool { return k.closing }
+
+// Muted reports whether output is dropped, since a write has failed or Mute was called. What the peer has sent is still
+// read.
+func (k *Socket) Muted() bool { return k.muted }
+
+// Mute drops what waits and all further output.
+func (k *Socket) Mute() {
+	k.muted = true
+	k.dropOutput()
+}
+
+// Close closes the socket at the end of the batch, without waiting for output that the kernel has not taken.
+func (k *Socket) Close() {
+	if !k.closing {
+		k.closing = true
+		k.loop.toClose = append(k.loop.toClose, k)
+		k.loop.inBatch()
+	}
+}
+
+// abort is Close for a socket whose state cannot be trusted: nothing more is written to it.
+func (k *Socket) abort() {
+	k.Mute()
+	k.Close()
+}
+
+// inBatch makes sure that a batch ends after what a posted function or a timer has done. Inside callbacks it does.
+func (l *Loop) inBatch() {
+	if !l.inside {
+		l.station.Wake()
+	}
+}
+
+// EndOutput half-closes the socket: the peer reads the end after everything written. Not while output waits.
+func (k *Socket) EndOutput() {
+	if !k.muted && !k.dead {
+		_ = unix.Shutdown(k.fd, unix.SHUT_WR)
+	}
+}
+
+// Written returns how many bytes the kernel has taken since the start.
+func (k *Socket) Written() uint64 { return k.written }
+
+// Unacknowledged returns how many bytes the kernel holds that the peer's has not acknowledged, unsent ones included
+// (SIOCOUTQ). On a unix socket it is what the peer has not read, counted with the kernel's bookkeeping. 0 if the socket
+// is gone. It is a system call.
+func (k *Socket) Unacknowledged() int {
+	if k.dead {
+		return 0
+	}
+	n, err := unix.IoctlGetInt(k.fd, unix.SIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// Waiting returns how many bytes the kernel has not taken yet.
+func (k *Socket) Waiting() int {
+	if k.rest == nil {
+		return 0
+	}
+	return len(k.rest.B) - k.restAt
+}
+
+// Descriptor is for options of the kernel; the socket keeps it.
+func (k *Socket) Descriptor() int { return k.fd }
+
+// shut closes the descriptor of a socket that is to be closed.
+func (k *Socket) shut() {
+	switch {
+	case k.dead:
+	case k.outlives, k.gc == nil:
+		k.die(nil)
+	case !k.closedByGnet:
+		_ = k.gc.EventLoop().Close(k.gc) // OnClose
+	}
+}
+
+// die ends the socket: its handler is told at the end of the batch.
+func (k *Socket) die(err error) {
+	if k.dead {
+		return
+	}
+	k.dead, k.closing, k.muted = true, true, true
+	if k.err == nil {
+		k.err = err
+	}
+	k.dropOutput()
+	k.loop.engine.ready.forget(k)
+	if k.outlives && k.gc != nil {
+		_ = unix.Close(k.fd)
+	}
+	k.loop.closed = append(k.loop.closed, k)
+	k.loop.inBatch()
+}
+
+// bury tells the handler of a dead socket.
+func (k *Socket) bury() {
+	l := k.loop
+	if _, ok := l.live[k]; !ok {
+		return
+	}
+	delete(l.live, k)
+	l.sockets.Add(-1)
+	k.handler.Closed(k.err)
+}
+
+// outlive carries on, for output only, with a descriptor of our own: gnet closes the other one.
+func (k *Socket) outlive() bool {
+	if k.gc == nil {
+		k.outlives = true
+		return true
+	}
+	k.loop.engine.ready.forget(k)
+	fd, err := unix.FcntlInt(uintptr(k.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	k.fd, k.outlives = fd, true
+	if k.rest != nil && !k.await() {
+		_ = unix.Close(fd)
+		k.outlives = false
+		return false
+	}
+	k.markDirty()
+	return true
+}
+
+// fileConn wraps a descriptor, which it takes over, as a net.Conn.
+func fileConn(fd int, name string) (net.Conn, error) {
+	f := os.NewFile(uintptr(fd), name)
+	defer func() { _ = f.Close() }()
+	return net.FileConn(f)
+}

@@ -1,0 +1,32 @@
+package netloop
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Timer runs a function on a loop some time later. Owned by the loop.
+type Timer struct {
+	due   atomic.Bool
+	timer *time.Timer
+}
+
+// NewTimer returns a timer that is not set. When it fires, the loop turns; then Fired reports true once.
+func (l *Loop) NewTimer() *Timer {
+	t := new(Timer)
+	t.timer = time.AfterFunc(time.Hour, func() {
+		t.due.Store(true)
+		l.station.Wake()
+	})
+	t.timer.Stop()
+	return t
+}
+
+// Reset has the timer fire after d, and not before, whatever was set.
+func (t *Timer) Reset(d time.Duration) { t.timer.Reset(d) }
+
+// Stop unsets the timer; if it has fired already, Fired may still report true.
+func (t *Timer) Stop() { t.timer.Stop() }
+
+// Fired reports whether the timer has fired since the last call. For Owner.Turn.
+func (t *Timer) Fired() bool { return t.due.Load() && t.due.Swap(false) }

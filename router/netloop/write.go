@@ -1,0 +1,180 @@
+package netloop
+
+import (
+	"errors"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed31b3bfd0/slimgo/pool"
+)
+
+// Flush writes what is staged with one call. What the kernel does not take is kept, and the socket is blocked until all
+// of it has been written; meanwhile Flush does nothing.
+func (k *Socket) Flush() {
+	if k.dead {
+		k.dropOutbox()
+		return
+	}
+	k.handler.Flushing()
+	x := k.box
+	switch {
+	case k.muted:
+		k.dropOutbox()
+		return
+	case k.rest != nil:
+		return
+	case x == nil || x.Len() == 0:
+		k.dropOutbox()
+		k.handler.Flushed()
+		return
+	}
+	l := k.loop
+	iov := l.iov[:0]
+	at := 0
+	for i := range x.pieces {
+		p := &x.pieces[i]
+		iov = appendIovec(appendIovec(iov, x.B[at:p.at]), p.p)
+		at = p.at
+	}
+	iov = appendIovec(iov, x.B[at:])
+	l.iov = iov
+	n, err := writev(k.fd, iov)
+	clear(iov)
+	k.written += uint64(n)
+	if err != nil {
+		k.failed(err)
+		return
+	}
+	if n < x.Len() {
+		k.keep(x, n)
+		k.dropOutbox()
+		return
+	}
+	k.dropOutbox()
+	k.handler.Flushed()
+}
+
+// failed is a write that will never work again. The read side is untouched: what the peer sent before is still there,
+// and its end comes as a read of nothing.
+func (k *Socket) failed(err error) {
+	k.Mute()
+	k.err = err
+	if k.outlives { // no read will tell
+		k.die(err)
+	}
+}
+
+// keep copies what follows the first n bytes of x, which are written, and blocks the socket.
+func (k *Socket) keep(x *Outbox, n int) {
+	rest := pool.Get(x.Len() - n)
+	k.rest, k.restAt = rest, 0
+	at := 0
+	for i := range x.pieces {
+		p := &x.pieces[i]
+		rest.B = appendAfter(rest.B, x.B[at:p.at], &n)
+		rest.B = appendAfter(rest.B, p.p, &n)
+		at = p.at
+	}
+	rest.B = appendAfter(rest.B, x.B[at:], &n)
+	k.await()
+}
+
+// appendAfter appends p less its first *n bytes.
+func appendAfter(dst, p []byte, n *int) []byte {
+	if *n >= len(p) {
+		*n -= len(p)
+		return dst
+	}
+	dst = append(dst, p[*n:]...)
+	*n = 0
+	return dst
+}
+
+// await has the loop told when the socket can be written again. A socket that cannot be watched is closed.
+func (k *Socket) await() bool {
+	if err := k.loop.engine.ready.await(k); err != nil {
+		k.err = err
+		k.abort()
+		return false
+	}
+	return true
+}
+
+// writeReady writes to the sockets that were reported writable.
+func (l *Loop) writeReady() {
+	l.readyMu.Lock()
+	l.running, l.ready = l.ready, l.running[:0]
+	l.readyMu.Unlock()
+	for _, k := range l.running {
+		l.serving = k
+		k.writeRest()
+	}
+	l.serving = nil
+	clear(l.running)
+}
+
+// writeRest goes on with what the kernel had not taken.
+func (k *Socket) writeRest() {
+	if k.dead || k.rest == nil {
+		return
+	}
+	n, err := write(k.fd, k.rest.B[k.restAt:])
+	k.written += uint64(n)
+	if err != nil {
+		k.failed(err)
+		return
+	}
+	if k.restAt += n; k.restAt < len(k.rest.B) {
+		k.await()
+		return
+	}
+	k.rest.Release()
+	k.rest = nil
+	if !k.closing {
+		k.handler.Writable()
+		k.markDirty()
+	}
+}
+
+func appendIovec(iov []unix.Iovec, p []byte) []unix.Iovec {
+	if len(p) == 0 {
+		return iov
+	}
+	v := unix.Iovec{Base: &p[0]}
+	v.SetLen(len(p))
+	return append(iov, v)
+}
+
+// writev writes what the kernel takes now; 0, nil when it takes nothing. x/sys's Writev allocates its vector and gnet's
+// goes through it: BenchmarkFlush.
+func writev(fd int, iov []unix.Iovec) (int, error) {
+	for {
+		n, _, e := unix.Syscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&iov[0])), uintptr(len(iov)))
+		switch {
+		case e == 0:
+			return int(n), nil
+		case errors.Is(e, unix.EINTR):
+		case errors.Is(e, unix.EAGAIN):
+			return 0, nil
+		default:
+			return 0, e
+		}
+	}
+}
+
+// write is writev for one piece.
+func write(fd int, p []byte) (int, error) {
+	for {
+		n, err := unix.Write(fd, p)
+		switch {
+		case err == nil:
+			return n, nil
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			return 0, nil
+		default:
+			return 0, err
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package transport
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/seed31b3bfd0/slimgo/wire/h2"
+)
+
+// openChannel is the only method of the service (dataplane.md section 1.1).
+const openChannel = "/dataplane.proto.v1.DataPlaneService/OpenChannel"
+
+// gRPC status codes that a transport sends.
+const statusUnimplemented = 12
+
+// events is a socket as its HTTP/2 engine sees it.
+type events socket
+
+var _ h2.Events = (*events)(nil)
+
+// Request implements h2.Events: the peer opened a stream.
+func (e *events) Request(hs *h2.Stream, r *h2.Request) {
+	k := (*socket)(e)
+	if k.group.finishing {
+		k.h2.Reset(hs, h2.RefusedStream)
+		return
+	}
+	if agent, ok := r.Field("user-agent"); ok {
+		k.peer.Agent = agent
+	}
+	if r.Path != openChannel || r.Method != "POST" {
+		k.refuse(FaultPath, nil, "path", r.Path, "method", r.Method)
+		if !strings.HasPrefix(r.ContentType, "application/grpc") {
+			k.answer(hs)
+			return
+		}
+		k.h2.Refuse(hs, 200, statusUnimplemented, "")
+		return
+	}
+	if enc, _ := r.Field("grpc-encoding"); enc != "" && enc != "identity" {
+		k.refuse(FaultCompressed, nil, "encoding", enc)
+		k.h2.Refuse(hs, 200, statusUnimplemented, "content is compressed with "+enc+": send it plain (identity)")
+		return
+	}
+	k.net.QuickAck = !prompt(k.peer.Agent)
+	s := &stream{sock: k, h2: hs}
+	if s.receiver = k.group.acceptor.Accept(s); s.receiver == nil {
+		k.refuse(FaultConnections, nil)
+		k.h2.Reset(hs, h2.RefusedStream)
+		return
+	}
+	hs.User = s
+	k.streams = append(k.streams, s)
+	k.h2.Respond(hs) // at once: a Rust dialer sends nothing before it has the HEADERS
+}
+
+// promptAgents begin the user agents of clients that turn Nagle's algorithm off.
+var promptAgents = []string{"grpc-go/", "slimgo/", "slim-bench/"}
+
+// prompt reports whether a client with this user agent sends what it has without waiting for an acknowledgement. Others
+// may, too: a client that is not known to is acknowledged at once. To one that is, it would cost a seventh of the CPU of
+// a small exchange, for an acknowledgement that would have ridden on the answer.
+func prompt(userAgent string) bool {
+	return slices.ContainsFunc(promptAgents, func(p string) bool { return strings.HasPrefix(userAgent, p) })
+}
+
+// Response implements h2.Events; there is no dialing role yet.
+func (e *events) Response(*h2.Stream, *h2.Response) {}
+
+// Grow implements h2.Events.
+func (e *events) Grow(hs *h2.Stream, have []byte, n int) []byte {
+	s, ok := hs.User.(*stream)
+	if !ok {
+		return append(make([]byte, 0, n), have...)
+	}
+	b := e.net.Loop().Stock().Get(n)
+	b.B = append(b.B, have...)
+	s.dropGather()
+	s.gather = b
+	return b.B
+}
+
+// Message implements h2.Events.
+func (e *events) Message(hs *h2.Stream, p []byte, lent bool) {
+	s, ok := hs.User.(*stream)
+	if !ok {
+		return
+	}
+	if !lent {
+		s.receiver.Receive(p, nil)
+		return
+	}
+	b := s.gather
+	s.gather = nil
+	b.B = p
+	s.receiver.Receive(p, b)
+	b.Release()
+}
+
+// Ended implements h2.Events: the peer sends nothing more on the stream, or what it sends is no gRPC.
+func (e *events) Ended(hs *h2.Stream, end *h2.End) {
+	s, ok := hs.User.(*stream)
+	if !ok {
+		return
+	}
+	switch end.Kind {
+	case h2.KindBroken:
+		f := FaultTooLarge
+		if end.GRPCStatus == statusUnimplemented {
+			f = FaultCompressed
+		}
+		s.receiver.Broken(f)
+	case h2.KindReset, h2.KindFault, h2.KindConn:
+		s.close()
+	default: // half-closed: what is queued for it still goes out
+		s.receiver.PeerFinished()
+	}
+}
+
+// Writable implements h2.Events.
+func (e *events) Writable(hs *h2.Stream) {
+	k := (*socket)(e)
+	if hs == nil {
+		k.pump()
+		return
+	}
+	switch u := hs.User.(type) {
+	case *stream:
+		u.receiver.Writable()
+	case *page:
+		k.writePage(u)
+	}
+}
+
+// Closed implements h2.Events: the last event of a stream.
+func (e *events) Closed(hs *h2.Stream) {
+	k := (*socket)(e)
+	s, ok := hs.User.(*stream)
+	if !ok {
+		k.pages = slices.DeleteFunc(k.pages, func(p *page) bool { return p.stream == hs })
+		return
+	}
+	k.streams = slices.DeleteFunc(k.streams, func(x *stream) bool { return x == s })
+	s.close()
+	k.checkFinished()
+}
+
+// Pong implements h2.Events.
+func (e *events) Pong() { e.live.answered() }
+
+// GoAway implements h2.Events: the peer opens no more streams; those that live go on.
+func (e *events) GoAway(uint32, h2.ErrCode, []byte) {}

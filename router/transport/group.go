@@ -1,0 +1,110 @@
+package transport
+
+import (
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/router/netloop"
+)
+
+// Options configure the transports of a node. Zeros mean the default named.
+type Options struct {
+	// MaxMessage is the largest message taken, in bytes; 0: 4 MiB.
+	MaxMessage int
+	// Window is what a stream's peer may send before its messages have left, in bytes; 0: 1 MiB.
+	Window uint32
+	// MaxFrameSize, MaxHeaderList and MaxStreams are announced in SETTINGS; 0: 16384, 16384, no limit.
+	MaxFrameSize, MaxHeaderList, MaxStreams uint32
+	// SetupTimeout is the time from the acceptance of a socket until a stream of it is Established; 0: 10 s.
+	SetupTimeout time.Duration
+	// IdleTimeout is how long a socket may be without streams; 0: 30 s.
+	IdleTimeout time.Duration
+	// KeepaliveTime is the silence after which the peer is pinged; 0: 2 min; negative: never.
+	KeepaliveTime time.Duration
+	// KeepaliveTimeout is how long the answer may take; 0: 20 s.
+	KeepaliveTimeout time.Duration
+}
+
+func orDefault[T int | uint32 | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+func (o *Options) fill() {
+	orDefault(&o.MaxMessage, 4<<20)
+	orDefault(&o.Window, 1<<20)
+	orDefault(&o.SetupTimeout, 10*time.Second)
+	orDefault(&o.IdleTimeout, 30*time.Second)
+	orDefault(&o.KeepaliveTime, 2*time.Minute)
+	orDefault(&o.KeepaliveTimeout, 20*time.Second)
+}
+
+// Group is what lives on one loop. Owned by it.
+type Group struct {
+	loop     *netloop.Loop
+	opt      Options
+	acceptor Acceptor
+
+	members   map[member]struct{}
+	now       time.Time // of the last tick
+	draining  bool      // the end is announced to every socket
+	finishing bool      // every stream ends after what is queued for it
+	idle      bool      // Acceptor.Idle was called
+}
+
+// member is a socket with its transport.
+type member interface {
+	tick(now time.Time)
+	drain()
+	finish()
+	checkFinished()
+}
+
+// NewGroup returns the empty group of loop l.
+func NewGroup(l *netloop.Loop, o Options, a Acceptor) *Group {
+	o.fill()
+	return &Group{loop: l, opt: o, acceptor: a, members: map[member]struct{}{}, now: time.Now()}
+}
+
+// Len returns the number of sockets.
+func (g *Group) Len() int { return len(g.members) }
+
+// Tick lets deadlines pass. Call it every second or so.
+func (g *Group) Tick(now time.Time) {
+	g.now = now
+	for m := range g.members {
+		m.tick(now)
+	}
+}
+
+// Drain announces the end to every socket; messages that come from now on still go their way.
+func (g *Group) Drain() {
+	g.draining = true
+	for m := range g.members {
+		m.drain()
+	}
+}
+
+// Finish ends the group: no new streams, and each socket closes when its streams have finished and its peer has
+// everything. The receivers must Finish their streams. Acceptor.Idle is called when no socket is left.
+func (g *Group) Finish() {
+	g.finishing = true
+	for m := range g.members {
+		m.finish()
+	}
+	g.checkIdle()
+}
+
+func (g *Group) add(m member) { g.members[m] = struct{}{} }
+
+func (g *Group) remove(m member) {
+	delete(g.members, m)
+	g.checkIdle()
+}
+
+func (g *Group) checkIdle() {
+	if g.finishing && !g.idle && len(g.members) == 0 {
+		g.idle = true
+		g.acceptor.Idle()
+	}
+}

@@ -1,0 +1,192 @@
+package transport
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/router/netloop"
+	"github.com/seed31b3bfd0/slimgo/wire/h2"
+)
+
+// socket is gRPC over HTTP/2 on one byte stream, in the accepting role.
+type socket struct {
+	group   *Group
+	net     *netloop.Socket
+	h2      h2.Conn
+	peer    Peer
+	streams []*stream // usually one
+	pages   []*page   // usually none
+	live    liveness
+
+	turn    int  // stream that the next round begins with
+	quota   int  // bytes that the stream being served may still stage; meaningful while sharing
+	sharing bool // several streams are served in rounds
+	broken  bool // the engine has given up: GOAWAY is its last word
+}
+
+// AcceptGRPC returns the handler of a socket that was just accepted.
+func (g *Group) AcceptGRPC() netloop.Handler { return &socket{group: g} }
+
+// Opened implements netloop.Handler.
+func (k *socket) Opened(n *netloop.Socket) {
+	k.net = n
+	k.peer.Remote = "unknown"
+	if a := n.RemoteAddr(); a != nil {
+		k.peer.Remote = a.String()
+	}
+	n.QuickAck = true
+	g, o := k.group, &k.group.opt
+	k.h2.Init(h2.Server, &h2.Settings{InitialWindow: o.Window, MaxFrameSize: o.MaxFrameSize,
+		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams, ConnWindow: 16 << 20, MaxMessage: o.MaxMessage})
+	now := time.Now()
+	k.live.begin(now)
+	g.add(k)
+	if g.draining {
+		k.drain()
+	}
+	n.MarkDirty()
+}
+
+// Read implements netloop.Handler: step 2 of the journey.
+func (k *socket) Read(p []byte) {
+	k.live.heard = k.group.now
+	if err := k.h2.Feed(p, (*events)(k)); err != nil {
+		k.fail(err)
+	}
+	if len(k.h2.Control()) > 0 {
+		k.net.MarkDirty()
+	}
+}
+
+// fail ends a socket whose engine has given up; GOAWAY is in its control bytes.
+func (k *socket) fail(err error) {
+	if k.broken {
+		return
+	}
+	k.broken = true
+	f := FaultProtocol
+	if e, ok := err.(*h2.ConnError); ok && e.Code == h2.EnhanceYourCalm {
+		f = FaultFlood
+	}
+	k.refuse(f, err)
+	k.net.Flush() // GOAWAY
+	k.net.Close()
+}
+
+// refuse notes what is turned away.
+func (k *socket) refuse(f Fault, err error, attrs ...any) {
+	k.group.acceptor.Refused(&k.peer, f, err, attrs...)
+}
+
+// Flushing implements netloop.Handler: what the engine has to say goes out after everything staged. While the socket is
+// blocked it stays in the engine, which bounds it.
+func (k *socket) Flushing() {
+	k.h2.Cut()
+	if k.net.Muted() {
+		k.h2.ControlDone()
+		return
+	}
+	if k.net.Blocked() {
+		if k.net.Staged() && len(k.net.Outbox().B) > netloop.OutboxSize/2 {
+			k.refuse(FaultBacklog, nil)
+			k.net.Mute()
+			k.net.Close()
+		}
+		return
+	}
+	if ctl := k.h2.Control(); len(ctl) > 0 {
+		x := k.net.Outbox()
+		x.B = append(x.B, ctl...)
+		k.h2.ControlDone()
+	}
+}
+
+// outbox returns the socket's outbox with everything in it that the engine has said so far: what is staged next must not
+// overtake it.
+func (k *socket) outbox() *netloop.Outbox {
+	x := k.net.Outbox()
+	if ctl := k.h2.Control(); len(ctl) > 0 {
+		k.h2.Cut()
+		x.B = append(x.B, ctl...)
+		k.h2.ControlDone()
+	}
+	return x
+}
+
+// Flushed implements netloop.Handler.
+func (k *socket) Flushed() {
+	if k.live.peerEnded.IsZero() && !k.group.finishing {
+		return
+	}
+	k.checkFinished()
+}
+
+// Writable implements netloop.Handler.
+func (k *socket) Writable() { k.pump() }
+
+// Ended implements netloop.Handler: the peer has half-closed its socket, so no stream of it says anything more.
+func (k *socket) Ended() bool {
+	k.live.peerEnded = k.group.now
+	for _, s := range k.streams {
+		s.receiver.PeerFinished()
+	}
+	return !k.finished()
+}
+
+// Closed implements netloop.Handler.
+func (k *socket) Closed(err error) {
+	k.h2.Close((*events)(k))
+	for len(k.streams) > 0 { // the engine has ended them all: this is for the case that it has panicked
+		s := k.streams[len(k.streams)-1]
+		k.streams = k.streams[:len(k.streams)-1]
+		s.close()
+	}
+	k.group.acceptor.Ended(&k.peer, err)
+	k.group.remove(k)
+}
+
+// minShare is the least that a stream among several may stage in its turn, in bytes.
+const minShare = 16 << 10
+
+// pump lets all streams of the socket go on. Several take turns, so that none takes a shared window or the outbox for
+// itself; each round begins with another.
+func (k *socket) pump() {
+	for _, p := range k.pages {
+		k.writePage(p)
+	}
+	switch len(k.streams) {
+	case 0:
+		return
+	case 1:
+		k.streams[0].receiver.Writable()
+		return
+	}
+	k.sharing = true
+	defer func() { k.sharing = false }()
+	for progress := true; progress && !k.net.Blocked() && !k.net.Closing(); {
+		progress = false
+		k.turn++
+		n := len(k.streams)
+		for i := range n {
+			if len(k.streams) != n { // one has ended: its place is taken by another
+				return
+			}
+			s := k.streams[(k.turn+i)%n]
+			before := s.given
+			k.quota = minShare
+			s.receiver.Writable()
+			progress = progress || s.given > before
+		}
+	}
+}
+
+// String is for logs.
+func (f Fault) String() string {
+	if f < NumFaults {
+		return faultNames[f]
+	}
+	return fmt.Sprintf("fault(%d)", uint8(f))
+}
+
+var faultNames = [NumFaults]string{"none", "unknown_path", "compressed", "too_large", "http2_error", "flood",
+	"negotiation_timeout", "unfinished", "keepalive_timeout", "control_backlog", "unread", "too_many_connections"}

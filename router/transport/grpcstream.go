@@ -1,0 +1,232 @@
+package transport
+
+import (
+	"encoding/binary"
+
+	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/router/netloop"
+	"github.com/seed31b3bfd0/slimgo/wire/h2"
+)
+
+// envelope is what gRPC puts before each message: a flag and the length, big-endian.
+const envelope = 5
+
+// stream is one OpenChannel stream.
+type stream struct {
+	sock     *socket
+	h2       *h2.Stream
+	receiver Receiver
+	gather   *pool.Buf // of the message that spans reads
+	given    uint64    // bytes given to the socket since the start
+	over     bool      // our side has ended
+	closed   bool      // Receiver.Closed was called
+}
+
+var _ Stream = (*stream)(nil)
+
+// Peer implements Stream.
+func (s *stream) Peer() *Peer { return &s.sock.peer }
+
+// Size implements Stream.
+func (s *stream) Size(m *Message) int { return envelope + m.Len() }
+
+// Room implements Stream.
+func (s *stream) Room() int {
+	k := s.sock
+	if !k.net.Takes() || s.over {
+		return 0
+	}
+	n := s.h2.Window()
+	if k.sharing {
+		n = min(n, k.quota)
+	}
+	return n
+}
+
+// Put implements Stream.
+func (s *stream) Put(m *Message) bool {
+	tail := m.Tail()
+	n := m.head() + len(tail)
+	total := envelope + n
+	if s.Room() < total {
+		return false
+	}
+	copied, external := total, 0
+	if len(tail) >= netloop.LongPiece {
+		copied, external = total-len(tail), len(tail)
+	}
+	x := s.outbox(copied+frameRoom, external)
+	if x == nil {
+		return false
+	}
+	dst, room := s.sock.h2.Data(x.B, s.h2, total)
+	s.took(total)
+	if room < total {
+		x.B = dst
+		s.split(x, m, n-len(tail), 0, total, room)
+		return true
+	}
+	dst = append(dst, 0, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	dst = m.appendHead(dst)
+	if external == 0 {
+		x.B = append(dst, tail...)
+	} else {
+		x.B = dst
+		x.Add(tail, m.Buf)
+	}
+	return true
+}
+
+// frameRoom is what the headers of a message's first DATA frames take at most, with room to spare.
+const frameRoom = 64
+
+// outbox returns the outbox with room for so many bytes, after an early flush if need be; nil: the socket takes nothing.
+func (s *stream) outbox(copied, external int) *netloop.Outbox {
+	k := s.sock
+	x := k.outbox()
+	if x.Fits(copied, external) {
+		return x
+	}
+	k.net.Flush()
+	if k.net.Blocked() || k.net.Closing() || k.net.Muted() {
+		return nil
+	}
+	return k.outbox()
+}
+
+func (s *stream) took(n int) {
+	s.given += uint64(n)
+	if s.sock.sharing {
+		s.sock.quota -= n
+	}
+}
+
+// minPartial: a window smaller than this and than the rest of a message is waited for, while the peer's windows can be
+// larger: else a message would leave in crumbs.
+const minPartial = 1 << 10
+
+// maxPart is how much of a message is staged at once.
+const maxPart = 256 << 10
+
+// PutPart implements Stream.
+func (s *stream) PutPart(m *Message, sent int) int {
+	head := m.head()
+	total := envelope + head + len(m.Tail())
+	rest := total - sent
+	n := min(rest, s.Room(), maxPart)
+	if n <= 0 || n < rest && n < minPartial && s.sock.h2.PeerWindow() > minPartial {
+		return 0
+	}
+	copied := min(n, max(0, envelope+head-sent)+netloop.LongPiece)
+	x := s.outbox(copied+frameRoom, n)
+	if x == nil {
+		return 0
+	}
+	s.split(x, m, head, sent, sent+n, 0)
+	s.took(n)
+	return n
+}
+
+// split stages the bytes from to end of m's encoding in DATA frames; room bytes are left in the frame at hand.
+func (s *stream) split(x *netloop.Outbox, m *Message, head, from, end, room int) {
+	w := writer{s: s, x: x, room: room, rest: end - from - room}
+	if from < envelope+head {
+		// The head is short, and split messages are rare: it is put together each time.
+		b := s.sock.net.Loop().Stock().Get(envelope + head)
+		b.B = append(b.B, 0)
+		b.B = binary.BigEndian.AppendUint32(b.B, uint32(m.Len()))
+		b.B = m.appendHead(b.B)
+		w.write(b.B[from:min(end, len(b.B))], nil, true)
+		from = min(end, len(b.B))
+		b.Release()
+	}
+	if from < end {
+		w.write(m.Tail()[from-envelope-head:end-envelope-head], m.Buf, false)
+	}
+}
+
+// writer cuts bytes into DATA frames: room are left in the frame at hand, rest follow it.
+type writer struct {
+	s          *stream
+	x          *netloop.Outbox
+	room, rest int
+}
+
+// write emits p; short pieces and those marked copied go through the staged bytes.
+func (w *writer) write(p []byte, hold *pool.Buf, copied bool) {
+	for len(p) > 0 {
+		if w.room == 0 {
+			w.x.B, w.room = w.s.sock.h2.Data(w.x.B, w.s.h2, w.rest)
+			w.rest -= w.room
+		}
+		n := min(w.room, len(p))
+		if copied || n < netloop.LongPiece {
+			w.x.B = append(w.x.B, p[:n]...)
+		} else {
+			w.x.Add(p[:n], hold)
+		}
+		w.room -= n
+		p = p[n:]
+	}
+}
+
+// Charge implements Stream.
+func (s *stream) Charge(n int) {
+	if s.closed {
+		return
+	}
+	s.sock.h2.Hold(s.h2, n)
+	if n < 0 {
+		s.sock.net.MarkDirty()
+	}
+}
+
+// Established implements Stream.
+func (s *stream) Established() { s.sock.live.established = true }
+
+// Finish implements Stream.
+func (s *stream) Finish(status int, text string) {
+	if s.over || s.closed {
+		return
+	}
+	s.over = true
+	k := s.sock
+	x := k.outbox()
+	x.B = k.h2.Trailers(x.B, s.h2, status, text)
+	k.net.MarkDirty()
+}
+
+// Abort implements Stream.
+func (s *stream) Abort() {
+	s.sock.net.Mute()
+	s.sock.net.Close()
+}
+
+// Progress implements Stream.
+func (s *stream) Progress() Progress {
+	n := s.sock.net
+	staged := uint64(0)
+	if n.Staged() {
+		staged = uint64(n.Outbox().Len())
+	}
+	waiting := n.Waiting()
+	return Progress{Given: s.given, Written: n.Written() + uint64(waiting) + staged,
+		Unacked: n.Unacknowledged() + waiting + int(staged)}
+}
+
+func (s *stream) dropGather() {
+	if s.gather != nil {
+		s.gather.Release()
+		s.gather = nil
+	}
+}
+
+// close ends the stream for its receiver.
+func (s *stream) close() {
+	if s.closed {
+		return
+	}
+	s.closed, s.over = true, true
+	s.dropGather()
+	s.receiver.Closed()
+}

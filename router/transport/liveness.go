@@ -1,0 +1,147 @@
+package transport
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/wire/h2"
+)
+
+// liveness is what a socket's deadlines are judged by.
+type liveness struct {
+	accepted    time.Time // when the socket was
+	heard       time.Time // of the last read, as of the tick before it
+	pinged      time.Time // when our unanswered PING went out; zero: none
+	busy        time.Time // when the socket had a stream last
+	established bool      // a stream has been
+	ended       time.Time // when our direction ended; zero: it has not
+	peerEnded   time.Time // when the peer ended its direction of the socket; zero: it has not
+	given       uint64    // progress at the last tick while finishing
+	idle        int       // ticks without progress while finishing
+}
+
+func (v *liveness) begin(now time.Time) { v.accepted, v.heard, v.busy = now, now, now }
+
+func (v *liveness) answered() { v.pinged = time.Time{} }
+
+const (
+	// lingerTicks is how many ticks a socket may take nothing of what is still to be sent at the end.
+	lingerTicks = 2
+	// lingerTime is how long a socket whose direction has ended waits for its peer to close, so that the peer reads the
+	// end of its streams before a reset can overtake it.
+	lingerTime = 2 * time.Second
+)
+
+var errShutdown = errors.New("while shutting down")
+
+// tick implements member.
+func (k *socket) tick(now time.Time) {
+	k.h2.Relax(floodRelax)
+	v, o := &k.live, &k.group.opt
+	if k.net.Closing() {
+		return
+	}
+	if !v.ended.IsZero() {
+		k.awaitClose(now)
+		return
+	}
+	if k.group.finishing || !v.peerEnded.IsZero() {
+		k.watchEnd()
+	}
+	if len(k.streams) > 0 {
+		v.busy = now
+	}
+	switch {
+	case !v.peerEnded.IsZero(): // it can answer nothing
+	case !v.established && now.Sub(v.accepted) > o.SetupTimeout:
+		k.expire(FaultTimeout)
+	case len(k.streams) == 0 && now.Sub(v.busy) > o.IdleTimeout:
+		k.expire(FaultNone)
+	case o.KeepaliveTime < 0:
+	case !v.pinged.IsZero() && !v.heard.Before(v.pinged):
+		v.answered() // any byte shows life
+	case !v.pinged.IsZero() && now.Sub(v.pinged) > o.KeepaliveTimeout:
+		k.refuse(FaultKeepalive, nil, "timeout", o.KeepaliveTimeout)
+		k.net.Mute()
+		k.net.Close()
+	case v.pinged.IsZero() && now.Sub(v.heard) >= o.KeepaliveTime:
+		v.pinged = now
+		k.h2.Ping()
+		k.net.MarkDirty()
+	}
+}
+
+// floodRelax is how many flood tokens are given back to each socket a tick.
+const floodRelax = 1000
+
+// expire closes a socket that has been a stranger, or without streams, for too long.
+func (k *socket) expire(f Fault) {
+	if f != FaultNone {
+		k.refuse(f, nil)
+	}
+	k.h2.GoAwayNow(h2.NoError, "idle", false)
+	k.net.Flush()
+	k.net.Close()
+}
+
+// drain implements member.
+func (k *socket) drain() {
+	k.h2.GoAwayNow(h2.NoError, "node is shutting down", true)
+	k.net.MarkDirty()
+}
+
+// finish implements member.
+func (k *socket) finish() {
+	k.h2.GoAwayNow(h2.NoError, "node is shutting down", false)
+	k.net.MarkDirty()
+	for _, s := range k.streams {
+		s.receiver.PeerFinished()
+	}
+	k.checkFinished()
+}
+
+// finished reports whether all streams have ended on our side and everything is written.
+func (k *socket) finished() bool {
+	return !k.net.Blocked() && !k.net.Staged() &&
+		!slices.ContainsFunc(k.streams, func(s *stream) bool { return !s.over })
+}
+
+// checkFinished ends our direction where nothing more will be said: the group is finishing, or the peer has ended its
+// own.
+func (k *socket) checkFinished() {
+	if !k.live.ended.IsZero() || k.net.Closing() || !k.group.finishing && k.live.peerEnded.IsZero() || !k.finished() {
+		return
+	}
+	if !k.live.peerEnded.IsZero() {
+		k.net.Close()
+		return
+	}
+	k.live.ended = time.Now()
+	k.net.EndOutput()
+}
+
+// watchEnd closes a socket that takes nothing of what is still to be sent to it: it must not hold the end up.
+func (k *socket) watchEnd() {
+	k.checkFinished()
+	given := k.net.Written() - uint64(k.net.Unacknowledged())
+	if k.live.idle++; given != k.live.given {
+		k.live.given, k.live.idle = given, 0
+	}
+	if k.live.idle >= lingerTicks {
+		k.refuse(FaultUnread, errShutdown)
+		k.net.Mute()
+		k.net.Close()
+	}
+}
+
+// awaitClose waits until the peer has everything, and a moment longer for it to close.
+func (k *socket) awaitClose(now time.Time) {
+	if n := k.net.Unacknowledged(); n > 1 { // 1: the FIN
+		k.watchEnd()
+		return
+	}
+	if now.Sub(k.live.ended) > lingerTime {
+		k.net.Close()
+	}
+}

@@ -1,0 +1,143 @@
+package transport
+
+import (
+	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// Stream carries messages in order to one peer and from it. Owned by its loop. After Receiver.Closed every method does
+// nothing.
+type Stream interface {
+	// Room returns how many bytes can be staged now. 0: Receiver.Writable will be called when there is room again.
+	Room() int
+	// Size returns how many bytes m takes, with everything that the transport adds.
+	Size(m *Message) int
+	// Put stages m whole and returns true, or does nothing and returns false.
+	Put(m *Message) bool
+	// PutPart stages the next bytes of m, of which sent are out already, and returns how many it took: for a message
+	// that Put refuses because no window is as large. Until all Size(m) bytes are out, nothing else may be put.
+	PutPart(m *Message, sent int) int
+	// Charge withholds n bytes from what the peer may send; negative n gives them back. The sum is never below zero.
+	Charge(n int)
+	// Established says that the peer is no stranger any more: the deadline of strangers does not apply, and messages
+	// may have their full size.
+	Established()
+	// Finish ends our side after everything put. status is a gRPC status code, text its message. Messages from the peer
+	// may still come.
+	Finish(status int, text string)
+	// Abort closes the socket at the end of the batch, with all its streams.
+	Abort()
+
+	// Peer is who is at the other end.
+	Peer() *Peer
+	// Progress tells how much the peer has taken, for judging whether it reads.
+	Progress() Progress
+}
+
+// Receiver is the owner of a Stream. Its methods run on the stream's loop.
+type Receiver interface {
+	// Receive takes message b. buf owns b's memory, or is nil when b is borrowed until return; the caller releases it.
+	Receive(b []byte, buf *pool.Buf)
+	// Writable says that there may be room again.
+	Writable()
+	// PeerFinished says that no message follows; ours are still read.
+	PeerFinished()
+	// Broken says that what the peer sends cannot be read as messages any more.
+	Broken(Fault)
+	// Closed comes last.
+	Closed()
+}
+
+// Acceptor decides about new streams, and hears of peers that were turned away. It belongs to a loop.
+type Acceptor interface {
+	// Accept returns the receiver of a new stream, or nil: then the stream is refused as one too many.
+	Accept(s Stream) Receiver
+	// Refused notes that a socket or a request was turned away; err and attrs (as for slog) say more.
+	Refused(p *Peer, f Fault, err error, attrs ...any)
+	// Ended notes the end of a socket; err is nil if it was orderly.
+	Ended(p *Peer, err error)
+	// Idle says that the group, which is finishing, has no socket left.
+	Idle()
+}
+
+// Fault says why a socket, a request or a stream was turned away.
+type Fault uint8
+
+// The faults.
+const (
+	FaultNone        Fault = iota
+	FaultPath              // unknown path or method
+	FaultCompressed        // a compressed message, or a grpc-encoding
+	FaultTooLarge          // a message above the limit
+	FaultProtocol          // HTTP/2 was broken
+	FaultFlood             // too many frames that carry nothing
+	FaultTimeout           // not negotiated in time
+	FaultUnfinished        // a message, frame or header block that does not become complete, or too much of them
+	FaultKeepalive         // a PING was not answered
+	FaultBacklog           // answers that nobody reads
+	FaultUnread            // at the end: what was queued was not read
+	FaultConnections       // more streams than the node takes
+	NumFaults
+)
+
+// Peer is the other end of a socket. Immutable after the first stream's opening but for what Agent says.
+type Peer struct {
+	// Remote is the address as text, "unknown" if the socket was gone before it was looked at.
+	Remote string
+	// Agent is the user agent of its latest request.
+	Agent string
+
+	logged uint64 // bit for each Fault and reason that was said once: First
+}
+
+// First reports whether bit n, below 64, is asked for the first time: a peer is complained about once for each reason.
+func (p *Peer) First(n uint) bool {
+	if p.logged&(1<<n) != 0 {
+		return false
+	}
+	p.logged |= 1 << n
+	return true
+}
+
+// Progress is what a stream and its socket have sent, in bytes since their start.
+type Progress struct {
+	Given   uint64 // of this stream, to the socket
+	Written uint64 // of the socket, by the kernel, or given to it
+	Unacked int    // of the socket, not acknowledged by the peer's kernel: a system call
+}
+
+// Message is one SLIM message on its way out, in pieces that are put together in the outbox. The Message itself is
+// borrowed by the methods of Stream.
+type Message struct {
+	B      []byte        // the message as it came
+	Buf    *pool.Buf     // owns B; nil: B is borrowed until the current callback returns
+	Parts  *wire.Message // where B's header lies; nil: the node's own message, which leaves as it is
+	Header []byte        // leaves in place of B's header
+}
+
+// head returns how many bytes go before the tail: everything of a message in which the header is not the first field.
+func (m *Message) head() int {
+	if m.Parts == nil {
+		return 0
+	}
+	return wire.OpeningSize(m.B, m.Parts, len(m.Header)) + len(m.Header)
+}
+
+// appendHead appends what goes before the tail.
+func (m *Message) appendHead(dst []byte) []byte {
+	if m.Parts == nil {
+		return dst
+	}
+	return append(wire.AppendOpening(dst, m.B, m.Parts, len(m.Header)), m.Header...)
+}
+
+// Tail returns what follows the header, in B.
+func (m *Message) Tail() []byte {
+	if m.Parts == nil {
+		return m.B
+	}
+	return m.B[m.Parts.Header.End:]
+}
+
+// Len returns the message's length as it leaves, without what a transport adds.
+func (m *Message) Len() int { return m.head() + len(m.Tail()) }
