@@ -101,12 +101,12 @@ type Conn struct {
 func (k *socket) open(gc gnet.Conn) {
 	l := k.loop
 	k.gc, k.fd = gc, gc.Fd()
+	l.live[k] = struct{}{}
+	l.n.sockets++
 	k.heard, k.began = l.tick, l.tick
 	o := &l.node.opt
 	k.h2.Init(h2.Server, &h2.Settings{InitialWindow: receiveWindow, MaxFrameSize: o.MaxFrameSize,
 		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams, ConnWindow: 16 << 20, MaxMessage: maxMessage})
-	l.live[k] = struct{}{}
-	l.n.sockets++
 	if l.ending {
 		k.drain()
 	}
@@ -167,12 +167,18 @@ func (k *socket) cleanUp() {
 	for len(k.conns) > 0 {
 		c := k.conns[len(k.conns)-1]
 		k.conns = k.conns[:len(k.conns)-1]
-		c.leave()
+		k.bury(c)
 	}
 	k.dropOutbox()
 	if l.ending && len(l.live) == 0 {
 		l.finishDrain()
 	}
+}
+
+// bury ends a connection of a closed socket, whatever state a panic may have left it in.
+func (k *socket) bury(c *Conn) {
+	defer k.loop.boundary(k)
+	c.leave()
 }
 
 // Request implements h2.Events: the peer opened a stream.
@@ -240,8 +246,8 @@ func (k *socket) Message(s *h2.Stream, p []byte, lent bool) {
 	b := c.gather
 	c.gather = nil
 	b.B = p
+	defer b.Release()
 	c.receive(p, b)
-	b.Release()
 }
 
 // Ended implements h2.Events: the peer sends nothing more on s, or what it sends is no gRPC.

@@ -189,7 +189,12 @@ func (c *Conn) leave() {
 	if c.state == gone {
 		return
 	}
+	defer c.forget() // even if a panic has left the table's side of c broken: others wait for their credit
 	c.leaveTable()
+}
+
+// forget gives back what c holds and owes.
+func (c *Conn) forget() {
 	c.state = gone
 	c.discard(ReasonGone)
 	if c.q.stalled {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -44,7 +43,7 @@ type loop struct {
 	inbound  []atomic.Pointer[pool.Ring[event]] // by producing loop; made by the producer on first use
 	drained  chan struct{}
 	postedMu sync.Mutex
-	posted   []func() // cold work for this loop; guarded by postedMu
+	posted   []task // cold work for this loop; guarded by postedMu
 
 	// Owned by the loop.
 	wakeConn  gnet.Conn
@@ -53,7 +52,7 @@ type loop struct {
 	setup     []*Conn      // negotiating, by deadline (one timeout for all, so appended in order)
 	dirty     []*socket    // with output of this batch
 	busy      bool         // inside a callback that ends with endBatch
-	serving   *socket      // whose output is being moved
+	serving   *socket      // whom a panic is to be blamed on, in work that serves many
 	fallen    []*socket    // closed by gnet, to be cleaned up at the end of the batch
 	owned     int          // outboxes made with memory of their own
 	doomed    []*socket    // to be closed at the end of the batch
@@ -101,7 +100,7 @@ func (n *Node) startLoops() error {
 			inbound: make([]atomic.Pointer[pool.Ring[event]], n.opt.Loops),
 			out:     make([]outbound, n.opt.Loops), headerID: uint64(i)}
 		l.wakeFD.Store(-1)
-		l.fast = time.AfterFunc(time.Hour, func() { l.fastDue.Store(true); l.wake() })
+		l.fast = time.AfterFunc(time.Hour, func() { l.fastDue.Store(true); l.wake() }) // cannot panic
 		l.fast.Stop()
 		cli, err := gnet.NewClient(l, gnet.WithNumEventLoop(1), gnet.WithReadBufferCap(n.opt.ReadBuffer),
 			gnet.WithTCPNoDelay(gnet.TCPNoDelay), gnet.WithLogger(quietLogger{}))
@@ -164,9 +163,14 @@ func (l *loop) wake() {
 }
 
 // post runs f on the loop. For cold work only.
-func (l *loop) post(f func()) {
+func (l *loop) post(f func()) { l.postFor(nil, f) }
+
+// post runs f, which serves c, on c's loop.
+func (c *Conn) post(f func()) { c.loop.postFor(c.sock, f) }
+
+func (l *loop) postFor(k *socket, f func()) {
 	l.postedMu.Lock()
-	l.posted = append(l.posted, f)
+	l.posted = append(l.posted, task{k, f})
 	l.postedMu.Unlock()
 	l.wake()
 }
@@ -178,15 +182,20 @@ func (l *loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 		l.wakeConn = gc
 		return nil, gnet.None
 	}
-	k.open(gc)
+	l.open(k, gc)
 	if !l.busy {
 		l.endBatch()
 	}
 	return nil, gnet.None
 }
 
+func (l *loop) open(k *socket, gc gnet.Conn) {
+	defer l.boundary(k)
+	k.open(gc)
+}
+
 // OnTraffic implements gnet.EventHandler: step 1 of the journey.
-func (l *loop) OnTraffic(gc gnet.Conn) (action gnet.Action) {
+func (l *loop) OnTraffic(gc gnet.Conn) gnet.Action {
 	p, _ := gc.Next(-1)
 	k, ok := gc.Context().(*socket)
 	if !ok {
@@ -196,24 +205,12 @@ func (l *loop) OnTraffic(gc gnet.Conn) (action gnet.Action) {
 		return gnet.None
 	}
 	l.busy = true
-	defer func() {
-		if r := recover(); r != nil {
-			l.panicked(r, k)
-			action = gnet.Close
-		}
-		l.busy = false
-	}()
-	k.heard = l.tick
-	if err := k.h2.Feed(p, k); err != nil {
-		k.fail(err)
-	}
-	if len(k.h2.Control()) > 0 {
-		k.markDirty()
-	}
+	l.read(k, p)
 	if n := len(l.blocked); n > 0 && n <= 4 {
 		l.pollWaiting()
 	}
 	l.endBatch()
+	l.busy = false
 	if k.gone {
 		return gnet.None
 	}
@@ -224,6 +221,18 @@ func (l *loop) OnTraffic(gc gnet.Conn) (action gnet.Action) {
 		_ = unix.SetsockoptInt(k.fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
 	}
 	return gnet.None
+}
+
+// read gives a socket's engine what was read.
+func (l *loop) read(k *socket, p []byte) {
+	defer l.boundary(k)
+	k.heard = l.tick
+	if err := k.h2.Feed(p, k); err != nil {
+		k.fail(err)
+	}
+	if len(k.h2.Control()) > 0 {
+		k.markDirty()
+	}
 }
 
 // quickAckBelow: a read shorter than this re-arms TCP_QUICKACK. Rust peers leave Nagle's algorithm on, so their
@@ -252,65 +261,44 @@ func (l *loop) OnClose(gc gnet.Conn, _ error) gnet.Action {
 	return gnet.None
 }
 
-// panicked closes the socket whose processing broke an invariant, nil if it is not known; the node and its other
-// sockets live on. What is staged goes out now: it may lie in memory that is borrowed from the current read.
-func (l *loop) panicked(r any, k *socket) {
-	l.n.panics++
-	remote := "unknown"
-	if k != nil {
-		remote = k.remote()
-		k.closing, k.mute = true, true
-		k.dropOutbox()
-		l.doomed = append(l.doomed, k)
-	}
-	l.node.log.Error("internal error while processing a connection: it is closed, please report this",
-		"target", targetProcessing, "remote", remote, "error", fmt.Sprint(r), "stack", string(debug.Stack()))
-	defer func() {
-		if recover() == nil {
-			return
-		}
-		for _, k := range l.dirty { // what cannot be written is given up
-			k.dirty = false
-			k.dropOutbox()
-		}
-		l.dirty = l.dirty[:0]
-	}()
-	l.endBatch()
-}
-
 // wakeUp runs what others left for the loop: posted work, ring events, ticks.
 func (l *loop) wakeUp() {
 	l.busy = true
-	defer func() {
-		if r := recover(); r != nil {
-			l.panicked(r, l.serving)
-		}
-		l.busy, l.serving = false, nil
-	}()
 	l.signal.Store(false)
 	l.postedMu.Lock()
 	work := l.posted
 	l.posted = nil
 	l.postedMu.Unlock()
-	for _, f := range work {
-		f()
+	for i := range work {
+		l.run(&work[i])
 	}
 	if l.fastDue.Swap(false) {
-		l.onFast()
+		l.step((*loop).onFast)
 	}
 	if l.slowDue.Swap(false) {
-		l.onSlow()
+		l.step((*loop).onSlow)
 	}
-	l.popRings()
+	l.step((*loop).popRings)
 	l.pollWaiting()
 	l.endBatch()
+	l.busy, l.serving = false, nil
 }
 
 // endBatch ends every callback of the loop: what was staged goes out, other loops learn of their events.
 func (l *loop) endBatch() {
 	for len(l.dirty)+len(l.doomed)+len(l.fallen) > 0 {
-		l.settleSockets()
+		l.step((*loop).settleSockets)
 	}
+	l.step((*loop).tellLoops)
+	if !l.fastOn && (len(l.blocked) > 0 || len(l.waiting) > 0 || l.spilled()) {
+		l.fastOn = true
+		l.lastFast = time.Now()
+		l.fast.Reset(fastTick)
+	}
+}
+
+// tellLoops wakes the loops that have got events.
+func (l *loop) tellLoops() {
 	for i := range l.out {
 		o := &l.out[i]
 		if len(o.spill) > 0 {
@@ -321,19 +309,16 @@ func (l *loop) endBatch() {
 			l.node.loops[i].wake()
 		}
 	}
-	if !l.fastOn && (len(l.blocked) > 0 || len(l.waiting) > 0 || l.spilled()) {
-		l.fastOn = true
-		l.lastFast = time.Now()
-		l.fast.Reset(fastTick)
-	}
 }
 
 // settleSockets writes what is staged, closes what is doomed and ends what gnet has closed; each may lead to more.
+// A socket is taken off its list before it is served, so that a panic leaves only the others there.
 func (l *loop) settleSockets() {
 	for len(l.dirty) > 0 {
 		k := l.dirty[len(l.dirty)-1]
 		l.dirty = l.dirty[:len(l.dirty)-1]
 		k.dirty = false
+		l.serving = k
 		k.flush()
 		if l.finishing {
 			k.checkDrained()
@@ -342,13 +327,14 @@ func (l *loop) settleSockets() {
 	for len(l.doomed) > 0 {
 		k := l.doomed[len(l.doomed)-1]
 		l.doomed = l.doomed[:len(l.doomed)-1]
-		if !k.gone {
+		if l.serving = k; !k.gone {
 			_ = k.gc.EventLoop().Close(k.gc)
 		}
 	}
 	for len(l.fallen) > 0 {
 		k := l.fallen[len(l.fallen)-1]
 		l.fallen = l.fallen[:len(l.fallen)-1]
+		l.serving = k
 		k.cleanUp()
 	}
 }
@@ -383,14 +369,20 @@ func (l *loop) pollWaiting() {
 			l.blocked[i], l.blocked[last] = l.blocked[last], nil
 			l.blocked = l.blocked[:last]
 			if !k.gone {
-				k.pump()
-				if k.box != nil || len(k.h2.Control()) > 0 || l.finishing {
-					k.markDirty()
-				}
+				l.resume(k)
 			}
 			continue
 		}
 		i++
+	}
+}
+
+// resume goes on with a socket whose output the kernel has taken.
+func (l *loop) resume(k *socket) {
+	defer l.boundary(k)
+	k.pump()
+	if k.box != nil || len(k.h2.Control()) > 0 || l.finishing {
+		k.markDirty()
 	}
 }
 
@@ -404,14 +396,20 @@ func (l *loop) onFast() {
 // onSlow is the tick of every second: deadlines of negotiation, keepalive, flood budgets.
 func (l *loop) onSlow() {
 	l.tick++
-	l.expireSetups()
+	l.step((*loop).expireSetups)
 	if l.index == 0 {
-		l.node.tickPeers()
+		l.step(func(l *loop) { l.node.tickPeers() })
 	}
 	for k := range l.live {
-		k.h2.Relax(floodRelax)
-		k.keepAlive()
+		l.second(k)
 	}
+}
+
+// second is the slow tick of one socket.
+func (l *loop) second(k *socket) {
+	defer l.boundary(k)
+	k.h2.Relax(floodRelax)
+	k.keepAlive()
 }
 
 // runTicks wakes every loop once a second until the node is done.

@@ -31,6 +31,7 @@ type Node struct {
 	peers peering // safe for all
 
 	draining atomic.Bool
+	panics   atomic.Uint64  // of goroutines beside the loops
 	nextConn atomic.Uint64  // last connection id given out; ids are never used again
 	accepts  sync.WaitGroup // accept goroutines
 	ticks    sync.WaitGroup // the goroutine of runTicks
@@ -70,7 +71,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		}
 		n.lns = append(n.lns, high)
 	}
-	n.ticks.Go(n.runTicks)
+	n.ticks.Go(func() { n.shielded("ticking", n.runTicks) })
 	for _, ln := range n.lns {
 		n.accepts.Go(func() { n.accept(ln) })
 	}

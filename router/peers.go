@@ -41,9 +41,9 @@ func (n *Node) makeMesh() {
 		mesh.Options{Relay: n.opt.RelayPeerPublishes, MaxOffers: n.opt.MaxSubscriptions,
 			NodeID: n.opt.NodeID},
 		mesh.Hooks[Conn]{
-			Poke: func(c *Conn) { c.loop.post(c.tell) },
+			Poke: func(c *Conn) { c.post(c.tell) },
 			Done: func(c *Conn, id uint64) {
-				c.loop.post(func() {
+				c.post(func() {
 					switch {
 					case c.kind == table.Peer:
 						c.acknowledgePeer(id, nil)
@@ -85,7 +85,7 @@ func (n *Node) atLeisure(size int, f func()) {
 		f()
 		return
 	}
-	n.sweeps.Go(f)
+	n.sweeps.Go(func() { n.shielded("removing or announcing many names", f) })
 }
 
 // tell sends a peer what the mesh has for it, as far as the peer takes it. Runs on c's loop.
@@ -109,7 +109,7 @@ func (c *Conn) tell() {
 			return
 		}
 	}
-	c.loop.post(c.tell)
+	c.post(c.tell)
 }
 
 // sendTell sends one Subscribe or Unsubscribe of the node's own (dataplane.md section 7.4).
@@ -179,7 +179,7 @@ func (c *Conn) acknowledgePeer(id uint64, err error) {
 }
 
 func (c *Conn) armLate(d time.Duration) {
-	time.AfterFunc(d, func() { c.loop.post(c.sendLate) })
+	time.AfterFunc(d, func() { c.post(c.sendLate) }) // cannot panic
 }
 
 // sendLate sends the acknowledgements that are due.

@@ -42,10 +42,37 @@ func (c *Conn) publish(b []byte, buf *pool.Buf, s *seen) {
 		l.signPairs(ts, s)
 	}
 	var shared *pool.Buf
-	for i, t := range ts {
-		ts[i] = nil
+	for at := 0; at < len(ts); {
+		at, shared = c.deliver(ts, at, shared, b, buf, s)
+	}
+	if shared != nil {
+		shared.Release()
+	}
+}
+
+// deliver hands a message to ts[at:] and returns how far it came: the target before that is at fault if it is not the
+// last. shared is the message in counted memory once a target has needed that.
+func (c *Conn) deliver(ts []*Conn, at int, shared *pool.Buf, b []byte, buf *pool.Buf, s *seen) (next int, _ *pool.Buf) {
+	l := c.loop
+	var held *Conn // has a reference to shared, or is getting it
+	defer func() {
+		if r := recover(); r != nil {
+			l.fault(r, l.serving)
+			switch {
+			case held == nil:
+				l.n.dropped[ReasonGone]++
+			case held.q.find(shared) == nil:
+				l.n.dropped[ReasonGone]++
+				shared.Release()
+			}
+		}
+	}()
+	for next = at; next < len(ts); {
+		t := ts[next]
+		ts[next] = nil
+		next++
 		if t.loop == l {
-			if t.dead.Load() {
+			if l.serving = t.sock; t.dead.Load() {
 				c.drop(ReasonGone)
 				continue
 			}
@@ -61,17 +88,19 @@ func (c *Conn) publish(b []byte, buf *pool.Buf, s *seen) {
 		if shared == nil {
 			shared = share(b, buf, &l.msg, s, c)
 		}
-		shared.Retain()
 		if t.loop == l {
+			shared.Retain()
+			held = t
 			t.enqueue(shared, false)
+			held = nil
 			continue
 		}
+		l.serving = c.sock
 		c.hold(len(b) + h2Prefix)
+		shared.Retain()
 		l.push(t.loop, event{to: t, buf: shared})
 	}
-	if shared != nil {
-		shared.Release()
-	}
+	return next, shared
 }
 
 // anyAlive returns the first of ts that has not just ended, and forgets the others.
@@ -149,8 +178,12 @@ func (c *Conn) hold(n int) {
 // release gives c, of this loop, n bytes back.
 func (c *Conn) release(n int) {
 	if c.state != gone {
+		l := c.loop
+		served := l.serving
+		l.serving = c.sock
 		c.sock.h2.Hold(c.stream, -n)
 		c.sock.markDirty()
+		l.serving = served
 	}
 }
 
@@ -216,28 +249,63 @@ func (l *loop) popRings() {
 	}
 }
 
-// serve is step 8 for messages of other loops. Credit of one sender is gathered over a run of its messages.
+// serve is step 8 for messages of other loops.
 func (l *loop) serve(es []event) {
+	for len(es) > 0 {
+		es = l.serveSome(es)
+	}
+}
+
+// serveSome serves events up to the first that panics and returns the rest. Credit of one sender is gathered over a
+// run of its messages.
+func (l *loop) serveSome(es []event) (rest []event) {
 	var src *Conn
 	owed := 0
-	for i := range es {
-		t, buf := es[i].to, es[i].buf
-		es[i] = event{}
+	var now event // taken and not done with
+	rest = es
+	defer func() {
+		if r := recover(); r != nil {
+			l.fault(r, l.serving)
+			if now.buf != nil {
+				now.to.undelivered(now.buf, now.buf.Aux.(*parcel).src, now.buf.Aux.(*parcel).cost)
+			}
+			l.settle(src, owed)
+		}
+	}()
+	for len(es) > 0 {
+		t, buf := es[0].to, es[0].buf
+		var p *parcel
+		if buf != nil {
+			if p = buf.Aux.(*parcel); p.src != src {
+				last, n := src, owed
+				src, owed = p.src, 0
+				l.credit(last, n)
+			}
+		}
+		now, es[0] = es[0], event{}
+		es = es[1:]
+		rest = es
+		l.serving = t.sock
 		if buf == nil {
 			t.notified.Store(false)
 			t.release(int(t.returned.Swap(0)))
 			continue
 		}
-		p := buf.Aux.(*parcel)
-		if p.src != src {
-			l.credit(src, owed)
-			src, owed = p.src, 0
-		}
 		cost := p.cost // accept may give the memory back
 		if t.accept(buf, p) {
 			owed += cost
 		}
+		now.buf = nil
 	}
+	last, n := src, owed
+	src, owed = nil, 0
+	l.credit(last, n)
+	return nil
+}
+
+// settle gives a sender its credit in the wake of somebody else's panic.
+func (l *loop) settle(src *Conn, owed int) {
+	defer l.blame()
 	l.credit(src, owed)
 }
 
@@ -245,7 +313,6 @@ func (l *loop) serve(es []event) {
 // whether the sender's credit is due now.
 func (c *Conn) accept(buf *pool.Buf, p *parcel) bool {
 	l := c.loop
-	l.serving = c.sock
 	if c.dead.Load() {
 		l.n.dropped[ReasonGone]++
 		buf.Release()

@@ -98,6 +98,6 @@ func (c *Conn) caughtUp() {
 	q.deficit = 0
 	if c.untold {
 		c.untold = false
-		c.loop.post(c.tell)
+		c.post(c.tell)
 	}
 }

@@ -30,7 +30,7 @@ type Stats struct {
 
 // Stats asks every loop for its counters. After Shutdown it returns ctx's error or what the loops counted.
 func (n *Node) Stats(ctx context.Context) (Stats, error) {
-	s := Stats{Dropped: map[Reason]uint64{}, Refused: map[Reason]uint64{}, Names: n.names.Len()}
+	s := Stats{Dropped: map[Reason]uint64{}, Refused: map[Reason]uint64{}, Names: n.names.Len(), Panics: n.panics.Load()}
 	answers := make(chan counters, len(n.loops))
 	for _, l := range n.loops {
 		l.post(func() { answers <- l.n })
