@@ -117,15 +117,32 @@ func (n *Node) accept(ln *listener) {
 			}
 			continue
 		}
-		l := n.leastLoaded()
-		l.sockets.Add(1)
-		if _, err := l.client.EnrollContext(c, &socket{loop: l}); err != nil {
-			l.sockets.Add(-1)
-			n.log.Error("cannot register an accepted connection", "target", targetService,
-				"remote", c.RemoteAddr().String(), "error", err)
-		}
+		n.shielded("accepting a connection", func() { n.enroll(c) })
 	}
 }
+
+// enroll makes an accepted connection a socket of the loop that has the fewest.
+func (n *Node) enroll(c net.Conn) {
+	if c.RemoteAddr() == nil { // it was reset while it waited to be accepted: gnet would dereference that
+		_ = c.Close()
+		return
+	}
+	l := n.leastLoaded()
+	l.sockets.Add(1)
+	k := &socket{loop: l}
+	_, err := l.client.EnrollContext(c, k)
+	if err == nil && k.gc == nil {
+		err = errNotRegistered
+	}
+	if err != nil {
+		l.sockets.Add(-1)
+		n.log.Error("cannot register an accepted connection", "target", targetService,
+			"remote", c.RemoteAddr().String(), "error", err)
+	}
+}
+
+// errNotRegistered stands for the error that gnet keeps to itself when the loop cannot watch a socket.
+var errNotRegistered = errors.New("the event loop cannot watch it: see fs.epoll.max_user_watches")
 
 func (n *Node) leastLoaded() *loop {
 	best := n.loops[0]
