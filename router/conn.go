@@ -1,6 +1,7 @@
 package router
 
 import (
+	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -34,21 +35,25 @@ type socket struct {
 	conns []*Conn // usually one
 	pages []*page // usually none
 
+	addr net.Addr // of the peer, for logs
+
 	box   *outbox // output of this batch; nil between batches
+	rest  rest    // of the last batch
 	heard int64   // slow tick of the last read
 	began int64   // slow tick of the start
 	pings int64   // slow tick at which our unanswered PING went out; 0: none
 
 	dirty   bool // in loop.dirty
-	blocked bool // in loop.blocked
+	blocked bool // the kernel takes no output: rest waits, and nothing more is staged
+	watched bool // readiness knows the descriptor
+	deaf    bool // gnet has closed it because its input ended; fd is ours and output goes on
 	closing bool // to be closed at the end of this callback
 	drained bool // GOAWAY is sent, no stream is left
-	gone    bool // gnet has closed it
-	writing bool // inside flush
+	gone    bool // it is closed
 	cleaned bool
 	idle    int64  // while finishing: slow ticks without progress
 	mark    uint64 // progress at the last slow tick
-	mute    bool   // nothing more is written
+	mute    bool   // output is over: nothing more is staged or written
 	prompt  bool   // the peer does not wait for acknowledgements before it sends
 	logged  uint32 // bit per Reason: said once
 }
@@ -100,7 +105,7 @@ type Conn struct {
 // open begins the life of a socket on its loop.
 func (k *socket) open(gc gnet.Conn) {
 	l := k.loop
-	k.gc, k.fd = gc, gc.Fd()
+	k.gc, k.fd, k.addr = gc, gc.Fd(), gc.RemoteAddr()
 	l.live[k] = struct{}{}
 	l.n.sockets++
 	k.heard, k.began = l.tick, l.tick
@@ -115,10 +120,10 @@ func (k *socket) open(gc gnet.Conn) {
 
 // remote is for logs.
 func (k *socket) remote() string {
-	if k.gc == nil || k.gc.RemoteAddr() == nil {
+	if k.addr == nil {
 		return "unknown"
 	}
-	return k.gc.RemoteAddr().String()
+	return k.addr.String()
 }
 
 // note counts a refusal and says it once per socket and reason.
@@ -151,6 +156,9 @@ func (k *socket) closed() {
 		return
 	}
 	k.gone, k.closing = true, true
+	if k.watched {
+		k.loop.node.ready.forget(k)
+	}
 	k.loop.fallen = append(k.loop.fallen, k)
 }
 
@@ -170,6 +178,7 @@ func (k *socket) cleanUp() {
 		k.bury(c)
 	}
 	k.dropOutbox()
+	k.rest.drop()
 	if l.ending && len(l.live) == 0 {
 		l.finishDrain()
 	}
@@ -213,6 +222,9 @@ func (k *socket) Request(s *h2.Stream, r *h2.Request) {
 	l.setup = append(l.setup, c)
 	l.n.conns++
 	k.h2.Respond(s) // at once: a Rust dialer sends nothing before it has the HEADERS
+	if k.mute {
+		c.hush()
+	}
 }
 
 // Response implements h2.Events; the node has no dialer role yet.

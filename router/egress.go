@@ -99,7 +99,7 @@ func (k *socket) markDirty() {
 // windows or the kernel do not take the whole message now.
 func (c *Conn) put(b []byte, buf *pool.Buf, m *wire.Message, hdr []byte) bool {
 	k := c.sock
-	if k.blocked || k.closing || c.state != active {
+	if k.blocked || k.closing || k.mute || c.state != active {
 		return false
 	}
 	tail := b[m.Header.End:]
@@ -112,7 +112,7 @@ func (c *Conn) put(b []byte, buf *pool.Buf, m *wire.Message, hdr []byte) bool {
 	if len(x.b)+x.ext > 0 && (len(x.b)+total-len(tail)+min(len(tail), longTail) > outboxSize-64 ||
 		x.ext+total > batchLimit || len(x.pieces) >= maxPieces) {
 		k.flush()
-		if k.blocked || k.closing {
+		if k.blocked || k.closing || k.mute {
 			return false
 		}
 		x = k.outbox()
@@ -191,14 +191,16 @@ func (w *writer) write(p []byte, hold *pool.Buf, copied bool) {
 	}
 }
 
-// flush writes the control frames and the outbox with one call and gives the rest, if any, to gnet, which
-// sends it when the kernel takes more.
+// flush writes the control frames and the outbox with one call and keeps the rest, if any, until the kernel takes
+// more.
 func (k *socket) flush() {
-	if k.gone || k.closing && k.mute {
+	if k.gone || k.mute {
+		k.h2.ControlDone()
+		k.h2.Cut()
 		k.dropOutbox()
 		return
 	}
-	if k.blocked && !k.closing {
+	if k.blocked && !(k.closing && k.writeRest()) {
 		k.wait()
 		return
 	}
@@ -223,17 +225,12 @@ func (k *socket) flush() {
 	}
 	l.iov = iov
 	l.n.writes++
-	k.writing = true
-	n, err := 0, error(nil)
-	if k.gc.OutboundBuffered() == 0 {
-		n, err = writev(k.fd, iov)
-	}
+	n, err := writev(k.fd, iov)
 	if err != nil {
-		k.doom()
-	} else if n < total {
-		k.leaveToGnet(ctl, x, n)
+		k.silence()
+	} else if n < total && !k.closing {
+		k.keepRest(ctl, x, n, total)
 	}
-	k.writing = false
 	clear(iov)
 	if ctl != nil {
 		k.h2.ControlDone()
@@ -247,40 +244,8 @@ func (k *socket) flush() {
 func (k *socket) wait() {
 	if k.box != nil && len(k.box.b) > outboxSize/2 {
 		k.note(ReasonBacklog, nil)
-		k.doom()
+		k.silence()
 	}
-}
-
-// leaveToGnet hands everything behind the first n bytes to gnet's buffer and marks the socket blocked: nothing
-// more is staged for it until that buffer is empty, so it holds one batch at most.
-func (k *socket) leaveToGnet(ctl []byte, x *outbox, n int) {
-	k.spare(ctl, &n)
-	if x != nil {
-		at := 0
-		for i := range x.pieces {
-			p := &x.pieces[i]
-			k.spare(x.b[at:p.at], &n)
-			k.spare(p.p, &n)
-			at = p.at
-		}
-		k.spare(x.b[at:], &n)
-	}
-	if !k.blocked && !k.gone && k.gc.OutboundBuffered() > 0 {
-		k.blocked = true
-		k.loop.blocked = append(k.loop.blocked, k)
-	}
-}
-
-// spare passes p less its first *n bytes, which are written already, to gnet.
-func (k *socket) spare(p []byte, n *int) {
-	if *n >= len(p) {
-		*n -= len(p)
-		return
-	}
-	if !k.gone {
-		_, _ = k.gc.Write(p[*n:]) // an error closes the socket: closed has run then
-	}
-	*n = 0
 }
 
 // doom has the socket closed at the end of the batch: its state stays usable until then.

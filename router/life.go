@@ -59,7 +59,7 @@ func (c *Conn) negotiate(b []byte) {
 	l.node.log.Info("received link negotiation", c.attrs("link_id", res.LinkID, "remote_version", res.RemoteVersion,
 		"is_reply", false, "is_client", false, "kind", c.kind.String())...)
 	l.node.log.Info("new connection received from remote", c.attrs()...)
-	if c.kind == table.Peer {
+	if c.kind == table.Peer && !c.sock.mute {
 		c.joinPeers()
 	}
 }
@@ -87,8 +87,19 @@ func (l *loop) expireSetups() {
 // closed after the same silence.
 func (k *socket) keepAlive() {
 	l, o := k.loop, &k.loop.node.opt
+	if k.mute {
+		return // its end is about to be read
+	}
+	if k.deaf {
+		limit := ticks(o.KeepaliveTimeout)
+		if l.finishing {
+			limit = lingerTicks
+		}
+		k.watchOutput(limit)
+		return
+	}
 	if l.finishing && !k.drained {
-		k.watchEnd()
+		k.watchOutput(lingerTicks)
 	}
 	if k.drained {
 		if l.tick-k.began > lingerTicks {
@@ -109,8 +120,7 @@ func (k *socket) keepAlive() {
 		k.pings = 0 // any byte shows life
 	case k.pings != 0 && l.tick-k.pings > ticks(o.KeepaliveTimeout):
 		k.note(ReasonKeepalive, nil, "timeout", o.KeepaliveTimeout)
-		k.mute = true
-		k.doom()
+		k.silence()
 	case k.pings == 0 && l.tick-k.heard >= ticks(o.KeepaliveTime):
 		k.pings = l.tick
 		k.h2.Ping()
@@ -118,8 +128,9 @@ func (k *socket) keepAlive() {
 	}
 }
 
-// watchEnd closes a socket that takes nothing of what is still to be sent to it: it must not hold the shutdown up.
-func (k *socket) watchEnd() {
+// watchOutput gives up a socket that has taken nothing for limit slow ticks of what is still to be sent to it, when
+// nothing but that keeps it.
+func (k *socket) watchOutput(limit int64) {
 	done := uint64(0)
 	for _, c := range k.conns {
 		done += c.drained()
@@ -127,10 +138,9 @@ func (k *socket) watchEnd() {
 	if k.idle++; done != k.mark {
 		k.mark, k.idle = done, 0
 	}
-	if k.idle >= lingerTicks {
-		k.note(ReasonStalled, nil, "while", "shutting down")
-		k.mute = true
-		k.doom()
+	if k.idle >= limit {
+		k.note(ReasonStalled, nil, "while", "it was about to be closed")
+		k.silence()
 	}
 }
 

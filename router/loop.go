@@ -19,7 +19,7 @@ import (
 
 const (
 	slowTick = time.Second          // keepalive, negotiation deadlines, flood budgets
-	fastTick = 2 * time.Millisecond // while a socket of the loop is blocked or a queue is not empty
+	fastTick = 2 * time.Millisecond // while a queue of the loop is not empty
 
 	ringSize   = 4096 // events between two loops; what does not fit spills and is charged
 	floodRelax = 1000 // flood tokens given back to each socket a second
@@ -43,7 +43,8 @@ type loop struct {
 	inbound  []atomic.Pointer[pool.Ring[event]] // by producing loop; made by the producer on first use
 	drained  chan struct{}
 	postedMu sync.Mutex
-	posted   []task // cold work for this loop; guarded by postedMu
+	posted   []task    // cold work for this loop; guarded by postedMu
+	writable []*socket // blocked, and the kernel takes output again; guarded by postedMu
 
 	// Owned by the loop.
 	wakeConn  gnet.Conn
@@ -56,9 +57,9 @@ type loop struct {
 	fallen    []*socket    // closed by gnet, to be cleaned up at the end of the batch
 	owned     int          // outboxes made with memory of their own
 	doomed    []*socket    // to be closed at the end of the batch
+	silenced  []*socket    // whose output has ended, to be settled at the end of the batch
 	large     sent         // scratch: a header too long to be remembered
 	boxes     []*outbox    // not in use
-	blocked   []*socket    // gnet holds output the kernel did not take
 	waiting   []*Conn      // with a queue
 	out       []outbound   // by target loop
 	targets   []*Conn      // scratch of match
@@ -94,7 +95,11 @@ type event struct {
 	buf *pool.Buf
 }
 
-func (n *Node) startLoops() error {
+func (n *Node) startLoops() (err error) {
+	if n.ready, err = openReadiness(); err != nil {
+		return fmt.Errorf("router: %w", err)
+	}
+	n.watches.Go(func() { n.shielded("watching blocked sockets", n.ready.run) })
 	for i := range n.opt.Loops {
 		l := &loop{node: n, index: i, drained: make(chan struct{}), stock: pool.NewLocal(), live: map[*socket]struct{}{},
 			inbound: make([]atomic.Pointer[pool.Ring[event]], n.opt.Loops),
@@ -126,6 +131,11 @@ func (n *Node) stopLoops() {
 			_ = unix.Close(int(fd))
 		}
 		l.fast.Stop()
+	}
+	if n.ready != nil {
+		n.ready.stop()
+		n.watches.Wait()
+		n.ready.close()
 	}
 }
 
@@ -206,9 +216,6 @@ func (l *loop) OnTraffic(gc gnet.Conn) gnet.Action {
 	}
 	l.busy = true
 	l.read(k, p)
-	if n := len(l.blocked); n > 0 && n <= 4 {
-		l.pollWaiting()
-	}
 	l.endBatch()
 	l.busy = false
 	if k.gone {
@@ -217,7 +224,7 @@ func (l *loop) OnTraffic(gc gnet.Conn) gnet.Action {
 	if k.closing {
 		return gnet.Close
 	}
-	if len(p) < quickAckBelow && !k.prompt {
+	if len(p) < quickAckBelow && !k.prompt && !k.mute {
 		_ = unix.SetsockoptInt(k.fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
 	}
 	return gnet.None
@@ -251,9 +258,9 @@ func prompt(userAgent string) bool {
 }
 
 // OnClose implements gnet.EventHandler.
-func (l *loop) OnClose(gc gnet.Conn, _ error) gnet.Action {
+func (l *loop) OnClose(gc gnet.Conn, err error) gnet.Action {
 	if k, ok := gc.Context().(*socket); ok {
-		k.closed()
+		l.lost(k, err)
 		if !l.busy {
 			l.endBatch()
 		}
@@ -261,13 +268,25 @@ func (l *loop) OnClose(gc gnet.Conn, _ error) gnet.Action {
 	return gnet.None
 }
 
+// lost ends a socket that gnet is about to close, if it has nothing left to say.
+func (l *loop) lost(k *socket, err error) {
+	over := true
+	defer func() {
+		if over {
+			k.closed()
+		}
+	}()
+	defer l.boundary(k)
+	over = !k.outlive(err)
+}
+
 // wakeUp runs what others left for the loop: posted work, ring events, ticks.
 func (l *loop) wakeUp() {
 	l.busy = true
 	l.signal.Store(false)
 	l.postedMu.Lock()
-	work := l.posted
-	l.posted = nil
+	work, writable := l.posted, l.writable
+	l.posted, l.writable = nil, nil
 	l.postedMu.Unlock()
 	for i := range work {
 		l.run(&work[i])
@@ -279,18 +298,20 @@ func (l *loop) wakeUp() {
 		l.step((*loop).onSlow)
 	}
 	l.step((*loop).popRings)
-	l.pollWaiting()
+	for _, k := range writable {
+		l.resume(k)
+	}
 	l.endBatch()
 	l.busy, l.serving = false, nil
 }
 
 // endBatch ends every callback of the loop: what was staged goes out, other loops learn of their events.
 func (l *loop) endBatch() {
-	for len(l.dirty)+len(l.doomed)+len(l.fallen) > 0 {
+	for len(l.dirty)+len(l.silenced)+len(l.doomed)+len(l.fallen) > 0 {
 		l.step((*loop).settleSockets)
 	}
 	l.step((*loop).tellLoops)
-	if !l.fastOn && (len(l.blocked) > 0 || len(l.waiting) > 0 || l.spilled()) {
+	if !l.fastOn && (len(l.waiting) > 0 || l.spilled()) {
 		l.fastOn = true
 		l.lastFast = time.Now()
 		l.fast.Reset(fastTick)
@@ -323,12 +344,20 @@ func (l *loop) settleSockets() {
 		if l.finishing {
 			k.checkDrained()
 		}
+		k.afterwards()
+	}
+	for len(l.silenced) > 0 {
+		k := l.silenced[len(l.silenced)-1]
+		l.silenced = l.silenced[:len(l.silenced)-1]
+		if l.serving = k; !k.gone {
+			k.hush()
+		}
 	}
 	for len(l.doomed) > 0 {
 		k := l.doomed[len(l.doomed)-1]
 		l.doomed = l.doomed[:len(l.doomed)-1]
 		if l.serving = k; !k.gone {
-			_ = k.gc.EventLoop().Close(k.gc)
+			k.shut()
 		}
 	}
 	for len(l.fallen) > 0 {
@@ -358,35 +387,7 @@ func (l *loop) spilled() bool {
 	return false
 }
 
-// pollWaiting serves sockets that can take output again. gnet tells nobody when a socket becomes writable, so
-// the loop looks whenever it runs for another reason, and every fastTick while there is something to look at.
-func (l *loop) pollWaiting() {
-	for i := 0; i < len(l.blocked); {
-		k := l.blocked[i]
-		if k.gone || k.gc.OutboundBuffered() == 0 {
-			k.blocked = false
-			last := len(l.blocked) - 1
-			l.blocked[i], l.blocked[last] = l.blocked[last], nil
-			l.blocked = l.blocked[:last]
-			if !k.gone {
-				l.resume(k)
-			}
-			continue
-		}
-		i++
-	}
-}
-
-// resume goes on with a socket whose output the kernel has taken.
-func (l *loop) resume(k *socket) {
-	defer l.boundary(k)
-	k.pump()
-	if k.box != nil || len(k.h2.Control()) > 0 || l.finishing {
-		k.markDirty()
-	}
-}
-
-// onFast is the fast tick: stall clocks run, blocked sockets and full rings are looked at again.
+// onFast is the fast tick: stall clocks run and full rings are looked at again.
 func (l *loop) onFast() {
 	l.fastOn = false
 	now := time.Now()

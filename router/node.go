@@ -29,12 +29,14 @@ type Node struct {
 	lns   []*listener
 	names *table.Table[Conn]
 	peers peering // safe for all
+	ready *readiness
 
 	draining atomic.Bool
 	panics   atomic.Uint64  // of goroutines beside the loops
 	nextConn atomic.Uint64  // last connection id given out; ids are never used again
 	accepts  sync.WaitGroup // accept goroutines
 	ticks    sync.WaitGroup // the goroutine of runTicks
+	watches  sync.WaitGroup // the goroutine of readiness
 	sweeps   sync.WaitGroup // removals of connections with many subscriptions
 
 	stop sync.Once

@@ -21,7 +21,7 @@ func (k *socket) answer(s *h2.Stream) {
 
 // writePage stages what the windows take, and the end behind the last byte.
 func (k *socket) writePage(p *page) {
-	if len(p.rest) == 0 || k.blocked || k.closing || p.stream.Window() <= 0 {
+	if len(p.rest) == 0 || k.blocked || k.closing || k.mute || p.stream.Window() <= 0 {
 		return
 	}
 	x := k.outbox()

@@ -102,6 +102,9 @@ func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 
 // sendOwn sends a message of the node itself: acknowledgements and the negotiation's reply. msg is copied.
 func (c *Conn) sendOwn(msg []byte) {
+	if c.sock.mute {
+		return
+	}
 	q := &c.q
 	b := c.loop.stock.Get(len(msg))
 	b.B = append(b.B, msg...)
@@ -117,7 +120,7 @@ func (c *Conn) sendOwn(msg []byte) {
 	c.await()
 	if c.pump(); q.control > maxControl && !c.sock.closing {
 		c.note(ReasonBacklog, nil)
-		c.sock.doom()
+		c.sock.silence()
 	}
 }
 
@@ -133,7 +136,7 @@ func (c *Conn) await() {
 func (c *Conn) pump() {
 	q, k := &c.q, c.sock
 	c.loop.serving = k
-	for q.n > 0 && !k.blocked && !k.closing && c.state != gone {
+	for q.n > 0 && !k.blocked && !k.closing && !k.mute && c.state != gone {
 		it := q.at(0)
 		if q.prefix == nil {
 			c.begin(it.buf)
@@ -183,7 +186,7 @@ func (c *Conn) putRange(buf *pool.Buf, n int) {
 	if len(x.b)+min(n, longTail)+len(q.prefix.B) > outboxSize-64 || x.ext+n > batchLimit || len(x.pieces) >= maxPieces {
 		if len(x.b) > 0 {
 			k.flush()
-			if k.blocked || k.closing || k.gone {
+			if k.blocked || k.closing || k.mute {
 				return
 			}
 			x = k.outbox()

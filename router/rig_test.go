@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/binary"
+	"io"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -42,6 +43,10 @@ func newRig(t testing.TB, loops int, o Options) *rig {
 		t.Fatal(err)
 	}
 	n := &Node{opt: o, log: o.Log, names: table.New[Conn](), done: make(chan struct{})}
+	var err error
+	if n.ready, err = openReadiness(); err != nil {
+		t.Fatal(err)
+	}
 	for i := range loops {
 		l := &loop{node: n, index: i, drained: make(chan struct{}), stock: pool.NewLocal(), live: map[*socket]struct{}{},
 			inbound: make([]atomic.Pointer[pool.Ring[event]], loops), out: make([]outbound, loops), headerID: uint64(i)}
@@ -56,14 +61,23 @@ func newRig(t testing.TB, loops int, o Options) *rig {
 			p.abandon()
 		}
 		r.settle()
+		n.ready.close()
 	})
 	return r
 }
 
-// settle runs every loop that was woken until none is.
+// settle runs every loop that was woken until none is, and does what gnet does with a socket whose output has ended:
+// its input is at its end.
 func (r *rig) settle() {
 	for again := true; again; {
 		again = false
+		r.n.ready.poll(0)
+		for _, p := range r.peers {
+			if p.gc.k.mute && !p.gc.shut {
+				again = true
+				_ = p.gc.EventLoop().Close(nil)
+			}
+		}
 		for _, l := range r.n.loops {
 			if l.signal.Load() {
 				again = true
@@ -78,7 +92,6 @@ func (r *rig) pass(d time.Duration) {
 	for ; d > 0; d -= stallLook {
 		for _, l := range r.n.loops {
 			l.clockStalls(stallLook)
-			l.pollWaiting()
 			l.endBatch()
 		}
 		r.settle()
@@ -114,26 +127,14 @@ type wireConn struct {
 	k    *socket
 	fd   int
 	in   []byte
-	held []byte // what gnet would buffer
 	shut bool
-	dies bool // a write of what the kernel did not take closes it, as gnet does at an error
 }
 
 func (w *wireConn) Context() any              { return w.k }
 func (w *wireConn) Fd() int                   { return w.fd }
 func (w *wireConn) RemoteAddr() net.Addr      { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
-func (w *wireConn) OutboundBuffered() int     { return len(w.held) }
 func (w *wireConn) EventLoop() gnet.EventLoop { return wireLoop{w: w} }
 func (w *wireConn) Next(int) ([]byte, error)  { return w.in, nil }
-func (w *wireConn) Write(p []byte) (int, error) {
-	if w.dies && !w.shut {
-		w.shut = true
-		w.k.loop.OnClose(w, nil)
-		return 0, unix.ECONNRESET
-	}
-	w.held = append(w.held, p...)
-	return len(p), nil
-}
 
 type wireLoop struct {
 	gnet.EventLoop
@@ -144,14 +145,6 @@ func (l wireLoop) Close(gnet.Conn) error {
 	l.w.shut = true
 	l.w.k.loop.OnClose(l.w, nil)
 	return nil
-}
-
-// drainHeld does what gnet does when the kernel takes bytes again.
-func (w *wireConn) drainHeld() {
-	n, err := unix.Write(w.fd, w.held)
-	if err == nil {
-		w.held = w.held[:copy(w.held, w.held[n:])]
-	}
 }
 
 // peer is a client of the rig: our engine in the client role and the dialer's side of a link.
@@ -273,10 +266,8 @@ func (p *peer) read() bool {
 		if err := p.cli.Feed(p.buf[:n], p); err != nil {
 			p.r.t.Fatalf("the node broke HTTP/2: %v", err)
 		}
-		if len(p.gc.held) > 0 {
-			p.gc.drainHeld()
-			p.gc.k.loop.pollWaiting()
-			p.gc.k.loop.endBatch()
+		if p.gc.k.blocked {
+			p.r.settle()
 		}
 	}
 	return moved
@@ -504,4 +495,11 @@ func (p *peer) openPath(path string) {
 	}
 	p.s = s
 	p.exchange()
+}
+
+// halfClose ends the peer's direction: gnet closes the socket, which may outlive that.
+func (p *peer) halfClose() {
+	p.gc.shut = true
+	p.gc.k.loop.OnClose(p.gc, io.EOF)
+	p.r.settle()
 }

@@ -61,7 +61,7 @@ func (c *Conn) drained() uint64 {
 	if !c.sock.blocked {
 		return c.left
 	}
-	return c.left - min(c.left, uint64(c.sock.gc.OutboundBuffered()))
+	return c.left - min(c.left, uint64(c.sock.rest.len()))
 }
 
 // declareStalled ends all waiting for c: charged senders get their credit back and what is queued beyond the
@@ -80,7 +80,7 @@ func (c *Conn) declareStalled() {
 	}
 	if l.node.opt.SlowConsumer == Disconnect {
 		l.node.log.Warn("receiver does not drain: disconnected", c.attrs("reason", ReasonStalled.String(), "queued_bytes", q.bytes)...)
-		c.sock.doom()
+		c.sock.silence()
 		return
 	}
 	l.node.log.Warn("receiver does not drain: its messages are dropped until it has caught up",

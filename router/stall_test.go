@@ -86,8 +86,7 @@ func TestSlowButDrainingReceiverLosesNothing(t *testing.T) {
 		b.paused = false // 16 KiB each 25 ms: over the floor, far below the sender
 		b.buf = b.buf[:16<<10]
 		if n := b.readOnce(); n > 0 {
-			b.gc.drainHeld()
-			b.gc.k.loop.pollWaiting()
+			r.settle()
 			b.gc.k.loop.endBatch()
 		}
 		b.paused = true
