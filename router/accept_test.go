@@ -70,7 +70,7 @@ func TestConnectionThatIsResetBeforeItIsAcceptedIsNothing(t *testing.T) {
 	}
 	until(t, "the next connection is served", func() bool { return n.live(t).Sockets == 1 })
 	_ = c.Close()
-	_ = ln.Close()
+	ln.Close()
 	if s := n.live(t); s.Panics != 0 {
 		t.Errorf("panics: %d", s.Panics)
 	}

@@ -9,8 +9,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
-	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router/table"
 )
@@ -35,6 +33,7 @@ type Node struct {
 	panics   atomic.Uint64  // of goroutines beside the loops
 	nextConn atomic.Uint64  // last connection id given out; ids are never used again
 	accepts  sync.WaitGroup // accept goroutines
+	refusals rarely         // of what cannot be accepted
 	ticks    sync.WaitGroup // the goroutine of runTicks
 	watches  sync.WaitGroup // the goroutine of readiness
 	sweeps   sync.WaitGroup // removals of connections with many subscriptions
@@ -44,7 +43,8 @@ type Node struct {
 	err  error
 }
 
-// Start opens the listeners and loops of a node. When it returns, the node accepts and negotiates.
+// Start opens the listeners and loops of a node. When it returns, the node accepts and negotiates. An endpoint that
+// cannot be listened on is a *ListenError.
 // The context covers the start only; Shutdown stops the node.
 func Start(ctx context.Context, o Options) (*Node, error) {
 	if err := o.fill(); err != nil {
@@ -57,39 +57,16 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		return nil, err
 	}
 	// Last: a dialer that finds a listener must find a node that can negotiate (dataplane.md section 8).
-	for _, addr := range o.Listen {
-		lc := net.ListenConfig{KeepAlive: -1} // HTTP/2 pings do that
-		ln, err := lc.Listen(ctx, "tcp", addr)
-		if err != nil {
-			n.closeListeners()
-			n.stopLoops()
-			return nil, fmt.Errorf("listen on %s: %w%s", addr, err, bindHint(err))
-		}
-		high, err := raise(ln.(*net.TCPListener))
-		if err != nil {
-			n.closeListeners()
-			n.stopLoops()
-			return nil, fmt.Errorf("listen on %s: %w", addr, err)
-		}
-		n.lns = append(n.lns, high)
+	var err error
+	if n.lns, err = listenAll(ctx, o.Listen); err != nil {
+		n.stopLoops()
+		return nil, err
 	}
 	n.ticks.Go(func() { n.shielded("ticking", n.runTicks) })
 	for _, ln := range n.lns {
 		n.accepts.Go(func() { n.accept(ln) })
 	}
 	return n, nil
-}
-
-func bindHint(err error) string {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return " (another process listens there: stop it or choose another endpoint)"
-	case errors.Is(err, syscall.EACCES):
-		return " (the port needs privileges: choose one above 1023)"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return " (no interface of this machine has that address)"
-	}
-	return ""
 }
 
 // Addrs returns the bound addresses in the order of Options.Listen.
@@ -101,64 +78,9 @@ func (n *Node) Addrs() []net.Addr {
 	return as
 }
 
-// accept hands the sockets of one listener to the loops in turn of fewest sockets.
-func (n *Node) accept(ln *listener) {
-	for {
-		c, err := ln.Accept()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			// EMFILE and the like: the listener lives; without a pause this would spin.
-			n.log.Error("cannot accept a connection: raise the limit of open files if that is the cause",
-				"target", targetService, "endpoint", ln.Addr().String(), "error", err)
-			select {
-			case <-n.done:
-				return
-			case <-time.After(100 * time.Millisecond):
-			}
-			continue
-		}
-		n.shielded("accepting a connection", func() { n.enroll(c) })
-	}
-}
-
-// enroll makes an accepted connection a socket of the loop that has the fewest.
-func (n *Node) enroll(c net.Conn) {
-	if c.RemoteAddr() == nil { // it was reset while it waited to be accepted: gnet would dereference that
-		_ = c.Close()
-		return
-	}
-	l := n.leastLoaded()
-	l.sockets.Add(1)
-	k := &socket{loop: l}
-	_, err := l.client.EnrollContext(c, k)
-	if err == nil && k.gc == nil {
-		err = errNotRegistered
-	}
-	if err != nil {
-		l.sockets.Add(-1)
-		n.log.Error("cannot register an accepted connection", "target", targetService,
-			"remote", c.RemoteAddr().String(), "error", err)
-	}
-}
-
-// errNotRegistered stands for the error that gnet keeps to itself when the loop cannot watch a socket.
-var errNotRegistered = errors.New("the event loop cannot watch it: see fs.epoll.max_user_watches")
-
-func (n *Node) leastLoaded() *loop {
-	best := n.loops[0]
-	for _, l := range n.loops[1:] {
-		if l.sockets.Load() < best.sockets.Load() {
-			best = l
-		}
-	}
-	return best
-}
-
 func (n *Node) closeListeners() {
 	for _, ln := range n.lns {
-		_ = ln.Close() // the only error is "already closed"
+		ln.Close()
 	}
 }
 
