@@ -39,7 +39,7 @@ type loop struct {
 	signal   atomic.Bool                        // a wake byte is under way
 	fastDue  atomic.Bool                        // the fast timer has fired
 	slowDue  atomic.Bool                        // a second has passed
-	wakeFD   atomic.Int64                       // writing end of the wake socket pair; -1 when closed
+	waker    *waker                             // immutable after startLoops
 	inbound  []atomic.Pointer[pool.Ring[event]] // by producing loop; made by the producer on first use
 	drained  chan struct{}
 	postedMu sync.Mutex
@@ -104,7 +104,6 @@ func (n *Node) startLoops() (err error) {
 		l := &loop{node: n, index: i, drained: make(chan struct{}), stock: pool.NewLocal(), live: map[*socket]struct{}{},
 			inbound: make([]atomic.Pointer[pool.Ring[event]], n.opt.Loops),
 			out:     make([]outbound, n.opt.Loops), headerID: uint64(i)}
-		l.wakeFD.Store(-1)
 		l.fast = time.AfterFunc(time.Hour, func() { l.fastDue.Store(true); l.wake() }) // cannot panic
 		l.fast.Stop()
 		cli, err := gnet.NewClient(l, gnet.WithNumEventLoop(1), gnet.WithReadBufferCap(n.opt.ReadBuffer),
@@ -127,8 +126,8 @@ func (n *Node) startLoops() (err error) {
 func (n *Node) stopLoops() {
 	for _, l := range n.loops {
 		_ = l.client.Stop()
-		if fd := l.wakeFD.Swap(-1); fd >= 0 {
-			_ = unix.Close(int(fd))
+		if l.waker != nil {
+			l.waker.close()
 		}
 		l.fast.Stop()
 	}
@@ -149,26 +148,17 @@ func (l *loop) openWake() error {
 	f := os.NewFile(uintptr(fds[0]), "wake")
 	c, err := net.FileConn(f)
 	_ = f.Close()
+	l.waker = &waker{fd: fds[1]}
 	if err == nil {
 		_, err = l.client.EnrollContext(c, nil)
 	}
-	if err != nil {
-		_ = unix.Close(fds[1])
-		return err
-	}
-	l.wakeFD.Store(int64(fds[1]))
-	return nil
+	return err
 }
-
-var wakeByte = []byte{1}
 
 // wake makes the loop run wakeUp soon. Safe for all goroutines; one byte is under way at most.
 func (l *loop) wake() {
-	if l.signal.Swap(true) {
-		return
-	}
-	if fd := l.wakeFD.Load(); fd >= 0 {
-		_, _ = unix.Write(int(fd), wakeByte)
+	if !l.signal.Swap(true) {
+		l.waker.wake()
 	}
 }
 

@@ -50,7 +50,6 @@ func newRig(t testing.TB, loops int, o Options) *rig {
 	for i := range loops {
 		l := &loop{node: n, index: i, drained: make(chan struct{}), stock: pool.NewLocal(), live: map[*socket]struct{}{},
 			inbound: make([]atomic.Pointer[pool.Ring[event]], loops), out: make([]outbound, loops), headerID: uint64(i)}
-		l.wakeFD.Store(-1)
 		l.fast = time.AfterFunc(time.Hour, func() {})
 		l.fast.Stop()
 		n.loops = append(n.loops, l)
