@@ -48,11 +48,12 @@ type socket struct {
 	watched bool // readiness knows the descriptor
 	deaf    bool // gnet has closed it because its input ended; fd is ours and output goes on
 	closing bool // to be closed at the end of this callback
-	drained bool // GOAWAY is sent, no stream is left
+	drained bool // GOAWAY is sent, no stream is left, our direction is closed; what still comes is read
 	gone    bool // it is closed
 	cleaned bool
-	idle    int64  // while finishing: slow ticks without progress
-	mark    uint64 // progress at the last slow tick
+	sent    uint64 // bytes the kernel has taken
+	idle    int64  // slow ticks since taken last grew, while somebody waits for that
+	mark    uint64 // taken at the last slow tick
 	mute    bool   // output is over: nothing more is staged or written
 	prompt  bool   // the peer does not wait for acknowledgements before it sends
 	logged  uint32 // bit per Reason: said once

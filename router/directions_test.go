@@ -1,7 +1,9 @@
 package router
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
 	"net"
 	"testing"
 
@@ -109,6 +111,31 @@ func TestHalfCloseLeavesWhatWaitsToBeSent(t *testing.T) {
 	if now := descriptors(t); now > before {
 		t.Errorf("%d descriptors, before %d", now, before)
 	}
+}
+
+func TestHalfClosedSocketIsClosedWithTheNode(t *testing.T) {
+	before := descriptors(t)
+	n, err := Start(t.Context(), Options{Listen: []string{"127.0.0.1:0"}, ConnBuffer: 64 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := call(t, n), callWith(t, n, 64<<20)
+	b.subscribe(bob)
+	const count = 400
+	for i := range count {
+		a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 50_000)))
+	}
+	until(t, "the node has it all", func() bool { return n.live(t).Received >= count })
+	_ = b.c.(*net.TCPConn).CloseWrite()
+	until(t, "nobody can send to it", func() bool { s := n.live(t); return s.Connections == 1 && s.Sockets == 2 })
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := n.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("err = %v", err)
+	}
+	_ = a.c.Close()
+	_ = b.c.Close()
+	until(t, "all descriptors are given back", func() bool { return descriptors(t) <= before })
 }
 
 // The same, but the peer takes nothing: it does not keep the socket for ever.

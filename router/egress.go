@@ -194,7 +194,7 @@ func (w *writer) write(p []byte, hold *pool.Buf, copied bool) {
 // flush writes the control frames and the outbox with one call and keeps the rest, if any, until the kernel takes
 // more.
 func (k *socket) flush() {
-	if k.gone || k.mute {
+	if k.gone || k.mute || k.drained {
 		k.h2.ControlDone()
 		k.h2.Cut()
 		k.dropOutbox()
@@ -226,6 +226,7 @@ func (k *socket) flush() {
 	l.iov = iov
 	l.n.writes++
 	n, err := writev(k.fd, iov)
+	k.sent += uint64(n)
 	if err != nil {
 		k.silence()
 	} else if n < total && !k.closing {

@@ -16,7 +16,7 @@ import (
 const sweepLimit = 512
 
 // lingerTicks is how many slow ticks a drained socket waits for its peer to close, so that the peer reads the
-// end of its streams before a reset can overtake it.
+// end of its streams before a reset can overtake it; and how many it may take nothing of what is still to be sent.
 const lingerTicks = 2
 
 // negotiate takes the first message of a connection (dataplane.md section 4.2).
@@ -98,17 +98,18 @@ func (k *socket) keepAlive() {
 		k.watchOutput(limit)
 		return
 	}
-	if l.finishing && !k.drained {
-		k.watchOutput(lingerTicks)
-	}
-	if k.drained {
-		if l.tick-k.began > lingerTicks {
+	if l.finishing {
+		if k.drained && l.tick-k.began > lingerTicks && k.unacked() == 0 {
 			k.doom()
+			return
 		}
+		k.watchOutput(lingerTicks)
 		return
 	}
 	if len(k.conns) == 0 && l.tick-k.heard > ticks(setupLimit) {
 		k.note(ReasonTimeout, nil)
+		k.h2.GoAwayNow(h2.NoError, "no stream was opened", false)
+		k.markDirty()
 		k.doom()
 		return
 	}
@@ -131,13 +132,14 @@ func (k *socket) keepAlive() {
 // watchOutput gives up a socket that has taken nothing for limit slow ticks of what is still to be sent to it, when
 // nothing but that keeps it.
 func (k *socket) watchOutput(limit int64) {
-	done := uint64(0)
-	for _, c := range k.conns {
-		done += c.drained()
-	}
-	if k.idle++; done != k.mark {
+	if done := k.taken(); done != k.mark {
 		k.mark, k.idle = done, 0
+		return
 	}
+	if k.drained && k.unacked() == 0 {
+		return
+	}
+	k.idle++
 	if k.idle >= limit {
 		k.note(ReasonStalled, nil, "while", "it was about to be closed")
 		k.silence()

@@ -126,6 +126,7 @@ func (n *Node) startLoops() (err error) {
 func (n *Node) stopLoops() {
 	for _, l := range n.loops {
 		_ = l.client.Stop()
+		l.closeDeaf()
 		if l.waker != nil {
 			l.waker.close()
 		}
@@ -136,6 +137,16 @@ func (n *Node) stopLoops() {
 		n.watches.Wait()
 		n.ready.close()
 	}
+}
+
+// closeDeaf closes the sockets that gnet does not have any more. The loop has stopped.
+func (l *loop) closeDeaf() {
+	for k := range l.live {
+		if k.deaf {
+			k.doom()
+		}
+	}
+	l.endBatch()
 }
 
 // openWake makes the socket pair whose one end is a connection of the loop: a byte written to the other end

@@ -79,6 +79,7 @@ func (k *socket) writeRest() bool {
 		switch {
 		case err == nil:
 			k.rest.at += n
+			k.sent += uint64(n)
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN):
 			return false
@@ -90,6 +91,18 @@ func (k *socket) writeRest() bool {
 	k.rest.drop()
 	return true
 }
+
+// unacked is how many bytes, our FIN included, the kernel has taken and the peer's has not acknowledged.
+func (k *socket) unacked() int {
+	n, err := unix.IoctlGetInt(k.fd, unix.SIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// taken is how many bytes of ours the peer's kernel has acknowledged since the start.
+func (k *socket) taken() uint64 { return k.sent - min(k.sent, uint64(k.unacked())) }
 
 // takesOutput tells the loop that a blocked socket may go on. Safe for all goroutines.
 func (l *loop) takesOutput(k *socket) {
@@ -154,7 +167,7 @@ func (c *Conn) hush() {
 // outlive goes on with the output of a socket whose peer will send nothing more, under a descriptor of its own since
 // gnet closes the one it has; false: there is nothing left to be sent, or no way to.
 func (k *socket) outlive(err error) bool {
-	if !errors.Is(err, io.EOF) || k.closing || k.mute || k.deaf {
+	if !errors.Is(err, io.EOF) || k.closing || k.mute || k.drained || k.deaf {
 		return false
 	}
 	k.deaf = true

@@ -158,6 +158,7 @@ type peer struct {
 	linkID string
 	got    [][]byte // messages received and not taken
 	end    *h2.End
+	away   bool // GOAWAY has come
 	paused bool // reads nothing
 	hoard  bool // reads, but gives no stream window back
 	buf    []byte
@@ -430,7 +431,7 @@ func (p *peer) Ended(_ *h2.Stream, e *h2.End)     { c := *e; p.end = &c }
 func (p *peer) Writable(*h2.Stream)               {}
 func (p *peer) Closed(*h2.Stream)                 {}
 func (p *peer) Pong()                             {}
-func (p *peer) GoAway(uint32, h2.ErrCode, []byte) {}
+func (p *peer) GoAway(uint32, h2.ErrCode, []byte) { p.away = true }
 
 // raw sends DATA as it is, envelope included.
 func (p *peer) raw(b []byte) {
