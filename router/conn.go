@@ -54,7 +54,7 @@ type Conn struct {
 	q       queue
 	status  int // of the end
 	message string
-	aborted bool       // its socket is to be closed
+	muted   bool       // nothing can be sent to it
 	sending int        // fan-outs of its messages that are not done: later messages wait behind them
 	untold  bool       // the mesh has more for this peer than its queue has room for
 	late    []lateAck  // to a peer, by due
@@ -99,6 +99,14 @@ func (c *Conn) PeerFinished() { c.finish() }
 func (c *Conn) Broken(f transport.Fault) {
 	c.note(reasonOf(f), nil)
 	c.end(statusOK, "")
+}
+
+// Muted implements transport.Receiver: nobody can reach c any more, and what waits for it dies. What it has published is
+// still forwarded.
+func (c *Conn) Muted() {
+	c.muted = true
+	c.leaveTable()
+	c.discard(ReasonGone)
 }
 
 // Closed implements transport.Receiver.
@@ -147,10 +155,4 @@ func (c *Conn) release(n int) {
 	if c.state != gone {
 		c.stream.Charge(-n)
 	}
-}
-
-// abort closes c's socket, with all its connections.
-func (c *Conn) abort() {
-	c.aborted = true
-	c.stream.Abort()
 }

@@ -172,7 +172,7 @@ func TestControlFramesForABlockedSocketAreBounded(t *testing.T) {
 		pings = append(pings, ping...)
 	}
 	for range 1000 {
-		b.loop.RunTick() // gives flood tokens back
+		r.seconds(1) // gives flood tokens back
 		b.feed(pings)
 		if b.shut() {
 			break

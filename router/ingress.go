@@ -34,7 +34,9 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 		return
 	}
 	if m.Kind != wire.KindPublish {
-		c.receiveCold(b)
+		if !c.muted { // else nothing can come of it: the answer cannot be sent
+			c.receiveCold(b)
+		}
 		return
 	}
 	l.n.received++

@@ -53,7 +53,7 @@ func (c *Conn) negotiate(b []byte) {
 	l.node.log.Info("received link negotiation", c.attrs("link_id", res.LinkID, "remote_version", res.RemoteVersion,
 		"is_reply", false, "is_client", false, "kind", c.kind.String())...)
 	l.node.log.Info("new connection received from remote", c.attrs()...)
-	if c.kind == table.Peer {
+	if c.kind == table.Peer && !c.muted {
 		c.joinPeers()
 	}
 }

@@ -92,28 +92,23 @@ func (l *loop) post(f func()) { l.net.Station().Post(f) }
 // postFor runs f, which is done for c, on its loop.
 func (c *Conn) postFor(f func()) {
 	c.loop.post(func() {
-		defer c.guard(nil)
+		defer c.guard()
 		f()
 	})
 }
 
-// guard, deferred around what is done for c, is the boundary of its faults: a panic costs c its socket, and neither the
-// sender nor other receivers anything. done, if not nil, is set then.
-func (c *Conn) guard(done *bool) {
-	r := recover()
-	if r == nil {
-		return
+// guard, deferred around what is done for c, is the boundary of its faults: a panic costs c its socket, and others
+// nothing.
+func (c *Conn) guard() {
+	if r := recover(); r != nil {
+		c.fault(r)
 	}
-	if done != nil {
-		*done = true
-	}
-	c.fault(r)
 }
 
 // fault ends c, at whose fault something has panicked with r.
 func (c *Conn) fault(r any) {
 	c.loop.panicked(c.stream.Peer().Remote, r, debug.Stack())
-	c.abort()
+	c.stream.Abort()
 }
 
 // Turn implements netloop.Owner: what other loops have left, and what this one has left for later.

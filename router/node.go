@@ -9,8 +9,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
-	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
@@ -28,7 +26,7 @@ type Node struct {
 	log    *slog.Logger
 	loops  []*loop
 	engine *netloop.Engine
-	lns    []*listener
+	lns    []*netloop.Listener
 	names  *table.Table[Conn]
 	peers  peering // safe for all
 
@@ -42,7 +40,8 @@ type Node struct {
 	err  error
 }
 
-// Start opens the listeners and loops of a node. When it returns, the node accepts and negotiates.
+// Start opens the listeners and loops of a node. When it returns, the node accepts and negotiates. An endpoint that
+// cannot be listened on is a *ListenError.
 // The context covers the start only; Shutdown stops the node.
 func Start(ctx context.Context, o Options) (*Node, error) {
 	if err := o.fill(); err != nil {
@@ -54,21 +53,10 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		return nil, err
 	}
 	// Last: a dialer that finds a listener must find a node that can negotiate (dataplane.md section 8).
-	for _, addr := range o.Listen {
-		lc := net.ListenConfig{KeepAlive: -1} // HTTP/2 pings do that
-		ln, err := lc.Listen(ctx, "tcp", addr)
-		if err != nil {
-			n.closeListeners()
-			n.engine.Stop()
-			return nil, fmt.Errorf("listen on %s: %w%s", addr, err, bindHint(err))
-		}
-		high, err := raise(ln.(*net.TCPListener))
-		if err != nil {
-			n.closeListeners()
-			n.engine.Stop()
-			return nil, fmt.Errorf("listen on %s: %w", addr, err)
-		}
-		n.lns = append(n.lns, high)
+	var err error
+	if n.lns, err = netloop.Listen(ctx, o.Listen); err != nil {
+		n.engine.Stop()
+		return nil, err
 	}
 	for _, ln := range n.lns {
 		n.accepts.Go(func() { n.accept(ln) })
@@ -76,17 +64,19 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	return n, nil
 }
 
-func bindHint(err error) string {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return " (another process listens there: stop it or choose another endpoint)"
-	case errors.Is(err, syscall.EACCES):
-		return " (the port needs privileges: choose one above 1023)"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return " (no interface of this machine has that address)"
-	}
-	return ""
+// accept hands the connections of ln to the loops.
+func (n *Node) accept(ln *netloop.Listener) {
+	n.engine.Accept(ln, netloop.Acceptance{
+		Handler: func(l *netloop.Loop) netloop.Handler { return n.loops[l.Index()].group.AcceptGRPC() },
+		Failed: func(ln *netloop.Listener, err error) {
+			n.log.Error("cannot accept a connection: raise the limit of open files if that is the cause",
+				"target", targetService, "endpoint", ln.Addr().String(), "error", err)
+		},
+	})
 }
+
+// ListenError says which of Options.Listen could not be listened on.
+type ListenError = netloop.ListenError
 
 // Addrs returns the bound addresses in the order of Options.Listen.
 func (n *Node) Addrs() []net.Addr {
@@ -97,51 +87,16 @@ func (n *Node) Addrs() []net.Addr {
 	return as
 }
 
-// accept hands the sockets of one listener to the loops in turn of fewest sockets.
-func (n *Node) accept(ln *listener) {
-	for {
-		c, err := ln.Accept()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			// EMFILE and the like: the listener lives; without a pause this would spin.
-			n.log.Error("cannot accept a connection: raise the limit of open files if that is the cause",
-				"target", targetService, "endpoint", ln.Addr().String(), "error", err)
-			select {
-			case <-n.done:
-				return
-			case <-time.After(100 * time.Millisecond):
-			}
-			continue
-		}
-		l := n.leastLoaded()
-		if err := l.net.Enrol(c, l.group.AcceptGRPC()); err != nil {
-			n.log.Error("cannot register an accepted connection", "target", targetService,
-				"remote", c.RemoteAddr().String(), "error", err)
-		}
-	}
-}
-
-func (n *Node) leastLoaded() *loop {
-	best := n.loops[0]
-	for _, l := range n.loops[1:] {
-		if l.net.Sockets() < best.net.Sockets() {
-			best = l
-		}
-	}
-	return best
-}
-
 func (n *Node) closeListeners() {
 	for _, ln := range n.lns {
-		_ = ln.Close() // the only error is "already closed"
+		ln.Close()
 	}
 }
 
 // Shutdown stops the node: the listeners first, so that dialers are refused and retry elsewhere or later;
 // then GOAWAY and the end of every stream behind what is queued for it; then the sockets. It returns nil when
-// everything queued went out, ctx.Err() when ctx ended before that. Later calls return the first one's result.
+// everything queued went out and was acknowledged by the peers' kernels, or was given up because a peer took nothing
+// for some seconds; ctx.Err() when ctx ended before that. Later calls return the first one's result.
 func (n *Node) Shutdown(ctx context.Context) error {
 	n.stop.Do(func() {
 		defer close(n.done)
@@ -158,14 +113,26 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		if n.err == nil {
 			n.err = n.awaitDrained(ctx)
 		}
-		if s, err := n.Stats(ctx); err == nil {
-			s.log(n.log)
+		if n.err != nil && !n.connected() {
+			n.err = nil // there was nothing to drain
 		}
 		n.engine.Stop()
 		n.sweeps.Wait()
+		s := n.totals()
+		s.log(n.log)
 	})
 	<-n.done
 	return n.err
+}
+
+// connected reports whether any socket is left.
+func (n *Node) connected() bool {
+	for _, l := range n.loops {
+		if l.net.Sockets() > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (n *Node) awaitDrained(ctx context.Context) error {

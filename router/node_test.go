@@ -28,6 +28,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if spare := os.Getenv(childEnv); spare != "" {
+		os.Exit(child(spare))
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if n := pool.Live(); invariant.On && n != 0 && code == 0 {
 			fmt.Fprintf(os.Stderr, "%d buffers were never released\n", n)
@@ -71,7 +74,10 @@ func start(t *testing.T, o Options) *Node {
 	return n
 }
 
-func call(t *testing.T, n *Node) *caller {
+func call(t *testing.T, n *Node) *caller { return callWith(t, n, 2<<20) }
+
+// callWith is call with the windows, in bytes, that the caller gives.
+func callWith(t *testing.T, n *Node, window uint32) *caller {
 	t.Helper()
 	c, err := net.Dial("tcp", n.Addrs()[0].String())
 	if err != nil {
@@ -79,7 +85,7 @@ func call(t *testing.T, n *Node) *caller {
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	p := &caller{t: t, c: c}
-	p.cli.Init(h2.Client, &h2.Settings{InitialWindow: 2 << 20, MaxFrameSize: 16384, MaxHeaderList: 16384, ConnWindow: 5 << 20, MaxMessage: maxMessage})
+	p.cli.Init(h2.Client, &h2.Settings{InitialWindow: window, MaxFrameSize: 16384, MaxHeaderList: 16384, ConnWindow: max(5<<20, window), MaxMessage: maxMessage})
 	s, err := p.cli.Open([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
 		{Name: ":authority", Value: "test"}, {Name: ":path", Value: openChannelPath}, {Name: "content-type", Value: "application/grpc"}})
 	if err != nil {

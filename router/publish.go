@@ -129,6 +129,7 @@ func (l *loop) guardTarget(ts []*Conn, next *int) {
 		return
 	}
 	if r := recover(); r != nil {
+		l.n.dropped[ReasonGone]++
 		ts[*next].fault(r)
 		ts[*next] = nil
 		*next++
@@ -178,7 +179,7 @@ func (c *Conn) publishOne(b []byte, buf *pool.Buf, s *seen) {
 
 // deliverOne gives message b, in loop.msg, to t of the same loop.
 func (c *Conn) deliverOne(t *Conn, b []byte, buf *pool.Buf, s *seen) {
-	defer t.guard(nil)
+	defer t.guardOne()
 	l := c.loop
 	switch {
 	case t.dead.Load():
@@ -187,6 +188,14 @@ func (c *Conn) deliverOne(t *Conn, b []byte, buf *pool.Buf, s *seen) {
 	case t.turnsAway(len(b)):
 	default:
 		t.enqueue(share(b, buf, &l.msg, s, c), false)
+	}
+}
+
+// guardOne, deferred around a delivery to c, is the boundary of c's faults.
+func (c *Conn) guardOne() {
+	if r := recover(); r != nil {
+		c.loop.n.dropped[ReasonGone]++
+		c.fault(r)
 	}
 }
 
@@ -325,7 +334,7 @@ func (l *loop) take(e event) {
 // accept takes a message of another loop, which hands over its reference and has charged the sender. It reports whether
 // the sender's credit is due now.
 func (c *Conn) accept(buf *pool.Buf, p *parcel) (settled bool) {
-	defer c.guard(&settled)
+	defer c.guardAccept(buf, &settled)
 	if c.dead.Load() {
 		c.loop.n.dropped[ReasonGone]++
 		buf.Release()
@@ -337,4 +346,20 @@ func (c *Conn) accept(buf *pool.Buf, p *parcel) (settled bool) {
 		return true
 	}
 	return !c.enqueue(buf, true)
+}
+
+// guardAccept, deferred, is the boundary of c's faults while it takes buf: if it has not got into the queue, the message
+// is given up.
+func (c *Conn) guardAccept(buf *pool.Buf, settled *bool) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	c.fault(r)
+	it := c.q.find(buf)
+	if it == nil {
+		c.loop.n.dropped[ReasonGone]++
+		buf.Release()
+	}
+	*settled = it == nil || !it.charged
 }

@@ -56,6 +56,16 @@ func (q *queue) pop() {
 	}
 }
 
+// find returns the item that holds buf; nil: it is not queued.
+func (q *queue) find(buf *pool.Buf) *item {
+	for i := range q.n {
+		if it := q.at(i); it.buf == buf {
+			return it
+		}
+	}
+	return nil
+}
+
 // dropFirst forgets how far the first item is.
 func (q *queue) dropFirst() {
 	if q.first != nil {
@@ -109,6 +119,9 @@ func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 
 // sendOwn sends a message of the node itself: acknowledgements and the negotiation's reply. msg is copied.
 func (c *Conn) sendOwn(msg []byte) {
+	if c.muted {
+		return
+	}
 	q := &c.q
 	b := c.loop.net.Stock().Get(len(msg))
 	b.B = append(b.B, msg...)
@@ -122,9 +135,10 @@ func (c *Conn) sendOwn(msg []byte) {
 	q.bytes += len(msg)
 	q.control += len(msg)
 	c.await()
-	if c.pump(); q.control > maxControl && !c.aborted {
+	if c.pump(); q.control > maxControl {
 		c.note(ReasonBacklog, nil)
-		c.abort()
+		c.stream.Silence()
+		c.muted = true
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/binary"
+	"io"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ type rig struct {
 	t     testing.TB
 	n     *Node
 	loops []*netloop.Manual
+	now   time.Time
 	peers []*peer
 
 	window uint32 // of peers that connect; 0: 2 MiB
@@ -42,7 +44,7 @@ func newRig(t testing.TB, loops int, o Options) *rig {
 	}
 	n := &Node{opt: o, log: o.Log, names: table.New[Conn](), done: make(chan struct{})}
 	x := pool.NewExchange[event](ringSize)
-	r := &rig{t: t, n: n}
+	r := &rig{t: t, n: n, now: time.Now()}
 	for i := range loops {
 		r.loops = append(r.loops, netloop.NewManual(i, func(nl *netloop.Loop) netloop.Owner { return n.addLoop(nl, x) }))
 	}
@@ -87,8 +89,9 @@ func (r *rig) pass(d time.Duration) {
 // seconds lets n slow ticks go by.
 func (r *rig) seconds(n int) {
 	for range n {
+		r.now = r.now.Add(time.Second)
 		for _, l := range r.loops {
-			l.RunTick()
+			l.RunTick(r.now)
 		}
 	}
 }
@@ -116,6 +119,7 @@ type peer struct {
 	linkID string
 	got    [][]byte // messages received and not taken
 	end    *h2.End
+	away   bool // GOAWAY has come
 	paused bool // reads nothing
 	hoard  bool // reads, but gives no stream window back
 	buf    []byte
@@ -383,7 +387,13 @@ func (p *peer) Ended(_ *h2.Stream, e *h2.End)     { c := *e; p.end = &c }
 func (p *peer) Writable(*h2.Stream)               {}
 func (p *peer) Closed(*h2.Stream)                 {}
 func (p *peer) Pong()                             {}
-func (p *peer) GoAway(uint32, h2.ErrCode, []byte) {}
+func (p *peer) GoAway(uint32, h2.ErrCode, []byte) { p.away = true }
+
+// halfClose ends the peer's direction.
+func (p *peer) halfClose() {
+	p.loop.Hangup(p.sock, io.EOF)
+	p.r.settle()
+}
 
 // raw sends DATA as it is, envelope included.
 func (p *peer) raw(b []byte) {

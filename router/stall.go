@@ -78,7 +78,7 @@ func (c *Conn) declareStalled() {
 	}
 	if l.node.opt.SlowConsumer == Disconnect {
 		l.node.log.Warn("receiver does not drain: disconnected", c.attrs("reason", ReasonStalled.String(), "queued_bytes", q.bytes)...)
-		c.abort()
+		c.stream.Silence()
 		return
 	}
 	l.node.log.Warn("receiver does not drain: its messages are dropped until it has caught up",

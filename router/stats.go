@@ -51,6 +51,15 @@ func (n *Node) Stats(ctx context.Context) (Stats, error) {
 	return s, nil
 }
 
+// totals is Stats after the loops have stopped.
+func (n *Node) totals() Stats {
+	s := Stats{Dropped: map[Reason]uint64{}, Refused: map[Reason]uint64{}, Names: n.names.Len()}
+	for _, l := range n.loops {
+		s.add(&l.n)
+	}
+	return s
+}
+
 func (s *Stats) add(c *counters) {
 	s.Received += c.received
 	s.Delivered += c.delivered

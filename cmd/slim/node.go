@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/config"
@@ -110,20 +108,16 @@ func positive(d time.Duration) time.Duration { return max(d, time.Nanosecond) }
 // startFailure words the refusal of a node as upstream does, with the place of the endpoint it is about.
 func startFailure(c *config.Config, s *config.Service, err error) error {
 	f := &failure{context: []string{"failed to start service"}, cause: err}
-	var no syscall.Errno
-	if !errors.As(err, &no) {
+	var listen *router.ListenError
+	if !errors.As(err, &listen) {
 		f.cause = fmt.Errorf("%s: %w", s.ID, err)
 		return f
 	}
 	f.context = append(f.context, "datapath error", "configuration error", "bind error")
-	for i, server := range s.Dataplane.Servers {
-		if strings.Contains(err.Error(), "listen on "+server.Endpoint+":") {
-			place := ""
-			if server.Position.Line > 0 {
-				place = fmt.Sprintf("%s:%d:%d: ", c.File, server.Position.Line, server.Position.Column)
-			}
-			f.cause = fmt.Errorf("%sservices.%s.dataplane.servers[%d].endpoint: %w", place, s.ID, i, err)
-		}
+	place := ""
+	if p := s.Dataplane.Servers[listen.Index].Position; p.Line > 0 {
+		place = fmt.Sprintf("%s:%d:%d: ", c.File, p.Line, p.Column)
 	}
+	f.cause = fmt.Errorf("%sservices.%s.dataplane.servers[%d].endpoint: %w", place, s.ID, listen.Index, err)
 	return f
 }

@@ -238,8 +238,8 @@ func TestBindErrorNamesTheEndpointAndItsPlace(t *testing.T) {
 		if i == 0 {
 			return nil
 		}
-		return fmt.Errorf("listen on %s: %w (another process listens there)", o.Listen[0], &net.OpError{Op: "listen", Net: "tcp",
-			Err: os.NewSyscallError("bind", syscall.EADDRINUSE)})
+		return &router.ListenError{Index: 0, Addr: o.Listen[0], Err: &net.OpError{Op: "listen", Net: "tcp",
+			Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}}
 	}
 	code := r.program.run(context.Background(), []string{"--config", "testdata/two.yaml"})
 	want := `Error: failed to start service
@@ -248,13 +248,31 @@ Caused by:
     0: datapath error
     1: configuration error
     2: bind error
-    3: testdata/two.yaml:12:11: services.slim/b.dataplane.servers[0].endpoint: listen on 127.0.0.1:46358: listen tcp: bind: address already in use (another process listens there)
+    3: testdata/two.yaml:12:11: services.slim/b.dataplane.servers[0].endpoint: listen on 127.0.0.1:46358: listen tcp: bind: address already in use (another process listens there: stop it or choose another endpoint)
 `
 	if code != exitError || r.errs.String() != want {
 		t.Errorf("exit %d, stderr\n%s\nwant\n%s", code, r.errs.String(), want)
 	}
 	if stopped != 1 {
 		t.Errorf("%d nodes stopped, want the one that had started", stopped)
+	}
+}
+
+// What failed is told by the node, not read from the text of its error.
+func TestStartFailureNamesTheServerThatTheNodeNames(t *testing.T) {
+	c, s := &config.Config{}, &config.Service{ID: "slim/0"}
+	for range 3 {
+		s.Dataplane.Servers = append(s.Dataplane.Servers, config.Server{Endpoint: "127.0.0.1:1"})
+	}
+	err := startFailure(c, s, &router.ListenError{Index: 1, Addr: "127.0.0.1:1", Err: syscall.EACCES})
+	if want := "failed to start service: datapath error: configuration error: bind error: " +
+		"services.slim/0.dataplane.servers[1].endpoint: listen on 127.0.0.1:1: permission denied (the port needs privileges: " +
+		"choose one above 1023)"; err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	err = startFailure(c, s, fmt.Errorf("event loop 0: %w", syscall.EMFILE))
+	if want := "failed to start service: slim/0: event loop 0: too many open files"; err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
 

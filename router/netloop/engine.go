@@ -40,9 +40,10 @@ type Engine struct {
 	ready watcher
 	epoll *readiness // the same, but for manual loops
 
-	done    chan struct{} // closed by Stop
-	workers sync.WaitGroup
-	stopped atomic.Bool
+	done     chan struct{} // closed by Stop
+	workers  sync.WaitGroup
+	refusals rarely // of what cannot be accepted
+	stopped  atomic.Bool
 }
 
 // Start starts the loops. owner makes the owner of each, before anything happens to it.
@@ -77,14 +78,17 @@ func (e *Engine) Loops() []*Loop { return e.loops }
 // Go runs f on a goroutine of the engine, behind a boundary: a panic is reported to the first loop's owner and ends f
 // alone. Stop waits for f.
 func (e *Engine) Go(f func()) {
-	e.workers.Go(func() {
-		defer func() {
-			if r := recover(); r != nil && len(e.loops) > 0 {
-				e.loops[0].owner.Panicked(nil, r, debug.Stack())
-			}
-		}()
-		f()
-	})
+	e.workers.Go(func() { e.guarded(f) })
+}
+
+// guarded runs f behind a boundary.
+func (e *Engine) guarded(f func()) {
+	defer func() {
+		if r := recover(); r != nil && len(e.loops) > 0 {
+			e.loops[0].owner.Panicked(nil, r, debug.Stack())
+		}
+	}()
+	f()
 }
 
 // Done is closed when Stop begins.

@@ -1,6 +1,7 @@
 package netloop
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -29,8 +30,7 @@ type Loop struct {
 	// Safe for all.
 	sockets atomic.Int64 // live or about to be
 	tickDue atomic.Bool
-	wakeMu  sync.RWMutex // held for reading while a wake byte is written: the descriptor outlives the write
-	wakeFD  int          // writing end of the wake socket pair; -1 before the start and after the stop
+	waker   atomic.Pointer[waker] // nil before the start
 	readyMu sync.Mutex
 	ready   []*Socket // can be written again; guarded by readyMu
 
@@ -39,6 +39,7 @@ type Loop struct {
 	wakeConn gnet.Conn
 	live     map[*Socket]struct{}
 	dirty    []*Socket // to be flushed at the end of the batch
+	silenced []*Socket // whose output has ended: Handler.Muted is due at the end of the batch
 	toClose  []*Socket // to be closed at the end of the batch
 	closed   []*Socket // gnet has closed them: Handler.Closed is due at the end of the batch
 	running  []*Socket // scratch of writeReady
@@ -50,7 +51,7 @@ type Loop struct {
 }
 
 func (e *Engine) startLoop(i int, owner func(*Loop) Owner) (*Loop, error) {
-	l := &Loop{engine: e, index: i, stock: pool.NewLocal(), live: map[*Socket]struct{}{}, wakeFD: -1}
+	l := &Loop{engine: e, index: i, stock: pool.NewLocal(), live: map[*Socket]struct{}{}}
 	l.station = pool.NewStation(l.wake)
 	l.owner = owner(l)
 	cli, err := gnet.NewClient(l, gnet.WithNumEventLoop(1), gnet.WithReadBufferCap(e.opt.ReadBuffer),
@@ -71,7 +72,15 @@ func (e *Engine) startLoop(i int, owner func(*Loop) Owner) (*Loop, error) {
 // stop ends the loop: gnet closes its sockets, and with them OnClose runs for each.
 func (l *Loop) stop() {
 	_ = l.client.Stop()
-	l.closeWake()
+	for k := range l.live { // those that outlive gnet's; the loop's goroutine is gone, all is ours
+		k.Close()
+	}
+	l.inside = true
+	for !l.endBatch() {
+	}
+	if w := l.waker.Load(); w != nil {
+		w.close()
+	}
 }
 
 // Index is the loop's place in Engine.Loops.
@@ -160,7 +169,7 @@ func (l *Loop) hangup(k *Socket, err error) {
 	nested := l.enter(k)
 	defer l.leave(k, nested)
 	k.closedByGnet = true
-	if err == io.EOF && !k.closing && !k.muted && k.handler.Ended() && k.outlive() {
+	if errors.Is(err, io.EOF) && !k.closing && !k.muted && k.handler.Ended() && k.outlive() {
 		return
 	}
 	k.die(err)
@@ -225,7 +234,7 @@ func (l *Loop) endBatch() (done bool) {
 			l.panicked(l.serving, r)
 		}
 	}()
-	for len(l.dirty)+len(l.toClose)+len(l.closed) > 0 {
+	for len(l.dirty)+len(l.silenced)+len(l.toClose)+len(l.closed) > 0 {
 		l.settle()
 	}
 	l.serving = nil
@@ -239,6 +248,11 @@ func (l *Loop) settle() {
 		k.dirty = false
 		l.serving = k
 		k.Flush()
+	}
+	for len(l.silenced) > 0 {
+		k := pop(&l.silenced)
+		l.serving = k
+		k.hush()
 	}
 	for len(l.toClose) > 0 {
 		k := pop(&l.toClose)
@@ -275,40 +289,24 @@ func (l *Loop) openWake() error {
 		_ = unix.Close(fds[1])
 		return err
 	}
-	l.wakeMu.Lock()
-	l.wakeFD = fds[1]
-	l.wakeMu.Unlock()
+	l.waker.Store(&waker{fd: fds[1]})
 	return nil
 }
 
-var wakeByte = []byte{1}
-
-// wake writes the byte that makes the loop turn. After the loop has stopped it does nothing: the descriptor may be
-// another file's by then, hence the lock, which only closeWake takes for itself.
-func (l *Loop) wake() {
-	l.wakeMu.RLock()
-	defer l.wakeMu.RUnlock()
-	if l.wakeFD >= 0 {
-		_, _ = unix.Write(l.wakeFD, wakeByte)
-	}
-}
-
-func (l *Loop) closeWake() {
-	l.wakeMu.Lock()
-	defer l.wakeMu.Unlock()
-	if l.wakeFD >= 0 {
-		_ = unix.Close(l.wakeFD)
-		l.wakeFD = -1
-	}
-}
+// wake makes the loop turn. After the loop has stopped it does nothing.
+func (l *Loop) wake() { l.waker.Load().wake() }
 
 // Enrol gives the loop a connected socket; c is closed, since gnet works on a duplicate. h hears Opened on the loop. An
 // error leaves nothing behind. Safe for all but the loop itself.
 func (l *Loop) Enrol(c net.Conn, h Handler) error {
 	l.sockets.Add(1)
-	if _, err := l.client.EnrollContext(c, &Socket{loop: l, handler: h}); err != nil {
-		l.sockets.Add(-1)
-		return err
+	k := &Socket{loop: l, handler: h}
+	_, err := l.client.EnrollContext(c, k)
+	if err == nil && k.gc == nil {
+		err = errNotWatched
 	}
-	return nil
+	if err != nil {
+		l.sockets.Add(-1)
+	}
+	return err
 }

@@ -3,6 +3,7 @@ package netloop
 import (
 	"net"
 	"sync/atomic"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/pool"
 )
@@ -19,7 +20,7 @@ type Manual struct {
 func NewManual(index int, owner func(*Loop) Owner) *Manual {
 	m := &Manual{}
 	m.Loop = &Loop{engine: &Engine{ready: (*manualReadiness)(m)}, index: index, stock: pool.NewLocal(),
-		live: map[*Socket]struct{}{}, wakeFD: -1}
+		live: map[*Socket]struct{}{}}
 	m.Loop.station = pool.NewStation(func() { m.woken.Store(true) })
 	m.Loop.owner = owner(m.Loop)
 	return m
@@ -34,10 +35,11 @@ func (m *Manual) RunTurn() {
 	m.turn()
 }
 
-// RunTick is a turn in which the tick is due.
-func (m *Manual) RunTick() {
-	m.tickDue.Store(true)
-	m.RunTurn()
+// RunTick is the tick of a moment.
+func (m *Manual) RunTick(now time.Time) {
+	nested := m.enter(nil)
+	defer m.leave(nil, nested)
+	m.owner.Tick(now)
 }
 
 // Attach makes a socket of descriptor fd, which stays the caller's and must not block.

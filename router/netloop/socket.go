@@ -22,6 +22,8 @@ type Handler interface {
 	Flushed()
 	// Writable says that everything the kernel had not taken has been: Flush works again.
 	Writable()
+	// Muted says that nothing can be sent any more; what the peer has sent until now is still read.
+	Muted()
 	// Ended says that the peer sends nothing more but may still read. true: there is output for it, the socket lives on
 	// until Close, and no Read follows. false: close it.
 	Ended() (more bool)
@@ -48,6 +50,7 @@ type Socket struct {
 
 	dirty        bool // in Loop.dirty
 	closing      bool // to be closed, or closed
+	ended        bool // the peer reads an end after what is written
 	muted        bool // a write has failed, or nothing may be written any more: output is dropped
 	closedByGnet bool // gnet has closed its descriptor
 	outlives     bool // fd is a duplicate of our own: the peer sends nothing more
@@ -72,20 +75,39 @@ func (k *Socket) RemoteAddr() net.Addr {
 // Blocked reports whether the kernel has not taken everything: what is staged waits until Handler.Writable.
 func (k *Socket) Blocked() bool { return k.rest != nil }
 
-// Takes reports whether output can be staged and flushed: the socket is neither blocked nor closing.
-func (k *Socket) Takes() bool { return k.rest == nil && !k.closing }
+// Takes reports whether output can be staged and flushed: the socket is neither blocked nor muted nor
+// closing.
+func (k *Socket) Takes() bool { return k.rest == nil && !k.closing && !k.muted }
 
 // Closing reports whether the socket is to be closed or is closed: it takes no output.
 func (k *Socket) Closing() bool { return k.closing }
 
-// Muted reports whether output is dropped, since a write has failed or Mute was called. What the peer has sent is still
-// read.
+// Muted reports whether output is dropped: a write has failed, or Silence was called.
 func (k *Socket) Muted() bool { return k.muted }
 
-// Mute drops what waits and all further output.
-func (k *Socket) Mute() {
+// Silence ends the output for ever: what waits is dropped. What the peer has sent until now is still read, then the
+// socket is closed; what comes later the kernel answers with a reset.
+func (k *Socket) Silence() {
+	if k.muted {
+		return
+	}
 	k.muted = true
+	k.loop.silenced = append(k.loop.silenced, k)
+	k.loop.inBatch()
+}
+
+// hush tells the handler of a silenced socket, and has its end read.
+func (k *Socket) hush() {
 	k.dropOutput()
+	if k.dead {
+		return
+	}
+	k.handler.Muted()
+	if k.outlives || k.gc == nil { // nothing is read any more
+		k.die(k.err)
+		return
+	}
+	_ = unix.Shutdown(k.fd, unix.SHUT_RDWR) // fails if the connection is over: then its end is to be read anyway
 }
 
 // Close closes the socket at the end of the batch, without waiting for output that the kernel has not taken.
@@ -99,7 +121,8 @@ func (k *Socket) Close() {
 
 // abort is Close for a socket whose state cannot be trusted: nothing more is written to it.
 func (k *Socket) abort() {
-	k.Mute()
+	k.muted = true
+	k.dropOutput()
 	k.Close()
 }
 
@@ -113,9 +136,13 @@ func (l *Loop) inBatch() {
 // EndOutput half-closes the socket: the peer reads the end after everything written. Not while output waits.
 func (k *Socket) EndOutput() {
 	if !k.muted && !k.dead {
+		k.ended = true
 		_ = unix.Shutdown(k.fd, unix.SHUT_WR)
 	}
 }
+
+// OutputEnded reports whether EndOutput was called.
+func (k *Socket) OutputEnded() bool { return k.ended }
 
 // Written returns how many bytes the kernel has taken since the start.
 func (k *Socket) Written() uint64 { return k.written }

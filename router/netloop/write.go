@@ -19,7 +19,7 @@ func (k *Socket) Flush() {
 	k.handler.Flushing()
 	x := k.box
 	switch {
-	case k.muted:
+	case k.muted, k.ended:
 		k.dropOutbox()
 		return
 	case k.rest != nil:
@@ -58,11 +58,9 @@ func (k *Socket) Flush() {
 // failed is a write that will never work again. The read side is untouched: what the peer sent before is still there,
 // and its end comes as a read of nothing.
 func (k *Socket) failed(err error) {
-	k.Mute()
 	k.err = err
-	if k.outlives { // no read will tell
-		k.die(err)
-	}
+	k.Silence()
+	k.dropOutput()
 }
 
 // keep copies what follows the first n bytes of x, which are written, and blocks the socket.
@@ -95,7 +93,7 @@ func appendAfter(dst, p []byte, n *int) []byte {
 func (k *Socket) await() bool {
 	if err := k.loop.engine.ready.await(k); err != nil {
 		k.err = err
-		k.abort()
+		k.Silence()
 		return false
 	}
 	return true
@@ -131,7 +129,7 @@ func (k *Socket) writeRest() {
 	}
 	k.rest.Release()
 	k.rest = nil
-	if !k.closing {
+	if !k.closing && !k.muted {
 		k.handler.Writable()
 		k.markDirty()
 	}

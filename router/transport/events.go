@@ -51,6 +51,9 @@ func (e *events) Request(hs *h2.Stream, r *h2.Request) {
 	}
 	hs.User = s
 	k.streams = append(k.streams, s)
+	if k.net.Muted() {
+		s.receiver.Muted()
+	}
 	k.h2.Respond(hs) // at once: a Rust dialer sends nothing before it has the HEADERS
 }
 

@@ -2,7 +2,6 @@ package transport
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
@@ -38,8 +37,7 @@ func (k *socket) Opened(n *netloop.Socket) {
 	g, o := k.group, &k.group.opt
 	k.h2.Init(h2.Server, &h2.Settings{InitialWindow: o.Window, MaxFrameSize: o.MaxFrameSize,
 		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams, ConnWindow: 16 << 20, MaxMessage: o.MaxMessage})
-	now := time.Now()
-	k.live.begin(now)
+	k.live.begin(g.now)
 	g.add(k)
 	if g.draining {
 		k.drain()
@@ -82,15 +80,14 @@ func (k *socket) refuse(f Fault, err error, attrs ...any) {
 // blocked it stays in the engine, which bounds it.
 func (k *socket) Flushing() {
 	k.h2.Cut()
-	if k.net.Muted() {
+	if k.net.Muted() || k.net.OutputEnded() {
 		k.h2.ControlDone()
 		return
 	}
 	if k.net.Blocked() {
 		if k.net.Staged() && len(k.net.Outbox().B) > netloop.OutboxSize/2 {
 			k.refuse(FaultBacklog, nil)
-			k.net.Mute()
-			k.net.Close()
+			k.net.Silence()
 		}
 		return
 	}
@@ -123,6 +120,13 @@ func (k *socket) Flushed() {
 
 // Writable implements netloop.Handler.
 func (k *socket) Writable() { k.pump() }
+
+// Muted implements netloop.Handler.
+func (k *socket) Muted() {
+	for i := len(k.streams) - 1; i >= 0; i-- {
+		k.streams[i].receiver.Muted()
+	}
+}
 
 // Ended implements netloop.Handler: the peer has half-closed its socket, so no stream of it says anything more.
 func (k *socket) Ended() bool {

@@ -196,11 +196,11 @@ func (s *stream) Finish(status int, text string) {
 	k.net.MarkDirty()
 }
 
+// Silence implements Stream.
+func (s *stream) Silence() { s.sock.net.Silence() }
+
 // Abort implements Stream.
-func (s *stream) Abort() {
-	s.sock.net.Mute()
-	s.sock.net.Close()
-}
+func (s *stream) Abort() { s.sock.net.Close() }
 
 // Progress implements Stream.
 func (s *stream) Progress() Progress {

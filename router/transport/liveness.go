@@ -39,7 +39,7 @@ var errShutdown = errors.New("while shutting down")
 func (k *socket) tick(now time.Time) {
 	k.h2.Relax(floodRelax)
 	v, o := &k.live, &k.group.opt
-	if k.net.Closing() {
+	if k.net.Closing() || k.net.Muted() { // its end is about to be read
 		return
 	}
 	if !v.ended.IsZero() {
@@ -63,8 +63,7 @@ func (k *socket) tick(now time.Time) {
 		v.answered() // any byte shows life
 	case !v.pinged.IsZero() && now.Sub(v.pinged) > o.KeepaliveTimeout:
 		k.refuse(FaultKeepalive, nil, "timeout", o.KeepaliveTimeout)
-		k.net.Mute()
-		k.net.Close()
+		k.net.Silence()
 	case v.pinged.IsZero() && now.Sub(v.heard) >= o.KeepaliveTime:
 		v.pinged = now
 		k.h2.Ping()
@@ -117,7 +116,7 @@ func (k *socket) checkFinished() {
 		k.net.Close()
 		return
 	}
-	k.live.ended = time.Now()
+	k.live.ended = k.group.now
 	k.net.EndOutput()
 }
 
@@ -130,8 +129,7 @@ func (k *socket) watchEnd() {
 	}
 	if k.live.idle >= lingerTicks {
 		k.refuse(FaultUnread, errShutdown)
-		k.net.Mute()
-		k.net.Close()
+		k.net.Silence()
 	}
 }
 

@@ -25,7 +25,10 @@ type Stream interface {
 	// Finish ends our side after everything put. status is a gRPC status code, text its message. Messages from the peer
 	// may still come.
 	Finish(status int, text string)
-	// Abort closes the socket at the end of the batch, with all its streams.
+	// Silence ends the output of the socket, with all its streams, for ever: Receiver.Muted follows at the end of the
+	// batch, then what the peer has sent until now, then Receiver.Closed.
+	Silence()
+	// Abort closes the socket at the end of the batch, with all its streams: its state cannot be trusted.
 	Abort()
 
 	// Peer is who is at the other end.
@@ -40,6 +43,8 @@ type Receiver interface {
 	Receive(b []byte, buf *pool.Buf)
 	// Writable says that there may be room again.
 	Writable()
+	// Muted says that nothing can be sent any more. What the peer has sent until now still comes.
+	Muted()
 	// PeerFinished says that no message follows; ours are still read.
 	PeerFinished()
 	// Broken says that what the peer sends cannot be read as messages any more.

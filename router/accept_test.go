@@ -1,0 +1,101 @@
+package router
+
+import (
+	"net"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/router/netloop"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// reset ends a TCP connection with RST.
+func reset(t *testing.T, c net.Conn) {
+	t.Helper()
+	if err := c.(*net.TCPConn).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+}
+
+// descriptors is how many the process has open.
+func descriptors(t *testing.T) int {
+	t.Helper()
+	es, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(es)
+}
+
+// until waits for something that other goroutines bring about.
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for limit := time.Now().Add(30 * time.Second); !done(); runtime.Gosched() {
+		if time.Now().After(limit) {
+			t.Fatalf("after 30 s still not: %s", what)
+		}
+	}
+}
+
+func (n *Node) live(t *testing.T) Stats {
+	t.Helper()
+	s, err := n.Stats(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestConnectionThatIsResetBeforeItIsAcceptedIsNothing(t *testing.T) {
+	n := start(t, Options{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	reset(t, c)
+	ln, err := netloop.ListenOn(l.(*net.TCPListener))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.accepts.Go(func() { n.accept(ln) })
+	c, err = net.Dial("tcp", ln.Addr().String()) // accepted behind the other
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the next connection is served", func() bool { return n.live(t).Sockets == 1 })
+	_ = c.Close()
+	ln.Close()
+	if s := n.live(t); s.Panics != 0 {
+		t.Errorf("panics: %d", s.Panics)
+	}
+}
+
+func TestResetsLeaveNothingBehind(t *testing.T) {
+	n := start(t, Options{Loops: 2})
+	_ = call(t, n) // what is made on first use is made
+	before := descriptors(t)
+	for range resets {
+		c, err := net.Dial("tcp", n.Addrs()[0].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		reset(t, c)
+	}
+	until(t, "sockets and descriptors are as before", func() bool {
+		return n.live(t).Sockets == 1 && descriptors(t) <= before
+	})
+	if s := n.live(t); s.Panics != 0 || s.Connections != 1 {
+		t.Errorf("panics %d, connections %d", s.Panics, s.Connections)
+	}
+	a, b := call(t, n), call(t, n)
+	b.subscribe(bob)
+	a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(1, 100)))
+	b.await(func() bool { return len(b.got) == 1 })
+}

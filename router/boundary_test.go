@@ -1,0 +1,91 @@
+package router
+
+import (
+	"testing"
+)
+
+// breakOutput makes whatever is sent to p a panic: signing with a wiped key is a broken invariant.
+func (p *peer) breakOutput() { p.c.mac.Close() }
+
+// One member of a group breaks while it is given a message: the others get it and the sender, whose read goes on,
+// lives and has its window back.
+func TestPanicOfAReceiverIsItsOwn(t *testing.T) {
+	for _, where := range placements {
+		r := newRig(t, where.loops, Options{})
+		a := r.dial(where.source)
+		var members []*peer
+		for i := range 5 {
+			m := r.dial(where.dest)
+			m.subscribe(group.WithID(uint64(i), 1), 1)
+			members = append(members, m)
+		}
+		full := a.s.Window()
+		members[2].breakOutput()
+		for i := range 3 { // one read
+			a.stage(a.publication(header(alice, group, 256, "x"), i, 40_000))
+		}
+		a.exchange()
+		for i, m := range members {
+			want := 3
+			if i == 2 {
+				want = 0
+			}
+			if got := m.count(); got != want {
+				t.Errorf("%s: member %d has %d messages, want %d", where.name, i, got, want)
+			}
+		}
+		s := r.stats()
+		if s.Panics == 0 || s.Connections != 5 || s.Sockets != 5 || !members[2].shut() || a.shut() {
+			t.Errorf("%s: %+v", where.name, s)
+		}
+		if s.Dropped[ReasonGone] != 1 && s.Dropped[ReasonGone] != 3 {
+			t.Errorf("%s: dropped %v", where.name, s.Dropped)
+		}
+		for range 40 { // a window that was not given back would be used up
+			if a.s.Window() < 60_000 {
+				t.Fatalf("%s: the sender's window is %d of %d", where.name, a.s.Window(), full)
+			}
+			a.publish(header(alice, group, 256, "x"), 9, 50_000)
+			for i, m := range members {
+				if i != 2 && m.count() != 1 {
+					t.Fatalf("%s: member %d is not served any more", where.name, i)
+				}
+			}
+		}
+	}
+}
+
+func TestPanicOfPostedWorkKeepsTheRest(t *testing.T) {
+	r := newRig(t, 1, Options{})
+	a, b := r.dial(0), r.dial(0)
+	l := r.n.loops[0]
+	ran := 0
+	l.post(func() { ran++ })
+	a.c.postFor(func() { panic("of a's") })
+	l.post(func() { panic("of nobody's") })
+	l.post(func() { ran++ })
+	r.settle()
+	if s := r.stats(); ran != 2 || s.Panics != 2 || s.Connections != 1 || !a.shut() || b.shut() {
+		t.Errorf("%d ran; %+v", ran, s)
+	}
+}
+
+func TestPanicWhileClosingKeepsTheRest(t *testing.T) {
+	r := newRig(t, 1, Options{})
+	a, b, c := r.dial(0), r.dial(0), r.dial(0)
+	c.subscribe(bob, 1)
+	a.c.q.items, a.c.q.n = nil, 1 // its end panics
+	r.n.loops[0].post(func() {
+		a.sock.Close()
+		b.sock.Close()
+	})
+	r.settle()
+	if s := r.stats(); s.Panics == 0 || s.Sockets != 1 || !a.shut() || !b.shut() {
+		t.Errorf("%+v", s)
+	}
+	d := r.dial(0)
+	d.publish(header(alice, bob, 1, "x"), 1, 10)
+	if c.count() != 1 {
+		t.Error("others are not served")
+	}
+}

@@ -1,0 +1,192 @@
+package netloop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Listener is a TCP listener with a high file descriptor. When a process is killed the kernel closes its files from
+// the highest descriptor down; were the listener the last, clients that lose their connection and dial again at once
+// would be accepted and reset, after which a Rust dialer gives up for good (dataplane.md section 8). This way they
+// are refused, and try again.
+type Listener struct {
+	f      *os.File
+	addr   net.Addr
+	once   sync.Once
+	closed chan struct{}
+}
+
+// ListenError says which of the addresses could not be listened on. It wraps the kernel's error.
+type ListenError struct {
+	Index int    // in the list
+	Addr  string // as it stands there
+	Err   error
+}
+
+func (e *ListenError) Error() string {
+	return fmt.Sprintf("listen on %s: %v%s", e.Addr, e.Err, bindHint(e.Err))
+}
+
+func (e *ListenError) Unwrap() error { return e.Err }
+
+func bindHint(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return " (another process listens there: stop it or choose another endpoint)"
+	case errors.Is(err, syscall.EACCES):
+		return " (the port needs privileges: choose one above 1023)"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return " (no interface of this machine has that address)"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return " (raise the limit of open files)"
+	}
+	return ""
+}
+
+// Listen opens a listener for each address, or none: then the error is a *ListenError.
+func Listen(ctx context.Context, addrs []string) ([]*Listener, error) {
+	lc := net.ListenConfig{KeepAlive: -1} // HTTP/2 pings do that
+	var lns []*Listener
+	for i, addr := range addrs {
+		ln, err := lc.Listen(ctx, network(addr, addrs), addr)
+		var high *Listener
+		if err == nil {
+			high, err = ListenOn(ln.(*net.TCPListener))
+		}
+		if err != nil {
+			for _, ln := range lns {
+				ln.Close()
+			}
+			return nil, &ListenError{Index: i, Addr: addr, Err: err}
+		}
+		lns = append(lns, high)
+	}
+	return lns, nil
+}
+
+// network says what addr listens on. An IPv4 address, 0.0.0.0 included, is IPv4 only. [::] is all of IPv6 and of IPv4,
+// as Linux has it and so upstream, unless IPv4 listens on that port by an address of its own: then it is IPv6 only. A
+// host name stands for its first address, IPv4 before IPv6.
+func network(addr string, all []string) string {
+	a, err := netip.ParseAddrPort(addr)
+	switch {
+	case err != nil || a.Addr().Is4In6():
+		return "tcp"
+	case a.Addr().Is4():
+		return "tcp4"
+	case a.Addr() != netip.IPv6Unspecified() || a.Port() == 0:
+		return "tcp"
+	}
+	for _, other := range all {
+		if b, err := netip.ParseAddrPort(other); err == nil && b.Addr().Unmap().Is4() && b.Port() == a.Port() {
+			return "tcp6" // sets IPV6_V6ONLY
+		}
+	}
+	return "tcp"
+}
+
+const (
+	highDescriptors = 1 << 16 // the kernel's table grows with the highest descriptor
+	listenerRoom    = 64      // descriptors below the limit that listeners take first
+)
+
+// ListenOn takes over ln, which is closed, and moves it to a high descriptor.
+func ListenOn(ln *net.TCPListener) (*Listener, error) {
+	defer func() { _ = ln.Close() }()
+	raw, err := ln.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return nil, os.NewSyscallError("getrlimit", err)
+	}
+	top := int(min(limit.Cur, highDescriptors))
+	fd := -1
+	if cerr := raw.Control(func(old uintptr) {
+		for room := listenerRoom; ; room *= 2 { // until there is one that is free
+			floor := max(0, top-room)
+			fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, floor)
+			if err == nil || floor == 0 || !errors.Is(err, unix.EMFILE) && !errors.Is(err, unix.EINVAL) {
+				return
+			}
+		}
+	}); cerr != nil {
+		return nil, cerr
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return &Listener{f: os.NewFile(uintptr(fd), "listener"), addr: ln.Addr(), closed: make(chan struct{})}, nil
+}
+
+// accept waits for a connection and returns its descriptor. After Close it returns net.ErrClosed.
+func (l *Listener) accept() (fd int, err error) {
+	raw, err := l.f.SyscallConn()
+	if err != nil {
+		return -1, net.ErrClosed
+	}
+	if rerr := raw.Read(func(s uintptr) bool {
+		for {
+			fd, _, err = unix.Accept4(int(s), unix.SOCK_CLOEXEC)
+			if !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ECONNABORTED) {
+				return !errors.Is(err, unix.EAGAIN)
+			}
+		}
+	}); rerr != nil {
+		return -1, net.ErrClosed
+	}
+	return fd, os.NewSyscallError("accept4", err)
+}
+
+// Close refuses what comes from now on and ends accept.
+func (l *Listener) Close() {
+	l.once.Do(func() {
+		close(l.closed)
+		_ = l.f.Close()
+	})
+}
+
+// Addr is the bound address.
+func (l *Listener) Addr() net.Addr { return l.addr }
+
+// pause waits until it may be tried again to accept, and reports whether it may.
+func (l *Listener) pause() bool {
+	select {
+	case <-l.closed:
+		return false
+	case <-time.After(100 * time.Millisecond):
+		return true
+	}
+}
+
+// exhausted reports whether err is a lack that passes: of descriptors or memory.
+func exhausted(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) ||
+		errors.Is(err, unix.ENOBUFS)
+}
+
+// rarely lets something through once a minute. Safe for all goroutines.
+type rarely struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+func (r *rarely) due(now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.last.IsZero() && now.Sub(r.last) < time.Minute {
+		return false
+	}
+	r.last = now
+	return true
+}

@@ -1,0 +1,5 @@
+//go:build gates
+
+package router
+
+const resets = 100_000

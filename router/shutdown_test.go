@@ -1,0 +1,159 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/router/netloop"
+	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/h2"
+)
+
+// halfClosed is how many sockets have nothing left to say.
+func (n *Node) halfClosed(t *testing.T) (count int) {
+	t.Helper()
+	sum := make(chan int, len(n.loops))
+	for _, l := range n.loops {
+		l.post(func() {
+			ended := 0
+			l.net.Each(func(k *netloop.Socket) {
+				if k.OutputEnded() {
+					ended++
+				}
+			})
+			sum <- ended
+		})
+	}
+	for range n.loops {
+		count += <-sum
+	}
+	return count
+}
+
+// A receiver has all but read nothing yet of what was sent to it, and goes on sending, while the node stops: what the
+// node would answer to that must not cost it a byte.
+func TestShutdownLosesNothingForAReceiverThatStillSends(t *testing.T) {
+	n := start(t, Options{ConnBuffer: 64 << 20})
+	a, b := call(t, n), callWith(t, n, 64<<20)
+	b.subscribe(bob)
+	const count = 60 // 1.8 MB: they lie in the kernels
+	for i := range count {
+		a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 30_000)))
+	}
+	until(t, "all is out", func() bool { return n.live(t).Delivered >= count })
+	_ = a.c.Close()
+	until(t, "the sender is gone", func() bool { return n.live(t).Sockets == 1 })
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if err := n.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+	})
+	until(t, "the node's direction is closed", func() bool { return n.halfClosed(t) == 1 })
+	for range 20 {
+		if _, err := b.c.Write(pingFrame); err != nil {
+			t.Fatalf("the node has closed: %v", err)
+		}
+		until(t, "the node's kernel has it", func() bool { return unacknowledged(t, b.c) == 0 })
+	}
+	b.await(func() bool { return len(b.got) == count && b.end != nil })
+	if b.end.Kind != h2.KindTrailers || !b.away {
+		t.Errorf("end %+v, GOAWAY %v", b.end, b.away)
+	}
+	_ = b.c.Close()
+	wg.Wait()
+}
+
+// A drained socket is closed when its peer's kernel has everything, not at a time.
+func TestDrainedSocketIsKeptUntilAllIsAcknowledged(t *testing.T) {
+	r := newRig(t, 1, Options{})
+	a, b := r.dial(0), r.dial(0)
+	b.subscribe(bob, 1)
+	b.paused = true
+	const count = 6 // 180 KB
+	for i := range count {
+		a.publish(header(alice, bob, 1, "x"), i, 30_000)
+	}
+	for _, l := range r.n.loops {
+		l.post(l.drain)
+		l.post(l.finishAll)
+	}
+	r.settle()
+	r.seconds(1)
+	if b.sock.Unacknowledged() == 0 {
+		t.Fatal("nothing is unacknowledged")
+	}
+	buf := b.buf
+	b.buf = buf[:32<<10]
+	for range 4 { // a little each second
+		b.paused = false
+		b.readOnce()
+		b.paused = true
+		r.seconds(1)
+		r.settle()
+		if b.shut() {
+			t.Fatal("closed with something under way")
+		}
+	}
+	b.buf, b.paused = buf, false
+	b.exchange()
+	if n := b.count(); n != count || b.end == nil {
+		t.Errorf("%d of %d messages, end %+v", n, count, b.end)
+	}
+	r.seconds(5)
+	if !b.shut() {
+		t.Error("kept for ever")
+	}
+}
+
+func TestShutdownWithoutTimeSucceedsWhenNothingIsToDrain(t *testing.T) {
+	for range 50 {
+		n, err := Start(t.Context(), Options{Listen: []string{"127.0.0.1:0"}, Loops: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 0)
+		if err := n.Shutdown(ctx); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+	}
+}
+
+func TestCountersAreSaidWhenTheDrainTimesOut(t *testing.T) {
+	var b syncBuffer
+	n, err := Start(t.Context(), Options{Listen: []string{"127.0.0.1:0"}, Log: slog.New(slog.NewTextHandler(&b, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = call(t, n)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := n.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("err = %v", err)
+	}
+	if !strings.Contains(b.String(), "messages since the start") || !strings.Contains(b.String(), "negotiated=1") {
+		t.Errorf("log:\n%s", b.String())
+	}
+}
+
+func TestIdleSocketHearsGoAwayBeforeItIsClosed(t *testing.T) {
+	r := newRig(t, 1, Options{})
+	p := r.connect(0)
+	p.exchange()
+	r.seconds(32)
+	if !p.shut() {
+		t.Fatal("it lives")
+	}
+	p.read()
+	if !p.away {
+		t.Error("no GOAWAY")
+	}
+}
