@@ -106,6 +106,9 @@ func (d *decoder) tree(b []byte) (root *node) {
 		}
 	}()
 	root = &node{pos: Position{1, 1}}
+	if b = d.yamlVersions(b); d.err != nil {
+		return root
+	}
 	l, err := yaml.NewLoader(bytes.NewReader(b), yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthFunc(checkDepth))))
 	if err != nil {
 		d.syntax(Position{}, err.Error())
