@@ -97,7 +97,7 @@ func Default() *Config {
 }
 
 // Load reads the file at path. Environment variables are looked up with env, files relative to the working directory.
-// Warnings come in file order, also beside an error. A non-nil error is an *Error; the Config is nil then.
+// Warnings come in file order, also with an error: those of the whole file, if it is YAML. A non-nil error is an *Error; the Config is nil then.
 func Load(path string, env func(string) (string, bool)) (*Config, []Warning, error) {
 	b, err := readFile(path)
 	if err != nil {
@@ -110,12 +110,10 @@ func Load(path string, env func(string) (string, bool)) (*Config, []Warning, err
 func parse(path string, b []byte, env func(string) (string, bool)) (*Config, []Warning, error) {
 	d := &decoder{file: path, context: contextLoad}
 	root := d.tree(b)
-	if d.err == nil {
-		resolve(d, root, env)
-	}
 	c := &Config{File: path, Runtime: defaultRuntime(), Tracing: defaultTracing()}
 	if d.err == nil {
-		d.root(c, root)
+		resolve(d, root, env)
+		d.root(c, root) // after an error for its warnings: an ignored key often tells why another is missing
 	}
 	if d.err == nil {
 		d.check(c)
@@ -155,19 +153,17 @@ func (d *decoder) root(c *Config, n *node) {
 			return
 		}
 	}
-	// Upstream decodes one block after the other and stops at the first that fails.
+	// Upstream decodes one block after the other: the first error is that of the first block that fails.
 	d.context = contextRuntime
 	if runtime != nil {
 		d.runtime(&c.Runtime, runtime)
 	}
 	d.context = contextTracing
-	if tracing != nil && d.err == nil {
+	if tracing != nil {
 		d.tracing(&c.Tracing, tracing)
 	}
 	d.context = contextServices
-	if d.err == nil {
-		d.services(c, services, n)
-	}
+	d.services(c, services, n)
 }
 
 func (d *decoder) runtime(r *Runtime, n *node) {

@@ -247,3 +247,43 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		}
 	}
 }
+
+// A file that is refused tells its warnings, too: they often say why.
+func TestWarningsComeWithAnError(t *testing.T) {
+	const listener = `endpoint: "127.0.0.1:0", tls: {insecure: true}`
+	const s0 = "services.slim/0.dataplane.servers[0]"
+	for _, tt := range []struct {
+		name, yaml, err string
+		want            []string
+	}{
+		{"the required key is the misspelt one", serverFile("{endpiont: \"127.0.0.1:0\", tls: {insecure: true}}"), "missing field `endpoint`",
+			[]string{"f:4:10: " + s0 + ".endpiont: unknown key is ignored; did you mean `endpoint`?"}},
+		{"after the error", serverFile("{endpoint: 5, kepalive: {}}"), "invalid type: integer `5`",
+			[]string{"f:4:23: " + s0 + ".kepalive: unknown key is ignored; did you mean `keepalive`?"}},
+		{"inside a block of kinds after the error", serverFile("{endpoint: 5, auth: {type: none, x: 1}}"), "invalid type: integer `5`",
+			[]string{"f:4:42: " + s0 + ".auth.x: unknown key is ignored"}},
+		{"not inside a block of no known kind", serverFile("{endpoint: 5, auth: {type: nine, x: 1}}"), "invalid type: integer `5`", nil},
+		{"in another block", "runtime: {n_cores: x}\n" + serverFile("{"+listener+", zzz: 1}"), "invalid type: string \"x\"",
+			[]string{"f:5:58: " + s0 + ".zzz: unknown key is ignored"}},
+		{"in another service", "services:\n  slim: {}\n  slim/1: {dataplane: {servers: [{" + listener + ", zzz: 1}]}}", "id cannot be empty",
+			[]string{"f:3:83: services.slim/1.dataplane.servers[0].zzz: unknown key is ignored"}},
+		{"a reference failed", serverFile("{" + listener + ", zzz: \"${env:X}\"}"), "environment variable not found",
+			[]string{"f:4:58: " + s0 + ".zzz: unknown key is ignored"}},
+		{"templates of a broken controller are no warning", serviceFile("controller: 5\n    dataplane: {servers: [{" + listener + "}], outbound_clients: [{endpoint: \"\"}]}"),
+			"invalid type: integer `5`", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, warnings, err := parse("f", []byte(tt.yaml), noEnv)
+			if err == nil || !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("error %v, want %s", err, tt.err)
+			}
+			var got []string
+			for _, w := range warnings {
+				got = append(got, w.String())
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("parse(%q) warns\n%s\nwant\n%s", tt.yaml, strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+			}
+		})
+	}
+}

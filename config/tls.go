@@ -1,5 +1,7 @@
 package config
 
+import "slices"
+
 // side tells the two uses of a block apart.
 type side uint8
 
@@ -149,7 +151,7 @@ func (d *decoder) tagged(n *node, path, what string, words ...string) (*object, 
 		return nil, ""
 	}
 	kind := d.variant(v, join(path, "type"), "variant identifier", words)
-	if d.err != nil {
+	if !slices.Contains(words, kind) {
 		return nil, kind
 	}
 	o := d.object(n, path, what, lenient)
