@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // Outermost texts of a failed start, as upstream words them (tools match them).
@@ -92,37 +94,5 @@ func nearest(key string, known []string) string {
 	if to := renamed[key]; slices.Contains(known, to) {
 		return to
 	}
-	if len(key) > 64 {
-		return ""
-	}
-	best, bound := "", max(1, len(key)/3)
-	for _, k := range known {
-		if n := distance(strings.ToLower(key), k); n <= bound {
-			best, bound = k, n-1
-		}
-	}
-	return best
-}
-
-// distance is the number of bytes to insert, delete, replace or swap with a neighbour that turns a into b.
-func distance(a, b string) int {
-	before, above, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range above {
-		above[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(above[j]+1, row[j-1]+1, above[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, above, row = above, row, before
-	}
-	return above[len(b)]
+	return suggest.Nearest(key, known)
 }
