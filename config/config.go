@@ -149,7 +149,7 @@ func (d *decoder) root(c *Config, n *node) {
 			services = e.val
 		default:
 			d.fail(e.key, e.key.str, "invalid configuration - key "+e.key.str+" not valid", "unknown key").
-				near(e.key.str, keys)
+				lead("root", e.key.str, keys)
 			return
 		}
 	}

@@ -81,6 +81,7 @@ type object struct {
 	d       *decoder
 	n       *node
 	path    string
+	what    string // upstream's name for it
 	unknown unknown
 	keys    []string // asked for so far
 }
@@ -91,7 +92,7 @@ func (d *decoder) object(n *node, path, what string, u unknown) *object {
 		d.mistyped(n, path, what)
 		n = &node{pos: n.pos}
 	}
-	return &object{d: d, n: n, path: path, unknown: u}
+	return &object{d: d, n: n, path: path, what: what, unknown: u}
 }
 
 // end handles the keys nobody asked for.
@@ -103,10 +104,10 @@ func (o *object) end() {
 		case slices.Contains(o.keys, e.key.str):
 		case o.unknown == strict:
 			o.d.bad(e.key, join(o.path, e.key.str), fmt.Sprintf("unknown field `%s`, expected %s", e.key.str, oneOf(o.keys))).
-				near(e.key.str, o.keys)
+				lead(o.what, e.key.str, o.keys)
 		default:
 			w := o.d.warn(e.key.pos, join(o.path, e.key.str), "unknown key is ignored")
-			w.Nearest = nearest(e.key.str, o.keys)
+			(*Reason)(w).lead(o.what, e.key.str, o.keys)
 		}
 	}
 }

@@ -32,9 +32,10 @@ type Reason struct {
 	Path     string // key path, "services.slim/0.dataplane.servers[0].endpoint"; "": the file as a whole
 	Text     string
 	Nearest  string // the known key that resembles an unknown one; "": none does
+	Hint     string // what to do; "": the text says it, or nobody knows
 }
 
-// String returns FILE:LINE:COLUMN: PATH: TEXT.
+// String returns FILE:LINE:COLUMN: PATH: TEXT, with the nearest key and the hint if there are any.
 func (r Reason) String() string {
 	var b strings.Builder
 	writePlace(&b, r.File, r.Position)
@@ -44,6 +45,9 @@ func (r Reason) String() string {
 	b.WriteString(r.Text)
 	if r.Nearest != "" {
 		fmt.Fprintf(&b, "; did you mean `%s`?", r.Nearest)
+	}
+	if r.Hint != "" {
+		b.WriteString("; " + r.Hint)
 	}
 	return b.String()
 }
@@ -63,6 +67,9 @@ func (e *Error) Error() string {
 
 // near notes the known key nearest to an unknown one.
 func (e *Error) near(key string, known []string) { e.Reasons[0].Nearest = nearest(key, known) }
+
+// lead is Reason.lead for an error's only reason.
+func (e *Error) lead(block, key string, known []string) { e.Reasons[0].lead(block, key, known) }
 
 // Warning is something upstream accepts without a word, but that does not do what the file says.
 type Warning Reason
@@ -84,9 +91,7 @@ func writePlace(b *strings.Builder, file string, p Position) {
 
 // renamed holds keys of older or other files whose successor no spelling distance finds.
 var renamed = map[string]string{
-	"group_name": "domain_name", "ca_file": "ca_source", "ca_pem": "ca_source", "cert_file": "source",
-	"cert_pem": "source", "key_file": "source", "key_pem": "source", "client_ca_file": "client_ca",
-	"client_ca_pem": "client_ca", "filter": "filters", "permit_without_stream": "keep_alive_while_idle",
+	"group_name": "domain_name", "filter": "filters", "permit_without_stream": "keep_alive_while_idle",
 }
 
 // nearest returns the known key that an unknown one most likely stands for, "" if none is near.

@@ -24,6 +24,9 @@ func TestRefusals(t *testing.T) {
 		s0    = "services.slim/0.dataplane.servers[0]"
 		c0    = "services.slim/0.dataplane.clients[0]"
 	)
+	const peer = sv + "f:3:73: services.slim/0.peers.discovery.peers[0].ca_pem: unknown field `ca_pem`, expected one of `node_id`, `endpoint`, " +
+		"`origin`, `server_name`, `compression`, `rate_limit`, `tls`, `keepalive`, `proxy`, `connect_timeout`, `request_timeout`, " +
+		"`buffer_size`, `headers`, `auth`, `backoff`, `metadata`, `link_id`, `require_header_mac`, `connection_type`"
 	client := func(keys string) string {
 		return serviceFile(`dataplane: {clients: [{endpoint: "http://x:1", ` + keys + `}]}`)
 	}
@@ -33,6 +36,11 @@ func TestRefusals(t *testing.T) {
 		{"unknown service key", serviceFile("foo: 1"), sv + "f:3:5: services.slim/0.foo: unknown field `foo`, expected one of `node_id`, `domain_name`, `auth`, `dataplane`, `controller`, `peers`, `default_gateway`"},
 		{"older name of domain_name", serviceFile("group_name: x"), sv + "f:3:5: services.slim/0.group_name: unknown field `group_name`, expected one of `node_id`, `domain_name`, `auth`, `dataplane`, `controller`, `peers`, `default_gateway`; did you mean `domain_name`?"},
 		{"unknown dataplane key", serviceFile("dataplane: {server: []}"), sv + "f:3:17: services.slim/0.dataplane.server: unknown field `server`, expected one of `enforce_pqc`, `servers`, `clients`, `outbound_clients`; did you mean `servers`?"},
+		{"listener without a list", serviceFile("dataplane: {endpoint: x}"), sv + "f:3:17: services.slim/0.dataplane.endpoint: unknown field `endpoint`, expected one of `enforce_pqc`, `servers`, `clients`, `outbound_clients`; it belongs in an entry of `servers` or `clients`"},
+		{"servers in a service", serviceFile("servers: []"), sv + "f:3:5: services.slim/0.servers: unknown field `servers`, expected one of `node_id`, `domain_name`, `auth`, `dataplane`, `controller`, `peers`, `default_gateway`; it belongs in `dataplane`"},
+		{"service at the root", "dataplane: {}", "failed to load configuration | invalid configuration - key dataplane not valid | f:1:1: dataplane: unknown key; it belongs in `services.slim/0`"},
+		{"runtime key at the root", "drain_timeout: 1s", "failed to load configuration | invalid configuration - key drain_timeout not valid | f:1:1: drain_timeout: unknown key; it belongs in `runtime`"},
+		{"flat tls key of a static peer", serviceFile("peers: {discovery: {type: static, peers: [{node_id: x, endpoint: y, ca_pem: z}]}}"), peer + "; it belongs in `tls.ca_source`, as {type: pem, data: TEXT}"},
 		{"no endpoint at all", serviceFile("dataplane: {servers: []}"), "failed to start service | f:2:3: services.slim/0: no server or client configured"},
 		{"gateway as bool", serviceFile("default_gateway: false"), sv + "f:3:22: services.slim/0.default_gateway: invalid type: boolean `false`, expected a Value::Tagged enum"},
 		{"gateway no", serviceFile("default_gateway: no"), sv + "f:3:22: services.slim/0.default_gateway: unknown variant `no`, expected `auto` or `off`"},
@@ -45,8 +53,8 @@ func TestRefusals(t *testing.T) {
 		{"http scheme to listen on", serverFile(`{endpoint: "http://1.2.3.4:1", tls: {insecure: true}}`), start + "endpoint parse error | f:4:10: " + s0 + ".endpoint: invalid socket address syntax: \"http://1.2.3.4:1\" is no IP:PORT, such as 0.0.0.0:46357"},
 		{"reference inside an endpoint is text", serverFile(`{endpoint: "0.0.0.0:${env:PORT}", tls: {insecure: true}}`), start + "endpoint parse error | f:4:10: " + s0 + ".endpoint: invalid socket address syntax: \"0.0.0.0:${env:PORT}\" is no IP:PORT, such as 0.0.0.0:46357"},
 		{"ftp scheme", serverFile(`{endpoint: "ftp://1.2.3.4:1"}`), valid + "f:4:10: " + s0 + ".endpoint: invalid endpoint scheme: \"ftp://1.2.3.4:1\""},
-		{"secure without certificate", serverFile(`{endpoint: "127.0.0.1:0"}`), start + "TLS config error | f:4:10: " + s0 + ".tls: missing server cert or key; for a listener without TLS set tls.insecure: true"},
-		{"null tls is secure", serverFile(`{endpoint: "127.0.0.1:0", tls: }`), start + "TLS config error | f:4:35: " + s0 + ".tls: missing server cert or key; for a listener without TLS set tls.insecure: true"},
+		{"secure without certificate", serverFile(`{endpoint: "127.0.0.1:0"}`), start + "TLS config error | f:4:10: " + s0 + ".tls: missing server cert or key: set `tls.source`, or `tls.insecure: true` for a listener without TLS"},
+		{"null tls is secure", serverFile(`{endpoint: "127.0.0.1:0", tls: }`), start + "TLS config error | f:4:35: " + s0 + ".tls: missing server cert or key: set `tls.source`, or `tls.insecure: true` for a listener without TLS"},
 		{"unknown auth type", serverFile(`{endpoint: "127.0.0.1:0", auth: {type: bassic}}`), sv + "f:4:48: " + s0 + ".auth.type: unknown variant `bassic`, expected one of `basic`, `jwt`, `oidc`, `spire`, `none`; did you mean `basic`?"},
 		{"static_jwt is for clients", serverFile(`{endpoint: "127.0.0.1:0", auth: {type: static_jwt}}`), sv + "f:4:48: " + s0 + ".auth.type: unknown variant `static_jwt`, expected one of `basic`, `jwt`, `oidc`, `spire`, `none`"},
 		{"auth without type", serverFile(`{endpoint: "127.0.0.1:0", auth: {basic: {}}}`), sv + "f:4:41: " + s0 + ".auth: missing field `type`, one of `basic`, `jwt`, `oidc`, `spire`, `none`"},
@@ -157,7 +165,13 @@ func TestWarnings(t *testing.T) {
 		{"swapped letters", serverFile("{" + listener + ", metadtaa: {}}"), []string{"f:4:58: " + s0 + ".metadtaa: unknown key is ignored; did you mean `metadata`?"}},
 		{"key of nothing", serverFile("{" + listener + ", zzz: {}}"), []string{"f:4:58: " + s0 + ".zzz: unknown key is ignored"}},
 		{"merge key", serverFile("{" + listener + ", <<: {}}"), []string{"f:4:58: " + s0 + ".<<: unknown key is ignored"}},
-		{"old flat tls key", serverFile(`{endpoint: "127.0.0.1:0", tls: {insecure: true, cert_file: x}}`), []string{"f:4:57: " + s0 + ".tls.cert_file: unknown key is ignored; did you mean `source`?"}},
+		{"old flat tls key", serverFile(`{endpoint: "127.0.0.1:0", tls: {insecure: true, cert_file: x}}`), []string{"f:4:57: " + s0 + ".tls.cert_file: unknown key is ignored; it belongs in `tls.source`, as {type: file, cert: PATH, key: PATH}"}},
+		{"old flat tls key in the server", serverFile(`{` + listener + `, key_pem: x}`), []string{"f:4:58: " + s0 + ".key_pem: unknown key is ignored; it belongs in `tls.source`, as {type: pem, cert: TEXT, key: TEXT}"}},
+		{"old flat tls root of a server", serverFile(`{endpoint: "127.0.0.1:0", tls: {insecure: true, ca_file: x}}`), []string{"f:4:57: " + s0 + ".tls.ca_file: unknown key is ignored; it belongs in `tls.client_ca`, as {type: file, path: PATH}, to ask clients for certificates"}},
+		{"key of a block in the server", serverFile(`{` + listener + `, tls_version: tls1.2, time: 1s}`), []string{
+			"f:4:58: " + s0 + ".tls_version: unknown key is ignored; it belongs in `tls`", "f:4:79: " + s0 + ".time: unknown key is ignored; it belongs in `keepalive`"}},
+		{"roots of a server", serverFile(`{endpoint: "127.0.0.1:0", tls: {insecure: true, ca_source: {type: file, path: x}}}`),
+			[]string{"f:4:57: " + s0 + ".tls.ca_source: has no effect on a server; clients are asked for certificates with `client_ca`"}},
 		{"unused buffer size", serverFile("{" + listener + ", read_buffer_size: 1}"), []string{"f:4:58: " + s0 + ".read_buffer_size: has no effect"}},
 		{"connection age", serverFile("{" + listener + ", keepalive: {max_connection_age: 2h}}"), []string{"f:4:70: " + s0 + ".keepalive.max_connection_age: has no effect here: live connections are not cut"}},
 		{"http2_only false", serverFile("{" + listener + ", http2_only: false}"), []string{"f:4:58: " + s0 + ".http2_only: has no effect: a listener speaks HTTP/2 only"}},

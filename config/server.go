@@ -171,7 +171,7 @@ func (d *decoder) checkListener(s *Server, path string) {
 		if at.pos.Line == 0 {
 			at.pos = s.Position
 		}
-		d.fail(at, join(path, "tls"), "", "missing server cert or key; for a listener without TLS set tls.insecure: true").Context =
+		d.fail(at, join(path, "tls"), "", "missing server cert or key: set `tls.source`, or `tls.insecure: true` for a listener without TLS").Context =
 			[]string{contextStart, "datapath error", "configuration error", "TLS config error"}
 	default:
 		d.unsupported(s.TLS.Source.Position, join(path, "tls.source"), "TLS")

@@ -71,6 +71,7 @@ func (d *decoder) tls(t *TLS, n *node, path string, s side) {
 		if v := o.get("client_ca"); v != nil {
 			t.ClientCA = d.material(v, join(path, "client_ca"), "CaSource", false)
 		}
+		o.unused("ca_source", " on a server; clients are asked for certificates with `client_ca`")
 		o.bool("reload_client_ca_file", &t.ReloadClientCAs)
 		if t.ReloadClientCAs {
 			o.unused("reload_client_ca_file", "")
