@@ -39,7 +39,7 @@ func (d *decoder) bad(n *node, path, text string) *Error {
 
 // mistyped is bad for a value of the wrong type; the text is upstream's.
 func (d *decoder) mistyped(n *node, path, expected string) {
-	d.bad(n, path, "invalid type: "+n.describe()+", expected "+expected)
+	d.bad(n, path, "invalid type: "+n.describe()+", expected "+expected).hint(typeHint(n, expected))
 }
 
 func (d *decoder) warn(p Position, path, text string) *Warning {
@@ -239,7 +239,7 @@ func (d *decoder) durationValue(v *node, path string) time.Duration {
 	}
 	t, err := ParseDuration(v.str)
 	if err != nil {
-		d.bad(v, path, fmt.Sprintf("invalid value: string %q, expected string", err)+" such as 10s or 1m 30s")
+		d.bad(v, path, fmt.Sprintf("invalid value: string %q, expected string", err)).hint(durationHint(v.str))
 	}
 	return t
 }

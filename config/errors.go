@@ -68,6 +68,9 @@ func (e *Error) Error() string {
 // near notes the known key nearest to an unknown one.
 func (e *Error) near(key string, known []string) { e.Reasons[0].Nearest = nearest(key, known) }
 
+// hint notes what to do about an error.
+func (e *Error) hint(text string) { e.Reasons[0].Hint = text }
+
 // lead is Reason.lead for an error's only reason.
 func (e *Error) lead(block, key string, known []string) { e.Reasons[0].lead(block, key, known) }
 

@@ -31,7 +31,8 @@ func TestProviders(t *testing.T) {
 		{"space around is text", " ${env:NAME}", " ${env:NAME}", ""},
 		{"not closed is text", "${env:NAME", "${env:NAME", ""},
 		{"unset variable", "${env:NOPE}", "", class + `environment variable error | f:1:24: runtime.thread_name: environment variable not found: "NOPE"`},
-		{"two references are one", "${env:NAME}${env:NAME}", "", class + `environment variable error | f:1:24: runtime.thread_name: environment variable not found: "NAME}${env:NAME"`},
+		{"two references are one", "${env:NAME}${env:NAME}", "", class + `environment variable error | f:1:24: runtime.thread_name: environment variable not found: "NAME}${env:NAME"; two references are read as one: ${env:NAME} and ${file:PATH} work as a whole value only`},
+		{"default value", "${env:NOPE:-x}", "", class + `environment variable error | f:1:24: runtime.thread_name: environment variable not found: "NOPE:-x"; a reference has no default value`},
 		{"no file", "${file:" + dir + "/nope}", "", class + `file error | f:1:24: runtime.thread_name: No such file or directory (os error 2): "` + dir + `/nope"`},
 		{"file that is no text", "${file:" + binary + "}", "", class + `file error | f:1:24: runtime.thread_name: stream did not contain valid UTF-8: "` + binary + `"`},
 		{"unknown provider", "${vault:x}", "", class + `f:1:24: runtime.thread_name: not found: "${vault:x}" names no provider; there are ${env:NAME} and ${file:PATH}`},
@@ -53,7 +54,7 @@ func TestProviders(t *testing.T) {
 func TestProviderResultIsAlwaysAString(t *testing.T) {
 	env := func(string) (string, bool) { return "s3cret", true }
 	_, _, err := parse("f", []byte("runtime: {n_cores: '${env:N}'}"+running), env)
-	want := "invalid runtime configuration | yaml parse error | f:1:20: runtime.n_cores: invalid type: the string from ${env:N}, expected usize"
+	want := "invalid runtime configuration | yaml parse error | f:1:20: runtime.n_cores: invalid type: the string from ${env:N}, expected usize; a reference always gives text: write the value itself"
 	if got := causes(t, err); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

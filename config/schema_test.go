@@ -48,10 +48,10 @@ func TestRefusals(t *testing.T) {
 
 		{"no endpoint key", serverFile("{tls: {insecure: true}}"), sv + "f:4:9: " + s0 + ": missing field `endpoint`"},
 		{"server a string", serverFile("foo"), sv + "f:4:9: " + s0 + ": invalid type: string \"foo\", expected struct ServerConfig"},
-		{"empty endpoint", serverFile(`{endpoint: "", tls: {insecure: true}}`), start + "f:4:10: " + s0 + ".endpoint: missing grpc endpoint"},
-		{"host name to listen on", serverFile(`{endpoint: "host:1", tls: {insecure: true}}`), start + "endpoint parse error | f:4:10: " + s0 + ".endpoint: invalid socket address syntax: \"host:1\" is no IP:PORT, such as 0.0.0.0:46357"},
-		{"http scheme to listen on", serverFile(`{endpoint: "http://1.2.3.4:1", tls: {insecure: true}}`), start + "endpoint parse error | f:4:10: " + s0 + ".endpoint: invalid socket address syntax: \"http://1.2.3.4:1\" is no IP:PORT, such as 0.0.0.0:46357"},
-		{"reference inside an endpoint is text", serverFile(`{endpoint: "0.0.0.0:${env:PORT}", tls: {insecure: true}}`), start + "endpoint parse error | f:4:10: " + s0 + ".endpoint: invalid socket address syntax: \"0.0.0.0:${env:PORT}\" is no IP:PORT, such as 0.0.0.0:46357"},
+		{"empty endpoint", serverFile(`{endpoint: "", tls: {insecure: true}}`), start + "f:4:10: " + s0 + ".endpoint: missing grpc endpoint; write it as 0.0.0.0:46357 or \"[::1]:46357\""},
+		{"host name to listen on", serverFile(`{endpoint: "host:1", tls: {insecure: true}}`), start + "endpoint parse error | f:4:10: " + s0 + ".endpoint: invalid socket address syntax: \"host:1\" is no IP:PORT; write it as 0.0.0.0:46357 or \"[::1]:46357\""},
+		{"http scheme to listen on", serverFile(`{endpoint: "http://1.2.3.4:1", tls: {insecure: true}}`), start + "endpoint parse error | f:4:10: " + s0 + ".endpoint: invalid socket address syntax: \"http://1.2.3.4:1\" is no IP:PORT; write it without a scheme, such as 0.0.0.0:46357"},
+		{"reference inside an endpoint is text", serverFile(`{endpoint: "0.0.0.0:${env:PORT}", tls: {insecure: true}}`), start + "endpoint parse error | f:4:10: " + s0 + ".endpoint: invalid socket address syntax: \"0.0.0.0:${env:PORT}\" is no IP:PORT; ${env:NAME} and ${file:PATH} work as a whole value only"},
 		{"ftp scheme", serverFile(`{endpoint: "ftp://1.2.3.4:1"}`), valid + "f:4:10: " + s0 + ".endpoint: invalid endpoint scheme: \"ftp://1.2.3.4:1\""},
 		{"secure without certificate", serverFile(`{endpoint: "127.0.0.1:0"}`), start + "TLS config error | f:4:10: " + s0 + ".tls: missing server cert or key: set `tls.source`, or `tls.insecure: true` for a listener without TLS"},
 		{"null tls is secure", serverFile(`{endpoint: "127.0.0.1:0", tls: }`), start + "TLS config error | f:4:35: " + s0 + ".tls: missing server cert or key: set `tls.source`, or `tls.insecure: true` for a listener without TLS"},
@@ -61,7 +61,7 @@ func TestRefusals(t *testing.T) {
 		{"auth null", serverFile(`{endpoint: "127.0.0.1:0", auth: }`), sv + "f:4:41: " + s0 + ".auth: invalid type: unit value, expected internally tagged enum AuthenticationConfig"},
 		{"basic without name", serverFile(`{endpoint: "127.0.0.1:0", auth: {type: basic, password: x}}`), sv + "f:4:41: " + s0 + ".auth: missing field `username`"},
 		{"password as number is not repeated", serverFile(`{endpoint: "127.0.0.1:0", auth: {type: basic, username: u, password: 123}}`), sv + "f:4:78: " + s0 + ".auth.password: invalid type: expected a string (a number must stand in quotes)"},
-		{"audience as string", serverFile(`{endpoint: "127.0.0.1:0", auth: {type: jwt, claims: {aud: x}, key: {type: autoresolve}}}`), sv + "f:4:67: " + s0 + ".auth.claims.aud: invalid type: string \"x\", expected a sequence"},
+		{"audience as string", serverFile(`{endpoint: "127.0.0.1:0", auth: {type: jwt, claims: {aud: x}, key: {type: autoresolve}}}`), sv + "f:4:67: " + s0 + ".auth.claims.aud: invalid type: string \"x\", expected a sequence; write a list, such as [VALUE]"},
 		{"two spellings of a claim", serverFile(`{endpoint: "127.0.0.1:0", auth: {type: jwt, claims: {sub: x, subject: y}, key: {type: autoresolve}}}`), sv + "f:4:61: " + s0 + ".auth.claims: duplicate field `subject`: sub is its other name"},
 		{"policy with two keys", serverFile(`{endpoint: "127.0.0.1:0", auth: {type: oidc, issuer_url: x, policy: {cel: a, rego: b}}}`), sv + "f:4:77: " + s0 + ".auth.policy: expected a map with exactly one key, one of `cel`, `rego`, `rego_file`"},
 		{"tls source of unknown type", serverFile(`{endpoint: "127.0.0.1:0", tls: {source: {type: foo}}}`), sv + "f:4:56: " + s0 + ".tls.source.type: unknown variant `foo`, expected one of `pem`, `file`, `spire`, `none`"},
@@ -69,17 +69,17 @@ func TestRefusals(t *testing.T) {
 		{"both names of one key", serverFile(`{endpoint: "127.0.0.1:0", negotiation_timeout_secs: 1, link_hmac_timeout_secs: 2}`), sv + "f:4:64: " + s0 + ": duplicate field `negotiation_timeout_secs`: link_hmac_timeout_secs is its other name"},
 		{"null in free data", serverFile(`{endpoint: "127.0.0.1:0", metadata: {a: null}}`), sv + "f:4:49: " + s0 + ".metadata.a: data did not match any variant of untagged enum MetadataValue: unit value"},
 		{"u32 overflow", serverFile(`{endpoint: "127.0.0.1:0", max_frame_size: 4294967296}`), sv + "f:4:51: " + s0 + ".max_frame_size: invalid value: integer `4294967296`, expected u32"},
-		{"buffer with unit", serverFile(`{endpoint: "127.0.0.1:0", read_buffer_size: 4KiB}`), sv + "f:4:53: " + s0 + ".read_buffer_size: invalid type: string \"4KiB\", expected usize"},
+		{"buffer with unit", serverFile(`{endpoint: "127.0.0.1:0", read_buffer_size: 4KiB}`), sv + "f:4:53: " + s0 + ".read_buffer_size: invalid type: string \"4KiB\", expected usize; write a whole number, without quotes, leading zeros or a unit"},
 		{"keepalive a number", serverFile(`{endpoint: "127.0.0.1:0", keepalive: 5}`), sv + "f:4:46: " + s0 + ".keepalive: invalid type: integer `5`, expected struct KeepaliveServerParameters"},
 		{"post-quantum needs tls1.3", serviceFile(`dataplane: {enforce_pqc: true, servers: [{endpoint: "127.0.0.1:0", tls: {insecure: true, tls_version: tls1.2}}]}`), valid + "f:3:47: " + s0 + ".tls.tls_version: enforce_pqc needs tls_version: tls1.3, found \"tls1.2\""},
 
 		{"client with empty endpoint", serviceFile(`dataplane: {clients: [{endpoint: ""}]}`), valid + "f:3:28: " + c0 + ".endpoint: the endpoint is empty"},
 		{"client with bad scheme", serviceFile(`dataplane: {clients: [{endpoint: "ftp://x"}]}`), valid + "f:3:28: " + c0 + ".endpoint: invalid endpoint scheme: \"ftp://x\""},
-		{"max_delay as integer", client("backoff: {type: exponential, max_delay: 1500}"), sv + "f:3:92: " + c0 + ".backoff.max_delay: invalid type: integer `1500`, expected string"},
+		{"max_delay as integer", client("backoff: {type: exponential, max_delay: 1500}"), sv + "f:3:92: " + c0 + ".backoff.max_delay: invalid type: integer `1500`, expected string; a duration needs a unit, such as 10s or 500ms"},
 		{"compression in small letters", client("compression: gzip"), sv + "f:3:65: " + c0 + ".compression: unknown variant `gzip`, expected one of `Gzip`, `Zlib`, `Deflate`, `Snappy`, `Zstd`, `Lz4`, `None`, `Empty`; did you mean `Gzip`?"},
 		{"kind local", client("connection_type: local"), sv + "f:3:69: " + c0 + ".connection_type: unknown variant `local`, expected one of `remote`, `peer`, `edge`"},
-		{"header value as number", client("headers: {a: 1}"), sv + "f:3:65: " + c0 + ".headers.a: invalid type: integer `1`, expected a string"},
-		{"rate limit as fraction", client("rate_limit: 20"), sv + "f:3:64: " + c0 + ".rate_limit: invalid type: integer `20`, expected a string"},
+		{"header value as number", client("headers: {a: 1}"), sv + "f:3:65: " + c0 + ".headers.a: invalid type: integer `1`, expected a string; write it in quotes"},
+		{"rate limit as fraction", client("rate_limit: 20"), sv + "f:3:64: " + c0 + ".rate_limit: invalid type: integer `20`, expected a string; write it in quotes"},
 		{"unknown algorithm", client("auth: {type: jwt, key: {type: encoding, algorithm: FOO, format: pem, key: {data: x}}}"), sv + "f:3:103: " + c0 + ".auth.key.algorithm: unknown variant `FOO`, expected one of `HS256`, `HS384`, `HS512`, `ES256`, `ES384`, `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `EdDSA`"},
 
 		{"telemetry client without endpoint", "tracing: {opentelemetry: {grpc: }}" + running, "invalid tracing configuration | yaml parse error | f:1:33: tracing.opentelemetry.grpc: missing field `endpoint`"},
@@ -179,6 +179,11 @@ func TestWarnings(t *testing.T) {
 		{"frame size out of range", serverFile("{" + listener + ", max_frame_size: 16}"), []string{"f:4:58: " + s0 + ".max_frame_size: is out of 1 to 15 MiB: the default is used"}},
 		{"templates for nobody", serviceFile("dataplane: {servers: [{" + listener + "}], outbound_clients: [{endpoint: \"\"}]}"), []string{"f:3:78: services.slim/0.dataplane.outbound_clients: has no effect without a controller"}},
 		{"values of the first server", serverFile("{" + listener + "}, {" + listener + ", require_header_mac: false}"), []string{"f:4:60: services.slim/0.dataplane.servers[1]: require_header_mac and negotiation_timeout_secs are those of the first server"}},
+		{"reference inside a value", "runtime: {thread_name: 'a${env:X}'}" + running, []string{
+			"f:1:24: runtime.thread_name: the reference in it is not replaced: ${env:NAME} and ${file:PATH} work as a whole value only"}},
+		{"reference with a space before it", serverFile("{" + listener + ", metadata: {a: [' ${file:x}']}}"), []string{
+			"f:4:73: " + s0 + ".metadata.a[0]: the reference in it is not replaced: ${env:NAME} and ${file:PATH} work as a whole value only"}},
+		{"other text with a dollar", "runtime: {thread_name: 'a$b${x}${'}" + running, nil},
 		{"in file order", serverFile("{zzz: 1, " + listener + ", yyy: 2}"), []string{"f:4:10: " + s0 + ".zzz: unknown key is ignored", "f:4:66: " + s0 + ".yyy: unknown key is ignored"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -145,8 +145,9 @@ func checkScheme(endpoint string) bool {
 func (d *decoder) checkListener(s *Server, path string) {
 	at := &node{pos: s.Position}
 	refuse := func(text string, classes ...string) {
-		d.fail(at, join(path, "endpoint"), "datapath error", text).Context = append(
-			[]string{contextStart, "datapath error", "configuration error"}, classes...)
+		e := d.fail(at, join(path, "endpoint"), "datapath error", text)
+		e.Context = append([]string{contextStart, "datapath error", "configuration error"}, classes...)
+		e.hint(addressHint(s.Endpoint))
 	}
 	switch scheme(s.Endpoint) {
 	case "unix":
@@ -161,7 +162,7 @@ func (d *decoder) checkListener(s *Server, path string) {
 		return
 	}
 	if _, err := netip.ParseAddrPort(s.Endpoint); err != nil {
-		refuse("invalid socket address syntax: "+quote(s.Endpoint)+" is no IP:PORT, such as 0.0.0.0:46357", "endpoint parse error")
+		refuse("invalid socket address syntax: "+quote(s.Endpoint)+" is no IP:PORT", "endpoint parse error")
 		return
 	}
 	switch {
