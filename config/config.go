@@ -7,6 +7,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,10 @@ type Config struct {
 
 // Position is a place in a file; both numbers count from 1. The zero value is "no place".
 type Position struct{ Line, Column int }
+
+func (p Position) compare(q Position) int {
+	return cmp.Or(cmp.Compare(p.Line, q.Line), cmp.Compare(p.Column, q.Column))
+}
 
 // Runtime is the `runtime` block.
 type Runtime struct {
@@ -118,10 +123,10 @@ func parse(path string, b []byte, env func(string) (string, bool)) (*Config, []W
 	if d.err == nil {
 		d.check(c)
 	}
+	d.inFileOrder()
 	if d.err == nil && len(d.refused) > 0 {
 		d.err = &Error{Context: []string{d.refusedContext}, Reasons: d.refused}
 	}
-	d.sortWarnings()
 	if d.err != nil {
 		return nil, d.warnings, d.err
 	}

@@ -17,7 +17,7 @@ type decoder struct {
 	warnings []Warning
 
 	refused        []Reason // features in use that this node does not have
-	refusedContext string   // of the first of them
+	refusedContext string   // of all of them
 }
 
 // fail notes an error of a class at a node and returns it for further detail. Only the first is kept.
@@ -47,13 +47,10 @@ func (d *decoder) warn(p Position, path, text string) *Warning {
 	return &d.warnings[len(d.warnings)-1]
 }
 
-func (d *decoder) sortWarnings() {
-	slices.SortStableFunc(d.warnings, func(a, b Warning) int {
-		if a.Position.Line != b.Position.Line {
-			return a.Position.Line - b.Position.Line
-		}
-		return a.Position.Column - b.Position.Column
-	})
+// inFileOrder sorts what was found in the order of the schema.
+func (d *decoder) inFileOrder() {
+	slices.SortStableFunc(d.warnings, func(a, b Warning) int { return a.Position.compare(b.Position) })
+	slices.SortStableFunc(d.refused, func(a, b Reason) int { return a.Position.compare(b.Position) })
 }
 
 // unsupported notes that the file uses a feature this node does not have.
@@ -62,8 +59,11 @@ func (d *decoder) unsupported(p Position, path, detail string) {
 	if detail != "" {
 		text += " (" + detail + ")"
 	}
-	if d.refused == nil {
+	switch {
+	case d.refused == nil:
 		d.refusedContext = d.context
+	case d.refusedContext != d.context:
+		d.refusedContext = contextLoad
 	}
 	d.refused = append(d.refused, Reason{File: d.file, Position: p, Path: path, Text: text})
 }

@@ -131,6 +131,20 @@ func TestUnsupported(t *testing.T) {
 		{"unix socket", serverFile(`{endpoint: "unix:///x", tls: {insecure: true}}`), []string{"services.slim/0.dataplane.servers[0].endpoint"}},
 		{"all of them are named", serverFile(`{endpoint: "127.0.0.1:0", tls: {source: {type: pem, cert: a, key: b}}, auth: {type: spire}}, {endpoint: "wss://[::]:1"}`),
 			[]string{"services.slim/0.dataplane.servers[0].tls.source", "services.slim/0.dataplane.servers[0].auth", "services.slim/0.dataplane.servers[1].endpoint"}},
+		{"in file order", "tracing: {opentelemetry: {enabled: true}}\n" + serviceFile("peers: {discovery: {type: kubernetes, namespace: a, service_name: b, port: 1}}\n"+
+			"    controller: {servers: [{"+listener+"}]}\n    auth: {type: spire}\n"+
+			`    dataplane: {clients: [{endpoint: "http://x:1"}], servers: [{auth: {type: spire}, endpoint: "127.0.0.1:0", tls: {client_ca: {type: spire}, source: {type: spire}}}]}`),
+			[]string{"tracing.opentelemetry.enabled", "services.slim/0.peers", "services.slim/0.controller", "services.slim/0.auth",
+				"services.slim/0.dataplane.clients", "services.slim/0.dataplane.servers[0].auth",
+				"services.slim/0.dataplane.servers[0].tls.client_ca", "services.slim/0.dataplane.servers[0].tls.source"}},
+		{"tracing after services", serviceFile("dataplane: {clients: [{endpoint: \"http://x:1\"}]}") + "tracing: {opentelemetry: {enabled: true}}",
+			[]string{"services.slim/0.dataplane.clients", "tracing.opentelemetry.enabled"}},
+		{"all of a web socket", serverFile(`{endpoint: "wss://0.0.0.0:1", auth: {type: spire}, tls: {source: {type: spire}}}`),
+			[]string{"services.slim/0.dataplane.servers[0].endpoint", "services.slim/0.dataplane.servers[0].auth", "services.slim/0.dataplane.servers[0].tls.source"}},
+		{"all of a unix socket", serverFile(`{auth: {type: spire}, endpoint: "unix:///x", tls: {insecure: true}}`),
+			[]string{"services.slim/0.dataplane.servers[0].auth", "services.slim/0.dataplane.servers[0].endpoint"}},
+		{"all services", "services:\n" + `  slim/b: {dataplane: {servers: [{endpoint: "unix:///x"}]}}` + "\n" + `  slim/a: {dataplane: {clients: [{endpoint: "http://x:1"}]}}`,
+			[]string{"services.slim/b.dataplane.servers[0].endpoint", "services.slim/a.dataplane.clients"}},
 		{"listeners that differ", serverFile(`{` + listener + `}, {` + listener + `, keepalive: {time: 1s}}`), []string{"services.slim/0.dataplane.servers[1].keepalive"}},
 		{"listeners that agree", serverFile(`{` + listener + `, max_frame_size: 1}, {` + listener + `, max_frame_size: 1}`), nil},
 		{"post-quantum links", serviceFile("dataplane: {enforce_pqc: true, servers: [{" + listener + "}]}"), nil},
@@ -150,6 +164,22 @@ func TestUnsupported(t *testing.T) {
 				t.Errorf("refused %q, want %q (%v)", got, tt.want, err)
 			}
 		})
+	}
+}
+
+// The outermost text names the block that holds all refused features, the whole file if they are in several.
+func TestUnsupportedFeaturesHaveTheContextOfAll(t *testing.T) {
+	const telemetry = "tracing: {opentelemetry: {enabled: true}}\n"
+	clients := serviceFile(`dataplane: {clients: [{endpoint: "http://x:1"}]}`)
+	for _, tt := range []struct{ yaml, want string }{
+		{telemetry + running, "invalid tracing configuration"},
+		{clients, "error loading services"},
+		{telemetry + clients, "failed to load configuration"},
+	} {
+		_, _, err := parse("f", []byte(tt.yaml), noEnv)
+		if got, _, _ := strings.Cut(causes(t, err), " | "); got != tt.want {
+			t.Errorf("parse(%q) fails with %q, want %q", tt.yaml, got, tt.want)
+		}
 	}
 }
 

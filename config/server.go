@@ -149,12 +149,16 @@ func (d *decoder) checkListener(s *Server, path string) {
 		e.Context = append([]string{contextStart, "datapath error", "configuration error"}, classes...)
 		e.hint(addressHint(s.Endpoint))
 	}
+	if s.Auth.Type != "none" {
+		d.unsupported(s.Auth.Position, join(path, "auth"), s.Auth.Type)
+	}
 	switch scheme(s.Endpoint) {
 	case "unix":
 		d.unsupported(s.Position, join(path, "endpoint"), "unix socket")
 		return
 	case "ws", "wss":
 		d.unsupported(s.Position, join(path, "endpoint"), "WebSocket")
+		d.unsupportedTLS(&s.TLS, join(path, "tls"))
 		return
 	}
 	if s.Endpoint == "" {
@@ -165,19 +169,26 @@ func (d *decoder) checkListener(s *Server, path string) {
 		refuse("invalid socket address syntax: "+quote(s.Endpoint)+" is no IP:PORT", "endpoint parse error")
 		return
 	}
-	switch {
-	case s.TLS.Insecure:
-	case s.TLS.Source.Type == "none":
+	d.unsupportedTLS(&s.TLS, join(path, "tls"))
+	if !s.TLS.Insecure && s.TLS.Source.Type == "none" {
 		at.pos = s.TLS.Position
 		if at.pos.Line == 0 {
 			at.pos = s.Position
 		}
 		d.fail(at, join(path, "tls"), "", "missing server cert or key: set `tls.source`, or `tls.insecure: true` for a listener without TLS").Context =
 			[]string{contextStart, "datapath error", "configuration error", "TLS config error"}
-	default:
-		d.unsupported(s.TLS.Source.Position, join(path, "tls.source"), "TLS")
 	}
-	if s.Auth.Type != "none" {
-		d.unsupported(s.Auth.Position, join(path, "auth"), s.Auth.Type)
+}
+
+// unsupportedTLS notes what a listener would need TLS for.
+func (d *decoder) unsupportedTLS(t *TLS, path string) {
+	if t.Insecure {
+		return
+	}
+	if t.Source.Type != "none" {
+		d.unsupported(t.Source.Position, join(path, "source"), "TLS")
+	}
+	if t.ClientCA.Type != "none" {
+		d.unsupported(t.ClientCA.Position, join(path, "client_ca"), "TLS")
 	}
 }

@@ -25,7 +25,7 @@ type TLS struct {
 
 // Material is certificates and keys, or where they come from.
 type Material struct {
-	Position  Position // of the key `source`; zero for roots
+	Position  Position // of the key `source` or `client_ca`; zero for `ca_source`
 	Type      string   // "none", "file", "pem" or "spire"
 	Cert, Key Secret   // file: paths; pem: the text
 	CA        string   // file: path; pem: the text
@@ -70,6 +70,7 @@ func (d *decoder) tls(t *TLS, n *node, path string, s side) {
 	} else {
 		if v := o.get("client_ca"); v != nil {
 			t.ClientCA = d.material(v, join(path, "client_ca"), "CaSource", false)
+			t.ClientCA.Position = o.at("client_ca")
 		}
 		o.unused("ca_source", " on a server; clients are asked for certificates with `client_ca`")
 		o.bool("reload_client_ca_file", &t.ReloadClientCAs)

@@ -14,6 +14,8 @@ func TestUpstreamExamples(t *testing.T) {
 		no       = "error loading services | F:%s: not supported yet: services.slim/0."
 		clients  = "dataplane.clients"
 		source   = "dataplane.servers[0].tls.source (TLS)"
+		tls      = " | F:%s: not supported yet: services.slim/0.dataplane.servers[0].tls.source (TLS)"
+		client   = " | F:%s: not supported yet: services.slim/0.dataplane.servers[0].tls.client_ca (TLS)"
 		auth     = " | F:%s: not supported yet: services.slim/0.dataplane.servers[0].auth"
 		endpoint = "dataplane.servers[0].endpoint"
 		mesh     = "error loading services | F:22:5: not supported yet: services.slim/0.controller | F:27:5: not supported yet: services.slim/0.peers"
@@ -49,7 +51,7 @@ func TestUpstreamExamples(t *testing.T) {
 		"jwt-policy-filter/server-config.yaml":          at(no+source+auth+" (jwt)", "20:13", "24:11"),
 		"logging/example-config.yaml":                   "",
 		"mtls/client-config.yaml":                       at(no+clients, "17:7"),
-		"mtls/server-config.yaml":                       at(no+source, "20:13"),
+		"mtls/server-config.yaml":                       at(no+source+client, "20:13", "24:13"),
 		"multi-transport/server-config.yaml":            at(no+endpoint+" (WebSocket)", "23:11"),
 		"oidc-policy-filter/example-client-config.yaml": at(no+clients, "17:7"),
 		"oidc-policy-filter/example-server-config.yaml": at(no+source+auth+" (oidc)", "20:13", "24:11"),
@@ -58,7 +60,7 @@ func TestUpstreamExamples(t *testing.T) {
 		"proxy/https.yaml":                              at(no+clients, "17:7"),
 		"reference/config.yaml":                         "error loading services | yaml parse error | F:69:13: services.slim/0.dataplane.servers[0].auth: missing field `type`, one of `basic`, `jwt`, `oidc`, `spire`, `none`",
 		"spire/example-client.yaml":                     at(no+clients, "17:7"),
-		"spire/example-server.yaml":                     at(no+source, "20:13"),
+		"spire/example-server.yaml":                     at(no+source+client, "20:13", "24:13"),
 		"telemetry/server-config.yaml":                  "invalid tracing configuration | F:9:5: not supported yet: tracing.opentelemetry.enabled",
 		"tls/client-config.yaml":                        at(no+clients, "17:7"),
 		"tls/server-config.yaml":                        at(no+source, "20:13"),
@@ -66,7 +68,7 @@ func TestUpstreamExamples(t *testing.T) {
 		"unix/server-config.yaml":                       at(no+endpoint+" (unix socket)", "19:11"),
 		"websocket/client-config-wss.yaml":              at(no+clients, "17:7"),
 		"websocket/client-config.yaml":                  at(no+clients, "17:7"),
-		"websocket/server-config-wss.yaml":              at(no+endpoint+" (WebSocket)", "18:11"),
+		"websocket/server-config-wss.yaml":              at(no+endpoint+" (WebSocket)"+tls, "18:11", "20:13"),
 		"websocket/server-config.yaml":                  at(no+endpoint+" (WebSocket)", "17:11"),
 	}
 	env := func(k string) (string, bool) { return "password", k == "PASSWORD" }
