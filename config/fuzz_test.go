@@ -44,7 +44,7 @@ func TestHostileFilesAreBounded(t *testing.T) {
 // FuzzLoad: no input panics, an error is an *Error with a context and a reason, and a loaded configuration has a
 // service with a listener.
 func FuzzLoad(f *testing.F) {
-	files, err := filepath.Glob("testdata/upstream/*/*.yaml")
+	files, err := filepath.Glob("*/*.yaml")
 	if err != nil {
 		f.Fatal(err)
 	}
