@@ -117,8 +117,9 @@ func parse(path string, b []byte, env func(string) (string, bool)) (*Config, []W
 	root := d.tree(b)
 	c := &Config{File: path, Runtime: defaultRuntime(), Tracing: defaultTracing()}
 	if d.err == nil {
+		b := d.root(root)
 		resolve(d, root, env)
-		d.root(c, root) // after an error for its warnings: an ignored key often tells why another is missing
+		d.blocks(c, b, root) // after an error for its warnings: an ignored key often tells why another is missing
 	}
 	if d.err == nil {
 		d.check(c)
@@ -133,42 +134,48 @@ func parse(path string, b []byte, env func(string) (string, bool)) (*Config, []W
 	return c, d.warnings, nil
 }
 
-func (d *decoder) root(c *Config, n *node) {
+// blocks are the values of the root's keys; nil: absent.
+type blocks struct{ runtime, tracing, services *node }
+
+// root reads the root's keys. Upstream looks at them before it replaces references.
+func (d *decoder) root(n *node) (b blocks) {
 	if n.kind != mapKind {
 		d.fail(n, "", "invalid configuration - impossible to parse yaml", "expected a mapping, found "+n.describe())
-		return
+		return b
 	}
-	var runtime, tracing, services *node
 	keys := []string{"tracing", "runtime", "services"}
 	for _, e := range n.entries {
 		if e.key.kind != stringKind {
 			d.fail(e.key, "", "invalid configuration - impossible to parse yaml", "key "+e.key.describe()+" is not a string")
-			return
+			continue
 		}
 		switch e.key.str {
 		case "tracing":
-			tracing = e.val
+			b.tracing = e.val
 		case "runtime":
-			runtime = e.val
+			b.runtime = e.val
 		case "services":
-			services = e.val
+			b.services = e.val
 		default:
 			d.fail(e.key, e.key.str, "invalid configuration - key "+e.key.str+" not valid", "unknown key").
 				lead("root", e.key.str, keys)
-			return
 		}
 	}
-	// Upstream decodes one block after the other: the first error is that of the first block that fails.
+	return b
+}
+
+// blocks decodes one block after the other: the first error is that of the first block that fails.
+func (d *decoder) blocks(c *Config, b blocks, root *node) {
 	d.context = contextRuntime
-	if runtime != nil {
-		d.runtime(&c.Runtime, runtime)
+	if b.runtime != nil {
+		d.runtime(&c.Runtime, b.runtime)
 	}
 	d.context = contextTracing
-	if tracing != nil {
-		d.tracing(&c.Tracing, tracing)
+	if b.tracing != nil {
+		d.tracing(&c.Tracing, b.tracing)
 	}
 	d.context = contextServices
-	d.services(c, services, n)
+	d.services(c, b.services, root)
 }
 
 func (d *decoder) runtime(r *Runtime, n *node) {

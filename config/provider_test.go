@@ -71,6 +71,20 @@ func TestProvidersReachUnusedPartsButNotKeys(t *testing.T) {
 	}
 }
 
+// The root's keys are looked at before references, everything else after them.
+func TestReferencesAreReplacedAfterTheRootsKeys(t *testing.T) {
+	for _, tt := range []struct{ yaml, want string }{
+		{"services: {}\nfoo: \"${env:NOPE}\"\n", "failed to load configuration | invalid configuration - key foo not valid | f:2:1: foo: unknown key"},
+		{"runtime: {n_cores: x, thread_name: \"${env:NOPE}\"}\n", "failed to load configuration | config provider error | environment variable error | " +
+			`f:1:36: runtime.thread_name: environment variable not found: "NOPE"`},
+	} {
+		_, _, err := parse("f", []byte(tt.yaml), noEnv)
+		if got := causes(t, err); got != tt.want {
+			t.Errorf("parse(%q)\n got %s\nwant %s", tt.yaml, got, tt.want)
+		}
+	}
+}
+
 func TestLoadRefusesUnreadableFiles(t *testing.T) {
 	dir := t.TempDir()
 	big := filepath.Join(dir, "big")

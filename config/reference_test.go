@@ -17,10 +17,11 @@ func TestReferenceHasEveryKey(t *testing.T) {
 	}
 	d := &decoder{file: file, context: contextLoad}
 	root := d.tree(b)
+	parts := d.root(root)
 	resolve(d, root, func(name string) (string, bool) { return name, true })
 	d.err = nil // files that it names are not there
 	c := &Config{File: file}
-	d.root(c, root)
+	d.blocks(c, parts, root)
 	if d.err != nil {
 		t.Fatal(d.err)
 	}
