@@ -137,7 +137,7 @@ func parse(path string, b []byte, env func(string) (string, bool)) (*Config, []W
 // blocks are the values of the root's keys; nil: absent.
 type blocks struct{ runtime, tracing, services *node }
 
-// root reads the root's keys. Upstream looks at them before it replaces references.
+// root reads the root's keys. Upstream looks at them before it replaces references. Rules: P-conf-3.
 func (d *decoder) root(n *node) (b blocks) {
 	if n.kind != mapKind {
 		d.fail(n, "", "invalid configuration - impossible to parse yaml", "expected a mapping, found "+n.describe())

@@ -95,7 +95,7 @@ func (d *decoder) object(n *node, path, what string, u unknown) *object {
 	return &object{d: d, n: n, path: path, what: what, unknown: u}
 }
 
-// end handles the keys nobody asked for.
+// end handles the keys nobody asked for. Rules: P-conf-7.
 func (o *object) end() {
 	for _, e := range o.n.entries {
 		switch {
@@ -174,7 +174,7 @@ func (o *object) str(key string, to *string) {
 	}
 }
 
-// optStr is str for a key whose null means absent.
+// optStr is str for a key whose null means absent. Rules: P-conf-6.
 func (o *object) optStr(key string, to *string) {
 	if v := o.get(key); v != nil && v.kind != nullKind {
 		*to = o.d.text(v, join(o.path, key))
@@ -357,7 +357,7 @@ func (d *decoder) free(v *node, path string) any {
 	return nil
 }
 
-// Secret is a text that prints as asterisks and cannot be compared with ==.
+// Secret is a text that prints as asterisks and cannot be compared with ==. Rules: P-conf-20.
 type Secret struct {
 	_    [0]func()
 	text string

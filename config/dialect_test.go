@@ -25,7 +25,7 @@ func causes(t *testing.T, err error) string {
 const running = "\nservices: {slim/0: {dataplane: {servers: [{endpoint: \"127.0.0.1:0\", tls: {insecure: true}}]}}}\n"
 
 // TestDialect runs one file for each rule of the YAML dialect. The outcome of every row was compared with upstream's
-// node 3.4.6; the texts behind the position are upstream's where upstream prints one.
+// node 3.4.6; the texts behind the position are upstream's where upstream prints one. Rules: P-conf-5, P-conf-6.
 func TestDialect(t *testing.T) {
 	const (
 		load    = "failed to load configuration | "

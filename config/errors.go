@@ -17,7 +17,7 @@ const (
 	contextStart    = "failed to start service"
 )
 
-// Error says why a configuration was refused.
+// Error says why a configuration was refused. Rules: P-conf-4.
 type Error struct {
 	// Context holds upstream's texts, outermost first: the step that failed, then the class of the fault.
 	Context []string

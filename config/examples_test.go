@@ -199,7 +199,7 @@ func TestMissingVariableIsAProviderError(t *testing.T) {
 	}
 }
 
-// Keys of older files, which upstream's reference still has, are ignored with a word.
+// Keys of older files, which upstream's reference still has, are ignored with a word. Rules: P-conf-16.
 func TestDeadKeysAreWarnings(t *testing.T) {
 	_, warnings, err := parse("f", []byte(block("endpoint: 0.0.0.0:0", "tls: {cert_file: a, key_file: b}")+
 		"      clients:\n        - {endpoint: http://x:1, connection_timeout: 1s, keepalive: {permit_without_stream: true}}\n"), noEnv)

@@ -67,6 +67,7 @@ func TestHintsOfHostileLinesAreBounded(t *testing.T) {
 	}
 }
 
+// Rules: P-conf-20.
 func TestHintsDoNotRepeatSecrets(t *testing.T) {
 	env := func(string) (string, bool) { return "s3cret${env:Y}", true }
 	_, warnings, err := parse("f", []byte(serverFile(`{endpoint: "${env:X}", auth: {type: basic, username: "${env:X}", password: "a${env:X}s3cret"}, tls: {insecure: true}}`)), env)

@@ -6,7 +6,7 @@ import "strings"
 const maxProvided = 4 * MaxFileSize
 
 // resolve replaces every string value of the tree that is a reference, ${env:NAME} or ${file:PATH}, by what it names:
-// values only, once, and only if the whole value is the reference. The result is always a string.
+// values only, once, and only if the whole value is the reference. The result is always a string. Rules: P-conf-9.
 func resolve(d *decoder, root *node, env func(string) (string, bool)) {
 	r := resolver{d: d, env: env}
 	r.walk(root, "")

@@ -7,6 +7,7 @@ import (
 	"testing"
 )
 
+// Rules: P-conf-9.
 func TestProviders(t *testing.T) {
 	dir := t.TempDir()
 	secret := filepath.Join(dir, "secret")
@@ -51,6 +52,7 @@ func TestProviders(t *testing.T) {
 	}
 }
 
+// Rules: P-conf-9, P-conf-20.
 func TestProviderResultIsAlwaysAString(t *testing.T) {
 	env := func(string) (string, bool) { return "s3cret", true }
 	_, _, err := parse("f", []byte("runtime: {n_cores: '${env:N}'}"+running), env)

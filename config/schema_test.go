@@ -16,6 +16,7 @@ func serverFile(entry string) string {
 func serviceFile(body string) string { return "services:\n  slim/0:\n    " + body + "\n" }
 
 // TestRefusals runs one file for each rule that makes upstream's node refuse a file, and compares the whole chain.
+// Rules: P-conf-11, P-conf-12, P-conf-14, P-conf-17.
 func TestRefusals(t *testing.T) {
 	const (
 		sv    = "error loading services | yaml parse error | "
@@ -183,6 +184,7 @@ func TestUnsupportedFeaturesHaveTheContextOfAll(t *testing.T) {
 	}
 }
 
+// Rules: P-conf-7.
 func TestWarnings(t *testing.T) {
 	const listener = `endpoint: "127.0.0.1:0", tls: {insecure: true}`
 	const s0 = "services.slim/0.dataplane.servers[0]"
@@ -232,6 +234,7 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// Rules: P-conf-15.
 func TestDefaultsAreUpstreams(t *testing.T) {
 	c, _, err := parse("f", []byte(serverFile(`{endpoint: "127.0.0.1:0", tls: {insecure: true}}`)), noEnv)
 	if err != nil {
@@ -250,6 +253,7 @@ func TestDefaultsAreUpstreams(t *testing.T) {
 	}
 }
 
+// Rules: P-conf-15.
 func TestClientDefaultsAreUpstreams(t *testing.T) {
 	d := &decoder{context: contextServices}
 	n := d.tree([]byte(`{endpoint: "http://x", keepalive: {}, backoff: {type: exponential}}`))
@@ -269,6 +273,7 @@ func TestClientDefaultsAreUpstreams(t *testing.T) {
 	}
 }
 
+// Rules: P-conf-10.
 func TestServicesKeepFileOrder(t *testing.T) {
 	body := ` {dataplane: {servers: [{endpoint: "127.0.0.1:0", tls: {insecure: true}}]}}`
 	c, _, err := parse("f", []byte("services:\n  slim/b:"+body+"\n  other_1/:"+body+"\n  slim/a:"+body), noEnv)

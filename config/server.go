@@ -142,6 +142,7 @@ func checkScheme(endpoint string) bool {
 }
 
 // checkListener refuses what upstream's listener refuses at start, and what this node cannot listen on.
+// Rules: P-conf-11.
 func (d *decoder) checkListener(s *Server, path string) {
 	at := &node{pos: s.Position}
 	refuse := func(text string, classes ...string) {

@@ -77,6 +77,7 @@ func (d *decoder) services(c *Config, n, root *node) {
 }
 
 // checkServiceID returns why upstream refuses an id, "" if it does not: KIND/NAME, split at the first slash.
+// Rules: P-conf-10.
 func checkServiceID(id string) string {
 	kind, name, found := strings.Cut(id, "/")
 	if !found || kind == "" {

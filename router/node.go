@@ -53,7 +53,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	if err := n.startLoops(); err != nil {
 		return nil, err
 	}
-	// Last: a dialer that finds a listener must find a node that can negotiate (dataplane.md section 8).
+	// Last: a dialer that finds a listener must find a node that can negotiate (P-end-1).
 	for _, addr := range o.Listen {
 		lc := net.ListenConfig{KeepAlive: -1} // HTTP/2 pings do that
 		ln, err := lc.Listen(ctx, "tcp", addr)
