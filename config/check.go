@@ -30,7 +30,7 @@ func (d *decoder) check(c *Config) {
 	}
 }
 
-// checkSchemes is upstream's validation. Its output hides the reason; ours shows it.
+// checkSchemes is upstream's validation. Its output hides the reason; ours shows it. Rules: P-conf-12.
 func (d *decoder) checkSchemes(e *Endpoints, path string) {
 	const class = "validation error"
 	bad := func(p Position, key string, i int, text string) {
@@ -51,7 +51,7 @@ func (d *decoder) checkSchemes(e *Endpoints, path string) {
 	}
 }
 
-// checkPQC: post-quantum key exchange needs TLS 1.3 at every endpoint, also at those without TLS.
+// checkPQC: post-quantum key exchange needs TLS 1.3 at every endpoint, also at those without TLS. Rules: P-conf-14.
 func (d *decoder) checkPQC(e *Endpoints, path string) {
 	if !e.EnforcePQC {
 		return
@@ -74,7 +74,7 @@ func (d *decoder) checkPQC(e *Endpoints, path string) {
 }
 
 // checkShared looks at values that hold for the whole service, though each server has its own: upstream takes the
-// first server's for two of them; the others upstream applies to each listener and this node cannot.
+// first server's for two of them; the others upstream applies to each listener and this node cannot. Rules: P-conf-13.
 func (d *decoder) checkShared(s *Service, path string) {
 	if len(s.Dataplane.Servers) < 2 {
 		return

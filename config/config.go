@@ -7,6 +7,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,10 @@ type Config struct {
 
 // Position is a place in a file; both numbers count from 1. The zero value is "no place".
 type Position struct{ Line, Column int }
+
+func (p Position) compare(q Position) int {
+	return cmp.Or(cmp.Compare(p.Line, q.Line), cmp.Compare(p.Column, q.Column))
+}
 
 // Runtime is the `runtime` block.
 type Runtime struct {
@@ -97,7 +102,7 @@ func Default() *Config {
 }
 
 // Load reads the file at path. Environment variables are looked up with env, files relative to the working directory.
-// Warnings come in file order, also beside an error. A non-nil error is an *Error; the Config is nil then.
+// Warnings come in file order, also with an error: those of the whole file, if it is YAML. A non-nil error is an *Error; the Config is nil then.
 func Load(path string, env func(string) (string, bool)) (*Config, []Warning, error) {
 	b, err := readFile(path)
 	if err != nil {
@@ -110,64 +115,67 @@ func Load(path string, env func(string) (string, bool)) (*Config, []Warning, err
 func parse(path string, b []byte, env func(string) (string, bool)) (*Config, []Warning, error) {
 	d := &decoder{file: path, context: contextLoad}
 	root := d.tree(b)
-	if d.err == nil {
-		resolve(d, root, env)
-	}
 	c := &Config{File: path, Runtime: defaultRuntime(), Tracing: defaultTracing()}
 	if d.err == nil {
-		d.root(c, root)
+		b := d.root(root)
+		resolve(d, root, env)
+		d.blocks(c, b, root) // after an error for its warnings: an ignored key often tells why another is missing
 	}
 	if d.err == nil {
 		d.check(c)
 	}
+	d.inFileOrder()
 	if d.err == nil && len(d.refused) > 0 {
 		d.err = &Error{Context: []string{d.refusedContext}, Reasons: d.refused}
 	}
-	d.sortWarnings()
 	if d.err != nil {
 		return nil, d.warnings, d.err
 	}
 	return c, d.warnings, nil
 }
 
-func (d *decoder) root(c *Config, n *node) {
+// blocks are the values of the root's keys; nil: absent.
+type blocks struct{ runtime, tracing, services *node }
+
+// root reads the root's keys. Upstream looks at them before it replaces references. Rules: P-conf-3.
+func (d *decoder) root(n *node) (b blocks) {
 	if n.kind != mapKind {
 		d.fail(n, "", "invalid configuration - impossible to parse yaml", "expected a mapping, found "+n.describe())
-		return
+		return b
 	}
-	var runtime, tracing, services *node
 	keys := []string{"tracing", "runtime", "services"}
 	for _, e := range n.entries {
 		if e.key.kind != stringKind {
 			d.fail(e.key, "", "invalid configuration - impossible to parse yaml", "key "+e.key.describe()+" is not a string")
-			return
+			continue
 		}
 		switch e.key.str {
 		case "tracing":
-			tracing = e.val
+			b.tracing = e.val
 		case "runtime":
-			runtime = e.val
+			b.runtime = e.val
 		case "services":
-			services = e.val
+			b.services = e.val
 		default:
 			d.fail(e.key, e.key.str, "invalid configuration - key "+e.key.str+" not valid", "unknown key").
-				near(e.key.str, keys)
-			return
+				lead("root", e.key.str, keys)
 		}
 	}
-	// Upstream decodes one block after the other and stops at the first that fails.
+	return b
+}
+
+// blocks decodes one block after the other: the first error is that of the first block that fails.
+func (d *decoder) blocks(c *Config, b blocks, root *node) {
 	d.context = contextRuntime
-	if runtime != nil {
-		d.runtime(&c.Runtime, runtime)
+	if b.runtime != nil {
+		d.runtime(&c.Runtime, b.runtime)
 	}
 	d.context = contextTracing
-	if tracing != nil && d.err == nil {
-		d.tracing(&c.Tracing, tracing)
+	if b.tracing != nil {
+		d.tracing(&c.Tracing, b.tracing)
 	}
 	d.context = contextServices
-	if d.err == nil {
-		d.services(c, services, n)
-	}
+	d.services(c, b.services, root)
 }
 
 func (d *decoder) runtime(r *Runtime, n *node) {

@@ -17,7 +17,7 @@ type decoder struct {
 	warnings []Warning
 
 	refused        []Reason // features in use that this node does not have
-	refusedContext string   // of the first of them
+	refusedContext string   // of all of them
 }
 
 // fail notes an error of a class at a node and returns it for further detail. Only the first is kept.
@@ -39,7 +39,7 @@ func (d *decoder) bad(n *node, path, text string) *Error {
 
 // mistyped is bad for a value of the wrong type; the text is upstream's.
 func (d *decoder) mistyped(n *node, path, expected string) {
-	d.bad(n, path, "invalid type: "+n.describe()+", expected "+expected)
+	d.bad(n, path, "invalid type: "+n.describe()+", expected "+expected).hint(typeHint(n, expected))
 }
 
 func (d *decoder) warn(p Position, path, text string) *Warning {
@@ -47,13 +47,10 @@ func (d *decoder) warn(p Position, path, text string) *Warning {
 	return &d.warnings[len(d.warnings)-1]
 }
 
-func (d *decoder) sortWarnings() {
-	slices.SortStableFunc(d.warnings, func(a, b Warning) int {
-		if a.Position.Line != b.Position.Line {
-			return a.Position.Line - b.Position.Line
-		}
-		return a.Position.Column - b.Position.Column
-	})
+// inFileOrder sorts what was found in the order of the schema.
+func (d *decoder) inFileOrder() {
+	slices.SortStableFunc(d.warnings, func(a, b Warning) int { return a.Position.compare(b.Position) })
+	slices.SortStableFunc(d.refused, func(a, b Reason) int { return a.Position.compare(b.Position) })
 }
 
 // unsupported notes that the file uses a feature this node does not have.
@@ -62,8 +59,11 @@ func (d *decoder) unsupported(p Position, path, detail string) {
 	if detail != "" {
 		text += " (" + detail + ")"
 	}
-	if d.refused == nil {
+	switch {
+	case d.refused == nil:
 		d.refusedContext = d.context
+	case d.refusedContext != d.context:
+		d.refusedContext = contextLoad
 	}
 	d.refused = append(d.refused, Reason{File: d.file, Position: p, Path: path, Text: text})
 }
@@ -81,6 +81,7 @@ type object struct {
 	d       *decoder
 	n       *node
 	path    string
+	what    string // upstream's name for it
 	unknown unknown
 	keys    []string // asked for so far
 }
@@ -91,10 +92,10 @@ func (d *decoder) object(n *node, path, what string, u unknown) *object {
 		d.mistyped(n, path, what)
 		n = &node{pos: n.pos}
 	}
-	return &object{d: d, n: n, path: path, unknown: u}
+	return &object{d: d, n: n, path: path, what: what, unknown: u}
 }
 
-// end handles the keys nobody asked for.
+// end handles the keys nobody asked for. Rules: P-conf-7.
 func (o *object) end() {
 	for _, e := range o.n.entries {
 		switch {
@@ -103,10 +104,10 @@ func (o *object) end() {
 		case slices.Contains(o.keys, e.key.str):
 		case o.unknown == strict:
 			o.d.bad(e.key, join(o.path, e.key.str), fmt.Sprintf("unknown field `%s`, expected %s", e.key.str, oneOf(o.keys))).
-				near(e.key.str, o.keys)
+				lead(o.what, e.key.str, o.keys)
 		default:
 			w := o.d.warn(e.key.pos, join(o.path, e.key.str), "unknown key is ignored")
-			w.Nearest = nearest(e.key.str, o.keys)
+			(*Reason)(w).lead(o.what, e.key.str, o.keys)
 		}
 	}
 }
@@ -173,7 +174,7 @@ func (o *object) str(key string, to *string) {
 	}
 }
 
-// optStr is str for a key whose null means absent.
+// optStr is str for a key whose null means absent. Rules: P-conf-6.
 func (o *object) optStr(key string, to *string) {
 	if v := o.get(key); v != nil && v.kind != nullKind {
 		*to = o.d.text(v, join(o.path, key))
@@ -238,7 +239,7 @@ func (d *decoder) durationValue(v *node, path string) time.Duration {
 	}
 	t, err := ParseDuration(v.str)
 	if err != nil {
-		d.bad(v, path, fmt.Sprintf("invalid value: string %q, expected string", err)+" such as 10s or 1m 30s")
+		d.bad(v, path, fmt.Sprintf("invalid value: string %q, expected string", err)).hint(durationHint(v.str))
 	}
 	return t
 }
@@ -356,7 +357,7 @@ func (d *decoder) free(v *node, path string) any {
 	return nil
 }
 
-// Secret is a text that prints as asterisks and cannot be compared with ==.
+// Secret is a text that prints as asterisks and cannot be compared with ==. Rules: P-conf-20.
 type Secret struct {
 	_    [0]func()
 	text string

@@ -45,6 +45,7 @@ func unitNanos(u string) (uint64, bool) {
 // ParseDuration reads a duration as upstream's files write it: groups of a whole number and one of
 // ns us ms s m h d w y, in any order, summed; white space is ignored. Unlike time.ParseDuration it knows no sign, no
 // decimals and no µs. What exceeds time.Duration (292 years) but not upstream's range becomes the largest Duration.
+// Rules: P-conf-8.
 func ParseDuration(s string) (time.Duration, error) {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) {

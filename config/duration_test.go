@@ -7,6 +7,7 @@ import (
 	"time"
 )
 
+// Rules: P-conf-8.
 func TestParseDuration(t *testing.T) {
 	const year = 31_556_926 * time.Second
 	for _, tt := range []struct {

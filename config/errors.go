@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // Outermost texts of a failed start, as upstream words them (tools match them).
@@ -15,7 +17,7 @@ const (
 	contextStart    = "failed to start service"
 )
 
-// Error says why a configuration was refused.
+// Error says why a configuration was refused. Rules: P-conf-4.
 type Error struct {
 	// Context holds upstream's texts, outermost first: the step that failed, then the class of the fault.
 	Context []string
@@ -30,9 +32,10 @@ type Reason struct {
 	Path     string // key path, "services.slim/0.dataplane.servers[0].endpoint"; "": the file as a whole
 	Text     string
 	Nearest  string // the known key that resembles an unknown one; "": none does
+	Hint     string // what to do; "": the text says it, or nobody knows
 }
 
-// String returns FILE:LINE:COLUMN: PATH: TEXT.
+// String returns FILE:LINE:COLUMN: PATH: TEXT, with the nearest key and the hint if there are any.
 func (r Reason) String() string {
 	var b strings.Builder
 	writePlace(&b, r.File, r.Position)
@@ -42,6 +45,9 @@ func (r Reason) String() string {
 	b.WriteString(r.Text)
 	if r.Nearest != "" {
 		fmt.Fprintf(&b, "; did you mean `%s`?", r.Nearest)
+	}
+	if r.Hint != "" {
+		b.WriteString("; " + r.Hint)
 	}
 	return b.String()
 }
@@ -61,6 +67,12 @@ func (e *Error) Error() string {
 
 // near notes the known key nearest to an unknown one.
 func (e *Error) near(key string, known []string) { e.Reasons[0].Nearest = nearest(key, known) }
+
+// hint notes what to do about an error.
+func (e *Error) hint(text string) { e.Reasons[0].Hint = text }
+
+// lead is Reason.lead for an error's only reason.
+func (e *Error) lead(block, key string, known []string) { e.Reasons[0].lead(block, key, known) }
 
 // Warning is something upstream accepts without a word, but that does not do what the file says.
 type Warning Reason
@@ -82,9 +94,7 @@ func writePlace(b *strings.Builder, file string, p Position) {
 
 // renamed holds keys of older or other files whose successor no spelling distance finds.
 var renamed = map[string]string{
-	"group_name": "domain_name", "ca_file": "ca_source", "ca_pem": "ca_source", "cert_file": "source",
-	"cert_pem": "source", "key_file": "source", "key_pem": "source", "client_ca_file": "client_ca",
-	"client_ca_pem": "client_ca", "filter": "filters", "permit_without_stream": "keep_alive_while_idle",
+	"group_name": "domain_name", "filter": "filters", "permit_without_stream": "keep_alive_while_idle",
 }
 
 // nearest returns the known key that an unknown one most likely stands for, "" if none is near.
@@ -92,37 +102,5 @@ func nearest(key string, known []string) string {
 	if to := renamed[key]; slices.Contains(known, to) {
 		return to
 	}
-	if len(key) > 64 {
-		return ""
-	}
-	best, bound := "", max(1, len(key)/3)
-	for _, k := range known {
-		if n := distance(strings.ToLower(key), k); n <= bound {
-			best, bound = k, n-1
-		}
-	}
-	return best
-}
-
-// distance is the number of bytes to insert, delete, replace or swap with a neighbour that turns a into b.
-func distance(a, b string) int {
-	before, above, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range above {
-		above[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(above[j]+1, row[j-1]+1, above[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, above, row = above, row, before
-	}
-	return above[len(b)]
+	return suggest.Nearest(key, known)
 }

@@ -44,7 +44,7 @@ func TestHostileFilesAreBounded(t *testing.T) {
 // FuzzLoad: no input panics, an error is an *Error with a context and a reason, and a loaded configuration has a
 // service with a listener.
 func FuzzLoad(f *testing.F) {
-	files, err := filepath.Glob("testdata/upstream/*/*.yaml")
+	files, err := filepath.Glob("*/*.yaml")
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func FuzzLoad(f *testing.F) {
 		f.Add(b)
 	}
 	for _, seed := range []string{
-		"", "\x00", "\ufeff", "---\n...\n", "? {a: b}\n: c", "&a a: *a", "a: &a [*a]", "!!binary x", "%YAML 9.9\n---\n",
+		"", "\x00", "\ufeff", "---\n...\n", "? {a: b}\n: c", "&a a: *a", "a: &a [*a]", "!!binary x", "%YAML 9.9\n---\n", "%YAML 1.2\n---\n", "\ufeff#\r%YAML 01.2#\r%",
 		"services: {slim/0: {dataplane: {servers: [{endpoint: '1.2.3.4:1', keepalive: {time: 99y}}]}}}",
 		"runtime: {n_cores: 0xffffffffffffffffff}", "a: !!int x", "a: |\n b\n  c", "<<: 1", "- - - -", bomb()[:300],
 		strings.Repeat("[", 300), "'${file:/dev/zero}'", "a: ${env:X}", running,

@@ -6,7 +6,7 @@ import "strings"
 const maxProvided = 4 * MaxFileSize
 
 // resolve replaces every string value of the tree that is a reference, ${env:NAME} or ${file:PATH}, by what it names:
-// values only, once, and only if the whole value is the reference. The result is always a string.
+// values only, once, and only if the whole value is the reference. The result is always a string. Rules: P-conf-9.
 func resolve(d *decoder, root *node, env func(string) (string, bool)) {
 	r := resolver{d: d, env: env}
 	r.walk(root, "")
@@ -24,8 +24,11 @@ func (r *resolver) walk(n *node, path string) {
 	}
 	switch n.kind {
 	case stringKind:
-		if strings.HasPrefix(n.str, "${") && strings.HasSuffix(n.str, "}") {
+		switch {
+		case strings.HasPrefix(n.str, "${") && strings.HasSuffix(n.str, "}"):
 			r.replace(n, path)
+		case referenceInside(n.str):
+			r.d.warn(n.pos, path, "the reference in it is not replaced: "+wholeValueOnly)
 		}
 	case listKind:
 		for i, item := range n.items {
@@ -41,27 +44,28 @@ func (r *resolver) walk(n *node, path string) {
 func (r *resolver) replace(n *node, path string) {
 	reference := n.str
 	provider, argument, ok := strings.Cut(reference[2:len(reference)-1], ":")
-	fail := func(text string, classes ...string) {
-		r.d.fail(n, path, "config provider error", text)
-		r.d.err.Context = append(r.d.err.Context, classes...)
+	fail := func(text string, classes ...string) *Error {
+		e := r.d.fail(n, path, "config provider error", text)
+		e.Context = append(e.Context, classes...)
+		return e
 	}
 	switch {
 	case ok && provider == "env":
 		v, found := r.env(argument)
 		if !found {
-			fail("environment variable not found: "+quote(argument), "environment variable error")
+			fail("environment variable not found: "+quote(argument), "environment variable error").hint(nameHint(argument))
 			return
 		}
 		n.str = v
 	case ok && provider == "file":
 		b, err := readFile(argument)
 		if err != nil {
-			fail(ioText(err)+": "+quote(argument), "file error")
+			fail(ioText(err)+": "+quote(argument), "file error").hint(nameHint(argument))
 			return
 		}
 		n.str = string(b)
 	default:
-		fail("not found: " + quote(reference) + " names no provider; there are ${env:NAME} and ${file:PATH}")
+		fail("not found: " + quote(reference) + " names no provider").hint("there are ${env:NAME} and ${file:PATH}")
 		return
 	}
 	n.from = reference

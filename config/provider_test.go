@@ -7,6 +7,7 @@ import (
 	"testing"
 )
 
+// Rules: P-conf-9.
 func TestProviders(t *testing.T) {
 	dir := t.TempDir()
 	secret := filepath.Join(dir, "secret")
@@ -31,7 +32,8 @@ func TestProviders(t *testing.T) {
 		{"space around is text", " ${env:NAME}", " ${env:NAME}", ""},
 		{"not closed is text", "${env:NAME", "${env:NAME", ""},
 		{"unset variable", "${env:NOPE}", "", class + `environment variable error | f:1:24: runtime.thread_name: environment variable not found: "NOPE"`},
-		{"two references are one", "${env:NAME}${env:NAME}", "", class + `environment variable error | f:1:24: runtime.thread_name: environment variable not found: "NAME}${env:NAME"`},
+		{"two references are one", "${env:NAME}${env:NAME}", "", class + `environment variable error | f:1:24: runtime.thread_name: environment variable not found: "NAME}${env:NAME"; two references are read as one: ${env:NAME} and ${file:PATH} work as a whole value only`},
+		{"default value", "${env:NOPE:-x}", "", class + `environment variable error | f:1:24: runtime.thread_name: environment variable not found: "NOPE:-x"; a reference has no default value`},
 		{"no file", "${file:" + dir + "/nope}", "", class + `file error | f:1:24: runtime.thread_name: No such file or directory (os error 2): "` + dir + `/nope"`},
 		{"file that is no text", "${file:" + binary + "}", "", class + `file error | f:1:24: runtime.thread_name: stream did not contain valid UTF-8: "` + binary + `"`},
 		{"unknown provider", "${vault:x}", "", class + `f:1:24: runtime.thread_name: not found: "${vault:x}" names no provider; there are ${env:NAME} and ${file:PATH}`},
@@ -50,10 +52,11 @@ func TestProviders(t *testing.T) {
 	}
 }
 
+// Rules: P-conf-9, P-conf-20.
 func TestProviderResultIsAlwaysAString(t *testing.T) {
 	env := func(string) (string, bool) { return "s3cret", true }
 	_, _, err := parse("f", []byte("runtime: {n_cores: '${env:N}'}"+running), env)
-	want := "invalid runtime configuration | yaml parse error | f:1:20: runtime.n_cores: invalid type: the string from ${env:N}, expected usize"
+	want := "invalid runtime configuration | yaml parse error | f:1:20: runtime.n_cores: invalid type: the string from ${env:N}, expected usize; a reference always gives text: write the value itself"
 	if got := causes(t, err); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -67,6 +70,20 @@ func TestProvidersReachUnusedPartsButNotKeys(t *testing.T) {
 	_, _, err = parse("f", []byte(`"${env:X}": 1`), noEnv)
 	if got := causes(t, err); !strings.Contains(got, "key ${env:X} not valid") {
 		t.Errorf("a reference as key: got %s, want it untouched", got)
+	}
+}
+
+// The root's keys are looked at before references, everything else after them.
+func TestReferencesAreReplacedAfterTheRootsKeys(t *testing.T) {
+	for _, tt := range []struct{ yaml, want string }{
+		{"services: {}\nfoo: \"${env:NOPE}\"\n", "failed to load configuration | invalid configuration - key foo not valid | f:2:1: foo: unknown key"},
+		{"runtime: {n_cores: x, thread_name: \"${env:NOPE}\"}\n", "failed to load configuration | config provider error | environment variable error | " +
+			`f:1:36: runtime.thread_name: environment variable not found: "NOPE"`},
+	} {
+		_, _, err := parse("f", []byte(tt.yaml), noEnv)
+		if got := causes(t, err); got != tt.want {
+			t.Errorf("parse(%q)\n got %s\nwant %s", tt.yaml, got, tt.want)
+		}
 	}
 }
 

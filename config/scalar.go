@@ -9,6 +9,7 @@ import (
 
 // setPlain gives n the value of a plain (unquoted, untagged) scalar: the YAML 1.2 core schema as upstream's parser
 // reads it. yes, no, on, off, dates, 010 and 1_000 are strings. It reports false for an integer beyond 64 bits.
+// Rules: P-conf-5.
 func (n *node) setPlain(s string) bool {
 	switch s {
 	case "", "~", "null", "Null", "NULL":

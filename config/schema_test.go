@@ -16,6 +16,7 @@ func serverFile(entry string) string {
 func serviceFile(body string) string { return "services:\n  slim/0:\n    " + body + "\n" }
 
 // TestRefusals runs one file for each rule that makes upstream's node refuse a file, and compares the whole chain.
+// Rules: P-conf-11, P-conf-12, P-conf-14, P-conf-17.
 func TestRefusals(t *testing.T) {
 	const (
 		sv    = "error loading services | yaml parse error | "
@@ -24,6 +25,9 @@ func TestRefusals(t *testing.T) {
 		s0    = "services.slim/0.dataplane.servers[0]"
 		c0    = "services.slim/0.dataplane.clients[0]"
 	)
+	const peer = sv + "f:3:73: services.slim/0.peers.discovery.peers[0].ca_pem: unknown field `ca_pem`, expected one of `node_id`, `endpoint`, " +
+		"`origin`, `server_name`, `compression`, `rate_limit`, `tls`, `keepalive`, `proxy`, `connect_timeout`, `request_timeout`, " +
+		"`buffer_size`, `headers`, `auth`, `backoff`, `metadata`, `link_id`, `require_header_mac`, `connection_type`"
 	client := func(keys string) string {
 		return serviceFile(`dataplane: {clients: [{endpoint: "http://x:1", ` + keys + `}]}`)
 	}
@@ -33,6 +37,11 @@ func TestRefusals(t *testing.T) {
 		{"unknown service key", serviceFile("foo: 1"), sv + "f:3:5: services.slim/0.foo: unknown field `foo`, expected one of `node_id`, `domain_name`, `auth`, `dataplane`, `controller`, `peers`, `default_gateway`"},
 		{"older name of domain_name", serviceFile("group_name: x"), sv + "f:3:5: services.slim/0.group_name: unknown field `group_name`, expected one of `node_id`, `domain_name`, `auth`, `dataplane`, `controller`, `peers`, `default_gateway`; did you mean `domain_name`?"},
 		{"unknown dataplane key", serviceFile("dataplane: {server: []}"), sv + "f:3:17: services.slim/0.dataplane.server: unknown field `server`, expected one of `enforce_pqc`, `servers`, `clients`, `outbound_clients`; did you mean `servers`?"},
+		{"listener without a list", serviceFile("dataplane: {endpoint: x}"), sv + "f:3:17: services.slim/0.dataplane.endpoint: unknown field `endpoint`, expected one of `enforce_pqc`, `servers`, `clients`, `outbound_clients`; it belongs in an entry of `servers` or `clients`"},
+		{"servers in a service", serviceFile("servers: []"), sv + "f:3:5: services.slim/0.servers: unknown field `servers`, expected one of `node_id`, `domain_name`, `auth`, `dataplane`, `controller`, `peers`, `default_gateway`; it belongs in `dataplane`"},
+		{"service at the root", "dataplane: {}", "failed to load configuration | invalid configuration - key dataplane not valid | f:1:1: dataplane: unknown key; it belongs in `services.slim/0`"},
+		{"runtime key at the root", "drain_timeout: 1s", "failed to load configuration | invalid configuration - key drain_timeout not valid | f:1:1: drain_timeout: unknown key; it belongs in `runtime`"},
+		{"flat tls key of a static peer", serviceFile("peers: {discovery: {type: static, peers: [{node_id: x, endpoint: y, ca_pem: z}]}}"), peer + "; it belongs in `tls.ca_source`, as {type: pem, data: TEXT}"},
 		{"no endpoint at all", serviceFile("dataplane: {servers: []}"), "failed to start service | f:2:3: services.slim/0: no server or client configured"},
 		{"gateway as bool", serviceFile("default_gateway: false"), sv + "f:3:22: services.slim/0.default_gateway: invalid type: boolean `false`, expected a Value::Tagged enum"},
 		{"gateway no", serviceFile("default_gateway: no"), sv + "f:3:22: services.slim/0.default_gateway: unknown variant `no`, expected `auto` or `off`"},
@@ -40,20 +49,20 @@ func TestRefusals(t *testing.T) {
 
 		{"no endpoint key", serverFile("{tls: {insecure: true}}"), sv + "f:4:9: " + s0 + ": missing field `endpoint`"},
 		{"server a string", serverFile("foo"), sv + "f:4:9: " + s0 + ": invalid type: string \"foo\", expected struct ServerConfig"},
-		{"empty endpoint", serverFile(`{endpoint: "", tls: {insecure: true}}`), start + "f:4:10: " + s0 + ".endpoint: missing grpc endpoint"},
-		{"host name to listen on", serverFile(`{endpoint: "host:1", tls: {insecure: true}}`), start + "endpoint parse error | f:4:10: " + s0 + ".endpoint: invalid socket address syntax: \"host:1\" is no IP:PORT, such as 0.0.0.0:46357"},
-		{"http scheme to listen on", serverFile(`{endpoint: "http://1.2.3.4:1", tls: {insecure: true}}`), start + "endpoint parse error | f:4:10: " + s0 + ".endpoint: invalid socket address syntax: \"http://1.2.3.4:1\" is no IP:PORT, such as 0.0.0.0:46357"},
-		{"reference inside an endpoint is text", serverFile(`{endpoint: "0.0.0.0:${env:PORT}", tls: {insecure: true}}`), start + "endpoint parse error | f:4:10: " + s0 + ".endpoint: invalid socket address syntax: \"0.0.0.0:${env:PORT}\" is no IP:PORT, such as 0.0.0.0:46357"},
+		{"empty endpoint", serverFile(`{endpoint: "", tls: {insecure: true}}`), start + "f:4:10: " + s0 + ".endpoint: missing grpc endpoint; write it as 0.0.0.0:46357 or \"[::1]:46357\""},
+		{"host name to listen on", serverFile(`{endpoint: "host:1", tls: {insecure: true}}`), start + "endpoint parse error | f:4:10: " + s0 + ".endpoint: invalid socket address syntax: \"host:1\" is no IP:PORT; write it as 0.0.0.0:46357 or \"[::1]:46357\""},
+		{"http scheme to listen on", serverFile(`{endpoint: "http://1.2.3.4:1", tls: {insecure: true}}`), start + "endpoint parse error | f:4:10: " + s0 + ".endpoint: invalid socket address syntax: \"http://1.2.3.4:1\" is no IP:PORT; write it without a scheme, such as 0.0.0.0:46357"},
+		{"reference inside an endpoint is text", serverFile(`{endpoint: "0.0.0.0:${env:PORT}", tls: {insecure: true}}`), start + "endpoint parse error | f:4:10: " + s0 + ".endpoint: invalid socket address syntax: \"0.0.0.0:${env:PORT}\" is no IP:PORT; ${env:NAME} and ${file:PATH} work as a whole value only"},
 		{"ftp scheme", serverFile(`{endpoint: "ftp://1.2.3.4:1"}`), valid + "f:4:10: " + s0 + ".endpoint: invalid endpoint scheme: \"ftp://1.2.3.4:1\""},
-		{"secure without certificate", serverFile(`{endpoint: "127.0.0.1:0"}`), start + "TLS config error | f:4:10: " + s0 + ".tls: missing server cert or key; for a listener without TLS set tls.insecure: true"},
-		{"null tls is secure", serverFile(`{endpoint: "127.0.0.1:0", tls: }`), start + "TLS config error | f:4:35: " + s0 + ".tls: missing server cert or key; for a listener without TLS set tls.insecure: true"},
+		{"secure without certificate", serverFile(`{endpoint: "127.0.0.1:0"}`), start + "TLS config error | f:4:10: " + s0 + ".tls: missing server cert or key: set `tls.source`, or `tls.insecure: true` for a listener without TLS"},
+		{"null tls is secure", serverFile(`{endpoint: "127.0.0.1:0", tls: }`), start + "TLS config error | f:4:35: " + s0 + ".tls: missing server cert or key: set `tls.source`, or `tls.insecure: true` for a listener without TLS"},
 		{"unknown auth type", serverFile(`{endpoint: "127.0.0.1:0", auth: {type: bassic}}`), sv + "f:4:48: " + s0 + ".auth.type: unknown variant `bassic`, expected one of `basic`, `jwt`, `oidc`, `spire`, `none`; did you mean `basic`?"},
 		{"static_jwt is for clients", serverFile(`{endpoint: "127.0.0.1:0", auth: {type: static_jwt}}`), sv + "f:4:48: " + s0 + ".auth.type: unknown variant `static_jwt`, expected one of `basic`, `jwt`, `oidc`, `spire`, `none`"},
 		{"auth without type", serverFile(`{endpoint: "127.0.0.1:0", auth: {basic: {}}}`), sv + "f:4:41: " + s0 + ".auth: missing field `type`, one of `basic`, `jwt`, `oidc`, `spire`, `none`"},
 		{"auth null", serverFile(`{endpoint: "127.0.0.1:0", auth: }`), sv + "f:4:41: " + s0 + ".auth: invalid type: unit value, expected internally tagged enum AuthenticationConfig"},
 		{"basic without name", serverFile(`{endpoint: "127.0.0.1:0", auth: {type: basic, password: x}}`), sv + "f:4:41: " + s0 + ".auth: missing field `username`"},
 		{"password as number is not repeated", serverFile(`{endpoint: "127.0.0.1:0", auth: {type: basic, username: u, password: 123}}`), sv + "f:4:78: " + s0 + ".auth.password: invalid type: expected a string (a number must stand in quotes)"},
-		{"audience as string", serverFile(`{endpoint: "127.0.0.1:0", auth: {type: jwt, claims: {aud: x}, key: {type: autoresolve}}}`), sv + "f:4:67: " + s0 + ".auth.claims.aud: invalid type: string \"x\", expected a sequence"},
+		{"audience as string", serverFile(`{endpoint: "127.0.0.1:0", auth: {type: jwt, claims: {aud: x}, key: {type: autoresolve}}}`), sv + "f:4:67: " + s0 + ".auth.claims.aud: invalid type: string \"x\", expected a sequence; write a list, such as [VALUE]"},
 		{"two spellings of a claim", serverFile(`{endpoint: "127.0.0.1:0", auth: {type: jwt, claims: {sub: x, subject: y}, key: {type: autoresolve}}}`), sv + "f:4:61: " + s0 + ".auth.claims: duplicate field `subject`: sub is its other name"},
 		{"policy with two keys", serverFile(`{endpoint: "127.0.0.1:0", auth: {type: oidc, issuer_url: x, policy: {cel: a, rego: b}}}`), sv + "f:4:77: " + s0 + ".auth.policy: expected a map with exactly one key, one of `cel`, `rego`, `rego_file`"},
 		{"tls source of unknown type", serverFile(`{endpoint: "127.0.0.1:0", tls: {source: {type: foo}}}`), sv + "f:4:56: " + s0 + ".tls.source.type: unknown variant `foo`, expected one of `pem`, `file`, `spire`, `none`"},
@@ -61,17 +70,17 @@ func TestRefusals(t *testing.T) {
 		{"both names of one key", serverFile(`{endpoint: "127.0.0.1:0", negotiation_timeout_secs: 1, link_hmac_timeout_secs: 2}`), sv + "f:4:64: " + s0 + ": duplicate field `negotiation_timeout_secs`: link_hmac_timeout_secs is its other name"},
 		{"null in free data", serverFile(`{endpoint: "127.0.0.1:0", metadata: {a: null}}`), sv + "f:4:49: " + s0 + ".metadata.a: data did not match any variant of untagged enum MetadataValue: unit value"},
 		{"u32 overflow", serverFile(`{endpoint: "127.0.0.1:0", max_frame_size: 4294967296}`), sv + "f:4:51: " + s0 + ".max_frame_size: invalid value: integer `4294967296`, expected u32"},
-		{"buffer with unit", serverFile(`{endpoint: "127.0.0.1:0", read_buffer_size: 4KiB}`), sv + "f:4:53: " + s0 + ".read_buffer_size: invalid type: string \"4KiB\", expected usize"},
+		{"buffer with unit", serverFile(`{endpoint: "127.0.0.1:0", read_buffer_size: 4KiB}`), sv + "f:4:53: " + s0 + ".read_buffer_size: invalid type: string \"4KiB\", expected usize; write a whole number, without quotes, leading zeros or a unit"},
 		{"keepalive a number", serverFile(`{endpoint: "127.0.0.1:0", keepalive: 5}`), sv + "f:4:46: " + s0 + ".keepalive: invalid type: integer `5`, expected struct KeepaliveServerParameters"},
 		{"post-quantum needs tls1.3", serviceFile(`dataplane: {enforce_pqc: true, servers: [{endpoint: "127.0.0.1:0", tls: {insecure: true, tls_version: tls1.2}}]}`), valid + "f:3:47: " + s0 + ".tls.tls_version: enforce_pqc needs tls_version: tls1.3, found \"tls1.2\""},
 
 		{"client with empty endpoint", serviceFile(`dataplane: {clients: [{endpoint: ""}]}`), valid + "f:3:28: " + c0 + ".endpoint: the endpoint is empty"},
 		{"client with bad scheme", serviceFile(`dataplane: {clients: [{endpoint: "ftp://x"}]}`), valid + "f:3:28: " + c0 + ".endpoint: invalid endpoint scheme: \"ftp://x\""},
-		{"max_delay as integer", client("backoff: {type: exponential, max_delay: 1500}"), sv + "f:3:92: " + c0 + ".backoff.max_delay: invalid type: integer `1500`, expected string"},
+		{"max_delay as integer", client("backoff: {type: exponential, max_delay: 1500}"), sv + "f:3:92: " + c0 + ".backoff.max_delay: invalid type: integer `1500`, expected string; a duration needs a unit, such as 10s or 500ms"},
 		{"compression in small letters", client("compression: gzip"), sv + "f:3:65: " + c0 + ".compression: unknown variant `gzip`, expected one of `Gzip`, `Zlib`, `Deflate`, `Snappy`, `Zstd`, `Lz4`, `None`, `Empty`; did you mean `Gzip`?"},
 		{"kind local", client("connection_type: local"), sv + "f:3:69: " + c0 + ".connection_type: unknown variant `local`, expected one of `remote`, `peer`, `edge`"},
-		{"header value as number", client("headers: {a: 1}"), sv + "f:3:65: " + c0 + ".headers.a: invalid type: integer `1`, expected a string"},
-		{"rate limit as fraction", client("rate_limit: 20"), sv + "f:3:64: " + c0 + ".rate_limit: invalid type: integer `20`, expected a string"},
+		{"header value as number", client("headers: {a: 1}"), sv + "f:3:65: " + c0 + ".headers.a: invalid type: integer `1`, expected a string; write it in quotes"},
+		{"rate limit as fraction", client("rate_limit: 20"), sv + "f:3:64: " + c0 + ".rate_limit: invalid type: integer `20`, expected a string; write it in quotes"},
 		{"unknown algorithm", client("auth: {type: jwt, key: {type: encoding, algorithm: FOO, format: pem, key: {data: x}}}"), sv + "f:3:103: " + c0 + ".auth.key.algorithm: unknown variant `FOO`, expected one of `HS256`, `HS384`, `HS512`, `ES256`, `ES384`, `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `EdDSA`"},
 
 		{"telemetry client without endpoint", "tracing: {opentelemetry: {grpc: }}" + running, "invalid tracing configuration | yaml parse error | f:1:33: tracing.opentelemetry.grpc: missing field `endpoint`"},
@@ -123,6 +132,20 @@ func TestUnsupported(t *testing.T) {
 		{"unix socket", serverFile(`{endpoint: "unix:///x", tls: {insecure: true}}`), []string{"services.slim/0.dataplane.servers[0].endpoint"}},
 		{"all of them are named", serverFile(`{endpoint: "127.0.0.1:0", tls: {source: {type: pem, cert: a, key: b}}, auth: {type: spire}}, {endpoint: "wss://[::]:1"}`),
 			[]string{"services.slim/0.dataplane.servers[0].tls.source", "services.slim/0.dataplane.servers[0].auth", "services.slim/0.dataplane.servers[1].endpoint"}},
+		{"in file order", "tracing: {opentelemetry: {enabled: true}}\n" + serviceFile("peers: {discovery: {type: kubernetes, namespace: a, service_name: b, port: 1}}\n"+
+			"    controller: {servers: [{"+listener+"}]}\n    auth: {type: spire}\n"+
+			`    dataplane: {clients: [{endpoint: "http://x:1"}], servers: [{auth: {type: spire}, endpoint: "127.0.0.1:0", tls: {client_ca: {type: spire}, source: {type: spire}}}]}`),
+			[]string{"tracing.opentelemetry.enabled", "services.slim/0.peers", "services.slim/0.controller", "services.slim/0.auth",
+				"services.slim/0.dataplane.clients", "services.slim/0.dataplane.servers[0].auth",
+				"services.slim/0.dataplane.servers[0].tls.client_ca", "services.slim/0.dataplane.servers[0].tls.source"}},
+		{"tracing after services", serviceFile("dataplane: {clients: [{endpoint: \"http://x:1\"}]}") + "tracing: {opentelemetry: {enabled: true}}",
+			[]string{"services.slim/0.dataplane.clients", "tracing.opentelemetry.enabled"}},
+		{"all of a web socket", serverFile(`{endpoint: "wss://0.0.0.0:1", auth: {type: spire}, tls: {source: {type: spire}}}`),
+			[]string{"services.slim/0.dataplane.servers[0].endpoint", "services.slim/0.dataplane.servers[0].auth", "services.slim/0.dataplane.servers[0].tls.source"}},
+		{"all of a unix socket", serverFile(`{auth: {type: spire}, endpoint: "unix:///x", tls: {insecure: true}}`),
+			[]string{"services.slim/0.dataplane.servers[0].auth", "services.slim/0.dataplane.servers[0].endpoint"}},
+		{"all services", "services:\n" + `  slim/b: {dataplane: {servers: [{endpoint: "unix:///x"}]}}` + "\n" + `  slim/a: {dataplane: {clients: [{endpoint: "http://x:1"}]}}`,
+			[]string{"services.slim/b.dataplane.servers[0].endpoint", "services.slim/a.dataplane.clients"}},
 		{"listeners that differ", serverFile(`{` + listener + `}, {` + listener + `, keepalive: {time: 1s}}`), []string{"services.slim/0.dataplane.servers[1].keepalive"}},
 		{"listeners that agree", serverFile(`{` + listener + `, max_frame_size: 1}, {` + listener + `, max_frame_size: 1}`), nil},
 		{"post-quantum links", serviceFile("dataplane: {enforce_pqc: true, servers: [{" + listener + "}]}"), nil},
@@ -145,6 +168,23 @@ func TestUnsupported(t *testing.T) {
 	}
 }
 
+// The outermost text names the block that holds all refused features, the whole file if they are in several.
+func TestUnsupportedFeaturesHaveTheContextOfAll(t *testing.T) {
+	const telemetry = "tracing: {opentelemetry: {enabled: true}}\n"
+	clients := serviceFile(`dataplane: {clients: [{endpoint: "http://x:1"}]}`)
+	for _, tt := range []struct{ yaml, want string }{
+		{telemetry + running, "invalid tracing configuration"},
+		{clients, "error loading services"},
+		{telemetry + clients, "failed to load configuration"},
+	} {
+		_, _, err := parse("f", []byte(tt.yaml), noEnv)
+		if got, _, _ := strings.Cut(causes(t, err), " | "); got != tt.want {
+			t.Errorf("parse(%q) fails with %q, want %q", tt.yaml, got, tt.want)
+		}
+	}
+}
+
+// Rules: P-conf-7.
 func TestWarnings(t *testing.T) {
 	const listener = `endpoint: "127.0.0.1:0", tls: {insecure: true}`
 	const s0 = "services.slim/0.dataplane.servers[0]"
@@ -157,7 +197,13 @@ func TestWarnings(t *testing.T) {
 		{"swapped letters", serverFile("{" + listener + ", metadtaa: {}}"), []string{"f:4:58: " + s0 + ".metadtaa: unknown key is ignored; did you mean `metadata`?"}},
 		{"key of nothing", serverFile("{" + listener + ", zzz: {}}"), []string{"f:4:58: " + s0 + ".zzz: unknown key is ignored"}},
 		{"merge key", serverFile("{" + listener + ", <<: {}}"), []string{"f:4:58: " + s0 + ".<<: unknown key is ignored"}},
-		{"old flat tls key", serverFile(`{endpoint: "127.0.0.1:0", tls: {insecure: true, cert_file: x}}`), []string{"f:4:57: " + s0 + ".tls.cert_file: unknown key is ignored; did you mean `source`?"}},
+		{"old flat tls key", serverFile(`{endpoint: "127.0.0.1:0", tls: {insecure: true, cert_file: x}}`), []string{"f:4:57: " + s0 + ".tls.cert_file: unknown key is ignored; it belongs in `tls.source`, as {type: file, cert: PATH, key: PATH}"}},
+		{"old flat tls key in the server", serverFile(`{` + listener + `, key_pem: x}`), []string{"f:4:58: " + s0 + ".key_pem: unknown key is ignored; it belongs in `tls.source`, as {type: pem, cert: TEXT, key: TEXT}"}},
+		{"old flat tls root of a server", serverFile(`{endpoint: "127.0.0.1:0", tls: {insecure: true, ca_file: x}}`), []string{"f:4:57: " + s0 + ".tls.ca_file: unknown key is ignored; it belongs in `tls.client_ca`, as {type: file, path: PATH}, to ask clients for certificates"}},
+		{"key of a block in the server", serverFile(`{` + listener + `, tls_version: tls1.2, time: 1s}`), []string{
+			"f:4:58: " + s0 + ".tls_version: unknown key is ignored; it belongs in `tls`", "f:4:79: " + s0 + ".time: unknown key is ignored; it belongs in `keepalive`"}},
+		{"roots of a server", serverFile(`{endpoint: "127.0.0.1:0", tls: {insecure: true, ca_source: {type: file, path: x}}}`),
+			[]string{"f:4:57: " + s0 + ".tls.ca_source: has no effect on a server; clients are asked for certificates with `client_ca`"}},
 		{"unused buffer size", serverFile("{" + listener + ", read_buffer_size: 1}"), []string{"f:4:58: " + s0 + ".read_buffer_size: has no effect"}},
 		{"connection age", serverFile("{" + listener + ", keepalive: {max_connection_age: 2h}}"), []string{"f:4:70: " + s0 + ".keepalive.max_connection_age: has no effect here: live connections are not cut"}},
 		{"http2_only false", serverFile("{" + listener + ", http2_only: false}"), []string{"f:4:58: " + s0 + ".http2_only: has no effect: a listener speaks HTTP/2 only"}},
@@ -165,6 +211,11 @@ func TestWarnings(t *testing.T) {
 		{"frame size out of range", serverFile("{" + listener + ", max_frame_size: 16}"), []string{"f:4:58: " + s0 + ".max_frame_size: is out of 1 to 15 MiB: the default is used"}},
 		{"templates for nobody", serviceFile("dataplane: {servers: [{" + listener + "}], outbound_clients: [{endpoint: \"\"}]}"), []string{"f:3:78: services.slim/0.dataplane.outbound_clients: has no effect without a controller"}},
 		{"values of the first server", serverFile("{" + listener + "}, {" + listener + ", require_header_mac: false}"), []string{"f:4:60: services.slim/0.dataplane.servers[1]: require_header_mac and negotiation_timeout_secs are those of the first server"}},
+		{"reference inside a value", "runtime: {thread_name: 'a${env:X}'}" + running, []string{
+			"f:1:24: runtime.thread_name: the reference in it is not replaced: ${env:NAME} and ${file:PATH} work as a whole value only"}},
+		{"reference with a space before it", serverFile("{" + listener + ", metadata: {a: [' ${file:x}']}}"), []string{
+			"f:4:73: " + s0 + ".metadata.a[0]: the reference in it is not replaced: ${env:NAME} and ${file:PATH} work as a whole value only"}},
+		{"other text with a dollar", "runtime: {thread_name: 'a$b${x}${'}" + running, nil},
 		{"in file order", serverFile("{zzz: 1, " + listener + ", yyy: 2}"), []string{"f:4:10: " + s0 + ".zzz: unknown key is ignored", "f:4:66: " + s0 + ".yyy: unknown key is ignored"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -183,6 +234,7 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// Rules: P-conf-15.
 func TestDefaultsAreUpstreams(t *testing.T) {
 	c, _, err := parse("f", []byte(serverFile(`{endpoint: "127.0.0.1:0", tls: {insecure: true}}`)), noEnv)
 	if err != nil {
@@ -201,6 +253,7 @@ func TestDefaultsAreUpstreams(t *testing.T) {
 	}
 }
 
+// Rules: P-conf-15.
 func TestClientDefaultsAreUpstreams(t *testing.T) {
 	d := &decoder{context: contextServices}
 	n := d.tree([]byte(`{endpoint: "http://x", keepalive: {}, backoff: {type: exponential}}`))
@@ -220,6 +273,7 @@ func TestClientDefaultsAreUpstreams(t *testing.T) {
 	}
 }
 
+// Rules: P-conf-10.
 func TestServicesKeepFileOrder(t *testing.T) {
 	body := ` {dataplane: {servers: [{endpoint: "127.0.0.1:0", tls: {insecure: true}}]}}`
 	c, _, err := parse("f", []byte("services:\n  slim/b:"+body+"\n  other_1/:"+body+"\n  slim/a:"+body), noEnv)
@@ -245,5 +299,45 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		if strings.Contains(s, "hunter2") {
 			t.Errorf("the password shows in %s", s)
 		}
+	}
+}
+
+// A file that is refused tells its warnings, too: they often say why.
+func TestWarningsComeWithAnError(t *testing.T) {
+	const listener = `endpoint: "127.0.0.1:0", tls: {insecure: true}`
+	const s0 = "services.slim/0.dataplane.servers[0]"
+	for _, tt := range []struct {
+		name, yaml, err string
+		want            []string
+	}{
+		{"the required key is the misspelt one", serverFile("{endpiont: \"127.0.0.1:0\", tls: {insecure: true}}"), "missing field `endpoint`",
+			[]string{"f:4:10: " + s0 + ".endpiont: unknown key is ignored; did you mean `endpoint`?"}},
+		{"after the error", serverFile("{endpoint: 5, kepalive: {}}"), "invalid type: integer `5`",
+			[]string{"f:4:23: " + s0 + ".kepalive: unknown key is ignored; did you mean `keepalive`?"}},
+		{"inside a block of kinds after the error", serverFile("{endpoint: 5, auth: {type: none, x: 1}}"), "invalid type: integer `5`",
+			[]string{"f:4:42: " + s0 + ".auth.x: unknown key is ignored"}},
+		{"not inside a block of no known kind", serverFile("{endpoint: 5, auth: {type: nine, x: 1}}"), "invalid type: integer `5`", nil},
+		{"in another block", "runtime: {n_cores: x}\n" + serverFile("{"+listener+", zzz: 1}"), "invalid type: string \"x\"",
+			[]string{"f:5:58: " + s0 + ".zzz: unknown key is ignored"}},
+		{"in another service", "services:\n  slim: {}\n  slim/1: {dataplane: {servers: [{" + listener + ", zzz: 1}]}}", "id cannot be empty",
+			[]string{"f:3:83: services.slim/1.dataplane.servers[0].zzz: unknown key is ignored"}},
+		{"a reference failed", serverFile("{" + listener + ", zzz: \"${env:X}\"}"), "environment variable not found",
+			[]string{"f:4:58: " + s0 + ".zzz: unknown key is ignored"}},
+		{"templates of a broken controller are no warning", serviceFile("controller: 5\n    dataplane: {servers: [{" + listener + "}], outbound_clients: [{endpoint: \"\"}]}"),
+			"invalid type: integer `5`", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, warnings, err := parse("f", []byte(tt.yaml), noEnv)
+			if err == nil || !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("error %v, want %s", err, tt.err)
+			}
+			var got []string
+			for _, w := range warnings {
+				got = append(got, w.String())
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("parse(%q) warns\n%s\nwant\n%s", tt.yaml, strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+			}
+		})
 	}
 }

@@ -142,11 +142,16 @@ func checkScheme(endpoint string) bool {
 }
 
 // checkListener refuses what upstream's listener refuses at start, and what this node cannot listen on.
+// Rules: P-conf-11.
 func (d *decoder) checkListener(s *Server, path string) {
 	at := &node{pos: s.Position}
 	refuse := func(text string, classes ...string) {
-		d.fail(at, join(path, "endpoint"), "datapath error", text).Context = append(
-			[]string{contextStart, "datapath error", "configuration error"}, classes...)
+		e := d.fail(at, join(path, "endpoint"), "datapath error", text)
+		e.Context = append([]string{contextStart, "datapath error", "configuration error"}, classes...)
+		e.hint(addressHint(s.Endpoint))
+	}
+	if s.Auth.Type != "none" {
+		d.unsupported(s.Auth.Position, join(path, "auth"), s.Auth.Type)
 	}
 	switch scheme(s.Endpoint) {
 	case "unix":
@@ -154,6 +159,7 @@ func (d *decoder) checkListener(s *Server, path string) {
 		return
 	case "ws", "wss":
 		d.unsupported(s.Position, join(path, "endpoint"), "WebSocket")
+		d.unsupportedTLS(&s.TLS, join(path, "tls"))
 		return
 	}
 	if s.Endpoint == "" {
@@ -161,22 +167,29 @@ func (d *decoder) checkListener(s *Server, path string) {
 		return
 	}
 	if _, err := netip.ParseAddrPort(s.Endpoint); err != nil {
-		refuse("invalid socket address syntax: "+quote(s.Endpoint)+" is no IP:PORT, such as 0.0.0.0:46357", "endpoint parse error")
+		refuse("invalid socket address syntax: "+quote(s.Endpoint)+" is no IP:PORT", "endpoint parse error")
 		return
 	}
-	switch {
-	case s.TLS.Insecure:
-	case s.TLS.Source.Type == "none":
+	d.unsupportedTLS(&s.TLS, join(path, "tls"))
+	if !s.TLS.Insecure && s.TLS.Source.Type == "none" {
 		at.pos = s.TLS.Position
 		if at.pos.Line == 0 {
 			at.pos = s.Position
 		}
-		d.fail(at, join(path, "tls"), "", "missing server cert or key; for a listener without TLS set tls.insecure: true").Context =
+		d.fail(at, join(path, "tls"), "", "missing server cert or key: set `tls.source`, or `tls.insecure: true` for a listener without TLS").Context =
 			[]string{contextStart, "datapath error", "configuration error", "TLS config error"}
-	default:
-		d.unsupported(s.TLS.Source.Position, join(path, "tls.source"), "TLS")
 	}
-	if s.Auth.Type != "none" {
-		d.unsupported(s.Auth.Position, join(path, "auth"), s.Auth.Type)
+}
+
+// unsupportedTLS notes what a listener would need TLS for.
+func (d *decoder) unsupportedTLS(t *TLS, path string) {
+	if t.Insecure {
+		return
+	}
+	if t.Source.Type != "none" {
+		d.unsupported(t.Source.Position, join(path, "source"), "TLS")
+	}
+	if t.ClientCA.Type != "none" {
+		d.unsupported(t.ClientCA.Position, join(path, "client_ca"), "TLS")
 	}
 }

@@ -64,12 +64,11 @@ func (d *decoder) services(c *Config, n, root *node) {
 	for _, e := range n.entries {
 		if e.key.kind != stringKind {
 			d.fail(e.key, path, "invalid configuration - impossible to parse yaml", "key "+e.key.describe()+" is not a string")
-			return
+			continue
 		}
 		if reason := checkServiceID(e.key.str); reason != "" {
 			d.fail(e.key, join(path, e.key.str), "invalid configuration - key "+reason+" not valid",
 				"a service id is KIND/NAME, such as slim/0, the name of lower-case letters, digits and dashes")
-			return
 		}
 		s := Service{ID: e.key.str, Position: e.key.pos, DefaultGateway: "auto"}
 		d.service(&s, e.val, join(path, s.ID))
@@ -78,6 +77,7 @@ func (d *decoder) services(c *Config, n, root *node) {
 }
 
 // checkServiceID returns why upstream refuses an id, "" if it does not: KIND/NAME, split at the first slash.
+// Rules: P-conf-10.
 func checkServiceID(id string) string {
 	kind, name, found := strings.Cut(id, "/")
 	if !found || kind == "" {
@@ -117,6 +117,9 @@ func (d *decoder) service(s *Service, n *node, path string) {
 		d.endpoints(&s.Controller, v, join(path, "controller"), "controller")
 		if !s.Controller.empty() {
 			d.unsupported(o.at("controller"), join(path, "controller"), "")
+			if s.Registration != nil { // the controller's credential; without one upstream does not look at it
+				d.unsupported(o.at("auth"), join(path, "auth"), "")
+			}
 		}
 	}
 	if v := o.get("peers"); v != nil && v.kind != nullKind {
@@ -125,7 +128,7 @@ func (d *decoder) service(s *Service, n *node, path string) {
 	}
 	o.enum("default_gateway", &s.DefaultGateway, "auto", "off")
 	o.end()
-	if s.Controller.empty() && len(s.Dataplane.Outbound) > 0 {
+	if len(s.Dataplane.Outbound) > 0 && s.Controller.empty() && (d.err == nil || n.get("controller") == nil) {
 		at := (&object{n: n.get("dataplane")}).at("outbound_clients")
 		d.warn(at, join(path, "dataplane.outbound_clients"), "has no effect without a controller")
 	}

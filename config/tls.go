@@ -1,5 +1,7 @@
 package config
 
+import "slices"
+
 // side tells the two uses of a block apart.
 type side uint8
 
@@ -23,7 +25,7 @@ type TLS struct {
 
 // Material is certificates and keys, or where they come from.
 type Material struct {
-	Position  Position // of the key `source`; zero for roots
+	Position  Position // of the key `source` or `client_ca`; zero for `ca_source`
 	Type      string   // "none", "file", "pem" or "spire"
 	Cert, Key Secret   // file: paths; pem: the text
 	CA        string   // file: path; pem: the text
@@ -68,7 +70,9 @@ func (d *decoder) tls(t *TLS, n *node, path string, s side) {
 	} else {
 		if v := o.get("client_ca"); v != nil {
 			t.ClientCA = d.material(v, join(path, "client_ca"), "CaSource", false)
+			t.ClientCA.Position = o.at("client_ca")
 		}
+		o.unused("ca_source", " on a server; clients are asked for certificates with `client_ca`")
 		o.bool("reload_client_ca_file", &t.ReloadClientCAs)
 		if t.ReloadClientCAs {
 			o.unused("reload_client_ca_file", "")
@@ -149,7 +153,7 @@ func (d *decoder) tagged(n *node, path, what string, words ...string) (*object, 
 		return nil, ""
 	}
 	kind := d.variant(v, join(path, "type"), "variant identifier", words)
-	if d.err != nil {
+	if !slices.Contains(words, kind) {
 		return nil, kind
 	}
 	o := d.object(n, path, what, lenient)

@@ -106,6 +106,9 @@ func (d *decoder) tree(b []byte) (root *node) {
 		}
 	}()
 	root = &node{pos: Position{1, 1}}
+	if b = d.yamlVersions(b); d.err != nil {
+		return root
+	}
 	l, err := yaml.NewLoader(bytes.NewReader(b), yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthFunc(checkDepth))))
 	if err != nil {
 		d.syntax(Position{}, err.Error())
@@ -115,7 +118,7 @@ func (d *decoder) tree(b []byte) (root *node) {
 	if err := l.Load(&doc); errors.Is(err, io.EOF) {
 		return root // an empty file or only comments: null
 	} else if err != nil {
-		d.syntaxError(err)
+		d.syntaxError(b, err)
 		return root
 	}
 	if err := l.Load(&second); err == nil {
@@ -123,7 +126,7 @@ func (d *decoder) tree(b []byte) (root *node) {
 			"deserializing from YAML containing more than one document is not supported")
 		return root
 	} else if !errors.Is(err, io.EOF) {
-		d.syntaxError(err)
+		d.syntaxError(b, err)
 		return root
 	}
 	t := treeBuilder{d: d}
@@ -142,7 +145,8 @@ func checkDepth(depth int, _ *yaml.DepthContext) error {
 	return nil
 }
 
-func (d *decoder) syntaxError(err error) {
+// syntaxError notes what the parser says about the file b.
+func (d *decoder) syntaxError(b []byte, err error) {
 	var le *yaml.LoadError
 	if !errors.As(err, &le) {
 		d.syntax(Position{}, err.Error())
@@ -155,11 +159,11 @@ func (d *decoder) syntaxError(err error) {
 			text += fmt.Sprintf(" that began at line %d column %d", le.ContextMark.Line, le.ContextMark.Column)
 		}
 	}
-	d.syntax(Position{le.Mark.Line, le.Mark.Column}, text)
+	d.syntax(Position{le.Mark.Line, le.Mark.Column}, text).hint(syntaxHint(b, le.Mark.Line))
 }
 
-func (d *decoder) syntax(p Position, text string) {
-	d.fail(&node{pos: p}, "", "yaml parse error", text)
+func (d *decoder) syntax(p Position, text string) *Error {
+	return d.fail(&node{pos: p}, "", "yaml parse error", text)
 }
 
 // treeBuilder turns the parser's nodes into ours. After the decoder's first error results no longer matter.

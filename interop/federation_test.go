@@ -79,7 +79,7 @@ func TestPeerLinkCarriesSessionsBothWays(t *testing.T) {
 
 // TestLinksOfARustNodeComeBack: whatever the type of its link, an upstream node finds ours again after a restart
 // and serves its own applications at once. Over a peer link it tells us their names first and answers them
-// only when we have acknowledged, or after 5 s.
+// only when we have acknowledged, or after 5 s. Rules: P-tr-8, P-def-5.
 func TestLinksOfARustNodeComeBack(t *testing.T) {
 	const prompt = 3 * time.Second
 	for _, link := range []string{"edge", "peer"} {
@@ -120,6 +120,7 @@ func (f *federation) talkLocally(t *testing.T, atNode, atRust *app) {
 // TestEdgeLinkAloneCarriesNoSession: a stand-alone node sends its applications' subscriptions over an edge link
 // only for a controller or with "forward_to", and its default gateway serves applications in its own process
 // only. Upstream to upstream is the same; over an edge link a node is reached by applications, not by nodes.
+// Rules: P-sub-8.
 func TestEdgeLinkAloneCarriesNoSession(t *testing.T) {
 	onBoth(t, func(t *testing.T, k kind) {
 		f := startFederation(t, k, "edge")

@@ -134,7 +134,7 @@ const quickAnswer = 5 * time.Millisecond
 
 // Upstream leaves Nagle's algorithm on. When a request follows the acknowledgement of the answer before it, as
 // it does in every conversation, it waits there for delayed acknowledgements of TCP: about 90 ms. A node that
-// sends without delay and acknowledges at once serves the same applications in 2 ms.
+// sends without delay and acknowledges at once serves the same applications in 2 ms. Rules: P-tr-11.
 func TestReliableRequestsAreAnsweredQuickly(t *testing.T) {
 	for _, k := range []kind{ours, upstream} {
 		t.Run(string(k), func(t *testing.T) {

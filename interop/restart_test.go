@@ -133,7 +133,7 @@ func (n *node) stop(t *testing.T) int {
 
 // TestApplicationsSurviveAKilledNode: when the kernel ends a process it closes files from the highest descriptor
 // down. A listener below the connections is thus the last to go: applications that see their connection end
-// redial at once, are accepted and reset, and give up for ever. Ours must not lose one.
+// redial at once, are accepted and reset, and give up for ever. Ours must not lose one. Rules: P-end-2.
 func TestApplicationsSurviveAKilledNode(t *testing.T) {
 	onBoth(t, func(t *testing.T, k kind) {
 		restarts(t, k, func(_ *testing.T, n *node, _ ...*process) { n.kill() })
@@ -146,6 +146,7 @@ func TestApplicationsSurviveAVanishedNode(t *testing.T) {
 	})
 }
 
+// Rules: P-end-1, P-end-2.
 func TestApplicationsSurviveAStoppedNode(t *testing.T) {
 	onBoth(t, func(t *testing.T, k kind) {
 		restarts(t, k, func(t *testing.T, n *node, _ ...*process) {
@@ -158,7 +159,7 @@ func TestApplicationsSurviveAStoppedNode(t *testing.T) {
 
 // TestReplayedSubscriptionCanBeWithdrawn: an application replays its names with subscription id 0 after a
 // reconnect and later withdraws them with their first ids. Upstream then answers "subscription id not found"
-// and keeps the route, so that sessions to that name go half astray.
+// and keeps the route, so that sessions to that name go half astray. Rules: P-sub-6.
 func TestReplayedSubscriptionCanBeWithdrawn(t *testing.T) {
 	onBoth(t, func(t *testing.T, k kind) {
 		n := startNode(t, k)

@@ -18,7 +18,7 @@ const (
 	statusPermissionDenied = 7
 )
 
-// state of a connection (dataplane.md section 9).
+// state of a connection (P-end-5).
 type state uint8
 
 const (

@@ -8,8 +8,9 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 )
 
-// The defects of upstream's node that a node can avoid (dataplane.md section 11), each as a test.
+// The defects of upstream's node that a node can avoid (P-def, and the rules named there), each as a test.
 
+// Rules: P-sub-7, P-def-1.
 func TestAbruptExitUnderLoadLeavesNoGhost(t *testing.T) {
 	for _, where := range placements {
 		t.Run(where.name, func(t *testing.T) {
@@ -37,6 +38,7 @@ func TestAbruptExitUnderLoadLeavesNoGhost(t *testing.T) {
 	}
 }
 
+// Rules: P-def-1, P-fwd-4.
 func TestReusedSubscriptionIDsBringNoForeignMessages(t *testing.T) {
 	r := newRig(t, 1, Options{})
 	a, b, c := r.dial(0), r.dial(0), r.dial(0)
@@ -63,6 +65,7 @@ func TestReusedSubscriptionIDsBringNoForeignMessages(t *testing.T) {
 	}
 }
 
+// Rules: P-sub-6.
 func TestReplayedSubscriptionIsWithdrawnByItsOldID(t *testing.T) {
 	r := newRig(t, 1, Options{})
 	a, b := r.dial(0), r.dial(0)
@@ -75,6 +78,7 @@ func TestReplayedSubscriptionIsWithdrawnByItsOldID(t *testing.T) {
 	}
 }
 
+// Rules: P-def-2, P-msg-2.
 func TestEmptyMessageIsDroppedAndTheConnectionLives(t *testing.T) {
 	r := newRig(t, 1, Options{})
 	a, b := r.dial(0), r.dial(0)
@@ -90,6 +94,7 @@ func TestEmptyMessageIsDroppedAndTheConnectionLives(t *testing.T) {
 	}
 }
 
+// Rules: P-fwd-5, P-def-3.
 func TestFanoutGoesOnPastAFailingTarget(t *testing.T) {
 	for _, where := range placements {
 		t.Run(where.name, func(t *testing.T) {
@@ -114,6 +119,7 @@ func TestFanoutGoesOnPastAFailingTarget(t *testing.T) {
 	}
 }
 
+// Rules: P-ttl-1, P-ttl-2.
 func TestTTLIsLoweredAndTheLastHopIsRefused(t *testing.T) {
 	r := newRig(t, 1, Options{})
 	a, b := r.dial(0), r.dial(0)
@@ -138,6 +144,7 @@ func TestTTLIsLoweredAndTheLastHopIsRefused(t *testing.T) {
 	}
 }
 
+// Rules: P-fwd-3.
 func TestNothingReturnsToItsSource(t *testing.T) {
 	for _, fanout := range []uint32{0, 1, 2, 256} {
 		t.Run(fmt.Sprint("fanout ", fanout), func(t *testing.T) {
@@ -160,6 +167,7 @@ func TestNothingReturnsToItsSource(t *testing.T) {
 	}
 }
 
+// Rules: P-msg-8.
 func TestRecvFromAndForwardToOfTheWireAreIgnored(t *testing.T) {
 	r := newRig(t, 1, Options{})
 	a, b, victim := r.dial(0), r.dial(0), r.dial(0)
@@ -179,6 +187,7 @@ func TestRecvFromAndForwardToOfTheWireAreIgnored(t *testing.T) {
 	}
 }
 
+// Rules: P-msg-2, P-msg-3, P-mac-7.
 func TestRefusalsOfBadInput(t *testing.T) {
 	good := func(p *peer) []byte { return p.publication(header(alice, bob, 1, "id"), 1, 10) }
 	cases := []struct {
@@ -253,6 +262,7 @@ func TestRefusalsOfBadInput(t *testing.T) {
 	}
 }
 
+// Rules: P-neg-2.
 func TestNegotiationThatNeverComesEnds(t *testing.T) {
 	r := newRig(t, 1, Options{NegotiationTimeout: 1})
 	p := r.connect(0)
@@ -267,6 +277,7 @@ func TestNegotiationThatNeverComesEnds(t *testing.T) {
 	}
 }
 
+// Rules: P-neg-1, P-neg-7.
 func TestFirstMessageThatIsNoLinkEndsTheStream(t *testing.T) {
 	r := newRig(t, 1, Options{})
 	p := r.connect(0)
@@ -277,6 +288,7 @@ func TestFirstMessageThatIsNoLinkEndsTheStream(t *testing.T) {
 	}
 }
 
+// Rules: P-neg-10, P-tr-8.
 func TestPeerToOneselfIsRefused(t *testing.T) {
 	r := newRig(t, 1, Options{NodeID: "n1"})
 	p := r.dialAs(0, wire.LinkPeer, "n1")
@@ -289,6 +301,7 @@ func TestPeerToOneselfIsRefused(t *testing.T) {
 	}
 }
 
+// Rules: P-tr-6.
 func TestUnknownPathIsUnimplemented(t *testing.T) {
 	r := newRig(t, 1, Options{})
 	p := r.connect(0)
@@ -298,6 +311,7 @@ func TestUnknownPathIsUnimplemented(t *testing.T) {
 	}
 }
 
+// Rules: P-lim-3.
 func TestSubscriptionLimit(t *testing.T) {
 	r := newRig(t, 1, Options{MaxSubscriptions: 3})
 	p := r.dial(0)
@@ -313,6 +327,7 @@ func TestSubscriptionLimit(t *testing.T) {
 	p.subscribe(alice, 10)
 }
 
+// Rules: P-name-6.
 func TestStringsThatDoNotHashStayOutOfTheTable(t *testing.T) {
 	r := newRig(t, 1, Options{})
 	p := r.dial(0)

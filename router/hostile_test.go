@@ -203,6 +203,7 @@ func TestPanicClosesOneSocketAndNothingElse(t *testing.T) {
 	}
 }
 
+// Rules: P-lim-5.
 func TestLongHeadersAreNotRemembered(t *testing.T) {
 	r := newRig(t, 1, Options{})
 	a, b := r.dial(0), r.dial(0)
@@ -229,6 +230,7 @@ func TestLongHeadersAreNotRemembered(t *testing.T) {
 	}
 }
 
+// Rules: P-lim-2.
 func TestLongStringsOfNamesAreNotKept(t *testing.T) {
 	r := newRig(t, 1, Options{})
 	p := r.dial(0)

@@ -98,7 +98,7 @@ func (l *loop) newID() uint64 {
 	return l.headerID
 }
 
-// judge applies the rules of dataplane.md sections 2.5, 4.6 and 5.1 to a parsed header and sets the TTL it goes
+// judge applies P-msg-2, P-mac-6 and P-ttl-1 to a parsed header and sets the TTL it goes
 // on with.
 func (c *Conn) judge(s *seen, kind wire.Kind) Reason {
 	if s.hd.Odd {
@@ -122,7 +122,7 @@ func (c *Conn) judge(s *seen, kind wire.Kind) Reason {
 	return reasonNone
 }
 
-// verify checks the header MAC (dataplane.md section 4.6, ingress).
+// verify checks the header MAC (P-mac-6).
 func (c *Conn) verify(s *seen, kind wire.Kind) Reason {
 	tagged := s.hd.HasMAC && s.hd.MAC.Len() > 0
 	strict := !c.loop.node.opt.AllowUnsigned

@@ -34,6 +34,7 @@ func decode(t *testing.T, b []byte) *pb.Message {
 	return m
 }
 
+// Rules: P-msg-4, P-mac-5.
 func TestPublishArrivesUnchangedButForTheHop(t *testing.T) {
 	for _, where := range placements {
 		for _, size := range []int{8, 100, 5_000, 20_000, 300_000, 3 << 20} {
@@ -110,6 +111,7 @@ func textOf(n *pb.Name) wire.NameText {
 	return t.WithID(n.GetName().GetNameId().GetId_0(), n.GetName().GetNameId().GetId_1())
 }
 
+// Rules: P-fwd-2, P-fwd-3.
 func TestFanoutReachesAllButTheSource(t *testing.T) {
 	for _, loops := range []int{1, 2, 3} {
 		t.Run(fmt.Sprint(loops, " loops"), func(t *testing.T) {
@@ -136,6 +138,7 @@ func TestFanoutReachesAllButTheSource(t *testing.T) {
 	}
 }
 
+// Rules: P-fwd-6.
 func TestOrderHoldsAcrossQueueAndWindow(t *testing.T) {
 	for _, where := range placements {
 		t.Run(where.name, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 // its own instead of holding its loop up.
 const sweepLimit = 512
 
-// negotiate takes the first message of a connection (dataplane.md section 4.2).
+// negotiate takes the first message of a connection (P-neg-1).
 func (c *Conn) negotiate(b []byte) {
 	l := c.loop
 	out, err := c.machine.Step(l.small[:0], b)

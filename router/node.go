@@ -52,7 +52,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	if err := n.startLoops(); err != nil {
 		return nil, err
 	}
-	// Last: a dialer that finds a listener must find a node that can negotiate (dataplane.md section 8).
+	// Last: a dialer that finds a listener must find a node that can negotiate (P-end-1).
 	var err error
 	if n.lns, err = netloop.Listen(ctx, o.Listen); err != nil {
 		n.engine.Stop()

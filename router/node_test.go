@@ -209,6 +209,7 @@ func TestNodeMovesMessagesBetweenSockets(t *testing.T) {
 	}
 }
 
+// Rules: P-end-3, P-tr-7.
 func TestShutdownSendsWhatIsQueuedAndEndsStreams(t *testing.T) {
 	n := start(t, Options{Loops: 2})
 	a, b := call(t, n), call(t, n)
@@ -317,6 +318,7 @@ func TestOptionsAreChecked(t *testing.T) {
 }
 
 // A peer that is taken for prompt and is not stalls for 40 ms with each small message: only names that are known count.
+// Rules: P-tr-11.
 func TestOnlyKnownAgentsAreTakenForPrompt(t *testing.T) {
 	for agent, want := range map[string]bool{
 		"grpc-go/1.85.0": true, "slimgo/0.1": true, "slim-bench/1": true,

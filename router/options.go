@@ -11,7 +11,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
 
-// Policy says what becomes of messages for a receiver whose output buffer is full.
+// Policy says what becomes of messages for a receiver whose output buffer is full. Rules: P-press-1.
 type Policy uint8
 
 // The policies of --slow-consumer.
@@ -61,9 +61,9 @@ const (
 	DefaultKeepaliveTimeout = 20 * time.Second
 
 	// receiveWindow is what a sender may have unread or waiting in the node, in bytes of DATA
-	// (SETTINGS_INITIAL_WINDOW_SIZE, as upstream).
+	// (SETTINGS_INITIAL_WINDOW_SIZE, as upstream). Rules: P-tr-9.
 	receiveWindow = 1 << 20
-	// maxMessage is the decode limit of both sides (dataplane.md section 1.1).
+	// maxMessage is the decode limit of both sides (P-tr-5).
 	maxMessage = 4 << 20
 )
 

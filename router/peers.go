@@ -16,12 +16,11 @@ const (
 	tellBacklog = 1 << 17 // bytes of the node's own messages that may wait for a peer before more are made
 
 	// peerAckDelay is what an acknowledgement to a peer waits: an upstream node begins to listen for it only some
-	// time after it has sent, loses what is faster, and then makes its application wait 5 s (dataplane.md section
-	// 11, 24).
+	// time after it has sent, loses what is faster, and then makes its application wait 5 s (P-def-4).
 	peerAckDelay = 20 * time.Millisecond
 )
 
-// peering is a node's side of its peer links (dataplane.md section 7). The zero value is a node without any.
+// peering is a node's side of its peer links (P-peer). The zero value is a node without any.
 type peering struct {
 	ackDelay time.Duration // immutable after Start
 	once     sync.Once
@@ -112,7 +111,7 @@ func (c *Conn) tell() {
 	c.postFor(c.tell)
 }
 
-// sendTell sends one Subscribe or Unsubscribe of the node's own (dataplane.md section 7.4).
+// sendTell sends one Subscribe or Unsubscribe of the node's own (P-peer-2).
 func (c *Conn) sendTell(t *mesh.Tell) {
 	l := c.loop
 	h := wire.PublishHeader{Source: t.Name, Dest: t.Name, Fanout: 1, TTL: t.TTL, Version: l.node.opt.Version}

@@ -78,6 +78,7 @@ func appName(i int) wire.NameText { return wire.Text("org", "ns", "app").WithID(
 
 var relaying = Options{RelayPeerPublishes: true}
 
+// Rules: P-peer-2, P-peer-3.
 func TestPeerIsToldAllNamesAtLinkUp(t *testing.T) {
 	r := newRig(t, 2, relaying)
 	a, b := r.dial(0), r.dial(1)
@@ -101,6 +102,7 @@ func TestPeerIsToldAllNamesAtLinkUp(t *testing.T) {
 	}
 }
 
+// Rules: P-peer-1.
 func TestFullMeshTTLReachesNeighboursOnly(t *testing.T) {
 	r := newRig(t, 1, Options{})
 	p, q, a := r.dialAs(0, wire.LinkPeer, "n1"), r.dialAs(0, wire.LinkPeer, "n2"), r.dial(0)
@@ -111,6 +113,7 @@ func TestFullMeshTTLReachesNeighboursOnly(t *testing.T) {
 	q.silent()
 }
 
+// Rules: P-peer-3.
 func TestPeersHearOfComingAndGoing(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -143,6 +146,7 @@ func TestPeersHearOfComingAndGoing(t *testing.T) {
 	}
 }
 
+// Rules: P-peer-4.
 func TestSubscriberIsAnsweredWhenPeersHaveAcknowledged(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -189,7 +193,7 @@ func TestSubscriberWithoutNewsIsAnsweredAtOnce(t *testing.T) {
 }
 
 // A chain: what one peer subscribes to is told to the other, whose acknowledgement the first waits for, and
-// messages find the way back.
+// messages find the way back. Rules: P-mac-8, P-fwd-7.
 func TestNamesAndMessagesCrossANodeBetweenPeers(t *testing.T) {
 	r := newRig(t, 2, relaying)
 	p, q := r.dialAs(0, wire.LinkPeer, "n1"), r.dialAs(1, wire.LinkPeer, "n2")
@@ -215,7 +219,7 @@ func TestNamesAndMessagesCrossANodeBetweenPeers(t *testing.T) {
 	}
 }
 
-// The same name over two ways is entered once, so that a message comes once.
+// The same name over two ways is entered once, so that a message comes once. Rules: P-peer-6.
 func TestEchoOfARouteIsNotEntered(t *testing.T) {
 	r := newRig(t, 1, relaying)
 	p, q, a := r.dialAs(0, wire.LinkPeer, "n1"), r.dialAs(0, wire.LinkPeer, "n2"), r.dial(0)
@@ -300,7 +304,7 @@ func TestManyNamesReachASlowPeerInPortions(t *testing.T) {
 	}
 }
 
-// An upstream node loses an acknowledgement that comes too fast.
+// An upstream node loses an acknowledgement that comes too fast. Rules: P-def-4.
 func TestPeersAreAnsweredNotTooFast(t *testing.T) {
 	r := newRig(t, 1, relaying)
 	const d = 30 * time.Millisecond

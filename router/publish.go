@@ -256,7 +256,7 @@ func share(b []byte, buf *pool.Buf, m *wire.Message, s *seen, src *Conn) *pool.B
 // envelope is what gRPC adds to each message: it counts in the windows, too.
 const envelope = 5
 
-// header returns the header as it leaves on c's link: remembered, or rewritten and signed anew (dataplane.md section 4.6,
+// header returns the header as it leaves on c's link: remembered, or rewritten and signed anew (P-mac,
 // egress). A tag of an earlier hop never goes on. The result is valid until the next call.
 func (c *Conn) header(h []byte, hd *wire.Header, id, nid uint64, ttl uint32) []byte {
 	if len(h) > maxRemembered {

@@ -12,7 +12,7 @@ type Reason uint8
 // The reasons.
 const (
 	reasonNone Reason = iota
-	// ReasonNoMatch: no connection but perhaps the sender subscribes to the name.
+	// ReasonNoMatch: no connection but perhaps the sender subscribes to the name. Rules: P-fwd-4.
 	ReasonNoMatch
 	// ReasonTTL: the message has made its last hop.
 	ReasonTTL

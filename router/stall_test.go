@@ -24,6 +24,7 @@ func stuffed(t *testing.T, o Options, loops, dest int) (r *rig, a, dead, alive *
 	return r, a, dead, alive
 }
 
+// Rules: P-press-2.
 func TestStalledReceiverHoldsNobodyUpAfterTheTimeout(t *testing.T) {
 	for _, where := range placements {
 		t.Run(where.name, func(t *testing.T) {
@@ -71,6 +72,7 @@ func TestStalledReceiverHoldsNobodyUpAfterTheTimeout(t *testing.T) {
 	}
 }
 
+// Rules: P-press-2.
 func TestSlowButDrainingReceiverLosesNothing(t *testing.T) {
 	r := newRig(t, 1, Options{})
 	a, b := r.dial(0), r.dial(0)
@@ -105,6 +107,7 @@ func TestSlowButDrainingReceiverLosesNothing(t *testing.T) {
 	}
 }
 
+// Rules: P-press-1, P-press-2.
 func TestPolicies(t *testing.T) {
 	t.Run("block waits without limit", func(t *testing.T) {
 		r, a, _, _ := stuffed(t, Options{SlowConsumer: Block}, 1, 0)
@@ -138,6 +141,7 @@ func TestPolicies(t *testing.T) {
 	})
 }
 
+// Rules: P-press-3.
 func TestAcknowledgementsNobodyReadsEndTheConnection(t *testing.T) {
 	r := newRig(t, 1, Options{})
 	p := r.dial(0)

@@ -19,14 +19,14 @@ func (c *Conn) receiveCold(b []byte) {
 		if c.kind == table.Peer {
 			l.node.peers.mesh.Load().Acked(c, m.SubID)
 		}
-	case wire.KindLink: // a second one is ignored (dataplane.md section 5.6)
+	case wire.KindLink: // a second one is ignored (P-neg-9)
 	default:
 		c.drop(ReasonInvalid)
 	}
 }
 
-// receiveSubscription is dataplane.md section 5.3. recv_from and forward_to of the wire are not honoured: they
-// would let a neighbour install routes for others.
+// receiveSubscription handles a Subscribe or Unsubscribe (P-sub). recv_from and forward_to of the wire are not
+// honoured: they would let a neighbour install routes for others.
 func (c *Conn) receiveSubscription(b []byte, m *wire.Message) {
 	if !m.HasHeader {
 		c.drop(ReasonInvalid)

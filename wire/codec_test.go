@@ -82,6 +82,7 @@ func marshal(t testing.TB, m proto.Message) []byte {
 	return b
 }
 
+// Rules: P-neg-4.
 func TestLinkReading(t *testing.T) {
 	for _, c := range []struct {
 		rule string
@@ -114,6 +115,7 @@ func TestLinkReading(t *testing.T) {
 	}
 }
 
+// Rules: P-sub-1, P-sub-4.
 func TestAcksAreUpstreams(t *testing.T) {
 	for _, c := range []struct {
 		id     uint64
@@ -144,7 +146,7 @@ func TestAcksAreUpstreams(t *testing.T) {
 	}
 }
 
-// The source and destination of a recorded conversation (session.md section 5.3).
+// The source and destination of a recorded conversation (P-msg-1).
 func TestNamesEncodeAsUpstreams(t *testing.T) {
 	want := unhex(t, "0a4b 0a3708bbacaab7b780969f870110d1a1a6e3a4d3ddfcee011882e3daadfa91afc87b221508d4c1a9bde3f2b8ef01108fe792c198ddb4bbda01"+
 		"12100a036f726712026e731a05616c696365"+
@@ -158,6 +160,7 @@ func TestNamesEncodeAsUpstreams(t *testing.T) {
 	}
 }
 
+// Rules: P-msg-1.
 func TestEncodersWriteWhatProtobufWrites(t *testing.T) {
 	bare := wire.Text("a", "b", "slim").WithID(0, 0)
 	bare.NoStrings = true

@@ -18,6 +18,7 @@ func header(t *testing.T, h []byte) wire.Header {
 	return hd
 }
 
+// Rules: P-mac-2.
 func TestNamesKeepPresenceApartFromValue(t *testing.T) {
 	strs := field(2, field(1, []byte("o")), field(3, []byte("é")))
 	for _, c := range []struct {
@@ -224,6 +225,7 @@ func TestParseRestEqualsParseHeader(t *testing.T) {
 // forgetStale clears the part of Keep that NKeep excludes.
 func forgetStale(hd *wire.Header) { clear(hd.Keep[hd.NKeep:]) }
 
+// Rules: P-msg-5, P-msg-8.
 func TestKeepLeavesOutTheHopsOwnFields(t *testing.T) {
 	ttl, kept := number(6, 8), field(14, []byte("kept"))
 	for _, c := range []struct {
@@ -287,6 +289,7 @@ func TestParseHeaderRefusesKnownFieldsOfAnotherType(t *testing.T) {
 	}
 }
 
+// Rules: P-msg-7.
 func TestStringsAreUTF8(t *testing.T) {
 	bad := append(bytes.Repeat([]byte("x"), 40), 0xc3)
 	for rule, h := range map[string][]byte{

@@ -44,6 +44,7 @@ var macVectors = []struct {
 	},
 }
 
+// Rules: P-mac-1.
 func TestMACPreimageIsUpstreams(t *testing.T) {
 	for _, v := range macVectors {
 		t.Run(v.name, func(t *testing.T) {
@@ -61,7 +62,7 @@ func TestMACPreimageIsUpstreams(t *testing.T) {
 	}
 }
 
-// What is signed for the next hop must be what the next node computes from the bytes it gets.
+// What is signed for the next hop must be what the next node computes from the bytes it gets. Rules: P-mac-3, P-mac-5.
 func TestEgressPreimageIsThatOfTheRewrittenHeader(t *testing.T) {
 	for _, v := range macVectors {
 		_, h, hd := parse(t, v.message())
@@ -78,6 +79,7 @@ func TestEgressPreimageIsThatOfTheRewrittenHeader(t *testing.T) {
 	}
 }
 
+// Rules: P-mac-2.
 func TestMACTellsAbsentNullAndZeroIDsApart(t *testing.T) {
 	null := uvarint([]byte{0x08}, wire.Null)
 	null = append(null, uvarint([]byte{0x10}, wire.Null)...)

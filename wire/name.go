@@ -15,6 +15,7 @@ const reservedLow = math.MaxUint64 - 50
 
 // Name is the encoded part of a name as routing compares it: three hashed components and a 128-bit id, Hi:Lo. A missing
 // name_id matches like the null id. Comparable, usable as a map key. The zero Name has id zero, an ordinary id.
+// Rules: P-name-4.
 type Name struct {
 	C      [3]uint64
 	Hi, Lo uint64
@@ -38,7 +39,7 @@ func (n Name) WithID(hi, lo uint64) Name {
 func (n Name) String() string { return string(n.appendTo(nil)) }
 
 // Hash is the encoded form of one component: XXH64 with seed 0 over its bytes and one byte 0xFF (with which Rust ends every
-// hashed string). Any bytes will do, also none.
+// hashed string). Any bytes will do, also none. Rules: P-name-1.
 func Hash(s string) uint64 { return hash(s) }
 
 func hash[T string | []byte](s T) uint64 {

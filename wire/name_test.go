@@ -31,6 +31,7 @@ var hashVectors = map[string]uint64{
 	"alice":   0x7b90bc8fa5b6b182,
 }
 
+// Rules: P-name-1.
 func TestHashIsUpstreams(t *testing.T) {
 	for s, want := range hashVectors {
 		if got := wire.Hash(s); got != want {
@@ -48,6 +49,7 @@ func TestHashEndsInFFAtEveryLength(t *testing.T) {
 	}
 }
 
+// Rules: P-name-3.
 func TestHashIDIsUpstreams(t *testing.T) {
 	for _, c := range []struct {
 		identity string
@@ -63,6 +65,7 @@ func TestHashIDIsUpstreams(t *testing.T) {
 	}
 }
 
+// Rules: P-name-3.
 func TestReservedIDsAreReduced(t *testing.T) {
 	const max = math.MaxUint64
 	for _, c := range []struct {
@@ -81,6 +84,7 @@ func TestReservedIDsAreReduced(t *testing.T) {
 	}
 }
 
+// Rules: P-name-2.
 func TestNullNeedsBothHalves(t *testing.T) {
 	n := wire.NewName("org", "ns", "bob")
 	if want := [3]uint64{hashVectors["org"], hashVectors["ns"], hashVectors["bob"]}; n.C != want {
@@ -99,6 +103,7 @@ func TestNullNeedsBothHalves(t *testing.T) {
 	}
 }
 
+// Rules: P-name-7.
 func TestTextForms(t *testing.T) {
 	const hashes = "9745323415579563579/17219925055306830033/5309210987355009988/"
 	bob := wire.Text("org", "ns", "bob")

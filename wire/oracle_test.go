@@ -149,7 +149,7 @@ func wantedName(v view, present bool) nameReading {
 	return r
 }
 
-// preimage is dataplane.md section 4.5 once more, without cunning.
+// preimage is P-mac-1 once more, without cunning.
 func (r *reading) preimage(linkID string, ttl uint32, hop bool) []byte {
 	var b bytes.Buffer
 	put := func(v any) { _ = binary.Write(&b, binary.LittleEndian, v) }

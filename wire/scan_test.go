@@ -80,6 +80,7 @@ func TestScanFindsTheParts(t *testing.T) {
 	}
 }
 
+// Rules: P-msg-6.
 func TestScanMarksWhatProtobufWouldMerge(t *testing.T) {
 	head := field(1, someHeader)
 	for _, c := range []struct {
@@ -131,6 +132,7 @@ var badFields = []struct {
 	{"field 1 as a group", []byte{0x0b, 0x0c}, wire.ErrWireType},
 }
 
+// Rules: P-msg-3.
 func TestScanRefusesWhatDoesNotDecode(t *testing.T) {
 	for _, c := range badFields {
 		for where, b := range map[string][]byte{
@@ -185,6 +187,7 @@ func TestGroupsNestAsDeepAsUpstreamAllows(t *testing.T) {
 	}
 }
 
+// Rules: P-msg-2.
 func TestInvalid(t *testing.T) {
 	unnamed := field(2, field(1, []byte("x"))) // a Name with strings only
 	head := field(1, someHeader)

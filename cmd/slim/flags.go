@@ -59,6 +59,7 @@ func (f *flags) flagSet() *pflag.FlagSet {
 }
 
 // parseFlags reads the arguments behind the program's name. Errors are usage errors, worded as upstream's.
+// Rules: P-conf-1.
 func parseFlags(args []string, env func(string) (string, bool)) (*flags, error) {
 	f := &flags{}
 	s := f.flagSet()

@@ -22,7 +22,7 @@ func lines(l look) (*bytes.Buffer, *slog.Logger) {
 	return b, slog.New(h)
 }
 
-// TestLineShape pins upstream's stdout lines (config.md section 5), recorded from the 3.4.6 node.
+// TestLineShape pins upstream's stdout lines (P-conf-18), recorded from the 3.4.6 node.
 func TestLineShape(t *testing.T) {
 	const span = "application_lifecycle:run{service_id=slim/0}"
 	for _, tt := range []struct {
@@ -72,6 +72,7 @@ func TestLineShape(t *testing.T) {
 	}
 }
 
+// Rules: P-conf-18.
 func TestColoursNeedATerminalAndNoNoColor(t *testing.T) {
 	for _, tt := range []struct {
 		terminal bool
@@ -87,6 +88,7 @@ func TestColoursNeedATerminalAndNoNoColor(t *testing.T) {
 	}
 }
 
+// Rules: P-conf-19.
 func TestFilter(t *testing.T) {
 	const never = slog.Level(math.MaxInt)
 	level := func(f *filter, target string) string {

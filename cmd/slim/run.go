@@ -140,7 +140,7 @@ func signalName(s os.Signal) string {
 	return s.String()
 }
 
-// stopAll stops services in order, all within one timeout.
+// stopAll stops services in order, all within one timeout. Rules: P-end-4.
 func stopAll(services []*service, drain time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()

@@ -85,7 +85,7 @@ var sourceLine = regexp.MustCompile(`(?m)^(\S+ +[A-Z]+ .*?\w: )\d+: `)
 
 // TestTranscripts runs every command of testdata/*.txt and compares its whole output. A line "$ A=B slim ARG…" is a
 // command; what follows is standard output, then standard error with "! " before each line, then the exit code.
-// Nodes are fake, and a SIGTERM waits for each start. Source line numbers are shown as 0.
+// Nodes are fake, and a SIGTERM waits for each start. Source line numbers are shown as 0. Rules: P-conf-1, P-conf-2.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -186,6 +186,7 @@ func TestWithoutConfigurationTheNodeIsLocalAndSigned(t *testing.T) {
 	}
 }
 
+// Rules: P-end-4.
 func TestDrainTimeoutCoversAllServicesTogether(t *testing.T) {
 	r := newRig()
 	var asked atomic.Int32

@@ -1,4 +1,4 @@
-// Package mesh decides what a node tells its peers about who holds which name (dataplane.md section 7).
+// Package mesh decides what a node tells its peers about who holds which name (P-peer).
 //
 //	table (truth) ──Touch──▶ routes ──▶ what every peer should know ──Next──▶ messages to one peer
 //	peers' Subscribe ──Offer──▶ routes ──▶ table entries of kind Peer

@@ -12,7 +12,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// TTLs with which a node tells its own routes (dataplane.md section 7.1), and with which it withdraws any.
+// TTLs with which a node tells its own routes (P-peer-1), and with which it withdraws any.
 const (
 	relayTTL    = 8
 	fullMeshTTL = 2
@@ -340,7 +340,7 @@ func (m *Mesh[C]) Offer(c *C, k table.Key, sid uint64, ttl uint32, str [3]string
 }
 
 // Withdraw is an Unsubscribe of peer c. An id that c never used for the name means what c told with id 0, if it did
-// (dataplane.md section 11, 15). found: c had told it. waits as for Offer.
+// (P-sub-6). found: c had told it. waits as for Offer.
 func (m *Mesh[C]) Withdraw(c *C, n wire.Name, sid, ack uint64) (found, waits bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

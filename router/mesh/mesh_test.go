@@ -170,6 +170,7 @@ func TestReplayedNamesTravelUnderARealID(t *testing.T) {
 }
 
 // An upstream node that dials again keeps what it had learned: a restarted node must use the same ids to take it back.
+// Rules: P-peer-7.
 func TestOwnIDsSurviveARestart(t *testing.T) {
 	n := simName(1)
 	id := func(node string) uint64 {
@@ -203,6 +204,7 @@ func TestAnIDThatTravelsForAnotherNameIsNotUsed(t *testing.T) {
 	s.want(q, subscribeTo(other, id, 7), subscribeTo(n, 0, 8))
 }
 
+// Rules: P-peer-5.
 func TestPeersRoutesAreRelayedWhileTTLLasts(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -244,6 +246,7 @@ func TestPeersRoutesAreRelayedWhileTTLLasts(t *testing.T) {
 	}
 }
 
+// Rules: P-peer-6.
 func TestTheNearestOfferIsUsed(t *testing.T) {
 	s := newStand(t, relay)
 	n := simName(1)
@@ -270,7 +273,7 @@ func TestTheNearestOfferIsUsed(t *testing.T) {
 	s.want(w)
 }
 
-// Where another way may be an echo, the route rests before it is used.
+// Where another way may be an echo, the route rests before it is used. Rules: P-peer-8.
 func TestAFartherOfferRestsBeforeItIsUsed(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -304,7 +307,7 @@ func TestAFartherOfferRestsBeforeItIsUsed(t *testing.T) {
 	}
 }
 
-// An upstream node that loses its way forgets that another was offered: it is told again.
+// An upstream node that loses its way forgets that another was offered: it is told again. Rules: P-peer-9.
 func TestWhoLosesItsWayIsToldAgain(t *testing.T) {
 	s := newStand(t, relay)
 	n := simName(1)
@@ -317,6 +320,7 @@ func TestWhoLosesItsWayIsToldAgain(t *testing.T) {
 	s.want(q)
 }
 
+// Rules: P-peer-8.
 func TestLostPeerIsWithdrawnFromTheOthers(t *testing.T) {
 	s := newStand(t, relay)
 	app, both, only := &end{"app"}, simName(1), simName(2)
@@ -379,6 +383,7 @@ func TestNamesThatCannotBeToldAreNot(t *testing.T) {
 	s.want(p, subscribeTo(n, 0, 8))
 }
 
+// Rules: P-peer-10.
 func TestPeersNamesWithIDZero(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -409,6 +414,7 @@ func TestPeersNamesWithIDZero(t *testing.T) {
 	}
 }
 
+// Rules: P-lim-3, P-lim-4.
 func TestLimits(t *testing.T) {
 	s := newStand(t, Options{Relay: true, MaxOffers: 2})
 	p, q := s.peer("p"), s.peer("q")
@@ -475,6 +481,7 @@ func TestAcknowledgementsWaitForAllPeers(t *testing.T) {
 }
 
 // An acknowledgement that is on its way while another message goes out does not stand for that.
+// Rules: P-sub-5, P-peer-4.
 func TestAcknowledgementsAreCounted(t *testing.T) {
 	s := newStand(t, relay)
 	app, n := &end{"app"}, simName(1)

@@ -405,7 +405,7 @@ func (s *net) happen(names []wire.NameText) {
 	}
 }
 
-// A route goes as far as its TTL: seven nodes behind its own.
+// A route goes as far as its TTL: seven nodes behind its own. Rules: P-peer-5.
 func TestRoutesEndWithTheirTTL(t *testing.T) {
 	const nodes = 11
 	var links [][2]int
@@ -422,7 +422,7 @@ func TestRoutesEndWithTheirTTL(t *testing.T) {
 	s.check([]wire.NameText{simName(1)}, relayTTL-1)
 }
 
-// Without relaying, a node hears from its neighbours of their own names only.
+// Without relaying, a node hears from its neighbours of their own names only. Rules: P-peer-1.
 func TestFullMeshTellsNeighboursOnly(t *testing.T) {
 	s := newNet(t, 1, 3, [][2]int{{0, 1}, {1, 2}}, false)
 	s.nodes[0].app().subscribe(simName(1))

@@ -3,7 +3,7 @@ package mesh
 import "slices"
 
 const (
-	waitTicks = 5       // a peer has that many ticks to acknowledge (dataplane.md section 5.4)
+	waitTicks = 5       // a peer has that many ticks to acknowledge (P-peer-4)
 	maxWaits  = 1 << 16 // of the node; who comes then is answered at once
 	maxSame   = 64      // for one route at one peer
 )

@@ -20,7 +20,7 @@ type Acceptance struct {
 }
 
 // Accept hands the connections of ln to the loops until ln is closed. Without descriptors it leaves clients where they
-// wait: one that is accepted and then reset may give up for good (dataplane.md section 8).
+// wait: one that is accepted and then reset may give up for good (P-end-1).
 func (e *Engine) Accept(ln *Listener, a Acceptance) {
 	for {
 		for a.Full != nil && a.Full() {

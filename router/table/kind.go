@@ -5,6 +5,7 @@ import (
 )
 
 // Kind is what stands at the other end of a connection. The order is the order in which MatchOne looks (as upstream).
+// Rules: P-any-1.
 type Kind uint8
 
 const (

@@ -14,6 +14,7 @@ import (
 //   - null id: the prefix has one cursor, which moves once for each non-empty list looked at; from there the first that is not skip
 //
 // as upstream; TestRotation has the sequences observed there. n is borrowed. Safe for all; no lock, no allocation.
+// Rules: P-any.
 func (t *Table[C]) MatchOne(n *wire.Name, skip *C, f Filter) *C {
 	p, s := t.at(n)
 	if p == nil {
@@ -37,7 +38,7 @@ func (t *Table[C]) MatchOne(n *wire.Name, skip *C, f Filter) *C {
 
 // MatchAll appends to dst every connection that holds n and is neither skip nor of a kind outside f: the kinds in the order of
 // MatchOne, within a kind in the order of subscribing, save that the last takes the place of one that left. No connection comes
-// twice. n is borrowed; dst grows as with append. Safe for all; no lock, no allocation if dst has room.
+// twice. n is borrowed; dst grows as with append. Safe for all; no lock, no allocation if dst has room. Rules: P-mul-1.
 func (t *Table[C]) MatchAll(n *wire.Name, skip *C, f Filter, dst []*C) []*C {
 	p, s := t.at(n)
 	if p == nil {

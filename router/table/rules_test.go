@@ -69,6 +69,7 @@ func all(tb *Table[peer], k Key, skip *peer, f Filter) string {
 	return labels(tb.MatchAll(&k.Name, skip, f, nil))
 }
 
+// Rules: P-fwd-1, P-name-2, P-name-4.
 func TestWhichSubscriptionsADestinationMatches(t *testing.T) {
 	tb := New[peer]()
 	cs := conns(Local, "abcn")
@@ -106,6 +107,7 @@ func TestWhichSubscriptionsADestinationMatches(t *testing.T) {
 	}
 }
 
+// Rules: P-any-1, P-mul-1.
 func TestKindsAreTriedInOrder(t *testing.T) {
 	for _, k := range []Key{withID(7), nullKey} {
 		tb := New[peer]()
@@ -150,7 +152,7 @@ func TestKindsAreTriedInOrder(t *testing.T) {
 	}
 }
 
-// The sequences were observed at upstream nodes (dataplane.md 6.2).
+// The sequences were observed at upstream nodes (P-any-2, P-any-3).
 func TestRotation(t *testing.T) {
 	outside := &peer{"o", Edge}
 	for _, tc := range []struct {
@@ -180,6 +182,7 @@ func TestRotation(t *testing.T) {
 	}
 }
 
+// Rules: P-any-2, P-any-3.
 func TestCursorRules(t *testing.T) {
 	t.Run("a list of one does not move its cursor", func(t *testing.T) {
 		tb := New[peer]()
@@ -237,6 +240,7 @@ func TestCursorRules(t *testing.T) {
 
 var withIDName = withID(1).Name
 
+// Rules: P-sub-2, P-sub-3.
 func TestReferenceCountingByIDs(t *testing.T) {
 	tb := New[peer]()
 	c := conns(Edge, "c")[0]
@@ -283,6 +287,7 @@ func TestTransitionsCountPerKind(t *testing.T) {
 	}
 }
 
+// Rules: P-sub-6.
 func TestIDZeroRecords(t *testing.T) {
 	c := conns(Edge, "c")[0]
 	t.Run("replays of several names with id 0 do not collide", func(t *testing.T) {
@@ -325,6 +330,7 @@ func TestIDZeroRecords(t *testing.T) {
 	})
 }
 
+// Rules: P-name-5.
 func TestPresenceOfNameIDIsPartOfTheRecordOnly(t *testing.T) {
 	tb := New[peer]()
 	c := conns(Edge, "c")[0]
@@ -341,6 +347,7 @@ func TestPresenceOfNameIDIsPartOfTheRecordOnly(t *testing.T) {
 	}
 }
 
+// Rules: P-sub-4.
 func TestErrorTextsAndPrecedence(t *testing.T) {
 	tb := New[peer]()
 	c, d := conns(Edge, "c")[0], conns(Edge, "d")[0]
@@ -378,6 +385,7 @@ func TestErrorTextsAndPrecedence(t *testing.T) {
 	}
 }
 
+// Rules: P-sub-7.
 func TestRemoveConnReturnsWhatItHeld(t *testing.T) {
 	tb := New[peer]()
 	c, d, e := conns(Edge, "c")[0], conns(Edge, "d")[0], conns(Peer, "e")[0]
@@ -417,6 +425,7 @@ func TestRemoveConnReturnsWhatItHeld(t *testing.T) {
 	}
 }
 
+// Rules: P-name-6.
 func TestStringsOfTheFirstSubscriberStay(t *testing.T) {
 	tb := New[peer]()
 	c := conns(Edge, "cde")

@@ -12,7 +12,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// twin is the subscription table as dataplane.md section 6 tells it, in slices and maps.
+// twin is the subscription table as P-fwd, P-any, P-mul and P-sub have it, in slices and maps.
 type twin struct {
 	prefixes map[[3]uint64]*twinPrefix
 	records  map[twinRecord]bool

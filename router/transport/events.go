@@ -7,7 +7,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 )
 
-// openChannel is the only method of the service (dataplane.md section 1.1).
+// openChannel is the only method of the service (P-tr-1).
 const openChannel = "/dataplane.proto.v1.DataPlaneService/OpenChannel"
 
 // gRPC status codes that a transport sends.

@@ -8,7 +8,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 )
 
-// liveness is what a socket's deadlines are judged by.
+// liveness is what a socket's deadlines are judged by. Rules: P-tr-10.
 type liveness struct {
 	accepted    time.Time // when the socket was
 	heard       time.Time // of the last read, as of the tick before it
@@ -35,7 +35,7 @@ const (
 
 var errShutdown = errors.New("while shutting down")
 
-// tick implements member.
+// tick implements member. Rules: P-tr-10.
 func (k *socket) tick(now time.Time) {
 	k.h2.Relax(floodRelax)
 	v, o := &k.live, &k.group.opt

@@ -8,6 +8,7 @@ import (
 	"testing"
 )
 
+// Rules: P-tr-3.
 func TestMessagesInAnyCut(t *testing.T) {
 	var body []byte
 	var want []string
@@ -82,6 +83,7 @@ func TestWholeMessagesAreBorrowed(t *testing.T) {
 	}
 }
 
+// Rules: P-tr-4, P-tr-5.
 func TestBrokenMessages(t *testing.T) {
 	for _, tc := range []struct {
 		name   string

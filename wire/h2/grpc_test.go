@@ -121,6 +121,7 @@ func echoWithGRPC(t *testing.T, ctx context.Context, cc *grpc.ClientConn, size, 
 	}
 }
 
+// Rules: P-tr-6.
 func TestServerRefusesGRPCGo(t *testing.T) {
 	addr := listenEcho(t, nil).String()
 	cc := dialGRPC(t, func(ctx context.Context, _ string) (net.Conn, error) {

@@ -89,6 +89,7 @@ func TestForgivenessIsBounded(t *testing.T) {
 	k.wantFrames("RST_STREAM 1 STREAM_CLOSED")
 }
 
+// Rules: P-tr-2.
 func TestResponseBeforeTheRequestEnds(t *testing.T) {
 	k := newTalk(t, Server, nil)
 	k.ev.onRequest = func(s *Stream, _ *Request) { k.c.Refuse(s, 200, 12, "no such method") }
@@ -128,6 +129,7 @@ func TestFinishedStreamIsNotCredited(t *testing.T) {
 	k.wantFrames("RST_STREAM 1 NO_ERROR")
 }
 
+// Rules: P-tr-7.
 func TestTrailersOnBothStates(t *testing.T) {
 	k := newTalk(t, Server, nil)
 	k.feed(join(request(1, 0), request(3, flagEndStream)))

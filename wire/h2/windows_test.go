@@ -67,6 +67,7 @@ func TestSendWindows(t *testing.T) {
 	k.wantFrames("SETTINGS ack", "SETTINGS ack")
 }
 
+// Rules: P-tr-12.
 func TestDataFrames(t *testing.T) {
 	k, s := started(t, nil)
 	k.feed(join(request(3, 0), frame(frameSettings, 0, 0, setting(5, 1<<20)), frame(frameWindowUpdate, 0, 0, u32(1<<20)),

@@ -2,7 +2,7 @@ package link
 
 import "github.com/seed31b3bfd0/slimgo/wire"
 
-// accept holds the acceptor's checks in the order of dataplane.md section 4.2 and appends the reply.
+// accept holds the acceptor's checks in the order of P-neg-3 and appends the reply.
 func (m *Machine) accept(dst []byte, l *wire.LinkNegotiation) ([]byte, error) {
 	hybrid := len(l.KEM) == encapsulationKeySize
 	switch {
@@ -28,7 +28,7 @@ func (m *Machine) accept(dst []byte, l *wire.LinkNegotiation) ([]byte, error) {
 }
 
 // mustSign tells whether a link without MAC key fails. Upstream lets an acceptor that enforces PQC but is not strict
-// accept a request without any X25519 key; here it never does.
+// accept a request without any X25519 key; here it never does. Rules: P-neg-6.
 func (m *Machine) mustSign() bool { return m.c.Strict || m.c.EnforcePQC }
 
 // answerKey derives the MAC key with the dialer's public keys and puts the own ones into answer. Keys of the dialer that

@@ -12,7 +12,7 @@ func (m *Machine) request(dst []byte) ([]byte, error) {
 		NodeID: m.c.NodeID, Deployment: m.c.Deployment, Key: m.secrets.public(), KEM: m.secrets.encapsulationKey()}), nil
 }
 
-// reply holds the dialer's checks in the order of dataplane.md section 4.2. The link may go without MAC only if the
+// reply holds the dialer's checks in the order of P-neg-5. The link may go without MAC only if the
 // acceptor sent no key at all; a key that yields no secret, or is none, fails.
 func (m *Machine) reply(l *wire.LinkNegotiation) error {
 	switch {

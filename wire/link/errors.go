@@ -35,8 +35,8 @@ func (r Reason) String() string {
 	return fmt.Sprintf("reason %d", uint8(r))
 }
 
-// PeerError says that the peer's message was refused. The machine is over; the connection is to be closed without a word
-// (dataplane.md section 4.2).
+// PeerError says that the peer's message was refused. The machine is over; the connection is to be closed without a
+// word (P-neg-7).
 type PeerError struct {
 	Reason Reason
 	Err    error // cause; may be nil

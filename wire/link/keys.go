@@ -17,7 +17,7 @@ const (
 	encapsulationKeySize = mlkem768.PublicKeySize  // 1184
 	ciphertextSize       = mlkem768.CiphertextSize // 1088
 
-	// Info strings of HKDF (dataplane.md section 4.4), without terminator.
+	// Info strings of HKDF (P-key-1, P-key-2), without terminator.
 	infoClassical = "SLIM-DP-inter-node-hmac-v1"
 	infoHybrid    = "SLIM-DP-inter-node-hmac-v1-pq"
 )
@@ -86,8 +86,8 @@ func encapsulate(r io.Reader, pub []byte) (shared, ct []byte, err error) {
 	return shared, ct, nil
 }
 
-// agree derives the MAC key with the other end's X25519 key: k of dataplane.md section 4.4, or kPQ if kemShared is the
-// ML-KEM shared secret and not nil. An all-zero X25519 secret fails (RFC 7748 section 6.1).
+// agree derives the MAC key with the other end's X25519 key: that of P-key-1, or of P-key-2 if kemShared is the
+// ML-KEM shared secret and not nil. An all-zero X25519 secret fails (RFC 7748 section 6.1). Rules: P-key-3.
 func (e *ephemeral) agree(peer, kemShared []byte, linkID string) (Key, error) {
 	if len(peer) != x25519Size {
 		return nil, refuse(ReasonAgreement, fmt.Errorf("X25519 key of %d bytes, want %d", len(peer), x25519Size))
@@ -100,7 +100,7 @@ func (e *ephemeral) agree(peer, kemShared []byte, linkID string) (Key, error) {
 	return deriveKey(shared[:], kemShared, linkID)
 }
 
-// deriveKey is the key schedule of dataplane.md section 4.4: HKDF-SHA256 (RFC 5869), salt link_id, 32 bytes.
+// deriveKey is the key schedule (P-key-1, P-key-2): HKDF-SHA256 (RFC 5869), salt link_id, 32 bytes.
 func deriveKey(x, kemShared []byte, linkID string) (Key, error) {
 	secret, info := make([]byte, 0, len(x)+len(kemShared)), infoClassical
 	secret = append(append(secret, x...), kemShared...)

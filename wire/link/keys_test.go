@@ -23,7 +23,7 @@ func unhex(t testing.TB, s string) []byte {
 
 const classicalKey = "5542d13ed8c43498a9d9acf0c21dd0f07833957d7c5e598b416285d489e47bc6"
 
-// Secrets A and B of dataplane.md section 4.5.
+// Secrets of the samples for P-key-1.
 func secretA() []byte { return counting(0x01) }
 func secretB() []byte { return counting(0xa0) }
 
@@ -41,6 +41,7 @@ const (
 	sharedX = "caa14fedd7bf6bb2504b5c4df39c84b9c8e6848b6e06d9d0fbbc5eabcaaa1759"
 )
 
+// Rules: P-key-1, P-key-2.
 func TestKeyVectors(t *testing.T) {
 	kemShared := bytes.Repeat([]byte{0x55}, 32)
 	cases := []struct {
@@ -117,7 +118,7 @@ func hmacByHand(key, data []byte) []byte {
 	return outer[:]
 }
 
-// The standard library's ML-KEM-768 plays the other end, both ways.
+// The standard library's ML-KEM-768 plays the other end, both ways. Rules: P-key-2.
 func TestKEMAgreesWithStandardLibrary(t *testing.T) {
 	var e ephemeral
 	if err := e.make(&counter{}, true); err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 // maxText bounds link_id, slim_version, node_id and deployment_name, in bytes. Upstream has no bound; ids in use have 73
-// bytes at most, and link_id is hashed and kept for as long as the connection lives.
+// bytes at most, and link_id is hashed and kept for as long as the connection lives. Rules: P-lim-1.
 const maxText = 4096
 
 // Role is the end of the link that a machine plays.
@@ -45,7 +45,7 @@ type Result struct {
 	Key              Key    // MAC key, 32 bytes; nil: the link has no MAC. Wiped by Machine.Close
 	Hybrid           bool   // Key comes from X25519 and ML-KEM-768
 	// Refusal, if not empty, says that the negotiation itself went well, but that a peer link between these two nodes
-	// must not be (dataplane.md section 4.3). The acceptor sends its reply, then ends the stream with PERMISSION_DENIED and
+	// must not be (P-neg-10). The acceptor sends its reply, then ends the stream with PERMISSION_DENIED and
 	// this text; the dialer closes.
 	Refusal string
 }
@@ -56,7 +56,7 @@ const (
 	refusalDeployment = "deployment_name mismatch"
 )
 
-// Machine negotiates one link (dataplane.md section 4.2). An acceptor takes the request in Step and appends the reply; a
+// Machine negotiates one link (P-neg). An acceptor takes the request in Step and appends the reply; a
 // dialer appends the request in Start and takes the reply in Step. It has no clock: the time limit is the caller's.
 //
 // After an error the machine is over: its secrets are wiped, Result is zero, and every further call fails with ErrOver.
@@ -161,7 +161,7 @@ func (m *Machine) fail(err error) error {
 	return err
 }
 
-// parse reads the first message of the peer: dataplane.md section 4.2, acceptor 1, and the bounds of texts.
+// parse reads the first message of the peer (P-neg-1) and the bounds of texts.
 func parse(msg []byte) (l wire.LinkNegotiation, err error) {
 	var m wire.Message
 	if err := wire.Scan(msg, &m); err != nil {
@@ -212,7 +212,7 @@ func (c *Config) check() error {
 	return nil
 }
 
-// refusal holds the checks of a peer link against l, which the other end sent (dataplane.md section 4.3).
+// refusal holds the checks of a peer link against l, which the other end sent (P-neg-10).
 func (c *Config) refusal(l *wire.LinkNegotiation) string {
 	switch {
 	case l.Kind != wire.LinkPeer:

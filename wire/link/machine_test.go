@@ -60,7 +60,7 @@ func TestRequestBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// dataplane.md section 4.5
+	// P-neg-4, P-key-1
 	want := append([]byte("before"), unhex(t, "2a3c0a3a0a096c696e6b2d303030311205322e332e30222007a37cbc142093c8b755dc1b10e86cb4"+
 		"26374ad16aa853ed0bdfc0b2b86d1c7c280232026e31")...)
 	if !bytes.Equal(out, want) {
@@ -68,7 +68,7 @@ func TestRequestBytes(t *testing.T) {
 	}
 }
 
-// The acceptor's rows of dataplane.md section 4.2. Each case changes a request that a strict acceptor accepts.
+// The acceptor's checks (P-neg-3, P-neg-4). Each case changes a request that a strict acceptor accepts. Rules: P-neg-6.
 func TestAcceptor(t *testing.T) {
 	kem := func() []byte {
 		var e ephemeral
@@ -181,7 +181,7 @@ func TestAcceptor(t *testing.T) {
 	}
 }
 
-// The dialer's row. Each case changes the reply of an acceptor that knows its part.
+// The dialer's row. Each case changes the reply of an acceptor that knows its part. Rules: P-neg-5, P-neg-6.
 func TestDialer(t *testing.T) {
 	type want struct {
 		reason      Reason
@@ -265,7 +265,7 @@ func TestDialer(t *testing.T) {
 	}
 }
 
-// The kind is the received one on both ends, so a dialer obeys an echo that differs from its wish (dataplane.md 4.1).
+// The kind is the received one on both ends, so a dialer obeys an echo that differs from its wish (P-neg-8).
 func TestDialerTakesTheKindOfTheReply(t *testing.T) {
 	for _, kind := range []wire.LinkKind{wire.LinkRemote, wire.LinkPeer, wire.LinkEdge} {
 		conf := dialerConfig()
@@ -284,6 +284,7 @@ func TestDialerTakesTheKindOfTheReply(t *testing.T) {
 }
 
 // Dialer against acceptor, every combination of strictness and PQC at either end, with a dialer that hides its key.
+// Rules: P-neg-11.
 func TestDialerAgainstAcceptor(t *testing.T) {
 	for bits := range 32 {
 		dc, ac := dialerConfig(), acceptorConfig()
@@ -329,6 +330,7 @@ func TestDialerAgainstAcceptor(t *testing.T) {
 }
 
 // An old reply passes a dialer that uses its link_id again, but yields a key that no acceptor has; a request never passes.
+// Rules: P-key-4.
 func TestReplayedReply(t *testing.T) {
 	dc, ac := dialerConfig(), acceptorConfig()
 	first, a := New(&dc), New(&ac)
@@ -366,6 +368,7 @@ func TestReplayedReply(t *testing.T) {
 	wantReason(t, err, ReasonDirection)
 }
 
+// Rules: P-key-4.
 func TestKeyIsBoundToTheLinkID(t *testing.T) {
 	x := unhex(t, sharedX)
 	one, err1 := deriveKey(x, nil, "link-0001")
@@ -375,7 +378,7 @@ func TestKeyIsBoundToTheLinkID(t *testing.T) {
 	}
 }
 
-// dataplane.md section 4.3: what makes two nodes no peers, seen from both ends after a good negotiation.
+// P-neg-10: what makes two nodes no peers, seen from both ends after a good negotiation.
 func TestPeerRefusals(t *testing.T) {
 	cases := []struct {
 		name                     string
@@ -422,6 +425,7 @@ func TestPeerRefusals(t *testing.T) {
 	}
 }
 
+// Rules: P-neg-1.
 func TestFirstMessageMustNegotiate(t *testing.T) {
 	good := link(wire.LinkNegotiation{LinkID: "l", Version: "1.0.0", Key: unhex(t, publicA)})
 	h := wire.PublishHeader{Source: wire.Text("a", "b", "c"), Dest: wire.Text("a", "b", "c"), TTL: 8, Fanout: 1}

@@ -4,6 +4,7 @@ import "strings"
 
 // strictVersion reports whether s is a semantic version as semver.org 2.0.0 has it and Rust's semver crate reads it: three
 // numbers below 2^64 without leading zeros, an optional pre-release, optional build metadata; no "v", no space.
+// Rules: P-neg-3, P-neg-12.
 func strictVersion(s string) bool {
 	s, build, hasBuild := strings.Cut(s, "+")
 	core, pre, hasPre := strings.Cut(s, "-")

@@ -2,6 +2,7 @@ package link
 
 import "testing"
 
+// Rules: P-neg-12.
 func TestStrictVersion(t *testing.T) {
 	for s, want := range map[string]bool{
 		"2.3.0": true, "0.0.0": true, "10.20.30": true, "1.0.0-alpha": true, "1.0.0-alpha.1": true, "1.0.0-0.3.7": true,

@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// MAC makes and checks header_mac of one link: HMAC-SHA256 (RFC 2104) over the preimage of dataplane.md section 4.5.
+// MAC makes and checks header_mac of one link: HMAC-SHA256 (RFC 2104) over the preimage of P-mac-1.
 //
 // The key is hashed once, by New. From then on there are only states of the hash: behind the key and link_id, behind
 // the key and the names (Names), and behind the key of the outer hash. So a header costs the blocks of its own bytes and

@@ -22,7 +22,7 @@ func unhex(t testing.TB, s string) []byte {
 
 const classicalKey = "5542d13ed8c43498a9d9acf0c21dd0f07833957d7c5e598b416285d489e47bc6"
 
-// The samples of dataplane.md section 4.5: preimage and tag agree with upstream's. names is where items 1 to 4 end.
+// Samples for P-mac-1 and P-mac-4: preimage and tag agree with upstream's. names is where items 1 to 4 end.
 var macVectors = []struct {
 	name, linkID, key, preimage, tag string
 	names                            int
@@ -40,6 +40,7 @@ var macVectors = []struct {
 		"7679c0c08b433b666a8753a7c7b498c07bba78b768498fdeafb9764ca91f4119", 20 + 28 + 1},
 }
 
+// Rules: P-mac-4.
 func TestMACVectors(t *testing.T) {
 	for _, v := range macVectors {
 		t.Run(v.name, func(t *testing.T) {

@@ -11,7 +11,7 @@ const macLabel = "SLIM-DP-HDR-v1\x00"
 
 // AppendNames appends the first part of the preimage of the header MAC: label, link id, source, destination. Integers
 // are little-endian, absent parts are one byte 0, present ones follow a byte 1. On one connection this part depends on
-// nothing but h[:hd.Names], if that is not zero. h is what hd was parsed from.
+// nothing but h[:hd.Names], if that is not zero. h is what hd was parsed from. Rules: P-mac-1, P-mac-2.
 func AppendNames(dst []byte, linkID string, h []byte, hd *wire.Header) []byte {
 	dst = append(dst, macLabel...)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(linkID)))
@@ -53,7 +53,7 @@ func appendName(dst, h []byte, n *wire.NameRef) []byte {
 
 // AppendRest appends the second part of the preimage: identity, fanout, recv_from, forward_to, error, ttl. With hop the
 // header is on its way out, where recv_from and forward_to are cleared before signing. version, incoming_conn, both tags,
-// session, content and metadata are not covered.
+// session, content and metadata are not covered. Rules: P-mac-1, P-mac-3.
 func AppendRest(dst []byte, h []byte, hd *wire.Header, ttl uint32, hop bool) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(hd.Identity.Len()))
 	dst = append(dst, h[hd.Identity.Off:hd.Identity.End]...)

@@ -23,7 +23,7 @@ func publish(h *pb.SLIMHeader) *pb.Message {
 	return &pb.Message{MessageType: &pb.Message_Publish{Publish: &pb.Publish{Header: h}}}
 }
 
-// Two encodings in a row are one message whose parts merge.
+// Two encodings in a row are one message whose parts merge. Rules: P-msg-6.
 func TestNormaliseMergesAsProtobufDoes(t *testing.T) {
 	first := publish(&pb.SLIMHeader{Identity: "a", Ttl: 8, Source: &pb.Name{Name: &pb.EncodedName{Component_0: 1}}})
 	first.Metadata = map[string]string{"k": "v", "l": "w"}
@@ -63,6 +63,7 @@ func TestNormaliseKeepsTheLastMemberOfTheOneof(t *testing.T) {
 	}
 }
 
+// Rules: P-msg-5.
 func TestNormaliseKeepsUnknownFieldsAndPlainMessages(t *testing.T) {
 	b := append(encode(t, publish(&pb.SLIMHeader{Ttl: 8})), 0x78, 0x01)
 	if got, err := pb.Normalise(b); err != nil || !bytes.Equal(got, b) {
