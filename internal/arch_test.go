@@ -43,7 +43,7 @@ var rules = []rule{
 	{path: "wire", outside: []string{"github.com/cespare/xxhash/v2", "github.com/zeebo/xxh3"}}, // name hashes
 	{path: "wire/h2", outside: []string{"golang.org/x/net/http2/hpack"}},
 	{path: "pool", outside: []string{"github.com/valyala/bytebufferpool"}},
-	{path: "config", outside: []string{"go.yaml.in/yaml/v4"}},
+	{path: "internal/suggest"},
 	{path: invariant},
 
 	// mls is for everyone: it imports nothing of this module but what is below it, which is for it alone.
@@ -56,6 +56,7 @@ var rules = []rule{
 	{path: "mls/internal/suite", level: -1, only: "mls", outside: []string{"github.com/cloudflare/circl/sign/ed448"}},
 	{path: "mls", only: "mls", outside: []string{"golang.org/x/crypto/cryptobyte"}},
 
+	{path: "config", level: 1, outside: []string{"go.yaml.in/yaml/v4"}},
 	{path: "wire/pb", level: 1, outside: []string{"google.golang.org/protobuf"}},
 	{path: "router/table", level: 1},
 	{path: "router/mesh", level: 2},
