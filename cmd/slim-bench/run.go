@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // Exit codes.
@@ -97,7 +97,7 @@ func (p *program) dispatch(ctx context.Context) error {
 			names = append(names, c.name)
 		}
 	}
-	return fmt.Errorf("no command %q; did you mean %s? (slim-bench --help)", p.args[0], bench.Nearest(p.args[0], names))
+	return fmt.Errorf("no command %q%s (slim-bench --help)", p.args[0], suggest.Hint(p.args[0], names))
 }
 
 func newFlags() *pflag.FlagSet {
@@ -158,7 +158,11 @@ func flagError(c command, fs *pflag.FlagSet, err error) error {
 	if len(names) == 0 {
 		return fmt.Errorf("no flag --%s: %s has none", name, c.name)
 	}
-	return fmt.Errorf("no flag --%s; did you mean --%s? (slim-bench %s --help)", name, bench.Nearest(name, names), c.name)
+	hint := ""
+	if near := suggest.Nearest(name, names); near != "" {
+		hint = "; did you mean --" + near + "?"
+	}
+	return fmt.Errorf("no flag --%s%s (slim-bench %s --help)", name, hint, c.name)
 }
 
 // version is what the toolchain recorded.
