@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/pflag"
 
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
@@ -85,7 +84,8 @@ func (p *program) dispatch(ctx context.Context) error {
 		fmt.Fprint(p.stdout, intro)
 		return nil
 	case "--version", "-v", "version":
-		fmt.Fprintln(p.stdout, "slim-bench", version())
+		b := cli.ReadBuildInfo()
+		fmt.Fprintln(p.stdout, "slim-bench", b.Version, b.SHA)
 		return nil
 	}
 	var names []string
@@ -163,25 +163,4 @@ func flagError(c command, fs *pflag.FlagSet, err error) error {
 		hint = "; did you mean --" + near + "?"
 	}
 	return fmt.Errorf("no flag --%s%s (slim-bench %s --help)", name, hint, c.name)
-}
-
-// version is what the toolchain recorded.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			v += " " + s.Value
-		}
-	}
-	return v
-}
-
-// isTerminal reports whether w is one.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && terminal(f)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/router"
 )
 
@@ -52,7 +53,7 @@ func (f *flags) flagSet() *pflag.FlagSet {
 	s.DurationVar(&f.stallTimeout, "stall-timeout", 0, "")
 	s.Var(&f.stallRate, "stall-rate", "")
 	s.IntVar(&f.maxSubscriptions, "max-subscriptions", 0, "")
-	s.Var(&choice{to: &f.logLevel, words: levelWords}, "log-level", "")
+	s.Var(&choice{to: &f.logLevel, words: cli.LevelWords}, "log-level", "")
 	f.logFormat = "text"
 	s.Var(&choice{to: &f.logFormat, words: []string{"text", "json"}}, "log-format", "")
 	return s

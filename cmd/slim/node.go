@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/router"
 )
 
@@ -42,8 +43,8 @@ type service struct {
 func (p *program) startService(ctx context.Context, c *config.Config, i int, f *flags, log *slog.Logger) (*service, error) {
 	s := &service{Service: &c.Services[i]}
 	span := "application_lifecycle:run{service_id=" + s.ID + "}"
-	s.log = log.With(keyTarget, "slim_service::service")
-	datapath := log.With(keyTarget, "slim_datapath::message_processing", keySpan, span, keyThread, c.Runtime.ThreadName)
+	s.log = log.With(cli.KeyTarget, "slim_service::service")
+	datapath := log.With(cli.KeyTarget, "slim_datapath::message_processing", cli.KeySpan, span, cli.KeyThread, c.Runtime.ThreadName)
 
 	ctx, s.cancel = context.WithCancel(ctx)
 	n, err := p.start(ctx, nodeOptions(s.Service, f, datapath))
@@ -60,9 +61,9 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 			endpoint = addrs[j].String()
 		}
 		s.endpoints = append(s.endpoints, endpoint)
-		s.log.With(keySpan, span+":run_server{service_id="+s.ID+"}").Info("dataplane server started", "endpoint", endpoint)
+		s.log.With(cli.KeySpan, span+":run_server{service_id="+s.ID+"}").Info("dataplane server started", "endpoint", endpoint)
 	}
-	s.log.With(keySpan, span).Info("no controller configuration provided, skipping controller startup")
+	s.log.With(cli.KeySpan, span).Info("no controller configuration provided, skipping controller startup")
 	return s, nil
 }
 

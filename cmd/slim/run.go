@@ -13,21 +13,15 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/router"
-)
-
-// Exit codes, as upstream.
-const (
-	exitOK    = 0
-	exitError = 1
-	exitUsage = 2
 )
 
 // program is one run of the command. Tests replace its fields.
 type program struct {
 	env            func(string) (string, bool)
 	stdout, stderr io.Writer
-	build          buildInfo
+	build          cli.BuildInfo
 	terminal       bool // stdout shows colours
 	now            func() time.Time
 	start          func(context.Context, router.Options) (node, error)
@@ -40,7 +34,7 @@ type program struct {
 // have stopped.
 func run(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) int {
 	p := &program{
-		env: env, stdout: stdout, stderr: stderr, build: readBuildInfo(), terminal: isTerminal(stdout), now: time.Now,
+		env: env, stdout: stdout, stderr: stderr, build: cli.ReadBuildInfo(), terminal: cli.IsTerminal(stdout), now: time.Now,
 		start: startNode, setCores: func(n int) { runtime.GOMAXPROCS(n) }, cores: runtime.NumCPU(), notify: notifySignals,
 	}
 	return p.run(ctx, args)
@@ -56,13 +50,13 @@ func (p *program) run(ctx context.Context, args []string) int {
 	switch {
 	case err != nil:
 		fmt.Fprintf(p.stderr, "error: %v\n\nUsage: %s\n\nFor more information, try '--help'.\n", err, usageLine)
-		return exitUsage
+		return cli.ExitUsage
 	case f.help:
 		io.WriteString(p.stdout, helpText)
-		return exitOK
+		return cli.ExitOK
 	case f.version:
 		fmt.Fprintln(p.stdout, p.build)
-		return exitOK
+		return cli.ExitOK
 	}
 	c, warnings := config.Default(), []config.Warning(nil)
 	if f.configSet {
@@ -73,22 +67,22 @@ func (p *program) run(ctx context.Context, args []string) int {
 	}
 	if err != nil {
 		p.report(err)
-		return exitError
+		return cli.ExitError
 	}
 	if err := p.serve(ctx, c, warnings, f); err != nil {
 		p.report(err)
-		return exitError
+		return cli.ExitError
 	}
-	return exitOK
+	return cli.ExitOK
 }
 
 // serve starts every service, waits for the stop, and stops them.
 func (p *program) serve(ctx context.Context, c *config.Config, warnings []config.Warning, f *flags) error {
-	log := p.logger(c, f).With(keySpan, "application_lifecycle")
-	runner := log.With(keyTarget, "slim::runner")
+	log := p.logger(c, f).With(cli.KeySpan, "application_lifecycle")
+	runner := log.With(cli.KeyTarget, "slim::runner")
 	runner.Info("", "build_info", p.build)
 	for _, w := range warnings {
-		log.With(keyTarget, "slim::config").Warn(w.String())
+		log.With(cli.KeyTarget, "slim::config").Warn(w.String())
 	}
 	if n := int(min(c.Runtime.Cores, uint64(p.cores))); n > 0 {
 		if uint64(n) < c.Runtime.Cores {
@@ -123,7 +117,7 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 		received = signalName(s)
 	case <-ctx.Done():
 	}
-	log.With(keyTarget, "slim::signal").Info("received signal, starting shutdown", "signal", received)
+	log.With(cli.KeyTarget, "slim::signal").Info("received signal, starting shutdown", "signal", received)
 	for _, s := range started {
 		s.runner = runner
 	}
@@ -178,17 +172,16 @@ func (s *service) stop(ctx context.Context) error {
 // logger makes the process's logger out of the configuration, RUST_LOG and the flags.
 func (p *program) logger(c *config.Config, f *flags) *slog.Logger {
 	noColor, _ := p.env("NO_COLOR")
-	l := &lineHandler{
-		sink:   &sink{w: p.stdout, threads: map[string]int{"main": 1}, widest: len("main"), now: p.now},
-		look:   look{names: c.Tracing.ThreadNames, ids: c.Tracing.ThreadIDs, colour: p.terminal && noColor == ""},
-		thread: "main",
+	s := cli.Selection{Level: c.Tracing.LogLevel, Modules: c.Tracing.Filters, Override: f.logLevel}
+	if rust, set := p.env("RUST_LOG"); set {
+		s.RustLog = &rust
 	}
-	var next slog.Handler = l
-	if f.logFormat == "json" {
-		next = newJSONHandler(p.stdout, p.now)
-	}
-	rust, set := p.env("RUST_LOG")
-	return slog.New(newGate(next, newFilter(&c.Tracing, rust, set, f.logLevel)))
+	return cli.NewLogger(p.stdout, cli.LogOptions{
+		JSON:   f.logFormat == "json",
+		Look:   cli.Look{ThreadNames: c.Tracing.ThreadNames, ThreadIDs: c.Tracing.ThreadIDs, Colour: p.terminal && noColor == ""},
+		Filter: cli.NewFilter(s),
+		Now:    p.now,
+	})
 }
 
 // shortDuration prints 90s as 1m30s and 10m as 10m, not 10m0s.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/router"
 )
 
@@ -55,7 +56,7 @@ func newRig() *rig {
 	r.program = program{
 		env:    func(k string) (string, bool) { v, ok := r.env[k]; return v, ok },
 		stdout: &r.out, stderr: &r.errs,
-		build:    buildInfo{Version: "1.2.3", Date: "2026-11-22T17:00:00Z", SHA: "abc123def", Profile: "release"},
+		build:    cli.BuildInfo{Version: "1.2.3", Date: "2026-11-22T17:00:00Z", SHA: "abc123def", Profile: "release"},
 		now:      func() time.Time { return time.Date(2026, 11, 22, 17, 4, 17, 837014000, time.UTC) },
 		setCores: func(n int) { r.procs = append(r.procs, n) },
 		cores:    4,
@@ -149,7 +150,7 @@ func TestFlagsReachTheNode(t *testing.T) {
 	r := newRig()
 	args := strings.Fields("--loops 3 --read-buffer 128KiB --conn-buffer 2097152 --slow-consumer drop --stall-timeout 1s " +
 		"--stall-rate 1MiB --max-subscriptions 7 --config testdata/tuned.yaml --log-level off")
-	if code := r.program.run(context.Background(), args); code != exitOK {
+	if code := r.program.run(context.Background(), args); code != cli.ExitOK {
 		t.Fatalf("exit %d: %s", code, &r.errs)
 	}
 	got := r.options[0]
@@ -174,7 +175,7 @@ func TestFlagsReachTheNode(t *testing.T) {
 
 func TestWithoutConfigurationTheNodeIsLocalAndSigned(t *testing.T) {
 	r := newRig()
-	if code := r.program.run(context.Background(), nil); code != exitOK {
+	if code := r.program.run(context.Background(), nil); code != cli.ExitOK {
 		t.Fatalf("exit %d: %s", code, &r.errs)
 	}
 	o := r.options[0]
@@ -195,7 +196,7 @@ func TestDrainTimeoutCoversAllServicesTogether(t *testing.T) {
 		return ctx.Err()
 	}
 	code := r.program.run(context.Background(), []string{"--config", "testdata/two.yaml"})
-	if want := "Error: Service shutdown timed out after 20ms\n"; code != exitError || r.errs.String() != want {
+	if want := "Error: Service shutdown timed out after 20ms\n"; code != cli.ExitError || r.errs.String() != want {
 		t.Errorf("exit %d, stderr %q, want 1, %q", code, r.errs.String(), want)
 	}
 	if n := asked.Load(); n != 1 {
@@ -216,7 +217,7 @@ func TestNodeThatIgnoresItsDeadlineDoesNotHoldTheProcess(t *testing.T) {
 	code := r.program.run(context.Background(), []string{"--config", "testdata/two.yaml"})
 	close(release)
 	stuck.Wait()
-	if code != exitError || !strings.Contains(r.errs.String(), "timed out after 20ms") {
+	if code != cli.ExitError || !strings.Contains(r.errs.String(), "timed out after 20ms") {
 		t.Errorf("exit %d, stderr %q", code, r.errs.String())
 	}
 }
@@ -225,7 +226,7 @@ func TestFailureToStopIsReported(t *testing.T) {
 	r := newRig()
 	r.shutdown = func(context.Context) error { return errors.New("no") }
 	code := r.program.run(context.Background(), nil)
-	if want := "Error: failed to stop service\n\nCaused by:\n    no\n"; code != exitError || r.errs.String() != want {
+	if want := "Error: failed to stop service\n\nCaused by:\n    no\n"; code != cli.ExitError || r.errs.String() != want {
 		t.Errorf("exit %d, stderr %q, want 1, %q", code, r.errs.String(), want)
 	}
 }
@@ -250,11 +251,26 @@ Caused by:
     2: bind error
     3: testdata/two.yaml:12:11: services.slim/b.dataplane.servers[0].endpoint: listen on 127.0.0.1:46358: listen tcp: bind: address already in use (another process listens there)
 `
-	if code != exitError || r.errs.String() != want {
+	if code != cli.ExitError || r.errs.String() != want {
 		t.Errorf("exit %d, stderr\n%s\nwant\n%s", code, r.errs.String(), want)
 	}
 	if stopped != 1 {
 		t.Errorf("%d nodes stopped, want the one that had started", stopped)
+	}
+}
+
+func TestColoursNeedATerminalAndNoNoColor(t *testing.T) {
+	for _, tt := range []struct {
+		terminal bool
+		noColor  string
+		want     bool
+	}{{true, "", true}, {true, "1", false}, {false, "", false}} {
+		r := newRig()
+		r.terminal, r.env["NO_COLOR"] = tt.terminal, tt.noColor
+		r.program.run(t.Context(), nil)
+		if got := strings.Contains(r.out.String(), "\x1b["); got != tt.want {
+			t.Errorf("terminal %t, NO_COLOR=%q: colours %t, want %t", tt.terminal, tt.noColor, got, tt.want)
+		}
 	}
 }
 
@@ -270,7 +286,7 @@ func TestSignalsStopTheProcess(t *testing.T) {
 			return stop
 		}
 		code := r.program.run(context.Background(), nil)
-		if want := "received signal, starting shutdown signal=" + signalName(s) + "\n"; code != exitOK || !strings.Contains(r.out.String(), want) {
+		if want := "received signal, starting shutdown signal=" + signalName(s) + "\n"; code != cli.ExitOK || !strings.Contains(r.out.String(), want) {
 			t.Errorf("%v: exit %d, log\n%s\nwant %q", s, code, r.out.String(), want)
 		}
 	}
@@ -283,7 +299,7 @@ func TestEndOfContextStopsTheProcess(t *testing.T) {
 		cancel()
 		return func() {}
 	}
-	if code := r.program.run(ctx, nil); code != exitOK || !strings.Contains(r.out.String(), "stopping service service=slim/0") {
+	if code := r.program.run(ctx, nil); code != cli.ExitOK || !strings.Contains(r.out.String(), "stopping service service=slim/0") {
 		t.Errorf("exit %d, log\n%s", code, r.out.String())
 	}
 }
@@ -314,7 +330,7 @@ func TestRealNode(t *testing.T) {
 		}
 		return n, err
 	}
-	if code := r.program.run(context.Background(), []string{"--config", "testdata/free-port.yaml"}); code != exitOK {
+	if code := r.program.run(context.Background(), []string{"--config", "testdata/free-port.yaml"}); code != cli.ExitOK {
 		t.Fatalf("exit %d: %s", code, &r.errs)
 	}
 	if err := <-dialled; err != nil {

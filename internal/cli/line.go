@@ -1,11 +1,10 @@
-package main
+package cli
 
 import (
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -18,90 +17,59 @@ import (
 
 // Keys of attributes that are columns of a line, not fields. Logger.With takes them all, a record the target.
 const (
-	keyTarget = "target" // upstream's module name, which filters select by
-	keySpan   = "span"   // "run{service_id=slim/0}:run_server{…}"
-	keyThread = "thread" // thread name
+	KeyTarget = "target" // upstream's module name, which filters select by
+	KeySpan   = "span"   // "run{service_id=slim/0}:run_server{…}"
+	KeyThread = "thread" // thread name
 )
 
-// gate lets through what the filter shows for the target of its logger.
-type gate struct {
-	next   slog.Handler
-	filter *filter
-	level  slog.Level // of the logger's target
+// mainThread is the thread of records that name none.
+const mainThread = "main"
+
+// Look is what a text line shows.
+type Look struct {
+	ThreadNames, ThreadIDs bool
+	Colour                 bool
 }
 
-func newGate(next slog.Handler, f *filter) *gate { return &gate{next, f, f.level("slim")} }
-
-// Enabled admits what some target may show, because a record can bring its own; Handle decides.
-func (g *gate) Enabled(_ context.Context, l slog.Level) bool {
-	return l >= min(g.level, g.filter.lowest())
+// columns is what the lines of one log share. Safe for all goroutines.
+type columns struct {
+	mu      sync.Mutex // guards all below; held for a look at them, never for formatting
+	widest  int        // longest thread name seen
+	threads []string   // by id, from 1, in order of appearance
 }
 
-func (g *gate) Handle(ctx context.Context, r slog.Record) error {
-	level := g.level
-	if target := targetOf(&r); target != "" {
-		level = g.filter.level(target)
+// thread returns how wide the column of thread names is, name in it, and the id of that thread.
+func (c *columns) thread(name string) (widest, id int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.widest = max(c.widest, len(name))
+	i := slices.Index(c.threads, name)
+	if i < 0 {
+		i = len(c.threads)
+		c.threads = append(c.threads, name)
 	}
-	if r.Level < level {
-		return nil
-	}
-	return g.next.Handle(ctx, r)
+	return c.widest, i + 1
 }
-
-// targetOf returns the target that a record brings itself, "" if none.
-func targetOf(r *slog.Record) (target string) {
-	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == keyTarget {
-			target = a.Value.String()
-		}
-		return target == ""
-	})
-	return target
-}
-
-func (g *gate) WithAttrs(attrs []slog.Attr) slog.Handler {
-	n := *g
-	for _, a := range attrs {
-		if a.Key == keyTarget {
-			n.level = g.filter.level(a.Value.String())
-		}
-	}
-	n.next = g.next.WithAttrs(attrs)
-	return &n
-}
-
-func (g *gate) WithGroup(name string) slog.Handler {
-	n := *g
-	n.next = g.next.WithGroup(name)
-	return &n
-}
-
-// sink is where lines go and what they share. Safe for all goroutines.
-type sink struct {
-	now func() time.Time
-
-	mu      sync.Mutex // guards all below; one Write a line
-	w       io.Writer
-	line    []byte
-	widest  int            // longest thread name seen
-	threads map[string]int // thread name to id, in order of appearance
-}
-
-// look is what a line shows.
-type look struct{ names, ids, colour bool }
 
 // lineHandler writes records as upstream's lines:
 //
 //	TIME LEVEL [thread] [ThreadId(NN)] [span:…:] target: source line: message key=value …
 //
-// Immutable after With; the sink is shared.
+// Immutable after With; columns and writer are shared. A record is formatted by the goroutine that logs it, in memory of its
+// own, and goes to the writer in one Write.
 type lineHandler struct {
-	sink *sink
-	look look
+	w       io.Writer
+	now     func() time.Time
+	look    Look
+	columns *columns
 
 	target, span, thread string
 	group                string // prefix of keys
 	fields               []byte // " key=value" of With
+}
+
+func newLineHandler(w io.Writer, l Look, now func() time.Time) *lineHandler {
+	return &lineHandler{w: w, now: now, look: l, columns: &columns{widest: len(mainThread), threads: []string{mainThread}}, thread: mainThread}
 }
 
 func (h *lineHandler) Enabled(context.Context, slog.Level) bool { return true }
@@ -117,11 +85,11 @@ func (h *lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	n.fields = slices.Clone(h.fields)
 	for _, a := range attrs {
 		switch a.Key {
-		case keyTarget:
+		case KeyTarget:
 			n.target = a.Value.String()
-		case keySpan:
+		case KeySpan:
 			n.span = a.Value.String()
-		case keyThread:
+		case KeyThread:
 			n.thread = a.Value.String()
 		default:
 			n.fields = appendField(n.fields, n.group, a)
@@ -130,32 +98,35 @@ func (h *lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &n
 }
 
+// lineBuffers holds memory for formatting.
+var lineBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// keptLine bounds the buffers that are kept, in bytes.
+const keptLine = 16 << 10
+
 func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
-	s := h.sink
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	b := s.line[:0]
-	b = h.dim(b, s.now().UTC().Format(timeFormat))
+	p := lineBuffers.Get().(*[]byte)
+	b := h.appendRecord((*p)[:0], &r)
+	_, err := h.w.Write(b)
+	if cap(b) <= keptLine {
+		*p = b
+		lineBuffers.Put(p)
+	}
+	return err
+}
+
+func (h *lineHandler) appendRecord(b []byte, r *slog.Record) []byte {
+	b = h.dim(b, h.now().UTC().Format(timeFormat))
 	b = append(b, ' ')
 	b = h.appendLevel(b, r.Level)
 	b = append(b, ' ')
-	if h.look.names {
-		s.widest = max(s.widest, len(h.thread))
-		b = append(b, strings.Repeat(" ", s.widest-len(h.thread))...)
-		b = append(append(b, h.thread...), ' ')
-	}
-	if h.look.ids {
-		id, ok := s.threads[h.thread]
-		if !ok {
-			id = len(s.threads) + 1
-			s.threads[h.thread] = id
-		}
-		b = fmt.Appendf(b, "ThreadId(%02d) ", id)
+	if h.look.ThreadNames || h.look.ThreadIDs {
+		b = h.appendThread(b)
 	}
 	if h.span != "" {
 		b = append(append(b, h.span...), ": "...)
 	}
-	target := targetOf(&r)
+	target := targetOf(r)
 	if target == "" {
 		target = h.target
 	}
@@ -174,7 +145,7 @@ func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 	}
 	b = append(b, fields...)
 	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == keyTarget {
+		if a.Key == KeyTarget {
 			return true
 		}
 		if n := len(b); b[n-1] == ' ' {
@@ -183,13 +154,19 @@ func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 		b = appendField(b, h.group, a)
 		return true
 	})
-	b = append(b, '\n')
-	s.line = b[:0]
-	if cap(b) > 64<<10 {
-		s.line = nil
+	return append(b, '\n')
+}
+
+func (h *lineHandler) appendThread(b []byte) []byte {
+	widest, id := h.columns.thread(h.thread)
+	if h.look.ThreadNames {
+		b = append(b, strings.Repeat(" ", widest-len(h.thread))...)
+		b = append(append(b, h.thread...), ' ')
 	}
-	_, err := s.w.Write(b)
-	return err
+	if h.look.ThreadIDs {
+		b = fmt.Appendf(b, "ThreadId(%02d) ", id)
+	}
+	return b
 }
 
 // timeFormat is RFC 3339 in UTC with microseconds.
@@ -198,7 +175,7 @@ const timeFormat = "2006-01-02T15:04:05.000000Z"
 const reset = "\x1b[0m"
 
 func (h *lineHandler) dim(b []byte, s string) []byte {
-	if !h.look.colour {
+	if !h.look.Colour {
 		return append(b, s...)
 	}
 	return append(append(append(b, "\x1b[2m"...), s...), reset...)
@@ -206,7 +183,7 @@ func (h *lineHandler) dim(b []byte, s string) []byte {
 
 func (h *lineHandler) appendLevel(b []byte, l slog.Level) []byte {
 	name, colour := levelName(l)
-	if !h.look.colour {
+	if !h.look.Colour {
 		return fmt.Appendf(b, "%5s", name)
 	}
 	return fmt.Appendf(b, "%s%5s%s", colour, name, reset)
@@ -239,7 +216,7 @@ func appendField(b []byte, group string, a slog.Attr) []byte {
 		return b
 	}
 	b = append(append(append(append(b, ' '), group...), a.Key...), '=')
-	if info, ok := v.Any().(buildInfo); ok {
+	if info, ok := v.Any().(BuildInfo); ok {
 		return append(b, info.String()...)
 	}
 	return append(b, escape(v.String())...)
@@ -253,14 +230,4 @@ func escape(s string) string {
 		return strconv.Quote(s)
 	}
 	return s
-}
-
-// isTerminal reports whether w is a character device, which takes colours.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -15,8 +15,8 @@ type jsonHandler struct {
 }
 
 func newJSONHandler(w io.Writer, now func() time.Time) *jsonHandler {
-	return &jsonHandler{thread: "main", next: slog.NewJSONHandler(w, &slog.HandlerOptions{
-		Level: levelTrace,
+	return &jsonHandler{thread: mainThread, next: slog.NewJSONHandler(w, &slog.HandlerOptions{
+		Level: LevelTrace,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 			if len(groups) > 0 {
 				return a
@@ -30,7 +30,7 @@ func newJSONHandler(w io.Writer, now func() time.Time) *jsonHandler {
 					a.Value = slog.StringValue(name)
 				}
 			}
-			if info, ok := a.Value.Any().(buildInfo); ok {
+			if info, ok := a.Value.Any().(BuildInfo); ok {
 				a.Value = slog.GroupValue(slog.String("version", info.Version), slog.String("date", info.Date),
 					slog.String("sha", info.SHA), slog.String("profile", info.Profile))
 			}
@@ -52,11 +52,11 @@ func (h *jsonHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	var fields []slog.Attr
 	for _, a := range attrs {
 		switch a.Key {
-		case keyTarget:
+		case KeyTarget:
 			n.target = a.Value.String()
-		case keySpan:
+		case KeySpan:
 			n.span = a.Value.String()
-		case keyThread:
+		case KeyThread:
 			n.thread = a.Value.String()
 		default:
 			fields = append(fields, a)
@@ -75,13 +75,13 @@ func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
 	if target == "" {
 		target = h.target
 	}
-	for _, c := range [][2]string{{keyTarget, target}, {keySpan, h.span}, {keyThread, h.thread}} {
+	for _, c := range [][2]string{{KeyTarget, target}, {KeySpan, h.span}, {KeyThread, h.thread}} {
 		if c[1] != "" {
 			out.AddAttrs(slog.String(c[0], c[1]))
 		}
 	}
 	r.Attrs(func(a slog.Attr) bool {
-		if a.Key != keyTarget {
+		if a.Key != KeyTarget {
 			out.AddAttrs(a)
 		}
 		return true
