@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/seed31b3bfd0/slimgo/config"
@@ -47,16 +48,17 @@ func (p *program) report(err error) {
 	case errors.As(err, &c):
 		outer, causes = c.Context[0], c.Causes()
 	}
-	fmt.Fprintf(p.stderr, "Error: %s\n", outer)
-	if len(causes) == 0 {
-		return
+	var b strings.Builder
+	fmt.Fprintf(&b, "Error: %s\n", outer)
+	if len(causes) > 0 {
+		b.WriteString("\nCaused by:\n")
 	}
-	fmt.Fprint(p.stderr, "\nCaused by:\n")
 	for i, text := range causes {
 		if len(causes) == 1 {
-			fmt.Fprintf(p.stderr, "    %s\n", text)
+			fmt.Fprintf(&b, "    %s\n", text)
 		} else {
-			fmt.Fprintf(p.stderr, "%5d: %s\n", i, text)
+			fmt.Fprintf(&b, "%5d: %s\n", i, text)
 		}
 	}
+	io.WriteString(p.errs, b.String())
 }

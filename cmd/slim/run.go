@@ -21,6 +21,7 @@ import (
 type program struct {
 	env            func(string) (string, bool)
 	stdout, stderr io.Writer
+	sink           cli.SinkOptions // of the log
 	build          cli.BuildInfo
 	terminal       bool // stdout shows colours
 	now            func() time.Time
@@ -28,16 +29,21 @@ type program struct {
 	setCores       func(n int)
 	cores          int                                    // of the machine
 	notify         func(chan<- os.Signal) (ignore func()) // subscribes to the stop signals
+
+	out, errs *cli.Sink // in front of stdout and stderr; made by run
 }
 
 // run executes the command and returns its exit code. It returns when a stop signal came or ctx ended, and all services
 // have stopped.
 func run(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) int {
-	p := &program{
+	return newProgram(env, stdout, stderr).run(ctx, args)
+}
+
+func newProgram(env func(string) (string, bool), stdout, stderr io.Writer) *program {
+	return &program{
 		env: env, stdout: stdout, stderr: stderr, build: cli.ReadBuildInfo(), terminal: cli.IsTerminal(stdout), now: time.Now,
 		start: startNode, setCores: func(n int) { runtime.GOMAXPROCS(n) }, cores: runtime.NumCPU(), notify: notifySignals,
 	}
-	return p.run(ctx, args)
 }
 
 func notifySignals(c chan<- os.Signal) func() {
@@ -45,17 +51,35 @@ func notifySignals(c chan<- os.Signal) func() {
 	return func() { signal.Stop(c) }
 }
 
+// flushLimit is how long the end of the process waits for those who read log and errors.
+const flushLimit = 2 * time.Second
+
+// run executes the command with log and errors behind sinks, so that nobody ever waits for who reads them.
 func (p *program) run(ctx context.Context, args []string) int {
+	cli.SurviveClosedPipes()
+	errs := cli.NewSink(p.stderr, cli.SinkOptions{})
+	p.errs = errs
+	p.sink.Trouble = func(err error) { fmt.Fprintf(errs, "cannot write the log: %v\n", err) }
+	p.out = cli.NewSink(p.stdout, p.sink)
+	code := p.execute(ctx, args)
+	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
+	defer cancel()
+	_ = p.out.Close(ctx) // what cannot be written within the time is given up
+	_ = p.errs.Close(ctx)
+	return code
+}
+
+func (p *program) execute(ctx context.Context, args []string) int {
 	f, err := parseFlags(args, p.env)
 	switch {
 	case err != nil:
-		fmt.Fprintf(p.stderr, "error: %v\n\nUsage: %s\n\nFor more information, try '--help'.\n", err, usageLine)
+		fmt.Fprintf(p.errs, "error: %v\n\nUsage: %s\n\nFor more information, try '--help'.\n", err, usageLine)
 		return cli.ExitUsage
 	case f.help:
-		io.WriteString(p.stdout, helpText)
+		io.WriteString(p.out, helpText)
 		return cli.ExitOK
 	case f.version:
-		fmt.Fprintln(p.stdout, p.build)
+		fmt.Fprintln(p.out, p.build)
 		return cli.ExitOK
 	}
 	c, warnings := config.Default(), []config.Warning(nil)
@@ -78,6 +102,10 @@ func (p *program) run(ctx context.Context, args []string) int {
 
 // serve starts every service, waits for the stop, and stops them.
 func (p *program) serve(ctx context.Context, c *config.Config, warnings []config.Warning, f *flags) error {
+	// Subscribed before anything is said or done: from the first line on, a signal stops the node in order.
+	signals := make(chan os.Signal, 1)
+	defer p.notify(signals)()
+
 	log := p.logger(c, f).With(cli.KeySpan, "application_lifecycle")
 	runner := log.With(cli.KeyTarget, "slim::runner")
 	runner.Info("", "build_info", p.build)
@@ -90,10 +118,6 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 		}
 		p.setCores(n)
 	}
-
-	// Subscribed before the first start: a signal during the start stops the node in order.
-	signals := make(chan os.Signal, 1)
-	defer p.notify(signals)()
 
 	var started []*service
 	defer func() {
@@ -176,7 +200,7 @@ func (p *program) logger(c *config.Config, f *flags) *slog.Logger {
 	if rust, set := p.env("RUST_LOG"); set {
 		s.RustLog = &rust
 	}
-	return cli.NewLogger(p.stdout, cli.LogOptions{
+	return cli.NewLogger(p.out, cli.LogOptions{
 		JSON:   f.logFormat == "json",
 		Look:   cli.Look{ThreadNames: c.Tracing.ThreadNames, ThreadIDs: c.Tracing.ThreadIDs, Colour: p.terminal && noColor == ""},
 		Filter: cli.NewFilter(s),

@@ -5,14 +5,22 @@ import (
 	"log/slog"
 )
 
-// gate lets through what the filter shows for the target of its logger.
+// gate lets through what the filter shows for the target of its logger, unless the sink has no room: then nothing is
+// formatted in vain. Immutable.
 type gate struct {
 	next   slog.Handler
 	filter *Filter
+	sink   *Sink      // nil: there is always room
 	level  slog.Level // of the logger's target
 }
 
-func newGate(next slog.Handler, f *Filter) *gate { return &gate{next, f, f.level("slim")} }
+// newGate makes a gate; a nil filter shows everything.
+func newGate(next slog.Handler, f *Filter, s *Sink) *gate {
+	if f == nil {
+		f = &Filter{[]directive{{"", LevelTrace}}}
+	}
+	return &gate{next, f, s, f.level("slim")}
+}
 
 // Enabled admits what some target may show, because a record can bring its own; Handle decides.
 func (g *gate) Enabled(_ context.Context, l slog.Level) bool {
@@ -25,6 +33,10 @@ func (g *gate) Handle(ctx context.Context, r slog.Record) error {
 		level = g.filter.level(target)
 	}
 	if r.Level < level {
+		return nil
+	}
+	if g.sink != nil && g.sink.full.Load() {
+		g.sink.drop()
 		return nil
 	}
 	return g.next.Handle(ctx, r)
