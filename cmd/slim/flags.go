@@ -89,6 +89,19 @@ func parseFlags(args []string, env func(string) (string, bool)) (*flags, error) 
 	return f, nil
 }
 
+// asksForJSON reports whether a command line that is wrong elsewhere asks for JSON.
+func asksForJSON(args []string) bool {
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	for i, a := range args {
+		if a == "--log-format=json" || a == "json" && i > 0 && args[i-1] == "--log-format" {
+			return true
+		}
+	}
+	return false
+}
+
 // usageError rewords what pflag says.
 func usageError(err error, s *pflag.FlagSet) error {
 	var unknown *pflag.NotExistError

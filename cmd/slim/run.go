@@ -30,7 +30,8 @@ type program struct {
 	cores          int                                    // of the machine
 	notify         func(chan<- os.Signal) (ignore func()) // subscribes to the stop signals
 
-	out, errs *cli.Sink // in front of stdout and stderr; made by run
+	out    *cli.Sink // in front of stdout; made by run
+	report reporter  // on stderr, behind a sink of its own
 }
 
 // run executes the command and returns its exit code. It returns when a stop signal came or ctx ended, and all services
@@ -58,22 +59,25 @@ const flushLimit = 2 * time.Second
 func (p *program) run(ctx context.Context, args []string) int {
 	cli.SurviveClosedPipes()
 	errs := cli.NewSink(p.stderr, cli.SinkOptions{})
-	p.errs = errs
-	p.sink.Trouble = func(err error) { fmt.Fprintf(errs, "cannot write the log: %v\n", err) }
+	p.report.w = errs
+	p.sink.Trouble = func(err error) { p.report.warn("cannot write the log: " + err.Error()) }
 	p.out = cli.NewSink(p.stdout, p.sink)
 	code := p.execute(ctx, args)
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	defer cancel()
 	_ = p.out.Close(ctx) // what cannot be written within the time is given up
-	_ = p.errs.Close(ctx)
+	_ = errs.Close(ctx)
 	return code
 }
 
 func (p *program) execute(ctx context.Context, args []string) int {
 	f, err := parseFlags(args, p.env)
+	if err == nil && f.logFormat == "json" || err != nil && asksForJSON(args) {
+		p.report.useJSON(p.now)
+	}
 	switch {
 	case err != nil:
-		fmt.Fprintf(p.errs, "error: %v\n\nUsage: %s\n\nFor more information, try '--help'.\n", err, usageLine)
+		p.report.misused(err)
 		return cli.ExitUsage
 	case f.help:
 		io.WriteString(p.out, helpText)
@@ -87,14 +91,18 @@ func (p *program) execute(ctx context.Context, args []string) int {
 		c, warnings, err = config.Load(f.config, p.env)
 	}
 	if len(warnings) > 0 && f.strictConfig && err == nil {
-		err = strictError(warnings)
+		err, warnings = strictError(warnings), nil
 	}
 	if err != nil {
-		p.report(err)
+		// A key that was ignored may be why another is missing.
+		for _, w := range warnings {
+			p.report.warn(w.String())
+		}
+		p.report.failed(err)
 		return cli.ExitError
 	}
 	if err := p.serve(ctx, c, warnings, f); err != nil {
-		p.report(err)
+		p.report.failed(err)
 		return cli.ExitError
 	}
 	return cli.ExitOK

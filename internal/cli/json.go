@@ -75,6 +75,9 @@ func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
 	if target == "" {
 		target = h.target
 	}
+	if target == "" {
+		target = "slim"
+	}
 	for _, c := range [][2]string{{KeyTarget, target}, {KeySpan, h.span}, {KeyThread, h.thread}} {
 		if c[1] != "" {
 			out.AddAttrs(slog.String(c[0], c[1]))
