@@ -7,9 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/config"
@@ -32,6 +30,7 @@ type program struct {
 
 	out    *cli.Sink // in front of stdout; made by run
 	report reporter  // on stderr, behind a sink of its own
+	hurry  bool      // a second signal has come
 }
 
 // run executes the command and returns its exit code. It returns when a stop signal came or ctx ended, and all services
@@ -40,30 +39,33 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	return newProgram(env, stdout, stderr).run(ctx, args)
 }
 
+// newProgram prepares the process for one run of the command.
 func newProgram(env func(string) (string, bool), stdout, stderr io.Writer) *program {
+	cli.SurviveClosedPipes()
 	return &program{
 		env: env, stdout: stdout, stderr: stderr, build: cli.ReadBuildInfo(), terminal: cli.IsTerminal(stdout), now: time.Now,
 		start: startNode, setCores: func(n int) { runtime.GOMAXPROCS(n) }, cores: runtime.NumCPU(), notify: notifySignals,
 	}
 }
 
-func notifySignals(c chan<- os.Signal) func() {
-	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM)
-	return func() { signal.Stop(c) }
-}
-
-// flushLimit is how long the end of the process waits for those who read log and errors.
-const flushLimit = 2 * time.Second
+// How long the end of the process waits for those who read log and errors; hurriedLimit after a second signal.
+const (
+	flushLimit   = 2 * time.Second
+	hurriedLimit = 100 * time.Millisecond
+)
 
 // run executes the command with log and errors behind sinks, so that nobody ever waits for who reads them.
 func (p *program) run(ctx context.Context, args []string) int {
-	cli.SurviveClosedPipes()
 	errs := cli.NewSink(p.stderr, cli.SinkOptions{})
 	p.report.w = errs
 	p.sink.Trouble = func(err error) { p.report.warn("cannot write the log: " + err.Error()) }
 	p.out = cli.NewSink(p.stdout, p.sink)
 	code := p.execute(ctx, args)
-	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
+	limit := flushLimit
+	if p.hurry {
+		limit = hurriedLimit
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	_ = p.out.Close(ctx) // what cannot be written within the time is given up
 	_ = errs.Close(ctx)
@@ -111,7 +113,7 @@ func (p *program) execute(ctx context.Context, args []string) int {
 // serve starts every service, waits for the stop, and stops them.
 func (p *program) serve(ctx context.Context, c *config.Config, warnings []config.Warning, f *flags) error {
 	// Subscribed before anything is said or done: from the first line on, a signal stops the node in order.
-	signals := make(chan os.Signal, 1)
+	signals := make(chan os.Signal, 2)
 	defer p.notify(signals)()
 
 	log := p.logger(c, f).With(cli.KeySpan, "application_lifecycle")
@@ -136,8 +138,11 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 	for i := range c.Services {
 		s, err := p.startService(ctx, c, i, f, log)
 		if err != nil {
-			err = errors.Join(err, stopAll(started, c.Runtime.DrainTimeout))
-			return err
+			select {
+			case <-signals: // it asked for what happens anyway; another one ends that, too
+			default:
+			}
+			return errors.Join(err, p.stopAll(started, c.Runtime.DrainTimeout, signals))
 		}
 		started = append(started, s)
 		runner.Info("service started", "service", s.ID)
@@ -153,52 +158,7 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 	for _, s := range started {
 		s.runner = runner
 	}
-	return stopAll(started, c.Runtime.DrainTimeout)
-}
-
-func signalName(s os.Signal) string {
-	switch s {
-	case syscall.SIGTERM:
-		return "SIGTERM"
-	case syscall.SIGINT:
-		return "SIGINT"
-	}
-	return s.String()
-}
-
-// stopAll stops services in order, all within one timeout.
-func stopAll(services []*service, drain time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), drain)
-	defer cancel()
-	for _, s := range services {
-		err := s.stop(ctx)
-		switch {
-		case errors.Is(err, context.DeadlineExceeded):
-			return &failure{context: []string{fmt.Sprintf("Service shutdown timed out after %s", shortDuration(drain))}}
-		case err != nil:
-			return &failure{context: []string{"failed to stop service"}, cause: err}
-		}
-	}
-	return nil
-}
-
-// stop ends one service: no more connections, what is on its way may arrive until ctx ends.
-func (s *service) stop(ctx context.Context) error {
-	if s.runner != nil {
-		s.runner.Info("stopping service", "service", s.ID)
-	}
-	for _, e := range s.endpoints {
-		s.log.Info("stopping server", "endpoint", e)
-	}
-	// The node is told the deadline, but the process must not depend on its obedience.
-	done := make(chan error, 1)
-	go func() { done <- s.node.Shutdown(ctx) }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return p.stopAll(started, c.Runtime.DrainTimeout, signals)
 }
 
 // logger makes the process's logger out of the configuration, RUST_LOG and the flags.
@@ -214,15 +174,4 @@ func (p *program) logger(c *config.Config, f *flags) *slog.Logger {
 		Filter: cli.NewFilter(s),
 		Now:    p.now,
 	})
-}
-
-// shortDuration prints 90s as 1m30s and 10m as 10m, not 10m0s.
-func shortDuration(d time.Duration) string {
-	s := d.String()
-	for _, tail := range []string{"m0s", "h0m"} {
-		if len(s) > len(tail) && s[len(s)-len(tail):] == tail {
-			s = s[:len(s)-2]
-		}
-	}
-	return s
 }

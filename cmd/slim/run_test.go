@@ -12,10 +12,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/config"
@@ -188,38 +188,80 @@ func TestWithoutConfigurationTheNodeIsLocalAndSigned(t *testing.T) {
 }
 
 func TestDrainTimeoutCoversAllServicesTogether(t *testing.T) {
-	r := newRig()
-	var asked atomic.Int32
-	r.shutdown = func(ctx context.Context) error {
-		asked.Add(1)
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	code := r.program.run(context.Background(), []string{"--config", "testdata/two.yaml"})
-	if want := "Error: Service shutdown timed out after 20ms\n"; code != cli.ExitError || r.errs.String() != want {
-		t.Errorf("exit %d, stderr %q, want 1, %q", code, r.errs.String(), want)
-	}
-	if n := asked.Load(); n != 1 {
-		t.Errorf("%d services asked to stop within one timeout, want 1", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig()
+		var asked atomic.Int32
+		r.shutdown = func(ctx context.Context) error {
+			asked.Add(1)
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		began := time.Now()
+		code := r.program.run(context.Background(), []string{"--config", "testdata/two.yaml"})
+		if want := "Error: Service shutdown timed out after 20ms\n"; code != cli.ExitError || r.errs.String() != want {
+			t.Errorf("exit %d, stderr %q, want 1, %q", code, r.errs.String(), want)
+		}
+		if n := asked.Load(); n != 2 || time.Since(began) != 20*time.Millisecond {
+			t.Errorf("%d services were asked to stop within %v, want both within 20ms", n, time.Since(began))
+		}
+	})
+}
+
+// What a node has done is worth knowing above all when it could not end in order.
+func TestNodeThatIsLateMaySayWhatItHasDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig()
+		r.shutdown = func(ctx context.Context) error {
+			<-ctx.Done()
+			time.Sleep(lateLimit / 2)
+			r.options[0].Log.Info("messages since the start")
+			return ctx.Err()
+		}
+		code := r.program.run(context.Background(), []string{"--config", "testdata/tuned.yaml"})
+		if code != cli.ExitError || !strings.Contains(r.out.String(), "messages since the start") {
+			t.Errorf("exit %d, log\n%s", code, &r.out)
+		}
+	})
 }
 
 func TestNodeThatIgnoresItsDeadlineDoesNotHoldTheProcess(t *testing.T) {
-	r := newRig()
-	release := make(chan struct{})
-	var stuck sync.WaitGroup
-	stuck.Add(1)
-	r.shutdown = func(context.Context) error {
-		defer stuck.Done()
-		<-release
-		return nil
-	}
-	code := r.program.run(context.Background(), []string{"--config", "testdata/two.yaml"})
-	close(release)
-	stuck.Wait()
-	if code != cli.ExitError || !strings.Contains(r.errs.String(), "timed out after 20ms") {
-		t.Errorf("exit %d, stderr %q", code, r.errs.String())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig()
+		release := make(chan struct{})
+		r.shutdown = func(context.Context) error {
+			<-release
+			return nil
+		}
+		began := time.Now()
+		code := r.program.run(context.Background(), []string{"--config", "testdata/two.yaml"})
+		if code != cli.ExitError || !strings.Contains(r.errs.String(), "timed out after 20ms") || time.Since(began) != 20*time.Millisecond+lateLimit {
+			t.Errorf("exit %d after %v, stderr %q", code, time.Since(began), r.errs.String())
+		}
+		close(release)
+	})
+}
+
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig()
+		release := make(chan struct{})
+		r.shutdown = func(context.Context) error { // whatever it is told
+			<-release
+			return nil
+		}
+		r.notify = func(c chan<- os.Signal) func() {
+			c <- syscall.SIGTERM
+			time.AfterFunc(3*time.Second, func() { c <- syscall.SIGINT })
+			return func() {}
+		}
+		began := time.Now()
+		code := r.program.run(context.Background(), nil) // with 10 s to drain
+		want := "Error: a second SIGINT ended the node at once; what it still held is lost\n"
+		if code != cli.ExitError || r.errs.String() != want || time.Since(began) != 3*time.Second {
+			t.Errorf("exit %d after %v, stderr %q, want %q", code, time.Since(began), r.errs.String(), want)
+		}
+		close(release)
+	})
 }
 
 func TestFailureToStopIsReported(t *testing.T) {
