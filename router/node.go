@@ -18,9 +18,6 @@ import (
 
 var errStopped = errors.New("router: the node has been shut down")
 
-// maxLoops bounds Options.Loops: the matrix of rings grows with its square.
-const maxLoops = 128
-
 // Node is a running data plane. Its methods are safe for all goroutines.
 type Node struct {
 	// Immutable after Start.

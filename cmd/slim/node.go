@@ -72,8 +72,8 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 func nodeOptions(s *config.Service, f *flags, log *slog.Logger) router.Options {
 	first := &s.Dataplane.Servers[0]
 	o := router.Options{
-		Loops: f.loops, ReadBuffer: int(f.readBuffer), ConnBuffer: int(f.connBuffer),
-		SlowConsumer: f.slowConsumer, StallTimeout: f.stallTimeout, StallRate: int(f.stallRate),
+		Loops: f.loops, ReadBuffer: f.readBuffer, ConnBuffer: f.connBuffer,
+		SlowConsumer: f.slowConsumer, StallTimeout: f.stallTimeout, StallRate: f.stallRate,
 		MaxSubscriptions: f.maxSubscriptions,
 
 		NodeID: s.NodeID, Deployment: s.Domain,
