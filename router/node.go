@@ -156,7 +156,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 			n.err = n.awaitDrained(ctx)
 		}
 		if s, err := n.Stats(ctx); err == nil {
-			s.log(n.log)
+			n.log.Info("messages since the start", s.Attrs()...)
 		}
 		n.engine.Stop()
 		n.sweeps.Wait()

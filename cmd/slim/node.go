@@ -19,6 +19,7 @@ import (
 // node is what the command needs of a running data plane.
 type node interface {
 	Addrs() []net.Addr // in the order of router.Options.Listen
+	Stats(context.Context) (router.Stats, error)
 	Shutdown(context.Context) error
 }
 
@@ -36,18 +37,21 @@ type service struct {
 	node      node
 	endpoints []string     // as logged
 	log       *slog.Logger // of target slim_service::service
+	datapath  *slog.Logger // of target slim_datapath::message_processing
+	answers   *slog.Logger // likewise, for what was asked for: not filtered
 	runner    *slog.Logger // nil: stop without saying which service
 	cancel    context.CancelFunc
 }
 
-func (p *program) startService(ctx context.Context, c *config.Config, i int, f *flags, log *slog.Logger) (*service, error) {
+func (p *program) startService(ctx context.Context, c *config.Config, i int, f *flags, log logs) (*service, error) {
 	s := &service{Service: &c.Services[i]}
 	span := "application_lifecycle:run{service_id=" + s.ID + "}"
 	s.log = log.With(cli.KeyTarget, "slim_service::service")
-	datapath := log.With(cli.KeyTarget, "slim_datapath::message_processing", cli.KeySpan, span, cli.KeyThread, c.Runtime.ThreadName)
+	node := []any{cli.KeyTarget, "slim_datapath::message_processing", cli.KeySpan, span, cli.KeyThread, c.Runtime.ThreadName}
+	s.datapath, s.answers = log.With(node...), log.unfiltered.With(node...)
 
 	ctx, s.cancel = context.WithCancel(ctx)
-	n, err := p.start(ctx, nodeOptions(s.Service, f, datapath))
+	n, err := p.start(ctx, nodeOptions(s.Service, f, s.datapath))
 	if err != nil {
 		s.cancel()
 		return nil, startFailure(c, s.Service, err)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/config"
@@ -17,16 +18,17 @@ import (
 
 // program is one run of the command. Tests replace its fields.
 type program struct {
-	env            func(string) (string, bool)
-	stdout, stderr io.Writer
-	sink           cli.SinkOptions // of the log
-	build          cli.BuildInfo
-	terminal       bool // stdout shows colours
-	now            func() time.Time
-	start          func(context.Context, router.Options) (node, error)
-	setCores       func(n int)
-	cores          int                                    // of the machine
-	notify         func(chan<- os.Signal) (ignore func()) // subscribes to the stop signals
+	env             func(string) (string, bool)
+	stdout, stderr  io.Writer
+	sink            cli.SinkOptions // of the log
+	build           cli.BuildInfo
+	terminal        bool // stdout shows colours
+	now             func() time.Time
+	start           func(context.Context, router.Options) (node, error)
+	setCores        func(n int)
+	cores           int                                    // of the machine
+	notify          func(chan<- os.Signal) (ignore func()) // subscribes to the stop signals
+	notifyQuestions func(chan<- os.Signal) (ignore func()) // subscribes to the signal that asks for counters
 
 	out    *cli.Sink // in front of stdout; made by run
 	report reporter  // on stderr, behind a sink of its own
@@ -45,6 +47,7 @@ func newProgram(env func(string) (string, bool), stdout, stderr io.Writer) *prog
 	return &program{
 		env: env, stdout: stdout, stderr: stderr, build: cli.ReadBuildInfo(), terminal: cli.IsTerminal(stdout), now: time.Now,
 		start: startNode, setCores: func(n int) { runtime.GOMAXPROCS(n) }, cores: runtime.NumCPU(), notify: notifySignals,
+		notifyQuestions: notifyQuestions,
 	}
 }
 
@@ -116,7 +119,10 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 	signals := make(chan os.Signal, 2)
 	defer p.notify(signals)()
 
-	log := p.logger(c, f).With(cli.KeySpan, "application_lifecycle")
+	questions := make(chan os.Signal, 1)
+	defer p.notifyQuestions(questions)()
+
+	log := p.logs(c, f)
 	runner := log.With(cli.KeyTarget, "slim::runner")
 	runner.Info("", "build_info", p.build)
 	for _, w := range warnings {
@@ -148,6 +154,12 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 		runner.Info("service started", "service", s.ID)
 	}
 
+	var telling sync.WaitGroup
+	defer telling.Wait()
+	told, done := context.WithCancel(context.Background())
+	defer done()
+	telling.Go(func() { p.tellCounters(told, started, questions) })
+
 	received := "end of context"
 	select {
 	case s := <-signals:
@@ -161,17 +173,25 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 	return p.stopAll(started, c.Runtime.DrainTimeout, signals)
 }
 
-// logger makes the process's logger out of the configuration, RUST_LOG and the flags.
-func (p *program) logger(c *config.Config, f *flags) *slog.Logger {
+// logs are the process's loggers.
+type logs struct {
+	*slog.Logger
+	unfiltered *slog.Logger
+}
+
+// logs makes the loggers out of the configuration, RUST_LOG and the flags.
+func (p *program) logs(c *config.Config, f *flags) logs {
 	noColor, _ := p.env("NO_COLOR")
 	s := cli.Selection{Level: c.Tracing.LogLevel, Modules: c.Tracing.Filters, Override: f.logLevel}
 	if rust, set := p.env("RUST_LOG"); set {
 		s.RustLog = &rust
 	}
-	return cli.NewLogger(p.out, cli.LogOptions{
-		JSON:   f.logFormat == "json",
-		Look:   cli.Look{ThreadNames: c.Tracing.ThreadNames, ThreadIDs: c.Tracing.ThreadIDs, Colour: p.terminal && noColor == ""},
-		Filter: cli.NewFilter(s),
-		Now:    p.now,
-	})
+	o := cli.LogOptions{
+		JSON: f.logFormat == "json",
+		Look: cli.Look{ThreadNames: c.Tracing.ThreadNames, ThreadIDs: c.Tracing.ThreadIDs, Colour: p.terminal && noColor == ""},
+		Now:  p.now,
+	}
+	unfiltered := cli.NewLogger(p.out, o).With(cli.KeySpan, "application_lifecycle")
+	o.Filter = cli.NewFilter(s)
+	return logs{cli.NewLogger(p.out, o).With(cli.KeySpan, "application_lifecycle"), unfiltered}
 }

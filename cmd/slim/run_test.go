@@ -29,9 +29,11 @@ var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
 type fakeNode struct {
 	addrs    []net.Addr
 	shutdown func(context.Context) error
+	stats    func(context.Context) (router.Stats, error)
 }
 
-func (n *fakeNode) Addrs() []net.Addr { return n.addrs }
+func (n *fakeNode) Stats(ctx context.Context) (router.Stats, error) { return n.stats(ctx) }
+func (n *fakeNode) Addrs() []net.Addr                               { return n.addrs }
 func (n *fakeNode) Shutdown(ctx context.Context) error {
 	if n.shutdown == nil {
 		return nil
@@ -48,6 +50,7 @@ type rig struct {
 	nodes     []*fakeNode
 	procs     []int // calls of setCores
 	shutdown  func(context.Context) error
+	stats     func(context.Context) (router.Stats, error)
 	startErr  func(i int, o router.Options) error
 }
 
@@ -64,6 +67,10 @@ func newRig() *rig {
 			c <- syscall.SIGTERM
 			return func() {}
 		},
+		notifyQuestions: func(chan<- os.Signal) func() { return func() {} },
+	}
+	r.stats = func(context.Context) (router.Stats, error) {
+		return router.Stats{Received: 3, Names: 2, Panics: 1}, nil
 	}
 	r.start = func(_ context.Context, o router.Options) (node, error) {
 		r.options = append(r.options, o)
@@ -72,7 +79,7 @@ func newRig() *rig {
 				return nil, err
 			}
 		}
-		n := &fakeNode{shutdown: r.shutdown}
+		n := &fakeNode{shutdown: r.shutdown, stats: r.stats}
 		for i := range o.Listen {
 			n.addrs = append(n.addrs, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 40000 + i})
 		}

@@ -35,8 +35,12 @@ Log, on standard output:
                                    tracing.log_level [default: info]
       --log-format <FORMAT>        text or json, one record a line [default: text]
 
-Sizes are bytes, or end in KiB, MiB or GiB; no number may be 0. SIGTERM and SIGINT stop the node: it accepts nothing
-more, delivers what it holds, and ends within runtime.drain_timeout [default: 10s]; a second one ends it at once.
+Sizes are bytes, or end in KiB, MiB or GiB; no number may be 0.
+
+Signals:
+  SIGTERM, SIGINT   Stop: accept nothing more, deliver what is held, and end within runtime.drain_timeout
+                    [default: 10s]; a second one ends the node at once
+  SIGUSR1           Log the counters: connections, names, messages, and why messages and peers were refused
 
 Exit codes: 0 stopped in order, 1 error, 2 wrong command line.
 
