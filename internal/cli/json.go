@@ -18,25 +18,37 @@ func newJSONHandler(w io.Writer, now func() time.Time) *jsonHandler {
 	return &jsonHandler{thread: mainThread, next: slog.NewJSONHandler(w, &slog.HandlerOptions{
 		Level: LevelTrace,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-			if len(groups) > 0 {
-				return a
-			}
-			switch a.Key {
-			case slog.TimeKey:
-				a.Value = slog.StringValue(now().UTC().Format(timeFormat))
-			case slog.LevelKey:
+			switch {
+			case len(groups) > 0:
+			case a.Key == slog.TimeKey:
+				return slog.String(a.Key, now().UTC().Format(timeFormat))
+			case a.Key == slog.MessageKey:
+				return slog.String(a.Key, clip(a.Value.String(), longText))
+			case a.Key == slog.LevelKey:
 				if l, ok := a.Value.Any().(slog.Level); ok {
 					name, _ := levelName(l)
-					a.Value = slog.StringValue(name)
+					return slog.String(a.Key, name)
 				}
 			}
-			if info, ok := a.Value.Any().(BuildInfo); ok {
-				a.Value = slog.GroupValue(slog.String("version", info.Version), slog.String("date", info.Date),
-					slog.String("sha", info.SHA), slog.String("profile", info.Profile))
-			}
+			a.Value = jsonValue(a)
 			return a
 		},
 	})}
+}
+
+// jsonValue bounds texts and takes the build's information apart.
+func jsonValue(a slog.Attr) slog.Value {
+	if a.Value.Kind() == slog.KindString {
+		return slog.StringValue(clip(a.Value.String(), mostOf(a.Key)))
+	}
+	switch v := a.Value.Any().(type) {
+	case BuildInfo:
+		return slog.GroupValue(slog.String("version", v.Version), slog.String("date", v.Date),
+			slog.String("sha", v.SHA), slog.String("profile", v.Profile))
+	case error:
+		return slog.StringValue(clip(v.Error(), mostOf(a.Key)))
+	}
+	return a.Value
 }
 
 func (h *jsonHandler) Enabled(context.Context, slog.Level) bool { return true }

@@ -22,6 +22,9 @@ const (
 	KeyThread = "thread" // thread name
 )
 
+// KeyStack is the key of a goroutine's stack, which may be longer than other values.
+const KeyStack = "stack"
+
 // mainThread is the thread of records that name none.
 const mainThread = "main"
 
@@ -139,7 +142,7 @@ func (h *lineHandler) appendRecord(b []byte, r *slog.Record) []byte {
 	}
 	fields := h.fields
 	if r.Message != "" {
-		b = append(b, escape(r.Message)...)
+		b = append(b, escape(clip(r.Message, longText))...)
 	} else if len(fields) > 0 {
 		b, fields = append(b, fields[1:]...), nil
 	}
@@ -219,15 +222,48 @@ func appendField(b []byte, group string, a slog.Attr) []byte {
 	if info, ok := v.Any().(BuildInfo); ok {
 		return append(b, info.String()...)
 	}
-	return append(b, escape(v.String())...)
+	return append(b, escapeValue(clip(v.String(), mostOf(a.Key)))...)
 }
 
-// escape keeps text from peers from breaking the line or driving the terminal: control characters and bytes that are
-// no UTF-8 are written as Go escapes, in quotes.
+// How many bytes of a text are logged. What peers send stands in values.
+const (
+	valueText = 256
+	longText  = 8 << 10 // of a message and of a stack
+)
+
+// mostOf returns how much of the value of a key is logged.
+func mostOf(key string) int {
+	if key == KeyStack {
+		return longText
+	}
+	return valueText
+}
+
+// clip cuts s to most bytes, at the boundary of a character, and says how long it was.
+func clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	end := most
+	for end > most-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return fmt.Sprintf("%s… (%d bytes)", s[:end], len(s))
+}
+
+// escape keeps text from peers from breaking the line or driving the terminal: text with characters that do not print, such as
+// those that turn its direction, or with bytes that are no UTF-8, is written with Go escapes, in quotes.
 func escape(s string) string {
-	bad := func(r rune) bool { return r == utf8.RuneError || unicode.IsControl(r) }
-	if strings.ContainsFunc(s, bad) {
+	if strings.ContainsFunc(s, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }) {
 		return strconv.Quote(s)
 	}
 	return s
+}
+
+// escapeValue is escape for what stands behind a key: it cannot look like further fields either.
+func escapeValue(s string) string {
+	if strings.HasPrefix(s, `"`) || strings.Contains(s, " ") && strings.Contains(s, "=") {
+		return strconv.Quote(s)
+	}
+	return escape(s)
 }

@@ -50,6 +50,18 @@ func TestLineShape(t *testing.T) {
 		{"trace", Look{}, func(l *slog.Logger) { l.Log(t.Context(), LevelTrace, "m") }, "2026-11-22T16:04:17.837014Z TRACE slim: 0: m\n"},
 		{"text of peers cannot break a line", Look{}, func(l *slog.Logger) { l.Info("m", "id", "x\n2026 INFO forged\x1b[31m", "raw", "\xff") },
 			`2026-11-22T16:04:17.837014Z  INFO slim: 0: m id="x\n2026 INFO forged\x1b[31m" raw="\xff"` + "\n"},
+		{"text of peers cannot turn a line around", Look{}, func(l *slog.Logger) { l.Info("m", "id", "a\u202eb\u200b") },
+			`2026-11-22T16:04:17.837014Z  INFO slim: 0: m id="a\u202eb\u200b"` + "\n"},
+		{"text of peers cannot forge a field", Look{}, func(l *slog.Logger) { l.Info("m", "path", "/x reason=none", "q", `"a b=c`, "error", "a = b") },
+			`2026-11-22T16:04:17.837014Z  INFO slim: 0: m path="/x reason=none" q="\"a b=c" error="a = b"` + "\n"},
+		{"text of peers is cut", Look{}, func(l *slog.Logger) {
+			l.With("with", strings.Repeat("é", 200)).Info("m", "path", strings.Repeat("x", 1<<20))
+		},
+			"2026-11-22T16:04:17.837014Z  INFO slim: 0: m with=" + strings.Repeat("é", 128) + "… (400 bytes) path=" + strings.Repeat("x", 256) + "… (1048576 bytes)\n"},
+		{"characters are not cut", Look{}, func(l *slog.Logger) { l.Info("m", "a", "x"+strings.Repeat("é", 200)) },
+			"2026-11-22T16:04:17.837014Z  INFO slim: 0: m a=x" + strings.Repeat("é", 127) + "… (401 bytes)\n"},
+		{"a stack may be longer, but not endless", Look{}, func(l *slog.Logger) { l.Info("m", "stack", strings.Repeat("x", 1<<20)) },
+			"2026-11-22T16:04:17.837014Z  INFO slim: 0: m stack=" + strings.Repeat("x", 8<<10) + "… (1048576 bytes)\n"},
 		{"build info keeps its lines", Look{}, func(l *slog.Logger) { l.Info("", "build_info", BuildInfo{Version: "1"}) },
 			"2026-11-22T16:04:17.837014Z  INFO slim: 0: build_info=Version:\t1\nBuild Date:\t\nGit SHA:\t\nProfile:\t\n"},
 		{"colours", Look{Colour: true}, func(l *slog.Logger) { l.Info("m") },
