@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // The scenarios and suites that come with the program. Files of one's own have the same form.
@@ -51,7 +53,7 @@ func LoadScenario(name string) (Scenario, error) {
 		dir, file := filepath.Split(name)
 		fsys, path = os.DirFS(filepath.Clean(dir)), file
 	} else if !slices.ContainsFunc(kinds(), func(k kind) bool { return k.name == name }) {
-		return Scenario{}, fmt.Errorf("no scenario %q; did you mean %s? (slim-bench list)", name, Nearest(name, kindNames()))
+		return Scenario{}, fmt.Errorf("no scenario %q%s (slim-bench list)", name, suggest.Hint(name, kindNames()))
 	}
 	d := document{name: name}
 	n, err := d.open(fsys, path)
@@ -115,7 +117,7 @@ func (d document) kind(value *yaml.Node, name string) (Scenario, error) {
 	all := kinds()
 	i := slices.IndexFunc(all, func(k kind) bool { return k.name == text })
 	if i < 0 {
-		return Scenario{}, d.at(value, "no scenario %q; did you mean %s?", text, Nearest(text, kindNames()))
+		return Scenario{}, d.at(value, "no scenario %q%s", text, suggest.Hint(text, kindNames()))
 	}
 	k := all[i]
 	if name == "" {

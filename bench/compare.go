@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // Comparison is what changed between two results, metric by metric.
@@ -91,7 +93,7 @@ func (r *Results) node(name, what string) (int, error) {
 		}
 		names = append(names, n.Name)
 	}
-	return 0, fmt.Errorf("%s have no node %q; did you mean %s?", what, name, Nearest(name, names))
+	return 0, fmt.Errorf("%s have no node %q%s", what, name, suggest.Hint(name, names))
 }
 
 func (x *Comparison) invalidate(format string, args ...any) {
@@ -210,7 +212,7 @@ func (x *Comparison) unmeasured(after *Results, at int, o CompareOptions) {
 			continue
 		}
 		why := "no case measures " + c.Metric
-		if near := Nearest(c.Metric, names); near != "" && near != c.Metric {
+		if near := suggest.Nearest(c.Metric, names); near != "" && near != c.Metric {
 			why += "; did you mean " + near + "?"
 		}
 		x.invalidate("%s: %s", c, why)

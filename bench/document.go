@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // maxDocument bounds scenario and suite files, in bytes.
@@ -66,7 +68,7 @@ func (d document) fields(n *yaml.Node, take func(key, value *yaml.Node) error) e
 
 // unknown is the error for a key that is none of names.
 func (d document) unknown(key *yaml.Node, names ...string) error {
-	return d.at(key, "no key %q; did you mean %s?", key.Value, Nearest(key.Value, names))
+	return d.at(key, "no key %q%s", key.Value, suggest.Hint(key.Value, names))
 }
 
 func (d document) text(n *yaml.Node) (string, error) {
@@ -111,7 +113,7 @@ func (d document) param(key, value *yaml.Node, p *Params, uses []string) error {
 		return err
 	}
 	if uses != nil && !contains(uses, key.Value) {
-		return d.at(key, "this scenario does not read %q; did you mean %s? It reads %s", key.Value, Nearest(key.Value, uses), strings.Join(uses, ", "))
+		return d.at(key, "this scenario does not read %q%s", key.Value, suggest.Hint(key.Value, uses))
 	}
 	if err := p.Set(key.Value, text); err != nil {
 		return d.at(value, "%w", err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // Params describes one case of a scenario. A scenario reads the keys it names in Uses; the others have no effect on it.
@@ -100,7 +101,7 @@ func (p *Params) Set(key, value string) error {
 		for i, k := range keys {
 			names[i] = k.Name
 		}
-		return fmt.Errorf("no parameter %q; did you mean %s?", key, Nearest(key, names))
+		return fmt.Errorf("no parameter %q%s", key, suggest.Hint(key, names))
 	}
 	if err := keys[i].set(p, strings.TrimSpace(value)); err != nil {
 		return fmt.Errorf("%s: %w", key, err)

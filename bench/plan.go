@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // Plan is what one run does. Order: for each round, each case, each node; every second round takes the nodes backwards
@@ -78,7 +80,7 @@ func unknownNode(name string, names []string) string {
 	if name == Floor {
 		return "the relay, floor, is not in this run: it is measured beside SLIM nodes unless --floor=false, where a scenario allows it"
 	}
-	return fmt.Sprintf("there is no node %q in this run; did you mean %s? (--versus '%s=CMD' adds one)", name, Nearest(name, names), name)
+	return fmt.Sprintf("there is no node %q in this run%s (--versus '%s=CMD' adds one)", name, suggest.Hint(name, names), name)
 }
 
 // Run executes the plan. It returns what was measured also with an error. A case that failed on a node is noted in the

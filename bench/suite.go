@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // Suite is a list of scenarios with conditions.
@@ -50,7 +52,7 @@ func LoadSuite(name string) (Suite, error) {
 		dir, file = filepath.Split(name)
 		fsys, path = os.DirFS(filepath.Clean(dir)), file
 	} else if !contains(Suites(), name) {
-		return Suite{}, fmt.Errorf("no suite %q; did you mean %s? (slim-bench list)", name, Nearest(name, Suites()))
+		return Suite{}, fmt.Errorf("no suite %q%s (slim-bench list)", name, suggest.Hint(name, Suites()))
 	}
 	d := document{name: name}
 	n, err := d.open(fsys, path)

@@ -9,6 +9,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/nats"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // Names of targets with a meaning of their own.
@@ -67,7 +68,7 @@ func ParseAddresses(texts []string, name string, pid int) (Target, error) {
 			case "https", "ws", "wss", "unix":
 				return t, fmt.Errorf("target %q: %s is not supported yet: give a plain listener, http://host:port", text, scheme)
 			default:
-				return t, fmt.Errorf("target %q: no scheme %q; did you mean %s?", text, scheme, Nearest(scheme, []string{"http", "nats", client.Blind}))
+				return t, fmt.Errorf("target %q: no scheme %q%s", text, scheme, suggest.Hint(scheme, []string{"http", "nats", client.Blind}))
 			}
 		}
 		if addr = strings.TrimSuffix(addr, "/"); addr == "" {

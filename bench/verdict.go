@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // Outcome is what became of a condition.
@@ -157,7 +159,7 @@ func (n *NodeResult) missing(metric, node string) string {
 		names = append(names, s.Name)
 	}
 	why := metric + " was not measured on " + node
-	if like := Nearest(metric, names); like != "" && distance(like, metric) <= len(metric)/3 {
+	if like := suggest.Nearest(metric, names); like != "" {
 		why += "; did you mean " + like + "?"
 	}
 	return why

@@ -67,7 +67,9 @@ var rules = []rule{
 	{path: "router/transport", level: 3},
 	{path: "router", level: 4, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/sys/unix"}},
 
-	{path: "cmd/...", level: top, outside: []string{"github.com/spf13/pflag", "golang.org/x/sys/unix"}},
+	{path: "internal/cli", level: 5, outside: []string{"golang.org/x/term"}},
+
+	{path: "cmd/...", level: top, outside: []string{"github.com/spf13/pflag"}},
 	{path: "bench/relay", level: top, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/net/http2/hpack", "golang.org/x/sys/unix"}},
 	{path: "bench/relay/grpcgo", level: top, outside: []string{"google.golang.org/grpc"}},
 	{path: "bench/...", level: top, outside: []string{"github.com/HdrHistogram/hdrhistogram-go", "go.yaml.in/yaml/v4",
@@ -177,6 +179,7 @@ func TestImportRules(t *testing.T) {
 		{"the router uses its leaves", "router", own + "wire/link", true},
 		{"the router does not read configuration", "router", own + "config", false},
 		{"a program does", "cmd/slim", own + "config", true},
+		{"what programs share knows no configuration", "internal/cli", own + "config", false},
 		{"a program may measure", "cmd/slim-bench", own + "bench", true},
 		{"nobody uses a program", "router", own + "cmd/slim", false},
 		{"mls uses its parts", "mls", own + "mls/internal/suite", true},

@@ -94,7 +94,7 @@ func (c *Conn) learn(h []byte, s *seen) *seen {
 
 // newID gives a number that no other header of the node has.
 func (l *loop) newID() uint64 {
-	l.headerID += maxLoops
+	l.headerID += MaxLoops
 	return l.headerID
 }
 

@@ -16,9 +16,6 @@ import (
 
 var errStopped = errors.New("router: the node has been shut down")
 
-// maxLoops bounds Options.Loops: the matrix of rings grows with its square.
-const maxLoops = 128
-
 // Node is a running data plane. Its methods are safe for all goroutines.
 type Node struct {
 	// Immutable after Start.
@@ -119,7 +116,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		n.engine.Stop()
 		n.sweeps.Wait()
 		s := n.totals()
-		s.log(n.log)
+		n.log.Info("messages since the start", s.Attrs()...)
 	})
 	<-n.done
 	return n.err

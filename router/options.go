@@ -47,6 +47,14 @@ func ParsePolicy(s string) (Policy, error) {
 	return 0, fmt.Errorf("unknown slow-consumer policy %q: want adaptive, block, drop or disconnect", s)
 }
 
+// Bounds of Options.
+const (
+	MaxLoops      = 128 // the matrix of rings grows with its square
+	MinReadBuffer = 4 << 10
+	MaxReadBuffer = 64 << 20
+	MinConnBuffer = 16 << 10
+)
+
 // Defaults of Options.
 const (
 	DefaultReadBuffer       = 128 << 10
@@ -154,11 +162,11 @@ func (o *Options) fill() error {
 	switch {
 	case len(o.Listen) == 0:
 		return fmt.Errorf("router: no endpoint to listen on")
-	case o.Loops < 0 || o.Loops > maxLoops:
-		return fmt.Errorf("router: loops is %d: want 1 to %d", o.Loops, maxLoops)
-	case o.ReadBuffer < 4<<10 || o.ReadBuffer > 64<<20:
+	case o.Loops < 0 || o.Loops > MaxLoops:
+		return fmt.Errorf("router: loops is %d: want 1 to %d", o.Loops, MaxLoops)
+	case o.ReadBuffer < MinReadBuffer || o.ReadBuffer > MaxReadBuffer:
 		return fmt.Errorf("router: read buffer is %d bytes: want 4 KiB to 64 MiB", o.ReadBuffer)
-	case o.ConnBuffer < 16<<10:
+	case o.ConnBuffer < MinConnBuffer:
 		return fmt.Errorf("router: connection buffer is %d bytes: want at least 16 KiB", o.ConnBuffer)
 	case o.SlowConsumer > Disconnect:
 		return fmt.Errorf("router: unknown slow-consumer policy %d", o.SlowConsumer)

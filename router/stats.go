@@ -79,10 +79,12 @@ func (s *Stats) add(c *counters) {
 	}
 }
 
-// log says what the node has done, with every reason for which something died or was refused.
-func (s *Stats) log(log *slog.Logger) {
-	attrs := []any{slog.String("target", targetProcessing), slog.Uint64("received", s.Received),
-		slog.Uint64("delivered", s.Delivered), slog.Uint64("negotiated", s.Negotiated)}
+// Attrs returns all counters for a log record; reasons that have not occurred are left out.
+func (s *Stats) Attrs() []any {
+	attrs := []any{slog.String("target", targetProcessing),
+		slog.Int64("sockets", s.Sockets), slog.Int64("connections", s.Connections), slog.Int("names", s.Names), slog.Int64("stalled", s.Stalled),
+		slog.Uint64("negotiated", s.Negotiated), slog.Uint64("received", s.Received), slog.Uint64("delivered", s.Delivered),
+		slog.Uint64("bytes", s.Bytes), slog.Uint64("queued", s.Queued), slog.Uint64("panics", s.Panics)}
 	for r := range numReasons {
 		if n := s.Dropped[r]; n > 0 {
 			attrs = append(attrs, slog.Uint64("dropped."+r.String(), n))
@@ -93,5 +95,5 @@ func (s *Stats) log(log *slog.Logger) {
 			attrs = append(attrs, slog.Uint64("refused."+r.String(), n))
 		}
 	}
-	log.Info("messages since the start", attrs...)
+	return attrs
 }

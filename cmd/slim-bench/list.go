@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 func listCommand() command {
@@ -38,8 +40,8 @@ func (p *program) list(names []string) error {
 		known = append(known, s.Name)
 	}
 	for _, n := range names {
-		if nearest := bench.Nearest(n, known); nearest != n {
-			return fmt.Errorf("no scenario or suite %q; did you mean %s?", n, nearest)
+		if !slices.Contains(known, n) {
+			return fmt.Errorf("no scenario or suite %q%s", n, suggest.Hint(n, known))
 		}
 	}
 	for _, s := range scenarios {

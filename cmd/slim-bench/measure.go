@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench"
 	"github.com/seed31b3bfd0/slimgo/bench/report"
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
 )
 
 // runOptions are the flags of run, as given.
@@ -142,7 +143,7 @@ func (p *program) print(r *bench.Results, o *runOptions) error {
 	if o.output == "json" {
 		err = r.WriteJSON(p.stdout)
 	} else {
-		err = r.WriteTable(p.stdout, o.color == "always" || o.color == "auto" && isTerminal(p.stdout))
+		err = r.WriteTable(p.stdout, o.color == "always" || o.color == "auto" && cli.IsTerminal(p.stdout))
 	}
 	if o.report != "" {
 		failed := report.WriteDir(o.report, r)

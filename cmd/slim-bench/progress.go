@@ -3,10 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
 )
 
 // usualWidth is the width of a terminal that does not tell its own.
@@ -24,9 +24,9 @@ type progress struct {
 }
 
 func newProgress(w io.Writer, quiet bool) *progress {
-	p := &progress{w: w, live: isTerminal(w), quiet: quiet, width: func() int { return usualWidth }}
-	if f, ok := w.(*os.File); ok && p.live {
-		p.width = func() int { return columns(f) }
+	p := &progress{w: w, live: cli.IsTerminal(w), quiet: quiet, width: func() int { return usualWidth }}
+	if p.live {
+		p.width = func() int { return cli.Columns(w, usualWidth) }
 	}
 	return p
 }

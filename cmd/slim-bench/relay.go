@@ -7,9 +7,9 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
 	"github.com/seed31b3bfd0/slimgo/bench/relay"
 	"github.com/seed31b3bfd0/slimgo/bench/relay/grpcgo"
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // relayOptions are the flags of relay.
@@ -38,7 +38,7 @@ floor that nodes are held against; slim-bench starts it by itself.`,
 func (p *program) relay(ctx context.Context, o *relayOptions) error {
 	serve := map[string]func(context.Context, net.Listener) error{"own": relay.Serve, "grpc-go": grpcgo.Serve}[o.engine]
 	if serve == nil {
-		return fmt.Errorf("no engine %q; did you mean %s?", o.engine, bench.Nearest(o.engine, []string{"own", "grpc-go"}))
+		return fmt.Errorf("no engine %q%s", o.engine, suggest.Hint(o.engine, []string{"own", "grpc-go"}))
 	}
 	l, err := net.Listen("tcp", o.listen)
 	if err != nil {

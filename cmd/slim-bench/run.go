@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/pflag"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // Exit codes.
@@ -85,7 +84,8 @@ func (p *program) dispatch(ctx context.Context) error {
 		fmt.Fprint(p.stdout, intro)
 		return nil
 	case "--version", "-v", "version":
-		fmt.Fprintln(p.stdout, "slim-bench", version())
+		b := cli.ReadBuildInfo()
+		fmt.Fprintln(p.stdout, "slim-bench", b.Version, b.SHA)
 		return nil
 	}
 	var names []string
@@ -97,7 +97,7 @@ func (p *program) dispatch(ctx context.Context) error {
 			names = append(names, c.name)
 		}
 	}
-	return fmt.Errorf("no command %q; did you mean %s? (slim-bench --help)", p.args[0], bench.Nearest(p.args[0], names))
+	return fmt.Errorf("no command %q%s (slim-bench --help)", p.args[0], suggest.Hint(p.args[0], names))
 }
 
 func newFlags() *pflag.FlagSet {
@@ -158,26 +158,9 @@ func flagError(c command, fs *pflag.FlagSet, err error) error {
 	if len(names) == 0 {
 		return fmt.Errorf("no flag --%s: %s has none", name, c.name)
 	}
-	return fmt.Errorf("no flag --%s; did you mean --%s? (slim-bench %s --help)", name, bench.Nearest(name, names), c.name)
-}
-
-// version is what the toolchain recorded.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
+	hint := ""
+	if near := suggest.Nearest(name, names); near != "" {
+		hint = "; did you mean --" + near + "?"
 	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			v += " " + s.Value
-		}
-	}
-	return v
-}
-
-// isTerminal reports whether w is one.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && terminal(f)
+	return fmt.Errorf("no flag --%s%s (slim-bench %s --help)", name, hint, c.name)
 }

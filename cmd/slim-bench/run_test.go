@@ -83,7 +83,7 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"run p2p --names 5", "--names has no effect on p2p"},
 		{"run p2p --suite ci", "not both"},
 		{"run", "run what?"},
-		{"run p2p --target ftp://x", "did you mean http?"},
+		{"run p2p --target ftp://x", `no scheme "ftp"; want one of http, nats, blind`},
 		{"run p2p --target https://x:1", "not supported yet"},
 		{"run p2p --target x:1 --node y", "exclude each other"},
 		{"run p2p --target x:1 --target nats://y:1", "one protocol"},
@@ -98,6 +98,9 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"compare one.json", "compare what?"},
 		{"compare no.json no.json", "no.json"},
 		{"list fanot", "did you mean fanout?"},
+		{"list everything", "want one of "},
+		{"frobnicate", `no command "frobnicate"; want one of run, compare, list`},
+		{"list --frobnicate", "no flag --frobnicate"},
 		{"relay --engine grpc", "did you mean grpc-go?"},
 	} {
 		code, _, stderr := slimBench(t, strings.Fields(c.args)...)
@@ -158,7 +161,7 @@ func TestExitCodes(t *testing.T) {
 		{"holds", node(t), []string{"lost <= 0"}, exitOK, "pass"},
 		{"fails", node(t), []string{"duplicates >= 1"}, exitFailed, "FAIL"},
 		{"an absolute rate", node(t), []string{"delivered >= 1"}, exitInvalid, "says more of the machine"},
-		{"no such node", node(t), []string{"node cores / rust <= 1"}, exitInvalid, `no node "rust" in this run; did you mean`},
+		{"no such node", node(t), []string{"node cores / rust <= 1"}, exitInvalid, `no node "rust" in this run; want one of node, floor`},
 		{"a process that nobody knows", node(t), []string{"node RSS <= 1"}, exitInvalid, "node RSS was not measured on node"},
 		{"the generator is the limit", node(t), []string{"p50 / floor <= 0.02"}, exitInvalid, "cannot be judged: node: client-limited"},
 		{"nobody there", "127.0.0.1:1", nil, exitInvalid, "refused"},

@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 	"github.com/seed31b3bfd0/slimgo/router"
 )
 
@@ -23,12 +25,13 @@ type flags struct {
 	version      bool
 	help         bool
 
+	// As in router.Options, where zero stands for the default: no flag takes a zero.
 	loops            int
-	readBuffer       byteSize // bytes
-	connBuffer       byteSize // bytes
+	readBuffer       int
+	connBuffer       int
 	slowConsumer     router.Policy
 	stallTimeout     time.Duration
-	stallRate        byteSize // bytes a second
+	stallRate        int
 	maxSubscriptions int
 
 	logLevel  string // "": the configuration or RUST_LOG decides
@@ -45,14 +48,14 @@ func (f *flags) flagSet() *pflag.FlagSet {
 	s.BoolVar(&f.strictConfig, "strict-config", false, "")
 	s.BoolVarP(&f.version, "version", "v", false, "")
 	s.BoolVarP(&f.help, "help", "h", false, "")
-	s.IntVar(&f.loops, "loops", 0, "")
-	s.Var(&f.readBuffer, "read-buffer", "")
-	s.Var(&f.connBuffer, "conn-buffer", "")
+	s.Var(&number{&f.loops, 1, router.MaxLoops}, "loops", "")
+	s.Var(&byteSize{&f.readBuffer, router.MinReadBuffer, router.MaxReadBuffer}, "read-buffer", "")
+	s.Var(&byteSize{&f.connBuffer, router.MinConnBuffer, math.MaxInt}, "conn-buffer", "")
 	s.Var((*policy)(&f.slowConsumer), "slow-consumer", "")
-	s.DurationVar(&f.stallTimeout, "stall-timeout", 0, "")
-	s.Var(&f.stallRate, "stall-rate", "")
-	s.IntVar(&f.maxSubscriptions, "max-subscriptions", 0, "")
-	s.Var(&choice{to: &f.logLevel, words: levelWords}, "log-level", "")
+	s.Var(&duration{&f.stallTimeout, "--slow-consumer drop does not wait"}, "stall-timeout", "")
+	s.Var(&byteSize{&f.stallRate, 1, math.MaxInt}, "stall-rate", "")
+	s.Var(&number{&f.maxSubscriptions, 1, math.MaxInt}, "max-subscriptions", "")
+	s.Var(&choice{to: &f.logLevel, words: cli.LevelWords}, "log-level", "")
 	f.logFormat = "text"
 	s.Var(&choice{to: &f.logFormat, words: []string{"text", "json"}}, "log-format", "")
 	return s
@@ -70,7 +73,7 @@ func parseFlags(args []string, env func(string) (string, bool)) (*flags, error) 
 		return f, nil
 	}
 	if s.NArg() > 0 {
-		return nil, fmt.Errorf("unexpected argument '%s' found", s.Arg(0))
+		return nil, fmt.Errorf("unexpected argument '%s' found\n\n  tip: a configuration is named by '--config <FILE>'", s.Arg(0))
 	}
 	if v, ok := env("CONFIG"); ok && !f.configSet {
 		f.config, f.configSet = v, true
@@ -78,15 +81,20 @@ func parseFlags(args []string, env func(string) (string, bool)) (*flags, error) 
 	if f.version && f.configSet {
 		return nil, errors.New("the argument '--version' cannot be used with '--config <FILE>'")
 	}
-	switch {
-	case f.loops < 0:
-		return nil, fmt.Errorf("invalid value '%d' for '--loops <N>': must not be negative", f.loops)
-	case f.maxSubscriptions < 0:
-		return nil, fmt.Errorf("invalid value '%d' for '--max-subscriptions <N>': must not be negative", f.maxSubscriptions)
-	case f.stallTimeout < 0:
-		return nil, fmt.Errorf("invalid value '%s' for '--stall-timeout <DURATION>': must not be negative", f.stallTimeout)
-	}
 	return f, nil
+}
+
+// asksForJSON reports whether a command line that is wrong elsewhere asks for JSON.
+func asksForJSON(args []string) bool {
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	for i, a := range args {
+		if a == "--log-format=json" || a == "json" && i > 0 && args[i-1] == "--log-format" {
+			return true
+		}
+	}
+	return false
 }
 
 // usageError rewords what pflag says.
@@ -96,11 +104,11 @@ func usageError(err error, s *pflag.FlagSet) error {
 	var invalid *pflag.InvalidValueError
 	switch {
 	case errors.As(err, &unknown):
-		name := "--" + unknown.GetSpecifiedName()
-		if unknown.GetSpecifiedShortnames() != "" {
-			name = "-" + unknown.GetSpecifiedName()
+		name, meant := "--"+unknown.GetSpecifiedName(), unknown.GetSpecifiedName()
+		if short := unknown.GetSpecifiedShortnames(); short != "" {
+			name, meant = "-"+unknown.GetSpecifiedName(), short // a long name after a single hyphen comes as a heap of short ones
 		}
-		if near := nearFlag(name, s); near != "" {
+		if near := nearFlag(meant, s); near != "" {
 			return fmt.Errorf("unexpected argument '%s' found\n\n  tip: a similar argument exists: '%s'", name, near)
 		}
 		return fmt.Errorf("unexpected argument '%s' found", name)
@@ -116,13 +124,13 @@ func usageError(err error, s *pflag.FlagSet) error {
 }
 
 // reason drops the package and function names that strconv puts in front.
-func reason(err error) error {
-	var number *strconv.NumError
-	if errors.As(err, &number) {
-		return errors.New("not a whole number in range")
-	}
-	if inner := errors.Unwrap(err); inner != nil {
-		return inner
+func reason(invalid *pflag.InvalidValueError) error {
+	err := errors.Unwrap(invalid)
+	switch {
+	case invalid.GetFlag().Value.Type() == "bool":
+		return errors.New("want true or false, or nothing")
+	case err == nil:
+		return invalid
 	}
 	return err
 }
@@ -138,14 +146,14 @@ func placeholder(f *pflag.Flag) string {
 	return "--" + f.Name
 }
 
-// nearFlag returns the flag that a mistyped one begins or is begun by.
-func nearFlag(name string, s *pflag.FlagSet) (near string) {
-	s.VisitAll(func(f *pflag.Flag) {
-		if long := "--" + f.Name; len(name) > 4 && (strings.HasPrefix(long, name) || strings.HasPrefix(name, long)) {
-			near = long
-		}
-	})
-	return near
+// nearFlag returns the flag that a mistyped name most likely stands for, "" if there is none.
+func nearFlag(name string, s *pflag.FlagSet) string {
+	var names []string
+	s.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if near := suggest.Nearest(name, names); near != "" {
+		return "--" + near
+	}
+	return ""
 }
 
 var errTwice = errors.New("given twice")
@@ -196,22 +204,84 @@ func (p *policy) Set(v string) error {
 func (p *policy) String() string { return router.Policy(*p).String() }
 func (p *policy) Type() string   { return "policy" }
 
-// byteSize is a flag in bytes: a whole number, alone or with KiB, MiB or GiB.
-type byteSize int64
+// number is a flag with a whole number from least to most.
+type number struct {
+	to          *int
+	least, most int
+}
+
+func (n *number) Set(v string) error {
+	i, err := strconv.Atoi(v)
+	switch {
+	case err == nil && i >= n.least && i <= n.most:
+		*n.to = i
+		return nil
+	case n.most == math.MaxInt:
+		return fmt.Errorf("want a whole number, %d or more", n.least)
+	}
+	return fmt.Errorf("want a whole number from %d to %d", n.least, n.most)
+}
+func (n *number) String() string { return strconv.Itoa(*n.to) }
+func (n *number) Type() string   { return "number" }
+
+// byteSize is a flag in bytes, from least to most: a whole number, alone or with KiB, MiB or GiB.
+type byteSize struct {
+	to          *int
+	least, most int
+}
 
 func (b *byteSize) Set(v string) error {
 	number, shift := v, 0
-	for i, unit := range []string{"KiB", "MiB", "GiB"} {
+	for i, unit := range sizeUnits {
 		if rest, ok := strings.CutSuffix(v, unit); ok {
 			number, shift = rest, 10*(i+1)
 		}
 	}
-	n, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || n < 0 || n > math.MaxInt>>shift {
+	n, err := strconv.Atoi(number)
+	switch {
+	case err != nil || n < 0 || n > math.MaxInt>>shift:
 		return errors.New("want a number of bytes such as 65536, 64KiB or 1MiB")
+	case n<<shift >= b.least && n<<shift <= b.most:
+		*b.to = n << shift
+		return nil
+	case b.most == math.MaxInt:
+		return fmt.Errorf("want %s or more", sizeText(b.least))
 	}
-	*b = byteSize(n << shift)
+	return fmt.Errorf("want %s to %s", sizeText(b.least), sizeText(b.most))
+}
+func (b *byteSize) String() string { return strconv.Itoa(*b.to) }
+func (b *byteSize) Type() string   { return "bytes" }
+
+var sizeUnits = []string{"KiB", "MiB", "GiB"}
+
+// sizeText is the shortest that Set reads as n.
+func sizeText(n int) string {
+	unit := ""
+	for _, u := range sizeUnits {
+		if n == 0 || n%1024 != 0 {
+			break
+		}
+		n, unit = n/1024, u
+	}
+	return strconv.Itoa(n) + unit
+}
+
+// duration is a flag with a time that takes some.
+type duration struct {
+	to   *time.Duration
+	zero string // what to use where zero was meant
+}
+
+func (d *duration) Set(v string) error {
+	t, err := time.ParseDuration(v)
+	switch {
+	case err != nil:
+		return errors.New("want a number with a unit, such as 250ms, 30s or 5m")
+	case t <= 0:
+		return errors.New("want more than zero; " + d.zero)
+	}
+	*d.to = t
 	return nil
 }
-func (b *byteSize) String() string { return strconv.FormatInt(int64(*b), 10) }
-func (b *byteSize) Type() string   { return "bytes" }
+func (d *duration) String() string { return d.to.String() }
+func (d *duration) Type() string   { return "duration" }

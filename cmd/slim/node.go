@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/router"
 )
 
 // node is what the command needs of a running data plane.
 type node interface {
 	Addrs() []net.Addr // in the order of router.Options.Listen
+	Stats(context.Context) (router.Stats, error)
 	Shutdown(context.Context) error
 }
 
@@ -33,18 +35,21 @@ type service struct {
 	node      node
 	endpoints []string     // as logged
 	log       *slog.Logger // of target slim_service::service
+	datapath  *slog.Logger // of target slim_datapath::message_processing
+	answers   *slog.Logger // likewise, for what was asked for: not filtered
 	runner    *slog.Logger // nil: stop without saying which service
 	cancel    context.CancelFunc
 }
 
-func (p *program) startService(ctx context.Context, c *config.Config, i int, f *flags, log *slog.Logger) (*service, error) {
+func (p *program) startService(ctx context.Context, c *config.Config, i int, f *flags, log logs) (*service, error) {
 	s := &service{Service: &c.Services[i]}
 	span := "application_lifecycle:run{service_id=" + s.ID + "}"
-	s.log = log.With(keyTarget, "slim_service::service")
-	datapath := log.With(keyTarget, "slim_datapath::message_processing", keySpan, span, keyThread, c.Runtime.ThreadName)
+	s.log = log.With(cli.KeyTarget, "slim_service::service")
+	node := []any{cli.KeyTarget, "slim_datapath::message_processing", cli.KeySpan, span, cli.KeyThread, c.Runtime.ThreadName}
+	s.datapath, s.answers = log.With(node...), log.unfiltered.With(node...)
 
 	ctx, s.cancel = context.WithCancel(ctx)
-	n, err := p.start(ctx, nodeOptions(s.Service, f, datapath))
+	n, err := p.start(ctx, nodeOptions(s.Service, f, s.datapath))
 	if err != nil {
 		s.cancel()
 		return nil, startFailure(c, s.Service, err)
@@ -58,9 +63,9 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 			endpoint = addrs[j].String()
 		}
 		s.endpoints = append(s.endpoints, endpoint)
-		s.log.With(keySpan, span+":run_server{service_id="+s.ID+"}").Info("dataplane server started", "endpoint", endpoint)
+		s.log.With(cli.KeySpan, span+":run_server{service_id="+s.ID+"}").Info("dataplane server started", "endpoint", endpoint)
 	}
-	s.log.With(keySpan, span).Info("no controller configuration provided, skipping controller startup")
+	s.log.With(cli.KeySpan, span).Info("no controller configuration provided, skipping controller startup")
 	return s, nil
 }
 
@@ -69,8 +74,8 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 func nodeOptions(s *config.Service, f *flags, log *slog.Logger) router.Options {
 	first := &s.Dataplane.Servers[0]
 	o := router.Options{
-		Loops: f.loops, ReadBuffer: int(f.readBuffer), ConnBuffer: int(f.connBuffer),
-		SlowConsumer: f.slowConsumer, StallTimeout: f.stallTimeout, StallRate: int(f.stallRate),
+		Loops: f.loops, ReadBuffer: f.readBuffer, ConnBuffer: f.connBuffer,
+		SlowConsumer: f.slowConsumer, StallTimeout: f.stallTimeout, StallRate: f.stallRate,
 		MaxSubscriptions: f.maxSubscriptions,
 
 		NodeID: s.NodeID, Deployment: s.Domain,

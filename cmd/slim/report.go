@@ -3,9 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
 )
 
 // failure is an error with upstream's texts in front of it, outermost first.
@@ -33,8 +37,19 @@ func strictError(warnings []config.Warning) error {
 	return e
 }
 
-// report prints an error on stderr: what failed, then the causes from the outermost to the innermost.
-func (p *program) report(err error) {
+// reporter says on standard error what keeps the program from running: in text as upstream, or in the form of a JSON log.
+type reporter struct {
+	w    io.Writer
+	json *slog.Logger // nil: text
+}
+
+// useJSON makes every report from now on a JSON object a line.
+func (r *reporter) useJSON(now func() time.Time) {
+	r.json = cli.NewLogger(r.w, cli.LogOptions{JSON: true, Now: now})
+}
+
+// failed reports an error: what failed, then the causes from the outermost to the innermost.
+func (r *reporter) failed(err error) {
 	outer, causes := err.Error(), []string(nil)
 	var f *failure
 	var c *config.Error
@@ -47,16 +62,39 @@ func (p *program) report(err error) {
 	case errors.As(err, &c):
 		outer, causes = c.Context[0], c.Causes()
 	}
-	fmt.Fprintf(p.stderr, "Error: %s\n", outer)
-	if len(causes) == 0 {
+	if r.json != nil {
+		r.json.Error(outer, "causes", causes)
 		return
 	}
-	fmt.Fprint(p.stderr, "\nCaused by:\n")
+	var b strings.Builder
+	fmt.Fprintf(&b, "Error: %s\n", outer)
+	if len(causes) > 0 {
+		b.WriteString("\nCaused by:\n")
+	}
 	for i, text := range causes {
 		if len(causes) == 1 {
-			fmt.Fprintf(p.stderr, "    %s\n", text)
+			fmt.Fprintf(&b, "    %s\n", text)
 		} else {
-			fmt.Fprintf(p.stderr, "%5d: %s\n", i, text)
+			fmt.Fprintf(&b, "%5d: %s\n", i, text)
 		}
 	}
+	io.WriteString(r.w, b.String())
+}
+
+// misused reports a wrong command line.
+func (r *reporter) misused(err error) {
+	if r.json != nil {
+		r.json.Error("wrong command line", "error", err)
+		return
+	}
+	fmt.Fprintf(r.w, "error: %v\n\nUsage: %s\n\nFor more information, try '--help'.\n", err, usageLine)
+}
+
+// warn reports what is no error by itself.
+func (r *reporter) warn(text string) {
+	if r.json != nil {
+		r.json.Warn(text)
+		return
+	}
+	fmt.Fprintf(r.w, "warning: %s\n", text)
 }

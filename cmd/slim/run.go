@@ -7,88 +7,126 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"runtime"
-	"syscall"
+	"sync"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/router"
-)
-
-// Exit codes, as upstream.
-const (
-	exitOK    = 0
-	exitError = 1
-	exitUsage = 2
 )
 
 // program is one run of the command. Tests replace its fields.
 type program struct {
-	env            func(string) (string, bool)
-	stdout, stderr io.Writer
-	build          buildInfo
-	terminal       bool // stdout shows colours
-	now            func() time.Time
-	start          func(context.Context, router.Options) (node, error)
-	setCores       func(n int)
-	cores          int                                    // of the machine
-	notify         func(chan<- os.Signal) (ignore func()) // subscribes to the stop signals
+	env             func(string) (string, bool)
+	stdout, stderr  io.Writer
+	sink            cli.SinkOptions // of the log
+	build           cli.BuildInfo
+	terminal        bool // stdout shows colours
+	now             func() time.Time
+	start           func(context.Context, router.Options) (node, error)
+	setCores        func(n int)
+	cores           int                                    // of the machine
+	notify          func(chan<- os.Signal) (ignore func()) // subscribes to the stop signals
+	notifyQuestions func(chan<- os.Signal) (ignore func()) // subscribes to the signal that asks for counters
+
+	out    *cli.Sink // in front of stdout; made by run
+	report reporter  // on stderr, behind a sink of its own
+	hurry  bool      // a second signal has come
 }
 
 // run executes the command and returns its exit code. It returns when a stop signal came or ctx ended, and all services
 // have stopped.
 func run(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) int {
-	p := &program{
-		env: env, stdout: stdout, stderr: stderr, build: readBuildInfo(), terminal: isTerminal(stdout), now: time.Now,
+	return newProgram(env, stdout, stderr).run(ctx, args)
+}
+
+// newProgram prepares the process for one run of the command.
+func newProgram(env func(string) (string, bool), stdout, stderr io.Writer) *program {
+	cli.SurviveClosedPipes()
+	return &program{
+		env: env, stdout: stdout, stderr: stderr, build: cli.ReadBuildInfo(), terminal: cli.IsTerminal(stdout), now: time.Now,
 		start: startNode, setCores: func(n int) { runtime.GOMAXPROCS(n) }, cores: runtime.NumCPU(), notify: notifySignals,
+		notifyQuestions: notifyQuestions,
 	}
-	return p.run(ctx, args)
 }
 
-func notifySignals(c chan<- os.Signal) func() {
-	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM)
-	return func() { signal.Stop(c) }
-}
+// How long the end of the process waits for those who read log and errors; hurriedLimit after a second signal.
+const (
+	flushLimit   = 2 * time.Second
+	hurriedLimit = 100 * time.Millisecond
+)
 
+// run executes the command with log and errors behind sinks, so that nobody ever waits for who reads them.
 func (p *program) run(ctx context.Context, args []string) int {
+	errs := cli.NewSink(p.stderr, cli.SinkOptions{})
+	p.report.w = errs
+	p.sink.Trouble = func(err error) { p.report.warn("cannot write the log: " + err.Error()) }
+	p.out = cli.NewSink(p.stdout, p.sink)
+	code := p.execute(ctx, args)
+	limit := flushLimit
+	if p.hurry {
+		limit = hurriedLimit
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	_ = p.out.Close(ctx) // what cannot be written within the time is given up
+	_ = errs.Close(ctx)
+	return code
+}
+
+func (p *program) execute(ctx context.Context, args []string) int {
 	f, err := parseFlags(args, p.env)
+	if err == nil && f.logFormat == "json" || err != nil && asksForJSON(args) {
+		p.report.useJSON(p.now)
+	}
 	switch {
 	case err != nil:
-		fmt.Fprintf(p.stderr, "error: %v\n\nUsage: %s\n\nFor more information, try '--help'.\n", err, usageLine)
-		return exitUsage
+		p.report.misused(err)
+		return cli.ExitUsage
 	case f.help:
-		io.WriteString(p.stdout, helpText)
-		return exitOK
+		io.WriteString(p.out, helpText)
+		return cli.ExitOK
 	case f.version:
-		fmt.Fprintln(p.stdout, p.build)
-		return exitOK
+		fmt.Fprintln(p.out, p.build)
+		return cli.ExitOK
 	}
 	c, warnings := config.Default(), []config.Warning(nil)
 	if f.configSet {
 		c, warnings, err = config.Load(f.config, p.env)
 	}
 	if len(warnings) > 0 && f.strictConfig && err == nil {
-		err = strictError(warnings)
+		err, warnings = strictError(warnings), nil
 	}
 	if err != nil {
-		p.report(err)
-		return exitError
+		// A key that was ignored may be why another is missing.
+		for _, w := range warnings {
+			p.report.warn(w.String())
+		}
+		p.report.failed(err)
+		return cli.ExitError
 	}
 	if err := p.serve(ctx, c, warnings, f); err != nil {
-		p.report(err)
-		return exitError
+		p.report.failed(err)
+		return cli.ExitError
 	}
-	return exitOK
+	return cli.ExitOK
 }
 
 // serve starts every service, waits for the stop, and stops them.
 func (p *program) serve(ctx context.Context, c *config.Config, warnings []config.Warning, f *flags) error {
-	log := p.logger(c, f).With(keySpan, "application_lifecycle")
-	runner := log.With(keyTarget, "slim::runner")
+	// Subscribed before anything is said or done: from the first line on, a signal stops the node in order.
+	signals := make(chan os.Signal, 2)
+	defer p.notify(signals)()
+
+	questions := make(chan os.Signal, 1)
+	defer p.notifyQuestions(questions)()
+
+	log := p.logs(c, f)
+	runner := log.With(cli.KeyTarget, "slim::runner")
 	runner.Info("", "build_info", p.build)
 	for _, w := range warnings {
-		log.With(keyTarget, "slim::config").Warn(w.String())
+		log.With(cli.KeyTarget, "slim::config").Warn(w.String())
 	}
 	if n := int(min(c.Runtime.Cores, uint64(p.cores))); n > 0 {
 		if uint64(n) < c.Runtime.Cores {
@@ -96,10 +134,6 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 		}
 		p.setCores(n)
 	}
-
-	// Subscribed before the first start: a signal during the start stops the node in order.
-	signals := make(chan os.Signal, 1)
-	defer p.notify(signals)()
 
 	var started []*service
 	defer func() {
@@ -110,12 +144,21 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 	for i := range c.Services {
 		s, err := p.startService(ctx, c, i, f, log)
 		if err != nil {
-			err = errors.Join(err, stopAll(started, c.Runtime.DrainTimeout))
-			return err
+			select {
+			case <-signals: // it asked for what happens anyway; another one ends that, too
+			default:
+			}
+			return errors.Join(err, p.stopAll(started, c.Runtime.DrainTimeout, signals))
 		}
 		started = append(started, s)
 		runner.Info("service started", "service", s.ID)
 	}
+
+	var telling sync.WaitGroup
+	defer telling.Wait()
+	told, done := context.WithCancel(context.Background())
+	defer done()
+	telling.Go(func() { p.tellCounters(told, started, questions) })
 
 	received := "end of context"
 	select {
@@ -123,81 +166,32 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 		received = signalName(s)
 	case <-ctx.Done():
 	}
-	log.With(keyTarget, "slim::signal").Info("received signal, starting shutdown", "signal", received)
+	log.With(cli.KeyTarget, "slim::signal").Info("received signal, starting shutdown", "signal", received)
 	for _, s := range started {
 		s.runner = runner
 	}
-	return stopAll(started, c.Runtime.DrainTimeout)
+	return p.stopAll(started, c.Runtime.DrainTimeout, signals)
 }
 
-func signalName(s os.Signal) string {
-	switch s {
-	case syscall.SIGTERM:
-		return "SIGTERM"
-	case syscall.SIGINT:
-		return "SIGINT"
-	}
-	return s.String()
+// logs are the process's loggers.
+type logs struct {
+	*slog.Logger
+	unfiltered *slog.Logger
 }
 
-// stopAll stops services in order, all within one timeout. Rules: P-end-4.
-func stopAll(services []*service, drain time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), drain)
-	defer cancel()
-	for _, s := range services {
-		err := s.stop(ctx)
-		switch {
-		case errors.Is(err, context.DeadlineExceeded):
-			return &failure{context: []string{fmt.Sprintf("Service shutdown timed out after %s", shortDuration(drain))}}
-		case err != nil:
-			return &failure{context: []string{"failed to stop service"}, cause: err}
-		}
-	}
-	return nil
-}
-
-// stop ends one service: no more connections, what is on its way may arrive until ctx ends.
-func (s *service) stop(ctx context.Context) error {
-	if s.runner != nil {
-		s.runner.Info("stopping service", "service", s.ID)
-	}
-	for _, e := range s.endpoints {
-		s.log.Info("stopping server", "endpoint", e)
-	}
-	// The node is told the deadline, but the process must not depend on its obedience.
-	done := make(chan error, 1)
-	go func() { done <- s.node.Shutdown(ctx) }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// logger makes the process's logger out of the configuration, RUST_LOG and the flags.
-func (p *program) logger(c *config.Config, f *flags) *slog.Logger {
+// logs makes the loggers out of the configuration, RUST_LOG and the flags.
+func (p *program) logs(c *config.Config, f *flags) logs {
 	noColor, _ := p.env("NO_COLOR")
-	l := &lineHandler{
-		sink:   &sink{w: p.stdout, threads: map[string]int{"main": 1}, widest: len("main"), now: p.now},
-		look:   look{names: c.Tracing.ThreadNames, ids: c.Tracing.ThreadIDs, colour: p.terminal && noColor == ""},
-		thread: "main",
+	s := cli.Selection{Level: c.Tracing.LogLevel, Modules: c.Tracing.Filters, Override: f.logLevel}
+	if rust, set := p.env("RUST_LOG"); set {
+		s.RustLog = &rust
 	}
-	var next slog.Handler = l
-	if f.logFormat == "json" {
-		next = newJSONHandler(p.stdout, p.now)
+	o := cli.LogOptions{
+		JSON: f.logFormat == "json",
+		Look: cli.Look{ThreadNames: c.Tracing.ThreadNames, ThreadIDs: c.Tracing.ThreadIDs, Colour: p.terminal && noColor == ""},
+		Now:  p.now,
 	}
-	rust, set := p.env("RUST_LOG")
-	return slog.New(newGate(next, newFilter(&c.Tracing, rust, set, f.logLevel)))
-}
-
-// shortDuration prints 90s as 1m30s and 10m as 10m, not 10m0s.
-func shortDuration(d time.Duration) string {
-	s := d.String()
-	for _, tail := range []string{"m0s", "h0m"} {
-		if len(s) > len(tail) && s[len(s)-len(tail):] == tail {
-			s = s[:len(s)-2]
-		}
-	}
-	return s
+	unfiltered := cli.NewLogger(p.out, o).With(cli.KeySpan, "application_lifecycle")
+	o.Filter = cli.NewFilter(s)
+	return logs{cli.NewLogger(p.out, o).With(cli.KeySpan, "application_lifecycle"), unfiltered}
 }

@@ -12,13 +12,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/router"
 )
 
@@ -28,9 +29,11 @@ var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
 type fakeNode struct {
 	addrs    []net.Addr
 	shutdown func(context.Context) error
+	stats    func(context.Context) (router.Stats, error)
 }
 
-func (n *fakeNode) Addrs() []net.Addr { return n.addrs }
+func (n *fakeNode) Stats(ctx context.Context) (router.Stats, error) { return n.stats(ctx) }
+func (n *fakeNode) Addrs() []net.Addr                               { return n.addrs }
 func (n *fakeNode) Shutdown(ctx context.Context) error {
 	if n.shutdown == nil {
 		return nil
@@ -47,6 +50,7 @@ type rig struct {
 	nodes     []*fakeNode
 	procs     []int // calls of setCores
 	shutdown  func(context.Context) error
+	stats     func(context.Context) (router.Stats, error)
 	startErr  func(i int, o router.Options) error
 }
 
@@ -55,7 +59,7 @@ func newRig() *rig {
 	r.program = program{
 		env:    func(k string) (string, bool) { v, ok := r.env[k]; return v, ok },
 		stdout: &r.out, stderr: &r.errs,
-		build:    buildInfo{Version: "1.2.3", Date: "2026-11-22T17:00:00Z", SHA: "abc123def", Profile: "release"},
+		build:    cli.BuildInfo{Version: "1.2.3", Date: "2026-11-22T17:00:00Z", SHA: "abc123def", Profile: "release"},
 		now:      func() time.Time { return time.Date(2026, 11, 22, 17, 4, 17, 837014000, time.UTC) },
 		setCores: func(n int) { r.procs = append(r.procs, n) },
 		cores:    4,
@@ -63,6 +67,10 @@ func newRig() *rig {
 			c <- syscall.SIGTERM
 			return func() {}
 		},
+		notifyQuestions: func(chan<- os.Signal) func() { return func() {} },
+	}
+	r.stats = func(context.Context) (router.Stats, error) {
+		return router.Stats{Received: 3, Names: 2, Panics: 1}, nil
 	}
 	r.start = func(_ context.Context, o router.Options) (node, error) {
 		r.options = append(r.options, o)
@@ -71,7 +79,7 @@ func newRig() *rig {
 				return nil, err
 			}
 		}
-		n := &fakeNode{shutdown: r.shutdown}
+		n := &fakeNode{shutdown: r.shutdown, stats: r.stats}
 		for i := range o.Listen {
 			n.addrs = append(n.addrs, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 40000 + i})
 		}
@@ -149,7 +157,7 @@ func TestFlagsReachTheNode(t *testing.T) {
 	r := newRig()
 	args := strings.Fields("--loops 3 --read-buffer 128KiB --conn-buffer 2097152 --slow-consumer drop --stall-timeout 1s " +
 		"--stall-rate 1MiB --max-subscriptions 7 --config testdata/tuned.yaml --log-level off")
-	if code := r.program.run(context.Background(), args); code != exitOK {
+	if code := r.program.run(context.Background(), args); code != cli.ExitOK {
 		t.Fatalf("exit %d: %s", code, &r.errs)
 	}
 	got := r.options[0]
@@ -174,7 +182,7 @@ func TestFlagsReachTheNode(t *testing.T) {
 
 func TestWithoutConfigurationTheNodeIsLocalAndSigned(t *testing.T) {
 	r := newRig()
-	if code := r.program.run(context.Background(), nil); code != exitOK {
+	if code := r.program.run(context.Background(), nil); code != cli.ExitOK {
 		t.Fatalf("exit %d: %s", code, &r.errs)
 	}
 	o := r.options[0]
@@ -188,45 +196,87 @@ func TestWithoutConfigurationTheNodeIsLocalAndSigned(t *testing.T) {
 
 // Rules: P-end-4.
 func TestDrainTimeoutCoversAllServicesTogether(t *testing.T) {
-	r := newRig()
-	var asked atomic.Int32
-	r.shutdown = func(ctx context.Context) error {
-		asked.Add(1)
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	code := r.program.run(context.Background(), []string{"--config", "testdata/two.yaml"})
-	if want := "Error: Service shutdown timed out after 20ms\n"; code != exitError || r.errs.String() != want {
-		t.Errorf("exit %d, stderr %q, want 1, %q", code, r.errs.String(), want)
-	}
-	if n := asked.Load(); n != 1 {
-		t.Errorf("%d services asked to stop within one timeout, want 1", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig()
+		var asked atomic.Int32
+		r.shutdown = func(ctx context.Context) error {
+			asked.Add(1)
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		began := time.Now()
+		code := r.program.run(context.Background(), []string{"--config", "testdata/two.yaml"})
+		if want := "Error: Service shutdown timed out after 20ms\n"; code != cli.ExitError || r.errs.String() != want {
+			t.Errorf("exit %d, stderr %q, want 1, %q", code, r.errs.String(), want)
+		}
+		if n := asked.Load(); n != 2 || time.Since(began) != 20*time.Millisecond {
+			t.Errorf("%d services were asked to stop within %v, want both within 20ms", n, time.Since(began))
+		}
+	})
+}
+
+// What a node has done is worth knowing above all when it could not end in order.
+func TestNodeThatIsLateMaySayWhatItHasDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig()
+		r.shutdown = func(ctx context.Context) error {
+			<-ctx.Done()
+			time.Sleep(lateLimit / 2)
+			r.options[0].Log.Info("messages since the start")
+			return ctx.Err()
+		}
+		code := r.program.run(context.Background(), []string{"--config", "testdata/tuned.yaml"})
+		if code != cli.ExitError || !strings.Contains(r.out.String(), "messages since the start") {
+			t.Errorf("exit %d, log\n%s", code, &r.out)
+		}
+	})
 }
 
 func TestNodeThatIgnoresItsDeadlineDoesNotHoldTheProcess(t *testing.T) {
-	r := newRig()
-	release := make(chan struct{})
-	var stuck sync.WaitGroup
-	stuck.Add(1)
-	r.shutdown = func(context.Context) error {
-		defer stuck.Done()
-		<-release
-		return nil
-	}
-	code := r.program.run(context.Background(), []string{"--config", "testdata/two.yaml"})
-	close(release)
-	stuck.Wait()
-	if code != exitError || !strings.Contains(r.errs.String(), "timed out after 20ms") {
-		t.Errorf("exit %d, stderr %q", code, r.errs.String())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig()
+		release := make(chan struct{})
+		r.shutdown = func(context.Context) error {
+			<-release
+			return nil
+		}
+		began := time.Now()
+		code := r.program.run(context.Background(), []string{"--config", "testdata/two.yaml"})
+		if code != cli.ExitError || !strings.Contains(r.errs.String(), "timed out after 20ms") || time.Since(began) != 20*time.Millisecond+lateLimit {
+			t.Errorf("exit %d after %v, stderr %q", code, time.Since(began), r.errs.String())
+		}
+		close(release)
+	})
+}
+
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig()
+		release := make(chan struct{})
+		r.shutdown = func(context.Context) error { // whatever it is told
+			<-release
+			return nil
+		}
+		r.notify = func(c chan<- os.Signal) func() {
+			c <- syscall.SIGTERM
+			time.AfterFunc(3*time.Second, func() { c <- syscall.SIGINT })
+			return func() {}
+		}
+		began := time.Now()
+		code := r.program.run(context.Background(), nil) // with 10 s to drain
+		want := "Error: a second SIGINT ended the node at once; what it still held is lost\n"
+		if code != cli.ExitError || r.errs.String() != want || time.Since(began) != 3*time.Second {
+			t.Errorf("exit %d after %v, stderr %q, want %q", code, time.Since(began), r.errs.String(), want)
+		}
+		close(release)
+	})
 }
 
 func TestFailureToStopIsReported(t *testing.T) {
 	r := newRig()
 	r.shutdown = func(context.Context) error { return errors.New("no") }
 	code := r.program.run(context.Background(), nil)
-	if want := "Error: failed to stop service\n\nCaused by:\n    no\n"; code != exitError || r.errs.String() != want {
+	if want := "Error: failed to stop service\n\nCaused by:\n    no\n"; code != cli.ExitError || r.errs.String() != want {
 		t.Errorf("exit %d, stderr %q, want 1, %q", code, r.errs.String(), want)
 	}
 }
@@ -251,7 +301,7 @@ Caused by:
     2: bind error
     3: testdata/two.yaml:12:11: services.slim/b.dataplane.servers[0].endpoint: listen on 127.0.0.1:46358: listen tcp: bind: address already in use (another process listens there: stop it or choose another endpoint)
 `
-	if code != exitError || r.errs.String() != want {
+	if code != cli.ExitError || r.errs.String() != want {
 		t.Errorf("exit %d, stderr\n%s\nwant\n%s", code, r.errs.String(), want)
 	}
 	if stopped != 1 {
@@ -277,6 +327,21 @@ func TestStartFailureNamesTheServerThatTheNodeNames(t *testing.T) {
 	}
 }
 
+func TestColoursNeedATerminalAndNoNoColor(t *testing.T) {
+	for _, tt := range []struct {
+		terminal bool
+		noColor  string
+		want     bool
+	}{{true, "", true}, {true, "1", false}, {false, "", false}} {
+		r := newRig()
+		r.terminal, r.env["NO_COLOR"] = tt.terminal, tt.noColor
+		r.program.run(t.Context(), nil)
+		if got := strings.Contains(r.out.String(), "\x1b["); got != tt.want {
+			t.Errorf("terminal %t, NO_COLOR=%q: colours %t, want %t", tt.terminal, tt.noColor, got, tt.want)
+		}
+	}
+}
+
 // TestSignalsStopTheProcess sends real signals to the test's own process.
 func TestSignalsStopTheProcess(t *testing.T) {
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
@@ -289,7 +354,7 @@ func TestSignalsStopTheProcess(t *testing.T) {
 			return stop
 		}
 		code := r.program.run(context.Background(), nil)
-		if want := "received signal, starting shutdown signal=" + signalName(s) + "\n"; code != exitOK || !strings.Contains(r.out.String(), want) {
+		if want := "received signal, starting shutdown signal=" + signalName(s) + "\n"; code != cli.ExitOK || !strings.Contains(r.out.String(), want) {
 			t.Errorf("%v: exit %d, log\n%s\nwant %q", s, code, r.out.String(), want)
 		}
 	}
@@ -302,7 +367,7 @@ func TestEndOfContextStopsTheProcess(t *testing.T) {
 		cancel()
 		return func() {}
 	}
-	if code := r.program.run(ctx, nil); code != exitOK || !strings.Contains(r.out.String(), "stopping service service=slim/0") {
+	if code := r.program.run(ctx, nil); code != cli.ExitOK || !strings.Contains(r.out.String(), "stopping service service=slim/0") {
 		t.Errorf("exit %d, log\n%s", code, r.out.String())
 	}
 }
@@ -333,7 +398,7 @@ func TestRealNode(t *testing.T) {
 		}
 		return n, err
 	}
-	if code := r.program.run(context.Background(), []string{"--config", "testdata/free-port.yaml"}); code != exitOK {
+	if code := r.program.run(context.Background(), []string{"--config", "testdata/free-port.yaml"}); code != cli.ExitOK {
 		t.Fatalf("exit %d: %s", code, &r.errs)
 	}
 	if err := <-dialled; err != nil {

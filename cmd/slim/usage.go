@@ -16,8 +16,8 @@ Options:
   -h, --help            Print help
 
 Speed and memory, for each service:
-      --loops <N>                  Event loops, each using up to one processor
-                                   [default: half of the processors; 0: the default]
+      --loops <N>                  Event loops, 1 to 128, each using up to one processor
+                                   [default: half of the processors]
       --read-buffer <BYTES>        Read buffer of a loop, 4KiB to 64MiB [default: 128KiB]
       --conn-buffer <BYTES>        Bytes that may wait for one receiver, 16KiB or more [default: 1MiB]
       --slow-consumer <POLICY>     What happens when that buffer is full [default: adaptive]
@@ -35,8 +35,12 @@ Log, on standard output:
                                    tracing.log_level [default: info]
       --log-format <FORMAT>        text or json, one record a line [default: text]
 
-Sizes are bytes, or end in KiB, MiB or GiB. SIGTERM and SIGINT stop the node: it accepts nothing more, delivers what
-it holds, and ends within runtime.drain_timeout [default: 10s].
+Sizes are bytes, or end in KiB, MiB or GiB; no number may be 0.
+
+Signals:
+  SIGTERM, SIGINT   Stop: accept nothing more, deliver what is held, and end within runtime.drain_timeout
+                    [default: 10s]; a second one ends the node at once
+  SIGUSR1           Log the counters: connections, names, messages, and why messages and peers were refused
 
 Exit codes: 0 stopped in order, 1 error, 2 wrong command line.
 

@@ -1,27 +1,29 @@
-package main
+package cli
 
 import (
 	"fmt"
 	"runtime/debug"
 )
 
-// Set by the linker (-X main.version=1.2.3); what is empty comes from the build's own records.
+// Set by the linker (-X github.com/seed31b3bfd0/slimgo/internal/cli.version=1.2.3); what is empty comes from the build's own
+// records.
 var (
 	version   = ""
 	buildDate = ""
 	gitSHA    = ""
 )
 
-// buildInfo is what --version prints and the first log record shows.
-type buildInfo struct{ Version, Date, SHA, Profile string }
+// BuildInfo is what --version prints and the first log record shows.
+type BuildInfo struct{ Version, Date, SHA, Profile string }
 
 // String returns upstream's four lines without a final line end.
-func (b buildInfo) String() string {
+func (b BuildInfo) String() string {
 	return fmt.Sprintf("Version:\t%s\nBuild Date:\t%s\nGit SHA:\t%s\nProfile:\t%s", b.Version, b.Date, b.SHA, b.Profile)
 }
 
-func readBuildInfo() buildInfo {
-	b := buildInfo{Version: version, Date: buildDate, SHA: gitSHA, Profile: "release"}
+// ReadBuildInfo returns what linker and toolchain recorded about this program.
+func ReadBuildInfo() BuildInfo {
+	b := BuildInfo{Version: version, Date: buildDate, SHA: gitSHA, Profile: "release"}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		info = &debug.BuildInfo{}

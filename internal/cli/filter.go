@@ -1,26 +1,25 @@
-package main
+package cli
 
 import (
 	"log/slog"
 	"slices"
 	"strings"
-
-	"github.com/seed31b3bfd0/slimgo/config"
 )
 
 // Levels beside slog's own.
 const (
-	levelTrace = slog.LevelDebug - 4
-	levelOff   = slog.LevelError + 4
+	LevelTrace = slog.LevelDebug - 4
+	LevelOff   = slog.LevelError + 4
 )
 
-var levelWords = []string{"trace", "debug", "info", "warn", "error", "off"}
+// LevelWords are the names of the levels, the most talkative first.
+var LevelWords = []string{"trace", "debug", "info", "warn", "error", "off"}
 
 // parseLevel reads a level word in any case, or upstream's number for it (0 off, 1 error … 5 trace).
 func parseLevel(s string) (slog.Level, bool) {
 	switch strings.ToLower(s) {
 	case "trace", "5":
-		return levelTrace, true
+		return LevelTrace, true
 	case "debug", "4":
 		return slog.LevelDebug, true
 	case "info", "3":
@@ -30,13 +29,13 @@ func parseLevel(s string) (slog.Level, bool) {
 	case "error", "1":
 		return slog.LevelError, true
 	case "off", "0":
-		return levelOff, true
+		return LevelOff, true
 	}
 	return 0, false
 }
 
-// filter says which records are shown. The zero value shows none. Immutable after newFilter.
-type filter struct{ directives []directive }
+// Filter says which records are shown. The zero value shows none. Immutable after NewFilter.
+type Filter struct{ directives []directive }
 
 // directive shows the records of targets that begin with prefix from level on.
 type directive struct {
@@ -45,8 +44,8 @@ type directive struct {
 }
 
 // level returns the lowest level shown for a target: that of the longest matching directive, off if none matches.
-func (f *filter) level(target string) slog.Level {
-	best, level := -1, levelOff
+func (f *Filter) level(target string) slog.Level {
+	best, level := -1, LevelOff
 	for _, d := range f.directives {
 		if len(d.prefix) > best && strings.HasPrefix(target, d.prefix) {
 			best, level = len(d.prefix), d.level
@@ -56,8 +55,8 @@ func (f *filter) level(target string) slog.Level {
 }
 
 // lowest returns the lowest level that any target shows.
-func (f *filter) lowest() slog.Level {
-	level := levelOff
+func (f *Filter) lowest() slog.Level {
+	level := LevelOff
 	for _, d := range f.directives {
 		level = min(level, d.level)
 	}
@@ -65,13 +64,13 @@ func (f *filter) lowest() slog.Level {
 }
 
 // set adds a directive; the last of equal prefixes holds.
-func (f *filter) set(prefix string, l slog.Level) {
+func (f *Filter) set(prefix string, l slog.Level) {
 	f.directives = slices.DeleteFunc(f.directives, func(d directive) bool { return d.prefix == prefix })
 	f.directives = append(f.directives, directive{prefix, l})
 }
 
 // add adds a directive as RUST_LOG writes it: "level", "target" or "target=level". What is none is dropped, as upstream.
-func (f *filter) add(s string) {
+func (f *Filter) add(s string) {
 	s = strings.TrimSpace(s)
 	prefix, word, found := strings.Cut(s, "=")
 	level, ok := parseLevel(word)
@@ -84,40 +83,48 @@ func (f *filter) add(s string) {
 		if level, ok = parseLevel(s); ok {
 			f.set("", level)
 		} else {
-			f.set(s, levelTrace)
+			f.set(s, LevelTrace)
 		}
 	}
 }
 
-// newFilter chooses what is shown: override (--log-level) goes before RUST_LOG, RUST_LOG before the configuration.
-func newFilter(t *config.Tracing, rustLog string, rustLogSet bool, override string) *filter {
-	f := &filter{}
-	if override == "" && rustLogSet {
-		directives := strings.Split(rustLog, ",")
-		if !slices.ContainsFunc(directives, func(s string) bool { return slices.Contains(levelWords, s) }) {
+// Selection is what a filter is made of. Override goes before RustLog, RustLog before Level and Modules.
+type Selection struct {
+	Level    string   // of Modules that name none; what is no level word counts as info
+	Modules  []string // "module" or "module=level"; none: all
+	RustLog  *string  // the variable RUST_LOG; nil: not set
+	Override string   // --log-level: instead of Level; "": not given
+}
+
+// NewFilter makes a filter by upstream's rules.
+func NewFilter(s Selection) *Filter {
+	f := &Filter{}
+	if s.Override == "" && s.RustLog != nil {
+		directives := strings.Split(*s.RustLog, ",")
+		if !slices.ContainsFunc(directives, func(d string) bool { return slices.Contains(LevelWords, d) }) {
 			directives = append(directives, "off")
 		}
-		for _, s := range directives {
-			f.add(s)
+		for _, d := range directives {
+			f.add(d)
 		}
 		return f
 	}
-	word := t.LogLevel
-	if override != "" {
-		word = override
+	word := s.Level
+	if s.Override != "" {
+		word = s.Override
 	}
 	level, ok := parseLevel(word)
-	if !ok || !slices.Contains(levelWords, strings.ToLower(word)) {
+	if !ok || !slices.Contains(LevelWords, strings.ToLower(word)) {
 		level = slog.LevelInfo
 	}
-	if len(t.Filters) == 0 {
+	if len(s.Modules) == 0 {
 		f.set("", level)
 	}
-	for _, s := range t.Filters {
-		if strings.Contains(s, "=") {
-			f.add(s)
+	for _, m := range s.Modules {
+		if strings.Contains(m, "=") {
+			f.add(m)
 		} else {
-			f.set(s, level)
+			f.set(m, level)
 		}
 	}
 	return f

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -15,28 +15,40 @@ type jsonHandler struct {
 }
 
 func newJSONHandler(w io.Writer, now func() time.Time) *jsonHandler {
-	return &jsonHandler{thread: "main", next: slog.NewJSONHandler(w, &slog.HandlerOptions{
-		Level: levelTrace,
+	return &jsonHandler{thread: mainThread, next: slog.NewJSONHandler(w, &slog.HandlerOptions{
+		Level: LevelTrace,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-			if len(groups) > 0 {
-				return a
-			}
-			switch a.Key {
-			case slog.TimeKey:
-				a.Value = slog.StringValue(now().UTC().Format(timeFormat))
-			case slog.LevelKey:
+			switch {
+			case len(groups) > 0:
+			case a.Key == slog.TimeKey:
+				return slog.String(a.Key, now().UTC().Format(timeFormat))
+			case a.Key == slog.MessageKey:
+				return slog.String(a.Key, clip(a.Value.String(), longText))
+			case a.Key == slog.LevelKey:
 				if l, ok := a.Value.Any().(slog.Level); ok {
 					name, _ := levelName(l)
-					a.Value = slog.StringValue(name)
+					return slog.String(a.Key, name)
 				}
 			}
-			if info, ok := a.Value.Any().(buildInfo); ok {
-				a.Value = slog.GroupValue(slog.String("version", info.Version), slog.String("date", info.Date),
-					slog.String("sha", info.SHA), slog.String("profile", info.Profile))
-			}
+			a.Value = jsonValue(a)
 			return a
 		},
 	})}
+}
+
+// jsonValue bounds texts and takes the build's information apart.
+func jsonValue(a slog.Attr) slog.Value {
+	if a.Value.Kind() == slog.KindString {
+		return slog.StringValue(clip(a.Value.String(), mostOf(a.Key)))
+	}
+	switch v := a.Value.Any().(type) {
+	case BuildInfo:
+		return slog.GroupValue(slog.String("version", v.Version), slog.String("date", v.Date),
+			slog.String("sha", v.SHA), slog.String("profile", v.Profile))
+	case error:
+		return slog.StringValue(clip(v.Error(), mostOf(a.Key)))
+	}
+	return a.Value
 }
 
 func (h *jsonHandler) Enabled(context.Context, slog.Level) bool { return true }
@@ -52,11 +64,11 @@ func (h *jsonHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	var fields []slog.Attr
 	for _, a := range attrs {
 		switch a.Key {
-		case keyTarget:
+		case KeyTarget:
 			n.target = a.Value.String()
-		case keySpan:
+		case KeySpan:
 			n.span = a.Value.String()
-		case keyThread:
+		case KeyThread:
 			n.thread = a.Value.String()
 		default:
 			fields = append(fields, a)
@@ -75,13 +87,16 @@ func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
 	if target == "" {
 		target = h.target
 	}
-	for _, c := range [][2]string{{keyTarget, target}, {keySpan, h.span}, {keyThread, h.thread}} {
+	if target == "" {
+		target = "slim"
+	}
+	for _, c := range [][2]string{{KeyTarget, target}, {KeySpan, h.span}, {KeyThread, h.thread}} {
 		if c[1] != "" {
 			out.AddAttrs(slog.String(c[0], c[1]))
 		}
 	}
 	r.Attrs(func(a slog.Attr) bool {
-		if a.Key != keyTarget {
+		if a.Key != KeyTarget {
 			out.AddAttrs(a)
 		}
 		return true

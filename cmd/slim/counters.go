@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+const (
+	countersEvery = time.Minute // at debug
+	countersLimit = time.Second // for a node to tell them
+)
+
+func notifyQuestions(c chan<- os.Signal) func() {
+	signal.Notify(c, syscall.SIGUSR1)
+	return func() { signal.Stop(c) }
+}
+
+// tellCounters logs what the services have done: for every question, whatever the log shows otherwise, and at debug from time
+// to time. It returns when ctx ends.
+func (p *program) tellCounters(ctx context.Context, services []*service, questions <-chan os.Signal) {
+	var due <-chan time.Time
+	if services[0].log.Enabled(ctx, slog.LevelDebug) {
+		t := time.NewTicker(countersEvery)
+		defer t.Stop()
+		due = t.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-questions:
+			for _, s := range services {
+				s.tellCounters(ctx, s.answers, slog.LevelInfo)
+			}
+		case <-due:
+			for _, s := range services {
+				s.tellCounters(ctx, s.datapath, slog.LevelDebug)
+			}
+		}
+	}
+}
+
+func (s *service) tellCounters(ctx context.Context, log *slog.Logger, level slog.Level) {
+	ctx, cancel := context.WithTimeout(ctx, countersLimit)
+	defer cancel()
+	stats, err := s.node.Stats(ctx)
+	if err != nil {
+		log.Log(ctx, slog.LevelWarn, "the event loops do not tell their counters", "error", err)
+		return
+	}
+	log.Log(ctx, level, "counters", stats.Attrs()...)
+}

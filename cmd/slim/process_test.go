@@ -1,0 +1,276 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed31b3bfd0/slimgo/bench/client"
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
+)
+
+// asNode makes the test's program the command itself, so that tests have it in a process of its own, with real pipes and
+// signals.
+const asNode = "SLIM_TEST_AS_NODE"
+
+// hang is what no wait of these tests takes unless something is broken.
+const hang = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asNode) != "" {
+		p := newProgram(os.LookupEnv, os.Stdout, os.Stderr)
+		p.sink.Bytes = 16 << 10 // soon full
+		os.Exit(p.run(context.Background(), os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+// process is a node in a process of its own.
+type process struct {
+	*exec.Cmd
+	stdout *os.File // the reading end
+	lines  *bufio.Reader
+	stderr strings.Builder // after wait
+	addr   string
+}
+
+// pipe makes a pipe of a page, the smallest there is.
+func pipe(t *testing.T) (r, w *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, os.Getpagesize()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close(); w.Close() })
+	return r, w
+}
+
+func command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Env = append(os.Environ(), asNode+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// spawn starts a node on a free port and returns when it serves.
+func spawn(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{Cmd: command(t, append([]string{"--config", "testdata/free-port.yaml"}, args...)...)}
+	var w *os.File
+	p.stdout, w = pipe(t)
+	p.Stdout, p.Stderr = w, &p.stderr
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Process.Kill(); p.Wait() })
+	w.Close()
+	p.lines = bufio.NewReader(p.stdout)
+	_, p.addr, _ = strings.Cut(strings.TrimSpace(p.line(t, "dataplane server started")), "endpoint=")
+	return p
+}
+
+// line reads the log up to a line with text and returns it.
+func (p *process) line(t *testing.T, text string) string {
+	t.Helper()
+	if err := p.stdout.SetReadDeadline(time.Now().Add(hang)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		line, err := p.lines.ReadString('\n')
+		if err != nil {
+			t.Fatalf("no line %q: %v", text, err)
+		}
+		if strings.Contains(line, text) {
+			return line
+		}
+	}
+}
+
+// stop sends SIGTERM and returns the exit code, -1 for a death by a signal.
+func (p *process) stop(t *testing.T) int {
+	t.Helper()
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Fatal(err)
+	}
+	return p.ended(t)
+}
+
+func (p *process) ended(t *testing.T) int {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { p.Wait(); close(done) }()
+	select {
+	case <-done:
+		return p.ProcessState.ExitCode()
+	case <-time.After(hang):
+		t.Fatal("the node does not end")
+		return 0
+	}
+}
+
+// arrival is a load.Sink that tells of messages.
+type arrival chan string
+
+func (arrival) Begin(int64) {}
+func (a arrival) Deliver(msg []byte) {
+	select {
+	case a <- string(msg):
+	default:
+	}
+}
+func (arrival) Flush() {}
+
+func (p *process) dial(t *testing.T, s load.Sink) load.Conn {
+	t.Helper()
+	c, err := client.Dialer{Limit: hang}.Dial(t.Context(), p.addr, load.DialOptions{Sink: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// forwards fails the test unless a message passes through the node.
+func (p *process) forwards(t *testing.T) {
+	t.Helper()
+	got := make(arrival, 1)
+	to := load.Address{Parts: [3]string{"org", "ns", "receiver"}, ID: 7}
+	receiver, sender := p.dial(t, got), p.dial(t, nil)
+	defer receiver.Close()
+	defer sender.Close()
+	if _, err := receiver.Subscribe(t.Context(), 1, 0, func(int) load.Address { return to }); err != nil {
+		t.Fatal(err)
+	}
+	pub, err := sender.Publisher(load.Message{To: []load.Address{to}, Size: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pub.Send(0, 1, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-got:
+	case <-time.After(hang):
+		t.Fatal("no message passes")
+	}
+}
+
+// A reader of the log that stands still costs log records, and nothing else: not a message, not the end of the process. When
+// it reads on, it learns how many records it has missed.
+func TestLogReaderThatStandsStill(t *testing.T) {
+	for _, readsOn := range []bool{true, false} {
+		t.Run(fmt.Sprintf("reads on %t", readsOn), func(t *testing.T) {
+			p := spawn(t)
+			for range 200 { // of which each is worth two lines
+				p.dial(t, nil).Close()
+			}
+			p.forwards(t)
+			if readsOn {
+				p.line(t, "log records dropped")
+				p.forwards(t)
+			}
+			if code := p.stop(t); code != cli.ExitOK {
+				t.Errorf("exit %d, stderr %s", code, &p.stderr)
+			}
+		})
+	}
+}
+
+// A reader that is gone costs the log.
+func TestLogReaderThatLeaves(t *testing.T) {
+	p := spawn(t)
+	p.stdout.Close()
+	for range 3 {
+		p.forwards(t)
+	}
+	if code := p.stop(t); code != cli.ExitOK {
+		t.Errorf("exit %d, want %d", code, cli.ExitOK)
+	}
+	if want := "cannot write the log: "; strings.Count(p.stderr.String(), want) != 1 {
+		t.Errorf("stderr %q, want one line %q", &p.stderr, want)
+	}
+}
+
+func TestLogOnAFullDisk(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	cmd := command(t, "--config", "testdata/nope.yaml")
+	cmd.Stderr = full
+	if err := cmd.Run(); cmd.ProcessState.ExitCode() != cli.ExitError {
+		t.Errorf("%v, want exit %d", err, cli.ExitError)
+	}
+	p := &process{Cmd: command(t, "--config", "testdata/free-port.yaml")}
+	r, w := pipe(t)
+	p.Stdout, p.Stderr = full, w
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Process.Kill(); p.Wait() })
+	w.Close()
+	p.stdout, p.lines = r, bufio.NewReader(r)
+	p.line(t, "no space left on device")
+	if code := p.stop(t); code != cli.ExitOK {
+		t.Errorf("exit %d, want %d", code, cli.ExitOK)
+	}
+}
+
+// The exit code says what happened, whoever reads why.
+func TestErrorsWithoutAReader(t *testing.T) {
+	for args, want := range map[string]int{"--config testdata/nope.yaml": cli.ExitError, "--nope": cli.ExitUsage, "--help": cli.ExitOK} {
+		r, w := pipe(t)
+		cmd := command(t, strings.Fields(args)...)
+		cmd.Stdout, cmd.Stderr = w, w
+		r.Close()
+		if err := cmd.Run(); cmd.ProcessState.ExitCode() != want {
+			t.Errorf("slim %s: %v, want exit %d", args, err, want)
+		}
+	}
+}
+
+// A reader of errors that stands still does not keep the process from ending.
+func TestErrorsToAReaderThatStandsStill(t *testing.T) {
+	_, w := pipe(t)
+	name := fmt.Sprintf("/proc/self/fd/%d", w.Fd())
+	fd, err := unix.Open(name, unix.O_WRONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	for err == nil { // until the pipe is full
+		_, err = unix.Write(fd, make([]byte, os.Getpagesize()))
+	}
+	stderr, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stderr.Close()
+	p := &process{Cmd: command(t, "--config", "testdata/nope.yaml")}
+	p.Stderr = stderr
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Process.Kill(); p.Wait() })
+	if code := p.ended(t); code != cli.ExitError {
+		t.Errorf("exit %d, want %d", code, cli.ExitError)
+	}
+}

@@ -1,0 +1,5 @@
+//go:build interop
+
+package internal
+
+const withPython = true

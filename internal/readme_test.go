@@ -1,0 +1,259 @@
+package internal
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/config"
+)
+
+// block is a fenced block of a Markdown file.
+type block struct {
+	language, text string
+	line           int
+}
+
+func blocks(t *testing.T, file string) (all []block) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open *block
+	n := 0
+	for line := range strings.Lines(string(b)) {
+		n++
+		fence, isFence := strings.CutPrefix(line, "```")
+		switch {
+		case isFence && open == nil:
+			open = &block{language: strings.TrimSpace(fence), line: n}
+		case isFence:
+			all = append(all, *open)
+			open = nil
+		case open != nil:
+			open.text += line
+		}
+	}
+	return all
+}
+
+// defaultPort is where the node of the README listens.
+const defaultPort = "46357"
+
+// shell is a bash that is given one block after the other, like the terminal of a reader.
+type shell struct {
+	in      io.WriteCloser
+	lines   chan string // of standard output and error
+	printed []string    // lines that no text block has described yet
+	blocks  int
+}
+
+func startShell(t *testing.T, dir string) *shell {
+	t.Helper()
+	cmd := exec.Command("bash")
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = w, w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	s := &shell{in: in, lines: make(chan string, 1000)}
+	go func() {
+		defer close(s.lines)
+		for out := bufio.NewScanner(r); out.Scan(); {
+			s.lines <- out.Text()
+		}
+	}()
+	t.Cleanup(func() {
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // with everything it has started
+		cmd.Wait()
+		r.Close()
+	})
+	return s
+}
+
+// run runs one block and returns when it has ended and, if it starts a node, that listens.
+func (s *shell) run(t *testing.T, b block, limit time.Duration) {
+	t.Helper()
+	s.blocks++
+	ended := fmt.Sprintf("block %d ended with ", s.blocks)
+	fmt.Fprintf(s.in, "%s\necho \"%s$?\"\n", b.text, ended)
+	waits := map[string]bool{ended: true}
+	if strings.HasSuffix(b.text, "bin/slim &\n") {
+		waits["service started"] = true
+	}
+	timeout := time.After(limit)
+	for len(waits) > 0 {
+		select {
+		case line, open := <-s.lines:
+			if !open {
+				t.Fatalf("README.md:%d: the shell has ended:\n%s", b.line, s)
+			}
+			for text := range waits {
+				if strings.Contains(line, text) {
+					delete(waits, text)
+				}
+			}
+			if status, isEnd := strings.CutPrefix(line, ended); !isEnd {
+				s.printed = append(s.printed, line)
+			} else if status != "0" {
+				t.Fatalf("README.md:%d: status %s:\n%s", b.line, status, s)
+			}
+		case <-timeout:
+			t.Fatalf("README.md:%d: takes more than %v:\n%s", b.line, limit, s)
+		}
+	}
+}
+
+func (s *shell) String() string { return strings.Join(s.printed, "\n") }
+
+// expect checks that the lines of a text block were printed, in any order but each for itself; "…" stands for anything.
+func (s *shell) expect(t *testing.T, b block) {
+	t.Helper()
+	for want := range strings.Lines(b.text) {
+		parts := strings.Split(strings.TrimSpace(want), "…")
+		for i := range parts {
+			parts[i] = regexp.QuoteMeta(parts[i])
+		}
+		pattern := regexp.MustCompile("^" + strings.Join(parts, ".*") + "$")
+		i := slices.IndexFunc(s.printed, pattern.MatchString)
+		if i < 0 {
+			t.Fatalf("README.md:%d: not printed: %sbut\n%s", b.line, want, s)
+		}
+		s.printed = slices.Delete(s.printed, i, i+1)
+	}
+	s.printed = nil
+}
+
+// sources is a source tree without what is not of it.
+type sources struct{ fs.FS }
+
+// ReadDir implements fs.ReadDirFS.
+func (s sources) ReadDir(name string) ([]fs.DirEntry, error) {
+	all, err := fs.ReadDir(s.FS, name)
+	return slices.DeleteFunc(all, func(d fs.DirEntry) bool {
+		return !d.IsDir() && !d.Type().IsRegular() || slices.Contains([]string{".git", "bin", "venv", "node_modules"}, d.Name())
+	}), err
+}
+
+// checkout returns a copy of this tree.
+func checkout(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, sources{os.DirFS(root(t))}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// portOfREADME returns the README's port, or another one where a node is running on it, after making the commands in dir use that.
+func portOfREADME(t *testing.T, dir string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:"+defaultPort)
+	if err == nil {
+		l.Close()
+		return defaultPort
+	}
+	if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	file := filepath.Join(dir, "elsewhere.yaml")
+	write(t, file, "services: {slim/0: {dataplane: {servers: [{endpoint: '127.0.0.1:"+port+"', tls: {insecure: true}}]}}}\n")
+	t.Setenv("CONFIG", file)
+	return port
+}
+
+// Every block of the README is run or read, in order, in one shell, and what it shows is what is printed; those in Python with the
+// build tag interop, as they install a package.
+func TestREADME(t *testing.T) {
+	dir := checkout(t)
+	port := portOfREADME(t, dir)
+	s := startShell(t, dir)
+	ran, skipped := 0, false
+	for _, b := range blocks(t, filepath.Join(root(t), "README.md")) {
+		b.text = strings.ReplaceAll(b.text, defaultPort, port)
+		switch b.language {
+		case "sh":
+			// What is cloned lies here already.
+			if skipped = strings.HasPrefix(b.text, "git clone ") || !withPython && strings.Contains(b.text, "python"); !skipped {
+				s.run(t, b, 5*time.Minute)
+				ran++
+			}
+		case "text":
+			if !skipped {
+				s.expect(t, b)
+			}
+		case "yaml":
+			file := filepath.Join(dir, "node.yaml")
+			write(t, file, b.text)
+			_, warnings, err := config.Load(file, func(name string) (string, bool) { return "value-of-" + name, true })
+			if err != nil || len(warnings) > 0 {
+				t.Errorf("README.md:%d: %v, %v", b.line, err, warnings)
+			}
+		default:
+			t.Errorf("README.md:%d: nothing checks a block in %q", b.line, b.language)
+		}
+	}
+	if want := map[bool]int{false: 2, true: 3}[withPython]; ran != want {
+		t.Errorf("%d blocks ran, want %d", ran, want)
+	}
+}
+
+// From clone to the first message is one screen.
+func TestREADMEComesToThePointSoon(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join(root(t), "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(b), "git clone ")
+	text, _, found := strings.Cut(text, "bob got: hello\n")
+	if n := strings.Count(text, "\n"); !found || n > 50 {
+		t.Errorf("%d lines from the clone to the first message seen", n)
+	}
+}
+
+// Links of documents lead somewhere.
+func TestLinksOfDocuments(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	files, err := filepath.Glob(filepath.Join(root(t), "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"} {
+		files = append(files, filepath.Join(root(t), name))
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(b), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
+				t.Errorf("%s: %v", filepath.Base(file), err)
+			}
+		}
+	}
+}
