@@ -25,13 +25,14 @@ import (
 const (
 	module    = "github.com/seed31b3bfd0/slimgo"
 	invariant = "internal/invariant" // open to all
-	top       = 7                    // programs, measurements, interoperation: may import each other, and config
+	top       = 7                    // programs, interoperation, examples: nobody imports them, and only they may import config
 
 	maxLines = 600 // of a file that is neither test nor generated
 )
 
 // rule is one row of the package map. A package imports rows of lower levels, never its own, and of other modules only
-// what its row names. Test files may import anything.
+// what its row names. The parts of bench are one level and import each other in an order of their own. Test files may
+// import anything. A row may stand here before its package does.
 type rule struct {
 	path    string // below the module; a trailing "/..." covers all below it
 	level   int
@@ -56,22 +57,34 @@ var rules = []rule{
 	{path: "mls/internal/suite", level: -1, only: "mls", outside: []string{"github.com/cloudflare/circl/sign/ed448"}},
 	{path: "mls", only: "mls", outside: []string{"golang.org/x/crypto/cryptobyte"}},
 
+	{path: "internal/suggest"},
+
 	{path: "wire/pb", level: 1, outside: []string{"google.golang.org/protobuf"}},
-	{path: "router/table", level: 1},
-	{path: "router/mesh", level: 2},
-	{path: "router/netloop", level: 2, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/sys/unix"}},
 	{path: "wire/mac", level: 1},
 	{path: "wire/link", level: 1, outside: []string{"github.com/cloudflare/circl/dh/x25519", "github.com/cloudflare/circl/kem/mlkem/mlkem768"}},
+	{path: "router/table", level: 1},
+	{path: "internal/simnet", level: 1},
 
-	{path: "router/transport", level: 3},
+	{path: "router/mesh", level: 2},
+	{path: "router/hop", level: 2},
+	{path: "router/netloop", level: 2, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/sys/unix"}},
+
+	{path: "router/transport", level: 3, outside: []string{"github.com/klauspost/compress"}},
+	{path: "session/uplink", level: 3},
+
+	// gnet goes from here with the loops: router knows neither HTTP/2 nor sockets.
 	{path: "router", level: 4, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/sys/unix"}},
 
-	{path: "cmd/...", level: top, outside: []string{"github.com/spf13/pflag", "golang.org/x/sys/unix"}},
-	{path: "bench/relay", level: top, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/net/http2/hpack", "golang.org/x/sys/unix"}},
-	{path: "bench/relay/grpcgo", level: top, outside: []string{"google.golang.org/grpc"}},
-	{path: "bench/...", level: top, outside: []string{"github.com/HdrHistogram/hdrhistogram-go", "go.yaml.in/yaml/v4",
+	{path: "internal/cli", level: 5},
+
+	{path: "bench/relay", level: 6, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/net/http2/hpack", "golang.org/x/sys/unix"}},
+	{path: "bench/relay/grpcgo", level: 6, outside: []string{"google.golang.org/grpc"}},
+	{path: "bench/...", level: 6, outside: []string{"github.com/HdrHistogram/hdrhistogram-go", "go.yaml.in/yaml/v4",
 		"golang.org/x/net/http2/hpack", "golang.org/x/sys/unix"}},
+
+	{path: "cmd/...", level: top, outside: []string{"github.com/spf13/pflag", "golang.org/x/sys/unix"}},
 	{path: "interop/...", level: top},
+	{path: "examples/...", level: top},
 }
 
 // unsafeIn says where package unsafe may be used, and what for. cgo may be used nowhere.
@@ -140,7 +153,11 @@ func allowedOwn(r *rule, imported string) error {
 		return errors.New("imports config: only programs know the configuration; take an options struct")
 	case within(imported, "mls") && within(r.path, "router"):
 		return errors.New("imports mls: a node does not look into what it forwards")
-	case to.level < r.level || to.level == top && r.level == top:
+	case within(imported, "session") && within(r.path, "router"):
+		return errors.New("imports session: a node knows no apps; programs wire the two")
+	case within(imported, "router") && within(r.path, "session"):
+		return errors.New("imports router: an app knows no node; programs wire the two")
+	case to.level < r.level || within(imported, "bench") && within(r.path, "bench"):
 		return nil
 	}
 	return fmt.Errorf("is on level %d and imports %s of level %d: imports point to lower levels only", r.level, imported, to.level)
@@ -177,11 +194,22 @@ func TestImportRules(t *testing.T) {
 		{"the router does not read configuration", "router", own + "config", false},
 		{"a program does", "cmd/slim", own + "config", true},
 		{"a program may measure", "cmd/slim-bench", own + "bench", true},
+		{"a measurement is no program", "bench", own + "config", false},
+		{"the parts of bench know each other", "bench/load", own + "bench/process", true},
+		{"a measurement does not use a program", "bench", own + "cmd/slim", false},
+		{"programs do not use each other", "interop", own + "cmd/slim", false},
 		{"nobody uses a program", "router", own + "cmd/slim", false},
 		{"mls uses its parts", "mls", own + "mls/internal/suite", true},
 		{"mls stands alone", "mls", own + "wire", false},
 		{"mls stands alone, invariants or not", "mls", own + "internal/invariant", false},
 		{"the router knows no mls", "router/mesh", own + "mls", false},
+		{"an app's connection speaks the protocols", "session/uplink", own + "wire/link", true},
+		{"an app's connection knows no node", "session/uplink", own + "router/table", false},
+		{"a node knows no app's connection", "router", own + "session/uplink", false},
+		{"transport stands on loops", "router/transport", own + "router/netloop", true},
+		{"loops know no transport", "router/netloop", own + "router/transport", false},
+		{"gnet in loops", "router/netloop", "github.com/panjf2000/gnet/v2", true},
+		{"gnet in transport", "router/transport", "github.com/panjf2000/gnet/v2", false},
 		{"invariants are open to all", "wire", own + "internal/invariant", true},
 		{"invariants know nobody", "internal/invariant", own + "wire", false},
 		{"a package without a row", "helper", "fmt", false},
@@ -259,7 +287,7 @@ func TestNoPathsOfOneMachine(t *testing.T) {
 			}
 			return nil
 		}
-		if !d.Type().IsRegular() || d.Name() == "go.sum" {
+		if !d.Type().IsRegular() || d.Name() == "go.sum" || d.Name() == ".git" { // .git is a file in a work tree of git
 			return nil
 		}
 		b, err := os.ReadFile(file)
