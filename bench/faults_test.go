@@ -12,6 +12,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/internal/faults"
 	"github.com/seed31b3bfd0/slimgo/bench/internal/testnode"
+	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 )
 
 // damaged puts a proxy in front of a healthy node. Only in a bubble.
@@ -196,46 +197,46 @@ func TestRefusingNodesAreReported(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		serve func(net.Conn)
-		limit time.Duration
 		want  string
 	}{
-		{"hangs up", func(c net.Conn) { _ = c.Close() }, 0, "it hung up without a word on plain HTTP/2: a listener with TLS (slim-bench speaks none yet: give one with tls: insecure: true)"},
-		{"speaks HTTP/1.1", func(c net.Conn) { _, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) }, 0,
+		{"hangs up", func(c net.Conn) { _ = c.Close() }, "it hung up without a word on plain HTTP/2: a listener with TLS (slim-bench speaks none yet: give one with tls: insecure: true)"},
+		{"speaks HTTP/1.1", func(c net.Conn) { _, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) },
 			`a web server or a proxy that speaks HTTP/1 only: it answered "HTTP/1.1 400 Bad Request"; give the address of a node's dataplane listener`},
-		{"expects TLS", func(c net.Conn) { _, _ = c.Write([]byte{21, 3, 3, 0, 2, 2, 70}); _ = c.Close() }, 0,
+		{"expects TLS", func(c net.Conn) { _, _ = c.Write([]byte{21, 3, 3, 0, 2, 2, 70}); _ = c.Close() },
 			"this seems to be a listener with TLS: it answered with a TLS alert; slim-bench speaks none yet: give a listener without it (tls: insecure: true)"},
-		{"says nothing", func(net.Conn) {}, 100 * time.Millisecond, "check the address, and see the node's log (no link within the time"},
+		{"says nothing", func(net.Conn) {}, "check the address, and see the node's log (no link within the time"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
+		t.Run(c.name, func(t *testing.T) { simulated(t, func(t *testing.T) { refused(t, c.serve, c.want) }) })
+	}
+}
+
+// refused measures a listener that serves clients so, and wants the reason why that cannot be.
+func refused(t *testing.T, serve func(net.Conn), want string) {
+	var nw simnet.Net
+	l := nw.Listen()
+	var conns []net.Conn
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			nc, err := l.Accept()
 			if err != nil {
-				t.Fatal(err)
+				return
 			}
-			var conns []net.Conn
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				for {
-					nc, err := l.Accept()
-					if err != nil {
-						return
-					}
-					conns = append(conns, nc)
-					_, _ = io.ReadFull(nc, make([]byte, 24)) // the preface; what is closed unread is reset
-					c.serve(nc)
-				}
-			}()
-			tg := Target{Name: "x", Addrs: []string{l.Addr().String()}, Dialer: client.Dialer{Limit: c.limit}}
-			r, err := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(*Params) {})}}, Rounds: 1}.Run(t.Context())
-			_ = l.Close()
-			<-done
-			for _, nc := range conns {
-				_ = nc.Close()
-			}
-			if err == nil || r.Valid || len(r.Invalid) == 0 || !strings.Contains(err.Error(), "slim "+l.Addr().String()+": ") || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("error %v, want %s; invalid %q", err, c.want, r.Invalid)
-			}
-		})
+			conns = append(conns, nc)
+			_, _ = io.ReadFull(nc, make([]byte, 24)) // the preface; what is closed unread is reset
+			serve(nc)
+		}
+	}()
+	tg := Target{Name: "x", Addrs: []string{l.Addr().String()}, Dialer: client.Dialer{Net: nw.Dial}}
+	r, err := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(*Params) {})}}, Rounds: 1}.Run(t.Context())
+	_ = l.Close()
+	<-done
+	for _, nc := range conns {
+		_ = nc.Close()
+	}
+	if err == nil || r.Valid || len(r.Invalid) == 0 || !strings.Contains(err.Error(), "slim "+l.Addr().String()+": ") || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want %s; invalid %q", err, want, r.Invalid)
 	}
 }
 
