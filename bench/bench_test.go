@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -13,6 +14,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/internal/testnode"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
+	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 )
 
 func TestMain(m *testing.M) {
@@ -21,13 +23,22 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
 }
 
+// simulated runs f in a bubble: time passes only while there is nothing to do, so that what is measured there is the same on
+// every machine, and an hour costs nothing.
+func simulated(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, f)
+}
+
+// target starts n on a network in memory, a millisecond from its clients. Only in a bubble.
 func target(t *testing.T, n *testnode.Node) Target {
 	t.Helper()
+	n.Net = &simnet.Net{Delay: time.Millisecond}
 	if err := n.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(n.Close)
-	return Target{Name: "test", Addrs: []string{n.Addr()}, Dialer: client.Dialer{}}
+	return Target{Name: "test", Addrs: []string{n.Addr()}, Dialer: client.Dialer{Net: n.Net.Dial}, pacer: load.Timers{}}
 }
 
 // quick is a short case of a scenario.
@@ -47,7 +58,7 @@ func load1(t *testing.T, name string) Scenario {
 	return s
 }
 
-// one runs one case on n and returns its metrics by name.
+// one runs one case on n and returns its metrics by name. Only in a bubble.
 func one(t *testing.T, n *testnode.Node, scenario string, p Params) map[string]float64 {
 	t.Helper()
 	return metrics(t, target(t, n), scenario, p)
@@ -79,15 +90,17 @@ func TestHealthyNodeLosesNothing(t *testing.T) {
 		{"1→4", "fanout", quick(func(p *Params) { p.Fanout = 4 })},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ms := one(t, new(testnode.Node), c.scenario, c.p)
-			if ms["delivered"] <= 0 || ms["p50"] <= 0 || ms["p99"] < ms["p50"] || ms["max"] < ms["p99"] {
-				t.Errorf("delivered %v/s, p50 %v, p99 %v, max %v", ms["delivered"], ms["p50"], ms["p99"], ms["max"])
-			}
-			for _, bad := range []string{"lost", "duplicates", "reordered", "foreign", "standstills over 1 s"} {
-				if ms[bad] != 0 {
-					t.Errorf("%s: %v", bad, ms[bad])
+			simulated(t, func(t *testing.T) {
+				ms := one(t, new(testnode.Node), c.scenario, c.p)
+				if ms["delivered"] <= 0 || ms["p50"] <= 0 || ms["p99"] < ms["p50"] || ms["max"] < ms["p99"] {
+					t.Errorf("delivered %v/s, p50 %v, p99 %v, max %v", ms["delivered"], ms["p50"], ms["p99"], ms["max"])
 				}
-			}
+				for _, bad := range []string{"lost", "duplicates", "reordered", "foreign", "standstills over 1 s"} {
+					if ms[bad] != 0 {
+						t.Errorf("%s: %v", bad, ms[bad])
+					}
+				}
+			})
 		})
 	}
 }
@@ -111,34 +124,42 @@ func TestFaultsAreFound(t *testing.T) {
 		{"reordered", testnode.Later},
 	} {
 		t.Run(c.metric, func(t *testing.T) {
-			ms := one(t, &testnode.Node{Fault: every(100, c.fault)}, "p2p", quick(func(p *Params) {}))
-			if ms[c.metric] < 1 {
-				t.Errorf("not found: %v", ms)
-			}
-			for _, other := range []string{"lost", "duplicates", "reordered"} {
-				if other != c.metric && ms[other] > 1 { // one may be under way at the end
-					t.Errorf("%s: %v", other, ms[other])
+			simulated(t, func(t *testing.T) {
+				ms := one(t, &testnode.Node{Fault: every(100, c.fault)}, "p2p", quick(func(p *Params) {}))
+				if ms[c.metric] < 1 {
+					t.Errorf("not found: %v", ms)
 				}
-			}
+				for _, other := range []string{"lost", "duplicates", "reordered"} {
+					if other != c.metric && ms[other] > 1 { // one may be under way at the end
+						t.Errorf("%s: %v", other, ms[other])
+					}
+				}
+			})
 		})
 	}
 }
 
-func TestIdleConnectionsAreOpenedAndCounted(t *testing.T) {
+func TestIdleConnectionsAreOpenedAndCounted(t *testing.T) { simulated(t, idleIsCounted) }
+
+func idleIsCounted(t *testing.T) {
 	ms := one(t, new(testnode.Node), "idle", quick(func(p *Params) { p.Conns = 40 }))
 	if ms["connections"] != 40 || ms["connects"] <= 0 || ms["with idle: delivered"] <= 0 || ms["delivered, with/alone"] <= 0 {
 		t.Errorf("got %v", ms)
 	}
 }
 
-func TestTableIsFilledAndUsed(t *testing.T) {
+func TestTableIsFilledAndUsed(t *testing.T) { simulated(t, tableIsUsed) }
+
+func tableIsUsed(t *testing.T) {
 	ms := one(t, new(testnode.Node), "table", quick(func(p *Params) { p.Names = 2000 }))
 	if ms["names"] != 2000 || ms["delivered"] <= 0 || ms["while subscribing: names"] <= 0 || ms["lost"] != 0 {
 		t.Errorf("got %v", ms)
 	}
 }
 
-func TestSlowMemberIsServedAgain(t *testing.T) {
+func TestSlowMemberIsServedAgain(t *testing.T) { simulated(t, slowIsServed) }
+
+func slowIsServed(t *testing.T) {
 	ms := one(t, new(testnode.Node), "slow", quick(func(p *Params) { p.Fanout, p.Stall = 3, 200*time.Millisecond }))
 	if ms["slow member served again"] != 1 || ms["lost"] != 0 || ms["rate during/before"] <= 0 {
 		t.Errorf("got %v", ms)
@@ -146,26 +167,21 @@ func TestSlowMemberIsServedAgain(t *testing.T) {
 }
 
 func TestNodeThatDiesEndsTheMeasurementWithAReason(t *testing.T) {
-	n := new(testnode.Node)
-	tg := target(t, n)
-	s := load1(t, "p2p")
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	p := quick(func(p *Params) { p.Duration = time.Second })
-	killed := make(chan struct{})
-	go func() {
-		defer close(killed)
-		<-time.After(100 * time.Millisecond)
-		n.Close()
-	}()
-	r, err := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: s, Params: p}}, Rounds: 1}.Run(ctx)
-	<-killed
-	if err == nil || len(r.Cases[0].Nodes[0].Errors) == 0 {
-		t.Errorf("error %v, noted %q", err, r.Cases[0].Nodes[0].Errors)
-	}
+	simulated(t, func(t *testing.T) {
+		n := new(testnode.Node)
+		tg := target(t, n)
+		time.AfterFunc(100*time.Millisecond, n.Close)
+		p := quick(func(p *Params) { p.Duration = time.Second })
+		r, err := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: p}}, Rounds: 1}.Run(t.Context())
+		if err == nil || len(r.Cases[0].Nodes[0].Errors) == 0 {
+			t.Errorf("error %v, noted %q", err, r.Cases[0].Nodes[0].Errors)
+		}
+	})
 }
 
-func TestInterruptedPlanKeepsWhatItHas(t *testing.T) {
+func TestInterruptedPlanKeepsWhatItHas(t *testing.T) { simulated(t, interruptedPlan) }
+
+func interruptedPlan(t *testing.T) {
 	tg := target(t, new(testnode.Node))
 	s := load1(t, "p2p")
 	ctx, cancel := context.WithCancel(t.Context())

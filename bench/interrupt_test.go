@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/internal/testnode"
 )
 
@@ -47,11 +48,13 @@ func TestInterruptInTheWarmUpKeepsWhatThereIs(t *testing.T) {
 }
 
 // A node that is gone before all are back: how many were there, and how many came back.
-func TestStormCutShortKeepsWhatThereIs(t *testing.T) {
+func TestStormCutShortKeepsWhatThereIs(t *testing.T) { simulated(t, stormCutShort) }
+
+func stormCutShort(t *testing.T) {
 	n := new(testnode.Node)
 	tg := target(t, n)
 	var begun atomic.Int64
-	tg.Dialer = watched{before: func(context.Context) error {
+	tg.Dialer = watched{Dialer: client.Dialer{Net: n.Net.Dial}, before: func(context.Context) error {
 		if begun.Add(1) == 60 {
 			n.Close()
 		}

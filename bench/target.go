@@ -26,6 +26,8 @@ type Target struct {
 	PID     int             // process behind Addrs; 0: not measured
 	Dialer  load.Dialer
 	Note    string // what is to be known of its figures
+
+	pacer load.Pacer // of open loops; nil: that of the system
 }
 
 // blind reports whether the target is a relay, which knows no names.

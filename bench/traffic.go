@@ -129,6 +129,7 @@ func (t *traffic) sender(ctx context.Context, all bool, to []load.Address, gate 
 		mean = load.MeanSize(t.sizes)
 	}
 	s := load.NewSender(pub, mean, gate...)
+	s.Pacer = t.rig.Target.pacer
 	t.senders = append(t.senders, s)
 	t.publisher = append(t.publisher, c)
 	return s, nil

@@ -25,13 +25,14 @@ import (
 const (
 	module    = "github.com/seed31b3bfd0/slimgo"
 	invariant = "internal/invariant" // open to all
-	top       = 7                    // programs, measurements, interoperation: may import each other, and config
+	top       = 7                    // programs, interoperation, examples: nobody imports them, and only they may import config
 
 	maxLines = 600 // of a file that is neither test nor generated
 )
 
 // rule is one row of the package map. A package imports rows of lower levels, never its own, and of other modules only
-// what its row names. Test files may import anything.
+// what its row names. The parts of bench are one level and import each other in an order of their own. Test files may
+// import anything. A row may stand here before its package does.
 type rule struct {
 	path    string // below the module; a trailing "/..." covers all below it
 	level   int
@@ -58,29 +59,35 @@ var rules = []rule{
 
 	{path: "config", level: 1, outside: []string{"go.yaml.in/yaml/v4"}},
 	{path: "wire/pb", level: 1, outside: []string{"google.golang.org/protobuf"}},
-	{path: "router/table", level: 1},
-	{path: "router/mesh", level: 2},
-	{path: "router/netloop", level: 2, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/sys/unix"}},
 	{path: "wire/mac", level: 1},
 	{path: "wire/link", level: 1, outside: []string{"github.com/cloudflare/circl/dh/x25519", "github.com/cloudflare/circl/kem/mlkem/mlkem768"}},
+	{path: "router/table", level: 1},
+	{path: "internal/simnet", level: 1},
 
-	{path: "router/transport", level: 3},
-	{path: "router", level: 4, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/sys/unix"}},
+	{path: "router/mesh", level: 2},
+	{path: "router/hop", level: 2},
+	{path: "router/netloop", level: 2, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/sys/unix"}},
+
+	{path: "router/transport", level: 3, outside: []string{"github.com/klauspost/compress"}},
+	{path: "session/uplink", level: 3},
+
+	{path: "router", level: 4},
 
 	{path: "internal/cli", level: 5, outside: []string{"golang.org/x/term"}},
 
-	{path: "cmd/...", level: top, outside: []string{"github.com/spf13/pflag"}},
-	{path: "bench/relay", level: top, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/net/http2/hpack", "golang.org/x/sys/unix"}},
-	{path: "bench/relay/grpcgo", level: top, outside: []string{"google.golang.org/grpc"}},
-	{path: "bench/...", level: top, outside: []string{"github.com/HdrHistogram/hdrhistogram-go", "go.yaml.in/yaml/v4",
+	{path: "bench/relay", level: 6, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/net/http2/hpack", "golang.org/x/sys/unix"}},
+	{path: "bench/relay/grpcgo", level: 6, outside: []string{"google.golang.org/grpc"}},
+	{path: "bench/...", level: 6, outside: []string{"github.com/HdrHistogram/hdrhistogram-go", "go.yaml.in/yaml/v4",
 		"golang.org/x/net/http2/hpack", "golang.org/x/sys/unix"}},
+
+	{path: "cmd/...", level: top, outside: []string{"github.com/spf13/pflag"}},
 	{path: "interop/...", level: top},
+	{path: "examples/...", level: top},
 }
 
 // unsafeIn says where package unsafe may be used, and what for. cgo may be used nowhere.
 var unsafeIn = map[string]string{
 	"wire/pb":        "generated code",
-	"router":         "the vectors of writev(2)",
 	"router/netloop": "the vectors of writev(2)",
 }
 
@@ -143,7 +150,11 @@ func allowedOwn(r *rule, imported string) error {
 		return errors.New("imports config: only programs know the configuration; take an options struct")
 	case within(imported, "mls") && within(r.path, "router"):
 		return errors.New("imports mls: a node does not look into what it forwards")
-	case to.level < r.level || to.level == top && r.level == top:
+	case within(imported, "session") && within(r.path, "router"):
+		return errors.New("imports session: a node knows no apps; programs wire the two")
+	case within(imported, "router") && within(r.path, "session"):
+		return errors.New("imports router: an app knows no node; programs wire the two")
+	case to.level < r.level || within(imported, "bench") && within(r.path, "bench"):
 		return nil
 	}
 	return fmt.Errorf("is on level %d and imports %s of level %d: imports point to lower levels only", r.level, imported, to.level)
@@ -181,23 +192,33 @@ func TestImportRules(t *testing.T) {
 		{"a program does", "cmd/slim", own + "config", true},
 		{"what programs share knows no configuration", "internal/cli", own + "config", false},
 		{"a program may measure", "cmd/slim-bench", own + "bench", true},
+		{"a measurement is no program", "bench", own + "config", false},
+		{"the parts of bench know each other", "bench/load", own + "bench/process", true},
+		{"a measurement does not use a program", "bench", own + "cmd/slim", false},
+		{"programs do not use each other", "interop", own + "cmd/slim", false},
 		{"nobody uses a program", "router", own + "cmd/slim", false},
 		{"mls uses its parts", "mls", own + "mls/internal/suite", true},
 		{"mls stands alone", "mls", own + "wire", false},
 		{"mls stands alone, invariants or not", "mls", own + "internal/invariant", false},
 		{"the router knows no mls", "router/mesh", own + "mls", false},
+		{"an app's connection speaks the protocols", "session/uplink", own + "wire/link", true},
+		{"an app's connection knows no node", "session/uplink", own + "router/table", false},
+		{"a node knows no app's connection", "router", own + "session/uplink", false},
+		{"transport stands on loops", "router/transport", own + "router/netloop", true},
+		{"loops know no transport", "router/netloop", own + "router/transport", false},
+		{"gnet in transport", "router/transport", "github.com/panjf2000/gnet/v2", false},
 		{"invariants are open to all", "wire", own + "internal/invariant", true},
 		{"invariants know nobody", "internal/invariant", own + "wire", false},
 		{"a package without a row", "helper", "fmt", false},
 		{"the import of a package without a row", "router", own + "helper", false},
-		{"a named module", "router", "github.com/panjf2000/gnet/v2", true},
-		{"a package of a named module", "router", "github.com/panjf2000/gnet/v2/pkg/logging", true},
+		{"a named module", "router/netloop", "github.com/panjf2000/gnet/v2", true},
+		{"a package of a named module", "router/netloop", "github.com/panjf2000/gnet/v2/pkg/logging", true},
 		{"a named module elsewhere", "wire", "github.com/panjf2000/gnet/v2", false},
 		{"a neighbour of a named package", "wire/h2", "golang.org/x/net/http2", false},
-		{"a name that only begins alike", "router", "github.com/panjf2000/gnet/v20", false},
+		{"a name that only begins alike", "router/netloop", "github.com/panjf2000/gnet/v20", false},
 		{"the standard library", "wire", "encoding/binary", true},
 		{"cgo", "router", "C", false},
-		{"unsafe where it is named", "router", "unsafe", true},
+		{"unsafe where it is named", "router/netloop", "unsafe", true},
 		{"unsafe elsewhere", "wire", "unsafe", false},
 	} {
 		if err := allowed(c.from, c.imported); (err == nil) != c.want {

@@ -65,7 +65,7 @@ func start(t *testing.T, o Options) *Node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := n.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
@@ -134,12 +134,12 @@ func (p *caller) send(msg []byte) {
 	p.flush()
 }
 
-// await reads until done, or fails after ten seconds of silence.
+// await reads until done, or fails after a minute of silence.
 func (p *caller) await(done func() bool) {
 	p.t.Helper()
 	buf := make([]byte, 64<<10)
 	for !done() {
-		_ = p.c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_ = p.c.SetReadDeadline(time.Now().Add(time.Minute))
 		n, err := p.c.Read(buf)
 		if n > 0 {
 			if err := p.cli.Feed(buf[:n], p); err != nil {
@@ -230,7 +230,7 @@ func TestShutdownSendsWhatIsQueuedAndEndsStreams(t *testing.T) {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := n.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
@@ -271,7 +271,7 @@ func TestShutdownIsNotHeldUpByAStalledReceiver(t *testing.T) {
 			a.await(func() bool { return a.s.Window() > w })
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := n.Shutdown(ctx); err != nil {
 		t.Errorf("shutdown: %v", err)

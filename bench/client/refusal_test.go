@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench/internal/testnode"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 )
 
 // listen serves every connection in turn and returns the address.
@@ -117,11 +119,15 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 }
 
 func TestSilenceIsReportedWithinTheLimit(t *testing.T) {
-	n := start(t, &testnode.Node{Mute: true})
-	_, err := Dialer{Limit: 30 * time.Millisecond}.Dial(t.Context(), n.Addr(), load.DialOptions{})
-	if err == nil || !strings.Contains(err.Error(), "has said nothing for") || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		n := start(t, &testnode.Node{Mute: true, Net: new(simnet.Net)})
+		begin := time.Now()
+		_, err := Dialer{Net: n.Net.Dial}.Dial(t.Context(), n.Addr(), load.DialOptions{})
+		if took := time.Since(begin); err == nil || !strings.Contains(err.Error(), "has said nothing for 20s") ||
+			!errors.Is(err, context.DeadlineExceeded) || took != setupLimit {
+			t.Errorf("got %v after %v", err, took)
+		}
+	})
 }
 
 // Who interrupts is told nothing about the node.

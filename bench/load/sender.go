@@ -16,6 +16,8 @@ const maxBatchBytes = 128 << 10
 // Sender drives one Publisher, in a closed or an open loop. One goroutine runs it; Sent, Due, Until and Rescue are safe for
 // all.
 type Sender struct {
+	Pacer Pacer // of an open loop, set before it; nil: the most precise one of the system
+
 	pub   Publisher
 	gate  []*Sequence // the receivers whose progress lets a closed loop go on: the slowest counts
 	batch int
@@ -149,8 +151,11 @@ func (s *Sender) One(ctx context.Context) error {
 // Open sends one message each interval, whatever comes back, until ctx or Until ends it. Stamps carry the intended time,
 // so a node that pauses is charged for every message it kept waiting.
 func (s *Sender) Open(ctx context.Context, interval time.Duration) error {
-	p := newPacer()
-	defer p.done()
+	p := s.Pacer
+	if p == nil {
+		p = newPacer()
+	}
+	defer p.Done()
 	step := int64(interval)
 	begin := Now() + step
 	s.first.Store(begin)
@@ -164,7 +169,7 @@ func (s *Sender) Open(ctx context.Context, interval time.Duration) error {
 		now := Now()
 		if now < due {
 			excused = s.pub.Waited()
-			p.until(due)
+			p.Until(due)
 			continue
 		}
 		n := min(int((min(now, until-1)-due)/step)+1, s.batch)

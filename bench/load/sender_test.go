@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -120,11 +121,10 @@ type failing struct{ err error }
 func (f failing) Send(uint64, int, int64, int64) error { return f.err }
 func (failing) Waited() int64                          { return 0 }
 
-// pausing receives at once, but stops for a while every so often: what a node does that collects garbage.
+// pausing receives at once, but stops for a while once: what a node does that collects garbage.
 type pausing struct {
 	r      *Receiver
-	next   int64
-	every  time.Duration
+	from   int64 // when it stops
 	pause  time.Duration
 	waited int64
 	own    bool // the pause is the generator's work, not the node's
@@ -133,12 +133,12 @@ type pausing struct {
 func (p *pausing) Waited() int64 { return p.waited }
 
 func (p *pausing) Send(first uint64, n int, at, step int64) error {
-	if now := Now(); now > p.next {
-		<-time.After(p.pause)
+	if now := Now(); p.pause > 0 && now > p.from {
+		time.Sleep(p.pause)
+		p.pause = 0
 		if !p.own {
 			p.waited += Now() - now
 		}
-		p.next = Now() + int64(p.every)
 	}
 	b := make([]byte, StampSize)
 	p.r.Begin(Now())
@@ -150,68 +150,115 @@ func (p *pausing) Send(first uint64, n int, at, step int64) error {
 	return nil
 }
 
-// Coordinated omission: of 1 s with one pause of 200 ms, a fifth of the messages should have been sent during it. An
-// honest p90 is near 100 ms; a generator that waits for the node would have one late message in a thousand.
-func TestOpenLoopChargesAPauseForEveryMessageItDelays(t *testing.T) {
-	p := &pausing{r: NewReceiver(0, 1, 1), next: Now() + int64(300*time.Millisecond), every: time.Hour, pause: 200 * time.Millisecond}
+const (
+	length = time.Second
+	pause  = 200 * time.Millisecond
+)
+
+// everyMillisecond runs an open loop for a second of a bubble's time, with one pause in its midst.
+func everyMillisecond(t *testing.T, own bool) (*Sender, *pausing) {
+	p := &pausing{r: NewReceiver(0, 1, 1), from: Now() + int64(300*time.Millisecond), pause: pause, own: own}
 	p.r.Phase(0, 0)
 	s := NewSender(p, StampSize)
-	begun := time.Now()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	s.Pacer = Timers{}
+	ctx, cancel := context.WithTimeout(t.Context(), length+time.Microsecond)
 	defer cancel()
 	if err := s.Open(ctx, time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
-	if n, ms := s.Sent(), time.Since(begun).Milliseconds(); n < 700 || n > uint64(ms)+1 {
-		t.Errorf("%d sent in %d ms, one each", n, ms)
-	}
-	d := p.r.Delays(0)
-	if p90 := time.Duration(d.Quantile(90)); p90 < 50*time.Millisecond {
-		t.Errorf("p90 %v: the pause is hidden", p90)
-	}
-	if longest := time.Duration(d.Max()); longest < 190*time.Millisecond {
-		t.Errorf("max %v, want the whole pause of 200ms", longest)
-	}
+	return s, p
+}
+
+// within reports whether got lies as near to want as histograms are precise.
+func within(got, want time.Duration) bool {
+	return got >= want-want/100 && got <= want+want/100
+}
+
+// Coordinated omission: of 1 s with one pause of 200 ms, a fifth of the messages should have been sent during it. An
+// honest p90 is 100 ms; a generator that waits for the node would have one late message in a thousand.
+func TestOpenLoopChargesAPauseForEveryMessageItDelays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p := everyMillisecond(t, false)
+		if n := s.Sent(); n != uint64(length/time.Millisecond) {
+			t.Errorf("%d sent in %v, want one each millisecond", n, length)
+		}
+		d := p.r.Delays(0)
+		if p90 := time.Duration(d.Quantile(90)); !within(p90, pause/2) {
+			t.Errorf("p90 %v, want %v: the pause is hidden", p90, pause/2)
+		}
+		if longest := time.Duration(d.Max()); !within(longest, pause) {
+			t.Errorf("max %v, want the whole pause of %v", longest, pause)
+		}
+	})
 }
 
 // The time for which the node kept Send waiting is the node's, and so is the backlog that it leaves behind. What the
 // generator takes for itself is its own, and each message of a batch is late by its own time.
 func TestLagIsTheGeneratorsOwn(t *testing.T) {
-	const pause = 200 * time.Millisecond
 	for _, own := range []bool{false, true} {
-		p := &pausing{r: NewReceiver(0, 1, 1), next: Now() + int64(100*time.Millisecond), every: time.Hour, pause: pause, own: own}
-		s := NewSender(p, StampSize)
-		ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
-		defer cancel()
-		if err := s.Open(ctx, time.Millisecond); err != nil {
-			t.Fatal(err)
-		}
-		lag := s.Lag()
-		if got := uint64(lag.Count()); got != s.Sent() {
-			t.Errorf("own %v: lag of %d messages, %d were sent", own, got, s.Sent())
-		}
-		p90 := time.Duration(lag.Quantile(90))
-		if !own && p90 > pause/4 {
-			t.Errorf("lag p90 %v: the node's pause of %v is called the generator's", p90, pause)
-		}
-		if own && (p90 < pause/4 || p90 > pause*19/20) { // a third of the messages, late by 0 to 200 ms
-			t.Errorf("lag p90 %v: the generator's own pause is not seen as it was", p90)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			s, _ := everyMillisecond(t, own)
+			lag := s.Lag()
+			if got := uint64(lag.Count()); got != s.Sent() {
+				t.Errorf("own %v: lag of %d messages, %d were sent", own, got, s.Sent())
+			}
+			longest, p90 := time.Duration(lag.Max()), time.Duration(lag.Quantile(90))
+			if !own && longest > time.Microsecond {
+				t.Errorf("lag up to %v: the node's pause of %v is called the generator's", longest, pause)
+			}
+			if own && (!within(p90, pause/2) || !within(longest, pause-time.Millisecond)) { // a fifth of the messages, late by up to 199 ms
+				t.Errorf("lag p90 %v, max %v: the generator's own pause is not seen as it was", p90, longest)
+			}
+		})
 	}
 }
 
 func TestOpenLoopSendsAllThatWasDueBeforeItsEnd(t *testing.T) {
-	p := &pausing{r: NewReceiver(0, 1, 1), next: 1, every: time.Hour, pause: 100 * time.Millisecond}
-	s := NewSender(p, StampSize)
-	end := Now() + int64(50*time.Millisecond) // in the midst of the pause
-	s.Until(end)
-	if err := s.Open(t.Context(), time.Millisecond); err != nil {
-		t.Fatal(err)
-	}
-	if due := s.Due(end); s.Sent() != due || due < 40 || due > 50 {
-		t.Errorf("%d sent of %d that were due in 50 ms, one each", s.Sent(), due)
+	synctest.Test(t, func(t *testing.T) {
+		p := &pausing{r: NewReceiver(0, 1, 1), from: 1, pause: 100 * time.Millisecond}
+		s := NewSender(p, StampSize)
+		s.Pacer = Timers{}
+		end := Now() + int64(50*time.Millisecond) // in the midst of the pause
+		s.Until(end)
+		if err := s.Open(t.Context(), time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		if due := s.Due(end); s.Sent() != due || due != 49 {
+			t.Errorf("%d sent of %d that were due in 50 ms, one each and the first after one", s.Sent(), due)
+		}
+	})
+}
+
+// Whatever sleeps, an open loop never sends before its time.
+func TestPacersDoNotSendEarly(t *testing.T) {
+	for name, p := range map[string]Pacer{"the system's": nil, "timers": Timers{}} {
+		early := &punctual{t: t, name: name}
+		s := NewSender(early, StampSize)
+		s.Pacer = p
+		s.Until(Now() + int64(5*time.Millisecond))
+		if err := s.Open(t.Context(), 100*time.Microsecond); err != nil {
+			t.Fatal(err)
+		}
+		if s.Sent() == 0 || s.Sent() != s.Due(s.until.Load()) {
+			t.Errorf("%s: %d sent, %d were due", name, s.Sent(), s.Due(s.until.Load()))
+		}
 	}
 }
+
+// punctual takes messages not before they are due.
+type punctual struct {
+	t    *testing.T
+	name string
+}
+
+func (p *punctual) Send(_ uint64, n int, at, step int64) error {
+	if last := at + int64(n-1)*step; Now() < last {
+		p.t.Errorf("%s: a message was sent %d ns early", p.name, last-Now())
+	}
+	return nil
+}
+
+func (*punctual) Waited() int64 { return 0 }
 
 func TestDueCountsTheSchedule(t *testing.T) {
 	s := NewSender(deaf{}, StampSize)

@@ -5,7 +5,6 @@ import (
 	"net"
 	"sync"
 	"testing"
-	"time"
 )
 
 // Writes that the peer's full buffers hold up count as waiting; writes that go straight into them do not.
@@ -29,13 +28,18 @@ func TestSocketTellsWaitingFromWriting(t *testing.T) {
 	if n, err := s.Write(make([]byte, 1000)); n != 1000 || err != nil || s.Waited() != 0 {
 		t.Fatalf("%d bytes written, %v, waited %d", n, err, s.Waited())
 	}
-	const total, pause = 32 << 20, 100 * time.Millisecond // more than both buffers take
+	const total = 32 << 20 // more than both buffers take
 	full := make(chan struct{})
 	var first sync.Once
+	var found, least int64 // when the socket was found full; how long it was seen so at least
 	attempt := s.try
 	s.try = func(fd uintptr) bool {
+		if found > 0 {
+			least += Now() - found
+		}
 		done := attempt(fd)
-		if !done {
+		if found = 0; !done {
+			found = Now()
 			first.Do(func() { close(full) })
 		}
 		return done
@@ -43,20 +47,19 @@ func TestSocketTellsWaitingFromWriting(t *testing.T) {
 	read := make(chan error)
 	go func() {
 		<-full
-		<-time.After(pause)
 		_, err := io.CopyN(io.Discard, in, total+1000)
 		read <- err
 	}()
-	begun := time.Now()
+	begun := Now()
 	if n, err := s.Write(make([]byte, total)); n != total || err != nil {
 		t.Fatalf("%d bytes written, %v", n, err)
 	}
-	took := time.Since(begun)
+	took := Now() - begun
 	if err := <-read; err != nil {
 		t.Fatal(err)
 	}
-	if w := time.Duration(s.Waited()); w < pause || w > took {
-		t.Errorf("waited %v of %v, of which the peer slept %v", w, took, pause)
+	if w := s.Waited(); least == 0 || w < least || w > took {
+		t.Errorf("waited %d ns of %d, of which the socket was full for %d or more", w, took, least)
 	}
 	_ = in.Close()
 	for err = nil; err == nil; {

@@ -83,7 +83,7 @@ func (g *rig) send(t *testing.T, n uint64, inflight int) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- g.sender.Closed(ctx, inflight) }()
-	limit := time.NewTimer(30 * time.Second)
+	limit := time.NewTimer(2 * time.Minute)
 	defer limit.Stop()
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
@@ -91,7 +91,7 @@ func (g *rig) send(t *testing.T, n uint64, inflight int) {
 		select {
 		case <-look.C:
 		case <-limit.C:
-			t.Fatalf("%d of %d after 30 s", g.sender.Acknowledged(), n)
+			t.Fatalf("%d of %d after two minutes", g.sender.Acknowledged(), n)
 		}
 	}
 	cancel()

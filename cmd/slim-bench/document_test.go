@@ -62,19 +62,21 @@ func fields(t reflect.Type, found map[string]bool) {
 	}
 }
 
-// measuredHere is what running scenarios prints, small, on a node in this process.
+// measuredHere is what running scenarios prints, small, on a node in this process. On a busy machine so small a measurement
+// may see nothing, and the run is not valid, but what it prints is the same.
 func measuredHere(t *testing.T, args ...string) string {
 	t.Helper()
-	args = append([]string{"run", "--target", node(t), "--pid", strconv.Itoa(os.Getpid()), "--duration", "200ms", "--warmup", "10ms",
+	args = append([]string{"run", "--target", node(t), "--pid", strconv.Itoa(os.Getpid()), "--duration", "100ms", "--warmup", "10ms",
 		"--floor=false", "--quiet", "--output", "json"}, args...)
 	code, stdout, stderr := slimBench(t, args...)
-	if code != exitOK {
+	if code != exitOK && !strings.Contains(stderr, "the run is not valid") {
 		t.Fatal(stderr)
 	}
 	return stdout
 }
 
 func TestDocumentDescribesEveryKeyAndMetric(t *testing.T) {
+	t.Parallel()
 	text, documented := words(t)
 	runs := []string{measuredHere(t, "p2p", "--rate", "500"),
 		measuredHere(t, "p2p", "anycast", "churn", "storm", "idle", "table", "slow", "soak", "--inflight", "16", "--conns", "20", "--names", "2000", "--stall", "100ms")}

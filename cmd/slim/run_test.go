@@ -327,6 +327,7 @@ func TestStartFailureNamesTheServerThatTheNodeNames(t *testing.T) {
 	}
 }
 
+// Rules: P-conf-18.
 func TestColoursNeedATerminalAndNoNoColor(t *testing.T) {
 	for _, tt := range []struct {
 		terminal bool

@@ -35,7 +35,7 @@ func (s secondSignal) Error() string {
 	return "a second " + signalName(s.Signal) + " ended the node at once; what it still held is lost"
 }
 
-// stopAll stops all services together, each within the timeout; another signal ends them at once.
+// stopAll stops all services together, each within the timeout; another signal ends them at once. Rules: P-end-4.
 func (p *program) stopAll(services []*service, drain time.Duration, signals <-chan os.Signal) error {
 	ctx, end := context.WithCancelCause(context.Background())
 	defer end(nil)

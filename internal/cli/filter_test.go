@@ -8,6 +8,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/config"
 )
 
+// Rules: P-conf-19.
 func TestFilter(t *testing.T) {
 	level := func(f *Filter, target string) string {
 		l := f.level(target)

@@ -19,7 +19,7 @@ func lines(l Look) (*bytes.Buffer, *slog.Logger) {
 	return b, NewLogger(b, LogOptions{Look: l, Now: fixedNow})
 }
 
-// TestLineShape pins upstream's stdout lines (config.md section 5), recorded from the 3.4.6 node.
+// TestLineShape pins upstream's stdout lines (P-conf-18), recorded from the 3.4.6 node.
 func TestLineShape(t *testing.T) {
 	const span = "application_lifecycle:run{service_id=slim/0}"
 	for _, tt := range []struct {

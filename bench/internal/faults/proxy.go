@@ -4,10 +4,13 @@
 package faults
 
 import (
+	"context"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 )
 
 // Plan is what happens to publishes on their way to clients. Each number counts publishes of the whole proxy, from 1; zero: never.
@@ -17,16 +20,17 @@ type Plan struct {
 	SwapEvery   uint64        // one of so many comes behind the next one
 	DelayEvery  uint64        // one of so many waits
 	Delay       time.Duration // for so long, and what comes behind it waits too
-	// Pause is called before each publish goes on, from clients and to them; while it blocks nothing does. nil: never.
+	// Pause is called before each publish goes on, from clients and to them, by several goroutines. nil: never.
 	Pause func()
 	// Window is how many bytes a peer may send ahead of what goes on; 0: 4 MiB.
 	Window uint32
+	Net    *simnet.Net // where proxy and node are; nil: on loopback
 }
 
 // Done is what a proxy has done.
 type Done struct{ Passed, Dropped, Doubled, Swapped, Delayed uint64 }
 
-// Proxy listens on a free port and passes connections on to a node.
+// Proxy listens on a free address and passes connections on to a node.
 type Proxy struct {
 	plan Plan
 	node string
@@ -43,13 +47,27 @@ type Proxy struct {
 
 // Start opens a proxy in front of the node at addr.
 func Start(addr string, plan Plan) (*Proxy, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := plan.listen()
 	if err != nil {
 		return nil, err
 	}
 	p := &Proxy{plan: plan, node: addr, l: l, ends: map[*end]struct{}{}}
 	p.work.Go(p.accept)
 	return p, nil
+}
+
+func (p Plan) listen() (net.Listener, error) {
+	if p.Net != nil {
+		return p.Net.Listen(), nil
+	}
+	return net.Listen("tcp", "127.0.0.1:0")
+}
+
+func (p Plan) dial(addr string) (net.Conn, error) {
+	if p.Net != nil {
+		return p.Net.Dial(context.Background(), addr)
+	}
+	return net.Dial("tcp", addr)
 }
 
 // Addr is where the proxy listens.
@@ -85,7 +103,7 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		up, err := net.Dial("tcp", p.node)
+		up, err := p.plan.dial(p.node)
 		if err != nil {
 			_ = nc.Close()
 			continue

@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 
+	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 	"github.com/seed31b3bfd0/slimgo/wire/link"
@@ -32,8 +33,10 @@ type Node struct {
 	Fault func(n uint64) Fault
 	// Refuse is the reason for which every name is refused; empty: none is.
 	Refuse string
-	Mute   bool // it accepts sockets and never says a word
-	Deaf   bool // it gives no window back for what it receives
+	Mute   bool        // it accepts sockets and never says a word
+	Deaf   bool        // it gives no window back for what it receives
+	Rotate bool        // of several connections with one name each gets a message in turn; else always the first
+	Net    *simnet.Net // where it listens; nil: on loopback
 
 	l    net.Listener
 	done sync.WaitGroup
@@ -57,9 +60,9 @@ type delivery struct {
 	msg []byte
 }
 
-// Start listens on a free port. Set the fields of n before.
+// Start listens on a free address. Set the fields of n before.
 func (n *Node) Start() error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := n.listen()
 	if err != nil {
 		return err
 	}
@@ -83,6 +86,13 @@ func (n *Node) Start() error {
 		}
 	})
 	return nil
+}
+
+func (n *Node) listen() (net.Listener, error) {
+	if n.Net != nil {
+		return n.Net.Listen(), nil
+	}
+	return net.Listen("tcp", "127.0.0.1:0")
 }
 
 // Addr is where it listens.
@@ -144,11 +154,15 @@ func (n *Node) take(from *conn, msg []byte) {
 		delete(n.names, name)
 		from.send(wire.AppendAck(nil, m.SubID, true, ""))
 	case wire.KindPublish:
-		for _, to := range n.names[name] {
-			n.forward(delivery{to, msg})
-			if h.Fanout == 1 {
-				return
+		members := n.names[name]
+		if h.Fanout == 1 && len(members) > 1 {
+			members = members[:1]
+			if n.Rotate {
+				members = n.names[name][n.forwarded%uint64(len(n.names[name])):][:1]
 			}
+		}
+		for _, to := range members {
+			n.forward(delivery{to, msg})
 		}
 	}
 }
