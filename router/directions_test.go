@@ -42,7 +42,7 @@ func unacknowledged(t *testing.T, c net.Conn) (n int) {
 var pingFrame = []byte{0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8}
 
 // A client that publishes and leaves is gone when the node reads the first of it: the answers to its PINGs fail. All
-// that the node's kernel has acknowledged arrives all the same.
+// that the node's kernel has acknowledged arrives all the same. Rules: P-end-6.
 func TestAllThatASenderLeftBehindIsForwarded(t *testing.T) {
 	for how, leave := range map[string]func(*caller){
 		"close": func(p *caller) { _ = p.c.Close() },

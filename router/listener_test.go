@@ -65,6 +65,7 @@ func child(spare string) int {
 	return 0
 }
 
+// Rules: P-end-1.
 func TestWithoutDescriptorsClientsWait(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -145,6 +146,7 @@ func port(t *testing.T) string {
 	return p
 }
 
+// Rules: P-conf-21.
 func TestEndpointsListenOnTheFamilyTheySay(t *testing.T) {
 	for _, c := range []struct {
 		name             string

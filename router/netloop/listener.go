@@ -75,7 +75,7 @@ func Listen(ctx context.Context, addrs []string) ([]*Listener, error) {
 
 // network says what addr listens on. An IPv4 address, 0.0.0.0 included, is IPv4 only. [::] is all of IPv6 and of IPv4,
 // as Linux has it and so upstream, unless IPv4 listens on that port by an address of its own: then it is IPv6 only. A
-// host name stands for its first address, IPv4 before IPv6.
+// host name stands for its first address, IPv4 before IPv6. Rules: P-conf-21.
 func network(addr string, all []string) string {
 	a, err := netip.ParseAddrPort(addr)
 	switch {
