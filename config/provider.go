@@ -44,32 +44,32 @@ func (r *resolver) walk(n *node, path string) {
 func (r *resolver) replace(n *node, path string) {
 	reference := n.str
 	provider, argument, ok := strings.Cut(reference[2:len(reference)-1], ":")
-	fail := func(text string, classes ...string) *Error {
+	fail := func(text, hint string, classes ...string) {
 		e := r.d.fail(n, path, "config provider error", text)
 		e.Context = append(e.Context, classes...)
-		return e
+		e.hint(hint)
 	}
 	switch {
 	case ok && provider == "env":
 		v, found := r.env(argument)
 		if !found {
-			fail("environment variable not found: "+quote(argument), "environment variable error").hint(nameHint(argument))
+			fail("environment variable not found: "+quote(argument), nameHint(argument), "environment variable error")
 			return
 		}
 		n.str = v
 	case ok && provider == "file":
 		b, err := readFile(argument)
 		if err != nil {
-			fail(ioText(err)+": "+quote(argument), "file error").hint(nameHint(argument))
+			fail(ioText(err)+": "+quote(argument), nameHint(argument), "file error")
 			return
 		}
 		n.str = string(b)
 	default:
-		fail("not found: " + quote(reference) + " names no provider").hint("there are ${env:NAME} and ${file:PATH}")
+		fail("not found: "+quote(reference)+" names no provider", "there are ${env:NAME} and ${file:PATH}")
 		return
 	}
 	n.from = reference
 	if r.bytes += len(n.str); r.bytes > maxProvided {
-		fail("the values of all references together are too large")
+		fail("the values of all references together are too large", "")
 	}
 }
