@@ -106,7 +106,7 @@ func TestConnectionFrames(t *testing.T) {
 		{name: "6.7 PING of 7 bytes", peer: frame(framePing, 0, 0, make([]byte, 7)),
 			frames: []string{goaway("0", FrameSizeError, "wrong frame length")}, code: FrameSizeError},
 		{name: "6.7 ACK without a PING", peer: frame(framePing, flagAck, 0, pingPayload[:])},
-		{name: "6.8 GOAWAY is told, streams live on", peer: join(request(1, 0), frame(frameGoAway, 0, 0, u32(0), u32(2), []byte("bye")), data(1, 0, grpcMsg(1))),
+		{name: "6.8 GOAWAY is delivered, streams go on", peer: join(request(1, 0), frame(frameGoAway, 0, 0, u32(0), u32(2), []byte("bye")), data(1, 0, grpcMsg(1))),
 			frames: []string{answer}, events: []string{opened, `goaway last=0 INTERNAL_ERROR "bye"`, "message 1 len 1"}},
 		{name: "6.8 GOAWAY on a stream", peer: frame(frameGoAway, 0, 1, make([]byte, 8)),
 			frames: []string{goaway("0", ProtocolError, "GOAWAY on a stream")}, code: ProtocolError},
@@ -182,7 +182,7 @@ func TestCloseEndsEveryStreamOnce(t *testing.T) {
 	if !k.c.Idle() || k.c.Streams() != 0 {
 		t.Error("not idle")
 	}
-	for id, s := range k.ev.streams { // a dead stream bears every call
+	for id, s := range k.ev.streams { // a removed stream takes every call
 		s.User = nil
 		k.c.Hold(s, -5)
 		k.c.Reset(s, Cancel)

@@ -112,8 +112,8 @@ func appendGRPCStatus(dst []byte, status int, msg string) []byte {
 // beginBlock appends the header of a HEADERS frame whose length endBlock fills in.
 func (c *Conn) beginBlock(dst []byte, id uint32) []byte {
 	dst = appendFrameHeader(dst, 0, frameHeaders, flagEndHeaders, id)
-	if c.shrink {
-		c.shrink = false
+	if c.sizeUpdateDue {
+		c.sizeUpdateDue = false
 		dst = append(dst, 0x20) // dynamic table size update to 0, RFC 7541 section 6.3
 	}
 	return dst
@@ -148,7 +148,7 @@ func (c *Conn) endBlock(dst []byte, at int, flags uint8) []byte {
 // Refuse queues HEADERS that end the response: httpStatus, then grpcStatus and msg unless grpcStatus < 0, then extra
 // fields (lower-case names, such as www-authenticate). Only without an earlier Respond. Server. Closed follows.
 func (c *Conn) Refuse(s *Stream, httpStatus int, grpcStatus int, msg string, extra ...hpack.HeaderField) {
-	if s.flags&(open|sendDone|dead) != 0 || c.role != Server || c.err != nil {
+	if s.flags&(sendOpen|sendEnded|removed) != 0 || c.role != Server || c.err != nil {
 		return
 	}
 	at := len(c.ctl)
@@ -160,7 +160,7 @@ func (c *Conn) Refuse(s *Stream, httpStatus int, grpcStatus int, msg string, ext
 		c.ctl = appendField(c.ctl, &extra[i])
 	}
 	c.ctl = c.endBlock(c.ctl, at, flagEndStream)
-	c.ctl = c.finish(c.ctl, s)
+	c.ctl = c.sentEndStream(c.ctl, s)
 }
 
 // Open queues a request and returns its stream, on which DATA may be sent at once. fields are all fields of the request,
@@ -182,9 +182,9 @@ func (c *Conn) Open(fields []hpack.HeaderField) (*Stream, error) {
 	case size > maxFields:
 		return nil, ErrFields
 	}
-	s := c.enlist(c.nextID)
+	s := c.addStream(c.nextID)
 	c.nextID += 2
-	s.flags |= open
+	s.flags |= sendOpen
 	at := len(c.ctl)
 	c.ctl = c.beginBlock(c.ctl, s.ID)
 	for i := range fields {

@@ -22,7 +22,7 @@ func (c *Conn) messages(s *Stream, b []byte, ev Events) {
 	for len(b) >= prefixLen {
 		n := be32(b[1:])
 		if b[0] != 0 || n > uint32(c.set.MaxMessage) {
-			c.broken(s, b[0], n, ev)
+			c.endBroken(s, b[0], n, ev)
 			return
 		}
 		rest := b[prefixLen:]
@@ -30,7 +30,7 @@ func (c *Conn) messages(s *Stream, b []byte, ev Events) {
 			break
 		}
 		ev.Message(s, rest[:n:n], false)
-		if s.flags&mute != 0 {
+		if s.flags&discarding != 0 {
 			return // the callback ended it
 		}
 		b = rest[n:]
@@ -44,7 +44,7 @@ func (c *Conn) messages(s *Stream, b []byte, ev Events) {
 	}
 }
 
-// resume goes on with the message that earlier DATA began and returns what lies behind it; nil if it is not complete
+// resume goes on with the message that earlier DATA began and returns what follows it; nil if it is not complete
 // or s wants no more.
 func (c *Conn) resume(s *Stream, b []byte, ev Events) []byte {
 	if s.preN < prefixLen {
@@ -55,14 +55,14 @@ func (c *Conn) resume(s *Stream, b []byte, ev Events) []byte {
 		}
 		s.total = be32(s.pre[1:])
 		if s.pre[0] != 0 || s.total > uint32(c.set.MaxMessage) {
-			c.broken(s, s.pre[0], s.total, ev)
+			c.endBroken(s, s.pre[0], s.total, ev)
 			return nil
 		}
 	}
 	if len(s.msg) == 0 && uint32(len(b)) >= s.total { // only the prefix came earlier
 		s.preN = 0
 		ev.Message(s, b[:s.total:s.total], false)
-		return c.rest(s, b[s.total:])
+		return c.unlessEnded(s, b[s.total:])
 	}
 	n := min(int(s.total)-len(s.msg), len(b))
 	c.collect(s, b[:n], ev)
@@ -72,12 +72,12 @@ func (c *Conn) resume(s *Stream, b []byte, ev Events) []byte {
 	msg := s.msg
 	s.msg, s.preN = nil, 0
 	ev.Message(s, msg, true)
-	return c.rest(s, b[n:])
+	return c.unlessEnded(s, b[n:])
 }
 
 // rest returns b unless the callback before it ended s.
-func (c *Conn) rest(s *Stream, b []byte) []byte {
-	if s.flags&mute != 0 {
+func (c *Conn) unlessEnded(s *Stream, b []byte) []byte {
+	if s.flags&discarding != 0 {
 		return nil
 	}
 	return b
@@ -103,7 +103,7 @@ func (c *Conn) collect(s *Stream, b []byte, ev Events) {
 		have, more = b, nil
 	}
 	got := ev.Grow(s, have, n)
-	if s.flags&mute != 0 {
+	if s.flags&discarding != 0 {
 		return // the callback ended s
 	}
 	if s.msg = append(got, more...); len(s.msg) != need || cap(got) < n {
@@ -112,7 +112,7 @@ func (c *Conn) collect(s *Stream, b []byte, ev Events) {
 }
 
 // broken ends the peer's side of s: what follows cannot be read as messages.
-func (c *Conn) broken(s *Stream, flag byte, n uint32, ev Events) {
+func (c *Conn) endBroken(s *Stream, flag byte, n uint32, ev Events) {
 	e := &End{Kind: KindBroken}
 	switch flag {
 	case 0:
@@ -123,7 +123,7 @@ func (c *Conn) broken(s *Stream, flag byte, n uint32, ev Events) {
 	default:
 		e.GRPCStatus, e.Message = 13, "bad compressed flag "+strconv.Itoa(int(flag))
 	}
-	c.ended(s, e, ev)
+	c.deliverEnd(s, e, ev)
 }
 
 // progress returns how many bytes of an unfinished message have arrived, prefix included, and how many are known to be

@@ -18,7 +18,7 @@ const (
 // Flood names what emptied the budget.
 type Flood uint8
 
-// The floods that are told apart.
+// The floods, by what emptied the budget.
 const (
 	FloodNone Flood = iota
 	FloodPing
@@ -46,10 +46,10 @@ func (f Flood) String() string {
 }
 
 // charge takes tokens and ends the connection when none are left.
-func (c *Conn) charge(f Flood, tokens int) { c.chargeBytes(f, tokens*tokenBytes) }
+func (c *Conn) spend(f Flood, tokens int) { c.spendBytes(f, tokens*tokenBytes) }
 
-func (c *Conn) chargeBytes(f Flood, n int) {
-	if c.tokens -= n; c.tokens < 0 {
+func (c *Conn) spendBytes(f Flood, n int) {
+	if c.budget -= n; c.budget < 0 {
 		c.flood(f)
 	}
 }
@@ -65,5 +65,5 @@ func (c *Conn) flood(f Flood) {
 // Relax gives back n tokens of the flood budget, at most to its full size of 4096. The owner calls it from a timer,
 // since the engine has no clock: a keepalive PING a minute would otherwise add up over days.
 func (c *Conn) Relax(n int) {
-	c.tokens = min(c.tokens+min(n, fullBudget/tokenBytes)*tokenBytes, fullBudget)
+	c.budget = min(c.budget+min(n, fullBudget/tokenBytes)*tokenBytes, fullBudget)
 }

@@ -15,7 +15,7 @@ type block struct {
 	encoded   uint32 // bytes of the block so far
 	size      uint32 // decoded size, RFC 9113 section 10.5.1
 	over      bool   // size exceeds MaxHeaderList: fields are decoded, counted and dropped
-	fault     string // first reason why the message is malformed
+	malformed string // the first reason why the message is, RFC 9113 section 8.1.1; empty: it is not
 	fields    []hpack.HeaderField
 }
 
@@ -37,8 +37,8 @@ func (c *Conn) headersFrame(h frameHeader, b []byte, ev Events) {
 	case c.role == Server && h.id > c.highest:
 		fresh = true
 		c.highest = h.id
-		c.charge(FloodRequest, priceRequest)
-	case c.find(h.id) == nil && !c.forgiven(h.id):
+		c.spend(FloodRequest, priceRequest)
+	case c.find(h.id) == nil && !c.maybeInFlight(h.id):
 		c.fail(StreamClosed, "HEADERS on a closed stream") // RFC 9113 section 5.1
 		return
 	}
@@ -47,7 +47,7 @@ func (c *Conn) headersFrame(h frameHeader, b []byte, ev Events) {
 	}
 	c.block = &block{id: h.id, endStream: h.flags&flagEndStream != 0, fresh: fresh}
 	if self {
-		c.block.fault = "stream depends on itself" // RFC 9113 section 5.3.1
+		c.block.malformed = "stream depends on itself" // RFC 9113 section 5.3.1
 	}
 	c.fragment(h, b, ev)
 }
@@ -88,7 +88,7 @@ func (c *Conn) continuationFrame(h frameHeader, b []byte, ev Events) {
 // fragment decodes a piece of the open block and acts on it when it is the last.
 func (c *Conn) fragment(h frameHeader, b []byte, ev Events) {
 	if len(b) == 0 {
-		c.charge(FloodEmpty, priceEmpty)
+		c.spend(FloodEmpty, priceEmpty)
 	}
 	if c.err != nil {
 		return
@@ -128,11 +128,11 @@ func (c *Conn) field(f hpack.HeaderField) {
 	if k.fields == nil {
 		k.fields = make([]hpack.HeaderField, 0, 12)
 	}
-	if k.fault == "" {
-		k.fault = fieldFault(f)
+	if k.malformed == "" {
+		k.malformed = fieldFault(f)
 	}
-	if k.fault == "" && f.IsPseudo() && len(k.fields) > 0 && !k.fields[len(k.fields)-1].IsPseudo() {
-		k.fault = "pseudo-header field behind a regular one" // RFC 9113 section 8.3
+	if k.malformed == "" && f.IsPseudo() && len(k.fields) > 0 && !k.fields[len(k.fields)-1].IsPseudo() {
+		k.malformed = "pseudo-header field after a regular one" // RFC 9113 section 8.3
 	}
 	k.fields = append(k.fields, f)
 }
@@ -146,13 +146,13 @@ func (c *Conn) section(k *block, ev Events) {
 	s := c.find(k.id)
 	switch {
 	case s == nil: // reset by us while this was on its way
-	case s.flags&recvDone != 0:
-		c.fault(s, StreamClosed, "HEADERS behind END_STREAM", ev)
+	case s.flags&recvEnded != 0:
+		c.streamError(s, StreamClosed, "HEADERS after END_STREAM", ev)
 	case k.over:
-		c.fault(s, EnhanceYourCalm, "header section too large", ev)
-	case k.fault != "":
-		c.fault(s, ProtocolError, k.fault, ev)
-	case c.role == Client && s.flags&answered == 0:
+		c.streamError(s, EnhanceYourCalm, "header section too large", ev)
+	case k.malformed != "":
+		c.streamError(s, ProtocolError, k.malformed, ev)
+	case c.role == Client && s.flags&responded == 0:
 		c.newResponse(s, k, ev)
 	default:
 		c.trailers(s, k, ev)
@@ -162,20 +162,20 @@ func (c *Conn) section(k *block, ev Events) {
 // newRequest: RFC 9113 section 8.3.1.
 func (c *Conn) newRequest(k *block, ev Events) {
 	var r Request
-	length, fault := int64(-1), k.fault
+	length, fault := int64(-1), k.malformed
 	if fault == "" && !k.over {
 		length, fault = r.parse(k)
 	}
 	switch {
-	case c.deaf: // a GOAWAY told the peer
+	case c.finalGoAway: // the GOAWAY's last stream id says so: RFC 9113 section 6.8
 	case fault != "":
-		c.charge(FloodFault, priceReset)
+		c.spend(FloodFault, priceReset)
 		c.resetID(k.id, ProtocolError)
 	case c.set.MaxStreams > 0 && uint32(c.live) >= c.set.MaxStreams:
-		c.charge(FloodRefused, priceReset)
+		c.spend(FloodRefused, priceReset)
 		c.resetID(k.id, RefusedStream) // RFC 9113 section 5.1.2
 	case k.over:
-		c.charge(FloodRefused, priceReset)
+		c.spend(FloodRefused, priceReset)
 		c.refuseLarge(k)
 	default:
 		c.accept(k, &r, length, ev)
@@ -184,17 +184,17 @@ func (c *Conn) newRequest(k *block, ev Events) {
 
 func (c *Conn) accept(k *block, r *Request, length int64, ev Events) {
 	c.accepted = k.id
-	s := c.enlist(k.id)
+	s := c.addStream(k.id)
 	if s.length = length; k.endStream {
-		s.flags |= recvDone
+		s.flags |= recvEnded
 	}
 	ev.Request(s, r)
 	if k.endStream {
-		c.ended(s, &End{Kind: KindHalfClosed, GRPCStatus: -1}, ev)
+		c.deliverEnd(s, &End{Kind: KindHalfClosed, GRPCStatus: -1}, ev)
 	}
 }
 
-// refuseLarge answers a request whose fields were not kept with 431 (RFC 6585 section 5). The owner never hears of it.
+// refuseLarge answers a request whose fields were not kept with 431 (RFC 6585 section 5). The owner is not told.
 func (c *Conn) refuseLarge(k *block) {
 	if c.err != nil {
 		return
@@ -214,35 +214,35 @@ func (c *Conn) newResponse(s *Stream, k *block, ev Events) {
 		fault = "1xx response ends the stream"
 	}
 	if fault != "" {
-		c.fault(s, ProtocolError, fault, ev)
+		c.streamError(s, ProtocolError, fault, ev)
 		return
 	}
 	if r.Status < 200 {
-		c.charge(FloodEmpty, 1)
+		c.spend(FloodEmpty, 1)
 		return
 	}
-	s.flags |= answered
+	s.flags |= responded
 	s.length, s.status = length, uint16(r.Status)
 	ev.Response(s, &r)
-	if s.flags&dead != 0 || !k.endStream {
+	if s.flags&removed != 0 || !k.endStream {
 		return
 	}
 	e := &End{Kind: KindTrailers, GRPCStatus: r.GRPCStatus, Message: r.Message}
 	if e.GRPCStatus < 0 {
 		e.GRPCStatus = c.missingStatus(s)
 	}
-	c.peerDone(s, e, ev)
+	c.recvEndStream(s, e, ev)
 }
 
 // trailers: RFC 9113 section 8.1.
 func (c *Conn) trailers(s *Stream, k *block, ev Events) {
-	c.charge(FloodEmpty, 1)
+	c.spend(FloodEmpty, 1)
 	if !k.endStream {
-		c.fault(s, ProtocolError, "second HEADERS without END_STREAM", ev)
+		c.streamError(s, ProtocolError, "second HEADERS without END_STREAM", ev)
 		return
 	}
 	if len(k.fields) > 0 && k.fields[0].IsPseudo() {
-		c.fault(s, ProtocolError, "pseudo-header field in trailers", ev)
+		c.streamError(s, ProtocolError, "pseudo-header field in trailers", ev)
 		return
 	}
 	e := &End{Kind: KindTrailers, GRPCStatus: -1}
@@ -251,7 +251,7 @@ func (c *Conn) trailers(s *Stream, k *block, ev Events) {
 			e.GRPCStatus = c.missingStatus(s)
 		}
 	}
-	c.peerDone(s, e, ev)
+	c.recvEndStream(s, e, ev)
 }
 
 // missingStatus maps the HTTP status of a response without grpc-status, as upstream's tonic does; -1 on a server.

@@ -27,7 +27,7 @@ func TestRequestValidation(t *testing.T) {
 		{"8.3 unknown pseudo-header", append([]string{":what: x"}, base...), true},
 		{"8.3 response pseudo-header", append([]string{":status: 200"}, base...), true},
 		{"8.4 extended CONNECT is not announced", append([]string{":protocol: websocket"}, base...), true},
-		{"8.3 pseudo-header behind a regular field", append([]string{"a: b"}, base...), true},
+		{"8.3 pseudo-header after a regular field", append([]string{"a: b"}, base...), true},
 		{"8.5 CONNECT", []string{":method: CONNECT", ":authority: a:1"}, false},
 		{"8.5 CONNECT with path", []string{":method: CONNECT", ":authority: a:1", ":path: /"}, true},
 		{"8.2.1 upper case", append(base[:3:3], "X-Y: z"), true},

@@ -15,7 +15,7 @@ const channelPath = "/dataplane.proto.v1.DataPlaneService/OpenChannel"
 const bodyPath = "/body"
 
 // echo is an owner as small as one can be: a node that sends every message back on its stream. Streams that may not
-// send keep their messages on hold, so credit pushes back on the sender.
+// send withhold credit for what waits, so that their peers stop sending.
 type echo struct {
 	c    *Conn
 	out  []byte
@@ -106,11 +106,11 @@ func (e *echo) flush() []byte {
 				q.queue[0] = q.queue[0][k:]
 				break
 			}
-			e.c.Hold(s, -min(k, s.held))
+			e.c.Hold(s, -min(k, s.withheld))
 			q.queue = q.queue[1:]
 		}
 		if len(q.queue) == 0 {
-			e.c.Hold(s, -s.held)
+			e.c.Hold(s, -s.withheld)
 			if q.ending {
 				e.out = e.c.Trailers(e.out, s, 0, "")
 				continue
