@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
-	"golang.org/x/net/http2/hpack"
 	"golang.org/x/sys/unix"
 
 	"github.com/seed31b3bfd0/slimgo/pool"
@@ -216,11 +215,11 @@ func (r *rig) dialAs(loop int, kind wire.LinkKind, nodeID string) *peer {
 
 func (p *peer) open() {
 	p.r.t.Helper()
-	fields := []hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
+	fields := []h2.Field{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
 		{Name: ":authority", Value: "test"}, {Name: ":path", Value: openChannel}, {Name: "te", Value: "trailers"},
 		{Name: "content-type", Value: "application/grpc"}}
 	if p.r.agent != "" {
-		fields = append(fields, hpack.HeaderField{Name: "user-agent", Value: p.r.agent})
+		fields = append(fields, h2.Field{Name: "user-agent", Value: p.r.agent})
 	}
 	s, err := p.cli.Open(fields)
 	if err != nil {
@@ -497,7 +496,7 @@ func (p *peer) resign(t *testing.T, m *pb.Message) []byte {
 }
 
 func (p *peer) openPath(path string) {
-	s, err := p.cli.Open([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
+	s, err := p.cli.Open([]h2.Field{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
 		{Name: ":authority", Value: "test"}, {Name: ":path", Value: path}, {Name: "content-type", Value: "application/grpc"}})
 	if err != nil {
 		p.r.t.Fatal(err)

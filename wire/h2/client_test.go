@@ -1,15 +1,11 @@
 package h2
 
-import (
-	"testing"
-
-	"golang.org/x/net/http2/hpack"
-)
+import "testing"
 
 // openChannel opens a stream as a dialer does.
 func openChannel(t testing.TB, c *Conn) *Stream {
 	t.Helper()
-	s, err := c.Open([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
+	s, err := c.Open([]Field{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
 		{Name: ":path", Value: channelPath}, {Name: ":authority", Value: "node:46357"}, {Name: "te", Value: "trailers"},
 		{Name: "content-type", Value: "application/grpc"}})
 	if err != nil {
@@ -109,7 +105,7 @@ func TestClientHalfCloseThenTrailers(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	fields := []hpack.HeaderField{{Name: ":method", Value: "POST"}}
+	fields := []Field{{Name: ":method", Value: "POST"}}
 	k := newTalk(t, Client, nil)
 	k.feed(frame(frameSettings, 0, 0, setting(3, 1)))
 	s := openChannel(t, k.c)

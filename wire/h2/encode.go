@@ -1,10 +1,6 @@
 package h2
 
-import (
-	"strconv"
-
-	"golang.org/x/net/http2/hpack"
-)
+import "strconv"
 
 // Header blocks are written as references to the static table and as literals without indexing (RFC 7541 sections 6.1,
 // 6.2.2, 6.2.3): no encoder state exists, and blocks may be built in any order.
@@ -47,7 +43,7 @@ func staticName(name string) uint64 {
 }
 
 // staticField holds the static table's index of whole fields we send; 0: none.
-func staticField(f *hpack.HeaderField) byte {
+func staticField(f *Field) byte {
 	switch {
 	case f.Name == ":method" && f.Value == "POST":
 		return 3
@@ -77,7 +73,7 @@ func appendText(dst []byte, s string) []byte {
 	return append(appendInt(dst, 0, 7, uint64(len(s))), s...)
 }
 
-func appendField(dst []byte, f *hpack.HeaderField) []byte {
+func appendField(dst []byte, f *Field) []byte {
 	if i := staticField(f); i != 0 {
 		return append(dst, 0x80|i)
 	}
@@ -101,10 +97,10 @@ func appendStatus(dst []byte, status int) []byte {
 }
 
 func appendGRPCStatus(dst []byte, status int, msg string) []byte {
-	dst = appendField(dst, &hpack.HeaderField{Name: "grpc-status", Value: strconv.Itoa(status)})
+	dst = appendField(dst, &Field{Name: "grpc-status", Value: strconv.Itoa(status)})
 	if msg != "" {
 		text := appendEscaped(nil, msg[:min(len(msg), maxGRPCText)])
-		dst = appendField(dst, &hpack.HeaderField{Name: "grpc-message", Value: string(text)})
+		dst = appendField(dst, &Field{Name: "grpc-message", Value: string(text)})
 	}
 	return dst
 }
@@ -147,7 +143,7 @@ func (c *Conn) endBlock(dst []byte, at int, flags uint8) []byte {
 
 // Refuse queues HEADERS that end the response: httpStatus, then grpcStatus and msg unless grpcStatus < 0, then extra
 // fields (lower-case names, such as www-authenticate). Only without an earlier Respond. Server. Closed follows.
-func (c *Conn) Refuse(s *Stream, httpStatus int, grpcStatus int, msg string, extra ...hpack.HeaderField) {
+func (c *Conn) Refuse(s *Stream, httpStatus int, grpcStatus int, msg string, extra ...Field) {
 	if s.flags&(sendOpen|sendEnded|removed) != 0 || c.role != Server || c.err != nil {
 		return
 	}
@@ -165,10 +161,10 @@ func (c *Conn) Refuse(s *Stream, httpStatus int, grpcStatus int, msg string, ext
 
 // Open queues a request and returns its stream, on which DATA may be sent at once. fields are all fields of the request,
 // pseudo-header fields first, names in lower case. Client. Errors: ErrDraining, ErrStreamLimit, ErrIDsSpent, ErrFields.
-func (c *Conn) Open(fields []hpack.HeaderField) (*Stream, error) {
+func (c *Conn) Open(fields []Field) (*Stream, error) {
 	size := 0
 	for i := range fields {
-		size += int(fields[i].Size())
+		size += fields[i].size()
 	}
 	switch {
 	case c.role != Client:

@@ -5,18 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	"io"
 	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2/hpack"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
 )
 
 // rawCodec passes bytes through grpc-go.
@@ -195,7 +193,7 @@ func callEcho(conn net.Conn, set *Settings, path string, size, count int) (*dial
 	for i := range count {
 		d.send = append(d.send, payload(size, i))
 	}
-	s, err := c.Open([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
+	s, err := c.Open([]Field{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
 		{Name: ":path", Value: path}, {Name: ":authority", Value: "node"}, {Name: "te", Value: "trailers"},
 		{Name: "content-type", Value: "application/grpc"}})
 	if err != nil {

@@ -226,7 +226,7 @@ func TestLargeRequestIsCutIntoContinuations(t *testing.T) {
 	var c Conn
 	c.Init(Client, nil)
 	c.ControlDone()
-	fields := []hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: "x", Value: strings.Repeat("a", 40000)},
+	fields := []Field{{Name: ":method", Value: "POST"}, {Name: "x", Value: strings.Repeat("a", 40000)},
 		{Name: "authorization", Value: "secret"}}
 	if _, err := c.Open(fields); err != nil {
 		t.Fatal(err)
@@ -238,13 +238,13 @@ func TestLargeRequestIsCutIntoContinuations(t *testing.T) {
 	if len(got) != 1 || got[0] != want {
 		t.Errorf("got %.80q", got)
 	}
-	if _, err := c.Open([]hpack.HeaderField{{Name: "x", Value: strings.Repeat("a", maxFields)}}); err != ErrFields {
+	if _, err := c.Open([]Field{{Name: "x", Value: strings.Repeat("a", maxFields)}}); err != ErrFields {
 		t.Errorf("oversize fields: %v", err)
 	}
 }
 
 func TestEncodedFieldsDecode(t *testing.T) {
-	for _, f := range []hpack.HeaderField{
+	for _, f := range []Field{
 		{Name: ":method", Value: "POST"}, {Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"},
 		{Name: ":scheme", Value: "https"}, {Name: ":scheme", Value: "unix"}, {Name: ":path", Value: channelPath},
 		{Name: ":authority", Value: "h:1"}, {Name: ":status", Value: "404"}, {Name: "content-length", Value: "12"},
@@ -253,7 +253,7 @@ func TestEncodedFieldsDecode(t *testing.T) {
 		{Name: "authorization", Value: "Bearer t", Sensitive: true},
 	} {
 		got, err := hpack.NewDecoder(0, nil).DecodeFull(appendField(nil, &f))
-		if err != nil || len(got) != 1 || got[0] != f {
+		if err != nil || len(got) != 1 || Field(got[0]) != f {
 			t.Errorf("%v came back as %v, %v", f, got, err)
 		}
 	}

@@ -1,7 +1,5 @@
 package h2
 
-import "golang.org/x/net/http2/hpack"
-
 // maxSendFrame caps our DATA frames when the peer takes larger ones: it gathers frames whole, and a smaller one is
 // sooner useful.
 const maxSendFrame = 64 << 10
@@ -77,7 +75,7 @@ func (c *Conn) RespondAs(s *Stream, status int, contentType string) {
 	at := len(c.ctl)
 	c.ctl = c.beginBlock(c.ctl, s.ID)
 	c.ctl = appendStatus(c.ctl, status)
-	c.ctl = appendField(c.ctl, &hpack.HeaderField{Name: "content-type", Value: contentType})
+	c.ctl = appendField(c.ctl, &Field{Name: "content-type", Value: contentType})
 	c.ctl = c.endBlock(c.ctl, at, 0)
 }
 
