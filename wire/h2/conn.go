@@ -57,6 +57,7 @@ type Conn struct {
 	earlyCredit   int     // bytes a peer may send beyond a stream's credit before it has seen our SETTINGS
 	creditList    *Stream // streams whose receive window is looked at when Feed ends, linked by nextCredit
 	budget        int     // flood budget left, in bytes: floods.go
+	answerable    int     // DATA and HEADERS frames of ours that no PING has answered, at most maxAnswerable
 	highest       uint32  // server: highest stream id of the peer
 	accepted      uint32  // server: highest stream id that reached the owner
 
@@ -67,6 +68,7 @@ type Conn struct {
 	sizeUpdateDue         bool   // the next header block begins with a table size update
 	ctl                   []byte // frames for Control
 	window                int    // send window of the connection
+	peakWindow            int    // the largest it has been
 	peerWindow            int32  // the peer's SETTINGS_INITIAL_WINDOW_SIZE
 	peerFrame             int    // largest DATA frame we send
 	peerStreams           uint32 // the peer's SETTINGS_MAX_CONCURRENT_STREAMS
@@ -93,7 +95,7 @@ type Conn struct {
 // Init readies c and queues what this role sends first: the client's preface, SETTINGS, and the WINDOW_UPDATE of the
 // connection. s may be nil: all defaults.
 func (c *Conn) Init(role Role, s *Settings) {
-	*c = Conn{role: role, budget: fullBudget, window: startWindow, peerWindow: startWindow, peerFrame: minMaxFrame,
+	*c = Conn{role: role, budget: fullBudget, window: startWindow, peakWindow: startWindow, peerWindow: startWindow, peerFrame: minMaxFrame,
 		peerStreams: 1<<32 - 1, nextID: 1}
 	if s == nil {
 		s = &Settings{}

@@ -162,7 +162,11 @@ func (c *Conn) pingFrame(h frameHeader, b []byte, ev Events) {
 	}
 	if h.flags&flagAck == 0 {
 		c.ctl = append(appendFrameHeader(c.ctl, 8, framePing, flagAck, 0), b...)
-		c.spend(FloodPing, 1)
+		if c.answerable > 0 {
+			c.answerable--
+		} else {
+			c.spend(FloodPing, 1)
+		}
 		return
 	}
 	if c.pingSent && [8]byte(b) == pingPayload {

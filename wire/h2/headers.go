@@ -236,7 +236,6 @@ func (c *Conn) newResponse(s *Stream, k *block, ev Events) {
 
 // trailers: RFC 9113 section 8.1.
 func (c *Conn) trailers(s *Stream, k *block, ev Events) {
-	c.spend(FloodEmpty, 1)
 	if !k.endStream {
 		c.streamError(s, ProtocolError, "second HEADERS without END_STREAM", ev)
 		return

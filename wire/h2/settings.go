@@ -126,6 +126,7 @@ func (c *Conn) shiftWindows(to int) {
 		return
 	}
 	for s := c.head; s != nil; s = s.next {
+		s.peakWindow += delta
 		if s.window += delta; s.window > maxWindow {
 			c.fail(FlowControlError, "stream window above 2^31-1")
 			return

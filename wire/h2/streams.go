@@ -29,9 +29,10 @@ type Stream struct {
 	status uint16 // client: HTTP status of the response
 	conn   *Conn
 
-	window   int // send window, DATA bytes; negative after SETTINGS shrank it
-	credit   int // receive window as the peer knows it once our SETTINGS have arrived
-	withheld int // bytes of delivered messages that are not to be credited yet; >= 0
+	window     int // send window, DATA bytes; negative after SETTINGS shrank it
+	peakWindow int // the largest it has been, moved by SETTINGS as window is
+	credit     int // receive window as the peer knows it once our SETTINGS have arrived
+	withheld   int // bytes of delivered messages that are not to be credited yet; >= 0
 
 	total  uint32 // length of the message being gathered, valid while preN == 5
 	msg    []byte // the part that arrived, in memory lent by Grow
@@ -105,7 +106,7 @@ func (c *Conn) addStream(id uint32) *Stream {
 		c.more[id] = s
 	}
 	s.ID, s.conn, s.length = id, c, -1
-	s.window, s.credit = int(c.peerWindow), int(c.set.InitialWindow)
+	s.window, s.peakWindow, s.credit = int(c.peerWindow), int(c.peerWindow), int(c.set.InitialWindow)
 	if s.prev = c.tail; s.prev != nil {
 		s.prev.next = s
 	} else {
@@ -250,8 +251,14 @@ func (c *Conn) resetFrame(h frameHeader, b []byte, ev Events) {
 		c.fail(ProtocolError, "RST_STREAM on an idle stream")
 		return
 	}
-	c.spend(FloodReset, priceReset)
-	if s := c.find(h.id); s != nil {
+	s := c.find(h.id)
+	switch {
+	case s == nil:
+		c.spend(FloodReset, priceLate)
+	case c.role == Server && s.flags&sendEnded == 0:
+		c.spend(FloodReset, priceReset) // a client resets no more streams than we opened, and a complete response costs nothing
+	}
+	if s != nil {
 		code := ErrCode(be32(b))
 		c.deliverEnd(s, &End{Kind: KindReset, Code: code, GRPCStatus: -1, Message: "peer reset the stream"}, ev)
 		c.remove(s)

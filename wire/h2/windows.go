@@ -69,11 +69,7 @@ func (c *Conn) updateCredit(s *Stream) {
 
 // windowUpdateFrame: RFC 9113 section 6.9.
 func (c *Conn) windowUpdateFrame(h frameHeader, b []byte, ev Events) {
-	c.spendBytes(FloodWindow, tokenBytes/8) // cheap: a peer may send one or two for each message it reads
 	inc := int(be32(b) & maxWindow)
-	if c.err != nil {
-		return
-	}
 	if h.id == 0 {
 		c.widenConn(inc, ev)
 		return
@@ -85,13 +81,15 @@ func (c *Conn) windowUpdateFrame(h frameHeader, b []byte, ev Events) {
 	s := c.find(h.id)
 	switch {
 	case s == nil: // closed: section 5.1 has it ignored
+		c.spendBytes(FloodWindow, priceWindow)
 	case inc == 0:
 		c.streamError(s, ProtocolError, "WINDOW_UPDATE of zero", ev)
 	case s.window+inc > maxWindow:
 		c.streamError(s, FlowControlError, "stream window above 2^31-1", ev)
 	default:
 		s.window += inc
-		if s.flags&sendOpen != 0 {
+		c.raised(s.window, &s.peakWindow)
+		if s.flags&sendOpen != 0 && c.err == nil {
 			ev.Writable(s)
 		}
 	}
@@ -105,8 +103,17 @@ func (c *Conn) widenConn(inc int, ev Events) {
 		c.fail(FlowControlError, "connection window above 2^31-1")
 	default:
 		c.window += inc
-		if c.live > 0 {
+		c.raised(c.window, &c.peakWindow)
+		if c.live > 0 && c.err == nil {
 			ev.Writable(nil)
 		}
+	}
+}
+
+// raised takes tokens for a WINDOW_UPDATE that gives more than our DATA has taken: window exceeds all it has been.
+func (c *Conn) raised(window int, peak *int) {
+	if window > *peak {
+		*peak = window
+		c.spendBytes(FloodWindow, priceWindow)
 	}
 }
