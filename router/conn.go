@@ -1,8 +1,8 @@
 package router
 
 import (
+	"bytes"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -182,22 +182,22 @@ func (k *socket) Request(s *h2.Stream, r *h2.Request) {
 		k.h2.Reset(s, h2.RefusedStream)
 		return
 	}
-	if r.Path != openChannel || r.Method != "POST" {
-		k.note(ReasonPath, nil, "path", r.Path, "method", r.Method)
-		if !strings.HasPrefix(r.ContentType, "application/grpc") {
+	if string(r.Path) != openChannel || string(r.Method) != "POST" {
+		k.note(ReasonPath, nil, "path", string(r.Path), "method", string(r.Method))
+		if !bytes.HasPrefix(r.ContentType, []byte("application/grpc")) {
 			k.answer(s)
 			return
 		}
 		k.h2.Refuse(s, 200, statusUnimplemented, "")
 		return
 	}
-	if enc, _ := r.Field("grpc-encoding"); enc != "" && enc != "identity" {
-		k.note(ReasonCompressed, nil, "encoding", enc)
-		k.h2.Refuse(s, 200, statusUnimplemented, "content is compressed with "+enc+": send it plain (identity)")
+	if enc, _ := r.Field("grpc-encoding"); len(enc) > 0 && string(enc) != "identity" {
+		k.note(ReasonCompressed, nil, "encoding", string(enc))
+		k.h2.Refuse(s, 200, statusUnimplemented, "content is compressed with "+string(enc)+": send it plain (identity)")
 		return
 	}
 	agent, _ := r.Field("user-agent")
-	k.prompt = prompt(agent)
+	k.prompt = prompt(string(agent))
 	c := &Conn{id: l.node.nextConn.Add(1), loop: l, sock: k, stream: s, kind: table.Remote,
 		expires: time.Now().Add(l.node.opt.NegotiationTimeout)}
 	c.machine = link.New(&link.Config{Role: link.Acceptor, Version: l.node.opt.Version, NodeID: l.node.opt.NodeID,

@@ -108,7 +108,7 @@ func TestIdleConnectionIsSmall(t *testing.T) {
 	} else {
 		t.Logf("Conn %d bytes (Stream %d of them), control buffer %d", unsafe.Sizeof(c), unsafe.Sizeof(c.first), control)
 	}
-	if c.decoder != nil || c.buf != nil || c.more != nil {
+	if c.table.bytes != nil || c.block != nil || c.buf != nil || c.more != nil {
 		t.Error("something is made before it is needed")
 	}
 }

@@ -6,10 +6,6 @@
 // Data, write it, call Cut. When the socket dies or Feed fails: write Control if possible, then Close.
 package h2
 
-import (
-	"golang.org/x/net/http2/hpack"
-)
-
 // Role says which end of the connection a Conn is.
 type Role uint8
 
@@ -52,14 +48,14 @@ type Conn struct {
 	dataOf        *Stream     // stream of the DATA frame being read; nil: discarded
 	buf           []byte      // part of a frame that is handled whole; nil between frames when large
 	block         *block      // header block being read
-	decoder       *hpack.Decoder
-	credit        int     // receive window of the connection as the peer knows it, bytes of DATA
-	earlyCredit   int     // bytes a peer may send beyond a stream's credit before it has seen our SETTINGS
-	creditList    *Stream // streams whose receive window is looked at when Feed ends, linked by nextCredit
-	budget        int     // flood budget left, in bytes: floods.go
-	answerable    int     // DATA and HEADERS frames of ours that no PING has answered, at most maxAnswerable
-	highest       uint32  // server: highest stream id of the peer
-	accepted      uint32  // server: highest stream id that reached the owner
+	table         fieldTable  // of the peer's encoder
+	credit        int         // receive window of the connection as the peer knows it, bytes of DATA
+	earlyCredit   int         // bytes a peer may send beyond a stream's credit before it has seen our SETTINGS
+	creditList    *Stream     // streams whose receive window is looked at when Feed ends, linked by nextCredit
+	budget        int         // flood budget left, in bytes: floods.go
+	answerable    int         // DATA and HEADERS frames of ours that no PING has answered, at most maxAnswerable
+	highest       uint32      // server: highest stream id of the peer
+	accepted      uint32      // server: highest stream id that reached the owner
 
 	// sending
 	sentGoAway, gotGoAway bool

@@ -13,10 +13,10 @@ func fuzzTalk(t *testing.T, role Role, b []byte, cut func(left int) int) (events
 	k := rawTalk(t, role, &Settings{MaxStreams: 20})
 	k.ev.bodies = true
 	k.ev.onRequest = func(s *Stream, r *Request) {
-		if r.Path == channelPath {
+		if string(r.Path) == channelPath {
 			k.c.Respond(s)
 		} else {
-			k.c.Refuse(s, 200, 12, r.Path)
+			k.c.Refuse(s, 200, 12, string(r.Path))
 		}
 	}
 	k.ev.onMessage = func(s *Stream, msg []byte) {

@@ -1,22 +1,38 @@
 package h2
 
-import (
-	"errors"
-
-	"golang.org/x/net/http2/hpack"
-)
+import "sync"
 
 // block is a header block while it arrives: HEADERS and its CONTINUATIONs (RFC 9113 section 4.3). It is decoded
 // fragment by fragment, so nothing but the decoded fields is kept, and those only up to the limit.
 type block struct {
 	id        uint32
 	endStream bool
-	fresh     bool   // server: opens a new stream
-	encoded   uint32 // bytes of the block so far
-	size      uint32 // decoded size, RFC 9113 section 10.5.1
-	over      bool   // size exceeds MaxHeaderList: fields are decoded, counted and dropped
+	fresh     bool // server: opens a new stream
+	begun     bool // a field was decoded
+	over      bool // size exceeds MaxHeaderList: fields are decoded, counted and dropped
+	encoded   uint32
+	size      uint32 // decoded, RFC 9113 section 6.5.2
 	malformed string // the first reason why the message is, RFC 9113 section 8.1.1; empty: it is not
-	fields    []hpack.HeaderField
+	fields    []field
+	octets    []byte // names and values of fields
+	rest      []byte // the beginning of a field whose end has not arrived
+	req       Request
+	resp      Response
+}
+
+// blocks holds blocks for use: a connection needs one while a header section arrives, and then no more.
+var blocks = sync.Pool{New: func() any { return new(block) }}
+
+// release hands k back with all that was borrowed from it. It keeps no secret and little memory.
+func (k *block) release() {
+	clear(k.octets[:cap(k.octets)])
+	clear(k.rest[:cap(k.rest)])
+	fields, octets, rest := k.fields[:0], k.octets[:0], k.rest[:0]
+	if cap(fields) > 128 || cap(octets)+cap(rest) > 16<<10 {
+		fields, octets, rest = nil, nil, nil
+	}
+	*k = block{fields: fields, octets: octets, rest: rest}
+	blocks.Put(k)
 }
 
 // blockLimit is the largest encoded block that is read to its end. Above MaxHeaderList the request is refused but HPACK
@@ -45,7 +61,8 @@ func (c *Conn) headersFrame(h frameHeader, b []byte, ev Events) {
 	if c.err != nil {
 		return
 	}
-	c.block = &block{id: h.id, endStream: h.flags&flagEndStream != 0, fresh: fresh}
+	c.block = blocks.Get().(*block)
+	c.block.id, c.block.endStream, c.block.fresh = h.id, h.flags&flagEndStream != 0, fresh
 	if self {
 		c.block.malformed = "stream depends on itself" // RFC 9113 section 5.3.1
 	}
@@ -97,41 +114,43 @@ func (c *Conn) fragment(h frameHeader, b []byte, ev Events) {
 		c.fail(EnhanceYourCalm, "header block too large")
 		return
 	}
-	if c.decoder == nil {
-		c.decoder = hpack.NewDecoder(4096, c.field)
-		c.decoder.SetMaxStringLength(int(c.blockLimit()))
-	}
-	_, err := c.decoder.Write(b)
-	last := h.flags&flagEndHeaders != 0
-	if err == nil && last {
-		err = c.decoder.Close()
-	}
-	switch {
-	case errors.Is(err, hpack.ErrStringLength):
+	k, last := c.block, h.flags&flagEndHeaders != 0
+	switch c.decode(k, b) {
+	case decodeLong:
 		c.fail(EnhanceYourCalm, "header field too large")
-	case err != nil:
+		return
+	case decodeBad:
 		c.fail(CompressionError, "header block does not decode") // RFC 9113 section 4.3
-	case last:
-		k := c.block
-		c.block = nil
-		c.section(k, ev)
-	}
-}
-
-// field receives each decoded field.
-func (c *Conn) field(f hpack.HeaderField) {
-	k := c.block
-	if k.size += f.Size(); k.size > c.set.MaxHeaderList {
-		k.over, k.fields = true, nil
 		return
 	}
-	if k.fields == nil {
-		k.fields = make([]hpack.HeaderField, 0, 12)
+	if !last {
+		return
 	}
+	if len(k.rest) > 0 {
+		c.fail(CompressionError, "header block ends inside a field")
+		return
+	}
+	c.block = nil
+	c.section(k, ev)
+	k.release()
+}
+
+// count adds f to the size of the section and reports whether it is within the limit.
+func (c *Conn) count(k *block, f field) bool {
+	k.begun = true
+	k.size += uint32(len(f.name)+len(f.value)) + fieldOverhead
+	if k.size > c.set.MaxHeaderList {
+		k.over = true
+	}
+	return !k.over
+}
+
+// add appends f, whose memory lasts as long as the block, to the section.
+func (k *block) add(f field) {
 	if k.malformed == "" {
-		k.malformed = fieldFault(f)
+		k.malformed = f.malformed()
 	}
-	if k.malformed == "" && f.IsPseudo() && len(k.fields) > 0 && !k.fields[len(k.fields)-1].IsPseudo() {
+	if n := len(k.fields); k.malformed == "" && f.pseudo() && n > 0 && !k.fields[n-1].pseudo() {
 		k.malformed = "pseudo-header field after a regular one" // RFC 9113 section 8.3
 	}
 	k.fields = append(k.fields, f)
@@ -161,7 +180,7 @@ func (c *Conn) section(k *block, ev Events) {
 
 // newRequest: RFC 9113 section 8.3.1.
 func (c *Conn) newRequest(k *block, ev Events) {
-	var r Request
+	r := &k.req
 	length, fault := int64(-1), k.malformed
 	if fault == "" && !k.over {
 		length, fault = r.parse(k)
@@ -178,7 +197,7 @@ func (c *Conn) newRequest(k *block, ev Events) {
 		c.spend(FloodRefused, priceReset)
 		c.refuseLarge(k)
 	default:
-		c.accept(k, &r, length, ev)
+		c.accept(k, r, length, ev)
 	}
 }
 
@@ -208,7 +227,7 @@ func (c *Conn) refuseLarge(k *block) {
 
 // newResponse: RFC 9113 section 8.3.2. 1xx responses are dropped.
 func (c *Conn) newResponse(s *Stream, k *block, ev Events) {
-	var r Response
+	r := &k.resp
 	length, fault := r.parse(k)
 	if fault == "" && r.Status < 200 && k.endStream {
 		fault = "1xx response ends the stream"
@@ -223,7 +242,7 @@ func (c *Conn) newResponse(s *Stream, k *block, ev Events) {
 	}
 	s.flags |= responded
 	s.length, s.status = length, uint16(r.Status)
-	ev.Response(s, &r)
+	ev.Response(s, r)
 	if s.flags&removed != 0 || !k.endStream {
 		return
 	}
@@ -240,7 +259,7 @@ func (c *Conn) trailers(s *Stream, k *block, ev Events) {
 		c.streamError(s, ProtocolError, "second HEADERS without END_STREAM", ev)
 		return
 	}
-	if len(k.fields) > 0 && k.fields[0].IsPseudo() {
+	if len(k.fields) > 0 && k.fields[0].pseudo() {
 		c.streamError(s, ProtocolError, "pseudo-header field in trailers", ev)
 		return
 	}

@@ -30,13 +30,13 @@ type echoStream struct {
 }
 
 func (e *echo) Request(s *Stream, r *Request) {
-	if r.Path == bodyPath {
+	if string(r.Path) == bodyPath {
 		s.User = &echoStream{queue: [][]byte{make([]byte, 1000)}}
 		e.c.Respond(s)
 		e.more = append(e.more, s)
 		return
 	}
-	if r.Path != channelPath || r.Method != "POST" {
+	if string(r.Path) != channelPath || string(r.Method) != "POST" {
 		e.c.Refuse(s, 200, 12, "unknown method")
 		return
 	}

@@ -173,8 +173,8 @@ type events end
 func (v *events) Request(s *h2.Stream, r *h2.Request) {
 	v.stream = s
 	v.ask = []h2.Field{
-		{Name: ":method", Value: r.Method}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: v.proxy.node},
-		{Name: ":path", Value: r.Path}, {Name: "te", Value: "trailers"}, {Name: "content-type", Value: r.ContentType},
+		{Name: ":method", Value: string(r.Method)}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: v.proxy.node},
+		{Name: ":path", Value: string(r.Path)}, {Name: "te", Value: "trailers"}, {Name: "content-type", Value: string(r.ContentType)},
 	}
 	v.h2.Respond(s)
 }
