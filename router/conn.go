@@ -284,6 +284,7 @@ func (k *socket) Closed(s *h2.Stream) {
 	c, ok := s.User.(*Conn)
 	if !ok {
 		k.pages = slices.DeleteFunc(k.pages, func(p *page) bool { return p.stream == s })
+		k.h2.Recycle(s)
 		return
 	}
 	c.leave()

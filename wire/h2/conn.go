@@ -18,6 +18,9 @@ const (
 // preface is what every client sends first (RFC 9113 section 3.4).
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
+// keptBuffer is how large a buffer, for Control or for a frame in pieces, may be that is kept until Tick.
+const keptBuffer = 64 << 10
+
 // step is what the next byte from the peer belongs to.
 type step uint8
 
@@ -83,6 +86,9 @@ type Conn struct {
 	resetAt              uint8 // where the next id goes in resets
 	lingererAt           uint8
 	first                Stream
+	free                 *Stream // recycled, linked by nextClosing
+	frees, mostStreams   int     // how many; how many streams more has held since it was made
+	end                  End     // what Ended is shown
 
 	set Settings
 	err *ConnError
@@ -113,9 +119,20 @@ func (c *Conn) Control() []byte { return c.ctl }
 
 // ControlDone says that Control was written or copied.
 func (c *Conn) ControlDone() {
-	if c.ctl = c.ctl[:0]; cap(c.ctl) > 512 {
+	if c.ctl = c.ctl[:0]; cap(c.ctl) > keptBuffer {
 		c.ctl = nil
 	}
+}
+
+// Tick lets go of memory that a burst has left behind. The owner calls it from a timer, every second or so.
+func (c *Conn) Tick() {
+	if len(c.ctl) == 0 && cap(c.ctl) > 512 {
+		c.ctl = nil
+	}
+	if len(c.buf) == 0 && cap(c.buf) > 128 {
+		c.buf = nil
+	}
+	c.free, c.frees = nil, 0
 }
 
 // Feed takes all of p, the next bytes from the peer, and reports what they mean; p is borrowed. An error, always a
@@ -220,7 +237,7 @@ func (c *Conn) readPayload(p []byte, ev Events) []byte {
 	c.step = stepHeader
 	b := c.buf
 	c.handleFrame(c.cur, b, ev)
-	if c.buf = b[:0]; cap(b) > 128 {
+	if c.buf = b[:0]; cap(b) > keptBuffer {
 		c.buf = nil
 	}
 	return p[n:]

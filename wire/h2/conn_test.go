@@ -157,7 +157,7 @@ func TestOwnPingIsAnsweredOnce(t *testing.T) {
 	k.wantEvents("pong")
 }
 
-func TestControlIsDroppedWhenLarge(t *testing.T) {
+func TestMemoryOfControlIsGivenBack(t *testing.T) {
 	k := newTalk(t, Server, nil)
 	for range 100 {
 		k.feed(frame(framePing, 0, 0, make([]byte, 8)))
@@ -165,9 +165,20 @@ func TestControlIsDroppedWhenLarge(t *testing.T) {
 	if n := len(k.c.Control()); n != 1700 {
 		t.Fatalf("control of %d bytes, want 100 answers of 17", n)
 	}
+	k.c.Tick()
+	if n := len(k.c.Control()); n != 1700 {
+		t.Fatalf("control of %d bytes after Tick, want 1700", n)
+	}
 	k.c.ControlDone()
-	if n := cap(k.c.ctl); n > 512 {
-		t.Errorf("%d bytes kept", n)
+	if k.c.Tick(); cap(k.c.ctl) > 512 {
+		t.Errorf("%d bytes kept", cap(k.c.ctl))
+	}
+	for range 7000 {
+		k.feed(frame(framePing, 0, 0, make([]byte, 8)))
+		k.c.Relax(1)
+	}
+	if k.c.ControlDone(); cap(k.c.ctl) > keptBuffer {
+		t.Errorf("%d bytes kept until Tick", cap(k.c.ctl))
 	}
 }
 

@@ -109,7 +109,7 @@ func (c *Conn) endData(ev Events) {
 		return
 	}
 	if c.cur.flags&flagEndStream != 0 {
-		c.recvEndStream(s, &End{Kind: KindHalfClosed, GRPCStatus: c.missingStatus(s)}, ev)
+		c.recvEndStream(s, End{Kind: KindHalfClosed, GRPCStatus: c.missingStatus(s)}, ev)
 	} else if s.flags&lingering != 0 && s.credit < int(c.set.InitialWindow)/2 {
 		c.resetID(s.ID, NoError) // RFC 9113 section 8.1: the response is complete, ask the client to stop
 		c.remove(s)

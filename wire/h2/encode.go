@@ -69,7 +69,7 @@ func appendInt(dst []byte, first byte, n uint, v uint64) []byte {
 }
 
 // appendText: RFC 7541 section 5.2, without Huffman coding.
-func appendText(dst []byte, s string) []byte {
+func appendText[T string | []byte](dst []byte, s T) []byte {
 	return append(appendInt(dst, 0, 7, uint64(len(s))), s...)
 }
 
@@ -93,14 +93,21 @@ func appendStatus(dst []byte, status int) []byte {
 	if status == 200 {
 		return append(dst, 0x88) // static table entry 8
 	}
-	return appendText(appendInt(dst, literal, 4, 8), strconv.Itoa(status))
+	return appendNumber(appendInt(dst, literal, 4, 8), status)
+}
+
+// appendNumber appends the value n in decimal.
+func appendNumber(dst []byte, n int) []byte {
+	var b [20]byte
+	return appendText(dst, strconv.AppendInt(b[:0], int64(n), 10))
 }
 
 func appendGRPCStatus(dst []byte, status int, msg string) []byte {
-	dst = appendField(dst, &Field{Name: "grpc-status", Value: strconv.Itoa(status)})
+	dst = appendNumber(appendText(append(dst, literal), "grpc-status"), status)
 	if msg != "" {
-		text := appendEscaped(nil, msg[:min(len(msg), maxGRPCText)])
-		dst = appendField(dst, &Field{Name: "grpc-message", Value: string(text)})
+		msg = msg[:min(len(msg), maxGRPCText)]
+		dst = appendText(append(dst, literal), "grpc-message")
+		dst = appendEscaped(appendInt(dst, 0, 7, uint64(escapedLen(msg))), msg)
 	}
 	return dst
 }

@@ -113,7 +113,7 @@ func (c *Conn) collect(s *Stream, b []byte, ev Events) {
 
 // broken ends the peer's side of s: what follows cannot be read as messages.
 func (c *Conn) endBroken(s *Stream, flag byte, n uint32, ev Events) {
-	e := &End{Kind: KindBroken}
+	e := End{Kind: KindBroken}
 	switch flag {
 	case 0:
 		e.GRPCStatus = 11 // as upstream (OUT_OF_RANGE); grpc-go says 8

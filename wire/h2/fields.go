@@ -185,11 +185,25 @@ func unescape(s []byte) string {
 	return string(b)
 }
 
-// appendEscaped appends s percent-encoded as grpc-message wants it: all but space to tilde, and the percent sign.
+// escaped reports whether grpc-message has b percent-encoded: all but space to tilde, and the percent sign.
+func escaped(b byte) bool { return b < ' ' || b > '~' || b == '%' }
+
+// escapedLen is the length of what appendEscaped appends.
+func escapedLen(s string) int {
+	n := len(s)
+	for i := range len(s) {
+		if escaped(s[i]) {
+			n += 2
+		}
+	}
+	return n
+}
+
+// appendEscaped appends s percent-encoded.
 func appendEscaped(dst []byte, s string) []byte {
 	const hex = "0123456789ABCDEF"
 	for i := range len(s) {
-		if b := s[i]; b < ' ' || b > '~' || b == '%' {
+		if b := s[i]; escaped(b) {
 			dst = append(dst, '%', hex[b>>4], hex[b&15])
 		} else {
 			dst = append(dst, b)

@@ -50,7 +50,7 @@ func (c *Conn) goAwayFrame(h frameHeader, b []byte, ev Events) {
 		return
 	}
 	for s := c.tail; s != nil && s.ID > last; s = c.tail { // ids ascend in the list
-		c.deliverEnd(s, &End{Kind: KindGoAway, Code: code, GRPCStatus: -1, Message: "peer is going away"}, ev)
+		c.deliverEnd(s, End{Kind: KindGoAway, Code: code, GRPCStatus: -1, Message: "peer is going away"}, ev)
 		c.remove(s)
 	}
 }

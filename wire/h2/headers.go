@@ -209,7 +209,7 @@ func (c *Conn) accept(k *block, r *Request, length int64, ev Events) {
 	}
 	ev.Request(s, r)
 	if k.endStream {
-		c.deliverEnd(s, &End{Kind: KindHalfClosed, GRPCStatus: -1}, ev)
+		c.deliverEnd(s, End{Kind: KindHalfClosed, GRPCStatus: -1}, ev)
 	}
 }
 
@@ -246,7 +246,7 @@ func (c *Conn) newResponse(s *Stream, k *block, ev Events) {
 	if s.flags&removed != 0 || !k.endStream {
 		return
 	}
-	e := &End{Kind: KindTrailers, GRPCStatus: r.GRPCStatus, Message: r.Message}
+	e := End{Kind: KindTrailers, GRPCStatus: r.GRPCStatus, Message: r.Message}
 	if e.GRPCStatus < 0 {
 		e.GRPCStatus = c.missingStatus(s)
 	}
@@ -263,7 +263,7 @@ func (c *Conn) trailers(s *Stream, k *block, ev Events) {
 		c.streamError(s, ProtocolError, "pseudo-header field in trailers", ev)
 		return
 	}
-	e := &End{Kind: KindTrailers, GRPCStatus: -1}
+	e := End{Kind: KindTrailers, GRPCStatus: -1}
 	if c.role == Client {
 		if e.GRPCStatus, e.Message = grpcOutcome(k.fields); e.GRPCStatus < 0 {
 			e.GRPCStatus = c.missingStatus(s)

@@ -228,8 +228,13 @@ func TestBufferForTornFramesFollowsWhatArrived(t *testing.T) {
 	k.feed(b[:3000])
 	k.feed(b[3000:])
 	k.wantEvents(opened)
-	if n := cap(k.c.buf); n > 128 {
+	if n := cap(k.c.buf); n > keptBuffer {
 		t.Errorf("%d bytes kept", n)
+	}
+	k.feed(request(3, 0)[:20])
+	k.feed(request(3, 0)[20:])
+	if k.c.Tick(); cap(k.c.buf) > 128 {
+		t.Errorf("%d bytes kept after Tick", cap(k.c.buf))
 	}
 }
 

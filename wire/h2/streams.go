@@ -12,10 +12,12 @@ const (
 	lingering                            // server: the response is complete, the request is not; Closed was delivered
 	removed                              // closed, no longer in the tables
 	creditDue                            // in Conn.creditList
+	recycled                             // the owner has no pointer to it any more
+	free                                 // in Conn.free
 )
 
 // Stream is one request and its response. Owned by the goroutine that owns its Conn. After Events.Closed every method
-// that takes the stream does nothing, and User is nil.
+// that takes the stream does nothing, and User is nil; after Recycle it must not be used at all.
 //
 // States of RFC 9113 section 5.1: idle streams have no Stream; open is neither recvEnded nor sendEnded; half-closed
 // (remote) is recvEnded; half-closed (local) is sendEnded, on a server also lingering; closed is removed.
@@ -45,8 +47,10 @@ type Stream struct {
 }
 
 const (
-	recentResets = 8
+	recentResets = 32
 	maxLingering = 8
+	maxFree      = 16 // streams that are kept for use again
+	smallMap     = 64 // a map of streams that was larger is not kept when empty
 )
 
 // find returns the stream that is not closed, or nil.
@@ -99,13 +103,19 @@ func (c *Conn) rememberReset(id uint32) {
 func (c *Conn) addStream(id uint32) *Stream {
 	s := &c.first
 	if s.ID != 0 {
-		s = new(Stream)
+		if s = c.free; s != nil {
+			c.free = s.nextClosing
+			c.frees--
+		} else {
+			s = new(Stream)
+		}
 		if c.more == nil {
 			c.more = make(map[uint32]*Stream)
 		}
 		c.more[id] = s
+		c.mostStreams = max(c.mostStreams, len(c.more))
 	}
-	s.ID, s.conn, s.length = id, c, -1
+	*s = Stream{ID: id, conn: c, length: -1}
 	s.window, s.peakWindow, s.credit = int(c.peerWindow), int(c.peerWindow), int(c.set.InitialWindow)
 	if s.prev = c.tail; s.prev != nil {
 		s.prev.next = s
@@ -162,9 +172,34 @@ func (c *Conn) remove(s *Stream) {
 		c.dataOf = nil
 	}
 	if s != &c.first {
-		if delete(c.more, s.ID); len(c.more) == 0 {
-			c.more = nil
+		if delete(c.more, s.ID); len(c.more) == 0 && c.mostStreams > smallMap {
+			c.more, c.mostStreams = nil, 0
 		}
+	}
+	c.reuse(s)
+}
+
+// Recycle says, in Closed or after it, that the owner has no pointer to s any more: its memory becomes that of a later
+// stream. An owner that refuses streams by the thousand does not fill the heap with them then.
+func (c *Conn) Recycle(s *Stream) {
+	s.User = nil
+	s.flags |= recycled
+	c.reuse(s)
+}
+
+// reuse makes the memory of s available once the owner and every list of ours have let go of it.
+func (c *Conn) reuse(s *Stream) {
+	if s.flags&(recycled|removed|creditDue|free) != recycled|removed {
+		return
+	}
+	if s == &c.first {
+		s.ID = 0
+		return
+	}
+	if c.frees < maxFree {
+		s.flags |= free
+		s.nextClosing, c.free = c.free, s
+		c.frees++
 	}
 }
 
@@ -197,21 +232,22 @@ func (c *Conn) sentEndStream(dst []byte, s *Stream) []byte {
 }
 
 // deliverEnd tells the owner that the peer's side is over, once.
-func (c *Conn) deliverEnd(s *Stream, e *End, ev Events) {
+func (c *Conn) deliverEnd(s *Stream, e End, ev Events) {
 	if s.flags&endDelivered != 0 {
 		return
 	}
 	s.flags |= endDelivered | discarding
 	s.msg, s.preN = nil, 0
 	e.HTTPStatus = int(s.status)
-	ev.Ended(s, e)
+	c.end = e
+	ev.Ended(s, &c.end)
 }
 
 // streamError resets a stream on which the peer broke the protocol (RFC 9113 section 5.4.2).
 func (c *Conn) streamError(s *Stream, code ErrCode, why string, ev Events) {
 	c.resetID(s.ID, code)
 	c.spend(FloodFault, priceReset)
-	c.deliverEnd(s, &End{Kind: KindFault, Code: code, GRPCStatus: -1, Message: why}, ev)
+	c.deliverEnd(s, End{Kind: KindFault, Code: code, GRPCStatus: -1, Message: why}, ev)
 	c.remove(s)
 }
 
@@ -224,14 +260,14 @@ func (c *Conn) resetID(id uint32, code ErrCode) {
 }
 
 // recvEndStream handles END_STREAM. e is what the owner is told if no rule is broken.
-func (c *Conn) recvEndStream(s *Stream, e *End, ev Events) {
+func (c *Conn) recvEndStream(s *Stream, e End, ev Events) {
 	if s.length >= 0 && s.got != s.length {
 		c.streamError(s, ProtocolError, "content-length does not match DATA", ev) // RFC 9113 section 8.1.1
 		return
 	}
 	s.flags |= recvEnded
 	if s.preN != 0 {
-		e = &End{Kind: KindBroken, GRPCStatus: 13, Message: "stream ended inside a message"}
+		e = End{Kind: KindBroken, GRPCStatus: 13, Message: "stream ended inside a message"}
 	}
 	c.deliverEnd(s, e, ev)
 	if s.flags&removed != 0 {
@@ -260,7 +296,7 @@ func (c *Conn) resetFrame(h frameHeader, b []byte, ev Events) {
 	}
 	if s != nil {
 		code := ErrCode(be32(b))
-		c.deliverEnd(s, &End{Kind: KindReset, Code: code, GRPCStatus: -1, Message: "peer reset the stream"}, ev)
+		c.deliverEnd(s, End{Kind: KindReset, Code: code, GRPCStatus: -1, Message: "peer reset the stream"}, ev)
 		c.remove(s)
 	}
 }
@@ -281,8 +317,10 @@ func (c *Conn) Reap(ev Events) {
 			c.closingTail = nil
 		}
 		s.nextClosing = nil
-		ev.Closed(s)
-		s.User = nil
+		id := s.ID
+		if ev.Closed(s); s.ID == id { // else it was recycled and is another stream now
+			s.User = nil
+		}
 	}
 }
 
@@ -291,7 +329,7 @@ func (c *Conn) Reap(ev Events) {
 func (c *Conn) Close(ev Events) {
 	c.fail(NoError, "closed")
 	for s := c.head; s != nil; s = c.head {
-		c.deliverEnd(s, &End{Kind: KindConn, Code: c.err.Code, GRPCStatus: -1, Message: c.err.Reason}, ev)
+		c.deliverEnd(s, End{Kind: KindConn, Code: c.err.Code, GRPCStatus: -1, Message: c.err.Reason}, ev)
 		c.remove(s)
 	}
 	c.Reap(ev)

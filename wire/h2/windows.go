@@ -41,6 +41,7 @@ func (c *Conn) flushCredit() {
 		c.creditList, s.nextCredit = s.nextCredit, nil
 		s.flags &^= creditDue
 		c.updateCredit(s)
+		c.reuse(s)
 	}
 	if w := int(c.set.ConnWindow); w-c.credit >= w/4 && c.err == nil {
 		c.ctl = appendWindowUpdate(c.ctl, 0, uint32(w-c.credit))
