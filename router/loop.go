@@ -409,6 +409,7 @@ func (l *loop) onSlow() {
 		l.node.tickPeers()
 	}
 	for k := range l.live {
+		k.h2.Tick(l.tick)
 		k.h2.Relax(floodRelax)
 		k.keepAlive()
 	}

@@ -49,6 +49,8 @@ type Conn struct {
 	left          uint32      // bytes of its payload still to come
 	pad           uint32      // of these, padding at the end
 	dataOf        *Stream     // stream of the DATA frame being read; nil: discarded
+	now, began    int64       // the owner's ticks: now, and at Init
+	since         int64       // tick in which the frame being read began
 	buf           []byte      // part of a frame that is handled whole; nil between frames when large
 	block         *block      // header block being read
 	table         fieldTable  // of the peer's encoder
@@ -86,6 +88,8 @@ type Conn struct {
 	resetAt              uint8 // where the next id goes in resets
 	lingererAt           uint8
 	first                Stream
+	oldest, newest       *Stream // with memory lent for an unfinished message
+	lent                 int     // bytes of that memory
 	free                 *Stream // recycled, linked by nextClosing
 	frees, mostStreams   int     // how many; how many streams more has held since it was made
 	end                  End     // what Ended is shown
@@ -103,6 +107,7 @@ func (c *Conn) Init(role Role, s *Settings) {
 		s = &Settings{}
 	}
 	c.set = s.withDefaults()
+	c.now, c.began = c.set.Now, c.set.Now
 	c.credit = int(c.set.ConnWindow)
 	c.earlyCredit = max(0, startWindow-int(c.set.InitialWindow))
 	c.ctl = make([]byte, 0, 96)
@@ -122,17 +127,6 @@ func (c *Conn) ControlDone() {
 	if c.ctl = c.ctl[:0]; cap(c.ctl) > keptBuffer {
 		c.ctl = nil
 	}
-}
-
-// Tick lets go of memory that a burst has left behind. The owner calls it from a timer, every second or so.
-func (c *Conn) Tick() {
-	if len(c.ctl) == 0 && cap(c.ctl) > 512 {
-		c.ctl = nil
-	}
-	if len(c.buf) == 0 && cap(c.buf) > 128 {
-		c.buf = nil
-	}
-	c.free, c.frees = nil, 0
 }
 
 // Feed takes all of p, the next bytes from the peer, and reports what they mean; p is borrowed. An error, always a
@@ -201,10 +195,13 @@ func notPreface(at uint32, b byte) string {
 // header completes a frame header and, if the payload is there too, handles the frame in place.
 func (c *Conn) readHeader(p []byte, ev Events) []byte {
 	if c.hdrN == 0 && len(p) >= frameHeaderLen {
-		h := parseFrameHeader(p)
-		c.beginFrame(h, ev)
+		c.since = c.now
+		c.beginFrame(parseFrameHeader(p), ev)
 		p = p[frameHeaderLen:]
 	} else {
+		if c.hdrN == 0 {
+			c.since = c.now
+		}
 		n := copy(c.hdr[c.hdrN:], p)
 		p = p[n:]
 		if c.hdrN += uint8(n); c.hdrN < frameHeaderLen {

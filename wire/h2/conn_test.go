@@ -165,12 +165,12 @@ func TestMemoryOfControlIsGivenBack(t *testing.T) {
 	if n := len(k.c.Control()); n != 1700 {
 		t.Fatalf("control of %d bytes, want 100 answers of 17", n)
 	}
-	k.c.Tick()
+	k.c.Tick(1)
 	if n := len(k.c.Control()); n != 1700 {
 		t.Fatalf("control of %d bytes after Tick, want 1700", n)
 	}
 	k.c.ControlDone()
-	if k.c.Tick(); cap(k.c.ctl) > 512 {
+	if k.c.Tick(1); cap(k.c.ctl) > 512 {
 		t.Errorf("%d bytes kept", cap(k.c.ctl))
 	}
 	for range 7000 {

@@ -15,7 +15,8 @@ type Events interface {
 	Message(s *Stream, msg []byte, lent bool)
 	// Grow returns memory with capacity >= n that begins with a copy of have and has its length; n >= len(have). It is
 	// called when a message spans frames or reads; have is either borrowed or what the previous Grow of the same message
-	// returned, which the owner takes back. The engine stops using the memory at Message, Ended or Closed.
+	// returned, which the owner takes back. The engine stops using the memory at Message, Ended or Closed, whichever is
+	// first. n is at most three times what has arrived, or 16 KiB.
 	Grow(s *Stream, have []byte, n int) []byte
 	// Ended says that nothing more comes from the peer on s. e is borrowed until return.
 	Ended(s *Stream, e *End)
@@ -84,6 +85,9 @@ const (
 	KindGoAway
 	// KindConn: the connection is over.
 	KindConn
+	// KindUnfinished: the unfinished messages of the connection took more than Settings.MaxUnfinished, and the one of this
+	// stream was the oldest. Further DATA is discarded.
+	KindUnfinished
 )
 
 // String names the kind.
@@ -94,7 +98,7 @@ func (k EndKind) String() string {
 	return "unknown"
 }
 
-var endNames = [...]string{"none", "half-closed", "trailers", "reset", "broken", "fault", "goaway", "connection"}
+var endNames = [...]string{"none", "half-closed", "trailers", "reset", "broken", "fault", "goaway", "connection", "unfinished"}
 
 // End is the last word on the peer's side of a stream.
 type End struct {
@@ -102,7 +106,7 @@ type End struct {
 	Code       ErrCode // KindReset, KindFault, KindGoAway, KindConn
 	HTTPStatus int     // client: :status of the response, 0 before it
 	// GRPCStatus: of the trailers; a client that got none has the mapping of the HTTP status. KindBroken: the status
-	// that fits (8, 11, 12 or 13). Else -1.
+	// that fits (11, 12 or 13); KindUnfinished: 8. Else -1.
 	GRPCStatus int
 	Message    string // grpc-message, percent-decoded, or the reason
 }

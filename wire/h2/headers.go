@@ -7,9 +7,10 @@ import "sync"
 type block struct {
 	id        uint32
 	endStream bool
-	fresh     bool // server: opens a new stream
-	begun     bool // a field was decoded
-	over      bool // size exceeds MaxHeaderList: fields are decoded, counted and dropped
+	fresh     bool  // server: opens a new stream
+	begun     bool  // a field was decoded
+	since     int64 // tick in which its first frame began
+	over      bool  // size exceeds MaxHeaderList: fields are decoded, counted and dropped
 	encoded   uint32
 	size      uint32 // decoded, RFC 9113 section 6.5.2
 	malformed string // the first reason why the message is, RFC 9113 section 8.1.1; empty: it is not
@@ -62,7 +63,7 @@ func (c *Conn) headersFrame(h frameHeader, b []byte, ev Events) {
 		return
 	}
 	c.block = blocks.Get().(*block)
-	c.block.id, c.block.endStream, c.block.fresh = h.id, h.flags&flagEndStream != 0, fresh
+	c.block.id, c.block.endStream, c.block.fresh, c.block.since = h.id, h.flags&flagEndStream != 0, fresh, c.since
 	if self {
 		c.block.malformed = "stream depends on itself" // RFC 9113 section 5.3.1
 	}

@@ -18,6 +18,9 @@ type Settings struct {
 	MaxStreams    uint32 // streams the peer may have open at once; 0: not announced, not limited
 	ConnWindow    uint32 // receive window of the connection; 0: the larger of 1 MiB and InitialWindow; at least 65535
 	MaxMessage    int    // largest gRPC message taken; 0: 4 MiB
+	FirstMessage  int    // largest message taken on a stream before SetMaxMessage; 0: MaxMessage
+	MaxUnfinished int    // bytes that Grow may have lent for unfinished messages of all streams; 0: 4 MaxMessage
+	Now           int64  // the owner's tick at Init: Tick
 }
 
 func (s Settings) withDefaults() Settings {
@@ -26,6 +29,8 @@ func (s Settings) withDefaults() Settings {
 	s.MaxHeaderList = min(orDefault(s.MaxHeaderList, 16<<10), 1<<24)
 	s.ConnWindow = min(max(orDefault(s.ConnWindow, max(1<<20, s.InitialWindow)), startWindow), maxWindow)
 	s.MaxMessage = min(orDefault(s.MaxMessage, 4<<20), maxWindow)
+	s.FirstMessage = min(orDefault(s.FirstMessage, s.MaxMessage), s.MaxMessage)
+	s.MaxUnfinished = max(orDefault(s.MaxUnfinished, 4*s.MaxMessage), s.MaxMessage)
 	return s
 }
 

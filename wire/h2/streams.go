@@ -36,10 +36,13 @@ type Stream struct {
 	credit     int // receive window as the peer knows it once our SETTINGS have arrived
 	withheld   int // bytes of delivered messages that are not to be credited yet; >= 0
 
-	total  uint32 // length of the message being gathered, valid while preN == 5
-	msg    []byte // the part that arrived, in memory lent by Grow
-	length int64  // content-length; -1 unknown
-	got    int64  // DATA bytes without padding
+	maxMessage   uint32  // largest message taken, bytes
+	total        uint32  // length of the message being gathered, valid while preN == 5
+	msg          []byte  // the part that arrived, in memory lent by Grow; nil: none was lent
+	since        int64   // tick in which msg was lent
+	older, newer *Stream // by since, while msg is lent
+	length       int64   // content-length; -1 unknown
+	got          int64   // DATA bytes without padding
 
 	prev, next  *Stream // live streams, ids ascending
 	nextCredit  *Stream
@@ -115,7 +118,7 @@ func (c *Conn) addStream(id uint32) *Stream {
 		c.more[id] = s
 		c.mostStreams = max(c.mostStreams, len(c.more))
 	}
-	*s = Stream{ID: id, conn: c, length: -1}
+	*s = Stream{ID: id, conn: c, length: -1, maxMessage: uint32(c.set.FirstMessage)}
 	s.window, s.peakWindow, s.credit = int(c.peerWindow), int(c.peerWindow), int(c.set.InitialWindow)
 	if s.prev = c.tail; s.prev != nil {
 		s.prev.next = s
@@ -131,7 +134,7 @@ func (c *Conn) addStream(id uint32) *Stream {
 func (c *Conn) queueClosed(s *Stream) {
 	s.flags |= discarding | endDelivered
 	s.flags &^= sendOpen
-	s.msg, s.preN = nil, 0
+	c.giveBack(s)
 	c.live--
 	if c.closingTail == nil {
 		c.closing = s
@@ -237,7 +240,7 @@ func (c *Conn) deliverEnd(s *Stream, e End, ev Events) {
 		return
 	}
 	s.flags |= endDelivered | discarding
-	s.msg, s.preN = nil, 0
+	c.giveBack(s)
 	e.HTTPStatus = int(s.status)
 	c.end = e
 	ev.Ended(s, &c.end)
