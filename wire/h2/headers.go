@@ -55,9 +55,8 @@ func (c *Conn) headersFrame(h frameHeader, b []byte, ev Events) {
 		fresh = true
 		c.highest = h.id
 		c.spend(FloodRequest, priceRequest)
-	case c.find(h.id) == nil && !c.maybeInFlight(h.id):
-		c.fail(StreamClosed, "HEADERS on a closed stream") // RFC 9113 section 5.1
-		return
+	case c.find(h.id) == nil:
+		c.spend(FloodFault, priceRequest) // decoded all the same: RFC 9113 section 4.3
 	}
 	if c.err != nil {
 		return
@@ -165,7 +164,8 @@ func (c *Conn) section(k *block, ev Events) {
 	}
 	s := c.find(k.id)
 	switch {
-	case s == nil: // reset by us while this was on its way
+	case s == nil:
+		c.lateSection(k)
 	case s.flags&recvEnded != 0:
 		c.streamError(s, StreamClosed, "HEADERS after END_STREAM", ev)
 	case k.over:
@@ -176,6 +176,19 @@ func (c *Conn) section(k *block, ev Events) {
 		c.newResponse(s, k, ev)
 	default:
 		c.trailers(s, k, ev)
+	}
+}
+
+// lateSection takes a header section for a closed stream (RFC 9113 section 5.1). Trailers of a request whose response was
+// complete, and responses to a request that was cancelled, may come at any time: they concern that stream only. A
+// request, on the other hand, cannot be meant for it (RFC 9113 section 5.1.1).
+func (c *Conn) lateSection(k *block) {
+	switch {
+	case c.role == Client || c.maybeInFlight(k.id):
+	case len(k.fields) > 0 && k.fields[0].pseudo():
+		c.fail(StreamClosed, "HEADERS on a closed stream")
+	default:
+		c.resetID(k.id, StreamClosed)
 	}
 }
 

@@ -170,6 +170,57 @@ func TestDynamicTableStaysInStep(t *testing.T) {
 	}
 }
 
+func TestLateTrailersOnEndedStreams(t *testing.T) {
+	t.Run("server", func(t *testing.T) {
+		k := newTalk(t, Server, nil)
+		k.ev.onRequest = func(s *Stream, _ *Request) { k.c.Refuse(s, 200, 12, "") }
+		const last = 2*100 - 1
+		var enc fieldEncoder
+		for id := uint32(1); id <= last; id += 2 {
+			k.feed(frame(frameHeaders, flagEndHeaders, id, enc.block(channelFields...)))
+		}
+		k.frames()
+		k.ev.lines = nil
+		for id := uint32(1); id <= last; id += 2 { // all but the last few are long forgotten
+			k.feed(frame(frameHeaders, flagEndHeaders|flagEndStream, id, enc.block("x-checksum: 12345", "again: yes")))
+		}
+		if got := k.frames(); got[0] != "RST_STREAM 1 STREAM_CLOSED" || len(got) > 92 {
+			t.Errorf("answered with %q", got)
+		}
+		k.wantEvents()
+		k.feed(frame(frameHeaders, flagEndHeaders|flagEndStream, last+2, enc.block(append(channelFields, "x-checksum: 12345")...)))
+		if len(k.ev.lines) == 0 || k.err != nil {
+			t.Errorf("the connection is none the worse? %q, %v", k.ev.lines, k.err)
+		}
+	})
+	t.Run("client", func(t *testing.T) {
+		k := newTalk(t, Client, nil)
+		var enc fieldEncoder
+		for range 2 * recentResets {
+			k.c.Reset(openChannel(t, k.c), Cancel)
+		}
+		k.c.ControlDone()
+		k.feed(join(frame(frameHeaders, flagEndHeaders, 1, enc.block(":status: 200", "server: slow")), data(1, 0, grpcMsg(1)),
+			frame(frameHeaders, flagEndHeaders|flagEndStream, 1, enc.block("grpc-status: 0"))))
+		k.wantFrames("RST_STREAM 1 STREAM_CLOSED")
+		if k.err != nil {
+			t.Error(k.err)
+		}
+	})
+	t.Run("as a flood", func(t *testing.T) {
+		k := newTalk(t, Server, nil)
+		k.ev.onRequest = func(s *Stream, _ *Request) { k.c.Reset(s, Cancel) }
+		k.feed(request(1, 0))
+		n := 0
+		for ; k.err == nil && n < 5000; n++ {
+			k.feed(frame(frameHeaders, flagEndHeaders|flagEndStream, 1, fieldBlock("x: y")))
+		}
+		if ce := k.wantError(EnhanceYourCalm); ce.Flood != FloodFault || n > 1100 {
+			t.Errorf("%s after %d", ce.Flood, n)
+		}
+	})
+}
+
 // RFC 7541 section 4.2: an encoder that lowered the table and raised it again between two blocks says both.
 func TestTwoTableSizeUpdatesInOneBlock(t *testing.T) {
 	k := newTalk(t, Server, nil)
