@@ -2,8 +2,15 @@
 // connection needs it. It does no I/O, reads no clock and starts no goroutine: Feed takes what the socket gave, Control
 // and the Append-style methods return what the socket shall send, Events tells what happened.
 //
-// The usual turn of an owner: Feed the bytes read; write Control and call ControlDone; build DATA in a buffer with
-// Data, write it, call Cut. When the socket dies or Feed fails: write Control if possible, then Close.
+// The usual turn of an owner: Feed the bytes read; append Control to its output and call ControlDone; append DATA with
+// Data; append Control again, write the output, call Cut. When the socket is gone or Feed has failed: write Control if
+// possible, then Close.
+//
+// All that a connection sends is one stream of bytes, in the order of the calls that made it. Control is its only part
+// that does not go to the owner's output at once: it must be appended before Data, HalfClose or Trailers are, and before
+// the output is written. Then no RST_STREAM overtakes the DATA or trailers that came before it (RFC 9113 section 5.1),
+// the acknowledgement of SETTINGS leaves before what those settings allow (section 6.5.3), and the table size update
+// stands in the first header block that follows (RFC 7541 section 4.2).
 package h2
 
 // Role says which end of the connection a Conn is.
@@ -118,12 +125,16 @@ func (c *Conn) Init(role Role, s *Settings) {
 	c.ctl = c.appendSettings(c.ctl)
 }
 
-// Control returns the frames that the engine wants written now, in front of anything else: borrowed until the next call
-// of any method. Nil or empty: nothing.
+// Control returns the frames that were made since the last ControlDone, but for those that Data, HalfClose and Trailers
+// have appended to an output: borrowed until the next call of any method. Nil or empty: there are none. Append it to the
+// same output before any of these three is called, and before the output is written: that is the order of the wire.
 func (c *Conn) Control() []byte { return c.ctl }
 
-// ControlDone says that Control was written or copied.
+// ControlDone says that Control was written, or appended to the output. A DATA frame that was open there has ended.
 func (c *Conn) ControlDone() {
+	if len(c.ctl) > 0 {
+		c.Cut()
+	}
 	if c.ctl = c.ctl[:0]; cap(c.ctl) > keptBuffer {
 		c.ctl = nil
 	}

@@ -9,9 +9,9 @@ const maxSendFrame = 64 << 10
 // again with the rest, k == 0 then means wait for Writable. Empty frames are never made (Rust peers count them).
 //
 // The caller supplies exactly those k bytes next: appended to dst, or from elsewhere in a vectored write at this place.
-// A further call for the same stream goes on with the frame and patches its length in dst; after dst was handed over,
-// or after the caller appended anything else to it, Cut must come first. dst must be handed over, or Cut and discarded
-// with the connection, before the Control that a later Feed or Reset fills.
+// A further call for the same stream goes on with the frame and patches its length in dst, so that small messages share a
+// frame; after dst was handed over, or after the caller appended anything else to it, Cut must come first. Control is
+// appended to dst before (see there).
 func (c *Conn) Data(dst []byte, s *Stream, n int) ([]byte, int) {
 	k := min(n, s.window, c.window)
 	if k <= 0 || s.flags&sendOpen == 0 {

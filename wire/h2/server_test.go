@@ -89,17 +89,24 @@ func sendBytes(c *Conn, dst []byte, s *Stream, b []byte) ([]byte, int) {
 	return dst, sent
 }
 
-// flush returns what is to be written now: control first, then DATA within the windows.
+// control moves the control frames to where they stand in the order of the output.
+func (e *echo) control() {
+	e.out = append(e.out, e.c.Control()...)
+	e.c.ControlDone()
+}
+
+// flush returns what is to be written now: control frames, and DATA within the windows.
 func (e *echo) flush() []byte {
 	live := e.more[:0]
-	e.out = append(e.out[:0], e.c.Control()...)
-	e.c.ControlDone()
+	e.out = e.out[:0]
+	e.control()
 	for _, s := range e.more {
 		q, ok := s.User.(*echoStream)
 		if !ok || q.gone {
 			continue
 		}
 		for len(q.queue) > 0 {
+			e.control()
 			var k int
 			e.out, k = sendBytes(e.c, e.out, s, q.queue[0])
 			if k < len(q.queue[0]) {
@@ -112,12 +119,14 @@ func (e *echo) flush() []byte {
 		if len(q.queue) == 0 {
 			e.c.Hold(s, -s.withheld)
 			if q.ending {
+				e.control()
 				e.out = e.c.Trailers(e.out, s, 0, "")
 				continue
 			}
 		}
 		live = append(live, s)
 	}
+	e.control()
 	e.c.Cut()
 	e.more = live
 	return e.out

@@ -86,7 +86,7 @@ func (c *Conn) settingsFrame(h frameHeader, b []byte, ev Events) {
 	if c.err != nil {
 		return
 	}
-	// The owner writes Control first, so the ACK leaves before any DATA that these settings release.
+	// Control comes before the DATA that these settings allow: RFC 9113 section 6.5.3.
 	c.ctl = appendFrameHeader(c.ctl, 0, frameSettings, flagAck, 0)
 	if c.peerWindow > before && c.live > 0 {
 		ev.Writable(nil)

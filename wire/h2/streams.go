@@ -304,8 +304,7 @@ func (c *Conn) resetFrame(h frameHeader, b []byte, ev Events) {
 	}
 }
 
-// Reset ends s at once with RST_STREAM; Events.Closed follows. DATA of s that Data has put into the owner's buffer must
-// be handed over before Control is.
+// Reset ends s at once with RST_STREAM, in Control; Events.Closed follows.
 func (c *Conn) Reset(s *Stream, code ErrCode) {
 	if s.flags&(removed|lingering) == 0 && c.err == nil {
 		c.resetID(s.ID, code)
