@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"testing"
 
-	"golang.org/x/net/http2/hpack"
 	"golang.org/x/sys/unix"
 
 	"github.com/seed31b3bfd0/slimgo/router/table"
@@ -25,7 +24,7 @@ func TestPageWithoutWindowWaitsForIt(t *testing.T) {
 	r := newRig(t, 1, Options{})
 	p := r.connect(0)
 	p.cli.Init(h2.Client, &h2.Settings{InitialWindow: 0, MaxFrameSize: 16384, MaxHeaderList: 16384, ConnWindow: 1 << 20, MaxMessage: maxMessage})
-	if _, err := p.cli.Open([]hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"},
+	if _, err := p.cli.Open([]h2.Field{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"},
 		{Name: ":authority", Value: "x"}, {Name: ":path", Value: "/"}}); err != nil {
 		t.Fatal(err)
 	}

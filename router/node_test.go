@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/net/http2/hpack"
 
 	"github.com/seed31b3bfd0/slimgo/internal/invariant"
 	"github.com/seed31b3bfd0/slimgo/pool"
@@ -86,7 +85,7 @@ func callWith(t *testing.T, n *Node, window uint32) *caller {
 	t.Cleanup(func() { _ = c.Close() })
 	p := &caller{t: t, c: c}
 	p.cli.Init(h2.Client, &h2.Settings{InitialWindow: window, MaxFrameSize: 16384, MaxHeaderList: 16384, ConnWindow: max(5<<20, window), MaxMessage: maxMessage})
-	s, err := p.cli.Open([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
+	s, err := p.cli.Open([]h2.Field{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
 		{Name: ":authority", Value: "test"}, {Name: ":path", Value: openChannelPath}, {Name: "content-type", Value: "application/grpc"}})
 	if err != nil {
 		t.Fatal(err)

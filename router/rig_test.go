@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2/hpack"
 	"golang.org/x/sys/unix"
 
 	"github.com/seed31b3bfd0/slimgo/pool"
@@ -167,11 +166,11 @@ func (r *rig) dialAs(loop int, kind wire.LinkKind, nodeID string) *peer {
 
 func (p *peer) open() {
 	p.r.t.Helper()
-	fields := []hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
+	fields := []h2.Field{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
 		{Name: ":authority", Value: "test"}, {Name: ":path", Value: openChannelPath}, {Name: "te", Value: "trailers"},
 		{Name: "content-type", Value: "application/grpc"}}
 	if p.r.agent != "" {
-		fields = append(fields, hpack.HeaderField{Name: "user-agent", Value: p.r.agent})
+		fields = append(fields, h2.Field{Name: "user-agent", Value: p.r.agent})
 	}
 	s, err := p.cli.Open(fields)
 	if err != nil {
@@ -450,7 +449,7 @@ func (p *peer) resign(t *testing.T, m *pb.Message) []byte {
 }
 
 func (p *peer) openPath(path string) {
-	s, err := p.cli.Open([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
+	s, err := p.cli.Open([]h2.Field{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
 		{Name: ":authority", Value: "test"}, {Name: ":path", Value: path}, {Name: "content-type", Value: "application/grpc"}})
 	if err != nil {
 		p.r.t.Fatal(err)

@@ -8,8 +8,6 @@ import (
 	"net"
 	"sync"
 
-	"golang.org/x/net/http2/hpack"
-
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
@@ -67,11 +65,11 @@ func newBlind(nc net.Conn, addr string, o load.DialOptions) (*blindConn, error) 
 }
 
 // open opens a stream and waits for the relay's answer, which comes when it takes part.
-func (b *blindConn) open(ctx context.Context, fields ...hpack.HeaderField) (*h2.Stream, error) {
+func (b *blindConn) open(ctx context.Context, fields ...h2.Field) (*h2.Stream, error) {
 	c := b.Conn
 	c.mu.Lock()
 	answered := c.responses
-	s, err := c.h2.Open(append([]hpack.HeaderField{
+	s, err := c.h2.Open(append([]h2.Field{
 		{Name: ":method", Value: "POST"},
 		{Name: ":scheme", Value: "http"},
 		{Name: ":authority", Value: b.addr},
@@ -95,7 +93,7 @@ func (b *blindConn) open(ctx context.Context, fields ...hpack.HeaderField) (*h2.
 // Subscribe implements load.Conn: a stream for each name.
 func (b *blindConn) Subscribe(ctx context.Context, n, _ int, at func(int) load.Address) (int, error) {
 	for i := range n {
-		if _, err := b.open(ctx, hpack.HeaderField{Name: JoinField, Value: at(i).String()}); err != nil {
+		if _, err := b.open(ctx, h2.Field{Name: JoinField, Value: at(i).String()}); err != nil {
 			return i, err
 		}
 	}
@@ -114,9 +112,9 @@ func (b *blindConn) Publisher(m load.Message) (load.Publisher, error) {
 	if len(m.To) != 1 {
 		return nil, fmt.Errorf("blind: %d destinations: want one", len(m.To))
 	}
-	fields := []hpack.HeaderField{{Name: FeedField, Value: m.To[0].String()}}
+	fields := []h2.Field{{Name: FeedField, Value: m.To[0].String()}}
 	if m.All {
-		fields = append(fields, hpack.HeaderField{Name: AllField, Value: "1"})
+		fields = append(fields, h2.Field{Name: AllField, Value: "1"})
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), setupLimit)
 	defer cancel()

@@ -9,8 +9,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/net/http2/hpack"
-
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
@@ -108,7 +106,7 @@ func newConn(nc net.Conn, o load.DialOptions) (*Conn, error) {
 
 // open sends the request and waits until the link is negotiated.
 func (c *Conn) open(ctx context.Context, addr string) error {
-	s, err := c.h2.Open([]hpack.HeaderField{
+	s, err := c.h2.Open([]h2.Field{
 		{Name: ":method", Value: "POST"},
 		{Name: ":scheme", Value: "http"},
 		{Name: ":authority", Value: addr},

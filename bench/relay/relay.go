@@ -194,10 +194,10 @@ func (r *relay) enter(s *stream, req *h2.Request) error {
 			return fmt.Errorf("a relay's stream names %s or %s", client.JoinField, client.FeedField)
 		}
 	}
-	t := r.topics[name]
+	t := r.topics[string(name)]
 	if t == nil {
 		t = new(topic)
-		r.topics[name] = t
+		r.topics[string(name)] = t
 	}
 	s.topic = t
 	if joins {
@@ -205,7 +205,7 @@ func (r *relay) enter(s *stream, req *h2.Request) error {
 		return nil
 	}
 	all, _ := req.Field(client.AllField)
-	s.feeds, s.all = true, all == "1"
+	s.feeds, s.all = true, string(all) == "1"
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -26,20 +27,21 @@ func (e *events) Request(hs *h2.Stream, r *h2.Request) {
 		return
 	}
 	if agent, ok := r.Field("user-agent"); ok {
-		k.peer.Agent = agent
+		k.peer.Agent = cut(agent)
 	}
-	if r.Path != openChannel || r.Method != "POST" {
-		k.refuse(FaultPath, nil, "path", r.Path, "method", r.Method)
-		if !strings.HasPrefix(r.ContentType, "application/grpc") {
+	if string(r.Path) != openChannel || string(r.Method) != "POST" {
+		k.refuse(FaultPath, nil, "path", cut(r.Path), "method", cut(r.Method))
+		if !bytes.HasPrefix(r.ContentType, []byte("application/grpc")) {
 			k.answer(hs)
 			return
 		}
 		k.h2.Refuse(hs, 200, statusUnimplemented, "")
 		return
 	}
-	if enc, _ := r.Field("grpc-encoding"); enc != "" && enc != "identity" {
-		k.refuse(FaultCompressed, nil, "encoding", enc)
-		k.h2.Refuse(hs, 200, statusUnimplemented, "content is compressed with "+enc+": send it plain (identity)")
+	if enc, _ := r.Field("grpc-encoding"); len(enc) > 0 && string(enc) != "identity" {
+		k.refuse(FaultCompressed, nil, "encoding", cut(enc))
+		k.h2.Refuse(hs, 200, statusUnimplemented, "content is compressed with "+cut(enc)+": send it plain (identity)",
+			h2.Field{Name: "grpc-accept-encoding", Value: "identity"})
 		return
 	}
 	k.net.QuickAck = !prompt(k.peer.Agent)
@@ -56,6 +58,12 @@ func (e *events) Request(hs *h2.Stream, r *h2.Request) {
 	}
 	k.h2.Respond(hs) // at once: a Rust dialer sends nothing before it has the HEADERS
 }
+
+// cut keeps text of a peer, for logs and answers, within a bound.
+func cut(b []byte) string { return string(b[:min(len(b), maxPeerText)]) }
+
+// maxPeerText is how much of a peer's text is kept, in bytes.
+const maxPeerText = 256
 
 // promptAgents begin the user agents of clients that turn Nagle's algorithm off.
 var promptAgents = []string{"grpc-go/", "slimgo/", "slim-bench/"}
@@ -113,6 +121,8 @@ func (e *events) Ended(hs *h2.Stream, end *h2.End) {
 			f = FaultCompressed
 		}
 		s.receiver.Broken(f)
+	case h2.KindUnfinished:
+		s.receiver.Broken(FaultUnfinished)
 	case h2.KindReset, h2.KindFault, h2.KindConn:
 		s.close()
 	default: // half-closed: what is queued for it still goes out
@@ -140,11 +150,15 @@ func (e *events) Closed(hs *h2.Stream) {
 	k := (*socket)(e)
 	s, ok := hs.User.(*stream)
 	if !ok {
-		k.pages = slices.DeleteFunc(k.pages, func(p *page) bool { return p.stream == hs })
+		if len(k.pages) > 0 {
+			k.pages = slices.DeleteFunc(k.pages, func(p *page) bool { return p.stream == hs })
+		}
+		k.h2.Recycle(hs)
 		return
 	}
 	k.streams = slices.DeleteFunc(k.streams, func(x *stream) bool { return x == s })
 	s.close()
+	k.h2.Recycle(hs)
 	k.checkFinished()
 }
 

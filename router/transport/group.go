@@ -10,6 +10,13 @@ import (
 type Options struct {
 	// MaxMessage is the largest message taken, in bytes; 0: 4 MiB.
 	MaxMessage int
+	// FirstMessage is the largest message taken from a stranger, in bytes: until Stream.Established; 0: 16 KiB.
+	FirstMessage int
+	// MaxUnfinished bounds the memory for messages of one socket that are not complete, in bytes; 0: 8 MiB. Beyond it
+	// the stream whose message was begun first is ended. At least twice MaxMessage.
+	MaxUnfinished int
+	// UnfinishedTimeout is how long a message may take to become complete while its sender may send; 0: 2 min.
+	UnfinishedTimeout time.Duration
 	// Window is what a stream's peer may send before its messages have left, in bytes; 0: 1 MiB.
 	Window uint32
 	// MaxFrameSize, MaxHeaderList and MaxStreams are announced in SETTINGS; 0: 16384, 16384, no limit.
@@ -32,6 +39,9 @@ func orDefault[T int | uint32 | time.Duration](v *T, d T) {
 
 func (o *Options) fill() {
 	orDefault(&o.MaxMessage, 4<<20)
+	orDefault(&o.FirstMessage, 16<<10)
+	orDefault(&o.MaxUnfinished, 8<<20)
+	orDefault(&o.UnfinishedTimeout, 2*time.Minute)
 	orDefault(&o.Window, 1<<20)
 	orDefault(&o.SetupTimeout, 10*time.Second)
 	orDefault(&o.IdleTimeout, 30*time.Second)
@@ -47,6 +57,7 @@ type Group struct {
 
 	members   map[member]struct{}
 	now       time.Time // of the last tick
+	ticks     int64     // since the start, the engine's clock
 	draining  bool      // the end is announced to every socket
 	finishing bool      // every stream ends after what is queued for it
 	idle      bool      // Acceptor.Idle was called
@@ -72,6 +83,7 @@ func (g *Group) Len() int { return len(g.members) }
 // Tick lets deadlines pass. Call it every second or so.
 func (g *Group) Tick(now time.Time) {
 	g.now = now
+	g.ticks++
 	for m := range g.members {
 		m.tick(now)
 	}

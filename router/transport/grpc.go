@@ -36,7 +36,8 @@ func (k *socket) Opened(n *netloop.Socket) {
 	n.QuickAck = true
 	g, o := k.group, &k.group.opt
 	k.h2.Init(h2.Server, &h2.Settings{InitialWindow: o.Window, MaxFrameSize: o.MaxFrameSize,
-		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams, ConnWindow: 16 << 20, MaxMessage: o.MaxMessage})
+		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams, ConnWindow: 16 << 20, MaxMessage: o.MaxMessage,
+		FirstMessage: o.FirstMessage, MaxUnfinished: o.MaxUnfinished, Now: g.ticks})
 	k.live.begin(g.now)
 	g.add(k)
 	if g.draining {

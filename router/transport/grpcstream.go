@@ -17,6 +17,7 @@ type stream struct {
 	h2       *h2.Stream
 	receiver Receiver
 	gather   *pool.Buf // of the message that spans reads
+	charged  int       // bytes withheld from the peer's window
 	given    uint64    // bytes given to the socket since the start
 	over     bool      // our side has ended
 	closed   bool      // Receiver.Closed was called
@@ -175,6 +176,7 @@ func (s *stream) Charge(n int) {
 	if s.closed {
 		return
 	}
+	s.charged += n
 	s.sock.h2.Hold(s.h2, n)
 	if n < 0 {
 		s.sock.net.MarkDirty()
@@ -182,7 +184,10 @@ func (s *stream) Charge(n int) {
 }
 
 // Established implements Stream.
-func (s *stream) Established() { s.sock.live.established = true }
+func (s *stream) Established() {
+	s.sock.live.established = true
+	s.sock.h2.SetMaxMessage(s.h2, s.sock.group.opt.MaxMessage)
+}
 
 // Finish implements Stream.
 func (s *stream) Finish(status int, text string) {

@@ -37,6 +37,7 @@ var errShutdown = errors.New("while shutting down")
 
 // tick implements member. Rules: P-tr-10.
 func (k *socket) tick(now time.Time) {
+	k.h2.Tick(k.group.ticks)
 	k.h2.Relax(floodRelax)
 	v, o := &k.live, &k.group.opt
 	if k.net.Closing() || k.net.Muted() { // its end is about to be read
@@ -54,6 +55,8 @@ func (k *socket) tick(now time.Time) {
 	}
 	switch {
 	case !v.peerEnded.IsZero(): // it can answer nothing
+	case k.trickles():
+		k.expire(FaultUnfinished)
 	case !v.established && now.Sub(v.accepted) > o.SetupTimeout:
 		k.expire(FaultTimeout)
 	case len(k.streams) == 0 && now.Sub(v.busy) > o.IdleTimeout:
@@ -70,6 +73,28 @@ func (k *socket) tick(now time.Time) {
 		k.net.MarkDirty()
 	}
 }
+
+// trickles reports whether the peer has begun something that should be complete by now. It ends streams whose message is
+// not.
+func (k *socket) trickles() bool {
+	o, now := &k.group.opt, k.group.ticks
+	if hs, since := k.h2.OldestMessage(); hs != nil && now-since > seconds(o.UnfinishedTimeout) {
+		if s, ok := hs.User.(*stream); ok && s.charged == 0 { // else it waits for us
+			s.receiver.Broken(FaultUnfinished)
+		}
+	}
+	what, since := k.h2.Unfinished()
+	switch what {
+	case h2.UnfinishedNone:
+		return false
+	case h2.UnfinishedData:
+		return now-since > seconds(o.UnfinishedTimeout)
+	}
+	return now-since > seconds(o.SetupTimeout)
+}
+
+// seconds is d in ticks.
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
 // floodRelax is how many flood tokens are given back to each socket a tick.
 const floodRelax = 1000

@@ -108,7 +108,7 @@ func TestIdleConnectionIsSmall(t *testing.T) {
 	} else {
 		t.Logf("Conn %d bytes (Stream %d of them), control buffer %d", unsafe.Sizeof(c), unsafe.Sizeof(c.first), control)
 	}
-	if c.decoder != nil || c.buf != nil || c.more != nil {
+	if c.table.bytes != nil || c.block != nil || c.buf != nil || c.more != nil {
 		t.Error("something is made before it is needed")
 	}
 }
@@ -177,5 +177,37 @@ func BenchmarkDataAlternating(b *testing.B) {
 			dst = dst[:0]
 		}
 		dst, _ = k.c.Data(dst, two[i&1], 105)
+	}
+}
+
+// BenchmarkRefusedStream is what a flood makes us do, per stream.
+func BenchmarkRefusedStream(b *testing.B) {
+	for i, a := range attacks() {
+		b.Run(a.name, func(b *testing.B) {
+			const batch, batches = 100, 50
+			var wire [batches][]byte
+			a := attacks()[i] // with an encoder whose table is empty
+			for i := range wire {
+				wire[i] = a.streams(uint32(2*batch*i+1), batch)
+			}
+			var c Conn
+			d := &doorman{c: &c}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for n := 0; n < b.N; n += batch {
+				i := n / batch % batches
+				if i == 0 { // a new connection: ids begin again
+					c.Init(Server, &a.set)
+					if err := c.Feed(join(greeting(Server), frame(frameSettings, flagAck, 0)), d); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if err := c.Feed(wire[i], d); err != nil {
+					b.Fatal(err)
+				}
+				c.ControlDone()
+				c.Relax(4096)
+			}
+		})
 	}
 }

@@ -1,15 +1,11 @@
 package h2
 
-import (
-	"testing"
-
-	"golang.org/x/net/http2/hpack"
-)
+import "testing"
 
 // openChannel opens a stream as a dialer does.
 func openChannel(t testing.TB, c *Conn) *Stream {
 	t.Helper()
-	s, err := c.Open([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
+	s, err := c.Open([]Field{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
 		{Name: ":path", Value: channelPath}, {Name: ":authority", Value: "node:46357"}, {Name: "te", Value: "trailers"},
 		{Name: "content-type", Value: "application/grpc"}})
 	if err != nil {
@@ -78,7 +74,7 @@ func TestClientHears(t *testing.T) {
 			events: []string{`ended 1 reset REFUSED_STREAM http=0 grpc=-1 "peer reset the stream"`, "closed 1"}},
 		{name: "6.8 GOAWAY below the stream", role: Client, peer: frame(frameGoAway, 0, 0, u32(0), u32(0)),
 			events: []string{`goaway last=0 NO_ERROR ""`, `ended 1 goaway NO_ERROR http=0 grpc=-1 "peer is going away"`, "closed 1"}},
-		{name: "6.8 GOAWAY that spares the stream", role: Client, peer: join(frame(frameGoAway, 0, 0, u32(1), u32(0)), ok),
+		{name: "6.8 GOAWAY that does not concern the stream", role: Client, peer: join(frame(frameGoAway, 0, 0, u32(1), u32(0)), ok),
 			events: []string{`goaway last=1 NO_ERROR ""`, said}},
 	})
 }
@@ -104,12 +100,12 @@ func TestClientHalfCloseThenTrailers(t *testing.T) {
 	out = append(out, 'x')
 	k.c.Cut()
 	if got := k.text.read(t, k.c.HalfClose(out, s)); len(got) != 2 || got[1] != "DATA 3 len 0 end" {
-		t.Errorf("got %q, want a final empty frame behind the cut one", got)
+		t.Errorf("got %q, want a final empty frame after the cut one", got)
 	}
 }
 
 func TestOpenRefuses(t *testing.T) {
-	fields := []hpack.HeaderField{{Name: ":method", Value: "POST"}}
+	fields := []Field{{Name: ":method", Value: "POST"}}
 	k := newTalk(t, Client, nil)
 	k.feed(frame(frameSettings, 0, 0, setting(3, 1)))
 	s := openChannel(t, k.c)
@@ -126,7 +122,7 @@ func TestOpenRefuses(t *testing.T) {
 		t.Errorf("last id: %v", err)
 	}
 	if _, err := k.c.Open(fields); err != ErrIDsSpent {
-		t.Errorf("behind the last id: %v", err)
+		t.Errorf("after the last id: %v", err)
 	}
 	k.feed(frame(frameGoAway, 0, 0, u32(1), u32(0)))
 	if _, err := k.c.Open(fields); err != ErrDraining {

@@ -2,13 +2,16 @@
 // connection needs it. It does no I/O, reads no clock and starts no goroutine: Feed takes what the socket gave, Control
 // and the Append-style methods return what the socket shall send, Events tells what happened.
 //
-// The usual turn of an owner: Feed the bytes read; write Control and call ControlDone; build DATA in a buffer with
-// Data, write it, call Cut. When the socket dies or Feed fails: write Control if possible, then Close.
+// The usual turn of an owner: Feed the bytes read; append Control to its output and call ControlDone; append DATA with
+// Data; append Control again, write the output, call Cut. When the socket is gone or Feed has failed: write Control if
+// possible, then Close.
+//
+// All that a connection sends is one stream of bytes, in the order of the calls that made it. Control is its only part
+// that does not go to the owner's output at once: it must be appended before Data, HalfClose or Trailers are, and before
+// the output is written. Then no RST_STREAM overtakes the DATA or trailers that came before it (RFC 9113 section 5.1),
+// the acknowledgement of SETTINGS leaves before what those settings allow (section 6.5.3), and the table size update
+// stands in the first header block that follows (RFC 7541 section 4.2).
 package h2
-
-import (
-	"golang.org/x/net/http2/hpack"
-)
 
 // Role says which end of the connection a Conn is.
 type Role uint8
@@ -22,6 +25,9 @@ const (
 // preface is what every client sends first (RFC 9113 section 3.4).
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
+// keptBuffer is how large a buffer, for Control or for a frame in pieces, may be that is kept until Tick.
+const keptBuffer = 64 << 10
+
 // step is what the next byte from the peer belongs to.
 type step uint8
 
@@ -30,7 +36,7 @@ const (
 	stepHeader
 	stepData    // payload of a DATA frame
 	stepPayload // payload of a frame that is handled whole
-	stepSkip    // payload that nobody wants
+	stepSkip    // payload that is discarded
 )
 
 // Conn is one HTTP/2 connection. Owned by one goroutine; must not be copied after Init. The zero value needs Init.
@@ -39,33 +45,38 @@ type Conn struct {
 	step step
 
 	// receiving
-	greeted  bool  // the peer's SETTINGS arrived
-	acked    bool  // the peer has acknowledged ours
-	feeding  bool  // inside Feed
-	deaf     bool  // a final GOAWAY left: new streams are ignored
-	padByte  bool  // the pad length of the DATA frame is the next byte
-	hdrN     uint8 // bytes of hdr that arrived
-	hdr      [frameHeaderLen]byte
-	cur      frameHeader // the frame being read
-	left     uint32      // bytes of its payload still to come
-	pad      uint32      // of these, padding at the end
-	dataOf   *Stream     // stream of the DATA frame being read; nil: discarded
-	buf      []byte      // part of a frame that is handled whole; nil in between when large
-	block    *block      // header block being read
-	decoder  *hpack.Decoder
-	credit   int // receive window of the connection as the peer knows it, bytes of DATA
-	slack    int // bytes a peer may send beyond a stream's credit before it has seen our SETTINGS
-	dirty    *Stream
-	tokens   int // flood budget left, in bytes: floods.go
-	highest  uint32
-	accepted uint32 // server: highest stream id that reached the owner
+	settingsSeen  bool  // the peer's SETTINGS arrived
+	settingsAcked bool  // the peer has acknowledged ours
+	feeding       bool  // inside Feed
+	finalGoAway   bool  // a GOAWAY left that is not the graceful one: new streams are ignored
+	padByte       bool  // the pad length of the DATA frame is the next byte
+	hdrN          uint8 // bytes of hdr that arrived
+	hdr           [frameHeaderLen]byte
+	cur           frameHeader // the frame being read
+	left          uint32      // bytes of its payload still to come
+	pad           uint32      // of these, padding at the end
+	dataOf        *Stream     // stream of the DATA frame being read; nil: discarded
+	now, began    int64       // the owner's ticks: now, and at Init
+	since         int64       // tick in which the frame being read began
+	buf           []byte      // part of a frame that is handled whole; nil between frames when large
+	block         *block      // header block being read
+	table         fieldTable  // of the peer's encoder
+	credit        int         // receive window of the connection as the peer knows it, bytes of DATA
+	earlyCredit   int         // bytes a peer may send beyond a stream's credit before it has seen our SETTINGS
+	creditList    *Stream     // streams whose receive window is looked at when Feed ends, linked by nextCredit
+	budget        int         // flood budget left, in bytes: floods.go
+	answerable    int         // DATA and HEADERS frames of ours that no PING has answered, at most maxAnswerable
+	highest       uint32      // server: highest stream id of the peer
+	accepted      uint32      // server: highest stream id that reached the owner
 
 	// sending
 	sentGoAway, gotGoAway bool
-	pinged                bool
-	shrink, shrunk        bool   // a table size update is due; was ever due
+	pingSent              bool   // a PING of ours is not answered yet
+	smallTable            bool   // the peer has announced a header table smaller than the default
+	sizeUpdateDue         bool   // the next header block begins with a table size update
 	ctl                   []byte // frames for Control
 	window                int    // send window of the connection
+	peakWindow            int    // the largest it has been
 	peerWindow            int32  // the peer's SETTINGS_INITIAL_WINDOW_SIZE
 	peerFrame             int    // largest DATA frame we send
 	peerStreams           uint32 // the peer's SETTINGS_MAX_CONCURRENT_STREAMS
@@ -74,17 +85,21 @@ type Conn struct {
 	openAt, openLen       int // where in dst the open DATA frame begins; its payload so far
 
 	// streams
-	live       int // streams for which Closed is not due yet
-	last       *Stream
-	head, tail *Stream
-	more       map[uint32]*Stream // all but first
-	done       *Stream
-	doneTail   *Stream
-	resets     [recentResets]uint32
-	lames      [8]uint32
-	resetAt    uint8
-	lameAt     uint8
-	first      Stream
+	live                 int                // streams for which Closed is not due yet
+	last                 *Stream            // the one that was looked up last
+	head, tail           *Stream            // in the tables, ids ascending
+	more                 map[uint32]*Stream // all but first
+	closing, closingTail *Stream            // Closed is due, linked by nextClosing
+	resets               [recentResets]uint32
+	lingerers            [maxLingering]uint32
+	resetAt              uint8 // where the next id goes in resets
+	lingererAt           uint8
+	first                Stream
+	oldest, newest       *Stream // with memory lent for an unfinished message
+	lent                 int     // bytes of that memory
+	free                 *Stream // recycled, linked by nextClosing
+	frees, mostStreams   int     // how many; how many streams more has held since it was made
+	end                  End     // what Ended is shown
 
 	set Settings
 	err *ConnError
@@ -93,14 +108,15 @@ type Conn struct {
 // Init readies c and queues what this role sends first: the client's preface, SETTINGS, and the WINDOW_UPDATE of the
 // connection. s may be nil: all defaults.
 func (c *Conn) Init(role Role, s *Settings) {
-	*c = Conn{role: role, tokens: fullBudget, window: startWindow, peerWindow: startWindow, peerFrame: minMaxFrame,
+	*c = Conn{role: role, budget: fullBudget, window: startWindow, peakWindow: startWindow, peerWindow: startWindow, peerFrame: minMaxFrame,
 		peerStreams: 1<<32 - 1, nextID: 1}
 	if s == nil {
 		s = &Settings{}
 	}
 	c.set = s.withDefaults()
+	c.now, c.began = c.set.Now, c.set.Now
 	c.credit = int(c.set.ConnWindow)
-	c.slack = max(0, startWindow-int(c.set.InitialWindow))
+	c.earlyCredit = max(0, startWindow-int(c.set.InitialWindow))
 	c.ctl = make([]byte, 0, 96)
 	if role == Client {
 		c.step = stepHeader
@@ -109,13 +125,17 @@ func (c *Conn) Init(role Role, s *Settings) {
 	c.ctl = c.appendSettings(c.ctl)
 }
 
-// Control returns the frames that the engine wants written now, in front of anything else: borrowed until the next call
-// of any method. Nil or empty: nothing.
+// Control returns the frames that were made since the last ControlDone, but for those that Data, HalfClose and Trailers
+// have appended to an output: borrowed until the next call of any method. Nil or empty: there are none. Append it to the
+// same output before any of these three is called, and before the output is written: that is the order of the wire.
 func (c *Conn) Control() []byte { return c.ctl }
 
-// ControlDone says that Control was written or copied.
+// ControlDone says that Control was written, or appended to the output. A DATA frame that was open there has ended.
 func (c *Conn) ControlDone() {
-	if c.ctl = c.ctl[:0]; cap(c.ctl) > 512 {
+	if len(c.ctl) > 0 {
+		c.Cut()
+	}
+	if c.ctl = c.ctl[:0]; cap(c.ctl) > keptBuffer {
 		c.ctl = nil
 	}
 }
@@ -123,24 +143,24 @@ func (c *Conn) ControlDone() {
 // Feed takes all of p, the next bytes from the peer, and reports what they mean; p is borrowed. An error, always a
 // *ConnError, ends the connection: GOAWAY is in Control, and Close is the only call that still makes sense.
 func (c *Conn) Feed(p []byte, ev Events) error {
-	if c.done != nil {
+	if c.closing != nil {
 		c.Reap(ev)
 	}
 	c.feeding = true
 	for len(p) > 0 && c.err == nil {
 		switch c.step {
 		case stepHeader:
-			p = c.header(p, ev)
+			p = c.readHeader(p, ev)
 		case stepData:
-			p = c.data(p, ev)
+			p = c.readData(p, ev)
 		case stepPayload:
-			p = c.gather(p, ev)
+			p = c.readPayload(p, ev)
 		case stepSkip:
-			p = c.skip(p)
+			p = c.skipPayload(p)
 		case stepPreface:
-			p = c.greet(p)
+			p = c.readPreface(p)
 		}
-		if c.done != nil {
+		if c.closing != nil {
 			c.Reap(ev)
 		}
 	}
@@ -148,7 +168,7 @@ func (c *Conn) Feed(p []byte, ev Events) error {
 	if c.err != nil {
 		return c.err
 	}
-	c.settle()
+	c.flushCredit()
 	if len(c.ctl) > maxControl {
 		c.flood(FloodControl)
 		return c.err
@@ -157,7 +177,7 @@ func (c *Conn) Feed(p []byte, ev Events) error {
 }
 
 // greet matches the client's preface, RFC 9113 section 3.4.
-func (c *Conn) greet(p []byte) []byte {
+func (c *Conn) readPreface(p []byte) []byte {
 	for i, b := range p {
 		if b != preface[c.left] {
 			c.fail(ProtocolError, notPreface(c.left, b))
@@ -184,19 +204,22 @@ func notPreface(at uint32, b byte) string {
 }
 
 // header completes a frame header and, if the payload is there too, handles the frame in place.
-func (c *Conn) header(p []byte, ev Events) []byte {
+func (c *Conn) readHeader(p []byte, ev Events) []byte {
 	if c.hdrN == 0 && len(p) >= frameHeaderLen {
-		h := parseFrameHeader(p)
-		c.begin(h, ev)
+		c.since = c.now
+		c.beginFrame(parseFrameHeader(p), ev)
 		p = p[frameHeaderLen:]
 	} else {
+		if c.hdrN == 0 {
+			c.since = c.now
+		}
 		n := copy(c.hdr[c.hdrN:], p)
 		p = p[n:]
 		if c.hdrN += uint8(n); c.hdrN < frameHeaderLen {
 			return nil
 		}
 		c.hdrN = 0
-		c.begin(parseFrameHeader(c.hdr[:]), ev)
+		c.beginFrame(parseFrameHeader(c.hdr[:]), ev)
 	}
 	if c.err != nil {
 		return nil
@@ -206,14 +229,14 @@ func (c *Conn) header(p []byte, ev Events) []byte {
 	} else if c.step == stepPayload && len(p) >= int(c.left) {
 		n := c.left
 		c.step, c.left = stepHeader, 0
-		c.frame(c.cur, p[:n], ev)
+		c.handleFrame(c.cur, p[:n], ev)
 		p = p[n:]
 	}
 	return p
 }
 
 // gather collects the payload of a frame that is handled whole; begin has bounded its length.
-func (c *Conn) gather(p []byte, ev Events) []byte {
+func (c *Conn) readPayload(p []byte, ev Events) []byte {
 	n := min(int(c.left), len(p))
 	c.buf = append(c.buf, p[:n]...)
 	if c.left -= uint32(n); c.left > 0 {
@@ -221,14 +244,14 @@ func (c *Conn) gather(p []byte, ev Events) []byte {
 	}
 	c.step = stepHeader
 	b := c.buf
-	c.frame(c.cur, b, ev)
-	if c.buf = b[:0]; cap(b) > 128 {
+	c.handleFrame(c.cur, b, ev)
+	if c.buf = b[:0]; cap(b) > keptBuffer {
 		c.buf = nil
 	}
 	return p[n:]
 }
 
-func (c *Conn) skip(p []byte) []byte {
+func (c *Conn) skipPayload(p []byte) []byte {
 	n := min(int(c.left), len(p))
 	if c.left -= uint32(n); c.left == 0 {
 		c.step = stepHeader

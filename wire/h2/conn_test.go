@@ -106,7 +106,7 @@ func TestConnectionFrames(t *testing.T) {
 		{name: "6.7 PING of 7 bytes", peer: frame(framePing, 0, 0, make([]byte, 7)),
 			frames: []string{goaway("0", FrameSizeError, "wrong frame length")}, code: FrameSizeError},
 		{name: "6.7 ACK without a PING", peer: frame(framePing, flagAck, 0, pingPayload[:])},
-		{name: "6.8 GOAWAY is told, streams live on", peer: join(request(1, 0), frame(frameGoAway, 0, 0, u32(0), u32(2), []byte("bye")), data(1, 0, grpcMsg(1))),
+		{name: "6.8 GOAWAY is delivered, streams go on", peer: join(request(1, 0), frame(frameGoAway, 0, 0, u32(0), u32(2), []byte("bye")), data(1, 0, grpcMsg(1))),
 			frames: []string{answer}, events: []string{opened, `goaway last=0 INTERNAL_ERROR "bye"`, "message 1 len 1"}},
 		{name: "6.8 GOAWAY on a stream", peer: frame(frameGoAway, 0, 1, make([]byte, 8)),
 			frames: []string{goaway("0", ProtocolError, "GOAWAY on a stream")}, code: ProtocolError},
@@ -157,7 +157,7 @@ func TestOwnPingIsAnsweredOnce(t *testing.T) {
 	k.wantEvents("pong")
 }
 
-func TestControlIsDroppedWhenLarge(t *testing.T) {
+func TestMemoryOfControlIsGivenBack(t *testing.T) {
 	k := newTalk(t, Server, nil)
 	for range 100 {
 		k.feed(frame(framePing, 0, 0, make([]byte, 8)))
@@ -165,9 +165,20 @@ func TestControlIsDroppedWhenLarge(t *testing.T) {
 	if n := len(k.c.Control()); n != 1700 {
 		t.Fatalf("control of %d bytes, want 100 answers of 17", n)
 	}
+	k.c.Tick(1)
+	if n := len(k.c.Control()); n != 1700 {
+		t.Fatalf("control of %d bytes after Tick, want 1700", n)
+	}
 	k.c.ControlDone()
-	if n := cap(k.c.ctl); n > 512 {
-		t.Errorf("%d bytes kept", n)
+	if k.c.Tick(1); cap(k.c.ctl) > 512 {
+		t.Errorf("%d bytes kept", cap(k.c.ctl))
+	}
+	for range 7000 {
+		k.feed(frame(framePing, 0, 0, make([]byte, 8)))
+		k.c.Relax(1)
+	}
+	if k.c.ControlDone(); cap(k.c.ctl) > keptBuffer {
+		t.Errorf("%d bytes kept until Tick", cap(k.c.ctl))
 	}
 }
 
@@ -182,7 +193,7 @@ func TestCloseEndsEveryStreamOnce(t *testing.T) {
 	if !k.c.Idle() || k.c.Streams() != 0 {
 		t.Error("not idle")
 	}
-	for id, s := range k.ev.streams { // a dead stream bears every call
+	for id, s := range k.ev.streams { // a removed stream takes every call
 		s.User = nil
 		k.c.Hold(s, -5)
 		k.c.Reset(s, Cancel)

@@ -1,6 +1,6 @@
 package h2
 
-// beginData judges a DATA frame by its header (RFC 9113 section 6.1). What must not be delivered is still read, so
+// beginData checks a DATA frame by its header (RFC 9113 section 6.1). What must not be delivered is still read, so
 // that the connection's window returns to the peer.
 func (c *Conn) beginData(h frameHeader, ev Events) {
 	c.step, c.pad, c.dataOf = stepData, 0, nil
@@ -25,26 +25,26 @@ func (c *Conn) chooseStream(h frameHeader, ev Events) {
 	s := c.find(h.id)
 	switch {
 	case s == nil:
-		if !c.forgiven(h.id) {
-			c.charge(FloodFault, priceReset)
+		if !c.maybeInFlight(h.id) {
+			c.spend(FloodFault, priceReset)
 			c.resetID(h.id, StreamClosed)
 		}
-	case s.flags&recvDone != 0:
-		c.fault(s, StreamClosed, "DATA behind END_STREAM", ev)
-	case c.role == Client && s.flags&answered == 0:
-		c.fault(s, ProtocolError, "DATA before HEADERS", ev)
-	case int(h.length) > s.credit+c.slack:
-		c.fault(s, FlowControlError, "DATA beyond the stream window", ev)
+	case s.flags&recvEnded != 0:
+		c.streamError(s, StreamClosed, "DATA after END_STREAM", ev)
+	case c.role == Client && s.flags&responded == 0:
+		c.streamError(s, ProtocolError, "DATA before HEADERS", ev)
+	case int(h.length) > s.credit+c.earlyCredit:
+		c.streamError(s, FlowControlError, "DATA beyond the stream window", ev)
 	default:
 		c.dataOf = s
 	}
 	if h.length == 0 && h.flags&flagEndStream == 0 {
-		c.charge(FloodEmpty, priceEmpty)
+		c.spend(FloodEmpty, priceEmpty)
 	}
 }
 
 // data takes as much of the DATA frame's payload as p has.
-func (c *Conn) data(p []byte, ev Events) []byte {
+func (c *Conn) readData(p []byte, ev Events) []byte {
 	if c.padByte {
 		return c.padLength(p, ev)
 	}
@@ -53,12 +53,12 @@ func (c *Conn) data(p []byte, ev Events) []byte {
 	c.credit -= n
 	if s := c.dataOf; s != nil {
 		s.credit -= n
-		c.touch(s)
+		c.queueCredit(s)
 		b := p[:n]
 		if c.pad > 0 {
 			b = b[:n-min(n, max(int(c.pad)-int(c.left), 0))] // padding comes last
 		}
-		c.body(s, b, ev)
+		c.dataBytes(s, b, ev)
 	}
 	if c.left == 0 {
 		c.endData(ev)
@@ -73,14 +73,14 @@ func (c *Conn) padLength(p []byte, ev Events) []byte {
 	c.credit--
 	if s := c.dataOf; s != nil {
 		s.credit--
-		c.touch(s)
+		c.queueCredit(s)
 	}
 	if c.pad = uint32(p[0]); c.pad > c.left {
 		c.fail(ProtocolError, "padding longer than the frame")
 		return nil
 	}
 	if c.pad == c.left && c.cur.flags&flagEndStream == 0 {
-		c.charge(FloodEmpty, priceEmpty)
+		c.spend(FloodEmpty, priceEmpty)
 	}
 	if c.left == 0 && c.err == nil {
 		c.endData(ev)
@@ -89,14 +89,14 @@ func (c *Conn) padLength(p []byte, ev Events) []byte {
 }
 
 // body hands the DATA bytes b of s, without padding, to the envelope.
-func (c *Conn) body(s *Stream, b []byte, ev Events) {
+func (c *Conn) dataBytes(s *Stream, b []byte, ev Events) {
 	s.got += int64(len(b))
 	if s.length >= 0 && s.got > s.length {
-		c.fault(s, ProtocolError, "more DATA than content-length", ev)
+		c.streamError(s, ProtocolError, "more DATA than content-length", ev)
 		return
 	}
-	if s.flags&mute == 0 {
-		c.tokens = min(c.tokens+len(b), fullBudget)
+	if s.flags&discarding == 0 {
+		c.budget = min(c.budget+len(b), fullBudget)
 		c.messages(s, b, ev)
 	}
 }
@@ -109,9 +109,9 @@ func (c *Conn) endData(ev Events) {
 		return
 	}
 	if c.cur.flags&flagEndStream != 0 {
-		c.peerDone(s, &End{Kind: KindHalfClosed, GRPCStatus: c.missingStatus(s)}, ev)
-	} else if s.flags&lame != 0 && s.credit < int(c.set.InitialWindow)/2 {
+		c.recvEndStream(s, End{Kind: KindHalfClosed, GRPCStatus: c.missingStatus(s)}, ev)
+	} else if s.flags&lingering != 0 && s.credit < int(c.set.InitialWindow)/2 {
 		c.resetID(s.ID, NoError) // RFC 9113 section 8.1: the response is complete, ask the client to stop
-		c.bury(s)
+		c.remove(s)
 	}
 }

@@ -1,10 +1,6 @@
 package h2
 
-import (
-	"strconv"
-
-	"golang.org/x/net/http2/hpack"
-)
+import "strconv"
 
 // Header blocks are written as references to the static table and as literals without indexing (RFC 7541 sections 6.1,
 // 6.2.2, 6.2.3): no encoder state exists, and blocks may be built in any order.
@@ -47,7 +43,7 @@ func staticName(name string) uint64 {
 }
 
 // staticField holds the static table's index of whole fields we send; 0: none.
-func staticField(f *hpack.HeaderField) byte {
+func staticField(f *Field) byte {
 	switch {
 	case f.Name == ":method" && f.Value == "POST":
 		return 3
@@ -73,11 +69,11 @@ func appendInt(dst []byte, first byte, n uint, v uint64) []byte {
 }
 
 // appendText: RFC 7541 section 5.2, without Huffman coding.
-func appendText(dst []byte, s string) []byte {
+func appendText[T string | []byte](dst []byte, s T) []byte {
 	return append(appendInt(dst, 0, 7, uint64(len(s))), s...)
 }
 
-func appendField(dst []byte, f *hpack.HeaderField) []byte {
+func appendField(dst []byte, f *Field) []byte {
 	if i := staticField(f); i != 0 {
 		return append(dst, 0x80|i)
 	}
@@ -97,23 +93,31 @@ func appendStatus(dst []byte, status int) []byte {
 	if status == 200 {
 		return append(dst, 0x88) // static table entry 8
 	}
-	return appendText(appendInt(dst, literal, 4, 8), strconv.Itoa(status))
+	return appendNumber(appendInt(dst, literal, 4, 8), status)
+}
+
+// appendNumber appends the value n in decimal.
+func appendNumber(dst []byte, n int) []byte {
+	var b [20]byte
+	return appendText(dst, strconv.AppendInt(b[:0], int64(n), 10))
 }
 
 func appendGRPCStatus(dst []byte, status int, msg string) []byte {
-	dst = appendField(dst, &hpack.HeaderField{Name: "grpc-status", Value: strconv.Itoa(status)})
+	dst = appendNumber(appendText(append(dst, literal), "grpc-status"), status)
 	if msg != "" {
-		text := appendEscaped(nil, msg[:min(len(msg), maxGRPCText)])
-		dst = appendField(dst, &hpack.HeaderField{Name: "grpc-message", Value: string(text)})
+		msg = msg[:min(len(msg), maxGRPCText)]
+		dst = appendText(append(dst, literal), "grpc-message")
+		dst = appendEscaped(appendInt(dst, 0, 7, uint64(escapedLen(msg))), msg)
 	}
 	return dst
 }
 
 // beginBlock appends the header of a HEADERS frame whose length endBlock fills in.
 func (c *Conn) beginBlock(dst []byte, id uint32) []byte {
+	c.sentFrame()
 	dst = appendFrameHeader(dst, 0, frameHeaders, flagEndHeaders, id)
-	if c.shrink {
-		c.shrink = false
+	if c.sizeUpdateDue {
+		c.sizeUpdateDue = false
 		dst = append(dst, 0x20) // dynamic table size update to 0, RFC 7541 section 6.3
 	}
 	return dst
@@ -147,8 +151,8 @@ func (c *Conn) endBlock(dst []byte, at int, flags uint8) []byte {
 
 // Refuse queues HEADERS that end the response: httpStatus, then grpcStatus and msg unless grpcStatus < 0, then extra
 // fields (lower-case names, such as www-authenticate). Only without an earlier Respond. Server. Closed follows.
-func (c *Conn) Refuse(s *Stream, httpStatus int, grpcStatus int, msg string, extra ...hpack.HeaderField) {
-	if s.flags&(open|sendDone|dead) != 0 || c.role != Server || c.err != nil {
+func (c *Conn) Refuse(s *Stream, httpStatus int, grpcStatus int, msg string, extra ...Field) {
+	if s.flags&(sendOpen|sendEnded|removed) != 0 || c.role != Server || c.err != nil {
 		return
 	}
 	at := len(c.ctl)
@@ -160,15 +164,15 @@ func (c *Conn) Refuse(s *Stream, httpStatus int, grpcStatus int, msg string, ext
 		c.ctl = appendField(c.ctl, &extra[i])
 	}
 	c.ctl = c.endBlock(c.ctl, at, flagEndStream)
-	c.ctl = c.finish(c.ctl, s)
+	c.ctl = c.sentEndStream(c.ctl, s)
 }
 
 // Open queues a request and returns its stream, on which DATA may be sent at once. fields are all fields of the request,
 // pseudo-header fields first, names in lower case. Client. Errors: ErrDraining, ErrStreamLimit, ErrIDsSpent, ErrFields.
-func (c *Conn) Open(fields []hpack.HeaderField) (*Stream, error) {
+func (c *Conn) Open(fields []Field) (*Stream, error) {
 	size := 0
 	for i := range fields {
-		size += int(fields[i].Size())
+		size += fields[i].size()
 	}
 	switch {
 	case c.role != Client:
@@ -182,9 +186,9 @@ func (c *Conn) Open(fields []hpack.HeaderField) (*Stream, error) {
 	case size > maxFields:
 		return nil, ErrFields
 	}
-	s := c.enlist(c.nextID)
+	s := c.addStream(c.nextID)
 	c.nextID += 2
-	s.flags |= open
+	s.flags |= sendOpen
 	at := len(c.ctl)
 	c.ctl = c.beginBlock(c.ctl, s.ID)
 	for i := range fields {

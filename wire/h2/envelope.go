@@ -9,7 +9,7 @@ import "strconv"
 // and lies anywhere in the stream's DATA, whatever the frames are.
 const (
 	prefixLen = 5
-	firstGrow = 64 << 10 // a peer must send this much before its claim of a larger message costs more memory
+	firstGrow = 16 << 10 // memory that a message may take with its first byte; then twice what has arrived
 )
 
 // messages delivers what b, the next DATA bytes of s, completes.
@@ -21,8 +21,8 @@ func (c *Conn) messages(s *Stream, b []byte, ev Events) {
 	}
 	for len(b) >= prefixLen {
 		n := be32(b[1:])
-		if b[0] != 0 || n > uint32(c.set.MaxMessage) {
-			c.broken(s, b[0], n, ev)
+		if b[0] != 0 || n > s.maxMessage {
+			c.endBroken(s, b[0], n, ev)
 			return
 		}
 		rest := b[prefixLen:]
@@ -30,7 +30,7 @@ func (c *Conn) messages(s *Stream, b []byte, ev Events) {
 			break
 		}
 		ev.Message(s, rest[:n:n], false)
-		if s.flags&mute != 0 {
+		if s.flags&discarding != 0 {
 			return // the callback ended it
 		}
 		b = rest[n:]
@@ -44,7 +44,7 @@ func (c *Conn) messages(s *Stream, b []byte, ev Events) {
 	}
 }
 
-// resume goes on with the message that earlier DATA began and returns what lies behind it; nil if it is not complete
+// resume goes on with the message that earlier DATA began and returns what follows it; nil if it is not complete
 // or s wants no more.
 func (c *Conn) resume(s *Stream, b []byte, ev Events) []byte {
 	if s.preN < prefixLen {
@@ -54,15 +54,15 @@ func (c *Conn) resume(s *Stream, b []byte, ev Events) []byte {
 			return nil
 		}
 		s.total = be32(s.pre[1:])
-		if s.pre[0] != 0 || s.total > uint32(c.set.MaxMessage) {
-			c.broken(s, s.pre[0], s.total, ev)
+		if s.pre[0] != 0 || s.total > s.maxMessage {
+			c.endBroken(s, s.pre[0], s.total, ev)
 			return nil
 		}
 	}
 	if len(s.msg) == 0 && uint32(len(b)) >= s.total { // only the prefix came earlier
 		s.preN = 0
 		ev.Message(s, b[:s.total:s.total], false)
-		return c.rest(s, b[s.total:])
+		return c.unlessEnded(s, b[s.total:])
 	}
 	n := min(int(s.total)-len(s.msg), len(b))
 	c.collect(s, b[:n], ev)
@@ -70,20 +70,20 @@ func (c *Conn) resume(s *Stream, b []byte, ev Events) []byte {
 		return nil
 	}
 	msg := s.msg
-	s.msg, s.preN = nil, 0
+	c.giveBack(s)
 	ev.Message(s, msg, true)
-	return c.rest(s, b[n:])
+	return c.unlessEnded(s, b[n:])
 }
 
 // rest returns b unless the callback before it ended s.
-func (c *Conn) rest(s *Stream, b []byte) []byte {
-	if s.flags&mute != 0 {
+func (c *Conn) unlessEnded(s *Stream, b []byte) []byte {
+	if s.flags&discarding != 0 {
 		return nil
 	}
 	return b
 }
 
-// collect appends b to the message being gathered. Memory follows what has arrived, not what the prefix claims.
+// collect appends b to the message being gathered. Memory follows what has arrived, not what the prefix announces.
 func (c *Conn) collect(s *Stream, b []byte, ev Events) {
 	if len(b) == 0 {
 		return
@@ -93,37 +93,32 @@ func (c *Conn) collect(s *Stream, b []byte, ev Events) {
 		s.msg = append(s.msg, b...)
 		return
 	}
-	n := max(cap(s.msg), firstGrow/4)
-	for n < need || n < firstGrow {
-		n *= 4
-	}
-	n = min(n, int(s.total))
 	have, more := s.msg, b
 	if have == nil {
 		have, more = b, nil
 	}
-	got := ev.Grow(s, have, n)
-	if s.flags&mute != 0 {
-		return // the callback ended s
+	n, total := max(firstGrow, 2*need), int(s.total)
+	if n > total-total/4 {
+		n = total // rather than one more copy for the rest
 	}
-	if s.msg = append(got, more...); len(s.msg) != need || cap(got) < n {
-		panic("h2: Grow returned too little")
+	if c.lend(s, have, n, ev) {
+		s.msg = append(s.msg, more...)
 	}
 }
 
-// broken ends the peer's side of s: what follows cannot be read as messages.
-func (c *Conn) broken(s *Stream, flag byte, n uint32, ev Events) {
-	e := &End{Kind: KindBroken}
+// endBroken ends the peer's side of s: what follows cannot be read as messages.
+func (c *Conn) endBroken(s *Stream, flag byte, n uint32, ev Events) {
+	e := End{Kind: KindBroken}
 	switch flag {
 	case 0:
 		e.GRPCStatus = 11 // as upstream (OUT_OF_RANGE); grpc-go says 8
-		e.Message = "message of " + strconv.FormatUint(uint64(n), 10) + " bytes, limit " + strconv.Itoa(c.set.MaxMessage)
+		e.Message = "message of " + strconv.FormatUint(uint64(n), 10) + " bytes, limit " + strconv.FormatUint(uint64(s.maxMessage), 10)
 	case 1:
 		e.GRPCStatus, e.Message = 12, "compressed message without grpc-encoding"
 	default:
 		e.GRPCStatus, e.Message = 13, "bad compressed flag "+strconv.Itoa(int(flag))
 	}
-	c.ended(s, e, ev)
+	c.deliverEnd(s, e, ev)
 }
 
 // progress returns how many bytes of an unfinished message have arrived, prefix included, and how many are known to be

@@ -1,23 +1,22 @@
 package h2
 
-import "golang.org/x/net/http2/hpack"
-
 // Events receives what the peer did, in the order in which it did it. All methods run inside Feed, Reap or Close, on
 // the caller's goroutine, and must not call Feed, Reap or Close; every other method of Conn is allowed.
 //
 // A stream begins with Request (server) or Open (client), has at most one Ended, and finishes with exactly one Closed.
 // After Ended and after any call that ends the stream from this side, no Message follows.
 type Events interface {
-	// Request delivers a complete, valid request. r is borrowed until return; its strings may be kept.
+	// Request delivers a complete, valid request. r is borrowed until return, and so is all it shows.
 	Request(s *Stream, r *Request)
-	// Response delivers the response HEADERS. r is borrowed until return; its strings may be kept.
+	// Response delivers the response HEADERS. r is borrowed until return, and so is all it shows.
 	Response(s *Stream, r *Response)
 	// Message delivers one gRPC message without its prefix. lent=false: msg is borrowed until return. lent=true: msg is
 	// the memory that Grow returned and belongs to the owner again.
 	Message(s *Stream, msg []byte, lent bool)
 	// Grow returns memory with capacity >= n that begins with a copy of have and has its length; n >= len(have). It is
 	// called when a message spans frames or reads; have is either borrowed or what the previous Grow of the same message
-	// returned, which the owner takes back. The engine stops using the memory at Message, Ended or Closed.
+	// returned, which the owner takes back. The engine stops using the memory at Message, Ended or Closed, whichever is
+	// first. n is at most three times what has arrived, or 16 KiB.
 	Grow(s *Stream, have []byte, n int) []byte
 	// Ended says that nothing more comes from the peer on s. e is borrowed until return.
 	Ended(s *Stream, e *End)
@@ -33,39 +32,39 @@ type Events interface {
 
 // Request is a request whose header section obeys RFC 9113 section 8.3.1.
 type Request struct {
-	Method        string
-	Path          string
-	Scheme        string // http, https, or unix from a Rust dialer on a unix socket
-	Authority     string // never checked
-	ContentType   string
-	Authorization string
-	EndStream     bool // no DATA follows; Ended comes next
-	fields        []hpack.HeaderField
+	Method        []byte
+	Path          []byte
+	Scheme        []byte // http, https, or unix from a Rust dialer on a unix socket
+	Authority     []byte // never checked
+	ContentType   []byte
+	Authorization []byte // wiped on return
+	EndStream     bool   // no DATA follows; Ended comes next
+	fields        []field
 }
 
-// Field returns the first value of the regular field of that lower-case name.
-func (r *Request) Field(name string) (string, bool) { return lookup(r.fields, name) }
+// Field returns the first value of the regular field of that lower-case name, borrowed as r is.
+func (r *Request) Field(name string) ([]byte, bool) { return lookup(r.fields, name) }
 
 // Response is the header section of a response that is not 1xx (RFC 9113 section 8.3.2).
 type Response struct {
 	Status      int // HTTP status, 200..599 from a sane peer
-	ContentType string
+	ContentType []byte
 	GRPCStatus  int    // -1 unless trailers-only
-	Message     string // grpc-message, percent-decoded
+	Message     string // grpc-message, percent-decoded; may be kept
 	EndStream   bool   // trailers-only; Ended comes next
-	fields      []hpack.HeaderField
+	fields      []field
 }
 
-// Field returns the first value of the regular field of that lower-case name.
-func (r *Response) Field(name string) (string, bool) { return lookup(r.fields, name) }
+// Field returns the first value of the regular field of that lower-case name, borrowed as r is.
+func (r *Response) Field(name string) ([]byte, bool) { return lookup(r.fields, name) }
 
-func lookup(fields []hpack.HeaderField, name string) (string, bool) {
+func lookup(fields []field, name string) ([]byte, bool) {
 	for i := range fields {
-		if fields[i].Name == name {
-			return fields[i].Value, true
+		if string(fields[i].name) == name {
+			return fields[i].value, true
 		}
 	}
-	return "", false
+	return nil, false
 }
 
 // EndKind says how the peer's side of a stream ended.
@@ -86,6 +85,9 @@ const (
 	KindGoAway
 	// KindConn: the connection is over.
 	KindConn
+	// KindUnfinished: the unfinished messages of the connection took more than Settings.MaxUnfinished, and the one of this
+	// stream was the oldest. Further DATA is discarded.
+	KindUnfinished
 )
 
 // String names the kind.
@@ -96,7 +98,7 @@ func (k EndKind) String() string {
 	return "unknown"
 }
 
-var endNames = [...]string{"none", "half-closed", "trailers", "reset", "broken", "fault", "goaway", "connection"}
+var endNames = [...]string{"none", "half-closed", "trailers", "reset", "broken", "fault", "goaway", "connection", "unfinished"}
 
 // End is the last word on the peer's side of a stream.
 type End struct {
@@ -104,7 +106,7 @@ type End struct {
 	Code       ErrCode // KindReset, KindFault, KindGoAway, KindConn
 	HTTPStatus int     // client: :status of the response, 0 before it
 	// GRPCStatus: of the trailers; a client that got none has the mapping of the HTTP status. KindBroken: the status
-	// that fits (8, 11, 12 or 13). Else -1.
+	// that fits (11, 12 or 13); KindUnfinished: 8. Else -1.
 	GRPCStatus int
 	Message    string // grpc-message, percent-decoded, or the reason
 }

@@ -3,22 +3,30 @@ package h2
 // Frames that cost the sender nothing and us work are paid for with tokens. The budget is kept in bytes so that DATA
 // can refill it without arithmetic: one token is tokenBytes, and every byte of DATA on a live stream, in either
 // direction, gives one back.
+//
+// Frames that answer ours are free, so that an honest peer is not cut off however long it goes on: a PING for each DATA
+// or HEADERS frame we sent (estimators of bandwidth send one for each round trip; gRPC's proposal A8 has servers count
+// that way), a WINDOW_UPDATE that returns what our DATA took, a RST_STREAM for a stream whose response is complete, the
+// HEADERS of responses and trailers.
 const (
-	tokenBytes = 256
-	fullBudget = 4096 * tokenBytes
-	maxControl = 256 << 10 // bytes of Control that may wait for the owner
+	tokenBytes    = 256
+	fullBudget    = 4096 * tokenBytes
+	maxControl    = 256 << 10 // bytes of Control that may wait for the owner
+	maxAnswerable = 1 << 13   // PINGs that may come after we have sent as many frames
 
 	// Prices in tokens. A request pays more than a ping, since the owner works on it, and a stream that ends in an
 	// error pays again: rapid reset (CVE-2023-44487) is out of tokens after some 340 streams.
 	priceRequest = 4
 	priceReset   = 8
 	priceEmpty   = 4
+	priceWindow  = tokenBytes / 8 // in bytes
+	priceLate    = 1              // a frame on a closed stream that is not answered
 )
 
 // Flood names what emptied the budget.
 type Flood uint8
 
-// The floods that are told apart.
+// The floods, by what emptied the budget.
 const (
 	FloodNone Flood = iota
 	FloodPing
@@ -45,11 +53,11 @@ func (f Flood) String() string {
 	return "unknown"
 }
 
-// charge takes tokens and ends the connection when none are left.
-func (c *Conn) charge(f Flood, tokens int) { c.chargeBytes(f, tokens*tokenBytes) }
+// spend takes tokens and ends the connection when none are left.
+func (c *Conn) spend(f Flood, tokens int) { c.spendBytes(f, tokens*tokenBytes) }
 
-func (c *Conn) chargeBytes(f Flood, n int) {
-	if c.tokens -= n; c.tokens < 0 {
+func (c *Conn) spendBytes(f Flood, n int) {
+	if c.budget -= n; c.budget < 0 {
 		c.flood(f)
 	}
 }
@@ -62,8 +70,15 @@ func (c *Conn) flood(f Flood) {
 	}
 }
 
+// sentFrame notes a DATA or HEADERS frame of ours: one PING may answer it.
+func (c *Conn) sentFrame() {
+	if c.answerable < maxAnswerable {
+		c.answerable++
+	}
+}
+
 // Relax gives back n tokens of the flood budget, at most to its full size of 4096. The owner calls it from a timer,
 // since the engine has no clock: a keepalive PING a minute would otherwise add up over days.
 func (c *Conn) Relax(n int) {
-	c.tokens = min(c.tokens+min(n, fullBudget/tokenBytes)*tokenBytes, fullBudget)
+	c.budget = min(c.budget+min(n, fullBudget/tokenBytes)*tokenBytes, fullBudget)
 }

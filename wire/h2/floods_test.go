@@ -96,8 +96,8 @@ func TestRelaxRefillsTheBudget(t *testing.T) {
 		t.Fatal(k.err)
 	}
 	k.c.Relax(1 << 62)
-	if k.c.tokens != fullBudget {
-		t.Errorf("budget %d, want it capped at %d", k.c.tokens, fullBudget)
+	if k.c.budget != fullBudget {
+		t.Errorf("budget %d, want it capped at %d", k.c.budget, fullBudget)
 	}
 }
 

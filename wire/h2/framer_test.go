@@ -11,7 +11,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// What x/net's Framer writes, the engine understands: a random conversation with a model beside it.
+// What x/net's Framer writes, the engine understands: a random conversation, compared with a model.
 func TestEngineReadsWhatFramerWrites(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(7, 7))
 	for round := range 50 {

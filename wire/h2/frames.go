@@ -79,21 +79,21 @@ func appendWindowUpdate(dst []byte, id, inc uint32) []byte {
 	return appendBE32(appendFrameHeader(dst, 4, frameWindowUpdate, 0, id), inc)
 }
 
-// begin judges a frame by its header alone, before any payload is kept: sizes and order that cannot be right end the
+// beginFrame checks a frame by its header alone, before any payload is kept: wrong sizes and wrong order end the
 // connection here, so that only frames of bounded size are ever gathered.
-func (c *Conn) begin(h frameHeader, ev Events) {
+func (c *Conn) beginFrame(h frameHeader, ev Events) {
 	c.cur, c.left = h, h.length
 	switch {
 	case h.length > c.set.MaxFrameSize:
 		c.fail(FrameSizeError, "frame larger than SETTINGS_MAX_FRAME_SIZE") // RFC 9113 section 4.2
 	case c.block != nil && (h.kind != frameContinuation || h.id != c.block.id):
 		c.fail(ProtocolError, "header block interrupted") // RFC 9113 section 4.3
-	case !c.greeted && (h.kind != frameSettings || h.flags&flagAck != 0):
+	case !c.settingsSeen && (h.kind != frameSettings || h.flags&flagAck != 0):
 		c.fail(ProtocolError, "first frame is not SETTINGS") // RFC 9113 section 3.4
 	case h.kind == frameData:
 		c.beginData(h, ev)
 	case h.kind > frameContinuation:
-		c.charge(FloodUnknown, 1)
+		c.spend(FloodUnknown, 1)
 		c.step = stepSkip // RFC 9113 section 4.1: ignored and discarded
 	default:
 		c.step = stepPayload
@@ -128,7 +128,7 @@ func (c *Conn) checkSize(h frameHeader) {
 }
 
 // frame handles one whole frame that is not DATA. b is borrowed.
-func (c *Conn) frame(h frameHeader, b []byte, ev Events) {
+func (c *Conn) handleFrame(h frameHeader, b []byte, ev Events) {
 	switch h.kind {
 	case frameHeaders:
 		c.headersFrame(h, b, ev)
@@ -162,20 +162,24 @@ func (c *Conn) pingFrame(h frameHeader, b []byte, ev Events) {
 	}
 	if h.flags&flagAck == 0 {
 		c.ctl = append(appendFrameHeader(c.ctl, 8, framePing, flagAck, 0), b...)
-		c.charge(FloodPing, 1)
+		if c.answerable > 0 {
+			c.answerable--
+		} else {
+			c.spend(FloodPing, 1)
+		}
 		return
 	}
-	if c.pinged && [8]byte(b) == pingPayload {
-		c.pinged = false
+	if c.pingSent && [8]byte(b) == pingPayload {
+		c.pingSent = false
 		ev.Pong()
 		return
 	}
-	c.charge(FloodPing, 1)
+	c.spend(FloodPing, 1)
 }
 
 // priorityFrame: RFC 9113 section 6.3. Priorities are deprecated and have no effect; only their form is checked.
 func (c *Conn) priorityFrame(h frameHeader, b []byte, ev Events) {
-	c.charge(FloodPriority, 1)
+	c.spend(FloodPriority, 1)
 	code, why := ProtocolError, "stream depends on itself"
 	switch {
 	case h.id == 0:
@@ -187,7 +191,7 @@ func (c *Conn) priorityFrame(h frameHeader, b []byte, ev Events) {
 		return
 	}
 	if s := c.find(h.id); s != nil {
-		c.fault(s, code, why, ev)
+		c.streamError(s, code, why, ev)
 	} else {
 		c.fail(code, why) // no RST_STREAM for idle or closed streams
 	}
@@ -199,7 +203,7 @@ var pingPayload = [8]byte{'s', 'l', 'i', 'm', 'g', 'o', 0, 1}
 // Ping queues a keepalive PING. Its answer arrives as Events.Pong; a second Ping before that answer shares it.
 func (c *Conn) Ping() {
 	if c.err == nil {
-		c.pinged = true
+		c.pingSent = true
 		c.ctl = append(appendFrameHeader(c.ctl, 8, framePing, 0, 0), pingPayload[:]...)
 	}
 }

@@ -7,16 +7,16 @@ import (
 	"testing"
 )
 
-// fuzzTalk runs one engine over b, cut where cut says, with an owner that answers, refuses, holds and resets depending
-// on what it hears. It returns everything that must not depend on the cuts: events, frames but for credit, and the error.
+// fuzzTalk runs one engine over b, cut where cut says, with an owner that answers, refuses, withholds and resets depending
+// on what arrives. It returns everything that must not depend on the cuts: events, frames but for credit, and the error.
 func fuzzTalk(t *testing.T, role Role, b []byte, cut func(left int) int) (events, frames []string, fault string) {
 	k := rawTalk(t, role, &Settings{MaxStreams: 20})
 	k.ev.bodies = true
 	k.ev.onRequest = func(s *Stream, r *Request) {
-		if r.Path == channelPath {
+		if string(r.Path) == channelPath {
 			k.c.Respond(s)
 		} else {
-			k.c.Refuse(s, 200, 12, r.Path)
+			k.c.Refuse(s, 200, 12, string(r.Path))
 		}
 	}
 	k.ev.onMessage = func(s *Stream, msg []byte) {

@@ -32,7 +32,7 @@ func (c *Conn) GoAwayNow(code ErrCode, debug string, graceful bool) {
 		c.appendGoAway(maxStreamID, code, debug)
 		return
 	}
-	c.deaf = true
+	c.finalGoAway = true
 	c.appendGoAway(c.accepted, code, debug)
 }
 
@@ -42,7 +42,7 @@ func (c *Conn) goAwayFrame(h frameHeader, b []byte, ev Events) {
 		c.fail(ProtocolError, "GOAWAY on a stream")
 		return
 	}
-	c.charge(FloodUnknown, 1)
+	c.spend(FloodUnknown, 1)
 	c.gotGoAway = true
 	last, code := be32(b)&maxStreamID, ErrCode(be32(b[4:]))
 	ev.GoAway(last, code, b[8:min(len(b), 8+maxDebug)])
@@ -50,8 +50,8 @@ func (c *Conn) goAwayFrame(h frameHeader, b []byte, ev Events) {
 		return
 	}
 	for s := c.tail; s != nil && s.ID > last; s = c.tail { // ids ascend in the list
-		c.ended(s, &End{Kind: KindGoAway, Code: code, GRPCStatus: -1, Message: "peer is going away"}, ev)
-		c.bury(s)
+		c.deliverEnd(s, End{Kind: KindGoAway, Code: code, GRPCStatus: -1, Message: "peer is going away"}, ev)
+		c.remove(s)
 	}
 }
 

@@ -5,18 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	"io"
 	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2/hpack"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
 )
 
 // rawCodec passes bytes through grpc-go.
@@ -155,6 +153,8 @@ type dialer struct {
 	got     [][]byte
 	end     *End
 	closed  bool
+	atOnce  int // messages under way at a time; 0: any number
+	sent    int
 }
 
 func (d *dialer) Response(*Stream, *Response) {}
@@ -164,7 +164,7 @@ func (d *dialer) Message(_ *Stream, msg []byte, _ bool) {
 func (d *dialer) Grow(_ *Stream, have []byte, n int) []byte {
 	return append(make([]byte, 0, n), have...)
 }
-func (d *dialer) Ended(_ *Stream, e *End) { d.end = e }
+func (d *dialer) Ended(_ *Stream, e *End) { end := *e; d.end = &end }
 func (d *dialer) Closed(*Stream)          { d.closed = true }
 
 func (d *dialer) flush() []byte {
@@ -180,6 +180,10 @@ func (d *dialer) flush() []byte {
 			d.out = d.c.HalfClose(d.out, d.s)
 			break
 		}
+		if d.pending = nil; d.atOnce > 0 && d.sent-len(d.got) >= d.atOnce {
+			break
+		}
+		d.sent++
 		d.pending = append(appendPrefix(nil, len(d.send[0])), d.send[0]...)
 		d.send = d.send[1:]
 	}
@@ -187,16 +191,17 @@ func (d *dialer) flush() []byte {
 	return d.out
 }
 
-// callEcho sends count messages of that size over our client engine and returns what came back.
-func callEcho(conn net.Conn, set *Settings, path string, size, count int) (*dialer, error) {
+// callEcho sends count messages of that size over our client engine, all at once or so many at a time, and returns what
+// came back.
+func callEcho(conn net.Conn, set *Settings, path string, size, count, atOnce int) (*dialer, error) {
 	defer conn.Close()
 	var c Conn
 	c.Init(Client, set)
-	d := &dialer{echo: echo{c: &c}}
+	d := &dialer{echo: echo{c: &c}, atOnce: atOnce}
 	for i := range count {
 		d.send = append(d.send, payload(size, i))
 	}
-	s, err := c.Open([]hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
+	s, err := c.Open([]Field{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
 		{Name: ":path", Value: path}, {Name: ":authority", Value: "node"}, {Name: "te", Value: "trailers"},
 		{Name: "content-type", Value: "application/grpc"}})
 	if err != nil {
@@ -239,51 +244,58 @@ func checkEcho(t *testing.T, d *dialer, err error, size, count int) {
 	}
 }
 
-func TestClientCallsGRPCGo(t *testing.T) {
-	srv := grpc.NewServer(grpc.ForceServerCodec(rawCodec{}), grpc.InitialWindowSize(65535), grpc.InitialConnWindowSize(65535),
-		grpc.UnknownServiceHandler(func(_ any, st grpc.ServerStream) error {
-			if m, _ := grpc.MethodFromServerStream(st); m != channelPath {
-				return status.Error(codes.PermissionDenied, "50 % no ü")
+// serveGRPC serves channelPath with grpc-go, which sends back what comes, until the test ends.
+func serveGRPC(t *testing.T, o ...grpc.ServerOption) (dial func() net.Conn) {
+	t.Helper()
+	srv := grpc.NewServer(append(o, grpc.ForceServerCodec(rawCodec{}), grpc.UnknownServiceHandler(func(_ any, st grpc.ServerStream) error {
+		if m, _ := grpc.MethodFromServerStream(st); m != channelPath {
+			return status.Error(codes.PermissionDenied, "50 % no ü")
+		}
+		for {
+			var b []byte
+			if err := st.RecvMsg(&b); errors.Is(err, io.EOF) {
+				return nil
+			} else if err != nil {
+				return err
 			}
-			for {
-				var b []byte
-				if err := st.RecvMsg(&b); errors.Is(err, io.EOF) {
-					return nil
-				} else if err != nil {
-					return err
-				}
-				if err := st.SendMsg(&b); err != nil {
-					return err
-				}
+			if err := st.SendMsg(&b); err != nil {
+				return err
 			}
-		}))
+		}
+	}))...)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = srv.Serve(l) })
-	defer wg.Wait()
-	defer srv.Stop()
-	dial := func() net.Conn {
+	t.Cleanup(func() {
+		srv.Stop()
+		wg.Wait()
+	})
+	return func() net.Conn {
 		conn, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		return conn
 	}
+}
+
+func TestClientCallsGRPCGo(t *testing.T) {
+	dial := serveGRPC(t, grpc.InitialWindowSize(65535), grpc.InitialConnWindowSize(65535))
 	for _, wc := range windowCases {
 		for _, b := range batches {
 			t.Run(fmt.Sprintf("%s, %d bytes", wc.name, b.size), func(t *testing.T) {
 				if tooSlow(&wc.set, b.size) {
 					b.size = 1 << 20
 				}
-				d, err := callEcho(dial(), &wc.set, channelPath, b.size, b.count)
+				d, err := callEcho(dial(), &wc.set, channelPath, b.size, b.count, 0)
 				checkEcho(t, d, err, b.size, b.count)
 			})
 		}
 	}
-	d, err := callEcho(dial(), nil, "/other.Service/Method", 1, 1)
+	d, err := callEcho(dial(), nil, "/other.Service/Method", 1, 1, 0)
 	if err != nil || d.end == nil || d.end.GRPCStatus != 7 || d.end.Message != "50 % no ü" {
 		t.Errorf("refused call: %v, %+v", err, d.end)
 	}
@@ -300,7 +312,7 @@ func TestOurEndsEcho(t *testing.T) {
 					x, y := net.Pipe()
 					var wg sync.WaitGroup
 					wg.Go(func() { _ = serveEcho(y, &server.set) })
-					d, err := callEcho(x, &client.set, channelPath, b.size, b.count)
+					d, err := callEcho(x, &client.set, channelPath, b.size, b.count, 0)
 					checkEcho(t, d, err, b.size, b.count)
 					wg.Wait()
 				})

@@ -1,22 +1,39 @@
 package h2
 
-import (
-	"errors"
-
-	"golang.org/x/net/http2/hpack"
-)
+import "sync"
 
 // block is a header block while it arrives: HEADERS and its CONTINUATIONs (RFC 9113 section 4.3). It is decoded
 // fragment by fragment, so nothing but the decoded fields is kept, and those only up to the limit.
 type block struct {
 	id        uint32
 	endStream bool
-	fresh     bool   // server: opens a new stream
-	encoded   uint32 // bytes of the block so far
-	size      uint32 // decoded size, RFC 9113 section 10.5.1
-	over      bool   // size exceeds MaxHeaderList: fields are decoded, counted and dropped
-	fault     string // first reason why the message is malformed
-	fields    []hpack.HeaderField
+	fresh     bool  // server: opens a new stream
+	begun     bool  // a field was decoded
+	since     int64 // tick in which its first frame began
+	over      bool  // size exceeds MaxHeaderList: fields are decoded, counted and dropped
+	encoded   uint32
+	size      uint32 // decoded, RFC 9113 section 6.5.2
+	malformed string // the first reason why the message is, RFC 9113 section 8.1.1; empty: it is not
+	fields    []field
+	octets    []byte // names and values of fields
+	rest      []byte // the beginning of a field whose end has not arrived
+	req       Request
+	resp      Response
+}
+
+// blocks holds blocks for use: a connection needs one while a header section arrives, and then no more.
+var blocks = sync.Pool{New: func() any { return new(block) }}
+
+// release hands k back with all that was borrowed from it. It keeps no secret and little memory.
+func (k *block) release() {
+	clear(k.octets[:cap(k.octets)])
+	clear(k.rest[:cap(k.rest)])
+	fields, octets, rest := k.fields[:0], k.octets[:0], k.rest[:0]
+	if cap(fields) > 128 || cap(octets)+cap(rest) > 16<<10 {
+		fields, octets, rest = nil, nil, nil
+	}
+	*k = block{fields: fields, octets: octets, rest: rest}
+	blocks.Put(k)
 }
 
 // blockLimit is the largest encoded block that is read to its end. Above MaxHeaderList the request is refused but HPACK
@@ -37,17 +54,17 @@ func (c *Conn) headersFrame(h frameHeader, b []byte, ev Events) {
 	case c.role == Server && h.id > c.highest:
 		fresh = true
 		c.highest = h.id
-		c.charge(FloodRequest, priceRequest)
-	case c.find(h.id) == nil && !c.forgiven(h.id):
-		c.fail(StreamClosed, "HEADERS on a closed stream") // RFC 9113 section 5.1
-		return
+		c.spend(FloodRequest, priceRequest)
+	case c.find(h.id) == nil:
+		c.spend(FloodFault, priceRequest) // decoded all the same: RFC 9113 section 4.3
 	}
 	if c.err != nil {
 		return
 	}
-	c.block = &block{id: h.id, endStream: h.flags&flagEndStream != 0, fresh: fresh}
+	c.block = blocks.Get().(*block)
+	c.block.id, c.block.endStream, c.block.fresh, c.block.since = h.id, h.flags&flagEndStream != 0, fresh, c.since
 	if self {
-		c.block.fault = "stream depends on itself" // RFC 9113 section 5.3.1
+		c.block.malformed = "stream depends on itself" // RFC 9113 section 5.3.1
 	}
 	c.fragment(h, b, ev)
 }
@@ -88,7 +105,7 @@ func (c *Conn) continuationFrame(h frameHeader, b []byte, ev Events) {
 // fragment decodes a piece of the open block and acts on it when it is the last.
 func (c *Conn) fragment(h frameHeader, b []byte, ev Events) {
 	if len(b) == 0 {
-		c.charge(FloodEmpty, priceEmpty)
+		c.spend(FloodEmpty, priceEmpty)
 	}
 	if c.err != nil {
 		return
@@ -97,42 +114,44 @@ func (c *Conn) fragment(h frameHeader, b []byte, ev Events) {
 		c.fail(EnhanceYourCalm, "header block too large")
 		return
 	}
-	if c.decoder == nil {
-		c.decoder = hpack.NewDecoder(4096, c.field)
-		c.decoder.SetMaxStringLength(int(c.blockLimit()))
-	}
-	_, err := c.decoder.Write(b)
-	last := h.flags&flagEndHeaders != 0
-	if err == nil && last {
-		err = c.decoder.Close()
-	}
-	switch {
-	case errors.Is(err, hpack.ErrStringLength):
+	k, last := c.block, h.flags&flagEndHeaders != 0
+	switch c.decode(k, b) {
+	case decodeLong:
 		c.fail(EnhanceYourCalm, "header field too large")
-	case err != nil:
+		return
+	case decodeBad:
 		c.fail(CompressionError, "header block does not decode") // RFC 9113 section 4.3
-	case last:
-		k := c.block
-		c.block = nil
-		c.section(k, ev)
-	}
-}
-
-// field receives each decoded field.
-func (c *Conn) field(f hpack.HeaderField) {
-	k := c.block
-	if k.size += f.Size(); k.size > c.set.MaxHeaderList {
-		k.over, k.fields = true, nil
 		return
 	}
-	if k.fields == nil {
-		k.fields = make([]hpack.HeaderField, 0, 12)
+	if !last {
+		return
 	}
-	if k.fault == "" {
-		k.fault = fieldFault(f)
+	if len(k.rest) > 0 {
+		c.fail(CompressionError, "header block ends inside a field")
+		return
 	}
-	if k.fault == "" && f.IsPseudo() && len(k.fields) > 0 && !k.fields[len(k.fields)-1].IsPseudo() {
-		k.fault = "pseudo-header field behind a regular one" // RFC 9113 section 8.3
+	c.block = nil
+	c.section(k, ev)
+	k.release()
+}
+
+// count adds f to the size of the section and reports whether it is within the limit.
+func (c *Conn) count(k *block, f field) bool {
+	k.begun = true
+	k.size += uint32(len(f.name)+len(f.value)) + fieldOverhead
+	if k.size > c.set.MaxHeaderList {
+		k.over = true
+	}
+	return !k.over
+}
+
+// add appends f, whose memory lasts as long as the block, to the section.
+func (k *block) add(f field) {
+	if k.malformed == "" {
+		k.malformed = f.malformed()
+	}
+	if n := len(k.fields); k.malformed == "" && f.pseudo() && n > 0 && !k.fields[n-1].pseudo() {
+		k.malformed = "pseudo-header field after a regular one" // RFC 9113 section 8.3
 	}
 	k.fields = append(k.fields, f)
 }
@@ -145,56 +164,70 @@ func (c *Conn) section(k *block, ev Events) {
 	}
 	s := c.find(k.id)
 	switch {
-	case s == nil: // reset by us while this was on its way
-	case s.flags&recvDone != 0:
-		c.fault(s, StreamClosed, "HEADERS behind END_STREAM", ev)
+	case s == nil:
+		c.lateSection(k)
+	case s.flags&recvEnded != 0:
+		c.streamError(s, StreamClosed, "HEADERS after END_STREAM", ev)
 	case k.over:
-		c.fault(s, EnhanceYourCalm, "header section too large", ev)
-	case k.fault != "":
-		c.fault(s, ProtocolError, k.fault, ev)
-	case c.role == Client && s.flags&answered == 0:
+		c.streamError(s, EnhanceYourCalm, "header section too large", ev)
+	case k.malformed != "":
+		c.streamError(s, ProtocolError, k.malformed, ev)
+	case c.role == Client && s.flags&responded == 0:
 		c.newResponse(s, k, ev)
 	default:
 		c.trailers(s, k, ev)
 	}
 }
 
+// lateSection takes a header section for a closed stream (RFC 9113 section 5.1). Trailers of a request whose response was
+// complete, and responses to a request that was cancelled, may come at any time: they concern that stream only. A
+// request, on the other hand, cannot be meant for it (RFC 9113 section 5.1.1).
+func (c *Conn) lateSection(k *block) {
+	switch {
+	case c.role == Client || c.maybeInFlight(k.id):
+	case len(k.fields) > 0 && k.fields[0].pseudo():
+		c.fail(StreamClosed, "HEADERS on a closed stream")
+	default:
+		c.resetID(k.id, StreamClosed)
+	}
+}
+
 // newRequest: RFC 9113 section 8.3.1.
 func (c *Conn) newRequest(k *block, ev Events) {
-	var r Request
-	length, fault := int64(-1), k.fault
+	r := &k.req
+	length, fault := int64(-1), k.malformed
 	if fault == "" && !k.over {
 		length, fault = r.parse(k)
 	}
 	switch {
-	case c.deaf: // a GOAWAY told the peer
+	case c.finalGoAway: // the GOAWAY's last stream id says so: RFC 9113 section 6.8
 	case fault != "":
-		c.charge(FloodFault, priceReset)
+		c.spend(FloodFault, priceReset)
 		c.resetID(k.id, ProtocolError)
 	case c.set.MaxStreams > 0 && uint32(c.live) >= c.set.MaxStreams:
-		c.charge(FloodRefused, priceReset)
+		c.spend(FloodRefused, priceReset)
 		c.resetID(k.id, RefusedStream) // RFC 9113 section 5.1.2
 	case k.over:
-		c.charge(FloodRefused, priceReset)
+		c.spend(FloodRefused, priceReset)
 		c.refuseLarge(k)
 	default:
-		c.accept(k, &r, length, ev)
+		c.accept(k, r, length, ev)
 	}
 }
 
 func (c *Conn) accept(k *block, r *Request, length int64, ev Events) {
 	c.accepted = k.id
-	s := c.enlist(k.id)
+	s := c.addStream(k.id)
 	if s.length = length; k.endStream {
-		s.flags |= recvDone
+		s.flags |= recvEnded
 	}
 	ev.Request(s, r)
 	if k.endStream {
-		c.ended(s, &End{Kind: KindHalfClosed, GRPCStatus: -1}, ev)
+		c.deliverEnd(s, End{Kind: KindHalfClosed, GRPCStatus: -1}, ev)
 	}
 }
 
-// refuseLarge answers a request whose fields were not kept with 431 (RFC 6585 section 5). The owner never hears of it.
+// refuseLarge answers a request whose fields were not kept with 431 (RFC 6585 section 5). The owner is not told.
 func (c *Conn) refuseLarge(k *block) {
 	if c.err != nil {
 		return
@@ -208,50 +241,49 @@ func (c *Conn) refuseLarge(k *block) {
 
 // newResponse: RFC 9113 section 8.3.2. 1xx responses are dropped.
 func (c *Conn) newResponse(s *Stream, k *block, ev Events) {
-	var r Response
+	r := &k.resp
 	length, fault := r.parse(k)
 	if fault == "" && r.Status < 200 && k.endStream {
 		fault = "1xx response ends the stream"
 	}
 	if fault != "" {
-		c.fault(s, ProtocolError, fault, ev)
+		c.streamError(s, ProtocolError, fault, ev)
 		return
 	}
 	if r.Status < 200 {
-		c.charge(FloodEmpty, 1)
+		c.spend(FloodEmpty, 1)
 		return
 	}
-	s.flags |= answered
+	s.flags |= responded
 	s.length, s.status = length, uint16(r.Status)
-	ev.Response(s, &r)
-	if s.flags&dead != 0 || !k.endStream {
+	ev.Response(s, r)
+	if s.flags&removed != 0 || !k.endStream {
 		return
 	}
-	e := &End{Kind: KindTrailers, GRPCStatus: r.GRPCStatus, Message: r.Message}
+	e := End{Kind: KindTrailers, GRPCStatus: r.GRPCStatus, Message: r.Message}
 	if e.GRPCStatus < 0 {
 		e.GRPCStatus = c.missingStatus(s)
 	}
-	c.peerDone(s, e, ev)
+	c.recvEndStream(s, e, ev)
 }
 
 // trailers: RFC 9113 section 8.1.
 func (c *Conn) trailers(s *Stream, k *block, ev Events) {
-	c.charge(FloodEmpty, 1)
 	if !k.endStream {
-		c.fault(s, ProtocolError, "second HEADERS without END_STREAM", ev)
+		c.streamError(s, ProtocolError, "second HEADERS without END_STREAM", ev)
 		return
 	}
-	if len(k.fields) > 0 && k.fields[0].IsPseudo() {
-		c.fault(s, ProtocolError, "pseudo-header field in trailers", ev)
+	if len(k.fields) > 0 && k.fields[0].pseudo() {
+		c.streamError(s, ProtocolError, "pseudo-header field in trailers", ev)
 		return
 	}
-	e := &End{Kind: KindTrailers, GRPCStatus: -1}
+	e := End{Kind: KindTrailers, GRPCStatus: -1}
 	if c.role == Client {
 		if e.GRPCStatus, e.Message = grpcOutcome(k.fields); e.GRPCStatus < 0 {
 			e.GRPCStatus = c.missingStatus(s)
 		}
 	}
-	c.peerDone(s, e, ev)
+	c.recvEndStream(s, e, ev)
 }
 
 // missingStatus maps the HTTP status of a response without grpc-status, as upstream's tonic does; -1 on a server.

@@ -2,6 +2,7 @@ package h2
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -27,7 +28,7 @@ func TestRequestValidation(t *testing.T) {
 		{"8.3 unknown pseudo-header", append([]string{":what: x"}, base...), true},
 		{"8.3 response pseudo-header", append([]string{":status: 200"}, base...), true},
 		{"8.4 extended CONNECT is not announced", append([]string{":protocol: websocket"}, base...), true},
-		{"8.3 pseudo-header behind a regular field", append([]string{"a: b"}, base...), true},
+		{"8.3 pseudo-header after a regular field", append([]string{"a: b"}, base...), true},
 		{"8.5 CONNECT", []string{":method: CONNECT", ":authority: a:1"}, false},
 		{"8.5 CONNECT with path", []string{":method: CONNECT", ":authority: a:1", ":path: /"}, true},
 		{"8.2.1 upper case", append(base[:3:3], "X-Y: z"), true},
@@ -66,18 +67,28 @@ func TestRequestValidation(t *testing.T) {
 
 func TestRequestIsExposed(t *testing.T) {
 	k := newTalk(t, Server, nil)
-	var got Request
-	k.ev.onRequest = func(_ *Stream, r *Request) { got = *r }
+	asked := false
+	var secret []byte
+	k.ev.onRequest = func(_ *Stream, r *Request) {
+		asked = true
+		got := fmt.Sprintf("%s %s %s %s %s %s %v", r.Method, r.Path, r.Scheme, r.Authority, r.ContentType, r.Authorization, r.EndStream)
+		if want := "POST " + channelPath + " http node:46357 application/grpc Bearer x false"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		if v, ok := r.Field("grpc-encoding"); !ok || string(v) != "gzip" {
+			t.Errorf("grpc-encoding %q %v", v, ok)
+		}
+		if _, ok := r.Field("grpc-timeout"); ok {
+			t.Error("grpc-timeout out of nowhere")
+		}
+		secret = r.Authorization
+	}
 	k.feed(request(1, 0, "authorization: Bearer x", "grpc-encoding: gzip"))
-	if got.Method != "POST" || got.Path != channelPath || got.Scheme != "http" || got.Authority != "node:46357" ||
-		got.ContentType != "application/grpc" || got.Authorization != "Bearer x" || got.EndStream {
-		t.Errorf("got %+v", got)
+	if !asked {
+		t.Fatal("no request")
 	}
-	if v, ok := got.Field("grpc-encoding"); !ok || v != "gzip" {
-		t.Errorf("grpc-encoding %q %v", v, ok)
-	}
-	if _, ok := got.Field("grpc-timeout"); ok {
-		t.Error("grpc-timeout out of nowhere")
+	if string(secret) == "Bearer x" {
+		t.Error("the authorization is still in memory after the callback")
 	}
 }
 
@@ -126,10 +137,10 @@ func TestHeaderBlocks(t *testing.T) {
 			frames: []string{goaway("0", ProtocolError, "header block interrupted")}, code: ProtocolError},
 		{name: "4.3 CONTINUATION of another stream", peer: join(frame(frameHeaders, 0, 1, b), frame(frameContinuation, flagEndHeaders, 3)),
 			frames: []string{goaway("0", ProtocolError, "header block interrupted")}, code: ProtocolError},
-		{name: "4.3 block that does not decode", peer: frame(frameHeaders, flagEndHeaders, 1, []byte{0xff, 0xff, 0xff}),
+		{name: "4.3 block that does not decode", peer: frame(frameHeaders, flagEndHeaders, 1, []byte{0x80}),
 			frames: []string{goaway("0", CompressionError, "header block does not decode")}, code: CompressionError},
 		{name: "4.3 block that stops inside a field", peer: frame(frameHeaders, flagEndHeaders, 1, b[:len(b)-1]),
-			frames: []string{goaway("0", CompressionError, "header block does not decode")}, code: CompressionError},
+			frames: []string{goaway("0", CompressionError, "header block ends inside a field")}, code: CompressionError},
 		{name: "6.2 padded, with priority", peer: frame(frameHeaders, flagEndHeaders|flagPadded|flagPriority, 1, []byte{4}, u32(0), []byte{7}, b, make([]byte, 4)),
 			frames: []string{answer}, events: []string{opened}},
 		{name: "6.2 padding longer than the frame", peer: frame(frameHeaders, flagEndHeaders|flagPadded, 1, []byte{4}, make([]byte, 3)),
@@ -154,6 +165,69 @@ func TestDynamicTableStaysInStep(t *testing.T) {
 	k.feed(out)
 	k.wantEvents(opened, "request 7 POST "+channelPath)
 	k.wantFrames(answer, "RST_STREAM 3 PROTOCOL_ERROR", "HEADERS 5 end :status=431", "RST_STREAM 5 NO_ERROR", "HEADERS 7 :status=200 content-type=application/grpc")
+	if k.err != nil {
+		t.Error(k.err)
+	}
+}
+
+func TestLateTrailersOnEndedStreams(t *testing.T) {
+	t.Run("server", func(t *testing.T) {
+		k := newTalk(t, Server, nil)
+		k.ev.onRequest = func(s *Stream, _ *Request) { k.c.Refuse(s, 200, 12, "") }
+		const last = 2*100 - 1
+		var enc fieldEncoder
+		for id := uint32(1); id <= last; id += 2 {
+			k.feed(frame(frameHeaders, flagEndHeaders, id, enc.block(channelFields...)))
+		}
+		k.frames()
+		k.ev.lines = nil
+		for id := uint32(1); id <= last; id += 2 { // all but the last few are long forgotten
+			k.feed(frame(frameHeaders, flagEndHeaders|flagEndStream, id, enc.block("x-checksum: 12345", "again: yes")))
+		}
+		if got := k.frames(); got[0] != "RST_STREAM 1 STREAM_CLOSED" || len(got) > 92 {
+			t.Errorf("answered with %q", got)
+		}
+		k.wantEvents()
+		k.feed(frame(frameHeaders, flagEndHeaders|flagEndStream, last+2, enc.block(append(channelFields, "x-checksum: 12345")...)))
+		if len(k.ev.lines) == 0 || k.err != nil {
+			t.Errorf("the connection is none the worse? %q, %v", k.ev.lines, k.err)
+		}
+	})
+	t.Run("client", func(t *testing.T) {
+		k := newTalk(t, Client, nil)
+		var enc fieldEncoder
+		for range 2 * recentResets {
+			k.c.Reset(openChannel(t, k.c), Cancel)
+		}
+		k.c.ControlDone()
+		k.feed(join(frame(frameHeaders, flagEndHeaders, 1, enc.block(":status: 200", "server: slow")), data(1, 0, grpcMsg(1)),
+			frame(frameHeaders, flagEndHeaders|flagEndStream, 1, enc.block("grpc-status: 0"))))
+		k.wantFrames("RST_STREAM 1 STREAM_CLOSED")
+		if k.err != nil {
+			t.Error(k.err)
+		}
+	})
+	t.Run("as a flood", func(t *testing.T) {
+		k := newTalk(t, Server, nil)
+		k.ev.onRequest = func(s *Stream, _ *Request) { k.c.Reset(s, Cancel) }
+		k.feed(request(1, 0))
+		n := 0
+		for ; k.err == nil && n < 5000; n++ {
+			k.feed(frame(frameHeaders, flagEndHeaders|flagEndStream, 1, fieldBlock("x: y")))
+		}
+		if ce := k.wantError(EnhanceYourCalm); ce.Flood != FloodFault || n > 1100 {
+			t.Errorf("%s after %d", ce.Flood, n)
+		}
+	})
+}
+
+// RFC 7541 section 4.2: an encoder that lowered the table and raised it again between two blocks says both.
+func TestTwoTableSizeUpdatesInOneBlock(t *testing.T) {
+	k := newTalk(t, Server, nil)
+	var enc fieldEncoder
+	k.feed(frame(frameHeaders, flagEndHeaders, 1, enc.block(channelFields...)))
+	k.feed(frame(frameHeaders, flagEndHeaders, 3, []byte{0x3f, 0xd5, 0x03, 0x3f, 0xe1, 0x1f}, fieldBlock(channelFields...)))
+	k.wantEvents(opened, "request 3 POST "+channelPath)
 	if k.err != nil {
 		t.Error(k.err)
 	}
@@ -205,8 +279,13 @@ func TestBufferForTornFramesFollowsWhatArrived(t *testing.T) {
 	k.feed(b[:3000])
 	k.feed(b[3000:])
 	k.wantEvents(opened)
-	if n := cap(k.c.buf); n > 128 {
+	if n := cap(k.c.buf); n > keptBuffer {
 		t.Errorf("%d bytes kept", n)
+	}
+	k.feed(request(3, 0)[:20])
+	k.feed(request(3, 0)[20:])
+	if k.c.Tick(1); cap(k.c.buf) > 128 {
+		t.Errorf("%d bytes kept after Tick", cap(k.c.buf))
 	}
 }
 
@@ -226,7 +305,7 @@ func TestLargeRequestIsCutIntoContinuations(t *testing.T) {
 	var c Conn
 	c.Init(Client, nil)
 	c.ControlDone()
-	fields := []hpack.HeaderField{{Name: ":method", Value: "POST"}, {Name: "x", Value: strings.Repeat("a", 40000)},
+	fields := []Field{{Name: ":method", Value: "POST"}, {Name: "x", Value: strings.Repeat("a", 40000)},
 		{Name: "authorization", Value: "secret"}}
 	if _, err := c.Open(fields); err != nil {
 		t.Fatal(err)
@@ -238,13 +317,13 @@ func TestLargeRequestIsCutIntoContinuations(t *testing.T) {
 	if len(got) != 1 || got[0] != want {
 		t.Errorf("got %.80q", got)
 	}
-	if _, err := c.Open([]hpack.HeaderField{{Name: "x", Value: strings.Repeat("a", maxFields)}}); err != ErrFields {
+	if _, err := c.Open([]Field{{Name: "x", Value: strings.Repeat("a", maxFields)}}); err != ErrFields {
 		t.Errorf("oversize fields: %v", err)
 	}
 }
 
 func TestEncodedFieldsDecode(t *testing.T) {
-	for _, f := range []hpack.HeaderField{
+	for _, f := range []Field{
 		{Name: ":method", Value: "POST"}, {Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"},
 		{Name: ":scheme", Value: "https"}, {Name: ":scheme", Value: "unix"}, {Name: ":path", Value: channelPath},
 		{Name: ":authority", Value: "h:1"}, {Name: ":status", Value: "404"}, {Name: "content-length", Value: "12"},
@@ -253,7 +332,7 @@ func TestEncodedFieldsDecode(t *testing.T) {
 		{Name: "authorization", Value: "Bearer t", Sensitive: true},
 	} {
 		got, err := hpack.NewDecoder(0, nil).DecodeFull(appendField(nil, &f))
-		if err != nil || len(got) != 1 || got[0] != f {
+		if err != nil || len(got) != 1 || Field(got[0]) != f {
 			t.Errorf("%v came back as %v, %v", f, got, err)
 		}
 	}

@@ -1,7 +1,5 @@
 package h2
 
-import "golang.org/x/net/http2/hpack"
-
 // maxSendFrame caps our DATA frames when the peer takes larger ones: it gathers frames whole, and a smaller one is
 // sooner useful.
 const maxSendFrame = 64 << 10
@@ -11,12 +9,12 @@ const maxSendFrame = 64 << 10
 // again with the rest, k == 0 then means wait for Writable. Empty frames are never made (Rust peers count them).
 //
 // The caller supplies exactly those k bytes next: appended to dst, or from elsewhere in a vectored write at this place.
-// A further call for the same stream goes on with the frame and patches its length in dst; after dst was handed over,
-// or after the caller appended anything else to it, Cut must come first. dst must be handed over, or Cut and discarded
-// with the connection, before the Control that a later Feed or Reset fills.
+// A further call for the same stream goes on with the frame and patches its length in dst, so that small messages share a
+// frame; after dst was handed over, or after the caller appended anything else to it, Cut must come first. Control is
+// appended to dst before (see there).
 func (c *Conn) Data(dst []byte, s *Stream, n int) ([]byte, int) {
 	k := min(n, s.window, c.window)
-	if k <= 0 || s.flags&open == 0 {
+	if k <= 0 || s.flags&sendOpen == 0 {
 		return dst, 0
 	}
 	if c.openFrame == s && c.openLen < c.peerFrame {
@@ -28,10 +26,11 @@ func (c *Conn) Data(dst []byte, s *Stream, n int) ([]byte, int) {
 		k = min(k, c.peerFrame)
 		c.openFrame, c.openAt, c.openLen = s, len(dst), k
 		dst = appendFrameHeader(dst, k, frameData, 0, s.ID)
+		c.sentFrame()
 	}
 	s.window -= k
 	c.window -= k
-	c.tokens = min(c.tokens+k, fullBudget) // pays for the WINDOW_UPDATEs it will cause
+	c.budget = min(c.budget+k, fullBudget) // pays for the WINDOW_UPDATEs it will cause
 	return dst, k
 }
 
@@ -41,7 +40,7 @@ func (c *Conn) Cut() { c.openFrame = nil }
 // HalfClose appends END_STREAM for s to dst: a flag on the frame that ends dst if it is s's, else an empty final DATA
 // frame. Client; does nothing if our side is already done.
 func (c *Conn) HalfClose(dst []byte, s *Stream) []byte {
-	if s.flags&open == 0 || c.err != nil {
+	if s.flags&sendOpen == 0 || c.err != nil {
 		return dst
 	}
 	if c.openFrame == s {
@@ -50,16 +49,16 @@ func (c *Conn) HalfClose(dst []byte, s *Stream) []byte {
 		dst = appendFrameHeader(dst, 0, frameData, flagEndStream, s.ID)
 	}
 	c.Cut()
-	return c.finish(dst, s)
+	return c.sentEndStream(dst, s)
 }
 
 // Respond queues the response HEADERS, 200 application/grpc. A Rust dialer waits for them before it sends its first
 // message.
 func (c *Conn) Respond(s *Stream) {
-	if s.flags&(open|sendDone|dead) != 0 || c.role != Server || c.err != nil {
+	if s.flags&(sendOpen|sendEnded|removed) != 0 || c.role != Server || c.err != nil {
 		return
 	}
-	s.flags |= open
+	s.flags |= sendOpen
 	at := len(c.ctl)
 	c.ctl = c.beginBlock(c.ctl, s.ID)
 	c.ctl = appendStatus(c.ctl, 200)
@@ -70,30 +69,30 @@ func (c *Conn) Respond(s *Stream) {
 // RespondAs is Respond with a status and content type of the caller's, for an answer that is not gRPC. Its DATA and
 // Trailers follow as usual.
 func (c *Conn) RespondAs(s *Stream, status int, contentType string) {
-	if s.flags&(open|sendDone|dead) != 0 || c.role != Server || c.err != nil {
+	if s.flags&(sendOpen|sendEnded|removed) != 0 || c.role != Server || c.err != nil {
 		return
 	}
-	s.flags |= open
+	s.flags |= sendOpen
 	at := len(c.ctl)
 	c.ctl = c.beginBlock(c.ctl, s.ID)
 	c.ctl = appendStatus(c.ctl, status)
-	c.ctl = appendField(c.ctl, &hpack.HeaderField{Name: "content-type", Value: contentType})
+	c.ctl = appendField(c.ctl, &Field{Name: "content-type", Value: contentType})
 	c.ctl = c.endBlock(c.ctl, at, 0)
 }
 
-// Trailers appends to dst the trailers that end the response, behind its DATA; without an earlier Respond they carry
+// Trailers appends to dst the trailers that end the response, after its DATA; without an earlier Respond they carry
 // the whole response (trailers-only). msg is percent-encoded and cut at 1 KiB; empty: left out. Server. Closed follows.
 func (c *Conn) Trailers(dst []byte, s *Stream, grpcStatus int, msg string) []byte {
-	if s.flags&(sendDone|dead) != 0 || c.role != Server || c.err != nil {
+	if s.flags&(sendEnded|removed) != 0 || c.role != Server || c.err != nil {
 		return dst
 	}
 	c.Cut()
 	at := len(dst)
 	dst = c.beginBlock(dst, s.ID)
-	if s.flags&open == 0 {
+	if s.flags&sendOpen == 0 {
 		dst = append(appendStatus(dst, 200), contentTypeGRPC...)
 	}
 	dst = appendGRPCStatus(dst, grpcStatus, msg)
 	dst = c.endBlock(dst, at, flagEndStream)
-	return c.finish(dst, s)
+	return c.sentEndStream(dst, s)
 }

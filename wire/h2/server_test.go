@@ -15,7 +15,7 @@ const channelPath = "/dataplane.proto.v1.DataPlaneService/OpenChannel"
 const bodyPath = "/body"
 
 // echo is an owner as small as one can be: a node that sends every message back on its stream. Streams that may not
-// send keep their messages on hold, so credit pushes back on the sender.
+// send withhold credit for what waits, so that their peers stop sending.
 type echo struct {
 	c    *Conn
 	out  []byte
@@ -30,13 +30,13 @@ type echoStream struct {
 }
 
 func (e *echo) Request(s *Stream, r *Request) {
-	if r.Path == bodyPath {
+	if string(r.Path) == bodyPath {
 		s.User = &echoStream{queue: [][]byte{make([]byte, 1000)}}
 		e.c.Respond(s)
 		e.more = append(e.more, s)
 		return
 	}
-	if r.Path != channelPath || r.Method != "POST" {
+	if string(r.Path) != channelPath || string(r.Method) != "POST" {
 		e.c.Refuse(s, 200, 12, "unknown method")
 		return
 	}
@@ -89,35 +89,44 @@ func sendBytes(c *Conn, dst []byte, s *Stream, b []byte) ([]byte, int) {
 	return dst, sent
 }
 
-// flush returns what is to be written now: control first, then DATA within the windows.
+// control moves the control frames to where they stand in the order of the output.
+func (e *echo) control() {
+	e.out = append(e.out, e.c.Control()...)
+	e.c.ControlDone()
+}
+
+// flush returns what is to be written now: control frames, and DATA within the windows.
 func (e *echo) flush() []byte {
 	live := e.more[:0]
-	e.out = append(e.out[:0], e.c.Control()...)
-	e.c.ControlDone()
+	e.out = e.out[:0]
+	e.control()
 	for _, s := range e.more {
 		q, ok := s.User.(*echoStream)
 		if !ok || q.gone {
 			continue
 		}
 		for len(q.queue) > 0 {
+			e.control()
 			var k int
 			e.out, k = sendBytes(e.c, e.out, s, q.queue[0])
 			if k < len(q.queue[0]) {
 				q.queue[0] = q.queue[0][k:]
 				break
 			}
-			e.c.Hold(s, -min(k, s.held))
+			e.c.Hold(s, -min(k, s.withheld))
 			q.queue = q.queue[1:]
 		}
 		if len(q.queue) == 0 {
-			e.c.Hold(s, -s.held)
+			e.c.Hold(s, -s.withheld)
 			if q.ending {
+				e.control()
 				e.out = e.c.Trailers(e.out, s, 0, "")
 				continue
 			}
 		}
 		live = append(live, s)
 	}
+	e.control()
 	e.c.Cut()
 	e.more = live
 	return e.out

@@ -18,18 +18,23 @@ type Settings struct {
 	MaxStreams    uint32 // streams the peer may have open at once; 0: not announced, not limited
 	ConnWindow    uint32 // receive window of the connection; 0: the larger of 1 MiB and InitialWindow; at least 65535
 	MaxMessage    int    // largest gRPC message taken; 0: 4 MiB
+	FirstMessage  int    // largest message taken on a stream before SetMaxMessage; 0: MaxMessage
+	MaxUnfinished int    // bytes that Grow may have lent for unfinished messages of all streams; 0: 4 MaxMessage
+	Now           int64  // the owner's tick at Init: Tick
 }
 
 func (s Settings) withDefaults() Settings {
-	s.InitialWindow = min(or(s.InitialWindow, 1<<20), maxWindow)
+	s.InitialWindow = min(orDefault(s.InitialWindow, 1<<20), maxWindow)
 	s.MaxFrameSize = min(max(s.MaxFrameSize, minMaxFrame), maxMaxFrame)
-	s.MaxHeaderList = min(or(s.MaxHeaderList, 16<<10), 1<<24)
-	s.ConnWindow = min(max(or(s.ConnWindow, max(1<<20, s.InitialWindow)), startWindow), maxWindow)
-	s.MaxMessage = min(or(s.MaxMessage, 4<<20), maxWindow)
+	s.MaxHeaderList = min(orDefault(s.MaxHeaderList, 16<<10), 1<<24)
+	s.ConnWindow = min(max(orDefault(s.ConnWindow, max(1<<20, s.InitialWindow)), startWindow), maxWindow)
+	s.MaxMessage = min(orDefault(s.MaxMessage, 4<<20), maxWindow)
+	s.FirstMessage = min(orDefault(s.FirstMessage, s.MaxMessage), s.MaxMessage)
+	s.MaxUnfinished = max(orDefault(s.MaxUnfinished, 4*s.MaxMessage), s.MaxMessage)
 	return s
 }
 
-func or[T uint32 | int](v, zero T) T {
+func orDefault[T uint32 | int](v, zero T) T {
 	if v > 0 {
 		return v
 	}
@@ -66,14 +71,14 @@ func (c *Conn) settingsFrame(h frameHeader, b []byte, ev Events) {
 		return
 	}
 	if h.flags&flagAck != 0 {
-		if c.acked {
-			c.charge(FloodSettings, 1)
+		if c.settingsAcked {
+			c.spend(FloodSettings, 1)
 		}
-		c.acked, c.slack = true, 0
+		c.settingsAcked, c.earlyCredit = true, 0
 		return
 	}
-	c.greeted = true
-	c.charge(FloodSettings, 1+len(b)/48)
+	c.settingsSeen = true
+	c.spend(FloodSettings, 1+len(b)/48)
 	before := c.peerWindow
 	for ; len(b) >= 6 && c.err == nil; b = b[6:] {
 		c.setting(uint16(b[0])<<8|uint16(b[1]), be32(b[2:]))
@@ -81,7 +86,7 @@ func (c *Conn) settingsFrame(h frameHeader, b []byte, ev Events) {
 	if c.err != nil {
 		return
 	}
-	// The owner writes Control first, so the ACK leaves before any DATA that these settings release.
+	// Control comes before the DATA that these settings allow: RFC 9113 section 6.5.3.
 	c.ctl = appendFrameHeader(c.ctl, 0, frameSettings, flagAck, 0)
 	if c.peerWindow > before && c.live > 0 {
 		ev.Writable(nil)
@@ -94,8 +99,8 @@ func (c *Conn) setting(id uint16, v uint32) {
 	case settingHeaderTableSize:
 		// Our blocks never use the dynamic table, but a smaller table must be acknowledged at the start of the next
 		// block (RFC 7541 section 4.2). Size 0 satisfies every later value too.
-		if v < 4096 && !c.shrunk {
-			c.shrink, c.shrunk = true, true
+		if v < 4096 && !c.smallTable {
+			c.sizeUpdateDue, c.smallTable = true, true
 		}
 	case settingEnablePush:
 		if v > 1 || v == 1 && c.role == Client {
@@ -126,12 +131,13 @@ func (c *Conn) shiftWindows(to int) {
 		return
 	}
 	for s := c.head; s != nil; s = s.next {
+		s.peakWindow += delta
 		if s.window += delta; s.window > maxWindow {
 			c.fail(FlowControlError, "stream window above 2^31-1")
 			return
 		}
-		c.tokens -= tokenBytes / 16
+		c.budget -= tokenBytes / 16
 	}
 	c.peerWindow = int32(to)
-	c.charge(FloodSettings, 0)
+	c.spend(FloodSettings, 0)
 }

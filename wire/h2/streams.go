@@ -3,23 +3,24 @@ package h2
 type streamFlags uint16
 
 const (
-	recvDone streamFlags = 1 << iota // END_STREAM arrived
-	sendDone                         // END_STREAM left
-	open                             // DATA may be sent: HEADERS left, END_STREAM did not
-	answered                         // client: the response arrived
-	told                             // Ended was delivered
-	mute                             // the owner hears no more messages: DATA is discarded
-	lame                             // server: we are done, the peer is not; only HTTP/2's rules are kept alive
-	dead                             // closed; no longer in the tables
-	dirty                            // in the list of streams whose receive window is to be judged
+	recvEnded    streamFlags = 1 << iota // END_STREAM arrived
+	sendEnded                            // END_STREAM left
+	sendOpen                             // DATA may be sent: HEADERS left, END_STREAM did not
+	responded                            // client: the response arrived
+	endDelivered                         // Ended was delivered
+	discarding                           // no more messages go to the owner: DATA is discarded
+	lingering                            // server: the response is complete, the request is not; Closed was delivered
+	removed                              // closed, no longer in the tables
+	creditDue                            // in Conn.creditList
+	recycled                             // the owner has no pointer to it any more
+	free                                 // in Conn.free
 )
 
 // Stream is one request and its response. Owned by the goroutine that owns its Conn. After Events.Closed every method
-// that takes the stream does nothing, and User is nil.
+// that takes the stream does nothing, and User is nil; after Recycle it must not be used at all.
 //
-// States of RFC 9113 section 5.1: idle streams have no Stream; open is neither recvDone nor sendDone; half-closed
-// (remote) is recvDone; half-closed (local) is sendDone, on a server also lame, where Closed was already delivered;
-// closed is dead.
+// States of RFC 9113 section 5.1: idle streams have no Stream; open is neither recvEnded nor sendEnded; half-closed
+// (remote) is recvEnded; half-closed (local) is sendEnded, on a server also lingering; closed is removed.
 type Stream struct {
 	ID   uint32
 	User any // the owner's; never read here
@@ -30,23 +31,32 @@ type Stream struct {
 	status uint16 // client: HTTP status of the response
 	conn   *Conn
 
-	window int // send window, DATA bytes; negative after SETTINGS shrank it
-	credit int // receive window as the peer knows it once our SETTINGS have arrived
-	held   int // bytes of delivered messages that are not to be credited yet; >= 0
+	window     int // send window, DATA bytes; negative after SETTINGS shrank it
+	peakWindow int // the largest it has been, moved by SETTINGS as window is
+	credit     int // receive window as the peer knows it once our SETTINGS have arrived
+	withheld   int // bytes of delivered messages that are not to be credited yet; >= 0
 
-	total  uint32 // length of the message being gathered, valid while preN == 5
-	msg    []byte // the part that arrived, in memory lent by Grow
-	length int64  // content-length; -1 unknown
-	got    int64  // DATA bytes without padding
+	maxMessage   uint32  // largest message taken, bytes
+	total        uint32  // length of the message being gathered, valid while preN == 5
+	msg          []byte  // the part that arrived, in memory lent by Grow; nil: none was lent
+	since        int64   // tick in which msg was lent
+	older, newer *Stream // by since, while msg is lent
+	length       int64   // content-length; -1 unknown
+	got          int64   // DATA bytes without padding
 
-	prev, next *Stream // live streams, ids ascending
-	nextDirty  *Stream
-	nextDone   *Stream // streams waiting for Closed
+	prev, next  *Stream // live streams, ids ascending
+	nextCredit  *Stream
+	nextClosing *Stream // streams waiting for Closed
 }
 
-const recentResets = 8
+const (
+	recentResets = 32
+	maxLingering = 8
+	maxFree      = 16 // streams that are kept for use again
+	smallMap     = 64 // a map of streams that was larger is not kept when empty
+)
 
-// find returns the stream that is not closed, or nil. id is not 0.
+// find returns the stream that is not closed, or nil.
 func (c *Conn) find(id uint32) *Stream {
 	if s := c.last; s != nil && s.ID == id {
 		return s
@@ -56,7 +66,7 @@ func (c *Conn) find(id uint32) *Stream {
 
 func (c *Conn) findSlow(id uint32) *Stream {
 	s := c.more[id]
-	if c.first.ID == id && c.first.flags&dead == 0 {
+	if c.first.ID == id && id != 0 && c.first.flags&removed == 0 {
 		s = &c.first
 	}
 	if s != nil {
@@ -65,7 +75,7 @@ func (c *Conn) findSlow(id uint32) *Stream {
 	return s
 }
 
-// idle reports whether id names a stream that nobody has opened (RFC 9113 section 5.1.1).
+// idle reports whether id names a stream that was not opened yet (RFC 9113 section 5.1.1).
 func (c *Conn) idle(id uint32) bool {
 	if c.role == Server {
 		return id&1 == 0 || id > c.highest
@@ -73,10 +83,10 @@ func (c *Conn) idle(id uint32) bool {
 	return id&1 == 0 || id >= c.nextID
 }
 
-// forgiven reports whether frames on the closed stream id are to be ignored: they may have been on their way when we
-// reset it, or a GOAWAY told the peer that nobody listens. Only the last few resets are remembered.
-func (c *Conn) forgiven(id uint32) bool {
-	if c.deaf && c.role == Server && id > c.accepted {
+// maybeInFlight reports whether frames on the closed stream id are to be ignored (RFC 9113 section 5.1): the peer may
+// have sent them before our RST_STREAM or GOAWAY reached it. Only the last few resets are remembered.
+func (c *Conn) maybeInFlight(id uint32) bool {
+	if c.finalGoAway && c.role == Server && id > c.accepted {
 		return true
 	}
 	for _, r := range c.resets {
@@ -92,18 +102,24 @@ func (c *Conn) rememberReset(id uint32) {
 	c.resetAt++
 }
 
-// enlist makes a live stream. The first of a connection lives in the Conn: most connections carry just one.
-func (c *Conn) enlist(id uint32) *Stream {
+// addStream makes a live stream. The first of a connection is part of the Conn: most connections carry just one.
+func (c *Conn) addStream(id uint32) *Stream {
 	s := &c.first
 	if s.ID != 0 {
-		s = new(Stream)
+		if s = c.free; s != nil {
+			c.free = s.nextClosing
+			c.frees--
+		} else {
+			s = new(Stream)
+		}
 		if c.more == nil {
 			c.more = make(map[uint32]*Stream)
 		}
 		c.more[id] = s
+		c.mostStreams = max(c.mostStreams, len(c.more))
 	}
-	s.ID, s.conn, s.length = id, c, -1
-	s.window, s.credit = int(c.peerWindow), int(c.set.InitialWindow)
+	*s = Stream{ID: id, conn: c, length: -1, maxMessage: uint32(c.set.FirstMessage)}
+	s.window, s.peakWindow, s.credit = int(c.peerWindow), int(c.peerWindow), int(c.set.InitialWindow)
 	if s.prev = c.tail; s.prev != nil {
 		s.prev.next = s
 	} else {
@@ -114,33 +130,33 @@ func (c *Conn) enlist(id uint32) *Stream {
 	return s
 }
 
-// retire ends the owner's part in s: Closed is due at the next safe point.
-func (c *Conn) retire(s *Stream) {
-	s.flags |= mute | told
-	s.flags &^= open
-	s.msg, s.preN = nil, 0
+// queueClosed ends the owner's part in s: the next Reap delivers Closed.
+func (c *Conn) queueClosed(s *Stream) {
+	s.flags |= discarding | endDelivered
+	s.flags &^= sendOpen
+	c.giveBack(s)
 	c.live--
-	if c.doneTail == nil {
-		c.done = s
+	if c.closingTail == nil {
+		c.closing = s
 	} else {
-		c.doneTail.nextDone = s
+		c.closingTail.nextClosing = s
 	}
-	c.doneTail = s
+	c.closingTail = s
 	if c.openFrame == s {
 		c.openFrame = nil
 	}
 }
 
-// bury takes s out of the tables: both sides are done.
-func (c *Conn) bury(s *Stream) {
-	if s.flags&dead != 0 {
+// remove takes s out of the tables: it is closed.
+func (c *Conn) remove(s *Stream) {
+	if s.flags&removed != 0 {
 		return
 	}
-	if s.flags&lame == 0 {
-		c.retire(s)
+	if s.flags&lingering == 0 {
+		c.queueClosed(s)
 	}
-	s.flags |= dead
-	s.flags &^= lame
+	s.flags |= removed
+	s.flags &^= lingering
 	if s.prev != nil {
 		s.prev.next = s.next
 	} else {
@@ -159,64 +175,83 @@ func (c *Conn) bury(s *Stream) {
 		c.dataOf = nil
 	}
 	if s != &c.first {
-		if delete(c.more, s.ID); len(c.more) == 0 {
-			c.more = nil
+		if delete(c.more, s.ID); len(c.more) == 0 && c.mostStreams > smallMap {
+			c.more, c.mostStreams = nil, 0
 		}
 	}
+	c.reuse(s)
 }
 
-// lay makes s lame: our END_STREAM is out, the peer's is not. The last few such streams are kept so that the rules for
-// half-closed streams still hold; older ones are reset.
-func (c *Conn) lay(dst []byte, s *Stream) []byte {
-	c.retire(s)
-	s.flags |= lame
-	slot := &c.lames[c.lameAt%uint8(len(c.lames))]
-	if old := c.find0(*slot); old != nil && old.flags&lame != 0 {
-		dst = appendRST(dst, old.ID, NoError)
-		c.rememberReset(old.ID)
-		c.bury(old)
-	}
-	*slot = s.ID
-	c.lameAt++
-	return dst
+// Recycle says, in Closed or after it, that the owner has no pointer to s any more: its memory becomes that of a later
+// stream. An owner that refuses streams by the thousand does not fill the heap with them then.
+func (c *Conn) Recycle(s *Stream) {
+	s.User = nil
+	s.flags |= recycled
+	c.reuse(s)
 }
 
-func (c *Conn) find0(id uint32) *Stream {
-	if id == 0 {
-		return nil
-	}
-	return c.find(id)
-}
-
-// finish records that our END_STREAM is in dst.
-func (c *Conn) finish(dst []byte, s *Stream) []byte {
-	s.flags |= sendDone
-	s.flags &^= open
-	if s.flags&recvDone != 0 {
-		c.bury(s)
-	} else if c.role == Server {
-		dst = c.lay(dst, s)
-	}
-	return dst
-}
-
-// ended tells the owner that the peer's side is over, once.
-func (c *Conn) ended(s *Stream, e *End, ev Events) {
-	if s.flags&told != 0 {
+// reuse makes the memory of s available once the owner and every list of ours have let go of it.
+func (c *Conn) reuse(s *Stream) {
+	if s.flags&(recycled|removed|creditDue|free) != recycled|removed {
 		return
 	}
-	s.flags |= told | mute
-	s.msg, s.preN = nil, 0
-	e.HTTPStatus = int(s.status)
-	ev.Ended(s, e)
+	if s == &c.first {
+		s.ID = 0
+		return
+	}
+	if c.frees < maxFree {
+		s.flags |= free
+		s.nextClosing, c.free = c.free, s
+		c.frees++
+	}
 }
 
-// fault resets a stream on which the peer broke the protocol (RFC 9113 section 5.4.2).
-func (c *Conn) fault(s *Stream, code ErrCode, why string, ev Events) {
+// linger keeps s after our END_STREAM until the peer's, so that the rules of half-closed streams are applied to what it
+// still sends (RFC 9113 section 5.1). The last few such streams are kept; older ones are reset.
+func (c *Conn) linger(dst []byte, s *Stream) []byte {
+	c.queueClosed(s)
+	s.flags |= lingering
+	slot := &c.lingerers[c.lingererAt%maxLingering]
+	if old := c.find(*slot); old != nil && old.flags&lingering != 0 {
+		dst = appendRST(dst, old.ID, NoError)
+		c.rememberReset(old.ID)
+		c.remove(old)
+	}
+	*slot = s.ID
+	c.lingererAt++
+	return dst
+}
+
+// sentEndStream records that our END_STREAM for s is in dst.
+func (c *Conn) sentEndStream(dst []byte, s *Stream) []byte {
+	s.flags |= sendEnded
+	s.flags &^= sendOpen
+	if s.flags&recvEnded != 0 {
+		c.remove(s)
+	} else if c.role == Server {
+		dst = c.linger(dst, s)
+	}
+	return dst
+}
+
+// deliverEnd tells the owner that the peer's side is over, once.
+func (c *Conn) deliverEnd(s *Stream, e End, ev Events) {
+	if s.flags&endDelivered != 0 {
+		return
+	}
+	s.flags |= endDelivered | discarding
+	c.giveBack(s)
+	e.HTTPStatus = int(s.status)
+	c.end = e
+	ev.Ended(s, &c.end)
+}
+
+// streamError resets a stream on which the peer broke the protocol (RFC 9113 section 5.4.2).
+func (c *Conn) streamError(s *Stream, code ErrCode, why string, ev Events) {
 	c.resetID(s.ID, code)
-	c.charge(FloodFault, priceReset)
-	c.ended(s, &End{Kind: KindFault, Code: code, GRPCStatus: -1, Message: why}, ev)
-	c.bury(s)
+	c.spend(FloodFault, priceReset)
+	c.deliverEnd(s, End{Kind: KindFault, Code: code, GRPCStatus: -1, Message: why}, ev)
+	c.remove(s)
 }
 
 func (c *Conn) resetID(id uint32, code ErrCode) {
@@ -227,25 +262,25 @@ func (c *Conn) resetID(id uint32, code ErrCode) {
 	c.rememberReset(id)
 }
 
-// peerDone handles END_STREAM. e is what the owner hears if no rule is broken.
-func (c *Conn) peerDone(s *Stream, e *End, ev Events) {
+// recvEndStream handles END_STREAM. e is what the owner is told if no rule is broken.
+func (c *Conn) recvEndStream(s *Stream, e End, ev Events) {
 	if s.length >= 0 && s.got != s.length {
-		c.fault(s, ProtocolError, "content-length does not match DATA", ev) // RFC 9113 section 8.1.1
+		c.streamError(s, ProtocolError, "content-length does not match DATA", ev) // RFC 9113 section 8.1.1
 		return
 	}
-	s.flags |= recvDone
+	s.flags |= recvEnded
 	if s.preN != 0 {
-		e = &End{Kind: KindBroken, GRPCStatus: 13, Message: "stream ended inside a message"}
+		e = End{Kind: KindBroken, GRPCStatus: 13, Message: "stream ended inside a message"}
 	}
-	c.ended(s, e, ev)
-	if s.flags&dead != 0 {
+	c.deliverEnd(s, e, ev)
+	if s.flags&removed != 0 {
 		return
 	}
-	if s.flags&sendDone != 0 {
-		c.bury(s)
-	} else if c.role == Client { // a finished response ends the call: nobody reads what we could still send
+	if s.flags&sendEnded != 0 {
+		c.remove(s)
+	} else if c.role == Client { // a complete response ends the call: what we could still send is of no use
 		c.resetID(s.ID, NoError)
-		c.bury(s)
+		c.remove(s)
 	}
 }
 
@@ -255,42 +290,49 @@ func (c *Conn) resetFrame(h frameHeader, b []byte, ev Events) {
 		c.fail(ProtocolError, "RST_STREAM on an idle stream")
 		return
 	}
-	c.charge(FloodReset, priceReset)
-	if s := c.find(h.id); s != nil {
+	s := c.find(h.id)
+	switch {
+	case s == nil:
+		c.spend(FloodReset, priceLate)
+	case c.role == Server && s.flags&sendEnded == 0:
+		c.spend(FloodReset, priceReset) // a client resets no more streams than we opened, and a complete response costs nothing
+	}
+	if s != nil {
 		code := ErrCode(be32(b))
-		c.ended(s, &End{Kind: KindReset, Code: code, GRPCStatus: -1, Message: "peer reset the stream"}, ev)
-		c.bury(s)
+		c.deliverEnd(s, End{Kind: KindReset, Code: code, GRPCStatus: -1, Message: "peer reset the stream"}, ev)
+		c.remove(s)
 	}
 }
 
-// Reset ends s at once with RST_STREAM; Events.Closed follows. DATA of s that Data has put into the owner's buffer must
-// be handed over before Control is.
+// Reset ends s at once with RST_STREAM, in Control; Events.Closed follows.
 func (c *Conn) Reset(s *Stream, code ErrCode) {
-	if s.flags&(dead|lame) == 0 && c.err == nil {
+	if s.flags&(removed|lingering) == 0 && c.err == nil {
 		c.resetID(s.ID, code)
-		c.bury(s)
+		c.remove(s)
 	}
 }
 
 // Reap delivers the Closed events of streams that calls outside Feed have ended.
 func (c *Conn) Reap(ev Events) {
-	for s := c.done; s != nil; s = c.done {
-		if c.done = s.nextDone; c.done == nil {
-			c.doneTail = nil
+	for s := c.closing; s != nil; s = c.closing {
+		if c.closing = s.nextClosing; c.closing == nil {
+			c.closingTail = nil
 		}
-		s.nextDone = nil
-		ev.Closed(s)
-		s.User = nil
+		s.nextClosing = nil
+		id := s.ID
+		if ev.Closed(s); s.ID == id { // else it was recycled and is another stream now
+			s.User = nil
+		}
 	}
 }
 
-// Close ends every stream after the socket has died or Feed has failed: Ended with KindConn where none was delivered,
-// then Closed. The Conn is of no use afterwards.
+// Close ends every stream once the socket is closed or Feed has failed: Ended with KindConn where none was delivered,
+// then Closed. The Conn must not be used afterwards.
 func (c *Conn) Close(ev Events) {
 	c.fail(NoError, "closed")
 	for s := c.head; s != nil; s = c.head {
-		c.ended(s, &End{Kind: KindConn, Code: c.err.Code, GRPCStatus: -1, Message: c.err.Reason}, ev)
-		c.bury(s)
+		c.deliverEnd(s, End{Kind: KindConn, Code: c.err.Code, GRPCStatus: -1, Message: c.err.Reason}, ev)
+		c.remove(s)
 	}
 	c.Reap(ev)
 }

@@ -61,7 +61,7 @@ func TestStreamStates(t *testing.T) {
 	})
 }
 
-func TestResetByUsForgivesWhatWasOnItsWay(t *testing.T) {
+func TestFramesInFlightAtOurResetAreIgnored(t *testing.T) {
 	k := newTalk(t, Server, nil)
 	k.feed(request(1, 0))
 	k.frames()
@@ -76,7 +76,7 @@ func TestResetByUsForgivesWhatWasOnItsWay(t *testing.T) {
 	}
 }
 
-func TestForgivenessIsBounded(t *testing.T) {
+func TestOnlyTheLastResetsAreRemembered(t *testing.T) {
 	k := newTalk(t, Server, nil)
 	for id := uint32(1); id <= 2*recentResets+1; id += 2 {
 		k.feed(request(id, 0))

@@ -21,6 +21,7 @@ type recorder struct {
 	grown     []int // n of every Grow
 	onRequest func(*Stream, *Request)
 	onMessage func(*Stream, []byte)
+	onClosed  func(*Stream)
 	bodies    bool // note the content of messages, not just the length
 }
 
@@ -68,8 +69,13 @@ func (r *recorder) Writable(s *Stream) {
 		r.add("writable %d", s.ID)
 	}
 }
-func (r *recorder) Closed(s *Stream) { r.add("closed %d", s.ID) }
-func (r *recorder) Pong()            { r.add("pong") }
+func (r *recorder) Closed(s *Stream) {
+	r.add("closed %d", s.ID)
+	if r.onClosed != nil {
+		r.onClosed(s)
+	}
+}
+func (r *recorder) Pong() { r.add("pong") }
 func (r *recorder) GoAway(last uint32, code ErrCode, debug []byte) {
 	r.add("goaway last=%d %s %q", last, code, debug)
 }

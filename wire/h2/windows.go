@@ -5,41 +5,43 @@ package h2
 
 // Window returns how many bytes of DATA s may send now, >= 0: the smaller of the stream's and the connection's window.
 func (s *Stream) Window() int {
-	if s.flags&open == 0 {
+	if s.flags&sendOpen == 0 {
 		return 0
 	}
 	return max(min(s.window, s.conn.window), 0)
 }
 
-// Hold keeps n bytes of delivered messages from returning to the peer's window, or lets -n of them return. The sum
-// over a stream's life never falls below zero.
+// Hold withholds n bytes of delivered messages from the peer's window, or lets -n of them return. The sum over a
+// stream's life never falls below zero; the connection's window is not concerned.
 func (c *Conn) Hold(s *Stream, n int) {
-	if s.flags&dead != 0 {
+	if s.flags&removed != 0 {
 		return
 	}
-	if s.held += n; s.held < 0 {
-		panic("h2: more let go than held")
+	if s.withheld += n; s.withheld < 0 {
+		panic("h2: more credit returned than was withheld")
 	}
 	if c.feeding {
-		c.touch(s) // judged at the end of Feed, together with what still comes
+		c.queueCredit(s) // decided at the end of Feed, together with what still comes
 	} else {
-		c.judge(s)
+		c.updateCredit(s)
 	}
 }
 
-func (c *Conn) touch(s *Stream) {
-	if s.flags&dirty == 0 {
-		s.flags |= dirty
-		s.nextDirty, c.dirty = c.dirty, s
+// queueCredit has updateCredit look at s when Feed ends.
+func (c *Conn) queueCredit(s *Stream) {
+	if s.flags&creditDue == 0 {
+		s.flags |= creditDue
+		s.nextCredit, c.creditList = c.creditList, s
 	}
 }
 
-// settle sends the credit that is due after a Feed.
-func (c *Conn) settle() {
-	for s := c.dirty; s != nil; s = c.dirty {
-		c.dirty, s.nextDirty = s.nextDirty, nil
-		s.flags &^= dirty
-		c.judge(s)
+// flushCredit sends the credit that is due at the end of a Feed.
+func (c *Conn) flushCredit() {
+	for s := c.creditList; s != nil; s = c.creditList {
+		c.creditList, s.nextCredit = s.nextCredit, nil
+		s.flags &^= creditDue
+		c.updateCredit(s)
+		c.reuse(s)
 	}
 	if w := int(c.set.ConnWindow); w-c.credit >= w/4 && c.err == nil {
 		c.ctl = appendWindowUpdate(c.ctl, 0, uint32(w-c.credit))
@@ -47,15 +49,16 @@ func (c *Conn) settle() {
 	}
 }
 
-// judge sends a WINDOW_UPDATE for s if one is worth it. A lame stream gets none: its peer is meant to stop.
-func (c *Conn) judge(s *Stream) {
-	if s.flags&(dead|lame|recvDone) != 0 || c.err != nil {
+// updateCredit sends a WINDOW_UPDATE for s when a quarter of the window is due, or the peer has less than that. A
+// lingering stream gets none: its peer is meant to stop.
+func (c *Conn) updateCredit(s *Stream) {
+	if s.flags&(removed|lingering|recvEnded) != 0 || c.err != nil {
 		return
 	}
 	w := int(c.set.InitialWindow)
 	gathered, missing := s.progress()
-	want := w - s.held - gathered
-	if missing > 0 && s.held < w {
+	want := w - s.withheld - gathered
+	if missing > 0 && s.withheld < w {
 		want = max(want, min(missing, w)) // the loan: a message larger than the window must become complete
 	}
 	more := want - s.credit
@@ -67,11 +70,7 @@ func (c *Conn) judge(s *Stream) {
 
 // windowUpdateFrame: RFC 9113 section 6.9.
 func (c *Conn) windowUpdateFrame(h frameHeader, b []byte, ev Events) {
-	c.chargeBytes(FloodWindow, tokenBytes/8) // cheap: a peer may send one or two for each message it reads
 	inc := int(be32(b) & maxWindow)
-	if c.err != nil {
-		return
-	}
 	if h.id == 0 {
 		c.widenConn(inc, ev)
 		return
@@ -83,13 +82,15 @@ func (c *Conn) windowUpdateFrame(h frameHeader, b []byte, ev Events) {
 	s := c.find(h.id)
 	switch {
 	case s == nil: // closed: section 5.1 has it ignored
+		c.spendBytes(FloodWindow, priceWindow)
 	case inc == 0:
-		c.fault(s, ProtocolError, "WINDOW_UPDATE of zero", ev)
+		c.streamError(s, ProtocolError, "WINDOW_UPDATE of zero", ev)
 	case s.window+inc > maxWindow:
-		c.fault(s, FlowControlError, "stream window above 2^31-1", ev)
+		c.streamError(s, FlowControlError, "stream window above 2^31-1", ev)
 	default:
 		s.window += inc
-		if s.flags&open != 0 {
+		c.raised(s.window, &s.peakWindow)
+		if s.flags&sendOpen != 0 && c.err == nil {
 			ev.Writable(s)
 		}
 	}
@@ -103,8 +104,17 @@ func (c *Conn) widenConn(inc int, ev Events) {
 		c.fail(FlowControlError, "connection window above 2^31-1")
 	default:
 		c.window += inc
-		if c.live > 0 {
+		c.raised(c.window, &c.peakWindow)
+		if c.live > 0 && c.err == nil {
 			ev.Writable(nil)
 		}
+	}
+}
+
+// raised takes tokens for a WINDOW_UPDATE that gives more than our DATA has taken: window exceeds all it has been.
+func (c *Conn) raised(window int, peak *int) {
+	if window > *peak {
+		*peak = window
+		c.spendBytes(FloodWindow, priceWindow)
 	}
 }

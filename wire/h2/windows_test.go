@@ -138,12 +138,12 @@ func TestReceiveCredit(t *testing.T) {
 			t.Errorf("credit %d, want 17000", got)
 		}
 	})
-	t.Run("what is on hold does not", func(t *testing.T) {
+	t.Run("what is withheld does not", func(t *testing.T) {
 		k, s := started(t, &Settings{InitialWindow: w})
 		k.ev.onMessage = func(s *Stream, msg []byte) { k.c.Hold(s, 5+len(msg)) }
 		feed(k, 65000)
 		if got := k.credits(1); got != 0 {
-			t.Errorf("%d bytes while all is held", got)
+			t.Errorf("%d bytes while all is withheld", got)
 		}
 		k.c.Hold(s, -10000)
 		if got := k.credits(1); got != 10000 {
@@ -159,7 +159,7 @@ func TestReceiveCredit(t *testing.T) {
 			t.Errorf("peer may send %d of %d", s.credit, w)
 		}
 	})
-	t.Run("the connection window never waits for holders", func(t *testing.T) {
+	t.Run("the connection window does not wait for what is withheld", func(t *testing.T) {
 		k, _ := started(t, &Settings{InitialWindow: 1 << 18, ConnWindow: w})
 		k.ev.onMessage = func(s *Stream, msg []byte) { k.c.Hold(s, 5+len(msg)) }
 		feed(k, 200000)
@@ -167,7 +167,7 @@ func TestReceiveCredit(t *testing.T) {
 			t.Errorf("credit %d, error %v", got, k.err)
 		}
 	})
-	t.Run("padding and bytes of dead streams return", func(t *testing.T) {
+	t.Run("padding and bytes of closed streams return", func(t *testing.T) {
 		k, s := started(t, &Settings{InitialWindow: w, ConnWindow: w})
 		for range 100 {
 			k.feed(data(1, flagPadded, []byte{250}, grpcMsg(5), make([]byte, 250)))
@@ -181,14 +181,14 @@ func TestReceiveCredit(t *testing.T) {
 			k.feed(data(1, 0, make([]byte, 10000)))
 		}
 		if got := k.credits(0); got < 100000-w/4 || k.err != nil {
-			t.Errorf("credit %d of 100000 dead bytes, error %v", got, k.err)
+			t.Errorf("credit %d of 100000 bytes of a closed stream, error %v", got, k.err)
 		}
 	})
 	t.Run("a half-closed stream gets none", func(t *testing.T) {
 		k, _ := started(t, &Settings{InitialWindow: 1000})
 		k.feed(data(1, flagEndStream, grpcMsg(995)))
 		if got := k.credits(1); got != 0 {
-			t.Errorf("credit %d behind END_STREAM", got)
+			t.Errorf("credit %d after END_STREAM", got)
 		}
 	})
 }
@@ -219,13 +219,13 @@ func TestLoanLetsAMessageLargerThanTheWindowPass(t *testing.T) {
 			if got := k.ev.lines[len(k.ev.lines)-1]; got != fmt.Sprintf("message 1 len %d", size) {
 				t.Errorf("got %q", got)
 			}
-			k.c.Hold(s, -s.held)
+			k.c.Hold(s, -s.withheld)
 			if room += k.credits(1); room != s.credit || room < 3*w/4 {
 				t.Errorf("peer has %d of %d after all", room, w)
 			}
 		})
 	}
-	t.Run("none while the holders own the window", func(t *testing.T) {
+	t.Run("none while a whole window is withheld", func(t *testing.T) {
 		k, s := started(t, &Settings{InitialWindow: w})
 		k.ev.onMessage = func(s *Stream, msg []byte) { k.c.Hold(s, w) }
 		k.feed(data(1, 0, grpcMsg(900), grpcMsg(size)[:90]))

@@ -5,8 +5,6 @@ import (
 	"net"
 	"sync"
 
-	"golang.org/x/net/http2/hpack"
-
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 )
@@ -32,7 +30,7 @@ type end struct {
 	stream *h2.Stream
 	queue  []byte // gRPC-framed
 	gone   bool
-	ask    []hpack.HeaderField // towards the node: what the client's request said
+	ask    []h2.Field // towards the node: what the client's request said
 }
 
 func newEnd(p *Proxy, nc net.Conn, node bool) *end {
@@ -112,7 +110,7 @@ func (e *end) pass(msg []byte) {
 }
 
 // open asks the node for what the client asked for.
-func (e *end) open(fields []hpack.HeaderField) {
+func (e *end) open(fields []h2.Field) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s, err := e.h2.Open(fields)
@@ -174,9 +172,9 @@ type events end
 
 func (v *events) Request(s *h2.Stream, r *h2.Request) {
 	v.stream = s
-	v.ask = []hpack.HeaderField{
-		{Name: ":method", Value: r.Method}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: v.proxy.node},
-		{Name: ":path", Value: r.Path}, {Name: "te", Value: "trailers"}, {Name: "content-type", Value: r.ContentType},
+	v.ask = []h2.Field{
+		{Name: ":method", Value: string(r.Method)}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: v.proxy.node},
+		{Name: ":path", Value: string(r.Path)}, {Name: "te", Value: "trailers"}, {Name: "content-type", Value: string(r.ContentType)},
 	}
 	v.h2.Respond(s)
 }
