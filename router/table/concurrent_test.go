@@ -136,6 +136,13 @@ func (s *stage) read(t *testing.T, seed uint64, steps int) {
 				continue
 			}
 			s.plausible(t, g, n, begin)
+			busy := func(g *guest) bool { return !g.permanent }
+			if g = s.tb.MatchFree(n, s.stay[i][0], All, busy); g == nil {
+				continue // too many are busy
+			} else if busy(g) || g == s.stay[i][0] {
+				t.Errorf("MatchFree found somebody busy, or the source")
+			}
+			s.plausible(t, g, n, begin)
 		}
 	}
 }

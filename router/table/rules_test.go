@@ -2,6 +2,8 @@ package table
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -236,6 +238,87 @@ func TestCursorRules(t *testing.T) {
 }
 
 var withIDName = withID(1).Name
+
+// choose is what a sender does: MatchOne, and another if that one is busy and another is there.
+func choose(tb *Table[peer], n *wire.Name, skip *peer, f Filter, busy string) *peer {
+	isBusy := func(c *peer) bool { return strings.Contains(busy, c.label) }
+	c := tb.MatchOne(n, skip, f)
+	if c != nil && isBusy(c) {
+		if o := tb.MatchFree(n, skip, f, isBusy); o != nil {
+			return o
+		}
+	}
+	return c
+}
+
+func TestBusyConnectionsArePassedOver(t *testing.T) {
+	r, es := conns(Remote, "r")[0], conns(Edge, "abcd")
+	edges := Only(Edge)
+	for _, tc := range []struct {
+		rule string
+		skip *peer
+		f    Filter
+		busy string
+		want string // how often each is chosen of 12 times
+	}{
+		{"nobody is busy", nil, edges, "", "a3 b3 c3 d3"},
+		{"the others share what one misses", nil, edges, "b", "a4 c4 d4"},
+		{"one is left", nil, edges, "abd", "c12"},
+		{"never the source", es[0], edges, "bc", "d12"},
+		{"the kinds keep their order", nil, All, "abc", "r12"},
+		{"a whole kind is busy", nil, All, "ra", "b4 c4 d4"},
+		{"all are busy: as if nobody were", nil, edges, "abcd", "a3 b3 c3 d3"},
+		{"the only free one is the source", es[0], edges, "bcd", "b4 c4 d4"},
+		{"the only free one is of another kind", nil, Only(Remote), "r", "r12"},
+	} {
+		for _, k := range []Key{withID(1), nullKey} {
+			tb := New[peer]()
+			for _, c := range append(es, r) {
+				add(t, tb, c, withID(1), 1)
+			}
+			count := map[string]int{}
+			for range 12 {
+				count[label(choose(tb, &k.Name, tc.skip, tc.f, tc.busy))]++
+			}
+			var got []string
+			for _, l := range slices.Sorted(maps.Keys(count)) {
+				got = append(got, fmt.Sprint(l, count[l]))
+				if !strings.Contains(tc.want, l) {
+					t.Errorf("%s: chosen %s, want some of %s", tc.rule, l, tc.want)
+				}
+			}
+			// One cursor serves all kinds for the null id: where several looks are made, turns are not always even.
+			even := k != nullKey || tc.f == edges && tc.skip == nil
+			if text := strings.Join(got, " "); even && text != tc.want {
+				t.Errorf("%s: chosen %s, want %s", tc.rule, text, tc.want)
+			}
+		}
+	}
+	if tb := New[peer](); tb.MatchFree(&base, nil, All, func(*peer) bool { return false }) != nil {
+		t.Error("found somebody for a name that nobody holds")
+	}
+}
+
+// Where thousands are busy, one message does not look at all of them, but the next goes on from there.
+func TestLooksForAFreeConnectionAreBounded(t *testing.T) {
+	for _, k := range []Key{withID(1), nullKey} {
+		tb := New[peer]()
+		for i := range 1000 {
+			add(t, tb, &peer{label: fmt.Sprint(i), kind: Edge}, withID(1), 1)
+		}
+		looks, turns := 0, 0
+		for found := false; !found; turns++ {
+			before := looks
+			found = tb.MatchFree(&k.Name, nil, All, func(c *peer) bool { looks++; return c.label != "900" }) != nil
+			if looks-before > maxLooks {
+				t.Fatalf("%d looks for one message, want %d at most", looks-before, maxLooks)
+			}
+		}
+		if want := 901/maxLooks + 1; turns != want {
+			t.Errorf("found after %d messages, want %d", turns, want)
+		}
+	}
+}
 
 func TestReferenceCountingByIDs(t *testing.T) {
 	tb := New[peer]()

@@ -25,6 +25,7 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 		got := testing.AllocsPerRun(200, func() {
 			tb.MatchOne(n, cs[0], All)
 			tb.MatchOne(n, nil, All.Without(Peer))
+			tb.MatchFree(n, cs[0], All, (*peer).busy)
 			dst = tb.MatchAll(n, cs[0], All, dst[:0])
 			dst = tb.MatchAll(n, nil, All.Without(Peer), dst[:0])
 		})
@@ -33,6 +34,8 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 		}
 	}
 }
+
+func (p *peer) busy() bool { return p.kind != Edge }
 
 // filled has names app-0 … app-n under one org and ns, each with its strings, a null-id-free id and one of cs.
 func filled(n int, cs []*peer) (*Table[peer], []wire.Name) {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -210,6 +211,34 @@ func (w *twin) matchOne(n *wire.Name, skip *peer, f Filter) *peer {
 	return nil
 }
 
+// matchFree is what MatchFree does: of the kinds in order, each connection in turn until one is neither skip nor busy.
+func (w *twin) matchFree(n *wire.Name, skip *peer, f Filter, busy func(*peer) bool) *peer {
+	l := w.lists(n)
+	if l == nil {
+		return nil
+	}
+	looks := 0
+	for k, cs := range l.of {
+		cursor := &l.cursor[k]
+		if n.IsNull() {
+			cursor = &w.prefixes[n.C].cursor
+		}
+		for i := 0; i < len(cs) && f>>k&1 == 1 && looks < maxLooks; i++ {
+			looks++
+			c := cs[*cursor%uint64(len(cs))]
+			if n.IsNull() || len(cs) > 1 {
+				*cursor++
+			} else {
+				c = cs[0]
+			}
+			if c != skip && !busy(c) {
+				return c
+			}
+		}
+	}
+	return nil
+}
+
 // world is the table, its twin and what they are fed with.
 type world struct {
 	tb    *Table[peer]
@@ -296,6 +325,10 @@ func (w *world) stepMatch(n wire.Name, skip *peer, f Filter, how int) string {
 	}
 	if got, want := w.tb.MatchOne(&n, skip, f), w.twin.matchOne(&n, skip, f); got != want {
 		return fmt.Sprintf("MatchOne(%v, %v, %b) = %v, want %v", n, skip, f, got, want)
+	}
+	busy := func(c *peer) bool { return len(c.label)%2 == how%2 || strings.HasSuffix(c.label, "7") }
+	if got, want := w.tb.MatchFree(&n, skip, f, busy), w.twin.matchFree(&n, skip, f, busy); got != want {
+		return fmt.Sprintf("MatchFree(%v, %v, %b) = %v, want %v", n, skip, f, got, want)
 	}
 	str, ok := w.tb.Strings(n.C)
 	if p := w.twin.prefixes[n.C]; p == nil && ok || p != nil && (ok != p.hasStr || str != p.str) {
