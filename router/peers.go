@@ -153,7 +153,7 @@ func (c *Conn) withdraw(k table.Key, id uint64) {
 	case found:
 		c.acknowledgePeer(id, nil)
 	default: // the table knows why not
-		_, err := n.names.Remove(c, table.Peer, k, id)
+		_, err := n.names.Remove(c, k, id)
 		c.acknowledgePeer(id, err)
 	}
 }

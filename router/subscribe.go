@@ -54,7 +54,7 @@ func (c *Conn) receiveSubscription(b []byte, m *wire.Message) {
 		c.withdraw(k, m.SubID)
 		return
 	}
-	last, err := c.loop.node.names.Remove(c, c.kind, k, m.SubID)
+	last, err := c.loop.node.names.Remove(c, k, m.SubID)
 	if last && c.tellPeers(k.Name, m.SubID) {
 		return
 	}

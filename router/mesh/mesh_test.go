@@ -64,7 +64,7 @@ func (s *stand) add(c *end, n wire.NameText, sid uint64) (waits bool) {
 
 func (s *stand) remove(c *end, n wire.NameText, sid uint64) (waits bool) {
 	s.t.Helper()
-	if _, err := s.names.Remove(c, table.Edge, table.Key{Name: n.Name, HasID: true}, sid); err != nil {
+	if _, err := s.names.Remove(c, table.Key{Name: n.Name, HasID: true}, sid); err != nil {
 		s.t.Fatal(err)
 	}
 	return s.m.Touch(n.Name, c, sid)
@@ -574,7 +574,7 @@ func TestConcurrentUse(t *testing.T) {
 				m.Touch(n.Name, app, uint64(i))
 				switch i % 3 {
 				case 0:
-					_, _ = names.Remove(app, table.Edge, k, 1)
+					_, _ = names.Remove(app, k, 1)
 					m.Touch(n.Name, app, uint64(i))
 				case 1:
 					m.Lost(names.RemoveConn(app))

@@ -188,7 +188,7 @@ func (m *Mesh[C]) use(r *route[C], o *offer[C]) {
 		_, _ = m.names.Add(r.parent.conn, table.Peer, table.Key{Name: r.name, HasID: r.form}, r.id, r.str, r.hasStr)
 	}
 	if old != nil && !old.gone {
-		_, _ = m.names.Remove(old.conn, table.Peer, table.Key{Name: r.name, HasID: form}, r.id)
+		_, _ = m.names.Remove(old.conn, table.Key{Name: r.name, HasID: form}, r.id)
 	}
 }
 

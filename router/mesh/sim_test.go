@@ -129,7 +129,7 @@ func (c *conn) unsubscribe(nt wire.NameText) {
 		return
 	}
 	delete(c.held, nt.Name)
-	if _, err := c.at.names.Remove(c, table.Edge, table.Key{Name: nt.Name, HasID: true}, id); err != nil {
+	if _, err := c.at.names.Remove(c, table.Key{Name: nt.Name, HasID: true}, id); err != nil {
 		c.at.net.t.Fatal(err)
 	}
 	c.told(nt.Name, id)

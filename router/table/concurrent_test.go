@@ -46,30 +46,26 @@ func newStage(names, permanent int) *stage {
 // write lets guests come and go; others works on other prefixes too, so that the trie above changes under the readers.
 func (s *stage) write(seed uint64, steps int) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	type present struct {
-		g    *guest
-		kind Kind
-	}
-	var in []present
+	var in []*guest
 	for range steps {
 		if target := 10 + rnd.IntN(150); len(in) < target {
 			g := &guest{name: s.names[rnd.IntN(len(s.names))]}
 			kind := Kind(rnd.IntN(kinds))
 			g.joining.Store(s.clock.Add(1))
 			s.tb.Add(g, kind, Key{g.name, true}, 1, noText, false)
-			in = append(in, present{g, kind})
+			in = append(in, g)
 		} else {
 			i := rnd.IntN(len(in))
-			p := in[i]
+			g := in[i]
 			in[i] = in[len(in)-1]
 			in = in[:len(in)-1]
-			p.g.leaving.Store(s.clock.Add(1))
+			g.leaving.Store(s.clock.Add(1))
 			if rnd.IntN(2) == 0 {
-				s.tb.RemoveConn(p.g)
-			} else if _, err := s.tb.Remove(p.g, p.kind, Key{p.g.name, true}, 1); err != nil {
+				s.tb.RemoveConn(g)
+			} else if _, err := s.tb.Remove(g, Key{g.name, true}, 1); err != nil {
 				panic(err)
 			}
-			p.g.removed.Store(s.clock.Add(1))
+			g.removed.Store(s.clock.Add(1))
 		}
 		other := s.names[0]
 		other.C[2] ^= 1 << rnd.IntN(64)

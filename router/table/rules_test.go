@@ -60,7 +60,7 @@ func add(t *testing.T, tb *Table[peer], c *peer, k Key, sid uint64) bool {
 
 func remove(t *testing.T, tb *Table[peer], c *peer, k Key, sid uint64) bool {
 	t.Helper()
-	last, err := tb.Remove(c, c.kind, k, sid)
+	last, err := tb.Remove(c, k, sid)
 	if err != nil {
 		t.Fatalf("Remove(%s, %d): %v", c.label, sid, err)
 	}
@@ -413,7 +413,7 @@ func TestPresenceOfNameIDIsPartOfTheRecordOnly(t *testing.T) {
 	c := conns(Edge, "c")[0]
 	absent := Key{Name: base}
 	add(t, tb, c, nullKey, 1)
-	if _, err := tb.Remove(c, Edge, absent, 1); !errors.Is(err, ErrNoRecord) {
+	if _, err := tb.Remove(c, absent, 1); !errors.Is(err, ErrNoRecord) {
 		t.Errorf("removing without name_id what was added with: %v", err)
 	}
 	if add(t, tb, c, absent, 1) || tb.Count(c) != 2 {
@@ -445,13 +445,10 @@ func TestErrorTextsAndPrecedence(t *testing.T) {
 		{"then the record: another id", c, withID(1), 6, "subscription id not found: 6", ErrNoRecord},
 		{"id 0 stands for itself only", c, withID(1), 0, "subscription id not found: 0", ErrNoRecord},
 	} {
-		_, err := tb.Remove(tc.c, Edge, tc.k, tc.sid)
+		_, err := tb.Remove(tc.c, tc.k, tc.sid)
 		if err == nil || err.Error() != tc.want || !errors.Is(err, tc.is) {
 			t.Errorf("%s: %v, want %s", tc.rule, err, tc.want)
 		}
-	}
-	if err := error(&NoConn{17}); err.Error() != "connection id not found: 17" || !errors.Is(err, ErrNoConn) {
-		t.Errorf("NoConn: %v", err)
 	}
 	if _, err := tb.Add(c, kinds, withID(1), 1, noText, false); !errors.Is(err, ErrKind) {
 		t.Errorf("Add of kind %d: %v", kinds, err)

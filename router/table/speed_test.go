@@ -103,7 +103,7 @@ func churn(tb *Table[peer]) (stop func()) {
 		for i := 0; ; i++ {
 			k := Key{numbered(5_000_000 + i%1000), true}
 			tb.Add(c, Edge, k, 1, noText, false)
-			tb.Remove(c, Edge, k, 1)
+			tb.Remove(c, k, 1)
 			select {
 			case <-quit:
 				return
@@ -166,7 +166,7 @@ func BenchmarkSubscribe(b *testing.B) {
 			for b.Loop() {
 				k, c := Key{fresh[i&4095], true}, cs[i%1000]
 				tb.Add(c, Edge, k, 1, [3]string{"org", "ns", "app"}, true)
-				tb.Remove(c, Edge, k, 1)
+				tb.Remove(c, k, 1)
 				i++
 			}
 		})
@@ -187,7 +187,7 @@ func BenchmarkSubscribeID(b *testing.B) {
 			for b.Loop() {
 				c, k := cs[i%n], withID(uint64(i%n+n))
 				tb.Add(c, Edge, k, 1, noText, false)
-				tb.Remove(c, Edge, k, 1)
+				tb.Remove(c, k, 1)
 				i++
 			}
 		})
@@ -195,7 +195,7 @@ func BenchmarkSubscribeID(b *testing.B) {
 			c := &peer{kind: Edge}
 			for b.Loop() {
 				tb.Add(c, Edge, withID(5), 1, noText, false)
-				tb.Remove(c, Edge, withID(5), 1)
+				tb.Remove(c, withID(5), 1)
 			}
 		})
 	}

@@ -81,10 +81,10 @@ func (t *Table[C]) join(c *C, kind Kind, n *wire.Name, str [3]string, hasStr boo
 
 // Remove takes back what Add did with the same c, k and sid, and reports whether the list of (prefix, id, kind) is empty now. A
 // sid that c never used for k removes the record with sid 0 instead, if c has that: after a reconnect, upstream's applications
-// subscribe again with sid 0 but unsubscribe with the ids of old. The kind of the first Add counts.
+// subscribe again with sid 0 but unsubscribe with the ids of old.
 //
 // Errors, in this order: ErrNoPrefix, ErrNoID, ErrNoRecord; then nothing has changed.
-func (t *Table[C]) Remove(c *C, _ Kind, k Key, sid uint64) (last bool, err error) {
+func (t *Table[C]) Remove(c *C, k Key, sid uint64) (last bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p, s := t.at(&k.Name)
@@ -92,22 +92,22 @@ func (t *Table[C]) Remove(c *C, _ Kind, k Key, sid uint64) (last bool, err error
 		return false, ErrNoPrefix
 	}
 	if s.find(k.Name.Hi, k.Name.Lo) == nil {
-		return false, &NoID{k.Name}
+		return false, &noID{k.Name}
 	}
 	h := t.conns[c]
 	if h == nil {
-		return false, &NoRecord{sid}
+		return false, &noRecord{sid}
 	}
 	have, ok := h.names.get(k.Name)
 	if !ok {
-		return false, &NoRecord{sid}
+		return false, &noRecord{sid}
 	}
 	was, final := have.remove(record{sid, k.HasID})
 	if !was {
 		was, final = have.remove(record{0, k.HasID})
 	}
 	if !was {
-		return false, &NoRecord{sid}
+		return false, &noRecord{sid}
 	}
 	h.records--
 	t.records.Add(-1)

@@ -296,7 +296,7 @@ func (w *world) step(intn func(n int) int, grow bool) string {
 				w.added = w.added[:n-1]
 			}
 		}
-		last, err := w.tb.Remove(c, c.kind, k, sid)
+		last, err := w.tb.Remove(c, k, sid)
 		text := ""
 		if err != nil {
 			text = err.Error()
