@@ -35,7 +35,7 @@ type Node struct {
 	draining atomic.Bool
 	nextConn atomic.Uint64  // last connection id given out; ids are never used again
 	accepts  sync.WaitGroup // accept goroutines
-	sweeps   sync.WaitGroup // removals of connections with many subscriptions
+	chores   chores         // removals of connections with many subscriptions, news for new peers
 
 	stop sync.Once
 	done chan struct{} // closed when Shutdown has finished
@@ -50,6 +50,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	}
 	n := &Node{opt: o, log: o.Log, names: table.New[Conn](), done: make(chan struct{})}
 	n.peers.ackDelay = peerAckDelay
+	n.chores.failed = n.choreFailed
 	if err := n.startLoops(); err != nil {
 		return nil, err
 	}
@@ -74,6 +75,12 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		n.accepts.Go(func() { n.accept(ln) })
 	}
 	return n, nil
+}
+
+// choreFailed says that an invariant of the node's tables is broken; the node lives on without that piece of work.
+func (n *Node) choreFailed(cause, stack string) {
+	n.log.Error("internal error while bringing tables up to date: please report this", "target", targetProcessing,
+		"error", cause, "stack", stack)
 }
 
 func bindHint(err error) string {
@@ -162,7 +169,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 			s.log(n.log)
 		}
 		n.engine.Stop()
-		n.sweeps.Wait()
+		n.chores.stop()
 	})
 	<-n.done
 	return n.err

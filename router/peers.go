@@ -65,7 +65,7 @@ func (c *Conn) joinPeers() {
 		c.end(statusPermissionDenied, err.Error())
 		return
 	}
-	n.atLeisure(n.names.Len()+m.Size(), func() { m.Sync(c) })
+	n.chores.add(func() bool { m.Sync(c); return false })
 }
 
 // leavePeers takes a peer link out of the mesh and the table.
@@ -73,19 +73,14 @@ func (c *Conn) leavePeers() {
 	n := c.loop.node
 	m := n.peers.mesh.Load()
 	m.Leave(c)
-	n.atLeisure(m.Size(), func() {
-		n.names.RemoveConn(c)
+	r := n.names.RemoveConn(c)
+	n.chores.begin(func() bool {
+		if _, more := r.Step(); more {
+			return true
+		}
 		m.Sweep(c)
+		return false
 	})
-}
-
-// atLeisure runs f, which deals with size names: at once if they are few, else beside the loops.
-func (n *Node) atLeisure(size int, f func()) {
-	if size <= sweepLimit {
-		f()
-		return
-	}
-	n.sweeps.Go(f)
 }
 
 // tell sends a peer what the mesh has for it, as far as the peer takes it. Runs on c's loop.

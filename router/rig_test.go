@@ -55,10 +55,11 @@ func newRig(t testing.TB, loops int, o Options) *rig {
 	return r
 }
 
-// settle runs every loop that was woken until none is.
+// settle runs every loop that was woken until none is and no chore is left.
 func (r *rig) settle() {
 	for again := true; again; {
 		again = false
+		r.n.chores.worker.Wait()
 		for _, l := range r.loops {
 			if l.Woken() {
 				again = true
@@ -253,6 +254,7 @@ func (p *peer) stage(msg []byte) {
 // take returns the next message from the node.
 func (p *peer) take() []byte {
 	p.r.t.Helper()
+	p.r.settle()
 	p.exchange()
 	if len(p.got) == 0 {
 		p.r.t.Fatalf("no message from the node; stream ended: %+v", p.end)

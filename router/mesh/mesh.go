@@ -244,7 +244,7 @@ func (m *Mesh[C]) Lost(lost []table.Lost) {
 		m.mu.Lock()
 		for i := range lost[:n] {
 			if lost[i].Last {
-				m.touch(lost[i].Key.Name)
+				m.touch(lost[i].Name)
 			}
 		}
 		m.mu.Unlock()

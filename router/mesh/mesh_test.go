@@ -50,8 +50,19 @@ func (s *stand) peer(name string) *end {
 
 func (s *stand) leave(p *end) {
 	s.m.Leave(p)
-	s.names.RemoveConn(p)
+	removeConn(s.names, p)
 	s.m.Sweep(p)
+}
+
+// removeConn takes all steps of a removal.
+func removeConn[C any](names *table.Table[C], c *C) (lost []table.Lost) {
+	r := names.RemoveConn(c)
+	for more := true; more; {
+		var some []table.Lost
+		some, more = r.Step()
+		lost = append(lost, some...)
+	}
+	return lost
 }
 
 func (s *stand) add(c *end, n wire.NameText, sid uint64) (waits bool) {
@@ -149,7 +160,7 @@ func TestOwnNamesAreToldAtLinkUpAndAsTheyChange(t *testing.T) {
 			s.want(p, subscribeTo(late, 0, c.ttl))
 			s.remove(app, late, 6)
 			s.want(p)
-			s.m.Lost(s.names.RemoveConn(app))
+			s.m.Lost(removeConn(s.names, app))
 			s.want(p, leaveOf(early, id))
 		})
 	}
@@ -577,7 +588,7 @@ func TestConcurrentUse(t *testing.T) {
 					_, _ = names.Remove(app, k, 1)
 					m.Touch(n.Name, app, uint64(i))
 				case 1:
-					m.Lost(names.RemoveConn(app))
+					m.Lost(removeConn(names, app))
 				}
 			}
 		})
@@ -594,7 +605,7 @@ func TestConcurrentUse(t *testing.T) {
 					m.Next(p, make([]Tell, 0, 64))
 				}
 				m.Leave(p)
-				names.RemoveConn(p)
+				removeConn(names, p)
 				m.Sweep(p)
 			}
 		})

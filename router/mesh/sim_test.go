@@ -100,7 +100,7 @@ func (s *net) linkDown(c *conn) {
 	for _, l := range []*conn{c, c.far} {
 		l.up, l.in, l.poked = false, nil, false
 		l.at.m.Leave(l)
-		l.at.names.RemoveConn(l)
+		removeConn(l.at.names, l)
 		l.at.m.Sweep(l)
 	}
 }
@@ -156,7 +156,7 @@ func (c *conn) acknowledged(id uint64) {
 
 func (c *conn) die() {
 	c.at.apps = slices.DeleteFunc(c.at.apps, func(x *conn) bool { return x == c })
-	c.at.m.Lost(c.at.names.RemoveConn(c))
+	c.at.m.Lost(removeConn(c.at.names, c))
 }
 
 // step delivers one message or lets one peer be told something, and reports whether there was anything to do.

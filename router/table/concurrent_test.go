@@ -61,7 +61,7 @@ func (s *stage) write(seed uint64, steps int) {
 			in = in[:len(in)-1]
 			g.leaving.Store(s.clock.Add(1))
 			if rnd.IntN(2) == 0 {
-				s.tb.RemoveConn(g)
+				removeConn(s.tb, g)
 			} else if _, err := s.tb.Remove(g, Key{g.name, true}, 1); err != nil {
 				panic(err)
 			}
@@ -72,7 +72,7 @@ func (s *stage) write(seed uint64, steps int) {
 		g := &guest{name: other}
 		s.tb.Add(g, Edge, Key{other, true}, 1, noText, false)
 		if rnd.IntN(2) == 0 {
-			s.tb.RemoveConn(g)
+			removeConn(s.tb, g)
 		}
 	}
 }
@@ -219,7 +219,7 @@ func TestReadersFindWhatStaysWhileTheTrieChanges(t *testing.T) {
 		for i, n := range passing {
 			tb.Add(g, Local, Key{n, true}, uint64(i), noText, false)
 		}
-		if lost := tb.RemoveConn(g); len(lost) == 0 {
+		if lost := removeConn(tb, g); len(lost) == 0 {
 			t.Error("nothing lost")
 		}
 		for _, n := range passing {

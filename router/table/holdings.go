@@ -70,14 +70,21 @@ func (m *names) delete(n wire.Name) {
 	m.few = slices.DeleteFunc(m.few, func(f named) bool { return f.name == n })
 }
 
-// each calls yield for every name.
-func (m *names) each(yield func(wire.Name, *holding)) {
-	for i := range m.few {
-		yield(m.few[i].name, &m.few[i].holding)
+// take moves up to most names to dst.
+func (m *names) take(dst []wire.Name, most int) []wire.Name {
+	for len(m.few) > 0 && len(dst) < most {
+		last := len(m.few) - 1
+		dst = append(dst, m.few[last].name)
+		m.few = m.few[:last]
 	}
-	for n, h := range m.many {
-		yield(n, &h)
+	for n := range m.many {
+		if len(dst) == most {
+			break
+		}
+		dst = append(dst, n)
+		delete(m.many, n)
 	}
+	return dst
 }
 
 // record is one subscription of a connection to a name. The name alone decides what matches; whether name_id was present only
@@ -90,7 +97,7 @@ type record struct {
 // holding is the records of one connection for one name, at least one.
 type holding struct {
 	one  record
-	more map[record]struct{} // all records, if there are several; one is then unused
+	more map[record]struct{} // all records, if there ever were several; one is then unused
 }
 
 // add tells whether r was not there.
@@ -114,29 +121,6 @@ func (h *holding) remove(r record) (was, last bool) {
 	if _, ok := h.more[r]; !ok {
 		return false, false
 	}
-	delete(h.more, r)
-	if len(h.more) == 1 {
-		for h.one = range h.more {
-		}
-		h.more = nil
-	}
-	return true, false
-}
-
-// appendIDs appends the subscription ids of the records with or without name_id, ascending.
-func (h *holding) appendIDs(dst []uint64, hasID bool) []uint64 {
-	if h.more == nil {
-		if h.one.hasID == hasID {
-			dst = append(dst, h.one.sid)
-		}
-		return dst
-	}
-	start := len(dst)
-	for r := range h.more {
-		if r.hasID == hasID {
-			dst = append(dst, r.sid)
-		}
-	}
-	slices.Sort(dst[start:])
-	return dst
+	delete(h.more, r) // never back to one: to find it in a map that was large takes long
+	return true, len(h.more) == 0
 }

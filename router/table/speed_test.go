@@ -243,7 +243,7 @@ func BenchmarkRemoveConn(b *testing.B) {
 					tb.Add(c, Edge, Key{n, true}, 1, noText, false)
 				}
 				b.StartTimer()
-				tb.RemoveConn(c)
+				removeConn(tb, c)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(k), "ns/name")
 		})

@@ -10,8 +10,10 @@ import (
 // Table maps names to connections of type C, which it knows by address only and never looks into. The zero Table is not ready:
 // use New.
 //
-// Concurrency: every method is safe for all. For one connection the caller orders its own calls: no Add may overlap its
-// RemoveConn, and one that follows begins anew.
+// Concurrency: every method is safe for all. For one connection the caller orders its own calls: no Add may come between its
+// RemoveConn and the last Step, and one that follows begins anew.
+//
+// No method holds the writers' mutex for longer than a bounded number of steps, however many names and connections there are.
 type Table[C any] struct {
 	prefixes trie[prefix[C]] // changed under mu, read without
 	_        [120]byte       // matches read the line above, subscribers write the ones below
@@ -132,51 +134,6 @@ func (t *Table[C]) leave(c *C, kind Kind, n *wire.Name) (last, gone bool) {
 		t.prefixes.remove(&k)
 	}
 	return last, gone
-}
-
-// Lost is a name that a removed connection held.
-type Lost struct {
-	Key  Key
-	IDs  []uint64 // the subscription ids under which it did, ascending
-	Last bool     // the list of (prefix, id, kind) became empty: what Remove returns
-	Gone bool     // nobody, of any kind, holds the exact name any more
-}
-
-// removeBatch is how many names RemoveConn takes away before it lets other writers go ahead.
-const removeBatch = 256
-
-// RemoveConn takes away all subscriptions of c and returns them in no particular order; one Lost for each Key. The slices are
-// the caller's. No match that begins after RemoveConn has returned yields c. It takes time in proportion to the names of c,
-// but does not keep other writers waiting that long: they see c leave one name after the other. Gone was true at the moment
-// the name was taken away.
-func (t *Table[C]) RemoveConn(c *C) []Lost {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	h := t.conns[c]
-	if h == nil {
-		return nil
-	}
-	delete(t.conns, c)
-	t.records.Add(int64(-h.records))
-	lost := make([]Lost, 0, h.names.n())
-	ids := make([]uint64, 0, h.records) // all IDs share it
-	left := removeBatch
-	h.names.each(func(n wire.Name, have *holding) {
-		last, gone := t.leave(c, h.kind, &n)
-		for _, hasID := range [...]bool{true, false} {
-			start := len(ids)
-			if ids = have.appendIDs(ids, hasID); len(ids) > start {
-				own := ids[start:len(ids):len(ids)]
-				lost = append(lost, Lost{Key: Key{Name: n, HasID: hasID}, IDs: own, Last: last, Gone: gone})
-			}
-		}
-		if left--; left == 0 {
-			left = removeBatch
-			t.mu.Unlock() // nobody else can reach h
-			t.mu.Lock()
-		}
-	})
-	return lost
 }
 
 // Count returns the number of subscriptions of c: records, so several ids for one name count severally.

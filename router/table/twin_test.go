@@ -123,30 +123,16 @@ func (w *twin) drop(c *peer, n wire.Name) (last, gone bool) {
 	return last, gone
 }
 
-func (w *twin) removeConn(c *peer) map[Key]Lost {
-	lost := map[Key]Lost{}
+// begin of a removal: the subscriptions of c count no more, its names are taken away one by one.
+func (w *twin) removeConn(c *peer) map[wire.Name]bool {
 	names := map[wire.Name]bool{}
 	for r := range w.records {
 		if r.c == c {
-			l := lost[r.k]
-			l.Key = r.k
-			l.IDs = append(l.IDs, r.sid)
-			lost[r.k] = l
 			names[r.k.Name] = true
 			delete(w.records, r)
 		}
 	}
-	for n := range names {
-		last, gone := w.drop(c, n)
-		for k, l := range lost {
-			if k.Name == n {
-				slices.Sort(l.IDs)
-				l.Last, l.Gone = last, gone
-				lost[k] = l
-			}
-		}
-	}
-	return lost
+	return names
 }
 
 func (w *twin) lists(n *wire.Name) *twinLists {
@@ -247,11 +233,12 @@ type world struct {
 	names []wire.Name
 	sids  int
 	added []twinRecord // some may be gone again
-	focus bool         // only the first name with an id is used
+	going map[*peer]*going
+	focus bool // only the first name with an id is used
 }
 
 func newWorld(conns, prefixes, ids, sids int) *world {
-	w := &world{tb: New[peer](), twin: twin{map[[3]uint64]*twinPrefix{}, map[twinRecord]bool{}}, sids: sids}
+	w := &world{tb: New[peer](), twin: twin{map[[3]uint64]*twinPrefix{}, map[twinRecord]bool{}}, sids: sids, going: map[*peer]*going{}}
 	for i := range conns {
 		w.conns = append(w.conns, &peer{fmt.Sprint("c", i), Kind(i % 7 % kinds)})
 	}
@@ -263,6 +250,12 @@ func newWorld(conns, prefixes, ids, sids int) *world {
 		}
 	}
 	return w
+}
+
+// going is a connection whose removal has begun.
+type going struct {
+	*Removal[peer]
+	names map[wire.Name]bool // that it still holds
 }
 
 // step does one thing to both and returns what was different, if anything. intn draws a number below n.
@@ -277,9 +270,11 @@ func (w *world) step(intn func(n int) int, grow bool) string {
 	}
 	sid := uint64(intn(w.sids))
 	what := intn(100)
-	switch {
-	case what < 2:
-		return w.stepRemoveConn(c)
+	switch g := w.going[c]; {
+	case what < 2 && g == nil:
+		return w.beginRemoval(c)
+	case what < 40 && g != nil: // a connection that goes does nothing else
+		return w.stepRemoval(c)
 	case what < 40 && grow || what < 15:
 		w.added = append(w.added, twinRecord{c, k, sid})
 		str, hasStr := [3]string{c.label, "", k.Name.String()}, intn(3) > 0
@@ -288,13 +283,15 @@ func (w *world) step(intn func(n int) int, grow bool) string {
 			return fmt.Sprintf("Add(%s, %v, %d) = %v, %v; want %v", c.label, k, sid, first, err, want)
 		}
 	case what < 40:
-		if !grow { // aim at something that is there
-			if n := len(w.added); n > 0 && intn(4) > 0 {
-				i := intn(n)
-				c, k, sid = w.added[i].c, w.added[i].k, w.added[i].sid
-				w.added[i] = w.added[n-1]
-				w.added = w.added[:n-1]
+		if n := len(w.added); !grow && n > 0 && intn(4) > 0 { // aim at something that is there
+			i := intn(n)
+			r := w.added[i]
+			w.added[i] = w.added[n-1]
+			w.added = w.added[:n-1]
+			if w.going[r.c] != nil {
+				return ""
 			}
+			c, k, sid = r.c, r.k, r.sid
 		}
 		last, err := w.tb.Remove(c, k, sid)
 		text := ""
@@ -337,21 +334,31 @@ func (w *world) stepMatch(n wire.Name, skip *peer, f Filter, how int) string {
 	return ""
 }
 
-func (w *world) stepRemoveConn(c *peer) string {
-	count := w.tb.Count(c)
-	got, want := w.tb.RemoveConn(c), w.twin.removeConn(c)
-	if len(got) != len(want) {
-		return fmt.Sprintf("RemoveConn(%s) lost %d keys, want %d", c.label, len(got), len(want))
+func (w *world) beginRemoval(c *peer) string {
+	w.going[c] = &going{w.tb.RemoveConn(c), w.twin.removeConn(c)}
+	if n := w.tb.Count(c); n != 0 || w.tb.Len() != len(w.twin.records) {
+		return fmt.Sprintf("RemoveConn(%s): %d subscriptions left, %d in all, want 0 and %d", c.label, n, w.tb.Len(), len(w.twin.records))
 	}
-	for _, l := range got {
-		o := want[l.Key]
-		if !slices.Equal(l.IDs, o.IDs) || l.Last != o.Last || l.Gone != o.Gone {
-			return fmt.Sprintf("RemoveConn(%s) lost %+v, want %+v", c.label, l, o)
+	return w.stepRemoval(c)
+}
+
+func (w *world) stepRemoval(c *peer) string {
+	g := w.going[c]
+	lost, more := g.Step()
+	for _, l := range lost {
+		if !g.names[l.Name] {
+			return fmt.Sprintf("Step(%s) lost %v, which it did not hold", c.label, l.Name)
 		}
-		count -= len(l.IDs)
+		delete(g.names, l.Name)
+		if last, gone := w.twin.drop(c, l.Name); l.Last != last || l.Gone != gone {
+			return fmt.Sprintf("Step(%s) lost %+v, want last %v, gone %v", c.label, l, last, gone)
+		}
 	}
-	if count != 0 {
-		return fmt.Sprintf("Count(%s) was off by %d", c.label, count)
+	if more != (len(g.names) > 0) || len(lost) > removeStep {
+		return fmt.Sprintf("Step(%s) lost %d names, more %v, %d left", c.label, len(lost), more, len(g.names))
+	}
+	if !more {
+		delete(w.going, c)
 	}
 	return ""
 }
@@ -360,6 +367,11 @@ func (w *world) held() map[wire.Name]Filter {
 	m := map[wire.Name]Filter{}
 	for r := range w.twin.records {
 		m[r.k.Name] |= Only(r.c.kind)
+	}
+	for c, g := range w.going {
+		for n := range g.names {
+			m[n] |= Only(c.kind)
+		}
 	}
 	return m
 }
@@ -371,7 +383,14 @@ func (w *world) finish() string {
 		return fmt.Sprintf("Range yields %v, want %v", got, w.held())
 	}
 	for _, c := range w.conns {
-		if s := w.stepRemoveConn(c); s != "" {
+		s := ""
+		if w.going[c] == nil {
+			s = w.beginRemoval(c)
+		}
+		for s == "" && w.going[c] != nil {
+			s = w.stepRemoval(c)
+		}
+		if s != "" {
 			return s
 		}
 		if s := w.forms(); s != "" {
@@ -397,8 +416,11 @@ func (w *world) forms() (wrong string) {
 			return true
 		})
 		many := s.many != nil
-		if n != l.v.n || many && n <= fewMin || !many && n > fewMax || many != (l.v.holds != nil) || many && s.few != nil {
-			wrong = fmt.Sprintf("%d ids counted %d, in a trie: %v, held counts: %v", n, l.v.n, many, l.v.holds != nil)
+		if n != l.v.n || many && n <= fewMin || !many && n > fewMax || many && s.few != nil {
+			wrong = fmt.Sprintf("%d ids counted %d, in a trie: %v", n, l.v.n, many)
+		}
+		if counted := l.v.holds != nil; counted != (many || s.union.big != nil) {
+			wrong = fmt.Sprintf("ids in a trie: %v, union big: %v, counts kept: %v", many, s.union.big != nil, counted)
 		}
 		return wrong == ""
 	})
