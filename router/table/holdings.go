@@ -9,7 +9,7 @@ import (
 // holdings are the subscriptions of one connection: the way back from a connection to its names. Guarded by the table's mu.
 type holdings struct {
 	kind    Kind // given with the first Add; the connection's as long as it holds anything
-	records int  // sum over names of holding.n
+	records int  // sum over names of holding.n, while the connection is in the table
 	names   names
 }
 
@@ -70,21 +70,23 @@ func (m *names) delete(n wire.Name) {
 	m.few = slices.DeleteFunc(m.few, func(f named) bool { return f.name == n })
 }
 
-// take moves up to most names to dst.
-func (m *names) take(dst []wire.Name, most int) []wire.Name {
+// take moves up to most names to dst, and returns how many records they had.
+func (m *names) take(dst []wire.Name, most int) (_ []wire.Name, records int) {
 	for len(m.few) > 0 && len(dst) < most {
 		last := len(m.few) - 1
 		dst = append(dst, m.few[last].name)
+		records += m.few[last].n()
 		m.few = m.few[:last]
 	}
-	for n := range m.many {
+	for n, h := range m.many {
 		if len(dst) == most {
 			break
 		}
 		dst = append(dst, n)
+		records += h.n()
 		delete(m.many, n)
 	}
-	return dst
+	return dst, records
 }
 
 // record is one subscription of a connection to a name. The name alone decides what matches; whether name_id was present only
@@ -100,17 +102,23 @@ type holding struct {
 	more map[record]struct{} // all records, if there ever were several; one is then unused
 }
 
-// add tells whether r was not there.
-func (h *holding) add(r record) bool {
+func (h *holding) has(r record) bool {
 	if h.more == nil {
-		if h.one == r {
-			return false
-		}
+		return h.one == r
+	}
+	_, ok := h.more[r]
+	return ok
+}
+
+// n is the number of records.
+func (h *holding) n() int { return max(1, len(h.more)) }
+
+// add adds r, which is not there yet.
+func (h *holding) add(r record) {
+	if h.more == nil {
 		h.more = map[record]struct{}{h.one: {}}
 	}
-	n := len(h.more)
 	h.more[r] = struct{}{}
-	return len(h.more) > n
 }
 
 // remove tells whether r was there, and whether it was the last record: then h is unfit for further use.

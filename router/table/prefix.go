@@ -58,6 +58,14 @@ func newText(s [3]string) *text {
 	return &text{all: s[0] + s[1] + s[2], a: len(s[0]), b: len(s[0]) + len(s[1])}
 }
 
+// size is the number of bytes; 0 for nil.
+func (t *text) size() int {
+	if t == nil {
+		return 0
+	}
+	return len(t.all)
+}
+
 func (t *text) parts() [3]string { return [3]string{t.all[:t.a], t.all[t.a:t.b], t.all[t.b:]} }
 
 // prefixKey and idKey put first what differs most between neighbours.

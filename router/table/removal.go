@@ -21,8 +21,8 @@ type Removal[C any] struct {
 	lost  []Lost
 }
 
-// RemoveConn takes away all subscriptions of c: they count no more when it returns, and the caller calls Step until there is
-// no more to do.
+// RemoveConn takes away all subscriptions of c: Count and Len know of them no more when it returns, and the caller calls Step
+// until there is no more to do. The budget has them until then, since their memory is in use.
 func (t *Table[C]) RemoveConn(c *C) *Removal[C] {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -40,10 +40,11 @@ func (t *Table[C]) RemoveConn(c *C) *Removal[C] {
 // true others see c hold the rest; no match that begins after the last Step yields c. Gone was true at the moment the name was
 // taken away.
 func (r *Removal[C]) Step() (lost []Lost, more bool) {
-	r.names = r.h.names.take(r.names[:0], removeStep) // without the lock: nobody else has h
-	r.lost = r.lost[:0]
-	if len(r.names) > 0 {
+	names, records := r.h.names.take(r.names[:0], removeStep) // without the lock: nobody else has h
+	r.names, r.lost = names, r.lost[:0]
+	if len(names) > 0 {
 		r.t.removeNames(r)
+		r.t.give(r.h.kind, records)
 	}
 	return r.lost, r.h.names.n() > 0
 }

@@ -20,18 +20,26 @@ type Table[C any] struct {
 
 	records atomic.Int64 // sum of holdings.records
 
+	budget *Budget // immutable after Limit
+
 	mu    sync.Mutex
 	conns map[*C]*holdings // guarded by mu
 }
 
-// New returns an empty table.
+// New returns an empty table without limits.
 func New[C any]() *Table[C] {
 	return &Table[C]{conns: make(map[*C]*holdings)}
 }
 
+// Limit makes b the bounds of the table, before its first use. b may have other users.
+func (t *Table[C]) Limit(b *Budget) { t.budget = b }
+
 // Add subscribes c, which is of this kind, to k under the subscription id sid, 0 for none, and reports whether the list of
 // (prefix, id, kind) was empty before. The same (c, sid, k) again changes nothing. c holds the name as long as one record is
-// left. A connection has one kind: another one than at its first Add is ignored. The error is ErrKind or nil.
+// left. A connection has one kind: another one than at its first Add is ignored.
+//
+// Errors: ErrKind, *Full; then nothing has changed. What peers hold is not counted here, but by those who take their offers
+// (router/mesh): it is never refused.
 //
 // The strings of a prefix's first subscriber that has any (hasStr) are kept; str is copied, its memory only borrowed. Whether
 // they hash to the components is the caller's affair (wire.HashesMatch).
@@ -47,38 +55,58 @@ func (t *Table[C]) Add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr
 		t.conns[c] = h
 	}
 	r := record{sid: sid, hasID: k.HasID}
-	if have, ok := h.names.get(k.Name); ok {
-		if have.add(r) {
-			h.names.put(k.Name, have)
-			h.records++
-			t.records.Add(1)
-		}
+	have, holds := h.names.get(k.Name)
+	if holds && have.has(r) {
 		return false, nil
 	}
-	first = t.join(c, h.kind, &k.Name, str, hasStr)
-	h.names.put(k.Name, holding{one: r})
+	key := prefixKey(&k.Name)
+	l := t.prefixes.root.Load().find(&key)
+	var x *text
+	if hasStr && (l == nil || l.v.text.Load() == nil) {
+		x = newText(str)
+	}
+	if err := t.take(h, x); err != nil {
+		if h.records == 0 {
+			delete(t.conns, c)
+		}
+		return false, err
+	}
 	h.records++
 	t.records.Add(1)
-	return first, nil
-}
-
-// join makes c a holder of n, which it is not yet.
-func (t *Table[C]) join(c *C, kind Kind, n *wire.Name, str [3]string, hasStr bool) (first bool) {
-	k := prefixKey(n)
-	l := t.prefixes.root.Load().find(&k)
 	isNew := l == nil
 	if isNew {
-		l = &leaf[prefix[C]]{key: k}
+		l = &leaf[prefix[C]]{key: key}
 	}
-	p := &l.v
-	if hasStr && p.text.Load() == nil {
-		p.text.Store(newText(str))
+	if x != nil {
+		l.v.text.Store(x)
 	}
-	first = p.add(n.Hi, n.Lo, c, kind)
+	if holds {
+		have.add(r)
+		h.names.put(k.Name, have)
+		return false, nil
+	}
+	h.names.put(k.Name, holding{one: r})
+	first = l.v.add(k.Name.Hi, k.Name.Lo, c, h.kind)
 	if isNew {
 		t.prefixes.insert(l) // complete: a match finds all of it or nothing
 	}
-	return first
+	return first, nil
+}
+
+// take counts one more subscription with strings x, nil: none, of the connection with h.
+func (t *Table[C]) take(h *holdings, x *text) error {
+	if h.kind == Peer {
+		t.budget.Count(0, x.size())
+		return nil
+	}
+	return t.budget.Take(h.records, x.size())
+}
+
+// give counts n subscriptions of a connection of that kind less.
+func (t *Table[C]) give(kind Kind, n int) {
+	if kind != Peer {
+		t.budget.Count(-n, 0)
+	}
 }
 
 // Remove takes back what Add did with the same c, k and sid, and reports whether the list of (prefix, id, kind) is empty now. A
@@ -113,6 +141,7 @@ func (t *Table[C]) Remove(c *C, k Key, sid uint64) (last bool, err error) {
 	}
 	h.records--
 	t.records.Add(-1)
+	t.give(h.kind, 1)
 	if !final {
 		h.names.put(k.Name, have)
 		return false, nil
@@ -132,6 +161,7 @@ func (t *Table[C]) leave(c *C, kind Kind, n *wire.Name) (last, gone bool) {
 	last, gone = p.drop(n.Hi, n.Lo, c, kind)
 	if p.n == 0 {
 		t.prefixes.remove(&k)
+		t.budget.Count(0, -p.text.Load().size())
 	}
 	return last, gone
 }

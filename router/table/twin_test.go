@@ -17,6 +17,46 @@ import (
 type twin struct {
 	prefixes map[[3]uint64]*twinPrefix
 	records  map[twinRecord]bool
+	limits   *Budget
+	going    int // records of names that connections whose removal has begun still hold
+}
+
+// used is what the budget has to say: subscriptions but for peers', and bytes of strings.
+func (w *twin) used(c *peer) (own, names, bytes int) {
+	for r := range w.records {
+		if r.c == c {
+			own++
+		}
+		if r.c.kind != Peer {
+			names++
+		}
+	}
+	for _, p := range w.prefixes {
+		bytes += len(p.str[0]) + len(p.str[1]) + len(p.str[2])
+	}
+	return own, names + w.going, bytes
+}
+
+// full names the limit that one more record would break, if any.
+func (w *twin) full(c *peer, k Key, str [3]string, hasStr bool) string {
+	more := len(str[0]) + len(str[1]) + len(str[2])
+	if p := w.prefixes[k.Name.C]; !hasStr || p != nil && p.hasStr {
+		more = 0
+	}
+	l := w.limits
+	if c.kind == Peer || len(w.records)+w.going < min(l.PerConn, int(l.Names), int(l.Bytes)/120) {
+		return ""
+	}
+	own, names, bytes := w.used(c)
+	switch {
+	case l.PerConn > 0 && own >= l.PerConn:
+		return fmt.Sprint("too many subscriptions on this connection: the limit is ", l.PerConn)
+	case l.Names > 0 && names >= int(l.Names):
+		return fmt.Sprint("too many subscriptions at this node: the limit is ", l.Names)
+	case l.Bytes > 0 && more > 0 && bytes+more > int(l.Bytes):
+		return fmt.Sprint("too many bytes of names at this node: the limit is ", l.Bytes)
+	}
+	return ""
 }
 
 type twinRecord struct {
@@ -57,12 +97,15 @@ func (w *twin) holds(c *peer, n wire.Name) bool {
 	return false
 }
 
-func (w *twin) add(c *peer, k Key, sid uint64, str [3]string, hasStr bool) bool {
-	held := w.holds(c, k.Name)
-	w.records[twinRecord{c, k, sid}] = true
-	if held {
-		return false
+func (w *twin) add(c *peer, k Key, sid uint64, str [3]string, hasStr bool) (first bool, refused string) {
+	held, r := w.holds(c, k.Name), twinRecord{c, k, sid}
+	if w.records[r] {
+		return false, ""
 	}
+	if refused = w.full(c, k, str, hasStr); refused != "" {
+		return false, refused
+	}
+	w.records[r] = true
 	p := w.prefixes[k.Name.C]
 	if p == nil {
 		p = &twinPrefix{ids: map[wire.Name]*twinLists{}}
@@ -70,6 +113,9 @@ func (w *twin) add(c *peer, k Key, sid uint64, str [3]string, hasStr bool) bool 
 	}
 	if hasStr && !p.hasStr {
 		p.str, p.hasStr = str, true
+	}
+	if held {
+		return false, ""
 	}
 	l := p.ids[k.Name]
 	if l == nil {
@@ -80,7 +126,7 @@ func (w *twin) add(c *peer, k Key, sid uint64, str [3]string, hasStr bool) bool 
 	if !slices.Contains(p.union.of[c.kind], c) {
 		p.union.of[c.kind] = append(p.union.of[c.kind], c)
 	}
-	return len(l.of[c.kind]) == 1
+	return len(l.of[c.kind]) == 1, ""
 }
 
 func (w *twin) remove(c *peer, k Key, sid uint64) (bool, string) {
@@ -124,12 +170,15 @@ func (w *twin) drop(c *peer, n wire.Name) (last, gone bool) {
 }
 
 // begin of a removal: the subscriptions of c count no more, its names are taken away one by one.
-func (w *twin) removeConn(c *peer) map[wire.Name]bool {
-	names := map[wire.Name]bool{}
+func (w *twin) removeConn(c *peer) map[wire.Name]int {
+	names := map[wire.Name]int{}
 	for r := range w.records {
 		if r.c == c {
-			names[r.k.Name] = true
+			names[r.k.Name]++
 			delete(w.records, r)
+			if c.kind != Peer {
+				w.going++
+			}
 		}
 	}
 	return names
@@ -232,13 +281,16 @@ type world struct {
 	conns []*peer
 	names []wire.Name
 	sids  int
+	steps int
 	added []twinRecord // some may be gone again
 	going map[*peer]*going
 	focus bool // only the first name with an id is used
 }
 
-func newWorld(conns, prefixes, ids, sids int) *world {
-	w := &world{tb: New[peer](), twin: twin{map[[3]uint64]*twinPrefix{}, map[twinRecord]bool{}}, sids: sids, going: map[*peer]*going{}}
+func newWorld(conns, prefixes, ids, sids int, limits *Budget) *world {
+	w := &world{tb: New[peer](), sids: sids, going: map[*peer]*going{},
+		twin: twin{prefixes: map[[3]uint64]*twinPrefix{}, records: map[twinRecord]bool{}, limits: limits}}
+	w.tb.Limit(limits)
 	for i := range conns {
 		w.conns = append(w.conns, &peer{fmt.Sprint("c", i), Kind(i % 7 % kinds)})
 	}
@@ -255,7 +307,7 @@ func newWorld(conns, prefixes, ids, sids int) *world {
 // going is a connection whose removal has begun.
 type going struct {
 	*Removal[peer]
-	names map[wire.Name]bool // that it still holds
+	names map[wire.Name]int // that it still holds, and how many subscriptions that were
 }
 
 // step does one thing to both and returns what was different, if anything. intn draws a number below n.
@@ -279,8 +331,12 @@ func (w *world) step(intn func(n int) int, grow bool) string {
 		w.added = append(w.added, twinRecord{c, k, sid})
 		str, hasStr := [3]string{c.label, "", k.Name.String()}, intn(3) > 0
 		first, err := w.tb.Add(c, c.kind, k, sid, str, hasStr)
-		if want := w.twin.add(c, k, sid, str, hasStr); first != want || err != nil {
-			return fmt.Sprintf("Add(%s, %v, %d) = %v, %v; want %v", c.label, k, sid, first, err, want)
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		if want, wantText := w.twin.add(c, k, sid, str, hasStr); first != want || text != wantText {
+			return fmt.Sprintf("Add(%s, %v, %d) = %v, %q; want %v, %q", c.label, k, sid, first, text, want, wantText)
 		}
 	case what < 40:
 		if n := len(w.added); !grow && n > 0 && intn(4) > 0 { // aim at something that is there
@@ -306,6 +362,13 @@ func (w *world) step(intn func(n int) int, grow bool) string {
 	}
 	if w.tb.Len() != len(w.twin.records) {
 		return fmt.Sprintf("Len = %d, want %d", w.tb.Len(), len(w.twin.records))
+	}
+	if w.steps++; w.steps > 200 && w.steps%16 != 0 { // it takes long
+		return ""
+	}
+	names, bytes := w.tb.budget.Used()
+	if _, n, b := w.twin.used(c); int(names) != n || int(bytes) != b {
+		return fmt.Sprintf("budget: %d subscriptions and %d bytes in use, want %d and %d", names, bytes, n, b)
 	}
 	return ""
 }
@@ -346,8 +409,11 @@ func (w *world) stepRemoval(c *peer) string {
 	g := w.going[c]
 	lost, more := g.Step()
 	for _, l := range lost {
-		if !g.names[l.Name] {
+		if g.names[l.Name] == 0 {
 			return fmt.Sprintf("Step(%s) lost %v, which it did not hold", c.label, l.Name)
+		}
+		if c.kind != Peer {
+			w.twin.going -= g.names[l.Name]
 		}
 		delete(g.names, l.Name)
 		if last, gone := w.twin.drop(c, l.Name); l.Last != last || l.Gone != gone {
@@ -397,7 +463,7 @@ func (w *world) finish() string {
 			return s
 		}
 	}
-	if w.tb.prefixes.root.Load() != nil || len(w.tb.conns) != 0 || w.tb.Len() != 0 {
+	if names, bytes := w.tb.budget.Used(); w.tb.prefixes.root.Load() != nil || len(w.tb.conns) != 0 || w.tb.Len()+int(names+bytes) != 0 {
 		return "the table is not empty when all have gone"
 	}
 	return ""
@@ -430,7 +496,8 @@ func (w *world) forms() (wrong string) {
 // Short random histories, shrunk by rapid when one fails.
 func TestTableAgreesWithItsTwinOnShortHistories(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld(rapid.IntRange(1, 9).Draw(t, "conns"), rapid.IntRange(1, 4).Draw(t, "prefixes"), rapid.IntRange(0, 4).Draw(t, "ids"), 3)
+		w := newWorld(rapid.IntRange(1, 9).Draw(t, "conns"), rapid.IntRange(1, 4).Draw(t, "prefixes"), rapid.IntRange(0, 4).Draw(t, "ids"), 3,
+			&Budget{PerConn: rapid.IntRange(0, 6).Draw(t, "per conn"), Names: rapid.Int64Range(0, 12).Draw(t, "names"), Bytes: rapid.Int64Range(0, 400).Draw(t, "bytes")})
 		intn := func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "n") }
 		for range rapid.IntRange(1, 120).Draw(t, "steps") {
 			if s := w.step(intn, true); s != "" {
@@ -459,7 +526,7 @@ func TestTableAgreesWithItsTwinOnLongHistories(t *testing.T) {
 	} {
 		t.Run(tc.shape, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(tc.conns, tc.prefixes, tc.ids, tc.sids)
+			w := newWorld(tc.conns, tc.prefixes, tc.ids, tc.sids, &Budget{PerConn: 300, Names: 900, Bytes: 2000})
 			rnd := rand.New(rand.NewPCG(9, uint64(tc.conns)))
 			for i := range 12_000 {
 				w.focus = i%6000 < 800 // lists grow long while there is one id
