@@ -34,20 +34,20 @@ func (e *Full) Error() string {
 	return fmt.Sprintf("too many %s %s: the limit is %d", what, where, e.Limit)
 }
 
-// Take counts one more subscription of a connection that has have, and bytes of strings. Its error is a *Full; then nothing was
-// counted.
-func (b *Budget) Take(have, bytes int) error {
+// Take counts n more subscriptions, 0 or 1, of a connection that has have, and bytes of strings. Its error is a *Full; then
+// nothing was counted.
+func (b *Budget) Take(have, n, bytes int) error {
 	switch {
 	case b == nil:
 		return nil
-	case b.PerConn > 0 && have >= b.PerConn:
+	case b.PerConn > 0 && n > 0 && have >= b.PerConn:
 		return &Full{Conn: true, Limit: int64(b.PerConn)}
-	case b.Names > 0 && b.names.Load() >= b.Names:
+	case b.Names > 0 && n > 0 && b.names.Load() >= b.Names:
 		return &Full{Limit: b.Names}
 	case b.Bytes > 0 && bytes > 0 && b.bytes.Load()+int64(bytes) > b.Bytes:
 		return &Full{Bytes: true, Limit: b.Bytes}
 	}
-	b.Count(1, bytes)
+	b.Count(n, bytes)
 	return nil
 }
 

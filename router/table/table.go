@@ -99,7 +99,7 @@ func (t *Table[C]) take(h *holdings, x *text) error {
 		t.budget.Count(0, x.size())
 		return nil
 	}
-	return t.budget.Take(h.records, x.size())
+	return t.budget.Take(h.records, 1, x.size())
 }
 
 // give counts n subscriptions of a connection of that kind less.
