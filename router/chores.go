@@ -20,7 +20,7 @@ type chores struct {
 	come    []chore // not yet begun by the goroutine
 	running bool    // the goroutine lives
 	stopped bool
-	worker  sync.WaitGroup
+	worker  sync.WaitGroup // of all goroutines
 }
 
 // begin does the first step of f here, which ends most chores, and leaves the rest to the goroutine.
@@ -40,6 +40,15 @@ func (c *chores) add(f chore) {
 	if !c.running {
 		c.running = true
 		c.worker.Go(c.run)
+	}
+}
+
+// aside runs f, which has pauses of its own, on a goroutine of its own.
+func (c *chores) aside(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.stopped {
+		c.worker.Go(func() { c.step(func() bool { f(); return false }) })
 	}
 }
 

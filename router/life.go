@@ -50,7 +50,7 @@ func (c *Conn) negotiate(b []byte) {
 		"is_reply", false, "is_client", false, "kind", c.kind.String())...)
 	l.node.log.Info("new connection received from remote", c.attrs()...)
 	if c.kind == table.Peer {
-		c.joinPeers()
+		c.joinPeers(res.RemoteNode)
 	}
 }
 

@@ -30,7 +30,8 @@ type Node struct {
 	engine *netloop.Engine
 	lns    []*listener
 	names  *table.Table[Conn]
-	peers  peering // safe for all
+	budget *table.Budget // of names
+	peers  peering       // safe for all
 
 	draining atomic.Bool
 	nextConn atomic.Uint64  // last connection id given out; ids are never used again
@@ -48,9 +49,8 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	n := &Node{opt: o, log: o.Log, names: table.New[Conn](), done: make(chan struct{})}
+	n := newNode(o)
 	n.peers.ackDelay = peerAckDelay
-	n.chores.failed = n.choreFailed
 	if err := n.startLoops(); err != nil {
 		return nil, err
 	}
@@ -75,6 +75,15 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		n.accepts.Go(func() { n.accept(ln) })
 	}
 	return n, nil
+}
+
+// newNode makes a node of complete options, without loops and listeners.
+func newNode(o Options) *Node {
+	n := &Node{opt: o, log: o.Log, names: table.New[Conn](), done: make(chan struct{})}
+	n.budget = &table.Budget{PerConn: o.MaxSubscriptions}
+	n.names.Limit(n.budget)
+	n.chores.failed = n.choreFailed
+	return n
 }
 
 // choreFailed says that an invariant of the node's tables is broken; the node lives on without that piece of work.

@@ -38,8 +38,7 @@ func (n *Node) peerMesh() *mesh.Mesh[Conn] {
 
 func (n *Node) makeMesh() {
 	n.peers.mesh.Store(mesh.New(n.names,
-		mesh.Options{Relay: n.opt.RelayPeerPublishes, MaxOffers: n.opt.MaxSubscriptions,
-			NodeID: n.opt.NodeID},
+		mesh.Options{Relay: n.opt.RelayPeerPublishes, Budget: n.budget, NodeID: n.opt.NodeID},
 		mesh.Hooks[Conn]{
 			Poke: func(c *Conn) { c.postFor(c.tell) },
 			Done: func(c *Conn, id uint64) {
@@ -56,16 +55,16 @@ func (n *Node) makeMesh() {
 }
 
 // joinPeers makes c, a peer link that was just negotiated, one of those who are told what others subscribe to.
-func (c *Conn) joinPeers() {
+func (c *Conn) joinPeers(node string) {
 	n := c.loop.node
 	n.peers.once.Do(n.makeMesh)
 	m := n.peers.mesh.Load()
-	if err := m.Join(c); err != nil {
+	if _, err := m.Join(c, node); err != nil {
 		c.note(ReasonPeer, err)
 		c.end(statusPermissionDenied, err.Error())
 		return
 	}
-	n.chores.add(func() bool { m.Sync(c); return false })
+	n.chores.aside(m.Fill)
 }
 
 // leavePeers takes a peer link out of the mesh and the table.
@@ -78,8 +77,7 @@ func (c *Conn) leavePeers() {
 		if _, more := r.Step(); more {
 			return true
 		}
-		m.Sweep(c)
-		return false
+		return m.SweepStep(c)
 	})
 }
 
@@ -127,22 +125,18 @@ func (c *Conn) tellPeers(n wire.Name, id uint64) bool {
 }
 
 // offer is a Subscribe of a peer.
-func (c *Conn) offer(k table.Key, id uint64, ttl uint32, str [3]string, hasStr bool) {
-	n := c.loop.node
-	waits, err := n.peers.mesh.Load().Offer(c, k, id, ttl, str, hasStr, id)
-	if err == mesh.ErrOffers {
-		c.note(ReasonSubscriptions, nil)
-		err = errSubscriptions(n.opt.MaxSubscriptions)
-	}
+func (c *Conn) offer(s *mesh.Subscription) {
+	waits, err := c.loop.node.peers.mesh.Load().Offer(c, s)
+	c.noteFull(err)
 	if !waits {
-		c.acknowledgePeer(id, err)
+		c.acknowledgePeer(s.ID, err)
 	}
 }
 
 // withdraw is an Unsubscribe of a peer.
 func (c *Conn) withdraw(k table.Key, id uint64) {
 	n := c.loop.node
-	found, waits := n.peers.mesh.Load().Withdraw(c, k.Name, id, id)
+	found, waits := n.peers.mesh.Load().Withdraw(c, k.Name, id)
 	switch {
 	case waits:
 	case found:

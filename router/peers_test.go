@@ -243,7 +243,7 @@ func TestFailuresOfPeersSubscriptions(t *testing.T) {
 	p.unsubscribe(appName(1), 6)
 	p.wantAck(6, false, table.ErrNoRecord.Error()+": 6")
 	p.request(appName(2), 7)
-	p.wantAck(7, false, errSubscriptions(1).Error())
+	p.wantAck(7, false, "too many subscriptions on this connection: the limit is 1")
 	p.unsubscribe(appName(1), 5)
 	p.wantAck(5, true, "")
 }

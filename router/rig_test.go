@@ -12,7 +12,6 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
-	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 	"github.com/seed31b3bfd0/slimgo/wire/link"
@@ -40,7 +39,7 @@ func newRig(t testing.TB, loops int, o Options) *rig {
 	if err := o.fill(); err != nil {
 		t.Fatal(err)
 	}
-	n := &Node{opt: o, log: o.Log, names: table.New[Conn](), done: make(chan struct{})}
+	n := newNode(o)
 	x := pool.NewExchange[event](ringSize)
 	r := &rig{t: t, n: n}
 	for i := range loops {
