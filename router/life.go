@@ -8,10 +8,6 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
-// sweepLimit is the number of subscriptions above which a connection is removed from the table by a goroutine of
-// its own instead of holding its loop up.
-const sweepLimit = 512
-
 // negotiate takes the first message of a connection (P-neg-1).
 func (c *Conn) negotiate(b []byte) {
 	l := c.loop
@@ -54,7 +50,7 @@ func (c *Conn) negotiate(b []byte) {
 		"is_reply", false, "is_client", false, "kind", c.kind.String())...)
 	l.node.log.Info("new connection received from remote", c.attrs()...)
 	if c.kind == table.Peer && !c.muted {
-		c.joinPeers()
+		c.joinPeers(res.RemoteNode)
 	}
 }
 
@@ -144,11 +140,13 @@ func (c *Conn) leaveTable() {
 		return
 	}
 	n := l.node
-	n.atLeisure(n.names.Count(c), func() {
-		lost := n.names.RemoveConn(c)
+	r := n.names.RemoveConn(c)
+	n.chores.begin(func() bool {
+		lost, more := r.Step()
 		if m := n.peerMesh(); m != nil {
 			m.Lost(lost)
 		}
+		return more
 	})
 }
 

@@ -25,12 +25,13 @@ type Node struct {
 	engine *netloop.Engine
 	lns    []*netloop.Listener
 	names  *table.Table[Conn]
-	peers  peering // safe for all
+	budget *table.Budget // of names
+	peers  peering       // safe for all
 
 	draining atomic.Bool
 	nextConn atomic.Uint64  // last connection id given out; ids are never used again
 	accepts  sync.WaitGroup // accept goroutines
-	sweeps   sync.WaitGroup // removals of connections with many subscriptions
+	chores   chores         // removals of connections with many subscriptions, news for new peers
 
 	stop sync.Once
 	done chan struct{} // closed when Shutdown has finished
@@ -44,7 +45,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	n := &Node{opt: o, log: o.Log, names: table.New[Conn](), done: make(chan struct{})}
+	n := newNode(o)
 	n.peers.ackDelay = peerAckDelay
 	if err := n.startLoops(); err != nil {
 		return nil, err
@@ -70,6 +71,21 @@ func (n *Node) accept(ln *netloop.Listener) {
 				"target", targetService, "endpoint", ln.Addr().String(), "error", err)
 		},
 	})
+}
+
+// newNode makes a node of complete options, without loops and listeners.
+func newNode(o Options) *Node {
+	n := &Node{opt: o, log: o.Log, names: table.New[Conn](), done: make(chan struct{})}
+	n.budget = &table.Budget{PerConn: o.MaxSubscriptions}
+	n.names.Limit(n.budget)
+	n.chores.failed = n.choreFailed
+	return n
+}
+
+// choreFailed says that an invariant of the node's tables is broken; the node lives on without that piece of work.
+func (n *Node) choreFailed(cause, stack string) {
+	n.log.Error("internal error while bringing tables up to date: please report this", "target", targetProcessing,
+		"error", cause, "stack", stack)
 }
 
 // ListenError says which of Options.Listen could not be listened on.
@@ -114,7 +130,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 			n.err = nil // there was nothing to drain
 		}
 		n.engine.Stop()
-		n.sweeps.Wait()
+		n.chores.stop()
 		s := n.totals()
 		n.log.Info("messages since the start", s.Attrs()...)
 	})

@@ -37,8 +37,7 @@ func (n *Node) peerMesh() *mesh.Mesh[Conn] {
 
 func (n *Node) makeMesh() {
 	n.peers.mesh.Store(mesh.New(n.names,
-		mesh.Options{Relay: n.opt.RelayPeerPublishes, MaxOffers: n.opt.MaxSubscriptions,
-			NodeID: n.opt.NodeID},
+		mesh.Options{Relay: n.opt.RelayPeerPublishes, Budget: n.budget, NodeID: n.opt.NodeID},
 		mesh.Hooks[Conn]{
 			Poke: func(c *Conn) { c.postFor(c.tell) },
 			Done: func(c *Conn, id uint64) {
@@ -55,16 +54,16 @@ func (n *Node) makeMesh() {
 }
 
 // joinPeers makes c, a peer link that was just negotiated, one of those who are told what others subscribe to.
-func (c *Conn) joinPeers() {
+func (c *Conn) joinPeers(node string) {
 	n := c.loop.node
 	n.peers.once.Do(n.makeMesh)
 	m := n.peers.mesh.Load()
-	if err := m.Join(c); err != nil {
+	if _, err := m.Join(c, node); err != nil {
 		c.note(ReasonPeer, err)
 		c.end(statusPermissionDenied, err.Error())
 		return
 	}
-	n.atLeisure(n.names.Len()+m.Size(), func() { m.Sync(c) })
+	n.chores.aside(m.Fill)
 }
 
 // leavePeers takes a peer link out of the mesh and the table.
@@ -72,19 +71,13 @@ func (c *Conn) leavePeers() {
 	n := c.loop.node
 	m := n.peers.mesh.Load()
 	m.Leave(c)
-	n.atLeisure(m.Size(), func() {
-		n.names.RemoveConn(c)
-		m.Sweep(c)
+	r := n.names.RemoveConn(c)
+	n.chores.begin(func() bool {
+		if _, more := r.Step(); more {
+			return true
+		}
+		return m.SweepStep(c)
 	})
-}
-
-// atLeisure runs f, which deals with size names: at once if they are few, else beside the loops.
-func (n *Node) atLeisure(size int, f func()) {
-	if size <= sweepLimit {
-		f()
-		return
-	}
-	n.sweeps.Go(f)
 }
 
 // tell sends a peer what the mesh has for it, as far as the peer takes it. Runs on c's loop.
@@ -131,28 +124,24 @@ func (c *Conn) tellPeers(n wire.Name, id uint64) bool {
 }
 
 // offer is a Subscribe of a peer.
-func (c *Conn) offer(k table.Key, id uint64, ttl uint32, str [3]string, hasStr bool) {
-	n := c.loop.node
-	waits, err := n.peers.mesh.Load().Offer(c, k, id, ttl, str, hasStr, id)
-	if err == mesh.ErrOffers {
-		c.note(ReasonSubscriptions, nil)
-		err = errSubscriptions(n.opt.MaxSubscriptions)
-	}
+func (c *Conn) offer(s *mesh.Subscription) {
+	waits, err := c.loop.node.peers.mesh.Load().Offer(c, s)
+	c.noteFull(err)
 	if !waits {
-		c.acknowledgePeer(id, err)
+		c.acknowledgePeer(s.ID, err)
 	}
 }
 
 // withdraw is an Unsubscribe of a peer.
 func (c *Conn) withdraw(k table.Key, id uint64) {
 	n := c.loop.node
-	found, waits := n.peers.mesh.Load().Withdraw(c, k.Name, id, id)
+	found, waits := n.peers.mesh.Load().Withdraw(c, k.Name, id)
 	switch {
 	case waits:
 	case found:
 		c.acknowledgePeer(id, nil)
 	default: // the table knows why not
-		_, err := n.names.Remove(c, table.Peer, k, id)
+		_, err := n.names.Remove(c, k, id)
 		c.acknowledgePeer(id, err)
 	}
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
-	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 	"github.com/seed31b3bfd0/slimgo/wire/link"
@@ -41,7 +40,7 @@ func newRig(t testing.TB, loops int, o Options) *rig {
 	if err := o.fill(); err != nil {
 		t.Fatal(err)
 	}
-	n := &Node{opt: o, log: o.Log, names: table.New[Conn](), done: make(chan struct{})}
+	n := newNode(o)
 	x := pool.NewExchange[event](ringSize)
 	r := &rig{t: t, n: n, now: time.Now()}
 	for i := range loops {
@@ -56,10 +55,11 @@ func newRig(t testing.TB, loops int, o Options) *rig {
 	return r
 }
 
-// settle runs every loop that was woken until none is.
+// settle runs every loop that was woken until none is and no chore is left.
 func (r *rig) settle() {
 	for again := true; again; {
 		again = false
+		r.n.chores.worker.Wait()
 		for _, l := range r.loops {
 			if l.Woken() {
 				again = true
@@ -256,6 +256,7 @@ func (p *peer) stage(msg []byte) {
 // take returns the next message from the node.
 func (p *peer) take() []byte {
 	p.r.t.Helper()
+	p.r.settle()
 	p.exchange()
 	if len(p.got) == 0 {
 		p.r.t.Fatalf("no message from the node; stream ended: %+v", p.end)

@@ -1,8 +1,9 @@
 package router
 
 import (
-	"strconv"
+	"errors"
 
+	"github.com/seed31b3bfd0/slimgo/router/mesh"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
@@ -54,7 +55,7 @@ func (c *Conn) receiveSubscription(b []byte, m *wire.Message) {
 		c.withdraw(k, m.SubID)
 		return
 	}
-	last, err := c.loop.node.names.Remove(c, c.kind, k, m.SubID)
+	last, err := c.loop.node.names.Remove(c, k, m.SubID)
 	if last && c.tellPeers(k.Name, m.SubID) {
 		return
 	}
@@ -66,12 +67,6 @@ const maxStrings = 1 << 10
 
 func (c *Conn) subscribe(s *seen, k table.Key, id uint64) {
 	n := c.loop.node
-	isPeer := c.kind == table.Peer
-	if !isPeer && n.names.Count(c) >= n.opt.MaxSubscriptions {
-		c.note(ReasonSubscriptions, nil)
-		c.acknowledge(id, errSubscriptions(n.opt.MaxSubscriptions))
-		return
-	}
 	var str [3]string
 	hasStr := s.hd.Dest.HasStr
 	d := &s.hd.Dest.Str
@@ -84,22 +79,24 @@ func (c *Conn) subscribe(s *seen, k table.Key, id uint64) {
 			str[i] = string(s.hd.Dest.Str[i].Of(s.raw))
 		}
 	}
-	if isPeer {
-		c.offer(k, id, s.ttl, str, hasStr)
+	if c.kind == table.Peer {
+		c.offer(&mesh.Subscription{Key: k, ID: id, TTL: s.ttl, Str: str, HasStr: hasStr})
 		return
 	}
 	_, err := n.names.Add(c, c.kind, k, id, str, hasStr)
+	c.noteFull(err)
 	if err == nil && c.tellPeers(k.Name, id) {
 		return
 	}
 	c.acknowledge(id, err)
 }
 
-// errSubscriptions is the limit a connection ran into.
-type errSubscriptions int
-
-func (e errSubscriptions) Error() string {
-	return "too many subscriptions on this connection: the limit is " + strconv.Itoa(int(e))
+// noteFull counts a subscription that ran into a limit, if err says so.
+func (c *Conn) noteFull(err error) {
+	var full *table.Full
+	if errors.As(err, &full) {
+		c.note(ReasonSubscriptions, err)
+	}
 }
 
 // acknowledge answers a subscription whose sender wants it (id not 0).

@@ -1,6 +1,6 @@
 // Package mesh decides what a node tells its peers about who holds which name (P-peer).
 //
-//	table (truth) ──Touch──▶ routes ──▶ what every peer should know ──Next──▶ messages to one peer
+//	table (truth) ──Touch──▶ routes ──▶ list of changes ──Next──▶ messages to one peer
 //	peers' Subscribe ──Offer──▶ routes ──▶ table entries of kind Peer
 //
 // A route is a name together with the subscription id under which it travels between nodes. It is born where
@@ -9,9 +9,10 @@
 // message comes once. Nearness is the TTL that is left. The id is made from the node's id and the name: it is the
 // same after a restart, and no client can choose it.
 //
-// Peers are reconciled, not notified: a change marks the route for every peer that should know something else than
-// it was told, and Next compares the two when the peer can take it. So messages to one peer keep their order,
-// changes that cancel out are never sent, and nothing is held but one mark for each route and peer.
+// Peers are reconciled, not notified: a change puts the route at the end of one list, along which every peer walks
+// at its own pace, and Next compares what the peer should know with what it was told. So messages to one peer keep
+// their order, changes that cancel out are never sent, a peer that takes nothing costs nothing, and a new one just
+// begins at the front.
 //
 // When the offer in use goes away, another is taken at once only if it cannot have come through this node (its
 // TTL shows that it was never farther from the origin); else the route rests for holdTicks, in which the news of an
@@ -19,5 +20,6 @@
 // survive that, it loses TTL at each hop and dies.
 //
 // The package reads no clock and sends nothing; its time is Tick. One mutex guards everything: this is cold work
-// that comes from all loops.
+// that comes from all loops. No call holds it for more than a bounded number of steps, however many names there are;
+// what takes long (Fill, SweepStep, Due) is done in portions.
 package mesh

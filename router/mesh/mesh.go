@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -19,19 +21,18 @@ const (
 )
 
 const (
-	// MaxPeers bounds the peer links of a node; each costs a byte for each route.
+	// MaxPeers bounds the peer links of a node; each costs a byte for each route it was told.
 	MaxPeers = 256
 
 	holdTicks = 2
-	sweepStep = 256      // routes a long walk looks at before it lets others have the mutex
+	portion   = 256      // steps of long work, after which it lets others have the mutex
 	maxText   = 16 << 10 // bytes of a name's strings that are worth telling
 )
 
 // Errors of Join and Offer.
 var (
-	ErrPeers  = errors.New("too many peer links")
-	ErrOffers = errors.New("too many subscriptions on this connection")
-	ErrGone   = errors.New("the peer link has ended")
+	ErrPeers = errors.New("too many peer links")
+	ErrGone  = errors.New("the peer link has ended")
 )
 
 // Options say what kind of mesh a node is part of.
@@ -39,8 +40,8 @@ type Options struct {
 	// Relay passes on to each peer what the others tell: links made by hand, in any shape. Without it every node is
 	// linked with every other (a peers section) and tells only its own.
 	Relay bool
-	// MaxOffers bounds what one peer may tell, in routes.
-	MaxOffers int
+	// Budget counts and bounds what peers tell; nil: no limits.
+	Budget *table.Budget
 	// NodeID is the node's name among its peers; together with a name it makes the id of the node's route.
 	NodeID string
 }
@@ -61,199 +62,236 @@ type Mesh[C any] struct {
 	hooks Hooks[C]
 	count atomic.Int32 // of live peers; changed under mu
 
-	mu     sync.Mutex
-	of     map[*C]*peer[C] // live peers
-	slots  []*peer[C]      // by slot; nil: free. A peer that left keeps its slot until it is swept
-	routes map[key]*route[C]
-	local  map[wire.Name]*route[C] // those that are, or lately were, local
-	ids    map[uint64]int32        // number of routes with an id
-	tick   uint32
-	holds  fifo[hold[C]]
-	waits  waitList[C]
+	portion int // steps of long work in one hold. Immutable
+
+	mu    sync.Mutex // taken with lock
+	steps int        // of work in this hold
+	most  int        // of work in any hold; bounded
+
+	of         map[*C]*peer[C] // live peers
+	slots      []*peer[C]      // by slot; nil: free. A peer that left keeps its slot until it is swept
+	joins      uint64          // of all time
+	life       uint64          // times that the first peer came
+	filled     bool            // Fill has begun in this life
+	changes[C]                 // all routes
+	routes     map[key]*route[C]
+	local      map[wire.Name]*route[C] // those that are, or lately were, local
+	ids        map[uint64]int32        // number of routes with an id
+	offers     int                     // of all peers, counted in the budget
+	textBytes  int                     // bytes of strings that routes keep for themselves, counted in the budget
+	tick       uint32
+	holds      fifo[hold[C]]
+	waits      int // of peers by clients, in all
 }
 
 // peer is one peer link.
 type peer[C any] struct {
-	conn   *C
-	slot   int
-	gone   bool // it has left: nothing is told to it, and the table is no affair of ours
-	poked  bool
-	queue  fifo[*route[C]]      // whose mark has queued
-	offers int                  // routes it offers
-	alias  map[wire.Name]uint64 // route ids of names that it told with id 0
-	pends  map[uint64]*pend[C]  // by route id
+	conn    *C
+	node    string // its node id; empty: not known
+	born    uint64 // it was the born-th to join
+	slot    int
+	gone    bool                 // it has left: nothing is told to it, and the table is no affair of ours
+	poked   bool                 // Next will be called
+	at      *route[C]            // where it stands in the list of changes, nil: at the end. Once it is gone: where its sweep stands
+	offers  int                  // routes it offers
+	alias   map[wire.Name]uint64 // route ids of names that it told with id 0
+	answers answers[C]           // that it owes
 }
 
 // New returns a mesh without peers. Routes of peers are entered into names by the mesh alone.
 func New[C any](names *table.Table[C], o Options, h Hooks[C]) *Mesh[C] {
-	m := &Mesh[C]{names: names, opt: o, hooks: h, of: map[*C]*peer[C]{}}
+	m := &Mesh[C]{names: names, opt: o, hooks: h, portion: portion, of: map[*C]*peer[C]{}}
 	m.reset()
 	return m
 }
 
-// reset forgets all routes.
+// reset forgets all routes; there is no live peer.
 func (m *Mesh[C]) reset() {
+	m.opt.Budget.Count(-m.offers, -m.textBytes)
+	m.offers, m.textBytes = 0, 0
+	m.changes = changes[C]{}
 	m.routes = map[key]*route[C]{}
 	m.local = map[wire.Name]*route[C]{}
 	m.ids = map[uint64]int32{}
 	m.holds = fifo[hold[C]]{}
+	for _, p := range m.slots { // those that left have nothing to be swept
+		if p != nil {
+			p.at, p.offers = nil, 0
+		}
+	}
+}
+
+// lock and unlock delimit a hold of the mutex. Work adds its steps, so that a test can say that none takes many.
+func (m *Mesh[C]) lock() {
+	m.mu.Lock()
+	m.steps = 0
+}
+
+func (m *Mesh[C]) unlock() {
+	m.most = max(m.most, m.steps)
+	m.mu.Unlock()
 }
 
 // Active reports whether there is a peer; without one, Touch and Lost need not be called. A name whose holder
-// came or went in the table before Active was false is known to every later Sync.
+// came or went in the table before Active was false is known to every later Fill.
 func (m *Mesh[C]) Active() bool { return m.count.Load() > 0 }
 
-// Size is the number of routes, a measure for the work of Sync and Sweep.
-func (m *Mesh[C]) Size() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.routes)
-}
-
-// Join makes c a peer. It must be followed by Sync, and in the end by Leave and Sweep. The error is ErrPeers or nil.
-func (m *Mesh[C]) Join(c *C) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+// Join makes c, a link to the node of that id (empty: not known), a peer. It must be followed by Fill, and in the end by
+// Leave and SweepStep. If there is another live link to that node, older is the latest of them: it may be dead without
+// knowing, as its node has dialled again, and c goes before it. The error is ErrPeers or nil.
+func (m *Mesh[C]) Join(c *C, node string) (older *C, err error) {
+	m.lock()
+	defer m.unlock()
 	slot := 0
 	for slot < len(m.slots) && m.slots[slot] != nil {
 		slot++
 	}
 	switch {
 	case slot == MaxPeers:
-		return ErrPeers
+		return nil, ErrPeers
 	case slot == len(m.slots):
 		m.slots = append(m.slots, nil)
 	}
-	p := &peer[C]{conn: c, slot: slot, alias: map[wire.Name]uint64{}, pends: map[uint64]*pend[C]{}}
+	var born uint64
+	for _, q := range m.slots {
+		m.steps++
+		if q != nil && !q.gone && node != "" && q.node == node && q.born > born {
+			older, born = q.conn, q.born
+		}
+	}
+	m.joins++
+	p := &peer[C]{conn: c, node: node, born: m.joins, slot: slot, alias: map[wire.Name]uint64{}}
+	p.answers.init()
 	m.slots[slot], m.of[c] = p, p
-	m.count.Add(1)
-	return nil
+	if m.count.Add(1) == 1 {
+		m.life++
+		m.filled = false
+	}
+	if m.stand(p, m.first); p.at != nil {
+		m.poke(p)
+	}
+	return older, nil
 }
 
-// Sync prepares all that peer c should know. It takes time in proportion to the names of the node, without keeping
-// others waiting; any goroutine may run it.
-func (m *Mesh[C]) Sync(c *C) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	p := m.of[c]
-	if p == nil {
+// Fill makes routes of the names that the table got while there was no peer; it returns at once if that is done. It takes time
+// in proportion to the names of the node, without keeping others waiting; any goroutine but a loop's may run it.
+func (m *Mesh[C]) Fill() {
+	m.lock()
+	life, todo := m.life, len(m.of) > 0 && !m.filled
+	m.filled = true
+	m.unlock()
+	if !todo {
 		return
 	}
-	n := 0
-	for _, r := range m.routes {
-		m.mark(r, p)
-		if n++; n%sweepStep == 0 && m.breathe(p) {
-			return
-		}
-	}
-	// Names that nobody touched since the first peer came.
-	batch := make([]wire.Name, 0, sweepStep)
-	flush := func() bool {
-		for i := range batch {
-			m.touch(batch[i])
-		}
-		batch = batch[:0]
-		return !m.breathe(p)
-	}
+	names := make([]wire.Name, 0, m.portion)
 	m.names.Range(table.All.Without(table.Peer), func(h table.Held) bool {
-		batch = append(batch, h.Name)
-		return len(batch) < sweepStep || flush()
+		names = append(names, h.Name)
+		return len(names) < m.portion || m.fill(&names, life)
 	})
-	flush()
+	m.fill(&names, life)
 }
 
-// breathe lets others have the mutex, and reports whether p has left meanwhile.
-func (m *Mesh[C]) breathe(p *peer[C]) bool {
-	m.mu.Unlock()
-	m.mu.Lock()
-	return p.gone
+// fill touches names, in portions, and empties it. It reports whether the peers of that life are there yet.
+func (m *Mesh[C]) fill(names *[]wire.Name, life uint64) bool {
+	rest := *names
+	for *names = rest[:0]; len(rest) > 0; runtime.Gosched() {
+		m.lock()
+		if m.life != life || len(m.of) == 0 {
+			m.unlock()
+			return false
+		}
+		for len(rest) > 0 && m.steps < m.portion {
+			m.touch(rest[0])
+			rest = rest[1:]
+		}
+		m.unlock()
+	}
+	return true
 }
 
 // Leave ends peer c: when it returns the mesh enters nothing into the table for c any more, so that the caller may
-// remove c there, and nobody waits for it.
+// remove c there.
 func (m *Mesh[C]) Leave(c *C) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.lock()
+	defer m.unlock()
 	p := m.of[c]
 	if p == nil {
 		return
 	}
 	delete(m.of, c)
-	m.count.Add(-1)
-	p.gone = true
-	for _, pe := range p.pends {
-		m.resolve(pe)
-	}
-	p.queue, p.alias = fifo[*route[C]]{}, nil
-}
-
-// Sweep finishes Leave: after the caller has removed c from the table, what c had told is withdrawn from the others
-// or replaced by another peer's offer. It takes time in proportion to the routes, without keeping others waiting;
-// any goroutine may run it.
-func (m *Mesh[C]) Sweep(c *C) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var p *peer[C]
-	for _, q := range m.slots {
-		if q != nil && q.gone && q.conn == c {
-			p = q
-		}
-	}
-	if p == nil {
+	m.depart(p)
+	p.gone, p.alias = true, nil
+	if m.count.Add(-1) == 0 {
+		m.reset()
 		return
 	}
-	n := 0
-	for _, r := range m.routes {
+	m.stand(p, m.first)
+}
+
+// SweepStep finishes Leave: after the caller has removed c from the table, nobody waits for c any more, and what c had told is
+// withdrawn from the others or replaced by another peer's offer. It does a portion of that and reports whether there is more,
+// in all in proportion to the routes.
+func (m *Mesh[C]) SweepStep(c *C) (more bool) {
+	m.lock()
+	defer m.unlock()
+	i := slices.IndexFunc(m.slots, func(q *peer[C]) bool { return q != nil && q.gone && q.conn == c })
+	if i < 0 {
+		return false
+	}
+	p := m.slots[i]
+	m.release(p, m.portion)
+	for p.at != nil && m.steps < m.portion {
+		r := p.at
+		m.stand(p, r.next)
+		m.steps++
 		if p.slot < len(r.marks) {
-			if r.marks[p.slot]&queued != 0 {
-				r.queued--
-			}
 			r.marks[p.slot] = 0
 		}
-		if r.dropOffer(p) || r.parent == p {
+		if m.dropOffer(r, p) || r.parent == p {
 			m.settle(r)
 		} else {
 			m.forget(r)
 		}
-		if n++; n%sweepStep == 0 {
-			m.breathe(p)
-		}
 	}
-	m.slots[p.slot] = nil
-	for _, q := range m.slots {
-		if q != nil {
-			return
-		}
+	if p.at != nil || p.answers.first != nil {
+		return true
 	}
-	m.reset()
+	m.slots[i] = nil
+	return false
 }
 
 // Touch is called after the table's entry of n by somebody other than a peer has changed, if Active. With ack not
 // 0, the answer says whether Hooks.Done follows for c.
 func (m *Mesh[C]) Touch(n wire.Name, c *C, ack uint64) (waits bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.lock()
+	defer m.unlock()
 	r := m.touch(n)
 	return r != nil && m.await(r, c, ack)
 }
 
-// Lost is Touch for what a removed connection held.
+// Lost is Touch for what a removed connection held. lost is borrowed.
 func (m *Mesh[C]) Lost(lost []table.Lost) {
 	for len(lost) > 0 && m.Active() {
-		n := min(len(lost), sweepStep)
-		m.mu.Lock()
-		for i := range lost[:n] {
-			if lost[i].Last {
-				m.touch(lost[i].Key.Name)
-			}
-		}
-		m.mu.Unlock()
-		lost = lost[n:]
+		lost = m.lose(lost)
 	}
+}
+
+// lose does a portion of lost and returns the rest.
+func (m *Mesh[C]) lose(lost []table.Lost) []table.Lost {
+	m.lock()
+	defer m.unlock()
+	for len(lost) > 0 && m.steps < m.portion {
+		if lost[0].Last {
+			m.touch(lost[0].Name)
+		}
+		lost = lost[1:]
+	}
+	return lost
 }
 
 // touch makes the local route of n what the table says. The result is nil if there is nothing to tell.
 func (m *Mesh[C]) touch(n wire.Name) *route[C] {
+	m.steps++
 	if len(m.of) == 0 {
 		return nil
 	}
@@ -268,7 +306,7 @@ func (m *Mesh[C]) touch(n wire.Name) *route[C] {
 	}
 	r.local = held
 	if held && !r.hasStr {
-		m.setText(r, [3]string{}, false)
+		m.setText(r, m.textOf(&n, [3]string{}, false))
 	}
 	m.settle(r)
 	return r
@@ -297,68 +335,85 @@ func (m *Mesh[C]) freeID(id uint64) uint64 {
 	return id
 }
 
-// Offer is a Subscribe of peer c with subscription id sid and TTL as decremented here. str is kept. With ack not 0,
-// waits says whether Hooks.Done follows for c. Errors: ErrOffers, ErrGone.
-func (m *Mesh[C]) Offer(c *C, k table.Key, sid uint64, ttl uint32, str [3]string, hasStr bool, ack uint64) (waits bool, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+// Subscription is what a peer says in a Subscribe.
+type Subscription struct {
+	Key    table.Key
+	ID     uint64    // subscription_id; 0: the peer wants no acknowledgement
+	TTL    uint32    // as decremented here
+	Str    [3]string // if HasStr; kept
+	HasStr bool
+}
+
+// Offer is a Subscribe of peer c. waits says whether Hooks.Done follows for c and s.ID. Errors: *table.Full, ErrGone.
+func (m *Mesh[C]) Offer(c *C, s *Subscription) (waits bool, err error) {
+	m.lock()
+	defer m.unlock()
 	p := m.of[c]
 	if p == nil {
 		return false, ErrGone
 	}
-	id := sid
+	n, id := s.Key.Name, s.ID
 	if id == 0 { // replayed by upstream after a reconnect of its application: it gets an identity here
-		if id = p.alias[k.Name]; id == 0 {
+		if id = p.alias[n]; id == 0 {
 			id = m.freeID(0)
 		}
 	}
-	r := m.routes[key{k.Name, id}]
+	r := m.routes[key{n, id}]
 	var o *offer[C]
+	var x text
 	if r != nil {
-		o = r.offerOf(p)
+		o = m.offerOf(r, p)
+	}
+	if r == nil || !r.hasStr {
+		x = m.textOf(&n, s.Str, s.HasStr)
+	}
+	isNew := 0
+	if o == nil {
+		isNew = 1
+	}
+	if err := m.opt.Budget.Take(p.offers, isNew, x.own); err != nil {
+		return false, err
+	}
+	if r == nil {
+		r = m.newRoute(n, id)
 	}
 	if o == nil {
-		if p.offers >= m.opt.MaxOffers {
-			return false, ErrOffers
-		}
-		if r == nil {
-			r = m.newRoute(k.Name, id)
-		}
-		if sid == 0 {
-			p.alias[k.Name] = id
+		if s.ID == 0 {
+			p.alias[n] = id
 		}
 		p.offers++
-		r.offers = append(r.offers, offer[C]{from: p, hasID: k.HasID})
+		m.offers++
+		r.offers = append(r.offers, offer[C]{from: p, hasID: s.Key.HasID})
 		o = &r.offers[len(r.offers)-1]
 	}
-	o.ttl = uint8(min(max(ttl, 1), relayTTL-1))
-	if !r.hasStr {
-		m.setText(r, str, hasStr)
-	}
+	o.ttl = uint8(min(max(s.TTL, 1), relayTTL-1))
+	m.textBytes += x.own
+	m.setText(r, x)
 	m.settle(r)
-	return m.await(r, c, ack), nil
+	return m.await(r, c, s.ID), nil
 }
 
 // Withdraw is an Unsubscribe of peer c. An id that c never used for the name means what c told with id 0, if it did
-// (P-sub-6). found: c had told it. waits as for Offer.
-func (m *Mesh[C]) Withdraw(c *C, n wire.Name, sid, ack uint64) (found, waits bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+// (P-sub-6). found: c had told it. waits: Hooks.Done follows for c and id.
+func (m *Mesh[C]) Withdraw(c *C, n wire.Name, id uint64) (found, waits bool) {
+	m.lock()
+	defer m.unlock()
 	p := m.of[c]
 	if p == nil {
 		return false, false
 	}
-	r := m.routes[key{n, sid}]
-	if r == nil || r.offerOf(p) == nil {
+	r := m.routes[key{n, id}]
+	if r == nil || m.offerOf(r, p) == nil {
 		if r = m.routes[key{n, p.alias[n]}]; r == nil {
 			return false, false
 		}
 	}
-	r.dropOffer(p)
+	m.dropOffer(r, p)
 	// An upstream node that loses its way to a name forgets that others had offered it one.
 	if r.told(p) != 0 {
 		r.marks[p.slot] |= again
+		r.fresh = true
 	}
 	m.settle(r)
-	return true, m.await(r, c, ack)
+	return true, m.await(r, c, id)
 }

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -25,8 +26,8 @@ type stand struct {
 
 func newStand(t *testing.T, o Options) *stand {
 	s := &stand{t: t, names: table.New[end](), poked: map[*end]int{}}
-	if o.MaxOffers == 0 {
-		o.MaxOffers = 100
+	if o.Budget == nil {
+		o.Budget = &table.Budget{PerConn: 100}
 	}
 	if o.NodeID == "" {
 		o.NodeID = "node"
@@ -41,17 +42,29 @@ func newStand(t *testing.T, o Options) *stand {
 func (s *stand) peer(name string) *end {
 	s.t.Helper()
 	p := &end{name}
-	if err := s.m.Join(p); err != nil {
+	if _, err := s.m.Join(p, name); err != nil {
 		s.t.Fatal(err)
 	}
-	s.m.Sync(p)
+	s.m.Fill()
 	return p
 }
 
 func (s *stand) leave(p *end) {
 	s.m.Leave(p)
-	s.names.RemoveConn(p)
-	s.m.Sweep(p)
+	removeConn(s.names, p)
+	for s.m.SweepStep(p) {
+	}
+}
+
+// removeConn takes all steps of a removal.
+func removeConn[C any](names *table.Table[C], c *C) (lost []table.Lost) {
+	r := names.RemoveConn(c)
+	for more := true; more; {
+		var some []table.Lost
+		some, more = r.Step()
+		lost = append(lost, some...)
+	}
+	return lost
 }
 
 func (s *stand) add(c *end, n wire.NameText, sid uint64) (waits bool) {
@@ -64,7 +77,7 @@ func (s *stand) add(c *end, n wire.NameText, sid uint64) (waits bool) {
 
 func (s *stand) remove(c *end, n wire.NameText, sid uint64) (waits bool) {
 	s.t.Helper()
-	if _, err := s.names.Remove(c, table.Edge, table.Key{Name: n.Name, HasID: true}, sid); err != nil {
+	if _, err := s.names.Remove(c, table.Key{Name: n.Name, HasID: true}, sid); err != nil {
 		s.t.Fatal(err)
 	}
 	return s.m.Touch(n.Name, c, sid)
@@ -72,16 +85,20 @@ func (s *stand) remove(c *end, n wire.NameText, sid uint64) (waits bool) {
 
 func (s *stand) offer(p *end, n wire.NameText, id uint64, ttl uint32) (waits bool) {
 	s.t.Helper()
-	waits, err := s.m.Offer(p, table.Key{Name: n.Name, HasID: true}, id, ttl, n.Str, true, id)
+	waits, err := s.m.Offer(p, subscription(n, id, ttl))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	return waits
 }
 
+func subscription(n wire.NameText, id uint64, ttl uint32) *Subscription {
+	return &Subscription{Key: table.Key{Name: n.Name, HasID: true}, ID: id, TTL: ttl, Str: n.Str, HasStr: true}
+}
+
 func (s *stand) withdraw(p *end, n wire.NameText, id uint64) {
 	s.t.Helper()
-	if found, _ := s.m.Withdraw(p, n.Name, id, id); !found {
+	if found, _ := s.m.Withdraw(p, n.Name, id); !found {
 		s.t.Fatalf("%s had not told %d", p.name, id)
 	}
 }
@@ -149,7 +166,7 @@ func TestOwnNamesAreToldAtLinkUpAndAsTheyChange(t *testing.T) {
 			s.want(p, subscribeTo(late, 0, c.ttl))
 			s.remove(app, late, 6)
 			s.want(p)
-			s.m.Lost(s.names.RemoveConn(app))
+			s.m.Lost(removeConn(s.names, app))
 			s.want(p, leaveOf(early, id))
 		})
 	}
@@ -341,8 +358,8 @@ func TestLostPeerIsWithdrawnFromTheOthers(t *testing.T) {
 	s.remove(app, both, 1)
 	s.want(w, leaveOf(both, own))
 	s.next(q)
-	if s.m.Size() != 0 {
-		t.Errorf("%d routes are left", s.m.Size())
+	if len(s.m.routes) != 0 {
+		t.Errorf("%d routes are left", len(s.m.routes))
 	}
 }
 
@@ -350,15 +367,15 @@ func TestChangesThatCancelOutAreNotSent(t *testing.T) {
 	s := newStand(t, relay)
 	app, n := &end{"app"}, simName(1)
 	p := s.peer("p")
-	if !s.add(app, n, 1) || !s.remove(app, n, 1) {
+	if !s.add(app, n, 1) {
 		t.Fatal("nobody waits for the peer")
 	}
-	s.want(p)
-	if !slices.Equal(s.done, []uint64{1, 1}) {
-		t.Errorf("acknowledged %v, want both", s.done)
+	if s.remove(app, n, 1) || !slices.Equal(s.done, []uint64{1}) {
+		t.Errorf("acknowledged %v, want the first, and the second not to wait", s.done)
 	}
-	if s.m.Size() != 0 {
-		t.Errorf("%d routes are left", s.m.Size())
+	s.want(p)
+	if len(s.m.routes) != 0 {
+		t.Errorf("%d routes are left", len(s.m.routes))
 	}
 }
 
@@ -407,7 +424,7 @@ func TestPeersNamesWithIDZero(t *testing.T) {
 				t.Error("the name is still in the table")
 			}
 			s.want(q, leaveOf(n, id))
-			if found, _ := s.m.Withdraw(p, n.Name, c.sid, 1); found {
+			if found, _ := s.m.Withdraw(p, n.Name, c.sid); found {
 				t.Error("withdrawn twice")
 			}
 		})
@@ -416,26 +433,38 @@ func TestPeersNamesWithIDZero(t *testing.T) {
 
 // Rules: P-lim-3, P-lim-4.
 func TestLimits(t *testing.T) {
-	s := newStand(t, Options{Relay: true, MaxOffers: 2})
+	b := &table.Budget{PerConn: 2, Names: 4, Bytes: 24}
+	s := newStand(t, Options{Relay: true, Budget: b})
 	p, q := s.peer("p"), s.peer("q")
 	s.offer(p, simName(1), 1, 7)
 	s.offer(p, simName(2), 2, 7)
 	s.offer(p, simName(2), 2, 7) // again: nothing new
-	k := table.Key{Name: simName(3).Name, HasID: true}
-	if _, err := s.m.Offer(p, k, 3, 7, simText, true, 3); err != ErrOffers {
-		t.Errorf("third offer: %v, want ErrOffers", err)
+	refused := func(p *end, x *Subscription, want string) {
+		t.Helper()
+		var full *table.Full
+		if _, err := s.m.Offer(p, x); !errors.As(err, &full) || err.Error() != want {
+			t.Errorf("offer of %v: %v, want %s", x.Key.Name, err, want)
+		}
 	}
+	refused(p, subscription(simName(3), 3, 7), "too many subscriptions on this connection: the limit is 2")
 	s.offer(q, simName(3), 3, 7) // each peer has its own limit
 	s.withdraw(p, simName(1), 1)
 	s.offer(p, simName(3), 3, 7)
+	s.offer(q, simName(4), 4, 7)
+	w := s.peer("w")
+	refused(w, subscription(simName(4), 4, 7), "too many subscriptions at this node: the limit is 4")
+	s.withdraw(q, simName(4), 4)
+	other := wire.Text("org", "ns", strings.Repeat("x", 20))
+	refused(w, subscription(other, 5, 7), "too many bytes of names at this node: the limit is 24")
+	s.leave(w)
 	for range MaxPeers - 2 {
 		s.peer("another")
 	}
 	x := &end{"one too many"}
-	if err := s.m.Join(x); err != ErrPeers {
+	if _, err := s.m.Join(x, ""); err != ErrPeers {
 		t.Errorf("peer %d: %v, want ErrPeers", MaxPeers+1, err)
 	}
-	if _, err := s.m.Offer(x, k, 3, 7, simText, true, 3); err != ErrGone {
+	if _, err := s.m.Offer(x, subscription(simName(3), 3, 7)); err != ErrGone {
 		t.Errorf("offer of no peer: %v, want ErrGone", err)
 	}
 	s.leave(p)
@@ -448,7 +477,7 @@ func TestAcknowledgementsWaitForAllPeers(t *testing.T) {
 		last func(s *stand, p *end, id uint64)
 	}{
 		{"until the last acknowledges", func(s *stand, p *end, id uint64) { s.m.Acked(p, id) }},
-		{"until the last leaves", func(s *stand, p *end, _ uint64) { s.m.Leave(p) }},
+		{"until the last leaves", func(s *stand, p *end, _ uint64) { s.leave(p) }},
 		{"or five ticks", func(s *stand, _ *end, _ uint64) { s.ticks(1) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -473,8 +502,8 @@ func TestAcknowledgementsWaitForAllPeers(t *testing.T) {
 			}
 			s.m.Acked(q, id)
 			s.ticks(waitTicks)
-			if len(s.done) != 1 || s.m.waits.n != 0 {
-				t.Errorf("acknowledged %v; %d waits left", s.done, s.m.waits.n)
+			if len(s.done) != 1 || s.m.waits != 0 {
+				t.Errorf("acknowledged %v; %d waits left", s.done, s.m.waits)
 			}
 		})
 	}
@@ -491,8 +520,8 @@ func TestAcknowledgementsAreCounted(t *testing.T) {
 	s.remove(app, n, 1)
 	s.next(p)
 	s.m.Acked(p, id)
-	if len(s.done) != 0 {
-		t.Error("acknowledged with one answer outstanding")
+	if len(s.done) != 1 {
+		t.Errorf("acknowledged %v after the first answer, want the first", s.done)
 	}
 	s.m.Acked(p, id)
 	if len(s.done) != 2 {
@@ -514,8 +543,8 @@ func TestWaitsAreBounded(t *testing.T) {
 		t.Errorf("%d wait for one name, want %d", waiting, maxSame)
 	}
 	s.ticks(waitTicks)
-	if len(s.done) != waiting || len(s.m.slots[0].pends) != 0 {
-		t.Errorf("%d of %d acknowledged, %d pending", len(s.done), waiting, len(s.m.slots[0].pends))
+	if len(s.done) != waiting || len(s.m.slots[0].answers.pends) != 0 {
+		t.Errorf("%d of %d acknowledged, %d pending", len(s.done), waiting, len(s.m.slots[0].answers.pends))
 	}
 }
 
@@ -549,14 +578,14 @@ func TestNothingIsKeptForPeersThatLeft(t *testing.T) {
 	s := newStand(t, relay)
 	app := &end{"app"}
 	s.add(app, simName(1), 1)
-	if s.m.Active() || s.m.Size() != 0 {
+	if s.m.Active() || len(s.m.routes) != 0 {
 		t.Error("a route without peers")
 	}
 	p := s.peer("p")
 	s.offer(p, simName(2), 2, 7)
 	s.leave(p)
-	if s.m.Active() || s.m.Size() != 0 || len(s.m.ids) != 0 || len(s.m.local) != 0 {
-		t.Errorf("%d routes are left", s.m.Size())
+	if s.m.Active() || len(s.m.routes) != 0 || len(s.m.ids) != 0 || len(s.m.local) != 0 {
+		t.Errorf("%d routes are left", len(s.m.routes))
 	}
 	s.want(s.peer("next"), subscribeTo(simName(1), 0, 8))
 }
@@ -564,12 +593,12 @@ func TestNothingIsKeptForPeersThatLeft(t *testing.T) {
 // Everything at once, for the race detector; then the peers must know what the table says.
 func TestConcurrentUse(t *testing.T) {
 	names := table.New[end]()
-	m := New(names, Options{Relay: true, MaxOffers: 1000, NodeID: "n"}, Hooks[end]{Poke: func(*end) {}, Done: func(*end, uint64) {}})
+	m := New(names, Options{Relay: true, NodeID: "n"}, Hooks[end]{Poke: func(*end) {}, Done: func(*end, uint64) {}})
 	stay := &end{"stays"}
-	if err := m.Join(stay); err != nil {
+	if _, err := m.Join(stay, "stays"); err != nil {
 		t.Fatal(err)
 	}
-	m.Sync(stay)
+	m.Fill()
 	const each = 300
 	var wg sync.WaitGroup
 	for g := range 3 {
@@ -581,28 +610,29 @@ func TestConcurrentUse(t *testing.T) {
 				m.Touch(n.Name, app, uint64(i))
 				switch i % 3 {
 				case 0:
-					_, _ = names.Remove(app, table.Edge, k, 1)
+					_, _ = names.Remove(app, k, 1)
 					m.Touch(n.Name, app, uint64(i))
 				case 1:
-					m.Lost(names.RemoveConn(app))
+					m.Lost(removeConn(names, app))
 				}
 			}
 		})
 		wg.Go(func() { // peers come and go
 			for i := range 20 {
 				p := &end{"peer"}
-				if m.Join(p) != nil {
+				if _, err := m.Join(p, "peer"); err != nil {
 					continue
 				}
-				m.Sync(p)
+				m.Fill()
 				for j := range 20 {
 					n := simName(10_000 + j)
-					_, _ = m.Offer(p, table.Key{Name: n.Name, HasID: true}, uint64(500+j), uint32(1+i%7), n.Str, true, 1)
+					_, _ = m.Offer(p, subscription(n, uint64(500+j), uint32(1+i%7)))
 					m.Next(p, make([]Tell, 0, 64))
 				}
 				m.Leave(p)
-				names.RemoveConn(p)
-				m.Sweep(p)
+				removeConn(names, p)
+				for m.SweepStep(p) {
+				}
 			}
 		})
 	}

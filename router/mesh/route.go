@@ -22,14 +22,22 @@ type route[C any] struct {
 	str    [3]string // if hasStr; without, the route is told to nobody: upstream breaks on such a name
 	hasStr bool
 	local  bool       // somebody here who is no peer holds the name
-	ttl    uint8      // with which it is told
+	ttl    uint8      // with which it is held
 	near   uint8      // highest ttl since the node last knew nothing of the route; offers below may be echoes
-	held   uint32     // tick until which offers below near rest; 0: they do not
-	parent *peer[C]   // whose offer is in use, that is, in the table
 	form   bool       // HasID of the table's entry
+	held   uint32     // tick until which offers below near rest; 0: they do not
+	own    int        // bytes of str that are kept for this route alone
+	parent *peer[C]   // whose offer is in use, that is, in the table
 	offers []offer[C] // one for each peer at most
 	marks  []uint8    // by slot, short if the rest is 0
-	queued int        // marks with queued
+
+	// What peers should know: the TTL, 0 for nothing; not told to the parent.
+	news    uint8
+	but     *peer[C] // the parent, if news is not 0
+	fresh   bool     // a mark has again
+	awaited bool     // somebody waits, or did, until peers know of it
+
+	prev, next *route[C] // in the list of changes
 }
 
 // offer is what a peer has told.
@@ -39,11 +47,10 @@ type offer[C any] struct {
 	hasID bool
 }
 
-// A mark is the TTL with which a peer was told a route last, 0 if it was not or that was withdrawn, and flags.
+// A mark is the TTL with which a peer was told a route last, 0 if it was not or that was withdrawn, and a flag.
 const (
 	toldMask = 1<<4 - 1
 	again    = 1 << 6 // it is to be told once more
-	queued   = 1 << 7 // the route is in the peer's queue
 )
 
 // hold is the end of a route's rest.
@@ -56,19 +63,31 @@ func (m *Mesh[C]) newRoute(n wire.Name, id uint64) *route[C] {
 	r := &route[C]{key: key{n, id}}
 	m.routes[r.key] = r
 	m.ids[id]++
+	m.link(r)
 	return r
 }
 
-// forget drops a route that nobody offers and no peer has been told.
-func (m *Mesh[C]) forget(r *route[C]) {
-	if r.local || len(r.offers) > 0 || r.queued > 0 || r.parent != nil || m.routes[r.key] != r {
-		return
+// forget drops a route that nobody offers and no peer has been told, and reports whether it did.
+func (m *Mesh[C]) forget(r *route[C]) bool {
+	if r.local || len(r.offers) > 0 || r.parent != nil || m.routes[r.key] != r {
+		return false
 	}
 	for _, k := range r.marks {
+		m.steps++
 		if k&toldMask != 0 {
-			return
+			return false
 		}
 	}
+	if r.awaited { // of those who wait until peers know, nobody need wait any more
+		for _, p := range m.slots {
+			if m.steps++; p != nil {
+				m.passed(p, r.id, false)
+			}
+		}
+	}
+	m.unlink(r)
+	m.opt.Budget.Count(0, -r.own)
+	m.textBytes -= r.own
 	delete(m.routes, r.key)
 	if m.local[r.name] == r {
 		delete(m.local, r.name)
@@ -76,23 +95,39 @@ func (m *Mesh[C]) forget(r *route[C]) {
 	if m.ids[r.id]--; m.ids[r.id] == 0 {
 		delete(m.ids, r.id)
 	}
+	return true
 }
 
-// setText finds the strings of r's name, in the table or in str.
-func (m *Mesh[C]) setText(r *route[C], str [3]string, hasStr bool) {
-	if s, ok := m.names.Strings(r.name.C); ok {
-		r.str, r.hasStr = s, true
-	} else if hasStr {
-		r.str, r.hasStr = str, true
+// text is the strings of a name, if they are known, and how many bytes of them the table does not hold anyway.
+type text struct {
+	str   [3]string
+	known bool
+	own   int
+}
+
+// textOf finds the strings of n, in the table or in str.
+func (m *Mesh[C]) textOf(n *wire.Name, str [3]string, hasStr bool) text {
+	s, ok := m.names.Strings(n.C)
+	size := len(s[0]) + len(s[1]) + len(s[2])
+	if ok && size <= maxText {
+		return text{s, true, 0}
 	}
-	if len(r.str[0])+len(r.str[1])+len(r.str[2]) > maxText {
-		r.str, r.hasStr = [3]string{}, false
+	size = len(str[0]) + len(str[1]) + len(str[2])
+	if hasStr && size <= maxText {
+		return text{str, true, size}
+	}
+	return text{}
+}
+
+func (m *Mesh[C]) setText(r *route[C], x text) {
+	if x.known && !r.hasStr {
+		r.str, r.hasStr, r.own = x.str, true, x.own
 	}
 }
 
-func (r *route[C]) offerOf(p *peer[C]) *offer[C] {
+func (m *Mesh[C]) offerOf(r *route[C], p *peer[C]) *offer[C] {
 	for i := range r.offers {
-		if r.offers[i].from == p {
+		if m.steps++; r.offers[i].from == p {
 			return &r.offers[i]
 		}
 	}
@@ -100,12 +135,16 @@ func (r *route[C]) offerOf(p *peer[C]) *offer[C] {
 }
 
 // dropOffer tells whether there was one.
-func (r *route[C]) dropOffer(p *peer[C]) bool {
-	n := len(r.offers)
-	r.offers = slices.DeleteFunc(r.offers, func(o offer[C]) bool { return o.from == p })
-	if len(r.offers) == n {
+func (m *Mesh[C]) dropOffer(r *route[C], p *peer[C]) bool {
+	o := m.offerOf(r, p)
+	if o == nil {
 		return false
 	}
+	last := &r.offers[len(r.offers)-1]
+	*o, *last = *last, offer[C]{}
+	r.offers = r.offers[:len(r.offers)-1]
+	m.opt.Budget.Count(-1, 0)
+	m.offers--
 	p.offers--
 	if p.alias[r.name] == r.id {
 		delete(p.alias, r.name)
@@ -127,7 +166,7 @@ func (m *Mesh[C]) settle(r *route[C]) {
 	case r.local:
 		r.held = 0
 	default:
-		o = r.nearest()
+		o = m.nearest(r)
 		switch {
 		case o != nil:
 			r.held = 0
@@ -140,29 +179,55 @@ func (m *Mesh[C]) settle(r *route[C]) {
 		}
 	}
 	m.use(r, o)
-	for _, p := range m.slots {
-		if p != nil {
-			m.mark(r, p)
-		}
+	if m.forget(r) {
+		return
 	}
-	m.forget(r)
+	var but *peer[C]
+	news := m.news(r)
+	if news != 0 {
+		but = r.parent
+	}
+	if news != r.news || but != r.but || r.fresh {
+		r.news, r.but, r.fresh = news, but, false
+		m.changed(r)
+	}
+}
+
+// news is the TTL with which peers should know r, 0 if they should not.
+func (m *Mesh[C]) news(r *route[C]) uint8 {
+	if !r.hasStr || !r.local && (!m.opt.Relay || r.ttl < 2) { // who decrements 1 drops it
+		return 0
+	}
+	return r.ttl
 }
 
 // nearest returns the offer to use: the nearest of those that cannot be echoes and the one that is in use, which
 // is kept if none is better.
-func (r *route[C]) nearest() *offer[C] {
+func (m *Mesh[C]) nearest(r *route[C]) *offer[C] {
 	var best *offer[C]
 	for i := range r.offers {
 		o := &r.offers[i]
+		m.steps++
 		if o.from.gone || o.ttl < r.near && o.from != r.parent {
 			continue
 		}
-		if best == nil || o.ttl > best.ttl || o.ttl == best.ttl && o.from == r.parent {
+		if best == nil || o.ttl > best.ttl || o.ttl == best.ttl && o.from.before(best.from, r.parent) {
 			best = o
 		}
 	}
 	return best
 }
+
+// before reports whether an offer of p goes before an equal one of q: of two links to one node the younger, since the elder may
+// be dead, else the link to the node whose offer is in use.
+func (p *peer[C]) before(q, inUse *peer[C]) bool {
+	if p.sameNode(q) {
+		return p.born > q.born
+	}
+	return inUse != nil && (p == inUse || p.sameNode(inUse))
+}
+
+func (p *peer[C]) sameNode(q *peer[C]) bool { return p.node != "" && p.node == q.node }
 
 // offered reports whether a live peer offers r.
 func (r *route[C]) offered() bool {
@@ -188,7 +253,7 @@ func (m *Mesh[C]) use(r *route[C], o *offer[C]) {
 		_, _ = m.names.Add(r.parent.conn, table.Peer, table.Key{Name: r.name, HasID: r.form}, r.id, r.str, r.hasStr)
 	}
 	if old != nil && !old.gone {
-		_, _ = m.names.Remove(old.conn, table.Peer, table.Key{Name: r.name, HasID: form}, r.id)
+		_, _ = m.names.Remove(old.conn, table.Key{Name: r.name, HasID: form}, r.id)
 	}
 }
 
@@ -200,42 +265,30 @@ func (m *Mesh[C]) ownTTL() uint8 {
 }
 
 // want is the TTL with which p should know r, 0 if it should not.
-func (m *Mesh[C]) want(r *route[C], p *peer[C]) uint8 {
-	switch {
-	case p.gone || !r.hasStr:
-		return 0
-	case r.local:
-		return r.ttl
-	case !m.opt.Relay || r.parent == p || r.ttl < 2: // who decrements 1 drops it
+func (r *route[C]) want(p *peer[C]) uint8 {
+	if p.gone || p == r.but {
 		return 0
 	}
-	return r.ttl
+	return r.news
 }
 
-// mark queues r for p if p should know something else than it was told.
-func (m *Mesh[C]) mark(r *route[C], p *peer[C]) {
-	want := m.want(r, p)
-	switch {
-	case p.gone:
-		return
-	case p.slot >= len(r.marks):
-		if want == 0 {
+// differs reports whether p should know something else than it was told.
+func (r *route[C]) differs(p *peer[C]) bool {
+	want := r.want(p)
+	if p.slot >= len(r.marks) {
+		return want != 0
+	}
+	k := r.marks[p.slot]
+	return k&toldMask != want || k&again != 0 && want != 0
+}
+
+// note makes told the mark of p.
+func (r *route[C]) note(p *peer[C], told uint8) {
+	if p.slot >= len(r.marks) {
+		if told == 0 {
 			return
 		}
 		r.marks = append(r.marks, make([]uint8, p.slot+1-len(r.marks))...)
 	}
-	k := &r.marks[p.slot]
-	if *k&queued != 0 || *k&toldMask == want && *k&again == 0 {
-		return
-	}
-	*k |= queued
-	r.queued++
-	p.queue.push(r)
-	if pe := p.pends[r.id]; pe != nil {
-		pe.open++
-	}
-	if !p.poked {
-		p.poked = true
-		m.hooks.Poke(p.conn)
-	}
+	r.marks[p.slot] = told
 }

@@ -46,37 +46,33 @@ func newStage(names, permanent int) *stage {
 // write lets guests come and go; others works on other prefixes too, so that the trie above changes under the readers.
 func (s *stage) write(seed uint64, steps int) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	type present struct {
-		g    *guest
-		kind Kind
-	}
-	var in []present
+	var in []*guest
 	for range steps {
 		if target := 10 + rnd.IntN(150); len(in) < target {
 			g := &guest{name: s.names[rnd.IntN(len(s.names))]}
 			kind := Kind(rnd.IntN(kinds))
 			g.joining.Store(s.clock.Add(1))
 			s.tb.Add(g, kind, Key{g.name, true}, 1, noText, false)
-			in = append(in, present{g, kind})
+			in = append(in, g)
 		} else {
 			i := rnd.IntN(len(in))
-			p := in[i]
+			g := in[i]
 			in[i] = in[len(in)-1]
 			in = in[:len(in)-1]
-			p.g.leaving.Store(s.clock.Add(1))
+			g.leaving.Store(s.clock.Add(1))
 			if rnd.IntN(2) == 0 {
-				s.tb.RemoveConn(p.g)
-			} else if _, err := s.tb.Remove(p.g, p.kind, Key{p.g.name, true}, 1); err != nil {
+				removeConn(s.tb, g)
+			} else if _, err := s.tb.Remove(g, Key{g.name, true}, 1); err != nil {
 				panic(err)
 			}
-			p.g.removed.Store(s.clock.Add(1))
+			g.removed.Store(s.clock.Add(1))
 		}
 		other := s.names[0]
 		other.C[2] ^= 1 << rnd.IntN(64)
 		g := &guest{name: other}
 		s.tb.Add(g, Edge, Key{other, true}, 1, noText, false)
 		if rnd.IntN(2) == 0 {
-			s.tb.RemoveConn(g)
+			removeConn(s.tb, g)
 		}
 	}
 }
@@ -134,6 +130,13 @@ func (s *stage) read(t *testing.T, seed uint64, steps int) {
 			if g == nil || g == s.stay[i][0] {
 				t.Errorf("MatchOne found nobody, or the source, among permanent holders")
 				continue
+			}
+			s.plausible(t, g, n, begin)
+			busy := func(g *guest) bool { return !g.permanent }
+			if g = s.tb.MatchFree(n, s.stay[i][0], All, busy); g == nil {
+				continue // too many are busy
+			} else if busy(g) || g == s.stay[i][0] {
+				t.Errorf("MatchFree found somebody busy, or the source")
 			}
 			s.plausible(t, g, n, begin)
 		}
@@ -216,7 +219,7 @@ func TestReadersFindWhatStaysWhileTheTrieChanges(t *testing.T) {
 		for i, n := range passing {
 			tb.Add(g, Local, Key{n, true}, uint64(i), noText, false)
 		}
-		if lost := tb.RemoveConn(g); len(lost) == 0 {
+		if lost := removeConn(tb, g); len(lost) == 0 {
 			t.Error("nothing lost")
 		}
 		for _, n := range passing {

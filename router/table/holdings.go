@@ -9,7 +9,7 @@ import (
 // holdings are the subscriptions of one connection: the way back from a connection to its names. Guarded by the table's mu.
 type holdings struct {
 	kind    Kind // given with the first Add; the connection's as long as it holds anything
-	records int  // sum over names of holding.n
+	records int  // sum over names of holding.n, while the connection is in the table
 	names   names
 }
 
@@ -70,14 +70,23 @@ func (m *names) delete(n wire.Name) {
 	m.few = slices.DeleteFunc(m.few, func(f named) bool { return f.name == n })
 }
 
-// each calls yield for every name.
-func (m *names) each(yield func(wire.Name, *holding)) {
-	for i := range m.few {
-		yield(m.few[i].name, &m.few[i].holding)
+// take moves up to most names to dst, and returns how many records they had.
+func (m *names) take(dst []wire.Name, most int) (_ []wire.Name, records int) {
+	for len(m.few) > 0 && len(dst) < most {
+		last := len(m.few) - 1
+		dst = append(dst, m.few[last].name)
+		records += m.few[last].n()
+		m.few = m.few[:last]
 	}
 	for n, h := range m.many {
-		yield(n, &h)
+		if len(dst) == most {
+			break
+		}
+		dst = append(dst, n)
+		records += h.n()
+		delete(m.many, n)
 	}
+	return dst, records
 }
 
 // record is one subscription of a connection to a name. The name alone decides what matches; whether name_id was present only
@@ -90,20 +99,26 @@ type record struct {
 // holding is the records of one connection for one name, at least one.
 type holding struct {
 	one  record
-	more map[record]struct{} // all records, if there are several; one is then unused
+	more map[record]struct{} // all records, if there ever were several; one is then unused
 }
 
-// add tells whether r was not there.
-func (h *holding) add(r record) bool {
+func (h *holding) has(r record) bool {
 	if h.more == nil {
-		if h.one == r {
-			return false
-		}
+		return h.one == r
+	}
+	_, ok := h.more[r]
+	return ok
+}
+
+// n is the number of records.
+func (h *holding) n() int { return max(1, len(h.more)) }
+
+// add adds r, which is not there yet.
+func (h *holding) add(r record) {
+	if h.more == nil {
 		h.more = map[record]struct{}{h.one: {}}
 	}
-	n := len(h.more)
 	h.more[r] = struct{}{}
-	return len(h.more) > n
 }
 
 // remove tells whether r was there, and whether it was the last record: then h is unfit for further use.
@@ -114,29 +129,6 @@ func (h *holding) remove(r record) (was, last bool) {
 	if _, ok := h.more[r]; !ok {
 		return false, false
 	}
-	delete(h.more, r)
-	if len(h.more) == 1 {
-		for h.one = range h.more {
-		}
-		h.more = nil
-	}
-	return true, false
-}
-
-// appendIDs appends the subscription ids of the records with or without name_id, ascending.
-func (h *holding) appendIDs(dst []uint64, hasID bool) []uint64 {
-	if h.more == nil {
-		if h.one.hasID == hasID {
-			dst = append(dst, h.one.sid)
-		}
-		return dst
-	}
-	start := len(dst)
-	for r := range h.more {
-		if r.hasID == hasID {
-			dst = append(dst, r.sid)
-		}
-	}
-	slices.Sort(dst[start:])
-	return dst
+	delete(h.more, r) // never back to one: to find it in a map that was large takes long
+	return true, len(h.more) == 0
 }

@@ -36,6 +36,26 @@ func (t *Table[C]) MatchOne(n *wire.Name, skip *C, f Filter) *C {
 	return e.pick(skip, f)
 }
 
+// MatchFree is for a caller to whom MatchOne gave a connection that cannot take a message now. It returns another that holds n and
+// is neither skip nor of a kind outside f nor busy: of the kinds in their order the first that has one, in turns, so that those who
+// are not busy share what the busy ones miss. It looks at maxLooks connections at most; nil: it found none, and MatchOne's choice
+// stands. Cursors move once for each connection looked at, save that of a specific id's list of one.
+//
+// busy is called on the caller's goroutine, while others may change what it reads. Safe for all; no lock, no allocation.
+func (t *Table[C]) MatchFree(n *wire.Name, skip *C, f Filter, busy func(*C) bool) *C {
+	p, s := t.at(n)
+	if p == nil {
+		return nil
+	}
+	if n.Hi&n.Lo == wire.Null {
+		return s.union.pickFree(nil, &p.wild, skip, f, busy)
+	}
+	if e := s.find(n.Hi, n.Lo); e != nil {
+		return e.pickFree(e.turns, nil, skip, f, busy)
+	}
+	return nil
+}
+
 // MatchAll appends to dst every connection that holds n and is neither skip nor of a kind outside f: the kinds in the order of
 // MatchOne, within a kind in the order of subscribing, save that the last takes the place of one that left. No connection comes
 // twice. n is borrowed; dst grows as with append. Safe for all; no lock, no allocation if dst has room. Rules: P-mul-1.
@@ -107,6 +127,35 @@ func (m *members[C]) pickWild(cursor *atomic.Uint64, skip *C, f Filter) *C {
 		}
 		if n > 1 {
 			return m.at(k, (i+1)%n)
+		}
+	}
+	return nil
+}
+
+// maxLooks bounds what MatchFree costs where very many are busy.
+const maxLooks = 32
+
+// pickFree is MatchFree. The cursor is wild or, if that is nil, the kind's of turns, which is set where a list has two.
+func (m *members[C]) pickFree(turns *[kinds]atomic.Uint64, wild *atomic.Uint64, skip *C, f Filter, busy func(*C) bool) *C {
+	left := maxLooks
+	for k := range Kind(kinds) {
+		n := m.count(k)
+		if !f.Has(k) {
+			continue
+		}
+		looks := min(n, left)
+		left -= looks
+		for range looks {
+			i := 0
+			switch {
+			case wild != nil:
+				i = next(wild, n)
+			case n > 1:
+				i = next(&turns[k], n)
+			}
+			if c := m.at(k, i); c != skip && !busy(c) {
+				return c
+			}
 		}
 	}
 	return nil

@@ -15,7 +15,10 @@ type prefix[C any] struct {
 
 	// The writer's:
 
-	// holds counts, for each connection, the ids under this prefix it holds. Only while the ids are in a trie; nil otherwise.
+	// holds counts, for each connection, the ids under this prefix it holds. nil while both ids and connections are few, so that
+	// it is made of few; the rest of its life it is kept up.
+	//
+	//	holds != nil  <=>  state.many != nil || state.union.big != nil
 	holds map[*C]int
 	n     int // ids
 }
@@ -53,6 +56,14 @@ type text struct {
 
 func newText(s [3]string) *text {
 	return &text{all: s[0] + s[1] + s[2], a: len(s[0]), b: len(s[0]) + len(s[1])}
+}
+
+// size is the number of bytes; 0 for nil.
+func (t *text) size() int {
+	if t == nil {
+		return 0
+	}
+	return len(t.all)
 }
 
 func (t *text) parts() [3]string { return [3]string{t.all[:t.a], t.all[t.a:t.b], t.all[t.b:]} }
@@ -134,6 +145,9 @@ func (p *prefix[C]) add(hi, lo uint64, c *C, k Kind) (first bool) {
 		u := old.union.join(c, k)
 		s.union = &u
 	}
+	if p.holds == nil && (s.union.big != nil || was == nil && p.n == fewMax) {
+		p.countHolds(old)
+	}
 	p.setID(s, hi, lo, now, was == nil)
 	if p.holds != nil {
 		p.holds[c]++
@@ -166,9 +180,12 @@ func (p *prefix[C]) drop(hi, lo uint64, c *C, k Kind) (last, gone bool) {
 	} else {
 		p.setID(s, hi, lo, now, false)
 	}
-	if n := p.holds[c]; n > 1 {
+	switch n := p.holds[c]; {
+	case s.many == nil && s.union.big == nil:
+		p.holds = nil
+	case n > 1:
 		p.holds[c] = n - 1
-	} else if p.holds != nil {
+	default:
 		delete(p.holds, c)
 	}
 	p.state.Store(s)
@@ -238,15 +255,20 @@ func (p *prefix[C]) dropID(s *state[C], hi, lo uint64) {
 	s.few = few
 }
 
-// spread moves the ids of s from the slice into a trie and counts what each connection holds, for the state before the change
-// at hand: its connection is counted by the caller.
-func (p *prefix[C]) spread(s *state[C]) {
+// countHolds begins holds with s, the state before the change at hand: fewMax ids of flatMax connections at most.
+func (p *prefix[C]) countHolds(s *state[C]) {
 	p.holds = make(map[*C]int)
 	for _, o := range s.few {
-		s.many = plus(s.many, &leaf[*entry[C]]{key: idKey(o.hi, o.lo), v: o.entry})
-		for _, c := range o.entry.appendTo(nil, nil, All) {
+		for _, c := range o.entry.flat {
 			p.holds[c]++
 		}
+	}
+}
+
+// spread moves the ids of s from the slice into a trie.
+func (p *prefix[C]) spread(s *state[C]) {
+	for _, o := range s.few {
+		s.many = plus(s.many, &leaf[*entry[C]]{key: idKey(o.hi, o.lo), v: o.entry})
 	}
 	s.few = nil
 }
@@ -258,5 +280,5 @@ func (p *prefix[C]) gather(s *state[C]) {
 		s.few = append(s.few, id[C]{l.key[1], l.key[0], l.v})
 		return true
 	})
-	s.many, p.holds = nil, nil
+	s.many = nil
 }

@@ -25,6 +25,7 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 		got := testing.AllocsPerRun(200, func() {
 			tb.MatchOne(n, cs[0], All)
 			tb.MatchOne(n, nil, All.Without(Peer))
+			tb.MatchFree(n, cs[0], All, (*peer).busy)
 			dst = tb.MatchAll(n, cs[0], All, dst[:0])
 			dst = tb.MatchAll(n, nil, All.Without(Peer), dst[:0])
 		})
@@ -33,6 +34,8 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 		}
 	}
 }
+
+func (p *peer) busy() bool { return p.kind != Edge }
 
 // filled has names app-0 … app-n under one org and ns, each with its strings, a null-id-free id and one of cs.
 func filled(n int, cs []*peer) (*Table[peer], []wire.Name) {
@@ -100,7 +103,7 @@ func churn(tb *Table[peer]) (stop func()) {
 		for i := 0; ; i++ {
 			k := Key{numbered(5_000_000 + i%1000), true}
 			tb.Add(c, Edge, k, 1, noText, false)
-			tb.Remove(c, Edge, k, 1)
+			tb.Remove(c, k, 1)
 			select {
 			case <-quit:
 				return
@@ -163,7 +166,7 @@ func BenchmarkSubscribe(b *testing.B) {
 			for b.Loop() {
 				k, c := Key{fresh[i&4095], true}, cs[i%1000]
 				tb.Add(c, Edge, k, 1, [3]string{"org", "ns", "app"}, true)
-				tb.Remove(c, Edge, k, 1)
+				tb.Remove(c, k, 1)
 				i++
 			}
 		})
@@ -184,7 +187,7 @@ func BenchmarkSubscribeID(b *testing.B) {
 			for b.Loop() {
 				c, k := cs[i%n], withID(uint64(i%n+n))
 				tb.Add(c, Edge, k, 1, noText, false)
-				tb.Remove(c, Edge, k, 1)
+				tb.Remove(c, k, 1)
 				i++
 			}
 		})
@@ -192,7 +195,7 @@ func BenchmarkSubscribeID(b *testing.B) {
 			c := &peer{kind: Edge}
 			for b.Loop() {
 				tb.Add(c, Edge, withID(5), 1, noText, false)
-				tb.Remove(c, Edge, withID(5), 1)
+				tb.Remove(c, withID(5), 1)
 			}
 		})
 	}
@@ -240,7 +243,7 @@ func BenchmarkRemoveConn(b *testing.B) {
 					tb.Add(c, Edge, Key{n, true}, 1, noText, false)
 				}
 				b.StartTimer()
-				tb.RemoveConn(c)
+				removeConn(tb, c)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(k), "ns/name")
 		})

@@ -10,26 +10,36 @@ import (
 // Table maps names to connections of type C, which it knows by address only and never looks into. The zero Table is not ready:
 // use New.
 //
-// Concurrency: every method is safe for all. For one connection the caller orders its own calls: no Add may overlap its
-// RemoveConn, and one that follows begins anew.
+// Concurrency: every method is safe for all. For one connection the caller orders its own calls: no Add may come between its
+// RemoveConn and the last Step, and one that follows begins anew.
+//
+// No method holds the writers' mutex for longer than a bounded number of steps, however many names and connections there are.
 type Table[C any] struct {
 	prefixes trie[prefix[C]] // changed under mu, read without
 	_        [120]byte       // matches read the line above, subscribers write the ones below
 
 	records atomic.Int64 // sum of holdings.records
 
+	budget *Budget // immutable after Limit
+
 	mu    sync.Mutex
 	conns map[*C]*holdings // guarded by mu
 }
 
-// New returns an empty table.
+// New returns an empty table without limits.
 func New[C any]() *Table[C] {
 	return &Table[C]{conns: make(map[*C]*holdings)}
 }
 
+// Limit makes b the bounds of the table, before its first use. b may have other users.
+func (t *Table[C]) Limit(b *Budget) { t.budget = b }
+
 // Add subscribes c, which is of this kind, to k under the subscription id sid, 0 for none, and reports whether the list of
 // (prefix, id, kind) was empty before. The same (c, sid, k) again changes nothing. c holds the name as long as one record is
-// left. A connection has one kind: another one than at its first Add is ignored. The error is ErrKind or nil.
+// left. A connection has one kind: another one than at its first Add is ignored.
+//
+// Errors: ErrKind, *Full; then nothing has changed. What peers hold is not counted here, but by those who take their offers
+// (router/mesh): it is never refused.
 //
 // The strings of a prefix's first subscriber that has any (hasStr) are kept; str is copied, its memory only borrowed. Whether
 // they hash to the components is the caller's affair (wire.HashesMatch).
@@ -45,46 +55,66 @@ func (t *Table[C]) Add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr
 		t.conns[c] = h
 	}
 	r := record{sid: sid, hasID: k.HasID}
-	if have, ok := h.names.get(k.Name); ok {
-		if have.add(r) {
-			h.names.put(k.Name, have)
-			h.records++
-			t.records.Add(1)
-		}
+	have, holds := h.names.get(k.Name)
+	if holds && have.has(r) {
 		return false, nil
 	}
-	first = t.join(c, h.kind, &k.Name, str, hasStr)
-	h.names.put(k.Name, holding{one: r})
+	key := prefixKey(&k.Name)
+	l := t.prefixes.root.Load().find(&key)
+	var x *text
+	if hasStr && (l == nil || l.v.text.Load() == nil) {
+		x = newText(str)
+	}
+	if err := t.take(h, x); err != nil {
+		if h.records == 0 {
+			delete(t.conns, c)
+		}
+		return false, err
+	}
 	h.records++
 	t.records.Add(1)
-	return first, nil
-}
-
-// join makes c a holder of n, which it is not yet.
-func (t *Table[C]) join(c *C, kind Kind, n *wire.Name, str [3]string, hasStr bool) (first bool) {
-	k := prefixKey(n)
-	l := t.prefixes.root.Load().find(&k)
 	isNew := l == nil
 	if isNew {
-		l = &leaf[prefix[C]]{key: k}
+		l = &leaf[prefix[C]]{key: key}
 	}
-	p := &l.v
-	if hasStr && p.text.Load() == nil {
-		p.text.Store(newText(str))
+	if x != nil {
+		l.v.text.Store(x)
 	}
-	first = p.add(n.Hi, n.Lo, c, kind)
+	if holds {
+		have.add(r)
+		h.names.put(k.Name, have)
+		return false, nil
+	}
+	h.names.put(k.Name, holding{one: r})
+	first = l.v.add(k.Name.Hi, k.Name.Lo, c, h.kind)
 	if isNew {
 		t.prefixes.insert(l) // complete: a match finds all of it or nothing
 	}
-	return first
+	return first, nil
+}
+
+// take counts one more subscription with strings x, nil: none, of the connection with h.
+func (t *Table[C]) take(h *holdings, x *text) error {
+	if h.kind == Peer {
+		t.budget.Count(0, x.size())
+		return nil
+	}
+	return t.budget.Take(h.records, 1, x.size())
+}
+
+// give counts n subscriptions of a connection of that kind less.
+func (t *Table[C]) give(kind Kind, n int) {
+	if kind != Peer {
+		t.budget.Count(-n, 0)
+	}
 }
 
 // Remove takes back what Add did with the same c, k and sid, and reports whether the list of (prefix, id, kind) is empty now. A
 // sid that c never used for k removes the record with sid 0 instead, if c has that: after a reconnect, upstream's applications
-// subscribe again with sid 0 but unsubscribe with the ids of old. The kind of the first Add counts.
+// subscribe again with sid 0 but unsubscribe with the ids of old.
 //
 // Errors, in this order: ErrNoPrefix, ErrNoID, ErrNoRecord; then nothing has changed.
-func (t *Table[C]) Remove(c *C, _ Kind, k Key, sid uint64) (last bool, err error) {
+func (t *Table[C]) Remove(c *C, k Key, sid uint64) (last bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p, s := t.at(&k.Name)
@@ -92,25 +122,26 @@ func (t *Table[C]) Remove(c *C, _ Kind, k Key, sid uint64) (last bool, err error
 		return false, ErrNoPrefix
 	}
 	if s.find(k.Name.Hi, k.Name.Lo) == nil {
-		return false, &NoID{k.Name}
+		return false, &noID{k.Name}
 	}
 	h := t.conns[c]
 	if h == nil {
-		return false, &NoRecord{sid}
+		return false, &noRecord{sid}
 	}
 	have, ok := h.names.get(k.Name)
 	if !ok {
-		return false, &NoRecord{sid}
+		return false, &noRecord{sid}
 	}
 	was, final := have.remove(record{sid, k.HasID})
 	if !was {
 		was, final = have.remove(record{0, k.HasID})
 	}
 	if !was {
-		return false, &NoRecord{sid}
+		return false, &noRecord{sid}
 	}
 	h.records--
 	t.records.Add(-1)
+	t.give(h.kind, 1)
 	if !final {
 		h.names.put(k.Name, have)
 		return false, nil
@@ -130,53 +161,9 @@ func (t *Table[C]) leave(c *C, kind Kind, n *wire.Name) (last, gone bool) {
 	last, gone = p.drop(n.Hi, n.Lo, c, kind)
 	if p.n == 0 {
 		t.prefixes.remove(&k)
+		t.budget.Count(0, -p.text.Load().size())
 	}
 	return last, gone
-}
-
-// Lost is a name that a removed connection held.
-type Lost struct {
-	Key  Key
-	IDs  []uint64 // the subscription ids under which it did, ascending
-	Last bool     // the list of (prefix, id, kind) became empty: what Remove returns
-	Gone bool     // nobody, of any kind, holds the exact name any more
-}
-
-// removeBatch is how many names RemoveConn takes away before it lets other writers go ahead.
-const removeBatch = 256
-
-// RemoveConn takes away all subscriptions of c and returns them in no particular order; one Lost for each Key. The slices are
-// the caller's. No match that begins after RemoveConn has returned yields c. It takes time in proportion to the names of c,
-// but does not keep other writers waiting that long: they see c leave one name after the other. Gone was true at the moment
-// the name was taken away.
-func (t *Table[C]) RemoveConn(c *C) []Lost {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	h := t.conns[c]
-	if h == nil {
-		return nil
-	}
-	delete(t.conns, c)
-	t.records.Add(int64(-h.records))
-	lost := make([]Lost, 0, h.names.n())
-	ids := make([]uint64, 0, h.records) // all IDs share it
-	left := removeBatch
-	h.names.each(func(n wire.Name, have *holding) {
-		last, gone := t.leave(c, h.kind, &n)
-		for _, hasID := range [...]bool{true, false} {
-			start := len(ids)
-			if ids = have.appendIDs(ids, hasID); len(ids) > start {
-				own := ids[start:len(ids):len(ids)]
-				lost = append(lost, Lost{Key: Key{Name: n, HasID: hasID}, IDs: own, Last: last, Gone: gone})
-			}
-		}
-		if left--; left == 0 {
-			left = removeBatch
-			t.mu.Unlock() // nobody else can reach h
-			t.mu.Lock()
-		}
-	})
-	return lost
 }
 
 // Count returns the number of subscriptions of c: records, so several ids for one name count severally.

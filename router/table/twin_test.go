@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -16,6 +17,46 @@ import (
 type twin struct {
 	prefixes map[[3]uint64]*twinPrefix
 	records  map[twinRecord]bool
+	limits   *Budget
+	going    int // records of names that connections whose removal has begun still hold
+}
+
+// used is what the budget has to say: subscriptions but for peers', and bytes of strings.
+func (w *twin) used(c *peer) (own, names, bytes int) {
+	for r := range w.records {
+		if r.c == c {
+			own++
+		}
+		if r.c.kind != Peer {
+			names++
+		}
+	}
+	for _, p := range w.prefixes {
+		bytes += len(p.str[0]) + len(p.str[1]) + len(p.str[2])
+	}
+	return own, names + w.going, bytes
+}
+
+// full names the limit that one more record would break, if any.
+func (w *twin) full(c *peer, k Key, str [3]string, hasStr bool) string {
+	more := len(str[0]) + len(str[1]) + len(str[2])
+	if p := w.prefixes[k.Name.C]; !hasStr || p != nil && p.hasStr {
+		more = 0
+	}
+	l := w.limits
+	if c.kind == Peer || len(w.records)+w.going < min(l.PerConn, int(l.Names), int(l.Bytes)/120) {
+		return ""
+	}
+	own, names, bytes := w.used(c)
+	switch {
+	case l.PerConn > 0 && own >= l.PerConn:
+		return fmt.Sprint("too many subscriptions on this connection: the limit is ", l.PerConn)
+	case l.Names > 0 && names >= int(l.Names):
+		return fmt.Sprint("too many subscriptions at this node: the limit is ", l.Names)
+	case l.Bytes > 0 && more > 0 && bytes+more > int(l.Bytes):
+		return fmt.Sprint("too many bytes of names at this node: the limit is ", l.Bytes)
+	}
+	return ""
 }
 
 type twinRecord struct {
@@ -56,12 +97,15 @@ func (w *twin) holds(c *peer, n wire.Name) bool {
 	return false
 }
 
-func (w *twin) add(c *peer, k Key, sid uint64, str [3]string, hasStr bool) bool {
-	held := w.holds(c, k.Name)
-	w.records[twinRecord{c, k, sid}] = true
-	if held {
-		return false
+func (w *twin) add(c *peer, k Key, sid uint64, str [3]string, hasStr bool) (first bool, refused string) {
+	held, r := w.holds(c, k.Name), twinRecord{c, k, sid}
+	if w.records[r] {
+		return false, ""
 	}
+	if refused = w.full(c, k, str, hasStr); refused != "" {
+		return false, refused
+	}
+	w.records[r] = true
 	p := w.prefixes[k.Name.C]
 	if p == nil {
 		p = &twinPrefix{ids: map[wire.Name]*twinLists{}}
@@ -69,6 +113,9 @@ func (w *twin) add(c *peer, k Key, sid uint64, str [3]string, hasStr bool) bool 
 	}
 	if hasStr && !p.hasStr {
 		p.str, p.hasStr = str, true
+	}
+	if held {
+		return false, ""
 	}
 	l := p.ids[k.Name]
 	if l == nil {
@@ -79,7 +126,7 @@ func (w *twin) add(c *peer, k Key, sid uint64, str [3]string, hasStr bool) bool 
 	if !slices.Contains(p.union.of[c.kind], c) {
 		p.union.of[c.kind] = append(p.union.of[c.kind], c)
 	}
-	return len(l.of[c.kind]) == 1
+	return len(l.of[c.kind]) == 1, ""
 }
 
 func (w *twin) remove(c *peer, k Key, sid uint64) (bool, string) {
@@ -122,30 +169,19 @@ func (w *twin) drop(c *peer, n wire.Name) (last, gone bool) {
 	return last, gone
 }
 
-func (w *twin) removeConn(c *peer) map[Key]Lost {
-	lost := map[Key]Lost{}
-	names := map[wire.Name]bool{}
+// begin of a removal: the subscriptions of c count no more, its names are taken away one by one.
+func (w *twin) removeConn(c *peer) map[wire.Name]int {
+	names := map[wire.Name]int{}
 	for r := range w.records {
 		if r.c == c {
-			l := lost[r.k]
-			l.Key = r.k
-			l.IDs = append(l.IDs, r.sid)
-			lost[r.k] = l
-			names[r.k.Name] = true
+			names[r.k.Name]++
 			delete(w.records, r)
-		}
-	}
-	for n := range names {
-		last, gone := w.drop(c, n)
-		for k, l := range lost {
-			if k.Name == n {
-				slices.Sort(l.IDs)
-				l.Last, l.Gone = last, gone
-				lost[k] = l
+			if c.kind != Peer {
+				w.going++
 			}
 		}
 	}
-	return lost
+	return names
 }
 
 func (w *twin) lists(n *wire.Name) *twinLists {
@@ -210,6 +246,34 @@ func (w *twin) matchOne(n *wire.Name, skip *peer, f Filter) *peer {
 	return nil
 }
 
+// matchFree is what MatchFree does: of the kinds in order, each connection in turn until one is neither skip nor busy.
+func (w *twin) matchFree(n *wire.Name, skip *peer, f Filter, busy func(*peer) bool) *peer {
+	l := w.lists(n)
+	if l == nil {
+		return nil
+	}
+	looks := 0
+	for k, cs := range l.of {
+		cursor := &l.cursor[k]
+		if n.IsNull() {
+			cursor = &w.prefixes[n.C].cursor
+		}
+		for i := 0; i < len(cs) && f>>k&1 == 1 && looks < maxLooks; i++ {
+			looks++
+			c := cs[*cursor%uint64(len(cs))]
+			if n.IsNull() || len(cs) > 1 {
+				*cursor++
+			} else {
+				c = cs[0]
+			}
+			if c != skip && !busy(c) {
+				return c
+			}
+		}
+	}
+	return nil
+}
+
 // world is the table, its twin and what they are fed with.
 type world struct {
 	tb    *Table[peer]
@@ -217,12 +281,16 @@ type world struct {
 	conns []*peer
 	names []wire.Name
 	sids  int
+	steps int
 	added []twinRecord // some may be gone again
-	focus bool         // only the first name with an id is used
+	going map[*peer]*going
+	focus bool // only the first name with an id is used
 }
 
-func newWorld(conns, prefixes, ids, sids int) *world {
-	w := &world{tb: New[peer](), twin: twin{map[[3]uint64]*twinPrefix{}, map[twinRecord]bool{}}, sids: sids}
+func newWorld(conns, prefixes, ids, sids int, limits *Budget) *world {
+	w := &world{tb: New[peer](), sids: sids, going: map[*peer]*going{},
+		twin: twin{prefixes: map[[3]uint64]*twinPrefix{}, records: map[twinRecord]bool{}, limits: limits}}
+	w.tb.Limit(limits)
 	for i := range conns {
 		w.conns = append(w.conns, &peer{fmt.Sprint("c", i), Kind(i % 7 % kinds)})
 	}
@@ -234,6 +302,12 @@ func newWorld(conns, prefixes, ids, sids int) *world {
 		}
 	}
 	return w
+}
+
+// going is a connection whose removal has begun.
+type going struct {
+	*Removal[peer]
+	names map[wire.Name]int // that it still holds, and how many subscriptions that were
 }
 
 // step does one thing to both and returns what was different, if anything. intn draws a number below n.
@@ -248,26 +322,34 @@ func (w *world) step(intn func(n int) int, grow bool) string {
 	}
 	sid := uint64(intn(w.sids))
 	what := intn(100)
-	switch {
-	case what < 2:
-		return w.stepRemoveConn(c)
+	switch g := w.going[c]; {
+	case what < 2 && g == nil:
+		return w.beginRemoval(c)
+	case what < 40 && g != nil: // a connection that goes does nothing else
+		return w.stepRemoval(c)
 	case what < 40 && grow || what < 15:
 		w.added = append(w.added, twinRecord{c, k, sid})
 		str, hasStr := [3]string{c.label, "", k.Name.String()}, intn(3) > 0
 		first, err := w.tb.Add(c, c.kind, k, sid, str, hasStr)
-		if want := w.twin.add(c, k, sid, str, hasStr); first != want || err != nil {
-			return fmt.Sprintf("Add(%s, %v, %d) = %v, %v; want %v", c.label, k, sid, first, err, want)
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		if want, wantText := w.twin.add(c, k, sid, str, hasStr); first != want || text != wantText {
+			return fmt.Sprintf("Add(%s, %v, %d) = %v, %q; want %v, %q", c.label, k, sid, first, text, want, wantText)
 		}
 	case what < 40:
-		if !grow { // aim at something that is there
-			if n := len(w.added); n > 0 && intn(4) > 0 {
-				i := intn(n)
-				c, k, sid = w.added[i].c, w.added[i].k, w.added[i].sid
-				w.added[i] = w.added[n-1]
-				w.added = w.added[:n-1]
+		if n := len(w.added); !grow && n > 0 && intn(4) > 0 { // aim at something that is there
+			i := intn(n)
+			r := w.added[i]
+			w.added[i] = w.added[n-1]
+			w.added = w.added[:n-1]
+			if w.going[r.c] != nil {
+				return ""
 			}
+			c, k, sid = r.c, r.k, r.sid
 		}
-		last, err := w.tb.Remove(c, c.kind, k, sid)
+		last, err := w.tb.Remove(c, k, sid)
 		text := ""
 		if err != nil {
 			text = err.Error()
@@ -280,6 +362,13 @@ func (w *world) step(intn func(n int) int, grow bool) string {
 	}
 	if w.tb.Len() != len(w.twin.records) {
 		return fmt.Sprintf("Len = %d, want %d", w.tb.Len(), len(w.twin.records))
+	}
+	if w.steps++; w.steps > 200 && w.steps%16 != 0 { // it takes long
+		return ""
+	}
+	names, bytes := w.tb.budget.Used()
+	if _, n, b := w.twin.used(c); int(names) != n || int(bytes) != b {
+		return fmt.Sprintf("budget: %d subscriptions and %d bytes in use, want %d and %d", names, bytes, n, b)
 	}
 	return ""
 }
@@ -297,6 +386,10 @@ func (w *world) stepMatch(n wire.Name, skip *peer, f Filter, how int) string {
 	if got, want := w.tb.MatchOne(&n, skip, f), w.twin.matchOne(&n, skip, f); got != want {
 		return fmt.Sprintf("MatchOne(%v, %v, %b) = %v, want %v", n, skip, f, got, want)
 	}
+	busy := func(c *peer) bool { return len(c.label)%2 == how%2 || strings.HasSuffix(c.label, "7") }
+	if got, want := w.tb.MatchFree(&n, skip, f, busy), w.twin.matchFree(&n, skip, f, busy); got != want {
+		return fmt.Sprintf("MatchFree(%v, %v, %b) = %v, want %v", n, skip, f, got, want)
+	}
 	str, ok := w.tb.Strings(n.C)
 	if p := w.twin.prefixes[n.C]; p == nil && ok || p != nil && (ok != p.hasStr || str != p.str) {
 		return fmt.Sprintf("Strings(%v) = %q, %v", n.C, str, ok)
@@ -304,21 +397,34 @@ func (w *world) stepMatch(n wire.Name, skip *peer, f Filter, how int) string {
 	return ""
 }
 
-func (w *world) stepRemoveConn(c *peer) string {
-	count := w.tb.Count(c)
-	got, want := w.tb.RemoveConn(c), w.twin.removeConn(c)
-	if len(got) != len(want) {
-		return fmt.Sprintf("RemoveConn(%s) lost %d keys, want %d", c.label, len(got), len(want))
+func (w *world) beginRemoval(c *peer) string {
+	w.going[c] = &going{w.tb.RemoveConn(c), w.twin.removeConn(c)}
+	if n := w.tb.Count(c); n != 0 || w.tb.Len() != len(w.twin.records) {
+		return fmt.Sprintf("RemoveConn(%s): %d subscriptions left, %d in all, want 0 and %d", c.label, n, w.tb.Len(), len(w.twin.records))
 	}
-	for _, l := range got {
-		o := want[l.Key]
-		if !slices.Equal(l.IDs, o.IDs) || l.Last != o.Last || l.Gone != o.Gone {
-			return fmt.Sprintf("RemoveConn(%s) lost %+v, want %+v", c.label, l, o)
+	return w.stepRemoval(c)
+}
+
+func (w *world) stepRemoval(c *peer) string {
+	g := w.going[c]
+	lost, more := g.Step()
+	for _, l := range lost {
+		if g.names[l.Name] == 0 {
+			return fmt.Sprintf("Step(%s) lost %v, which it did not hold", c.label, l.Name)
 		}
-		count -= len(l.IDs)
+		if c.kind != Peer {
+			w.twin.going -= g.names[l.Name]
+		}
+		delete(g.names, l.Name)
+		if last, gone := w.twin.drop(c, l.Name); l.Last != last || l.Gone != gone {
+			return fmt.Sprintf("Step(%s) lost %+v, want last %v, gone %v", c.label, l, last, gone)
+		}
 	}
-	if count != 0 {
-		return fmt.Sprintf("Count(%s) was off by %d", c.label, count)
+	if more != (len(g.names) > 0) || len(lost) > removeStep {
+		return fmt.Sprintf("Step(%s) lost %d names, more %v, %d left", c.label, len(lost), more, len(g.names))
+	}
+	if !more {
+		delete(w.going, c)
 	}
 	return ""
 }
@@ -327,6 +433,11 @@ func (w *world) held() map[wire.Name]Filter {
 	m := map[wire.Name]Filter{}
 	for r := range w.twin.records {
 		m[r.k.Name] |= Only(r.c.kind)
+	}
+	for c, g := range w.going {
+		for n := range g.names {
+			m[n] |= Only(c.kind)
+		}
 	}
 	return m
 }
@@ -338,14 +449,21 @@ func (w *world) finish() string {
 		return fmt.Sprintf("Range yields %v, want %v", got, w.held())
 	}
 	for _, c := range w.conns {
-		if s := w.stepRemoveConn(c); s != "" {
+		s := ""
+		if w.going[c] == nil {
+			s = w.beginRemoval(c)
+		}
+		for s == "" && w.going[c] != nil {
+			s = w.stepRemoval(c)
+		}
+		if s != "" {
 			return s
 		}
 		if s := w.forms(); s != "" {
 			return s
 		}
 	}
-	if w.tb.prefixes.root.Load() != nil || len(w.tb.conns) != 0 || w.tb.Len() != 0 {
+	if names, bytes := w.tb.budget.Used(); w.tb.prefixes.root.Load() != nil || len(w.tb.conns) != 0 || w.tb.Len()+int(names+bytes) != 0 {
 		return "the table is not empty when all have gone"
 	}
 	return ""
@@ -364,8 +482,11 @@ func (w *world) forms() (wrong string) {
 			return true
 		})
 		many := s.many != nil
-		if n != l.v.n || many && n <= fewMin || !many && n > fewMax || many != (l.v.holds != nil) || many && s.few != nil {
-			wrong = fmt.Sprintf("%d ids counted %d, in a trie: %v, held counts: %v", n, l.v.n, many, l.v.holds != nil)
+		if n != l.v.n || many && n <= fewMin || !many && n > fewMax || many && s.few != nil {
+			wrong = fmt.Sprintf("%d ids counted %d, in a trie: %v", n, l.v.n, many)
+		}
+		if counted := l.v.holds != nil; counted != (many || s.union.big != nil) {
+			wrong = fmt.Sprintf("ids in a trie: %v, union big: %v, counts kept: %v", many, s.union.big != nil, counted)
 		}
 		return wrong == ""
 	})
@@ -375,7 +496,8 @@ func (w *world) forms() (wrong string) {
 // Short random histories, shrunk by rapid when one fails.
 func TestTableAgreesWithItsTwinOnShortHistories(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld(rapid.IntRange(1, 9).Draw(t, "conns"), rapid.IntRange(1, 4).Draw(t, "prefixes"), rapid.IntRange(0, 4).Draw(t, "ids"), 3)
+		w := newWorld(rapid.IntRange(1, 9).Draw(t, "conns"), rapid.IntRange(1, 4).Draw(t, "prefixes"), rapid.IntRange(0, 4).Draw(t, "ids"), 3,
+			&Budget{PerConn: rapid.IntRange(0, 6).Draw(t, "per conn"), Names: rapid.Int64Range(0, 12).Draw(t, "names"), Bytes: rapid.Int64Range(0, 400).Draw(t, "bytes")})
 		intn := func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "n") }
 		for range rapid.IntRange(1, 120).Draw(t, "steps") {
 			if s := w.step(intn, true); s != "" {
@@ -404,7 +526,7 @@ func TestTableAgreesWithItsTwinOnLongHistories(t *testing.T) {
 	} {
 		t.Run(tc.shape, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(tc.conns, tc.prefixes, tc.ids, tc.sids)
+			w := newWorld(tc.conns, tc.prefixes, tc.ids, tc.sids, &Budget{PerConn: 300, Names: 900, Bytes: 2000})
 			rnd := rand.New(rand.NewPCG(9, uint64(tc.conns)))
 			for i := range 12_000 {
 				w.focus = i%6000 < 800 // lists grow long while there is one id

@@ -1,0 +1,59 @@
+package table
+
+import "github.com/seed31b3bfd0/slimgo/wire"
+
+// removeStep is how many names one Step takes away: what another writer may have to wait for.
+const removeStep = 64
+
+// Lost is a name that a removed connection held.
+type Lost struct {
+	Name wire.Name
+	Last bool // the list of (prefix, id, kind) became empty: what Remove returns
+	Gone bool // nobody, of any kind, holds the exact name any more
+}
+
+// Removal takes the names of a connection away in steps, between which others change the table. One goroutine at a time.
+type Removal[C any] struct {
+	t     *Table[C]
+	c     *C
+	h     *holdings // of this Removal alone
+	names []wire.Name
+	lost  []Lost
+}
+
+// RemoveConn takes away all subscriptions of c: Count and Len know of them no more when it returns, and the caller calls Step
+// until there is no more to do. The budget has them until then, since their memory is in use.
+func (t *Table[C]) RemoveConn(c *C) *Removal[C] {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := &Removal[C]{t: t, c: c, h: t.conns[c]}
+	if r.h == nil {
+		r.h = &holdings{}
+		return r
+	}
+	delete(t.conns, c)
+	t.records.Add(int64(-r.h.records))
+	return r
+}
+
+// Step takes up to removeStep names away and returns them, in no particular order, valid until the next Step. While more is
+// true others see c hold the rest; no match that begins after the last Step yields c. Gone was true at the moment the name was
+// taken away.
+func (r *Removal[C]) Step() (lost []Lost, more bool) {
+	names, records := r.h.names.take(r.names[:0], removeStep) // without the lock: nobody else has h
+	r.names, r.lost = names, r.lost[:0]
+	if len(names) > 0 {
+		r.t.removeNames(r)
+		r.t.give(r.h.kind, records)
+	}
+	return r.lost, r.h.names.n() > 0
+}
+
+func (t *Table[C]) removeNames(r *Removal[C]) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range r.names {
+		last, gone := t.leave(r.c, r.h.kind, &r.names[i])
+		r.lost = append(r.lost, Lost{Name: r.names[i], Last: last, Gone: gone})
+	}
+}
