@@ -193,7 +193,8 @@ func (k *socket) Request(s *h2.Stream, r *h2.Request) {
 	}
 	if enc, _ := r.Field("grpc-encoding"); len(enc) > 0 && string(enc) != "identity" {
 		k.note(ReasonCompressed, nil, "encoding", string(enc))
-		k.h2.Refuse(s, 200, statusUnimplemented, "content is compressed with "+string(enc)+": send it plain (identity)")
+		k.h2.Refuse(s, 200, statusUnimplemented, "content is compressed with "+string(enc)+": send it plain (identity)",
+			h2.Field{Name: "grpc-accept-encoding", Value: "identity"}) // dataplane.md section 1.1
 		return
 	}
 	agent, _ := r.Field("user-agent")
