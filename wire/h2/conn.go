@@ -77,6 +77,10 @@ type Conn struct {
 	ctl                   []byte // frames for Control
 	window                int    // send window of the connection
 	peakWindow            int    // the largest it has been
+	share                 int    // of it, what the stream at hand may take: share.go
+	turn                  uint32 // the last stream that sent something when it was its turn
+	cursor                *Stream
+	opened                bool   // Offer is due
 	peerWindow            int32  // the peer's SETTINGS_INITIAL_WINDOW_SIZE
 	peerFrame             int    // largest DATA frame we send
 	peerStreams           uint32 // the peer's SETTINGS_MAX_CONCURRENT_STREAMS
@@ -117,6 +121,7 @@ func (c *Conn) Init(role Role, s *Settings) {
 	c.now, c.began = c.set.Now, c.set.Now
 	c.credit = int(c.set.ConnWindow)
 	c.earlyCredit = max(0, startWindow-int(c.set.InitialWindow))
+	c.share = unlimited
 	c.ctl = make([]byte, 0, 96)
 	if role == Client {
 		c.step = stepHeader
@@ -163,6 +168,10 @@ func (c *Conn) Feed(p []byte, ev Events) error {
 		if c.closing != nil {
 			c.Reap(ev)
 		}
+	}
+	if c.opened && c.err == nil {
+		c.opened = false
+		c.Offer(ev, unlimited)
 	}
 	c.feeding = false
 	if c.err != nil {

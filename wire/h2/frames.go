@@ -139,7 +139,7 @@ func (c *Conn) handleFrame(h frameHeader, b []byte, ev Events) {
 	case frameRSTStream:
 		c.resetFrame(h, b, ev)
 	case frameSettings:
-		c.settingsFrame(h, b, ev)
+		c.settingsFrame(h, b)
 	case framePushPromise:
 		c.fail(ProtocolError, "PUSH_PROMISE") // we announce ENABLE_PUSH 0; clients never push: section 8.4
 	case framePing:

@@ -65,7 +65,7 @@ func appendSetting(dst []byte, id uint16, v uint32) []byte {
 }
 
 // settingsFrame: RFC 9113 section 6.5.
-func (c *Conn) settingsFrame(h frameHeader, b []byte, ev Events) {
+func (c *Conn) settingsFrame(h frameHeader, b []byte) {
 	if h.id != 0 {
 		c.fail(ProtocolError, "SETTINGS on a stream")
 		return
@@ -88,8 +88,8 @@ func (c *Conn) settingsFrame(h frameHeader, b []byte, ev Events) {
 	}
 	// Control comes before the DATA that these settings allow: RFC 9113 section 6.5.3.
 	c.ctl = appendFrameHeader(c.ctl, 0, frameSettings, flagAck, 0)
-	if c.peerWindow > before && c.live > 0 {
-		ev.Writable(nil)
+	if c.peerWindow > before {
+		c.opened = true
 	}
 }
 

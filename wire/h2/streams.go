@@ -14,6 +14,7 @@ const (
 	creditDue                            // in Conn.creditList
 	recycled                             // the owner has no pointer to it any more
 	free                                 // in Conn.free
+	hungry                               // used up its share of the connection's window, and could send more
 )
 
 // Stream is one request and its response. Owned by the goroutine that owns its Conn. After Events.Closed every method
@@ -155,6 +156,7 @@ func (c *Conn) remove(s *Stream) {
 	if s.flags&lingering == 0 {
 		c.queueClosed(s)
 	}
+	next := s.next
 	s.flags |= removed
 	s.flags &^= lingering
 	if s.prev != nil {
@@ -173,6 +175,9 @@ func (c *Conn) remove(s *Stream) {
 	}
 	if c.dataOf == s {
 		c.dataOf = nil
+	}
+	if c.cursor == s {
+		c.cursor = next
 	}
 	if s != &c.first {
 		if delete(c.more, s.ID); len(c.more) == 0 && c.mostStreams > smallMap {

@@ -62,13 +62,7 @@ func (r *recorder) Ended(s *Stream, e *End) {
 	r.add("ended %d %s %s http=%d grpc=%d %q", s.ID, e.Kind, e.Code, e.HTTPStatus, e.GRPCStatus, e.Message)
 }
 
-func (r *recorder) Writable(s *Stream) {
-	if s == nil {
-		r.add("writable")
-	} else {
-		r.add("writable %d", s.ID)
-	}
-}
+func (r *recorder) Writable(s *Stream) { r.add("writable %d", s.ID) }
 func (r *recorder) Closed(s *Stream) {
 	r.add("closed %d", s.ID)
 	if r.onClosed != nil {

@@ -3,12 +3,13 @@ package h2
 // Flow control, RFC 9113 sections 5.2 and 6.9. Sending: Stream.window and Conn.window. Receiving: Stream.credit and
 // Conn.credit hold what the peer may still send.
 
-// Window returns how many bytes of DATA s may send now, >= 0: the smaller of the stream's and the connection's window.
+// Window returns how many bytes of DATA s may send now, >= 0: the smaller of the stream's and the connection's window,
+// and within Events.Writable its share of the latter.
 func (s *Stream) Window() int {
 	if s.flags&sendOpen == 0 {
 		return 0
 	}
-	return max(min(s.window, s.conn.window), 0)
+	return max(min(s.window, s.conn.window, s.conn.share), 0)
 }
 
 // Hold withholds n bytes of delivered messages from the peer's window, or lets -n of them return. The sum over a
@@ -72,7 +73,7 @@ func (c *Conn) updateCredit(s *Stream) {
 func (c *Conn) windowUpdateFrame(h frameHeader, b []byte, ev Events) {
 	inc := int(be32(b) & maxWindow)
 	if h.id == 0 {
-		c.widenConn(inc, ev)
+		c.widenConn(inc)
 		return
 	}
 	if c.idle(h.id) {
@@ -90,24 +91,24 @@ func (c *Conn) windowUpdateFrame(h frameHeader, b []byte, ev Events) {
 	default:
 		s.window += inc
 		c.raised(s.window, &s.peakWindow)
-		if s.flags&sendOpen != 0 && c.err == nil {
+		if c.err == nil && !c.opened && s.Window() > 0 { // else its turn comes with that of the others
 			ev.Writable(s)
 		}
 	}
 }
 
-func (c *Conn) widenConn(inc int, ev Events) {
+func (c *Conn) widenConn(inc int) {
 	switch {
 	case inc == 0:
 		c.fail(ProtocolError, "WINDOW_UPDATE of zero")
 	case c.window+inc > maxWindow:
 		c.fail(FlowControlError, "connection window above 2^31-1")
 	default:
+		if c.window < minShare { // else no stream waits for it
+			c.opened = true
+		}
 		c.window += inc
 		c.raised(c.window, &c.peakWindow)
-		if c.live > 0 && c.err == nil {
-			ev.Writable(nil)
-		}
 	}
 }
 

@@ -46,7 +46,7 @@ func TestSendWindows(t *testing.T) {
 		t.Errorf("window %d with an empty connection window", w)
 	}
 	k.feed(frame(frameWindowUpdate, 0, 0, u32(7)))
-	k.wantEvents("writable 1", "writable")
+	k.wantEvents("writable 1")
 	if w := s.Window(); w != 7 {
 		t.Errorf("window %d, want the connection's 7", w)
 	}
@@ -60,7 +60,7 @@ func TestSendWindows(t *testing.T) {
 		t.Error("6.9.2 credit up to zero opened the window")
 	}
 	k.feed(frame(frameSettings, 0, 0, setting(4, 5)))
-	k.wantEvents("writable 1", "writable")
+	k.wantEvents("writable 1")
 	if w := s.Window(); w != 5 {
 		t.Errorf("6.9.2 window %d after SETTINGS, want 5", w)
 	}
