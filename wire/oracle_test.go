@@ -2,7 +2,6 @@ package wire_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"testing"
 
@@ -13,7 +12,6 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
-	"github.com/seed31b3bfd0/slimgo/wire/mac"
 	"github.com/seed31b3bfd0/slimgo/wire/pb"
 )
 
@@ -149,45 +147,6 @@ func wantedName(v view, present bool) nameReading {
 	return r
 }
 
-// preimage is P-mac-1 once more, without cunning.
-func (r *reading) preimage(linkID string, ttl uint32, hop bool) []byte {
-	var b bytes.Buffer
-	put := func(v any) { _ = binary.Write(&b, binary.LittleEndian, v) }
-	text := func(s string) { put(uint32(len(s))); b.WriteString(s) }
-	flag := func(set bool) bool { put(set); return set }
-	b.WriteString("SLIM-DP-HDR-v1\x00")
-	text(linkID)
-	for _, n := range []nameReading{r.source, r.dest} {
-		if !flag(n.present) {
-			continue
-		}
-		if flag(n.hasName) {
-			put(n.name.C)
-			if flag(n.hasID) {
-				put([2]uint64{n.name.Hi, n.name.Lo})
-			}
-		}
-		if flag(n.hasStr) {
-			for _, s := range n.str {
-				text(s)
-			}
-		}
-	}
-	text(r.identity)
-	put(r.fanout)
-	if flag(r.hasRecv && !hop) {
-		put(r.recvFrom)
-	}
-	if flag(r.hasForward && !hop) {
-		put(r.forwardTo)
-	}
-	if flag(r.err != wire.ErrorAbsent) {
-		put(r.err == wire.ErrorTrue)
-	}
-	put(ttl)
-	return b.Bytes()
-}
-
 // scanAndParse is what a node does with a message first.
 func scanAndParse(b []byte) (m wire.Message, hd wire.Header, err error) {
 	if err = wire.Scan(b, &m); err != nil {
@@ -231,7 +190,6 @@ func checkAgainstProtobuf(t *testing.T, b []byte) {
 	}
 	if m.Kind.Routed() && m.HasHeader {
 		checkNames(t, b, &m, &hd)
-		checkMAC(t, b, &m, &hd, &want)
 		checkRewrite(t, b, &m, &hd, d)
 	}
 	checkCold(t, b, &m)
@@ -274,18 +232,6 @@ func checkNames(t *testing.T, b []byte, m *wire.Message, hd *wire.Header) {
 	}
 	if pair != *hd {
 		t.Fatalf("%x: ParseRest\n%+v, want\n%+v", h, pair, *hd)
-	}
-}
-
-func checkMAC(t *testing.T, b []byte, m *wire.Message, hd *wire.Header, want *reading) {
-	t.Helper()
-	h := m.Header.Of(b)
-	for _, hop := range []bool{false, true} {
-		got := mac.AppendNames(nil, "link-0001", h, hd)
-		got = mac.AppendRest(got, h, hd, hd.TTL, hop)
-		if want := want.preimage("link-0001", hd.TTL, hop); !bytes.Equal(got, want) {
-			t.Fatalf("%x: MAC preimage\n%x, want\n%x", b, got, want)
-		}
 	}
 }
 

@@ -182,9 +182,8 @@ func fuzzSeeds() [][]byte {
 		samplePublish(8, 20), join(meta, samplePublish(0, 0), meta),
 		wire.AppendSubscribe(nil, &wire.PublishHeader{Source: wire.Text("org", "ns", "bob"), Dest: wire.Text("a", "b", "c")}, 7),
 	}
-	for _, v := range macVectors {
-		seeds = append(seeds, v.message())
-	}
+	hop := join(field(1, field(1, number(1, 1), number(2, 2), number(3, 3))), number(4, 2), number(6, 8), number(7, 9), number(8, 10), number(10, 0))
+	seeds = append(seeds, field(3, field(1, hop), field(2)))
 	for _, c := range badFields {
 		seeds = append(seeds, c.b, field(3, field(1, c.b)))
 	}

@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
-	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 // step is one step of a publish through a node, as a function that repeats it.
@@ -38,8 +37,6 @@ func publishSteps(t testing.TB, b []byte) []step {
 		}},
 		{"AppendOpening", func() { out = wire.AppendOpening(out[:0], b, &m, size) }},
 		{"AppendHeader", func() { out = wire.AppendHeader(out[:0], h, &hd, hd.TTL-1, tag) }},
-		{"AppendMACNames", func() { out = mac.AppendNames(out[:0], "link-0001", h, &hd) }},
-		{"AppendMACRest", func() { out = mac.AppendRest(out[:0], h, &hd, hd.TTL-1, true) }},
 	}
 }
 

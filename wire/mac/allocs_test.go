@@ -26,3 +26,13 @@ func TestMACAllocs(t *testing.T) {
 		}
 	}
 }
+
+func TestPreimageAllocs(t *testing.T) {
+	h, hd := parsed(t, macVectors[0].header)
+	dst := make([]byte, 0, 1024)
+	if got := testing.AllocsPerRun(200, func() {
+		dst = AppendRest(AppendNames(dst[:0], "link-0001", h, &hd), h, &hd, hd.TTL, true)
+	}); got != 0 {
+		t.Errorf("%v allocations, want none", got)
+	}
+}

@@ -9,6 +9,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/pb"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -24,20 +29,38 @@ const classicalKey = "5542d13ed8c43498a9d9acf0c21dd0f07833957d7c5e598b416285d489
 
 // Samples for P-mac-1 and P-mac-4: preimage and tag agree with upstream's. names is where items 1 to 4 end.
 var macVectors = []struct {
-	name, linkID, key, preimage, tag string
-	names                            int
+	name, linkID, key string
+	header            *pb.SLIMHeader
+	preimage, tag     string
+	names             int
 }{
-	{"both names whole, rest absent", "link-0001", classicalKey,
+	{
+		"both names whole, rest absent", "link-0001", classicalKey,
+		&pb.SLIMHeader{Source: text("org", "ns", "bob", 0, 1), Destination: text("agntcy", "default", "a", wire.Null, wire.Null),
+			Identity: "id", Fanout: 1, Ttl: 8, Version: "not covered"},
 		"534c494d2d44502d4844522d763100090000006c696e6b2d30303031" +
 			"01013b96ea7603583e87d190694c9a76f9eec473e57a431bae49010000000000000000010000000000000001030000006f7267020000006e7303000000626f62" +
 			"0101c26b7db12ea89c1668963fc9c703932180524a508a00f53f01ffffffffffffffffffffffffffffffff010600000061676e7463790700000064656661756c740100000061" +
 			"020000006964" + "01000000" + "00" + "00" + "00" + "08000000",
-		"99b397482564b9d41ee5883d913569c9eb72feb08b350162c1733fa2d0f4d1c5", 28 + 64 + 70},
-	{"source without id and strings, destination absent, hop fields present", "L",
+		"99b397482564b9d41ee5883d913569c9eb72feb08b350162c1733fa2d0f4d1c5", 28 + 64 + 70,
+	},
+	{
+		"source without id and strings, destination absent, hop fields present", "L",
 		"3031323334353637383930313233343536373839303132333435363738393031",
+		&pb.SLIMHeader{Source: &pb.Name{Name: &pb.EncodedName{Component_0: 1, Component_1: 2, Component_2: 3}},
+			Fanout: 2, Ttl: 8, RecvFrom: proto.Uint64(9), ForwardTo: proto.Uint64(10), Error: proto.Bool(false)},
 		"534c494d2d44502d4844522d763100010000004c" + "010101000000000000000200000000000000030000000000000000" + "00" + "00" +
 			"00000000" + "02000000" + "010900000000000000" + "010a00000000000000" + "0100" + "08000000",
-		"7679c0c08b433b666a8753a7c7b498c07bba78b768498fdeafb9764ca91f4119", 20 + 28 + 1},
+		"7679c0c08b433b666a8753a7c7b498c07bba78b768498fdeafb9764ca91f4119", 20 + 28 + 1,
+	},
+}
+
+func text(a, b, c string, hi, lo uint64) *pb.Name {
+	n := wire.NewName(a, b, c)
+	return &pb.Name{
+		Name:    &pb.EncodedName{Component_0: n.C[0], Component_1: n.C[1], Component_2: n.C[2], NameId: &pb.NameId{Id_0: hi, Id_1: lo}},
+		StrName: &pb.StringName{StrComponent_0: a, StrComponent_1: b, StrComponent_2: c},
+	}
 }
 
 // Rules: P-mac-4.
