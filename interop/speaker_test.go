@@ -49,6 +49,8 @@ type speaker struct {
 	text    string
 	acks    chan *pb.SubscriptionAck
 	inbox   chan *pb.Message
+	broken  chan []byte // messages that do not decode
+	end     error       // of the stream; set before inbox is closed
 	sending sync.Mutex
 	nextSub uint64
 	cancel  context.CancelFunc
@@ -88,7 +90,7 @@ func (n *node) speak(t *testing.T, name string, key *ecdsa.PrivateKey) *speaker 
 		t.Fatal(err)
 	}
 	s := &speaker{t: t, stream: stream, linkID: "link-of-" + name, key: key, subject: name + "_" + suffix(), text: name,
-		acks: make(chan *pb.SubscriptionAck, 16), inbox: make(chan *pb.Message, 1024), cancel: cancel}
+		acks: make(chan *pb.SubscriptionAck, 16), inbox: make(chan *pb.Message, 1024), broken: make(chan []byte, 16), cancel: cancel}
 	hi, lo := wire.HashID(s.subject)
 	s.name = nameOf(t, name, hi, lo)
 	s.negotiate()
@@ -148,11 +150,12 @@ func (s *speaker) read() {
 	defer close(s.inbox)
 	for {
 		var b []byte
-		if s.stream.RecvMsg(&b) != nil {
+		if s.end = s.stream.RecvMsg(&b); s.end != nil {
 			return
 		}
 		var m pb.Message
 		if proto.Unmarshal(b, &m) != nil {
+			s.broken <- b
 			continue
 		}
 		if a := m.GetSubscriptionAck(); a != nil {
@@ -263,34 +266,38 @@ func (s *speaker) header(to *pb.Name, fanout uint32, identity string) *pb.SLIMHe
 func (s *speaker) send(m *pb.Message, h *pb.SLIMHeader) {
 	s.sending.Lock()
 	defer s.sending.Unlock()
-	h.HeaderMac = nil
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	b, err := s.sealed(m, h)
 	if err != nil {
 		s.t.Error(err)
 		return
 	}
+	if err := s.stream.SendMsg(b); err != nil {
+		s.t.Log(err) // the test has ended, or sees it by what does not come
+	}
+}
+
+// sealed encodes m, whose header is h, with the header MAC of the link.
+func (s *speaker) sealed(m *pb.Message, h *pb.SLIMHeader) ([]byte, error) {
+	h.HeaderMac = nil
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
 	var scanned wire.Message
 	var hd wire.Header
 	if err := wire.Scan(b, &scanned); err != nil {
-		s.t.Error(err)
-		return
+		return nil, err
 	}
 	raw := scanned.Header.Of(b)
 	if err := wire.ParseHeader(raw, &hd); err != nil {
-		s.t.Error(err)
-		return
+		return nil, err
 	}
 	var names mac.Names
 	var tag [sha256.Size]byte
 	s.mac.Names(&names, mac.AppendNames(nil, s.linkID, raw, &hd))
 	s.mac.Tag(&tag, &names, mac.AppendRest(nil, raw, &hd, hd.TTL, true))
 	h.HeaderMac = tag[:]
-	if b, err = (proto.MarshalOptions{Deterministic: true}).Marshal(m); err == nil {
-		err = s.stream.SendMsg(b)
-	}
-	if err != nil {
-		s.t.Log(err) // the test has ended, or sees it by what does not come
-	}
+	return proto.MarshalOptions{Deterministic: true}.Marshal(m)
 }
 
 func (s *speaker) subscribe(to *pb.Name, identity string) {

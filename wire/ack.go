@@ -42,7 +42,7 @@ func parseAck(b []byte, i int) (a ackFields, err error) {
 		at, tag := i, b[i]
 		i++
 		if tag >= 0x80 {
-			if tag, i, err = longKey(b, at); err != nil {
+			if tag, i, err = longKey(b, at, depthBody); err != nil {
 				return a, err
 			}
 		}
@@ -68,7 +68,7 @@ func parseAck(b []byte, i int) (a ackFields, err error) {
 			i, a.reason = end, Span{uint32(start), uint32(end)}
 		case passed:
 		default:
-			if i, err = unknown(b, tag, i, lastAck); err != nil {
+			if i, err = unknown(b, tag, i, lastAck, depthBody); err != nil {
 				return a, err
 			}
 		}

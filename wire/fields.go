@@ -14,7 +14,7 @@ var (
 	ErrFieldNumber = errors.New("wire: invalid field number")
 	ErrWireType    = errors.New("wire: wrong wire type for the field")
 	ErrGroup       = errors.New("wire: unmatched end of group")
-	ErrDepth       = errors.New("wire: groups nested too deep")
+	ErrDepth       = errors.New("wire: messages and groups nested too deep")
 	ErrUTF8        = errors.New("wire: string is not valid UTF-8")
 	ErrTooLarge    = errors.New("wire: message larger than 1 GiB")
 )
@@ -31,7 +31,7 @@ const (
 
 const (
 	maxMessage = 1 << 30 // offsets are uint32
-	maxDepth   = 100     // prost's recursion limit
+	maxDepth   = 100     // messages and groups around a field that is skipped, prost's recursion limit
 	maxKey     = 1<<32 - 1
 
 	// passed stands for the tag of a field that longKey has skipped; no one-byte tag is 0x80 or above.
@@ -119,9 +119,21 @@ func chunk(b []byte, i int) (start, end int) {
 	return start, start + int(n)
 }
 
+// How many messages lie around the fields of a message: what is left of maxDepth for the groups in it.
+const (
+	depthMessage = iota
+	depthBody    // Subscribe, Unsubscribe, Publish, SubscriptionAck, Link
+	depthPart    // SLIMHeader, SessionHeader, Content, LinkNegotiationPayload
+	depthName    // Name in a SLIMHeader
+	depthEncoded // EncodedName, StringName
+	depthNameID
+
+	depthEntry = depthBody // of metadata
+)
+
 // longKey handles a key of several bytes at b[i:]. A field that could be ours comes back as the one-byte tag it should have
-// had; others are skipped and come back as passed.
-func longKey(b []byte, i int) (tag byte, next int, err error) {
+// had; others are skipped and come back as passed. depth counts the messages around the field.
+func longKey(b []byte, i, depth int) (tag byte, next int, err error) {
 	key, i := varint(b, i)
 	if i < 0 {
 		return 0, i, failure(i)
@@ -132,24 +144,27 @@ func longKey(b []byte, i int) (tag byte, next int, err error) {
 	if key < 0x80 {
 		return byte(key), i, nil
 	}
-	i, err = skip(b, i, key, 0)
+	i, err = skip(b, i, key, depth)
 	return passed, i, err
 }
 
 // unknown skips the field with the one-byte tag whose content is at b[i:]; last is the message's highest known field
-// number. Known numbers come here only with a wire type that the field cannot have.
-func unknown(b []byte, tag byte, i int, last byte) (next int, err error) {
+// number. Known numbers come here only with a wire type that the field cannot have. depth counts the messages around it.
+func unknown(b []byte, tag byte, i int, last byte, depth int) (next int, err error) {
 	switch num := tag >> 3; {
 	case num == 0:
 		return i, ErrFieldNumber
 	case num <= last:
 		return i, ErrWireType
 	}
-	return skip(b, i, uint64(tag), 0)
+	return skip(b, i, uint64(tag), depth)
 }
 
-// skip passes the content at b[i:] of the field with this key. depth counts the groups around it.
+// skip passes the content at b[i:] of the field with this key. depth counts the messages and groups around it.
 func skip(b []byte, i int, key uint64, depth int) (next int, err error) {
+	if depth >= maxDepth {
+		return i, ErrDepth
+	}
 	switch key & 7 {
 	case wireVarint:
 		_, i = varint(b, i)
@@ -175,13 +190,15 @@ func skip(b []byte, i int, key uint64, depth int) (next int, err error) {
 	return i, nil
 }
 
+// skipGroup passes the fields at b[i:] of the unknown group num up to its end; depth counts it, too. The end takes no step
+// down.
 func skipGroup(b []byte, i int, num uint64, depth int) (next int, err error) {
-	if depth > maxDepth {
-		return i, ErrDepth
-	}
 	for {
 		var key uint64
-		if key, i = varint(b, i); i < 0 {
+		if i < len(b) && b[i] < 0x80 {
+			key = uint64(b[i])
+			i++
+		} else if key, i = varint(b, i); i < 0 {
 			return i, failure(i)
 		}
 		if key > maxKey || key>>3 == 0 {

@@ -123,7 +123,7 @@ func (hd *Header) fields(h []byte, i int, seen uint32) error {
 		i++
 		if tag >= 0x80 {
 			var err error
-			if tag, i, err = longKey(h, at); err != nil {
+			if tag, i, err = longKey(h, at, depthPart); err != nil {
 				return err
 			}
 		}
@@ -148,7 +148,7 @@ func (hd *Header) fields(h []byte, i int, seen uint32) error {
 		default:
 			if tag != passed {
 				var err error
-				if i, err = unknown(h, tag, i, lastHeader); err != nil {
+				if i, err = unknown(h, tag, i, lastHeader, depthPart); err != nil {
 					return err
 				}
 			}
@@ -190,7 +190,7 @@ func (hd *Header) fields(h []byte, i int, seen uint32) error {
 		case tagIncoming, tagSignature:
 		default: // passed over already; it may have been wrong all the same
 			if tag>>3 <= lastHeader {
-				_, err := unknown(h, tag, i, lastHeader)
+				_, err := unknown(h, tag, i, lastHeader, depthPart)
 				return err
 			}
 			continue

@@ -98,7 +98,7 @@ func ParseLink(b []byte, m *Message) (LinkNegotiation, error) {
 		i++
 		var err error
 		if tag >= 0x80 {
-			if tag, i, err = longKey(b, at); err != nil {
+			if tag, i, err = longKey(b, at, depthBody); err != nil {
 				return LinkNegotiation{}, err
 			}
 		}
@@ -112,7 +112,7 @@ func ParseLink(b []byte, m *Message) (LinkNegotiation, error) {
 			err = l.merge(b[:end], start) // a second one merges, as in protobuf
 		case passed:
 		default:
-			i, err = unknown(b, tag, i, lastLink)
+			i, err = unknown(b, tag, i, lastLink, depthBody)
 		}
 		if err != nil {
 			return LinkNegotiation{}, err
@@ -126,7 +126,7 @@ func (l *LinkNegotiation) merge(b []byte, i int) (err error) {
 		at, tag := i, b[i]
 		i++
 		if tag >= 0x80 {
-			if tag, i, err = longKey(b, at); err != nil {
+			if tag, i, err = longKey(b, at, depthPart); err != nil {
 				return err
 			}
 		}
@@ -146,7 +146,7 @@ func (l *LinkNegotiation) merge(b []byte, i int) (err error) {
 			l.setNumber(tag, v)
 		case passed:
 		default:
-			i, err = unknown(b, tag, i, lastNegotiation)
+			i, err = unknown(b, tag, i, lastNegotiation, depthPart)
 		}
 		if err != nil {
 			return err

@@ -125,7 +125,7 @@ func (n *NameRef) merge(h []byte, i, end int) error {
 		i++
 		if tag >= 0x80 {
 			var err error
-			if tag, i, err = longKey(h[:end], at); err != nil {
+			if tag, i, err = longKey(h[:end], at, depthName); err != nil {
 				return err
 			}
 		}
@@ -150,7 +150,7 @@ func (n *NameRef) merge(h []byte, i, end int) error {
 		case passed:
 		default:
 			var err error
-			if i, err = unknown(h[:end], tag, i, lastName); err != nil {
+			if i, err = unknown(h[:end], tag, i, lastName, depthName); err != nil {
 				return err
 			}
 		}
@@ -165,7 +165,7 @@ func (n *NameRef) mergeEncoded(h []byte, i, end int) error {
 		i++
 		if tag >= 0x80 {
 			var err error
-			if tag, i, err = longKey(h[:end], at); err != nil {
+			if tag, i, err = longKey(h[:end], at, depthEncoded); err != nil {
 				return err
 			}
 		}
@@ -191,7 +191,7 @@ func (n *NameRef) mergeEncoded(h []byte, i, end int) error {
 		case passed:
 		default:
 			var err error
-			if i, err = unknown(h[:end], tag, i, lastEncoded); err != nil {
+			if i, err = unknown(h[:end], tag, i, lastEncoded, depthEncoded); err != nil {
 				return err
 			}
 		}
@@ -209,7 +209,7 @@ func (n *NameRef) mergeID(h []byte, i, end int) error {
 		i++
 		if tag >= 0x80 {
 			var err error
-			if tag, i, err = longKey(h[:end], at); err != nil {
+			if tag, i, err = longKey(h[:end], at, depthNameID); err != nil {
 				return err
 			}
 		}
@@ -228,7 +228,7 @@ func (n *NameRef) mergeID(h []byte, i, end int) error {
 		case passed:
 		default:
 			var err error
-			if i, err = unknown(h[:end], tag, i, lastNameID); err != nil {
+			if i, err = unknown(h[:end], tag, i, lastNameID, depthNameID); err != nil {
 				return err
 			}
 		}
@@ -244,7 +244,7 @@ func (n *NameRef) mergeStrings(h []byte, i, end int) error {
 		i++
 		if tag >= 0x80 {
 			var err error
-			if tag, i, err = longKey(h[:end], at); err != nil {
+			if tag, i, err = longKey(h[:end], at, depthEncoded); err != nil {
 				return err
 			}
 		}
@@ -264,7 +264,7 @@ func (n *NameRef) mergeStrings(h []byte, i, end int) error {
 		case passed:
 		default:
 			var err error
-			if i, err = unknown(h[:end], tag, i, lastStrings); err != nil {
+			if i, err = unknown(h[:end], tag, i, lastStrings, depthEncoded); err != nil {
 				return err
 			}
 		}

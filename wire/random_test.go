@@ -6,9 +6,10 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/dynamicpb"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/pb"
 )
 
 // writer makes random messages of the schema, in any field order and with any field missing, with unknown fields between.
@@ -34,7 +35,7 @@ func (w writer) message(fields ...[][]byte) []byte {
 }
 
 func (w writer) unknown() []byte {
-	num := 13 + w.IntN(100)
+	num := 17 + w.IntN(100)
 	switch w.IntN(5) {
 	case 0:
 		return number(num, w.number())
@@ -102,11 +103,36 @@ func (w writer) envelope() []byte {
 		case 3:
 			return field(6, w.message(w.numberField(1), w.numberField(2), w.textField(3)))
 		}
-		session := [][]byte{field(2, number(1, 1), number(3, w.number()))}
-		content := [][]byte{field(3, field(1, field(1, []byte(w.text())), field(2, []byte(w.text()))))}
+		session := w.times(0.05, func() []byte { return field(2, w.of((*pb.SessionHeader)(nil).ProtoReflect().Descriptor())) })
+		content := w.times(0.05, func() []byte { return field(3, w.of((*pb.Content)(nil).ProtoReflect().Descriptor())) })
 		return field(3, w.message(head, session, content))
 	}
-	return w.message(w.times(0.03, member), [][]byte{meta}, [][]byte{meta})
+	return w.message(w.times(0.03, member), [][]byte{w.metadata()}, [][]byte{w.metadata()})
+}
+
+func (w writer) metadata() []byte { return field(4, w.message(w.textField(1), w.textField(2))) }
+
+// of makes a message of any type; one field of a oneof is set as a rule.
+func (w writer) of(d protoreflect.MessageDescriptor) []byte {
+	fs := d.Fields()
+	var all [][][]byte
+	one := w.IntN(max(1, fs.Len()))
+	for i := range fs.Len() {
+		f := fs.Get(i)
+		if f.ContainingOneof() != nil && !f.HasOptionalKeyword() && i != one && !w.some(0.02) {
+			continue
+		}
+		num := int(f.Number())
+		switch f.Kind() {
+		case protoreflect.MessageKind:
+			all = append(all, w.times(0.1, func() []byte { return field(num, w.of(f.Message())) }))
+		case protoreflect.StringKind, protoreflect.BytesKind:
+			all = append(all, w.textField(num))
+		default:
+			all = append(all, w.numberField(num))
+		}
+	}
+	return w.message(all...)
 }
 
 func TestRandomMessagesReadAsProtobufReadsThem(t *testing.T) {
@@ -114,7 +140,7 @@ func TestRandomMessagesReadAsProtobufReadsThem(t *testing.T) {
 	even, odd := 0, 0
 	for range 4000 {
 		b := w.envelope()
-		if err := proto.Unmarshal(b, dynamicpb.NewMessage(opaque)); err != nil {
+		if err := proto.Unmarshal(b, new(pb.Message)); err != nil {
 			t.Fatalf("the test wrote %x: %v", b, err)
 		}
 		checkAgainstProtobuf(t, b)
@@ -154,6 +180,20 @@ func FuzzHeader(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, h []byte) {
 		checkAgainstProtobuf(t, join(meta, field(3, field(2), field(1, h), field(3)), meta))
+	})
+}
+
+// FuzzContent spends the mutations on what a node forwards as it came.
+func FuzzContent(f *testing.F) {
+	for _, b := range fuzzSeeds() {
+		var m wire.Message
+		if err := wire.Scan(b, &m); err == nil && m.Kind == wire.KindPublish {
+			f.Add(b[m.Header.End:])
+		}
+	}
+	f.Fuzz(func(t *testing.T, rest []byte) {
+		checkAgainstProtobuf(t, field(3, field(1, someHeader), rest))
+		checkAgainstProtobuf(t, join(field(3, field(1, someHeader), field(2)), rest))
 	})
 }
 

@@ -23,8 +23,10 @@ const (
 	lastLink       = 1
 )
 
-// Scan finds the parts of the encoded Message b in one pass over its top level and the tags of the oneof's member. It does
-// not look into header, session header, content, metadata and link negotiation; ParseHeader and ParseLink check theirs.
+// Scan finds the parts of the encoded Message b in one pass, and checks all of it that nobody parses later: session header,
+// content, metadata, link negotiation, and headers that others replace (m is Odd then). The header at m.Header is left to
+// ParseHeader, since headers repeat and need not be parsed each time. What both let pass, every receiver can decode. The
+// bytes of payloads are not touched.
 //
 // b is borrowed until return; m is overwritten. An error means that b does not decode; m is then meaningless.
 // An empty b decodes, as KindNone.
@@ -38,7 +40,7 @@ func Scan(b []byte, m *Message) error {
 		i++
 		if tag >= 0x80 {
 			var err error
-			if tag, i, err = longKey(b, at); err != nil {
+			if tag, i, err = longKey(b, at, depthMessage); err != nil {
 				return err
 			}
 		}
@@ -59,7 +61,7 @@ func Scan(b []byte, m *Message) error {
 			continue
 		default:
 			var err error
-			if i, err = unknown(b, tag, i, lastMessage); err != nil {
+			if i, err = unknown(b, tag, i, lastMessage, depthMessage); err != nil {
 				return err
 			}
 			continue
@@ -69,18 +71,12 @@ func Scan(b []byte, m *Message) error {
 			return failure(end)
 		}
 		i = end
-		if kind == KindNone {
-			continue
-		}
-		if m.Kind != KindNone {
-			*m = Message{Odd: true}
-		}
-		m.Kind, m.Pre, m.Body = kind, uint32(at), Span{uint32(start), uint32(end)}
 		var err error
-		if kind == KindPublish {
+		if kind == KindPublish && m.Kind == KindNone {
+			m.Kind, m.Pre, m.Body = kind, uint32(at), Span{uint32(start), uint32(end)}
 			err = scanPublish(b[:end], start, m)
 		} else {
-			err = scanOther(b[:end], start, m)
+			err = scanOther(b, kind, at, start, end, m)
 		}
 		if err != nil {
 			return err
@@ -89,14 +85,27 @@ func Scan(b []byte, m *Message) error {
 	return nil
 }
 
-func scanOther(b []byte, i int, m *Message) error {
-	switch m.Kind {
-	case KindSubscribe, KindUnsubscribe:
-		return scanSubscribe(b, i, m)
-	case KindAck:
-		return scanAck(b, i, m)
+// scanOther reads a field of Message that is not its first publish: a member of the oneof or, with KindNone, metadata.
+func scanOther(b []byte, kind Kind, at, start, end int, m *Message) error {
+	if kind == KindNone {
+		return metadataShape.check(b[:end], start, depthEntry)
 	}
-	return scanLink(b, i, m)
+	if m.Kind != KindNone {
+		if err := m.checkHeader(b); err != nil {
+			return err
+		}
+		*m = Message{Odd: true}
+	}
+	m.Kind, m.Pre, m.Body = kind, uint32(at), Span{uint32(start), uint32(end)}
+	switch b = b[:end]; kind {
+	case KindPublish:
+		return scanPublish(b, start, m)
+	case KindSubscribe, KindUnsubscribe:
+		return scanSubscribe(b, start, m)
+	case KindAck:
+		return scanAck(b, start, m)
+	}
+	return scanLink(b, start, m)
 }
 
 // scanPublish walks Publish{1 header, 2 session, 3 msg}.
@@ -106,7 +115,7 @@ func scanPublish(b []byte, i int, m *Message) error {
 		i++
 		if tag >= 0x80 {
 			var err error
-			if tag, i, err = longKey(b, at); err != nil {
+			if tag, i, err = longKey(b, at, depthBody); err != nil {
 				return err
 			}
 		}
@@ -119,15 +128,26 @@ func scanPublish(b []byte, i int, m *Message) error {
 				}
 			}
 			i = end
-			if tag == tagHeader {
-				m.header(at, start, end)
-			} else if tag == tagSession {
-				m.HasSession = true // repeated ones merge at the receiver, as they do here
+			var err error
+			switch tag {
+			case tagHeader:
+				if err = m.header(b, at, start, end); usualRest(b, end) {
+					m.HasSession = true
+					return err
+				}
+			case tagSession: // repeated ones merge at the receiver, and so does content
+				m.HasSession = true
+				err = sessionShape.check(b[:end], start, depthPart)
+			default:
+				err = contentShape.check(b[:end], start, depthPart)
+			}
+			if err != nil {
+				return err
 			}
 		case passed:
 		default:
 			var err error
-			if i, err = unknown(b, tag, i, lastPublish); err != nil {
+			if i, err = unknown(b, tag, i, lastPublish, depthBody); err != nil {
 				return err
 			}
 		}
@@ -142,7 +162,7 @@ func scanSubscribe(b []byte, i int, m *Message) error {
 		i++
 		if tag >= 0x80 {
 			var err error
-			if tag, i, err = longKey(b, at); err != nil {
+			if tag, i, err = longKey(b, at, depthBody); err != nil {
 				return err
 			}
 		}
@@ -153,7 +173,9 @@ func scanSubscribe(b []byte, i int, m *Message) error {
 				return failure(end)
 			}
 			i = end
-			m.header(at, start, end)
+			if err := m.header(b, at, start, end); err != nil {
+				return err
+			}
 		case tagSubID:
 			if m.SubID, i = varint(b, i); i < 0 {
 				return failure(i)
@@ -161,7 +183,7 @@ func scanSubscribe(b []byte, i int, m *Message) error {
 		case passed:
 		default:
 			var err error
-			if i, err = unknown(b, tag, i, lastSubscribe); err != nil {
+			if i, err = unknown(b, tag, i, lastSubscribe, depthBody); err != nil {
 				return err
 			}
 		}
@@ -169,10 +191,25 @@ func scanSubscribe(b []byte, i int, m *Message) error {
 	return nil
 }
 
-func (m *Message) header(at, start, end int) {
-	m.Odd = m.Odd || m.HasHeader
+// header takes note of a header field. One that came before is not going to be parsed by anybody else.
+func (m *Message) header(b []byte, at, start, end int) error {
+	if m.HasHeader {
+		if err := m.checkHeader(b); err != nil {
+			return err
+		}
+		m.Odd = true
+	}
 	m.HasHeader = true
 	m.HeadAt, m.Header = uint32(at), Span{uint32(start), uint32(end)}
+	return nil
+}
+
+// checkHeader walks the header of m, if there is one, before another takes its place.
+func (m *Message) checkHeader(b []byte) error {
+	if !m.HasHeader {
+		return nil
+	}
+	return headerShape.check(b[:m.Header.End], int(m.Header.Off), depthPart)
 }
 
 func scanAck(b []byte, i int, m *Message) error {
@@ -187,20 +224,24 @@ func scanLink(b []byte, i int, m *Message) error {
 		i++
 		if tag >= 0x80 {
 			var err error
-			if tag, i, err = longKey(b, at); err != nil {
+			if tag, i, err = longKey(b, at, depthBody); err != nil {
 				return err
 			}
 		}
 		switch tag {
 		case tagNegotiation:
-			if _, i = chunk(b, i); i < 0 {
-				return failure(i)
+			start, end := chunk(b, i)
+			if end < 0 {
+				return failure(end)
 			}
-			m.HasLink = true
+			if err := negotiationShape.check(b[:end], start, depthPart); err != nil {
+				return err
+			}
+			i, m.HasLink = end, true
 		case passed:
 		default:
 			var err error
-			if i, err = unknown(b, tag, i, lastLink); err != nil {
+			if i, err = unknown(b, tag, i, lastLink, depthBody); err != nil {
 				return err
 			}
 		}

@@ -1,7 +1,9 @@
 package wire_test
 
 import (
+	"bytes"
 	"errors"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -137,7 +139,10 @@ func TestScanRefusesWhatDoesNotDecode(t *testing.T) {
 	for _, c := range badFields {
 		for where, b := range map[string][]byte{
 			"at the top": c.b, "in subscribe": field(1, c.b), "in unsubscribe": field(2, c.b), "in publish": field(3, c.b),
-			"in link": field(5, c.b), "in ack": field(6, c.b), "after a member": join(field(6), c.b),
+			"in link": field(5, c.b), "in ack": field(6, c.b), "after a member": join(field(6), c.b), "in metadata": field(4, c.b),
+			"in a negotiation": field(5, field(1, c.b)), "in a session": field(3, field(2, c.b)), "in content": field(3, field(3, c.b)),
+			"in a payload": field(3, field(3, field(1, c.b))), "in a member's strings": field(3, field(3, field(2, field(9, field(1, field(2, c.b)))))),
+			"in the first of two headers": field(2, field(1, c.b), field(1)),
 		} {
 			var m wire.Message
 			if err := wire.Scan(b, &m); !errors.Is(err, c.err) {
@@ -167,23 +172,117 @@ func TestAckTextIsUTF8(t *testing.T) {
 	}
 }
 
+// Each message and each group takes one of a hundred steps down, and so does an unknown field in the last.
 func TestGroupsNestAsDeepAsUpstreamAllows(t *testing.T) {
-	nest := func(n int) []byte {
-		var b []byte
-		for range n {
-			b = append(b, 0x7b)
-		}
-		for range n {
-			b = append(b, 0x7c)
-		}
-		return b
+	nest := func(n int, inner ...byte) []byte {
+		return join(bytes.Repeat([]byte{0x7b}, n), inner, bytes.Repeat([]byte{0x7c}, n))
 	}
-	var m wire.Message
-	if err := wire.Scan(nest(100), &m); err != nil {
-		t.Errorf("100 deep: %v", err)
+	one := []byte{0x78, 1}
+	for _, c := range []struct {
+		where string
+		steps int // taken by messages
+		b     func(groups []byte) []byte
+	}{
+		{"message", 0, func(g []byte) []byte { return g }},
+		{"metadata", 1, func(g []byte) []byte { return field(4, g) }},
+		{"publish", 1, func(g []byte) []byte { return field(3, g) }},
+		{"subscribe", 1, func(g []byte) []byte { return field(1, g) }},
+		{"ack", 1, func(g []byte) []byte { return field(6, g) }},
+		{"link", 1, func(g []byte) []byte { return field(5, g) }},
+		{"negotiation", 2, func(g []byte) []byte { return field(5, field(1, g)) }},
+		{"header", 2, func(g []byte) []byte { return field(3, field(1, g)) }},
+		{"header behind names", 2, func(g []byte) []byte { return field(3, field(1, someHeader, g)) }},
+		{"first of two headers", 2, func(g []byte) []byte { return field(3, field(1, g), field(1)) }},
+		{"name", 3, func(g []byte) []byte { return field(3, field(1, field(1, g))) }},
+		{"encoded name", 4, func(g []byte) []byte { return field(3, field(1, field(1, field(1, g)))) }},
+		{"id", 5, func(g []byte) []byte { return field(3, field(1, field(1, field(1, field(4, g))))) }},
+		{"strings", 4, func(g []byte) []byte { return field(3, field(1, field(1, field(2, g)))) }},
+		{"session", 2, func(g []byte) []byte { return field(3, field(2, g)) }},
+		{"content", 2, func(g []byte) []byte { return field(3, field(3, g)) }},
+		{"payload", 3, func(g []byte) []byte { return field(3, field(3, field(1, g))) }},
+		{"id of a member", 8, func(g []byte) []byte {
+			return field(3, field(3, field(2, field(7, field(2, field(1, field(1, field(4, g))))))))
+		}},
+	} {
+		for _, nested := range []struct {
+			groups []byte
+			want   error
+		}{
+			{nest(100 - c.steps), nil}, {nest(101 - c.steps), wire.ErrDepth},
+			{nest(99-c.steps, one...), nil}, {nest(100-c.steps, one...), wire.ErrDepth},
+		} {
+			b := c.b(nested.groups)
+			if _, _, err := scanAndParse(b); !errors.Is(err, nested.want) {
+				t.Errorf("in %s: %x: %v, want %v", c.where, b, err, nested.want)
+			}
+			checkAgainstProtobuf(t, b)
+		}
 	}
-	if err := wire.Scan(nest(101), &m); !errors.Is(err, wire.ErrDepth) {
-		t.Errorf("101 deep: %v", err)
+}
+
+// What receivers cannot decode is found before it reaches them, wherever it lies (the rest is in the shapes).
+func TestScanLooksIntoAllThatIsDeclared(t *testing.T) {
+	head, session := field(1, someHeader), field(2, number(1, 1))
+	bad := []byte{0xc3, 0x28}
+	eleven := join(bytes.Repeat([]byte{0xff}, 10), []byte{1})
+	member := func(s []byte) []byte { return field(1, field(2, field(3, s))) } // Participant.name.str_name
+	for _, c := range []struct {
+		rule string
+		b    []byte
+		want error
+	}{
+		{"session of two bytes ff", field(3, head, field(2, []byte{0xff, 0xff})), wire.ErrTruncated},
+		{"session number of eleven bytes", field(3, head, field(2, []byte{0x18}, eleven)), wire.ErrVarint},
+		{"session number as text", field(3, head, field(2, field(1))), wire.ErrWireType},
+		{"session, group never closed", field(3, head, field(2, []byte{0x7b})), wire.ErrTruncated},
+		{"first of two sessions", field(3, head, field(2, []byte{0}), session), wire.ErrFieldNumber},
+		{"content cut short", field(3, head, session, field(3, []byte{0x0a, 5, 0x12})), wire.ErrTruncated},
+		{"payload type not UTF-8", field(3, head, session, field(3, field(1, field(1, bad)))), wire.ErrUTF8},
+		{"payload type not UTF-8, replaced", field(3, head, session, field(3, field(1, field(1, bad), field(1)))), wire.ErrUTF8},
+		{"payload broken, replaced by a command", field(3, head, session, field(3, field(1, number(2, 1)), field(2))), wire.ErrWireType},
+		{"payload is bytes", field(3, head, session, field(3, field(1, field(2, bad)))), nil},
+		{"command with a name not UTF-8", field(3, head, session, field(3, field(2, field(7, field(3, member([]byte("a"))), field(3, member(bad)))))), wire.ErrUTF8},
+		{"last command", field(3, head, session, field(3, field(2, field(16, field(1))))), wire.ErrWireType},
+		{"unknown command", field(3, head, session, field(3, field(2, field(17, bad)))), nil},
+		{"unknown enum numbers", field(3, head, field(2, number(1, 99), number(2, 1<<40))), nil},
+		{"metadata key not UTF-8", join(field(3, head, session), field(4, field(1, bad))), wire.ErrUTF8},
+		{"metadata value not UTF-8, first", join(field(4, field(2, bad)), field(3, head, session)), wire.ErrUTF8},
+		{"metadata as a number", join(field(3, head, session), number(4, 0)), wire.ErrWireType},
+		{"first of two headers", field(3, field(1, field(3, bad)), head, session), wire.ErrUTF8},
+		{"first of two publishes", join(field(3, field(1, field(3, bad)), session), field(3, head)), wire.ErrUTF8},
+		{"publish replaced by an ack", join(field(3, field(1, field(3, bad))), field(6)), wire.ErrUTF8},
+		{"link negotiation", field(5, field(1, field(6, bad))), wire.ErrUTF8},
+	} {
+		var m wire.Message
+		if err := wire.Scan(c.b, &m); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.rule, err, c.want)
+		}
+	}
+}
+
+// The end of a publish as applications write it is read at a stretch, any other is walked. Both must agree on all that the
+// first turns into when bytes of it change.
+func TestUsualRestsAreReadLikeAnyOther(t *testing.T) {
+	usual := join(field(2, number(1, 1), number(2, 1), number(3, 301145826), number(4, 7)),
+		field(3, field(1, field(1, []byte("text/plain")), field(2, bytes.Repeat([]byte("p"), 200)))))
+	head := field(1, someHeader)
+	check := func(rest []byte) { t.Helper(); checkAgainstProtobuf(t, field(3, head, rest)) }
+	check(usual)
+	for i := range 40 {
+		check(usual[:i])
+		for c := range 256 {
+			rest := bytes.Clone(usual)
+			rest[i] = byte(c)
+			check(rest)
+		}
+	}
+	rnd := rand.New(rand.NewPCG(5, 6))
+	for range 20000 {
+		rest := bytes.Clone(usual)
+		for range 2 + rnd.IntN(2) {
+			rest[rnd.IntN(40)] += byte(rnd.IntN(9)) - 4
+		}
+		check(rest)
 	}
 }
 

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -67,5 +68,37 @@ func BenchmarkPublish(b *testing.B) {
 				b.ReportMetric(float64(len(msg)), "bytes")
 			})
 		}
+	}
+}
+
+// BenchmarkScanTinyParts is what a message costs that is made to cost much: 1 MiB of the smallest parts.
+func BenchmarkScanTinyParts(b *testing.B) {
+	const size = 1 << 20
+	parts := func(one ...byte) []byte { return bytes.Repeat(one, size/len(one)) }
+	head, session := field(1, someHeader), field(2)
+	for _, c := range []struct {
+		name string
+		msg  []byte
+		n    int
+	}{
+		{"Session", field(3, head, field(2, parts(8, 1))), size / 2},
+		{"UnknownNumbers", field(3, head, field(2, parts(0x78, 1))), size / 2},
+		{"UnknownGroups", field(3, head, session, parts(0x7b, 0x7c)), size / 2},
+		{"Members", field(3, head, session, field(3, field(2, field(7, parts(0x1a, 2, 0x0a, 0))))), size / 2},
+		{"Strings", field(3, head, session, field(3, field(1, parts(0x0a, 2, 0xc3, 0xa9)))), size / 4},
+		{"Metadata", join(field(3, head, session), parts(0x22, 0)), size / 2},
+		{"Sessions", field(3, head, parts(0x12, 0)), size / 2},
+		{"Headers", field(3, parts(0x0a, 0), session), size / 2},
+		{"Publishes", parts(0x1a, 2, 0x0a, 0), size / 2},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			var m wire.Message
+			for b.Loop() {
+				if err := wire.Scan(c.msg, &m); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*c.n), "ns/part")
+		})
 	}
 }
