@@ -5,7 +5,6 @@ import (
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
-	"github.com/seed31b3bfd0/slimgo/wire/pb"
 )
 
 // Targets of log records: upstream's module names, by which its filters select.
@@ -156,17 +155,25 @@ func (c *Conn) verify(s *seen, kind wire.Kind) Reason {
 	return reasonNone
 }
 
+// maxOdd bounds the messages that are written anew before their MAC is checked, in bytes. No known sender makes any.
+const maxOdd = 8 << 10
+
 // receiveOdd handles a message in which a field that protobuf merges occurs more than once: it is brought into
-// its usual form and processed again. A message that stays odd is refused.
+// its usual form and processed again.
 func (c *Conn) receiveOdd(b []byte) {
-	p, err := pb.Normalise(b)
-	if err != nil {
+	if len(b) > maxOdd {
+		c.loop.n.received++
+		c.drop(ReasonInvalid)
+		return
+	}
+	p, err := wire.Normalise(b)
+	var m wire.Message
+	var h wire.Header
+	if err != nil || wire.Scan(p, &m) != nil || m.HasHeader && wire.ParseHeader(m.Header.Of(p), &h) != nil {
 		c.undecodable()
 		return
 	}
-	var m wire.Message
-	var h wire.Header
-	if wire.Scan(p, &m) != nil || m.Odd || m.HasHeader && (wire.ParseHeader(m.Header.Of(p), &h) != nil || h.Odd) {
+	if m.Odd || h.Odd { // cannot be, and must not go round in circles
 		c.drop(ReasonInvalid)
 		return
 	}

@@ -2,6 +2,7 @@ package router
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -57,6 +58,46 @@ func TestMalformedPublishReachesNobodyAndEndsItsSender(t *testing.T) {
 					t.Errorf("the receiver is not served any more")
 				}
 			})
+		}
+	}
+}
+
+// odd is a publish of n bytes whose header says its identity several times, the last time as it is signed.
+func (p *peer) odd(h *wire.PublishHeader, n int) []byte {
+	p.sign(h)
+	b := wire.AppendPublish(nil, h, nil, nil)
+	var m wire.Message
+	if err := wire.Scan(b, &m); err != nil {
+		p.r.t.Fatal(err)
+	}
+	identity := nest(3, []byte(h.Identity))
+	head := append(nest(3, []byte("replaced")), append(m.Header.Of(b), identity...)...)
+	body := append(binary.AppendUvarint([]byte{0x0a}, uint64(len(head))), head...)
+	body = append(body, nest(2, testSession)...)
+	rest := content(1, n-len(body)-20)
+	body = append(binary.AppendUvarint(append(body, 0x1a), uint64(len(rest))), rest...)
+	return append(binary.AppendUvarint([]byte{0x1a}, uint64(len(body))), body...)
+}
+
+// To write a message anew costs memory and time before its sender has shown that it holds the key of the link.
+func TestOddMessagesAreMergedUpToABound(t *testing.T) {
+	for _, where := range placements {
+		r := newRig(t, where.loops, Options{})
+		a, b := r.dial(where.source), r.dial(where.dest)
+		b.subscribe(bob, 1)
+		small, large := a.odd(header(alice, bob, 1, "id"), maxOdd-100), a.odd(header(alice, bob, 1, "id"), maxOdd+100)
+		if len(small) > maxOdd || len(large) <= maxOdd {
+			t.Fatalf("messages of %d and %d bytes", len(small), len(large))
+		}
+		a.send(small)
+		got := b.take()
+		b.checkMAC(got)
+		if h := decode(t, got).GetPublish().Header; h.Identity != "id" || h.Ttl != 7 {
+			t.Errorf("%s: it arrived as %v", where.name, h)
+		}
+		a.send(large)
+		if s := r.stats(); b.count() != 0 || s.Dropped[ReasonInvalid] != 1 || a.end != nil {
+			t.Errorf("%s: dropped %v, end %v; want one invalid message, and the stream alive", where.name, s.Dropped, a.end)
 		}
 	}
 }

@@ -47,7 +47,7 @@ type Header struct {
 	HasRecvFrom, HasForwardTo, HasMAC bool
 
 	// Odd: a field occurs twice, or there are more runs than Keep holds; Keep is then not to be used. The values are
-	// right. Write the message anew with pb.Normalise.
+	// right. Write the message anew with Normalise.
 	Odd bool
 }
 

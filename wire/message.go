@@ -56,7 +56,7 @@ type Message struct {
 	HasLink    bool // link has link_negotiation
 
 	// Odd: a member of the oneof or the header occurs more than once. Protobuf merges or replaces; the spans here
-	// describe the last occurrence only. Write the message anew with pb.Normalise and scan that.
+	// describe the last occurrence only. Write the message anew with Normalise and scan that.
 	Odd bool
 }
 

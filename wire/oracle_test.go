@@ -138,10 +138,10 @@ func checkAgainstProtobuf(t *testing.T, b []byte) {
 	checkCold(t, b, &m)
 }
 
-// checkNormalised: after pb.Normalise nothing is odd, and what is read is what protobuf read before.
+// checkNormalised: after Normalise nothing is odd, and it decodes to what it decoded to before, which is d.
 func checkNormalised(t *testing.T, b []byte, d *pb.Message) {
 	t.Helper()
-	n, err := pb.Normalise(b)
+	n, err := wire.Normalise(b)
 	if err != nil {
 		t.Fatalf("%x: %v", b, err)
 	}
@@ -151,6 +151,13 @@ func checkNormalised(t *testing.T, b []byte, d *pb.Message) {
 	}
 	if got, want := readingOf(n, &m, &hd), wanted(d); got != want {
 		t.Fatalf("%x: normalised %x:\n got %+v\nwant %+v", b, n, got, want)
+	}
+	got := new(pb.Message)
+	if err := proto.Unmarshal(n, got); err != nil || !proto.Equal(got, d) {
+		t.Fatalf("%x: normalised %x: %v\n got %v\nwant %v", b, n, err, got, d)
+	}
+	if m.Pre != 0 || len(n) > len(b)+16 {
+		t.Fatalf("%x: normalised %x: grew by %d bytes, %d before the member", b, n, len(n)-len(b), m.Pre)
 	}
 }
 
