@@ -15,7 +15,7 @@ func nest(num byte, content ...[]byte) []byte {
 	return append([]byte{num<<3 | 2, byte(len(b))}, b...)
 }
 
-// What its receivers could not decode would end the stream of each of them: it ends its sender's.
+// What its receivers could not decode would end the stream of each of them: it ends its sender's. Rules: P-msg-3.
 func TestMalformedPublishReachesNobodyAndEndsItsSender(t *testing.T) {
 	bad := []byte{0xc3, 0x28} // no UTF-8
 	eleven := append(bytes.Repeat([]byte{0xff}, 10), 1)
@@ -80,6 +80,7 @@ func (p *peer) odd(h *wire.PublishHeader, n int) []byte {
 }
 
 // To write a message anew costs memory and time before its sender has shown that it holds the key of the link.
+// Rules: P-msg-6, P-lim-6.
 func TestOddMessagesAreMergedUpToABound(t *testing.T) {
 	for _, where := range placements {
 		r := newRig(t, where.loops, Options{})
