@@ -44,6 +44,10 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 		c.drop(ReasonInvalid)
 		return
 	}
+	if int(m.Header.End) > l.node.opt.MaxHeader { // P-lim-7
+		c.drop(ReasonHeader)
+		return
+	}
 	h := m.Header.Of(b)
 	s, same := c.in.find(h)
 	if !same {
