@@ -136,6 +136,7 @@ func (s *speaker) raw(t *testing.T, to *pb.Name, c *publishCase) []byte {
 	return append(part(3, part(1, head, c.header), c.session, c.content), c.behind...)
 }
 
+// Rules: P-msg-3, P-msg-5, P-msg-7.
 func TestMalformedPublishesReachNobodyAndEndTheirSender(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -207,7 +207,7 @@ func TestLongHeadersAreNotRemembered(t *testing.T) {
 	r := newRig(t, 1, Options{})
 	a, b := r.dial(0), r.dial(0)
 	b.subscribe(bob, 1)
-	long := make([]byte, 100_000)
+	long := make([]byte, 50_000)
 	for i := range long {
 		long[i] = 'x'
 	}

@@ -44,6 +44,10 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 		c.drop(ReasonInvalid)
 		return
 	}
+	if int(m.Header.End) > l.node.opt.MaxHeader { // P-lim-7
+		c.drop(ReasonHeader)
+		return
+	}
 	h := m.Header.Of(b)
 	s, same := c.in.find(h)
 	if !same {
@@ -155,7 +159,7 @@ func (c *Conn) verify(s *seen, kind wire.Kind) Reason {
 	return reasonNone
 }
 
-// maxOdd bounds the messages that are written anew before their MAC is checked, in bytes. No known sender makes any.
+// maxOdd bounds the messages that are written anew before their MAC is checked, in bytes (P-lim-6). No known sender makes any.
 const maxOdd = 8 << 10
 
 // receiveOdd handles a message in which a field that protobuf merges occurs more than once: it is brought into

@@ -15,7 +15,7 @@ func nest(num byte, content ...[]byte) []byte {
 	return append([]byte{num<<3 | 2, byte(len(b))}, b...)
 }
 
-// What its receivers could not decode would end the stream of each of them: it ends its sender's.
+// What its receivers could not decode would end the stream of each of them: it ends its sender's. Rules: P-msg-3.
 func TestMalformedPublishReachesNobodyAndEndsItsSender(t *testing.T) {
 	bad := []byte{0xc3, 0x28} // no UTF-8
 	eleven := append(bytes.Repeat([]byte{0xff}, 10), 1)
@@ -80,6 +80,7 @@ func (p *peer) odd(h *wire.PublishHeader, n int) []byte {
 }
 
 // To write a message anew costs memory and time before its sender has shown that it holds the key of the link.
+// Rules: P-msg-6, P-lim-6.
 func TestOddMessagesAreMergedUpToABound(t *testing.T) {
 	for _, where := range placements {
 		r := newRig(t, where.loops, Options{})
@@ -99,5 +100,67 @@ func TestOddMessagesAreMergedUpToABound(t *testing.T) {
 		if s := r.stats(); b.count() != 0 || s.Dropped[ReasonInvalid] != 1 || a.end != nil {
 			t.Errorf("%s: dropped %v, end %v; want one invalid message, and the stream alive", where.name, s.Dropped, a.end)
 		}
+	}
+}
+
+// What precedes the tail of a message is made anew for each receiver, so its sender must not make it cost more than that.
+// Rules: P-lim-7.
+func TestHeadersAreBounded(t *testing.T) {
+	const limit = 4 << 10
+	pad := func(n int) string { return string(bytes.Repeat([]byte("i"), n)) }
+	before := func(p *peer, unknown int) []byte { // fields of the message that come before the publish
+		b := p.publication(header(alice, group, 256, "id"), 1, 10)
+		return append(append(binary.AppendUvarint([]byte{0x7a}, uint64(unknown)), pad(unknown)...), b...)
+	}
+	for _, c := range []struct {
+		name string
+		msg  func(p *peer) []byte
+		dies bool
+	}{
+		{"long identity", func(p *peer) []byte { return p.publication(header(alice, group, 256, pad(limit-400)), 1, 10) }, false},
+		{"longer identity", func(p *peer) []byte { return p.publication(header(alice, group, 256, pad(limit)), 1, 10) }, true},
+		{"long unknown field before", func(p *peer) []byte { return before(p, limit-400) }, false},
+		{"longer unknown field before", func(p *peer) []byte { return before(p, limit) }, true},
+		{"both together", func(p *peer) []byte {
+			b := p.publication(header(alice, group, 256, pad(limit/2)), 1, 10)
+			return append(append(binary.AppendUvarint([]byte{0x7a}, limit/2), pad(limit/2)...), b...)
+		}, true},
+		{"payload does not count", func(p *peer) []byte { return p.publication(header(alice, group, 256, "id"), 1, 3*limit) }, false},
+	} {
+		for _, where := range placements {
+			t.Run(c.name+"/"+where.name, func(t *testing.T) {
+				r := newRig(t, where.loops, Options{MaxHeader: limit})
+				a, b := r.dial(where.source), r.dial(where.dest)
+				b.subscribe(group.WithID(1, 1), 1)
+				a.send(c.msg(a))
+				want, died := 1, uint64(0)
+				if c.dies {
+					want, died = 0, 1
+				}
+				if n := b.count(); n != want || r.stats().Dropped[ReasonHeader] != died {
+					t.Errorf("%d arrived, dropped %v; want %d and %d", n, r.stats().Dropped, want, died)
+				}
+				a.publish(header(alice, group, 256, "id"), 1, 10)
+				if n := b.count(); n != 1 {
+					t.Error("the connection does not live on")
+				}
+			})
+		}
+	}
+}
+
+func TestHeaderLimitIs64KiBUnlessSet(t *testing.T) {
+	r := newRig(t, 1, Options{})
+	a, b := r.dial(0), r.dial(0)
+	b.subscribe(bob, 1)
+	for _, n := range []int{63 << 10, 64 << 10} {
+		a.publish(header(alice, bob, 1, string(bytes.Repeat([]byte("i"), n))), 1, 10)
+	}
+	if n := b.count(); n != 1 || r.stats().Dropped[ReasonHeader] != 1 {
+		t.Errorf("%d arrived, dropped %v; want one of each", n, r.stats().Dropped)
+	}
+	o := Options{Listen: []string{"127.0.0.1:0"}, MaxHeader: MinMaxHeader - 1}
+	if err := o.fill(); err == nil {
+		t.Error("a limit that no header keeps is taken")
 	}
 }

@@ -53,6 +53,7 @@ const (
 	MinReadBuffer = 4 << 10
 	MaxReadBuffer = 64 << 20
 	MinConnBuffer = 16 << 10
+	MinMaxHeader  = 1 << 10 // names, a short token, both tags
 )
 
 // Defaults of Options.
@@ -62,6 +63,7 @@ const (
 	DefaultStallTimeout     = 250 * time.Millisecond
 	DefaultStallRate        = 256 << 10
 	DefaultMaxSubscriptions = 1 << 20
+	DefaultMaxHeader        = 64 << 10
 	DefaultMaxFrameSize     = 16 << 10
 	DefaultMaxHeaderList    = 16 << 10
 	DefaultNegotiation      = 5 * time.Second
@@ -97,6 +99,9 @@ type Options struct {
 	StallRate int
 	// MaxSubscriptions bounds the subscriptions of one connection; 0: 1,048,576.
 	MaxSubscriptions int
+	// MaxHeader bounds the header of a publish and what comes before it, in bytes: that much is copied and hashed
+	// for each receiver. 0: 64 KiB.
+	MaxHeader int
 
 	// NodeID is told to peers and used to refuse a link to oneself; "": node-<random>.
 	NodeID string
@@ -144,6 +149,7 @@ func (o *Options) fill() error {
 	orDefault(&o.StallTimeout, DefaultStallTimeout)
 	orDefault(&o.StallRate, DefaultStallRate)
 	orDefault(&o.MaxSubscriptions, DefaultMaxSubscriptions)
+	orDefault(&o.MaxHeader, DefaultMaxHeader)
 	orDefault(&o.NegotiationTimeout, DefaultNegotiation)
 	orDefault(&o.KeepaliveTime, DefaultKeepaliveTime)
 	orDefault(&o.KeepaliveTimeout, DefaultKeepaliveTimeout)
@@ -168,6 +174,8 @@ func (o *Options) fill() error {
 		return fmt.Errorf("router: read buffer is %d bytes: want 4 KiB to 64 MiB", o.ReadBuffer)
 	case o.ConnBuffer < MinConnBuffer:
 		return fmt.Errorf("router: connection buffer is %d bytes: want at least 16 KiB", o.ConnBuffer)
+	case o.MaxHeader < MinMaxHeader:
+		return fmt.Errorf("router: header limit is %d bytes: want at least 1 KiB", o.MaxHeader)
 	case o.SlowConsumer > Disconnect:
 		return fmt.Errorf("router: unknown slow-consumer policy %d", o.SlowConsumer)
 	case o.StallTimeout < 0, o.StallRate < 0, o.MaxSubscriptions < 0, o.NegotiationTimeout < 0, o.KeepaliveTimeout < 0:

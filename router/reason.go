@@ -60,6 +60,8 @@ const (
 	ReasonUnfinished
 	// ReasonConnections: more connections than the node takes.
 	ReasonConnections
+	// ReasonHeader: the header of a publish and what comes before it are longer than Options.MaxHeader.
+	ReasonHeader
 	numReasons
 )
 
@@ -67,7 +69,7 @@ var reasonNames = [numReasons]string{"none", "no_match", "ttl_expired", "bad_mac
 	"too_large", "compressed", "receiver_stalled", "receiver_full", "receiver_gone", "negotiation_failed",
 	"negotiation_timeout", "peer_refused", "unknown_path", "http2_error", "flood", "too_many_subscriptions",
 	"subscription_refused", "name_strings", "keepalive_timeout", "control_backlog",
-	"unfinished", "too_many_connections"}
+	"unfinished", "too_many_connections", "header_too_large"}
 
 // String returns the word used in logs and statistics.
 func (r Reason) String() string {

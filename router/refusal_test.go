@@ -25,7 +25,7 @@ func TestRefusalOfCompressionNamesWhatIsTaken(t *testing.T) {
 	p := r.connect(0)
 	p.paused = true
 	if _, err := p.cli.Open([]h2.Field{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
-		{Name: ":authority", Value: "test"}, {Name: ":path", Value: openChannel}, {Name: "content-type", Value: "application/grpc"},
+		{Name: ":authority", Value: "test"}, {Name: ":path", Value: openChannelPath}, {Name: "content-type", Value: "application/grpc"},
 		{Name: "grpc-encoding", Value: "gzip"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestRefusalOfCompressionNamesWhatIsTaken(t *testing.T) {
 	if err := p.cli.Feed(p.buf[:n], got); err != nil {
 		t.Fatal(err)
 	}
-	if got.status != statusUnimplemented || got.encoding != "identity" {
-		t.Errorf("status %d, grpc-accept-encoding %q, want %d and identity", got.status, got.encoding, statusUnimplemented)
+	if got.status != 12 || got.encoding != "identity" {
+		t.Errorf("status %d, grpc-accept-encoding %q, want %d and identity", got.status, got.encoding, 12)
 	}
 }

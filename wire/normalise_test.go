@@ -42,6 +42,7 @@ func TestNormaliseMergesAsProtobufDoes(t *testing.T) {
 	}
 }
 
+// Rules: P-msg-5, P-msg-6.
 func TestNormaliseWritesEachPartOnce(t *testing.T) {
 	ack, head := field(6, number(1, 7)), field(1, number(6, 8))
 	for _, c := range []struct {

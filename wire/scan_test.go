@@ -172,7 +172,7 @@ func TestAckTextIsUTF8(t *testing.T) {
 	}
 }
 
-// Each message and each group takes one of a hundred steps down, and so does an unknown field in the last.
+// Each message and each group takes one of a hundred steps down, and so does an unknown field in the last. Rules: P-msg-3.
 func TestGroupsNestAsDeepAsUpstreamAllows(t *testing.T) {
 	nest := func(n int, inner ...byte) []byte {
 		return join(bytes.Repeat([]byte{0x7b}, n), inner, bytes.Repeat([]byte{0x7c}, n))
@@ -221,6 +221,7 @@ func TestGroupsNestAsDeepAsUpstreamAllows(t *testing.T) {
 }
 
 // What receivers cannot decode is found before it reaches them, wherever it lies (the rest is in the shapes).
+// Rules: P-msg-3, P-msg-5, P-msg-7.
 func TestScanLooksIntoAllThatIsDeclared(t *testing.T) {
 	head, session := field(1, someHeader), field(2, number(1, 1))
 	bad := []byte{0xc3, 0x28}

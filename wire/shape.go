@@ -2,7 +2,7 @@ package wire
 
 // A node forwards session header, content and metadata as they came, but only what its receivers can decode: one broken
 // field, and a receiver ends its stream. So everything that the .proto declares is walked, as deep as it nests. What counts
-// is what upstream's decoder (prost) accepts, which refuses more than protobuf asks for:
+// is what upstream's decoder (prost) accepts, which refuses more than protobuf asks for (P-msg-3):
 //
 //   - a declared field has the wire type it was declared with, each time it occurs;
 //   - strings are UTF-8, those that a later one replaces too;

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// rustGuards is what a Rust peer (h2 0.4.15 and later) counts in DATA that comes to it, by config.md section 11: more than
+// rustGuards is what a Rust peer (h2 0.4.15 and later) counts in DATA that comes to it, by P-tr-12: more than
 // a hundred empty frames that do not end their stream, or small ones that use up half of its connection window faster than
 // its application reads, end the connection.
 type rustGuards struct {
