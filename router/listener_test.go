@@ -46,7 +46,6 @@ func child(spare string) int {
 	if err != nil {
 		return fail(err)
 	}
-	fmt.Println("listening", node.Addrs()[0])
 	next, err := unix.Dup(0) // the lowest that is free
 	if err != nil {
 		return fail(err)
@@ -55,6 +54,7 @@ func child(spare string) int {
 	if err := set(next + n); err != nil {
 		return fail(err)
 	}
+	fmt.Println("listening", node.Addrs()[0])
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
