@@ -2,6 +2,9 @@ package router
 
 import (
 	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
 
 // breakOutput makes whatever is sent to p a panic: signing with a wiped key is a broken invariant.
@@ -87,5 +90,79 @@ func TestPanicWhileClosingKeepsTheRest(t *testing.T) {
 	d.publish(header(alice, bob, 1, "x"), 1, 10)
 	if c.count() != 1 {
 		t.Error("others are not served")
+	}
+}
+
+// A new header is signed ahead for the receiver that it will probably go to: that one's fault is not the sender's.
+func TestPanicOfSigningAheadIsTheReceivers(t *testing.T) {
+	r := newRig(t, 1, Options{})
+	a, b, c := r.dial(0), r.dial(0), r.dial(0)
+	b.subscribe(bob, 1)
+	a.publish(header(alice, bob, 1, "one"), 1, 10)
+	b.count()
+	b.breakOutput()
+	a.publish(header(alice, bob, 1, "two"), 2, 10)
+	if s := r.stats(); s.Panics != 1 || a.shut() || !b.shut() || s.Dropped[ReasonGone] != 1 {
+		t.Fatalf("%+v, sender closed %v", s, a.shut())
+	}
+	c.subscribe(bob, 1)
+	a.publish(header(alice, bob, 1, "three"), 3, 10)
+	if c.count() != 1 {
+		t.Error("the sender is not served")
+	}
+}
+
+// brittle is a stream that breaks when something is to be said for its end.
+type brittle struct{ transport.Stream }
+
+func (brittle) Finish(int, string) { panic("broken") }
+
+// What has got into the queue of a receiver that breaks is the queue's, even if that has sent it: nothing is released or
+// credited twice.
+func TestPanicBehindTheQueueSettlesOnce(t *testing.T) {
+	for _, where := range placements {
+		r := newRig(t, where.loops, Options{})
+		a, b := r.dial(where.source), r.dial(where.dest)
+		b.subscribe(bob, 1)
+		b.c.stream = brittle{b.c.stream}
+		b.c.state = ending // out of order, on purpose: the message goes through the queue, and then comes the end
+		a.publish(header(alice, bob, 1, "x"), 2, 1_000)
+		if s := r.stats(); s.Panics != 1 || s.Delivered != 1 || len(s.Dropped) != 0 || !b.shut() || a.shut() {
+			t.Errorf("%s: %+v", where.name, s)
+		}
+		for range 60 {
+			if a.s.Window() < 60_000 {
+				t.Fatalf("%s: the sender's window is %d", where.name, a.s.Window())
+			}
+			a.publish(header(alice, bob, 1, "x"), 9, 50_000)
+		}
+	}
+}
+
+func TestPanicOfATickKeepsTheRest(t *testing.T) {
+	r := newRig(t, 1, Options{})
+	broken, mute := r.connect(0), r.connect(0)
+	broken.open()
+	mute.open() // and does not negotiate, nor does the other
+	broken.c.stream = brittle{broken.c.stream}
+	broken.c.expires, mute.c.expires = time.Time{}, time.Time{}
+	r.seconds(1)
+	r.settle()
+	if s := r.stats(); s.Panics != 1 || !broken.shut() || s.Refused[ReasonTimeout] != 2 {
+		t.Errorf("%+v", s)
+	}
+	mute.exchange()
+	if mute.end == nil {
+		t.Error("the other's time does not run out")
+	}
+}
+
+func TestPanicBesideTheLoopsEndsOnlyItself(t *testing.T) {
+	r := newRig(t, 1, Options{})
+	r.n.chores.aside(func() { panic("sweeping") })
+	r.n.chores.stop()
+	r.n.guarded(func() { panic("ticking") })
+	if s := r.stats(); s.Panics != 2 {
+		t.Errorf("%+v", s)
 	}
 }

@@ -153,6 +153,7 @@ func (c *Conn) hold(n int) {
 // release gives c, of this loop, n bytes back.
 func (c *Conn) release(n int) {
 	if c.state != gone {
+		defer c.guard() // whoever has made room is not to blame
 		c.stream.Charge(-n)
 	}
 }

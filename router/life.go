@@ -62,14 +62,20 @@ func (l *loop) expireSetups(now time.Time) {
 	n := 0
 	for n < len(l.setup) && (l.setup[n].state != accepted || now.After(l.setup[n].expires)) {
 		if c := l.setup[n]; c.state == accepted {
-			c.note(ReasonTimeout, nil)
-			c.end(statusOK, "")
+			c.expire()
 		}
 		n++
 	}
 	m := copy(l.setup, l.setup[n:])
 	clear(l.setup[m:])
 	l.setup = l.setup[:m]
+}
+
+// expire ends a connection that has not negotiated in time.
+func (c *Conn) expire() {
+	defer c.guard()
+	c.note(ReasonTimeout, nil)
+	c.end(statusOK, "")
 }
 
 // finish ends a connection whose peer sends nothing more: it leaves the table, what is queued for it goes out,
@@ -110,7 +116,12 @@ func (c *Conn) leave() {
 	if c.state == gone {
 		return
 	}
+	defer c.forget() // even if a panic has broken the table's side of c: others wait for their credit
 	c.leaveTable()
+}
+
+// forget gives back what c holds and owes.
+func (c *Conn) forget() {
 	c.state = gone
 	c.discard(ReasonGone)
 	if c.q.stalled {

@@ -111,6 +111,22 @@ func (c *Conn) fault(r any) {
 	c.stream.Abort()
 }
 
+// misdelivered settles the delivery of a message to c that has panicked with r. buf is the reference that was being
+// handed over, nil if none was. It reports whether c's queue has not charged the sender.
+func (c *Conn) misdelivered(r any, buf *pool.Buf) (settled bool) {
+	c.fault(r)
+	d := &c.loop.delivery
+	if d.queued { // the reference is, or was, the queue's
+		d.queued = false
+		return !d.charged
+	}
+	if buf != nil {
+		buf.Release()
+	}
+	c.loop.n.dropped[ReasonGone]++
+	return true
+}
+
 // Turn implements netloop.Owner: what other loops have left, and what this one has left for later.
 func (l *loop) Turn() {
 	if l.fast.Fired() {
@@ -136,7 +152,7 @@ func (l *loop) Batch() {
 func (l *loop) Tick(now time.Time) {
 	l.expireSetups(now)
 	if l.index == 0 {
-		l.node.tickPeers()
+		l.node.guarded(l.node.tickPeers)
 	}
 	l.group.Tick(now)
 }
@@ -151,7 +167,7 @@ func (l *loop) Panicked(k *netloop.Socket, value any, stack []byte) {
 }
 
 func (l *loop) panicked(remote string, value any, stack []byte) {
-	l.n.panics++
+	l.node.panics.Add(1)
 	l.node.log.Error("internal error while processing a connection: it is closed, please report this",
 		"target", targetProcessing, "remote", remote, "error", fmt.Sprint(value), "stack", string(stack))
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -29,6 +30,7 @@ type Node struct {
 	peers  peering       // safe for all
 
 	draining atomic.Bool
+	panics   atomic.Uint64
 	nextConn atomic.Uint64  // last connection id given out; ids are never used again
 	accepts  sync.WaitGroup // accept goroutines
 	chores   chores         // removals of connections with many subscriptions, news for new peers
@@ -84,8 +86,19 @@ func newNode(o Options) *Node {
 
 // choreFailed says that an invariant of the node's tables is broken; the node lives on without that piece of work.
 func (n *Node) choreFailed(cause, stack string) {
+	n.panics.Add(1)
 	n.log.Error("internal error while bringing tables up to date: please report this", "target", targetProcessing,
 		"error", cause, "stack", stack)
+}
+
+// guarded runs a part of a tick that serves no socket: a panic ends that part alone.
+func (n *Node) guarded(f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			n.choreFailed(fmt.Sprint(r), string(debug.Stack()))
+		}
+	}()
+	f()
 }
 
 // ListenError says which of Options.Listen could not be listened on.

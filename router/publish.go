@@ -70,6 +70,9 @@ type delivery struct {
 	s      *seen
 	src    *Conn
 	shared *pool.Buf // the message in memory that can wait; nil: nobody has needed it
+	lent   *pool.Buf // the same while a reference to it is being handed to a queue
+
+	queued, charged bool // of Conn.enqueue while it runs: the queue has the message, and has charged the sender
 }
 
 // share returns the message in counted memory; the reference stays the delivery's.
@@ -99,9 +102,10 @@ func (l *loop) deliverAll(ts []*Conn, at int, away bool) (next int, others bool)
 		case t.q.n == 0 && t.putNext(d.s):
 		case t.turnsAway(len(d.b)):
 		default:
-			shared := d.share(l)
-			shared.Retain()
-			t.enqueue(shared, false)
+			d.lent = d.share(l)
+			d.lent.Retain()
+			t.enqueue(d.lent, false)
+			d.lent = nil
 			o.B, o.Buf, o.Parts = d.b, d.buf, &l.msg // the queue has used it
 		}
 		ts[next] = nil
@@ -129,8 +133,8 @@ func (l *loop) guardTarget(ts []*Conn, next *int) {
 		return
 	}
 	if r := recover(); r != nil {
-		l.n.dropped[ReasonGone]++
-		ts[*next].fault(r)
+		ts[*next].misdelivered(r, l.delivery.lent)
+		l.delivery.lent = nil
 		ts[*next] = nil
 		*next++
 	}
@@ -187,15 +191,19 @@ func (c *Conn) deliverOne(t *Conn, b []byte, buf *pool.Buf, s *seen) {
 	case t.q.n == 0 && t.put(b, buf, &l.msg, t.header(s.raw, &s.hd, s.id, s.nid, s.ttl)):
 	case t.turnsAway(len(b)):
 	default:
-		t.enqueue(share(b, buf, &l.msg, s, c), false)
+		d := &l.delivery
+		d.lent = share(b, buf, &l.msg, s, c)
+		t.enqueue(d.lent, false)
+		d.lent = nil
 	}
 }
 
 // guardOne, deferred around a delivery to c, is the boundary of c's faults.
 func (c *Conn) guardOne() {
 	if r := recover(); r != nil {
-		c.loop.n.dropped[ReasonGone]++
-		c.fault(r)
+		d := &c.loop.delivery
+		c.misdelivered(r, d.lent)
+		d.lent = nil
 	}
 }
 
@@ -348,18 +356,9 @@ func (c *Conn) accept(buf *pool.Buf, p *parcel) (settled bool) {
 	return !c.enqueue(buf, true)
 }
 
-// guardAccept, deferred, is the boundary of c's faults while it takes buf: if it has not got into the queue, the message
-// is given up.
+// guardAccept, deferred, is the boundary of c's faults while it takes buf.
 func (c *Conn) guardAccept(buf *pool.Buf, settled *bool) {
-	r := recover()
-	if r == nil {
-		return
+	if r := recover(); r != nil {
+		*settled = c.misdelivered(r, buf)
 	}
-	c.fault(r)
-	it := c.q.find(buf)
-	if it == nil {
-		c.loop.n.dropped[ReasonGone]++
-		buf.Release()
-	}
-	*settled = it == nil || !it.charged
 }

@@ -56,16 +56,6 @@ func (q *queue) pop() {
 	}
 }
 
-// find returns the item that holds buf; nil: it is not queued.
-func (q *queue) find(buf *pool.Buf) *item {
-	for i := range q.n {
-		if it := q.at(i); it.buf == buf {
-			return it
-		}
-	}
-	return nil
-}
-
 // dropFirst forgets how far the first item is.
 func (q *queue) dropFirst() {
 	if q.first != nil {
@@ -101,7 +91,9 @@ func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 	l, q := c.loop, &c.q
 	p := buf.Aux.(*parcel)
 	charge := q.bytes+len(buf.B) > l.node.opt.ConnBuffer && p.src != c
+	d := &l.delivery
 	q.push(item{buf: buf, charged: charge})
+	d.queued, d.charged = true, charge
 	q.bytes += len(buf.B)
 	if charge {
 		q.charged += p.cost
@@ -114,6 +106,7 @@ func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 	if q.n == 1 {
 		c.pump() // the window may take a part of it
 	}
+	d.queued = false
 	return charge
 }
 

@@ -8,7 +8,7 @@ import (
 // counters of one loop, written by it alone.
 type counters struct {
 	received, delivered, bytes, queued uint64
-	negotiated, panics                 uint64
+	negotiated                         uint64
 	conns, stalls                      int64
 	dropped, refused                   [numReasons]uint64
 }
@@ -30,7 +30,7 @@ type Stats struct {
 
 // Stats asks every loop for its counters. After Shutdown it returns ctx's error or what the loops counted.
 func (n *Node) Stats(ctx context.Context) (Stats, error) {
-	s := Stats{Dropped: map[Reason]uint64{}, Refused: map[Reason]uint64{}, Names: n.names.Len()}
+	s := Stats{Dropped: map[Reason]uint64{}, Refused: map[Reason]uint64{}, Names: n.names.Len(), Panics: n.panics.Load()}
 	for _, l := range n.loops {
 		s.Sockets += int64(l.net.Sockets())
 	}
@@ -53,7 +53,7 @@ func (n *Node) Stats(ctx context.Context) (Stats, error) {
 
 // totals is Stats after the loops have stopped.
 func (n *Node) totals() Stats {
-	s := Stats{Dropped: map[Reason]uint64{}, Refused: map[Reason]uint64{}, Names: n.names.Len()}
+	s := Stats{Dropped: map[Reason]uint64{}, Refused: map[Reason]uint64{}, Names: n.names.Len(), Panics: n.panics.Load()}
 	for _, l := range n.loops {
 		s.add(&l.n)
 	}
@@ -66,7 +66,6 @@ func (s *Stats) add(c *counters) {
 	s.Bytes += c.bytes
 	s.Queued += c.queued
 	s.Negotiated += c.negotiated
-	s.Panics += c.panics
 	s.Connections += c.conns
 	s.Stalled += c.stalls
 	for r := range numReasons {

@@ -169,10 +169,13 @@ func (l *Loop) hangup(k *Socket, err error) {
 	nested := l.enter(k)
 	defer l.leave(k, nested)
 	k.closedByGnet = true
-	if errors.Is(err, io.EOF) && !k.closing && !k.muted && k.handler.Ended() && k.outlive() {
-		return
-	}
-	k.die(err)
+	lives := false
+	defer func() {
+		if !lives { // a panic included: gnet closes the descriptor anyway
+			k.die(err)
+		}
+	}()
+	lives = errors.Is(err, io.EOF) && !k.closing && !k.muted && k.handler.Ended() && k.outlive()
 }
 
 // enter begins a callback for k. It reports whether another callback is running: gnet closes sockets inside writes.
@@ -196,6 +199,19 @@ func (l *Loop) leave(k *Socket, nested bool) {
 	for !l.endBatch() {
 	}
 	l.inside, l.serving = false, nil
+}
+
+// Guard, deferred around what is done for k, is the boundary of its faults: a panic costs k, and nobody else. k may be nil.
+func (l *Loop) Guard(k *Socket) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	stack := debug.Stack()
+	if k != nil {
+		k.abort()
+	}
+	l.owner.Panicked(k, r, stack)
 }
 
 // panicked closes whom the panic r belongs to. k is the socket whose callback runs: its engine stopped midway.
@@ -227,10 +243,11 @@ func (l *Loop) tick() {
 }
 
 // endBatch writes what is staged, closes what is to be closed, and tells handlers of the closed; each may lead to
-// more. It reports false if a panic interrupted it: call it again.
+// more. It reports false if the panic of a socket interrupted it: call it again.
 func (l *Loop) endBatch() (done bool) {
 	defer func() {
 		if r := recover(); r != nil {
+			done = l.serving == nil // it was the owner's: again would be for ever
 			l.panicked(l.serving, r)
 		}
 	}()

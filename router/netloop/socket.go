@@ -122,8 +122,9 @@ func (k *Socket) Close() {
 // abort is Close for a socket whose state cannot be trusted: nothing more is written to it.
 func (k *Socket) abort() {
 	k.muted = true
-	k.dropOutput()
 	k.Close()
+	defer func() { _ = recover() }() // output that cannot even be dropped is left to the collector
+	k.dropOutput()
 }
 
 // inBatch makes sure that a batch ends after what a posted function or a timer has done. Inside callbacks it does.

@@ -105,11 +105,15 @@ func (l *Loop) writeReady() {
 	l.running, l.ready = l.ready, l.running[:0]
 	l.readyMu.Unlock()
 	for _, k := range l.running {
-		l.serving = k
-		k.writeRest()
+		l.goOn(k)
 	}
-	l.serving = nil
 	clear(l.running)
+}
+
+// goOn lets one socket write again. It is told once only, so the fault of another must not cost it that.
+func (l *Loop) goOn(k *Socket) {
+	defer l.Guard(k)
+	k.writeRest()
 }
 
 // writeRest goes on with what the kernel had not taken.

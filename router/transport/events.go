@@ -104,8 +104,8 @@ func (e *events) Message(hs *h2.Stream, p []byte, lent bool) {
 	b := s.gather
 	s.gather = nil
 	b.B = p
+	defer b.Release()
 	s.receiver.Receive(p, b)
-	b.Release()
 }
 
 // Ended implements h2.Events: the peer sends nothing more on the stream, or what it sends is no gRPC.

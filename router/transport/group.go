@@ -65,6 +65,7 @@ type Group struct {
 
 // member is a socket with its transport.
 type member interface {
+	socket() *netloop.Socket
 	tick(now time.Time)
 	drain()
 	finish()
@@ -84,27 +85,33 @@ func (g *Group) Len() int { return len(g.members) }
 func (g *Group) Tick(now time.Time) {
 	g.now = now
 	g.ticks++
-	for m := range g.members {
-		m.tick(now)
-	}
+	g.each(func(m member) { m.tick(now) })
 }
 
 // Drain announces the end to every socket; messages that come from now on still go their way.
 func (g *Group) Drain() {
 	g.draining = true
-	for m := range g.members {
-		m.drain()
-	}
+	g.each(member.drain)
 }
 
 // Finish ends the group: no new streams, and each socket closes when its streams have finished and its peer has
 // everything. The receivers must Finish their streams. Acceptor.Idle is called when no socket is left.
 func (g *Group) Finish() {
 	g.finishing = true
-	for m := range g.members {
-		m.finish()
-	}
+	g.each(member.finish)
 	g.checkIdle()
+}
+
+// each serves every member, whatever happens to another.
+func (g *Group) each(f func(member)) {
+	for m := range g.members {
+		g.serve(m, f)
+	}
+}
+
+func (g *Group) serve(m member, f func(member)) {
+	defer g.loop.Guard(m.socket())
+	f(m)
 }
 
 func (g *Group) add(m member) { g.members[m] = struct{}{} }

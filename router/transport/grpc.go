@@ -140,15 +140,23 @@ func (k *socket) Ended() bool {
 
 // Closed implements netloop.Handler.
 func (k *socket) Closed(err error) {
+	defer k.group.remove(k) // even if a panic has broken the engine or a stream: others wait for the end of both
+	defer k.group.acceptor.Ended(&k.peer, err)
+	defer k.closeStreams()
 	k.h2.Close((*events)(k))
-	for len(k.streams) > 0 { // the engine has ended them all: this is for the case that it has panicked
+}
+
+// closeStreams ends the streams that the engine has not, because it has panicked.
+func (k *socket) closeStreams() {
+	for len(k.streams) > 0 {
 		s := k.streams[len(k.streams)-1]
 		k.streams = k.streams[:len(k.streams)-1]
-		s.close()
+		s.closeGuarded()
 	}
-	k.group.acceptor.Ended(&k.peer, err)
-	k.group.remove(k)
 }
+
+// socket implements member.
+func (k *socket) socket() *netloop.Socket { return k.net }
 
 // minShare is the least that a stream among several may stage in its turn, in bytes.
 const minShare = 16 << 10

@@ -226,6 +226,11 @@ func (s *stream) dropGather() {
 	}
 }
 
+func (s *stream) closeGuarded() {
+	defer s.sock.net.Loop().Guard(s.sock.net)
+	s.close()
+}
+
 // close ends the stream for its receiver.
 func (s *stream) close() {
 	if s.closed {
