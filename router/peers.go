@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/router/mesh"
 	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/router/transport"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
@@ -58,12 +59,25 @@ func (c *Conn) joinPeers(node string) {
 	n := c.loop.node
 	n.peers.once.Do(n.makeMesh)
 	m := n.peers.mesh.Load()
-	if _, err := m.Join(c, node); err != nil {
-		c.note(ReasonPeer, err)
+	c.loop.peersOn[c.stream.Peer()]++
+	older, err := m.Join(c, node)
+	if err != nil { // links that have ended are not swept yet
+		c.note(ReasonClaim, err)
 		c.end(statusPermissionDenied, err.Error())
 		return
 	}
+	if older != nil {
+		older.postFor(older.probe)
+	}
 	n.chores.aside(m.Fill)
+}
+
+// probe asks the peer of a link whether it is still there: its node has dialled again, so this may be what a loss of power
+// has left.
+func (c *Conn) probe() {
+	if s, ok := c.stream.(transport.Prober); ok && c.state == active {
+		s.Probe()
+	}
 }
 
 // leavePeers takes a peer link out of the mesh and the table.
@@ -71,6 +85,11 @@ func (c *Conn) leavePeers() {
 	n := c.loop.node
 	m := n.peers.mesh.Load()
 	m.Leave(c)
+	if k := c.stream.Peer(); c.loop.peersOn[k] > 1 {
+		c.loop.peersOn[k]--
+	} else {
+		delete(c.loop.peersOn, k)
+	}
 	r := n.names.RemoveConn(c)
 	n.chores.begin(func() bool {
 		if _, more := r.Step(); more {
