@@ -14,7 +14,7 @@ import (
 // upstream, a node believes whoever negotiates, within limits of number, until authentication comes.
 //
 // That matters most for two kinds. A peer is told every name of the node and may offer any. A remote link goes before all
-// edge connections in every anycast (dataplane.md section 5.2): whoever claims it and subscribes to the name of an
+// edge connections in every anycast (P-any-1): whoever claims it and subscribes to the name of an
 // application gets all messages to one of its holders. The order is the protocol's; a node that no other domain links to
 // refuses the kind with Options.AcceptKinds.
 
@@ -91,7 +91,7 @@ func (c *claims) refuse(g grant, format string, args ...any) error {
 func (c *claims) release(k table.Kind) { c.granted[k].Add(-1) }
 
 // kindOf is what a connection of a negotiated type is to the table; what the protocol does not know is remote
-// (dataplane.md section 2.4).
+// (P-neg-4).
 func kindOf(k wire.LinkKind) table.Kind {
 	switch k {
 	case wire.LinkEdge:

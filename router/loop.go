@@ -34,6 +34,7 @@ type loop struct {
 	peersOn  map[*transport.Peer]int // peer links of a socket, if any
 	setup    []*Conn                 // negotiating, by deadline (one timeout for all, so appended in order)
 	waiting  []*Conn                 // with a queue
+	news     news                    // for peers
 	targets  []*Conn                 // scratch of match
 	fanouts  []*fanout               // under way, each a turn at a time
 	spare    []*fanout               // not in use
