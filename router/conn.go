@@ -57,7 +57,7 @@ type Conn struct {
 	muted   bool       // nothing can be sent to it
 	sending int        // fan-outs of its messages that are not done: later messages wait behind them
 	untold  bool       // the mesh has more for this peer than its queue has room for
-	late    []lateAck  // to a peer, by due
+	late    lateAcks   // to a peer
 	logged  reasonsSet // said once
 }
 

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router/table"
-	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
@@ -26,19 +25,14 @@ func (c *Conn) negotiate(b []byte) {
 		c.end(statusPermissionDenied, res.Refusal)
 		return
 	}
-	c.linkID = res.LinkID
-	c.filter = table.All
-	switch res.Kind {
-	case wire.LinkEdge:
-		c.kind = table.Edge
-	case wire.LinkPeer:
-		c.kind = table.Peer
-		if !l.node.opt.RelayPeerPublishes {
-			c.filter = table.All.Without(table.Peer)
-		}
-	default:
-		c.kind = table.Remote
+	g, err := l.node.claims.admit(claim{kind: res.Kind, socket: l.peersOn[c.stream.Peer()]})
+	if err != nil {
+		clear(res.Key)
+		c.note(ReasonClaim, err)
+		c.end(statusPermissionDenied, err.Error())
+		return
 	}
+	c.linkID, c.kind, c.filter = res.LinkID, g.kind, g.reach
 	if res.Key != nil && c.kind != table.Peer {
 		c.mac = mac.New(res.Key, res.LinkID)
 	}
@@ -146,6 +140,7 @@ func (c *Conn) leaveTable() {
 	if c.state != active {
 		return
 	}
+	l.node.claims.release(c.kind)
 	if c.kind == table.Peer {
 		c.leavePeers()
 		return

@@ -31,12 +31,14 @@ type loop struct {
 	group   *transport.Group
 	drained chan struct{} // closed when a finishing loop has no socket left
 
-	setup    []*Conn    // negotiating, by deadline (one timeout for all, so appended in order)
-	waiting  []*Conn    // with a queue
-	targets  []*Conn    // scratch of match
-	fanouts  []*fanout  // under way, each a turn at a time
-	spare    []*fanout  // not in use
-	events   [256]event // taken from rings: [at:end] are not served yet
+	peersOn  map[*transport.Peer]int // peer links of a socket, if any
+	setup    []*Conn                 // negotiating, by deadline (one timeout for all, so appended in order)
+	waiting  []*Conn                 // with a queue
+	news     news                    // for peers
+	targets  []*Conn                 // scratch of match
+	fanouts  []*fanout               // under way, each a turn at a time
+	spare    []*fanout               // not in use
+	events   [256]event              // taken from rings: [at:end] are not served yet
 	at, end  int
 	fast     *netloop.Timer // of the stall clock
 	fastOn   bool
@@ -78,7 +80,8 @@ func (n *Node) startLoops() error {
 
 // addLoop makes the forwarding state of an event loop.
 func (n *Node) addLoop(nl *netloop.Loop, x *pool.Exchange[event]) *loop {
-	l := &loop{node: n, index: nl.Index(), net: nl, drained: make(chan struct{}), headerID: uint64(nl.Index())}
+	l := &loop{node: n, index: nl.Index(), net: nl, drained: make(chan struct{}), headerID: uint64(nl.Index()),
+		peersOn: map[*transport.Peer]int{}}
 	l.port = x.Join(nl.Station())
 	l.group = transport.NewGroup(nl, n.opt.transport(), l)
 	l.fast = nl.NewTimer()

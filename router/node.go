@@ -27,7 +27,8 @@ type Node struct {
 	lns    []*netloop.Listener
 	names  *table.Table[Conn]
 	budget *table.Budget // of names
-	peers  peering       // safe for all
+	claims *claims
+	peers  peering // safe for all
 
 	draining atomic.Bool
 	panics   atomic.Uint64
@@ -78,7 +79,8 @@ func (n *Node) accept(ln *netloop.Listener) {
 // newNode makes a node of complete options, without loops and listeners.
 func newNode(o Options) *Node {
 	n := &Node{opt: o, log: o.Log, names: table.New[Conn](), done: make(chan struct{})}
-	n.budget = &table.Budget{PerConn: o.MaxSubscriptions}
+	n.budget = &table.Budget{PerConn: o.MaxSubscriptions, Names: int64(o.MaxNames), Bytes: int64(o.MaxNameBytes)}
+	n.claims = newClaims(&o)
 	n.names.Limit(n.budget)
 	n.chores.failed = n.choreFailed
 	return n

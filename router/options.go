@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"runtime"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/router/mesh"
+	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
 
@@ -64,6 +67,8 @@ const (
 	DefaultStallRate        = 256 << 10
 	DefaultMaxSubscriptions = 1 << 20
 	DefaultMaxHeader        = 64 << 10
+	DefaultMaxPeers         = mesh.MaxPeers
+	DefaultMaxRemotes       = 1 << 10
 	DefaultMaxFrameSize     = 16 << 10
 	DefaultMaxHeaderList    = 16 << 10
 	DefaultNegotiation      = 5 * time.Second
@@ -97,11 +102,23 @@ type Options struct {
 	StallTimeout time.Duration
 	// StallRate is the floor in bytes a second; 0: 256 KiB/s.
 	StallRate int
-	// MaxSubscriptions bounds the subscriptions of one connection; 0: 1,048,576.
+	// MaxSubscriptions bounds the subscriptions of one connection; 0: 1,048,576, but half of MaxNames at most.
 	MaxSubscriptions int
 	// MaxHeader bounds the header of a publish and what comes before it, in bytes: that much is copied and hashed
 	// for each receiver. 0: 64 KiB.
 	MaxHeader int
+	// MaxNames bounds the subscriptions of the node, with those that peers offer; 0: one for each 4 KiB of the memory
+	// that the process may use.
+	MaxNames int
+	// MaxNameBytes bounds the bytes of strings that are kept for names; 0: 128 for each of MaxNames.
+	MaxNameBytes int
+
+	// AcceptKinds are the kinds that a connection may claim to be: edge, remote and peer; 0: all of them. See ParseKinds.
+	AcceptKinds table.Filter
+	// MaxPeers bounds the peer links of the node, 256 at most; 0: 256.
+	MaxPeers int
+	// MaxRemotes bounds the remote links of the node; 0: 1,024.
+	MaxRemotes int
 
 	// NodeID is told to peers and used to refuse a link to oneself; "": node-<random>.
 	NodeID string
@@ -148,8 +165,21 @@ func (o *Options) fill() error {
 	orDefault(&o.ConnBuffer, DefaultConnBuffer)
 	orDefault(&o.StallTimeout, DefaultStallTimeout)
 	orDefault(&o.StallRate, DefaultStallRate)
-	orDefault(&o.MaxSubscriptions, DefaultMaxSubscriptions)
 	orDefault(&o.MaxHeader, DefaultMaxHeader)
+	orDefault(&o.MaxPeers, DefaultMaxPeers)
+	orDefault(&o.MaxRemotes, DefaultMaxRemotes)
+	if o.AcceptKinds == 0 {
+		o.AcceptKinds = claimable
+	}
+	if o.MaxNames == 0 {
+		o.MaxNames = namesFor(usableMemory())
+	}
+	if o.MaxNameBytes == 0 && o.MaxNames < math.MaxInt/nameBytes {
+		o.MaxNameBytes = o.MaxNames * nameBytes
+	}
+	if o.MaxSubscriptions == 0 {
+		o.MaxSubscriptions = min(DefaultMaxSubscriptions, (o.MaxNames+1)/2)
+	}
 	orDefault(&o.NegotiationTimeout, DefaultNegotiation)
 	orDefault(&o.KeepaliveTime, DefaultKeepaliveTime)
 	orDefault(&o.KeepaliveTimeout, DefaultKeepaliveTimeout)
@@ -178,6 +208,12 @@ func (o *Options) fill() error {
 		return fmt.Errorf("router: header limit is %d bytes: want at least 1 KiB", o.MaxHeader)
 	case o.SlowConsumer > Disconnect:
 		return fmt.Errorf("router: unknown slow-consumer policy %d", o.SlowConsumer)
+	case o.MaxNames < 0 || o.MaxNameBytes < 0:
+		return fmt.Errorf("router: max names is %d and max name bytes %d: want 1 or more", o.MaxNames, o.MaxNameBytes)
+	case o.MaxPeers < 0 || o.MaxPeers > mesh.MaxPeers || o.MaxRemotes < 0:
+		return fmt.Errorf("router: max peers is %d and max remotes %d: want 1 to %d, and 1 or more", o.MaxPeers, o.MaxRemotes, mesh.MaxPeers)
+	case o.AcceptKinds&^claimable != 0:
+		return fmt.Errorf("router: kind local cannot be claimed by a connection")
 	case o.StallTimeout < 0, o.StallRate < 0, o.MaxSubscriptions < 0, o.NegotiationTimeout < 0, o.KeepaliveTimeout < 0:
 		return fmt.Errorf("router: negative stall timeout, stall rate, subscription limit, negotiation or keepalive timeout")
 	case o.MaxFrameSize < 16384 || o.MaxFrameSize > 1<<24-1:

@@ -7,17 +7,8 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/router/mesh"
 	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/router/transport"
 	"github.com/seed31b3bfd0/slimgo/wire"
-)
-
-const (
-	tellBatch   = 64      // messages taken from the mesh at once
-	tellTurn    = 1024    // messages for one peer before other sockets have their turn
-	tellBacklog = 1 << 17 // bytes of the node's own messages that may wait for a peer before more are made
-
-	// peerAckDelay is what an acknowledgement to a peer waits: an upstream node begins to listen for it only some
-	// time after it has sent, loses what is faster, and then makes its application wait 5 s (P-def-4).
-	peerAckDelay = 20 * time.Millisecond
 )
 
 // peering is a node's side of its peer links (P-peer). The zero value is a node without any.
@@ -39,7 +30,7 @@ func (n *Node) makeMesh() {
 	n.peers.mesh.Store(mesh.New(n.names,
 		mesh.Options{Relay: n.opt.RelayPeerPublishes, Budget: n.budget, NodeID: n.opt.NodeID},
 		mesh.Hooks[Conn]{
-			Poke: func(c *Conn) { c.postFor(c.tell) },
+			Poke: func(c *Conn) { c.postFor(c.hasNews) },
 			Done: func(c *Conn, id uint64) {
 				c.postFor(func() {
 					switch {
@@ -58,12 +49,25 @@ func (c *Conn) joinPeers(node string) {
 	n := c.loop.node
 	n.peers.once.Do(n.makeMesh)
 	m := n.peers.mesh.Load()
-	if _, err := m.Join(c, node); err != nil {
-		c.note(ReasonPeer, err)
+	c.loop.peersOn[c.stream.Peer()]++
+	older, err := m.Join(c, node)
+	if err != nil { // links that have ended are not swept yet
+		c.note(ReasonClaim, err)
 		c.end(statusPermissionDenied, err.Error())
 		return
 	}
+	if older != nil {
+		older.postFor(older.probe)
+	}
 	n.chores.aside(m.Fill)
+}
+
+// probe asks the peer of a link whether it is still there: its node has dialled again, so this may be what a loss of power
+// has left.
+func (c *Conn) probe() {
+	if s, ok := c.stream.(transport.Prober); ok && c.state == active {
+		s.Probe()
+	}
 }
 
 // leavePeers takes a peer link out of the mesh and the table.
@@ -71,6 +75,11 @@ func (c *Conn) leavePeers() {
 	n := c.loop.node
 	m := n.peers.mesh.Load()
 	m.Leave(c)
+	if k := c.stream.Peer(); c.loop.peersOn[k] > 1 {
+		c.loop.peersOn[k]--
+	} else {
+		delete(c.loop.peersOn, k)
+	}
 	r := n.names.RemoveConn(c)
 	n.chores.begin(func() bool {
 		if _, more := r.Step(); more {
@@ -78,42 +87,6 @@ func (c *Conn) leavePeers() {
 		}
 		return m.SweepStep(c)
 	})
-}
-
-// tell sends a peer what the mesh has for it, as far as the peer takes it. Runs on c's loop.
-func (c *Conn) tell() {
-	m := c.loop.node.peers.mesh.Load()
-	c.untold = false
-	var batch [tellBatch]mesh.Tell
-	for range tellTurn / tellBatch {
-		if c.state != active {
-			return
-		}
-		if c.q.control > tellBacklog {
-			c.untold = true // caughtUp goes on
-			return
-		}
-		ts, more := m.Next(c, batch[:0])
-		for i := range ts {
-			c.sendTell(&ts[i])
-		}
-		if !more {
-			return
-		}
-	}
-	c.postFor(c.tell)
-}
-
-// sendTell sends one Subscribe or Unsubscribe of the node's own (P-peer-2).
-func (c *Conn) sendTell(t *mesh.Tell) {
-	l := c.loop
-	h := wire.PublishHeader{Source: t.Name, Dest: t.Name, Fanout: 1, TTL: t.TTL, Version: l.node.opt.Version}
-	if t.Withdraw {
-		l.small = wire.AppendUnsubscribe(l.small[:0], &h, t.ID)
-	} else {
-		l.small = wire.AppendSubscribe(l.small[:0], &h, t.ID)
-	}
-	c.sendOwn(l.small)
 }
 
 // tellPeers makes peers learn what c, no peer, has changed about name n with subscription id, and reports whether
@@ -143,46 +116,6 @@ func (c *Conn) withdraw(k table.Key, id uint64) {
 	default: // the table knows why not
 		_, err := n.names.Remove(c, k, id)
 		c.acknowledgePeer(id, err)
-	}
-}
-
-// lateAck is an acknowledgement that waits for peerAckDelay.
-type lateAck struct {
-	id  uint64
-	err error
-	due time.Time
-}
-
-// acknowledgePeer is acknowledge, a little later.
-func (c *Conn) acknowledgePeer(id uint64, err error) {
-	d := c.loop.node.peers.ackDelay
-	if d == 0 {
-		c.acknowledge(id, err)
-		return
-	}
-	c.late = append(c.late, lateAck{id, err, time.Now().Add(d)})
-	if len(c.late) == 1 {
-		c.armLate(d)
-	}
-}
-
-func (c *Conn) armLate(d time.Duration) {
-	time.AfterFunc(d, func() { c.postFor(c.sendLate) })
-}
-
-// sendLate sends the acknowledgements that are due.
-func (c *Conn) sendLate() {
-	now, n := time.Now(), 0
-	for n < len(c.late) && !c.late[n].due.After(now) {
-		if c.state == active {
-			c.acknowledge(c.late[n].id, c.late[n].err)
-		}
-		n++
-	}
-	if c.late = c.late[:copy(c.late, c.late[n:])]; len(c.late) > 0 {
-		c.armLate(c.late[0].due.Sub(now))
-	} else {
-		c.late = nil
 	}
 }
 

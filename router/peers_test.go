@@ -11,16 +11,16 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/pb"
 )
 
-// news is a Subscribe or Unsubscribe that a peer of the rig received.
-type news struct {
+// heard is a Subscribe or Unsubscribe that a peer of the rig received.
+type heard struct {
 	name     wire.Name
 	id       uint64
 	ttl      uint32
 	withdraw bool
 }
 
-// hear takes the next message as news and checks what all of them have in common.
-func (p *peer) hear() news {
+// hear takes the next message as one and checks what all of them have in common.
+func (p *peer) hear() heard {
 	p.r.t.Helper()
 	var m pb.Message
 	if err := proto.Unmarshal(p.take(), &m); err != nil {
@@ -42,7 +42,7 @@ func (p *peer) hear() news {
 	if e.NameId != nil {
 		n.Hi, n.Lo = e.NameId.GetId_0(), e.NameId.GetId_1()
 	}
-	return news{n, id, h.GetTtl(), off}
+	return heard{n, id, h.GetTtl(), off}
 }
 
 // learns wants one piece of news, about n, and returns its id.
@@ -264,7 +264,7 @@ func TestManyNamesReachASlowPeerInPortions(t *testing.T) {
 	c := p.c
 	p.paused = true
 	r.settle()
-	if b := c.q.control; b > tellBacklog+tellBatch*512 {
+	if b := c.q.control; b > newsBacklog+newsBatch*512 {
 		t.Errorf("%d bytes are queued for a peer that does not read", b)
 	}
 	p.paused = false

@@ -200,7 +200,9 @@ func (c *Conn) shift(sent bool) {
 	q.bytes -= len(it.buf.B)
 	q.dropFirst()
 	if p.src == nil {
-		q.control -= len(it.buf.B)
+		if q.control -= len(it.buf.B); c.untold && q.control <= newsBacklog/2 {
+			c.hasNews()
+		}
 	} else if sent {
 		l.n.delivered++
 		l.n.bytes += uint64(len(it.buf.B) - int(p.m.Header.End))

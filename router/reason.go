@@ -62,6 +62,10 @@ const (
 	ReasonConnections
 	// ReasonHeader: the header of a publish and what comes before it are longer than Options.MaxHeader.
 	ReasonHeader
+	// ReasonClaim: a connection may not be of the kind that it claims, or there are too many of that.
+	ReasonClaim
+	// ReasonNames: more subscriptions, or strings of names, than the node may hold.
+	ReasonNames
 	numReasons
 )
 
@@ -69,7 +73,7 @@ var reasonNames = [numReasons]string{"none", "no_match", "ttl_expired", "bad_mac
 	"too_large", "compressed", "receiver_stalled", "receiver_full", "receiver_gone", "negotiation_failed",
 	"negotiation_timeout", "peer_refused", "unknown_path", "http2_error", "flood", "too_many_subscriptions",
 	"subscription_refused", "name_strings", "keepalive_timeout", "control_backlog",
-	"unfinished", "too_many_connections", "header_too_large"}
+	"unfinished", "too_many_connections", "header_too_large", "claim_refused", "too_many_names"}
 
 // String returns the word used in logs and statistics.
 func (r Reason) String() string {

@@ -106,22 +106,23 @@ func (r *rig) stats() Stats {
 
 // peer is a client of the rig: our engine in the client role and the dialer's side of a link.
 type peer struct {
-	r      *rig
-	loop   *netloop.Manual
-	sock   *netloop.Socket // the node's end
-	fd     int             // the peer's end
-	cli    h2.Conn
-	s      *h2.Stream
-	c      *Conn // of s, in the node
-	out    []byte
-	mac    *mac.MAC
-	linkID string
-	got    [][]byte // messages received and not taken
-	end    *h2.End
-	away   bool // GOAWAY has come
-	paused bool // reads nothing
-	hoard  bool // reads, but gives no stream window back
-	buf    []byte
+	r       *rig
+	loop    *netloop.Manual
+	sock    *netloop.Socket // the node's end
+	fd      int             // the peer's end
+	cli     h2.Conn
+	s       *h2.Stream
+	c       *Conn // of s, in the node
+	out     []byte
+	mac     *mac.MAC
+	linkID  string
+	got     [][]byte // messages received and not taken
+	end     *h2.End
+	away    bool // GOAWAY has come
+	paused  bool // reads nothing
+	hoard   bool // reads, but gives no stream window back
+	hoarded int  // bytes of window that it has not given back
+	buf     []byte
 }
 
 // connect opens a socket on a loop without a stream.
@@ -145,23 +146,29 @@ func (r *rig) dial(loop int) *peer { return r.dialAs(loop, wire.LinkEdge, "node-
 func (r *rig) dialAs(loop int, kind wire.LinkKind, nodeID string) *peer {
 	r.t.Helper()
 	p := r.connect(loop)
+	p.negotiate(kind, nodeID)
+	return p
+}
+
+// negotiate opens a stream and a link on it; what the peer does from then on it does there.
+func (p *peer) negotiate(kind wire.LinkKind, nodeID string) {
+	p.r.t.Helper()
 	p.open()
 	m := link.New(&link.Config{Role: link.Dialer, LinkID: "link-" + nodeID, Kind: kind, Version: "3.4.6", NodeID: nodeID, Strict: true, Rand: rand.Reader})
 	req, err := m.Start(nil)
 	if err != nil {
-		r.t.Fatal(err)
+		p.r.t.Fatal(err)
 	}
 	p.send(req)
 	reply := p.take()
 	if _, err := m.Step(nil, reply); err != nil {
-		r.t.Fatalf("negotiation: %v", err)
+		p.r.t.Fatalf("negotiation: %v", err)
 	}
 	res := m.Result()
-	p.linkID = res.LinkID
+	p.linkID, p.mac = res.LinkID, nil
 	if kind != wire.LinkPeer {
 		p.mac = mac.New(res.Key, res.LinkID)
 	}
-	return p
 }
 
 func (p *peer) open() {
@@ -376,10 +383,20 @@ func (p *peer) Response(*h2.Stream, *h2.Response) {}
 func (p *peer) Message(_ *h2.Stream, m []byte, _ bool) {
 	if p.hoard {
 		p.cli.Hold(p.s, len(m)+envelope)
+		p.hoarded += len(m) + envelope
 		return
 	}
 	p.got = append(p.got, append([]byte(nil), m...))
 }
+
+// relent gives up to n bytes of window back that p has hoarded.
+func (p *peer) relent(n int) {
+	n = min(n, p.hoarded)
+	p.hoarded -= n
+	p.cli.Hold(p.s, -n)
+	p.exchange()
+}
+
 func (p *peer) Grow(_ *h2.Stream, have []byte, n int) []byte {
 	return append(make([]byte, 0, n), have...)
 }

@@ -94,8 +94,4 @@ func (c *Conn) caughtUp() {
 		c.loop.node.log.Info("receiver has caught up", c.attrs("reason", ReasonStalled.String(), "dropped", q.lost)...)
 	}
 	q.deficit = 0
-	if c.untold {
-		c.untold = false
-		c.postFor(c.tell)
-	}
 }

@@ -94,8 +94,12 @@ func (c *Conn) subscribe(s *seen, k table.Key, id uint64) {
 // noteFull counts a subscription that ran into a limit, if err says so.
 func (c *Conn) noteFull(err error) {
 	var full *table.Full
-	if errors.As(err, &full) {
+	switch {
+	case !errors.As(err, &full):
+	case full.Conn:
 		c.note(ReasonSubscriptions, err)
+	default:
+		c.note(ReasonNames, err)
 	}
 }
 

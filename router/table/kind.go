@@ -1,6 +1,8 @@
 package table
 
 import (
+	"strings"
+
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
@@ -28,6 +30,17 @@ type Filter uint8
 
 // All is the set of every kind.
 const All Filter = 1<<kinds - 1
+
+// String lists the kinds in f, with commas.
+func (f Filter) String() string {
+	var words []string
+	for k := range Kind(kinds) {
+		if f.Has(k) {
+			words = append(words, k.String())
+		}
+	}
+	return strings.Join(words, ",")
+}
 
 // Without returns f less k.
 func (f Filter) Without(k Kind) Filter { return f &^ (1 << k) }

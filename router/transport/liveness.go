@@ -13,6 +13,7 @@ type liveness struct {
 	accepted    time.Time // when the socket was
 	heard       time.Time // of the last read, as of the tick before it
 	pinged      time.Time // when our unanswered PING went out; zero: none
+	probed      time.Time // when Probe asked for a sign of life; zero: it did not, or has it
 	busy        time.Time // when the socket had a stream last
 	established bool      // a stream has been
 	ended       time.Time // when our direction ended; zero: it has not
@@ -23,7 +24,7 @@ type liveness struct {
 
 func (v *liveness) begin(now time.Time) { v.accepted, v.heard, v.busy = now, now, now }
 
-func (v *liveness) answered() { v.pinged = time.Time{} }
+func (v *liveness) answered() { v.pinged, v.probed = time.Time{}, time.Time{} }
 
 const (
 	// lingerTicks is how many ticks a socket may take nothing of what is still to be sent at the end.
@@ -31,6 +32,8 @@ const (
 	// lingerTime is how long a socket whose direction has ended waits for its peer to close, so that the peer reads the
 	// end of its streams before a reset can overtake it.
 	lingerTime = 2 * time.Second
+	// probeTimeout is how long a peer that is probed has to answer: it is thought to be dead.
+	probeTimeout = 5 * time.Second
 )
 
 var errShutdown = errors.New("while shutting down")
@@ -61,6 +64,11 @@ func (k *socket) tick(now time.Time) {
 		k.expire(FaultTimeout)
 	case len(k.streams) == 0 && now.Sub(v.busy) > o.IdleTimeout:
 		k.expire(FaultNone)
+	case !v.probed.IsZero() && v.heard.After(v.probed):
+		v.answered()
+	case !v.probed.IsZero() && now.Sub(v.probed) > probeTimeout:
+		k.refuse(FaultKeepalive, nil, "timeout", probeTimeout)
+		k.net.Silence()
 	case o.KeepaliveTime < 0:
 	case !v.pinged.IsZero() && !v.heard.Before(v.pinged):
 		v.answered() // any byte shows life
@@ -95,6 +103,16 @@ func (k *socket) trickles() bool {
 
 // seconds is d in ticks.
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+// Probe implements Prober.
+func (s *stream) Probe() {
+	k := s.sock
+	if v := &k.live; v.probed.IsZero() && !k.net.Closing() {
+		v.probed = time.Now()
+		k.h2.Ping()
+		k.net.MarkDirty()
+	}
+}
 
 // floodRelax is how many flood tokens are given back to each socket a tick.
 const floodRelax = 1000

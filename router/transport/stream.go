@@ -37,6 +37,9 @@ type Stream interface {
 	Progress() Progress
 }
 
+// Prober is a Stream whose socket can ask its peer for a sign of life, and closes when none comes for some seconds.
+type Prober interface{ Probe() }
+
 // Receiver is the owner of a Stream. Its methods run on the stream's loop.
 type Receiver interface {
 	// Receive takes message b. buf owns b's memory, or is nil when b is borrowed until return; the caller releases it.

@@ -1,0 +1,197 @@
+package router
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// ended wants p's stream to have ended with PERMISSION_DENIED and that text, after the reply to its negotiation.
+func (p *peer) ended(text string) {
+	p.r.t.Helper()
+	p.exchange()
+	if p.end == nil || p.end.GRPCStatus != statusPermissionDenied || p.end.Message != text {
+		p.r.t.Fatalf("stream ended: %+v, want PERMISSION_DENIED, %q", p.end, text)
+	}
+}
+
+func TestAKindThatIsNotAcceptedIsRefused(t *testing.T) {
+	edgesOnly, err := ParseKinds("edge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []wire.LinkKind{wire.LinkRemote, wire.LinkPeer} {
+		r := newRig(t, 1, Options{AcceptKinds: edgesOnly})
+		x := r.dialAs(0, kind, "n1")
+		x.ended("connections of kind " + kindOf(kind).String() + " are not accepted here, only edge (--accept-kinds)")
+		if r.stats().Refused[ReasonClaim] != 1 {
+			t.Errorf("refused: %v, want one claim", r.stats().Refused)
+		}
+		a, b := r.dial(0), r.dial(0)
+		a.subscribe(appName(1), 1)
+		b.publish(header(appName(2), appName(1), 1, ""), 1, 10)
+		if a.count() != 1 || x.count() != 0 {
+			t.Error("a message did not reach the application that holds its name")
+		}
+	}
+}
+
+// The order of kinds is the protocol's, so who may be remote decides who gets anycast messages.
+func TestRemoteLinksGoFirstWhereTheyAreAccepted(t *testing.T) {
+	r := newRig(t, 1, Options{})
+	a, b, x := r.dial(0), r.dial(0), r.dialAs(0, wire.LinkRemote, "n1")
+	a.subscribe(appName(1), 1)
+	x.subscribe(appName(1), 1)
+	b.publish(header(appName(2), appName(1), 1, ""), 1, 10)
+	if got := x.count(); got != 1 {
+		t.Errorf("%d messages went to the remote link, want 1", got)
+	}
+}
+
+func TestLinksThatEndMakeRoomForOthers(t *testing.T) {
+	for _, kind := range []wire.LinkKind{wire.LinkRemote, wire.LinkPeer} {
+		r := newRig(t, 2, Options{MaxPeers: 2, MaxRemotes: 2})
+		first := r.dialAs(0, kind, "n1")
+		r.dialAs(1, kind, "n2")
+		full := "too many links of kind " + kindOf(kind).String() + " at this node: the limit is 2"
+		third := r.dialAs(0, kind, "n3")
+		if third.exchange(); third.end == nil || !strings.HasPrefix(third.end.Message, full) {
+			t.Fatalf("the third link ended: %+v, want %q", third.end, full)
+		}
+		third.abandon()
+		first.abandon()
+		if late := r.dialAs(0, kind, "n4"); late.c.state != active {
+			t.Error("a link was refused although one has ended")
+		}
+	}
+}
+
+// One socket may carry many streams, but every dialer of peer links opens a socket for each.
+func TestPeerLinksOfOneSocketAreBounded(t *testing.T) {
+	r := newRig(t, 1, relaying)
+	p := r.dialAs(0, wire.LinkPeer, "n0")
+	for i := 1; i < peersPerSocket; i++ {
+		p.negotiate(wire.LinkPeer, "n")
+		if p.c.state != active {
+			t.Fatalf("link %d of the socket was refused", i+1)
+		}
+	}
+	p.negotiate(wire.LinkPeer, "n")
+	p.ended("too many links of kind peer on one socket: the limit is 4")
+	p.end = nil
+	p.negotiate(wire.LinkEdge, "n")
+	if p.c.state != active {
+		t.Error("an edge connection was refused on the same socket")
+	}
+	p.abandon()
+	if n := len(r.n.loops[0].peersOn); n != 0 {
+		t.Errorf("%d sockets are still counted", n)
+	}
+}
+
+func TestNamesOfTheNodeAreBounded(t *testing.T) {
+	r := newRig(t, 2, Options{RelayPeerPublishes: true, MaxNames: 3, MaxSubscriptions: 3})
+	a, b, p := r.dial(0), r.dial(1), r.dialAs(0, wire.LinkPeer, "n1")
+	p.hoard = true // deaf to news
+	refused := func(x *peer, n wire.NameText) {
+		t.Helper()
+		x.request(n, 9)
+		x.wantAck(9, false, "too many subscriptions at this node: the limit is 3")
+	}
+	a.request(appName(1), 0)
+	a.request(appName(2), 0)
+	p.hoard = false
+	p.request(appName(3), 0)
+	p.count()
+	refused(b, appName(4))
+	refused(p, appName(4))
+	if got := r.stats().Refused[ReasonNames]; got != 2 {
+		t.Errorf("%d refusals are counted, want 2", got)
+	}
+	a.abandon()
+	r.settle()
+	p.count()
+	b.request(appName(4), 0)
+	b.request(appName(5), 0)
+	refused(b, appName(6))
+	p.abandon()
+	r.settle()
+	b.subscribe(appName(6), 6)
+}
+
+func TestStringsOfTheNodeAreBounded(t *testing.T) {
+	r := newRig(t, 1, Options{MaxNameBytes: 20})
+	a := r.dial(0)
+	a.subscribe(wire.Text("org", "ns", "a"), 1)
+	a.subscribe(wire.Text("org", "ns", "a").WithID(1, 1), 2)
+	a.subscribe(wire.Text("org", "ns", "b"), 3)
+	a.request(wire.Text("org", "ns", strings.Repeat("c", 4)), 4)
+	a.wantAck(4, false, "too many bytes of names at this node: the limit is 20")
+}
+
+// A peer that misses an answer keeps subscribers waiting once.
+func TestSubscribersWaitForAMutePeerOnce(t *testing.T) {
+	r := newRig(t, 1, relaying)
+	p, a := r.dialAs(0, wire.LinkPeer, "mute"), r.dial(0)
+	a.request(appName(1), 1)
+	id := p.learns(appName(1), 8, false)
+	r.seconds(5)
+	r.settle()
+	a.wantAck(1, true, "")
+	a.subscribe(appName(2), 2) // answered at once
+	p.count()
+	p.ack(id)
+	a.request(appName(3), 3)
+	a.silent()
+	p.ack(p.learns(appName(3), 8, false))
+	a.wantAck(3, true, "")
+}
+
+// A node that lost its power dials again: the new link is used at once, and the old one is asked whether it lives.
+func TestANodeThatDialsAgainIsNotHeldUpByItsOldLink(t *testing.T) {
+	for _, alive := range []bool{false, true} {
+		r := newRig(t, 2, relaying)
+		old, a := r.dialAs(0, wire.LinkPeer, "n1"), r.dial(1)
+		old.subscribe(appName(1), 7)
+		old.paused = !alive
+		again := r.dialAs(1, wire.LinkPeer, "n1")
+		again.count() // what it is told of its old self
+		again.request(appName(1), 7)
+		again.count()
+		a.publish(header(appName(2), appName(1), 1, ""), 1, 10)
+		if got := again.count(); got != 1 {
+			t.Errorf("old link alive %v: %d messages went over the new one, want 1", alive, got)
+		}
+		old.exchange() // answers, if it is not dead
+		l := r.n.loops[0]
+		l.post(func() { l.group.Tick(time.Now().Add(10 * time.Second)) })
+		r.settle()
+		if old.shut() == alive {
+			t.Errorf("old link alive %v: it was closed: %v", alive, old.shut())
+		}
+		if want := map[bool]int{true: 2, false: 1}[alive]; len(r.n.loops[0].peersOn)+len(r.n.loops[1].peersOn) != want {
+			t.Errorf("old link alive %v: want %d peer links", alive, want)
+		}
+		again.count()
+		a.publish(header(appName(2), appName(1), 1, ""), 2, 10)
+		if got := again.count(); got != 1 {
+			t.Errorf("old link alive %v: the second message did not go over the new one", alive)
+		}
+	}
+}
+
+// Another node's link is left alone.
+func TestALinkToAnotherNodeIsNotProbed(t *testing.T) {
+	r := newRig(t, 1, relaying)
+	old := r.dialAs(0, wire.LinkPeer, "n1")
+	old.paused = true
+	r.dialAs(0, wire.LinkPeer, "n2")
+	l := r.n.loops[0]
+	l.post(func() { l.group.Tick(time.Now().Add(10 * time.Second)) })
+	r.settle()
+	if old.shut() {
+		t.Error("the link to another node was closed")
+	}
+}
