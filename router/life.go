@@ -46,9 +46,7 @@ func (c *Conn) negotiate(b []byte) {
 	c.state = active
 	c.stream.Established()
 	l.n.negotiated++
-	l.node.log.Info("received link negotiation", c.attrs("link_id", res.LinkID, "remote_version", res.RemoteVersion,
-		"is_reply", false, "is_client", false, "kind", c.kind.String())...)
-	l.node.log.Info("new connection received from remote", c.attrs()...)
+	c.logOpened(&res)
 	if c.kind == table.Peer && !c.muted {
 		c.joinPeers(res.RemoteNode)
 	}
@@ -111,6 +109,7 @@ func (c *Conn) leave() {
 		return
 	}
 	c.leaveTable()
+	c.logClosed()
 	c.state = gone
 	c.discard(ReasonGone)
 	if c.q.stalled {
@@ -132,6 +131,7 @@ func (c *Conn) leaveTable() {
 	}
 	l := c.loop
 	l.n.conns--
+	c.names = c.heldNames()
 	if c.state != active {
 		return
 	}

@@ -28,6 +28,8 @@ type Node struct {
 	budget *table.Budget // of names
 	peers  peering       // safe for all
 
+	peerLog peerLog
+
 	draining atomic.Bool
 	nextConn atomic.Uint64  // last connection id given out; ids are never used again
 	accepts  sync.WaitGroup // accept goroutines
@@ -56,6 +58,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		n.engine.Stop()
 		return nil, err
 	}
+	n.logStart()
 	for _, ln := range n.lns {
 		n.accepts.Go(func() { n.accept(ln) })
 	}
@@ -79,6 +82,7 @@ func newNode(o Options) *Node {
 	n.budget = &table.Budget{PerConn: o.MaxSubscriptions}
 	n.names.Limit(n.budget)
 	n.chores.failed = n.choreFailed
+	n.peerLog.init(o.Log)
 	return n
 }
 
@@ -131,6 +135,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		}
 		n.engine.Stop()
 		n.chores.stop()
+		n.peerLog.limit.settle(n.log)
 		s := n.totals()
 		n.log.Info("messages since the start", s.Attrs()...)
 	})

@@ -60,6 +60,7 @@ func (c *Conn) joinPeers(node string) {
 	m := n.peers.mesh.Load()
 	if _, err := m.Join(c, node); err != nil {
 		c.note(ReasonPeer, err)
+		c.because(ReasonPeer.String())
 		c.end(statusPermissionDenied, err.Error())
 		return
 	}
@@ -107,6 +108,7 @@ func (c *Conn) tell() {
 // sendTell sends one Subscribe or Unsubscribe of the node's own (P-peer-2).
 func (c *Conn) sendTell(t *mesh.Tell) {
 	l := c.loop
+	c.logTold(t)
 	h := wire.PublishHeader{Source: t.Name, Dest: t.Name, Fanout: 1, TTL: t.TTL, Version: l.node.opt.Version}
 	if t.Withdraw {
 		l.small = wire.AppendUnsubscribe(l.small[:0], &h, t.ID)

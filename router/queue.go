@@ -210,6 +210,7 @@ func (c *Conn) shift(sent bool) {
 		q.control -= len(it.buf.B)
 	} else if sent {
 		l.n.delivered++
+		c.delivered++
 		l.n.bytes += uint64(len(it.buf.B) - int(p.m.Header.End))
 	}
 	if it.charged {
