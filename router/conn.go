@@ -1,7 +1,6 @@
 package router
 
 import (
-	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -59,6 +58,12 @@ type Conn struct {
 	untold  bool       // the mesh has more for this peer than its queue has room for
 	late    lateAcks   // to a peer
 	logged  reasonsSet // said once
+
+	// For logs.
+	why                 string // it ends; "": it does not
+	names               int    // subscriptions that it had at its end
+	received, delivered uint64 // messages; those received of all kinds, the negotiation's among them
+	receivedBytes       uint64 // of all of them
 }
 
 // reasonsSet has a bit for each Reason.
@@ -87,17 +92,26 @@ func (l *loop) Accept(s transport.Stream) transport.Receiver {
 }
 
 // Receive implements transport.Receiver.
-func (c *Conn) Receive(b []byte, buf *pool.Buf) { c.receive(b, buf) }
+func (c *Conn) Receive(b []byte, buf *pool.Buf) {
+	c.received++
+	c.receivedBytes += uint64(len(b))
+	c.receive(b, buf)
+}
 
 // Writable implements transport.Receiver.
 func (c *Conn) Writable() { c.pump() }
 
 // PeerFinished implements transport.Receiver.
-func (c *Conn) PeerFinished() { c.finish() }
+func (c *Conn) PeerFinished() {
+	c.because(c.stream.Peer().End)
+	c.finish()
+}
 
 // Broken implements transport.Receiver.
 func (c *Conn) Broken(f transport.Fault) {
-	c.note(reasonOf(f), nil)
+	r := reasonOf(f)
+	c.note(r, nil)
+	c.because(r.String())
 	c.end(statusOK, "")
 }
 
@@ -112,34 +126,11 @@ func (c *Conn) Muted() {
 // Closed implements transport.Receiver.
 func (c *Conn) Closed() { c.leave() }
 
-// attrs are the fields every record about a connection has.
-func (c *Conn) attrs(more ...any) []any {
-	return append([]any{slog.String("target", targetProcessing), slog.Uint64("conn_id", c.id),
-		slog.String("remote", c.stream.Peer().Remote)}, more...)
-}
-
 // drop counts a message that dies here.
 func (c *Conn) drop(r Reason) {
 	c.loop.n.dropped[r]++
 	if r != ReasonNoMatch && r != ReasonTTL && c.logged.first(r) {
 		c.logDrop(r)
-	}
-}
-
-func (c *Conn) logDrop(r Reason) {
-	if r == ReasonMAC || r == ReasonUnsigned {
-		c.loop.node.log.Error("SLIM header integrity verification failed",
-			c.attrs("conn_index", c.id, "error", r.String())...)
-		return
-	}
-	c.loop.node.log.Warn("message dropped", c.attrs("reason", r.String())...)
-}
-
-// note counts a refusal and says it once per connection and reason.
-func (c *Conn) note(r Reason, err error) {
-	c.loop.n.refused[r]++
-	if c.logged.first(r) {
-		c.loop.node.log.Warn("message or request refused", c.attrs("reason", r.String(), "error", err)...)
 	}
 }
 

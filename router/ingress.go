@@ -65,6 +65,7 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 			return
 		}
 		c.drop(s.ok)
+		c.logDeath(s.ok, s.raw, &s.hd)
 		return
 	}
 	c.publish(b, buf, s)
@@ -187,5 +188,6 @@ func (c *Conn) receiveOdd(b []byte) {
 // undecodable ends the stream with status 0, as upstream does.
 func (c *Conn) undecodable() {
 	c.note(ReasonUndecodable, nil)
+	c.because(ReasonUndecodable.String())
 	c.end(statusOK, "")
 }

@@ -40,9 +40,7 @@ func (c *Conn) negotiate(b []byte) {
 	c.state = active
 	c.stream.Established()
 	l.n.negotiated++
-	l.node.log.Info("received link negotiation", c.attrs("link_id", res.LinkID, "remote_version", res.RemoteVersion,
-		"is_reply", false, "is_client", false, "kind", c.kind.String())...)
-	l.node.log.Info("new connection received from remote", c.attrs()...)
+	c.logOpened(&res)
 	if c.kind == table.Peer && !c.muted {
 		c.joinPeers(res.RemoteNode)
 	}
@@ -112,6 +110,7 @@ func (c *Conn) leave() {
 	}
 	defer c.forget() // even if a panic has broken the table's side of c: others wait for their credit
 	c.leaveTable()
+	c.logClosed()
 }
 
 // forget gives back what c holds and owes.
@@ -137,6 +136,7 @@ func (c *Conn) leaveTable() {
 	}
 	l := c.loop
 	l.n.conns--
+	c.names = c.heldNames()
 	if c.state != active {
 		return
 	}

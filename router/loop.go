@@ -111,6 +111,7 @@ func (c *Conn) guard() {
 // fault ends c, at whose fault something has panicked with r.
 func (c *Conn) fault(r any) {
 	c.loop.panicked(c.stream.Peer().Remote, r, debug.Stack())
+	c.because("an internal error")
 	c.stream.Abort()
 }
 
@@ -155,6 +156,7 @@ func (l *loop) Batch() {
 func (l *loop) Tick(now time.Time) {
 	l.expireSetups(now)
 	if l.index == 0 {
+		l.node.peerLog.limit.turn(now, l.node.log)
 		l.node.guarded(l.node.tickPeers)
 	}
 	l.group.Tick(now)
@@ -168,25 +170,6 @@ func (l *loop) Panicked(k *netloop.Socket, value any, stack []byte) {
 	}
 	l.panicked(remote, value, stack)
 }
-
-func (l *loop) panicked(remote string, value any, stack []byte) {
-	l.node.panics.Add(1)
-	l.node.log.Error("internal error while processing a connection: it is closed, please report this",
-		"target", targetProcessing, "remote", remote, "error", fmt.Sprint(value), "stack", string(stack))
-}
-
-// Refused implements transport.Acceptor: it counts, and says so once per peer and reason.
-func (l *loop) Refused(p *transport.Peer, f transport.Fault, err error, attrs ...any) {
-	r := reasonOf(f)
-	l.n.refused[r]++
-	if p.First(uint(r)) {
-		l.node.log.Warn("request or connection refused", append([]any{"target", targetProcessing,
-			"remote", p.Remote, "reason", r.String(), "error", err}, attrs...)...)
-	}
-}
-
-// Ended implements transport.Acceptor.
-func (l *loop) Ended(*transport.Peer, error) {}
 
 // Idle implements transport.Acceptor.
 func (l *loop) Idle() { close(l.drained) }

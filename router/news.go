@@ -75,6 +75,7 @@ func (c *Conn) tell() (told int, more bool) {
 // sendTell sends one Subscribe or Unsubscribe of the node's own (P-peer-2).
 func (c *Conn) sendTell(t *mesh.Tell) {
 	l := c.loop
+	c.logTold(t)
 	h := wire.PublishHeader{Source: t.Name, Dest: t.Name, Fanout: 1, TTL: t.TTL, Version: l.node.opt.Version}
 	if t.Withdraw {
 		l.small = wire.AppendUnsubscribe(l.small[:0], &h, t.ID)

@@ -30,6 +30,8 @@ type Node struct {
 	claims *claims
 	peers  peering // safe for all
 
+	peerLog peerLog
+
 	draining atomic.Bool
 	panics   atomic.Uint64
 	nextConn atomic.Uint64  // last connection id given out; ids are never used again
@@ -59,6 +61,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		n.engine.Stop()
 		return nil, err
 	}
+	n.logStart()
 	for _, ln := range n.lns {
 		n.accepts.Go(func() { n.accept(ln) })
 	}
@@ -83,6 +86,7 @@ func newNode(o Options) *Node {
 	n.claims = newClaims(&o)
 	n.names.Limit(n.budget)
 	n.chores.failed = n.choreFailed
+	n.peerLog.init(o.Log)
 	return n
 }
 
@@ -146,6 +150,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		}
 		n.engine.Stop()
 		n.chores.stop()
+		n.peerLog.limit.settle(n.log)
 		s := n.totals()
 		n.log.Info("messages since the start", s.Attrs()...)
 	})

@@ -53,6 +53,7 @@ func (c *Conn) joinPeers(node string) {
 	older, err := m.Join(c, node)
 	if err != nil { // links that have ended are not swept yet
 		c.note(ReasonClaim, err)
+		c.because(ReasonClaim.String())
 		c.end(statusPermissionDenied, err.Error())
 		return
 	}

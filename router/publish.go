@@ -37,6 +37,7 @@ func (c *Conn) publish(b []byte, buf *pool.Buf, s *seen) {
 	switch {
 	case len(ts) == 0:
 		c.drop(ReasonNoMatch)
+		c.logDeath(ReasonNoMatch, s.raw, &s.hd)
 		return
 	case len(ts) > lookEvery:
 		c.later(share(b, buf, &l.msg, s, c))
@@ -122,6 +123,7 @@ func (c *Conn) putNext(s *seen) bool {
 		return false
 	}
 	l.n.delivered++
+	c.delivered++
 	l.n.bytes += uint64(len(o.B) - int(o.Parts.Header.End))
 	return true
 }
@@ -169,6 +171,7 @@ func (c *Conn) publishOne(b []byte, buf *pool.Buf, s *seen) {
 	}
 	if t == nil {
 		c.drop(ReasonNoMatch)
+		c.logDeath(ReasonNoMatch, s.raw, &s.hd)
 		return
 	}
 	s.next = t
@@ -227,6 +230,7 @@ func (c *Conn) put(b []byte, buf *pool.Buf, m *wire.Message, hdr []byte) bool {
 		return false
 	}
 	l.n.delivered++
+	c.delivered++
 	l.n.bytes += uint64(len(b) - int(m.Header.End))
 	return true
 }

@@ -205,6 +205,7 @@ func (c *Conn) shift(sent bool) {
 		}
 	} else if sent {
 		l.n.delivered++
+		c.delivered++
 		l.n.bytes += uint64(len(it.buf.B) - int(p.m.Header.End))
 	}
 	if it.charged {

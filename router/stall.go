@@ -1,6 +1,9 @@
 package router
 
-import "time"
+import (
+	"log/slog"
+	"time"
+)
 
 // stall watches whether a full receiver drains: a deficit grows with the floor and shrinks with what leaves.
 type stall struct {
@@ -77,12 +80,13 @@ func (c *Conn) declareStalled() {
 		l.credit(p.src, p.cost)
 	}
 	if l.node.opt.SlowConsumer == Disconnect {
-		l.node.log.Warn("receiver does not drain: disconnected", c.attrs("reason", ReasonStalled.String(), "queued_bytes", q.bytes)...)
+		c.because(ReasonStalled.String())
+		c.say(slog.LevelWarn, logTopic(ReasonStalled), "receiver does not drain: disconnected", "reason", ReasonStalled.String(), "queued_bytes", q.bytes)
 		c.stream.Silence()
 		return
 	}
-	l.node.log.Warn("receiver does not drain: its messages are dropped until it has caught up",
-		c.attrs("reason", ReasonStalled.String(), "queued_bytes", q.bytes)...)
+	c.say(slog.LevelWarn, logTopic(ReasonStalled), "receiver does not drain: its messages are dropped until it has caught up",
+		"reason", ReasonStalled.String(), "queued_bytes", q.bytes)
 }
 
 // caughtUp is called when the queue is empty.
@@ -91,7 +95,7 @@ func (c *Conn) caughtUp() {
 	if q.stalled {
 		q.stalled = false
 		c.loop.n.stalls--
-		c.loop.node.log.Info("receiver has caught up", c.attrs("reason", ReasonStalled.String(), "dropped", q.lost)...)
+		c.say(slog.LevelInfo, logTopic(ReasonStalled), "receiver has caught up", "reason", ReasonStalled.String(), "dropped", q.lost)
 	}
 	q.deficit = 0
 }

@@ -52,14 +52,16 @@ func (c *Conn) receiveSubscription(b []byte, m *wire.Message) {
 		return
 	}
 	if c.kind == table.Peer {
+		c.logSubscription("unsubscribed", s, m.SubID, false, nil)
 		c.withdraw(k, m.SubID)
 		return
 	}
 	last, err := c.loop.node.names.Remove(c, k, m.SubID)
-	if last && c.tellPeers(k.Name, m.SubID) {
-		return
+	waits := last && c.tellPeers(k.Name, m.SubID)
+	c.logSubscription("unsubscribed", s, m.SubID, waits, err)
+	if !waits {
+		c.acknowledge(m.SubID, err)
 	}
-	c.acknowledge(m.SubID, err)
 }
 
 // maxStrings bounds the strings of a name that are kept, in bytes: they serve logs and peers, not routing.
@@ -80,15 +82,17 @@ func (c *Conn) subscribe(s *seen, k table.Key, id uint64) {
 		}
 	}
 	if c.kind == table.Peer {
+		c.logSubscription("subscribed", s, id, false, nil)
 		c.offer(&mesh.Subscription{Key: k, ID: id, TTL: s.ttl, Str: str, HasStr: hasStr})
 		return
 	}
 	_, err := n.names.Add(c, c.kind, k, id, str, hasStr)
 	c.noteFull(err)
-	if err == nil && c.tellPeers(k.Name, id) {
-		return
+	waits := err == nil && c.tellPeers(k.Name, id)
+	c.logSubscription("subscribed", s, id, waits, err)
+	if !waits {
+		c.acknowledge(id, err)
 	}
-	c.acknowledge(id, err)
 }
 
 // noteFull counts a subscription that ran into a limit, if err says so.

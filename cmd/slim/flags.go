@@ -33,6 +33,7 @@ type flags struct {
 	stallTimeout     time.Duration
 	stallRate        int
 	maxSubscriptions int
+	maxHeader        int
 
 	logLevel  string // "": the configuration or RUST_LOG decides
 	logFormat string // "text" or "json"
@@ -55,6 +56,7 @@ func (f *flags) flagSet() *pflag.FlagSet {
 	s.Var(&duration{&f.stallTimeout, "--slow-consumer drop does not wait"}, "stall-timeout", "")
 	s.Var(&byteSize{&f.stallRate, 1, math.MaxInt}, "stall-rate", "")
 	s.Var(&number{&f.maxSubscriptions, 1, math.MaxInt}, "max-subscriptions", "")
+	s.Var(&byteSize{&f.maxHeader, router.MinMaxHeader, math.MaxInt}, "max-header", "")
 	s.Var(&choice{to: &f.logLevel, words: cli.LevelWords}, "log-level", "")
 	f.logFormat = "text"
 	s.Var(&choice{to: &f.logFormat, words: []string{"text", "json"}}, "log-format", "")

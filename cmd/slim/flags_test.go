@@ -25,7 +25,7 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 			t.Errorf("--help does not show -%s for --%s", f.Shorthand, f.Name)
 		}
 	})
-	for _, bounds := range []string{fmt.Sprintf("Event loops, 1 to %d", router.MaxLoops), "Read buffer of a loop, 4KiB to 64MiB", "16KiB or more"} {
+	for _, bounds := range []string{fmt.Sprintf("Event loops, 1 to %d", router.MaxLoops), "Read buffer of a loop, 4KiB to 64MiB", "16KiB or more", "1KiB or more"} {
 		if !strings.Contains(helpText, bounds) {
 			t.Errorf("--help does not say %q", bounds)
 		}
@@ -43,6 +43,7 @@ func TestHelpStatesTheDefaults(t *testing.T) {
 		"read-buffer": fmt.Sprintf("%dKiB", router.DefaultReadBuffer>>10), "conn-buffer": fmt.Sprintf("%dMiB", router.DefaultConnBuffer>>20),
 		"slow-consumer": router.Policy(0).String(), "stall-timeout": router.DefaultStallTimeout.String(),
 		"stall-rate": fmt.Sprintf("%dKiB", router.DefaultStallRate>>10), "max-subscriptions": fmt.Sprint(router.DefaultMaxSubscriptions),
+		"max-header": fmt.Sprintf("%dKiB", router.DefaultMaxHeader>>10),
 	} {
 		_, text, ok := strings.Cut(helpText, "--"+name+" <")
 		_, text, ok2 := strings.Cut(text, "[default: ")
@@ -92,6 +93,8 @@ func TestWrongValues(t *testing.T) {
 		{"--stall-rate 0", "--stall-rate <BYTES>", "want 1 or more"},
 		{"--max-subscriptions 0", "--max-subscriptions <N>", "want a whole number, 1 or more"},
 		{"--max-subscriptions -1", "--max-subscriptions <N>", "want a whole number, 1 or more"},
+		{"--max-header 0", "--max-header <BYTES>", "want 1KiB or more"},
+		{"--max-header 1023", "--max-header <BYTES>", "want 1KiB or more"},
 		{"--log-level loud", "--log-level <LEVEL>", "want one of trace, debug, info, warn, error, off"},
 		{"--log-format xml", "--log-format <FORMAT>", "want one of text, json"},
 		{"--strict-config=perhaps", "--strict-config", "want true or false, or nothing"},
@@ -125,7 +128,7 @@ func TestNoFlagTakesZero(t *testing.T) {
 // What the flags let through at their bounds, a node accepts.
 func TestBoundsOfFlagsAreThoseOfTheNode(t *testing.T) {
 	for _, args := range []string{
-		"--loops 1 --read-buffer 4KiB --conn-buffer 16KiB --stall-timeout 1ns --stall-rate 1 --max-subscriptions 1",
+		"--loops 1 --read-buffer 4KiB --conn-buffer 16KiB --stall-timeout 1ns --stall-rate 1 --max-subscriptions 1 --max-header 1KiB",
 		"--loops 1 --read-buffer 64MiB",
 		"--loops 128 --stall-timeout 1000h --stall-rate 1048576GiB --max-subscriptions 9223372036854775807 --conn-buffer 1048576GiB",
 	} {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -156,7 +157,7 @@ func transcript(t *testing.T, command string) string {
 func TestFlagsReachTheNode(t *testing.T) {
 	r := newRig()
 	args := strings.Fields("--loops 3 --read-buffer 128KiB --conn-buffer 2097152 --slow-consumer drop --stall-timeout 1s " +
-		"--stall-rate 1MiB --max-subscriptions 7 --config testdata/tuned.yaml --log-level off")
+		"--stall-rate 1MiB --max-subscriptions 7 --max-header 2KiB --config testdata/tuned.yaml --log-level off")
 	if code := r.program.run(context.Background(), args); code != cli.ExitOK {
 		t.Fatalf("exit %d: %s", code, &r.errs)
 	}
@@ -167,13 +168,18 @@ func TestFlagsReachTheNode(t *testing.T) {
 	got.Log = nil
 	want := router.Options{
 		Listen: []string{"127.0.0.1:46357", "[::1]:0"}, Loops: 3, ReadBuffer: 128 << 10, ConnBuffer: 2 << 20,
-		SlowConsumer: router.Drop, StallTimeout: time.Second, StallRate: 1 << 20, MaxSubscriptions: 7,
+		SlowConsumer: router.Drop, StallTimeout: time.Second, StallRate: 1 << 20, MaxSubscriptions: 7, MaxHeader: 2 << 10,
 		NodeID: "node-a", Deployment: "example.org", AllowUnsigned: true, EnforcePQC: true, RelayPeerPublishes: true,
 		NegotiationTimeout: 7 * time.Second, KeepaliveTime: 30 * time.Second, KeepaliveTimeout: 5 * time.Second,
 		MaxFrameSize: 2 << 20, MaxHeaderList: 8192, MaxStreams: 50,
 	}
 	if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != w {
 		t.Errorf("options\n got %s\nwant %s", g, w)
+	}
+	for i, v := 0, reflect.ValueOf(got); i < v.NumField(); i++ {
+		if name := v.Type().Field(i).Name; v.Field(i).IsZero() && name != "Log" && name != "Version" {
+			t.Errorf("no flag and no key of the file sets router.Options.%s", name)
+		}
 	}
 	if !slices.Equal(r.procs, []int{2}) {
 		t.Errorf("cores set %v, want [2]", r.procs)

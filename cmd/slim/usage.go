@@ -29,6 +29,8 @@ Speed and memory, for each service:
                                    250ms or 2s [default: 250ms]
       --stall-rate <BYTES>         Bytes a second that a full receiver must take [default: 256KiB]
       --max-subscriptions <N>      Subscriptions that one connection may hold [default: 1048576]
+      --max-header <BYTES>         Header of a message, which is made anew for each receiver, 1KiB or more
+                                   [default: 64KiB]
 
 Log, on standard output:
       --log-level <LEVEL>          trace, debug, info, warn, error or off; goes before RUST_LOG and

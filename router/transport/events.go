@@ -123,9 +123,16 @@ func (e *events) Ended(hs *h2.Stream, end *h2.End) {
 		s.receiver.Broken(f)
 	case h2.KindUnfinished:
 		s.receiver.Broken(FaultUnfinished)
-	case h2.KindReset, h2.KindFault, h2.KindConn:
+	case h2.KindReset:
+		e.peer.End = "the stream was reset"
+		s.close()
+	case h2.KindFault:
+		e.peer.End = FaultProtocol.String()
+		s.close()
+	case h2.KindConn: // Closed has said why
 		s.close()
 	default: // half-closed: what is queued for it still goes out
+		e.peer.End = "the peer ended the stream"
 		s.receiver.PeerFinished()
 	}
 }

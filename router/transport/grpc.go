@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"errors"
 	"fmt"
+	"io"
 
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
@@ -17,10 +19,11 @@ type socket struct {
 	pages   []*page   // usually none
 	live    liveness
 
-	turn    int  // stream that the next round begins with
-	quota   int  // bytes that the stream being served may still stage; meaningful while sharing
-	sharing bool // several streams are served in rounds
-	broken  bool // the engine has given up: GOAWAY is its last word
+	turn    int    // stream that the next round begins with
+	quota   int    // bytes that the stream being served may still stage; meaningful while sharing
+	sharing bool   // several streams are served in rounds
+	broken  bool   // the engine has given up: GOAWAY is its last word
+	why     string // we close it; "": we do not
 }
 
 // AcceptGRPC returns the handler of a socket that was just accepted.
@@ -74,6 +77,9 @@ func (k *socket) fail(err error) {
 
 // refuse notes what is turned away.
 func (k *socket) refuse(f Fault, err error, attrs ...any) {
+	if f.ends() && k.why == "" {
+		k.why = f.String()
+	}
 	k.group.acceptor.Refused(&k.peer, f, err, attrs...)
 }
 
@@ -132,6 +138,7 @@ func (k *socket) Muted() {
 // Ended implements netloop.Handler: the peer has half-closed its socket, so no stream of it says anything more.
 func (k *socket) Ended() bool {
 	k.live.peerEnded = k.group.now
+	k.peer.End = k.end(nil)
 	for _, s := range k.streams {
 		s.receiver.PeerFinished()
 	}
@@ -143,6 +150,7 @@ func (k *socket) Closed(err error) {
 	defer k.group.remove(k) // even if a panic has broken the engine or a stream: others wait for the end of both
 	defer k.group.acceptor.Ended(&k.peer, err)
 	defer k.closeStreams()
+	k.peer.End = k.end(err)
 	k.h2.Close((*events)(k))
 }
 
@@ -157,6 +165,19 @@ func (k *socket) closeStreams() {
 
 // socket implements member.
 func (k *socket) socket() *netloop.Socket { return k.net }
+
+// end says, for logs, why the socket was closed.
+func (k *socket) end(err error) string {
+	switch {
+	case k.why != "":
+		return k.why
+	case !k.live.peerEnded.IsZero() || errors.Is(err, io.EOF):
+		return "the peer closed its socket"
+	case err != nil:
+		return err.Error()
+	}
+	return "its socket was closed"
+}
 
 // minShare is the least that a stream among several may stage in its turn, in bytes.
 const minShare = 16 << 10

@@ -185,7 +185,7 @@ func (s *stream) Charge(n int) {
 
 // Established implements Stream.
 func (s *stream) Established() {
-	s.sock.live.established = true
+	s.sock.live.established, s.sock.peer.Established = true, true
 	s.sock.h2.SetMaxMessage(s.h2, s.sock.group.opt.MaxMessage)
 }
 

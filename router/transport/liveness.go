@@ -137,6 +137,7 @@ func (k *socket) drain() {
 func (k *socket) finish() {
 	k.h2.GoAwayNow(h2.NoError, "node is shutting down", false)
 	k.net.MarkDirty()
+	k.peer.End = "the node is shutting down"
 	for _, s := range k.streams {
 		s.receiver.PeerFinished()
 	}

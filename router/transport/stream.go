@@ -88,12 +88,25 @@ const (
 	NumFaults
 )
 
-// Peer is the other end of a socket. Immutable after the first stream's opening but for what Agent says.
+// ends reports whether f costs the whole socket.
+func (f Fault) ends() bool {
+	switch f {
+	case FaultNone, FaultPath, FaultCompressed, FaultTooLarge, FaultConnections:
+		return false
+	}
+	return true
+}
+
+// Peer is the other end of a socket. Owned by the loop.
 type Peer struct {
 	// Remote is the address as text, "unknown" if the socket was gone before it was looked at.
 	Remote string
 	// Agent is the user agent of its latest request.
 	Agent string
+	// Established says that a stream of it was.
+	Established bool
+	// End says, for logs, how the stream ended whose Receiver.PeerFinished or Closed is being called.
+	End string
 
 	logged uint64 // bit for each Fault and reason that was said once: First
 }
