@@ -109,30 +109,7 @@ func TestPanicOfAWritableSocketKeepsTheOthers(t *testing.T) {
 
 // gnet closes the descriptor of a socket that has ended, whatever its handler does.
 func TestPanicAtTheEndOfInputClosesTheSocket(t *testing.T) {
-	o := &owner{}
-	e, err := Start(Options{Loops: 1, ReadBuffer: 4 << 10}, func(*Loop) Owner { return o })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Stop()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ln.Close() }()
-	peer, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &handler{ended: func() bool { panic("broken") }}
-	l := e.Loops()[0]
-	if err := l.Enrol(c, h); err != nil {
-		t.Fatal(err)
-	}
+	l, peer := enrolled(t, &handler{ended: func() bool { panic("broken") }})
 	_ = peer.Close()
 	for limit := time.Now().Add(10 * time.Second); l.Sockets() > 0; runtime.Gosched() {
 		if time.Now().After(limit) {
@@ -148,4 +125,33 @@ func TestPanicOfTheOwnersBatchEnds(t *testing.T) {
 	if o.panics != 1 || hs[0].over {
 		t.Errorf("%d panics, over %v", o.panics, hs[0].over)
 	}
+}
+
+// enrolled returns a loop on gnet with one TCP socket, and the peer's end.
+func enrolled(t *testing.T, h Handler) (*Loop, *net.TCPConn) {
+	t.Helper()
+	e, err := Start(Options{Loops: 1, ReadBuffer: 4 << 10}, func(*Loop) Owner { return &owner{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Stop)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	peer, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = peer.Close() })
+	c, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := e.Loops()[0]
+	if err := l.Enrol(c, h); err != nil {
+		t.Fatal(err)
+	}
+	return l, peer.(*net.TCPConn)
 }

@@ -175,7 +175,11 @@ func (l *Loop) hangup(k *Socket, err error) {
 			k.die(err)
 		}
 	}()
-	lives = errors.Is(err, io.EOF) && !k.closing && !k.muted && k.handler.Ended() && k.outlive()
+	if !errors.Is(err, io.EOF) || k.closing || k.muted || !k.handler.Ended() {
+		return
+	}
+	k.Flush() // most have little to say: they need no descriptor of their own for it
+	lives = !k.closing && !k.muted && k.outlive()
 }
 
 // enter begins a callback for k. It reports whether another callback is running: gnet closes sockets inside writes.
