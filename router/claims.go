@@ -10,8 +10,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// What a connection may claim to be, and what follows from it, stands in this file. Nothing of a claim is proven: as
-// upstream, a node believes whoever negotiates, within limits of number, until authentication comes.
+// What a connection may claim to be, and what follows from it, stands in this file (P-neg-13, P-lim-4). Nothing of a claim
+// is proven: as upstream, a node believes whoever negotiates, within limits of number, until authentication comes.
 //
 // That matters most for two kinds. A peer is told every name of the node and may offer any. A remote link goes before all
 // edge connections in every anycast (P-any-1): whoever claims it and subscribes to the name of an

@@ -138,7 +138,7 @@ func (m *Mesh[C]) Active() bool { return m.count.Load() > 0 }
 
 // Join makes c, a link to the node of that id (empty: not known), a peer. It must be followed by Fill, and in the end by
 // Leave and SweepStep. If there is another live link to that node, older is the latest of them: it may be dead without
-// knowing, as its node has dialled again, and c goes before it. The error is ErrPeers or nil.
+// knowing, as its node has dialled again, and c goes before it (P-peer-11). The error is ErrPeers or nil.
 func (m *Mesh[C]) Join(c *C, node string) (older *C, err error) {
 	m.lock()
 	defer m.unlock()

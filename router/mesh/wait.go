@@ -32,7 +32,8 @@ type pend[C any] struct {
 }
 
 // answers is what one peer owes to those who wait for it, and how far it is worth waiting for. A peer that misses an answer is
-// waited for no more until it gives one; after more misses it must be still for ever longer, unless it was quick in between.
+// waited for no more until it gives one; after more misses nobody waits for it for ever longer, unless it was quick in
+// between. Rules: P-peer-4.
 type answers[C any] struct {
 	pends       map[uint64]*pend[C] // by route id
 	first, last *waiter[C]          // of all pends, by age

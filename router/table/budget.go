@@ -6,7 +6,7 @@ import (
 )
 
 // Budget bounds what the subscriptions of a node take together: those in its table and those that peers offer beside it. A nil
-// Budget has no limits. Safe for all; what several take at once may exceed a limit by as many.
+// Budget has no limits. Safe for all; what several take at once may exceed a limit by as many. Rules: P-lim-3.
 type Budget struct {
 	// Immutable; 0: no limit.
 	PerConn int   // subscriptions of one connection
