@@ -17,6 +17,7 @@ func (p *peer) ended(text string) {
 	}
 }
 
+// Rules: P-neg-13.
 func TestAKindThatIsNotAcceptedIsRefused(t *testing.T) {
 	edgesOnly, err := ParseKinds("edge")
 	if err != nil {
@@ -50,6 +51,7 @@ func TestRemoteLinksGoFirstWhereTheyAreAccepted(t *testing.T) {
 	}
 }
 
+// Rules: P-lim-4.
 func TestLinksThatEndMakeRoomForOthers(t *testing.T) {
 	for _, kind := range []wire.LinkKind{wire.LinkRemote, wire.LinkPeer} {
 		r := newRig(t, 2, Options{MaxPeers: 2, MaxRemotes: 2})
@@ -91,6 +93,7 @@ func TestPeerLinksOfOneSocketAreBounded(t *testing.T) {
 	}
 }
 
+// Rules: P-lim-3.
 func TestNamesOfTheNodeAreBounded(t *testing.T) {
 	r := newRig(t, 2, Options{RelayPeerPublishes: true, MaxNames: 3, MaxSubscriptions: 3})
 	a, b, p := r.dial(0), r.dial(1), r.dialAs(0, wire.LinkPeer, "n1")
@@ -150,6 +153,8 @@ func TestSubscribersWaitForAMutePeerOnce(t *testing.T) {
 }
 
 // A node that lost its power dials again: the new link is used at once, and the old one is asked whether it lives.
+//
+// Rules: P-peer-11.
 func TestANodeThatDialsAgainIsNotHeldUpByItsOldLink(t *testing.T) {
 	for _, alive := range []bool{false, true} {
 		r := newRig(t, 2, relaying)

@@ -10,9 +10,9 @@ import (
 // chore is work that grows with the names of the node, one bounded step at a time. more: it is to be called again.
 type chore func() (more bool)
 
-// chores are done beside the loops by one goroutine, which gives each a step in turn and lives while there are any. So whoever
-// needs a lock that a step takes waits for one step, however many connections with however many names leave at once. Safe for
-// all.
+// chores are done beside the loops by one goroutine, which gives each a step in turn and lives while there are any.
+// So whoever needs a lock that a step takes waits for one step, however many connections with however many names
+// leave at once. Safe for all.
 type chores struct {
 	failed func(cause, stack string) // told when a chore panics, which ends that chore. Immutable
 

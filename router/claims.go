@@ -2,7 +2,6 @@ package router
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -10,13 +9,14 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// What a connection may claim to be, and what follows from it, stands in this file. Nothing of a claim is proven: as
-// upstream, a node believes whoever negotiates, within limits of number, until authentication comes.
+// What a connection may claim to be, and what follows from it, stands in this file (P-neg-13, P-lim-4). Nothing of a
+// claim is proven: as upstream, a node believes whoever negotiates, within limits of number, until authentication
+// comes.
 //
-// That matters most for two kinds. A peer is told every name of the node and may offer any. A remote link goes before all
-// edge connections in every anycast (P-any-1): whoever claims it and subscribes to the name of an
-// application gets all messages to one of its holders. The order is the protocol's; a node that no other domain links to
-// refuses the kind with Options.AcceptKinds.
+// That matters most for two kinds. A peer is told every name of the node and may offer any. A remote link goes before
+// all edge connections in every anycast (P-any-1): whoever claims it and subscribes to the name of an application
+// gets all messages to one of its holders. The order is the protocol's; a node that no other domain links to refuses
+// the kind with Options.AcceptKinds.
 
 // claim is what a connection says of itself when it has negotiated.
 type claim struct {
@@ -73,11 +73,13 @@ func (c *claims) admit(x claim) (grant, error) {
 	n := c.granted[g.kind].Add(1)
 	switch {
 	case !c.accept.Has(g.kind):
-		return grant{}, c.refuse(g, "connections of kind %v are not accepted here, only %v (--accept-kinds)", g.kind, c.accept)
+		return grant{}, c.refuse(g, "connections of kind %v are not accepted here, only %v (--accept-kinds)",
+			g.kind, c.accept)
 	case l.socket > 0 && x.socket >= l.socket:
 		return grant{}, c.refuse(g, "too many links of kind %v on one socket: the limit is %d", g.kind, l.socket)
 	case l.node > 0 && int(n) > l.node:
-		return grant{}, c.refuse(g, "too many links of kind %v at this node: the limit is %d (%s)", g.kind, l.node, l.option)
+		return grant{}, c.refuse(g, "too many links of kind %v at this node: the limit is %d (%s)",
+			g.kind, l.node, l.option)
 	}
 	return g, nil
 }
@@ -109,12 +111,16 @@ const claimable = table.All &^ (1 << table.Local)
 func ParseKinds(s string) (table.Filter, error) {
 	var f table.Filter
 	for word := range strings.SplitSeq(s, ",") {
-		word = strings.TrimSpace(word)
-		i := slices.IndexFunc([]table.Kind{table.Edge, table.Remote, table.Peer}, func(k table.Kind) bool { return k.String() == word })
-		if i < 0 {
-			return 0, fmt.Errorf("unknown kind of connection %q: want some of edge, remote and peer, with commas between them", word)
+		switch word = strings.TrimSpace(word); word {
+		case table.Edge.String():
+			f |= table.Only(table.Edge)
+		case table.Remote.String():
+			f |= table.Only(table.Remote)
+		case table.Peer.String():
+			f |= table.Only(table.Peer)
+		default:
+			return 0, fmt.Errorf("unknown kind of connection %q: want some of edge, remote and peer, with commas between", word)
 		}
-		f |= table.Only([]table.Kind{table.Edge, table.Remote, table.Peer}[i])
 	}
 	return f, nil
 }

@@ -18,7 +18,8 @@ func TestWhatAClaimIsGranted(t *testing.T) {
 		{"edge", wire.LinkEdge, false, grant{table.Edge, table.All}},
 		{"remote", wire.LinkRemote, false, grant{table.Remote, table.All}},
 		{"what the protocol does not know is remote", 77, false, grant{table.Remote, table.All}},
-		{"peer of a full mesh: what it publishes goes to no peer", wire.LinkPeer, false, grant{table.Peer, table.All.Without(table.Peer)}},
+		{"peer of a full mesh: what it publishes goes to no peer", wire.LinkPeer, false,
+			grant{table.Peer, table.All.Without(table.Peer)}},
 		{"peer by hand: what it publishes is relayed", wire.LinkPeer, true, grant{table.Peer, table.All}},
 	} {
 		o := Options{Listen: []string{"127.0.0.1:0"}, RelayPeerPublishes: tc.relay}
@@ -32,6 +33,7 @@ func TestWhatAClaimIsGranted(t *testing.T) {
 }
 
 func TestClaimsAreBounded(t *testing.T) {
+	edge, peer, remote := claim{kind: wire.LinkEdge}, claim{kind: wire.LinkPeer}, claim{kind: wire.LinkRemote}
 	for _, tc := range []struct {
 		rule    string
 		o       Options
@@ -39,17 +41,18 @@ func TestClaimsAreBounded(t *testing.T) {
 		claim   claim
 		want    string // "": granted
 	}{
-		{"all kinds by default", Options{}, nil, claim{kind: wire.LinkPeer}, ""},
-		{"a kind that is not accepted", Options{AcceptKinds: table.Only(table.Edge) | table.Only(table.Peer)}, nil, claim{kind: wire.LinkRemote},
+		{"all kinds by default", Options{}, nil, peer, ""},
+		{"a kind that is not accepted", Options{AcceptKinds: claimable.Without(table.Remote)}, nil, remote,
 			"connections of kind remote are not accepted here, only peer,edge (--accept-kinds)"},
-		{"peers of the node", Options{MaxPeers: 2}, []claim{{kind: wire.LinkPeer}, {kind: wire.LinkPeer}, {kind: wire.LinkEdge}}, claim{kind: wire.LinkPeer},
+		{"peers of the node", Options{MaxPeers: 2}, []claim{peer, peer, edge}, peer,
 			"too many links of kind peer at this node: the limit is 2 (--max-peers)"},
-		{"others are not counted with them", Options{MaxPeers: 2}, []claim{{kind: wire.LinkPeer}, {kind: wire.LinkEdge}}, claim{kind: wire.LinkPeer}, ""},
+		{"others are not counted with them", Options{MaxPeers: 2}, []claim{peer, edge}, peer, ""},
 		{"peers of one socket", Options{}, nil, claim{kind: wire.LinkPeer, socket: peersPerSocket},
 			"too many links of kind peer on one socket: the limit is 4"},
-		{"remote links of the node", Options{MaxRemotes: 1}, []claim{{kind: wire.LinkRemote}}, claim{kind: wire.LinkRemote},
+		{"remote links of the node", Options{MaxRemotes: 1}, []claim{remote}, remote,
 			"too many links of kind remote at this node: the limit is 1 (--max-remotes)"},
-		{"edges have no limit of their own", Options{MaxRemotes: 1, MaxPeers: 1}, []claim{{kind: wire.LinkEdge}}, claim{kind: wire.LinkEdge, socket: 99}, ""},
+		{"edges have no limit of their own", Options{MaxRemotes: 1, MaxPeers: 1}, []claim{edge},
+			claim{kind: wire.LinkEdge, socket: 99}, ""},
 	} {
 		tc.o.Listen = []string{"127.0.0.1:0"}
 		if err := tc.o.fill(); err != nil {
@@ -88,8 +91,8 @@ func text(err error) string {
 }
 
 func TestParseKinds(t *testing.T) {
-	for in, want := range map[string]string{"edge": "edge", "edge, peer": "peer,edge", "remote,edge,peer,edge": "remote,peer,edge",
-		"": "!", "local": "!", "edge,": "!", "Edge": "!", "all": "!"} {
+	for in, want := range map[string]string{"edge": "edge", "edge, peer": "peer,edge",
+		"remote,edge,peer,edge": "remote,peer,edge", "": "!", "local": "!", "edge,": "!", "Edge": "!", "all": "!"} {
 		f, err := ParseKinds(in)
 		got := f.String()
 		if err != nil {
@@ -105,7 +108,8 @@ func TestParseKinds(t *testing.T) {
 }
 
 func TestOptionsThatCannotBe(t *testing.T) {
-	for _, o := range []Options{{MaxNames: -1}, {MaxNameBytes: -1}, {MaxPeers: -1}, {MaxPeers: 257}, {MaxRemotes: -1}, {AcceptKinds: table.All}} {
+	for _, o := range []Options{{MaxNames: -1}, {MaxNameBytes: -1}, {MaxPeers: -1}, {MaxPeers: 257}, {MaxRemotes: -1},
+		{AcceptKinds: table.All}} {
 		o.Listen = []string{"127.0.0.1:0"}
 		if err := o.fill(); err == nil {
 			t.Errorf("%+v was taken", o)

@@ -2,8 +2,8 @@ package router
 
 import "time"
 
-// peerAckDelay is what an acknowledgement to a peer waits: an upstream node begins to listen for it only some time after
-// it has sent, loses what is faster, and then makes its application wait 5 s (P-def-4).
+// peerAckDelay is what an acknowledgement to a peer waits: an upstream node begins to listen for it only some time
+// after it has sent, loses what is faster, and then makes its application wait 5 s (P-def-4).
 const peerAckDelay = 20 * time.Millisecond
 
 // lateTurn is how many acknowledgements of one peer are sent before others have their turn.

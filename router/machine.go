@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// usableMemory is how many bytes this process may use: what the machine has, less what a control group, the limit of its
-// address space or GOMEMLIMIT take from that. 0: not known.
+// usableMemory is how many bytes this process may use: what the machine has, less what a control group, the limit of
+// its address space or GOMEMLIMIT take from that. 0: not known.
 func usableMemory() int64 {
 	limits := []int64{debug.SetMemoryLimit(-1)}
 	var as syscall.Rlimit
@@ -23,8 +23,8 @@ func usableMemory() int64 {
 	return leastMemory(os.DirFS("/"), limits...)
 }
 
-// leastMemory is the least of what the machine with that root folder has, of what its control groups allow this process,
-// and of limits. 0: not known; a limit of 0 or of the largest number is none.
+// leastMemory is the least of what the machine with that root folder has, of what its control groups allow this
+// process, and of limits. 0: not known; a limit of 0 or of the largest number is none.
 func leastMemory(root fs.FS, limits ...int64) int64 {
 	limits = append(limits, totalMemory(root))
 	for line := range lines(root, "proc/self/cgroup") {
@@ -91,8 +91,8 @@ func lines(root fs.FS, name string) func(yield func(string) bool) {
 	}
 }
 
-// A name takes some 700 bytes and as much again where peers are told of it, and garbage collection lets the heap grow to
-// twice its size: nameMemory is what it costs the process, and names may take a quarter of the memory.
+// A name takes some 700 bytes and as much again where peers are told of it, and garbage collection lets the heap grow
+// to twice its size: nameMemory is what it costs the process, and names may take a quarter of the memory.
 const (
 	nameMemory = 1 << 10
 	nameShare  = 4

@@ -16,7 +16,8 @@ func TestMemoryThatTheProcessMayUse(t *testing.T) {
 	}{
 		{"nothing is known", fstest.MapFS{}, nil, 0},
 		{"the machine", fstest.MapFS{"proc/meminfo": file(meminfo)}, nil, 16 << 20},
-		{"nonsense", fstest.MapFS{"proc/meminfo": file("MemTotal: lots kB\n"), "proc/self/cgroup": file("\n:\n0::\nx")}, nil, 0},
+		{"nonsense", fstest.MapFS{"proc/meminfo": file("MemTotal: lots kB\n"),
+			"proc/self/cgroup": file("\n:\n0::\nx")}, nil, 0},
 		{"a limit below it", fstest.MapFS{"proc/meminfo": file(meminfo)}, []int64{1<<63 - 1, 0, 9 << 20}, 9 << 20},
 		{"a limit above it", fstest.MapFS{"proc/meminfo": file(meminfo)}, []int64{99 << 20}, 16 << 20},
 		{"control group, version 2", fstest.MapFS{"proc/meminfo": file(meminfo), "proc/self/cgroup": file("0::/a/b\n"),
@@ -27,9 +28,12 @@ func TestMemoryThatTheProcessMayUse(t *testing.T) {
 			"sys/fs/cgroup/memory.max": file("3145728\n")}, nil, 3 << 20},
 		{"a path that leads out", fstest.MapFS{"proc/meminfo": file(meminfo), "proc/self/cgroup": file("0::/../../x\n"),
 			"sys/fs/cgroup/memory.max": file("3145728\n")}, nil, 3 << 20},
-		{"control group, version 1", fstest.MapFS{"proc/meminfo": file(meminfo), "proc/self/cgroup": file("5:cpu:/c\n9:memory:/m\n"),
-			"sys/fs/cgroup/memory/m/memory.limit_in_bytes": file("2097152\n"), "sys/fs/cgroup/c/memory.max": file("1\n")}, nil, 2 << 20},
-		{"version 1 without a limit", fstest.MapFS{"proc/meminfo": file(meminfo), "proc/self/cgroup": file("9:memory:/\n"),
+		{"control group, version 1", fstest.MapFS{"proc/meminfo": file(meminfo),
+			"proc/self/cgroup": file("5:cpu:/c\n9:memory:/m\n"),
+			"sys/fs/cgroup/memory/m/memory.limit_in_bytes": file("2097152\n"),
+			"sys/fs/cgroup/c/memory.max":                   file("1\n")}, nil, 2 << 20},
+		{"version 1 without a limit", fstest.MapFS{"proc/meminfo": file(meminfo),
+			"proc/self/cgroup":                           file("9:memory:/\n"),
 			"sys/fs/cgroup/memory/memory.limit_in_bytes": file("9223372036854771712\n")}, nil, 16 << 20},
 	} {
 		if got := leastMemory(tc.files, tc.limits...); got != tc.want {
@@ -52,6 +56,7 @@ func TestNamesForAMachine(t *testing.T) {
 	}
 	o := Options{Listen: []string{"127.0.0.1:0"}, MaxNames: 101}
 	if err := o.fill(); err != nil || o.MaxSubscriptions != 51 || o.MaxNameBytes != 101*nameBytes {
-		t.Errorf("of 101 names one connection may hold %d, with %d bytes (%v); want half of them", o.MaxSubscriptions, o.MaxNameBytes, err)
+		t.Errorf("of 101 names one connection may hold %d, with %d bytes (%v); want half of them",
+			o.MaxSubscriptions, o.MaxNameBytes, err)
 	}
 }

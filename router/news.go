@@ -17,8 +17,8 @@ type news struct {
 	posted bool // tellNews will run
 }
 
-// hasNews puts c among those who are to be told something. It is there once at most: the mesh calls for it again only when
-// all was taken, and c.untold says that it waits for room instead.
+// hasNews puts c among those who are to be told something. It is there once at most: the mesh calls for it again only
+// when all was taken, and c.untold says that it waits for room instead.
 func (c *Conn) hasNews() {
 	c.untold = false
 	l := c.loop

@@ -113,7 +113,7 @@ type Options struct {
 	// MaxNameBytes bounds the bytes of strings that are kept for names; 0: 128 for each of MaxNames.
 	MaxNameBytes int
 
-	// AcceptKinds are the kinds that a connection may claim to be: edge, remote and peer; 0: all of them. See ParseKinds.
+	// AcceptKinds are the kinds that a connection may claim: edge, remote and peer; 0: all of them. See ParseKinds.
 	AcceptKinds table.Filter
 	// MaxPeers bounds the peer links of the node, 256 at most; 0: 256.
 	MaxPeers int
@@ -211,7 +211,8 @@ func (o *Options) fill() error {
 	case o.MaxNames < 0 || o.MaxNameBytes < 0:
 		return fmt.Errorf("router: max names is %d and max name bytes %d: want 1 or more", o.MaxNames, o.MaxNameBytes)
 	case o.MaxPeers < 0 || o.MaxPeers > mesh.MaxPeers || o.MaxRemotes < 0:
-		return fmt.Errorf("router: max peers is %d and max remotes %d: want 1 to %d, and 1 or more", o.MaxPeers, o.MaxRemotes, mesh.MaxPeers)
+		return fmt.Errorf("router: max peers is %d and max remotes %d: want 1 to %d, and 1 or more",
+			o.MaxPeers, o.MaxRemotes, mesh.MaxPeers)
 	case o.AcceptKinds&^claimable != 0:
 		return fmt.Errorf("router: kind local cannot be claimed by a connection")
 	case o.StallTimeout < 0, o.StallRate < 0, o.MaxSubscriptions < 0, o.NegotiationTimeout < 0, o.KeepaliveTimeout < 0:

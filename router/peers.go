@@ -63,8 +63,8 @@ func (c *Conn) joinPeers(node string) {
 	n.chores.aside(m.Fill)
 }
 
-// probe asks the peer of a link whether it is still there: its node has dialled again, so this may be what a loss of power
-// has left.
+// probe asks the peer of a link whether it is still there: its node has dialled again, so this may be what a loss of
+// power has left.
 func (c *Conn) probe() {
 	if s, ok := c.stream.(transport.Prober); ok && c.state == active {
 		s.Probe()

@@ -261,7 +261,8 @@ func TestWaitsForOneNameEndInTheirOrder(t *testing.T) {
 	}
 }
 
-// A node that lost its power and dials again is reached over the new link at once; the old one may look alive for minutes.
+// A node that lost its power and dials again is reached over the new link at once; the old one may look alive for
+// minutes.
 func TestTheYoungerLinkToANodeGoesFirst(t *testing.T) {
 	for _, c := range []struct {
 		name  string

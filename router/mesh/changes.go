@@ -1,7 +1,7 @@
 package mesh
 
-// changes is the list of all routes, those that changed last at its end. Every live peer stands before a route of it, or at the
-// end, and knows what it should of all routes before that; a peer that left stands where its sweep goes on.
+// changes is the list of all routes, those that changed last at its end. Every live peer stands before a route of it,
+// or at the end, and knows what it should of all routes before that; a peer that left stands where its sweep goes on.
 type changes[C any] struct {
 	first, last *route[C]
 	ended       []*peer[C] // live peers that stand at the end
@@ -72,7 +72,8 @@ func (m *Mesh[C]) unlink(r *route[C]) {
 	r.prev, r.next = nil, nil
 }
 
-// changed puts r at the end, where all peers have yet to look at it, and wakes those who stood at the end and should be told.
+// changed puts r at the end, where all peers have yet to look at it, and wakes those who stood at the end and should
+// be told.
 func (m *Mesh[C]) changed(r *route[C]) {
 	if r != m.last {
 		m.unlink(r)

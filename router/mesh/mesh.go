@@ -92,7 +92,7 @@ type peer[C any] struct {
 	slot    int
 	gone    bool                 // it has left: nothing is told to it, and the table is no affair of ours
 	poked   bool                 // Next will be called
-	at      *route[C]            // where it stands in the list of changes, nil: at the end. Once it is gone: where its sweep stands
+	at      *route[C]            // where it, or its sweep, stands in the list of changes; nil: at the end
 	offers  int                  // routes it offers
 	alias   map[wire.Name]uint64 // route ids of names that it told with id 0
 	answers answers[C]           // that it owes
@@ -136,9 +136,9 @@ func (m *Mesh[C]) unlock() {
 // came or went in the table before Active was false is known to every later Fill.
 func (m *Mesh[C]) Active() bool { return m.count.Load() > 0 }
 
-// Join makes c, a link to the node of that id (empty: not known), a peer. It must be followed by Fill, and in the end by
-// Leave and SweepStep. If there is another live link to that node, older is the latest of them: it may be dead without
-// knowing, as its node has dialled again, and c goes before it. The error is ErrPeers or nil.
+// Join makes c, a link to the node of that id (empty: not known), a peer. It must be followed by Fill, and in the end
+// by Leave and SweepStep. If there is another live link to that node, older is the latest of them: it may be dead
+// without knowing, as its node has dialled again, and c goes before it (P-peer-11). The error is ErrPeers or nil.
 func (m *Mesh[C]) Join(c *C, node string) (older *C, err error) {
 	m.lock()
 	defer m.unlock()
@@ -173,8 +173,9 @@ func (m *Mesh[C]) Join(c *C, node string) (older *C, err error) {
 	return older, nil
 }
 
-// Fill makes routes of the names that the table got while there was no peer; it returns at once if that is done. It takes time
-// in proportion to the names of the node, without keeping others waiting; any goroutine but a loop's may run it.
+// Fill makes routes of the names that the table got while there was no peer; it returns at once if that is done. It
+// takes time in proportion to the names of the node, without keeping others waiting; any goroutine but a loop's may
+// run it.
 func (m *Mesh[C]) Fill() {
 	m.lock()
 	life, todo := m.life, len(m.of) > 0 && !m.filled
@@ -228,9 +229,9 @@ func (m *Mesh[C]) Leave(c *C) {
 	m.stand(p, m.first)
 }
 
-// SweepStep finishes Leave: after the caller has removed c from the table, nobody waits for c any more, and what c had told is
-// withdrawn from the others or replaced by another peer's offer. It does a portion of that and reports whether there is more,
-// in all in proportion to the routes.
+// SweepStep finishes Leave: after the caller has removed c from the table, nobody waits for c any more, and what c
+// had told is withdrawn from the others or replaced by another peer's offer. It does a portion of that and reports
+// whether there is more, in all in proportion to the routes.
 func (m *Mesh[C]) SweepStep(c *C) (more bool) {
 	m.lock()
 	defer m.unlock()

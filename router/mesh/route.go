@@ -218,8 +218,8 @@ func (m *Mesh[C]) nearest(r *route[C]) *offer[C] {
 	return best
 }
 
-// before reports whether an offer of p goes before an equal one of q: of two links to one node the younger, since the elder may
-// be dead, else the link to the node whose offer is in use.
+// before reports whether an offer of p goes before an equal one of q: of two links to one node the younger, since the
+// elder may be dead, else the link to the node whose offer is in use.
 func (p *peer[C]) before(q, inUse *peer[C]) bool {
 	if p.sameNode(q) {
 		return p.born > q.born

@@ -307,10 +307,13 @@ func verify[C any](m *Mesh[C]) (wrong string) {
 		offers += n
 	}
 	if walking != m.walking || ended != len(m.ended) {
-		return fmt.Sprintf("%d peers walk and %d are at the end, counted %d and %d", walking, ended, m.walking, len(m.ended))
+		return fmt.Sprintf("%d peers walk and %d are at the end, counted %d and %d",
+			walking, ended, m.walking, len(m.ended))
 	}
-	if names, bytes := m.opt.Budget.Used(); m.opt.Budget != nil && (int(names) != offers || int(bytes) != own) || offers != m.offers || own != m.textBytes {
-		return fmt.Sprintf("%d offers and %d bytes, counted %d and %d, in the budget %d and %d", offers, own, m.offers, m.textBytes, names, bytes)
+	names, bytes := m.opt.Budget.Used()
+	if int(names) != offers || int(bytes) != own || offers != m.offers || own != m.textBytes {
+		return fmt.Sprintf("%d offers and %d bytes, counted %d and %d, in the budget %d and %d",
+			offers, own, m.offers, m.textBytes, names, bytes)
 	}
 	return ""
 }

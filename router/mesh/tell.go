@@ -10,8 +10,9 @@ type Tell struct {
 	Withdraw bool
 }
 
-// Next appends to dst the next messages for peer c, at most as many as dst has room for, in the order in which they must be
-// sent. The owner of c calls it after Poke, and again as long as more is true; it may append nothing and there is more.
+// Next appends to dst the next messages for peer c, at most as many as dst has room for, in the order in which they
+// must be sent. The owner of c calls it after Poke, and again as long as more is true; it may append nothing and
+// there is more.
 func (m *Mesh[C]) Next(c *C, dst []Tell) (_ []Tell, more bool) {
 	m.lock()
 	defer m.unlock()

@@ -31,8 +31,9 @@ type pend[C any] struct {
 	waiters     []*waiter[C] // by target; not empty
 }
 
-// answers is what one peer owes to those who wait for it, and how far it is worth waiting for. A peer that misses an answer is
-// waited for no more until it gives one; after more misses it must be still for ever longer, unless it was quick in between.
+// answers is what one peer owes to those who wait for it, and how far it is worth waiting for. A peer that misses an
+// answer is waited for no more until it gives one; after more misses nobody waits for it for ever longer, unless it
+// was quick in between. Rules: P-peer-4.
 type answers[C any] struct {
 	pends       map[uint64]*pend[C] // by route id
 	first, last *waiter[C]          // of all pends, by age
@@ -106,8 +107,8 @@ func (a *answers[C]) shift(pe *pend[C]) *waiter[C] {
 	return x
 }
 
-// await makes c's acknowledgement wait for all peers but c that should know of r something else than they were told. It is
-// registered before anything is sent, so that no acknowledgement comes too early.
+// await makes c's acknowledgement wait for all peers but c that should know of r something else than they were told.
+// It is registered before anything is sent, so that no acknowledgement comes too early.
 func (m *Mesh[C]) await(r *route[C], c *C, ack uint64) bool {
 	if ack == 0 || m.ids[r.id] != 1 {
 		return false

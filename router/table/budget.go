@@ -5,8 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// Budget bounds what the subscriptions of a node take together: those in its table and those that peers offer beside it. A nil
-// Budget has no limits. Safe for all; what several take at once may exceed a limit by as many.
+// Budget bounds what the subscriptions of a node take together: those in its table and those that peers offer beside
+// it. A nil Budget has no limits. Safe for all; what several take at once may exceed a limit by as many. Rules:
+// P-lim-3.
 type Budget struct {
 	// Immutable; 0: no limit.
 	PerConn int   // subscriptions of one connection
@@ -34,8 +35,8 @@ func (e *Full) Error() string {
 	return fmt.Sprintf("too many %s %s: the limit is %d", what, where, e.Limit)
 }
 
-// Take counts n more subscriptions, 0 or 1, of a connection that has have, and bytes of strings. Its error is a *Full; then
-// nothing was counted.
+// Take counts n more subscriptions, 0 or 1, of a connection that has have, and bytes of strings. Its error is a
+// *Full; then nothing was counted.
 func (b *Budget) Take(have, n, bytes int) error {
 	switch {
 	case b == nil:

@@ -73,7 +73,8 @@ func TestSubscriptionsStopAtTheirLimits(t *testing.T) {
 	}
 }
 
-// A connection that leaves keeps its share until its names are really gone: to leave and come again is no way around a limit.
+// A connection that leaves keeps its share until its names are really gone: to leave and come again is no way around
+// a limit.
 func TestTheBudgetHasWhatIsStillToBeRemoved(t *testing.T) {
 	const names = 3 * removeStep
 	b := &Budget{Names: names}

@@ -7,8 +7,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// Errors of Remove, tested with errors.Is. The texts of what Remove returns are upstream's, word for word, since clients log
-// them from the failed ack.
+// Errors of Remove, tested with errors.Is. The texts of what Remove returns are upstream's, word for word, since
+// clients log them from the failed ack.
 var (
 	ErrNoPrefix = errors.New("subscription not found")
 	ErrNoID     = errors.New("id not found")

@@ -6,7 +6,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// holdings are the subscriptions of one connection: the way back from a connection to its names. Guarded by the table's mu.
+// holdings are the subscriptions of one connection: the way back from a connection to its names. Guarded by the
+// table's mu.
 type holdings struct {
 	kind    Kind // given with the first Add; the connection's as long as it holds anything
 	records int  // sum over names of holding.n, while the connection is in the table
@@ -89,8 +90,8 @@ func (m *names) take(dst []wire.Name, most int) (_ []wire.Name, records int) {
 	return dst, records
 }
 
-// record is one subscription of a connection to a name. The name alone decides what matches; whether name_id was present only
-// which record an unsubscribe means (EncodedName is compared as a whole, as upstream).
+// record is one subscription of a connection to a name. The name alone decides what matches; whether name_id was
+// present only which record an unsubscribe means (EncodedName is compared as a whole, as upstream).
 type record struct {
 	sid   uint64
 	hasID bool

@@ -51,8 +51,8 @@ func (f Filter) Has(k Kind) bool { return f>>k&1 != 0 }
 // Only is the set of one kind.
 func Only(k Kind) Filter { return 1 << k }
 
-// Key is a name as a subscription carries it (EncodedName). A missing name_id means the null id for matching, but a record made
-// without it is found only without it.
+// Key is a name as a subscription carries it (EncodedName). A missing name_id means the null id for matching, but a
+// record made without it is found only without it.
 type Key struct {
 	Name  wire.Name
 	HasID bool

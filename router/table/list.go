@@ -2,8 +2,8 @@ package table
 
 import "github.com/seed31b3bfd0/slimgo/wire"
 
-// Strings returns the strings of a prefix as its first subscriber gave them; false if nobody holds a name under it or nobody gave
-// any. Safe for all; no lock.
+// Strings returns the strings of a prefix as its first subscriber gave them; false if nobody holds a name under it or
+// nobody gave any. Safe for all; no lock.
 func (t *Table[C]) Strings(prefix [3]uint64) ([3]string, bool) {
 	k := prefixKey(&wire.Name{C: prefix})
 	if l := t.prefixes.root.Load().find(&k); l != nil {
@@ -22,9 +22,9 @@ type Held struct {
 	Kinds  Filter // of those who hold it; never empty
 }
 
-// Range calls yield for every exact name held by a connection of a kind in f, once each, in no order, until yield returns false.
-// It takes no lock and keeps nobody waiting: a name that comes or goes meanwhile is yielded or not, one that stays is. Safe for
-// all; yield may call the table.
+// Range calls yield for every exact name held by a connection of a kind in f, once each, in no order, until yield
+// returns false. It takes no lock and keeps nobody waiting: a name that comes or goes meanwhile is yielded or not,
+// one that stays is. Safe for all; yield may call the table.
 func (t *Table[C]) Range(f Filter, yield func(Held) bool) {
 	t.prefixes.root.Load().all(func(l *leaf[prefix[C]]) bool {
 		h := Held{Name: wire.Name{C: [3]uint64{l.key[2], l.key[1], l.key[0]}}}

@@ -6,12 +6,14 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// MatchOne returns one connection that holds n and is neither skip nor of a kind outside f; nil if there is none. A specific id
-// is held by its own subscribers only, the null id by every subscriber of the prefix.
+// MatchOne returns one connection that holds n and is neither skip nor of a kind outside f; nil if there is none. A
+// specific id is held by its own subscribers only, the null id by every subscriber of the prefix.
 //
 // Of the kinds Local, Remote, Peer, Edge the first that has such a connection wins; within it, in turns:
-//   - specific id: each list has a cursor, which moves only while the list has two or more, once for each connection looked at
-//   - null id: the prefix has one cursor, which moves once for each non-empty list looked at; from there the first that is not skip
+//   - specific id: each list has a cursor, which moves only while the list has two or more, once for each
+//     connection looked at
+//   - null id: the prefix has one cursor, which moves once for each non-empty list looked at; from there the first
+//     that is not skip
 //
 // as upstream; TestRotation has the sequences observed there. n is borrowed. Safe for all; no lock, no allocation.
 // Rules: P-any.
@@ -36,12 +38,14 @@ func (t *Table[C]) MatchOne(n *wire.Name, skip *C, f Filter) *C {
 	return e.pick(skip, f)
 }
 
-// MatchFree is for a caller to whom MatchOne gave a connection that cannot take a message now. It returns another that holds n and
-// is neither skip nor of a kind outside f nor busy: of the kinds in their order the first that has one, in turns, so that those who
-// are not busy share what the busy ones miss. It looks at maxLooks connections at most; nil: it found none, and MatchOne's choice
-// stands. Cursors move once for each connection looked at, save that of a specific id's list of one.
+// MatchFree is for a caller to whom MatchOne gave a connection that cannot take a message now. It returns another
+// that holds n and is neither skip nor of a kind outside f nor busy: of the kinds in their order the first that has
+// one, in turns, so that those who are not busy share what the busy ones miss. It looks at maxLooks connections at
+// most; nil: it found none, and MatchOne's choice stands. Cursors move once for each connection looked at, save that
+// of a specific id's list of one.
 //
-// busy is called on the caller's goroutine, while others may change what it reads. Safe for all; no lock, no allocation.
+// busy is called on the caller's goroutine, while others may change what it reads. Safe for all; no lock, no
+// allocation.
 func (t *Table[C]) MatchFree(n *wire.Name, skip *C, f Filter, busy func(*C) bool) *C {
 	p, s := t.at(n)
 	if p == nil {
@@ -56,9 +60,10 @@ func (t *Table[C]) MatchFree(n *wire.Name, skip *C, f Filter, busy func(*C) bool
 	return nil
 }
 
-// MatchAll appends to dst every connection that holds n and is neither skip nor of a kind outside f: the kinds in the order of
-// MatchOne, within a kind in the order of subscribing, save that the last takes the place of one that left. No connection comes
-// twice. n is borrowed; dst grows as with append. Safe for all; no lock, no allocation if dst has room. Rules: P-mul-1.
+// MatchAll appends to dst every connection that holds n and is neither skip nor of a kind outside f: the kinds in the
+// order of MatchOne, within a kind in the order of subscribing, save that the last takes the place of one that left.
+// No connection comes twice. n is borrowed; dst grows as with append. Safe for all; no lock, no allocation if dst has
+// room. Rules: P-mul-1.
 func (t *Table[C]) MatchAll(n *wire.Name, skip *C, f Filter, dst []*C) []*C {
 	p, s := t.at(n)
 	if p == nil {
@@ -136,7 +141,8 @@ func (m *members[C]) pickWild(cursor *atomic.Uint64, skip *C, f Filter) *C {
 const maxLooks = 32
 
 // pickFree is MatchFree. The cursor is wild or, if that is nil, the kind's of turns, which is set where a list has two.
-func (m *members[C]) pickFree(turns *[kinds]atomic.Uint64, wild *atomic.Uint64, skip *C, f Filter, busy func(*C) bool) *C {
+func (m *members[C]) pickFree(turns *[kinds]atomic.Uint64, wild *atomic.Uint64, skip *C, f Filter,
+	busy func(*C) bool) *C {
 	left := maxLooks
 	for k := range Kind(kinds) {
 		n := m.count(k)

@@ -6,8 +6,9 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/invariant"
 )
 
-// members are distinct connections, an ordered list for each kind: joined at the end, and when one leaves, the last of its list
-// takes its place. Immutable; the zero members are empty. Up to flatMax they are one slice, beyond that a big.
+// members are distinct connections, an ordered list for each kind: joined at the end, and when one leaves, the last
+// of its list takes its place. Immutable; the zero members are empty. Up to flatMax they are one slice, beyond that a
+// big.
 type members[C any] struct {
 	flat []*C         // the lists one after the other; nil if big
 	ends [kinds]uint8 // flat[ends[k-1]:ends[k]] is the list of kind k
@@ -21,8 +22,8 @@ const (
 
 type big[C any] struct {
 	list [kinds]vector[C]
-	// place is the index of each connection in its list. It belongs to the writer, is changed in place and true only of the
-	// newest big that shares it: matches leave it alone.
+	// place is the index of each connection in its list. It belongs to the writer, is changed in place and true only
+	// of the newest big that shares it: matches leave it alone.
 	place map[*C]int
 }
 

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// Random joins and leaves over the sizes at which the form changes, against four slices; old members stay what they were.
+// Random joins and leaves over the sizes at which the form changes, against four slices; old members stay what they
+// were.
 func TestMembersAgreeWithSlices(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(5, 5))
 	var pool []*peer

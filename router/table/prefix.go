@@ -6,8 +6,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// prefix is what the table knows about three components; the leaf of the table's trie. It stays while anybody holds a name
-// under it.
+// prefix is what the table knows about three components; the leaf of the table's trie. It stays while anybody holds a
+// name under it.
 type prefix[C any] struct {
 	state atomic.Pointer[state[C]] // never nil once published; stored by the writer
 	wild  atomic.Uint64            // rotation of null-id matches
@@ -15,8 +15,8 @@ type prefix[C any] struct {
 
 	// The writer's:
 
-	// holds counts, for each connection, the ids under this prefix it holds. nil while both ids and connections are few, so that
-	// it is made of few; the rest of its life it is kept up.
+	// holds counts, for each connection, the ids under this prefix it holds. nil while both ids and connections are
+	// few, so that it is made of few; the rest of its life it is kept up.
 	//
 	//	holds != nil  <=>  state.many != nil || state.union.big != nil
 	holds map[*C]int
@@ -156,8 +156,8 @@ func (p *prefix[C]) add(hi, lo uint64, c *C, k Kind) (first bool) {
 	return was == nil || was.count(k) == 0
 }
 
-// drop takes c off the list of an id it holds, and tells whether that list is empty now and whether nobody holds the id any more.
-// When the last id goes the state stays: the caller takes the prefix out of the table.
+// drop takes c off the list of an id it holds, and tells whether that list is empty now and whether nobody holds the
+// id any more. When the last id goes the state stays: the caller takes the prefix out of the table.
 func (p *prefix[C]) drop(hi, lo uint64, c *C, k Kind) (last, gone bool) {
 	old := p.state.Load()
 	was := old.find(hi, lo)

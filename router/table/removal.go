@@ -12,7 +12,8 @@ type Lost struct {
 	Gone bool // nobody, of any kind, holds the exact name any more
 }
 
-// Removal takes the names of a connection away in steps, between which others change the table. One goroutine at a time.
+// Removal takes the names of a connection away in steps, between which others change the table. One goroutine at a
+// time.
 type Removal[C any] struct {
 	t     *Table[C]
 	c     *C
@@ -21,8 +22,8 @@ type Removal[C any] struct {
 	lost  []Lost
 }
 
-// RemoveConn takes away all subscriptions of c: Count and Len know of them no more when it returns, and the caller calls Step
-// until there is no more to do. The budget has them until then, since their memory is in use.
+// RemoveConn takes away all subscriptions of c: Count and Len know of them no more when it returns, and the caller
+// calls Step until there is no more to do. The budget has them until then, since their memory is in use.
 func (t *Table[C]) RemoveConn(c *C) *Removal[C] {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -36,9 +37,9 @@ func (t *Table[C]) RemoveConn(c *C) *Removal[C] {
 	return r
 }
 
-// Step takes up to removeStep names away and returns them, in no particular order, valid until the next Step. While more is
-// true others see c hold the rest; no match that begins after the last Step yields c. Gone was true at the moment the name was
-// taken away.
+// Step takes up to removeStep names away and returns them, in no particular order, valid until the next Step. While
+// more is true others see c hold the rest; no match that begins after the last Step yields c. Gone was true at the
+// moment the name was taken away.
 func (r *Removal[C]) Step() (lost []Lost, more bool) {
 	names, records := r.h.names.take(r.names[:0], removeStep) // without the lock: nobody else has h
 	r.names, r.lost = names, r.lost[:0]

@@ -51,8 +51,9 @@ func TestARemovalGoesInSteps(t *testing.T) {
 	}
 }
 
-// What one subscription costs under the lock does not grow with those who hold names of the same prefix: the step from few ids to
-// many, and from a short list to a long one, is taken while both are short. The measure is memory, which all of it needs.
+// What one subscription costs under the lock does not grow with those who hold names of the same prefix: the step
+// from few ids to many, and from a short list to a long one, is taken while both are short. The measure is memory,
+// which all of it needs.
 func TestChangesOfFormCostTheSameHoweverManyHold(t *testing.T) {
 	cost := func(holders int) uint64 {
 		tb := New[peer]()

@@ -492,7 +492,8 @@ func TestRemoveConnReturnsWhatItHeld(t *testing.T) {
 	add(t, tb, c, Key{Name: base}, 7)
 	lost := removeConn(tb, c)
 	slices.SortFunc(lost, func(a, b Lost) int { return cmp.Compare(a.Name.Lo, b.Name.Lo) })
-	want := []Lost{{withID(1).Name, true, true}, {withID(2).Name, false, false}, {withID(3).Name, true, false}, {base, true, true}}
+	want := []Lost{{withID(1).Name, true, true}, {withID(2).Name, false, false}, {withID(3).Name, true, false},
+		{base, true, true}}
 	if !slices.Equal(lost, want) {
 		t.Errorf("lost %+v\nwant %+v", lost, want)
 	}

@@ -201,8 +201,8 @@ func BenchmarkSubscribeID(b *testing.B) {
 	}
 }
 
-// What a subscription costs in memory, all told: trie, prefix, entry, strings, records. The connections are 1000 with 1000 names
-// each, one with all, or one for each name.
+// What a subscription costs in memory, all told: trie, prefix, entry, strings, records. The connections are 1000 with
+// 1000 names each, one with all, or one for each name.
 func BenchmarkMemory(b *testing.B) {
 	const n = 1_000_000
 	for _, conns := range []int{1, 1000, n} {

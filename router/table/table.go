@@ -7,13 +7,14 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// Table maps names to connections of type C, which it knows by address only and never looks into. The zero Table is not ready:
-// use New.
+// Table maps names to connections of type C, which it knows by address only and never looks into. The zero Table is
+// not ready: use New.
 //
-// Concurrency: every method is safe for all. For one connection the caller orders its own calls: no Add may come between its
-// RemoveConn and the last Step, and one that follows begins anew.
+// Concurrency: every method is safe for all. For one connection the caller orders its own calls: no Add may come
+// between its RemoveConn and the last Step, and one that follows begins anew.
 //
-// No method holds the writers' mutex for longer than a bounded number of steps, however many names and connections there are.
+// No method holds the writers' mutex for longer than a bounded number of steps, however many names and connections
+// there are.
 type Table[C any] struct {
 	prefixes trie[prefix[C]] // changed under mu, read without
 	_        [120]byte       // matches read the line above, subscribers write the ones below
@@ -34,15 +35,15 @@ func New[C any]() *Table[C] {
 // Limit makes b the bounds of the table, before its first use. b may have other users.
 func (t *Table[C]) Limit(b *Budget) { t.budget = b }
 
-// Add subscribes c, which is of this kind, to k under the subscription id sid, 0 for none, and reports whether the list of
-// (prefix, id, kind) was empty before. The same (c, sid, k) again changes nothing. c holds the name as long as one record is
-// left. A connection has one kind: another one than at its first Add is ignored.
+// Add subscribes c, which is of this kind, to k under the subscription id sid, 0 for none, and reports whether the
+// list of (prefix, id, kind) was empty before. The same (c, sid, k) again changes nothing. c holds the name as long
+// as one record is left. A connection has one kind: another one than at its first Add is ignored.
 //
-// Errors: ErrKind, *Full; then nothing has changed. What peers hold is not counted here, but by those who take their offers
-// (router/mesh): it is never refused.
+// Errors: ErrKind, *Full; then nothing has changed. What peers hold is not counted here, but by those who take their
+// offers (router/mesh): it is never refused.
 //
-// The strings of a prefix's first subscriber that has any (hasStr) are kept; str is copied, its memory only borrowed. Whether
-// they hash to the components is the caller's affair (wire.HashesMatch).
+// The strings of a prefix's first subscriber that has any (hasStr) are kept; str is copied, its memory only borrowed.
+// Whether they hash to the components is the caller's affair (wire.HashesMatch).
 func (t *Table[C]) Add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr bool) (first bool, err error) {
 	if kind >= kinds {
 		return false, ErrKind
@@ -109,9 +110,9 @@ func (t *Table[C]) give(kind Kind, n int) {
 	}
 }
 
-// Remove takes back what Add did with the same c, k and sid, and reports whether the list of (prefix, id, kind) is empty now. A
-// sid that c never used for k removes the record with sid 0 instead, if c has that: after a reconnect, upstream's applications
-// subscribe again with sid 0 but unsubscribe with the ids of old.
+// Remove takes back what Add did with the same c, k and sid, and reports whether the list of (prefix, id, kind) is
+// empty now. A sid that c never used for k removes the record with sid 0 instead, if c has that: after a reconnect,
+// upstream's applications subscribe again with sid 0 but unsubscribe with the ids of old.
 //
 // Errors, in this order: ErrNoPrefix, ErrNoID, ErrNoRecord; then nothing has changed.
 func (t *Table[C]) Remove(c *C, k Key, sid uint64) (last bool, err error) {

@@ -6,9 +6,10 @@ import (
 	"sync/atomic"
 )
 
-// A trie finds a leaf by 192 bits in steps of 6. Each word of the key has eleven chunks, ten of 6 bits from the low end and one
-// of 4. Only chunks in which keys below a node differ have a node (path compression): a lookup skips the others and compares
-// the whole key at the leaf. So 10^6 names under one org and ns cost four steps, and made-up keys at most 33.
+// A trie finds a leaf by 192 bits in steps of 6. Each word of the key has eleven chunks, ten of 6 bits from the low
+// end and one of 4. Only chunks in which keys below a node differ have a node (path compression): a lookup skips the
+// others and compares the whole key at the leaf. So 10^6 names under one org and ns cost four steps, and made-up keys
+// at most 33.
 //
 //	node{word 0, shift 6}   leafMap 0b…0100 ──> leaves[0]   the key ends here
 //	                        kidMap  0b…1001 ──> kids[0], kids[1]
@@ -69,8 +70,8 @@ func rank(m, bit uint64) int { return bits.OnesCount64(m & (bit - 1)) }
 // pos orders chunks.
 func (n *node[V]) pos() int { return int(n.word)<<8 | int(n.shift) }
 
-// all calls yield for each leaf below n until it returns false, and reports whether it never did. Leaves that come or go
-// meanwhile may be seen or not. Safe for all; n may be nil.
+// all calls yield for each leaf below n until it returns false, and reports whether it never did. Leaves that come or
+// go meanwhile may be seen or not. Safe for all; n may be nil.
 func (n *node[V]) all(yield func(*leaf[V]) bool) bool {
 	if n == nil {
 		return true

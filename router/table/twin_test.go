@@ -160,7 +160,8 @@ func (w *twin) drop(c *peer, n wire.Name) (last, gone bool) {
 	if gone {
 		delete(p.ids, n)
 	}
-	if !slices.ContainsFunc(slices.Collect(maps.Values(p.ids)), func(l *twinLists) bool { return slices.Contains(l.of[c.kind], c) }) {
+	holds := func(l *twinLists) bool { return slices.Contains(l.of[c.kind], c) }
+	if !slices.ContainsFunc(slices.Collect(maps.Values(p.ids)), holds) {
 		p.union.drop(c)
 	}
 	if len(p.ids) == 0 {
@@ -295,7 +296,8 @@ func newWorld(conns, prefixes, ids, sids int, limits *Budget) *world {
 		w.conns = append(w.conns, &peer{fmt.Sprint("c", i), Kind(i % 7 % kinds)})
 	}
 	for p := range prefixes {
-		n := wire.Name{C: [3]uint64{1 << (p * 13 % 64), uint64(p % 2), ^uint64(0) << (p * 5 % 64)}, Hi: wire.Null, Lo: wire.Null}
+		n := wire.Name{C: [3]uint64{1 << (p * 13 % 64), uint64(p % 2), ^uint64(0) << (p * 5 % 64)},
+			Hi: wire.Null, Lo: wire.Null}
 		w.names = append(w.names, n)
 		for i := range ids {
 			w.names = append(w.names, n.WithID(uint64(i%3), uint64(i)))
@@ -400,7 +402,8 @@ func (w *world) stepMatch(n wire.Name, skip *peer, f Filter, how int) string {
 func (w *world) beginRemoval(c *peer) string {
 	w.going[c] = &going{w.tb.RemoveConn(c), w.twin.removeConn(c)}
 	if n := w.tb.Count(c); n != 0 || w.tb.Len() != len(w.twin.records) {
-		return fmt.Sprintf("RemoveConn(%s): %d subscriptions left, %d in all, want 0 and %d", c.label, n, w.tb.Len(), len(w.twin.records))
+		return fmt.Sprintf("RemoveConn(%s): %d subscriptions left, %d in all, want 0 and %d",
+			c.label, n, w.tb.Len(), len(w.twin.records))
 	}
 	return w.stepRemoval(c)
 }
@@ -463,7 +466,8 @@ func (w *world) finish() string {
 			return s
 		}
 	}
-	if names, bytes := w.tb.budget.Used(); w.tb.prefixes.root.Load() != nil || len(w.tb.conns) != 0 || w.tb.Len()+int(names+bytes) != 0 {
+	names, bytes := w.tb.budget.Used()
+	if w.tb.prefixes.root.Load() != nil || len(w.tb.conns) != 0 || w.tb.Len()+int(names+bytes) != 0 {
 		return "the table is not empty when all have gone"
 	}
 	return ""
@@ -496,8 +500,10 @@ func (w *world) forms() (wrong string) {
 // Short random histories, shrunk by rapid when one fails.
 func TestTableAgreesWithItsTwinOnShortHistories(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld(rapid.IntRange(1, 9).Draw(t, "conns"), rapid.IntRange(1, 4).Draw(t, "prefixes"), rapid.IntRange(0, 4).Draw(t, "ids"), 3,
-			&Budget{PerConn: rapid.IntRange(0, 6).Draw(t, "per conn"), Names: rapid.Int64Range(0, 12).Draw(t, "names"), Bytes: rapid.Int64Range(0, 400).Draw(t, "bytes")})
+		limits := &Budget{PerConn: rapid.IntRange(0, 6).Draw(t, "per conn"), Names: rapid.Int64Range(0, 12).Draw(t, "names"),
+			Bytes: rapid.Int64Range(0, 400).Draw(t, "bytes")}
+		w := newWorld(rapid.IntRange(1, 9).Draw(t, "conns"), rapid.IntRange(1, 4).Draw(t, "prefixes"),
+			rapid.IntRange(0, 4).Draw(t, "ids"), 3, limits)
 		intn := func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "n") }
 		for range rapid.IntRange(1, 120).Draw(t, "steps") {
 			if s := w.step(intn, true); s != "" {
@@ -510,8 +516,8 @@ func TestTableAgreesWithItsTwinOnShortHistories(t *testing.T) {
 	})
 }
 
-// Long histories that swell and shrink, with shapes on both sides of every threshold: many connections on a name, many ids
-// under a prefix, many names of a connection.
+// Long histories that swell and shrink, with shapes on both sides of every threshold: many connections on a name,
+// many ids under a prefix, many names of a connection.
 func TestTableAgreesWithItsTwinOnLongHistories(t *testing.T) {
 	for _, tc := range []struct {
 		shape                      string

@@ -2,8 +2,8 @@ package table
 
 import "slices"
 
-// vector is an immutable sequence of connections: a tree of fan-out 32 whose leaves are full but for the last. A change copies
-// the nodes from the root to one leaf. The zero vector is empty.
+// vector is an immutable sequence of connections: a tree of fan-out 32 whose leaves are full but for the last. A
+// change copies the nodes from the root to one leaf. The zero vector is empty.
 type vector[C any] struct {
 	root   *chunk[C]
 	n      int
