@@ -15,6 +15,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 	"github.com/seed31b3bfd0/slimgo/router"
+	"github.com/seed31b3bfd0/slimgo/router/table"
 )
 
 // flags is the command line together with the variables that stand for flags.
@@ -34,6 +35,11 @@ type flags struct {
 	stallRate        int
 	maxSubscriptions int
 	maxHeader        int
+	maxNames         int
+	maxNameBytes     int
+	acceptKinds      table.Filter
+	maxPeers         int
+	maxRemotes       int
 
 	logLevel  string // "": the configuration or RUST_LOG decides
 	logFormat string // "text" or "json"
@@ -57,6 +63,11 @@ func (f *flags) flagSet() *pflag.FlagSet {
 	s.Var(&byteSize{&f.stallRate, 1, math.MaxInt}, "stall-rate", "")
 	s.Var(&number{&f.maxSubscriptions, 1, math.MaxInt}, "max-subscriptions", "")
 	s.Var(&byteSize{&f.maxHeader, router.MinMaxHeader, math.MaxInt}, "max-header", "")
+	s.Var(&number{&f.maxNames, 1, math.MaxInt}, "max-names", "")
+	s.Var(&byteSize{&f.maxNameBytes, 1, math.MaxInt}, "max-name-bytes", "")
+	s.Var((*kinds)(&f.acceptKinds), "accept-kinds", "")
+	s.Var(&number{&f.maxPeers, 1, router.DefaultMaxPeers}, "max-peers", "")
+	s.Var(&number{&f.maxRemotes, 1, math.MaxInt32}, "max-remotes", "")
 	s.Var(&choice{to: &f.logLevel, words: cli.LevelWords}, "log-level", "")
 	f.logFormat = "text"
 	s.Var(&choice{to: &f.logFormat, words: []string{"text", "json"}}, "log-format", "")
@@ -205,6 +216,20 @@ func (p *policy) Set(v string) error {
 }
 func (p *policy) String() string { return router.Policy(*p).String() }
 func (p *policy) Type() string   { return "policy" }
+
+// kinds is a flag with the kinds that connections may claim.
+type kinds table.Filter
+
+func (k *kinds) Set(v string) error {
+	parsed, err := router.ParseKinds(v)
+	if err != nil {
+		return errors.New("want some of edge, remote and peer, with commas between")
+	}
+	*k = kinds(parsed)
+	return nil
+}
+func (k *kinds) String() string { return "" }
+func (k *kinds) Type() string   { return "kinds" }
 
 // number is a flag with a whole number from least to most.
 type number struct {

@@ -43,6 +43,7 @@ func TestHelpStatesTheDefaults(t *testing.T) {
 		"read-buffer": fmt.Sprintf("%dKiB", router.DefaultReadBuffer>>10), "conn-buffer": fmt.Sprintf("%dMiB", router.DefaultConnBuffer>>20),
 		"slow-consumer": router.Policy(0).String(), "stall-timeout": router.DefaultStallTimeout.String(),
 		"stall-rate": fmt.Sprintf("%dKiB", router.DefaultStallRate>>10), "max-subscriptions": fmt.Sprint(router.DefaultMaxSubscriptions),
+		"max-peers": fmt.Sprint(router.DefaultMaxPeers), "max-remotes": fmt.Sprint(router.DefaultMaxRemotes),
 		"max-header": fmt.Sprintf("%dKiB", router.DefaultMaxHeader>>10),
 	} {
 		_, text, ok := strings.Cut(helpText, "--"+name+" <")

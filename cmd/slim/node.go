@@ -77,6 +77,8 @@ func nodeOptions(s *config.Service, f *flags, log *slog.Logger) router.Options {
 		Loops: f.loops, ReadBuffer: f.readBuffer, ConnBuffer: f.connBuffer,
 		SlowConsumer: f.slowConsumer, StallTimeout: f.stallTimeout, StallRate: f.stallRate,
 		MaxSubscriptions: f.maxSubscriptions, MaxHeader: f.maxHeader,
+		MaxNames: f.maxNames, MaxNameBytes: f.maxNameBytes,
+		AcceptKinds: f.acceptKinds, MaxPeers: f.maxPeers, MaxRemotes: f.maxRemotes,
 
 		NodeID: s.NodeID, Deployment: s.Domain,
 		AllowUnsigned: !first.RequireHeaderMAC, EnforcePQC: s.Dataplane.EnforcePQC,

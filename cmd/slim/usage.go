@@ -32,6 +32,15 @@ Speed and memory, for each service:
       --max-header <BYTES>         Header of a message, which is made anew for each receiver, 1KiB or more
                                    [default: 64KiB]
 
+Who may come, and with how many names:
+      --max-names <N>              Subscriptions of the node, with those that peers tell
+                                   [default: one for each 4KiB of memory]
+      --max-name-bytes <BYTES>     Bytes of text that are kept of names [default: 128 for each of --max-names]
+      --accept-kinds <KINDS>       What a connection may be: some of edge, remote and peer, with commas between;
+                                   a remote link goes before all edge connections [default: edge,remote,peer]
+      --max-peers <N>              Links of peer nodes, 1 to 256 [default: 256]
+      --max-remotes <N>            Links of remote nodes [default: 1024]
+
 Log, on standard output:
       --log-level <LEVEL>          trace, debug, info, warn, error or off; goes before RUST_LOG and
                                    tracing.log_level [default: info]
