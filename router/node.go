@@ -93,8 +93,10 @@ func newNode(o Options) *Node {
 // choreFailed says that an invariant of the node's tables is broken; the node lives on without that piece of work.
 func (n *Node) choreFailed(cause, stack string) {
 	n.panics.Add(1)
-	n.log.Error("internal error while bringing tables up to date: please report this", "target", targetProcessing,
-		"error", cause, "stack", stack)
+	if n.peerLog.takes(slog.LevelError, topicPanic) {
+		n.log.Error("internal error while bringing tables up to date: please report this", "target", targetProcessing,
+			"error", cause, "stack", stack)
+	}
 }
 
 // guarded runs a part of a tick that serves no socket: a panic ends that part alone.
