@@ -307,3 +307,37 @@ func TestLossIsToldInTheFormOfTheLog(t *testing.T) {
 type stringer func() string
 
 func (s stringer) String() string { return s() }
+
+// A record that takes long to format holds nobody else up.
+func TestFormattingHoldsNoLock(t *testing.T) {
+	for _, json := range []bool{false, true} {
+		s := NewSink(io.Discard, SinkOptions{})
+		l := NewLogger(s, LogOptions{JSON: json, Look: Look{ThreadNames: true, ThreadIDs: true}, Now: fixedNow})
+		formatting, release, others := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		go l.Info("slow", "key", slowError{formatting, release})
+		<-formatting
+		go func() {
+			l.With(KeyThread, "another").Info("other")
+			close(others)
+		}()
+		select {
+		case <-others:
+		case <-time.After(20 * time.Second):
+			t.Errorf("json %t: nobody can log while one record is formatted", json)
+		}
+		close(release)
+		s.Close(t.Context())
+	}
+}
+
+type slowError struct{ formatting, release chan struct{} }
+
+func (e slowError) Error() string {
+	select {
+	case <-e.release:
+	default:
+		close(e.formatting)
+		<-e.release
+	}
+	return "slow"
+}
