@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/router/hop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/router/transport"
 	"github.com/seed31b3bfd0/slimgo/wire/link"
-	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 // gRPC status codes that a node sends.
@@ -45,12 +45,9 @@ type Conn struct {
 	kind    table.Kind
 	filter  table.Filter // what a publish of this connection may reach; immutable once active
 	machine *link.Machine
-	mac     *mac.MAC // nil: unsigned link
-	linkID  string
+	link    hop.Link // open once active
 	opened  time.Time
 	expires time.Time // of the negotiation
-	in      inMemory
-	outm    outMemory
 	q       queue
 	status  int // of the end
 	message string

@@ -3,9 +3,9 @@ package router
 import (
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/router/hop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
-	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 // negotiate takes the first message of a connection (P-neg-1).
@@ -26,7 +26,6 @@ func (c *Conn) negotiate(b []byte) {
 		c.end(statusPermissionDenied, res.Refusal)
 		return
 	}
-	c.linkID = res.LinkID
 	c.filter = table.All
 	switch res.Kind {
 	case wire.LinkEdge:
@@ -39,9 +38,8 @@ func (c *Conn) negotiate(b []byte) {
 	default:
 		c.kind = table.Remote
 	}
-	if res.Key != nil && c.kind != table.Peer {
-		c.mac = mac.New(res.Key, res.LinkID)
-	}
+	c.link.Open(l.hops, hop.Rules{Signed: c.kind == table.Edge || c.kind == table.Remote, Strict: !l.node.opt.AllowUnsigned,
+		Local: c.kind == table.Local}, res.LinkID, res.Key)
 	clear(res.Key)
 	c.state = active
 	c.stream.Established()
@@ -117,11 +115,7 @@ func (c *Conn) leave() {
 		c.q.stalled = false
 		c.loop.n.stalls--
 	}
-	if c.mac != nil {
-		c.mac.Close()
-		c.mac = nil
-	}
-	c.in, c.outm = inMemory{}, outMemory{}
+	c.link.Close()
 }
 
 // leaveTable takes c out of every match: when it returns (or, with very many subscriptions, soon after) nobody

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/router/hop"
 	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
 
@@ -63,7 +64,8 @@ const (
 	DefaultStallTimeout     = 250 * time.Millisecond
 	DefaultStallRate        = 256 << 10
 	DefaultMaxSubscriptions = 1 << 20
-	DefaultMaxHeader        = 64 << 10
+	DefaultMaxHeader        = hop.DefaultMaxHeader
+	DefaultHeaderMemory     = 32 << 20
 	DefaultMaxFrameSize     = 16 << 10
 	DefaultMaxHeaderList    = 16 << 10
 	DefaultNegotiation      = 5 * time.Second
@@ -103,6 +105,10 @@ type Options struct {
 	// for each receiver. 0: 64 KiB.
 	MaxHeader int
 
+	// HeaderMemory bounds what the node remembers of headers to save work, in bytes, shared out to its loops; 0: 32 MiB;
+	// negative: nothing is remembered.
+	HeaderMemory int
+
 	// NodeID is told to peers and used to refuse a link to oneself; "": node-<random>.
 	NodeID string
 	// Deployment is upstream's domain_name: a peer of another deployment is refused. "": no check.
@@ -139,6 +145,15 @@ func orDefault[T int | uint32 | time.Duration](v *T, d T) {
 	}
 }
 
+// hops are the options of a loop's part of package hop.
+func (o *Options) hops(index int) hop.Options {
+	memory := -1
+	if o.HeaderMemory > 0 {
+		memory = max(1, o.HeaderMemory/o.Loops)
+	}
+	return hop.Options{Index: index, MaxHeader: o.MaxHeader, Memory: memory}
+}
+
 // fill replaces zeros by defaults and refuses what cannot work.
 func (o *Options) fill() error {
 	if o.Loops == 0 {
@@ -150,6 +165,7 @@ func (o *Options) fill() error {
 	orDefault(&o.StallRate, DefaultStallRate)
 	orDefault(&o.MaxSubscriptions, DefaultMaxSubscriptions)
 	orDefault(&o.MaxHeader, DefaultMaxHeader)
+	orDefault(&o.HeaderMemory, DefaultHeaderMemory)
 	orDefault(&o.NegotiationTimeout, DefaultNegotiation)
 	orDefault(&o.KeepaliveTime, DefaultKeepaliveTime)
 	orDefault(&o.KeepaliveTimeout, DefaultKeepaliveTimeout)

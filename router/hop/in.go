@@ -25,6 +25,7 @@ type Known struct {
 	verdict Verdict   // why messages with it die
 	state   mac.Names // of the link's hash after the names, as secret as its key
 	hashed  bool      // state is set
+	again   bool      // it came like this before
 	next    *Link     // where the latest message with these names went; nil: not known
 }
 
@@ -32,6 +33,9 @@ var knownSize = int(reflect.TypeFor[Known]().Size())
 
 // Raw is the header as it came, good as long as k.
 func (k *Known) Raw() []byte { return k.raw }
+
+// Again reports whether it came before: then it has probably been signed for those it goes to.
+func (k *Known) Again() bool { return k.again }
 
 // Expect says where the message goes, or the first of those it goes to: the next header with these names is signed for it
 // in advance.
@@ -111,7 +115,9 @@ func (l *Link) Receive(b []byte, m *wire.Message) (k *Known, v Verdict) {
 	k, same := l.in.find(h)
 	if !same {
 		k = l.learn(k, h)
+		return k, k.verdict
 	}
+	k.again = true
 	return k, k.verdict
 }
 
@@ -135,6 +141,7 @@ func (l *Link) learn(k *Known, h []byte) *Known {
 	if k == nil {
 		s.inUse = true
 		if k = &s.in; s.inOf == l && k.id != 0 && bytes.Equal(k.raw, h) {
+			k.again = true
 			return k
 		}
 		s.inOf = l
@@ -154,7 +161,7 @@ func (l *Link) learn(k *Known, h []byte) *Known {
 			return k
 		}
 	}
-	k.id = s.newID()
+	k.id, k.again = s.newID(), false
 	k.verdict = l.judge(k, true)
 	return k
 }

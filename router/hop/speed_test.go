@@ -43,7 +43,7 @@ func (c *traffic) step() {
 		panic(v)
 	}
 	k.Expect(&c.to[0].Link)
-	if len(c.to) > 2 {
+	if len(c.to) > 2 && !k.Again() {
 		pairs := c.s.Sign(k)
 		for _, t := range c.to {
 			pairs.Add(&t.Link)
