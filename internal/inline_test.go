@@ -13,7 +13,8 @@ var inlined = map[string][]string{
 	"wire/h2":      {"(*Conn).Control", "(*Conn).Cut", "(*Conn).find", "(*Stream).Window"},
 	"pool":         {"(*Buf).Retain"},
 	"router/table": {"next", "rank"},
-	"router": {"(*queue).at", "(*queue).len", "(*queue).refuses", "(*seen).beginsWith", "spread",
+	"router/hop":   {"(*Known).beginsWith", "(*outMemory).at", "spread"},
+	"router": {"(*queue).at", "(*queue).len", "(*queue).refuses",
 		"table.(*node[*github.com/seed31b3bfd0/slimgo/router/table.entry[github.com/seed31b3bfd0/slimgo/router.Conn]]).bit"},
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
 
-// breakOutput makes whatever is sent to p a panic: signing with a wiped key is a broken invariant.
-func (p *peer) breakOutput() { p.c.mac.Close() }
+// breakOutput makes whatever is sent to p a panic: signing on a link that is closed is a broken invariant.
+func (p *peer) breakOutput() { p.c.link.Close() }
 
 // One member of a group breaks while it is given a message: the others get it and the sender, whose read goes on,
 // lives and has its window back.

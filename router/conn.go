@@ -5,10 +5,10 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/router/hop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/router/transport"
 	"github.com/seed31b3bfd0/slimgo/wire/link"
-	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 // gRPC status codes that a node sends.
@@ -40,24 +40,22 @@ type Conn struct {
 	notified atomic.Bool  // the owner has been told of returned
 
 	// Owned by the loop.
-	state   state
-	kind    table.Kind
-	filter  table.Filter // what a publish of this connection may reach; immutable once active
-	machine *link.Machine
-	mac     *mac.MAC // nil: unsigned link
-	linkID  string
-	opened  time.Time
-	expires time.Time // of the negotiation
-	in      inMemory
-	outm    outMemory
-	q       queue
-	status  int // of the end
-	message string
-	muted   bool       // nothing can be sent to it
-	sending int        // fan-outs of its messages that are not done: later messages wait behind them
-	untold  bool       // the mesh has more for this peer than its queue has room for
-	late    lateAcks   // to a peer
-	logged  reasonsSet // said once
+	state      state
+	kind       table.Kind
+	filter     table.Filter // what a publish of this connection may reach; immutable once active
+	machine    *link.Machine
+	link       hop.Link // open once active
+	opened     time.Time
+	expires    time.Time // of the negotiation
+	q          queue
+	status     int // of the end
+	message    string
+	negotiated bool       // it has been active
+	muted      bool       // nothing can be sent to it
+	sending    int        // fan-outs of its messages that are not done: later messages wait behind them
+	untold     bool       // the mesh has more for this peer than its queue has room for
+	late       lateAcks   // to a peer
+	logged     reasonsSet // said once
 
 	// For logs.
 	why                 string // it ends; "": it does not

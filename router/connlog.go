@@ -55,7 +55,7 @@ func (c *Conn) say(l slog.Level, t logTopic, text string, attrs ...any) {
 // logOpened tells of a connection that is negotiated.
 func (c *Conn) logOpened(r *link.Result) {
 	c.say(slog.LevelInfo, topicOpened, "connection opened", "kind", c.kind.String(), "link_id", r.LinkID, "remote_version", r.RemoteVersion,
-		"signed", c.mac != nil, "agent", c.stream.Peer().Agent, "took", time.Since(c.opened).Round(time.Microsecond))
+		"signed", r.Key != nil && c.kind != table.Peer, "agent", c.stream.Peer().Agent, "took", time.Since(c.opened).Round(time.Microsecond))
 }
 
 // because remembers why c ends; the first reason is the one.
@@ -67,7 +67,7 @@ func (c *Conn) because(why string) {
 
 // logClosed tells of the end of a connection that was negotiated, with what it has done.
 func (c *Conn) logClosed() {
-	if c.linkID == "" {
+	if !c.negotiated {
 		return
 	}
 	c.because(c.stream.Peer().End)
@@ -105,12 +105,12 @@ func (c *Conn) logDeath(r Reason, h []byte, hd *wire.Header) {
 
 // logSubscription tells, at debug, of a name that comes or goes. id is the subscription's; waits says that peers are told
 // before it is acknowledged.
-func (c *Conn) logSubscription(text string, s *seen, id uint64, waits bool, err error) {
+func (c *Conn) logSubscription(text string, h []byte, dest *wire.NameRef, id uint64, waits bool, err error) {
 	p := &c.loop.node.peerLog
 	if !p.debug() || !p.limit.allows(topicSubscription) {
 		return
 	}
-	attrs := []any{"name", refText(s.raw, &s.hd.Dest), "subscription_id", id, "kind", c.kind.String()}
+	attrs := []any{"name", refText(h, dest), "subscription_id", id, "kind", c.kind.String()}
 	if waits {
 		attrs = append(attrs, "waits_for_peers", true)
 	}

@@ -80,7 +80,7 @@ func (l *loop) matchFanout(f *fanout) {
 	if p.src.loop == l {
 		if own+len(away) == 0 {
 			p.src.drop(ReasonNoMatch)
-			p.src.logDeath(ReasonNoMatch, p.m.Header.Of(f.buf.B), &p.hd)
+			p.src.logDeath(ReasonNoMatch, p.m.Header.Of(f.buf.B), &p.hd.Header)
 		}
 		l.sendAway(f.buf, away)
 		clear(away)
@@ -96,7 +96,7 @@ func (l *loop) routeOne(f *fanout, p *parcel) {
 	switch {
 	case t == nil:
 		p.src.drop(ReasonNoMatch)
-		p.src.logDeath(ReasonNoMatch, p.m.Header.Of(f.buf.B), &p.hd)
+		p.src.logDeath(ReasonNoMatch, p.m.Header.Of(f.buf.B), &p.hd.Header)
 	case t.loop == l:
 		f.targets = append(f.targets[:0], t)
 	default:

@@ -3,8 +3,8 @@ package router
 import (
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/router/hop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
-	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 // negotiate takes the first message of a connection (P-neg-1).
@@ -32,12 +32,11 @@ func (c *Conn) negotiate(b []byte) {
 		c.end(statusPermissionDenied, err.Error())
 		return
 	}
-	c.linkID, c.kind, c.filter = res.LinkID, g.kind, g.reach
-	if res.Key != nil && c.kind != table.Peer {
-		c.mac = mac.New(res.Key, res.LinkID)
-	}
+	c.kind, c.filter = g.kind, g.reach
+	c.link.Open(l.hops, hop.Rules{Signed: c.kind == table.Edge || c.kind == table.Remote, Strict: !l.node.opt.AllowUnsigned,
+		Local: c.kind == table.Local}, res.LinkID, res.Key)
 	clear(res.Key)
-	c.state = active
+	c.state, c.negotiated = active, true
 	c.stream.Established()
 	l.n.negotiated++
 	c.logOpened(&res)
@@ -121,11 +120,7 @@ func (c *Conn) forget() {
 		c.q.stalled = false
 		c.loop.n.stalls--
 	}
-	if c.mac != nil {
-		c.mac.Close()
-		c.mac = nil
-	}
-	c.in, c.outm = inMemory{}, outMemory{}
+	c.link.Close()
 }
 
 // leaveTable takes c out of every match: when it returns (or, with very many subscriptions, soon after) nobody

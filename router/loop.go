@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/router/hop"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/router/transport"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -29,6 +30,7 @@ type loop struct {
 	net     *netloop.Loop
 	port    *pool.Port[event]
 	group   *transport.Group
+	hops    *hop.Scratch
 	drained chan struct{} // closed when a finishing loop has no socket left
 
 	peersOn  map[*transport.Peer]int // peer links of a socket, if any
@@ -46,15 +48,10 @@ type loop struct {
 	n        counters
 
 	// Scratch.
-	msg       wire.Message      // of receive
-	out       transport.Message // of put
-	delivery  delivery          // of publish
-	large     sent              // a header too long to be remembered
-	rest      []byte            // second part of a MAC preimage
-	rest2     []byte            // that of a second one
-	small     []byte            // a message of the node's own
-	tag, tag2 [32]byte          // header MACs
-	headerID  uint64            // last id given to a header or a pair of names; unique to the node by its low part
+	msg      wire.Message      // of receive
+	out      transport.Message // of put
+	delivery delivery          // of publish
+	small    []byte            // a message of the node's own
 }
 
 // event is what one loop tells another. One of:
@@ -80,10 +77,10 @@ func (n *Node) startLoops() error {
 
 // addLoop makes the forwarding state of an event loop.
 func (n *Node) addLoop(nl *netloop.Loop, x *pool.Exchange[event]) *loop {
-	l := &loop{node: n, index: nl.Index(), net: nl, drained: make(chan struct{}), headerID: uint64(nl.Index()),
-		peersOn: map[*transport.Peer]int{}}
+	l := &loop{node: n, index: nl.Index(), net: nl, drained: make(chan struct{}), peersOn: map[*transport.Peer]int{}}
 	l.port = x.Join(nl.Station())
 	l.group = transport.NewGroup(nl, n.opt.transport(), l)
+	l.hops = hop.NewScratch(n.opt.hops(nl.Index()))
 	l.fast = nl.NewTimer()
 	n.loops = append(n.loops, l)
 	return l
@@ -160,6 +157,7 @@ func (l *loop) Tick(now time.Time) {
 		l.node.guarded(l.node.tickPeers)
 	}
 	l.group.Tick(now)
+	l.hops.Tick()
 }
 
 // Panicked implements netloop.Owner.

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/router/hop"
 	"github.com/seed31b3bfd0/slimgo/router/mesh"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/router/transport"
@@ -66,7 +67,8 @@ const (
 	DefaultStallTimeout     = 250 * time.Millisecond
 	DefaultStallRate        = 256 << 10
 	DefaultMaxSubscriptions = 1 << 20
-	DefaultMaxHeader        = 64 << 10
+	DefaultMaxHeader        = hop.DefaultMaxHeader
+	DefaultHeaderMemory     = 32 << 20
 	DefaultMaxPeers         = mesh.MaxPeers
 	DefaultMaxRemotes       = 1 << 10
 	DefaultMaxFrameSize     = 16 << 10
@@ -120,6 +122,10 @@ type Options struct {
 	// MaxRemotes bounds the remote links of the node; 0: 1,024.
 	MaxRemotes int
 
+	// HeaderMemory bounds what the node remembers of headers to save work, in bytes, shared out to its loops; 0: 32 MiB;
+	// negative: nothing is remembered.
+	HeaderMemory int
+
 	// NodeID is told to peers and used to refuse a link to oneself; "": node-<random>.
 	NodeID string
 	// Deployment is upstream's domain_name: a peer of another deployment is refused. "": no check.
@@ -156,6 +162,15 @@ func orDefault[T int | uint32 | time.Duration](v *T, d T) {
 	}
 }
 
+// hops are the options of a loop's part of package hop.
+func (o *Options) hops(index int) hop.Options {
+	memory := -1
+	if o.HeaderMemory > 0 {
+		memory = max(1, o.HeaderMemory/o.Loops)
+	}
+	return hop.Options{Index: index, MaxHeader: o.MaxHeader, Memory: memory}
+}
+
 // fill replaces zeros by defaults and refuses what cannot work.
 func (o *Options) fill() error {
 	if o.Loops == 0 {
@@ -166,6 +181,7 @@ func (o *Options) fill() error {
 	orDefault(&o.StallTimeout, DefaultStallTimeout)
 	orDefault(&o.StallRate, DefaultStallRate)
 	orDefault(&o.MaxHeader, DefaultMaxHeader)
+	orDefault(&o.HeaderMemory, DefaultHeaderMemory)
 	orDefault(&o.MaxPeers, DefaultMaxPeers)
 	orDefault(&o.MaxRemotes, DefaultMaxRemotes)
 	if o.AcceptKinds == 0 {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/router/hop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
@@ -12,44 +13,42 @@ import (
 // before the first reference is handed over and only read after that.
 type parcel struct {
 	m      wire.Message
-	hd     wire.Header // offsets into the header inside the Buf
-	id     uint64      // of the header, see seen
-	nid    uint64
-	ttl    uint32
+	hd     hop.Header   // offsets into the header inside the Buf
 	cost   int          // bytes that its sender is charged with while it waits
 	src    *Conn        // sender; nil for the node's own messages
 	filter table.Filter // of the sender
 }
 
 // publish is steps 5 and 6 of the journey: match and deliver.
-func (c *Conn) publish(b []byte, buf *pool.Buf, s *seen) {
+func (c *Conn) publish(b []byte, buf *pool.Buf, k *hop.Known) {
 	l := c.loop
 	if c.sending > 0 { // a fan-out of its is not done: nothing overtakes it
-		c.later(share(b, buf, &l.msg, s, c))
+		c.later(share(b, buf, &l.msg, k, c))
 		return
 	}
-	if s.hd.Fanout == 1 {
-		c.publishOne(b, buf, s)
+	if k.Fanout == 1 {
+		c.publishOne(b, buf, k)
 		return
 	}
-	ts := l.node.names.MatchAll(&s.hd.Dest.Name, c, c.filter, l.targets[:0])
+	ts := l.node.names.MatchAll(&k.Dest.Name, c, c.filter, l.targets[:0])
 	l.targets = ts
 	switch {
 	case len(ts) == 0:
 		c.drop(ReasonNoMatch)
-		c.logDeath(ReasonNoMatch, s.raw, &s.hd)
+		c.logDeath(ReasonNoMatch, k.Raw(), &k.Header.Header)
 		return
 	case len(ts) > lookEvery:
-		c.later(share(b, buf, &l.msg, s, c))
+		c.later(share(b, buf, &l.msg, k, c))
 		clear(ts)
 		l.runFanouts(time.Now().Add(turnBudget))
 		return
 	}
-	if s.next = ts[0]; len(ts) > 2 {
-		l.signPairs(ts, s)
+	k.Expect(&ts[0].link)
+	if len(ts) > 2 && !k.Again() {
+		l.signPairs(ts, k)
 	}
 	d := &l.delivery
-	d.b, d.buf, d.s, d.src = b, buf, s, c
+	d.b, d.buf, d.k, d.src = b, buf, k, c
 	away := false
 	for at := 0; at < len(ts); {
 		at, away = l.deliverAll(ts, at, away)
@@ -68,7 +67,7 @@ func (c *Conn) publish(b []byte, buf *pool.Buf, s *seen) {
 type delivery struct {
 	b      []byte
 	buf    *pool.Buf // owns b; nil: it is borrowed from the read
-	s      *seen
+	k      *hop.Known
 	src    *Conn
 	shared *pool.Buf // the message in memory that can wait; nil: nobody has needed it
 	lent   *pool.Buf // the same while a reference to it is being handed to a queue
@@ -79,7 +78,7 @@ type delivery struct {
 // share returns the message in counted memory; the reference stays the delivery's.
 func (d *delivery) share(l *loop) *pool.Buf {
 	if d.shared == nil {
-		d.shared = share(d.b, d.buf, &l.msg, d.s, d.src)
+		d.shared = share(d.b, d.buf, &l.msg, d.k, d.src)
 	}
 	return d.shared
 }
@@ -100,7 +99,7 @@ func (l *loop) deliverAll(ts []*Conn, at int, away bool) (next int, others bool)
 		switch {
 		case t.dead.Load():
 			l.n.dropped[ReasonGone]++
-		case t.q.n == 0 && t.putNext(d.s):
+		case t.q.n == 0 && t.putNext(d.k):
 		case t.turnsAway(len(d.b)):
 		default:
 			d.lent = d.share(l)
@@ -114,11 +113,11 @@ func (l *loop) deliverAll(ts []*Conn, at int, away bool) (next int, others bool)
 	return next, others
 }
 
-// putNext puts the message in loop.out with the header s, as it leaves for c.
-func (c *Conn) putNext(s *seen) bool {
+// putNext puts the message in loop.out with the header k, as it leaves for c.
+func (c *Conn) putNext(k *hop.Known) bool {
 	l := c.loop
 	o := &l.out
-	o.Header = c.header(s.raw, &s.hd, s.id, s.nid, s.ttl)
+	o.Header = c.link.Header(k.Raw(), &k.Header)
 	if c.state != active || !c.stream.Put(o) {
 		return false
 	}
@@ -162,40 +161,40 @@ func (l *loop) sendAway(shared *pool.Buf, ts []*Conn) {
 }
 
 // publishOne is publish for one receiver of those that match.
-func (c *Conn) publishOne(b []byte, buf *pool.Buf, s *seen) {
+func (c *Conn) publishOne(b []byte, buf *pool.Buf, k *hop.Known) {
 	l := c.loop
-	t := l.node.names.MatchOne(&s.hd.Dest.Name, c, c.filter)
+	t := l.node.names.MatchOne(&k.Dest.Name, c, c.filter)
 	if t != nil && t.dead.Load() {
-		l.targets = l.node.names.MatchAll(&s.hd.Dest.Name, c, c.filter, l.targets[:0])
+		l.targets = l.node.names.MatchAll(&k.Dest.Name, c, c.filter, l.targets[:0])
 		t = firstAlive(l.targets)
 	}
 	if t == nil {
 		c.drop(ReasonNoMatch)
-		c.logDeath(ReasonNoMatch, s.raw, &s.hd)
+		c.logDeath(ReasonNoMatch, k.Raw(), &k.Header.Header)
 		return
 	}
-	s.next = t
+	k.Expect(&t.link)
 	if t.loop == l {
-		c.deliverOne(t, b, buf, s)
+		c.deliverOne(t, b, buf, k)
 		return
 	}
-	shared := share(b, buf, &l.msg, s, c)
+	shared := share(b, buf, &l.msg, k, c)
 	c.hold(shared.Aux.(*parcel).cost)
 	l.port.Push(t.loop.port, event{to: t, buf: shared})
 }
 
 // deliverOne gives message b, in loop.msg, to t of the same loop.
-func (c *Conn) deliverOne(t *Conn, b []byte, buf *pool.Buf, s *seen) {
+func (c *Conn) deliverOne(t *Conn, b []byte, buf *pool.Buf, k *hop.Known) {
 	defer t.guardOne()
 	l := c.loop
 	switch {
 	case t.dead.Load():
 		l.n.dropped[ReasonGone]++
-	case t.q.n == 0 && t.put(b, buf, &l.msg, t.header(s.raw, &s.hd, s.id, s.nid, s.ttl)):
+	case t.q.n == 0 && t.put(b, buf, &l.msg, t.link.Header(k.Raw(), &k.Header)):
 	case t.turnsAway(len(b)):
 	default:
 		d := &l.delivery
-		d.lent = share(b, buf, &l.msg, s, c)
+		d.lent = share(b, buf, &l.msg, k, c)
 		t.enqueue(d.lent, false)
 		d.lent = nil
 	}
@@ -249,7 +248,7 @@ func (c *Conn) turnsAway(n int) bool {
 
 // share returns message b in counted memory with its parcel, one reference of which is the caller's: b's own Buf if it has
 // one, else a copy, the only one the message ever gets.
-func share(b []byte, buf *pool.Buf, m *wire.Message, s *seen, src *Conn) *pool.Buf {
+func share(b []byte, buf *pool.Buf, m *wire.Message, k *hop.Known, src *Conn) *pool.Buf {
 	if buf == nil {
 		buf = src.loop.net.Stock().Get(len(b))
 		buf.B = append(buf.B, b...)
@@ -261,32 +260,24 @@ func share(b []byte, buf *pool.Buf, m *wire.Message, s *seen, src *Conn) *pool.B
 		p = new(parcel)
 		buf.Aux = p
 	}
-	p.m, p.hd, p.id, p.nid, p.ttl, p.cost, p.src, p.filter = *m, s.hd, s.id, s.nid, s.ttl, len(b)+envelope, src, src.filter
+	p.m, p.hd, p.cost, p.src, p.filter = *m, k.Header, len(b)+envelope, src, src.filter
 	return buf
 }
 
 // envelope is what gRPC adds to each message: it counts in the windows, too.
 const envelope = 5
 
-// header returns the header as it leaves on c's link: remembered, or rewritten and signed anew (P-mac,
-// egress). A tag of an earlier hop never goes on. The result is valid until the next call.
-func (c *Conn) header(h []byte, hd *wire.Header, id, nid uint64, ttl uint32) []byte {
-	if len(h) > maxRemembered {
-		nid = 0 // of the one slot that holds no names
-		c.loop.large = sent{raw: c.loop.large.raw[:0]}
+// signPairs signs a header that is new to the receivers of a fan-out in pairs.
+//
+// It is work in advance: whose signing panics is found out when its own header is made.
+func (l *loop) signPairs(ts []*Conn, k *hop.Known) {
+	defer func() { _ = recover() }()
+	pairs := l.hops.Sign(k)
+	for _, t := range ts {
+		if t.loop == l && t.state == active && !t.q.stalled {
+			pairs.Add(&t.link)
+		}
 	}
-	o := &c.loop.large
-	if nid != 0 {
-		o = c.outm.slot(nid)
-	}
-	if o.id == id {
-		return o.raw
-	}
-	o.make(c, h, hd, ttl)
-	if o.id = id; nid == 0 {
-		o.id = 0
-	}
-	return o.raw
 }
 
 // credit gives sender c of any loop n bytes back; negative n: charges it.
@@ -352,7 +343,7 @@ func (c *Conn) accept(buf *pool.Buf, p *parcel) (settled bool) {
 		buf.Release()
 		return true
 	}
-	if c.q.len() == 0 && c.put(buf.B, buf, &p.m, c.header(p.m.Header.Of(buf.B), &p.hd, p.id, p.nid, p.ttl)) ||
+	if c.q.len() == 0 && c.put(buf.B, buf, &p.m, c.link.Header(p.m.Header.Of(buf.B), &p.hd)) ||
 		c.turnsAway(len(buf.B)) {
 		buf.Release()
 		return true

@@ -168,7 +168,7 @@ func (c *Conn) sendFirst() bool {
 		if q.first != nil {
 			o.Header = q.first.B
 		} else if c.stream.Room() > 0 {
-			o.Header = c.header(p.m.Header.Of(buf.B), &p.hd, p.id, p.nid, p.ttl)
+			o.Header = c.link.Header(p.m.Header.Of(buf.B), &p.hd)
 		} else {
 			return false
 		}

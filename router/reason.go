@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 
+	"github.com/seed31b3bfd0/slimgo/router/hop"
 	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
 
@@ -81,6 +82,17 @@ func (r Reason) String() string {
 		return reasonNames[r]
 	}
 	return fmt.Sprintf("reason(%d)", uint8(r))
+}
+
+// verdictReasons are the reasons under which the drops of package hop are counted.
+var verdictReasons = [hop.NumVerdicts]Reason{
+	hop.Undecodable: ReasonUndecodable,
+	hop.Odd:         ReasonInvalid,
+	hop.TooLong:     ReasonHeader,
+	hop.Invalid:     ReasonInvalid,
+	hop.Unsigned:    ReasonUnsigned,
+	hop.BadMAC:      ReasonMAC,
+	hop.Expired:     ReasonTTL,
 }
 
 // reasonOf returns the reason under which a fault of a transport is counted.

@@ -3,6 +3,7 @@ package router
 import (
 	"errors"
 
+	"github.com/seed31b3bfd0/slimgo/router/hop"
 	"github.com/seed31b3bfd0/slimgo/router/mesh"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -33,32 +34,34 @@ func (c *Conn) receiveSubscription(b []byte, m *wire.Message) {
 		c.drop(ReasonInvalid)
 		return
 	}
-	s := &seen{raw: m.Header.Of(b)}
-	if wire.ParseHeader(s.raw, &s.hd) != nil {
+	h := m.Header.Of(b)
+	var hd wire.Header
+	ttl, v := c.link.Check(h, &hd)
+	switch v {
+	case hop.OK:
+	case hop.Undecodable:
 		c.undecodable()
 		return
-	}
-	if s.hd.Odd {
+	case hop.Odd:
 		c.receiveOdd(b)
 		return
-	}
-	if r := c.judge(s, m.Kind); r != reasonNone {
-		c.drop(r)
+	default:
+		c.drop(verdictReasons[v])
 		return
 	}
-	k := table.Key{Name: s.hd.Dest.Name, HasID: s.hd.Dest.HasID}
+	k := table.Key{Name: hd.Dest.Name, HasID: hd.Dest.HasID}
 	if m.Kind == wire.KindSubscribe {
-		c.subscribe(s, k, m.SubID)
+		c.subscribe(h, &hd.Dest, ttl, k, m.SubID)
 		return
 	}
 	if c.kind == table.Peer {
-		c.logSubscription("unsubscribed", s, m.SubID, false, nil)
+		c.logSubscription("unsubscribed", h, &hd.Dest, m.SubID, false, nil)
 		c.withdraw(k, m.SubID)
 		return
 	}
 	last, err := c.loop.node.names.Remove(c, k, m.SubID)
 	waits := last && c.tellPeers(k.Name, m.SubID)
-	c.logSubscription("unsubscribed", s, m.SubID, waits, err)
+	c.logSubscription("unsubscribed", h, &hd.Dest, m.SubID, waits, err)
 	if !waits {
 		c.acknowledge(m.SubID, err)
 	}
@@ -67,29 +70,30 @@ func (c *Conn) receiveSubscription(b []byte, m *wire.Message) {
 // maxStrings bounds the strings of a name that are kept, in bytes: they serve logs and peers, not routing.
 const maxStrings = 1 << 10
 
-func (c *Conn) subscribe(s *seen, k table.Key, id uint64) {
+// subscribe handles a Subscribe to dest, whose strings lie in the header h. ttl is what is left of it after this hop.
+func (c *Conn) subscribe(h []byte, dest *wire.NameRef, ttl uint32, k table.Key, id uint64) {
 	n := c.loop.node
 	var str [3]string
-	hasStr := s.hd.Dest.HasStr
-	d := &s.hd.Dest.Str
-	if hasStr && (d[0].Len()+d[1].Len()+d[2].Len() > maxStrings || !wire.HashesMatch(s.raw, &s.hd.Dest)) {
+	hasStr := dest.HasStr
+	d := &dest.Str
+	if hasStr && (d[0].Len()+d[1].Len()+d[2].Len() > maxStrings || !wire.HashesMatch(h, dest)) {
 		c.note(ReasonStrings, nil)
 		hasStr = false
 	}
 	if hasStr {
 		for i := range str {
-			str[i] = string(s.hd.Dest.Str[i].Of(s.raw))
+			str[i] = string(d[i].Of(h))
 		}
 	}
 	if c.kind == table.Peer {
-		c.logSubscription("subscribed", s, id, false, nil)
-		c.offer(&mesh.Subscription{Key: k, ID: id, TTL: s.ttl, Str: str, HasStr: hasStr})
+		c.logSubscription("subscribed", h, dest, id, false, nil)
+		c.offer(&mesh.Subscription{Key: k, ID: id, TTL: ttl, Str: str, HasStr: hasStr})
 		return
 	}
 	_, err := n.names.Add(c, c.kind, k, id, str, hasStr)
 	c.noteFull(err)
 	waits := err == nil && c.tellPeers(k.Name, id)
-	c.logSubscription("subscribed", s, id, waits, err)
+	c.logSubscription("subscribed", h, dest, id, waits, err)
 	if !waits {
 		c.acknowledge(id, err)
 	}

@@ -35,6 +35,7 @@ type flags struct {
 	stallRate        int
 	maxSubscriptions int
 	maxHeader        int
+	headerMemory     int
 	maxNames         int
 	maxNameBytes     int
 	acceptKinds      table.Filter
@@ -63,6 +64,7 @@ func (f *flags) flagSet() *pflag.FlagSet {
 	s.Var(&byteSize{&f.stallRate, 1, math.MaxInt}, "stall-rate", "")
 	s.Var(&number{&f.maxSubscriptions, 1, math.MaxInt}, "max-subscriptions", "")
 	s.Var(&byteSize{&f.maxHeader, router.MinMaxHeader, math.MaxInt}, "max-header", "")
+	s.Var(&byteSize{&f.headerMemory, 1, math.MaxInt}, "header-memory", "")
 	s.Var(&number{&f.maxNames, 1, math.MaxInt}, "max-names", "")
 	s.Var(&byteSize{&f.maxNameBytes, 1, math.MaxInt}, "max-name-bytes", "")
 	s.Var((*kinds)(&f.acceptKinds), "accept-kinds", "")

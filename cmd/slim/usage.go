@@ -31,6 +31,7 @@ Speed and memory, for each service:
       --max-subscriptions <N>      Subscriptions that one connection may hold [default: 1048576]
       --max-header <BYTES>         Header of a message, which is made anew for each receiver, 1KiB or more
                                    [default: 64KiB]
+      --header-memory <BYTES>      What may be remembered of headers, to save work [default: 32MiB]
 
 Who may come, and with how many names:
       --max-names <N>              Subscriptions of the node, with those that peers tell
