@@ -194,7 +194,7 @@ func (o *Options) fill() error {
 		o.MaxNameBytes = o.MaxNames * nameBytes
 	}
 	if o.MaxSubscriptions == 0 {
-		o.MaxSubscriptions = min(DefaultMaxSubscriptions, (o.MaxNames+1)/2)
+		o.MaxSubscriptions = min(DefaultMaxSubscriptions, o.MaxNames-o.MaxNames/2)
 	}
 	orDefault(&o.NegotiationTimeout, DefaultNegotiation)
 	orDefault(&o.KeepaliveTime, DefaultKeepaliveTime)

@@ -97,6 +97,13 @@ func TestWrongValues(t *testing.T) {
 		{"--max-subscriptions -1", "--max-subscriptions <N>", "want a whole number, 1 or more"},
 		{"--max-header 0", "--max-header <BYTES>", "want 1KiB or more"},
 		{"--max-header 1023", "--max-header <BYTES>", "want 1KiB or more"},
+		{"--max-names 0", "--max-names <N>", "want a whole number, 1 or more"},
+		{"--max-name-bytes 0", "--max-name-bytes <BYTES>", "want 1 or more"},
+		{"--accept-kinds local", "--accept-kinds <KINDS>", "want some of edge, remote and peer, with commas between"},
+		{"--accept-kinds edge,", "--accept-kinds <KINDS>", "want some of edge, remote and peer, with commas between"},
+		{"--max-peers 0", "--max-peers <N>", "want a whole number from 1 to 256"},
+		{"--max-peers 257", "--max-peers <N>", "want a whole number from 1 to 256"},
+		{"--max-remotes 0", "--max-remotes <N>", "want a whole number from 1 to 2147483647"},
 		{"--log-level loud", "--log-level <LEVEL>", "want one of trace, debug, info, warn, error, off"},
 		{"--log-format xml", "--log-format <FORMAT>", "want one of text, json"},
 		{"--strict-config=perhaps", "--strict-config", "want true or false, or nothing"},
@@ -132,6 +139,8 @@ func TestBoundsOfFlagsAreThoseOfTheNode(t *testing.T) {
 	for _, args := range []string{
 		"--loops 1 --read-buffer 4KiB --conn-buffer 16KiB --stall-timeout 1ns --stall-rate 1 --max-subscriptions 1 --max-header 1KiB",
 		"--loops 1 --read-buffer 64MiB",
+		"--max-names 1 --max-name-bytes 1 --accept-kinds edge --max-peers 1 --max-remotes 1",
+		"--max-names 9223372036854775807 --max-name-bytes 1048576GiB --accept-kinds edge,remote,peer --max-peers 256",
 		"--loops 128 --stall-timeout 1000h --stall-rate 1048576GiB --max-subscriptions 9223372036854775807 --conn-buffer 1048576GiB",
 	} {
 		r := newRig()
