@@ -34,7 +34,7 @@ type handler struct {
 
 func (h *handler) Opened(k *Socket) { h.k = k }
 func (h *handler) Read([]byte)      {}
-func (h *handler) Flushing()        {}
+func (h *handler) Flushing(bool)    {}
 func (h *handler) Flushed()         {}
 func (h *handler) Writable()        { h.writable() }
 func (h *handler) Muted()           {}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -41,9 +40,12 @@ type Engine struct {
 	epoll *readiness // the same, but for manual loops
 
 	done     chan struct{} // closed by Stop
-	workers  sync.WaitGroup
-	refusals rarely // of what cannot be accepted
-	stopped  atomic.Bool
+	refusals rarely        // of what cannot be accepted
+	spare    spare         // descriptor
+
+	mu      sync.Mutex
+	stopped bool           // guarded by mu: nothing is added to workers any more
+	workers sync.WaitGroup // goroutines, and calls of Enrol
 }
 
 // Start starts the loops. owner makes the owner of each, before anything happens to it.
@@ -57,6 +59,7 @@ func Start(o Options, owner func(*Loop) Owner) (*Engine, error) {
 		return nil, fmt.Errorf("netloop: %w", err)
 	}
 	e.ready = e.epoll
+	e.spare.refill()
 	for i := range o.Loops {
 		l, err := e.startLoop(i, owner)
 		if l != nil {
@@ -76,9 +79,24 @@ func Start(o Options, owner func(*Loop) Owner) (*Engine, error) {
 func (e *Engine) Loops() []*Loop { return e.loops }
 
 // Go runs f on a goroutine of the engine, behind a boundary: a panic is reported to the first loop's owner and ends f
-// alone. Stop waits for f.
+// alone. Stop waits for f; after Stop it does nothing.
 func (e *Engine) Go(f func()) {
-	e.workers.Go(func() { e.guarded(f) })
+	if e.begin() {
+		go func() {
+			defer e.workers.Done()
+			e.guarded(f)
+		}()
+	}
+}
+
+// begin notes work that Stop waits for, until workers.Done; false: the engine has stopped.
+func (e *Engine) begin() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.stopped {
+		e.workers.Add(1)
+	}
+	return !e.stopped
 }
 
 // guarded runs f behind a boundary.
@@ -97,7 +115,11 @@ func (e *Engine) Done() <-chan struct{} { return e.done }
 // Stop closes all sockets, without waiting for what they have still to send, and ends all goroutines. Listeners are
 // closed by their owner, before. Later calls do nothing.
 func (e *Engine) Stop() {
-	if e.stopped.Swap(true) {
+	e.mu.Lock()
+	again := e.stopped
+	e.stopped = true
+	e.mu.Unlock()
+	if again {
 		return
 	}
 	close(e.done)
@@ -107,6 +129,7 @@ func (e *Engine) Stop() {
 		l.stop()
 	}
 	e.epoll.close()
+	e.spare.close()
 }
 
 // tick wakes every loop once a tick.
@@ -118,6 +141,7 @@ func (e *Engine) tick() {
 		case <-e.done:
 			return
 		case <-t.C:
+			e.spare.refill()
 			for _, l := range e.loops {
 				l.tickDue.Store(true)
 				l.station.Wake()

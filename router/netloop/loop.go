@@ -42,7 +42,9 @@ type Loop struct {
 	silenced []*Socket // whose output has ended: Handler.Muted is due at the end of the batch
 	toClose  []*Socket // to be closed at the end of the batch
 	closed   []*Socket // gnet has closed them: Handler.Closed is due at the end of the batch
-	running  []*Socket // scratch of writeReady
+	running  []*Socket // scratch of serveReady
+	readable []*Socket // of these, those that we read ourselves
+	buffer   []byte    // of these reads; nil before the first
 	boxes    []*Outbox // not in use
 	owned    int       // outboxes made with memory of their own
 	iov      []unix.Iovec
@@ -117,7 +119,7 @@ func (l *Loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	}
 	nested := l.enter(k)
 	defer l.leave(k, nested)
-	k.gc, k.fd = gc, gc.Fd()
+	k.gc, k.fd, k.remote = gc, gc.Fd(), remoteAddr(gc)
 	l.live[k] = struct{}{}
 	k.handler.Opened(k)
 	return nil, gnet.None
@@ -230,8 +232,13 @@ func (l *Loop) panicked(k *Socket, r any) {
 	l.owner.Panicked(k, r, stack)
 }
 
-// turn runs what others left for the loop: posted work, writable sockets, the tick, and the owner's rings.
+// turn runs what others left for the loop: posted work, the sockets that are ready, the tick, and the owner's rings.
 func (l *Loop) turn() {
+	l.beginTurn()
+	l.readReady() // each read is a batch of its own, since what it lends is good until the next
+}
+
+func (l *Loop) beginTurn() {
 	l.inside, l.serving = true, nil
 	defer l.leave(nil, false)
 	defer l.owner.Turn()
@@ -266,9 +273,8 @@ func (l *Loop) endBatch() (done bool) {
 func (l *Loop) settle() {
 	for len(l.dirty) > 0 {
 		k := pop(&l.dirty)
-		k.dirty = false
 		l.serving = k
-		k.Flush()
+		k.flush(true)
 	}
 	for len(l.silenced) > 0 {
 		k := pop(&l.silenced)
@@ -320,6 +326,11 @@ func (l *Loop) wake() { l.waker.Load().wake() }
 // Enrol gives the loop a connected socket; c is closed, since gnet works on a duplicate. h hears Opened on the loop. An
 // error leaves nothing behind. Safe for all but the loop itself.
 func (l *Loop) Enrol(c net.Conn, h Handler) error {
+	if !l.engine.begin() {
+		_ = c.Close()
+		return net.ErrClosed
+	}
+	defer l.engine.workers.Done()
 	l.sockets.Add(1)
 	k := &Socket{loop: l, handler: h}
 	_, err := l.client.EnrollContext(c, k)

@@ -44,7 +44,7 @@ func (m *Manual) RunTick(now time.Time) {
 
 // Attach makes a socket of descriptor fd, which stays the caller's and must not block.
 func (m *Manual) Attach(fd int, h Handler) *Socket {
-	k := &Socket{loop: m.Loop, handler: h, fd: fd}
+	k := &Socket{loop: m.Loop, handler: h, fd: fd, remote: manualAddr}
 	m.sockets.Add(1)
 	nested := m.enter(k)
 	defer m.leave(k, nested)
@@ -53,8 +53,11 @@ func (m *Manual) Attach(fd int, h Handler) *Socket {
 	return k
 }
 
-// Deliver has k read p.
+// Deliver has k read p. Not while k is paused.
 func (m *Manual) Deliver(k *Socket, p []byte) {
+	if k.paused {
+		panic("netloop: a paused socket reads")
+	}
 	if !k.dead {
 		m.read(k, p)
 	}
@@ -88,7 +91,7 @@ func (m *Manual) Gone(k *Socket) bool { return k.dead }
 // manualReadiness is a Manual as its sockets' readiness.
 type manualReadiness Manual
 
-func (r *manualReadiness) await(k *Socket) error {
+func (r *manualReadiness) await(k *Socket, _ uint32) error {
 	r.blocked = append(r.blocked, k)
 	return nil
 }

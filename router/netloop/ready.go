@@ -7,15 +7,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watcher reports sockets that can be written again.
+// watcher reports sockets that are ready: once for each await.
 type watcher interface {
-	await(*Socket) error
+	// await arms k for one event of unix.EPOLLOUT, EPOLLIN or both.
+	await(k *Socket, events uint32) error
+	// forget must come before k's descriptor is closed: the number may name another socket at once.
 	forget(*Socket)
 }
 
 // readiness tells loops which of their blocked sockets can be written again. gnet does not say: so there is an epoll
 // instance of our own, in which a socket is armed for one event when it blocks. Nobody polls: ten thousand blocked sockets
-// cost nothing until one of them can be written.
+// cost nothing until one of them can be written. Sockets that gnet does not know any more are read by its word, too.
 type readiness struct {
 	epoll  int
 	stopFD int // an eventfd; writing it ends run
@@ -41,14 +43,14 @@ func newReadiness() (*readiness, error) {
 	return &readiness{epoll: ep, stopFD: stop, armed: map[int32]*Socket{}}, nil
 }
 
-// await arms k for one event.
-func (r *readiness) await(k *Socket) error {
+// await implements watcher.
+func (r *readiness) await(k *Socket, events uint32) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return unix.EBADF
 	}
-	ev := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLONESHOT, Fd: int32(k.fd)}
+	ev := unix.EpollEvent{Events: events | unix.EPOLLONESHOT, Fd: int32(k.fd)}
 	op := unix.EPOLL_CTL_MOD
 	if !k.watched {
 		op = unix.EPOLL_CTL_ADD
@@ -61,7 +63,7 @@ func (r *readiness) await(k *Socket) error {
 	return nil
 }
 
-// forget must come before k's descriptor is closed: the number may name another socket at once.
+// forget implements watcher.
 func (r *readiness) forget(k *Socket) {
 	if !k.watched {
 		return
@@ -88,24 +90,33 @@ func (r *readiness) run() {
 			}
 			return
 		}
-		for _, ev := range events[:n] {
-			if int(ev.Fd) == r.stopFD {
-				return
-			}
-			r.mu.Lock()
-			k := r.armed[ev.Fd]
-			delete(r.armed, ev.Fd)
-			r.mu.Unlock()
-			if k == nil {
-				continue
-			}
-			l := k.loop
-			l.readyMu.Lock()
-			l.ready = append(l.ready, k)
-			l.readyMu.Unlock()
-			l.station.Wake()
+		if r.report(events[:n]) {
+			return
 		}
 	}
+}
+
+// report tells loops of events, and whether stop is one of them. An event may be meant for a descriptor that has been
+// closed since: then whoever has the number now is reported in vain.
+func (r *readiness) report(events []unix.EpollEvent) (stopped bool) {
+	for _, ev := range events {
+		if int(ev.Fd) == r.stopFD {
+			return true
+		}
+		r.mu.Lock()
+		k := r.armed[ev.Fd]
+		delete(r.armed, ev.Fd)
+		r.mu.Unlock()
+		if k == nil {
+			continue
+		}
+		l := k.loop
+		l.readyMu.Lock()
+		l.ready = append(l.ready, k)
+		l.readyMu.Unlock()
+		l.station.Wake()
+	}
+	return false
 }
 
 func (r *readiness) stop() {

@@ -3,6 +3,7 @@ package netloop
 import (
 	"net"
 	"os"
+	"strings"
 
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
@@ -16,8 +17,9 @@ type Handler interface {
 	Opened(k *Socket)
 	// Read takes all of p, which is borrowed until return.
 	Read(p []byte)
-	// Flushing says that the outbox is about to be written: the last moment to add what must go with it.
-	Flushing()
+	// Flushing says that the outbox is about to be written: the last moment to add what must go with it. last: this is
+	// the end of the batch, and no other method of the handler is running.
+	Flushing(last bool)
 	// Flushed says that everything staged has been written.
 	Flushed()
 	// Writable says that everything the kernel had not taken has been: Flush works again.
@@ -35,8 +37,9 @@ type Handler interface {
 type Socket struct {
 	loop    *Loop
 	handler Handler
-	gc      gnet.Conn
+	gc      gnet.Conn // nil on a manual loop
 	fd      int
+	remote  net.Addr
 	err     error // why it ended, for Closed
 
 	// QuickAck makes the kernel acknowledge short reads at once: for peers that leave Nagle's algorithm on, whose next
@@ -52,24 +55,27 @@ type Socket struct {
 	closing      bool // to be closed, or closed
 	ended        bool // the peer reads an end after what is written
 	muted        bool // a write has failed, or nothing may be written any more: output is dropped
-	closedByGnet bool // gnet has closed its descriptor
-	outlives     bool // fd is a duplicate of our own: the peer sends nothing more
+	closedByGnet bool // gnet has closed its descriptor, or is about to
+	own          bool // fd is a duplicate of our own, which gnet does not know
+	inputEnded   bool // the peer sends nothing more
+	paused       bool // not read for the time being
 	dead         bool // in Loop.closed, or done
-	watched      bool // known to the epoll instance of writability
+	watched      bool // known to the epoll instance of our own
 }
 
 // Loop returns the loop that owns the socket.
 func (k *Socket) Loop() *Loop { return k.loop }
 
 // RemoteAddr returns the peer's address, nil if the peer was gone before the socket was looked at.
-func (k *Socket) RemoteAddr() net.Addr {
-	switch {
-	case k.closedByGnet:
-		return nil
-	case k.gc == nil:
-		return manualAddr
+func (k *Socket) RemoteAddr() net.Addr { return k.remote }
+
+// remoteAddr copies the peer's address: gnet uses the memory of a zone again when it closes the descriptor.
+func remoteAddr(gc gnet.Conn) net.Addr {
+	a, ok := gc.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return gc.RemoteAddr()
 	}
-	return k.gc.RemoteAddr()
+	return &net.TCPAddr{IP: a.IP, Port: a.Port, Zone: strings.Clone(a.Zone)}
 }
 
 // Blocked reports whether the kernel has not taken everything: what is staged waits until Handler.Writable.
@@ -103,7 +109,7 @@ func (k *Socket) hush() {
 		return
 	}
 	k.handler.Muted()
-	if k.outlives || k.gc == nil { // nothing is read any more
+	if k.inputEnded || k.gc == nil { // nothing is read any more
 		k.die(k.err)
 		return
 	}
@@ -177,7 +183,7 @@ func (k *Socket) Descriptor() int { return k.fd }
 func (k *Socket) shut() {
 	switch {
 	case k.dead:
-	case k.outlives, k.gc == nil:
+	case k.own, k.gc == nil:
 		k.die(nil)
 	case !k.closedByGnet:
 		_ = k.gc.EventLoop().Close(k.gc) // OnClose
@@ -193,13 +199,13 @@ func (k *Socket) die(err error) {
 	if k.err == nil {
 		k.err = err
 	}
-	k.dropOutput()
 	k.loop.engine.ready.forget(k)
-	if k.outlives && k.gc != nil {
+	if k.own {
 		_ = unix.Close(k.fd)
 	}
 	k.loop.closed = append(k.loop.closed, k)
 	k.loop.inBatch()
+	k.dropOutput() // last: what a fault has left of it must not keep the handler from being told
 }
 
 // bury tells the handler of a dead socket.
@@ -211,27 +217,6 @@ func (k *Socket) bury() {
 	delete(l.live, k)
 	l.sockets.Add(-1)
 	k.handler.Closed(k.err)
-}
-
-// outlive carries on, for output only, with a descriptor of our own: gnet closes the other one.
-func (k *Socket) outlive() bool {
-	if k.gc == nil {
-		k.outlives = true
-		return true
-	}
-	k.loop.engine.ready.forget(k)
-	fd, err := unix.FcntlInt(uintptr(k.fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return false
-	}
-	k.fd, k.outlives = fd, true
-	if k.rest != nil && !k.await() {
-		_ = unix.Close(fd)
-		k.outlives = false
-		return false
-	}
-	k.markDirty()
-	return true
 }
 
 // fileConn wraps a descriptor, which it takes over, as a net.Conn.

@@ -11,12 +11,18 @@ import (
 
 // Flush writes what is staged with one call. What the kernel does not take is kept, and the socket is blocked until all
 // of it has been written; meanwhile Flush does nothing.
-func (k *Socket) Flush() {
+func (k *Socket) Flush() { k.flush(false) }
+
+// flush is Flush; last: at the end of the batch, when the socket has just left Loop.dirty.
+func (k *Socket) flush(last bool) {
 	if k.dead {
 		k.dropOutbox()
 		return
 	}
-	k.handler.Flushing()
+	k.handler.Flushing(last)
+	if last {
+		k.dirty = false // only now: what was added by the handler goes out with the rest
+	}
 	x := k.box
 	switch {
 	case k.muted, k.ended:
@@ -39,7 +45,7 @@ func (k *Socket) Flush() {
 	}
 	iov = appendIovec(iov, x.B[at:])
 	l.iov = iov
-	n, err := writev(k.fd, iov)
+	n, err := writev(k.fd, iov[:min(len(iov), maxIov)])
 	clear(iov)
 	k.written += uint64(n)
 	if err != nil {
@@ -54,6 +60,9 @@ func (k *Socket) Flush() {
 	k.dropOutbox()
 	k.handler.Flushed()
 }
+
+// maxIov is how many pieces the kernel takes at once (UIO_MAXIOV).
+const maxIov = 1024
 
 // failed is a write that will never work again. The read side is untouched: what the peer sent before is still there,
 // and its end comes as a read of nothing.
@@ -75,7 +84,7 @@ func (k *Socket) keep(x *Outbox, n int) {
 		at = p.at
 	}
 	rest.B = appendAfter(rest.B, x.B[at:], &n)
-	k.await()
+	k.watch()
 }
 
 // appendAfter appends p less its first *n bytes.
@@ -89,23 +98,16 @@ func appendAfter(dst, p []byte, n *int) []byte {
 	return dst
 }
 
-// await has the loop told when the socket can be written again. A socket that cannot be watched is closed.
-func (k *Socket) await() bool {
-	if err := k.loop.engine.ready.await(k); err != nil {
-		k.err = err
-		k.Silence()
-		return false
-	}
-	return true
-}
-
-// writeReady writes to the sockets that were reported writable.
+// writeReady writes to the sockets that were reported ready, and notes those that we read ourselves.
 func (l *Loop) writeReady() {
 	l.readyMu.Lock()
 	l.running, l.ready = l.ready, l.running[:0]
 	l.readyMu.Unlock()
 	for _, k := range l.running {
 		l.goOn(k)
+		if k.reads() {
+			l.readable = append(l.readable, k)
+		}
 	}
 	clear(l.running)
 }
@@ -128,7 +130,7 @@ func (k *Socket) writeRest() {
 		return
 	}
 	if k.restAt += n; k.restAt < len(k.rest.B) {
-		k.await()
+		k.watch()
 		return
 	}
 	k.rest.Release()

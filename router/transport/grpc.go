@@ -85,7 +85,7 @@ func (k *socket) refuse(f Fault, err error, attrs ...any) {
 
 // Flushing implements netloop.Handler: what the engine has to say goes out after everything staged. While the socket is
 // blocked it stays in the engine, which bounds it.
-func (k *socket) Flushing() {
+func (k *socket) Flushing(last bool) {
 	k.h2.Cut()
 	if k.net.Muted() || k.net.OutputEnded() {
 		k.h2.ControlDone()
