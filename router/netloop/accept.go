@@ -22,28 +22,36 @@ type Acceptance struct {
 // Accept hands the connections of ln to the loops until ln is closed. Without descriptors it leaves clients where they
 // wait: one that is accepted and then reset may give up for good (P-end-1).
 func (e *Engine) Accept(ln *Listener, a Acceptance) {
-	for {
-		for a.Full != nil && a.Full() {
-			e.cannotAccept(ln, a, ErrFull)
-			if !ln.pause() {
-				return
-			}
-		}
-		fd, err := ln.accept()
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return
-		case err != nil:
-			e.cannotAccept(ln, a, err)
-			if !ln.pause() {
-				return
-			}
-		default:
-			f := os.NewFile(uintptr(fd), "connection")
-			e.guarded(func() { e.admit(ln, a, f) })
-			_ = f.Close()
+	for again := true; again; {
+		panicked := true
+		e.guarded(func() {
+			again = e.acceptOne(ln, a)
+			panicked = false
+		})
+		if panicked { // that costs one connection, not the listener
+			again = ln.pause()
 		}
 	}
+}
+
+// acceptOne waits for a connection and takes it. It reports whether there may be another.
+func (e *Engine) acceptOne(ln *Listener, a Acceptance) bool {
+	if a.Full != nil && a.Full() {
+		e.cannotAccept(ln, a, ErrFull)
+		return ln.pause()
+	}
+	fd, err := ln.accept()
+	switch {
+	case errors.Is(err, net.ErrClosed):
+		return false
+	case err != nil:
+		e.cannotAccept(ln, a, err)
+		return ln.pause()
+	}
+	f := os.NewFile(uintptr(fd), "connection")
+	defer func() { _ = f.Close() }()
+	e.admit(ln, a, f)
+	return true
 }
 
 // ErrFull is why nothing is accepted while Acceptance.Full says so.
@@ -70,8 +78,8 @@ func (e *Engine) enrolFile(a Acceptance, f *os.File) error {
 	if err != nil {
 		return err
 	}
-	if c.RemoteAddr() == nil { // it was reset while it waited to be accepted: gnet would dereference that
-		_ = c.Close()
+	defer func() { _ = c.Close() }() // gnet has its own duplicate, or none after a panic
+	if c.RemoteAddr() == nil {       // it was reset while it waited to be accepted: gnet would dereference that
 		return nil
 	}
 	l := e.leastLoaded()
