@@ -81,7 +81,7 @@ func (x *Exchange[E]) Join(s *Station) *Port[E] {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	p := &Port[E]{exchange: x, station: s, index: x.ports}
-	p.in.Store(&[]*Ring[E]{})
+	p.in.Store(&[]*inlet[E]{})
 	x.ports++
 	return p
 }
@@ -89,7 +89,7 @@ func (x *Exchange[E]) Join(s *Station) *Port[E] {
 // Port is a station's end of its rings.
 //
 //	Push ──> ring of the pair ──> Next of the other port
-//	  └─ full: spill, in order, moved on by Flush
+//	  └─ full: spill, in order, moved on by Flush; Next wakes its owner when there is room again
 //
 // Concurrency: all methods belong to the station's owner.
 type Port[E any] struct {
@@ -97,19 +97,30 @@ type Port[E any] struct {
 	station  *Station
 	index    int
 
-	in    atomic.Pointer[[]*Ring[E]] // replaced whole, under the exchange's lock, when a producer makes its ring
-	turn  int                        // ring that Next begins with
-	out   []outlet[E]                // by index of the target
-	dirty []*outlet[E]               // pushed to since the last Flush
-	spill int                        // values in all spills
+	in    atomic.Pointer[[]*inlet[E]] // replaced whole, under the exchange's lock, when a producer makes its ring
+	turn  int                         // inlet that Next begins with
+	out   []outlet[E]                 // by index of the target
+	dirty []*outlet[E]                // pushed to since the last Flush
+	spill int                         // values in all spills
+}
+
+// inlet is what both ends of a ring know. Its fields but waits are immutable.
+type inlet[E any] struct {
+	ring *Ring[E]
+	from *Station
+	// The producer has a spill. It is set before the producer tries the ring, and looked at by the consumer after it has
+	// taken something: so whatever the order, one of them finds the room.
+	waits atomic.Bool
 }
 
 // outlet is the producer's end of one ring.
 type outlet[E any] struct {
-	to    *Port[E]
-	ring  *Ring[E]
-	spill []E // what the ring had no room for, in order
-	dirty bool
+	to     *Port[E]
+	ring   *Ring[E]
+	in     *inlet[E] // nil: there is no ring yet
+	spill  []E       // what the ring had no room for, in order
+	memory []E       // where spill began when it was empty last
+	dirty  bool
 }
 
 // Station returns the station whose port it is.
@@ -128,7 +139,7 @@ func (p *Port[E]) Push(to *Port[E], e E) {
 		}
 	}
 	o := &p.out[to.index]
-	if o.ring == nil {
+	if o.in == nil {
 		p.open(o, to)
 	}
 	if !o.dirty {
@@ -136,7 +147,9 @@ func (p *Port[E]) Push(to *Port[E], e E) {
 		p.dirty = append(p.dirty, o)
 	}
 	if len(o.spill) > 0 || !o.ring.Push(e) {
-		o.spill = append(o.spill, e)
+		if o.spill = append(o.spill, e); len(o.spill) == 1 {
+			o.memory = o.spill
+		}
 		p.spill++
 	}
 }
@@ -146,8 +159,9 @@ func (p *Port[E]) open(o *outlet[E], to *Port[E]) {
 	p.exchange.mu.Lock()
 	defer p.exchange.mu.Unlock()
 	o.to, o.ring = to, NewRing[E](p.exchange.ringSize)
+	o.in = &inlet[E]{ring: o.ring, from: p.station}
 	have := *to.in.Load()
-	grown := append(have[:len(have):len(have)], o.ring)
+	grown := append(have[:len(have):len(have)], o.in)
 	to.in.Store(&grown)
 }
 
@@ -169,15 +183,20 @@ func (p *Port[E]) Flush() {
 }
 
 func (p *Port[E]) moveSpill(o *outlet[E]) {
+	o.in.waits.Store(true)
 	n := o.ring.PushN(o.spill)
 	if n == 0 {
 		return
 	}
+	if n == len(o.spill) {
+		o.in.waits.Store(false)
+	}
 	p.spill -= n
-	m := copy(o.spill, o.spill[n:])
-	clear(o.spill[m:])
-	if o.spill = o.spill[:m]; m == 0 && cap(o.spill) > 2*p.exchange.ringSize {
-		o.spill = nil
+	clear(o.spill[:n])
+	if o.spill = o.spill[n:]; len(o.spill) == 0 {
+		if o.spill = o.memory[:0]; cap(o.spill) > 2*p.exchange.ringSize {
+			o.spill, o.memory = nil, nil
+		}
 	}
 	if !o.dirty {
 		o.dirty = true
@@ -188,19 +207,24 @@ func (p *Port[E]) moveSpill(o *outlet[E]) {
 // Next moves up to len(dst) values that others have pushed into dst and returns how many. Each call looks at the rings in
 // turn, so that no producer is kept waiting by another.
 func (p *Port[E]) Next(dst []E) int {
-	rings := *p.in.Load()
-	for range rings {
-		if p.turn++; p.turn >= len(rings) {
+	ins := *p.in.Load()
+	for range ins {
+		if p.turn++; p.turn >= len(ins) {
 			p.turn = 0
 		}
-		if n := rings[p.turn].PopN(dst); n > 0 {
+		in := ins[p.turn]
+		if n := in.ring.PopN(dst); n > 0 {
+			if in.waits.Load() && in.ring.Len() <= in.ring.Cap()/2 {
+				in.waits.Store(false)
+				in.from.Wake()
+			}
 			return n
 		}
 	}
 	return 0
 }
 
-// Spilled returns how many values wait for room in rings: call Flush again soon while it is not 0.
+// Spilled returns how many values wait for room in rings. Their station is woken when there is some: Flush moves them.
 func (p *Port[E]) Spilled() int { return p.spill }
 
 // UnderWay reports whether anybody has yet to take what this port pushed.
