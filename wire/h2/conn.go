@@ -77,7 +77,6 @@ type Conn struct {
 	ctl                   []byte // frames for Control
 	window                int    // send window of the connection
 	peakWindow            int    // the largest it has been
-	share                 int    // of it, what the stream at hand may take: share.go
 	turn                  uint32 // the last stream that sent something when it was its turn
 	cursor                *Stream
 	opened                bool   // Offer is due
@@ -121,7 +120,6 @@ func (c *Conn) Init(role Role, s *Settings) {
 	c.now, c.began = c.set.Now, c.set.Now
 	c.credit = int(c.set.ConnWindow)
 	c.earlyCredit = max(0, startWindow-int(c.set.InitialWindow))
-	c.share = unlimited
 	c.ctl = make([]byte, 0, 96)
 	if role == Client {
 		c.step = stepHeader

@@ -61,10 +61,13 @@ func (c *Conn) offerOnce(ev Events, share int, all bool) (left int) {
 // offerTo has s send up to share bytes and reports whether it has and could send more.
 func (c *Conn) offerTo(s *Stream, share int, ev Events) bool {
 	id, window := s.ID, s.window
-	c.share = share
+	others := max(c.window-share, 0)
+	c.window -= others
 	ev.Writable(s)
-	used := c.share <= 0
-	c.share = unlimited
+	used := c.window == 0
+	if c.err == nil {
+		c.window += others
+	}
 	if s.window < window {
 		c.turn = id
 	}
