@@ -7,6 +7,7 @@ import "math"
 
 const (
 	minShare  = minMaxFrame // bytes: with so much window left, no stream waits for it; less than it is not worth a turn
+	spentRest = 4 << 10     // bytes: a share is used up when less is left, which an owner may not want to send
 	unlimited = math.MaxInt
 )
 
@@ -64,14 +65,15 @@ func (c *Conn) offerTo(s *Stream, share int, ev Events) bool {
 	others := max(c.window-share, 0)
 	c.window -= others
 	ev.Writable(s)
-	used := c.window == 0
+	used := c.window < spentRest
 	if c.err == nil {
 		c.window += others
 	}
-	if s.window < window {
-		c.turn = id
+	s.flags &^= hungry
+	if s.window == window {
+		return false
 	}
-	if s.flags &^= hungry; used && s.Window() > 0 {
+	if c.turn = id; used && s.Window() > 0 {
 		s.flags |= hungry
 	}
 	return s.flags&hungry != 0

@@ -14,6 +14,7 @@ type sender struct {
 	order   []uint32 // streams whose turn it was
 	room    int
 	ends    bool // a stream that has sent all ends
+	whole   int  // it sends pieces of so many bytes only; 0: of any size
 }
 
 func (o *sender) Request(s *Stream, _ *Request) { o.c.Respond(s) }
@@ -27,7 +28,14 @@ func (o *sender) Writable(s *Stream) {
 	}
 	o.order = append(o.order, s.ID)
 	for o.pending[s.ID] > 0 && o.room > 0 {
-		_, n := o.c.Data(nil, s, min(o.pending[s.ID], o.room))
+		if s.Window() < min(o.whole, o.pending[s.ID]) {
+			return
+		}
+		most := o.room
+		if o.whole > 0 {
+			most = min(most, o.whole)
+		}
+		_, n := o.c.Data(nil, s, min(o.pending[s.ID], most))
 		if n == 0 {
 			return
 		}
@@ -128,6 +136,17 @@ func TestTurnsRotate(t *testing.T) {
 	}
 }
 
+// An owner that sends no fragments leaves a rest of its share, and still gets what the others do not want.
+func TestOwnerThatLeavesARestIsNotForgotten(t *testing.T) {
+	o := newSender(t, 3)
+	o.whole = 1000
+	o.pending[1], o.pending[3] = 1000, 1<<30
+	o.feed(t, connCredit(1<<20))
+	if o.sent[3] < 1<<20-3000 {
+		t.Errorf("sent %v, window left %d", o.sent, o.c.window)
+	}
+}
+
 // Credit of one stream that comes with the connection's does not let it take all of that.
 func TestCreditOfOneStreamLeavesTheOthersTheirs(t *testing.T) {
 	o := newSender(t, 2)
@@ -160,7 +179,7 @@ func TestSharesInAnyMixture(t *testing.T) {
 	for seed := range uint64(100) {
 		rnd := rand.New(rand.NewPCG(seed, 8))
 		o := newSender(t, 1+rnd.IntN(20))
-		o.ends = true
+		o.ends, o.whole = true, rnd.IntN(1024)
 		total := 0
 		for s := o.c.head; s != nil; s = s.next {
 			o.pending[s.ID] = rnd.IntN(1 << rnd.IntN(22))
