@@ -77,7 +77,6 @@ type Conn struct {
 	ctl                   []byte // frames for Control
 	window                int    // send window of the connection
 	peakWindow            int    // the largest it has been
-	share                 int    // of it, what the stream at hand may take: share.go
 	turn                  uint32 // the last stream that sent something when it was its turn
 	cursor                *Stream
 	opened                bool   // Offer is due
@@ -121,7 +120,6 @@ func (c *Conn) Init(role Role, s *Settings) {
 	c.now, c.began = c.set.Now, c.set.Now
 	c.credit = int(c.set.ConnWindow)
 	c.earlyCredit = max(0, startWindow-int(c.set.InitialWindow))
-	c.share = unlimited
 	c.ctl = make([]byte, 0, 96)
 	if role == Client {
 		c.step = stepHeader
@@ -185,7 +183,7 @@ func (c *Conn) Feed(p []byte, ev Events) error {
 	return nil
 }
 
-// greet matches the client's preface, RFC 9113 section 3.4.
+// readPreface matches the client's preface, RFC 9113 section 3.4.
 func (c *Conn) readPreface(p []byte) []byte {
 	for i, b := range p {
 		if b != preface[c.left] {
@@ -212,7 +210,7 @@ func notPreface(at uint32, b byte) string {
 	return "not the HTTP/2 connection preface"
 }
 
-// header completes a frame header and, if the payload is there too, handles the frame in place.
+// readHeader completes a frame header and, if the payload is there too, handles the frame in place.
 func (c *Conn) readHeader(p []byte, ev Events) []byte {
 	if c.hdrN == 0 && len(p) >= frameHeaderLen {
 		c.since = c.now
@@ -244,7 +242,7 @@ func (c *Conn) readHeader(p []byte, ev Events) []byte {
 	return p
 }
 
-// gather collects the payload of a frame that is handled whole; begin has bounded its length.
+// readPayload collects the payload of a frame that is handled whole; beginFrame has bounded its length.
 func (c *Conn) readPayload(p []byte, ev Events) []byte {
 	n := min(int(c.left), len(p))
 	c.buf = append(c.buf, p[:n]...)

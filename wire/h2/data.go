@@ -43,7 +43,7 @@ func (c *Conn) chooseStream(h frameHeader, ev Events) {
 	}
 }
 
-// data takes as much of the DATA frame's payload as p has.
+// readData takes as much of the DATA frame's payload as p has.
 func (c *Conn) readData(p []byte, ev Events) []byte {
 	if c.padByte {
 		return c.padLength(p, ev)
@@ -88,16 +88,19 @@ func (c *Conn) padLength(p []byte, ev Events) []byte {
 	return p[1:]
 }
 
-// body hands the DATA bytes b of s, without padding, to the envelope.
+// dataBytes hands the DATA bytes b of s, without padding, to the envelope: those that content-length allows.
 func (c *Conn) dataBytes(s *Stream, b []byte, ev Events) {
-	s.got += int64(len(b))
-	if s.length >= 0 && s.got > s.length {
-		c.streamError(s, ProtocolError, "more DATA than content-length", ev)
-		return
+	more := s.length >= 0 && s.got+int64(len(b)) > s.length
+	if more {
+		b = b[:s.length-s.got]
 	}
+	s.got += int64(len(b))
 	if s.flags&discarding == 0 {
 		c.budget = min(c.budget+len(b), fullBudget)
 		c.messages(s, b, ev)
+	}
+	if more && s.flags&removed == 0 {
+		c.streamError(s, ProtocolError, "more DATA than content-length", ev) // RFC 9113 section 8.1.1
 	}
 }
 

@@ -95,11 +95,15 @@ func (c *Conn) decodeLiteral(k *block, b []byte, bits uint) (int, decodeResult) 
 	n += value.n
 
 	var f field
-	used, ok, fixed := len(k.octets), true, false
+	used := len(k.octets)
+	var ok bool
 	if i == 0 {
 		f.name, ok = k.decodeText(name)
-	} else if f, fixed, ok = c.table.get(i); !fixed {
-		f.name = k.keep(f.name)
+	} else {
+		var fixed bool
+		if f, fixed, ok = c.table.get(i); !fixed {
+			f.name = k.keep(f.name)
+		}
 	}
 	if !ok {
 		return 0, decodeBad

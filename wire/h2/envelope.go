@@ -75,7 +75,7 @@ func (c *Conn) resume(s *Stream, b []byte, ev Events) []byte {
 	return c.unlessEnded(s, b[n:])
 }
 
-// rest returns b unless the callback before it ended s.
+// unlessEnded returns b unless the callback before it ended s.
 func (c *Conn) unlessEnded(s *Stream, b []byte) []byte {
 	if s.flags&discarding != 0 {
 		return nil

@@ -20,8 +20,8 @@ type Events interface {
 	Grow(s *Stream, have []byte, n int) []byte
 	// Ended says that nothing more comes from the peer on s. e is borrowed until return.
 	Ended(s *Stream, e *End)
-	// Writable says that s may send as much as Stream.Window says then: Conn.Offer. A stream that has sent less than it
-	// could, with a window of 16 KiB or more, is not told again.
+	// Writable says that s may send as much as Stream.Window says then: Conn.Offer. The owner sends what it has for s, up
+	// to a rest of less than 4 KiB: a stream that leaves more of its window unused is not told again.
 	Writable(s *Stream)
 	// Closed is the last event of s. Memory lent for a message that never became complete is the owner's again.
 	Closed(s *Stream)

@@ -127,7 +127,7 @@ func (c *Conn) checkSize(h frameHeader) {
 	}
 }
 
-// frame handles one whole frame that is not DATA. b is borrowed.
+// handleFrame handles one whole frame that is not DATA. b is borrowed.
 func (c *Conn) handleFrame(h frameHeader, b []byte, ev Events) {
 	switch h.kind {
 	case frameHeaders:

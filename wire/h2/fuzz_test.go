@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// fuzzTalk runs one engine over b, cut where cut says, with an owner that answers, refuses, withholds and resets depending
-// on what arrives. It returns everything that must not depend on the cuts: events, frames but for credit, and the error.
+// fuzzTalk runs one engine over b, cut where cut says, with an owner that answers, refuses, withholds, resets and
+// recycles depending on what arrives. It returns everything that must not depend on the cuts: events, frames but for credit, and the error.
 func fuzzTalk(t *testing.T, role Role, b []byte, cut func(left int) int) (events, frames []string, fault string) {
-	k := rawTalk(t, role, &Settings{MaxStreams: 20})
+	k := rawTalk(t, role, &Settings{MaxStreams: 20, FirstMessage: 3000})
 	k.ev.bodies = true
 	k.ev.onRequest = func(s *Stream, r *Request) {
 		if string(r.Path) == channelPath {
@@ -25,8 +25,11 @@ func fuzzTalk(t *testing.T, role Role, b []byte, cut func(left int) int) (events
 			k.c.Hold(s, len(msg))
 		case len(msg)%7 == 5:
 			k.c.Reset(s, Cancel)
+		case len(msg)%7 == 1:
+			k.c.SetMaxMessage(s, 100000)
 		}
 	}
+	k.ev.onClosed = k.c.Recycle
 	if role == Client {
 		openChannel(t, k.c)
 		openChannel(t, k.c)
@@ -39,9 +42,13 @@ func fuzzTalk(t *testing.T, role Role, b []byte, cut func(left int) int) (events
 		if len(k.c.Control()) > limit {
 			t.Fatalf("control of %d bytes", len(k.c.Control()))
 		}
+		k.c.Tick(k.c.now + 1)
+		if what, since := k.c.Unfinished(); what != UnfinishedNone && (since < 0 || since > k.c.now) {
+			t.Fatalf("%v unfinished since %d of %d", what, since, k.c.now)
+		}
 	}
 	k.c.Close(k.ev)
-	if !k.c.Idle() || k.c.head != nil || len(k.c.more) != 0 {
+	if !k.c.Idle() || k.c.head != nil || len(k.c.more) != 0 || k.c.lent != 0 {
 		t.Fatal("streams left after Close")
 	}
 	checkLives(t, k.ev.lines)

@@ -93,7 +93,7 @@ func (c *Conn) unwrapHeaders(h frameHeader, b []byte) (rest []byte, self, ok boo
 	return b[:len(b)-pad], self, true
 }
 
-// continuationFrame: RFC 9113 section 6.10. begin has checked that it goes on with the open block.
+// continuationFrame: RFC 9113 section 6.10. beginFrame has checked that it goes on with the open block.
 func (c *Conn) continuationFrame(h frameHeader, b []byte, ev Events) {
 	if c.block == nil {
 		c.fail(ProtocolError, "CONTINUATION without HEADERS")

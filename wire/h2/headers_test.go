@@ -100,6 +100,8 @@ func TestContentLengthAgainstData(t *testing.T) {
 			frames: []string{answer}, events: []string{opened, "message 1 len 3", halfDone}},
 		{name: "8.1.1 less DATA", peer: join(request(1, 0, "content-length: 9"), data(1, flagEndStream, grpcMsg(3))),
 			frames: []string{answer, rst1 + "PROTOCOL_ERROR"}, events: []string{opened, "message 1 len 3", fault(ProtocolError, "content-length does not match DATA"), "closed 1"}},
+		{name: "8.1.1 what it allows is delivered", peer: join(request(1, 0, "content-length: 8"), data(1, 0, grpcMsg(3), []byte{0})),
+			frames: []string{answer, rst1 + "PROTOCOL_ERROR"}, events: []string{opened, "message 1 len 3", fault(ProtocolError, "more DATA than content-length"), "closed 1"}},
 		{name: "8.1.1 more DATA", peer: join(request(1, 0, "content-length: 2"), data(1, 0, []byte{0, 0}), data(1, 0, []byte{0})),
 			frames: []string{answer, rst1 + "PROTOCOL_ERROR"}, events: []string{opened, fault(ProtocolError, "more DATA than content-length"), "closed 1"}},
 	})

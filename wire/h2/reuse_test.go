@@ -185,3 +185,21 @@ func TestRecyclingKeepsListsWhole(t *testing.T) {
 		}
 	}
 }
+
+// Recycle may come before Closed was delivered.
+func TestRecycledBeforeClosed(t *testing.T) {
+	k := newTalk(t, Server, nil)
+	k.feed(join(request(1, 0), request(3, 0), request(5, 0)))
+	k.ev.lines = nil
+	for _, id := range []uint32{3, 1, 5} {
+		s := k.ev.streams[id]
+		k.c.Reset(s, Cancel)
+		k.c.Recycle(s)
+	}
+	k.c.Reap(k.ev)
+	k.wantEvents("closed 3", "closed 1", "closed 5")
+	k.feed(join(request(7, 0), request(9, 0), request(11, 0), request(13, 0)))
+	if k.c.Streams() != 4 || k.c.frees != 0 {
+		t.Errorf("%d streams, %d free", k.c.Streams(), k.c.frees)
+	}
+}

@@ -13,7 +13,7 @@ const maxSendFrame = 64 << 10
 // frame; after dst was handed over, or after the caller appended anything else to it, Cut must come first. Control is
 // appended to dst before (see there).
 func (c *Conn) Data(dst []byte, s *Stream, n int) ([]byte, int) {
-	k := min(n, s.window, c.window, c.share)
+	k := min(n, s.window, c.window)
 	if k <= 0 || s.flags&sendOpen == 0 {
 		return dst, 0
 	}
@@ -30,7 +30,6 @@ func (c *Conn) Data(dst []byte, s *Stream, n int) ([]byte, int) {
 	}
 	s.window -= k
 	c.window -= k
-	c.share -= k
 	c.budget = min(c.budget+k, fullBudget) // pays for the WINDOW_UPDATEs it will cause
 	return dst, k
 }

@@ -7,6 +7,7 @@ import "math"
 
 const (
 	minShare  = minMaxFrame // bytes: with so much window left, no stream waits for it; less than it is not worth a turn
+	spentRest = 4 << 10     // bytes: a share is used up when less is left, which an owner may not want to send
 	unlimited = math.MaxInt
 )
 
@@ -61,14 +62,18 @@ func (c *Conn) offerOnce(ev Events, share int, all bool) (left int) {
 // offerTo has s send up to share bytes and reports whether it has and could send more.
 func (c *Conn) offerTo(s *Stream, share int, ev Events) bool {
 	id, window := s.ID, s.window
-	c.share = share
+	others := max(c.window-share, 0)
+	c.window -= others
 	ev.Writable(s)
-	used := c.share <= 0
-	c.share = unlimited
-	if s.window < window {
-		c.turn = id
+	used := c.window < spentRest
+	if c.err == nil {
+		c.window += others
 	}
-	if s.flags &^= hungry; used && s.Window() > 0 {
+	s.flags &^= hungry
+	if s.window == window {
+		return false
+	}
+	if c.turn = id; used && s.Window() > 0 {
 		s.flags |= hungry
 	}
 	return s.flags&hungry != 0

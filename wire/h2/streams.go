@@ -3,18 +3,19 @@ package h2
 type streamFlags uint16
 
 const (
-	recvEnded    streamFlags = 1 << iota // END_STREAM arrived
-	sendEnded                            // END_STREAM left
-	sendOpen                             // DATA may be sent: HEADERS left, END_STREAM did not
-	responded                            // client: the response arrived
-	endDelivered                         // Ended was delivered
-	discarding                           // no more messages go to the owner: DATA is discarded
-	lingering                            // server: the response is complete, the request is not; Closed was delivered
-	removed                              // closed, no longer in the tables
-	creditDue                            // in Conn.creditList
-	recycled                             // the owner has no pointer to it any more
-	free                                 // in Conn.free
-	hungry                               // used up its share of the connection's window, and could send more
+	recvEnded       streamFlags = 1 << iota // END_STREAM arrived
+	sendEnded                               // END_STREAM left
+	sendOpen                                // DATA may be sent: HEADERS left, END_STREAM did not
+	responded                               // client: the response arrived
+	endDelivered                            // Ended was delivered
+	discarding                              // no more messages go to the owner: DATA is discarded
+	lingering                               // server: the response is complete, the request is not; Closed was delivered
+	removed                                 // closed, no longer in the tables
+	creditDue                               // in Conn.creditList
+	closedDelivered                         // Closed was delivered
+	recycled                                // the owner has no pointer to it any more
+	free                                    // in Conn.free
+	hungry                                  // used up its share of the connection's window, and could send more
 )
 
 // Stream is one request and its response. Owned by the goroutine that owns its Conn. After Events.Closed every method
@@ -187,8 +188,9 @@ func (c *Conn) remove(s *Stream) {
 	c.reuse(s)
 }
 
-// Recycle says, in Closed or after it, that the owner has no pointer to s any more: its memory becomes that of a later
-// stream. An owner that refuses streams by the thousand does not fill the heap with them then.
+// Recycle says that the owner has no pointer to s any more and wants none: the memory becomes that of a later stream,
+// once Closed was delivered. It is best called in Closed. An owner that refuses streams by the thousand does not fill the
+// heap with them then.
 func (c *Conn) Recycle(s *Stream) {
 	s.User = nil
 	s.flags |= recycled
@@ -197,7 +199,7 @@ func (c *Conn) Recycle(s *Stream) {
 
 // reuse makes the memory of s available once the owner and every list of ours have let go of it.
 func (c *Conn) reuse(s *Stream) {
-	if s.flags&(recycled|removed|creditDue|free) != recycled|removed {
+	if s.flags&(recycled|closedDelivered|removed|creditDue|free) != recycled|closedDelivered|removed {
 		return
 	}
 	if s == &c.first {
@@ -300,7 +302,7 @@ func (c *Conn) resetFrame(h frameHeader, b []byte, ev Events) {
 	case s == nil:
 		c.spend(FloodReset, priceLate)
 	case c.role == Server && s.flags&sendEnded == 0:
-		c.spend(FloodReset, priceReset) // a client resets no more streams than we opened, and a complete response costs nothing
+		c.spend(FloodReset, priceReset) // not for a complete response, and a server resets no more streams than we opened
 	}
 	if s != nil {
 		code := ErrCode(be32(b))
@@ -324,9 +326,11 @@ func (c *Conn) Reap(ev Events) {
 			c.closingTail = nil
 		}
 		s.nextClosing = nil
+		s.flags |= closedDelivered
 		id := s.ID
 		if ev.Closed(s); s.ID == id { // else it was recycled and is another stream now
 			s.User = nil
+			c.reuse(s)
 		}
 	}
 }

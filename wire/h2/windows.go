@@ -9,7 +9,7 @@ func (s *Stream) Window() int {
 	if s.flags&sendOpen == 0 {
 		return 0
 	}
-	return max(min(s.window, s.conn.window, s.conn.share), 0)
+	return max(min(s.window, s.conn.window), 0)
 }
 
 // Hold withholds n bytes of delivered messages from the peer's window, or lets -n of them return. The sum over a
