@@ -117,10 +117,8 @@ func (c *Conn) leave() {
 func (c *Conn) forget() {
 	c.state = gone
 	c.discard(ReasonGone)
-	if c.q.stalled {
-		c.q.stalled = false
-		c.loop.n.stalls--
-	}
+	c.revive()
+	c.unwatch()
 	if c.mac != nil {
 		c.mac.Close()
 		c.mac = nil

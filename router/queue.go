@@ -138,7 +138,6 @@ func (c *Conn) sendOwn(msg []byte) {
 func (c *Conn) await() {
 	if !c.q.waiting {
 		c.q.waiting = true
-		c.q.mark, c.q.look, c.q.deficit = c.drained(), 0, 0
 		c.loop.waiting = append(c.loop.waiting, c)
 	}
 }

@@ -165,3 +165,35 @@ func TestAcknowledgementsNobodyReadsEndTheConnection(t *testing.T) {
 		t.Errorf("refused = %v", r.stats().Refused)
 	}
 }
+
+// Two streams of a socket: the one whose window the peer keeps closed is stalled, the other is served.
+func TestStreamThatDoesNotReadIsStalledAlone(t *testing.T) {
+	r := newRig(t, 1, Options{})
+	a := r.dial(0)
+	b := r.dialWith(0, 256<<10)
+	b.subscribe(bob, 1)
+	idle, idleStream := b.c, b.s
+	b.negotiate(wire.LinkEdge, "second")
+	b.subscribe(alice, 1)
+	b.shy = idleStream
+	for i := 0; r.stats().Stalled == 0; i++ {
+		if i > 2000 {
+			t.Fatal("nobody is stalled")
+		}
+		for a.s.Window() > 24_000 {
+			a.publish(header(group, bob, 1, "x"), i, 10_000)
+			a.publish(header(group, alice, 1, "x"), i, 10_000)
+		}
+		b.count()
+		r.pass(stallLook)
+		a.exchange()
+	}
+	if !idle.q.stalled || b.c.q.stalled {
+		t.Errorf("stalled: %v, its neighbour %v", idle.q.stalled, b.c.q.stalled)
+	}
+	b.count()
+	a.publish(header(group, alice, 1, "x"), 1, 100)
+	if n := b.count(); n != 1 {
+		t.Errorf("the neighbour got %d of 1", n)
+	}
+}
