@@ -98,7 +98,8 @@ type Options struct {
 	ConnBuffer int
 	// SlowConsumer says what happens at that bound.
 	SlowConsumer Policy
-	// StallTimeout is how long a full receiver may drain less than StallRate; 0: 250 ms.
+	// StallTimeout is how long a full receiver may take less than StallRate; 0: 250 ms. Where its kernel or its HTTP/2
+	// windows take more at once than StallRate is in that time, it is as long as StallRate needs for that much.
 	StallTimeout time.Duration
 	// StallRate is the floor in bytes a second; 0: 256 KiB/s.
 	StallRate int
@@ -232,5 +233,6 @@ func (o *Options) fill() error {
 func (o *Options) transport() transport.Options {
 	return transport.Options{MaxMessage: maxMessage, Window: receiveWindow, MaxFrameSize: o.MaxFrameSize,
 		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams,
-		KeepaliveTime: o.KeepaliveTime, KeepaliveTimeout: o.KeepaliveTimeout}
+		KeepaliveTime: o.KeepaliveTime, KeepaliveTimeout: o.KeepaliveTimeout,
+		Floor: transport.Floor{Rate: o.StallRate, Timeout: o.StallTimeout}}
 }
