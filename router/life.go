@@ -91,6 +91,7 @@ func (c *Conn) end(status int, msg string) {
 		return
 	}
 	c.leaveTable()
+	c.revive() // it has not caught up: what waits for it dies
 	c.state, c.status, c.message = ending, status, msg
 	c.dropParcels()
 	c.pump()

@@ -189,3 +189,27 @@ func TestReceiverAboveTheFloorIsNotCutOffAtTheEnd(t *testing.T) {
 		t.Errorf("%d messages wait, %d are out, end %+v", b.c.q.n, r.stats().Delivered, b.end)
 	}
 }
+
+// One that takes nothing of it is cut off, and is not said to have caught up.
+func TestReceiverThatIsCutOffHasNotCaughtUp(t *testing.T) {
+	var log syncBuffer
+	r, _, dead, _ := stuffed(t, Options{Log: slog.New(slog.NewTextHandler(&log, nil))}, 1, 0)
+	r.pass(DefaultStallTimeout + 6*stallLook)
+	if s := r.stats(); s.Stalled != 1 {
+		t.Fatalf("stalled = %d", s.Stalled)
+	}
+	for _, l := range r.n.loops {
+		l.post(l.drain)
+		l.post(l.finishAll)
+	}
+	r.settle()
+	r.seconds(5)
+	r.settle()
+	dead.readAll()
+	if s := r.stats(); !dead.shut() || s.Stalled != 0 {
+		t.Errorf("shut %v, stalled %d", dead.shut(), s.Stalled)
+	}
+	if strings.Contains(log.String(), "receiver has caught up") {
+		t.Errorf("it is said to have caught up:\n%s", log.String())
+	}
+}
