@@ -138,6 +138,7 @@ func (c *Conn) sendOwn(msg []byte) {
 func (c *Conn) await() {
 	if !c.q.waiting {
 		c.q.waiting = true
+		c.q.left++ // the first look says nothing
 		c.loop.waiting = append(c.loop.waiting, c)
 	}
 }
@@ -181,11 +182,13 @@ func (c *Conn) sendFirst() bool {
 		o.Header = q.first.B
 	}
 	for total := c.stream.Size(o); q.sent < total; {
-		n := c.stream.PutPart(o, q.sent)
+		n := c.stream.PutPart(o, q.sent, q.little)
 		if n == 0 {
 			return false
 		}
 		q.sent += n
+		q.left += uint64(n)
+		q.little = false
 	}
 	return true
 }
@@ -197,6 +200,7 @@ func (c *Conn) shift(sent bool) {
 	p := it.buf.Aux.(*parcel)
 	q.pop()
 	q.bytes -= len(it.buf.B)
+	q.left++
 	q.dropFirst()
 	if p.src == nil {
 		if q.control -= len(it.buf.B); c.untold && q.control <= newsBacklog/2 {

@@ -14,6 +14,10 @@ type stall struct {
 
 	watched bool // somebody waits: watch has been started
 	watch   transport.Watch
+
+	moved  uint64 // bytes that had left the queue at the last look
+	left   uint64 // bytes that have left it since the start
+	little bool   // nothing has left it for a look: a little room is used, too
 }
 
 // stallLook is how often a receiver that senders wait for is looked at.
@@ -29,7 +33,7 @@ func (l *loop) clockStalls(dt time.Duration) {
 	for i := 0; i < len(l.waiting); {
 		c := l.waiting[i]
 		if c.q.n == 0 || c.state == gone {
-			c.q.waiting = false
+			c.q.waiting, c.q.little = false, false
 			c.unwatch()
 			last := len(l.waiting) - 1
 			l.waiting[i], l.waiting[last] = l.waiting[last], nil
@@ -45,6 +49,8 @@ func (l *loop) clockStalls(dt time.Duration) {
 // look decides whether a receiver that senders wait for is stalled.
 func (c *Conn) look(dt time.Duration) {
 	q, o := &c.q, &c.loop.node.opt
+	q.little = q.left == q.moved
+	q.moved = q.left
 	if q.charged == 0 || q.stalled || o.SlowConsumer == Block || o.SlowConsumer == Drop {
 		c.unwatch()
 		return

@@ -166,6 +166,34 @@ func TestAcknowledgementsNobodyReadsEndTheConnection(t *testing.T) {
 	}
 }
 
+// A peer may wait for the end of a message before it returns any window: what is left of that is used, however little.
+func TestLittleWindowIsUsedAfterAMoment(t *testing.T) {
+	r := newRig(t, 1, Options{})
+	a, b := r.dial(0), r.dialWith(0, 8000)
+	b.subscribe(bob, 1)
+	b.hoard = true
+	for b.c.stream.Room() > 1800 {
+		a.publish(header(alice, bob, 1, "x"), 1, 900)
+		b.exchange()
+	}
+	left := b.c.stream.Room() - 1000
+	a.publish(header(alice, bob, 1, "x"), 1, b.c.stream.Room()-1000) // the header takes some of it
+	b.exchange()
+	if left = b.c.stream.Room(); left <= 0 || left >= 1<<10 {
+		t.Fatalf("room for %d bytes, want some below 1 KiB", left)
+	}
+	a.publish(header(alice, bob, 1, "x"), 2, 3000)
+	b.exchange()
+	if n := b.c.stream.Room(); n != left {
+		t.Errorf("room for %d of %d bytes at once: crumbs are sent", n, left)
+	}
+	r.pass(2 * stallLook)
+	b.exchange()
+	if n := b.c.stream.Room(); n != 0 {
+		t.Errorf("room for %d bytes is not used", n)
+	}
+}
+
 // Two streams of a socket: the one whose window the peer keeps closed is stalled, the other is served.
 func TestStreamThatDoesNotReadIsStalledAlone(t *testing.T) {
 	r := newRig(t, 1, Options{})

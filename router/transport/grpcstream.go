@@ -111,12 +111,12 @@ const minPartial = 1 << 10
 const maxPart = 256 << 10
 
 // PutPart implements Stream.
-func (s *stream) PutPart(m *Message, sent int) int {
+func (s *stream) PutPart(m *Message, sent int, little bool) int {
 	head := m.head()
 	total := envelope + head + len(m.Tail())
 	rest := total - sent
 	n := min(rest, s.Room(), maxPart)
-	if n <= 0 || n < rest && n < minPartial && s.sock.h2.PeerWindow() > minPartial {
+	if n <= 0 || !little && n < rest && n < minPartial && s.sock.h2.PeerWindow() > minPartial {
 		return 0
 	}
 	copied := min(n, max(0, envelope+head-sent)+netloop.LongPiece)

@@ -17,8 +17,9 @@ type Stream interface {
 	// Put stages m whole and returns true, or does nothing and returns false.
 	Put(m *Message) bool
 	// PutPart stages the next bytes of m, of which sent are out already, and returns how many it took: for a message
-	// that Put refuses because no window is as large. Until all Size(m) bytes are out, nothing else may be put.
-	PutPart(m *Message, sent int) int
+	// that Put refuses because no window is as large. Until all Size(m) bytes are out, nothing else may be put. Little
+	// room is left unused, in the hope of more, unless little says that none has come for a while.
+	PutPart(m *Message, sent int, little bool) int
 	// Charge withholds n bytes from what the peer may send; negative n gives them back. The sum is never below zero.
 	Charge(n int)
 	// Established says that the peer is no stranger any more: the deadline of strangers does not apply, and messages
