@@ -90,7 +90,7 @@ func parcelOf(b *pool.Buf) *parcel {
 func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 	l, q := c.loop, &c.q
 	p := buf.Aux.(*parcel)
-	charge := q.bytes+len(buf.B) > l.node.opt.ConnBuffer && p.src != c
+	charge := q.bytes+len(buf.B) > l.node.opt.ConnBuffer && p.src != c && l.node.opt.SlowConsumer != Drop
 	d := &l.delivery
 	q.push(item{buf: buf, charged: charge})
 	d.queued, d.charged = true, charge

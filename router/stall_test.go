@@ -166,6 +166,28 @@ func TestAcknowledgementsNobodyReadsEndTheConnection(t *testing.T) {
 	}
 }
 
+// Under drop nobody waits, not even for a message that is larger than the bound.
+func TestDropNeverWaits(t *testing.T) {
+	for _, where := range placements {
+		t.Run(where.name, func(t *testing.T) {
+			r := newRig(t, where.loops, Options{SlowConsumer: Drop, ConnBuffer: 64 << 10})
+			a, b := r.dial(0), r.dial(where.dest)
+			b.subscribe(bob, 1)
+			b.paused = true
+			for i := range 40 {
+				a.sendBig(a.publication(header(alice, bob, 1, "x"), i, 300_000))
+			}
+			a.exchange()
+			if w := a.s.Window(); w < receiveWindow*3/4 {
+				t.Errorf("the sender has a window of %d", w)
+			}
+			if r.stats().Dropped[ReasonFull] == 0 {
+				t.Error("nothing died")
+			}
+		})
+	}
+}
+
 // A peer may wait for the end of a message before it returns any window: what is left of that is used, however little.
 func TestLittleWindowIsUsedAfterAMoment(t *testing.T) {
 	r := newRig(t, 1, Options{})
