@@ -165,9 +165,8 @@ func (l *loop) sendAway(shared *pool.Buf, ts []*Conn) {
 func (c *Conn) publishOne(b []byte, buf *pool.Buf, s *seen) {
 	l := c.loop
 	t := l.node.names.MatchOne(&s.hd.Dest.Name, c, c.filter)
-	if t != nil && t.dead.Load() {
-		l.targets = l.node.names.MatchAll(&s.hd.Dest.Name, c, c.filter, l.targets[:0])
-		t = firstAlive(l.targets)
+	if t != nil && unfit(t) {
+		t = l.matchFit(&s.hd.Dest.Name, c, c.filter, t)
 	}
 	if t == nil {
 		c.drop(ReasonNoMatch)
@@ -208,6 +207,19 @@ func (c *Conn) guardOne() {
 		c.misdelivered(r, d.lent)
 		d.lent = nil
 	}
+}
+
+// matchFit returns another connection for an anycast message of src than t, which is busy or over: one that is neither if
+// there is one, else one that at least lives. nil: there is none. Rules: P-any-4.
+func (l *loop) matchFit(n *wire.Name, src *Conn, f table.Filter, t *Conn) *Conn {
+	if free := l.node.names.MatchFree(n, src, f, unfit); free != nil {
+		return free
+	}
+	if t.dead.Load() {
+		l.targets = l.node.names.MatchAll(n, src, f, l.targets[:0])
+		t = firstAlive(l.targets)
+	}
+	return t
 }
 
 // firstAlive returns the first of ts that has not just ended, and forgets all.

@@ -95,6 +95,7 @@ func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 	q.push(item{buf: buf, charged: charge})
 	d.queued, d.charged = true, charge
 	q.bytes += len(buf.B)
+	c.updateBusy()
 	if charge {
 		q.charged += p.cost
 		if !held {
@@ -201,6 +202,7 @@ func (c *Conn) shift(sent bool) {
 	q.pop()
 	q.bytes -= len(it.buf.B)
 	q.left++
+	c.updateBusy()
 	q.dropFirst()
 	if p.src == nil {
 		if q.control -= len(it.buf.B); c.untold && q.control <= newsBacklog/2 {
@@ -256,4 +258,5 @@ func (c *Conn) sift(r Reason, keep func(i int, it *item) bool) {
 		*q.at(i) = item{}
 	}
 	q.n = kept
+	c.updateBusy()
 }

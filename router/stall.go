@@ -18,6 +18,7 @@ type stall struct {
 	moved  uint64 // bytes that had left the queue at the last look
 	left   uint64 // bytes that have left it since the start
 	little bool   // nothing has left it for a look: a little room is used, too
+	isBusy bool   // Conn.busy
 }
 
 // stallLook is how often a receiver that senders wait for is looked at.
@@ -109,5 +110,21 @@ func (c *Conn) revive() {
 	if c.q.stalled {
 		c.q.stalled = false
 		c.loop.n.stalls--
+		c.updateBusy()
 	}
 }
+
+// updateBusy tells all loops when c becomes stalled or its queue half full, and when it has a quarter left.
+func (c *Conn) updateBusy() {
+	q, limit := &c.q, c.loop.node.opt.ConnBuffer/2
+	if q.isBusy {
+		limit /= 2
+	}
+	if busy := q.stalled || q.bytes > limit; busy != q.isBusy {
+		q.isBusy = busy
+		c.busy.Store(busy)
+	}
+}
+
+// unfit reports whether an anycast message had better go to another receiver than c. Safe for all loops.
+func unfit(c *Conn) bool { return c.busy.Load() || c.dead.Load() }

@@ -166,6 +166,47 @@ func TestAcknowledgementsNobodyReadsEndTheConnection(t *testing.T) {
 	}
 }
 
+// A member that is stalled or nearly full is passed over as long as another is there: it costs nobody anything.
+//
+// Rules: P-any-4.
+func TestAnycastPassesOverWhoIsFull(t *testing.T) {
+	for _, where := range placements {
+		t.Run(where.name, func(t *testing.T) {
+			r := newRig(t, where.loops, Options{})
+			a, dead, alive := r.dial(0), r.dial(where.dest), r.dial(where.dest)
+			dead.subscribe(group.WithID(1, 1), 1)
+			alive.subscribe(group.WithID(2, 2), 1)
+			dead.paused = true
+			got := 0
+			const count = 2000
+			for i := range count {
+				if a.s.Window() < receiveWindow/2 {
+					t.Fatalf("the sender waits for message %d", i)
+				}
+				a.publish(header(alice, group, 1, "x"), i, 10_000)
+				got += alive.count()
+				r.pass(stallLook)
+			}
+			q := &dead.c.q
+			if s := r.stats(); len(s.Dropped) != 0 || s.Stalled != 0 {
+				t.Errorf("stalled %d, dropped %v", s.Stalled, s.Dropped)
+			}
+			if q.bytes > DefaultConnBuffer*3/4 || got < count/2 {
+				t.Errorf("%d bytes wait for the one that does not read; the other got %d of %d", q.bytes, got, count)
+			}
+			dead.paused = false // its queue drains: it is chosen again
+			dead.count()
+			r.pass(stallLook)
+			for i := range 10 {
+				a.publish(header(alice, group, 1, "x"), i, 100)
+			}
+			if n := dead.count(); n != 5 {
+				t.Errorf("it got %d of 10 after it has caught up, want 5", n)
+			}
+		})
+	}
+}
+
 // Under drop nobody waits, not even for a message that is larger than the bound.
 func TestDropNeverWaits(t *testing.T) {
 	for _, where := range placements {
