@@ -36,6 +36,7 @@ type Conn struct {
 
 	// Safe for all.
 	dead     atomic.Bool  // the connection is over: no message may be sent to it
+	busy     atomic.Bool  // stalled, or its queue is half full: an anycast message goes to another if there is one
 	returned atomic.Int64 // credit from other loops, in bytes, not yet given to the stream; negative: a charge
 	notified atomic.Bool  // the owner has been told of returned
 
@@ -62,6 +63,8 @@ type Conn struct {
 	names               int    // subscriptions that it had at its end
 	received, delivered uint64 // messages; those received of all kinds, the negotiation's among them
 	receivedBytes       uint64 // of all of them
+
+	service service // safe for all
 }
 
 // reasonsSet has a bit for each Reason.

@@ -93,6 +93,9 @@ func (l *loop) matchFanout(f *fanout) {
 // routeOne is matchFanout for a message to one receiver, which waited for an earlier fan-out of its sender.
 func (l *loop) routeOne(f *fanout, p *parcel) {
 	t := l.node.names.MatchOne(&p.hd.Dest.Name, p.src, p.filter)
+	if t != nil && unfit(t) {
+		t = l.matchFit(&p.hd.Dest.Name, p.src, p.filter, t)
+	}
 	switch {
 	case t == nil:
 		p.src.drop(ReasonNoMatch)

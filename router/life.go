@@ -90,6 +90,7 @@ func (c *Conn) end(status int, msg string) {
 		return
 	}
 	c.leaveTable()
+	c.revive() // it has not caught up: what waits for it dies
 	c.state, c.status, c.message = ending, status, msg
 	c.dropParcels()
 	c.pump()
@@ -116,10 +117,8 @@ func (c *Conn) leave() {
 func (c *Conn) forget() {
 	c.state = gone
 	c.discard(ReasonGone)
-	if c.q.stalled {
-		c.q.stalled = false
-		c.loop.n.stalls--
-	}
+	c.revive()
+	c.unwatch()
 	c.link.Close()
 }
 

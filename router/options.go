@@ -66,6 +66,7 @@ const (
 	DefaultConnBuffer       = 1 << 20
 	DefaultStallTimeout     = 250 * time.Millisecond
 	DefaultStallRate        = 256 << 10
+	DefaultHoldTimeout      = 5 * time.Second
 	DefaultMaxSubscriptions = 1 << 20
 	DefaultMaxHeader        = hop.DefaultMaxHeader
 	DefaultHeaderMemory     = 32 << 20
@@ -100,10 +101,14 @@ type Options struct {
 	ConnBuffer int
 	// SlowConsumer says what happens at that bound.
 	SlowConsumer Policy
-	// StallTimeout is how long a full receiver may drain less than StallRate; 0: 250 ms.
+	// StallTimeout is how long a full receiver may take less than StallRate; 0: 250 ms. Where its kernel or its HTTP/2
+	// windows take more at once than StallRate is in that time, it is as long as StallRate needs for that much.
 	StallTimeout time.Duration
 	// StallRate is the floor in bytes a second; 0: 256 KiB/s.
 	StallRate int
+	// HoldTimeout is how long a receiver that takes less than four times StallRate may keep other receivers waiting that
+	// could take more; 0: 5 s. Then it is stalled, too. What it takes meanwhile makes the time longer.
+	HoldTimeout time.Duration
 	// MaxSubscriptions bounds the subscriptions of one connection; 0: 1,048,576, but half of MaxNames at most.
 	MaxSubscriptions int
 	// MaxHeader bounds the header of a publish and what comes before it, in bytes: that much is copied and hashed
@@ -180,6 +185,7 @@ func (o *Options) fill() error {
 	orDefault(&o.ConnBuffer, DefaultConnBuffer)
 	orDefault(&o.StallTimeout, DefaultStallTimeout)
 	orDefault(&o.StallRate, DefaultStallRate)
+	orDefault(&o.HoldTimeout, DefaultHoldTimeout)
 	orDefault(&o.MaxHeader, DefaultMaxHeader)
 	orDefault(&o.HeaderMemory, DefaultHeaderMemory)
 	orDefault(&o.MaxPeers, DefaultMaxPeers)
@@ -231,8 +237,8 @@ func (o *Options) fill() error {
 			o.MaxPeers, o.MaxRemotes, mesh.MaxPeers)
 	case o.AcceptKinds&^claimable != 0:
 		return fmt.Errorf("router: kind local cannot be claimed by a connection")
-	case o.StallTimeout < 0, o.StallRate < 0, o.MaxSubscriptions < 0, o.NegotiationTimeout < 0, o.KeepaliveTimeout < 0:
-		return fmt.Errorf("router: negative stall timeout, stall rate, subscription limit, negotiation or keepalive timeout")
+	case o.StallTimeout < 0, o.StallRate < 0, o.HoldTimeout < 0, o.MaxSubscriptions < 0, o.NegotiationTimeout < 0, o.KeepaliveTimeout < 0:
+		return fmt.Errorf("router: negative stall timeout, stall rate, hold timeout, subscription limit, negotiation or keepalive timeout")
 	case o.MaxFrameSize < 16384 || o.MaxFrameSize > 1<<24-1:
 		return fmt.Errorf("router: max frame size is %d: want 16384 to 16777215", o.MaxFrameSize)
 	}
@@ -248,5 +254,6 @@ func (o *Options) fill() error {
 func (o *Options) transport() transport.Options {
 	return transport.Options{MaxMessage: maxMessage, Window: receiveWindow, MaxFrameSize: o.MaxFrameSize,
 		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams,
-		KeepaliveTime: o.KeepaliveTime, KeepaliveTimeout: o.KeepaliveTimeout}
+		KeepaliveTime: o.KeepaliveTime, KeepaliveTimeout: o.KeepaliveTimeout,
+		Floor: transport.Floor{Rate: o.StallRate, Timeout: o.StallTimeout}}
 }

@@ -17,6 +17,7 @@ type parcel struct {
 	cost   int          // bytes that its sender is charged with while it waits
 	src    *Conn        // sender; nil for the node's own messages
 	filter table.Filter // of the sender
+	asked  bool         // a receiver wants to know whether another takes the message at once
 }
 
 // publish is steps 5 and 6 of the journey: match and deliver.
@@ -100,6 +101,9 @@ func (l *loop) deliverAll(ts []*Conn, at int, away bool) (next int, others bool)
 		case t.dead.Load():
 			l.n.dropped[ReasonGone]++
 		case t.q.n == 0 && t.putNext(d.k):
+			if d.src.service.asked.Load() {
+				d.src.service.note()
+			}
 		case t.turnsAway(len(d.b)):
 		default:
 			d.lent = d.share(l)
@@ -164,9 +168,8 @@ func (l *loop) sendAway(shared *pool.Buf, ts []*Conn) {
 func (c *Conn) publishOne(b []byte, buf *pool.Buf, k *hop.Known) {
 	l := c.loop
 	t := l.node.names.MatchOne(&k.Dest.Name, c, c.filter)
-	if t != nil && t.dead.Load() {
-		l.targets = l.node.names.MatchAll(&k.Dest.Name, c, c.filter, l.targets[:0])
-		t = firstAlive(l.targets)
+	if t != nil && unfit(t) {
+		t = l.matchFit(&k.Dest.Name, c, c.filter, t)
 	}
 	if t == nil {
 		c.drop(ReasonNoMatch)
@@ -191,6 +194,9 @@ func (c *Conn) deliverOne(t *Conn, b []byte, buf *pool.Buf, k *hop.Known) {
 	case t.dead.Load():
 		l.n.dropped[ReasonGone]++
 	case t.q.n == 0 && t.put(b, buf, &l.msg, t.link.Header(k.Raw(), &k.Header)):
+		if c.service.asked.Load() {
+			c.service.note()
+		}
 	case t.turnsAway(len(b)):
 	default:
 		d := &l.delivery
@@ -207,6 +213,19 @@ func (c *Conn) guardOne() {
 		c.misdelivered(r, d.lent)
 		d.lent = nil
 	}
+}
+
+// matchFit returns another connection for an anycast message of src than t, which is busy or over: one that is neither if
+// there is one, else one that at least lives. nil: there is none. Rules: P-any-4.
+func (l *loop) matchFit(n *wire.Name, src *Conn, f table.Filter, t *Conn) *Conn {
+	if free := l.node.names.MatchFree(n, src, f, unfit); free != nil {
+		return free
+	}
+	if t.dead.Load() {
+		l.targets = l.node.names.MatchAll(n, src, f, l.targets[:0])
+		t = firstAlive(l.targets)
+	}
+	return t
 }
 
 // firstAlive returns the first of ts that has not just ended, and forgets all.
@@ -261,6 +280,7 @@ func share(b []byte, buf *pool.Buf, m *wire.Message, k *hop.Known, src *Conn) *p
 		buf.Aux = p
 	}
 	p.m, p.hd, p.cost, p.src, p.filter = *m, k.Header, len(b)+envelope, src, src.filter
+	p.asked = src.service.asked.Load()
 	return buf
 }
 
@@ -343,8 +363,14 @@ func (c *Conn) accept(buf *pool.Buf, p *parcel) (settled bool) {
 		buf.Release()
 		return true
 	}
-	if c.q.len() == 0 && c.put(buf.B, buf, &p.m, c.link.Header(p.m.Header.Of(buf.B), &p.hd)) ||
-		c.turnsAway(len(buf.B)) {
+	if c.q.len() == 0 && c.put(buf.B, buf, &p.m, c.link.Header(p.m.Header.Of(buf.B), &p.hd)) {
+		if p.asked {
+			p.src.service.note()
+		}
+		buf.Release()
+		return true
+	}
+	if c.turnsAway(len(buf.B)) {
 		buf.Release()
 		return true
 	}

@@ -90,13 +90,15 @@ func parcelOf(b *pool.Buf) *parcel {
 func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 	l, q := c.loop, &c.q
 	p := buf.Aux.(*parcel)
-	charge := q.bytes+len(buf.B) > l.node.opt.ConnBuffer && p.src != c
+	charge := q.bytes+len(buf.B) > l.node.opt.ConnBuffer && p.src != c && l.node.opt.SlowConsumer != Drop
 	d := &l.delivery
 	q.push(item{buf: buf, charged: charge})
 	d.queued, d.charged = true, charge
 	q.bytes += len(buf.B)
+	c.updateBusy()
 	if charge {
 		q.charged += p.cost
+		q.inquiry.charged(p.src)
 		if !held {
 			p.src.hold(p.cost)
 		}
@@ -138,7 +140,7 @@ func (c *Conn) sendOwn(msg []byte) {
 func (c *Conn) await() {
 	if !c.q.waiting {
 		c.q.waiting = true
-		c.q.mark, c.q.look, c.q.deficit = c.drained(), 0, 0
+		c.q.left++ // the first look says nothing
 		c.loop.waiting = append(c.loop.waiting, c)
 	}
 }
@@ -182,11 +184,13 @@ func (c *Conn) sendFirst() bool {
 		o.Header = q.first.B
 	}
 	for total := c.stream.Size(o); q.sent < total; {
-		n := c.stream.PutPart(o, q.sent)
+		n := c.stream.PutPart(o, q.sent, q.little)
 		if n == 0 {
 			return false
 		}
 		q.sent += n
+		q.left += uint64(n)
+		q.little = false
 	}
 	return true
 }
@@ -198,6 +202,8 @@ func (c *Conn) shift(sent bool) {
 	p := it.buf.Aux.(*parcel)
 	q.pop()
 	q.bytes -= len(it.buf.B)
+	q.left++
+	c.updateBusy()
 	q.dropFirst()
 	if p.src == nil {
 		if q.control -= len(it.buf.B); c.untold && q.control <= newsBacklog/2 {
@@ -253,4 +259,5 @@ func (c *Conn) sift(r Reason, keep func(i int, it *item) bool) {
 		*q.at(i) = item{}
 	}
 	q.n = kept
+	c.updateBusy()
 }

@@ -118,10 +118,11 @@ type peer struct {
 	linkID  string
 	got     [][]byte // messages received and not taken
 	end     *h2.End
-	away    bool // GOAWAY has come
-	paused  bool // reads nothing
-	hoard   bool // reads, but gives no stream window back
-	hoarded int  // bytes of window that it has not given back
+	away    bool       // GOAWAY has come
+	paused  bool       // reads nothing
+	hoard   bool       // reads, but gives no stream window back
+	shy     *h2.Stream // likewise, of one stream
+	hoarded int        // bytes of window that it has not given back
 	buf     []byte
 }
 
@@ -273,6 +274,13 @@ func (p *peer) take() []byte {
 	return m
 }
 
+// readAll takes everything from the node, though the peer is paused.
+func (p *peer) readAll() {
+	p.paused = false
+	p.count()
+	p.paused = true
+}
+
 // count takes everything and returns how many messages it was.
 func (p *peer) count() int {
 	p.exchange()
@@ -380,7 +388,11 @@ func (p *peer) abandon() {
 
 func (p *peer) Request(*h2.Stream, *h2.Request)   {}
 func (p *peer) Response(*h2.Stream, *h2.Response) {}
-func (p *peer) Message(_ *h2.Stream, m []byte, _ bool) {
+func (p *peer) Message(s *h2.Stream, m []byte, _ bool) {
+	if s == p.shy {
+		p.cli.Hold(s, len(m)+envelope)
+		return
+	}
 	if p.hoard {
 		p.cli.Hold(p.s, len(m)+envelope)
 		p.hoarded += len(m) + envelope

@@ -73,7 +73,7 @@ func TestShutdownLosesNothingForAReceiverThatStillSends(t *testing.T) {
 
 // A drained socket is closed when its peer's kernel has everything, not at a time.
 func TestDrainedSocketIsKeptUntilAllIsAcknowledged(t *testing.T) {
-	r := newRig(t, 1, Options{})
+	r := newRig(t, 1, Options{StallRate: 16 << 10})
 	a, b := r.dial(0), r.dial(0)
 	b.subscribe(bob, 1)
 	b.paused = true
@@ -92,7 +92,7 @@ func TestDrainedSocketIsKeptUntilAllIsAcknowledged(t *testing.T) {
 	}
 	buf := b.buf
 	b.buf = buf[:32<<10]
-	for range 4 { // a little each second
+	for range 4 { // twice the floor
 		b.paused = false
 		b.readOnce()
 		b.paused = true
@@ -155,5 +155,61 @@ func TestIdleSocketHearsGoAwayBeforeItIsClosed(t *testing.T) {
 	p.read()
 	if !p.away {
 		t.Error("no GOAWAY")
+	}
+}
+
+// A receiver that takes what is left for it in lumps, above the floor, is waited for, however rarely a lump comes.
+func TestReceiverAboveTheFloorIsNotCutOffAtTheEnd(t *testing.T) {
+	const window, rate = 256 << 10, 16 << 10
+	r := newRig(t, 1, Options{StallRate: rate})
+	a, b := r.dial(0), r.dialWith(0, window)
+	b.subscribe(bob, 1)
+	b.hoard = true
+	const count = 50 // 500 KB, of which the window takes half
+	for i := range count {
+		a.publish(header(alice, bob, 1, "x"), i, 10_000)
+	}
+	b.exchange()
+	for _, l := range r.n.loops {
+		l.post(l.drain)
+		l.post(l.finishAll)
+	}
+	r.settle()
+	for range 2 { // half of the window in 6 s: a third above the floor
+		for range 6 {
+			r.seconds(1)
+			b.exchange()
+		}
+		if b.shut() {
+			t.Fatal("cut off")
+		}
+		b.relent(window / 2)
+	}
+	if b.c.q.n != 0 || b.end == nil || r.stats().Delivered != count {
+		t.Errorf("%d messages wait, %d are out, end %+v", b.c.q.n, r.stats().Delivered, b.end)
+	}
+}
+
+// One that takes nothing of it is cut off, and is not said to have caught up.
+func TestReceiverThatIsCutOffHasNotCaughtUp(t *testing.T) {
+	var log syncBuffer
+	r, _, dead, _ := stuffed(t, Options{Log: slog.New(slog.NewTextHandler(&log, nil))}, 1, 0)
+	r.pass(DefaultStallTimeout + 6*stallLook)
+	if s := r.stats(); s.Stalled != 1 {
+		t.Fatalf("stalled = %d", s.Stalled)
+	}
+	for _, l := range r.n.loops {
+		l.post(l.drain)
+		l.post(l.finishAll)
+	}
+	r.settle()
+	r.seconds(5)
+	r.settle()
+	dead.readAll()
+	if s := r.stats(); !dead.shut() || s.Stalled != 0 {
+		t.Errorf("shut %v, stalled %d", dead.shut(), s.Stalled)
+	}
+	if strings.Contains(log.String(), "receiver has caught up") {
+		t.Errorf("it is said to have caught up:\n%s", log.String())
 	}
 }

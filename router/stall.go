@@ -3,75 +3,96 @@ package router
 import (
 	"log/slog"
 	"time"
+
+	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
 
-// stall watches whether a full receiver drains: a deficit grows with the floor and shrinks with what leaves.
+// stall is the watch over a receiver that senders wait for. Owned by the loop of its connection.
 type stall struct {
-	stalled bool          // its messages die until the queue is empty
-	deficit float64       // bytes it has drained less than the floor demands; never below that of two looks
-	mark    uint64        // bytes that had left at the last look
-	look    time.Duration // since the last look
-	lost    uint64        // messages that died at its queue since it stalled, or in all under the policy drop
+	stalled bool   // its messages die until the queue is empty
+	lost    uint64 // messages that died at its queue since it stalled, or in all under the policy drop
+
+	watched bool  // somebody waits: watch and holding have been started
+	seen    int64 // tick of the loop at the last look
+	watch   transport.Watch
+	holding holding
+	inquiry inquiry
+
+	moved  uint64 // bytes that had left the queue at the last look
+	left   uint64 // bytes that have left it since the start
+	little bool   // nothing has left it for a look: a little room is used, too
+	isBusy bool   // Conn.busy
 }
 
-// stallLook is how often the drain of a full receiver is compared with the floor. A step of the clock counts at
-// most twice that: while the node itself does not run, no receiver is blamed.
-const stallLook = 25 * time.Millisecond
+// stallLook is how often a receiver that senders wait for is looked at.
+const stallLook = transport.Look
+
+// A step of the clock counts at most maxStep: while the node does not run, or a busy machine runs it late, its receivers
+// are late as well.
+const maxStep = stallLook * 6 / 5
 
 // clockStalls lets dt pass for every connection with a queue, and forgets those without.
 func (l *loop) clockStalls(dt time.Duration) {
-	dt = min(dt, 2*stallLook)
+	dt = min(dt, maxStep)
 	for i := 0; i < len(l.waiting); {
 		c := l.waiting[i]
 		if c.q.n == 0 || c.state == gone {
-			c.q.waiting = false
+			c.q.waiting, c.q.little = false, false
+			c.unwatch()
 			last := len(l.waiting) - 1
 			l.waiting[i], l.waiting[last] = l.waiting[last], nil
 			l.waiting = l.waiting[:last]
 			continue
 		}
-		c.clockStall(dt)
+		c.look(dt)
 		c.pump()
 		i++
 	}
 }
 
-// clockStall decides whether a receiver is stalled: full (somebody waits for it) and behind the floor by what
-// StallRate demands in StallTimeout. Having been faster before buys two looks, no more.
-func (c *Conn) clockStall(dt time.Duration) {
-	q, o := &c.q, &c.loop.node.opt
-	if q.stalled || o.SlowConsumer == Block || o.SlowConsumer == Drop {
+// look decides whether a receiver that senders wait for is stalled.
+func (c *Conn) look(dt time.Duration) {
+	l, q, o := c.loop, &c.q, &c.loop.node.opt
+	q.little = q.left == q.moved
+	q.moved = q.left
+	if q.charged == 0 || q.stalled || o.SlowConsumer == Block || o.SlowConsumer == Drop {
+		c.unwatch()
 		return
 	}
-	if q.look += dt; q.look < stallLook {
+	p := c.stream.Progress()
+	asked := q.inquiry.ask()
+	idle := time.Duration(l.ticks-q.seen) * slowTick
+	q.seen = l.ticks
+	if !q.watched {
+		q.watched = true
+		q.watch.Start(&p)
+		q.holding.start(idle, o.StallRate)
 		return
 	}
-	left := c.drained()
-	floor := float64(o.StallRate)
-	q.deficit += floor*q.look.Seconds() - float64(left) + float64(q.mark)
-	if q.charged == 0 {
-		q.deficit = 0
-	}
-	q.deficit = max(q.deficit, -2*floor*stallLook.Seconds())
-	q.mark, q.look = left, 0
-	if q.deficit >= floor*o.StallTimeout.Seconds() {
-		c.declareStalled()
+	n, stalled := q.watch.Look(dt, &p, &transport.Floor{Rate: o.StallRate, Timeout: o.StallTimeout})
+	holds := q.holding.look(dt, n, asked, o.StallRate, o.HoldTimeout)
+	switch {
+	case stalled:
+		c.declareStalled(&p, "receiver takes too little")
+	case holds:
+		c.declareStalled(&p, "receiver is too slow for others that wait for it")
 	}
 }
 
-// drained is how many bytes for c its peer has taken since the start, at least.
-func (c *Conn) drained() uint64 {
-	p := c.stream.Progress()
-	return p.Given - min(p.Given, uint64(p.Unacked))
+// unwatch ends the watch: nobody waits.
+func (c *Conn) unwatch() {
+	c.q.watched = false
+	c.q.inquiry = inquiry{}
 }
 
 // declareStalled ends all waiting for c: charged senders get their credit back and what is queued beyond the
 // bound dies, newest first.
-func (c *Conn) declareStalled() {
+func (c *Conn) declareStalled(p *transport.Progress, why string) {
 	l, q := c.loop, &c.q
-	q.stalled, q.deficit = true, 0
+	q.stalled = true
 	q.lost = 0
 	l.n.stalls++
+	c.unwatch()
 	c.sift(ReasonStalled, func(i int, it *item) bool { return !it.charged || i == 0 })
 	if first := q.at(0); first.charged {
 		first.charged = false
@@ -79,23 +100,46 @@ func (c *Conn) declareStalled() {
 		q.charged -= p.cost
 		l.credit(p.src, p.cost)
 	}
+	then := ": its messages are dropped until it has caught up"
+	if l.node.opt.SlowConsumer == Disconnect {
+		then = ": disconnected"
+	}
+	c.say(slog.LevelWarn, logTopic(ReasonStalled), why+then, "reason", ReasonStalled.String(), "queued_bytes", q.bytes,
+		"unacknowledged_bytes", p.Pending, "window_closed", p.Limit == transport.LimitWindow)
 	if l.node.opt.SlowConsumer == Disconnect {
 		c.because(ReasonStalled.String())
-		c.say(slog.LevelWarn, logTopic(ReasonStalled), "receiver does not drain: disconnected", "reason", ReasonStalled.String(), "queued_bytes", q.bytes)
 		c.stream.Silence()
-		return
 	}
-	c.say(slog.LevelWarn, logTopic(ReasonStalled), "receiver does not drain: its messages are dropped until it has caught up",
-		"reason", ReasonStalled.String(), "queued_bytes", q.bytes)
 }
 
 // caughtUp is called when the queue is empty.
 func (c *Conn) caughtUp() {
-	q := &c.q
-	if q.stalled {
-		q.stalled = false
-		c.loop.n.stalls--
-		c.say(slog.LevelInfo, logTopic(ReasonStalled), "receiver has caught up", "reason", ReasonStalled.String(), "dropped", q.lost)
+	if c.q.stalled {
+		c.revive()
+		c.say(slog.LevelInfo, logTopic(ReasonStalled), "receiver has caught up", "reason", ReasonStalled.String(), "dropped", c.q.lost)
 	}
-	q.deficit = 0
 }
+
+// revive ends a stall, because the queue is empty or because the connection ends.
+func (c *Conn) revive() {
+	if c.q.stalled {
+		c.q.stalled = false
+		c.loop.n.stalls--
+		c.updateBusy()
+	}
+}
+
+// updateBusy tells all loops when c becomes stalled or its queue half full, and when it has a quarter left.
+func (c *Conn) updateBusy() {
+	q, limit := &c.q, c.loop.node.opt.ConnBuffer/2
+	if q.isBusy {
+		limit /= 2
+	}
+	if busy := q.stalled || q.bytes > limit; busy != q.isBusy {
+		q.isBusy = busy
+		c.busy.Store(busy)
+	}
+}
+
+// unfit reports whether an anycast message had better go to another receiver than c. Safe for all loops.
+func unfit(c *Conn) bool { return c.busy.Load() || c.dead.Load() }

@@ -165,3 +165,126 @@ func TestAcknowledgementsNobodyReadsEndTheConnection(t *testing.T) {
 		t.Errorf("refused = %v", r.stats().Refused)
 	}
 }
+
+// A member that is stalled or nearly full is passed over as long as another is there: it costs nobody anything.
+//
+// Rules: P-any-4.
+func TestAnycastPassesOverWhoIsFull(t *testing.T) {
+	for _, where := range placements {
+		t.Run(where.name, func(t *testing.T) {
+			r := newRig(t, where.loops, Options{})
+			a, dead, alive := r.dial(0), r.dial(where.dest), r.dial(where.dest)
+			dead.subscribe(group.WithID(1, 1), 1)
+			alive.subscribe(group.WithID(2, 2), 1)
+			dead.paused = true
+			got := 0
+			const count = 2000
+			for i := range count {
+				if a.s.Window() < receiveWindow/2 {
+					t.Fatalf("the sender waits for message %d", i)
+				}
+				a.publish(header(alice, group, 1, "x"), i, 10_000)
+				got += alive.count()
+				r.pass(stallLook)
+			}
+			q := &dead.c.q
+			if s := r.stats(); len(s.Dropped) != 0 || s.Stalled != 0 {
+				t.Errorf("stalled %d, dropped %v", s.Stalled, s.Dropped)
+			}
+			if q.bytes > DefaultConnBuffer*3/4 || got < count/2 {
+				t.Errorf("%d bytes wait for the one that does not read; the other got %d of %d", q.bytes, got, count)
+			}
+			dead.paused = false // its queue drains: it is chosen again
+			dead.count()
+			r.pass(stallLook)
+			for i := range 10 {
+				a.publish(header(alice, group, 1, "x"), i, 100)
+			}
+			if n := dead.count(); n != 5 {
+				t.Errorf("it got %d of 10 after it has caught up, want 5", n)
+			}
+		})
+	}
+}
+
+// Under drop nobody waits, not even for a message that is larger than the bound.
+func TestDropNeverWaits(t *testing.T) {
+	for _, where := range placements {
+		t.Run(where.name, func(t *testing.T) {
+			r := newRig(t, where.loops, Options{SlowConsumer: Drop, ConnBuffer: 64 << 10})
+			a, b := r.dial(0), r.dial(where.dest)
+			b.subscribe(bob, 1)
+			b.paused = true
+			for i := range 40 {
+				a.sendBig(a.publication(header(alice, bob, 1, "x"), i, 300_000))
+			}
+			a.exchange()
+			if w := a.s.Window(); w < receiveWindow*3/4 {
+				t.Errorf("the sender has a window of %d", w)
+			}
+			if r.stats().Dropped[ReasonFull] == 0 {
+				t.Error("nothing died")
+			}
+		})
+	}
+}
+
+// A peer may wait for the end of a message before it returns any window: what is left of that is used, however little.
+func TestLittleWindowIsUsedAfterAMoment(t *testing.T) {
+	r := newRig(t, 1, Options{})
+	a, b := r.dial(0), r.dialWith(0, 8000)
+	b.subscribe(bob, 1)
+	b.hoard = true
+	for b.c.stream.Room() > 1800 {
+		a.publish(header(alice, bob, 1, "x"), 1, 900)
+		b.exchange()
+	}
+	left := b.c.stream.Room() - 1000
+	a.publish(header(alice, bob, 1, "x"), 1, b.c.stream.Room()-1000) // the header takes some of it
+	b.exchange()
+	if left = b.c.stream.Room(); left <= 0 || left >= 1<<10 {
+		t.Fatalf("room for %d bytes, want some below 1 KiB", left)
+	}
+	a.publish(header(alice, bob, 1, "x"), 2, 3000)
+	b.exchange()
+	if n := b.c.stream.Room(); n != left {
+		t.Errorf("room for %d of %d bytes at once: crumbs are sent", n, left)
+	}
+	r.pass(2 * stallLook)
+	b.exchange()
+	if n := b.c.stream.Room(); n != 0 {
+		t.Errorf("room for %d bytes is not used", n)
+	}
+}
+
+// Two streams of a socket: the one whose window the peer keeps closed is stalled, the other is served.
+func TestStreamThatDoesNotReadIsStalledAlone(t *testing.T) {
+	r := newRig(t, 1, Options{})
+	a := r.dial(0)
+	b := r.dialWith(0, 256<<10)
+	b.subscribe(bob, 1)
+	idle, idleStream := b.c, b.s
+	b.negotiate(wire.LinkEdge, "second")
+	b.subscribe(alice, 1)
+	b.shy = idleStream
+	for i := 0; r.stats().Stalled == 0; i++ {
+		if i > 2000 {
+			t.Fatal("nobody is stalled")
+		}
+		for a.s.Window() > 24_000 {
+			a.publish(header(group, bob, 1, "x"), i, 10_000)
+			a.publish(header(group, alice, 1, "x"), i, 10_000)
+		}
+		b.count()
+		r.pass(stallLook)
+		a.exchange()
+	}
+	if !idle.q.stalled || b.c.q.stalled {
+		t.Errorf("stalled: %v, its neighbour %v", idle.q.stalled, b.c.q.stalled)
+	}
+	b.count()
+	a.publish(header(group, alice, 1, "x"), 1, 100)
+	if n := b.count(); n != 1 {
+		t.Errorf("the neighbour got %d of 1", n)
+	}
+}

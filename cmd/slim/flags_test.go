@@ -44,6 +44,7 @@ func TestHelpStatesTheDefaults(t *testing.T) {
 		"slow-consumer": router.Policy(0).String(), "stall-timeout": router.DefaultStallTimeout.String(),
 		"stall-rate": fmt.Sprintf("%dKiB", router.DefaultStallRate>>10), "max-subscriptions": fmt.Sprint(router.DefaultMaxSubscriptions),
 		"max-peers": fmt.Sprint(router.DefaultMaxPeers), "max-remotes": fmt.Sprint(router.DefaultMaxRemotes),
+		"hold-timeout":  router.DefaultHoldTimeout.String(),
 		"header-memory": fmt.Sprintf("%dMiB", router.DefaultHeaderMemory>>20),
 		"max-header":    fmt.Sprintf("%dKiB", router.DefaultMaxHeader>>10),
 	} {

@@ -28,6 +28,8 @@ Speed and memory, for each service:
       --stall-timeout <DURATION>   Time below the stall rate after which a full receiver is stalled, such as
                                    250ms or 2s [default: 250ms]
       --stall-rate <BYTES>         Bytes a second that a full receiver must take [default: 256KiB]
+      --hold-timeout <DURATION>    Time that a receiver below four times the stall rate may keep others waiting
+                                   that could take more; then it is stalled, too [default: 5s]
       --max-subscriptions <N>      Subscriptions that one connection may hold [default: 1048576]
       --max-header <BYTES>         Header of a message, which is made anew for each receiver, 1KiB or more
                                    [default: 64KiB]

@@ -46,6 +46,8 @@ func (e *events) Request(hs *h2.Stream, r *h2.Request) {
 	}
 	k.net.QuickAck = !prompt(k.peer.Agent)
 	s := &stream{sock: k, h2: hs}
+	k.sawWindow() // what came before the first stream was not told
+	s.uptake.updates.saw(hs.OwnWindow(), 0)
 	if s.receiver = k.group.acceptor.Accept(s); s.receiver == nil {
 		k.refuse(FaultConnections, nil)
 		k.h2.Reset(hs, h2.RefusedStream)
@@ -141,11 +143,13 @@ func (e *events) Ended(hs *h2.Stream, end *h2.End) {
 func (e *events) Writable(hs *h2.Stream) {
 	k := (*socket)(e)
 	if hs == nil {
+		k.sawWindow()
 		k.pump()
 		return
 	}
 	switch u := hs.User.(type) {
 	case *stream:
+		u.uptake.updates.saw(hs.OwnWindow(), u.given)
 		u.receiver.Writable()
 	case *page:
 		k.writePage(u)

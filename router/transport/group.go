@@ -29,6 +29,9 @@ type Options struct {
 	KeepaliveTime time.Duration
 	// KeepaliveTimeout is how long the answer may take; 0: 20 s.
 	KeepaliveTimeout time.Duration
+	// Floor is what a peer has to take of what is still to be sent to it at the end; 0: 256 KiB a second, and 2 s without
+	// anything at least.
+	Floor Floor
 }
 
 func orDefault[T int | uint32 | time.Duration](v *T, d T) {
@@ -47,6 +50,7 @@ func (o *Options) fill() {
 	orDefault(&o.IdleTimeout, 30*time.Second)
 	orDefault(&o.KeepaliveTime, 2*time.Minute)
 	orDefault(&o.KeepaliveTimeout, 20*time.Second)
+	orDefault(&o.Floor.Rate, 256<<10)
 }
 
 // Group is what lives on one loop. Owned by it.

@@ -19,8 +19,9 @@ type stream struct {
 	gather   *pool.Buf // of the message that spans reads
 	charged  int       // bytes withheld from the peer's window
 	given    uint64    // bytes given to the socket since the start
-	over     bool      // our side has ended
-	closed   bool      // Receiver.Closed was called
+	uptake   streamUptake
+	over     bool // our side has ended
+	closed   bool // Receiver.Closed was called
 }
 
 var _ Stream = (*stream)(nil)
@@ -110,12 +111,12 @@ const minPartial = 1 << 10
 const maxPart = 256 << 10
 
 // PutPart implements Stream.
-func (s *stream) PutPart(m *Message, sent int) int {
+func (s *stream) PutPart(m *Message, sent int, little bool) int {
 	head := m.head()
 	total := envelope + head + len(m.Tail())
 	rest := total - sent
 	n := min(rest, s.Room(), maxPart)
-	if n <= 0 || n < rest && n < minPartial && s.sock.h2.PeerWindow() > minPartial {
+	if n <= 0 || !little && n < rest && n < minPartial && s.sock.h2.PeerWindow() > minPartial {
 		return 0
 	}
 	copied := min(n, max(0, envelope+head-sent)+netloop.LongPiece)
@@ -208,15 +209,13 @@ func (s *stream) Silence() { s.sock.net.Silence() }
 func (s *stream) Abort() { s.sock.net.Close() }
 
 // Progress implements Stream.
-func (s *stream) Progress() Progress {
-	n := s.sock.net
-	staged := uint64(0)
-	if n.Staged() {
-		staged = uint64(n.Outbox().Len())
-	}
-	waiting := n.Waiting()
-	return Progress{Given: s.given, Written: n.Written() + uint64(waiting) + staged,
-		Unacked: n.Unacknowledged() + waiting + int(staged)}
+func (s *stream) Progress() Progress { return s.progress(s.sock.measure()) }
+
+// progress is Progress after a measurement of the socket, which was given so many bytes.
+func (s *stream) progress(given uint64) Progress {
+	k := s.sock
+	return s.uptake.progress(&streamState{given: s.given, socket: given, window: s.h2.OwnWindow(),
+		connWindow: k.h2.SendWindow(), blocked: k.net.Blocked(), shared: len(k.streams) > 1}, &k.uptake)
 }
 
 func (s *stream) dropGather() {

@@ -18,8 +18,8 @@ type liveness struct {
 	established bool      // a stream has been
 	ended       time.Time // when our direction ended; zero: it has not
 	peerEnded   time.Time // when the peer ended its direction of the socket; zero: it has not
-	given       uint64    // progress at the last tick while finishing
-	idle        int       // ticks without progress while finishing
+	watched     time.Time // last watchEnd; zero: the end has not begun
+	short       Shortfall // of what is still to be sent at the end
 }
 
 func (v *liveness) begin(now time.Time) { v.accepted, v.heard, v.busy = now, now, now }
@@ -27,8 +27,9 @@ func (v *liveness) begin(now time.Time) { v.accepted, v.heard, v.busy = now, now
 func (v *liveness) answered() { v.pinged, v.probed = time.Time{}, time.Time{} }
 
 const (
-	// lingerTicks is how many ticks a socket may take nothing of what is still to be sent at the end.
-	lingerTicks = 2
+	// lingerTimeout is the least time in which a socket may take less than the floor of what is still to be sent at the
+	// end: more than a tick, less than two.
+	lingerTimeout = 1500 * time.Millisecond
 	// lingerTime is how long a socket whose direction has ended waits for its peer to close, so that the peer reads the
 	// end of its streams before a reset can overtake it.
 	lingerTime = 2 * time.Second
@@ -51,7 +52,7 @@ func (k *socket) tick(now time.Time) {
 		return
 	}
 	if k.group.finishing || !v.peerEnded.IsZero() {
-		k.watchEnd()
+		k.watchEnd(now)
 	}
 	if len(k.streams) > 0 {
 		v.busy = now
@@ -164,15 +165,31 @@ func (k *socket) checkFinished() {
 	k.net.EndOutput()
 }
 
-// watchEnd closes a socket that takes nothing of what is still to be sent to it: it must not hold the end up.
-func (k *socket) watchEnd() {
+// watchEnd closes a socket whose peer takes less than the floor of what is still to be sent to it: it must not hold the
+// end up. One that takes it at the floor's rate is waited for, as anybody who waits for its streams would.
+func (k *socket) watchEnd(now time.Time) {
 	k.checkFinished()
-	given := k.net.Written() - uint64(k.net.Unacknowledged())
-	if k.live.idle++; given != k.live.given {
-		k.live.given, k.live.idle = given, 0
+	v := &k.live
+	dt := now.Sub(v.watched)
+	was := k.uptake.taken
+	given := k.measure()
+	if v.watched.IsZero() {
+		v.watched = now
+		return
 	}
-	if k.live.idle >= lingerTicks {
-		k.refuse(FaultUnread, errShutdown)
+	v.watched = now
+	f := k.group.opt.Floor
+	f.Timeout = max(f.Timeout, lingerTimeout)
+	v.short.Demand(min(dt, lingerTimeout), f.Rate) // no more than that while the node itself did not run
+	v.short.Pay(k.uptake.taken - was)
+	lump := k.uptake.buffer.lump()
+	for _, s := range k.streams {
+		if p := s.progress(given); !s.over && p.Limit == LimitWindow {
+			lump = max(lump, p.Lump)
+		}
+	}
+	if float64(v.short) >= f.bound(lump, k.uptake.buffer.rtt) {
+		k.refuse(FaultUnread, errShutdown, "unacknowledged_bytes", k.uptake.pending)
 		k.net.Silence()
 	}
 }
@@ -180,7 +197,7 @@ func (k *socket) watchEnd() {
 // awaitClose waits until the peer has everything, and a moment longer for it to close.
 func (k *socket) awaitClose(now time.Time) {
 	if n := k.net.Unacknowledged(); n > 1 { // 1: the FIN
-		k.watchEnd()
+		k.watchEnd(now)
 		return
 	}
 	if now.Sub(k.live.ended) > lingerTime {

@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"time"
+
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
@@ -15,8 +17,9 @@ type Stream interface {
 	// Put stages m whole and returns true, or does nothing and returns false.
 	Put(m *Message) bool
 	// PutPart stages the next bytes of m, of which sent are out already, and returns how many it took: for a message
-	// that Put refuses because no window is as large. Until all Size(m) bytes are out, nothing else may be put.
-	PutPart(m *Message, sent int) int
+	// that Put refuses because no window is as large. Until all Size(m) bytes are out, nothing else may be put. Little
+	// room is left unused, in the hope of more, unless little says that none has come for a while.
+	PutPart(m *Message, sent int, little bool) int
 	// Charge withholds n bytes from what the peer may send; negative n gives them back. The sum is never below zero.
 	Charge(n int)
 	// Established says that the peer is no stranger any more: the deadline of strangers does not apply, and messages
@@ -33,7 +36,8 @@ type Stream interface {
 
 	// Peer is who is at the other end.
 	Peer() *Peer
-	// Progress tells how much the peer has taken, for judging whether it reads.
+	// Progress tells how much the peer has taken, for judging whether it reads. It takes system calls: it is for looks at
+	// a stream that somebody waits for, every Look, not for messages.
 	Progress() Progress
 }
 
@@ -120,12 +124,26 @@ func (p *Peer) First(n uint) bool {
 	return true
 }
 
-// Progress is what a stream and its socket have sent, in bytes since their start.
+// Progress is what the peer has taken of a stream: what its kernel has acknowledged. For a Watch.
 type Progress struct {
-	Given   uint64 // of this stream, to the socket
-	Written uint64 // of the socket, by the kernel, or given to it
-	Unacked int    // of the socket, not acknowledged by the peer's kernel: a system call
+	Given       uint64        // bytes given to the socket since the stream's start
+	Taken       uint64        // of those, what the peer has taken, at least; never falls
+	SocketTaken uint64        // what it has taken of all that the socket got
+	Pending     int           // bytes of the socket that are not acknowledged
+	Limit       Limit         // why nothing more is taken
+	Lump        int           // how many bytes at once the peer takes at that limit
+	RTT         time.Duration // round trip; 0: not known
 }
+
+// Limit says what keeps a peer from taking more of a stream.
+type Limit uint8
+
+// The limits.
+const (
+	LimitNone   Limit = iota // not the peer: the stream will have its turn
+	LimitSocket              // its kernel has yet to take what was given to the socket
+	LimitWindow              // it has got everything, and allows no more
+)
 
 // Message is one SLIM message on its way out, in pieces that are put together in the outbox. The Message itself is
 // borrowed by the methods of Stream.

@@ -12,6 +12,12 @@ func (s *Stream) Window() int {
 	return max(min(s.window, s.conn.window), 0)
 }
 
+// OwnWindow returns the window of s alone, in bytes of DATA; it may be negative (RFC 9113 section 6.9.2).
+func (s *Stream) OwnWindow() int { return s.window }
+
+// SendWindow returns the window that all streams share, in bytes of DATA.
+func (c *Conn) SendWindow() int { return c.window }
+
 // Hold withholds n bytes of delivered messages from the peer's window, or lets -n of them return. The sum over a
 // stream's life never falls below zero; the connection's window is not concerned.
 func (c *Conn) Hold(s *Stream, n int) {

@@ -1,0 +1,20 @@
+package netloop
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// PeerWindow returns the window that the peer's kernel advertises, in bytes, and the round trip, as TCP knows them
+// (tcp_info, Linux 5.4). false: the socket is not TCP, or gone. It is a system call, and allocates.
+func (k *Socket) PeerWindow() (n int, rtt time.Duration, ok bool) {
+	if k.dead {
+		return 0, 0, false
+	}
+	i, err := unix.GetsockoptTCPInfo(k.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0, 0, false
+	}
+	return int(i.Snd_wnd), time.Duration(i.Rtt) * time.Microsecond, true
+}

@@ -1,0 +1,237 @@
+package transport
+
+import "time"
+
+// What a receiver has taken is what its kernel has acknowledged: bytes given to the socket less those that are unsent or
+// unacknowledged. What the node's own kernel takes says little, its send buffer opens by hundreds of KiB at a time. The
+// peer acknowledges in lumps, too, of two kinds:
+//
+//   - Its kernel keeps a window that closed shut until a good part of the receive buffer is free (receiveBuffer).
+//   - Its HTTP/2 engine opens a window again when a good part of it has been read (windowUpdates).
+//
+// So a receiver is stalled when what it has taken since it last kept up stays below what the floor demands in the longer
+// of the timeout and the time that such a lump takes at the floor. Nothing in this file does I/O or reads a clock.
+
+// lumps remembers the largest of the latest amounts that came at once.
+type lumps struct {
+	n     int // amounts that newer stands for
+	newer int // largest of the latest
+	older int // largest of the lumpsKept before those
+}
+
+const (
+	lumpsKept    = 8
+	lumpsTrusted = 4 // how many have to be seen before they count for more than what peers usually do
+)
+
+func (l *lumps) add(n int) {
+	l.newer = max(l.newer, n)
+	if l.n++; l.n == lumpsKept {
+		l.n, l.older, l.newer = 0, l.newer, 0
+	}
+}
+
+func (l *lumps) largest() int { return max(l.newer, l.older) }
+
+func (l *lumps) trusted() bool { return l.n >= lumpsTrusted || l.older > 0 }
+
+// receiveBuffer is what is known of the memory in which the peer's kernel keeps what its program has not read.
+type receiveBuffer struct {
+	full  int           // most that it can have held while its window was closed, or was allowed to hold, bytes
+	rtt   time.Duration // round trip
+	run   int           // bytes acknowledged since the window was last seen closed; -1: it was not
+	steps lumps         // what was acknowledged from one closing to the next, while full was about the same
+}
+
+const (
+	// mergedSegments is what Linux frees at once: it merges received segments into buffers of up to 17 pieces of 32 KiB, on
+	// loopback five segments of 64 KiB, and frees a buffer when all of it is read.
+	mergedSegments = 5 << 16
+	// largestBuffer is the most that Linux keeps for one socket unless it was told otherwise (tcp_rmem), and then some: an
+	// HTTP/2 window says less where it is larger than any buffer.
+	largestBuffer = 32 << 20
+)
+
+// look is given the window that the peer advertises, in bytes, the round trip, how many bytes were acknowledged since the
+// last look, and the most that the buffer may hold.
+func (r *receiveBuffer) look(window int, rtt time.Duration, fresh, unread int) {
+	r.rtt = rtt
+	if r.run >= 0 {
+		r.run += fresh
+	}
+	held := window
+	if window == 0 {
+		held = max(held, unread)
+		if r.run > 0 {
+			r.steps.add(r.run)
+		}
+		r.run = 0
+	}
+	if held > r.full {
+		if held > r.full+r.full/4 { // steps of a smaller buffer say nothing of this one's
+			r.steps, r.run = lumps{}, -1
+		}
+		r.full = held
+	}
+}
+
+// lookAway says that nobody has looked for a while.
+func (r *receiveBuffer) lookAway() { r.run = -1 }
+
+// lump returns by how many bytes at most a closed window opens again. Linux advertises nothing below a sixteenth of the
+// receive buffer, others go by segments (RFC 9293 section 3.8.6.2.2); the buffer of a closed window is full.
+func (r *receiveBuffer) lump() int {
+	n := min(r.full, largestBuffer)
+	n = min(n, n/16+mergedSegments)
+	if r.steps.trusted() {
+		n = min(n, r.steps.largest()*5/4)
+	}
+	return n
+}
+
+// largestUpdate is half of the largest window that a client widens its own to (grpc-go: 16 MiB). A peer with a larger one
+// is not waited for longer.
+const largestUpdate = 8 << 20
+
+// windowUpdates learns by how much at once a peer opens an HTTP/2 window, and how much of it the peer has not returned.
+type windowUpdates struct {
+	granted uint64 // bytes of DATA the peer has allowed since the start
+	widest  int    // the most that the peer allows, bytes: at least its window, if everything were returned
+	steps   lumps
+}
+
+// saw takes in the window, which the peer has just changed. sent is how many bytes of DATA went out since the start.
+func (w *windowUpdates) saw(window int, sent uint64) {
+	granted := uint64(max(0, int64(sent)+int64(window)))
+	n := int(granted - min(granted, w.granted))
+	w.granted = granted
+	if window > w.widest { // the peer allows more than before: no step of a reader
+		w.widest += n // it may have returned some of that, too
+		return
+	}
+	if n > 0 {
+		w.steps.add(n)
+	}
+}
+
+// lump returns by how many bytes at once the window opens: the largest of the latest updates, and at least half of the
+// window, as most engines do it, until some were seen.
+func (w *windowUpdates) lump() int {
+	n := w.steps.largest()
+	if !w.steps.trusted() {
+		n = max(n, w.widest/2)
+	}
+	return min(n, w.widest, largestUpdate)
+}
+
+// unreturned is how many bytes of DATA the peer has got, or is about to get, and has not returned to the window.
+func (w *windowUpdates) unreturned(window int) int { return max(0, w.widest-window) }
+
+// socketUptake is what the peer of one socket has taken.
+type socketUptake struct {
+	taken   uint64        // bytes acknowledged since the start
+	pending int           // bytes given to the socket and not acknowledged, at the last look
+	fresh   uint64        // bytes acknowledged between the last two looks
+	buffer  receiveBuffer // of the peer's kernel
+	updates windowUpdates // of the connection's window
+}
+
+// look is given how many bytes the socket got since its start and how many of those the peer has not acknowledged. taken
+// never falls, though pending may count more than bytes (netloop.Socket.Unacknowledged).
+func (u *socketUptake) look(given uint64, pending int) {
+	was := u.taken
+	u.pending = pending
+	u.taken = max(u.taken, given-min(given, uint64(pending)))
+	u.fresh = u.taken - was
+}
+
+// unread is the most that the peer's kernel may hold, bytes. window is the connection's.
+func (u *socketUptake) unread(window int) int {
+	return max(0, u.updates.unreturned(window)-u.pending)
+}
+
+// streamState is what is known of a stream when its progress is asked for.
+type streamState struct {
+	given      uint64 // bytes of its DATA given to the socket since the start, frame headers not counted
+	socket     uint64 // bytes given to the socket since its start
+	window     int    // its own send window, bytes
+	connWindow int    // the connection's
+	blocked    bool   // the node's kernel takes nothing
+	shared     bool   // other streams live on the socket
+}
+
+// streamUptake is what the peer has taken of one stream. A socket may carry several.
+type streamUptake struct {
+	updates windowUpdates
+	given   uint64 // when the progress was asked for last
+	end     uint64 // bytes given to the socket by the look that saw given change: the stream's last byte lies before
+	taken   uint64 // bytes acknowledged, at least
+}
+
+// progress tells where the stream stands, after a look at its socket.
+func (u *streamUptake) progress(s *streamState, k *socketUptake) Progress {
+	if s.given != u.given {
+		u.given, u.end = s.given, s.socket
+	}
+	n := s.given
+	arrived := k.taken >= u.end
+	if !arrived { // all that is pending may be the stream's
+		n -= min(n, uint64(k.pending))
+	}
+	u.taken = max(u.taken, n)
+	p := Progress{Given: s.given, Taken: u.taken, SocketTaken: k.taken, Pending: k.pending, RTT: k.buffer.rtt}
+	switch {
+	case !arrived:
+		p.Limit, p.Lump = LimitSocket, k.buffer.lump()
+	case u.keepsClosed(s, k, &p.Lump):
+		p.Limit = LimitWindow
+	case s.blocked:
+		p.Limit, p.Lump = LimitSocket, k.buffer.lump()
+	}
+	return p
+}
+
+// keepsClosed reports whether the peer, which has got everything, keeps the window closed, and sets by how many bytes at
+// once it will open it.
+func (u *streamUptake) keepsClosed(s *streamState, k *socketUptake, lump *int) bool {
+	if s.window < minPartial {
+		*lump = u.updates.lump()
+		return true
+	}
+	// All streams together keep the connection's window closed. One whose share has been returned is not to blame.
+	if s.connWindow >= minPartial || s.shared && u.updates.unreturned(s.window) <= u.updates.lump() {
+		return false
+	}
+	*lump = k.updates.lump()
+	return true
+}
+
+// given returns how many bytes the socket got since its start, and how many of them the node's kernel has not taken.
+func (k *socket) given() (n uint64, waiting int) {
+	waiting = k.net.Waiting()
+	if k.net.Staged() {
+		waiting += k.net.Outbox().Len()
+	}
+	return k.net.Written() + uint64(waiting), waiting
+}
+
+// measure takes in what the kernel says of the peer, and returns how many bytes the socket got.
+func (k *socket) measure() uint64 {
+	n, waiting := k.given()
+	now := time.Now()
+	if now.Sub(k.measured) > 4*Look {
+		k.uptake.buffer.lookAway()
+	}
+	k.measured = now
+	k.uptake.look(n, k.net.Unacknowledged()+waiting)
+	if w, rtt, ok := k.net.PeerWindow(); ok {
+		k.uptake.buffer.look(w, rtt, int(k.uptake.fresh), k.uptake.unread(k.h2.SendWindow()))
+	}
+	return n
+}
+
+// sawWindow notes the connection's window. Frame headers and control frames count as DATA here; they are few.
+func (k *socket) sawWindow() {
+	n, _ := k.given()
+	k.uptake.updates.saw(k.h2.SendWindow(), n)
+}
