@@ -1,32 +1,27 @@
-// Package router is the data plane: it moves SLIM messages between connections by name, without looking
-// inside them.
+// Package router is the data plane: it moves SLIM messages between connections by name, without looking inside them.
 //
 // # Who owns what
 //
-// A node has a few event loops (gnet). A socket is accepted by a goroutine of its listener and belongs to one
-// loop for life; so do its HTTP/2 engine, its connections (one for each OpenChannel stream), their negotiation,
-// header MACs, memories of headers, output queues and timers. Nothing of these is touched by another loop.
-// Loops speak through single-producer single-consumer rings, one for each ordered pair, and wake each other
-// through a socket pair, once a batch. The name table is shared: every loop matches in it without a lock.
+// A node has a few event loops (package netloop). A connection is one stream of messages (package transport) and belongs to
+// the loop of its socket for life; so do its negotiation, its link's memories (package hop), its queue and its timers.
+// Nothing of these is touched by another loop. Loops speak through single-producer single-consumer rings and wake each
+// other once a batch (pool.Exchange). The name table is shared: every loop matches in it without a lock.
 //
 // # The journey of a message
 //
-//  1. OnTraffic (loop.go): gnet lends the bytes of one read until the callback returns.
-//  2. h2.Conn.Feed: frames, windows, the gRPC envelope; a message that spans reads is gathered in a pool.Buf.
-//  3. Conn.receive (ingress.go): wire.Scan finds the header; the memory of recent headers (memory.go) knows
-//     a header that came before byte for byte, or at least its names.
-//  4. The header MAC is verified unless remembered; the TTL is lowered.
-//  5. table.Match: one target or all, never the source.
-//  6. deliver (publish.go): a target of the same loop is served at once, straight into its output; others get
-//     a reference to one shared pool.Buf through the ring of the pair.
-//  7. Conn.put (egress.go) writes envelope, opening, rewritten header (remembered or signed anew) and tail into
-//     the socket's outbox; a long tail is not copied but written from where it lies.
-//  8. loop.flush: one vectored write per socket and batch.
+//  1. Conn.receive (ingress.go): wire.Scan finds the header; hop.Link.Receive knows it or verifies and checks it.
+//  2. Conn.publish (publish.go): table.MatchOne or MatchAll, never the source.
+//  3. loop.deliverAll: a target of the same loop is served at once; another loop gets one event. Many targets are served
+//     in slices (fanout.go).
+//  4. hop.Link.Header: rewritten and signed for the target's link, or remembered.
+//  5. transport.Stream.Put: into the target's output, or into its queue (queue.go).
+//
+// ARCHITECTURE.md begins and ends the journey at the sockets.
 //
 // # Pressure
 //
-// What a receiver cannot take at once waits in its queue, bounded by Options.ConnBuffer. A message queued behind
-// that bound is charged to its sender: the sender's HTTP/2 window is not refilled by that much until the message
-// has left or died. A charged receiver that drains too little for too long is stalled (stall.go): nobody waits
-// for it any more. So memory is bounded by ConnBuffer for each receiver plus one window for each sender.
+// What a receiver cannot take at once waits in its queue, bounded by Options.ConnBuffer. A message queued beyond that bound
+// is charged to its sender: the sender's window is not refilled by that much until the message has left or died. A charged
+// receiver that takes too little for too long is stalled (stall.go): nobody waits for it any more. So memory is bounded by
+// ConnBuffer for each receiver plus one window for each sender.
 package router
