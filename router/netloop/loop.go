@@ -23,6 +23,7 @@ type Loop struct {
 	// Immutable after Start.
 	engine  *Engine
 	index   int
+	manual  bool // no clock: timers never fire
 	owner   Owner
 	client  *gnet.Client
 	station *pool.Station

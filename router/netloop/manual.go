@@ -19,7 +19,7 @@ type Manual struct {
 // NewManual returns a manual loop of that index.
 func NewManual(index int, owner func(*Loop) Owner) *Manual {
 	m := &Manual{}
-	m.Loop = &Loop{engine: &Engine{ready: (*manualReadiness)(m)}, index: index, stock: pool.NewLocal(),
+	m.Loop = &Loop{engine: &Engine{ready: (*manualReadiness)(m)}, index: index, manual: true, stock: pool.NewLocal(),
 		live: map[*Socket]struct{}{}}
 	m.Loop.station = pool.NewStation(func() { m.woken.Store(true) })
 	m.Loop.owner = owner(m.Loop)
