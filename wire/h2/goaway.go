@@ -23,7 +23,8 @@ func (c *Conn) appendGoAway(last uint32, code ErrCode, debug string) {
 // GoAwayNow queues a GOAWAY (RFC 9113 section 6.8). graceful=true announces the end with last id 2^31-1: streams that
 // are already on their way are still served. graceful=false states the last stream that is served; later ones are
 // ignored. Live streams go on in both cases; the owner closes the socket, at best once Idle reports true. A graceful
-// end is both calls, a round trip apart.
+// end is both calls, a round trip apart. Before an idle socket is closed one with graceful=false suffices: a client whose
+// request crosses it knows that it was not served and may send it again (RFC 9113 section 8.7).
 func (c *Conn) GoAwayNow(code ErrCode, debug string, graceful bool) {
 	if c.err != nil {
 		return

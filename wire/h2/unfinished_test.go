@@ -71,15 +71,15 @@ func TestFirstMessageIsSmallUntilTheOwnerSaysMore(t *testing.T) {
 	}
 }
 
-// One socket with a hundred streams that each withhold the last byte of 4 MiB.
+// One socket with a hundred streams that each withhold the last byte of the largest message.
 func TestUnfinishedMessagesHaveABudget(t *testing.T) {
-	const budget = 10 << 20
-	k := newTalk(t, Server, &Settings{MaxUnfinished: budget, InitialWindow: 8 << 20, ConnWindow: 64 << 20})
+	const size, budget = 256 << 10, 640 << 10
+	k := newTalk(t, Server, &Settings{MaxMessage: size, MaxUnfinished: budget, ConnWindow: 64 << 20})
 	most := 0
 	for i := range 100 {
 		id := uint32(2*i + 1)
 		k.feed(request(id, 0))
-		msg := grpcMsg(4 << 20)
+		msg := grpcMsg(size)
 		for msg = msg[:len(msg)-1]; len(msg) > 0; msg = msg[min(len(msg), 16384):] {
 			k.feed(data(id, 0, msg[:min(len(msg), 16384)]))
 			k.c.ControlDone()
@@ -95,7 +95,7 @@ func TestUnfinishedMessagesHaveABudget(t *testing.T) {
 			ended = append(ended, l)
 		}
 	}
-	if want := `ended 1 unfinished NO_ERROR http=0 grpc=8 "unfinished messages of this connection take more than 10485760 bytes; this one was begun first"`; len(ended) != 98 || ended[0] != want {
+	if want := `ended 1 unfinished NO_ERROR http=0 grpc=8 "unfinished messages of this connection take more than 655360 bytes; this one was begun first"`; len(ended) != 98 || ended[0] != want {
 		t.Errorf("%d streams ended, the first: %s", len(ended), ended[0])
 	}
 	s, _ := k.c.OldestMessage()
@@ -104,8 +104,8 @@ func TestUnfinishedMessagesHaveABudget(t *testing.T) {
 	}
 	k.ev.lines = nil
 	k.feed(data(199, 0, []byte{'m'}))
-	k.wantEvents("message 199 len 4194304")
-	if n := k.c.UnfinishedBytes(); n > 4<<20 {
+	k.wantEvents("message 199 len 262144")
+	if n := k.c.UnfinishedBytes(); n > size {
 		t.Errorf("%d bytes for one message", n)
 	}
 	k.c.Reset(s, EnhanceYourCalm)
@@ -180,7 +180,7 @@ func TestUnfinishedBytesOfABlock(t *testing.T) {
 
 // However streams end, what was lent is accounted for: random conversations, compared with a count over all streams.
 func TestLentMemoryIsAccountedFor(t *testing.T) {
-	for seed := range uint64(50) {
+	for seed := range uint64(20) {
 		k := newTalk(t, Server, &Settings{MaxUnfinished: 200 << 10, MaxMessage: 64 << 10})
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		next := uint32(1)
