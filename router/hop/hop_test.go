@@ -193,10 +193,47 @@ func TestLatestLongHeaderIsKept(t *testing.T) {
 			t.Errorf("%s: %d bytes are held", c.name, s.Held())
 		}
 		s.Tick()
+		if s.inOf != &a.Link || s.outOf != &b.Link {
+			t.Errorf("%s: it is forgotten with the next tick", c.name)
+		}
 		s.Tick()
 		if s.in.raw != nil || s.out.raw != nil || s.inOf != nil || s.outOf != nil {
 			t.Errorf("%s: it is kept for ever", c.name)
 		}
+	}
+}
+
+// It is known from other links' headers, and from none.
+func TestLatestLongHeaderIsOfItsLink(t *testing.T) {
+	s := NewScratch(Options{Memory: -1})
+	a, b := s.dial("a"), s.dial("b")
+	msg, m := a.publication(t, "a", "b", "identity")
+	for range 2 {
+		if _, v := a.Receive(msg, &m); v != OK {
+			t.Fatal(v)
+		}
+		if _, v := b.Receive(msg, &m); v != BadMAC {
+			t.Errorf("on a link that it is not signed for: %v", v)
+		}
+	}
+	broken := wire.Message{Kind: wire.KindPublish, HasHeader: true, HasSession: true, Header: wire.Span{End: 1}}
+	if _, v := a.Receive([]byte{0x0a}, &broken); v != Undecodable {
+		t.Errorf("half a field: %v", v)
+	}
+	if _, v := a.Receive(nil, &wire.Message{Kind: wire.KindPublish, HasHeader: true, HasSession: true}); v != Unsigned {
+		t.Errorf("an empty header after one that does not decode: %v", v)
+	}
+}
+
+func TestLongHeadersAreNotRememberedWhereTheirNamesAre(t *testing.T) {
+	s := NewScratch(Options{})
+	a, b := s.dial("a"), s.dial("b")
+	for _, n := range []int{10, maxRemembered, 20} {
+		k := a.receives(t, "a", "b", string(bytes.Repeat([]byte("i"), n)))
+		b.Header(k.Raw(), &k.Header)
+	}
+	if s.Held() > maxRemembered {
+		t.Errorf("%d bytes are held", s.Held())
 	}
 }
 
@@ -252,6 +289,24 @@ func TestClosedLinkIsExpectedNoMore(t *testing.T) {
 	if k = a.receives(t, "a", "b", "two"); k.next != nil {
 		t.Error("a closed link is expected")
 	}
+}
+
+// What is done for a receiver in advance must not cost the sender anything when it fails.
+func TestFaultOfTheExpectedLinkIsNotTheSenders(t *testing.T) {
+	s := NewScratch(Options{})
+	a, b, c := s.dial("a"), s.dial("b"), s.dial("c")
+	a.receives(t, "a", "b", "one").Expect(&b.Link)
+	b.mac.Close() // a broken invariant: signing panics
+	k := a.receives(t, "a", "b", "two")
+	if got, want := c.Header(k.Raw(), &k.Header), c.twin.leave(k.Raw(), 7); !bytes.Equal(got, want) {
+		t.Errorf("leaves as %x, want %x", got, want)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("the broken link signs")
+		}
+	}()
+	b.Header(k.Raw(), &k.Header)
 }
 
 func TestHeadersOfOtherLoopsHaveOtherIDs(t *testing.T) {

@@ -140,7 +140,7 @@ func (l *Link) verify(k *Known, publish bool) Verdict {
 	}
 	if !k.hashed {
 		l.hashNames(&k.state, k.raw, &k.Header)
-		k.hashed = k.Header.Header.Names > 0
+		k.hashed = true
 	}
 	if !l.verifyAndSign(k) {
 		return BadMAC
