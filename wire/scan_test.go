@@ -241,6 +241,7 @@ func TestScanLooksIntoAllThatIsDeclared(t *testing.T) {
 		{"payload type not UTF-8", field(3, head, session, field(3, field(1, field(1, bad)))), wire.ErrUTF8},
 		{"payload type not UTF-8, replaced", field(3, head, session, field(3, field(1, field(1, bad), field(1)))), wire.ErrUTF8},
 		{"payload broken, replaced by a command", field(3, head, session, field(3, field(1, number(2, 1)), field(2))), wire.ErrWireType},
+		{"payload type of 128 bytes", field(3, head, session, field(3, field(1, field(1, bytes.Repeat([]byte{0x12}, 128)), []byte{7, 1, 2, 3, 4, 5, 6, 7}))), wire.ErrFieldNumber},
 		{"payload is bytes", field(3, head, session, field(3, field(1, field(2, bad)))), nil},
 		{"command with a name not UTF-8", field(3, head, session, field(3, field(2, field(7, field(3, member([]byte("a"))), field(3, member(bad)))))), wire.ErrUTF8},
 		{"last command", field(3, head, session, field(3, field(2, field(16, field(1))))), wire.ErrWireType},

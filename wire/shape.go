@@ -157,7 +157,7 @@ func usualRest(b []byte, i int) bool {
 		return false
 	}
 	end := i + 2 + int(b[i+1])
-	if end+2 > len(b) {
+	if end >= len(b) {
 		return false
 	}
 	for i += 2; i < end; i++ {
