@@ -77,7 +77,8 @@ func (w *world) open(e *end) {
 
 func (w *world) name() *pb.Name {
 	k := w.IntN(9)
-	n := &pb.Name{Name: &pb.EncodedName{Component_0: 1 << 63, Component_1: uint64(k) << 57, Component_2: 1 << 60, NameId: &pb.NameId{Id_0: 1 << 62, Id_1: 1 << 61}}}
+	n := &pb.Name{Name: &pb.EncodedName{Component_0: 1 << 63, Component_1: uint64(k) << 57, Component_2: 1 << 60,
+		NameId: &pb.NameId{Id_0: 1 << 62, Id_1: 1 << 61}}}
 	if k < 6 {
 		n.StrName = &pb.StringName{StrComponent_0: "org", StrComponent_1: "ns", StrComponent_2: fmt.Sprint("app-", k)}
 	}

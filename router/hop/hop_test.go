@@ -19,7 +19,8 @@ type sender struct {
 }
 
 func (s *Scratch) dial(id string) *sender {
-	e := &sender{twin: twin{rules: Rules{Signed: true, Strict: true}, id: id, key: bytes.Repeat([]byte(id[:1]), 32), maxHeader: s.maxHeader}}
+	e := &sender{twin: twin{rules: Rules{Signed: true, Strict: true}, id: id, key: bytes.Repeat([]byte(id[:1]), 32),
+		maxHeader: s.maxHeader}}
 	e.Link.Open(s, e.twin.rules, id, e.twin.key)
 	return e
 }
@@ -27,7 +28,8 @@ func (s *Scratch) dial(id string) *sender {
 func named(a, b string) *pb.Name {
 	n := wire.NewName("org", a, b)
 	return &pb.Name{
-		Name:    &pb.EncodedName{Component_0: n.C[0], Component_1: n.C[1], Component_2: n.C[2], NameId: &pb.NameId{Id_0: n.Hi, Id_1: n.Lo}},
+		Name: &pb.EncodedName{Component_0: n.C[0], Component_1: n.C[1], Component_2: n.C[2],
+			NameId: &pb.NameId{Id_0: n.Hi, Id_1: n.Lo}},
 		StrName: &pb.StringName{StrComponent_0: "org", StrComponent_1: a, StrComponent_2: b},
 	}
 }
@@ -35,10 +37,12 @@ func named(a, b string) *pb.Name {
 // publication is a signed publish from app to app.
 func (e *sender) publication(tb testing.TB, from, to, identity string) ([]byte, wire.Message) {
 	tb.Helper()
-	h := &pb.SLIMHeader{Source: named("ns", from), Destination: named("ns", to), Identity: identity, Fanout: 1, Version: "3.4.6", Ttl: 8}
+	h := &pb.SLIMHeader{Source: named("ns", from), Destination: named("ns", to), Identity: identity, Fanout: 1,
+		Version: "3.4.6", Ttl: 8}
 	h.HeaderMac = e.twin.tag(h, h.Ttl)
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(&pb.Message{MessageType: &pb.Message_Publish{Publish: &pb.Publish{
-		Header: h, Session: &pb.SessionHeader{SessionId: 1}, Msg: &pb.Content{}}}})
+	publish := &pb.Publish{Header: h, Session: &pb.SessionHeader{SessionId: 1}, Msg: &pb.Content{}}
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(&pb.Message{
+		MessageType: &pb.Message_Publish{Publish: publish}})
 	if err != nil {
 		tb.Fatal(err)
 	}

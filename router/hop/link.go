@@ -82,8 +82,8 @@ func (l *Link) room(p *[]byte, n int) bool {
 	return true
 }
 
-// Check is Receive for a Subscribe or an Unsubscribe with header h: it remembers nothing. hd is overwritten; ttl is what is
-// left of it after this hop.
+// Check is Receive for a Subscribe or an Unsubscribe with header h: it remembers nothing. hd is overwritten; ttl is
+// what is left of it after this hop.
 func (l *Link) Check(h []byte, hd *wire.Header) (ttl uint32, v Verdict) {
 	k := Known{raw: h}
 	if wire.ParseHeader(h, &k.Header.Header) != nil {

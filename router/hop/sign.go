@@ -34,8 +34,8 @@ func (l *Link) verifyAndSign(k *Known) bool {
 	return l.mac.Verify(k.MAC.Of(k.raw), &k.state, s.rest)
 }
 
-// verifyBeside is verifyAndSign for the link t, which signs. Not done: the signature is there already, cannot be kept, or
-// making it has panicked. Whoever is to blame for that shows when it is needed.
+// verifyBeside is verifyAndSign for the link t, which signs. Not done: the signature is there already, cannot be kept,
+// or making it has panicked. Whoever is to blame for that shows when it is needed.
 func (l *Link) verifyBeside(t *Link, k *Known) (ok, done bool) {
 	defer func() {
 		if recover() != nil {
@@ -69,8 +69,8 @@ func (s *Scratch) hopRest(k *Known) []byte {
 	return b
 }
 
-// Pairs signs a header that is new to the receivers of a fan-out, two at a time, before Header is called for each. It is work
-// in advance: to leave a link out, or all, changes nothing but the cost.
+// Pairs signs a header that is new to the receivers of a fan-out, two at a time, before Header is called for each. It
+// is work in advance: to leave a link out, or all, changes nothing but the cost.
 type Pairs struct {
 	s *Scratch
 	k *Known
@@ -81,8 +81,8 @@ type Pairs struct {
 // Sign begins a fan-out of k, which came from a link of s.
 func (s *Scratch) Sign(k *Known) Pairs { return Pairs{s: s, k: k} }
 
-// Add signs the header for l and for the link that waits, or lets l wait. Links of other event loops are passed over. One that
-// waits in the end is left to Header.
+// Add signs the header for l and for the link that waits, or lets l wait. Links of other event loops are passed over.
+// One that waits in the end is left to Header.
 func (p *Pairs) Add(l *Link) {
 	s, k := p.s, p.k
 	if !l.signs(s) {
