@@ -34,8 +34,8 @@ func groups(n int, inner ...byte) []byte {
 	return append(append(bytes.Repeat([]byte{begin}, n), inner...), bytes.Repeat([]byte{end}, n)...)
 }
 
-// malformed are publishes that apps do not write. Those that pass reach their receiver. All others reach nobody and end the
-// sender's stream with status 0: a receiver could not decode them, and would end its own.
+// malformed are publishes that apps do not write. Those that pass reach their receiver. All others reach nobody and end
+// the sender's stream with status 0: a receiver could not decode them, and would end its own.
 var malformed = func() []publishCase {
 	var (
 		session = part(2, num(1, 1), num(2, 1), num(3, 7), num(4, 1))
@@ -51,7 +51,8 @@ var malformed = func() []publishCase {
 		{"session of two bytes ff", part(2, []byte{0xff, 0xff}), app, nil, nil, false},
 		{"session number as text", part(2, part(1, []byte("x"))), app, nil, nil, false},
 		{"session number of eleven bytes", part(2, []byte{0x18}, eleven), app, nil, nil, false},
-		{"session number that overflows", part(2, []byte{0x18}, bytes.Repeat([]byte{0xff}, 9), []byte{2}), app, nil, nil, false},
+		{"session number that overflows", part(2, []byte{0x18}, bytes.Repeat([]byte{0xff}, 9), []byte{2}), app, nil, nil,
+			false},
 		{"session enum of another time", part(2, num(1, 99), num(2, 1<<40)), app, nil, nil, true},
 		{"session with field 0", part(2, []byte{0}), app, nil, nil, false},
 		{"session with unknown fields", part(2, num(1, 1), num(5, 1), part(99, bad)), app, nil, nil, true},
@@ -59,7 +60,8 @@ var malformed = func() []publishCase {
 		{"content cut short", session, part(3, []byte{0x0a, 50, 1}), nil, nil, false},
 		{"content over its end", session, part(3, []byte{0x0a, 2, 0x12}), nil, nil, false},
 		{"payload type not UTF-8", session, part(3, part(1, part(1, bad))), nil, nil, false},
-		{"payload type not UTF-8, then another", session, part(3, part(1, part(1, bad), part(1, []byte("text")))), nil, nil, false},
+		{"payload type not UTF-8, then another", session, part(3, part(1, part(1, bad), part(1, []byte("text")))), nil, nil,
+			false},
 		{"payload type as a number", session, part(3, part(1, num(1, 1))), nil, nil, false},
 		{"blob not UTF-8", session, part(3, part(1, part(2, bad))), nil, nil, true},
 		{"payload broken, replaced by a command", session, part(3, part(1, part(1, bad)), part(2)), nil, nil, false},
@@ -84,7 +86,7 @@ var malformed = func() []publishCase {
 		{"metadata key not UTF-8", session, app, nil, part(4, part(1, bad)), false},
 		{"metadata value not UTF-8", session, app, nil, part(4, part(2, bad)), false},
 		{"metadata key as a number", session, app, nil, part(4, num(1, 1)), false},
-		{"unknown field behind", session, app, nil, part(1000, bad), true},
+		{"unknown field after", session, app, nil, part(1000, bad), true},
 		{"group never closed", session, app, nil, []byte{15<<3 | 3}, false},
 		{"group never closed in the session", part(2, []byte{15<<3 | 3}), app, nil, nil, false},
 		{"end of no group", session, app, nil, []byte{15<<3 | 4}, false},
@@ -108,8 +110,10 @@ var malformed = func() []publishCase {
 		all = append(all,
 			publishCase{"groups at the top, all steps" + what, session, app, nil, groups(d.n, d.inner...), d.pass},
 			publishCase{"groups in the header, two steps down" + what, session, app, groups(d.n-2, d.inner...), nil, d.pass},
-			publishCase{"groups in the session, two steps down" + what, part(2, groups(d.n-2, d.inner...)), app, nil, nil, d.pass},
-			publishCase{"groups in a metadata entry, one step down" + what, session, app, nil, part(4, groups(d.n-1, d.inner...)), d.pass})
+			publishCase{"groups in the session, two steps down" + what, part(2, groups(d.n-2, d.inner...)), app, nil, nil,
+				d.pass},
+			publishCase{"groups in a metadata entry, one step down" + what, session, app, nil, part(4, groups(d.n-1,
+				d.inner...)), d.pass})
 	}
 	return all
 }()
@@ -117,8 +121,8 @@ var malformed = func() []publishCase {
 type publishCase struct {
 	name             string
 	session, content []byte // fields of Publish
-	header           []byte // fields of SLIMHeader behind the usual ones
-	behind           []byte // fields of Message behind the publish
+	header           []byte // fields of SLIMHeader after the usual ones
+	after            []byte // fields of Message after the publish
 	pass             bool
 }
 
@@ -133,7 +137,7 @@ func (s *speaker) raw(t *testing.T, to *pb.Name, c *publishCase) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(part(3, part(1, head, c.header), c.session, c.content), c.behind...)
+	return append(part(3, part(1, head, c.header), c.session, c.content), c.after...)
 }
 
 // Rules: P-msg-3, P-msg-5, P-msg-7.
@@ -160,7 +164,8 @@ func TestMalformedPublishesReachNobodyAndEndTheirSender(t *testing.T) {
 				} else {
 					receiver.wantAny(t)
 				}
-				probe.data(receiver.name, 1, pb.SessionType_SESSION_TYPE_POINT_TO_POINT, pb.SessionMessageType_SESSION_MESSAGE_TYPE_MSG, 1, uint32(1000+i), "probe", nil)
+				probe.data(receiver.name, 1, pb.SessionType_SESSION_TYPE_POINT_TO_POINT,
+					pb.SessionMessageType_SESSION_MESSAGE_TYPE_MSG, 1, uint32(1000+i), "probe", nil)
 				if got := receiver.wantAny(t); got.GetPublish().GetSession().GetMessageId() != uint32(1000+i) {
 					t.Errorf("the receiver got %v before the probe", got)
 				}

@@ -2,6 +2,7 @@ package router
 
 import (
 	"encoding/binary"
+	"fmt"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -218,6 +219,32 @@ func TestLongHeadersAreNotRemembered(t *testing.T) {
 	}
 	if n := a.c.loop.hops.Held(); n != 0 {
 		t.Errorf("%d bytes are remembered", n)
+	}
+}
+
+// Rules: P-lim-8.
+func TestHeadersAreForgottenWhenNothingMoves(t *testing.T) {
+	r := newRig(t, 2, Options{HeaderMemory: 8 << 10})
+	a, b, c := r.dial(0), r.dial(0), r.dial(1)
+	b.subscribe(group.WithID(1, 1), 1)
+	c.subscribe(group.WithID(2, 2), 1)
+	for i := range 200 { // of more senders than fit
+		from := alice.WithID(uint64(i%40), 1)
+		a.publish(header(from, group, 256, fmt.Sprint(i)), i, 10)
+	}
+	if b.count() != 200 || c.count() != 200 {
+		t.Fatal("not all arrived")
+	}
+	for _, l := range r.n.loops {
+		if n := l.hops.Held(); n == 0 || n > 4<<10 {
+			t.Errorf("loop %d remembers %d bytes, want some, at most half of 8 KiB", l.index, n)
+		}
+	}
+	r.seconds(30)
+	for _, l := range r.n.loops {
+		if n := l.hops.Held(); n != 0 {
+			t.Errorf("loop %d remembers %d bytes after half a minute of silence", l.index, n)
+		}
 	}
 }
 

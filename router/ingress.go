@@ -55,7 +55,8 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 	}
 }
 
-// maxOdd bounds the messages that are written anew before their MAC is checked, in bytes (P-lim-6). No known sender makes any.
+// maxOdd bounds the messages that are written anew before their MAC is checked, in bytes (P-lim-6). No known sender
+// makes any.
 const maxOdd = 8 << 10
 
 // receiveOdd handles a message in which a field that protobuf merges occurs more than once: it is brought into

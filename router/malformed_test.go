@@ -22,7 +22,7 @@ func TestMalformedPublishReachesNobodyAndEndsItsSender(t *testing.T) {
 	for _, c := range []struct {
 		name             string
 		session, content []byte
-		behind           []byte // of the publish
+		after            []byte // of the publish
 	}{
 		{"session bytes ff ff", []byte{0xff, 0xff}, nil, nil},
 		{"session, varint of eleven bytes", append([]byte{0x18}, eleven...), nil, nil},
@@ -46,7 +46,7 @@ func TestMalformedPublishReachesNobodyAndEndsItsSender(t *testing.T) {
 					t.Fatalf("%d of 2 arrived before", n)
 				}
 				a.sign(h)
-				a.send(append(wire.AppendPublish(nil, h, c.session, c.content), c.behind...))
+				a.send(append(wire.AppendPublish(nil, h, c.session, c.content), c.after...))
 				if a.end == nil || a.end.Kind != h2.KindTrailers || a.end.GRPCStatus != 0 {
 					t.Errorf("the sender's stream: %+v, want trailers with status 0", a.end)
 				}
@@ -103,8 +103,8 @@ func TestOddMessagesAreMergedUpToABound(t *testing.T) {
 	}
 }
 
-// What precedes the tail of a message is made anew for each receiver, so its sender must not make it cost more than that.
-// Rules: P-lim-7.
+// What precedes the tail of a message is made anew for each receiver, so its sender must not make it cost more than
+// that. Rules: P-lim-7.
 func TestHeadersAreBounded(t *testing.T) {
 	const limit = 4 << 10
 	pad := func(n int) string { return string(bytes.Repeat([]byte("i"), n)) }
@@ -117,15 +117,20 @@ func TestHeadersAreBounded(t *testing.T) {
 		msg  func(p *peer) []byte
 		dies bool
 	}{
-		{"long identity", func(p *peer) []byte { return p.publication(header(alice, group, 256, pad(limit-400)), 1, 10) }, false},
-		{"longer identity", func(p *peer) []byte { return p.publication(header(alice, group, 256, pad(limit)), 1, 10) }, true},
+		{"long identity", func(p *peer) []byte { return p.publication(header(alice, group, 256, pad(limit-400)), 1, 10) },
+			false},
+		{"longer identity", func(p *peer) []byte { return p.publication(header(alice, group, 256, pad(limit)), 1, 10) },
+			true},
 		{"long unknown field before", func(p *peer) []byte { return before(p, limit-400) }, false},
 		{"longer unknown field before", func(p *peer) []byte { return before(p, limit) }, true},
 		{"both together", func(p *peer) []byte {
 			b := p.publication(header(alice, group, 256, pad(limit/2)), 1, 10)
 			return append(append(binary.AppendUvarint([]byte{0x7a}, limit/2), pad(limit/2)...), b...)
 		}, true},
-		{"payload does not count", func(p *peer) []byte { return p.publication(header(alice, group, 256, "id"), 1, 3*limit) }, false},
+		{"payload does not count", func(p *peer) []byte {
+			return p.publication(header(alice, group, 256, "id"), 1,
+				3*limit)
+		}, false},
 	} {
 		for _, where := range placements {
 			t.Run(c.name+"/"+where.name, func(t *testing.T) {

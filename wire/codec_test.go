@@ -17,8 +17,9 @@ func TestLinkRequestIsUpstreams(t *testing.T) {
 		LinkID: "link-0001", Version: "2.3.0", Kind: wire.LinkEdge, NodeID: "n1",
 		Key: unhex(t, "07a37cbc142093c8b755dc1b10e86cb426374ad16aa853ed0bdfc0b2b86d1c7c"),
 	}
-	want := unhex(t, "2a3c0a3a0a096c696e6b2d303030311205322e332e30222007a37cbc142093c8b755dc1b10e86cb426374ad16aa853ed0bdf"+
-		"c0b2b86d1c7c280232026e31")
+	want := unhex(t,
+		"2a3c0a3a0a096c696e6b2d303030311205322e332e30222007a37cbc142093c8b755dc1b10e86cb426374ad16aa853ed0bdf"+
+			"c0b2b86d1c7c280232026e31")
 	if got := wire.AppendLink(nil, &l); !bytes.Equal(got, want) {
 		t.Errorf("AppendLink\n%x, want\n%x", got, want)
 	}
@@ -92,10 +93,13 @@ func TestLinkReading(t *testing.T) {
 	}{
 		{"link type unset", field(5), wire.LinkNegotiation{}, wire.ErrNoNegotiation},
 		{"unknown connection type is remote", field(5, field(1, number(5, 3))), wire.LinkNegotiation{}, nil},
-		{"a later known type wins", field(5, field(1, number(5, 9), number(5, 1))), wire.LinkNegotiation{Kind: wire.LinkPeer}, nil},
-		{"connection type is 32 bits", field(5, field(1, number(5, 1<<32|2))), wire.LinkNegotiation{Kind: wire.LinkEdge}, nil},
+		{"a later known type wins", field(5, field(1, number(5, 9), number(5, 1))),
+			wire.LinkNegotiation{Kind: wire.LinkPeer}, nil},
+		{"connection type is 32 bits", field(5, field(1, number(5, 1<<32|2))), wire.LinkNegotiation{Kind: wire.LinkEdge},
+			nil},
 		{
-			"repeated negotiations merge", field(5, field(1, field(1, []byte("a")), number(3, 1)), field(1, field(1, []byte("b")))),
+			"repeated negotiations merge", field(5, field(1, field(1, []byte("a")), number(3, 1)), field(1, field(1,
+				[]byte("b")))),
 			wire.LinkNegotiation{LinkID: "b", Reply: true}, nil,
 		},
 		{"unknown fields are skipped", field(5, field(9, []byte("x")), field(1, number(9, 1))), wire.LinkNegotiation{}, nil},
@@ -149,10 +153,11 @@ func TestAcksAreUpstreams(t *testing.T) {
 
 // The source and destination of a recorded conversation (P-msg-1).
 func TestNamesEncodeAsUpstreams(t *testing.T) {
-	want := unhex(t, "0a4b 0a3708bbacaab7b780969f870110d1a1a6e3a4d3ddfcee011882e3daadfa91afc87b221508d4c1a9bde3f2b8ef01108fe792c198ddb4bbda01"+
-		"12100a036f726712026e731a05616c696365"+
-		"124a 0a3808bbacaab7b780969f870110d1a1a6e3a4d3ddfcee0118c4e795d7b7e886d749221608ffffffffffffffffff0110ffffffffffffffffff01"+
-		"120e0a036f726712026e731a03626f62")
+	want := unhex(t,
+		"0a4b 0a3708bbacaab7b780969f870110d1a1a6e3a4d3ddfcee011882e3daadfa91afc87b221508d4c1a9bde3f2b8ef01108fe792c198ddb4bbda01"+
+			"12100a036f726712026e731a05616c696365"+
+			"124a 0a3808bbacaab7b780969f870110d1a1a6e3a4d3ddfcee0118c4e795d7b7e886d749221608ffffffffffffffffff0110ffffffffffffffffff01"+
+			"120e0a036f726712026e731a03626f62")
 	alice := wire.Text("org", "ns", "alice").WithID(wire.HashID("org/ns/alice_l1oHW0Cw"))
 	b := wire.AppendUnsubscribe(nil, &wire.PublishHeader{Source: alice, Dest: wire.Text("org", "ns", "bob")}, 0)
 	_, h, hd := parse(t, b)

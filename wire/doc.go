@@ -11,9 +11,9 @@
 // with every byte of session header, content and metadata as the originator wrote it.
 //
 // Input is foreign: every function is bounded by the length of its input, never panics, and refuses what prost (the
-// decoder of the Rust nodes) refuses: truncated fields, malformed varints, field number 0, a known field with a wrong wire
-// type, strings that are not UTF-8, groups nested too deep. Where protobuf would merge repeated messages, Odd is set and
-// [Normalise] writes the message anew.
+// decoder of the Rust nodes) refuses: truncated fields, malformed varints, field number 0, a known field with a wrong
+// wire type, strings that are not UTF-8, groups nested too deep. Where protobuf would merge repeated messages, Odd is
+// set and [Normalise] writes the message anew.
 //
 // The functions hold no state and are safe for concurrent use; those on the path of a publish do not allocate.
 package wire

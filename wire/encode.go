@@ -26,8 +26,8 @@ func appendSubscription(dst []byte, tag byte, h *PublishHeader, id uint64) []byt
 	return appendUint(dst, tagSubID, id)
 }
 
-// AppendPublish appends a Message with a Publish. session is an encoded SessionHeader, content an encoded Content; a nil
-// slice leaves the field out (a node drops a publish without session).
+// AppendPublish appends a Message with a Publish. session is an encoded SessionHeader, content an encoded Content; a
+// nil slice leaves the field out (a node drops a publish without session).
 func AppendPublish(dst []byte, h *PublishHeader, session, content []byte) []byte {
 	head := h.size()
 	size := sizeChunk(head.all)

@@ -50,7 +50,7 @@ func failure(i int) error {
 	return ErrTruncated
 }
 
-// varint reads the varint at b[i:]. next is behind it, or below zero.
+// varint reads the varint at b[i:]. next is what follows it, or below zero.
 func varint(b []byte, i int) (v uint64, next int) {
 	if len(b)-i < 10 {
 		return varintAtEnd(b, i)
@@ -90,8 +90,8 @@ func varintAtEnd(b []byte, i int) (v uint64, next int) {
 	return 0, truncated // fewer than ten bytes were left, so it cannot be too long
 }
 
-// one is chunk for content of less than 128 bytes that ends at limit or before, small enough to be inlined. ok is false when
-// chunk has to look.
+// one is chunk for content of less than 128 bytes that ends at limit or before, small enough to be inlined. ok is false
+// when chunk has to look.
 func one(b []byte, i, limit int) (start, end int, ok bool) {
 	if i < len(b) && b[i] < 0x80 {
 		end = i + 1 + int(b[i])
@@ -100,7 +100,7 @@ func one(b []byte, i, limit int) (start, end int, ok bool) {
 	return 0, 0, false
 }
 
-// chunk reads the length at b[i:] and returns the bounds of the content behind it. end < 0: failure.
+// chunk reads the length at b[i:] and returns the bounds of the content after it. end < 0: failure.
 func chunk(b []byte, i int) (start, end int) {
 	var n uint64
 	switch {
@@ -131,8 +131,8 @@ const (
 	depthEntry = depthBody // of metadata
 )
 
-// longKey handles a key of several bytes at b[i:]. A field that could be ours comes back as the one-byte tag it should have
-// had; others are skipped and come back as passed. depth counts the messages around the field.
+// longKey handles a key of several bytes at b[i:]. A field that could be ours comes back as the one-byte tag it should
+// have had; others are skipped and come back as passed. depth counts the messages around the field.
 func longKey(b []byte, i, depth int) (tag byte, next int, err error) {
 	key, i := varint(b, i)
 	if i < 0 {
@@ -149,7 +149,8 @@ func longKey(b []byte, i, depth int) (tag byte, next int, err error) {
 }
 
 // unknown skips the field with the one-byte tag whose content is at b[i:]; last is the message's highest known field
-// number. Known numbers come here only with a wire type that the field cannot have. depth counts the messages around it.
+// number. Known numbers come here only with a wire type that the field cannot have. depth counts the messages around
+// it.
 func unknown(b []byte, tag byte, i int, last byte, depth int) (next int, err error) {
 	switch num := tag >> 3; {
 	case num == 0:
@@ -190,8 +191,8 @@ func skip(b []byte, i int, key uint64, depth int) (next int, err error) {
 	return i, nil
 }
 
-// skipGroup passes the fields at b[i:] of the unknown group num up to its end; depth counts it, too. The end takes no step
-// down.
+// skipGroup passes the fields at b[i:] of the unknown group num up to its end; depth counts it, too. The end takes no
+// step down.
 func skipGroup(b []byte, i int, num uint64, depth int) (next int, err error) {
 	for {
 		var key uint64

@@ -34,7 +34,7 @@ type Header struct {
 	Identity     Span   // identity token, UTF-8
 	MAC          Span   // header_mac as it came, of any length
 	Fanout, TTL  uint32 // fanout 1: one receiver, any other: all. ttl: hops left
-	Names        uint32 // length of the header's first bytes if these are exactly one source and then one destination; else 0
+	Names        uint32 // length of the leading bytes if they are exactly one source and then one destination; else 0
 
 	RecvFrom, ForwardTo uint64
 
@@ -51,8 +51,8 @@ type Header struct {
 	Odd bool
 }
 
-// ParseHeader reads the content h of a SLIMHeader. h is borrowed until return; hd is overwritten, and meaningless after an
-// error, which means that the message does not decode.
+// ParseHeader reads the content h of a SLIMHeader. h is borrowed until return; hd is overwritten, and meaningless after
+// an error, which means that the message does not decode.
 func ParseHeader(h []byte, hd *Header) error {
 	hd.reset()
 	hd.Names = 0
@@ -72,9 +72,9 @@ func ParseHeader(h []byte, hd *Header) error {
 	return hd.fields(h, n, 1<<1|1<<2)
 }
 
-// ParseRest is ParseHeader for a header whose first hd.Names bytes are known to equal those that hd.Source and hd.Dest were
-// parsed from: these three are taken as they are, everything else is overwritten. hd.Names must not be zero. It may be
-// called again with the same hd unless the result was Odd or an error.
+// ParseRest is ParseHeader for a header whose first hd.Names bytes are known to equal those that hd.Source and hd.Dest
+// were parsed from: these three are taken as they are, everything else is overwritten. hd.Names must not be zero. It
+// may be called again with the same hd unless the result was Odd or an error.
 func ParseRest(h []byte, hd *Header) error {
 	if len(h) > maxMessage {
 		return ErrTooLarge

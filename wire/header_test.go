@@ -47,7 +47,8 @@ func TestNamesKeepPresenceApartFromValue(t *testing.T) {
 			},
 		},
 		{
-			"repeated parts merge", field(1, field(1, number(1, 1), field(4, number(1, 2))), field(1, number(1, 3), field(4, number(2, 4)))),
+			"repeated parts merge", field(1, field(1, number(1, 1), field(4, number(1, 2))), field(1, number(1, 3), field(4,
+				number(2, 4)))),
 			wire.NameRef{Name: wire.Name{C: [3]uint64{3}, Hi: 2, Lo: 4}, Present: true, HasName: true, HasID: true},
 		},
 	} {
@@ -71,14 +72,19 @@ func TestNamesThatLookUsual(t *testing.T) {
 		"components in another order": join(field(1, number(3, c), number(2, b), number(1, a), id), strs),
 		"id first":                    join(field(1, id, number(1, a), number(2, b), number(3, c)), strs),
 		"a component twice":           join(field(1, number(1, b), number(1, a), number(2, b), number(3, c), id), strs),
-		"unknown number behind":       join(field(1, number(1, a), number(2, b), number(3, c), id, number(5, a)), strs),
-		"unknown number in the id":    join(field(1, number(1, a), number(2, b), number(3, c), field(4, number(1, hi), number(2, lo), number(3, 1))), strs),
-		"id in two pieces":            join(field(1, number(1, a), number(2, b), number(3, c), field(4, number(1, hi)), field(4, number(2, lo))), strs),
-		"strings first":               join(strs, enc),
-		"unknown field between":       join(enc, field(3), strs),
-		"strings in another order":    join(enc, field(2, field(3, []byte("bob")), field(1, []byte("org")), field(2, []byte("ns")))),
-		"a string twice":              join(enc, field(2, field(1, []byte("x")), field(1, []byte("org")), field(2, []byte("ns")), field(3, []byte("bob")))),
-		"ten bytes where nine do":     join(field(1, number(1, a), []byte{0x10, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0xc0, 0x00}, number(3, c), id), strs),
+		"unknown number after":        join(field(1, number(1, a), number(2, b), number(3, c), id, number(5, a)), strs),
+		"unknown number in the id": join(field(1, number(1, a), number(2, b), number(3, c), field(4, number(1, hi),
+			number(2, lo), number(3, 1))), strs),
+		"id in two pieces": join(field(1, number(1, a), number(2, b), number(3, c), field(4, number(1, hi)),
+			field(4, number(2, lo))), strs),
+		"strings first":         join(strs, enc),
+		"unknown field between": join(enc, field(3), strs),
+		"strings in another order": join(enc, field(2, field(3, []byte("bob")), field(1, []byte("org")), field(2,
+			[]byte("ns")))),
+		"a string twice": join(enc, field(2, field(1, []byte("x")), field(1, []byte("org")), field(2,
+			[]byte("ns")), field(3, []byte("bob")))),
+		"ten bytes where nine do": join(field(1, number(1, a), []byte{0x10, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
+			0x80, 0xc0, 0x00}, number(3, c), id), strs),
 	} {
 		h := field(1, name)
 		got := header(t, h).Source
@@ -94,8 +100,8 @@ func TestNamesThatLookUsual(t *testing.T) {
 	}
 }
 
-// A name behind another field is read step by step, a leading one at a stretch if it looks usual. Both must agree on all
-// that a usual name turns into when bytes of it change or go missing.
+// A name after another field is read step by step, a leading one at a stretch if it looks usual. Both must agree on
+// all that a usual name turns into when bytes of it change or go missing.
 func TestUsualNamesAreReadLikeAnyOther(t *testing.T) {
 	usual := join(
 		field(1, number(1, 1<<63|1), number(2, 1<<62), number(3, 1<<63|3), field(4, number(1, 1<<56), number(2, 1<<63|5))),
@@ -140,7 +146,8 @@ func TestUsualNamesAreReadLikeAnyOther(t *testing.T) {
 }
 
 func TestHeaderValues(t *testing.T) {
-	h := join(someHeader, field(3, []byte("tökn")), number(4, 1<<32|256), field(5, []byte("2.3.0")), number(6, 8), number(7, 0),
+	h := join(someHeader, field(3, []byte("tökn")), number(4, 1<<32|256), field(5, []byte("2.3.0")), number(6, 8),
+		number(7, 0),
 		number(8, 1<<63), number(9, 3), number(10, 2), field(11, []byte("mac")), field(12, []byte{0xff}))
 	hd := header(t, h)
 	if got := string(hd.Identity.Of(h)); got != "tökn" {
@@ -197,7 +204,8 @@ func TestNamesIsTheLengthOfALeadingPair(t *testing.T) {
 
 func TestParseRestEqualsParseHeader(t *testing.T) {
 	base := join(field(1, someName), field(2, field(1, number(3, 1)), field(2, field(1, []byte("x")))))
-	rest := header(t, join(base, field(3, []byte("old")), number(7, 1), number(8, 1), number(10, 1), field(11, []byte("m"))))
+	rest := header(t, join(base, field(3, []byte("old")), number(7, 1), number(8, 1), number(10, 1), field(11,
+		[]byte("m"))))
 	for _, tail := range [][]byte{
 		nil,
 		join(field(3, []byte("id")), number(4, 1), number(6, 8), field(11, make([]byte, 32))),
@@ -239,8 +247,10 @@ func TestKeepLeavesOutTheHopsOwnFields(t *testing.T) {
 		{"hop fields between", join(someHeader, ttl, kept, number(9, 1), kept), 3, false},
 		{"nothing kept", ttl, 0, false},
 		{"unknown groups are kept", join(someHeader, []byte{0x7b, 0x7c}, ttl), 1, false},
-		{"six runs", join(kept, ttl, kept, number(7, 1), kept, number(8, 1), kept, number(9, 1), kept, field(11), kept), 6, false},
-		{"seven runs need a field twice", join(kept, ttl, kept, number(7, 1), kept, number(8, 1), kept, number(9, 1), kept, field(11), kept, ttl, kept), 6, true},
+		{"six runs", join(kept, ttl, kept, number(7, 1), kept, number(8, 1), kept, number(9, 1), kept, field(11), kept), 6,
+			false},
+		{"seven runs need a field twice", join(kept, ttl, kept, number(7, 1), kept, number(8, 1), kept, number(9, 1), kept,
+			field(11), kept, ttl, kept), 6, true},
 		{"a field twice", join(someHeader, ttl, ttl), 1, true},
 		{"identity twice", join(someHeader, field(3), field(3)), 1, true},
 	} {
@@ -265,7 +275,7 @@ func TestKeepLeavesOutTheHopsOwnFields(t *testing.T) {
 func TestParseHeaderRefusesWhatDoesNotDecode(t *testing.T) {
 	for _, c := range badFields {
 		for where, h := range map[string][]byte{
-			"in the header": c.b, "behind the names": join(someHeader, c.b), "in a name": field(1, c.b),
+			"in the header": c.b, "after the names": join(someHeader, c.b), "in a name": field(1, c.b),
 			"in an encoded name": field(2, field(1, c.b)), "in an id": field(1, field(1, field(4, c.b))),
 			"in strings": join(field(1), field(2, field(2, c.b))),
 		} {

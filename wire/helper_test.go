@@ -37,8 +37,8 @@ func uvarint(dst []byte, v uint64) []byte {
 
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
-// samplePublish is the shape that Rust apps send: null-id destination, strings, incoming_conn of the neighbour, a MAC, a
-// session header and a small payload. identity and payload set its size.
+// samplePublish is the shape that Rust apps send: null-id destination, strings, incoming_conn of the neighbour, a MAC,
+// a session header and a small payload. identity and payload set its size.
 func samplePublish(identity, payload int) []byte {
 	h := &wire.PublishHeader{
 		Source:   wire.Text("org", "ns", "alice").WithID(0x45a3143a5d0cf5aa, 0x036753f35deb7e6b),

@@ -85,8 +85,8 @@ func (l *LinkNegotiation) size() int {
 	return n
 }
 
-// ParseLink reads the link negotiation of the message b, which Scan has put into m as KindLink. The result shares no memory
-// with b. ErrNoNegotiation means that link_type is not set; other errors, that the message does not decode.
+// ParseLink reads the link negotiation of the message b, which Scan has put into m as KindLink. The result shares no
+// memory with b. ErrNoNegotiation means that link_type is not set; other errors, that the message does not decode.
 func ParseLink(b []byte, m *Message) (LinkNegotiation, error) {
 	var l LinkNegotiation
 	if !m.HasLink {

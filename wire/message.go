@@ -41,8 +41,8 @@ func (s Span) Of(b []byte) []byte { return b[s.Off:s.End:s.End] }
 func (s Span) Len() int { return int(s.End - s.Off) }
 
 // Message is where the parts of one encoded dataplane.proto.v1.Message lie. It holds offsets and no pointers, so it is
-// copied freely and stays true for any copy of the bytes. The tail, b[Header.End:], is the rest of the body and everything
-// behind it.
+// copied freely and stays true for any copy of the bytes. The tail, b[Header.End:], is the rest of the body and
+// everything after it.
 type Message struct {
 	Kind   Kind
 	Pre    uint32 // offset of the oneof field's tag: bytes of metadata or unknown fields that came first, usually 0
@@ -94,8 +94,8 @@ func (r Reason) String() string {
 }
 
 // Invalid applies the rules by which nodes drop decodable messages: the oneof is set, a link has its link_type, routed
-// kinds have header, source and destination with their encoded names, a publish has a session header. str_name, name_id and
-// content may be missing; an ack is always valid. h is the parsed header; it may be nil when there is none.
+// kinds have header, source and destination with their encoded names, a publish has a session header. str_name, name_id
+// and content may be missing; an ack is always valid. h is the parsed header; it may be nil when there is none.
 func (m *Message) Invalid(h *Header) Reason {
 	switch m.Kind {
 	case KindSubscribe, KindUnsubscribe, KindPublish:

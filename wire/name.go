@@ -38,8 +38,8 @@ func (n Name) WithID(hi, lo uint64) Name {
 // String is the core's text form without strings: the hashes in decimal, a slash, the id.
 func (n Name) String() string { return string(n.appendTo(nil)) }
 
-// Hash is the encoded form of one component: XXH64 with seed 0 over its bytes and one byte 0xFF (with which Rust ends every
-// hashed string). Any bytes will do, also none. Rules: P-name-1.
+// Hash is the encoded form of one component: XXH64 with seed 0 over its bytes and one byte 0xFF (with which Rust ends
+// every hashed string). Any bytes will do, also none. Rules: P-name-1.
 func Hash(s string) uint64 { return hash(s) }
 
 func hash[T string | []byte](s T) uint64 {

@@ -37,8 +37,8 @@ func (n *NameRef) Strings(h []byte) [3]string {
 	return [3]string{string(n.Str[0].Of(h)), string(n.Str[1].Of(h)), string(n.Str[2].Of(h))}
 }
 
-// HashesMatch reports whether the strings of n hash to its components. A name without strings or without components does
-// not match. h are the header bytes that n was parsed from.
+// HashesMatch reports whether the strings of n hash to its components. A name without strings or without components
+// does not match. h are the header bytes that n was parsed from.
 func HashesMatch(h []byte, n *NameRef) bool {
 	if !n.HasName || !n.HasStr {
 		return false
@@ -54,8 +54,8 @@ func HashesMatch(h []byte, n *NameRef) bool {
 // clear prepares n for merge.
 func (n *NameRef) clear() { *n = NameRef{Name: Name{Hi: Null, Lo: Null}} }
 
-// parse reads the Name that is h[i:end] into n, which is overwritten. The bytes behind end are not part of the name, but may
-// be loaded.
+// parse reads the Name that is h[i:end] into n, which is overwritten. The bytes from end on are not part of the name,
+// but may be loaded.
 func (n *NameRef) parse(h []byte, i, end int) error {
 	if n.usual(h, i, end) {
 		return nil

@@ -1,14 +1,15 @@
 package wire
 
-// Normalise writes the message b, in which Scan or ParseHeader found something Odd, anew: what protobuf merges when it occurs
-// more than once, a member of the oneof, its header, a field of the header, occurs once. Both find nothing odd in the result,
-// and it decodes to what b decodes to. Unknown fields stay. The member comes first, metadata and unknown fields after it.
+// Normalise writes the message b, in which Scan or ParseHeader found something Odd, anew: what protobuf merges when it
+// occurs more than once, a member of the oneof, its header, a field of the header, occurs once. Both find nothing odd
+// in the result, and it decodes to what b decodes to. Unknown fields stay. The member comes first, metadata and unknown
+// fields after it.
 //
-// It costs a few nanoseconds a part. b is borrowed until return; the result is new memory, not longer than b and some bytes.
-// An error means that b does not decode.
+// It costs a few nanoseconds a part. b is borrowed until return; the result is new memory, not longer than b and some
+// bytes. An error means that b does not decode.
 func Normalise(b []byte) ([]byte, error) {
 	var kind Kind
-	var head, body, others []byte // contents of the header, fields of the member behind it, fields beside the member
+	var head, body, others []byte // content of the header, other fields of the member, fields outside of it
 	hasHead := false
 	for i := 0; i < len(b); {
 		f, err := nextField(b, i, depthMessage)
@@ -58,8 +59,8 @@ func Normalise(b []byte) ([]byte, error) {
 	return append(append(dst, body...), others...), nil
 }
 
-// mergeHeader writes the content h of a SLIMHeader anew, each declared field once. Two encodings of a name in a row are the
-// encoding of both merged; of other fields the last one counts.
+// mergeHeader writes the content h of a SLIMHeader anew, each declared field once. Two encodings of a name in a row are
+// the encoding of both merged; of other fields the last one counts.
 func mergeHeader(h []byte) ([]byte, error) {
 	var names [lastHeader + 1][]byte
 	var last [lastHeader + 1]fieldAt

@@ -54,14 +54,18 @@ func TestNormaliseWritesEachPartOnce(t *testing.T) {
 		{"the last member of the oneof counts", join(field(3, head), meta, ack), join(ack, meta)},
 		{"one that came before another is gone", join(field(1, head), ack, field(1, number(2, 1))), field(1, number(2, 1))},
 		{"two of the same merge", join(field(3, head), field(3, field(2))), field(3, head, field(2))},
-		{"two headers merge", field(3, head, field(2), field(1, number(4, 1))), field(3, field(1, number(4, 1), number(6, 8)), field(2))},
+		{"two headers merge", field(3, head, field(2), field(1, number(4, 1))), field(3, field(1, number(4, 1), number(6,
+			8)), field(2))},
 		{"empty headers are headers", field(3, field(1), field(1)), field(3, field(1))},
 		{"no header", join(field(3, field(2)), field(3, field(3))), field(3, field(2), field(3))},
-		{"fields of a header: the last counts", field(1, field(1, number(6, 8), field(3, []byte("a")), number(6, 7), field(3))),
+		{"fields of a header: the last counts", field(1, field(1, number(6, 8), field(3, []byte("a")), number(6, 7),
+			field(3))),
 			field(1, field(1, field(3), number(6, 7)))},
-		{"names merge, empty ones too", field(1, field(1, field(2), field(1, field(1)), number(6, 1), field(1, field(2)), field(2))),
+		{"names merge, empty ones too", field(1, field(1, field(2), field(1, field(1)), number(6, 1), field(1, field(2)),
+			field(2))),
 			field(1, field(1, field(1, field(1), field(2)), field(2), number(6, 1)))},
-		{"unknown fields stay in order", field(1, number(5, 1), field(1, number(20, 1), number(6, 1), number(19, 1), number(20, 2)), number(4, 1)),
+		{"unknown fields stay in order", field(1, number(5, 1), field(1, number(20, 1), number(6, 1), number(19, 1),
+			number(20, 2)), number(4, 1)),
 			field(1, field(1, number(6, 1), number(20, 1), number(19, 1), number(20, 2)), number(5, 1), number(4, 1))},
 		{"links have no header", join(field(5, head), field(5, head)), field(5, head, head)},
 	} {
@@ -73,7 +77,8 @@ func TestNormaliseWritesEachPartOnce(t *testing.T) {
 
 func TestNormaliseRefusesWhatDoesNotDecode(t *testing.T) {
 	for rule, b := range map[string][]byte{
-		"member cut short": {0x1a, 5, 1}, "field in a member": field(3, []byte{0x0a, 5}), "field in a header": field(3, field(1, []byte{0x7b})),
+		"member cut short": {0x1a, 5, 1}, "field in a member": field(3, []byte{0x0a, 5}), "field in a header": field(3,
+			field(1, []byte{0x7b})),
 		"field number 0": {0, 0}, "long key": {0x80, 0x80, 0x80, 0x80, 0x10, 0},
 	} {
 		if got, err := wire.Normalise(b); err == nil {

@@ -99,8 +99,8 @@ func scanAndParse(b []byte) (m wire.Message, hd wire.Header, err error) {
 	return m, hd, err
 }
 
-// stricter reports whether err is for something that Go's protobuf lets pass where prost and wire do not: a known field of
-// another wire type, a group nested deeper than prost goes, a field number above 2^29 inside a group.
+// stricter reports whether err is for something that Go's protobuf lets pass where prost and wire do not: a known field
+// of another wire type, a group nested deeper than prost goes, a field number above 2^29 inside a group.
 func stricter(err error) bool {
 	return errors.Is(err, wire.ErrWireType) || errors.Is(err, wire.ErrDepth) || errors.Is(err, wire.ErrFieldNumber)
 }

@@ -8,9 +8,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// prost tells why upstream's decoder (prost 0.14) refuses b as a message of type d, which lies depth messages deep: its rules
-// once more, read from the descriptor, without cunning. In one thing it is stricter than prost, which does not look at the
-// wire type of a map's entries.
+// prost tells why upstream's decoder (prost 0.14) refuses b as a message of type d, which lies depth messages deep: its
+// rules once more, read from the descriptor, without cunning. In one thing it is stricter than prost, which does not
+// look at the wire type of a map's entries.
 func prost(b []byte, d protoreflect.MessageDescriptor, depth int) error {
 	for len(b) > 0 {
 		num, wt, n, err := prostKey(b)
@@ -73,7 +73,7 @@ func prostKey(b []byte) (num protowire.Number, wt protowire.Type, n int, err err
 	return protowire.Number(key >> 3), protowire.Type(key & 7), n, nil
 }
 
-// prostSkip returns the length of an unknown field behind its key.
+// prostSkip returns the length of an unknown field after its key.
 func prostSkip(b []byte, num protowire.Number, wt protowire.Type, depth int) (n int, err error) {
 	if depth == 100 {
 		return 0, errors.New("recursion limit")

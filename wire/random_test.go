@@ -12,7 +12,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/pb"
 )
 
-// writer makes random messages of the schema, in any field order and with any field missing, with unknown fields between.
+// writer makes random messages of the schema, in any field order and with any field missing, with unknown fields
+// between.
 type writer struct{ *rand.Rand }
 
 func (w writer) some(p float64) bool { return w.Float64() < p }
@@ -86,7 +87,10 @@ func (w writer) name() []byte {
 func (w writer) header() []byte {
 	mac := [][]byte{field(11, make([]byte, 30+w.IntN(4)))}
 	return w.message(
-		w.times(0.01, func() []byte { return field(1, w.name()) }), w.times(0.01, func() []byte { return field(2, w.name()) }),
+		w.times(0.01, func() []byte { return field(1, w.name()) }), w.times(0.01, func() []byte {
+			return field(2,
+				w.name())
+		}),
 		w.textField(3), w.numberField(4), w.textField(5), w.numberField(6), w.numberField(7), w.numberField(8),
 		w.numberField(9), w.numberField(10), mac, w.textField(12))
 }
@@ -103,7 +107,10 @@ func (w writer) envelope() []byte {
 		case 3:
 			return field(6, w.message(w.numberField(1), w.numberField(2), w.textField(3)))
 		}
-		session := w.times(0.05, func() []byte { return field(2, w.of((*pb.SessionHeader)(nil).ProtoReflect().Descriptor())) })
+		session := w.times(0.05, func() []byte {
+			return field(2,
+				w.of((*pb.SessionHeader)(nil).ProtoReflect().Descriptor()))
+		})
 		content := w.times(0.05, func() []byte { return field(3, w.of((*pb.Content)(nil).ProtoReflect().Descriptor())) })
 		return field(3, w.message(head, session, content))
 	}
@@ -198,7 +205,8 @@ func FuzzContent(f *testing.F) {
 }
 
 func FuzzParseText(f *testing.F) {
-	for _, s := range []string{"org/ns/bob", " a / b / c ", "NULL_COMPONENT", "01234567-89ab-cdef-fedc-ba9876543210", "{}", "urn:uuid:"} {
+	for _, s := range []string{"org/ns/bob", " a / b / c ", "NULL_COMPONENT", "01234567-89ab-cdef-fedc-ba9876543210",
+		"{}", "urn:uuid:"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -218,11 +226,14 @@ func FuzzParseText(f *testing.F) {
 func fuzzSeeds() [][]byte {
 	seeds := [][]byte{
 		nil, meta, field(6, number(1, 7), number(2, 1)), field(6, number(1, 7), field(3, []byte("x"))),
-		wire.AppendLink(nil, &wire.LinkNegotiation{LinkID: "link-0001", Version: "2.3.0", Kind: wire.LinkEdge, Key: make([]byte, 32)}),
+		wire.AppendLink(nil, &wire.LinkNegotiation{LinkID: "link-0001", Version: "2.3.0", Kind: wire.LinkEdge,
+			Key: make([]byte, 32)}),
 		samplePublish(8, 20), join(meta, samplePublish(0, 0), meta),
-		wire.AppendSubscribe(nil, &wire.PublishHeader{Source: wire.Text("org", "ns", "bob"), Dest: wire.Text("a", "b", "c")}, 7),
+		wire.AppendSubscribe(nil, &wire.PublishHeader{Source: wire.Text("org", "ns", "bob"), Dest: wire.Text("a", "b", "c")},
+			7),
 	}
-	hop := join(field(1, field(1, number(1, 1), number(2, 2), number(3, 3))), number(4, 2), number(6, 8), number(7, 9), number(8, 10), number(10, 0))
+	hop := join(field(1, field(1, number(1, 1), number(2, 2), number(3, 3))), number(4, 2), number(6, 8), number(7, 9),
+		number(8, 10), number(10, 0))
 	seeds = append(seeds, field(3, field(1, hop), field(2)))
 	for _, c := range badFields {
 		seeds = append(seeds, c.b, field(3, field(1, c.b)))

@@ -3,8 +3,9 @@ package wire
 // MACSize is the length of a header_mac.
 const MACSize = 32
 
-// AppendHeader appends the content of the SLIMHeader for the next hop: the kept fields of h, ttl, and header_mac if mac has
-// MACSize bytes. recv_from, forward_to and incoming_conn do not go on. h is what hd was parsed from; hd must not be Odd.
+// AppendHeader appends the content of the SLIMHeader for the next hop: the kept fields of h, ttl, and header_mac if mac
+// has MACSize bytes. recv_from, forward_to and incoming_conn do not go on. h is what hd was parsed from; hd must not be
+// Odd.
 func AppendHeader(dst, h []byte, hd *Header, ttl uint32, mac []byte) []byte {
 	for _, run := range hd.Keep[:hd.NKeep] {
 		dst = append(dst, h[run.Off:run.End]...)
@@ -28,8 +29,8 @@ func HeaderSize(hd *Header, ttl uint32, withMAC bool) int {
 	return n
 }
 
-// AppendOpening appends what precedes the new header of headerSize bytes: the fields before the oneof, the oneof's tag and
-// new length, the fields before the header, the header's tag and length. Behind the header follows the tail,
+// AppendOpening appends what precedes the new header of headerSize bytes: the fields before the oneof, the oneof's tag
+// and new length, the fields before the header, the header's tag and length. Behind the header follows the tail,
 // b[m.Header.End:]. m must have a header and must not be Odd.
 func AppendOpening(dst, b []byte, m *Message, headerSize int) []byte {
 	dst = append(dst, b[:m.Pre]...)

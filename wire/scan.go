@@ -23,10 +23,10 @@ const (
 	lastLink       = 1
 )
 
-// Scan finds the parts of the encoded Message b in one pass, and checks all of it that nobody parses later: session header,
-// content, metadata, link negotiation, and headers that others replace (m is Odd then). The header at m.Header is left to
-// ParseHeader, since headers repeat and need not be parsed each time. What both let pass, every receiver can decode. The
-// bytes of payloads are not touched.
+// Scan finds the parts of the encoded Message b in one pass, and checks all of it that nobody parses later: session
+// header, content, metadata, link negotiation, and headers that others replace (m is Odd then). The header at m.Header
+// is left to ParseHeader, since headers repeat and need not be parsed each time. What both let pass, every receiver can
+// decode. The bytes of payloads are not touched.
 //
 // b is borrowed until return; m is overwritten. An error means that b does not decode; m is then meaningless.
 // An empty b decodes, as KindNone.

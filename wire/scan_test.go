@@ -111,7 +111,7 @@ var badFields = []struct {
 	b    []byte
 	err  error
 }{
-	{"length behind the end", []byte{0x7a, 5, 1}, wire.ErrTruncated},
+	{"length after the end", []byte{0x7a, 5, 1}, wire.ErrTruncated},
 	{"no length", []byte{0x7a}, wire.ErrTruncated},
 	{"huge length", []byte{0x7a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}, wire.ErrTruncated},
 	{"no varint", []byte{0x78}, wire.ErrTruncated},
@@ -139,9 +139,12 @@ func TestScanRefusesWhatDoesNotDecode(t *testing.T) {
 	for _, c := range badFields {
 		for where, b := range map[string][]byte{
 			"at the top": c.b, "in subscribe": field(1, c.b), "in unsubscribe": field(2, c.b), "in publish": field(3, c.b),
-			"in link": field(5, c.b), "in ack": field(6, c.b), "after a member": join(field(6), c.b), "in metadata": field(4, c.b),
-			"in a negotiation": field(5, field(1, c.b)), "in a session": field(3, field(2, c.b)), "in content": field(3, field(3, c.b)),
-			"in a payload": field(3, field(3, field(1, c.b))), "in a member's strings": field(3, field(3, field(2, field(9, field(1, field(2, c.b)))))),
+			"in link": field(5, c.b), "in ack": field(6, c.b), "after a member": join(field(6), c.b), "in metadata": field(4,
+				c.b),
+			"in a negotiation": field(5, field(1, c.b)), "in a session": field(3, field(2, c.b)), "in content": field(3,
+				field(3, c.b)),
+			"in a payload": field(3, field(3, field(1, c.b))), "in a member's strings": field(3, field(3, field(2, field(9,
+				field(1, field(2, c.b)))))),
 			"in the first of two headers": field(2, field(1, c.b), field(1)),
 		} {
 			var m wire.Message
@@ -154,7 +157,8 @@ func TestScanRefusesWhatDoesNotDecode(t *testing.T) {
 
 func TestScanRefusesKnownFieldsOfAnotherType(t *testing.T) {
 	for rule, b := range map[string][]byte{
-		"publish": number(3, 1), "metadata": number(4, 1), "header": field(3, number(1, 1)), "session": field(3, number(2, 1)),
+		"publish": number(3, 1), "metadata": number(4, 1), "header": field(3, number(1, 1)), "session": field(3, number(2,
+			1)),
 		"msg": field(3, number(3, 1)), "subscription id": field(1, field(2)), "ack id": field(6, field(1)),
 		"ack success": field(6, field(2)), "ack error": field(6, number(3, 1)), "negotiation": field(5, number(1, 1)),
 	} {
@@ -172,7 +176,8 @@ func TestAckTextIsUTF8(t *testing.T) {
 	}
 }
 
-// Each message and each group takes one of a hundred steps down, and so does an unknown field in the last. Rules: P-msg-3.
+// Each message and each group takes one of a hundred steps down, and so does an unknown field in the last. Rules:
+// P-msg-3.
 func TestGroupsNestAsDeepAsUpstreamAllows(t *testing.T) {
 	nest := func(n int, inner ...byte) []byte {
 		return join(bytes.Repeat([]byte{0x7b}, n), inner, bytes.Repeat([]byte{0x7c}, n))
@@ -191,7 +196,7 @@ func TestGroupsNestAsDeepAsUpstreamAllows(t *testing.T) {
 		{"link", 1, func(g []byte) []byte { return field(5, g) }},
 		{"negotiation", 2, func(g []byte) []byte { return field(5, field(1, g)) }},
 		{"header", 2, func(g []byte) []byte { return field(3, field(1, g)) }},
-		{"header behind names", 2, func(g []byte) []byte { return field(3, field(1, someHeader, g)) }},
+		{"header after names", 2, func(g []byte) []byte { return field(3, field(1, someHeader, g)) }},
 		{"first of two headers", 2, func(g []byte) []byte { return field(3, field(1, g), field(1)) }},
 		{"name", 3, func(g []byte) []byte { return field(3, field(1, field(1, g))) }},
 		{"encoded name", 4, func(g []byte) []byte { return field(3, field(1, field(1, field(1, g)))) }},
@@ -239,10 +244,15 @@ func TestScanLooksIntoAllThatIsDeclared(t *testing.T) {
 		{"first of two sessions", field(3, head, field(2, []byte{0}), session), wire.ErrFieldNumber},
 		{"content cut short", field(3, head, session, field(3, []byte{0x0a, 5, 0x12})), wire.ErrTruncated},
 		{"payload type not UTF-8", field(3, head, session, field(3, field(1, field(1, bad)))), wire.ErrUTF8},
-		{"payload type not UTF-8, replaced", field(3, head, session, field(3, field(1, field(1, bad), field(1)))), wire.ErrUTF8},
-		{"payload broken, replaced by a command", field(3, head, session, field(3, field(1, number(2, 1)), field(2))), wire.ErrWireType},
+		{"payload type not UTF-8, replaced", field(3, head, session, field(3, field(1, field(1, bad), field(1)))),
+			wire.ErrUTF8},
+		{"payload broken, replaced by a command", field(3, head, session, field(3, field(1, number(2, 1)), field(2))),
+			wire.ErrWireType},
+		{"payload type of 128 bytes", field(3, head, session, field(3, field(1, field(1, bytes.Repeat([]byte{0x12}, 128)),
+			[]byte{7, 1, 2, 3, 4, 5, 6, 7}))), wire.ErrFieldNumber},
 		{"payload is bytes", field(3, head, session, field(3, field(1, field(2, bad)))), nil},
-		{"command with a name not UTF-8", field(3, head, session, field(3, field(2, field(7, field(3, member([]byte("a"))), field(3, member(bad)))))), wire.ErrUTF8},
+		{"command with a name not UTF-8", field(3, head, session, field(3, field(2, field(7, field(3, member([]byte("a"))),
+			field(3, member(bad)))))), wire.ErrUTF8},
 		{"last command", field(3, head, session, field(3, field(2, field(16, field(1))))), wire.ErrWireType},
 		{"unknown command", field(3, head, session, field(3, field(2, field(17, bad)))), nil},
 		{"unknown enum numbers", field(3, head, field(2, number(1, 99), number(2, 1<<40))), nil},
@@ -261,8 +271,8 @@ func TestScanLooksIntoAllThatIsDeclared(t *testing.T) {
 	}
 }
 
-// The end of a publish as applications write it is read at a stretch, any other is walked. Both must agree on all that the
-// first turns into when bytes of it change.
+// The end of a publish as applications write it is read at a stretch, any other is walked. Both must agree on all that
+// the first turns into when bytes of it change.
 func TestUsualRestsAreReadLikeAnyOther(t *testing.T) {
 	usual := join(field(2, number(1, 1), number(2, 1), number(3, 301145826), number(4, 7)),
 		field(3, field(1, field(1, []byte("text/plain")), field(2, bytes.Repeat([]byte("p"), 200)))))
@@ -305,7 +315,8 @@ func TestInvalid(t *testing.T) {
 		{"header without source", field(2, field(1, field(2, someName))), wire.ReasonNoSource},
 		{"source without encoded name", field(2, field(1, field(1, unnamed), field(2, someName))), wire.ReasonNoSource},
 		{"header without destination", field(1, field(1, field(1, someName))), wire.ReasonNoDestination},
-		{"destination without encoded name", field(1, field(1, field(1, someName), field(2, unnamed))), wire.ReasonNoDestination},
+		{"destination without encoded name", field(1, field(1, field(1, someName), field(2, unnamed))),
+			wire.ReasonNoDestination},
 		{"empty encoded names are names", field(1, field(1, field(1, field(1)), field(2, field(1)))), wire.ReasonNone},
 		{"publish without session", field(3, head, field(3)), wire.ReasonNoSession},
 		{"publish without content", field(3, head, field(2)), wire.ReasonNone},

@@ -1,8 +1,8 @@
 package wire
 
 // A node forwards session header, content and metadata as they came, but only what its receivers can decode: one broken
-// field, and a receiver ends its stream. So everything that the .proto declares is walked, as deep as it nests. What counts
-// is what upstream's decoder (prost) accepts, which refuses more than protobuf asks for (P-msg-3):
+// field, and a receiver ends its stream. So everything that the .proto declares is walked, as deep as it nests. What
+// counts is what upstream's decoder (prost) accepts, which refuses more than protobuf asks for (P-msg-3):
 //
 //   - a declared field has the wire type it was declared with, each time it occurs;
 //   - strings are UTF-8, those that a later one replaces too;
@@ -30,7 +30,8 @@ type shape struct {
 	inner [highestNumber + 1]*shape      // of nested fields, by number
 }
 
-// fields makes the shape of a message type from its fields, numbered from 1: a form or the *shape of a nested message each.
+// fields makes the shape of a message type from its fields, numbered from 1: a form or the *shape of a nested message
+// each.
 func fields(all ...any) *shape {
 	s := &shape{last: uint64(len(all))}
 	for i, f := range all {
@@ -81,7 +82,8 @@ var (
 	rejoinRequestShape = fields(nameShape, blob)
 	rejoinReplyShape   = fields(number, blob)
 
-	commandShape = fields(emptyShape, emptyShape, joinRequestShape, joinReplyShape, emptyShape, emptyShape, groupUpdateShape,
+	commandShape = fields(emptyShape, emptyShape, joinRequestShape, joinReplyShape, emptyShape, emptyShape,
+		groupUpdateShape,
 		groupWelcomeShape, groupCloseShape, groupProposalShape, emptyShape, emptyShape, heartbeatShape, newStateShape,
 		rejoinRequestShape, rejoinReplyShape)
 	applicationShape = fields(text, blob)
@@ -147,7 +149,8 @@ func (s *shape) unknown(b []byte, i int, key uint64, depth int) (next int, err e
 	return skip(b, i, key, depth)
 }
 
-// usualRest reports whether the end b[i:] of a publish is what applications write after the header, with nothing wrong in it:
+// usualRest reports whether the end b[i:] of a publish is what applications write after the header, with nothing wrong
+// in it:
 //
 //	session { numbers of up to five bytes } msg { app_payload { payload_type, ASCII; blob } }
 //
@@ -157,7 +160,7 @@ func usualRest(b []byte, i int) bool {
 		return false
 	}
 	end := i + 2 + int(b[i+1])
-	if end+2 > len(b) {
+	if end >= len(b) {
 		return false
 	}
 	for i += 2; i < end; i++ {

@@ -20,7 +20,8 @@ func TestShapesAreTheProtos(t *testing.T) {
 	} {
 		compareShape(t, typ, s, seen)
 	}
-	scanned := map[protoreflect.Name]bool{"Message": true, "Subscribe": true, "Unsubscribe": true, "Publish": true, "Link": true,
+	scanned := map[protoreflect.Name]bool{"Message": true, "Subscribe": true, "Unsubscribe": true, "Publish": true,
+		"Link":            true,
 		"SubscriptionAck": true, "HeaderIntegrityAad": true} // walked by Scan; the last is never sent
 	all := pb.File_dataplane_proto_v1_data_plane_proto.Messages()
 	for i := range all.Len() {

@@ -42,7 +42,8 @@ func publishSteps(t testing.TB, b []byte) []step {
 }
 
 func TestStepsOfAPublishDoNotAllocate(t *testing.T) {
-	unusual := field(3, field(1, someHeader, field(3, []byte("日本")), number(7, 1), number(6, 8), field(20), number(10, 1)), field(2))
+	unusual := field(3, field(1, someHeader, field(3, []byte("日本")), number(7, 1), number(6, 8), field(20), number(10,
+		1)), field(2))
 	steps := append(publishSteps(t, samplePublish(40, 60)), publishSteps(t, unusual)...)
 	for _, s := range steps {
 		if n := testing.AllocsPerRun(100, s.run); n != 0 {

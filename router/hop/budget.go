@@ -11,9 +11,9 @@ const (
 	maxLink = 128 << 10
 )
 
-// budget bounds what the links of a Scratch remember together. A hand goes round those that hold anything, as the hand of a
-// clock: each tick it moves on by a part of them and takes away what was idle for idleTicks; when there is no room it takes
-// away what was not used in this tick.
+// budget bounds what the links of a Scratch remember together. A hand goes round those that hold anything, as the hand
+// of a clock: each tick it moves on by a part of them and takes away what was idle for idleTicks; when there is no room
+// it takes away what was not used in this tick.
 //
 //	held == the sum of the links' held <= limit
 type budget struct {
@@ -24,8 +24,8 @@ type budget struct {
 	barren      int     // links looked at in vain since the last tick or the last that gave
 }
 
-// take counts n more bytes for l, less if negative but never none at all, and reports whether there is room for them. l was
-// used in this tick.
+// take counts n more bytes for l, less if negative but never none at all, and reports whether there is room for them. l
+// was used in this tick.
 func (b *budget) take(l *Link, n int) bool {
 	if n > 0 && (l.held+n > maxLink || b.held+n > b.limit && !b.press(n)) {
 		return false

@@ -19,7 +19,8 @@ type sender struct {
 }
 
 func (s *Scratch) dial(id string) *sender {
-	e := &sender{twin: twin{rules: Rules{Signed: true, Strict: true}, id: id, key: bytes.Repeat([]byte(id[:1]), 32), maxHeader: s.maxHeader}}
+	e := &sender{twin: twin{rules: Rules{Signed: true, Strict: true}, id: id, key: bytes.Repeat([]byte(id[:1]), 32),
+		maxHeader: s.maxHeader}}
 	e.Link.Open(s, e.twin.rules, id, e.twin.key)
 	return e
 }
@@ -27,7 +28,8 @@ func (s *Scratch) dial(id string) *sender {
 func named(a, b string) *pb.Name {
 	n := wire.NewName("org", a, b)
 	return &pb.Name{
-		Name:    &pb.EncodedName{Component_0: n.C[0], Component_1: n.C[1], Component_2: n.C[2], NameId: &pb.NameId{Id_0: n.Hi, Id_1: n.Lo}},
+		Name: &pb.EncodedName{Component_0: n.C[0], Component_1: n.C[1], Component_2: n.C[2],
+			NameId: &pb.NameId{Id_0: n.Hi, Id_1: n.Lo}},
 		StrName: &pb.StringName{StrComponent_0: "org", StrComponent_1: a, StrComponent_2: b},
 	}
 }
@@ -35,10 +37,12 @@ func named(a, b string) *pb.Name {
 // publication is a signed publish from app to app.
 func (e *sender) publication(tb testing.TB, from, to, identity string) ([]byte, wire.Message) {
 	tb.Helper()
-	h := &pb.SLIMHeader{Source: named("ns", from), Destination: named("ns", to), Identity: identity, Fanout: 1, Version: "3.4.6", Ttl: 8}
+	h := &pb.SLIMHeader{Source: named("ns", from), Destination: named("ns", to), Identity: identity, Fanout: 1,
+		Version: "3.4.6", Ttl: 8}
 	h.HeaderMac = e.twin.tag(h, h.Ttl)
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(&pb.Message{MessageType: &pb.Message_Publish{Publish: &pb.Publish{
-		Header: h, Session: &pb.SessionHeader{SessionId: 1}, Msg: &pb.Content{}}}})
+	publish := &pb.Publish{Header: h, Session: &pb.SessionHeader{SessionId: 1}, Msg: &pb.Content{}}
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(&pb.Message{
+		MessageType: &pb.Message_Publish{Publish: publish}})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -193,10 +197,47 @@ func TestLatestLongHeaderIsKept(t *testing.T) {
 			t.Errorf("%s: %d bytes are held", c.name, s.Held())
 		}
 		s.Tick()
+		if s.inOf != &a.Link || s.outOf != &b.Link {
+			t.Errorf("%s: it is forgotten with the next tick", c.name)
+		}
 		s.Tick()
 		if s.in.raw != nil || s.out.raw != nil || s.inOf != nil || s.outOf != nil {
 			t.Errorf("%s: it is kept for ever", c.name)
 		}
+	}
+}
+
+// It is known from other links' headers, and from none.
+func TestLatestLongHeaderIsOfItsLink(t *testing.T) {
+	s := NewScratch(Options{Memory: -1})
+	a, b := s.dial("a"), s.dial("b")
+	msg, m := a.publication(t, "a", "b", "identity")
+	for range 2 {
+		if _, v := a.Receive(msg, &m); v != OK {
+			t.Fatal(v)
+		}
+		if _, v := b.Receive(msg, &m); v != BadMAC {
+			t.Errorf("on a link that it is not signed for: %v", v)
+		}
+	}
+	broken := wire.Message{Kind: wire.KindPublish, HasHeader: true, HasSession: true, Header: wire.Span{End: 1}}
+	if _, v := a.Receive([]byte{0x0a}, &broken); v != Undecodable {
+		t.Errorf("half a field: %v", v)
+	}
+	if _, v := a.Receive(nil, &wire.Message{Kind: wire.KindPublish, HasHeader: true, HasSession: true}); v != Unsigned {
+		t.Errorf("an empty header after one that does not decode: %v", v)
+	}
+}
+
+func TestLongHeadersAreNotRememberedWhereTheirNamesAre(t *testing.T) {
+	s := NewScratch(Options{})
+	a, b := s.dial("a"), s.dial("b")
+	for _, n := range []int{10, maxRemembered, 20} {
+		k := a.receives(t, "a", "b", string(bytes.Repeat([]byte("i"), n)))
+		b.Header(k.Raw(), &k.Header)
+	}
+	if s.Held() > maxRemembered {
+		t.Errorf("%d bytes are held", s.Held())
 	}
 }
 
@@ -252,6 +293,24 @@ func TestClosedLinkIsExpectedNoMore(t *testing.T) {
 	if k = a.receives(t, "a", "b", "two"); k.next != nil {
 		t.Error("a closed link is expected")
 	}
+}
+
+// What is done for a receiver in advance must not cost the sender anything when it fails.
+func TestFaultOfTheExpectedLinkIsNotTheSenders(t *testing.T) {
+	s := NewScratch(Options{})
+	a, b, c := s.dial("a"), s.dial("b"), s.dial("c")
+	a.receives(t, "a", "b", "one").Expect(&b.Link)
+	b.mac.Close() // a broken invariant: signing panics
+	k := a.receives(t, "a", "b", "two")
+	if got, want := c.Header(k.Raw(), &k.Header), c.twin.leave(k.Raw(), 7); !bytes.Equal(got, want) {
+		t.Errorf("leaves as %x, want %x", got, want)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("the broken link signs")
+		}
+	}()
+	b.Header(k.Raw(), &k.Header)
 }
 
 func TestHeadersOfOtherLoopsHaveOtherIDs(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
-// Header is a header that goes on: what it says and which one it is. It has no pointers, so that it can travel with a copy
-// of the bytes, to another event loop, too.
+// Header is a header that goes on: what it says and which one it is. It has no pointers, so that it can travel with a
+// copy of the bytes, to another event loop, too.
 type Header struct {
 	wire.Header        // offsets into the bytes
 	id          uint64 // of these very bytes
@@ -17,8 +17,8 @@ type Header struct {
 	ttl         uint32 // it goes on with
 }
 
-// Known is a header that came from a link, with what was found out about it. It is good until the next call of Receive on a
-// link of the same Scratch.
+// Known is a header that came from a link, with what was found out about it. It is good until the next call of Receive
+// on a link of the same Scratch.
 type Known struct {
 	Header
 	raw     []byte    // as it came; raw[:Names] are the names
@@ -37,8 +37,8 @@ func (k *Known) Raw() []byte { return k.raw }
 // Again reports whether it came before: then it has probably been signed for those it goes to.
 func (k *Known) Again() bool { return k.again }
 
-// Expect says where the message goes, or the first of those it goes to: the next header with these names is signed for it
-// in advance.
+// Expect says where the message goes, or the first of those it goes to: the next header with these names is signed for
+// it in advance.
 func (k *Known) Expect(l *Link) { k.next = l }
 
 // clear forgets everything but the memory.

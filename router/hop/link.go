@@ -82,8 +82,8 @@ func (l *Link) room(p *[]byte, n int) bool {
 	return true
 }
 
-// Check is Receive for a Subscribe or an Unsubscribe with header h: it remembers nothing. hd is overwritten; ttl is what is
-// left of it after this hop.
+// Check is Receive for a Subscribe or an Unsubscribe with header h: it remembers nothing. hd is overwritten; ttl is
+// what is left of it after this hop.
 func (l *Link) Check(h []byte, hd *wire.Header) (ttl uint32, v Verdict) {
 	k := Known{raw: h}
 	if wire.ParseHeader(h, &k.Header.Header) != nil {
@@ -140,7 +140,7 @@ func (l *Link) verify(k *Known, publish bool) Verdict {
 	}
 	if !k.hashed {
 		l.hashNames(&k.state, k.raw, &k.Header)
-		k.hashed = k.Header.Header.Names > 0
+		k.hashed = true
 	}
 	if !l.verifyAndSign(k) {
 		return BadMAC

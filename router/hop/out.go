@@ -49,8 +49,8 @@ func (m *outMemory) at(pair uint64) *sent {
 func spread(x uint64) uint64 { return x * 0x9e3779b97f4a7c15 >> 40 }
 
 // Header returns a header as it leaves on l: remembered, or rewritten and signed anew (P-mac-5, P-msg-8). A tag of an
-// earlier hop never goes on. h are the bytes that hd was made for, or a copy. The result is good until the next call on any
-// link of the Scratch.
+// earlier hop never goes on. h are the bytes that hd was made for, or a copy. The result is good until the next call on
+// any link of the Scratch.
 func (l *Link) Header(h []byte, hd *Header) []byte {
 	l.used = l.s.budget.now
 	if o := l.out.at(hd.pair); o != nil && o.id == hd.id {
@@ -91,7 +91,8 @@ func (l *Link) place(h []byte, hd *Header) *sent {
 	return o
 }
 
-// evict makes o, which is nil or has other names, the slot of a pair of names. The memory doubles if that happens often.
+// evict makes o, which is nil or has other names, the slot of a pair of names. The memory doubles if that happens
+// often.
 func (l *Link) evict(o *sent, pair uint64) *sent {
 	m := &l.out
 	switch n := len(m.slots); {

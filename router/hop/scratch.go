@@ -21,12 +21,12 @@ type Options struct {
 // MaxScratches is how many may share headers.
 const MaxScratches = 1 << 10
 
-// maxRemembered is the longest header that is remembered, in bytes; longer ones are worked out each time, but for the latest
-// of the Scratch.
+// maxRemembered is the longest header that is remembered, in bytes; longer ones are worked out each time, but for the
+// latest of the Scratch.
 const maxRemembered = 4 << 10
 
-// Scratch is what the links of one event loop have in common: memory for work that ends with a call, the budget of what they
-// remember, and a place each for the latest header that could not be remembered, on its way in and on its way out.
+// Scratch is what the links of one event loop have in common: memory for work that ends with a call, the budget of what
+// they remember, and a place each for the latest header that could not be remembered, on its way in and on its way out.
 type Scratch struct {
 	maxHeader int
 	lastID    uint64 // of a header or a pair of names; unique among Scratches by its remainder

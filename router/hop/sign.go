@@ -22,27 +22,40 @@ func (l *Link) inAdvance(k *Known) *sent {
 
 // verifyAndSign checks the tag of k, whose names are hashed, and signs it for the link that it will probably go to.
 func (l *Link) verifyAndSign(k *Known) bool {
-	s, t := l.s, k.next
-	var o *sent
-	switch {
-	case t == nil || k.TTL < 2 || l.rules.Local:
-	case t.signs(s):
-		k.ttl = k.TTL - 1
-		o = t.inAdvance(k)
-	default:
-		k.next = nil // gone, or of another event loop: do not keep it from being collected
+	s := l.s
+	if t := k.next; t != nil && k.TTL >= 2 && !l.rules.Local {
+		if !t.signs(s) {
+			k.next = nil // gone, or of another event loop: do not keep it from being collected
+		} else if ok, done := l.verifyBeside(t, k); done {
+			return ok
+		}
 	}
 	s.rest = mac.AppendRest(s.rest[:0], k.raw, &k.Header.Header, k.TTL, false)
+	return l.mac.Verify(k.MAC.Of(k.raw), &k.state, s.rest)
+}
+
+// verifyBeside is verifyAndSign for the link t, which signs. Not done: the signature is there already, cannot be kept,
+// or making it has panicked. Whoever is to blame for that shows when it is needed.
+func (l *Link) verifyBeside(t *Link, k *Known) (ok, done bool) {
+	defer func() {
+		if recover() != nil {
+			ok, done = false, false
+		}
+	}()
+	s := l.s
+	k.ttl = k.TTL - 1
+	o := t.inAdvance(k)
 	if o == nil {
-		return l.mac.Verify(k.MAC.Of(k.raw), &k.state, s.rest)
+		return false, false
 	}
+	s.rest = mac.AppendRest(s.rest[:0], k.raw, &k.Header.Header, k.TTL, false) // inAdvance has used it
 	s.rest2 = s.hopRest(k)
 	mac.Tag2(&s.tag, l.mac, &k.state, s.rest, &s.tag2, t.mac, &o.state, s.rest2)
 	if !mac.Equal(k.MAC.Of(k.raw), &s.tag) {
-		return false
+		return false, true
 	}
 	o.keep(k.raw, &k.Header, k.ttl, s.tag2[:])
-	return true
+	return true, true
 }
 
 // hopRest is the second part of the preimage that k has one hop further, made of the part as it came, in s.rest: they
@@ -56,8 +69,8 @@ func (s *Scratch) hopRest(k *Known) []byte {
 	return b
 }
 
-// Pairs signs a header that is new to the receivers of a fan-out, two at a time, before Header is called for each. It is work
-// in advance: to leave a link out, or all, changes nothing but the cost.
+// Pairs signs a header that is new to the receivers of a fan-out, two at a time, before Header is called for each. It
+// is work in advance: to leave a link out, or all, changes nothing but the cost.
 type Pairs struct {
 	s *Scratch
 	k *Known
@@ -68,8 +81,8 @@ type Pairs struct {
 // Sign begins a fan-out of k, which came from a link of s.
 func (s *Scratch) Sign(k *Known) Pairs { return Pairs{s: s, k: k} }
 
-// Add signs the header for l and for the link that waits, or lets l wait. Links of other event loops are passed over. One that
-// waits in the end is left to Header.
+// Add signs the header for l and for the link that waits, or lets l wait. Links of other event loops are passed over.
+// One that waits in the end is left to Header.
 func (p *Pairs) Add(l *Link) {
 	s, k := p.s, p.k
 	if !l.signs(s) {

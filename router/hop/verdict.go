@@ -28,7 +28,8 @@ const (
 	NumVerdicts = int(Expired) + 1
 )
 
-var verdictNames = [NumVerdicts]string{"ok", "undecodable", "odd", "too long", "invalid", "unsigned", "bad MAC", "expired"}
+var verdictNames = [NumVerdicts]string{"ok", "undecodable", "odd", "too long", "invalid", "unsigned", "bad MAC",
+	"expired"}
 
 // String returns the verdict in words.
 func (v Verdict) String() string {

@@ -31,8 +31,8 @@ func (m *Machine) accept(dst []byte, l *wire.LinkNegotiation) ([]byte, error) {
 // accept a request without any X25519 key; here it never does. Rules: P-neg-6.
 func (m *Machine) mustSign() bool { return m.c.Strict || m.c.EnforcePQC }
 
-// answerKey derives the MAC key with the dialer's public keys and puts the own ones into answer. Keys of the dialer that
-// yield no secret are forgiven where the link may go unsigned.
+// answerKey derives the MAC key with the dialer's public keys and puts the own ones into answer. Keys of the dialer
+// that yield no secret are forgiven where the link may go unsigned.
 func (m *Machine) answerKey(answer, l *wire.LinkNegotiation, hybrid bool) error {
 	defer m.secrets.wipe()
 	if err := m.secrets.make(m.c.Rand, false); err != nil {

@@ -2,8 +2,8 @@ package link
 
 import "github.com/seed31b3bfd0/slimgo/wire"
 
-// request makes the dialer's keys and appends its request. A dialer always offers an X25519 key, and an ML-KEM-768 key if
-// it enforces PQC.
+// request makes the dialer's keys and appends its request. A dialer always offers an X25519 key, and an ML-KEM-768 key
+// if it enforces PQC.
 func (m *Machine) request(dst []byte) ([]byte, error) {
 	if err := m.secrets.make(m.c.Rand, m.c.EnforcePQC); err != nil {
 		return dst, err

@@ -18,7 +18,7 @@ func checkOutcome(t *testing.T, m *Machine, c *Config, out []byte, err error) {
 			t.Fatalf("error %v is no PeerError with a reason", err)
 		}
 		if len(out) != 0 || r.Key != nil || r.LinkID != "" {
-			t.Fatalf("output %x or a result behind %v", out, err)
+			t.Fatalf("output %x or a result after %v", out, err)
 		}
 		return
 	}
@@ -72,7 +72,8 @@ func FuzzAcceptor(f *testing.F) {
 		}
 		rep := parsed(t, out)
 		r := m.Result()
-		if !rep.Reply || rep.LinkID != r.LinkID || rep.Kind != r.Kind || (len(rep.Key) == 32) != (r.Key != nil) || (rep.KEM != nil) != r.Hybrid {
+		if !rep.Reply || rep.LinkID != r.LinkID || rep.Kind != r.Kind || (len(rep.Key) == 32) != (r.Key != nil) ||
+			(rep.KEM != nil) != r.Hybrid {
 			t.Fatalf("reply %+v does not fit the result", rep)
 		}
 	})

@@ -22,8 +22,9 @@ const (
 	infoHybrid    = "SLIM-DP-inter-node-hmac-v1-pq"
 )
 
-// ephemeral holds the secrets of one negotiation. What the libraries keep inside is out of reach: wipe lets go of it. X25519 is circl's: it
-// takes two thirds of the time of the standard library's, and both steps are most of what a connection costs.
+// ephemeral holds the secrets of one negotiation. What the libraries keep inside is out of reach: wipe lets go of it.
+// X25519 is circl's: it takes two thirds of the time of the standard library's, and both steps are most of what a
+// connection costs.
 type ephemeral struct {
 	_    [0]func() // secrets are not compared with ==
 	x    x25519.Key

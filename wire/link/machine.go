@@ -10,8 +10,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// maxText bounds link_id, slim_version, node_id and deployment_name, in bytes. Upstream has no bound; ids in use have 73
-// bytes at most, and link_id is hashed and kept for as long as the connection lives. Rules: P-lim-1.
+// maxText bounds link_id, slim_version, node_id and deployment_name, in bytes. Upstream has no bound; ids in use have
+// 73 bytes at most, and link_id is hashed and kept for as long as the connection lives. Rules: P-lim-1.
 const maxText = 4096
 
 // Role is the end of the link that a machine plays.
@@ -25,7 +25,7 @@ const (
 // Config is what one end brings to a negotiation. New copies it.
 type Config struct {
 	Role       Role
-	LinkID     string        // dialer: its link_id, any text of 1 to 4096 bytes, the same over reconnects. Acceptor: not used
+	LinkID     string        // dialer: its link_id, 1 to 4096 bytes of any text, the same over reconnects
 	Kind       wire.LinkKind // dialer: the kind it asks for. Acceptor: not used
 	Version    string        // own slim_version: a semantic version, strictly
 	NodeID     string        // own node_id, at most 4096 bytes
@@ -60,8 +60,8 @@ const (
 // dialer appends the request in Start and takes the reply in Step. It has no clock: the time limit is the caller's.
 //
 // After an error the machine is over: its secrets are wiped, Result is zero, and every further call fails with ErrOver.
-// Errors are *PeerError (the peer sent what it must not) or *LocalError. After its Result a machine fails further calls in
-// the same way but keeps the Result.
+// Errors are *PeerError (the peer sent what it must not) or *LocalError. After its Result a machine fails further calls
+// in the same way but keeps the Result.
 //
 // A Machine is used by one goroutine at a time. It does not print.
 type Machine struct {
@@ -107,8 +107,8 @@ func (m *Machine) Start(dst []byte) ([]byte, error) {
 	return out, nil
 }
 
-// Step takes the first message of the peer, borrowed until return. An acceptor appends its reply to dst, a dialer nothing;
-// then Result is set. On error dst is returned as it was.
+// Step takes the first message of the peer, borrowed until return. An acceptor appends its reply to dst, a dialer
+// nothing; then Result is set. On error dst is returned as it was.
 func (m *Machine) Step(dst, msg []byte) ([]byte, error) {
 	if m.state == over {
 		return dst, &LocalError{ErrOver}

@@ -14,7 +14,8 @@ import (
 var low = make([]byte, 32)
 
 func dialerConfig() Config {
-	return Config{Role: Dialer, LinkID: "link-0001", Kind: wire.LinkEdge, Version: "2.3.0", NodeID: "n1", Strict: true, Rand: &counter{1}}
+	return Config{Role: Dialer, LinkID: "link-0001", Kind: wire.LinkEdge, Version: "2.3.0", NodeID: "n1", Strict: true,
+		Rand: &counter{1}}
 }
 
 func acceptorConfig() Config {
@@ -61,8 +62,9 @@ func TestRequestBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	// P-neg-4, P-key-1
-	want := append([]byte("before"), unhex(t, "2a3c0a3a0a096c696e6b2d303030311205322e332e30222007a37cbc142093c8b755dc1b10e86cb4"+
-		"26374ad16aa853ed0bdfc0b2b86d1c7c280232026e31")...)
+	want := append([]byte("before"), unhex(t,
+		"2a3c0a3a0a096c696e6b2d303030311205322e332e30222007a37cbc142093c8b755dc1b10e86cb4"+
+			"26374ad16aa853ed0bdfc0b2b86d1c7c280232026e31")...)
 	if !bytes.Equal(out, want) {
 		t.Errorf("request %x, want %x", out, want)
 	}
@@ -98,7 +100,8 @@ func TestAcceptor(t *testing.T) {
 		{"a plain request is answered", nil, nil, signed},
 		{"2: PQC enforced, no KEM payload", pqc, nil, refused(ReasonKEM)},
 		{"2: PQC enforced, KEM payload too short", pqc, func(l *request) { l.KEM = kem[1:] }, refused(ReasonKEM)},
-		{"2: PQC enforced, a ciphertext instead of a key", pqc, func(l *request) { l.KEM = make([]byte, ciphertextSize) }, refused(ReasonKEM)},
+		{"2: PQC enforced, a ciphertext instead of a key", pqc, func(l *request) { l.KEM = make([]byte, ciphertextSize) },
+			refused(ReasonKEM)},
 		{"2: PQC enforced and offered", pqc, func(l *request) { l.KEM = kem }, hybrid},
 		{"2 comes before 3", pqc, func(l *request) { l.Reply = true }, refused(ReasonKEM)},
 		{"3: a reply is no request", nil, func(l *request) { l.Reply = true }, refused(ReasonDirection)},
@@ -114,20 +117,27 @@ func TestAcceptor(t *testing.T) {
 		{"6: link_id empty", nil, func(l *request) { l.LinkID = "" }, refused(ReasonLinkID)},
 		{"6: link_id of any text", nil, func(l *request) { l.LinkID = "\x00 \u65e5\u672c/" }, signed},
 		{"6: link_id of 4096 bytes", nil, func(l *request) { l.LinkID = strings.Repeat("x", maxText) }, signed},
-		{"6: link_id of 4097 bytes", nil, func(l *request) { l.LinkID = strings.Repeat("x", maxText+1) }, refused(ReasonTooLong)},
-		{"6: node_id of 4097 bytes", nil, func(l *request) { l.NodeID = strings.Repeat("x", maxText+1) }, refused(ReasonTooLong)},
-		{"6: deployment_name of 4097 bytes", nil, func(l *request) { l.Deployment = strings.Repeat("x", maxText+1) }, refused(ReasonTooLong)},
+		{"6: link_id of 4097 bytes", nil, func(l *request) { l.LinkID = strings.Repeat("x", maxText+1) },
+			refused(ReasonTooLong)},
+		{"6: node_id of 4097 bytes", nil, func(l *request) { l.NodeID = strings.Repeat("x", maxText+1) },
+			refused(ReasonTooLong)},
+		{"6: deployment_name of 4097 bytes", nil, func(l *request) { l.Deployment = strings.Repeat("x", maxText+1) },
+			refused(ReasonTooLong)},
 		{"6: node_id may be absent", nil, func(l *request) { l.NodeID = "" }, signed},
 		{"7: hybrid if offered, though not enforced", nil, func(l *request) { l.KEM = kem }, hybrid},
 		{"7: KEM payload of another length is ignored", nil, func(l *request) { l.KEM = kem[1:] }, signed},
 		{"7: empty KEM payload is ignored", nil, func(l *request) { l.KEM = []byte{} }, signed},
 		{"7: strict, all-zero shared secret", nil, func(l *request) { l.Key = low }, refused(ReasonAgreement)},
 		{"7: not strict, all-zero shared secret", loose, func(l *request) { l.Key = low }, unsigned},
-		{"7: strict, KEM key out of range", nil, func(l *request) { l.KEM = bytes.Repeat([]byte{255}, len(kem)) }, refused(ReasonAgreement)},
-		{"7: not strict, KEM key out of range", loose, func(l *request) { l.KEM = bytes.Repeat([]byte{255}, len(kem)) }, unsigned},
+		{"7: strict, KEM key out of range", nil, func(l *request) { l.KEM = bytes.Repeat([]byte{255}, len(kem)) },
+			refused(ReasonAgreement)},
+		{"7: not strict, KEM key out of range", loose, func(l *request) { l.KEM = bytes.Repeat([]byte{255}, len(kem)) },
+			unsigned},
 		{"7: not strict, KEM key but no X25519 key", loose, func(l *request) { l.Key, l.KEM = nil, kem }, unsigned},
-		{"8: PQC enforced, not strict, no X25519 key", loosePQC, func(l *request) { l.Key, l.KEM = nil, kem }, refused(ReasonNoKey)},
-		{"8: PQC enforced, not strict, all-zero shared secret", loosePQC, func(l *request) { l.Key, l.KEM = low, kem }, refused(ReasonAgreement)},
+		{"8: PQC enforced, not strict, no X25519 key", loosePQC, func(l *request) { l.Key, l.KEM = nil, kem },
+			refused(ReasonNoKey)},
+		{"8: PQC enforced, not strict, all-zero shared secret", loosePQC, func(l *request) { l.Key, l.KEM = low, kem },
+			refused(ReasonAgreement)},
 		{"9: remote is echoed", nil, func(l *request) { l.Kind = wire.LinkRemote }, want{key: true, kind: wire.LinkRemote}},
 		{"9: peer is echoed", nil, func(l *request) { l.Kind = wire.LinkPeer }, want{key: true, kind: wire.LinkPeer}},
 	}
@@ -137,7 +147,8 @@ func TestAcceptor(t *testing.T) {
 			if c.config != nil {
 				c.config(&conf)
 			}
-			req := wire.LinkNegotiation{LinkID: "link-0001", Kind: wire.LinkEdge, Version: "2.3.0", NodeID: "n1", Deployment: "d", Key: unhex(t, publicA)}
+			req := wire.LinkNegotiation{LinkID: "link-0001", Kind: wire.LinkEdge, Version: "2.3.0", NodeID: "n1",
+				Deployment: "d", Key: unhex(t, publicA)}
 			if c.request != nil {
 				c.request(&req)
 			}
@@ -158,19 +169,23 @@ func TestAcceptor(t *testing.T) {
 				t.Fatal(err)
 			}
 			rep := parsed(t, out[len("before"):])
-			if !rep.Reply || rep.LinkID != req.LinkID || rep.Kind != c.want.kind || rep.Version != conf.Version || rep.NodeID != conf.NodeID ||
+			if !rep.Reply || rep.LinkID != req.LinkID || rep.Kind != c.want.kind || rep.Version != conf.Version ||
+				rep.NodeID != conf.NodeID ||
 				rep.Deployment != conf.Deployment {
 				t.Errorf("reply %+v", rep)
 			}
-			if (len(rep.Key) == 32) != c.want.key || (len(rep.Key) == 0) == c.want.key || (len(rep.KEM) == ciphertextSize) != c.want.hybrid ||
+			if (len(rep.Key) == 32) != c.want.key || (len(rep.Key) == 0) == c.want.key ||
+				(len(rep.KEM) == ciphertextSize) != c.want.hybrid ||
 				(rep.KEM == nil) == c.want.hybrid {
 				t.Errorf("reply has key of %d and KEM payload of %d bytes", len(rep.Key), len(rep.KEM))
 			}
 			r := m.Result()
-			if (len(r.Key) == 32) != c.want.key || (r.Key == nil) == c.want.key || r.Hybrid != c.want.hybrid || r.Kind != c.want.kind {
+			if (len(r.Key) == 32) != c.want.key || (r.Key == nil) == c.want.key || r.Hybrid != c.want.hybrid ||
+				r.Kind != c.want.kind {
 				t.Errorf("result with key of %d bytes, hybrid %v, kind %v", len(r.Key), r.Hybrid, r.Kind)
 			}
-			if r.LinkID != req.LinkID || r.RemoteNode != req.NodeID || r.RemoteVersion != req.Version || r.RemoteDeployment != req.Deployment || r.Refusal != "" {
+			if r.LinkID != req.LinkID || r.RemoteNode != req.NodeID || r.RemoteVersion != req.Version ||
+				r.RemoteDeployment != req.Deployment || r.Refusal != "" {
 				t.Errorf("result %+v", r)
 			}
 			wantOver(t, m, link(req))
@@ -203,7 +218,8 @@ func TestDialer(t *testing.T) {
 		{"PQC enforced: a hybrid reply is taken", pqc, nil, want{key: true, hybrid: true}},
 		{"PQC enforced: no KEM payload", pqc, func(l *reply) { l.KEM = nil }, refused(ReasonKEM)},
 		{"PQC enforced: ciphertext too short", pqc, func(l *reply) { l.KEM = l.KEM[1:] }, refused(ReasonKEM)},
-		{"PQC enforced: a key instead of a ciphertext", pqc, func(l *reply) { l.KEM = make([]byte, encapsulationKeySize) }, refused(ReasonKEM)},
+		{"PQC enforced: a key instead of a ciphertext", pqc, func(l *reply) { l.KEM = make([]byte, encapsulationKeySize) },
+			refused(ReasonKEM)},
 		{"PQC enforced, not strict: no key", loosePQC, func(l *reply) { l.Key = nil }, refused(ReasonNoKey)},
 		{"PQC comes before the direction", pqc, func(l *reply) { l.KEM, l.Reply = nil, false }, refused(ReasonKEM)},
 		{"PQC not enforced: a KEM payload is ignored", nil, func(l *reply) { l.KEM = make([]byte, ciphertextSize) }, signed},
@@ -217,7 +233,8 @@ func TestDialer(t *testing.T) {
 		{"link_id empty", nil, func(l *reply) { l.LinkID = "" }, refused(ReasonLinkID)},
 		{"strict: all-zero shared secret", nil, func(l *reply) { l.Key = low }, refused(ReasonAgreement)},
 		{"not strict: all-zero shared secret", loose, func(l *reply) { l.Key = low }, refused(ReasonAgreement)},
-		{"deployment_name of 4097 bytes", nil, func(l *reply) { l.Deployment = strings.Repeat("x", maxText+1) }, refused(ReasonTooLong)},
+		{"deployment_name of 4097 bytes", nil, func(l *reply) { l.Deployment = strings.Repeat("x", maxText+1) },
+			refused(ReasonTooLong)},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -257,7 +274,8 @@ func TestDialer(t *testing.T) {
 			if (len(r.Key) == 32) != c.want.key || (r.Key == nil) == c.want.key || r.Hybrid != c.want.hybrid {
 				t.Errorf("result with key of %d bytes, hybrid %v", len(r.Key), r.Hybrid)
 			}
-			if r.LinkID != conf.LinkID || r.RemoteNode != accept.NodeID || r.RemoteVersion != accept.Version || r.Kind != wire.LinkEdge {
+			if r.LinkID != conf.LinkID || r.RemoteNode != accept.NodeID || r.RemoteVersion != accept.Version ||
+				r.Kind != wire.LinkEdge {
 				t.Errorf("result %+v", r)
 			}
 			wantOver(t, d, link(rep))
@@ -274,7 +292,8 @@ func TestDialerTakesTheKindOfTheReply(t *testing.T) {
 		if _, err := d.Start(nil); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := d.Step(nil, link(wire.LinkNegotiation{LinkID: conf.LinkID, Version: "1.0.0", Reply: true, Kind: kind})); err != nil {
+		if _, err := d.Step(nil, link(wire.LinkNegotiation{LinkID: conf.LinkID, Version: "1.0.0", Reply: true,
+			Kind: kind})); err != nil {
 			t.Fatal(err)
 		}
 		if got := d.Result().Kind; got != kind {
@@ -323,14 +342,16 @@ func TestDialerAgainstAcceptor(t *testing.T) {
 			t.Fatalf("dialer %+v, acceptor %+v: %v", dc, ac, err)
 		}
 		dr, ar := d.Result(), a.Result()
-		if !bytes.Equal(dr.Key, ar.Key) || (dr.Key == nil) != keyless || dr.Hybrid != ar.Hybrid || dr.Hybrid != (dc.EnforcePQC && !keyless) {
-			t.Errorf("case %d: the ends differ: keys of %d and %d bytes, hybrid %v and %v", bits, len(dr.Key), len(ar.Key), dr.Hybrid, ar.Hybrid)
+		if !bytes.Equal(dr.Key,
+			ar.Key) || (dr.Key == nil) != keyless || dr.Hybrid != ar.Hybrid || dr.Hybrid != (dc.EnforcePQC && !keyless) {
+			t.Errorf("case %d: the ends differ: keys of %d and %d bytes, hybrid %v and %v", bits, len(dr.Key), len(ar.Key),
+				dr.Hybrid, ar.Hybrid)
 		}
 	}
 }
 
-// An old reply passes a dialer that uses its link_id again, but yields a key that no acceptor has; a request never passes.
-// Rules: P-key-4.
+// An old reply passes a dialer that uses its link_id again, but yields a key that no acceptor has; a request never
+// passes. Rules: P-key-4.
 func TestReplayedReply(t *testing.T) {
 	dc, ac := dialerConfig(), acceptorConfig()
 	first, a := New(&dc), New(&ac)
@@ -400,7 +421,8 @@ func TestPeerRefusals(t *testing.T) {
 	}
 	for _, c := range cases {
 		dc, ac := dialerConfig(), acceptorConfig()
-		dc.Kind, dc.NodeID, dc.Deployment, ac.NodeID, ac.Deployment = c.kind, c.dialNode, c.dialDeployment, c.node, c.deployment
+		dc.Kind, dc.NodeID, dc.Deployment, ac.NodeID, ac.Deployment = c.kind, c.dialNode, c.dialDeployment, c.node,
+			c.deployment
 		d, a := New(&dc), New(&ac)
 		req, err := d.Start(nil)
 		if err != nil {
@@ -465,7 +487,8 @@ func TestFirstMessageMustNegotiate(t *testing.T) {
 // What is this side's own fault is a LocalError, and the machine is over after it.
 func TestLocalErrors(t *testing.T) {
 	good := link(wire.LinkNegotiation{LinkID: "l", Version: "1.0.0", Key: unhex(t, publicA)})
-	withKEM := link(wire.LinkNegotiation{LinkID: "l", Version: "1.0.0", Key: unhex(t, publicA), KEM: make([]byte, encapsulationKeySize)})
+	withKEM := link(wire.LinkNegotiation{LinkID: "l", Version: "1.0.0", Key: unhex(t, publicA), KEM: make([]byte,
+		encapsulationKeySize)})
 	start := func(m *Machine) error { _, err := m.Start(nil); return err }
 	step := func(m *Machine) error { _, err := m.Step(nil, good); return err }
 	stepKEM := func(m *Machine) error { _, err := m.Step(nil, withKEM); return err }
@@ -479,7 +502,8 @@ func TestLocalErrors(t *testing.T) {
 		{"a dialer starts first", dialerConfig, nil, step},
 		{"a dialer starts once", dialerConfig, nil, func(m *Machine) error { start(m); return start(m) }},
 		{"dialer without link_id", dialerConfig, func(c *Config) { c.LinkID = "" }, start},
-		{"dialer with a link_id too long", dialerConfig, func(c *Config) { c.LinkID = strings.Repeat("x", maxText+1) }, start},
+		{"dialer with a link_id too long", dialerConfig, func(c *Config) { c.LinkID = strings.Repeat("x", maxText+1) },
+			start},
 		{"dialer with a link_id that is no UTF-8", dialerConfig, func(c *Config) { c.LinkID = "\xff" }, start},
 		{"dialer of no known kind", dialerConfig, func(c *Config) { c.Kind = 3 }, start},
 		{"own version wrong, dialer", dialerConfig, func(c *Config) { c.Version = "2.3" }, start},
@@ -488,10 +512,19 @@ func TestLocalErrors(t *testing.T) {
 		{"own deployment no UTF-8", acceptorConfig, func(c *Config) { c.Deployment = "\xff" }, step},
 		{"no such role", acceptorConfig, func(c *Config) { c.Role = 2 }, step},
 		{"dialer without randomness", dialerConfig, func(c *Config) { c.Rand = bytes.NewReader(make([]byte, 31)) }, start},
-		{"dialer without randomness for ML-KEM", dialerConfig, func(c *Config) { c.Rand, c.EnforcePQC = bytes.NewReader(make([]byte, 40)), true }, start},
+		{"dialer without randomness for ML-KEM", dialerConfig, func(c *Config) {
+			c.Rand,
+				c.EnforcePQC = bytes.NewReader(make([]byte, 40)), true
+		}, start},
 		{"acceptor without randomness", acceptorConfig, func(c *Config) { c.Rand = bytes.NewReader(nil) }, step},
-		{"acceptor without randomness, not strict", acceptorConfig, func(c *Config) { c.Rand, c.Strict = bytes.NewReader(nil), false }, step},
-		{"acceptor without randomness for ML-KEM", acceptorConfig, func(c *Config) { c.Rand, c.Strict = bytes.NewReader(make([]byte, 40)), false }, stepKEM},
+		{"acceptor without randomness, not strict", acceptorConfig, func(c *Config) {
+			c.Rand,
+				c.Strict = bytes.NewReader(nil), false
+		}, step},
+		{"acceptor without randomness for ML-KEM", acceptorConfig, func(c *Config) {
+			c.Rand,
+				c.Strict = bytes.NewReader(make([]byte, 40)), false
+		}, stepKEM},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,8 +2,8 @@ package link
 
 import "strings"
 
-// strictVersion reports whether s is a semantic version as semver.org 2.0.0 has it and Rust's semver crate reads it: three
-// numbers below 2^64 without leading zeros, an optional pre-release, optional build metadata; no "v", no space.
+// strictVersion reports whether s is a semantic version as semver.org 2.0.0 has it and Rust's semver crate reads it:
+// three numbers below 2^64 without leading zeros, an optional pre-release, optional build metadata; no "v", no space.
 // Rules: P-neg-3, P-neg-12.
 func strictVersion(s string) bool {
 	s, build, hasBuild := strings.Cut(s, "+")
@@ -27,8 +27,8 @@ func number(s string) bool {
 	return digits(s) && (s == "0" || s[0] != '0') && (len(s) < len(limit) || len(s) == len(limit) && s <= limit)
 }
 
-// identifiers reports whether s is a list of dot-separated, non-empty runs of letters, digits and hyphens; those of digits
-// alone have no leading zeros, except in build metadata.
+// identifiers reports whether s is a list of dot-separated, non-empty runs of letters, digits and hyphens; those of
+// digits alone have no leading zeros, except in build metadata.
 func identifiers(s string, build bool) bool {
 	for id := range strings.SplitSeq(s, ".") {
 		if id == "" || strings.ContainsFunc(id, notIdentifier) {

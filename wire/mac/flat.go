@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 )
 
-// flatSize is what a message may have behind its names' whole blocks, padding included, to be hashed from one piece of
+// flatSize is what a message may have after its names' whole blocks, padding included, to be hashed from one piece of
 // memory: nearly every header. Putting the piece together costs less than going from piece to piece, as a lane does.
 const flatSize = 10 * blockSize
 
@@ -32,7 +32,8 @@ func (n *Names) lay(w *[flatSize]byte, rest []byte) int {
 
 // flat2 is Tag2 for two messages of the same number of blocks that fit. It reports false, having written no tag, for
 // others.
-func flat2(d0 *[sha256.Size]byte, m0 *MAC, n0 *Names, rest0 []byte, d1 *[sha256.Size]byte, m1 *MAC, n1 *Names, rest1 []byte) bool {
+func flat2(d0 *[sha256.Size]byte, m0 *MAC, n0 *Names, rest0 []byte, d1 *[sha256.Size]byte, m1 *MAC, n1 *Names,
+	rest1 []byte) bool {
 	if !n0.fits(rest0) || !n1.fits(rest1) {
 		return false
 	}

@@ -23,7 +23,7 @@ type lane struct {
 	*scratch
 	n     uint64 // bytes of the inner hash
 	kept  []byte // of the state, where there is no head
-	rest  []byte // behind the head
+	rest  []byte // after the head
 	end   int    // of the tail
 	stage uint8  // comes next
 }
@@ -59,7 +59,7 @@ func (l *lane) start(m *MAC, w *scratch, n *Names, rest []byte) {
 	}
 }
 
-// next returns whole blocks to be hashed into h before the next call; none behind the last. They are l's and rest's.
+// next returns whole blocks to be hashed into h before the next call; none after the last. They are l's and rest's.
 func (l *lane) next() []byte {
 	switch l.stage {
 	case stageHead:
@@ -100,7 +100,9 @@ func (l *lane) fill(last []byte) {
 }
 
 // outerPadding pads what the outer hash is made of, one block of key and the inner hash, to whole blocks.
-var outerPadding = [sha256.Size]byte{0: 0x80, 30: 8 * (blockSize + sha256.Size) >> 8, 31: 8 * (blockSize + sha256.Size) & 0xff}
+var outerPadding = [sha256.Size]byte{0: 0x80, 30: outerBits >> 8, 31: outerBits & 0xff}
+
+const outerBits = 8 * (blockSize + sha256.Size)
 
 // finish hashes what is left, from b on, and writes the tag to dst.
 func (l *lane) finish(dst *[sha256.Size]byte, b []byte) {
@@ -114,7 +116,8 @@ func (l *lane) finish(dst *[sha256.Size]byte, b []byte) {
 // Tag2 is m0.Tag(d0, n0, rest0) and m1.Tag(d1, n1, rest1), in about three fifths of their time where the CPU has SHA
 // instructions: as many blocks as both have are hashed side by side. m0 and m1 may be one; so may all but the d. It
 // is a call to both MACs, so both belong to the loop that calls; it allocates nothing.
-func Tag2(d0 *[sha256.Size]byte, m0 *MAC, n0 *Names, rest0 []byte, d1 *[sha256.Size]byte, m1 *MAC, n1 *Names, rest1 []byte) {
+func Tag2(d0 *[sha256.Size]byte, m0 *MAC, n0 *Names, rest0 []byte, d1 *[sha256.Size]byte, m1 *MAC, n1 *Names,
+	rest1 []byte) {
 	if m0.soft != nil || m1.soft != nil {
 		m0.Tag(d0, n0, rest0)
 		m1.Tag(d1, n1, rest1)

@@ -9,15 +9,15 @@ import (
 
 // MAC makes and checks header_mac of one link: HMAC-SHA256 (RFC 2104) over the preimage of P-mac-1.
 //
-// The key is hashed once, by New. From then on there are only states of the hash: behind the key and link_id, behind
-// the key and the names (Names), and behind the key of the outer hash. So a header costs the blocks of its own bytes and
-// one more, and nothing allocates. The blocks are hashed by instructions for that where the CPU has them, else by
+// The key is hashed once, by New. From then on there are only states of the hash: after the key and link_id, after
+// the key and the names (Names), and after the key of the outer hash. So a header costs the blocks of its own bytes
+// and one more, and nothing allocates. The blocks are hashed by instructions for that where the CPU has them, else by
 // crypto/sha256.
 //
 // A MAC belongs to the loop of its connection: one call at a time.
 type MAC struct {
-	inner state // behind key XOR ipad and items 1 and 2
-	outer state // behind key XOR opad
+	inner state // after key XOR ipad and items 1 and 2
+	outer state // after key XOR opad
 	skip  int   // bytes of items 1 and 2
 	soft  *soft // nil: SHA instructions
 
@@ -25,7 +25,7 @@ type MAC struct {
 	work   [2]scratch // of the first and the second lane of Tag2, which may be of one MAC
 }
 
-// Names is the state of the hash behind items 1 to 4 of a preimage: label, link_id, source, destination. It is a plain
+// Names is the state of the hash after items 1 to 4 of a preimage: label, link_id, source, destination. It is a plain
 // value without pointers, good only with the MAC that made it, as secret as the key, and does not print. The zero Names
 // is none: Tag and Verify panic at it.
 type Names struct {
@@ -56,7 +56,7 @@ func newMAC(key []byte, linkID string, f *soft) *MAC {
 	return m
 }
 
-// begin sets s behind key, filled up to a block with zeros, XOR b.
+// begin sets s after key, filled up to a block with zeros, XOR b.
 func (m *MAC) begin(s *state, key []byte, b byte) {
 	var pad [blockSize]byte
 	copy(pad[:], key)
@@ -104,8 +104,8 @@ func (m *MAC) Verify(tag []byte, n *Names, rest []byte) bool {
 	return Equal(tag, &want)
 }
 
-// Equal compares a tag that came with the one it has to be. It is subtle.ConstantTimeCompare a word at a time: bytes take it a tenth of a tag. Only the length of tag and the
-// result decide how long it takes.
+// Equal compares a tag that came with the one it has to be. It is subtle.ConstantTimeCompare a word at a time: bytes
+// take it a tenth of a tag. Only the length of tag and the result decide how long it takes.
 func Equal(tag []byte, want *[sha256.Size]byte) bool {
 	if len(tag) != len(want) {
 		return false

@@ -36,7 +36,8 @@ var macVectors = []struct {
 }{
 	{
 		"both names whole, rest absent", "link-0001", classicalKey,
-		&pb.SLIMHeader{Source: text("org", "ns", "bob", 0, 1), Destination: text("agntcy", "default", "a", wire.Null, wire.Null),
+		&pb.SLIMHeader{Source: text("org", "ns", "bob", 0, 1), Destination: text("agntcy", "default", "a", wire.Null,
+			wire.Null),
 			Identity: "id", Fanout: 1, Ttl: 8, Version: "not covered"},
 		"534c494d2d44502d4844522d763100090000006c696e6b2d30303031" +
 			"01013b96ea7603583e87d190694c9a76f9eec473e57a431bae49010000000000000000010000000000000001030000006f7267020000006e7303000000626f62" +
@@ -58,7 +59,8 @@ var macVectors = []struct {
 func text(a, b, c string, hi, lo uint64) *pb.Name {
 	n := wire.NewName(a, b, c)
 	return &pb.Name{
-		Name:    &pb.EncodedName{Component_0: n.C[0], Component_1: n.C[1], Component_2: n.C[2], NameId: &pb.NameId{Id_0: hi, Id_1: lo}},
+		Name: &pb.EncodedName{Component_0: n.C[0], Component_1: n.C[1], Component_2: n.C[2], NameId: &pb.NameId{Id_0: hi,
+			Id_1: lo}},
 		StrName: &pb.StringName{StrComponent_0: a, StrComponent_1: b, StrComponent_2: c},
 	}
 }

@@ -52,8 +52,8 @@ func appendName(dst, h []byte, n *wire.NameRef) []byte {
 }
 
 // AppendRest appends the second part of the preimage: identity, fanout, recv_from, forward_to, error, ttl. With hop the
-// header is on its way out, where recv_from and forward_to are cleared before signing. version, incoming_conn, both tags,
-// session, content and metadata are not covered. Rules: P-mac-1, P-mac-3.
+// header is on its way out, where recv_from and forward_to are cleared before signing. version, incoming_conn, both
+// tags, session, content and metadata are not covered. Rules: P-mac-1, P-mac-3.
 func AppendRest(dst []byte, h []byte, hd *wire.Header, ttl uint32, hop bool) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(hd.Identity.Len()))
 	dst = append(dst, h[hd.Identity.Off:hd.Identity.End]...)

@@ -69,7 +69,8 @@ func TestPreimageIsUpstreams(t *testing.T) {
 	for _, v := range macVectors {
 		h, hd := parsed(t, v.header)
 		names := AppendNames(nil, v.linkID, h, &hd)
-		if want := unhex(t, v.preimage); !bytes.Equal(AppendRest(names, h, &hd, hd.TTL, false), want) || len(names) != v.names {
+		if want := unhex(t, v.preimage); !bytes.Equal(AppendRest(names, h, &hd, hd.TTL, false),
+			want) || len(names) != v.names {
 			t.Errorf("%s: preimage\n%x, want\n%x; %d bytes of names, want %d",
 				v.name, AppendRest(names, h, &hd, hd.TTL, false), want, len(names), v.names)
 		}
@@ -115,8 +116,8 @@ func TestPreimageTellsAbsentNullAndZeroIDsApart(t *testing.T) {
 	}
 }
 
-// checkPreimage compares both parts of the preimage of header h with the twin's. Bytes that do not decode are left to the
-// tests of package wire.
+// checkPreimage compares both parts of the preimage of header h with the twin's. Bytes that do not decode are left to
+// the tests of package wire.
 func checkPreimage(t *testing.T, h []byte) {
 	t.Helper()
 	var hd wire.Header
@@ -196,7 +197,8 @@ func FuzzPreimage(f *testing.F) {
 }
 
 func BenchmarkPreimage(b *testing.B) {
-	h, hd := parsed(b, &pb.SLIMHeader{Source: text("org", "ns", "alice", 1<<62, 1<<61), Destination: text("org", "ns", "bob", wire.Null, wire.Null),
+	h, hd := parsed(b, &pb.SLIMHeader{Source: text("org", "ns", "alice", 1<<62, 1<<61), Destination: text("org", "ns",
+		"bob", wire.Null, wire.Null),
 		Identity: string(bytes.Repeat([]byte("i"), 172)), Fanout: 1, Version: "3.4.6", Ttl: 8})
 	dst := make([]byte, 0, 1024)
 	b.Run("Names", func(b *testing.B) {

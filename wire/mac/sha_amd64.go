@@ -9,7 +9,7 @@ func detectSHA() bool {
 	}
 	_, _, c1, _ := cpuid(1, 0)
 	_, b7, _, _ := cpuid(7, 0)
-	const ssse3, sha = 1 << 9, 1 << 29 // the first for PSHUFB and PALIGNR; of what these bits need, every amd64 has the rest
+	const ssse3, sha = 1 << 9, 1 << 29 // PSHUFB and PALIGNR need the first; every amd64 has the rest
 	return c1&ssse3 != 0 && b7&sha != 0
 }
 

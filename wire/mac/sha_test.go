@@ -72,7 +72,7 @@ func TestSumIsBigEndianInOrder(t *testing.T) {
 	}
 }
 
-// Random states, every address modulo 64, several counts of blocks; nothing behind the whole blocks counts.
+// Random states, every address modulo 64, several counts of blocks; nothing after whole blocks counts.
 func TestBlockAgreesWithCryptoSHA256(t *testing.T) {
 	if !needSHA(t) {
 		return

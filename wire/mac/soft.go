@@ -24,7 +24,8 @@ type digest interface {
 }
 
 // soft hashes with crypto/sha256, for CPUs on which block does not run. It takes its state and gives its result by way
-// of the marshaled form, and pads itself, which is a tenth cheaper than hash.Hash.Sum: that copies the whole state first.
+// of the marshaled form, and pads itself, which is a tenth cheaper than hash.Hash.Sum: that copies the whole state
+// first.
 type soft struct {
 	d digest
 
@@ -47,7 +48,7 @@ func (f *soft) write(s *state, p []byte) {
 	s.n += uint64(len(p))
 }
 
-// tag writes the HMAC over s's bytes and rest, which is borrowed, to dst; outer is the state behind the outer key.
+// tag writes the HMAC over s's bytes and rest, which is borrowed, to dst; outer is the state after the outer key.
 func (f *soft) tag(dst *[sha256.Size]byte, outer, s *state, rest []byte) {
 	f.restore(s)
 	f.d.Write(rest)
@@ -61,8 +62,8 @@ func (f *soft) tag(dst *[sha256.Size]byte, outer, s *state, rest []byte) {
 	copy(dst[:], f.work[chainAt:])
 }
 
-// finish pads a message of n bytes to whole blocks and leaves the marshaled state, whose chaining value is now the hash,
-// in work.
+// finish pads a message of n bytes to whole blocks and leaves the marshaled state, whose chaining value is now the
+// hash, in work.
 func (f *soft) finish(n uint64) {
 	zeros := (2*blockSize - 9 - n%blockSize) % blockSize
 	pad := f.buf[:1+zeros+8]
