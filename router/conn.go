@@ -65,6 +65,8 @@ type Conn struct {
 	names               int    // subscriptions that it had at its end
 	received, delivered uint64 // messages; those received of all kinds, the negotiation's among them
 	receivedBytes       uint64 // of all of them
+
+	service service // safe for all
 }
 
 // reasonsSet has a bit for each Reason.

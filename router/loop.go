@@ -43,6 +43,7 @@ type loop struct {
 	fast     *netloop.Timer // of the stall clock
 	fastOn   bool
 	lastFast time.Time
+	ticks    int64 // slow ticks since the start
 	n        counters
 
 	// Scratch.
@@ -154,6 +155,7 @@ func (l *loop) Batch() {
 
 // Tick implements netloop.Owner.
 func (l *loop) Tick(now time.Time) {
+	l.ticks++
 	l.expireSetups(now)
 	if l.index == 0 {
 		l.node.peerLog.limit.turn(now, l.node.log)

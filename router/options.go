@@ -65,6 +65,7 @@ const (
 	DefaultConnBuffer       = 1 << 20
 	DefaultStallTimeout     = 250 * time.Millisecond
 	DefaultStallRate        = 256 << 10
+	DefaultHoldTimeout      = 5 * time.Second
 	DefaultMaxSubscriptions = 1 << 20
 	DefaultMaxHeader        = 64 << 10
 	DefaultMaxPeers         = mesh.MaxPeers
@@ -103,6 +104,9 @@ type Options struct {
 	StallTimeout time.Duration
 	// StallRate is the floor in bytes a second; 0: 256 KiB/s.
 	StallRate int
+	// HoldTimeout is how long a receiver that takes less than four times StallRate may keep other receivers waiting that
+	// could take more; 0: 5 s. Then it is stalled, too. What it takes meanwhile makes the time longer.
+	HoldTimeout time.Duration
 	// MaxSubscriptions bounds the subscriptions of one connection; 0: 1,048,576, but half of MaxNames at most.
 	MaxSubscriptions int
 	// MaxHeader bounds the header of a publish and what comes before it, in bytes: that much is copied and hashed
@@ -166,6 +170,7 @@ func (o *Options) fill() error {
 	orDefault(&o.ConnBuffer, DefaultConnBuffer)
 	orDefault(&o.StallTimeout, DefaultStallTimeout)
 	orDefault(&o.StallRate, DefaultStallRate)
+	orDefault(&o.HoldTimeout, DefaultHoldTimeout)
 	orDefault(&o.MaxHeader, DefaultMaxHeader)
 	orDefault(&o.MaxPeers, DefaultMaxPeers)
 	orDefault(&o.MaxRemotes, DefaultMaxRemotes)
@@ -216,8 +221,8 @@ func (o *Options) fill() error {
 			o.MaxPeers, o.MaxRemotes, mesh.MaxPeers)
 	case o.AcceptKinds&^claimable != 0:
 		return fmt.Errorf("router: kind local cannot be claimed by a connection")
-	case o.StallTimeout < 0, o.StallRate < 0, o.MaxSubscriptions < 0, o.NegotiationTimeout < 0, o.KeepaliveTimeout < 0:
-		return fmt.Errorf("router: negative stall timeout, stall rate, subscription limit, negotiation or keepalive timeout")
+	case o.StallTimeout < 0, o.StallRate < 0, o.HoldTimeout < 0, o.MaxSubscriptions < 0, o.NegotiationTimeout < 0, o.KeepaliveTimeout < 0:
+		return fmt.Errorf("router: negative stall timeout, stall rate, hold timeout, subscription limit, negotiation or keepalive timeout")
 	case o.MaxFrameSize < 16384 || o.MaxFrameSize > 1<<24-1:
 		return fmt.Errorf("router: max frame size is %d: want 16384 to 16777215", o.MaxFrameSize)
 	}

@@ -19,6 +19,7 @@ type parcel struct {
 	cost   int          // bytes that its sender is charged with while it waits
 	src    *Conn        // sender; nil for the node's own messages
 	filter table.Filter // of the sender
+	asked  bool         // a receiver wants to know whether another takes the message at once
 }
 
 // publish is steps 5 and 6 of the journey: match and deliver.
@@ -101,6 +102,9 @@ func (l *loop) deliverAll(ts []*Conn, at int, away bool) (next int, others bool)
 		case t.dead.Load():
 			l.n.dropped[ReasonGone]++
 		case t.q.n == 0 && t.putNext(d.s):
+			if d.src.service.asked.Load() {
+				d.src.service.note()
+			}
 		case t.turnsAway(len(d.b)):
 		default:
 			d.lent = d.share(l)
@@ -191,6 +195,9 @@ func (c *Conn) deliverOne(t *Conn, b []byte, buf *pool.Buf, s *seen) {
 	case t.dead.Load():
 		l.n.dropped[ReasonGone]++
 	case t.q.n == 0 && t.put(b, buf, &l.msg, t.header(s.raw, &s.hd, s.id, s.nid, s.ttl)):
+		if c.service.asked.Load() {
+			c.service.note()
+		}
 	case t.turnsAway(len(b)):
 	default:
 		d := &l.delivery
@@ -274,6 +281,7 @@ func share(b []byte, buf *pool.Buf, m *wire.Message, s *seen, src *Conn) *pool.B
 		buf.Aux = p
 	}
 	p.m, p.hd, p.id, p.nid, p.ttl, p.cost, p.src, p.filter = *m, s.hd, s.id, s.nid, s.ttl, len(b)+envelope, src, src.filter
+	p.asked = src.service.asked.Load()
 	return buf
 }
 
@@ -364,8 +372,14 @@ func (c *Conn) accept(buf *pool.Buf, p *parcel) (settled bool) {
 		buf.Release()
 		return true
 	}
-	if c.q.len() == 0 && c.put(buf.B, buf, &p.m, c.header(p.m.Header.Of(buf.B), &p.hd, p.id, p.nid, p.ttl)) ||
-		c.turnsAway(len(buf.B)) {
+	if c.q.len() == 0 && c.put(buf.B, buf, &p.m, c.header(p.m.Header.Of(buf.B), &p.hd, p.id, p.nid, p.ttl)) {
+		if p.asked {
+			p.src.service.note()
+		}
+		buf.Release()
+		return true
+	}
+	if c.turnsAway(len(buf.B)) {
 		buf.Release()
 		return true
 	}

@@ -98,6 +98,7 @@ func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 	c.updateBusy()
 	if charge {
 		q.charged += p.cost
+		q.inquiry.charged(p.src)
 		if !held {
 			p.src.hold(p.cost)
 		}

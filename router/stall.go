@@ -12,8 +12,11 @@ type stall struct {
 	stalled bool   // its messages die until the queue is empty
 	lost    uint64 // messages that died at its queue since it stalled, or in all under the policy drop
 
-	watched bool // somebody waits: watch has been started
+	watched bool  // somebody waits: watch and holding have been started
+	seen    int64 // tick of the loop at the last look
 	watch   transport.Watch
+	holding holding
+	inquiry inquiry
 
 	moved  uint64 // bytes that had left the queue at the last look
 	left   uint64 // bytes that have left it since the start
@@ -49,7 +52,7 @@ func (l *loop) clockStalls(dt time.Duration) {
 
 // look decides whether a receiver that senders wait for is stalled.
 func (c *Conn) look(dt time.Duration) {
-	q, o := &c.q, &c.loop.node.opt
+	l, q, o := c.loop, &c.q, &c.loop.node.opt
 	q.little = q.left == q.moved
 	q.moved = q.left
 	if q.charged == 0 || q.stalled || o.SlowConsumer == Block || o.SlowConsumer == Drop {
@@ -57,22 +60,34 @@ func (c *Conn) look(dt time.Duration) {
 		return
 	}
 	p := c.stream.Progress()
+	asked := q.inquiry.ask()
+	idle := time.Duration(l.ticks-q.seen) * slowTick
+	q.seen = l.ticks
 	if !q.watched {
 		q.watched = true
 		q.watch.Start(&p)
+		q.holding.start(idle, o.StallRate)
 		return
 	}
-	if q.watch.Look(dt, &p, &transport.Floor{Rate: o.StallRate, Timeout: o.StallTimeout}) {
-		c.declareStalled(&p)
+	n, stalled := q.watch.Look(dt, &p, &transport.Floor{Rate: o.StallRate, Timeout: o.StallTimeout})
+	holds := q.holding.look(dt, n, asked, o.StallRate, o.HoldTimeout)
+	switch {
+	case stalled:
+		c.declareStalled(&p, "receiver takes too little")
+	case holds:
+		c.declareStalled(&p, "receiver is too slow for others that wait for it")
 	}
 }
 
 // unwatch ends the watch: nobody waits.
-func (c *Conn) unwatch() { c.q.watched = false }
+func (c *Conn) unwatch() {
+	c.q.watched = false
+	c.q.inquiry = inquiry{}
+}
 
 // declareStalled ends all waiting for c: charged senders get their credit back and what is queued beyond the
 // bound dies, newest first.
-func (c *Conn) declareStalled(p *transport.Progress) {
+func (c *Conn) declareStalled(p *transport.Progress, why string) {
 	l, q := c.loop, &c.q
 	q.stalled = true
 	q.lost = 0
@@ -89,7 +104,7 @@ func (c *Conn) declareStalled(p *transport.Progress) {
 	if l.node.opt.SlowConsumer == Disconnect {
 		then = ": disconnected"
 	}
-	c.say(slog.LevelWarn, logTopic(ReasonStalled), "receiver takes too little"+then, "reason", ReasonStalled.String(), "queued_bytes", q.bytes,
+	c.say(slog.LevelWarn, logTopic(ReasonStalled), why+then, "reason", ReasonStalled.String(), "queued_bytes", q.bytes,
 		"unacknowledged_bytes", p.Pending, "window_closed", p.Limit == transport.LimitWindow)
 	if l.node.opt.SlowConsumer == Disconnect {
 		c.because(ReasonStalled.String())

@@ -33,6 +33,7 @@ type flags struct {
 	slowConsumer     router.Policy
 	stallTimeout     time.Duration
 	stallRate        int
+	holdTimeout      time.Duration
 	maxSubscriptions int
 	maxHeader        int
 	maxNames         int
@@ -61,6 +62,7 @@ func (f *flags) flagSet() *pflag.FlagSet {
 	s.Var((*policy)(&f.slowConsumer), "slow-consumer", "")
 	s.Var(&duration{&f.stallTimeout, "--slow-consumer drop does not wait"}, "stall-timeout", "")
 	s.Var(&byteSize{&f.stallRate, 1, math.MaxInt}, "stall-rate", "")
+	s.Var(&duration{&f.holdTimeout, "--slow-consumer drop does not wait"}, "hold-timeout", "")
 	s.Var(&number{&f.maxSubscriptions, 1, math.MaxInt}, "max-subscriptions", "")
 	s.Var(&byteSize{&f.maxHeader, router.MinMaxHeader, math.MaxInt}, "max-header", "")
 	s.Var(&number{&f.maxNames, 1, math.MaxInt}, "max-names", "")

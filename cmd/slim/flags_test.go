@@ -44,7 +44,7 @@ func TestHelpStatesTheDefaults(t *testing.T) {
 		"slow-consumer": router.Policy(0).String(), "stall-timeout": router.DefaultStallTimeout.String(),
 		"stall-rate": fmt.Sprintf("%dKiB", router.DefaultStallRate>>10), "max-subscriptions": fmt.Sprint(router.DefaultMaxSubscriptions),
 		"max-peers": fmt.Sprint(router.DefaultMaxPeers), "max-remotes": fmt.Sprint(router.DefaultMaxRemotes),
-		"max-header": fmt.Sprintf("%dKiB", router.DefaultMaxHeader>>10),
+		"max-header": fmt.Sprintf("%dKiB", router.DefaultMaxHeader>>10), "hold-timeout": router.DefaultHoldTimeout.String(),
 	} {
 		_, text, ok := strings.Cut(helpText, "--"+name+" <")
 		_, text, ok2 := strings.Cut(text, "[default: ")
@@ -91,6 +91,7 @@ func TestWrongValues(t *testing.T) {
 		{"--stall-timeout 0s", "--stall-timeout <DURATION>", "want more than zero; --slow-consumer drop does not wait"},
 		{"--stall-timeout -5s", "--stall-timeout <DURATION>", "want more than zero; --slow-consumer drop does not wait"},
 		{"--stall-timeout 5", "--stall-timeout <DURATION>", "want a number with a unit, such as 250ms, 30s or 5m"},
+		{"--hold-timeout 0s", "--hold-timeout <DURATION>", "want more than zero; --slow-consumer drop does not wait"},
 		{"--stall-rate 0", "--stall-rate <BYTES>", "want 1 or more"},
 		{"--max-subscriptions 0", "--max-subscriptions <N>", "want a whole number, 1 or more"},
 		{"--max-subscriptions -1", "--max-subscriptions <N>", "want a whole number, 1 or more"},

@@ -75,7 +75,7 @@ func nodeOptions(s *config.Service, f *flags, log *slog.Logger) router.Options {
 	first := &s.Dataplane.Servers[0]
 	o := router.Options{
 		Loops: f.loops, ReadBuffer: f.readBuffer, ConnBuffer: f.connBuffer,
-		SlowConsumer: f.slowConsumer, StallTimeout: f.stallTimeout, StallRate: f.stallRate,
+		SlowConsumer: f.slowConsumer, StallTimeout: f.stallTimeout, StallRate: f.stallRate, HoldTimeout: f.holdTimeout,
 		MaxSubscriptions: f.maxSubscriptions, MaxHeader: f.maxHeader,
 		MaxNames: f.maxNames, MaxNameBytes: f.maxNameBytes,
 		AcceptKinds: f.acceptKinds, MaxPeers: f.maxPeers, MaxRemotes: f.maxRemotes,

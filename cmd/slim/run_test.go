@@ -158,7 +158,7 @@ func transcript(t *testing.T, command string) string {
 func TestFlagsReachTheNode(t *testing.T) {
 	r := newRig()
 	args := strings.Fields("--loops 3 --read-buffer 128KiB --conn-buffer 2097152 --slow-consumer drop --stall-timeout 1s " +
-		"--stall-rate 1MiB --max-subscriptions 7 --max-header 2KiB " +
+		"--stall-rate 1MiB --hold-timeout 9s --max-subscriptions 7 --max-header 2KiB " +
 		"--max-names 100 --max-name-bytes 8KiB --accept-kinds edge,peer --max-peers 3 --max-remotes 4 --config testdata/tuned.yaml --log-level off")
 	if code := r.program.run(context.Background(), args); code != cli.ExitOK {
 		t.Fatalf("exit %d: %s", code, &r.errs)
@@ -170,7 +170,7 @@ func TestFlagsReachTheNode(t *testing.T) {
 	got.Log = nil
 	want := router.Options{
 		Listen: []string{"127.0.0.1:46357", "[::1]:0"}, Loops: 3, ReadBuffer: 128 << 10, ConnBuffer: 2 << 20,
-		SlowConsumer: router.Drop, StallTimeout: time.Second, StallRate: 1 << 20, MaxSubscriptions: 7, MaxHeader: 2 << 10,
+		SlowConsumer: router.Drop, StallTimeout: time.Second, StallRate: 1 << 20, HoldTimeout: 9 * time.Second, MaxSubscriptions: 7, MaxHeader: 2 << 10,
 		MaxNames: 100, MaxNameBytes: 8 << 10, AcceptKinds: table.Only(table.Edge) | table.Only(table.Peer), MaxPeers: 3, MaxRemotes: 4,
 		NodeID: "node-a", Deployment: "example.org", AllowUnsigned: true, EnforcePQC: true, RelayPeerPublishes: true,
 		NegotiationTimeout: 7 * time.Second, KeepaliveTime: 30 * time.Second, KeepaliveTimeout: 5 * time.Second,

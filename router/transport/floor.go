@@ -42,6 +42,11 @@ func (s *Shortfall) Pay(n uint64) (rest uint64) {
 	return rest
 }
 
+// Relax takes off what rate demands in dt.
+func (s *Shortfall) Relax(dt time.Duration, rate int) {
+	*s = max(0, *s-Shortfall(float64(rate)*dt.Seconds()))
+}
+
 // Watch compares what a stream's peer takes with a floor, from look to look. The zero Watch is to be started.
 type Watch struct {
 	taken  uint64    // of the stream, at the last look
@@ -53,11 +58,12 @@ type Watch struct {
 // Start begins with nothing to blame the peer for.
 func (w *Watch) Start(p *Progress) { *w = Watch{taken: p.Taken, socket: p.SocketTaken} }
 
-// Look lets dt pass since the last look, after which the stream's progress is p. It reports whether the peer is stalled: since it last kept up it has taken less than the
+// Look lets dt pass since the last look, after which the stream's progress is p. It returns how many bytes of the stream
+// the peer has taken in that time, at least, and whether it is stalled: since it last kept up it has taken less than the
 // floor demands in the longer of its timeout and the time that the peer's lumps take at its rate. Of several streams on a
 // socket, one whose window stays closed is stalled though the socket goes on, and none is blamed for its neighbour.
-func (w *Watch) Look(dt time.Duration, p *Progress, f *Floor) (stalled bool) {
-	fresh := p.Taken - w.taken
+func (w *Watch) Look(dt time.Duration, p *Progress, f *Floor) (fresh uint64, stalled bool) {
+	fresh = p.Taken - w.taken
 	socket := p.SocketTaken - w.socket
 	w.taken, w.socket = p.Taken, p.SocketTaken
 	short := Shortfall(0)
@@ -65,7 +71,7 @@ func (w *Watch) Look(dt time.Duration, p *Progress, f *Floor) (stalled bool) {
 	case LimitNone:
 		w.kernel.Pay(socket)
 		w.window.Pay(fresh)
-		return false
+		return fresh, false
 	case LimitWindow:
 		w.window.Demand(dt, f.Rate)
 		rest := w.window.Pay(fresh)
@@ -76,5 +82,5 @@ func (w *Watch) Look(dt time.Duration, p *Progress, f *Floor) (stalled bool) {
 		w.window.Pay(min(w.kernel.Pay(socket), fresh))
 		short = w.kernel
 	}
-	return float64(short) >= f.bound(p.Lump, p.RTT)
+	return fresh, float64(short) >= f.bound(p.Lump, p.RTT)
 }

@@ -121,7 +121,7 @@ func (r *reader) pass(d time.Duration) bool {
 			continue
 		}
 		p := r.progress()
-		stalled := r.watch.Look(r.since, &p, &testFloor)
+		_, stalled := r.watch.Look(r.since, &p, &testFloor)
 		r.since = 0
 		if stalled {
 			return true
@@ -262,7 +262,7 @@ func (s *twoStreams) look(dt time.Duration) (stalled [2]bool) {
 			s.watch[i].Start(&p)
 			continue
 		}
-		stalled[i] = s.watch[i].Look(dt, &p, &testFloor)
+		_, stalled[i] = s.watch[i].Look(dt, &p, &testFloor)
 	}
 	return stalled
 }
