@@ -26,10 +26,10 @@ Speed and memory, for each service:
                                      drop        its messages are dropped at once
                                      disconnect  senders wait for it; once it is stalled, it is closed
       --stall-timeout <DURATION>   Time below the stall rate after which a full receiver is stalled, such as
-                                   250ms or 2s [default: 250ms]
+                                   250ms or 2s; longer for one that takes much at once [default: 250ms]
       --stall-rate <BYTES>         Bytes a second that a full receiver must take [default: 256KiB]
-      --hold-timeout <DURATION>    Time that a receiver below four times the stall rate may keep others waiting
-                                   that could take more; then it is stalled, too [default: 5s]
+      --hold-timeout <DURATION>    Time after which a receiver is stalled that keeps others waiting and takes less
+                                   than four times the stall rate [default: 5s]
       --max-subscriptions <N>      Subscriptions that one connection may hold [default: 1048576]
       --max-header <BYTES>         Header of a message, which is made anew for each receiver, 1KiB or more
                                    [default: 64KiB]
