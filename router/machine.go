@@ -85,7 +85,7 @@ func lines(root fs.FS, name string) func(yield func(string) bool) {
 		if err != nil {
 			return
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		for s := bufio.NewScanner(f); s.Scan() && yield(s.Text()); {
 		}
 	}

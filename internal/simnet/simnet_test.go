@@ -91,8 +91,8 @@ func TestBytesTakeTheirTime(t *testing.T) {
 		time.Sleep(300 * time.Millisecond)
 		write(t, a, "y")
 		_ = a.CloseWrite()
-		for _, want := range []time.Duration{1000, 1300} {
-			if n, err := b.Read(make([]byte, 10)); n != 1 || err != nil || time.Since(begin) != want*time.Millisecond {
+		for _, want := range []time.Duration{time.Second, 1300 * time.Millisecond} {
+			if n, err := b.Read(make([]byte, 10)); n != 1 || err != nil || time.Since(begin) != want {
 				t.Errorf("%d bytes, %v, after %v, want %d ms", n, err, time.Since(begin), want)
 			}
 		}
