@@ -93,7 +93,7 @@ func TestBytesTakeTheirTime(t *testing.T) {
 		_ = a.CloseWrite()
 		for _, want := range []time.Duration{time.Second, 1300 * time.Millisecond} {
 			if n, err := b.Read(make([]byte, 10)); n != 1 || err != nil || time.Since(begin) != want {
-				t.Errorf("%d bytes, %v, after %v, want %d ms", n, err, time.Since(begin), want)
+				t.Errorf("%d bytes, %v, after %v, want %v", n, err, time.Since(begin), want)
 			}
 		}
 		fails(t, b, io.EOF)
