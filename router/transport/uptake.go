@@ -39,8 +39,8 @@ func (l *lumps) trusted() bool { return l.n >= lumpsTrusted || l.older > 0 }
 type receiveBuffer struct {
 	full  int           // most that it can have held while its window was closed, or was allowed to hold, bytes
 	rtt   time.Duration // round trip
-	run   int           // bytes acknowledged since the window was last seen closed; -1: it was not
-	steps lumps         // what was acknowledged from one closing to the next, while full was about the same
+	run   int           // bytes acknowledged since the window was last seen closed, however long ago
+	steps lumps         // what was acknowledged from one closing to the next
 }
 
 const (
@@ -56,9 +56,7 @@ const (
 // last look, and the most that the buffer may hold.
 func (r *receiveBuffer) look(window int, rtt time.Duration, fresh, unread int) {
 	r.rtt = rtt
-	if r.run >= 0 {
-		r.run += fresh
-	}
+	r.run += fresh
 	held := window
 	if window == 0 {
 		held = max(held, unread)
@@ -67,16 +65,8 @@ func (r *receiveBuffer) look(window int, rtt time.Duration, fresh, unread int) {
 		}
 		r.run = 0
 	}
-	if held > r.full {
-		if held > r.full+r.full/4 { // steps of a smaller buffer say nothing of this one's
-			r.steps, r.run = lumps{}, -1
-		}
-		r.full = held
-	}
+	r.full = max(r.full, held)
 }
-
-// lookAway says that nobody has looked for a while.
-func (r *receiveBuffer) lookAway() { r.run = -1 }
 
 // lump returns by how many bytes at most a closed window opens again. Linux advertises nothing below a sixteenth of the
 // receive buffer, others go by segments (RFC 9293 section 3.8.6.2.2); the buffer of a closed window is full.
@@ -218,11 +208,6 @@ func (k *socket) given() (n uint64, waiting int) {
 // measure takes in what the kernel says of the peer, and returns how many bytes the socket got.
 func (k *socket) measure() uint64 {
 	n, waiting := k.given()
-	now := time.Now()
-	if now.Sub(k.measured) > 4*Look {
-		k.uptake.buffer.lookAway()
-	}
-	k.measured = now
 	k.uptake.look(n, k.net.Unacknowledged()+waiting)
 	if w, rtt, ok := k.net.PeerWindow(); ok {
 		k.uptake.buffer.look(w, rtt, int(k.uptake.fresh), k.uptake.unread(k.h2.SendWindow()))
