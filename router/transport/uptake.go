@@ -2,15 +2,16 @@ package transport
 
 import "time"
 
-// What a receiver has taken is what its kernel has acknowledged: bytes given to the socket less those that are unsent or
-// unacknowledged. What the node's own kernel takes says little, its send buffer opens by hundreds of KiB at a time. The
-// peer acknowledges in lumps, too, of two kinds:
+// What a receiver has taken is what its kernel has acknowledged: bytes given to the socket less those that are unsent
+// or unacknowledged. What the node's own kernel takes says little, its send buffer opens by hundreds of KiB at a
+// time. The peer acknowledges in lumps, too, of two kinds:
 //
 //   - Its kernel keeps a window that closed shut until a good part of the receive buffer is free (receiveBuffer).
 //   - Its HTTP/2 engine opens a window again when a good part of it has been read (windowUpdates).
 //
-// So a receiver is stalled when what it has taken since it last kept up stays below what the floor demands in the longer
-// of the timeout and the time that such a lump takes at the floor. Nothing in this file does I/O or reads a clock.
+// So a receiver is stalled when what it has taken since it last kept up stays below what the floor demands in the
+// longer of the timeout and the time that such a lump takes at the floor. Nothing in this file does I/O or reads a
+// clock.
 
 // lumps remembers the largest of the latest amounts that came at once.
 type lumps struct {
@@ -44,16 +45,16 @@ type receiveBuffer struct {
 }
 
 const (
-	// mergedSegments is what Linux frees at once: it merges received segments into buffers of up to 17 pieces of 32 KiB, on
-	// loopback five segments of 64 KiB, and frees a buffer when all of it is read.
+	// mergedSegments is what Linux frees at once: it merges received segments into buffers of up to 17 pieces of 32
+	// KiB, on loopback five segments of 64 KiB, and frees a buffer when all of it is read.
 	mergedSegments = 5 << 16
 	// largestBuffer is the most that Linux keeps for one socket unless it was told otherwise (tcp_rmem), and then some: an
 	// HTTP/2 window says less where it is larger than any buffer.
 	largestBuffer = 32 << 20
 )
 
-// look is given the window that the peer advertises, in bytes, the round trip, how many bytes were acknowledged since the
-// last look, and the most that the buffer may hold.
+// look is given the window that the peer advertises, in bytes, the round trip, how many bytes were acknowledged since
+// the last look, and the most that the buffer may hold.
 func (r *receiveBuffer) look(window int, rtt time.Duration, fresh, unread int) {
 	r.rtt = rtt
 	r.run += fresh
@@ -79,8 +80,8 @@ func (r *receiveBuffer) lump() int {
 	return n
 }
 
-// largestUpdate is half of the largest window that a client widens its own to (grpc-go: 16 MiB). A peer with a larger one
-// is not waited for longer.
+// largestUpdate is half of the largest window that a client widens its own to (grpc-go: 16 MiB). A peer with a larger
+// one is not waited for longer.
 const largestUpdate = 8 << 20
 
 // windowUpdates learns by how much at once a peer opens an HTTP/2 window, and how much of it the peer has not returned.
@@ -126,8 +127,8 @@ type socketUptake struct {
 	updates windowUpdates // of the connection's window
 }
 
-// look is given how many bytes the socket got since its start and how many of those the peer has not acknowledged. taken
-// never falls, though pending may count more than bytes (netloop.Socket.Unacknowledged).
+// look is given how many bytes the socket got since its start and how many of those the peer has not acknowledged.
+// taken never falls, though pending may count more than bytes (netloop.Socket.Unacknowledged).
 func (u *socketUptake) look(given uint64, pending int) {
 	was := u.taken
 	u.pending = pending
@@ -181,8 +182,8 @@ func (u *streamUptake) progress(s *streamState, k *socketUptake) Progress {
 	return p
 }
 
-// keepsClosed reports whether the peer, which has got everything, keeps the window closed, and sets by how many bytes at
-// once it will open it.
+// keepsClosed reports whether the peer, which has got everything, keeps the window closed, and sets by how many bytes
+// at once it will open it.
 func (u *streamUptake) keepsClosed(s *streamState, k *socketUptake, lump *int) bool {
 	if s.window < minPartial {
 		*lump = u.updates.lump()

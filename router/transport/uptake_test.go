@@ -166,8 +166,8 @@ func TestPeersThatReadSteadilyAboveTheFloorAreNeverStalled(t *testing.T) {
 	}
 }
 
-// A program that reads fast has a large buffer in the end, whether somebody waited for it meanwhile or not; what was learned
-// of the steps of a small one is of no use when it slows down.
+// A program that reads fast has a large buffer in the end, whether somebody waited for it meanwhile or not; what was
+// learned of the steps of a small one is of no use when it slows down.
 func TestPeersThatSlowDownAreNotStalledAboveTheFloor(t *testing.T) {
 	for _, watched := range []bool{true, false} {
 		readers(t, above, func(t *testing.T, r *reader) {
