@@ -14,6 +14,8 @@ const (
 	// grace is how late a peer may be: it reads when its scheduler lets it, and the node looks only now and then. With two
 	// looks it stays within the 100 ms in which one that stops is to be found.
 	grace = 50 * time.Millisecond
+	// longestRTT bounds what a peer is given for its distance: it decides itself when it acknowledges.
+	longestRTT = time.Second
 )
 
 // bound returns how many bytes a peer may take less than the floor demands before it is stalled. lump is how many
@@ -21,7 +23,7 @@ const (
 // nothing of it for the time that a lump takes at that rate.
 func (f *Floor) bound(lump int, rtt time.Duration) float64 {
 	rate := float64(f.Rate)
-	return max(rate*max(f.Timeout, 2*rtt).Seconds(), float64(lump)) + rate*grace.Seconds()
+	return max(rate*max(f.Timeout, 2*min(rtt, longestRTT)).Seconds(), float64(lump)) + rate*grace.Seconds()
 }
 
 // Shortfall is how many bytes a peer has taken less than a rate demands since it last kept up with that rate. It is

@@ -388,6 +388,25 @@ func TestWindowUpdatesTeachTheirSteps(t *testing.T) {
 	}
 }
 
+func TestBoundOfAFloor(t *testing.T) {
+	for _, tc := range []struct {
+		rule string
+		lump int
+		rtt  time.Duration
+		want time.Duration
+	}{
+		{"the timeout", 1000, time.Millisecond, testTimeout},
+		{"the time of a lump", testRate, 0, time.Second},
+		{"two round trips", 0, 300 * time.Millisecond, 600 * time.Millisecond},
+		{"a peer cannot be as far as it likes", 0, time.Hour, 2 * time.Second},
+	} {
+		got := time.Duration(testFloor.bound(tc.lump, tc.rtt) / testRate * float64(time.Second))
+		if (got - tc.want - grace).Abs() > time.Microsecond {
+			t.Errorf("%s: %v, want %v and %v", tc.rule, got, tc.want, grace)
+		}
+	}
+}
+
 func TestWhatWasTakenNeverFalls(t *testing.T) {
 	var u socketUptake
 	for _, c := range []struct {
