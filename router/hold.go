@@ -8,8 +8,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
 
-// A receiver that takes little more than the floor is not stalled, but everybody who gets the same messages waits for it,
-// and whoever else their senders send to. For that it has a time. Rules: P-press-5.
+// A receiver that takes little more than the floor is not stalled, but everybody who gets the same messages waits for
+// it, and whoever else their senders send to. For that it has a time. Rules: P-press-5.
 
 const (
 	// healthy times the floor's rate is what a receiver has to take to keep others waiting without limit.
@@ -28,8 +28,8 @@ const (
 	othersWait                  // another receiver took something at once
 )
 
-// holding is for how long others have waited for a receiver, less the time in which it would have taken at a healthy rate
-// what it took.
+// holding is for how long others have waited for a receiver, less the time in which it would have taken at a healthy
+// rate what it took.
 type holding struct {
 	short  transport.Shortfall // against the healthy rate
 	others others              // the last that was known
@@ -44,8 +44,8 @@ func (h *holding) start(idle time.Duration, rate int) {
 	h.short.Relax(idle/regain, healthyRate(rate))
 }
 
-// look lets dt pass, in which the receiver took n bytes, and reports whether others have waited for as long as limit. rate
-// is the floor's.
+// look lets dt pass, in which the receiver took n bytes, and reports whether others have waited for as long as limit.
+// rate is the floor's.
 func (h *holding) look(dt time.Duration, n uint64, o others, rate int, limit time.Duration) bool {
 	if o != othersUnknown {
 		h.others = o
@@ -60,7 +60,8 @@ func (h *holding) look(dt time.Duration, n uint64, o others, rate int, limit tim
 	return float64(h.short) >= float64(rate)*limit.Seconds()
 }
 
-// service is what receivers that a sender waits for ask of the sender: does it serve others meanwhile? Safe for all loops.
+// service is what receivers that a sender waits for ask of the sender: does it serve others meanwhile? Safe for all
+// loops.
 type service struct {
 	asked  atomic.Bool   // the next message that a receiver takes at once is to be noted
 	served atomic.Uint32 // how often that was the case

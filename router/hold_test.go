@@ -21,8 +21,8 @@ func slowGroup(t *testing.T, o Options, loops, dest int, bytes ...int) (r *rig, 
 	return r, a, members
 }
 
-// passBusy lets d go by while the sender sends what it may and members read at their pace, and returns how many messages
-// went out. It ends early when a member is stalled.
+// passBusy lets d go by while the sender sends what it may and members read at their pace, and returns how many
+// messages went out. It ends early when a member is stalled.
 func passBusy(r *rig, a *peer, members []*peer, d time.Duration) (sent int, passed time.Duration) {
 	for ; passed < d && r.stats().Stalled == 0; passed += stallLook {
 		a.exchange()

@@ -237,8 +237,10 @@ func (o *Options) fill() error {
 			o.MaxPeers, o.MaxRemotes, mesh.MaxPeers)
 	case o.AcceptKinds&^claimable != 0:
 		return fmt.Errorf("router: kind local cannot be claimed by a connection")
-	case o.StallTimeout < 0, o.StallRate < 0, o.HoldTimeout < 0, o.MaxSubscriptions < 0, o.NegotiationTimeout < 0, o.KeepaliveTimeout < 0:
-		return fmt.Errorf("router: negative stall timeout, stall rate, hold timeout, subscription limit, negotiation or keepalive timeout")
+	case o.StallTimeout < 0, o.StallRate < 0, o.HoldTimeout < 0, o.MaxSubscriptions < 0, o.NegotiationTimeout < 0,
+		o.KeepaliveTimeout < 0:
+		return fmt.Errorf("router: negative stall timeout, stall rate, hold timeout, subscription limit, negotiation " +
+			"or keepalive timeout")
 	case o.MaxFrameSize < 16384 || o.MaxFrameSize > 1<<24-1:
 		return fmt.Errorf("router: max frame size is %d: want 16384 to 16777215", o.MaxFrameSize)
 	}

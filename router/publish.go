@@ -215,8 +215,8 @@ func (c *Conn) guardOne() {
 	}
 }
 
-// matchFit returns another connection for an anycast message of src than t, which is busy or over: one that is neither if
-// there is one, else one that at least lives. nil: there is none. Rules: P-any-4.
+// matchFit returns another connection for an anycast message of src than t, which is busy or over: one that is neither
+// if there is one, else one that at least lives. nil: there is none. Rules: P-any-4.
 func (l *loop) matchFit(n *wire.Name, src *Conn, f table.Filter, t *Conn) *Conn {
 	if free := l.node.names.MatchFree(n, src, f, unfit); free != nil {
 		return free

@@ -27,8 +27,8 @@ type stall struct {
 // stallLook is how often a receiver that senders wait for is looked at.
 const stallLook = transport.Look
 
-// A step of the clock counts at most maxStep: while the node does not run, or a busy machine runs it late, its receivers
-// are late as well.
+// A step of the clock counts at most maxStep: while the node does not run, or a busy machine runs it late, its
+// receivers are late as well.
 const maxStep = stallLook * 6 / 5
 
 // clockStalls lets dt pass for every connection with a queue, and forgets those without.
@@ -116,7 +116,8 @@ func (c *Conn) declareStalled(p *transport.Progress, why string) {
 func (c *Conn) caughtUp() {
 	if c.q.stalled {
 		c.revive()
-		c.say(slog.LevelInfo, logTopic(ReasonStalled), "receiver has caught up", "reason", ReasonStalled.String(), "dropped", c.q.lost)
+		c.say(slog.LevelInfo, logTopic(ReasonStalled), "receiver has caught up", "reason", ReasonStalled.String(),
+			"dropped", c.q.lost)
 	}
 }
 

@@ -8,7 +8,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// readAt reads chunk bytes at a time until it has count messages: the first fast of them at once, then rate bytes a second.
+// readAt reads chunk bytes at a time until it has count messages: the first fast of them at once, then rate bytes a
+// second.
 func (p *caller) readAt(rate, chunk, fast, count int) error {
 	if err := p.c.SetReadDeadline(time.Time{}); err != nil {
 		return err
@@ -42,9 +43,9 @@ func (p *caller) readAt(rate, chunk, fast, count int) error {
 	return nil
 }
 
-// Receivers on TCP with the kernel's default buffers lose nothing at twice the floor, whatever they read at once and whatever
-// their windows. They read fast at first: the kernel's buffers grow with that, and with them what it acknowledges at once.
-// The pace alone is of a real clock, nothing is judged by it.
+// Receivers on TCP with the kernel's default buffers lose nothing at twice the floor, whatever they read at once and
+// whatever their windows. They read fast at first: the kernel's buffers grow with that, and with them what it
+// acknowledges at once. The pace alone is of a real clock, nothing is judged by it.
 func TestReceiversOnTCPThatReadAboveTheFloorLoseNothing(t *testing.T) {
 	const rate, size, fast, count = 2 * DefaultStallRate, 10_000, 2000, 2300
 	n := start(t, Options{Loops: 1})

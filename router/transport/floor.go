@@ -14,18 +14,20 @@ const (
 	// grace is how late a peer may be: it reads when its scheduler lets it, and the node looks only now and then. With two
 	// looks it stays within the 100 ms in which one that stops is to be found.
 	grace = 50 * time.Millisecond
+	// longestRTT bounds what a peer is given for its distance: it decides itself when it acknowledges.
+	longestRTT = time.Second
 )
 
-// bound returns how many bytes a peer may take less than the floor demands before it is stalled. lump is how many bytes at
-// once it takes, rtt how long its answer is on the way: one that reads steadily at the floor's rate shows nothing of it
-// for the time that a lump takes at that rate.
+// bound returns how many bytes a peer may take less than the floor demands before it is stalled. lump is how many
+// bytes at once it takes, rtt how long its answer is on the way: one that reads steadily at the floor's rate shows
+// nothing of it for the time that a lump takes at that rate.
 func (f *Floor) bound(lump int, rtt time.Duration) float64 {
 	rate := float64(f.Rate)
-	return max(rate*max(f.Timeout, 2*rtt).Seconds(), float64(lump)) + rate*grace.Seconds()
+	return max(rate*max(f.Timeout, 2*min(rtt, longestRTT)).Seconds(), float64(lump)) + rate*grace.Seconds()
 }
 
-// Shortfall is how many bytes a peer has taken less than a rate demands since it last kept up with that rate. It is never
-// below zero: having been faster before buys nothing.
+// Shortfall is how many bytes a peer has taken less than a rate demands since it last kept up with that rate. It is
+// never below zero: having been faster before buys nothing.
 type Shortfall float64
 
 // Demand lets dt pass, in which rate bytes a second were to be taken.
@@ -58,10 +60,11 @@ type Watch struct {
 // Start begins with nothing to blame the peer for.
 func (w *Watch) Start(p *Progress) { *w = Watch{taken: p.Taken, socket: p.SocketTaken} }
 
-// Look lets dt pass since the last look, after which the stream's progress is p. It returns how many bytes of the stream
-// the peer has taken in that time, at least, and whether it is stalled: since it last kept up it has taken less than the
-// floor demands in the longer of its timeout and the time that the peer's lumps take at its rate. Of several streams on a
-// socket, one whose window stays closed is stalled though the socket goes on, and none is blamed for its neighbour.
+// Look lets dt pass since the last look, after which the stream's progress is p. It returns how many bytes of the
+// stream the peer has taken in that time, at least, and whether it is stalled: since it last kept up it has taken
+// less than the floor demands in the longer of its timeout and the time that the peer's lumps take at its rate. Of
+// several streams on a socket, one whose window stays closed is stalled though the socket goes on, and none is blamed
+// for its neighbour.
 func (w *Watch) Look(dt time.Duration, p *Progress, f *Floor) (fresh uint64, stalled bool) {
 	fresh = p.Taken - w.taken
 	socket := p.SocketTaken - w.socket

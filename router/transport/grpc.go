@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
@@ -20,8 +19,6 @@ type socket struct {
 	pages   []*page   // usually none
 	live    liveness
 	uptake  socketUptake
-
-	measured time.Time // when uptake was brought up to date
 
 	turn    int    // stream that the next round begins with
 	quota   int    // bytes that the stream being served may still stage; meaningful while sharing

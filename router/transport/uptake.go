@@ -2,15 +2,16 @@ package transport
 
 import "time"
 
-// What a receiver has taken is what its kernel has acknowledged: bytes given to the socket less those that are unsent or
-// unacknowledged. What the node's own kernel takes says little, its send buffer opens by hundreds of KiB at a time. The
-// peer acknowledges in lumps, too, of two kinds:
+// What a receiver has taken is what its kernel has acknowledged: bytes given to the socket less those that are unsent
+// or unacknowledged. What the node's own kernel takes says little, its send buffer opens by hundreds of KiB at a
+// time. The peer acknowledges in lumps, too, of two kinds:
 //
 //   - Its kernel keeps a window that closed shut until a good part of the receive buffer is free (receiveBuffer).
 //   - Its HTTP/2 engine opens a window again when a good part of it has been read (windowUpdates).
 //
-// So a receiver is stalled when what it has taken since it last kept up stays below what the floor demands in the longer
-// of the timeout and the time that such a lump takes at the floor. Nothing in this file does I/O or reads a clock.
+// So a receiver is stalled when what it has taken since it last kept up stays below what the floor demands in the
+// longer of the timeout and the time that such a lump takes at the floor. Nothing in this file does I/O or reads a
+// clock.
 
 // lumps remembers the largest of the latest amounts that came at once.
 type lumps struct {
@@ -39,26 +40,24 @@ func (l *lumps) trusted() bool { return l.n >= lumpsTrusted || l.older > 0 }
 type receiveBuffer struct {
 	full  int           // most that it can have held while its window was closed, or was allowed to hold, bytes
 	rtt   time.Duration // round trip
-	run   int           // bytes acknowledged since the window was last seen closed; -1: it was not
-	steps lumps         // what was acknowledged from one closing to the next, while full was about the same
+	run   int           // bytes acknowledged since the window was last seen closed, however long ago
+	steps lumps         // what was acknowledged from one closing to the next
 }
 
 const (
-	// mergedSegments is what Linux frees at once: it merges received segments into buffers of up to 17 pieces of 32 KiB, on
-	// loopback five segments of 64 KiB, and frees a buffer when all of it is read.
+	// mergedSegments is what Linux frees at once: it merges received segments into buffers of up to 17 pieces of 32
+	// KiB, on loopback five segments of 64 KiB, and frees a buffer when all of it is read.
 	mergedSegments = 5 << 16
 	// largestBuffer is the most that Linux keeps for one socket unless it was told otherwise (tcp_rmem), and then some: an
 	// HTTP/2 window says less where it is larger than any buffer.
 	largestBuffer = 32 << 20
 )
 
-// look is given the window that the peer advertises, in bytes, the round trip, how many bytes were acknowledged since the
-// last look, and the most that the buffer may hold.
+// look is given the window that the peer advertises, in bytes, the round trip, how many bytes were acknowledged since
+// the last look, and the most that the buffer may hold.
 func (r *receiveBuffer) look(window int, rtt time.Duration, fresh, unread int) {
 	r.rtt = rtt
-	if r.run >= 0 {
-		r.run += fresh
-	}
+	r.run += fresh
 	held := window
 	if window == 0 {
 		held = max(held, unread)
@@ -67,16 +66,8 @@ func (r *receiveBuffer) look(window int, rtt time.Duration, fresh, unread int) {
 		}
 		r.run = 0
 	}
-	if held > r.full {
-		if held > r.full+r.full/4 { // steps of a smaller buffer say nothing of this one's
-			r.steps, r.run = lumps{}, -1
-		}
-		r.full = held
-	}
+	r.full = max(r.full, held)
 }
-
-// lookAway says that nobody has looked for a while.
-func (r *receiveBuffer) lookAway() { r.run = -1 }
 
 // lump returns by how many bytes at most a closed window opens again. Linux advertises nothing below a sixteenth of the
 // receive buffer, others go by segments (RFC 9293 section 3.8.6.2.2); the buffer of a closed window is full.
@@ -89,8 +80,8 @@ func (r *receiveBuffer) lump() int {
 	return n
 }
 
-// largestUpdate is half of the largest window that a client widens its own to (grpc-go: 16 MiB). A peer with a larger one
-// is not waited for longer.
+// largestUpdate is half of the largest window that a client widens its own to (grpc-go: 16 MiB). A peer with a larger
+// one is not waited for longer.
 const largestUpdate = 8 << 20
 
 // windowUpdates learns by how much at once a peer opens an HTTP/2 window, and how much of it the peer has not returned.
@@ -136,8 +127,8 @@ type socketUptake struct {
 	updates windowUpdates // of the connection's window
 }
 
-// look is given how many bytes the socket got since its start and how many of those the peer has not acknowledged. taken
-// never falls, though pending may count more than bytes (netloop.Socket.Unacknowledged).
+// look is given how many bytes the socket got since its start and how many of those the peer has not acknowledged.
+// taken never falls, though pending may count more than bytes (netloop.Socket.Unacknowledged).
 func (u *socketUptake) look(given uint64, pending int) {
 	was := u.taken
 	u.pending = pending
@@ -191,8 +182,8 @@ func (u *streamUptake) progress(s *streamState, k *socketUptake) Progress {
 	return p
 }
 
-// keepsClosed reports whether the peer, which has got everything, keeps the window closed, and sets by how many bytes at
-// once it will open it.
+// keepsClosed reports whether the peer, which has got everything, keeps the window closed, and sets by how many bytes
+// at once it will open it.
 func (u *streamUptake) keepsClosed(s *streamState, k *socketUptake, lump *int) bool {
 	if s.window < minPartial {
 		*lump = u.updates.lump()
@@ -218,11 +209,6 @@ func (k *socket) given() (n uint64, waiting int) {
 // measure takes in what the kernel says of the peer, and returns how many bytes the socket got.
 func (k *socket) measure() uint64 {
 	n, waiting := k.given()
-	now := time.Now()
-	if now.Sub(k.measured) > 4*Look {
-		k.uptake.buffer.lookAway()
-	}
-	k.measured = now
 	k.uptake.look(n, k.net.Unacknowledged()+waiting)
 	if w, rtt, ok := k.net.PeerWindow(); ok {
 		k.uptake.buffer.look(w, rtt, int(k.uptake.fresh), k.uptake.unread(k.h2.SendWindow()))

@@ -88,7 +88,7 @@ func (r *reader) move() {
 // read lets the program read for dt. The kernel frees what it has merged as a whole.
 func (r *reader) read(dt time.Duration) {
 	r.allowed += float64(r.rate) * dt.Seconds()
-	merged := min(mergedSegments, r.buffer)
+	merged := min(320<<10, r.buffer) // as seen on loopback
 	for {
 		n := min(int(r.allowed)/r.chunk*r.chunk, r.held-r.freed)
 		if n <= 0 {
@@ -108,6 +108,18 @@ func (r *reader) read(dt time.Duration) {
 			r.move()
 		}
 	}
+}
+
+// rest lets d go by while nobody looks.
+func (r *reader) rest(d time.Duration) {
+	const step = 5 * time.Millisecond
+	for end := r.now + d; r.now < end; {
+		r.now += step
+		r.read(step)
+		r.move()
+	}
+	p := r.progress()
+	r.watch.Start(&p)
 }
 
 // pass lets d go by and reports whether the reader was called stalled on the way.
@@ -154,23 +166,28 @@ func TestPeersThatReadSteadilyAboveTheFloorAreNeverStalled(t *testing.T) {
 	}
 }
 
-// A program that reads fast has a large buffer in the end; when it slows down, nothing has been learned of its steps.
+// A program that reads fast has a large buffer in the end, whether somebody waited for it meanwhile or not; what was
+// learned of the steps of a small one is of no use when it slows down.
 func TestPeersThatSlowDownAreNotStalledAboveTheFloor(t *testing.T) {
-	readers(t, above, func(t *testing.T, r *reader) {
-		large := r.buffer
-		r = newReader(above, r.chunk, 64<<10, r.window+int(r.given), r.update)
-		if r.pass(20 * time.Second) {
-			t.Fatalf("stalled after %v", r.now)
-		}
-		r.buffer, r.rate = large, 100<<20
-		if r.pass(5 * time.Second) {
-			t.Fatalf("stalled while it reads fast, after %v", r.now)
-		}
-		r.rate, r.allowed = above, 0
-		if r.pass(5 * time.Minute) {
-			t.Errorf("stalled after it has slowed down, after %v", r.now)
-		}
-	})
+	for _, watched := range []bool{true, false} {
+		readers(t, above, func(t *testing.T, r *reader) {
+			large := r.buffer
+			r = newReader(above, r.chunk, 64<<10, r.window+int(r.given), r.update)
+			if r.pass(20 * time.Second) {
+				t.Fatalf("stalled after %v", r.now)
+			}
+			r.buffer, r.rate = large, 100<<20
+			if !watched {
+				r.rest(5 * time.Second)
+			} else if r.pass(5 * time.Second) {
+				t.Fatalf("stalled while it reads fast, after %v", r.now)
+			}
+			r.rate, r.allowed = above, 0
+			if r.pass(5 * time.Minute) {
+				t.Errorf("stalled after it has slowed down, after %v; watched: %v", r.now, watched)
+			}
+		})
+	}
 }
 
 func TestAPeerThatStopsIsFoundInTime(t *testing.T) {
@@ -349,6 +366,7 @@ func TestWindowUpdatesTeachTheirSteps(t *testing.T) {
 		{"half of the window, as long as none was seen", []change{{0, 65535}}, 32767, 0},
 		{"a few say nothing yet", []change{{0, 1000}, {300, 1000}, {1000, 500}}, 500, 500},
 		{"the largest of the latest", []change{{0, 1000}, {400, 1000}, {1000, 500}, {1500, 300}, {1700, 300}}, 400, 700},
+		{"a window of any size is waited for as long as grpc-go's", []change{{0, 1 << 30}}, 8 << 20, 0},
 		{"a wider window is no step", []change{{0, 65535}, {0, 5 << 20}}, 5 << 19, 0},
 		{"a wider window may hold what was returned", []change{{0, 1000}, {800, 3000}}, 1900, 800},
 		{"an old step is forgotten", append([]change{{0, 1000}, {900, 1000}},
@@ -370,6 +388,25 @@ func TestWindowUpdatesTeachTheirSteps(t *testing.T) {
 	}
 }
 
+func TestBoundOfAFloor(t *testing.T) {
+	for _, tc := range []struct {
+		rule string
+		lump int
+		rtt  time.Duration
+		want time.Duration
+	}{
+		{"the timeout", 1000, time.Millisecond, testTimeout},
+		{"the time of a lump", testRate, 0, time.Second},
+		{"two round trips", 0, 300 * time.Millisecond, 600 * time.Millisecond},
+		{"a peer cannot be as far as it likes", 0, time.Hour, 2 * time.Second},
+	} {
+		got := time.Duration(testFloor.bound(tc.lump, tc.rtt) / testRate * float64(time.Second))
+		if (got - tc.want - grace).Abs() > time.Microsecond {
+			t.Errorf("%s: %v, want %v and %v", tc.rule, got, tc.want, grace)
+		}
+	}
+}
+
 func TestWhatWasTakenNeverFalls(t *testing.T) {
 	var u socketUptake
 	for _, c := range []struct {
@@ -380,5 +417,19 @@ func TestWhatWasTakenNeverFalls(t *testing.T) {
 		if u.look(c.given, c.pending); u.taken != c.taken {
 			t.Errorf("%d given, %d pending: taken %d, want %d", c.given, c.pending, u.taken, c.taken)
 		}
+	}
+}
+
+// On a long way a step is acknowledged bit by bit.
+func TestAStepOverSeveralLooksCountsAsOne(t *testing.T) {
+	var r receiveBuffer
+	r.look(0, 0, 0, 1<<20)
+	for range lumpsTrusted {
+		r.look(30_000, 0, 10_000, 1<<20)
+		r.look(15_000, 0, 15_000, 1<<20)
+		r.look(0, 0, 15_000, 1<<20)
+	}
+	if got := r.lump(); got != 40_000*5/4 {
+		t.Errorf("lump %d, want %d", got, 40_000*5/4)
 	}
 }
