@@ -102,6 +102,9 @@ func TestStreamsShareTheConnectionWindow(t *testing.T) {
 					t.Errorf("stream %d sent %d, want %d", id, o.sent[id], n)
 				}
 			}
+			if n := len(o.order); n > 10+3*len(tc.pending) {
+				t.Errorf("streams were asked %d times", n)
+			}
 			if o.c.window != tc.rest {
 				t.Errorf("window %d, want %d", o.c.window, tc.rest)
 			}
@@ -141,9 +144,11 @@ func TestOwnerThatLeavesARestIsNotForgotten(t *testing.T) {
 	o := newSender(t, 3)
 	o.whole = 1000
 	o.pending[1], o.pending[3] = 1000, 1<<30
-	o.feed(t, connCredit(1<<20))
-	if o.sent[3] < 1<<20-3000 {
-		t.Errorf("sent %v, window left %d", o.sent, o.c.window)
+	for i := range 3 { // a rest of the connection's window, too
+		o.feed(t, connCredit(1<<20))
+		if o.sent[3] < (i+1)<<20-3000 {
+			t.Errorf("sent %v, window left %d", o.sent, o.c.window)
+		}
 	}
 }
 
