@@ -81,7 +81,7 @@ func (n *node) begin() {
 			}
 			c.poked = true
 		},
-		Done: func(c *conn, id uint64) { c.acknowledged(id) },
+		Done: func(c *conn, id uint64, _ bool) { c.acknowledged(id) },
 	})
 	n.m.portion = 3 // long work is seldom done in one go
 }
