@@ -16,9 +16,10 @@ type lateAcks struct {
 }
 
 type lateAck struct {
-	id  uint64
-	err error
-	due time.Time
+	id   uint64
+	err  error
+	last bool // of an Unsubscribe
+	due  time.Time
 }
 
 // push reports whether it is the only one.
@@ -51,11 +52,11 @@ func (l *lateAcks) wait(now time.Time) (time.Duration, bool) {
 }
 
 // acknowledgePeer is acknowledge, a little later.
-func (c *Conn) acknowledgePeer(id uint64, err error) {
+func (c *Conn) acknowledgePeer(id uint64, err error, last bool) {
 	d := c.loop.node.peers.ackDelay
 	if d == 0 {
-		c.acknowledge(id, err)
-	} else if c.late.push(lateAck{id, err, time.Now().Add(d)}) {
+		c.acknowledge(id, err, last)
+	} else if c.late.push(lateAck{id, err, last, time.Now().Add(d)}) {
 		c.armLate(d)
 	}
 }
@@ -73,7 +74,7 @@ func (c *Conn) sendLate() {
 			break
 		}
 		if c.state == active {
-			c.acknowledge(a.id, a.err)
+			c.acknowledge(a.id, a.err, a.last)
 		}
 	}
 	if d, ok := c.late.wait(now); ok {

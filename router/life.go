@@ -19,7 +19,7 @@ func (c *Conn) negotiate(b []byte) {
 	l.small = out
 	res := c.machine.Result()
 	c.machine = nil
-	c.sendOwn(out)
+	c.sendOwn(out, false)
 	if res.Refusal != "" {
 		c.note(ReasonPeer, nil)
 		c.end(statusPermissionDenied, res.Refusal)
@@ -99,7 +99,7 @@ func (c *Conn) end(status int, msg string) {
 // dropParcels lets what senders have queued die, but for an item that is half out.
 func (c *Conn) dropParcels() {
 	c.sift(ReasonGone, func(i int, it *item) bool {
-		return parcelOf(it.buf) == nil || i == 0 && c.q.sent > 0
+		return parcelOf(it.buf) == nil || i == 0 && c.q.halfOut()
 	})
 }
 

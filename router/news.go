@@ -82,5 +82,5 @@ func (c *Conn) sendTell(t *mesh.Tell) {
 	} else {
 		l.small = wire.AppendSubscribe(l.small[:0], &h, t.ID)
 	}
-	c.sendOwn(l.small)
+	c.sendOwn(l.small, false)
 }

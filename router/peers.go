@@ -31,13 +31,13 @@ func (n *Node) makeMesh() {
 		mesh.Options{Relay: n.opt.RelayPeerPublishes, Budget: n.budget, NodeID: n.opt.NodeID},
 		mesh.Hooks[Conn]{
 			Poke: func(c *Conn) { c.postFor(c.hasNews) },
-			Done: func(c *Conn, id uint64) {
+			Done: func(c *Conn, id uint64, last bool) {
 				c.postFor(func() {
 					switch {
 					case c.kind == table.Peer:
-						c.acknowledgePeer(id, nil)
+						c.acknowledgePeer(id, nil, last)
 					case c.state == active:
-						c.acknowledge(id, nil)
+						c.acknowledge(id, nil, last)
 					}
 				})
 			},
@@ -102,7 +102,7 @@ func (c *Conn) offer(s *mesh.Subscription) {
 	waits, err := c.loop.node.peers.mesh.Load().Offer(c, s)
 	c.noteFull(err)
 	if !waits {
-		c.acknowledgePeer(s.ID, err)
+		c.acknowledgePeer(s.ID, err, false)
 	}
 }
 
@@ -113,10 +113,10 @@ func (c *Conn) withdraw(k table.Key, id uint64) {
 	switch {
 	case waits:
 	case found:
-		c.acknowledgePeer(id, nil)
+		c.acknowledgePeer(id, nil, true)
 	default: // the table knows why not
 		_, err := n.names.Remove(c, k, id)
-		c.acknowledgePeer(id, err)
+		c.acknowledgePeer(id, err, true)
 	}
 }
 

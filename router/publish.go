@@ -100,7 +100,7 @@ func (l *loop) deliverAll(ts []*Conn, at int, away bool) (next int, others bool)
 		switch {
 		case t.dead.Load():
 			l.n.dropped[ReasonGone]++
-		case t.q.n == 0 && t.putNext(d.k):
+		case t.q.len() == 0 && t.putNext(d.k):
 			if d.src.service.asked.Load() {
 				d.src.service.note()
 			}
@@ -193,7 +193,7 @@ func (c *Conn) deliverOne(t *Conn, b []byte, buf *pool.Buf, k *hop.Known) {
 	switch {
 	case t.dead.Load():
 		l.n.dropped[ReasonGone]++
-	case t.q.n == 0 && t.put(b, buf, &l.msg, t.link.Header(k.Raw(), &k.Header)):
+	case t.q.len() == 0 && t.put(b, buf, &l.msg, t.link.Header(k.Raw(), &k.Header)):
 		if c.service.asked.Load() {
 			c.service.note()
 		}

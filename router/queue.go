@@ -8,19 +8,20 @@ import (
 // that asks without reading is disconnected instead.
 const maxControl = 1 << 20
 
-// queue holds what a receiver could not take at once, in order. Owned by the loop of its connection.
+// queue holds what a receiver could not take at once. Owned by the loop of its connection.
 //
 //	bytes <= ConnBuffer + one receive window for each charged sender + maxControl
 type queue struct {
-	items []item // ring of a power of two; nil while empty
-	head  int
-	n     int
+	ring        // senders' lane
+	own   ring  // the node's lane
+	order lanes // of the two
 
 	bytes   int       // of all items
 	charged int       // of those their senders wait for
 	control int       // of the node's own messages
-	first   *pool.Buf // header of the first item as it leaves; nil: nothing of it is out
-	sent    int       // bytes of the first item that are out
+	first   *pool.Buf // header of the first item of senders as it leaves; nil: it is not made yet
+	turn    lane      // whose first item is half out, if sent is not 0
+	sent    int       // bytes of that item that are out
 
 	waiting bool // in loop.waiting
 	stall
@@ -32,37 +33,29 @@ type item struct {
 	charged bool // the sender's window is short by parcel.cost until this item has left or died
 }
 
-func (q *queue) len() int { return q.n }
+// len is the number of items in both lanes.
+func (q *queue) len() int { return q.n + q.own.n }
 
-func (q *queue) at(i int) *item { return &q.items[(q.head+i)&(len(q.items)-1)] }
-
-func (q *queue) push(it item) {
-	if q.n == len(q.items) {
-		grown := make([]item, max(8, 2*len(q.items)))
-		for i := range q.n {
-			grown[i] = *q.at(i)
-		}
-		q.items, q.head = grown, 0
+// lane returns a lane's items.
+func (q *queue) lane(l lane) *ring {
+	if l == laneOwn {
+		return &q.own
 	}
-	q.n++
-	*q.at(q.n - 1) = it
+	return &q.ring
 }
 
-func (q *queue) pop() {
-	*q.at(0) = item{}
-	q.head = (q.head + 1) & (len(q.items) - 1)
-	if q.n--; q.n == 0 && len(q.items) > 64 {
-		q.items, q.head = nil, 0
-	}
-}
+// halfOut reports whether a part of senders' first item is out.
+func (q *queue) halfOut() bool { return q.sent > 0 && q.turn == laneSenders }
 
-// dropFirst forgets how far the first item is.
+// dropFirst forgets how far senders' first item is.
 func (q *queue) dropFirst() {
 	if q.first != nil {
 		q.first.Release()
 		q.first = nil
 	}
-	q.sent = 0
+	if q.turn == laneSenders {
+		q.sent = 0
+	}
 }
 
 // refuses says why a message of n bytes must die instead of being queued.
@@ -70,7 +63,7 @@ func (q *queue) refuses(n, limit int, p Policy) Reason {
 	switch {
 	case q.stalled:
 		return ReasonStalled
-	case p == Drop && q.n > 0 && q.bytes+n > limit:
+	case p == Drop && q.len() > 0 && q.bytes+n > limit:
 		return ReasonFull
 	}
 	return reasonNone
@@ -105,15 +98,16 @@ func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 	}
 	c.await()
 	l.n.queued++
-	if q.n == 1 {
+	if q.len() == 1 {
 		c.pump() // the window may take a part of it
 	}
 	d.queued = false
 	return charge
 }
 
-// sendOwn sends a message of the node itself: acknowledgements and the negotiation's reply. msg is copied.
-func (c *Conn) sendOwn(msg []byte) {
+// sendOwn sends a message of the node itself: an acknowledgement, what a peer is told, a negotiation's reply. msg is
+// copied. after: it stays behind what senders have queued for c.
+func (c *Conn) sendOwn(msg []byte, after bool) {
 	if c.muted {
 		return
 	}
@@ -126,7 +120,7 @@ func (c *Conn) sendOwn(msg []byte) {
 		b.Aux = p
 	}
 	*p = parcel{}
-	q.push(item{buf: b})
+	q.lane(q.order.place(after, q.n)).push(item{buf: b})
 	q.bytes += len(msg)
 	q.control += len(msg)
 	c.await()
@@ -148,10 +142,10 @@ func (c *Conn) await() {
 // pump sends from the queue what the stream takes.
 func (c *Conn) pump() {
 	q := &c.q
-	for q.n > 0 && c.state != gone && c.sendFirst() {
-		c.shift(true)
+	for q.len() > 0 && c.state != gone && c.sendNext() {
+		c.shift(q.turn, true)
 	}
-	if q.n == 0 {
+	if q.len() == 0 {
 		c.caughtUp()
 		if c.state == ending {
 			c.stream.Finish(c.status, c.message)
@@ -159,10 +153,13 @@ func (c *Conn) pump() {
 	}
 }
 
-// sendFirst goes on with the first item and reports whether it has left.
-func (c *Conn) sendFirst() bool {
+// sendNext goes on with the first item of a lane and reports whether it has left.
+func (c *Conn) sendNext() bool {
 	q, o := &c.q, &c.loop.out
-	buf := q.at(0).buf
+	if q.sent == 0 {
+		q.turn = q.order.next(q.own.n, q.n, q.order.bound > 0 && q.n > 0 && parcelOf(q.at(0).buf) == nil)
+	}
+	buf := q.lane(q.turn).at(0).buf
 	p := buf.Aux.(*parcel)
 	o.B, o.Buf, o.Parts, o.Header = buf.B, buf, nil, nil
 	if p.src != nil {
@@ -195,17 +192,26 @@ func (c *Conn) sendFirst() bool {
 	return true
 }
 
-// shift removes the first item, which has left (sent) or dies.
-func (c *Conn) shift(sent bool) {
+// shift removes the first item of a lane, which has left (sent) or dies.
+func (c *Conn) shift(from lane, sent bool) {
 	l, q := c.loop, &c.q
-	it := *q.at(0)
+	r := q.lane(from)
+	it := *r.at(0)
 	p := it.buf.Aux.(*parcel)
-	q.pop()
+	r.pop()
+	if sent {
+		q.order.sent(from, len(it.buf.B), q.n)
+	}
 	q.bytes -= len(it.buf.B)
 	q.left++
 	c.updateBusy()
-	q.dropFirst()
+	if q.sent = 0; from == laneSenders {
+		q.dropFirst()
+	}
 	if p.src == nil {
+		if from == laneSenders {
+			q.order.bound--
+		}
 		if q.control -= len(it.buf.B); c.untold && q.control <= newsBacklog/2 {
 			c.hasNews()
 		}
@@ -223,15 +229,18 @@ func (c *Conn) shift(sent bool) {
 
 // discard lets everything queued die with the connection.
 func (c *Conn) discard(r Reason) {
+	for c.q.own.n > 0 {
+		c.shift(laneOwn, false)
+	}
 	for c.q.n > 0 {
 		if parcelOf(c.q.at(0).buf) != nil {
 			c.loop.n.dropped[r]++
 		}
-		c.shift(false)
+		c.shift(laneSenders, false)
 	}
 }
 
-// sift lets every queued item die that keep does not want; i is its place.
+// sift lets every queued item of senders die that keep does not want; i is its place. keep wants the node's own.
 func (c *Conn) sift(r Reason, keep func(i int, it *item) bool) {
 	l, q := c.loop, &c.q
 	if q.n > 0 && !keep(0, q.at(0)) {

@@ -185,8 +185,8 @@ func TestReceiverAboveTheFloorIsNotCutOffAtTheEnd(t *testing.T) {
 		}
 		b.relent(window / 2)
 	}
-	if b.c.q.n != 0 || b.end == nil || r.stats().Delivered != count {
-		t.Errorf("%d messages wait, %d are out, end %+v", b.c.q.n, r.stats().Delivered, b.end)
+	if b.c.q.len() != 0 || b.end == nil || r.stats().Delivered != count {
+		t.Errorf("%d messages wait, %d are out, end %+v", b.c.q.len(), r.stats().Delivered, b.end)
 	}
 }
 

@@ -36,7 +36,7 @@ func (l *loop) clockStalls(dt time.Duration) {
 	dt = min(dt, maxStep)
 	for i := 0; i < len(l.waiting); {
 		c := l.waiting[i]
-		if c.q.n == 0 || c.state == gone {
+		if c.q.len() == 0 || c.state == gone {
 			c.q.waiting, c.q.little = false, false
 			c.unwatch()
 			last := len(l.waiting) - 1

@@ -60,8 +60,8 @@ func TestStalledReceiverHoldsNobodyUpAfterTheTimeout(t *testing.T) {
 				dead.exchange()
 				r.pass(stallLook)
 			}
-			if s := r.stats(); s.Stalled != 0 || q.n != 0 {
-				t.Fatalf("stalled = %d, queue %d after it has read everything", s.Stalled, q.n)
+			if s := r.stats(); s.Stalled != 0 || q.len() != 0 {
+				t.Fatalf("stalled = %d, queue %d after it has read everything", s.Stalled, q.len())
 			}
 			dead.count()
 			a.publish(header(alice, group, 256, "x"), 1, 100)

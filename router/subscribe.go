@@ -63,7 +63,7 @@ func (c *Conn) receiveSubscription(b []byte, m *wire.Message) {
 	waits := last && c.tellPeers(k.Name, m.SubID)
 	c.logSubscription("unsubscribed", h, &hd.Dest, m.SubID, waits, err)
 	if !waits {
-		c.acknowledge(m.SubID, err)
+		c.acknowledge(m.SubID, err, true)
 	}
 }
 
@@ -95,7 +95,7 @@ func (c *Conn) subscribe(h []byte, dest *wire.NameRef, ttl uint32, k table.Key, 
 	waits := err == nil && c.tellPeers(k.Name, id)
 	c.logSubscription("subscribed", h, dest, id, waits, err)
 	if !waits {
-		c.acknowledge(id, err)
+		c.acknowledge(id, err, false)
 	}
 }
 
@@ -111,8 +111,9 @@ func (c *Conn) noteFull(err error) {
 	}
 }
 
-// acknowledge answers a subscription whose sender wants it (id not 0).
-func (c *Conn) acknowledge(id uint64, err error) {
+// acknowledge answers a Subscribe, or an Unsubscribe if last is true, whose sender wants it (id not 0). After the answer
+// to an Unsubscribe nothing comes that was queued for c before.
+func (c *Conn) acknowledge(id uint64, err error, last bool) {
 	reason := ""
 	if err != nil {
 		c.loop.n.refused[ReasonSubscribe]++
@@ -123,5 +124,5 @@ func (c *Conn) acknowledge(id uint64, err error) {
 	}
 	l := c.loop
 	l.small = wire.AppendAck(l.small[:0], id, err == nil, reason)
-	c.sendOwn(l.small)
+	c.sendOwn(l.small, last)
 }

@@ -51,8 +51,8 @@ type Hooks[C any] struct {
 	// Poke says that Next has something for peer p. It is not called again before Next.
 	Poke func(p *C)
 	// Done says that all peers know what Touch, Offer or Withdraw with this c and ack was to tell them, or that they
-	// had their time.
-	Done func(c *C, ack uint64)
+	// had their time. last: that was the end of a subscription.
+	Done func(c *C, ack uint64, last bool)
 }
 
 // Mesh is what one node knows of its peers. Safe for all.
@@ -267,7 +267,7 @@ func (m *Mesh[C]) Touch(n wire.Name, c *C, ack uint64) (waits bool) {
 	m.lock()
 	defer m.unlock()
 	r := m.touch(n)
-	return r != nil && m.await(r, c, ack)
+	return r != nil && m.await(r, c, ack, !r.local)
 }
 
 // Lost is Touch for what a removed connection held. lost is borrowed.
@@ -391,7 +391,7 @@ func (m *Mesh[C]) Offer(c *C, s *Subscription) (waits bool, err error) {
 	m.textBytes += x.own
 	m.setText(r, x)
 	m.settle(r)
-	return m.await(r, c, s.ID), nil
+	return m.await(r, c, s.ID, false), nil
 }
 
 // Withdraw is an Unsubscribe of peer c. An id that c never used for the name means what c told with id 0, if it did
@@ -416,5 +416,5 @@ func (m *Mesh[C]) Withdraw(c *C, n wire.Name, id uint64) (found, waits bool) {
 		r.fresh = true
 	}
 	m.settle(r)
-	return true, m.await(r, c, id)
+	return true, m.await(r, c, id, true)
 }

@@ -22,6 +22,7 @@ type stand struct {
 	m     *Mesh[end]
 	poked map[*end]int
 	done  []uint64 // acks of Hooks.Done, in order
+	lasts []bool   // likewise
 }
 
 func newStand(t *testing.T, o Options) *stand {
@@ -34,7 +35,9 @@ func newStand(t *testing.T, o Options) *stand {
 	}
 	s.m = New(s.names, o, Hooks[end]{
 		Poke: func(p *end) { s.poked[p]++ },
-		Done: func(_ *end, ack uint64) { s.done = append(s.done, ack) },
+		Done: func(_ *end, ack uint64, last bool) {
+			s.done, s.lasts = append(s.done, ack), append(s.lasts, last)
+		},
 	})
 	return s
 }
@@ -524,8 +527,8 @@ func TestAcknowledgementsAreCounted(t *testing.T) {
 		t.Errorf("acknowledged %v after the first answer, want the first", s.done)
 	}
 	s.m.Acked(p, id)
-	if len(s.done) != 2 {
-		t.Errorf("acknowledged %v, want both", s.done)
+	if len(s.done) != 2 || s.lasts[0] || !s.lasts[1] {
+		t.Errorf("acknowledged %v, as ends of subscriptions %v; want both, the second", s.done, s.lasts)
 	}
 }
 
@@ -593,7 +596,7 @@ func TestNothingIsKeptForPeersThatLeft(t *testing.T) {
 // Everything at once, for the race detector; then the peers must know what the table says.
 func TestConcurrentUse(t *testing.T) {
 	names := table.New[end]()
-	m := New(names, Options{Relay: true, NodeID: "n"}, Hooks[end]{Poke: func(*end) {}, Done: func(*end, uint64) {}})
+	m := New(names, Options{Relay: true, NodeID: "n"}, Hooks[end]{Poke: func(*end) {}, Done: func(*end, uint64, bool) {}})
 	stay := &end{"stays"}
 	if _, err := m.Join(stay, "stays"); err != nil {
 		t.Fatal(err)

@@ -18,12 +18,14 @@ type net struct {
 	nodes []*node
 	links []*conn // both ends of each
 	swept []*conn // ends of lost links whose sweep is not over
+	stale []*conn // ends of links to a node that has lost its power, which do not know it yet
 	msgs  int     // delivered
 }
 
 type node struct {
 	net   *net
 	name  string
+	relay bool
 	names *table.Table[conn]
 	m     *Mesh[conn]
 	apps  []*conn
@@ -56,17 +58,8 @@ func simName(i int) wire.NameText {
 func newNet(t testing.TB, seed uint64, nodes int, links [][2]int, relay bool) *net {
 	s := &net{t: t, rng: rand.New(rand.NewPCG(seed, 1))}
 	for i := range nodes {
-		n := &node{net: s, name: fmt.Sprintf("n%d", i), names: table.New[conn]()}
-		n.m = New(n.names, Options{Relay: relay, NodeID: n.name, Budget: &table.Budget{}}, Hooks[conn]{
-			Poke: func(c *conn) {
-				if c.poked {
-					t.Error("poked twice before Next")
-				}
-				c.poked = true
-			},
-			Done: func(c *conn, id uint64) { c.acknowledged(id) },
-		})
-		n.m.portion = 3 // long work is seldom done in one go
+		n := &node{net: s, name: fmt.Sprintf("n%d", i), relay: relay}
+		n.begin()
 		s.nodes = append(s.nodes, n)
 	}
 	for _, l := range links {
@@ -76,6 +69,50 @@ func newNet(t testing.TB, seed uint64, nodes int, links [][2]int, relay bool) *n
 		s.linkUp(a)
 	}
 	return s
+}
+
+// begin gives a node an empty table and a mesh without peers.
+func (n *node) begin() {
+	n.names = table.New[conn]()
+	n.m = New(n.names, Options{Relay: n.relay, NodeID: n.name, Budget: &table.Budget{}}, Hooks[conn]{
+		Poke: func(c *conn) {
+			if c.poked {
+				n.net.t.Error("poked twice before Next")
+			}
+			c.poked = true
+		},
+		Done: func(c *conn, id uint64, _ bool) { c.acknowledged(id) },
+	})
+	n.m.portion = 3 // long work is seldom done in one go
+}
+
+// powerLoss lets a node begin anew and dial again. Its neighbours do not see that the old links are dead until stale ones
+// are ended.
+func (s *net) powerLoss(n *node) {
+	n.apps = nil
+	n.begin()
+	for i, l := range s.links {
+		if l.at != n || !l.up {
+			continue
+		}
+		old, far := l.far, &conn{at: l.far.at}
+		old.far, old.in = nil, nil
+		s.stale = append(s.stale, old)
+		s.links[i] = &conn{at: n, far: far}
+		s.links[i^1] = far
+		far.far = s.links[i]
+		s.linkUp(far)
+	}
+}
+
+// endStale is the keepalive of a dead link.
+func (s *net) endStale() {
+	l := s.stale[0]
+	s.stale = s.stale[1:]
+	l.up, l.poked = false, false
+	l.at.m.Leave(l)
+	removeConn(l.at.names, l)
+	s.swept = append(s.swept, l)
 }
 
 // linkUp brings a link up, both ends as new connections, as after a reconnect.
@@ -145,6 +182,9 @@ func (c *conn) told(n wire.Name, id uint64) {
 }
 
 func (c *conn) acknowledged(id uint64) {
+	if c.far == nil && c.held == nil { // a stale link
+		return
+	}
 	if c.far != nil {
 		if c.up {
 			c.far.in = append(c.far.in, message{isAck: true, id: id})
@@ -163,6 +203,11 @@ func (c *conn) die() {
 
 // step delivers one message or lets one peer be told something, and reports whether there was anything to do.
 func (s *net) step() bool {
+	for _, l := range s.stale { // what they say reaches nobody
+		if l.poked {
+			_, l.poked = l.at.m.Next(l, make([]Tell, 0, 3))
+		}
+	}
 	var can []*conn
 	for _, l := range s.links {
 		if l.poked || len(l.in) > 0 {
@@ -229,6 +274,9 @@ func (s *net) quiet() int {
 }
 
 func (s *net) tick() {
+	if len(s.stale) > 0 && s.rng.IntN(2) == 0 {
+		s.endStale()
+	}
 	for _, n := range s.nodes {
 		n.m.Tick()
 		for n.m.Due() {
@@ -238,6 +286,9 @@ func (s *net) tick() {
 
 // rest lets time pass until nothing more can happen.
 func (s *net) rest() {
+	for len(s.stale) > 0 {
+		s.endStale()
+	}
 	s.quiet()
 	for range 12 * (holdTicks + 1) {
 		s.tick()
@@ -463,6 +514,8 @@ func (s *net) happen(names []wire.NameText) {
 		s.tick()
 	case k < 17 && l.up:
 		s.linkDown(l)
+	case k == 19 && s.rng.IntN(3) == 0:
+		s.powerLoss(n)
 	case !l.up:
 		s.linkUp(l)
 	}

@@ -11,7 +11,8 @@ const (
 type wait[C any] struct {
 	conn  *C
 	ack   uint64
-	peers int // that have yet to acknowledge
+	last  bool // of an Unsubscribe
+	peers int  // that have yet to acknowledge
 }
 
 // waiter is the part of one peer in a wait.
@@ -109,11 +110,11 @@ func (a *answers[C]) shift(pe *pend[C]) *waiter[C] {
 
 // await makes c's acknowledgement wait for all peers but c that should know of r something else than they were told.
 // It is registered before anything is sent, so that no acknowledgement comes too early.
-func (m *Mesh[C]) await(r *route[C], c *C, ack uint64) bool {
+func (m *Mesh[C]) await(r *route[C], c *C, ack uint64, last bool) bool {
 	if ack == 0 || m.ids[r.id] != 1 {
 		return false
 	}
-	w := &wait[C]{conn: c, ack: ack}
+	w := &wait[C]{conn: c, ack: ack, last: last}
 	for _, p := range m.slots {
 		m.steps++
 		if p == nil || p.gone || p.conn == c || m.waits >= maxWaits || !r.differs(p) || !p.answers.worth(m.tick) {
@@ -188,6 +189,6 @@ func (m *Mesh[C]) resolve(x *waiter[C]) {
 	m.steps++
 	m.waits--
 	if x.w.peers--; x.w.peers == 0 {
-		m.hooks.Done(x.w.conn, x.w.ack)
+		m.hooks.Done(x.w.conn, x.w.ack, x.w.last)
 	}
 }

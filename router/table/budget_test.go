@@ -2,6 +2,7 @@ package table
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 )
 
@@ -73,10 +74,39 @@ func TestSubscriptionsStopAtTheirLimits(t *testing.T) {
 	}
 }
 
+// However many names one connection takes, others still get some.
+func TestTheLastNamesAreForThoseWhoHaveFew(t *testing.T) {
+	b := &Budget{Names: 16 * fewHeld}
+	tb := New[peer]()
+	tb.Limit(b)
+	greedy, modest := conns(Edge, "g")[0], conns(Edge, "m")[0]
+	n := uint64(0)
+	var err error
+	for ; err == nil; n++ {
+		_, err = tb.Add(greedy, Edge, withID(n), 1, noText, false)
+	}
+	if got, want := tb.Count(greedy), 14*fewHeld; got != want || err.Error() != fmt.Sprint("too many subscriptions at this node: the limit is ", want) {
+		t.Errorf("one connection got %d names, then %v; want %d", got, err, want)
+	}
+	for i := range uint64(fewHeld) {
+		add(t, tb, modest, withID(i), 1)
+	}
+	if _, err := tb.Add(modest, Edge, withID(n), 1, noText, false); err == nil {
+		t.Errorf("a connection with %d names gets what is reserved", fewHeld)
+	}
+	others := 0
+	for err = nil; err == nil; others++ {
+		_, err = tb.Add(&peer{"o", Edge}, Edge, withID(1), 1, noText, false)
+	}
+	if used, _ := b.Used(); used != b.Names || others != fewHeld+1 {
+		t.Errorf("%d more connections got a name, %d names in use; want %d and %d", others-1, used, fewHeld, b.Names)
+	}
+}
+
 // A connection that leaves keeps its share until its names are really gone: to leave and come again is no way around
 // a limit.
 func TestTheBudgetHasWhatIsStillToBeRemoved(t *testing.T) {
-	const names = 3 * removeStep
+	const names = removeStep + removeStep/2
 	b := &Budget{Names: names}
 	tb := New[peer]()
 	tb.Limit(b)

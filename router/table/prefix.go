@@ -11,7 +11,9 @@ import (
 type prefix[C any] struct {
 	state atomic.Pointer[state[C]] // never nil once published; stored by the writer
 	wild  atomic.Uint64            // rotation of null-id matches
-	text  atomic.Pointer[text]     // strings of the first subscriber that had any; nil: none
+	text  atomic.Pointer[text]     // strings of the first subscriber that had any; nil: none, else &strings
+	// strings is written once, before text is stored.
+	strings text
 
 	// The writer's:
 
@@ -51,19 +53,13 @@ type entry[C any] struct {
 // text is three strings in one.
 type text struct {
 	all  string
-	a, b int // ends of the first and second
+	a, b uint32 // ends of the first and second
 }
 
-func newText(s [3]string) *text {
-	return &text{all: s[0] + s[1] + s[2], a: len(s[0]), b: len(s[0]) + len(s[1])}
-}
-
-// size is the number of bytes; 0 for nil.
-func (t *text) size() int {
-	if t == nil {
-		return 0
-	}
-	return len(t.all)
+// keep makes s the strings of the prefix, which has none.
+func (p *prefix[C]) keep(s [3]string) {
+	p.strings = text{all: s[0] + s[1] + s[2], a: uint32(len(s[0])), b: uint32(len(s[0]) + len(s[1]))}
+	p.text.Store(&p.strings)
 }
 
 func (t *text) parts() [3]string { return [3]string{t.all[:t.a], t.all[t.a:t.b], t.all[t.b:]} }
@@ -92,21 +88,20 @@ func (s *state[C]) find(hi, lo uint64) *entry[C] {
 
 // The rest is for the writer.
 
-// joined returns e, nil if nobody held the name, with c.
-func (e *entry[C]) joined(c *C, k Kind) *entry[C] {
+// joinedInto makes n, which is new, e with c; e is nil if nobody held the name.
+func (e *entry[C]) joinedInto(n *entry[C], c *C, k Kind) {
 	if e == nil {
-		n := &entry[C]{one: [1]*C{c}}
+		n.one[0] = c
 		n.flat = n.one[:]
 		for j := k; j < kinds; j++ {
 			n.ends[j] = 1
 		}
-		return n
+		return
 	}
-	n := &entry[C]{members: e.join(c, k), turns: e.turns}
+	n.members, n.turns = e.join(c, k), e.turns
 	if n.turns == nil && n.count(k) > 1 {
 		n.turns = new([kinds]atomic.Uint64)
 	}
-	return n
 }
 
 // left returns e without c, or nil if nobody is left.
@@ -123,6 +118,22 @@ func (e *entry[C]) left(c *C, k Kind) *entry[C] {
 	}
 }
 
+// lone is the state of a prefix with one id, as most are, in one piece of memory with its entry. Other states refer to
+// older ones' parts, and would keep all of them.
+type lone[C any] struct {
+	state[C]
+	entry entry[C]
+}
+
+// newState returns a state and an entry to be filled.
+func newState[C any](isLone bool) (*state[C], *entry[C]) {
+	if isLone {
+		x := new(lone[C])
+		return &x.state, &x.entry
+	}
+	return new(state[C]), new(entry[C])
+}
+
 // add puts c on the list of an id it does not hold yet and tells whether that list was empty.
 func (p *prefix[C]) add(hi, lo uint64, c *C, k Kind) (first bool) {
 	old := p.state.Load()
@@ -130,8 +141,9 @@ func (p *prefix[C]) add(hi, lo uint64, c *C, k Kind) (first bool) {
 		old = new(state[C])
 	}
 	was := old.find(hi, lo)
-	now := was.joined(c, k)
-	s := &state[C]{few: old.few, many: old.many}
+	s, now := newState[C](p.n == 0)
+	s.few, s.many = old.few, old.many
+	was.joinedInto(now, c, k)
 	switch {
 	case p.n == 0 || p.n == 1 && was != nil && old.union == &was.members:
 		s.union = &now.members

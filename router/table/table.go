@@ -62,11 +62,12 @@ func (t *Table[C]) Add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr
 	}
 	key := prefixKey(&k.Name)
 	l := t.prefixes.root.Load().find(&key)
-	var x *text
-	if hasStr && (l == nil || l.v.text.Load() == nil) {
-		x = newText(str)
+	size := 0
+	keep := hasStr && (l == nil || l.v.text.Load() == nil)
+	if keep {
+		size = len(str[0]) + len(str[1]) + len(str[2])
 	}
-	if err := t.take(h, x); err != nil {
+	if err := t.take(h, size); err != nil {
 		if h.records == 0 {
 			delete(t.conns, c)
 		}
@@ -78,8 +79,8 @@ func (t *Table[C]) Add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr
 	if isNew {
 		l = &leaf[prefix[C]]{key: key}
 	}
-	if x != nil {
-		l.v.text.Store(x)
+	if keep {
+		l.v.keep(str)
 	}
 	if holds {
 		have.add(r)
@@ -94,13 +95,13 @@ func (t *Table[C]) Add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr
 	return first, nil
 }
 
-// take counts one more subscription with strings x, nil: none, of the connection with h.
-func (t *Table[C]) take(h *holdings, x *text) error {
+// take counts one more subscription, with that many bytes of strings, of the connection with h.
+func (t *Table[C]) take(h *holdings, bytes int) error {
 	if h.kind == Peer {
-		t.budget.Count(0, x.size())
+		t.budget.Count(0, bytes)
 		return nil
 	}
-	return t.budget.Take(h.records, 1, x.size())
+	return t.budget.Take(h.records, 1, bytes)
 }
 
 // give counts n subscriptions of a connection of that kind less.
@@ -162,7 +163,7 @@ func (t *Table[C]) leave(c *C, kind Kind, n *wire.Name) (last, gone bool) {
 	last, gone = p.drop(n.Hi, n.Lo, c, kind)
 	if p.n == 0 {
 		t.prefixes.remove(&k)
-		t.budget.Count(0, -p.text.Load().size())
+		t.budget.Count(0, -len(p.strings.all))
 	}
 	return last, gone
 }

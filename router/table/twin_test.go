@@ -44,15 +44,15 @@ func (w *twin) full(c *peer, k Key, str [3]string, hasStr bool) string {
 		more = 0
 	}
 	l := w.limits
-	if c.kind == Peer || len(w.records)+w.going < min(l.PerConn, int(l.Names), int(l.Bytes)/120) {
+	if c.kind == Peer || len(w.records)+w.going < min(l.PerConn, int(l.Names)*7/8, int(l.Bytes)/120) {
 		return ""
 	}
 	own, names, bytes := w.used(c)
 	switch {
 	case l.PerConn > 0 && own >= l.PerConn:
 		return fmt.Sprint("too many subscriptions on this connection: the limit is ", l.PerConn)
-	case l.Names > 0 && names >= int(l.Names):
-		return fmt.Sprint("too many subscriptions at this node: the limit is ", l.Names)
+	case l.Names > 0 && (names >= int(l.Names) || own >= 128 && names >= int(l.Names-l.Names/8)):
+		return fmt.Sprint("too many subscriptions at this node: the limit is ", l.Names-map[bool]int64{true: l.Names / 8}[own >= 128])
 	case l.Bytes > 0 && more > 0 && bytes+more > int(l.Bytes):
 		return fmt.Sprint("too many bytes of names at this node: the limit is ", l.Bytes)
 	}
