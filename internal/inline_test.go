@@ -14,7 +14,7 @@ var inlined = map[string][]string{
 	"pool":         {"(*Buf).Retain"},
 	"router/table": {"next", "rank"},
 	"router/hop":   {"(*Known).beginsWith", "(*outMemory).at", "spread"},
-	"router": {"(*queue).at", "(*queue).len", "(*queue).refuses",
+	"router": {"(*ring).at", "(*queue).len", "(*queue).refuses",
 		"table.(*node[*github.com/seed31b3bfd0/slimgo/router/table.entry[github.com/seed31b3bfd0/slimgo/router.Conn]]).bit"},
 }
 
