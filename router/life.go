@@ -1,6 +1,7 @@
 package router
 
 import (
+	"slices"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router/hop"
@@ -43,6 +44,16 @@ func (c *Conn) negotiate(b []byte) {
 	if c.kind == table.Peer && !c.muted {
 		c.joinPeers(res.RemoteNode)
 	}
+}
+
+// awaitSetup has c end unless it negotiates in time. Streams that end at once are forgotten whenever the list would grow:
+// a flood of them must not fill it for the whole of that time.
+func (l *loop) awaitSetup(c *Conn) {
+	if len(l.setup) == cap(l.setup) {
+		l.setup = slices.DeleteFunc(l.setup, func(c *Conn) bool { return c.state != accepted })
+		l.setup = slices.Grow(l.setup, len(l.setup)+16) // before it is full again, as many come as there are
+	}
+	l.setup = append(l.setup, c)
 }
 
 // expireSetups ends negotiations that did not come in time.
