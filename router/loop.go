@@ -18,7 +18,7 @@ const (
 
 	// turnBudget is how long a loop serves others before sockets have their turn again.
 	turnBudget = time.Millisecond
-	// lookEvery is after how many deliveries the clock is looked at.
+	// lookEvery is how many receivers are served without a look at the clock.
 	lookEvery = 64
 )
 
@@ -38,10 +38,12 @@ type loop struct {
 	waiting  []*Conn                 // with a queue
 	news     news                    // for peers
 	targets  []*Conn                 // scratch of match
-	fanouts  []*fanout               // under way, each a turn at a time
-	spare    []*fanout               // not in use
+	fanouts  fanouts                 // fan-outs, and what waits behind them
+	budget   budget                  // of this callback
 	events   [256]event              // taken from rings: [at:end] are not served yet
 	at, end  int
+	left     bool           // something may be left in rings
+	odd      bool           // who has the first turn
 	fast     *netloop.Timer // of the stall clock
 	fastOn   bool
 	lastFast time.Time
@@ -83,6 +85,7 @@ func (n *Node) addLoop(nl *netloop.Loop, x *pool.Exchange[event]) *loop {
 	l.group = transport.NewGroup(nl, n.opt.transport(), l)
 	l.hops = hop.NewScratch(n.opt.hops(nl.Index()))
 	l.fast = nl.NewTimer()
+	l.budget.now = time.Now
 	n.loops = append(n.loops, l)
 	return l
 }
@@ -134,15 +137,22 @@ func (l *loop) Turn() {
 	if l.fast.Fired() {
 		l.onFast()
 	}
-	until := time.Now().Add(turnBudget)
-	if !l.runFanouts(until) || !l.serveRings(until) {
-		l.net.Station().Wake()
+	if l.odd = !l.odd; l.odd { // whoever comes first may use up the budget
+		l.runLines()
+		l.serveRings()
+	} else {
+		l.serveRings()
+		l.runLines()
 	}
 }
 
 // Batch implements netloop.Owner.
 func (l *loop) Batch() {
 	l.port.Flush()
+	l.budget.renew()
+	if l.left || l.at < l.end || !l.fanouts.idle() {
+		l.net.Station().Wake()
+	}
 	if !l.fastOn && (len(l.waiting) > 0 || l.port.Spilled() > 0) {
 		l.fastOn = true
 		l.lastFast = time.Now()
@@ -180,5 +190,5 @@ func (l *loop) onFast() {
 	l.clockStalls(time.Since(l.lastFast))
 }
 
-// underWay reports whether other loops have yet to take what this one gave them, or this one has messages left.
-func (l *loop) underWay() bool { return l.port.UnderWay() || l.at < l.end || len(l.fanouts) > 0 }
+// crossing reports whether other loops have yet to take what this one gave them, or this one has messages of others left.
+func (l *loop) crossing() bool { return l.port.UnderWay() || l.at < l.end }
