@@ -18,7 +18,7 @@ const (
 
 	// turnBudget is how long a loop serves others before sockets have their turn again.
 	turnBudget = time.Millisecond
-	// lookEvery is after how many deliveries the clock is looked at.
+	// lookEvery is how many receivers are served without a look at the clock.
 	lookEvery = 64
 )
 
@@ -33,20 +33,19 @@ type loop struct {
 	hops    *hop.Scratch
 	drained chan struct{} // closed when a finishing loop has no socket left
 
-	peersOn  map[*transport.Peer]int // peer links of a socket, if any
-	setup    []*Conn                 // negotiating, by deadline (one timeout for all, so appended in order)
-	waiting  []*Conn                 // with a queue
-	news     news                    // for peers
-	targets  []*Conn                 // scratch of match
-	fanouts  []*fanout               // under way, each a turn at a time
-	spare    []*fanout               // not in use
-	events   [256]event              // taken from rings: [at:end] are not served yet
-	at, end  int
-	fast     *netloop.Timer // of the stall clock
-	fastOn   bool
-	lastFast time.Time
-	ticks    int64 // slow ticks since the start
-	n        counters
+	peersOn map[*transport.Peer]int // peer links of a socket, if any
+	setup   []*Conn                 // negotiating, by deadline (one timeout for all, so appended in order)
+	clock   stallClock              // of receivers that are to be looked at
+	news    news                    // for peers
+	targets []*Conn                 // scratch of match
+	fanouts fanouts                 // fan-outs, and what waits behind them
+	budget  budget                  // of this callback
+	events  [256]event              // taken from rings: [at:end] are not served yet
+	at, end int
+	left    bool  // something may be left in rings
+	odd     bool  // who has the first turn
+	ticks   int64 // slow ticks since the start
+	n       counters
 
 	// Scratch.
 	msg      wire.Message      // of receive
@@ -82,7 +81,8 @@ func (n *Node) addLoop(nl *netloop.Loop, x *pool.Exchange[event]) *loop {
 	l.port = x.Join(nl.Station())
 	l.group = transport.NewGroup(nl, n.opt.transport(), l)
 	l.hops = hop.NewScratch(n.opt.hops(nl.Index()))
-	l.fast = nl.NewTimer()
+	l.clock.timer = nl.NewTimer()
+	l.budget.now = time.Now
 	n.loops = append(n.loops, l)
 	return l
 }
@@ -131,22 +131,28 @@ func (c *Conn) misdelivered(r any, buf *pool.Buf) (settled bool) {
 
 // Turn implements netloop.Owner: what other loops have left, and what this one has left for later.
 func (l *loop) Turn() {
-	if l.fast.Fired() {
-		l.onFast()
+	if l.clock.timer.Fired() {
+		l.clock.begin()
 	}
-	until := time.Now().Add(turnBudget)
-	if !l.runFanouts(until) || !l.serveRings(until) {
-		l.net.Station().Wake()
+	l.look()
+	if l.odd = !l.odd; l.odd { // whoever comes first may use up the budget
+		l.runLines()
+		l.serveRings()
+	} else {
+		l.serveRings()
+		l.runLines()
 	}
 }
 
 // Batch implements netloop.Owner.
 func (l *loop) Batch() {
 	l.port.Flush()
-	if !l.fastOn && (len(l.waiting) > 0 || l.port.Spilled() > 0) {
-		l.fastOn = true
-		l.lastFast = time.Now()
-		l.fast.Reset(stallLook)
+	l.budget.renew()
+	if l.left || l.at < l.end || !l.fanouts.idle() || l.clock.looking {
+		l.net.Station().Wake()
+	}
+	if len(l.clock.waiting) > 0 {
+		l.clock.arm()
 	}
 }
 
@@ -174,11 +180,5 @@ func (l *loop) Panicked(k *netloop.Socket, value any, stack []byte) {
 // Idle implements transport.Acceptor.
 func (l *loop) Idle() { close(l.drained) }
 
-// onFast is the tick of the stall clock.
-func (l *loop) onFast() {
-	l.fastOn = false
-	l.clockStalls(time.Since(l.lastFast))
-}
-
-// underWay reports whether other loops have yet to take what this one gave them, or this one has messages left.
-func (l *loop) underWay() bool { return l.port.UnderWay() || l.at < l.end || len(l.fanouts) > 0 }
+// crossing reports whether other loops have yet to take what this one gave them, or this one has messages of others left.
+func (l *loop) crossing() bool { return l.port.UnderWay() || l.at < l.end }

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
@@ -181,19 +182,31 @@ func (n *Node) awaitDrained(ctx context.Context) error {
 	return nil
 }
 
-// crossRounds is how often Shutdown looks whether messages are still under way between loops.
-const crossRounds = 16
+const (
+	// crossRounds is how often Shutdown looks whether messages are still under way between loops.
+	crossRounds = 16
+	// crossTime is how long it lets fan-outs go on that take longer than that.
+	crossTime = 2 * time.Second
+)
 
-// crossLoops lets messages that were read before the end cross from loop to loop. Senders that go on sending do not
-// hold the end up for long.
+// crossLoops lets messages that were read before the end reach the queues of their receivers. Senders that go on sending
+// do not hold the end up for long.
 func (n *Node) crossLoops(ctx context.Context) {
-	for range crossRounds {
-		var under atomic.Bool
+	until := time.Now().Add(crossTime)
+	for i := 0; ; i++ {
+		var crossing, waiting atomic.Bool
 		if n.onLoops(ctx, func(l *loop) {
-			if l.underWay() {
-				under.Store(true)
+			if l.crossing() {
+				crossing.Store(true)
 			}
-		}) != nil || !under.Load() {
+			if !l.fanouts.idle() {
+				waiting.Store(true)
+			}
+		}) != nil {
+			return
+		}
+		more := waiting.Load() && time.Now().Before(until) || crossing.Load() && i < crossRounds
+		if !more {
 			return
 		}
 	}

@@ -255,7 +255,7 @@ func (o *Options) fill() error {
 // transport returns the options of the node's transports.
 func (o *Options) transport() transport.Options {
 	return transport.Options{MaxMessage: maxMessage, Window: receiveWindow, MaxFrameSize: o.MaxFrameSize,
-		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams,
+		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams, SetupTimeout: o.NegotiationTimeout + 5*time.Second,
 		KeepaliveTime: o.KeepaliveTime, KeepaliveTimeout: o.KeepaliveTimeout,
 		Floor: transport.Floor{Rate: o.StallRate, Timeout: o.StallTimeout}}
 }

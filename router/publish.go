@@ -1,8 +1,6 @@
 package router
 
 import (
-	"time"
-
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/hop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
@@ -38,10 +36,9 @@ func (c *Conn) publish(b []byte, buf *pool.Buf, k *hop.Known) {
 		c.drop(ReasonNoMatch)
 		c.logDeath(ReasonNoMatch, k.Raw(), &k.Header.Header)
 		return
-	case len(ts) > lookEvery:
-		c.later(share(b, buf, &l.msg, k, c))
+	case len(ts) > lookEvery || l.budget.spent:
 		clear(ts)
-		l.runFanouts(time.Now().Add(turnBudget))
+		c.later(share(b, buf, &l.msg, k, c))
 		return
 	}
 	k.Expect(&ts[0].link)
@@ -57,6 +54,7 @@ func (c *Conn) publish(b []byte, buf *pool.Buf, k *hop.Known) {
 	if away {
 		l.sendAway(d.share(l), ts)
 	}
+	l.budget.step(deliverSteps * len(ts))
 	clear(ts)
 	if d.shared != nil {
 		d.shared.Release()
@@ -314,25 +312,21 @@ func (l *loop) credit(c *Conn, n int) {
 	}
 }
 
-// serveRings serves what other loops have left, until the budget is spent. It reports whether nothing is left.
-func (l *loop) serveRings(until time.Time) (done bool) {
-	for served := 0; ; {
+// serveRings serves what other loops have left, until the budget is spent.
+func (l *loop) serveRings() {
+	l.left = true
+	for !l.budget.spent {
 		if l.at == l.end {
 			if l.at, l.end = 0, l.port.Next(l.events[:]); l.end == 0 {
-				return true
+				l.left = false
+				return
 			}
 		}
-		for l.at < l.end {
-			if served++; served%lookEvery == 0 && !time.Now().Before(until) {
-				return false
-			}
+		for l.at < l.end && !l.budget.spent {
 			e := l.events[l.at]
 			l.events[l.at] = event{}
 			l.at++ // first: a panic costs this event only
 			l.take(e)
-			if len(l.fanouts) > 0 && !l.runFanouts(until) {
-				return false
-			}
 		}
 	}
 }
@@ -344,13 +338,23 @@ func (l *loop) take(e event) {
 		e.to.notified.Store(false)
 		e.to.release(int(e.to.returned.Swap(0)))
 	case e.to == nil:
-		l.addFanout(e.buf)
+		l.fan(e.buf)
+	case l.fanouts.waits(e.buf.Aux.(*parcel).src):
+		l.lineUp(e.buf.Aux.(*parcel).src, e)
 	default:
-		p := e.buf.Aux.(*parcel)
-		src, cost := p.src, p.cost // accept may give the memory back
-		if e.to.accept(e.buf, p) {
-			l.credit(src, cost)
-		}
+		l.budget.step(deliverSteps)
+		l.takeOne(e)
+		return
+	}
+	l.budget.step(moveSteps)
+}
+
+// takeOne delivers a message for one receiver, whose sender is charged with it.
+func (l *loop) takeOne(e event) {
+	p := e.buf.Aux.(*parcel)
+	src, cost := p.src, p.cost // accept may give the memory back
+	if e.to.accept(e.buf, p) {
+		l.credit(src, cost)
 	}
 }
 

@@ -23,7 +23,7 @@ type queue struct {
 	turn    lane      // whose first item is half out, if sent is not 0
 	sent    int       // bytes of that item that are out
 
-	waiting bool // in loop.waiting
+	waiting bool // in stallClock.waiting
 	stall
 }
 
@@ -95,8 +95,8 @@ func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 		if !held {
 			p.src.hold(p.cost)
 		}
+		c.await()
 	}
-	c.await()
 	l.n.queued++
 	if q.len() == 1 {
 		c.pump() // the window may take a part of it
@@ -123,19 +123,10 @@ func (c *Conn) sendOwn(msg []byte, after bool) {
 	q.lane(q.order.place(after, q.n)).push(item{buf: b})
 	q.bytes += len(msg)
 	q.control += len(msg)
-	c.await()
 	if c.pump(); q.control > maxControl {
 		c.note(ReasonBacklog, nil)
 		c.stream.Silence()
 		c.muted = true
-	}
-}
-
-func (c *Conn) await() {
-	if !c.q.waiting {
-		c.q.waiting = true
-		c.q.left++ // the first look says nothing
-		c.loop.waiting = append(c.loop.waiting, c)
 	}
 }
 
@@ -145,7 +136,9 @@ func (c *Conn) pump() {
 	for q.len() > 0 && c.state != gone && c.sendNext() {
 		c.shift(q.turn, true)
 	}
-	if q.len() == 0 {
+	if q.len() > 0 {
+		c.await()
+	} else {
 		c.caughtUp()
 		if c.state == ending {
 			c.stream.Finish(c.status, c.message)

@@ -73,7 +73,7 @@ func (r *rig) settle() {
 func (r *rig) pass(d time.Duration) {
 	for ; d > 0; d -= stallLook {
 		for i, l := range r.n.loops {
-			l.post(func() { l.clockStalls(stallLook) })
+			l.post(func() { l.clock.pass(stallLook) })
 			r.loops[i].Ready()
 		}
 		r.settle()

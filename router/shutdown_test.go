@@ -213,3 +213,52 @@ func TestReceiverThatIsCutOffHasNotCaughtUp(t *testing.T) {
 		t.Errorf("it is said to have caught up:\n%s", log.String())
 	}
 }
+
+// Many long fan-outs wait when the node stops: all that was read before reaches its receivers.
+func TestShutdownWaitsForFanouts(t *testing.T) {
+	for _, loops := range []int{1, 2} {
+		n := start(t, Options{Loops: loops})
+		a := call(t, n)
+		const members, count = lookEvery + 10, 100
+		var bs []*caller
+		for i := range members {
+			b := call(t, n)
+			b.subscribe(group.WithID(uint64(i), 5))
+			bs = append(bs, b)
+		}
+		for _, l := range n.loops {
+			l.post(func() { // a look at the clock, and the budget is spent
+				now := time.Now()
+				l.budget.now = func() time.Time { now = now.Add(turnBudget); return now }
+			})
+		}
+		for i := range count {
+			a.out = append(a.out, a.publication(header(alice, group, 256, "x"), i, 10)...)
+		}
+		goOn := n.halt()
+		a.flush()
+		until(t, "the node's kernel has it", func() bool { return unacknowledged(t, a.c) == 0 })
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = n.Shutdown(context.Background()) })
+		goOn()
+		for i, b := range bs {
+			b.await(func() bool { return b.end != nil })
+			if len(b.got) != count {
+				t.Fatalf("%d loops: member %d has %d messages of %d", loops, i, len(b.got), count)
+			}
+			_ = b.c.Close()
+		}
+		_ = a.c.Close()
+		wg.Wait()
+	}
+}
+
+// publication is DATA with one message.
+func (p *caller) publication(h *wire.PublishHeader, i, n int) []byte {
+	msg := wire.AppendPublish(nil, p.sign(h), testSession, content(i, n))
+	b := append([]byte{0, 0, 0, 0, byte(len(msg))}, msg...)
+	b[3] = byte(len(msg) >> 8)
+	out, _ := p.cli.Data(nil, p.s, len(b))
+	p.cli.Cut()
+	return append(out, b...)
+}

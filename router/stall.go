@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
 
@@ -31,23 +32,105 @@ const stallLook = transport.Look
 // receivers are late as well.
 const maxStep = stallLook * 6 / 5
 
-// clockStalls lets dt pass for every connection with a queue, and forgets those without.
-func (l *loop) clockStalls(dt time.Duration) {
-	dt = min(dt, maxStep)
-	for i := 0; i < len(l.waiting); {
-		c := l.waiting[i]
-		if c.q.len() == 0 || c.state == gone {
-			c.q.waiting, c.q.little = false, false
-			c.unwatch()
-			last := len(l.waiting) - 1
-			l.waiting[i], l.waiting[last] = l.waiting[last], nil
-			l.waiting = l.waiting[:last]
-			continue
+// stallClock has receivers looked at while there is something to decide: senders wait for them, or a little room is not
+// used. There is no clock while there are none, however many are blocked. Owned by its loop.
+type stallClock struct {
+	timer   *netloop.Timer
+	armed   bool      // timer is set, or looks are under way
+	last    time.Time // when the looks before these began; zero: there were none
+	waiting []*Conn   // to be looked at
+
+	looking bool          // looks are under way: a budget's worth in each turn
+	at      int           // in waiting, who comes next
+	dt      time.Duration // since the last looks
+}
+
+// arm sets the timer unless it is set.
+func (k *stallClock) arm() {
+	if !k.armed {
+		k.armed = true
+		k.timer.Reset(stallLook)
+		if k.last.IsZero() {
+			k.last = time.Now()
 		}
-		c.look(dt)
-		c.pump()
-		i++
 	}
+}
+
+// begin begins with looks, since the timer has fired.
+func (k *stallClock) begin() {
+	now := time.Now()
+	k.pass(now.Sub(k.last))
+	k.last = now
+}
+
+// pass has everybody looked at after dt.
+func (k *stallClock) pass(dt time.Duration) {
+	k.looking, k.at, k.dt = true, 0, min(dt, maxStep)
+}
+
+// await has c looked at until nothing is to be decided any more.
+func (c *Conn) await() {
+	if k := &c.loop.clock; !c.q.waiting && c.undecided() {
+		c.q.waiting = true
+		c.q.left++ // the first look says nothing
+		k.waiting = append(k.waiting, c)
+	}
+}
+
+// undecided reports whether c has to be looked at: somebody waits for it, or it has room that is too little to be used at
+// once.
+func (c *Conn) undecided() bool {
+	q := &c.q
+	if q.len() == 0 || c.state == gone {
+		return false
+	}
+	return c.isWatched() || c.stream.Room() > 0
+}
+
+// isWatched reports whether c, for which somebody waits, may turn out to be stalled.
+func (c *Conn) isWatched() bool {
+	p := c.loop.node.opt.SlowConsumer
+	return c.q.charged > 0 && !c.q.stalled && (p == Adaptive || p == Disconnect)
+}
+
+// stepsOfALook is what a look costs: it takes system calls.
+const stepsOfALook = 16 * deliverSteps
+
+// look goes on with the looks that are under way, until the budget is spent.
+func (l *loop) look() {
+	k := &l.clock
+	for k.looking && !l.budget.spent {
+		if k.at >= len(k.waiting) {
+			k.looking, k.armed = false, false
+			if len(k.waiting) == 0 {
+				k.last = time.Time{}
+			}
+			return
+		}
+		c := k.waiting[k.at]
+		k.at++ // first: a panic costs this look only
+		l.lookAt(c)
+		l.budget.step(stepsOfALook)
+	}
+}
+
+// lookAt looks at one receiver, and forgets it if it need not be looked at again.
+func (l *loop) lookAt(c *Conn) {
+	defer c.guard()
+	if c.q.len() > 0 && c.state != gone {
+		c.look(l.clock.dt)
+		c.pump()
+	}
+	if c.undecided() {
+		return
+	}
+	c.q.waiting, c.q.little = false, false
+	c.unwatch()
+	k := &l.clock
+	last := len(k.waiting) - 1
+	k.at--
+	k.waiting[k.at], k.waiting[last] = k.waiting[last], nil
+	k.waiting = k.waiting[:last]
 }
 
 // look decides whether a receiver that senders wait for is stalled.
@@ -55,7 +138,7 @@ func (c *Conn) look(dt time.Duration) {
 	l, q, o := c.loop, &c.q, &c.loop.node.opt
 	q.little = q.left == q.moved
 	q.moved = q.left
-	if q.charged == 0 || q.stalled || o.SlowConsumer == Block || o.SlowConsumer == Drop {
+	if !c.isWatched() {
 		c.unwatch()
 		return
 	}

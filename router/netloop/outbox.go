@@ -81,8 +81,13 @@ func (x *Outbox) Add(p []byte, hold *pool.Buf) {
 	x.external += len(p)
 }
 
-// Staged reports whether the socket has an outbox with something in it.
-func (k *Socket) Staged() bool { return k.box != nil && k.box.Len() > 0 }
+// Staged returns how many bytes the socket's outbox holds.
+func (k *Socket) Staged() int {
+	if k.box == nil {
+		return 0
+	}
+	return k.box.Len()
+}
 
 // MarkDirty has the socket flushed at the end of the batch.
 func (k *Socket) MarkDirty() { k.markDirty() }

@@ -46,7 +46,7 @@ func (e *events) Request(hs *h2.Stream, r *h2.Request) {
 	}
 	k.net.QuickAck = !prompt(k.peer.Agent)
 	s := &stream{sock: k, h2: hs}
-	k.sawWindow() // what came before the first stream was not told
+	k.sawWindow()
 	s.uptake.updates.saw(hs.OwnWindow(), 0)
 	if s.receiver = k.group.acceptor.Accept(s); s.receiver == nil {
 		k.refuse(FaultConnections, nil)
@@ -141,18 +141,12 @@ func (e *events) Ended(hs *h2.Stream, end *h2.End) {
 
 // Writable implements h2.Events.
 func (e *events) Writable(hs *h2.Stream) {
-	k := (*socket)(e)
-	if hs == nil {
-		k.sawWindow()
-		k.pump()
-		return
-	}
 	switch u := hs.User.(type) {
 	case *stream:
 		u.uptake.updates.saw(hs.OwnWindow(), u.given)
 		u.receiver.Writable()
 	case *page:
-		k.writePage(u)
+		(*socket)(e).writePage(u)
 	}
 }
 
@@ -161,9 +155,6 @@ func (e *events) Closed(hs *h2.Stream) {
 	k := (*socket)(e)
 	s, ok := hs.User.(*stream)
 	if !ok {
-		if len(k.pages) > 0 {
-			k.pages = slices.DeleteFunc(k.pages, func(p *page) bool { return p.stream == hs })
-		}
 		k.h2.Recycle(hs)
 		return
 	}

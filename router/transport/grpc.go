@@ -16,13 +16,10 @@ type socket struct {
 	h2      h2.Conn
 	peer    Peer
 	streams []*stream // usually one
-	pages   []*page   // usually none
 	live    liveness
 	uptake  socketUptake
 
-	turn    int    // stream that the next round begins with
-	quota   int    // bytes that the stream being served may still stage; meaningful while sharing
-	sharing bool   // several streams are served in rounds
+	granted int    // by the peer to the connection, at the last look
 	broken  bool   // the engine has given up: GOAWAY is its last word
 	why     string // we close it; "": we do not
 }
@@ -56,6 +53,7 @@ func (k *socket) Read(p []byte) {
 	if err := k.h2.Feed(p, (*events)(k)); err != nil {
 		k.fail(err)
 	}
+	k.sawWindow()
 	if len(k.h2.Control()) > 0 {
 		k.net.MarkDirty()
 	}
@@ -85,15 +83,19 @@ func (k *socket) refuse(f Fault, err error, attrs ...any) {
 }
 
 // Flushing implements netloop.Handler: what the engine has to say goes out after everything staged. While the socket is
-// blocked it stays in the engine, which bounds it.
+// blocked it stays in the engine, which bounds it. At the end of a batch it is also time to be told of streams that we
+// have ended: nothing may come from the peer for long.
 func (k *socket) Flushing(last bool) {
 	k.h2.Cut()
+	if last {
+		k.h2.Reap((*events)(k))
+	}
 	if k.net.Muted() || k.net.OutputEnded() {
 		k.h2.ControlDone()
 		return
 	}
 	if k.net.Blocked() {
-		if k.net.Staged() && len(k.net.Outbox().B) > netloop.OutboxSize/2 {
+		if k.net.Staged() > netloop.OutboxSize/2 {
 			k.refuse(FaultBacklog, nil)
 			k.net.Silence()
 		}
@@ -180,37 +182,16 @@ func (k *socket) end(err error) string {
 	return "its socket was closed"
 }
 
-// minShare is the least that a stream among several may stage in its turn, in bytes.
-const minShare = 16 << 10
+// offerRoom is how many bytes the streams of a socket may stage together before each has had its turn again.
+const offerRoom = 256 << 10
 
-// pump lets all streams of the socket go on. Several take turns, so that none takes a shared window or the outbox for
-// itself; each round begins with another.
+// pump lets all streams of the socket go on, in turns, until the kernel takes no more or none has anything to send.
 func (k *socket) pump() {
-	for _, p := range k.pages {
-		k.writePage(p)
-	}
-	switch len(k.streams) {
-	case 0:
-		return
-	case 1:
-		k.streams[0].receiver.Writable()
-		return
-	}
-	k.sharing = true
-	defer func() { k.sharing = false }()
-	for progress := true; progress && !k.net.Blocked() && !k.net.Closing(); {
-		progress = false
-		k.turn++
-		n := len(k.streams)
-		for i := range n {
-			if len(k.streams) != n { // one has ended: its place is taken by another
-				return
-			}
-			s := k.streams[(k.turn+i)%n]
-			before := s.given
-			k.quota = minShare
-			s.receiver.Writable()
-			progress = progress || s.given > before
+	for k.net.Takes() {
+		before, _ := k.given()
+		k.h2.Offer((*events)(k), offerRoom)
+		if n, _ := k.given(); n == before {
+			return
 		}
 	}
 }

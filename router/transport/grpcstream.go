@@ -14,7 +14,7 @@ const envelope = 5
 // stream is one OpenChannel stream.
 type stream struct {
 	sock     *socket
-	h2       *h2.Stream
+	h2       *h2.Stream // &ended once the stream is over: the engine gives the memory to others
 	receiver Receiver
 	gather   *pool.Buf // of the message that spans reads
 	charged  int       // bytes withheld from the peer's window
@@ -26,6 +26,9 @@ type stream struct {
 
 var _ Stream = (*stream)(nil)
 
+// ended is a stream on which nothing can be sent.
+var ended h2.Stream
+
 // Peer implements Stream.
 func (s *stream) Peer() *Peer { return &s.sock.peer }
 
@@ -34,15 +37,10 @@ func (s *stream) Size(m *Message) int { return envelope + m.Len() }
 
 // Room implements Stream.
 func (s *stream) Room() int {
-	k := s.sock
-	if !k.net.Takes() || s.over {
+	if !s.sock.net.Takes() {
 		return 0
 	}
-	n := s.h2.Window()
-	if k.sharing {
-		n = min(n, k.quota)
-	}
-	return n
+	return s.h2.Window()
 }
 
 // Put implements Stream.
@@ -62,7 +60,7 @@ func (s *stream) Put(m *Message) bool {
 		return false
 	}
 	dst, room := s.sock.h2.Data(x.B, s.h2, total)
-	s.took(total)
+	s.given += uint64(total)
 	if room < total {
 		x.B = dst
 		s.split(x, m, n-len(tail), 0, total, room)
@@ -96,13 +94,6 @@ func (s *stream) outbox(copied, external int) *netloop.Outbox {
 	return k.outbox()
 }
 
-func (s *stream) took(n int) {
-	s.given += uint64(n)
-	if s.sock.sharing {
-		s.sock.quota -= n
-	}
-}
-
 // minPartial: a window smaller than this and than the rest of a message is waited for, while the peer's windows can be
 // larger: else a message would leave in crumbs.
 const minPartial = 1 << 10
@@ -125,7 +116,7 @@ func (s *stream) PutPart(m *Message, sent int, little bool) int {
 		return 0
 	}
 	s.split(x, m, head, sent, sent+n, 0)
-	s.took(n)
+	s.given += uint64(n)
 	return n
 }
 
@@ -186,6 +177,9 @@ func (s *stream) Charge(n int) {
 
 // Established implements Stream.
 func (s *stream) Established() {
+	if s.closed {
+		return
+	}
 	s.sock.live.established, s.sock.peer.Established = true, true
 	s.sock.h2.SetMaxMessage(s.h2, s.sock.group.opt.MaxMessage)
 }
@@ -203,10 +197,18 @@ func (s *stream) Finish(status int, text string) {
 }
 
 // Silence implements Stream.
-func (s *stream) Silence() { s.sock.net.Silence() }
+func (s *stream) Silence() {
+	if !s.closed {
+		s.sock.net.Silence()
+	}
+}
 
 // Abort implements Stream.
-func (s *stream) Abort() { s.sock.net.Close() }
+func (s *stream) Abort() {
+	if !s.closed {
+		s.sock.net.Close()
+	}
+}
 
 // Progress implements Stream.
 func (s *stream) Progress() Progress { return s.progress(s.sock.measure()) }
@@ -235,7 +237,7 @@ func (s *stream) close() {
 	if s.closed {
 		return
 	}
-	s.closed, s.over = true, true
+	s.closed, s.over, s.h2 = true, true, &ended
 	s.dropGather()
 	s.receiver.Closed()
 }

@@ -87,10 +87,22 @@ func (k *socket) tick(now time.Time) {
 // not.
 func (k *socket) trickles() bool {
 	o, now := &k.group.opt, k.group.ticks
-	if hs, since := k.h2.OldestMessage(); hs != nil && now-since > seconds(o.UnfinishedTimeout) {
-		if s, ok := hs.User.(*stream); ok && s.charged == 0 { // else it waits for us
+	for {
+		hs, since := k.h2.OldestMessage()
+		if hs == nil || now-since <= seconds(o.UnfinishedTimeout) {
+			break
+		}
+		s, ok := hs.User.(*stream)
+		if ok && s.charged > 0 { // it waits for us
+			break
+		}
+		if ok {
 			s.receiver.Broken(FaultUnfinished)
 		}
+		if again, _ := k.h2.OldestMessage(); again == hs { // nobody has ended it
+			k.h2.Reset(hs, h2.EnhanceYourCalm)
+		}
+		k.net.MarkDirty()
 	}
 	what, since := k.h2.Unfinished()
 	switch what {
@@ -147,7 +159,7 @@ func (k *socket) finish() {
 
 // finished reports whether all streams have ended on our side and everything is written.
 func (k *socket) finished() bool {
-	return !k.net.Blocked() && !k.net.Staged() &&
+	return !k.net.Blocked() && k.net.Staged() == 0 && len(k.h2.Control()) == 0 &&
 		!slices.ContainsFunc(k.streams, func(s *stream) bool { return !s.over })
 }
 

@@ -15,13 +15,12 @@ func (k *socket) answer(s *h2.Stream) {
 	p := &page{stream: s, rest: pageText}
 	s.User = p
 	k.h2.RespondAs(s, 404, "text/plain; charset=utf-8")
-	k.pages = append(k.pages, p)
 	k.writePage(p)
 }
 
 // writePage stages what the windows take, and the end after the last byte.
 func (k *socket) writePage(p *page) {
-	if len(p.rest) == 0 || k.net.Blocked() || k.net.Closing() || p.stream.Window() <= 0 {
+	if len(p.rest) == 0 || !k.net.Takes() || p.stream.Window() <= 0 {
 		return
 	}
 	x := k.outbox()

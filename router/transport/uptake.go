@@ -199,10 +199,7 @@ func (u *streamUptake) keepsClosed(s *streamState, k *socketUptake, lump *int) b
 
 // given returns how many bytes the socket got since its start, and how many of them the node's kernel has not taken.
 func (k *socket) given() (n uint64, waiting int) {
-	waiting = k.net.Waiting()
-	if k.net.Staged() {
-		waiting += k.net.Outbox().Len()
-	}
+	waiting = k.net.Waiting() + k.net.Staged()
 	return k.net.Written() + uint64(waiting), waiting
 }
 
@@ -216,8 +213,11 @@ func (k *socket) measure() uint64 {
 	return n
 }
 
-// sawWindow notes the connection's window. Frame headers and control frames count as DATA here; they are few.
+// sawWindow notes the connection's window, if the peer has changed it.
 func (k *socket) sawWindow() {
-	n, _ := k.given()
-	k.uptake.updates.saw(k.h2.SendWindow(), n)
+	if n := k.h2.Granted(); n != k.granted {
+		k.granted = n
+		w := k.h2.SendWindow()
+		k.uptake.updates.saw(w, uint64(max(0, n-w)))
+	}
 }

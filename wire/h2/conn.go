@@ -76,6 +76,7 @@ type Conn struct {
 	sizeUpdateDue         bool   // the next header block begins with a table size update
 	ctl                   []byte // frames for Control
 	window                int    // send window of the connection
+	granted               int    // by how much the peer has raised it
 	peakWindow            int    // the largest it has been
 	turn                  uint32 // the last stream that sent something when it was its turn
 	cursor                *Stream

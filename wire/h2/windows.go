@@ -18,6 +18,9 @@ func (s *Stream) OwnWindow() int { return s.window }
 // SendWindow returns the window that all streams share, in bytes of DATA.
 func (c *Conn) SendWindow() int { return c.window }
 
+// Granted returns how many bytes of DATA the peer has allowed for all streams together since the start.
+func (c *Conn) Granted() int { return startWindow + c.granted }
+
 // Hold withholds n bytes of delivered messages from the peer's window, or lets -n of them return. The sum over a
 // stream's life never falls below zero; the connection's window is not concerned.
 func (c *Conn) Hold(s *Stream, n int) {
@@ -110,6 +113,7 @@ func (c *Conn) widenConn(inc int) {
 	case c.window+inc > maxWindow:
 		c.fail(FlowControlError, "connection window above 2^31-1")
 	default:
+		c.granted += inc
 		if c.window < minShare { // else no stream waits for it
 			c.opened = true
 		}
