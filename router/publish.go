@@ -89,6 +89,7 @@ func (l *loop) deliverAll(ts []*Conn, at int, away bool) (next int, others bool)
 	defer l.guardTarget(ts, &next)
 	d, o := &l.delivery, &l.out
 	o.B, o.Buf, o.Parts = d.b, d.buf, &l.msg
+	asked := d.src.service.asked.Load()
 	for ; next < len(ts); next++ {
 		t := ts[next]
 		if t.loop != l {
@@ -99,7 +100,8 @@ func (l *loop) deliverAll(ts []*Conn, at int, away bool) (next int, others bool)
 		case t.dead.Load():
 			l.n.dropped[ReasonGone]++
 		case t.q.len() == 0 && t.putNext(d.k):
-			if d.src.service.asked.Load() {
+			if asked {
+				asked = false
 				d.src.service.note()
 			}
 		case t.turnsAway(len(d.b)):
