@@ -1,11 +1,15 @@
 package router
 
 import (
+	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/link"
 )
 
 // ended wants p's stream to have ended with PERMISSION_DENIED and that text, after the reply to its negotiation.
@@ -198,5 +202,122 @@ func TestALinkToAnotherNodeIsNotProbed(t *testing.T) {
 	r.settle()
 	if old.shut() {
 		t.Error("the link to another node was closed")
+	}
+}
+
+// court is a verifier that the test plays.
+type court struct {
+	claims  []claim
+	answers []func(error)
+}
+
+func (v *court) verify(x claim, answer func(error)) {
+	v.claims = append(v.claims, x)
+	v.answers = append(v.answers, answer)
+}
+
+// knock opens a stream and asks for a link, without waiting for the answer.
+func (r *rig) knock(loop int, kind wire.LinkKind, nodeID string) (*peer, *link.Machine) {
+	r.t.Helper()
+	p := r.connect(loop)
+	p.open()
+	m := link.New(&link.Config{Role: link.Dialer, LinkID: "link", Kind: kind, Version: "3.4.6", NodeID: nodeID, Strict: true})
+	req, err := m.Start(nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	p.send(req)
+	return p, m
+}
+
+// A verifier may take its time: until it answers, the dialer hears nothing and the connection is in no table.
+func TestAVerifierAnswersLater(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		do   func(r *rig, v *court, p *peer)
+		// what becomes of the connection
+		reply  bool
+		active bool
+		text   string // of PERMISSION_DENIED, if it is refused
+		reason Reason // counted once
+	}{
+		{"yes", func(r *rig, v *court, p *peer) { v.answers[0](nil) }, true, true, "", reasonNone},
+		{"no", func(r *rig, v *court, p *peer) { v.answers[0](errors.New("no such node")) }, true, false, "no such node", ReasonClaim},
+		{"yes, and then no", func(r *rig, v *court, p *peer) { v.answers[0](nil); v.answers[0](errors.New("no")) }, true, true, "", reasonNone},
+		{"yes to a kind that is not accepted", func(r *rig, v *court, p *peer) {
+			r.n.claims.accept = table.Only(table.Edge)
+			v.answers[0](nil)
+		}, true, false, "connections of kind peer are not accepted here, only edge (--accept-kinds)", ReasonClaim},
+		{"a message before the answer", func(r *rig, v *court, p *peer) {
+			p.send(wire.AppendAck(nil, 1, true, ""))
+			v.answers[0](nil)
+		}, false, false, "", ReasonNegotiation},
+		{"no answer in time", func(r *rig, v *court, p *peer) {
+			for _, l := range r.n.loops {
+				l.post(func() { l.expireSetups(time.Now().Add(time.Minute)) })
+			}
+			r.settle()
+			v.answers[0](nil)
+		}, false, false, "", ReasonTimeout},
+		{"the dialer leaves", func(r *rig, v *court, p *peer) {
+			p.abandon()
+			v.answers[0](nil)
+		}, false, false, "", reasonNone},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r, v := newRig(t, 1, relaying), &court{}
+			r.n.claims.verify = v.verify
+			p, m := r.knock(0, wire.LinkPeer, "n1")
+			if len(v.claims) != 1 || v.claims[0] != (claim{kind: wire.LinkPeer, node: "n1"}) {
+				t.Fatalf("claims %+v", v.claims)
+			}
+			if p.count() != 0 || p.c.state != claimed || r.n.peers.mesh.Load() != nil {
+				t.Fatal("the connection did not wait for the verifier")
+			}
+			c, key := p.c, p.c.pending.res.Key
+			tc.do(r, v, p)
+			r.settle()
+			if !p.shut() {
+				p.exchange()
+			}
+			if got := len(p.got) > 0; got != tc.reply || c.state == active != tc.active {
+				t.Errorf("answered %v, state %v; want %v, active %v", got, c.state, tc.reply, tc.active)
+			}
+			if tc.reply {
+				if _, err := m.Step(nil, p.got[0]); err != nil {
+					t.Errorf("negotiation: %v", err)
+				}
+			}
+			if tc.text != "" {
+				p.ended(tc.text)
+			}
+			for q := range numReasons {
+				want := uint64(0)
+				if q == tc.reason && q != reasonNone {
+					want = 1
+				}
+				if got := r.stats().Refused[q]; got != want {
+					t.Errorf("%d refusals for %v, want %d", got, q, want)
+				}
+			}
+			p.abandon()
+			if c.pending != nil || !bytes.Equal(key, make([]byte, len(key))) {
+				t.Error("the key of the link is still there")
+			}
+			if n := r.n.claims.granted[table.Peer].Load(); n != 0 {
+				t.Errorf("%d grants are not given back", n)
+			}
+		})
+	}
+}
+
+func TestAVerifierMayAnswerAtOnce(t *testing.T) {
+	r := newRig(t, 1, Options{})
+	r.n.claims.verify = func(x claim, answer func(error)) { answer(nil) }
+	a, b := r.dial(0), r.dial(0)
+	a.subscribe(appName(1), 1)
+	b.publish(header(appName(2), appName(1), 1, ""), 1, 10)
+	if a.count() != 1 {
+		t.Error("no message came")
 	}
 }

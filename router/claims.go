@@ -21,7 +21,8 @@ import (
 // claim is what a connection says of itself when it has negotiated.
 type claim struct {
 	kind   wire.LinkKind
-	socket int // peer links that its socket has already
+	node   string // its node id; may be empty
+	socket int    // peer links that its socket has already
 }
 
 // grant is what a connection may do from then on.
@@ -39,6 +40,9 @@ func (e *refusal) Error() string { return e.text }
 type claims struct {
 	// Immutable.
 	accept table.Filter
+	// verify, if not nil, is asked whether a claim is true before it is admitted. It answers once, at once or later, from
+	// any goroutine; the time for the negotiation goes on meanwhile.
+	verify func(x claim, answer func(error))
 	limits [numKinds]limit
 	relay  bool // what peers publish may reach peers
 

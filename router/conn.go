@@ -22,6 +22,7 @@ type state uint8
 
 const (
 	accepted state = iota // stream open, negotiation awaited; in no table
+	claimed               // negotiated; a verifier has yet to say whether its claim is true; in no table
 	active                // negotiated: in the table's sight
 	ending                // out of the table; our side of the stream ends after what is queued
 	gone                  // the stream is over
@@ -45,6 +46,7 @@ type Conn struct {
 	kind       table.Kind
 	filter     table.Filter // what a publish of this connection may reach; immutable once active
 	machine    *link.Machine
+	pending    *pending // while claimed
 	link       hop.Link // open once active
 	opened     time.Time
 	expires    time.Time // of the negotiation

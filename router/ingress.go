@@ -17,8 +17,12 @@ const (
 func (c *Conn) receive(b []byte, buf *pool.Buf) {
 	l := c.loop
 	if c.state != active {
-		if c.state == accepted {
+		switch c.state {
+		case accepted:
 			c.negotiate(b)
+		case claimed:
+			c.note(ReasonNegotiation, errEarly)
+			c.end(statusOK, "")
 		}
 		return
 	}

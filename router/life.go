@@ -4,47 +4,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/seed31b3bfd0/slimgo/router/hop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 )
-
-// negotiate takes the first message of a connection (P-neg-1).
-func (c *Conn) negotiate(b []byte) {
-	l := c.loop
-	out, err := c.machine.Step(l.small[:0], b)
-	if err != nil {
-		c.note(ReasonNegotiation, err)
-		c.end(statusOK, "")
-		return
-	}
-	l.small = out
-	res := c.machine.Result()
-	c.machine = nil
-	c.sendOwn(out, false)
-	if res.Refusal != "" {
-		c.note(ReasonPeer, nil)
-		c.end(statusPermissionDenied, res.Refusal)
-		return
-	}
-	g, err := l.node.claims.admit(claim{kind: res.Kind, socket: l.peersOn[c.stream.Peer()]})
-	if err != nil {
-		clear(res.Key)
-		c.note(ReasonClaim, err)
-		c.end(statusPermissionDenied, err.Error())
-		return
-	}
-	c.kind, c.filter = g.kind, g.reach
-	c.link.Open(l.hops, hop.Rules{Signed: c.kind == table.Edge || c.kind == table.Remote, Strict: !l.node.opt.AllowUnsigned,
-		Local: c.kind == table.Local}, res.LinkID, res.Key)
-	clear(res.Key)
-	c.state, c.negotiated = active, true
-	c.stream.Established()
-	l.n.negotiated++
-	c.logOpened(&res)
-	if c.kind == table.Peer && !c.muted {
-		c.joinPeers(res.RemoteNode)
-	}
-}
 
 // awaitSetup has c end unless it negotiates in time. Streams that end at once are forgotten whenever the list would grow:
 // a flood of them must not fill it for the whole of that time.
@@ -62,8 +23,8 @@ func (l *loop) expireSetups(now time.Time) {
 		return
 	}
 	n := 0
-	for n < len(l.setup) && (l.setup[n].state != accepted || now.After(l.setup[n].expires)) {
-		if c := l.setup[n]; c.state == accepted {
+	for n < len(l.setup) && (l.setup[n].state > claimed || now.After(l.setup[n].expires)) {
+		if c := l.setup[n]; c.state <= claimed {
 			c.expire()
 		}
 		n++
@@ -131,6 +92,7 @@ func (c *Conn) forget() {
 	c.revive()
 	c.unwatch()
 	c.link.Close()
+	c.forgetClaim()
 }
 
 // leaveTable takes c out of every match: when it returns (or, with very many subscriptions, soon after) nobody

@@ -1,0 +1,91 @@
+package router
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/seed31b3bfd0/slimgo/router/hop"
+	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/wire/link"
+)
+
+// pending is a negotiated connection about whose claim a verifier has yet to answer. It is in no table, and its answer to
+// the negotiation waits, so that the dialer does (P-neg-1).
+type pending struct {
+	answer []byte
+	res    link.Result
+	claim  claim
+}
+
+var errEarly = errors.New("a message before the answer to the negotiation")
+
+// negotiate takes the first message of a connection (P-neg-1).
+func (c *Conn) negotiate(b []byte) {
+	l := c.loop
+	out, err := c.machine.Step(l.small[:0], b)
+	if err != nil {
+		c.note(ReasonNegotiation, err)
+		c.end(statusOK, "")
+		return
+	}
+	l.small = out
+	res := c.machine.Result()
+	c.machine = nil
+	x := claim{kind: res.Kind, node: res.RemoteNode, socket: l.peersOn[c.stream.Peer()]}
+	verify := l.node.claims.verify
+	if verify == nil || res.Refusal != "" {
+		c.decide(&pending{out, res, x}, nil)
+		return
+	}
+	p := &pending{slices.Clone(out), res, x}
+	c.state, c.pending = claimed, p
+	verify(x, func(err error) {
+		c.postFor(func() {
+			if c.pending == p && c.state == claimed { // it has not ended meanwhile, and this is the first answer
+				c.pending = nil
+				c.decide(p, err)
+			}
+		})
+	})
+}
+
+// decide ends a negotiation that went well: the connection becomes active unless its claim is refused. unproven is why
+// the claim is not believed, nil if it is.
+func (c *Conn) decide(p *pending, unproven error) {
+	l, res := c.loop, &p.res
+	defer clear(res.Key)
+	c.sendOwn(p.answer, false)
+	if res.Refusal != "" {
+		c.note(ReasonPeer, nil)
+		c.end(statusPermissionDenied, res.Refusal)
+		return
+	}
+	g, err := grant{}, unproven
+	if err == nil {
+		p.claim.socket = l.peersOn[c.stream.Peer()] // others may have come meanwhile
+		g, err = l.node.claims.admit(p.claim)
+	}
+	if err != nil {
+		c.note(ReasonClaim, err)
+		c.end(statusPermissionDenied, err.Error())
+		return
+	}
+	c.kind, c.filter = g.kind, g.reach
+	c.link.Open(l.hops, hop.Rules{Signed: c.kind == table.Edge || c.kind == table.Remote, Strict: !l.node.opt.AllowUnsigned,
+		Local: c.kind == table.Local}, res.LinkID, res.Key)
+	c.state, c.negotiated = active, true
+	c.stream.Established()
+	l.n.negotiated++
+	c.logOpened(res)
+	if c.kind == table.Peer && !c.muted {
+		c.joinPeers(res.RemoteNode)
+	}
+}
+
+// forgetClaim wipes what a verifier has not decided about.
+func (c *Conn) forgetClaim() {
+	if c.pending != nil {
+		clear(c.pending.res.Key)
+		c.pending = nil
+	}
+}
