@@ -41,7 +41,9 @@ func (c *Conn) publish(b []byte, buf *pool.Buf, k *hop.Known) {
 	case len(ts) > lookEvery:
 		c.later(share(b, buf, &l.msg, k, c))
 		clear(ts)
-		l.runFanouts(time.Now().Add(turnBudget))
+		if !l.runFanouts(time.Now().Add(turnBudget)) {
+			l.net.Station().Wake() // this is no turn of the loop: without that it may sleep
+		}
 		return
 	}
 	k.Expect(&ts[0].link)
