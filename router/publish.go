@@ -14,7 +14,7 @@ import (
 type parcel struct {
 	m      wire.Message
 	hd     hop.Header   // offsets into the header inside the Buf
-	cost   int          // bytes that its sender is charged with while it waits
+	cost   int          // memory that it takes while it waits, in bytes: its sender is charged with that
 	src    *Conn        // sender; nil for the node's own messages
 	filter table.Filter // of the sender
 	asked  bool         // a receiver wants to know whether another takes the message at once
@@ -106,7 +106,7 @@ func (l *loop) deliverAll(ts []*Conn, at int, away bool) (next int, others bool)
 			if d.src.service.asked.Load() {
 				d.src.service.note()
 			}
-		case t.turnsAway(len(d.b)):
+		case t.turnsAway(d.b, d.buf):
 		default:
 			d.lent = d.share(l)
 			d.lent.Retain()
@@ -199,7 +199,7 @@ func (c *Conn) deliverOne(t *Conn, b []byte, buf *pool.Buf, k *hop.Known) {
 		if c.service.asked.Load() {
 			c.service.note()
 		}
-	case t.turnsAway(len(b)):
+	case t.turnsAway(b, buf):
 	default:
 		d := &l.delivery
 		d.lent = share(b, buf, &l.msg, k, c)
@@ -255,10 +255,10 @@ func (c *Conn) put(b []byte, buf *pool.Buf, m *wire.Message, hdr []byte) bool {
 	return true
 }
 
-// turnsAway counts a message of n bytes that must not even wait for c, and reports so.
-func (c *Conn) turnsAway(n int) bool {
+// turnsAway counts message b that must not even wait for c, and reports so.
+func (c *Conn) turnsAway(b []byte, buf *pool.Buf) bool {
 	l := c.loop
-	r := c.q.refuses(n, l.node.opt.ConnBuffer, l.node.opt.SlowConsumer)
+	r := c.q.refuses(costOf(b, buf), l.node.opt.ConnBuffer, l.node.opt.SlowConsumer)
 	if r == reasonNone {
 		return false
 	}
@@ -281,13 +281,10 @@ func share(b []byte, buf *pool.Buf, m *wire.Message, k *hop.Known, src *Conn) *p
 		p = new(parcel)
 		buf.Aux = p
 	}
-	p.m, p.hd, p.cost, p.src, p.filter = *m, k.Header, len(b)+envelope, src, src.filter
+	p.m, p.hd, p.cost, p.src, p.filter = *m, k.Header, costOf(b, buf), src, src.filter
 	p.asked = src.service.asked.Load()
 	return buf
 }
-
-// envelope is what gRPC adds to each message: it counts in the windows, too.
-const envelope = 5
 
 // signPairs signs a header that is new to the receivers of a fan-out in pairs.
 //
@@ -372,7 +369,7 @@ func (c *Conn) accept(buf *pool.Buf, p *parcel) (settled bool) {
 		buf.Release()
 		return true
 	}
-	if c.turnsAway(len(buf.B)) {
+	if c.turnsAway(buf.B, buf) {
 		buf.Release()
 		return true
 	}

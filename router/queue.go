@@ -4,13 +4,15 @@ import (
 	"github.com/seed31b3bfd0/slimgo/pool"
 )
 
-// maxControl bounds the bytes of acknowledgements that wait for one receiver; they are never dropped, so a peer
-// that asks without reading is disconnected instead.
-const maxControl = 1 << 20
+// maxControl bounds the memory of acknowledgements that wait for one receiver, some ten thousand; they are never dropped,
+// so a peer that asks without reading is disconnected instead.
+const maxControl = 8 << 20
 
 // queue holds what a receiver could not take at once, in order. Owned by the loop of its connection.
 //
-//	bytes <= ConnBuffer + one receive window for each charged sender + maxControl
+//	bytes <= ConnBuffer + one receive window of messages for each charged sender + maxControl
+//
+// All sums are of memory, see costOf.
 type queue struct {
 	items []item // ring of a power of two; nil while empty
 	head  int
@@ -38,27 +40,45 @@ func (q *queue) at(i int) *item { return &q.items[(q.head+i)&(len(q.items)-1)] }
 
 func (q *queue) push(it item) {
 	if q.n == len(q.items) {
-		grown := make([]item, max(8, 2*len(q.items)))
-		for i := range q.n {
-			grown[i] = *q.at(i)
-		}
-		q.items, q.head = grown, 0
+		q.resize(max(8, 2*len(q.items)))
 	}
 	q.n++
 	*q.at(q.n - 1) = it
 }
 
+// leastRing is the ring that an empty queue may keep.
+const leastRing = 64
+
+// shrink gives memory back that a burst has left: a ring of which three quarters are empty.
+func (q *queue) shrink() {
+	switch {
+	case len(q.items) <= leastRing || q.n > len(q.items)/4:
+	case q.n == 0:
+		q.items, q.head = nil, 0
+	default:
+		q.resize(len(q.items) / 2)
+	}
+}
+
+func (q *queue) resize(size int) {
+	items := make([]item, size)
+	for i := range q.n {
+		items[i] = *q.at(i)
+	}
+	q.items, q.head = items, 0
+}
+
 func (q *queue) pop() {
 	*q.at(0) = item{}
 	q.head = (q.head + 1) & (len(q.items) - 1)
-	if q.n--; q.n == 0 && len(q.items) > 64 {
-		q.items, q.head = nil, 0
-	}
+	q.n--
+	q.shrink()
 }
 
 // dropFirst forgets how far the first item is.
 func (q *queue) dropFirst() {
 	if q.first != nil {
+		q.bytes -= q.first.Footprint()
 		q.first.Release()
 		q.first = nil
 	}
@@ -90,11 +110,11 @@ func parcelOf(b *pool.Buf) *parcel {
 func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 	l, q := c.loop, &c.q
 	p := buf.Aux.(*parcel)
-	charge := q.bytes+len(buf.B) > l.node.opt.ConnBuffer && p.src != c && l.node.opt.SlowConsumer != Drop
+	charge := q.bytes+p.cost > l.node.opt.ConnBuffer && p.src != c && l.node.opt.SlowConsumer != Drop
 	d := &l.delivery
 	q.push(item{buf: buf, charged: charge})
 	d.queued, d.charged = true, charge
-	q.bytes += len(buf.B)
+	q.bytes += p.cost
 	c.updateBusy()
 	if charge {
 		q.charged += p.cost
@@ -125,10 +145,10 @@ func (c *Conn) sendOwn(msg []byte) {
 		p = new(parcel)
 		b.Aux = p
 	}
-	*p = parcel{}
+	*p = parcel{cost: costOf(b.B, b)}
 	q.push(item{buf: b})
-	q.bytes += len(msg)
-	q.control += len(msg)
+	q.bytes += p.cost
+	q.control += p.cost
 	c.await()
 	if c.pump(); q.control > maxControl {
 		c.note(ReasonBacklog, nil)
@@ -181,6 +201,7 @@ func (c *Conn) sendFirst() bool {
 	if p.src != nil && q.first == nil { // other headers may be made before this message is out
 		q.first = c.loop.net.Stock().Get(len(o.Header))
 		q.first.B = append(q.first.B, o.Header...)
+		q.bytes += q.first.Footprint()
 		o.Header = q.first.B
 	}
 	for total := c.stream.Size(o); q.sent < total; {
@@ -201,12 +222,12 @@ func (c *Conn) shift(sent bool) {
 	it := *q.at(0)
 	p := it.buf.Aux.(*parcel)
 	q.pop()
-	q.bytes -= len(it.buf.B)
+	q.bytes -= p.cost
 	q.left++
 	c.updateBusy()
 	q.dropFirst()
 	if p.src == nil {
-		if q.control -= len(it.buf.B); c.untold && q.control <= newsBacklog/2 {
+		if q.control -= p.cost; c.untold && q.control <= newsBacklog/2 {
 			c.hasNews()
 		}
 	} else if sent {
@@ -248,7 +269,7 @@ func (c *Conn) sift(r Reason, keep func(i int, it *item) bool) {
 		p := it.buf.Aux.(*parcel)
 		l.n.dropped[r]++
 		q.lost++
-		q.bytes -= len(it.buf.B)
+		q.bytes -= p.cost
 		if it.charged {
 			q.charged -= p.cost
 			l.credit(p.src, p.cost)
@@ -259,5 +280,6 @@ func (c *Conn) sift(r Reason, keep func(i int, it *item) bool) {
 		*q.at(i) = item{}
 	}
 	q.n = kept
+	q.shrink()
 	c.updateBusy()
 }

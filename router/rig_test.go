@@ -489,3 +489,6 @@ func (p *peer) openPath(path string) {
 }
 
 const openChannelPath = "/dataplane.proto.v1.DataPlaneService/OpenChannel"
+
+// envelope is what gRPC adds to each message: it counts in the windows, too.
+const envelope = 5
