@@ -49,6 +49,7 @@ type Conn struct {
 	opened     time.Time
 	expires    time.Time // of the negotiation
 	q          queue
+	held       int // bytes that it is charged with
 	status     int // of the end
 	message    string
 	negotiated bool       // it has been active
@@ -129,7 +130,7 @@ func (c *Conn) Closed() { c.leave() }
 
 // drop counts a message that dies here.
 func (c *Conn) drop(r Reason) {
-	c.loop.n.dropped[r]++
+	c.loop.n.drop(r)
 	if r != ReasonNoMatch && r != ReasonTTL && c.logged.first(r) {
 		c.logDrop(r)
 	}
@@ -138,6 +139,7 @@ func (c *Conn) drop(r Reason) {
 // hold charges c, of this loop, with n bytes: its window is not refilled by them for now.
 func (c *Conn) hold(n int) {
 	if c.state != gone {
+		c.owes(n)
 		c.stream.Charge(n)
 	}
 }
@@ -146,6 +148,12 @@ func (c *Conn) hold(n int) {
 func (c *Conn) release(n int) {
 	if c.state != gone {
 		defer c.guard() // whoever has made room is not to blame
+		c.owes(-n)
 		c.stream.Charge(-n)
 	}
+}
+
+func (c *Conn) owes(n int) {
+	c.held += n
+	c.loop.n.held += int64(n)
 }

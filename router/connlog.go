@@ -78,7 +78,7 @@ func (c *Conn) logClosed() {
 
 // note counts a refusal and says it once per connection and reason.
 func (c *Conn) note(r Reason, err error) {
-	c.loop.n.refused[r]++
+	c.loop.n.refuse(r)
 	if !c.logged.first(r) {
 		return
 	}
@@ -146,7 +146,7 @@ func refText(h []byte, n *wire.NameRef) string {
 // health checks, there is one record at debug.
 func (l *loop) Refused(p *transport.Peer, f transport.Fault, err error, attrs ...any) {
 	r := reasonOf(f)
-	l.n.refused[r]++
+	l.n.refuse(r)
 	attrs = append([]any{"reason", r.String()}, withError(attrs, err)...)
 	switch {
 	case p.Established && p.First(uint(r)):

@@ -117,6 +117,8 @@ func (c *Conn) leave() {
 func (c *Conn) forget() {
 	c.state = gone
 	c.discard(ReasonGone)
+	c.loop.n.held -= int64(c.held)
+	c.held = 0
 	c.revive()
 	c.unwatch()
 	c.link.Close()

@@ -125,7 +125,7 @@ func (c *Conn) misdelivered(r any, buf *pool.Buf) (settled bool) {
 	if buf != nil {
 		buf.Release()
 	}
-	c.loop.n.dropped[ReasonGone]++
+	c.loop.n.drop(ReasonGone)
 	return true
 }
 
@@ -143,6 +143,7 @@ func (l *loop) Turn() {
 // Batch implements netloop.Owner.
 func (l *loop) Batch() {
 	l.port.Flush()
+	l.show()
 	if !l.fastOn && (len(l.waiting) > 0 || l.port.Spilled() > 0) {
 		l.fastOn = true
 		l.lastFast = time.Now()
@@ -152,6 +153,7 @@ func (l *loop) Batch() {
 
 // Tick implements netloop.Owner.
 func (l *loop) Tick(now time.Time) {
+	l.n.shown.ran.Store(now.Unix())
 	l.ticks++
 	l.expireSetups(now)
 	if l.index == 0 {

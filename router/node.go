@@ -3,7 +3,6 @@ package router
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,8 +13,6 @@ import (
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 )
-
-var errStopped = errors.New("router: the node has been shut down")
 
 // Node is a running data plane. Its methods are safe for all goroutines.
 type Node struct {
@@ -153,7 +150,10 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		n.engine.Stop()
 		n.chores.stop()
 		n.peerLog.limit.settle(n.log)
-		s := n.totals()
+		for _, l := range n.loops { // they have ended
+			l.show()
+		}
+		s := n.Stats()
 		n.log.Info("messages since the start", s.Attrs()...)
 	})
 	<-n.done

@@ -101,7 +101,7 @@ func (l *loop) deliverAll(ts []*Conn, at int, away bool) (next int, others bool)
 		}
 		switch {
 		case t.dead.Load():
-			l.n.dropped[ReasonGone]++
+			l.n.drop(ReasonGone)
 		case t.q.n == 0 && t.putNext(d.k):
 			if d.src.service.asked.Load() {
 				d.src.service.note()
@@ -194,7 +194,7 @@ func (c *Conn) deliverOne(t *Conn, b []byte, buf *pool.Buf, k *hop.Known) {
 	l := c.loop
 	switch {
 	case t.dead.Load():
-		l.n.dropped[ReasonGone]++
+		l.n.drop(ReasonGone)
 	case t.q.n == 0 && t.put(b, buf, &l.msg, t.link.Header(k.Raw(), &k.Header)):
 		if c.service.asked.Load() {
 			c.service.note()
@@ -262,7 +262,7 @@ func (c *Conn) turnsAway(b []byte, buf *pool.Buf) bool {
 	if r == reasonNone {
 		return false
 	}
-	l.n.dropped[r]++
+	l.n.drop(r)
 	c.q.lost++
 	return true
 }
@@ -358,7 +358,7 @@ func (l *loop) take(e event) {
 func (c *Conn) accept(buf *pool.Buf, p *parcel) (settled bool) {
 	defer c.guardAccept(buf, &settled)
 	if c.dead.Load() {
-		c.loop.n.dropped[ReasonGone]++
+		c.loop.n.drop(ReasonGone)
 		buf.Release()
 		return true
 	}

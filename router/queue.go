@@ -75,10 +75,17 @@ func (q *queue) pop() {
 	q.shrink()
 }
 
+// occupy counts what is queued for c, messages and bytes of memory; less, if negative.
+func (c *Conn) occupy(messages, bytes int) {
+	c.q.bytes += bytes
+	c.loop.n.waits(messages, bytes)
+}
+
 // dropFirst forgets how far the first item is.
-func (q *queue) dropFirst() {
+func (c *Conn) dropFirst() {
+	q := &c.q
 	if q.first != nil {
-		q.bytes -= q.first.Footprint()
+		c.occupy(0, -q.first.Footprint())
 		q.first.Release()
 		q.first = nil
 	}
@@ -114,7 +121,7 @@ func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 	d := &l.delivery
 	q.push(item{buf: buf, charged: charge})
 	d.queued, d.charged = true, charge
-	q.bytes += p.cost
+	c.occupy(1, p.cost)
 	c.updateBusy()
 	if charge {
 		q.charged += p.cost
@@ -147,7 +154,7 @@ func (c *Conn) sendOwn(msg []byte) {
 	}
 	*p = parcel{cost: costOf(b.B, b)}
 	q.push(item{buf: b})
-	q.bytes += p.cost
+	c.occupy(1, p.cost)
 	q.control += p.cost
 	c.await()
 	if c.pump(); q.control > maxControl {
@@ -201,7 +208,7 @@ func (c *Conn) sendFirst() bool {
 	if p.src != nil && q.first == nil { // other headers may be made before this message is out
 		q.first = c.loop.net.Stock().Get(len(o.Header))
 		q.first.B = append(q.first.B, o.Header...)
-		q.bytes += q.first.Footprint()
+		c.occupy(0, q.first.Footprint())
 		o.Header = q.first.B
 	}
 	for total := c.stream.Size(o); q.sent < total; {
@@ -222,10 +229,10 @@ func (c *Conn) shift(sent bool) {
 	it := *q.at(0)
 	p := it.buf.Aux.(*parcel)
 	q.pop()
-	q.bytes -= p.cost
+	c.occupy(-1, -p.cost)
 	q.left++
 	c.updateBusy()
-	q.dropFirst()
+	c.dropFirst()
 	if p.src == nil {
 		if q.control -= p.cost; c.untold && q.control <= newsBacklog/2 {
 			c.hasNews()
@@ -246,7 +253,7 @@ func (c *Conn) shift(sent bool) {
 func (c *Conn) discard(r Reason) {
 	for c.q.n > 0 {
 		if parcelOf(c.q.at(0).buf) != nil {
-			c.loop.n.dropped[r]++
+			c.loop.n.drop(r)
 		}
 		c.shift(false)
 	}
@@ -256,7 +263,7 @@ func (c *Conn) discard(r Reason) {
 func (c *Conn) sift(r Reason, keep func(i int, it *item) bool) {
 	l, q := c.loop, &c.q
 	if q.n > 0 && !keep(0, q.at(0)) {
-		q.dropFirst()
+		c.dropFirst()
 	}
 	kept := 0
 	for i := range q.n {
@@ -267,9 +274,9 @@ func (c *Conn) sift(r Reason, keep func(i int, it *item) bool) {
 			continue
 		}
 		p := it.buf.Aux.(*parcel)
-		l.n.dropped[r]++
+		l.n.drop(r)
 		q.lost++
-		q.bytes -= p.cost
+		c.occupy(-1, -p.cost)
 		if it.charged {
 			q.charged -= p.cost
 			l.credit(p.src, p.cost)

@@ -115,7 +115,7 @@ func (c *Conn) noteFull(err error) {
 func (c *Conn) acknowledge(id uint64, err error) {
 	reason := ""
 	if err != nil {
-		c.loop.n.refused[ReasonSubscribe]++
+		c.loop.n.refuse(ReasonSubscribe)
 		reason = err.Error()
 	}
 	if id == 0 {

@@ -17,7 +17,7 @@ import (
 // node is what the command needs of a running data plane.
 type node interface {
 	Addrs() []net.Addr // in the order of router.Options.Listen
-	Stats(context.Context) (router.Stats, error)
+	Stats() router.Stats
 	Shutdown(context.Context) error
 }
 

@@ -31,11 +31,11 @@ var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
 type fakeNode struct {
 	addrs    []net.Addr
 	shutdown func(context.Context) error
-	stats    func(context.Context) (router.Stats, error)
+	stats    router.Stats
 }
 
-func (n *fakeNode) Stats(ctx context.Context) (router.Stats, error) { return n.stats(ctx) }
-func (n *fakeNode) Addrs() []net.Addr                               { return n.addrs }
+func (n *fakeNode) Stats() router.Stats { return n.stats }
+func (n *fakeNode) Addrs() []net.Addr   { return n.addrs }
 func (n *fakeNode) Shutdown(ctx context.Context) error {
 	if n.shutdown == nil {
 		return nil
@@ -52,7 +52,7 @@ type rig struct {
 	nodes     []*fakeNode
 	procs     []int // calls of setCores
 	shutdown  func(context.Context) error
-	stats     func(context.Context) (router.Stats, error)
+	stats     router.Stats
 	startErr  func(i int, o router.Options) error
 }
 
@@ -71,9 +71,7 @@ func newRig() *rig {
 		},
 		notifyQuestions: func(chan<- os.Signal) func() { return func() {} },
 	}
-	r.stats = func(context.Context) (router.Stats, error) {
-		return router.Stats{Received: 3, Names: 2, Panics: 1}, nil
-	}
+	r.stats = router.Stats{Received: 3, Names: 2, Panics: 1}
 	r.start = func(_ context.Context, o router.Options) (node, error) {
 		r.options = append(r.options, o)
 		if r.startErr != nil {

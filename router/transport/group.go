@@ -59,12 +59,13 @@ type Group struct {
 	opt      Options
 	acceptor Acceptor
 
-	members   map[member]struct{}
-	now       time.Time // of the last tick
-	ticks     int64     // since the start, the engine's clock
-	draining  bool      // the end is announced to every socket
-	finishing bool      // every stream ends after what is queued for it
-	idle      bool      // Acceptor.Idle was called
+	members    map[member]struct{}
+	now        time.Time // of the last tick
+	unfinished int       // bytes that sockets keep for what their peers have not completed
+	ticks      int64     // since the start, the engine's clock
+	draining   bool      // the end is announced to every socket
+	finishing  bool      // every stream ends after what is queued for it
+	idle       bool      // Acceptor.Idle was called
 }
 
 // member is a socket with its transport.
@@ -81,6 +82,9 @@ func NewGroup(l *netloop.Loop, o Options, a Acceptor) *Group {
 	o.fill()
 	return &Group{loop: l, opt: o, acceptor: a, members: map[member]struct{}{}, now: time.Now()}
 }
+
+// Unfinished returns the memory of messages that have not arrived whole, in bytes.
+func (g *Group) Unfinished() int { return g.unfinished }
 
 // Len returns the number of sockets.
 func (g *Group) Len() int { return len(g.members) }

@@ -23,11 +23,12 @@ type socket struct {
 
 	measured time.Time // when uptake was brought up to date
 
-	turn    int    // stream that the next round begins with
-	quota   int    // bytes that the stream being served may still stage; meaningful while sharing
-	sharing bool   // several streams are served in rounds
-	broken  bool   // the engine has given up: GOAWAY is its last word
-	why     string // we close it; "": we do not
+	turn       int    // stream that the next round begins with
+	quota      int    // bytes that the stream being served may still stage; meaningful while sharing
+	sharing    bool   // several streams are served in rounds
+	broken     bool   // the engine has given up: GOAWAY is its last word
+	unfinished int    // bytes that group.unfinished has of it
+	why        string // we close it; "": we do not
 }
 
 // AcceptGRPC returns the handler of a socket that was just accepted.
@@ -59,9 +60,17 @@ func (k *socket) Read(p []byte) {
 	if err := k.h2.Feed(p, (*events)(k)); err != nil {
 		k.fail(err)
 	}
+	k.count()
 	if len(k.h2.Control()) > 0 {
 		k.net.MarkDirty()
 	}
+}
+
+// count brings up to date what the group knows of the socket's memory.
+func (k *socket) count() {
+	n := k.h2.UnfinishedBytes()
+	k.group.unfinished += n - k.unfinished
+	k.unfinished = n
 }
 
 // fail ends a socket whose engine has given up; GOAWAY is in its control bytes.
@@ -154,8 +163,15 @@ func (k *socket) Closed(err error) {
 	defer k.group.remove(k) // even if a panic has broken the engine or a stream: others wait for the end of both
 	defer k.group.acceptor.Ended(&k.peer, err)
 	defer k.closeStreams()
+	defer k.forget()
 	k.peer.End = k.end(err)
 	k.h2.Close((*events)(k))
+}
+
+// forget takes what the socket kept off the group's sum.
+func (k *socket) forget() {
+	k.group.unfinished -= k.unfinished
+	k.unfinished = 0
 }
 
 // closeStreams ends the streams that the engine has not, because it has panicked.
