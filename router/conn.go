@@ -1,6 +1,7 @@
 package router
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 const (
 	statusOK               = 0
 	statusPermissionDenied = 7
+	statusExhausted        = 8
 )
 
 // state of a connection (P-end-5).
@@ -83,6 +85,9 @@ func (s *reasonsSet) first(r Reason) bool {
 // Accept implements transport.Acceptor.
 func (l *loop) Accept(s transport.Stream) transport.Receiver {
 	n := l.node
+	if !n.takes() {
+		return nil
+	}
 	now := time.Now()
 	c := &Conn{id: n.nextConn.Add(1), loop: l, stream: s, kind: table.Remote,
 		opened: now, expires: now.Add(n.opt.NegotiationTimeout)}
@@ -112,8 +117,14 @@ func (c *Conn) PeerFinished() {
 // Broken implements transport.Receiver.
 func (c *Conn) Broken(f transport.Fault) {
 	r := reasonOf(f)
-	c.note(r, nil)
 	c.because(r.String())
+	if f == transport.FaultMemory {
+		text := c.loop.node.noMemory()
+		c.note(r, errors.New(text))
+		c.end(statusExhausted, text)
+		return
+	}
+	c.note(r, nil)
 	c.end(statusOK, "")
 }
 

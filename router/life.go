@@ -116,6 +116,7 @@ func (c *Conn) leave() {
 // forget gives back what c holds and owes.
 func (c *Conn) forget() {
 	c.state = gone
+	c.loop.node.open.Add(-1)
 	c.discard(ReasonGone)
 	c.loop.n.held -= int64(c.held)
 	c.held = 0

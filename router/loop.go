@@ -30,6 +30,7 @@ type loop struct {
 	net     *netloop.Loop
 	port    *pool.Port[event]
 	group   *transport.Group
+	queued  pool.Share // memory of what waits in queues
 	hops    *hop.Scratch
 	drained chan struct{} // closed when a finishing loop has no socket left
 
@@ -80,7 +81,8 @@ func (n *Node) startLoops() error {
 func (n *Node) addLoop(nl *netloop.Loop, x *pool.Exchange[event]) *loop {
 	l := &loop{node: n, index: nl.Index(), net: nl, drained: make(chan struct{}), peersOn: map[*transport.Peer]int{}}
 	l.port = x.Join(nl.Station())
-	l.group = transport.NewGroup(nl, n.opt.transport(), l)
+	l.queued = n.queued.Join()
+	l.group = transport.NewGroup(nl, n.transportOptions(), l)
 	l.hops = hop.NewScratch(n.opt.hops(nl.Index()))
 	l.fast = nl.NewTimer()
 	n.loops = append(n.loops, l)

@@ -258,7 +258,11 @@ func (c *Conn) put(b []byte, buf *pool.Buf, m *wire.Message, hdr []byte) bool {
 // turnsAway counts message b that must not even wait for c, and reports so.
 func (c *Conn) turnsAway(b []byte, buf *pool.Buf) bool {
 	l := c.loop
-	r := c.q.refuses(costOf(b, buf), l.node.opt.ConnBuffer, l.node.opt.SlowConsumer)
+	n := costOf(b, buf)
+	r := c.q.refuses(n, l.node.opt.ConnBuffer, l.node.opt.SlowConsumer)
+	if r == reasonNone && l.queued.Over(n) > l.node.queued.Limit()/4 {
+		r = ReasonQueued
+	}
 	if r == reasonNone {
 		return false
 	}

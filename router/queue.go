@@ -78,7 +78,8 @@ func (q *queue) pop() {
 // occupy counts what is queued for c, messages and bytes of memory; less, if negative.
 func (c *Conn) occupy(messages, bytes int) {
 	c.q.bytes += bytes
-	c.loop.n.waits(messages, bytes)
+	c.loop.n.waiting += int64(messages)
+	c.loop.queued.Add(bytes)
 }
 
 // dropFirst forgets how far the first item is.
@@ -117,7 +118,7 @@ func parcelOf(b *pool.Buf) *parcel {
 func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 	l, q := c.loop, &c.q
 	p := buf.Aux.(*parcel)
-	charge := q.bytes+p.cost > l.node.opt.ConnBuffer && p.src != c && l.node.opt.SlowConsumer != Drop
+	charge := (q.bytes+p.cost > l.node.opt.ConnBuffer || l.queued.Over(p.cost) > 0) && p.src != c && l.node.opt.SlowConsumer != Drop
 	d := &l.delivery
 	q.push(item{buf: buf, charged: charge})
 	d.queued, d.charged = true, charge

@@ -13,8 +13,8 @@ type tally struct {
 	dropped, refused                               [numReasons]uint64
 
 	// Of this moment.
-	conns, stalled           int64
-	waiting, waitBytes, held int64 // messages in queues, their memory, what senders are charged with
+	conns, stalled int64
+	waiting, held  int64 // messages in queues, what senders are charged with
 }
 
 // counters are the tally of a loop, which it alone writes and reads, and what it last showed of that, which everybody may
@@ -55,11 +55,6 @@ func (n *counters) refuse(r Reason) {
 	n.reasons = true
 }
 
-func (n *counters) waits(messages, bytes int) {
-	n.waiting += int64(messages)
-	n.waitBytes += int64(bytes)
-}
-
 // show brings what everybody may read up to date. The loop calls it at the end of each batch.
 func (l *loop) show() {
 	n, s := &l.n, &l.n.shown
@@ -71,7 +66,7 @@ func (l *loop) show() {
 	putGauge(&s.conns, n.conns)
 	putGauge(&s.stalled, n.stalled)
 	putGauge(&s.waiting, n.waiting)
-	putGauge(&s.waitBytes, n.waitBytes)
+	putGauge(&s.waitBytes, l.queued.Held())
 	putGauge(&s.held, n.held)
 	putGauge(&s.blocked, int64(l.net.Blocked()))
 	putGauge(&s.spilled, int64(l.port.Spilled()))
@@ -128,6 +123,9 @@ const late = 3
 // Stats returns the counters. It asks no loop, so it answers at once, whatever they do, and after Shutdown, too.
 func (n *Node) Stats() Stats {
 	s := Stats{Dropped: map[Reason]uint64{}, Refused: map[Reason]uint64{}, Names: n.names.Len(), Panics: n.panics.Load()}
+	if times := n.full.times.Load(); times > 0 {
+		s.Refused[ReasonSockets] = times
+	}
 	now := time.Now().Unix()
 	for _, l := range n.loops {
 		s.Sockets += int64(l.net.Sockets())

@@ -28,6 +28,7 @@ type socket struct {
 	sharing    bool   // several streams are served in rounds
 	broken     bool   // the engine has given up: GOAWAY is its last word
 	unfinished int    // bytes that group.unfinished has of it
+	starved    bool   // Grow has found no memory: that is why streams end
 	why        string // we close it; "": we do not
 }
 
@@ -60,6 +61,7 @@ func (k *socket) Read(p []byte) {
 	if err := k.h2.Feed(p, (*events)(k)); err != nil {
 		k.fail(err)
 	}
+	k.starved = false
 	k.count()
 	if len(k.h2.Control()) > 0 {
 		k.net.MarkDirty()
@@ -69,7 +71,7 @@ func (k *socket) Read(p []byte) {
 // count brings up to date what the group knows of the socket's memory.
 func (k *socket) count() {
 	n := k.h2.UnfinishedBytes()
-	k.group.unfinished += n - k.unfinished
+	k.group.unfinished.Add(n - k.unfinished)
 	k.unfinished = n
 }
 
@@ -170,7 +172,7 @@ func (k *socket) Closed(err error) {
 
 // forget takes what the socket kept off the group's sum.
 func (k *socket) forget() {
-	k.group.unfinished -= k.unfinished
+	k.group.unfinished.Add(-k.unfinished)
 	k.unfinished = 0
 }
 
@@ -243,4 +245,4 @@ func (f Fault) String() string {
 }
 
 var faultNames = [NumFaults]string{"none", "unknown_path", "compressed", "too_large", "http2_error", "flood",
-	"negotiation_timeout", "unfinished", "keepalive_timeout", "control_backlog", "unread", "too_many_connections"}
+	"negotiation_timeout", "unfinished", "keepalive_timeout", "control_backlog", "unread", "too_many_connections", "unfinished_limit"}
