@@ -103,6 +103,27 @@ func outsize(n int) *Buf {
 	return b
 }
 
+// Footprint returns the memory that b takes while it is held, in bytes: its own and what was appended beyond that, and its
+// bookkeeping, but not Aux. Any holder may ask.
+func (b *Buf) Footprint() int {
+	n := bookkeeping + len(b.own)
+	if c := cap(b.B); c > len(b.own) {
+		n += c
+	}
+	return n
+}
+
+// bookkeeping is the size of a Buf without its memory.
+const bookkeeping = 128
+
+// Footprint returns that of the Buf that Get(n) returns.
+func Footprint(n int) int {
+	if i := class(n); i < classes {
+		n = classSize(i)
+	}
+	return bookkeeping + n
+}
+
 // Retain adds a holder. The caller must be one. It panics if the Buf has been released by all.
 func (b *Buf) Retain() {
 	if b.refs.Add(1) <= 1 {

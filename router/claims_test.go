@@ -108,7 +108,8 @@ func TestParseKinds(t *testing.T) {
 }
 
 func TestOptionsThatCannotBe(t *testing.T) {
-	for _, o := range []Options{{MaxNames: -1}, {MaxNameBytes: -1}, {MaxPeers: -1}, {MaxPeers: 257}, {MaxRemotes: -1},
+	for _, o := range []Options{{MaxNames: -1}, {MaxNameBytes: -1}, {MaxSockets: -1}, {MaxConnections: -1},
+		{MaxUnfinished: MinMaxUnfinished - 1}, {MaxQueued: MinMaxQueued - 1}, {MaxPeers: -1}, {MaxPeers: 257}, {MaxRemotes: -1},
 		{AcceptKinds: table.All}} {
 		o.Listen = []string{"127.0.0.1:0"}
 		if err := o.fill(); err == nil {

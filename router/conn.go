@@ -1,6 +1,7 @@
 package router
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 const (
 	statusOK               = 0
 	statusPermissionDenied = 7
+	statusExhausted        = 8
 )
 
 // state of a connection (P-end-5).
@@ -51,6 +53,7 @@ type Conn struct {
 	opened     time.Time
 	expires    time.Time // of the negotiation
 	q          queue
+	held       int // bytes that it is charged with
 	status     int // of the end
 	message    string
 	negotiated bool       // it has been active
@@ -84,6 +87,9 @@ func (s *reasonsSet) first(r Reason) bool {
 // Accept implements transport.Acceptor.
 func (l *loop) Accept(s transport.Stream) transport.Receiver {
 	n := l.node
+	if !n.takes() {
+		return nil
+	}
 	now := time.Now()
 	c := &Conn{id: n.nextConn.Add(1), loop: l, stream: s, kind: table.Remote,
 		opened: now, expires: now.Add(n.opt.NegotiationTimeout)}
@@ -113,8 +119,14 @@ func (c *Conn) PeerFinished() {
 // Broken implements transport.Receiver.
 func (c *Conn) Broken(f transport.Fault) {
 	r := reasonOf(f)
-	c.note(r, nil)
 	c.because(r.String())
+	if f == transport.FaultMemory {
+		text := c.loop.node.noMemory()
+		c.note(r, errors.New(text))
+		c.end(statusExhausted, text)
+		return
+	}
+	c.note(r, nil)
 	c.end(statusOK, "")
 }
 
@@ -131,7 +143,7 @@ func (c *Conn) Closed() { c.leave() }
 
 // drop counts a message that dies here.
 func (c *Conn) drop(r Reason) {
-	c.loop.n.dropped[r]++
+	c.loop.n.drop(r)
 	if r != ReasonNoMatch && r != ReasonTTL && c.logged.first(r) {
 		c.logDrop(r)
 	}
@@ -140,6 +152,7 @@ func (c *Conn) drop(r Reason) {
 // hold charges c, of this loop, with n bytes: its window is not refilled by them for now.
 func (c *Conn) hold(n int) {
 	if c.state != gone {
+		c.owes(n)
 		c.stream.Charge(n)
 	}
 }
@@ -148,6 +161,12 @@ func (c *Conn) hold(n int) {
 func (c *Conn) release(n int) {
 	if c.state != gone {
 		defer c.guard() // whoever has made room is not to blame
+		c.owes(-n)
 		c.stream.Charge(-n)
 	}
+}
+
+func (c *Conn) owes(n int) {
+	c.held += n
+	c.loop.n.held += int64(n)
 }

@@ -78,7 +78,7 @@ func (c *Conn) logClosed() {
 
 // note counts a refusal and says it once per connection and reason.
 func (c *Conn) note(r Reason, err error) {
-	c.loop.n.refused[r]++
+	c.loop.n.refuse(r)
 	if !c.logged.first(r) {
 		return
 	}
@@ -146,7 +146,7 @@ func refText(h []byte, n *wire.NameRef) string {
 // health checks, there is one record at debug.
 func (l *loop) Refused(p *transport.Peer, f transport.Fault, err error, attrs ...any) {
 	r := reasonOf(f)
-	l.n.refused[r]++
+	l.n.refuse(r)
 	attrs = append([]any{"reason", r.String()}, withError(attrs, err)...)
 	switch {
 	case p.Established && p.First(uint(r)):
@@ -196,6 +196,8 @@ func (n *Node) logStart() {
 	n.log.Debug("node started", "target", targetService, "node_id", o.NodeID, "deployment", o.Deployment, "listen", o.Listen,
 		"loops", o.Loops, "read_buffer", o.ReadBuffer, "conn_buffer", o.ConnBuffer, "slow_consumer", o.SlowConsumer.String(),
 		"stall_timeout", o.StallTimeout, "stall_rate", o.StallRate, "max_subscriptions", o.MaxSubscriptions,
+		"max_names", o.MaxNames, "max_sockets", o.MaxSockets, "max_connections", o.MaxConnections,
+		"max_unfinished", o.MaxUnfinished, "max_queued", o.MaxQueued,
 		"require_header_mac", !o.AllowUnsigned, "enforce_pqc", o.EnforcePQC, "relay_peer_publishes", o.RelayPeerPublishes,
 		"negotiation_timeout", o.NegotiationTimeout, "keepalive_time", o.KeepaliveTime, "keepalive_timeout", o.KeepaliveTimeout,
 		"max_frame_size", o.MaxFrameSize, "max_header_list", o.MaxHeaderList, "max_streams", o.MaxStreams)

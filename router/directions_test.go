@@ -70,12 +70,12 @@ func TestAllThatASenderLeftBehindIsForwarded(t *testing.T) {
 			until(t, "the node's kernel has acknowledged all", func() bool { return unacknowledged(t, a.c) == 0 })
 			leave(a)
 			goOn()
-			b.await(func() bool { return len(b.got) == count || n.live(t).Sockets == 1 && n.live(t).Delivered < count })
+			b.await(func() bool { return len(b.got) == count })
 			if len(b.got) != count {
 				t.Errorf("%s, %d loops: %d of %d arrived", how, loops, len(b.got), count)
 			}
-			until(t, "nothing of it is left", func() bool { s := n.live(t); return s.Sockets == 1 && s.Connections == 1 })
-			if s := n.live(t); s.Panics != 0 || s.Names != 1 {
+			until(t, "nothing of it is left", func() bool { s := n.Stats(); return s.Sockets == 1 && s.Connections == 1 })
+			if s := n.Stats(); s.Panics != 0 || s.Names != 1 {
 				t.Errorf("%s: %+v", how, s)
 			}
 		}
@@ -91,14 +91,14 @@ func TestHalfCloseLeavesWhatWaitsToBeSent(t *testing.T) {
 	for i := range count {
 		a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 50_000)))
 	}
-	until(t, "the node has it all", func() bool { return n.live(t).Received >= count })
-	if n.live(t).Delivered == count {
+	until(t, "the node has it all", func() bool { return n.Stats().Received >= count })
+	if n.Stats().Delivered == count {
 		t.Fatal("the kernels took everything")
 	}
 	if err := b.c.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "nobody can send to it", func() bool { s := n.live(t); return s.Connections == 1 })
+	until(t, "nobody can send to it", func() bool { s := n.Stats(); return s.Connections == 1 })
 	b.await(func() bool { return len(b.got) == count && b.end != nil })
 	for i, m := range b.got {
 		if blob := decode(t, m).GetPublish().GetMsg().GetAppPayload().Blob; binary.BigEndian.Uint64(blob) != uint64(i) {
@@ -109,7 +109,7 @@ func TestHalfCloseLeavesWhatWaitsToBeSent(t *testing.T) {
 		t.Errorf("stream end = %+v", b.end)
 	}
 	before := descriptors(t)
-	until(t, "the socket is over", func() bool { return n.live(t).Sockets == 1 })
+	until(t, "the socket is over", func() bool { return n.Stats().Sockets == 1 })
 	if now := descriptors(t); now > before {
 		t.Errorf("%d descriptors, before %d", now, before)
 	}
@@ -127,9 +127,9 @@ func TestHalfClosedSocketIsClosedWithTheNode(t *testing.T) {
 	for i := range count {
 		a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 50_000)))
 	}
-	until(t, "the node has it all", func() bool { return n.live(t).Received >= count })
+	until(t, "the node has it all", func() bool { return n.Stats().Received >= count })
 	_ = b.c.(*net.TCPConn).CloseWrite()
-	until(t, "nobody can send to it", func() bool { s := n.live(t); return s.Connections == 1 && s.Sockets == 2 })
+	until(t, "nobody can send to it", func() bool { s := n.Stats(); return s.Connections == 1 && s.Sockets == 2 })
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := n.Shutdown(ctx); !errors.Is(err, context.Canceled) {
@@ -181,5 +181,5 @@ func TestReceiverThatIsCutOffIsStillHeard(t *testing.T) {
 	})
 	goOn()
 	b.await(func() bool { return len(b.got) == count })
-	until(t, "it is gone", func() bool { return n.live(t).Sockets == 1 })
+	until(t, "it is gone", func() bool { return n.Stats().Sockets == 1 })
 }

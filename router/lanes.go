@@ -67,11 +67,7 @@ func (r *ring) at(i int) *item { return &r.items[(r.head+i)&(len(r.items)-1)] }
 
 func (r *ring) push(it item) {
 	if r.n == len(r.items) {
-		grown := make([]item, max(8, 2*len(r.items)))
-		for i := range r.n {
-			grown[i] = *r.at(i)
-		}
-		r.items, r.head = grown, 0
+		r.resize(max(8, 2*len(r.items)))
 	}
 	r.n++
 	*r.at(r.n - 1) = it
@@ -80,7 +76,28 @@ func (r *ring) push(it item) {
 func (r *ring) pop() {
 	*r.at(0) = item{}
 	r.head = (r.head + 1) & (len(r.items) - 1)
-	if r.n--; r.n == 0 && len(r.items) > 64 {
+	r.n--
+	r.shrink()
+}
+
+// leastRing is the ring that an empty queue may keep.
+const leastRing = 64
+
+// shrink gives memory back that a burst has left: a ring of which three quarters are empty.
+func (r *ring) shrink() {
+	switch {
+	case len(r.items) <= leastRing || r.n > len(r.items)/4:
+	case r.n == 0:
 		r.items, r.head = nil, 0
+	default:
+		r.resize(len(r.items) / 2)
 	}
+}
+
+func (r *ring) resize(size int) {
+	items := make([]item, size)
+	for i := range r.n {
+		items[i] = *r.at(i)
+	}
+	r.items, r.head = items, 0
 }

@@ -88,7 +88,10 @@ func (c *Conn) leave() {
 // forget gives back what c holds and owes.
 func (c *Conn) forget() {
 	c.state = gone
+	c.loop.node.open.Add(-1)
 	c.discard(ReasonGone)
+	c.loop.n.held -= int64(c.held)
+	c.held = 0
 	c.revive()
 	c.unwatch()
 	c.link.Close()

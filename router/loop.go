@@ -30,6 +30,7 @@ type loop struct {
 	net     *netloop.Loop
 	port    *pool.Port[event]
 	group   *transport.Group
+	queued  pool.Share // memory of what waits in queues
 	hops    *hop.Scratch
 	drained chan struct{} // closed when a finishing loop has no socket left
 
@@ -79,7 +80,8 @@ func (n *Node) startLoops() error {
 func (n *Node) addLoop(nl *netloop.Loop, x *pool.Exchange[event]) *loop {
 	l := &loop{node: n, index: nl.Index(), net: nl, drained: make(chan struct{}), peersOn: map[*transport.Peer]int{}}
 	l.port = x.Join(nl.Station())
-	l.group = transport.NewGroup(nl, n.opt.transport(), l)
+	l.queued = n.queued.Join()
+	l.group = transport.NewGroup(nl, n.transportOptions(), l)
 	l.hops = hop.NewScratch(n.opt.hops(nl.Index()))
 	l.clock.timer = nl.NewTimer()
 	l.budget.now = time.Now
@@ -125,7 +127,7 @@ func (c *Conn) misdelivered(r any, buf *pool.Buf) (settled bool) {
 	if buf != nil {
 		buf.Release()
 	}
-	c.loop.n.dropped[ReasonGone]++
+	c.loop.n.drop(ReasonGone)
 	return true
 }
 
@@ -147,6 +149,7 @@ func (l *loop) Turn() {
 // Batch implements netloop.Owner.
 func (l *loop) Batch() {
 	l.port.Flush()
+	l.show()
 	l.budget.renew()
 	if l.left || l.at < l.end || !l.fanouts.idle() || l.clock.looking {
 		l.net.Station().Wake()
@@ -158,6 +161,7 @@ func (l *loop) Batch() {
 
 // Tick implements netloop.Owner.
 func (l *loop) Tick(now time.Time) {
+	l.n.shown.ran.Store(now.Unix())
 	l.ticks++
 	l.expireSetups(now)
 	if l.index == 0 {

@@ -8,7 +8,7 @@ import (
 const (
 	newsBatch   = 64      // messages taken from the mesh at once
 	newsTurn    = 256     // messages for all peers of a loop before sockets have their turn
-	newsBacklog = 1 << 17 // bytes of the node's own messages that may wait for a peer before more are made
+	newsBacklog = 1 << 19 // memory, in bytes, of the node's own messages that may wait for a peer before more are made
 )
 
 // news are the peers of one loop for whom the mesh has something, in turn. Owned by the loop.

@@ -12,29 +12,31 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 )
 
-var errStopped = errors.New("router: the node has been shut down")
-
 // Node is a running data plane. Its methods are safe for all goroutines.
 type Node struct {
 	// Immutable after Start.
-	opt    Options
-	log    *slog.Logger
-	loops  []*loop
-	engine *netloop.Engine
-	lns    []*netloop.Listener
-	names  *table.Table[Conn]
-	budget *table.Budget // of names
-	claims *claims
-	peers  peering // safe for all
+	opt                Options
+	log                *slog.Logger
+	loops              []*loop
+	engine             *netloop.Engine
+	lns                []*netloop.Listener
+	names              *table.Table[Conn]
+	budget             *table.Budget // of names
+	claims             *claims
+	queued, unfinished *pool.Quota // of memory
+	peers              peering     // safe for all
 
 	peerLog peerLog
 
 	draining atomic.Bool
 	panics   atomic.Uint64
+	open     atomic.Int64 // connections whose memory is in use
+	full     fullness
 	nextConn atomic.Uint64  // last connection id given out; ids are never used again
 	accepts  sync.WaitGroup // accept goroutines
 	chores   chores         // removals of connections with many subscriptions, news for new peers
@@ -73,7 +75,13 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 func (n *Node) accept(ln *netloop.Listener) {
 	n.engine.Accept(ln, netloop.Acceptance{
 		Handler: func(l *netloop.Loop) netloop.Handler { return n.loops[l.Index()].group.AcceptGRPC() },
+		Full:    n.isFull,
 		Failed: func(ln *netloop.Listener, err error) {
+			if errors.Is(err, netloop.ErrFull) {
+				n.log.Error("the node has as many sockets as it may have: clients wait to be accepted", "target", targetService,
+					"endpoint", ln.Addr().String(), "reason", ReasonSockets.String(), "error", n.tooMany("sockets", n.opt.MaxSockets))
+				return
+			}
 			n.log.Error("cannot accept a connection: raise the limit of open files if that is the cause",
 				"target", targetService, "endpoint", ln.Addr().String(), "error", err)
 		},
@@ -86,6 +94,7 @@ func newNode(o Options) *Node {
 	n.budget = &table.Budget{PerConn: o.MaxSubscriptions, Names: int64(o.MaxNames), Bytes: int64(o.MaxNameBytes)}
 	n.claims = newClaims(&o)
 	n.names.Limit(n.budget)
+	n.queued, n.unfinished = pool.NewQuota(int64(o.MaxQueued)), pool.NewQuota(int64(o.MaxUnfinished))
 	n.chores.failed = n.choreFailed
 	n.peerLog.init(o.Log)
 	return n
@@ -154,7 +163,10 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		n.engine.Stop()
 		n.chores.stop()
 		n.peerLog.limit.settle(n.log)
-		s := n.totals()
+		for _, l := range n.loops { // they have ended
+			l.show()
+		}
+		s := n.Stats()
 		n.log.Info("messages since the start", s.Attrs()...)
 	})
 	<-n.done

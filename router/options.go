@@ -58,6 +58,9 @@ const (
 	MaxReadBuffer = 64 << 20
 	MinConnBuffer = 16 << 10
 	MinMaxHeader  = 1 << 10 // names, a short token, both tags
+
+	MinMaxUnfinished = 2 * maxMessage // one message grows by being copied
+	MinMaxQueued     = 1 << 20
 )
 
 // Defaults of Options.
@@ -119,6 +122,18 @@ type Options struct {
 	MaxNames int
 	// MaxNameBytes bounds the bytes of strings that are kept for names; 0: 128 for each of MaxNames.
 	MaxNameBytes int
+	// MaxSockets bounds the sockets of the node; clients beyond it wait to be accepted. 0: one for each 64 KiB of that
+	// memory.
+	MaxSockets int
+	// MaxConnections bounds its connections, of which a socket may have several; further ones are refused. 0: likewise.
+	MaxConnections int
+	// MaxUnfinished bounds the memory of messages that have not arrived whole, in bytes. Beyond it the connection is ended
+	// that began one first on the socket at hand. 0: a thirty-second of that memory.
+	MaxUnfinished int
+	// MaxQueued bounds the memory of messages that wait for receivers, in bytes. Beyond it senders are charged for every
+	// message that has to wait, however little its receiver has waiting; a quarter beyond it such messages die. 0: an
+	// eighth of that memory.
+	MaxQueued int
 
 	// AcceptKinds are the kinds that a connection may claim: edge, remote and peer; 0: all of them. See ParseKinds.
 	AcceptKinds table.Filter
@@ -193,9 +208,11 @@ func (o *Options) fill() error {
 	if o.AcceptKinds == 0 {
 		o.AcceptKinds = claimable
 	}
+	memory := usableMemory()
 	if o.MaxNames == 0 {
-		o.MaxNames = namesFor(usableMemory())
+		o.MaxNames = namesFor(memory)
 	}
+	o.fillLimits(memory)
 	if o.MaxNameBytes == 0 && o.MaxNames < math.MaxInt/nameBytes {
 		o.MaxNameBytes = o.MaxNames * nameBytes
 	}
@@ -232,6 +249,11 @@ func (o *Options) fill() error {
 		return fmt.Errorf("router: unknown slow-consumer policy %d", o.SlowConsumer)
 	case o.MaxNames < 0 || o.MaxNameBytes < 0:
 		return fmt.Errorf("router: max names is %d and max name bytes %d: want 1 or more", o.MaxNames, o.MaxNameBytes)
+	case o.MaxSockets < 0 || o.MaxConnections < 0:
+		return fmt.Errorf("router: max sockets is %d and max connections %d: want 1 or more", o.MaxSockets, o.MaxConnections)
+	case o.MaxUnfinished < MinMaxUnfinished || o.MaxQueued < MinMaxQueued:
+		return fmt.Errorf("router: max unfinished is %d and max queued %d: want at least 8 MiB, and at least 1 MiB",
+			o.MaxUnfinished, o.MaxQueued)
 	case o.MaxPeers < 0 || o.MaxPeers > mesh.MaxPeers || o.MaxRemotes < 0:
 		return fmt.Errorf("router: max peers is %d and max remotes %d: want 1 to %d, and 1 or more",
 			o.MaxPeers, o.MaxRemotes, mesh.MaxPeers)

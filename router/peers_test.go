@@ -264,7 +264,7 @@ func TestManyNamesReachASlowPeerInPortions(t *testing.T) {
 	c := p.c
 	p.paused = true
 	r.settle()
-	if b := c.q.control; b > newsBacklog+newsBatch*512 {
+	if b := c.q.control; b > newsBacklog+newsBatch*1024 {
 		t.Errorf("%d bytes are queued for a peer that does not read", b)
 	}
 	p.paused = false

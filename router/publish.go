@@ -12,7 +12,7 @@ import (
 type parcel struct {
 	m      wire.Message
 	hd     hop.Header   // offsets into the header inside the Buf
-	cost   int          // bytes that its sender is charged with while it waits
+	cost   int          // memory that it takes while it waits, in bytes: its sender is charged with that
 	src    *Conn        // sender; nil for the node's own messages
 	filter table.Filter // of the sender
 	asked  bool         // a receiver wants to know whether another takes the message at once
@@ -98,13 +98,13 @@ func (l *loop) deliverAll(ts []*Conn, at int, away bool) (next int, others bool)
 		}
 		switch {
 		case t.dead.Load():
-			l.n.dropped[ReasonGone]++
+			l.n.drop(ReasonGone)
 		case t.q.len() == 0 && t.putNext(d.k):
 			if asked {
 				asked = false
 				d.src.service.note()
 			}
-		case t.turnsAway(len(d.b)):
+		case t.turnsAway(d.b, d.buf):
 		default:
 			d.lent = d.share(l)
 			d.lent.Retain()
@@ -192,12 +192,12 @@ func (c *Conn) deliverOne(t *Conn, b []byte, buf *pool.Buf, k *hop.Known) {
 	l := c.loop
 	switch {
 	case t.dead.Load():
-		l.n.dropped[ReasonGone]++
+		l.n.drop(ReasonGone)
 	case t.q.len() == 0 && t.put(b, buf, &l.msg, t.link.Header(k.Raw(), &k.Header)):
 		if c.service.asked.Load() {
 			c.service.note()
 		}
-	case t.turnsAway(len(b)):
+	case t.turnsAway(b, buf):
 	default:
 		d := &l.delivery
 		d.lent = share(b, buf, &l.msg, k, c)
@@ -253,14 +253,18 @@ func (c *Conn) put(b []byte, buf *pool.Buf, m *wire.Message, hdr []byte) bool {
 	return true
 }
 
-// turnsAway counts a message of n bytes that must not even wait for c, and reports so.
-func (c *Conn) turnsAway(n int) bool {
+// turnsAway counts message b that must not even wait for c, and reports so.
+func (c *Conn) turnsAway(b []byte, buf *pool.Buf) bool {
 	l := c.loop
+	n := costOf(b, buf)
 	r := c.q.refuses(n, l.node.opt.ConnBuffer, l.node.opt.SlowConsumer)
+	if r == reasonNone && l.queued.Over(n) > l.node.queued.Limit()/4 {
+		r = ReasonQueued
+	}
 	if r == reasonNone {
 		return false
 	}
-	l.n.dropped[r]++
+	l.n.drop(r)
 	c.q.lost++
 	return true
 }
@@ -279,13 +283,10 @@ func share(b []byte, buf *pool.Buf, m *wire.Message, k *hop.Known, src *Conn) *p
 		p = new(parcel)
 		buf.Aux = p
 	}
-	p.m, p.hd, p.cost, p.src, p.filter = *m, k.Header, len(b)+envelope, src, src.filter
+	p.m, p.hd, p.cost, p.src, p.filter = *m, k.Header, costOf(b, buf), src, src.filter
 	p.asked = src.service.asked.Load()
 	return buf
 }
-
-// envelope is what gRPC adds to each message: it counts in the windows, too.
-const envelope = 5
 
 // signPairs signs a header that is new to the receivers of a fan-out in pairs.
 //
@@ -365,7 +366,7 @@ func (l *loop) takeOne(e event) {
 func (c *Conn) accept(buf *pool.Buf, p *parcel) (settled bool) {
 	defer c.guardAccept(buf, &settled)
 	if c.dead.Load() {
-		c.loop.n.dropped[ReasonGone]++
+		c.loop.n.drop(ReasonGone)
 		buf.Release()
 		return true
 	}
@@ -376,7 +377,7 @@ func (c *Conn) accept(buf *pool.Buf, p *parcel) (settled bool) {
 		buf.Release()
 		return true
 	}
-	if c.turnsAway(len(buf.B)) {
+	if c.turnsAway(buf.B, buf) {
 		buf.Release()
 		return true
 	}

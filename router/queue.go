@@ -4,13 +4,15 @@ import (
 	"github.com/seed31b3bfd0/slimgo/pool"
 )
 
-// maxControl bounds the bytes of acknowledgements that wait for one receiver; they are never dropped, so a peer
-// that asks without reading is disconnected instead.
-const maxControl = 1 << 20
+// maxControl bounds the memory of acknowledgements that wait for one receiver, some ten thousand; they are never dropped,
+// so a peer that asks without reading is disconnected instead.
+const maxControl = 8 << 20
 
 // queue holds what a receiver could not take at once. Owned by the loop of its connection.
 //
-//	bytes <= ConnBuffer + one receive window for each charged sender + maxControl
+//	bytes <= ConnBuffer + one receive window of messages for each charged sender + maxControl
+//
+// All sums are of memory, see costOf.
 type queue struct {
 	ring        // senders' lane
 	own   ring  // the node's lane
@@ -47,9 +49,18 @@ func (q *queue) lane(l lane) *ring {
 // halfOut reports whether a part of senders' first item is out.
 func (q *queue) halfOut() bool { return q.sent > 0 && q.turn == laneSenders }
 
+// occupy counts what is queued for c, messages and bytes of memory; less, if negative.
+func (c *Conn) occupy(messages, bytes int) {
+	c.q.bytes += bytes
+	c.loop.n.waiting += int64(messages)
+	c.loop.queued.Add(bytes)
+}
+
 // dropFirst forgets how far senders' first item is.
-func (q *queue) dropFirst() {
+func (c *Conn) dropFirst() {
+	q := &c.q
 	if q.first != nil {
+		c.occupy(0, -q.first.Footprint())
 		q.first.Release()
 		q.first = nil
 	}
@@ -83,11 +94,11 @@ func parcelOf(b *pool.Buf) *parcel {
 func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 	l, q := c.loop, &c.q
 	p := buf.Aux.(*parcel)
-	charge := q.bytes+len(buf.B) > l.node.opt.ConnBuffer && p.src != c && l.node.opt.SlowConsumer != Drop
+	charge := (q.bytes+p.cost > l.node.opt.ConnBuffer || l.queued.Over(p.cost) > 0) && p.src != c && l.node.opt.SlowConsumer != Drop
 	d := &l.delivery
 	q.push(item{buf: buf, charged: charge})
 	d.queued, d.charged = true, charge
-	q.bytes += len(buf.B)
+	c.occupy(1, p.cost)
 	c.updateBusy()
 	if charge {
 		q.charged += p.cost
@@ -119,10 +130,10 @@ func (c *Conn) sendOwn(msg []byte, after bool) {
 		p = new(parcel)
 		b.Aux = p
 	}
-	*p = parcel{}
+	*p = parcel{cost: costOf(b.B, b)}
 	q.lane(q.order.place(after, q.n)).push(item{buf: b})
-	q.bytes += len(msg)
-	q.control += len(msg)
+	c.occupy(1, p.cost)
+	q.control += p.cost
 	if c.pump(); q.control > maxControl {
 		c.note(ReasonBacklog, nil)
 		c.stream.Silence()
@@ -171,6 +182,7 @@ func (c *Conn) sendNext() bool {
 	if p.src != nil && q.first == nil { // other headers may be made before this message is out
 		q.first = c.loop.net.Stock().Get(len(o.Header))
 		q.first.B = append(q.first.B, o.Header...)
+		c.occupy(0, q.first.Footprint())
 		o.Header = q.first.B
 	}
 	for total := c.stream.Size(o); q.sent < total; {
@@ -195,17 +207,17 @@ func (c *Conn) shift(from lane, sent bool) {
 	if sent {
 		q.order.sent(from, len(it.buf.B), q.n)
 	}
-	q.bytes -= len(it.buf.B)
+	c.occupy(-1, -p.cost)
 	q.left++
 	c.updateBusy()
 	if q.sent = 0; from == laneSenders {
-		q.dropFirst()
+		c.dropFirst()
 	}
 	if p.src == nil {
 		if from == laneSenders {
 			q.order.bound--
 		}
-		if q.control -= len(it.buf.B); c.untold && q.control <= newsBacklog/2 {
+		if q.control -= p.cost; c.untold && q.control <= newsBacklog/2 {
 			c.hasNews()
 		}
 	} else if sent {
@@ -227,7 +239,7 @@ func (c *Conn) discard(r Reason) {
 	}
 	for c.q.n > 0 {
 		if parcelOf(c.q.at(0).buf) != nil {
-			c.loop.n.dropped[r]++
+			c.loop.n.drop(r)
 		}
 		c.shift(laneSenders, false)
 	}
@@ -237,7 +249,7 @@ func (c *Conn) discard(r Reason) {
 func (c *Conn) sift(r Reason, keep func(i int, it *item) bool) {
 	l, q := c.loop, &c.q
 	if q.n > 0 && !keep(0, q.at(0)) {
-		q.dropFirst()
+		c.dropFirst()
 	}
 	kept := 0
 	for i := range q.n {
@@ -248,9 +260,9 @@ func (c *Conn) sift(r Reason, keep func(i int, it *item) bool) {
 			continue
 		}
 		p := it.buf.Aux.(*parcel)
-		l.n.dropped[r]++
+		l.n.drop(r)
 		q.lost++
-		q.bytes -= len(it.buf.B)
+		c.occupy(-1, -p.cost)
 		if it.charged {
 			q.charged -= p.cost
 			l.credit(p.src, p.cost)
@@ -261,5 +273,6 @@ func (c *Conn) sift(r Reason, keep func(i int, it *item) bool) {
 		*q.at(i) = item{}
 	}
 	q.n = kept
+	q.shrink()
 	c.updateBusy()
 }

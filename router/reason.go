@@ -67,6 +67,12 @@ const (
 	ReasonClaim
 	// ReasonNames: more subscriptions, or strings of names, than the node may hold.
 	ReasonNames
+	// ReasonSockets: more sockets than the node may have; clients wait to be accepted. It counts how often that began.
+	ReasonSockets
+	// ReasonMemory: unfinished messages of the node take more memory than it may have for them.
+	ReasonMemory
+	// ReasonQueued: what waits in the node takes more memory than it may have for that.
+	ReasonQueued
 	numReasons
 )
 
@@ -74,7 +80,8 @@ var reasonNames = [numReasons]string{"none", "no_match", "ttl_expired", "bad_mac
 	"too_large", "compressed", "receiver_stalled", "receiver_full", "receiver_gone", "negotiation_failed",
 	"negotiation_timeout", "peer_refused", "unknown_path", "http2_error", "flood", "too_many_subscriptions",
 	"subscription_refused", "name_strings", "keepalive_timeout", "control_backlog",
-	"unfinished", "too_many_connections", "header_too_large", "claim_refused", "too_many_names"}
+	"unfinished", "too_many_connections", "header_too_large", "claim_refused", "too_many_names",
+	"too_many_sockets", "unfinished_limit", "queued_limit"}
 
 // String returns the word used in logs and statistics.
 func (r Reason) String() string {
@@ -110,4 +117,5 @@ var faultReasons = [transport.NumFaults]Reason{
 	transport.FaultBacklog:     ReasonBacklog,
 	transport.FaultUnread:      ReasonStalled,
 	transport.FaultConnections: ReasonConnections,
+	transport.FaultMemory:      ReasonMemory,
 }

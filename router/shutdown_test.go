@@ -45,9 +45,9 @@ func TestShutdownLosesNothingForAReceiverThatStillSends(t *testing.T) {
 	for i := range count {
 		a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 30_000)))
 	}
-	until(t, "all is out", func() bool { return n.live(t).Delivered >= count })
+	until(t, "all is out", func() bool { return n.Stats().Delivered >= count })
 	_ = a.c.Close()
-	until(t, "the sender is gone", func() bool { return n.live(t).Sockets == 1 })
+	until(t, "the sender is gone", func() bool { return n.Stats().Sockets == 1 })
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)

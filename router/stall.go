@@ -174,7 +174,7 @@ func (c *Conn) declareStalled(p *transport.Progress, why string) {
 	l, q := c.loop, &c.q
 	q.stalled = true
 	q.lost = 0
-	l.n.stalls++
+	l.n.stalled++
 	c.unwatch()
 	c.sift(ReasonStalled, func(i int, it *item) bool { return !it.charged || i == 0 })
 	if first := q.at(0); first.charged {
@@ -208,7 +208,7 @@ func (c *Conn) caughtUp() {
 func (c *Conn) revive() {
 	if c.q.stalled {
 		c.q.stalled = false
-		c.loop.n.stalls--
+		c.loop.n.stalled--
 		c.updateBusy()
 	}
 }

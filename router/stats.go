@@ -1,89 +1,175 @@
 package router
 
 import (
-	"context"
 	"log/slog"
+	"sync/atomic"
+	"time"
 )
 
-// counters of one loop, written by it alone.
-type counters struct {
-	received, delivered, bytes, queued uint64
-	negotiated                         uint64
-	conns, stalls                      int64
-	dropped, refused                   [numReasons]uint64
+// tally is what one loop counts.
+type tally struct {
+	// Since the start.
+	received, delivered, bytes, queued, negotiated uint64
+	dropped, refused                               [numReasons]uint64
+
+	// Of this moment.
+	conns, stalled int64
+	waiting, held  int64 // messages in queues, what senders are charged with
 }
 
-// Stats is what a node has done since its start, summed over its loops.
+// counters are the tally of a loop, which it alone writes and reads, and what it last showed of that, which everybody may
+// read. So the message path counts with plain additions, and a scrape asks no loop.
+type counters struct {
+	tally
+	reasons bool // dropped or refused have changed since the last show
+
+	_     pad
+	shown shown
+	_     pad
+}
+
+// pad keeps what one thread writes and others read apart from the rest.
+type pad [128]byte
+
+// shown is what everybody may read. Written by the loop alone, and only what has changed: an atomic store costs it as much as
+// ten additions.
+type shown struct {
+	received, delivered, bytes, queued, negotiated atomic.Uint64
+	dropped, refused                               [numReasons]atomic.Uint64
+
+	_                                        pad // gauges change both ways, and more often
+	conns, stalled, waiting, waitBytes, held atomic.Int64
+	blocked, spilled, unfinished             atomic.Int64
+	ran                                      atomic.Int64 // when it last ticked, in Unix seconds; 0: it has not yet
+}
+
+// drop counts a message that died.
+func (n *counters) drop(r Reason) {
+	n.dropped[r]++
+	n.reasons = true
+}
+
+// refuse counts a request or a peer that was turned away.
+func (n *counters) refuse(r Reason) {
+	n.refused[r]++
+	n.reasons = true
+}
+
+// show brings what everybody may read up to date. The loop calls it at the end of each batch.
+func (l *loop) show() {
+	n, s := &l.n, &l.n.shown
+	put(&s.received, n.received)
+	put(&s.delivered, n.delivered)
+	put(&s.bytes, n.bytes)
+	put(&s.queued, n.queued)
+	put(&s.negotiated, n.negotiated)
+	putGauge(&s.conns, n.conns)
+	putGauge(&s.stalled, n.stalled)
+	putGauge(&s.waiting, n.waiting)
+	putGauge(&s.waitBytes, l.queued.Held())
+	putGauge(&s.held, n.held)
+	putGauge(&s.blocked, int64(l.net.Blocked()))
+	putGauge(&s.spilled, int64(l.port.Spilled()))
+	putGauge(&s.unfinished, int64(l.group.Unfinished()))
+	if n.reasons {
+		n.reasons = false
+		for r := range numReasons {
+			put(&s.dropped[r], n.dropped[r])
+			put(&s.refused[r], n.refused[r])
+		}
+	}
+}
+
+func put(a *atomic.Uint64, v uint64) {
+	if a.Load() != v {
+		a.Store(v)
+	}
+}
+
+func putGauge(a *atomic.Int64, v int64) {
+	if a.Load() != v {
+		a.Store(v)
+	}
+}
+
+// Stats is what a node has done since its start, and what it has at this moment, summed over its loops. Each number is true
+// of a moment some milliseconds ago at most; they need not be of the same.
 type Stats struct {
 	// Received counts messages that arrived on negotiated connections, Delivered those handed to a target, Bytes
 	// what was delivered behind the headers, Queued deliveries that had to wait.
 	Received, Delivered, Bytes, Queued uint64
 	// Negotiated counts finished negotiations, Panics connections lost to internal errors.
 	Negotiated, Panics uint64
-	// Sockets, Connections and Stalled are of this moment.
-	Sockets, Connections, Stalled int64
-	// Dropped counts messages that died, Refused requests and peers that were turned away.
+	// Dropped counts messages that died, Refused requests and peers that were turned away. Only reasons that have occurred.
 	Dropped, Refused map[Reason]uint64
+
+	// Sockets, Connections and Stalled are of this moment, and so is all that follows.
+	Sockets, Connections, Stalled int64
+	// Blocked is how many sockets wait for the kernel, Spilled how many messages and credits for room between loops.
+	Blocked, Spilled int64
+	// Late is how many loops have not run for three seconds or more.
+	Late int64
+	// Waiting is how many messages wait for receivers, WaitingBytes their memory, counted at each receiver, Held what
+	// senders are charged with for these and for messages between loops, Unfinished the memory of messages that have
+	// not arrived whole. In bytes.
+	Waiting, WaitingBytes, Held, Unfinished int64
 	// Names is the number of subscriptions in the table.
 	Names int
 }
 
-// Stats asks every loop for its counters. After Shutdown it returns ctx's error or what the loops counted.
-func (n *Node) Stats(ctx context.Context) (Stats, error) {
+// late is how many seconds a loop may not tick.
+const late = 3
+
+// Stats returns the counters. It asks no loop, so it answers at once, whatever they do, and after Shutdown, too.
+func (n *Node) Stats() Stats {
 	s := Stats{Dropped: map[Reason]uint64{}, Refused: map[Reason]uint64{}, Names: n.names.Len(), Panics: n.panics.Load()}
+	if times := n.full.times.Load(); times > 0 {
+		s.Refused[ReasonSockets] = times
+	}
+	now := time.Now().Unix()
 	for _, l := range n.loops {
 		s.Sockets += int64(l.net.Sockets())
-	}
-	answers := make(chan counters, len(n.loops))
-	for _, l := range n.loops {
-		l.post(func() { answers <- l.n })
-	}
-	for range n.loops {
-		select {
-		case c := <-answers:
-			s.add(&c)
-		case <-n.done:
-			return s, errStopped
-		case <-ctx.Done():
-			return s, ctx.Err()
+		s.add(&l.n.shown)
+		if ran := l.n.shown.ran.Load(); ran != 0 && now-ran >= late {
+			s.Late++
 		}
-	}
-	return s, nil
-}
-
-// totals is Stats after the loops have stopped.
-func (n *Node) totals() Stats {
-	s := Stats{Dropped: map[Reason]uint64{}, Refused: map[Reason]uint64{}, Names: n.names.Len(), Panics: n.panics.Load()}
-	for _, l := range n.loops {
-		s.add(&l.n)
 	}
 	return s
 }
 
-func (s *Stats) add(c *counters) {
-	s.Received += c.received
-	s.Delivered += c.delivered
-	s.Bytes += c.bytes
-	s.Queued += c.queued
-	s.Negotiated += c.negotiated
-	s.Connections += c.conns
-	s.Stalled += c.stalls
+func (s *Stats) add(c *shown) {
+	s.Received += c.received.Load()
+	s.Delivered += c.delivered.Load()
+	s.Bytes += c.bytes.Load()
+	s.Queued += c.queued.Load()
+	s.Negotiated += c.negotiated.Load()
+	s.Connections += c.conns.Load()
+	s.Stalled += c.stalled.Load()
+	s.Blocked += c.blocked.Load()
+	s.Spilled += c.spilled.Load()
+	s.Waiting += c.waiting.Load()
+	s.WaitingBytes += c.waitBytes.Load()
+	s.Held += c.held.Load()
+	s.Unfinished += c.unfinished.Load()
 	for r := range numReasons {
-		if c.dropped[r] > 0 {
-			s.Dropped[r] += c.dropped[r]
+		if n := c.dropped[r].Load(); n > 0 {
+			s.Dropped[r] += n
 		}
-		if c.refused[r] > 0 {
-			s.Refused[r] += c.refused[r]
+		if n := c.refused[r].Load(); n > 0 {
+			s.Refused[r] += n
 		}
 	}
 }
 
 // Attrs returns all counters for a log record; reasons that have not occurred are left out.
 func (s *Stats) Attrs() []any {
-	attrs := []any{slog.String("target", targetProcessing),
-		slog.Int64("sockets", s.Sockets), slog.Int64("connections", s.Connections), slog.Int("names", s.Names), slog.Int64("stalled", s.Stalled),
+	attrs := []any{slog.String("target", targetProcessing)}
+	for _, g := range s.gauges() {
+		attrs = append(attrs, slog.Int64(g.name, g.value))
+	}
+	attrs = append(attrs,
 		slog.Uint64("negotiated", s.Negotiated), slog.Uint64("received", s.Received), slog.Uint64("delivered", s.Delivered),
-		slog.Uint64("bytes", s.Bytes), slog.Uint64("queued", s.Queued), slog.Uint64("panics", s.Panics)}
+		slog.Uint64("bytes", s.Bytes), slog.Uint64("queued", s.Queued), slog.Uint64("panics", s.Panics))
 	for r := range numReasons {
 		if n := s.Dropped[r]; n > 0 {
 			attrs = append(attrs, slog.Uint64("dropped."+r.String(), n))
@@ -95,4 +181,16 @@ func (s *Stats) Attrs() []any {
 		}
 	}
 	return attrs
+}
+
+type gauge struct {
+	name  string
+	value int64
+}
+
+// gauges are the numbers of this moment, in the order of the log.
+func (s *Stats) gauges() []gauge {
+	return []gauge{{"sockets", s.Sockets}, {"connections", s.Connections}, {"names", int64(s.Names)},
+		{"stalled", s.Stalled}, {"blocked", s.Blocked}, {"spilled", s.Spilled}, {"late_loops", s.Late},
+		{"waiting", s.Waiting}, {"waiting_bytes", s.WaitingBytes}, {"held_bytes", s.Held}, {"unfinished_bytes", s.Unfinished}}
 }

@@ -116,7 +116,7 @@ func (c *Conn) noteFull(err error) {
 func (c *Conn) acknowledge(id uint64, err error, last bool) {
 	reason := ""
 	if err != nil {
-		c.loop.n.refused[ReasonSubscribe]++
+		c.loop.n.refuse(ReasonSubscribe)
 		reason = err.Error()
 	}
 	if id == 0 {

@@ -79,7 +79,7 @@ func TestReceiversOnTCPThatReadAboveTheFloorLoseNothing(t *testing.T) {
 		case <-received:
 			return
 		case <-look.C:
-			if s := n.live(t); s.Stalled != 0 || s.Dropped[ReasonStalled] != 0 {
+			if s := n.Stats(); s.Stalled != 0 || s.Dropped[ReasonStalled] != 0 {
 				t.Errorf("stalled %d, dropped %v", s.Stalled, s.Dropped)
 				for _, c := range clients {
 					_ = c.c.Close()

@@ -9,10 +9,7 @@ import (
 	"time"
 )
 
-const (
-	countersEvery = time.Minute // at debug
-	countersLimit = time.Second // for a node to tell them
-)
+const countersEvery = time.Minute // at debug
 
 func notifyQuestions(c chan<- os.Signal) func() {
 	signal.Notify(c, syscall.SIGUSR1)
@@ -45,12 +42,6 @@ func (p *program) tellCounters(ctx context.Context, services []*service, questio
 }
 
 func (s *service) tellCounters(ctx context.Context, log *slog.Logger, level slog.Level) {
-	ctx, cancel := context.WithTimeout(ctx, countersLimit)
-	defer cancel()
-	stats, err := s.node.Stats(ctx)
-	if err != nil {
-		log.Log(ctx, slog.LevelWarn, "the event loops do not tell their counters", "error", err)
-		return
-	}
+	stats := s.node.Stats()
 	log.Log(ctx, level, "counters", stats.Attrs()...)
 }

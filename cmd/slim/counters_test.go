@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
-	"github.com/seed31b3bfd0/slimgo/router"
 )
 
 // stopsAfter makes r ask its questions at the given times and stop after d.
@@ -27,7 +26,8 @@ func (r *rig) stopsAfter(d time.Duration, questions ...time.Duration) {
 	}
 }
 
-const someCounters = "slim_datapath::message_processing: 0: counters sockets=0 connections=0 names=2 stalled=0 negotiated=0 received=3 " +
+const someCounters = "slim_datapath::message_processing: 0: counters sockets=0 connections=0 names=2 stalled=0 blocked=0 spilled=0 late_loops=0 " +
+	"waiting=0 waiting_bytes=0 held_bytes=0 unfinished_bytes=0 negotiated=0 received=3 " +
 	"delivered=0 bytes=0 queued=0 panics=1\n"
 
 func TestCountersAreToldWhenAskedFor(t *testing.T) {
@@ -59,23 +59,6 @@ func TestCountersAreToldEveryMinuteAtDebug(t *testing.T) {
 			}
 		})
 	}
-}
-
-// Loops that stand still are news, too, and nobody waits for them long.
-func TestCountersOfLoopsThatStandStill(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig()
-		r.stats = func(ctx context.Context) (router.Stats, error) {
-			<-ctx.Done()
-			return router.Stats{}, ctx.Err()
-		}
-		r.stopsAfter(time.Minute, time.Second)
-		began := time.Now()
-		code := r.program.run(context.Background(), nil)
-		if code != cli.ExitOK || time.Since(began) != time.Minute || !strings.Contains(r.out.String(), "the event loops do not tell their counters") {
-			t.Errorf("exit %d after %v\n%s", code, time.Since(began), &r.out)
-		}
-	})
 }
 
 func TestSIGUSR1AsksForCounters(t *testing.T) {

@@ -38,6 +38,10 @@ type flags struct {
 	maxHeader        int
 	headerMemory     int
 	maxNames         int
+	maxSockets       int
+	maxConnections   int
+	maxUnfinished    int
+	maxQueued        int
 	maxNameBytes     int
 	acceptKinds      table.Filter
 	maxPeers         int
@@ -69,6 +73,10 @@ func (f *flags) flagSet() *pflag.FlagSet {
 	s.Var(&byteSize{&f.headerMemory, 1, math.MaxInt}, "header-memory", "")
 	s.Var(&number{&f.maxNames, 1, math.MaxInt}, "max-names", "")
 	s.Var(&byteSize{&f.maxNameBytes, 1, math.MaxInt}, "max-name-bytes", "")
+	s.Var(&number{&f.maxSockets, 1, math.MaxInt}, "max-sockets", "")
+	s.Var(&number{&f.maxConnections, 1, math.MaxInt}, "max-connections", "")
+	s.Var(&byteSize{&f.maxUnfinished, router.MinMaxUnfinished, math.MaxInt}, "max-unfinished", "")
+	s.Var(&byteSize{&f.maxQueued, router.MinMaxQueued, math.MaxInt}, "max-queued", "")
 	s.Var((*kinds)(&f.acceptKinds), "accept-kinds", "")
 	s.Var(&number{&f.maxPeers, 1, router.DefaultMaxPeers}, "max-peers", "")
 	s.Var(&number{&f.maxRemotes, 1, math.MaxInt32}, "max-remotes", "")

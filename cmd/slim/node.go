@@ -17,7 +17,7 @@ import (
 // node is what the command needs of a running data plane.
 type node interface {
 	Addrs() []net.Addr // in the order of router.Options.Listen
-	Stats(context.Context) (router.Stats, error)
+	Stats() router.Stats
 	Shutdown(context.Context) error
 }
 
@@ -78,6 +78,8 @@ func nodeOptions(s *config.Service, f *flags, log *slog.Logger) router.Options {
 		SlowConsumer: f.slowConsumer, StallTimeout: f.stallTimeout, StallRate: f.stallRate, HoldTimeout: f.holdTimeout,
 		MaxSubscriptions: f.maxSubscriptions, MaxHeader: f.maxHeader, HeaderMemory: f.headerMemory,
 		MaxNames: f.maxNames, MaxNameBytes: f.maxNameBytes,
+		MaxSockets: f.maxSockets, MaxConnections: f.maxConnections,
+		MaxUnfinished: f.maxUnfinished, MaxQueued: f.maxQueued,
 		AcceptKinds: f.acceptKinds, MaxPeers: f.maxPeers, MaxRemotes: f.maxRemotes,
 
 		NodeID: s.NodeID, Deployment: s.Domain,

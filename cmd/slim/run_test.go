@@ -31,11 +31,11 @@ var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
 type fakeNode struct {
 	addrs    []net.Addr
 	shutdown func(context.Context) error
-	stats    func(context.Context) (router.Stats, error)
+	stats    router.Stats
 }
 
-func (n *fakeNode) Stats(ctx context.Context) (router.Stats, error) { return n.stats(ctx) }
-func (n *fakeNode) Addrs() []net.Addr                               { return n.addrs }
+func (n *fakeNode) Stats() router.Stats { return n.stats }
+func (n *fakeNode) Addrs() []net.Addr   { return n.addrs }
 func (n *fakeNode) Shutdown(ctx context.Context) error {
 	if n.shutdown == nil {
 		return nil
@@ -52,7 +52,7 @@ type rig struct {
 	nodes     []*fakeNode
 	procs     []int // calls of setCores
 	shutdown  func(context.Context) error
-	stats     func(context.Context) (router.Stats, error)
+	stats     router.Stats
 	startErr  func(i int, o router.Options) error
 }
 
@@ -71,9 +71,7 @@ func newRig() *rig {
 		},
 		notifyQuestions: func(chan<- os.Signal) func() { return func() {} },
 	}
-	r.stats = func(context.Context) (router.Stats, error) {
-		return router.Stats{Received: 3, Names: 2, Panics: 1}, nil
-	}
+	r.stats = router.Stats{Received: 3, Names: 2, Panics: 1}
 	r.start = func(_ context.Context, o router.Options) (node, error) {
 		r.options = append(r.options, o)
 		if r.startErr != nil {
@@ -159,6 +157,7 @@ func TestFlagsReachTheNode(t *testing.T) {
 	r := newRig()
 	args := strings.Fields("--loops 3 --read-buffer 128KiB --conn-buffer 2097152 --slow-consumer drop --stall-timeout 1s " +
 		"--stall-rate 1MiB --hold-timeout 3s --max-subscriptions 7 --max-header 2KiB --header-memory 1MiB " +
+		"--max-sockets 5 --max-connections 6 --max-unfinished 9MiB --max-queued 10MiB " +
 		"--max-names 100 --max-name-bytes 8KiB --accept-kinds edge,peer --max-peers 3 --max-remotes 4 --config testdata/tuned.yaml --log-level off")
 	if code := r.program.run(context.Background(), args); code != cli.ExitOK {
 		t.Fatalf("exit %d: %s", code, &r.errs)
@@ -171,6 +170,7 @@ func TestFlagsReachTheNode(t *testing.T) {
 	want := router.Options{
 		Listen: []string{"127.0.0.1:46357", "[::1]:0"}, Loops: 3, ReadBuffer: 128 << 10, ConnBuffer: 2 << 20,
 		SlowConsumer: router.Drop, StallTimeout: time.Second, StallRate: 1 << 20, HoldTimeout: 3 * time.Second, MaxSubscriptions: 7, MaxHeader: 2 << 10, HeaderMemory: 1 << 20,
+		MaxSockets: 5, MaxConnections: 6, MaxUnfinished: 9 << 20, MaxQueued: 10 << 20,
 		MaxNames: 100, MaxNameBytes: 8 << 10, AcceptKinds: table.Only(table.Edge) | table.Only(table.Peer), MaxPeers: 3, MaxRemotes: 4,
 		NodeID: "node-a", Deployment: "example.org", AllowUnsigned: true, EnforcePQC: true, RelayPeerPublishes: true,
 		NegotiationTimeout: 7 * time.Second, KeepaliveTime: 30 * time.Second, KeepaliveTimeout: 5 * time.Second,

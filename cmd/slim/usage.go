@@ -39,6 +39,14 @@ Who may come, and with how many names:
       --max-names <N>              Subscriptions of the node, with those that peers tell
                                    [default: one for each 4KiB of memory]
       --max-name-bytes <BYTES>     Bytes of text that are kept of names [default: 128 for each of --max-names]
+      --max-sockets <N>            Sockets of the node; clients beyond that wait to be accepted
+                                   [default: one for each 64KiB of memory]
+      --max-connections <N>        Connections of the node; further ones are refused [default: likewise]
+      --max-unfinished <BYTES>     Memory of messages that have not arrived whole, 8MiB or more
+                                   [default: a thirty-second of memory]
+      --max-queued <BYTES>         Memory of messages that wait for receivers, 1MiB or more; beyond that all
+                                   senders wait, and a quarter beyond it messages are dropped
+                                   [default: an eighth of memory]
       --accept-kinds <KINDS>       What a connection may be: some of edge, remote and peer, with commas between;
                                    a remote link goes before all edge connections [default: edge,remote,peer]
       --max-peers <N>              Links of peer nodes, 1 to 256 [default: 256]

@@ -48,6 +48,7 @@ type Loop struct {
 	buffer   []byte    // of these reads; nil before the first
 	boxes    []*Outbox // not in use
 	owned    int       // outboxes made with memory of their own
+	blocked  int       // sockets that wait for the kernel
 	iov      []unix.Iovec
 	inside   bool    // in a callback that ends with a batch
 	serving  *Socket // to be closed if a panic comes
@@ -97,6 +98,9 @@ func (l *Loop) Stock() *pool.Local { return l.stock }
 
 // Sockets returns how many sockets the loop has or is about to have. Safe for all.
 func (l *Loop) Sockets() int { return int(l.sockets.Load()) }
+
+// Blocked returns how many sockets wait for the kernel to take what it did not. On the loop only.
+func (l *Loop) Blocked() int { return l.blocked }
 
 // Each calls f for every live socket. On the loop only; f may close sockets.
 func (l *Loop) Each(f func(*Socket)) {

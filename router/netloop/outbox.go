@@ -102,9 +102,14 @@ func (k *Socket) markDirty() {
 // dropOutput gives up what is staged and what waits.
 func (k *Socket) dropOutput() {
 	k.dropOutbox()
+	k.dropRest()
+}
+
+func (k *Socket) dropRest() {
 	if k.rest != nil {
 		k.rest.Release()
 		k.rest = nil
+		k.loop.blocked--
 	}
 }
 

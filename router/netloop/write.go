@@ -76,6 +76,7 @@ func (k *Socket) failed(err error) {
 func (k *Socket) keep(x *Outbox, n int) {
 	rest := pool.Get(x.Len() - n)
 	k.rest, k.restAt = rest, 0
+	k.loop.blocked++
 	at := 0
 	for i := range x.pieces {
 		p := &x.pieces[i]
@@ -133,8 +134,7 @@ func (k *Socket) writeRest() {
 		k.watch()
 		return
 	}
-	k.rest.Release()
-	k.rest = nil
+	k.dropRest()
 	if !k.closing && !k.muted {
 		k.handler.Writable()
 		k.markDirty()

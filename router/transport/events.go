@@ -12,7 +12,10 @@ import (
 const openChannel = "/dataplane.proto.v1.DataPlaneService/OpenChannel"
 
 // gRPC status codes that a transport sends.
-const statusUnimplemented = 12
+const (
+	statusExhausted     = 8
+	statusUnimplemented = 12
+)
 
 // events is a socket as its HTTP/2 engine sees it.
 type events socket
@@ -50,7 +53,7 @@ func (e *events) Request(hs *h2.Stream, r *h2.Request) {
 	s.uptake.updates.saw(hs.OwnWindow(), 0)
 	if s.receiver = k.group.acceptor.Accept(s); s.receiver == nil {
 		k.refuse(FaultConnections, nil)
-		k.h2.Reset(hs, h2.RefusedStream)
+		k.h2.Refuse(hs, 200, statusExhausted, k.group.opt.TooMany)
 		return
 	}
 	hs.User = s
@@ -86,6 +89,12 @@ func (e *events) Grow(hs *h2.Stream, have []byte, n int) []byte {
 	if !ok {
 		return append(make([]byte, 0, n), have...)
 	}
+	k := (*socket)(e)
+	if k.count(); k.group.unfinished.Over(n) > 0 {
+		k.starved = true
+		return nil
+	}
+	k.starved = false
 	b := e.net.Loop().Stock().Get(n)
 	b.B = append(b.B, have...)
 	s.dropGather()
@@ -116,6 +125,7 @@ func (e *events) Ended(hs *h2.Stream, end *h2.End) {
 	if !ok {
 		return
 	}
+	s.dropGather() // the stream may live on for a while
 	switch end.Kind {
 	case h2.KindBroken:
 		f := FaultTooLarge
@@ -124,7 +134,11 @@ func (e *events) Ended(hs *h2.Stream, end *h2.End) {
 		}
 		s.receiver.Broken(f)
 	case h2.KindUnfinished:
-		s.receiver.Broken(FaultUnfinished)
+		f := FaultUnfinished
+		if e.starved {
+			f = FaultMemory
+		}
+		s.receiver.Broken(f)
 	case h2.KindReset:
 		e.peer.End = "the stream was reset"
 		s.close()

@@ -1,8 +1,10 @@
 package transport
 
 import (
+	"math"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 )
 
@@ -15,6 +17,11 @@ type Options struct {
 	// MaxUnfinished bounds the memory for messages of one socket that are not complete, in bytes; 0: 8 MiB. Beyond it
 	// the stream whose message was begun first is ended. At least twice MaxMessage.
 	MaxUnfinished int
+	// Unfinished bounds the same for all sockets of the node; nil: it is not bounded. Beyond it the stream of the socket at
+	// hand whose message was begun first is ended.
+	Unfinished *pool.Quota
+	// TooMany is the text with which a stream is refused that Acceptor does not accept.
+	TooMany string
 	// UnfinishedTimeout is how long a message may take to become complete while its sender may send; 0: 2 min.
 	UnfinishedTimeout time.Duration
 	// Window is what a stream's peer may send before its messages have left, in bytes; 0: 1 MiB.
@@ -44,6 +51,9 @@ func (o *Options) fill() {
 	orDefault(&o.MaxMessage, 4<<20)
 	orDefault(&o.FirstMessage, 16<<10)
 	orDefault(&o.MaxUnfinished, 8<<20)
+	if o.Unfinished == nil {
+		o.Unfinished = pool.NewQuota(math.MaxInt64)
+	}
 	orDefault(&o.UnfinishedTimeout, 2*time.Minute)
 	orDefault(&o.Window, 1<<20)
 	orDefault(&o.SetupTimeout, 10*time.Second)
@@ -59,12 +69,13 @@ type Group struct {
 	opt      Options
 	acceptor Acceptor
 
-	members   map[member]struct{}
-	now       time.Time // of the last tick
-	ticks     int64     // since the start, the engine's clock
-	draining  bool      // the end is announced to every socket
-	finishing bool      // every stream ends after what is queued for it
-	idle      bool      // Acceptor.Idle was called
+	members    map[member]struct{}
+	now        time.Time  // of the last tick
+	unfinished pool.Share // bytes that sockets keep for what their peers have not completed
+	ticks      int64      // since the start, the engine's clock
+	draining   bool       // the end is announced to every socket
+	finishing  bool       // every stream ends after what is queued for it
+	idle       bool       // Acceptor.Idle was called
 }
 
 // member is a socket with its transport.
@@ -79,8 +90,11 @@ type member interface {
 // NewGroup returns the empty group of loop l.
 func NewGroup(l *netloop.Loop, o Options, a Acceptor) *Group {
 	o.fill()
-	return &Group{loop: l, opt: o, acceptor: a, members: map[member]struct{}{}, now: time.Now()}
+	return &Group{loop: l, opt: o, unfinished: o.Unfinished.Join(), acceptor: a, members: map[member]struct{}{}, now: time.Now()}
 }
+
+// Unfinished returns the memory of messages that have not arrived whole, in bytes.
+func (g *Group) Unfinished() int { return int(g.unfinished.Held()) }
 
 // Len returns the number of sockets.
 func (g *Group) Len() int { return len(g.members) }

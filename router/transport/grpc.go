@@ -19,9 +19,11 @@ type socket struct {
 	live    liveness
 	uptake  socketUptake
 
-	granted int    // by the peer to the connection, at the last look
-	broken  bool   // the engine has given up: GOAWAY is its last word
-	why     string // we close it; "": we do not
+	granted    int    // by the peer to the connection, at the last look
+	broken     bool   // the engine has given up: GOAWAY is its last word
+	unfinished int    // bytes that group.unfinished has of it
+	starved    bool   // Grow has found no memory: that is why streams end
+	why        string // we close it; "": we do not
 }
 
 // AcceptGRPC returns the handler of a socket that was just accepted.
@@ -54,9 +56,18 @@ func (k *socket) Read(p []byte) {
 		k.fail(err)
 	}
 	k.sawWindow()
+	k.starved = false
+	k.count()
 	if len(k.h2.Control()) > 0 {
 		k.net.MarkDirty()
 	}
+}
+
+// count brings up to date what the group knows of the socket's memory.
+func (k *socket) count() {
+	n := k.h2.UnfinishedBytes()
+	k.group.unfinished.Add(n - k.unfinished)
+	k.unfinished = n
 }
 
 // fail ends a socket whose engine has given up; GOAWAY is in its control bytes.
@@ -153,8 +164,15 @@ func (k *socket) Closed(err error) {
 	defer k.group.remove(k) // even if a panic has broken the engine or a stream: others wait for the end of both
 	defer k.group.acceptor.Ended(&k.peer, err)
 	defer k.closeStreams()
+	defer k.forget()
 	k.peer.End = k.end(err)
 	k.h2.Close((*events)(k))
+}
+
+// forget takes what the socket kept off the group's sum.
+func (k *socket) forget() {
+	k.group.unfinished.Add(-k.unfinished)
+	k.unfinished = 0
 }
 
 // closeStreams ends the streams that the engine has not, because it has panicked.
@@ -205,4 +223,4 @@ func (f Fault) String() string {
 }
 
 var faultNames = [NumFaults]string{"none", "unknown_path", "compressed", "too_large", "http2_error", "flood",
-	"negotiation_timeout", "unfinished", "keepalive_timeout", "control_backlog", "unread", "too_many_connections"}
+	"negotiation_timeout", "unfinished", "keepalive_timeout", "control_backlog", "unread", "too_many_connections", "unfinished_limit"}

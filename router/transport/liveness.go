@@ -42,6 +42,7 @@ var errShutdown = errors.New("while shutting down")
 // tick implements member. Rules: P-tr-10.
 func (k *socket) tick(now time.Time) {
 	k.h2.Tick(k.group.ticks)
+	k.count()
 	k.h2.Relax(floodRelax)
 	v, o := &k.live, &k.group.opt
 	if k.net.Closing() || k.net.Muted() { // its end is about to be read

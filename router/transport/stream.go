@@ -62,7 +62,7 @@ type Receiver interface {
 
 // Acceptor decides about new streams, and hears of peers that were turned away. It belongs to a loop.
 type Acceptor interface {
-	// Accept returns the receiver of a new stream, or nil: then the stream is refused as one too many.
+	// Accept returns the receiver of a new stream, or nil: then the stream is refused as one too many, with Options.TooMany.
 	Accept(s Stream) Receiver
 	// Refused notes that a socket or a request was turned away; err and attrs (as for slog) say more.
 	Refused(p *Peer, f Fault, err error, attrs ...any)
@@ -89,13 +89,14 @@ const (
 	FaultBacklog           // answers that nobody reads
 	FaultUnread            // at the end: what was queued was not read
 	FaultConnections       // more streams than the node takes
+	FaultMemory            // unfinished messages of all sockets take too much memory
 	NumFaults
 )
 
 // ends reports whether f costs the whole socket.
 func (f Fault) ends() bool {
 	switch f {
-	case FaultNone, FaultPath, FaultCompressed, FaultTooLarge, FaultConnections:
+	case FaultNone, FaultPath, FaultCompressed, FaultTooLarge, FaultConnections, FaultMemory:
 		return false
 	}
 	return true

@@ -16,7 +16,8 @@ type Events interface {
 	// Grow returns memory with capacity >= n that begins with a copy of have and has its length; n >= len(have). It is
 	// called when a message spans frames or reads; have is either borrowed or what the previous Grow of the same message
 	// returned, which the owner takes back. The engine stops using the memory at Message, Ended or Closed, whichever is
-	// first. n is at most three times what has arrived, or 16 KiB.
+	// first. n is at most three times what has arrived, or 16 KiB. nil: there is no memory; the stream of the connection
+	// whose message was begun first is ended and Grow is called again, until it is s itself that is ended.
 	Grow(s *Stream, have []byte, n int) []byte
 	// Ended says that nothing more comes from the peer on s. e is borrowed until return.
 	Ended(s *Stream, e *End)

@@ -87,10 +87,17 @@ func (c *Conn) lend(s *Stream, have []byte, n int, ev Events) bool {
 		c.deliverEnd(c.oldest, End{Kind: KindUnfinished, GRPCStatus: 8, Message: "unfinished messages of this connection take more than " +
 			strconv.Itoa(c.set.MaxUnfinished) + " bytes; this one was begun first"}, ev)
 	}
-	if s.flags&discarding != 0 {
-		return false
+	var got []byte
+	for s.flags&discarding == 0 {
+		if got = ev.Grow(s, have, n); got != nil {
+			break
+		}
+		oldest := c.oldest
+		if oldest == nil {
+			oldest = s
+		}
+		c.deliverEnd(oldest, End{Kind: KindUnfinished, GRPCStatus: 8, Message: "no memory for unfinished messages; this one was begun first"}, ev)
 	}
-	got := ev.Grow(s, have, n)
 	if s.flags&discarding != 0 {
 		return false
 	}

@@ -229,3 +229,25 @@ func TestLentMemoryIsAccountedFor(t *testing.T) {
 		}
 	}
 }
+
+// An owner without memory: the streams whose messages were begun first are ended until there is some, or it is the turn of
+// the stream that asks.
+func TestGrowMayHaveNoMemory(t *testing.T) {
+	k := newTalk(t, Server, nil)
+	k.feed(join(request(1, 0), request(3, 0), request(5, 0)))
+	part := grpcMsg(1000)[:500]
+	k.feed(join(data(1, 0, part), data(3, 0, part)))
+	k.ev.lines = nil
+	k.ev.noGrow = 2
+	k.feed(data(5, 0, part))
+	const why = ` unfinished NO_ERROR http=0 grpc=8 "no memory for unfinished messages; this one was begun first"`
+	k.wantEvents("ended 1"+why, "ended 3"+why)
+	k.feed(data(5, 0, grpcMsg(1000)[500:]))
+	k.wantEvents("message 5 len 1000")
+	k.ev.noGrow = 1
+	k.feed(data(5, 0, part))
+	k.wantEvents("ended 5" + why)
+	if n := k.c.UnfinishedBytes(); n != 0 || k.err != nil {
+		t.Errorf("%d bytes are kept; error %v", n, k.err)
+	}
+}

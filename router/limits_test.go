@@ -1,0 +1,165 @@
+package router
+
+import (
+	"encoding/binary"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Rules: P-lim-9.
+func TestClientsBeyondMaxSocketsWait(t *testing.T) {
+	var log syncBuffer
+	n := start(t, Options{MaxSockets: 2, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	var cs []net.Conn
+	for range 3 {
+		c, err := net.Dial("tcp", n.Addrs()[0].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		cs = append(cs, c)
+	}
+	until(t, "the node is full", func() bool { return n.Stats().Refused[ReasonSockets] == 1 })
+	if s := n.Stats(); s.Sockets != 2 {
+		t.Errorf("%d sockets, want 2", s.Sockets)
+	}
+	until(t, "the log says so", func() bool { return strings.Contains(log.String(), "the limit is 2 (--max-sockets)") })
+	// A socket of a client that was accepted ends: the one that waits is served.
+	_ = cs[0].Close()
+	_ = cs[2].SetReadDeadline(time.Now().Add(30 * time.Second))
+	if _, err := cs[2].Read(make([]byte, 1)); err != nil {
+		t.Errorf("the client that waited: %v", err)
+	}
+	if s := n.Stats(); s.Refused[ReasonSockets] < 1 {
+		t.Errorf("refused: %v", s.Refused)
+	}
+}
+
+// Rules: P-lim-9.
+func TestConnectionsBeyondTheLimitAreRefused(t *testing.T) {
+	r := newRig(t, 2, Options{MaxConnections: 1})
+	a := r.dial(0)
+	b := r.connect(1)
+	b.open()
+	b.exchange()
+	if b.end == nil || b.end.GRPCStatus != statusExhausted || !strings.Contains(b.end.Message, "the limit is 1 (--max-connections)") {
+		t.Errorf("end = %+v", b.end)
+	}
+	if s := r.stats(); s.Refused[ReasonConnections] != 1 || s.Connections != 1 {
+		t.Errorf("stats = %+v", s)
+	}
+	a.abandon()
+	r.dial(1)
+	if n := r.n.open.Load(); n != 1 {
+		t.Errorf("%d connections are open", n)
+	}
+}
+
+// withhold sends the first n bytes of a message of twice that.
+func (p *peer) withhold(n int) {
+	b := binary.BigEndian.AppendUint32([]byte{0}, uint32(2*n))
+	b = append(b, make([]byte, n)...)
+	for len(b) > 0 && p.end == nil {
+		var k int
+		p.out, k = p.cli.Data(p.out, p.s, len(b))
+		p.out = append(p.out, b[:k]...)
+		b = b[k:]
+		p.exchange()
+	}
+}
+
+// Many sockets with one message each that does not become complete, none of them over its own limit. Rules: P-lim-9.
+func TestUnfinishedMessagesOfAllSocketsAreBounded(t *testing.T) {
+	r := newRig(t, 2, Options{MaxUnfinished: MinMaxUnfinished})
+	var ended int
+	for i := range 12 {
+		p := r.dial(i % 2)
+		p.withhold(1 << 20)
+		if s := r.stats(); s.Unfinished > MinMaxUnfinished {
+			t.Fatalf("%d bytes are unfinished after %d sockets", s.Unfinished, i+1)
+		}
+		if p.end != nil {
+			ended++
+			if p.end.GRPCStatus != statusExhausted || !strings.Contains(p.end.Message, "--max-unfinished") {
+				t.Fatalf("end = %+v", p.end)
+			}
+		}
+	}
+	s := r.stats()
+	if ended == 0 || s.Refused[ReasonMemory] != uint64(ended) || s.Refused[ReasonUnfinished] != 0 {
+		t.Errorf("%d of 12 connections ended, refused %v", ended, s.Refused)
+	}
+	for _, p := range r.peers {
+		p.abandon()
+	}
+	if s := r.stats(); s.Unfinished != 0 {
+		t.Errorf("%d bytes are unfinished after all have left", s.Unfinished)
+	}
+	// There is room again.
+	p := r.dial(0)
+	if p.withhold(2 << 20); p.end != nil {
+		t.Errorf("end = %+v", p.end)
+	}
+}
+
+// Many receivers that read nothing, none of them with more than its buffer. Rules: P-lim-9.
+func TestQueuedMessagesOfAllReceiversAreBounded(t *testing.T) {
+	for _, policy := range []Policy{Block, Drop} {
+		t.Run(policy.String(), func(t *testing.T) {
+			const limit = 4 << 20
+			r := newRig(t, 2, Options{MaxQueued: limit, SlowConsumer: policy})
+			early := false
+			for i := range 16 {
+				a, b := r.dial(0), r.dial(i%2)
+				name := group.WithID(uint64(i), 1)
+				b.subscribe(name, 1)
+				b.paused = true
+				a.flood(header(alice, name, 1, "x"), 800, 1000)
+				if s := r.stats(); s.WaitingBytes > limit+limit/4+128<<10 { // shares are exact to 64 KiB
+					t.Fatalf("%d bytes wait", s.WaitingBytes)
+				}
+				early = early || a.c.held > 0 && b.c.q.bytes < DefaultConnBuffer
+			}
+			s := r.stats()
+			if s.Dropped[ReasonQueued] == 0 || s.WaitingBytes < limit*9/10 {
+				t.Errorf("%d bytes wait, dropped %v", s.WaitingBytes, s.Dropped)
+			}
+			if early != (policy == Block) {
+				t.Errorf("a sender waits although its receiver has room: %v", early)
+			}
+			for _, p := range r.peers { // it recovers
+				p.paused = false
+				p.count()
+			}
+			r.pass(time.Second)
+			for _, p := range r.peers {
+				p.count()
+			}
+			if s := r.stats(); s.WaitingBytes != 0 || s.Held != 0 {
+				t.Errorf("%d bytes wait, %d held, when all is read", s.WaitingBytes, s.Held)
+			}
+		})
+	}
+}
+
+func TestLimitsForAMachine(t *testing.T) {
+	for _, memory := range []int64{0, 1, 512 << 20, 3 << 30, 1 << 62} {
+		var o Options
+		o.fillLimits(memory)
+		if o.MaxQueued < MinMaxQueued || o.MaxUnfinished < MinMaxUnfinished || o.MaxSockets < 100 || o.MaxConnections < 100 {
+			t.Errorf("%d bytes of memory: %+v", memory, o)
+		}
+		if memory > 256<<20 && int64(o.MaxQueued)/4*5*2+int64(o.MaxUnfinished)*2 > memory/2 {
+			t.Errorf("%d bytes of memory: %d for queues and %d for unfinished messages", memory, o.MaxQueued, o.MaxUnfinished)
+		}
+	}
+	o := Options{MaxQueued: 1, MaxUnfinished: 2, MaxSockets: 3, MaxConnections: 4}
+	want := o
+	if o.fillLimits(1 << 30); o.MaxQueued != want.MaxQueued || o.MaxSockets != want.MaxSockets ||
+		o.MaxUnfinished != want.MaxUnfinished || o.MaxConnections != want.MaxConnections {
+		t.Errorf("what was set has changed: %+v", o)
+	}
+}
