@@ -44,6 +44,7 @@ type loop struct {
 	events  [256]event              // taken from rings: [at:end] are not served yet
 	at, end int
 	left    bool  // something may be left in rings
+	more    bool  // the group has more to do
 	odd     bool  // who has the first turn
 	ticks   int64 // slow ticks since the start
 	n       counters
@@ -137,6 +138,7 @@ func (l *loop) Turn() {
 		l.clock.begin()
 	}
 	l.look()
+	l.more = l.group.Turn()
 	if l.odd = !l.odd; l.odd { // whoever comes first may use up the budget
 		l.runLines()
 		l.serveRings()
@@ -149,9 +151,10 @@ func (l *loop) Turn() {
 // Batch implements netloop.Owner.
 func (l *loop) Batch() {
 	l.port.Flush()
+	l.group.Flush()
 	l.show()
 	l.budget.renew()
-	if l.left || l.at < l.end || !l.fanouts.idle() || l.clock.looking {
+	if l.left || l.more || l.at < l.end || !l.fanouts.idle() || l.clock.looking {
 		l.net.Station().Wake()
 	}
 	if len(l.clock.waiting) > 0 {

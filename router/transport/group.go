@@ -70,6 +70,7 @@ type Group struct {
 	acceptor Acceptor
 
 	members    map[member]struct{}
+	rings      []Rings
 	now        time.Time  // of the last tick
 	unfinished pool.Share // bytes that sockets keep for what their peers have not completed
 	ticks      int64      // since the start, the engine's clock
@@ -143,5 +144,31 @@ func (g *Group) checkIdle() {
 	if g.finishing && !g.idle && len(g.members) == 0 {
 		g.idle = true
 		g.acceptor.Idle()
+	}
+}
+
+// Rings is a transport that is reached through rings (pool.Port) and not by sockets. It belongs to the loop of its group.
+type Rings interface {
+	// Turn serves what has come, for a short time. more: it is to be called again.
+	Turn() (more bool)
+	// Flush ends a batch: it wakes those to whom something was pushed.
+	Flush()
+}
+
+// Serve has r served with the group.
+func (g *Group) Serve(r Rings) { g.rings = append(g.rings, r) }
+
+// Turn is for each turn of the loop. more: it is to be called again.
+func (g *Group) Turn() (more bool) {
+	for _, r := range g.rings {
+		more = r.Turn() || more
+	}
+	return more
+}
+
+// Flush is for the end of each batch.
+func (g *Group) Flush() {
+	for _, r := range g.rings {
+		r.Flush()
 	}
 }

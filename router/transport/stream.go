@@ -181,3 +181,6 @@ func (m *Message) Tail() []byte {
 
 // Len returns the message's length as it leaves, without what a transport adds.
 func (m *Message) Len() int { return m.head() + len(m.Tail()) }
+
+// Append appends the message as it leaves.
+func (m *Message) Append(dst []byte) []byte { return append(m.appendHead(dst), m.Tail()...) }
