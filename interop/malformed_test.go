@@ -8,7 +8,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
-	"io"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
 	"github.com/seed31b3bfd0/slimgo/wire/pb"
 )
 
@@ -154,8 +154,8 @@ func TestMalformedPublishesReachNobodyAndEndTheirSender(t *testing.T) {
 			c := &malformed[i]
 			t.Run(c.name, func(t *testing.T) {
 				sender := n.speak(t, alice, key)
-				defer sender.cancel()
-				if err := sender.stream.SendMsg(sender.raw(t, receiver.name, c)); err != nil {
+				defer sender.conn.Abort()
+				if err := sender.conn.Write(t.Context(), uplink.AppendFrame(nil, sender.raw(t, receiver.name, c))); err != nil {
 					t.Fatal(err)
 				}
 				// Upstream's decoder does not look at the wire type of a map's entries, all others do.
@@ -169,6 +169,9 @@ func TestMalformedPublishesReachNobodyAndEndTheirSender(t *testing.T) {
 				if got := receiver.wantAny(t); got.GetPublish().GetSession().GetMessageId() != uint32(1000+i) {
 					t.Errorf("the receiver got %v before the probe", got)
 				}
+				if n := receiver.conn.Stats().Invalid; n > 0 {
+					t.Errorf("the receiver got %d messages that do not decode", n)
+				}
 			})
 		}
 	})
@@ -179,7 +182,7 @@ func (s *speaker) wantEnd(t *testing.T) {
 	t.Helper()
 	select {
 	case m, open := <-s.inbox:
-		if open || !errors.Is(s.end, io.EOF) {
+		if open || !errors.Is(s.end, uplink.ErrEnded) {
 			t.Errorf("the stream: message %v, end %v; want its end with status 0", m, s.end)
 		}
 	case <-time.After(limit):

@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/hmac"
@@ -17,18 +18,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/encoding"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
 	"github.com/seed31b3bfd0/slimgo/wire"
-	"github.com/seed31b3bfd0/slimgo/wire/link"
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
 	"github.com/seed31b3bfd0/slimgo/wire/pb"
 )
@@ -36,67 +32,46 @@ import (
 // secret is the shared secret of all peers.
 const secret = "judge-shared-secret-0123456789-abcdefghij"
 
-// speaker is an application that says by hand what applications say to a node and to each other: just enough of the session
-// layer to put package mls into groups of real ones. It answers at once, and repeats nothing.
+// speaker is an application that says by hand what applications say to each other: just enough of the session layer to put
+// package mls into groups of real ones. It answers at once, and repeats nothing.
 type speaker struct {
 	t       *testing.T
-	stream  grpc.ClientStream
-	linkID  string
-	mac     *mac.MAC
+	conn    *uplink.Conn
 	key     *ecdsa.PrivateKey
 	subject string // of its tokens; its id is the hash of it
 	name    *pb.Name
 	text    string
-	acks    chan *pb.SubscriptionAck
 	inbox   chan *pb.Message
 	broken  chan []byte // messages that do not decode
-	end     error       // of the stream; set before inbox is closed
-	sending sync.Mutex
-	nextSub uint64
-	cancel  context.CancelFunc
+	end     error       // of the connection; set before inbox is closed
 }
-
-// bytesCodec passes messages as they are.
-type bytesCodec struct{}
-
-func (bytesCodec) Marshal(v any) (mem.BufferSlice, error) {
-	return mem.BufferSlice{mem.SliceBuffer(v.([]byte))}, nil
-}
-
-func (bytesCodec) Unmarshal(data mem.BufferSlice, v any) error {
-	*v.(*[]byte) = data.Materialize()
-	return nil
-}
-
-func (bytesCodec) Name() string { return "proto" }
-
-var _ encoding.CodecV2 = bytesCodec{}
 
 // speak connects to a node as an application of that name, org/ns/app.
 func (n *node) speak(t *testing.T, name string, key *ecdsa.PrivateKey) *speaker {
 	t.Helper()
-	conn, err := grpc.NewClient(n.address(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(func() {
-		cancel()
-		conn.Close()
-	})
-	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true},
-		"/dataplane.proto.v1.DataPlaneService/OpenChannel", grpc.ForceCodecV2(bytesCodec{}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &speaker{t: t, stream: stream, linkID: "link-of-" + name, key: key, subject: name + "_" + suffix(), text: name,
-		acks: make(chan *pb.SubscriptionAck, 16), inbox: make(chan *pb.Message, 1024), broken: make(chan []byte, 16), cancel: cancel}
+	s := &speaker{t: t, conn: n.uplink(t, uplink.Options{NodeID: name}), key: key, subject: name + "_" + suffix(), text: name,
+		inbox: make(chan *pb.Message, 1024), broken: make(chan []byte, 16)}
 	hi, lo := wire.HashID(s.subject)
 	s.name = nameOf(t, name, hi, lo)
-	s.negotiate()
 	go s.read()
 	s.subscribe(s.name, s.token())
 	return s
+}
+
+// uplink connects to a node until the test ends.
+func (n *node) uplink(t *testing.T, o uplink.Options) *uplink.Conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	c, err := uplink.Dial(ctx, n.address(), &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Abort()
+		<-c.Done()
+	})
+	return c
 }
 
 func suffix() string {
@@ -122,44 +97,28 @@ func nameOf(t testing.TB, text string, hi, lo uint64) *pb.Name {
 	}
 }
 
+// plain is a name as package wire has it.
+func plain(n *pb.Name) wire.NameText {
+	s, id := n.GetStrName(), n.GetName().GetNameId()
+	return wire.Text(s.GetStrComponent_0(), s.GetStrComponent_1(), s.GetStrComponent_2()).WithID(id.GetId_0(), id.GetId_1())
+}
+
 func textOf(n *pb.Name) string {
 	s := n.GetStrName()
 	return s.GetStrComponent_0() + "/" + s.GetStrComponent_1() + "/" + s.GetStrComponent_2()
 }
 
-func (s *speaker) negotiate() {
-	s.t.Helper()
-	m := link.New(&link.Config{Role: link.Dialer, LinkID: s.linkID, Kind: wire.LinkEdge, Version: "3.4.6", NodeID: s.text, Strict: true, Rand: rand.Reader})
-	req, err := m.Start(nil)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	var reply []byte
-	if err := errors.Join(s.stream.SendMsg(req), s.stream.RecvMsg(&reply)); err != nil {
-		s.t.Fatal(err)
-	}
-	if _, err := m.Step(nil, reply); err != nil {
-		s.t.Fatal(err)
-	}
-	r := m.Result()
-	s.mac = mac.New(slices.Clone(r.Key), r.LinkID)
-	s.linkID = r.LinkID
-}
-
 func (s *speaker) read() {
 	defer close(s.inbox)
 	for {
-		var b []byte
-		if s.end = s.stream.RecvMsg(&b); s.end != nil {
+		b, err := s.conn.Receive(context.Background())
+		if err != nil {
+			s.end = err
 			return
 		}
 		var m pb.Message
 		if proto.Unmarshal(b, &m) != nil {
-			s.broken <- b
-			continue
-		}
-		if a := m.GetSubscriptionAck(); a != nil {
-			s.acks <- a
+			s.broken <- bytes.Clone(b)
 		} else if m.GetPublish() != nil {
 			s.inbox <- &m
 		}
@@ -262,16 +221,14 @@ func (s *speaker) header(to *pb.Name, fanout uint32, identity string) *pb.SLIMHe
 	return &pb.SLIMHeader{Source: s.name, Destination: to, Identity: identity, Fanout: fanout, Version: "3.4.6", Ttl: 8}
 }
 
-// send signs for the link, and sends.
-func (s *speaker) send(m *pb.Message, h *pb.SLIMHeader) {
-	s.sending.Lock()
-	defer s.sending.Unlock()
-	b, err := s.sealed(m, h)
+// send sends; the connection signs for the link.
+func (s *speaker) send(m *pb.Message) {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
 		s.t.Error(err)
 		return
 	}
-	if err := s.stream.SendMsg(b); err != nil {
+	if err := s.conn.Send(context.Background(), b); err != nil {
 		s.t.Log(err) // the test has ended, or sees it by what does not come
 	}
 }
@@ -292,25 +249,22 @@ func (s *speaker) sealed(m *pb.Message, h *pb.SLIMHeader) ([]byte, error) {
 	if err := wire.ParseHeader(raw, &hd); err != nil {
 		return nil, err
 	}
+	of := s.conn.NewMAC()
+	defer of.Close()
 	var names mac.Names
 	var tag [sha256.Size]byte
-	s.mac.Names(&names, mac.AppendNames(nil, s.linkID, raw, &hd))
-	s.mac.Tag(&tag, &names, mac.AppendRest(nil, raw, &hd, hd.TTL, true))
+	of.Names(&names, mac.AppendNames(nil, s.conn.Link().ID, raw, &hd))
+	of.Tag(&tag, &names, mac.AppendRest(nil, raw, &hd, hd.TTL, true))
 	h.HeaderMac = tag[:]
 	return proto.MarshalOptions{Deterministic: true}.Marshal(m)
 }
 
 func (s *speaker) subscribe(to *pb.Name, identity string) {
-	s.nextSub++
-	h := s.header(to, 1, identity)
-	s.send(&pb.Message{MessageType: &pb.Message_Subscribe{Subscribe: &pb.Subscribe{Header: h, SubscriptionId: s.nextSub}}}, h)
-	select {
-	case a := <-s.acks:
-		if !a.Success {
-			s.t.Errorf("%s: subscription refused: %s", s.text, a.Error)
-		}
-	case <-time.After(limit):
-		s.t.Errorf("%s: subscription is not acknowledged", s.text)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	if _, err := s.conn.Subscribe(ctx, &wire.PublishHeader{Source: plain(s.name), Dest: plain(to), Identity: identity, Version: uplink.Version,
+		Fanout: 1, TTL: 8}); err != nil {
+		s.t.Errorf("%s: %v", s.text, err)
 	}
 }
 
@@ -321,7 +275,7 @@ func (s *speaker) control(to *pb.Name, fanout uint32, kind pb.SessionType, typ p
 		Session: &pb.SessionHeader{SessionType: kind, SessionMessageType: typ, SessionId: session, MessageId: id},
 		Msg:     &pb.Content{ContentType: &pb.Content_CommandPayload{CommandPayload: body}}}}}
 	s.signControl(m)
-	s.send(m, h)
+	s.send(m)
 }
 
 // data sends a message or an acknowledgement; seal, if not nil, encrypts the payload over the AAD.
@@ -334,5 +288,5 @@ func (s *speaker) data(to *pb.Name, fanout uint32, kind pb.SessionType, typ pb.S
 	if seal != nil {
 		app.Blob = seal(aad(p))
 	}
-	s.send(&pb.Message{MessageType: &pb.Message_Publish{Publish: p}}, h)
+	s.send(&pb.Message{MessageType: &pb.Message_Publish{Publish: p}})
 }

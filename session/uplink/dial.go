@@ -1,0 +1,117 @@
+package uplink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/seed31b3bfd0/slimgo/wire/link"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
+)
+
+// Dial connects to a node and returns when messages may be sent. ctx bounds that, and nothing after. The error is an *Error.
+func Dial(ctx context.Context, addr string, o *Options) (*Conn, error) {
+	c := &Conn{o: o.filled(addr), addr: addr, ready: make(chan struct{}), done: make(chan struct{}), doing: "connecting"}
+	c.work.L, c.room.L = &c.mu, &c.mu
+	c.inbox.some = make(chan struct{}, 1)
+	if c.o.Setup > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, c.o.Setup, fmt.Errorf("not done within %v: %w", c.o.Setup, context.DeadlineExceeded))
+		defer cancel()
+	}
+	nc, err := c.o.DialContext(ctx, addr)
+	if err != nil {
+		return nil, &Error{Fault: Network, Doing: c.doing, Addr: addr, Err: err}
+	}
+	c.nc = nc
+	if err := c.open(); err != nil {
+		_ = nc.Close()
+		return nil, &Error{Fault: Ours, Doing: c.doing, Addr: addr, Err: err}
+	}
+	c.start()
+	select {
+	case <-c.ready:
+		c.mu.Lock()
+		c.startBeats()
+		c.mu.Unlock()
+		return c, nil
+	case <-c.done:
+	case <-ctx.Done():
+		c.mu.Lock()
+		c.abort(&Error{Fault: Network, Doing: c.doing, Addr: addr, Err: context.Cause(ctx)})
+		c.mu.Unlock()
+		<-c.done
+	}
+	return nil, c.Err()
+}
+
+// open prepares the request and, right behind it, that of the link: whoever answers both has answered one round trip
+// sooner.
+func (c *Conn) open() error {
+	c.doing = "opening the channel"
+	c.f = newGRPC(&c.o)
+	if err := c.f.open(); err != nil {
+		return err
+	}
+	c.out = c.f.control(c.out)
+	if c.o.NoLink {
+		return nil
+	}
+	c.machine = link.New(&link.Config{Role: link.Dialer, LinkID: c.o.LinkID, Kind: c.o.Kind.link(), Version: c.o.Version,
+		NodeID: c.o.NodeID, Deployment: c.o.Deployment, Strict: !c.o.AllowUnsigned, EnforcePQC: c.o.EnforcePQC})
+	req, err := c.machine.Start(nil)
+	if err != nil {
+		return err
+	}
+	c.queue(appendPrefix(nil, len(req)), req)
+	return nil
+}
+
+// opened notes that the node has opened the channel. Reader.
+func (c *Conn) opened() {
+	c.mu.Lock()
+	c.doing = "negotiating the link"
+	c.mu.Unlock()
+	if c.o.NoLink {
+		c.live()
+	}
+}
+
+// live begins the connection's life.
+func (c *Conn) live() {
+	c.mu.Lock()
+	c.doing = "reading"
+	c.mu.Unlock()
+	close(c.ready)
+}
+
+var errRefused = errors.New("the link must not be")
+
+// negotiate takes the node's first message. Reader.
+func (c *Conn) negotiate(msg []byte) (Fault, error) {
+	if _, err := c.machine.Step(nil, msg); err != nil {
+		var peer *link.PeerError
+		if errors.As(err, &peer) {
+			return Node, err
+		}
+		return Ours, err
+	}
+	r := c.machine.Result()
+	if r.Refusal != "" {
+		return Ours, fmt.Errorf("%w: %s", errRefused, r.Refusal)
+	}
+	c.link = Link{ID: r.LinkID, Kind: kindOf(r.Kind), Hybrid: r.Hybrid, RemoteVersion: r.RemoteVersion, RemoteNode: r.RemoteNode,
+		RemoteDeployment: r.RemoteDeployment}
+	if r.Key != nil && c.link.Kind != Peer {
+		c.link.Signed = true
+		c.signer.hasher = hasher{mac: mac.New(r.Key, r.LinkID), linkID: r.LinkID}
+		c.verifier = hasher{mac: mac.New(r.Key, r.LinkID), linkID: r.LinkID}
+		c.mu.Lock()
+		c.key = append(link.Key(nil), r.Key...)
+		c.mu.Unlock()
+	}
+	c.machine.Close()
+	c.machine = nil
+	c.live()
+	return 0, nil
+}
