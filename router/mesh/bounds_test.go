@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/seed31b3bfd0/slimgo/router/table"
@@ -258,6 +259,43 @@ func TestWaitsForOneNameEndInTheirOrder(t *testing.T) {
 	}
 	if s.done[0] != 40 || s.done[2] != 42 {
 		t.Errorf("acknowledged %v, want them in order", s.done)
+	}
+}
+
+// An acknowledgement that comes before the message, as a late one of an earlier message does, ends no wait.
+func TestAnAcknowledgementOfNothingSentDoesNotCount(t *testing.T) {
+	s := newStand(t, relay)
+	p, app, n := s.peer("p"), &end{"app"}, simName(1)
+	s.add(app, n, 1)
+	id := s.next(p)[0].ID
+	s.m.Acked(p, id)
+	s.remove(app, n, 1)
+	s.m.Acked(p, id)
+	if len(s.done) != 1 {
+		t.Errorf("acknowledged %v before the peer was told", s.done)
+	}
+	s.next(p)
+	s.m.Acked(p, id)
+	if len(s.done) != 2 {
+		t.Errorf("acknowledged %v, want both", s.done)
+	}
+}
+
+// Who waits for a change that another undoes before the peer is told waits until the peer has come by, not for ever.
+func TestAWaitForWhatIsNeverSaidEnds(t *testing.T) {
+	s := newStand(t, relay)
+	p, app, n := s.peer("p"), &end{"app"}, simName(1)
+	s.add(app, n, 1)
+	s.m.Acked(p, s.next(p)[0].ID)
+	if !s.remove(app, n, 1) {
+		t.Fatal("nobody waits for the withdrawal")
+	}
+	if s.add(&end{"other"}, n, 2) {
+		t.Error("somebody waits for what the peer knows")
+	}
+	s.want(p)
+	if !slices.Equal(s.done, []uint64{1, 1}) || s.m.waits != 0 {
+		t.Errorf("acknowledged %v, %d wait", s.done, s.m.waits)
 	}
 }
 
