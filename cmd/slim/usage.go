@@ -30,7 +30,8 @@ Speed and memory, for each service:
       --stall-rate <BYTES>         Bytes a second that a full receiver must take [default: 256KiB]
       --hold-timeout <DURATION>    Time after which a receiver is stalled that keeps others waiting and takes less
                                    than four times the stall rate [default: 5s]
-      --max-subscriptions <N>      Subscriptions that one connection may hold [default: 1048576]
+      --max-subscriptions <N>      Subscriptions that one connection may hold; if it is not given, no more than half of
+                                   --max-names [default: 1048576]
       --max-header <BYTES>         Header of a message, which is made anew for each receiver, 1KiB or more
                                    [default: 64KiB]
       --header-memory <BYTES>      What may be remembered of headers, to save work [default: 32MiB]
