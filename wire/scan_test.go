@@ -288,7 +288,7 @@ func TestUsualRestsAreReadLikeAnyOther(t *testing.T) {
 		}
 	}
 	rnd := rand.New(rand.NewPCG(5, 6))
-	for range 20000 {
+	for range 5000 {
 		rest := bytes.Clone(usual)
 		for range 2 + rnd.IntN(2) {
 			rest[rnd.IntN(40)] += byte(rnd.IntN(9)) - 4

@@ -10,6 +10,9 @@ import (
 // outSlots is the most pairs of names remembered of what goes to one receiver.
 const outSlots = 64
 
+// growth bounds what a header has more when it leaves, in bytes: a TTL and a tag.
+const growth = 1 + 5 + 2 + wire.MACSize
+
 // sent is one remembered header of what went to a receiver.
 type sent struct {
 	id, pair uint64    // of the header and its names; 0: empty
@@ -85,7 +88,7 @@ func (l *Link) place(h []byte, hd *Header) *sent {
 			return nil
 		}
 	}
-	if !l.room(&o.raw, wire.HeaderSize(&hd.Header, hd.ttl, l.mac != nil)) {
+	if !l.room(&o.raw, len(h)+growth) {
 		return nil
 	}
 	return o
