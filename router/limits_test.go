@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
 // Rules: P-lim-9.
@@ -161,5 +163,45 @@ func TestLimitsForAMachine(t *testing.T) {
 	if o.fillLimits(1 << 30); o.MaxQueued != want.MaxQueued || o.MaxSockets != want.MaxSockets ||
 		o.MaxUnfinished != want.MaxUnfinished || o.MaxConnections != want.MaxConnections {
 		t.Errorf("what was set has changed: %+v", o)
+	}
+}
+
+// Messages of a peer have no header MAC, and get one for an edge. Rules: P-tr-5.
+func TestMessageThatOutgrowsTheLimitIsDropped(t *testing.T) {
+	for _, where := range placements {
+		for name, window := range map[string]uint32{"whole": 8 << 20, "in parts": 1 << 20} {
+			t.Run(where.name+", "+name, func(t *testing.T) {
+				r := newRig(t, where.loops, Options{})
+				r.window = window
+				b := r.dial(where.dest)
+				b.subscribe(bob, 1)
+				a := r.dialAs(where.source, wire.LinkPeer, "n1")
+				send := func(n int) int {
+					msg := a.publication(header(alice, bob, 1, "x"), 1, n)
+					a.sendBig(msg)
+					return len(msg)
+				}
+				const near = maxMessage - 300
+				grown := -send(near) + len(b.take())
+				base := near - send(near) // what a message has besides its payload, negative
+				b.take()
+				if grown <= 0 {
+					t.Fatalf("a message has grown by %d bytes", grown)
+				}
+				send(maxMessage - grown + base)
+				if got := b.take(); len(got) != maxMessage {
+					t.Errorf("it arrived with %d bytes, want %d", len(got), maxMessage)
+				}
+				send(maxMessage - grown + base + 1)
+				send(100)
+				if got := b.take(); len(got) > 1000 {
+					t.Errorf("a message of %d bytes arrived", len(got))
+				}
+				if s := r.stats(); s.Dropped[ReasonTooLarge] != 1 || s.Delivered != 4 || s.Refused[ReasonTooLarge] != 0 {
+					t.Errorf("delivered %d, dropped %v, refused %v", s.Delivered, s.Dropped, s.Refused)
+				}
+				r.checkGauges()
+			})
+		}
 	}
 }

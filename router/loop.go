@@ -170,6 +170,7 @@ func (l *loop) Tick(now time.Time) {
 	if l.index == 0 {
 		l.node.peerLog.limit.turn(now, l.node.log)
 		l.node.guarded(l.node.tickPeers)
+		l.node.relieve()
 	}
 	l.group.Tick(now)
 	l.hops.Tick()

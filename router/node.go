@@ -39,6 +39,7 @@ type Node struct {
 	full     fullness
 	nextConn atomic.Uint64  // last connection id given out; ids are never used again
 	accepts  sync.WaitGroup // accept goroutines
+	relief   relief         // of the first loop
 	chores   chores         // removals of connections with many subscriptions, news for new peers
 
 	stop sync.Once

@@ -4,6 +4,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/hop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/router/transport"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
@@ -117,11 +118,15 @@ func (l *loop) deliverAll(ts []*Conn, at int, away bool) (next int, others bool)
 	return next, others
 }
 
-// putNext puts the message in loop.out with the header k, as it leaves for c.
+// putNext is put for the message in loop.out, with the header k, as it leaves for c.
 func (c *Conn) putNext(k *hop.Known) bool {
 	l := c.loop
 	o := &l.out
 	o.Header = c.link.Header(k.Raw(), &k.Header)
+	if outgrown(o) {
+		l.n.drop(ReasonTooLarge)
+		return true
+	}
 	if c.state != active || !c.stream.Put(o) {
 		return false
 	}
@@ -239,11 +244,16 @@ func firstAlive(ts []*Conn) (alive *Conn) {
 	return alive
 }
 
-// put is step 7: message m in b, with header hdr instead of its own, into the stream. false: it does not take it now.
+// put is step 7: message m in b, with header hdr instead of its own, into the stream, or to its death if it is too long.
+// false: it does not take it now.
 func (c *Conn) put(b []byte, buf *pool.Buf, m *wire.Message, hdr []byte) bool {
 	l := c.loop
 	o := &l.out
 	o.B, o.Buf, o.Parts, o.Header = b, buf, m, hdr
+	if outgrown(o) {
+		l.n.drop(ReasonTooLarge)
+		return true
+	}
 	if c.state != active || !c.stream.Put(o) {
 		return false
 	}
@@ -251,6 +261,12 @@ func (c *Conn) put(b []byte, buf *pool.Buf, m *wire.Message, hdr []byte) bool {
 	c.delivered++
 	l.n.bytes += uint64(len(b) - int(m.Header.End))
 	return true
+}
+
+// outgrown reports whether o is longer with the header that we have given it than its receiver takes: a header MAC is new
+// where it comes from a peer (P-tr-5).
+func outgrown(o *transport.Message) bool {
+	return len(o.B)+len(o.Header) > maxMessage && o.Len() > maxMessage
 }
 
 // turnsAway counts message b that must not even wait for c, and reports so.

@@ -144,8 +144,12 @@ func (c *Conn) sendOwn(msg []byte, after bool) {
 // pump sends from the queue what the stream takes.
 func (c *Conn) pump() {
 	q := &c.q
-	for q.len() > 0 && c.state != gone && c.sendNext() {
-		c.shift(q.turn, true)
+	for q.len() > 0 && c.state != gone {
+		left, sent := c.sendNext()
+		if !left {
+			break
+		}
+		c.shift(q.turn, sent)
 	}
 	if q.len() > 0 {
 		c.await()
@@ -157,8 +161,8 @@ func (c *Conn) pump() {
 	}
 }
 
-// sendNext goes on with the first item of a lane and reports whether it has left.
-func (c *Conn) sendNext() bool {
+// sendNext goes on with the first item of a lane and reports whether it has left, and been sent rather than died.
+func (c *Conn) sendNext() (left, sent bool) {
 	q, o := &c.q, &c.loop.out
 	if q.sent == 0 {
 		q.turn = q.order.next(q.own.n, q.n, q.order.bound > 0 && q.n > 0 && parcelOf(q.at(0).buf) == nil)
@@ -172,12 +176,16 @@ func (c *Conn) sendNext() bool {
 			o.Header = q.first.B
 		} else if c.stream.Room() > 0 {
 			o.Header = c.link.Header(p.m.Header.Of(buf.B), &p.hd)
+			if outgrown(o) {
+				c.loop.n.drop(ReasonTooLarge)
+				return true, false
+			}
 		} else {
-			return false
+			return false, false
 		}
 	}
 	if q.sent == 0 && c.stream.Put(o) {
-		return true
+		return true, true
 	}
 	if p.src != nil && q.first == nil { // other headers may be made before this message is out
 		q.first = c.loop.net.Stock().Get(len(o.Header))
@@ -188,13 +196,13 @@ func (c *Conn) sendNext() bool {
 	for total := c.stream.Size(o); q.sent < total; {
 		n := c.stream.PutPart(o, q.sent, q.little)
 		if n == 0 {
-			return false
+			return false, false
 		}
 		q.sent += n
 		q.left += uint64(n)
 		q.little = false
 	}
-	return true
+	return true, true
 }
 
 // shift removes the first item of a lane, which has left (sent) or dies.

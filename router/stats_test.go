@@ -1,6 +1,8 @@
 package router
 
 import (
+	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -136,5 +138,41 @@ func TestEveryReasonAndGaugeIsInTheCountersRecord(t *testing.T) {
 	}
 	if n, want := len(s.Attrs()), 1+len(s.gauges())+6+2*int(numReasons-1); n != want {
 		t.Errorf("%d attributes, want %d", n, want)
+	}
+}
+
+// docs/operations.md tells of every number that a node logs, and of no other reason.
+func TestOperationsTellOfEveryNumber(t *testing.T) {
+	b, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]int{}
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, "| `"); ok {
+			name, _, _ := strings.Cut(rest, "`")
+			rows[name]++
+		}
+	}
+	var s Stats
+	for _, a := range s.Attrs()[1:] {
+		if key := a.(slog.Attr).Key; rows[key] != 1 {
+			t.Errorf("%s is told of %d times, want once", key, rows[key])
+		}
+	}
+	twice := map[Reason]bool{ReasonTooLarge: true, ReasonStalled: true} // messages and peers
+	for r := reasonNone + 1; r < numReasons; r++ {
+		want := 1
+		if twice[r] {
+			want = 2
+		}
+		if rows[r.String()] != want {
+			t.Errorf("reason %v is told of %d times, want %d", r, rows[r.String()], want)
+		}
+	}
+	for _, line := range []string{"receiver takes too little", "receiver is too slow for others that wait for it", "receiver has caught up"} {
+		if !strings.Contains(string(b), line) {
+			t.Errorf("%q is not told of", line)
+		}
 	}
 }

@@ -116,7 +116,9 @@ func (c *Conn) noteFull(err error) {
 func (c *Conn) acknowledge(id uint64, err error, last bool) {
 	reason := ""
 	if err != nil {
-		c.loop.n.refuse(ReasonSubscribe)
+		if full := new(table.Full); !errors.As(err, &full) { // else noteFull has counted it
+			c.loop.n.refuse(ReasonSubscribe)
+		}
 		reason = err.Error()
 	}
 	if id == 0 {

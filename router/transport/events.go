@@ -57,6 +57,7 @@ func (e *events) Request(hs *h2.Stream, r *h2.Request) {
 		return
 	}
 	hs.User = s
+	k.live.accepting = true
 	k.streams = append(k.streams, s)
 	if k.net.Muted() {
 		s.receiver.Muted()

@@ -16,6 +16,7 @@ type liveness struct {
 	probed      time.Time // when Probe asked for a sign of life; zero: it did not, or has it
 	busy        time.Time // when the socket had a stream last
 	established bool      // a stream has been
+	accepting   bool      // a stream was accepted: if that has ended, its receiver has said why
 	ended       time.Time // when our direction ended; zero: it has not
 	peerEnded   time.Time // when the peer ended its direction of the socket; zero: it has not
 	watched     time.Time // last watchEnd; zero: the end has not begun
@@ -62,6 +63,8 @@ func (k *socket) tick(now time.Time) {
 	case !v.peerEnded.IsZero(): // it can answer nothing
 	case k.trickles():
 		k.expire(FaultUnfinished)
+	case !v.established && now.Sub(v.accepted) > o.SetupTimeout && v.accepting && !slices.ContainsFunc(k.streams, speaks):
+		k.expire(FaultNone)
 	case !v.established && now.Sub(v.accepted) > o.SetupTimeout:
 		k.expire(FaultTimeout)
 	case len(k.streams) == 0 && now.Sub(v.busy) > o.IdleTimeout:
@@ -158,10 +161,13 @@ func (k *socket) finish() {
 	k.checkFinished()
 }
 
+// speaks reports whether our side of s has not ended.
+func speaks(s *stream) bool { return !s.over }
+
 // finished reports whether all streams have ended on our side and everything is written.
 func (k *socket) finished() bool {
 	return !k.net.Blocked() && k.net.Staged() == 0 && len(k.h2.Control()) == 0 &&
-		!slices.ContainsFunc(k.streams, func(s *stream) bool { return !s.over })
+		!slices.ContainsFunc(k.streams, speaks)
 }
 
 // checkFinished ends our direction where nothing more will be said: the group is finishing, or the peer has ended its

@@ -1,0 +1,192 @@
+package router
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// unhashed is a name whose strings hash to another.
+func unhashed() wire.NameText {
+	n := appName(1)
+	n.Str[0] = "else"
+	return n
+}
+
+// provocations cause each reason once, and nothing else that is counted.
+var provocations = []struct {
+	reason  Reason
+	refused bool // it counts a request or a peer; else a message
+	loops   int
+	opt     Options
+	do      func(r *rig)
+}{
+	{ReasonNoMatch, false, 1, Options{}, func(r *rig) { r.dial(0).publish(header(alice, bob, 1, ""), 1, 10) }},
+	{ReasonNoMatch, false, 1, Options{}, func(r *rig) { r.dial(0).publish(header(alice, group, 256, ""), 1, 10) }},
+	{ReasonTTL, false, 1, Options{}, func(r *rig) {
+		h := header(alice, bob, 1, "")
+		h.TTL = 1
+		r.dial(0).publish(h, 1, 10)
+	}},
+	{ReasonMAC, false, 1, Options{}, func(r *rig) {
+		a, h := r.dial(0), header(alice, bob, 1, "")
+		a.sign(h)
+		h.MAC[3] ^= 1
+		a.send(wire.AppendPublish(nil, h, testSession, nil))
+	}},
+	{ReasonUnsigned, false, 1, Options{}, func(r *rig) {
+		r.dial(0).send(wire.AppendPublish(nil, header(alice, bob, 1, ""), testSession, nil))
+	}},
+	{ReasonInvalid, false, 1, Options{}, func(r *rig) { r.dial(0).send([]byte{0x1a, 0x02, 0x12, 0x00}) }},
+	{ReasonUndecodable, true, 1, Options{}, func(r *rig) { r.dial(0).send([]byte("GET / HTTP/1.1")) }},
+	{ReasonTooLarge, true, 1, Options{}, func(r *rig) { r.dial(0).raw([]byte{0, 0, 0x40, 0, 1, 9}) }},
+	{ReasonCompressed, true, 1, Options{}, func(r *rig) { r.dial(0).raw([]byte{1, 0, 0, 0, 2, 0, 0}) }},
+	{ReasonStalled, false, 1, Options{}, func(r *rig) {
+		a, b := r.dial(0), r.dial(0)
+		b.subscribe(bob, 1)
+		b.c.q.stalled = true
+		r.n.loops[0].n.stalled++
+		b.paused = true
+		for b.c.q.n == 0 && r.stats().Dropped[ReasonStalled] == 0 {
+			a.publish(header(alice, bob, 1, ""), 1, 50_000)
+		}
+	}},
+	{ReasonFull, false, 1, Options{SlowConsumer: Drop, ConnBuffer: MinConnBuffer}, func(r *rig) {
+		a, b := r.dial(0), r.dial(0)
+		b.subscribe(bob, 1)
+		b.paused = true
+		for r.stats().Dropped[ReasonFull] == 0 {
+			a.publish(header(alice, bob, 1, ""), 1, 6_000)
+		}
+	}},
+	{ReasonQueued, false, 1, Options{SlowConsumer: Block, ConnBuffer: 8 << 20, MaxQueued: MinMaxQueued}, func(r *rig) {
+		a, b := r.dial(0), r.dial(0)
+		b.subscribe(bob, 1)
+		b.paused = true
+		for r.stats().Dropped[ReasonQueued] == 0 {
+			a.publish(header(alice, bob, 1, ""), 1, 20_000)
+		}
+	}},
+	{ReasonGone, false, 1, Options{}, func(r *rig) {
+		a, b := r.dial(0), r.dial(0)
+		b.subscribe(bob, 1)
+		b.paused = true
+		for b.c.q.n == 0 {
+			a.publish(header(alice, bob, 1, ""), 1, 50_000)
+		}
+		b.abandon()
+	}},
+	{ReasonGone, false, 2, Options{}, func(r *rig) {
+		a, b := r.dial(0), r.dial(1)
+		b.subscribe(bob, 1)
+		a.stage(a.publication(header(alice, bob, 1, ""), 1, 10))
+		out := a.out
+		a.out = nil
+		a.cli.Cut()
+		a.feed(out) // it is under way to b's loop
+		b.loop.Hangup(b.sock, nil)
+		r.settle()
+	}},
+	{ReasonNegotiation, true, 1, Options{}, func(r *rig) {
+		p := r.connect(0)
+		p.open()
+		p.send([]byte{0x2a, 0x00})
+	}},
+	{ReasonTimeout, true, 1, Options{}, func(r *rig) {
+		r.connect(0).open()
+		r.seconds(30)
+	}},
+	{ReasonTimeout, true, 1, Options{}, func(r *rig) {
+		r.connect(0).exchange()
+		r.seconds(30)
+	}},
+	{ReasonPeer, true, 1, Options{NodeID: "me"}, func(r *rig) { r.dialAs(0, wire.LinkPeer, "me") }},
+	{ReasonPath, true, 1, Options{}, func(r *rig) { r.connect(0).openPath("/else") }},
+	{ReasonProtocol, true, 1, Options{}, func(r *rig) {
+		p := r.dial(0)
+		p.feed([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0}) // DATA of stream 0
+	}},
+	{ReasonFlood, true, 1, Options{}, func(r *rig) {
+		p := r.dial(0)
+		p.paused = true
+		for range 100_000 {
+			if p.shut() {
+				break
+			}
+			p.feed([]byte{0, 0, 5, 2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1}) // PRIORITY
+		}
+	}},
+	{ReasonSubscriptions, true, 1, Options{MaxSubscriptions: 1}, func(r *rig) {
+		p := r.dial(0)
+		p.subscribe(appName(1), 1)
+		p.request(appName(2), 2)
+	}},
+	{ReasonNames, true, 1, Options{MaxNames: 1, MaxSubscriptions: 1}, func(r *rig) {
+		r.dial(0).subscribe(appName(1), 1)
+		r.dial(0).request(appName(2), 2)
+	}},
+	{ReasonSubscribe, true, 1, Options{}, func(r *rig) { r.dial(0).unsubscribe(appName(1), 1) }},
+	{ReasonStrings, true, 1, Options{}, func(r *rig) { r.dial(0).subscribe(unhashed(), 1) }},
+	{ReasonKeepalive, true, 1, Options{KeepaliveTime: time.Second, KeepaliveTimeout: 2 * time.Second}, func(r *rig) {
+		p := r.dial(0)
+		p.paused = true
+		r.seconds(10)
+	}},
+	{ReasonUnfinished, true, 1, Options{}, func(r *rig) {
+		p := r.dial(0)
+		p.raw([]byte{0, 0, 0, 0, 9, 1})
+		p.feed([]byte{0, 0, 9, 0}) // a frame that does not become complete
+		r.seconds(20)
+	}},
+	{ReasonConnections, true, 1, Options{MaxConnections: 1}, func(r *rig) {
+		r.dial(0)
+		r.connect(0).open()
+	}},
+	{ReasonHeader, false, 1, Options{MaxHeader: MinMaxHeader}, func(r *rig) {
+		r.dial(0).publish(header(alice, bob, 1, strings.Repeat("x", MinMaxHeader)), 1, 10)
+	}},
+	{ReasonClaim, true, 1, Options{MaxRemotes: 1}, func(r *rig) {
+		r.dialAs(0, wire.LinkRemote, "n1")
+		r.dialAs(0, wire.LinkRemote, "n2")
+	}},
+}
+
+// elsewhere are the reasons that other tests count exactly, because they take many messages or real sockets:
+// TestAcknowledgementsNobodyReadsEndTheConnection, TestUnfinishedMessagesOfAllSocketsAreBounded,
+// TestClientsBeyondMaxSocketsWait.
+var elsewhere = []Reason{ReasonBacklog, ReasonMemory, ReasonSockets}
+
+func TestEachReasonCountsWhatItSaysOnce(t *testing.T) {
+	seen := map[Reason]bool{}
+	for i, tc := range provocations {
+		seen[tc.reason] = true
+		t.Run(fmt.Sprint(i, " ", tc.reason), func(t *testing.T) {
+			r := newRig(t, tc.loops, tc.opt)
+			tc.do(r)
+			r.settle()
+			s := r.stats()
+			dropped, refused := map[Reason]uint64{}, map[Reason]uint64{}
+			if tc.refused {
+				refused[tc.reason] = 1
+			} else {
+				dropped[tc.reason] = 1
+			}
+			if !maps.Equal(s.Dropped, dropped) || !maps.Equal(s.Refused, refused) {
+				t.Errorf("dropped %v, refused %v; want %v and %v", s.Dropped, s.Refused, dropped, refused)
+			}
+			if s.Panics != 0 {
+				t.Errorf("%d panics", s.Panics)
+			}
+		})
+	}
+	for r := reasonNone + 1; r < numReasons; r++ {
+		if !seen[r] && !slices.Contains(elsewhere, r) {
+			t.Errorf("nothing provokes %v", r)
+		}
+	}
+}
