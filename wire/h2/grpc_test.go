@@ -62,7 +62,7 @@ func TestServerEchoesToGRPCGo(t *testing.T) {
 				if tooSlow(&wc.set, b.size) {
 					b.size = 1 << 20
 				}
-				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				echoWithGRPC(t, ctx, cc, b.size, b.count)
 				cancel()
 			}
@@ -125,7 +125,7 @@ func TestServerRefusesGRPCGo(t *testing.T) {
 	cc := dialGRPC(t, func(ctx context.Context, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", addr)
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var in, out []byte
 	err := cc.Invoke(ctx, "/other.Service/Method", &in, &out)
@@ -213,7 +213,7 @@ func callEcho(conn net.Conn, set *Settings, path string, size, count, atOnce int
 	b := make([]byte, 64<<10)
 	for !d.closed {
 		w.put(d.flush())
-		_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 		n, err := conn.Read(b)
 		if err != nil {
 			return d, err
