@@ -6,8 +6,8 @@ import "sync/atomic"
 //
 //	Share (of one loop) ──> in steps ──> Quota <── in steps ── Share (of another)
 //
-// Each owner counts in a Share of its own and moves the sum only in steps, so that counting takes no line of memory from
-// others as a rule. The sum is exact up to one step for each share.
+// Each owner counts in a Share of its own and moves the sum only in steps, so that counting takes no line of memory
+// from others as a rule. The sum is exact up to one step for each share.
 type Quota struct {
 	limit int64 // fixed after NewQuota
 	_     pad

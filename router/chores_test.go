@@ -28,7 +28,9 @@ func (d *diary) chore(name string, n int, begin <-chan struct{}) chore {
 func TestChoresTakeTurns(t *testing.T) {
 	var c chores
 	d, begin := &diary{}, make(chan struct{})
-	c.add(func() bool { <-begin; return false })
+	runs := make(chan struct{}) // the goroutine has begun its first round: the others come to the second
+	c.add(func() bool { close(runs); <-begin; return false })
+	<-runs
 	c.add(d.chore("long", 5, begin))
 	c.add(d.chore("short", 2, begin))
 	c.add(d.chore("single", 1, begin))

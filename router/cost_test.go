@@ -29,7 +29,8 @@ func heap() int {
 	return int(m.HeapAlloc)
 }
 
-// What waits for one receiver takes the memory of ConnBuffer and of one window of its sender, whatever the size of the messages.
+// What waits for one receiver takes the memory of ConnBuffer and of one window of its sender, whatever the size of the
+// messages.
 func TestConnBufferBoundsMemory(t *testing.T) {
 	for _, size := range []int{1, 60, 1 << 10, 16 << 10, 1 << 20} {
 		for _, where := range placements {
@@ -50,9 +51,11 @@ func TestConnBufferBoundsMemory(t *testing.T) {
 				cost := b.c.q.bytes / b.c.q.n
 				window := (receiveWindow/len(msg) + 1) * cost
 				grown := heap() - before
-				t.Logf("%d messages of %d bytes, counted as %d each, took %d KiB, counted as %d", b.c.q.n, len(msg), cost, grown>>10, b.c.q.bytes>>10)
+				t.Logf("%d messages of %d bytes, counted as %d each, took %d KiB, counted as %d",
+					b.c.q.n, len(msg), cost, grown>>10, b.c.q.bytes>>10)
 				if grown > buffer*3/2+window {
-					t.Errorf("the heap has grown by %d KiB: want 1.5 times %d, and %d for the sender's window", grown>>10, buffer>>10, window>>10)
+					t.Errorf("the heap has grown by %d KiB: want 1.5 times %d, and %d for the sender's window",
+						grown>>10, buffer>>10, window>>10)
 				}
 				if held := a.c.q.bytes + b.c.q.bytes; grown > held*5/4+256<<10 || grown < held/2-256<<10 {
 					t.Errorf("the heap has grown by %d KiB, counted are %d", grown>>10, held>>10)
@@ -63,14 +66,16 @@ func TestConnBufferBoundsMemory(t *testing.T) {
 				r.pass(time.Second)
 				b.count()
 				if a.exchange(); a.s.Window() < receiveWindow*3/4 || b.c.q.bytes != 0 || len(b.c.q.items) > leastRing {
-					t.Errorf("a window of %d, %d bytes queued, a ring of %d when all is read", a.s.Window(), b.c.q.bytes, len(b.c.q.items))
+					t.Errorf("a window of %d, %d bytes queued, a ring of %d when all is read",
+						a.s.Window(), b.c.q.bytes, len(b.c.q.items))
 				}
 			})
 		}
 	}
 }
 
-// One message with a long header to many receivers whose windows take only a part of it: the rest of the header waits at each.
+// One message with a long header to many receivers whose windows take only a part of it: the rest of the header waits
+// at each.
 func TestHalfSentHeadersAreCounted(t *testing.T) {
 	const links, buffer = 200, 64 << 10
 	r := newRig(t, 1, Options{ConnBuffer: buffer, SlowConsumer: Block})

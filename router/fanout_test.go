@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// A fan-out takes longer than a loop may serve it at once, and nothing else happens on the loop: it goes on nevertheless.
+// A fan-out takes longer than a loop may serve it at once, and nothing else happens on the loop: it goes on
+// nevertheless.
 func TestLongFanoutGoesOnByItself(t *testing.T) {
 	const members = 3 * lookEvery
 	r := newRig(t, 1, Options{})

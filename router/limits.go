@@ -16,8 +16,8 @@ type fullness struct {
 	times atomic.Uint64
 }
 
-// isFull reports whether the node has as many sockets as it may have: clients wait in the backlogs of its listeners. Safe for
-// all; each goroutine that accepts may let one more in.
+// isFull reports whether the node has as many sockets as it may have: clients wait in the backlogs of its listeners.
+// Safe for all; each goroutine that accepts may let one more in.
 func (n *Node) isFull() bool {
 	sum := 0
 	for _, l := range n.loops {
@@ -48,8 +48,8 @@ func (n *Node) takes() bool {
 
 // noMemory is the text for a stream that is ended because of Options.MaxUnfinished.
 func (n *Node) noMemory() string {
-	return fmt.Sprintf("messages that are not complete take too much memory at this node: the limit is %d bytes (--max-unfinished)",
-		n.opt.MaxUnfinished)
+	const text = "messages that are not complete take too much memory at this node: the limit is %d bytes (--max-unfinished)"
+	return fmt.Sprintf(text, n.opt.MaxUnfinished)
 }
 
 // transportOptions returns the options of the node's transports.
@@ -60,9 +60,9 @@ func (n *Node) transportOptions() transport.Options {
 	return o
 }
 
-// fillLimits sets the limits that follow from the memory that the process may use. What may wait, with the quarter beyond
-// the limit, gets three tenths of it, unfinished messages a sixteenth and idle sockets a quarter: garbage collection lets
-// the heap grow to twice its size.
+// fillLimits sets the limits that follow from the memory that the process may use. What may wait, with the quarter
+// beyond the limit, gets three tenths of it, unfinished messages a sixteenth and idle sockets a quarter: garbage
+// collection lets the heap grow to twice its size.
 func (o *Options) fillLimits(memory int64) {
 	if memory == 0 {
 		memory = 4 << 30

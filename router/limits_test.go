@@ -47,7 +47,8 @@ func TestConnectionsBeyondTheLimitAreRefused(t *testing.T) {
 	b := r.connect(1)
 	b.open()
 	b.exchange()
-	if b.end == nil || b.end.GRPCStatus != statusExhausted || !strings.Contains(b.end.Message, "the limit is 1 (--max-connections)") {
+	const text = "the limit is 1 (--max-connections)"
+	if b.end == nil || b.end.GRPCStatus != statusExhausted || !strings.Contains(b.end.Message, text) {
 		t.Errorf("end = %+v", b.end)
 	}
 	if s := r.stats(); s.Refused[ReasonConnections] != 1 || s.Connections != 1 {

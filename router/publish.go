@@ -8,8 +8,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// parcel is what a message needs to be sent later or by another loop. It travels in Buf.Aux beside the bytes, is written
-// before the first reference is handed over and only read after that.
+// parcel is what a message needs to be sent later or by another loop. It travels in Buf.Aux beside the bytes, is
+// written before the first reference is handed over and only read after that.
 type parcel struct {
 	m      wire.Message
 	hd     hop.Header   // offsets into the header inside the Buf
@@ -136,8 +136,8 @@ func (c *Conn) putNext(k *hop.Known) bool {
 	return true
 }
 
-// guardTarget, deferred around deliveries to ts, is the boundary of their faults: a panic costs ts[*next] its socket, and
-// the others are served next.
+// guardTarget, deferred around deliveries to ts, is the boundary of their faults: a panic costs ts[*next] its socket,
+// and the others are served next.
 func (l *loop) guardTarget(ts []*Conn, next *int) {
 	if *next == len(ts) {
 		return
@@ -244,8 +244,8 @@ func firstAlive(ts []*Conn) (alive *Conn) {
 	return alive
 }
 
-// put is step 7: message m in b, with header hdr instead of its own, into the stream, or to its death if it is too long.
-// false: it does not take it now.
+// put is step 7: message m in b, with header hdr instead of its own, into the stream, or to its death if it is too
+// long. false: it does not take it now.
 func (c *Conn) put(b []byte, buf *pool.Buf, m *wire.Message, hdr []byte) bool {
 	l := c.loop
 	o := &l.out
@@ -263,8 +263,8 @@ func (c *Conn) put(b []byte, buf *pool.Buf, m *wire.Message, hdr []byte) bool {
 	return true
 }
 
-// outgrown reports whether o is longer with the header that we have given it than its receiver takes: a header MAC is new
-// where it comes from a peer (P-tr-5).
+// outgrown reports whether o is longer with the header that we have given it than its receiver takes: a header MAC is
+// new where it comes from a peer (P-tr-5).
 func outgrown(o *transport.Message) bool {
 	return len(o.B)+len(o.Header) > maxMessage && o.Len() > maxMessage
 }
@@ -285,8 +285,8 @@ func (c *Conn) turnsAway(b []byte, buf *pool.Buf) bool {
 	return true
 }
 
-// share returns message b in counted memory with its parcel, one reference of which is the caller's: b's own Buf if it has
-// one, else a copy, the only one the message ever gets.
+// share returns message b in counted memory with its parcel, one reference of which is the caller's: b's own Buf if it
+// has one, else a copy, the only one the message ever gets.
 func share(b []byte, buf *pool.Buf, m *wire.Message, k *hop.Known, src *Conn) *pool.Buf {
 	if buf == nil {
 		buf = src.loop.net.Stock().Get(len(b))

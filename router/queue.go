@@ -4,8 +4,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/pool"
 )
 
-// maxControl bounds the memory of acknowledgements that wait for one receiver, some ten thousand; they are never dropped,
-// so a peer that asks without reading is disconnected instead.
+// maxControl bounds the memory of acknowledgements that wait for one receiver, some ten thousand; they are never
+// dropped, so a peer that asks without reading is disconnected instead.
 const maxControl = 8 << 20
 
 // queue holds what a receiver could not take at once. Owned by the loop of its connection.
@@ -94,7 +94,8 @@ func parcelOf(b *pool.Buf) *parcel {
 func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 	l, q := c.loop, &c.q
 	p := buf.Aux.(*parcel)
-	charge := (q.bytes+p.cost > l.node.opt.ConnBuffer || l.queued.Over(p.cost) > 0) && p.src != c && l.node.opt.SlowConsumer != Drop
+	full := q.bytes+p.cost > l.node.opt.ConnBuffer || l.queued.Over(p.cost) > 0
+	charge := full && p.src != c && l.node.opt.SlowConsumer != Drop
 	d := &l.delivery
 	q.push(item{buf: buf, charged: charge})
 	d.queued, d.charged = true, charge

@@ -9,8 +9,8 @@ const (
 	reliefTicks = 3
 )
 
-// relief gives memory back to the system after a burst. The collector runs when memory is taken, and an idle node takes none:
-// what a burst has left would stay for minutes. Owned by the first loop.
+// relief gives memory back to the system after a burst. The collector runs when memory is taken, and an idle node takes
+// none: what a burst has left would stay for minutes. Owned by the first loop.
 type relief struct {
 	peak int64 // most that messages took since the last time
 	calm int   // ticks since they took more than an eighth of it

@@ -17,8 +17,8 @@ type tally struct {
 	waiting, held  int64 // messages in queues, what senders are charged with
 }
 
-// counters are the tally of a loop, which it alone writes and reads, and what it last showed of that, which everybody may
-// read. So the message path counts with plain additions, and a scrape asks no loop.
+// counters are the tally of a loop, which it alone writes and reads, and what it last showed of that, which everybody
+// may read. So the message path counts with plain additions, and a scrape asks no loop.
 type counters struct {
 	tally
 	reasons bool // dropped or refused have changed since the last show
@@ -31,8 +31,8 @@ type counters struct {
 // pad keeps what one thread writes and others read apart from the rest.
 type pad [128]byte
 
-// shown is what everybody may read. Written by the loop alone, and only what has changed: an atomic store costs it as much as
-// ten additions.
+// shown is what everybody may read. Written by the loop alone, and only what has changed: an atomic store costs it as
+// much as ten additions.
 type shown struct {
 	received, delivered, bytes, queued, negotiated atomic.Uint64
 	dropped, refused                               [numReasons]atomic.Uint64
@@ -92,15 +92,16 @@ func putGauge(a *atomic.Int64, v int64) {
 	}
 }
 
-// Stats is what a node has done since its start, and what it has at this moment, summed over its loops. Each number is true
-// of a moment some milliseconds ago at most; they need not be of the same.
+// Stats is what a node has done since its start, and what it has at this moment, summed over its loops. Each number is
+// true of a moment some milliseconds ago at most; they need not be of the same.
 type Stats struct {
 	// Received counts messages that arrived on negotiated connections, Delivered those handed to a target, Bytes
 	// what was delivered behind the headers, Queued deliveries that had to wait.
 	Received, Delivered, Bytes, Queued uint64
 	// Negotiated counts finished negotiations, Panics connections lost to internal errors.
 	Negotiated, Panics uint64
-	// Dropped counts messages that died, Refused requests and peers that were turned away. Only reasons that have occurred.
+	// Dropped counts messages that died, Refused requests and peers that were turned away. Only reasons that have
+	// occurred.
 	Dropped, Refused map[Reason]uint64
 
 	// Sockets, Connections and Stalled are of this moment, and so is all that follows.

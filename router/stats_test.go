@@ -46,8 +46,8 @@ func TestStatsAreReadWhileTrafficFlows(t *testing.T) {
 	scrapers.Wait()
 	until(t, "the loops show what they did", func() bool {
 		s := n.Stats()
-		return s.Received == count+1 && s.Delivered == count && s.Connections == 2 && s.Waiting == 0 && s.WaitingBytes == 0 && s.Held == 0 &&
-			s.Unfinished == 0
+		return s.Received == count+1 && s.Delivered == count && s.Connections == 2 &&
+			s.Waiting == 0 && s.WaitingBytes == 0 && s.Held == 0 && s.Unfinished == 0
 	})
 }
 
@@ -76,9 +76,10 @@ func (r *rig) checkGauges() {
 			}
 		}
 	}
-	if s := r.stats(); s.Waiting != want.Waiting || s.WaitingBytes != want.WaitingBytes || s.Held != want.Held || s.Stalled != want.Stalled {
-		r.t.Errorf("waiting %d, %d bytes, held %d, stalled %d; want %d, %d, %d, %d", s.Waiting, s.WaitingBytes, s.Held, s.Stalled,
-			want.Waiting, want.WaitingBytes, want.Held, want.Stalled)
+	s := r.stats()
+	got := [...]int64{s.Waiting, s.WaitingBytes, s.Held, s.Stalled}
+	if want := [...]int64{want.Waiting, want.WaitingBytes, want.Held, want.Stalled}; got != want {
+		r.t.Errorf("waiting, their bytes, held, stalled: %d, want %d", got, want)
 	}
 }
 
@@ -170,7 +171,8 @@ func TestOperationsTellOfEveryNumber(t *testing.T) {
 			t.Errorf("reason %v is told of %d times, want %d", r, rows[r.String()], want)
 		}
 	}
-	for _, line := range []string{"receiver takes too little", "receiver is too slow for others that wait for it", "receiver has caught up"} {
+	for _, line := range []string{"receiver takes too little", "receiver is too slow for others that wait for it",
+		"receiver has caught up"} {
 		if !strings.Contains(string(b), line) {
 			t.Errorf("%q is not told of", line)
 		}
