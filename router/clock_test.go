@@ -97,7 +97,6 @@ func TestLooksAreMadeInSlices(t *testing.T) {
 	r := newRig(t, 1, Options{ConnBuffer: 16 << 10})
 	r.window = 1
 	looks := make([]int, count)
-	total := 0
 	var ps []*peer
 	for i := range count {
 		p := r.dial(0)
@@ -123,7 +122,7 @@ func TestLooksAreMadeInSlices(t *testing.T) {
 	most, before := 0, 0
 	for turns := 0; r.loops[0].Woken(); turns++ {
 		r.loops[0].RunTurn()
-		total = 0
+		total := 0
 		for _, n := range looks {
 			total += n
 		}
