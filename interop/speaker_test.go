@@ -32,8 +32,8 @@ import (
 // secret is the shared secret of all peers.
 const secret = "judge-shared-secret-0123456789-abcdefghij"
 
-// speaker is an application that says by hand what applications say to each other: just enough of the session layer to put
-// package mls into groups of real ones. It answers at once, and repeats nothing.
+// speaker is an application that says by hand what applications say to each other: just enough of the session layer
+// to put package mls into groups of real ones. It answers at once, and repeats nothing.
 type speaker struct {
 	t       *testing.T
 	conn    *uplink.Conn
@@ -49,8 +49,8 @@ type speaker struct {
 // speak connects to a node as an application of that name, org/ns/app.
 func (n *node) speak(t *testing.T, name string, key *ecdsa.PrivateKey) *speaker {
 	t.Helper()
-	s := &speaker{t: t, conn: n.uplink(t, uplink.Options{NodeID: name}), key: key, subject: name + "_" + suffix(), text: name,
-		inbox: make(chan *pb.Message, 1024), broken: make(chan []byte, 16)}
+	s := &speaker{t: t, conn: n.uplink(t, uplink.Options{NodeID: name}), key: key, subject: name + "_" + suffix(),
+		text: name, inbox: make(chan *pb.Message, 1024), broken: make(chan []byte, 16)}
 	hi, lo := wire.HashID(s.subject)
 	s.name = nameOf(t, name, hi, lo)
 	go s.read()
@@ -100,7 +100,8 @@ func nameOf(t testing.TB, text string, hi, lo uint64) *pb.Name {
 // plain is a name as package wire has it.
 func plain(n *pb.Name) wire.NameText {
 	s, id := n.GetStrName(), n.GetName().GetNameId()
-	return wire.Text(s.GetStrComponent_0(), s.GetStrComponent_1(), s.GetStrComponent_2()).WithID(id.GetId_0(), id.GetId_1())
+	t := wire.Text(s.GetStrComponent_0(), s.GetStrComponent_1(), s.GetStrComponent_2())
+	return t.WithID(id.GetId_0(), id.GetId_1())
 }
 
 func textOf(n *pb.Name) string {
@@ -262,8 +263,8 @@ func (s *speaker) sealed(m *pb.Message, h *pb.SLIMHeader) ([]byte, error) {
 func (s *speaker) subscribe(to *pb.Name, identity string) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	if _, err := s.conn.Subscribe(ctx, &wire.PublishHeader{Source: plain(s.name), Dest: plain(to), Identity: identity, Version: uplink.Version,
-		Fanout: 1, TTL: 8}); err != nil {
+	if _, err := s.conn.Subscribe(ctx, &wire.PublishHeader{Source: plain(s.name), Dest: plain(to), Identity: identity,
+		Version: uplink.Version, Fanout: 1, TTL: 8}); err != nil {
 		s.t.Errorf("%s: %v", s.text, err)
 	}
 }

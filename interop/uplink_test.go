@@ -13,8 +13,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// TestUplinks: two apps' connections to one node publish to each other, whatever their links; all is signed, and checked at
-// both ends. MLS groups with real apps, over the same connections, are in mls_test.go.
+// TestUplinks: two apps' connections to one node publish to each other, whatever their links; all is signed, and
+// checked at both ends. MLS groups with real apps, over the same connections, are in mls_test.go.
 func TestUplinks(t *testing.T) {
 	onBoth(t, func(t *testing.T, k kind) {
 		n := startNode(t, k)
@@ -30,27 +30,32 @@ func TestUplinks(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) {
 				a, b := n.uplink(t, c.o), n.uplink(t, c.o)
 				for _, u := range []*uplink.Conn{a, b} {
-					if l := u.Link(); !l.Signed || l.Hybrid != c.o.EnforcePQC || l.Kind != c.o.Kind || l.RemoteNode != fmt.Sprintf("node-%d", n.port) {
-						t.Errorf("link %+v", l)
+					want := uplink.Link{ID: u.Link().ID, Kind: c.o.Kind, Signed: true, Hybrid: c.o.EnforcePQC,
+						RemoteVersion: u.Link().RemoteVersion, RemoteNode: fmt.Sprintf("node-%d", n.port)}
+					if u.Link() != want {
+						t.Errorf("link %+v, want %+v", u.Link(), want)
 					}
 				}
-				names := []wire.NameText{wire.Text("org", "ns", "a").WithID(1, uint64(i)), wire.Text("org", "ns", "b").WithID(2, uint64(i))}
-				pass(t, a, b, names[0], names[1])
-				pass(t, b, a, names[1], names[0])
+				first, second := wire.Text("org", "ns", "a").WithID(1, uint64(i)), wire.Text("org", "ns", "b").WithID(2, uint64(i))
+				pass(t, a, b, first, second)
+				pass(t, b, a, second, first)
 			})
 		}
 	})
 }
+
+// someSession is an encoded SessionHeader.
+var someSession = []byte{0x08, 0x01, 0x10, 0x01, 0x18, 0x07}
 
 // pass subscribes the receiver, has messages of all sizes go to it, and withdraws the name.
 func pass(t *testing.T, from, to *uplink.Conn, source, dest wire.NameText) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	h := func(identity string) *wire.PublishHeader {
+	h := func(source wire.NameText, identity string) *wire.PublishHeader {
 		return &wire.PublishHeader{Source: source, Dest: dest, Identity: identity, Version: uplink.Version, Fanout: 1, TTL: 8}
 	}
-	id, err := to.Subscribe(ctx, &wire.PublishHeader{Source: dest, Dest: dest, Identity: "id", Version: uplink.Version, Fanout: 1, TTL: 8})
+	id, err := to.Subscribe(ctx, h(dest, "id"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +71,7 @@ func pass(t *testing.T, from, to *uplink.Conn, source, dest wire.NameText) {
 			blob := append(binary.BigEndian.AppendUint64(nil, uint64(i)), make([]byte, size-8)...)
 			app := append(binary.AppendUvarint([]byte{0x12}, uint64(size)), blob...)
 			content := append(binary.AppendUvarint([]byte{0x0a}, uint64(len(app))), app...)
-			if err := from.Publish(ctx, h(fmt.Sprint("id", i%3)), []byte{0x08, 0x01, 0x10, 0x01, 0x18, 0x07}, content); err != nil {
+			if err := from.Publish(ctx, h(source, fmt.Sprint("id", i%3)), someSession, content); err != nil {
 				sent <- err
 				return
 			}
@@ -92,7 +97,7 @@ func pass(t *testing.T, from, to *uplink.Conn, source, dest wire.NameText) {
 	if s := to.Stats(); s.Unauthentic+s.Invalid+s.Discarded != 0 {
 		t.Errorf("%+v", s)
 	}
-	if err := to.Unsubscribe(ctx, &wire.PublishHeader{Source: dest, Dest: dest, Identity: "id", Version: uplink.Version, Fanout: 1, TTL: 8}, id); err != nil {
+	if err := to.Unsubscribe(ctx, h(dest, "id"), id); err != nil {
 		t.Error(err)
 	}
 }
@@ -113,7 +118,7 @@ func TestUplinkCloses(t *testing.T) {
 		for range rounds {
 			a := n.uplink(t, uplink.Options{Queue: 1 << 20})
 			for range each {
-				if err := a.Publish(ctx, h, []byte{0x08, 0x01, 0x10, 0x01, 0x18, 0x07}, []byte{0x0a, 0x02, 0x12, 0x00}); err != nil {
+				if err := a.Publish(ctx, h, someSession, []byte{0x0a, 0x02, 0x12, 0x00}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -135,13 +140,15 @@ func TestUplinkIsRefused(t *testing.T) {
 		n := startNode(t, k)
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		defer cancel()
-		_, err := uplink.Dial(ctx, n.address(), &uplink.Options{Fields: []uplink.Field{{Name: "grpc-encoding", Value: "gzip"}}})
+		compressed := uplink.Options{Fields: []uplink.Field{{Name: "grpc-encoding", Value: "gzip"}}}
+		_, err := uplink.Dial(ctx, n.address(), &compressed)
 		var s *uplink.StatusError
 		if !errors.As(err, &s) || s.GRPC != 12 {
 			t.Errorf("a compressed channel: %v", err)
 		}
 		var e *uplink.Error
-		if _, err := uplink.Dial(ctx, n.address(), &uplink.Options{Kind: uplink.Peer, NodeID: fmt.Sprintf("node-%d", n.port)}); !errors.As(err, &e) {
+		self := uplink.Options{Kind: uplink.Peer, NodeID: fmt.Sprintf("node-%d", n.port)}
+		if _, err := uplink.Dial(ctx, n.address(), &self); !errors.As(err, &e) {
 			t.Errorf("a peer that is itself: %v", err)
 		}
 	})

@@ -14,8 +14,8 @@ const (
 	backlog       = 1024 // connections that wait for Accept
 )
 
-// Net is one network. The zero value delivers at once. The fields are fixed before the first use; the methods are safe for
-// all.
+// Net is one network. The zero value delivers at once. The fields are fixed before the first use; the methods are
+// safe for all.
 type Net struct {
 	Delay  time.Duration // from a write to when its bytes can be read
 	Buffer int           // bytes that were written and not read, in each direction of a connection; 0: 64 KiB
@@ -53,8 +53,8 @@ func (n *Net) Listen() net.Listener {
 	return l
 }
 
-// Dial connects to a listener's address: a *Conn, at once, whether it is accepted or not. Where nobody listens, the error
-// wraps syscall.ECONNREFUSED.
+// Dial connects to a listener's address: a *Conn, at once, whether it is accepted or not. Where nobody listens, the
+// error wraps syscall.ECONNREFUSED.
 func (n *Net) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	fail := func(err error) error { return &net.OpError{Op: "dial", Net: "sim", Addr: Addr(addr), Err: err} }
 	if err := ctx.Err(); err != nil {

@@ -117,7 +117,8 @@ func TestBytesTakeTheirTime(t *testing.T) {
 		_ = a.SetReadDeadline(begin.Add(time.Second))
 		fails(t, a, os.ErrDeadlineExceeded)
 		_ = a.SetWriteDeadline(begin.Add(2 * time.Second))
-		if n, err := a.Write([]byte("xy")); n != 1 || !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begin) != 2*time.Second {
+		n, err := a.Write([]byte("xy"))
+		if n != 1 || !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begin) != 2*time.Second {
 			t.Errorf("written %d, %v, after %v", n, err, time.Since(begin))
 		}
 		go func() { time.Sleep(time.Second); _ = b.SetDeadline(time.Now()) }()

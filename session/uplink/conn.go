@@ -81,8 +81,8 @@ func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
 // RemoteAddr returns the address of the node.
 func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 
-// NewMAC returns a MAC of the link for who signs messages himself, and then sends them with Write; he closes it. nil: the
-// link has none, or the connection has ended.
+// NewMAC returns a MAC of the link for who signs messages himself, and then sends them with Write; he closes it. nil:
+// the link has none, or the connection has ended.
 func (c *Conn) NewMAC() *mac.MAC {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,10 +102,11 @@ func (c *Conn) Err() error {
 	return c.err
 }
 
-// Close ends the connection in order: it accepts nothing more, sends what was accepted, and waits until the node has ended
-// the channel, which a node does when it has taken everything. nil means just that; else the error wraps ErrUnsent, and
-// what ended the connection. When ctx ends, so does the connection. Messages that arrive meanwhile are dropped and counted;
-// those that wait for Receive can still be received. Further calls wait for the same end. Not from Options.Handle.
+// Close ends the connection in order: it accepts nothing more, sends what was accepted, and waits until the node has
+// ended the channel, which a node does when it has taken everything. nil means just that; else the error wraps
+// ErrUnsent, and what ended the connection. When ctx ends, so does the connection. Messages that arrive meanwhile are
+// dropped and counted; those that wait for Receive can still be received. Further calls wait for the same end. Not
+// from Options.Handle.
 func (c *Conn) Close(ctx context.Context) error {
 	c.mu.Lock()
 	if c.err == nil && !c.closing {
@@ -149,8 +150,8 @@ func (c *Conn) fail(f Fault, err error) {
 	c.end(&Error{Fault: f, Doing: c.doing, Addr: c.addr, Err: err})
 }
 
-// end is the end of the connection, of which the first reason counts. The writer says a last word and closes the socket.
-// mu is held.
+// end is the end of the connection, of which the first reason counts. The writer says a last word and closes the
+// socket. mu is held.
 func (c *Conn) end(err error) {
 	if c.err != nil {
 		return

@@ -9,14 +9,16 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
-// Dial connects to a node and returns when messages may be sent. ctx bounds that, and nothing after. The error is an *Error.
+// Dial connects to a node and returns when messages may be sent. ctx bounds that, and nothing after. The error is an
+// *Error.
 func Dial(ctx context.Context, addr string, o *Options) (*Conn, error) {
 	c := &Conn{o: o.filled(addr), addr: addr, ready: make(chan struct{}), done: make(chan struct{}), doing: "connecting"}
 	c.work.L, c.room.L = &c.mu, &c.mu
 	c.inbox.some = make(chan struct{}, 1)
 	if c.o.Setup > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, c.o.Setup, fmt.Errorf("not done within %v: %w", c.o.Setup, context.DeadlineExceeded))
+		cause := fmt.Errorf("not done within %v: %w", c.o.Setup, context.DeadlineExceeded)
+		ctx, cancel = context.WithTimeoutCause(ctx, c.o.Setup, cause)
 		defer cancel()
 	}
 	nc, err := c.o.DialContext(ctx, addr)
@@ -100,8 +102,8 @@ func (c *Conn) negotiate(msg []byte) (Fault, error) {
 	if r.Refusal != "" {
 		return Ours, fmt.Errorf("%w: %s", errRefused, r.Refusal)
 	}
-	c.link = Link{ID: r.LinkID, Kind: kindOf(r.Kind), Hybrid: r.Hybrid, RemoteVersion: r.RemoteVersion, RemoteNode: r.RemoteNode,
-		RemoteDeployment: r.RemoteDeployment}
+	c.link = Link{ID: r.LinkID, Kind: kindOf(r.Kind), Hybrid: r.Hybrid, RemoteVersion: r.RemoteVersion,
+		RemoteNode: r.RemoteNode, RemoteDeployment: r.RemoteDeployment}
 	if r.Key != nil && c.link.Kind != Peer {
 		c.link.Signed = true
 		c.signer.hasher = hasher{mac: mac.New(r.Key, r.LinkID), linkID: r.LinkID}

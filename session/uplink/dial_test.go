@@ -23,12 +23,15 @@ func TestLinksAreNegotiated(t *testing.T) {
 		o    Options
 		want Link
 	}{
-		{"an app's", fake{}, Options{LinkID: "l", NodeID: "n"}, Link{ID: "l", Kind: Edge, Signed: true, RemoteVersion: "3.4.6", RemoteNode: "fake"}},
+		{"an app's", fake{}, Options{LinkID: "l", NodeID: "n"},
+			Link{ID: "l", Kind: Edge, Signed: true, RemoteVersion: "3.4.6", RemoteNode: "fake"}},
 		{"with PQC", fake{}, Options{LinkID: "l", EnforcePQC: true},
 			Link{ID: "l", Kind: Edge, Signed: true, Hybrid: true, RemoteVersion: "3.4.6", RemoteNode: "fake"}},
-		{"of another domain", fake{link: link.Config{Deployment: "theirs"}}, Options{LinkID: "l", Kind: Remote, Deployment: "ours"},
+		{"of another domain", fake{link: link.Config{Deployment: "theirs"}},
+			Options{LinkID: "l", Kind: Remote, Deployment: "ours"},
 			Link{ID: "l", Kind: Remote, Signed: true, RemoteVersion: "3.4.6", RemoteNode: "fake", RemoteDeployment: "theirs"}},
-		{"of a peer, which signs nothing", fake{}, Options{LinkID: "l", Kind: Peer}, Link{ID: "l", Kind: Peer, RemoteVersion: "3.4.6", RemoteNode: "fake"}},
+		{"of a peer, which signs nothing", fake{}, Options{LinkID: "l", Kind: Peer},
+			Link{ID: "l", Kind: Peer, RemoteVersion: "3.4.6", RemoteNode: "fake"}},
 		{"without a key where that is allowed", fake{reply: withoutKey}, Options{LinkID: "l", AllowUnsigned: true},
 			Link{ID: "l", Kind: Edge, RemoteVersion: "3.4.6", RemoteNode: "fake"}},
 	} {
@@ -85,9 +88,10 @@ func TestRequestSaysWhatOptionsSay(t *testing.T) {
 		return false
 	}}
 	bubble(t, f, func(t *testing.T, f *fake) {
-		f.dial(Options{Scheme: "https", Authority: "node.example", UserAgent: "me", Fields: []Field{{"authorization", "Bearer x"}, {"x-more", "y"}}})
-		for name, want := range map[string]string{"scheme": "https", "authority": "node.example", "path": openChannel, "user-agent": "me",
-			"authorization": "Bearer x", "x-more": "y", "te": "trailers"} {
+		f.dial(Options{Scheme: "https", Authority: "node.example", UserAgent: "me",
+			Fields: []Field{{"authorization", "Bearer x"}, {"x-more", "y"}}})
+		for name, want := range map[string]string{"scheme": "https", "authority": "node.example", "path": openChannel,
+			"user-agent": "me", "authorization": "Bearer x", "x-more": "y", "te": "trailers"} {
 			if got[name] != want {
 				t.Errorf("%s: %q, want %q", name, got[name], want)
 			}
@@ -127,6 +131,19 @@ func TestDialFails(t *testing.T) {
 	stay := func(nc *simnet.Conn) { _, _ = io.Copy(io.Discard, nc) }
 	bye := func(nc *simnet.Conn) { _ = nc.Close() }
 	reset := func(nc *simnet.Conn) { _, _ = nc.Read(make([]byte, 1)); _ = nc.Close() } // what is closed unread is reset
+	const open, negotiate = "opening the channel", "negotiating the link"
+	page := func(p *peer, _ *h2.Request) bool {
+		p.h2.RespondAs(p.stream, 503, "text/html")
+		return true
+	}
+	refused := func(p *peer, _ *h2.Request) bool {
+		p.h2.Reset(p.stream, h2.RefusedStream)
+		return true
+	}
+	noLink := fake{answer: func(p *peer, _ *h2.Request) bool { p.machine = nil; return false },
+		message: func(*peer, []byte, *wire.Message) {}}
+	farewell := settings + "\x00\x00\x0c\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00busy"
+	acks := func([]byte) []byte { return wire.AppendAck(nil, 1, true, "") }
 	for _, c := range []struct {
 		name  string
 		f     fake
@@ -135,35 +152,33 @@ func TestDialFails(t *testing.T) {
 		doing string
 		text  string
 	}{
-		{"credentials", fake{answer: refuse(401, -1, "")}, Options{}, Node, "opening the channel", "HTTP status 401"},
-		{"not a node", fake{answer: refuse(200, 12, "what?")}, Options{}, Node, "opening the channel", `gRPC status 12: "what?"`},
-		{"a page", fake{answer: func(p *peer, _ *h2.Request) bool { p.h2.RespondAs(p.stream, 503, "text/html"); return true }}, Options{},
-			Node, "opening the channel", "HTTP status 503"},
-		{"a reset", fake{answer: func(p *peer, _ *h2.Request) bool { p.h2.Reset(p.stream, h2.RefusedStream); return true }}, Options{},
-			Node, "opening the channel", "REFUSED_STREAM"},
-		{"a farewell", fake{serve: says(settings+"\x00\x00\x0c\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00busy", stay)}, Options{},
-			Node, "opening the channel", `going away: NO_ERROR "busy"`},
-		{"TLS", fake{serve: says("\x15\x03\x03\x00\x02\x02\x32", bye)}, Options{}, Network, "opening the channel", "EOF"},
-		{"HTTP/1", fake{serve: says("HTTP/1.1 400 Bad Request\r\n\r\n", stay)}, Options{}, Node, "opening the channel", "h2: "},
-		{"nothing said", fake{serve: reset}, Options{}, Network, "opening the channel", "connection reset"},
-		{"nothing heard", fake{serve: stay}, Options{}, Network, "opening the channel", "not done within 20s"},
-		{"too slow", fake{serve: stay}, Options{Setup: 3 * time.Second}, Network, "opening the channel", "not done within 3s"},
-		{"opened, and no link", fake{answer: func(p *peer, _ *h2.Request) bool { p.machine, p.status = nil, -1; return false }, message: func(*peer, []byte, *wire.Message) {}},
-			Options{}, Network, "negotiating the link", "not done within"},
-		{"another message", fake{reply: func([]byte) []byte { return wire.AppendAck(nil, 1, true, "") }}, Options{}, Node, "negotiating the link", "not_negotiation"},
-		{"no message", fake{reply: func([]byte) []byte { return []byte{0xff} }}, Options{}, Node, "negotiating the link", "undecodable"},
-		{"no key", fake{reply: withoutKey}, Options{}, Node, "negotiating the link", "no_key"},
-		{"no PQC", fake{reply: func(r []byte) []byte { return r[:0] }}, Options{EnforcePQC: true}, Node, "negotiating the link", "not_negotiation"},
-		{"refused by the node", fake{link: link.Config{EnforcePQC: true}}, Options{}, Node, "negotiating the link", "ended the channel"},
-		{"a peer that is itself", fake{}, Options{Kind: Peer, NodeID: "fake"}, Ours, "negotiating the link", "self-connection"},
-		{"a link id that is none", fake{}, Options{LinkID: "\xff"}, Ours, "opening the channel", "UTF-8"},
-		{"a version that is none", fake{}, Options{Version: "x"}, Ours, "opening the channel", "version"},
-		{"fields without bounds", fake{}, Options{Fields: []Field{{"x", strings.Repeat("x", 70000)}}}, Ours, "opening the channel", "too large"},
+		{"credentials", fake{answer: refuse(401, -1, "")}, Options{}, Node, open, "HTTP status 401"},
+		{"not a node", fake{answer: refuse(200, 12, "what?")}, Options{}, Node, open, `gRPC status 12: "what?"`},
+		{"a page", fake{answer: page}, Options{}, Node, open, "HTTP status 503"},
+		{"a reset", fake{answer: refused}, Options{}, Node, open, "REFUSED_STREAM"},
+		{"a farewell", fake{serve: says(farewell, stay)}, Options{}, Node, open, `going away: NO_ERROR "busy"`},
+		{"TLS", fake{serve: says("\x15\x03\x03\x00\x02\x02\x32", bye)}, Options{}, Network, open, "EOF"},
+		{"HTTP/1", fake{serve: says("HTTP/1.1 400 Bad Request\r\n\r\n", stay)}, Options{}, Node, open, "h2: "},
+		{"nothing said", fake{serve: reset}, Options{}, Network, open, "connection reset"},
+		{"nothing heard", fake{serve: stay}, Options{}, Network, open, "not done within 20s"},
+		{"too slow", fake{serve: stay}, Options{Setup: 3 * time.Second}, Network, open, "not done within 3s"},
+		{"opened, and no link", noLink, Options{}, Network, negotiate, "not done within"},
+		{"another message", fake{reply: acks}, Options{}, Node, negotiate, "not_negotiation"},
+		{"no message", fake{reply: func([]byte) []byte { return []byte{0xff} }}, Options{}, Node, negotiate, "undecodable"},
+		{"no key", fake{reply: withoutKey}, Options{}, Node, negotiate, "no_key"},
+		{"no PQC", fake{reply: acks}, Options{EnforcePQC: true}, Node, negotiate, "not_negotiation"},
+		{"refused by the node", fake{link: link.Config{EnforcePQC: true}}, Options{}, Node, negotiate, "ended the channel"},
+		{"a peer that is itself", fake{}, Options{Kind: Peer, NodeID: "fake"}, Ours, negotiate, "self-connection"},
+		{"a link id that is none", fake{}, Options{LinkID: "\xff"}, Ours, open, "UTF-8"},
+		{"a version that is none", fake{}, Options{Version: "x"}, Ours, open, "version"},
+		{"fields without bounds", fake{}, Options{Fields: []Field{{"x", strings.Repeat("x", 70000)}}}, Ours, open,
+			"too large"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bubble(t, &c.f, func(t *testing.T, f *fake) {
 				e := f.refuses(c.o)
-				if e.Fault != c.fault || e.Doing != c.doing || !strings.Contains(e.Error(), c.text) || !strings.Contains(e.Error(), f.addr) {
+				said := e.Error()
+				if e.Fault != c.fault || e.Doing != c.doing || !strings.Contains(said, c.text) || !strings.Contains(said, f.addr) {
 					t.Errorf("%v, %s: %v\nwant %v, %s: %s", e.Fault, e.Doing, e, c.fault, c.doing, c.text)
 				}
 			})

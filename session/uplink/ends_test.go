@@ -192,7 +192,8 @@ func TestNodeEndsTheConnection(t *testing.T) {
 			p.h2.GoAwayNow(h2.EnhanceYourCalm, "too much", false)
 			p.h2.Reset(p.stream, h2.Cancel)
 		}, Node, "CANCEL"},
-		{"by breaking HTTP/2", func(p *peer) { p.raw = []byte("\x00\x00\x00\x05\x04\x00\x00\x00\x01") }, Node, "PUSH_PROMISE"},
+		{"by breaking HTTP/2", func(p *peer) { p.raw = []byte("\x00\x00\x00\x05\x04\x00\x00\x00\x01") }, Node,
+			"PUSH_PROMISE"},
 		{"in the midst of a message", func(p *peer) {
 			p.queue = append(p.queue, 0, 0, 0, 1, 0, 1, 2, 3)
 			p.status = 0
@@ -313,7 +314,8 @@ func TestSilentNodesAreAsked(t *testing.T) {
 		begin := time.Now()
 		<-c.Done()
 		var e *Error
-		if err := c.Err(); !errors.As(err, &e) || e.Fault != Network || !strings.Contains(err.Error(), "no answer to a PING for 5s") {
+		err := c.Err()
+		if !errors.As(err, &e) || e.Fault != Network || !strings.Contains(err.Error(), "no answer to a PING for 5s") {
 			t.Errorf("got %v", err)
 		}
 		if took := time.Since(begin); took < 35*time.Second || took > 65*time.Second {

@@ -44,8 +44,8 @@ func (f Fault) String() string {
 	return "this side"
 }
 
-// Error is why a connection did not come about, or has ended, without Close or Abort. The causes below it can be tested
-// for: ErrEnded, *StatusError, *link.PeerError, *h2.ConnError, errors of package net, context errors.
+// Error is why a connection did not come about, or has ended, without Close or Abort. The causes below it can be
+// tested for: ErrEnded, *StatusError, *link.PeerError, *h2.ConnError, errors of package net, context errors.
 type Error struct {
 	Fault Fault
 	Doing string // what was going on: "connecting", "opening the channel", "negotiating the link", "reading", …

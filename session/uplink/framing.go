@@ -6,13 +6,13 @@ import (
 	"github.com/seed31b3bfd0/slimgo/pool"
 )
 
-// framing puts messages into the bytes of one connection and finds them there. gRPC over HTTP/2 is one; WebSocket will be
-// another. It does no I/O, reads no clock and takes no lock: its owner holds Conn.mu.
+// framing puts messages into the bytes of one connection and finds them there. gRPC over HTTP/2 is one; WebSocket
+// will be another. It does no I/O, reads no clock and takes no lock: its owner holds Conn.mu.
 type framing interface {
 	// open begins the channel. What it sends first is in control.
 	open() error
-	// feed takes the next bytes of the node, borrowed until the messages they brought are no longer used. in says what they
-	// meant. An error ends the connection; control may hold a last word.
+	// feed takes the next bytes of the node, borrowed until the messages they brought are no longer used. in says
+	// what they meant. An error ends the connection; control may hold a last word.
 	feed(p []byte, in *arrivals) error
 	// control appends what goes before anything that put appends later.
 	control(dst []byte) []byte

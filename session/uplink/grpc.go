@@ -10,8 +10,8 @@ import (
 // openChannel is the only method of the service (P-tr-1).
 const openChannel = "/dataplane.proto.v1.DataPlaneService/OpenChannel"
 
-// relaxed is how much of its flood budget a node gets back in a minute, in HTTP/2 frames that carry nothing: a keepalive
-// PING a minute would add up otherwise.
+// relaxed is how much of its flood budget a node gets back in a minute, in HTTP/2 frames that carry nothing: a
+// keepalive PING a minute would add up otherwise.
 const relaxed = 600
 
 // grpc is the framing of gRPC over HTTP/2: one OpenChannel stream on a connection of its own.
@@ -30,12 +30,13 @@ type grpc struct {
 func newGRPC(o *Options) *grpc {
 	g := &grpc{fields: []h2.Field{
 		{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: o.Scheme}, {Name: ":authority", Value: o.Authority},
-		{Name: ":path", Value: openChannel}, {Name: "te", Value: "trailers"}, {Name: "content-type", Value: "application/grpc"},
-		{Name: "user-agent", Value: o.UserAgent}}}
+		{Name: ":path", Value: openChannel}, {Name: "te", Value: "trailers"},
+		{Name: "content-type", Value: "application/grpc"}, {Name: "user-agent", Value: o.UserAgent}}}
 	for _, f := range o.Fields {
 		g.fields = append(g.fields, h2.Field{Name: f.Name, Value: f.Value})
 	}
-	g.h2.Init(h2.Client, &h2.Settings{InitialWindow: uint32(o.Window), ConnWindow: uint32(max(o.Window, connWindow)), MaxMessage: MaxMessage})
+	g.h2.Init(h2.Client, &h2.Settings{InitialWindow: uint32(o.Window), ConnWindow: uint32(max(o.Window, connWindow)),
+		MaxMessage: MaxMessage})
 	return g
 }
 

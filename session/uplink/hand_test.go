@@ -31,7 +31,8 @@ var handKey = make([]byte, 32)
 func byHand(t testing.TB, o Options) *Conn {
 	t.Helper()
 	o.LinkID = "by-hand"
-	c := &Conn{o: o.filled("hand"), addr: "hand", nc: &sink{closed: make(chan struct{})}, ready: make(chan struct{}), done: make(chan struct{})}
+	c := &Conn{o: o.filled("hand"), addr: "hand", nc: &sink{closed: make(chan struct{})}, ready: make(chan struct{}),
+		done: make(chan struct{})}
 	c.work.L, c.room.L = &c.mu, &c.mu
 	c.inbox.some = make(chan struct{}, 1)
 	if err := c.open(); err != nil {
@@ -83,8 +84,9 @@ func FuzzNode(f *testing.F) {
 	var srv h2.Conn
 	srv.Init(h2.Server, nil)
 	for _, seed := range [][]byte{
-		signed, ack, data([]byte("\x00\x00\x00\x00\x00")), data([]byte("\x01\x00\x00\x00\x00")), data([]byte("\x00\x00\x40\x00\x00")),
-		append(signed[:40:40], signed...), data(AppendFrame(nil, []byte{0xff})), data(AppendFrame(nil, wire.AppendLink(nil, &wire.LinkNegotiation{}))),
+		signed, ack, append(signed[:40:40], signed...), data([]byte("\x00\x00\x00\x00\x00")),
+		data([]byte("\x01\x00\x00\x00\x00")), data([]byte("\x00\x00\x40\x00\x00")), data(AppendFrame(nil, []byte{0xff})),
+		data(AppendFrame(nil, wire.AppendLink(nil, &wire.LinkNegotiation{}))),
 		[]byte("\x00\x00\x04\x03\x00\x00\x00\x00\x01\x00\x00\x00\x08"),
 		[]byte("\x00\x00\x08\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"),
 		[]byte("\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678"), []byte("\x00\x00\x00\x01\x05\x00\x00\x00\x01"), srv.Control(),

@@ -13,8 +13,9 @@ const (
 	sizeLen   = 4
 )
 
-// inbox holds messages until they are received. Small ones are packed into blocks, so that memory is what was received, not
-// a multiple of it; how much that may be is the window's business. The reader pushes, who receives pops.
+// inbox holds messages until they are received. Small ones are packed into blocks, so that memory is what was
+// received, not a multiple of it; how much that may be is the window's business. The reader pushes, who receives
+// pops.
 type inbox struct {
 	some chan struct{} // holds one when there may be messages
 
@@ -31,8 +32,8 @@ type block struct {
 	read int    // of a packed one; of msg, 1 when it was received
 }
 
-// push copies msg, or takes over the buffer of a, which it came in. size is what it took of the window, which is not what
-// it has where it was brought into its usual form.
+// push copies msg, or takes over the buffer of a, which it came in. size is what it took of the window, which is not
+// what it has where it was brought into its usual form.
 func (x *inbox) push(msg []byte, a *arrival, size int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

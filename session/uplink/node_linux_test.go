@@ -120,7 +120,8 @@ func TestPeersHearOfNames(t *testing.T) {
 	var m wire.Message
 	var h wire.Header
 	msg := receive(t, p)
-	if err := errors.Join(wire.Scan(msg, &m), wire.ParseHeader(m.Header.Of(msg), &h)); err != nil || m.Kind != wire.KindSubscribe || h.Dest.Name != bob.Name {
+	err = errors.Join(wire.Scan(msg, &m), wire.ParseHeader(m.Header.Of(msg), &h))
+	if err != nil || m.Kind != wire.KindSubscribe || h.Dest.Name != bob.Name {
 		t.Errorf("heard %v of %v, %v", m.Kind, h.Dest.Name, err)
 	}
 	if err := p.Write(t.Context(), AppendFrame(nil, wire.AppendAck(nil, m.SubID, true, ""))); err != nil {
@@ -155,7 +156,8 @@ func TestManyNamesAtOnce(t *testing.T) {
 		}
 	}
 	var refused *NameError
-	if err := c.Unsubscribe(t.Context(), names[0], 1); !errors.As(err, &refused) || refused.ID != 1 || refused.Reason == "" {
+	err := c.Unsubscribe(t.Context(), names[0], 1)
+	if !errors.As(err, &refused) || refused.ID != 1 || refused.Reason == "" {
 		t.Errorf("withdrawn twice: %v", err)
 	}
 }

@@ -102,9 +102,9 @@ type Options struct {
 	// NoLink leaves the negotiation out: messages go and come as they are, acknowledgements too. Not for SLIM nodes.
 	NoLink bool
 
-	// Handle takes the messages that one read has brought, in order. It is called by the reader, so while it runs nothing
-	// is read; it must not wait for the connection: TrySend, not Send. The messages are borrowed until return. nil: messages
-	// wait for Receive.
+	// Handle takes the messages that one read has brought, in order. It is called by the reader, so while it runs
+	// nothing is read; it must not wait for the connection: TrySend, not Send. The messages are borrowed until
+	// return. nil: messages wait for Receive.
 	Handle func(msgs [][]byte)
 	// Verify says which messages are checked.
 	Verify Verify

@@ -13,8 +13,8 @@ import (
 // ackTag begins a SubscriptionAck that nothing precedes: Message.subscription_ack.
 const ackTag = 6<<3 | 2
 
-// Receive returns the next message, borrowed until the next call. One goroutine at a time calls it, on a connection without
-// Options.Handle. When the connection has ended, what came before is returned first, then Err.
+// Receive returns the next message, borrowed until the next call. One goroutine at a time calls it, on a connection
+// without Options.Handle. When the connection has ended, what came before is returned first, then Err.
 func (c *Conn) Receive(ctx context.Context) ([]byte, error) {
 	for {
 		msg, taken := c.inbox.pop(c.o.Window / 8)

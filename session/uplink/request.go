@@ -7,8 +7,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// Subscribe asks the node for the messages to h.Dest and waits for its answer. id names the subscription from then on. An
-// error that is no *NameError leaves open whether the node has the name, unless nothing was sent.
+// Subscribe asks the node for the messages to h.Dest and waits for its answer. id names the subscription from then
+// on. An error that is no *NameError leaves open whether the node has the name, unless nothing was sent.
 func (c *Conn) Subscribe(ctx context.Context, h *wire.PublishHeader) (id uint64, err error) {
 	r, err := c.Request(ctx, wire.KindSubscribe, h, 0)
 	if err != nil {
@@ -39,8 +39,8 @@ var (
 	errAsked   = errors.New("uplink: this subscription has a request that was not answered")
 )
 
-// Request sends a subscribe or an unsubscribe and does not wait for the answer, so that many can be on their way. id is
-// that of the subscription, 0 for one that the connection chooses. It waits while the queue is full.
+// Request sends a subscribe or an unsubscribe and does not wait for the answer, so that many can be on their way. id
+// is that of the subscription, 0 for one that the connection chooses. It waits while the queue is full.
 func (c *Conn) Request(ctx context.Context, k wire.Kind, h *wire.PublishHeader, id uint64) (*Request, error) {
 	encode := wire.AppendSubscribe
 	switch k {
@@ -63,8 +63,8 @@ func (c *Conn) Request(ctx context.Context, k wire.Kind, h *wire.PublishHeader, 
 	return r, nil
 }
 
-// Wait returns the node's answer: nil, or a *NameError. Else ctx or the connection ended first. Only one call gets the
-// answer.
+// Wait returns the node's answer: nil, or a *NameError. Else ctx or the connection ended first. Only one call gets
+// the answer.
 func (r *Request) Wait(ctx context.Context) error {
 	select {
 	case err := <-r.answered:

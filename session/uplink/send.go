@@ -7,9 +7,9 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// Send queues a message, signed for the link, and returns when it is accepted: Close will not lose it. It waits while the
-// queue is full. msg is an encoded publish, subscribe or unsubscribe with its header, borrowed until return; a header_mac
-// in it is replaced, recv_from, forward_to and incoming_conn are left out.
+// Send queues a message, signed for the link, and returns when it is accepted: Close will not lose it. It waits while
+// the queue is full. msg is an encoded publish, subscribe or unsubscribe with its header, borrowed until return; a
+// header_mac in it is replaced, recv_from, forward_to and incoming_conn are left out.
 //
 // Errors: ErrTooLarge; ErrClosed; what the message lacks, or why ctx or the connection ended. Nothing was sent then.
 func (c *Conn) Send(ctx context.Context, msg []byte) error {
@@ -48,8 +48,8 @@ func (c *Conn) signed(msg []byte) error {
 	return nil
 }
 
-// Publish is Send for a message made of its parts: session is an encoded SessionHeader, content an encoded Content; all
-// are borrowed until return. h.MAC is not used.
+// Publish is Send for a message made of its parts: session is an encoded SessionHeader, content an encoded Content;
+// all are borrowed until return. h.MAC is not used.
 func (c *Conn) Publish(ctx context.Context, h *wire.PublishHeader, session, content []byte) error {
 	if len(content)+len(session) > MaxMessage {
 		return ErrTooLarge

@@ -27,9 +27,11 @@ func TestSentMessagesArriveSigned(t *testing.T) {
 			bubble(t, &fake{}, func(t *testing.T, f *fake) {
 				con, p := f.dial(Options{Kind: c.kind})
 				forward := uint64(7)
-				sent := &pb.Message{Metadata: map[string]string{"k": "v"}, MessageType: &pb.Message_Publish{Publish: &pb.Publish{
-					Header:  &pb.SLIMHeader{Source: name(alice), Destination: name(bob), Identity: "id", Fanout: 1, Version: "x", Ttl: 8},
-					Session: &pb.SessionHeader{SessionId: 3}, Msg: &pb.Content{ContentType: &pb.Content_AppPayload{AppPayload: &pb.ApplicationPayload{Blob: []byte("hello")}}}}}}
+				body := &pb.Content_AppPayload{AppPayload: &pb.ApplicationPayload{Blob: []byte("hello")}}
+				sent := &pb.Message{Metadata: map[string]string{"k": "v"},
+					MessageType: &pb.Message_Publish{Publish: &pb.Publish{
+						Header:  &pb.SLIMHeader{Source: name(alice), Destination: name(bob), Fanout: 1, Version: "x", Ttl: 8},
+						Session: &pb.SessionHeader{SessionId: 3}, Msg: &pb.Content{ContentType: body}}}}
 				for i := range 3 { // the names are known from the first on
 					h := sent.GetPublish().Header
 					h.Identity = fmt.Sprint("id", i)
@@ -89,7 +91,8 @@ func TestPublishIsSend(t *testing.T) {
 		c, p := f.dial(Options{})
 		h := header(bob)
 		h.MAC = []byte("not used")
-		if err := errors.Join(c.Publish(t.Context(), h, testSession, content(1, 100)), c.Send(t.Context(), publication(1, 100))); err != nil {
+		err := c.Publish(t.Context(), h, testSession, content(1, 100))
+		if err = errors.Join(err, c.Send(t.Context(), publication(1, 100))); err != nil {
 			t.Fatal(err)
 		}
 		got := p.messages()
@@ -131,6 +134,7 @@ func TestWhatCannotBeSentIsRefused(t *testing.T) {
 	bubble(t, &fake{}, func(t *testing.T, f *fake) {
 		c, p := f.dial(Options{})
 		most := MaxMessage - (len(publication(1, 3<<20)) - 3<<20)
+		_, publishRequest := c.Request(t.Context(), wire.KindPublish, header(bob), 1)
 		for name, err := range map[string]error{
 			"no message":         c.Send(t.Context(), []byte{0xff}),
 			"an acknowledgement": c.Send(t.Context(), wire.AppendAck(nil, 1, true, "")),
@@ -142,7 +146,7 @@ func TestWhatCannotBeSentIsRefused(t *testing.T) {
 			"too large with MAC": c.Send(t.Context(), publication(1, most)),
 			"too large a part":   c.Publish(t.Context(), header(bob), testSession, content(1, MaxMessage)),
 			"too large a batch":  c.Write(t.Context(), []byte{0, 0x7f, 0, 0, 0}),
-			"a publish to ask":   func() error { _, err := c.Request(t.Context(), wire.KindPublish, header(bob), 1); return err }(),
+			"a publish to ask":   publishRequest,
 		} {
 			if err == nil {
 				t.Errorf("%s: sent", name)
@@ -157,7 +161,8 @@ func TestWhatCannotBeSentIsRefused(t *testing.T) {
 	})
 }
 
-// A node that takes nothing: the queue fills up to its bound, and then senders wait, or are told, until there is room.
+// A node that takes nothing: the queue fills up to its bound, and then senders wait, or are told, until there is
+// room.
 func TestPressureHoldsSenders(t *testing.T) {
 	bubble(t, &fake{hold: true, window: 10_000}, func(t *testing.T, f *fake) {
 		const size = 1000
@@ -302,7 +307,8 @@ func TestAnswersFindTheirRequests(t *testing.T) {
 	})
 }
 
-// A request that nobody waits for any more may be made again; one that the end of the connection meets is answered by it.
+// A request that nobody waits for any more may be made again; one that the end of the connection meets is answered by
+// it.
 func TestRequestsEnd(t *testing.T) {
 	bubble(t, &fake{message: func(*peer, []byte, *wire.Message) {}}, func(t *testing.T, f *fake) {
 		c, _ := f.dial(Options{})

@@ -9,8 +9,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
-// hasher makes the header MACs of one direction. It remembers the names of the last header: a conversation repeats them,
-// and they are the most of what is hashed. One goroutine at a time.
+// hasher makes the header MACs of one direction. It remembers the names of the last header: a conversation repeats
+// them, and they are the most of what is hashed. One goroutine at a time.
 type hasher struct {
 	mac    *mac.MAC // nil: the link has none
 	linkID string
@@ -37,8 +37,8 @@ func (s *hasher) parse(h []byte) (*wire.Header, error) {
 	return &s.hd, nil
 }
 
-// scan finds the parts of msg and reads its header; hd is nil if it has none. What occurs twice is brought into its usual
-// form (P-msg-6), if msg has at most most bytes; else hd is nil, too. The result is msg or new memory.
+// scan finds the parts of msg and reads its header; hd is nil if it has none. What occurs twice is brought into its
+// usual form (P-msg-6), if msg has at most most bytes; else hd is nil, too. The result is msg or new memory.
 func (s *hasher) scan(msg []byte, m *wire.Message, most int) (out []byte, hd *wire.Header, err error) {
 	for twice := false; ; twice = true {
 		if err := wire.Scan(msg, m); err != nil {
@@ -95,8 +95,8 @@ const keptScratch = 64 << 10 // bytes of scratch that stay
 
 var errKind = errors.New("uplink: what is sent is a publish, a subscribe or an unsubscribe, with its header")
 
-// sign puts the MAC of the link into msg, where it has one (P-mac-5): the message is then head and tail, after its prefix.
-// Both are borrowed, head until the next call. mu is held.
+// sign puts the MAC of the link into msg, where it has one (P-mac-5): the message is then head and tail, after its
+// prefix. Both are borrowed, head until the next call. mu is held.
 func (s *signer) sign(msg []byte) (head, tail []byte, err error) {
 	if s.mac == nil {
 		s.head = appendPrefix(s.head[:0], len(msg))

@@ -25,6 +25,6 @@ func (n *counters) received(size int) {
 // Stats returns the counts. Safe for all, at any time.
 func (c *Conn) Stats() Stats {
 	n := &c.n
-	return Stats{Received: n.messages.Load(), ReceivedBytes: n.bytes.Load(), Unauthentic: n.unauthentic.Load(), Invalid: n.invalid.Load(),
-		Ignored: n.ignored.Load(), Discarded: n.discarded.Load()}
+	return Stats{Received: n.messages.Load(), ReceivedBytes: n.bytes.Load(), Unauthentic: n.unauthentic.Load(),
+		Invalid: n.invalid.Load(), Ignored: n.ignored.Load(), Discarded: n.discarded.Load()}
 }
