@@ -53,6 +53,7 @@ func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
 			continue
 		}
 		t.Run(k.name, func(t *testing.T) {
+			t.Parallel() // it waits for most of its time
 			ms := metrics(t, ownNode(t), k.name, quick(change))
 			for _, bad := range []string{"lost", "duplicates", "reordered", "foreign", "clients failed"} {
 				if ms[bad] != 0 {
@@ -112,9 +113,9 @@ func TestMixedSendsEachSizeByItsWeight(t *testing.T) {
 
 func TestChurnCountsClientsAndFailures(t *testing.T) {
 	simulated(t, func(t *testing.T) {
-		ms := one(t, new(testnode.Node), "churn", quick(func(p *Params) { p.ChurnRate, p.Duration = 100, time.Second }))
-		if got := ms["clients served a second"]; got < 98 || got > 102 || ms["clients served"] != got {
-			t.Errorf("%v clients in a second, %v in all, want 100", got, ms["clients served"])
+		ms := one(t, new(testnode.Node), "churn", quick(func(p *Params) { p.ChurnRate, p.Duration = 20, time.Second }))
+		if got := ms["clients served a second"]; got < 19 || got > 21 || ms["clients served"] != got {
+			t.Errorf("%v clients in a second, %v in all, want 20", got, ms["clients served"])
 		}
 		// Request, answer, link, link, name, acknowledgement: a millisecond each.
 		if p50, p99 := time.Duration(ms["setup p50"]), time.Duration(ms["setup p99"]); p50 != p99 || p50 < 5*time.Millisecond || p50 > 7*time.Millisecond {
