@@ -14,7 +14,10 @@ var inlined = map[string][]string{
 	"pool":         {"(*Buf).Retain"},
 	"router/table": {"next", "rank"},
 	"router/hop":   {"(*Known).beginsWith", "(*outMemory).at", "spread"},
-	"router": {"(*ring).at", "(*queue).len", "(*queue).refuses",
+	"router/netloop": {"(*Socket).Takes", "(*Socket).Box", "(*Socket).Outbox", "(*Outbox).Fits", "(*Outbox).FitsCopied",
+		"(*Outbox).Add"},
+	"router/transport": {"(*Message).Set", "(*Message).head", "(*Message).Tail", "appendEnvelope"},
+	"router": {"(*ring).at", "(*queue).len", "(*queue).refuses", "(*budget).step", "(*fanouts).idle", "(*fanouts).waits",
 		"table.(*node[*github.com/seed31b3bfd0/slimgo/router/table.entry[github.com/seed31b3bfd0/slimgo/router.Conn]]).bit"},
 }
 

@@ -178,8 +178,10 @@ func (l *loop) begin(buf *pool.Buf) {
 // goOn serves receivers of the message under way until the budget is spent, or all are served.
 func (l *loop) goOn() {
 	f := &l.fanouts.now
+	p := f.buf.Aux.(*parcel)
+	l.out.Set(f.buf.B, f.buf, &p.m)
 	for f.at < len(f.targets) {
-		l.next(f)
+		l.next(f, p)
 		if l.budget.step(deliverSteps) && f.at < len(f.targets) {
 			return
 		}
@@ -187,15 +189,17 @@ func (l *loop) goOn() {
 	l.endFanout()
 }
 
-// next serves one receiver.
-func (l *loop) next(f *fanout) {
+// next serves one receiver with message p, in loop.out.
+func (l *loop) next(f *fanout, p *parcel) {
 	t := f.targets[f.at]
 	f.targets[f.at] = nil
 	f.at++
-	p := f.buf.Aux.(*parcel)
 	f.buf.Retain()
 	if !t.accept(f.buf, p) {
 		l.credit(p.src, -p.cost) // the queue has charged it; the fan-out's own charge goes on
+	}
+	if l.out.Buf != f.buf || l.out.Parts != &p.m { // a queue has used it
+		l.out.Set(f.buf.B, f.buf, &p.m)
 	}
 }
 
@@ -230,6 +234,7 @@ func (l *loop) routeOne(buf *pool.Buf) {
 	if t != nil && unfit(t) {
 		t = l.matchFit(&p.hd.Dest.Name, src, p.filter, t)
 	}
+	l.out.Set(buf.B, buf, &p.m)
 	switch {
 	case t == nil:
 		src.drop(ReasonNoMatch)

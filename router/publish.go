@@ -89,7 +89,7 @@ func (l *loop) deliverAll(ts []*Conn, at int, away bool) (next int, others bool)
 	next, others = at, away
 	defer l.guardTarget(ts, &next)
 	d, o := &l.delivery, &l.out
-	o.B, o.Buf, o.Parts = d.b, d.buf, &l.msg
+	o.Set(d.b, d.buf, &l.msg)
 	asked := d.src.service.asked.Load()
 	for ; next < len(ts); next++ {
 		t := ts[next]
@@ -100,7 +100,7 @@ func (l *loop) deliverAll(ts []*Conn, at int, away bool) (next int, others bool)
 		switch {
 		case t.dead.Load():
 			l.n.drop(ReasonGone)
-		case t.q.len() == 0 && t.putNext(d.k):
+		case t.q.len() == 0 && t.put(t.link.Header(d.k.Raw(), &d.k.Header)):
 			if asked {
 				asked = false
 				d.src.service.note()
@@ -111,33 +111,15 @@ func (l *loop) deliverAll(ts []*Conn, at int, away bool) (next int, others bool)
 			d.lent.Retain()
 			t.enqueue(d.lent, false)
 			d.lent = nil
-			o.B, o.Buf, o.Parts = d.b, d.buf, &l.msg // the queue has used it
+			o.Set(d.b, d.buf, &l.msg) // the queue has used it
 		}
 		ts[next] = nil
 	}
 	return next, others
 }
 
-// putNext is put for the message in loop.out, with the header k, as it leaves for c.
-func (c *Conn) putNext(k *hop.Known) bool {
-	l := c.loop
-	o := &l.out
-	o.Header = c.link.Header(k.Raw(), &k.Header)
-	if outgrown(o) {
-		l.n.drop(ReasonTooLarge)
-		return true
-	}
-	if c.state != active || !c.stream.Put(o) {
-		return false
-	}
-	l.n.delivered++
-	c.delivered++
-	l.n.bytes += uint64(len(o.B) - int(o.Parts.Header.End))
-	return true
-}
-
-// guardTarget, deferred around deliveries to ts, is the boundary of their faults: a panic costs ts[*next] its socket,
-// and the others are served next.
+// guardTarget, deferred around deliveries to ts, is the boundary of their faults: a panic costs ts[*next] its socket, and
+// the others are served next.
 func (l *loop) guardTarget(ts []*Conn, next *int) {
 	if *next == len(ts) {
 		return
@@ -193,12 +175,18 @@ func (c *Conn) publishOne(b []byte, buf *pool.Buf, k *hop.Known) {
 
 // deliverOne gives message b, in loop.msg, to t of the same loop.
 func (c *Conn) deliverOne(t *Conn, b []byte, buf *pool.Buf, k *hop.Known) {
-	defer t.guardOne()
+	done := false
+	defer func() {
+		if !done {
+			t.failedOne(recover())
+		}
+	}()
 	l := c.loop
+	l.out.Set(b, buf, &l.msg)
 	switch {
 	case t.dead.Load():
 		l.n.drop(ReasonGone)
-	case t.q.len() == 0 && t.put(b, buf, &l.msg, t.link.Header(k.Raw(), &k.Header)):
+	case t.q.len() == 0 && t.put(t.link.Header(k.Raw(), &k.Header)):
 		if c.service.asked.Load() {
 			c.service.note()
 		}
@@ -209,15 +197,14 @@ func (c *Conn) deliverOne(t *Conn, b []byte, buf *pool.Buf, k *hop.Known) {
 		t.enqueue(d.lent, false)
 		d.lent = nil
 	}
+	done = true
 }
 
-// guardOne, deferred around a delivery to c, is the boundary of c's faults.
-func (c *Conn) guardOne() {
-	if r := recover(); r != nil {
-		d := &c.loop.delivery
-		c.misdelivered(r, d.lent)
-		d.lent = nil
-	}
+// failedOne is the boundary of c's faults: a delivery to it has panicked with r.
+func (c *Conn) failedOne(r any) {
+	d := &c.loop.delivery
+	c.misdelivered(r, d.lent)
+	d.lent = nil
 }
 
 // matchFit returns another connection for an anycast message of src than t, which is busy or over: one that is neither
@@ -244,12 +231,12 @@ func firstAlive(ts []*Conn) (alive *Conn) {
 	return alive
 }
 
-// put is step 7: message m in b, with header hdr instead of its own, into the stream, or to its death if it is too
-// long. false: it does not take it now.
-func (c *Conn) put(b []byte, buf *pool.Buf, m *wire.Message, hdr []byte) bool {
+// put is step 7: the message in loop.out, with header hdr instead of its own, into the stream, or to its death if it is
+// too long. false: it does not take it now.
+func (c *Conn) put(hdr []byte) bool {
 	l := c.loop
 	o := &l.out
-	o.B, o.Buf, o.Parts, o.Header = b, buf, m, hdr
+	o.Header = hdr
 	if outgrown(o) {
 		l.n.drop(ReasonTooLarge)
 		return true
@@ -259,7 +246,7 @@ func (c *Conn) put(b []byte, buf *pool.Buf, m *wire.Message, hdr []byte) bool {
 	}
 	l.n.delivered++
 	c.delivered++
-	l.n.bytes += uint64(len(b) - int(m.Header.End))
+	l.n.bytes += uint64(len(o.B) - int(o.Parts.Header.End))
 	return true
 }
 
@@ -345,6 +332,11 @@ func (l *loop) serveRings() {
 			e := l.events[l.at]
 			l.events[l.at] = event{}
 			l.at++ // first: a panic costs this event only
+			if e.to != nil && e.buf != nil && len(l.fanouts.of) == 0 {
+				l.takeOne(e) // the usual case
+				l.budget.step(deliverSteps)
+				continue
+			}
 			l.take(e)
 		}
 	}
@@ -372,37 +364,36 @@ func (l *loop) take(e event) {
 func (l *loop) takeOne(e event) {
 	p := e.buf.Aux.(*parcel)
 	src, cost := p.src, p.cost // accept may give the memory back
+	l.out.Set(e.buf.B, e.buf, &p.m)
 	if e.to.accept(e.buf, p) {
 		l.credit(src, cost)
 	}
 }
 
-// accept takes a message of another loop, which hands over its reference and has charged the sender. It reports whether
+// accept takes a message in counted memory, set in loop.out, with a reference; its sender is charged. It reports whether
 // the sender's credit is due now.
 func (c *Conn) accept(buf *pool.Buf, p *parcel) (settled bool) {
-	defer c.guardAccept(buf, &settled)
-	if c.dead.Load() {
+	done := false
+	defer func() { // the boundary of c's faults
+		if !done {
+			settled = c.misdelivered(recover(), buf)
+		}
+	}()
+	settled = true
+	switch {
+	case c.dead.Load():
 		c.loop.n.drop(ReasonGone)
-		buf.Release()
-		return true
-	}
-	if c.q.len() == 0 && c.put(buf.B, buf, &p.m, c.link.Header(p.m.Header.Of(buf.B), &p.hd)) {
+	case c.q.len() == 0 && c.put(c.link.Header(p.m.Header.Of(buf.B), &p.hd)):
 		if p.asked {
 			p.src.service.note()
 		}
-		buf.Release()
-		return true
+	case c.turnsAway(buf.B, buf):
+	default:
+		settled = !c.enqueue(buf, true)
+		done = true
+		return settled
 	}
-	if c.turnsAway(buf.B, buf) {
-		buf.Release()
-		return true
-	}
-	return !c.enqueue(buf, true)
-}
-
-// guardAccept, deferred, is the boundary of c's faults while it takes buf.
-func (c *Conn) guardAccept(buf *pool.Buf, settled *bool) {
-	if r := recover(); r != nil {
-		*settled = c.misdelivered(r, buf)
-	}
+	done = true
+	buf.Release()
+	return true
 }

@@ -170,9 +170,10 @@ func (c *Conn) sendNext() (left, sent bool) {
 	}
 	buf := q.lane(q.turn).at(0).buf
 	p := buf.Aux.(*parcel)
-	o.B, o.Buf, o.Parts, o.Header = buf.B, buf, nil, nil
-	if p.src != nil {
-		o.Parts = &p.m
+	if p.src == nil {
+		o.SetOwn(buf.B, buf)
+	} else {
+		o.Set(buf.B, buf, &p.m)
 		if q.first != nil {
 			o.Header = q.first.B
 		} else if c.stream.Room() > 0 {

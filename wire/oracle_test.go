@@ -189,6 +189,10 @@ func checkRewrite(t *testing.T, b []byte, m *wire.Message, hd *wire.Header, d *p
 	}{{7, nil}, {300, bytes.Repeat([]byte{0xee}, wire.MACSize)}, {0, nil}} {
 		size := wire.HeaderSize(hd, c.ttl, c.mac != nil)
 		out := wire.AppendOpening(nil, b, m, size)
+		var short [wire.ShortOpening]byte
+		if n := m.PutOpening(&short, size); n > 0 && !bytes.Equal(short[:n], out) || n == 0 && m.Pre == 0 && m.HeadAt == m.Body.Off {
+			t.Fatalf("%x: put %x, appended %x", b, short[:n], out)
+		}
 		if got := wire.OpeningSize(b, m, size); got != len(out) {
 			t.Fatalf("%x: OpeningSize %d, appended %d", b, got, len(out))
 		}

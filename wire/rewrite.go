@@ -1,5 +1,7 @@
 package wire
 
+import "encoding/binary"
+
 // MACSize is the length of a header_mac.
 const MACSize = 32
 
@@ -45,6 +47,21 @@ func AppendOpening(dst, b []byte, m *Message, headerSize int) []byte {
 func OpeningSize(b []byte, m *Message, headerSize int) int {
 	return int(m.Pre) + 1 + sizeVarint(uint64(m.bodySize(headerSize))) +
 		int(m.HeadAt-m.Body.Off) + 1 + sizeVarint(uint64(headerSize))
+}
+
+// ShortOpening is as long as the opening of a message without unknown fields can be.
+const ShortOpening = 12
+
+// PutOpening puts what AppendOpening appends into dst and returns its length; 0: unknown fields come first, and it may be
+// longer.
+func (m *Message) PutOpening(dst *[ShortOpening]byte, headerSize int) int {
+	if m.Pre != 0 || m.HeadAt != m.Body.Off {
+		return 0
+	}
+	dst[0] = m.Kind.tag()
+	n := 1 + binary.PutUvarint(dst[1:], uint64(m.bodySize(headerSize)))
+	dst[n] = tagHeader
+	return n + 1 + binary.PutUvarint(dst[n+1:], uint64(headerSize))
 }
 
 // bodySize is the length of the oneof's member with a header of headerSize bytes.

@@ -41,6 +41,9 @@ func (k *Socket) Outbox() *Outbox {
 	return k.newOutbox()
 }
 
+// Box returns the socket's outbox, nil if there is none yet.
+func (k *Socket) Box() *Outbox { return k.box }
+
 func (k *Socket) newOutbox() *Outbox {
 	l := k.loop
 	var x *Outbox
@@ -70,6 +73,9 @@ func (x *Outbox) Len() int { return len(x.B) + x.external }
 func (x *Outbox) Fits(copied, external int) bool {
 	return len(x.B)+copied <= OutboxSize && (x.Len() == 0 || x.external+external <= batchLimit) && len(x.pieces) < maxPieces
 }
+
+// FitsCopied is Fits for copied bytes alone.
+func (x *Outbox) FitsCopied(n int) bool { return len(x.B)+n <= OutboxSize }
 
 // Add puts p, which is not copied, after the staged bytes. hold owns p's memory and is retained until the flush; nil: p
 // is borrowed from the current read.

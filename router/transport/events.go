@@ -109,10 +109,15 @@ func (e *events) Message(hs *h2.Stream, p []byte, lent bool) {
 	if !ok {
 		return
 	}
-	if !lent {
-		s.receiver.Receive(p, nil)
+	if lent {
+		s.receiveGathered(p)
 		return
 	}
+	s.receiver.Receive(p, nil)
+}
+
+// receiveGathered passes on p, which is in the memory that Grow has lent.
+func (s *stream) receiveGathered(p []byte) {
 	b := s.gather
 	s.gather = nil
 	b.B = p

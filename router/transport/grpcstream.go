@@ -1,8 +1,6 @@
 package transport
 
 import (
-	"encoding/binary"
-
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
@@ -45,12 +43,34 @@ func (s *stream) Room() int {
 
 // Put implements Stream.
 func (s *stream) Put(m *Message) bool {
+	k := s.sock
+	if !k.net.Takes() {
+		return false
+	}
 	tail := m.Tail()
 	n := m.head() + len(tail)
 	total := envelope + n
-	if s.Room() < total {
+	if s.h2.Window() < total {
 		return false
 	}
+	x := k.net.Box()
+	if x == nil || len(tail) >= netloop.LongPiece || len(k.h2.Control()) > 0 || !x.FitsCopied(total+frameRoom) {
+		return s.putSlow(m, n, tail)
+	}
+	dst, room := k.h2.Data(x.B, s.h2, total)
+	s.given += uint64(total)
+	if room < total {
+		x.B = dst
+		s.split(x, m, n-len(tail), 0, total, room)
+		return true
+	}
+	x.B = append(m.appendHead(appendEnvelope(dst, n)), tail...)
+	return true
+}
+
+// putSlow is Put of n bytes where there is no outbox yet, or something has to go before, or the tail is not copied.
+func (s *stream) putSlow(m *Message, n int, tail []byte) bool {
+	total := envelope + n
 	copied, external := total, 0
 	if len(tail) >= netloop.LongPiece {
 		copied, external = total-len(tail), len(tail)
@@ -66,13 +86,11 @@ func (s *stream) Put(m *Message) bool {
 		s.split(x, m, n-len(tail), 0, total, room)
 		return true
 	}
-	dst = append(dst, 0, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
-	dst = m.appendHead(dst)
-	if external == 0 {
-		x.B = append(dst, tail...)
-	} else {
+	if dst = m.appendHead(appendEnvelope(dst, n)); external > 0 {
 		x.B = dst
 		x.Add(tail, m.Buf)
+	} else {
+		x.B = append(dst, tail...)
 	}
 	return true
 }
@@ -87,8 +105,7 @@ func (s *stream) outbox(copied, external int) *netloop.Outbox {
 	if x.Fits(copied, external) {
 		return x
 	}
-	k.net.Flush()
-	if k.net.Blocked() || k.net.Closing() || k.net.Muted() {
+	if k.net.Flush(); !k.net.Takes() {
 		return nil
 	}
 	return k.outbox()
@@ -123,12 +140,14 @@ func (s *stream) PutPart(m *Message, sent int, little bool) int {
 // split stages the bytes from to end of m's encoding in DATA frames; room bytes are left in the frame at hand.
 func (s *stream) split(x *netloop.Outbox, m *Message, head, from, end, room int) {
 	w := writer{s: s, x: x, room: room, rest: end - from - room}
-	if from < envelope+head {
-		// The head is short, and split messages are rare: it is put together each time.
+	switch {
+	case from == 0 && room >= envelope+head: // the usual case: the frame at hand has room for the head
+		x.B = m.appendHead(appendEnvelope(x.B, m.Len()))
+		w.room -= envelope + head
+		from = envelope + head
+	case from < envelope+head:
 		b := s.sock.net.Loop().Stock().Get(envelope + head)
-		b.B = append(b.B, 0)
-		b.B = binary.BigEndian.AppendUint32(b.B, uint32(m.Len()))
-		b.B = m.appendHead(b.B)
+		b.B = m.appendHead(appendEnvelope(b.B, m.Len()))
 		w.write(b.B[from:min(end, len(b.B))], nil, true)
 		from = min(end, len(b.B))
 		b.Release()
@@ -136,6 +155,11 @@ func (s *stream) split(x *netloop.Outbox, m *Message, head, from, end, room int)
 	if from < end {
 		w.write(m.Tail()[from-envelope-head:end-envelope-head], m.Buf, false)
 	}
+}
+
+// appendEnvelope appends what gRPC puts before a message of n bytes.
+func appendEnvelope(dst []byte, n int) []byte {
+	return append(dst, 0, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
 }
 
 // writer cuts bytes into DATA frames: room are left in the frame at hand, rest follow it.

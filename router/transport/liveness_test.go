@@ -193,7 +193,7 @@ func TestDrainAndFinish(t *testing.T) {
 	v.greet()
 	idle.greet()
 	g := v.enter(1)
-	q := &mouth{g: g, todo: []*Message{{B: make([]byte, 100_000)}}}
+	q := &mouth{g: g, todo: []*Message{own(make([]byte, 100_000))}}
 	g.writable = func() {
 		if q.pump(); len(q.todo) == 0 {
 			g.s.Finish(0, "")

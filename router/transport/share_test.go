@@ -46,7 +46,7 @@ func TestStreamsShareASocket(t *testing.T) {
 					g.writable = func() {
 						for {
 							if len(q.todo) == 0 {
-								q.todo = []*Message{{B: make([]byte, size)}}
+								q.todo = []*Message{own(make([]byte, size))}
 							}
 							if q.pump(); len(q.todo) > 0 {
 								return

@@ -153,22 +153,50 @@ type Message struct {
 	Buf    *pool.Buf     // owns B; nil: B is borrowed until the current callback returns
 	Parts  *wire.Message // where B's header lies; nil: the node's own message, which leaves as it is
 	Header []byte        // leaves in place of B's header
+
+	// What precedes a header of headerSize bytes, if it is that short: receivers of one message have headers of one size.
+	opening     [wire.ShortOpening]byte
+	openingSize int
+	headerSize  int  // -1: it is not worked out
+	long        bool // it is not kept
+}
+
+// Set makes m message b, which buf owns, with its header at parts; Header is to be set, too.
+func (m *Message) Set(b []byte, buf *pool.Buf, parts *wire.Message) {
+	m.B, m.Buf, m.Parts, m.headerSize, m.long = b, buf, parts, -1, false
+}
+
+// SetOwn makes m message b of the node's own.
+func (m *Message) SetOwn(b []byte, buf *pool.Buf) {
+	m.B, m.Buf, m.Parts, m.Header = b, buf, nil, nil
+	m.openingSize, m.headerSize, m.long = 0, 0, false
 }
 
 // head returns how many bytes go before the tail: everything of a message in which the header is not the first field.
 func (m *Message) head() int {
-	if m.Parts == nil {
-		return 0
+	if m.headerSize != len(m.Header) {
+		m.open()
 	}
-	return wire.OpeningSize(m.B, m.Parts, len(m.Header)) + len(m.Header)
+	return m.openingSize + len(m.Header)
 }
 
-// appendHead appends what goes before the tail.
-func (m *Message) appendHead(dst []byte) []byte {
-	if m.Parts == nil {
-		return dst
+// open works out what precedes the header.
+func (m *Message) open() {
+	m.headerSize = len(m.Header)
+	if m.openingSize = m.Parts.PutOpening(&m.opening, m.headerSize); m.openingSize == 0 {
+		m.openingSize = wire.OpeningSize(m.B, m.Parts, m.headerSize)
+		m.long = true
 	}
-	return append(wire.AppendOpening(dst, m.B, m.Parts, len(m.Header)), m.Header...)
+}
+
+// appendHead appends what goes before the tail, after a call of head.
+func (m *Message) appendHead(dst []byte) []byte {
+	if m.long {
+		dst = wire.AppendOpening(dst, m.B, m.Parts, m.headerSize)
+	} else {
+		dst = append(dst, m.opening[:m.openingSize]...)
+	}
+	return append(dst, m.Header...)
 }
 
 // Tail returns what follows the header, in B.
@@ -183,4 +211,7 @@ func (m *Message) Tail() []byte {
 func (m *Message) Len() int { return m.head() + len(m.Tail()) }
 
 // Append appends the message as it leaves.
-func (m *Message) Append(dst []byte) []byte { return append(m.appendHead(dst), m.Tail()...) }
+func (m *Message) Append(dst []byte) []byte {
+	m.head()
+	return append(m.appendHead(dst), m.Tail()...)
+}

@@ -79,7 +79,7 @@ func TestControlAndMessagesKeepTheirOrder(t *testing.T) {
 // Nothing is sent on a stream that has ended, whoever ended it, and after Closed nothing is done at all.
 func TestEndedStreamIsSilent(t *testing.T) {
 	use := func(t *testing.T, g *guest) {
-		m := &Message{B: make([]byte, 10)}
+		m := own(make([]byte, 10))
 		if g.s.Room() != 0 || g.s.Put(m) || g.s.PutPart(m, 0, false) != 0 {
 			t.Error("it takes a message")
 		}
@@ -161,7 +161,9 @@ func publication(tail int, pre bool, n int) *Message {
 	if err := wire.Scan(b, &m); err != nil {
 		panic(err)
 	}
-	return &Message{B: b, Parts: &m, Header: bytes.Repeat([]byte{'h'}, n)}
+	p := &Message{Header: bytes.Repeat([]byte{'h'}, n)}
+	p.Set(b, nil, &m)
+	return p
 }
 
 // whole is m as it leaves, put together naively.
@@ -216,12 +218,12 @@ func TestMessagesOfEveryShapeArrive(t *testing.T) {
 			for range 1 + rnd.IntN(20) {
 				m := publication(rnd.IntN(1<<rnd.IntN(20)), rnd.IntN(2) == 0, rnd.IntN(1<<rnd.IntN(18)))
 				if rnd.IntN(4) == 0 {
-					m = &Message{B: m.B}
+					m = own(m.B)
 				}
 				if rnd.IntN(2) == 0 {
-					m.Buf = pool.Get(len(m.B))
-					m.Buf.B = append(m.Buf.B, m.B...)
-					m.B = m.Buf.B
+					buf := pool.Get(len(m.B))
+					buf.B = append(buf.B, m.B...)
+					m.B, m.Buf = buf.B, buf
 				}
 				q.todo = append(q.todo, m)
 				want[id] = append(want[id], whole(m))
@@ -290,7 +292,7 @@ func TestPartsAreNoCrumbs(t *testing.T) {
 		h := build(t, Options{MaxStreams: 100})
 		v := h.visit()
 		v.greet(http2.Setting{ID: http2.SettingInitialWindowSize, Val: tc.window})
-		q := &mouth{g: v.enter(1), todo: []*Message{{B: make([]byte, 5000)}}}
+		q := &mouth{g: v.enter(1), todo: []*Message{own(make([]byte, 5000))}}
 		q.g.writable = q.pump
 		h.do(q.pump)
 		got := v.text.read(t, v.read())

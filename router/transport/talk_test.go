@@ -382,4 +382,11 @@ func (g *guest) stream() *stream { return g.s.(*stream) }
 func (g *guest) engine() *h2.Conn { return &g.stream().sock.h2 }
 
 // put puts a message of the node's own.
-func (g *guest) put(b []byte) bool { return g.s.Put(&Message{B: b}) }
+func (g *guest) put(b []byte) bool { return g.s.Put(own(b)) }
+
+// own is a message of the node's own.
+func own(b []byte) *Message {
+	m := new(Message)
+	m.SetOwn(b, nil)
+	return m
+}
