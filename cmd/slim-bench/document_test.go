@@ -62,15 +62,19 @@ func fields(t reflect.Type, found map[string]bool) {
 	}
 }
 
-// measuredHere is what running scenarios prints, small, on a node in this process. On a busy machine so small a measurement
-// may see nothing, and the run is not valid, but what it prints is the same.
+// measuredHere is what running scenarios prints, small, on a node in this process. On a busy machine so small a
+// measurement may see nothing, or end early, and the run is not valid; what it prints is described all the same.
 func measuredHere(t *testing.T, args ...string) string {
 	t.Helper()
 	args = append([]string{"run", "--target", node(t), "--pid", strconv.Itoa(os.Getpid()), "--duration", "100ms", "--warmup", "10ms",
 		"--floor=false", "--quiet", "--output", "json"}, args...)
 	code, stdout, stderr := slimBench(t, args...)
-	if code != exitOK && !strings.Contains(stderr, "the run is not valid") {
-		t.Fatal(stderr)
+	switch {
+	case code == exitOK:
+	case code == exitInvalid && stdout != "":
+		t.Log(stderr)
+	default:
+		t.Fatalf("exit %d: %s", code, stderr)
 	}
 	return stdout
 }
