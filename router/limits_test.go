@@ -64,7 +64,11 @@ func TestConnectionsBeyondTheLimitAreRefused(t *testing.T) {
 // withhold sends the first n bytes of a message of twice that.
 func (p *peer) withhold(n int) {
 	b := binary.BigEndian.AppendUint32([]byte{0}, uint32(2*n))
-	b = append(b, make([]byte, n)...)
+	p.trickle(append(b, make([]byte, n)...))
+}
+
+// trickle sends DATA, envelope included, a frame in each read of the node.
+func (p *peer) trickle(b []byte) {
 	for len(b) > 0 && p.end == nil {
 		var k int
 		p.out, k = p.cli.Data(p.out, p.s, len(b))
@@ -105,6 +109,55 @@ func TestUnfinishedMessagesOfAllSocketsAreBounded(t *testing.T) {
 	p := r.dial(0)
 	if p.withhold(2 << 20); p.end != nil {
 		t.Errorf("end = %+v", p.end)
+	}
+}
+
+// Whoever fills the node's memory for unfinished messages pays for it, and not the one who comes with a message then,
+// whichever loops they are on. Rules: P-lim-9.
+func TestTheLargestHolderOfUnfinishedMessagesPays(t *testing.T) {
+	for _, where := range placements {
+		t.Run(where.name, func(t *testing.T) {
+			r := newRig(t, where.loops, Options{MaxUnfinished: MinMaxUnfinished})
+			var hogs []*peer
+			for range 6 { // together more than there is
+				p := r.dial(where.source)
+				p.withhold(1 << 20)
+				hogs = append(hogs, p)
+			}
+			ended := func() (n int) {
+				for _, p := range hogs {
+					p.exchange()
+					if p.end != nil {
+						n++
+					}
+				}
+				return n
+			}
+			before := ended()
+			const half = 300_000
+			rests := map[*peer][]byte{}
+			for range 8 { // together more than is left
+				p := r.dial(where.dest)
+				msg := p.publication(header(bob, alice, 1, "x"), 1, 2*half)
+				msg = append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(msg))), msg...)
+				p.trickle(msg[:half])
+				rests[p] = msg[half:]
+			}
+			if s := r.stats(); s.Unfinished > MinMaxUnfinished+MinMaxUnfinished/8 {
+				t.Errorf("%d bytes are unfinished", s.Unfinished)
+			}
+			for p, rest := range rests {
+				if p.trickle(rest); p.end != nil {
+					t.Errorf("an honest socket lost its stream: %+v", p.end)
+				}
+			}
+			if n := ended(); n == 0 || n < before {
+				t.Errorf("%d of the large holders were ended, %d before", n, before)
+			}
+			if s := r.stats(); s.Refused[ReasonMemory] != uint64(ended()) || s.Dropped[ReasonNoMatch] != 8 {
+				t.Errorf("refused %v, want %d; %v of 8 messages came", s.Refused, ended(), s.Dropped)
+			}
+		})
 	}
 }
 

@@ -30,7 +30,7 @@ type loop struct {
 	net     *netloop.Loop
 	port    *pool.Port[event]
 	group   *transport.Group
-	queued  pool.Share // memory of what waits in queues
+	queued  *pool.Share // memory of what waits in queues
 	hops    *hop.Scratch
 	drained chan struct{} // closed when a finishing loop has no socket left
 
@@ -81,7 +81,7 @@ func (n *Node) startLoops() error {
 func (n *Node) addLoop(nl *netloop.Loop, x *pool.Exchange[event]) *loop {
 	l := &loop{node: n, index: nl.Index(), net: nl, drained: make(chan struct{}), peersOn: map[*transport.Peer]int{}}
 	l.port = x.Join(nl.Station())
-	l.queued = n.queued.Join()
+	l.queued = n.queued.Join(nil)
 	l.group = transport.NewGroup(nl, n.transportOptions(), l)
 	l.hops = hop.NewScratch(n.opt.hops(nl.Index()))
 	l.clock.timer = nl.NewTimer()

@@ -91,11 +91,14 @@ func (e *events) Grow(hs *h2.Stream, have []byte, n int) []byte {
 		return append(make([]byte, 0, n), have...)
 	}
 	k := (*socket)(e)
-	if k.count(); k.group.unfinished.Over(n) > 0 {
-		k.starved = true
+	k.count()
+	mine := k.unfinished + n
+	if s.gather != nil {
+		mine -= cap(s.gather.B) // which it takes the place of
+	}
+	if k.starved = k.group.unfinished.Over(n) > 0 && !k.group.makesRoom(n, mine); k.starved {
 		return nil
 	}
-	k.starved = false
 	b := e.net.Loop().Stock().Get(n)
 	b.B = append(b.B, have...)
 	s.dropGather()

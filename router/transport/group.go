@@ -17,8 +17,8 @@ type Options struct {
 	// MaxUnfinished bounds the memory for messages of one socket that are not complete, in bytes; 0: 8 MiB. Beyond it
 	// the stream whose message was begun first is ended. At least twice MaxMessage.
 	MaxUnfinished int
-	// Unfinished bounds the same for all sockets of the node; nil: it is not bounded. Beyond it the stream of the socket at
-	// hand whose message was begun first is ended.
+	// Unfinished bounds the same for all sockets of the node; nil: it is not bounded. Beyond it the socket that holds most
+	// loses the stream whose message was begun first.
 	Unfinished *pool.Quota
 	// TooMany is the text with which a stream is refused that Acceptor does not accept.
 	TooMany string
@@ -71,12 +71,12 @@ type Group struct {
 
 	members    map[member]struct{}
 	rings      []Rings
-	now        time.Time  // of the last tick
-	unfinished pool.Share // bytes that sockets keep for what their peers have not completed
-	ticks      int64      // since the start, the engine's clock
-	draining   bool       // the end is announced to every socket
-	finishing  bool       // every stream ends after what is queued for it
-	idle       bool       // Acceptor.Idle was called
+	now        time.Time   // of the last tick
+	unfinished *pool.Share // bytes that sockets keep for what their peers have not completed
+	ticks      int64       // since the start, the engine's clock
+	draining   bool        // the end is announced to every socket
+	finishing  bool        // every stream ends after what is queued for it
+	idle       bool        // Acceptor.Idle was called
 }
 
 // member is a socket with its transport.
@@ -91,7 +91,9 @@ type member interface {
 // NewGroup returns the empty group of loop l.
 func NewGroup(l *netloop.Loop, o Options, a Acceptor) *Group {
 	o.fill()
-	return &Group{loop: l, opt: o, unfinished: o.Unfinished.Join(), acceptor: a, members: map[member]struct{}{}, now: time.Now()}
+	g := &Group{loop: l, opt: o, acceptor: a, members: map[member]struct{}{}, now: time.Now()}
+	g.unfinished = o.Unfinished.Join(func() { l.Station().Post(g.relieve) })
+	return g
 }
 
 // Unfinished returns the memory of messages that have not arrived whole, in bytes.

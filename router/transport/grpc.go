@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 )
@@ -19,11 +20,12 @@ type socket struct {
 	live    liveness
 	uptake  socketUptake
 
-	granted    int    // by the peer to the connection, at the last look
-	broken     bool   // the engine has given up: GOAWAY is its last word
-	unfinished int    // bytes that group.unfinished has of it
-	starved    bool   // Grow has found no memory: that is why streams end
-	why        string // we close it; "": we do not
+	granted    int         // by the peer to the connection, at the last look
+	broken     bool        // the engine has given up: GOAWAY is its last word
+	unfinished int         // bytes that group.unfinished has of it
+	holder     pool.Holder // of these
+	starved    bool        // Grow has found no memory: that is why streams end
+	why        string      // we close it; "": we do not
 }
 
 // AcceptGRPC returns the handler of a socket that was just accepted.
@@ -32,6 +34,7 @@ func (g *Group) AcceptGRPC() netloop.Handler { return &socket{group: g} }
 // Opened implements netloop.Handler.
 func (k *socket) Opened(n *netloop.Socket) {
 	k.net = n
+	k.holder.Owner = k
 	k.peer.Remote = "unknown"
 	if a := n.RemoteAddr(); a != nil {
 		k.peer.Remote = a.String()
@@ -61,13 +64,6 @@ func (k *socket) Read(p []byte) {
 	if len(k.h2.Control()) > 0 {
 		k.net.MarkDirty()
 	}
-}
-
-// count brings up to date what the group knows of the socket's memory.
-func (k *socket) count() {
-	n := k.h2.UnfinishedBytes()
-	k.group.unfinished.Add(n - k.unfinished)
-	k.unfinished = n
 }
 
 // fail ends a socket whose engine has given up; GOAWAY is in its control bytes.
@@ -167,12 +163,6 @@ func (k *socket) Closed(err error) {
 	defer k.forget()
 	k.peer.End = k.end(err)
 	k.h2.Close((*events)(k))
-}
-
-// forget takes what the socket kept off the group's sum.
-func (k *socket) forget() {
-	k.group.unfinished.Add(-k.unfinished)
-	k.unfinished = 0
 }
 
 // closeStreams ends the streams that the engine has not, because it has panicked.

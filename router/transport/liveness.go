@@ -100,13 +100,7 @@ func (k *socket) trickles() bool {
 		if ok && s.charged > 0 { // it waits for us
 			break
 		}
-		if ok {
-			s.receiver.Broken(FaultUnfinished)
-		}
-		if again, _ := k.h2.OldestMessage(); again == hs { // nobody has ended it
-			k.h2.Reset(hs, h2.EnhanceYourCalm)
-		}
-		k.net.MarkDirty()
+		k.endMessage(hs, FaultUnfinished)
 	}
 	what, since := k.h2.Unfinished()
 	switch what {
