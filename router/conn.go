@@ -95,6 +95,7 @@ func (l *loop) Accept(s transport.Stream) transport.Receiver {
 		opened: now, expires: now.Add(n.opt.NegotiationTimeout)}
 	c.machine = link.New(&link.Config{Role: link.Acceptor, Version: n.opt.Version, NodeID: n.opt.NodeID,
 		Deployment: n.opt.Deployment, Strict: !n.opt.AllowUnsigned, EnforcePQC: n.opt.EnforcePQC})
+	c.q.holder.Owner = c
 	l.awaitSetup(c)
 	l.n.conns++
 	return c

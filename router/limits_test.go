@@ -201,6 +201,160 @@ func TestQueuedMessagesOfAllReceiversAreBounded(t *testing.T) {
 	}
 }
 
+// flooded has hogs fill what may wait in the node, each a sender and a receiver that reads nothing, as much as they get
+// credit for.
+func flooded(r *rig, loop, hogs, size int) (receivers []*peer) {
+	for i := range hogs {
+		a, b := r.dial(loop), r.dial(loop)
+		name := group.WithID(uint64(i), 1)
+		b.subscribe(name, 1)
+		b.paused = true
+		a.flood(header(alice, name, 1, "x"), 1500, size)
+		receivers = append(receivers, b)
+	}
+	return receivers
+}
+
+// Whoever fills the node's queues pays for it: messages to a receiver with little waiting do not die, on whichever loop.
+// Rules: P-lim-10.
+func TestTheLargestQueuePays(t *testing.T) {
+	for _, where := range placements {
+		for _, policy := range []Policy{Adaptive, Block, Drop} {
+			t.Run(policy.String()+" "+where.name, func(t *testing.T) {
+				const limit = 4 << 20
+				r := newRig(t, where.loops, Options{MaxQueued: limit, SlowConsumer: policy})
+				a, b := r.dial(where.dest), r.dial(where.dest)
+				b.subscribe(bob, 1)
+				b.paused = true
+				b.hoard = true
+				hogs := flooded(r, where.source, 8, 800)
+				before := r.stats().Dropped[ReasonQueued]
+				const messages = 15
+				var n int
+				for n = range messages {
+					a.publish(header(alice, bob, 1, "x"), n, 20_000)
+					if s := r.stats(); s.WaitingBytes > limit+limit/2+128<<10 {
+						t.Fatalf("%d bytes wait", s.WaitingBytes)
+					}
+					if a.s.Window() < 30_000 {
+						break
+					}
+				}
+				s := r.stats()
+				if b.c.q.lost != 0 || s.Dropped[ReasonFull] != 0 && policy != Drop {
+					t.Errorf("%d messages of the honest receiver died: %v", b.c.q.lost, s.Dropped)
+				}
+				if s.Dropped[ReasonQueued] <= before {
+					t.Errorf("nobody paid: dropped %v", s.Dropped)
+				}
+				b.paused, b.hoard = false, false
+				got := b.count()
+				r.pass(time.Second)
+				if got += b.count(); got != n+1 {
+					t.Errorf("%d of %d messages came", got, n+1)
+				}
+				for _, h := range hogs {
+					h.paused = false
+					h.count()
+				}
+				r.pass(time.Second)
+				r.checkGauges()
+			})
+		}
+	}
+}
+
+// Receivers that have taken a part of a large message and nothing since hold memory that no message can be taken from.
+// Rules: P-lim-10.
+func TestAStuckReceiverIsGivenUpForOthers(t *testing.T) {
+	const limit = 4 << 20
+	r := newRig(t, 1, Options{MaxQueued: limit, SlowConsumer: Block})
+	a, b := r.dial(0), r.dial(0)
+	b.subscribe(bob, 1)
+	r.window = 2 << 10
+	var hogs []*peer
+	for i := range 3 {
+		s, h := r.dial(0), r.dial(0)
+		name := group.WithID(uint64(i), 1)
+		h.subscribe(name, 1)
+		h.hoard = true
+		s.sendBig(s.publication(header(alice, name, 1, "x"), 1, 1_200_000))
+		if !h.c.q.halfOut() {
+			t.Fatal("its message is not half out")
+		}
+		hogs = append(hogs, h)
+	}
+	r.seconds(stuckTicks)
+	b.paused, b.hoard = true, true
+	for i := range 40 {
+		a.publish(header(alice, bob, 1, "x"), i, 20_000)
+	}
+	s := r.stats()
+	if s.Dropped[ReasonQueued] == 0 || s.Refused[ReasonQueued] == 0 || b.c.q.lost > 0 {
+		t.Errorf("%d messages of the honest receiver died; dropped %v, refused %v", b.c.q.lost, s.Dropped, s.Refused)
+	}
+	if s.Refused[ReasonQueued] == uint64(len(hogs)) {
+		t.Errorf("all are given up: %v", s.Refused)
+	}
+}
+
+// Under the policy block the windows of senders fit beside what waits: nothing dies. Rules: P-lim-10.
+func TestBlockLosesNothingWhileWindowsFit(t *testing.T) {
+	const limit = 16 << 20
+	r := newRig(t, 2, Options{MaxQueued: limit, ConnBuffer: 4 << 20, SlowConsumer: Block})
+	var sent, got int
+	var hogs []*peer
+	for i := range 6 {
+		a, b := r.dial(i%2), r.dial(i/2%2)
+		name := group.WithID(uint64(i), 1)
+		b.subscribe(name, 1)
+		b.paused = true
+		sent += a.flood(header(alice, name, 1, "x"), 10_000, 1000)
+		hogs = append(hogs, b)
+	}
+	if s := r.stats(); s.WaitingBytes < limit*3/4 || len(s.Dropped) > 0 {
+		t.Errorf("%d bytes wait, dropped %v", s.WaitingBytes, s.Dropped)
+	}
+	for range 2 {
+		for _, b := range hogs {
+			b.paused = false
+			got += b.count()
+		}
+		r.pass(time.Second)
+	}
+	if got != sent {
+		t.Errorf("%d of %d messages came", got, sent)
+	}
+}
+
+// Acknowledgements that nobody reads are bounded for all connections together, however little each has. Rules: P-lim-10.
+func TestAcknowledgementsOfAllConnectionsAreBounded(t *testing.T) {
+	const limit = 4 << 20
+	r := newRig(t, 2, Options{MaxQueued: limit, SlowConsumer: Block})
+	r.window = 4 << 10
+	h := header(bob, bob, 1, "")
+	var peers []*peer
+	for i := range 6 {
+		p := r.dial(i % 2)
+		p.hoard = true
+		peers = append(peers, p)
+		p.sign(h)
+		for id := uint64(1); id < 2500 && !p.shut(); id++ {
+			if p.stage(wire.AppendUnsubscribe(nil, h, id)); id%50 == 0 {
+				p.exchange()
+			}
+		}
+		p.exchange()
+		if s := r.stats(); s.WaitingBytes > limit+limit/2+128<<10 {
+			t.Fatalf("%d bytes wait after %d connections", s.WaitingBytes, i+1)
+		}
+	}
+	s := r.stats()
+	if s.Refused[ReasonBacklog] == 0 || s.Refused[ReasonBacklog] == uint64(len(peers)) {
+		t.Errorf("refused %v", s.Refused)
+	}
+}
+
 func TestLimitsForAMachine(t *testing.T) {
 	for _, memory := range []int64{0, 1, 512 << 20, 3 << 30, 1 << 62} {
 		var o Options

@@ -81,7 +81,7 @@ func (n *Node) startLoops() error {
 func (n *Node) addLoop(nl *netloop.Loop, x *pool.Exchange[event]) *loop {
 	l := &loop{node: n, index: nl.Index(), net: nl, drained: make(chan struct{}), peersOn: map[*transport.Peer]int{}}
 	l.port = x.Join(nl.Station())
-	l.queued = n.queued.Join(nil)
+	l.queued = n.queued.Join(func() { l.post(l.relieve) })
 	l.group = transport.NewGroup(nl, n.transportOptions(), l)
 	l.hops = hop.NewScratch(n.opt.hops(nl.Index()))
 	l.clock.timer = nl.NewTimer()

@@ -127,12 +127,12 @@ type Options struct {
 	MaxSockets int
 	// MaxConnections bounds its connections, of which a socket may have several; further ones are refused. 0: likewise.
 	MaxConnections int
-	// MaxUnfinished bounds the memory of messages that have not arrived whole, in bytes. Beyond it the connection is ended
-	// that began one first on the socket at hand. 0: a thirty-second of that memory.
+	// MaxUnfinished bounds the memory of messages that have not arrived whole, in bytes. Beyond it the socket that holds
+	// most of it loses the connection that began one first. 0: a thirty-second of that memory.
 	MaxUnfinished int
-	// MaxQueued bounds the memory of messages that wait for receivers, in bytes. Beyond it senders are charged for every
-	// message that has to wait, however little its receiver has waiting; a quarter beyond it such messages die. 0: an
-	// eighth of that memory.
+	// MaxQueued bounds the memory of messages that wait for receivers, in bytes. Beyond it, with the policy Block from half
+	// of it on, senders are charged for every message that has to wait, however little its receiver has waiting; a quarter
+	// beyond it the messages of the receiver with most waiting die. 0: an eighth of that memory.
 	MaxQueued int
 
 	// AcceptKinds are the kinds that a connection may claim: edge, remote and peer; 0: all of them. See ParseKinds.

@@ -261,7 +261,7 @@ func (c *Conn) turnsAway(b []byte, buf *pool.Buf) bool {
 	l := c.loop
 	n := costOf(b, buf)
 	r := c.q.refuses(n, l.node.opt.ConnBuffer, l.node.opt.SlowConsumer)
-	if r == reasonNone && l.queued.Over(n) > l.node.queued.Limit()/4 {
+	if r == reasonNone && l.queued.Over(n) > l.node.mostQueued() && !l.makesRoom(c, n) {
 		r = ReasonQueued
 	}
 	if r == reasonNone {

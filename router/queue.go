@@ -4,9 +4,13 @@ import (
 	"github.com/seed31b3bfd0/slimgo/pool"
 )
 
-// maxControl bounds the memory of acknowledgements that wait for one receiver, some ten thousand; they are never
-// dropped, so a peer that asks without reading is disconnected instead.
-const maxControl = 8 << 20
+const (
+	// maxControl bounds the memory of acknowledgements that wait for one receiver, some ten thousand; they are never
+	// dropped, so a peer that asks without reading is disconnected instead. Rules: P-press-3.
+	maxControl = 8 << 20
+	// leastControl is what it may have of them though the node has too much waiting. Rules: P-lim-10.
+	leastControl = 64 << 10
+)
 
 // queue holds what a receiver could not take at once. Owned by the loop of its connection.
 //
@@ -18,12 +22,14 @@ type queue struct {
 	own   ring  // the node's lane
 	order lanes // of the two
 
-	bytes   int       // of all items
-	charged int       // of those their senders wait for
-	control int       // of the node's own messages
-	first   *pool.Buf // header of the first item of senders as it leaves; nil: it is not made yet
-	turn    lane      // whose first item is half out, if sent is not 0
-	sent    int       // bytes of that item that are out
+	bytes   int         // of all items
+	charged int         // of those their senders wait for
+	control int         // of the node's own messages
+	holder  pool.Holder // of bytes, among all queues of the loop
+	since   int64       // tick in which something left, or the queue was no longer empty
+	first   *pool.Buf   // header of the first item of senders as it leaves; nil: it is not made yet
+	turn    lane        // whose first item is half out, if sent is not 0
+	sent    int         // bytes of that item that are out
 
 	waiting bool // in stallClock.waiting
 	stall
@@ -54,6 +60,7 @@ func (c *Conn) occupy(messages, bytes int) {
 	c.q.bytes += bytes
 	c.loop.n.waiting += int64(messages)
 	c.loop.queued.Add(bytes)
+	c.loop.queued.Rank(&c.q.holder, c.q.bytes)
 }
 
 // dropFirst forgets how far senders' first item is.
@@ -94,7 +101,7 @@ func parcelOf(b *pool.Buf) *parcel {
 func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 	l, q := c.loop, &c.q
 	p := buf.Aux.(*parcel)
-	full := q.bytes+p.cost > l.node.opt.ConnBuffer || l.queued.Over(p.cost) > 0
+	full := q.bytes+p.cost > l.node.opt.ConnBuffer || l.queued.Over(p.cost) > l.node.chargesFrom()
 	charge := full && p.src != c && l.node.opt.SlowConsumer != Drop
 	d := &l.delivery
 	q.push(item{buf: buf, charged: charge})
@@ -111,6 +118,7 @@ func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 	}
 	l.n.queued++
 	if q.len() == 1 {
+		q.since = l.ticks
 		c.pump() // the window may take a part of it
 	}
 	d.queued = false
@@ -135,10 +143,13 @@ func (c *Conn) sendOwn(msg []byte, after bool) {
 	q.lane(q.order.place(after, q.n)).push(item{buf: b})
 	c.occupy(1, p.cost)
 	q.control += p.cost
+	if q.len() == 1 {
+		q.since = c.loop.ticks
+	}
 	if c.pump(); q.control > maxControl {
-		c.note(ReasonBacklog, nil)
-		c.stream.Silence()
-		c.muted = true
+		c.giveUp(ReasonBacklog)
+	} else if q.control > leastControl && c.loop.queued.Over(0) > c.loop.node.mostQueued() && !c.loop.makesRoom(c, 0) {
+		c.giveUp(ReasonBacklog) // nobody has more waiting
 	}
 }
 
@@ -202,6 +213,7 @@ func (c *Conn) sendNext() (left, sent bool) {
 		}
 		q.sent += n
 		q.left += uint64(n)
+		q.since = c.loop.ticks
 		q.little = false
 	}
 	return true, true
@@ -219,6 +231,7 @@ func (c *Conn) shift(from lane, sent bool) {
 	}
 	c.occupy(-1, -p.cost)
 	q.left++
+	q.since = l.ticks
 	c.updateBusy()
 	if q.sent = 0; from == laneSenders {
 		c.dropFirst()

@@ -46,7 +46,8 @@ Who may come, and with how many names:
       --max-unfinished <BYTES>     Memory of messages that have not arrived whole, 8MiB or more
                                    [default: a thirty-second of memory]
       --max-queued <BYTES>         Memory of messages that wait for receivers, 1MiB or more; beyond that all
-                                   senders wait, and a quarter beyond it messages are dropped
+                                   senders wait, and a quarter beyond it messages are dropped, those first that
+                                   wait for the receiver with most of them
                                    [default: an eighth of memory]
       --accept-kinds <KINDS>       What a connection may be: some of edge, remote and peer, with commas between;
                                    a remote link goes before all edge connections [default: edge,remote,peer]

@@ -88,7 +88,7 @@ func (k *socket) tick(now time.Time) {
 }
 
 // trickles reports whether the peer has begun something that should be complete by now. It ends streams whose message is
-// not.
+// not. Rules: P-lim-12.
 func (k *socket) trickles() bool {
 	o, now := &k.group.opt, k.group.ticks
 	for {

@@ -2,11 +2,11 @@ package h2
 
 // Frames that cost the sender nothing and us work are paid for with tokens. The budget is kept in bytes so that DATA
 // can refill it without arithmetic: one token is tokenBytes, and every byte of DATA on a live stream, in either
-// direction, gives one back.
+// direction, gives one back. Rules: P-lim-13.
 //
 // Frames that answer ours are free, so that an honest peer is not cut off however long it goes on: a PING for each DATA
 // or HEADERS frame we sent (estimators of bandwidth send one for each round trip; gRPC's proposal A8 has servers count
-// that way), a WINDOW_UPDATE that returns what our DATA took, a RST_STREAM for a stream whose response is complete, the
+// that way: P-tr-13), a WINDOW_UPDATE that returns what our DATA took, a RST_STREAM for a stream whose response is complete, the
 // HEADERS of responses and trailers.
 const (
 	tokenBytes    = 256

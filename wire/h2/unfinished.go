@@ -3,7 +3,7 @@ package h2
 import "strconv"
 
 // What a peer begins and does not complete holds a socket and memory. The engine has no clock: it dates everything with
-// the ticks of its owner, who decides how long is too long.
+// the ticks of its owner, who decides how long is too long. Rules: P-lim-12.
 
 // Unfinished says what a peer has begun and not completed.
 type Unfinished uint8
