@@ -87,7 +87,7 @@ func (s *reasonsSet) first(r Reason) bool {
 // Accept implements transport.Acceptor.
 func (l *loop) Accept(s transport.Stream) transport.Receiver {
 	n := l.node
-	if !n.takes() {
+	if !n.takes(s.Peer().Streams) {
 		return nil
 	}
 	now := time.Now()

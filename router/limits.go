@@ -37,9 +37,20 @@ func (n *Node) tooMany(what string, limit int) string {
 	return fmt.Sprintf("too many %s at this node: the limit is %d (--max-%s)", what, limit, what)
 }
 
-// takes counts one more connection, and reports whether there may be one.
-func (n *Node) takes() bool {
-	if n.open.Add(1) <= int64(n.opt.MaxConnections) {
+// The last part of a node's connections is for sockets that have few: who opens all the streams that one socket may have
+// does not lock others out. Applications open a socket for each connection.
+const (
+	reserved   = 8 // one in so many connections
+	fewStreams = 4 // of a socket that may have these, too
+)
+
+// takes counts one more connection of a socket that has so many, and reports whether there may be one.
+func (n *Node) takes(streams int) bool {
+	limit := int64(n.opt.MaxConnections)
+	if streams >= fewStreams {
+		limit -= limit / reserved
+	}
+	if n.open.Add(1) <= limit {
 		return true
 	}
 	n.open.Add(-1)

@@ -61,6 +61,24 @@ func TestConnectionsBeyondTheLimitAreRefused(t *testing.T) {
 	}
 }
 
+// One socket with many streams does not use up what others need. Rules: P-lim-9.
+func TestTheLastConnectionsAreForSocketsWithFew(t *testing.T) {
+	r := newRig(t, 2, Options{MaxConnections: 16})
+	p := r.connect(0)
+	for range 16 {
+		p.open()
+	}
+	p.exchange()
+	if s := r.stats(); s.Connections != 14 || s.Refused[ReasonConnections] != 2 {
+		t.Fatalf("%d connections of one socket, refused %v", s.Connections, s.Refused)
+	}
+	q := r.dial(1) // another socket still gets some
+	q.open()
+	if s := r.stats(); s.Connections != 16 || s.Refused[ReasonConnections] != 2 {
+		t.Errorf("%d connections of two sockets, refused %v", s.Connections, s.Refused)
+	}
+}
+
 // withhold sends the first n bytes of a message of twice that.
 func (p *peer) withhold(n int) {
 	b := binary.BigEndian.AppendUint32([]byte{0}, uint32(2*n))

@@ -59,6 +59,7 @@ func (e *events) Request(hs *h2.Stream, r *h2.Request) {
 	hs.User = s
 	k.live.accepting = true
 	k.streams = append(k.streams, s)
+	k.peer.Streams++
 	if k.net.Muted() {
 		s.receiver.Muted()
 	}
@@ -182,6 +183,7 @@ func (e *events) Closed(hs *h2.Stream) {
 		return
 	}
 	k.streams = slices.DeleteFunc(k.streams, func(x *stream) bool { return x == s })
+	k.peer.Streams = len(k.streams)
 	s.close()
 	k.h2.Recycle(hs)
 	k.checkFinished()

@@ -110,6 +110,8 @@ type Peer struct {
 	Agent string
 	// Established says that a stream of it was.
 	Established bool
+	// Streams is how many of its streams live, without the one that Acceptor.Accept is asked about.
+	Streams int
 	// End says, for logs, how the stream ended whose Receiver.PeerFinished or Closed is being called.
 	End string
 
