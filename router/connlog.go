@@ -156,6 +156,13 @@ func (l *loop) Refused(p *transport.Peer, f transport.Fault, err error, attrs ..
 	}
 }
 
+// Late implements transport.Acceptor.
+func (l *loop) Late(n int) {
+	l.n.received += uint64(n)
+	l.n.dropped[ReasonEnded] += uint64(n)
+	l.n.reasons = true
+}
+
 // Ended implements transport.Acceptor.
 func (l *loop) Ended(p *transport.Peer, _ error) {
 	if !p.Established && p.First(strangerTold) {

@@ -23,6 +23,9 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 		case claimed:
 			c.note(ReasonNegotiation, errEarly)
 			c.end(statusOK, "")
+		case ending: // it goes on until the end of its stream has reached it
+			l.n.received++
+			l.n.drop(ReasonEnded)
 		}
 		return
 	}

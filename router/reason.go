@@ -73,6 +73,8 @@ const (
 	ReasonMemory
 	// ReasonQueued: what waits in the node takes more memory than it may have for that.
 	ReasonQueued
+	// ReasonEnded: the sender's connection has ended here, which the sender did not know yet.
+	ReasonEnded
 	numReasons
 )
 
@@ -81,7 +83,7 @@ var reasonNames = [numReasons]string{"none", "no_match", "ttl_expired", "bad_mac
 	"negotiation_timeout", "peer_refused", "unknown_path", "http2_error", "flood", "too_many_subscriptions",
 	"subscription_refused", "name_strings", "keepalive_timeout", "control_backlog",
 	"unfinished", "too_many_connections", "header_too_large", "claim_refused", "too_many_names",
-	"too_many_sockets", "unfinished_limit", "queued_limit"}
+	"too_many_sockets", "unfinished_limit", "queued_limit", "sender_ended"}
 
 // String returns the word used in logs and statistics.
 func (r Reason) String() string {

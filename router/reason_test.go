@@ -150,10 +150,35 @@ var provocations = []struct {
 	{ReasonHeader, false, 1, Options{MaxHeader: MinMaxHeader}, func(r *rig) {
 		r.dial(0).publish(header(alice, bob, 1, strings.Repeat("x", MinMaxHeader)), 1, 10)
 	}},
+	{ReasonEnded, false, 1, Options{}, func(r *rig) {
+		a := r.dial(0)
+		a.paused = true // it has not read the end of its stream
+		r.finish()
+		a.publish(header(alice, bob, 1, ""), 1, 10)
+	}},
+	{ReasonEnded, false, 1, Options{ConnBuffer: 8 << 20}, func(r *rig) {
+		a, b := r.dial(0), r.dial(0)
+		a.subscribe(alice, 1)
+		a.paused = true
+		for a.c.q.n == 0 { // the end of its stream waits
+			b.publish(header(bob, alice, 1, ""), 1, 50_000)
+		}
+		r.finish()
+		a.publish(header(alice, bob, 1, ""), 1, 10)
+	}},
 	{ReasonClaim, true, 1, Options{MaxRemotes: 1}, func(r *rig) {
 		r.dialAs(0, wire.LinkRemote, "n1")
 		r.dialAs(0, wire.LinkRemote, "n2")
 	}},
+}
+
+// finish ends all connections of the rig, as when the node stops.
+func (r *rig) finish() {
+	for _, l := range r.n.loops {
+		l.post(l.drain)
+		l.post(l.finishAll)
+	}
+	r.settle()
 }
 
 // elsewhere are the reasons that other tests count exactly, because they take many messages or real sockets:

@@ -60,6 +60,9 @@ func (k *socket) Read(p []byte) {
 	}
 	k.sawWindow()
 	k.starved = false
+	if n := k.h2.TakeLate(); n > 0 {
+		k.group.acceptor.Late(n)
+	}
 	k.count()
 	if len(k.h2.Control()) > 0 {
 		k.net.MarkDirty()

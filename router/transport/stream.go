@@ -66,6 +66,8 @@ type Acceptor interface {
 	Accept(s Stream) Receiver
 	// Refused notes that a socket or a request was turned away; err and attrs (as for slog) say more.
 	Refused(p *Peer, f Fault, err error, attrs ...any)
+	// Late notes n messages that came after the end of their stream.
+	Late(n int)
 	// Ended notes the end of a socket; err is nil if it was orderly.
 	Ended(p *Peer, err error)
 	// Idle says that the group, which is finishing, has no socket left.

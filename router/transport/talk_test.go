@@ -89,6 +89,9 @@ func (h *house) Refused(_ *Peer, f Fault, _ error, _ ...any) { h.lines = append(
 // Ended implements Acceptor.
 func (h *house) Ended(*Peer, error) { h.lines = append(h.lines, "ended") }
 
+// Late implements Acceptor.
+func (h *house) Late(n int) { h.lines = append(h.lines, fmt.Sprint(n, " late")) }
+
 // Idle implements Acceptor.
 func (h *house) Idle() { h.lines = append(h.lines, "idle") }
 

@@ -64,6 +64,7 @@ type Conn struct {
 	credit        int         // receive window of the connection as the peer knows it, bytes of DATA
 	earlyCredit   int         // bytes a peer may send beyond a stream's credit before it has seen our SETTINGS
 	creditList    *Stream     // streams whose receive window is looked at when Feed ends, linked by nextCredit
+	late          int         // messages that came after our end of their stream: late.go
 	budget        int         // flood budget left, in bytes: floods.go
 	answerable    int         // DATA and HEADERS frames of ours that no PING has answered, at most maxAnswerable
 	highest       uint32      // server: highest stream id of the peer

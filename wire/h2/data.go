@@ -98,6 +98,8 @@ func (c *Conn) dataBytes(s *Stream, b []byte, ev Events) {
 	if s.flags&discarding == 0 {
 		c.budget = min(c.budget+len(b), fullBudget)
 		c.messages(s, b, ev)
+	} else if s.flags&counting != 0 {
+		c.countLate(s, b)
 	}
 	if more && s.flags&removed == 0 {
 		c.streamError(s, ProtocolError, "more DATA than content-length", ev) // RFC 9113 section 8.1.1

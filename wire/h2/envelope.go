@@ -30,8 +30,9 @@ func (c *Conn) messages(s *Stream, b []byte, ev Events) {
 			break
 		}
 		ev.Message(s, rest[:n:n], false)
-		if s.flags&discarding != 0 {
-			return // the callback ended it
+		if s.flags&discarding != 0 { // the callback ended it
+			c.countLate(s, rest[n:])
+			return
 		}
 		b = rest[n:]
 	}
@@ -78,6 +79,7 @@ func (c *Conn) resume(s *Stream, b []byte, ev Events) []byte {
 // unlessEnded returns b unless the callback before it ended s.
 func (c *Conn) unlessEnded(s *Stream, b []byte) []byte {
 	if s.flags&discarding != 0 {
+		c.countLate(s, b)
 		return nil
 	}
 	return b

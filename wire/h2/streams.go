@@ -15,6 +15,7 @@ const (
 	closedDelivered                         // Closed was delivered
 	recycled                                // the owner has no pointer to it any more
 	free                                    // in Conn.free
+	counting                                // lingering, and where its messages begin is known: late.go
 	hungry                                  // used up its share of the connection's window, and could send more
 )
 
@@ -216,7 +217,7 @@ func (c *Conn) reuse(s *Stream) {
 // linger keeps s after our END_STREAM until the peer's, so that the rules of half-closed streams are applied to what it
 // still sends (RFC 9113 section 5.1). The last few such streams are kept; older ones are reset.
 func (c *Conn) linger(dst []byte, s *Stream) []byte {
-	c.queueClosed(s)
+	c.goOnCounting(s)
 	s.flags |= lingering
 	slot := &c.lingerers[c.lingererAt%maxLingering]
 	if old := c.find(*slot); old != nil && old.flags&lingering != 0 {
