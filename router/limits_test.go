@@ -233,6 +233,35 @@ func flooded(r *rig, loop, hogs, size int) (receivers []*peer) {
 	return receivers
 }
 
+// The memory of a message that will never be complete is given back at once: when our side of its stream ends, and when its
+// sender has ended the socket, which lives on for what is queued. Rules: P-lim-12.
+func TestMemoryOfHopelessMessagesIsGivenBack(t *testing.T) {
+	for name, end := range map[string]func(r *rig, p *peer){
+		"our end":        func(r *rig, p *peer) { r.finish() },
+		"the peer's end": func(r *rig, p *peer) { p.halfClose() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 1, Options{ConnBuffer: 8 << 20})
+			a, p := r.dial(0), r.dial(0)
+			p.subscribe(bob, 1)
+			p.withhold(1 << 20)
+			if name != "our end" { // something waits for p
+				p.paused = true
+				for p.c.q.n == 0 {
+					a.publish(header(alice, bob, 1, "x"), 1, 50_000)
+				}
+			}
+			if n := r.stats().Unfinished; n < 1<<20 {
+				t.Fatalf("%d bytes are unfinished", n)
+			}
+			end(r, p)
+			if s := r.stats(); s.Unfinished != 0 || p.shut() {
+				t.Errorf("%d bytes are unfinished; shut %v", s.Unfinished, p.shut())
+			}
+		})
+	}
+}
+
 // Whoever fills the node's queues pays for it: messages to a receiver with little waiting do not die, on whichever loop.
 // Rules: P-lim-10.
 func TestTheLargestQueuePays(t *testing.T) {

@@ -152,6 +152,11 @@ func (k *socket) Muted() {
 func (k *socket) Ended() bool {
 	k.live.peerEnded = k.group.now
 	k.peer.End = k.end(nil)
+	k.h2.InputEnded()
+	for _, s := range k.streams {
+		s.dropGather()
+	}
+	k.count()
 	for _, s := range k.streams {
 		s.receiver.PeerFinished()
 	}

@@ -217,6 +217,8 @@ func (s *stream) Finish(status int, text string) {
 	k := s.sock
 	x := k.outbox()
 	x.B = k.h2.Trailers(x.B, s.h2, status, text)
+	s.dropGather() // now, not when the engine tells of the end
+	k.count()
 	k.net.MarkDirty()
 }
 

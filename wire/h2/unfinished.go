@@ -65,6 +65,16 @@ func (c *Conn) UnfinishedBytes() int {
 	return n
 }
 
+// InputEnded says that nothing more comes from the peer: what it has not completed never will be, and its memory is given
+// back. The owner takes back what Grow has lent. No Feed may follow.
+func (c *Conn) InputEnded() {
+	for s := c.oldest; s != nil; s = c.oldest {
+		s.flags |= discarding
+		c.giveBack(s)
+	}
+	c.buf, c.block, c.step = nil, nil, stepSkip
+}
+
 // OldestMessage returns the stream whose unfinished message has had memory of Grow for the longest time, and the tick
 // of the first Grow; nil: there is none. Reset and Trailers end it.
 func (c *Conn) OldestMessage() (s *Stream, since int64) {
