@@ -66,7 +66,7 @@ type Conn struct {
 	creditList    *Stream     // streams whose receive window is looked at when Feed ends, linked by nextCredit
 	late          int         // messages that came after our end of their stream: late.go
 	budget        int         // flood budget left, in bytes: floods.go
-	answerable    int         // DATA and HEADERS frames of ours that no PING has answered, at most maxAnswerable
+	sent, pinged  uint        // DATA and HEADERS frames of ours, and how many of them a PING has answered
 	highest       uint32      // server: highest stream id of the peer
 	accepted      uint32      // server: highest stream id that reached the owner
 

@@ -58,7 +58,11 @@ func (c *Conn) readData(p []byte, ev Events) []byte {
 		if c.pad > 0 {
 			b = b[:n-min(n, max(int(c.pad)-int(c.left), 0))] // padding comes last
 		}
-		c.dataBytes(s, b, ev)
+		if s.length < 0 {
+			c.dataBytes(s, b, ev)
+		} else {
+			c.measuredBytes(s, b, ev)
+		}
 	}
 	if c.left == 0 {
 		c.endData(ev)
@@ -88,20 +92,27 @@ func (c *Conn) padLength(p []byte, ev Events) []byte {
 	return p[1:]
 }
 
-// dataBytes hands the DATA bytes b of s, without padding, to the envelope: those that content-length allows.
+// dataBytes hands the DATA bytes b of s, without padding, to the envelope.
 func (c *Conn) dataBytes(s *Stream, b []byte, ev Events) {
-	more := s.length >= 0 && s.got+int64(len(b)) > s.length
-	if more {
-		b = b[:s.length-s.got]
-	}
-	s.got += int64(len(b))
 	if s.flags&discarding == 0 {
 		c.budget = min(c.budget+len(b), fullBudget)
 		c.messages(s, b, ev)
 	} else if s.flags&counting != 0 {
 		c.countLate(s, b)
 	}
-	if more && s.flags&removed == 0 {
+}
+
+// measuredBytes is dataBytes for a stream with a content-length: those that it allows.
+func (c *Conn) measuredBytes(s *Stream, b []byte, ev Events) {
+	rest := s.length - s.got
+	if int64(len(b)) <= rest {
+		s.got += int64(len(b))
+		c.dataBytes(s, b, ev)
+		return
+	}
+	s.got = s.length
+	c.dataBytes(s, b[:rest], ev)
+	if s.flags&removed == 0 {
 		c.streamError(s, ProtocolError, "more DATA than content-length", ev) // RFC 9113 section 8.1.1
 	}
 }

@@ -114,7 +114,7 @@ func appendGRPCStatus(dst []byte, status int, msg string) []byte {
 
 // beginBlock appends the header of a HEADERS frame whose length endBlock fills in.
 func (c *Conn) beginBlock(dst []byte, id uint32) []byte {
-	c.sentFrame()
+	c.sent++
 	dst = appendFrameHeader(dst, 0, frameHeaders, flagEndHeaders, id)
 	if c.sizeUpdateDue {
 		c.sizeUpdateDue = false

@@ -70,11 +70,14 @@ func (c *Conn) flood(f Flood) {
 	}
 }
 
-// sentFrame notes a DATA or HEADERS frame of ours: one PING may answer it.
-func (c *Conn) sentFrame() {
-	if c.answerable < maxAnswerable {
-		c.answerable++
+// answers reports whether a PING of the peer may be the answer to a DATA or HEADERS frame of ours. Rules: P-tr-13.
+func (c *Conn) answers() bool {
+	c.pinged = max(c.pinged, c.sent-min(c.sent, maxAnswerable)) // older ones are too long ago
+	if c.pinged == c.sent {
+		return false
 	}
+	c.pinged++
+	return true
 }
 
 // Relax gives back n tokens of the flood budget, at most to its full size of 4096. The owner calls it from a timer,

@@ -162,9 +162,7 @@ func (c *Conn) pingFrame(h frameHeader, b []byte, ev Events) {
 	}
 	if h.flags&flagAck == 0 {
 		c.ctl = append(appendFrameHeader(c.ctl, 8, framePing, flagAck, 0), b...)
-		if c.answerable > 0 { // P-tr-13
-			c.answerable--
-		} else {
+		if !c.answers() {
 			c.spend(FloodPing, 1)
 		}
 		return

@@ -26,7 +26,7 @@ func (c *Conn) Data(dst []byte, s *Stream, n int) ([]byte, int) {
 		k = min(k, c.peerFrame)
 		c.openFrame, c.openAt, c.openLen = s, len(dst), k
 		dst = appendFrameHeader(dst, k, frameData, 0, s.ID)
-		c.sentFrame()
+		c.sent++
 	}
 	s.window -= k
 	c.window -= k

@@ -45,7 +45,7 @@ type Stream struct {
 	since        int64   // tick in which msg was lent
 	older, newer *Stream // by since, while msg is lent
 	length       int64   // content-length; -1 unknown
-	got          int64   // DATA bytes without padding
+	got          int64   // DATA bytes without padding, if length is known
 
 	prev, next  *Stream // live streams, ids ascending
 	nextCredit  *Stream

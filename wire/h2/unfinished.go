@@ -93,20 +93,14 @@ func (c *Conn) SetMaxMessage(s *Stream, n int) {
 // lend replaces the memory of the message that s gathers by one of capacity n or more, which begins with have. It
 // reports false if s was ended instead, by the owner or because the budget is spent.
 func (c *Conn) lend(s *Stream, have []byte, n int, ev Events) bool {
-	for s.flags&discarding == 0 && c.oldest != nil && c.lent-cap(s.msg)+n > c.set.MaxUnfinished {
-		c.deliverEnd(c.oldest, End{Kind: KindUnfinished, GRPCStatus: 8, Message: "unfinished messages of this connection take more than " +
-			strconv.Itoa(c.set.MaxUnfinished) + " bytes; this one was begun first"}, ev)
+	if c.lent-cap(s.msg)+n > c.set.MaxUnfinished && c.oldest != nil {
+		c.endOldest(s, n, ev)
 	}
 	var got []byte
-	for s.flags&discarding == 0 {
-		if got = ev.Grow(s, have, n); got != nil {
-			break
+	if s.flags&discarding == 0 {
+		if got = ev.Grow(s, have, n); got == nil {
+			got = c.growLater(s, have, n, ev)
 		}
-		oldest := c.oldest
-		if oldest == nil {
-			oldest = s
-		}
-		c.deliverEnd(oldest, End{Kind: KindUnfinished, GRPCStatus: 8, Message: "no memory for unfinished messages; this one was begun first"}, ev)
 	}
 	if s.flags&discarding != 0 {
 		return false
@@ -128,6 +122,30 @@ func (c *Conn) lend(s *Stream, have []byte, n int, ev Events) bool {
 	return true
 }
 
+// endOldest ends streams until the budget has n bytes for s, or it is s itself that is ended.
+func (c *Conn) endOldest(s *Stream, n int, ev Events) {
+	for s.flags&discarding == 0 && c.oldest != nil && c.lent-cap(s.msg)+n > c.set.MaxUnfinished {
+		c.deliverEnd(c.oldest, End{Kind: KindUnfinished, GRPCStatus: 8, Message: "unfinished messages of this connection take more than " +
+			strconv.Itoa(c.set.MaxUnfinished) + " bytes; this one was begun first"}, ev)
+	}
+}
+
+// growLater ends streams until Grow has memory, or it is s itself that is ended.
+func (c *Conn) growLater(s *Stream, have []byte, n int, ev Events) (got []byte) {
+	for got == nil {
+		oldest := c.oldest
+		if oldest == nil {
+			oldest = s
+		}
+		c.deliverEnd(oldest, End{Kind: KindUnfinished, GRPCStatus: 8, Message: "no memory for unfinished messages; this one was begun first"}, ev)
+		if s.flags&discarding != 0 {
+			return nil
+		}
+		got = ev.Grow(s, have, n)
+	}
+	return got
+}
+
 // giveBack ends the message that s gathers: its memory is the owner's again.
 func (c *Conn) giveBack(s *Stream) {
 	s.preN = 0
@@ -136,6 +154,10 @@ func (c *Conn) giveBack(s *Stream) {
 	}
 	c.lent -= cap(s.msg)
 	s.msg = nil
+	if s.older == nil && s.newer == nil { // the usual case: it is the only one
+		c.oldest, c.newest = nil, nil
+		return
+	}
 	if s.older != nil {
 		s.older.newer = s.newer
 	} else {
