@@ -12,14 +12,14 @@ type Budget struct {
 	// Immutable; 0: no limit.
 	PerConn int   // subscriptions of one connection
 	Names   int64 // subscriptions of the node, an eighth of them for connections that have few
-	Bytes   int64 // of strings that are kept for names
+	Bytes   int64 // of strings that are kept for names, an eighth of them likewise
 
 	names, bytes atomic.Int64 // in use
 }
 
-// The last part of a node's names is for connections that have few: who takes all that it gets does not lock others out.
+// The last part of a node's names, and of the bytes of their strings, is for connections that have few: who takes all that it gets does not lock others out.
 const (
-	reserved = 8   // one in so many names
+	reserved = 8   // one in so many
 	fewHeld  = 128 // subscriptions of a connection that may have these, too
 )
 
@@ -49,21 +49,21 @@ func (b *Budget) Take(have, n, bytes int) error {
 		return nil
 	case b.PerConn > 0 && n > 0 && have >= b.PerConn:
 		return &Full{Conn: true, Limit: int64(b.PerConn)}
-	case b.Names > 0 && n > 0 && b.names.Load() >= b.namesFor(have):
-		return &Full{Limit: b.namesFor(have)}
-	case b.Bytes > 0 && bytes > 0 && b.bytes.Load()+int64(bytes) > b.Bytes:
-		return &Full{Bytes: true, Limit: b.Bytes}
+	case b.Names > 0 && n > 0 && b.names.Load() >= partFor(have, b.Names):
+		return &Full{Limit: partFor(have, b.Names)}
+	case b.Bytes > 0 && bytes > 0 && b.bytes.Load()+int64(bytes) > partFor(have, b.Bytes):
+		return &Full{Bytes: true, Limit: partFor(have, b.Bytes)}
 	}
 	b.Count(n, bytes)
 	return nil
 }
 
-// namesFor is how many names the node may hold before a connection that has so many is refused another.
-func (b *Budget) namesFor(have int) int64 {
+// partFor is how much of a limit may be in use before a connection that has so many names is refused more.
+func partFor(have int, limit int64) int64 {
 	if have < fewHeld {
-		return b.Names
+		return limit
 	}
-	return b.Names - b.Names/reserved
+	return limit - limit/reserved
 }
 
 // Count counts without a limit; negative numbers give back.

@@ -124,3 +124,33 @@ func TestTheBudgetHasWhatIsStillToBeRemoved(t *testing.T) {
 	}
 	add(t, tb, d, withID(1), 1)
 }
+
+// However long the strings are that one connection has kept, others still get some. Rules: P-lim-3.
+func TestTheLastBytesAreForThoseWhoHaveFew(t *testing.T) {
+	b := &Budget{Bytes: 16 * fewHeld * 8}
+	tb := New[peer]()
+	tb.Limit(b)
+	greedy, modest := conns(Edge, "g")[0], conns(Edge, "m")[0]
+	text := [3]string{"org", "ns", "app"} // 8 bytes
+	add := func(c *peer, i uint64) error {
+		k := withID(1)
+		k.Name.C[0] += i
+		_, err := tb.Add(c, Edge, k, 1, text, true)
+		return err
+	}
+	var err error
+	i := uint64(0)
+	for ; err == nil; i++ {
+		err = add(greedy, i)
+	}
+	var full *Full
+	if got, want := tb.Count(greedy), 14*fewHeld; got != want || !errors.As(err, &full) || !full.Bytes {
+		t.Errorf("one connection got %d names, then %v; want %d", got, err, want)
+	}
+	for range fewHeld {
+		if err := add(modest, i); err != nil {
+			t.Fatalf("another connection, which has %d names: %v", tb.Count(modest), err)
+		}
+		i++
+	}
+}
