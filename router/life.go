@@ -90,6 +90,7 @@ func (c *Conn) forget() {
 	c.state = gone
 	c.loop.node.open.Add(-1)
 	c.discard(ReasonGone)
+	c.loop.queued.Rank(&c.q.holder, 0)
 	c.loop.n.held -= int64(c.held)
 	c.held = 0
 	c.revive()

@@ -345,6 +345,40 @@ func TestAStuckReceiverIsGivenUpForOthers(t *testing.T) {
 	}
 }
 
+// One from whom nothing can be taken yet does not protect the next largest.
+func TestTheNextLargestPaysForOneThatCannot(t *testing.T) {
+	const limit = 4 << 20
+	r := newRig(t, 1, Options{MaxQueued: limit, SlowConsumer: Block})
+	a, b := r.dial(0), r.dial(0)
+	b.subscribe(bob, 1)
+	b.paused, b.hoard = true, true
+	r.window = 2 << 10
+	s, h := r.dial(0), r.dial(0)
+	h.subscribe(alice, 1)
+	h.hoard = true
+	s.sendBig(s.publication(header(bob, alice, 1, "x"), 1, 2_200_000))
+	r.window = 0
+	hogs := flooded(r, 0, 3, 800)
+	for i := range 15 {
+		a.publish(header(alice, bob, 1, "x"), i, 20_000)
+	}
+	if n := r.stats().Dropped[ReasonQueued]; n == 0 || b.c.q.lost > 0 || !h.c.q.halfOut() {
+		t.Errorf("%d messages died, %d of the honest receiver; half out: %v", n, b.c.q.lost, h.c.q.halfOut())
+	}
+	for range 2*stuckTicks + 1 { // and one that still takes nothing pays itself
+		r.seconds(1)
+		a.publish(header(alice, bob, 1, "x"), 1, 20_000)
+	}
+	if b.c.q.lost > 0 {
+		t.Errorf("%d messages of the honest receiver died: %v", b.c.q.lost, r.stats().Dropped)
+	}
+	for _, p := range hogs {
+		if p.shut() {
+			t.Error("a receiver was ended whose messages could be dropped")
+		}
+	}
+}
+
 // Under the policy block the windows of senders fit beside what waits: nothing dies. Rules: P-lim-10.
 func TestBlockLosesNothingWhileWindowsFit(t *testing.T) {
 	const limit = 16 << 20

@@ -41,6 +41,7 @@ type loop struct {
 	targets []*Conn                 // scratch of match
 	fanouts fanouts                 // fan-outs, and what waits behind them
 	budget  budget                  // of this callback
+	spared  []*pool.Holder          // queues that are not cut until the next tick
 	events  [256]event              // taken from rings: [at:end] are not served yet
 	at, end int
 	left    bool  // something may be left in rings
@@ -166,6 +167,7 @@ func (l *loop) Batch() {
 func (l *loop) Tick(now time.Time) {
 	l.n.shown.ran.Store(now.Unix())
 	l.ticks++
+	l.endSparing()
 	l.expireSetups(now)
 	if l.index == 0 {
 		l.node.peerLog.limit.turn(now, l.node.log)

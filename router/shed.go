@@ -1,6 +1,10 @@
 package router
 
-import "log/slog"
+import (
+	"log/slog"
+
+	"github.com/seed31b3bfd0/slimgo/pool"
+)
 
 // What waits for all receivers of the node is bounded by Options.MaxQueued. Up to there a sender waits for nobody but
 // receivers that have more than Options.ConnBuffer; beyond it each sender waits whose message does, so that what comes
@@ -30,9 +34,10 @@ func (l *loop) makesRoom(c *Conn, n int) bool {
 		switch {
 		case elsewhere:
 			return l.queued.Over(n) <= 2*most
-		case h == nil || !h.Owner.(*Conn).cut():
+		case h == nil:
 			return false
 		}
+		l.cut(h)
 	}
 	return true
 }
@@ -41,13 +46,32 @@ func (l *loop) makesRoom(c *Conn, n int) bool {
 func (l *loop) relieve() {
 	l.queued.Asked()
 	for l.queued.Over(0) > l.node.mostQueued() {
-		if h, _ := l.queued.Larger(0); h == nil || !h.Owner.(*Conn).cut() {
+		h, _ := l.queued.Larger(0)
+		if h == nil {
 			return
 		}
+		l.cut(h)
 	}
 }
 
-// stuckTicks is for how many ticks nothing may leave the queue that holds most before its connection is given up.
+// cut cuts a queue, or leaves it alone until the next tick if nothing can be taken from it.
+func (l *loop) cut(h *pool.Holder) {
+	if !h.Owner.(*Conn).cut() {
+		l.queued.Rank(h, 0)
+		l.spared = append(l.spared, h)
+	}
+}
+
+// endSparing lets queues be cut again that were left alone.
+func (l *loop) endSparing() {
+	for _, h := range l.spared {
+		l.queued.Rank(h, h.Owner.(*Conn).q.bytes)
+	}
+	l.spared = nil
+}
+
+// stuckTicks is for how many ticks nothing may leave a queue of which nothing can be taken before its connection is given
+// up.
 const stuckTicks = 5
 
 // cut gives up what waits for c, the newer half of senders' messages, and reports whether that has helped. If nothing is
@@ -61,13 +85,15 @@ func (c *Conn) cut() bool {
 		c.discard(ReasonGone)
 		return true
 	}
-	c.say(slog.LevelWarn, logTopic(ReasonQueued), "the node has too much waiting, and most for this receiver: messages dropped",
-		"reason", ReasonQueued.String(), "queued_bytes", before)
 	kept := q.n / 2
 	c.sift(ReasonQueued, func(i int, it *item) bool {
 		return i < kept || i == 0 && q.halfOut() || parcelOf(it.buf) == nil
 	})
-	if q.bytes == before && c.loop.ticks-q.since >= stuckTicks {
+	switch {
+	case q.bytes < before:
+		c.say(slog.LevelWarn, logTopic(ReasonQueued), "too much waits in the node, and most for this receiver: messages are dropped",
+			"reason", ReasonQueued.String(), "queued_bytes", before)
+	case c.loop.ticks-q.since >= stuckTicks:
 		c.giveUp(ReasonQueued)
 		c.discard(ReasonQueued)
 	}
