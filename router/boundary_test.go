@@ -166,3 +166,62 @@ func TestPanicBesideTheLoopsEndsOnlyItself(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// opaque is a stream that breaks when it is looked at, once.
+type opaque struct {
+	transport.Stream
+	seen bool
+}
+
+func (s *opaque) Progress() transport.Progress {
+	if s.seen {
+		return s.Stream.Progress()
+	}
+	s.seen = true
+	panic("broken")
+}
+
+// Receivers that senders wait for are looked at one by one: one that breaks costs the others neither this look nor the
+// next.
+func TestPanicOfALookKeepsTheRest(t *testing.T) {
+	const count, broken = 5, 2
+	r := newRig(t, 1, Options{ConnBuffer: 16 << 10})
+	r.window = 1
+	var members [count]*peer
+	var looks [count]int
+	for i := range members {
+		p := r.dial(0)
+		p.subscribe(group.WithID(uint64(i), 1), 1)
+		p.hoard = true
+		if i == broken {
+			p.c.stream = &opaque{Stream: p.c.stream}
+		}
+		p.c.stream = &looked{p.c.stream, &looks[i]}
+		members[i] = p
+	}
+	r.window = 0
+	a := r.dial(0)
+	for i := range 3 {
+		a.publish(header(alice, group, 256, "x"), i, 10_000)
+	}
+	clear(looks[:])
+	r.pass(stallLook)
+	looks[broken]-- // its end is logged with its progress
+	for i, n := range looks {
+		if n != 1 {
+			t.Errorf("member %d was looked at %d times, want once", i, n)
+		}
+	}
+	if s := r.stats(); s.Panics != 1 || s.Connections != count || !members[broken].shut() {
+		t.Errorf("%+v", s)
+	}
+	r.pass(time.Second)
+	for i, p := range members {
+		if i != broken && !p.c.q.stalled {
+			t.Errorf("member %d is not found", i)
+		}
+	}
+	if r.armed() {
+		t.Error("the clock runs on")
+	}
+}
