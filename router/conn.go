@@ -41,7 +41,8 @@ type Conn struct {
 	dead     atomic.Bool  // the connection is over: no message may be sent to it
 	busy     atomic.Bool  // stalled, or its queue is half full: an anycast message goes to another if there is one
 	returned atomic.Int64 // credit from other loops, in bytes, not yet given to the stream; negative: a charge
-	notified atomic.Bool  // the owner has been told of returned
+	advanced atomic.Int64 // bytes that receivers of other loops let it have to send, not yet given to the stream
+	notified atomic.Bool  // the owner has been told of returned or advanced
 
 	// Owned by the loop.
 	state      state

@@ -204,6 +204,9 @@ func (s *webSocket) Charge(n int) {
 	}
 }
 
+// Advance does nothing: a socket is read or not.
+func (s *webSocket) Advance(int) {}
+
 func (s *webSocket) Established() {}
 
 func (s *webSocket) Finish(int, string) {
@@ -404,6 +407,13 @@ func (s *ringStream) Charge(n int) {
 // repay returns what is owed and not withheld, a quarter of the window at once.
 func (s *ringStream) repay() {
 	if n := s.owed - s.charged; n >= ringWindow/4 || n > 0 && s.charged == 0 {
+		s.owed -= n
+		s.hub.port.Push(s.far, ringEvent{s: s, credit: n})
+	}
+}
+
+func (s *ringStream) Advance(n int) {
+	if n -= ringWindow - s.owed; n > 0 && !s.closed {
 		s.owed -= n
 		s.hub.port.Push(s.far, ringEvent{s: s, credit: n})
 	}

@@ -312,9 +312,14 @@ func (l *loop) credit(c *Conn, n int) {
 		c.release(n)
 	default:
 		c.returned.Add(int64(n))
-		if !c.notified.Swap(true) {
-			l.port.Push(c.loop.port, event{to: c})
-		}
+		l.notify(c)
+	}
+}
+
+// notify has sender c of another loop look at what was left for it.
+func (l *loop) notify(c *Conn) {
+	if !c.notified.Swap(true) {
+		l.port.Push(c.loop.port, event{to: c})
 	}
 }
 
@@ -348,6 +353,7 @@ func (l *loop) take(e event) {
 	case e.buf == nil:
 		e.to.notified.Store(false)
 		e.to.release(int(e.to.returned.Swap(0)))
+		e.to.advanceTo(int(e.to.advanced.Swap(0)))
 	case e.to == nil:
 		l.fan(e.buf)
 	case l.fanouts.waits(e.buf.Aux.(*parcel).src):

@@ -16,6 +16,8 @@ const (
 //
 //	bytes <= ConnBuffer + one receive window of messages for each charged sender + maxControl
 //
+// and what they send by advance, no more than twice ConnBuffer for each loop.
+//
 // All sums are of memory, see costOf.
 type queue struct {
 	ring        // senders' lane
@@ -32,6 +34,7 @@ type queue struct {
 	sent    int         // bytes of that item that are out
 
 	waiting bool // in stallClock.waiting
+	advance advance
 	stall
 }
 
@@ -234,6 +237,7 @@ func (c *Conn) shift(from lane, sent bool) {
 	q.since = l.ticks
 	c.updateBusy()
 	if q.sent = 0; from == laneSenders {
+		q.advance.passed = max(0, q.advance.passed-1)
 		c.dropFirst()
 	}
 	if p.src == nil {
@@ -275,6 +279,7 @@ func (c *Conn) sift(r Reason, keep func(i int, it *item) bool) {
 		c.dropFirst()
 	}
 	kept := 0
+	q.advance.passed = 0
 	for i := range q.n {
 		it := *q.at(i)
 		if keep(i, &it) {

@@ -147,7 +147,7 @@ func (c *Conn) look(dt time.Duration) {
 	idle := time.Duration(l.ticks-q.seen) * slowTick
 	q.seen = l.ticks
 	if !q.watched {
-		q.watched = true
+		q.watched, q.advance = true, advance{}
 		q.watch.Start(&p)
 		q.holding.start(idle, o.StallRate)
 		return
@@ -159,6 +159,8 @@ func (c *Conn) look(dt time.Duration) {
 		c.declareStalled(&p, "receiver takes too little")
 	case holds:
 		c.declareStalled(&p, "receiver is too slow for others that wait for it")
+	default:
+		c.goOn()
 	}
 }
 

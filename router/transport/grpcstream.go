@@ -199,6 +199,14 @@ func (s *stream) Charge(n int) {
 	}
 }
 
+// Advance implements Stream.
+func (s *stream) Advance(n int) {
+	if !s.closed {
+		s.sock.h2.Advance(s.h2, n)
+		s.sock.net.MarkDirty()
+	}
+}
+
 // Established implements Stream.
 func (s *stream) Established() {
 	if s.closed {

@@ -22,6 +22,9 @@ type Stream interface {
 	PutPart(m *Message, sent int, little bool) int
 	// Charge withholds n bytes from what the peer may send; negative n gives them back. The sum is never below zero.
 	Charge(n int)
+	// Advance lets the peer send n bytes, whatever is withheld. A peer that may send as much anyway gets nothing, so calls
+	// in a row give no more than one. It is a favour: a transport that has no such small steps does nothing.
+	Advance(n int)
 	// Established says that the peer is no stranger any more: the deadline of strangers does not apply, and messages
 	// may have their full size.
 	Established()

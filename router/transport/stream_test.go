@@ -325,6 +325,28 @@ func TestChargeHoldsTheWindow(t *testing.T) {
 	v.want(fmt.Sprintf("WINDOW_UPDATE 1 +%d", 6*len(m)))
 }
 
+// A peer that is advanced may send, whatever is charged to it.
+func TestAdvanceOpensTheWindow(t *testing.T) {
+	h := build(t, Options{MaxStreams: 100, Window: 64 << 10})
+	v := h.visit()
+	v.write(append([]byte(http2.ClientPreface), frames(func(f *http2.Framer) { _ = f.WriteSettings(); _ = f.WriteSettingsAck() })...))
+	v.read()
+	v.request(1, openChannel)
+	v.read()
+	g := h.guests[0]
+	m := enveloped(make([]byte, 10_000))
+	g.receive = func(b []byte, _ *pool.Buf) { g.s.Charge(2 * len(m)) }
+	for range 6 {
+		v.data(1, m)
+	}
+	v.read()
+	h.do(func() { g.s.Advance(2 * len(m)) })
+	v.want(fmt.Sprintf("WINDOW_UPDATE 1 +%d", 2*len(m)-(64<<10-6*len(m))))
+	v.data(1, m)
+	v.data(1, m)
+	v.want()
+}
+
 // By how much at once the peer opens the connection's window is known, whether a stream waited for it or not.
 func TestStepsOfTheConnectionWindowAreSeen(t *testing.T) {
 	h := build(t, Options{MaxStreams: 100})

@@ -37,6 +37,20 @@ func (c *Conn) Hold(s *Stream, n int) {
 	}
 }
 
+// Advance lets the peer send n bytes on s though they are withheld. What it may send already counts, so that calls in a
+// row give no more than one; it keeps what it does not use until its window is wider.
+func (c *Conn) Advance(s *Stream, n int) {
+	if more := min(n, int(c.set.InitialWindow)) - s.credit; more > 0 && c.credits(s) {
+		c.ctl = appendWindowUpdate(c.ctl, s.ID, uint32(more))
+		s.credit += more
+	}
+}
+
+// credits reports whether the peer gets window on s: a lingering stream gets none, its peer is meant to stop.
+func (c *Conn) credits(s *Stream) bool {
+	return s.flags&(removed|lingering|recvEnded) == 0 && c.err == nil
+}
+
 // queueCredit has updateCredit look at s when Feed ends.
 func (c *Conn) queueCredit(s *Stream) {
 	if s.flags&creditDue == 0 {
@@ -59,10 +73,9 @@ func (c *Conn) flushCredit() {
 	}
 }
 
-// updateCredit sends a WINDOW_UPDATE for s when a quarter of the window is due, or the peer has less than that. A
-// lingering stream gets none: its peer is meant to stop.
+// updateCredit sends a WINDOW_UPDATE for s when a quarter of the window is due, or the peer has less than that.
 func (c *Conn) updateCredit(s *Stream) {
-	if s.flags&(removed|lingering|recvEnded) != 0 || c.err != nil {
+	if !c.credits(s) {
 		return
 	}
 	w := int(c.set.InitialWindow)

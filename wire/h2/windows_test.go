@@ -239,6 +239,47 @@ func TestLoanLetsAMessageLargerThanTheWindowPass(t *testing.T) {
 	})
 }
 
+// A peer may send as much as it is advanced, though more than its window is withheld.
+func TestAdvance(t *testing.T) {
+	const w, size = 64 << 10, 1 << 10
+	k, s := started(t, &Settings{InitialWindow: w})
+	k.ev.onMessage = func(s *Stream, msg []byte) { k.c.Hold(s, 4*size) } // more than it had
+	for range w / size {
+		k.feed(data(1, 0, grpcMsg(size-5)))
+	}
+	k.credits(1)
+	for _, tc := range []struct {
+		rule    string
+		n, want int
+	}{
+		{"without window", 3 * size, 3 * size},
+		{"again: it has as much", 3 * size, 0},
+		{"more", 4 * size, size},
+		{"no more than a window", 4 * w, w - 4*size},
+	} {
+		k.c.Advance(s, tc.n)
+		if got := k.credits(1); got != tc.want {
+			t.Errorf("%s: %d, want %d", tc.rule, got, tc.want)
+		}
+	}
+	for range 4 {
+		k.feed(data(1, 0, grpcMsg(size-5)))
+	}
+	if got := k.credits(1); got != 0 || s.credit != w-4*size || k.c.err != nil {
+		t.Errorf("%d more, %d in all, %v", got, s.credit, k.c.err)
+	}
+	k.c.Hold(s, -s.withheld)
+	k.feed(data(1, 0, grpcMsg(size-5)))
+	if s.credit > w {
+		t.Errorf("a window of %d, want %d at most", s.credit, w)
+	}
+	k.c.Reset(s, Cancel)
+	k.c.Advance(s, w)
+	if got := k.credits(1); got != 0 {
+		t.Errorf("%d on a stream that has ended", got)
+	}
+}
+
 func TestWindowViolations(t *testing.T) {
 	t.Run("6.9.1 stream", func(t *testing.T) {
 		k, _ := started(t, &Settings{InitialWindow: 1000})
