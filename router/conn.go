@@ -122,14 +122,19 @@ func (c *Conn) PeerFinished() {
 func (c *Conn) Broken(f transport.Fault) {
 	r := reasonOf(f)
 	c.because(r.String())
-	if f == transport.FaultMemory {
-		text := c.loop.node.noMemory()
-		c.note(r, errors.New(text))
-		c.end(statusExhausted, text)
+	text := ""
+	switch f {
+	case transport.FaultMemory:
+		text = c.loop.node.noMemory()
+	case transport.FaultUnread:
+		text = c.loop.node.unreadText()
+	default:
+		c.note(r, nil)
+		c.end(statusOK, "")
 		return
 	}
-	c.note(r, nil)
-	c.end(statusOK, "")
+	c.note(r, errors.New(text))
+	c.end(statusExhausted, text)
 }
 
 // Muted implements transport.Receiver: nobody can reach c any more, and what waits for it dies. What it has published is

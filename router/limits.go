@@ -63,6 +63,12 @@ func (n *Node) noMemory() string {
 	return fmt.Sprintf(text, n.opt.MaxUnfinished)
 }
 
+// unreadText is the text for a stream that is ended because others wait for it.
+func (n *Node) unreadText() string {
+	return fmt.Sprintf("other streams of the socket waited for %v because what was sent on this one is not read: "+
+		"read it, or give it a socket of its own (--hold-timeout)", n.opt.HoldTimeout)
+}
+
 // transportOptions returns the options of the node's transports.
 func (n *Node) transportOptions() transport.Options {
 	o := n.opt.transport()

@@ -121,6 +121,8 @@ type peer struct {
 	hoard   bool       // reads, but gives no stream window back
 	shy     *h2.Stream // likewise, of one stream
 	hoarded int        // bytes of window that it has not given back
+	greedy  bool       // keeps the window of all its streams, in kept
+	kept    []byte
 	buf     []byte
 }
 
@@ -206,6 +208,9 @@ func (p *peer) exchange() {
 		moved = false
 		out := append([]byte(nil), p.cli.Control()...)
 		p.cli.ControlDone()
+		if p.greedy {
+			out = p.keep(out)
+		}
 		out = append(out, p.out...)
 		p.out = p.out[:0]
 		p.cli.Cut()
@@ -218,6 +223,20 @@ func (p *peer) exchange() {
 			moved = true
 		}
 	}
+}
+
+// keep takes the window of all streams out of frames that p would send.
+func (p *peer) keep(frames []byte) (rest []byte) {
+	for len(frames) > 0 {
+		n := 9 + int(frames[0])<<16 + int(binary.BigEndian.Uint16(frames[1:]))
+		if f := frames[:n]; f[3] == 8 && binary.BigEndian.Uint32(f[5:]) == 0 {
+			p.kept = append(p.kept, f...)
+		} else {
+			rest = append(rest, f...)
+		}
+		frames = frames[n:]
+	}
+	return rest
 }
 
 // read takes what the node has sent.

@@ -153,15 +153,29 @@ func (c *Conn) look(dt time.Duration) {
 		return
 	}
 	n, stalled := q.watch.Look(dt, &p, &transport.Floor{Rate: o.StallRate, Timeout: o.StallTimeout})
+	if p.Limit == transport.LimitShared {
+		asked = othersQueue // it is not c for which they wait
+	}
 	holds := q.holding.look(dt, n, asked, o.StallRate, o.HoldTimeout)
 	switch {
 	case stalled:
 		c.declareStalled(&p, "receiver takes too little")
 	case holds:
 		c.declareStalled(&p, "receiver is too slow for others that wait for it")
+	case q.watch.HeldUp(&p, &transport.Floor{Rate: o.StallRate, Timeout: o.HoldTimeout}):
+		c.unblock(&p)
 	default:
 		c.goOn()
 	}
+}
+
+// unblock ends the connection that keeps the window closed which c shares with it. If that is c itself, c is stalled.
+func (c *Conn) unblock(p *transport.Progress) {
+	if s, ok := c.stream.(transport.Sharer); ok && s.Unblock() {
+		c.q.watch.Start(p)
+		return
+	}
+	c.declareStalled(p, "receiver takes too little of a socket that it shares")
 }
 
 // unwatch ends the watch: nobody waits.

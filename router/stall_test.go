@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/h2"
 )
 
 // stuffed returns a rig with a sender, a receiver of the group that reads nothing and one that does; the sender has
@@ -254,6 +255,60 @@ func TestLittleWindowIsUsedAfterAMoment(t *testing.T) {
 	b.exchange()
 	if n := b.c.stream.Room(); n != 0 {
 		t.Errorf("room for %d bytes is not used", n)
+	}
+}
+
+// Two streams of a socket: one got all that the window of both allows and reads nothing of it, though nobody waits for it.
+// It is ended, and the other goes on without a loss.
+//
+// Rules: P-press-8.
+func TestStreamThatKeepsTheSharedWindowIsEnded(t *testing.T) {
+	r := newRig(t, 1, Options{HoldTimeout: 2 * time.Second})
+	a, c := r.dial(0), r.dial(0)
+	b := r.dialWith(0, 16<<20)
+	b.subscribe(bob, 1)
+	idle, idleStream := b.c, b.s
+	b.negotiate(wire.LinkEdge, "second")
+	b.subscribe(alice, 1)
+	b.shy, b.greedy = idleStream, true
+	for idle.stream.Room() >= 1<<10 {
+		a.publish(header(group, bob, 1, "x"), 1, min(50_000, idle.stream.Room()-500))
+		b.exchange()
+	}
+	sent := 0
+	for ; b.c.q.charged == 0 || c.s.Window() > 12_000; sent++ {
+		c.publish(header(group, alice, 1, "x"), sent, 10_000)
+	}
+	if idle.q.charged > 0 {
+		t.Fatal("somebody waits for the one that does not read")
+	}
+	passed := time.Duration(0)
+	for ; b.end == nil; passed += stallLook {
+		if passed > time.Minute {
+			t.Fatal("its neighbour waits without limit")
+		}
+		r.pass(stallLook)
+	}
+	if passed < time.Second {
+		t.Errorf("ended after %v", passed)
+	}
+	if b.end.Kind != h2.KindReset && b.end.GRPCStatus != statusExhausted {
+		t.Errorf("ended with %+v", b.end)
+	}
+	b.greedy = false
+	b.feed(b.kept)
+	got := 0
+	for range 10 {
+		r.pass(stallLook)
+		got += b.count()
+	}
+	s := r.stats()
+	if got != sent || len(s.Dropped) != 0 || s.Stalled != 0 || s.Refused[ReasonStalled] != 1 || s.Connections != 3 {
+		t.Errorf("the other got %d of %d; %+v", got, sent, s)
+	}
+	c.exchange()
+	if w := c.s.Window(); w < receiveWindow*3/4 {
+		t.Errorf("its sender has a window of %d", w)
 	}
 }
 

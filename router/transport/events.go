@@ -51,6 +51,7 @@ func (e *events) Request(hs *h2.Stream, r *h2.Request) {
 	s := &stream{sock: k, h2: hs}
 	k.sawWindow()
 	s.uptake.updates.saw(hs.OwnWindow(), 0)
+	s.uptake.share.returned = k.group.now
 	if s.receiver = k.group.acceptor.Accept(s); s.receiver == nil {
 		k.refuse(FaultConnections, nil)
 		k.h2.Refuse(hs, 200, statusExhausted, k.group.opt.TooMany)
@@ -167,7 +168,9 @@ func (e *events) Ended(hs *h2.Stream, end *h2.End) {
 func (e *events) Writable(hs *h2.Stream) {
 	switch u := hs.User.(type) {
 	case *stream:
-		u.uptake.updates.saw(hs.OwnWindow(), u.given)
+		if u.uptake.updates.saw(hs.OwnWindow(), u.given) {
+			u.uptake.share.returned = e.group.now
+		}
 		u.receiver.Writable()
 	case *page:
 		(*socket)(e).writePage(u)

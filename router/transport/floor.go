@@ -55,6 +55,7 @@ type Watch struct {
 	socket uint64    // of the socket
 	window Shortfall // while the peer keeps the stream's window closed
 	kernel Shortfall // while its kernel does not take what is there for it
+	shared Shortfall // while other streams keep the window of all closed
 }
 
 // Start begins with nothing to blame the peer for.
@@ -64,14 +65,18 @@ func (w *Watch) Start(p *Progress) { *w = Watch{taken: p.Taken, socket: p.Socket
 // stream the peer has taken in that time, at least, and whether it is stalled: since it last kept up it has taken
 // less than the floor demands in the longer of its timeout and the time that the peer's lumps take at its rate. Of
 // several streams on a socket, one whose window stays closed is stalled though the socket goes on, and none is blamed
-// for its neighbour.
+// for its neighbour: HeldUp.
 func (w *Watch) Look(dt time.Duration, p *Progress, f *Floor) (fresh uint64, stalled bool) {
 	fresh = p.Taken - w.taken
 	socket := p.SocketTaken - w.socket
 	w.taken, w.socket = p.Taken, p.SocketTaken
 	short := Shortfall(0)
+	if p.Limit == LimitShared {
+		w.shared.Demand(dt, f.Rate)
+	}
+	w.shared.Pay(socket)
 	switch p.Limit {
-	case LimitNone:
+	case LimitNone, LimitShared:
 		w.kernel.Pay(socket)
 		w.window.Pay(fresh)
 		return fresh, false
@@ -89,4 +94,10 @@ func (w *Watch) Look(dt time.Duration, p *Progress, f *Floor) (fresh uint64, sta
 }
 
 // Behind returns how many bytes the peer has taken less than the floor demands since it last kept up, as of the last look.
-func (w *Watch) Behind() int { return int(max(w.window, w.kernel)) }
+func (w *Watch) Behind() int { return int(max(w.window, w.kernel, w.shared)) }
+
+// HeldUp reports whether other streams of the socket have kept the window of all closed for too long: since it was open
+// the peer has taken less of all of them than the floor demands. p is that of the last look.
+func (w *Watch) HeldUp(p *Progress, f *Floor) bool {
+	return p.Limit == LimitShared && float64(w.shared) >= f.bound(p.Lump, p.RTT)
+}

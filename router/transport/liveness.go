@@ -197,7 +197,7 @@ func (k *socket) watchEnd(now time.Time) {
 	v.short.Pay(k.uptake.taken - was)
 	lump := k.uptake.buffer.lump()
 	for _, s := range k.streams {
-		if p := s.progress(given); !s.over && p.Limit == LimitWindow {
+		if p := s.progress(given); !s.over && (p.Limit == LimitWindow || p.Limit == LimitShared) {
 			lump = max(lump, p.Lump)
 		}
 	}

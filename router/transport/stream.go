@@ -47,6 +47,13 @@ type Stream interface {
 // Prober is a Stream whose socket can ask its peer for a sign of life, and closes when none comes for some seconds.
 type Prober interface{ Probe() }
 
+// Sharer is a Stream that shares its socket's window with others.
+type Sharer interface {
+	// Unblock ends the stream that seems to keep the window of all closed, with Receiver.Broken(FaultUnread), so that the
+	// others can go on. It reports false if that is the stream itself, or none is known.
+	Unblock() bool
+}
+
 // Receiver is the owner of a Stream. Its methods run on the stream's loop.
 type Receiver interface {
 	// Receive takes message b. buf owns b's memory, or is nil when b is borrowed until return; the caller releases it.
@@ -151,6 +158,7 @@ const (
 	LimitNone   Limit = iota // not the peer: the stream will have its turn
 	LimitSocket              // its kernel has yet to take what was given to the socket
 	LimitWindow              // it has got everything, and allows no more
+	LimitShared              // as before, but what other streams of its socket have got and not read is to blame
 )
 
 // Message is one SLIM message on its way out, in pieces that are put together in the outbox. The Message itself is

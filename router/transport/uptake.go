@@ -1,6 +1,10 @@
 package transport
 
-import "time"
+import (
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/wire/h2"
+)
 
 // What a receiver has taken is what its kernel has acknowledged: bytes given to the socket less those that are unsent
 // or unacknowledged. What the node's own kernel takes says little, its send buffer opens by hundreds of KiB at a
@@ -91,18 +95,20 @@ type windowUpdates struct {
 	steps   lumps
 }
 
-// saw takes in the window, which the peer has just changed. sent is how many bytes of DATA went out since the start.
-func (w *windowUpdates) saw(window int, sent uint64) {
+// saw takes in the window, which the peer may have changed. sent is how many bytes of DATA went out since the start. It
+// reports whether the peer has returned some of it.
+func (w *windowUpdates) saw(window int, sent uint64) (returned bool) {
 	granted := uint64(max(0, int64(sent)+int64(window)))
 	n := int(granted - min(granted, w.granted))
 	w.granted = granted
 	if window > w.widest { // the peer allows more than before: no step of a reader
 		w.widest += n // it may have returned some of that, too
-		return
+		return false
 	}
 	if n > 0 {
 		w.steps.add(n)
 	}
+	return n > 0
 }
 
 // lump returns by how many bytes at once the window opens: the largest of the latest updates, and at least half of the
@@ -157,12 +163,40 @@ type streamUptake struct {
 	given   uint64 // when the progress was asked for last
 	end     uint64 // bytes given to the socket by the look that saw given change: the stream's last byte lies before
 	taken   uint64 // bytes acknowledged, at least
+	share   share
+}
+
+// share is how much of the connection's window a stream may hold: what its peer has got of it and not read. A peer
+// returns that window for all streams together. When so much of it is missing, no stream has more unread than that, nor
+// than is missing in its own window; what it gets later comes on top.
+type share struct {
+	unread   int       // no more than that, bytes
+	seen     uint64    // bytes of the stream that were given to the socket at the last look
+	returned time.Time // when the peer returned some of the stream's own window last, or it was opened
+}
+
+// look takes in how many bytes of the stream were given to the socket since the start, and how many the peer has not
+// returned of the connection's window and of the stream's own.
+func (h *share) look(given uint64, missing, own int) {
+	h.unread = min(h.unread+int(given-h.seen), missing, own)
+	h.seen = given
+}
+
+// suspect reports whether h holds the window of all rather than o: clearly more of it, or else for longer.
+func (h *share) suspect(o *share) bool {
+	if h.unread/2 >= o.unread || o.unread/2 >= h.unread {
+		return h.unread > o.unread
+	}
+	return h.returned.Before(o.returned)
 }
 
 // progress tells where the stream stands, after a look at its socket.
 func (u *streamUptake) progress(s *streamState, k *socketUptake) Progress {
 	if s.given != u.given {
 		u.given, u.end = s.given, s.socket
+	}
+	if s.shared {
+		u.share.look(s.given, k.updates.unreturned(s.connWindow), u.updates.unreturned(s.window))
 	}
 	n := s.given
 	arrived := k.taken >= u.end
@@ -176,6 +210,8 @@ func (u *streamUptake) progress(s *streamState, k *socketUptake) Progress {
 		p.Limit, p.Lump = LimitSocket, k.buffer.lump()
 	case u.keepsClosed(s, k, &p.Lump):
 		p.Limit = LimitWindow
+	case s.connWindow < minPartial:
+		p.Limit, p.Lump = LimitShared, k.updates.lump()
 	case s.blocked:
 		p.Limit, p.Lump = LimitSocket, k.buffer.lump()
 	}
@@ -190,7 +226,7 @@ func (u *streamUptake) keepsClosed(s *streamState, k *socketUptake, lump *int) b
 		return true
 	}
 	// All streams together keep the connection's window closed. One whose share has been returned is not to blame.
-	if s.connWindow >= minPartial || s.shared && u.updates.unreturned(s.window) <= u.updates.lump() {
+	if s.connWindow >= minPartial || s.shared && u.share.unread <= u.updates.lump() {
 		return false
 	}
 	*lump = k.updates.lump()
@@ -219,5 +255,37 @@ func (k *socket) sawWindow() {
 		k.granted = n
 		w := k.h2.SendWindow()
 		k.uptake.updates.saw(w, uint64(max(0, n-w)))
+		if len(k.streams) > 1 {
+			k.lookAtShares()
+		}
 	}
+}
+
+func (k *socket) lookAtShares() {
+	missing := k.uptake.updates.unreturned(k.h2.SendWindow())
+	for _, s := range k.streams {
+		s.uptake.share.look(s.given, missing, s.uptake.updates.unreturned(s.h2.OwnWindow()))
+	}
+}
+
+// Unblock implements Sharer.
+func (s *stream) Unblock() bool {
+	k := s.sock
+	k.lookAtShares()
+	held := s
+	for _, o := range k.streams {
+		if o.uptake.share.suspect(&held.uptake.share) {
+			held = o
+		}
+	}
+	if held == s || held.closed {
+		return false
+	}
+	hs := held.h2
+	held.receiver.Broken(FaultUnread)
+	if !held.closed { // its end must not wait for what its peer does not read
+		k.h2.Reset(hs, h2.EnhanceYourCalm)
+	}
+	k.net.MarkDirty()
+	return true
 }
