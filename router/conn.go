@@ -122,7 +122,7 @@ func (c *Conn) PeerFinished() {
 func (c *Conn) Broken(f transport.Fault) {
 	r := reasonOf(f)
 	c.because(r.String())
-	text := ""
+	var text string
 	switch f {
 	case transport.FaultMemory:
 		text = c.loop.node.noMemory()
