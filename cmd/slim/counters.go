@@ -31,17 +31,18 @@ func (p *program) tellCounters(ctx context.Context, services []*service, questio
 			return
 		case <-questions:
 			for _, s := range services {
-				s.tellCounters(ctx, s.answers, slog.LevelInfo)
+				p.tellCountersOf(ctx, s, s.answers, slog.LevelInfo)
 			}
 		case <-due:
 			for _, s := range services {
-				s.tellCounters(ctx, s.datapath, slog.LevelDebug)
+				p.tellCountersOf(ctx, s, s.datapath, slog.LevelDebug)
 			}
 		}
 	}
 }
 
-func (s *service) tellCounters(ctx context.Context, log *slog.Logger, level slog.Level) {
+// tellCountersOf logs the counters of one service, and how many goroutines the process has: what a leak shows in first.
+func (p *program) tellCountersOf(ctx context.Context, s *service, log *slog.Logger, level slog.Level) {
 	stats := s.node.Stats()
-	log.Log(ctx, level, "counters", stats.Attrs()...)
+	log.Log(ctx, level, "counters", append(stats.Attrs(), slog.Int("goroutines", p.goroutines()))...)
 }

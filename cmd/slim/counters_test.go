@@ -28,7 +28,7 @@ func (r *rig) stopsAfter(d time.Duration, questions ...time.Duration) {
 
 const someCounters = "slim_datapath::message_processing: 0: counters sockets=0 connections=0 names=2 stalled=0 blocked=0 spilled=0 late_loops=0 " +
 	"waiting=0 waiting_bytes=0 held_bytes=0 unfinished_bytes=0 negotiated=0 received=3 " +
-	"delivered=0 bytes=0 queued=0 panics=1\n"
+	"delivered=0 bytes=0 queued=0 panics=1 goroutines=7\n"
 
 func TestCountersAreToldWhenAskedFor(t *testing.T) {
 	for _, level := range []string{"info", "off"} {

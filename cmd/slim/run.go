@@ -27,6 +27,7 @@ type program struct {
 	start           func(context.Context, router.Options) (node, error)
 	setCores        func(n int)
 	cores           int                                    // of the machine
+	goroutines      func() int                             // how many the process has
 	notify          func(chan<- os.Signal) (ignore func()) // subscribes to the stop signals
 	notifyQuestions func(chan<- os.Signal) (ignore func()) // subscribes to the signal that asks for counters
 
@@ -47,7 +48,7 @@ func newProgram(env func(string) (string, bool), stdout, stderr io.Writer) *prog
 	return &program{
 		env: env, stdout: stdout, stderr: stderr, build: cli.ReadBuildInfo(), terminal: cli.IsTerminal(stdout), now: time.Now,
 		start: startNode, setCores: func(n int) { runtime.GOMAXPROCS(n) }, cores: runtime.NumCPU(), notify: notifySignals,
-		notifyQuestions: notifyQuestions,
+		notifyQuestions: notifyQuestions, goroutines: runtime.NumGoroutine,
 	}
 }
 

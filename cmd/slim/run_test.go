@@ -61,10 +61,11 @@ func newRig() *rig {
 	r.program = program{
 		env:    func(k string) (string, bool) { v, ok := r.env[k]; return v, ok },
 		stdout: &r.out, stderr: &r.errs,
-		build:    cli.BuildInfo{Version: "1.2.3", Date: "2026-11-22T17:00:00Z", SHA: "abc123def", Profile: "release"},
-		now:      func() time.Time { return time.Date(2026, 11, 22, 17, 4, 17, 837014000, time.UTC) },
-		setCores: func(n int) { r.procs = append(r.procs, n) },
-		cores:    4,
+		build:      cli.BuildInfo{Version: "1.2.3", Date: "2026-11-22T17:00:00Z", SHA: "abc123def", Profile: "release"},
+		now:        func() time.Time { return time.Date(2026, 11, 22, 17, 4, 17, 837014000, time.UTC) },
+		setCores:   func(n int) { r.procs = append(r.procs, n) },
+		cores:      4,
+		goroutines: func() int { return 7 },
 		notify: func(c chan<- os.Signal) func() {
 			c <- syscall.SIGTERM
 			return func() {}
