@@ -171,6 +171,33 @@ func TestAPeerThatMissesAnAnswerIsNotWaitedForUntilItAnswers(t *testing.T) {
 	}
 }
 
+// A peer that comes again and again under other names and never answers keeps subscribers waiting for an ever smaller part of
+// the time, whether it stays until it has missed its answer or leaves before; and good ones are waited for afterwards.
+func TestNewPeersThatNeverAnswerAreWaitedForEverLess(t *testing.T) {
+	for _, stays := range []int{waitTicks, waitTicks - 2} {
+		s := newStand(t, relay)
+		app := &end{"app"}
+		waited, names := 0, 0
+		for i := range 100 {
+			p := s.peer(fmt.Sprint("false ", i))
+			names++
+			if s.add(app, simName(names), uint64(names)) {
+				waited++
+			}
+			s.ticks(stays)
+			s.leave(p)
+		}
+		if waited < 2 || waited > 8 {
+			t.Errorf("peers that stay %d ticks: waited for %d of 100, want a few", stays, waited)
+		}
+		s.ticks(waitTicks<<maxMisses + 1)
+		s.peer("good")
+		if names++; !s.add(app, simName(names), uint64(names)) {
+			t.Errorf("peers that stay %d ticks: a good one long after them is not waited for", stays)
+		}
+	}
+}
+
 // All who wait for a peer that has just missed an answer are let go together.
 func TestAMissEndsAllWaitsForThatPeer(t *testing.T) {
 	s := newStand(t, relay)

@@ -20,6 +20,7 @@ func (m *Mesh[C]) Due() (more bool) {
 		}
 		a := &p.answers
 		if x := a.first; x != nil && !a.mute && m.tick-x.since >= a.patience {
+			m.owes(p)
 			a.missed(m.tick)
 		}
 		if a.mute {

@@ -82,6 +82,7 @@ type Mesh[C any] struct {
 	tick       uint32
 	holds      fifo[hold[C]]
 	waits      int // of peers by clients, in all
+	newcomers  newcomers
 }
 
 // peer is one peer link.
@@ -162,6 +163,7 @@ func (m *Mesh[C]) Join(c *C, node string) (older *C, err error) {
 	m.joins++
 	p := &peer[C]{conn: c, node: node, born: m.joins, slot: slot, alias: map[wire.Name]uint64{}}
 	p.answers.init()
+	p.answers.until = m.newcomers.until
 	m.slots[slot], m.of[c] = p, p
 	if m.count.Add(1) == 1 {
 		m.life++
@@ -219,6 +221,7 @@ func (m *Mesh[C]) Leave(c *C) {
 	if p == nil {
 		return
 	}
+	m.owes(p)
 	delete(m.of, c)
 	m.depart(p)
 	p.gone, p.alias = true, nil

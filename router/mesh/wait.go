@@ -43,6 +43,36 @@ type answers[C any] struct {
 	until       uint32              // tick before which nobody waits for it
 	misses      uint32              // lately
 	quick       uint32              // answers in time since the last late one
+	proven      bool                // it has given rewardAfter answers in time
+}
+
+// newcomers is what peers that had not proven themselves have cost, whoever they said they were: node ids are not proven,
+// so one that misses its answers could come again under another, and be waited for each time. Rules: P-peer-4.
+type newcomers struct {
+	misses uint32 // lately
+	last   uint32 // tick of the last one
+	until  uint32 // tick before which nobody waits for who comes
+}
+
+// missed notes that a newcomer has missed an answer, or left without.
+func (n *newcomers) missed(tick uint32) {
+	switch {
+	case n.misses > 0 && n.last == tick: // they came together
+		return
+	case tick-n.last > waitTicks<<maxMisses:
+		n.misses = 0
+	}
+	if n.misses > 0 {
+		n.until = tick + waitTicks<<n.misses
+	}
+	n.last, n.misses = tick, min(n.misses+1, maxMisses)
+}
+
+// owes notes that p has not answered in time, or is leaving.
+func (m *Mesh[C]) owes(p *peer[C]) {
+	if p.answers.first != nil && !p.answers.proven {
+		m.newcomers.missed(m.tick)
+	}
 }
 
 const (
@@ -72,7 +102,7 @@ func (a *answers[C]) came(took uint32) {
 		return
 	}
 	if a.quick++; a.quick == rewardAfter {
-		a.quick = 0
+		a.quick, a.proven = 0, true
 		a.patience = min(a.patience+1, waitTicks)
 		a.misses -= min(a.misses, 1)
 	}
