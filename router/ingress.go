@@ -29,6 +29,11 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 		}
 		return
 	}
+	if len(b) > partsFrom && !wire.FewParts(b, maxParts) {
+		l.n.received++
+		c.drop(ReasonInvalid)
+		return
+	}
 	m := &l.msg
 	if wire.Scan(b, m) != nil {
 		c.undecodable()
@@ -61,6 +66,13 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 		}
 	}
 }
+
+// A message of more than partsFrom bytes has at most maxParts fields (P-lim-14): each takes some time before it is known
+// who has sent the message, and a message may have millions. A group of ten thousand members fits.
+const (
+	partsFrom = 64 << 10
+	maxParts  = 128 << 10
+)
 
 // maxOdd bounds the messages that are written anew before their MAC is checked, in bytes (P-lim-6). No known sender
 // makes any.

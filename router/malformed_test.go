@@ -169,3 +169,40 @@ func TestHeaderLimitIs64KiBUnlessSet(t *testing.T) {
 		t.Error("a limit that no header keeps is taken")
 	}
 }
+
+// A message of four megabytes can be two million fields, each of which takes its time before the sender has shown that it
+// holds the key of the link. Rules: P-lim-14.
+func TestMessagesOfTooManyPartsAreDropped(t *testing.T) {
+	tiny := []byte{4<<3 | 2, 0} // metadata without key and value: one field
+	for _, where := range placements {
+		r := newRig(t, where.loops, Options{})
+		a, b := r.dial(where.source), r.dial(where.dest)
+		b.subscribe(bob, 1)
+		plain := a.publication(header(alice, bob, 1, "id"), 1, partsFrom)
+		room := maxParts - countParts(t, plain)
+		for i, c := range []struct{ parts, want int }{{room, 1}, {room + 1, 0}} {
+			a.sendBig(append(bytes.Clone(plain), bytes.Repeat(tiny, c.parts)...))
+			if n := b.count(); n != c.want {
+				t.Errorf("%s: %d of %d parts: %d arrived, want %d", where.name, c.parts-room+maxParts, maxParts, n, c.want)
+			}
+			if n := r.stats().Dropped[ReasonInvalid]; n != uint64(i) {
+				t.Errorf("%s: %d counted as invalid, want %d", where.name, n, i)
+			}
+		}
+		if a.end != nil {
+			t.Errorf("%s: the sender's stream was ended: %+v", where.name, a.end)
+		}
+	}
+}
+
+// countParts returns how many fields a message has.
+func countParts(t *testing.T, b []byte) int {
+	t.Helper()
+	for n := range 100 {
+		if wire.FewParts(b, n) {
+			return n
+		}
+	}
+	t.Fatal("more than a hundred parts")
+	return 0
+}

@@ -174,7 +174,12 @@ func FuzzScan(f *testing.F) {
 	for _, b := range fuzzSeeds() {
 		f.Add(b)
 	}
-	f.Fuzz(func(t *testing.T, b []byte) { checkAgainstProtobuf(t, b) })
+	f.Fuzz(func(t *testing.T, b []byte) {
+		checkAgainstProtobuf(t, b)
+		if !wire.FewParts(b, len(b)) {
+			t.Errorf("%d bytes have more fields than bytes: %x", len(b), b)
+		}
+	})
 }
 
 // FuzzHeader spends the mutations on the header alone: the input is its content.
