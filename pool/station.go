@@ -121,6 +121,7 @@ type outlet[E any] struct {
 	spill  []E       // what the ring had no room for, in order
 	memory []E       // where spill began when it was empty last
 	dirty  bool
+	mark   uint64 // the ring's head once all has been taken that was pushed before the last Mark
 }
 
 // Station returns the station whose port it is.
@@ -227,12 +228,22 @@ func (p *Port[E]) Next(dst []E) int {
 // Spilled returns how many values wait for room in rings. Their station is woken when there is some: Flush moves them.
 func (p *Port[E]) Spilled() int { return p.spill }
 
-// UnderWay reports whether anybody has yet to take what this port pushed.
-func (p *Port[E]) UnderWay() bool {
+// Mark notes what was pushed until now, for Passed.
+func (p *Port[E]) Mark() {
 	for i := range p.out {
-		if r := p.out[i].ring; r != nil && r.Len() > 0 {
-			return true
+		if o := &p.out[i]; o.ring != nil {
+			o.mark = o.ring.tail.Load() + uint64(len(o.spill))
 		}
 	}
-	return p.spill > 0
+}
+
+// Passed reports whether others have taken everything that was pushed before the last Mark. What came after it does not
+// count.
+func (p *Port[E]) Passed() bool {
+	for i := range p.out {
+		if o := &p.out[i]; o.ring != nil && o.ring.head.Load() < o.mark {
+			return false
+		}
+	}
+	return true
 }

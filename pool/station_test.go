@@ -88,7 +88,8 @@ func TestPortKeepsOrderThroughSpills(t *testing.T) {
 			}
 		}
 	}
-	if a.Spilled() == 0 || !a.UnderWay() {
+	a.Mark()
+	if a.Spilled() == 0 || a.Passed() {
 		t.Error("nothing spilled: the test shows nothing")
 	}
 	for want < next {
@@ -100,8 +101,33 @@ func TestPortKeepsOrderThroughSpills(t *testing.T) {
 			want++
 		}
 	}
-	if a.Spilled() != 0 || a.UnderWay() {
-		t.Errorf("%d spilled, under way %v at the end", a.Spilled(), a.UnderWay())
+	if a.Spilled() != 0 || !a.Passed() {
+		t.Errorf("%d spilled, passed %v at the end", a.Spilled(), a.Passed())
+	}
+}
+
+// What was pushed before Mark passes, in rings as in spills; what comes after it is not waited for.
+func TestMarkIsPassedByWhatCameBefore(t *testing.T) {
+	x := NewExchange[int](4)
+	a, b, c := x.Join(NewStation(func() {})), x.Join(NewStation(func() {})), x.Join(NewStation(func() {}))
+	var dst [3]int
+	for i := range 10 { // four in the ring, six spilled
+		a.Push(b, i)
+	}
+	a.Push(c, 0)
+	a.Mark()
+	c.Next(dst[:])
+	for taken := 0; taken < 10; {
+		if a.Passed() {
+			t.Fatalf("passed with %d of 10 taken", taken)
+		}
+		a.Push(b, 100)
+		a.Push(b, 100)
+		a.Flush()
+		taken += b.Next(dst[:2])
+	}
+	if !a.Passed() || a.Spilled() == 0 {
+		t.Errorf("passed %v, %d spilled", a.Passed(), a.Spilled())
 	}
 }
 

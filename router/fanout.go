@@ -22,6 +22,7 @@ import (
 type line struct {
 	src    *Conn
 	events fifo[event]
+	marked int // of these, the first ones that were there at fanouts.mark
 }
 
 // fanouts are those of one loop. Owned by it.
@@ -30,6 +31,8 @@ type fanouts struct {
 	order fifo[*line]     // those with events
 	spare []*line         // not in use
 	now   fanout          // under way
+
+	marked int // in all lines
 }
 
 // fanout is a message on its way to all who match on this loop.
@@ -37,10 +40,33 @@ type fanout struct {
 	buf     *pool.Buf // one reference; nil: none is under way
 	targets []*Conn   // of this loop; [at:] are still to be served
 	at      int
+	marked  bool // it was there at fanouts.mark
 }
 
 // idle reports whether nothing waits and nothing is under way.
 func (f *fanouts) idle() bool { return f.now.buf == nil && f.order.len() == 0 }
+
+// mark notes what waits and what is under way, for passed.
+func (f *fanouts) mark() {
+	f.marked = 0
+	for _, n := range f.of {
+		n.marked = n.events.len()
+		f.marked += n.marked
+	}
+	f.now.marked = f.now.buf != nil
+}
+
+// passed reports whether everything noted by mark has been served. What came after that does not count.
+func (f *fanouts) passed() bool { return f.marked == 0 && !f.now.marked }
+
+// take takes the first event of a line.
+func (f *fanouts) take(n *line) (e event, marked bool) {
+	if marked = n.marked > 0; marked {
+		n.marked--
+		f.marked--
+	}
+	return n.events.pop(), marked
+}
 
 // later puts a message of c, of this loop, after its earlier ones.
 func (c *Conn) later(buf *pool.Buf) {
@@ -108,16 +134,17 @@ func (l *loop) runLines() (done bool) {
 			continue
 		}
 		n := f.order.pop()
-		e := n.events.pop()
-		l.serve(n.src, e)
+		e, marked := f.take(n)
+		l.serve(n.src, e, marked)
 	}
 	return true
 }
 
 // serve begins with the first message of a line.
-func (l *loop) serve(src *Conn, e event) {
+func (l *loop) serve(src *Conn, e event, marked bool) {
 	if e.to == nil && e.buf.Aux.(*parcel).hd.Fanout != 1 {
 		l.begin(e.buf)
+		l.fanouts.now.marked = marked
 		return
 	}
 	defer l.fanouts.turn(src) // after a panic, too
@@ -209,7 +236,7 @@ func (l *loop) endFanout() {
 	p := f.buf.Aux.(*parcel)
 	src, cost := p.src, p.cost
 	f.buf.Release()
-	f.buf = nil
+	f.buf, f.marked = nil, false
 	if f.targets = f.targets[:0]; cap(f.targets) > 4096 {
 		f.targets = nil
 	}

@@ -126,9 +126,3 @@ func (c *Conn) leaveTable() {
 		return more
 	})
 }
-
-// drain announces the end to every socket of the loop; messages that are read from now on still go their way.
-func (l *loop) drain() { l.group.Drain() }
-
-// finishAll ends all connections after what is queued for them. No other loop has messages under way.
-func (l *loop) finishAll() { l.group.Finish() }

@@ -44,11 +44,14 @@ type loop struct {
 	spared  []*pool.Holder          // queues that are not cut until the next tick
 	events  [256]event              // taken from rings: [at:end] are not served yet
 	at, end int
-	left    bool  // something may be left in rings
-	more    bool  // the group has more to do
-	odd     bool  // who has the first turn
-	ticks   int64 // slow ticks since the start
-	n       counters
+	batch   uint64 // counts what was taken from rings into events
+
+	markedBatch uint64 // of markEvents
+	left        bool   // something may be left in rings
+	more        bool   // the group has more to do
+	odd         bool   // who has the first turn
+	ticks       int64  // slow ticks since the start
+	n           counters
 
 	// Scratch.
 	msg      wire.Message      // of receive
@@ -189,6 +192,3 @@ func (l *loop) Panicked(k *netloop.Socket, value any, stack []byte) {
 
 // Idle implements transport.Acceptor.
 func (l *loop) Idle() { close(l.drained) }
-
-// crossing reports whether other loops have yet to take what this one gave them, or this one has messages of others left.
-func (l *loop) crossing() bool { return l.port.UnderWay() || l.at < l.end }

@@ -10,7 +10,6 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
@@ -139,8 +138,8 @@ func (n *Node) closeListeners() {
 }
 
 // Shutdown stops the node: the listeners first, so that dialers are refused and retry elsewhere or later;
-// then GOAWAY and the end of every stream behind what is queued for it; then the sockets. It returns nil when
-// everything queued went out and was acknowledged by the peers' kernels, or was given up because a peer took nothing
+// then GOAWAY, and what peers have sent until now goes its way; then the end of every stream behind what is queued for it;
+// then the sockets. It returns nil when everything queued went out and was acknowledged by the peers' kernels, or was given up because a peer took nothing
 // for some seconds; ctx.Err() when ctx ended before that. Later calls return the first one's result.
 func (n *Node) Shutdown(ctx context.Context) error {
 	n.stop.Do(func() {
@@ -148,11 +147,13 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		n.closeListeners()
 		n.accepts.Wait()
 		n.draining.Store(true)
-		// Every loop announces the end before any ends its connections, so that what was read before that
-		// still crosses from loop to loop.
+		// Every loop announces the end, and has given receivers all that had come before that, when the first ends its
+		// connections.
 		n.err = n.onLoops(ctx, (*loop).drain)
 		if n.err == nil {
-			n.crossLoops(ctx)
+			n.err = n.forwardAll(ctx)
+		}
+		if n.err == nil {
 			n.err = n.onLoops(ctx, (*loop).finishAll)
 		}
 		if n.err == nil {
@@ -193,36 +194,6 @@ func (n *Node) awaitDrained(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-const (
-	// crossRounds is how often Shutdown looks whether messages are still under way between loops.
-	crossRounds = 16
-	// crossTime is how long it lets fan-outs go on that take longer than that.
-	crossTime = 2 * time.Second
-)
-
-// crossLoops lets messages that were read before the end reach the queues of their receivers. Senders that go on sending
-// do not hold the end up for long.
-func (n *Node) crossLoops(ctx context.Context) {
-	until := time.Now().Add(crossTime)
-	for i := 0; ; i++ {
-		var crossing, waiting atomic.Bool
-		if n.onLoops(ctx, func(l *loop) {
-			if l.crossing() {
-				crossing.Store(true)
-			}
-			if !l.fanouts.idle() {
-				waiting.Store(true)
-			}
-		}) != nil {
-			return
-		}
-		more := waiting.Load() && time.Now().Before(until) || crossing.Load() && i < crossRounds
-		if !more {
-			return
-		}
-	}
 }
 
 // onLoops runs f on every loop and waits for all.

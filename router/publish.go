@@ -332,6 +332,7 @@ func (l *loop) serveRings() {
 				l.left = false
 				return
 			}
+			l.batch++
 		}
 		for l.at < l.end && !l.budget.spent {
 			e := l.events[l.at]

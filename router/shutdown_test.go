@@ -253,6 +253,92 @@ func TestShutdownWaitsForFanouts(t *testing.T) {
 	}
 }
 
+// What the node's kernel has acknowledged when the node is told to stop, and no loop has read, reaches its receivers. Rules:
+// P-end-3.
+func TestShutdownForwardsWhatIsStillUnread(t *testing.T) {
+	for _, loops := range []int{1, 2} {
+		n := start(t, Options{Loops: loops, ReadBuffer: 4 << 10}) // a dozen reads
+		a, b := call(t, n), call(t, n)
+		b.subscribe(bob)
+		goOn := n.halt()
+		const count = 40
+		for i := range count {
+			a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 900)))
+		}
+		until(t, "the node's kernel has it", func() bool { return unacknowledged(t, a.c) == 0 })
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = n.Shutdown(context.Background()) })
+		until(t, "the node is told to stop", n.draining.Load)
+		goOn()
+		b.await(func() bool { return b.end != nil })
+		if len(b.got) != count {
+			t.Errorf("%d loops: %d of %d messages", loops, len(b.got), count)
+		}
+		_, _ = a.c.Close(), b.c.Close()
+		wg.Wait()
+	}
+}
+
+// A sender that goes on sending does not hold the end up: what it had sent before is waited for, and nothing else.
+func TestShutdownWaitsForNothingThatCameLater(t *testing.T) {
+	for _, loops := range []int{1, 2} {
+		r := newRig(t, loops, Options{})
+		a := r.dial(0)
+		ps := r.members(group, 200*loops)
+		r.slow(func() time.Duration { return turnBudget }) // 128 receivers a turn
+		number := 0
+		publish := func() {
+			number++
+			a.loop.Deliver(a.sock, a.inFrames(a.publication(header(alice, group, 256, "x"), number, 10)))
+		}
+		const count = 5
+		for range count {
+			publish()
+		}
+		turns := 0
+		for _, s := range stages {
+			for _, l := range r.n.loops {
+				s.mark(l)
+			}
+			for !allPassed(r.n, s) {
+				if turns++; turns > 200 {
+					t.Fatalf("%d loops: after %d turns and %d messages it still waits", loops, turns, number)
+				}
+				publish()
+				for _, l := range r.loops {
+					l.RunTurn()
+				}
+			}
+		}
+		if r.n.loops[0].fanouts.idle() {
+			t.Errorf("%d loops: nothing is left: the test shows nothing", loops)
+		}
+		for i, p := range ps {
+			if p.read(); len(p.got) < count {
+				t.Fatalf("%d loops: member %d got %d messages, want the first %d", loops, i, len(p.got), count)
+			}
+		}
+	}
+}
+
+func allPassed(n *Node, s stage) bool {
+	for _, l := range n.loops {
+		if !s.passed(l) {
+			return false
+		}
+	}
+	return true
+}
+
+// inFrames is one message as the peer sends it.
+func (p *peer) inFrames(msg []byte) []byte {
+	p.stage(msg)
+	out := p.out
+	p.out = nil
+	p.cli.Cut()
+	return out
+}
+
 // publication is DATA with one message.
 func (p *caller) publication(h *wire.PublishHeader, i, n int) []byte {
 	msg := wire.AppendPublish(nil, p.sign(h), testSession, content(i, n))

@@ -49,6 +49,7 @@ type Loop struct {
 	boxes    []*Outbox // not in use
 	owned    int       // outboxes made with memory of their own
 	blocked  int       // sockets that wait for the kernel
+	marked   []*Socket // had unread input at the last MarkInput, and may have some of it still
 	iov      []unix.Iovec
 	inside   bool    // in a callback that ends with a batch
 	serving  *Socket // to be closed if a panic comes
@@ -150,6 +151,7 @@ func (l *Loop) OnTraffic(gc gnet.Conn) gnet.Action {
 func (l *Loop) read(k *Socket, p []byte) {
 	nested := l.enter(k)
 	defer l.leave(k, nested)
+	k.got += uint64(len(p))
 	if !k.closing {
 		k.handler.Read(p)
 	}

@@ -50,6 +50,8 @@ type Socket struct {
 	rest    *pool.Buf // what the kernel did not take; nil: not blocked
 	restAt  int       // of rest, what is written since
 	written uint64    // bytes that the kernel has taken since the start
+	got     uint64    // bytes read since the start
+	due     uint64    // got once all has been read that there was at Loop.MarkInput
 
 	dirty        bool // in Loop.dirty
 	closing      bool // to be closed, or closed

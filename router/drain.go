@@ -1,0 +1,61 @@
+package router
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+// drain announces the end to every socket of the loop; messages that are read from now on still go their way.
+func (l *loop) drain() { l.group.Drain() }
+
+// finishAll ends all connections after what is queued for them. What had come before drain is in these queues.
+func (l *loop) finishAll() { l.group.Finish() }
+
+// stage is a place in which messages wait on their way to the queues of their receivers. mark notes those that are there
+// now; passed reports whether they are there no more. What comes after mark does not count: a sender that goes on sending
+// does not hold the end up.
+type stage struct {
+	mark   func(*loop)
+	passed func(*loop) bool
+}
+
+// stages are all these places, in the order of a message's way: who is marked in one has left all before it.
+var stages = []stage{
+	{func(l *loop) { l.net.MarkInput() }, func(l *loop) bool { return l.net.InputRead() }}, // the kernel
+	{(*loop).markLines, (*loop).linesPassed},                                               // lines of the sender's loop
+	{func(l *loop) { l.port.Mark() }, func(l *loop) bool { return l.port.Passed() }},       // rings
+	{(*loop).markEvents, (*loop).eventsPassed},                                             // what was taken from them
+	{(*loop).markLines, (*loop).linesPassed},                                               // lines of the receivers' loops
+}
+
+// forwardAll lets what has come until now reach the queues of its receivers: nothing that a peer has sent, and our kernel
+// has acknowledged, is lost because the node stops (P-end-3).
+func (n *Node) forwardAll(ctx context.Context) error {
+	for _, s := range stages {
+		if err := n.onLoops(ctx, s.mark); err != nil {
+			return err
+		}
+		for waits := true; waits; { // a round takes a turn of every loop
+			var left atomic.Bool
+			err := n.onLoops(ctx, func(l *loop) {
+				if !s.passed(l) {
+					left.Store(true)
+				}
+			})
+			if err != nil {
+				return err
+			}
+			waits = left.Load()
+		}
+	}
+	return nil
+}
+
+func (l *loop) markLines() { l.fanouts.mark() }
+
+func (l *loop) linesPassed() bool { return l.fanouts.passed() }
+
+// markEvents notes what was taken from rings and is not served.
+func (l *loop) markEvents() { l.markedBatch = l.batch }
+
+func (l *loop) eventsPassed() bool { return l.at == l.end || l.batch != l.markedBatch }
