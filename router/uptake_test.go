@@ -5,52 +5,49 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// readAt reads chunk bytes at a time until it has count messages: the first fast of them at once, then rate bytes a
-// second.
-func (p *caller) readAt(rate, chunk, fast, count int) error {
-	if err := p.c.SetReadDeadline(time.Time{}); err != nil {
-		return err
+// readOnce takes at most chunk bytes from the node, when there are any.
+func (p *caller) readOnce(chunk int) (n int, err error) {
+	_ = p.c.SetReadDeadline(time.Now().Add(hang))
+	if cap(p.buf) < chunk {
+		p.buf = make([]byte, chunk)
 	}
-	clock := time.NewTicker(time.Millisecond)
-	defer clock.Stop()
-	var slow time.Time
-	buf := make([]byte, 64<<10)
-	for read, got := 0, 0; got < count; {
-		if got >= fast {
-			if slow.IsZero() {
-				slow, read, buf = time.Now(), 0, buf[:chunk]
-			}
-			if int(time.Since(slow).Seconds()*float64(rate)) < read {
-				<-clock.C
-				continue
-			}
-		}
-		n, err := p.c.Read(buf)
-		if err != nil {
-			return err
-		}
-		read += n
-		if err := p.cli.Feed(buf[:n], p); err != nil {
-			return err
-		}
+	if n, err = p.c.Read(p.buf[:chunk]); err == nil {
+		err = p.cli.Feed(p.buf[:n], p)
 		p.flush()
-		got += len(p.got)
-		p.got = p.got[:0]
 	}
-	return nil
+	return n, err
+}
+
+// passLook has the loop look at all who are waited for, as if stallLook had gone by.
+func (l *loop) passLook() {
+	l.post(func() { l.clock.pass(stallLook) })
+	for looking := true; looking; {
+		ended := make(chan bool)
+		l.post(func() { ended <- l.clock.looking })
+		looking = <-ended
+	}
 }
 
 // Receivers on TCP with the kernel's default buffers lose nothing at twice the floor, whatever they read at once and
 // whatever their windows. They read fast at first: the kernel's buffers grow with that, and with them what it
-// acknowledges at once. The pace alone is of a real clock, nothing is judged by it.
+// acknowledges at once. Then time is what the test says it is: a look of the node for every look's worth of bytes that
+// each has read.
 func TestReceiversOnTCPThatReadAboveTheFloorLoseNothing(t *testing.T) {
 	const rate, size, fast, count = 2 * DefaultStallRate, 10_000, 2000, 2300
 	n := start(t, Options{Loops: 1})
-	var wg sync.WaitGroup
+	l := n.loops[0]
+	l.post(func() { l.clock.timer = new(netloop.Timer) }) // which never fires
+	type receiver struct {
+		*caller
+		chunk, read int // read slowly
+	}
+	var receivers []*receiver
 	var clients []*caller
+	var sending, reading sync.WaitGroup
 	for i, tc := range []struct {
 		chunk  int
 		window uint32
@@ -59,34 +56,34 @@ func TestReceiversOnTCPThatReadAboveTheFloorLoseNothing(t *testing.T) {
 		to := bob.WithID(uint64(i), 9)
 		b.subscribe(to)
 		clients = append(clients, a, b)
-		wg.Go(func() {
+		receivers = append(receivers, &receiver{caller: b, chunk: tc.chunk})
+		sending.Go(func() {
 			for j := range count {
 				a.send(wire.AppendPublish(nil, a.sign(header(alice, to, 1, "x")), testSession, content(j, size)))
 			}
 		})
-		wg.Go(func() {
-			if err := b.readAt(rate, tc.chunk, fast, count); err != nil {
-				t.Errorf("%d bytes at once, window %d: %v", tc.chunk, tc.window, err)
-			}
-		})
+		reading.Go(func() { b.await(func() bool { return len(b.got) >= fast }) })
 	}
-	received := make(chan struct{})
-	go func() { wg.Wait(); close(received) }()
-	look := time.NewTicker(20 * time.Millisecond) // who loses a message would wait for ever
-	defer look.Stop()
-	for {
-		select {
-		case <-received:
-			return
-		case <-look.C:
-			if s := n.Stats(); s.Stalled != 0 || s.Dropped[ReasonStalled] != 0 {
-				t.Errorf("stalled %d, dropped %v", s.Stalled, s.Dropped)
-				for _, c := range clients {
-					_ = c.c.Close()
+	defer sending.Wait()
+	reading.Wait()
+	for passed, left := stallLook, true; left; passed += stallLook {
+		left = false
+		for _, p := range receivers {
+			for len(p.got) < count && p.read+p.chunk <= int(passed.Seconds()*rate) {
+				got, err := p.readOnce(p.chunk)
+				if p.read += got; err != nil {
+					t.Fatalf("%d bytes at once: %v", p.chunk, err)
 				}
-				<-received
-				return
 			}
+			left = left || len(p.got) < count
+		}
+		l.passLook()
+		if s := n.Stats(); s.Stalled != 0 || s.Dropped[ReasonStalled] != 0 { // who has lost a message would wait for ever
+			t.Errorf("after %v: stalled %d, dropped %v", passed, s.Stalled, s.Dropped)
+			for _, c := range clients {
+				_ = c.c.Close()
+			}
+			return
 		}
 	}
 }
