@@ -3,7 +3,6 @@ package router
 import (
 	"net"
 	"os"
-	"runtime"
 	"testing"
 	"time"
 
@@ -30,12 +29,15 @@ func descriptors(t *testing.T) int {
 	return len(es)
 }
 
-// until waits for something that other goroutines bring about.
+// hang is when a test that waits for an event is given up: long after a busy machine has come to it.
+const hang = 2 * time.Minute
+
+// until waits for something that other goroutines bring about, and leaves the processor to them.
 func until(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for limit := time.Now().Add(30 * time.Second); !done(); runtime.Gosched() {
+	for limit := time.Now().Add(hang); !done(); time.Sleep(50 * time.Microsecond) {
 		if time.Now().After(limit) {
-			t.Fatalf("after 30 s still not: %s", what)
+			t.Fatalf("after %v still not: %s", hang, what)
 		}
 	}
 }

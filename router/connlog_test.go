@@ -47,7 +47,7 @@ func (j *journal) wait(t *testing.T, text string) string {
 			if strings.Contains(line, text) {
 				return line
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(hang):
 			t.Fatalf("no line %q; the log is\n%s", text, strings.Join(j.seen, "\n"))
 		}
 	}
@@ -106,6 +106,7 @@ func TestConnectionsAreToldOfAtTheirEnds(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // most wait for a tick or two
 			j := newJournal(slog.LevelInfo)
 			c.opt.Log = j.log()
 			n := start(t, c.opt)
@@ -152,7 +153,7 @@ func TestStrangersAreWorthOneLineAtDebug(t *testing.T) {
 				}
 				c.probe(conn)
 				conn.(*net.TCPConn).CloseWrite()
-				conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+				conn.SetReadDeadline(time.Now().Add(hang))
 				for b := make([]byte, 1<<10); ; { // until the node has closed it, too
 					if _, err := conn.Read(b); err != nil {
 						break

@@ -86,8 +86,9 @@ func TestAllThatASenderLeftBehindIsForwarded(t *testing.T) {
 func TestHalfCloseLeavesWhatWaitsToBeSent(t *testing.T) {
 	n := start(t, Options{ConnBuffer: 64 << 20})
 	a, b := call(t, n), callWith(t, n, 64<<20)
+	_ = b.c.(*net.TCPConn).SetReadBuffer(64 << 10)
 	b.subscribe(bob)
-	const count = 400 // 20 MB, more than the kernels take
+	const count = 160 // 8 MB, more than the kernels take
 	for i := range count {
 		a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 50_000)))
 	}
@@ -122,8 +123,9 @@ func TestHalfClosedSocketIsClosedWithTheNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, b := call(t, n), callWith(t, n, 64<<20)
+	_ = b.c.(*net.TCPConn).SetReadBuffer(64 << 10)
 	b.subscribe(bob)
-	const count = 400
+	const count = 160
 	for i := range count {
 		a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 50_000)))
 	}

@@ -58,7 +58,7 @@ func TestMemberThatHoldsItsGroupUpIsStalled(t *testing.T) {
 				t.Fatalf("stalled = %d, the slow one: %v", s.Stalled, members[0].c.q.stalled)
 			}
 			members[1].readAll()
-			for i := range 2000 {
+			for i := range 500 {
 				a.publish(header(alice, group, 256, "x"), i, 10_000)
 				members[1].readAll()
 			}
@@ -70,6 +70,7 @@ func TestMemberThatHoldsItsGroupUpIsStalled(t *testing.T) {
 }
 
 func TestWhoIsNotStalledForHoldingOthersUp(t *testing.T) {
+	const long = 15 * time.Second // whoever is stalled for that is after two
 	for _, tc := range []struct {
 		name  string
 		o     Options
@@ -82,7 +83,7 @@ func TestWhoIsNotStalledForHoldingOthersUp(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r, a, members := slowGroup(t, tc.o, 1, 0, tc.bytes...)
-			if sent, passed := passBusy(r, a, members, time.Minute); passed < time.Minute {
+			if sent, passed := passBusy(r, a, members, long); passed < long {
 				t.Errorf("stalled after %v and %d messages", passed, sent)
 			}
 		})

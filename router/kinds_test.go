@@ -128,7 +128,7 @@ func TestDropOfAnyTransport(t *testing.T) {
 	pairs(t, Options{SlowConsumer: Drop}, func(t *testing.T, r *rig, a, b *app) {
 		b.subscribe(bob)
 		b.pause(true)
-		for i := range 500 {
+		for i := range 250 {
 			if !a.publish(bob, 1, i, 20_000) {
 				t.Fatalf("message %d is held", i)
 			}

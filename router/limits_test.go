@@ -31,7 +31,7 @@ func TestClientsBeyondMaxSocketsWait(t *testing.T) {
 	until(t, "the log says so", func() bool { return strings.Contains(log.String(), "the limit is 2 (--max-sockets)") })
 	// A socket of a client that was accepted ends: the one that waits is served.
 	_ = cs[0].Close()
-	_ = cs[2].SetReadDeadline(time.Now().Add(30 * time.Second))
+	_ = cs[2].SetReadDeadline(time.Now().Add(hang))
 	if _, err := cs[2].Read(make([]byte, 1)); err != nil {
 		t.Errorf("the client that waited: %v", err)
 	}

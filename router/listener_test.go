@@ -56,7 +56,7 @@ func child(spare string) int {
 	}
 	fmt.Println("listening", node.Addrs()[0])
 	_, _ = io.Copy(io.Discard, os.Stdin)
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), hang)
 	defer cancel()
 	if err := node.Shutdown(ctx); err != nil {
 		return fail(err)
@@ -117,7 +117,7 @@ func TestWithoutDescriptorsClientsWait(t *testing.T) {
 	}
 	wantLine("cannot accept a connection")
 	for i, c := range clients { // in the order in which they came; each makes room for another
-		_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetReadDeadline(time.Now().Add(hang))
 		if _, err := c.Read(make([]byte, 1)); err != nil {
 			t.Fatalf("client %d: %v", i, err)
 		}

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -51,6 +50,7 @@ type caller struct {
 	mac  *mac.MAC
 	link string
 	out  []byte
+	buf  []byte // scratch of readOnce
 	got  [][]byte
 	end  *h2.End
 	away bool
@@ -64,7 +64,7 @@ func start(t *testing.T, o Options) *Node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), hang)
 		defer cancel()
 		if err := n.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
@@ -133,12 +133,12 @@ func (p *caller) send(msg []byte) {
 	p.flush()
 }
 
-// await reads until done, or fails after a minute of silence.
+// await reads until done, or fails after a long silence.
 func (p *caller) await(done func() bool) {
 	p.t.Helper()
 	buf := make([]byte, 64<<10)
 	for !done() {
-		_ = p.c.SetReadDeadline(time.Now().Add(time.Minute))
+		_ = p.c.SetReadDeadline(time.Now().Add(hang))
 		n, err := p.c.Read(buf)
 		if n > 0 {
 			if err := p.cli.Feed(buf[:n], p); err != nil {
@@ -214,16 +214,10 @@ func TestShutdownSendsWhatIsQueuedAndEndsStreams(t *testing.T) {
 	for i := range count {
 		a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 30_000)))
 	}
-	for { // until the node has read them all
-		s := n.Stats()
-		if s.Received >= count {
-			break
-		}
-		runtime.Gosched()
-	}
+	until(t, "the node has read them all", func() bool { return n.Stats().Received >= count })
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), hang)
 		defer cancel()
 		if err := n.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
@@ -245,6 +239,7 @@ func TestShutdownSendsWhatIsQueuedAndEndsStreams(t *testing.T) {
 }
 
 func TestShutdownIsNotHeldUpByAStalledReceiver(t *testing.T) {
+	t.Parallel() // with others that wait for some seconds
 	n := start(t, Options{StallTimeout: 50 * time.Millisecond})
 	a, b := call(t, n), call(t, n)
 	b.subscribe(bob)
@@ -261,7 +256,7 @@ func TestShutdownIsNotHeldUpByAStalledReceiver(t *testing.T) {
 			a.await(func() bool { return a.s.Window() > w })
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), hang)
 	defer cancel()
 	if err := n.Shutdown(ctx); err != nil {
 		t.Errorf("shutdown: %v", err)

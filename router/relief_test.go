@@ -40,7 +40,7 @@ func TestMemoryOfABurstIsGivenBack(t *testing.T) {
 	b.paused = true
 	msg := a.publication(header(alice, bob, 1, "x"), 1, 300_000)
 	before := heap()
-	for range 300 {
+	for range 160 {
 		a.sendBig(msg)
 	}
 	r.seconds(1)

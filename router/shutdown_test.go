@@ -50,7 +50,7 @@ func TestShutdownLosesNothingForAReceiverThatStillSends(t *testing.T) {
 	until(t, "the sender is gone", func() bool { return n.Stats().Sockets == 1 })
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), hang)
 		defer cancel()
 		if err := n.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)

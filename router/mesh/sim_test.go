@@ -455,7 +455,7 @@ func TestEveryNodeKnowsWhatOthersHold(t *testing.T) {
 	names := []wire.NameText{simName(1), simName(2), simName(3), simName(4)}
 	for _, shape := range shapes {
 		t.Run(shape.name, func(t *testing.T) {
-			for seed := range uint64(150) {
+			for seed := range uint64(60) {
 				s := newNet(t, seed, shape.nodes, shape.links, true)
 				for range 40 {
 					s.happen(names)

@@ -2,7 +2,6 @@ package netloop
 
 import (
 	"net"
-	"runtime"
 	"testing"
 	"time"
 
@@ -111,11 +110,7 @@ func TestPanicOfAWritableSocketKeepsTheOthers(t *testing.T) {
 func TestPanicAtTheEndOfInputClosesTheSocket(t *testing.T) {
 	l, peer := enrolled(t, &handler{ended: func() bool { panic("broken") }})
 	_ = peer.Close()
-	for limit := time.Now().Add(10 * time.Second); l.Sockets() > 0; runtime.Gosched() {
-		if time.Now().After(limit) {
-			t.Fatal("it counts as a socket for ever")
-		}
-	}
+	eventually(t, "it counts as a socket no more", func() bool { return l.Sockets() == 0 })
 }
 
 func TestPanicOfTheOwnersBatchEnds(t *testing.T) {

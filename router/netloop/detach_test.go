@@ -39,9 +39,6 @@ func TestPauseHoldsThePeer(t *testing.T) {
 	h := &tape{}
 	c, peer := r.dial()
 	_, _ = c.SetReadBuffer(64<<10), peer.SetWriteBuffer(64<<10)
-	if err := r.e.Loops()[0].Enrol(c, h); err != nil {
-		t.Fatal(err)
-	}
 	in := pattern(2 << 20)
 	h.read = func([]byte) {
 		if len(h.got.Bytes()) == 0 {
@@ -50,6 +47,9 @@ func TestPauseHoldsThePeer(t *testing.T) {
 		if h.read = nil; !h.k.Pause() { // inside the callback: what was read has come
 			t.Error("cannot pause")
 		}
+	}
+	if err := r.e.Loops()[0].Enrol(c, h); err != nil {
+		t.Fatal(err)
 	}
 	wrote := make(chan error, 1)
 	go func() { _, err := peer.Write(in); wrote <- err }()

@@ -51,7 +51,7 @@ func TestLittleIsSaidAfterTheEndWithoutADescriptor(t *testing.T) {
 	if err := peer.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	_ = peer.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = peer.SetReadDeadline(time.Now().Add(hang))
 	if b, err := io.ReadAll(peer); err != nil || string(b) != "farewell" {
 		t.Errorf("%q, %v", b, err)
 	}

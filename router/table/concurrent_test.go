@@ -157,8 +157,8 @@ func TestReadersSeeNoHalfChanges(t *testing.T) {
 			s := newStage(tc.names, tc.permanent)
 			var wg sync.WaitGroup
 			for i := range uint64(2) {
-				wg.Go(func() { s.write(i, 3000) })
-				wg.Go(func() { s.read(t, i, 1500) })
+				wg.Go(func() { s.write(i, 1000) })
+				wg.Go(func() { s.read(t, i, 500) })
 			}
 			wg.Wait()
 		})
