@@ -25,8 +25,17 @@ func TestTableOfSections(t *testing.T) {
 		}
 		return all.String()
 	}
+	declared := map[string]map[string]bool{} // names of functions and methods, by text
 	declares := func(text, name string) bool {
-		return regexp.MustCompile(`(?m)^func (\([^)]*\) )?` + name + `\b`).MatchString(text)
+		names := declared[text]
+		if names == nil {
+			names = map[string]bool{}
+			for _, m := range regexp.MustCompile(`(?m)^func (?:\([^)]*\) )?(\w+)`).FindAllStringSubmatch(text, -1) {
+				names[m[1]] = true
+			}
+			declared[text] = names
+		}
+		return names[name]
 	}
 	tests := read("*_test.go") + read("internal/*/*_test.go")
 	named := map[string]bool{}
