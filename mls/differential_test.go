@@ -469,7 +469,7 @@ func TestDifferentialHistories(t *testing.T) {
 		}
 		return otherwise
 	}
-	first, count := number("MLS_SEED", 1), number("MLS_HISTORIES", 30)
+	first, count := number("MLS_SEED", 1), number("MLS_HISTORIES", 20)
 	for seed := first; seed < first+count; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()

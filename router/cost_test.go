@@ -112,8 +112,9 @@ func TestHalfSentHeadersAreCounted(t *testing.T) {
 	}
 }
 
-// Acknowledgements that nobody reads take no more memory than maxControl says.
-func TestAcknowledgementsAreCountedAsTheyAre(t *testing.T) {
+// Acknowledgements that nobody reads take no more memory than maxControl says, then they end the connection. Rules:
+// P-press-3.
+func TestAcknowledgementsNobodyReadsEndTheConnection(t *testing.T) {
 	r := newRig(t, 1, Options{})
 	p := r.dial(0)
 	p.hoard = true
@@ -131,6 +132,9 @@ func TestAcknowledgementsAreCountedAsTheyAre(t *testing.T) {
 	}
 	if grown < maxControl/2 || grown > maxControl*5/4 {
 		t.Errorf("the heap had grown by %d KiB, want about %d", grown>>10, maxControl>>10)
+	}
+	if r.stats().Refused[ReasonBacklog] != 1 {
+		t.Errorf("refused = %v", r.stats().Refused)
 	}
 }
 

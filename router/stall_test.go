@@ -27,6 +27,7 @@ func stuffed(t *testing.T, o Options, loops, dest int) (r *rig, a, dead, alive *
 
 // Rules: P-press-2.
 func TestStalledReceiverHoldsNobodyUpAfterTheTimeout(t *testing.T) {
+	const count = 300
 	for _, where := range placements {
 		t.Run(where.name, func(t *testing.T) {
 			r, a, dead, alive := stuffed(t, Options{}, where.loops, where.dest)
@@ -40,16 +41,16 @@ func TestStalledReceiverHoldsNobodyUpAfterTheTimeout(t *testing.T) {
 			}
 			alive.count()
 			before := r.stats()
-			for i := range 2000 {
+			for i := range count {
 				a.publish(header(alice, group, 256, "x"), i, 10_000)
 				alive.exchange()
 			}
 			after := r.stats()
-			if n := alive.count(); n != 2000 {
-				t.Errorf("the other got %d of 2000", n)
+			if n := alive.count(); n != count {
+				t.Errorf("the other got %d of %d", n, count)
 			}
-			if n := after.Dropped[ReasonStalled] - before.Dropped[ReasonStalled]; n != 2000 {
-				t.Errorf("%d died at the stalled one, want 2000", n)
+			if n := after.Dropped[ReasonStalled] - before.Dropped[ReasonStalled]; n != count {
+				t.Errorf("%d died at the stalled one, want %d", n, count)
 			}
 			q := &dead.c.q
 			if q.bytes > DefaultConnBuffer {
@@ -80,7 +81,7 @@ func TestSlowButDrainingReceiverLosesNothing(t *testing.T) {
 	b.subscribe(bob, 1)
 	b.paused = true
 	sent, got := 0, 0
-	for range 400 {
+	for range 200 {
 		for a.s.Window() > 12_000 {
 			a.publish(header(alice, bob, 1, "x"), sent, 10_000)
 			sent++
@@ -112,7 +113,7 @@ func TestSlowButDrainingReceiverLosesNothing(t *testing.T) {
 func TestPolicies(t *testing.T) {
 	t.Run("block waits without limit", func(t *testing.T) {
 		r, a, _, _ := stuffed(t, Options{SlowConsumer: Block}, 1, 0)
-		r.pass(time.Minute)
+		r.pass(20 * time.Second)
 		a.exchange()
 		if s := r.stats(); s.Stalled != 0 || len(s.Dropped) != 0 || a.s.Window() > 20_000 {
 			t.Errorf("stats %+v, window %d", s, a.s.Window())
@@ -123,7 +124,7 @@ func TestPolicies(t *testing.T) {
 		a, b := r.dial(0), r.dial(0)
 		b.subscribe(bob, 1)
 		b.paused = true
-		for i := range 2000 {
+		for i := range 400 {
 			a.publish(header(alice, bob, 1, "x"), i, 10_000)
 		}
 		if r.stats().Dropped[ReasonFull] == 0 {
@@ -140,31 +141,6 @@ func TestPolicies(t *testing.T) {
 			t.Errorf("shut %v, connections %d", dead.shut(), r.stats().Connections)
 		}
 	})
-}
-
-// Rules: P-press-3.
-func TestAcknowledgementsNobodyReadsEndTheConnection(t *testing.T) {
-	r := newRig(t, 1, Options{})
-	p := r.dial(0)
-	p.hoard = true
-	for i := uint64(1); i < 10_000 && !p.shut(); i++ {
-		h := header(bob, bob, 1, "")
-		if p.mac != nil && h.MAC == nil {
-			p.sign(h)
-		}
-		for range 100 {
-			if p.s.Window() > 1000 {
-				p.stage(wire.AppendUnsubscribe(nil, h, i)) // answered with an error text
-			}
-		}
-		p.exchange()
-	}
-	if !p.shut() {
-		t.Error("it lives")
-	}
-	if r.stats().Refused[ReasonBacklog] != 1 {
-		t.Errorf("refused = %v", r.stats().Refused)
-	}
 }
 
 // A member that is stalled or nearly full is passed over as long as another is there: it costs nobody anything.
@@ -216,7 +192,7 @@ func TestDropNeverWaits(t *testing.T) {
 			a, b := r.dial(0), r.dial(where.dest)
 			b.subscribe(bob, 1)
 			b.paused = true
-			for i := range 40 {
+			for i := range 15 {
 				a.sendBig(a.publication(header(alice, bob, 1, "x"), i, 300_000))
 			}
 			a.exchange()

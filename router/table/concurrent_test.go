@@ -214,7 +214,7 @@ func TestReadersFindWhatStaysWhileTheTrieChanges(t *testing.T) {
 			}
 		})
 	}
-	for range 30 {
+	for range 12 {
 		g := &guest{}
 		for i, n := range passing {
 			tb.Add(g, Local, Key{n, true}, uint64(i), noText, false)

@@ -35,7 +35,7 @@ func TestTrieAgreesWithAMap(t *testing.T) {
 		twin map[key]int
 	}
 	var old []snapshot
-	for step := range 30_000 {
+	for step := range 12_000 {
 		if grow := step%6000 < 3500; grow == (rnd.IntN(4) > 0) || len(keys) == 0 {
 			k := adversarial(rnd)
 			_, have := twin[k]

@@ -249,8 +249,8 @@ func TestFinishedSocketIsNotWaitedForForEver(t *testing.T) {
 // Unfinished messages of a socket have a budget; beyond it the one that was begun first is ended, and its memory is
 // given back at once.
 func TestUnfinishedMessagesHaveABudget(t *testing.T) {
-	const size, streams = 4 << 20, 25
-	h := build(t, Options{MaxStreams: 100, MaxUnfinished: 2 * size, KeepaliveTime: -1})
+	const size, streams = 1 << 20, 25
+	h := build(t, Options{MaxStreams: 100, MaxMessage: size, MaxUnfinished: 2 * size, KeepaliveTime: -1})
 	v := h.visit()
 	v.greet()
 	var gs []*guest
