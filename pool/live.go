@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/seed31b3bfd0/slimgo/internal/invariant"
@@ -16,10 +17,9 @@ func Live() int { return int(live.Load()) }
 // taken counts b and checks that nobody wrote into it since its last Release. Invariant builds only.
 func taken(b *Buf) {
 	live.Add(1)
-	for i, c := range b.own {
-		if c != invariant.PoisonByte {
-			invariant.Failf("byte %d of a free Buf of %d was written after its last Release", i, len(b.own))
-		}
+	if !invariant.Poisoned(b.own) {
+		i := slices.IndexFunc(b.own, func(c byte) bool { return c != invariant.PoisonByte })
+		invariant.Failf("byte %d of a free Buf of %d was written after its last Release", i, len(b.own))
 	}
 }
 
@@ -27,5 +27,11 @@ func taken(b *Buf) {
 func gone(b *Buf) {
 	live.Add(-1)
 	invariant.Poison(b.own)
-	invariant.Poison(b.B[:cap(b.B)]) // other memory if the holder appended beyond its own
+	var end *byte
+	if n := len(b.own); n > 0 {
+		end = &b.own[n-1]
+	}
+	if b := b.B[:cap(b.B)]; len(b) > 0 && &b[len(b)-1] != end { // the holder has appended beyond its own memory
+		invariant.Poison(b)
+	}
 }

@@ -4,7 +4,10 @@
 // it may be slow and must not change what the program does otherwise. A failed check panics through Failf.
 package invariant
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+)
 
 // Failf reports a broken invariant: a fault of this program, never of a peer.
 func Failf(format string, args ...any) {
@@ -13,9 +16,21 @@ func Failf(format string, args ...any) {
 
 // Poison overwrites b, so that a reader of memory that is no longer its own finds nonsense early. Callers stand behind On.
 func Poison(b []byte) {
-	for i := range b {
-		b[i] = PoisonByte
+	for On && len(b) > 0 {
+		b = b[copy(b, poison):]
 	}
+}
+
+// Poisoned reports whether b is as Poison has left it.
+func Poisoned(b []byte) bool {
+	for On && len(b) > 0 {
+		n := min(len(b), len(poison))
+		if !bytes.Equal(b[:n], poison[:n]) {
+			return false
+		}
+		b = b[n:]
+	}
+	return true
 }
 
 // PoisonByte fills released memory: as a protobuf tag it is wire type 3 (a group), as an HTTP/2 length it is far too large.

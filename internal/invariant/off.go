@@ -4,3 +4,5 @@ package invariant
 
 // On is true in builds with the tag "invariants".
 const On = false
+
+var poison []byte
