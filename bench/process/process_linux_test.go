@@ -181,12 +181,12 @@ func TestCPUClockCountsWorkOfThisProcess(t *testing.T) {
 	}
 	const work = 5 * time.Millisecond
 	after := before
-	for end := time.Now().Add(20 * time.Second); after.CPU < before.CPU+work; {
+	for end := time.Now().Add(2 * time.Minute); after.CPU < before.CPU+work; {
 		if after, err = Client(); err != nil {
 			t.Fatal(err)
 		}
 		if time.Now().After(end) {
-			t.Fatalf("20 s of work count as %v", after.CPU-before.CPU)
+			t.Fatalf("2 minutes of work count as %v", after.CPU-before.CPU)
 		}
 	}
 	if wall := time.Since(begun); after.CPU-before.CPU > wall*time.Duration(runtime.NumCPU()) {

@@ -24,7 +24,7 @@ import (
 const asNode = "SLIM_TEST_AS_NODE"
 
 // hang is what no wait of these tests takes unless something is broken.
-const hang = 30 * time.Second
+const hang = 2 * time.Minute
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asNode) != "" {

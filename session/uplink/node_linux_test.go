@@ -91,9 +91,9 @@ func exchange(t *testing.T, addr string, o Options, total, size int) {
 
 func TestAppsTalkThroughTheNode(t *testing.T) {
 	addr := startNode(t, router.Options{Loops: 2})
-	exchange(t, addr, Options{}, 5000, 200)
-	exchange(t, addr, Options{ReadBuffer: 2048, Queue: 10_000}, 200, 40_000)
-	exchange(t, addr, Options{}, 5, 3<<20)
+	exchange(t, addr, Options{}, 1500, 200)
+	exchange(t, addr, Options{ReadBuffer: 2048, Queue: 10_000}, 100, 40_000)
+	exchange(t, addr, Options{}, 3, 3<<20)
 	exchange(t, addr, Options{EnforcePQC: true}, 100, 100)
 	exchange(t, addr, Options{Kind: Remote}, 100, 100)
 }

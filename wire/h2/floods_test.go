@@ -66,14 +66,14 @@ func TestEmptyContinuationsAreAFlood(t *testing.T) {
 
 func TestTrafficPaysForControlFrames(t *testing.T) {
 	k, s := started(t, nil)
-	for range 100000 { // a PING, as of grpc-go's bandwidth estimator, with each message
+	for range 20_000 { // a PING, as of grpc-go's bandwidth estimator, with each message
 		k.feed(join(frame(framePing, 0, 0, make([]byte, 8)), data(1, 0, grpcMsg(300))))
 		k.c.ControlDone()
 	}
 	if k.err != nil {
 		t.Fatal(k.err)
 	}
-	for range 100000 { // a subscriber that returns credit twice for each message of 100 bytes
+	for range 20_000 { // a subscriber that returns credit twice for each message of 100 bytes
 		if _, n := k.c.Data(nil, s, 105); n != 105 {
 			t.Fatal("window closed")
 		}

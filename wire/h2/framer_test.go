@@ -75,7 +75,7 @@ func TestEngineReadsWhatFramerWrites(t *testing.T) {
 func TestEngineRefusesWhatFramerRefuses(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 9))
 	refused := 0
-	for range 20000 {
+	for range 6000 {
 		kind := frameType(rnd.IntN(10))
 		id := []uint32{0, 1, 1, 1, 2, 3}[rnd.IntN(6)]
 		body := make([]byte, []int{0, 1, 3, 4, 5, 6, 8, 12, 20}[rnd.IntN(9)])
@@ -99,7 +99,7 @@ func TestEngineRefusesWhatFramerRefuses(t *testing.T) {
 			t.Errorf("%x: x/net says %v, we say nothing", b, err)
 		}
 	}
-	if refused < 1000 {
+	if refused < 300 {
 		t.Errorf("only %d frames were refused", refused)
 	}
 }

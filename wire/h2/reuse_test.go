@@ -83,7 +83,7 @@ func (a *attack) streams(first uint32, count int) []byte {
 
 // A flood of streams, at whatever speed, takes no memory but what it needed at its beginning.
 func TestStreamFloodsReuseMemory(t *testing.T) {
-	const batch, batches = 300, 40
+	const batch, batches = 300, 16
 	for _, a := range attacks() {
 		t.Run(a.name, func(t *testing.T) {
 			var c Conn
