@@ -322,7 +322,7 @@ func TestFormattingHoldsNoLock(t *testing.T) {
 		}()
 		select {
 		case <-others:
-		case <-time.After(20 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Errorf("json %t: nobody can log while one record is formatted", json)
 		}
 		close(release)
