@@ -547,6 +547,8 @@ func (f *ringFar) leave() {
 	f.port.Push(f.s.hub.port, ringEvent{s: f.s, end: true})
 	f.port.Flush()
 	f.r.settle()
+	f.paused, f.woken = false, true // what it has not taken is released
+	f.exchange()
 }
 func (f *ringFar) conn() *Conn { return f.s.receiver.(*Conn) }
 func (f *ringFar) ended() bool { return f.end }
