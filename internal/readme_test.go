@@ -128,9 +128,11 @@ func (s *shell) run(t *testing.T, b block, limit time.Duration) {
 
 func (s *shell) String() string { return strings.Join(s.printed, "\n") }
 
-// expect checks that the lines of a text block were printed, in any order but each for itself; "…" stands for anything.
+// expect checks that the lines of a text block are printed, in any order but each for itself; "…" stands for anything. A
+// node in the background may print its own after the block has ended.
 func (s *shell) expect(t *testing.T, b block) {
 	t.Helper()
+	timeout := time.After(2 * time.Minute)
 	for want := range strings.Lines(b.text) {
 		parts := strings.Split(strings.TrimSpace(want), "…")
 		for i := range parts {
@@ -138,8 +140,18 @@ func (s *shell) expect(t *testing.T, b block) {
 		}
 		pattern := regexp.MustCompile("^" + strings.Join(parts, ".*") + "$")
 		i := slices.IndexFunc(s.printed, pattern.MatchString)
-		if i < 0 {
-			t.Fatalf("README.md:%d: not printed: %sbut\n%s", b.line, want, s)
+		for i < 0 {
+			select {
+			case line, open := <-s.lines:
+				if !open {
+					t.Fatalf("README.md:%d: not printed before the shell ended: %sbut\n%s", b.line, want, s)
+				}
+				if s.printed = append(s.printed, line); pattern.MatchString(line) {
+					i = len(s.printed) - 1
+				}
+			case <-timeout:
+				t.Fatalf("README.md:%d: not printed: %sbut\n%s", b.line, want, s)
+			}
 		}
 		s.printed = slices.Delete(s.printed, i, i+1)
 	}
