@@ -65,7 +65,7 @@ func (c *Change) Apply() error {
 	case c.group.now != c.base:
 		return refuse(WrongEpoch, "14", "the change leads out of epoch %d, the group is in %d", c.Epoch-1, c.group.Epoch())
 	}
-	c.done = true
+	c.finish()
 	if c.SelfRemoved {
 		c.group.Wipe()
 		return nil
@@ -80,7 +80,7 @@ func (c *Change) Discard() {
 	if c.done {
 		return
 	}
-	c.done = true
+	c.finish()
 	if c.next == nil {
 		return
 	}
@@ -89,6 +89,12 @@ func (c *Change) Discard() {
 	}
 	c.next.secrets.wipe()
 	c.next.keys.wipeExcept(c.group.live)
+}
+
+// finish notes that the change was applied or discarded.
+func (c *Change) finish() {
+	c.done = true
+	c.group.unapplied = slices.DeleteFunc(c.group.unapplied, func(o *Change) bool { return o == c })
 }
 
 // Commit makes a commit (RFC 9420, section 12.4.1). The group does not change before the change is applied.
@@ -236,6 +242,7 @@ func (g *Group) commit(l *proposalList, o CommitOptions) (*Change, error) {
 		c.Discard()
 		return nil, err
 	}
+	g.unapplied = append(g.unapplied, c)
 	return c, nil
 }
 

@@ -71,7 +71,8 @@
 //	6          | message.go                   | ParseMessage readMessage                               | messages.json FuzzParseMessage
 //	6.1        | framing.go                   | tbs newAuthenticated checkSignature                    | message-protection.json TestHostileMemberCommits
 //	6.1        | process.go                   | senderKey                                              | TestHostileMemberCommits TestHostileExternalCommits TestHostileOutsiders
-//	6.2        | framing.go                   | protectPublic checkMembership                          | message-protection.json TestMembershipTags TestDeliveryServiceDamages
+//	6.2        | framing.go                   | protectPublic checkMembership                          | message-protection.json TestMembershipTags TestMessagesInTheNameOfTheReceiver
+//	6.2        | process.go                   | processPublic ownPublic sent                           | TestOwnMessages TestMessagesInTheNameOfTheReceiver
 //	6.3.1      | protection.go                | seal open verify                                       | message-protection.json TestHostileContents TestOwnMessages
 //	6.3.1      | secrettree.go                | guard                                                  | message-protection.json
 //	6.3.2      | secrettree.go                | parseSenderData senderDataKey                          | secret-tree.json TestHostileContents

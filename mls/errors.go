@@ -25,7 +25,7 @@ const (
 	Missing                      // a key package, pre-shared key, proposal or tree that is needed is not here
 	Removed                      // this member is no longer in the group
 	Misuse                       // the call does not fit the state of the group
-	Own                          // a message of this member that came back, as it says: it was not verified
+	Own                          // a handshake message that this member sent, byte for byte; or application data that names it as its sender
 )
 
 // String is a word for it.

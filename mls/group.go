@@ -21,6 +21,7 @@ type Group struct {
 	past       []*epochKeys // for late messages, oldest first
 	resumption []resumption // of past epochs, oldest first
 	proposals  []pending    // of this epoch, in order of arrival
+	unapplied  []*Change    // commits of this member in this epoch that were neither applied nor discarded
 	reinit     *ReInit      // the last commit ended the group in favour of another
 	removed    bool
 }
@@ -34,8 +35,9 @@ type resumption struct {
 // pending is a proposal that waits for a commit.
 type pending struct {
 	Committed
-	ref []byte
-	own *ownUpdate // of our own update: what becomes ours when it is committed
+	ref     []byte
+	own     *ownUpdate // of our own update: what becomes ours when it is committed
+	message []byte     // of our own in a private message: as it was sent, nil after a restart
 }
 
 type ownUpdate struct {
@@ -212,7 +214,7 @@ func (g *Group) live(n treemath.Node, key *suite.PrivateKey) bool {
 
 // Wipe deletes all secrets. The group is of no use behind it.
 func (g *Group) Wipe() {
-	g.removed = true
+	g.removed, g.unapplied = true, nil
 	g.forget(0, 0)
 	g.now.wipe(nil)
 	g.now.messages.wipe()
@@ -240,6 +242,7 @@ func (g *Group) enter(e *epoch) {
 	g.past = append(g.past, old.messages)
 	old.wipe(e)
 	g.now = e
+	g.unapplied = nil // they lead out of the old epoch
 	g.dropPending()
 	g.forget(g.cfg.pastEpochs(), g.cfg.pskEpochs())
 }

@@ -110,7 +110,7 @@ func TestHostileMemberCommits(t *testing.T) {
 		{"signed by another member", func(f *forged) { f.key = f.c.members[3].group.now.signer }, BadSignature, "6.1: signature of a commit from member 0"},
 		{"in the name of another member", from(Sender{Type: SenderMember, Leaf: 3}), BadSignature, "6.1: signature of a commit from member 3"},
 		{"in the name of a blank leaf", from(Sender{Type: SenderMember, Leaf: 4}), Invalid, "6.1: commit from leaf 4, which is blank"},
-		{"in the name of the receiver", from(Sender{Type: SenderMember, Leaf: 1}), Own, "12.4: message is our own"},
+		{"in the name of the receiver", from(Sender{Type: SenderMember, Leaf: 1}), BadSignature, "6.1: signature of a commit from member 1"},
 		{"in the name of a joiner", from(Sender{Type: SenderNewMemberCommit}), Invalid, "12.2: 0 proposals of type external_init"},
 		{"in the name of one outside", from(Sender{Type: SenderExternal}), Invalid, "6.1: the group has 0 who may propose"},
 		{"in the name of a proposer", from(Sender{Type: SenderNewMemberProposal}), Invalid, "6.1: want an add"},

@@ -114,20 +114,83 @@ func TestOwnMessages(t *testing.T) {
 	for _, encrypted := range []bool{false, true} {
 		c := newCrowd(t, 1, 2, func(c *Config) { c.EncryptHandshake = encrypted })
 		g := c.members[0].group
-		want := "12.4: message is our own"
 		data := must[[]byte](t)(g.Protect(nil, []byte("x"), nil))
 		_, err := g.Process(data)
 		wantRefusal(t, err, Own, "6.3.1: message is our own")
+		wants := []string{"12.4: commit is our own: apply the change", "12.4: proposal is our own: it waits"}
 		if encrypted {
-			want = "6.3.1: message is our own"
+			wants = []string{"6.3.1: message is our own", "6.3.1: message is our own"}
 		}
-		for _, msg := range [][]byte{must[*Change](t)(g.Commit(CommitOptions{})).Commit, must[[]byte](t)(g.Propose(&Remove{1}, nil))} {
+		change := must[*Change](t)(g.Commit(CommitOptions{}))
+		messages := [][]byte{change.Commit, must[[]byte](t)(g.Propose(&Remove{1}, nil))}
+		for i, msg := range messages {
 			unchanged(t, g, func() {
 				_, err := g.Process(msg)
-				wantRefusal(t, err, Own, want)
+				wantRefusal(t, err, Own, wants[i])
 			})
 		}
+		// What is no longer on its way must not be taken for what is.
+		change.Discard()
+		g.DropPending()
+		must[*Change](t)(g.Commit(CommitOptions{}))
+		for _, msg := range messages {
+			_, err := g.Process(msg)
+			if encrypted {
+				wantRefusal(t, err, BadSignature, "6.3.2: names this member as its sender, and is none that it sent")
+			} else {
+				wantRefusal(t, err, Missing, "12.4: is our own, and no longer here")
+			}
+		}
 	}
+}
+
+// Who knows a group's id and epoch can write a member's leaf into a message. The member must not be told that it is its own: it would apply a
+// change that nobody else has (section 6.2).
+func TestMessagesInTheNameOfTheReceiver(t *testing.T) {
+	c := newCrowd(t, 1, 3)
+	g, hostile := c.members[0].group, c.members[1].group
+	ours := must[*Change](t)(g.Commit(CommitOptions{}))
+	waits := must[[]byte](t)(g.Propose(&Remove{2}, nil))
+	outside := newPerson(t, 1, "outside")
+	head := func(kind ContentType, b body) framedContent {
+		return framedContent{groupID: g.ID(), epoch: g.Epoch(), sender: Sender{Type: SenderMember, Leaf: g.Own()}, kind: kind, body: b}
+	}
+	content := head(ContentCommit, body{commit: &commit{}})
+	public := func(key *SigningKey, tag func(*publicMessage)) []byte {
+		a := must[*authenticated](t)(newAuthenticated(g.suite, rand.Reader, key, WirePublicMessage, content, g.now.raw))
+		a.auth.confirmationTag = make([]byte, 32)
+		p := protectPublic(g.suite, a, hostile.now.secrets.membership.Bytes(), g.now.raw)
+		tag(p)
+		return p.append(appendMessageHead(nil, WirePublicMessage))
+	}
+	damaged := func(msg []byte, change func(*publicMessage)) []byte {
+		m := parse(t, msg)
+		change(m.public)
+		return m.append(nil)
+	}
+	for _, x := range []struct {
+		name string
+		msg  []byte
+		kind Kind
+		want string
+	}{
+		{"of an outsider", public(outside.cfg.Key, func(p *publicMessage) { p.membershipTag = make([]byte, 32) }), BadSignature, "6.2: membership tag of a commit from member 0"},
+		{"of an outsider without a tag", public(outside.cfg.Key, func(p *publicMessage) { p.membershipTag = nil }), BadSignature, "6.2: membership tag of a commit from member 0"},
+		{"of another member", public(hostile.now.signer, func(*publicMessage) {}), BadSignature, "6.1: signature of a commit from member 0"},
+		{"our commit with another tag", damaged(ours.Commit, func(p *publicMessage) { p.membershipTag[0] ^= 1 }), BadSignature, "6.2: membership tag of a commit from member 0"},
+		{"our proposal with another tag", damaged(waits, func(p *publicMessage) { p.membershipTag[0] ^= 1 }), BadSignature, "6.2: membership tag of a proposal from member 0"},
+		{"of another member in private, a commit", sealRaw(t, hostile, sealing{from: 0, kind: ContentCommit, content: sealed(t, hostile, 1, nil)}), BadSignature, "6.3.2: commit names this member as its sender"},
+		{"of another member in private, a proposal", sealRaw(t, hostile, sealing{from: 0, kind: ContentProposal, content: sealed(t, hostile, 1, nil)}), BadSignature, "6.3.2: proposal names this member as its sender"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			unchanged(t, g, func() {
+				_, err := g.Process(x.msg)
+				wantRefusal(t, err, x.kind, x.want)
+			})
+		})
+	}
+	_, err := g.Process(ours.Commit)
+	wantRefusal(t, err, Own, "12.4: commit is our own")
 }
 
 // Who sent a late message is who sat there then.

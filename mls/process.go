@@ -53,20 +53,25 @@ func (g *Group) Process(msg []byte) (*Received, error) {
 		}
 	}
 	if m.private != nil {
-		return g.processPrivate(m.private)
+		return g.processPrivate(m.private, msg)
 	}
-	return g.processPublic(m.public)
+	return g.processPublic(m.public, msg)
 }
 
 // clip keeps long identifiers out of errors.
 func clip(b []byte) []byte { return b[:min(len(b), 16)] }
 
-func (g *Group) processPrivate(p *privateMessage) (*Received, error) {
+// processPrivate takes a private message, whose bytes are msg.
+func (g *Group) processPrivate(p *privateMessage, msg []byte) (*Received, error) {
 	keys := g.keysOf(p.epoch)
 	if keys == nil {
 		return nil, refuse(WrongEpoch, "6.3", "message of epoch %d, the group is in %d and keeps %d past ones", p.epoch, g.Epoch(), len(g.past))
 	}
 	o, err := keys.open(g.suite, p, g.now.own, g.limits.Window)
+	if KindOf(err) == Own && p.kind != ContentApplication && !g.sent(msg) {
+		// Every member can write our leaf into the sender data, and the key that would show who sealed the rest is gone.
+		return nil, refuse(BadSignature, "6.3.2", "%v names this member as its sender, and is none that it sent in this epoch", p.kind)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -98,12 +103,10 @@ func (g *Group) keysOf(epoch uint64) *epochKeys {
 	return nil
 }
 
-func (g *Group) processPublic(p *publicMessage) (*Received, error) {
+// processPublic takes a public message, whose bytes are msg.
+func (g *Group) processPublic(p *publicMessage, msg []byte) (*Received, error) {
 	if p.content.kind == ContentApplication {
 		return nil, refuse(Invalid, "6", "application data in a public message")
-	}
-	if p.content.sender == (Sender{Type: SenderMember, Leaf: g.now.own}) {
-		return nil, refuse(Own, "12.4", "message is our own: apply the change that came with it")
 	}
 	if err := p.checkMembership(g.suite, g.now.secrets.membership.Bytes(), g.now.raw); err != nil {
 		return nil, err
@@ -115,7 +118,30 @@ func (g *Group) processPublic(p *publicMessage) (*Received, error) {
 	if err := p.checkSignature(g.suite, v, g.now.raw); err != nil {
 		return nil, err
 	}
+	// Only now: an outsider can write our leaf into a message as well.
+	if p.content.sender == (Sender{Type: SenderMember, Leaf: g.now.own}) {
+		return nil, g.ownPublic(&p.authenticated, msg)
+	}
 	return g.handshake(&p.authenticated)
+}
+
+// ownPublic is what Process says to a public handshake message that this member signed.
+func (g *Group) ownPublic(a *authenticated, msg []byte) error {
+	ref := a.ref(g.suite)
+	switch {
+	case a.content.kind == ContentCommit && g.sent(msg):
+		return refuse(Own, "12.4", "commit is our own: apply the change that came with it")
+	case slices.ContainsFunc(g.proposals, func(p pending) bool { return bytes.Equal(p.ref, ref) }):
+		return refuse(Own, "12.4", "proposal is our own: it waits here already")
+	}
+	return refuse(Missing, "12.4", "%v is our own, and no longer here: it was dropped, or made before a restart", a.content.kind)
+}
+
+// sent reports whether msg is a commit of this member whose change is neither applied nor discarded, or a private message with a
+// proposal of its that waits.
+func (g *Group) sent(msg []byte) bool {
+	return slices.ContainsFunc(g.unapplied, func(c *Change) bool { return bytes.Equal(c.Commit, msg) }) ||
+		slices.ContainsFunc(g.proposals, func(p pending) bool { return p.message != nil && bytes.Equal(p.message, msg) })
 }
 
 // senderKey is the key that the signature of a public message must verify with (section 6.1).

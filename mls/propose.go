@@ -70,6 +70,9 @@ func (g *Group) propose(p Proposal, aad []byte, own *ownUpdate) ([]byte, error) 
 		g.proposals = g.proposals[:before] // nobody will hear of it
 		return nil, err
 	}
+	if wire == WirePrivateMessage && len(g.proposals) > before {
+		g.proposals[before].message = slices.Clone(msg)
+	}
 	return msg, nil
 }
 
