@@ -102,15 +102,22 @@ func (g *Group) Commit(o CommitOptions) (*Change, error) {
 	if err := g.usable(); err != nil {
 		return nil, err
 	}
-	l := &proposalList{suite: g.suite, committer: Sender{Type: SenderMember, Leaf: g.now.own}}
-	own, err := g.own(l.committer, o.Proposals)
+	committer := Sender{Type: SenderMember, Leaf: g.now.own}
+	own, err := g.own(committer, o.Proposals)
 	if err != nil {
 		return nil, err
 	}
-	if !o.SkipPending {
-		l.all = g.choose(l.committer, own)
+	if err := o.GroupInfo.check(); err != nil {
+		return nil, within(err, "CommitOptions.GroupInfo")
 	}
-	l.all = append(l.all, own...)
+	var waiting []Committed
+	if !o.SkipPending {
+		waiting = g.eligible(len(own) > 0)
+	}
+	l, err := g.choose(committer, waiting, own)
+	if err != nil {
+		return nil, err
+	}
 	return g.commit(l, o)
 }
 
@@ -127,46 +134,25 @@ func (g *Group) own(committer Sender, proposals []Proposal) ([]Committed, error)
 	return list, nil
 }
 
-// choose are the pending proposals that go into a commit of ours beside own: all that can (section 12.4). Each is valid by itself; what does
-// not go together with those before it, or is refused by the application, is left out.
-func (g *Group) choose(committer Sender, own []Committed) []Committed {
-	fits := func(list []Committed) bool {
-		l := &proposalList{suite: g.suite, committer: committer, all: slices.Concat(list, own)}
-		return l.fits(g) == nil
+// choose is the list of a commit of ours: own, and in front of it all of waiting that can be there (section 12.4). What does not go together
+// with those before it, is no longer valid, or is refused by the application, is left out.
+func (g *Group) choose(committer Sender, waiting, own []Committed) (*proposalList, error) {
+	try := func(waiting []Committed) (*proposalList, error) {
+		l := &proposalList{suite: g.suite, committer: committer, all: slices.Concat(waiting, own), ours: true}
+		return l, l.valid(g)
 	}
-	list := g.eligible(len(own) > 0)
-	if len(list) == 0 || fits(list) {
-		return list
+	l, err := try(waiting)
+	if err == nil || len(waiting) == 0 {
+		return l, err
 	}
+	l, err = try(nil)
 	var chosen []Committed
-	for _, c := range list {
-		if more := append(chosen, c); fits(more) {
-			chosen = more
+	for _, c := range waiting {
+		if more, wrong := try(append(chosen, c)); wrong == nil {
+			chosen, l, err = append(chosen, c), more, nil
 		}
 	}
-	return chosen
-}
-
-// fits is what must hold of a list beyond what holds of each proposal in it.
-func (l *proposalList) fits(g *Group) error {
-	now := g.now
-	if err := l.checkLimits(now.tree, g.limits); err != nil {
-		return err
-	}
-	if err := l.checkTogether(now.tree); err != nil {
-		return err
-	}
-	if err := l.apply(&now.context, now.tree, g.limits); err != nil {
-		return err
-	}
-	for i := range l.psks {
-		k, err := g.psk(&l.psks[i])
-		if err != nil {
-			return err
-		}
-		clear(k)
-	}
-	return l.judge(g.cfg, &now.context, now.tree)
+	return l, err
 }
 
 // eligible are the pending proposals that a commit of ours may hold (section 12.2): not our own updates; of several for one leaf a removal,
@@ -210,30 +196,9 @@ func (g *Group) eligible(more bool) []Committed {
 	return list
 }
 
-// commit makes a commit of the proposals in l.
+// commit makes a commit of the proposals in l, which has been found valid.
 func (g *Group) commit(l *proposalList, o CommitOptions) (*Change, error) {
 	now := g.now
-	if err := o.GroupInfo.check(); err != nil {
-		return nil, within(err, "CommitOptions.GroupInfo")
-	}
-	if err := l.checkLimits(now.tree, g.limits); err != nil {
-		return nil, err
-	}
-	if err := l.check(&now.context, now.tree, g.cfg); err != nil {
-		return nil, err
-	}
-	for _, k := range addsOf(l.all) {
-		if err := checkLeafLifetime(k.Leaf, g.cfg.Now()); err != nil {
-			return nil, err
-		}
-	}
-	if err := l.apply(&now.context, now.tree, g.limits); err != nil {
-		return nil, err
-	}
-	if err := l.judge(g.cfg, &now.context, now.tree); err != nil {
-		return nil, err
-	}
-
 	to := &epoch{suite: g.suite, tree: l.tree, own: now.own, keys: now.keys.clone(), signer: now.signer, context: groupContext{
 		suite: g.suite.ID(), groupID: now.context.groupID, epoch: now.context.epoch + 1, confirmedHash: now.context.confirmedHash, extensions: l.extensions}}
 	c := &Change{Sender: l.committer, Epoch: to.context.epoch, Proposals: l.all, Added: l.added, Updated: l.updated, Removed: l.removed,
@@ -290,16 +255,6 @@ func (g *Group) makeCommit(c *Change, l *proposalList, o CommitOptions) error {
 	}
 	c.Commit, err = g.protect(a) // last: it may spend a key
 	return err
-}
-
-func addsOf(list []Committed) []*KeyPackage {
-	var packages []*KeyPackage
-	for _, c := range list {
-		if a, ok := c.Proposal.(*Add); ok {
-			packages = append(packages, a.KeyPackage)
-		}
-	}
-	return packages
 }
 
 // entries are the proposals as the commit holds them: pending ones by reference.
@@ -428,12 +383,13 @@ func welcomes(rand io.Reader, n *next, l *proposalList, f *freshPath, o CommitOp
 }
 
 // Protect appends application data as a private message to dst (section 15). aad is authenticated and not encrypted. It takes a
-// signature and two sealings, whatever the size of the group. While proposals wait, they must be committed first (section 12.4).
+// signature and two sealings, whatever the size of the group. While valid proposals wait, they must be committed first (section 12.4): what
+// must not keep this member from sending, Config.Admit refuses when it arrives.
 func (g *Group) Protect(dst, data, aad []byte) ([]byte, error) {
 	if err := g.usable(); err != nil {
 		return dst, err
 	}
-	if len(g.proposals) > 0 {
+	if len(g.proposals) > 0 && g.due() {
 		return dst, refuse(Misuse, "12.4", "%d proposals wait: commit before sending data", len(g.proposals))
 	}
 	now := g.now

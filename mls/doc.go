@@ -128,7 +128,9 @@
 //	12.2       | list.go                      | check checkTypes checkOncePerLeaf checkSupported       | TestHostileMemberCommits TestHostileExternalCommits TestProposalsOfOtherTypes
 //	12.2       | list.go                      | checkLimits                                            | TestLimits
 //	12.2       | tree.go                      | checkDepth readTree                                    | TestDepthOfTheTree TestLimits
-//	12.4       | commit.go                    | choose eligible fits                                   | TestCommitterChoosesAmongProposals TestPendingProposalsThatDoNotGoTogether
+//	12.4       | commit.go                    | choose eligible                                        | TestCommitterChoosesAmongProposals TestPendingProposalsThatDoNotGoTogether
+//	12.4       | list.go                      | valid                                                  | TestKeyPackagesThatExpireWhileTheyWait TestPendingProposalsThatDoNotGoTogether
+//	12.4       | process.go                   | due                                                    | TestKeyPackagesThatExpireWhileTheyWait
 //	12.3       | list.go                      | apply                                                  | passive-client-handling-commit.json TestDifferentialHistories
 //	12.4       | list.go                      | needsPath                                              | TestHostileMemberCommits
 //	12.4.1     | commit.go                    | Commit newPath makePath                                | TestLifeOfAGroup TestDifferentialHistories

@@ -77,4 +77,5 @@ func TestTableOfSections(t *testing.T) {
 }
 
 // summaries only call other checks.
-var summaries = map[string]bool{"checkLeafAlone": true, "checkLeavesTogether": true, "checkUniqueLeaf": true, "checkTogether": true}
+var summaries = map[string]bool{"checkLeafAlone": true, "checkLeavesTogether": true, "checkUniqueLeaf": true, "checkTogether": true, "checkAlone": true,
+	"checkAdd": true}

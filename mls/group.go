@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
 	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
@@ -22,6 +23,8 @@ type Group struct {
 	resumption []resumption // of past epochs, oldest first
 	proposals  []pending    // of this epoch, in order of arrival
 	unapplied  []*Change    // commits of this member in this epoch that were neither applied nor discarded
+	dueUntil   time.Time    // until then dueNow holds; zero: it is not known
+	dueNow     bool         // what due found
 	reinit     *ReInit      // the last commit ended the group in favour of another
 	removed    bool
 }
@@ -204,7 +207,7 @@ func (g *Group) dropPending() {
 			p.own.key.Wipe()
 		}
 	}
-	g.proposals = nil
+	g.setPending(nil)
 }
 
 // live reports whether a private key is in use, or will be if a proposal of ours is committed.

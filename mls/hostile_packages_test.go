@@ -175,13 +175,61 @@ func TestExpiredKeyPackages(t *testing.T) {
 		wantRefusal(t, err, Invalid, "7.3: key package is valid from")
 		c.members[0].at(at, func() { c.add(0, p) })
 	}
-	// One that expires while it waits is not committed.
+}
+
+// A key package that expires while it waits, or is not valid yet, is not committed, and keeps a member neither from committing nor from
+// sending. What it keeps waiting for is what is valid.
+func TestKeyPackagesThatExpireWhileTheyWait(t *testing.T) {
+	c := newCrowd(t, 1, 4)
 	p := newPerson(t, 1, "late", func(c *Config) { c.Lifetime = time.Hour })
-	c.propose(0, &Add{p.keyPackage()})
-	g = c.members[1].group
-	g.cfg.Now = func() time.Time { return testTime.Add(2 * time.Hour) }
-	_, err := g.Commit(CommitOptions{})
-	wantRefusal(t, err, Invalid, "7.3: key package is valid from")
+	c.propose(3, &Add{p.keyPackage()})
+	late := c.members[3].group
+	early := newPerson(t, 1, "early", func(c *Config) { c.Now = func() time.Time { return testTime.Add(9 * time.Hour) } }).keyPackage()
+	msg := say(t, late, late.now.signer, Sender{Type: SenderMember, Leaf: 3}, &Add{early}) // by a clock that is ahead
+	for _, p := range c.members[:3] {
+		must[*Received](t)(p.group.Process(msg))
+	}
+	g, now := c.members[1].group, testTime
+	c.members[1].cfg.Now = func() time.Time { return now }
+	due := func(want bool) {
+		t.Helper()
+		if _, err := g.Protect(nil, []byte("data"), nil); !want && err != nil {
+			t.Errorf("at %v: %v", now, err)
+		} else if want {
+			wantRefusal(t, err, Misuse, "12.4: 2 proposals wait")
+		}
+	}
+	due(true)
+	now = testTime.Add(time.Hour) // the last second of the first
+	due(true)
+	now = now.Add(time.Second)
+	due(false)
+	committed := func(o CommitOptions) int {
+		t.Helper()
+		ch := must[*Change](t)(g.Commit(o))
+		ch.Discard()
+		return len(ch.Proposals)
+	}
+	if n := committed(CommitOptions{}); n != 0 {
+		t.Errorf("%d proposals are committed", n)
+	}
+	if n := committed(CommitOptions{Proposals: []Proposal{&Remove{3}}}); n != 1 {
+		t.Errorf("%d proposals are committed beside the removal of who made them", n)
+	}
+	now = testTime.Add(8 * time.Hour) // the first second of the second
+	due(true)
+	if n := committed(CommitOptions{}); n != 1 {
+		t.Errorf("%d proposals are committed when one is valid", n)
+	}
+	now = testTime.Add(2 * time.Hour)
+	must[*Received](t)(g.Process(must[[]byte](t)(c.members[2].group.Propose(&Remove{3}, nil))))
+	if _, err := g.Protect(nil, nil, nil); KindOf(err) != Misuse {
+		t.Errorf("data while a removal waits: %v", err)
+	}
+	c.members[1].cfg.Now = func() time.Time { return testTime.Add(2 * time.Hour) }
+	if ch := must[*Change](t)(g.Commit(CommitOptions{})); len(ch.Proposals) != 1 || ch.Removed[0] != 3 {
+		t.Errorf("committed %+v", ch.Proposals)
+	}
 }
 
 // How long a key package may be valid is for the group to agree on (section 7.2).

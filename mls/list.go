@@ -22,6 +22,7 @@ type proposalList struct {
 	mode      listMode
 	committer Sender
 	all       []Committed
+	ours      bool // the commit is made here: the clock counts, for key packages that waited too
 
 	// What applying it gives.
 	tree       *tree
@@ -75,6 +76,11 @@ func (l *proposalList) check(g *groupContext, before *tree, cfg *Config) error {
 	if err := l.checkTogether(before); err != nil {
 		return err
 	}
+	return l.checkAlone(g, before, cfg)
+}
+
+// checkAlone is what can be said of each proposal whatever stands beside it.
+func (l *proposalList) checkAlone(g *groupContext, before *tree, cfg *Config) error {
 	if err := l.checkUpdates(g, before); err != nil {
 		return err
 	}
@@ -152,13 +158,21 @@ func (l *proposalList) checkAdds(cfg *Config) error {
 		}
 	}
 	return inParallel(len(adds), 8, func(i int) error {
-		k := adds[i].Proposal.(*Add).KeyPackage
-		err := checkLeafLifetimeLength(k.Leaf, cfg.maxLifetime())
-		if err == nil {
-			err = checkKeyPackage(l.suite, k)
-		}
-		return within(err, "add by %v", adds[i].Sender)
+		return within(l.checkAdd(adds[i], cfg), "add by %v", adds[i].Sender)
 	})
+}
+
+func (l *proposalList) checkAdd(c Committed, cfg *Config) error {
+	k := c.Proposal.(*Add).KeyPackage
+	if l.ours {
+		if err := checkLeafLifetime(k.Leaf, cfg.Now()); err != nil {
+			return err
+		}
+	}
+	if err := checkLeafLifetimeLength(k.Leaf, cfg.maxLifetime()); err != nil {
+		return err
+	}
+	return checkKeyPackage(l.suite, k)
 }
 
 // checkRemoves: the leaf is taken (section 12.1.3), and the committer does not remove itself.
@@ -362,8 +376,10 @@ func (l *proposalList) apply(g *groupContext, before *tree, limits Limits) error
 
 // judge asks the application about new credentials, and then about the list as a whole.
 func (l *proposalList) judge(cfg *Config, g *groupContext, before *tree) error {
-	if err := l.judgeCredentials(cfg, g, before); err != nil {
-		return err
+	for i := range l.all {
+		if err := l.all[i].judge(cfg, g, before); err != nil {
+			return err
+		}
 	}
 	if cfg.Proposals == nil {
 		return nil
@@ -374,25 +390,42 @@ func (l *proposalList) judge(cfg *Config, g *groupContext, before *tree) error {
 	return nil
 }
 
-// judgeCredentials asks the application about all credentials that the list brings into the group (section 5.3.1).
-func (l *proposalList) judgeCredentials(cfg *Config, g *groupContext, before *tree) error {
-	for k, i := range l.added {
-		leaf := l.packages[k].Leaf
-		if err := cfg.judge(&Presented{Place: PlaceAdd, Leaf: i, Credential: leaf.Credential, SignatureKey: leaf.SignatureKey, Node: leaf}); err != nil {
+// judge asks the application about the credentials that a proposal brings into the group (section 5.3.1).
+func (c *Committed) judge(cfg *Config, g *groupContext, before *tree) error {
+	switch p := c.Proposal.(type) {
+	case *Add:
+		leaf := p.KeyPackage.Leaf
+		return cfg.judge(&Presented{Place: PlaceAdd, Credential: leaf.Credential, SignatureKey: leaf.SignatureKey, Node: leaf})
+	case *Update:
+		return cfg.judge(&Presented{Place: PlaceUpdate, Leaf: c.Sender.Leaf, Credential: p.Leaf.Credential, SignatureKey: p.Leaf.SignatureKey,
+			Node: p.Leaf, Replaces: before.leaf(c.Sender.Leaf)})
+	case *GroupContextExtensions:
+		return cfg.judgeSenders(p.Extensions, g.extensions)
+	}
+	return nil
+}
+
+// valid is the rule for the commits of this member: it decides which of the proposals that wait a commit holds, and whether it is made. What
+// the list does to the tree is in l behind it.
+func (l *proposalList) valid(g *Group) error {
+	now := g.now
+	if err := l.checkLimits(now.tree, g.limits); err != nil {
+		return err
+	}
+	if err := l.check(&now.context, now.tree, g.cfg); err != nil {
+		return err
+	}
+	if err := l.apply(&now.context, now.tree, g.limits); err != nil {
+		return err
+	}
+	for i := range l.psks {
+		k, err := g.psk(&l.psks[i])
+		if err != nil {
 			return err
 		}
+		clear(k)
 	}
-	for _, i := range l.updated {
-		leaf := l.tree.leaf(i)
-		if err := cfg.judge(&Presented{Place: PlaceUpdate, Leaf: i, Credential: leaf.Credential, SignatureKey: leaf.SignatureKey, Node: leaf,
-			Replaces: before.leaf(i)}); err != nil {
-			return err
-		}
-	}
-	if l.number(ProposalGroupContextExtensions) == 0 {
-		return nil
-	}
-	return cfg.judgeSenders(l.extensions, g.extensions)
+	return l.judge(g.cfg, &now.context, now.tree)
 }
 
 // judgeSenders asks about those who may propose from outside, but for those who might before.

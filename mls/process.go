@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/subtle"
 	"slices"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
 )
@@ -215,7 +216,7 @@ func (g *Group) admit(a *authenticated, own *ownUpdate) (pending, error) {
 	if err := alone.apply(&g.now.context, g.now.tree, g.limits); err != nil {
 		return p, err
 	}
-	if err := alone.judgeCredentials(g.cfg, &g.now.context, g.now.tree); err != nil {
+	if err := alone.all[0].judge(g.cfg, &g.now.context, g.now.tree); err != nil {
 		return p, err
 	}
 	switch {
@@ -243,9 +244,39 @@ func (g *Group) keep(p pending) error {
 	if len(g.proposals) >= g.limits.Proposals || p.Sender.Type != SenderMember && outside >= g.limits.Proposals/4 {
 		return refuse(Limit, "", "%d proposals wait already, %d of them from outside", len(g.proposals), outside)
 	}
-	g.proposals = append(g.proposals, p)
+	g.setPending(append(g.proposals, p))
 	return nil
 }
+
+// setPending replaces the proposals that wait.
+func (g *Group) setPending(list []pending) { g.proposals, g.dueUntil = list, time.Time{} }
+
+// due reports whether a proposal waits that must be committed before data is sent: one that is valid by itself (section 12.4). What has been
+// found is kept until another proposal waits, or a key package begins or ends to be valid.
+func (g *Group) due() bool {
+	now := g.cfg.Now()
+	if now.Before(g.dueUntil) {
+		return g.dueNow
+	}
+	g.dueNow, g.dueUntil = false, now.Add(dueAtMost)
+	for _, p := range g.proposals {
+		if a, ok := p.Proposal.(*Add); ok {
+			for _, s := range []uint64{a.KeyPackage.Leaf.Lifetime.NotBefore, a.KeyPackage.Leaf.Lifetime.NotAfter} {
+				if at := time.Unix(int64(min(s, 1<<40))+1, 0); at.After(now) && at.Before(g.dueUntil) {
+					g.dueUntil = at
+				}
+			}
+			if checkLeafLifetime(a.KeyPackage.Leaf, now) != nil {
+				continue
+			}
+		}
+		g.dueNow = g.dueNow || p.judge(g.cfg, &g.now.context, g.now.tree) == nil
+	}
+	return g.dueNow
+}
+
+// dueAtMost is how long what the application says of proposals that wait is taken for its opinion.
+const dueAtMost = time.Minute
 
 // resolve replaces references by the proposals that wait (section 12.4.2).
 func (g *Group) resolve(committer Sender, entries []proposalOrRef) ([]Committed, error) {

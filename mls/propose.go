@@ -67,7 +67,7 @@ func (g *Group) propose(p Proposal, aad []byte, own *ownUpdate) ([]byte, error) 
 	}
 	msg, err := g.protect(a)
 	if err != nil {
-		g.proposals = g.proposals[:before] // nobody will hear of it
+		g.setPending(g.proposals[:before]) // nobody will hear of it
 		return nil, err
 	}
 	if wire == WirePrivateMessage && len(g.proposals) > before {

@@ -61,7 +61,11 @@ func (g *Group) successor(cfg *Config, usage PSKUsage, id []byte, e Extensions, 
 	}
 	n.cfg = &knowing
 	defer func() { n.cfg = cfg }()
-	c, err := n.commit(&proposalList{suite: n.suite, mode: initial, committer: Sender{Type: SenderMember}, all: own}, CommitOptions{})
+	l := &proposalList{suite: n.suite, mode: initial, committer: Sender{Type: SenderMember}, all: own, ours: true}
+	if err := l.valid(n); err != nil {
+		return nil, nil, err
+	}
+	c, err := n.commit(l, CommitOptions{})
 	if err != nil {
 		return nil, nil, err
 	}
