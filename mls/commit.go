@@ -110,11 +110,11 @@ func (g *Group) Commit(o CommitOptions) (*Change, error) {
 	if err := o.GroupInfo.check(); err != nil {
 		return nil, within(err, "CommitOptions.GroupInfo")
 	}
-	var waiting []Committed
+	c := choice{group: g, committer: committer, own: own}
 	if !o.SkipPending {
-		waiting = g.eligible(len(own) > 0)
+		c.waiting = g.eligible(own)
 	}
-	l, err := g.choose(committer, waiting, own)
+	l, err := c.list()
 	if err != nil {
 		return nil, err
 	}
@@ -132,68 +132,6 @@ func (g *Group) own(committer Sender, proposals []Proposal) ([]Committed, error)
 		list = append(list, Committed{Proposal: p, Sender: committer})
 	}
 	return list, nil
-}
-
-// choose is the list of a commit of ours: own, and in front of it all of waiting that can be there (section 12.4). What does not go together
-// with those before it, is no longer valid, or is refused by the application, is left out.
-func (g *Group) choose(committer Sender, waiting, own []Committed) (*proposalList, error) {
-	try := func(waiting []Committed) (*proposalList, error) {
-		l := &proposalList{suite: g.suite, committer: committer, all: slices.Concat(waiting, own), ours: true}
-		return l, l.valid(g)
-	}
-	l, err := try(waiting)
-	if err == nil || len(waiting) == 0 {
-		return l, err
-	}
-	l, err = try(nil)
-	var chosen []Committed
-	for _, c := range waiting {
-		if more, wrong := try(append(chosen, c)); wrong == nil {
-			chosen, l, err = append(chosen, c), more, nil
-		}
-	}
-	return l, err
-}
-
-// eligible are the pending proposals that a commit of ours may hold (section 12.2): not our own updates; of several for one leaf a removal,
-// else the newest update; a reinit only alone, and not where there are more.
-func (g *Group) eligible(more bool) []Committed {
-	of := map[LeafIndex]int{} // index of the proposal for a leaf
-	rest := 0
-	for i, p := range g.proposals {
-		switch q := p.Proposal.(type) {
-		case *Update:
-			if j, ok := of[p.Sender.Leaf]; !ok || g.proposals[j].Proposal.Type() == ProposalUpdate {
-				of[p.Sender.Leaf] = i
-			}
-		case *Remove:
-			if j, ok := of[q.Leaf]; !ok || g.proposals[j].Proposal.Type() == ProposalUpdate {
-				of[q.Leaf] = i
-			}
-		}
-		if p.Proposal.Type() != ProposalReInit {
-			rest++
-		}
-	}
-	var list []Committed
-	for i, p := range g.proposals {
-		switch q := p.Proposal.(type) {
-		case *Update:
-			if of[p.Sender.Leaf] != i || p.Sender.Leaf == g.now.own {
-				continue
-			}
-		case *Remove:
-			if of[q.Leaf] != i || q.Leaf == g.now.own {
-				continue
-			}
-		case *ReInit:
-			if rest > 0 || more || len(list) > 0 {
-				continue
-			}
-		}
-		list = append(list, p.Committed)
-	}
-	return list
 }
 
 // commit makes a commit of the proposals in l, which has been found valid.

@@ -123,12 +123,12 @@
 //	12.1.6     | list.go                      | checkExternalInit                                      | TestHostileMemberCommits TestHostileExternalCommits
 //	12.1.7     | list.go                      | checkExtensions                                        | TestHostileMemberCommits TestExtensionsStandOnce
 //	12.1.8     | list.go                      | checkSenders checkProposer                             | TestHostileOutsiders
-//	12.1.8     | process.go                   | admit keep                                             | TestProposalsFromOutside TestHostileProposals TestRoomForProposals
+//	12.1.8     | process.go                   | admit keep                                             | TestProposalsFromOutside TestHostileProposals TestRoomForProposals TestProposalsThatAreValidTogether
 //	12.1.8     | propose.go                   | ProposeFromOutside ProposeSelf sendable                | TestProposalsFromOutside TestExpiredKeyPackages TestKeyPackagesAreNotShared
 //	12.2       | list.go                      | check checkTypes checkOncePerLeaf checkSupported       | TestHostileMemberCommits TestHostileExternalCommits TestProposalsOfOtherTypes
 //	12.2       | list.go                      | checkLimits                                            | TestLimits
 //	12.2       | tree.go                      | checkDepth readTree                                    | TestDepthOfTheTree TestLimits
-//	12.4       | commit.go                    | choose eligible                                        | TestCommitterChoosesAmongProposals TestPendingProposalsThatDoNotGoTogether
+//	12.4       | choose.go                    | list eligible judgeWaiting                             | TestCommitterChoosesAmongProposals TestPendingProposalsThatDoNotGoTogether TestProposalsThatAreValidTogether
 //	12.4       | list.go                      | valid                                                  | TestKeyPackagesThatExpireWhileTheyWait TestPendingProposalsThatDoNotGoTogether
 //	12.4       | process.go                   | due                                                    | TestKeyPackagesThatExpireWhileTheyWait
 //	12.3       | list.go                      | apply                                                  | passive-client-handling-commit.json TestDifferentialHistories

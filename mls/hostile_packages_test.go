@@ -128,8 +128,11 @@ func listRefused(t *testing.T, c *crowd, list []Proposal, kind Kind, want string
 		_, err := g.Commit(CommitOptions{Proposals: list})
 		wantRefusal(t, err, kind, want)
 		if len(list) == 1 {
-			_, err = g.Propose(list[0], nil)
-			wantRefusal(t, err, kind, want)
+			if _, err = g.Propose(list[0], nil); err != nil {
+				wantRefusal(t, err, kind, want)
+			} else {
+				leftOut(t, g)
+			}
 		}
 	})
 	notFollowed(t, c, list, kind, want)
@@ -140,17 +143,42 @@ func notFollowed(t *testing.T, c *crowd, list []Proposal, kind Kind, want string
 	t.Helper()
 	f, victim := c.forge(0, must[*Change](t)(c.members[0].group.Commit(CommitOptions{}))), c.members[1].group
 	f.add(list...)
-	messages := [][]byte{f.sign()}
+	unchanged(t, victim, func() {
+		_, err := victim.Process(f.sign())
+		wantRefusal(t, err, kind, want)
+	})
 	if len(list) == 1 {
 		f.m.content.kind, f.m.content.body = ContentProposal, body{proposal: list[0]}
-		messages = append(messages, f.sign())
+		notCommitted(t, c, f.sign(), kind, want)
 	}
+}
+
+// notCommitted: a proposal is refused when it arrives, or it waits, and member 1 neither commits it nor follows member 0 who does.
+func notCommitted(t *testing.T, c *crowd, msg []byte, kind Kind, want string) {
+	t.Helper()
+	victim := c.members[1].group
 	unchanged(t, victim, func() {
-		for _, msg := range messages {
-			_, err := victim.Process(msg)
+		if _, err := victim.Process(msg); err != nil {
 			wantRefusal(t, err, kind, want)
+			return
 		}
+		f := c.forge(0, must[*Change](t)(c.members[0].group.Commit(CommitOptions{})))
+		f.made.proposals = append(f.made.proposals, proposalOrRef{ref: victim.proposals[0].ref})
+		_, err := victim.Process(f.sign())
+		wantRefusal(t, err, kind, want)
+		leftOut(t, victim)
 	})
+}
+
+// leftOut: a commit of g leaves out what waits, which is dropped behind it.
+func leftOut(t *testing.T, g *Group) {
+	t.Helper()
+	ch := must[*Change](t)(g.Commit(CommitOptions{}))
+	if len(ch.Proposals) != 0 {
+		t.Errorf("committed %+v", ch.Proposals)
+	}
+	ch.Discard()
+	g.DropPending()
 }
 
 // Who adds looks at the clock, at once and when it proposes; who follows does not (section 7.3).

@@ -79,21 +79,22 @@ func (l *proposalList) check(g *groupContext, before *tree, cfg *Config) error {
 	return l.checkAlone(g, before, cfg)
 }
 
-// checkAlone is what can be said of each proposal whatever stands beside it.
+// checkAlone is what can be said of each proposal whatever stands beside it: what is wrong with one here is wrong in every list of this epoch.
 func (l *proposalList) checkAlone(g *groupContext, before *tree, cfg *Config) error {
+	for _, c := range []func(*tree) error{l.checkSenders, l.checkRemoves, l.checkPSKs, l.checkExtensions, l.checkReInit, l.checkExternalInit} {
+		if err := c(before); err != nil {
+			return err
+		}
+	}
 	if err := l.checkUpdates(g, before); err != nil {
 		return err
 	}
 	return l.checkAdds(cfg)
 }
 
-// checkTogether is all of it that takes no signatures.
+// checkTogether is what the list must be as a list. Of several types the functions above count, too.
 func (l *proposalList) checkTogether(before *tree) error {
-	checks := []func(*tree) error{
-		l.checkSenders, l.checkTypes, l.checkOncePerLeaf, l.checkRemoves, l.checkPSKs, l.checkExtensions, l.checkReInit, l.checkExternalInit,
-		l.checkSupported,
-	}
-	for _, c := range checks {
+	for _, c := range []func(*tree) error{l.checkTypes, l.checkOncePerLeaf, l.checkSupported} {
 		if err := c(before); err != nil {
 			return err
 		}
@@ -153,7 +154,7 @@ func checkProposer(s Sender, p Proposal) error {
 func (l *proposalList) checkAdds(cfg *Config) error {
 	var adds []Committed
 	for _, c := range l.all {
-		if c.Proposal.Type() == ProposalAdd {
+		if c.Proposal.Type() == ProposalAdd && !c.sound {
 			adds = append(adds, c)
 		}
 	}
@@ -200,6 +201,9 @@ func (l *proposalList) checkUpdates(g *groupContext, before *tree) error {
 		old := before.leaf(c.Sender.Leaf)
 		if old == nil {
 			return refuse(Invalid, "12.1.2", "leaf %d is blank", c.Sender.Leaf)
+		}
+		if c.sound {
+			return nil
 		}
 		if err := checkLeafAlone(l.suite, p.Leaf, SourceUpdate, g.groupID, c.Sender.Leaf); err != nil {
 			return err
@@ -377,8 +381,10 @@ func (l *proposalList) apply(g *groupContext, before *tree, limits Limits) error
 // judge asks the application about new credentials, and then about the list as a whole.
 func (l *proposalList) judge(cfg *Config, g *groupContext, before *tree) error {
 	for i := range l.all {
-		if err := l.all[i].judge(cfg, g, before); err != nil {
-			return err
+		if c := &l.all[i]; !c.judged {
+			if err := c.judge(cfg, g, before); err != nil {
+				return err
+			}
 		}
 	}
 	if cfg.Proposals == nil {
@@ -418,12 +424,14 @@ func (l *proposalList) valid(g *Group) error {
 	if err := l.apply(&now.context, now.tree, g.limits); err != nil {
 		return err
 	}
-	for i := range l.psks {
-		k, err := g.psk(&l.psks[i])
-		if err != nil {
-			return err
+	for i := range l.all {
+		if p, ok := l.all[i].Proposal.(*PreSharedKey); ok && !l.all[i].judged {
+			k, err := g.psk(&p.ID)
+			if err != nil {
+				return err
+			}
+			clear(k)
 		}
-		clear(k)
 	}
 	return l.judge(g.cfg, &now.context, now.tree)
 }

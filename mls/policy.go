@@ -76,7 +76,7 @@ const (
 // Presented is a credential to be judged (section 5.3.1).
 type Presented struct {
 	Place        Place
-	Leaf         LeafIndex // of updates and members
+	Leaf         LeafIndex // of updates and members; 0 of others
 	Credential   Credential
 	SignatureKey []byte
 	Node         *LeafNode // whole; nil for PlaceProposer
@@ -89,6 +89,9 @@ type Committed struct {
 	Proposal    Proposal
 	Sender      Sender
 	ByReference bool
+
+	sound  bool // what checkAlone looks at was found in order when it arrived, and does not change in this epoch
+	judged bool // judgeWaiting found it valid for the commit that is being made
 }
 
 // Config is what a client brings to all of its groups. It may be shared by groups, and is not changed by them.
@@ -109,8 +112,9 @@ type Config struct {
 	// Proposals may refuse a list of proposals in a commit, ours or another's, beyond the rules of the RFC; nil accepts. It must not
 	// keep the slice.
 	Proposals func(committer Sender, list []Committed) error
-	// Admit may refuse a proposal when it arrives, before it waits for a commit, and must not keep it. nil accepts proposals of members and of
-	// the group's external senders, and refuses those of clients who propose themselves, whom nobody vouches for.
+	// Admit may refuse a proposal when it arrives, before it waits for a commit, and must not keep it: a commit that holds it can then not be
+	// followed. Credentials have not been asked about it: they are when it is committed. nil accepts proposals of members and of the group's
+	// external senders, and refuses those of clients who propose themselves, whom nobody vouches for.
 	Admit func(p Committed) error
 	// SameClient says whether two credentials are of one client, for groups that continue another or branch from it (sections 11.2, 11.3);
 	// nil: when they are equal.

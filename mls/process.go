@@ -206,19 +206,16 @@ func (g *Group) handshake(a *authenticated) (*Received, error) {
 	return r, nil
 }
 
-// admit judges a proposal by itself: by the rules (section 12.1), in the tree as it is, and by the application.
+// admit looks at a proposal that arrives: at what is wrong with it whatever a commit holds besides. Whether it goes together with others is said
+// of the list of a commit and not before (section 12.2): the client of an Add may be one that a Remove takes out, and extensions may be some
+// that only members lack who are removed. Credentials are judged with the commit, too.
 func (g *Group) admit(a *authenticated, own *ownUpdate) (pending, error) {
 	p := pending{Committed: Committed{Proposal: a.content.body.proposal, Sender: a.content.sender, ByReference: true}, ref: a.ref(g.suite), own: own}
 	alone := proposalList{suite: g.suite, all: []Committed{p.Committed}}
-	if err := alone.check(&g.now.context, g.now.tree, g.cfg); err != nil {
+	if err := alone.checkAlone(&g.now.context, g.now.tree, g.cfg); err != nil {
 		return p, err
 	}
-	if err := alone.apply(&g.now.context, g.now.tree, g.limits); err != nil {
-		return p, err
-	}
-	if err := alone.all[0].judge(g.cfg, &g.now.context, g.now.tree); err != nil {
-		return p, err
-	}
+	p.sound = true
 	switch {
 	case g.cfg.Admit != nil:
 		if err := g.cfg.Admit(p.Committed); err != nil {
@@ -266,11 +263,9 @@ func (g *Group) due() bool {
 					g.dueUntil = at
 				}
 			}
-			if checkLeafLifetime(a.KeyPackage.Leaf, now) != nil {
-				continue
-			}
 		}
-		g.dueNow = g.dueNow || p.judge(g.cfg, &g.now.context, g.now.tree) == nil
+		c := p.Committed
+		g.dueNow = g.dueNow || !g.unsupported(&c) && g.judgeWaiting(&c) == nil
 	}
 	return g.dueNow
 }

@@ -93,7 +93,7 @@ func TestProposalsFromOutside(t *testing.T) {
 	wantRefusal(t, err, Invalid, "12.1.8: which only members may")
 }
 
-// A hostile member proposes what the rules forbid: it does not wait for a commit.
+// A hostile member proposes what the rules forbid: it does not wait for a commit, or it does and is in none.
 func TestHostileProposals(t *testing.T) {
 	const at = 2 // the hostile member's leaf
 	update := func(change func(*Group, *LeafNode)) func(*crowd) Proposal {
@@ -149,12 +149,9 @@ func TestHostileProposals(t *testing.T) {
 			t.Parallel()
 			crowd := newCrowd(t, 1, 4, func(c *Config) { c.Capabilities.Extensions = []ExtensionType{0xf001} })
 			crowd.commit(0, CommitOptions{Proposals: []Proposal{&GroupContextExtensions{Extensions{RequiredCapabilities{Extensions: []ExtensionType{0xf001}}.Extension()}}}})
-			hostile, victim := crowd.members[at].group, crowd.members[1].group
+			hostile := crowd.members[at].group
 			msg := say(t, hostile, hostile.now.signer, Sender{Type: SenderMember, Leaf: at}, c.make(crowd))
-			unchanged(t, victim, func() {
-				_, err := victim.Process(msg)
-				wantRefusal(t, err, c.kind, c.want)
-			})
+			notCommitted(t, crowd, msg, c.kind, c.want)
 		})
 	}
 }
@@ -353,12 +350,71 @@ func TestPendingProposalsThatDoNotGoTogether(t *testing.T) {
 			}
 		})
 	}
-	// What can never be committed does not come to wait, nor an update whose key nobody has.
+	// An update whose key nobody has does not come to wait.
 	crowd := newCrowd(t, 1, 3)
-	_, err := crowd.members[0].group.Propose(&Add{crowd.members[1].keyPackage()}, nil)
-	wantRefusal(t, err, Invalid, "7.3: leaves 1 and 3 have the same signature_key")
-	_, err = crowd.members[0].group.Propose(&Update{crowd.members[0].group.Member(0)}, nil)
+	_, err := crowd.members[0].group.Propose(&Update{crowd.members[0].group.Member(0)}, nil)
 	wantRefusal(t, err, Misuse, "12.1.2: use ProposeUpdate")
+}
+
+// Proposals that are valid only together wait, whichever comes first; who commits takes all of them, and everybody follows, whether they stand
+// in the commit by reference or by value (sections 12.1.7, 12.2).
+func TestProposalsThatAreValidTogether(t *testing.T) {
+	const private ExtensionType = 0xf001
+	needs := &GroupContextExtensions{Extensions{RequiredCapabilities{Extensions: []ExtensionType{private}}.Extension()}}
+	supports := func(c *Config) { c.Capabilities.Extensions = []ExtensionType{private} }
+	for _, x := range []struct {
+		name  string
+		plain int // a member that lacks the extension
+		list  func(*crowd) []Proposal
+	}{
+		{"an add of a client that a remove takes out", 3, func(c *crowd) []Proposal {
+			return []Proposal{&Add{c.members[2].keyPackage()}, &Remove{2}}
+		}},
+		{"extensions that only a removed member lacks", 2, func(*crowd) []Proposal { return []Proposal{needs, &Remove{2}} }},
+		{"extensions that are used, and that only a removed member lacks", 2, func(*crowd) []Proposal {
+			return []Proposal{&GroupContextExtensions{Extensions{{private, nil}}}, &Remove{2}}
+		}},
+		{"a client that lacks what is no longer required", -1, func(c *crowd) []Proposal {
+			c.commit(0, CommitOptions{Proposals: []Proposal{needs}})
+			return []Proposal{&Add{newPerson(c.t, 1, "plain").keyPackage()}, &GroupContextExtensions{}}
+		}},
+		{"more members than are allowed, but for a removal", 3, func(c *crowd) []Proposal {
+			return []Proposal{&Add{newPerson(c.t, 1, "a").keyPackage()}, &Add{newPerson(c.t, 1, "b").keyPackage()}, &Remove{2}}
+		}},
+	} {
+		for _, order := range []string{"in order", "in reverse", "by value", "beside one that is not valid"} {
+			t.Run(x.name+", "+order, func(t *testing.T) {
+				t.Parallel()
+				c := newCrowd(t, 1, 1, func(c *Config) { supports(c); c.Limits.Members = 5 })
+				for i := 1; i < 4; i++ {
+					p := newPerson(t, 1, fmt.Sprintf("m%d", i), func(c *Config) { c.Limits.Members = 5 })
+					if i != x.plain {
+						supports(p.cfg)
+					}
+					c.add(0, p)
+				}
+				list := x.list(c)
+				if order == "by value" {
+					c.commit(0, CommitOptions{Proposals: list})
+					c.agree()
+					return
+				}
+				if order == "beside one that is not valid" {
+					c.propose(3, must[*PreSharedKey](t)(c.members[3].group.NewPSK([]byte("unknown"))))
+				}
+				if order == "in reverse" {
+					slices.Reverse(list)
+				}
+				for i, p := range list {
+					c.propose([]int{1, 3}[i%2], p)
+				}
+				if ch := c.commit(0, CommitOptions{}); len(ch.Proposals) != len(list) {
+					t.Errorf("committed %+v", ch.Proposals)
+				}
+				c.agree()
+			})
+		}
+	}
 }
 
 // A proposal that could not be sent does not wait here, where nobody else hears of it.
