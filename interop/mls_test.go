@@ -278,7 +278,11 @@ func (a *mlsApp) received(p *pb.Publish) error {
 
 // note records a message of another.
 func (a *mlsApp) note(kind string, msg []byte, r *mls.Received) {
-	s := recordedStep{Kind: kind, Message: hex.EncodeToString(msg), Epoch: a.group.Epoch(), Authenticator: hex.EncodeToString(a.group.EpochAuthenticator()),
+	authenticator, err := a.group.EpochAuthenticator()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	s := recordedStep{Kind: kind, Message: hex.EncodeToString(msg), Epoch: a.group.Epoch(), Authenticator: hex.EncodeToString(authenticator),
 		Members: len(a.group.Members())}
 	if r != nil {
 		s.Text, s.AAD = string(r.Application), hex.EncodeToString(r.AAD)

@@ -12,12 +12,12 @@ import (
 func TestChangesHappenAsAWhole(t *testing.T) {
 	c := newCrowd(t, 1, 3)
 	g := c.members[0].group
-	before := g.EpochAuthenticator()
+	before := authenticator(t, g)
 	a := must[*Change](t)(g.Commit(CommitOptions{}))
 	b := must[*Change](t)(g.Commit(CommitOptions{Proposals: []Proposal{&Remove{2}}}))
 	other := must[*Change](t)(c.members[1].group.Commit(CommitOptions{}))
 	received := must[*Received](t)(g.Process(other.Commit)).Change
-	if g.Epoch() != 1 || !bytes.Equal(g.EpochAuthenticator(), before) {
+	if g.Epoch() != 1 || !bytes.Equal(authenticator(t, g), before) {
 		t.Fatal("preparing changed the group")
 	}
 	a.Discard()
@@ -77,6 +77,47 @@ func TestDiscardLeavesLiveKeys(t *testing.T) {
 		c.agree()
 		c.commit(1, CommitOptions{})
 		c.agree()
+	}
+}
+
+// A group that has ended stays so: of two changes that were prepared, none brings it back after a removal or Wipe, and no two ended groups look as
+// if they were in one epoch.
+func TestEndedGroupsStayEnded(t *testing.T) {
+	for name, end := range map[string]func(*crowd, *Group){
+		"removed": func(c *crowd, g *Group) {
+			ch := must[*Change](t)(c.members[1].group.Commit(CommitOptions{Proposals: []Proposal{&Remove{0}}}))
+			if err := must[*Received](t)(g.Process(ch.Commit)).Change.Apply(); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"wiped": func(_ *crowd, g *Group) { g.Wipe() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			const no = "12.4.2: this member is no longer in the group"
+			c := newCrowd(t, 1, 3)
+			g := c.members[0].group
+			prepared := []*Change{must[*Change](t)(g.Commit(CommitOptions{})),
+				must[*Received](t)(g.Process(must[*Change](t)(c.members[2].group.Commit(CommitOptions{})).Commit)).Change,
+				must[*Received](t)(g.Process(must[*Change](t)(c.members[1].group.Commit(CommitOptions{Proposals: []Proposal{&Remove{0}}})).Commit)).Change}
+			end(c, g)
+			for _, ch := range prepared {
+				unchanged(t, g, func() { wantRefusal(t, ch.Apply(), Removed, no) })
+				ch.Discard()
+			}
+			restored := must[*Group](t)(Restore(c.members[0].cfg, stateKey, must[[]byte](t)(g.MarshalState(stateKey))))
+			for _, ended := range []*Group{g, restored} {
+				if a, err := ended.EpochAuthenticator(); a != nil {
+					t.Errorf("epoch authenticator %x", a)
+				} else {
+					wantRefusal(t, err, Removed, no)
+				}
+				if ended.Active() {
+					t.Error("it lives")
+				}
+				_, err := ended.ResumptionPSK(ended.Epoch())
+				wantRefusal(t, err, Missing, "8.6: resumption key of epoch 1 is not kept")
+			}
+		})
 	}
 }
 

@@ -62,6 +62,8 @@ func (c *Change) Apply() error {
 	switch {
 	case c.done:
 		return refuse(Misuse, "14", "the change was applied or discarded before")
+	case c.group.removed:
+		return c.group.usable()
 	case c.group.now != c.base:
 		return refuse(WrongEpoch, "14", "the change leads out of epoch %d, the group is in %d", c.Epoch-1, c.group.Epoch())
 	}

@@ -142,7 +142,7 @@ func (o *ours) joinExternal(info []byte) (commit []byte, err error) {
 
 func (o *ours) state() (uint64, []byte, []byte, error) {
 	exported, err := o.group.Export("label", []byte("context"), 32)
-	return o.group.Epoch(), o.group.EpochAuthenticator(), exported, err
+	return o.group.Epoch(), authenticator(o.t, o.group), exported, err
 }
 
 // theirs is a member of mls-go.

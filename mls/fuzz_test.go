@@ -200,7 +200,7 @@ func FuzzProcess(f *testing.F) {
 			return
 		}
 		msg := wrap(t, k, hostile, way, b)
-		authenticator, leaves := victim.EpochAuthenticator(), victim.now.tree.size()
+		before, leaves := authenticator(t, victim), victim.now.tree.size()
 		r, err := victim.Process(msg)
 		switch {
 		case err != nil && KindOf(err) == 0:
@@ -209,7 +209,7 @@ func FuzzProcess(f *testing.F) {
 			r.Change.Discard()
 		}
 		victim.DropPending()
-		if !bytes.Equal(authenticator, victim.EpochAuthenticator()) || leaves != victim.now.tree.size() {
+		if !bytes.Equal(before, authenticator(t, victim)) || leaves != victim.now.tree.size() {
 			t.Fatal("the group has changed")
 		}
 	})

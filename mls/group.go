@@ -151,9 +151,13 @@ func (g *Group) Export(label string, context []byte, n int) ([]byte, error) {
 	return g.now.secrets.export(g.suite, label, context, n), nil
 }
 
-// EpochAuthenticator is what two members compare to see that they are in the same epoch (section 8.7).
-func (g *Group) EpochAuthenticator() []byte {
-	return slices.Clone(g.now.secrets.authentication.Bytes())
+// EpochAuthenticator is what two members compare to see that they are in the same epoch (section 8.7). A group that was wiped, or that this
+// member was removed from, has none: it would be equal to that of any other such group.
+func (g *Group) EpochAuthenticator() ([]byte, error) {
+	if g.removed {
+		return nil, g.usable()
+	}
+	return slices.Clone(g.now.secrets.authentication.Bytes()), nil
 }
 
 // ResumptionPSK is the resumption key of an epoch, the current one or one that is still kept (section 8.6).

@@ -133,7 +133,7 @@ func TestHostileMemberCommits(t *testing.T) {
 			if err := errors.Join(r.Change.Apply(), ch.Apply()); err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Equal(victim.EpochAuthenticator(), f.g.EpochAuthenticator()) {
+			if !bytes.Equal(authenticator(t, victim), authenticator(t, f.g)) {
 				t.Error("victim and hostile member differ")
 			}
 		})

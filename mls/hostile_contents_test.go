@@ -58,9 +58,9 @@ func TestMembershipTags(t *testing.T) {
 // unchangedBut is unchanged but for ratchets that were opened or moved on with the keys kept: epoch, tree, secrets, proposals.
 func unchangedBut(t testing.TB, g *Group, f func()) {
 	t.Helper()
-	authenticator, epoch, pending := g.EpochAuthenticator(), g.Epoch(), len(g.proposals)
+	before, epoch, pending := authenticator(t, g), g.Epoch(), len(g.proposals)
 	f()
-	if !bytes.Equal(authenticator, g.EpochAuthenticator()) || epoch != g.Epoch() || pending != len(g.proposals) {
+	if !bytes.Equal(before, authenticator(t, g)) || epoch != g.Epoch() || pending != len(g.proposals) {
 		t.Fatal("the group has changed")
 	}
 }

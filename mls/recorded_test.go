@@ -66,7 +66,7 @@ func TestRecordedConversations(t *testing.T) {
 				if m.Authenticator == nil || g.Epoch() != m.Epoch || len(g.Members()) != m.Members && g.Active() {
 					t.Errorf("message %d: epoch %d, %d members; want %d, %d", i, g.Epoch(), len(g.Members()), m.Epoch, m.Members)
 				}
-				same(t, "epoch authenticator", g.EpochAuthenticator(), m.Authenticator)
+				same(t, "epoch authenticator", authenticator(t, g), m.Authenticator)
 			}
 			if seen["welcome"] != 1 || seen["application"] == 0 {
 				t.Errorf("recording holds %v", seen)

@@ -186,7 +186,7 @@ func (c *crowd) agree() {
 	first := c.members[0].group
 	for _, p := range c.members {
 		g := p.group
-		if g.Epoch() != first.Epoch() || !bytes.Equal(g.EpochAuthenticator(), first.EpochAuthenticator()) || !bytes.Equal(g.TreeHash(), first.TreeHash()) {
+		if g.Epoch() != first.Epoch() || !bytes.Equal(authenticator(c.t, g), authenticator(c.t, first)) || !bytes.Equal(g.TreeHash(), first.TreeHash()) {
 			c.t.Fatalf("%s is in another state than %s: epochs %d, %d", p.name, c.members[0].name, g.Epoch(), first.Epoch())
 		}
 		want := must[[]byte](c.t)(first.Export("label", []byte("context"), 40))
@@ -236,6 +236,12 @@ func (c *crowd) checkKeys(p *person) {
 	if err := e.tree.checkReceived(&e.context); err != nil {
 		c.t.Fatalf("tree of %s: %v", p.name, err)
 	}
+}
+
+// authenticator is that of an epoch of a group that lives.
+func authenticator(t testing.TB, g *Group) []byte {
+	t.Helper()
+	return must[[]byte](t)(g.EpochAuthenticator())
 }
 
 func nodeIndex(i int) treemath.Node { return treemath.Node(i) }

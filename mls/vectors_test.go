@@ -741,7 +741,7 @@ func passiveClientVector(t *testing.T, raw json.RawMessage) {
 		o.Tree = *c.Tree
 	}
 	g := must[*Group](t)(Join(cfg, c.Welcome, o))
-	same(t, "initial_epoch_authenticator", g.EpochAuthenticator(), c.Authenticator)
+	same(t, "initial_epoch_authenticator", authenticator(t, g), c.Authenticator)
 	for _, e := range c.Epochs {
 		for _, p := range e.Proposals {
 			if r := must[*Received](t)(g.Process(p)); r.Content != ContentProposal {
@@ -752,6 +752,6 @@ func passiveClientVector(t *testing.T, raw json.RawMessage) {
 		if err := r.Change.Apply(); err != nil {
 			t.Fatal(err)
 		}
-		same(t, "epoch_authenticator", g.EpochAuthenticator(), e.Authenticator)
+		same(t, "epoch_authenticator", authenticator(t, g), e.Authenticator)
 	}
 }
