@@ -29,7 +29,7 @@
 //	           epoch n+1,  │        │
 //	        nothing waits  └────────┤
 //	                                └── ReInit ──▶ ended: late messages of past epochs are read, nothing is sent;
-//	                                               Continue makes the group that follows, Join(From) enters it
+//	                                               Continue makes the group that follows, Join(Continues) enters it
 //
 // # What may be relied on
 //
@@ -109,7 +109,7 @@
 //	10.1       | validate.go                  | checkKeyPackage                                        | TestHostileKeyPackages
 //	11         | group.go                     | Create                                                 | TestGroupOfOne TestCreateMakesAnID TestExtensionsStandOnce TestRandomnessThatFails
 //	11.1       | extension.go                 | requiredCapabilities                                   | TestGroupContextExtensions TestHostileMemberCommits TestExtensionsStandOnce
-//	11.2       | successor.go                 | Continue checkSuccessor                                | TestReInit TestHostileSuccessors
+//	11.2       | successor.go                 | Continue checkSuccessor                                | TestReInit TestHostileSuccessors TestOriginIsProved
 //	11.3       | successor.go                 | Branch checkSuccessor                                  | TestBranch TestHostileSuccessors
 //	12.1       | proposal.go                  | appendProposal readProposal                            | messages.json
 //	12.1.1     | tree.go                      | add                                                    | tree-operations.json
@@ -138,7 +138,7 @@
 //	12.4.2     | validate.go                  | checkPathKeys                                          | TestHostileMemberCommits
 //	12.4.3     | welcome.go                   | sign checkSignature                                    | welcome.json TestHostileWelcomes TestHostileGroupInfos
 //	12.4.3.1   | commit.go                    | welcomes                                               | TestSeparateWelcomesAndTreeApart
-//	12.4.3.1   | join.go                      | Join openSecrets checkPSKs openInfo checkContext enter | passive-client-welcome.json TestHostileWelcomes TestWelcomesThatAreRefused TestHostileSuccessors
+//	12.4.3.1   | join.go                      | Join openSecrets checkPSKNames checkOrigin openInfo checkContext enter | passive-client-welcome.json TestHostileWelcomes TestWelcomesThatAreRefused TestHostileSuccessors
 //	12.4.3.1   | validate.go                  | checkTreeHash checkLeaves checkReceived                | tree-validation.json TestHostileTrees TestHostileWelcomes TestHostileGroupInfos
 //	12.4.3.2   | external.go                  | JoinExternal externalCommit                            | TestExternalJoin TestHostileGroupInfos TestGroupInfoWithoutExternalPub
 //	12.4.3.3   | tree.go                      | append readTree                                        | tree-validation.json FuzzTree

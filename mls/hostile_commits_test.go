@@ -54,7 +54,7 @@ func TestHostileMemberCommits(t *testing.T) {
 		{"a credential that nobody supports is required", value(needs(RequiredCapabilities{Credentials: []CredentialType{0xf00d}})), Invalid, "7.3: credential type 0xf00d, which the group requires"},
 		{"a pre-shared key with a short nonce", value(short), Invalid, "12.1.4: psk_nonce of 31 bytes"},
 		{"a pre-shared key twice", value(one, one), Invalid, "12.2: two proposals name the same key"},
-		{"a resumption key of usage branch", value(branch), Invalid, "12.1.4: resumption key of usage 3"},
+		{"a resumption key of usage branch", value(branch), Invalid, "12.1.4: resumption key for branch"},
 		{"a pre-shared key that is not here", value(one), Missing, "8.4: pre-shared key 6b is not here"},
 		{"too many pre-shared keys", func(f *forged) { f.add(slices.Repeat([]Proposal{one}, maxPSKs+1)...) }, Limit, "8.4: 1025 pre-shared keys"},
 		{"a proposal that nobody supports", value(&UnknownProposal{0xf00d, []byte("data")}), Invalid, "12.2: does not support proposal type 0xf00d"},

@@ -162,8 +162,8 @@ func TestHostileWelcomes(t *testing.T) {
 		{"a pre-shared key with a short nonce", names(psk(31)), Invalid, "8.4: psk_nonce of 31 bytes in a welcome"},
 		{"a pre-shared key twice", names(psk(32), psk(32)), Invalid, "12.4.3.1: names a pre-shared key twice"},
 		{"a pre-shared key that is not here", func(f *forgedWelcome) { delete(f.joiner.psks, "k"); names(psk(32))(f) }, Missing, "8.4: pre-shared key 6b is not here"},
-		{"two groups that are continued", names(special(1), special(2)), Invalid, "12.4.3.1: welcome continues 2 groups"},
-		{"a group that is continued is not here", names(special(1)), Missing, "12.4.3.1: give it in JoinOptions.From"},
+		{"two groups that are continued", names(special(1), special(2)), Invalid, "12.4.3.1: welcome comes from 2 groups"},
+		{"a group that is continued is not here", names(special(1)), Missing, "12.4.3.1: welcome comes from another group by branch: give it in JoinOptions"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

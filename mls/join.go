@@ -13,11 +13,24 @@ import (
 type JoinOptions struct {
 	// Tree is the tree as Group.Tree gives it, where the group info does not hold it.
 	Tree []byte
-	// From is the group that the new one continues or branches from (RFC 9420, sections 11.2 and 11.3): where the welcome names one of
-	// its resumption keys for that.
-	From *Group
+	// Continues is the group that ended in favour of the new one by a reinit (RFC 9420, section 11.2), and Branches the group that the new one
+	// branches from (section 11.3). At most one is given; nil of both: the new group is on its own. The welcome must be of just that kind, and
+	// prove by a resumption key that it comes from a member of the group that is given.
+	Continues *Group
+	Branches  *Group
 	// InUse says whether this client is in a group of that name already; nil: no.
 	InUse func(id []byte) bool
+}
+
+// from is the group that the new one comes from, and what its resumption key is used for; nil: none.
+func (o *JoinOptions) from() (*Group, PSKUsage) {
+	switch {
+	case o.Continues != nil:
+		return o.Continues, UsageReInit
+	case o.Branches != nil:
+		return o.Branches, UsageBranch
+	}
+	return nil, 0
 }
 
 // Join enters a group by a welcome that an Add of one of this client's key packages led to (section 12.4.3.1). The key package is
@@ -26,6 +39,9 @@ func Join(cfg *Config, msg []byte, o JoinOptions) (*Group, error) {
 	s, err := cfg.suite()
 	if err != nil {
 		return nil, err
+	}
+	if o.Continues != nil && o.Branches != nil {
+		return nil, refuse(Misuse, "11", "JoinOptions.Continues and Branches are given both: a group has one origin")
 	}
 	limits := cfg.Limits.filled()
 	if len(msg) > limits.Message || len(o.Tree) > limits.Message {
@@ -128,48 +144,64 @@ func (j *joining) openSecrets(w *welcome, e *welcomeSecrets) error {
 		return refuse(Malformed, "12.4.3.1", "secrets of a welcome are not of %d bytes", j.suite.HashSize())
 	}
 	j.joiner.Set(j.secrets.joiner)
-	if err := j.checkPSKs(); err != nil {
+	if err := checkPSKNames(j.suite, j.secrets.psks); err != nil {
+		return err
+	}
+	if err := j.checkOrigin(); err != nil {
 		return err
 	}
 	return mixPSKs(j.suite, &j.psk, j.secrets.psks, j.findPSK)
 }
 
-// checkPSKs: a key of usage reinit or branch stands alone among resumption keys of its kind, and the group it speaks of is given.
-func (j *joining) checkPSKs() error {
-	special := 0
+// checkPSKNames: nonces are whole, and no key is named twice (section 12.4.3.1).
+func checkPSKNames(s *suite.Suite, ids []PSKID) error {
 	seen := map[string]bool{}
-	for i := range j.secrets.psks {
-		p := &j.secrets.psks[i]
-		if len(p.Nonce) != j.suite.HashSize() {
-			return refuse(Invalid, "8.4", "psk_nonce of %d bytes in a welcome, want %d", len(p.Nonce), j.suite.HashSize())
+	for i := range ids {
+		if len(ids[i].Nonce) != s.HashSize() {
+			return refuse(Invalid, "8.4", "psk_nonce of %d bytes in a welcome, want %d", len(ids[i].Nonce), s.HashSize())
 		}
-		id := string(p.append(nil))
+		id := string(ids[i].append(nil))
 		if seen[id] {
 			return refuse(Invalid, "12.4.3.1", "welcome names a pre-shared key twice")
 		}
 		seen[id] = true
-		if p.Type != PSKResumption || p.Usage == UsageApplication {
-			continue
-		}
-		special++
-		if from := j.options.From; from != nil && !bytes.Equal(p.GroupID, from.ID()) {
-			return refuse(Invalid, "12.4.3.1", "welcome continues group %x, JoinOptions.From is %x", clip(p.GroupID), clip(from.ID()))
-		}
-		if from := j.options.From; from != nil && p.Usage == UsageReInit && p.Epoch != from.Epoch() {
-			return refuse(Invalid, "11.2", "welcome continues epoch %d of a group that ended in %d", p.Epoch, from.Epoch())
+	}
+	return nil
+}
+
+// checkOrigin: the welcome names the resumption key that proves that the group comes from the one in the options, for that use, and no other
+// of its kind.
+func (j *joining) checkOrigin() error {
+	from, usage := j.options.from()
+	var origins []*PSKID
+	for i := range j.secrets.psks {
+		if p := &j.secrets.psks[i]; p.Type == PSKResumption && p.Usage != UsageApplication {
+			origins = append(origins, p)
 		}
 	}
 	switch {
-	case special > 1:
-		return refuse(Invalid, "12.4.3.1", "welcome continues %d groups, at most one is possible", special)
-	case special == 1 && j.options.From == nil:
-		return refuse(Missing, "12.4.3.1", "welcome continues another group: give it in JoinOptions.From")
+	case len(origins) > 1:
+		return refuse(Invalid, "12.4.3.1", "welcome comes from %d groups, at most one is possible", len(origins))
+	case from == nil && len(origins) > 0:
+		return refuse(Missing, "12.4.3.1", "welcome comes from another group by %v: give it in JoinOptions", origins[0].Usage)
+	case from == nil:
+		return nil
+	case len(origins) == 0:
+		return refuse(Invalid, "12.4.3.1", "welcome does not prove that it comes from the group in JoinOptions: it names no key for %v", usage)
+	}
+	switch p := origins[0]; {
+	case p.Usage != usage:
+		return refuse(Invalid, "12.4.3.1", "welcome names a resumption key for %v, want %v", p.Usage, usage)
+	case !bytes.Equal(p.GroupID, from.ID()):
+		return refuse(Invalid, "12.4.3.1", "welcome comes from group %x, the one in JoinOptions is %x", clip(p.GroupID), clip(from.ID()))
+	case usage == UsageReInit && p.Epoch != from.Epoch():
+		return refuse(Invalid, "11.2", "welcome continues epoch %d of a group that ended in %d", p.Epoch, from.Epoch())
 	}
 	return nil
 }
 
 func (j *joining) findPSK(id *PSKID) ([]byte, error) {
-	if from := j.options.From; from != nil && id.Type == PSKResumption && bytes.Equal(id.GroupID, from.ID()) {
+	if from, _ := j.options.from(); from != nil && id.Type == PSKResumption && bytes.Equal(id.GroupID, from.ID()) {
 		return from.ResumptionPSK(id.Epoch)
 	}
 	return j.cfg.psk(id)
@@ -232,15 +264,11 @@ func (j *joining) checkContext() error {
 	if err := j.cfg.judgeSenders(c.extensions, nil); err != nil {
 		return err
 	}
-	for i := range j.secrets.psks {
-		p := &j.secrets.psks[i]
-		if p.Type != PSKResumption || p.Usage == UsageApplication {
-			continue
-		}
+	if from, usage := j.options.from(); from != nil {
 		if c.epoch != 1 {
-			return refuse(Invalid, "12.4.3.1", "group that continues another is in epoch %d, want 1", c.epoch)
+			return refuse(Invalid, "12.4.3.1", "group that comes from another is in epoch %d, want 1", c.epoch)
 		}
-		if err := j.options.From.checkSuccessor(p.Usage, c, j.tree, j.cfg.SameClient); err != nil {
+		if err := from.checkSuccessor(usage, c, j.tree, j.cfg.SameClient); err != nil {
 			return err
 		}
 	}

@@ -252,7 +252,7 @@ func (l *proposalList) checkPSKs(*tree) error {
 			return refuse(Invalid, "12.1.4", "psk_nonce of %d bytes, want %d", len(p.ID.Nonce), l.suite.HashSize())
 		}
 		if p.ID.Type == PSKResumption && p.ID.Usage != UsageApplication && l.mode != initial {
-			return refuse(Invalid, "12.1.4", "resumption key of usage %d outside of the commit it is for", p.ID.Usage)
+			return refuse(Invalid, "12.1.4", "resumption key for %v outside of the commit it is for", p.ID.Usage)
 		}
 		id := string(p.ID.append(nil))
 		if seen[id] {

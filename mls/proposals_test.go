@@ -140,7 +140,7 @@ func TestHostileProposals(t *testing.T) {
 		{"an external_init", value(&ExternalInit{nonce}), Invalid, "12.2: 1 proposals of type external_init, want 0"},
 		{"a reinit to version 0", value(&ReInit{GroupID: nonce, CipherSuite: 1}), Invalid, "12.1.5: version 0 is below"},
 		{"a pre-shared key with a long nonce", value(&PreSharedKey{PSKID{Type: PSKExternal, Nonce: make([]byte, 33)}}), Invalid, "12.1.4: psk_nonce of 33 bytes"},
-		{"a resumption key of usage reinit", value(&PreSharedKey{PSKID{Type: PSKResumption, Usage: UsageReInit, Nonce: nonce}}), Invalid, "12.1.4: resumption key of usage 2"},
+		{"a resumption key of usage reinit", value(&PreSharedKey{PSKID{Type: PSKResumption, Usage: UsageReInit, Nonce: nonce}}), Invalid, "12.1.4: resumption key for reinit"},
 		{"extensions that do not decode", value(&GroupContextExtensions{Extensions{{ExtensionExternalSenders, []byte{9}}}}), Malformed, ": external_senders extension"},
 		{"extensions that nobody supports", value(&GroupContextExtensions{Extensions{{0xf00d, nil}}}), Invalid, "13.4: extension type 0xf00d, which the group uses"},
 		{"a type that nobody supports", value(&UnknownProposal{ProposalType: 0xf00d}), Invalid, "12.2: does not support proposal type 0xf00d"},

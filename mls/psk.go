@@ -27,6 +27,11 @@ const (
 	UsageBranch      PSKUsage = 3
 )
 
+// String is the name of the RFC.
+func (u PSKUsage) String() string {
+	return name(uint16(u), "usage", "", "application", "reinit", "branch")
+}
+
 // PSKID names a pre-shared key and makes its use unique.
 type PSKID struct {
 	Type    PSKType

@@ -44,9 +44,9 @@ func TestReInit(t *testing.T) {
 	}
 	next[1].group = g
 	_, err = Join(next[0].cfg, ch.Welcomes[0], JoinOptions{})
-	wantRefusal(t, err, Missing, "12.4.3.1: give it in JoinOptions.From")
+	wantRefusal(t, err, Missing, "12.4.3.1: welcome comes from another group by reinit: give it in JoinOptions")
 	for _, i := range []int{0, 2} {
-		next[i].group = must[*Group](t)(Join(next[i].cfg, ch.Welcomes[0], JoinOptions{From: c.members[i].group}))
+		next[i].group = must[*Group](t)(Join(next[i].cfg, ch.Welcomes[0], JoinOptions{Continues: c.members[i].group}))
 	}
 	n := &crowd{t: t, suite: 2, members: next}
 	n.agree()
@@ -78,7 +78,7 @@ func TestBranch(t *testing.T) {
 	}
 	a.group = g
 	c.commit(0, CommitOptions{}) // the group may go on meanwhile
-	b.group = must[*Group](t)(Join(b.cfg, ch.Welcomes[0], JoinOptions{From: c.members[3].group}))
+	b.group = must[*Group](t)(Join(b.cfg, ch.Welcomes[0], JoinOptions{Branches: c.members[3].group}))
 	n := &crowd{t: t, suite: 1, members: []*person{a, b}}
 	n.agree()
 	c.agree()
@@ -98,10 +98,10 @@ func TestBranch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = Join(stranger.cfg, ch.Welcomes[0], JoinOptions{From: c.members[3].group})
+	_, err = Join(stranger.cfg, ch.Welcomes[0], JoinOptions{Branches: c.members[3].group})
 	wantRefusal(t, err, Invalid, "12.4.3.1: a member of the branch is no member of the group")
 	stranger.cfg.SameClient = creator.cfg.SameClient
-	must[*Group](t)(Join(stranger.cfg, ch.Welcomes[0], JoinOptions{From: c.members[3].group}))
+	must[*Group](t)(Join(stranger.cfg, ch.Welcomes[0], JoinOptions{Branches: c.members[3].group}))
 }
 
 // Groups that claim to continue another, and are not what was agreed on there (sections 11.2, 11.3, 12.4.3.1).
@@ -132,10 +132,10 @@ func TestHostileSuccessors(t *testing.T) {
 		{"a reinit to other extensions", 2, 1, UsageReInit, other(func(r *ReInit) { r.Extensions = Extensions{{ExtensionExternalSenders, []byte{0}}} }), nil, Invalid, "11.2: new group is not what the reinit asked for"},
 		{"a reinit without a member", 3, 1, UsageReInit, &agreed, nil, Invalid, "12.4.3.1: a member of the old group is no member of the new one: leaf 2"},
 		{"a reinit with the key of the epoch before", 2, 1, UsageReInit, &agreed, func(f *forgedWelcome) { f.secrets.psks[0].Epoch-- }, Invalid, "11.2: welcome continues epoch 1 of a group that ended in 2"},
-		{"a reinit with the key of another group", 2, 1, UsageReInit, &agreed, func(f *forgedWelcome) { f.secrets.psks[0].GroupID = []byte("unrelated") }, Invalid, "12.4.3.1: welcome continues group"},
-		{"a reinit in a later epoch", 2, 1, UsageReInit, &agreed, func(f *forgedWelcome) { f.context.epoch = 2 }, Invalid, "12.4.3.1: group that continues another is in epoch 2, want 1"},
-		{"a branch in a later epoch", 3, 1, UsageBranch, nil, func(f *forgedWelcome) { f.context.epoch = 7 }, Invalid, "12.4.3.1: group that continues another is in epoch 7, want 1"},
-		{"a branch of another group", 3, 1, UsageBranch, nil, func(f *forgedWelcome) { f.secrets.psks[0].GroupID = []byte("unrelated") }, Invalid, "12.4.3.1: welcome continues group"},
+		{"a reinit with the key of another group", 2, 1, UsageReInit, &agreed, func(f *forgedWelcome) { f.secrets.psks[0].GroupID = []byte("unrelated") }, Invalid, "12.4.3.1: welcome comes from group"},
+		{"a reinit in a later epoch", 2, 1, UsageReInit, &agreed, func(f *forgedWelcome) { f.context.epoch = 2 }, Invalid, "12.4.3.1: group that comes from another is in epoch 2, want 1"},
+		{"a branch in a later epoch", 3, 1, UsageBranch, nil, func(f *forgedWelcome) { f.context.epoch = 7 }, Invalid, "12.4.3.1: group that comes from another is in epoch 7, want 1"},
+		{"a branch of another group", 3, 1, UsageBranch, nil, func(f *forgedWelcome) { f.secrets.psks[0].GroupID = []byte("unrelated") }, Invalid, "12.4.3.1: welcome comes from group"},
 		{"a branch of another suite", 3, 3, UsageBranch, nil, nil, Invalid, "11.3: the group is of"},
 		{"a branch with a stranger", 1, 1, UsageBranch, nil, nil, Invalid, "12.4.3.1: a member of the branch is no member of the group"},
 	} {
@@ -152,12 +152,60 @@ func TestHostileSuccessors(t *testing.T) {
 			if c.change != nil {
 				c.change(f)
 			}
-			_, err := Join(p.cfg, f.seal(), JoinOptions{From: from})
+			o := JoinOptions{Continues: from}
+			if c.usage == UsageBranch {
+				o = JoinOptions{Branches: from}
+			}
+			_, err := Join(p.cfg, f.seal(), o)
 			if c.kind != 0 {
 				wantRefusal(t, err, c.kind, c.want)
 			} else if err != nil {
 				t.Error(err)
 			}
+		})
+	}
+}
+
+// Who waits for the group that continues or branches from another joins no other one: the welcome must name the resumption key of just that
+// use, which proves that it comes from a member.
+func TestOriginIsProved(t *testing.T) {
+	for _, x := range []struct {
+		name  string
+		made  PSKUsage // 0: the welcome names no key
+		asked PSKUsage // 0: nothing is asked
+		kind  Kind
+		want  string
+	}{
+		{"a group on its own for the one that follows", 0, UsageReInit, Invalid, "12.4.3.1: it names no key for reinit"},
+		{"a group on its own for a branch", 0, UsageBranch, Invalid, "12.4.3.1: it names no key for branch"},
+		{"a key for something else for a branch", UsageApplication, UsageBranch, Invalid, "12.4.3.1: it names no key for branch"},
+		{"a branch for the group that follows", UsageBranch, UsageReInit, Invalid, "12.4.3.1: names a resumption key for branch, want reinit"},
+		{"the group that follows for a branch", UsageReInit, UsageBranch, Invalid, "12.4.3.1: names a resumption key for reinit, want branch"},
+		{"a branch for a group on its own", UsageBranch, 0, Missing, "12.4.3.1: welcome comes from another group by branch"},
+		{"the group that follows", UsageReInit, UsageReInit, 0, ""},
+		{"a branch", UsageBranch, UsageBranch, 0, ""},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			old := newCrowd(t, 1, 2)
+			old.commit(0, CommitOptions{Proposals: []Proposal{&ReInit{GroupID: []byte("the group"), Version: MLS10, CipherSuite: 1}}})
+			from := old.members[1].group
+			p := newPerson(t, 1, "m1")
+			f := newCrowd(t, 1, 1).forgeWelcome(p)
+			if x.made != 0 {
+				f.continues(from, x.made)
+			}
+			p.cfg.PSK = func(id *PSKID) ([]byte, error) { return from.ResumptionPSK(id.Epoch) }
+			o := map[PSKUsage]JoinOptions{UsageReInit: {Continues: from}, UsageBranch: {Branches: from}}[x.asked]
+			_, err := Join(p.cfg, f.seal(), o)
+			if x.kind != 0 {
+				wantRefusal(t, err, x.kind, x.want)
+			} else if err != nil {
+				t.Error(err)
+			}
+			o = JoinOptions{Continues: from, Branches: from}
+			_, err = Join(p.cfg, f.seal(), o)
+			wantRefusal(t, err, Misuse, "11: a group has one origin")
 		})
 	}
 }
