@@ -273,6 +273,30 @@ func TestPreSharedKeysStayTheApplications(t *testing.T) {
 	for _, p := range c.members {
 		p.cfg.PSK = func(*PSKID) ([]byte, error) { return nil, errors.New("none") }
 	}
+	// Nothing is no key: all would have it.
+	for _, nothing := range [][]byte{nil, {}} {
+		none := func(*PSKID) ([]byte, error) { return nothing, nil }
+		empty := newPerson(t, 1, fmt.Sprintf("empty %v", nothing == nil))
+		welcome := c.commit(0, CommitOptions{Proposals: []Proposal{&Add{empty.keyPackage()}}}).Welcomes[0]
+		empty.group = must[*Group](t)(Join(empty.cfg, welcome, JoinOptions{}))
+		f := c.forge(0, must[*Change](t)(g.Commit(CommitOptions{})))
+		f.add(must[*PreSharedKey](t)(g.NewPSK([]byte("k"))))
+		for _, p := range []*person{c.members[0], empty} {
+			p.cfg.PSK = none
+		}
+		const want = "8.4: pre-shared key 6b is not here: Config.PSK returned nothing"
+		_, err = g.Commit(CommitOptions{Proposals: []Proposal{must[*PreSharedKey](t)(g.NewPSK([]byte("k")))}})
+		wantRefusal(t, err, Missing, want)
+		_, err = empty.group.Process(f.sign())
+		wantRefusal(t, err, Missing, want)
+		joiner := newPerson(t, 1, "outside", func(c *Config) { c.PSK = none })
+		_, _, err = JoinExternal(joiner.cfg, must[[]byte](t)(g.GroupInfo(true, true)), ExternalOptions{PSKs: [][]byte{[]byte("k")}})
+		wantRefusal(t, err, Missing, want)
+		w := c.forgeWelcome(joiner)
+		w.secrets.psks, w.psks = []PSKID{{Type: PSKExternal, ID: []byte("k"), Nonce: make([]byte, 32)}}, [][]byte{nil}
+		_, err = Join(joiner.cfg, w.seal(), JoinOptions{})
+		wantRefusal(t, err, Missing, want)
+	}
 	long := bytes.Repeat([]byte("i"), 1000)
 	for _, id := range []*PSKID{{Type: PSKExternal, ID: long}, {Type: PSKResumption, Usage: UsageApplication, GroupID: long}} {
 		_, err = g.psk(id)

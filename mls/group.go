@@ -282,6 +282,9 @@ func (c *Config) psk(id *PSKID) ([]byte, error) {
 	if err != nil {
 		return nil, refuseFor(Missing, "8.4", err, "pre-shared key %x%x is not here", clip(id.ID), clip(id.GroupID))
 	}
+	if len(b) == 0 { // not the empty key, which everybody has
+		return nil, refuse(Missing, "8.4", "pre-shared key %x%x is not here: Config.PSK returned nothing", clip(id.ID), clip(id.GroupID))
+	}
 	return slices.Clone(b), nil
 }
 

@@ -119,7 +119,8 @@ type Config struct {
 	// SameClient says whether two credentials are of one client, for groups that continue another or branch from it (sections 11.2, 11.3);
 	// nil: when they are equal.
 	SameClient func(a, b Credential) bool
-	// PSK finds pre-shared keys: external ones, and resumption keys of groups other than the one that asks.
+	// PSK finds pre-shared keys: external ones, and resumption keys of groups other than the one that asks. What it returns is copied. An error
+	// or nothing, nil or empty, says that the key is not here.
 	PSK func(id *PSKID) ([]byte, error)
 	// KeyPackages keeps the private parts of key packages.
 	KeyPackages KeyPackageStore
