@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"testing"
 )
 
@@ -235,19 +236,64 @@ func TestCommitsThatFail(t *testing.T) {
 	wantRefusal(t, err, Invalid, "12.4.3.1: init_key of the client at leaf 3")
 	ch, err := halfway(lost)
 	wantRefusal(t, err, Missing, "8.4: pre-shared key 6b is not here")
+	prepared := maps.Clone(ch.next.keys)
 	ch.Discard()
-	fresh := 0
-	for n, k := range ch.next.keys {
-		if alive := k.Bytes() != nil; alive != g.now.keys.has(n, k) {
-			t.Errorf("private key of node %d: alive %v", n, alive)
-		} else if !alive {
-			fresh++
+	for n, k := range prepared {
+		if k.Bytes() != nil {
+			t.Errorf("private key of node %d is left", n)
 		}
 	}
-	if fresh < 2 {
-		t.Errorf("%d fresh keys were there to be wiped", fresh)
+	if len(prepared) < 2 {
+		t.Errorf("%d fresh keys were there to be wiped", len(prepared))
 	}
 	c.agree()
+}
+
+// Changes, epochs, proposals and key packages hold keys of their own: dropping one of them takes no key from another.
+func TestKeysHaveOneOwner(t *testing.T) {
+	apply := func(ch *Change) {
+		t.Helper()
+		if err := ch.Apply(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, cs := range []CipherSuite{1, 2, 4, 65100} {
+		t.Run(cs.String(), func(t *testing.T) {
+			t.Parallel()
+			c := newCrowd(t, cs, 4)
+			c.commit(3, CommitOptions{})
+			g := c.members[0].group
+			c.tell(0, must[[]byte](t)(g.ProposeUpdate(Identity{}, nil)))
+			commit := must[*Change](t)(c.members[1].group.Commit(CommitOptions{}))
+			other := must[*Received](t)(g.Process(commit.Commit)).Change
+			change := must[*Received](t)(g.Process(commit.Commit)).Change
+			g.DropPending() // the change holds the update of ours
+			other.Discard()
+			apply(change)
+			for _, i := range []int{2, 3} {
+				apply(must[*Received](t)(c.members[i].group.Process(commit.Commit)).Change)
+			}
+			apply(commit)
+			c.agree()
+			c.commit(1, CommitOptions{})
+			c.commit(0, CommitOptions{})
+			c.agree()
+
+			// A key package that a store still holds is another's than the group's that it led to.
+			p := newPerson(t, cs, "joiner")
+			k := p.keyPackage()
+			kept := must[*PrivateKeyPackage](t)(p.cfg.KeyPackages.Get(must[[]byte](t)(k.Ref())))
+			welcome := c.commit(0, CommitOptions{Proposals: []Proposal{&Add{k}}}).Welcomes[0]
+			p.group = must[*Group](t)(Join(p.cfg, welcome, JoinOptions{}))
+			if kept.leaf.Bytes() != nil {
+				t.Error("the key package's copy of the leaf's key is left")
+			}
+			c.members = append(c.members, p)
+			c.agree()
+			c.commit(1, CommitOptions{})
+			c.agree()
+		})
+	}
 }
 
 // Pre-shared keys belong to the application: what it gave is not wiped, and its names do not fill our errors.

@@ -83,6 +83,10 @@ func (c *Change) Discard() {
 		return
 	}
 	c.finish()
+	c.wipe()
+}
+
+func (c *Change) wipe() {
 	if c.next == nil {
 		return
 	}
@@ -90,7 +94,7 @@ func (c *Change) Discard() {
 		c.next.messages.wipe()
 	}
 	c.next.secrets.wipe()
-	c.next.keys.wipeExcept(c.group.live)
+	c.next.keys.wipe()
 }
 
 // finish notes that the change was applied or discarded.
@@ -239,7 +243,7 @@ func makePath(s *suite.Suite, rand io.Reader, leaf *LeafNode, to *epoch, l *prop
 		return nil, err
 	}
 	for n, k := range f.keys {
-		to.keys[n] = k
+		to.keys.set(n, k)
 	}
 	to.context.treeHash = l.tree.hash()
 	nodes, err := l.tree.encryptPath(rand, f, to.context.append(nil), l.addedSet())

@@ -144,7 +144,7 @@
 //	12.4.3.3   | tree.go                      | append readTree                                        | tree-validation.json FuzzTree
 //	13.4       | extension.go                 | readExtensions check checkContextExtensions            | messages.json TestExtensionsStandOnce TestListsWithoutEnd
 //	13.5       | types.go                     | greaseValue                                            | TestGREASE
-//	14         | commit.go                    | Apply Discard                                          | TestChangesHappenAsAWhole TestEndedGroupsStayEnded TestCommitsThatFail
+//	14         | commit.go                    | Apply Discard                                          | TestChangesHappenAsAWhole TestEndedGroupsStayEnded TestKeysHaveOneOwner
 //	15         | commit.go                    | Protect                                                | message-protection.json TestAllocsOfApplicationMessages
 //	15.1       | policy.go                    | PadStep                                                | TestPadding
 //	C          | internal/treemath/treemath.go | Root Left Right Parent Sibling DirectPath             | tree-math.json

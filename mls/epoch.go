@@ -4,7 +4,6 @@ import (
 	"io"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
-	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
 )
 
 // epoch is all that a member knows in one epoch. But for the ratchets of its messages it does not change: a commit makes a
@@ -23,17 +22,11 @@ type epoch struct {
 	interim  []byte // transcript hash
 }
 
-// wipe deletes the secrets that do not live on in next, which may be nil. What protects messages is not touched: it may be kept for
-// late ones.
-func (e *epoch) wipe(next *epoch) {
+// wipe deletes its secrets. What protects messages is not touched: it may be kept for late ones.
+func (e *epoch) wipe() {
 	e.secrets.wipe()
-	if next == nil {
-		e.keys.wipeExcept(func(treemath.Node, *suite.PrivateKey) bool { return false })
-		clear(e.keys)
-		e.signer = nil // it is the configuration's
-		return
-	}
-	e.keys.wipeExcept(next.keys.has)
+	e.keys.wipe()
+	e.signer = nil // it is the configuration's
 }
 
 // start spreads the epoch secret over e, whose context, tree and keys are set, and computes its confirmation tag and interim hash.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
-	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
 )
 
 // Group is one member's side of a group. Its methods must not be called at the same time; different groups may be used at the same
@@ -204,26 +203,30 @@ func (g *Group) Pending() []Committed {
 // DropPending forgets all proposals that wait for a commit. Commits of others that refer to them can then not be processed.
 func (g *Group) DropPending() { g.dropPending() }
 
-// dropPending wipes the keys of updates of ours that did not come into use.
+// dropPending wipes the keys of updates of ours: a change that holds one has a copy.
 func (g *Group) dropPending() {
 	for _, p := range g.proposals {
-		if p.own != nil && !g.now.keys.has(g.now.own.Node(), p.own.key) {
+		if p.own != nil {
 			p.own.key.Wipe()
 		}
 	}
 	g.setPending(nil)
 }
 
-// live reports whether a private key is in use, or will be if a proposal of ours is committed.
-func (g *Group) live(n treemath.Node, key *suite.PrivateKey) bool {
-	return g.now.keys.has(n, key) || slices.ContainsFunc(g.proposals, func(p pending) bool { return p.own != nil && p.own.key == key })
+// dropUnapplied wipes what our other commits prepared, whose turn is over.
+func (g *Group) dropUnapplied() {
+	for _, c := range g.unapplied {
+		c.wipe()
+	}
+	g.unapplied = nil
 }
 
 // Wipe deletes all secrets. The group is of no use behind it.
 func (g *Group) Wipe() {
-	g.removed, g.unapplied = true, nil
+	g.removed = true
+	g.dropUnapplied()
 	g.forget(0, 0)
-	g.now.wipe(nil)
+	g.now.wipe()
 	g.now.messages.wipe()
 	g.dropPending()
 }
@@ -247,9 +250,9 @@ func (g *Group) enter(e *epoch) {
 	g.resumption = append(g.resumption, resumption{old.context.epoch, kept})
 	old.messages.secrets.retire(old.own)
 	g.past = append(g.past, old.messages)
-	old.wipe(e)
+	old.wipe()
 	g.now = e
-	g.unapplied = nil // they lead out of the old epoch
+	g.dropUnapplied() // they lead out of the old epoch
 	g.dropPending()
 	g.forget(g.cfg.pastEpochs(), g.cfg.pskEpochs())
 }

@@ -80,6 +80,7 @@ func Join(cfg *Config, msg []byte, o JoinOptions) (*Group, error) {
 		return nil, err
 	}
 	private.init.Wipe()
+	private.leaf.Wipe() // the group has a copy
 	return newGroup(cfg, e), nil
 }
 
@@ -296,7 +297,7 @@ func (j *joining) enter() (*epoch, error) {
 	if !found {
 		return nil, refuse(Invalid, "12.4.3.1", "no leaf of the tree is that of the key package")
 	}
-	e.keys[e.own.Node()] = j.private.leaf
+	e.keys[e.own.Node()] = j.private.leaf.Clone()
 	if j.secrets.path != nil {
 		if err := j.climb(e); err != nil {
 			return nil, err

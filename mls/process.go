@@ -384,7 +384,7 @@ func (g *Group) followCommit(to *epoch, l *proposalList, a *authenticated, steps
 func (g *Group) ownKeys(l *proposalList) keyring {
 	keys := g.now.keys.clone()
 	if u := g.ownUpdate(l); u != nil {
-		keys[g.now.own.Node()] = u.key
+		keys.set(g.now.own.Node(), u.key.Clone())
 	}
 	keys.forget(l.tree)
 	return keys
@@ -443,13 +443,13 @@ func (l *proposalList) takePath(to *epoch, u *updatePath, steps []step, commitSe
 		return err
 	}
 	for n, k := range keys {
-		to.keys[n] = k
+		to.keys.set(n, k)
 	}
 	to.keys.forget(l.tree)
 	// Keys above our leaf that the path replaced and that we were not told are no longer ours.
 	for _, s := range steps {
 		if keys[s.node] == nil {
-			delete(to.keys, s.node)
+			to.keys.set(s.node, nil)
 		}
 	}
 	return nil

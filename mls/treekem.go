@@ -12,35 +12,39 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
 )
 
-// keyring holds the private keys of a member: of its leaf and of nodes above it. Keys are shared between the keyrings of an epoch and
-// the next; wiping is for who drops the last one.
+// keyring holds the private keys of a member: of its leaf and of nodes above it. It owns them: no two keyrings, and nothing else, hold the same
+// key, so that who drops one may wipe it, whatever has been prepared or proposed besides.
 type keyring map[treemath.Node]*suite.PrivateKey
 
+// clone is a keyring with copies of the keys.
 func (k keyring) clone() keyring {
 	c := make(keyring, len(k)+4)
 	for n, key := range k {
-		c[n] = key
+		c[n] = key.Clone()
 	}
 	return c
+}
+
+// set hands over a key, in place of the one that may be there; nil: none.
+func (k keyring) set(n treemath.Node, key *suite.PrivateKey) {
+	k[n].Wipe()
+	if k[n] = key; key == nil {
+		delete(k, n)
+	}
 }
 
 // forget drops the keys of nodes that are blank in t, or not in it.
 func (k keyring) forget(t *tree) {
 	for n := range k {
 		if int(n) >= len(t.nodes) || t.nodes[n].blank() {
-			delete(k, n)
+			k.set(n, nil)
 		}
 	}
 }
 
-func (k keyring) has(n treemath.Node, key *suite.PrivateKey) bool { return k[n] == key }
-
-// wipeExcept wipes the keys that are not kept elsewhere.
-func (k keyring) wipeExcept(kept func(treemath.Node, *suite.PrivateKey) bool) {
-	for n, key := range k {
-		if !kept(n, key) {
-			key.Wipe()
-		}
+func (k keyring) wipe() {
+	for n := range k {
+		k.set(n, nil)
 	}
 }
 

@@ -31,6 +31,8 @@ func (k *hybridKey) wipe() {
 	k.classic.Wipe()
 }
 
+func (k *hybridKey) clone() any { return &hybridKey{k.pq, k.classic.Clone()} }
+
 const (
 	hybridX       = 32
 	hybridPrivate = mlkem768.PrivateKeySize + hybridX

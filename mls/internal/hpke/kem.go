@@ -1,6 +1,7 @@
 package hpke
 
 import (
+	"bytes"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -67,6 +68,15 @@ func (k *PrivateKey) Wipe() {
 		inner.wipe()
 	}
 	k.bytes, k.parsed = nil, nil
+}
+
+// Clone is a copy with an owner of its own: to wipe one leaves the other.
+func (k *PrivateKey) Clone() *PrivateKey {
+	c := &PrivateKey{bytes: bytes.Clone(k.bytes), public: k.public, parsed: k.parsed}
+	if inner, ok := k.parsed.(interface{ clone() any }); ok {
+		c.parsed = inner.clone()
+	}
+	return c
 }
 
 // Equal compares in constant time.
