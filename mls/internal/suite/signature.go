@@ -36,24 +36,33 @@ var (
 type SigningKey struct {
 	_       noCopy
 	_       [0]func()
-	private []byte
+	private *private
 	public  []byte
 	signer  func(rand io.Reader, text []byte) ([]byte, error)
 }
 
+// private is the serialised private key. It stands behind a pointer because fmt, where it calls no methods (of fields that are not exported, with
+// a verb that it does not know for them), prints what a pointer leads to, and pointers in there as addresses.
+type private struct{ b []byte }
+
 // Bytes is the serialised private key, borrowed: the seed of EdDSA, the scalar of ECDSA in full length.
-func (k *SigningKey) Bytes() []byte { return k.private }
+func (k *SigningKey) Bytes() []byte {
+	if k.private == nil { // the zero value
+		return nil
+	}
+	return k.private.b
+}
 
 // Public is the public key as leaf nodes carry it, borrowed.
 func (k *SigningKey) Public() []byte { return k.public }
 
 // Wipe overwrites the private key, as far as this language lets us.
 func (k *SigningKey) Wipe() {
-	if k == nil {
+	if k == nil || k.private == nil {
 		return
 	}
-	clear(k.private)
-	k.private, k.signer = nil, nil
+	clear(k.private.b)
+	k.private.b, k.signer = nil, nil
 }
 
 func (k *SigningKey) sign(rand io.Reader, text []byte) ([]byte, error) {
@@ -90,12 +99,12 @@ func (eddsa25519) Generate(rand io.Reader) (*SigningKey, error) {
 }
 
 // Parse takes the seed, or the seed with the public key behind it.
-func (eddsa25519) Parse(private []byte) (*SigningKey, error) {
-	if len(private) != ed25519.SeedSize && len(private) != ed25519.PrivateKeySize {
+func (eddsa25519) Parse(seed []byte) (*SigningKey, error) {
+	if len(seed) != ed25519.SeedSize && len(seed) != ed25519.PrivateKeySize {
 		return nil, ErrSigningKey
 	}
-	k := ed25519.NewKeyFromSeed(private[:ed25519.SeedSize])
-	return &SigningKey{private: k[:ed25519.SeedSize], public: k.Public().(ed25519.PublicKey),
+	k := ed25519.NewKeyFromSeed(seed[:ed25519.SeedSize])
+	return &SigningKey{private: &private{k[:ed25519.SeedSize]}, public: k.Public().(ed25519.PublicKey),
 		signer: func(_ io.Reader, text []byte) ([]byte, error) { return ed25519.Sign(k, text), nil }}, nil
 }
 
@@ -119,12 +128,12 @@ func (eddsa448) Generate(rand io.Reader) (*SigningKey, error) {
 	return generateSeed(eddsa448{}, rand, ed448.SeedSize)
 }
 
-func (eddsa448) Parse(private []byte) (*SigningKey, error) {
-	if len(private) != ed448.SeedSize && len(private) != ed448.PrivateKeySize {
+func (eddsa448) Parse(seed []byte) (*SigningKey, error) {
+	if len(seed) != ed448.SeedSize && len(seed) != ed448.PrivateKeySize {
 		return nil, ErrSigningKey
 	}
-	k := ed448.NewKeyFromSeed(private[:ed448.SeedSize])
-	return &SigningKey{private: k[:ed448.SeedSize], public: k.Public().(ed448.PublicKey),
+	k := ed448.NewKeyFromSeed(seed[:ed448.SeedSize])
+	return &SigningKey{private: &private{k[:ed448.SeedSize]}, public: k.Public().(ed448.PublicKey),
 		signer: func(_ io.Reader, text []byte) ([]byte, error) { return ed448.Sign(k, text, ""), nil }}, nil
 }
 
@@ -166,12 +175,12 @@ func (e ecdsaOn) Generate(rand io.Reader) (*SigningKey, error) {
 }
 
 // Parse takes a scalar; leading zeros may be missing, as some libraries store it.
-func (e ecdsaOn) Parse(private []byte) (*SigningKey, error) {
-	if len(private) == 0 || len(private) > e.size {
+func (e ecdsaOn) Parse(scalar []byte) (*SigningKey, error) {
+	if len(scalar) == 0 || len(scalar) > e.size {
 		return nil, ErrSigningKey
 	}
 	b := make([]byte, e.size)
-	copy(b[e.size-len(private):], private)
+	copy(b[e.size-len(scalar):], scalar)
 	k, err := ecdsa.ParseRawPrivateKey(e.curve, b)
 	if err != nil {
 		clear(b)
@@ -189,7 +198,7 @@ func (e ecdsaOn) Parse(private []byte) (*SigningKey, error) {
 	if e.curve == elliptic.P256() {
 		signer = signerP256((*[32]byte)(b))
 	}
-	return &SigningKey{private: b, public: public, signer: signer}, nil
+	return &SigningKey{private: &private{b}, public: public, signer: signer}, nil
 }
 
 // signerP256 is for the suite that SLIM uses unless told otherwise: a message costs little beside its signature.

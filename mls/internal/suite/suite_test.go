@@ -228,7 +228,7 @@ func TestSecretsDoNotShow(t *testing.T) {
 	for _, text := range []string{fmt.Sprint(s), fmt.Sprintf("%s %x %v %+v %#v %q %d", s, s, s, s, s, s, s), s.GoString(), s.String(),
 		fmt.Sprintf("%x %v %+v %#v", key, key, key, key), key.GoString(), key.String()} {
 		if strings.Contains(text, "very") || strings.Contains(text, "76657279") || strings.Contains(text, "118 101") ||
-			strings.Contains(text, fmt.Sprintf("%x", key.private[:4])) || !strings.Contains(text, redacted) {
+			strings.Contains(text, fmt.Sprintf("%x", key.private.b[:4])) || !strings.Contains(text, redacted) {
 			t.Errorf("printed as %s", text)
 		}
 	}
