@@ -123,7 +123,7 @@
 //	12.1.6     | list.go                      | checkExternalInit                                      | TestHostileMemberCommits TestHostileExternalCommits
 //	12.1.7     | list.go                      | checkExtensions                                        | TestHostileMemberCommits TestExtensionsStandOnce
 //	12.1.8     | list.go                      | checkSenders checkProposer                             | TestHostileOutsiders
-//	12.1.8     | process.go                   | admit keep                                             | TestProposalsFromOutside TestHostileProposals TestRoomForProposals TestProposalsThatAreValidTogether
+//	12.1.8     | process.go                   | admit checkRoom keep                                   | TestProposalsFromOutside TestHostileProposals TestRoomForProposals TestProposalsThatAreValidTogether
 //	12.1.8     | propose.go                   | ProposeFromOutside ProposeSelf sendable                | TestProposalsFromOutside TestExpiredKeyPackages TestKeyPackagesAreNotShared
 //	12.2       | list.go                      | check checkTypes checkOncePerLeaf checkSupported       | TestHostileMemberCommits TestHostileExternalCommits TestProposalsOfOtherTypes
 //	12.2       | list.go                      | checkLimits                                            | TestLimits

@@ -138,7 +138,7 @@ func TestHostileGroupInfos(t *testing.T) {
 		{"more members than the joiner allows", nil, func(c *Config) { c.Limits.Members = 4 }, ExternalOptions{}, Limit, ": group of 5 members"},
 		{"the tree would be deeper than the joiner allows", nil, func(c *Config) { c.Limits.Depth = 2 }, ExternalOptions{}, Limit, ": ratchet tree of 8 leaves"},
 		{"a longer message than the joiner allows", nil, func(c *Config) { c.Limits.Message = 100 }, ExternalOptions{}, Limit, ": group info or tree of more than 100 bytes"},
-		{"a longer tree than the joiner allows", nil, nil, ExternalOptions{Tree: make([]byte, DefaultLimits.Message+1)}, Limit, ": group info or tree of more than"},
+		{"a longer tree than the joiner allows", nil, nil, ExternalOptions{Tree: make([]byte, DefaultLimits().Message+1)}, Limit, ": group info or tree of more than"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			crowd := newCrowd(t, 1, 4)

@@ -57,6 +57,63 @@ func TestGateProtect(t *testing.T) {
 	}
 }
 
+// A welcome of 4 MiB from a sender who holds our key package, with a tree in which all is right but the signatures, costs little more than
+// opening it and hashing its tree.
+func TestGateGarbageWelcome(t *testing.T) {
+	const most, size = 10, 4 << 20
+	p := newPerson(t, 2, "joiner", plain)
+	f := newCrowd(t, 2, 1, plain).forgeWelcome(p)
+	own, signer := f.tree.leaf(f.own), f.tree.leaf(0)
+	f.tree = newTree(f.tree.suite, signer)
+	f.tree.add(own)
+	f.own = 1
+	token := make([]byte, 1000) // as long as those of some identity providers
+	for f.tree.count() < size/1400 {
+		l := copyLeaf(own)
+		l.Credential = BasicCredential(token)
+		l.EncryptionKey, l.SignatureKey, l.Signature = freshKey(t, 2), freshKey(t, 2), make([]byte, 71)
+		l.raw, l.unsigned = nil, len(l.appendUnsigned(nil))
+		l.raw = l.append(nil)
+		f.tree.add(l)
+	}
+	f.retree()
+	msg := f.seal()
+	t.Logf("%d bytes, %d leaves", len(msg), f.tree.count())
+	private := must[*PrivateKeyPackage](t)(p.cfg.KeyPackages.Get(must[[]byte](t)(f.k.Ref())))
+	limits := p.cfg.Limits.filled()
+	refuse := func() {
+		_, err := Join(p.cfg, msg, JoinOptions{})
+		wantRefusal(t, err, BadSignature, "7.3: signature of a leaf node")
+	}
+	open := func() {
+		w := parse(t, msg).welcome
+		j := &joining{cfg: p.cfg, suite: suiteOf(t, 2), private: private, limits: limits}
+		if err := j.openSecrets(w, &w.secrets[0]); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.openInfo(w); err != nil {
+			t.Fatal(err)
+		}
+		j.tree.hash()
+	}
+	r := ratio(11, refuse, open)
+	t.Logf("refused in %.2f times the time of opening and hashing", r)
+	if r > most {
+		t.Errorf("a welcome is refused in %.2f times the time of opening and hashing it, at most %d are allowed", r, most)
+	}
+}
+
+// A commit with a thousand proposals that wait costs less than twice one with the same by value.
+func TestGateWaitingProposals(t *testing.T) {
+	g, byValue, _ := waitingAdds(t, 1000)
+	r := ratio(5, func() { must[*Change](t)(g.Commit(CommitOptions{})).Discard() },
+		func() { must[*Change](t)(g.Commit(CommitOptions{Proposals: byValue, SkipPending: true})).Discard() })
+	t.Logf("%.2f of a commit by value", r)
+	if r >= 2 {
+		t.Errorf("a commit with 1,000 proposals that wait costs %.2f of one by value", r)
+	}
+}
+
 // Joining a group of a thousand whose committer brought new keys is ten times as fast as mls-go does it, and more. Without its path both do
 // little but check signatures.
 func TestGateJoin(t *testing.T) {

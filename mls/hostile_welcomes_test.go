@@ -127,11 +127,11 @@ func TestHostileWelcomes(t *testing.T) {
 		{name: "an honest one", change: func(*forgedWelcome) {}},
 		{"the tree is another", func(f *forgedWelcome) { f.context.treeHash = make([]byte, 32) }, Invalid, "12.4.3.1: tree hash is not that of the group info"},
 		{"a leaf's signature is damaged", func(f *forgedWelcome) {
-			l := copyLeaf(f.tree.leaf(f.own)) // the only one that no parent hash covers
+			l := copyLeaf(newPerson(f.c.t, 1, "other").keyPackage().Leaf) // beside the joiner, where no parent hash covers it
 			l.Signature = make([]byte, 64)
-			f.tree.setLeaf(f.own, l)
+			f.tree.add(l)
 			f.retree()
-		}, BadSignature, "7.3: leaf 5: signature of a leaf node"},
+		}, BadSignature, "7.3: leaf 6: signature of a leaf node"},
 		{"the new member is not in the tree", func(f *forgedWelcome) {
 			f.tree.remove(f.own)
 			f.retree()

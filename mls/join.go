@@ -57,7 +57,7 @@ func Join(cfg *Config, msg []byte, o JoinOptions) (*Group, error) {
 	if m.welcome.suite != s.ID() {
 		return nil, refuse(Unsupported, "12.4.3.1", "welcome of %v, this client has %v", m.welcome.suite, s.ID())
 	}
-	private, ref, entry, err := cfg.addressee(m.welcome)
+	private, ref, entry, err := cfg.addressee(s, m.welcome, limits)
 	if err != nil {
 		return nil, err
 	}
@@ -69,14 +69,17 @@ func Join(cfg *Config, msg []byte, o JoinOptions) (*Group, error) {
 	if err := j.openInfo(m.welcome); err != nil {
 		return nil, err
 	}
-	if err := j.checkContext(); err != nil {
-		return nil, err
-	}
-	e, err := j.enter()
+	e, err := j.enter() // before the tree is verified, which takes longer with every member
 	if err != nil {
 		return nil, err
 	}
-	if err := cfg.KeyPackages.Delete(ref); err != nil {
+	err = j.checkContext()
+	if err == nil {
+		err = cfg.KeyPackages.Delete(ref)
+	}
+	if err != nil {
+		e.wipe()
+		e.messages.wipe()
 		return nil, err
 	}
 	private.init.Wipe()
@@ -84,12 +87,22 @@ func Join(cfg *Config, msg []byte, o JoinOptions) (*Group, error) {
 	return newGroup(cfg, e), nil
 }
 
-// addressee finds the entry of a welcome that is for a key package of this client.
-func (c *Config) addressee(w *welcome) (*PrivateKeyPackage, []byte, *welcomeSecrets, error) {
-	if c.KeyPackages == nil {
+// addressee finds the entry of a welcome that is for a key package of this client. The store is asked once for each that can be, and for no
+// more than a group may have members.
+func (c *Config) addressee(s *suite.Suite, w *welcome, limits Limits) (*PrivateKeyPackage, []byte, *welcomeSecrets, error) {
+	switch {
+	case c.KeyPackages == nil:
 		return nil, nil, nil, refuse(Misuse, "10", "Config.KeyPackages is nil: a welcome is for a key package in it")
+	case len(w.secrets) > limits.Members:
+		return nil, nil, nil, refuse(Limit, "12.4.3.1", "welcome for %d new members, a group may have %d", len(w.secrets), limits.Members)
 	}
+	asked := map[string]bool{}
 	for i := range w.secrets {
+		ref := w.secrets[i].newMember
+		if len(ref) != s.HashSize() || asked[string(ref)] {
+			continue
+		}
+		asked[string(ref)] = true
 		p, err := c.KeyPackages.Get(w.secrets[i].newMember)
 		if err != nil {
 			return nil, nil, nil, err

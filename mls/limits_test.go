@@ -83,7 +83,7 @@ func TestDepthOfTheTree(t *testing.T) {
 	for _, x := range []struct {
 		l    Limits
 		want int
-	}{{Limits{}, 17}, {Limits{Members: 1}, 1}, {Limits{Members: 4}, 3}, {Limits{Members: 5}, 4}, {Limits{Members: 4, Depth: 20}, 20}, {Limits{Depth: 99}, treemath.MaxDepth - 1}} {
+	}{{Limits{}, 13}, {Limits{Members: 1}, 1}, {Limits{Members: 4}, 3}, {Limits{Members: 5}, 4}, {Limits{Members: 4, Depth: 20}, 20}, {Limits{Depth: 99}, treemath.MaxDepth - 1}} {
 		if d := x.l.filled().Depth; d != x.want {
 			t.Errorf("%+v: depth %d, want %d", x.l, d, x.want)
 		}

@@ -27,20 +27,24 @@ func PadStep(n int) int {
 	return n | (m/8 - 1) + 1
 }
 
-// Limits bound what a peer can make this side do. Zero fields take the values of DefaultLimits.
+// Limits bound what a peer can make this side do. Zero fields take the values of DefaultLimits. Members of a group need limits that let them
+// follow each other: who refuses a commit for its size has left the group.
 type Limits struct {
 	Message   int    // bytes of one message
-	Members   int    // of a group
+	Members   int    // of a group, and new ones in a welcome
 	Depth     int    // levels of the tree above its leaves, up to 30; 0: one more than Members need, since leaves may be blank
 	Window    uint32 // generations that a member's message may be ahead, and keys that are kept for those it jumped over
 	Proposals int    // kept at once while they wait for a commit; a quarter of them, rounded down, from outside
+	PerMember int    // of those, from one member; 0: a quarter of Proposals, and not fewer than 16 of them
 }
 
-// DefaultLimits are generous: 65,536 members, messages of 64 MiB.
-var DefaultLimits = Limits{Message: 64 << 20, Members: 1 << 16, Depth: 17, Window: 1024, Proposals: 1024}
+// DefaultLimits are for groups of a few thousand members: 4,096, and messages of 16 MiB.
+func DefaultLimits() Limits {
+	return Limits{Message: 16 << 20, Members: 1 << 12, Depth: 13, Window: 1024, Proposals: 1024, PerMember: 256}
+}
 
 func (l Limits) filled() Limits {
-	d := DefaultLimits
+	d := DefaultLimits()
 	if l.Message > 0 {
 		d.Message = l.Message
 	}
@@ -57,6 +61,10 @@ func (l Limits) filled() Limits {
 	}
 	if l.Proposals > 0 {
 		d.Proposals = l.Proposals
+		d.PerMember = max(l.Proposals/4, min(l.Proposals, 16))
+	}
+	if l.PerMember > 0 {
+		d.PerMember = l.PerMember
 	}
 	return d
 }

@@ -128,11 +128,10 @@ func (g *Group) processPublic(p *publicMessage, msg []byte) (*Received, error) {
 
 // ownPublic is what Process says to a public handshake message that this member signed.
 func (g *Group) ownPublic(a *authenticated, msg []byte) error {
-	ref := a.ref(g.suite)
 	switch {
 	case a.content.kind == ContentCommit && g.sent(msg):
 		return refuse(Own, "12.4", "commit is our own: apply the change that came with it")
-	case slices.ContainsFunc(g.proposals, func(p pending) bool { return bytes.Equal(p.ref, ref) }):
+	case g.waits(a.ref(g.suite)):
 		return refuse(Own, "12.4", "proposal is our own: it waits here already")
 	}
 	return refuse(Missing, "12.4", "%v is our own, and no longer here: it was dropped, or made before a restart", a.content.kind)
@@ -195,7 +194,8 @@ func (g *Group) handshake(a *authenticated) (*Received, error) {
 	if a.content.kind == ContentProposal {
 		var p pending
 		if p, err = g.admit(a, nil); err == nil {
-			r.Proposal, err = p.Committed, g.keep(p)
+			r.Proposal = p.Committed
+			g.keep(p)
 		}
 	} else {
 		r.Change, err = g.receive(a)
@@ -208,41 +208,61 @@ func (g *Group) handshake(a *authenticated) (*Received, error) {
 
 // admit looks at a proposal that arrives: at what is wrong with it whatever a commit holds besides. Whether it goes together with others is said
 // of the list of a commit and not before (section 12.2): the client of an Add may be one that a Remove takes out, and extensions may be some
-// that only members lack who are removed. Credentials are judged with the commit, too.
+// that only members lack who are removed. Credentials are judged with the commit, too. What costs least comes first.
 func (g *Group) admit(a *authenticated, own *ownUpdate) (pending, error) {
 	p := pending{Committed: Committed{Proposal: a.content.body.proposal, Sender: a.content.sender, ByReference: true}, ref: a.ref(g.suite), own: own}
+	if g.waits(p.ref) {
+		return p, nil
+	}
+	if err := g.checkRoom(p.Sender); err != nil {
+		return p, err
+	}
+	if g.cfg.Admit == nil && p.Sender.Type == SenderNewMemberProposal {
+		return p, refuse(Refused, "12.1.8", "a client proposes itself, and Config.Admit is nil: nobody vouches for it")
+	}
 	alone := proposalList{suite: g.suite, all: []Committed{p.Committed}}
 	if err := alone.checkAlone(&g.now.context, g.now.tree, g.cfg); err != nil {
 		return p, err
 	}
 	p.sound = true
-	switch {
-	case g.cfg.Admit != nil:
+	if g.cfg.Admit != nil {
 		if err := g.cfg.Admit(p.Committed); err != nil {
 			return p, refuseFor(Refused, "12.1.8", err, "%v of %v was refused", p.Proposal.Type(), p.Sender)
 		}
-	case p.Sender.Type == SenderNewMemberProposal:
-		return p, refuse(Refused, "12.1.8", "a client proposes itself, and Config.Admit is nil: nobody vouches for it")
 	}
 	return p, nil
 }
 
-// keep lets a proposal wait for a commit. Received again, it is there once. Those from outside have a quarter of the room.
-func (g *Group) keep(p pending) error {
-	outside := 0
+// waits reports whether a proposal waits already.
+func (g *Group) waits(ref []byte) bool {
+	return slices.ContainsFunc(g.proposals, func(p pending) bool { return bytes.Equal(p.ref, ref) })
+}
+
+// checkRoom: those who fill the room keep nobody else out, neither those outside nor a member.
+func (g *Group) checkRoom(from Sender) error {
+	outside, same := 0, 0
 	for _, q := range g.proposals {
-		if bytes.Equal(p.ref, q.ref) {
-			return nil
-		}
 		if q.Sender.Type != SenderMember {
 			outside++
 		}
+		if q.Sender == from {
+			same++
+		}
 	}
-	if len(g.proposals) >= g.limits.Proposals || p.Sender.Type != SenderMember && outside >= g.limits.Proposals/4 {
+	switch {
+	case len(g.proposals) >= g.limits.Proposals, from.Type != SenderMember && outside >= g.limits.Proposals/4:
 		return refuse(Limit, "", "%d proposals wait already, %d of them from outside", len(g.proposals), outside)
+	case from.Type == SenderMember && same >= g.limits.PerMember:
+		return refuse(Limit, "", "%d proposals of %v wait already", same, from)
 	}
-	g.setPending(append(g.proposals, p))
 	return nil
+}
+
+// keep lets a proposal wait for a commit. Received again, it is there once.
+func (g *Group) keep(p pending) {
+	if !g.waits(p.ref) {
+		g.setPending(append(g.proposals, p))
+	}
 }
 
 // setPending replaces the proposals that wait.
@@ -317,6 +337,11 @@ func (g *Group) receive(a *authenticated) (*Change, error) {
 	}
 	if made.path == nil && (l.needsPath() || l.mode == external) {
 		return nil, refuse(Invalid, "12.4.2", "commit has no path, and its proposals ask for one")
+	}
+	if l.mode == external { // signed with a key of its own: who it is comes before all work with the tree
+		if err := g.cfg.judge(l.pathLeaf(from.Leaf, made.path, now.tree)); err != nil {
+			return nil, err
+		}
 	}
 	if err := l.apply(&now.context, now.tree, g.limits); err != nil {
 		return nil, err
@@ -410,11 +435,7 @@ func (g *Group) ownUpdate(l *proposalList) *ownUpdate {
 
 // checkPath verifies a path as far as it goes without keys, and puts it into the tree of l.
 func (g *Group) checkPath(l *proposalList, from LeafIndex, u *updatePath) ([]step, error) {
-	place := &Presented{Place: PlaceUpdate, Leaf: from, Credential: u.leaf.Credential, SignatureKey: u.leaf.SignatureKey, Node: u.leaf,
-		Replaces: l.tree.leaf(from)}
-	if l.mode == external {
-		place.Place, place.Replaces = PlaceExternal, l.replaced(g.now.tree)
-	}
+	place := l.pathLeaf(from, u, g.now.tree)
 	if err := checkLeafAlone(g.suite, u.leaf, SourceCommit, g.ID(), from); err != nil {
 		return nil, within(err, "leaf in the path of a commit")
 	}
@@ -433,7 +454,21 @@ func (g *Group) checkPath(l *proposalList, from LeafIndex, u *updatePath) ([]ste
 	if err := l.tree.checkLeavesTogether([]LeafIndex{from}, l.extensions); err != nil {
 		return nil, err
 	}
+	if l.mode == external { // it has been judged
+		return steps, nil
+	}
 	return steps, g.cfg.judge(place)
+}
+
+// pathLeaf is the leaf of a path as it is presented to the application.
+func (l *proposalList) pathLeaf(from LeafIndex, u *updatePath, before *tree) *Presented {
+	p := &Presented{Place: PlaceUpdate, Leaf: from, Credential: u.leaf.Credential, SignatureKey: u.leaf.SignatureKey, Node: u.leaf}
+	if l.mode == external {
+		p.Place, p.Leaf, p.Replaces = PlaceExternal, 0, l.replaced(before)
+	} else {
+		p.Replaces = l.tree.leaf(from)
+	}
+	return p
 }
 
 // takePath takes from a path what is for this member: keys, and the commit secret.
@@ -457,10 +492,12 @@ func (l *proposalList) takePath(to *epoch, u *updatePath, steps []step, commitSe
 
 // replaced is the leaf that an external commit takes out; nil: none.
 func (l *proposalList) replaced(before *tree) *LeafNode {
-	if len(l.removed) == 0 {
-		return nil
+	for _, c := range l.all {
+		if p, ok := c.Proposal.(*Remove); ok {
+			return before.leaf(p.Leaf)
+		}
 	}
-	return before.leaf(l.removed[0])
+	return nil
 }
 
 // externalInit finds the init secret of an external commit (section 8.3).

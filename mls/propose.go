@@ -62,9 +62,7 @@ func (g *Group) propose(p Proposal, aad []byte, own *ownUpdate) ([]byte, error) 
 		return nil, err
 	}
 	before := len(g.proposals)
-	if err := g.keep(waiting); err != nil {
-		return nil, err
-	}
+	g.keep(waiting)
 	msg, err := g.protect(a)
 	if err != nil {
 		g.setPending(g.proposals[:before]) // nobody will hear of it

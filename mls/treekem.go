@@ -195,7 +195,8 @@ func (t *tree) recipients(n treemath.Node, added map[LeafIndex]bool, f func(tree
 	})
 }
 
-// inParallel runs f for 0 to n-1 on all processors, and on this goroutine alone for fewer than least. The first error by number counts.
+// inParallel runs f for 0 to n-1 on all processors, and on this goroutine alone for fewer than least. It stops at an error, and returns the
+// first by number: numbers are handed out in order, so that all before it have been run.
 func inParallel(n, least int, f func(int) error) error {
 	workers := min(runtime.GOMAXPROCS(0), n)
 	if n < least {
@@ -203,13 +204,16 @@ func inParallel(n, least int, f func(int) error) error {
 	}
 	errs := make([]error, n)
 	var next atomic.Int64
+	var failed atomic.Bool
 	work := func() {
-		for {
+		for !failed.Load() {
 			i := int(next.Add(1)) - 1
 			if i >= n {
 				return
 			}
-			errs[i] = f(i)
+			if errs[i] = f(i); errs[i] != nil {
+				failed.Store(true)
+			}
 		}
 	}
 	var all sync.WaitGroup

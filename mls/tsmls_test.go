@@ -424,7 +424,7 @@ func (h *mixed) tree() *tree {
 	b, err := h.members[0].info()
 	h.check(h.members[0], err)
 	s, _ := suite.Lookup(h.suite)
-	return must[*tree](h.t)(findTree(s, must[*Message](h.t)(ParseMessage(b)).groupInfo, nil, DefaultLimits))
+	return must[*tree](h.t)(findTree(s, must[*Message](h.t)(ParseMessage(b)).groupInfo, nil, DefaultLimits()))
 }
 
 // unjoinable reports whether ts-mls refuses to join a group of that tree. Whenever a leaf is unmerged in a node, it asks all nodes above

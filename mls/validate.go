@@ -326,7 +326,7 @@ func (t *tree) checkParentKeys() error {
 }
 
 // checkReceived is all of it, for a tree that somebody else gave. The hash comes first: a tree that is not the
-// group's is not worth more.
+// group's is not worth more. Signatures come last: they cost more than all the rest, and stop at the first that does not verify.
 func (t *tree) checkReceived(c *groupContext) error {
 	if err := t.checkTreeHash(c.treeHash); err != nil {
 		return err
@@ -337,13 +337,13 @@ func (t *tree) checkReceived(c *groupContext) error {
 	if err := t.checkParentKeys(); err != nil {
 		return err
 	}
+	var all []LeafIndex
+	t.members(func(i LeafIndex, _ *LeafNode) bool { all = append(all, i); return true })
+	if err := t.checkLeavesTogether(all, c.extensions); err != nil {
+		return err
+	}
 	if err := t.checkParentHashes(); err != nil {
 		return err
 	}
-	if err := t.checkLeaves(c.groupID); err != nil {
-		return err
-	}
-	var all []LeafIndex
-	t.members(func(i LeafIndex, _ *LeafNode) bool { all = append(all, i); return true })
-	return t.checkLeavesTogether(all, c.extensions)
+	return t.checkLeaves(c.groupID)
 }

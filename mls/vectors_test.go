@@ -497,7 +497,7 @@ func welcomeVector(t *testing.T, raw json.RawMessage) {
 
 func vectorTree(t *testing.T, s *suite.Suite, b []byte) *tree {
 	t.Helper()
-	return must[*tree](t)(readTree(s, b, DefaultLimits))
+	return must[*tree](t)(readTree(s, b, DefaultLimits()))
 }
 
 func treeOperationsVector(t *testing.T, raw json.RawMessage) {

@@ -1,0 +1,158 @@
+package mls
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+)
+
+// Work that is shared out ends soon after an error, and the first error by number is told.
+func TestSharedWorkEndsWithAnError(t *testing.T) {
+	const n = 1 << 20
+	for range 20 {
+		var done atomic.Int64
+		err := inParallel(n, 4, func(i int) error {
+			done.Add(1)
+			if i >= 3 {
+				return fmt.Errorf("number %d", i)
+			}
+			return nil
+		})
+		if err == nil || err.Error() != "number 3" {
+			t.Fatalf("got %v", err)
+		}
+		if done.Load() > n/2 {
+			t.Fatalf("%d of %d were done after an error", done.Load(), n)
+		}
+	}
+	if err := inParallel(0, 4, func(int) error { return errors.New("nothing to do") }); err != nil {
+		t.Error(err)
+	}
+}
+
+// askedStore counts what is asked of it.
+type askedStore struct {
+	KeyPackageStore
+	asked int
+}
+
+func (s *askedStore) Get(ref []byte) (*PrivateKeyPackage, error) {
+	s.asked++
+	return s.KeyPackageStore.Get(ref)
+}
+
+// A welcome makes a store search for no more key packages than a group may have members, and for each once.
+func TestWelcomesAskTheStoreLittle(t *testing.T) {
+	p := newPerson(t, 1, "p", func(c *Config) { c.Limits.Members = 100 })
+	store := &askedStore{KeyPackageStore: p.cfg.KeyPackages}
+	p.cfg.KeyPackages = store
+	ask := func(refs ...[]byte) error {
+		store.asked = 0
+		w := welcome{suite: 1}
+		for _, r := range refs {
+			w.secrets = append(w.secrets, welcomeSecrets{newMember: r})
+		}
+		_, err := Join(p.cfg, w.append(appendMessageHead(nil, WireWelcome)), JoinOptions{})
+		return err
+	}
+	ref := func(i int) []byte { return append(make([]byte, 30), byte(i>>8), byte(i)) }
+	var many [][]byte
+	for i := range 101 {
+		many = append(many, ref(i))
+	}
+	wantRefusal(t, ask(many...), Limit, "12.4.3.1: welcome for 101 new members, a group may have 100")
+	if store.asked != 0 {
+		t.Errorf("asked %d times", store.asked)
+	}
+	const none = "12.4.3.1: welcome is for none of this client's key packages"
+	wantRefusal(t, ask(many[:100]...), Missing, none)
+	if store.asked != 100 {
+		t.Errorf("asked %d times for 100", store.asked)
+	}
+	wantRefusal(t, ask(ref(1), ref(2), ref(1), nil, ref(2)[:31], append(ref(3), 0)), Missing, none)
+	if store.asked != 2 {
+		t.Errorf("asked %d times for two that are references", store.asked)
+	}
+}
+
+// A member has a quarter of the room for proposals that wait, or what it was given: others can still propose.
+func TestRoomOfAMember(t *testing.T) {
+	c := newCrowd(t, 1, 3, func(c *Config) { c.Limits.Proposals, c.Limits.PerMember = 8, 3 })
+	g := c.members[0].group
+	propose := func(i int) error {
+		m := c.members[i].group
+		_, err := g.Process(must[[]byte](t)(m.ProposeUpdate(Identity{}, nil)))
+		m.DropPending()
+		return err
+	}
+	for range 3 {
+		if err := propose(1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantRefusal(t, propose(1), Limit, ": 3 proposals of member 1 wait already")
+	if err := propose(2); err != nil {
+		t.Error(err)
+	}
+	for limits, want := range map[Limits]int{{}: 256, {Proposals: 8}: 8, {Proposals: 40}: 16, {Proposals: 400}: 100, {Proposals: 400, PerMember: 7}: 7} {
+		if got := limits.filled().PerMember; got != want {
+			t.Errorf("%+v: room for %d, want %d", limits, got, want)
+		}
+	}
+}
+
+// What an outsider can make a member do before anybody has vouched for it is little: who it is comes before the work with the tree.
+func TestJoinersAreJudgedFirst(t *testing.T) {
+	c := newCrowd(t, 1, 5)
+	f := c.forgeJoin(newPerson(t, 1, "stranger"), ExternalOptions{})
+	f.made.path.nodes = f.made.path.nodes[:1] // for which the tree must be looked at
+	victim := c.members[1]
+	_, err := victim.group.Process(f.sign())
+	wantRefusal(t, err, Invalid, "7.5: update path has 1 nodes")
+	victim.cfg.Credentials = func(p *Presented) error {
+		if p.Place != PlaceExternal || string(p.Credential.Identity) != "stranger" {
+			t.Errorf("asked about %+v", p)
+		}
+		return errors.New("unknown")
+	}
+	_, err = victim.group.Process(f.sign())
+	wantRefusal(t, err, Refused, "5.3.1: credential of basic was refused")
+}
+
+// waitingAdds lets n proposals wait at member 0, and gives what a commit would hold by value instead.
+func waitingAdds(t testing.TB, n int) (g *Group, byValue []Proposal, asked *int) {
+	t.Helper()
+	c := newCrowd(t, 1, 5, plain)
+	asked = new(int)
+	g = c.members[0].group
+	g.limits.PerMember = n
+	for i := range n {
+		p := newPerson(t, 1, fmt.Sprint("new ", i), plain)
+		k := must[*KeyPackage](t)(p.cfg.NewKeyPackage())
+		byValue = append(byValue, &Add{k})
+		from := c.members[1+i%4].group
+		must[*Received](t)(g.Process(say(t, from, from.now.signer, Sender{Type: SenderMember, Leaf: from.Own()}, &Add{k})))
+	}
+	g.cfg.Credentials = func(*Presented) error { *asked++; return nil }
+	return g, byValue, asked
+}
+
+// However many proposals wait, each credential is judged once a commit, whether all are chosen or some do not fit.
+func TestCommitsAskOncePerProposal(t *testing.T) {
+	const n = 200
+	g, _, asked := waitingAdds(t, n)
+	ch := must[*Change](t)(g.Commit(CommitOptions{}))
+	if len(ch.Proposals) != n || *asked != n {
+		t.Errorf("%d proposals, %d credentials judged", len(ch.Proposals), *asked)
+	}
+	ch.Discard()
+	*asked = 0
+	g.limits.Members = 105 // 100 of them have room
+	ch = must[*Change](t)(g.Commit(CommitOptions{Proposals: []Proposal{&Remove{4}}}))
+	if len(ch.Proposals) != 102 || *asked != n || ch.Proposals[101].Proposal.Type() != ProposalRemove ||
+		!slices.Equal(ch.Removed, []LeafIndex{4}) {
+		t.Errorf("%d proposals, %d credentials judged", len(ch.Proposals), *asked)
+	}
+}
