@@ -61,7 +61,7 @@
 //	4.1        | tree.go                      | resolution filteredPath                                | tree-validation.json treekem.json
 //	5.1        | internal/suite/registry.go   | Lookup All                                             | crypto-basics.json TestKeysOfEverySuite TestUnknownSuite
 //	5.1.1      | internal/hpke/kem.go         | Generate                                               | TestPublishedVectors TestKeysComeFromTheGivenRandomness
-//	5.1.2      | internal/suite/suite.go      | SignWithLabel VerifyWithLabel                          | crypto-basics.json FuzzVerifier
+//	5.1.2      | internal/suite/suite.go      | SignWithLabel VerifyWithLabel                          | crypto-basics.json FuzzVerifier TestSignedTextsAreWiped
 //	5.1.2      | internal/p256/sign.go        | Sign makeNonce sign                                    | TestGivenNonce TestSignaturesVerify TestNonces
 //	5.1.3      | internal/suite/suite.go      | EncryptWithLabel DecryptWithLabel                      | crypto-basics.json TestDamageIsRefused FuzzOpen
 //	5.2        | internal/suite/suite.go      | RefHash                                                | crypto-basics.json

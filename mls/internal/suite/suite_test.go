@@ -323,3 +323,39 @@ func BenchmarkSuite(b *testing.B) {
 		}
 	}
 }
+
+// What is signed may be the plaintext of a private message: it does not stay where the next one is put together, however long it is.
+func TestSignedTextsAreWiped(t *testing.T) {
+	for _, n := range []int{1, 1000, maxSpareText, maxSpareText + 1} {
+		room := takeText(n)
+		*room = append((*room)[:0], bytes.Repeat([]byte{7}, n)...)
+		text := *room
+		giveText(room)
+		if !bytes.Equal(text, make([]byte, n)) {
+			t.Errorf("a text of %d bytes is left in the pool", n)
+		}
+	}
+	s := lookup(t, X25519AES128SHA256Ed25519)
+	key, err := s.GenerateSigningKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := s.Verifier(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := bytes.Repeat([]byte("plaintext"), 100)
+	sig, err := s.SignWithLabel(rand.Reader, key, "FramedContentTBS", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.VerifyWithLabel(v, "FramedContentTBS", text, sig) {
+		t.Error("a signature does not verify")
+	}
+	for range 100 { // whatever is there
+		b := *spareText.Get().(*[]byte)
+		if bytes.Contains(b[:cap(b)], []byte("plaintext")) {
+			t.Fatal("a text is left in the pool")
+		}
+	}
+}

@@ -2,7 +2,7 @@ package suite
 
 import "sync"
 
-// spareText is room for what is signed and verified, which is nothing secret.
+// spareText is room for what is signed and verified: of private messages that is their plaintext.
 var spareText = sync.Pool{New: func() any { return new([]byte) }}
 
 const maxSpareText = 64 << 10
@@ -15,7 +15,9 @@ func takeText(n int) *[]byte {
 	return b
 }
 
+// giveText wipes the text and gives the room back.
 func giveText(b *[]byte) {
+	clear(*b)
 	if cap(*b) <= maxSpareText {
 		spareText.Put(b)
 	}
