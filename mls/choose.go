@@ -146,9 +146,13 @@ func (c *Committed) subject() (leaf LeafIndex, once string) {
 // judgeWaiting is what has to be said of a proposal that waits when it is to be committed and not before: whether its key package is valid now,
 // what the application says of credentials, and whether a pre-shared key is here. It is said once a commit.
 func (g *Group) judgeWaiting(c *Committed) error {
+	alone := proposalList{suite: g.suite, all: []Committed{*c}}
+	if err := alone.checkStrict(); err != nil {
+		return err
+	}
 	switch p := c.Proposal.(type) {
 	case *Add:
-		if err := checkLeafLifetime(p.KeyPackage.Leaf, g.cfg.Now()); err != nil {
+		if err := checkLeafLifetime(p.KeyPackage.Leaf, g.cfg.Now(), g.cfg.ClockSlack); err != nil {
 			return err
 		}
 	case *PreSharedKey:
@@ -166,5 +170,5 @@ func (g *Group) judgeWaiting(c *Committed) error {
 // unsupported reports whether c is of a type that this member does not know, and that nobody can commit as long as it is here.
 func (g *Group) unsupported(c *Committed) bool {
 	caps := &g.now.tree.leaf(g.now.own).Capabilities
-	return !caps.hasProposal(c.Proposal.Type())
+	return isGREASE(c.Proposal.Type()) || !caps.hasProposal(c.Proposal.Type())
 }

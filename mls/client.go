@@ -132,6 +132,8 @@ func (c *Config) capabilities(r io.Reader) (Capabilities, error) {
 	}
 	if len(caps.CipherSuites) == 0 {
 		caps.CipherSuites = suite.All()
+	} else if !slices.Contains(caps.CipherSuites, c.CipherSuite) {
+		caps.CipherSuites = append(slices.Clone(caps.CipherSuites), c.CipherSuite)
 	}
 	if len(caps.Credentials) == 0 {
 		caps.Credentials = []CredentialType{CredentialBasic}
@@ -188,8 +190,8 @@ func (c *Config) newLeaf(s *suite.Suite) (*LeafNode, *suite.PrivateKey, error) {
 // checkKeyPackageExtensions: the client supports what its key package carries (section 10).
 func (l *LeafNode) checkKeyPackageExtensions(e Extensions) error {
 	for _, x := range e {
-		if !l.Capabilities.hasExtension(x.Type) {
-			return refuse(Misuse, "10", "key package with %v, which Config.Capabilities does not list", x.Type)
+		if !slices.Contains(l.Capabilities.Extensions, x.Type) {
+			return refuse(Misuse, "10", "key package with %v, which Config.Capabilities does not list, or which belongs elsewhere", x.Type)
 		}
 	}
 	return e.check()

@@ -80,6 +80,10 @@
 //	7.2        | leafnode.go                  | appendUnsigned readLeafNode tbs verify                 | tree-validation.json messages.json
 //	7.3        | validate.go                  | checkLeafSource checkLeafKeys checkLeafExtensions      | TestHostileKeyPackages TestHostileProposals TestHostileMemberCommits
 //	7.2, 7.3   | validate.go                  | checkLeafLifetime checkLeafLifetimeLength              | TestExpiredKeyPackages TestLifetimes TestHostileKeyPackages
+//	7.2        | validate.go                  | checkCapabilities checkStrictLeaf checkStrictPackage   | TestRefusedAsByMLSRS TestStrictRules
+//	12.1.8.1   | validate.go                  | checkLeafSenders                                       | TestRefusedAsByMLSRS
+//	17.3       | extension.go                 | checkContextPlaces                                     | TestStrictRules
+//	17.3       | list.go                      | checkStrict                                            | TestStrictRules
 //	7.3        | validate.go                  | checkLeafRequired checkGroupExtensions                 | TestGroupContextExtensions TestHostileTrees TestHostileMemberCommits
 //	7.3        | validate.go                  | checkUnique checkCredentialTypes                       | TestHostileKeyPackages TestManyKeyPackagesAtOnce TestHostileTrees TestCredentialTypes
 //	7.3        | list.go                      | checkNewKey                                            | TestHostileProposals TestHostileMemberCommits TestHostileExternalCommits

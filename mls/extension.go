@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
 )
@@ -63,16 +64,37 @@ func (e Extensions) check() error {
 	return nil
 }
 
-// checkContextExtensions: extensions of a group context can be read, those whose contents matter to this package too.
+// checkContextExtensions: extensions of a group context can be read, those whose contents matter to this package too. Values that mean nothing
+// are not among them: our own leaf may list them, and supports them no more for that (section 13.5).
 func checkContextExtensions(e Extensions) error {
 	if err := e.check(); err != nil {
 		return err
 	}
-	if _, err := requiredCapabilities(e); err != nil {
+	for _, x := range e {
+		if isGREASE(x.Type) {
+			return refuse(Invalid, "13.5", "%v in a group context: nobody supports it", x.Type)
+		}
+	}
+	q, err := requiredCapabilities(e)
+	if err != nil {
 		return err
 	}
-	_, err := externalSenders(e)
+	if slices.ContainsFunc(q.Extensions, isGREASE) || slices.ContainsFunc(q.Proposals, isGREASE) || slices.ContainsFunc(q.Credentials, isGREASE) {
+		return refuse(Invalid, "13.5", "required_capabilities ask for a value that means nothing: nobody supports it")
+	}
+	_, err = externalSenders(e)
 	return err
+}
+
+// checkContextPlaces: the extensions of a group context belong there (section 17.3).
+func checkContextPlaces(e Extensions) error {
+	for _, x := range e {
+		switch x.Type {
+		case ExtensionApplicationID, ExtensionRatchetTree, ExtensionExternalPub:
+			return refuse(Invalid, "17.3", "%v in a group context, where it does not belong", x.Type)
+		}
+	}
+	return nil
 }
 
 func readExtensions(r *codec.Reader) Extensions {

@@ -46,7 +46,7 @@ func JoinExternal(cfg *Config, msg []byte, o ExternalOptions) (*Group, []byte, e
 	if err := info.checkSignature(s, t.leaf(info.signer)); err != nil {
 		return nil, nil, err
 	}
-	if err := t.checkReceived(&info.context); err != nil {
+	if err := t.checkReceived(&info.context, cfg.rules(false)); err != nil {
 		return nil, nil, err
 	}
 	var refused error

@@ -110,7 +110,7 @@ func FuzzTree(f *testing.F) {
 		}
 		c := context
 		c.treeHash = tr.hash()
-		_ = tr.checkReceived(&c)
+		_ = tr.checkReceived(&c, rules{most: -1})
 		tr.filteredPath(0)
 		tr.add(&LeafNode{EncryptionKey: []byte("k")})
 		tr.remove(0)

@@ -69,6 +69,9 @@ func Create(cfg *Config, id []byte, extensions ...Extension) (*Group, error) {
 	if err := checkContextExtensions(extensions); err != nil {
 		return nil, within(err, "extensions of the new group")
 	}
+	if err := checkContextPlaces(extensions); err != nil {
+		return nil, within(err, "extensions of the new group")
+	}
 	t := newTree(s, leaf)
 	if err := t.checkLeavesTogether([]LeafIndex{0}, extensions); err != nil {
 		return nil, within(err, "extensions of the new group")

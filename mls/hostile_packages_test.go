@@ -19,7 +19,6 @@ func TestHostileKeyPackages(t *testing.T) {
 		kind   Kind
 		want   string
 	}{
-		{"of another version", func(_ *Group, k *KeyPackage, _ *LeafNode) { k.Version = 2 }, Unsupported, "10.1: protocol version 2"},
 		{"of another suite", func(_ *Group, k *KeyPackage, _ *LeafNode) { k.CipherSuite = 3 }, Invalid, "10.1: the group has"},
 		{"whose init key is the leaf's", func(_ *Group, k *KeyPackage, l *LeafNode) { k.InitKey = l.EncryptionKey }, Invalid, "10.1: init_key of a key package is its encryption_key"},
 		{"whose init key is none", func(_ *Group, k *KeyPackage, _ *LeafNode) { k.InitKey = []byte("x") }, Invalid, "10.1: init_key of a key package"},
@@ -47,6 +46,17 @@ func TestHostileKeyPackages(t *testing.T) {
 		})
 	}
 	crowd := newCrowd(t, 1, 2)
+	t.Run("of another version", func(t *testing.T) {
+		p := newPerson(t, 1, "new")
+		k := *p.keyPackage()
+		k.raw, k.Version = nil, 2
+		if err := k.sign(suiteOf(t, 1), rand.Reader, p.cfg.Key); err != nil {
+			t.Fatal(err)
+		}
+		listRefused(t, crowd, []Proposal{&Add{&k}}, Unsupported, "10.1: protocol version 2")
+		_, err := ParseKeyPackage(k.Marshal())
+		wantRefusal(t, err, Unsupported, "10: key package of protocol version 2 in a message of version 1")
+	})
 	t.Run("of a member", func(t *testing.T) {
 		listRefused(t, crowd, []Proposal{&Add{crowd.members[1].keyPackage()}}, Invalid, "7.3: leaves 1 and 2 have the same signature_key")
 	})
@@ -321,7 +331,7 @@ func TestKeyPackagesThatAreMade(t *testing.T) {
 	p := newPerson(t, 1, "p", func(c *Config) {
 		c.Capabilities = Capabilities{Extensions: []ExtensionType{ExtensionApplicationID, 0xf001, ExtensionExternalSenders}, Proposals: []ProposalType{ProposalAdd, 0xf002, ProposalGroupContextExtensions}}
 	})
-	k := must[*KeyPackage](t)(p.cfg.NewKeyPackage(Extension{0xf001, []byte("x")}, Extension{ExtensionApplicationID, []byte("id")}))
+	k := must[*KeyPackage](t)(p.cfg.NewKeyPackage(Extension{0xf001, []byte("x")}))
 	if c := k.Leaf.Capabilities; !slices.Equal(c.Extensions, []ExtensionType{0xf001}) || !slices.Equal(c.Proposals, []ProposalType{0xf002}) ||
 		!slices.Contains(c.Versions, MLS10) || !slices.Contains(c.Credentials, CredentialBasic) {
 		t.Errorf("capabilities %+v", c)
@@ -329,7 +339,13 @@ func TestKeyPackagesThatAreMade(t *testing.T) {
 	if c := p.cfg.Capabilities; !slices.Equal(c.Extensions, []ExtensionType{ExtensionApplicationID, 0xf001, ExtensionExternalSenders}) || len(c.Proposals) != 3 || c.Proposals[2] != ProposalGroupContextExtensions {
 		t.Errorf("the configuration has changed: %+v", p.cfg.Capabilities)
 	}
-	_, err := p.cfg.NewKeyPackage(Extension{0xf00d, nil})
+	_, err := p.cfg.NewKeyPackage(Extension{ExtensionApplicationID, []byte("id")}) // it belongs into a leaf
+	wantRefusal(t, err, Misuse, "10: which Config.Capabilities does not list, or which belongs elsewhere")
+	p.cfg.Capabilities.CipherSuites = []CipherSuite{2}
+	if c := must[*KeyPackage](t)(p.cfg.NewKeyPackage()).Leaf.Capabilities; !slices.Equal(c.CipherSuites, []CipherSuite{2, 1}) {
+		t.Errorf("capabilities %+v", c)
+	}
+	_, err = p.cfg.NewKeyPackage(Extension{0xf00d, nil})
 	wantRefusal(t, err, Misuse, "10: which Config.Capabilities does not list")
 	_, err = p.cfg.NewKeyPackage(Extension{0xf001, nil}, Extension{0xf001, nil})
 	wantRefusal(t, err, Invalid, "13.4: stands in a list of extensions twice")

@@ -81,14 +81,14 @@ func TestHostileTrees(t *testing.T) {
 			crowd.commit(0, CommitOptions{})
 			context := crowd.members[0].group.now.context
 			tree := crowd.members[0].group.now.tree.clone()
-			if err := tree.checkReceived(&context); err != nil {
+			if err := tree.checkReceived(&context, rules{most: -1}); err != nil {
 				t.Fatal(err)
 			}
 			if c.change != nil {
 				c.change(crowd, tree)
 			}
 			context.treeHash, context.extensions = tree.hash(), c.e
-			wantRefusal(t, tree.checkReceived(&context), c.kind, c.want)
+			wantRefusal(t, tree.checkReceived(&context, rules{most: -1}), c.kind, c.want)
 		})
 	}
 }

@@ -272,7 +272,7 @@ func (j *joining) checkContext() error {
 	if err := checkContextExtensions(c.extensions); err != nil {
 		return err
 	}
-	if err := j.tree.checkReceived(c); err != nil {
+	if err := j.tree.checkReceived(c, j.cfg.rules(false)); err != nil {
 		return err
 	}
 	if err := j.cfg.judgeSenders(c.extensions, nil); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
@@ -83,6 +84,9 @@ func ParseKeyPackage(b []byte) (*KeyPackage, error) {
 	if m.KeyPackage == nil {
 		return nil, refuse(Malformed, "10", "message is %v, want a key package", m.WireFormat)
 	}
+	if m.KeyPackage.Version != MLS10 {
+		return nil, refuse(Unsupported, "10", "key package of protocol version %d in a message of version %d", m.KeyPackage.Version, MLS10)
+	}
 	return m.KeyPackage, nil
 }
 
@@ -105,6 +109,17 @@ func (k *KeyPackage) checkSignature(s *suite.Suite) error {
 	}
 	if !s.VerifyWithLabel(v, keyPackageLabel, k.raw[:k.unsigned], k.Signature) {
 		return refuse(BadSignature, "10.1", "signature of a key package does not verify")
+	}
+	return nil
+}
+
+// checkExtensions: they are listed in the leaf's capabilities (section 10), which types of the RFC never are: they belong elsewhere (section 17.3).
+// Who receives the key package ignores what it does not know, and mls-rs does not look.
+func (k *KeyPackage) checkExtensions() error {
+	for _, x := range k.Extensions {
+		if !slices.Contains(k.Leaf.Capabilities.Extensions, x.Type) {
+			return refuse(Invalid, "10", "key package with %v, which its capabilities do not list", x.Type)
+		}
 	}
 	return nil
 }

@@ -86,7 +86,12 @@ func (l *proposalList) checkAlone(g *groupContext, before *tree, cfg *Config) er
 			return err
 		}
 	}
-	if err := l.checkUpdates(g, before); err != nil {
+	if l.ours || cfg.Strict {
+		if err := l.checkStrict(); err != nil {
+			return err
+		}
+	}
+	if err := l.checkUpdates(g, before, cfg.rules(l.ours)); err != nil {
 		return err
 	}
 	return l.checkAdds(cfg)
@@ -97,6 +102,34 @@ func (l *proposalList) checkTogether(before *tree) error {
 	for _, c := range []func(*tree) error{l.checkTypes, l.checkOncePerLeaf, l.checkSupported} {
 		if err := c(before); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkStrict is what the RFC asks of proposals and mls-rs does not.
+func (l *proposalList) checkStrict() error {
+	for _, c := range l.all {
+		switch p := c.Proposal.(type) {
+		case *Add:
+			if err := checkStrictPackage(l.suite, p.KeyPackage); err != nil {
+				return err
+			}
+		case *Update:
+			if err := checkStrictLeaf(l.suite, p.Leaf); err != nil {
+				return err
+			}
+		case *GroupContextExtensions:
+			if err := checkContextPlaces(p.Extensions); err != nil {
+				return err
+			}
+		case *ReInit:
+			if err := checkContextPlaces(p.Extensions); err != nil {
+				return err
+			}
+			if len(p.GroupID) == 0 { // one that every other group could be given
+				return refuse(Invalid, "12.1.5", "reinit to a group without an id")
+			}
 		}
 	}
 	return nil
@@ -158,22 +191,10 @@ func (l *proposalList) checkAdds(cfg *Config) error {
 			adds = append(adds, c)
 		}
 	}
+	r := cfg.rules(l.ours)
 	return inParallel(len(adds), 8, func(i int) error {
-		return within(l.checkAdd(adds[i], cfg), "add by %v", adds[i].Sender)
+		return within(checkKeyPackage(l.suite, adds[i].Proposal.(*Add).KeyPackage, r), "add by %v", adds[i].Sender)
 	})
-}
-
-func (l *proposalList) checkAdd(c Committed, cfg *Config) error {
-	k := c.Proposal.(*Add).KeyPackage
-	if l.ours {
-		if err := checkLeafLifetime(k.Leaf, cfg.Now()); err != nil {
-			return err
-		}
-	}
-	if err := checkLeafLifetimeLength(k.Leaf, cfg.maxLifetime()); err != nil {
-		return err
-	}
-	return checkKeyPackage(l.suite, k)
 }
 
 // checkRemoves: the leaf is taken (section 12.1.3), and the committer does not remove itself.
@@ -190,7 +211,7 @@ func (l *proposalList) checkRemoves(before *tree) error {
 }
 
 // checkUpdates: the leaf is valid (section 12.1.2), its key is new, and it is not the committer's.
-func (l *proposalList) checkUpdates(g *groupContext, before *tree) error {
+func (l *proposalList) checkUpdates(g *groupContext, before *tree, r rules) error {
 	return each(l.all, func(c Committed, p *Update) error {
 		if c.Sender.Type != SenderMember || !c.ByReference {
 			return refuse(Invalid, "12.2", "update is not one that a member sent by itself")
@@ -205,7 +226,7 @@ func (l *proposalList) checkUpdates(g *groupContext, before *tree) error {
 		if c.sound {
 			return nil
 		}
-		if err := checkLeafAlone(l.suite, p.Leaf, SourceUpdate, g.groupID, c.Sender.Leaf); err != nil {
+		if err := checkLeafAlone(l.suite, p.Leaf, SourceUpdate, g.groupID, c.Sender.Leaf, r); err != nil {
 			return err
 		}
 		return checkNewKey(p.Leaf, old)
@@ -318,7 +339,9 @@ func (l *proposalList) checkSupported(before *tree) error {
 			return true
 		}
 		for t := range types {
-			if !m.Capabilities.hasProposal(t) {
+			if isGREASE(t) { // our own leaf may list it, and does not support it for that (section 13.5)
+				err = refuse(Invalid, "13.5", "proposal of %v: nobody supports it", t)
+			} else if !m.Capabilities.hasProposal(t) {
 				err = refuse(Invalid, "12.2", "leaf %d does not support %v", i, t)
 			}
 		}

@@ -141,6 +141,14 @@ type Config struct {
 	// MaxLifetime is the longest a key package may be valid whose client is added (section 7.2); all members of a group must agree on it.
 	// 0: two years, negative: any.
 	MaxLifetime time.Duration
+	// ClockSlack is how far a key package may be outside of its lifetime by this clock, because that of its maker is another; minutes are in order.
+	// 0: none.
+	ClockSlack time.Duration
+	// Strict refuses what others made also where the RFC does and the Rust library mls-rs does not: extensions out of their place in a group context
+	// or key package (sections 10, 17.3), leaves that do not list the group's version or suite (section 7.2), key packages out of their lifetime
+	// when they are received and in a tree that is joined (section 7.3), keys of X25519 with the highest bit set, reinits to an empty id. What is
+	// made here obeys both in any case. All members of a group must agree on it: in one with members of mls-rs it stays off.
+	Strict bool
 	// GREASE adds values that mean nothing to capabilities, so that peers do not get used to the ones there are (section 13.5).
 	GREASE bool
 

@@ -278,8 +278,9 @@ func (g *Group) due() bool {
 	g.dueNow, g.dueUntil = false, now.Add(dueAtMost)
 	for _, p := range g.proposals {
 		if a, ok := p.Proposal.(*Add); ok {
-			for _, s := range []uint64{a.KeyPackage.Leaf.Lifetime.NotBefore, a.KeyPackage.Leaf.Lifetime.NotAfter} {
-				if at := time.Unix(int64(min(s, 1<<40))+1, 0); at.After(now) && at.Before(g.dueUntil) {
+			l, slack := a.KeyPackage.Leaf.Lifetime, g.cfg.ClockSlack
+			for _, at := range []time.Time{inSeconds(l.NotBefore).Add(-slack), inSeconds(l.NotAfter + 1).Add(slack)} {
+				if at.After(now) && at.Before(g.dueUntil) {
 					g.dueUntil = at
 				}
 			}
@@ -289,6 +290,9 @@ func (g *Group) due() bool {
 	}
 	return g.dueNow
 }
+
+// inSeconds is a time of a lifetime. One that is too far away for package time is put where nobody will be.
+func inSeconds(s uint64) time.Time { return time.Unix(int64(min(s, 1<<40)), 0) }
 
 // dueAtMost is how long what the application says of proposals that wait is taken for its opinion.
 const dueAtMost = time.Minute
@@ -436,7 +440,7 @@ func (g *Group) ownUpdate(l *proposalList) *ownUpdate {
 // checkPath verifies a path as far as it goes without keys, and puts it into the tree of l.
 func (g *Group) checkPath(l *proposalList, from LeafIndex, u *updatePath) ([]step, error) {
 	place := l.pathLeaf(from, u, g.now.tree)
-	if err := checkLeafAlone(g.suite, u.leaf, SourceCommit, g.ID(), from); err != nil {
+	if err := checkLeafAlone(g.suite, u.leaf, SourceCommit, g.ID(), from, g.cfg.rules(false)); err != nil {
 		return nil, within(err, "leaf in the path of a commit")
 	}
 	if place.Replaces != nil {

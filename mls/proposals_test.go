@@ -226,7 +226,7 @@ func TestUpdatesOfNobody(t *testing.T) {
 		{Sender{Type: SenderMember, Leaf: 9}, "12.1.2: leaf 9 is blank"},
 	} {
 		l := &proposalList{suite: g.suite, all: []Committed{{Proposal: &Update{g.Member(1)}, Sender: c.from, ByReference: true}}}
-		wantRefusal(t, l.checkUpdates(&g.now.context, g.now.tree), Invalid, c.want)
+		wantRefusal(t, l.checkUpdates(&g.now.context, g.now.tree, rules{}), Invalid, c.want)
 	}
 }
 

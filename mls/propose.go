@@ -80,7 +80,7 @@ func (c *Config) sendable(p Proposal) (Proposal, error) {
 	if !ok {
 		return p, nil
 	}
-	if err := checkLeafLifetime(add.KeyPackage.Leaf, c.Now()); err != nil {
+	if err := checkLeafLifetime(add.KeyPackage.Leaf, c.Now(), c.ClockSlack); err != nil {
 		return nil, err
 	}
 	return &Add{add.KeyPackage.clone()}, nil

@@ -233,7 +233,7 @@ func (c *crowd) checkKeys(p *person) {
 			c.t.Fatalf("%s, unmerged in node %d: %v, has its key: %v", p.name, n, unmerged, e.keys[n] != nil)
 		}
 	}
-	if err := e.tree.checkReceived(&e.context); err != nil {
+	if err := e.tree.checkReceived(&e.context, rules{most: -1}); err != nil {
 		c.t.Fatalf("tree of %s: %v", p.name, err)
 	}
 }

@@ -135,6 +135,9 @@ func (p ProposalType) String() string {
 	return name(uint16(p), "proposal type", "", "add", "update", "remove", "psk", "reinit", "external_init", "group_context_extensions")
 }
 
+// isGREASE reports whether v is one of the values that mean nothing (section 13.5).
+func isGREASE[T ~uint16](v T) bool { return v&0x0f0f == 0x0a0a && v>>8 == v&0xff && v>>8 != 0xfa }
+
 // isDefault reports whether all clients have it.
 func (p ProposalType) isDefault() bool { return p >= 1 && p <= 7 }
 

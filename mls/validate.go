@@ -28,9 +28,27 @@ func checkLeafKeys(s *suite.Suite, l *LeafNode) error {
 	return err
 }
 
-// checkLeafLifetime: now lies in it. Only who sends the leaf, in an Add, must look (section 7.3): on its way it may expire.
-func checkLeafLifetime(l *LeafNode, now time.Time) error {
-	if l.Source == SourceKeyPackage && !l.Lifetime.Contains(now) {
+// rules are how strict to be with what others made.
+type rules struct {
+	most   time.Duration // that a key package may be valid; negative: any
+	now    time.Time     // zero: the clock is not looked at
+	slack  time.Duration // that clocks may differ
+	strict bool          // see Config.Strict
+}
+
+// rules are those for what is made here, or for what others made.
+func (c *Config) rules(ours bool) rules {
+	r := rules{most: c.maxLifetime(), slack: c.ClockSlack, strict: ours || c.Strict}
+	if r.strict {
+		r.now = c.Now()
+	}
+	return r
+}
+
+// checkLeafLifetime: now lies in it, or not further away than slack. Only who sends the leaf, in an Add, must look (section 7.3): on its way
+// it may expire.
+func checkLeafLifetime(l *LeafNode, now time.Time, slack time.Duration) error {
+	if l.Source == SourceKeyPackage && !l.Lifetime.Contains(now.Add(slack)) && !l.Lifetime.Contains(now.Add(-slack)) && !l.Lifetime.Contains(now) {
 		return refuse(Invalid, "7.3", "key package is valid from %v to %v, now is %v", time.Unix(int64(l.Lifetime.NotBefore), 0).UTC(),
 			time.Unix(int64(min(l.Lifetime.NotAfter, 1<<40)), 0).UTC(), now.UTC())
 	}
@@ -48,25 +66,61 @@ func checkLeafLifetimeLength(l *LeafNode, most time.Duration) error {
 	return nil
 }
 
-// checkLeafExtensions: what the leaf carries, its capabilities list.
+// checkLeafExtensions: what the leaf carries, its capabilities list. The types of the RFC, which must not be listed, are so in no leaf: not those
+// that belong elsewhere (section 17.3), and not application_id either, which section 7.2 would have but mls-rs refuses.
 func checkLeafExtensions(l *LeafNode) error {
 	for _, x := range l.Extensions {
-		if !l.Capabilities.hasExtension(x.Type) {
+		if !slices.Contains(l.Capabilities.Extensions, x.Type) {
 			return refuse(Invalid, "7.3", "leaf node carries %v, which its capabilities do not list", x.Type)
 		}
 	}
 	return nil
 }
 
-// checkLeafRequired: the leaf supports what the group requires (section 11.1).
+// checkCapabilities: what all clients have is not listed (section 7.2).
+func checkCapabilities(c *Capabilities) error {
+	if i := slices.IndexFunc(c.Extensions, ExtensionType.isDefault); i >= 0 {
+		return refuse(Invalid, "7.2", "capabilities list %v, which all clients have", c.Extensions[i])
+	}
+	if i := slices.IndexFunc(c.Proposals, ProposalType.isDefault); i >= 0 {
+		return refuse(Invalid, "7.2", "capabilities list %v, which all clients have", c.Proposals[i])
+	}
+	return nil
+}
+
+// checkStrictLeaf is what the RFC asks of a leaf and mls-rs does not: the client lists version and suite of the group (section 7.2), and its key
+// is the only encoding of itself, so that no two that look different are the same (section 7.3; RFC 7748, section 5).
+func checkStrictLeaf(s *suite.Suite, l *LeafNode) error {
+	if !slices.Contains(l.Capabilities.Versions, MLS10) || !slices.Contains(l.Capabilities.CipherSuites, s.ID()) {
+		return refuse(Invalid, "7.2", "capabilities of a leaf node do not list the version and cipher suite that it is used with")
+	}
+	if !s.Canonical(l.EncryptionKey) {
+		return refuse(Invalid, "7.3", "encryption_key of a leaf node is not in its shortest form: its highest bit is set")
+	}
+	return nil
+}
+
+// checkStrictPackage is the same for a key package: what it carries belongs there and is listed by its leaf (sections 10, 17.3).
+func checkStrictPackage(s *suite.Suite, k *KeyPackage) error {
+	if !s.Canonical(k.InitKey) {
+		return refuse(Invalid, "10.1", "init_key of a key package is not in its shortest form: its highest bit is set")
+	}
+	if err := k.checkExtensions(); err != nil {
+		return err
+	}
+	return checkStrictLeaf(s, k.Leaf)
+}
+
+// checkLeafRequired: the leaf lists what the group requires (section 11.1). Types that all clients have need not be required, and cannot be: no leaf
+// lists them.
 func checkLeafRequired(l *LeafNode, q RequiredCapabilities) error {
 	for _, t := range q.Extensions {
-		if !l.Capabilities.hasExtension(t) {
+		if !slices.Contains(l.Capabilities.Extensions, t) {
 			return refuse(Invalid, "7.3", "leaf node does not support %v, which the group requires", t)
 		}
 	}
 	for _, t := range q.Proposals {
-		if !l.Capabilities.hasProposal(t) {
+		if !slices.Contains(l.Capabilities.Proposals, t) {
 			return refuse(Invalid, "7.3", "leaf node does not support %v, which the group requires", t)
 		}
 	}
@@ -88,10 +142,36 @@ func checkGroupExtensions(l *LeafNode, e Extensions) error {
 	return nil
 }
 
+// checkLeafSenders: the leaf supports the credentials of those who may propose from outside. The RFC does not say so; mls-rs asks for it.
+func checkLeafSenders(l *LeafNode, senders []ExternalSender) error {
+	for _, s := range senders {
+		if !slices.Contains(l.Capabilities.Credentials, s.Credential.Type) {
+			return refuse(Invalid, "12.1.8.1", "leaf node does not support %v, which an external sender has", s.Credential.Type)
+		}
+	}
+	return nil
+}
+
 // checkLeafAlone is what can be said of a leaf without its neighbours. group and index are where it stands, for its signature.
-func checkLeafAlone(s *suite.Suite, l *LeafNode, source LeafNodeSource, group []byte, index LeafIndex) error {
+func checkLeafAlone(s *suite.Suite, l *LeafNode, source LeafNodeSource, group []byte, index LeafIndex, r rules) error {
 	if err := checkLeafSource(l, source); err != nil {
 		return err
+	}
+	if err := checkLeafLifetimeLength(l, r.most); err != nil {
+		return err
+	}
+	if !r.now.IsZero() {
+		if err := checkLeafLifetime(l, r.now, r.slack); err != nil {
+			return err
+		}
+	}
+	if err := checkCapabilities(&l.Capabilities); err != nil {
+		return err
+	}
+	if r.strict {
+		if err := checkStrictLeaf(s, l); err != nil {
+			return err
+		}
 	}
 	if err := checkLeafKeys(s, l); err != nil {
 		return err
@@ -106,11 +186,16 @@ func checkLeafAlone(s *suite.Suite, l *LeafNode, source LeafNodeSource, group []
 }
 
 // checkKeyPackage is section 10.1.
-func checkKeyPackage(s *suite.Suite, k *KeyPackage) error {
+func checkKeyPackage(s *suite.Suite, k *KeyPackage, r rules) error {
 	if err := k.checkVersion(s.ID()); err != nil {
 		return err
 	}
-	if err := checkLeafAlone(s, k.Leaf, SourceKeyPackage, nil, 0); err != nil {
+	if r.strict {
+		if err := checkStrictPackage(s, k); err != nil {
+			return err
+		}
+	}
+	if err := checkLeafAlone(s, k.Leaf, SourceKeyPackage, nil, 0, r); err != nil {
 		return err
 	}
 	if err := k.checkSignature(s); err != nil {
@@ -193,6 +278,9 @@ func (t *tree) checkCredentialTypes() error {
 	}
 	var err error
 	t.members(func(i LeafIndex, l *LeafNode) bool {
+		if isGREASE(l.Credential.Type) { // our own leaf may list it, and does not support it for that (section 13.5)
+			err = refuse(Invalid, "13.5", "leaf %d has a credential of %v: nobody supports it", i, l.Credential.Type)
+		}
 		for c := range used {
 			if !slices.Contains(l.Capabilities.Credentials, c) {
 				err = refuse(Invalid, "7.3", "leaf %d does not support %v, which the group uses", i, c)
@@ -211,8 +299,15 @@ func (t *tree) checkLeavesTogether(changed []LeafIndex, e Extensions) error {
 	if err != nil {
 		return err
 	}
+	senders, err := externalSenders(e)
+	if err != nil {
+		return err
+	}
 	for _, i := range changed {
 		l := t.leaf(i)
+		if err := checkLeafSenders(l, senders); err != nil {
+			return within(err, "leaf %d", i)
+		}
 		if err := checkLeafRequired(l, q); err != nil {
 			return within(err, "leaf %d", i)
 		}
@@ -267,12 +362,12 @@ func (t *tree) checkTreeHash(want []byte) error {
 }
 
 // checkLeaves verifies every leaf by itself; the signatures on all processors.
-func (t *tree) checkLeaves(group []byte) error {
+func (t *tree) checkLeaves(group []byte, r rules) error {
 	var all []LeafIndex
 	t.members(func(i LeafIndex, _ *LeafNode) bool { all = append(all, i); return true })
 	return inParallel(len(all), 4, func(k int) error {
 		l := t.leaf(all[k])
-		return within(checkLeafAlone(t.suite, l, l.Source, group, all[k]), "leaf %d", all[k])
+		return within(checkLeafAlone(t.suite, l, l.Source, group, all[k], r), "leaf %d", all[k])
 	})
 }
 
@@ -327,7 +422,7 @@ func (t *tree) checkParentKeys() error {
 
 // checkReceived is all of it, for a tree that somebody else gave. The hash comes first: a tree that is not the
 // group's is not worth more. Signatures come last: they cost more than all the rest, and stop at the first that does not verify.
-func (t *tree) checkReceived(c *groupContext) error {
+func (t *tree) checkReceived(c *groupContext, r rules) error {
 	if err := t.checkTreeHash(c.treeHash); err != nil {
 		return err
 	}
@@ -345,5 +440,5 @@ func (t *tree) checkReceived(c *groupContext) error {
 	if err := t.checkParentHashes(); err != nil {
 		return err
 	}
-	return t.checkLeaves(c.groupID)
+	return t.checkLeaves(c.groupID, r)
 }
