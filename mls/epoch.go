@@ -83,5 +83,8 @@ func (e *epoch) newGroupInfo(rand io.Reader, withTree, forExternal bool, more Ex
 		g.extensions = append(g.extensions, externalPubExtension(key.Public()))
 	}
 	g.extensions = append(g.extensions, more...)
+	if err := g.extensions.check(); err != nil { // more may hold the tree as well
+		return nil, within(err, "group info")
+	}
 	return g, g.sign(e.suite, rand, e.signer)
 }

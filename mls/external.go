@@ -14,7 +14,12 @@ type ExternalOptions struct {
 	Resync *LeafIndex
 	// PSKs are external pre-shared keys to mix in.
 	PSKs [][]byte
-	AAD  []byte
+	// Resumption are epochs whose resumption keys are to be mixed in, such as one of this group before a resync, which proves that the joiner was
+	// there: GroupID and Epoch count. Config.PSK finds them.
+	Resumption []PSKID
+	// InUse says whether this client is in a group of that name already; nil: no. It is not asked for a resync.
+	InUse func(id []byte) bool
+	AAD   []byte
 }
 
 // JoinExternal makes a commit that brings this client into the group of a group info (RFC 9420, section 12.4.3.2). The group is of use when
@@ -38,6 +43,9 @@ func JoinExternal(cfg *Config, msg []byte, o ExternalOptions) (*Group, []byte, e
 	}
 	if info.context.suite != s.ID() {
 		return nil, nil, refuse(Unsupported, "12.4.3.2", "group of %v, this client has %v", info.context.suite, s.ID())
+	}
+	if o.Resync == nil && o.InUse != nil && o.InUse(info.context.groupID) {
+		return nil, nil, refuse(Invalid, "12.4.3.1", "this client is in a group %x already", clip(info.context.groupID))
 	}
 	t, err := findTree(s, info, o.Tree, limits)
 	if err != nil {
@@ -84,8 +92,15 @@ func externalCommit(cfg *Config, s *suite.Suite, info *groupInfo, before *tree, 
 	if o.Resync != nil {
 		l.all = append(l.all, Committed{Proposal: &Remove{*o.Resync}, Sender: committer})
 	}
+	var ids []PSKID
 	for _, id := range o.PSKs {
-		p, err := (&Group{suite: s, cfg: cfg}).NewPSK(id)
+		ids = append(ids, PSKID{Type: PSKExternal, ID: id})
+	}
+	for _, r := range o.Resumption {
+		ids = append(ids, PSKID{Type: PSKResumption, Usage: UsageApplication, GroupID: r.GroupID, Epoch: r.Epoch})
+	}
+	for _, id := range ids {
+		p, err := (&Group{suite: s, cfg: cfg}).withNonce(id)
 		if err != nil {
 			return nil, nil, err
 		}

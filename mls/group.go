@@ -53,12 +53,26 @@ func Create(cfg *Config, id []byte, extensions ...Extension) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(id) == 0 {
-		id = make([]byte, s.HashSize())
-		if _, err := io.ReadFull(cfg.random(), id); err != nil {
-			return nil, fmt.Errorf("mls: randomness: %w", err)
-		}
+	if id, err = cfg.groupID(s, id); err != nil {
+		return nil, err
 	}
+	return create(cfg, s, id, extensions)
+}
+
+// groupID is id, or a random one in place of an empty one.
+func (c *Config) groupID(s *suite.Suite, id []byte) ([]byte, error) {
+	if len(id) > 0 {
+		return id, nil
+	}
+	id = make([]byte, s.HashSize())
+	if _, err := io.ReadFull(c.random(), id); err != nil {
+		return nil, fmt.Errorf("mls: randomness: %w", err)
+	}
+	return id, nil
+}
+
+// create is Create with this id, whatever it is.
+func create(cfg *Config, s *suite.Suite, id []byte, extensions Extensions) (*Group, error) {
 	leaf, key, err := cfg.newLeaf(s)
 	if err != nil {
 		return nil, err
@@ -77,7 +91,7 @@ func Create(cfg *Config, id []byte, extensions ...Extension) (*Group, error) {
 		return nil, within(err, "extensions of the new group")
 	}
 	e := &epoch{suite: s, tree: t, keys: keyring{0: key}, signer: cfg.Key,
-		context: groupContext{suite: s.ID(), groupID: slices.Clone(id), treeHash: t.hash(), confirmedHash: []byte{}, extensions: extensions}}
+		context: groupContext{suite: s.ID(), groupID: append([]byte{}, id...), treeHash: t.hash(), confirmedHash: []byte{}, extensions: extensions}}
 	var secret suite.Secret
 	defer secret.Wipe()
 	if _, err := io.ReadFull(cfg.random(), secret.Room(s.HashSize())); err != nil {

@@ -92,6 +92,9 @@ type Presented struct {
 	Time         time.Time
 }
 
+// AcceptAll is a Config.Credentials that believes everybody, for tests.
+func AcceptAll(*Presented) error { return nil }
+
 // Committed is a proposal with who made it.
 type Committed struct {
 	Proposal    Proposal
@@ -115,7 +118,7 @@ type Config struct {
 	// nonces from the system in any case.
 	Rand io.Reader
 
-	// Credentials judges credentials; nil accepts all, which is for tests. The error goes no further than to the caller.
+	// Credentials judges credentials, and must be given: AcceptAll is for tests. The error goes no further than to the caller.
 	Credentials func(*Presented) error
 	// Proposals may refuse a list of proposals in a commit, ours or another's, beyond the rules of the RFC; nil accepts. It must not
 	// keep the slice.
@@ -226,6 +229,8 @@ func (c *Config) suite() (*suite.Suite, error) {
 		return nil, refuse(Misuse, "", "Config.Key is nil: give a signature key of %v", c.CipherSuite)
 	case c.Now == nil:
 		return nil, refuse(Misuse, "", "Config.Now is nil: give time.Now")
+	case c.Credentials == nil:
+		return nil, refuse(Misuse, "5.3.1", "Config.Credentials is nil: say who is to be believed")
 	}
 	if _, err := s.Verifier(c.Key.Public()); err != nil {
 		return nil, refuseFor(Misuse, "", err, "Config.Key is no key of %v", c.CipherSuite)
@@ -235,8 +240,8 @@ func (c *Config) suite() (*suite.Suite, error) {
 
 // judge asks the application about a credential.
 func (c *Config) judge(p *Presented) error {
-	if c.Credentials == nil {
-		return nil
+	if c.Credentials == nil { // who took it away again believes nobody
+		return refuse(Refused, "5.3.1", "Config.Credentials is nil: nobody is believed")
 	}
 	p.Time = c.Now()
 	if err := c.Credentials(p); err != nil {

@@ -51,7 +51,7 @@ func TestPolicy(t *testing.T) {
 	other := must[*Change](t)(c.members[2].group.Commit(CommitOptions{Identity: Identity{Credential: BasicCredential([]byte("another"))}}))
 	_, err = g.Process(other.Commit)
 	wantRefusal(t, err, Refused, "5.3.1: credential of basic was refused")
-	c.members[2].cfg.Credentials = nil
+	c.members[2].cfg.Credentials = AcceptAll
 	must[*Received](t)(g.Process(must[[]byte](t)(c.members[2].group.ProposeUpdate(Identity{Credential: BasicCredential([]byte("another"))}, nil))))
 	leftOut(t, g)
 	c.members[2].group.DropPending()
@@ -77,6 +77,7 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 	}{
 		{"no suite", func(c *Config) { c.CipherSuite = 0 }, Unsupported, "5.1: is not supported"},
 		{"no key", func(c *Config) { c.Key = nil }, Misuse, ": Config.Key is nil"},
+		{"nobody who says whom to believe", func(c *Config) { c.Credentials = nil }, Misuse, "5.3.1: Config.Credentials is nil"},
 		{"no clock", func(c *Config) { c.Now = nil }, Misuse, ": Config.Now is nil"},
 		{"key of another suite", func(c *Config) { c.CipherSuite = 2 }, Misuse, ": Config.Key is no key of"},
 	} {
@@ -147,7 +148,7 @@ func TestExternalSendersAreJudged(t *testing.T) {
 	if len(asked) != 3 {
 		t.Errorf("asked for %q", asked)
 	}
-	strict.cfg.Credentials = nil
+	strict.cfg.Credentials = AcceptAll
 	c.commit(0, CommitOptions{Proposals: []Proposal{senders(service)}})
 	refuse(strict.cfg)
 	asked = nil

@@ -76,6 +76,9 @@ func (g *Group) propose(p Proposal, aad []byte, own *ownUpdate) ([]byte, error) 
 
 // sendable is a proposal of ours as it is kept: a key package is copied, since others may hold it, and must be valid now (section 7.3).
 func (c *Config) sendable(p Proposal) (Proposal, error) {
+	if !whole(p) {
+		return nil, refuse(Misuse, "12.1", "proposal %T is nil, or what it needs is", p)
+	}
 	add, ok := p.(*Add)
 	if !ok {
 		return p, nil
@@ -84,6 +87,31 @@ func (c *Config) sendable(p Proposal) (Proposal, error) {
 		return nil, err
 	}
 	return &Add{add.KeyPackage.clone()}, nil
+}
+
+// whole reports whether what p points at is there.
+func whole(p Proposal) bool {
+	switch p := p.(type) {
+	case nil:
+		return false
+	case *Add:
+		return p != nil && p.KeyPackage != nil && p.KeyPackage.Leaf != nil
+	case *Update:
+		return p != nil && p.Leaf != nil
+	case *Remove:
+		return p != nil
+	case *PreSharedKey:
+		return p != nil
+	case *ReInit:
+		return p != nil
+	case *ExternalInit:
+		return p != nil
+	case *GroupContextExtensions:
+		return p != nil
+	case *UnknownProposal:
+		return p != nil
+	}
+	return false
 }
 
 // NewPSK is a proposal to mix in an external pre-shared key, with a fresh nonce (section 8.4).
@@ -107,11 +135,11 @@ func (g *Group) withNonce(id PSKID) (*PreSharedKey, error) {
 // ProposeFromOutside makes a proposal of one who stands in the external_senders of a group, at index (section 12.1.8).
 func ProposeFromOutside(cfg *Config, group []byte, epoch uint64, index uint32, p Proposal) ([]byte, error) {
 	s := Sender{Type: SenderExternal, Index: index}
-	if err := checkProposer(s, p); err != nil {
-		return nil, err
-	}
 	p, err := cfg.sendable(p)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkProposer(s, p); err != nil {
 		return nil, err
 	}
 	return proposeOutside(cfg, group, epoch, s, p)

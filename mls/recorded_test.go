@@ -42,7 +42,7 @@ func TestRecordedConversations(t *testing.T) {
 			if err := store.Put(must[[]byte](t)(private.Package.Ref()), private); err != nil {
 				t.Fatal(err)
 			}
-			cfg := &Config{CipherSuite: c.Suite, Key: private.signer, Now: time.Now, KeyPackages: store}
+			cfg := &Config{CipherSuite: c.Suite, Key: private.signer, Now: time.Now, KeyPackages: store, Credentials: AcceptAll}
 			var g *Group
 			seen := map[string]int{}
 			for i, m := range c.Messages {

@@ -54,7 +54,7 @@ func newPerson(t testing.TB, cs CipherSuite, name string, change ...func(*Config
 	p := &person{t: t, name: name, psks: map[string][]byte{}}
 	random := stream(name)
 	p.cfg = &Config{CipherSuite: cs, Credential: BasicCredential([]byte(name)), Now: func() time.Time { return testTime }, Rand: random,
-		KeyPackages: &MemoryStore{}, PSK: func(id *PSKID) ([]byte, error) {
+		KeyPackages: &MemoryStore{}, Credentials: AcceptAll, PSK: func(id *PSKID) ([]byte, error) {
 			if k, ok := p.psks[string(id.ID)]; ok {
 				return k, nil
 			}

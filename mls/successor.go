@@ -19,7 +19,7 @@ func (g *Group) Continue(cfg *Config, packages []*KeyPackage) (*Group, *Change, 
 	return g.successor(cfg, UsageReInit, g.reinit.GroupID, g.reinit.Extensions, packages)
 }
 
-// Branch makes a group of some members of this one, with the same parameters (section 11.3).
+// Branch makes a group of some members of this one, with the same parameters (section 11.3). An empty id is replaced by Nh random bytes.
 func (g *Group) Branch(cfg *Config, id []byte, packages []*KeyPackage) (*Group, *Change, error) {
 	if err := g.usable(); err != nil {
 		return nil, nil, err
@@ -27,11 +27,19 @@ func (g *Group) Branch(cfg *Config, id []byte, packages []*KeyPackage) (*Group, 
 	if cfg.CipherSuite != g.CipherSuite() {
 		return nil, nil, refuse(Misuse, "11.3", "a branch is of %v as its group, the configuration of %v", g.CipherSuite(), cfg.CipherSuite)
 	}
+	id, err := cfg.groupID(g.suite, id)
+	if err != nil {
+		return nil, nil, err
+	}
 	return g.successor(cfg, UsageBranch, id, g.Extensions(), packages)
 }
 
 func (g *Group) successor(cfg *Config, usage PSKUsage, id []byte, e Extensions, packages []*KeyPackage) (*Group, *Change, error) {
-	n, err := Create(cfg, id, e...)
+	s, err := cfg.suite()
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err := create(cfg, s, id, e)
 	if err != nil {
 		return nil, nil, err
 	}

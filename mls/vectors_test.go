@@ -457,7 +457,7 @@ func welcomeVector(t *testing.T, raw json.RawMessage) {
 	k := must[*KeyPackage](t)(ParseKeyPackage(c.KeyPackage))
 	w := must[*Message](t)(ParseMessage(c.Welcome)).welcome
 	ref := must[[]byte](t)(k.Ref())
-	j := &joining{suite: s, private: &PrivateKeyPackage{Package: k, init: must[*suite.PrivateKey](t)(s.ParsePrivateKey(c.InitPriv))}, cfg: &Config{}}
+	j := &joining{suite: s, private: &PrivateKeyPackage{Package: k, init: must[*suite.PrivateKey](t)(s.ParsePrivateKey(c.InitPriv))}, cfg: &Config{Credentials: AcceptAll}}
 	at := -1
 	for i := range w.secrets {
 		if bytes.Equal(w.secrets[i].newMember, ref) {
@@ -727,7 +727,7 @@ func passiveClientVector(t *testing.T, raw json.RawMessage) {
 	if err := store.Put(must[[]byte](t)(private.Package.Ref()), private); err != nil {
 		t.Fatal(err)
 	}
-	cfg := &Config{CipherSuite: c.Suite, Key: private.signer, Now: time.Now, KeyPackages: store, MaxLifetime: -1,
+	cfg := &Config{CipherSuite: c.Suite, Key: private.signer, Now: time.Now, KeyPackages: store, MaxLifetime: -1, Credentials: AcceptAll,
 		PSK: func(id *PSKID) ([]byte, error) {
 			for _, p := range c.PSKs {
 				if bytes.Equal(p.ID, id.ID) {
