@@ -147,7 +147,11 @@ func (g *Group) commit(l *proposalList, o CommitOptions) (*Change, error) {
 		suite: g.suite.ID(), groupID: now.context.groupID, epoch: now.context.epoch + 1, confirmedHash: now.context.confirmedHash, extensions: l.extensions}}
 	c := &Change{Sender: l.committer, Epoch: to.context.epoch, Proposals: l.all, Added: l.added, Updated: l.updated, Removed: l.removed,
 		AAD: slices.Clone(o.AAD), ReInit: l.reinit, group: g, base: now, next: to}
-	if err := g.makeCommit(c, l, o); err != nil {
+	err := g.makeCommit(c, l, o)
+	if err == nil { // our own leaf may be another now
+		err = l.tree.checkLeavesTogether([]LeafIndex{now.own}, l.extensions)
+	}
+	if err != nil {
 		c.Discard()
 		return nil, err
 	}
@@ -239,9 +243,6 @@ func makePath(s *suite.Suite, rand io.Reader, leaf *LeafNode, to *epoch, l *prop
 		return nil, err
 	}
 	l.tree.setLeaf(to.own, leaf)
-	if err := l.tree.checkLeavesTogether([]LeafIndex{to.own}, l.extensions); err != nil {
-		return nil, err
-	}
 	for n, k := range f.keys {
 		to.keys.set(n, k)
 	}

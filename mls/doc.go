@@ -148,7 +148,7 @@
 //	12.4       | choose.go                    | list eligible judgeWaiting                             | TestCommitterChoosesAmongProposals TestPendingProposalsThatDoNotGoTogether TestProposalsThatAreValidTogether
 //	12.4       | list.go                      | valid                                                  | TestKeyPackagesThatExpireWhileTheyWait TestPendingProposalsThatDoNotGoTogether
 //	12.4       | process.go                   | due                                                    | TestKeyPackagesThatExpireWhileTheyWait
-//	12.3       | list.go                      | apply                                                  | passive-client-handling-commit.json TestDifferentialHistories
+//	12.3       | list.go                      | apply change                                           | passive-client-handling-commit.json TestDifferentialHistories
 //	12.4       | list.go                      | needsPath                                              | TestHostileMemberCommits
 //	12.4.1     | commit.go                    | Commit newPath makePath                                | TestLifeOfAGroup TestDifferentialHistories
 //	12.4.2     | process.go                   | Process receive checkPath takePath followCommit        | passive-client-handling-commit.json TestHostileMemberCommits TestHostileExternalCommits

@@ -132,6 +132,9 @@ func externalCommit(cfg *Config, s *suite.Suite, info *groupInfo, before *tree, 
 		return nil, nil, err
 	}
 	defer f.wipe()
+	if err := l.tree.checkLeavesTogether([]LeafIndex{to.own}, l.extensions); err != nil {
+		return nil, nil, err
+	}
 	var psk suite.Secret
 	defer psk.Wipe()
 	if err := mixPSKs(s, &psk, l.psks, cfg.psk); err != nil {

@@ -117,7 +117,7 @@ func TestHostileMemberCommits(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			crowd := newCrowd(t, 1, 6)
+			crowd := newCrowd(t, 1, 6, strictFor(c.name))
 			crowd.commit(3, CommitOptions{})
 			crowd.commit(0, CommitOptions{Proposals: []Proposal{&Remove{4}}})
 			ch := must[*Change](t)(crowd.members[0].group.Commit(CommitOptions{}))

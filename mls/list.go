@@ -350,8 +350,25 @@ func (l *proposalList) checkSupported(before *tree) error {
 	return err
 }
 
-// apply changes a copy of the tree, in the order of section 12.3, and judges what comes out (section 7.3).
+// apply changes a copy of the tree, and judges what comes out (section 7.3).
 func (l *proposalList) apply(g *groupContext, before *tree, limits Limits) error {
+	l.change(g, before)
+	if err := l.tree.checkDepth(limits); err != nil {
+		return err
+	}
+	changed := slices.Concat(l.updated, l.added)
+	if l.number(ProposalGroupContextExtensions) > 0 { // everybody must support the new ones
+		changed = nil
+		l.tree.members(func(i LeafIndex, _ *LeafNode) bool { changed = append(changed, i); return true })
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	return l.tree.checkLeavesTogether(changed, l.extensions)
+}
+
+// change applies the list to a copy of the tree, in the order of section 12.3.
+func (l *proposalList) change(g *groupContext, before *tree) {
 	l.tree, l.extensions = before.clone(), g.extensions
 	for _, c := range l.all {
 		switch p := c.Proposal.(type) {
@@ -387,18 +404,6 @@ func (l *proposalList) apply(g *groupContext, before *tree, limits Limits) error
 	if l.mode == external {
 		l.tree.vacant() // the joiner's: the tree may grow for it
 	}
-	if err := l.tree.checkDepth(limits); err != nil {
-		return err
-	}
-	changed := slices.Concat(l.updated, l.added)
-	if l.number(ProposalGroupContextExtensions) > 0 { // everybody must support the new ones
-		changed = nil
-		l.tree.members(func(i LeafIndex, _ *LeafNode) bool { changed = append(changed, i); return true })
-	}
-	if len(changed) == 0 {
-		return nil
-	}
-	return l.tree.checkLeavesTogether(changed, l.extensions)
 }
 
 // judge asks the application about new credentials, and then about the list as a whole.

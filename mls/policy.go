@@ -149,7 +149,8 @@ type Config struct {
 	ClockSlack time.Duration
 	// Strict refuses what others made also where the RFC does and the Rust library mls-rs does not: extensions out of their place in a group context
 	// or key package (sections 10, 17.3), leaves that do not list the group's version or suite (section 7.2), key packages out of their lifetime
-	// when they are received and in a tree that is joined (section 7.3), keys of X25519 with the highest bit set, reinits to an empty id. What is
+	// when they are received and in a tree that is joined (section 7.3), encryption keys that are none or that have the highest bit of X25519 set,
+	// reinits to an empty id. What is
 	// made here obeys both in any case. All members of a group must agree on it: in one with members of mls-rs it stays off.
 	Strict bool
 	// GREASE adds values that mean nothing to capabilities, so that peers do not get used to the ones there are (section 13.5).

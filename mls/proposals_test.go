@@ -147,7 +147,10 @@ func TestHostileProposals(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			crowd := newCrowd(t, 1, 4, func(c *Config) { c.Capabilities.Extensions = []ExtensionType{0xf001} })
+			crowd := newCrowd(t, 1, 4, func(cfg *Config) {
+				cfg.Capabilities.Extensions = []ExtensionType{0xf001}
+				strictFor(c.name)(cfg)
+			})
 			crowd.commit(0, CommitOptions{Proposals: []Proposal{&GroupContextExtensions{Extensions{RequiredCapabilities{Extensions: []ExtensionType{0xf001}}.Extension()}}}})
 			hostile := crowd.members[at].group
 			msg := say(t, hostile, hostile.now.signer, Sender{Type: SenderMember, Leaf: at}, c.make(crowd))

@@ -84,7 +84,7 @@ func (p *person) forgePackage(change func(*KeyPackage, *LeafNode)) *KeyPackage {
 	if err := k.sign(s, rand.Reader, p.cfg.Key); err != nil {
 		p.t.Fatal(err)
 	}
-	return must[*KeyPackage](p.t)(ParseKeyPackage(k.Marshal()))
+	return k.clone()
 }
 
 // at is the time of a member's group while f runs.

@@ -68,6 +68,8 @@ func TestStrictRules(t *testing.T) {
 		{"a key package with an extension that belongs elsewhere", forge(func(k *KeyPackage, _ *LeafNode) { k.Extensions = Extensions{{ExtensionRatchetTree, nil}} }), "10: key package with ratchet_tree"},
 		{"a leaf without the suite", forge(func(_ *KeyPackage, l *LeafNode) { l.Capabilities.CipherSuites = []CipherSuite{2} }), "7.2: do not list the version and cipher suite"},
 		{"a leaf without the version", forge(func(_ *KeyPackage, l *LeafNode) { l.Capabilities.Versions = nil }), "7.2: do not list the version and cipher suite"},
+		{"an encryption key that is none", forge(func(_ *KeyPackage, l *LeafNode) { l.EncryptionKey = []byte("x") }), "7.3: encryption_key of a leaf node"},
+		{"an encryption key of low order", forge(func(_ *KeyPackage, l *LeafNode) { l.EncryptionKey = make([]byte, 32) }), "7.3: encryption_key of a leaf node"},
 		{"an encryption key with its highest bit set", forge(func(_ *KeyPackage, l *LeafNode) { l.EncryptionKey = highBit(l.EncryptionKey) }), "7.3: encryption_key of a leaf node is not in its shortest form"},
 		{"an init key with its highest bit set", forge(func(k *KeyPackage, _ *LeafNode) { k.InitKey = highBit(k.InitKey) }), "10.1: init_key of a key package is not in its shortest form"},
 		{"a key package that is over", forge(func(_ *KeyPackage, l *LeafNode) { l.Lifetime.NotAfter = uint64(testTime.Unix()) - 1 }), "7.3: key package is valid from"},
@@ -117,6 +119,30 @@ func TestStrictRules(t *testing.T) {
 			must[*Group](t)(Join(joiner.cfg, welcome, JoinOptions{}))
 		})
 	}
+}
+
+// Nobody can seal for a member whose key is none: who commits is told which, and removes it.
+func TestMembersWithoutAKey(t *testing.T) {
+	c := newCrowd(t, 1, 3)
+	g := c.members[0].group
+	bad := &Add{newPerson(t, 1, "bad").forgePackage(func(_ *KeyPackage, l *LeafNode) { l.EncryptionKey = make([]byte, 32) })}
+	l := &proposalList{suite: g.suite, committer: Sender{Type: SenderMember}, all: []Committed{{Proposal: bad}}}
+	if err := l.valid(g); err != nil {
+		t.Fatal(err)
+	}
+	ch := must[*Change](t)(g.commit(l, CommitOptions{}))
+	for _, p := range c.members[1:] {
+		if err := must[*Received](t)(p.group.Process(ch.Commit)).Change.Apply(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := ch.Apply(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.members[1].group.Commit(CommitOptions{})
+	wantRefusal(t, err, Invalid, "7.6: encryption key of node 6")
+	c.commit(1, CommitOptions{Proposals: []Proposal{&Remove{3}}})
+	c.agree()
 }
 
 // Clocks may differ as much as they are told to.

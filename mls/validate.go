@@ -19,11 +19,9 @@ func checkLeafSource(l *LeafNode, want LeafNodeSource) error {
 	return nil
 }
 
-// checkLeafKeys: both keys are keys of the suite.
+// checkLeafKeys: the signature key is one of the suite. That the other is one, too, mls-rs does not look at: it is among the strict rules. Nothing
+// is sealed for a key that is none, and a commit that would have to can be made when its leaf is removed.
 func checkLeafKeys(s *suite.Suite, l *LeafNode) error {
-	if err := s.CheckPublicKey(l.EncryptionKey); err != nil {
-		return refuseFor(Invalid, "7.3", err, "encryption_key of a leaf node")
-	}
 	_, err := l.key(s)
 	return err
 }
@@ -93,6 +91,9 @@ func checkCapabilities(c *Capabilities) error {
 func checkStrictLeaf(s *suite.Suite, l *LeafNode) error {
 	if !slices.Contains(l.Capabilities.Versions, MLS10) || !slices.Contains(l.Capabilities.CipherSuites, s.ID()) {
 		return refuse(Invalid, "7.2", "capabilities of a leaf node do not list the version and cipher suite that it is used with")
+	}
+	if err := s.CheckPublicKey(l.EncryptionKey); err != nil {
+		return refuseFor(Invalid, "7.3", err, "encryption_key of a leaf node")
 	}
 	if !s.Canonical(l.EncryptionKey) {
 		return refuse(Invalid, "7.3", "encryption_key of a leaf node is not in its shortest form: its highest bit is set")

@@ -1,4 +1,4 @@
-//! A peer of package mls in Rust: byte-level vectors of suite 65100, and figures to compare with.
+//! A peer of package mls in Rust: byte-level vectors of suite 65100, figures to compare with, and members of mixed groups.
 
 use mls_rs::client_builder::MlsConfig;
 use mls_rs::group::ReceivedMessage;
@@ -8,7 +8,8 @@ use mls_rs::{CipherSuite, CipherSuiteProvider, Client, CryptoProvider, Extension
 use mls_rs_core::crypto::{HpkeCiphertext, HpkeContextR, HpkeContextS, HpkePublicKey, HpkeSecretKey, SignatureSecretKey};
 use mls_rs_crypto_awslc::AwsLcCryptoProvider;
 use serde_json::{json, Value};
-use std::io::Read;
+use std::collections::HashMap;
+use std::io::{BufRead, Read, Write};
 use std::time::Instant;
 
 fn main() {
@@ -17,8 +18,9 @@ fn main() {
         Some("vectors") => vectors(),
         Some("open") => open(),
         Some("bench") => bench(&args[2..]),
+        Some("serve") => serve(client),
         _ => {
-            eprintln!("usage: mls-peer vectors | open <sealed.json | bench SUITE MEMBERS...");
+            eprintln!("usage: mls-peer vectors | open <sealed.json | bench SUITE MEMBERS... | serve");
             std::process::exit(2);
         }
     }
@@ -220,4 +222,82 @@ fn commits<C: MlsConfig, D: MlsConfig>(tree: &str, n: usize, repeats: usize, gro
             m
         },
         |m| process(reader, m)));
+}
+
+/// A client with at most one group.
+struct Member<C: MlsConfig> {
+    client: Client<C>,
+    group: Option<Group<C>>,
+}
+
+/// Answers requests, one JSON object a line: {"op", "who", ...}. An answer has "error" where the library refused.
+fn serve<C: MlsConfig>(make: impl Fn(CipherSuite, &str) -> Client<C>) {
+    let mut members: HashMap<String, Member<C>> = HashMap::new();
+    for line in std::io::stdin().lock().lines() {
+        let request: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        let answer = answer(&mut members, &make, &request).unwrap_or_else(|e| json!({"error": e}));
+        println!("{answer}");
+        std::io::stdout().flush().unwrap();
+    }
+}
+
+fn answer<C: MlsConfig>(
+    members: &mut HashMap<String, Member<C>>,
+    make: &impl Fn(CipherSuite, &str) -> Client<C>,
+    r: &Value,
+) -> Result<Value, String> {
+    let text = |e: mls_rs::error::MlsError| format!("{e:?}");
+    let bytes = |name: &str| hex::decode(r[name].as_str().unwrap_or("")).unwrap();
+    let message = |name: &str| MlsMessage::from_bytes(&bytes(name)).map_err(text);
+    let who = r["who"].as_str().unwrap().to_string();
+    if r["op"] == "client" {
+        let client = make(CipherSuite::from(r["suite"].as_u64().unwrap() as u16), &who);
+        members.insert(who, Member { client, group: None });
+        return Ok(json!({}));
+    }
+    let m = members.get_mut(&who).expect("a client of that name");
+    match r["op"].as_str().unwrap() {
+        "package" => {
+            let k = m.client.generate_key_package_message(ExtensionList::new(), ExtensionList::new(), None).map_err(text)?;
+            return Ok(json!({"message": hex::encode(k.to_bytes().map_err(text)?)}));
+        }
+        "join" => {
+            m.group = Some(m.client.join_group(None, &message("message")?, None).map_err(text)?.0);
+            return Ok(json!({}));
+        }
+        _ => {}
+    }
+    let g = m.group.as_mut().expect("a group");
+    Ok(match r["op"].as_str().unwrap() {
+        "take" => match g.process_incoming_message(message("message")?).map_err(text)? {
+            ReceivedMessage::ApplicationMessage(a) => json!({"text": hex::encode(a.data())}),
+            _ => json!({}),
+        },
+        "send" => json!({"message": hex::encode(g.encrypt_application_message(&bytes("text"), vec![]).map_err(text)?.to_bytes().map_err(text)?)}),
+        "propose" => {
+            let proposal = match r["package"].as_str() {
+                Some(_) => g.propose_add(message("package")?, vec![]),
+                None => g.propose_remove(r["leaf"].as_u64().unwrap() as u32, vec![]),
+            };
+            json!({"message": hex::encode(proposal.map_err(text)?.to_bytes().map_err(text)?)})
+        }
+        "commit" => {
+            let mut b = g.commit_builder();
+            for k in r["packages"].as_array().unwrap_or(&vec![]) {
+                b = b.add_member(MlsMessage::from_bytes(&hex::decode(k.as_str().unwrap()).unwrap()).map_err(text)?).map_err(text)?;
+            }
+            if let Some(leaf) = r["leaf"].as_u64() {
+                b = b.remove_member(leaf as u32).map_err(text)?;
+            }
+            let out = b.build().map_err(text)?;
+            g.apply_pending_commit().map_err(text)?;
+            let welcome = match out.welcome_messages.first() {
+                Some(w) => w.to_bytes().map_err(text)?,
+                None => vec![],
+            };
+            json!({"message": hex::encode(out.commit_message.to_bytes().map_err(text)?), "welcome": hex::encode(welcome)})
+        }
+        "state" => json!({"epoch": g.current_epoch(), "authenticator": hex::encode(g.epoch_authenticator().map_err(text)?.as_bytes())}),
+        op => panic!("unknown operation {op}"),
+    })
 }
