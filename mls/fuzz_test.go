@@ -10,6 +10,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
 )
 
+// The fuzzer may spend a minute on making one input shorter: run it with -fuzzminimizetime 10x, as .ci/run does.
+
 // corpus is one message of every sort, from a small group.
 type corpus struct {
 	c       *crowd
@@ -21,8 +23,6 @@ type corpus struct {
 	private []byte
 	secrets []byte // GroupSecrets
 	info    []byte // GroupInfo
-	tree    []byte
-	state   []byte
 }
 
 func newCorpus(t testing.TB) *corpus {
@@ -68,7 +68,7 @@ func newCorpus(t testing.TB) *corpus {
 	k.commits = append(k.commits, parse(t, ext).public.content.body.commit.append(nil))
 	k.all = append(k.all, info, ext, kp.Marshal(), must[[]byte](t)(g.Protect(nil, []byte("text"), []byte("aad"))))
 	gs := groupSecrets{joiner: make([]byte, 32), path: make([]byte, 32), psks: []PSKID{psk.ID}}
-	k.secrets, k.tree, k.state = gs.append(nil), g.Tree(), g.appendState(nil)
+	k.secrets = gs.append(nil)
 	return k
 }
 
@@ -156,10 +156,20 @@ func FuzzPrivateKeyPackage(f *testing.F) {
 
 // The state of a group is the caller's own; a damaged one is refused all the same.
 func FuzzState(f *testing.F) {
-	k := newCorpus(f)
-	f.Add(k.state)
-	cfg := k.c.members[0].cfg
+	runtime.GOMAXPROCS(1)
+	c := newCrowd(f, 1, 2, func(c *Config) {
+		c.Credential, c.Capabilities.CipherSuites, c.PastEpochs, c.PSKEpochs = BasicCredential(nil), []CipherSuite{1}, 1, 1
+	})
+	first := c.members[0]
+	f.Add(first.group.appendState(nil))
+	c.commit(1, CommitOptions{})
+	c.tell(1, must[[]byte](f)(c.members[1].group.Propose(&Remove{0}, nil)))
+	must[[]byte](f)(first.group.ProposeUpdate(Identity{}, nil))
+	commit := must[*Change](f)(c.members[1].group.Commit(CommitOptions{SkipPending: true})).Commit
+	f.Add(first.group.appendState(nil))
+	cfg := first.cfg
 	f.Fuzz(func(t *testing.T, b []byte) {
+		cfg.Rand = stream("the same")
 		g := &Group{cfg: cfg, suite: suiteOf(t, 1), limits: Limits{}.filled()}
 		r := codec.NewReader(bytes.Clone(b))
 		g.readState(r)
@@ -168,10 +178,11 @@ func FuzzState(f *testing.F) {
 		}
 		g.appendState(nil)
 		_, _ = g.Protect(nil, []byte("x"), nil)
-		_, _ = g.Process(k.all[0])
+		_, _ = g.Process(commit)
 		if ch, err := g.Commit(CommitOptions{}); err == nil {
 			_ = ch.Apply()
 		}
+		g.Wipe()
 	})
 }
 
@@ -194,6 +205,7 @@ const (
 // A hostile member, or one outside, says anything, properly signed and sealed: it is refused with a kind, and changes nothing before it is
 // applied.
 func FuzzProcess(f *testing.F) {
+	runtime.GOMAXPROCS(1)
 	k := newCorpus(f)
 	for _, m := range k.all {
 		f.Add(asIs, m)
