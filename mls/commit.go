@@ -77,7 +77,8 @@ func (c *Change) Apply() error {
 	return nil
 }
 
-// Discard wipes the secrets of a change that will not be applied.
+// Discard wipes the secrets of a change that will not be applied. One of ours that is neither applied nor discarded is kept until its epoch is
+// over, so that its commit is known when it comes back.
 func (c *Change) Discard() {
 	if c.done {
 		return

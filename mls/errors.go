@@ -7,7 +7,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
 )
 
-// Kind sorts errors by what the caller can do about them. It is meant for counters and logs of this side: nothing of it goes to
+// Kind sorts errors by what the caller can do about them, and is what errors.Is compares with. It is meant for counters and logs of this side: nothing of it goes to
 // the peer.
 type Kind uint8
 
@@ -34,6 +34,9 @@ func (k Kind) String() string {
 		"refused", "missing", "removed", "misuse", "own message")
 }
 
+// Error makes a kind something to compare with: errors.Is(err, mls.Missing).
+func (k Kind) Error() string { return k.String() }
+
 // Error is why something was refused. Errors of this package are *Error, except those of Rand and of stores, which
 // come through as they are.
 type Error struct {
@@ -53,6 +56,12 @@ func (e *Error) Error() string {
 		s += " (RFC 9420 section " + e.Section + ")"
 	}
 	return s
+}
+
+// Is reports whether target is the kind of e.
+func (e *Error) Is(target error) bool {
+	k, ok := target.(Kind)
+	return ok && e.Kind == k
 }
 
 // Unwrap is the cause.

@@ -2,8 +2,24 @@ package mls
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"testing"
 )
+
+// Errors are told apart by errors.Is, with their kind and with their cause.
+func TestErrorsAreCompared(t *testing.T) {
+	cause := errors.New("cause")
+	for _, err := range []error{refuseFor(Missing, "8.4", cause, "x"), within(refuseFor(Missing, "8.4", cause, "x"), "y"),
+		fmt.Errorf("of the caller: %w", refuseFor(Missing, "8.4", cause, "x"))} {
+		if !errors.Is(err, Missing) || !errors.Is(err, cause) || errors.Is(err, Invalid) || KindOf(err) != Missing {
+			t.Errorf("%v: kind %v", err, KindOf(err))
+		}
+	}
+	if errors.Is(cause, Missing) || errors.Is(nil, Missing) {
+		t.Error("an error of others has a kind")
+	}
+}
 
 // Proposals that are nil, or lack what they need, are refused before anything is done with them.
 func TestProposalsThatAreNil(t *testing.T) {
