@@ -70,7 +70,7 @@ func (c *Conn) decide(p *pending, unproven error) {
 		c.end(statusPermissionDenied, err.Error())
 		return
 	}
-	c.kind, c.filter = g.kind, g.reach
+	c.kind, c.filter, c.granted = g.kind, g.reach, true
 	c.link.Open(l.hops, hop.Rules{Signed: c.kind == table.Edge || c.kind == table.Remote, Strict: !l.node.opt.AllowUnsigned,
 		Local: c.kind == table.Local}, res.LinkID, res.Key)
 	c.state, c.negotiated = active, true
@@ -79,6 +79,15 @@ func (c *Conn) decide(p *pending, unproven error) {
 	c.logOpened(res)
 	if c.kind == table.Peer && !c.muted {
 		c.joinPeers(res.RemoteNode)
+	}
+}
+
+// releaseGrant gives back what c was granted, if it was. A connection that was muted before its negotiation was read has left
+// the table already when it gets its grant.
+func (c *Conn) releaseGrant() {
+	if c.granted {
+		c.granted = false
+		c.loop.node.claims.release(c.kind)
 	}
 }
 

@@ -263,6 +263,10 @@ func TestAVerifierAnswersLater(t *testing.T) {
 			p.abandon()
 			v.answers[0](nil)
 		}, false, false, "", reasonNone},
+		{"a write to the dialer fails", func(r *rig, v *court, p *peer) {
+			p.c.Muted()
+			v.answers[0](nil)
+		}, false, true, "", reasonNone},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r, v := newRig(t, 1, relaying), &court{}
@@ -319,5 +323,32 @@ func TestAVerifierMayAnswerAtOnce(t *testing.T) {
 	b.publish(header(appName(2), appName(1), 1, ""), 1, 10)
 	if a.count() != 1 {
 		t.Error("no message came")
+	}
+}
+
+// A dialer that is gone before its negotiation is read, which a failed write tells, is active without having been in the
+// table's sight. Many of them must not use up what the kind may have.
+func TestAGrantToOneWhoIsGoneIsGivenBack(t *testing.T) {
+	for _, kind := range []wire.LinkKind{wire.LinkPeer, wire.LinkRemote, wire.LinkEdge} {
+		r := newRig(t, 1, Options{MaxPeers: 1, MaxRemotes: 1})
+		p := r.connect(0)
+		p.open()
+		m := link.New(&link.Config{Role: link.Dialer, LinkID: "link", Kind: kind, Version: "3.4.6", NodeID: "gone", Strict: true})
+		req, err := m.Start(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.c.Muted() // what came before the failed write is still read
+		p.send(req)
+		if p.c.state != active || p.count() != 0 {
+			t.Fatalf("kind %v: state %v, %d answers", kind, p.c.state, len(p.got))
+		}
+		p.abandon()
+		if q := r.dialAs(0, kind, "honest"); q.c.state != active {
+			t.Errorf("kind %v: the next is refused: state %v, %q", kind, q.c.state, q.c.message)
+		}
+		if n := r.n.claims.granted[kindOf(kind)].Load(); n != 1 {
+			t.Errorf("kind %v: %d grants, one is held", kind, n)
+		}
 	}
 }

@@ -58,6 +58,7 @@ type Conn struct {
 	status     int // of the end
 	message    string
 	negotiated bool       // it has been active
+	granted    bool       // it has a grant of claims
 	muted      bool       // nothing can be sent to it
 	sending    int        // fan-outs of its messages that are not done: later messages wait behind them
 	untold     bool       // the mesh has more for this peer than its queue has room for

@@ -97,6 +97,7 @@ func (c *Conn) forget() {
 	c.unwatch()
 	c.link.Close()
 	c.forgetClaim()
+	c.releaseGrant()
 }
 
 // leaveTable takes c out of every match: when it returns (or, with very many subscriptions, soon after) nobody
@@ -111,7 +112,7 @@ func (c *Conn) leaveTable() {
 	if c.state != active {
 		return
 	}
-	l.node.claims.release(c.kind)
+	c.releaseGrant()
 	if c.kind == table.Peer {
 		c.leavePeers()
 		return
