@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -123,6 +124,36 @@ func (p *process) ended(t *testing.T) int {
 	case <-time.After(hang):
 		t.Fatal("the node does not end")
 		return 0
+	}
+}
+
+// heedHangups has SIGHUP not ignored by this process and those that it starts, whoever has ignored it. signal.Reset leaves it so.
+func heedHangups() {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	signal.Stop(c)
+}
+
+// A terminal that is closed stops the node in order; one that was started with nohup goes on.
+func TestTerminalThatIsClosed(t *testing.T) {
+	heedHangups()
+	p := spawn(t)
+	if err := p.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	p.line(t, "signal=SIGHUP")
+	if code := p.ended(t); code != cli.ExitOK {
+		t.Errorf("exit %d, want %d", code, cli.ExitOK)
+	}
+	signal.Ignore(syscall.SIGHUP) // a new process inherits that
+	defer heedHangups()
+	p = spawn(t)
+	if err := p.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	p.forwards(t)
+	if code := p.stop(t); code != cli.ExitOK {
+		t.Errorf("ignored: exit %d, want %d", code, cli.ExitOK)
 	}
 }
 

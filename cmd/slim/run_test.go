@@ -355,7 +355,8 @@ func TestColoursNeedATerminalAndNoNoColor(t *testing.T) {
 
 // TestSignalsStopTheProcess sends real signals to the test's own process.
 func TestSignalsStopTheProcess(t *testing.T) {
-	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+	heedHangups()
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		r := newRig()
 		r.notify = func(c chan<- os.Signal) func() {
 			stop := notifySignals(c)

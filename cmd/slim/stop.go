@@ -13,8 +13,13 @@ import (
 // lateLimit is how long a node that has missed its deadline may take to say what it has done.
 const lateLimit = time.Second
 
+// notifySignals has c told of the signals that stop the node. A terminal that is closed sends SIGHUP, which ends whoever does
+// not handle it; nohup has it ignored, which stays so.
 func notifySignals(c chan<- os.Signal) func() {
 	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(c, syscall.SIGHUP)
+	}
 	return func() { signal.Stop(c) }
 }
 
@@ -24,6 +29,8 @@ func signalName(s os.Signal) string {
 		return "SIGTERM"
 	case syscall.SIGINT:
 		return "SIGINT"
+	case syscall.SIGHUP:
+		return "SIGHUP"
 	}
 	return s.String()
 }
