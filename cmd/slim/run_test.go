@@ -259,6 +259,28 @@ func TestNodeThatIgnoresItsDeadlineDoesNotHoldTheProcess(t *testing.T) {
 	})
 }
 
+// The longest time that a file can ask for is not the shortest.
+func TestDrainTimeoutOfAges(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ages.yaml")
+	text := "runtime: {drain_timeout: 9223372036s}\n" +
+		"services: {slim/0: {dataplane: {servers: [{endpoint: '127.0.0.1:0', tls: {insecure: true}}]}}}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig()
+		r.shutdown = func(context.Context) error {
+			time.Sleep(time.Hour)
+			return nil
+		}
+		began := time.Now()
+		code := r.program.run(context.Background(), []string{"--config", file})
+		if code != cli.ExitOK || time.Since(began) != time.Hour {
+			t.Errorf("exit %d after %v, stderr %q", code, time.Since(began), r.errs.String())
+		}
+	})
+}
+
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig()

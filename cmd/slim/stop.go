@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"syscall"
@@ -91,7 +92,7 @@ func (s *service) stop(ctx context.Context, drain time.Duration, result chan<- e
 	go func() {
 		defer cancel()
 		// The node is told the deadline, but the process must not depend on its obedience.
-		late := time.NewTimer(drain + lateLimit)
+		late := time.NewTimer(min(drain, math.MaxInt64-lateLimit) + lateLimit)
 		defer late.Stop()
 		select {
 		case err := <-done:
