@@ -142,6 +142,38 @@ func TestHalfClosedSocketIsClosedWithTheNode(t *testing.T) {
 	until(t, "all descriptors are given back", func() bool { return descriptors(t) <= before })
 }
 
+// A peer that has half-closed its socket can return no window: what has none is given up at once, and whoever has sent it goes
+// on. What the windows allow still goes out.
+func TestHalfClosedPeerWithoutAWindowKeepsNobodyWaiting(t *testing.T) {
+	for _, where := range placements {
+		r := newRig(t, where.loops, Options{ConnBuffer: MinConnBuffer, SlowConsumer: Block})
+		const window = 3000
+		a, _ := r.dial(where.source), r.dial(where.dest)
+		c := r.dialWith(where.dest, window)
+		c.subscribe(bob, 1)
+		c.hoard = true
+		sent := 0
+		for ; r.stats().Held < 100_000; sent++ {
+			a.publish(header(alice, bob, 1, "x"), sent, 900)
+		}
+		c.halfClose()
+		c.exchange()
+		s := r.stats()
+		if s.Held != 0 || s.Waiting != 0 || s.WaitingBytes != 0 {
+			t.Errorf("%s: held %d, waiting %d of %d bytes", where.name, s.Held, s.Waiting, s.WaitingBytes)
+		}
+		if s.Delivered == 0 || s.Delivered+s.Dropped[ReasonGone] != uint64(sent) || c.hoarded < 2*900 {
+			t.Errorf("%s: %d delivered, %d dropped of %d; %d bytes have come", where.name, s.Delivered, s.Dropped[ReasonGone], sent, c.hoarded)
+		}
+		if c.end == nil || c.end.GRPCStatus != statusExhausted {
+			t.Errorf("%s: end = %+v", where.name, c.end)
+		}
+		if s.Sockets != 2 {
+			t.Errorf("%s: %d sockets, want those of the others", where.name, s.Sockets)
+		}
+	}
+}
+
 // The same, but the peer takes nothing: it does not keep the socket for ever.
 func TestHalfClosedPeerThatReadsNothingIsGivenUp(t *testing.T) {
 	r := newRig(t, 1, Options{})

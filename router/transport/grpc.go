@@ -139,7 +139,12 @@ func (k *socket) Flushed() {
 }
 
 // Writable implements netloop.Handler.
-func (k *socket) Writable() { k.pump() }
+func (k *socket) Writable() {
+	k.pump()
+	if !k.live.peerEnded.IsZero() {
+		k.endStarved()
+	}
+}
 
 // Muted implements netloop.Handler.
 func (k *socket) Muted() {
@@ -160,7 +165,22 @@ func (k *socket) Ended() bool {
 	for _, s := range k.streams {
 		s.receiver.PeerFinished()
 	}
+	k.endStarved()
 	return !k.finished()
+}
+
+// endStarved ends the streams that have something left for a peer that has half-closed its socket, while the kernel takes more:
+// no window is there for it, and the peer cannot return any. To wait would hold up the senders of that for nothing. Rules: P-end-6.
+func (k *socket) endStarved() {
+	for _, s := range k.streams {
+		if !k.net.Takes() {
+			return // what the windows allow may not all be out
+		}
+		if !s.over {
+			s.receiver.Muted()
+			s.Finish(statusExhausted, "no window is left for what waits, and your side of the socket has ended")
+		}
+	}
 }
 
 // Closed implements netloop.Handler.

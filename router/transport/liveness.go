@@ -38,7 +38,11 @@ const (
 	probeTimeout = 5 * time.Second
 )
 
-var errShutdown = errors.New("while shutting down")
+// When a peer was found to read too little: at the end of the node, or at its own.
+var (
+	errShutdown  = errors.New("while shutting down")
+	errPeerEnded = errors.New("after its side of the socket had ended")
+)
 
 // tick implements member. Rules: P-tr-10.
 func (k *socket) tick(now time.Time) {
@@ -202,7 +206,11 @@ func (k *socket) watchEnd(now time.Time) {
 		}
 	}
 	if float64(v.short) >= f.bound(lump, k.uptake.buffer.rtt) {
-		k.refuse(FaultUnread, errShutdown, "unacknowledged_bytes", k.uptake.pending)
+		when := errShutdown
+		if !k.group.finishing {
+			when = errPeerEnded
+		}
+		k.refuse(FaultUnread, when, "unacknowledged_bytes", k.uptake.pending)
 		k.net.Silence()
 	}
 }
