@@ -45,8 +45,11 @@ func (k *Socket) Paused() bool { return k.paused }
 
 // outlive carries on, for output only, after gnet has seen the end of the input: it closes its descriptor.
 func (k *Socket) outlive() bool {
-	if !k.own && k.gc != nil && !k.detach() {
-		return false
+	if !k.own && k.gc != nil {
+		if !k.detach() {
+			return false
+		}
+		k.loop.station.Post(k.loop.engine.spare.refill) // when gnet has closed its descriptor
 	}
 	k.inputEnded = true
 	k.watch()
