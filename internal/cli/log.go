@@ -22,7 +22,7 @@ func NewLogger(w io.Writer, o LogOptions) *slog.Logger {
 	if s != nil {
 		s.onLoss(func(lost uint64) []byte {
 			var b bytes.Buffer
-			slog.New(newHandler(&b, o)).Warn("log records dropped: they were not read in time", KeyTarget, "slim::log", "dropped", lost)
+			slog.New(newHandler(&b, o)).Warn("log records dropped: they could not be written in time", KeyTarget, "slim::log", "dropped", lost)
 			return b.Bytes()
 		})
 	}

@@ -83,7 +83,7 @@ func NewSink(w io.Writer, o SinkOptions) *Sink {
 		o.Records = DefaultSinkRecords
 	}
 	s := &Sink{w: w, opt: o, wake: make(chan struct{}, 1), moved: make(chan struct{}), notice: func(lost uint64) []byte {
-		return fmt.Appendf(nil, "%d lines dropped: they were not read in time\n", lost)
+		return fmt.Appendf(nil, "%d lines dropped: they could not be written in time\n", lost)
 	}}
 	go s.run()
 	return s

@@ -277,8 +277,8 @@ func TestLossIsToldInTheFormOfTheLog(t *testing.T) {
 		json bool
 		want string
 	}{
-		"text": {false, "2026-11-22T16:04:17.837014Z  WARN slim::log: 0: log records dropped: they were not read in time dropped=2\n"},
-		"json": {true, `{"time":"2026-11-22T16:04:17.837014Z","level":"WARN","msg":"log records dropped: they were not read in time","target":"slim::log","thread":"main","dropped":2}` + "\n"},
+		"text": {false, "2026-11-22T16:04:17.837014Z  WARN slim::log: 0: log records dropped: they could not be written in time dropped=2\n"},
+		"json": {true, `{"time":"2026-11-22T16:04:17.837014Z","level":"WARN","msg":"log records dropped: they could not be written in time","target":"slim::log","thread":"main","dropped":2}` + "\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newGatedWriter(false)
