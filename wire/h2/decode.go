@@ -22,10 +22,12 @@ const (
 
 // decode takes the next fragment of the block k.
 func (c *Conn) decode(k *block, b []byte) decodeResult {
-	if len(k.rest) > 0 {
+	kept := len(k.rest) > 0
+	if kept {
 		k.rest = append(k.rest, b...)
 		b = k.rest
 	}
+	whole := len(b)
 	for len(b) > 0 {
 		n, res := c.decodeOne(k, b)
 		if res == decodeMore {
@@ -36,7 +38,9 @@ func (c *Conn) decode(k *block, b []byte) decodeResult {
 		}
 		b = b[n:]
 	}
-	k.rest = append(k.rest[:0], b...)
+	if !kept || len(b) < whole { // else it lies there: a field in a thousand pieces is not moved a thousand times
+		k.rest = append(k.rest[:0], b...)
+	}
 	return decodeDone
 }
 
@@ -101,7 +105,7 @@ func (c *Conn) decodeLiteral(k *block, b []byte, bits uint) (int, decodeResult) 
 		f.name, ok = k.decodeText(name)
 	} else {
 		var fixed bool
-		if f, fixed, ok = c.table.get(i); !fixed {
+		if f, fixed, ok = c.table.get(i); !fixed && (bits == 6 || !k.over) { // else nobody reads it
 			f.name = k.keep(f.name)
 		}
 	}

@@ -21,6 +21,10 @@ const (
 	priceEmpty   = 4
 	priceWindow  = tokenBytes / 8 // in bytes
 	priceLate    = 1              // a frame on a closed stream that is not answered
+
+	// A header block pays for its bytes.
+	freeBlock = 1 << 10 // but so many, for which the price of the request is enough
+	priceOver = 8       // in bytes: for each byte of a section above MaxHeaderList
 )
 
 // Flood names what emptied the budget.
@@ -39,11 +43,12 @@ const (
 	FloodWindow  // WINDOW_UPDATE
 	FloodRequest // requests without messages
 	FloodUnknown // frames of unknown type
+	FloodHeaders // header blocks
 	FloodControl // answers pile up because the peer does not read
 )
 
 var floodNames = [...]string{"no", "ping", "settings", "priority", "reset", "stream error", "refused stream",
-	"empty frame", "window update", "request", "unknown frame", "control frame"}
+	"empty frame", "window update", "request", "unknown frame", "header block", "control frame"}
 
 // String returns the name as it goes into the debug text of GOAWAY.
 func (f Flood) String() string {

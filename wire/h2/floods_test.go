@@ -22,6 +22,7 @@ func TestFloods(t *testing.T) {
 		{FloodEmpty, 1000, 1100, func(int) []byte { return data(1, 0) }},
 		{FloodEmpty, 1000, 1100, func(int) []byte { return data(1, flagPadded, []byte{4}, make([]byte, 4)) }},
 		{FloodWindow, 30000, 33000, func(int) []byte { return frame(frameWindowUpdate, 0, 1, u32(1)) }},
+		{FloodHeaders, 60, 90, func(i int) []byte { return request(uint32(2*i+3), 0, "x: "+strings.Repeat("v", 15_000)) }},
 		{FloodFault, 300, 600, func(i int) []byte { return request(uint32(2*i+3), 0, "connection: x") }},
 	} {
 		t.Run(tc.flood.String(), func(t *testing.T) {
@@ -50,6 +51,45 @@ func TestRefusedStreamsAreAFlood(t *testing.T) {
 	}
 	if ce := k.wantError(EnhanceYourCalm); ce.Flood != FloodRefused {
 		t.Errorf("named %s", ce.Flood)
+	}
+}
+
+// A section above the limit is decoded to its end all the same, and a byte of it may stand for a field of 4 KiB: there are
+// few of them before anyone knows who sends them.
+func TestSectionsAboveTheLimitAreAFlood(t *testing.T) {
+	var enc fieldEncoder
+	large := enc.block(":method: POST", ":scheme: http", ":path: /")
+	large = append(appendText(append(large, 0x40), strings.Repeat("n", 4000)), 0) // entry 62
+	for len(large) < 60_000 {
+		large = append(appendInt(large, 0x00, 4, 62), 0) // its name with no value
+	}
+	block := func(id uint32, b []byte) []byte {
+		out := frame(frameHeaders, flagEndStream, id, b[:minMaxFrame])
+		for b = b[minMaxFrame:]; len(b) > minMaxFrame; b = b[minMaxFrame:] {
+			out = append(out, frame(frameContinuation, 0, id, b[:minMaxFrame])...)
+		}
+		return append(out, frame(frameContinuation, flagEndHeaders, id, b)...)
+	}
+	k := newTalk(t, Server, nil)
+	n := 0
+	for ; k.err == nil && n < 100; n++ {
+		k.feed(block(uint32(2*n+1), large))
+		k.c.ControlDone()
+	}
+	if ce := k.wantError(EnhanceYourCalm); ce.Flood != FloodHeaders || n > 5 {
+		t.Errorf("%d passed, then %s", n, ce.Reason)
+	}
+}
+
+// A client may open all its streams at once, with fields that are large but not too large.
+func TestLargeRequestsAtOnceAreNoFlood(t *testing.T) {
+	k := newTalk(t, Server, nil)
+	for i := range 100 {
+		k.feed(request(uint32(2*i+1), 0, "authorization: Bearer "+strings.Repeat("v", 8000)))
+		k.c.ControlDone()
+	}
+	if k.err != nil {
+		t.Error(k.err)
 	}
 }
 

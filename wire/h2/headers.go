@@ -115,7 +115,11 @@ func (c *Conn) fragment(h frameHeader, b []byte, ev Events) {
 		return
 	}
 	k, last := c.block, h.flags&flagEndHeaders != 0
-	switch c.decode(k, b) {
+	res := c.decode(k, b)
+	if c.payForBlock(k, len(b)); c.err != nil {
+		return
+	}
+	switch res {
 	case decodeLong:
 		c.fail(EnhanceYourCalm, "header field too large")
 		return
@@ -133,6 +137,16 @@ func (c *Conn) fragment(h frameHeader, b []byte, ev Events) {
 	c.block = nil
 	c.section(k, ev)
 	k.release()
+}
+
+// payForBlock takes tokens for the last n bytes of the block k: a byte may name a field of 4 KiB that has to be copied, and
+// is decoded before anyone knows who has sent it. No honest peer sends sections above the limit.
+func (c *Conn) payForBlock(k *block, n int) {
+	price := min(n, max(0, int(k.encoded)-freeBlock))
+	if k.over {
+		price *= priceOver
+	}
+	c.spendBytes(FloodHeaders, price)
 }
 
 // count adds f to the size of the section and reports whether it is within the limit.
