@@ -148,7 +148,7 @@ func (l *loop) serve(src *Conn, e event, marked bool) {
 		return
 	}
 	defer l.fanouts.turn(src) // after a panic, too
-	l.budget.step(deliverSteps)
+	l.budget.deliver(1, weightOf(e.buf))
 	if e.to == nil {
 		l.routeOne(e.buf)
 	} else { // from a ring
@@ -207,9 +207,10 @@ func (l *loop) goOn() {
 	f := &l.fanouts.now
 	p := f.buf.Aux.(*parcel)
 	l.out.Set(f.buf.B, f.buf, &p.m)
+	w := weightOf(f.buf)
 	for f.at < len(f.targets) {
 		l.next(f, p)
-		if l.budget.step(deliverSteps) && f.at < len(f.targets) {
+		if l.budget.deliver(1, w) && f.at < len(f.targets) {
 			return
 		}
 	}
@@ -276,10 +277,11 @@ func (l *loop) routeOne(buf *pool.Buf) {
 }
 
 // budget bounds what one callback does for others than its socket: when it is spent, the rest is left for another turn.
-// The clock is read seldom. Owned by its loop.
+// The clock is read seldom; what is only staged is written after it was read, and so bounded in bytes. Owned by its loop.
 type budget struct {
 	now   func() time.Time
 	steps int       // what was done since the clock was read
+	bytes int       // weight of what was delivered in this callback
 	until time.Time // zero: it was not read in this callback
 	spent bool
 }
@@ -289,7 +291,33 @@ const (
 	moveSteps    = 1                        // an event is moved, a receiver found
 	deliverSteps = 8                        // a message is given to one receiver
 	lookSteps    = lookEvery * deliverSteps // the clock is read
+	stepBytes    = 1 << 10                  // weight that makes a step more
 )
+
+// turnBytes is the weight that one callback delivers: what a slow machine copies in turnBudget.
+const turnBytes = 4 << 20
+
+// weight is the bytes that a message of n bytes with a header of so many costs for each receiver. A header that links do
+// not remember (P-lim-5) is copied and hashed each time, which takes four times as long as to write it.
+func weight(n, header int) int {
+	if header > longHeader {
+		n += 3 * header
+	}
+	return n
+}
+
+const longHeader = 4 << 10
+
+// weightOf is the weight of a message in counted memory.
+func weightOf(b *pool.Buf) int { return weight(len(b.B), b.Aux.(*parcel).m.Header.Len()) }
+
+// deliver counts a message of that weight that was given to so many receivers, and reports whether the budget is spent.
+func (b *budget) deliver(receivers, weight int) bool {
+	if b.bytes += receivers * weight; b.bytes > turnBytes {
+		b.spent = true
+	}
+	return b.step(receivers * (deliverSteps + weight/stepBytes))
+}
 
 // step counts n steps and reports whether the budget is spent.
 func (b *budget) step(n int) bool {
@@ -310,7 +338,7 @@ func (b *budget) look() bool {
 }
 
 // renew is for the end of a callback.
-func (b *budget) renew() { b.steps, b.until, b.spent = 0, time.Time{}, false }
+func (b *budget) renew() { b.steps, b.bytes, b.until, b.spent = 0, 0, time.Time{}, false }
 
 // fifo is a queue in one piece of memory.
 type fifo[T any] struct {

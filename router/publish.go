@@ -32,12 +32,13 @@ func (c *Conn) publish(b []byte, buf *pool.Buf, k *hop.Known) {
 	}
 	ts := l.node.names.MatchAll(&k.Dest.Name, c, c.filter, l.targets[:0])
 	l.targets = ts
+	w := weight(len(b), len(k.Raw()))
 	switch {
 	case len(ts) == 0:
 		c.drop(ReasonNoMatch)
 		c.logDeath(ReasonNoMatch, k.Raw(), &k.Header.Header)
 		return
-	case len(ts) > lookEvery || l.budget.spent:
+	case len(ts) > lookEvery || len(ts) > 1 && len(ts)*w > turnBytes || l.budget.spent:
 		clear(ts)
 		c.later(share(b, buf, &l.msg, k, c))
 		return
@@ -55,7 +56,7 @@ func (c *Conn) publish(b []byte, buf *pool.Buf, k *hop.Known) {
 	if away {
 		l.sendAway(d.share(l), ts)
 	}
-	l.budget.step(deliverSteps * len(ts))
+	l.budget.deliver(len(ts), w)
 	clear(ts)
 	if d.shared != nil {
 		d.shared.Release()
@@ -339,8 +340,9 @@ func (l *loop) serveRings() {
 			l.events[l.at] = event{}
 			l.at++ // first: a panic costs this event only
 			if e.to != nil && e.buf != nil && len(l.fanouts.of) == 0 {
+				w := weightOf(e.buf)
 				l.takeOne(e) // the usual case
-				l.budget.step(deliverSteps)
+				l.budget.deliver(1, w)
 				continue
 			}
 			l.take(e)
@@ -360,7 +362,7 @@ func (l *loop) take(e event) {
 	case l.fanouts.waits(e.buf.Aux.(*parcel).src):
 		l.lineUp(e.buf.Aux.(*parcel).src, e)
 	default:
-		l.budget.step(deliverSteps)
+		l.budget.deliver(1, weightOf(e.buf))
 		l.takeOne(e)
 		return
 	}

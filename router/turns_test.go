@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -128,6 +129,54 @@ func TestNoCallbackServesMoreThanItsBudget(t *testing.T) {
 			}
 			if m.charged != 0 || a.c.sending != 0 {
 				t.Errorf("the sender is charged with %d bytes of %d messages at the end", m.charged, a.c.sending)
+			}
+		})
+	}
+}
+
+// What is delivered is written at the end of the callback, and long headers are hashed anew for each receiver, however
+// little of the time is over by the clock: so the budget is one of bytes, too.
+func TestNoCallbackDeliversMoreBytesThanItsBudget(t *testing.T) {
+	for _, tc := range []struct {
+		name                     string
+		loops, members, id, size int
+		bound                    uint64 // receivers
+	}{
+		{"long message to few", 1, 60, 10, 500_000, 9},
+		{"long message to many", 1, 100, 10, 500_000, 9},
+		{"long message to many, two loops", 2, 200, 10, 500_000, 9},
+		{"long header to few", 1, 60, 60 << 10, 10, 19},
+		{"long header to many", 1, 100, 60 << 10, 10, 19},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRig(t, tc.loops, Options{})
+			a := r.dial(0)
+			ps := r.members(group, tc.members)
+			a.stage(a.publication(header(alice, group, 256, strings.Repeat("x", tc.id)), 1, tc.size))
+			out := a.out
+			a.out = nil
+			a.cli.Cut()
+			r.settle()
+			now := time.Now()
+			for _, l := range r.n.loops {
+				l.budget.now = func() time.Time { return now }
+			}
+			most := uint64(0)
+			for l := range r.loops {
+				most = max(most, r.watched(l, func() {
+					if len(out) > 0 {
+						a.feed(out)
+					}
+					out = nil
+				}))
+			}
+			if most > tc.bound {
+				t.Errorf("a callback served %d receivers, want at most %d", most, tc.bound)
+			}
+			for i, p := range ps {
+				if got := p.count(); got != 1 {
+					t.Fatalf("member %d got %d messages", i, got)
+				}
 			}
 		})
 	}
