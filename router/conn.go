@@ -49,8 +49,9 @@ type Conn struct {
 	kind       table.Kind
 	filter     table.Filter // what a publish of this connection may reach; immutable once active
 	machine    *link.Machine
-	pending    *pending // while claimed
-	link       hop.Link // open once active
+	asked      []*pool.Buf // messages that wait for the answer to its negotiation, which is the first; while accepted
+	pending    *pending    // while claimed
+	link       hop.Link    // open once active
 	opened     time.Time
 	expires    time.Time // of the negotiation
 	q          queue

@@ -19,7 +19,7 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 	if c.state != active {
 		switch c.state {
 		case accepted:
-			c.negotiate(b)
+			c.ask(b)
 		case claimed:
 			c.note(ReasonNegotiation, errEarly)
 			c.end(statusOK, "")

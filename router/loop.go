@@ -40,6 +40,7 @@ type loop struct {
 	news    news                    // for peers
 	targets []*Conn                 // scratch of match
 	fanouts fanouts                 // fan-outs, and what waits behind them
+	asking  asking                  // negotiations that wait
 	budget  budget                  // of this callback
 	spared  []*pool.Holder          // queues that are not cut until the next tick
 	events  [256]event              // taken from rings: [at:end] are not served yet
@@ -142,6 +143,7 @@ func (l *loop) Turn() {
 		l.clock.begin()
 	}
 	l.look()
+	l.answerSome()
 	l.more = l.group.Turn()
 	if l.odd = !l.odd; l.odd { // whoever comes first may use up the budget
 		l.runLines()
@@ -158,7 +160,8 @@ func (l *loop) Batch() {
 	l.group.Flush()
 	l.show()
 	l.budget.renew()
-	if l.left || l.more || l.at < l.end || !l.fanouts.idle() || l.clock.looking {
+	l.asking.done = 0
+	if l.asking.conns.len() > 0 || l.left || l.more || l.at < l.end || !l.fanouts.idle() || l.clock.looking {
 		l.net.Station().Wake()
 	}
 	if len(l.clock.waiting) > 0 {
