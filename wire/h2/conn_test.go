@@ -114,6 +114,7 @@ func TestConnectionFrames(t *testing.T) {
 			frames: []string{goaway("0", ProtocolError, "WINDOW_UPDATE of zero")}, code: ProtocolError},
 		{name: "6.9 WINDOW_UPDATE of 3 bytes", peer: frame(frameWindowUpdate, 0, 0, make([]byte, 3)),
 			frames: []string{goaway("0", FrameSizeError, "wrong frame length")}, code: FrameSizeError},
+		{name: "6.9.1 connection window of 2^31-1", peer: frame(frameWindowUpdate, 0, 0, u32(maxWindow-startWindow))},
 		{name: "6.9.1 connection window above 2^31-1", peer: join(frame(frameWindowUpdate, 0, 0, u32(maxWindow-startWindow)), frame(frameWindowUpdate, 0, 0, u32(1))),
 			frames: []string{goaway("0", FlowControlError, "connection window above 2^31-1")}, code: FlowControlError},
 		{name: "6.10 CONTINUATION alone", peer: frame(frameContinuation, flagEndHeaders, 1),

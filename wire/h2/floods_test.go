@@ -43,6 +43,25 @@ func TestFloods(t *testing.T) {
 	}
 }
 
+// SETTINGS that change the initial window cost as much as there are streams, whose windows all move.
+func TestSettingsPayForTheStreamsTheyMove(t *testing.T) {
+	passed := func(streams int) (n int) {
+		k := newTalk(t, Server, nil)
+		for i := range streams {
+			k.feed(request(uint32(2*i+1), 0))
+		}
+		k.c.Relax(fullBudget)
+		for ; k.err == nil && n < 10_000; n++ {
+			k.feed(frame(frameSettings, 0, 0, setting(4, uint32(1000+n%2))))
+			k.frames()
+		}
+		return n
+	}
+	if one, many := passed(1), passed(200); many > one/8 {
+		t.Errorf("%d pass with one stream, %d with 200", one, many)
+	}
+}
+
 func TestRefusedStreamsAreAFlood(t *testing.T) {
 	k := newTalk(t, Server, &Settings{MaxStreams: 1})
 	for i := range 500 {

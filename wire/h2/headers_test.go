@@ -235,6 +235,18 @@ func TestTwoTableSizeUpdatesInOneBlock(t *testing.T) {
 	}
 }
 
+// RFC 7541 section 4.3: a smaller table drops what has no room in it, at once.
+func TestTableSizeUpdateEvicts(t *testing.T) {
+	k := newTalk(t, Server, nil)
+	plain := appendText([]byte{0x83, 0x86, 0x04}, channelPath) // nothing of it enters the table
+	insert := appendText(appendText([]byte{0x40}, "x"), "v")
+	k.feed(frame(frameHeaders, flagEndHeaders, 1, plain, insert))
+	k.feed(frame(frameHeaders, flagEndHeaders, 3, plain, []byte{0x80 | 62}))
+	k.wantEvents(opened, "request 3 POST "+channelPath)
+	k.feed(frame(frameHeaders, flagEndHeaders, 5, []byte{0x20, 0x3f, 0xe1, 0x1f}, plain, []byte{0x80 | 62}))
+	k.wantError(CompressionError)
+}
+
 func TestHeaderBombs(t *testing.T) {
 	t.Run("many references to one large entry are counted, not kept", func(t *testing.T) {
 		k := newTalk(t, Server, nil)

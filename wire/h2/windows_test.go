@@ -296,6 +296,18 @@ func TestWindowViolations(t *testing.T) {
 		k.feed(b)
 		k.wantError(FlowControlError)
 	})
+	t.Run("6.9.1 connection, the last byte", func(t *testing.T) {
+		for _, more := range []int{0, 1} {
+			k, _ := started(t, &Settings{InitialWindow: 1 << 20, ConnWindow: startWindow})
+			part := data(1, 0, make([]byte, 16384))
+			k.feed(join(part, part, part, data(1, 0, make([]byte, startWindow-3*16384+more))))
+			if more == 0 && k.err != nil {
+				t.Error(k.err)
+			} else if more > 0 {
+				k.wantError(FlowControlError)
+			}
+		}
+	})
 	t.Run("6.9.2 a client may use 65535 until it has seen our SETTINGS", func(t *testing.T) {
 		k := rawTalk(t, Server, &Settings{InitialWindow: 100})
 		k.feed(join(greeting(Server), request(1, 0), data(1, 0, grpcMsg(10000)), frame(frameSettings, flagAck, 0)))
