@@ -1,9 +1,11 @@
 package pool
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // worker runs a station until it is told to end: turn is its whole life.
@@ -44,6 +46,24 @@ func TestStationRunsPostedWorkInOrder(t *testing.T) {
 	if len(got) != 3 || got[0] != 0 || got[1] != 1 || got[2] != 2 {
 		t.Errorf("ran %v", got)
 	}
+}
+
+// A turn allows wakes before it takes what was posted: whoever posts while it takes that causes another one. Here the turn
+// cannot get at it, so it has to allow them meanwhile.
+func TestWorkPostedWhileATurnBeginsIsNotForgotten(t *testing.T) {
+	s := NewStation(func() {})
+	s.Wake()
+	s.mu.Lock()
+	var turn sync.WaitGroup
+	turn.Go(s.Begin)
+	for guard := time.Now().Add(time.Minute); s.signal.Load(); runtime.Gosched() {
+		if time.Now().After(guard) {
+			t.Error("a wake would be lost: the turn has begun to take work, and there is none after it")
+			break
+		}
+	}
+	s.mu.Unlock()
+	turn.Wait()
 }
 
 // A fault in posted work costs that work and no other.
