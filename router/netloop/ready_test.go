@@ -107,6 +107,18 @@ func TestReadinessWhenADescriptorIsUsedAgain(t *testing.T) {
 	_ = unix.Close(again)
 }
 
+// A socket that ends while it waits for the kernel is not kept.
+func TestReadinessForgets(t *testing.T) {
+	r, l := watched(t)
+	k := &Socket{loop: l, fd: socketPair(t)[0]}
+	if err := r.await(k, unix.EPOLLIN); err != nil {
+		t.Fatal(err)
+	}
+	if r.forget(k); len(r.armed) != 0 {
+		t.Errorf("%d sockets are kept", len(r.armed))
+	}
+}
+
 // A wake costs the same with ten thousand blocked sockets as with none: only those that can be written are touched.
 func TestOnlyReadySocketsAreReported(t *testing.T) {
 	r, l := watched(t)
