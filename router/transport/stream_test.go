@@ -363,3 +363,23 @@ func TestStepsOfTheConnectionWindowAreSeen(t *testing.T) {
 		t.Errorf("the window is said to open by %d bytes at once, want 30005", got)
 	}
 }
+
+// The memory of a message that will never be complete is given back when that is known, though our side may go on for long:
+// what is queued for a peer that does not read comes first.
+func TestMemoryOfABrokenMessageIsGivenBackAtOnce(t *testing.T) {
+	h := build(t, Options{MaxStreams: 100})
+	v := h.visit()
+	v.greet()
+	g := v.enter(1)
+	s := g.s.(*stream)
+	s.Established()
+	v.data(1, enveloped(make([]byte, 100_000))[:50_000])
+	if s.gather == nil {
+		t.Fatal("nothing is gathered")
+	}
+	v.write(frames(func(f *http2.Framer) { _ = f.WriteData(1, true, nil) }))
+	g.want("broken: " + FaultTooLarge.String())
+	if s.gather != nil {
+		t.Errorf("%d bytes are kept", cap(s.gather.B))
+	}
+}
