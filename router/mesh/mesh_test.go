@@ -688,3 +688,20 @@ func TestConcurrentUse(t *testing.T) {
 		t.Errorf("the peer knows %d names, the table %d, want %d", len(got), want, each)
 	}
 }
+
+// What a peer tells with id 0 gets an identity here, which goes when the name does, and is not found again.
+func TestIdentitiesOfNamesToldWithoutAreForgotten(t *testing.T) {
+	s := newStand(t, Options{Relay: true})
+	p := s.peer("p")
+	for i := range uint64(10) {
+		n := wire.Text("a", "b", "c").WithID(i, 1)
+		s.offer(p, n, 0, 7)
+		s.withdraw(p, n, 77)
+		if found, _ := s.m.Withdraw(p, n.Name, 77); found {
+			t.Errorf("name %d was withdrawn twice", i)
+		}
+	}
+	if n := len(s.m.of[p].alias); n != 0 {
+		t.Errorf("%d identities are kept of names that the peer does not hold", n)
+	}
+}
