@@ -11,6 +11,27 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
+// What the app never sees makes room for what it does: acknowledgements of many windows do not stop the node.
+func TestWhatTheAppDoesNotGetIsNotHeldAgainstTheNode(t *testing.T) {
+	bubble(t, &fake{}, func(t *testing.T, f *fake) {
+		const window, total = 64 << 10, 500
+		c, p := f.dial(Options{Window: window})
+		reason := strings.Repeat("x", 1000)
+		p.do(func() {
+			for i := range uint64(total) {
+				p.frame(wire.AppendAck(nil, 1<<40+i, false, reason))
+			}
+			p.frame(p.sign(publication(1, 50)))
+		})
+		if number(receive(t, c), 50) != 1 {
+			t.Error("another message")
+		}
+		if s := c.Stats(); s.Ignored != total {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 // Messages of all sizes come in order and whole, however they lie in the reads.
 func TestMessagesAreReceivedInOrder(t *testing.T) {
 	sizes := []int{8, 100, 3000, ownBlock, 70_000, 9, 300_000, 8, MaxMessage - 1000, 50}
