@@ -120,7 +120,7 @@ func TestAcknowledgementsNobodyReadsEndTheConnection(t *testing.T) {
 	p.hoard = true
 	h := header(bob, bob, 1, "")
 	p.sign(h)
-	before, grown := heap(), 0
+	before, grown, most := heap(), 0, 0
 	for i := uint64(1); !p.shut(); i++ {
 		if grown == 0 && p.c.q.control > maxControl*9/10 {
 			grown = heap() - before
@@ -129,6 +129,10 @@ func TestAcknowledgementsNobodyReadsEndTheConnection(t *testing.T) {
 			p.stage(wire.AppendUnsubscribe(nil, h, i))
 		}
 		p.exchange()
+		most = max(most, p.c.q.control)
+	}
+	if most > maxControl {
+		t.Errorf("%d KiB waited, want %d at most", most>>10, maxControl>>10)
 	}
 	if grown < maxControl/2 || grown > maxControl*5/4 {
 		t.Errorf("the heap had grown by %d KiB, want about %d", grown>>10, maxControl>>10)
