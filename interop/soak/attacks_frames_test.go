@@ -175,6 +175,55 @@ func frameFloods(ctx context.Context, c *child) error {
 	})
 }
 
+// negotiations asks for as many links as a read holds, and gives each up before it can have an answer.
+func negotiations(ctx context.Context, c *child) error {
+	b := block()
+	link := wire.AppendLink(nil, &wire.LinkNegotiation{LinkID: "l", Version: "3.4.6", Kind: wire.LinkEdge,
+		Key: append([]byte{9}, make([]byte, 31)...)}) // a point of the curve: nothing has to be worked out for it here
+	ask := append([]byte{0, 0, 0, 0, byte(len(link))}, link...)
+	return c.crowd(ctx, 4, func(int) error {
+		id := uint32(1)
+		return c.flood(ctx, openingBytes(0), func(int) []byte {
+			var out []byte
+			for range 50 {
+				out = append(out, frame(frameHeaders, flagEndHeaders, id, b)...)
+				out = append(out, frame(frameData, 0, id, ask)...)
+				out = append(out, frame(frameReset, 0, id, number(8))...)
+				id += 2
+			}
+			return out
+		})
+	})
+}
+
+// headerBlocks sends header sections above the limit that take long to decode: each two bytes name a field of 2 KiB and
+// enter it into the table anew, or a field comes in pieces of a byte.
+func headerBlocks(ctx context.Context, c *child) error {
+	names := append([]byte{0x40, 0x7f, 0xd1, 0x0e}, repeat([]byte{'n'}, 2000)...) // RFC 7541 section 6.2.1
+	names = append(append(names, 0), repeat([]byte{0x7e, 0}, 30_000)...)
+	pieces := append([]byte{0, 1, 'n', 0x7f, 0xe1, 0xd3, 3}, repeat([]byte{'v'}, 60_000)...)
+	var turn atomic.Int64
+	return c.crowd(ctx, 4, func(int) error {
+		section, size := names, 16<<10
+		if turn.Add(1)%2 == 0 {
+			section, size = pieces, 1
+		}
+		return c.flood(ctx, openingBytes(0), func(i int) []byte {
+			id := uint32(2*i + 1)
+			out := frame(frameHeaders, 0, id, section[:7])
+			for rest := section[7:]; len(rest) > 0; {
+				n, flags := min(size, len(rest)), byte(0)
+				if n == len(rest) {
+					flags = flagEndHeaders
+				}
+				out = append(out, frame(frameContinuation, flags, id, rest[:n])...)
+				rest = rest[n:]
+			}
+			return out
+		})
+	})
+}
+
 // garbage is what other protocols say, and what is no protocol at all.
 func garbage(ctx context.Context, c *child) error {
 	long := string(repeat([]byte{'x'}, 4000))

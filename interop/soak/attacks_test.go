@@ -20,6 +20,8 @@ var attacks = []program{
 	{"trickle", trickle},
 	{"reset-flood", resetFlood},
 	{"frame-floods", frameFloods},
+	{"negotiations", negotiations},
+	{"header-blocks", headerBlocks},
 	{"garbage", garbage},
 	{"broken", brokenMessages},
 	{"headers", largeHeaders},
