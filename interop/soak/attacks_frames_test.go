@@ -111,7 +111,9 @@ func listen(nc net.Conn) error {
 	buf := make([]byte, 16<<10)
 	for {
 		n, err := nc.Read(buf)
-		if at := bytes.LastIndex(buf[:n], []byte{frameGoAway, 0, 0, 0, 0, 0}); at >= 0 && at+14 <= n {
+		// GOAWAY is the last frame; what looks like it may be the id of a stream.
+		at := bytes.LastIndex(buf[:n], []byte{frameGoAway, 0, 0, 0, 0, 0})
+		if at >= 3 && at+14 <= n && at+6+int(binary.BigEndian.Uint16(buf[at-2:])) == n {
 			if code := binary.BigEndian.Uint32(buf[at+10:]); code != 0 {
 				return fmt.Errorf("GOAWAY %v", h2.ErrCode(code))
 			}
