@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -295,6 +297,43 @@ func TestFailedWriteDoesNotStopTheReader(t *testing.T) {
 		<-c.Done()
 		if err := c.Err(); !errors.Is(err, syscall.EPIPE) {
 			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// deaf is a connection whose writes fail from some time on; nothing comes of it either.
+type deaf struct {
+	net.Conn
+	fails atomic.Bool
+}
+
+func (d *deaf) Write(b []byte) (int, error) {
+	if d.fails.Load() {
+		return 0, syscall.EPIPE
+	}
+	return d.Conn.Write(b)
+}
+
+// Where writing has failed and nothing comes the connection ends soon, with no keepalive, too.
+func TestAFailedWriteEndsASilentConnection(t *testing.T) {
+	bubble(t, &fake{}, func(t *testing.T, f *fake) {
+		d := &deaf{}
+		c, err := Dial(t.Context(), f.addr, &Options{DialContext: func(ctx context.Context, addr string) (net.Conn, error) {
+			var err error
+			d.Conn, err = f.nw.Dial(ctx, addr)
+			return d, err
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer abandon(c)
+		<-f.joined
+		d.fails.Store(true)
+		_ = c.TrySend(publication(0, 50))
+		time.Sleep(2 * lastRead)
+		synctest.Wait()
+		if err := c.Err(); !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("after twice the time: %v", err)
 		}
 	})
 }
