@@ -67,10 +67,18 @@ func (c *Conn) spendBytes(f Flood, n int) {
 	}
 }
 
+// tooManyPings is the word by which gRPC's clients know that they are to ping less often (proposal A8); after any other they
+// would come again as they were.
+const tooManyPings = "too_many_pings"
+
 func (c *Conn) flood(f Flood) {
 	if c.err == nil {
 		c.ctl = c.ctl[:0] // whoever floods gets no answers but the last one
-		c.fail(EnhanceYourCalm, f.String()+" flood")
+		reason := f.String() + " flood"
+		if f == FloodPing {
+			reason = tooManyPings
+		}
+		c.fail(EnhanceYourCalm, reason)
 		c.err.Flood = f
 	}
 }

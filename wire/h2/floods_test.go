@@ -36,7 +36,11 @@ func TestFloods(t *testing.T) {
 			if n < tc.atLeast || n > tc.atMost {
 				t.Errorf("%d passed, want %d to %d", n, tc.atLeast, tc.atMost)
 			}
-			if ce.Flood != tc.flood || !strings.Contains(ce.Reason, tc.flood.String()) {
+			reason := tc.flood.String() + " flood"
+			if tc.flood == FloodPing {
+				reason = "too_many_pings" // gRPC's proposal A8
+			}
+			if ce.Flood != tc.flood || ce.Reason != reason {
 				t.Errorf("named %s, %q", ce.Flood, ce.Reason)
 			}
 		})
