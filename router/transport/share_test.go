@@ -3,6 +3,7 @@ package transport
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/sys/unix"
@@ -69,6 +70,29 @@ func TestStreamsShareASocket(t *testing.T) {
 					t.Errorf("only %d bytes: the test shows little", total)
 				}
 			})
+		}
+	}
+}
+
+// Who keeps a shared window closed: the stream that has clearly more unread, or else the one that has returned nothing for
+// longer. Rules: P-press-8.
+func TestWhoKeepsASharedWindow(t *testing.T) {
+	now := time.Now()
+	for _, tc := range []struct {
+		name         string
+		mine, others int           // unread, bytes
+		later        time.Duration // by which the other has returned something after this one
+		want         bool
+	}{
+		{"clearly more", 200, 100, -time.Hour, true},
+		{"clearly less", 100, 200, time.Hour, false},
+		{"a little more, but lately returned", 150, 100, -time.Second, false},
+		{"a little less, but not returned for longer", 100, 150, time.Second, true},
+		{"the same", 100, 100, 0, false},
+	} {
+		mine, others := share{unread: tc.mine, returned: now}, share{unread: tc.others, returned: now.Add(tc.later)}
+		if got := mine.suspect(&others); got != tc.want {
+			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
 		}
 	}
 }
