@@ -41,7 +41,7 @@ func TestPanicOfAReceiverIsItsOwn(t *testing.T) {
 		if s.Panics == 0 || s.Connections != 5 || s.Sockets != 5 || !members[2].shut() || a.shut() {
 			t.Errorf("%s: %+v", where.name, s)
 		}
-		if s.Dropped[ReasonGone] != 1 && s.Dropped[ReasonGone] != 3 {
+		if n := s.Dropped[ReasonGone]; n < 1 || n > 3 { // the first, and those that find it before it has left the table
 			t.Errorf("%s: dropped %v", where.name, s.Dropped)
 		}
 		for range 40 { // a window that was not given back would be used up
