@@ -17,11 +17,13 @@ import (
 // longer of the timeout and the time that such a lump takes at the floor. Nothing in this file does I/O or reads a
 // clock.
 
-// lumps remembers the largest of the latest amounts that came at once.
+// lumps remembers the largest of the latest amounts that came at once, and the smallest.
 type lumps struct {
-	n     int // amounts that newer stands for
-	newer int // largest of the latest
-	older int // largest of the lumpsKept before those
+	n          int // amounts that newer stands for
+	newer      int // largest of the latest
+	older      int // largest of the lumpsKept before those
+	least      int // smallest of the latest
+	olderLeast int
 }
 
 const (
@@ -31,14 +33,23 @@ const (
 
 func (l *lumps) add(n int) {
 	l.newer = max(l.newer, n)
+	if l.n == 0 || n < l.least {
+		l.least = n
+	}
 	if l.n++; l.n == lumpsKept {
-		l.n, l.older, l.newer = 0, l.newer, 0
+		l.n, l.older, l.newer, l.olderLeast = 0, l.newer, 0, l.least
 	}
 }
 
 func (l *lumps) largest() int { return max(l.newer, l.older) }
 
 func (l *lumps) trusted() bool { return l.n >= lumpsTrusted || l.older > 0 }
+
+// alike reports whether they are trusted and of one size, but for a read more or less.
+func (l *lumps) alike() bool {
+	floor := l.largest() / 4 * 3
+	return l.trusted() && (l.n == 0 || l.least >= floor) && (l.older == 0 || l.olderLeast >= floor)
+}
 
 // receiveBuffer is what is known of the memory in which the peer's kernel keeps what its program has not read.
 type receiveBuffer struct {
@@ -89,15 +100,30 @@ func (r *receiveBuffer) lump() int {
 const largestUpdate = 8 << 20
 
 // windowUpdates learns by how much at once a peer opens an HTTP/2 window, and how much of it the peer has not returned.
+// What is added to a window that is open tells how much is read before a closed one is opened only if it is always the
+// same: gRPC's C core tops an open window up while it measures the way, and opens a closed one when half of it has been
+// read.
 type windowUpdates struct {
 	granted uint64 // bytes of DATA the peer has allowed since the start
 	widest  int    // the most that the peer allows, bytes: at least its window, if everything were returned
-	steps   lumps
+	steps   lumps  // of windows that were closed
+	early   lumps  // of windows that were open
 }
 
-// saw takes in the window, which the peer may have changed. sent is how many bytes of DATA went out since the start. It
-// reports whether the peer has returned some of it.
+// saw takes in a stream's window, which the peer may have changed. sent is how many bytes of DATA went out since the
+// start. It reports whether the peer has returned some of it.
 func (w *windowUpdates) saw(window int, sent uint64) (returned bool) {
+	steps := &w.early
+	if w.granted < sent+minPartial {
+		steps = &w.steps
+	}
+	return w.add(window, sent, steps)
+}
+
+// sawShared is saw for a connection's window, of which each stream waits for a part: all steps are alike.
+func (w *windowUpdates) sawShared(window int, sent uint64) { w.add(window, sent, &w.steps) }
+
+func (w *windowUpdates) add(window int, sent uint64, steps *lumps) (returned bool) {
 	granted := uint64(max(0, int64(sent)+int64(window)))
 	n := int(granted - min(granted, w.granted))
 	w.granted = granted
@@ -106,16 +132,20 @@ func (w *windowUpdates) saw(window int, sent uint64) (returned bool) {
 		return false
 	}
 	if n > 0 {
-		w.steps.add(n)
+		steps.add(n)
 	}
 	return n > 0
 }
 
 // lump returns by how many bytes at once the window opens: the largest of the latest updates, and at least half of the
-// window, as most engines do it, until some were seen.
+// window, as most engines do it, until enough were seen.
 func (w *windowUpdates) lump() int {
 	n := w.steps.largest()
-	if !w.steps.trusted() {
+	switch {
+	case w.steps.trusted():
+	case w.early.alike():
+		n = max(n, w.early.largest())
+	default:
 		n = max(n, w.widest/2)
 	}
 	return min(n, w.widest, largestUpdate)
@@ -254,7 +284,7 @@ func (k *socket) sawWindow() {
 	if n := k.h2.Granted(); n != k.granted {
 		k.granted = n
 		w := k.h2.SendWindow()
-		k.uptake.updates.saw(w, uint64(max(0, n-w)))
+		k.uptake.updates.sawShared(w, uint64(max(0, n-w)))
 		if len(k.streams) > 1 {
 			k.lookAtShares()
 		}

@@ -44,7 +44,7 @@ type reader struct {
 func newReader(rate, chunk, buffer, window, update int) *reader {
 	r := &reader{rate: rate, chunk: chunk, buffer: buffer, update: update, window: window}
 	r.stream.updates.saw(window, 0)
-	r.socket.updates.saw(window, 0)
+	r.socket.updates.sawShared(window, 0)
 	r.move()
 	p := r.progress()
 	r.watch.Start(&p)
@@ -104,7 +104,7 @@ func (r *reader) read(dt time.Duration) {
 			r.window += r.unread
 			r.unread = 0
 			r.stream.updates.saw(r.window, r.given)
-			r.socket.updates.saw(r.window, r.given)
+			r.socket.updates.sawShared(r.window, r.given)
 			r.move()
 		}
 	}
@@ -190,6 +190,19 @@ func TestPeersThatSlowDownAreNotStalledAboveTheFloor(t *testing.T) {
 	}
 }
 
+// gRPC's C core tops a window up while it measures the way, though little of it is gone, and after that opens it again
+// when half of it has been read.
+func TestPeerThatTopsUpAnOpenWindowIsNotStalledAboveTheFloor(t *testing.T) {
+	r := newReader(above, 8<<10, 6<<20, 1<<20, 2<<20)
+	for _, n := range []int{3 << 20, 5, 61, 5, 702_106, 313_880} { // the first widens it to 4 MiB
+		r.window += n
+		r.stream.updates.saw(r.window, r.given)
+	}
+	if r.pass(time.Minute) {
+		t.Errorf("stalled after %v", r.now)
+	}
+}
+
 func TestAPeerThatStopsIsFoundInTime(t *testing.T) {
 	for phase := range 4 {
 		readers(t, 4*testRate, func(t *testing.T, r *reader) {
@@ -254,7 +267,7 @@ type twoStreams struct {
 
 func newTwoStreams(window, conn int) *twoStreams {
 	s := &twoStreams{conn: conn}
-	s.socket.updates.saw(conn, 0)
+	s.socket.updates.sawShared(conn, 0)
 	for i := range s.streams {
 		s.state[i].window = window
 		s.streams[i].updates.saw(window, 0)
@@ -369,6 +382,8 @@ func TestWindowUpdatesTeachTheirSteps(t *testing.T) {
 		{"a window of any size is waited for as long as grpc-go's", []change{{0, 1 << 30}}, 8 << 20, 0},
 		{"a wider window is no step", []change{{0, 65535}, {0, 5 << 20}}, 5 << 19, 0},
 		{"a wider window may hold what was returned", []change{{0, 1000}, {800, 3000}}, 1900, 800},
+		{"what an open window gets counts if it is always the same", []change{{0, 8000}, {2000, 8000}, {4100, 8000}, {6100, 8000}, {8200, 8000}}, 2100, 0},
+		{"and not if it is not", []change{{0, 8000}, {5, 8000}, {10, 8000}, {2010, 8000}, {4010, 8000}}, 4000, 0},
 		{"an old step is forgotten", append([]change{{0, 1000}, {900, 1000}},
 			func() (cs []change) {
 				for i := 1; i <= 16; i++ {
