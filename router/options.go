@@ -77,6 +77,8 @@ const (
 	DefaultMaxRemotes       = 1 << 10
 	DefaultMaxFrameSize     = 16 << 10
 	DefaultMaxHeaderList    = 16 << 10
+	// DefaultMaxStreams streams of a socket may be opened and reset all at once without a flood (P-lim-13).
+	DefaultMaxStreams       = 500
 	DefaultNegotiation      = 5 * time.Second
 	DefaultKeepaliveTime    = 2 * time.Minute
 	DefaultKeepaliveTimeout = 20 * time.Second
@@ -169,7 +171,7 @@ type Options struct {
 	MaxFrameSize uint32
 	// MaxHeaderList is announced as SETTINGS_MAX_HEADER_LIST_SIZE in bytes; 0: 16384.
 	MaxHeaderList uint32
-	// MaxStreams bounds the streams of one TCP connection; 0: 100.
+	// MaxStreams bounds the streams of one TCP connection, announced as SETTINGS_MAX_CONCURRENT_STREAMS; 0: DefaultMaxStreams.
 	MaxStreams uint32
 
 	// Log receives what an operator must know; nil: nothing. Never called for a message that is forwarded.
@@ -224,7 +226,7 @@ func (o *Options) fill() error {
 	orDefault(&o.KeepaliveTimeout, DefaultKeepaliveTimeout)
 	orDefault(&o.MaxFrameSize, DefaultMaxFrameSize)
 	orDefault(&o.MaxHeaderList, DefaultMaxHeaderList)
-	orDefault(&o.MaxStreams, 100)
+	orDefault(&o.MaxStreams, DefaultMaxStreams)
 	if o.Version == "" {
 		o.Version = "3.4.6"
 	}
