@@ -201,10 +201,10 @@ func (d *decoder) text(v *node, path string) string {
 }
 
 // uint reads an unsigned integer of so many bits; rust names it in errors.
-func (o *object) uint(key, rust string, bits int, to *uint64) {
+func (o *object) uint(key, rust string, bits int, to *uint64) (ok bool) {
 	v := o.get(key)
 	if v == nil {
-		return
+		return false
 	}
 	switch {
 	case v.kind != intKind:
@@ -213,7 +213,9 @@ func (o *object) uint(key, rust string, bits int, to *uint64) {
 		o.d.bad(v, join(o.path, key), "invalid value: "+v.describe()+", expected "+rust)
 	default:
 		*to = v.uint
+		return true
 	}
+	return false
 }
 
 // optUint is uint for a key whose null means absent.
@@ -222,8 +224,10 @@ func (o *object) optUint(key, rust string, bits int, to **uint64) {
 		o.keys = append(o.keys, key)
 		return
 	}
-	*to = new(uint64)
-	o.uint(key, rust, bits, *to)
+	n := new(uint64)
+	if o.uint(key, rust, bits, n) {
+		*to = n
+	}
 }
 
 func (o *object) duration(key string, to *time.Duration) {

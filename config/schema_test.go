@@ -234,6 +234,18 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// A number that is refused is not also said to be 0.
+func TestRefusedNumberGivesNoWarning(t *testing.T) {
+	for _, key := range []string{"max_frame_size", "max_concurrent_streams", "max_header_list_size"} {
+		for _, value := range []string{"-1", "x", "1.5", "4294967296"} {
+			_, warnings, err := parse("f", []byte(serverFile("{endpoint: '127.0.0.1:0', tls: {insecure: true}, "+key+": "+value+"}")), noEnv)
+			if err == nil || len(warnings) != 0 {
+				t.Errorf("%s: %s: error %v, warnings %v", key, value, err, warnings)
+			}
+		}
+	}
+}
+
 // Rules: P-conf-15.
 func TestDefaultsAreUpstreams(t *testing.T) {
 	c, _, err := parse("f", []byte(serverFile(`{endpoint: "127.0.0.1:0", tls: {insecure: true}}`)), noEnv)
