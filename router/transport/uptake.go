@@ -45,10 +45,10 @@ func (l *lumps) largest() int { return max(l.newer, l.older) }
 
 func (l *lumps) trusted() bool { return l.n >= lumpsTrusted || l.older > 0 }
 
-// alike reports whether they are trusted and of one size, but for a read more or less.
+// alike reports whether they are of one size, but for a read more or less.
 func (l *lumps) alike() bool {
 	floor := l.largest() / 4 * 3
-	return l.trusted() && (l.n == 0 || l.least >= floor) && (l.older == 0 || l.olderLeast >= floor)
+	return (l.n == 0 || l.least >= floor) && (l.older == 0 || l.olderLeast >= floor)
 }
 
 // receiveBuffer is what is known of the memory in which the peer's kernel keeps what its program has not read.
@@ -101,8 +101,8 @@ const largestUpdate = 8 << 20
 
 // windowUpdates learns by how much at once a peer opens an HTTP/2 window, and how much of it the peer has not returned.
 // What is added to a window that is open tells how much is read before a closed one is opened only if it is always the
-// same: gRPC's C core tops an open window up while it measures the way, and opens a closed one when half of it has been
-// read.
+// same: gRPC's C core tops an open window up in advance while it measures the way, and opens a closed one when it has got
+// that back and half of the window has been read.
 type windowUpdates struct {
 	granted uint64 // bytes of DATA the peer has allowed since the start
 	widest  int    // the most that the peer allows, bytes: at least its window, if everything were returned
@@ -128,6 +128,9 @@ func (w *windowUpdates) add(window int, sent uint64, steps *lumps) (returned boo
 	n := int(granted - min(granted, w.granted))
 	w.granted = granted
 	if window > w.widest { // the peer allows more than before: no step of a reader
+		if n > w.widest/4 {
+			w.steps, w.early = lumps{}, lumps{} // it will open by more at once
+		}
 		w.widest += n // it may have returned some of that, too
 		return false
 	}
@@ -137,13 +140,15 @@ func (w *windowUpdates) add(window int, sent uint64, steps *lumps) (returned boo
 	return n > 0
 }
 
-// lump returns by how many bytes at once the window opens: the largest of the latest updates, and at least half of the
-// window, as most engines do it, until enough were seen.
+// lump returns by how many bytes at once the window opens: the largest of the latest updates, and until enough were seen
+// at least half of the window, as most engines do it, or all of it if some may have been given in advance.
 func (w *windowUpdates) lump() int {
 	n := w.steps.largest()
 	switch {
 	case w.steps.trusted():
-	case w.early.alike():
+	case !w.early.alike():
+		n = w.widest
+	case w.early.trusted():
 		n = max(n, w.early.largest())
 	default:
 		n = max(n, w.widest/2)
