@@ -25,8 +25,8 @@ var free [classes]sync.Pool // of *Buf
 // are read-only for everybody and B itself must not be assigned.
 type Buf struct {
 	refs  atomic.Int32
-	class int8   // index into free; -1: larger than any class
-	home  *Local // whose stock it belongs to; nil: the shared pool's
+	class int8     // index into free; -1: larger than any class
+	home  *returns // of the stock that it belongs to; nil: the shared pool's
 
 	// B is the memory. Get hands it out with length 0. The holder may extend it within its capacity, or append beyond it:
 	// then the larger memory is dropped at the last Release and the Buf's own comes back.
@@ -145,7 +145,7 @@ func (b *Buf) Release() {
 		gone(b)
 	}
 	b.B = nil // a holder that forgot it is none fails at once, not later with foreign bytes
-	if b.home != nil && b.home.shelf[b.class].giveBack(b) {
+	if b.home != nil && b.home.give(b) {
 		return
 	}
 	b.home = nil

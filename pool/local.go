@@ -20,27 +20,35 @@ const (
 //
 //	Release, any loop ──> back (ring, many producers) ──> Get, owner ──> stack (last in first out) ──> caller
 //
-// Concurrency: Get belongs to the owner. Releasing a Buf that came from a Local is safe for all, as ever.
+// Concurrency: all methods belong to the owner. Releasing a Buf that came from a Local is safe for all, as ever.
 type Local struct {
-	shelf [localClasses]shelf
+	shelf    [localClasses]shelf
+	crossing [localClasses]*rotation // nil before the first use
+	rotating int                     // bytes of all rotations
 }
 
-// shelf is the stock of one class. Its parts lie on lines of their own by who writes them.
+// shelf is the stock of one class.
 type shelf struct {
-	back  []slot // ring; power of two. Fixed, as is depth
-	depth int    // most that stack holds
-	_     pad
-
-	// the owner's
+	returns
+	depth int    // most that stack holds; fixed
 	stack []*Buf // the warmest on top
-	taken uint64 // position in back of the next Buf to take
-	_     pad
-
-	given atomic.Uint64 // position in back of the next Buf to give
 	_     pad
 }
 
-// slot is one place of a shelf's ring. turn says whose it is: the position itself means free for the producer that wins that
+// returns is where Bufs come back to their owner, first in first out. Its parts lie on lines of their own by who writes
+// them.
+type returns struct {
+	slots []slot // ring; power of two. Fixed
+	_     pad
+
+	taken uint64 // position of the next Buf to take; the owner's
+	_     pad
+
+	given atomic.Uint64 // position of the next Buf to give
+	_     pad
+}
+
+// slot is one place of the ring. turn says whose it is: the position itself means free for the producer that wins that
 // position, one more means filled, and the owner adds the ring's size when it has taken the Buf.
 type slot struct {
 	turn atomic.Uint64
@@ -54,12 +62,17 @@ func NewLocal() *Local {
 		s := &l.shelf[i]
 		s.depth = min(localMax, floorPow2(localBytes/classSize(i)))
 		s.stack = make([]*Buf, 0, s.depth)
-		s.back = make([]slot, s.depth)
-		for j := range s.back {
-			s.back[j].turn.Store(uint64(j))
-		}
+		s.returns.init(s.depth)
 	}
 	return l
+}
+
+// init makes a ring of n slots, a power of two.
+func (r *returns) init(n int) {
+	r.slots = make([]slot, n)
+	for i := range r.slots {
+		r.slots[i].turn.Store(uint64(i))
+	}
 }
 
 func floorPow2(n int) int {
@@ -90,7 +103,7 @@ func (l *Local) Get(n int) *Buf {
 		if b == nil {
 			b = fresh(i)
 		}
-		b.home = l
+		b.home = &s.returns
 	}
 	b.B = b.own[:0]
 	b.refs.Store(1)
@@ -102,15 +115,7 @@ func (l *Local) Get(n int) *Buf {
 
 // collect moves what came back to the stack; what does not fit goes to the shared pool. Owner only.
 func (s *shelf) collect() {
-	for {
-		c := &s.back[s.taken&uint64(len(s.back)-1)]
-		if c.turn.Load() != s.taken+1 {
-			return
-		}
-		b := c.b
-		c.b = nil
-		c.turn.Store(s.taken + uint64(len(s.back)))
-		s.taken++
+	for b := s.take(); b != nil; b = s.take() {
 		if len(s.stack) < s.depth {
 			s.stack = append(s.stack, b)
 		} else {
@@ -120,14 +125,27 @@ func (s *shelf) collect() {
 	}
 }
 
-// giveBack offers a Buf that nobody holds to the owner; false: the ring is full. Safe for all.
-func (s *shelf) giveBack(b *Buf) bool {
+// take returns the Buf that came back first; nil: none has. Owner only.
+func (r *returns) take() *Buf {
+	c := &r.slots[r.taken&uint64(len(r.slots)-1)]
+	if c.turn.Load() != r.taken+1 {
+		return nil
+	}
+	b := c.b
+	c.b = nil
+	c.turn.Store(r.taken + uint64(len(r.slots)))
+	r.taken++
+	return b
+}
+
+// give offers a Buf that nobody holds to the owner; false: the ring is full. Safe for all.
+func (r *returns) give(b *Buf) bool {
 	for {
-		pos := s.given.Load()
-		c := &s.back[pos&uint64(len(s.back)-1)]
+		pos := r.given.Load()
+		c := &r.slots[pos&uint64(len(r.slots)-1)]
 		switch turn := c.turn.Load(); {
 		case turn == pos:
-			if s.given.CompareAndSwap(pos, pos+1) {
+			if r.given.CompareAndSwap(pos, pos+1) {
 				c.b = b
 				c.turn.Store(pos + 1)
 				return true
