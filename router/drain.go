@@ -21,11 +21,11 @@ type stage struct {
 
 // stages are all these places, in the order of a message's way: who is marked in one has left all before it.
 var stages = []stage{
-	{func(l *loop) { l.net.MarkInput() }, func(l *loop) bool { return l.net.InputRead() }}, // the kernel
-	{(*loop).markLines, (*loop).linesPassed},                                               // lines of the sender's loop
-	{func(l *loop) { l.port.Mark() }, func(l *loop) bool { return l.port.Passed() }},       // rings
-	{(*loop).markEvents, (*loop).eventsPassed},                                             // what was taken from them
-	{(*loop).markLines, (*loop).linesPassed},                                               // lines of the receivers' loops
+	{func(l *loop) { l.net.MarkInput() }, func(l *loop) bool { return l.net.InputRead() }},        // the kernel
+	{(*loop).markLines, (*loop).linesPassed},                                                      // lines of the sender's loop
+	{func(l *loop) { l.shipAll(); l.port.Mark() }, func(l *loop) bool { return l.port.Passed() }}, // rings
+	{(*loop).markEvents, (*loop).eventsPassed},                                                    // what was taken from them
+	{(*loop).markLines, (*loop).linesPassed},                                                      // lines of the receivers' loops
 }
 
 // forwardAll lets what has come until now reach the queues of its receivers: nothing that a peer has sent, and our kernel

@@ -268,7 +268,7 @@ func (l *loop) routeOne(buf *pool.Buf) {
 		src.drop(ReasonNoMatch)
 		buf.Release()
 	case t.loop != l:
-		l.port.Push(t.loop.port, event{to: t, buf: buf}) // with the charge
+		l.push(t.loop, event{to: t, buf: buf}) // with the charge
 		return
 	case !t.accept(buf, p):
 		return // the queue has the charge

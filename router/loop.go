@@ -40,6 +40,7 @@ type loop struct {
 	news    news                    // for peers
 	targets []*Conn                 // scratch of match
 	fanouts fanouts                 // fan-outs, and what waits behind them
+	bundles bundles                 // for other loops
 	asking  asking                  // negotiations that wait
 	budget  budget                  // of this callback
 	spared  []*pool.Holder          // queues that are not cut until the next tick
@@ -66,9 +67,11 @@ type loop struct {
 //	to, buf    a message for one connection; one reference is handed over
 //	buf        a message for everybody on the loop who matches; likewise
 //	to         credit for a sender
+//	bundle     messages for one connection each; it is handed over
 type event struct {
-	to  *Conn
-	buf *pool.Buf
+	to     *Conn
+	buf    *pool.Buf
+	bundle *bundle
 }
 
 func (n *Node) startLoops() error {
@@ -86,6 +89,7 @@ func (n *Node) startLoops() error {
 func (n *Node) addLoop(nl *netloop.Loop, x *pool.Exchange[event]) *loop {
 	l := &loop{node: n, index: nl.Index(), net: nl, drained: make(chan struct{}), peersOn: map[*transport.Peer]int{}}
 	l.port = x.Join(nl.Station())
+	l.bundles.to = make([]packing, n.opt.Loops)
 	l.queued = n.queued.Join(func() { l.post(l.relieve) })
 	l.group = transport.NewGroup(nl, n.transportOptions(), l)
 	l.hops = hop.NewScratch(n.opt.hops(nl.Index()))
@@ -156,6 +160,7 @@ func (l *loop) Turn() {
 
 // Batch implements netloop.Owner.
 func (l *loop) Batch() {
+	l.shipAll()
 	l.port.Flush()
 	l.group.Flush()
 	l.show()
@@ -174,6 +179,8 @@ func (l *loop) Tick(now time.Time) {
 	l.n.shown.ran.Store(now.Unix())
 	l.ticks++
 	l.endSparing()
+	l.bundles.tidy()
+	l.net.Stock().Tick()
 	l.expireSetups(now)
 	if l.index == 0 {
 		l.node.peerLog.limit.turn(now, l.node.log)

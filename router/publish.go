@@ -148,7 +148,7 @@ func (l *loop) sendAway(shared *pool.Buf, ts []*Conn) {
 		}
 		shared.Retain()
 		l.credit(p.src, -p.cost)
-		l.port.Push(t.loop.port, event{buf: shared})
+		l.push(t.loop, event{buf: shared})
 	}
 }
 
@@ -169,9 +169,12 @@ func (c *Conn) publishOne(b []byte, buf *pool.Buf, k *hop.Known) {
 		c.deliverOne(t, b, buf, k)
 		return
 	}
+	if len(b) <= maxBundled && l.pack(t, b, k, c) {
+		return
+	}
 	shared := share(b, buf, &l.msg, k, c)
 	c.hold(shared.Aux.(*parcel).cost)
-	l.port.Push(t.loop.port, event{to: t, buf: shared})
+	l.push(t.loop, event{to: t, buf: shared})
 }
 
 // deliverOne gives message b, in loop.msg, to t of the same loop.
@@ -276,8 +279,13 @@ func (c *Conn) turnsAway(b []byte, buf *pool.Buf) bool {
 // share returns message b in counted memory with its parcel, one reference of which is the caller's: b's own Buf if it
 // has one, else a copy, the only one the message ever gets.
 func share(b []byte, buf *pool.Buf, m *wire.Message, k *hop.Known, src *Conn) *pool.Buf {
+	return src.loop.share(b, buf, m, &k.Header, src, src.service.asked.Load())
+}
+
+// share is share on any loop, for a message with header hd.
+func (l *loop) share(b []byte, buf *pool.Buf, m *wire.Message, hd *hop.Header, src *Conn, asked bool) *pool.Buf {
 	if buf == nil {
-		buf = src.loop.net.Stock().Get(len(b))
+		buf = l.net.Stock().Get(len(b))
 		buf.B = append(buf.B, b...)
 	} else {
 		buf.Retain()
@@ -287,8 +295,7 @@ func share(b []byte, buf *pool.Buf, m *wire.Message, k *hop.Known, src *Conn) *p
 		p = new(parcel)
 		buf.Aux = p
 	}
-	p.m, p.hd, p.cost, p.src, p.filter = *m, k.Header, costOf(b, buf), src, src.filter
-	p.asked = src.service.asked.Load()
+	p.m, p.hd, p.cost, p.src, p.filter, p.asked = *m, *hd, costOf(b, buf), src, src.filter, asked
 	return buf
 }
 
@@ -337,8 +344,15 @@ func (l *loop) serveRings() {
 		}
 		for l.at < l.end && !l.budget.spent {
 			e := l.events[l.at]
+			if e.bundle != nil && !l.serveBundle(e.bundle) {
+				continue // the rest has its turn later
+			}
 			l.events[l.at] = event{}
 			l.at++ // first: a panic costs this event only
+			if e.bundle != nil {
+				l.endBundle(e.bundle)
+				continue
+			}
 			if e.to != nil && e.buf != nil && len(l.fanouts.of) == 0 {
 				w := weightOf(e.buf)
 				l.takeOne(e) // the usual case

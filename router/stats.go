@@ -106,7 +106,8 @@ type Stats struct {
 
 	// Sockets, Connections and Stalled are of this moment, and so is all that follows.
 	Sockets, Connections, Stalled int64
-	// Blocked is how many sockets wait for the kernel, Spilled how many messages and credits for room between loops.
+	// Blocked is how many sockets wait for the kernel, Spilled how many messages, bundles of them and credits for
+	// room between loops.
 	Blocked, Spilled int64
 	// Late is how many loops have not run for three seconds or more.
 	Late int64

@@ -17,6 +17,9 @@ type Header struct {
 	ttl         uint32 // it goes on with
 }
 
+// Same reports whether hd is the header of k, in the same bytes.
+func (hd *Header) Same(k *Known) bool { return hd.id == k.id }
+
 // Known is a header that came from a link, with what was found out about it. It is good until the next call of Receive
 // on a link of the same Scratch.
 type Known struct {
