@@ -50,7 +50,7 @@ func (e *events) Request(hs *h2.Stream, r *h2.Request) {
 	k.net.QuickAck = !prompt(k.peer.Agent)
 	s := &stream{sock: k, h2: hs}
 	k.sawWindow()
-	s.uptake.updates.saw(hs.OwnWindow(), 0)
+	s.uptake.updates.saw(hs.OwnWindow(), 0, k.group.batch)
 	s.uptake.share.returned = k.group.now
 	if s.receiver = k.group.acceptor.Accept(s); s.receiver == nil {
 		k.refuse(FaultConnections, nil)
@@ -168,7 +168,7 @@ func (e *events) Ended(hs *h2.Stream, end *h2.End) {
 func (e *events) Writable(hs *h2.Stream) {
 	switch u := hs.User.(type) {
 	case *stream:
-		if u.uptake.updates.saw(hs.OwnWindow(), u.given) {
+		if u.uptake.updates.saw(hs.OwnWindow(), u.given, e.group.batch) {
 			u.uptake.share.returned = e.group.now
 		}
 		u.receiver.Writable()

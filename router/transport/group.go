@@ -74,6 +74,7 @@ type Group struct {
 	now        time.Time   // of the last tick
 	unfinished *pool.Share // bytes that sockets keep for what their peers have not completed
 	ticks      int64       // since the start, the engine's clock
+	batch      uint64      // number of the loop's batch: what one read of a socket brings lies in one
 	draining   bool        // the end is announced to every socket
 	finishing  bool        // every stream ends after what is queued for it
 	idle       bool        // Acceptor.Idle was called
@@ -91,7 +92,7 @@ type member interface {
 // NewGroup returns the empty group of loop l.
 func NewGroup(l *netloop.Loop, o Options, a Acceptor) *Group {
 	o.fill()
-	g := &Group{loop: l, opt: o, acceptor: a, members: map[member]struct{}{}, now: time.Now()}
+	g := &Group{loop: l, opt: o, acceptor: a, members: map[member]struct{}{}, now: time.Now(), batch: 1}
 	g.unfinished = o.Unfinished.Join(func() { l.Station().Post(g.relieve) })
 	return g
 }
@@ -170,6 +171,7 @@ func (g *Group) Turn() (more bool) {
 
 // Flush is for the end of each batch.
 func (g *Group) Flush() {
+	g.batch++
 	for _, r := range g.rings {
 		r.Flush()
 	}

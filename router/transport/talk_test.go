@@ -36,7 +36,7 @@ type house struct {
 type owner struct{ *house }
 
 func (o owner) Turn()                                 {}
-func (o owner) Batch()                                {}
+func (o owner) Batch()                                { o.group.Flush() }
 func (o owner) Tick(now time.Time)                    { o.group.Tick(now) }
 func (o owner) Panicked(*netloop.Socket, any, []byte) { o.panics++ }
 

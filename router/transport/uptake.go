@@ -51,6 +51,25 @@ func (l *lumps) alike() bool {
 	return (l.n == 0 || l.least >= floor) && (l.older == 0 || l.olderLeast >= floor)
 }
 
+// growing is lumps of which the last may turn out to be larger.
+type growing struct {
+	lumps
+	before lumps // without the last
+	last   int
+}
+
+func (g *growing) add(n int) {
+	g.before, g.last = g.lumps, n
+	g.lumps.add(n)
+}
+
+// grow adds n to the last.
+func (g *growing) grow(n int) {
+	n += g.last
+	g.lumps = g.before
+	g.add(n)
+}
+
 // receiveBuffer is what is known of the memory in which the peer's kernel keeps what its program has not read.
 type receiveBuffer struct {
 	full  int           // most that it can have held while its window was closed, or was allowed to hold, bytes
@@ -102,42 +121,54 @@ const largestUpdate = 8 << 20
 // windowUpdates learns by how much at once a peer opens an HTTP/2 window, and how much of it the peer has not returned.
 // What is added to a window that is open tells how much is read before a closed one is opened only if it is always the
 // same: gRPC's C core tops an open window up in advance while it measures the way, and opens a closed one when it has got
-// that back and half of the window has been read.
+// that back and half of the window has been read. What comes together is one step: grpc-go returns a message that its
+// program begins to read, and what was read before, by updates of their own.
 type windowUpdates struct {
-	granted uint64 // bytes of DATA the peer has allowed since the start
-	widest  int    // the most that the peer allows, bytes: at least its window, if everything were returned
-	steps   lumps  // of windows that were closed
-	early   lumps  // of windows that were open
+	granted uint64  // bytes of DATA the peer has allowed since the start
+	widest  int     // the most that the peer allows, bytes: at least its window, if everything were returned
+	steps   growing // of windows that were closed
+	early   growing // of windows that were open
+	at      uint64  // when the latest step came
+	inEarly bool    // where it was counted
 }
 
 // saw takes in a stream's window, which the peer may have changed. sent is how many bytes of DATA went out since the
-// start. It reports whether the peer has returned some of it.
-func (w *windowUpdates) saw(window int, sent uint64) (returned bool) {
-	steps := &w.early
-	if w.granted < sent+minPartial {
-		steps = &w.steps
-	}
-	return w.add(window, sent, steps)
+// start, at the number of the batch in which the change came, never 0. It reports whether the peer has returned some.
+func (w *windowUpdates) saw(window int, sent, at uint64) (returned bool) {
+	return w.add(window, sent, at, w.granted >= sent+minPartial)
 }
 
 // sawShared is saw for a connection's window, of which each stream waits for a part: all steps are alike.
-func (w *windowUpdates) sawShared(window int, sent uint64) { w.add(window, sent, &w.steps) }
+func (w *windowUpdates) sawShared(window int, sent, at uint64) { w.add(window, sent, at, false) }
 
-func (w *windowUpdates) add(window int, sent uint64, steps *lumps) (returned bool) {
+func (w *windowUpdates) add(window int, sent, at uint64, early bool) (returned bool) {
 	granted := uint64(max(0, int64(sent)+int64(window)))
 	n := int(granted - min(granted, w.granted))
 	w.granted = granted
 	if window > w.widest { // the peer allows more than before: no step of a reader
 		if n > w.widest/4 {
-			w.steps, w.early = lumps{}, lumps{} // it will open by more at once
+			w.steps, w.early, w.at = growing{}, growing{}, 0 // it will open by more at once
 		}
 		w.widest += n // it may have returned some of that, too
 		return false
 	}
-	if n > 0 {
+	if n <= 0 {
+		return false
+	}
+	again := w.at == at
+	if w.at = at; !again {
+		w.inEarly = early
+	}
+	steps := &w.steps
+	if w.inEarly {
+		steps = &w.early
+	}
+	if again {
+		steps.grow(n)
+	} else {
 		steps.add(n)
 	}
-	return n > 0
+	return true
 }
 
 // lump returns by how many bytes at once the window opens: the largest of the latest updates, and until enough were seen
@@ -289,7 +320,7 @@ func (k *socket) sawWindow() {
 	if n := k.h2.Granted(); n != k.granted {
 		k.granted = n
 		w := k.h2.SendWindow()
-		k.uptake.updates.sawShared(w, uint64(max(0, n-w)))
+		k.uptake.updates.sawShared(w, uint64(max(0, n-w)), k.group.batch)
 		if len(k.streams) > 1 {
 			k.lookAtShares()
 		}

@@ -36,6 +36,7 @@ type reader struct {
 	window  int     // of HTTP/2
 	pending int     // in the node's send buffer
 	given   uint64
+	reads   uint64 // of the node, in which windows were opened
 	now     time.Duration
 	taken   time.Duration // when something was acknowledged last
 	since   time.Duration // since the last look
@@ -43,8 +44,7 @@ type reader struct {
 
 func newReader(rate, chunk, buffer, window, update int) *reader {
 	r := &reader{rate: rate, chunk: chunk, buffer: buffer, update: update, window: window}
-	r.stream.updates.saw(window, 0)
-	r.socket.updates.sawShared(window, 0)
+	r.returned()
 	r.move()
 	p := r.progress()
 	r.watch.Start(&p)
@@ -103,11 +103,17 @@ func (r *reader) read(dt time.Duration) {
 		if r.unread += n; r.unread >= r.update {
 			r.window += r.unread
 			r.unread = 0
-			r.stream.updates.saw(r.window, r.given)
-			r.socket.updates.sawShared(r.window, r.given)
+			r.returned()
 			r.move()
 		}
 	}
+}
+
+// returned shows the node the window, after a read of its own.
+func (r *reader) returned() {
+	r.reads++
+	r.stream.updates.saw(r.window, r.given, r.reads)
+	r.socket.updates.sawShared(r.window, r.given, r.reads)
 }
 
 // rest lets d go by while nobody looks.
@@ -196,7 +202,8 @@ func TestPeerThatTopsUpAnOpenWindowIsNotStalledAboveTheFloor(t *testing.T) {
 	r := newReader(above, 8<<10, 10<<20, 1<<20, 2<<20)
 	grow := func(n int) {
 		r.window += n
-		r.stream.updates.saw(r.window, r.given)
+		r.reads++
+		r.stream.updates.saw(r.window, r.given, r.reads)
 	}
 	grow(3 << 20) // to 4 MiB
 	for _, n := range []int{5, 61, 5, 702_106, 313_880} {
@@ -209,6 +216,47 @@ func TestPeerThatTopsUpAnOpenWindowIsNotStalledAboveTheFloor(t *testing.T) {
 		}
 		grow(4 << 20)
 		r.update = 4 << 20
+	}
+}
+
+// grpc-go returns the message that its program begins to read, and what was read before, by updates of their own.
+func TestPeerThatReturnsMessagesInPartsIsNotStalledAboveTheFloor(t *testing.T) {
+	const part, size = 98_304, 98_304 + 101_763
+	r := newReader(above, size, 6<<20, 2*size, 1<<30)
+	for got := 0; r.now < time.Minute; {
+		if r.pass(5 * time.Millisecond) {
+			t.Fatalf("stalled after %v", r.now)
+		}
+		for ; r.unread-got >= size; got += size {
+			r.reads++
+			for _, n := range []int{part, size - part} {
+				r.window += n
+				r.stream.updates.saw(r.window, r.given, r.reads)
+				r.socket.updates.sawShared(r.window, r.given, r.reads)
+				r.move()
+			}
+		}
+	}
+}
+
+// Several updates are one step as if they were one.
+func TestUpdatesThatComeTogetherAreOneStep(t *testing.T) {
+	var parts, whole windowUpdates
+	for _, u := range []*windowUpdates{&parts, &whole} {
+		u.saw(8000, 0, 1)
+	}
+	sent, at := 0, uint64(1)
+	for i := range 3 * lumpsKept {
+		sent += 1000 + 100*i
+		at++
+		whole.saw(8000, uint64(sent), at)
+		for left := 600; left >= 0; left -= 200 {
+			parts.saw(8000-left, uint64(sent), at)
+		}
+		if parts.lump() != whole.lump() || parts.early.alike() != whole.early.alike() {
+			t.Fatalf("after %d steps: lump %d, alike %v; in one: %d, %v",
+				i+1, parts.lump(), parts.early.alike(), whole.lump(), whole.early.alike())
+		}
 	}
 }
 
@@ -276,10 +324,10 @@ type twoStreams struct {
 
 func newTwoStreams(window, conn int) *twoStreams {
 	s := &twoStreams{conn: conn}
-	s.socket.updates.sawShared(conn, 0)
+	s.socket.updates.sawShared(conn, 0, 1)
 	for i := range s.streams {
 		s.state[i].window = window
-		s.streams[i].updates.saw(window, 0)
+		s.streams[i].updates.saw(window, 0, 1)
 	}
 	return s
 }
@@ -404,8 +452,8 @@ func TestWindowUpdatesTeachTheirSteps(t *testing.T) {
 			}()...), 10, 0},
 	} {
 		var u windowUpdates
-		for _, c := range tc.changes {
-			u.saw(c.window, uint64(c.sent))
+		for i, c := range tc.changes {
+			u.saw(c.window, uint64(c.sent), uint64(i+1))
 		}
 		last := tc.changes[len(tc.changes)-1].window
 		if u.lump() != tc.lump || u.unreturned(last) != tc.left {
