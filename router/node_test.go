@@ -280,6 +280,11 @@ func TestListenErrorSaysWhatToDo(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), n.Addrs()[0].String()) || !strings.Contains(err.Error(), "another process") {
 		t.Errorf("err = %v", err)
 	}
+	const free = "127.86.75.30:46357" // nobody's
+	_, err = Start(t.Context(), Options{Listen: []string{free, free}})
+	if err == nil || !strings.Contains(err.Error(), free) || !strings.Contains(err.Error(), "listed twice") {
+		t.Errorf("one address twice: %v", err)
+	}
 }
 
 func TestOptionsAreChecked(t *testing.T) {

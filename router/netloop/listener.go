@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -29,11 +30,16 @@ type Listener struct {
 type ListenError struct {
 	Index int    // in the list
 	Addr  string // as it stands there
+	Twice bool   // it stands there before
 	Err   error
 }
 
 func (e *ListenError) Error() string {
-	return fmt.Sprintf("listen on %s: %v%s", e.Addr, e.Err, bindHint(e.Err))
+	hint := bindHint(e.Err)
+	if e.Twice && errors.Is(e.Err, syscall.EADDRINUSE) {
+		hint = " (the address is listed twice: remove one)"
+	}
+	return fmt.Sprintf("listen on %s: %v%s", e.Addr, e.Err, hint)
 }
 
 func (e *ListenError) Unwrap() error { return e.Err }
@@ -66,7 +72,7 @@ func Listen(ctx context.Context, addrs []string) ([]*Listener, error) {
 			for _, ln := range lns {
 				ln.Close()
 			}
-			return nil, &ListenError{Index: i, Addr: addr, Err: err}
+			return nil, &ListenError{Index: i, Addr: addr, Twice: slices.Contains(addrs[:i], addr), Err: err}
 		}
 		lns = append(lns, high)
 	}
