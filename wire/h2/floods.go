@@ -21,10 +21,7 @@ const (
 	priceEmpty   = 4
 	priceWindow  = tokenBytes / 8 // in bytes
 	priceLate    = 1              // a frame on a closed stream that is not answered
-
-	// A header block pays for its bytes.
-	freeBlock = 1 << 10 // but so many, for which the price of the request is enough
-	priceOver = 8       // in bytes: for each byte of a section above MaxHeaderList
+	priceOver    = 8              // in bytes: for each byte of a section above MaxHeaderList
 )
 
 // Flood names what emptied the budget.

@@ -22,7 +22,6 @@ func TestFloods(t *testing.T) {
 		{FloodEmpty, 1000, 1100, func(int) []byte { return data(1, 0) }},
 		{FloodEmpty, 1000, 1100, func(int) []byte { return data(1, flagPadded, []byte{4}, make([]byte, 4)) }},
 		{FloodWindow, 30000, 33000, func(int) []byte { return frame(frameWindowUpdate, 0, 1, u32(1)) }},
-		{FloodHeaders, 60, 90, func(i int) []byte { return request(uint32(2*i+3), 0, "x: "+strings.Repeat("v", 15_000)) }},
 		{FloodFault, 300, 600, func(i int) []byte { return request(uint32(2*i+3), 0, "connection: x") }},
 	} {
 		t.Run(tc.flood.String(), func(t *testing.T) {

@@ -139,14 +139,13 @@ func (c *Conn) fragment(h frameHeader, b []byte, ev Events) {
 	k.release()
 }
 
-// payForBlock takes tokens for the last n bytes of the block k: a byte may name a field of 4 KiB that has to be copied, and
-// is decoded before anyone knows who has sent it. No honest peer sends sections above the limit.
+// payForBlock takes tokens for the last n bytes of the block k if its section is above the limit: a byte may name a field of
+// 4 KiB, and is decoded before anyone knows who has sent it. No honest peer sends such sections; those within the limit
+// cost no more than it allows.
 func (c *Conn) payForBlock(k *block, n int) {
-	price := min(n, max(0, int(k.encoded)-freeBlock))
 	if k.over {
-		price *= priceOver
+		c.spendBytes(FloodHeaders, priceOver*n)
 	}
-	c.spendBytes(FloodHeaders, price)
 }
 
 // count adds f to the size of the section and reports whether it is within the limit.
