@@ -128,8 +128,8 @@ func (s *shell) run(t *testing.T, b block, limit time.Duration) {
 
 func (s *shell) String() string { return strings.Join(s.printed, "\n") }
 
-// expect checks that the lines of a text block are printed, in any order but each for itself; "…" stands for anything. A
-// node in the background may print its own after the block has ended.
+// expect checks that the lines of a text block are printed, in any order but each for itself; "…" stands for anything.
+// A node in the background may print its own after the block has ended.
 func (s *shell) expect(t *testing.T, b block) {
 	t.Helper()
 	timeout := time.After(2 * time.Minute)

@@ -81,8 +81,8 @@ func TestDiscardLeavesLiveKeys(t *testing.T) {
 	}
 }
 
-// A group that has ended stays so: of two changes that were prepared, none brings it back after a removal or Wipe, and no two ended groups look as
-// if they were in one epoch.
+// A group that has ended stays so: of two changes that were prepared, none brings it back after a removal or Wipe, and
+// no two ended groups look as if they were in one epoch.
 func TestEndedGroupsStayEnded(t *testing.T) {
 	for name, end := range map[string]func(*crowd, *Group){
 		"removed": func(c *crowd, g *Group) {

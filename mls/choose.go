@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// choice is how a commit of ours comes to its list: what the caller brings, and all of what waits that can stand beside it (RFC 9420, section
-// 12.4). What is no longer valid, what the application refuses and what does not go together with the rest is left out.
+// choice is how a commit of ours comes to its list: what the caller brings, and all of what waits that can stand beside
+// it (RFC 9420, section 12.4). What is no longer valid, what the application refuses and what does not go together with
+// the rest is left out.
 type choice struct {
 	group     *Group
 	committer Sender
@@ -17,9 +18,9 @@ type choice struct {
 	best   *proposalList // own with those
 }
 
-// list is the largest list that was found, judged and applied to a tree; an error is that of own alone. The rule is proposalList.valid for
-// each list that is tried, so that what is chosen can be committed. Lists are tried whole and in halves: a few that do not fit among many
-// cost little.
+// list is the largest list that was found, judged and applied to a tree; an error is that of own alone. The rule is
+// proposalList.valid for each list that is tried, so that what is chosen can be committed. Lists are tried whole and in
+// halves: a few that do not fit among many cost little.
 func (c *choice) list() (*proposalList, error) {
 	all := make([]int, len(c.waiting))
 	for i := range all {
@@ -30,8 +31,8 @@ func (c *choice) list() (*proposalList, error) {
 		return c.best, err
 	}
 	err = c.try(nil)
-	// Removals make room for adds of the same client, and new extensions for leaves that lack what was required: they come first, whatever
-	// the order of arrival. What failed is tried again when more has been chosen.
+	// Removals make room for adds of the same client, and new extensions for leaves that lack what was required: they come
+	// first, whatever the order of arrival. What failed is tried again when more has been chosen.
 	slices.SortStableFunc(all, func(i, j int) int { return cmp.Compare(c.rank(i), c.rank(j)) })
 	for before := -1; len(c.chosen) > before && len(all) > 0; {
 		before = len(c.chosen)
@@ -85,9 +86,9 @@ func (c *choice) try(of []int) error {
 	return nil
 }
 
-// eligible are the proposals that wait and that a commit of ours beside own may hold (section 12.2): those that are valid now by themselves,
-// and not our own updates; of several for one leaf a removal, else the newest update; of several that bring the same client or key the
-// first; a reinit only alone, and not where there are more.
+// eligible are the proposals that wait and that a commit of ours beside own may hold (section 12.2): those that are
+// valid now by themselves, and not our own updates; of several for one leaf a removal, else the newest update; of
+// several that bring the same client or key the first; a reinit only alone, and not where there are more.
 func (g *Group) eligible(own []Committed) []Committed {
 	var list []Committed
 	for _, p := range g.proposals {
@@ -128,7 +129,8 @@ func (g *Group) eligible(own []Committed) []Committed {
 
 const noLeaf = ^LeafIndex(0)
 
-// subject is what a commit may hold only one proposal for: a leaf, or the client of an add or the name of a pre-shared key.
+// subject is what a commit may hold only one proposal for: a leaf, or the client of an add or the name of a pre-shared
+// key.
 func (c *Committed) subject() (leaf LeafIndex, once string) {
 	switch p := c.Proposal.(type) {
 	case *Update:
@@ -143,8 +145,9 @@ func (c *Committed) subject() (leaf LeafIndex, once string) {
 	return noLeaf, ""
 }
 
-// judgeWaiting is what has to be said of a proposal that waits when it is to be committed and not before: whether its key package is valid now,
-// what the application says of credentials, and whether a pre-shared key is here. It is said once a commit.
+// judgeWaiting is what has to be said of a proposal that waits when it is to be committed and not before: whether its
+// key package is valid now, what the application says of credentials, and whether a pre-shared key is here. It is said
+// once a commit.
 func (g *Group) judgeWaiting(c *Committed) error {
 	alone := proposalList{suite: g.suite, all: []Committed{*c}}
 	if err := alone.checkStrict(); err != nil {
@@ -167,7 +170,8 @@ func (g *Group) judgeWaiting(c *Committed) error {
 	return err
 }
 
-// unsupported reports whether c is of a type that this member does not know, and that nobody can commit as long as it is here.
+// unsupported reports whether c is of a type that this member does not know, and that nobody can commit as long as it
+// is here.
 func (g *Group) unsupported(c *Committed) bool {
 	caps := &g.now.tree.leaf(g.now.own).Capabilities
 	return isGREASE(c.Proposal.Type()) || !caps.hasProposal(c.Proposal.Type())

@@ -77,8 +77,8 @@ func (c *Change) Apply() error {
 	return nil
 }
 
-// Discard wipes the secrets of a change that will not be applied. One of ours that is neither applied nor discarded is kept until its epoch is
-// over, so that its commit is known when it comes back.
+// Discard wipes the secrets of a change that will not be applied. One of ours that is neither applied nor discarded is
+// kept until its epoch is over, so that its commit is known when it comes back.
 func (c *Change) Discard() {
 	if c.done {
 		return
@@ -329,8 +329,8 @@ func welcomes(rand io.Reader, n *next, l *proposalList, f *freshPath, o CommitOp
 }
 
 // Protect appends application data as a private message to dst (section 15). aad is authenticated and not encrypted. It takes a
-// signature and two sealings, whatever the size of the group. While valid proposals wait, they must be committed first (section 12.4): what
-// must not keep this member from sending, Config.Admit refuses when it arrives.
+// signature and two sealings, whatever the size of the group. While valid proposals wait, they must be committed first
+// (section 12.4): what must not keep this member from sending, Config.Admit refuses when it arrives.
 func (g *Group) Protect(dst, data, aad []byte) ([]byte, error) {
 	if err := g.usable(); err != nil {
 		return dst, err

@@ -53,16 +53,19 @@
 //
 // # Members of mls-rs, and what is left open
 //
-// Groups of SLIM hold members of the Rust library mls-rs. What is made here, both it and the RFC allow; what it refuses is refused; where the RFC
-// is stricter, what others made is followed as mls-rs does, unless [Config.Strict] is set. One rule is narrower than the RFC's for that reason:
-// application_id, and any other extension type of the RFC, is in no leaf node (section 7.3).
+// Groups of SLIM hold members of the Rust library mls-rs. What is made here, both it and the RFC allow; what it refuses
+// is refused; where the RFC is stricter, what others made is followed as mls-rs does, unless [Config.Strict] is set.
+// One rule is narrower than the RFC's for that reason: application_id, and any other extension type of the RFC, is in
+// no leaf node (section 7.3).
 //
-// A proposal that waits keeps this member from sending (section 12.4) as long as it is valid: where members who may not commit could be muted so,
-// Config.Admit refuses it when it arrives. A commit can be processed again until one is applied, so its handshake key lives until then (section
-// 9.2); of an epoch that is over the ratchets of members who have sent nothing are not derived, so that the secret above both of their ratchets
-// stays as long as late messages are accepted. Other members may change the capabilities and extensions of their leaf at any time, and are judged
-// by them then (section 7.3); our own leaf keeps those that it had when it joined, and gets others only by joining again. Whether two key packages
-// are of one client (sections 5.3.3, 12.2) is for Config.Credentials and Config.Proposals to say, beyond equal keys.
+// A proposal that waits keeps this member from sending (section 12.4) as long as it is valid: where members who may not
+// commit could be muted so, Config.Admit refuses it when it arrives. A commit can be processed again until one is
+// applied, so its handshake key lives until then (section 9.2); of an epoch that is over the ratchets of members who
+// have sent nothing are not derived, so that the secret above both of their ratchets stays as long as late messages are
+// accepted. Other members may change the capabilities and extensions of their leaf at any time, and are judged by them
+// then (section 7.3); our own leaf keeps those that it had when it joined, and gets others only by joining again.
+// Whether two key packages are of one client (sections 5.3.3, 12.2) is for Config.Credentials and Config.Proposals to
+// say, beyond equal keys.
 //
 // # Where the sections of the RFC are
 //

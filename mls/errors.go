@@ -7,8 +7,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
 )
 
-// Kind sorts errors by what the caller can do about them, and is what errors.Is compares with. It is meant for counters and logs of this side: nothing of it goes to
-// the peer.
+// Kind sorts errors by what the caller can do about them, and is what errors.Is compares with. It is meant for counters
+// and logs of this side: nothing of it goes to the peer.
 type Kind uint8
 
 // The kinds.

@@ -64,8 +64,9 @@ func (e Extensions) check() error {
 	return nil
 }
 
-// checkContextExtensions: extensions of a group context can be read, those whose contents matter to this package too. Values that mean nothing
-// are not among them: our own leaf may list them, and supports them no more for that (section 13.5).
+// checkContextExtensions: extensions of a group context can be read, those whose contents matter to this package too.
+// Values that mean nothing are not among them: our own leaf may list them, and supports them no more for that (section
+// 13.5).
 func checkContextExtensions(e Extensions) error {
 	if err := e.check(); err != nil {
 		return err

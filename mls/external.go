@@ -14,8 +14,8 @@ type ExternalOptions struct {
 	Resync *LeafIndex
 	// PSKs are external pre-shared keys to mix in.
 	PSKs [][]byte
-	// Resumption are epochs whose resumption keys are to be mixed in, such as one of this group before a resync, which proves that the joiner was
-	// there: GroupID and Epoch count. Config.PSK finds them.
+	// Resumption are epochs whose resumption keys are to be mixed in, such as one of this group before a resync, which
+	// proves that the joiner was there: GroupID and Epoch count. Config.PSK finds them.
 	Resumption []PSKID
 	// InUse says whether this client is in a group of that name already; nil: no. It is not asked for a resync.
 	InUse func(id []byte) bool

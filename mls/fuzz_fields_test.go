@@ -86,8 +86,9 @@ const (
 	fieldWays
 )
 
-// A valid message of a real group, in which one field is another: by whoever carries it, or by its maker, who signs it again. It is refused with
-// a kind, or it is taken and the group stays what it was until a change is applied; from a carrier nothing is taken.
+// A valid message of a real group, in which one field is another: by whoever carries it, or by its maker, who signs it
+// again. It is refused with a kind, or it is taken and the group stays what it was until a change is applied; from a
+// carrier nothing is taken.
 func FuzzFields(f *testing.F) {
 	runtime.GOMAXPROCS(1)
 	k := newCorpus(f)

@@ -93,8 +93,9 @@ func FuzzParseMessage(f *testing.F) {
 
 var fuzzLimits = Limits{Members: 100, Depth: 7}
 
-// The fuzzer minimises every input that covers something new, byte by byte: small trees, no signatures and one goroutine, so that the same input
-// covers the same, leave it time to find some. Trees with signatures are in welcomes, which FuzzProcess makes.
+// The fuzzer minimises every input that covers something new, byte by byte: small trees, no signatures and one
+// goroutine, so that the same input covers the same, leave it time to find some. Trees with signatures are in welcomes,
+// which FuzzProcess makes.
 func FuzzTree(f *testing.F) {
 	runtime.GOMAXPROCS(1)
 	for _, n := range []int{1, 2, 3, 5} {

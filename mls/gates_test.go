@@ -57,8 +57,8 @@ func TestGateProtect(t *testing.T) {
 	}
 }
 
-// A welcome of 4 MiB from a sender who holds our key package, with a tree in which all is right but the signatures, costs little more than
-// opening it and hashing its tree.
+// A welcome of 4 MiB from a sender who holds our key package, with a tree in which all is right but the signatures,
+// costs little more than opening it and hashing its tree.
 func TestGateGarbageWelcome(t *testing.T) {
 	const most, size = 10, 4 << 20
 	p := newPerson(t, 2, "joiner", plain)

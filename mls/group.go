@@ -167,8 +167,8 @@ func (g *Group) Export(label string, context []byte, n int) ([]byte, error) {
 	return g.now.secrets.export(g.suite, label, context, n), nil
 }
 
-// EpochAuthenticator is what two members compare to see that they are in the same epoch (section 8.7). A group that was wiped, or that this
-// member was removed from, has none: it would be equal to that of any other such group.
+// EpochAuthenticator is what two members compare to see that they are in the same epoch (section 8.7). A group that was
+// wiped, or that this member was removed from, has none: it would be equal to that of any other such group.
 func (g *Group) EpochAuthenticator() ([]byte, error) {
 	if g.removed {
 		return nil, g.usable()

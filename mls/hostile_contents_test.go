@@ -144,8 +144,8 @@ func TestOwnMessages(t *testing.T) {
 	}
 }
 
-// Who knows a group's id and epoch can write a member's leaf into a message. The member must not be told that it is its own: it would apply a
-// change that nobody else has (section 6.2).
+// Who knows a group's id and epoch can write a member's leaf into a message. The member must not be told that it is its
+// own: it would apply a change that nobody else has (section 6.2).
 func TestMessagesInTheNameOfTheReceiver(t *testing.T) {
 	c := newCrowd(t, 1, 3)
 	g, hostile := c.members[0].group, c.members[1].group

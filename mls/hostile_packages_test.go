@@ -88,8 +88,8 @@ func strictFor(name string) func(*Config) {
 	return func(c *Config) { c.Strict = strings.HasSuffix(name, "encryption key is none") }
 }
 
-// Whoever seals for a key of low order seals for everybody: such keys are in no key package that is made or added here, and nobody comes
-// to seal for one.
+// Whoever seals for a key of low order seals for everybody: such keys are in no key package that is made or added here,
+// and nobody comes to seal for one.
 func TestKeysOfLowOrder(t *testing.T) {
 	zero := func(key []byte) []byte { // of X25519 and X448, or the part of X25519 behind that of ML-KEM
 		b := bytes.Clone(key)
@@ -170,7 +170,8 @@ func notFollowed(t *testing.T, c *crowd, list []Proposal, kind Kind, want string
 	}
 }
 
-// notCommitted: a proposal is refused when it arrives, or it waits, and member 1 neither commits it nor follows member 0 who does.
+// notCommitted: a proposal is refused when it arrives, or it waits, and member 1 neither commits it nor follows member
+// 0 who does.
 func notCommitted(t *testing.T, c *crowd, msg []byte, kind Kind, want string) {
 	t.Helper()
 	victim := c.members[1].group
@@ -222,8 +223,8 @@ func TestExpiredKeyPackages(t *testing.T) {
 	}
 }
 
-// A key package that expires while it waits, or is not valid yet, is not committed, and keeps a member neither from committing nor from
-// sending. What it keeps waiting for is what is valid.
+// A key package that expires while it waits, or is not valid yet, is not committed, and keeps a member neither from
+// committing nor from sending. What it keeps waiting for is what is valid.
 func TestKeyPackagesThatExpireWhileTheyWait(t *testing.T) {
 	c := newCrowd(t, 1, 4)
 	p := newPerson(t, 1, "late", func(c *Config) { c.Lifetime = time.Hour })

@@ -13,9 +13,10 @@ import (
 type JoinOptions struct {
 	// Tree is the tree as Group.Tree gives it, where the group info does not hold it.
 	Tree []byte
-	// Continues is the group that ended in favour of the new one by a reinit (RFC 9420, section 11.2), and Branches the group that the new one
-	// branches from (section 11.3). At most one is given; nil of both: the new group is on its own. The welcome must be of just that kind, and
-	// prove by a resumption key that it comes from a member of the group that is given.
+	// Continues is the group that ended in favour of the new one by a reinit (RFC 9420, section 11.2), and Branches the
+	// group that the new one branches from (section 11.3). At most one is given; nil of both: the new group is on its own.
+	// The welcome must be of just that kind, and prove by a resumption key that it comes from a member of the group that
+	// is given.
 	Continues *Group
 	Branches  *Group
 	// InUse says whether this client is in a group of that name already; nil: no.
@@ -87,8 +88,8 @@ func Join(cfg *Config, msg []byte, o JoinOptions) (*Group, error) {
 	return newGroup(cfg, e), nil
 }
 
-// addressee finds the entry of a welcome that is for a key package of this client. The store is asked once for each that can be, and for no
-// more than a group may have members.
+// addressee finds the entry of a welcome that is for a key package of this client. The store is asked once for each
+// that can be, and for no more than a group may have members.
 func (c *Config) addressee(s *suite.Suite, w *welcome, limits Limits) (*PrivateKeyPackage, []byte, *welcomeSecrets, error) {
 	switch {
 	case c.KeyPackages == nil:
@@ -183,8 +184,8 @@ func checkPSKNames(s *suite.Suite, ids []PSKID) error {
 	return nil
 }
 
-// checkOrigin: the welcome names the resumption key that proves that the group comes from the one in the options, for that use, and no other
-// of its kind.
+// checkOrigin: the welcome names the resumption key that proves that the group comes from the one in the options, for
+// that use, and no other of its kind.
 func (j *joining) checkOrigin() error {
 	from, usage := j.options.from()
 	var origins []*PSKID

@@ -113,8 +113,9 @@ func (k *KeyPackage) checkSignature(s *suite.Suite) error {
 	return nil
 }
 
-// checkExtensions: they are listed in the leaf's capabilities (section 10), which types of the RFC never are: they belong elsewhere (section 17.3).
-// Who receives the key package ignores what it does not know, and mls-rs does not look.
+// checkExtensions: they are listed in the leaf's capabilities (section 10), which types of the RFC never are: they
+// belong elsewhere (section 17.3). Who receives the key package ignores what it does not know, and mls-rs does not
+// look.
 func (k *KeyPackage) checkExtensions() error {
 	for _, x := range k.Extensions {
 		if !slices.Contains(k.Leaf.Capabilities.Extensions, x.Type) {

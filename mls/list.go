@@ -79,7 +79,8 @@ func (l *proposalList) check(g *groupContext, before *tree, cfg *Config) error {
 	return l.checkAlone(g, before, cfg)
 }
 
-// checkAlone is what can be said of each proposal whatever stands beside it: what is wrong with one here is wrong in every list of this epoch.
+// checkAlone is what can be said of each proposal whatever stands beside it: what is wrong with one here is wrong in
+// every list of this epoch.
 func (l *proposalList) checkAlone(g *groupContext, before *tree, cfg *Config) error {
 	for _, c := range []func(*tree) error{l.checkSenders, l.checkRemoves, l.checkPSKs, l.checkExtensions, l.checkReInit, l.checkExternalInit} {
 		if err := c(before); err != nil {
@@ -439,8 +440,8 @@ func (c *Committed) judge(cfg *Config, g *groupContext, before *tree) error {
 	return nil
 }
 
-// valid is the rule for the commits of this member: it decides which of the proposals that wait a commit holds, and whether it is made. What
-// the list does to the tree is in l behind it.
+// valid is the rule for the commits of this member: it decides which of the proposals that wait a commit holds, and
+// whether it is made. What the list does to the tree is in l behind it.
 func (l *proposalList) valid(g *Group) error {
 	now := g.now
 	if err := l.checkLimits(now.tree, g.limits); err != nil {

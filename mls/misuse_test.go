@@ -114,7 +114,8 @@ func TestReInitToAnEmptyID(t *testing.T) {
 	}
 }
 
-// A member who lost its place comes back by a commit of its own that proves that it was there, and joins no group that it is in.
+// A member who lost its place comes back by a commit of its own that proves that it was there, and joins no group that
+// it is in.
 func TestExternalJoinWithAResumptionKey(t *testing.T) {
 	c := newCrowd(t, 1, 3)
 	old := c.members[2].group

@@ -22,7 +22,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
 )
 
-// rustLibrary is the program of testdata/rust, built into the user's cache folder; MLS_PEER names one that is built already.
+// rustLibrary is the program of testdata/rust, built into the user's cache folder; MLS_PEER names one that is built
+// already.
 func rustLibrary(t *testing.T) string {
 	t.Helper()
 	if p := os.Getenv("MLS_PEER"); p != "" {
@@ -100,7 +101,8 @@ func (p *rustPeer) call(op, who string, with map[string]any) (*rustAnswer, error
 	return a, nil
 }
 
-// rustHistory is a group of ours and of mls-rs. hostile, one of ours, commits whatever it likes, and all others must be of one mind about it.
+// rustHistory is a group of ours and of mls-rs. hostile, one of ours, commits whatever it likes, and all others must be
+// of one mind about it.
 type rustHistory struct {
 	t     *testing.T
 	rng   *rand.Rand
@@ -149,7 +151,8 @@ func (m *rustHistory) rustClient() (name string, keyPackage []byte) {
 	return name, a.Message
 }
 
-// apply lets ours but by take a commit that is known to be good, and all of mls-rs but byRust; ours have processed it if changes are given.
+// apply lets ours but by take a commit that is known to be good, and all of mls-rs but byRust; ours have processed it
+// if changes are given.
 func (m *rustHistory) agree() {
 	m.t.Helper()
 	first := m.ours[0].group
@@ -462,7 +465,8 @@ func (m *rustHistory) step() {
 	}
 }
 
-// commit is one of ours or of mls-rs, which must be followed; now and then it brings new members, who must be of one mind as well.
+// commit is one of ours or of mls-rs, which must be followed; now and then it brings new members, who must be of one
+// mind as well.
 func (m *rustHistory) commit(what string) {
 	m.t.Helper()
 	var packages [][]byte
@@ -545,8 +549,8 @@ func (m *rustHistory) commitByRust(what string, packages [][]byte) (welcome []by
 	return a.Welcome, true
 }
 
-// Members of this package and of mls-rs are of one mind about everything that a hostile member commits, follow each other's choice of what others
-// proposed, and join the same groups. MLS_HISTORIES is how many, from seed MLS_SEED on.
+// Members of this package and of mls-rs are of one mind about everything that a hostile member commits, follow each
+// other's choice of what others proposed, and join the same groups. MLS_HISTORIES is how many, from seed MLS_SEED on.
 func TestHistoriesWithMLSRS(t *testing.T) {
 	number := func(name string, n uint64) uint64 {
 		if s := os.Getenv(name); s != "" {

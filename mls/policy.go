@@ -27,8 +27,8 @@ func PadStep(n int) int {
 	return n | (m/8 - 1) + 1
 }
 
-// Limits bound what a peer can make this side do. Zero fields take the values of DefaultLimits. Members of a group need limits that let them
-// follow each other: who refuses a commit for its size has left the group.
+// Limits bound what a peer can make this side do. Zero fields take the values of DefaultLimits. Members of a group need
+// limits that let them follow each other: who refuses a commit for its size has left the group.
 type Limits struct {
 	Message   int    // bytes of one message
 	Members   int    // of a group, and new ones in a welcome
@@ -118,20 +118,22 @@ type Config struct {
 	// nonces from the system in any case.
 	Rand io.Reader
 
-	// Credentials judges credentials, and must be given: AcceptAll is for tests. The error goes no further than to the caller.
+	// Credentials judges credentials, and must be given: AcceptAll is for tests. The error goes no further than to the
+	// caller.
 	Credentials func(*Presented) error
 	// Proposals may refuse a list of proposals in a commit, ours or another's, beyond the rules of the RFC; nil accepts. It must not
 	// keep the slice.
 	Proposals func(committer Sender, list []Committed) error
-	// Admit may refuse a proposal when it arrives, before it waits for a commit, and must not keep it: a commit that holds it can then not be
-	// followed. Credentials have not been asked about it: they are when it is committed. nil accepts proposals of members and of the group's
-	// external senders, and refuses those of clients who propose themselves, whom nobody vouches for.
+	// Admit may refuse a proposal when it arrives, before it waits for a commit, and must not keep it: a commit that holds
+	// it can then not be followed. Credentials have not been asked about it: they are when it is committed. nil accepts
+	// proposals of members and of the group's external senders, and refuses those of clients who propose themselves, whom
+	// nobody vouches for.
 	Admit func(p Committed) error
 	// SameClient says whether two credentials are of one client, for groups that continue another or branch from it (sections 11.2, 11.3);
 	// nil: when they are equal.
 	SameClient func(a, b Credential) bool
-	// PSK finds pre-shared keys: external ones, and resumption keys of groups other than the one that asks. What it returns is copied. An error
-	// or nothing, nil or empty, says that the key is not here.
+	// PSK finds pre-shared keys: external ones, and resumption keys of groups other than the one that asks. What it
+	// returns is copied. An error or nothing, nil or empty, says that the key is not here.
 	PSK func(id *PSKID) ([]byte, error)
 	// KeyPackages keeps the private parts of key packages.
 	KeyPackages KeyPackageStore
@@ -144,14 +146,14 @@ type Config struct {
 	// MaxLifetime is the longest a key package may be valid whose client is added (section 7.2); all members of a group must agree on it.
 	// 0: two years, negative: any.
 	MaxLifetime time.Duration
-	// ClockSlack is how far a key package may be outside of its lifetime by this clock, because that of its maker is another; minutes are in order.
-	// 0: none.
+	// ClockSlack is how far a key package may be outside of its lifetime by this clock, because that of its maker is
+	// another; minutes are in order. 0: none.
 	ClockSlack time.Duration
-	// Strict refuses what others made also where the RFC does and the Rust library mls-rs does not: extensions out of their place in a group context
-	// or key package (sections 10, 17.3), leaves that do not list the group's version or suite (section 7.2), key packages out of their lifetime
-	// when they are received and in a tree that is joined (section 7.3), encryption keys that are none or that have the highest bit of X25519 set,
-	// reinits to an empty id. What is
-	// made here obeys both in any case. All members of a group must agree on it: in one with members of mls-rs it stays off.
+	// Strict refuses what others made also where the RFC does and the Rust library mls-rs does not: extensions out of
+	// their place in a group context or key package (sections 10, 17.3), leaves that do not list the group's version or
+	// suite (section 7.2), key packages out of their lifetime when they are received and in a tree that is joined (section
+	// 7.3), encryption keys that are none or that have the highest bit of X25519 set, reinits to an empty id. What is made
+	// here obeys both in any case. All members of a group must agree on it: in one with members of mls-rs it stays off.
 	Strict bool
 	// GREASE adds values that mean nothing to capabilities, so that peers do not get used to the ones there are (section 13.5).
 	GREASE bool

@@ -4,8 +4,9 @@ import (
 	"fmt"
 )
 
-// What holds secrets prints itself, for every verb: fmt would otherwise walk through its fields, and calls no method of those that are not
-// exported. The receivers are values where that is possible, so that a copy is covered as well. A test walks all types.
+// What holds secrets prints itself, for every verb: fmt would otherwise walk through its fields, and calls no method of
+// those that are not exported. The receivers are values where that is possible, so that a copy is covered as well. A
+// test walks all types.
 
 // Format tells which group it is, and nothing of its secrets.
 func (g Group) Format(f fmt.State, _ rune) {

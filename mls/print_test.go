@@ -40,7 +40,8 @@ var formatter = reflect.TypeFor[fmt.Formatter]()
 // secretTypes are what must not be printed.
 var secretTypes = []reflect.Type{reflect.TypeFor[suite.Secret](), reflect.TypeFor[suite.PrivateKey](), reflect.TypeFor[SigningKey](), reflect.TypeFor[messageKey]()}
 
-// leak is a path of fields on which fmt comes from a value of type t to a secret without calling a method that hides it; empty: there is none.
+// leak is a path of fields on which fmt comes from a value of type t to a secret without calling a method that hides
+// it; empty: there is none.
 func leak(t reflect.Type, callable bool, seen map[reflect.Type]bool) string {
 	if callable && (t.Implements(formatter) || t.Kind() != reflect.Pointer && t.Kind() != reflect.Struct && reflect.PointerTo(t).Implements(formatter)) {
 		return ""
@@ -69,7 +70,8 @@ func leak(t reflect.Type, callable bool, seen map[reflect.Type]bool) string {
 	return ""
 }
 
-// No type of this package prints a secret that it holds, whatever is printed and how: fmt calls no methods of fields that are not exported.
+// No type of this package prints a secret that it holds, whatever is printed and how: fmt calls no methods of fields
+// that are not exported.
 func TestNoTypePrintsSecrets(t *testing.T) {
 	paths, err := filepath.Glob("*.go")
 	if err != nil {

@@ -137,8 +137,8 @@ func (g *Group) ownPublic(a *authenticated, msg []byte) error {
 	return refuse(Missing, "12.4", "%v is our own, and no longer here: it was dropped, or made before a restart", a.content.kind)
 }
 
-// sent reports whether msg is a commit of this member whose change is neither applied nor discarded, or a private message with a
-// proposal of its that waits.
+// sent reports whether msg is a commit of this member whose change is neither applied nor discarded, or a private
+// message with a proposal of its that waits.
 func (g *Group) sent(msg []byte) bool {
 	return slices.ContainsFunc(g.unapplied, func(c *Change) bool { return bytes.Equal(c.Commit, msg) }) ||
 		slices.ContainsFunc(g.proposals, func(p pending) bool { return p.message != nil && bytes.Equal(p.message, msg) })
@@ -206,9 +206,10 @@ func (g *Group) handshake(a *authenticated) (*Received, error) {
 	return r, nil
 }
 
-// admit looks at a proposal that arrives: at what is wrong with it whatever a commit holds besides. Whether it goes together with others is said
-// of the list of a commit and not before (section 12.2): the client of an Add may be one that a Remove takes out, and extensions may be some
-// that only members lack who are removed. Credentials are judged with the commit, too. What costs least comes first.
+// admit looks at a proposal that arrives: at what is wrong with it whatever a commit holds besides. Whether it goes
+// together with others is said of the list of a commit and not before (section 12.2): the client of an Add may be one
+// that a Remove takes out, and extensions may be some that only members lack who are removed. Credentials are judged
+// with the commit, too. What costs least comes first.
 func (g *Group) admit(a *authenticated, own *ownUpdate) (pending, error) {
 	p := pending{Committed: Committed{Proposal: a.content.body.proposal, Sender: a.content.sender, ByReference: true}, ref: a.ref(g.suite), own: own}
 	if g.waits(p.ref) {
@@ -268,8 +269,8 @@ func (g *Group) keep(p pending) {
 // setPending replaces the proposals that wait.
 func (g *Group) setPending(list []pending) { g.proposals, g.dueUntil = list, time.Time{} }
 
-// due reports whether a proposal waits that must be committed before data is sent: one that is valid by itself (section 12.4). What has been
-// found is kept until another proposal waits, or a key package begins or ends to be valid.
+// due reports whether a proposal waits that must be committed before data is sent: one that is valid by itself (section
+// 12.4). What has been found is kept until another proposal waits, or a key package begins or ends to be valid.
 func (g *Group) due() bool {
 	now := g.cfg.Now()
 	if now.Before(g.dueUntil) {

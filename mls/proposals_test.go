@@ -359,8 +359,8 @@ func TestPendingProposalsThatDoNotGoTogether(t *testing.T) {
 	wantRefusal(t, err, Misuse, "12.1.2: use ProposeUpdate")
 }
 
-// Proposals that are valid only together wait, whichever comes first; who commits takes all of them, and everybody follows, whether they stand
-// in the commit by reference or by value (sections 12.1.7, 12.2).
+// Proposals that are valid only together wait, whichever comes first; who commits takes all of them, and everybody
+// follows, whether they stand in the commit by reference or by value (sections 12.1.7, 12.2).
 func TestProposalsThatAreValidTogether(t *testing.T) {
 	const private ExtensionType = 0xf001
 	needs := &GroupContextExtensions{Extensions{RequiredCapabilities{Extensions: []ExtensionType{private}}.Extension()}}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// What mls-rs refuses is refused here as well, whether we would make it or another has: in a group with members of both, it would split the group.
-// The differential histories show that mls-rs does.
+// What mls-rs refuses is refused here as well, whether we would make it or another has: in a group with members of
+// both, it would split the group. The differential histories show that mls-rs does.
 func TestRefusedAsByMLSRS(t *testing.T) {
 	forge := func(change func(*LeafNode)) func(*crowd) Proposal {
 		return func(c *crowd) Proposal {
@@ -50,7 +50,8 @@ func TestRefusedAsByMLSRS(t *testing.T) {
 	})
 }
 
-// What the RFC refuses and mls-rs does not: nobody makes it, everybody follows who must, and with Config.Strict nobody does.
+// What the RFC refuses and mls-rs does not: nobody makes it, everybody follows who must, and with Config.Strict nobody
+// does.
 func TestStrictRules(t *testing.T) {
 	forge := func(change func(*KeyPackage, *LeafNode)) func(*crowd) Proposal {
 		return func(c *crowd) Proposal { return &Add{newPerson(c.t, 1, "new").forgePackage(change)} }

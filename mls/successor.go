@@ -19,7 +19,8 @@ func (g *Group) Continue(cfg *Config, packages []*KeyPackage) (*Group, *Change, 
 	return g.successor(cfg, UsageReInit, g.reinit.GroupID, g.reinit.Extensions, packages)
 }
 
-// Branch makes a group of some members of this one, with the same parameters (section 11.3). An empty id is replaced by Nh random bytes.
+// Branch makes a group of some members of this one, with the same parameters (section 11.3). An empty id is replaced by
+// Nh random bytes.
 func (g *Group) Branch(cfg *Config, id []byte, packages []*KeyPackage) (*Group, *Change, error) {
 	if err := g.usable(); err != nil {
 		return nil, nil, err

@@ -166,8 +166,8 @@ func TestHostileSuccessors(t *testing.T) {
 	}
 }
 
-// Who waits for the group that continues or branches from another joins no other one: the welcome must name the resumption key of just that
-// use, which proves that it comes from a member.
+// Who waits for the group that continues or branches from another joins no other one: the welcome must name the
+// resumption key of just that use, which proves that it comes from a member.
 func TestOriginIsProved(t *testing.T) {
 	for _, x := range []struct {
 		name  string

@@ -12,8 +12,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
 )
 
-// keyring holds the private keys of a member: of its leaf and of nodes above it. It owns them: no two keyrings, and nothing else, hold the same
-// key, so that who drops one may wipe it, whatever has been prepared or proposed besides.
+// keyring holds the private keys of a member: of its leaf and of nodes above it. It owns them: no two keyrings, and
+// nothing else, hold the same key, so that who drops one may wipe it, whatever has been prepared or proposed besides.
 type keyring map[treemath.Node]*suite.PrivateKey
 
 // clone is a keyring with copies of the keys.
@@ -195,8 +195,8 @@ func (t *tree) recipients(n treemath.Node, added map[LeafIndex]bool, f func(tree
 	})
 }
 
-// inParallel runs f for 0 to n-1 on all processors, and on this goroutine alone for fewer than least. It stops at an error, and returns the
-// first by number: numbers are handed out in order, so that all before it have been run.
+// inParallel runs f for 0 to n-1 on all processors, and on this goroutine alone for fewer than least. It stops at an
+// error, and returns the first by number: numbers are handed out in order, so that all before it have been run.
 func inParallel(n, least int, f func(int) error) error {
 	workers := min(runtime.GOMAXPROCS(0), n)
 	if n < least {

@@ -19,8 +19,9 @@ func checkLeafSource(l *LeafNode, want LeafNodeSource) error {
 	return nil
 }
 
-// checkLeafKeys: the signature key is one of the suite. That the other is one, too, mls-rs does not look at: it is among the strict rules. Nothing
-// is sealed for a key that is none, and a commit that would have to can be made when its leaf is removed.
+// checkLeafKeys: the signature key is one of the suite. That the other is one, too, mls-rs does not look at: it is
+// among the strict rules. Nothing is sealed for a key that is none, and a commit that would have to can be made when
+// its leaf is removed.
 func checkLeafKeys(s *suite.Suite, l *LeafNode) error {
 	_, err := l.key(s)
 	return err
@@ -43,8 +44,8 @@ func (c *Config) rules(ours bool) rules {
 	return r
 }
 
-// checkLeafLifetime: now lies in it, or not further away than slack. Only who sends the leaf, in an Add, must look (section 7.3): on its way
-// it may expire.
+// checkLeafLifetime: now lies in it, or not further away than slack. Only who sends the leaf, in an Add, must look
+// (section 7.3): on its way it may expire.
 func checkLeafLifetime(l *LeafNode, now time.Time, slack time.Duration) error {
 	if l.Source == SourceKeyPackage && !l.Lifetime.Contains(now.Add(slack)) && !l.Lifetime.Contains(now.Add(-slack)) && !l.Lifetime.Contains(now) {
 		return refuse(Invalid, "7.3", "key package is valid from %v to %v, now is %v", time.Unix(int64(l.Lifetime.NotBefore), 0).UTC(),
@@ -64,8 +65,9 @@ func checkLeafLifetimeLength(l *LeafNode, most time.Duration) error {
 	return nil
 }
 
-// checkLeafExtensions: what the leaf carries, its capabilities list. The types of the RFC, which must not be listed, are so in no leaf: not those
-// that belong elsewhere (section 17.3), and not application_id either, which section 7.2 would have but mls-rs refuses.
+// checkLeafExtensions: what the leaf carries, its capabilities list. The types of the RFC, which must not be listed,
+// are so in no leaf: not those that belong elsewhere (section 17.3), and not application_id either, which section 7.2
+// would have but mls-rs refuses.
 func checkLeafExtensions(l *LeafNode) error {
 	for _, x := range l.Extensions {
 		if !slices.Contains(l.Capabilities.Extensions, x.Type) {
@@ -86,8 +88,9 @@ func checkCapabilities(c *Capabilities) error {
 	return nil
 }
 
-// checkStrictLeaf is what the RFC asks of a leaf and mls-rs does not: the client lists version and suite of the group (section 7.2), and its key
-// is the only encoding of itself, so that no two that look different are the same (section 7.3; RFC 7748, section 5).
+// checkStrictLeaf is what the RFC asks of a leaf and mls-rs does not: the client lists version and suite of the group
+// (section 7.2), and its key is the only encoding of itself, so that no two that look different are the same (section
+// 7.3; RFC 7748, section 5).
 func checkStrictLeaf(s *suite.Suite, l *LeafNode) error {
 	if !slices.Contains(l.Capabilities.Versions, MLS10) || !slices.Contains(l.Capabilities.CipherSuites, s.ID()) {
 		return refuse(Invalid, "7.2", "capabilities of a leaf node do not list the version and cipher suite that it is used with")
@@ -101,7 +104,8 @@ func checkStrictLeaf(s *suite.Suite, l *LeafNode) error {
 	return nil
 }
 
-// checkStrictPackage is the same for a key package: what it carries belongs there and is listed by its leaf (sections 10, 17.3).
+// checkStrictPackage is the same for a key package: what it carries belongs there and is listed by its leaf (sections
+// 10, 17.3).
 func checkStrictPackage(s *suite.Suite, k *KeyPackage) error {
 	if !s.Canonical(k.InitKey) {
 		return refuse(Invalid, "10.1", "init_key of a key package is not in its shortest form: its highest bit is set")
@@ -112,8 +116,8 @@ func checkStrictPackage(s *suite.Suite, k *KeyPackage) error {
 	return checkStrictLeaf(s, k.Leaf)
 }
 
-// checkLeafRequired: the leaf lists what the group requires (section 11.1). Types that all clients have need not be required, and cannot be: no leaf
-// lists them.
+// checkLeafRequired: the leaf lists what the group requires (section 11.1). Types that all clients have need not be
+// required, and cannot be: no leaf lists them.
 func checkLeafRequired(l *LeafNode, q RequiredCapabilities) error {
 	for _, t := range q.Extensions {
 		if !slices.Contains(l.Capabilities.Extensions, t) {
@@ -143,7 +147,8 @@ func checkGroupExtensions(l *LeafNode, e Extensions) error {
 	return nil
 }
 
-// checkLeafSenders: the leaf supports the credentials of those who may propose from outside. The RFC does not say so; mls-rs asks for it.
+// checkLeafSenders: the leaf supports the credentials of those who may propose from outside. The RFC does not say so;
+// mls-rs asks for it.
 func checkLeafSenders(l *LeafNode, senders []ExternalSender) error {
 	for _, s := range senders {
 		if !slices.Contains(l.Capabilities.Credentials, s.Credential.Type) {
@@ -422,7 +427,8 @@ func (t *tree) checkParentKeys() error {
 }
 
 // checkReceived is all of it, for a tree that somebody else gave. The hash comes first: a tree that is not the
-// group's is not worth more. Signatures come last: they cost more than all the rest, and stop at the first that does not verify.
+// group's is not worth more. Signatures come last: they cost more than all the rest, and stop at the first that does
+// not verify.
 func (t *tree) checkReceived(c *groupContext, r rules) error {
 	if err := t.checkTreeHash(c.treeHash); err != nil {
 		return err

@@ -103,7 +103,8 @@ func TestRoomOfAMember(t *testing.T) {
 	}
 }
 
-// What an outsider can make a member do before anybody has vouched for it is little: who it is comes before the work with the tree.
+// What an outsider can make a member do before anybody has vouched for it is little: who it is comes before the work
+// with the tree.
 func TestJoinersAreJudgedFirst(t *testing.T) {
 	c := newCrowd(t, 1, 5)
 	f := c.forgeJoin(newPerson(t, 1, "stranger"), ExternalOptions{})

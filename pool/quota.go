@@ -13,9 +13,9 @@ import (
 // Each owner counts in a Share of its own and moves the sum only in steps, so that counting takes no line of memory
 // from others as a rule. The sum is exact up to one step for each share.
 //
-// When the limit is reached, the one who holds most shall pay, not the one who comes next. An owner ranks those for whom
-// it counts (Share.Rank), and the quota knows of each share how much its largest holds, roughly: so the largest of all is
-// found without a look at the others, however many there are, and without a lock.
+// When the limit is reached, the one who holds most shall pay, not the one who comes next. An owner ranks those for
+// whom it counts (Share.Rank), and the quota knows of each share how much its largest holds, roughly: so the largest of
+// all is found without a look at the others, however many there are, and without a lock.
 type Quota struct {
 	limit int64 // fixed after NewQuota
 	_     pad
@@ -47,8 +47,9 @@ func NewQuota(limit int64) *Quota {
 // Limit returns the bytes that all shares together should not exceed. Safe for all.
 func (q *Quota) Limit() int64 { return q.limit }
 
-// Join returns an empty share of q. relieve, which any goroutine may call and which must not block, has the share's owner
-// make room soon: it calls Asked and gives up what its largest holder has. nil: the owner is never asked. Safe for all.
+// Join returns an empty share of q. relieve, which any goroutine may call and which must not block, has the share's
+// owner make room soon: it calls Asked and gives up what its largest holder has. nil: the owner is never asked. Safe
+// for all.
 func (q *Quota) Join(relieve func()) *Share {
 	s := &Share{of: q, seat: &seat{relieve: relieve}}
 	q.mu.Lock()
@@ -151,9 +152,9 @@ func (s *Share) top() int32 {
 	return 0
 }
 
-// Larger returns a holder of this share that has more than n bytes, by a rank at least, and than which no other share has
-// a larger one. elsewhere says that there is none because another share has a larger one: its owner was asked to give
-// that up, which takes a moment. It looks at each share once, and at no other holder.
+// Larger returns a holder of this share that has more than n bytes, by a rank at least, and than which no other share
+// has a larger one. elsewhere says that there is none because another share has a larger one: its owner was asked to
+// give that up, which takes a moment. It looks at each share once, and at no other holder.
 func (s *Share) Larger(n int) (h *Holder, elsewhere bool) {
 	var most *seat
 	own, best := s.top(), rankOf(n)

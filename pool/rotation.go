@@ -6,11 +6,11 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/invariant"
 )
 
-// Writing into memory that another processor has read since costs several times more than anything else that is done with a
-// message: each line has to be taken from the other's cache, and stores wait for each other. Memory that has not been used
-// for as long as it takes to fill a cache costs little more than memory of one's own, if it is written in a row, so that
-// the processor sees what comes. So long Bufs that another loop will read come by turns from a stock larger than a
-// second-level cache. For short ones, which lie anywhere, that does not pay.
+// Writing into memory that another processor has read since costs several times more than anything else that is done
+// with a message: each line has to be taken from the other's cache, and stores wait for each other. Memory that has not
+// been used for as long as it takes to fill a cache costs little more than memory of one's own, if it is written in a
+// row, so that the processor sees what comes. So long Bufs that another loop will read come by turns from a stock
+// larger than a second-level cache. For short ones, which lie anywhere, that does not pay.
 const (
 	rotationBytes = 2 << 20 // of one class: second-level caches have 1 MiB or so
 	rotationsMost = 4 << 20 // of all classes of a Local
@@ -26,8 +26,8 @@ type rotation struct {
 	idle   int // ticks without any
 }
 
-// GetCrossing is Get for memory that another processor will read, some 16 KiB or more: the owner gets what has been out of
-// use for longest.
+// GetCrossing is Get for memory that another processor will read, some 16 KiB or more: the owner gets what has been out
+// of use for longest.
 func (l *Local) GetCrossing(n int) *Buf {
 	i := class(n)
 	if i >= localClasses {

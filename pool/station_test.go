@@ -48,8 +48,8 @@ func TestStationRunsPostedWorkInOrder(t *testing.T) {
 	}
 }
 
-// A turn allows wakes before it takes what was posted: whoever posts while it takes that causes another one. Here the turn
-// cannot get at it, so it has to allow them meanwhile.
+// A turn allows wakes before it takes what was posted: whoever posts while it takes that causes another one. Here the
+// turn cannot get at it, so it has to allow them meanwhile.
 func TestWorkPostedWhileATurnBeginsIsNotForgotten(t *testing.T) {
 	s := NewStation(func() {})
 	s.Wake()

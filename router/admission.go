@@ -82,8 +82,8 @@ func (c *Conn) decide(p *pending, unproven error) {
 	}
 }
 
-// releaseGrant gives back what c was granted, if it was. A connection that was muted before its negotiation was read has left
-// the table already when it gets its grant.
+// releaseGrant gives back what c was granted, if it was. A connection that was muted before its negotiation was read
+// has left the table already when it gets its grant.
 func (c *Conn) releaseGrant() {
 	if c.granted {
 		c.granted = false

@@ -326,8 +326,8 @@ func TestAVerifierMayAnswerAtOnce(t *testing.T) {
 	}
 }
 
-// A dialer that is gone before its negotiation is read, which a failed write tells, is active without having been in the
-// table's sight. Many of them must not use up what the kind may have.
+// A dialer that is gone before its negotiation is read, which a failed write tells, is active without having been in
+// the table's sight. Many of them must not use up what the kind may have.
 func TestAGrantToOneWhoIsGoneIsGivenBack(t *testing.T) {
 	for _, kind := range []wire.LinkKind{wire.LinkPeer, wire.LinkRemote, wire.LinkEdge} {
 		r := newRig(t, 1, Options{MaxPeers: 1, MaxRemotes: 1})

@@ -1,8 +1,8 @@
 package router
 
 // While it is not known yet whether a receiver for which others wait is stalled, its senders go on at the pace that is
-// asked of it, as if it took just that: a group does not come to a stop for a member that may be about to return a window,
-// and whoever sends less than that does not wait at all. Rules: P-press-7.
+// asked of it, as if it took just that: a group does not come to a stop for a member that may be about to return a
+// window, and whoever sends less than that does not wait at all. Rules: P-press-7.
 //
 //	oldest                                      newest
 //	[ queued | charged, passed | charged          ]     each message passed lets its sender send as much once more

@@ -3,7 +3,8 @@ package router
 import "github.com/seed31b3bfd0/slimgo/pool"
 
 // To answer a negotiation takes some 60 µs of X25519, for whoever asks, and a hundred streams may ask in one read. A
-// callback answers a few; who comes later waits for a turn of the loop, so that other sockets have theirs in between. Rules: P-lim-15.
+// callback answers a few; who comes later waits for a turn of the loop, so that other sockets have theirs in between.
+// Rules: P-lim-15.
 //
 //	Link ──▶ at once, or Conn.asked ──▶ asking of the loop ──turn──▶ negotiate, then what came after it
 

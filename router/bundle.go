@@ -8,21 +8,21 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// Short messages that go to one receiver each, on another loop, travel in bundles: memory that crosses from one processor
-// to another costs least when it is read in the order in which it was written, and what has to be counted, pushed and given
-// back is so once for many messages.
+// Short messages that go to one receiver each, on another loop, travel in bundles: memory that crosses from one
+// processor to another costs least when it is read in the order in which it was written, and what has to be counted,
+// pushed and given back is so once for many messages.
 //
 //	publish ──▶ open bundle for the loop ── full, end of the batch, or another event for that loop ──▶ ring
 //	                                                                                                   │
 //	 freed bundles ◀── all served ── in order, until the budget is spent: put, or copied where it waits ◀┘
 //
-// Nothing that waits holds a bundle: it would hold its neighbours' memory, too. Senders are charged with each message while
-// it is under way, as if it had memory of its own, which it gets where it waits. Who travels alone, a long message or one
-// for many, stays in order: the open bundle goes before it.
+// Nothing that waits holds a bundle: it would hold its neighbours' memory, too. Senders are charged with each message
+// while it is under way, as if it had memory of its own, which it gets where it waits. Who travels alone, a long
+// message or one for many, stays in order: the open bundle goes before it.
 //
-// Both the bytes and what describes them come by turns from more memory than a cache has (pool.Local.GetCrossing): a store
-// into a line that another processor has just read costs several times what else is done with a message, and stores wait
-// for each other.
+// Both the bytes and what describes them come by turns from more memory than a cache has (pool.Local.GetCrossing): a
+// store into a line that another processor has just read costs several times what else is done with a message, and
+// stores wait for each other.
 
 const (
 	maxBundle      = 32 << 10 // bytes of a bundle

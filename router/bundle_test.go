@@ -42,7 +42,8 @@ func inOrder(t *testing.T, ns []int, count int) {
 }
 
 // Short messages in bundles, long ones and fan-outs, which travel alone, stay in the order of their sender, in one read
-// as in several, whether the receiver takes them at once or they wait, and with budgets that end anywhere. Rules: P-fwd-6.
+// as in several, whether the receiver takes them at once or they wait, and with budgets that end anywhere. Rules:
+// P-fwd-6.
 func TestOrderHoldsBetweenBundlesAndOthers(t *testing.T) {
 	for _, paused := range []bool{false, true} {
 		r := newRig(t, 2, Options{ConnBuffer: 64 << 20})
@@ -182,8 +183,8 @@ func TestWhatWaitsHoldsNoBundle(t *testing.T) {
 	}
 }
 
-// However many reads come before the other loop has its turn, the memory of bundles is bounded, and order holds for what
-// travels without one.
+// However many reads come before the other loop has its turn, the memory of bundles is bounded, and order holds for
+// what travels without one.
 func TestBundlesUnderWayAreBounded(t *testing.T) {
 	r := newRig(t, 2, Options{})
 	a, b := r.dial(0), r.dial(1)
@@ -269,7 +270,8 @@ func TestBundledMessagesKeepTheirHeaders(t *testing.T) {
 	}
 }
 
-// A fan-out is under way on the receivers' loop when a bundle of its sender comes: the bundle's messages wait behind it.
+// A fan-out is under way on the receivers' loop when a bundle of its sender comes: the bundle's messages wait behind
+// it.
 func TestBundleDoesNotOvertakeAFanout(t *testing.T) {
 	r := newRig(t, 2, Options{})
 	a := r.dial(0)

@@ -30,8 +30,8 @@ func heap() int {
 }
 
 // What waits for one receiver takes the memory of ConnBuffer and of one window of its sender, whatever the size of the
-// messages, and what is counted is what it takes: where a window of short messages takes several times its size, its sender
-// is charged with that.
+// messages, and what is counted is what it takes: where a window of short messages takes several times its size, its
+// sender is charged with that.
 func TestConnBufferBoundsMemory(t *testing.T) {
 	for _, size := range []int{1, 60, 100, 1 << 10, 16 << 10, 1 << 20} {
 		for i, where := range placements {

@@ -142,8 +142,8 @@ func TestHalfClosedSocketIsClosedWithTheNode(t *testing.T) {
 	until(t, "all descriptors are given back", func() bool { return descriptors(t) <= before })
 }
 
-// A peer that has half-closed its socket can return no window: what has none is given up at once, and whoever has sent it goes
-// on. What the windows allow still goes out.
+// A peer that has half-closed its socket can return no window: what has none is given up at once, and whoever has sent
+// it goes on. What the windows allow still goes out.
 func TestHalfClosedPeerWithoutAWindowKeepsNobodyWaiting(t *testing.T) {
 	for _, where := range placements {
 		r := newRig(t, where.loops, Options{ConnBuffer: MinConnBuffer, SlowConsumer: Block})

@@ -11,9 +11,9 @@ func (l *loop) drain() { l.group.Drain() }
 // finishAll ends all connections after what is queued for them. What had come before drain is in these queues.
 func (l *loop) finishAll() { l.group.Finish() }
 
-// stage is a place in which messages wait on their way to the queues of their receivers. mark notes those that are there
-// now; passed reports whether they are there no more. What comes after mark does not count: a sender that goes on sending
-// does not hold the end up.
+// stage is a place in which messages wait on their way to the queues of their receivers. mark notes those that are
+// there now; passed reports whether they are there no more. What comes after mark does not count: a sender that goes on
+// sending does not hold the end up.
 type stage struct {
 	mark   func(*loop)
 	passed func(*loop) bool
@@ -21,15 +21,15 @@ type stage struct {
 
 // stages are all these places, in the order of a message's way: who is marked in one has left all before it.
 var stages = []stage{
-	{func(l *loop) { l.net.MarkInput() }, func(l *loop) bool { return l.net.InputRead() }},        // the kernel
-	{(*loop).markLines, (*loop).linesPassed},                                                      // lines of the sender's loop
-	{func(l *loop) { l.shipAll(); l.port.Mark() }, func(l *loop) bool { return l.port.Passed() }}, // rings
-	{(*loop).markEvents, (*loop).eventsPassed},                                                    // what was taken from them
-	{(*loop).markLines, (*loop).linesPassed},                                                      // lines of the receivers' loops
+	{(*loop).markInput, (*loop).inputRead},     // the kernel
+	{(*loop).markLines, (*loop).linesPassed},   // lines of the sender's loop
+	{(*loop).markRings, (*loop).ringsPassed},   // rings
+	{(*loop).markEvents, (*loop).eventsPassed}, // what was taken from them
+	{(*loop).markLines, (*loop).linesPassed},   // lines of the receivers' loops
 }
 
-// forwardAll lets what has come until now reach the queues of its receivers: nothing that a peer has sent, and our kernel
-// has acknowledged, is lost because the node stops (P-end-3).
+// forwardAll lets what has come until now reach the queues of its receivers: nothing that a peer has sent, and our
+// kernel has acknowledged, is lost because the node stops (P-end-3).
 func (n *Node) forwardAll(ctx context.Context) error {
 	for _, s := range stages {
 		if err := n.onLoops(ctx, s.mark); err != nil {
@@ -50,6 +50,17 @@ func (n *Node) forwardAll(ctx context.Context) error {
 	}
 	return nil
 }
+
+func (l *loop) markInput() { l.net.MarkInput() }
+
+func (l *loop) inputRead() bool { return l.net.InputRead() }
+
+func (l *loop) markRings() {
+	l.shipAll()
+	l.port.Mark()
+}
+
+func (l *loop) ringsPassed() bool { return l.port.Passed() }
 
 func (l *loop) markLines() { l.fanouts.mark() }
 

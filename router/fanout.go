@@ -277,7 +277,8 @@ func (l *loop) routeOne(buf *pool.Buf) {
 }
 
 // budget bounds what one callback does for others than its socket: when it is spent, the rest is left for another turn.
-// The clock is read seldom; what is only staged is written after it was read, and so bounded in bytes. Owned by its loop.
+// The clock is read seldom; what is only staged is written after it was read, and so bounded in bytes. Owned by its
+// loop.
 type budget struct {
 	now   func() time.Time
 	steps int       // what was done since the clock was read
@@ -297,8 +298,8 @@ const (
 // turnBytes is the weight that one callback delivers: what a slow machine copies in turnBudget.
 const turnBytes = 4 << 20
 
-// weight is the bytes that a message of n bytes with a header of so many costs for each receiver. A header that links do
-// not remember (P-lim-5) is copied and hashed each time, which takes four times as long as to write it.
+// weight is the bytes that a message of n bytes with a header of so many costs for each receiver. A header that links
+// do not remember (P-lim-5) is copied and hashed each time, which takes four times as long as to write it.
 func weight(n, header int) int {
 	if header > longHeader {
 		n += 3 * header

@@ -67,8 +67,8 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 	}
 }
 
-// A message of more than partsFrom bytes has at most maxParts fields (P-lim-14): each takes some time before it is known
-// who has sent the message, and a message may have millions. A group of ten thousand members fits.
+// A message of more than partsFrom bytes has at most maxParts fields (P-lim-14): each takes some time before it is
+// known who has sent the message, and a message may have millions. A group of ten thousand members fits.
 const (
 	partsFrom = 64 << 10
 	maxParts  = 128 << 10

@@ -37,8 +37,8 @@ func (n *Node) tooMany(what string, limit int) string {
 	return fmt.Sprintf("too many %s at this node: the limit is %d (--max-%s)", what, limit, what)
 }
 
-// The last part of a node's connections is for sockets that have few: who opens all the streams that one socket may have
-// does not lock others out. Applications open a socket for each connection.
+// The last part of a node's connections is for sockets that have few: who opens all the streams that one socket may
+// have does not lock others out. Applications open a socket for each connection.
 const (
 	reserved   = 8 // one in so many connections
 	fewStreams = 4 // of a socket that may have these, too

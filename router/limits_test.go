@@ -233,8 +233,8 @@ func flooded(r *rig, loop, hogs, size int) (receivers []*peer) {
 	return receivers
 }
 
-// The memory of a message that will never be complete is given back at once: when our side of its stream ends, and when its
-// sender has ended the socket, which lives on for what is queued. Rules: P-lim-12.
+// The memory of a message that will never be complete is given back at once: when our side of its stream ends, and when
+// its sender has ended the socket, which lives on for what is queued. Rules: P-lim-12.
 func TestMemoryOfHopelessMessagesIsGivenBack(t *testing.T) {
 	for name, end := range map[string]func(r *rig, p *peer){
 		"our end":        func(r *rig, p *peer) { r.finish() },
@@ -262,8 +262,8 @@ func TestMemoryOfHopelessMessagesIsGivenBack(t *testing.T) {
 	}
 }
 
-// Whoever fills the node's queues pays for it: messages to a receiver with little waiting do not die, on whichever loop.
-// Rules: P-lim-10.
+// Whoever fills the node's queues pays for it: messages to a receiver with little waiting do not die, on whichever
+// loop. Rules: P-lim-10.
 func TestTheLargestQueuePays(t *testing.T) {
 	for _, where := range placements {
 		for _, policy := range []Policy{Adaptive, Block, Drop} {
@@ -408,7 +408,8 @@ func TestBlockLosesNothingWhileWindowsFit(t *testing.T) {
 	}
 }
 
-// Acknowledgements that nobody reads are bounded for all connections together, however little each has. Rules: P-lim-10.
+// Acknowledgements that nobody reads are bounded for all connections together, however little each has. Rules:
+// P-lim-10.
 func TestAcknowledgementsOfAllConnectionsAreBounded(t *testing.T) {
 	const limit = 4 << 20
 	r := newRig(t, 2, Options{MaxQueued: limit, SlowConsumer: Block})

@@ -170,8 +170,8 @@ func TestHeaderLimitIs64KiBUnlessSet(t *testing.T) {
 	}
 }
 
-// A message of four megabytes can be two million fields, each of which takes its time before the sender has shown that it
-// holds the key of the link. Rules: P-lim-14.
+// A message of four megabytes can be two million fields, each of which takes its time before the sender has shown that
+// it holds the key of the link. Rules: P-lim-14.
 func TestMessagesOfTooManyPartsAreDropped(t *testing.T) {
 	tiny := []byte{4<<3 | 2, 0} // metadata without key and value: one field
 	for _, where := range placements {

@@ -138,9 +138,10 @@ func (n *Node) closeListeners() {
 }
 
 // Shutdown stops the node: the listeners first, so that dialers are refused and retry elsewhere or later;
-// then GOAWAY, and what peers have sent until now goes its way; then the end of every stream behind what is queued for it;
-// then the sockets. It returns nil when everything queued went out and was acknowledged by the peers' kernels, or was given up because a peer took nothing
-// for some seconds; ctx.Err() when ctx ended before that. Later calls return the first one's result.
+// then GOAWAY, and what peers have sent until now goes its way; then the end of every stream behind what is queued for
+// it; then the sockets. It returns nil when everything queued went out and was acknowledged by the peers' kernels, or
+// was given up because a peer took nothing for some seconds; ctx.Err() when ctx ended before that. Later calls return
+// the first one's result.
 func (n *Node) Shutdown(ctx context.Context) error {
 	n.stop.Do(func() {
 		defer close(n.done)

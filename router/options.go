@@ -132,9 +132,9 @@ type Options struct {
 	// MaxUnfinished bounds the memory of messages that have not arrived whole, in bytes. Beyond it the socket that holds
 	// most of it loses the connection that began one first. 0: a thirty-second of that memory.
 	MaxUnfinished int
-	// MaxQueued bounds the memory of messages that wait for receivers, in bytes. Beyond it, with the policy Block from half
-	// of it on, senders are charged for every message that has to wait, however little its receiver has waiting; a quarter
-	// beyond it the messages of the receiver with most waiting die. 0: an eighth of that memory.
+	// MaxQueued bounds the memory of messages that wait for receivers, in bytes. Beyond it, with the policy Block from
+	// half of it on, senders are charged for every message that has to wait, however little its receiver has waiting; a
+	// quarter beyond it the messages of the receiver with most waiting die. 0: an eighth of that memory.
 	MaxQueued int
 
 	// AcceptKinds are the kinds that a connection may claim: edge, remote and peer; 0: all of them. See ParseKinds.
@@ -171,7 +171,8 @@ type Options struct {
 	MaxFrameSize uint32
 	// MaxHeaderList is announced as SETTINGS_MAX_HEADER_LIST_SIZE in bytes; 0: 16384.
 	MaxHeaderList uint32
-	// MaxStreams bounds the streams of one TCP connection, announced as SETTINGS_MAX_CONCURRENT_STREAMS; 0: DefaultMaxStreams.
+	// MaxStreams bounds the streams of one TCP connection, announced as SETTINGS_MAX_CONCURRENT_STREAMS; 0:
+	// DefaultMaxStreams.
 	MaxStreams uint32
 
 	// Log receives what an operator must know; nil: nothing. Never called for a message that is forwarded.

@@ -393,8 +393,8 @@ func (l *loop) takeOne(e event) {
 	}
 }
 
-// accept takes a message in counted memory, set in loop.out, with a reference; its sender is charged. It reports whether
-// the sender's credit is due now.
+// accept takes a message in counted memory, set in loop.out, with a reference; its sender is charged. It reports
+// whether the sender's credit is due now.
 func (c *Conn) accept(buf *pool.Buf, p *parcel) (settled bool) {
 	done := false
 	defer func() { // the boundary of c's faults

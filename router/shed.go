@@ -13,8 +13,8 @@ import (
 //
 // To read no more from the sockets would not do: the updates of HTTP/2 windows that let queues drain come on these.
 
-// chargesFrom is by how much the node's queues may exceed Options.MaxQueued, in bytes, before every sender is charged whose
-// message waits. Under the policy block, where nothing is to be lost, that is early: so more windows fit.
+// chargesFrom is by how much the node's queues may exceed Options.MaxQueued, in bytes, before every sender is charged
+// whose message waits. Under the policy block, where nothing is to be lost, that is early: so more windows fit.
 func (n *Node) chargesFrom() int64 {
 	if n.opt.SlowConsumer == Block {
 		return -n.queued.Limit() / 2
@@ -25,8 +25,8 @@ func (n *Node) chargesFrom() int64 {
 // mostQueued is by how much they may exceed it at all, but for a moment: then the largest is cut.
 func (n *Node) mostQueued() int64 { return n.queued.Limit() / 4 }
 
-// makesRoom reports whether n bytes more may wait for c, when there are too many already. While there are, the queue that
-// holds most is cut. If that is of another loop, c may go on for the moment that it takes.
+// makesRoom reports whether n bytes more may wait for c, when there are too many already. While there are, the queue
+// that holds most is cut. If that is of another loop, c may go on for the moment that it takes.
 func (l *loop) makesRoom(c *Conn, n int) bool {
 	most := l.node.mostQueued()
 	for l.queued.Over(n) > most {
@@ -70,12 +70,12 @@ func (l *loop) endSparing() {
 	l.spared = nil
 }
 
-// stuckTicks is for how many ticks nothing may leave a queue of which nothing can be taken before its connection is given
-// up.
+// stuckTicks is for how many ticks nothing may leave a queue of which nothing can be taken before its connection is
+// given up.
 const stuckTicks = 5
 
-// cut gives up what waits for c, the newer half of senders' messages, and reports whether that has helped. If nothing is
-// left but one message half out, or what c has asked for and does not read, c is ended. Nothing is sent meanwhile:
+// cut gives up what waits for c, the newer half of senders' messages, and reports whether that has helped. If nothing
+// is left but one message half out, or what c has asked for and does not read, c is ended. Nothing is sent meanwhile:
 // loop.out is in use.
 func (c *Conn) cut() bool {
 	q, before := &c.q, c.q.bytes

@@ -253,8 +253,8 @@ func TestShutdownWaitsForFanouts(t *testing.T) {
 	}
 }
 
-// What the node's kernel has acknowledged when the node is told to stop, and no loop has read, reaches its receivers. Rules:
-// P-end-3.
+// What the node's kernel has acknowledged when the node is told to stop, and no loop has read, reaches its receivers.
+// Rules: P-end-3.
 func TestShutdownForwardsWhatIsStillUnread(t *testing.T) {
 	for _, loops := range []int{1, 2} {
 		n := start(t, Options{Loops: loops, ReadBuffer: 4 << 10}) // a dozen reads

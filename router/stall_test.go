@@ -234,8 +234,8 @@ func TestLittleWindowIsUsedAfterAMoment(t *testing.T) {
 	}
 }
 
-// Two streams of a socket: one got all that the window of both allows and reads nothing of it, though nobody waits for it.
-// It is ended, and the other goes on without a loss.
+// Two streams of a socket: one got all that the window of both allows and reads nothing of it, though nobody waits for
+// it. It is ended, and the other goes on without a loss.
 //
 // Rules: P-press-8.
 func TestStreamThatKeepsTheSharedWindowIsEnded(t *testing.T) {

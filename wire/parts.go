@@ -9,8 +9,9 @@ var (
 )
 
 // FewParts reports whether the encoded Message b has at most most fields, those of nested messages and of groups
-// included. What does not decode is counted as far as it does. It takes no longer than most fields take, whatever b has:
-// Scan and ParseHeader take 10 to 50 ns for each, and a message of 4 MiB can have two million of them. Rules: P-lim-14.
+// included. What does not decode is counted as far as it does. It takes no longer than most fields take, whatever b
+// has: Scan and ParseHeader take 10 to 50 ns for each, and a message of 4 MiB can have two million of them. Rules:
+// P-lim-14.
 func FewParts(b []byte, most int) bool { return messageShape.few(b, 0, &most) }
 
 // few is FewParts for the content b[i:] of a message; left is how many more there may be. It recurses no deeper than

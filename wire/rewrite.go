@@ -52,8 +52,8 @@ func OpeningSize(b []byte, m *Message, headerSize int) int {
 // ShortOpening is as long as the opening of a message without unknown fields can be.
 const ShortOpening = 12
 
-// PutOpening puts what AppendOpening appends into dst and returns its length; 0: unknown fields come first, and it may be
-// longer.
+// PutOpening puts what AppendOpening appends into dst and returns its length; 0: unknown fields come first, and it may
+// be longer.
 func (m *Message) PutOpening(dst *[ShortOpening]byte, headerSize int) int {
 	if m.Pre != 0 || m.HeadAt != m.Body.Off {
 		return 0

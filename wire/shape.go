@@ -195,8 +195,8 @@ func usualRest(b []byte, i int) bool {
 	return i == len(b) || b[i] == tagBlob && toTheEnd(b, i+1) != 0
 }
 
-// toTheEnd returns where the content of the length at b[i:] begins if it ends with b and the length has up to two bytes;
-// otherwise 0.
+// toTheEnd returns where the content of the length at b[i:] begins if it ends with b and the length has up to two
+// bytes; otherwise 0.
 func toTheEnd(b []byte, i int) int {
 	switch n := len(b) - i - 1; {
 	case n < 0:

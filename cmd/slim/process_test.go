@@ -127,7 +127,8 @@ func (p *process) ended(t *testing.T) int {
 	}
 }
 
-// heedHangups has SIGHUP not ignored by this process and those that it starts, whoever has ignored it. signal.Reset leaves it so.
+// heedHangups has SIGHUP not ignored by this process and those that it starts, whoever has ignored it. signal.Reset
+// leaves it so.
 func heedHangups() {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, syscall.SIGHUP)

@@ -22,7 +22,8 @@ func field(n protowire.Number, content ...[]byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(nil, n, protowire.BytesType), bytes.Join(content, nil))
 }
 
-// oddPublishes are what may follow the header in a publish, and the publish in a message, and breaks whoever decodes it.
+// oddPublishes are what may follow the header in a publish, and the publish in a message, and breaks whoever decodes
+// it.
 var oddPublishes = func() [][2][]byte {
 	bad := []byte("\xc3\x28")
 	eleven := append(bytes.Repeat([]byte{0xff}, 10), 1)

@@ -196,7 +196,8 @@ func (g *gatedConn) Read(b []byte) (int, error) {
 	return g.Conn.Read(b)
 }
 
-// tricklingReceivers read just below the stall rate, just above it, and a little faster, all in a group with one that is fast.
+// tricklingReceivers read just below the stall rate, just above it, and a little faster, all in a group with one that
+// is fast.
 func tricklingReceivers(ctx context.Context, c *child) error {
 	const floor = 256 << 10 // --stall-rate
 	return c.again(ctx, func() error {

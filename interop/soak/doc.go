@@ -13,9 +13,10 @@
 //	        reference                  reference          must be as at the start
 //	      of resources                  of delays
 //
-// The node has two loops, and runs under `ulimit -v` of 3 GB with so few descriptors that they run out. -soak.duration is the time
-// under attack of all rounds together; a control lasts half as long as the attacks of its round. After each part the
-// honest senders pause until everything has come, and what the node holds is looked at until it is what it was.
+// The node has two loops, and runs under `ulimit -v` of 3 GB with so few descriptors that they run out. -soak.duration
+// is the time under attack of all rounds together; a control lasts half as long as the attacks of its round. After each
+// part the honest senders pause until everything has come, and what the node holds is looked at until it is what it
+// was.
 //
 // # Who takes part
 //
@@ -30,11 +31,12 @@
 //
 // # What is judged
 //
-// Always: of the honest traffic nothing is lost, doubled, changed or out of order, and no honest connection is refused or
-// ended. Under the policy drop no more may be lost than the node has counted as dropped for full receivers. No attack may
-// harm what an innocent client of its own does: some of them watch one. Descriptors, goroutines, sockets, connections, names
-// and queues end where they began, memory within a stated bound; the node has no internal errors and stops in order.
+// Always: of the honest traffic nothing is lost, doubled, changed or out of order, and no honest connection is refused
+// or ended. Under the policy drop no more may be lost than the node has counted as dropped for full receivers. No
+// attack may harm what an innocent client of its own does: some of them watch one. Descriptors, goroutines, sockets,
+// connections, names and queues end where they began, memory within a stated bound; the node has no internal errors and
+// stops in order.
 //
-// Only in rounds with a minute of each, where there are enough delays: p99 under attack is at most three times p99 beside
-// the honest load. All these processes compete for the processors of one machine, in both parts alike.
+// Only in rounds with a minute of each, where there are enough delays: p99 under attack is at most three times p99
+// beside the honest load. All these processes compete for the processors of one machine, in both parts alike.
 package soak

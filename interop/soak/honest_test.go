@@ -383,7 +383,8 @@ func (h *honest) verdicts() map[string]verdict {
 	return sums
 }
 
-// takeDelays returns the delays of the part that has ended, by kind and all together (""), and those of acknowledgements.
+// takeDelays returns the delays of the part that has ended, by kind and all together (""), and those of
+// acknowledgements.
 func (h *honest) takeDelays() (byKind map[string]*load.Latency, acks *load.Latency) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

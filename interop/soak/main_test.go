@@ -64,8 +64,8 @@ var build = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// program is what a child does until ctx ends. An error ends the child and is a failure of the test: what the node refuses
-// is none.
+// program is what a child does until ctx ends. An error ends the child and is a failure of the test: what the node
+// refuses is none.
 type program struct {
 	name string
 	run  func(ctx context.Context, c *child) error

@@ -17,8 +17,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
-// mux is one socket with many streams, each a connection of its own: what uplink does not make, because no app needs it. One
-// goroutine uses it. It reads only when told to, and never answers messages.
+// mux is one socket with many streams, each a connection of its own: what uplink does not make, because no app needs
+// it. One goroutine uses it. It reads only when told to, and never answers messages.
 type mux struct {
 	nc      *net.TCPConn
 	h2      h2.Conn

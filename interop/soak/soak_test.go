@@ -96,7 +96,8 @@ func (r *round) run(t *testing.T) {
 	t.Log(r.table(start, control, attacked))
 }
 
-// part has children load or attack the node for a time, beside honest traffic, and waits until the node has calmed down.
+// part has children load or attack the node for a time, beside honest traffic, and waits until the node has calmed
+// down.
 func (r *round) part(t *testing.T, name string, programs []program, d time.Duration, start state) *part {
 	t.Helper()
 	children := launch(t, r.node.addr, programs)
@@ -151,7 +152,8 @@ func (r *round) watch(ctx context.Context, t *testing.T, name string, block bool
 	}
 }
 
-// gauges are numbers of the node that must be what they were. What is left of those at the start are the honest clients.
+// gauges are numbers of the node that must be what they were. What is left of those at the start are the honest
+// clients.
 var gauges = []string{"sockets", "connections", "names", "stalled", "blocked", "spilled", "late_loops", "waiting", "waiting_bytes",
 	"held_bytes", "unfinished_bytes", "goroutines"}
 

@@ -171,8 +171,9 @@ func TestAPeerThatMissesAnAnswerIsNotWaitedForUntilItAnswers(t *testing.T) {
 	}
 }
 
-// A peer that comes again and again under other names and never answers keeps subscribers waiting for an ever smaller part of
-// the time, whether it stays until it has missed its answer or leaves before; and good ones are waited for afterwards.
+// A peer that comes again and again under other names and never answers keeps subscribers waiting for an ever smaller
+// part of the time, whether it stays until it has missed its answer or leaves before; and good ones are waited for
+// afterwards.
 func TestNewPeersThatNeverAnswerAreWaitedForEverLess(t *testing.T) {
 	for _, stays := range []int{waitTicks, waitTicks - 2} {
 		s := newStand(t, relay)

@@ -46,8 +46,8 @@ type answers[C any] struct {
 	proven      bool                // it has given rewardAfter answers in time
 }
 
-// newcomers is what peers that had not proven themselves have cost, whoever they said they were: node ids are not proven,
-// so one that misses its answers could come again under another, and be waited for each time. Rules: P-peer-4.
+// newcomers is what peers that had not proven themselves have cost, whoever they said they were: node ids are not
+// proven, so one that misses its answers could come again under another, and be waited for each time. Rules: P-peer-4.
 type newcomers struct {
 	misses uint32 // lately
 	last   uint32 // tick of the last one

@@ -26,8 +26,8 @@ func (l *Loop) InputRead() bool {
 	return len(l.marked) == 0
 }
 
-// unread returns how many bytes the kernel has received and acknowledged that are still to be read (SIOCINQ). 0 if nothing
-// will be read of the socket any more. It is a system call.
+// unread returns how many bytes the kernel has received and acknowledged that are still to be read (SIOCINQ). 0 if
+// nothing will be read of the socket any more. It is a system call.
 func (k *Socket) unread() int {
 	if k.paused || k.closing || k.inputEnded {
 		return 0

@@ -17,7 +17,8 @@ type Budget struct {
 	names, bytes atomic.Int64 // in use
 }
 
-// The last part of a node's names, and of the bytes of their strings, is for connections that have few: who takes all that it gets does not lock others out.
+// The last part of a node's names, and of the bytes of their strings, is for connections that have few: who takes all
+// that it gets does not lock others out.
 const (
 	reserved = 8   // one in so many
 	fewHeld  = 128 // subscriptions of a connection that may have these, too

@@ -93,7 +93,8 @@ func (w *Watch) Look(dt time.Duration, p *Progress, f *Floor) (fresh uint64, sta
 	return fresh, float64(short) >= f.bound(p.Lump, p.RTT)
 }
 
-// Behind returns how many bytes the peer has taken less than the floor demands since it last kept up, as of the last look.
+// Behind returns how many bytes the peer has taken less than the floor demands since it last kept up, as of the last
+// look.
 func (w *Watch) Behind() int { return int(max(w.window, w.kernel, w.shared)) }
 
 // HeldUp reports whether other streams of the socket have kept the window of all closed for too long: since it was open

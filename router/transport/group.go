@@ -12,7 +12,8 @@ import (
 type Options struct {
 	// MaxMessage is the largest message taken, in bytes; 0: 4 MiB.
 	MaxMessage int
-	// FirstMessage is the largest message taken from a stranger, in bytes: until Stream.Established; 0: 16 KiB. Rules: P-lim-11.
+	// FirstMessage is the largest message taken from a stranger, in bytes: until Stream.Established; 0: 16 KiB. Rules:
+	// P-lim-11.
 	FirstMessage int
 	// MaxUnfinished bounds the memory for messages of one socket that are not complete, in bytes; 0: 8 MiB. Beyond it
 	// the stream whose message was begun first is ended. At least twice MaxMessage. Rules: P-lim-12.

@@ -169,8 +169,9 @@ func (k *socket) Ended() bool {
 	return !k.finished()
 }
 
-// endStarved ends the streams that have something left for a peer that has half-closed its socket, while the kernel takes more:
-// no window is there for it, and the peer cannot return any. To wait would hold up the senders of that for nothing. Rules: P-end-6.
+// endStarved ends the streams that have something left for a peer that has half-closed its socket, while the kernel
+// takes more: no window is there for it, and the peer cannot return any. To wait would hold up the senders of that for
+// nothing. Rules: P-end-6.
 func (k *socket) endStarved() {
 	for _, s := range k.streams {
 		if !k.net.Takes() {

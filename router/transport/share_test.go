@@ -74,8 +74,8 @@ func TestStreamsShareASocket(t *testing.T) {
 	}
 }
 
-// Who keeps a shared window closed: the stream that has clearly more unread, or else the one that has returned nothing for
-// longer. Rules: P-press-8.
+// Who keeps a shared window closed: the stream that has clearly more unread, or else the one that has returned nothing
+// for longer. Rules: P-press-8.
 func TestWhoKeepsASharedWindow(t *testing.T) {
 	now := time.Now()
 	for _, tc := range []struct {

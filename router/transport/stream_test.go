@@ -306,15 +306,23 @@ func TestPartsAreNoCrumbs(t *testing.T) {
 	}
 }
 
-// What is charged to a sender is missing from its window until it is given back.
-func TestChargeHoldsTheWindow(t *testing.T) {
+// sender is a peer with one stream, and windows of 64 KiB to fill.
+func sender(t *testing.T) (*house, *visitor, *guest) {
 	h := build(t, Options{MaxStreams: 100, Window: 64 << 10})
 	v := h.visit()
-	v.write(append([]byte(http2.ClientPreface), frames(func(f *http2.Framer) { _ = f.WriteSettings(); _ = f.WriteSettingsAck() })...))
+	v.write(append([]byte(http2.ClientPreface), frames(func(f *http2.Framer) {
+		_ = f.WriteSettings()
+		_ = f.WriteSettingsAck()
+	})...))
 	v.read()
 	v.request(1, openChannel)
 	v.read()
-	g := h.guests[0]
+	return h, v, h.guests[0]
+}
+
+// What is charged to a sender is missing from its window until it is given back.
+func TestChargeHoldsTheWindow(t *testing.T) {
+	h, v, g := sender(t)
 	m := enveloped(make([]byte, 10_000))
 	g.receive = func(b []byte, _ *pool.Buf) { g.s.Charge(len(m)) }
 	for range 6 {
@@ -327,13 +335,7 @@ func TestChargeHoldsTheWindow(t *testing.T) {
 
 // A peer that is advanced may send, whatever is charged to it.
 func TestAdvanceOpensTheWindow(t *testing.T) {
-	h := build(t, Options{MaxStreams: 100, Window: 64 << 10})
-	v := h.visit()
-	v.write(append([]byte(http2.ClientPreface), frames(func(f *http2.Framer) { _ = f.WriteSettings(); _ = f.WriteSettingsAck() })...))
-	v.read()
-	v.request(1, openChannel)
-	v.read()
-	g := h.guests[0]
+	h, v, g := sender(t)
 	m := enveloped(make([]byte, 10_000))
 	g.receive = func(b []byte, _ *pool.Buf) { g.s.Charge(2 * len(m)) }
 	for range 6 {
@@ -364,8 +366,8 @@ func TestStepsOfTheConnectionWindowAreSeen(t *testing.T) {
 	}
 }
 
-// The memory of a message that will never be complete is given back when that is known, though our side may go on for long:
-// what is queued for a peer that does not read comes first.
+// The memory of a message that will never be complete is given back when that is known, though our side may go on for
+// long: what is queued for a peer that does not read comes first.
 func TestMemoryOfABrokenMessageIsGivenBackAtOnce(t *testing.T) {
 	h := build(t, Options{MaxStreams: 100})
 	v := h.visit()

@@ -2,8 +2,8 @@ package transport
 
 import "github.com/seed31b3bfd0/slimgo/wire/h2"
 
-// Memory for messages that have not arrived whole is bounded for all sockets of the node (Options.Unfinished). Who asks for
-// some when there is none left may be honest and new: the socket that holds most loses a stream. Rules: P-lim-9.
+// Memory for messages that have not arrived whole is bounded for all sockets of the node (Options.Unfinished). Who asks
+// for some when there is none left may be honest and new: the socket that holds most loses a stream. Rules: P-lim-9.
 
 // count brings up to date what the group knows of the socket's memory.
 func (k *socket) count() {

@@ -120,9 +120,9 @@ const largestUpdate = 8 << 20
 
 // windowUpdates learns by how much at once a peer opens an HTTP/2 window, and how much of it the peer has not returned.
 // What is added to a window that is open tells how much is read before a closed one is opened only if it is always the
-// same: gRPC's C core tops an open window up in advance while it measures the way, and opens a closed one when it has got
-// that back and half of the window has been read. What comes together is one step: grpc-go returns a message that its
-// program begins to read, and what was read before, by updates of their own.
+// same: gRPC's C core tops an open window up in advance while it measures the way, and opens a closed one when it has
+// got that back and half of the window has been read. What comes together is one step: grpc-go returns a message that
+// its program begins to read, and what was read before, by updates of their own.
 type windowUpdates struct {
 	granted uint64  // bytes of DATA the peer has allowed since the start
 	widest  int     // the most that the peer allows, bytes: at least its window, if everything were returned
@@ -171,8 +171,8 @@ func (w *windowUpdates) add(window int, sent, at uint64, early bool) (returned b
 	return true
 }
 
-// lump returns by how many bytes at once the window opens: the largest of the latest updates, and until enough were seen
-// at least half of the window, as most engines do it, or all of it if some may have been given in advance.
+// lump returns by how many bytes at once the window opens: the largest of the latest updates, and until enough were
+// seen at least half of the window, as most engines do it, or all of it if some may have been given in advance.
 func (w *windowUpdates) lump() int {
 	n := w.steps.largest()
 	switch {

@@ -196,8 +196,8 @@ func TestPeersThatSlowDownAreNotStalledAboveTheFloor(t *testing.T) {
 	}
 }
 
-// gRPC's C core tops a window up in advance while it measures the way, though little of it is gone and read, and after that
-// opens it again when half of it has been read beyond that. It may have a wider one next.
+// gRPC's C core tops a window up in advance while it measures the way, though little of it is gone and read, and after
+// that opens it again when half of it has been read beyond that. It may have a wider one next.
 func TestPeerThatTopsUpAnOpenWindowIsNotStalledAboveTheFloor(t *testing.T) {
 	r := newReader(above, 8<<10, 10<<20, 1<<20, 2<<20)
 	grow := func(n int) {

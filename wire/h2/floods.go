@@ -6,8 +6,8 @@ package h2
 //
 // Frames that answer ours are free, so that an honest peer is not cut off however long it goes on: a PING for each DATA
 // or HEADERS frame we sent (estimators of bandwidth send one for each round trip; gRPC's proposal A8 has servers count
-// that way: P-tr-13), a WINDOW_UPDATE that returns what our DATA took, a RST_STREAM for a stream whose response is complete, the
-// HEADERS of responses and trailers.
+// that way: P-tr-13), a WINDOW_UPDATE that returns what our DATA took, a RST_STREAM for a stream whose response is
+// complete, the HEADERS of responses and trailers.
 const (
 	tokenBytes    = 256
 	fullBudget    = 4096 * tokenBytes
@@ -64,8 +64,8 @@ func (c *Conn) spendBytes(f Flood, n int) {
 	}
 }
 
-// tooManyPings is the word by which gRPC's clients know that they are to ping less often (proposal A8); after any other they
-// would come again as they were.
+// tooManyPings is the word by which gRPC's clients know that they are to ping less often (proposal A8); after any other
+// they would come again as they were.
 const tooManyPings = "too_many_pings"
 
 func (c *Conn) flood(f Flood) {

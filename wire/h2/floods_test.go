@@ -76,8 +76,8 @@ func TestRefusedStreamsAreAFlood(t *testing.T) {
 	}
 }
 
-// A section above the limit is decoded to its end all the same, and a byte of it may stand for a field of 4 KiB: there are
-// few of them before anyone knows who sends them.
+// A section above the limit is decoded to its end all the same, and a byte of it may stand for a field of 4 KiB: there
+// are few of them before anyone knows who sends them.
 func TestSectionsAboveTheLimitAreAFlood(t *testing.T) {
 	var enc fieldEncoder
 	large := enc.block(":method: POST", ":scheme: http", ":path: /")

@@ -139,9 +139,9 @@ func (c *Conn) fragment(h frameHeader, b []byte, ev Events) {
 	k.release()
 }
 
-// payForBlock takes tokens for the last n bytes of the block k if its section is above the limit: a byte may name a field of
-// 4 KiB, and is decoded before anyone knows who has sent it. No honest peer sends such sections; those within the limit
-// cost no more than it allows.
+// payForBlock takes tokens for the last n bytes of the block k if its section is above the limit: a byte may name a
+// field of 4 KiB, and is decoded before anyone knows who has sent it. No honest peer sends such sections; those within
+// the limit cost no more than it allows.
 func (c *Conn) payForBlock(k *block, n int) {
 	if k.over {
 		c.spendBytes(FloodHeaders, priceOver*n)

@@ -1,7 +1,7 @@
 package h2
 
-// A peer that has not read the end of its stream yet goes on sending: what it sends is read and discarded (RFC 9113 section
-// 8.1), and its messages are counted for the owner, who says what was lost.
+// A peer that has not read the end of its stream yet goes on sending: what it sends is read and discarded (RFC 9113
+// section 8.1), and its messages are counted for the owner, who says what was lost.
 
 // goOnCounting is queueClosed for a stream that lingers: the message at hand is the first that is counted, if its rest
 // comes.
@@ -18,8 +18,8 @@ func (c *Conn) goOnCounting(s *Stream) {
 	}
 }
 
-// countLate counts the messages that b, the next DATA bytes of s, completes, if it is known where they begin. While preN is
-// prefixLen, total is what is missing of a message.
+// countLate counts the messages that b, the next DATA bytes of s, completes, if it is known where they begin. While
+// preN is prefixLen, total is what is missing of a message.
 func (c *Conn) countLate(s *Stream, b []byte) {
 	for len(b) > 0 && s.flags&counting != 0 {
 		if s.preN < prefixLen {
@@ -42,8 +42,8 @@ func (c *Conn) countLate(s *Stream, b []byte) {
 	}
 }
 
-// TakeLate returns how many messages have come whole since the last call for streams whose response was complete. They were not
-// delivered. Those that the peer sends after a RST_STREAM of ours are not among them.
+// TakeLate returns how many messages have come whole since the last call for streams whose response was complete. They
+// were not delivered. Those that the peer sends after a RST_STREAM of ours are not among them.
 func (c *Conn) TakeLate() int {
 	n := c.late
 	c.late = 0

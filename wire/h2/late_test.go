@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A stream of messages is ended from our side at a random byte, within a message or its prefix, too: what was delivered and
-// what came late is all that was sent.
+// A stream of messages is ended from our side at a random byte, within a message or its prefix, too: what was delivered
+// and what came late is all that was sent.
 func TestMessagesAfterOurEndAreCounted(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 7))
 	for range 300 {

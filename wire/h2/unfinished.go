@@ -65,8 +65,8 @@ func (c *Conn) UnfinishedBytes() int {
 	return n
 }
 
-// InputEnded says that nothing more comes from the peer: what it has not completed never will be, and its memory is given
-// back. The owner takes back what Grow has lent. No Feed may follow.
+// InputEnded says that nothing more comes from the peer: what it has not completed never will be, and its memory is
+// given back. The owner takes back what Grow has lent. No Feed may follow.
 func (c *Conn) InputEnded() {
 	for s := c.oldest; s != nil; s = c.oldest {
 		s.flags |= discarding

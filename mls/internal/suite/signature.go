@@ -41,8 +41,9 @@ type SigningKey struct {
 	signer  func(rand io.Reader, text []byte) ([]byte, error)
 }
 
-// private is the serialised private key. It stands behind a pointer because fmt, where it calls no methods (of fields that are not exported, with
-// a verb that it does not know for them), prints what a pointer leads to, and pointers in there as addresses.
+// private is the serialised private key. It stands behind a pointer because fmt, where it calls no methods (of fields
+// that are not exported, with a verb that it does not know for them), prints what a pointer leads to, and pointers in
+// there as addresses.
 type private struct{ b []byte }
 
 // Bytes is the serialised private key, borrowed: the seed of EdDSA, the scalar of ECDSA in full length.

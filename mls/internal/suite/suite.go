@@ -135,8 +135,9 @@ func (s *Suite) ParsePrivateKey(b []byte) (*PrivateKey, error) { return s.hpke.K
 // CheckPublicKey refuses what is no HPKE public key of the suite.
 func (s *Suite) CheckPublicKey(pub []byte) error { return s.hpke.KEM.CheckPublic(pub) }
 
-// Canonical reports whether an HPKE public key is the encoding that the suite itself would give it. Keys of X25519 whose highest bit is set are
-// not: they are taken for those without it (RFC 7748, section 5). Of other curves there is one encoding.
+// Canonical reports whether an HPKE public key is the encoding that the suite itself would give it. Keys of X25519
+// whose highest bit is set are not: they are taken for those without it (RFC 7748, section 5). Of other curves there is
+// one encoding.
 func (s *Suite) Canonical(pub []byte) bool {
 	switch s.id {
 	case X25519AES128SHA256Ed25519, X25519ChaCha20SHA256Ed25519, MLKEM768X25519AES128Ed25519:

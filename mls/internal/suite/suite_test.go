@@ -324,7 +324,8 @@ func BenchmarkSuite(b *testing.B) {
 	}
 }
 
-// What is signed may be the plaintext of a private message: it does not stay where the next one is put together, however long it is.
+// What is signed may be the plaintext of a private message: it does not stay where the next one is put together,
+// however long it is.
 func TestSignedTextsAreWiped(t *testing.T) {
 	for _, n := range []int{1, 1000, maxSpareText, maxSpareText + 1} {
 		room := takeText(n)
