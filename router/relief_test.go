@@ -2,27 +2,39 @@ package router
 
 import (
 	"runtime"
+	"slices"
 	"testing"
 )
 
 func TestReliefComesOnceAfterABurst(t *testing.T) {
-	const much = 2 * reliefPeak
+	const base, much = 16 << 20, 16<<20 + 2*reliefGrowth
+	type look struct{ held, taken int64 }
+	repeat := func(n int, first, then look) []look {
+		return append([]look{first}, slices.Repeat([]look{then}, n)...)
+	}
+	idle, burst, left := look{base, 0}, look{much, much - base}, look{much, 0}
 	for _, tc := range []struct {
 		name  string
-		taken []int64
+		looks []look
 		times int
 	}{
-		{"nothing", []int64{0, 0, 0, 0, 0}, 0},
-		{"a small burst", []int64{reliefPeak - 1, 0, 0, 0, 0, 0}, 0},
-		{"a burst", []int64{0, much, 0, 0, 0, 0, 0, 0, 0}, 1},
-		{"a burst that goes on", []int64{much, 0, 0, much, 0, 0, much, much}, 0},
-		{"two bursts", []int64{much, 0, 0, 0, 0, much, 0, 0, 0, 0}, 2},
-		{"half of it stays", []int64{much, much / 2, much / 2, much / 2, much / 2}, 0},
+		{"nothing", []look{idle, idle, idle, idle, idle}, 0},
+		{"a little is left", []look{idle, {base + reliefGrowth - 1, 0}, {base + reliefGrowth - 1, 0}, {base + reliefGrowth - 1, 0}}, 0},
+		{"a burst", []look{idle, burst, left, left, left, idle, idle, idle, idle}, 1},
+		{"much that no message took", []look{idle, left, left, left, idle, idle}, 1},
+		{"a burst that goes on", []look{idle, burst, left, left, burst, left, left, burst, burst}, 0},
+		{"two bursts", []look{idle, burst, left, left, left, idle, burst, left, left, left, idle}, 2},
+		{"messages hold half of it", []look{idle, burst, {much, reliefGrowth}, {much, reliefGrowth}, {much, reliefGrowth}, {much, reliefGrowth}}, 0},
+		{"nothing can be given back", repeat(30, idle, left), 3}, // after 3, 6 and 12 ticks
+		{"nothing can be given back for long", repeat(1200, idle, left), 6 + (1200-189)/reliefRarely},
+		{"another burst when nothing could", append(repeat(190, idle, left), look{2 * much, 0}, look{2 * much, 0}, look{2 * much, 0}), 7},
+		{"what was needed is not any more", append(repeat(3, look{8 * much, 0}, idle), left, left, left, idle), 1},
 	} {
 		var r relief
 		times := 0
-		for _, n := range tc.taken {
-			if r.due(n) {
+		for _, l := range tc.looks {
+			if r.due(l.held, l.taken) {
+				r.begin()
 				times++
 			}
 		}
