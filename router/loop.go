@@ -176,7 +176,7 @@ func (l *loop) Batch() {
 
 // Tick implements netloop.Owner.
 func (l *loop) Tick(now time.Time) {
-	l.n.shown.ran.Store(now.Unix())
+	l.n.shown.ran.Store(int64(now.Sub(l.node.made)))
 	l.ticks++
 	l.endSparing()
 	l.bundles.tidy()

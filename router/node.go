@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
@@ -21,6 +22,7 @@ type Node struct {
 	// Immutable after Start.
 	opt                Options
 	log                *slog.Logger
+	made               time.Time
 	loops              []*loop
 	engine             *netloop.Engine
 	lns                []*netloop.Listener
@@ -90,7 +92,7 @@ func (n *Node) accept(ln *netloop.Listener) {
 
 // newNode makes a node of complete options, without loops and listeners.
 func newNode(o Options) *Node {
-	n := &Node{opt: o, log: o.Log, names: table.New[Conn](), done: make(chan struct{})}
+	n := &Node{opt: o, log: o.Log, made: time.Now(), names: table.New[Conn](), done: make(chan struct{})}
 	n.budget = &table.Budget{PerConn: o.MaxSubscriptions, Names: int64(o.MaxNames), Bytes: int64(o.MaxNameBytes)}
 	n.claims = newClaims(&o)
 	n.names.Limit(n.budget)

@@ -40,7 +40,7 @@ type shown struct {
 	_                                        pad // gauges change both ways, and more often
 	conns, stalled, waiting, waitBytes, held atomic.Int64
 	blocked, spilled, unfinished             atomic.Int64
-	ran                                      atomic.Int64 // when it last ticked, in Unix seconds; 0: it has not yet
+	ran                                      atomic.Int64 // when it last ticked, in ns since the node was made; 0: it has not yet
 }
 
 // drop counts a message that died.
@@ -119,8 +119,8 @@ type Stats struct {
 	Names int
 }
 
-// late is how many seconds a loop may not tick.
-const late = 3
+// late is how long a loop may not tick. The wall's clock has no part in it: it may jump.
+const late = 3 * time.Second
 
 // Stats returns the counters. It asks no loop, so it answers at once, whatever they do, and after Shutdown, too.
 func (n *Node) Stats() Stats {
@@ -128,11 +128,11 @@ func (n *Node) Stats() Stats {
 	if times := n.full.times.Load(); times > 0 {
 		s.Refused[ReasonSockets] = times
 	}
-	now := time.Now().Unix()
+	now := time.Since(n.made)
 	for _, l := range n.loops {
 		s.Sockets += int64(l.net.Sockets())
 		s.add(&l.n.shown)
-		if ran := l.n.shown.ran.Load(); ran != 0 && now-ran >= late {
+		if ran := l.n.shown.ran.Load(); ran != 0 && now-time.Duration(ran) >= late {
 			s.Late++
 		}
 	}
