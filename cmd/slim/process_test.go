@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -263,6 +264,20 @@ func TestLogOnAFullDisk(t *testing.T) {
 	p.line(t, "no space left on device")
 	if code := p.stop(t); code != cli.ExitOK {
 		t.Errorf("exit %d, want %d", code, cli.ExitOK)
+	}
+}
+
+// A node without descriptors for its loops says which call failed and what to do.
+func TestStartWithoutDescriptors(t *testing.T) {
+	cmd := command(t, "--config", "testdata/free-port.yaml", "--loops", "8")
+	cmd.Args = append([]string{"sh", "-c", `ulimit -n 16 && exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = "/bin/sh"
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != cli.ExitError {
+		t.Errorf("%v, want exit %d", err, cli.ExitError)
+	}
+	if want := regexp.MustCompile(`eventfd|epoll_\w+|socketpair|socket`); !want.Match(out) || !strings.Contains(string(out), "raise the limit of open files") {
+		t.Errorf("the node printed\n%s\nwant the call and what to do", out)
 	}
 }
 

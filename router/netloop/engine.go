@@ -1,12 +1,14 @@
 package netloop
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
 )
 
 // Options configure an Engine. Nothing may change after Start.
@@ -56,7 +58,7 @@ func Start(o Options, owner func(*Loop) Owner) (*Engine, error) {
 	e := &Engine{opt: o, done: make(chan struct{})}
 	var err error
 	if e.epoll, err = newReadiness(); err != nil {
-		return nil, fmt.Errorf("netloop: %w", err)
+		return nil, fmt.Errorf("netloop: %w%s", err, startHint(err))
 	}
 	e.ready = e.epoll
 	e.spare.refill()
@@ -67,12 +69,25 @@ func Start(o Options, owner func(*Loop) Owner) (*Engine, error) {
 		}
 		if err != nil {
 			e.Stop()
-			return nil, fmt.Errorf("netloop: event loop %d: %w", i, err)
+			return nil, fmt.Errorf("netloop: event loop %d: %w%s", i, err, startHint(err))
 		}
 	}
 	e.Go(e.epoll.run)
 	e.Go(e.tick)
 	return e, nil
+}
+
+// startHint says what to do when the kernel refuses what loops are made of.
+func startHint(err error) string {
+	switch {
+	case errors.Is(err, unix.ENOSPC): // of epoll_ctl, and no disk is meant
+		return " (the kernel lets this user watch no more descriptors: raise fs.epoll.max_user_watches, or run fewer loops)"
+	case errors.Is(err, unix.EMFILE):
+		return " (raise the limit of open files, or run fewer loops)"
+	case errors.Is(err, unix.ENFILE):
+		return " (all processes together have too many open files: raise fs.file-max)"
+	}
+	return ""
 }
 
 // Loops returns the loops in order of their Index.

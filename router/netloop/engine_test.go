@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -303,6 +304,22 @@ func TestFailedWriteLeavesTheInput(t *testing.T) {
 }
 
 // Silence drops what waits, and reads what was sent before.
+// What the kernel refuses at the start is said with its call and what to do; "no space left" means no disk.
+func TestStartHints(t *testing.T) {
+	for err, want := range map[error]string{
+		os.NewSyscallError("epoll_ctl", unix.ENOSPC):     "raise fs.epoll.max_user_watches",
+		os.NewSyscallError("eventfd", unix.EMFILE):       "raise the limit of open files",
+		os.NewSyscallError("epoll_create1", unix.ENFILE): "raise fs.file-max",
+	} {
+		if got := startHint(err); !strings.Contains(got, want) {
+			t.Errorf("%v: hint %q, want %q in it", err, got, want)
+		}
+	}
+	if got := startHint(unix.EINVAL); got != "" {
+		t.Errorf("hint %q for what has no remedy", got)
+	}
+}
+
 func TestSilence(t *testing.T) {
 	r := rig(t, Options{})
 	h := &tape{}

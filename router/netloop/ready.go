@@ -2,6 +2,7 @@ package netloop
 
 import (
 	"errors"
+	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -30,15 +31,17 @@ type readiness struct {
 func newReadiness() (*readiness, error) {
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		return nil, err
+		return nil, os.NewSyscallError("epoll_create1", err)
 	}
 	stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err == nil {
-		err = unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, stop, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(stop)})
-	}
 	if err != nil {
 		_ = unix.Close(ep)
-		return nil, err
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, stop, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(stop)}); err != nil {
+		_ = unix.Close(ep)
+		_ = unix.Close(stop)
+		return nil, os.NewSyscallError("epoll_ctl", err)
 	}
 	return &readiness{epoll: ep, stopFD: stop, armed: map[int32]*Socket{}}, nil
 }
