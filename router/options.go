@@ -78,7 +78,7 @@ const (
 	DefaultMaxFrameSize     = 16 << 10
 	DefaultMaxHeaderList    = 16 << 10
 	// DefaultMaxStreams streams of a socket may be opened and reset all at once without a flood (P-lim-13).
-	DefaultMaxStreams       = 500
+	DefaultMaxStreams       = 256
 	DefaultNegotiation      = 5 * time.Second
 	DefaultKeepaliveTime    = 2 * time.Minute
 	DefaultKeepaliveTimeout = 20 * time.Second

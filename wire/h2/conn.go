@@ -66,6 +66,7 @@ type Conn struct {
 	creditList    *Stream     // streams whose receive window is looked at when Feed ends, linked by nextCredit
 	late          int         // messages that came after our end of their stream: late.go
 	budget        int         // flood budget left, in bytes: floods.go
+	fullBudget    int         // to which it is refilled
 	sent, pinged  uint        // DATA and HEADERS frames of ours, and how many of them a PING has answered
 	highest       uint32      // server: highest stream id of the peer
 	accepted      uint32      // server: highest stream id that reached the owner
@@ -113,12 +114,14 @@ type Conn struct {
 // Init readies c and queues what this role sends first: the client's preface, SETTINGS, and the WINDOW_UPDATE of the
 // connection. s may be nil: all defaults.
 func (c *Conn) Init(role Role, s *Settings) {
-	*c = Conn{role: role, budget: fullBudget, window: startWindow, peakWindow: startWindow, peerWindow: startWindow, peerFrame: minMaxFrame,
+	*c = Conn{role: role, window: startWindow, peakWindow: startWindow, peerWindow: startWindow, peerFrame: minMaxFrame,
 		peerStreams: 1<<32 - 1, nextID: 1}
 	if s == nil {
 		s = &Settings{}
 	}
 	c.set = s.withDefaults()
+	c.fullBudget = budgetOf(&c.set)
+	c.budget = c.fullBudget
 	c.now, c.began = c.set.Now, c.set.Now
 	c.credit = int(c.set.ConnWindow)
 	c.earlyCredit = max(0, startWindow-int(c.set.InitialWindow))

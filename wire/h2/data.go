@@ -95,7 +95,7 @@ func (c *Conn) padLength(p []byte, ev Events) []byte {
 // dataBytes hands the DATA bytes b of s, without padding, to the envelope.
 func (c *Conn) dataBytes(s *Stream, b []byte, ev Events) {
 	if s.flags&discarding == 0 {
-		c.budget = min(c.budget+len(b), fullBudget)
+		c.budget = min(c.budget+len(b), c.fullBudget)
 		c.messages(s, b, ev)
 	} else if s.flags&counting != 0 {
 		c.countLate(s, b)

@@ -11,11 +11,13 @@ package h2
 const (
 	tokenBytes    = 256
 	fullBudget    = 4096 * tokenBytes
+	maxResets     = 1 << 14   // streams whose opening and reset the budget covers
 	maxControl    = 256 << 10 // bytes of Control that may wait for the owner
 	maxAnswerable = 1 << 13   // PINGs that may come after we have sent as many frames
 
 	// Prices in tokens. A request pays more than a ping, since the owner works on it, and a stream that ends in an
-	// error pays again: rapid reset (CVE-2023-44487) is out of tokens after some 340 streams.
+	// error pays again: rapid reset (CVE-2023-44487) is out of tokens after some 340 streams, or after those that may be
+	// open at once and some 80 if these are more: a proxy whose own side breaks resets them all together.
 	priceRequest = 4
 	priceReset   = 8
 	priceEmpty   = 4
@@ -23,6 +25,11 @@ const (
 	priceLate    = 1              // a frame on a closed stream that is not answered
 	priceOver    = 8              // in bytes: for each byte of a section above MaxHeaderList
 )
+
+// budgetOf is the whole budget of a connection, in bytes: the opening and reset of all its streams leave a part for the rest.
+func budgetOf(s *Settings) int {
+	return max(fullBudget, min(int(s.MaxStreams), maxResets)*(priceRequest+priceReset)*tokenBytes+fullBudget/4)
+}
 
 // Flood names what emptied the budget.
 type Flood uint8
@@ -90,8 +97,9 @@ func (c *Conn) answers() bool {
 	return true
 }
 
-// Relax gives back n tokens of the flood budget, at most to its full size of 4096. The owner calls it from a timer,
+// Relax gives back n tokens of the flood budget, at most to its full size: 4096, or more where the peer may have more
+// than 256 streams open. The owner calls it from a timer,
 // since the engine has no clock: a keepalive PING a minute would otherwise add up over days.
 func (c *Conn) Relax(n int) {
-	c.budget = min(c.budget+min(n, fullBudget/tokenBytes)*tokenBytes, fullBudget)
+	c.budget = min(c.budget+min(n, c.fullBudget/tokenBytes)*tokenBytes, c.fullBudget)
 }

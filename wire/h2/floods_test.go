@@ -65,6 +65,33 @@ func TestSettingsPayForTheStreamsTheyMove(t *testing.T) {
 	}
 }
 
+// A proxy whose own side breaks resets at once all streams that it may have open, and has done no wrong.
+func TestAllStreamsMayBeResetAtOnce(t *testing.T) {
+	for _, streams := range []uint32{256, 341, 500, 5000} {
+		k := newTalk(t, Server, &Settings{MaxStreams: streams})
+		all := func(first uint32) {
+			for i := range streams {
+				k.feed(request(first+2*i, 0))
+				k.c.ControlDone()
+			}
+			for i := range streams {
+				k.feed(frame(frameRSTStream, 0, first+2*i, u32(uint32(Cancel))))
+				k.c.ControlDone()
+			}
+		}
+		all(1)
+		if k.err != nil {
+			t.Fatalf("%d streams: %v", streams, k.err)
+		}
+		for n := uint32(1); k.err == nil && n < 20; n++ {
+			all(1 + 2*n*streams)
+		}
+		if ce := k.wantError(EnhanceYourCalm); ce.Flood != FloodReset && ce.Flood != FloodRequest {
+			t.Errorf("%d streams, again and again: named %s", streams, ce.Flood)
+		}
+	}
+}
+
 func TestRefusedStreamsAreAFlood(t *testing.T) {
 	k := newTalk(t, Server, &Settings{MaxStreams: 1})
 	for i := range 500 {

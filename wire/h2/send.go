@@ -30,7 +30,7 @@ func (c *Conn) Data(dst []byte, s *Stream, n int) ([]byte, int) {
 	}
 	s.window -= k
 	c.window -= k
-	c.budget = min(c.budget+k, fullBudget) // pays for the WINDOW_UPDATEs it will cause
+	c.budget = min(c.budget+k, c.fullBudget) // pays for the WINDOW_UPDATEs it will cause
 	return dst, k
 }
 
