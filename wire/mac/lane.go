@@ -33,6 +33,14 @@ type scratch struct {
 	tail [2 * blockSize]byte
 }
 
+// scratch returns that of lane i.
+func (m *MAC) scratch(i int) *scratch {
+	if m.work == nil {
+		m.work = new([2]scratch)
+	}
+	return &m.work[i]
+}
+
 const (
 	stageHead = iota
 	stageBody
@@ -129,8 +137,8 @@ func Tag2(d0 *[sha256.Size]byte, m0 *MAC, n0 *Names, rest0 []byte, d1 *[sha256.S
 		return
 	}
 	var l0, l1 lane
-	l0.start(m0, &m0.work[0], n0, rest0)
-	l1.start(m1, &m1.work[1], n1, rest1)
+	l0.start(m0, m0.scratch(0), n0, rest0)
+	l1.start(m1, m1.scratch(1), n1, rest1)
 	b0, b1 := l0.next(), l1.next()
 	for len(b0) > 0 && len(b1) > 0 {
 		n := min(len(b0), len(b1))

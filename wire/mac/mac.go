@@ -21,8 +21,9 @@ type MAC struct {
 	skip  int   // bytes of items 1 and 2
 	soft  *soft // nil: SHA instructions
 
-	pieces *flats     // of tags made flat; nil before the first
-	work   [2]scratch // of the first and the second lane of Tag2, which may be of one MAC
+	// Larger than the rest together, and of no use to a link without messages: nil before the first tag.
+	pieces *flats      // of tags made flat
+	work   *[2]scratch // of the first and the second lane of Tag2, which may be of one MAC
 }
 
 // Names is the state of the hash after items 1 to 4 of a preimage: label, link_id, source, destination. It is a plain
@@ -92,7 +93,7 @@ func (m *MAC) Tag(dst *[sha256.Size]byte, n *Names, rest []byte) {
 		return
 	}
 	var l lane
-	l.start(m, &m.work[0], n, rest)
+	l.start(m, m.scratch(0), n, rest)
 	l.finish(dst, l.next())
 }
 
@@ -123,7 +124,10 @@ func (m *MAC) Close() {
 		clear(m.pieces[0][:])
 		clear(m.pieces[1][:])
 	}
-	m.inner, m.outer, m.work, m.pieces = state{}, state{}, [2]scratch{}, nil
+	if m.work != nil {
+		*m.work = [2]scratch{}
+	}
+	m.inner, m.outer, m.work, m.pieces = state{}, state{}, nil, nil
 	if m.soft != nil {
 		m.soft.wipe()
 	}
