@@ -96,15 +96,12 @@ type Conn struct {
 	head, tail           *Stream            // in the tables, ids ascending
 	more                 map[uint32]*Stream // all but first
 	closing, closingTail *Stream            // Closed is due, linked by nextClosing
-	resets               [recentResets]uint32
-	lingerers            [maxLingering]uint32
-	resetAt              uint8 // where the next id goes in resets
-	lingererAt           uint8
+	ended                *endings           // nil before the first
 	first                Stream
 	oldest, newest       *Stream // with memory lent for an unfinished message
 	lent                 int     // bytes of that memory
 	free                 *Stream // recycled, linked by nextClosing
-	frees, mostStreams   int     // how many; how many streams more has held since it was made
+	frees, mostStreams   int32   // how many; how many streams more has held since it was made
 	end                  End     // what Ended is shown
 
 	set Settings

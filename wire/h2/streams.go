@@ -1,5 +1,7 @@
 package h2
 
+import "slices"
+
 type streamFlags uint16
 
 const (
@@ -92,17 +94,29 @@ func (c *Conn) maybeInFlight(id uint32) bool {
 	if c.finalGoAway && c.role == Server && id > c.accepted {
 		return true
 	}
-	for _, r := range c.resets {
-		if r == id {
-			return true
-		}
+	return c.ended != nil && slices.Contains(c.ended.resets[:], id)
+}
+
+// endings are the latest streams that we have ended while their peers were sending. Most connections have none until
+// their own end.
+type endings struct {
+	resets     [recentResets]uint32
+	lingerers  [maxLingering]uint32
+	resetAt    uint8 // where the next id goes in resets
+	lingererAt uint8
+}
+
+func (c *Conn) endings() *endings {
+	if c.ended == nil {
+		c.ended = new(endings)
 	}
-	return false
+	return c.ended
 }
 
 func (c *Conn) rememberReset(id uint32) {
-	c.resets[c.resetAt%recentResets] = id
-	c.resetAt++
+	e := c.endings()
+	e.resets[e.resetAt%recentResets] = id
+	e.resetAt++
 }
 
 // addStream makes a live stream. The first of a connection is part of the Conn: most connections carry just one.
@@ -119,7 +133,7 @@ func (c *Conn) addStream(id uint32) *Stream {
 			c.more = make(map[uint32]*Stream)
 		}
 		c.more[id] = s
-		c.mostStreams = max(c.mostStreams, len(c.more))
+		c.mostStreams = max(c.mostStreams, int32(len(c.more)))
 	}
 	*s = Stream{ID: id, conn: c, length: -1, maxMessage: uint32(c.set.FirstMessage)}
 	s.window, s.peakWindow, s.credit = int(c.peerWindow), int(c.peerWindow), int(c.set.InitialWindow)
@@ -219,14 +233,15 @@ func (c *Conn) reuse(s *Stream) {
 func (c *Conn) linger(dst []byte, s *Stream) []byte {
 	c.goOnCounting(s)
 	s.flags |= lingering
-	slot := &c.lingerers[c.lingererAt%maxLingering]
+	e := c.endings()
+	slot := &e.lingerers[e.lingererAt%maxLingering]
 	if old := c.find(*slot); old != nil && old.flags&lingering != 0 {
 		dst = appendRST(dst, old.ID, NoError)
 		c.rememberReset(old.ID)
 		c.remove(old)
 	}
 	*slot = s.ID
-	c.lingererAt++
+	e.lingererAt++
 	return dst
 }
 

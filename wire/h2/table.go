@@ -33,12 +33,12 @@ const maxTable = 4096
 //	               ^ begin    oldest entry first         the newest has index 62
 type fieldTable struct {
 	bytes   []byte
-	begin   int
 	entries []tableEntry
-	head    int    // index in entries of the oldest
+	begin   int32
+	head    int32  // index in entries of the oldest
 	moved   uint32 // bytes that compaction has taken from the front of bytes, mod 2^32
-	size    int    // RFC 7541 section 4.1; at most limit
-	reduced int    // by how much the peer's encoder has lowered the limit below maxTable
+	size    int32  // RFC 7541 section 4.1; at most limit
+	reduced int32  // by how much the peer's encoder has lowered the limit below maxTable
 }
 
 // tableEntry says where an entry lies: at bytes[at-moved].
@@ -47,16 +47,16 @@ type tableEntry struct {
 	name, value uint16 // lengths; below maxTable
 }
 
-func (e tableEntry) size() int { return int(e.name) + int(e.value) + fieldOverhead }
+func (e tableEntry) size() int32 { return int32(e.name) + int32(e.value) + fieldOverhead }
 
-func (t *fieldTable) limit() int { return maxTable - t.reduced }
+func (t *fieldTable) limit() int { return maxTable - int(t.reduced) }
 
 // setLimit applies a dynamic table size update (RFC 7541 section 6.3); false: it exceeds what we announced.
 func (t *fieldTable) setLimit(n uint32) bool {
 	if n > maxTable {
 		return false
 	}
-	t.reduced = maxTable - int(n)
+	t.reduced = maxTable - int32(n)
 	t.evict(0)
 	return true
 }
@@ -69,7 +69,7 @@ func (t *fieldTable) get(i uint32) (f field, fixed, ok bool) {
 		return field{}, false, false
 	case i < newest:
 		return staticFields[i-1], true, true
-	case i-newest >= uint32(len(t.entries)-t.head):
+	case i-newest >= uint32(len(t.entries)-int(t.head)):
 		return field{}, false, false
 	default:
 		e := t.entries[len(t.entries)-1-int(i-newest)]
@@ -87,19 +87,19 @@ func (t *fieldTable) insert(name, value []byte) {
 	}
 	t.entries = append(t.entries, tableEntry{at: uint32(len(t.bytes)) + t.moved, name: uint16(len(name)), value: uint16(len(value))})
 	t.bytes = append(append(t.bytes, name...), value...)
-	t.size += n
+	t.size += int32(n)
 }
 
 // evict drops the oldest entries until n more octets fit, and the memory of what was dropped once that is the larger
 // part.
 func (t *fieldTable) evict(n int) {
-	for t.size > 0 && t.size+n > t.limit() {
+	for t.size > 0 && int(t.size)+n > t.limit() {
 		e := t.entries[t.head]
 		t.head++
-		t.begin += int(e.name) + int(e.value)
+		t.begin += int32(e.name) + int32(e.value)
 		t.size -= e.size()
 	}
-	if t.head > len(t.entries)/2 || t.begin > len(t.bytes)/2 {
+	if int(t.head) > len(t.entries)/2 || int(t.begin) > len(t.bytes)/2 {
 		t.bytes = append(t.bytes[:0], t.bytes[t.begin:]...)
 		t.entries = append(t.entries[:0], t.entries[t.head:]...)
 		t.moved += uint32(t.begin)
