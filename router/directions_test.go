@@ -208,7 +208,7 @@ func TestReceiverThatIsCutOffIsStillHeard(t *testing.T) {
 	l := n.loops[0]
 	l.post(func() {
 		l.net.Each(func(k *netloop.Socket) {
-			if k.RemoteAddr().String() == a.c.LocalAddr().String() {
+			if k.Remote() == a.c.LocalAddr().String() {
 				k.Silence()
 			}
 		})

@@ -194,8 +194,8 @@ func (l *loop) Tick(now time.Time) {
 // Panicked implements netloop.Owner.
 func (l *loop) Panicked(k *netloop.Socket, value any, stack []byte) {
 	remote := "unknown"
-	if k != nil && k.RemoteAddr() != nil {
-		remote = k.RemoteAddr().String()
+	if k != nil {
+		remote = k.Remote()
 	}
 	l.panicked(remote, value, stack)
 }

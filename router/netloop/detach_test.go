@@ -114,7 +114,7 @@ func TestPausedSocketIsWrittenAndEnds(t *testing.T) {
 		if how != "reset" && !bytes.Equal(h.got.Bytes(), in) {
 			t.Errorf("%s: %d of %d bytes are read", how, h.heard(), len(in))
 		}
-		if a := h.k.RemoteAddr(); a.String() != peer.LocalAddr().String() {
+		if a := h.k.Remote(); a != peer.LocalAddr().String() {
 			t.Errorf("%s: the address of the peer is %v", how, a)
 		}
 	}

@@ -125,7 +125,10 @@ func (l *Loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	}
 	nested := l.enter(k)
 	defer l.leave(k, nested)
-	k.gc, k.fd, k.remote = gc, gc.Fd(), remoteAddr(gc)
+	k.gc, k.fd = gc, gc.Fd()
+	if a := gc.RemoteAddr(); a != nil {
+		k.remote = a.String() // now: gnet uses the memory of a zone again
+	}
 	l.live[k] = struct{}{}
 	k.handler.Opened(k)
 	return nil, gnet.None

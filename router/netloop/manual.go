@@ -1,7 +1,6 @@
 package netloop
 
 import (
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -106,4 +105,4 @@ func (r *manualReadiness) forget(k *Socket) {
 }
 
 // manualAddr is what sockets of a manual loop are called.
-var manualAddr net.Addr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}
+const manualAddr = "127.0.0.1:1"

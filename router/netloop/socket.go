@@ -3,7 +3,6 @@ package netloop
 import (
 	"net"
 	"os"
-	"strings"
 
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
@@ -39,12 +38,8 @@ type Socket struct {
 	handler Handler
 	gc      gnet.Conn // nil on a manual loop
 	fd      int
-	remote  net.Addr
-	err     error // why it ended, for Closed
-
-	// QuickAck makes the kernel acknowledge short reads at once: for peers that leave Nagle's algorithm on, whose next
-	// small write waits for our acknowledgement. Set by the handler; off at first.
-	QuickAck bool
+	remote  string // the peer's address; empty: it was gone before the socket was looked at
+	err     error  // why it ended, for Closed
 
 	box     *Outbox   // output of this batch; nil between batches
 	rest    *pool.Buf // what the kernel did not take; nil: not blocked
@@ -63,21 +58,21 @@ type Socket struct {
 	paused       bool // not read for the time being
 	dead         bool // in Loop.closed, or done
 	watched      bool // known to the epoll instance of our own
+
+	// QuickAck makes the kernel acknowledge short reads at once: for peers that leave Nagle's algorithm on, whose next
+	// small write waits for our acknowledgement. Set by the handler; off at first.
+	QuickAck bool
 }
 
 // Loop returns the loop that owns the socket.
 func (k *Socket) Loop() *Loop { return k.loop }
 
-// RemoteAddr returns the peer's address, nil if the peer was gone before the socket was looked at.
-func (k *Socket) RemoteAddr() net.Addr { return k.remote }
-
-// remoteAddr copies the peer's address: gnet uses the memory of a zone again when it closes the descriptor.
-func remoteAddr(gc gnet.Conn) net.Addr {
-	a, ok := gc.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return gc.RemoteAddr()
+// Remote returns the peer's address as text, "unknown" if the peer was gone before the socket was looked at.
+func (k *Socket) Remote() string {
+	if k.remote == "" {
+		return "unknown"
 	}
-	return &net.TCPAddr{IP: a.IP, Port: a.Port, Zone: strings.Clone(a.Zone)}
+	return k.remote
 }
 
 // Blocked reports whether the kernel has not taken everything: what is staged waits until Handler.Writable.

@@ -72,7 +72,7 @@ type Group struct {
 
 	members    map[member]struct{}
 	rings      []Rings
-	now        time.Time   // of the last tick
+	now        moment      // of the last tick
 	unfinished *pool.Share // bytes that sockets keep for what their peers have not completed
 	ticks      int64       // since the start, the engine's clock
 	batch      uint64      // number of the loop's batch: what one read of a socket brings lies in one
@@ -84,7 +84,7 @@ type Group struct {
 // member is a socket with its transport.
 type member interface {
 	socket() *netloop.Socket
-	tick(now time.Time)
+	tick(now moment)
 	drain()
 	finish()
 	checkFinished()
@@ -93,7 +93,7 @@ type member interface {
 // NewGroup returns the empty group of loop l.
 func NewGroup(l *netloop.Loop, o Options, a Acceptor) *Group {
 	o.fill()
-	g := &Group{loop: l, opt: o, acceptor: a, members: map[member]struct{}{}, now: time.Now(), batch: 1}
+	g := &Group{loop: l, opt: o, acceptor: a, members: map[member]struct{}{}, now: momentOf(time.Now()), batch: 1}
 	g.unfinished = o.Unfinished.Join(func() { l.Station().Post(g.relieve) })
 	return g
 }
@@ -106,9 +106,9 @@ func (g *Group) Len() int { return len(g.members) }
 
 // Tick lets deadlines pass. Call it every second or so.
 func (g *Group) Tick(now time.Time) {
-	g.now = now
+	g.now = momentOf(now)
 	g.ticks++
-	g.each(func(m member) { m.tick(now) })
+	g.each(func(m member) { m.tick(g.now) })
 }
 
 // Drain announces the end to every socket; messages that come from now on still go their way.

@@ -35,10 +35,7 @@ func (g *Group) AcceptGRPC() netloop.Handler { return &socket{group: g} }
 func (k *socket) Opened(n *netloop.Socket) {
 	k.net = n
 	k.holder.Owner = k
-	k.peer.Remote = "unknown"
-	if a := n.RemoteAddr(); a != nil {
-		k.peer.Remote = a.String()
-	}
+	k.peer.Remote = n.Remote()
 	n.QuickAck = true
 	g, o := k.group, &k.group.opt
 	k.h2.Init(h2.Server, &h2.Settings{InitialWindow: o.Window, MaxFrameSize: o.MaxFrameSize,
@@ -132,7 +129,7 @@ func (k *socket) outbox() *netloop.Outbox {
 
 // Flushed implements netloop.Handler.
 func (k *socket) Flushed() {
-	if k.live.peerEnded.IsZero() && !k.group.finishing {
+	if k.live.peerEnded == 0 && !k.group.finishing {
 		return
 	}
 	k.checkFinished()
@@ -141,7 +138,7 @@ func (k *socket) Flushed() {
 // Writable implements netloop.Handler.
 func (k *socket) Writable() {
 	k.pump()
-	if !k.live.peerEnded.IsZero() {
+	if k.live.peerEnded != 0 {
 		k.endStarved()
 	}
 }
@@ -211,7 +208,7 @@ func (k *socket) end(err error) string {
 	switch {
 	case k.why != "":
 		return k.why
-	case !k.live.peerEnded.IsZero() || errors.Is(err, io.EOF):
+	case k.live.peerEnded != 0 || errors.Is(err, io.EOF):
 		return "the peer closed its socket"
 	case err != nil:
 		return err.Error()

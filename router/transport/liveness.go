@@ -8,24 +8,35 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 )
 
+// moment is a time in a third of the memory of a time.Time, which a socket has ten of: nanoseconds since the process
+// began. 0 is none.
+type moment int64
+
+var begun = time.Now()
+
+func momentOf(t time.Time) moment { return moment(t.Sub(begun)) }
+
+// Sub returns the time from u to m.
+func (m moment) Sub(u moment) time.Duration { return time.Duration(m - u) }
+
 // liveness is what a socket's deadlines are judged by. Rules: P-tr-10.
 type liveness struct {
-	accepted    time.Time // when the socket was
-	heard       time.Time // of the last read, as of the tick before it
-	pinged      time.Time // when our unanswered PING went out; zero: none
-	probed      time.Time // when Probe asked for a sign of life; zero: it did not, or has it
-	busy        time.Time // when the socket had a stream last
+	accepted    moment    // when the socket was
+	heard       moment    // of the last read, as of the tick before it
+	pinged      moment    // when our unanswered PING went out; zero: none
+	probed      moment    // when Probe asked for a sign of life; zero: it did not, or has it
+	busy        moment    // when the socket had a stream last
 	established bool      // a stream has been
 	accepting   bool      // a stream was accepted: if that has ended, its receiver has said why
-	ended       time.Time // when our direction ended; zero: it has not
-	peerEnded   time.Time // when the peer ended its direction of the socket; zero: it has not
-	watched     time.Time // last watchEnd; zero: the end has not begun
+	ended       moment    // when our direction ended; zero: it has not
+	peerEnded   moment    // when the peer ended its direction of the socket; zero: it has not
+	watched     moment    // last watchEnd; zero: the end has not begun
 	short       Shortfall // of what is still to be sent at the end
 }
 
-func (v *liveness) begin(now time.Time) { v.accepted, v.heard, v.busy = now, now, now }
+func (v *liveness) begin(now moment) { v.accepted, v.heard, v.busy = now, now, now }
 
-func (v *liveness) answered() { v.pinged, v.probed = time.Time{}, time.Time{} }
+func (v *liveness) answered() { v.pinged, v.probed = 0, 0 }
 
 const (
 	// lingerTimeout is the least time in which a socket may take less than the floor of what is still to be sent at the
@@ -45,7 +56,7 @@ var (
 )
 
 // tick implements member. Rules: P-tr-10.
-func (k *socket) tick(now time.Time) {
+func (k *socket) tick(now moment) {
 	k.h2.Tick(k.group.ticks)
 	k.count()
 	k.h2.Relax(floodRelax)
@@ -53,18 +64,18 @@ func (k *socket) tick(now time.Time) {
 	if k.net.Closing() || k.net.Muted() { // its end is about to be read
 		return
 	}
-	if !v.ended.IsZero() {
+	if v.ended != 0 {
 		k.awaitClose(now)
 		return
 	}
-	if k.group.finishing || !v.peerEnded.IsZero() {
+	if k.group.finishing || v.peerEnded != 0 {
 		k.watchEnd(now)
 	}
 	if len(k.streams) > 0 {
 		v.busy = now
 	}
 	switch {
-	case !v.peerEnded.IsZero(): // it can answer nothing
+	case v.peerEnded != 0: // it can answer nothing
 	case k.trickles():
 		k.expire(FaultUnfinished)
 	case !v.established && now.Sub(v.accepted) > o.SetupTimeout && v.accepting && !slices.ContainsFunc(k.streams, speaks):
@@ -73,18 +84,18 @@ func (k *socket) tick(now time.Time) {
 		k.expire(FaultTimeout)
 	case len(k.streams) == 0 && now.Sub(v.busy) > o.IdleTimeout:
 		k.expire(FaultNone)
-	case !v.probed.IsZero() && v.heard.After(v.probed):
+	case v.probed != 0 && v.heard > v.probed:
 		v.answered()
-	case !v.probed.IsZero() && now.Sub(v.probed) > probeTimeout:
+	case v.probed != 0 && now.Sub(v.probed) > probeTimeout:
 		k.refuse(FaultKeepalive, nil, "timeout", probeTimeout)
 		k.net.Silence()
 	case o.KeepaliveTime < 0:
-	case !v.pinged.IsZero() && !v.heard.Before(v.pinged):
+	case v.pinged != 0 && v.heard >= v.pinged:
 		v.answered() // any byte shows life
-	case !v.pinged.IsZero() && now.Sub(v.pinged) > o.KeepaliveTimeout:
+	case v.pinged != 0 && now.Sub(v.pinged) > o.KeepaliveTimeout:
 		k.refuse(FaultKeepalive, nil, "timeout", o.KeepaliveTimeout)
 		k.net.Silence()
-	case v.pinged.IsZero() && now.Sub(v.heard) >= o.KeepaliveTime:
+	case v.pinged == 0 && now.Sub(v.heard) >= o.KeepaliveTime:
 		v.pinged = now
 		k.h2.Ping()
 		k.net.MarkDirty()
@@ -122,8 +133,8 @@ func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 // Probe implements Prober.
 func (s *stream) Probe() {
 	k := s.sock
-	if v := &k.live; v.probed.IsZero() && !k.net.Closing() {
-		v.probed = time.Now()
+	if v := &k.live; v.probed == 0 && !k.net.Closing() {
+		v.probed = momentOf(time.Now())
 		k.h2.Ping()
 		k.net.MarkDirty()
 	}
@@ -171,10 +182,10 @@ func (k *socket) finished() bool {
 // checkFinished ends our direction where nothing more will be said: the group is finishing, or the peer has ended its
 // own.
 func (k *socket) checkFinished() {
-	if !k.live.ended.IsZero() || k.net.Closing() || !k.group.finishing && k.live.peerEnded.IsZero() || !k.finished() {
+	if k.live.ended != 0 || k.net.Closing() || !k.group.finishing && k.live.peerEnded == 0 || !k.finished() {
 		return
 	}
-	if !k.live.peerEnded.IsZero() {
+	if k.live.peerEnded != 0 {
 		k.net.Close()
 		return
 	}
@@ -184,13 +195,13 @@ func (k *socket) checkFinished() {
 
 // watchEnd closes a socket whose peer takes less than the floor of what is still to be sent to it: it must not hold the
 // end up. One that takes it at the floor's rate is waited for, as anybody who waits for its streams would.
-func (k *socket) watchEnd(now time.Time) {
+func (k *socket) watchEnd(now moment) {
 	k.checkFinished()
 	v := &k.live
 	dt := now.Sub(v.watched)
 	was := k.uptake.taken
 	given := k.measure()
-	if v.watched.IsZero() {
+	if v.watched == 0 {
 		v.watched = now
 		return
 	}
@@ -216,7 +227,7 @@ func (k *socket) watchEnd(now time.Time) {
 }
 
 // awaitClose waits until the peer has everything, and a moment longer for it to close.
-func (k *socket) awaitClose(now time.Time) {
+func (k *socket) awaitClose(now moment) {
 	if n := k.net.Unacknowledged(); n > 1 { // 1: the FIN
 		k.watchEnd(now)
 		return

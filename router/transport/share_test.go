@@ -90,7 +90,7 @@ func TestWhoKeepsASharedWindow(t *testing.T) {
 		{"a little less, but not returned for longer", 100, 150, time.Second, true},
 		{"the same", 100, 100, 0, false},
 	} {
-		mine, others := share{unread: tc.mine, returned: now}, share{unread: tc.others, returned: now.Add(tc.later)}
+		mine, others := share{unread: tc.mine, returned: momentOf(now)}, share{unread: tc.others, returned: momentOf(now.Add(tc.later))}
 		if got := mine.suspect(&others); got != tc.want {
 			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
 		}

@@ -45,7 +45,7 @@ func build(t *testing.T, opt Options) *house {
 	h := &house{t: t, now: time.Now()}
 	h.loop = netloop.NewManual(0, func(*netloop.Loop) netloop.Owner { return owner{h} })
 	h.group = NewGroup(h.loop.Loop, opt, h)
-	h.group.now = h.now
+	h.group.now = momentOf(h.now)
 	return h
 }
 

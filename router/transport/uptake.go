@@ -75,7 +75,7 @@ type receiveBuffer struct {
 	full  int           // most that it can have held while its window was closed, or was allowed to hold, bytes
 	rtt   time.Duration // round trip
 	run   int           // bytes acknowledged since the window was last seen closed, however long ago
-	steps lumps         // what was acknowledged from one closing to the next
+	steps *lumps        // what was acknowledged from one closing to the next; nil before the first
 }
 
 const (
@@ -96,6 +96,9 @@ func (r *receiveBuffer) look(window int, rtt time.Duration, fresh, unread int) {
 	if window == 0 {
 		held = max(held, unread)
 		if r.run > 0 {
+			if r.steps == nil {
+				r.steps = new(lumps)
+			}
 			r.steps.add(r.run)
 		}
 		r.run = 0
@@ -108,7 +111,7 @@ func (r *receiveBuffer) look(window int, rtt time.Duration, fresh, unread int) {
 func (r *receiveBuffer) lump() int {
 	n := min(r.full, largestBuffer)
 	n = min(n, n/16+mergedSegments)
-	if r.steps.trusted() {
+	if r.steps != nil && r.steps.trusted() {
 		n = min(n, r.steps.largest()*5/4)
 	}
 	return n
@@ -124,12 +127,17 @@ const largestUpdate = 8 << 20
 // got that back and half of the window has been read. What comes together is one step: grpc-go returns a message that
 // its program begins to read, and what was read before, by updates of their own.
 type windowUpdates struct {
-	granted uint64  // bytes of DATA the peer has allowed since the start
-	widest  int     // the most that the peer allows, bytes: at least its window, if everything were returned
-	steps   growing // of windows that were closed
-	early   growing // of windows that were open
-	at      uint64  // when the latest step came
-	inEarly bool    // where it was counted
+	granted uint64 // bytes of DATA the peer has allowed since the start
+	widest  int    // the most that the peer allows, bytes: at least its window, if everything were returned
+	at      uint64 // when the latest step came
+	inEarly bool   // where it was counted
+	*steps         // nil before the first: a peer to which little is sent takes none
+}
+
+// steps are the amounts by which a peer has opened a window.
+type steps struct {
+	closed growing // of windows that were closed
+	early  growing // of windows that were open
 }
 
 // saw takes in a stream's window, which the peer may have changed. sent is how many bytes of DATA went out since the
@@ -147,7 +155,7 @@ func (w *windowUpdates) add(window int, sent, at uint64, early bool) (returned b
 	w.granted = granted
 	if window > w.widest { // the peer allows more than before: no step of a reader
 		if n > w.widest/4 {
-			w.steps, w.early, w.at = growing{}, growing{}, 0 // it will open by more at once
+			w.steps, w.at = nil, 0 // it will open by more at once
 		}
 		w.widest += n // it may have returned some of that, too
 		return false
@@ -159,14 +167,17 @@ func (w *windowUpdates) add(window int, sent, at uint64, early bool) (returned b
 	if w.at = at; !again {
 		w.inEarly = early
 	}
-	steps := &w.steps
+	if w.steps == nil {
+		w.steps = new(steps)
+	}
+	g := &w.closed
 	if w.inEarly {
-		steps = &w.early
+		g = &w.early
 	}
 	if again {
-		steps.grow(n)
+		g.grow(n)
 	} else {
-		steps.add(n)
+		g.add(n)
 	}
 	return true
 }
@@ -174,9 +185,12 @@ func (w *windowUpdates) add(window int, sent, at uint64, early bool) (returned b
 // lump returns by how many bytes at once the window opens: the largest of the latest updates, and until enough were
 // seen at least half of the window, as most engines do it, or all of it if some may have been given in advance.
 func (w *windowUpdates) lump() int {
-	n := w.steps.largest()
+	if w.steps == nil {
+		return min(w.widest/2, largestUpdate)
+	}
+	n := w.closed.largest()
 	switch {
-	case w.steps.trusted():
+	case w.closed.trusted():
 	case !w.early.alike():
 		n = w.widest
 	case w.early.trusted():
@@ -236,9 +250,9 @@ type streamUptake struct {
 // returns that window for all streams together. When so much of it is missing, no stream has more unread than that, nor
 // than is missing in its own window; what it gets later comes on top.
 type share struct {
-	unread   int       // no more than that, bytes
-	seen     uint64    // bytes of the stream that were given to the socket at the last look
-	returned time.Time // when the peer returned some of the stream's own window last, or it was opened
+	unread   int    // no more than that, bytes
+	seen     uint64 // bytes of the stream that were given to the socket at the last look
+	returned moment // when the peer returned some of the stream's own window last, or it was opened
 }
 
 // look takes in how many bytes of the stream were given to the socket since the start, and how many the peer has not
@@ -253,7 +267,7 @@ func (h *share) suspect(o *share) bool {
 	if h.unread/2 >= o.unread || o.unread/2 >= h.unread {
 		return h.unread > o.unread
 	}
-	return h.returned.Before(o.returned)
+	return h.returned < o.returned
 }
 
 // progress tells where the stream stands, after a look at its socket.
