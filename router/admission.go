@@ -22,15 +22,17 @@ var errEarly = errors.New("a message before the answer to the negotiation")
 // negotiate takes the first message of a connection (P-neg-1).
 func (c *Conn) negotiate(b []byte) {
 	l := c.loop
-	out, err := c.machine.Step(l.small[:0], b)
+	o := &l.node.opt
+	m := link.New(&link.Config{Role: link.Acceptor, Version: o.Version, NodeID: o.NodeID, Deployment: o.Deployment,
+		Strict: !o.AllowUnsigned, EnforcePQC: o.EnforcePQC})
+	out, err := m.Step(l.small[:0], b)
 	if err != nil {
 		c.note(ReasonNegotiation, err)
 		c.end(statusOK, "")
 		return
 	}
 	l.small = out
-	res := c.machine.Result()
-	c.machine = nil
+	res := m.Result()
 	x := claim{kind: res.Kind, node: res.RemoteNode, socket: l.peersOn[c.stream.Peer()]}
 	verify := l.node.claims.verify
 	if verify == nil || res.Refusal != "" {

@@ -145,7 +145,7 @@ func TestPanicOfATickKeepsTheRest(t *testing.T) {
 	broken.open()
 	mute.open() // and does not negotiate, nor does the other
 	broken.c.stream = brittle{broken.c.stream}
-	broken.c.expires, mute.c.expires = time.Time{}, time.Time{}
+	broken.c.opened, mute.c.opened = -time.Hour, -time.Hour
 	r.seconds(1)
 	r.settle()
 	if s := r.stats(); s.Panics != 1 || !broken.shut() || s.Refused[ReasonTimeout] != 2 {

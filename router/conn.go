@@ -9,7 +9,6 @@ import (
 	"github.com/seed31b3bfd0/slimgo/router/hop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/router/transport"
-	"github.com/seed31b3bfd0/slimgo/wire/link"
 )
 
 // gRPC status codes that a node sends.
@@ -47,23 +46,21 @@ type Conn struct {
 	// Owned by the loop.
 	state      state
 	kind       table.Kind
-	filter     table.Filter // what a publish of this connection may reach; immutable once active
-	machine    *link.Machine
-	asked      []*pool.Buf // messages that wait for the answer to its negotiation, which is the first; while accepted
-	pending    *pending    // while claimed
-	link       hop.Link    // open once active
-	opened     time.Time
-	expires    time.Time // of the negotiation
+	filter     table.Filter  // what a publish of this connection may reach; immutable once active
+	asked      []*pool.Buf   // messages that wait for the answer to its negotiation, which is the first; while accepted
+	pending    *pending      // while claimed
+	link       hop.Link      // open once active
+	opened     time.Duration // after the node began
 	q          queue
 	held       int // bytes that it is charged with
-	status     int // of the end
+	sending    int // fan-outs of its messages that are not done: later messages wait behind them
 	message    string
+	status     uint8      // of the end
 	negotiated bool       // it has been active
 	granted    bool       // it has a grant of claims
 	muted      bool       // nothing can be sent to it
-	sending    int        // fan-outs of its messages that are not done: later messages wait behind them
 	untold     bool       // the mesh has more for this peer than its queue has room for
-	late       lateAcks   // to a peer
+	late       *lateAcks  // to a peer; nil before the first
 	logged     reasonsSet // said once
 
 	// For logs.
@@ -87,17 +84,16 @@ func (s *reasonsSet) first(r Reason) bool {
 	return true
 }
 
+// age is how long ago the stream was opened.
+func (c *Conn) age() time.Duration { return time.Since(c.loop.node.made) - c.opened }
+
 // Accept implements transport.Acceptor.
 func (l *loop) Accept(s transport.Stream) transport.Receiver {
 	n := l.node
 	if !n.takes(s.Peer().Streams) {
 		return nil
 	}
-	now := time.Now()
-	c := &Conn{id: n.nextConn.Add(1), loop: l, stream: s, kind: table.Remote,
-		opened: now, expires: now.Add(n.opt.NegotiationTimeout)}
-	c.machine = link.New(&link.Config{Role: link.Acceptor, Version: n.opt.Version, NodeID: n.opt.NodeID,
-		Deployment: n.opt.Deployment, Strict: !n.opt.AllowUnsigned, EnforcePQC: n.opt.EnforcePQC})
+	c := &Conn{id: n.nextConn.Add(1), loop: l, stream: s, kind: table.Remote, opened: time.Since(n.made)}
 	c.q.holder.Owner = c
 	l.awaitSetup(c)
 	l.n.conns++

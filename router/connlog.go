@@ -55,7 +55,7 @@ func (c *Conn) say(l slog.Level, t logTopic, text string, attrs ...any) {
 // logOpened tells of a connection that is negotiated.
 func (c *Conn) logOpened(r *link.Result) {
 	c.say(slog.LevelInfo, topicOpened, "connection opened", "kind", c.kind.String(), "link_id", r.LinkID, "remote_version", r.RemoteVersion,
-		"signed", r.Key != nil && c.kind != table.Peer, "agent", c.stream.Peer().Agent, "took", time.Since(c.opened).Round(time.Microsecond))
+		"signed", r.Key != nil && c.kind != table.Peer, "agent", c.stream.Peer().Agent, "took", c.age().Round(time.Microsecond))
 }
 
 // because remembers why c ends; the first reason is the one.
@@ -72,7 +72,7 @@ func (c *Conn) logClosed() {
 	}
 	c.because(c.stream.Peer().End)
 	c.say(slog.LevelInfo, topicClosed, "connection closed", "kind", c.kind.String(), "why", c.why,
-		"lasted", time.Since(c.opened).Round(time.Millisecond), "names", c.names,
+		"lasted", c.age().Round(time.Millisecond), "names", c.names,
 		"received", c.received, "received_bytes", c.receivedBytes, "delivered", c.delivered, "sent_bytes", c.stream.Progress().Given)
 }
 

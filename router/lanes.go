@@ -67,7 +67,7 @@ func (r *ring) at(i int) *item { return &r.items[(r.head+i)&(len(r.items)-1)] }
 
 func (r *ring) push(it item) {
 	if r.n == len(r.items) {
-		r.resize(max(8, 2*len(r.items)))
+		r.resize(max(2, 2*len(r.items)))
 	}
 	r.n++
 	*r.at(r.n - 1) = it

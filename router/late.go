@@ -56,7 +56,12 @@ func (c *Conn) acknowledgePeer(id uint64, err error, last bool) {
 	d := c.loop.node.peers.ackDelay
 	if d == 0 {
 		c.acknowledge(id, err, last)
-	} else if c.late.push(lateAck{id, err, last, time.Now().Add(d)}) {
+		return
+	}
+	if c.late == nil {
+		c.late = new(lateAcks)
+	}
+	if c.late.push(lateAck{id, err, last, time.Now().Add(d)}) {
 		c.armLate(d)
 	}
 }

@@ -23,7 +23,8 @@ func (l *loop) expireSetups(now time.Time) {
 		return
 	}
 	n := 0
-	for n < len(l.setup) && (l.setup[n].state > claimed || now.After(l.setup[n].expires)) {
+	oldest := now.Sub(l.node.made) - l.node.opt.NegotiationTimeout
+	for n < len(l.setup) && (l.setup[n].state > claimed || l.setup[n].opened < oldest) {
 		if c := l.setup[n]; c.state <= claimed {
 			c.expire()
 		}
@@ -66,7 +67,7 @@ func (c *Conn) end(status int, msg string) {
 	}
 	c.leaveTable()
 	c.revive() // it has not caught up: what waits for it dies
-	c.state, c.status, c.message = ending, status, msg
+	c.state, c.status, c.message = ending, uint8(status), msg
 	c.dropParcels()
 	c.pump()
 }

@@ -30,8 +30,8 @@ type queue struct {
 	holder  pool.Holder // of bytes, among all queues of the loop
 	since   int64       // tick in which something left, or the queue was no longer empty
 	first   *pool.Buf   // header of the first item of senders as it leaves; nil: it is not made yet
-	turn    lane        // whose first item is half out, if sent is not 0
-	sent    int         // bytes of that item that are out
+	sent    int         // bytes of the item that is half out
+	turn    lane        // whose first item that is, if sent is not 0
 
 	waiting bool // in stallClock.waiting
 	advance advance
@@ -113,6 +113,9 @@ func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 	c.updateBusy()
 	if charge {
 		q.charged += p.cost
+		if q.watching == nil {
+			q.watching = new(watching)
+		}
 		q.inquiry.charged(p.src)
 		if !held {
 			p.src.hold(p.cost)
@@ -171,7 +174,7 @@ func (c *Conn) pump() {
 	} else {
 		c.caughtUp()
 		if c.state == ending {
-			c.stream.Finish(c.status, c.message)
+			c.stream.Finish(int(c.status), c.message)
 		}
 	}
 }

@@ -10,19 +10,24 @@ import (
 
 // stall is the watch over a receiver that senders wait for. Owned by the loop of its connection.
 type stall struct {
-	stalled bool   // its messages die until the queue is empty
-	lost    uint64 // messages that died at its queue since it stalled, or in all under the policy drop
+	lost uint64 // messages that died at its queue since it stalled, or in all under the policy drop
 
-	watched bool  // somebody waits: watch and holding have been started
-	seen    int64 // tick of the loop at the last look
+	stalled bool   // its messages die until the queue is empty
+	watched bool   // somebody waits: watch and holding have been started
+	little  bool   // nothing has left the queue for a look: a little room is used, too
+	isBusy  bool   // Conn.busy
+	seen    int64  // tick of the loop at the last look
+	moved   uint64 // bytes that had left the queue at the last look
+	left    uint64 // bytes that have left it since the start
+
+	*watching // nil before a sender has waited for it
+}
+
+// watching is what is known of a receiver for which senders wait.
+type watching struct {
 	watch   transport.Watch
 	holding holding
 	inquiry inquiry
-
-	moved  uint64 // bytes that had left the queue at the last look
-	left   uint64 // bytes that have left it since the start
-	little bool   // nothing has left it for a look: a little room is used, too
-	isBusy bool   // Conn.busy
 }
 
 // stallLook is how often a receiver that senders wait for is looked at.
@@ -181,7 +186,9 @@ func (c *Conn) unblock(p *transport.Progress) {
 // unwatch ends the watch: nobody waits.
 func (c *Conn) unwatch() {
 	c.q.watched = false
-	c.q.inquiry = inquiry{}
+	if c.q.watching != nil {
+		c.q.inquiry = inquiry{}
+	}
 }
 
 // declareStalled ends all waiting for c: charged senders get their credit back and what is queued beyond the
