@@ -43,7 +43,7 @@ func (c *Conn) publish(b []byte, buf *pool.Buf, k *hop.Known) {
 		c.later(share(b, buf, &l.msg, k, c))
 		return
 	}
-	k.Expect(&ts[0].link)
+	l.expect(k, ts[0])
 	if len(ts) > 2 && !k.Again() {
 		l.signPairs(ts, k)
 	}
@@ -164,7 +164,7 @@ func (c *Conn) publishOne(b []byte, buf *pool.Buf, k *hop.Known) {
 		c.logDeath(ReasonNoMatch, k.Raw(), &k.Header.Header)
 		return
 	}
-	k.Expect(&t.link)
+	l.expect(k, t)
 	if t.loop == l {
 		c.deliverOne(t, b, buf, k)
 		return
@@ -175,6 +175,15 @@ func (c *Conn) publishOne(b []byte, buf *pool.Buf, k *hop.Known) {
 	shared := share(b, buf, &l.msg, k, c)
 	c.hold(shared.Aux.(*parcel).cost)
 	l.push(t.loop, event{to: t, buf: shared})
+}
+
+// expect tells k where it probably goes. The link of a receiver on another loop is not to be looked at here.
+func (l *loop) expect(k *hop.Known, t *Conn) {
+	if t.loop == l {
+		k.Expect(&t.link)
+	} else {
+		k.Expect(nil)
+	}
 }
 
 // deliverOne gives message b, in loop.msg, to t of the same loop.

@@ -41,7 +41,7 @@ func (k *Known) Raw() []byte { return k.raw }
 func (k *Known) Again() bool { return k.again }
 
 // Expect says where the message goes, or the first of those it goes to: the next header with these names is signed for
-// it in advance.
+// it in advance. A link of another Scratch belongs to another event loop: then l is nil.
 func (k *Known) Expect(l *Link) { k.next = l }
 
 // clear forgets everything but the memory.

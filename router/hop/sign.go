@@ -25,7 +25,7 @@ func (l *Link) verifyAndSign(k *Known) bool {
 	s := l.s
 	if t := k.next; t != nil && k.TTL >= 2 && !l.rules.Local {
 		if !t.signs(s) {
-			k.next = nil // gone, or of another event loop: do not keep it from being collected
+			k.next = nil // gone: do not keep it from being collected
 		} else if ok, done := l.verifyBeside(t, k); done {
 			return ok
 		}
