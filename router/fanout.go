@@ -192,14 +192,24 @@ func (l *loop) begin(buf *pool.Buf) {
 	}
 	clear(f.targets[own:])
 	f.targets = f.targets[:own]
-	if p.src.loop == l {
-		if own+len(away) == 0 {
-			p.src.drop(ReasonNoMatch)
+	switch {
+	case p.src.loop != l:
+		if own == 0 { // it was sent here for receivers that have left since then
+			l.n.drop(ReasonGone)
 		}
-		l.sendAway(buf, away)
-		clear(away)
-		l.targets = away[:0]
+		return
+	case own+len(away) == 0:
+		l.noMatch(buf, p)
 	}
+	l.sendAway(buf, away)
+	clear(away)
+	l.targets = away[:0]
+}
+
+// noMatch counts a message that has waited, of a sender of this loop, and that reaches nobody.
+func (l *loop) noMatch(buf *pool.Buf, p *parcel) {
+	p.src.drop(ReasonNoMatch)
+	p.src.logDeath(ReasonNoMatch, p.m.Header.Of(buf.B), &p.hd.Header)
 }
 
 // goOn serves receivers of the message under way until the budget is spent, or all are served.
@@ -265,7 +275,7 @@ func (l *loop) routeOne(buf *pool.Buf) {
 	l.out.Set(buf.B, buf, &p.m)
 	switch {
 	case t == nil:
-		src.drop(ReasonNoMatch)
+		l.noMatch(buf, p)
 		buf.Release()
 	case t.loop != l:
 		l.push(t.loop, event{to: t, buf: buf}) // with the charge

@@ -1,8 +1,13 @@
 package router
 
 import (
+	"bytes"
+	"log/slog"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
 // A fan-out takes longer than a loop may serve it at once, and nothing else happens on the loop: it goes on
@@ -34,6 +39,50 @@ func TestLongFanoutGoesOnByItself(t *testing.T) {
 	for i, p := range r.peers[1:] {
 		if n := p.count(); n != 1 {
 			t.Fatalf("member %d got %d messages", i, n)
+		}
+	}
+}
+
+// A fan-out that is under way to another loop when the last receiver there leaves is not lost without a word.
+func TestFanoutWhoseReceiversHaveLeftIsCounted(t *testing.T) {
+	r := newRig(t, 2, Options{})
+	a, b := r.dial(0), r.dial(1)
+	b.subscribe(group, 1)
+	a.stage(a.publication(header(alice, group, 256, "x"), 0, 10))
+	a.deliver()
+	h := header(group, group, 1, "")
+	b.sign(h)
+	b.stage(wire.AppendUnsubscribe(nil, h, 1))
+	b.deliver()
+	r.settle()
+	s := r.stats()
+	if s.Delivered != 0 {
+		t.Fatal("it has arrived: the test shows nothing")
+	}
+	if s.Dropped[ReasonGone] != 1 || s.Held != 0 {
+		t.Errorf("dropped %v, held %d", s.Dropped, s.Held)
+	}
+}
+
+// At debug an operator reads where a message went that reaches nobody, whether it had to wait or not.
+func TestNoMatchIsLoggedAfterAWaitToo(t *testing.T) {
+	for _, fanout := range []uint32{1, 256} {
+		var log bytes.Buffer
+		r := newRig(t, 1, Options{Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+		a := r.dial(0)
+		for i := range 3 * lookEvery {
+			r.dial(0).subscribe(group.WithID(uint64(i), 1), 0)
+		}
+		r.slow(func() time.Duration { return turnBudget })
+		a.stage(a.publication(header(alice, group, 256, "x"), 0, 10))
+		a.stage(a.publication(header(alice, bob, fanout, "x"), 1, 10))
+		a.deliver()
+		if a.c.sending != 2 {
+			t.Fatal("it does not wait: the test shows nothing")
+		}
+		r.settle()
+		if !strings.Contains(log.String(), "reason=no_match") || r.stats().Dropped[ReasonNoMatch] != 1 {
+			t.Errorf("fanout %d: %v dropped, and not logged", fanout, r.stats().Dropped)
 		}
 	}
 }
