@@ -2,6 +2,8 @@ package router
 
 import (
 	"encoding/binary"
+	"fmt"
+	"io"
 	"testing"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -18,7 +20,7 @@ func (p *peer) asks(kind wire.LinkKind, more ...[]byte) *h2.Stream {
 	}
 	p.out = append(p.out, p.cli.Control()...)
 	p.cli.ControlDone()
-	request := wire.AppendLink(nil, &wire.LinkNegotiation{LinkID: "l", Version: "3.4.6", Kind: kind, NodeID: "n",
+	request := wire.AppendLink(nil, &wire.LinkNegotiation{LinkID: "l", Version: "3.4.6", Kind: kind, NodeID: fmt.Sprint("n", s.ID),
 		Key: append([]byte{9}, make([]byte, 31)...)})
 	for _, msg := range append([][]byte{request}, more...) {
 		b := append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(msg))), msg...)
@@ -158,5 +160,96 @@ func TestNegotiationsThatWaitAreBounded(t *testing.T) {
 	r.settle()
 	if s := r.stats(); s.Negotiated != asksPerTurn+1 {
 		t.Errorf("%d negotiations were answered of %d", s.Negotiated, asksPerTurn+1)
+	}
+}
+
+// answeredInTurns runs the first loop until it is not woken any more. It fails if a callback answers more negotiations than it may.
+func (r *rig) answeredInTurns(t *testing.T, before uint64) {
+	t.Helper()
+	l := r.n.loops[0]
+	for {
+		n := l.n.negotiated - before
+		before += n
+		if n > asksPerTurn {
+			t.Fatalf("%d negotiations were answered in one callback, want at most %d", n, asksPerTurn)
+		}
+		if !r.loops[0].Woken() {
+			return
+		}
+		r.loops[0].RunTurn()
+	}
+}
+
+// Nothing that a peer adds to its requests for next to nothing has them answered at once: not the end of its streams,
+// nor that of its socket, nor very short messages. Rules: P-lim-15.
+func TestNoShortcutToAnAnswer(t *testing.T) {
+	const count = 60
+	for _, tc := range []struct {
+		what string
+		more [][]byte
+		end  bool // of each stream
+		fin  bool
+	}{
+		{"the end of a stream", nil, true, false},
+		{"the end of the socket", nil, false, true},
+		{"short messages", make([][]byte, 40), false, false},
+	} {
+		t.Run(tc.what, func(t *testing.T) {
+			r := newRig(t, 1, Options{AllowUnsigned: true})
+			p := r.connect(0)
+			for range count {
+				s := p.asks(wire.LinkEdge, tc.more...)
+				if tc.end {
+					p.out = p.cli.HalfClose(p.out, s)
+				}
+			}
+			p.deliver()
+			if tc.fin {
+				before := r.n.loops[0].n.negotiated
+				r.loops[0].Hangup(p.sock, io.EOF)
+				r.answeredInTurns(t, before)
+			} else {
+				r.answeredInTurns(t, 0)
+			}
+			if n := r.n.loops[0].n.negotiated; n != count {
+				t.Errorf("%d negotiations of %d were answered", n, count)
+			}
+			if p.read(); len(p.got) != count {
+				t.Errorf("%d answers came", len(p.got))
+			}
+			if tc.end || tc.fin {
+				if n := r.n.open.Load(); n != 0 {
+					t.Errorf("%d connections are open", n)
+				}
+			}
+		})
+	}
+}
+
+// A node that stops forwards what waits for the answer to its negotiation, too. Rules: P-end-3.
+func TestWhatWaitsForAnAnswerIsWaitedFor(t *testing.T) {
+	r := newRig(t, 1, Options{RelayPeerPublishes: true, MaxPeers: 64})
+	a := r.dial(0)
+	a.subscribe(alice, 1)
+	p := r.connect(0)
+	const before, count = 60, 4
+	for range before {
+		p.asks(wire.LinkEdge)
+	}
+	for i := range count {
+		p.asks(wire.LinkPeer, wire.AppendPublish(nil, header(bob, alice, 1, ""), testSession, content(i, 10)))
+	}
+	l := r.n.loops[0]
+	p.deliver()
+	if l.asking.conns.len() == 0 {
+		t.Fatal("nobody waits: the test shows nothing")
+	}
+	for _, s := range stages {
+		for s.mark(l); !s.passed(l); {
+			r.loops[0].RunTurn()
+		}
+	}
+	if n := r.stats().Delivered; n != count {
+		t.Errorf("%d of %d messages have been delivered when nothing is waited for any more", n, count)
 	}
 }

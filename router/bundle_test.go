@@ -153,13 +153,13 @@ func TestOpenBundleIsMarked(t *testing.T) {
 		if l.bundles.open != 1 {
 			t.Error("nothing is packed: the test shows nothing")
 		}
-		stages[2].mark(l)
-		if stages[2].passed(l) {
+		stages[3].mark(l)
+		if stages[3].passed(l) {
 			t.Error("a packed message is not waited for")
 		}
 	})
 	r.settle()
-	if !stages[2].passed(l) || len(b.numbers()) != 1 {
+	if !stages[3].passed(l) || len(b.numbers()) != 1 {
 		t.Error("it has not arrived")
 	}
 }

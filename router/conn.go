@@ -47,7 +47,7 @@ type Conn struct {
 	state      state
 	kind       table.Kind
 	filter     table.Filter  // what a publish of this connection may reach; immutable once active
-	asked      []*pool.Buf   // messages that wait for the answer to its negotiation, which is the first; while accepted
+	asked      *pool.Buf     // messages that wait for the answer to its negotiation, which is the first; nil: none
 	pending    *pending      // while claimed
 	link       hop.Link      // open once active
 	opened     time.Duration // after the node began
@@ -59,6 +59,7 @@ type Conn struct {
 	negotiated bool       // it has been active
 	granted    bool       // it has a grant of claims
 	muted      bool       // nothing can be sent to it
+	finished   bool       // its peer sends nothing more, and asked has yet to be answered
 	untold     bool       // the mesh has more for this peer than its queue has room for
 	late       *lateAcks  // to a peer; nil before the first
 	logged     reasonsSet // said once

@@ -22,6 +22,7 @@ type stage struct {
 // stages are all these places, in the order of a message's way: who is marked in one has left all before it.
 var stages = []stage{
 	{(*loop).markInput, (*loop).inputRead},     // the kernel
+	{(*loop).markAsking, (*loop).askingPassed}, // negotiations
 	{(*loop).markLines, (*loop).linesPassed},   // lines of the sender's loop
 	{(*loop).markRings, (*loop).ringsPassed},   // rings
 	{(*loop).markEvents, (*loop).eventsPassed}, // what was taken from them
@@ -54,6 +55,10 @@ func (n *Node) forwardAll(ctx context.Context) error {
 func (l *loop) markInput() { l.net.MarkInput() }
 
 func (l *loop) inputRead() bool { return l.net.InputRead() }
+
+func (l *loop) markAsking() { l.asking.marked = l.asking.conns.len() }
+
+func (l *loop) askingPassed() bool { return l.asking.marked == 0 }
 
 func (l *loop) markRings() {
 	l.shipAll()

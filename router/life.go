@@ -45,8 +45,8 @@ func (c *Conn) expire() {
 // finish ends a connection whose peer sends nothing more: it leaves the table, what is queued for it goes out,
 // then the stream ends with status 0.
 func (c *Conn) finish() {
-	if len(c.asked) > 0 {
-		c.answer()
+	if c.finished = c.asked != nil; c.finished {
+		return // answer comes back to it
 	}
 	if c.state >= ending {
 		return
@@ -93,8 +93,7 @@ func (c *Conn) leave() {
 func (c *Conn) forget() {
 	c.state = gone
 	c.loop.node.open.Add(-1)
-	releaseAll(c.asked)
-	c.asked = nil
+	c.forgetAsked()
 	c.discard(ReasonGone)
 	c.loop.queued.Rank(&c.q.holder, 0)
 	c.loop.n.held -= int64(c.held)

@@ -174,7 +174,7 @@ func (k *socket) endStarved() {
 		if !k.net.Takes() {
 			return // what the windows allow may not all be out
 		}
-		if !s.over {
+		if w, ok := s.receiver.(Waiter); !s.over && !(ok && w.Waits()) {
 			s.receiver.Muted()
 			s.Finish(statusExhausted, "no window is left for what waits, and your side of the socket has ended")
 		}

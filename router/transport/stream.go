@@ -70,6 +70,10 @@ type Receiver interface {
 	Closed()
 }
 
+// Waiter is a Receiver that may take some time over what has come. One that waits at PeerFinished finishes the stream by
+// itself.
+type Waiter interface{ Waits() bool }
+
 // Acceptor decides about new streams, and hears of peers that were turned away. It belongs to a loop.
 type Acceptor interface {
 	// Accept returns the receiver of a new stream, or nil: then the stream is refused as one too many, with Options.TooMany.
