@@ -149,3 +149,21 @@ func TestMemberThatReturnsLumpsLosesNothing(t *testing.T) {
 		}
 	}
 }
+
+// Members on several loops that ask for the same sender at the same time give it no more than one would.
+func TestLoopsAdvanceASenderAsOne(t *testing.T) {
+	r := newRig(t, 3, Options{})
+	a := r.dial(0)
+	for i, n := range []int{600, 1000} {
+		l := r.n.loops[1+i]
+		l.post(func() { l.advance(a.c, n) })
+		r.loops[1+i].RunTurn()
+	}
+	if n := a.c.advanced.Load(); n != 1000 {
+		t.Errorf("the sender may send %d bytes more, want 1000", n)
+	}
+	r.settle()
+	if n := a.c.advanced.Load(); n != 0 || a.c.notified.Load() {
+		t.Errorf("%d bytes were not given to it", n)
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
 // deliver gives the node one read: what p has staged.
@@ -272,31 +274,88 @@ func TestBundledMessagesKeepTheirHeaders(t *testing.T) {
 	}
 }
 
-// A fan-out is under way on the receivers' loop when a bundle of its sender comes: the bundle's messages wait behind
-// it.
-func TestBundleDoesNotOvertakeAFanout(t *testing.T) {
-	r := newRig(t, 2, Options{})
-	a := r.dial(0)
-	var ps []*peer
-	for i := range 3 * lookEvery {
-		p := r.dial(1)
-		p.subscribe(group.WithID(uint64(i), 1), 1)
-		p.subscribe(bob.WithID(uint64(i), 1), 2)
-		ps = append(ps, p)
+// A fan-out is under way on the receivers' loop when messages of its sender come, in a bundle or alone: they wait behind
+// it, and who wants to hear of one still does. Rules: P-fwd-6.
+func TestNothingOvertakesAFanout(t *testing.T) {
+	for _, size := range []int{10, maxBundled + 1000} {
+		r := newRig(t, 2, Options{})
+		a := r.dial(0)
+		var ps []*peer
+		for i := range 3 * lookEvery {
+			p := r.dial(1)
+			p.subscribe(group.WithID(uint64(i), 1), 1)
+			p.subscribe(bob.WithID(uint64(i), 1), 2)
+			ps = append(ps, p)
+		}
+		m := a.metered()
+		r.slow(func() time.Duration { return turnBudget }) // 128 receivers a turn
+		a.stage(a.publication(header(alice, group, 256, "x"), 0, 10))
+		a.deliver()
+		a.c.service.asked.Store(true)
+		for i := len(ps) - 1; i >= 0; i-- { // those first who have to wait for the fan-out
+			a.stage(a.publication(header(alice, bob.WithID(uint64(i), 1), 1, "x"), 1, size))
+		}
+		a.deliver()
+		r.settle()
+		for _, p := range ps {
+			inOrder(t, p.numbers(), 2)
+		}
+		if m.charged != 0 {
+			t.Errorf("the sender is charged with %d bytes at the end", m.charged)
+		}
+		if a.c.service.served.Load() == 0 {
+			t.Error("nobody has heard that a receiver took a message at once")
+		}
 	}
-	m := a.metered()
-	r.slow(func() time.Duration { return turnBudget }) // 128 receivers a turn
-	a.stage(a.publication(header(alice, group, 256, "x"), 0, 10))
-	for i := range ps {
-		a.stage(a.publication(header(alice, bob.WithID(uint64(i), 1), 1, "x"), 1, 10))
+}
+
+// Several streams of a socket share a bundle: each gets the credit for its own messages. Rules: P-press-1.
+func TestCreditOfABundleGoesToEachSender(t *testing.T) {
+	r := newRig(t, 2, Options{})
+	a, b := r.dial(0), r.dial(1)
+	b.subscribe(bob, 1)
+	other := *a
+	meters := []*meter{a.metered()}
+	a.negotiate(wire.LinkEdge, "another")
+	meters = append(meters, a.metered())
+	const count = 40
+	for i := range count {
+		a.s, other.s = other.s, a.s
+		a.mac, other.mac = other.mac, a.mac
+		a.linkID, other.linkID = other.linkID, a.linkID
+		a.stageOne(i, 100)
+		a.cli.Cut()
 	}
 	a.deliver()
 	r.settle()
-	for _, p := range ps {
-		inOrder(t, p.numbers(), 2)
+	inOrder(t, b.numbers(), count)
+	for i, m := range meters {
+		if m.charged != 0 {
+			t.Errorf("sender %d is charged with %d bytes at the end", i, m.charged)
+		}
 	}
-	if m.charged != 0 {
-		t.Errorf("the sender is charged with %d bytes at the end", m.charged)
+}
+
+// What describes a bundle is bounded, too, however short its messages are.
+func TestMessagesOfABundleAreBounded(t *testing.T) {
+	r := newRig(t, 2, Options{})
+	a, b := r.dial(0), r.dial(1)
+	b.subscribe(bob, 1)
+	const reads, count = 3, 3 * bundleItems / 2 // after the first, room for all of a read's bytes is made at once
+	for i := range reads * count {
+		a.stageOne(i, 0)
+		if i%count == count-1 {
+			a.deliver()
+		}
+	}
+	r.settle()
+	inOrder(t, b.numbers(), reads*count)
+	s := &r.n.loops[0].bundles
+	s.collect()
+	for _, x := range s.free.items[s.free.head:] {
+		if items := x.items[:cap(x.items)]; len(items) > bundleItems && items[bundleItems].to != nil {
+			t.Fatalf("a bundle has held more than %d messages", bundleItems)
+		}
 	}
 }
 

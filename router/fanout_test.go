@@ -86,3 +86,35 @@ func TestNoMatchIsLoggedAfterAWaitToo(t *testing.T) {
 		}
 	}
 }
+
+// What a callback delivers is bounded by what it costs: long messages have the clock read more often, and long headers,
+// which are hashed for each receiver, count four times.
+func TestHeavyMessagesSpendTheBudgetSooner(t *testing.T) {
+	const members = 2 * lookEvery
+	for _, tc := range []struct {
+		what           string
+		identity, size int
+		slow           time.Duration // between looks at the clock
+		least, most    uint64        // receivers that the first callback serves
+	}{
+		{"short", 10, 10, turnBudget, 100, members},
+		{"long", 10, 16 << 10, turnBudget, 20, 60},
+		{"long header", 60 << 10, 10, 0, 10, turnBytes/(4*60<<10) + 1},
+	} {
+		r := newRig(t, 1, Options{})
+		a := r.dial(0)
+		for i := range members {
+			r.dial(0).subscribe(group.WithID(uint64(i), 1), 0)
+		}
+		r.settle()
+		r.slow(func() time.Duration { return tc.slow })
+		l := r.n.loops[0]
+		before := l.served()
+		a.stage(a.publication(header(alice, group, 256, strings.Repeat("x", tc.identity)), 0, tc.size))
+		a.deliver()
+		if n := l.served() - before; n < tc.least || n > tc.most {
+			t.Errorf("%s: %d receivers are served at once, want %d to %d", tc.what, n, tc.least, tc.most)
+		}
+		r.settle()
+	}
+}
