@@ -74,10 +74,10 @@ func (x *crossing) send() {
 		number := s.index<<32 | s.count
 		s.count++
 		identity := []string{"one", "two"}[x.rnd.IntN(2)]
-		switch to := x.rnd.IntN(10); {
-		case to == 0:
+		switch x.rnd.IntN(10) {
+		case 0:
 			s.stage(s.publication(header(alice, alice, 1, identity), number, size)) // nobody
-		case to == 1:
+		case 1:
 			s.stage(s.publication(header(alice, group, 256, identity), number, size))
 			for _, r := range x.receivers {
 				r.want[s.index] = append(r.want[s.index], number)

@@ -16,7 +16,7 @@ func TestMemoryOfAnIdleConnection(t *testing.T) {
 	memory := func() int {
 		r.seconds(1)
 		r.peers = nil // the clients
-		return int(heap())
+		return heap()
 	}
 	r.dial(0)
 	before := memory()

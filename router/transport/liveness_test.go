@@ -357,3 +357,26 @@ func TestGatheredMessages(t *testing.T) {
 		kept.Retain()
 	}()
 }
+
+// Memory that is no message's is given up with its socket, when another needs some and that holds most. Rules: P-lim-9.
+func TestLargestHolderWithoutAMessageLosesItsSocket(t *testing.T) {
+	h := build(t, Options{MaxStreams: 100, KeepaliveTime: -1, Unfinished: pool.NewQuota(13 << 10)})
+	v, w := h.visit(), h.visit()
+	v.greet()
+	v.write(append([]byte{0, 64, 0, byte(http2.FrameHeaders), byte(http2.FlagHeadersEndHeaders), 0, 0, 0, 1}, make([]byte, 12_000)...))
+	w.greet()
+	g := w.enter(1)
+	m := enveloped(make([]byte, 6000))
+	w.data(1, m[:1000])
+	w.data(1, m[1000:])
+	if !v.gone() || w.gone() {
+		t.Errorf("gone: who holds most %v, who needs some %v", v.gone(), w.gone())
+	}
+	if len(g.got) != 1 || len(g.got[0]) != 6000 {
+		t.Errorf("%d messages came", len(g.got))
+	}
+	h.want("unfinished", "ended")
+	if n := h.group.Unfinished(); n != 0 {
+		t.Errorf("%d bytes are held at the end", n)
+	}
+}
