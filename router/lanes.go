@@ -15,8 +15,8 @@ const ownShare = 64 << 10
 // peer that is to hear of a name, does not wait behind a full queue. Two rules bind them:
 //
 //   - They keep their order among themselves. One that must stay behind what senders have queued before it, as the
-//     acknowledgement of an Unsubscribe, after which nothing of the name follows, stands among those, and so does every
-//     own message that comes while it stands there.
+//     acknowledgement of an Unsubscribe, stands among those, and so does every own message that comes while it stands
+//     there. What is still between loops then may follow it.
 //   - While senders' messages wait, own ones get no more than ownShare bytes ahead of them: then both get as much.
 //
 // Rules: P-press-6.
