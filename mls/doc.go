@@ -89,7 +89,8 @@
 //	6.1        | process.go                   | senderKey                                              | TestHostileMemberCommits TestHostileExternalCommits TestHostileOutsiders
 //	6.2        | framing.go                   | protectPublic checkMembership                          | message-protection.json TestMembershipTags TestMessagesInTheNameOfTheReceiver
 //	6.2        | process.go                   | processPublic ownPublic sent                           | TestOwnMessages TestMessagesInTheNameOfTheReceiver
-//	6.3.1      | protection.go                | seal open verify                                       | message-protection.json TestHostileContents TestOwnMessages
+//	6.3.1      | protection.go                | seal open decrypt                                      | message-protection.json TestHostileContents TestOwnMessages
+//	6.1, 6.3.1 | steps.go                     | Unprotect Verify signatureHolds acceptable             | TestStepsAreProcess TestHostileMessagesInSteps FuzzSteps
 //	6.3.1      | secrettree.go                | guard                                                  | message-protection.json
 //	6.3.2      | secrettree.go                | parseSenderData senderDataKey                          | secret-tree.json TestHostileContents
 //	7.1        | validate.go                  | checkUnmerged checkParentKeys                          | tree-validation.json TestHostileTrees
@@ -120,7 +121,7 @@
 //	8.6        | group.go                     | ResumptionPSK                                          | key-schedule.json TestPreSharedKeys
 //	8.7        | group.go                     | EpochAuthenticator                                     | passive-client-random.json
 //	9, 9.1     | secrettree.go                | open openLeaf key                                      | secret-tree.json TestReplayAndReordering
-//	9.2        | secrettree.go                | spend step evict                                       | TestUsedGenerationsAreGone TestOldEpochsAreGone TestMemoryIsWiped
+//	9.2        | secrettree.go                | hold spend step evict                                  | TestUsedGenerationsAreGone TestOldEpochsAreGone TestMemoryIsWiped
 //	9.2        | epoch.go                     | wipe                                                   | TestMemoryIsWiped TestOldEpochsAreGone
 //	10         | keypackage.go                | readKeyPackage sign Ref                                | messages.json
 //	10         | client.go                    | NewKeyPackage newLeaf                                  | TestLifeOfAGroup TestKeyPackagesThatAreMade TestRandomnessThatFails

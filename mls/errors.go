@@ -26,12 +26,13 @@ const (
 	Removed                      // this member is no longer in the group
 	Misuse                       // the call does not fit the state of the group
 	Own                          // a handshake message that this member sent, byte for byte; or application data that names it as its sender
+	Busy                         // as many messages are under way as may be: accept or discard one of them, and unprotect it then
 )
 
 // String is a word for it.
 func (k Kind) String() string {
 	return name(uint16(k), "kind", "", "malformed", "unsupported", "limit", "wrong group", "wrong epoch", "bad signature", "replayed", "invalid",
-		"refused", "missing", "removed", "misuse", "own message")
+		"refused", "missing", "removed", "misuse", "own message", "busy")
 }
 
 // Error makes a kind something to compare with: errors.Is(err, mls.Missing).

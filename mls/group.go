@@ -22,10 +22,13 @@ type Group struct {
 	resumption []resumption // of past epochs, oldest first
 	proposals  []pending    // of this epoch, in order of arrival
 	unapplied  []*Change    // commits of this member in this epoch that were neither applied nor discarded
-	dueUntil   time.Time    // until then dueNow holds; zero: it is not known
-	dueNow     bool         // what due found
-	reinit     *ReInit      // the last commit ended the group in favour of another
-	removed    bool
+
+	outstanding []*Verified // messages that were unprotected and neither accepted nor discarded, in order of arrival
+
+	dueUntil time.Time // until then dueNow holds; zero: it is not known
+	dueNow   bool      // what due found
+	reinit   *ReInit   // the last commit ended the group in favour of another
+	removed  bool
 }
 
 // resumption is the resumption key of a past epoch (RFC 9420, section 8.6).
@@ -242,6 +245,7 @@ func (g *Group) dropUnapplied() {
 func (g *Group) Wipe() {
 	g.removed = true
 	g.dropUnapplied()
+	g.dropOutstanding()
 	g.forget(0, 0)
 	g.now.wipe()
 	g.now.messages.wipe()
@@ -272,6 +276,7 @@ func (g *Group) enter(e *epoch) {
 	g.dropUnapplied() // they lead out of the old epoch
 	g.dropPending()
 	g.forget(g.cfg.pastEpochs(), g.cfg.pskEpochs())
+	g.forgetClaims()
 }
 
 // forget wipes all but the newest of what is kept of past epochs.

@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"crypto/subtle"
+	"errors"
 	"slices"
 	"time"
 
@@ -26,89 +27,57 @@ type Received struct {
 // proposals is taken when they are here. A commit can be processed again until one is applied; other messages only once. It does not
 // keep msg.
 func (g *Group) Process(msg []byte) (*Received, error) {
-	if g.removed {
-		return nil, g.usable()
-	}
-	if len(msg) > g.limits.Message {
-		return nil, refuse(Limit, "", "message of %d bytes, at most %d are allowed", len(msg), g.limits.Message)
-	}
-	m, err := ParseMessage(msg)
+	u, err := g.unprotect(msg)
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case m.public == nil && m.private == nil:
-		return nil, refuse(Misuse, "6", "message is %v, want a public or private message", m.WireFormat)
-	case !bytes.Equal(m.GroupID, g.ID()):
-		return nil, refuse(WrongGroup, "6", "message is for group %x, this is %x", clip(m.GroupID), clip(g.ID()))
-	}
-	if m.Content != ContentApplication {
-		if err := g.usable(); err != nil {
-			return nil, err
-		}
-		if m.Epoch != g.Epoch() {
-			return nil, refuse(WrongEpoch, "12.4.2", "%v of epoch %d, the group is in %d", m.Content, m.Epoch, g.Epoch())
-		}
-		if m, err = ParseMessage(bytes.Clone(msg)); err != nil { // what it holds is kept
-			return nil, err
-		}
-	}
-	if m.private != nil {
-		return g.processPrivate(m.private, msg)
-	}
-	return g.processPublic(m.public, msg)
+	return u.Verify().Accept()
 }
 
 // clip keeps long identifiers out of errors.
 func clip(b []byte) []byte { return b[:min(len(b), 16)] }
 
-// processPrivate takes a private message, whose bytes are msg.
+// processPrivate takes a private handshake message, whose bytes are msg.
 func (g *Group) processPrivate(p *privateMessage, msg []byte) (*Received, error) {
-	keys := g.keysOf(p.epoch)
-	if keys == nil {
-		return nil, refuse(WrongEpoch, "6.3", "message of epoch %d, the group is in %d and keeps %d past ones", p.epoch, g.Epoch(), len(g.past))
-	}
-	o, err := keys.open(g.suite, p, g.now.own, g.limits.Window)
-	if KindOf(err) == Own && p.kind != ContentApplication && !g.sent(msg) {
+	keys := g.now.messages
+	var o opened
+	var c claim
+	defer c.wipe()
+	err := keys.open(g.suite, p, g.now.own, g.limits.Window, g.outstanding, &o, &c)
+	if errors.Is(err, Own) && !g.sent(msg) {
 		// Every member can write our leaf into the sender data, and the key that would show who sealed the rest is gone.
 		return nil, refuse(BadSignature, "6.3.2", "%v names this member as its sender, and is none that it sent in this epoch", p.kind)
 	}
 	if err != nil {
 		return nil, err
 	}
-	a := o.authenticated
-	if a.content.kind == ContentApplication {
-		o.spend(g.suite, g.limits.Window)
-		return &Received{Content: ContentApplication, Sender: a.content.sender, Epoch: p.epoch, Leaf: o.leaf, AAD: slices.Clone(p.aad),
-			Application: a.content.body.application}, nil
+	a := o.authenticated(p)
+	if err := a.checkSignature(g.suite, o.verifier, keys.context); err != nil {
+		clear(o.text)
+		return nil, err
 	}
 	r, err := g.handshake(a)
-	if err == nil && r.Change == nil {
-		o.spend(g.suite, g.limits.Window)
-	} else {
-		o.ahead.wipe() // refused, or a commit: its key goes with the epoch when it is applied
+	if err == nil && r.Change == nil { // the key of a commit goes with the epoch when it is applied
+		c.spend(g.suite, g.limits.Window)
 	}
 	return r, err
 }
 
-// keysOf are the message keys of an epoch; nil if they are not here.
-func (g *Group) keysOf(epoch uint64) *epochKeys {
+// keysOf are the message keys of an epoch that is here.
+func (g *Group) keysOf(epoch uint64) (*epochKeys, error) {
 	if epoch == g.Epoch() {
-		return g.now.messages
+		return g.now.messages, nil
 	}
 	for _, k := range g.past {
 		if k.epoch == epoch {
-			return k
+			return k, nil
 		}
 	}
-	return nil
+	return nil, refuse(WrongEpoch, "6.3", "message of epoch %d, the group is in %d and keeps %d past ones", epoch, g.Epoch(), len(g.past))
 }
 
-// processPublic takes a public message, whose bytes are msg.
+// processPublic takes a public handshake message, whose bytes are msg.
 func (g *Group) processPublic(p *publicMessage, msg []byte) (*Received, error) {
-	if p.content.kind == ContentApplication {
-		return nil, refuse(Invalid, "6", "application data in a public message")
-	}
 	if err := p.checkMembership(g.suite, g.now.secrets.membership.Bytes(), g.now.raw); err != nil {
 		return nil, err
 	}

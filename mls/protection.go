@@ -85,7 +85,7 @@ func (e *epochKeys) seal(s *suite.Suite, rand io.Reader, dst []byte, p *privateM
 	dst = auth.append(dst, p.kind)
 	dst = append(dst, make([]byte, textAt+padded-len(dst))...)
 	dst = aead.Seal(dst[:textAt], key.nonce[:], dst[textAt:], room.a)
-	r.spend(s, data.generation, 0, nil)
+	r.step(s)
 
 	senderDataKey(s, &e.senderData, dst[textAt:], &key)
 	if aead, err = s.AEAD(key.key[:s.KeySize()]); err != nil {
@@ -121,86 +121,81 @@ func (e *epochKeys) openSenderData(s *suite.Suite, p *privateMessage) (senderDat
 	return d, nil
 }
 
-// opened is a private message whose sender is verified. Its key is spent by spend and not before: who can seal in the name of another, as
-// every member can, must not take that one's keys away, and a handshake that cannot be taken yet must be possible to open again.
+// opened is a private message that was decrypted. Its signature has not been verified: nothing may be done with it before.
 type opened struct {
-	authenticated *authenticated
-	leaf          *LeafNode // of the sender
-	ratchet       *ratchet
-	generation    uint32
-	ahead         *ratchet // nil: nothing was jumped over
+	from     LeafIndex
+	leaf     *LeafNode // of the sender
+	verifier suite.Verifier
+	text     []byte // PrivateMessageContent, which the rest points into: our own
+	raw      []byte // the serialised body
+	body     body
+	auth     authData
 }
 
-func (o *opened) spend(s *suite.Suite, window uint32) {
-	o.ratchet.spend(s, o.generation, window, o.ahead)
-}
-
-// open decrypts p and verifies its sender. own is the leaf of this member, whose messages it cannot read.
-func (e *epochKeys) open(s *suite.Suite, p *privateMessage, own LeafIndex, window uint32) (o opened, err error) {
+// open decrypts p into o, and notes in c which key that took. It changes nothing that matters: whoever can seal in the
+// name of another, as every member can, must not take that one's keys away. own is the leaf of this member, whose messages
+// it cannot read; outstanding are messages that hold keys already.
+func (e *epochKeys) open(s *suite.Suite, p *privateMessage, own LeafIndex, window uint32, outstanding []*Verified, o *opened, c *claim) error {
 	d, err := e.openSenderData(s, p)
 	if err != nil {
-		return o, err
+		return err
 	}
-	leaf := e.tree.leaf(d.leaf)
+	o.from, o.leaf = d.leaf, e.tree.leaf(d.leaf)
 	switch {
-	case leaf == nil:
-		return o, refuse(Invalid, "6.3.2", "message of epoch %d from leaf %d, which was blank", p.epoch, d.leaf)
+	case o.leaf == nil:
+		return refuse(Invalid, "6.3.2", "message of epoch %d from leaf %d, which was blank", p.epoch, d.leaf)
 	case d.leaf == own:
-		return o, refuse(Own, "6.3.1", "message is our own: its key was used to send it")
+		return refuse(Own, "6.3.1", "message is our own: its key was used to send it")
 	}
 	r, err := e.secrets.open(d.leaf, p.kind)
 	if err != nil {
-		return o, err
+		return err
 	}
+	c.ratchet, c.generation = r, d.generation
+	base := c.base(outstanding)
 	var key messageKey
 	defer key.wipe()
-	ahead, err := r.key(s, d.generation, window, &key)
+	ahead, err := base.key(s, d.generation, window, &key)
 	if err != nil {
-		return o, within(err, "message from member %d", d.leaf)
+		return within(err, "message from member %d", d.leaf)
 	}
 	key.guard(d.guard)
-	a, err := e.verify(s, p, d, leaf, &key)
-	if err != nil {
+	if err := o.decrypt(s, p, d, &key); err != nil {
 		ahead.wipe()
-		return o, err
+		clear(o.text)
+		return err
 	}
-	return opened{a, leaf, r, d.generation, ahead}, nil
+	c.hold(s, base, ahead)
+	return nil
 }
 
-// verify decrypts p with its key, and verifies the signature of leaf.
-func (e *epochKeys) verify(s *suite.Suite, p *privateMessage, d senderData, leaf *LeafNode, key *messageKey) (*authenticated, error) {
+// decrypt decrypts p with its key, and decodes it.
+func (o *opened) decrypt(s *suite.Suite, p *privateMessage, d senderData, key *messageKey) error {
 	aead, err := s.AEAD(key.key[:s.KeySize()])
 	if err != nil {
-		return nil, err
+		return err
 	}
 	room := spareScratch.Get().(*scratch)
 	defer room.done()
 	room.a = p.appendHead(room.a[:0])
-	text, err := aead.Open(nil, key.nonce[:], p.ciphertext, room.a)
-	if err != nil {
-		return nil, refuse(BadSignature, "6.3.1", "message from member %d, generation %d, does not open", d.leaf, d.generation)
+	if o.text, err = aead.Open(nil, key.nonce[:], p.ciphertext, room.a); err != nil {
+		return refuse(BadSignature, "6.3.1", "message from member %d, generation %d, does not open", d.leaf, d.generation)
 	}
-	r := codec.NewReader(text)
-	raw, body, auth := readPrivateContent(r, p.kind)
+	r := codec.NewReader(o.text)
+	o.raw, o.body, o.auth = readPrivateContent(r, p.kind)
 	if err := r.Finish(); err != nil {
-		return nil, malformed(err, "content of a private message")
+		return malformed(err, "content of a private message")
 	}
-	a := &authenticated{wire: WirePrivateMessage, auth: auth, content: framedContent{
-		groupID: p.groupID, epoch: p.epoch, sender: Sender{Type: SenderMember, Leaf: d.leaf}, aad: p.aad, kind: p.kind, body: body}}
-	v, err := leaf.key(s)
-	if err != nil {
-		return nil, err
-	}
-	if p.kind != ContentApplication { // it is hashed again later
-		a.raw = a.content.appendFramed(nil, raw)
-		return a, a.checkSignature(s, v, e.context)
-	}
-	room.a = appendTBSHead(room.a[:0], WirePrivateMessage)
-	room.a = append(a.content.appendFramed(room.a, raw), e.context...)
-	if !s.VerifyWithLabel(v, framedContentLabel, room.a, auth.signature) {
-		return nil, refuse(BadSignature, "6.1", "signature of application data from member %d does not verify", d.leaf)
-	}
-	return a, nil
+	o.verifier, err = o.leaf.key(s)
+	return err
+}
+
+// authenticated is the content of a handshake message in the form in which it is verified and hashed.
+func (o *opened) authenticated(p *privateMessage) *authenticated {
+	a := &authenticated{wire: WirePrivateMessage, auth: o.auth, content: framedContent{groupID: p.groupID, epoch: p.epoch,
+		sender: Sender{Type: SenderMember, Leaf: o.from}, aad: p.aad, kind: p.kind, body: o.body}}
+	a.raw = a.content.appendFramed(nil, o.raw)
+	return a
 }
 
 // appendTBSHead appends what stands in front of the content in FramedContentTBS.

@@ -3,6 +3,7 @@ package mls
 import (
 	"encoding/binary"
 	"maps"
+	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
 	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
@@ -136,22 +137,32 @@ func (t *secretTree) openLeaf(l LeafIndex) *ratchets {
 	return r
 }
 
-// key sets out to the key of generation g and changes nothing: a message may yet turn out to be worthless. spend is told when it was not.
-// Where generations are jumped over, ahead is the ratchet behind them with their keys; spend wants it, and otherwise it is to be
-// wiped. A jump of more than window is refused.
-func (r *ratchet) key(s *suite.Suite, g uint32, window uint32, out *messageKey) (ahead *ratchet, err error) {
+// check refuses generations whose key is not here, and jumps of more than window.
+func (r *ratchet) check(g, window uint32) error {
 	switch {
 	case g < r.next:
-		k := r.skipped[g]
-		if k == nil {
-			return nil, refuse(Replayed, "9.2", "key of generation %d is used up", g)
+		if r.skipped[g] == nil {
+			return refuse(Replayed, "9.2", "key of generation %d is used up", g)
 		}
-		*out = *k
-		return nil, nil
 	case g-r.next > window:
-		return nil, refuse(Limit, "9.1", "generation %d is %d ahead, more than %d", g, g-r.next, window)
+		return refuse(Limit, "9.1", "generation %d is %d ahead, more than %d", g, g-r.next, window)
 	case g == ^uint32(0):
-		return nil, refuse(Limit, "9.1", "generations are used up")
+		return refuse(Limit, "9.1", "generations are used up")
+	}
+	return nil
+}
+
+// key sets out to the key of generation g, which check must let pass, and changes nothing: a message may yet turn out to
+// be worthless. Where generations are jumped over, ahead is the ratchet at g with their keys: to be held by a claim, or
+// wiped.
+func (r *ratchet) key(s *suite.Suite, g uint32, window uint32, out *messageKey) (ahead *ratchet, err error) {
+	if err := r.check(g, window); err != nil {
+		return nil, err
+	}
+	switch {
+	case g < r.next:
+		*out = *r.skipped[g]
+		return nil, nil
 	case g == r.next:
 		r.derive(s, out)
 		return nil, nil
@@ -168,43 +179,90 @@ func (r *ratchet) key(s *suite.Suite, g uint32, window uint32, out *messageKey) 
 	return ahead, nil
 }
 
-// jump goes where ahead is, and keeps the keys of the last window generations that were jumped over.
-func (r *ratchet) jump(ahead *ratchet, window uint32) {
-	r.secret.Take(&ahead.secret)
-	r.next = ahead.next
-	if r.skipped == nil {
-		r.skipped = ahead.skipped
-	} else {
-		maps.Copy(r.skipped, ahead.skipped)
+// claim is the key of one generation, lent to a message whose signature is not verified yet. The ratchet is where it was;
+// it moves when the claim is spent, and not at all when it is wiped.
+type claim struct {
+	ratchet    *ratchet
+	generation uint32
+	from       uint32  // the generation of the ratchet, or of another claim's after, that it starts from
+	after      ratchet // the ratchet past generation, with the keys from from on; empty if the key was one that is kept
+}
+
+// base is where the key of c is derived from: the ratchet, or what another claim on it leaves behind, whichever is nearest.
+func (c *claim) base(outstanding []*Verified) *ratchet {
+	base := c.ratchet
+	for _, v := range slices.Backward(outstanding) {
+		if base.next == c.generation {
+			break
+		}
+		if o := &v.claim; o.ratchet == c.ratchet && o.after.next > base.next && o.after.next <= c.generation {
+			base = &o.after
+		}
 	}
+	return base
+}
+
+// hold notes what the claim leaves behind, when its key has decrypted something. base and ahead are what the key came from.
+func (c *claim) hold(s *suite.Suite, base, ahead *ratchet) {
+	if c.generation < base.next {
+		return
+	}
+	c.from = base.next
+	if ahead == nil {
+		c.after.secret.Set(base.secret.Bytes())
+	} else {
+		c.after.secret.Take(&ahead.secret)
+		c.after.skipped = ahead.skipped
+	}
+	c.after.next = c.generation
+	c.after.step(s)
+}
+
+// spend deletes the key from the ratchet, where it still is, as check said, and keeps those that are jumped over.
+func (c *claim) spend(s *suite.Suite, window uint32) {
+	r := c.ratchet
+	if c.generation < r.next {
+		r.skipped[c.generation].wipe()
+		delete(r.skipped, c.generation)
+		return
+	}
+	if c.from != r.next { // other messages came to be accepted or refused than those that the claim starts from
+		c.after.wipe()
+		var key messageKey
+		ahead, err := r.key(s, c.generation, window, &key)
+		if err != nil {
+			panic("mls: key of a claim that was checked is not there")
+		}
+		key.wipe()
+		c.hold(s, r, ahead)
+	}
+	r.secret.Take(&c.after.secret)
+	r.next = c.after.next
+	if r.skipped == nil {
+		r.skipped = c.after.skipped
+	} else {
+		maps.Copy(r.skipped, c.after.skipped)
+	}
+	c.after.skipped = nil
 	r.evict(window)
 }
 
-// evict keeps the skipped keys of the last window generations.
+// wipe gives the key back.
+func (c *claim) wipe() {
+	c.after.wipe()
+	c.after.next = 0 // nothing starts from here
+}
+
+// evict keeps the skipped keys of the last window generations before the one that was used last.
 func (r *ratchet) evict(window uint32) {
 	if len(r.skipped) <= int(window) {
 		return
 	}
 	for g, k := range r.skipped {
-		if r.next-g > window {
+		if r.next-1-g > window {
 			k.wipe()
 			delete(r.skipped, g)
 		}
-	}
-}
-
-// spend deletes the key of generation g, which key gave with ahead.
-func (r *ratchet) spend(s *suite.Suite, g, window uint32, ahead *ratchet) {
-	if ahead != nil {
-		r.jump(ahead, window)
-	}
-	if g == r.next {
-		r.step(s)
-		return
-	}
-	if k := r.skipped[g]; k != nil {
-		k.wipe()
-		delete(r.skipped, g)
 	}
 }
 

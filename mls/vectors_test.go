@@ -235,9 +235,11 @@ func secretTreeVector(t *testing.T, raw json.RawMessage) {
 			} {
 				r := must[*ratchet](t)(tree.open(LeafIndex(l), kind))
 				ahead := must[*ratchet](t)(r.key(s, g.Generation, 1<<20, &k))
+				lent := &claim{ratchet: r, generation: g.Generation}
+				lent.hold(s, r, ahead)
 				same(t, fmt.Sprintf("%v key %d of leaf %d", kind, g.Generation, l), k.key[:s.KeySize()], want[0])
 				same(t, fmt.Sprintf("%v nonce %d of leaf %d", kind, g.Generation, l), k.nonce[:], want[1])
-				r.spend(s, g.Generation, 1<<20, ahead)
+				lent.spend(s, 1<<20)
 			}
 		}
 	}
@@ -294,9 +296,17 @@ func messageProtectionVector(t *testing.T, raw json.RawMessage) {
 	}
 	checkPrivate := func(what string, msg []byte, want []byte) *authenticated {
 		t.Helper()
-		o := must[opened](t)(receiver.open(s, must[*Message](t)(ParseMessage(msg)).private, 0, 1024))
-		o.spend(s, 1024)
-		a := o.authenticated
+		p := must[*Message](t)(ParseMessage(msg)).private
+		var o opened
+		var lent claim
+		if err := receiver.open(s, p, 0, 1024, nil, &o, &lent); err != nil {
+			t.Fatal(err)
+		}
+		lent.spend(s, 1024)
+		a := o.authenticated(p)
+		if err := a.checkSignature(s, o.verifier, receiver.context); err != nil {
+			t.Error(err)
+		}
 		got := a.content.body.append(nil, a.content.kind)
 		if a.content.kind == ContentApplication {
 			got = a.content.body.application

@@ -1,0 +1,239 @@
+package mls
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
+)
+
+// twin is a member beside another who is in the same state.
+func twin(t testing.TB, p *person) *Group {
+	t.Helper()
+	g := &Group{cfg: p.cfg, suite: p.group.suite, limits: p.group.limits}
+	r := codec.NewReader(p.group.appendState(nil))
+	g.readState(r)
+	if err := r.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// sameResult compares what became of a message in one step and in several.
+func sameResult(t testing.TB, what string, got *Received, gotErr error, want *Received, wantErr error) {
+	t.Helper()
+	switch {
+	case KindOf(gotErr) == Limit && KindOf(wantErr) == Limit: // how far ahead is counted from what is under way
+	case (gotErr == nil) != (wantErr == nil), gotErr != nil && gotErr.Error() != wantErr.Error():
+		t.Fatalf("%s: in steps %v, at once %v", what, gotErr, wantErr)
+	case gotErr != nil:
+	case got.Content != want.Content || got.Sender != want.Sender || got.Epoch != want.Epoch || !bytes.Equal(got.AAD, want.AAD) ||
+		!bytes.Equal(got.Application, want.Application) || (got.Change == nil) != (want.Change == nil) ||
+		(got.Leaf == nil) != (want.Leaf == nil) || got.Leaf != nil && !got.Leaf.Equal(want.Leaf):
+		t.Fatalf("%s: in steps %+v, at once %+v", what, got, want)
+	}
+}
+
+// stepper gives the same messages to two groups in one state: to one in steps, to the other at once, when the first one
+// accepts them. Verdicts are the same, and so are the groups, whenever nothing is under way.
+type stepper struct {
+	t             testing.TB
+	steps, atOnce *Group
+	under         []underWay
+	verify        func(*Unverified) func() *Verified // begins, and waits
+	accepted      int
+	refused       map[Kind]int
+}
+
+// underWay is a message between the steps.
+type underWay struct {
+	name string
+	msg  []byte
+	u    *Unverified
+	done func() *Verified
+}
+
+// inline verifies where it is waited for.
+func inline(u *Unverified) func() *Verified { return u.Verify }
+
+func newStepper(t testing.TB, p *person) *stepper {
+	return &stepper{t: t, steps: twin(t, p), atOnce: twin(t, p), verify: inline, refused: map[Kind]int{}}
+}
+
+// begin unprotects a message. What is refused is refused by the other at once.
+func (s *stepper) begin(name string, msg []byte) {
+	s.t.Helper()
+	u, err := s.steps.Unprotect(bytes.Clone(msg))
+	if err != nil {
+		if KindOf(err) == Busy {
+			s.accept(0)
+			s.begin(name, msg)
+			return
+		}
+		_, want := s.atOnce.Process(msg)
+		sameResult(s.t, name+", unprotected", nil, err, nil, want)
+		s.refused[KindOf(err)]++
+		return
+	}
+	s.under = append(s.under, underWay{name, msg, u, s.verify(u)})
+}
+
+// accept accepts the i-th message under way.
+func (s *stepper) accept(i int) {
+	s.t.Helper()
+	m := s.under[i]
+	s.under = append(s.under[:i:i], s.under[i+1:]...)
+	got, err := m.done().Accept()
+	want, wantErr := s.atOnce.Process(m.msg)
+	sameResult(s.t, m.name, got, err, want, wantErr)
+	if err != nil {
+		s.refused[KindOf(err)]++
+	} else if s.accepted++; got.Change != nil {
+		s.compare()
+		for _, c := range []*Change{got.Change, want.Change} {
+			if err := c.Apply(); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+	}
+	s.compare()
+}
+
+// compare compares the groups, if all that they saw is the same.
+func (s *stepper) compare() {
+	s.t.Helper()
+	if len(s.under) == 0 && !bytes.Equal(s.steps.appendState(nil), s.atOnce.appendState(nil)) {
+		s.t.Fatal("the groups differ")
+	}
+	if len(s.steps.outstanding) != len(s.under) {
+		s.t.Fatalf("%d messages are outstanding, %d under way", len(s.steps.outstanding), len(s.under))
+	}
+}
+
+func (s *stepper) end() {
+	for len(s.under) > 0 {
+		s.accept(0)
+	}
+}
+
+// conversation is what a group sees in some epochs: messages of honest members, forged ones, and commits.
+func conversation(t testing.TB, rng *rand.Rand, c *crowd, length int) (names []string, msgs [][]byte) {
+	add := func(name string, msg []byte) { names, msgs = append(names, name), append(msgs, msg) }
+	hostile := c.members[1]
+	for i := range length {
+		from := 1 + rng.IntN(len(c.members)-1)
+		g := c.members[from].group
+		forge := func(ahead uint32, content []byte, damage bool) {
+			in := LeafIndex(rng.IntN(len(c.members)))
+			if in == hostile.group.Own() {
+				in++
+			}
+			r := must[*ratchet](t)(c.members[in].group.now.messages.secrets.open(in, ContentApplication))
+			add(fmt.Sprintf("%d: forged in the name of %d, %d ahead", i, in, ahead), sealRaw(t, hostile.group,
+				sealing{from: in, generation: r.next + ahead, kind: ContentApplication, content: content, damage: damage}))
+		}
+		switch what := rng.IntN(20); {
+		case what < 10:
+			add(fmt.Sprintf("%d: of %d", i, from), must[[]byte](t)(g.Protect(nil, fmt.Appendf(nil, "text %d", i), []byte("aad"))))
+		case what < 12: // jumps over some
+			for range 1 + rng.IntN(4) {
+				must[[]byte](t)(g.Protect(nil, nil, nil))
+			}
+			add(fmt.Sprintf("%d: of %d, after a jump", i, from), must[[]byte](t)(g.Protect(nil, []byte("jumped"), nil)))
+		case what < 14 && len(msgs) > 0:
+			k := rng.IntN(len(msgs))
+			add("again "+names[k], msgs[k])
+		case what == 14:
+			forge(uint32(rng.IntN(3)), sealed(t, hostile.group, hostile.group.Own(), []byte("forged")), false)
+		case what == 15:
+			forge(uint32(rng.IntN(14)), sealed(t, hostile.group, hostile.group.Own(), []byte("forged")), false)
+		case what == 16:
+			forge(uint32(rng.IntN(3)), []byte{0x40}, rng.IntN(2) == 0)
+		case what == 17 && len(msgs) > 0:
+			b := bytes.Clone(msgs[rng.IntN(len(msgs))])
+			b[rng.IntN(len(b))] ^= 1
+			add(fmt.Sprintf("%d: damaged", i), b)
+		case what == 18:
+			ch := must[*Change](t)(g.Commit(CommitOptions{}))
+			for k, p := range c.members[1:] {
+				if k+1 != from {
+					if err := must[*Received](t)(p.group.Process(ch.Commit)).Change.Apply(); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if err := ch.Apply(); err != nil {
+				t.Fatal(err)
+			}
+			add(fmt.Sprintf("%d: commit of %d", i, from), ch.Commit)
+		case what == 19:
+			msg := must[[]byte](t)(g.ProposeUpdate(Identity{}, nil))
+			g.DropPending()
+			add(fmt.Sprintf("%d: proposal of %d", i, from), msg)
+		}
+	}
+	return names, msgs
+}
+
+// In steps messages have the fate that they have at once, and leave the same group: whatever is reordered, repeated,
+// forged, ahead, of past epochs and refused, and whatever is under way meanwhile. Signatures are verified by others
+// meanwhile.
+func TestStepsAreProcess(t *testing.T) {
+	for seed := range uint64(30) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			rng := rand.New(rand.NewPCG(seed, 7))
+			private := seed%2 == 1
+			c := newCrowd(t, CipherSuite(1+seed%3), 4, func(c *Config) {
+				c.Limits.Window, c.Limits.Outstanding, c.PastEpochs, c.EncryptHandshake = 8, 16, 1, private
+			})
+			s := newStepper(t, c.members[0])
+			work := make(chan func())
+			var workers sync.WaitGroup
+			for range 3 {
+				workers.Go(func() {
+					for f := range work {
+						f()
+					}
+				})
+			}
+			s.verify = func(u *Unverified) func() *Verified {
+				done := make(chan *Verified, 1)
+				work <- func() { done <- u.Verify() }
+				return func() *Verified { return <-done }
+			}
+			names, msgs := conversation(t, rng, c, 120)
+			order := make([]int, len(msgs))
+			for i := range order { // near to where it was
+				order[i] = i
+				commits := strings.Contains(names[i], "commit")
+				if k := max(0, i-rng.IntN(6)); !commits && !strings.Contains(names[order[k]], "commit") && rng.IntN(3) == 0 {
+					order[i], order[k] = order[k], order[i]
+				}
+			}
+			for _, i := range order {
+				s.begin(names[i], msgs[i])
+				for len(s.under) > 0 && rng.IntN(4) != 0 {
+					at := 0
+					if rng.IntN(8) == 0 {
+						at = rng.IntN(len(s.under))
+					}
+					s.accept(at)
+					if rng.IntN(2) == 0 {
+						break
+					}
+				}
+			}
+			s.end()
+			close(work)
+			workers.Wait()
+			if s.accepted < 20 || s.refused[BadSignature] == 0 {
+				t.Errorf("%d accepted, refused %v", s.accepted, s.refused)
+			}
+		})
+	}
+}
