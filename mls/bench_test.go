@@ -162,6 +162,69 @@ func BenchmarkUnprotect(b *testing.B) {
 	}
 }
 
+// BenchmarkSteps unprotects messages while workers verify the signatures of others, and accepts them in order. ns/owner is
+// what it costs the owner of the group.
+func BenchmarkSteps(b *testing.B) {
+	for _, cs := range benchSuites {
+		for _, workers := range []int{0, 1, 2} {
+			b.Run(fmt.Sprintf("suite=%d/workers=%d", cs, workers), func(b *testing.B) {
+				g := newBenchGroup(b, cs, 10, false)
+				type job struct {
+					u    *Unverified
+					done chan *Verified
+				}
+				work := make(chan job, 64)
+				defer close(work)
+				for range workers {
+					go func() {
+						for j := range work {
+							j.done <- j.u.Verify()
+						}
+					}()
+				}
+				msgs := make([][]byte, b.N)
+				for i := range msgs {
+					msgs[i] = must[[]byte](b)(g.first.Protect(nil, make([]byte, 1024), nil))
+				}
+				var owner time.Duration
+				queue := make([]job, 0, 64)
+				accept := func() {
+					j := queue[0]
+					queue = append(queue[:0], queue[1:]...)
+					var v *Verified
+					if workers == 0 {
+						v = j.u.Verify()
+					} else {
+						v = <-j.done
+					}
+					begun := time.Now()
+					must[*Received](b)(v.Accept())
+					owner += time.Since(begun)
+				}
+				b.ReportAllocs()
+				b.ResetTimer()
+				for _, msg := range msgs {
+					if len(queue) == cap(queue) {
+						accept()
+					}
+					begun := time.Now()
+					j := job{u: must[*Unverified](b)(g.last.Unprotect(msg))}
+					owner += time.Since(begun)
+					if workers > 0 {
+						j.done = make(chan *Verified, 1)
+						work <- j
+					}
+					queue = append(queue, j)
+				}
+				for len(queue) > 0 {
+					accept()
+				}
+				b.ReportMetric(float64(owner)/float64(b.N), "ns/owner")
+			})
+		}
+	}
+}
+
 func eachTree(b *testing.B, f func(b *testing.B, g *benchGroup)) {
 	for _, cs := range benchSuites {
 		for _, n := range benchSizes {

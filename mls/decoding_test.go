@@ -118,7 +118,7 @@ func TestRatchetsEnd(t *testing.T) {
 	if _, err := r.key(s, r.next, 10, &key); err != nil {
 		t.Error(err)
 	}
-	r.step(s)
+	r.spend(s, r.next, 10, nil)
 	_, err := r.key(s, r.next, 10, &key)
 	wantRefusal(t, err, Limit, "9.1: generations are used up")
 	g := newCrowd(t, 1, 2).members[0].group

@@ -90,7 +90,7 @@
 //	6.2        | framing.go                   | protectPublic checkMembership                          | message-protection.json TestMembershipTags TestMessagesInTheNameOfTheReceiver
 //	6.2        | process.go                   | processPublic ownPublic sent                           | TestOwnMessages TestMessagesInTheNameOfTheReceiver
 //	6.3.1      | protection.go                | seal open decrypt                                      | message-protection.json TestHostileContents TestOwnMessages
-//	6.1, 6.3.1 | steps.go                     | Unprotect Verify signatureHolds acceptable             | TestStepsAreProcess TestHostileMessagesInSteps FuzzSteps
+//	6.1, 6.3.1 | steps.go                     | Unprotect Verify signatureHolds acceptable             | TestStepsAreProcess TestHostileMessagesInSteps TestGroupsThatGoOnMeanwhile TestMessagesUnderWayAreBounded FuzzSteps
 //	6.3.1      | secrettree.go                | guard                                                  | message-protection.json
 //	6.3.2      | secrettree.go                | parseSenderData senderDataKey                          | secret-tree.json TestHostileContents
 //	7.1        | validate.go                  | checkUnmerged checkParentKeys                          | tree-validation.json TestHostileTrees

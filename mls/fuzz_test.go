@@ -290,7 +290,7 @@ func wrap(t *testing.T, k *corpus, g *Group, way uint8, b []byte) []byte {
 	if wire == WirePrivateMessage {
 		r := must[*ratchet](t)(g.now.messages.secrets.open(g.now.own, head.kind))
 		msg := sealRaw(t, g, sealing{from: g.now.own, generation: r.next, kind: head.kind, content: a.auth.append(bytes.Clone(b), head.kind)})
-		r.step(g.suite)
+		r.spend(g.suite, r.next, 0, nil)
 		return msg
 	}
 	return protectPublic(g.suite, a, g.now.secrets.membership.Bytes(), g.now.raw).append(appendMessageHead(nil, wire))

@@ -22,13 +22,13 @@ type Group struct {
 	resumption []resumption // of past epochs, oldest first
 	proposals  []pending    // of this epoch, in order of arrival
 	unapplied  []*Change    // commits of this member in this epoch that were neither applied nor discarded
+	dueUntil   time.Time    // until then dueNow holds; zero: it is not known
+	dueNow     bool         // what due found
+	reinit     *ReInit      // the last commit ended the group in favour of another
+	removed    bool
 
-	outstanding []*Verified // messages that were unprotected and neither accepted nor discarded, in order of arrival
-
-	dueUntil time.Time // until then dueNow holds; zero: it is not known
-	dueNow   bool      // what due found
-	reinit   *ReInit   // the last commit ended the group in favour of another
-	removed  bool
+	underWay     []*Verified // messages that were unprotected and neither accepted nor discarded, in order of arrival
+	underWaySize int         // bytes of those
 }
 
 // resumption is the resumption key of a past epoch (RFC 9420, section 8.6).
@@ -245,7 +245,7 @@ func (g *Group) dropUnapplied() {
 func (g *Group) Wipe() {
 	g.removed = true
 	g.dropUnapplied()
-	g.dropOutstanding()
+	g.dropUnderWay()
 	g.forget(0, 0)
 	g.now.wipe()
 	g.now.messages.wipe()

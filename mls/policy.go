@@ -36,14 +36,14 @@ type Limits struct {
 	Window    uint32 // generations that a member's message may be ahead, and keys that are kept for those it jumped over
 	Proposals int    // kept at once while they wait for a commit; a quarter of them, rounded down, from outside
 	PerMember int    // of those, from one member; 0: a quarter of Proposals, and not fewer than 16 of them
-	// Outstanding is how many messages may be unprotected and neither accepted nor discarded at a time. Together they are not longer
+	// UnderWay is how many messages may be unprotected and neither accepted nor discarded at a time. Together they are not longer
 	// than Message, unless it is one; and each holds up to Window keys.
-	Outstanding int
+	UnderWay int
 }
 
 // DefaultLimits are for groups of a few thousand members: 4,096, and messages of 16 MiB.
 func DefaultLimits() Limits {
-	return Limits{Message: 16 << 20, Members: 1 << 12, Depth: 13, Window: 1024, Proposals: 1024, PerMember: 256, Outstanding: 128}
+	return Limits{Message: 16 << 20, Members: 1 << 12, Depth: 13, Window: 1024, Proposals: 1024, PerMember: 256, UnderWay: 128}
 }
 
 func (l Limits) filled() Limits {
@@ -69,8 +69,8 @@ func (l Limits) filled() Limits {
 	if l.PerMember > 0 {
 		d.PerMember = l.PerMember
 	}
-	if l.Outstanding > 0 {
-		d.Outstanding = l.Outstanding
+	if l.UnderWay > 0 {
+		d.UnderWay = l.UnderWay
 	}
 	return d
 }

@@ -85,7 +85,7 @@ func (e *epochKeys) seal(s *suite.Suite, rand io.Reader, dst []byte, p *privateM
 	dst = auth.append(dst, p.kind)
 	dst = append(dst, make([]byte, textAt+padded-len(dst))...)
 	dst = aead.Seal(dst[:textAt], key.nonce[:], dst[textAt:], room.a)
-	r.step(s)
+	r.spend(s, data.generation, 0, nil)
 
 	senderDataKey(s, &e.senderData, dst[textAt:], &key)
 	if aead, err = s.AEAD(key.key[:s.KeySize()]); err != nil {
@@ -134,8 +134,8 @@ type opened struct {
 
 // open decrypts p into o, and notes in c which key that took. It changes nothing that matters: whoever can seal in the
 // name of another, as every member can, must not take that one's keys away. own is the leaf of this member, whose messages
-// it cannot read; outstanding are messages that hold keys already.
-func (e *epochKeys) open(s *suite.Suite, p *privateMessage, own LeafIndex, window uint32, outstanding []*Verified, o *opened, c *claim) error {
+// it cannot read; underWay are messages that hold keys already.
+func (e *epochKeys) open(s *suite.Suite, p *privateMessage, own LeafIndex, window uint32, underWay []*Verified, o *opened, c *claim) error {
 	d, err := e.openSenderData(s, p)
 	if err != nil {
 		return err
@@ -152,7 +152,7 @@ func (e *epochKeys) open(s *suite.Suite, p *privateMessage, own LeafIndex, windo
 		return err
 	}
 	c.ratchet, c.generation = r, d.generation
-	base := c.base(outstanding)
+	base := c.base(underWay)
 	var key messageKey
 	defer key.wipe()
 	ahead, err := base.key(s, d.generation, window, &key)

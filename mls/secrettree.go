@@ -189,9 +189,9 @@ type claim struct {
 }
 
 // base is where the key of c is derived from: the ratchet, or what another claim on it leaves behind, whichever is nearest.
-func (c *claim) base(outstanding []*Verified) *ratchet {
+func (c *claim) base(underWay []*Verified) *ratchet {
 	base := c.ratchet
-	for _, v := range slices.Backward(outstanding) {
+	for _, v := range slices.Backward(underWay) {
 		if base.next == c.generation {
 			break
 		}
@@ -218,15 +218,10 @@ func (c *claim) hold(s *suite.Suite, base, ahead *ratchet) {
 	c.after.step(s)
 }
 
-// spend deletes the key from the ratchet, where it still is, as check said, and keeps those that are jumped over.
+// spend uses the key up, which is still there, as check said, and keeps those that are jumped over.
 func (c *claim) spend(s *suite.Suite, window uint32) {
 	r := c.ratchet
-	if c.generation < r.next {
-		r.skipped[c.generation].wipe()
-		delete(r.skipped, c.generation)
-		return
-	}
-	if c.from != r.next { // other messages came to be accepted or refused than those that the claim starts from
+	if c.generation >= r.next && c.from != r.next { // other messages were accepted or refused than those that it starts from
 		c.after.wipe()
 		var key messageKey
 		ahead, err := r.key(s, c.generation, window, &key)
@@ -236,14 +231,33 @@ func (c *claim) spend(s *suite.Suite, window uint32) {
 		key.wipe()
 		c.hold(s, r, ahead)
 	}
-	r.secret.Take(&c.after.secret)
-	r.next = c.after.next
-	if r.skipped == nil {
-		r.skipped = c.after.skipped
-	} else {
-		maps.Copy(r.skipped, c.after.skipped)
+	r.spend(s, c.generation, window, &c.after)
+}
+
+// spend uses up the key of generation g. Unless it is a skipped one, after is the ratchet past it, with the keys that are
+// jumped over; nil: none are.
+func (r *ratchet) spend(s *suite.Suite, g, window uint32, after *ratchet) {
+	switch {
+	case g < r.next:
+		r.skipped[g].wipe()
+		delete(r.skipped, g)
+	case after == nil:
+		r.step(s)
+	default:
+		r.jump(after, window)
 	}
-	c.after.skipped = nil
+}
+
+// jump goes where after is, and keeps the keys of the last window generations that were jumped over.
+func (r *ratchet) jump(after *ratchet, window uint32) {
+	r.secret.Take(&after.secret)
+	r.next = after.next
+	if r.skipped == nil {
+		r.skipped = after.skipped
+	} else {
+		maps.Copy(r.skipped, after.skipped)
+	}
+	after.skipped = nil
 	r.evict(window)
 }
 

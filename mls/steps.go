@@ -60,7 +60,7 @@ const (
 
 // Unprotect is the first step of Process. It takes a message of the group as Process does, and decrypts it if it is
 // application data of an epoch that is here. Errors are those of Process, which then has nothing left to do, and
-// Busy: as many messages are under way as Limits.Outstanding says, or together they are longer than one message may be;
+// Busy: as many messages are under way as Limits.UnderWay says, or together they are longer than one message may be;
 // it can be unprotected when one of those has been accepted or discarded. It does not keep msg.
 //
 // Handshake messages are copied, and all work with them is done when they are accepted: whom and what they concern
@@ -69,18 +69,14 @@ const (
 //
 // Each Unverified is to be ended, by Accept or Discard of it or of what Verify makes of it.
 func (g *Group) Unprotect(msg []byte) (*Unverified, error) {
-	size := len(msg)
-	for _, v := range g.outstanding {
-		size += v.size
-	}
-	if n := len(g.outstanding); n >= g.limits.Outstanding || n > 0 && size > g.limits.Message {
-		return nil, refuse(Busy, "", "%d messages of %d bytes are neither accepted nor discarded: accept or discard one of them first", n, size-len(msg))
+	if n := len(g.underWay); n >= g.limits.UnderWay || n > 0 && g.underWaySize+len(msg) > g.limits.Message {
+		return nil, refuse(Busy, "", "%d messages of %d bytes are neither accepted nor discarded: accept or discard one of them first", n, g.underWaySize)
 	}
 	u, err := g.unprotect(msg)
 	if err != nil {
 		return nil, err
 	}
-	g.outstanding = append(g.outstanding, &u.message)
+	g.underWay, g.underWaySize = append(g.underWay, &u.message), g.underWaySize+len(msg)
 	return u, nil
 }
 
@@ -113,7 +109,7 @@ func (g *Group) unprotect(msg []byte) (*Unverified, error) {
 	}
 	u := &Unverified{Verified{size: len(msg), group: g, groupID: g.ID(), epoch: p.epoch, context: keys.context}}
 	v := &u.message
-	err = keys.open(g.suite, p, g.now.own, g.limits.Window, g.outstanding, &v.content, &v.claim)
+	err = keys.open(g.suite, p, g.now.own, g.limits.Window, g.underWay, &v.content, &v.claim)
 	if keys != g.now.messages && v.claim.ratchet != nil { // handshakes of an epoch that is over are of no use (section 9.2)
 		keys.secrets.ratchets[v.content.from].handshake.wipe()
 	}
@@ -269,22 +265,22 @@ func (v *Verified) Discard() {
 		v.msg, v.handshake = nil, nil
 	}
 	v.claim.wipe()
-	list := v.group.outstanding
-	if i := slices.Index(list, v); i >= 0 {
-		v.group.outstanding = slices.Delete(list, i, i+1)
+	g := v.group
+	if i := slices.Index(g.underWay, v); i >= 0 {
+		g.underWay, g.underWaySize = slices.Delete(g.underWay, i, i+1), g.underWaySize-v.size
 	}
 }
 
-// dropOutstanding ends all messages under way.
-func (g *Group) dropOutstanding() {
-	for len(g.outstanding) > 0 {
-		g.outstanding[len(g.outstanding)-1].Discard()
+// dropUnderWay ends all messages under way.
+func (g *Group) dropUnderWay() {
+	for len(g.underWay) > 0 {
+		g.underWay[len(g.underWay)-1].Discard()
 	}
 }
 
 // forgetClaims wipes the keys that were lent to messages of epochs that are no longer kept.
 func (g *Group) forgetClaims() {
-	for _, v := range g.outstanding {
+	for _, v := range g.underWay {
 		if v.handshake == nil {
 			if _, err := g.keysOf(v.epoch); err != nil {
 				v.claim.wipe()

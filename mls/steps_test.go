@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -103,14 +104,43 @@ func (s *stepper) accept(i int) {
 	s.compare()
 }
 
+// discard gives up the i-th message under way.
+func (s *stepper) discard(i int) {
+	s.t.Helper()
+	s.under[i].u.Discard()
+	s.under = append(s.under[:i:i], s.under[i+1:]...)
+	if len(s.under) > 0 {
+		return
+	}
+	// The leaf of its sender may have been derived, in one of the two.
+	for _, g := range []*Group{s.steps, s.atOnce} {
+		openAll(s.t, g)
+	}
+	s.compare()
+}
+
+// openAll derives the ratchets of all members, in all epochs.
+func openAll(t testing.TB, g *Group) {
+	t.Helper()
+	for _, k := range append([]*epochKeys{g.now.messages}, g.past...) {
+		k.tree.members(func(i LeafIndex, _ *LeafNode) bool {
+			must[*ratchet](t)(k.secrets.open(i, ContentApplication))
+			if k != g.now.messages {
+				k.secrets.ratchets[i].handshake.wipe()
+			}
+			return true
+		})
+	}
+}
+
 // compare compares the groups, if all that they saw is the same.
 func (s *stepper) compare() {
 	s.t.Helper()
 	if len(s.under) == 0 && !bytes.Equal(s.steps.appendState(nil), s.atOnce.appendState(nil)) {
 		s.t.Fatal("the groups differ")
 	}
-	if len(s.steps.outstanding) != len(s.under) {
-		s.t.Fatalf("%d messages are outstanding, %d under way", len(s.steps.outstanding), len(s.under))
+	if len(s.steps.underWay) != len(s.under) {
+		s.t.Fatalf("%d messages are under way, want %d", len(s.steps.underWay), len(s.under))
 	}
 }
 
@@ -189,7 +219,7 @@ func TestStepsAreProcess(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 7))
 			private := seed%2 == 1
 			c := newCrowd(t, CipherSuite(1+seed%3), 4, func(c *Config) {
-				c.Limits.Window, c.Limits.Outstanding, c.PastEpochs, c.EncryptHandshake = 8, 16, 1, private
+				c.Limits.Window, c.Limits.UnderWay, c.PastEpochs, c.EncryptHandshake = 8, 16, 1, private
 			})
 			s := newStepper(t, c.members[0])
 			work := make(chan func())
@@ -236,4 +266,39 @@ func TestStepsAreProcess(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A script of what is unprotected, accepted and discarded when; of messages of all sorts. They have the fate that they
+// have at once.
+func FuzzSteps(f *testing.F) {
+	runtime.GOMAXPROCS(1)
+	c := newCrowd(f, 1, 4, func(c *Config) { c.Limits.Window, c.Limits.UnderWay, c.PastEpochs = 8, 5, 1 })
+	state := c.members[0].group.appendState(nil)
+	names, msgs := conversation(f, rand.New(rand.NewPCG(1, 1)), c, 60)
+	seed := []byte{}
+	for i := range msgs {
+		seed = append(seed, byte(i), 200, 220)
+	}
+	f.Add(seed)
+	f.Add([]byte{9, 8, 7, 6, 200, 203, 200, 9, 201, 240, 200})
+	f.Fuzz(func(t *testing.T, script []byte) {
+		restore := func() *Group {
+			g := &Group{cfg: c.members[0].cfg, suite: c.members[0].group.suite, limits: c.members[0].group.limits}
+			g.readState(codec.NewReader(bytes.Clone(state)))
+			return g
+		}
+		s := &stepper{t: t, steps: restore(), atOnce: restore(), verify: inline, refused: map[Kind]int{}}
+		for _, b := range script[:min(len(script), 200)] {
+			switch {
+			case b < 200:
+				s.begin(names[int(b)%len(msgs)], msgs[int(b)%len(msgs)])
+			case len(s.under) == 0:
+			case b < 240:
+				s.accept(int(b) % len(s.under))
+			default:
+				s.discard(int(b) % len(s.under))
+			}
+		}
+		s.end()
+	})
 }

@@ -67,7 +67,7 @@ func TestUsedGenerationsAreGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		keys[fmt.Sprintf("key %d", g)] = bytes.Clone(k.key[:16])
-		r.step(b.suite)
+		r.spend(b.suite, g, 10, nil)
 	}
 	next := map[string][]byte{"ratchet secret 6": bytes.Clone(r.secret.Bytes())}
 	var messages [][]byte
