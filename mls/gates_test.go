@@ -57,27 +57,21 @@ func TestGateProtect(t *testing.T) {
 	}
 }
 
-// The owner of a group has little to do with a message whose signature others verify, and all steps cost no more than
-// they cost at once.
+// The owner of a group has little to do with a message whose signature others verify.
 func TestGateSteps(t *testing.T) {
-	const messages, rounds, owners, all = 64, 21, 0.25, 1.15 // they are 0.05 to 0.07, and 0.97 to 1.00
+	const messages, rounds, most = 64, 21, 0.25 // it is 0.02 to 0.07
 	for _, cs := range []CipherSuite{1, 2} {
 		g := newCrowd(t, cs, 3, plain)
 		a, b := g.members[0].group, g.members[1].group
 		var msgs [][]byte
-		for range 4 * rounds * messages {
+		for range rounds * messages {
 			msgs = append(msgs, must[[]byte](t)(a.Protect(nil, make([]byte, 1024), nil)))
 		}
-		next := func() [][]byte {
-			m := msgs[:messages]
-			msgs = msgs[messages:]
-			return m
-		}
 		var owner, total time.Duration
-		r := ratio(rounds, func() {
+		for batch := range slices.Chunk(msgs, messages) {
 			begun := time.Now()
 			var under []*Unverified
-			for _, m := range next() {
+			for _, m := range batch {
 				under = append(under, must[*Unverified](t)(b.Unprotect(m)))
 			}
 			decrypted := time.Now()
@@ -91,18 +85,11 @@ func TestGateSteps(t *testing.T) {
 			}
 			owner += decrypted.Sub(begun) + time.Since(checked)
 			total += time.Since(begun)
-		}, func() {
-			for _, m := range next() {
-				must[*Received](t)(b.Process(m))
-			}
-		})
-		share := float64(owner) / float64(total)
-		t.Logf("suite %d: all steps cost %.3f of a message at once, the owner's %.3f of those", cs, r, share)
-		if r > all {
-			t.Errorf("suite %d: all steps cost %.3f of a message at once, at most %v are allowed", cs, r, all)
 		}
-		if share > owners {
-			t.Errorf("suite %d: the owner's steps are %.3f of all, at most %v are allowed", cs, share, owners)
+		share := float64(owner) / float64(total)
+		t.Logf("suite %d: the owner's steps are %.3f of all", cs, share)
+		if share > most {
+			t.Errorf("suite %d: the owner's steps are %.3f of all, at most %v are allowed", cs, share, most)
 		}
 	}
 }
