@@ -31,79 +31,6 @@ type Identity struct {
 	Key        *SigningKey
 }
 
-// Change is a commit that was made or received and has been verified, and has not happened yet: Apply makes it happen, as
-// a whole. Not applying it leaves the group as it was; Discard wipes what it holds.
-type Change struct {
-	Sender    Sender
-	Epoch     uint64      // behind it
-	Proposals []Committed // in the order of the commit
-	Added     []LeafIndex // by Add, and a joiner's own leaf
-	Updated   []LeafIndex
-	Removed   []LeafIndex
-	AAD       []byte
-	// SelfRemoved: this member is no longer in the group behind it.
-	SelfRemoved bool
-	// ReInit ends the group; nil otherwise.
-	ReInit *ReInit
-
-	// Of commits of this member: what to send. Welcomes are for those who were added, in the order of Added if they are separate.
-	Commit   []byte
-	Welcomes [][]byte
-
-	group *Group
-	base  *epoch
-	next  *epoch
-	done  bool
-}
-
-// Apply makes the change happen. A commit of this member is applied when the delivery service has accepted it; of several commits of
-// one epoch only one can be.
-func (c *Change) Apply() error {
-	switch {
-	case c.done:
-		return refuse(Misuse, "14", "the change was applied or discarded before")
-	case c.group.removed:
-		return c.group.usable()
-	case c.group.now != c.base:
-		return refuse(WrongEpoch, "14", "the change leads out of epoch %d, the group is in %d", c.Epoch-1, c.group.Epoch())
-	}
-	c.finish()
-	if c.SelfRemoved {
-		c.group.Wipe()
-		return nil
-	}
-	c.group.reinit = c.ReInit
-	c.group.enter(c.next)
-	return nil
-}
-
-// Discard wipes the secrets of a change that will not be applied. One of ours that is neither applied nor discarded is
-// kept until its epoch is over, so that its commit is known when it comes back.
-func (c *Change) Discard() {
-	if c.done {
-		return
-	}
-	c.finish()
-	c.wipe()
-}
-
-func (c *Change) wipe() {
-	if c.next == nil {
-		return
-	}
-	if c.next.messages != nil { // nil of a commit that failed halfway
-		c.next.messages.wipe()
-	}
-	c.next.secrets.wipe()
-	c.next.keys.wipe()
-}
-
-// finish notes that the change was applied or discarded.
-func (c *Change) finish() {
-	c.done = true
-	c.group.unapplied = slices.DeleteFunc(c.group.unapplied, func(o *Change) bool { return o == c })
-}
-
 // Commit makes a commit (RFC 9420, section 12.4.1). The group does not change before the change is applied.
 func (g *Group) Commit(o CommitOptions) (*Change, error) {
 	if err := g.usable(); err != nil {
@@ -146,8 +73,7 @@ func (g *Group) commit(l *proposalList, o CommitOptions) (*Change, error) {
 	now := g.now
 	to := &epoch{suite: g.suite, tree: l.tree, own: now.own, keys: now.keys.clone(), signer: now.signer, context: groupContext{
 		suite: g.suite.ID(), groupID: now.context.groupID, epoch: now.context.epoch + 1, confirmedHash: now.context.confirmedHash, extensions: l.extensions}}
-	c := &Change{Sender: l.committer, Epoch: to.context.epoch, Proposals: l.all, Added: l.added, Updated: l.updated, Removed: l.removed,
-		AAD: slices.Clone(o.AAD), ReInit: l.reinit, group: g, base: now, next: to}
+	c := &Change{Sender: l.committer, Epoch: to.context.epoch, AAD: slices.Clone(o.AAD), group: g, base: now, next: to, end: l.reinit}
 	err := g.makeCommit(c, l, o)
 	if err == nil { // our own leaf may be another now
 		err = l.tree.checkLeavesTogether([]LeafIndex{now.own}, l.extensions)
@@ -156,6 +82,7 @@ func (g *Group) commit(l *proposalList, o CommitOptions) (*Change, error) {
 		c.Discard()
 		return nil, err
 	}
+	c.describe(now.tree, l.tree, l.all, l.added)
 	g.unapplied = append(g.unapplied, c)
 	return c, nil
 }
@@ -202,7 +129,8 @@ func (g *Group) makeCommit(c *Change, l *proposalList, o CommitOptions) error {
 	if c.Welcomes, err = welcomes(g.cfg.random(), n, l, f, o); err != nil {
 		return err
 	}
-	c.Commit, err = g.protect(a) // last: it may spend a key
+	c.sent, err = g.protect(a) // last: it may spend a key
+	c.Commit = slices.Clone(c.sent)
 	return err
 }
 

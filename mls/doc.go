@@ -155,7 +155,8 @@
 //	12.3       | list.go                      | apply change                                           | passive-client-handling-commit.json TestDifferentialHistories
 //	12.4       | list.go                      | needsPath                                              | TestHostileMemberCommits
 //	12.4.1     | commit.go                    | Commit newPath makePath                                | TestLifeOfAGroup TestDifferentialHistories
-//	12.4.2     | process.go                   | Process receive checkPath takePath followCommit        | passive-client-handling-commit.json TestHostileMemberCommits TestHostileExternalCommits
+//	12.4.2     | process.go                   | receive checkPath takePath followCommit        | passive-client-handling-commit.json TestHostileMemberCommits TestHostileExternalCommits
+//	12.4.2     | change.go                    | describe                                               | TestChangesSayWhatTheyDo
 //	12.4.2     | validate.go                  | checkPathKeys                                          | TestHostileMemberCommits
 //	12.4.3     | welcome.go                   | sign checkSignature                                    | welcome.json TestHostileWelcomes TestHostileGroupInfos
 //	12.4.3.1   | commit.go                    | welcomes                                               | TestSeparateWelcomesAndTreeApart
@@ -165,7 +166,7 @@
 //	12.4.3.3   | tree.go                      | append readTree                                        | tree-validation.json FuzzTree
 //	13.4       | extension.go                 | readExtensions check checkContextExtensions            | messages.json TestExtensionsStandOnce TestListsWithoutEnd
 //	13.5       | types.go                     | greaseValue                                            | TestGREASE
-//	14         | commit.go                    | Apply Discard                                          | TestChangesHappenAsAWhole TestEndedGroupsStayEnded TestKeysHaveOneOwner
+//	14         | change.go                    | Apply Discard                                          | TestChangesHappenAsAWhole TestEndedGroupsStayEnded TestKeysHaveOneOwner
 //	15         | commit.go                    | Protect                                                | message-protection.json TestAllocsOfApplicationMessages
 //	15.1       | policy.go                    | PadStep                                                | TestPadding
 //	C          | internal/treemath/treemath.go | Root Left Right Parent Sibling DirectPath             | tree-math.json

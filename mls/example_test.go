@@ -81,8 +81,9 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, leaf := range r.Change.Removed {
-		fmt.Printf("%s is removed\n", c.Member(leaf).Credential.Identity)
+	for _, who := range r.Change.Removed {
+		by := r.Change.Committer.Before
+		fmt.Printf("%s is removed by %s\n", who.Before.Credential.Identity, by.Credential.Identity)
 	}
 	if err := r.Change.Apply(); err != nil {
 		log.Fatal(err)
@@ -102,7 +103,7 @@ func Example() {
 	// Output:
 	// Bob in epoch 1: hello (a header that everybody may read)
 	// Bob in epoch 1: hello (a header that everybody may read)
-	// Bob is removed
+	// Bob is removed by Alice
 	// 2 members in epoch 2
 	// Bob: wrong epoch
 }

@@ -26,7 +26,7 @@ func TestExternalJoin(t *testing.T) {
 						continue
 					}
 					r := must[*Received](t)(m.group.Process(msg))
-					if r.Sender.Type != SenderNewMemberCommit || len(r.Change.Added) != 1 || r.Change.Added[0] != g.Own() {
+					if r.Sender.Type != SenderNewMemberCommit || len(r.Change.Added) != 1 || r.Change.Added[0].Leaf != g.Own() {
 						t.Errorf("change %+v", r.Change)
 					}
 					if err := r.Change.Apply(); err != nil {

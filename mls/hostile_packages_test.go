@@ -273,7 +273,7 @@ func TestKeyPackagesThatExpireWhileTheyWait(t *testing.T) {
 		t.Errorf("data while a removal waits: %v", err)
 	}
 	c.members[1].cfg.Now = func() time.Time { return testTime.Add(2 * time.Hour) }
-	if ch := must[*Change](t)(g.Commit(CommitOptions{})); len(ch.Proposals) != 1 || ch.Removed[0] != 3 {
+	if ch := must[*Change](t)(g.Commit(CommitOptions{})); len(ch.Proposals) != 1 || ch.Removed[0].Leaf != 3 {
 		t.Errorf("committed %+v", ch.Proposals)
 	}
 }

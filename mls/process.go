@@ -109,7 +109,7 @@ func (g *Group) ownPublic(a *authenticated, msg []byte) error {
 // sent reports whether msg is a commit of this member whose change is neither applied nor discarded, or a private
 // message with a proposal of its that waits.
 func (g *Group) sent(msg []byte) bool {
-	return slices.ContainsFunc(g.unapplied, func(c *Change) bool { return bytes.Equal(c.Commit, msg) }) ||
+	return slices.ContainsFunc(g.unapplied, func(c *Change) bool { return bytes.Equal(c.sent, msg) }) ||
 		slices.ContainsFunc(g.proposals, func(p pending) bool { return p.message != nil && bytes.Equal(p.message, msg) })
 }
 
@@ -323,14 +323,15 @@ func (g *Group) receive(a *authenticated) (*Change, error) {
 	if err := l.judge(g.cfg, &now.context, now.tree); err != nil {
 		return nil, err
 	}
-	c := &Change{Sender: from, Epoch: now.context.epoch + 1, Proposals: l.all, Added: l.added, Updated: l.updated, Removed: l.removed, AAD: a.content.aad,
-		ReInit: l.reinit, SelfRemoved: slices.Contains(l.removed, now.own), group: g, base: now}
+	c := &Change{Sender: from, Epoch: now.context.epoch + 1, AAD: slices.Clone(a.content.aad), SelfRemoved: slices.Contains(l.removed, now.own), group: g,
+		base: now, end: l.reinit}
 	var steps []step
+	added := l.added
 	if made.path != nil {
 		leaf := from.Leaf
 		if l.mode == external {
 			leaf = l.tree.vacant()
-			c.Added = append(c.Added, leaf)
+			added = append(added, leaf)
 		}
 		if steps, err = g.checkPath(l, leaf, made.path); err != nil {
 			return nil, err
@@ -345,6 +346,7 @@ func (g *Group) receive(a *authenticated) (*Change, error) {
 		}
 	}
 	if c.SelfRemoved { // the rest is for those who stay
+		c.describe(now.tree, l.tree, l.all, added)
 		return c, nil
 	}
 	c.next = &epoch{suite: g.suite, tree: l.tree, own: now.own, keys: g.ownKeys(l), signer: g.ownSigner(l), context: groupContext{suite: g.suite.ID(),
@@ -353,6 +355,7 @@ func (g *Group) receive(a *authenticated) (*Change, error) {
 		c.Discard()
 		return nil, err
 	}
+	c.describe(now.tree, l.tree, l.all, added)
 	return c, nil
 }
 
