@@ -10,9 +10,14 @@
 // commit of its own ([JoinExternal]). A [Group] protects application data ([Group.Protect]), takes every message of the others
 // ([Group.Process]), proposes ([Group.Propose]) and commits ([Group.Commit]).
 //
-// A commit, ours or another's, comes as a [Change]: verified as a whole, and without any effect until it is applied. The caller looks at who
-// is added and removed, and then calls [Change.Apply] or [Change.Discard]. Ours is applied when the delivery service has put it before
-// those of others for the same epoch, never before.
+// Process is three steps, for those who have other processors for signatures: the owner of the group decrypts
+// ([Group.Unprotect]), anyone verifies the signature ([Unverified.Verify]), and the owner accepts the message in its turn
+// ([Verified.Accept]). A message happens when it is accepted, and then as if it were processed at that moment.
+//
+// A commit, ours or another's, comes as a [Change]: verified as a whole, and without any effect until it is applied. It
+// says who made it, who comes, goes and is another after it, by whose proposal, and what else it does. The caller decides
+// and then calls [Change.Apply] or [Change.Discard]. Ours is applied when the delivery service has put it before those of
+// others for the same epoch, never before.
 //
 //	Create          Join(welcome)          JoinExternal(group info)
 //	   │                  │                    │ Wipe, if its commit is refused
@@ -45,7 +50,8 @@
 // Randomness and time come from the Config. The same of both gives the same bytes, except that ECDSA on P-384 and P-521 signs with
 // nonces of the system.
 //
-// Methods of one Group, and of its Changes, must not overlap. Different groups may be used at the same time and share a Config, whose
+// Methods of one Group, and of its Changes and messages, must not overlap, but for [Unverified.Verify], which may overlap
+// with all of them. Different groups may be used at the same time and share a Config, whose
 // callbacks, Rand and KeyPackages must then be safe for that; [MemoryStore] and crypto/rand are.
 // Slices that are given are not kept unless it is said, but for those in proposals, extensions, credentials and names of pre-shared keys, which
 // must not change any more; slices that are returned are the caller's unless they are called borrowed.
