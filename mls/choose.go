@@ -11,14 +11,14 @@ import (
 type choice struct {
 	group     *Group
 	committer Sender
-	own       []Committed // by value
+	byValue   []Committed
 	waiting   []Committed // eligible ones, in order of arrival
 
 	chosen []int         // of waiting, ascending
-	best   *proposalList // own with those
+	best   *proposalList // byValue with those
 }
 
-// list is the largest list that was found, judged and applied to a tree; an error is that of own alone. The rule is
+// list is the largest list that was found, judged and applied to a tree; an error is that of byValue alone. The rule is
 // proposalList.valid for each list that is tried, so that what is chosen can be committed. Lists are tried whole and in
 // halves: a few that do not fit among many cost little.
 func (c *choice) list() (*proposalList, error) {
@@ -72,13 +72,13 @@ func (c *choice) pick(list []int) []int {
 	return slices.Concat(left, c.pick(list[half:]))
 }
 
-// try judges own with those of waiting, and keeps the list if it is valid.
+// try judges byValue with those of waiting, and keeps the list if it is valid.
 func (c *choice) try(of []int) error {
 	l := &proposalList{suite: c.group.suite, committer: c.committer, ours: true}
 	for _, i := range of {
 		l.all = append(l.all, c.waiting[i])
 	}
-	l.all = append(l.all, c.own...)
+	l.all = append(l.all, c.byValue...)
 	if err := l.valid(c.group); err != nil {
 		return err
 	}
@@ -86,10 +86,10 @@ func (c *choice) try(of []int) error {
 	return nil
 }
 
-// eligible are the proposals that wait and that a commit of ours beside own may hold (section 12.2): those that are
+// eligible are the proposals that wait and that a commit of ours with byValue may hold (section 12.2): those that are
 // valid now by themselves, and not our own updates; of several for one leaf a removal, else the newest update; of
 // several that bring the same client or key the first; a reinit only alone, and not where there are more.
-func (g *Group) eligible(own []Committed) []Committed {
+func (g *Group) eligible(byValue []Committed) []Committed {
 	var list []Committed
 	for _, p := range g.proposals {
 		c := p.Committed
@@ -119,7 +119,7 @@ func (g *Group) eligible(own []Committed) []Committed {
 		switch {
 		case leaf != noLeaf && (of[leaf] != i || leaf == g.now.own), once != "" && first[once] != i:
 			continue
-		case c.Proposal.Type() == ProposalReInit && (rest > 0 || len(own) > 0 || len(chosen) > 0):
+		case c.Proposal.Type() == ProposalReInit && (rest > 0 || len(byValue) > 0 || len(chosen) > 0):
 			continue
 		}
 		chosen = append(chosen, c)

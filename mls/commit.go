@@ -37,16 +37,16 @@ func (g *Group) Commit(o CommitOptions) (*Change, error) {
 		return nil, err
 	}
 	committer := Sender{Type: SenderMember, Leaf: g.now.own}
-	own, err := g.own(committer, o.Proposals)
+	byValue, err := g.byValue(committer, o.Proposals)
 	if err != nil {
 		return nil, err
 	}
 	if err := o.GroupInfo.check(); err != nil {
 		return nil, within(err, "CommitOptions.GroupInfo")
 	}
-	c := choice{group: g, committer: committer, own: own}
+	c := choice{group: g, committer: committer, byValue: byValue}
 	if !o.SkipPending {
-		c.waiting = g.eligible(own)
+		c.waiting = g.eligible(byValue)
 	}
 	l, err := c.list()
 	if err != nil {
@@ -55,8 +55,8 @@ func (g *Group) Commit(o CommitOptions) (*Change, error) {
 	return g.commit(l, o)
 }
 
-// own are the proposals that a commit of ours brings by value.
-func (g *Group) own(committer Sender, proposals []Proposal) ([]Committed, error) {
+// byValue are proposals as a commit of ours brings them by value.
+func (g *Group) byValue(committer Sender, proposals []Proposal) ([]Committed, error) {
 	var list []Committed
 	for _, p := range proposals {
 		p, err := g.cfg.sendable(p)

@@ -52,7 +52,7 @@ func (g *Group) successor(cfg *Config, usage PSKUsage, id []byte, e Extensions, 
 	for _, k := range packages {
 		proposals = append(proposals, &Add{k})
 	}
-	own, err := n.own(Sender{Type: SenderMember}, proposals)
+	byValue, err := n.byValue(Sender{Type: SenderMember}, proposals)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -70,7 +70,7 @@ func (g *Group) successor(cfg *Config, usage PSKUsage, id []byte, e Extensions, 
 	}
 	n.cfg = &knowing
 	defer func() { n.cfg = cfg }()
-	l := &proposalList{suite: n.suite, mode: initial, committer: Sender{Type: SenderMember}, all: own, ours: true}
+	l := &proposalList{suite: n.suite, mode: initial, committer: Sender{Type: SenderMember}, all: byValue, ours: true}
 	if err := l.valid(n); err != nil {
 		return nil, nil, err
 	}

@@ -95,12 +95,12 @@ func (f *freshPath) secretFor(l LeafIndex) *suite.Secret {
 // encryption key of leaf, which its caller signs and puts into t.
 func (t *tree) refreshPath(rand io.Reader, i LeafIndex, leaf *LeafNode) (*freshPath, error) {
 	f := &freshPath{steps: t.filteredPath(i), keys: keyring{}}
-	own, err := t.suite.GenerateKeyPair(rand)
+	fresh, err := t.suite.GenerateKeyPair(rand)
 	if err != nil {
 		return nil, err
 	}
-	f.keys[i.Node()] = own
-	leaf.EncryptionKey = own.Public()
+	f.keys[i.Node()] = fresh
+	leaf.EncryptionKey = fresh.Public()
 
 	p := pathSecrets{suite: t.suite}
 	defer p.now.Wipe()
