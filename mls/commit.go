@@ -191,7 +191,7 @@ func (g *Group) protect(a *authenticated) ([]byte, error) {
 		return protectPublic(g.suite, a, g.now.secrets.membership.Bytes(), g.now.raw).append(dst), nil
 	}
 	p := &privateMessage{groupID: a.content.groupID, epoch: a.content.epoch, kind: a.content.kind, aad: a.content.aad}
-	return g.now.messages.seal(g.suite, g.cfg.random(), dst, p, g.now.own, a.content.body.append(nil, a.content.kind), &a.auth, g.cfg.Padding)
+	return g.now.messages.protect(g.suite, g.cfg.random(), dst, p, g.now.own, a.content.body.append(nil, a.content.kind), &a.auth, g.cfg.Padding)
 }
 
 // welcomes are for those who were added (section 12.4.3.1).
@@ -278,7 +278,7 @@ func (g *Group) Protect(dst, data, aad []byte) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	msg, err := now.messages.seal(g.suite, g.cfg.random(), appendMessageHead(dst, WirePrivateMessage), &p, now.own, room.b, &authData{signature: sig}, g.cfg.Padding)
+	msg, err := now.messages.protect(g.suite, g.cfg.random(), appendMessageHead(dst, WirePrivateMessage), &p, now.own, room.b, &authData{signature: sig}, g.cfg.Padding)
 	if err != nil {
 		return dst, err // without what was appended
 	}

@@ -112,7 +112,7 @@ func TestTreesThatDoNotDecode(t *testing.T) {
 func TestRatchetsEnd(t *testing.T) {
 	s := suiteOf(t, 1)
 	tree := newSecretTree(s, 2, secretOf(bytes.Repeat([]byte{1}, 32)))
-	r := must[*ratchet](t)(tree.open(1, ContentApplication))
+	r := must[*ratchet](t)(tree.ratchet(1, ContentApplication))
 	r.next = ^uint32(0) - 1
 	var key messageKey
 	if _, err := r.key(s, r.next, 10, &key); err != nil {
@@ -122,11 +122,11 @@ func TestRatchetsEnd(t *testing.T) {
 	_, err := r.key(s, r.next, 10, &key)
 	wantRefusal(t, err, Limit, "9.1: generations are used up")
 	g := newCrowd(t, 1, 2).members[0].group
-	must[*ratchet](t)(g.now.messages.secrets.open(0, ContentApplication)).next = ^uint32(0)
+	must[*ratchet](t)(g.now.messages.secrets.ratchet(0, ContentApplication)).next = ^uint32(0)
 	_, err = g.Protect(nil, nil, nil)
 	wantRefusal(t, err, Limit, "9.1: generations are used up")
 	tree.wipe()
-	_, err = tree.open(1, ContentApplication)
+	_, err = tree.ratchet(1, ContentApplication)
 	wantRefusal(t, err, Misuse, "9: secrets of this epoch are wiped")
 }
 

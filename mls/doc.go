@@ -42,7 +42,7 @@
 // of them is meant for the peer. Every decoder is bounded by its input and by [Limits]; bytes behind a message and lengths in a longer
 // form than needed are refused.
 //
-// Keys are gone when the RFC says so: that of a message when it has been opened or made, ratchet and tree secrets when
+// Keys are gone when the RFC says so: that of a message when it has been accepted or made, ratchet and tree secrets when
 // what they give has been derived, those of an epoch with it, but for what late messages and resumption need, for as many epochs as the
 // [Config] says. Secrets are values that cannot be printed, copied unseen (go vet) or compared with ==. Go may still have moved or
 // spilled what is wiped: that is out of this package's hands.
@@ -95,7 +95,7 @@
 //	6.1        | process.go                   | senderKey                                              | TestHostileMemberCommits TestHostileExternalCommits TestHostileOutsiders
 //	6.2        | framing.go                   | protectPublic checkMembership                          | message-protection.json TestMembershipTags TestMessagesInTheNameOfTheReceiver
 //	6.2        | process.go                   | processPublic ownPublic sent                           | TestOwnMessages TestMessagesInTheNameOfTheReceiver
-//	6.3.1      | protection.go                | seal open decrypt                                      | message-protection.json TestHostileContents TestOwnMessages
+//	6.3.1      | protection.go                | protect unprotect decrypt                              | message-protection.json TestHostileContents TestOwnMessages
 //	6.1, 6.3.1 | steps.go                     | Unprotect Verify signatureHolds acceptable             | TestStepsAreProcess TestHostileMessagesInSteps TestGroupsThatGoOnMeanwhile TestMessagesUnderWayAreBounded FuzzSteps
 //	6.3.1      | secrettree.go                | guard                                                  | message-protection.json
 //	6.3.2      | secrettree.go                | parseSenderData senderDataKey                          | secret-tree.json TestHostileContents
@@ -126,7 +126,7 @@
 //	8.5        | schedule.go                  | export                                                 | key-schedule.json
 //	8.6        | group.go                     | ResumptionPSK                                          | key-schedule.json TestPreSharedKeys
 //	8.7        | group.go                     | EpochAuthenticator                                     | passive-client-random.json
-//	9, 9.1     | secrettree.go                | open openLeaf key                                      | secret-tree.json TestReplayAndReordering
+//	9, 9.1     | secrettree.go                | ratchet deriveLeaf key                                 | secret-tree.json TestReplayAndReordering
 //	9.2        | secrettree.go                | hold spend step evict                                  | TestUsedGenerationsAreGone TestOldEpochsAreGone TestMemoryIsWiped
 //	9.2        | epoch.go                     | wipe                                                   | TestMemoryIsWiped TestOldEpochsAreGone
 //	10         | keypackage.go                | readKeyPackage sign Ref                                | messages.json
@@ -161,7 +161,7 @@
 //	12.3       | list.go                      | apply change                                           | passive-client-handling-commit.json TestDifferentialHistories
 //	12.4       | list.go                      | needsPath                                              | TestHostileMemberCommits
 //	12.4.1     | commit.go                    | Commit newPath makePath                                | TestLifeOfAGroup TestDifferentialHistories
-//	12.4.2     | process.go                   | receive checkPath takePath followCommit        | passive-client-handling-commit.json TestHostileMemberCommits TestHostileExternalCommits
+//	12.4.2     | process.go                   | receive checkPath takePath followCommit                | passive-client-handling-commit.json TestHostileMemberCommits TestHostileExternalCommits
 //	12.4.2     | change.go                    | describe                                               | TestChangesSayWhatTheyDo
 //	12.4.2     | validate.go                  | checkPathKeys                                          | TestHostileMemberCommits
 //	12.4.3     | welcome.go                   | sign checkSignature                                    | welcome.json TestHostileWelcomes TestHostileGroupInfos
@@ -175,6 +175,6 @@
 //	14         | change.go                    | Apply Discard                                          | TestChangesHappenAsAWhole TestEndedGroupsStayEnded TestKeysHaveOneOwner
 //	15         | commit.go                    | Protect                                                | message-protection.json TestAllocsOfApplicationMessages
 //	15.1       | policy.go                    | PadStep                                                | TestPadding
-//	C          | internal/treemath/treemath.go | Root Left Right Parent Sibling DirectPath             | tree-math.json
+//	C          | internal/treemath/treemath.go | Root Left Right Parent Sibling DirectPath              | tree-math.json
 //	(private)  | internal/hpke/hybrid.go      | Encapsulate Decapsulate combine                        | TestSuite65100Vectors
 package mls

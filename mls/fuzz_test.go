@@ -288,7 +288,7 @@ func wrap(t *testing.T, k *corpus, g *Group, way uint8, b []byte) []byte {
 	}
 	a.auth = authData{signature: sig, confirmationTag: make([]byte, 32)}
 	if wire == WirePrivateMessage {
-		r := must[*ratchet](t)(g.now.messages.secrets.open(g.now.own, head.kind))
+		r := must[*ratchet](t)(g.now.messages.secrets.ratchet(g.now.own, head.kind))
 		msg := sealRaw(t, g, sealing{from: g.now.own, generation: r.next, kind: head.kind, content: a.auth.append(bytes.Clone(b), head.kind)})
 		r.spend(g.suite, r.next, 0, nil)
 		return msg

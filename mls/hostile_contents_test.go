@@ -226,7 +226,7 @@ type sealing struct {
 func sealRaw(t testing.TB, g *Group, s sealing) []byte {
 	t.Helper()
 	copied := readTreeState(codec.NewReader(g.now.messages.secrets.appendState(nil)), g.suite)
-	r, err := copied.open(s.from, s.kind)
+	r, err := copied.ratchet(s.from, s.kind)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +294,7 @@ func TestHostileContents(t *testing.T) {
 		t.Run(x.name, func(t *testing.T) {
 			before, after := must[[]byte](t)(honest.Protect(nil, []byte("before"), nil)), must[[]byte](t)(honest.Protect(nil, []byte("after"), nil))
 			must[*Received](t)(victim.Process(after))
-			x.s.generation += must[*ratchet](t)(victim.now.messages.secrets.open(x.s.from, x.s.kind)).next
+			x.s.generation += must[*ratchet](t)(victim.now.messages.secrets.ratchet(x.s.from, x.s.kind)).next
 			msg := sealRaw(t, hostile, x.s)
 			unchanged(t, victim, func() {
 				_, err := victim.Process(msg)

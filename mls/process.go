@@ -40,10 +40,10 @@ func clip(b []byte) []byte { return b[:min(len(b), 16)] }
 // processPrivate takes a private handshake message, whose bytes are msg.
 func (g *Group) processPrivate(p *privateMessage, msg []byte) (*Received, error) {
 	keys := g.now.messages
-	var o opened
+	var o privateContent
 	var c claim
 	defer c.wipe()
-	err := keys.open(g.suite, p, g.now.own, g.limits.Window, g.underWay, &o, &c)
+	err := keys.unprotect(g.suite, p, g.now.own, g.limits.Window, g.underWay, &o, &c)
 	if errors.Is(err, Own) && !g.sent(msg) {
 		// Every member can write our leaf into the sender data, and the key that would show who sealed the rest is gone.
 		return nil, refuse(BadSignature, "6.3.2", "%v names this member as its sender, and is none that it sent in this epoch", p.kind)

@@ -40,17 +40,16 @@ func (s *scratch) done() {
 	}
 }
 
-// seal appends a PrivateMessage with the content of kind at the end of body, from a member. text is the FramedContent as it is signed:
-// its body begins at bodyAt. tag is the confirmation tag of commits, which is asked for with the signature when there is one. The caller has
-// appended the MLSMessage's head to dst.
-func (e *epochKeys) seal(s *suite.Suite, rand io.Reader, dst []byte, p *privateMessage, from LeafIndex, body []byte, auth *authData, pad Padding) ([]byte, error) {
+// protect appends a PrivateMessage of the member at from, whose key it uses up: with the head of p, the serialised body, and auth. The caller
+// has appended the head of the MLSMessage to dst.
+func (e *epochKeys) protect(s *suite.Suite, rand io.Reader, dst []byte, p *privateMessage, from LeafIndex, body []byte, auth *authData, pad Padding) ([]byte, error) {
 	content := len(body) + codec.VarintLen(len(auth.signature)) + len(auth.signature)
 	if p.kind == ContentCommit {
 		content += codec.VarintLen(len(auth.confirmationTag)) + len(auth.confirmationTag)
 	}
 	padded := max(content, pad.length(content))
 
-	r, err := e.secrets.open(from, p.kind)
+	r, err := e.secrets.ratchet(from, p.kind)
 	if err != nil {
 		return dst, err
 	}
@@ -121,8 +120,8 @@ func (e *epochKeys) openSenderData(s *suite.Suite, p *privateMessage) (senderDat
 	return d, nil
 }
 
-// opened is a private message that was decrypted. Its signature has not been verified: nothing may be done with it before.
-type opened struct {
+// privateContent is a private message that was decrypted. Its signature has not been verified: nothing may be done with it before.
+type privateContent struct {
 	from     LeafIndex
 	leaf     *LeafNode // of the sender
 	verifier suite.Verifier
@@ -132,10 +131,10 @@ type opened struct {
 	auth     authData
 }
 
-// open decrypts p into o, and notes in c which key that took. It changes nothing that matters: whoever can seal in the
+// unprotect decrypts p into o, and notes in c which key that took. It changes nothing that matters: whoever can seal in the
 // name of another, as every member can, must not take that one's keys away. own is the leaf of this member, whose messages
 // it cannot read; underWay are messages that hold keys already.
-func (e *epochKeys) open(s *suite.Suite, p *privateMessage, own LeafIndex, window uint32, underWay []*Verified, o *opened, c *claim) error {
+func (e *epochKeys) unprotect(s *suite.Suite, p *privateMessage, own LeafIndex, window uint32, underWay []*Verified, o *privateContent, c *claim) error {
 	d, err := e.openSenderData(s, p)
 	if err != nil {
 		return err
@@ -147,7 +146,7 @@ func (e *epochKeys) open(s *suite.Suite, p *privateMessage, own LeafIndex, windo
 	case d.leaf == own:
 		return refuse(Own, "6.3.1", "message is our own: its key was used to send it")
 	}
-	r, err := e.secrets.open(d.leaf, p.kind)
+	r, err := e.secrets.ratchet(d.leaf, p.kind)
 	if err != nil {
 		return err
 	}
@@ -170,7 +169,7 @@ func (e *epochKeys) open(s *suite.Suite, p *privateMessage, own LeafIndex, windo
 }
 
 // decrypt decrypts p with its key, and decodes it.
-func (o *opened) decrypt(s *suite.Suite, p *privateMessage, d senderData, key *messageKey) error {
+func (o *privateContent) decrypt(s *suite.Suite, p *privateMessage, d senderData, key *messageKey) error {
 	aead, err := s.AEAD(key.key[:s.KeySize()])
 	if err != nil {
 		return err
@@ -191,7 +190,7 @@ func (o *opened) decrypt(s *suite.Suite, p *privateMessage, d senderData, key *m
 }
 
 // authenticated is the content of a handshake message in the form in which it is verified and hashed.
-func (o *opened) authenticated(p *privateMessage) *authenticated {
+func (o *privateContent) authenticated(p *privateMessage) *authenticated {
 	a := &authenticated{wire: WirePrivateMessage, auth: o.auth, content: framedContent{groupID: p.groupID, epoch: p.epoch,
 		sender: Sender{Type: SenderMember, Leaf: o.from}, aad: p.aad, kind: p.kind, body: o.body}}
 	a.raw = a.content.appendFramed(nil, o.raw)

@@ -30,11 +30,11 @@ func (m *messageKey) guard(g [4]byte) {
 }
 
 // secretTree gives the keys of one epoch's messages (section 9). A secret lives until what is derived from it has been, as section
-// 9.2 asks: opening a leaf replaces the secrets above it by those beside its path.
+// 9.2 asks: deriving a leaf replaces the secrets above it by those beside its path.
 type secretTree struct {
 	suite    *suite.Suite
 	leaves   uint32
-	closed   map[treemath.Node]*suite.Secret // of subtrees nobody of which has been opened
+	closed   map[treemath.Node]*suite.Secret // of subtrees in which nobody has been derived
 	ratchets map[LeafIndex]*ratchets
 }
 
@@ -89,11 +89,11 @@ func (r *ratchet) wipe() {
 	clear(r.skipped)
 }
 
-// open is the ratchet of a leaf for a kind of content.
-func (t *secretTree) open(l LeafIndex, kind ContentType) (*ratchet, error) {
+// ratchet is that of a leaf for a kind of content.
+func (t *secretTree) ratchet(l LeafIndex, kind ContentType) (*ratchet, error) {
 	r := t.ratchets[l]
 	if r == nil {
-		if r = t.openLeaf(l); r == nil {
+		if r = t.deriveLeaf(l); r == nil {
 			return nil, refuse(Misuse, "9", "secrets of this epoch are wiped")
 		}
 	}
@@ -103,9 +103,9 @@ func (t *secretTree) open(l LeafIndex, kind ContentType) (*ratchet, error) {
 	return &r.handshake, nil
 }
 
-// openLeaf derives the ratchets of l; nil if there is no secret above it. The root was closed at first, and each opening closes what
-// stands beside its path.
-func (t *secretTree) openLeaf(l LeafIndex) *ratchets {
+// deriveLeaf derives the ratchets of l; nil if there is no secret above it. Only the root has one at first; each time, the nodes beside the
+// path to the leaf get theirs.
+func (t *secretTree) deriveLeaf(l LeafIndex) *ratchets {
 	n := l.Node()
 	for t.closed[n] == nil {
 		if n == treemath.Root(t.leaves) {

@@ -41,7 +41,7 @@ type Verified struct {
 
 	// Of application data. The text belongs to whoever verifies it meanwhile, and to the owner of the group before and
 	// after; the rest does not change.
-	content      opened
+	content      privateContent
 	groupID, aad []byte
 	epoch        uint64
 	context      []byte // of the group in that epoch, serialised
@@ -109,7 +109,7 @@ func (g *Group) unprotect(msg []byte) (*Unverified, error) {
 	}
 	u := &Unverified{Verified{size: len(msg), group: g, groupID: g.ID(), epoch: p.epoch, context: keys.context}}
 	v := &u.message
-	err = keys.open(g.suite, p, g.now.own, g.limits.Window, g.underWay, &v.content, &v.claim)
+	err = keys.unprotect(g.suite, p, g.now.own, g.limits.Window, g.underWay, &v.content, &v.claim)
 	if keys != g.now.messages && v.claim.ratchet != nil { // handshakes of an epoch that is over are of no use (section 9.2)
 		keys.secrets.ratchets[v.content.from].handshake.wipe()
 	}
@@ -261,7 +261,7 @@ func (v *Verified) Discard() {
 	}
 	if v.stage.Swap(ended) != verifying {
 		clear(v.content.text)
-		v.content = opened{}
+		v.content = privateContent{}
 		v.msg, v.handshake = nil, nil
 	}
 	v.claim.wipe()

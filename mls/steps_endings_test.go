@@ -43,7 +43,7 @@ func TestHostileMessagesInSteps(t *testing.T) {
 	c := newCrowd(t, 2, 3, func(c *Config) { c.Limits.Window = 10 })
 	victim, honest, hostile := c.members[0].group, c.members[1].group, c.members[2].group
 	next := func() uint32 {
-		return must[*ratchet](t)(victim.now.messages.secrets.open(1, ContentApplication)).next
+		return must[*ratchet](t)(victim.now.messages.secrets.ratchet(1, ContentApplication)).next
 	}
 	forge := func(ahead uint32, content []byte) []byte {
 		return sealRaw(t, hostile, sealing{from: 1, generation: next() + ahead, kind: ContentApplication, content: content})
@@ -186,7 +186,7 @@ func TestGroupsThatGoOnMeanwhile(t *testing.T) {
 		for _, g := range []*Group{g, restored} {
 			wantRead(t, unprotected(t, g, again).Verify(), "more")
 		}
-		if n := len(must[*ratchet](t)(restored.now.messages.secrets.open(1, ContentApplication)).skipped); n != 1 {
+		if n := len(must[*ratchet](t)(restored.now.messages.secrets.ratchet(1, ContentApplication)).skipped); n != 1 {
 			t.Errorf("%d keys wait: the message that was not accepted is to be read again", n)
 		}
 	})

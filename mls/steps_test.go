@@ -124,7 +124,7 @@ func openAll(t testing.TB, g *Group) {
 	t.Helper()
 	for _, k := range append([]*epochKeys{g.now.messages}, g.past...) {
 		k.tree.members(func(i LeafIndex, _ *LeafNode) bool {
-			must[*ratchet](t)(k.secrets.open(i, ContentApplication))
+			must[*ratchet](t)(k.secrets.ratchet(i, ContentApplication))
 			if k != g.now.messages {
 				k.secrets.ratchets[i].handshake.wipe()
 			}
@@ -162,7 +162,7 @@ func conversation(t testing.TB, rng *rand.Rand, c *crowd, length int) (names []s
 			if in == hostile.group.Own() {
 				in++
 			}
-			r := must[*ratchet](t)(c.members[in].group.now.messages.secrets.open(in, ContentApplication))
+			r := must[*ratchet](t)(c.members[in].group.now.messages.secrets.ratchet(in, ContentApplication))
 			add(fmt.Sprintf("%d: forged in the name of %d, %d ahead", i, in, ahead), sealRaw(t, hostile.group,
 				sealing{from: in, generation: r.next + ahead, kind: ContentApplication, content: content, damage: damage}))
 		}

@@ -233,7 +233,7 @@ func secretTreeVector(t *testing.T, raw json.RawMessage) {
 			for kind, want := range map[ContentType][2]hex{
 				ContentApplication: {g.ApplicationKey, g.ApplicationNonce}, ContentCommit: {g.HandshakeKey, g.HandshakeNonce},
 			} {
-				r := must[*ratchet](t)(tree.open(LeafIndex(l), kind))
+				r := must[*ratchet](t)(tree.ratchet(LeafIndex(l), kind))
 				ahead := must[*ratchet](t)(r.key(s, g.Generation, 1<<20, &k))
 				lent := &claim{ratchet: r, generation: g.Generation}
 				lent.hold(s, r, ahead)
@@ -297,9 +297,9 @@ func messageProtectionVector(t *testing.T, raw json.RawMessage) {
 	checkPrivate := func(what string, msg []byte, want []byte) *authenticated {
 		t.Helper()
 		p := must[*Message](t)(ParseMessage(msg)).private
-		var o opened
+		var o privateContent
 		var lent claim
-		if err := receiver.open(s, p, 0, 1024, nil, &o, &lent); err != nil {
+		if err := receiver.unprotect(s, p, 0, 1024, nil, &o, &lent); err != nil {
 			t.Fatal(err)
 		}
 		lent.spend(s, 1024)
@@ -334,7 +334,7 @@ func messageProtectionVector(t *testing.T, raw json.RawMessage) {
 			plain := content.body.append(nil, content.kind)
 			if wire == WirePrivateMessage {
 				p := &privateMessage{groupID: c.GroupID, epoch: c.Epoch, kind: content.kind, aad: content.aad}
-				msg := must[[]byte](t)(sender.seal(s, orSystem(nil), appendMessageHead(nil, wire), p, 1, plain, &a.auth, PadStep))
+				msg := must[[]byte](t)(sender.protect(s, orSystem(nil), appendMessageHead(nil, wire), p, 1, plain, &a.auth, PadStep))
 				if content.kind == ContentApplication {
 					plain = content.body.application
 				}

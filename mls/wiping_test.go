@@ -58,7 +58,7 @@ func TestUsedGenerationsAreGone(t *testing.T) {
 		t.Fatal("the root is open before the first message")
 	}
 	chain := newSecretTree(b.suite, b.now.tree.size(), secretOf(root)) // what an attacker could compute
-	r := must[*ratchet](t)(chain.open(0, ContentApplication))
+	r := must[*ratchet](t)(chain.ratchet(0, ContentApplication))
 	keys, ratchets := map[string][]byte{}, map[string][]byte{}
 	for g := range uint32(6) {
 		var k messageKey
