@@ -73,7 +73,7 @@ func TestMessagesThatDoNotDecode(t *testing.T) {
 func TestTreesThatDoNotDecode(t *testing.T) {
 	tr := newCrowd(t, 1, 3).members[0].group.now.tree
 	leaf := tr.leaf(0).append([]byte{1, 1})
-	parent := (&parentNode{key: []byte("key")}).append([]byte{1, 2})
+	parent := (&parentNode{encryptionKey: []byte("key")}).append([]byte{1, 2})
 	blank := []byte{0}
 	for _, x := range []struct {
 		name  string

@@ -110,7 +110,7 @@
 //	7.3        | validate.go                  | checkLeafRequired checkGroupExtensions                 | TestGroupContextExtensions TestHostileTrees TestHostileMemberCommits
 //	7.3        | validate.go                  | checkUnique checkCredentialTypes                       | TestHostileKeyPackages TestManyKeyPackagesAtOnce TestHostileTrees TestCredentialTypes
 //	7.3        | list.go                      | checkNewKey                                            | TestHostileProposals TestHostileMemberCommits TestHostileExternalCommits
-//	7.4        | treekem.go                   | key up climb                                           | treekem.json
+//	7.4        | treekem.go                   | keyPair up climb                                       | treekem.json
 //	7.5        | treekem.go                   | refreshPath mergePath mergeUpdatePath decryptPath      | treekem.json TestHostileMemberCommits TestPathsThatDoNotFit
 //	7.6        | treekem.go                   | encryptPath recipients                                 | treekem.json
 //	7.7        | tree.go                      | vacant shrink                                          | tree-operations.json TestGrowAndShrink

@@ -19,7 +19,7 @@ func fieldsOf(v reflect.Value, all []reflect.Value) []reflect.Value {
 	case reflect.Struct:
 		for i := range v.NumField() {
 			switch v.Type().Field(i).Name {
-			case "raw", "unsigned", "verifier": // of its serialised form, which is made anew
+			case "raw", "unsigned", "parsed": // of its serialised form, which is made anew
 			default:
 				f := v.Field(i)
 				all = fieldsOf(reflect.NewAt(f.Type(), unsafe.Pointer(f.UnsafeAddr())).Elem(), all)

@@ -107,7 +107,7 @@ func FuzzTree(f *testing.F) {
 			small.add(smallLeaf(byte(i)))
 		}
 		for i := 1; i < len(small.nodes); i += 4 {
-			small.nodes[i].parent = &parentNode{key: freshKey(f, 1), parentHash: []byte{}}
+			small.nodes[i].parent = &parentNode{encryptionKey: freshKey(f, 1), parentHash: []byte{}}
 		}
 		f.Add(small.append(nil))
 		ch := must[*Change](f)(g.Commit(CommitOptions{}))

@@ -63,7 +63,7 @@ func TestHostileMemberCommits(t *testing.T) {
 		{"no path for a remove", func(f *forged) { f.made.path = nil; f.add(&Remove{2}) }, Invalid, "12.4.2: commit has no path"},
 		{"a node of the path is missing", func(f *forged) { f.made.path.nodes = f.made.path.nodes[1:] }, Invalid, "7.5: update path has 2 nodes"},
 		{"a node too many", func(f *forged) {
-			f.made.path.nodes = append(f.made.path.nodes, updatePathNode{key: freshKey(f.c.t, 1)})
+			f.made.path.nodes = append(f.made.path.nodes, updatePathNode{encryptionKey: freshKey(f.c.t, 1)})
 		}, Invalid, "7.5: update path has 4 nodes"},
 		{"a path deeper than any tree", func(f *forged) { f.made.path.nodes = slices.Repeat(f.made.path.nodes[:1], 1<<10) }, Limit, ": does not decode"},
 		{"a path secret is missing", func(f *forged) { f.made.path.nodes[1].secrets = f.made.path.nodes[1].secrets[1:] }, Invalid, "7.6: for a resolution of"},
@@ -74,11 +74,11 @@ func TestHostileMemberCommits(t *testing.T) {
 		{"a path secret is damaged", func(f *forged) { f.made.path.nodes[0].secrets[0].ciphertext[3] ^= 1 }, BadSignature, "7.5: path secret for leaf 1"},
 		{"a path secret is short", func(f *forged) { f.seal(0, 0, 2, make([]byte, 31)) }, Invalid, "7.4: path secret of 31 bytes"},
 		{"a path secret is that of another node", func(f *forged) { f.seal(0, 0, 2, make([]byte, 32)) }, Invalid, "7.5: does not give the key of node 1"},
-		{"the key of a node is none", func(f *forged) { f.made.path.nodes[0].key = []byte("key") }, Invalid, "7.5: node 0 of an update path"},
-		{"the key of a node is of low order", func(f *forged) { f.made.path.nodes[0].key = make([]byte, 32) }, Invalid, "7.5: node 0 of an update path"},
-		{"the key of a node is not that which its leaf signs", func(f *forged) { f.made.path.nodes[0].key = freshKey(f.c.t, 1) }, Invalid, "7.9.2: parent hash of the leaf"},
-		{"the key of a node stands in the tree", func(f *forged) { f.made.path.nodes[0].key = f.g.now.tree.leaf(2).EncryptionKey }, Invalid, "12.4.2: stands in node 4"},
-		{"two nodes have the same key", func(f *forged) { f.made.path.nodes[0].key = f.made.path.nodes[1].key }, Invalid, "12.4.2: two keys of an update path"},
+		{"the key of a node is none", func(f *forged) { f.made.path.nodes[0].encryptionKey = []byte("key") }, Invalid, "7.5: node 0 of an update path"},
+		{"the key of a node is of low order", func(f *forged) { f.made.path.nodes[0].encryptionKey = make([]byte, 32) }, Invalid, "7.5: node 0 of an update path"},
+		{"the key of a node is not that which its leaf signs", func(f *forged) { f.made.path.nodes[0].encryptionKey = freshKey(f.c.t, 1) }, Invalid, "7.9.2: parent hash of the leaf"},
+		{"the key of a node stands in the tree", func(f *forged) { f.made.path.nodes[0].encryptionKey = f.g.now.tree.leaf(2).EncryptionKey }, Invalid, "12.4.2: stands in node 4"},
+		{"two nodes have the same key", func(f *forged) { f.made.path.nodes[0].encryptionKey = f.made.path.nodes[1].encryptionKey }, Invalid, "12.4.2: two keys of an update path"},
 		{"the leaf has its old key", leaf(func(f *forged, l *LeafNode) { l.EncryptionKey = f.g.now.tree.leaf(0).EncryptionKey }), Invalid, "7.3: encryption_key of a new leaf is the old one"},
 		{"the leaf has another's encryption key", leaf(func(f *forged, l *LeafNode) { l.EncryptionKey = f.g.now.tree.leaf(2).EncryptionKey }), Invalid, "12.4.2: stands in node 4"},
 		{"the leaf has another member's signature key", func(f *forged) {
@@ -169,7 +169,7 @@ func TestHostileExternalCommits(t *testing.T) {
 		{"a pre-shared key with a short nonce", value(&PreSharedKey{PSKID{Type: PSKExternal, Nonce: nonce[1:]}}), Invalid, "12.1.4: psk_nonce of 31 bytes"},
 		{"no path", func(f *forged) { f.made.path = nil }, Invalid, "12.4.3.2: want a commit with a path"},
 		{"a node of the path is missing", func(f *forged) { f.made.path.nodes = f.made.path.nodes[1:] }, Invalid, "7.5: update path has 1 nodes"},
-		{"the key of a node is none", func(f *forged) { f.made.path.nodes[0].key = []byte("key") }, Invalid, "7.5: node 0 of an update path"},
+		{"the key of a node is none", func(f *forged) { f.made.path.nodes[0].encryptionKey = []byte("key") }, Invalid, "7.5: node 0 of an update path"},
 		{"the leaf has the key of the one it replaces", leaf(func(f *forged, l *LeafNode) { l.EncryptionKey = replaced(f).EncryptionKey }), Invalid, "7.3: encryption_key of a new leaf is the old one"},
 		{"the leaf has another's signature key", func(f *forged) {
 			f.key = f.c.members[3].group.now.signer

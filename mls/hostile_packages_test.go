@@ -35,7 +35,7 @@ func TestHostileKeyPackages(t *testing.T) {
 		}, Invalid, "7.3: leaf 0 does not support credential type 0xf00d, which the group uses"},
 		{"with a member's encryption key", func(g *Group, _ *KeyPackage, l *LeafNode) { l.EncryptionKey = g.now.tree.leaf(1).EncryptionKey },
 			Invalid, "7.3: leaves 1 and 4 have the same encryption_key"},
-		{"with a parent's encryption key", func(g *Group, _ *KeyPackage, l *LeafNode) { l.EncryptionKey = parent(g).key }, Invalid, "7.3: leaf 4 has the encryption_key of node 3"},
+		{"with a parent's encryption key", func(g *Group, _ *KeyPackage, l *LeafNode) { l.EncryptionKey = parent(g).encryptionKey }, Invalid, "7.3: leaf 4 has the encryption_key of node 3"},
 		{"that is valid for three years", func(_ *Group, _ *KeyPackage, l *LeafNode) { l.Lifetime.NotAfter = l.Lifetime.NotBefore + 3*365*24*3600 }, Invalid, "7.2: longer than"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestManyKeyPackagesAtOnce(t *testing.T) {
 		{"the signature key of another who is added", honest[2], "7.3: leaves 6 and 9 have the same signature_key"},
 		{"a member's encryption key", with(func(l *LeafNode) { l.EncryptionKey = g.Member(1).EncryptionKey }), "7.3: leaves 1 and 9 have the same encryption_key"},
 		{"the encryption key of another who is added", with(func(l *LeafNode) { l.EncryptionKey = honest[2].(*Add).KeyPackage.Leaf.EncryptionKey }), "7.3: leaves 6 and 9 have the same encryption_key"},
-		{"the encryption key of a parent", with(func(l *LeafNode) { l.EncryptionKey = g.now.tree.nodes[3].parent.key }), "7.3: leaf 9 has the encryption_key of node 3"},
+		{"the encryption key of a parent", with(func(l *LeafNode) { l.EncryptionKey = g.now.tree.nodes[3].parent.encryptionKey }), "7.3: leaf 9 has the encryption_key of node 3"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			listRefused(t, c, append(honest[:5:5], x.one), Invalid, x.want)

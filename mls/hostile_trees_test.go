@@ -42,13 +42,13 @@ func TestHostileTrees(t *testing.T) {
 		{"unmerged leaves are not in order", unmerged(3, 2, 1), nil, Invalid, "7.1: unmerged leaves of node 3 are not in order"},
 		{"a leaf is unmerged twice", unmerged(3, 2, 2), nil, Invalid, "7.1: unmerged leaves of node 3 are not in order"},
 		{"an unmerged leaf is missing between", unmerged(3, 1), nil, Invalid, "12.4.3.1: leaf 1 is unmerged in node 3 and not in node 1 below it"},
-		{"a parent has a leaf's key", parent(1, func(t *tree, p *parentNode) { p.key = t.leaf(0).EncryptionKey }), nil, Invalid, "12.4.3.1: nodes 0 and 1 have the same encryption key"},
-		{"two parents have the same key", parent(3, func(t *tree, p *parentNode) { p.key = t.nodes[1].parent.key }), nil, Invalid, "12.4.3.1: nodes 1 and 3 have the same encryption key"},
+		{"a parent has a leaf's key", parent(1, func(t *tree, p *parentNode) { p.encryptionKey = t.leaf(0).EncryptionKey }), nil, Invalid, "12.4.3.1: nodes 0 and 1 have the same encryption key"},
+		{"two parents have the same key", parent(3, func(t *tree, p *parentNode) { p.encryptionKey = t.nodes[1].parent.encryptionKey }), nil, Invalid, "12.4.3.1: nodes 1 and 3 have the same encryption key"},
 		{"two leaves have the same encryption key", func(c *crowd, t *tree) {
 			leaf(2, func(l *LeafNode) { l.EncryptionKey = t.leaf(3).EncryptionKey })(c, t)
 		}, nil, Invalid, "12.4.3.1: nodes 4 and 6 have the same encryption key"},
-		{"the key of a parent is none", parent(3, func(_ *tree, p *parentNode) { p.key = []byte("key") }), nil, Invalid, "7.1: encryption key of node 3"},
-		{"the key of a parent is of low order", parent(3, func(_ *tree, p *parentNode) { p.key = make([]byte, 32) }), nil, Invalid, "7.1: encryption key of node 3"},
+		{"the key of a parent is none", parent(3, func(_ *tree, p *parentNode) { p.encryptionKey = []byte("key") }), nil, Invalid, "7.1: encryption key of node 3"},
+		{"the key of a parent is of low order", parent(3, func(_ *tree, p *parentNode) { p.encryptionKey = make([]byte, 32) }), nil, Invalid, "7.1: encryption key of node 3"},
 		{"a parent was not made by a member", parent(3, func(_ *tree, p *parentNode) { p.parentHash = []byte("made up") }), nil, Invalid, "7.9.2: parent node 3 is not parent-hash valid"},
 		{"a leaf was changed since its parent was made", leaf(3, func(l *LeafNode) { l.EncryptionKey = freshKey(t, 1) }), nil, Invalid, "7.9.2: parent node 3 is not parent-hash valid"},
 		{"a parent stands above a blank leaf", func(_ *crowd, t *tree) { t.setLeaf(1, nil) }, nil, Invalid, "7.9.2: parent node 1 is not parent-hash valid"},

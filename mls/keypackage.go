@@ -103,7 +103,7 @@ func (k *KeyPackage) checkVersion(want CipherSuite) error {
 
 // checkSignature is the third: it verifies with the leaf's key.
 func (k *KeyPackage) checkSignature(s *suite.Suite) error {
-	v, err := k.Leaf.key(s)
+	v, err := k.Leaf.verifier(s)
 	if err != nil {
 		return err
 	}

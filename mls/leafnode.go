@@ -80,7 +80,7 @@ type LeafNode struct {
 
 	raw      []byte // serialised; nil until it is signed or decoded
 	unsigned int    // length of raw without the signature
-	verifier suite.Verifier
+	parsed   suite.Verifier
 }
 
 // errSource is what a source that is not known decodes to: what follows cannot be read.
@@ -164,21 +164,21 @@ func (l *LeafNode) sign(s *suite.Suite, rand io.Reader, key *suite.SigningKey, g
 	return nil
 }
 
-// key is the parsed signature key. Leaf nodes that several goroutines see have it parsed before.
-func (l *LeafNode) key(s *suite.Suite) (suite.Verifier, error) {
-	if l.verifier == nil {
+// verifier is the signature key, parsed. Leaf nodes that several goroutines see have it parsed before.
+func (l *LeafNode) verifier(s *suite.Suite) (suite.Verifier, error) {
+	if l.parsed == nil {
 		v, err := s.Verifier(l.SignatureKey)
 		if err != nil {
 			return nil, refuseFor(Invalid, "7.3", err, "signature_key of a leaf node")
 		}
-		l.verifier = v
+		l.parsed = v
 	}
-	return l.verifier, nil
+	return l.parsed, nil
 }
 
 // verify checks the signature (section 7.3).
 func (l *LeafNode) verify(s *suite.Suite, group []byte, index LeafIndex) error {
-	v, err := l.key(s)
+	v, err := l.verifier(s)
 	if err != nil {
 		return err
 	}

@@ -122,7 +122,7 @@ func (g *Group) senderKey(a *authenticated) (suite.Verifier, error) {
 		if leaf == nil {
 			return nil, refuse(Invalid, "6.1", "%v from leaf %d, which is blank", c.kind, c.sender.Leaf)
 		}
-		return leaf.key(g.suite)
+		return leaf.verifier(g.suite)
 	case SenderExternal:
 		senders, err := externalSenders(g.now.context.extensions)
 		if err != nil {
@@ -145,12 +145,12 @@ func (g *Group) senderKey(a *authenticated) (suite.Verifier, error) {
 		if !ok {
 			return nil, refuse(Invalid, "6.1", "%v from %v, want an add", c.kind, c.sender)
 		}
-		return add.KeyPackage.Leaf.key(g.suite)
+		return add.KeyPackage.Leaf.verifier(g.suite)
 	}
 	if c.kind != ContentCommit || c.body.commit.path == nil {
 		return nil, refuse(Invalid, "12.4.3.2", "%v from %v, want a commit with a path", c.kind, c.sender)
 	}
-	return c.body.commit.path.leaf.key(g.suite)
+	return c.body.commit.path.leaf.verifier(g.suite)
 }
 
 // handshake takes a proposal or commit of this epoch whose signature has been verified.

@@ -179,8 +179,8 @@ type updatePath struct {
 }
 
 type updatePathNode struct {
-	key     []byte
-	secrets []hpkeCiphertext // for each node of the copath's resolution
+	encryptionKey []byte
+	secrets       []hpkeCiphertext // for each node of the copath's resolution
 }
 
 type hpkeCiphertext struct{ kemOutput, ciphertext []byte }
@@ -197,7 +197,7 @@ func (u *updatePath) append(dst []byte) []byte {
 	dst = u.leaf.append(dst)
 	return codec.AppendVector(dst, func(dst []byte) []byte {
 		for _, n := range u.nodes {
-			dst = codec.AppendOpaque(dst, n.key)
+			dst = codec.AppendOpaque(dst, n.encryptionKey)
 			dst = codec.AppendVector(dst, func(dst []byte) []byte {
 				for _, c := range n.secrets {
 					dst = c.append(dst)
@@ -212,7 +212,7 @@ func (u *updatePath) append(dst []byte) []byte {
 func readUpdatePath(r *codec.Reader) *updatePath {
 	u := &updatePath{leaf: readLeafNode(r)}
 	r.Vector(treemath.MaxDepth, func(r *codec.Reader) {
-		n := updatePathNode{key: r.Opaque()}
+		n := updatePathNode{encryptionKey: r.Opaque()}
 		r.Vector(maxRecipients, func(r *codec.Reader) { n.secrets = append(n.secrets, readHPKECiphertext(r)) })
 		u.nodes = append(u.nodes, n)
 	})

@@ -118,7 +118,7 @@ func TestHostileProposals(t *testing.T) {
 		{"an update by a leaf of a commit", update(func(_ *Group, l *LeafNode) { l.Source = SourceCommit }), Invalid, "7.3: source commit, want update"},
 		{"an update with its old key", update(func(g *Group, l *LeafNode) { l.EncryptionKey = g.Member(at).EncryptionKey }), Invalid, "7.3: encryption_key of a new leaf is the old one"},
 		{"an update with another's encryption key", update(func(g *Group, l *LeafNode) { l.EncryptionKey = g.Member(0).EncryptionKey }), Invalid, "7.3: leaves 0 and 2 have the same encryption_key"},
-		{"an update with a parent's encryption key", update(func(g *Group, l *LeafNode) { l.EncryptionKey = g.now.tree.nodes[1].parent.key }), Invalid, "7.3: leaf 2 has the encryption_key of node 1"},
+		{"an update with a parent's encryption key", update(func(g *Group, l *LeafNode) { l.EncryptionKey = g.now.tree.nodes[1].parent.encryptionKey }), Invalid, "7.3: leaf 2 has the encryption_key of node 1"},
 		{"an update with another's signature key", func(c *crowd) Proposal {
 			l := copyLeaf(c.members[at].group.Member(at))
 			other := c.members[3].group.now.signer

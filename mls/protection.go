@@ -185,7 +185,7 @@ func (o *privateContent) decrypt(s *suite.Suite, p *privateMessage, d senderData
 	if err := r.Finish(); err != nil {
 		return malformed(err, "content of a private message")
 	}
-	o.verifier, err = o.leaf.key(s)
+	o.verifier, err = o.leaf.verifier(s)
 	return err
 }
 

@@ -218,7 +218,7 @@ func (c *crowd) checkKeys(p *person) {
 	c.t.Helper()
 	e := p.group.now
 	for n, k := range e.keys {
-		if !n.Contains(e.own.Node()) || !bytes.Equal(k.Public(), e.tree.nodes[n].key()) {
+		if !n.Contains(e.own.Node()) || !bytes.Equal(k.Public(), e.tree.nodes[n].encryptionKey()) {
 			c.t.Fatalf("%s has a key for node %d that is not the tree's", p.name, n)
 		}
 	}
@@ -335,7 +335,7 @@ func (f *forged) seal(k, j int, to treemath.Node, secret []byte) {
 	f.c.t.Helper()
 	context := f.next.context
 	context.confirmedHash = f.g.now.context.confirmedHash
-	kem, ct, err := f.g.suite.EncryptWithLabel(rand.Reader, f.next.tree.nodes[to].key(), updatePathLabel, context.append(nil), secret)
+	kem, ct, err := f.g.suite.EncryptWithLabel(rand.Reader, f.next.tree.nodes[to].encryptionKey(), updatePathLabel, context.append(nil), secret)
 	if err != nil {
 		f.c.t.Fatal(err)
 	}
@@ -360,7 +360,7 @@ func freshKey(t testing.TB, cs CipherSuite) []byte {
 // copyLeaf is a leaf that may be changed and signed anew.
 func copyLeaf(l *LeafNode) *LeafNode {
 	c := *l
-	c.raw, c.verifier = nil, nil
+	c.raw, c.parsed = nil, nil
 	return &c
 }
 

@@ -27,13 +27,13 @@ type treeNode struct {
 
 // parentNode is ParentNode (section 7.1). Never changed once it is in a tree.
 type parentNode struct {
-	key        []byte
-	parentHash []byte
-	unmerged   []LeafIndex // ascending
+	encryptionKey []byte
+	parentHash    []byte
+	unmerged      []LeafIndex // ascending
 }
 
 func (p *parentNode) append(dst []byte) []byte {
-	dst = codec.AppendOpaque(dst, p.key)
+	dst = codec.AppendOpaque(dst, p.encryptionKey)
 	dst = codec.AppendOpaque(dst, p.parentHash)
 	dst = codec.AppendVarint(dst, 4*len(p.unmerged))
 	for _, l := range p.unmerged {
@@ -43,7 +43,7 @@ func (p *parentNode) append(dst []byte) []byte {
 }
 
 func readParentNode(r *codec.Reader) *parentNode {
-	p := &parentNode{key: r.Opaque(), parentHash: r.Opaque()}
+	p := &parentNode{encryptionKey: r.Opaque(), parentHash: r.Opaque()}
 	r.Vector(codec.MaxVector, func(r *codec.Reader) { p.unmerged = append(p.unmerged, LeafIndex(r.Uint32())) })
 	return p
 }
@@ -88,13 +88,13 @@ func (t *tree) count() int {
 
 func (n *treeNode) blank() bool { return n.leaf == nil && n.parent == nil }
 
-// key is the encryption key of a node; nil if it is blank.
-func (n *treeNode) key() []byte {
+// encryptionKey is the public key of a node; nil if it is blank.
+func (n *treeNode) encryptionKey() []byte {
 	switch {
 	case n.leaf != nil:
 		return n.leaf.EncryptionKey
 	case n.parent != nil:
-		return n.parent.key
+		return n.parent.encryptionKey
 	}
 	return nil
 }
@@ -144,7 +144,7 @@ func (t *tree) add(l *LeafNode) LeafIndex {
 	for n := range treemath.DirectPath(i.Node(), t.size()) {
 		if p := t.nodes[n].parent; p != nil {
 			at, _ := slices.BinarySearch(p.unmerged, i)
-			t.nodes[n].parent = &parentNode{p.key, p.parentHash, slices.Insert(slices.Clone(p.unmerged), at, i)}
+			t.nodes[n].parent = &parentNode{p.encryptionKey, p.parentHash, slices.Insert(slices.Clone(p.unmerged), at, i)}
 		}
 	}
 	t.setLeaf(i, l)

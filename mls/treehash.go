@@ -114,7 +114,7 @@ func (t *tree) hashWithout(n treemath.Node, gone []LeafIndex, h *treeHasher) []b
 	left, right := t.hashWithout(n.Left(), gone, h), t.hashWithout(n.Right(), gone, h)
 	p := t.nodes[n].parent
 	if p != nil {
-		p = &parentNode{p.key, p.parentHash, slices.DeleteFunc(slices.Clone(p.unmerged), func(l LeafIndex) bool {
+		p = &parentNode{p.encryptionKey, p.parentHash, slices.DeleteFunc(slices.Clone(p.unmerged), func(l LeafIndex) bool {
 			_, is := slices.BinarySearch(gone, l)
 			return is
 		})}
@@ -124,7 +124,7 @@ func (t *tree) hashWithout(n treemath.Node, gone []LeafIndex, h *treeHasher) []b
 
 // parentHash is the parent hash of p towards a child whose sibling had the tree hash sibling when p was made (section 7.9).
 func (t *tree) parentHash(p *parentNode, sibling []byte) []byte {
-	text := codec.AppendOpaque(nil, p.key)
+	text := codec.AppendOpaque(nil, p.encryptionKey)
 	text = codec.AppendOpaque(text, p.parentHash)
 	return t.suite.Hash(nil, codec.AppendOpaque(text, sibling))
 }

@@ -54,8 +54,8 @@ type pathSecrets struct {
 	now   suite.Secret
 }
 
-// key is the key pair of the node that the secret stands for.
-func (p *pathSecrets) key() (*suite.PrivateKey, error) {
+// keyPair is that of the node that the secret stands for.
+func (p *pathSecrets) keyPair() (*suite.PrivateKey, error) {
 	var node suite.Secret
 	defer node.Wipe()
 	p.suite.DeriveSecret(&node, &p.now, "node")
@@ -111,12 +111,12 @@ func (t *tree) refreshPath(rand io.Reader, i LeafIndex, leaf *LeafNode) (*freshP
 	f.nodes = make([]*parentNode, len(f.steps))
 	for k, s := range f.steps {
 		f.secrets[k].Set(p.now.Bytes())
-		key, err := p.key()
+		key, err := p.keyPair()
 		if err != nil {
 			return nil, err
 		}
 		f.keys[s.node] = key
-		f.nodes[k] = &parentNode{key: key.Public()}
+		f.nodes[k] = &parentNode{encryptionKey: key.Public()}
 		p.up()
 	}
 	f.commit.Set(p.now.Bytes())
@@ -152,7 +152,7 @@ func (t *tree) encryptPath(rand io.Reader, f *freshPath, context []byte, added m
 	nodes := make([]updatePathNode, len(f.steps))
 	var seals []seal
 	for k, s := range f.steps {
-		nodes[k].key = f.nodes[k].key
+		nodes[k].encryptionKey = f.nodes[k].encryptionKey
 		t.recipients(s.copath, added, func(n treemath.Node) bool {
 			seals = append(seals, seal{secret: &f.secrets[k], node: n})
 			nodes[k].secrets = append(nodes[k].secrets, hpkeCiphertext{})
@@ -176,7 +176,7 @@ func (t *tree) encryptPath(rand io.Reader, f *freshPath, context []byte, added m
 	}
 	return nodes, inParallel(len(seals), 4, func(i int) error {
 		s := &seals[i]
-		kem, ct, err := t.suite.EncryptWithLabel(bytes.NewReader(random[i*size:(i+1)*size]), t.nodes[s.node].key(), updatePathLabel, context, s.secret.Bytes())
+		kem, ct, err := t.suite.EncryptWithLabel(bytes.NewReader(random[i*size:(i+1)*size]), t.nodes[s.node].encryptionKey(), updatePathLabel, context, s.secret.Bytes())
 		if err != nil {
 			return refuseFor(Invalid, "7.6", err, "encryption key of node %d", s.node)
 		}
@@ -244,10 +244,10 @@ func (t *tree) mergeUpdatePath(from LeafIndex, u *updatePath, added map[LeafInde
 		if n != len(u.nodes[k].secrets) {
 			return nil, refuse(Invalid, "7.6", "node %d of an update path has %d secrets for a resolution of %d", k, len(u.nodes[k].secrets), n)
 		}
-		if err := t.suite.CheckPublicKey(u.nodes[k].key); err != nil {
+		if err := t.suite.CheckPublicKey(u.nodes[k].encryptionKey); err != nil {
 			return nil, refuseFor(Invalid, "7.5", err, "node %d of an update path", k)
 		}
-		nodes[k] = &parentNode{key: u.nodes[k].key}
+		nodes[k] = &parentNode{encryptionKey: u.nodes[k].encryptionKey}
 	}
 	if h := t.mergePath(from, steps, nodes); !bytes.Equal(h, u.leaf.ParentHash) {
 		return nil, refuse(Invalid, "7.9.2", "parent hash of the leaf in an update path is not that of the path")
@@ -298,11 +298,11 @@ func (t *tree) climb(secret []byte, steps []step, commit *suite.Secret) (keyring
 	p.now.Set(secret)
 	keys := keyring{}
 	for _, s := range steps {
-		key, err := p.key()
+		key, err := p.keyPair()
 		if err != nil {
 			return nil, err
 		}
-		if !bytes.Equal(key.Public(), t.nodes[s.node].key()) {
+		if !bytes.Equal(key.Public(), t.nodes[s.node].encryptionKey()) {
 			return nil, refuse(Invalid, "7.5", "path secret does not give the key of node %d", s.node)
 		}
 		keys[s.node] = key

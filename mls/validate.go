@@ -23,7 +23,7 @@ func checkLeafSource(l *LeafNode, want LeafNodeSource) error {
 // among the strict rules. Nothing is sealed for a key that is none, and a commit that would have to can be made when
 // its leaf is removed.
 func checkLeafKeys(s *suite.Suite, l *LeafNode) error {
-	_, err := l.key(s)
+	_, err := l.verifier(s)
 	return err
 }
 
@@ -234,7 +234,7 @@ func (t *tree) checkUnique(changed []LeafIndex) error {
 	})
 	for n := 1; n < len(t.nodes) && twin == nil; n += 2 {
 		if p := t.nodes[n].parent; p != nil {
-			if i, ok := encryption[string(p.key)]; ok {
+			if i, ok := encryption[string(p.encryptionKey)]; ok {
 				twin = sameAsParent(i, n)
 			}
 		}
@@ -251,7 +251,7 @@ func (t *tree) checkUniqueLeaf(i LeafIndex) error {
 			if err := sameKeys(l, m.leaf, i, LeafIndex(n/2)); err != nil {
 				return err
 			}
-		case m.parent != nil && bytes.Equal(m.parent.key, l.EncryptionKey):
+		case m.parent != nil && bytes.Equal(m.parent.encryptionKey, l.EncryptionKey):
 			return sameAsParent(i, n)
 		}
 	}
@@ -334,7 +334,7 @@ func (t *tree) checkPathKeys(u *updatePath) error {
 	}
 	keys := [][]byte{u.leaf.EncryptionKey}
 	for i := range u.nodes {
-		keys = append(keys, u.nodes[i].key)
+		keys = append(keys, u.nodes[i].encryptionKey)
 	}
 	for i, k := range keys {
 		for _, o := range keys[:i] {
@@ -344,7 +344,7 @@ func (t *tree) checkPathKeys(u *updatePath) error {
 		}
 	}
 	for i := range t.nodes {
-		have := t.nodes[i].key()
+		have := t.nodes[i].encryptionKey()
 		if have == nil {
 			continue
 		}
@@ -409,7 +409,7 @@ func (t *tree) checkUnmerged() error {
 func (t *tree) checkParentKeys() error {
 	seen := make(map[string]int, len(t.nodes))
 	for i := range t.nodes {
-		k := t.nodes[i].key()
+		k := t.nodes[i].encryptionKey()
 		if k == nil {
 			continue
 		}

@@ -605,10 +605,10 @@ func treeKEMVector(t *testing.T, raw json.RawMessage) {
 		for _, ps := range p.Secrets {
 			secrets := pathSecrets{suite: s}
 			secrets.now.Set(ps.Secret)
-			ring[ps.Node] = must[*suite.PrivateKey](t)(secrets.key())
+			ring[ps.Node] = must[*suite.PrivateKey](t)(secrets.keyPair())
 		}
 		for n, k := range ring {
-			same(t, fmt.Sprintf("public key of node %d", n), k.Public(), before.nodes[n].key())
+			same(t, fmt.Sprintf("public key of node %d", n), k.Public(), before.nodes[n].encryptionKey())
 		}
 		keys[p.Index] = ring
 		signers[p.Index] = must[*SigningKey](t)(s.ParseSigningKey(p.SignatureKey))
@@ -636,7 +636,7 @@ func treeKEMVector(t *testing.T, raw json.RawMessage) {
 			first := pathSecrets{suite: s}
 			first.now.Set(*p.Secrets[i])
 			common := treemath.CommonAncestor(i.Node(), p.Sender.Node())
-			same(t, "key of the lowest common node", got[common].Public(), must[*suite.PrivateKey](t)(first.key()).Public())
+			same(t, "key of the lowest common node", got[common].Public(), must[*suite.PrivateKey](t)(first.keyPair()).Public())
 		}
 		// A path of ours from the same sender.
 		own := before.clone()

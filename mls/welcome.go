@@ -73,7 +73,7 @@ func (g *groupInfo) checkSignature(s *suite.Suite, signer *LeafNode) error {
 	if signer == nil {
 		return refuse(Invalid, "12.4.3.1", "group info is signed by leaf %d, which is blank", g.signer)
 	}
-	v, err := signer.key(s)
+	v, err := signer.verifier(s)
 	if err != nil {
 		return err
 	}
