@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -442,7 +443,7 @@ func BenchmarkRustLibrary(b *testing.B) {
 						Op string
 						NS float64
 					}
-					if err := d.Decode(&line); err == io.EOF {
+					if err := d.Decode(&line); errors.Is(err, io.EOF) {
 						return
 					} else if err != nil {
 						b.Fatalf("%s bench: %v", program, err)

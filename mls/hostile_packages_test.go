@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -269,7 +270,7 @@ func TestKeyPackagesThatExpireWhileTheyWait(t *testing.T) {
 	}
 	now = testTime.Add(2 * time.Hour)
 	must[*Received](t)(g.Process(must[[]byte](t)(c.members[2].group.Propose(&Remove{3}, nil))))
-	if _, err := g.Protect(nil, nil, nil); KindOf(err) != Misuse {
+	if _, err := g.Protect(nil, nil, nil); !errors.Is(err, Misuse) {
 		t.Errorf("data while a removal waits: %v", err)
 	}
 	c.members[1].cfg.Now = func() time.Time { return testTime.Add(2 * time.Hour) }

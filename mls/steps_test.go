@@ -2,6 +2,7 @@ package mls
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -28,7 +29,7 @@ func twin(t testing.TB, p *person) *Group {
 func sameResult(t testing.TB, what string, got *Received, gotErr error, want *Received, wantErr error) {
 	t.Helper()
 	switch {
-	case KindOf(gotErr) == Limit && KindOf(wantErr) == Limit: // how far ahead is counted from what is under way
+	case errors.Is(gotErr, Limit) && errors.Is(wantErr, Limit): // how far ahead is counted from what is under way
 	case (gotErr == nil) != (wantErr == nil), gotErr != nil && gotErr.Error() != wantErr.Error():
 		t.Fatalf("%s: in steps %v, at once %v", what, gotErr, wantErr)
 	case gotErr != nil:
@@ -70,7 +71,7 @@ func (s *stepper) begin(name string, msg []byte) {
 	s.t.Helper()
 	u, err := s.steps.Unprotect(bytes.Clone(msg))
 	if err != nil {
-		if KindOf(err) == Busy {
+		if errors.Is(err, Busy) {
 			s.accept(0)
 			s.begin(name, msg)
 			return

@@ -11,16 +11,20 @@ import (
 // Work that is shared out ends soon after an error, and the first error by number is told.
 func TestSharedWorkEndsWithAnError(t *testing.T) {
 	const n = 1 << 20
+	first := errors.New("number 3")
 	for range 20 {
 		var done atomic.Int64
 		err := inParallel(n, 4, func(i int) error {
 			done.Add(1)
-			if i >= 3 {
+			switch {
+			case i == 3:
+				return first
+			case i > 3:
 				return fmt.Errorf("number %d", i)
 			}
 			return nil
 		})
-		if err == nil || err.Error() != "number 3" {
+		if !errors.Is(err, first) {
 			t.Fatalf("got %v", err)
 		}
 		if done.Load() > n/2 {
