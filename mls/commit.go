@@ -11,7 +11,7 @@ import (
 
 // CommitOptions are how to commit. The zero value commits what is pending.
 type CommitOptions struct {
-	Proposals   []Proposal // by value, behind those that are pending
+	Proposals   []Proposal // by value, after those that are pending
 	SkipPending bool       // leave pending proposals out
 	Path        bool       // bring new keys where the proposals do not ask for them
 	AAD         []byte     // authenticated_data of the commit
@@ -87,7 +87,7 @@ func (g *Group) commit(l *proposalList, o CommitOptions) (*Change, error) {
 	return c, nil
 }
 
-// makeCommit makes the messages of a commit, and completes the epoch behind it.
+// makeCommit makes the messages of a commit, and completes the epoch after it.
 func (g *Group) makeCommit(c *Change, l *proposalList, o CommitOptions) error {
 	now, to := g.now, c.next
 	made := &commit{proposals: g.entries(l.all)}

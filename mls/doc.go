@@ -39,7 +39,7 @@
 // # What may be relied on
 //
 // Whatever is refused leaves the group as it was. Errors are [*Error] and tell this side what was wrong and by which section; nothing
-// of them is meant for the peer. Every decoder is bounded by its input and by [Limits]; bytes behind a message and lengths in a longer
+// of them is meant for the peer. Every decoder is bounded by its input and by [Limits]; bytes after a message and lengths in a longer
 // form than needed are refused.
 //
 // Keys are gone when the RFC says so: that of a message when it has been accepted or made, ratchet and tree secrets when
@@ -72,6 +72,17 @@
 // then (section 7.3); our own leaf keeps those that it had when it joined, and gets others only by joining again.
 // Whether two key packages are of one client (sections 5.3.3, 12.2) is for Config.Credentials and Config.Proposals to
 // say, beyond equal keys.
+//
+// # Words
+//
+//	own         this member's: its leaf ([Group.Own]), its proposals, messages that it sent ([Own])
+//	by value    a proposal that stands in a commit; what waits for one is committed by reference
+//	protect     make the message of a content; unprotect: decrypt it; accept: let it happen
+//	seal, open  what AEADs and HPKE do
+//	derive      make secrets and ratchets of the secrets above them
+//	key         of an AEAD, for one message; else it has its kind: encryption keys (public) and private keys are HPKE's,
+//	            a signer is a private and a verifier a public signature key, key packages hold public keys
+//	Change      a commit before it happens; it is applied or discarded
 //
 // # Where the sections of the RFC are
 //

@@ -52,8 +52,8 @@ func (n *next) wipe() {
 	n.welcome.Wipe()
 }
 
-// advance makes the epoch behind a commit. e is the epoch before it; context is the next group context but for the transcript, which
-// commit extends; init replaces the init secret in external commits.
+// advance completes the epoch that a commit leads to. The context of to lacks only the transcript hash, which commit extends. interim is
+// the interim transcript hash of the epoch before, and so is init its init secret, unless the commit is external.
 func advance(s *suite.Suite, interim []byte, init *suite.Secret, to *epoch, commit *authenticated, commitSecret, psk *suite.Secret) *next {
 	n := &next{epoch: to}
 	to.suite = s

@@ -71,7 +71,7 @@ func JoinExternal(cfg *Config, msg []byte, o ExternalOptions) (*Group, []byte, e
 	return externalCommit(cfg, s, info, t, o)
 }
 
-// externalCommit makes the commit of a joiner and the epoch behind it.
+// externalCommit makes the commit of a joiner and the epoch after it.
 func externalCommit(cfg *Config, s *suite.Suite, info *groupInfo, before *tree, o ExternalOptions) (*Group, []byte, error) {
 	pub, err := externalPub(info.extensions)
 	if err != nil {

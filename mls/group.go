@@ -241,7 +241,7 @@ func (g *Group) dropUnapplied() {
 	g.unapplied = nil
 }
 
-// Wipe deletes all secrets. The group is of no use behind it.
+// Wipe deletes all secrets. The group is of no use after it.
 func (g *Group) Wipe() {
 	g.removed = true
 	g.dropUnapplied()

@@ -36,7 +36,7 @@ type proposalList struct {
 	reinit     *ReInit
 }
 
-// of calls f for all proposals of one type.
+// each calls f for all proposals of one type.
 func each[P Proposal](list []Committed, f func(Committed, P) error) error {
 	for _, c := range list {
 		if p, ok := c.Proposal.(P); ok {
@@ -441,7 +441,7 @@ func (c *Committed) judge(cfg *Config, g *groupContext, before *tree) error {
 }
 
 // valid is the rule for the commits of this member: it decides which of the proposals that wait a commit holds, and
-// whether it is made. What the list does to the tree is in l behind it.
+// whether it is made. Afterwards l holds what the list does to the tree.
 func (l *proposalList) valid(g *Group) error {
 	now := g.now
 	if err := l.checkLimits(now.tree, g.limits); err != nil {

@@ -359,7 +359,7 @@ func (g *Group) receive(a *authenticated) (*Change, error) {
 	return c, nil
 }
 
-// followCommit derives the epoch behind a commit, whose path gave steps, and compares the confirmation tag.
+// followCommit derives the epoch after a commit, whose path gave steps, and compares the confirmation tag.
 func (g *Group) followCommit(to *epoch, l *proposalList, a *authenticated, steps []step, init *suite.Secret) error {
 	var commitSecret, psk suite.Secret
 	defer commitSecret.Wipe()
@@ -392,7 +392,7 @@ func (g *Group) ownKeys(l *proposalList) keyring {
 	return keys
 }
 
-// ownSigner is the signature key behind the proposals.
+// ownSigner is the signer after the proposals.
 func (g *Group) ownSigner(l *proposalList) *SigningKey {
 	if u := g.ownUpdate(l); u != nil && u.signer != nil {
 		return u.signer

@@ -83,7 +83,7 @@ func confirmedHash(s *suite.Suite, interim []byte, commit *authenticated) []byte
 	return s.Hash(nil, interim, commit.confirmedInput(nil))
 }
 
-// interimHash is the interim transcript hash behind it.
+// interimHash is the interim transcript hash after it.
 func interimHash(s *suite.Suite, confirmed, confirmationTag []byte) []byte {
 	return s.Hash(nil, confirmed, codec.AppendOpaque(nil, confirmationTag))
 }
