@@ -40,17 +40,18 @@ func TestAllocsOfApplicationMessages(t *testing.T) {
 			if n > c.unprotect {
 				t.Errorf("unprotecting takes %v allocations, want at most %v", n, c.unprotect)
 			}
+			var more [][]byte
 			for i := range 2 * 101 {
-				msgs = append(msgs, must[[]byte](t)(a.Protect(nil, text, nil)))
+				more = append(more, must[[]byte](t)(a.Protect(nil, text, nil)))
 				if i == 0 { // the list of what is under way, once
-					must[*Unverified](t)(b.Unprotect(msgs[0])).Discard()
+					must[*Unverified](t)(b.Unprotect(more[0])).Discard()
 				}
 			}
 			steps := testing.AllocsPerRun(100, func() {
-				for _, u := range []*Unverified{must[*Unverified](t)(b.Unprotect(msgs[0])), must[*Unverified](t)(b.Unprotect(msgs[1]))} {
+				for _, u := range []*Unverified{must[*Unverified](t)(b.Unprotect(more[0])), must[*Unverified](t)(b.Unprotect(more[1]))} {
 					must[*Received](t)(u.Verify().Accept())
 				}
-				msgs = msgs[2:]
+				more = more[2:]
 			})
 			t.Logf("in steps: %v", steps/2)
 			if steps > 2*n+1 { // and that list

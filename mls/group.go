@@ -129,7 +129,7 @@ func (g *Group) TreeHash() []byte { return g.now.context.treeHash }
 // Active reports whether the group can be used: this member is in it, and it has not been ended by a reinit.
 func (g *Group) Active() bool { return !g.removed && g.reinit == nil }
 
-// ReInit is the proposal that ended the group; nil while it lives.
+// ReInit is the proposal that ended the group, borrowed; nil while it lives.
 func (g *Group) ReInit() *ReInit { return g.reinit }
 
 // Member is one entry of the roster.
