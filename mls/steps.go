@@ -39,16 +39,15 @@ type Verified struct {
 	msg       []byte
 	handshake *Message
 
-	// Of application data. The text belongs to whoever verifies it meanwhile, and to the owner of the group before and
-	// after; the rest does not change.
+	// Of application data. Its text is the owner's, but for the time in which it is verified; the rest does not change.
 	content      privateContent
 	groupID, aad []byte
 	epoch        uint64
 	context      []byte // of the group in that epoch, serialised
 }
 
-// The stages of a message. Who changes the stage from verifying, the verifier or the owner who has no more use for the
-// message, knows that the other one has not, and the verifier overwrites the text in the latter case.
+// The stages of a message. While it is being verified its text is the verifier's: an owner who ends it then only says so,
+// and the verifier, who finds that out, overwrites the text.
 const (
 	unset     uint32 = iota // of the zero value
 	decrypted               // Unprotect has returned it
@@ -59,7 +58,7 @@ const (
 )
 
 // Unprotect is the first step of Process. It takes a message of the group as Process does, and decrypts it if it is
-// application data of an epoch that is here. Errors are those of Process, which then has nothing left to do, and
+// application data of an epoch that is here. Errors are those of Process, for messages that need no more steps, and
 // Busy: as many messages are under way as Limits.UnderWay says, or together they are longer than one message may be;
 // it can be unprotected when one of those has been accepted or discarded. It does not keep msg.
 //
@@ -150,12 +149,12 @@ func (g *Group) takesHandshake(m *Message) error {
 // Content is what the message says that it holds.
 func (u *Unverified) Content() ContentType { return u.message.kind() }
 
-// Discard gives the message up: it can be unprotected again. Of the owner of the group.
+// Discard gives the message up, which can be unprotected again. For the owner of the group, at any time.
 func (u *Unverified) Discard() { u.message.Discard() }
 
-// Verify is the second step of Process: it verifies the signature of application data, and does nothing with handshake
-// messages, which takes the owner of the group no time. It may overlap with all methods of the group and with Verify
-// of other messages, and is called once.
+// Verify is the second step of Process: it verifies the signature of application data; with handshake messages it does
+// nothing. It is called once, by any goroutine, and may overlap with all methods of the group, Accept and Discard of
+// other messages, and Verify of others.
 func (u *Unverified) Verify() *Verified {
 	v := &u.message
 	if !v.stage.CompareAndSwap(decrypted, verifying) {
@@ -191,7 +190,7 @@ func (v *Verified) kind() ContentType {
 	return ContentApplication
 }
 
-// Accept is the last step of Process, of the owner of the group: the message happens now, or is refused, as if Process
+// Accept is the last step of Process, for the owner of the group: the message happens now, or is refused, as if Process
 // had been given it now. So messages are accepted in the order in which they came. Whatever is refused leaves the group
 // as it was.
 func (v *Verified) Accept() (*Received, error) {
@@ -254,7 +253,7 @@ func (g *Group) acceptHandshake(m *Message, msg []byte) (*Received, error) {
 	return g.processPublic(m.public, msg)
 }
 
-// Discard gives the message up: it can be unprotected again. Of the owner of the group.
+// Discard gives the message up, which can be unprotected again. For the owner of the group.
 func (v *Verified) Discard() {
 	if v.group == nil {
 		return
