@@ -178,9 +178,7 @@ func TestGroupsThatGoOnMeanwhile(t *testing.T) {
 	})
 	t.Run("the state is saved", func(t *testing.T) {
 		c, u, _ := start(t)
-		p := c.members[0]
-		g := p.group
-		restored := must[*Group](t)(Restore(p.cfg, stateKey, must[[]byte](t)(g.MarshalState(stateKey))))
+		g, restored := c.members[0].group, twin(t, c.members[0])
 		wantRead(t, u.Verify(), "text")
 		again := must[[]byte](t)(c.members[1].group.Protect(nil, []byte("more"), nil))
 		for _, g := range []*Group{g, restored} {
@@ -283,7 +281,7 @@ func TestVerifyBesideTheOwner(t *testing.T) {
 		case i%10 == 3:
 			c.commit(i%3, CommitOptions{})
 		case i%10 == 7:
-			must[[]byte](t)(g.MarshalState(stateKey))
+			twin(t, c.members[0])
 			must[*Change](t)(g.Commit(CommitOptions{})).Discard()
 		case i%3 == 0:
 			wantRead(t, <-results, "text")

@@ -274,7 +274,6 @@ func TestStepsAreProcess(t *testing.T) {
 func FuzzSteps(f *testing.F) {
 	runtime.GOMAXPROCS(1)
 	c := newCrowd(f, 1, 4, func(c *Config) { c.Limits.Window, c.Limits.UnderWay, c.PastEpochs = 8, 5, 1 })
-	state := c.members[0].group.appendState(nil)
 	names, msgs := conversation(f, rand.New(rand.NewPCG(1, 1)), c, 60)
 	const most = 40 // signatures take their time
 	seed := []byte{}
@@ -284,12 +283,7 @@ func FuzzSteps(f *testing.F) {
 	f.Add(seed)
 	f.Add([]byte{9, 8, 7, 6, 200, 203, 200, 9, 201, 240, 200})
 	f.Fuzz(func(t *testing.T, script []byte) {
-		restore := func() *Group {
-			g := &Group{cfg: c.members[0].cfg, suite: c.members[0].group.suite, limits: c.members[0].group.limits}
-			g.readState(codec.NewReader(bytes.Clone(state)))
-			return g
-		}
-		s := &stepper{t: t, steps: restore(), atOnce: restore(), verify: inline, refused: map[Kind]int{}}
+		s := newStepper(t, c.members[0])
 		for _, b := range script[:min(len(script), most)] {
 			switch {
 			case b < 200:
