@@ -66,7 +66,11 @@ func TestHostileMessagesInSteps(t *testing.T) {
 				t.Fatal("it was not decrypted")
 			}
 			unchanged(t, victim, func() {
-				_, err := forged.Verify().Accept()
+				v := forged.Verify()
+				if !bytes.Equal(plain, make([]byte, len(plain))) {
+					t.Error("plaintext is left when the signature was found to be bad")
+				}
+				_, err := v.Accept()
 				wantRefusal(t, err, BadSignature, "6.1: signature of application data from member 1 does not verify")
 			})
 			wantWiped(t, &forged.message, plain)
