@@ -138,7 +138,7 @@
 //	8.6        | group.go                     | ResumptionPSK                                          | key-schedule.json TestPreSharedKeys
 //	8.7        | group.go                     | EpochAuthenticator                                     | passive-client-random.json
 //	9, 9.1     | secrettree.go                | ratchet deriveLeaf key                                 | secret-tree.json TestReplayAndReordering
-//	9.2        | secrettree.go                | hold spend step evict                                  | TestUsedGenerationsAreGone TestOldEpochsAreGone TestMemoryIsWiped
+//	9.2        | secrettree.go                | hold spend step evict                                  | TestUsedGenerationsAreGone TestOldEpochsAreGone TestMemoryIsWiped TestLateRatchetsOfHandshakesAreWiped
 //	9.2        | epoch.go                     | wipe                                                   | TestMemoryIsWiped TestOldEpochsAreGone
 //	10         | keypackage.go                | readKeyPackage sign Ref                                | messages.json
 //	10         | client.go                    | NewKeyPackage newLeaf                                  | TestLifeOfAGroup TestKeyPackagesThatAreMade TestRandomnessThatFails

@@ -297,3 +297,18 @@ func TestVerifyBesideTheOwner(t *testing.T) {
 	}
 	c.agree()
 }
+
+// Of an epoch that is over nobody needs the ratchets of handshakes, those neither that are derived for a late message
+// (section 9.2).
+func TestLateRatchetsOfHandshakesAreWiped(t *testing.T) {
+	c := newCrowd(t, 1, 3)
+	c.commit(1, CommitOptions{})
+	g := c.members[0].group
+	late := must[[]byte](t)(c.members[2].group.Protect(nil, []byte("late"), nil))
+	c.commit(1, CommitOptions{})
+	must[*Received](t)(g.Process(late))
+	r := must[*epochKeys](t)(g.keysOf(2)).secrets.ratchets[2]
+	if r.application.secret.Len() == 0 || r.handshake.secret.Len() != 0 {
+		t.Errorf("secrets of %d and %d bytes", r.application.secret.Len(), r.handshake.secret.Len())
+	}
+}
