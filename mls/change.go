@@ -40,8 +40,25 @@ type Change struct {
 	base  *epoch
 	next  *epoch // nil: this member is removed
 	end   *ReInit
-	sent  []byte // Commit, as it was made
+	made  madeCommit
 	done  bool
+}
+
+// madeCommit is what is kept, and saved, of a commit of this member: what the fields show are copies.
+type madeCommit struct {
+	sent     []byte
+	welcomes [][]byte
+	aad      []byte
+	all      []Committed
+	added    []LeafIndex // of the adds in all
+}
+
+// show fills in what is to be sent.
+func (c *Change) show() {
+	c.AAD, c.Commit = slices.Clone(c.made.aad), slices.Clone(c.made.sent)
+	for _, w := range c.made.welcomes {
+		c.Welcomes = append(c.Welcomes, slices.Clone(w))
+	}
 }
 
 // LeafChange is what a commit does to one leaf of the tree. Where one member goes and another comes to its leaf there are
@@ -142,6 +159,9 @@ func (c *Change) wipe() {
 // finish notes that the change was applied or discarded.
 func (c *Change) finish() {
 	c.done = true
+	if slices.Contains(c.group.unapplied, c) {
+		c.group.changed(partSecret)
+	}
 	c.group.unapplied = slices.DeleteFunc(c.group.unapplied, func(o *Change) bool { return o == c })
 }
 

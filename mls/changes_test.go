@@ -105,7 +105,8 @@ func TestEndedGroupsStayEnded(t *testing.T) {
 				unchanged(t, g, func() { wantRefusal(t, ch.Apply(), Removed, no) })
 				ch.Discard()
 			}
-			restored := must[*Group](t)(Restore(c.members[0].cfg, stateKey, must[[]byte](t)(g.MarshalState(stateKey))))
+			c.members[0].restart()
+			restored := c.members[0].group
 			for _, ended := range []*Group{g, restored} {
 				if a, err := ended.EpochAuthenticator(); a != nil {
 					t.Errorf("epoch authenticator %x", a)
@@ -179,7 +180,7 @@ func TestRandomnessThatFails(t *testing.T) {
 			return bytes.Equal(msg, prefix), err
 		}},
 		{"a group info", cfg, func() (bool, error) { msg, err := g.GroupInfo(true, true); return msg == nil, err }},
-		{"a state", cfg, func() (bool, error) { state, err := g.MarshalState(stateKey); return state == nil, err }},
+		{"a state", cfg, func() (bool, error) { kept(cfg); saved, err := g.SaveAll(); return saved == nil, err }},
 		{"a pre-shared key", cfg, func() (bool, error) { p, err := g.NewPSK(nil); return p == nil, err }},
 		{"a branch", newPerson(t, 2, "m0").cfg, nil},
 		{"a key package", joiner.cfg, func() (bool, error) { k, err := joiner.cfg.NewKeyPackage(); return k == nil, err }},

@@ -18,7 +18,7 @@ type KeyPackageStore interface {
 	Put(ref []byte, p *PrivateKeyPackage) error
 	// Get finds it; nil if it is not there.
 	Get(ref []byte) (*PrivateKeyPackage, error)
-	// Delete forgets it: a key package is used once.
+	// Delete forgets it: a key package is used once. It is no error that it is not there.
 	Delete(ref []byte) error
 }
 

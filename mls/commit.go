@@ -83,7 +83,10 @@ func (g *Group) commit(l *proposalList, o CommitOptions) (*Change, error) {
 		return nil, err
 	}
 	c.describe(now.tree, l.tree, l.all, l.added)
+	c.made.aad, c.made.all, c.made.added = slices.Clone(c.AAD), l.all, l.added
+	c.show()
 	g.unapplied = append(g.unapplied, c)
+	g.changed(partSecret)
 	return c, nil
 }
 
@@ -126,11 +129,10 @@ func (g *Group) makeCommit(c *Change, l *proposalList, o CommitOptions) error {
 		return err
 	}
 	o.GroupInfo = append(more, o.GroupInfo...)
-	if c.Welcomes, err = welcomes(g.cfg.random(), n, l, f, o); err != nil {
+	if c.made.welcomes, err = welcomes(g.cfg.random(), n, l, f, o); err != nil {
 		return err
 	}
-	c.sent, err = g.protect(a) // last: it may spend a key
-	c.Commit = slices.Clone(c.sent)
+	c.made.sent, err = g.protect(a) // last: it may spend a key
 	return err
 }
 

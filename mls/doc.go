@@ -55,7 +55,53 @@
 // callbacks, Rand and KeyPackages must then be safe for that; [MemoryStore] and crypto/rand are.
 // Slices that are given are not kept unless it is said, but for those in proposals, extensions, credentials and names of pre-shared keys, which
 // must not change any more; slices that are returned are the caller's unless they are called borrowed.
-// [Group.MarshalState] gives the whole state, sealed under a key of the caller's.
+//
+// # State
+//
+// A group is kept by saving it. [Group.Save] gives what has changed, in parts sealed under Config.StateKey, and says which
+// older parts that makes obsolete; the caller writes and deletes them, in one transaction or in that order, and calls
+// [Saved.Done]. [Restore] makes the group of all parts that are stored.
+//
+//	Part    | holds                                            | is written
+//	public  | context and tree, or what has changed of it      | with each commit
+//	secret  | keys, ratchets, proposals, commits on their way  | with each commit, Commit and Discard, and after 64 messages or more
+//	message | which keys were used, and proposals that came    | otherwise: 18 bytes a message, and some 110 around them
+//
+// A part belongs to one group, by its id, and to one history of it: it names the part that it stands on by number and
+// tag. Parts of another group or history, and gaps, are refused. That a whole store was put back to what it was
+// before cannot be told; who does so uses keys again.
+//
+// What is said and handed over comes after what is stored. One Save covers all that was done before it, so that several
+// messages can share it. Process stands for the steps that it has as well: a message happens when it is accepted, and
+// a Save before that knows nothing of it.
+//
+//	After                            | is saved before                            | and a crash before that
+//	Create, JoinExternal             | anything of it is sent                     | leaves nothing; the next one is another group, or joiner
+//	Join                             | the welcome is acknowledged                | leaves the key package: the welcome is joined again
+//	Protect                          | the message is sent                        | uses its key for another message, and nobody has seen this one
+//	Propose, ProposeUpdate           | the proposal is sent                       | the same; the proposal does not wait any more
+//	Commit                           | the commit is sent                         | the same; the change is lost
+//	Process of application data      | it is handed over and acknowledged         | takes the message once more, with the same Epoch, Sender and Generation
+//	Process of a proposal            | it is acknowledged                         | takes it once more
+//	Process of a commit              | nothing: nothing has changed yet           | takes it once more
+//	Apply                            | the commit is acknowledged                 | takes the commit once more; ours is among [Group.Outstanding]
+//	Discard, DropPending, Wipe       | the secrets have to be gone from the store | leaves them there
+//
+// Application data is handed over at most once if it is saved before. It is handed over at least once if the application's
+// store keeps it, under Epoch, Sender and Generation, from before the group is saved (or in the same transaction) until
+// the application has acknowledged it: after a crash what is kept is handed over, and what is processed once more is the
+// same under the same name. What comes again after it was saved is Replayed, or a commit of an epoch that is over, which is
+// WrongEpoch: it is acknowledged, and no more.
+//
+// A commit of this member is saved as it waits for the delivery service. After a restart [Group.Outstanding] gives what
+// waits, to be sent again or compared with what comes back; Process says Own of it. When one of them is applied, or
+// another member's commit, the rest end: Apply says WrongEpoch, and the next Save holds them no more. So the welcomes of
+// a commit that was accepted are sent before the Save that follows Apply, or kept by the application in the same
+// transaction. A Change that Process gave is not saved: its commit is processed again.
+//
+// Keys leave the store with the part that replaces the one they are in: those of an epoch with the commit that ends it,
+// those of messages after 64 messages or more, or with [Group.SaveAll]. Until then who has the store and the StateKey
+// can read again what was read or sent in that time (compare section 9.2).
 //
 // # Members of mls-rs, and what is left open
 //
@@ -140,6 +186,8 @@
 //	9, 9.1     | secrettree.go                | ratchet deriveLeaf key                                 | secret-tree.json TestReplayAndReordering
 //	9.2        | secrettree.go                | hold spend step evict                                  | TestUsedGenerationsAreGone TestOldEpochsAreGone TestMemoryIsWiped TestLateRatchetsOfHandshakesAreWiped
 //	9.2        | epoch.go                     | wipe                                                   | TestMemoryIsWiped TestOldEpochsAreGone
+//	9.2        | state.go                     | Save SaveAll Done Restore                              | TestCrashAtEveryWrite TestKeysLeaveTheStore TestPartsThatAreRefused
+//	14         | outstanding.go               | Outstanding                                            | TestCommitsOnTheirWay TestCrashAtEveryWrite
 //	10         | keypackage.go                | readKeyPackage sign Ref                                | messages.json
 //	10         | client.go                    | NewKeyPackage newLeaf                                  | TestLifeOfAGroup TestKeyPackagesThatAreMade TestRandomnessThatFails
 //	10         | client.go                    | ParsePrivateKeyPackage parseKeys                       | TestPrivateKeyPackagesThatAreRefused

@@ -155,38 +155,6 @@ func FuzzPrivateKeyPackage(f *testing.F) {
 	})
 }
 
-// The state of a group is the caller's own; a damaged one is refused all the same.
-func FuzzState(f *testing.F) {
-	runtime.GOMAXPROCS(1)
-	c := newCrowd(f, 1, 2, func(c *Config) {
-		c.Credential, c.Capabilities.CipherSuites, c.PastEpochs, c.PSKEpochs = BasicCredential(nil), []CipherSuite{1}, 1, 1
-	})
-	first := c.members[0]
-	f.Add(first.group.appendState(nil))
-	c.commit(1, CommitOptions{})
-	c.tell(1, must[[]byte](f)(c.members[1].group.Propose(&Remove{0}, nil)))
-	must[[]byte](f)(first.group.ProposeUpdate(Identity{}, nil))
-	commit := must[*Change](f)(c.members[1].group.Commit(CommitOptions{SkipPending: true})).Commit
-	f.Add(first.group.appendState(nil))
-	cfg := first.cfg
-	f.Fuzz(func(t *testing.T, b []byte) {
-		cfg.Rand = stream("the same")
-		g := &Group{cfg: cfg, suite: suiteOf(t, 1), limits: Limits{}.filled()}
-		r := codec.NewReader(bytes.Clone(b))
-		g.readState(r)
-		if r.Finish() != nil {
-			return
-		}
-		g.appendState(nil)
-		_, _ = g.Protect(nil, []byte("x"), nil)
-		_, _ = g.Process(commit)
-		if ch, err := g.Commit(CommitOptions{}); err == nil {
-			_ = ch.Apply()
-		}
-		g.Wipe()
-	})
-}
-
 // ways in which FuzzProcess wraps its bytes, so that what is behind signatures and seals is reached.
 const (
 	asIs uint8 = iota

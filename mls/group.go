@@ -26,6 +26,8 @@ type Group struct {
 	dueNow     bool         // what due found
 	reinit     *ReInit      // the last commit ended the group in favour of another
 	removed    bool
+	joinedBy   *usedPackage // is still in Config.KeyPackages
+	ledger     ledger       // of what is saved
 
 	underWay     []*Verified // messages that were unprotected and neither accepted nor discarded, in order of arrival
 	underWaySize int         // bytes of those
@@ -42,7 +44,7 @@ type pending struct {
 	Committed
 	ref     []byte
 	own     *ownUpdate // of our own update: what becomes ours when it is committed
-	message []byte     // of our own in a private message: as it was sent, nil after a restart
+	message []byte     // of our own in a private message: as it was sent
 }
 
 type ownUpdate struct {
@@ -230,6 +232,9 @@ func (g *Group) dropPending() {
 			p.own.key.Wipe()
 		}
 	}
+	if len(g.proposals) > 0 {
+		g.changed(partSecret)
+	}
 	g.setPending(nil)
 }
 
@@ -244,6 +249,7 @@ func (g *Group) dropUnapplied() {
 // Wipe deletes all secrets. The group is of no use after it.
 func (g *Group) Wipe() {
 	g.removed = true
+	g.changed(partPublic)
 	g.dropUnapplied()
 	g.dropUnderWay()
 	g.forget(0, 0)
@@ -265,6 +271,7 @@ func (g *Group) usable() error {
 
 // enter replaces the epoch and keeps of the old one what late messages and resumption need.
 func (g *Group) enter(e *epoch) {
+	g.changed(partPublic)
 	old := g.now
 	kept := new(suite.Secret)
 	kept.Set(old.secrets.resumption.Bytes())

@@ -34,8 +34,10 @@ func (o *JoinOptions) from() (*Group, PSKUsage) {
 	return nil, 0
 }
 
-// Join enters a group by a welcome that an Add of one of this client's key packages led to (section 12.4.3.1). The key package is
-// deleted from the store when all has been verified, and its private init key is wiped.
+// Join enters a group by a welcome that an Add of one of this client's key packages led to (section 12.4.3.1). The key
+// package is deleted from the store, and its private init key wiped, when all has been verified; with a
+// Config.StateKey not before the group is saved, at the first Saved.Done or by Restore: until then the welcome can be
+// joined again.
 func Join(cfg *Config, msg []byte, o JoinOptions) (*Group, error) {
 	s, err := cfg.suite()
 	if err != nil {
@@ -74,18 +76,18 @@ func Join(cfg *Config, msg []byte, o JoinOptions) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
+	g := newGroup(cfg, e)
+	g.joinedBy = &usedPackage{ref, private}
 	err = j.checkContext()
-	if err == nil {
-		err = cfg.KeyPackages.Delete(ref)
+	if err == nil && cfg.StateKey == nil {
+		err = g.dropKeyPackage()
 	}
 	if err != nil {
 		e.wipe()
 		e.messages.wipe()
 		return nil, err
 	}
-	private.init.Wipe()
-	private.leaf.Wipe() // the group has a copy
-	return newGroup(cfg, e), nil
+	return g, nil
 }
 
 // addressee finds the entry of a welcome that is for a key package of this client. The store is asked once for each

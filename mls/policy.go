@@ -143,6 +143,10 @@ type Config struct {
 	PSK func(id *PSKID) ([]byte, error)
 	// KeyPackages keeps the private parts of key packages.
 	KeyPackages KeyPackageStore
+	// StateKey seals what Group.Save gives. nil: groups are not saved, and Save is refused. Restore needs the one that a
+	// group was saved under. A group whose Config has got another is saved anew as a whole, to be written and its old
+	// parts deleted in one transaction: Restore opens no store with parts of both.
+	StateKey *StateKey
 
 	// Capabilities beyond those of this package: extension and proposal types, credential types, suites. What this package
 	// supports itself need not be listed, except credential types: none means basic.

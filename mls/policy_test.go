@@ -92,7 +92,7 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 			wantRefusal(t, err, c.kind, c.want)
 			_, _, err = JoinExternal(&cfg, nil, ExternalOptions{})
 			wantRefusal(t, err, c.kind, c.want)
-			_, err = Restore(&cfg, stateKey, nil)
+			_, err = Restore(&cfg, nil)
 			wantRefusal(t, err, c.kind, c.want)
 			_, err = ProposeFromOutside(&cfg, nil, 0, 0, &Remove{})
 			wantRefusal(t, err, c.kind, c.want)

@@ -33,3 +33,9 @@ func (p PrivateKeyPackage) Format(f fmt.State, _ rune) {
 
 // Format tells nothing of what it keeps.
 func (*MemoryStore) Format(f fmt.State, _ rune) { fmt.Fprint(f, "mls.MemoryStore{}") }
+
+// Format tells how many parts there are.
+func (s Saved) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "mls.Saved{%d parts}", len(s.Parts)) }
+
+// Format tells nothing.
+func (StateKey) Format(f fmt.State, _ rune) { fmt.Fprint(f, "mls.StateKey{}") }

@@ -23,9 +23,9 @@ var exportedTypes = map[string]reflect.Type{}
 func init() {
 	for _, v := range []any{Add{}, Capabilities{}, Change{}, CommitOptions{}, Committed{}, Config{}, ContentType(0), Credential{}, CredentialType(0), Error{},
 		Extension{}, ExtensionType(0), Extensions{}, ExternalInit{}, ExternalOptions{}, ExternalSender{}, Group{}, GroupContextExtensions{}, Identity{},
-		JoinOptions{}, KeyPackage{}, Kind(0), LeafChange{}, LeafNode{}, LeafNodeSource(0), Lifetime{}, Limits{}, Member{}, Message{}, Padding(nil), Place(0),
+		JoinOptions{}, KeyPackage{}, Kind(0), LeafChange{}, LeafNode{}, LeafNodeSource(0), Lifetime{}, Limits{}, Member{}, Message{}, Padding(nil), Part{}, Place(0),
 		PreSharedKey{}, Presented{}, PrivateKeyPackage{}, ProposalType(0), ProtocolVersion(0), PSKID{}, PSKType(0), PSKUsage(0), ReInit{}, Received{},
-		Remove{}, RequiredCapabilities{}, Sender{}, SenderType(0), UnknownProposal{}, Update{}, WireFormat(0)} {
+		Remove{}, RequiredCapabilities{}, Saved{}, Sender{}, SenderType(0), UnknownProposal{}, Update{}, WireFormat(0)} {
 		t := reflect.TypeOf(v)
 		exportedTypes[t.Name()] = t
 	}
@@ -33,7 +33,7 @@ func init() {
 		exportedTypes[t.Name()] = t
 	}
 	exportedTypes["CipherSuite"], exportedTypes["LeafIndex"] = reflect.TypeFor[CipherSuite](), reflect.TypeFor[LeafIndex]()
-	exportedTypes["SigningKey"] = reflect.TypeFor[SigningKey]()
+	exportedTypes["SigningKey"], exportedTypes["StateKey"] = reflect.TypeFor[SigningKey](), reflect.TypeFor[StateKey]()
 }
 
 var formatter = reflect.TypeFor[fmt.Formatter]()
@@ -129,7 +129,10 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	g := c.members[0].group
 	must[[]byte](t)(g.ProposeUpdate(Identity{}, nil))
 	ch := must[*Change](t)(g.Commit(CommitOptions{}))
-	secrets := [][]byte{private.init.Bytes(), private.leaf.Bytes(), private.signer.Bytes(), p.cfg.Key.Bytes(), g.proposals[0].own.key.Bytes()}
+	kept(p.cfg)
+	kept(g.cfg)
+	saved := must[*Saved](t)(g.Save())
+	secrets := [][]byte{stateKey.secret.Bytes()[:16], private.init.Bytes(), private.leaf.Bytes(), private.signer.Bytes(), p.cfg.Key.Bytes(), g.proposals[0].own.key.Bytes()}
 	for _, e := range []*epoch{g.now, ch.next} {
 		for _, s := range e.secrets.all() {
 			secrets = append(secrets, s.Bytes())
@@ -156,7 +159,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		s *MemoryStore
 	}
 	values := []any{g, *g, ch, *ch, private, *private, p.cfg, *p.cfg, p.cfg.Key, p.cfg.KeyPackages, []*Group{g}, map[string]Change{"": *ch},
-		struct{ G Group }{*g}, Identity{Key: p.cfg.Key}, CommitOptions{Identity: Identity{Key: p.cfg.Key}}, Received{Change: ch}, JoinOptions{Continues: g},
+		struct{ G Group }{*g}, saved, *saved, stateKey, struct{ k *StateKey }{stateKey}, Identity{Key: p.cfg.Key}, CommitOptions{Identity: Identity{Key: p.cfg.Key}}, Received{Change: ch}, JoinOptions{Continues: g},
 		fmt.Errorf("refused: %w %s %q %v", fmt.Errorf("%v", g), *g, ch, private), hidden{g, ch, private, p.cfg.Key, p.cfg, p.cfg.KeyPackages.(*MemoryStore)}}
 	check := func(what, text string) {
 		t.Helper()

@@ -16,6 +16,7 @@ type Received struct {
 	Sender      Sender
 	Epoch       uint64
 	Leaf        *LeafNode // of the sender in that epoch, borrowed: who sits there now may be another; nil of senders outside
+	Generation  uint32    // of application data: with Sender and Epoch it names the message in its group, and no two have the same
 	AAD         []byte
 	Application []byte    // of application data
 	Proposal    Committed // of a proposal, which waits for a commit now
@@ -109,7 +110,7 @@ func (g *Group) ownPublic(a *authenticated, msg []byte) error {
 // sent reports whether msg is a commit of this member whose change is neither applied nor discarded, or a private
 // message with a proposal of its that waits.
 func (g *Group) sent(msg []byte) bool {
-	return slices.ContainsFunc(g.unapplied, func(c *Change) bool { return bytes.Equal(c.sent, msg) }) ||
+	return slices.ContainsFunc(g.unapplied, func(c *Change) bool { return bytes.Equal(c.made.sent, msg) }) ||
 		slices.ContainsFunc(g.proposals, func(p pending) bool { return p.message != nil && bytes.Equal(p.message, msg) })
 }
 

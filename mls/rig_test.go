@@ -47,6 +47,7 @@ type person struct {
 	cfg   *Config
 	group *Group
 	psks  map[string][]byte
+	shelf shelf
 }
 
 func newPerson(t testing.TB, cs CipherSuite, name string, change ...func(*Config)) *person {

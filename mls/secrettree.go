@@ -36,6 +36,7 @@ type secretTree struct {
 	leaves   uint32
 	closed   map[treemath.Node]*suite.Secret // of subtrees in which nobody has been derived
 	ratchets map[LeafIndex]*ratchets
+	log      spentLog // what its ratchets spent, to be saved
 }
 
 // ratchets are the two of a member.
@@ -46,6 +47,10 @@ type ratchet struct {
 	secret  suite.Secret
 	next    uint32
 	skipped map[uint32]*messageKey
+
+	tree *secretTree // whose log it keeps; nil of a ratchet that is only tried
+	leaf LeafIndex
+	kind ContentType // ContentApplication, or any other: all handshakes have one
 }
 
 // newSecretTree takes the encryption secret and wipes it.
@@ -66,6 +71,12 @@ func (t *secretTree) wipe() {
 	}
 	clear(t.closed)
 	clear(t.ratchets)
+	t.log = spentLog{}
+}
+
+// newRatchets are those of a leaf, without secrets yet.
+func (t *secretTree) newRatchets(l LeafIndex) *ratchets {
+	return &ratchets{handshake: ratchet{tree: t, leaf: l, kind: ContentProposal}, application: ratchet{tree: t, leaf: l, kind: ContentApplication}}
 }
 
 // retire wipes what late messages do not need: the ratchets of handshakes, and those of this member.
@@ -130,7 +141,7 @@ func (t *secretTree) deriveLeaf(l LeafIndex) *ratchets {
 		t.suite.ExpandSecret(&secret, &secret, "tree", []byte(side))
 		n = down
 	}
-	r := new(ratchets)
+	r := t.newRatchets(l)
 	t.suite.ExpandSecret(&r.handshake.secret, &secret, "handshake", nil)
 	t.suite.ExpandSecret(&r.application.secret, &secret, "application", nil)
 	t.ratchets[l] = r
@@ -237,6 +248,9 @@ func (c *claim) spend(s *suite.Suite, window uint32) {
 // spend uses up the key of generation g. Unless it is a skipped one, after is the ratchet past it, with the keys that are
 // jumped over; nil: none are.
 func (r *ratchet) spend(s *suite.Suite, g, window uint32, after *ratchet) {
+	if r.tree != nil {
+		r.tree.log.add(spentKey{r.leaf, g, r.kind})
+	}
 	switch {
 	case g < r.next:
 		r.skipped[g].wipe()

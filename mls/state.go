@@ -2,371 +2,376 @@ package mls
 
 import (
 	"bytes"
-	"crypto/aes"
 	"crypto/cipher"
-	"encoding/binary"
-	"errors"
-	"fmt"
-	"io"
-	"maps"
 	"slices"
-
-	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
-	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
-	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
 )
 
-// The form of an exported state: stateMagic, a version, a nonce, and the rest sealed with AES-256-GCM under the caller's key,
-// with what stands in front of the nonce authenticated as well.
+// Part is a piece of a group's state, sealed. A store keeps it under the group and its number, as a whole or not at all.
+type Part struct {
+	Number uint64 // no two parts of a group have the same
+	Data   []byte // the caller's
+}
+
+// Saved is what has changed of a group since what is known to be stored. The caller writes Parts in their order, deletes
+// the parts numbered Obsolete after that, and calls Done; or does the first two in one transaction. Stopped at any
+// point, the store holds the state before or the one after. Nothing of it is stored by this package.
+//
+// When a write fails, Done is not called, and the next Save holds what this one did. A later Save covers an earlier one
+// that is not done; both may be written.
+type Saved struct {
+	Parts    []Part   // none: nothing has changed
+	Obsolete []uint64 // of parts that are or may be in the store; unknown numbers are no error
+
+	group *Group
+	kind  partKind // the one that brings the others along
+	whole bool     // the whole tree is in it
+	then  stored   // what is stored when Parts are
+	spent []spentUpTo
+}
+
+// spentUpTo says how much of a secret tree's log a Saved holds.
+type spentUpTo struct {
+	tree  *secretTree
+	count uint64
+}
+
+// stored is what is known to be in the store.
+type stored struct {
+	publics    []partRef // those in use, the whole tree first; never changed in place
+	tree       *tree     // that they give
+	wholeSize  int       // bytes of the first of them
+	changeSize int       // of the others
+
+	secret     partRef
+	secretSize int
+
+	last     partRef // the newest: what a message part would stand on
+	messages int     // parts
+	bytes    int     // of them
+
+	marks marks
+}
+
+// marks tell two states of a group apart, but for the keys of messages.
+type marks struct {
+	public    uint64 // grows when the public part is to be written
+	secret    uint64 // grows when the secret part is
+	proposals int    // that wait: they are only added while secret stays
+}
+
+// ledger is what a group knows of its parts.
+type ledger struct {
+	key    *StateKey // of run
+	run    partRun
+	aead   cipher.AEAD // nil: this Group has made no part yet
+	number uint64      // of the newest part that was made, or found by Restore
+	marks  marks       // but for proposals
+	given  []uint64    // all that may be in the store
+	undone int         // Saves since the last Done
+	// replaced: another Group has its place in the store.
+	replaced bool
+	newest   *Saved // not done
+	stored   stored
+}
+
 const (
-	stateMagic   = "mls-group"
-	stateVersion = 1
-
-	// StateKeySize is the length of the keys of MarshalState.
-	StateKeySize = 32
+	// After so many message parts that are together eight times as long as the secret part, it is written anew: so that
+	// it costs little beside them, and keys that were used are gone from the store.
+	minMessageParts = 64
+	// After so many public parts the whole tree is written.
+	maxPublicParts = 64
+	maxUndone      = 1024
 )
 
-// MarshalState serialises the group with all its secrets, sealed under a key of StateKeySize bytes. Who restores an old state of a group that
-// has sent since would use keys again that were used: keep the state behind every call of Protect, Propose or Commit before what
-// they return is sent.
-func (g *Group) MarshalState(key []byte) ([]byte, error) {
-	aead, err := stateAEAD(key)
+// Save gives what has changed since what is known to be stored, sealed under Config.StateKey; what to save before what
+// is said in the package documentation. After a message it is short, whatever the size of the group.
+func (g *Group) Save() (*Saved, error) { return g.save(false) }
+
+// SaveAll gives all of the state, so that it replaces whatever is stored: for a new store or StateKey, and to have the
+// keys of messages that were used gone from the store at once.
+func (g *Group) SaveAll() (*Saved, error) { return g.save(true) }
+
+func (g *Group) save(all bool) (*Saved, error) {
+	l := &g.ledger
+	if l.replaced {
+		return nil, refuse(Misuse, "", "the group was replaced by one that was joined anew")
+	}
+	if l.undone >= maxUndone {
+		return nil, refuse(Misuse, "", "%d saved states in a row are not done: call Saved.Done when one is written", l.undone)
+	}
+	changed, err := l.prepare(g)
 	if err != nil {
 		return nil, err
 	}
-	text := g.appendState(make([]byte, 0, g.stateRoom()))
-	defer func() { clear(text[:cap(text)]) }()
-	head := append([]byte(stateMagic), stateVersion)
-	dst := append(make([]byte, 0, len(head)+aead.NonceSize()+len(text)+aead.Overhead()), head...)
-	dst = dst[:len(head)+aead.NonceSize()]
-	if _, err := io.ReadFull(g.cfg.random(), dst[len(head):]); err != nil {
-		return nil, fmt.Errorf("mls: randomness: %w", err)
+	s := &Saved{group: g, whole: all || changed, then: l.stored}
+	s.kind = g.unsaved(s.whole)
+	if s.kind == partNone {
+		return s, nil
 	}
-	return aead.Seal(dst, dst[len(head):], text, head), nil
+	if n := l.newest; n != nil { // it may be written, and what it makes obsolete deleted, although it is not done
+		s.kind, s.whole = min(s.kind, n.kind), s.whole || n.whole
+	}
+	s.then.marks = g.marks()
+	trees := g.secretTrees()
+	switch s.kind {
+	case partPublic:
+		s.public()
+		s.secret()
+	case partSecret:
+		s.secret()
+	case partMessage:
+		s.message(trees)
+	}
+	for _, t := range trees {
+		s.spent = append(s.spent, spentUpTo{t, t.log.count})
+	}
+	l.undone++
+	l.newest = s
+	return s, nil
 }
 
-// Restore is the reverse of MarshalState. cfg is as it was for the group; its key is used only for what is made anew.
-func Restore(cfg *Config, key, state []byte) (*Group, error) {
+// Done says that Parts are written: what comes next stands on them. The first Done of a group that was joined deletes
+// its key package from Config.KeyPackages; on an error it may be called again. It does nothing when a later Save was
+// made, which holds all that this one does. It counts as a method of the group: they must not overlap.
+func (s *Saved) Done() error {
+	g := s.group
+	l := &g.ledger
+	if l.newest == s {
+		l.newest, l.undone, l.stored = nil, 0, s.then
+		for _, u := range s.spent {
+			u.tree.log.saved = u.count
+		}
+		if len(s.Obsolete) > 0 {
+			l.given = append(l.given[:0], s.then.secret.number)
+			for _, p := range s.then.publics {
+				l.given = append(l.given, p.number)
+			}
+		}
+	}
+	if len(l.stored.publics) == 0 {
+		return nil
+	}
+	return g.dropKeyPackage()
+}
+
+// prepare readies l for making parts. changed: no part in the store is of its key.
+func (l *ledger) prepare(g *Group) (changed bool, err error) {
+	key := g.cfg.StateKey
+	if key == nil {
+		return false, refuse(Misuse, "", "Config.StateKey is nil: a group is saved under one")
+	}
+	if l.aead != nil && l.key == key {
+		return false, nil
+	}
+	changed = l.key != nil && l.key != key
+	run, err := newRun(g.cfg.random())
+	if err != nil {
+		return false, err
+	}
+	aead, err := key.aead(run, g.ID())
+	if err != nil {
+		return false, err
+	}
+	if changed { // until something is stored under the new one
+		l.stored = stored{}
+	}
+	l.key, l.run, l.aead = key, run, aead
+	return changed, nil
+}
+
+// unsaved is the kind of part that has to be written, with those that it brings along.
+func (g *Group) unsaved(all bool) partKind {
+	now, s := g.marks(), &g.ledger.stored
+	if all || len(s.publics) == 0 || now.public != s.marks.public {
+		return partPublic
+	}
+	spent, lost := 0, false
+	for _, t := range g.secretTrees() {
+		spent += len(t.log.unsaved())
+		lost = lost || t.log.lost()
+	}
+	switch {
+	case lost, now.secret != s.marks.secret:
+		return partSecret
+	case spent == 0 && now.proposals == s.marks.proposals:
+		return partNone
+	case s.messages >= minMessageParts && s.bytes >= 8*s.secretSize:
+		return partSecret
+	}
+	return partMessage
+}
+
+// marks are those of the group as it is.
+func (g *Group) marks() marks {
+	m := g.ledger.marks
+	m.proposals = len(g.proposals)
+	return m
+}
+
+// changed notes that a part of this kind is to be written.
+func (g *Group) changed(k partKind) {
+	if k == partPublic {
+		g.ledger.marks.public++
+	}
+	g.ledger.marks.secret++
+}
+
+// secretTrees are those of this epoch and of past ones.
+func (g *Group) secretTrees() []*secretTree {
+	trees := append(make([]*secretTree, 0, 1+len(g.past)), g.now.messages.secrets)
+	for _, k := range g.past {
+		trees = append(trees, k.secrets)
+	}
+	return trees
+}
+
+// seal makes a part and takes it up.
+func (s *Saved) seal(kind partKind, on partRef, room int, text func([]byte) []byte) (partRef, int) {
+	l := &s.group.ledger
+	l.number++
+	part, ref := sealPart(l.aead, &partHead{kind, l.number, on, l.run, s.group.ID()}, room, text)
+	s.Parts = append(s.Parts, part)
+	l.given = append(l.given, part.Number)
+	return ref, len(part.Data)
+}
+
+// public makes the public part: of the whole tree, or of what has changed since the last.
+func (s *Saved) public() {
+	t := &s.then
+	s.whole = s.whole || len(t.publics) == 0 || len(t.publics) >= maxPublicParts || t.changeSize >= t.wholeSize
+	if s.whole {
+		*t = stored{marks: t.marks, tree: &tree{suite: s.group.suite}}
+	}
+	var on partRef
+	if n := len(t.publics); n > 0 {
+		on = t.publics[n-1]
+	}
+	from := t.tree
+	ref, size := s.seal(partPublic, on, s.group.publicRoom(from), func(dst []byte) []byte { return s.group.appendPublic(dst, from) })
+	t.publics, t.tree = append(slices.Clip(t.publics), ref), s.group.now.tree
+	if len(t.publics) == 1 {
+		t.wholeSize = size
+	} else {
+		t.changeSize += size
+	}
+}
+
+// secret makes the secret part. All parts but it and the public ones are obsolete then.
+func (s *Saved) secret() {
+	t, l := &s.then, &s.group.ledger
+	changes := s.group.packChanges()
+	t.secret, t.secretSize = s.seal(partSecret, t.publics[len(t.publics)-1], s.group.secretRoom(changes),
+		func(dst []byte) []byte { return s.group.appendSecret(dst, changes) })
+	t.last, t.messages, t.bytes = t.secret, 0, 0
+	for _, n := range l.given {
+		if n != t.secret.number && !slices.ContainsFunc(t.publics, func(p partRef) bool { return p.number == n }) {
+			s.Obsolete = append(s.Obsolete, n)
+		}
+	}
+}
+
+// Replace says that g takes the place of old in the store: the same group, joined anew. The first Save of g makes the
+// parts of old obsolete, and old is saved no more. It is called before g is saved: otherwise the parts of both have the
+// same numbers.
+func (g *Group) Replace(old *Group) error {
+	l, o := &g.ledger, &old.ledger
+	switch {
+	case g == old || !bytes.Equal(g.ID(), old.ID()):
+		return refuse(Misuse, "", "group %x cannot replace group %x: want the same, joined anew", clip(g.ID()), clip(old.ID()))
+	case l.number > 0:
+		return refuse(Misuse, "", "a group that was saved replaces another: call Replace before Save")
+	}
+	l.number, l.given = o.number, slices.Clone(o.given)
+	o.replaced = true
+	return nil
+}
+
+// Restore makes a group of its parts, which may stand in any order; parts that are obsolete may be among them. cfg is as
+// it was for the group; its key is used only for what is made anew. Parts that are damaged, of another group or
+// StateKey, or of two histories of one group are refused, and so is a state of which a part is missing: of all of them
+// that is ErrNotSaved. That the
+// newest parts are missing, all of them from one on, cannot be told: who puts back an old copy of a store uses keys
+// again that were used.
+//
+// What of the group was joined by, its key package, is deleted from Config.KeyPackages if it is still there.
+func Restore(cfg *Config, parts [][]byte) (*Group, error) {
 	s, err := cfg.suite()
 	if err != nil {
 		return nil, err
 	}
-	aead, err := stateAEAD(key)
+	if cfg.StateKey == nil {
+		return nil, refuse(Misuse, "", "Config.StateKey is nil: it is what the parts of a group are sealed under")
+	}
+	opened, err := openParts(cfg.StateKey, parts)
+	defer func() {
+		for _, p := range opened {
+			if p.kind != partPublic { // what is kept of others was copied
+				clear(p.text)
+			}
+		}
+	}()
 	if err != nil {
 		return nil, err
 	}
-	head := len(stateMagic) + 1
-	switch {
-	case len(state) < head+aead.NonceSize() || !bytes.HasPrefix(state, []byte(stateMagic)):
-		return nil, refuse(Malformed, "", "no state of a group")
-	case state[head-1] != stateVersion:
-		return nil, refuse(Unsupported, "", "state of version %d, this is %d", state[head-1], stateVersion)
-	}
-	text, err := aead.Open(nil, state[head:head+aead.NonceSize()], state[head+aead.NonceSize():], state[:head])
+	h, err := findSnapshot(opened)
 	if err != nil {
-		return nil, refuse(BadSignature, "", "state does not open: it is damaged, or of another key")
+		return nil, err
 	}
-	r := codec.NewReader(text)
 	g := &Group{cfg: cfg, suite: s, limits: cfg.Limits.filled()}
-	g.readState(r)
-	if err := r.Finish(); err != nil {
-		return nil, malformed(err, "state of a group")
+	if err := g.read(h); err != nil {
+		return nil, err
 	}
+	g.ledger.restored(h, opened, cfg.StateKey, g)
+	_ = g.dropKeyPackage() // the next Done tries again
 	return g, nil
 }
 
-// stateRoom is at least the length of the state: growing would leave secrets behind in what was outgrown.
-func (g *Group) stateRoom() int {
-	const each = 256 // of keys, secrets and ratchets, with their numbers and lengths
-	n := 64*each + len(g.now.raw) + 4096*len(g.now.keys)
-	for _, k := range append([]*epochKeys{g.now.messages}, g.past...) {
-		n += len(k.context) + len(k.tree.append(nil)) + each*(2+len(k.secrets.closed))
-		for _, r := range k.secrets.ratchets {
-			n += 2*each + 64*(len(r.handshake.skipped)+len(r.application.skipped))
+// restored notes what is stored. The next part begins a run.
+func (l *ledger) restored(h snapshot, all []openedPart, key *StateKey, g *Group) {
+	l.key, l.number = key, all[len(all)-1].number
+	for _, p := range all {
+		l.given = append(l.given, p.number)
+	}
+	t := &l.stored
+	t.tree, t.secret, t.secretSize, t.last = g.now.tree, h.secret.ref, h.secret.size, h.secret.ref
+	for i, p := range h.publics {
+		t.publics = append(t.publics, p.ref)
+		if i == 0 {
+			t.wholeSize = p.size
+		} else {
+			t.changeSize += p.size
 		}
 	}
-	n += each * len(g.resumption)
-	if g.reinit != nil {
-		n += len(g.reinit.appendBody(nil))
+	for _, p := range h.messages {
+		t.last = p.ref
+		t.messages++
+		t.bytes += p.size
 	}
-	for _, p := range g.proposals {
-		n += 2*4096 + len(appendProposal(nil, p.Proposal))
+	t.marks = g.marks()
+	for _, tree := range g.secretTrees() {
+		tree.log = spentLog{}
 	}
-	return n
 }
 
-func stateAEAD(key []byte) (cipher.AEAD, error) {
-	if len(key) != StateKeySize {
-		return nil, refuse(Misuse, "", "key of %d bytes for the state of a group, want %d", len(key), StateKeySize)
-	}
-	b, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(b)
+// usedPackage is the key package by which a group was joined, until the group is stored.
+type usedPackage struct {
+	ref     []byte
+	private *PrivateKeyPackage // nil after a restart
 }
 
-func appendBool(dst []byte, b bool) []byte { return codec.AppendOptional(dst, b) }
-
-func (g *Group) appendState(dst []byte) []byte {
-	dst = binary.BigEndian.AppendUint16(dst, uint16(g.suite.ID()))
-	dst = appendBool(dst, g.removed)
-	dst = appendBool(dst, g.reinit != nil)
-	if g.reinit != nil {
-		dst = g.reinit.appendBody(dst)
+// dropKeyPackage deletes the key package that the group was joined by.
+func (g *Group) dropKeyPackage() error {
+	u := g.joinedBy
+	if u == nil || g.cfg.KeyPackages == nil {
+		return nil
 	}
-	dst = g.now.appendState(dst)
-	dst = codec.AppendVector(dst, func(dst []byte) []byte {
-		for _, p := range g.past {
-			dst = p.appendState(dst)
-		}
-		return dst
-	})
-	dst = codec.AppendVector(dst, func(dst []byte) []byte {
-		for _, r := range g.resumption {
-			dst = codec.AppendOpaque(binary.BigEndian.AppendUint64(dst, r.epoch), r.secret.Bytes())
-		}
-		return dst
-	})
-	return codec.AppendVector(dst, func(dst []byte) []byte {
-		for _, p := range g.proposals {
-			dst = p.appendState(dst)
-		}
-		return dst
-	})
-}
-
-var (
-	errStateSuite = errors.New("state is of another cipher suite than the configuration")
-	errStateKey   = errors.New("private key in the state does not parse")
-	errStateLeaf  = errors.New("state has no own leaf")
-	errStateTree  = errors.New("secret tree in the state is not of the size of the tree")
-	errStateSize  = errors.New("secret in the state has a wrong length")
-)
-
-func (g *Group) readState(r *codec.Reader) {
-	if cs := CipherSuite(r.Uint16()); r.Err() == nil && cs != g.suite.ID() {
-		r.Fail(errStateSuite)
+	if err := g.cfg.KeyPackages.Delete(u.ref); err != nil {
+		return err
 	}
-	g.removed = r.Optional()
-	if r.Optional() {
-		g.reinit = &ReInit{r.Opaque(), ProtocolVersion(r.Uint16()), CipherSuite(r.Uint16()), readExtensions(r)}
+	if u.private != nil {
+		u.private.init.Wipe()
+		u.private.leaf.Wipe() // the group has a copy
 	}
-	g.now = readEpochState(r, g.suite, g.limits)
-	r.Vector(codec.MaxVector, func(r *codec.Reader) { g.past = append(g.past, readKeysState(r, g.suite, g.limits)) })
-	r.Vector(codec.MaxVector, func(r *codec.Reader) {
-		g.resumption = append(g.resumption, resumption{r.Uint64(), readSecret(r)})
-	})
-	r.Vector(codec.MaxVector, func(r *codec.Reader) { g.proposals = append(g.proposals, readPendingState(r, g.suite)) })
-}
-
-func readSecret(r *codec.Reader) *suite.Secret {
-	s := new(suite.Secret)
-	setSecret(r, s)
-	return s
-}
-
-func setSecret(r *codec.Reader, s *suite.Secret) {
-	b := r.Opaque()
-	if len(b) > suite.MaxSecret {
-		r.Fail(errStateSize)
-		return
-	}
-	s.Set(b)
-	clear(b)
-}
-
-func (e *epoch) appendState(dst []byte) []byte {
-	dst = codec.AppendOpaque(dst, e.raw)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(e.own))
-	dst = codec.AppendOpaque(dst, e.interim)
-	dst = codec.AppendOpaque(dst, e.tag)
-	var signer []byte // a wiped group has none
-	if e.signer != nil {
-		signer = e.signer.Bytes()
-	}
-	dst = codec.AppendOpaque(dst, signer)
-	for _, s := range e.secrets.all() {
-		dst = codec.AppendOpaque(dst, s.Bytes())
-	}
-	dst = codec.AppendVector(dst, func(dst []byte) []byte {
-		for _, n := range slices.Sorted(maps.Keys(e.keys)) {
-			dst = codec.AppendOpaque(binary.BigEndian.AppendUint32(dst, uint32(n)), e.keys[n].Bytes())
-		}
-		return dst
-	})
-	return e.messages.appendState(dst)
-}
-
-func readEpochState(r *codec.Reader, s *suite.Suite, limits Limits) *epoch {
-	e := &epoch{suite: s, raw: r.Opaque(), own: LeafIndex(r.Uint32()), interim: r.Opaque(), tag: r.Opaque(), keys: keyring{}}
-	signer := r.Opaque()
-	for _, sec := range e.secrets.all() {
-		setSecret(r, sec)
-	}
-	r.Vector(codec.MaxVector, func(r *codec.Reader) {
-		n, b := treemath.Node(r.Uint32()), r.Opaque()
-		if r.Err() != nil {
-			return
-		}
-		k, err := s.ParsePrivateKey(b)
-		if err != nil {
-			r.Fail(errStateKey)
-		}
-		e.keys[n] = k
-		clear(b)
-	})
-	e.messages = readKeysState(r, s, limits)
-	if r.Err() != nil {
-		return e
-	}
-	context := codec.NewReader(e.raw)
-	e.context = readGroupContext(context)
-	if err := context.Finish(); err != nil {
-		r.Fail(err)
-	}
-	e.tree = e.messages.tree
-	if len(signer) > 0 {
-		var err error
-		if e.signer, err = s.ParseSigningKey(signer); err != nil {
-			r.Fail(errStateKey)
-		}
-		clear(signer)
-	}
-	if e.tree.leaf(e.own) == nil {
-		r.Fail(errStateLeaf)
-	}
-	return e
-}
-
-func (k *epochKeys) appendState(dst []byte) []byte {
-	dst = binary.BigEndian.AppendUint64(dst, k.epoch)
-	dst = codec.AppendOpaque(dst, k.context)
-	dst = codec.AppendOpaque(dst, k.tree.append(nil))
-	dst = codec.AppendOpaque(dst, k.senderData.Bytes())
-	return k.secrets.appendState(dst)
-}
-
-func readKeysState(r *codec.Reader, s *suite.Suite, limits Limits) *epochKeys {
-	k := &epochKeys{epoch: r.Uint64(), context: r.Opaque()}
-	packed := r.Opaque()
-	setSecret(r, &k.senderData)
-	k.secrets = readTreeState(r, s)
-	if r.Err() != nil {
-		return k
-	}
-	t, err := readTree(s, packed, limits)
-	if err != nil {
-		r.Fail(err)
-		return k
-	}
-	if k.secrets.leaves != t.size() {
-		r.Fail(errStateTree)
-	}
-	k.tree = t
-	return k
-}
-
-func (t *secretTree) appendState(dst []byte) []byte {
-	dst = binary.BigEndian.AppendUint32(dst, t.leaves)
-	dst = codec.AppendVector(dst, func(dst []byte) []byte {
-		for _, n := range slices.Sorted(maps.Keys(t.closed)) {
-			dst = codec.AppendOpaque(binary.BigEndian.AppendUint32(dst, uint32(n)), t.closed[n].Bytes())
-		}
-		return dst
-	})
-	return codec.AppendVector(dst, func(dst []byte) []byte {
-		for _, l := range slices.Sorted(maps.Keys(t.ratchets)) {
-			r := t.ratchets[l]
-			dst = binary.BigEndian.AppendUint32(dst, uint32(l))
-			dst = r.application.appendState(r.handshake.appendState(dst))
-		}
-		return dst
-	})
-}
-
-func readTreeState(r *codec.Reader, s *suite.Suite) *secretTree {
-	t := &secretTree{suite: s, leaves: r.Uint32(), closed: map[treemath.Node]*suite.Secret{}, ratchets: map[LeafIndex]*ratchets{}}
-	r.Vector(codec.MaxVector, func(r *codec.Reader) {
-		n := treemath.Node(r.Uint32())
-		t.closed[n] = readSecret(r)
-	})
-	r.Vector(codec.MaxVector, func(r *codec.Reader) {
-		l := LeafIndex(r.Uint32())
-		pair := new(ratchets)
-		pair.handshake.readState(r)
-		pair.application.readState(r)
-		t.ratchets[l] = pair
-	})
-	return t
-}
-
-func (c *ratchet) appendState(dst []byte) []byte {
-	dst = codec.AppendOpaque(dst, c.secret.Bytes())
-	dst = binary.BigEndian.AppendUint32(dst, c.next)
-	return codec.AppendVector(dst, func(dst []byte) []byte {
-		for _, g := range slices.Sorted(maps.Keys(c.skipped)) {
-			dst = binary.BigEndian.AppendUint32(dst, g)
-			dst = append(append(dst, c.skipped[g].key[:]...), c.skipped[g].nonce[:]...)
-		}
-		return dst
-	})
-}
-
-func (c *ratchet) readState(r *codec.Reader) {
-	setSecret(r, &c.secret)
-	c.next = r.Uint32()
-	r.Vector(codec.MaxVector, func(r *codec.Reader) {
-		g, k := r.Uint32(), new(messageKey)
-		b := r.Fixed(maxKey + nonceSize)
-		copy(k.key[:], b)
-		copy(k.nonce[:], b[min(len(b), maxKey):])
-		clear(b)
-		if c.skipped == nil {
-			c.skipped = map[uint32]*messageKey{}
-		}
-		c.skipped[g] = k
-	})
-}
-
-func (p *pending) appendState(dst []byte) []byte {
-	dst = codec.AppendOpaque(dst, appendProposal(nil, p.Proposal))
-	dst = p.Sender.append(dst)
-	dst = codec.AppendOpaque(dst, p.ref)
-	dst = appendBool(dst, p.own != nil)
-	if p.own == nil {
-		return dst
-	}
-	dst = codec.AppendOpaque(dst, p.own.key.Bytes())
-	dst = appendBool(dst, p.own.signer != nil)
-	if p.own.signer != nil {
-		dst = codec.AppendOpaque(dst, p.own.signer.Bytes())
-	}
-	return dst
-}
-
-func readPendingState(r *codec.Reader, s *suite.Suite) pending {
-	packed := codec.NewReader(r.Opaque())
-	p := pending{Committed: Committed{Proposal: readProposal(packed), Sender: readSender(r), ByReference: true}, ref: r.Opaque()}
-	if err := packed.Finish(); err != nil {
-		r.Fail(err)
-	}
-	if !r.Optional() {
-		return p
-	}
-	p.own = new(ownUpdate)
-	var err error
-	key := r.Opaque()
-	if p.own.key, err = s.ParsePrivateKey(key); err != nil {
-		r.Fail(errStateKey)
-	}
-	clear(key)
-	if r.Optional() {
-		signer := r.Opaque()
-		if p.own.signer, err = s.ParseSigningKey(signer); err != nil {
-			r.Fail(errStateKey)
-		}
-		clear(signer)
-	}
-	return p
+	g.joinedBy = nil
+	return nil
 }

@@ -2,21 +2,13 @@ package mls
 
 import (
 	"bytes"
-	"crypto/cipher"
 	"errors"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
 )
-
-var stateKey = bytes.Repeat([]byte{7}, StateKeySize)
-
-// restart replaces a member's group by one from its state.
-func (p *person) restart() {
-	p.t.Helper()
-	state := must[[]byte](p.t)(p.group.MarshalState(stateKey))
-	p.group = must[*Group](p.t)(Restore(p.cfg, stateKey, state))
-}
 
 // A group whose members restart at every step lives as one whose members do not.
 func TestLifeWithRestarts(t *testing.T) {
@@ -77,94 +69,190 @@ func TestLifeWithRestarts(t *testing.T) {
 	}
 }
 
-func TestStatesThatAreRefused(t *testing.T) {
-	p := newCrowd(t, 2, 2).members[0]
-	must[[]byte](t)(p.group.ProposeUpdate(Identity{Key: must[*SigningKey](t)(GenerateSigningKey(2, nil))}, nil))
-	state := must[[]byte](t)(p.group.MarshalState(stateKey))
-	flip := func(i int) []byte { b := bytes.Clone(state); b[i] ^= 1; return b }
+// Parts that do not belong together, or are none of this group's, are refused, whatever else is there.
+func TestPartsThatAreRefused(t *testing.T) {
+	p, _ := savedMember(t, "a")
+	byNumber := func(parts map[uint64][]byte, kind partKind) (n uint64) { // the newest of a kind
+		for number, b := range parts {
+			if h, _, _, _ := readPartHead(b); h.kind == kind && number > n {
+				n = number
+			}
+		}
+		return n
+	}
+	good := p.shelf.parts
+	public, secret, message := byNumber(good, partPublic), byNumber(good, partSecret), byNumber(good, partMessage)
+	other, _ := savedMember(t, "b") // the same numbers, of another history of a group of that name
+	foreign := newPerson(t, 1, "foreign", kept)
+	foreign.group = must[*Group](t)(Create(foreign.cfg, []byte("another group")))
+	if err := foreign.shelf.save(foreign.group); err != nil {
+		t.Fatal(err)
+	}
+	flip := func(n uint64, at int) func(map[uint64][]byte) {
+		return func(m map[uint64][]byte) { m[n] = bytes.Clone(m[n]); m[n][(at+len(m[n]))%len(m[n])] ^= 1 }
+	}
+	cut := func(n uint64, to int) func(map[uint64][]byte) {
+		return func(m map[uint64][]byte) { m[n] = m[n][:(to+len(m[n]))%len(m[n])] }
+	}
+	without := func(n uint64) func(map[uint64][]byte) { return func(m map[uint64][]byte) { delete(m, n) } }
+	of := func(o *person, n uint64) func(map[uint64][]byte) {
+		return func(m map[uint64][]byte) { m[n] = o.shelf.parts[n] }
+	}
+	const no = ": is damaged, or of another key"
 	for _, c := range []struct {
-		name  string
-		cfg   *Config
-		key   []byte
-		state []byte
-		kind  Kind
-		want  string
+		name   string
+		change func(map[uint64][]byte)
+		kind   Kind
+		want   string
 	}{
-		{"another key", p.cfg, bytes.Repeat([]byte{8}, StateKeySize), state, BadSignature, ": state does not open"},
-		{"a short key", p.cfg, stateKey[1:], state, Misuse, ": key of 31 bytes"},
-		{"damaged at the end", p.cfg, stateKey, flip(len(state) - 1), BadSignature, ": state does not open"},
-		{"damaged in the midst", p.cfg, stateKey, flip(len(state) / 2), BadSignature, ": state does not open"},
-		{"another version", p.cfg, stateKey, flip(len(stateMagic)), Unsupported, ": state of version 0"},
-		{"something else", p.cfg, stateKey, flip(0), Malformed, ": no state of a group"},
-		{"cut", p.cfg, stateKey, state[:len(state)-1], BadSignature, ": state does not open"},
-		{"a stump", p.cfg, stateKey, state[:12], Malformed, ": no state of a group"},
-		{"nothing", p.cfg, stateKey, nil, Malformed, ": no state of a group"},
-		{"another suite", newPerson(t, 1, "x").cfg, stateKey, state, Malformed, ": state of a group does not decode"},
+		{"nothing", func(m map[uint64][]byte) { clear(m) }, Missing, ": no secret part among 0 parts"},
+		{"no secret part", without(secret), Missing, ": no secret part"},
+		{"no public part", without(public), Missing, ": which is not here, or is another"},
+		{"not the whole tree", without(1), Missing, ": stands on public part 1, which is not here"},
+		{"a message part lost that another stands on", without(message - 1), Missing, ": which is not here, or is another"},
+		{"a public part of another history", of(other, public), Missing, ": which is not here, or is another"},
+		{"a secret part of another history", of(other, secret), Missing, ": which is not here, or is another"},
+		{"the newest message part of another history", of(other, message), Missing, ": which is not here, or is another"},
+		{"another message part of another history", of(other, message-1), Missing, ": which is not here, or is another"},
+		{"a part of another group", func(m map[uint64][]byte) { m[message+9] = foreign.shelf.parts[2] }, WrongGroup, ": parts are of group"},
+		{"a part twice", func(m map[uint64][]byte) { m[99] = m[message] }, Malformed, ": there are two parts"},
+		{"a public part damaged", flip(public, -1), BadSignature, no},
+		{"a secret part damaged", flip(secret, -40), BadSignature, no},
+		{"a message part damaged", flip(message, -20), BadSignature, no},
+		{"another number", flip(message, len(partMagic)+9), BadSignature, no},
+		{"another kind", flip(message, len(partMagic)+1), BadSignature, no},
+		{"another part below", flip(message, len(partMagic)+17), BadSignature, no},
+		{"another run", flip(message, len(partMagic)+34), BadSignature, no},
+		{"an older version", flip(secret, len(partMagic)), Unsupported, ": part of version 3, this is 2"},
+		{"something else", flip(secret, 0), Malformed, ": no part of the state of a group"},
+		{"cut at the end", cut(secret, -1), BadSignature, no},
+		{"cut before the tag", cut(message, -17), BadSignature, no},
+		{"cut in the head", cut(message, 40), Malformed, ": head of a part does not decode"},
+		{"cut behind the head", cut(message, 75), Malformed, ": head of a part does not decode"},
+		{"an empty part", cut(message, 0), Malformed, ": no part of the state of a group"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Restore(c.cfg, c.key, c.state)
+			m := maps.Clone(good)
+			c.change(m)
+			_, err := Restore(p.cfg, slices.Collect(maps.Values(m)))
 			wantRefusal(t, err, c.kind, c.want)
 		})
 	}
-	_, err := p.group.MarshalState(stateKey[1:])
-	wantRefusal(t, err, Misuse, ": key of 31 bytes")
+	restored := must[*Group](t)(Restore(p.cfg, slices.Collect(maps.Values(good))))
+	if !bytes.Equal(restored.appendState(nil), p.group.appendState(nil)) {
+		t.Error("what was not changed gives another group")
+	}
 
-	strict := *p.cfg
-	strict.Limits.Members = 1
-	_, err = Restore(&strict, stateKey, state)
-	wantRefusal(t, err, Limit, ": ratchet tree of more than 1 members")
+	for _, c := range []struct {
+		name string
+		cfg  func(*Config)
+		kind Kind
+		want string
+	}{
+		{"another key", func(c *Config) { c.StateKey = newStateKey("another") }, BadSignature, no},
+		{"no key", func(c *Config) { c.StateKey = nil }, Misuse, ": Config.StateKey is nil"},
+		{"a key that is wiped", func(c *Config) { c.StateKey = newStateKey("x"); c.StateKey.Wipe() }, Misuse, ": Config.StateKey is wiped"},
+		{"a limit", func(c *Config) { c.Limits.Members = 1 }, Limit, ": ratchet tree of 8 leaves, 2 are allowed"},
+		{"another suite", func(c *Config) { c.CipherSuite, c.Key = 3, must[*SigningKey](t)(GenerateSigningKey(3, nil)) }, Malformed, ": public part of a group does not decode"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := *p.cfg
+			c.cfg(&cfg)
+			_, err := Restore(&cfg, p.shelf.all())
+			wantRefusal(t, err, c.kind, c.want)
+		})
+	}
+	_, err := NewStateKey(make([]byte, 31))
+	wantRefusal(t, err, Misuse, ": state key of 31 bytes")
+	lost := newCrowd(t, 1, 2).members[0].group
+	_, err = lost.Save()
+	wantRefusal(t, err, Misuse, ": Config.StateKey is nil")
+}
 
-	// States that only who has the key can make.
+// Parts that only who has the key can make.
+func TestStatesThatAreRefused(t *testing.T) {
+	p := newCrowd(t, 2, 2, kept).members[0]
+	must[[]byte](t)(p.group.ProposeUpdate(Identity{Key: must[*SigningKey](t)(GenerateSigningKey(2, nil))}, nil))
+	must[*Change](t)(p.group.Commit(CommitOptions{SkipPending: true}))
 	zero := func(secret []byte) func(*Group, []byte) {
 		return func(_ *Group, text []byte) {
+			found := false
 			for at := bytes.Index(text, secret); at >= 0; at = bytes.Index(text, secret) {
 				clear(text[at : at+len(secret)])
+				found = true
+			}
+			if !found {
+				t.Error("the part does not hold it")
 			}
 		}
 	}
+	entry := func(change func(*spentKey)) []byte {
+		k := spentKey{leaf: 1, kind: ContentApplication}
+		change(&k)
+		return k.append(nil, 1)
+	}
 	for _, c := range []struct {
-		name   string
-		change func(*Group)
-		damage func(*Group, []byte)
-		cause  error
+		name    string
+		change  func(*Group)
+		damage  func(*Group, []byte) // of the secret part
+		message []byte
+		cause   error
 	}{
-		{"whose leaf is blank", func(g *Group) { g.now.own = 9 }, nil, errStateLeaf},
-		{"whose secret tree is of another size", func(g *Group) { g.now.messages.secrets.leaves = 8 }, nil, errStateTree},
-		{"whose context does not decode", func(g *Group) { g.now.raw = append(g.now.raw, 0) }, nil, codec.ErrTrailing},
+		{"whose leaf is blank", func(g *Group) { g.now.own = 9 }, nil, nil, errStateLeaf},
+		{"whose secret tree is of another size", func(g *Group) { g.now.messages.secrets.leaves = 8 }, nil, nil, errStateTree},
+		{"whose context does not decode", func(g *Group) { g.now.raw = append(g.now.raw, 0) }, nil, nil, codec.ErrTrailing},
 		{"whose proposal does not decode", func(g *Group) {
 			g.proposals[0].Proposal = &UnknownProposal{ProposalRemove, nil}
-		}, nil, codec.ErrShort},
-		{"whose private key is none", nil, zero(p.group.now.keys[0].Bytes()), errStateKey},
-		{"whose signature key is none", nil, zero(p.group.now.signer.Bytes()), errStateKey},
-		{"whose update's key is none", nil, zero(p.group.proposals[0].own.key.Bytes()), errStateKey},
-		{"whose update's signature key is none", nil, zero(p.group.proposals[0].own.signer.Bytes()), errStateKey},
+		}, nil, nil, codec.ErrShort},
+		{"whose commit names nobody", func(g *Group) { g.unapplied[0].made.added = []LeafIndex{9} }, nil, nil, errStateChange},
+		{"with a past epoch too many", func(g *Group) { g.past = append(g.past, g.now.messages) }, nil, nil, errStateEpochs},
+		{"whose private key is none", nil, zero(p.group.now.keys[0].Bytes()), nil, errStateKey},
+		{"whose signature key is none", nil, zero(p.group.now.signer.Bytes()), nil, errStateKey},
+		{"whose update's key is none", nil, zero(p.group.proposals[0].own.key.Bytes()), nil, errStateKey},
+		{"whose update's signature key is none", nil, zero(p.group.proposals[0].own.signer.Bytes()), nil, errStateKey},
 		{"whose secret is long", nil, func(g *Group, text []byte) { // its length, and that of what follows
 			at := bytes.Index(text, g.now.secrets.init.Bytes()) - 1
 			copy(text[at:], []byte{0x40, 0x41})
-		}, errStateSize},
-		{"with a byte behind", nil, nil, codec.ErrTrailing},
+		}, nil, errStateSize},
+		{"that used a key of an epoch that is not here", nil, nil, (&spentKey{leaf: 1, kind: 1}).append(nil, 9), errStateEntry},
+		{"that used a key of nobody", nil, nil, entry(func(k *spentKey) { k.leaf = 1 << 20 }), errStateEntry},
+		{"that used a key of no kind", nil, nil, entry(func(k *spentKey) { k.kind = 9 }), errStateEntry},
+		{"that used a key far ahead", nil, nil, entry(func(k *spentKey) { k.generation = 1 << 30 }), errStateEntry},
+		{"that used a key of its own far ahead", nil, nil, entry(func(k *spentKey) { k.leaf, k.generation = 0, 1<<30 }), errStateEntry},
+		{"that used a key twice", nil, nil, slices.Concat(entry(func(*spentKey) {}), entry(func(*spentKey) {})), errStateEntry},
+		{"with an entry of no type", nil, nil, []byte{7}, errStateEntry},
+		{"with half an entry", nil, nil, entry(func(*spentKey) {})[:9], codec.ErrShort},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g := must[*Group](t)(Restore(p.cfg, stateKey, state))
+			g := must[*Group](t)(Restore(p.cfg, partsOf(must[*Saved](t)(p.group.SaveAll()))))
+			public := g.appendPublic(nil, &tree{suite: g.suite})
 			if c.change != nil {
+				past := g.past
 				c.change(g)
+				public = g.appendPublic(nil, &tree{suite: g.suite})
+				g.past = past
 			}
-			text := g.appendState(nil)
+			secret := g.appendSecret(nil, g.packChanges())
 			if c.damage != nil {
-				c.damage(g, text)
+				c.damage(g, secret)
 			}
-			if c.change == nil && c.damage == nil {
-				text = append(text, 0)
-			}
-			head := append([]byte(stateMagic), stateVersion)
-			aead := must[cipher.AEAD](t)(stateAEAD(stateKey))
-			nonce := make([]byte, aead.NonceSize())
-			_, err := Restore(p.cfg, stateKey, aead.Seal(append(bytes.Clone(head), nonce...), nonce, text, head))
-			if wantRefusal(t, err, Malformed, ": state of a group does not decode"); !errors.Is(err, c.cause) {
+			part := func(text []byte) *openedPart { return &openedPart{partHead: partHead{group: g.ID()}, text: text} }
+			h := snapshot{[]*openedPart{part(public)}, part(secret), []*openedPart{part(c.message)}}
+			err := (&Group{cfg: p.cfg, suite: g.suite, limits: g.limits}).read(h)
+			if wantRefusal(t, err, Malformed, ": part of a group does not decode"); !errors.Is(err, c.cause) {
 				t.Errorf("%v, want %v", err, c.cause)
 			}
 		})
 	}
+}
+
+// partsOf are the bytes of parts.
+func partsOf(s *Saved) [][]byte {
+	var all [][]byte
+	for _, p := range s.Parts {
+		all = append(all, p.Data)
+	}
+	return all
 }
 
 // Private key packages that do not fit together.

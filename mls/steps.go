@@ -218,7 +218,7 @@ func (v *Verified) Accept() (*Received, error) {
 		v.Discard()
 		return nil, err
 	}
-	r := &Received{Content: ContentApplication, Sender: v.sender(), Epoch: v.epoch, Leaf: v.content.leaf, AAD: v.aad,
+	r := &Received{Content: ContentApplication, Sender: v.sender(), Epoch: v.epoch, Leaf: v.content.leaf, Generation: v.claim.generation, AAD: v.aad,
 		Application: v.content.body.application}
 	v.claim.spend(g.suite, g.limits.Window)
 	v.content.text = nil // it is the caller's now

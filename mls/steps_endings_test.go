@@ -272,7 +272,7 @@ func TestMessagesUnderWayAreBounded(t *testing.T) {
 
 // While signatures are verified the owner does whatever it likes with the group.
 func TestVerifyBesideTheOwner(t *testing.T) {
-	c := newCrowd(t, 1, 3, func(c *Config) { c.PastEpochs = 100 })
+	c := newCrowd(t, 1, 3, kept, func(c *Config) { c.PastEpochs = 100 })
 	g := c.members[0].group
 	var wait sync.WaitGroup
 	results := make(chan *Verified, 100)

@@ -9,20 +9,19 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
 )
 
-// twin is a member beside another who is in the same state.
+// twin is a member beside another who is in the same state, as if it had been saved and restored.
 func twin(t testing.TB, p *person) *Group {
 	t.Helper()
-	g := &Group{cfg: p.cfg, suite: p.group.suite, limits: p.group.limits}
-	r := codec.NewReader(p.group.appendState(nil))
-	g.readState(r)
-	if err := r.Finish(); err != nil {
+	g := p.group
+	part := func(text []byte) *openedPart { return &openedPart{partHead: partHead{group: g.ID()}, text: text} }
+	public, secret := g.appendPublic(nil, &tree{suite: g.suite}), g.appendSecret(nil, g.packChanges())
+	twin := &Group{cfg: p.cfg, suite: g.suite, limits: g.limits}
+	if err := twin.read(snapshot{[]*openedPart{part(public)}, part(secret), nil}); err != nil {
 		t.Fatal(err)
 	}
-	return g
+	return twin
 }
 
 // sameResult compares what became of a message in one step and in several.

@@ -1,0 +1,106 @@
+package mls
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
+)
+
+// Outstanding are the commits of this member that it has neither applied nor discarded in this epoch, in the order in
+// which they were made; also those from before a restart. The one whose Commit comes back is applied. That ends the
+// others, as does another member's commit: theirs is WrongEpoch then.
+func (g *Group) Outstanding() []*Change { return slices.Clone(g.unapplied) }
+
+// packChanges gives what of the commits on their way is not secret, in their order.
+func (g *Group) packChanges() [][]byte {
+	var all [][]byte
+	for _, c := range g.unapplied {
+		all = append(all, c.append(make([]byte, 0, c.room())))
+	}
+	return all
+}
+
+func (c *Change) room() int {
+	n := 256 + len(c.made.sent) + len(c.made.aad) + 4*len(c.made.added) + c.next.publicRoom(c.base.tree)
+	for _, w := range c.made.welcomes {
+		n += 4 + len(w)
+	}
+	return n
+}
+
+// append appends what of a commit of this member is not secret. What the change will do is told by that.
+func (c *Change) append(dst []byte) []byte {
+	dst = codec.AppendVector(dst, func(dst []byte) []byte {
+		for _, p := range c.made.all {
+			dst = appendBool(p.Sender.append(appendProposal(dst, p.Proposal)), p.ByReference)
+		}
+		return dst
+	})
+	dst = codec.AppendVector(dst, func(dst []byte) []byte {
+		for _, l := range c.made.added {
+			dst = binary.BigEndian.AppendUint32(dst, uint32(l))
+		}
+		return dst
+	})
+	dst = codec.AppendOpaque(codec.AppendOpaque(dst, c.made.aad), c.made.sent)
+	dst = codec.AppendVector(dst, func(dst []byte) []byte {
+		for _, w := range c.made.welcomes {
+			dst = codec.AppendOpaque(dst, w)
+		}
+		return dst
+	})
+	return c.next.appendPublic(dst, c.base.tree)
+}
+
+// readChange reads what append wrote, as an opaque.
+func (g *Group) readChange(in *codec.Reader) *Change {
+	r := codec.NewReader(bytes.Clone(in.Opaque()))
+	c := &Change{Sender: Sender{Type: SenderMember, Leaf: g.now.own}, group: g, base: g.now}
+	r.Vector(codec.MaxVector, func(r *codec.Reader) {
+		p := Committed{Proposal: readProposal(r), Sender: readSender(r), ByReference: r.Optional()}
+		c.made.all = append(c.made.all, p)
+		if end, ok := p.Proposal.(*ReInit); ok {
+			c.end = end
+		}
+	})
+	r.Vector(codec.MaxVector, func(r *codec.Reader) { c.made.added = append(c.made.added, LeafIndex(r.Uint32())) })
+	c.made.aad, c.made.sent = r.Opaque(), r.Opaque()
+	r.Vector(codec.MaxVector, func(r *codec.Reader) { c.made.welcomes = append(c.made.welcomes, r.Opaque()) })
+	c.next = readPublicEpoch(r, g.suite, g.limits, g.now.tree)
+	err := r.Finish()
+	if err == nil && !c.fits() {
+		err = errStateChange
+	}
+	if err != nil {
+		in.Fail(err)
+		return c
+	}
+	c.Epoch = c.next.context.epoch
+	c.show()
+	c.describe(c.base.tree, c.next.tree, c.made.all, c.made.added)
+	return c
+}
+
+// fits reports whether the leaves that a restored commit names are in the trees before and after it.
+func (c *Change) fits() bool {
+	before, after, adds := c.base.tree, c.next.tree, 0
+	for _, p := range c.made.all {
+		switch x := p.Proposal.(type) {
+		case *Add:
+			if adds++; adds > len(c.made.added) || after.leaf(c.made.added[adds-1]) == nil {
+				return false
+			}
+		case *Update:
+			if before.leaf(p.Sender.Leaf) == nil || after.leaf(p.Sender.Leaf) == nil {
+				return false
+			}
+		case *Remove:
+			if before.leaf(x.Leaf) == nil {
+				return false
+			}
+		}
+	}
+	return adds == len(c.made.added) && after.leaf(c.Sender.Leaf) != nil
+}
