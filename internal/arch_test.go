@@ -43,6 +43,7 @@ type rule struct {
 var rules = []rule{
 	{path: "wire", outside: []string{"github.com/cespare/xxhash/v2", "github.com/zeebo/xxh3"}}, // name hashes
 	{path: "wire/h2", outside: []string{"golang.org/x/net/http2/hpack"}},
+	{path: "wire/ws"},
 	{path: "pool", outside: []string{"github.com/valyala/bytebufferpool"}},
 	{path: "internal/suggest"},
 	{path: invariant},
@@ -221,6 +222,7 @@ func TestImportRules(t *testing.T) {
 		{"the format knows nobody", "wire", own + "router", false},
 		{"not even its own row", "wire", own + "wire/h2", false},
 		{"nor generated protobuf", "wire", own + "wire/pb", false},
+		{"the two engines know no other", "wire/ws", own + "wire/h2", false},
 		{"level 1 uses level 0", "wire/link", own + "wire", true},
 		{"level 1 does not use level 1", "wire/link", own + "router/table", false},
 		{"a leaf does not know its user", "router/table", own + "router", false},
