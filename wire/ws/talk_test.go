@@ -203,14 +203,17 @@ func echo(n net.Conn, role Role, s *Settings, up *Upgrade) error {
 		}
 		fed := e.c.Feed(b[:m], e)
 		if e.flush(); e.c.Over() {
+			if _, refused := fed.(*HandshakeError); refused {
+				return fed
+			}
 			if role == Client { // RFC 6455 section 7.1.1: the server closes first
-				n.SetReadDeadline(time.Now().Add(time.Second))
+				n.SetReadDeadline(time.Now().Add(hang))
 				for err == nil {
 					_, err = n.Read(b)
 				}
 			} else if t, ok := n.(*net.TCPConn); ok {
 				t.CloseWrite()
-				n.SetReadDeadline(time.Now().Add(time.Second))
+				n.SetReadDeadline(time.Now().Add(hang))
 				for err == nil {
 					_, err = n.Read(b)
 				}
