@@ -106,30 +106,27 @@ func FuzzFields(f *testing.F) {
 		m := parse(f, msg)
 		for n := range fieldsOf(reflect.ValueOf(m.public), nil) {
 			f.Add(uint8(i), uint16(n), []byte{0, 0, 0, 1}, uint8(n)%fieldWays)
+			f.Add(uint8(i), uint16(n), []byte{byte(ContentProposal)}, signedAgain) // of another content_type, among others
 		}
 	}
 	f.Fuzz(func(t *testing.T, which uint8, field uint16, value []byte, way uint8) {
 		original := messages[int(which)%len(messages)]
 		m := parse(t, original).public
 		g := makers[m.content.sender.Leaf]
-		all := fieldsOf(reflect.ValueOf(m), nil)
+		all, kind := fieldsOf(reflect.ValueOf(m), nil), m.content.kind
 		setField(all[int(field)%len(all)], value)
 		forgetRaw(&m.content)
 		if c := m.content.body.commit; way%fieldWays == leafSignedAgain && c != nil && c.path != nil {
 			signLeaf(t, g.suite, c.path.leaf, g.now.signer, g.ID(), g.Own())
 		}
-		var msg []byte
-		if way%fieldWays == unsigned {
-			m.raw = m.content.append(nil)
-			msg = m.append(appendMessageHead(nil, WirePublicMessage))
-		} else {
-			a, err := newAuthenticated(g.suite, rand.Reader, g.now.signer, WirePublicMessage, m.content, g.now.raw)
-			if err != nil {
-				t.Fatal(err)
-			}
-			a.auth.confirmationTag = m.auth.confirmationTag
-			msg = protectPublic(g.suite, a, g.now.secrets.membership.Bytes(), g.now.raw).append(appendMessageHead(nil, WirePublicMessage))
+		// Not append: content_type may be the field that is another, and then the body is not of it.
+		m.raw = m.content.appendFramed(nil, m.content.body.append(nil, kind))
+		if way%fieldWays != unsigned {
+			text := m.tbs(nil, g.now.raw)
+			m.auth.signature = must[[]byte](t)(g.suite.SignWithLabel(rand.Reader, g.now.signer, framedContentLabel, text))
+			m = protectPublic(g.suite, &m.authenticated, g.now.secrets.membership.Bytes(), g.now.raw)
 		}
+		msg := m.append(appendMessageHead(nil, WirePublicMessage))
 		before := authenticator(t, victim)
 		r, err := victim.Process(msg)
 		switch {
