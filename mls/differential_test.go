@@ -2,35 +2,30 @@ package mls
 
 import (
 	"bytes"
-	"context"
+	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
-
-	oracle "github.com/thomas-vilte/mls-go"
-	"github.com/thomas-vilte/mls-go/ciphersuite"
 )
 
 // member is one side of a group in a differential run: ours, or that of another implementation.
 type member interface {
-	name() string
+	name() string // its identity
+	traits() traits
 	keyPackage() []byte
 	join(welcome []byte) error
-	// add, remove and refresh make a commit and apply it.
-	add(keyPackages [][]byte) (commit, welcome []byte, err error)
-	remove(name string) ([]byte, error)
-	refresh() ([]byte, error)
-	// proposals wait, and commitPending commits them.
-	proposeRemove(name string) ([]byte, error)
-	proposeAdd(keyPackage []byte) ([]byte, error)
-	proposePSK() ([]byte, error)
-	commitPending() (commit, welcome []byte, err error)
-	// take takes a proposal or commit of another.
+	// propose makes a proposal, which waits; commit commits what waits, with others by value, and applies it.
+	propose(wish) ([]byte, error)
+	commit(values ...wish) (commit, welcome []byte, err error)
+	// take takes a proposal or commit of another, leave the commit that removes it.
 	take(msg []byte) error
+	leave(commit []byte) error
+	learn(id string, key []byte) error
 	send(text, aad []byte) ([]byte, error)
 	read(msg []byte) (text, aad []byte, err error)
 	info() ([]byte, error)
@@ -38,24 +33,96 @@ type member interface {
 	state() (epoch uint64, authenticator, exported []byte, err error)
 }
 
+// traits are what a client cannot do, and where its implementation does otherwise than RFC 9420 says, so that histories
+// go around it. The tests of departures show the latter one by one.
+type traits struct {
+	plain         bool // does not support the extension theExtension
+	noUpdates     bool // has no way to propose an update
+	noKeys        bool // has no way to be given an external key
+	noExtensions  bool // commits extensions without a path, and seals paths for the old ones (sections 12.4, 12.4.1)
+	oldRules      bool // judges adds by the extensions that the same list replaces (section 12.3)
+	oldKeys       bool // refuses an add with a key of a leaf that the same list removes (section 12.2)
+	oneNonce      bool // refuses a key that is named twice with two nonces (section 12.2)
+	otherRequired bool // reads required_capabilities otherwise (section 11.1)
+	overlooks     bool // once it has committed, does not see that it is the client who is added (section 7.3)
+	whole         bool // commits all that waits, although it does not go together (section 12.4)
+	blind         bool // does not see that it is removed where another comes into its leaf
+	lateKeys      bool // has no resumption key of an epoch that it began, or entered by an external commit
+}
+
+// theExtension is one of the group context that some clients support.
+const theExtension ExtensionType = 0xf00d
+
 // ours is a member of this package.
 type ours struct {
 	*person
+	last int // proposals in the commit that it has applied last
 }
 
-func (o *ours) name() string       { return o.person.name }
+func (o *ours) name() string       { return string(o.cfg.Credential.Identity) }
 func (o *ours) keyPackage() []byte { return o.person.keyPackage().Marshal() }
+
+func (o *ours) traits() traits {
+	return traits{plain: !slices.Contains(o.cfg.Capabilities.Extensions, theExtension)}
+}
 
 func (o *ours) join(welcome []byte) (err error) {
 	o.group, err = Join(o.cfg, welcome, JoinOptions{})
 	return err
 }
 
-func (o *ours) commit(opt CommitOptions) ([]byte, []byte, error) {
+// proposal is nil of an update.
+func (o *ours) proposal(w wish) (Proposal, error) {
+	switch w.kind {
+	case ProposalAdd:
+		k, err := ParseKeyPackage(w.keyPackage)
+		return &Add{k}, err
+	case ProposalRemove:
+		return &Remove{o.find(w.member)}, nil
+	case ProposalPSK:
+		if w.key != "" {
+			return o.group.NewPSK([]byte(w.key))
+		}
+		return o.group.NewResumptionPSK(o.group.ID(), w.epoch)
+	case ProposalGroupContextExtensions:
+		return &GroupContextExtensions{w.extensions}, nil
+	}
+	return nil, nil
+}
+
+func (o *ours) find(name string) LeafIndex {
+	i, ok := o.group.Find(func(_ LeafIndex, l *LeafNode) bool { return string(l.Credential.Identity) == name })
+	if !ok {
+		o.t.Fatalf("%s sees no %s", o.name(), name)
+	}
+	return i
+}
+
+func (o *ours) propose(w wish) ([]byte, error) {
+	p, err := o.proposal(w)
+	if err != nil {
+		return nil, err
+	}
+	if p == nil {
+		return o.group.ProposeUpdate(Identity{}, nil)
+	}
+	return o.group.Propose(p, nil)
+}
+
+func (o *ours) commit(values ...wish) ([]byte, []byte, error) {
+	var opt CommitOptions
+	for _, w := range values {
+		p, err := o.proposal(w)
+		if err != nil {
+			return nil, nil, err
+		}
+		opt.Proposals = append(opt.Proposals, p)
+	}
 	ch, err := o.group.Commit(opt)
 	if err != nil {
 		return nil, nil, err
 	}
+	o.last = len(ch.Proposals)
 	var welcome []byte
 	if len(ch.Welcomes) > 0 {
 		welcome = ch.Welcomes[0]
@@ -63,63 +130,27 @@ func (o *ours) commit(opt CommitOptions) ([]byte, []byte, error) {
 	return ch.Commit, welcome, ch.Apply()
 }
 
-func (o *ours) add(keyPackages [][]byte) ([]byte, []byte, error) {
-	var opt CommitOptions
-	for _, b := range keyPackages {
-		k, err := ParseKeyPackage(b)
-		if err != nil {
-			return nil, nil, err
-		}
-		opt.Proposals = append(opt.Proposals, &Add{k})
+func (o *ours) leave(commit []byte) error {
+	if err := o.take(commit); err != nil {
+		return err
 	}
-	return o.commit(opt)
-}
-
-func (o *ours) find(name string) LeafIndex {
-	i, ok := o.group.Find(func(_ LeafIndex, l *LeafNode) bool { return string(l.Credential.Identity) == name })
-	if !ok {
-		o.t.Fatalf("%s sees no %s", o.person.name, name)
+	if o.group.Active() {
+		return errors.New("is in the group still")
 	}
-	return i
+	return nil
 }
 
-func (o *ours) remove(name string) ([]byte, error) {
-	c, _, err := o.commit(CommitOptions{Proposals: []Proposal{&Remove{o.find(name)}}})
-	return c, err
+func (o *ours) learn(id string, key []byte) error {
+	o.psks[id] = key
+	return nil
 }
-
-func (o *ours) refresh() ([]byte, error) {
-	c, _, err := o.commit(CommitOptions{})
-	return c, err
-}
-
-func (o *ours) proposeRemove(name string) ([]byte, error) {
-	return o.group.Propose(&Remove{o.find(name)}, nil)
-}
-
-func (o *ours) proposeAdd(b []byte) ([]byte, error) {
-	k, err := ParseKeyPackage(b)
-	if err != nil {
-		return nil, err
-	}
-	return o.group.Propose(&Add{k}, nil)
-}
-
-func (o *ours) proposePSK() ([]byte, error) {
-	p, err := o.group.NewResumptionPSK(o.group.ID(), o.group.Epoch())
-	if err != nil {
-		return nil, err
-	}
-	return o.group.Propose(p, nil)
-}
-
-func (o *ours) commitPending() ([]byte, []byte, error) { return o.commit(CommitOptions{}) }
 
 func (o *ours) take(msg []byte) error {
 	r, err := o.group.Process(msg)
 	if err != nil || r.Change == nil {
 		return err
 	}
+	o.last = len(r.Change.Proposals)
 	return r.Change.Apply()
 }
 
@@ -145,130 +176,32 @@ func (o *ours) state() (uint64, []byte, []byte, error) {
 	return o.group.Epoch(), authenticator(o.t, o.group), exported, err
 }
 
-// theirs is a member of mls-go.
-type theirs struct {
-	id     string
-	client *oracle.Client
-	group  []byte
-	suite  CipherSuite
-}
-
-func newTheirs(t testing.TB, cs CipherSuite, name string) *theirs {
-	t.Helper()
-	return &theirs{id: name, suite: cs, client: must[*oracle.Client](t)(oracle.NewClient([]byte(name), ciphersuite.CipherSuite(cs),
-		oracle.WithCacheStrategy(oracle.CacheAlways), // it forgets skipped keys when it stores a group
-		oracle.WithLogger(slog.New(slog.DiscardHandler))))}
-}
-
-func (o *theirs) name() string { return o.id }
-
-func (o *theirs) keyPackage() []byte {
-	b, err := o.client.FreshKeyPackageBytes(context.Background())
-	if err != nil {
-		panic(err)
-	}
-	return append(appendMessageHead(nil, WireKeyPackage), b...)
-}
-
-func (o *theirs) join(welcome []byte) (err error) {
-	o.group, err = o.client.JoinGroup(context.Background(), welcome)
-	return err
-}
-
-func (o *theirs) add(keyPackages [][]byte) (commit, welcome []byte, err error) {
-	for _, k := range keyPackages {
-		if _, err := o.proposeAdd(k); err != nil {
-			return nil, nil, err
-		}
-	}
-	return o.commitPending()
-}
-
-func (o *theirs) remove(name string) ([]byte, error) {
-	return o.client.RemoveMember(context.Background(), o.group, []byte(name))
-}
-
-// refresh commits nothing: SelfUpdate would put an update of the committer into its commit, which section 12.2 forbids.
-func (o *theirs) refresh() ([]byte, error) {
-	c, _, err := o.commitPending()
-	return c, err
-}
-
-func (o *theirs) proposeRemove(name string) ([]byte, error) {
-	return o.client.ProposeRemoveMember(context.Background(), o.group, []byte(name))
-}
-
-func (o *theirs) proposeAdd(k []byte) ([]byte, error) {
-	return o.client.ProposeAddMember(context.Background(), o.group, k[4:])
-}
-
-func (o *theirs) proposePSK() ([]byte, error) {
-	epoch, err := o.client.Epoch(context.Background(), o.group)
-	if err != nil {
-		return nil, err
-	}
-	return o.client.ProposeResumptionPSK(context.Background(), o.group, epoch)
-}
-
-func (o *theirs) commitPending() (commit, welcome []byte, err error) {
-	return o.client.CommitPendingProposals(context.Background(), o.group)
-}
-
-func (o *theirs) take(msg []byte) error {
-	m, err := ParseMessage(msg)
-	if err != nil {
-		return err
-	}
-	if m.public != nil && m.public.content.kind == ContentCommit && m.public.content.sender.Type == SenderMember {
-		return o.client.ProcessCommit(context.Background(), o.group, msg)
-	}
-	return o.client.ProcessPublicMessage(context.Background(), o.group, msg)
-}
-
-func (o *theirs) send(text, aad []byte) ([]byte, error) {
-	return o.client.SendMessage(context.Background(), o.group, text, oracle.WithAAD(aad))
-}
-
-func (o *theirs) read(msg []byte) ([]byte, []byte, error) {
-	r, err := o.client.ReceiveMessage(context.Background(), o.group, msg)
-	if err != nil {
-		return nil, nil, err
-	}
-	return r.Plaintext, r.AuthenticatedData, nil
-}
-
-func (o *theirs) info() ([]byte, error) {
-	b, err := o.client.GroupInfo(context.Background(), o.group)
-	return append(appendMessageHead(nil, WireGroupInfo), b...), err
-}
-
-func (o *theirs) joinExternal(info []byte) (commit []byte, err error) {
-	o.group, commit, err = o.client.ExternalJoin(context.Background(), info[4:])
-	return commit, err
-}
-
-func (o *theirs) state() (epoch uint64, authenticator, exported []byte, err error) {
-	ctx := context.Background()
-	if epoch, err = o.client.Epoch(ctx, o.group); err != nil {
-		return 0, nil, nil, err
-	}
-	if authenticator, err = o.client.EpochAuthenticator(ctx, o.group); err != nil {
-		return 0, nil, nil, err
-	}
-	exported, err = o.client.Export(ctx, o.group, "label", []byte("context"), 32)
-	return epoch, authenticator, exported, err
-}
-
-// history is a random life of a group whose members are of both implementations.
+// history is a random life of a group whose members are of this package and of another.
 type history struct {
-	t       *testing.T
-	rng     *rand.Rand
-	suite   CipherSuite
-	members []member
-	made    int
-	log     []string
-	joined  member // by an external commit, in this epoch
-	keyed   bool   // all have the resumption key of this epoch: mls-go has none of epoch 0 and of one it joins by an external commit
+	t        *testing.T
+	rng      *rand.Rand
+	suite    CipherSuite
+	most     int // members
+	members  []member
+	since    map[member]uint64   // the first epoch whose resumption key it has
+	client   func(client) member // makes one of an implementation
+	made     int
+	log      []string
+	extended bool      // the group context has theExtension
+	harmless Extension // one of the group context that everybody can read
+	joined   member    // by an external commit, in this epoch
+
+	// What ts-mls cannot do; nil: nothing.
+	removable func(gone []member) bool
+	barred    func(m member, err error) bool // err keeps m from joining
+	refused   int                            // joins
+}
+
+// client is who somebody shall be.
+type client struct {
+	name   string
+	keys   member // whose signature keys it has; nil: new ones
+	modern bool   // supports theExtension
 }
 
 func (h *history) fail(format string, args ...any) {
@@ -288,14 +221,50 @@ func (h *history) note(format string, args ...any) {
 	h.log = append(h.log, fmt.Sprintf(format, args...))
 }
 
-// person makes a client of one implementation or the other.
-func (h *history) person() member {
-	h.made++
-	if h.rng.IntN(2) == 0 {
-		return newTheirs(h.t, h.suite, fmt.Sprintf("theirs%d", h.made))
+func (h *history) check(m member, err error) {
+	h.t.Helper()
+	if err != nil {
+		h.fail("%s: %v", m.name(), err)
 	}
-	p := newPerson(h.t, h.suite, fmt.Sprintf("ours%d", h.made), func(c *Config) { c.Now, c.Rand = time.Now, nil })
-	return &ours{person: p}
+}
+
+func (h *history) likely(one, of int) bool { return h.rng.IntN(of) < one }
+
+// person makes a client that can be added to the group as it is.
+func (h *history) person() member {
+	h.t.Helper()
+	h.made++
+	return h.client(client{name: fmt.Sprintf("client%d", h.made), modern: h.extended || h.likely(1, 2)})
+}
+
+// newOurs makes a client of this package.
+func (h *history) newOurs(c client, change ...func(*Config)) *ours {
+	return &ours{person: newPerson(h.t, h.suite, c.name, append(change, func(cfg *Config) {
+		cfg.Now, cfg.Rand = time.Now, nil
+		cfg.Key = must[*SigningKey](h.t)(GenerateSigningKey(h.suite, nil))
+		if c.modern {
+			cfg.Capabilities.Extensions = []ExtensionType{theExtension}
+		}
+		if c.keys != nil {
+			cfg.Key = c.keys.(*ours).cfg.Key
+		}
+	})...)}
+}
+
+// begin is the group's first epoch.
+func (h *history) begin(creator member) {
+	h.note("%s creates the group", creator.name())
+	h.members, h.since = []member{creator}, map[member]uint64{creator: 0}
+	if creator.traits().lateKeys {
+		h.since[creator] = 1
+	}
+}
+
+func (h *history) epoch() uint64 {
+	h.t.Helper()
+	epoch, _, _, err := h.members[0].state()
+	h.check(h.members[0], err)
+	return epoch
 }
 
 // told gives a message to all but one.
@@ -312,117 +281,115 @@ func (h *history) told(by member, msg []byte) {
 
 func (h *history) any() member { return h.members[h.rng.IntN(len(h.members))] }
 
-// newcomers are up to n clients.
-func (h *history) newcomers(n int) (people []member, packages [][]byte) {
+// room is how many more members there may be.
+func (h *history) room() int { return h.most - len(h.members) }
+
+// newcomers are 1 to n clients.
+func (h *history) newcomers(n int) (people []member, packages []wish) {
+	h.t.Helper()
 	for range 1 + h.rng.IntN(n) {
 		p := h.person()
-		people, packages = append(people, p), append(packages, p.keyPackage())
+		people, packages = append(people, p), append(packages, wish{kind: ProposalAdd, keyPackage: p.keyPackage()})
 	}
 	return people, packages
 }
 
-func (h *history) welcomed(people []member, welcome []byte) {
+// enter lets those in who were added by a commit that all members have taken. by removes again those who are barred.
+func (h *history) enter(by member, people []member, welcome []byte) {
 	h.t.Helper()
+	var out []wish
 	for _, p := range people {
-		if err := p.join(welcome); err != nil {
-			h.fail("%s does not join: %v", p.name(), err)
+		if err := p.join(welcome); err != nil && h.barred != nil && h.barred(p, err) {
+			h.note("%s cannot join", p.name())
+			h.refused++
+			out = append(out, wish{kind: ProposalRemove, member: p.name()})
+		} else {
+			h.check(p, err)
+			h.members, h.since[p] = append(h.members, p), h.epoch()
 		}
-		h.members = append(h.members, p)
+	}
+	if len(out) > 0 {
+		commit, _, err := by.commit(out...)
+		h.check(by, err)
+		h.told(by, commit)
 	}
 }
 
-// leave drops a member from the list.
-func (h *history) leave(name string) {
-	for i, m := range h.members {
-		if m.name() == name {
-			h.members = append(h.members[:i:i], h.members[i+1:]...)
-			return
-		}
+// without drops a member from the list.
+func (h *history) without(gone member) {
+	h.members = slices.DeleteFunc(slices.Clone(h.members), func(m member) bool { return m == gone })
+	delete(h.since, gone)
+}
+
+// victim is someone whom by can remove beside others; nil if there is none.
+func (h *history) victim(by member, others ...member) member {
+	v := h.any()
+	if len(h.members)-len(others) <= 2 || v == by || slices.Contains(others, v) {
+		return nil
 	}
+	if h.removable != nil && !h.removable(append(others, v)) {
+		return nil
+	}
+	return v
 }
 
 // step is one random event.
-func (h *history) step(most int) {
+func (h *history) step() {
 	h.t.Helper()
 	by := h.any()
-	check := func(err error) {
-		h.t.Helper()
-		if err != nil {
-			h.fail("%s: %v", by.name(), err)
-		}
-	}
-	var victim member
-	if len(h.members) > 2 {
-		for victim = h.any(); victim == by; victim = h.any() {
-		}
-	}
-	switch what := h.rng.IntN(10); {
-	case what < 3 && len(h.members) < most:
-		people, packages := h.newcomers(min(4, most-len(h.members)))
-		h.note("%s adds %d", by.name(), len(people))
-		commit, welcome, err := by.add(packages)
-		check(err)
+	joined := member(nil)
+	switch what := h.rng.IntN(12); {
+	case what < 3 && h.room() > 0:
+		people, packages := h.newcomers(min(4, h.room()))
+		h.note("%s adds %s", by.name(), listed(people))
+		commit, welcome, err := by.commit(packages...)
+		h.check(by, err)
 		h.told(by, commit)
-		h.welcomed(people, welcome)
-	case what == 3 && victim != nil:
-		h.note("%s removes %s", by.name(), victim.name())
-		commit, err := by.remove(victim.name())
-		check(err)
-		h.leave(victim.name())
-		h.told(by, commit)
-	case what == 4 && victim != nil:
-		committer := h.any()
-		for ; committer == victim; committer = h.any() {
-		}
-		h.note("%s proposes to remove %s, %s commits", by.name(), victim.name(), committer.name())
-		p, err := by.proposeRemove(victim.name())
-		check(err)
-		h.told(by, p)
-		commit, _, err := committer.commitPending()
-		check(err)
-		h.leave(victim.name())
-		h.told(committer, commit)
-	case what == 5 && len(h.members) < most:
-		people, packages := h.newcomers(1)
-		committer := h.any()
-		h.note("%s proposes to add %s, %s commits", by.name(), people[0].name(), committer.name())
-		p, err := by.proposeAdd(packages[0])
-		check(err)
-		h.told(by, p)
-		commit, welcome, err := committer.commitPending()
-		check(err)
-		h.told(committer, commit)
-		h.welcomed(people, welcome)
-	case what == 6 && h.keyed:
-		h.note("%s proposes a resumption key, and commits", by.name())
-		p, err := by.proposePSK()
-		check(err)
-		h.told(by, p)
-		commit, _, err := by.commitPending()
-		check(err)
-		h.told(by, commit)
-	case what == 7 && len(h.members) < most && by != h.joined: // the group info that mls-go makes right behind its external join is wrong
-		p := h.person()
-		h.note("%s joins by an external commit, with a group info of %s", p.name(), by.name())
-		info, err := by.info()
-		check(err)
-		commit, err := p.joinExternal(info)
-		if err != nil {
-			h.fail("%s: %v", p.name(), err)
-		}
-		h.told(p, commit)
-		h.members = append(h.members, p)
-		h.joined, h.keyed = p, false
-		h.agree()
-		return
-	default:
+		h.enter(by, people, welcome)
+	case what == 3 && h.room() > 0 && by != h.joined: // mls-go makes a wrong group info right after its external join
+		joined = h.joinFromOutside(by)
+	case what == 4:
 		h.note("%s refreshes", by.name())
-		commit, err := by.refresh()
-		check(err)
+		commit, _, err := by.commit()
+		h.check(by, err)
 		h.told(by, commit)
+	case what < 7:
+		h.refuseTogether()
+	default:
+		h.commitTogether(by)
 	}
-	h.joined, h.keyed = nil, true
+	h.joined = joined
 	h.agree()
+}
+
+// joinFromOutside lets a new client join; nil if it is barred.
+func (h *history) joinFromOutside(by member) member {
+	h.t.Helper()
+	p := h.person()
+	h.note("%s joins by an external commit, with a group info of %s", p.name(), by.name())
+	info, err := by.info()
+	h.check(by, err)
+	commit, err := p.joinExternal(info)
+	if err != nil && h.barred != nil && h.barred(p, err) {
+		h.note("%s cannot", p.name())
+		h.refused++
+		return nil
+	}
+	h.check(p, err)
+	h.told(p, commit)
+	h.members, h.since[p] = append(h.members, p), h.epoch()
+	if p.traits().lateKeys {
+		h.since[p]++
+	}
+	return p
+}
+
+func listed(people []member) string {
+	var list []string
+	for _, p := range people {
+		list = append(list, p.name())
+	}
+	return strings.Join(list, ", ")
 }
 
 // agree compares what both sides know, and lets some talk, out of order.
@@ -460,48 +427,36 @@ func (h *history) agree() {
 	}
 }
 
-// Groups of members of this package and of mls-go live through random histories: all are in the same epochs with the same secrets, and
-// read each other. MLS_HISTORIES is how many, MLS_SEED where to begin.
-func TestDifferentialHistories(t *testing.T) {
-	number := func(name string, otherwise int) int {
-		if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
-			return n
-		}
+// number is a setting of the environment.
+func number(t testing.TB, name string, otherwise int) int {
+	t.Helper()
+	s := os.Getenv(name)
+	if s == "" {
 		return otherwise
 	}
-	first, count := number("MLS_SEED", 1), number("MLS_HISTORIES", 20)
+	return must[int](t)(strconv.Atoi(s))
+}
+
+// Groups of members of this package and of mls-go live through random histories: all are in the same epochs with the
+// same secrets, and read each other. Many commits hold lists of proposals that are valid only together, and some forged
+// ones are refused by all. MLS_HISTORIES is how many, MLS_SEED where to begin.
+func TestDifferentialHistories(t *testing.T) {
+	first, count := number(t, "MLS_SEED", 1), number(t, "MLS_HISTORIES", 20)
 	for seed := first; seed < first+count; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			h := &history{t: t, rng: rand.New(rand.NewPCG(uint64(seed), 0)), suite: CipherSuite(1 + seed%3)}
-			most := 2 + h.rng.IntN(8)
-			if seed%10 == 0 {
-				most = 50
-			}
-			creator := newPerson(t, h.suite, "creator", func(c *Config) { c.Now, c.Rand = time.Now, nil })
-			creator.group = must[*Group](t)(Create(creator.cfg, nil))
-			h.members = []member{&ours{person: creator}}
-			if h.rng.IntN(2) == 0 {
-				o := newTheirs(t, h.suite, "creator")
-				if _, err := o.client.FreshKeyPackageBytes(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				o.group = must[[]byte](t)(o.client.CreateGroup(t.Context()))
-				h.members = []member{o}
-			}
+			h := withMLSGo(t, seed)
 			for range 8 + h.rng.IntN(8) {
-				h.step(most)
+				h.step()
 			}
-			for len(h.members) < most && most == 50 {
-				people, packages := h.newcomers(min(8, most-len(h.members)))
+			for h.most == 50 && h.room() > 0 {
+				people, packages := h.newcomers(min(8, h.room()))
 				by := h.any()
-				commit, welcome, err := by.add(packages)
-				if err != nil {
-					h.fail("%s: %v", by.name(), err)
-				}
+				commit, welcome, err := by.commit(packages...)
+				h.check(by, err)
 				h.told(by, commit)
-				h.welcomed(people, welcome)
-				h.step(most)
+				h.enter(by, people, welcome)
+				h.step()
 			}
 		})
 	}

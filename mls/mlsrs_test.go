@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -215,28 +214,11 @@ func (m *rustHistory) told(what string, by *person, byRust string, commit []byte
 	return followed > 0
 }
 
-// forge is a commit of the hostile member that no rule was asked about.
+// forge is a commit of the hostile member that no rule was asked about; nil if it cannot be made.
 func (m *rustHistory) forge(list []Committed, path bool) *Change {
 	m.t.Helper()
-	g := m.ours[0].group
-	l := &proposalList{suite: g.suite, committer: Sender{Type: SenderMember, Leaf: g.Own()}}
-	for _, c := range list { // what can be done to a tree at all
-		if p, ok := c.Proposal.(*Remove); !ok || g.Member(p.Leaf) != nil {
-			l.all = append(l.all, c)
-		}
-	}
-	l.change(&g.now.context, g.now.tree)
-	l.all = list
-	if l.tree.leaf(g.Own()) == nil { // it removed itself
-		l.tree.setLeaf(g.Own(), g.Member(g.Own()))
-	}
-	to := &epoch{suite: g.suite, tree: l.tree, own: g.now.own, keys: g.now.keys.clone(), signer: g.now.signer, context: groupContext{suite: g.suite.ID(),
-		groupID: g.now.context.groupID, epoch: g.Epoch() + 1, confirmedHash: g.now.context.confirmedHash, extensions: l.extensions}}
-	ch := &Change{Sender: l.committer, Epoch: to.context.epoch, Proposals: l.all, ReInit: l.reinit, group: g, base: g.now, next: to}
-	none := g.cfg.PSK
-	defer func() { g.cfg.PSK = none }()
-	g.cfg.PSK = func(*PSKID) ([]byte, error) { return []byte("its own"), nil }
-	if err := g.makeCommit(ch, l, CommitOptions{Path: path}); err != nil {
+	ch, err := forgeCommit(m.ours[0].group, list, path)
+	if err != nil {
 		m.note("not made: %v", err)
 		return nil
 	}
@@ -407,12 +389,8 @@ func (m *rustHistory) step() {
 	switch n := m.rng.IntN(10); {
 	case n < 6: // by value
 		x := tricks[m.rng.IntN(len(tricks))]
-		var list []Committed
-		for _, p := range x.make(m) {
-			list = append(list, Committed{Proposal: p, Sender: Sender{Type: SenderMember, Leaf: hostile.group.Own()}})
-		}
-		path := m.rng.IntN(2) == 0
-		if ch := m.forge(list, path); ch != nil && m.told(x.name, hostile, "", ch.Commit) {
+		list := byValue(hostile.group, x.make(m)...)
+		if ch := m.forge(list, m.rng.IntN(2) == 0); ch != nil && m.told(x.name, hostile, "", ch.Commit) {
 			if err := ch.Apply(); err != nil {
 				m.fail("%v", err)
 			}
@@ -552,17 +530,11 @@ func (m *rustHistory) commitByRust(what string, packages [][]byte) (welcome []by
 // Members of this package and of mls-rs are of one mind about everything that a hostile member commits, follow each
 // other's choice of what others proposed, and join the same groups. MLS_HISTORIES is how many, from seed MLS_SEED on.
 func TestHistoriesWithMLSRS(t *testing.T) {
-	number := func(name string, n uint64) uint64 {
-		if s := os.Getenv(name); s != "" {
-			return must[uint64](t)(strconv.ParseUint(s, 10, 64))
-		}
-		return n
-	}
 	peer := startRust(t, rustLibrary(t))
 	tally := map[string][2]int{}
-	seed := number("MLS_SEED", 1)
-	for i := range number("MLS_HISTORIES", 100) {
-		m := &rustHistory{t: t, rng: rand.New(rand.NewPCG(seed+i, 56)), suite: CipherSuite(1 + i%2), peer: peer, tally: tally}
+	seed := number(t, "MLS_SEED", 1)
+	for i := range number(t, "MLS_HISTORIES", 100) {
+		m := &rustHistory{t: t, rng: rand.New(rand.NewPCG(uint64(seed+i), 56)), suite: CipherSuite(1 + i%2), peer: peer, tally: tally}
 		m.note("seed %d", seed+i)
 		first := m.person()
 		first.group = must[*Group](t)(Create(first.cfg, nil))

@@ -1,6 +1,6 @@
 // Any number of clients on the npm package ts-mls, each in at most one group, driven by lines of JSON on standard input:
 //
-//   {"op": "add", "who": "alice", "packages": ["00010005..."]}
+//   {"op": "commit", "who": "alice", "proposals": [{"keyPackage": "00010005..."}, {"remove": "bob"}]}
 //
 // Every line is answered by one: {"ok": {...}} or {"error": "..."}. Bytes are in hexadecimal. TS_MLS is the path of the
 // package's index.js, outside of this repository.
@@ -34,18 +34,28 @@ const lengthOf = (key) => (key.length < 64 ? [key.length] : [0x40, key.length]);
 const withLength = (key) => new Uint8Array([...lengthOf(key), ...key]);
 const withoutLength = (vector) => vector.slice(vector[0] < 64 ? 1 : 2);
 
+// The library names the types of the RFC, and has numbers for others.
+const extensionName = (type) => Object.entries(mls.defaultExtensionTypes).find(([, number]) => number === type)?.[0] ?? type;
+
 class Client {
-  static operations = new Set(['keyPackage', 'create', 'join', 'joinExternal', 'info', 'add', 'remove', 'commitPending', 'proposeAdd',
-    'proposeRemove', 'proposeResumptionPSK', 'proposeExternalPSK', 'learn', 'take', 'read', 'send', 'state']);
+  static operations = new Set(['keyPackage', 'create', 'join', 'joinExternal', 'info', 'propose', 'commit', 'learn', 'take', 'read', 'send',
+    'state']);
 
   externalKeys = {};
 
-  static async make({ who, suite, encrypt }) {
+  // keysOf is a client whose signature keys this one has as well, extensions are types that it supports.
+  static async make({ name, suite, encrypt, keysOf, extensions }) {
     const client = new Client();
-    const [name] = Object.entries(mls.ciphersuites).find(([, number]) => number === suite);
-    client.name = who;
+    const [suiteName] = Object.entries(mls.ciphersuites).find(([, number]) => number === suite);
+    client.name = name; // its identity: clients that follow each other may have the same
     client.encrypt = encrypt; // proposals and commits are private messages
-    client.suite = await mls.getCiphersuiteImpl(mls.getCiphersuiteFromName(name));
+    client.capabilities = mls.defaultCapabilities();
+    client.capabilities.extensions.push(...(extensions ?? []));
+    client.suite = await mls.getCiphersuiteImpl(mls.getCiphersuiteFromName(suiteName));
+    if (keysOf) {
+      client.keys = clients.get(keysOf).keys;
+      return client;
+    }
     client.keys = await client.suite.signature.keygen();
     if (suite === 2) {
       // ts-mls makes a compressed point; section 5.1.1 asks for an uncompressed one.
@@ -70,7 +80,7 @@ class Client {
     // The library's default never ends; applications bound lifetimes (section 7.2).
     const lifetime = { notBefore: now - HOUR, notAfter: now + 24n * HOUR };
     this.package = await mls.generateKeyPackageWithKey({ credentialType: 'basic', identity: utf8(this.name) },
-      mls.defaultCapabilities(), lifetime, [], this.keys, this.suite);
+      this.capabilities, lifetime, [], this.keys, this.suite);
     return this.package;
   }
 
@@ -112,8 +122,21 @@ class Client {
     return { message: encode('mls_group_info', 'groupInfo', info) };
   }
 
-  additions(packages) {
-    return packages.map((p) => ({ proposalType: 'add', add: { keyPackage: decode(p, 'mls_key_package').keyPackage } }));
+  proposal({ keyPackage, remove, psk, epoch, extensions }) {
+    if (keyPackage) return { proposalType: 'add', add: { keyPackage: decode(keyPackage, 'mls_key_package').keyPackage } };
+    if (remove) return this.removal(remove);
+    if (psk) return this.preSharedKey({ psktype: 'external', pskId: utf8(psk) });
+    if (extensions) {
+      return { proposalType: 'group_context_extensions', groupContextExtensions: { extensions: extensions.map(({ type, data }) => (
+        { extensionType: extensionName(type), extensionData: bytes(data) })) } };
+    }
+    const { groupId } = this.group.groupContext;
+    return this.preSharedKey({ psktype: 'resumption', usage: 'application', pskGroupId: groupId, pskEpoch: BigInt(epoch) });
+  }
+
+  preSharedKey(id) {
+    const pskNonce = this.suite.rng.randomBytes(this.suite.kdf.size);
+    return { proposalType: 'psk', psk: { preSharedKeyId: { ...id, pskNonce } } };
   }
 
   removal(name) {
@@ -123,39 +146,18 @@ class Client {
     return { proposalType: 'remove', remove: { removed: at / 2 } };
   }
 
-  async commit(extraProposals) {
+  // commit commits what waits, and proposals beside it by value.
+  async commit({ proposals }) {
     const { commit, welcome } = this.use(await mls.createCommit(
       { state: this.group, cipherSuite: this.suite, pskIndex: this.psks() },
-      { wireAsPublicMessage: !this.encrypt, ratchetTreeExtension: true, extraProposals }));
+      { wireAsPublicMessage: !this.encrypt, ratchetTreeExtension: true, extraProposals: (proposals ?? []).map((p) => this.proposal(p)) }));
     return { message: hex(mls.encodeMlsMessage(commit)), welcome: welcome && encode('mls_welcome', 'welcome', welcome) };
   }
 
-  add({ packages }) { return this.commit(this.additions(packages)); }
-
-  remove({ name }) { return this.commit([this.removal(name)]); }
-
-  commitPending() { return this.commit([]); }
-
-  async propose(proposal) {
-    const { message } = this.use(await mls.createProposal(this.group, !this.encrypt, proposal, this.suite));
+  async propose({ proposals }) {
+    const { message } = this.use(await mls.createProposal(this.group, !this.encrypt, this.proposal(proposals[0]), this.suite));
     return { message: hex(mls.encodeMlsMessage(message)) };
   }
-
-  proposeAdd({ packages }) { return this.propose(this.additions(packages)[0]); }
-
-  proposeRemove({ name }) { return this.propose(this.removal(name)); }
-
-  proposePSK(id) {
-    const pskNonce = this.suite.rng.randomBytes(this.suite.kdf.size);
-    return this.propose({ proposalType: 'psk', psk: { preSharedKeyId: { ...id, pskNonce } } });
-  }
-
-  proposeResumptionPSK() {
-    const { groupId, epoch } = this.group.groupContext;
-    return this.proposePSK({ psktype: 'resumption', usage: 'application', pskGroupId: groupId, pskEpoch: epoch });
-  }
-
-  proposeExternalPSK({ name }) { return this.proposePSK({ psktype: 'external', pskId: utf8(name) }); }
 
   learn({ name, message }) { this.externalKeys[mls.bytesToBase64(utf8(name))] = bytes(message); }
 
