@@ -34,6 +34,9 @@ func (c *choice) list() (*proposalList, error) {
 	// Removals make room for adds of the same client, and new extensions for leaves that lack what was required: they come
 	// first, whatever the order of arrival. What failed is tried again when more has been chosen.
 	slices.SortStableFunc(all, func(i, j int) int { return cmp.Compare(c.rank(i), c.rank(j)) })
+	if err != nil && c.complete(all) {
+		all = slices.DeleteFunc(all, func(i int) bool { return slices.Contains(c.chosen, i) })
+	}
 	for before := -1; len(c.chosen) > before && len(all) > 0; {
 		before = len(c.chosen)
 		all = c.pick(all)
@@ -42,6 +45,20 @@ func (c *choice) list() (*proposalList, error) {
 		return nil, err
 	}
 	return c.best, nil
+}
+
+// complete tries what byValue may lack where it is not valid alone: all removals that wait, then what comes after them in
+// list as well, rank by rank. Halves of list could part two of which byValue needs both.
+func (c *choice) complete(list []int) bool {
+	for i := range list {
+		if i+1 < len(list) && c.rank(list[i]) == c.rank(list[i+1]) {
+			continue
+		}
+		if c.try(slices.Sorted(slices.Values(list[:i+1]))) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // rank is when a proposal is tried.
@@ -88,12 +105,14 @@ func (c *choice) try(of []int) error {
 
 // eligible are the proposals that wait and that a commit of ours with byValue may hold (section 12.2): those that are
 // valid now by themselves, and not our own updates; of several for one leaf a removal, else the newest update; of
-// several that bring the same client or key the first; a reinit only alone, and not where there are more.
+// several that bring the same client or key the first, and none where byValue does; a reinit only alone, and not where
+// there are more.
 func (g *Group) eligible(byValue []Committed) []Committed {
 	var list []Committed
 	for _, p := range g.proposals {
 		c := p.Committed
-		if c.Sender == (Sender{Type: SenderMember, Leaf: g.now.own}) && c.Proposal.Type() == ProposalUpdate || g.judgeWaiting(&c) != nil {
+		if c.Sender == (Sender{Type: SenderMember, Leaf: g.now.own}) && c.Proposal.Type() == ProposalUpdate ||
+			slices.ContainsFunc(byValue, c.rivals) || g.judgeWaiting(&c) != nil {
 			continue
 		}
 		list = append(list, c)
@@ -143,6 +162,14 @@ func (c *Committed) subject() (leaf LeafIndex, once string) {
 		return noLeaf, "p" + string(p.ID.append(nil))
 	}
 	return noLeaf, ""
+}
+
+// rivals reports whether no commit may hold both c and o (section 12.2).
+func (c *Committed) rivals(o Committed) bool {
+	leaf, once := c.subject()
+	otherLeaf, otherOnce := o.subject()
+	return leaf == otherLeaf && leaf != noLeaf || once == otherOnce && once != "" ||
+		c.Proposal.Type() == ProposalGroupContextExtensions && o.Proposal.Type() == ProposalGroupContextExtensions
 }
 
 // judgeWaiting is what has to be said of a proposal that waits when it is to be committed and not before: whether its

@@ -447,3 +447,49 @@ func TestProposalsOfOtherTypes(t *testing.T) {
 	}
 	c.agree()
 }
+
+// A commit finds among what waits all that its own proposals need, whatever else waits.
+func TestOwnProposalsThatNeedOthers(t *testing.T) {
+	extend := wish{kind: ProposalGroupContextExtensions, extensions: Extensions{{theExtension, nil}}}
+	group := func(t *testing.T) *history { // m1 and m2 lack the extension, and m4 has proposed to remove them
+		h := &history{t: t, suite: 1}
+		h.gather(h.newOurs(client{name: "m4", modern: true}), true, false, false, true)
+		for _, gone := range []string{"m1", "m2"} {
+			msg, err := h.members[4].propose(wish{kind: ProposalRemove, member: gone})
+			h.check(h.members[4], err)
+			h.told(h.members[4], msg)
+		}
+		return h
+	}
+	commits := func(t *testing.T, h *history, want int, values ...wish) {
+		t.Helper()
+		by := h.members[0].(*ours)
+		commit, _, err := by.commit(values...)
+		h.check(by, err)
+		h.check(h.members[4], h.members[4].take(commit))
+		if by.last != want || h.members[4].(*ours).last != want {
+			t.Errorf("the commit holds %d proposals, want %d", by.last, want)
+		}
+	}
+	t.Run("beside a removal of one whom it removes itself", func(t *testing.T) {
+		h := group(t)
+		msg, err := h.members[4].propose(wish{kind: ProposalRemove, member: "m3"})
+		h.check(h.members[4], err)
+		h.told(h.members[4], msg)
+		commits(t, h, 4, wish{kind: ProposalRemove, member: "m3"}, extend)
+	})
+	t.Run("beside an add that does not fit", func(t *testing.T) {
+		h := group(t)
+		msg, err := h.members[4].propose(wish{kind: ProposalAdd, keyPackage: h.newOurs(client{name: "m5"}).keyPackage()})
+		h.check(h.members[4], err)
+		h.told(h.members[4], msg)
+		commits(t, h, 3, extend)
+	})
+	t.Run("beside other extensions", func(t *testing.T) {
+		h := group(t)
+		msg, err := h.members[4].propose(wish{kind: ProposalGroupContextExtensions})
+		h.check(h.members[4], err)
+		h.told(h.members[4], msg)
+		commits(t, h, 3, extend)
+	})
+}
