@@ -159,3 +159,16 @@ func TestExternalJoinWithAResumptionKey(t *testing.T) {
 		t.Error("nobody was asked")
 	}
 }
+
+// A member that takes another identity with its commit is judged as the others will judge it (section 7.3).
+func TestOwnNewIdentities(t *testing.T) {
+	c := newCrowd(t, 1, 3)
+	g := c.members[0].group
+	_, err := g.Commit(CommitOptions{Identity: Identity{Key: c.members[1].cfg.Key}})
+	wantRefusal(t, err, Invalid, "7.3: leaves 0 and 1 have the same signature_key")
+	_, err = g.Commit(CommitOptions{Identity: Identity{Credential: Credential{Type: 0xf00d}}})
+	wantRefusal(t, err, Invalid, "7.3: does not support credential type 0xf00d, which the group uses")
+	key := must[*SigningKey](t)(GenerateSigningKey(1, stream("another")))
+	c.commit(0, CommitOptions{Identity: Identity{Key: key, Credential: BasicCredential([]byte("another"))}})
+	c.agree()
+}

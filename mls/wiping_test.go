@@ -357,3 +357,16 @@ func contains(m map[string][]byte, b []byte) bool {
 	}
 	return false
 }
+
+// Room that is given back, whatever part of it was used last, holds nothing of the plaintexts that stood in it.
+func TestScratchIsWiped(t *testing.T) {
+	for _, n := range []int{20, maxSpareScratch, 2 * maxSpareScratch} {
+		s := &scratch{a: bytes.Repeat([]byte{1}, n), b: bytes.Repeat([]byte{2}, n)}
+		a, b := s.a, s.b
+		s.a, s.b = a[:n/2], b[:0]
+		s.done()
+		if len(bytes.Trim(a, "\x00"))+len(bytes.Trim(b, "\x00")) > 0 {
+			t.Errorf("of %d bytes some are left", n)
+		}
+	}
+}

@@ -126,6 +126,49 @@ func TestJoinersAreJudgedFirst(t *testing.T) {
 	wantRefusal(t, err, Refused, "5.3.1: credential of basic was refused")
 }
 
+// Of several things that are wrong with a welcome, the one that costs least to see is told, and nothing dearer is done:
+// the confirmation tag before the tree, the hash of the tree before what is in it, signatures and credentials last.
+func TestWelcomesAreRefusedForWhatCostsLeast(t *testing.T) {
+	unsigned := func(f *forgedWelcome) {
+		l := newPerson(t, 1, "unsigned").keyPackage().Leaf
+		l = copyLeaf(l)
+		l.Signature = make([]byte, 64)
+		l.raw, l.unsigned = nil, len(l.appendUnsigned(nil))
+		l.raw = l.append(nil)
+		f.tree.add(l)
+	}
+	twice := func(f *forgedWelcome) { f.tree.add(f.tree.leaf(1)) }
+	for _, x := range []struct {
+		name  string
+		wrong []func(*forgedWelcome)
+		kind  Kind
+		want  string
+	}{
+		{"tag, hash and signature", []func(*forgedWelcome){unsigned, (*forgedWelcome).retree,
+			func(f *forgedWelcome) { f.context.treeHash = make([]byte, 32); f.tag = make([]byte, 32) }},
+			BadSignature, "12.4.3.1: confirmation tag of the group info is wrong"},
+		{"hash, keys and signature", []func(*forgedWelcome){unsigned, twice, (*forgedWelcome).retree,
+			func(f *forgedWelcome) { f.context.treeHash = make([]byte, 32) }},
+			Invalid, "12.4.3.1: tree hash is not that of the group info"},
+		{"keys and signature", []func(*forgedWelcome){unsigned, twice, (*forgedWelcome).retree},
+			Invalid, "12.4.3.1: have the same encryption key"},
+		{"signature", []func(*forgedWelcome){unsigned, (*forgedWelcome).retree},
+			BadSignature, "7.3: signature of a leaf node does not verify"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			p := newPerson(t, 1, "joiner", func(c *Config) {
+				c.Credentials = func(*Presented) error { t.Error("asked about a credential"); return nil }
+			})
+			f := newCrowd(t, 1, 2).forgeWelcome(p)
+			for _, wrong := range x.wrong {
+				wrong(f)
+			}
+			_, err := Join(p.cfg, f.seal(), JoinOptions{})
+			wantRefusal(t, err, x.kind, x.want)
+		})
+	}
+}
+
 // waitingAdds lets n proposals wait at member 0, and gives what a commit would hold by value instead.
 func waitingAdds(t testing.TB, n int) (g *Group, byValue []Proposal, asked *int) {
 	t.Helper()
