@@ -354,6 +354,7 @@ func (h *history) step() {
 		h.check(by, err)
 		h.told(by, commit)
 	case what < 7:
+		joined = h.joined // the epoch is the same
 		h.refuseTogether()
 	default:
 		h.commitTogether(by)
