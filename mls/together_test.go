@@ -259,7 +259,9 @@ func forgeCommit(g *Group, list []Committed, path bool) (*Change, error) {
 	none := g.cfg.PSK
 	defer func() { g.cfg.PSK = none }()
 	g.cfg.PSK = func(*PSKID) ([]byte, error) { return []byte("its own"), nil }
-	return ch, g.makeCommit(ch, l, CommitOptions{Path: path})
+	err := g.makeCommit(ch, l, CommitOptions{Path: path})
+	ch.show()
+	return ch, err
 }
 
 // byValue are proposals of the member itself.
