@@ -9,6 +9,7 @@
 // ([Config.NewKeyPackage]), with which others add it, and it creates groups ([Create]) or joins them: by a welcome ([Join]) or by a
 // commit of its own ([JoinExternal]). A [Group] protects application data ([Group.Protect]), takes every message of the others
 // ([Group.Process]), proposes ([Group.Propose]) and commits ([Group.Commit]).
+// What a session of SLIM does with all this is the example Slim (example_slim_test.go).
 //
 // Process is three steps, for those who have other processors for signatures: the owner of the group decrypts
 // ([Group.Unprotect]), anyone verifies the signature ([Unverified.Verify]), and the owner accepts the message in its turn
