@@ -258,7 +258,11 @@ func (v *Verified) Discard() {
 	if v.group == nil {
 		return
 	}
-	if v.stage.Swap(ended) != verifying {
+	switch v.stage.Swap(ended) {
+	case ended: // the group may have been wiped: what is left is the verifier's, who may not be done yet
+		return
+	case verifying:
+	default:
 		clear(v.content.text)
 		v.content = privateContent{}
 		v.msg, v.handshake = nil, nil

@@ -312,3 +312,22 @@ func TestLateRatchetsOfHandshakesAreWiped(t *testing.T) {
 		t.Errorf("secrets of %d and %d bytes", r.application.secret.Len(), r.handshake.secret.Len())
 	}
 }
+
+// A message that ends while its signature is verified is the verifier's, however often the owner ends it: by Wipe and by
+// Discard, as who gives up all that it holds does.
+func TestEndedTwiceWhileVerified(t *testing.T) {
+	c := newCrowd(t, 1, 2)
+	g := c.members[0].group
+	u := unprotected(t, g, must[[]byte](t)(c.members[1].group.Protect(nil, []byte("text"), nil)))
+	v := &u.message
+	v.stage.Store(verifying) // as Verify does first
+	g.Wipe()
+	u.Discard()
+	u.Discard()
+	if v.content.verifier == nil || v.content.raw == nil {
+		t.Fatal("what the verifier reads was taken away")
+	}
+	if !v.signatureHolds() {
+		t.Error("the text was overwritten while it was verified")
+	}
+}
