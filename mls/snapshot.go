@@ -518,7 +518,7 @@ func (p *pending) room() int {
 
 func readPendingState(r *codec.Reader, s *suite.Suite) pending {
 	packed := codec.NewReader(bytes.Clone(r.Opaque()))
-	p := pending{Committed: Committed{Proposal: readProposal(packed), Sender: readSender(r), ByReference: true},
+	p := pending{Committed: Committed{Proposal: readProposal(packed), Sender: readSender(r), ByReference: true, sound: true},
 		ref: bytes.Clone(r.Opaque()), message: bytes.Clone(r.Opaque())}
 	if err := packed.Finish(); err != nil {
 		r.Fail(err)

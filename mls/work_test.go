@@ -204,3 +204,21 @@ func TestCommitsAskOncePerProposal(t *testing.T) {
 		t.Errorf("%d proposals, %d credentials judged", len(ch.Proposals), *asked)
 	}
 }
+
+// What was found in order when it arrived is not verified again after a restart, by none of the lists that a commit
+// tries: of many adds of which one fits that would be two signatures each, a thousand times.
+func TestWaitingProposalsStaySound(t *testing.T) {
+	c := newCrowd(t, 1, 3, kept)
+	a := c.members[0]
+	c.propose(1, &Add{newPerson(t, 1, "new").keyPackage()})
+	a.save() // the next one is in a message part
+	c.propose(1, &Remove{2})
+	for _, p := range [][]pending{a.group.proposals, func() []pending { a.restart(); return a.group.proposals }()} {
+		if len(p) != 2 || !p[0].sound || !p[1].sound {
+			t.Errorf("%d proposals wait, %+v", len(p), p)
+		}
+	}
+	if ch := must[*Change](t)(a.group.Commit(CommitOptions{})); len(ch.Proposals) != 2 {
+		t.Errorf("%d proposals are committed", len(ch.Proposals))
+	}
+}
