@@ -108,7 +108,8 @@ func (g *Group) readMessage(r *codec.Reader) {
 	}
 }
 
-// respendWindow is how far a generation may be ahead in a message part: limits may have become smaller since.
+// respendWindow is how far a generation may be ahead in a message part, unless Limits.Window is more: limits may have
+// become smaller since.
 const respendWindow = 1 << 16
 
 // respend spends a key once more, and reports whether it can.
@@ -121,11 +122,12 @@ func (g *Group) respend(epoch uint64, k spentKey) bool {
 	if err != nil {
 		return false
 	}
+	window := max(respendWindow, g.limits.Window)
 	if keys != g.now.messages { // as when it was used
 		keys.secrets.ratchets[k.leaf].handshake.wipe()
 	}
 	if k.leaf == g.now.own { // what it has passed over is never used
-		if k.generation >= c.next && k.generation-c.next > respendWindow {
+		if k.generation >= c.next && k.generation-c.next > window {
 			return false
 		}
 		for c.next <= k.generation {
@@ -135,7 +137,10 @@ func (g *Group) respend(epoch uint64, k spentKey) bool {
 	}
 	var key messageKey
 	defer key.wipe()
-	ahead, err := c.key(g.suite, k.generation, respendWindow, &key)
+	if k.generation < c.next && c.skipped[k.generation] == nil {
+		return true // given up before it is used: fewer keys are kept than when it was saved
+	}
+	ahead, err := c.key(g.suite, k.generation, window, &key)
 	if err != nil {
 		return false
 	}

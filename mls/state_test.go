@@ -298,3 +298,43 @@ func TestPrivateKeyPackagesThatAreRefused(t *testing.T) {
 	_, err = ParseKeyPackage(must[[]byte](t)(newCrowd(t, 1, 1).members[0].group.GroupInfo(false, false)))
 	wantRefusal(t, err, Malformed, "10: message is mls_group_info, want a key package")
 }
+
+// A group is restored under a smaller window than the one that its messages came in.
+func TestRestoreUnderASmallerWindow(t *testing.T) {
+	c := newCrowd(t, 1, 2, kept)
+	a, b := c.members[0], c.members[1]
+	b.save()
+	var messages [][]byte
+	for range 30 {
+		messages = append(messages, must[[]byte](t)(a.group.Protect(nil, []byte("x"), nil)))
+	}
+	for _, i := range []int{20, 0, 19} {
+		must[*Received](t)(b.group.Process(messages[i]))
+	}
+	b.save()
+	b.cfg.Limits.Window = 8
+	b.group = b.restored()
+	for _, i := range []int{20, 0, 19} {
+		_, err := b.group.Process(messages[i])
+		wantRefusal(t, err, Replayed, "9.2: is used up")
+	}
+	must[*Received](t)(b.group.Process(messages[18]))
+}
+
+// A message may be as far ahead after a restart as before, however large the window is.
+func TestRestoreUnderALargeWindow(t *testing.T) {
+	const far = respendWindow + 10
+	c := newCrowd(t, 1, 2, kept, func(c *Config) { c.Limits.Window = 2 * respendWindow })
+	a, b := c.members[0], c.members[1]
+	b.save()
+	for range far {
+		a.group.spendOf(t, a.group.Own())
+	}
+	msg := must[[]byte](t)(a.group.Protect(nil, []byte("x"), nil))
+	must[*Received](t)(b.group.Process(msg))
+	b.save()
+	b.group = b.restored()
+	_, err := b.group.Process(msg)
+	wantRefusal(t, err, Replayed, "9.2: is used up")
+	c.agree()
+}
