@@ -205,6 +205,7 @@ type snapshot struct {
 func findSnapshot(parts []openedPart) (h snapshot, err error) {
 	at := map[partRef]*openedPart{}
 	next := map[partRef]*openedPart{} // the newest message part that stands on one: it holds what others on the same do
+	forks := map[partRef]*openedPart{}
 	for i := range parts {
 		p := &parts[i]
 		at[p.ref] = p
@@ -212,6 +213,9 @@ func findSnapshot(parts []openedPart) (h snapshot, err error) {
 		case partSecret:
 			h.secret = p
 		case partMessage:
+			if o := next[p.on]; o != nil && o.run != p.run { // no: they are of two Groups that were in use together
+				forks[p.on] = o
+			}
 			next[p.on] = p
 		}
 	}
@@ -231,6 +235,9 @@ func findSnapshot(parts []openedPart) (h snapshot, err error) {
 	slices.Reverse(h.publics)
 	last := h.secret
 	for p := next[last.ref]; p != nil && p.number > last.number; p = next[last.ref] {
+		if o := forks[last.ref]; o != nil {
+			return h, refuse(Malformed, "", "parts %d and %d both follow part %d: two groups of one store were in use at the same time", o.number, p.number, last.number)
+		}
 		h.messages, last = append(h.messages, p), p
 	}
 	for i := range parts {

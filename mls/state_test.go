@@ -299,6 +299,27 @@ func TestPrivateKeyPackagesThatAreRefused(t *testing.T) {
 	wantRefusal(t, err, Malformed, "10: message is mls_group_info, want a key package")
 }
 
+// Two groups of one store are two histories, although the parts of one of them have gaps in their numbers: neither is
+// taken for the other's.
+func TestTwoGroupsOfOneStore(t *testing.T) {
+	p := newCrowd(t, 1, 2, kept).members[0]
+	p.save()
+	a, b := p.restored(), p.restored()
+	parts := p.shelf.all()
+	say := func(g *Group) []byte {
+		must[[]byte](t)(g.Protect(nil, []byte("x"), nil))
+		return must[*Saved](t)(g.Save()).Parts[0].Data
+	}
+	first, lost, second := say(a), say(b), say(b)
+	for _, more := range [][][]byte{{first}, {second}, {lost, second}} {
+		if _, err := Restore(p.cfg, slices.Concat(parts, more)); err != nil {
+			t.Error(err)
+		}
+	}
+	_, err := Restore(p.cfg, slices.Concat(parts, [][]byte{first, second}))
+	wantRefusal(t, err, Malformed, ": two groups of one store were in use at the same time")
+}
+
 // A group is restored under a smaller window than the one that its messages came in.
 func TestRestoreUnderASmallerWindow(t *testing.T) {
 	c := newCrowd(t, 1, 2, kept)
