@@ -73,8 +73,8 @@
 // before, or lost its newest parts, cannot be told; who does so uses keys again.
 //
 // So do two Groups made of one store that are in use at the same time, in one program or in two. A store that inserts
-// parts and never overwrites one finds that out: a number that is there already is of another Group, and what was made
-// since the last Save is neither sent nor handed over.
+// parts and never overwrites one finds that out: a number that is there already, with other bytes, is of another
+// Group, and what was made since the last Save is neither sent nor handed over.
 //
 // What is said and handed over comes after what is stored. One Save covers all that was done before it, so that several
 // messages can share it. Process stands for the steps that it has as well: a message happens when it is accepted, and

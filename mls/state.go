@@ -19,7 +19,7 @@ type Part struct {
 // When a write fails, Done is not called, and the next Save holds what this one did. A later Save covers an earlier one
 // that is not done; both may be written.
 type Saved struct {
-	Parts    []Part   // none: nothing has changed
+	Parts    []Part   // none: nothing has changed, but there may be what Restore found left over, in Obsolete
 	Obsolete []uint64 // of parts that are or may be in the store; unknown numbers are no error
 
 	group *Group
@@ -67,6 +67,7 @@ type ledger struct {
 	number uint64      // of the newest part that was made, or found by Restore
 	marks  marks       // but for proposals
 	given  []uint64    // all that may be in the store
+	left   []uint64    // of those what Restore found and did not need: deleted by nobody before the power was gone
 	undone int         // Saves since the last Done
 	// replaced: another Group has its place in the store.
 	replaced bool
@@ -106,6 +107,7 @@ func (g *Group) save(all bool) (*Saved, error) {
 	s := &Saved{group: g, whole: all || changed, then: l.stored}
 	s.kind = g.unsaved(s.whole)
 	if s.kind == partNone {
+		s.Obsolete = slices.Clone(l.left)
 		return s, nil
 	}
 	if n := l.newest; n != nil { // it may be written, and what it makes obsolete deleted, although it is not done
@@ -121,6 +123,7 @@ func (g *Group) save(all bool) (*Saved, error) {
 		s.secret()
 	case partMessage:
 		s.message(trees)
+		s.Obsolete = slices.Clone(l.left)
 	}
 	for _, t := range trees {
 		s.spent = append(s.spent, spentUpTo{t, t.log.count})
@@ -141,12 +144,15 @@ func (s *Saved) Done() error {
 		for _, u := range s.spent {
 			u.tree.log.saved = u.count
 		}
-		if len(s.Obsolete) > 0 {
+		if s.kind != partMessage {
 			l.given = append(l.given[:0], s.then.secret.number)
 			for _, p := range s.then.publics {
 				l.given = append(l.given, p.number)
 			}
 		}
+	}
+	if len(s.Obsolete) > 0 { // whatever Save gave it, they are among them
+		l.left = nil
 	}
 	if len(l.stored.publics) == 0 {
 		return nil
@@ -331,6 +337,15 @@ func (l *ledger) restored(h snapshot, all []openedPart, key *StateKey, g *Group)
 	l.key, l.number = key, all[len(all)-1].number
 	for _, p := range all {
 		l.given = append(l.given, p.number)
+	}
+	used := map[partRef]bool{h.secret.ref: true}
+	for _, p := range slices.Concat(h.publics, h.messages) {
+		used[p.ref] = true
+	}
+	for i := range all {
+		if !used[all[i].ref] {
+			l.left = append(l.left, all[i].number)
+		}
 	}
 	t := &l.stored
 	t.tree, t.secret, t.secretSize, t.last = g.now.tree, h.secret.ref, h.secret.size, h.secret.ref
