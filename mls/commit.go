@@ -274,9 +274,7 @@ func (g *Group) Protect(dst, data, aad []byte) ([]byte, error) {
 	defer room.done()
 	room.b = codec.AppendOpaque(room.b[:0], data)
 	f := framedContent{groupID: p.groupID, epoch: p.epoch, sender: Sender{Type: SenderMember, Leaf: now.own}, aad: aad, kind: ContentApplication}
-	room.a = appendTBSHead(room.a[:0], WirePrivateMessage)
-	room.a = append(f.appendFramed(room.a, room.b), now.raw...)
-	sig, err := g.suite.SignWithLabel(g.cfg.random(), now.signer, framedContentLabel, room.a)
+	sig, err := g.suite.SignWithLabel(g.cfg.random(), now.signer, framedContentLabel, room.tbs(&f, room.b, now.raw))
 	if err != nil {
 		return dst, err
 	}

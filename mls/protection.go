@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
@@ -40,6 +41,14 @@ func (s *scratch) done() {
 	}
 }
 
+// tbs is FramedContentTBS of application data, in s.a: of f, whose body is serialised, in an epoch of this context. There
+// is room for all of it before the text is copied: memory that is outgrown would keep it.
+func (s *scratch) tbs(f *framedContent, body, context []byte) []byte {
+	s.a = slices.Grow(s.a[:0], 64+len(f.groupID)+len(f.aad)+len(body)+len(context))
+	s.a = append(f.appendFramed(appendTBSHead(s.a, WirePrivateMessage), body), context...)
+	return s.a
+}
+
 // protect appends a PrivateMessage of the member at from, whose key it uses up: with the head of p, the serialised body, and auth. The caller
 // has appended the head of the MLSMessage to dst.
 func (e *epochKeys) protect(s *suite.Suite, rand io.Reader, dst []byte, p *privateMessage, from LeafIndex, body []byte, auth *authData, pad Padding) ([]byte, error) {
@@ -73,8 +82,10 @@ func (e *epochKeys) protect(s *suite.Suite, rand io.Reader, dst []byte, p *priva
 	room := spareScratch.Get().(*scratch)
 	defer room.done()
 	room.a = p.appendHead(room.a[:0]) // PrivateContentAAD
-	dst = append(dst, room.a...)
 	sealedData := senderDataSize + s.TagSize()
+	// All of it at once: memory that is outgrown when the text is there would keep it.
+	dst = slices.Grow(dst, len(room.a)+codec.VarintLen(sealedData)+sealedData+codec.VarintLen(padded+s.TagSize())+padded+s.TagSize())
+	dst = append(dst, room.a...)
 	dst = codec.AppendVarint(dst, sealedData)
 	dataAt := len(dst)
 	dst = append(dst, make([]byte, sealedData)...)

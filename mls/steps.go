@@ -176,9 +176,7 @@ func (v *Verified) signatureHolds() bool {
 	room := spareScratch.Get().(*scratch)
 	defer room.done()
 	f := framedContent{groupID: v.groupID, epoch: v.epoch, sender: v.sender(), aad: v.aad, kind: ContentApplication}
-	room.a = appendTBSHead(room.a[:0], WirePrivateMessage)
-	room.a = append(f.appendFramed(room.a, v.content.raw), v.context...)
-	return v.group.suite.VerifyWithLabel(v.content.verifier, framedContentLabel, room.a, v.content.auth.signature)
+	return v.group.suite.VerifyWithLabel(v.content.verifier, framedContentLabel, room.tbs(&f, v.content.raw, v.context), v.content.auth.signature)
 }
 
 func (v *Verified) sender() Sender { return Sender{Type: SenderMember, Leaf: v.content.from} }

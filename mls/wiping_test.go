@@ -370,3 +370,26 @@ func TestScratchIsWiped(t *testing.T) {
 		}
 	}
 }
+
+// Memory of the caller's that a message does not fit into holds nothing of its text afterwards, however much of it would.
+func TestOutgrownMemoryHoldsNoText(t *testing.T) {
+	g := newCrowd(t, 1, 2, func(c *Config) { c.Padding = PadStep }).members[0].group
+	text := bytes.Repeat([]byte("secret"), 20)
+	for n := range 600 {
+		dst := make([]byte, 0, n)
+		must[[]byte](t)(g.Protect(dst, text, nil))
+		if bytes.Contains(dst[:n], []byte("secret")) {
+			t.Fatalf("the text is left in memory of %d bytes", n)
+		}
+	}
+	f := framedContent{groupID: g.ID(), aad: make([]byte, 100), kind: ContentApplication}
+	for n := range 1000 {
+		memory := make([]byte, 0, n)
+		room := scratch{a: memory}
+		room.tbs(&f, text, g.now.raw)
+		clear(room.a)
+		if bytes.Contains(memory[:n], []byte("secret")) {
+			t.Fatalf("the signed text is left in memory of %d bytes", n)
+		}
+	}
+}
