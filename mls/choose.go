@@ -16,7 +16,13 @@ type choice struct {
 
 	chosen []int         // of waiting, ascending
 	best   *proposalList // byValue with those
+	tried  int           // lists, by pick
 }
+
+// maxTries is how many lists are tried of n proposals. Each that does not fit costs two, and once more when others have
+// been chosen: so it takes many members who hand their signature keys on to each other to get there, and what was found
+// until then is committed.
+func maxTries(n int) int { return 256 + 8*n }
 
 // list is the largest list that was found, judged and applied to a tree; an error is that of byValue alone. The rule is
 // proposalList.valid for each list that is tried, so that what is chosen can be committed. Lists are tried whole and in
@@ -78,6 +84,9 @@ func (c *choice) rank(i int) int {
 
 // pick chooses of list what fits, and returns what does not.
 func (c *choice) pick(list []int) []int {
+	if c.tried++; c.tried > maxTries(len(c.waiting)) {
+		return list
+	}
 	if len(list) == 0 || c.try(slices.Sorted(slices.Values(slices.Concat(c.chosen, list)))) == nil {
 		return nil
 	}

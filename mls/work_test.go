@@ -222,3 +222,28 @@ func TestWaitingProposalsStaySound(t *testing.T) {
 		t.Errorf("%d proposals are committed", len(ch.Proposals))
 	}
 }
+
+// Updates each of which needs the next one, since it takes its signature key over, and an add that fits nowhere: what a
+// commit tries does not grow with the square of them.
+func TestChainsOfUpdates(t *testing.T) {
+	for _, n := range []int{6, 40} {
+		c := newCrowd(t, 1, n+2)
+		g := c.members[0].group
+		for i := 1; i <= n; i++ {
+			key := must[*SigningKey](t)(GenerateSigningKey(1, stream("the last")))
+			if i < n {
+				key = c.members[i+1].cfg.Key
+			}
+			must[*Received](t)(g.Process(must[[]byte](t)(c.members[i].group.ProposeUpdate(Identity{Key: key}, nil))))
+		}
+		k := newPerson(t, 1, "bad").forgePackage(func(_ *KeyPackage, l *LeafNode) { l.EncryptionKey = g.Member(0).EncryptionKey })
+		from := c.members[n+1].group
+		must[*Received](t)(g.Process(say(t, from, from.now.signer, Sender{Type: SenderMember, Leaf: from.Own()}, &Add{k})))
+		x := choice{group: g, committer: Sender{Type: SenderMember, Leaf: g.Own()}, waiting: g.eligible(nil)}
+		l := must[*proposalList](t)(x.list())
+		if len(x.waiting) != n+1 || x.tried > 2*maxTries(n+1) || len(l.all) == 0 || n < 10 && len(l.all) != n {
+			t.Errorf("%d lists of %d proposals were tried, and %d are chosen", x.tried, len(x.waiting), len(l.all))
+		}
+		must[*Change](t)(g.Commit(CommitOptions{}))
+	}
+}
