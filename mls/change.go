@@ -115,14 +115,16 @@ func (c *Change) describe(before, after *tree, all []Committed, added []LeafInde
 }
 
 // Apply makes the change happen. A commit of this member is applied when the delivery service has accepted it; of several commits of
-// one epoch only one can be.
+// one epoch only one can be. One that can be applied no more, because its epoch is over, is wiped.
 func (c *Change) Apply() error {
 	switch {
 	case c.done:
 		return refuse(Misuse, "14", "the change was applied or discarded before")
 	case c.group.removed:
+		c.wipe()
 		return c.group.usable()
 	case c.group.now != c.base:
+		c.wipe()
 		return refuse(WrongEpoch, "14", "the change leads out of epoch %d, the group is in %d", c.base.context.epoch, c.group.Epoch())
 	}
 	c.finish()

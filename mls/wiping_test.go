@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -392,4 +393,37 @@ func TestOutgrownMemoryHoldsNoText(t *testing.T) {
 			t.Fatalf("the signed text is left in memory of %d bytes", n)
 		}
 	}
+}
+
+// A change that came too late keeps no secrets, whether its epoch is over or the group is.
+func TestChangesThatCameTooLateAreWiped(t *testing.T) {
+	c := newCrowd(t, 1, 3)
+	g := c.members[1].group
+	msg := must[*Change](t)(c.members[0].group.Commit(CommitOptions{})).Commit
+	var changes []*Change
+	for range 3 {
+		changes = append(changes, must[*Received](t)(g.Process(msg)).Change)
+	}
+	late := func(ch *Change, kind Kind, want string) {
+		t.Helper()
+		keys := slices.Collect(maps.Values(ch.next.keys))
+		for range 2 {
+			wantRefusal(t, ch.Apply(), kind, want)
+		}
+		for _, s := range ch.next.secrets.all() {
+			if s.Len() != 0 {
+				t.Error("a secret is left")
+			}
+		}
+		if ch.next.messages.senderData.Len() != 0 || len(ch.next.messages.secrets.closed) != 0 || len(ch.next.keys) != 0 || len(keys) == 0 || keys[0].Bytes() != nil {
+			t.Error("a key is left")
+		}
+	}
+	if err := changes[0].Apply(); err != nil {
+		t.Fatal(err)
+	}
+	late(changes[1], WrongEpoch, "14: the change leads out of epoch 1")
+	must[[]byte](t)(g.Protect(nil, nil, nil)) // what was applied is whole
+	g.Wipe()
+	late(changes[2], Removed, "12.4.2: no longer in the group")
 }
