@@ -102,7 +102,8 @@
 // waits, to be sent again or compared with what comes back; Process says Own of it. When one of them is applied, or
 // another member's commit, the rest end: Apply says WrongEpoch, and the next Save holds them no more. So the welcomes of
 // a commit that was accepted are sent before the Save that follows Apply, or kept by the application in the same
-// transaction. A Change that Process gave is not saved: its commit is processed again.
+// transaction. A Change that Process gave is not saved: its commit is processed again. Neither is the commit that
+// JoinExternal gives: it is kept by the application, in the transaction that stores the group, until it has been sent.
 //
 // Keys leave the store with the part that replaces the one they are in: those of an epoch with the commit that ends it,
 // those of messages after 64 messages or more, or with [Group.SaveAll]. Until then who has the store and the StateKey
