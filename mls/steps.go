@@ -35,9 +35,9 @@ type Verified struct {
 	// Touched by the owner of the group alone.
 	claim claim
 
-	// Of a handshake message: a copy of it, and what it decodes to.
+	// Of a handshake message: a copy of it, and not what it decodes to, which can take many times the room.
 	msg       []byte
-	handshake *Message
+	handshake ContentType
 
 	// Of application data. Its text is the owner's, but for the time in which it is verified; the rest does not change.
 	content      privateContent
@@ -125,12 +125,7 @@ func (g *Group) unprotectHandshake(m *Message, msg []byte) (*Unverified, error) 
 	if err := g.takesHandshake(m); err != nil {
 		return nil, err
 	}
-	msg = bytes.Clone(msg)
-	m, err := ParseMessage(msg)
-	if err != nil {
-		return nil, err
-	}
-	u := &Unverified{Verified{size: len(msg), group: g, msg: msg, handshake: m}}
+	u := &Unverified{Verified{size: len(msg), group: g, msg: bytes.Clone(msg), handshake: m.Content}}
 	u.message.stage.Store(verified) // as far as it can be now
 	return u, nil
 }
@@ -182,8 +177,8 @@ func (v *Verified) signatureHolds() bool {
 func (v *Verified) sender() Sender { return Sender{Type: SenderMember, Leaf: v.content.from} }
 
 func (v *Verified) kind() ContentType {
-	if v.handshake != nil {
-		return v.handshake.Content
+	if v.handshake != 0 {
+		return v.handshake
 	}
 	return ContentApplication
 }
@@ -207,10 +202,10 @@ func (v *Verified) Accept() (*Received, error) {
 	case ended:
 		return nil, refuse(Misuse, "", "the message was accepted or discarded before")
 	}
-	if v.handshake != nil {
-		m, msg := v.handshake, v.msg
+	if v.handshake != 0 {
+		msg := v.msg
 		v.Discard()
-		return g.acceptHandshake(m, msg)
+		return g.acceptHandshake(msg)
 	}
 	if err := v.acceptable(stage); err != nil {
 		v.Discard()
@@ -240,8 +235,12 @@ func (v *Verified) acceptable(stage uint32) error {
 	return nil
 }
 
-// acceptHandshake takes a handshake message, whose bytes are msg.
-func (g *Group) acceptHandshake(m *Message, msg []byte) (*Received, error) {
+// acceptHandshake takes a handshake message, and keeps it.
+func (g *Group) acceptHandshake(msg []byte) (*Received, error) {
+	m, err := ParseMessage(msg)
+	if err != nil {
+		return nil, err
+	}
 	if err := g.takesHandshake(m); err != nil {
 		return nil, err
 	}
@@ -263,7 +262,7 @@ func (v *Verified) Discard() {
 	default:
 		clear(v.content.text)
 		v.content = privateContent{}
-		v.msg, v.handshake = nil, nil
+		v.msg = nil
 	}
 	v.claim.wipe()
 	g := v.group
@@ -282,7 +281,7 @@ func (g *Group) dropUnderWay() {
 // forgetClaims wipes the keys that were lent to messages of epochs that are no longer kept.
 func (g *Group) forgetClaims() {
 	for _, v := range g.underWay {
-		if v.handshake == nil {
+		if v.handshake == 0 {
 			if _, err := g.keysOf(v.epoch); err != nil {
 				v.claim.wipe()
 			}

@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 )
@@ -330,4 +331,32 @@ func TestEndedTwiceWhileVerified(t *testing.T) {
 	if !v.signatureHolds() {
 		t.Error("the text was overwritten while it was verified")
 	}
+}
+
+// A handshake message under way takes the room of its bytes, however much more it is when it is decoded: nobody has
+// vouched for it.
+func TestHandshakesUnderWayTakeLittleRoom(t *testing.T) {
+	g := newCrowd(t, 1, 2).members[0].group
+	leaf := copyLeaf(g.Member(1))
+	path := &updatePath{leaf: leaf, nodes: make([]updatePathNode, 20)}
+	for i := range path.nodes {
+		path.nodes[i].secrets = make([]hpkeCiphertext, maxRecipients)
+	}
+	f := framedContent{groupID: g.ID(), epoch: g.Epoch(), sender: Sender{Type: SenderNewMemberCommit}, kind: ContentCommit,
+		body: body{commit: &commit{path: path}}}
+	msg := (&publicMessage{authenticated: authenticated{wire: WirePublicMessage, content: f, raw: f.append(nil)}}).append(appendMessageHead(nil, WirePublicMessage))
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	u := unprotected(t, g, msg)
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if held := int(after.HeapAlloc) - int(before.HeapAlloc); held > 2*len(msg) {
+		t.Errorf("a message of %d bytes holds %d", len(msg), held)
+	}
+	_, err := u.Verify().Accept()
+	if KindOf(err) == 0 {
+		t.Error("it was accepted")
+	}
+	runtime.KeepAlive(path)
 }
