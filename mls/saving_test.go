@@ -207,6 +207,21 @@ func TestRunsHaveKeysOfTheirOwn(t *testing.T) {
 		}
 		runs[h.run] = true
 	}
+	// Nor do copies of one, which nobody should make.
+	g := p.restored()
+	must[*Saved](t)(g.SaveAll())
+	twin := *g
+	for _, g := range []*Group{g, &twin} {
+		part := must[*Saved](t)(g.SaveAll()).Parts[0]
+		h, _, _, err := readPartHead(part.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if runs[h.run] {
+			t.Errorf("part %d of run %x, again", part.Number, h.run)
+		}
+		runs[h.run] = true
+	}
 }
 
 // What the store holds is opened and searched: secrets of an epoch are gone with the commit that ends it, keys of
@@ -545,43 +560,5 @@ func TestDroppedProposals(t *testing.T) {
 		a.group.DropPending()
 		c.members[1].group.DropPending()
 		c.members[2].group.DropPending()
-	}
-}
-
-// What the power left in the store that is obsolete goes with the first Save after it, whatever that holds.
-func TestLeftoversLeaveTheStore(t *testing.T) {
-	for name, then := range map[string]func(*person){
-		"nothing":   func(*person) {},
-		"a message": func(p *person) { must[[]byte](t)(p.group.Protect(nil, nil, nil)) },
-		"a commit":  func(p *person) { must[*Change](t)(p.group.Commit(CommitOptions{})) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := newCrowd(t, 1, 2, kept, func(c *Config) { c.PastEpochs, c.PSKEpochs = -1, -1 })
-			b := c.members[1]
-			must[[]byte](t)(b.group.Protect(nil, nil, nil))
-			b.save()
-			old := bytes.Clone(b.group.now.secrets.init.Bytes())
-			c.commit(0, CommitOptions{})
-			for _, p := range must[*Saved](t)(b.group.Save()).Parts {
-				b.shelf.parts[p.Number] = p.Data
-			}
-			b.group = b.restored()
-			if !bytes.Contains(b.shelf.text(t), old) {
-				t.Fatal("nothing is left over")
-			}
-			then(b)
-			b.save()
-			if bytes.Contains(b.shelf.text(t), old) {
-				t.Error("a secret of an epoch that is over is left")
-			}
-			if s := must[*Saved](t)(b.group.Save()); len(s.Parts) != 0 || len(s.Obsolete) != 0 {
-				t.Errorf("%v, %d obsolete, of a group that has not changed", s, len(s.Obsolete))
-			}
-			b.group = b.restored()
-			c.agree()
-			b.save()
-			b.group = b.restored()
-			c.agree()
-		})
 	}
 }

@@ -64,6 +64,7 @@ type ledger struct {
 	key    *StateKey // of run
 	run    partRun
 	aead   cipher.AEAD // nil: this Group has made no part yet
+	of     *Group      // that aead is of: a Group that was copied begins a run of its own
 	number uint64      // of the newest part that was made, or found by Restore
 	marks  marks       // but for proposals
 	given  []uint64    // all that may be in the store
@@ -166,7 +167,7 @@ func (l *ledger) prepare(g *Group) (changed bool, err error) {
 	if key == nil {
 		return false, refuse(Misuse, "", "Config.StateKey is nil: a group is saved under one")
 	}
-	if l.aead != nil && l.key == key {
+	if l.aead != nil && l.key == key && l.of == g {
 		return false, nil
 	}
 	changed = l.key != nil && l.key != key
@@ -181,7 +182,7 @@ func (l *ledger) prepare(g *Group) (changed bool, err error) {
 	if changed { // until something is stored under the new one
 		l.stored = stored{}
 	}
-	l.key, l.run, l.aead = key, run, aead
+	l.key, l.run, l.aead, l.of = key, run, aead, g
 	return changed, nil
 }
 
