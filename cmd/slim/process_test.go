@@ -128,13 +128,9 @@ func (p *process) ended(t *testing.T) int {
 	}
 }
 
-// heedHangups has SIGHUP not ignored by this process and those that it starts, whoever has ignored it. signal.Reset
-// leaves it so.
-func heedHangups() {
-	c := make(chan os.Signal, 1)
-	signal.Notify(c, syscall.SIGHUP)
-	signal.Stop(c)
-}
+// heedHangups has processes that this one starts not ignore SIGHUP, whoever has ignored it. Neither signal.Stop nor
+// signal.Reset would do: they go back to what was there before.
+func heedHangups() { signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) }
 
 // A terminal that is closed stops the node in order; one that was started with nohup goes on.
 func TestTerminalThatIsClosed(t *testing.T) {
