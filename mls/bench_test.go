@@ -163,7 +163,8 @@ func BenchmarkUnprotect(b *testing.B) {
 	}
 }
 
-// BenchmarkSteps unprotects messages while workers verify the signatures of others, and accepts them in order. ns/owner is
+// BenchmarkSteps unprotects messages while workers verify the signatures of others, and accepts them in order.
+// ns/owner is
 // what it costs the owner of the group.
 func BenchmarkSteps(b *testing.B) {
 	for _, cs := range benchSuites {

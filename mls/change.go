@@ -6,10 +6,12 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
 )
 
-// Change is a commit that was made or received and has been verified, and has not happened yet: Apply makes it happen, as
+// Change is a commit that was made or received and has been verified, and has not happened yet: Apply makes it
+// happen, as
 // a whole. Not applying it leaves the group as it was; Discard wipes what it holds.
 //
-// The fields say all that it will do, for whoever decides whether it may. They are copies: nothing happens when they are
+// The fields say all that it will do, for whoever decides whether it may. They are copies: nothing happens when they
+// are
 // changed.
 type Change struct {
 	Sender Sender // of the commit
@@ -32,7 +34,8 @@ type Change struct {
 	ReInit      *ReInit                 // ends the group; nil: it goes on
 	SelfRemoved bool                    // this member is no longer in the group after it
 
-	// Of commits of this member: what to send. Welcomes are for those who were added, in the order of Added if they are separate.
+	// Of commits of this member: what to send. Welcomes are for those who were added, in the order of Added if they
+	// are separate.
 	Commit   []byte
 	Welcomes [][]byte
 
@@ -61,7 +64,8 @@ func (c *Change) show() {
 	}
 }
 
-// LeafChange is what a commit does to one leaf of the tree. Where one member goes and another comes to its leaf there are
+// LeafChange is what a commit does to one leaf of the tree. Where one member goes and another comes to its leaf there
+// are
 // two of them.
 type LeafChange struct {
 	Leaf   LeafIndex
@@ -70,7 +74,8 @@ type LeafChange struct {
 	By     Sender    // who proposed it; the committer where it needs no proposal
 }
 
-// describe fills in what the change does. all are its proposals, added the leaves of those who come; the trees are those
+// describe fills in what the change does. all are its proposals, added the leaves of those who come; the trees are
+// those
 // before and after it.
 func (c *Change) describe(before, after *tree, all []Committed, added []LeafIndex) {
 	c.External = c.Sender.Type == SenderNewMemberCommit
@@ -114,7 +119,8 @@ func (c *Change) describe(before, after *tree, all []Committed, added []LeafInde
 	}
 }
 
-// Apply makes the change happen. A commit of this member is applied when the delivery service has accepted it; of several commits of
+// Apply makes the change happen. A commit of this member is applied when the delivery service has accepted it; of
+// several commits of
 // one epoch only one can be. One that can be applied no more, because its epoch is over, is wiped.
 func (c *Change) Apply() error {
 	switch {

@@ -12,12 +12,15 @@
 // What a session of SLIM does with all this is the example Slim (example_slim_test.go).
 //
 // Process is three steps, for those who have other processors for signatures: the owner of the group decrypts
-// ([Group.Unprotect]), anyone verifies the signature ([Unverified.Verify]), and the owner accepts the message in its turn
+// ([Group.Unprotect]), anyone verifies the signature ([Unverified.Verify]), and the owner accepts the message in its
+// turn
 // ([Verified.Accept]). A message happens when it is accepted, and then as if it were processed at that moment.
 //
 // A commit, ours or another's, comes as a [Change]: verified as a whole, and without any effect until it is applied. It
-// says who made it, who comes, goes and is another after it, by whose proposal, and what else it does. The caller decides
-// and then calls [Change.Apply] or [Change.Discard]. Ours is applied when the delivery service has put it before those of
+// says who made it, who comes, goes and is another after it, by whose proposal, and what else it does. The caller
+// decides
+// and then calls [Change.Apply] or [Change.Discard]. Ours is applied when the delivery service has put it before
+// those of
 // others for the same epoch, never before.
 //
 //	Create          Join(welcome)          JoinExternal(group info)
@@ -40,10 +43,12 @@
 // # What may be relied on
 //
 // Whatever is refused leaves the group as it was. Errors are [*Error] and tell this side what was wrong and by which section; nothing
-// of them is meant for the peer. Every decoder is bounded by its input and by [Limits]; bytes after a message and lengths in a longer
+// of them is meant for the peer. Every decoder is bounded by its input and by [Limits]; bytes after a message and
+// lengths in a longer
 // form than needed are refused.
 //
-// Keys are gone when the RFC says so: that of a message when it has been accepted or made, ratchet and tree secrets when
+// Keys are gone when the RFC says so: that of a message when it has been accepted or made, ratchet and tree secrets
+// when
 // what they give has been derived, those of an epoch with it, but for what late messages and resumption need, for as many epochs as the
 // [Config] says. Secrets are values that cannot be printed, copied unseen (go vet) or compared with ==. Go may still have moved or
 // spilled what is wiped: that is out of this package's hands.
@@ -51,7 +56,8 @@
 // Randomness and time come from the Config. The same of both gives the same bytes, except that ECDSA on P-384 and P-521 signs with
 // nonces of the system.
 //
-// Methods of one Group, and of its Changes and messages, must not overlap, but for [Unverified.Verify], which may overlap
+// Methods of one Group, and of its Changes and messages, must not overlap, but for [Unverified.Verify], which may
+// overlap
 // with all of them. Different groups may be used at the same time and share a Config, whose
 // callbacks, Rand and KeyPackages must then be safe for that; [MemoryStore] and crypto/rand are.
 // Slices that are given are not kept unless it is said, but for those in proposals, extensions, credentials and names of pre-shared keys, which
@@ -59,7 +65,8 @@
 //
 // # State
 //
-// A group is kept by saving it. [Group.Save] gives what has changed, in parts sealed under Config.StateKey, and says which
+// A group is kept by saving it. [Group.Save] gives what has changed, in parts sealed under Config.StateKey, and says
+// which
 // older parts that makes obsolete; the caller writes and deletes them, in one transaction or in that order, and calls
 // [Saved.Done]. [Restore] makes the group of all parts that are stored.
 //
@@ -92,15 +99,19 @@
 //	Apply                            | the commit is acknowledged                 | takes the commit once more; ours is among [Group.Outstanding]
 //	Discard, DropPending, Wipe       | the secrets have to be gone from the store | leaves them there
 //
-// Application data is handed over at most once if it is saved before. It is handed over at least once if the application's
+// Application data is handed over at most once if it is saved before. It is handed over at least once if the
+// application's
 // store keeps it, under Epoch, Sender and Generation, from before the group is saved (or in the same transaction) until
-// the application has acknowledged it: after a crash what is kept is handed over, and what is processed once more is the
-// same under the same name. What comes again after it was saved is Replayed, or a commit of an epoch that is over, which is
+// the application has acknowledged it: after a crash what is kept is handed over, and what is processed once more is
+// the
+// same under the same name. What comes again after it was saved is Replayed, or a commit of an epoch that is over,
+// which is
 // WrongEpoch: it is acknowledged, and no more.
 //
 // A commit of this member is saved as it waits for the delivery service. After a restart [Group.Outstanding] gives what
 // waits, to be sent again or compared with what comes back; Process says Own of it. When one of them is applied, or
-// another member's commit, the rest end: Apply says WrongEpoch, and the next Save holds them no more. So the welcomes of
+// another member's commit, the rest end: Apply says WrongEpoch, and the next Save holds them no more. So the welcomes
+// of
 // a commit that was accepted are sent before the Save that follows Apply, or kept by the application in the same
 // transaction. A Change that Process gave is not saved: its commit is processed again. Neither is the commit that
 // JoinExternal gives: it is kept by the application, in the transaction that stores the group, until it has been sent.

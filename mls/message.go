@@ -26,7 +26,8 @@ func appendMessageHead(dst []byte, w WireFormat) []byte {
 	return binary.BigEndian.AppendUint16(dst, uint16(w))
 }
 
-// ParseMessage reads one MLSMessage, after which nothing may follow. What it decodes is bounded by the length of b; nothing is verified yet.
+// ParseMessage reads one MLSMessage, after which nothing may follow. What it decodes is bounded by the length of b;
+// nothing is verified yet.
 func ParseMessage(b []byte) (*Message, error) {
 	r := codec.NewReader(b)
 	m, err := readMessage(r)

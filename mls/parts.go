@@ -21,7 +21,8 @@ import (
 //
 //	"mls-part" | version | kind | number | number and tag of the part it stands on | run | group id<V> | sealed text, tag
 //
-// The key is derived from the StateKey, the run and the group id. A run is 16 random bytes that a Group draws before its
+// The key is derived from the StateKey, the run and the group id. A run is 16 random bytes that a Group draws before
+// its
 // first part, so that two Groups made of the same parts never share a key; within a run the number is the nonce, and no
 // two parts get the same. What a part stands on is named by the tag that seals it: who mixes parts of two histories is
 // found out, although both have the same numbers.
@@ -38,7 +39,8 @@ const (
 	StateKeySize = 32
 )
 
-// ErrNotSaved is the cause of the error of Restore when no state of the group was ever written as a whole: as if nothing
+// ErrNotSaved is the cause of the error of Restore when no state of the group was ever written as a whole: as if
+// nothing
 // had been saved. Tested for with errors.Is.
 var ErrNotSaved = errors.New("no group was saved")
 
@@ -200,7 +202,8 @@ type snapshot struct {
 	messages []*openedPart
 }
 
-// findSnapshot finds the newest state in parts, which are in the order of their numbers. Older parts may be left over; a
+// findSnapshot finds the newest state in parts, which are in the order of their numbers. Older parts may be left
+// over; a
 // newer one that does not belong to it may not, except public parts whose secret part was not written any more.
 func findSnapshot(parts []openedPart) (h snapshot, err error) {
 	at := map[partRef]*openedPart{}

@@ -41,7 +41,8 @@ func (s *scratch) done() {
 	}
 }
 
-// tbs is FramedContentTBS of application data, in s.a: of f, whose body is serialised, in an epoch of this context. There
+// tbs is FramedContentTBS of application data, in s.a: of f, whose body is serialised, in an epoch of this context.
+// There
 // is room for all of it before the text is copied: memory that is outgrown would keep it.
 func (s *scratch) tbs(f *framedContent, body, context []byte) []byte {
 	s.a = slices.Grow(s.a[:0], 64+len(f.groupID)+len(f.aad)+len(body)+len(context))
@@ -49,7 +50,8 @@ func (s *scratch) tbs(f *framedContent, body, context []byte) []byte {
 	return s.a
 }
 
-// protect appends a PrivateMessage of the member at from, whose key it uses up: with the head of p, the serialised body, and auth. The caller
+// protect appends a PrivateMessage of the member at from, whose key it uses up: with the head of p, the serialised
+// body, and auth. The caller
 // has appended the head of the MLSMessage to dst.
 func (e *epochKeys) protect(s *suite.Suite, rand io.Reader, dst []byte, p *privateMessage, from LeafIndex, body []byte, auth *authData, pad Padding) ([]byte, error) {
 	content := len(body) + codec.VarintLen(len(auth.signature)) + len(auth.signature)
@@ -131,7 +133,8 @@ func (e *epochKeys) openSenderData(s *suite.Suite, p *privateMessage) (senderDat
 	return d, nil
 }
 
-// privateContent is a private message that was decrypted. Its signature has not been verified: nothing may be done with it before.
+// privateContent is a private message that was decrypted. Its signature has not been verified: nothing may be done
+// with it before.
 type privateContent struct {
 	from     LeafIndex
 	leaf     *LeafNode // of the sender
@@ -142,8 +145,10 @@ type privateContent struct {
 	auth     authData
 }
 
-// unprotect decrypts p into o, and notes in c which key that took. It changes nothing that matters: whoever can seal in the
-// name of another, as every member can, must not take that one's keys away. own is the leaf of this member, whose messages
+// unprotect decrypts p into o, and notes in c which key that took. It changes nothing that matters: whoever can seal
+// in the
+// name of another, as every member can, must not take that one's keys away. own is the leaf of this member, whose
+// messages
 // it cannot read; underWay are messages that hold keys already.
 func (e *epochKeys) unprotect(s *suite.Suite, p *privateMessage, own LeafIndex, window uint32, underWay []*Verified, o *privateContent, c *claim) error {
 	d, err := e.openSenderData(s, p)

@@ -97,7 +97,8 @@ func TestJumpsTakeNoRoom(t *testing.T) {
 	}
 }
 
-// What was not written is in the next Save as well, whether Save was called again or not; written late, it harms nothing.
+// What was not written is in the next Save as well, whether Save was called again or not; written late, it harms
+// nothing.
 func TestWritesThatFail(t *testing.T) {
 	c := newCrowd(t, 1, 3, kept)
 	a, b := c.members[0], c.members[1]

@@ -114,7 +114,8 @@ func (t *secretTree) ratchet(l LeafIndex, kind ContentType) (*ratchet, error) {
 	return &r.handshake, nil
 }
 
-// deriveLeaf derives the ratchets of l; nil if there is no secret above it. Only the root has one at first; each time, the nodes beside the
+// deriveLeaf derives the ratchets of l; nil if there is no secret above it. Only the root has one at first; each
+// time, the nodes beside the
 // path to the leaf get theirs.
 func (t *secretTree) deriveLeaf(l LeafIndex) *ratchets {
 	n := l.Node()
@@ -163,7 +164,8 @@ func (r *ratchet) check(g, window uint32) error {
 	return nil
 }
 
-// key sets out to the key of generation g, which check must let pass, and changes nothing: a message may yet turn out to
+// key sets out to the key of generation g, which check must let pass, and changes nothing: a message may yet turn out
+// to
 // be worthless. Where generations are jumped over, ahead is the ratchet at g with their keys: to be held by a claim, or
 // wiped.
 func (r *ratchet) key(s *suite.Suite, g uint32, window uint32, out *messageKey) (ahead *ratchet, err error) {
@@ -190,7 +192,8 @@ func (r *ratchet) key(s *suite.Suite, g uint32, window uint32, out *messageKey) 
 	return ahead, nil
 }
 
-// claim is the key of one generation, lent to a message whose signature is not verified yet. The ratchet is where it was;
+// claim is the key of one generation, lent to a message whose signature is not verified yet. The ratchet is where it
+// was;
 // it moves when the claim is spent, and not at all when it is wiped.
 type claim struct {
 	ratchet    *ratchet
@@ -199,7 +202,8 @@ type claim struct {
 	after      ratchet // the ratchet past generation, with the keys from from on; empty if the key was one that is kept
 }
 
-// base is where the key of c is derived from: the ratchet, or what another claim on it leaves behind, whichever is nearest.
+// base is where the key of c is derived from: the ratchet, or what another claim on it leaves behind, whichever is
+// nearest.
 func (c *claim) base(underWay []*Verified) *ratchet {
 	base := c.ratchet
 	for _, v := range slices.Backward(underWay) {
@@ -213,7 +217,8 @@ func (c *claim) base(underWay []*Verified) *ratchet {
 	return base
 }
 
-// hold notes what the claim leaves behind, when its key has decrypted something. base and ahead are what the key came from.
+// hold notes what the claim leaves behind, when its key has decrypted something. base and ahead are what the key came
+// from.
 func (c *claim) hold(s *suite.Suite, base, ahead *ratchet) {
 	if c.generation < base.next {
 		return
@@ -245,7 +250,8 @@ func (c *claim) spend(s *suite.Suite, window uint32) {
 	r.spend(s, c.generation, window, &c.after)
 }
 
-// spend uses up the key of generation g. Unless it is a skipped one, after is the ratchet past it, with the keys that are
+// spend uses up the key of generation g. Unless it is a skipped one, after is the ratchet past it, with the keys that
+// are
 // jumped over; nil: none are.
 func (r *ratchet) spend(s *suite.Suite, g, window uint32, after *ratchet) {
 	if r.tree != nil {

@@ -6,13 +6,15 @@ import (
 	"slices"
 )
 
-// Part is a piece of a group's state, sealed. A store keeps it under the group and its number, as a whole or not at all.
+// Part is a piece of a group's state, sealed. A store keeps it under the group and its number, as a whole or not at
+// all.
 type Part struct {
 	Number uint64 // no two parts of a group have the same
 	Data   []byte // the caller's
 }
 
-// Saved is what has changed of a group since what is known to be stored. The caller writes Parts in their order, deletes
+// Saved is what has changed of a group since what is known to be stored. The caller writes Parts in their order,
+// deletes
 // the parts numbered Obsolete after that, and calls Done; or does the first two in one transaction. Stopped at any
 // point, the store holds the state before or the one after. Nothing of it is stored by this package.
 //
@@ -293,7 +295,8 @@ func (g *Group) Replace(old *Group) error {
 	return nil
 }
 
-// Restore makes a group of its parts, which may stand in any order; parts that are obsolete may be among them. cfg is as
+// Restore makes a group of its parts, which may stand in any order; parts that are obsolete may be among them. cfg is
+// as
 // it was for the group; its key is used only for what is made anew. Parts that are damaged, of another group or
 // StateKey, or of two histories of one group are refused, and so is a state of which a part is missing: of all of them
 // that is ErrNotSaved. That the

@@ -16,11 +16,13 @@ import (
 // A message happens when it is accepted, and what happens then is what Process would do at that moment. Until then the
 // group is as if it had not come: no ratchet has moved, and a state that is saved knows nothing of it. The key that it
 // was decrypted with is lent (claim). So two copies of one message can be under way, and one of them is accepted; a
-// message that is refused takes nothing from those after it; and of an epoch that is forgotten meanwhile, or a group that is
+// message that is refused takes nothing from those after it; and of an epoch that is forgotten meanwhile, or a group
+// that is
 // wiped, nothing is accepted any more. Plaintext is in fields that are not exported until the signature was found good,
 // and is overwritten when it is not.
 
-// Unverified is a message that was decrypted, and whose signature is to be verified. It cannot be printed, and is not to
+// Unverified is a message that was decrypted, and whose signature is to be verified. It cannot be printed, and is not
+// to
 // be copied.
 type Unverified struct{ message Verified }
 
@@ -46,7 +48,8 @@ type Verified struct {
 	context      []byte // of the group in that epoch, serialised
 }
 
-// The stages of a message. While it is being verified its text is the verifier's: an owner who ends it then only says so,
+// The stages of a message. While it is being verified its text is the verifier's: an owner who ends it then only says
+// so,
 // and the verifier, who finds that out, overwrites the text.
 const (
 	unset     uint32 = iota // of the zero value

@@ -314,7 +314,8 @@ func TestLateRatchetsOfHandshakesAreWiped(t *testing.T) {
 	}
 }
 
-// A message that ends while its signature is verified is the verifier's, however often the owner ends it: by Wipe and by
+// A message that ends while its signature is verified is the verifier's, however often the owner ends it: by Wipe and
+// by
 // Discard, as who gives up all that it holds does.
 func TestEndedTwiceWhileVerified(t *testing.T) {
 	c := newCrowd(t, 1, 2)

@@ -24,7 +24,8 @@ const (
 	tsAnswering  = 30 * time.Second
 )
 
-// tsLibrary is the path of the package's index.js. The first call installs it into the user's cache folder, as package interop does.
+// tsLibrary is the path of the package's index.js. The first call installs it into the user's cache folder, as
+// package interop does.
 func tsLibrary(t *testing.T) string {
 	t.Helper()
 	for _, program := range []string{"node", "npm"} {
@@ -39,7 +40,8 @@ func tsLibrary(t *testing.T) string {
 	return filepath.Join(dir, "node_modules/ts-mls/dist/src/index.js")
 }
 
-// tsInstalled returns the folder of the installation. The marker, a copy of the pins, is written last, so that an interrupted
+// tsInstalled returns the folder of the installation. The marker, a copy of the pins, is written last, so that an
+// interrupted
 // installation is begun anew.
 func tsInstalled(ctx context.Context) (string, error) {
 	cache, err := os.UserCacheDir()

@@ -372,7 +372,8 @@ func TestScratchIsWiped(t *testing.T) {
 	}
 }
 
-// Memory of the caller's that a message does not fit into holds nothing of its text afterwards, however much of it would.
+// Memory of the caller's that a message does not fit into holds nothing of its text afterwards, however much of it
+// would.
 func TestOutgrownMemoryHoldsNoText(t *testing.T) {
 	g := newCrowd(t, 1, 2, func(c *Config) { c.Padding = PadStep }).members[0].group
 	text := bytes.Repeat([]byte("secret"), 20)

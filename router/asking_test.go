@@ -163,7 +163,8 @@ func TestNegotiationsThatWaitAreBounded(t *testing.T) {
 	}
 }
 
-// answeredInTurns runs the first loop until it is not woken any more. It fails if a callback answers more negotiations than it may.
+// answeredInTurns runs the first loop until it is not woken any more. It fails if a callback answers more
+// negotiations than it may.
 func (r *rig) answeredInTurns(t *testing.T, before uint64) {
 	t.Helper()
 	l := r.n.loops[0]

@@ -274,7 +274,8 @@ func TestBundledMessagesKeepTheirHeaders(t *testing.T) {
 	}
 }
 
-// A fan-out is under way on the receivers' loop when messages of its sender come, in a bundle or alone: they wait behind
+// A fan-out is under way on the receivers' loop when messages of its sender come, in a bundle or alone: they wait
+// behind
 // it, and who wants to hear of one still does. Rules: P-fwd-6.
 func TestNothingOvertakesAFanout(t *testing.T) {
 	for _, size := range []int{10, maxBundled + 1000} {

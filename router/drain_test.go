@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// forward lets all that has come until now reach the queues of its receivers, as forwardAll does. Loops have a turn only
+// forward lets all that has come until now reach the queues of its receivers, as forwardAll does. Loops have a turn
+// only
 // where it is waited for one.
 func (r *rig) forward(t *testing.T) {
 	t.Helper()

@@ -8,8 +8,10 @@ import (
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 )
 
-// A connection that has negotiated and does nothing takes little memory: what only messages need is made when they come.
-// Of these bytes the test itself takes some 500; in a process gnet's come to it, and half as much again for the collector.
+// A connection that has negotiated and does nothing takes little memory: what only messages need is made when they
+// come.
+// Of these bytes the test itself takes some 500; in a process gnet's come to it, and half as much again for the
+// collector.
 func TestMemoryOfAnIdleConnection(t *testing.T) {
 	const count, most = 500, 3300
 	r := newRig(t, 1, Options{})

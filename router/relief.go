@@ -27,7 +27,8 @@ type relief struct {
 	running atomic.Bool // memory is being given back, on another goroutine
 }
 
-// due lets a tick pass in which the process holds held bytes, taken of them by messages, and reports whether it is time.
+// due lets a tick pass in which the process holds held bytes, taken of them by messages, and reports whether it is
+// time.
 func (r *relief) due(held, taken int64) bool {
 	if r.least == 0 || held < r.least {
 		r.least = held

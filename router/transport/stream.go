@@ -70,7 +70,8 @@ type Receiver interface {
 	Closed()
 }
 
-// Waiter is a Receiver that may take some time over what has come. One that waits at PeerFinished finishes the stream by
+// Waiter is a Receiver that may take some time over what has come. One that waits at PeerFinished finishes the stream
+// by
 // itself.
 type Waiter interface{ Waits() bool }
 

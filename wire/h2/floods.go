@@ -26,7 +26,8 @@ const (
 	priceOver    = 8              // in bytes: for each byte of a section above MaxHeaderList
 )
 
-// budgetOf is the whole budget of a connection, in bytes: the opening and reset of all its streams leave a part for the rest.
+// budgetOf is the whole budget of a connection, in bytes: the opening and reset of all its streams leave a part for
+// the rest.
 func budgetOf(s *Settings) int {
 	return max(fullBudget, min(int(s.MaxStreams), maxResets)*(priceRequest+priceReset)*tokenBytes+fullBudget/4)
 }
