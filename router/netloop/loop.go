@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -316,7 +317,7 @@ func pop(list *[]*Socket) *Socket {
 func (l *Loop) openWake() error {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		return err
+		return os.NewSyscallError("socketpair", err)
 	}
 	c, err := fileConn(fds[0], "wake")
 	if err == nil {
