@@ -4,3 +4,6 @@ package router
 
 // pooled says whether pools keep what they are given.
 const pooled = true
+
+// slower says that everything takes many times as long.
+const slower = false

@@ -1,0 +1,6 @@
+//go:build !race
+
+package mls
+
+// slower says that everything takes many times as long.
+const slower = false
