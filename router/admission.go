@@ -72,8 +72,14 @@ func (c *Conn) decide(p *pending, unproven error) {
 		c.end(statusPermissionDenied, err.Error())
 		return
 	}
+	c.activate(res, g, !l.node.opt.AllowUnsigned)
+}
+
+// activate makes a connection one of those that messages go through. strict: its signatures are demanded.
+func (c *Conn) activate(res *link.Result, g grant, strict bool) {
+	l := c.loop
 	c.kind, c.filter, c.granted = g.kind, g.reach, true
-	c.link.Open(l.hops, hop.Rules{Signed: c.kind == table.Edge || c.kind == table.Remote, Strict: !l.node.opt.AllowUnsigned,
+	c.link.Open(l.hops, hop.Rules{Signed: c.kind == table.Edge || c.kind == table.Remote, Strict: strict,
 		Local: c.kind == table.Local}, res.LinkID, res.Key)
 	c.state, c.negotiated = active, true
 	c.stream.Established()

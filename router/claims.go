@@ -69,12 +69,8 @@ func newClaims(o *Options) *claims {
 
 // admit decides. Each grant is to be given back with release when the connection ends; the error is a *refusal.
 func (c *claims) admit(x claim) (grant, error) {
-	g := grant{kind: kindOf(x.kind), reach: table.All}
-	if g.kind == table.Peer && !c.relay {
-		g.reach = table.All.Without(table.Peer)
-	}
+	g, n := c.own(kindOf(x.kind))
 	l := &c.limits[g.kind]
-	n := c.granted[g.kind].Add(1)
 	switch {
 	case !c.accept.Has(g.kind):
 		return grant{}, c.refuse(g, "connections of kind %v are not accepted here, only %v (--accept-kinds)",
@@ -86,6 +82,16 @@ func (c *claims) admit(x claim) (grant, error) {
 			g.kind, l.node, l.option)
 	}
 	return g, nil
+}
+
+// own grants what a connection of this kind may do, whatever there are: it is one that the operator has asked for. n is how
+// many there are now.
+func (c *claims) own(k table.Kind) (g grant, n int32) {
+	g = grant{kind: k, reach: table.All}
+	if k == table.Peer && !c.relay {
+		g.reach = table.All.Without(table.Peer)
+	}
+	return g, c.granted[k].Add(1)
 }
 
 func (c *claims) refuse(g grant, format string, args ...any) error {

@@ -49,6 +49,7 @@ type Conn struct {
 	filter     table.Filter  // what a publish of this connection may reach; immutable once active
 	asked      *pool.Buf     // messages that wait for the answer to its negotiation, which is the first; nil: none
 	pending    *pending      // while claimed
+	dialed     *outgoing     // this node has opened it; nil: it was accepted
 	link       hop.Link      // open once active
 	opened     time.Duration // after the node began
 	q          queue

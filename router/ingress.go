@@ -19,7 +19,11 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 	if c.state != active {
 		switch c.state {
 		case accepted:
-			c.ask(b)
+			if c.dialed != nil {
+				c.answered(b)
+			} else {
+				c.ask(b)
+			}
 		case claimed:
 			c.note(ReasonNegotiation, errEarly)
 			c.end(statusOK, "")

@@ -39,6 +39,7 @@ func (l *loop) expireSetups(now time.Time) {
 func (c *Conn) expire() {
 	defer c.guard()
 	c.note(ReasonTimeout, nil)
+	c.because(ReasonTimeout.String())
 	c.end(statusOK, "")
 }
 
@@ -84,6 +85,7 @@ func (c *Conn) leave() {
 	if c.state == gone {
 		return
 	}
+	defer c.toldOver()
 	defer c.forget() // even if a panic has broken the table's side of c: others wait for their credit
 	c.leaveTable()
 	c.logClosed()

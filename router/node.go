@@ -41,6 +41,7 @@ type Node struct {
 	nextConn atomic.Uint64  // last connection id given out; ids are never used again
 	accepts  sync.WaitGroup // accept goroutines
 	relief   relief         // of the first loop
+	dialers  dialers        // of the links that the node opens
 	chores   chores         // removals of connections with many subscriptions, news for new peers
 
 	stop sync.Once
@@ -149,6 +150,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 		defer close(n.done)
 		n.closeListeners()
 		n.accepts.Wait()
+		n.dialers.stop()
 		n.draining.Store(true)
 		// Every loop announces the end, and has given receivers all that had come before that, when the first ends its
 		// connections.

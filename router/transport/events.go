@@ -83,9 +83,6 @@ func prompt(userAgent string) bool {
 	return slices.ContainsFunc(promptAgents, func(p string) bool { return strings.HasPrefix(userAgent, p) })
 }
 
-// Response implements h2.Events; there is no dialing role yet.
-func (e *events) Response(*h2.Stream, *h2.Response) {}
-
 // Grow implements h2.Events.
 func (e *events) Grow(hs *h2.Stream, have []byte, n int) []byte {
 	s, ok := hs.User.(*stream)
@@ -158,9 +155,15 @@ func (e *events) Ended(hs *h2.Stream, end *h2.End) {
 		s.close()
 	case h2.KindConn: // Closed has said why
 		s.close()
-	default: // half-closed: what is queued for it still goes out
-		e.peer.End = "the peer ended the stream"
-		s.receiver.PeerFinished()
+	case h2.KindTrailers, h2.KindHalfClosed, h2.KindGoAway:
+		k := (*socket)(e)
+		if k.call == nil { // half-closed: what is queued for it still goes out
+			k.peer.End = "the peer ended the stream"
+			s.receiver.PeerFinished()
+			return
+		}
+		k.hear(end.GRPCStatus, endText(end)) // nothing is read any more
+		s.close()
 	}
 }
 
@@ -189,6 +192,7 @@ func (e *events) Closed(hs *h2.Stream) {
 	k.peer.Streams = len(k.streams)
 	s.close()
 	k.h2.Recycle(hs)
+	k.leave()
 	k.checkFinished()
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 )
 
-// socket is gRPC over HTTP/2 on one byte stream, in the accepting role.
+// socket is gRPC over HTTP/2 on one byte stream, in the accepting role or, with a call, in the dialling one.
 type socket struct {
 	group   *Group
 	net     *netloop.Socket
@@ -19,6 +19,7 @@ type socket struct {
 	streams []*stream // usually one
 	live    liveness
 	uptake  socketUptake
+	call    *call // nil: it was accepted
 
 	granted    int         // by the peer to the connection, at the last look
 	broken     bool        // the engine has given up: GOAWAY is its last word
@@ -38,15 +39,28 @@ func (k *socket) Opened(n *netloop.Socket) {
 	k.peer.Remote = n.Remote()
 	n.QuickAck = true
 	g, o := k.group, &k.group.opt
-	k.h2.Init(h2.Server, &h2.Settings{InitialWindow: o.Window, MaxFrameSize: o.MaxFrameSize,
+	role := h2.Server
+	if k.call != nil {
+		role = h2.Client
+	}
+	k.h2.Init(role, &h2.Settings{InitialWindow: o.Window, MaxFrameSize: o.MaxFrameSize,
 		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams, ConnWindow: 16 << 20, MaxMessage: o.MaxMessage,
 		FirstMessage: o.FirstMessage, MaxUnfinished: o.MaxUnfinished, Now: g.ticks})
 	k.live.begin(g.now)
 	g.add(k)
-	if g.draining {
-		k.drain()
-	}
 	n.MarkDirty()
+	switch {
+	case k.call != nil && g.draining:
+		k.why = "the node is shutting down"
+		n.Close()
+	case g.draining:
+		k.drain()
+	case k.call != nil:
+		if err := k.open(); err != nil {
+			k.why = err.Error()
+			n.Close()
+		}
+	}
 }
 
 // Read implements netloop.Handler: step 2 of the journey.
@@ -129,10 +143,9 @@ func (k *socket) outbox() *netloop.Outbox {
 
 // Flushed implements netloop.Handler.
 func (k *socket) Flushed() {
-	if k.live.peerEnded == 0 && !k.group.finishing {
-		return
+	if k.live.peerEnded != 0 || k.group.finishing || k.hungUp() {
+		k.checkFinished()
 	}
-	k.checkFinished()
 }
 
 // Writable implements netloop.Handler.

@@ -224,7 +224,11 @@ func (s *stream) Finish(status int, text string) {
 	s.over = true
 	k := s.sock
 	x := k.outbox()
-	x.B = k.h2.Trailers(x.B, s.h2, status, text)
+	if k.call != nil {
+		x.B = k.h2.HalfClose(x.B, s.h2)
+	} else {
+		x.B = k.h2.Trailers(x.B, s.h2, status, text)
+	}
 	s.dropGather() // now, not when the engine tells of the end
 	k.count()
 	k.net.MarkDirty()

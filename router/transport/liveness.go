@@ -61,6 +61,7 @@ func (k *socket) tick(now moment) {
 	k.count()
 	k.h2.Relax(floodRelax)
 	v, o := &k.live, &k.group.opt
+	pingAfter, pingTimeout := k.keepalive()
 	if k.net.Closing() || k.net.Muted() { // its end is about to be read
 		return
 	}
@@ -78,9 +79,9 @@ func (k *socket) tick(now moment) {
 	case v.peerEnded != 0: // it can answer nothing
 	case k.trickles():
 		k.expire(FaultUnfinished)
-	case !v.established && now.Sub(v.accepted) > o.SetupTimeout && v.accepting && !slices.ContainsFunc(k.streams, speaks):
+	case !v.established && now.Sub(v.accepted) > k.setupTimeout() && v.accepting && !slices.ContainsFunc(k.streams, speaks):
 		k.expire(FaultNone)
-	case !v.established && now.Sub(v.accepted) > o.SetupTimeout:
+	case !v.established && now.Sub(v.accepted) > k.setupTimeout():
 		k.expire(FaultTimeout)
 	case len(k.streams) == 0 && now.Sub(v.busy) > o.IdleTimeout:
 		k.expire(FaultNone)
@@ -89,13 +90,13 @@ func (k *socket) tick(now moment) {
 	case v.probed != 0 && now.Sub(v.probed) > probeTimeout:
 		k.refuse(FaultKeepalive, nil, "timeout", probeTimeout)
 		k.net.Silence()
-	case o.KeepaliveTime < 0:
+	case pingAfter < 0:
 	case v.pinged != 0 && v.heard >= v.pinged:
 		v.answered() // any byte shows life
-	case v.pinged != 0 && now.Sub(v.pinged) > o.KeepaliveTimeout:
-		k.refuse(FaultKeepalive, nil, "timeout", o.KeepaliveTimeout)
+	case v.pinged != 0 && now.Sub(v.pinged) > pingTimeout:
+		k.refuse(FaultKeepalive, nil, "timeout", pingTimeout)
 		k.net.Silence()
-	case v.pinged == 0 && now.Sub(v.heard) >= o.KeepaliveTime:
+	case v.pinged == 0 && now.Sub(v.heard) >= pingAfter:
 		v.pinged = now
 		k.h2.Ping()
 		k.net.MarkDirty()
@@ -179,10 +180,11 @@ func (k *socket) finished() bool {
 		!slices.ContainsFunc(k.streams, speaks)
 }
 
-// checkFinished ends our direction where nothing more will be said: the group is finishing, or the peer has ended its
-// own.
+// checkFinished ends our direction where nothing more will be said: the group is finishing, the peer has ended its own, or
+// our call is over.
 func (k *socket) checkFinished() {
-	if k.live.ended != 0 || k.net.Closing() || !k.group.finishing && k.live.peerEnded == 0 || !k.finished() {
+	if k.live.ended != 0 || k.net.Closing() || !k.finished() ||
+		!k.group.finishing && k.live.peerEnded == 0 && !k.hungUp() {
 		return
 	}
 	if k.live.peerEnded != 0 {

@@ -1,0 +1,338 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/router/netloop"
+	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/router/transport"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// The dialling role (P-dial): a link that the node opens, and opens again when it is lost.
+//
+//	         Connect            Answered, reply of the negotiation
+//	waiting ─────────▶ opening ─────────────────────────────────▶ up
+//	   ▲                  │                                        │
+//	   └──── Backoff ─────┴────────────────────────────────────────┘        over: it is not to be tried again
+//
+// A goroutine for each link connects, waits and counts; the connection itself is one of a loop like any other, and reports
+// its two events, up and over, to that goroutine.
+
+// Link is a link that a node is to open. Immutable once it is given to Node.Dial.
+type Link struct {
+	// Endpoint is what is dialled, for logs and errors: without secrets.
+	Endpoint string
+	// Connect connects. It is called on a goroutine of its own, and heeds its context.
+	Connect func(context.Context) (net.Conn, error)
+	// ConnectTimeout bounds Connect; 0: 30 s.
+	ConnectTimeout time.Duration
+	// Call is how the stream is opened.
+	Call transport.Call
+	// ID is the link_id, the same over reconnects; "": a random UUID.
+	ID string
+	// Kind is what the node claims to be to the other end: edge, peer or remote.
+	Kind table.Kind
+	// AllowUnsigned accepts a link without header MAC (require_header_mac: false).
+	AllowUnsigned bool
+	// Backoff is the pause before the attempt that follows so many in a row that have failed, from 1 on; more false: it is
+	// not made. nil: 2 s, without end.
+	Backoff func(failed int) (pause time.Duration, more bool)
+	// Changed, if not nil, hears of each new state, on the link's goroutine.
+	Changed func(LinkState)
+}
+
+const (
+	defaultBackoff        = 2 * time.Second
+	defaultConnectTimeout = 30 * time.Second
+	// settled is how long a link must have been up for its loss to be tried again at once: a node that accepts and then
+	// closes would be dialled dozens of times a second.
+	settled = time.Second
+)
+
+// LinkState says what a dialled link is doing.
+type LinkState uint8
+
+// The states of a dialled link.
+const (
+	LinkWaiting LinkState = iota // for its next attempt
+	LinkOpening                  // connects or negotiates
+	LinkUp
+	LinkOver // it is not tried again
+)
+
+var linkStates = [...]string{"waiting", "opening", "up", "over"}
+
+func (s LinkState) String() string {
+	if int(s) < len(linkStates) {
+		return linkStates[s]
+	}
+	return fmt.Sprintf("link state(%d)", uint8(s))
+}
+
+// Dialer keeps a Link up. Its methods are safe for all.
+type Dialer struct {
+	// Immutable.
+	node   *Node
+	link   Link
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   chan struct{} // closed when its goroutine has ended
+
+	state    atomic.Uint32 // LinkState
+	attempts atomic.Uint64
+	losses   atomic.Uint64
+
+	told   string // the last failure that was logged; of the goroutine
+	failed int    // attempts in a row; of the goroutine
+}
+
+// LinkStatus is what an operator asks of a dialled link.
+type LinkStatus struct {
+	Endpoint string
+	State    LinkState
+	Attempts uint64 // to connect, since the start
+	Losses   uint64 // of a link that was up
+}
+
+// Dial opens a link in the background and keeps it up until Dialer.Close or Node.Shutdown.
+func (n *Node) Dial(l Link) (*Dialer, error) {
+	switch {
+	case l.Connect == nil:
+		return nil, errors.New("router: a link needs Connect")
+	case l.Kind != table.Edge && l.Kind != table.Peer && l.Kind != table.Remote:
+		return nil, fmt.Errorf("router: link to %s: kind %v cannot be claimed", l.Endpoint, l.Kind)
+	}
+	if l.ID == "" {
+		l.ID = newUUID()
+	}
+	if l.Backoff == nil {
+		l.Backoff = func(int) (time.Duration, bool) { return defaultBackoff, true }
+	}
+	orDefault(&l.ConnectTimeout, defaultConnectTimeout)
+	d := &Dialer{node: n, link: l, done: make(chan struct{})}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	if !n.dialers.add(d) {
+		d.cancel()
+		return nil, net.ErrClosed
+	}
+	go d.run()
+	return d, nil
+}
+
+// Status returns what the link is doing.
+func (d *Dialer) Status() LinkStatus {
+	return LinkStatus{d.link.Endpoint, LinkState(d.state.Load()), d.attempts.Load(), d.losses.Load()}
+}
+
+// Close ends the link behind what is queued for it; it does not wait for that.
+func (d *Dialer) Close() { d.cancel() }
+
+// dialers are those of a node.
+type dialers struct {
+	mu   sync.Mutex
+	all  map[*Dialer]struct{} // guarded by mu
+	over bool                 // guarded by mu
+}
+
+func (s *dialers) add(d *Dialer) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return false
+	}
+	if s.all == nil {
+		s.all = map[*Dialer]struct{}{}
+	}
+	s.all[d] = struct{}{}
+	return true
+}
+
+func (s *dialers) remove(d *Dialer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.all, d)
+}
+
+// stop ends all attempts. Links that are up stay, as connections of the node.
+func (s *dialers) stop() {
+	s.mu.Lock()
+	s.over = true
+	all := s.all
+	s.all = nil
+	s.mu.Unlock()
+	for d := range all {
+		d.cancel()
+	}
+	for d := range all {
+		<-d.done
+	}
+}
+
+// Links returns the states of all dialled links, in no order.
+func (n *Node) Links() []LinkStatus {
+	n.dialers.mu.Lock()
+	defer n.dialers.mu.Unlock()
+	var out []LinkStatus
+	for d := range n.dialers.all {
+		out = append(out, d.Status())
+	}
+	return out
+}
+
+func (d *Dialer) becomes(s LinkState) {
+	d.state.Store(uint32(s))
+	if d.link.Changed != nil {
+		d.link.Changed(s)
+	}
+}
+
+func (d *Dialer) run() {
+	defer close(d.done)
+	defer d.node.dialers.remove(d)
+	defer d.becomes(LinkOver)
+	for again := true; again; {
+		panicked := true
+		d.node.guarded(func() {
+			again = d.turn()
+			panicked = false
+		})
+		if panicked {
+			again = d.pause()
+		}
+	}
+}
+
+// turn is one attempt, and the life of the link if it succeeds. It reports whether there is to be another.
+func (d *Dialer) turn() bool {
+	d.becomes(LinkOpening)
+	d.attempts.Add(1)
+	c, err := d.connect()
+	if err != nil {
+		return d.retry(err)
+	}
+	o := &outgoing{dialer: d, up: make(chan *Conn, 1), over: make(chan outcome, 1)}
+	err = d.node.engine.Join(c, func(nl *netloop.Loop) netloop.Handler {
+		return d.node.loops[nl.Index()].callOn(o)
+	})
+	if err != nil {
+		return d.retry(err)
+	}
+	return d.follow(o)
+}
+
+// connect is Link.Connect within its time.
+func (d *Dialer) connect() (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(d.ctx, d.link.ConnectTimeout)
+	defer cancel()
+	c, err := d.link.Connect(ctx)
+	if err != nil && ctx.Err() != nil && d.ctx.Err() == nil {
+		err = fmt.Errorf("no connection within %v: %w", d.link.ConnectTimeout, err)
+	}
+	return c, err
+}
+
+// follow waits for the end of a connection that is being opened.
+func (d *Dialer) follow(o *outgoing) bool {
+	var up *Conn
+	var since time.Time
+	stop := d.ctx.Done()
+	for {
+		select {
+		case up = <-o.up:
+			since, d.told = time.Now(), ""
+			d.becomes(LinkUp)
+		case e := <-o.over:
+			if up == nil {
+				select { // both may have come
+				case up = <-o.up:
+					since = time.Now()
+				default:
+				}
+			}
+			if d.ctx.Err() != nil {
+				return false
+			}
+			if e.final(up) {
+				d.say(slog.LevelError, "link is over: the other end does not want it", "why", e.why)
+				return false
+			}
+			if up == nil {
+				return d.retry(errors.New(e.why))
+			}
+			d.losses.Add(1)
+			if time.Since(since) >= settled {
+				d.failed = 0
+				return true
+			}
+			return d.retry(errors.New(e.why))
+		case <-stop:
+			if d.node.dialers.closing() { // the connection ends with the node's others
+				return false
+			}
+			stop = nil
+			o.hangUp()
+		}
+	}
+}
+
+// closing reports whether the node is shutting down.
+func (s *dialers) closing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.over
+}
+
+// retry notes that an attempt has failed, and waits for the next. false: there is none.
+func (d *Dialer) retry(err error) bool {
+	if d.ctx.Err() != nil {
+		return false
+	}
+	if text := err.Error(); text != d.told { // a peer that is down for days is told of once
+		d.told = text
+		d.say(slog.LevelWarn, "link cannot be opened: it is tried again", "error", text)
+	}
+	return d.pause()
+}
+
+// pause waits for the next attempt. false: there is none.
+func (d *Dialer) pause() bool {
+	d.failed++
+	pause, more := d.link.Backoff(d.failed)
+	if !more {
+		d.say(slog.LevelError, "link is given up", "attempts", d.failed)
+		return false
+	}
+	d.becomes(LinkWaiting)
+	t := time.NewTimer(pause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-d.ctx.Done():
+		return false
+	}
+}
+
+func (d *Dialer) say(l slog.Level, text string, attrs ...any) {
+	d.node.log.Log(context.Background(), l, text, append([]any{"target", targetService, "endpoint", d.link.Endpoint,
+		"link_id", d.link.ID, "kind", d.link.Kind.String()}, attrs...)...)
+}
+
+// wireKind is how a kind is said in a negotiation.
+func wireKind(k table.Kind) wire.LinkKind {
+	switch k {
+	case table.Edge:
+		return wire.LinkEdge
+	case table.Peer:
+		return wire.LinkPeer
+	}
+	return wire.LinkRemote
+}

@@ -1,0 +1,356 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/router/transport"
+	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/h2"
+)
+
+var carol = wire.Text("org", "ns", "carol").WithID(9, 9)
+
+// dialled is a link of a test, with its states as they come.
+type dialled struct {
+	*Dialer
+	t      *testing.T
+	states chan LinkState
+}
+
+// dialLink has n open a link to addr; change may change it before.
+func dialLink(t *testing.T, n *Node, addr string, change func(*Link)) *dialled {
+	t.Helper()
+	d := &dialled{t: t, states: make(chan LinkState, 1000)}
+	l := Link{Endpoint: addr, Kind: table.Peer,
+		Call: transport.Call{Scheme: "http", Authority: addr, Agent: "slimgo/test"},
+		Connect: func(ctx context.Context) (net.Conn, error) {
+			var nd net.Dialer
+			return nd.DialContext(ctx, "tcp", addr)
+		},
+		Backoff: func(int) (time.Duration, bool) { return time.Millisecond, true },
+		Changed: func(s LinkState) { d.states <- s }}
+	if change != nil {
+		change(&l)
+	}
+	var err error
+	if d.Dialer, err = n.Dial(l); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// await reads states until it is s.
+func (d *dialled) await(s LinkState) {
+	d.t.Helper()
+	timeout := time.After(hang)
+	for {
+		select {
+		case got := <-d.states:
+			if got == s {
+				return
+			}
+		case <-timeout:
+			d.t.Fatalf("the link is not %v: %+v", s, d.Status())
+		}
+	}
+}
+
+// generic are the options of a node that relays, as one with hand-made peer links does.
+func generic(id string) Options { return Options{NodeID: id, RelayPeerPublishes: true, Loops: 2} }
+
+// arrives publishes from a to name until b gets a message: routes may be on their way.
+func arrives(t *testing.T, a, b *caller, name wire.NameText) {
+	t.Helper()
+	b.got = nil
+	a.send(wire.AppendPublish(nil, a.sign(header(alice, name, 1, "x")), testSession, content(7, 100)))
+	b.await(func() bool { return len(b.got) > 0 })
+}
+
+// A node that dials another as its peer gives and gets routes, and messages go both ways. Rules: P-dial-1, P-peer-3.
+func TestPeersOverADialledLink(t *testing.T) {
+	one, two := start(t, generic("one")), start(t, generic("two"))
+	early := call(t, one)
+	early.subscribe(bob)
+	dialLink(t, one, two.Addrs()[0].String(), nil).await(LinkUp)
+	late := call(t, two)
+	late.subscribe(carol) // the acknowledgement waits for the peer's
+	arrives(t, call(t, one), late, carol)
+	until(t, "the names of before are told", func() bool { return two.Stats().Names == 2 })
+	arrives(t, call(t, two), early, bob)
+}
+
+// A link that is lost comes back by itself, with its routes and without those of before. Rules: P-dial-3.
+func TestDialledLinkComesBack(t *testing.T) {
+	one, two := start(t, generic("one")), start(t, generic("two"))
+	app := call(t, one)
+	app.subscribe(bob)
+	var addr atomic.Value
+	addr.Store(two.Addrs()[0].String())
+	d := dialLink(t, one, "two", func(l *Link) {
+		l.Connect = func(ctx context.Context) (net.Conn, error) {
+			var nd net.Dialer
+			return nd.DialContext(ctx, "tcp", addr.Load().(string))
+		}
+	})
+	d.await(LinkUp)
+	ghost := call(t, two)
+	ghost.subscribe(carol)
+	until(t, "carol is known", func() bool { return one.Stats().Names == 2 })
+	_ = ghost.c.Close()
+	if err := two.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d.await(LinkWaiting)
+	again := start(t, generic("two"))
+	addr.Store(again.Addrs()[0].String())
+	d.await(LinkUp)
+	until(t, "routes are as they should be", func() bool { return again.Stats().Names == 1 && one.Stats().Names == 1 })
+	arrives(t, call(t, again), app, bob)
+	if s := d.Status(); s.Losses != 1 {
+		t.Errorf("status %+v, want one loss", s)
+	}
+}
+
+// What the other end answers decides whether it is tried again. Rules: P-dial-4.
+func TestEndsOfDialledLinks(t *testing.T) {
+	t.Run("itself", func(t *testing.T) {
+		n := start(t, generic("one"))
+		d := dialLink(t, n, n.Addrs()[0].String(), nil)
+		d.await(LinkOver)
+		if s := d.Status(); s.Attempts != 1 {
+			t.Errorf("status %+v, want one attempt", s)
+		}
+	})
+	t.Run("another deployment", func(t *testing.T) {
+		o := generic("two")
+		o.Deployment = "elsewhere"
+		two := start(t, o)
+		o = generic("one")
+		o.Deployment = "here"
+		dialLink(t, start(t, o), two.Addrs()[0].String(), nil).await(LinkOver)
+	})
+	t.Run("a kind that is not accepted", func(t *testing.T) {
+		o := generic("two")
+		o.AcceptKinds = table.Only(table.Edge)
+		two := start(t, o)
+		dialLink(t, start(t, generic("one")), two.Addrs()[0].String(), nil).await(LinkOver)
+	})
+	t.Run("remote", func(t *testing.T) {
+		two := start(t, generic("two"))
+		d := dialLink(t, start(t, generic("one")), two.Addrs()[0].String(), func(l *Link) { l.Kind = table.Remote })
+		d.await(LinkUp)
+		if err := two.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		d.await(LinkOver)
+	})
+	t.Run("attempts", func(t *testing.T) {
+		var asked []int
+		d := dialLink(t, start(t, generic("one")), "nowhere", func(l *Link) {
+			l.Connect = func(context.Context) (net.Conn, error) { return nil, errors.New("no way") }
+			l.Backoff = func(n int) (time.Duration, bool) { asked = append(asked, n); return 0, n < 4 }
+		})
+		d.await(LinkOver)
+		if s := d.Status(); s.Attempts != 4 || !slices.Equal(asked, []int{1, 2, 3, 4}) {
+			t.Errorf("status %+v, asked for the pauses of %v", s, asked)
+		}
+	})
+	t.Run("closed", func(t *testing.T) {
+		one, two := start(t, generic("one")), start(t, generic("two"))
+		d := dialLink(t, one, two.Addrs()[0].String(), nil)
+		d.await(LinkUp)
+		d.Close()
+		d.await(LinkOver)
+		until(t, "the connection is gone", func() bool { return one.Stats().Connections == 0 && two.Stats().Connections == 0 })
+	})
+}
+
+// acceptor is the other end of a dialled link, made by hand.
+type acceptor struct {
+	t  *testing.T
+	c  net.Conn
+	h  h2.Conn
+	on func(*acceptor, *h2.Stream, *h2.Request)
+}
+
+func (a *acceptor) Request(s *h2.Stream, r *h2.Request) { a.on(a, s, r) }
+func (a *acceptor) Response(*h2.Stream, *h2.Response)   {}
+func (a *acceptor) Message(*h2.Stream, []byte, bool)    {}
+func (a *acceptor) Grow(_ *h2.Stream, have []byte, n int) []byte {
+	return append(make([]byte, 0, n), have...)
+}
+func (a *acceptor) Ended(*h2.Stream, *h2.End)         {}
+func (a *acceptor) Writable(*h2.Stream)               {}
+func (a *acceptor) Closed(*h2.Stream)                 {}
+func (a *acceptor) Pong()                             {}
+func (a *acceptor) GoAway(uint32, h2.ErrCode, []byte) {}
+
+// acceptors listens and serves every connection with on, one after the other.
+func acceptors(t *testing.T, on func(*acceptor, *h2.Stream, *h2.Request)) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	t.Cleanup(func() { _ = ln.Close(); <-done })
+	go func() {
+		defer close(done)
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			a := &acceptor{t: t, c: c, on: on}
+			a.h.Init(h2.Server, nil)
+			a.serve()
+			_ = c.Close()
+		}
+	}()
+	return ln.Addr().String()
+}
+
+func (a *acceptor) serve() {
+	b := make([]byte, 64<<10)
+	for {
+		if ctl := a.h.Control(); len(ctl) > 0 {
+			_, _ = a.c.Write(ctl)
+			a.h.ControlDone()
+		}
+		n, err := a.c.Read(b)
+		if err != nil || a.h.Feed(b[:n], a) != nil {
+			return
+		}
+	}
+}
+
+// A node that answers badly is tried again, and the log says how it has answered. Rules: P-dial-2.
+func TestDialledAnswers(t *testing.T) {
+	for name, tc := range map[string]struct {
+		on   func(*acceptor, *h2.Stream, *h2.Request)
+		want string
+	}{
+		"not authorized": {func(a *acceptor, s *h2.Stream, _ *h2.Request) { a.h.Refuse(s, 401, -1, "") }, "HTTP status 401"},
+		"no such method": {func(a *acceptor, s *h2.Stream, _ *h2.Request) { a.h.Refuse(s, 200, 12, "try another") },
+			"gRPC status 12: try another"},
+		"a page":        {func(a *acceptor, s *h2.Stream, _ *h2.Request) { a.h.RespondAs(s, 200, "text/html") }, "text/html"},
+		"an error page": {func(a *acceptor, s *h2.Stream, _ *h2.Request) { a.h.RespondAs(s, 502, "text/html") }, "HTTP status 502"},
+		"a message that is no reply": {func(a *acceptor, s *h2.Stream, _ *h2.Request) {
+			a.h.Respond(s)
+			out, _ := a.h.Data(append([]byte(nil), a.h.Control()...), s, 7)
+			a.h.ControlDone()
+			_, _ = a.c.Write(append(out, 0, 0, 0, 0, 2, 0x10, 0))
+		}, "negotiation"},
+		"closes": {func(a *acceptor, _ *h2.Stream, _ *h2.Request) { _ = a.c.Close() }, "closed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := &syncBuffer{}
+			o := generic("one")
+			o.Log = slog.New(slog.NewTextHandler(log, nil))
+			d := dialLink(t, start(t, o), acceptors(t, tc.on), nil)
+			d.await(LinkWaiting)
+			d.await(LinkOpening)
+			d.await(LinkWaiting)
+			until(t, "the log tells "+tc.want, func() bool {
+				return slices.ContainsFunc(strings.Split(log.String(), "\n"),
+					func(l string) bool { return strings.Contains(l, "cannot be opened") && strings.Contains(l, tc.want) })
+			})
+		})
+	}
+}
+
+// A request carries what was configured. Rules: P-dial-2.
+func TestDialledRequest(t *testing.T) {
+	got := make(chan []string, 10)
+	addr := acceptors(t, func(a *acceptor, s *h2.Stream, r *h2.Request) {
+		x, _ := r.Field("x-tenant")
+		te, _ := r.Field("te")
+		agent, _ := r.Field("user-agent")
+		got <- []string{string(r.Method), string(r.Scheme), string(r.Authority), string(r.Path), string(r.ContentType), string(te),
+			string(agent), string(r.Authorization), string(x)}
+		a.h.Refuse(s, 401, -1, "")
+	})
+	dialLink(t, start(t, generic("one")), addr, func(l *Link) {
+		l.Call = transport.Call{Scheme: "https", Authority: "example:1", Agent: "slimgo/test",
+			Fields: []transport.Field{{Name: "authorization", Value: "Basic eA==", Sensitive: true}, {Name: "x-tenant", Value: "blue"}}}
+	})
+	want := []string{"POST", "https", "example:1", openChannelPath, "application/grpc", "trailers", "slimgo/test", "Basic eA==", "blue"}
+	select {
+	case g := <-got:
+		if !slices.Equal(g, want) {
+			t.Errorf("request %q, want %q", g, want)
+		}
+	case <-time.After(hang):
+		t.Fatal("no request")
+	}
+}
+
+// A node that accepts and says nothing is left after a time. Rules: P-dial-2.
+func TestDialledNodeThatSaysNothing(t *testing.T) {
+	for name, on := range map[string]func(*acceptor, *h2.Stream, *h2.Request){
+		"no answer": func(*acceptor, *h2.Stream, *h2.Request) {},
+		"no reply":  func(a *acceptor, s *h2.Stream, _ *h2.Request) { a.h.Respond(s) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := generic("one")
+			o.NegotiationTimeout = 10 * time.Millisecond // looked at every second
+			d := dialLink(t, start(t, o), acceptors(t, on), func(l *Link) { l.Call.AnswerTimeout = time.Millisecond })
+			d.await(LinkWaiting)
+		})
+	}
+}
+
+// A link that is lost as soon as it is up is not dialled without pause. Rules: P-dial-3.
+func TestDialledLinkThatDoesNotStay(t *testing.T) {
+	o := generic("two")
+	two := start(t, o)
+	var pauses atomic.Int32
+	var up atomic.Int32
+	d := dialLink(t, start(t, generic("one")), two.Addrs()[0].String(), func(l *Link) {
+		changed := l.Changed
+		l.Backoff = func(int) (time.Duration, bool) { pauses.Add(1); return 0, true }
+		l.Changed = func(s LinkState) {
+			if s == LinkUp {
+				up.Add(1)
+				for _, l := range two.loops { // as a node that accepts and closes
+					l.post(func() { l.group.Finish() })
+				}
+			}
+			changed(s)
+		}
+	})
+	d.await(LinkUp)
+	d.await(LinkWaiting)
+	if pauses.Load() == 0 {
+		t.Error("no pause after a link that was lost at once")
+	}
+}
+
+// What is queued for a dialled peer goes out before a node stops. Rules: P-end-3.
+func TestShutdownOverADialledLink(t *testing.T) {
+	one, two := start(t, generic("one")), start(t, generic("two"))
+	app := call(t, two)
+	app.subscribe(bob)
+	dialLink(t, one, two.Addrs()[0].String(), nil).await(LinkUp)
+	until(t, "bob is known", func() bool { return one.Stats().Names == 1 })
+	a := call(t, one)
+	const count = 100
+	for i := range count {
+		a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 30_000)))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
+	defer cancel()
+	if err := one.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	app.await(func() bool { return len(app.got) == count })
+}

@@ -1,0 +1,156 @@
+package transport
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/router/netloop"
+	"github.com/seed31b3bfd0/slimgo/wire/h2"
+)
+
+// Call says how a socket that was dialled opens its stream. Immutable once it is used.
+type Call struct {
+	// Scheme is http, https or unix, Authority whom the request is for, Agent who asks.
+	Scheme, Authority, Agent string
+	// Fields are further fields of the request.
+	Fields []Field
+	// AnswerTimeout is how long the peer may take to accept the stream; 0: Options.SetupTimeout. To the second.
+	AnswerTimeout time.Duration
+	// KeepaliveTime and KeepaliveTimeout take the place of those of Options; 0: theirs.
+	KeepaliveTime, KeepaliveTimeout time.Duration
+}
+
+// Field is a header field of a request.
+type Field struct {
+	Name, Value string
+	Sensitive   bool // it is kept out of tables on the way
+}
+
+// Caller is the Receiver of a stream that this side has opened. Nothing can be put before Answered.
+type Caller interface {
+	Receiver
+	// Answered says that the peer has accepted the stream.
+	Answered()
+}
+
+// call is the dialling role of a socket: one stream, with which the socket ends.
+type call struct {
+	*Call
+	caller   func(Stream) Caller
+	answered bool
+}
+
+// DialGRPC returns the handler of a socket that was just connected. It opens one stream, whose receiver is made by caller
+// on the loop, and closes the socket at the end of that stream. caller is not called if the group is finishing: then
+// Acceptor.Ended is all that is heard of the socket. Its methods may be called on the loop only, but DialGRPC by all.
+func (g *Group) DialGRPC(c *Call, caller func(Stream) Caller) netloop.Handler {
+	return &socket{group: g, call: &call{Call: c, caller: caller}}
+}
+
+// open sends the request. Errors are those of h2.Conn.Open, and final.
+func (k *socket) open() error {
+	fields := []h2.Field{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: k.call.Scheme},
+		{Name: ":authority", Value: k.call.Authority}, {Name: ":path", Value: openChannel},
+		{Name: "te", Value: "trailers"}, {Name: "content-type", Value: "application/grpc"},
+		{Name: "user-agent", Value: k.call.Agent}}
+	for _, f := range k.call.Fields {
+		fields = append(fields, h2.Field(f))
+	}
+	hs, err := k.h2.Open(fields)
+	if err != nil {
+		return err
+	}
+	s := &stream{sock: k, h2: hs}
+	s.uptake.share.returned = k.group.now
+	s.receiver = k.call.caller(s)
+	hs.User = s
+	k.live.accepting = true
+	k.streams = append(k.streams, s)
+	k.peer.Streams++
+	return nil
+}
+
+// hungUp reports whether the socket was dialled and its stream has ended on our side.
+func (k *socket) hungUp() bool {
+	return k.call != nil && k.live.accepting && (len(k.streams) == 0 || k.streams[0].over)
+}
+
+// setupTimeout is the time until a stream of the socket must be Established.
+func (k *socket) setupTimeout() time.Duration {
+	if k.call != nil && !k.call.answered && k.call.AnswerTimeout > 0 {
+		return k.call.AnswerTimeout
+	}
+	return k.group.opt.SetupTimeout
+}
+
+// keepalive is after which silence the peer is pinged, and how long its answer may take.
+func (k *socket) keepalive() (after, timeout time.Duration) {
+	after, timeout = k.group.opt.KeepaliveTime, k.group.opt.KeepaliveTimeout
+	if k.call != nil {
+		if k.call.KeepaliveTime != 0 {
+			after = k.call.KeepaliveTime
+		}
+		if k.call.KeepaliveTimeout != 0 {
+			timeout = k.call.KeepaliveTimeout
+		}
+	}
+	return after, timeout
+}
+
+// Response implements h2.Events: the peer accepts the stream that we have opened, or refuses it.
+func (e *events) Response(hs *h2.Stream, r *h2.Response) {
+	k := (*socket)(e)
+	s, ok := hs.User.(*stream)
+	switch {
+	case !ok || r.EndStream: // Ended says the rest
+	case r.Status != 200:
+		k.hear(-1, fmt.Sprintf("HTTP status %d", r.Status))
+		k.hangUp(s)
+	case !bytes.HasPrefix(r.ContentType, []byte("application/grpc")):
+		k.hear(-1, fmt.Sprintf("the answer is no gRPC: content-type %q", cut(r.ContentType)))
+		k.hangUp(s)
+	default:
+		k.sawWindow()
+		s.uptake.updates.saw(hs.OwnWindow(), 0, k.group.batch)
+		k.call.answered = true
+		s.receiver.(Caller).Answered()
+	}
+}
+
+// hear notes how the peer has ended the call: with a gRPC status, or -1, and in words.
+func (k *socket) hear(status int, text string) {
+	if k.peer.Status = -1; status >= 0 && status <= maxStatus {
+		k.peer.Status = int8(status)
+	}
+	k.peer.End = text
+}
+
+const maxStatus = 16 // of gRPC
+
+// endText is the end of a call in words.
+func endText(end *h2.End) string {
+	switch {
+	case end.HTTPStatus != 200 && end.HTTPStatus != 0:
+		return fmt.Sprintf("HTTP status %d", end.HTTPStatus)
+	case end.Message != "":
+		return fmt.Sprintf("the peer ended the stream with gRPC status %d: %s", end.GRPCStatus, cut([]byte(end.Message)))
+	}
+	return fmt.Sprintf("the peer ended the stream with gRPC status %d", end.GRPCStatus)
+}
+
+// hangUp ends the stream of a call at once, and the socket.
+func (k *socket) hangUp(s *stream) {
+	k.h2.Reset(s.h2, h2.Cancel)
+	s.close()
+	k.leave()
+}
+
+// leave closes a socket whose call is over, once what the engine has to say is out.
+func (k *socket) leave() {
+	if k.call != nil && !k.net.Closing() {
+		k.h2.GoAwayNow(h2.NoError, "", false)
+		k.net.Flush()
+		k.net.Close()
+	}
+}
