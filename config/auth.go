@@ -6,7 +6,7 @@ import (
 
 // Auth is the `auth` block of a server or client: how connections prove who they are.
 type Auth struct {
-	Position Position // of the key, for servers
+	Position Position // of the key
 	Type     string   // "none", "basic", "jwt", "oidc", "spire"; clients also "static_jwt"
 	Username string   // basic
 	Password Secret   // basic

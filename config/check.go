@@ -27,6 +27,10 @@ func (d *decoder) check(c *Config) {
 			d.checkListener(&s.Dataplane.Servers[j], indexed(join(path, "dataplane.servers"), j))
 		}
 		d.checkShared(s, join(path, "dataplane.servers"))
+		for j := range s.Dataplane.Clients {
+			d.checkDialled(&s.Dataplane.Clients[j], indexed(join(path, "dataplane.clients"), j))
+		}
+		d.checkTwice(s, join(path, "dataplane.clients"))
 	}
 }
 

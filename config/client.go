@@ -36,7 +36,8 @@ type ClientKeepalive struct {
 
 // Proxy is `proxy` of a client.
 type Proxy struct {
-	URL      string // "": environment variables decide
+	Position Position // of the key; zero if absent
+	URL      string   // "": environment variables decide
 	TLS      TLS
 	Username string
 	Password Secret
@@ -78,12 +79,14 @@ func (d *decoder) clientFields(o *object) Client {
 	o.optStr("rate_limit", &c.RateLimit)
 	if v := o.get("tls"); v != nil {
 		d.tls(&c.TLS, v, join(path, "tls"), clientSide)
+		c.TLS.Position = o.at("tls")
 	}
 	if v := o.get("keepalive"); v != nil && v.kind != nullKind {
 		c.Keepalive = d.clientKeepalive(v, join(path, "keepalive"))
 	}
 	if v := o.get("proxy"); v != nil {
 		d.proxy(&c.Proxy, v, join(path, "proxy"))
+		c.Proxy.Position = o.at("proxy")
 	}
 	o.duration("connect_timeout", &c.ConnectTimeout)
 	o.duration("request_timeout", &c.RequestTimeout)
@@ -91,6 +94,7 @@ func (d *decoder) clientFields(o *object) Client {
 	c.Headers = o.texts("headers")
 	if v := o.get("auth"); v != nil {
 		c.Auth = d.auth(v, join(path, "auth"), clientSide)
+		c.Auth.Position = o.at("auth")
 	}
 	if v := o.get("backoff"); v != nil {
 		c.Backoff = d.backoff(v, join(path, "backoff"))

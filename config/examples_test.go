@@ -14,7 +14,8 @@ import (
 var outcomes = func() map[string]string {
 	const (
 		services = "error loading services"
-		clients  = services + " | slim/0.dataplane.clients"
+		dialled  = services + " | slim/0.dataplane.clients[0].endpoint"
+		secured  = dialled + " | slim/0.dataplane.clients[0].auth"
 		endpoint = services + " | slim/0.dataplane.servers[0].endpoint"
 		source   = services + " | slim/0.dataplane.servers[0].tls.source"
 		both     = source + " | slim/0.dataplane.servers[0].tls.client_ca"
@@ -23,45 +24,45 @@ var outcomes = func() map[string]string {
 		backoff  = services + " | slim/a.controller"
 	)
 	return map[string]string{
-		"base/client-config.yaml":                       clients,
+		"base/client-config.yaml":                       "",
 		"base/server-config.yaml":                       "",
-		"basic-auth/client-config.yaml":                 clients,
+		"basic-auth/client-config.yaml":                 secured,
 		"basic-auth/server-config.yaml":                 auth,
 		"control-plane/config.yaml":                     "failed to load configuration | invalid configuration - key database not valid | database",
 		"east-west/node-east.yaml":                      "",
-		"east-west/node-west.yaml":                      clients,
+		"east-west/node-west.yaml":                      "",
 		"exponential-backoff/config.yaml":               backoff,
 		"fixed-interval-backoff/config.yaml":            backoff,
 		"full-mesh/replica-1.yaml":                      mesh,
 		"full-mesh/replica-2.yaml":                      mesh,
 		"full-mesh/replica-3.yaml":                      mesh,
 		"full-mesh/replica-4.yaml":                      mesh,
-		"jwt-auth-ecdsa/client-config.yaml":             clients,
+		"jwt-auth-ecdsa/client-config.yaml":             secured,
 		"jwt-auth-ecdsa/server-config.yaml":             auth,
-		"jwt-auth-hmac/client-config.yaml":              clients,
+		"jwt-auth-hmac/client-config.yaml":              secured,
 		"jwt-auth-hmac/server-config.yaml":              auth,
-		"jwt-auth-rsa/client-config.yaml":               clients,
+		"jwt-auth-rsa/client-config.yaml":               secured,
 		"jwt-auth-rsa/server-config.yaml":               auth,
-		"jwt-policy-filter/client-config.yaml":          clients,
+		"jwt-policy-filter/client-config.yaml":          secured,
 		"jwt-policy-filter/server-config.yaml":          auth,
 		"logging/example-config.yaml":                   "",
-		"mtls/client-config.yaml":                       clients,
+		"mtls/client-config.yaml":                       dialled,
 		"mtls/server-config.yaml":                       both,
 		"multi-transport/server-config.yaml":            endpoint,
-		"oidc-policy-filter/example-client-config.yaml": clients,
+		"oidc-policy-filter/example-client-config.yaml": secured,
 		"oidc-policy-filter/example-server-config.yaml": auth,
 		"pqc/server-config.yaml":                        source,
-		"proxy/http.yaml":                               clients,
-		"proxy/https.yaml":                              clients,
-		"spire/example-client.yaml":                     clients,
+		"proxy/http.yaml":                               dialled,
+		"proxy/https.yaml":                              dialled + " | slim/0.dataplane.clients[0].proxy.url",
+		"spire/example-client.yaml":                     dialled,
 		"spire/example-server.yaml":                     both,
 		"telemetry/server-config.yaml":                  "invalid tracing configuration | tracing.opentelemetry.enabled",
-		"tls/client-config.yaml":                        clients,
+		"tls/client-config.yaml":                        dialled,
 		"tls/server-config.yaml":                        source,
-		"unix/client-config.yaml":                       clients,
+		"unix/client-config.yaml":                       "",
 		"unix/server-config.yaml":                       endpoint,
-		"websocket/client-config-wss.yaml":              clients,
-		"websocket/client-config.yaml":                  clients,
+		"websocket/client-config-wss.yaml":              dialled,
+		"websocket/client-config.yaml":                  dialled,
 		"websocket/server-config-wss.yaml":              endpoint + " | slim/0.dataplane.servers[0].tls.source",
 		"websocket/server-config.yaml":                  endpoint,
 	}

@@ -71,8 +71,8 @@ func FuzzLoad(f *testing.F) {
 		c, _, err := parse("f", b, env)
 		var e *Error
 		switch {
-		case err == nil && (len(c.Services) == 0 || len(c.Services[0].Dataplane.Servers) == 0):
-			t.Errorf("loaded without anything to listen on: %+v", c)
+		case err == nil && (len(c.Services) == 0 || len(c.Services[0].Dataplane.Servers)+len(c.Services[0].Dataplane.Clients) == 0):
+			t.Errorf("loaded without anything to listen on or to dial: %+v", c)
 		case err != nil && (!errors.As(err, &e) || len(e.Context) == 0 || len(e.Reasons) == 0):
 			t.Errorf("error %#v has no context or reason", err)
 		}

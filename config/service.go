@@ -150,9 +150,6 @@ func (d *decoder) endpoints(e *Endpoints, n *node, path, role string) {
 	e.Clients = clients("clients")
 	e.Outbound = clients("outbound_clients")
 	o.end()
-	if role == "dataplane" && len(e.Clients) > 0 {
-		d.unsupported(o.at("clients"), join(path, "clients"), "")
-	}
 }
 
 func (d *decoder) registration(n *node, path string) *Registration {

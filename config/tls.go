@@ -12,7 +12,7 @@ const (
 
 // TLS is the `tls` block of a server, client or proxy.
 type TLS struct {
-	Position        Position // of the key, for servers; zero if absent
+	Position        Position // of the key; zero if absent
 	Insecure        bool     // server: no TLS
 	SkipVerify      bool     // client: no check of the server's certificate
 	Source          Material // own certificate and key

@@ -18,6 +18,7 @@ import (
 type node interface {
 	Addrs() []net.Addr // in the order of router.Options.Listen
 	Stats() router.Stats
+	Dial(router.Link) (*router.Dialer, error)
 	Shutdown(context.Context) error
 }
 
@@ -65,6 +66,14 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 		s.endpoints = append(s.endpoints, endpoint)
 		s.log.With(cli.KeySpan, span+":run_server{service_id="+s.ID+"}").Info("dataplane server started", "endpoint", endpoint)
 	}
+	for _, l := range p.links(s.Service) {
+		if _, err := n.Dial(l); err != nil {
+			s.cancel()
+			_ = n.Shutdown(ctx)
+			return nil, startFailure(c, s.Service, err)
+		}
+		s.log.With(cli.KeySpan, span).Info("dataplane client started", "endpoint", l.Endpoint)
+	}
 	s.log.With(cli.KeySpan, span).Info("no controller configuration provided, skipping controller startup")
 	return s, nil
 }
@@ -72,7 +81,10 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 // nodeOptions maps one service and the flags to a node. What upstream reads from the first server only, or keeps for
 // each server, is the first server's here; config refuses files where that would make a difference.
 func nodeOptions(s *config.Service, f *flags, log *slog.Logger) router.Options {
-	first := &s.Dataplane.Servers[0]
+	first := config.Server{RequireHeaderMAC: true}
+	if len(s.Dataplane.Servers) > 0 {
+		first = s.Dataplane.Servers[0]
+	}
 	o := router.Options{
 		Loops: f.loops, ReadBuffer: f.readBuffer, ConnBuffer: f.connBuffer,
 		SlowConsumer: f.slowConsumer, StallTimeout: f.stallTimeout, StallRate: f.stallRate, HoldTimeout: f.holdTimeout,
@@ -87,9 +99,10 @@ func nodeOptions(s *config.Service, f *flags, log *slog.Logger) router.Options {
 		RelayPeerPublishes: s.Peers == nil,
 
 		NegotiationTimeout: seconds(first.NegotiationTimeout),
-		KeepaliveTime:      positive(first.Keepalive.Time),
-		KeepaliveTimeout:   positive(first.Keepalive.Timeout),
 		Log:                log,
+	}
+	if len(s.Dataplane.Servers) > 0 {
+		o.KeepaliveTime, o.KeepaliveTimeout = positive(first.Keepalive.Time), positive(first.Keepalive.Timeout)
 	}
 	for _, server := range s.Dataplane.Servers {
 		o.Listen = append(o.Listen, server.Endpoint)

@@ -32,10 +32,15 @@ type fakeNode struct {
 	addrs    []net.Addr
 	shutdown func(context.Context) error
 	stats    router.Stats
+	links    []router.Link
 }
 
 func (n *fakeNode) Stats() router.Stats { return n.stats }
 func (n *fakeNode) Addrs() []net.Addr   { return n.addrs }
+func (n *fakeNode) Dial(l router.Link) (*router.Dialer, error) {
+	n.links = append(n.links, l)
+	return nil, nil
+}
 func (n *fakeNode) Shutdown(ctx context.Context) error {
 	if n.shutdown == nil {
 		return nil

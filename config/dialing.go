@@ -1,0 +1,110 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// checkDialled refuses what upstream's node refuses when it dials a client, which is part of its start, and what this node
+// cannot dial. Rules: P-conf-22.
+func (d *decoder) checkDialled(c *Client, path string) {
+	refuse := func(p Position, key, text string) {
+		if p.Line == 0 {
+			p = c.Position
+		}
+		d.fail(&node{pos: p}, join(path, key), "datapath error", text).Context =
+			[]string{contextStart, "datapath error", "configuration error"}
+	}
+	u, err := url.Parse(c.Endpoint)
+	switch s := scheme(c.Endpoint); {
+	case s == "":
+		refuse(c.Position, "endpoint", "invalid endpoint scheme: "+quote(c.Endpoint)+": a client needs one, as in http://"+c.Endpoint)
+	case s == "unix":
+		if !c.TLS.Insecure {
+			refuse(c.TLS.Position, "tls", "unix domain sockets require tls.insecure=true")
+		}
+	case err != nil || u.Hostname() == "":
+		refuse(c.Position, "endpoint", "endpoint "+quote(c.Endpoint)+" is no "+s+"://HOST:PORT")
+	case s == "ws", s == "wss":
+		d.unsupported(c.Position, join(path, "endpoint"), "WebSocket")
+	case c.Secure():
+		d.unsupported(c.Position, join(path, "endpoint"), "TLS")
+	}
+	if o, err := url.Parse(c.Origin); c.Origin != "" && (err != nil || o.Scheme == "" || o.Host == "") {
+		refuse(c.Position, "origin", "origin "+quote(c.Origin)+" is no SCHEME://HOST[:PORT]: every request would fail")
+	}
+	if err := checkRate(c.RateLimit); err != nil {
+		refuse(c.Position, "rate_limit", err.Error())
+	}
+	for name, value := range c.Headers {
+		if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
+			refuse(c.Position, "headers", "header "+quote(name)+": its name or value is none of HTTP")
+		}
+	}
+	d.checkProxy(&c.Proxy, c.Position, join(path, "proxy"))
+	if c.Auth.Type != "none" {
+		d.unsupported(c.Auth.Position, join(path, "auth"), c.Auth.Type)
+	}
+}
+
+// checkProxy refuses what upstream would silently do without.
+func (d *decoder) checkProxy(p *Proxy, at Position, path string) {
+	if p.URL == "" {
+		return
+	}
+	if p.Position.Line != 0 {
+		at = p.Position
+	}
+	u, err := url.Parse(p.URL)
+	switch {
+	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
+		d.fail(&node{pos: at}, join(path, "url"), "", "the URL of the proxy is no http://HOST:PORT or https://HOST:PORT").Context =
+			[]string{contextStart, "datapath error", "configuration error"}
+	case u.Scheme == "https":
+		d.unsupported(at, join(path, "url"), "TLS")
+	}
+}
+
+// checkRate reads COUNT/SECONDS, which limits the requests of a connection; a link makes one. Upstream panics on a count of 0.
+func checkRate(s string) error {
+	if s == "" {
+		return nil
+	}
+	count, seconds, ok := strings.Cut(s, "/")
+	n, err := strconv.ParseUint(count, 10, 64)
+	m, err2 := strconv.ParseUint(seconds, 10, 64)
+	if !ok || err != nil || err2 != nil || n == 0 || m == 0 {
+		return fmt.Errorf("rate limit parse error: %s is no COUNT/SECONDS, such as 100/1", quote(s))
+	}
+	return nil
+}
+
+// Secure reports whether TLS is spoken to the endpoint: https and wss say so, but https is plain if the file asks for that
+// and names no roots.
+func (c *Client) Secure() bool {
+	switch scheme(c.Endpoint) {
+	case "https":
+		return !c.TLS.Insecure || c.TLS.CA.Type != "none"
+	case "wss":
+		return true
+	}
+	return false
+}
+
+// checkTwice refuses to dial an endpoint twice, as upstream does.
+func (d *decoder) checkTwice(s *Service, path string) {
+	seen := map[string]bool{}
+	for i := range s.Dataplane.Clients {
+		c := &s.Dataplane.Clients[i]
+		if seen[c.Endpoint] {
+			d.fail(&node{pos: c.Position}, indexed(path, i)+".endpoint", "datapath error",
+				"client already connected: endpoint "+quote(c.Endpoint)+" stands in the list before").Context =
+				[]string{contextStart, "datapath error"}
+		}
+		seen[c.Endpoint] = true
+	}
+}
