@@ -268,6 +268,7 @@ func (d *Dialer) follow(o *outgoing) bool {
 				return d.retry(errors.New(e.why))
 			}
 			d.losses.Add(1)
+			d.say(slog.LevelWarn, "link is lost: it is opened again", "why", e.why)
 			if time.Since(since) >= settled {
 				d.failed = 0
 				return true

@@ -354,3 +354,56 @@ func TestShutdownOverADialledLink(t *testing.T) {
 	}
 	app.await(func() bool { return len(app.got) == count })
 }
+
+// A link that is closed while it is opened does not come up. Rules: P-dial-1.
+func TestLinkClosedWhileItIsOpened(t *testing.T) {
+	one, two := start(t, generic("one")), start(t, generic("two"))
+	for range 50 {
+		connected := make(chan struct{})
+		d := dialLink(t, one, two.Addrs()[0].String(), func(l *Link) {
+			dial := l.Connect
+			l.Connect = func(ctx context.Context) (net.Conn, error) {
+				defer close(connected)
+				return dial(ctx)
+			}
+		})
+		<-connected
+		d.Close()
+		d.await(LinkOver)
+	}
+	until(t, "no connection is left", func() bool { return one.Stats().Sockets == 0 && two.Stats().Sockets == 0 })
+}
+
+// Two nodes that dial each other have two links, and a message takes one of them. Rules: P-peer-6.
+func TestNodesThatDialEachOther(t *testing.T) {
+	one, two := start(t, generic("one")), start(t, generic("two"))
+	dialLink(t, one, two.Addrs()[0].String(), nil).await(LinkUp)
+	d := dialLink(t, two, one.Addrs()[0].String(), nil)
+	d.await(LinkUp)
+	var apps []*caller
+	for i := range 2 {
+		b := call(t, two)
+		b.subscribe(group.WithID(uint64(i), 5))
+		apps = append(apps, b)
+	}
+	a := call(t, one)
+	for i := range 20 {
+		a.send(wire.AppendPublish(nil, a.sign(header(alice, group, 256, "x")), testSession, content(i, 100)))
+	}
+	for i, b := range apps {
+		b.await(func() bool { return len(b.got) >= 20 })
+		if n := len(b.got); n != 20 {
+			t.Errorf("application %d has %d messages, want 20", i, n)
+		}
+	}
+	d.Close()
+	d.await(LinkOver)
+	until(t, "one link is left", func() bool { return one.Stats().Connections == 2 && two.Stats().Connections == 3 })
+	one.chores.worker.Wait() // what came over the other has been withdrawn
+	for i := range 20 {      // what is sent now takes the other
+		a.send(wire.AppendPublish(nil, a.sign(header(alice, group, 256, "x")), testSession, content(20+i, 100)))
+	}
+	for _, b := range apps {
+		b.await(func() bool { return len(b.got) == 40 })
+	}
+}

@@ -87,6 +87,9 @@ func (l *loop) open(s transport.Stream, o *outgoing) *Conn {
 	c.q.holder.Owner = c
 	l.n.conns++
 	o.conn.Store(c)
+	if o.dialer.ctx.Err() != nil { // hangUp may have come before there was anything
+		o.hangUp()
+	}
 	return c
 }
 
