@@ -1,6 +1,7 @@
 package netloop
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -17,15 +18,27 @@ type Acceptance struct {
 	Full func() bool
 	// Failed hears, once a minute at most, why connections are not taken.
 	Failed func(*Listener, error)
+
+	// TLS is the configuration for the handshake with which a connection begins; nil: there is none, and no TLS. What may
+	// change comes from its GetConfigForClient, so that tickets outlive a change. Both should have
+	// DynamicRecordSizingDisabled: else records are small at first.
+	TLS *tls.Config
+	// Timeout is how long a handshake may take, from the acceptance on; 0: 10 s.
+	Timeout time.Duration
+	// Refused hears of handshakes that failed, on the goroutine of each; nil: nobody does. Safe for all.
+	Refused func(*Listener, *HandshakeError)
 }
 
 // Accept hands the connections of ln to the loops until ln is closed. Without descriptors it leaves clients where they
 // wait: one that is accepted and then reset may give up for good (P-end-1).
+// It returns when all handshakes have ended.
 func (e *Engine) Accept(ln *Listener, a Acceptance) {
+	var hs handshakes
+	defer hs.end()
 	for again := true; again; {
 		panicked := true
 		e.guarded(func() {
-			again = e.acceptOne(ln, a)
+			again = e.acceptOne(ln, a, &hs)
 			panicked = false
 		})
 		if panicked { // that costs one connection, not the listener
@@ -35,7 +48,7 @@ func (e *Engine) Accept(ln *Listener, a Acceptance) {
 }
 
 // acceptOne waits for a connection and takes it. It reports whether there may be another.
-func (e *Engine) acceptOne(ln *Listener, a Acceptance) bool {
+func (e *Engine) acceptOne(ln *Listener, a Acceptance, hs *handshakes) bool {
 	if a.Full != nil && a.Full() {
 		e.cannotAccept(ln, a, ErrFull)
 		return ln.pause()
@@ -50,18 +63,23 @@ func (e *Engine) acceptOne(ln *Listener, a Acceptance) bool {
 	}
 	f := os.NewFile(uintptr(fd), "connection")
 	defer func() { _ = f.Close() }()
-	e.admit(ln, a, f)
+	if a.TLS != nil {
+		e.admitSealed(ln, &a, hs, f)
+	} else {
+		e.admit(ln, a, f, e.leastLoaded(), nil)
+	}
 	return true
 }
 
 // ErrFull is why nothing is accepted while Acceptance.Full says so.
 var ErrFull = errors.New("the limit of sockets is reached")
 
-// admit enrols an accepted connection, whose descriptor stays the caller's. gnet needs two further ones for a moment
-// and keeps one: while there are none the client waits as it would if it had not been accepted.
-func (e *Engine) admit(ln *Listener, a Acceptance, f *os.File) {
+// admit makes an accepted connection, whose descriptor stays the caller's, a socket of loop l; s is its TLS, nil for
+// none. gnet needs two further descriptors for a moment and keeps one: while there are none the client waits as it would
+// if it had not been accepted.
+func (e *Engine) admit(ln *Listener, a Acceptance, f *os.File, l *Loop, s *sealed) {
 	for {
-		err := e.enrolFile(a, f)
+		err := enrolFile(a, f, l, s)
 		if err == nil {
 			return
 		}
@@ -72,8 +90,8 @@ func (e *Engine) admit(ln *Listener, a Acceptance, f *os.File) {
 	}
 }
 
-// enrolFile makes a connection a socket of the loop that has the fewest.
-func (e *Engine) enrolFile(a Acceptance, f *os.File) error {
+// enrolFile makes a connection a socket of loop l.
+func enrolFile(a Acceptance, f *os.File, l *Loop, s *sealed) error {
 	c, err := net.FileConn(f)
 	if err != nil {
 		return err
@@ -82,8 +100,11 @@ func (e *Engine) enrolFile(a Acceptance, f *os.File) error {
 	if c.RemoteAddr() == nil {       // it was reset while it waited to be accepted: gnet would dereference that
 		return nil
 	}
-	l := e.leastLoaded()
-	return l.Enrol(c, a.Handler(l))
+	k := &Socket{loop: l, handler: a.Handler(l), tls: s}
+	if s != nil {
+		k.written = uint64(s.written)
+	}
+	return l.enrol(c, k)
 }
 
 // errNotWatched stands for the error that gnet keeps to itself when the loop cannot watch a socket.

@@ -23,9 +23,11 @@ func (k *Socket) Pause() bool {
 		if !k.detach() {
 			return false
 		}
-		k.closedByGnet = true            // OnClose is not for the handler
-		_ = k.gc.EventLoop().Close(k.gc) // its descriptor; the connection lives on
-		k.loop.engine.spare.refill()     // one has become free
+		if !k.closedByGnet {
+			k.closedByGnet = true            // OnClose is not for the handler
+			_ = k.gc.EventLoop().Close(k.gc) // its descriptor; the connection lives on
+		}
+		k.loop.engine.spare.refill() // one has become free
 	}
 	k.paused = true
 	k.watch()
@@ -117,9 +119,9 @@ func (l *Loop) readOnce(k *Socket) {
 	case n > 0:
 		l.read(k, l.buffer[:n])
 	case err == nil:
-		l.hangup(k, io.EOF)
+		l.inputEnds(k, io.EOF)
 	case !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR):
-		l.hangup(k, err)
+		l.inputEnds(k, err)
 	}
 	if !k.dead {
 		k.watch()

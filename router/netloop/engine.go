@@ -43,6 +43,7 @@ type Engine struct {
 
 	done     chan struct{} // closed by Stop
 	refusals rarely        // of what cannot be accepted
+	turns    chan struct{} // of handshakes that compute
 	spare    spare         // descriptor
 
 	mu      sync.Mutex
@@ -55,7 +56,7 @@ func Start(o Options, owner func(*Loop) Owner) (*Engine, error) {
 	if o.Tick == 0 {
 		o.Tick = time.Second
 	}
-	e := &Engine{opt: o, done: make(chan struct{})}
+	e := &Engine{opt: o, done: make(chan struct{}), turns: make(chan struct{}, handshakeTurns(o.Loops))}
 	var err error
 	if e.epoll, err = newReadiness(); err != nil {
 		return nil, fmt.Errorf("netloop: %w%s", err, startHint(err))
@@ -126,6 +127,16 @@ func (e *Engine) guarded(f func()) {
 
 // Done is closed when Stop begins.
 func (e *Engine) Done() <-chan struct{} { return e.done }
+
+// stopping reports whether Stop has begun.
+func (e *Engine) stopping() bool {
+	select {
+	case <-e.done:
+		return true
+	default:
+		return false
+	}
+}
 
 // Stop closes all sockets, without waiting for what they have still to send, and ends all goroutines. Listeners are
 // closed by their owner, before. Later calls do nothing.

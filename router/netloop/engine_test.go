@@ -110,6 +110,7 @@ type tape struct {
 	lines []string
 	got   bytes.Buffer
 	fault string
+	err   error // of Closed
 
 	more     bool // answer of Ended
 	read     func(p []byte)
@@ -162,6 +163,9 @@ func (h *tape) Muted() {
 }
 func (h *tape) Ended() bool { h.say("ended"); return h.more }
 func (h *tape) Closed(err error) {
+	h.mu.Lock()
+	h.err = err
+	h.mu.Unlock()
 	if h.closed != nil {
 		h.closed()
 	}

@@ -162,6 +162,16 @@ func (l *Listener) Close() {
 	})
 }
 
+// isClosed reports whether Close was called.
+func (l *Listener) isClosed() bool {
+	select {
+	case <-l.closed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Addr is the bound address.
 func (l *Listener) Addr() net.Addr { return l.addr }
 

@@ -47,6 +47,10 @@ type Loop struct {
 	running  []*Socket // scratch of serveReady
 	readable []*Socket // of these, those that we read ourselves
 	buffer   []byte    // of these reads; nil before the first
+	early    []*Socket // with TLS, to be read once at the start: their handshakes may have read too much
+	plain    []byte    // what TLS has opened, lent to a handler; nil before the first
+	sealed   []byte    // scratch of flushSealed: records, empty
+	record   []byte    // scratch of flushSealed: what becomes one record, empty
 	boxes    []*Outbox // not in use
 	owned    int       // outboxes made with memory of their own
 	blocked  int       // sockets that wait for the kernel
@@ -132,6 +136,10 @@ func (l *Loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	}
 	l.live[k] = struct{}{}
 	k.handler.Opened(k)
+	if k.tls != nil { // on a turn, since it takes several batches
+		l.early = append(l.early, k)
+		l.station.Wake()
+	}
 	return nil, gnet.None
 }
 
@@ -153,10 +161,18 @@ func (l *Loop) OnTraffic(gc gnet.Conn) gnet.Action {
 }
 
 func (l *Loop) read(k *Socket, p []byte) {
+	if k.tls != nil && len(p) > 0 && !k.dead {
+		k.tls.take(p)
+	}
+	if k.tls != nil {
+		for l.unseal(k) {
+		}
+		k.tls.in = nil
+	}
 	nested := l.enter(k)
 	defer l.leave(k, nested)
 	k.got += uint64(len(p))
-	if !k.closing {
+	if !k.closing && k.tls == nil {
 		k.handler.Read(p)
 	}
 	if len(p) < quickAckBelow && k.QuickAck && !k.muted {
@@ -173,7 +189,8 @@ const quickAckBelow = 8 << 10
 func (l *Loop) OnClose(gc gnet.Conn, err error) gnet.Action {
 	k, ok := gc.Context().(*Socket)
 	if ok && !k.closedByGnet {
-		l.hangup(k, err)
+		k.closedByGnet = true
+		l.inputEnds(k, err)
 	}
 	return gnet.None
 }
@@ -247,6 +264,7 @@ func (l *Loop) panicked(k *Socket, r any) {
 func (l *Loop) turn() {
 	l.beginTurn()
 	l.readReady() // each read is a batch of its own, since what it lends is good until the next
+	l.readEarly()
 }
 
 func (l *Loop) beginTurn() {
@@ -336,14 +354,15 @@ func (l *Loop) wake() { l.waker.Load().wake() }
 
 // Enrol gives the loop a connected socket; c is closed, since gnet works on a duplicate. h hears Opened on the loop. An
 // error leaves nothing behind. Safe for all but the loop itself.
-func (l *Loop) Enrol(c net.Conn, h Handler) error {
+func (l *Loop) Enrol(c net.Conn, h Handler) error { return l.enrol(c, &Socket{loop: l, handler: h}) }
+
+func (l *Loop) enrol(c net.Conn, k *Socket) error {
 	if !l.engine.begin() {
 		_ = c.Close()
 		return net.ErrClosed
 	}
 	defer l.engine.workers.Done()
 	l.sockets.Add(1)
-	k := &Socket{loop: l, handler: h}
 	_, err := l.client.EnrollContext(c, k)
 	if err == nil && k.gc == nil {
 		err = errNotWatched

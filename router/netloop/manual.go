@@ -65,7 +65,7 @@ func (m *Manual) Deliver(k *Socket, p []byte) {
 // Hangup ends k as the network would: err is io.EOF when the peer has ended its direction.
 func (m *Manual) Hangup(k *Socket, err error) {
 	if !k.dead {
-		m.hangup(k, err)
+		m.inputEnds(k, err)
 	}
 }
 

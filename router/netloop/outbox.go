@@ -87,10 +87,13 @@ func (x *Outbox) Add(p []byte, hold *pool.Buf) {
 	x.external += len(p)
 }
 
-// Staged returns how many bytes the socket's outbox holds.
+// Staged returns how many bytes the socket's outbox holds, with what TLS will add to them.
 func (k *Socket) Staged() int {
-	if k.box == nil {
+	switch {
+	case k.box == nil:
 		return 0
+	case k.tls != nil:
+		return k.tls.size(k.box.Len())
 	}
 	return k.box.Len()
 }

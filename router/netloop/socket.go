@@ -38,8 +38,9 @@ type Socket struct {
 	handler Handler
 	gc      gnet.Conn // nil on a manual loop
 	fd      int
-	remote  string // the peer's address; empty: it was gone before the socket was looked at
-	err     error  // why it ended, for Closed
+	remote  string  // the peer's address; empty: it was gone before the socket was looked at
+	tls     *sealed // nil: no TLS
+	err     error   // why it ended, for Closed
 
 	box     *Outbox   // output of this batch; nil between batches
 	rest    *pool.Buf // what the kernel did not take; nil: not blocked
@@ -141,14 +142,16 @@ func (l *Loop) inBatch() {
 func (k *Socket) EndOutput() {
 	if !k.muted && !k.dead {
 		k.ended = true
-		_ = unix.Shutdown(k.fd, unix.SHUT_WR)
+		if k.sayEnd(); k.rest == nil { // else the FIN follows what waits
+			_ = unix.Shutdown(k.fd, unix.SHUT_WR)
+		}
 	}
 }
 
 // OutputEnded reports whether EndOutput was called.
 func (k *Socket) OutputEnded() bool { return k.ended }
 
-// Written returns how many bytes the kernel has taken since the start.
+// Written returns how many bytes the kernel has taken since the start: of TLS all that was sent, the handshake included.
 func (k *Socket) Written() uint64 { return k.written }
 
 // Unacknowledged returns how many bytes the kernel holds that the peer's has not acknowledged, unsent ones included
@@ -167,10 +170,14 @@ func (k *Socket) Unacknowledged() int {
 
 // Waiting returns how many bytes the kernel has not taken yet.
 func (k *Socket) Waiting() int {
-	if k.rest == nil {
-		return 0
+	n := 0
+	if k.tls != nil {
+		n = len(k.tls.out)
 	}
-	return len(k.rest.B) - k.restAt
+	if k.rest != nil {
+		n += len(k.rest.B) - k.restAt
+	}
+	return n
 }
 
 // Descriptor is for options of the kernel; the socket keeps it.
@@ -181,8 +188,10 @@ func (k *Socket) shut() {
 	switch {
 	case k.dead:
 	case k.own, k.gc == nil:
+		k.sayEnd()
 		k.die(nil)
 	case !k.closedByGnet:
+		k.sayEnd()
 		_ = k.gc.EventLoop().Close(k.gc) // OnClose
 	}
 }

@@ -30,6 +30,9 @@ func (k *Socket) flush(last bool) {
 		return
 	case k.rest != nil:
 		return
+	case k.tls != nil:
+		k.flushSealed()
+		return
 	case x == nil || x.Len() == 0:
 		k.dropOutbox()
 		k.handler.Flushed()
@@ -135,6 +138,10 @@ func (k *Socket) writeRest() {
 		return
 	}
 	k.dropRest()
+	if k.ended { // the close_notify had no room
+		_ = unix.Shutdown(k.fd, unix.SHUT_WR)
+		return
+	}
 	if !k.closing && !k.muted {
 		k.handler.Writable()
 		k.markDirty()
