@@ -31,7 +31,7 @@
 // The outbox holds plaintext until a flush makes records of it, 16 KiB each if there is as much. What the kernel does not
 // take waits as ciphertext. Written, Waiting and Staged count ciphertext: what the peer acknowledges is that.
 //
-// A close_notify is the end of a direction, ours precedes the FIN. A FIN without one ends the socket (ErrTruncated): what
+// A close_notify is the end of a direction, ours precedes the FIN (P-tls-6). A FIN without one ends the socket (ErrTruncated): what
 // was complete has been delivered, what waits for the peer is dropped.
 //
 // crypto/tls allocates 24 bytes whenever it asks for input; nothing else here allocates for a message.

@@ -1,0 +1,225 @@
+package certs
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// maxFile bounds a file of certificates or keys, in bytes.
+const maxFile = 4 << 20
+
+// state is what was loaded at one moment. Immutable.
+type state struct {
+	material [][]byte          // everything that was read, to see a change
+	leaf     *x509.Certificate // own; nil: none
+	plain    *tls.Config       // without ALPN
+	alpn     *tls.Config       // with it; the same if there is none
+}
+
+func (s *state) same(o *state) bool {
+	if len(s.material) != len(o.material) {
+		return false
+	}
+	for i := range s.material {
+		if !bytes.Equal(s.material[i], o.material[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// read returns PEM, and the file that it is from.
+func (s *state) read(kind Kind, v, key string) (b []byte, file string, err error) {
+	if kind == Text {
+		b = []byte(v)
+	} else {
+		file = v
+		if b, err = readFile(v); err != nil {
+			return nil, file, &Error{Key: key, File: file, Err: err}
+		}
+	}
+	s.material = append(s.material, b)
+	return b, file, nil
+}
+
+// readFile reads a file of at most maxFile bytes; its errors do not name it.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, cause(err)
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	switch {
+	case err != nil:
+		return nil, cause(err)
+	case len(b) > maxFile:
+		return nil, fmt.Errorf("larger than %d MiB", maxFile>>20)
+	}
+	return b, nil
+}
+
+func cause(err error) error {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// pair loads a certificate and its key.
+func (s *state) pair(p *Pair) (*tls.Certificate, error) {
+	certPEM, certFile, err := s.read(p.Kind, p.Cert, "source.cert")
+	if err != nil {
+		return nil, err
+	}
+	chain, err := parseCertificates(certPEM)
+	if err != nil {
+		return nil, &Error{Key: "source.cert", File: certFile, Err: err}
+	}
+	keyPEM, keyFile, err := s.read(p.Kind, p.Key, "source.key")
+	if err != nil {
+		return nil, err
+	}
+	c, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return nil, &Error{Key: "source.key", File: keyFile, Err: keyFault(err, keyPEM)}
+	}
+	s.leaf = chain[0]
+	c.Leaf = chain[0]
+	return &c, nil
+}
+
+// keyFault rewords what crypto/tls says of a key.
+func keyFault(err error, b []byte) error {
+	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
+			return errors.New("the key is encrypted with a password: write it without one (openssl pkey -in FILE -out NEW)")
+		}
+	}
+	return trimmed{err}
+}
+
+// trimmed is an error of crypto/tls without its "tls: ".
+type trimmed struct{ error }
+
+func (t trimmed) Error() string {
+	s, _ := bytes.CutPrefix([]byte(t.error.Error()), []byte("tls: "))
+	return string(s)
+}
+
+func (t trimmed) Unwrap() error { return t.error }
+
+// parseCertificates returns all certificates of b, at least one.
+func parseCertificates(b []byte) ([]*x509.Certificate, error) {
+	var all []*x509.Certificate
+	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d: %w", len(all)+1, err)
+		}
+		all = append(all, c)
+	}
+	if len(all) == 0 {
+		return nil, errors.New("no certificate in it: want PEM, which begins with -----BEGIN CERTIFICATE-----")
+	}
+	return all, nil
+}
+
+// authority adds the certificates of an authority to pool. They are trusted as they are: neither basic constraints nor
+// key usage of a root count, as upstream's verifier has it, and the authorities of upstream's examples have none. Rules:
+// P-tls-3.
+func (s *state) authority(a *Authority, block string, pool *x509.CertPool) error {
+	key := block + ".path"
+	if a.Kind == Text {
+		key = block + ".data"
+	}
+	b, file, err := s.read(a.Kind, a.CA, key)
+	if err != nil {
+		return err
+	}
+	all, err := parseCertificates(b)
+	if err != nil {
+		return &Error{Key: key, File: file, Err: err}
+	}
+	for _, c := range all {
+		c.BasicConstraintsValid, c.IsCA, c.KeyUsage = true, true, 0
+		c.MaxPathLen, c.MaxPathLenZero = -1, false
+		pool.AddCert(c)
+	}
+	return nil
+}
+
+// loadServer loads what a listener needs.
+func (o *Options) loadServer() (*state, error) {
+	s := &state{}
+	c, err := o.common()
+	if err != nil {
+		return nil, err
+	}
+	if o.Own.Kind == None {
+		return nil, &Error{Key: "source", Err: errors.New("missing server cert or key")}
+	}
+	own, err := s.pair(&o.Own)
+	if err != nil {
+		return nil, err
+	}
+	c.Certificates = []tls.Certificate{*own}
+	if o.ClientCA.Kind != None {
+		c.ClientCAs = x509.NewCertPool()
+		c.ClientAuth = tls.RequireAndVerifyClientCert
+		if err := s.authority(&o.ClientCA, "client_ca", c.ClientCAs); err != nil {
+			return nil, err
+		}
+	}
+	s.settle(c, o.Protocols)
+	return s, nil
+}
+
+// loadClient loads what a client needs.
+func (o *Options) loadClient() (*state, error) {
+	s := &state{}
+	c, err := o.common()
+	if err != nil {
+		return nil, err
+	}
+	if o.Own.Kind != None {
+		own, err := s.pair(&o.Own)
+		if err != nil {
+			return nil, err
+		}
+		c.Certificates = []tls.Certificate{*own}
+	}
+	c.RootCAs = x509.NewCertPool() // nil would stand for the system's
+	if o.SystemCAs {
+		if c.RootCAs, err = x509.SystemCertPool(); err != nil {
+			return nil, &Error{Key: "include_system_ca_certs_pool", Err: err}
+		}
+	}
+	if o.CA.Kind != None {
+		if err := s.authority(&o.CA, "ca_source", c.RootCAs); err != nil {
+			return nil, err
+		}
+	}
+	c.ServerName, c.InsecureSkipVerify = o.ServerName, o.SkipVerify
+	c.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	s.settle(c, o.Protocols)
+	return s, nil
+}
+
+func (s *state) settle(c *tls.Config, protocols []string) {
+	s.plain, s.alpn = c, c
+	if len(protocols) > 0 {
+		s.alpn = c.Clone()
+		s.alpn.NextProtos = protocols
+	}
+}
