@@ -19,7 +19,7 @@ var outcomes = func() map[string]string {
 		endpoint = services + " | slim/0.dataplane.servers[0].endpoint"
 		source   = services + " | slim/0.dataplane.servers[0].tls.source"
 		both     = source + " | slim/0.dataplane.servers[0].tls.client_ca"
-		auth     = source + " | slim/0.dataplane.servers[0].auth"
+		auth     = services + " | slim/0.dataplane.servers[0].auth"
 		mesh     = services + " | slim/0.controller | slim/0.peers"
 		backoff  = services + " | slim/a.controller"
 	)
@@ -47,18 +47,18 @@ var outcomes = func() map[string]string {
 		"jwt-policy-filter/server-config.yaml":          auth,
 		"logging/example-config.yaml":                   "",
 		"mtls/client-config.yaml":                       dialled,
-		"mtls/server-config.yaml":                       both,
+		"mtls/server-config.yaml":                       "",
 		"multi-transport/server-config.yaml":            endpoint,
 		"oidc-policy-filter/example-client-config.yaml": secured,
 		"oidc-policy-filter/example-server-config.yaml": auth,
-		"pqc/server-config.yaml":                        source,
+		"pqc/server-config.yaml":                        "",
 		"proxy/http.yaml":                               dialled,
 		"proxy/https.yaml":                              dialled + " | slim/0.dataplane.clients[0].proxy.url",
 		"spire/example-client.yaml":                     dialled,
 		"spire/example-server.yaml":                     both,
 		"telemetry/server-config.yaml":                  "invalid tracing configuration | tracing.opentelemetry.enabled",
 		"tls/client-config.yaml":                        dialled,
-		"tls/server-config.yaml":                        source,
+		"tls/server-config.yaml":                        "",
 		"unix/client-config.yaml":                       "",
 		"unix/server-config.yaml":                       endpoint,
 		"websocket/client-config-wss.yaml":              dialled,

@@ -170,13 +170,30 @@ func (d *decoder) checkListener(s *Server, path string) {
 		refuse("invalid socket address syntax: "+quote(s.Endpoint)+" is no IP:PORT", "endpoint parse error")
 		return
 	}
-	d.unsupportedTLS(&s.TLS, join(path, "tls"))
+	d.checkTLS(&s.TLS, join(path, "tls"))
 	if !s.TLS.Insecure && s.TLS.Source.Type == "none" {
 		at.pos = s.TLS.Position
 		if at.pos.Line == 0 {
 			at.pos = s.Position
 		}
 		d.fail(at, join(path, "tls"), "", "missing server cert or key: set `tls.source`, or `tls.insecure: true` for a listener without TLS").Context =
+			[]string{contextStart, "datapath error", "configuration error", "TLS config error"}
+	}
+}
+
+// checkTLS refuses a version that there is not, and notes what this node has no source for. Rules: P-tls-1.
+func (d *decoder) checkTLS(t *TLS, path string) {
+	if t.Insecure {
+		return
+	}
+	if t.Source.Type == "spire" {
+		d.unsupported(t.Source.Position, join(path, "source"), "spire")
+	}
+	if t.ClientCA.Type == "spire" {
+		d.unsupported(t.ClientCA.Position, join(path, "client_ca"), "spire")
+	}
+	if t.Version != "tls1.2" && t.Version != "tls1.3" {
+		d.fail(&node{pos: t.VersionPosition}, join(path, "tls_version"), "", "invalid tls version: "+t.Version+"; want tls1.2 or tls1.3").Context =
 			[]string{contextStart, "datapath error", "configuration error", "TLS config error"}
 	}
 }

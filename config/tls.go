@@ -19,6 +19,7 @@ type TLS struct {
 	CA              Material // `ca_source`: roots a client trusts
 	ClientCA        Material // `client_ca`: roots a server demands client certificates of
 	SystemCAs       bool     // client: trust the system's roots too
+	VersionPosition Position // of the key `tls_version`; zero if absent
 	Version         string   // "tls1.2" or "tls1.3", exactly that; other text fails where TLS is set up
 	ReloadClientCAs bool     // unused, also upstream
 }
@@ -61,6 +62,7 @@ func (d *decoder) tls(t *TLS, n *node, path string, s side) {
 	}
 	o.bool("include_system_ca_certs_pool", &t.SystemCAs)
 	o.str("tls_version", &t.Version)
+	t.VersionPosition = o.at("tls_version")
 	if v := o.get("reload_interval"); v != nil && v.kind != nullKind {
 		d.secondsAndNanos(v, join(path, "reload_interval"))
 		d.warn(o.at("reload_interval"), join(path, "reload_interval"), "has no effect")

@@ -65,6 +65,7 @@ var rules = []rule{
 	{path: "router/table", level: 1},
 	{path: "internal/simnet", level: 1},
 	{path: "internal/connect", level: 1, outside: []string{"golang.org/x/net/http/httpguts", "golang.org/x/net/http/httpproxy"}},
+	{path: "internal/certs/certstest", level: 1},
 	{path: "internal/certs", level: 1, outside: []string{"github.com/fsnotify/fsnotify"}},
 
 	{path: "router/mesh", level: 2},

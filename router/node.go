@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,6 +39,7 @@ type Node struct {
 	panics   atomic.Uint64
 	open     atomic.Int64 // connections whose memory is in use
 	full     fullness
+	shaken   shaken         // TLS handshakes that failed
 	nextConn atomic.Uint64  // last connection id given out; ids are never used again
 	accepts  sync.WaitGroup // accept goroutines
 	relief   relief         // of the first loop
@@ -68,15 +70,18 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		return nil, err
 	}
 	n.logStart()
-	for _, ln := range n.lns {
-		n.accepts.Go(func() { n.accept(ln) })
+	for i, ln := range n.lns {
+		n.accepts.Go(func() { n.accept(ln, n.opt.tls(i)) })
 	}
 	return n, nil
 }
 
-// accept hands the connections of ln to the loops.
-func (n *Node) accept(ln *netloop.Listener) {
+// accept hands the connections of ln to the loops; secure is its TLS, nil for none.
+func (n *Node) accept(ln *netloop.Listener, secure *tls.Config) {
 	n.engine.Accept(ln, netloop.Acceptance{
+		TLS:     secure,
+		Timeout: n.opt.setupTimeout(),
+		Refused: n.handshakeFailed,
 		Handler: func(l *netloop.Loop) netloop.Handler { return n.loops[l.Index()].group.AcceptGRPC() },
 		Full:    n.isFull,
 		Failed: func(ln *netloop.Listener, err error) {

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -95,6 +96,10 @@ const (
 type Options struct {
 	// Listen holds TCP endpoints, "127.0.0.1:46357" or "[::1]:0"; port 0 takes a free one.
 	Listen []string
+
+	// TLS are the configurations of Listen, in the same order; nil, or none: an endpoint without TLS. Each is asked anew
+	// for every connection by way of its GetConfigForClient.
+	TLS []*tls.Config
 
 	// Loops is the number of event loops; 0: half of the processors the runtime may use, at least 1, which
 	// leaves the other half to the kernel's share of the work. A loop moves millions of messages a second.
@@ -240,6 +245,8 @@ func (o *Options) fill() error {
 	switch {
 	case len(o.Listen) == 0:
 		return fmt.Errorf("router: no endpoint to listen on")
+	case len(o.TLS) > len(o.Listen):
+		return fmt.Errorf("router: %d TLS configurations for %d endpoints", len(o.TLS), len(o.Listen))
 	case o.Loops < 0 || o.Loops > MaxLoops:
 		return fmt.Errorf("router: loops is %d: want 1 to %d", o.Loops, MaxLoops)
 	case o.ReadBuffer < MinReadBuffer || o.ReadBuffer > MaxReadBuffer:
@@ -280,7 +287,18 @@ func (o *Options) fill() error {
 // transport returns the options of the node's transports.
 func (o *Options) transport() transport.Options {
 	return transport.Options{MaxMessage: maxMessage, Window: receiveWindow, MaxFrameSize: o.MaxFrameSize,
-		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams, SetupTimeout: o.NegotiationTimeout + 5*time.Second,
+		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams, SetupTimeout: o.setupTimeout(),
 		KeepaliveTime: o.KeepaliveTime, KeepaliveTimeout: o.KeepaliveTimeout,
 		Floor: transport.Floor{Rate: o.StallRate, Timeout: o.StallTimeout}}
+}
+
+// setupTimeout is the time from the acceptance of a socket until its negotiation, TLS and HTTP/2 included.
+func (o *Options) setupTimeout() time.Duration { return o.NegotiationTimeout + 5*time.Second }
+
+// tls is the configuration of Listen[i], nil for none.
+func (o *Options) tls(i int) *tls.Config {
+	if i < len(o.TLS) {
+		return o.TLS[i]
+	}
+	return nil
 }

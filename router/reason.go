@@ -75,6 +75,20 @@ const (
 	ReasonQueued
 	// ReasonEnded: the sender's connection has ended here, which the sender did not know yet.
 	ReasonEnded
+	// ReasonTLS: a TLS handshake was broken, or failed for a reason that is none of the following.
+	ReasonTLS
+	// ReasonTLSTimeout: a TLS handshake was not complete in time.
+	ReasonTLSTimeout
+	// ReasonTLSPlain: a peer does not speak TLS on an endpoint that has it.
+	ReasonTLSPlain
+	// ReasonTLSMismatch: no common version, cipher suite or key exchange.
+	ReasonTLSMismatch
+	// ReasonTLSCertificate: the certificate of a peer is missing, or is not accepted.
+	ReasonTLSCertificate
+	// ReasonTLSRefused: a peer does not accept something of ours, such as the certificate.
+	ReasonTLSRefused
+	// ReasonTLSReset: a peer ended the connection during its TLS handshake.
+	ReasonTLSReset
 	numReasons
 )
 
@@ -83,7 +97,8 @@ var reasonNames = [numReasons]string{"none", "no_match", "ttl_expired", "bad_mac
 	"negotiation_timeout", "peer_refused", "unknown_path", "http2_error", "flood", "too_many_subscriptions",
 	"subscription_refused", "name_strings", "keepalive_timeout", "control_backlog",
 	"unfinished", "too_many_connections", "header_too_large", "claim_refused", "too_many_names",
-	"too_many_sockets", "unfinished_limit", "queued_limit", "sender_ended"}
+	"too_many_sockets", "unfinished_limit", "queued_limit", "sender_ended",
+	"tls_error", "tls_timeout", "tls_plain_text", "tls_mismatch", "tls_certificate", "tls_refused_by_peer", "tls_reset"}
 
 // String returns the word used in logs and statistics.
 func (r Reason) String() string {

@@ -128,6 +128,7 @@ func (n *Node) Stats() Stats {
 	if times := n.full.times.Load(); times > 0 {
 		s.Refused[ReasonSockets] = times
 	}
+	n.shaken.add(s.Refused)
 	now := time.Since(n.made)
 	for _, l := range n.loops {
 		s.Sockets += int64(l.net.Sockets())

@@ -40,6 +40,7 @@ type service struct {
 	answers   *slog.Logger // likewise, for what was asked for: not filtered
 	runner    *slog.Logger // nil: stop without saying which service
 	cancel    context.CancelFunc
+	secured   []secured // its listeners with TLS
 }
 
 func (p *program) startService(ctx context.Context, c *config.Config, i int, f *flags, log logs) (*service, error) {
@@ -49,8 +50,13 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 	node := []any{cli.KeyTarget, "slim_datapath::message_processing", cli.KeySpan, span, cli.KeyThread, c.Runtime.ThreadName}
 	s.datapath, s.answers = log.With(node...), log.unfiltered.With(node...)
 
+	o := nodeOptions(s.Service, f, s.datapath)
+	var err error
+	if s.secured, o.TLS, err = p.secure(c, s.Service); err != nil {
+		return nil, err
+	}
 	ctx, s.cancel = context.WithCancel(ctx)
-	n, err := p.start(ctx, nodeOptions(s.Service, f, s.datapath))
+	n, err := p.start(ctx, o)
 	if err != nil {
 		s.cancel()
 		return nil, startFailure(c, s.Service, err)
@@ -65,6 +71,9 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 		}
 		s.endpoints = append(s.endpoints, endpoint)
 		s.log.With(cli.KeySpan, span+":run_server{service_id="+s.ID+"}").Info("dataplane server started", "endpoint", endpoint)
+	}
+	for i := range s.secured {
+		s.secured[i].show(log.With(cli.KeyTarget, "slim_config::tls", cli.KeySpan, span), "certificates loaded", p.now())
 	}
 	for _, l := range p.links(s.Service) {
 		if _, err := n.Dial(l); err != nil {

@@ -30,6 +30,8 @@ type program struct {
 	goroutines      func() int                             // how many the process has
 	notify          func(chan<- os.Signal) (ignore func()) // subscribes to the stop signals
 	notifyQuestions func(chan<- os.Signal) (ignore func()) // subscribes to the signal that asks for counters
+	notifyHangups   func(chan<- os.Signal) (ignore func()) // subscribes to the signal that asks for new certificates
+	hungUp          func() bool                            // whether the terminal has been closed
 
 	out    *cli.Sink // in front of stdout; made by run
 	report reporter  // on stderr, behind a sink of its own
@@ -48,7 +50,7 @@ func newProgram(env func(string) (string, bool), stdout, stderr io.Writer) *prog
 	return &program{
 		env: env, stdout: stdout, stderr: stderr, build: cli.ReadBuildInfo(), terminal: cli.IsTerminal(stdout), now: time.Now,
 		start: startNode, setCores: func(n int) { runtime.GOMAXPROCS(n) }, cores: runtime.NumCPU(), notify: notifySignals,
-		notifyQuestions: notifyQuestions, goroutines: runtime.NumGoroutine,
+		notifyQuestions: notifyQuestions, notifyHangups: notifyHangups, hungUp: terminalWatch(), goroutines: runtime.NumGoroutine,
 	}
 }
 
@@ -123,6 +125,12 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 	questions := make(chan os.Signal, 1)
 	defer p.notifyQuestions(questions)()
 
+	hangups, reload := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	defer p.notifyHangups(hangups)()
+	sorting, sorted := context.WithCancel(context.Background())
+	defer sorted()
+	go p.sortHangups(sorting, hangups, signals, reload)
+
 	log := p.logs(c, f)
 	runner := log.With(cli.KeyTarget, "slim::runner")
 	runner.Info("", "build_info", p.build)
@@ -160,6 +168,7 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 	told, done := context.WithCancel(context.Background())
 	defer done()
 	telling.Go(func() { p.tellCounters(told, started, questions) })
+	telling.Go(func() { p.keepSecure(told, started, log.Logger, reload) })
 
 	received := "end of context"
 	select {

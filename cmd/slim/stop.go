@@ -14,13 +14,9 @@ import (
 // lateLimit is how long a node that has missed its deadline may take to say what it has done.
 const lateLimit = time.Second
 
-// notifySignals has c told of the signals that stop the node. A terminal that is closed sends SIGHUP, which ends
-// whoever does not handle it; nohup has it ignored, which stays so.
+// notifySignals has c told of the signals that stop the node. A terminal that is closed sends SIGHUP, too: sortHangups.
 func notifySignals(c chan<- os.Signal) func() {
 	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) {
-		signal.Notify(c, syscall.SIGHUP)
-	}
 	return func() { signal.Stop(c) }
 }
 

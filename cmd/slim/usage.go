@@ -62,9 +62,10 @@ Log, on standard output:
 Sizes are bytes, or end in KiB, MiB or GiB; no number may be 0.
 
 Signals:
-  SIGTERM, SIGINT, SIGHUP   Stop: accept nothing more, deliver what is held, and end within runtime.drain_timeout
-                            [default: 10s]; a second one ends the node at once
-  SIGUSR1                   Log the counters: connections, names, messages, and why messages and peers were refused
+  SIGTERM, SIGINT   Stop: accept nothing more, deliver what is held, and end within runtime.drain_timeout
+                    [default: 10s]; a second one ends the node at once
+  SIGHUP            Load certificates anew, as when their files change; if its terminal has been closed: SIGTERM
+  SIGUSR1           Log the counters: connections, names, messages, and why messages and peers were refused
 
 Exit codes: 0 stopped in order, 1 error, 2 wrong command line.
 

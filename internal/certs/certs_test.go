@@ -6,14 +6,13 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/certs/certstest"
 )
 
 // Rules: P-tls-1, P-tls-4.
@@ -43,7 +42,7 @@ func TestVersionsAndKeyExchanges(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.server.Own = ca.pair("node")
-			cl := ca.client(Options{})
+			cl := ca.client(t, Options{})
 			if c.client != nil {
 				cl = cl.Clone()
 				c.client(cl)
@@ -65,9 +64,9 @@ func TestOwnClientAndServer(t *testing.T) {
 	ca, clients := newIssuer(t, "ca", false), newIssuer(t, "clients", false)
 	for _, o := range []Options{{}, {Version: TLS12}, {OnlyPQ: true}} {
 		s := o
-		s.Own, s.ClientCA, s.Protocols = ca.pair("node"), Authority{Text, clients.pem}, []string{"h2"}
+		s.Own, s.ClientCA, s.Protocols = ca.pair("node"), Authority{Text, clients.PEM}, []string{"h2"}
 		o.Own, o.Protocols = clients.pair("app"), []string{"h2"}
-		m := meet(t, server(t, s).Server(), ca.client(o))
+		m := meet(t, server(t, s).Server(), ca.client(t, o))
 		if m.clientErr != nil || m.serverErr != nil || m.client.NegotiatedProtocol != "h2" {
 			t.Errorf("%+v: %v, %v, protocol %q", o.Version, m.clientErr, m.serverErr, m.client.NegotiatedProtocol)
 		} else if got := m.server.PeerCertificates[0].Subject.CommonName; got != "app" {
@@ -84,7 +83,7 @@ func TestProtocolsAreTakenAndNotDemanded(t *testing.T) {
 		offered []string
 		want    string
 	}{{nil, ""}, {[]string{"h2"}, "h2"}, {[]string{"http/1.1", "h2"}, "h2"}, {[]string{"http/1.1"}, ""}} {
-		m := meet(t, k.Server(), ca.client(Options{Protocols: c.offered}))
+		m := meet(t, k.Server(), ca.client(t, Options{Protocols: c.offered}))
 		if m.clientErr != nil || m.client.NegotiatedProtocol != c.want {
 			t.Errorf("offered %q: got %q, %v, want %q", c.offered, m.client.NegotiatedProtocol, m.clientErr, c.want)
 		}
@@ -94,8 +93,8 @@ func TestProtocolsAreTakenAndNotDemanded(t *testing.T) {
 // Rules: P-tls-3.
 func TestAuthoritiesAreTrustedAsTheyAre(t *testing.T) {
 	servers, clients := newIssuer(t, "servers", true), newIssuer(t, "clients", true)
-	s := server(t, Options{Own: servers.pair("node"), ClientCA: Authority{Text, clients.pem}})
-	m := meet(t, s.Server(), servers.client(Options{Own: clients.pair("app")}))
+	s := server(t, Options{Own: servers.pair("node"), ClientCA: Authority{Text, clients.PEM}})
+	m := meet(t, s.Server(), servers.client(t, Options{Own: clients.pair("app")}))
 	if m.clientErr != nil || m.serverErr != nil {
 		t.Errorf("client %v, server %v", m.clientErr, m.serverErr)
 	}
@@ -104,10 +103,7 @@ func TestAuthoritiesAreTrustedAsTheyAre(t *testing.T) {
 // Rules: P-tls-5.
 func TestClientCertificates(t *testing.T) {
 	ca, clients, others := newIssuer(t, "ca", false), newIssuer(t, "clients", false), newIssuer(t, "clients", false)
-	s := server(t, Options{Own: ca.pair("node"), ClientCA: Authority{Text, clients.pem}})
-	expired := newKey(t)
-	over := Pair{Text, clients.make(&x509.Certificate{Subject: pkix.Name{CommonName: "late"}, NotBefore: time.Now().Add(-2 * time.Hour),
-		NotAfter: time.Now().Add(-time.Hour)}, expired), pkcs8(t, expired)}
+	s := server(t, Options{Own: ca.pair("node"), ClientCA: Authority{Text, clients.PEM}})
 	for _, c := range []struct {
 		name string
 		own  Pair
@@ -116,9 +112,9 @@ func TestClientCertificates(t *testing.T) {
 		{"of the authority", clients.pair("app"), ""},
 		{"none", Pair{}, "didn't provide a certificate"},
 		{"of another authority of the same name", others.pair("app"), "unknown authority"},
-		{"expired", over, "expired"},
+		{"expired", clients.pairOf(certstest.Expired("late")), "expired"},
 	} {
-		m := meet(t, s.Server(), ca.client(Options{Own: c.own}))
+		m := meet(t, s.Server(), ca.client(t, Options{Own: c.own}))
 		if c.want == "" && m.serverErr != nil || c.want != "" && (m.serverErr == nil || !strings.Contains(m.serverErr.Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", c.name, m.serverErr, c.want)
 		}
@@ -134,13 +130,13 @@ func TestServerCertificates(t *testing.T) {
 		o    Options
 		want string // in the client's error
 	}{
-		{"its authority", Options{CA: Authority{Text, ca.pem}, ServerName: "localhost"}, ""},
-		{"its authority beside the system's", Options{CA: Authority{Text, ca.pem}, SystemCAs: true, ServerName: "localhost"}, ""},
-		{"one of several in a file", Options{CA: Authority{Text, other.pem + ca.pem}, ServerName: "localhost"}, ""},
-		{"another", Options{CA: Authority{Text, other.pem}, ServerName: "localhost"}, "unknown authority"},
+		{"its authority", Options{CA: Authority{Text, ca.PEM}, ServerName: "localhost"}, ""},
+		{"its authority beside the system's", Options{CA: Authority{Text, ca.PEM}, SystemCAs: true, ServerName: "localhost"}, ""},
+		{"one of several in a file", Options{CA: Authority{Text, other.PEM + ca.PEM}, ServerName: "localhost"}, ""},
+		{"another", Options{CA: Authority{Text, other.PEM}, ServerName: "localhost"}, "unknown authority"},
 		{"nobody", Options{ServerName: "localhost"}, "unknown authority"},
 		{"the system's", Options{SystemCAs: true, ServerName: "localhost"}, "unknown authority"},
-		{"another name", Options{CA: Authority{Text, ca.pem}, ServerName: "elsewhere"}, "not elsewhere"},
+		{"another name", Options{CA: Authority{Text, ca.PEM}, ServerName: "elsewhere"}, "not elsewhere"},
 		{"anybody", Options{SkipVerify: true, ServerName: "elsewhere"}, ""},
 	} {
 		k, err := NewClient(c.o)
@@ -164,34 +160,25 @@ func TestForms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf := func() *x509.Certificate {
-		return &x509.Certificate{Subject: pkix.Name{CommonName: "node"}, DNSNames: []string{"localhost"}}
-	}
 	dir := t.TempDir()
 	file := ca.pair("node")
-	write(t, dir, map[string]string{"cert.pem": file.Cert, "key.pem": file.Key})
+	certstest.Write(t, dir, map[string]string{"cert.pem": file.Cert, "key.pem": file.Key})
 	for name, p := range map[string]Pair{
 		"PKCS#8":                       ca.pair("node"),
-		"SEC 1 behind EC PARAMETERS":   {Text, ca.make(leaf(), ec), sec1(t, ec)},
-		"PKCS#1":                       {Text, ca.make(leaf(), rs), pkcs1(t, rs)},
+		"SEC 1 behind EC PARAMETERS":   {Text, ca.Sign(certstest.Leaf("node"), ec), sec1(t, ec)},
+		"PKCS#1":                       {Text, ca.Sign(certstest.Leaf("node"), rs), pkcs1(rs)},
 		"files":                        {Files, filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")},
 		"certificate and key together": {Text, file.Key + file.Cert, file.Key + file.Cert},
 	} {
-		if m := meet(t, server(t, Options{Own: p}).Server(), ca.client(Options{})); m.clientErr != nil {
+		if m := meet(t, server(t, Options{Own: p}).Server(), ca.client(t, Options{})); m.clientErr != nil {
 			t.Errorf("%s: %v", name, m.clientErr)
 		}
 	}
 	// A certificate of an intermediate authority is sent with that one's, so that the root suffices.
-	middle := &issuer{t: t, key: newKey(t)}
-	text := ca.make(&x509.Certificate{Subject: pkix.Name{CommonName: "middle"}, IsCA: true, BasicConstraintsValid: true}, middle.key)
-	all, err := parseCertificates([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	middle.cert = all[0]
+	middle := issuer{ca.Below("middle")}
 	p := middle.pair("node")
-	p.Cert += text
-	if m := meet(t, server(t, Options{Own: p}).Server(), ca.client(Options{})); m.clientErr != nil {
+	p.Cert += middle.PEM
+	if m := meet(t, server(t, Options{Own: p}).Server(), ca.client(t, Options{})); m.clientErr != nil {
 		t.Errorf("chain: %v", m.clientErr)
 	}
 }
@@ -201,7 +188,7 @@ func TestFaultsAreBlamedOnTheirKey(t *testing.T) {
 	good, other := ca.pair("node"), ca.pair("other")
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
-	write(t, dir, map[string]string{"cert.pem": good.Cert, "key.pem": good.Key, "other.pem": other.Key, "empty.pem": "",
+	certstest.Write(t, dir, map[string]string{"cert.pem": good.Cert, "key.pem": good.Key, "other.pem": other.Key, "empty.pem": "",
 		"broken.pem": strings.Replace(good.Cert, "MII", "MIX", 1)})
 	const encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"
 	for _, c := range []struct {

@@ -1,98 +1,31 @@
 package certs
 
 import (
-	"crypto"
 	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"testing"
-	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/certs/certstest"
 )
 
-// issuer makes certificates; the zero values of what it makes are good for an hour.
-type issuer struct {
-	t    testing.TB
-	cert *x509.Certificate
-	key  crypto.Signer
-	pem  string
-}
+// issuer is an authority whose pairs are text.
+type issuer struct{ *certstest.Issuer }
 
-// newIssuer makes an authority. bare: without basic constraints, as upstream's examples.
-func newIssuer(t testing.TB, name string, bare bool) *issuer {
-	i := &issuer{t: t, key: newKey(t)}
-	c := &x509.Certificate{Subject: pkix.Name{CommonName: name}}
-	if bare {
-		c.KeyUsage = x509.KeyUsageDigitalSignature
-	} else {
-		c.IsCA, c.BasicConstraintsValid = true, true
-	}
-	i.pem = i.make(c, i.key)
-	return i
-}
-
-func newKey(t testing.TB) crypto.Signer {
+func newIssuer(t testing.TB, name string, bare bool) issuer {
 	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
+	return issuer{certstest.NewIssuer(t, name, bare)}
 }
 
-// make signs c for key and returns PEM. The first is the issuer's own.
-func (i *issuer) make(c *x509.Certificate, key crypto.Signer) string {
-	i.t.Helper()
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	c.SerialNumber = serial
-	if c.NotAfter.IsZero() {
-		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	}
-	parent := i.cert
-	if parent == nil {
-		parent = c
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, key.Public(), i.key)
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	if i.cert == nil {
-		if i.cert, err = x509.ParseCertificate(der); err != nil {
-			i.t.Fatal(err)
-		}
-	}
-	return encode("CERTIFICATE", der)
-}
+// pair makes a certificate of that name with its key.
+func (i issuer) pair(name string) Pair { return i.pairOf(certstest.Leaf(name)) }
 
-// pair makes a certificate of that name with its key, as text.
-func (i *issuer) pair(name string) Pair {
-	key := newKey(i.t)
-	return Pair{Text, i.make(&x509.Certificate{Subject: pkix.Name{CommonName: name}, DNSNames: []string{"localhost"}}, key), pkcs8(i.t, key)}
-}
-
-func encode(kind string, der []byte) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-}
-
-func pkcs8(t testing.TB, key crypto.Signer) string {
-	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return encode("PRIVATE KEY", der)
+func (i issuer) pairOf(c *x509.Certificate) Pair {
+	cert, key := i.PairOf(c)
+	return Pair{Text, cert, key}
 }
 
 // sec1 is a key as openssl ecparam writes it, with its parameters before it.
@@ -102,22 +35,11 @@ func sec1(t testing.TB, key *ecdsa.PrivateKey) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return encode("EC PARAMETERS", []byte{6, 8, 42, 134, 72, 206, 61, 3, 1, 7}) + encode("EC PRIVATE KEY", der)
+	return certstest.Encode("EC PARAMETERS", []byte{6, 8, 42, 134, 72, 206, 61, 3, 1, 7}) + certstest.Encode("EC PRIVATE KEY", der)
 }
 
-func pkcs1(t testing.TB, key *rsa.PrivateKey) string {
-	t.Helper()
-	return encode("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key))
-}
-
-// write writes files and returns their paths.
-func write(t testing.TB, dir string, texts map[string]string) {
-	t.Helper()
-	for name, text := range texts {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+func pkcs1(key *rsa.PrivateKey) string {
+	return certstest.Encode("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key))
 }
 
 // met is the outcome of a handshake, as both ends have it.
@@ -165,15 +87,15 @@ func meet(t testing.TB, server, client *tls.Config) (m met) {
 }
 
 // client returns the configuration of a client that trusts i.
-func (i *issuer) client(o Options) *tls.Config {
-	i.t.Helper()
-	o.CA = Authority{Text, i.pem}
+func (i issuer) client(t testing.TB, o Options) *tls.Config {
+	t.Helper()
+	o.CA = Authority{Text, i.PEM}
 	if o.ServerName == "" {
 		o.ServerName = "localhost"
 	}
 	k, err := NewClient(o)
 	if err != nil {
-		i.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return k.Client()
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/certs/certstest"
 )
 
 // files is a pair in a folder.
@@ -16,13 +18,13 @@ func files(dir string) Pair {
 
 func put(t testing.TB, dir string, p Pair) {
 	t.Helper()
-	write(t, dir, map[string]string{"cert.pem": p.Cert, "key.pem": p.Key})
+	certstest.Write(t, dir, map[string]string{"cert.pem": p.Cert, "key.pem": p.Key})
 }
 
 // shown returns the name in the certificate that a client is shown now.
-func shown(t testing.TB, k *Keeper, ca *issuer) string {
+func shown(t testing.TB, k *Keeper, ca issuer) string {
 	t.Helper()
-	m := meet(t, k.Server(), ca.client(Options{}))
+	m := meet(t, k.Server(), ca.client(t, Options{}))
 	if m.clientErr != nil {
 		t.Fatal(m.clientErr)
 	}
@@ -37,14 +39,14 @@ func TestReloadTakesWhatIsGood(t *testing.T) {
 		t.Errorf("nothing has changed: %v, %v", changed, err)
 	}
 	second := ca.pair("second")
-	write(t, dir, map[string]string{"cert.pem": second.Cert}) // half of it
+	certstest.Write(t, dir, map[string]string{"cert.pem": second.Cert}) // half of it
 	if changed, err := k.Reload(); changed || err == nil || !strings.Contains(err.Error(), "source.key: "+dir) {
 		t.Errorf("a certificate without its key: %v, %v", changed, err)
 	}
 	if got := shown(t, k, ca); got != "first" {
 		t.Errorf("%q is shown after a reload that failed", got)
 	}
-	write(t, dir, map[string]string{"key.pem": second.Key})
+	certstest.Write(t, dir, map[string]string{"key.pem": second.Key})
 	if changed, err := k.Reload(); !changed || err != nil {
 		t.Errorf("all has changed: %v, %v", changed, err)
 	}
@@ -59,9 +61,9 @@ func TestTicketsOutliveAReload(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ca, clients, others, dir := newIssuer(t, "ca", false), newIssuer(t, "clients", false), newIssuer(t, "others", false), t.TempDir()
 			put(t, dir, ca.pair("first"))
-			write(t, dir, map[string]string{"clients.pem": clients.pem})
+			certstest.Write(t, dir, map[string]string{"clients.pem": clients.PEM})
 			k := server(t, Options{Own: files(dir), ClientCA: Authority{Files, filepath.Join(dir, "clients.pem")}, Version: version})
-			client := ca.client(Options{Own: clients.pair("app"), Version: version})
+			client := ca.client(t, Options{Own: clients.pair("app"), Version: version})
 			resumed := func() bool {
 				m := meet(t, k.Server(), client)
 				if m.clientErr != nil {
@@ -79,7 +81,7 @@ func TestTicketsOutliveAReload(t *testing.T) {
 			if !resumed() {
 				t.Error("a ticket does not outlive a new certificate")
 			}
-			write(t, dir, map[string]string{"clients.pem": others.pem})
+			certstest.Write(t, dir, map[string]string{"clients.pem": others.PEM})
 			if _, err := k.Reload(); err != nil {
 				t.Fatal(err)
 			}
@@ -123,7 +125,7 @@ func TestFilesAreWatched(t *testing.T) {
 	for name, replace := range map[string]func(t testing.TB, dir string, p Pair){
 		"written in place": put,
 		"replaced by others": func(t testing.TB, dir string, p Pair) {
-			write(t, dir, map[string]string{"cert.new": p.Cert, "key.new": p.Key})
+			certstest.Write(t, dir, map[string]string{"cert.new": p.Cert, "key.new": p.Key})
 			for _, n := range []string{"cert", "key"} {
 				if err := os.Rename(filepath.Join(dir, n+".new"), filepath.Join(dir, n+".pem")); err != nil {
 					t.Fatal(err)
@@ -191,11 +193,11 @@ func TestFaultsAreToldOnce(t *testing.T) {
 	put(t, dir, good)
 	k := server(t, Options{Own: files(dir)})
 	told, now := watching(t, k)
-	write(t, dir, map[string]string{"cert.pem": "broken"})
+	certstest.Write(t, dir, map[string]string{"cert.pem": "broken"})
 	if e := next(t, told); e.Err == nil || e.Changed || e.Asked {
 		t.Errorf("%+v", e)
 	}
-	write(t, dir, map[string]string{"beside.pem": ""}) // looks again, and says nothing
+	certstest.Write(t, dir, map[string]string{"beside.pem": ""}) // looks again, and says nothing
 	now <- struct{}{}
 	if e := next(t, told); e.Err == nil || !e.Asked {
 		t.Errorf("%+v", e)
@@ -208,4 +210,3 @@ func TestFaultsAreToldOnce(t *testing.T) {
 		t.Errorf("%q is shown", got)
 	}
 }
-

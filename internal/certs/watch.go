@@ -2,6 +2,8 @@ package certs
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -45,13 +47,16 @@ func (w *Watcher) Run(ctx context.Context, now <-chan struct{}) {
 	}
 	var events chan fsnotify.Event
 	var failed chan error
-	folders, err := fsnotify.NewWatcher()
-	if err != nil {
-		w.blind(err)
-	} else {
-		defer func() { _ = folders.Close() }()
-		events, failed = folders.Events, folders.Errors
-		w.follow(folders)
+	var folders *fsnotify.Watcher
+	if len(w.files()) > 0 {
+		var err error
+		if folders, err = fsnotify.NewWatcher(); err != nil {
+			w.blind(err)
+		} else {
+			defer func() { _ = folders.Close() }()
+			events, failed = folders.Events, folders.Errors
+			w.follow(folders)
+		}
 	}
 	told := make([]string, len(w.Keepers)) // the fault of each that was told last
 	retried := false
@@ -120,21 +125,29 @@ func (w *Watcher) follow(folders *fsnotify.Watcher) {
 	if folders == nil {
 		return
 	}
-	for _, k := range w.Keepers {
-		for _, file := range k.Files() {
-			if err := folders.Add(filepath.Dir(file)); err != nil {
+	for _, file := range w.files() {
+		if err := folders.Add(filepath.Dir(file)); err != nil {
+			w.blind(err)
+		}
+		if target, err := filepath.EvalSymlinks(file); err == nil && filepath.Dir(target) != filepath.Dir(file) {
+			if err := folders.Add(filepath.Dir(target)); err != nil {
 				w.blind(err)
-			}
-			if real, err := filepath.EvalSymlinks(file); err == nil && filepath.Dir(real) != filepath.Dir(file) {
-				if err := folders.Add(filepath.Dir(real)); err != nil {
-					w.blind(err)
-				}
 			}
 		}
 	}
 }
 
+func (w *Watcher) files() (all []string) {
+	for _, k := range w.Keepers {
+		all = append(all, k.Files()...)
+	}
+	return all
+}
+
 func (w *Watcher) blind(err error) {
+	if errors.Is(err, fs.ErrNotExist) { // a folder has just gone: whoever needs its files says so
+		return
+	}
 	if w.Blind != nil && w.said != err.Error() {
 		w.said = err.Error()
 		w.Blind(err)

@@ -2,82 +2,21 @@ package netloop
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"testing"
-	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/certs/certstest"
 )
 
-// authority makes certificates.
-type authority struct {
-	t    testing.TB
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pool *x509.CertPool
-}
-
-func newAuthority(t testing.TB, name string) *authority {
+// serving returns TLS configurations of a node and of a client that trusts it.
+func serving(t testing.TB) (server, client *tls.Config) {
 	t.Helper()
-	a := &authority{t: t, pool: x509.NewCertPool()}
-	a.key = newKey(t)
-	a.cert = a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true}, a.key, nil)
-	a.pool.AddCert(a.cert)
-	return a
-}
-
-func newKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
-
-// sign makes a certificate for key; parent nil: the authority's own.
-func (a *authority) sign(c *x509.Certificate, key *ecdsa.PrivateKey, parent *x509.Certificate) *x509.Certificate {
-	a.t.Helper()
-	c.SerialNumber = big.NewInt(time.Now().UnixNano())
-	if c.NotAfter.IsZero() {
-		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	}
-	if parent == nil {
-		parent = c
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, a.key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	made, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return made
-}
-
-// issue makes a certificate with its key, for localhost; expired: it is over.
-func (a *authority) issue(name string, expired bool) tls.Certificate {
-	a.t.Helper()
-	key := newKey(a.t)
-	c := &x509.Certificate{Subject: pkix.Name{CommonName: name}, DNSNames: []string{"localhost"}}
-	if expired {
-		c.NotBefore, c.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
-	}
-	return tls.Certificate{Certificate: [][]byte{a.sign(c, key, a.cert).Raw}, PrivateKey: key}
-}
-
-// serving returns the configurations of both ends.
-func (a *authority) serving() (server, client *tls.Config) {
-	return &tls.Config{Certificates: []tls.Certificate{a.issue("node", false)}, DynamicRecordSizingDisabled: true},
-		&tls.Config{RootCAs: a.pool, ServerName: "localhost", DynamicRecordSizingDisabled: true}
+	ca := certstest.NewIssuer(t, "ca", false)
+	return &tls.Config{Certificates: []tls.Certificate{ca.TLS(certstest.Leaf("node"))}, DynamicRecordSizingDisabled: true},
+		&tls.Config{RootCAs: ca.Pool(), ServerName: "localhost", DynamicRecordSizingDisabled: true}
 }
 
 // plugTLS accepts one connection with TLS and returns the client's end of it, after its handshake.
@@ -98,7 +37,7 @@ func TestSealedBytesCrossBothWays(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := rig(t, Options{})
 			h := &tape{}
-			server, client := newAuthority(t, "ca").serving()
+			server, client := serving(t)
 			server.MinVersion, server.MaxVersion = version, version
 			peer, _ := r.plugTLS(h, server, client)
 			out, in := pattern(9<<20), pattern(5<<20)
@@ -138,7 +77,7 @@ func TestSealedBytesCrossBothWays(t *testing.T) {
 // What a client says in one piece with the end of its handshake is delivered, though nothing follows.
 func TestBytesThatComeWithTheHandshakeAreDelivered(t *testing.T) {
 	r := rig(t, Options{})
-	server, client := newAuthority(t, "ca").serving()
+	server, client := serving(t)
 	for range 20 {
 		h := &tape{}
 		ln, _ := r.listen(Acceptance{TLS: server, Handler: func(*Loop) Handler { return h }})

@@ -47,6 +47,9 @@ func (k *socket) Opened(n *netloop.Socket) {
 		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams, ConnWindow: 16 << 20, MaxMessage: o.MaxMessage,
 		FirstMessage: o.FirstMessage, MaxUnfinished: o.MaxUnfinished, Now: g.ticks})
 	k.live.begin(g.now)
+	if at := n.Accepted(); !at.IsZero() { // one deadline for the handshake that TLS had and for what follows
+		k.live.accepted = momentOf(at)
+	}
 	g.add(k)
 	n.MarkDirty()
 	switch {
