@@ -75,7 +75,13 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 // spawn starts a node on a free port and returns when it serves.
 func spawn(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{Cmd: command(t, append([]string{"--config", "testdata/free-port.yaml"}, args...)...)}
+	return launch(t, command(t, append([]string{"--config", "testdata/free-port.yaml"}, args...)...))
+}
+
+// launch starts a node and returns when it serves.
+func launch(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{Cmd: cmd}
 	var w *os.File
 	p.stdout, w = pipe(t)
 	p.Stdout, p.Stderr = w, &p.stderr
@@ -135,24 +141,54 @@ func heedHangups() { signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) }
 // A terminal that is closed stops the node in order; one that was started with nohup goes on.
 func TestTerminalThatIsClosed(t *testing.T) {
 	heedHangups()
-	p := spawn(t)
-	if err := p.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
+	cmd := command(t, "--config", "testdata/free-port.yaml")
+	terminal := onTerminal(t, cmd)
+	p := launch(t, cmd)
+	terminal.Close()
 	p.line(t, "signal=SIGHUP")
 	if code := p.ended(t); code != cli.ExitOK {
 		t.Errorf("exit %d, want %d", code, cli.ExitOK)
 	}
 	signal.Ignore(syscall.SIGHUP) // a new process inherits that
 	defer heedHangups()
-	p = spawn(t)
-	if err := p.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
+	cmd = command(t, "--config", "testdata/free-port.yaml")
+	terminal = onTerminal(t, cmd)
+	p = launch(t, cmd)
+	terminal.Close()
 	p.forwards(t)
 	if code := p.stop(t); code != cli.ExitOK {
 		t.Errorf("ignored: exit %d, want %d", code, cli.ExitOK)
 	}
+}
+
+// onTerminal gives a command a terminal of its own, and returns the other end of that.
+func onTerminal(t *testing.T, cmd *exec.Cmd) (ours *os.File) {
+	t.Helper()
+	ours, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ours.Close() })
+	var n int
+	raw, err := ours.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cerr := raw.Control(func(fd uintptr) {
+		if n, err = unix.IoctlGetInt(int(fd), unix.TIOCGPTN); err == nil {
+			err = unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0)
+		}
+	}); cerr != nil || err != nil {
+		t.Fatal(cerr, err)
+	}
+	theirs, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { theirs.Close() })
+	cmd.Stdin = theirs
+	cmd.SysProcAttr.Setsid, cmd.SysProcAttr.Setctty, cmd.SysProcAttr.Ctty = true, true, 0
+	return ours
 }
 
 // arrival is a load.Sink that tells of messages.

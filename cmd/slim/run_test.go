@@ -387,13 +387,15 @@ func TestSignalsStopTheProcess(t *testing.T) {
 	heedHangups()
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		r := newRig()
-		r.notify = func(c chan<- os.Signal) func() {
-			stop := notifySignals(c)
+		kill := func(stop func()) func() {
 			if err := syscall.Kill(os.Getpid(), s); err != nil {
 				t.Error(err)
 			}
 			return stop
 		}
+		r.notify = func(c chan<- os.Signal) func() { return notifySignals(c) }
+		r.notifyHangups = func(c chan<- os.Signal) func() { return kill(notifyHangups(c)) }
+		r.hungUp = func() bool { return true }
 		code := r.program.run(context.Background(), nil)
 		if want := "received signal, starting shutdown signal=" + signalName(s) + "\n"; code != cli.ExitOK || !strings.Contains(r.out.String(), want) {
 			t.Errorf("%v: exit %d, log\n%s\nwant %q", s, code, r.out.String(), want)
