@@ -14,7 +14,7 @@ func (p *peer) deliver() {
 	out := p.out
 	p.out = nil
 	p.cli.Cut()
-	p.loop.Deliver(p.sock, out)
+	p.feed(out)
 }
 
 // stageOne stages message i for bob, with a payload of size bytes.

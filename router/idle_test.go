@@ -12,18 +12,32 @@ import (
 // come.
 // Of these bytes the test itself takes some 500; in a process gnet's come to it, and half as much again for the
 // collector.
+//
+// With TLS it is what crypto/tls keeps of each connection: keys, hashes, and a buffer as large as the longest record that has
+// come, here the client's first.
 func TestMemoryOfAnIdleConnection(t *testing.T) {
-	const count, most = 500, 3300
+	t.Run("plain", func(t *testing.T) { testMemoryOfAnIdleConnection(t, false, 0, 3300) })
+	t.Run("TLS", func(t *testing.T) { testMemoryOfAnIdleConnection(t, true, 0, 12<<10) })
+	t.Run("TLS, after 100 KB", func(t *testing.T) { testMemoryOfAnIdleConnection(t, true, 100_000, 30<<10) })
+}
+
+func testMemoryOfAnIdleConnection(t *testing.T, secure bool, size, most int) {
+	const count = 500
 	r := newRig(t, 1, Options{})
+	r.secure = secure
 	memory := func() int {
 		r.seconds(1)
 		r.peers = nil // the clients
 		return heap()
 	}
-	r.dial(0)
+	r.dial(0).tls = nil
 	before := memory()
 	for range count {
-		r.dial(0).buf = nil
+		p := r.dial(0)
+		if size > 0 { // nobody's
+			p.publish(header(alice, bob, 1, ""), 1, size)
+		}
+		p.buf, p.tls = nil, nil
 	}
 	if n := (memory() - before) / count; n > most {
 		t.Errorf("%d bytes for each idle connection, want %d at most", n, most)

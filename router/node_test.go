@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -83,6 +84,9 @@ func callWith(t *testing.T, n *Node, window uint32) *caller {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
+	if n.opt.tls(0) != nil {
+		c = tls.Client(c, sharedSecrets(t).client)
+	}
 	p := &caller{t: t, c: c}
 	p.cli.Init(h2.Client, &h2.Settings{InitialWindow: window, MaxFrameSize: 16384, MaxHeaderList: 16384, ConnWindow: max(5<<20, window), MaxMessage: maxMessage})
 	s, err := p.cli.Open([]h2.Field{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
@@ -350,6 +354,12 @@ func (s *syncBuffer) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.String()
+}
+
+func (s *syncBuffer) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.b.Reset()
 }
 
 var _ io.Writer = (*syncBuffer)(nil)

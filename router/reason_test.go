@@ -183,8 +183,9 @@ func (r *rig) finish() {
 
 // elsewhere are the reasons that other tests count exactly, because they take many messages or real sockets:
 // TestAcknowledgementsNobodyReadsEndTheConnection, TestUnfinishedMessagesOfAllSocketsAreBounded,
-// TestClientsBeyondMaxSocketsWait.
-var elsewhere = []Reason{ReasonBacklog, ReasonMemory, ReasonSockets}
+// TestClientsBeyondMaxSocketsWait, TestHandshakesThatFailAreCountedAndLogged.
+var elsewhere = []Reason{ReasonBacklog, ReasonMemory, ReasonSockets, ReasonTLS, ReasonTLSTimeout, ReasonTLSPlain,
+	ReasonTLSMismatch, ReasonTLSCertificate, ReasonTLSRefused, ReasonTLSReset}
 
 func TestEachReasonCountsWhatItSaysOnce(t *testing.T) {
 	seen := map[Reason]bool{}

@@ -35,7 +35,7 @@ func TestRefusalOfCompressionNamesWhatIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := &responsePeer{peer: p}
-	if err := p.cli.Feed(p.buf[:n], got); err != nil {
+	if err := p.cli.Feed(p.opened(n), got); err != nil {
 		t.Fatal(err)
 	}
 	if got.status != 12 || got.encoding != "identity" {

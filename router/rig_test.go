@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"io"
+	"os"
 	"testing"
 	"time"
 
@@ -31,6 +32,7 @@ type rig struct {
 
 	window uint32 // of peers that connect; 0: 2 MiB
 	agent  string // of peers that connect; empty: they say none
+	secure bool   // peers that connect speak TLS
 }
 
 func newRig(t testing.TB, loops int, o Options) *rig {
@@ -42,7 +44,7 @@ func newRig(t testing.TB, loops int, o Options) *rig {
 	}
 	n := newNode(o)
 	x := pool.NewExchange[event](ringSize)
-	r := &rig{t: t, n: n, now: time.Now()}
+	r := &rig{t: t, n: n, now: time.Now(), secure: os.Getenv(secureEnv) != ""}
 	for i := range loops {
 		r.loops = append(r.loops, netloop.NewManual(i, func(nl *netloop.Loop) netloop.Owner { return n.addLoop(nl, x) }))
 	}
@@ -124,6 +126,7 @@ type peer struct {
 	greedy  bool       // keeps the window of all its streams, in kept
 	kept    []byte
 	buf     []byte
+	tls     *memoryTLS // nil: none
 }
 
 // connect opens a socket on a loop without a stream.
@@ -135,7 +138,11 @@ func (r *rig) connect(loop int) *peer {
 	}
 	p := &peer{r: r, fd: fds[1], loop: r.loops[loop], buf: make([]byte, 64<<10)}
 	r.t.Cleanup(func() { _ = unix.Close(fds[0]); _ = unix.Close(fds[1]) })
-	p.sock = p.loop.Attach(fds[0], r.n.loops[loop].group.AcceptGRPC())
+	if h := r.n.loops[loop].group.AcceptGRPC(); r.secure {
+		p.sock, p.tls = attachTLS(r.t, p.loop, fds[0], h)
+	} else {
+		p.sock = p.loop.Attach(fds[0], h)
+	}
 	r.peers = append(r.peers, p)
 	p.cli.Init(h2.Client, &h2.Settings{InitialWindow: cmp.Or(r.window, 2<<20), MaxFrameSize: 16384, MaxHeaderList: 16384, ConnWindow: 5 << 20, MaxMessage: maxMessage})
 	return p
@@ -199,6 +206,9 @@ func (p *peer) shut() bool { return p.loop.Gone(p.sock) }
 
 // feed gives the node one read.
 func (p *peer) feed(b []byte) {
+	if p.tls != nil {
+		b = p.tls.seal(b)
+	}
 	p.loop.Deliver(p.sock, b)
 }
 
@@ -248,7 +258,7 @@ func (p *peer) read() bool {
 			break
 		}
 		moved = true
-		if err := p.cli.Feed(p.buf[:n], p); err != nil {
+		if err := p.cli.Feed(p.opened(n), p); err != nil {
 			p.r.t.Fatalf("the node broke HTTP/2: %v", err)
 		}
 		p.loop.Ready()
@@ -435,8 +445,19 @@ func (p *peer) Closed(*h2.Stream)                 {}
 func (p *peer) Pong()                             {}
 func (p *peer) GoAway(uint32, h2.ErrCode, []byte) { p.away = true }
 
+// opened is what the first n bytes of buf say.
+func (p *peer) opened(n int) []byte {
+	if p.tls == nil {
+		return p.buf[:n]
+	}
+	return p.tls.open(p.buf[:n])
+}
+
 // halfClose ends the peer's direction.
 func (p *peer) halfClose() {
+	if p.tls != nil {
+		p.loop.Deliver(p.sock, p.tls.end())
+	}
 	p.loop.Hangup(p.sock, io.EOF)
 	p.r.settle()
 }
@@ -456,7 +477,7 @@ func (p *peer) readOnce() int {
 	if err != nil || n <= 0 {
 		return 0
 	}
-	if err := p.cli.Feed(p.buf[:n], p); err != nil {
+	if err := p.cli.Feed(p.opened(n), p); err != nil {
 		p.r.t.Fatal(err)
 	}
 	if ctl := p.cli.Control(); len(ctl) > 0 {

@@ -289,7 +289,7 @@ func TestShutdownWaitsForNothingThatCameLater(t *testing.T) {
 		number := 0
 		publish := func() {
 			number++
-			a.loop.Deliver(a.sock, a.inFrames(a.publication(header(alice, group, 256, "x"), number, 10)))
+			a.feed(a.inFrames(a.publication(header(alice, group, 256, "x"), number, 10)))
 		}
 		const count = 5
 		for range count {

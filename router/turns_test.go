@@ -206,8 +206,8 @@ func TestLoudSenderKeepsNobodyWaiting(t *testing.T) {
 			honest.stage(honest.publication(header(alice, bob, 1, "y"), 8, 10))
 			b := honest.out
 			honest.out = nil
-			loud.loop.Deliver(loud.sock, a)
-			honest.loop.Deliver(honest.sock, b)
+			loud.feed(a)
+			honest.feed(b)
 			turns := 0
 			for ; len(one.got) == 0 && turns < 100; turns++ {
 				for _, l := range r.loops {
@@ -322,7 +322,7 @@ func TestOrderAndCreditInAnyMixture(t *testing.T) {
 			if out := a.out; len(out) > 0 && !a.shut() {
 				a.out = nil
 				a.cli.Cut()
-				a.loop.Deliver(a.sock, out)
+				a.feed(out)
 			}
 			for range rnd.IntN(4) { // not until everything is quiet
 				if l := r.loops[rnd.IntN(loops)]; l.Woken() {
@@ -403,7 +403,7 @@ func TestFanoutToWindowlessMembersIsBounded(t *testing.T) {
 		out := a.out
 		a.out = nil
 		a.cli.Cut()
-		a.loop.Deliver(a.sock, out)
+		a.feed(out)
 		for _, l := range r.n.loops {
 			spilled = max(spilled, l.port.Spilled())
 			events = max(events, len(l.fanouts.of))

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"crypto/tls"
 	"fmt"
 	"sync"
 	"testing"
@@ -41,9 +42,14 @@ func (l *loop) passLook() {
 // That time stands still for nobody, and the kernel's own threads, which carry acknowledgements on a busy machine, may
 // wait for a processor meanwhile: what the node judges wrongly, it judges so each time.
 func TestReceiversOnTCPThatReadAboveTheFloorLoseNothing(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { testReadersAboveTheFloor(t, nil) })
+	t.Run("TLS", func(t *testing.T) { testReadersAboveTheFloor(t, []*tls.Config{sharedSecrets(t).server}) })
+}
+
+func testReadersAboveTheFloor(t *testing.T, secure []*tls.Config) {
 	var fault string
 	for range 3 {
-		if fault = readAboveTheFloor(t); fault == "" {
+		if fault = readAboveTheFloor(t, secure); fault == "" {
 			return
 		}
 		t.Log(fault)
@@ -52,9 +58,9 @@ func TestReceiversOnTCPThatReadAboveTheFloorLoseNothing(t *testing.T) {
 }
 
 // readAboveTheFloor says what a receiver has lost; "": nothing.
-func readAboveTheFloor(t *testing.T) (fault string) {
+func readAboveTheFloor(t *testing.T, secure []*tls.Config) (fault string) {
 	const rate, size, fast, count = 2 * DefaultStallRate, 10_000, 2000, 2300
-	n := start(t, Options{Loops: 1})
+	n := start(t, Options{Loops: 1, TLS: secure})
 	l := n.loops[0]
 	l.post(func() { l.clock.timer = new(netloop.Timer) }) // which never fires
 	type receiver struct {

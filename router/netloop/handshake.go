@@ -237,8 +237,8 @@ func runHandshake(c net.Conn, config *tls.Config, turns chan struct{}, accepted 
 	if err := s.conn.Handshake(); err != nil {
 		return nil, h.explain(s.conn, err, timeout)
 	}
-	s.written = h.wrote
-	s.ready()
+	s.written, s.hs, s.early = h.wrote, nil, true
+	s.overhead = recordOverhead(s.conn.ConnectionState())
 	return s, nil
 }
 
@@ -269,8 +269,13 @@ func (h *handshake) explain(c *tls.Conn, err error, timeout time.Duration) *Hand
 	case h.alert == alertProtocolVersion, h.alert == alertInsufficientSecurity, h.alert == alertHandshakeFailure:
 		e.Fault = HandshakeMismatch
 	}
+	e.Text = e.Text[:min(len(e.Text), maxText)] // some of it is the peer's
+	e.Server = strings.Clone(e.Server[:min(len(e.Server), maxText)])
 	return e
 }
+
+// maxText is how many bytes are kept of what peers can make long.
+const maxText = 512
 
 // noCertificate is in the text of crypto/tls for a peer without a certificate, for which it has no type.
 const noCertificate = "didn't provide a certificate"

@@ -1,6 +1,8 @@
 package netloop
 
 import (
+	"crypto/tls"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +45,21 @@ func (m *Manual) RunTick(now time.Time) {
 
 // Attach makes a socket of descriptor fd, which stays the caller's and must not block.
 func (m *Manual) Attach(fd int, h Handler) *Socket {
-	k := &Socket{loop: m.Loop, handler: h, fd: fd, remote: manualAddr}
+	return m.attach(&Socket{loop: m.Loop, handler: h, fd: fd, remote: manualAddr}, h)
+}
+
+// AttachTLS is Attach with TLS, after a handshake on c, in which nothing else may come. From then on fd is what is written
+// to.
+func (m *Manual) AttachTLS(fd int, c net.Conn, config *tls.Config, h Handler) (*Socket, error) {
+	s, err := runHandshake(c, config, make(chan struct{}, 1), time.Now(), time.Hour)
+	if err != nil {
+		return nil, err
+	}
+	s.early = false
+	return m.attach(&Socket{loop: m.Loop, handler: h, fd: fd, remote: manualAddr, tls: s}, h), nil
+}
+
+func (m *Manual) attach(k *Socket, h Handler) *Socket {
 	m.sockets.Add(1)
 	nested := m.enter(k)
 	defer m.leave(k, nested)

@@ -24,11 +24,10 @@ type sealed struct {
 	in      []byte // of the current read, what conn has not taken; borrowed
 	records int    // no fewer than the records in conn and in that are complete, unless early
 	early   bool   // conn may have read more than the handshake: nobody has counted that
-	head    [recordHead]byte
-	headLen int  // bytes of head that have come
-	left    int  // bytes of the body that are to come
-	over    bool // nothing more can be read: close_notify, or a fault
-	broken  bool // a fault: an alert was the last word
+	come    walk   // to the end of what has come
+	taken   walk   // to the end of what conn has taken
+	over    bool   // nothing more can be read: close_notify, or a fault
+	broken  bool   // a fault: an alert was the last word
 
 	// Output.
 	out []byte // records that are to be written: answers of conn's own between flushes, everything in a flush
@@ -60,12 +59,6 @@ func (dry) Error() string   { return "netloop: nothing to read yet" }
 func (dry) Timeout() bool   { return false }
 func (dry) Temporary() bool { return true }
 
-// ready hands the socket over to its loop, after the handshake.
-func (s *sealed) ready() {
-	s.overhead = recordOverhead(s.conn.ConnectionState())
-	s.hs, s.early = nil, true
-}
-
 // recordOverhead returns the bytes that a record adds to what it carries: header, explicit nonce, tag and type.
 func recordOverhead(c tls.ConnectionState) int {
 	const tag = 16
@@ -90,9 +83,53 @@ func (s *sealed) Read(p []byte) (int, error) {
 	case len(s.in) == 0:
 		return 0, errDry
 	}
-	n := copy(p, s.in)
+	n := s.whole(len(p))
+	copy(p, s.in[:n])
 	s.in = s.in[n:]
 	return n, nil
+}
+
+// whole returns how many bytes of in make whole records, no more than room; of the first at least what there is room for.
+// crypto/tls keeps its buffer small if it is empty between records.
+func (s *sealed) whole(room int) (n int) {
+	for n < len(s.in) {
+		w := s.taken
+		m, _ := w.step(s.in[n:])
+		if n+m > room {
+			if n == 0 {
+				n, _ = s.taken.step(s.in[:room])
+			}
+			break
+		}
+		s.taken = w
+		n += m
+	}
+	return n
+}
+
+// walk goes through records by their headers.
+type walk struct {
+	head    [recordHead]byte
+	headLen int // bytes of head that are known
+	left    int // bytes of the body that are to come, once head is
+}
+
+// step goes to the end of the record at hand, or of p if that comes before, and reports whether the record ends there.
+func (w *walk) step(p []byte) (n int, ends bool) {
+	if w.headLen < recordHead {
+		n = copy(w.head[w.headLen:], p)
+		if w.headLen += n; w.headLen < recordHead {
+			return n, false
+		}
+		w.left = int(w.head[3])<<8 | int(w.head[4])
+	}
+	m := min(w.left, len(p)-n)
+	w.left -= m
+	if w.left > 0 {
+		return n + m, false
+	}
+	w.headLen = 0
+	return n + m, true
 }
 
 // Write implements net.Conn.
@@ -137,22 +174,11 @@ func (s *sealed) SetWriteDeadline(time.Time) error { return nil }
 func (s *sealed) take(p []byte) {
 	s.in = p
 	for len(p) > 0 {
-		if s.headLen < recordHead {
-			n := copy(s.head[s.headLen:], p)
-			s.headLen += n
-			p = p[n:]
-			if s.headLen < recordHead {
-				return
-			}
-			s.left = int(s.head[3])<<8 | int(s.head[4])
-		}
-		n := min(s.left, len(p))
-		s.left -= n
-		p = p[n:]
-		if s.left == 0 {
+		n, ends := s.come.step(p)
+		if ends {
 			s.records++
-			s.headLen = 0
 		}
+		p = p[n:]
 	}
 }
 
