@@ -237,7 +237,7 @@ func runHandshake(c net.Conn, config *tls.Config, turns chan struct{}, accepted 
 	if err := s.conn.Handshake(); err != nil {
 		return nil, h.explain(s.conn, err, timeout)
 	}
-	s.written, s.hs, s.early = h.wrote, nil, true
+	s.written, s.hs, s.early, s.come = h.wrote, nil, true, s.taken
 	s.overhead = recordOverhead(s.conn.ConnectionState())
 	return s, nil
 }

@@ -39,6 +39,7 @@ func (r *refusals) list() []*HandshakeError {
 
 // Handshakes that stall are given up at their deadline, and keep nobody else waiting meanwhile.
 func TestHandshakesThatStallEnd(t *testing.T) {
+	givesBack(t)
 	r := rig(t, Options{})
 	server, client := serving(t)
 	var said refusals
@@ -139,6 +140,7 @@ func TestFewHandshakesComputeAtATime(t *testing.T) {
 
 // A listener that closes gives up its handshakes: whoever dials tries again elsewhere, and nothing is enrolled later.
 func TestClosedListenerEndsItsHandshakes(t *testing.T) {
+	givesBack(t)
 	r := rig(t, Options{})
 	server, _ := serving(t)
 	var said refusals

@@ -79,7 +79,12 @@ func (s *sealed) size(n int) int { return n + (n+maxRecord-1)/maxRecord*s.overhe
 func (s *sealed) Read(p []byte) (int, error) {
 	switch {
 	case s.hs != nil:
-		return s.hs.read(p)
+		n, err := s.hs.read(p)
+		for left := p[:n]; len(left) > 0; { // the last record may be the first that the loop completes
+			m, _ := s.taken.step(left)
+			left = left[m:]
+		}
+		return n, err
 	case len(s.in) == 0:
 		return 0, errDry
 	}
