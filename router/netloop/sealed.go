@@ -213,7 +213,8 @@ func (s *sealed) seal(x *Outbox, scratch []byte) error {
 	if len(x.pieces) == 0 {
 		return s.record(x.B)
 	}
-	r, at, err := scratch[:0], 0, error(nil)
+	var err error
+	r, at := scratch[:0], 0
 	for i := range x.pieces {
 		p := &x.pieces[i]
 		if r, err = s.fill(r, x.B[at:p.at]); err == nil {

@@ -124,7 +124,9 @@ func (c *coalesced) Write(p []byte) (int, error) {
 func givesBack(t *testing.T) {
 	t.Helper()
 	before := descriptors(t)
-	t.Cleanup(func() { eventually(t, "all descriptors are given back", func() bool { return descriptors(t) <= before }) })
+	t.Cleanup(func() {
+		eventually(t, "all descriptors are given back", func() bool { return descriptors(t) <= before })
+	})
 }
 
 // A record of which the handshake has read a part, and no more, is completed by what the loop reads.
@@ -139,7 +141,11 @@ func TestRecordThatTheHandshakeHasReadInPart(t *testing.T) {
 			n := len(p) - (recordHead + 1000 + 17) + part
 			return p[:n], p[n:]
 		}
-		c.between = func() { eventually(t, "it is opened", func() bool { return h.has("opened") }); r.do(func() {}); r.do(func() {}) }
+		c.between = func() {
+			eventually(t, "it is opened", func() bool { return h.has("opened") })
+			r.do(func() {})
+			r.do(func() {})
+		}
 		peer := tls.Client(c, client)
 		wrote := 0
 		for range 20 {
