@@ -54,8 +54,16 @@ func (c *Conn) say(l slog.Level, t logTopic, text string, attrs ...any) {
 
 // logOpened tells of a connection that is negotiated.
 func (c *Conn) logOpened(r *link.Result) {
-	c.say(slog.LevelInfo, topicOpened, "connection opened", "kind", c.kind.String(), "link_id", r.LinkID, "remote_version", r.RemoteVersion,
-		"signed", r.Key != nil && c.kind != table.Peer, "agent", c.stream.Peer().Agent, "took", c.age().Round(time.Microsecond))
+	p := c.stream.Peer()
+	attrs := []any{"kind", c.kind.String(), "link_id", r.LinkID, "remote_version", r.RemoteVersion,
+		"signed", r.Key != nil && c.kind != table.Peer, "agent", p.Agent, "took", c.age().Round(time.Microsecond)}
+	if p.TLS != "" {
+		attrs = append(attrs, "tls", p.TLS)
+	}
+	if p.Subject != "" {
+		attrs = append(attrs, "subject", p.Subject)
+	}
+	c.say(slog.LevelInfo, topicOpened, "connection opened", attrs...)
 }
 
 // because remembers why c ends; the first reason is the one.

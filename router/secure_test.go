@@ -166,7 +166,8 @@ func TestMessagesCrossByTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := sharedSecrets(t).server.Clone()
 			server.MinVersion, server.MaxVersion = version, version
-			n := start(t, Options{Loops: 2, TLS: []*tls.Config{server}})
+			var log syncBuffer
+			n := start(t, Options{Loops: 2, TLS: []*tls.Config{server}, Log: slog.New(slog.NewTextHandler(&log, nil))})
 			a, b := call(t, n), call(t, n)
 			b.subscribe(bob)
 			for i, size := range []int{8, 100, 5_000, 20_000, 300_000, 3 << 20, 8} {
@@ -176,6 +177,9 @@ func TestMessagesCrossByTLS(t *testing.T) {
 					t.Errorf("message %d of %d bytes arrives with %d", i, size, len(got))
 				}
 				b.got = nil
+			}
+			if want := "tls=" + name; !strings.Contains(log.String(), want) {
+				t.Errorf("the log does not say %q:\n%s", want, &log)
 			}
 			// The end is orderly, both ways.
 			if err := a.c.(*tls.Conn).CloseWrite(); err != nil {

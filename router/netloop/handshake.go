@@ -65,6 +65,12 @@ const (
 	alertInsufficientSecurity = 71
 )
 
+// maxHandshake is how many bytes of a handshake are read, of a stranger that may have many: room for a chain of certificates.
+// crypto/tls keeps what is not complete, up to twice as much.
+const maxHandshake = 32 << 10
+
+var errLong = fmt.Errorf("the TLS handshake takes more than %d bytes", maxHandshake)
+
 // begin waits for a turn to compute.
 func (h *handshake) begin() error {
 	h.turns <- struct{}{}
@@ -85,6 +91,9 @@ func (h *handshake) end() {
 
 func (h *handshake) read(p []byte) (int, error) {
 	h.end()
+	if h.got > maxHandshake {
+		return 0, errLong
+	}
 	n, err := h.raw.Read(p)
 	h.got += n
 	if err == nil {

@@ -189,6 +189,33 @@ func TestPanicInAHandshakeCostsOneConnection(t *testing.T) {
 	}
 }
 
+// A handshake is short: a peer that sends more and more takes no more memory.
+func TestLongHandshakesEnd(t *testing.T) {
+	r := rig(t, Options{})
+	server, client := serving(t)
+	clients := certstest.NewIssuer(t, "clients", false)
+	server.ClientAuth, server.ClientCAs = tls.RequireAndVerifyClientCert, clients.Pool()
+	pair := clients.TLS(certstest.Leaf("app"))
+	for _, size := range []int{16 << 10, 80 << 10} { // of the certificates that the client shows
+		for n := len(pair.Certificate[0]); n < size; n += len(clients.Cert.Raw) {
+			pair.Certificate = append(pair.Certificate, clients.Cert.Raw)
+		}
+		client.Certificates = []tls.Certificate{pair}
+		var said refusals
+		h := &tape{}
+		ln, _ := r.listen(Acceptance{TLS: server, Refused: said.add, Handler: func(*Loop) Handler { return h }})
+		_ = tls.Client(r.connect(ln), client).Handshake()
+		if size < maxHandshake {
+			eventually(t, "it is opened", func() bool { return h.has("opened") })
+			continue
+		}
+		eventually(t, "it is refused", func() bool { return len(said.list()) == 1 })
+		if e := said.list()[0]; e.Fault != HandshakeBroken || !errors.Is(e, errLong) {
+			t.Errorf("fault %d: %v", e.Fault, e)
+		}
+	}
+}
+
 // The certificate that is not accepted is told, and a name that is as long as names may be does not fill the log.
 func TestHandshakeErrorNamesTheCertificate(t *testing.T) {
 	r := rig(t, Options{})

@@ -37,6 +37,7 @@ func (k *socket) Opened(n *netloop.Socket) {
 	k.net = n
 	k.holder.Owner = k
 	k.peer.Remote = n.Remote()
+	k.peer.secure(n)
 	n.QuickAck = true
 	g, o := k.group, &k.group.opt
 	role := h2.Server

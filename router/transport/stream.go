@@ -1,9 +1,12 @@
 package transport
 
 import (
+	"crypto/tls"
+	"strings"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
@@ -125,6 +128,8 @@ type Peer struct {
 	Remote string
 	// Agent is the user agent of its latest request.
 	Agent string
+	// TLS is the version of TLS that it speaks, "1.3" or "1.2"; empty: none. Subject is whose certificate it has shown.
+	TLS, Subject string
 	// Established says that a stream of it was.
 	Established bool
 	// Streams is how many of its streams live, without the one that Acceptor.Accept is asked about.
@@ -144,6 +149,18 @@ func (p *Peer) First(n uint) bool {
 	}
 	p.logged |= 1 << n
 	return true
+}
+
+// secure notes what TLS says of the peer.
+func (p *Peer) secure(n *netloop.Socket) {
+	c, ok := n.TLS()
+	if !ok {
+		return
+	}
+	p.TLS = strings.TrimPrefix(tls.VersionName(c.Version), "TLS ")
+	if len(c.PeerCertificates) > 0 {
+		p.Subject = cut([]byte(c.PeerCertificates[0].Subject.String()))
+	}
 }
 
 // Progress is what the peer has taken of a stream: what its kernel has acknowledged. For a Watch.
