@@ -45,7 +45,7 @@ type call struct {
 // on the loop, and closes the socket at the end of that stream. caller is not called if the group is finishing: then
 // Acceptor.Ended is all that is heard of the socket. Its methods may be called on the loop only, but DialGRPC by all.
 func (g *Group) DialGRPC(c *Call, caller func(Stream) Caller) netloop.Handler {
-	return &socket{group: g, call: &call{Call: c, caller: caller}}
+	return &socket{carrier: carrier{group: g, peer: Peer{MaxMessage: g.opt.MaxMessage}}, call: &call{Call: c, caller: caller}}
 }
 
 // open sends the request. Errors are those of h2.Conn.Open, and final.
@@ -71,12 +71,15 @@ func (k *socket) open() error {
 	return nil
 }
 
+// done implements member.
+func (k *socket) done() bool { return k.hungUp() }
+
 // hungUp reports whether the socket was dialled and its stream has ended on our side.
 func (k *socket) hungUp() bool {
 	return k.call != nil && k.live.accepting && (len(k.streams) == 0 || k.streams[0].over)
 }
 
-// setupTimeout is the time until a stream of the socket must be Established.
+// setupTimeout implements member.
 func (k *socket) setupTimeout() time.Duration {
 	if k.call != nil && !k.call.answered && k.call.AnswerTimeout > 0 {
 		return k.call.AnswerTimeout
@@ -84,7 +87,7 @@ func (k *socket) setupTimeout() time.Duration {
 	return k.group.opt.SetupTimeout
 }
 
-// keepalive is after which silence the peer is pinged, and how long its answer may take.
+// keepalive implements member.
 func (k *socket) keepalive() (after, timeout time.Duration) {
 	after, timeout = k.group.opt.KeepaliveTime, k.group.opt.KeepaliveTimeout
 	if k.call != nil {

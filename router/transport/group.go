@@ -81,15 +81,6 @@ type Group struct {
 	idle       bool        // Acceptor.Idle was called
 }
 
-// member is a socket with its transport.
-type member interface {
-	socket() *netloop.Socket
-	tick(now moment)
-	drain()
-	finish()
-	checkFinished()
-}
-
 // NewGroup returns the empty group of loop l.
 func NewGroup(l *netloop.Loop, o Options, a Acceptor) *Group {
 	o.fill()
@@ -133,7 +124,7 @@ func (g *Group) each(f func(member)) {
 }
 
 func (g *Group) serve(m member, f func(member)) {
-	defer g.loop.Guard(m.socket())
+	defer g.loop.Guard(m.shared().net)
 	f(m)
 }
 

@@ -1,42 +1,28 @@
 package transport
 
 import (
-	"errors"
-	"fmt"
-	"io"
-
-	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 )
 
 // socket is gRPC over HTTP/2 on one byte stream, in the accepting role or, with a call, in the dialling one.
 type socket struct {
-	group   *Group
-	net     *netloop.Socket
+	carrier
 	h2      h2.Conn
-	peer    Peer
 	streams []*stream // usually one
-	live    liveness
-	uptake  socketUptake
-	call    *call // nil: it was accepted
-
-	granted    int         // by the peer to the connection, at the last look
-	broken     bool        // the engine has given up: GOAWAY is its last word
-	unfinished int         // bytes that group.unfinished has of it
-	holder     pool.Holder // of these
-	starved    bool        // Grow has found no memory: that is why streams end
-	why        string      // we close it; "": we do not
+	call    *call     // nil: it was accepted
+	granted int       // by the peer to the connection, at the last look
+	broken  bool      // the engine has given up: GOAWAY is its last word
 }
 
 // AcceptGRPC returns the handler of a socket that was just accepted.
-func (g *Group) AcceptGRPC() netloop.Handler { return &socket{group: g} }
+func (g *Group) AcceptGRPC() netloop.Handler {
+	return &socket{carrier: carrier{group: g, peer: Peer{MaxMessage: g.opt.MaxMessage}}}
+}
 
 // Opened implements netloop.Handler.
 func (k *socket) Opened(n *netloop.Socket) {
-	k.net = n
-	k.holder.Owner = k
-	k.peer.Remote = n.Remote()
+	k.begin(k, n)
 	n.QuickAck = true
 	g, o := k.group, &k.group.opt
 	role := h2.Server
@@ -46,8 +32,6 @@ func (k *socket) Opened(n *netloop.Socket) {
 	k.h2.Init(role, &h2.Settings{InitialWindow: o.Window, MaxFrameSize: o.MaxFrameSize,
 		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams, ConnWindow: 16 << 20, MaxMessage: o.MaxMessage,
 		FirstMessage: o.FirstMessage, MaxUnfinished: o.MaxUnfinished, Now: g.ticks})
-	k.live.begin(g.now)
-	g.add(k)
 	n.MarkDirty()
 	switch {
 	case k.call != nil && g.draining:
@@ -95,14 +79,6 @@ func (k *socket) fail(err error) {
 	k.net.Close()
 }
 
-// refuse notes what is turned away.
-func (k *socket) refuse(f Fault, err error, attrs ...any) {
-	if f.ends() && k.why == "" {
-		k.why = f.String()
-	}
-	k.group.acceptor.Refused(&k.peer, f, err, attrs...)
-}
-
 // Flushing implements netloop.Handler: what the engine has to say goes out after everything staged. While the socket is
 // blocked it stays in the engine, which bounds it. At the end of a batch it is also time to be told of streams that we
 // have ended: nothing may come from the peer for long.
@@ -144,7 +120,7 @@ func (k *socket) outbox() *netloop.Outbox {
 // Flushed implements netloop.Handler.
 func (k *socket) Flushed() {
 	if k.live.peerEnded != 0 || k.group.finishing || k.hungUp() {
-		k.checkFinished()
+		k.checkFinished(k)
 	}
 }
 
@@ -176,7 +152,7 @@ func (k *socket) Ended() bool {
 		s.receiver.PeerFinished()
 	}
 	k.endStarved()
-	return !k.finished()
+	return !k.finished(k)
 }
 
 // endStarved ends the streams that have something left for a peer that has half-closed its socket, while the kernel
@@ -213,22 +189,6 @@ func (k *socket) closeStreams() {
 	}
 }
 
-// socket implements member.
-func (k *socket) socket() *netloop.Socket { return k.net }
-
-// end says, for logs, why the socket was closed.
-func (k *socket) end(err error) string {
-	switch {
-	case k.why != "":
-		return k.why
-	case k.live.peerEnded != 0 || errors.Is(err, io.EOF):
-		return "the peer closed its socket"
-	case err != nil:
-		return err.Error()
-	}
-	return "its socket was closed"
-}
-
 // offerRoom is how many bytes the streams of a socket may stage together before each has had its turn again.
 const offerRoom = 256 << 10
 
@@ -242,14 +202,3 @@ func (k *socket) pump() {
 		}
 	}
 }
-
-// String is for logs.
-func (f Fault) String() string {
-	if f < NumFaults {
-		return faultNames[f]
-	}
-	return fmt.Sprintf("fault(%d)", uint8(f))
-}
-
-var faultNames = [NumFaults]string{"none", "unknown_path", "compressed", "too_large", "http2_error", "flood",
-	"negotiation_timeout", "unfinished", "keepalive_timeout", "control_backlog", "unread", "too_many_connections", "unfinished_limit"}

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/pool"
@@ -110,6 +111,17 @@ const (
 	NumFaults
 )
 
+var faultNames = [NumFaults]string{"none", "unknown_path", "compressed", "too_large", "http2_error", "flood",
+	"negotiation_timeout", "unfinished", "keepalive_timeout", "control_backlog", "unread", "too_many_connections", "unfinished_limit"}
+
+// String is for logs.
+func (f Fault) String() string {
+	if f < NumFaults {
+		return faultNames[f]
+	}
+	return fmt.Sprintf("fault(%d)", uint8(f))
+}
+
 // ends reports whether f costs the whole socket.
 func (f Fault) ends() bool {
 	switch f {
@@ -125,6 +137,8 @@ type Peer struct {
 	Remote string
 	// Agent is the user agent of its latest request.
 	Agent string
+	// MaxMessage is the largest message that it takes, in bytes.
+	MaxMessage int
 	// Established says that a stream of it was.
 	Established bool
 	// Streams is how many of its streams live, without the one that Acceptor.Accept is asked about.
