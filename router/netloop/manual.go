@@ -44,6 +44,9 @@ func (m *Manual) RunTick(now time.Time) {
 // Attach makes a socket of descriptor fd, which stays the caller's and must not block.
 func (m *Manual) Attach(fd int, h Handler) *Socket {
 	k := &Socket{loop: m.Loop, handler: h, fd: fd, remote: manualAddr}
+	if isUnix(fd) {
+		k.backlog = new(backlog)
+	}
 	m.sockets.Add(1)
 	nested := m.enter(k)
 	defer m.leave(k, nested)
