@@ -62,23 +62,46 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		return nil, err
 	}
 	// Last: a dialer that finds a listener must find a node that can negotiate (P-end-1).
-	var err error
-	if n.lns, err = netloop.Listen(ctx, o.Listen); err != nil {
+	es, err := n.listen(ctx)
+	if err != nil {
 		n.engine.Stop()
 		return nil, err
 	}
 	n.logStart()
-	for _, ln := range n.lns {
-		n.accepts.Go(func() { n.accept(ln) })
+	for i, ln := range n.lns {
+		n.accepts.Go(func() { n.accept(ln, &es[i]) })
 	}
 	return n, nil
 }
 
-// accept hands the connections of ln to the loops.
-func (n *Node) accept(ln *netloop.Listener) {
+// listen opens the listeners.
+func (n *Node) listen(ctx context.Context) ([]endpoint, error) {
+	es, err := parseEndpoints(n.opt.Listen)
+	if err != nil {
+		return nil, err
+	}
+	addrs := make([]string, len(es))
+	for i := range es {
+		addrs[i] = es[i].listen
+	}
+	n.lns, err = netloop.Listen(ctx, addrs)
+	if le := (*ListenError)(nil); errors.As(err, &le) {
+		le.Addr = n.opt.Listen[le.Index]
+	}
+	return es, err
+}
+
+// accept hands the connections of ln, which is e's, to the loops.
+func (n *Node) accept(ln *netloop.Listener, e *endpoint) {
 	n.engine.Accept(ln, netloop.Acceptance{
-		Handler: func(l *netloop.Loop) netloop.Handler { return n.loops[l.Index()].group.AcceptGRPC() },
-		Full:    n.isFull,
+		Handler: func(l *netloop.Loop) netloop.Handler {
+			g := n.loops[l.Index()].group
+			if e.webSocket {
+				return g.AcceptWS(e.path)
+			}
+			return g.AcceptGRPC()
+		},
+		Full: n.isFull,
 		Failed: func(ln *netloop.Listener, err error) {
 			if errors.Is(err, netloop.ErrFull) {
 				n.log.Error("the node has as many sockets as it may have: clients wait to be accepted", "target", targetService,

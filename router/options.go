@@ -5,7 +5,6 @@ import (
 	"io"
 	"log/slog"
 	"math"
-	"net"
 	"runtime"
 	"time"
 
@@ -86,14 +85,17 @@ const (
 	// receiveWindow is what a sender may have unread or waiting in the node, in bytes of DATA
 	// (SETTINGS_INITIAL_WINDOW_SIZE, as upstream). Rules: P-tr-9.
 	receiveWindow = 1 << 20
-	// maxMessage is the decode limit of both sides (P-tr-5).
-	maxMessage = 4 << 20
+	// maxMessage is the decode limit of both sides of gRPC (P-tr-5), maxWebSocket that of WebSocket (P-ws-8).
+	maxMessage   = 4 << 20
+	maxWebSocket = 64 << 20
 )
 
 // Options configure a Node. The zero value of every field but Listen means its default; nothing may
 // change after Start.
 type Options struct {
-	// Listen holds TCP endpoints, "127.0.0.1:46357" or "[::1]:0"; port 0 takes a free one.
+	// Listen holds the endpoints, any number of each: gRPC over TCP, "127.0.0.1:46357" or "[::1]:0", where port 0 takes a
+	// free one; gRPC over a unix socket, "unix:///run/slim.sock" or "unix:///run/slim.sock?mode=0660"; WebSocket,
+	// "ws://127.0.0.1:46357/path".
 	Listen []string
 
 	// Loops is the number of event loops; 0: half of the processors the runtime may use, at least 1, which
@@ -269,17 +271,13 @@ func (o *Options) fill() error {
 	case o.MaxFrameSize < 16384 || o.MaxFrameSize > 1<<24-1:
 		return fmt.Errorf("router: max frame size is %d: want 16384 to 16777215", o.MaxFrameSize)
 	}
-	for _, a := range o.Listen {
-		if _, _, err := net.SplitHostPort(a); err != nil {
-			return fmt.Errorf("router: endpoint %q: %w", a, err)
-		}
-	}
-	return nil
+	_, err := parseEndpoints(o.Listen)
+	return err
 }
 
 // transport returns the options of the node's transports.
 func (o *Options) transport() transport.Options {
-	return transport.Options{MaxMessage: maxMessage, Window: receiveWindow, MaxFrameSize: o.MaxFrameSize,
+	return transport.Options{MaxMessage: maxMessage, MaxWebSocket: maxWebSocket, Window: receiveWindow, MaxFrameSize: o.MaxFrameSize,
 		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams, SetupTimeout: o.NegotiationTimeout + 5*time.Second,
 		KeepaliveTime: o.KeepaliveTime, KeepaliveTimeout: o.KeepaliveTimeout,
 		Floor: transport.Floor{Rate: o.StallRate, Timeout: o.StallTimeout}}

@@ -25,7 +25,8 @@ const (
 	ReasonInvalid
 	// ReasonUndecodable: no protobuf; the stream is ended, as upstream does.
 	ReasonUndecodable
-	// ReasonTooLarge: over 4 MiB; the stream is ended.
+	// ReasonTooLarge: over what the transport takes, 4 MiB by gRPC: of a sender, the connection is ended; for a receiver,
+	// the message is dropped.
 	ReasonTooLarge
 	// ReasonCompressed: the compressed flag or a grpc-encoding; the stream is ended or refused.
 	ReasonCompressed
@@ -75,6 +76,10 @@ const (
 	ReasonQueued
 	// ReasonEnded: the sender's connection has ended here, which the sender did not know yet.
 	ReasonEnded
+	// ReasonHandshake: what came to a WebSocket listener could not open a connection.
+	ReasonHandshake
+	// ReasonWebSocket: WebSocket was broken.
+	ReasonWebSocket
 	numReasons
 )
 
@@ -83,7 +88,7 @@ var reasonNames = [numReasons]string{"none", "no_match", "ttl_expired", "bad_mac
 	"negotiation_timeout", "peer_refused", "unknown_path", "http2_error", "flood", "too_many_subscriptions",
 	"subscription_refused", "name_strings", "keepalive_timeout", "control_backlog",
 	"unfinished", "too_many_connections", "header_too_large", "claim_refused", "too_many_names",
-	"too_many_sockets", "unfinished_limit", "queued_limit", "sender_ended"}
+	"too_many_sockets", "unfinished_limit", "queued_limit", "sender_ended", "bad_handshake", "websocket_error"}
 
 // String returns the word used in logs and statistics.
 func (r Reason) String() string {
@@ -120,4 +125,6 @@ var faultReasons = [transport.NumFaults]Reason{
 	transport.FaultUnread:      ReasonStalled,
 	transport.FaultConnections: ReasonConnections,
 	transport.FaultMemory:      ReasonMemory,
+	transport.FaultHandshake:   ReasonHandshake,
+	transport.FaultWebSocket:   ReasonWebSocket,
 }

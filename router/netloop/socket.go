@@ -46,6 +46,7 @@ type Socket struct {
 	restAt  int       // of rest, what is written since
 	written uint64    // bytes that the kernel has taken since the start
 	got     uint64    // bytes read since the start
+	allowed int       // bytes that may be read though paused
 	backlog *backlog  // of a unix socket; nil: it is none
 	due     uint64    // got once all has been read that there was at Loop.MarkInput
 
@@ -56,7 +57,7 @@ type Socket struct {
 	closedByGnet bool // gnet has closed its descriptor, or is about to
 	own          bool // fd is a duplicate of our own, which gnet does not know
 	inputEnded   bool // the peer sends nothing more
-	paused       bool // not read for the time being
+	paused       bool // not read for the time being, but for allowed bytes
 	dead         bool // in Loop.closed, or done
 	watched      bool // known to the epoll instance of our own
 

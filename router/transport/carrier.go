@@ -117,7 +117,7 @@ func (k *carrier) pass(m member, now moment) {
 		k.awaitClose(m, now)
 		return
 	}
-	if k.group.finishing || v.peerEnded != 0 {
+	if k.group.finishing || v.peerEnded != 0 || m.done() {
 		k.watchEnd(m, now)
 	}
 	if m.serves() {
@@ -208,11 +208,12 @@ func (k *carrier) watchEnd(m member, now moment) {
 	v.short.Demand(min(dt, lingerTimeout), f.Rate) // no more than that while the node itself did not run
 	v.short.Pay(k.uptake.taken - was)
 	if float64(v.short) >= f.bound(m.lump(given), k.uptake.buffer.rtt) {
-		when := errShutdown
-		if !k.group.finishing {
-			when = errPeerEnded
+		switch { // else its connection has ended for a reason that was noted
+		case k.group.finishing:
+			k.refuse(FaultUnread, errShutdown, "unacknowledged_bytes", k.uptake.pending)
+		case v.peerEnded != 0:
+			k.refuse(FaultUnread, errPeerEnded, "unacknowledged_bytes", k.uptake.pending)
 		}
-		k.refuse(FaultUnread, when, "unacknowledged_bytes", k.uptake.pending)
 		k.net.Silence()
 	}
 }

@@ -71,7 +71,7 @@ func (k *socket) open() error {
 	return nil
 }
 
-// done implements member.
+// done implements member: a socket that was accepted may have another stream.
 func (k *socket) done() bool { return k.hungUp() }
 
 // hungUp reports whether the socket was dialled and its stream has ended on our side.

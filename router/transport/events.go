@@ -13,6 +13,8 @@ const openChannel = "/dataplane.proto.v1.DataPlaneService/OpenChannel"
 
 // gRPC status codes that a transport sends.
 const (
+	statusOK            = 0
+	statusDenied        = 7
 	statusExhausted     = 8
 	statusUnimplemented = 12
 )

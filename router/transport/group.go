@@ -12,6 +12,8 @@ import (
 type Options struct {
 	// MaxMessage is the largest message taken, in bytes; 0: 4 MiB.
 	MaxMessage int
+	// MaxWebSocket is the largest message taken by WebSocket, in bytes; 0: 64 MiB. Rules: P-ws-8.
+	MaxWebSocket int
 	// FirstMessage is the largest message taken from a stranger, in bytes: until Stream.Established; 0: 16 KiB. Rules:
 	// P-lim-11.
 	FirstMessage int
@@ -50,6 +52,7 @@ func orDefault[T int | uint32 | time.Duration](v *T, d T) {
 
 func (o *Options) fill() {
 	orDefault(&o.MaxMessage, 4<<20)
+	orDefault(&o.MaxWebSocket, 64<<20)
 	orDefault(&o.FirstMessage, 16<<10)
 	orDefault(&o.MaxUnfinished, 8<<20)
 	if o.Unfinished == nil {

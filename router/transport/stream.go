@@ -108,11 +108,14 @@ const (
 	FaultUnread            // at the end: what was queued was not read
 	FaultConnections       // more streams than the node takes
 	FaultMemory            // unfinished messages of all sockets take too much memory
+	FaultHandshake         // no request that could open a WebSocket
+	FaultWebSocket         // WebSocket was broken
 	NumFaults
 )
 
 var faultNames = [NumFaults]string{"none", "unknown_path", "compressed", "too_large", "http2_error", "flood",
-	"negotiation_timeout", "unfinished", "keepalive_timeout", "control_backlog", "unread", "too_many_connections", "unfinished_limit"}
+	"negotiation_timeout", "unfinished", "keepalive_timeout", "control_backlog", "unread", "too_many_connections", "unfinished_limit",
+	"bad_handshake", "websocket_error"}
 
 // String is for logs.
 func (f Fault) String() string {

@@ -1,0 +1,84 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/seed31b3bfd0/slimgo/router/netloop"
+)
+
+// endpoint is one of Options.Listen, taken apart. Rules: P-conf-11.
+type endpoint struct {
+	listen    string // for netloop.Listen
+	webSocket bool
+	path      string // of a WebSocket's requests
+}
+
+// Ports of ws and wss endpoints that have none (RFC 6455 section 3).
+const webSocketPort = "80"
+
+// parseEndpoint reads "127.0.0.1:46357", "unix:///run/slim.sock" or "ws://127.0.0.1:46357/path".
+func parseEndpoint(s string) (e endpoint, err error) {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		_, _, err := net.SplitHostPort(s)
+		return endpoint{listen: s}, err
+	}
+	switch scheme {
+	case "unix":
+		_, _, err := netloop.SplitUnix(s)
+		return endpoint{listen: s}, err
+	case "ws":
+		return parseWebSocket(rest)
+	case "wss":
+		return e, errors.New("there is no TLS yet: use ws:// behind a proxy")
+	}
+	return e, fmt.Errorf("unknown scheme %s: want HOST:PORT, ws://HOST:PORT/PATH or unix://PATH", scheme)
+}
+
+// parseWebSocket reads what follows ws://. A query or fragment counts for nothing.
+func parseWebSocket(s string) (e endpoint, err error) {
+	s, _, _ = strings.Cut(s, "#")
+	s, _, _ = strings.Cut(s, "?")
+	at := strings.IndexByte(s, '/')
+	if at < 0 {
+		at, s = len(s), s+"/"
+	}
+	host := s[:at]
+	switch {
+	case host == "":
+		return e, errors.New("the host is missing: write it as ws://0.0.0.0:46357")
+	case strings.ContainsRune(host, '@'):
+		return e, errors.New("a listener has no user")
+	}
+	for _, c := range []byte(s[at:]) {
+		if c <= ' ' || c > '~' {
+			return e, fmt.Errorf("byte %#02x in the path: percent-encode it", c)
+		}
+	}
+	if _, _, err := net.SplitHostPort(host); err != nil {
+		full := net.JoinHostPort(strings.Trim(host, "[]"), webSocketPort)
+		if _, _, err := net.SplitHostPort(full); err != nil || strings.Count(host, ":") == 1 {
+			return e, fmt.Errorf("%q is no HOST:PORT", host)
+		}
+		if strings.Contains(host, ":") && host[0] != '[' {
+			return e, fmt.Errorf("an IPv6 address stands in brackets: [%s]", host)
+		}
+		host = full
+	}
+	return endpoint{listen: host, webSocket: true, path: s[at:]}, nil
+}
+
+// parseEndpoints reads all of Options.Listen.
+func parseEndpoints(list []string) (es []endpoint, err error) {
+	for _, s := range list {
+		e, err := parseEndpoint(s)
+		if err != nil {
+			return nil, fmt.Errorf("router: endpoint %q: %w", s, err)
+		}
+		es = append(es, e)
+	}
+	return es, nil
+}
