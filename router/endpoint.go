@@ -71,12 +71,12 @@ func parseWebSocket(s string) (e endpoint, err error) {
 	return endpoint{listen: host, webSocket: true, path: s[at:]}, nil
 }
 
-// parseEndpoints reads all of Options.Listen.
+// parseEndpoints reads all of Options.Listen. The error is a *ListenError.
 func parseEndpoints(list []string) (es []endpoint, err error) {
-	for _, s := range list {
+	for i, s := range list {
 		e, err := parseEndpoint(s)
 		if err != nil {
-			return nil, fmt.Errorf("router: endpoint %q: %w", s, err)
+			return nil, &ListenError{Index: i, Addr: s, Err: err}
 		}
 		es = append(es, e)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
 
 // Node is a running data plane. Its methods are safe for all goroutines.
@@ -69,7 +70,8 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	}
 	n.logStart()
 	for i, ln := range n.lns {
-		n.accepts.Go(func() { n.accept(ln, &es[i]) })
+		doors := n.doors(&es[i], i)
+		n.accepts.Go(func() { n.accept(ln, doors) })
 	}
 	return n, nil
 }
@@ -91,17 +93,27 @@ func (n *Node) listen(ctx context.Context) ([]endpoint, error) {
 	return es, err
 }
 
-// accept hands the connections of ln, which is e's, to the loops.
-func (n *Node) accept(ln *netloop.Listener, e *endpoint) {
+// doors returns what the sockets of endpoint e, the i-th, become, for each loop.
+func (n *Node) doors(e *endpoint, i int) (doors []*transport.Door) {
+	var limits *Limits
+	if i < len(n.opt.Limits) {
+		limits = &n.opt.Limits[i]
+	}
+	for _, l := range n.loops {
+		if e.webSocket {
+			doors = append(doors, l.group.WebSocket(e.path, limits))
+		} else {
+			doors = append(doors, l.group.GRPC(limits))
+		}
+	}
+	return doors
+}
+
+// accept hands the connections of ln to the loops.
+func (n *Node) accept(ln *netloop.Listener, doors []*transport.Door) {
 	n.engine.Accept(ln, netloop.Acceptance{
-		Handler: func(l *netloop.Loop) netloop.Handler {
-			g := n.loops[l.Index()].group
-			if e.webSocket {
-				return g.AcceptWS(e.path)
-			}
-			return g.AcceptGRPC()
-		},
-		Full: n.isFull,
+		Handler: func(l *netloop.Loop) netloop.Handler { return doors[l.Index()].Accept() },
+		Full:    n.isFull,
 		Failed: func(ln *netloop.Listener, err error) {
 			if errors.Is(err, netloop.ErrFull) {
 				n.log.Error("the node has as many sockets as it may have: clients wait to be accepted", "target", targetService,

@@ -97,6 +97,8 @@ type Options struct {
 	// free one; gRPC over a unix socket, "unix:///run/slim.sock" or "unix:///run/slim.sock?mode=0660"; WebSocket,
 	// "ws://127.0.0.1:46357/path".
 	Listen []string
+	// Limits are what is special to an endpoint, in the order of Listen. What they leave out is as for all.
+	Limits []Limits
 
 	// Loops is the number of event loops; 0: half of the processors the runtime may use, at least 1, which
 	// leaves the other half to the kernel's share of the work. A loop moves millions of messages a second.
@@ -180,6 +182,9 @@ type Options struct {
 	// Log receives what an operator must know; nil: nothing. Never called for a message that is forwarded.
 	Log *slog.Logger
 }
+
+// Limits are what may differ from one endpoint to another; zeros mean the fields of Options with the same names.
+type Limits = transport.Limits
 
 func orDefault[T int | uint32 | time.Duration](v *T, d T) {
 	if *v == 0 {

@@ -12,6 +12,7 @@ import (
 // carrier is a socket, as far as it is the same for all transports: its deadlines, its keepalive and its end.
 type carrier struct {
 	group  *Group
+	limits *Limits // of its listener; filled
 	net    *netloop.Socket
 	peer   Peer
 	live   liveness
@@ -40,8 +41,6 @@ type member interface {
 	said() bool
 	// setupTimeout is the time until a stream must be Established.
 	setupTimeout() time.Duration
-	// keepalive is after which silence the peer is pinged, and how long its answer may take.
-	keepalive() (after, timeout time.Duration)
 	// done reports whether nothing more will be said though neither the group nor the peer is at its end.
 	done() bool
 	// trickles reports whether the peer has begun something that should be complete by now. Rules: P-lim-12.
@@ -140,21 +139,20 @@ func (k *carrier) pass(m member, now moment) {
 
 // askForLife asks a silent peer for a sign of life, and ends one that gives none.
 func (k *carrier) askForLife(m member, now moment) {
-	v := &k.live
-	after, timeout := m.keepalive()
+	v, o := &k.live, k.limits
 	switch {
 	case v.probed != 0 && v.heard > v.probed:
 		v.answered()
 	case v.probed != 0 && now.Sub(v.probed) > probeTimeout:
 		k.refuse(FaultKeepalive, nil, "timeout", probeTimeout)
 		k.net.Silence()
-	case after < 0:
+	case o.KeepaliveTime < 0:
 	case v.pinged != 0 && v.heard >= v.pinged:
 		v.answered() // any byte shows life
-	case v.pinged != 0 && now.Sub(v.pinged) > timeout:
-		k.refuse(FaultKeepalive, nil, "timeout", timeout)
+	case v.pinged != 0 && now.Sub(v.pinged) > o.KeepaliveTimeout:
+		k.refuse(FaultKeepalive, nil, "timeout", o.KeepaliveTimeout)
 		k.net.Silence()
-	case v.pinged == 0 && now.Sub(v.heard) >= after:
+	case v.pinged == 0 && now.Sub(v.heard) >= o.KeepaliveTime:
 		v.pinged = now
 		m.ping()
 		k.net.MarkDirty()

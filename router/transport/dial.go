@@ -45,7 +45,8 @@ type call struct {
 // on the loop, and closes the socket at the end of that stream. caller is not called if the group is finishing: then
 // Acceptor.Ended is all that is heard of the socket. Its methods may be called on the loop only, but DialGRPC by all.
 func (g *Group) DialGRPC(c *Call, caller func(Stream) Caller) netloop.Handler {
-	return &socket{carrier: carrier{group: g, peer: Peer{MaxMessage: g.opt.MaxMessage}}, call: &call{Call: c, caller: caller}}
+	l := g.opt.limits(&Limits{KeepaliveTime: c.KeepaliveTime, KeepaliveTimeout: c.KeepaliveTimeout})
+	return &socket{carrier: carrier{group: g, limits: l, peer: Peer{MaxMessage: g.opt.MaxMessage}}, call: &call{Call: c, caller: caller}}
 }
 
 // open sends the request. Errors are those of h2.Conn.Open, and final.
@@ -85,20 +86,6 @@ func (k *socket) setupTimeout() time.Duration {
 		return k.call.AnswerTimeout
 	}
 	return k.group.opt.SetupTimeout
-}
-
-// keepalive implements member.
-func (k *socket) keepalive() (after, timeout time.Duration) {
-	after, timeout = k.group.opt.KeepaliveTime, k.group.opt.KeepaliveTimeout
-	if k.call != nil {
-		if k.call.KeepaliveTime != 0 {
-			after = k.call.KeepaliveTime
-		}
-		if k.call.KeepaliveTimeout != 0 {
-			timeout = k.call.KeepaliveTimeout
-		}
-	}
-	return after, timeout
 }
 
 // Response implements h2.Events: the peer accepts the stream that we have opened, or refuses it.

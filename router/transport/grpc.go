@@ -16,21 +16,23 @@ type socket struct {
 }
 
 // AcceptGRPC returns the handler of a socket that was just accepted.
-func (g *Group) AcceptGRPC() netloop.Handler {
-	return &socket{carrier: carrier{group: g, peer: Peer{MaxMessage: g.opt.MaxMessage}}}
+func (g *Group) AcceptGRPC() netloop.Handler { return g.acceptGRPC(g.limits) }
+
+func (g *Group) acceptGRPC(l *Limits) netloop.Handler {
+	return &socket{carrier: carrier{group: g, limits: l, peer: Peer{MaxMessage: g.opt.MaxMessage}}}
 }
 
 // Opened implements netloop.Handler.
 func (k *socket) Opened(n *netloop.Socket) {
 	k.begin(k, n)
 	n.QuickAck = true
-	g, o := k.group, &k.group.opt
+	g, o, l := k.group, &k.group.opt, k.limits
 	role := h2.Server
 	if k.call != nil {
 		role = h2.Client
 	}
-	k.h2.Init(role, &h2.Settings{InitialWindow: o.Window, MaxFrameSize: o.MaxFrameSize,
-		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams, ConnWindow: 16 << 20, MaxMessage: o.MaxMessage,
+	k.h2.Init(role, &h2.Settings{InitialWindow: o.Window, MaxFrameSize: l.MaxFrameSize,
+		MaxHeaderList: l.MaxHeaderList, MaxStreams: l.MaxStreams, ConnWindow: 16 << 20, MaxMessage: o.MaxMessage,
 		FirstMessage: o.FirstMessage, MaxUnfinished: o.MaxUnfinished, Now: g.ticks})
 	n.MarkDirty()
 	switch {

@@ -32,8 +32,10 @@ type webSocket struct {
 
 // AcceptWS returns the handler of a socket that was just accepted and shall become a WebSocket. path is what that of its
 // request has to equal, byte for byte.
-func (g *Group) AcceptWS(path string) netloop.Handler {
-	return &webSocket{carrier: carrier{group: g, peer: Peer{MaxMessage: g.opt.MaxWebSocket}}, path: path}
+func (g *Group) AcceptWS(path string) netloop.Handler { return g.acceptWS(path, g.limits) }
+
+func (g *Group) acceptWS(path string, l *Limits) netloop.Handler {
+	return &webSocket{carrier: carrier{group: g, limits: l, peer: Peer{MaxMessage: g.opt.MaxWebSocket}}, path: path}
 }
 
 // Opened implements netloop.Handler.
@@ -264,11 +266,6 @@ func (k *webSocket) done() bool { return k.over }
 
 // setupTimeout implements member.
 func (k *webSocket) setupTimeout() time.Duration { return k.group.opt.SetupTimeout }
-
-// keepalive implements member.
-func (k *webSocket) keepalive() (after, timeout time.Duration) {
-	return k.group.opt.KeepaliveTime, k.group.opt.KeepaliveTimeout
-}
 
 // ping implements member.
 func (k *webSocket) ping() { k.ws.Ping(nil) }
