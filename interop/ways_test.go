@@ -44,7 +44,9 @@ func startNodeOfAllWays(t *testing.T, k kind) (*node, []way) {
 	}
 	n.start(t)
 	n.await(limit, func() bool { return countLines(n.lines, "dataplane server started") == 3 })
-	unix := func(ctx context.Context, addr string) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "unix", addr) }
+	unix := func(ctx context.Context, addr string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", addr)
+	}
 	ws := fmt.Sprintf("127.0.0.1:%d", port)
 	return n, []way{
 		{"gRPC", "http://" + n.address(), uplink.Options{}, n.address()},

@@ -217,6 +217,42 @@ func TestHeldWebSocketCompletesItsFrame(t *testing.T) {
 	}
 }
 
+// A receiver behind a unix socket that reads steadily at twice the floor is not stalled. What lies in the kernel first came
+// in short writes, whose memory is many times their bytes; a buffer that is half read is not freed at all.
+func TestSteadyReaderBehindAUnixSocketIsNotStalled(t *testing.T) {
+	for _, rate := range []int{DefaultStallRate, 32 << 10} {
+		t.Run(fmt.Sprint(rate), func(t *testing.T) {
+			r := newRig(t, 1, Options{StallRate: rate})
+			a, b := r.join(0, 0), r.join(webSocketKind, 0)
+			b.subscribe(bob)
+			b.pause(true)
+			f, i := b.ws(), 0
+			for ; !f.sock.Blocked(); i++ {
+				if !a.publish(bob, 1, i, 8) {
+					t.Fatal("held")
+				}
+			}
+			i = a.flood(bob, i, 20_000)
+			if b.conn().q.charged == 0 {
+				t.Fatal("nobody waits")
+			}
+			p := make([]byte, int(2*float64(rate)*stallLook.Seconds()))
+			for look := range 400 {
+				if n, err := unix.Read(f.fd, p); err != nil || n < len(p) {
+					t.Fatalf("look %d: read %d, %v", look, n, err)
+				}
+				r.pass(stallLook)
+				if b.conn().q.stalled {
+					t.Fatalf("stalled at look %d", look)
+				}
+				for a.publish(bob, 1, i, 20_000) {
+					i++
+				}
+			}
+		})
+	}
+}
+
 // The token of a query is a secret.
 func TestTokenStaysOutOfTheLog(t *testing.T) {
 	j := newJournal(slog.LevelDebug)
