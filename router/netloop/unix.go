@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unixScheme begins an endpoint that is a unix socket: unix://PATH, or unix://PATH?mode=0660. Rules: P-conf-22.
+// unixScheme begins an endpoint that is a unix socket: unix://PATH, or unix://PATH?mode=0660. Rules: P-conf-23.
 const unixScheme = "unix://"
 
 const (

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Rules: P-conf-22.
+// Rules: P-conf-23.
 func TestSplitUnix(t *testing.T) {
 	for _, tc := range []struct {
 		endpoint, path string
