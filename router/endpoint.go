@@ -13,11 +13,15 @@ import (
 type endpoint struct {
 	listen    string // for netloop.Listen
 	webSocket bool
+	secure    bool   // it says that it has TLS
 	path      string // of a WebSocket's requests
 }
 
-// Ports of ws and wss endpoints that have none (RFC 6455 section 3).
-const webSocketPort = "80"
+// Ports of endpoints that have none (RFC 6455 section 3).
+const (
+	webSocketPort    = "80"
+	webSocketTLSPort = "443"
+)
 
 // parseEndpoint reads "127.0.0.1:46357", "unix:///run/slim.sock" or "ws://127.0.0.1:46357/path".
 func parseEndpoint(s string) (e endpoint, err error) {
@@ -31,15 +35,17 @@ func parseEndpoint(s string) (e endpoint, err error) {
 		_, _, err := netloop.SplitUnix(s)
 		return endpoint{listen: s}, err
 	case "ws":
-		return parseWebSocket(rest)
+		return parseWebSocket(rest, webSocketPort)
 	case "wss":
-		return e, errors.New("there is no TLS yet: use ws:// behind a proxy")
+		e, err := parseWebSocket(rest, webSocketTLSPort)
+		e.secure = true
+		return e, err
 	}
 	return e, fmt.Errorf("unknown scheme %s: want HOST:PORT, ws://HOST:PORT/PATH or unix://PATH", scheme)
 }
 
-// parseWebSocket reads what follows ws://. A query or fragment counts for nothing.
-func parseWebSocket(s string) (e endpoint, err error) {
+// parseWebSocket reads what follows ws:// or wss://. A query or fragment counts for nothing. port is for a host without.
+func parseWebSocket(s, port string) (e endpoint, err error) {
 	s, _, _ = strings.Cut(s, "#")
 	s, _, _ = strings.Cut(s, "?")
 	at := strings.IndexByte(s, '/')
@@ -59,7 +65,7 @@ func parseWebSocket(s string) (e endpoint, err error) {
 		}
 	}
 	if _, _, err := net.SplitHostPort(host); err != nil {
-		full := net.JoinHostPort(strings.Trim(host, "[]"), webSocketPort)
+		full := net.JoinHostPort(strings.Trim(host, "[]"), port)
 		if _, _, err := net.SplitHostPort(full); err != nil || strings.Count(host, ":") == 1 {
 			return e, fmt.Errorf("%q is no HOST:PORT", host)
 		}
@@ -75,6 +81,9 @@ func parseWebSocket(s string) (e endpoint, err error) {
 func parseEndpoints(list []string) (es []endpoint, err error) {
 	for i, s := range list {
 		e, err := parseEndpoint(s)
+		if err == nil && e.secure {
+			err = errors.New("there is no TLS yet: use ws:// behind a proxy")
+		}
 		if err != nil {
 			return nil, &ListenError{Index: i, Addr: s, Err: err}
 		}

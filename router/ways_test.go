@@ -353,12 +353,13 @@ func TestParseEndpoint(t *testing.T) {
 	for s, want := range map[string]endpoint{
 		"127.0.0.1:46357":            {listen: "127.0.0.1:46357"},
 		"unix:///run/s?mode=0600":    {listen: "unix:///run/s?mode=0600"},
-		"ws://127.0.0.1:1":           {"127.0.0.1:1", true, "/"},
-		"ws://127.0.0.1:1/a/b?c=d#e": {"127.0.0.1:1", true, "/a/b"},
-		"ws://127.0.0.1:1?c=d/e":     {"127.0.0.1:1", true, "/"},
-		"ws://localhost/x":           {"localhost:80", true, "/x"},
-		"ws://[::1]:5/":              {"[::1]:5", true, "/"},
-		"ws://[::1]":                 {"[::1]:80", true, "/"},
+		"ws://127.0.0.1:1":           {listen: "127.0.0.1:1", webSocket: true, path: "/"},
+		"ws://127.0.0.1:1/a/b?c=d#e": {listen: "127.0.0.1:1", webSocket: true, path: "/a/b"},
+		"ws://127.0.0.1:1?c=d/e":     {listen: "127.0.0.1:1", webSocket: true, path: "/"},
+		"ws://localhost/x":           {listen: "localhost:80", webSocket: true, path: "/x"},
+		"ws://[::1]:5/":              {listen: "[::1]:5", webSocket: true, path: "/"},
+		"wss://[::1]/x":              {listen: "[::1]:443", webSocket: true, secure: true, path: "/x"},
+		"ws://[::1]":                 {listen: "[::1]:80", webSocket: true, path: "/"},
 	} {
 		if got, err := parseEndpoint(s); err != nil || got != want {
 			t.Errorf("%s: %+v, %v", s, got, err)
