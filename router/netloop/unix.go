@@ -52,25 +52,17 @@ func SplitUnix(endpoint string) (path string, mode fs.FileMode, err error) {
 
 // socketFile is the file of a unix socket of ours.
 type socketFile struct {
-	path     string
-	dev, ino uint64
+	path string
+	made unix.Stat_t
 }
 
 // remove removes the file, unless somebody has put another in its place. The socket still listens: nobody can have
 // taken the file for one that was left behind.
 func (f *socketFile) remove() {
-	if dev, ino, err := identity(f.path); err == nil && dev == f.dev && ino == f.ino {
+	var st unix.Stat_t
+	if unix.Lstat(f.path, &st) == nil && st.Dev == f.made.Dev && st.Ino == f.made.Ino {
 		_ = os.Remove(f.path)
 	}
-}
-
-// identity tells a file from others of the same name.
-func identity(path string) (dev, ino uint64, err error) {
-	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
-		return 0, 0, &fs.PathError{Op: "lstat", Path: path, Err: err}
-	}
-	return uint64(st.Dev), st.Ino, nil
 }
 
 // listenUnix listens on the unix socket of an endpoint. A file that a process has left behind is replaced; one on which
@@ -118,8 +110,8 @@ func bindUnix(path string, mode fs.FileMode) (fd int, f *socketFile, err error) 
 		return -1, nil, os.NewSyscallError("bind", err)
 	}
 	f = &socketFile{path: path}
-	if f.dev, f.ino, err = identity(path); err != nil {
-		return -1, f, err
+	if err = unix.Lstat(path, &f.made); err != nil {
+		return -1, f, &fs.PathError{Op: "lstat", Path: path, Err: err}
 	}
 	if mode != 0 {
 		if err = os.Chmod(path, mode); err != nil {
