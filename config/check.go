@@ -1,7 +1,5 @@
 package config
 
-import "fmt"
-
 // check applies the rules that concern more than one key: upstream's validation of every service, then what its start
 // refuses, then what this node does not have.
 func (d *decoder) check(c *Config) {
@@ -78,7 +76,7 @@ func (d *decoder) checkPQC(e *Endpoints, path string) {
 }
 
 // checkShared looks at values that hold for the whole service, though each server has its own: upstream takes the
-// first server's for two of them; the others upstream applies to each listener and this node cannot. Rules: P-conf-13.
+// first server's. Rules: P-conf-13.
 func (d *decoder) checkShared(s *Service, path string) {
 	if len(s.Dataplane.Servers) < 2 {
 		return
@@ -86,27 +84,8 @@ func (d *decoder) checkShared(s *Service, path string) {
 	first := &s.Dataplane.Servers[0]
 	for i := range s.Dataplane.Servers[1:] {
 		other := &s.Dataplane.Servers[i+1]
-		at := indexed(path, i+1)
 		if other.RequireHeaderMAC != first.RequireHeaderMAC || other.NegotiationTimeout != first.NegotiationTimeout {
-			d.warn(other.Position, at, "require_header_mac and negotiation_timeout_secs are those of the first server")
+			d.warn(other.Position, indexed(path, i+1), "require_header_mac and negotiation_timeout_secs are those of the first server")
 		}
-		var key string
-		switch {
-		case other.Keepalive.Time != first.Keepalive.Time || other.Keepalive.Timeout != first.Keepalive.Timeout:
-			key = "keepalive"
-		case !same(other.MaxFrameSize, first.MaxFrameSize):
-			key = "max_frame_size"
-		case !same(other.MaxStreams, first.MaxStreams):
-			key = "max_concurrent_streams"
-		case !same(other.MaxHeaderList, first.MaxHeaderList):
-			key = "max_header_list_size"
-		default:
-			continue
-		}
-		d.unsupported(other.Position, join(at, key), fmt.Sprintf("other value than %s[0]", path))
 	}
-}
-
-func same(a, b *uint64) bool {
-	return a == nil && b == nil || a != nil && b != nil && *a == *b
 }

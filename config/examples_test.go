@@ -16,7 +16,6 @@ var outcomes = func() map[string]string {
 		services = "error loading services"
 		dialled  = services + " | slim/0.dataplane.clients[0].endpoint"
 		secured  = dialled + " | slim/0.dataplane.clients[0].auth"
-		endpoint = services + " | slim/0.dataplane.servers[0].endpoint"
 		source   = services + " | slim/0.dataplane.servers[0].tls.source"
 		both     = source + " | slim/0.dataplane.servers[0].tls.client_ca"
 		auth     = services + " | slim/0.dataplane.servers[0].auth"
@@ -48,7 +47,7 @@ var outcomes = func() map[string]string {
 		"logging/example-config.yaml":                   "",
 		"mtls/client-config.yaml":                       dialled,
 		"mtls/server-config.yaml":                       "",
-		"multi-transport/server-config.yaml":            endpoint,
+		"multi-transport/server-config.yaml":            "",
 		"oidc-policy-filter/example-client-config.yaml": secured,
 		"oidc-policy-filter/example-server-config.yaml": auth,
 		"pqc/server-config.yaml":                        "",
@@ -60,11 +59,11 @@ var outcomes = func() map[string]string {
 		"tls/client-config.yaml":                        dialled,
 		"tls/server-config.yaml":                        "",
 		"unix/client-config.yaml":                       "",
-		"unix/server-config.yaml":                       endpoint,
+		"unix/server-config.yaml":                       "",
 		"websocket/client-config-wss.yaml":              dialled,
 		"websocket/client-config.yaml":                  dialled,
-		"websocket/server-config-wss.yaml":              endpoint + " | slim/0.dataplane.servers[0].tls.source",
-		"websocket/server-config.yaml":                  endpoint,
+		"websocket/server-config-wss.yaml":              "",
+		"websocket/server-config.yaml":                  "",
 	}
 }()
 

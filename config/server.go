@@ -9,7 +9,7 @@ import (
 // Server is one entry of a `servers` list: something to listen on.
 type Server struct {
 	Position Position // of the endpoint; zero in Default
-	Endpoint string   // "127.0.0.1:46357", "[::1]:0"; port 0 takes a free one
+	Endpoint string   // "127.0.0.1:46357", "[::1]:0", "unix://PATH", "ws://HOST:PORT/PATH"; port 0 takes a free one
 	TLS      TLS
 	Auth     Auth
 
@@ -86,9 +86,18 @@ func (d *decoder) server(n *node, path string) Server {
 	return s
 }
 
-// checkLimits warns of values that make an upstream listener useless and that this node replaces.
+// checkLimits warns of values that do nothing for a listener of WebSocket, and of values that make an upstream listener useless and that this node replaces.
 func (d *decoder) checkLimits(s *Server, o *object) {
 	odd := func(key, text string) { d.warn(o.at(key), join(o.path, key), text) }
+	if isWebSocket(s.Endpoint) {
+		for key, v := range map[string]**uint64{"max_frame_size": &s.MaxFrameSize, "max_concurrent_streams": &s.MaxStreams,
+			"max_header_list_size": &s.MaxHeaderList} {
+			if *v != nil {
+				odd(key, "has no effect on a listener of WebSocket")
+				*v = nil
+			}
+		}
+	}
 	if v := s.MaxFrameSize; v != nil && (*v == 0 || *v > 15) {
 		odd("max_frame_size", "is out of 1 to 15 MiB: the default is used")
 		s.MaxFrameSize = nil
@@ -129,6 +138,8 @@ func scheme(endpoint string) string {
 	return s
 }
 
+func isWebSocket(endpoint string) bool { return scheme(endpoint) == "ws" || scheme(endpoint) == "wss" }
+
 // checkScheme reports whether upstream's loader accepts an endpoint of a server or client.
 func checkScheme(endpoint string) bool {
 	if !strings.Contains(endpoint, "://") {
@@ -153,13 +164,29 @@ func (d *decoder) checkListener(s *Server, path string) {
 	if s.Auth.Type != "none" {
 		d.unsupported(s.Auth.Position, join(path, "auth"), s.Auth.Type)
 	}
-	switch scheme(s.Endpoint) {
-	case "unix":
-		d.unsupported(s.Position, join(path, "endpoint"), "unix socket")
+	insecure := func(text string) { // says what TLS a listener must not have, or must
+		if at.pos = s.TLS.Position; at.pos.Line == 0 {
+			at.pos = s.Position
+		}
+		d.fail(at, join(path, "tls"), "", text).Context =
+			[]string{contextStart, "datapath error", "configuration error", "TLS config error"}
+	}
+	switch kind := scheme(s.Endpoint); {
+	case kind == "unix" && !s.TLS.Insecure:
+		insecure("unix domain sockets require tls.insecure=true: set it")
 		return
-	case "ws", "wss":
-		d.unsupported(s.Position, join(path, "endpoint"), "WebSocket")
-		d.unsupportedTLS(&s.TLS, join(path, "tls"))
+	case kind == "unix":
+		return
+	case kind == "ws" && !s.TLS.Insecure:
+		insecure("a listener of ws:// has no TLS: set `tls.insecure: true`, or write wss://")
+		return
+	case kind == "ws":
+		return
+	case kind == "wss" && s.TLS.Insecure:
+		insecure("a listener of wss:// has TLS: set `tls.source` and no `tls.insecure`, or write ws://")
+		return
+	case kind == "wss":
+		d.listenerTLS(s, path, insecure)
 		return
 	}
 	if s.Endpoint == "" {
@@ -170,14 +197,14 @@ func (d *decoder) checkListener(s *Server, path string) {
 		refuse("invalid socket address syntax: "+quote(s.Endpoint)+" is no IP:PORT", "endpoint parse error")
 		return
 	}
+	d.listenerTLS(s, path, insecure)
+}
+
+// listenerTLS looks at the TLS of a listener that may have it.
+func (d *decoder) listenerTLS(s *Server, path string, refuse func(string)) {
 	d.checkTLS(&s.TLS, join(path, "tls"))
 	if !s.TLS.Insecure && s.TLS.Source.Type == "none" {
-		at.pos = s.TLS.Position
-		if at.pos.Line == 0 {
-			at.pos = s.Position
-		}
-		d.fail(at, join(path, "tls"), "", "missing server cert or key: set `tls.source`, or `tls.insecure: true` for a listener without TLS").Context =
-			[]string{contextStart, "datapath error", "configuration error", "TLS config error"}
+		refuse("missing server cert or key: set `tls.source`, or `tls.insecure: true` for a listener without TLS")
 	}
 }
 

@@ -94,6 +94,7 @@ type node struct {
 	kind     kind
 	port     int
 	config   string // path of the YAML file
+	way      string // endpoint by which applications come; empty: TCP
 	// binding is SLIM_IDENTITY_BINDING of applications started from now on: whether they enforce that names
 	// and control messages belong to a verified identity. Core 3.4 knows it; older ones sign no control messages.
 	binding string
@@ -158,7 +159,13 @@ func (n *node) start(t *testing.T) {
 }
 
 func (n *node) address() string { return fmt.Sprintf("127.0.0.1:%d", n.port) }
-func (n *node) url() string     { return "http://" + n.address() }
+
+func (n *node) url() string {
+	if n.way != "" {
+		return n.way
+	}
+	return "http://" + n.address()
+}
 
 var nextPort atomic.Int32
 

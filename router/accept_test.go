@@ -57,7 +57,7 @@ func TestConnectionThatIsResetBeforeItIsAcceptedIsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.accepts.Go(func() { n.accept(ln, nil) })
+	n.accepts.Go(func() { n.accept(ln, n.doors(&endpoint{}, 0), nil) })
 	c, err = net.Dial("tcp", ln.Addr().String()) // accepted behind the other
 	if err != nil {
 		t.Fatal(err)

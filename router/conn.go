@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"errors"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,7 @@ type Conn struct {
 	id     uint64
 	loop   *loop
 	stream transport.Stream
+	most   int // the largest message that it takes, bytes
 
 	// Safe for all.
 	dead     atomic.Bool  // the connection is over: no message may be sent to it
@@ -96,6 +98,7 @@ func (l *loop) Accept(s transport.Stream) transport.Receiver {
 		return nil
 	}
 	c := &Conn{id: n.nextConn.Add(1), loop: l, stream: s, kind: table.Remote, opened: time.Since(n.made)}
+	c.most = cmp.Or(s.Peer().MaxMessage, maxMessage)
 	c.q.holder.Owner = c
 	l.awaitSetup(c)
 	l.n.conns++

@@ -14,10 +14,12 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 	"github.com/seed31b3bfd0/slimgo/wire/link"
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
+	"github.com/seed31b3bfd0/slimgo/wire/ws"
 )
 
-// Doubles of the transports that are to come: a WebSocket, which has no windows and holds its peer by not reading, and
-// rings between stations in one process. Queues, pressure and stalls must do with them what they do with gRPC.
+// Applications behind any transport: gRPC, a WebSocket, which has no windows and holds its peer by not reading, and a
+// double of one that is to come, rings between stations in one process. Queues, pressure and stalls must do with all of
+// them the same.
 
 // app is an application at the far end of any transport.
 type app struct {
@@ -54,11 +56,49 @@ var kinds = []struct {
 	{"rings", dialRings},
 }
 
+// webSocketKind is the place of WebSocket in kinds.
+const webSocketKind = 1
+
+// ws is the application's end of a WebSocket.
+func (a *app) ws() *webSocketFar { return a.far.(*webSocketFar) }
+
+// frame has the node read a frame of a client: its first byte, and a payload.
+func (a *app) frame(b0 byte, payload []byte) { a.ws().frame(b0, payload) }
+
+// frame is app.frame.
+func (f *webSocketFar) frame(b0 byte, payload []byte) {
+	if !f.loop.Gone(f.sock) {
+		f.loop.Deliver(f.sock, clientFrame(b0, payload))
+		f.r.settle()
+	}
+}
+
+// clientFrame is a frame masked with zeros.
+func clientFrame(b0 byte, payload []byte) []byte {
+	b := []byte{b0}
+	switch n := len(payload); {
+	case n < 126:
+		b = append(b, 0x80|byte(n))
+	case n < 1<<16:
+		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(n))
+	}
+	return append(append(b, 0, 0, 0, 0), payload...)
+}
+
 // join connects an application and negotiates an edge link.
 func (r *rig) join(kind int, loop int) *app {
 	r.t.Helper()
 	a := &app{far: kinds[kind].dial(r, loop), r: r}
-	m := link.New(&link.Config{Role: link.Dialer, LinkID: "link", Kind: wire.LinkEdge, Version: "3.4.6", NodeID: "n", Strict: true, Rand: rand.Reader})
+	a.negotiate(wire.LinkEdge)
+	return a
+}
+
+func (a *app) negotiate(kind wire.LinkKind) {
+	r := a.r
+	r.t.Helper()
+	m := link.New(&link.Config{Role: link.Dialer, LinkID: "link", Kind: kind, Version: "3.4.6", NodeID: "n", Strict: true, Rand: rand.Reader})
 	req, err := m.Start(nil)
 	if err != nil || !a.send(req) {
 		r.t.Fatal("the first message is not taken", err)
@@ -72,7 +112,6 @@ func (r *rig) join(kind int, loop int) *app {
 	}
 	a.got = nil
 	a.linkID, a.mac = m.Result().LinkID, mac.New(m.Result().Key, m.Result().LinkID)
-	return a
 }
 
 // run settles the rig and takes what has come.
@@ -142,185 +181,112 @@ func (f grpcFar) leave()        { f.abandon() }
 func (f grpcFar) conn() *Conn   { return f.c }
 func (f grpcFar) ended() bool   { return f.end != nil && f.end.Kind == h2.KindTrailers }
 
-// webSocket is a double of that transport: each message has its length before it. It has no windows; its peer is held by
-// not reading the socket while more than pauseAbove bytes of its messages wait.
-type webSocket struct {
-	loop     *loop
-	net      *netloop.Socket
-	receiver transport.Receiver
-	peer     transport.Peer
-	part     []byte // of a message that is not complete
-	charged  int
-	given    uint64
-	over     bool // our side has ended
-	closed   bool
-}
-
-const (
-	pauseAbove   = 1 << 20
-	closeMessage = 1<<32 - 1 // instead of a length
-)
-
-func (s *webSocket) Room() int {
-	if s.over || !s.net.Takes() {
-		return 0
-	}
-	return 1 << 30
-}
-
-func (s *webSocket) Size(m *transport.Message) int { return 4 + m.Len() }
-
-func (s *webSocket) Put(m *transport.Message) bool {
-	n := m.Len()
-	if s.Room() < 4+n {
-		return false
-	}
-	x := s.net.Outbox()
-	if !x.Fits(4+n, 0) {
-		if s.net.Flush(); !s.net.Takes() {
-			return false
-		}
-		x = s.net.Outbox()
-	}
-	x.B = binary.BigEndian.AppendUint32(x.B, uint32(n))
-	x.B = m.Append(x.B)
-	s.given += uint64(4 + n)
-	return true
-}
-
-func (s *webSocket) PutPart(*transport.Message, int, bool) int { return 0 } // Put takes all that Room allows
-
-func (s *webSocket) Charge(n int) {
-	if s.closed {
-		return
-	}
-	switch s.charged += n; {
-	case s.charged > pauseAbove:
-		if !s.net.Pause() {
-			s.net.Close() // no descriptor for that: nothing else holds it
-		}
-	case s.charged <= pauseAbove/2:
-		s.net.Resume()
-	}
-}
-
-// Advance does nothing: a socket is read or not.
-func (s *webSocket) Advance(int) {}
-
-func (s *webSocket) Established() {}
-
-func (s *webSocket) Finish(int, string) {
-	if s.over || s.closed {
-		return
-	}
-	s.over = true
-	x := s.net.Outbox()
-	x.B = binary.BigEndian.AppendUint32(x.B, closeMessage)
-}
-
-func (s *webSocket) Silence()              { s.net.Silence() }
-func (s *webSocket) Abort()                { s.net.Close() }
-func (s *webSocket) Peer() *transport.Peer { return &s.peer }
-
-func (s *webSocket) Progress() transport.Progress {
-	pending := s.net.Unacknowledged() + s.net.Waiting() + s.net.Staged()
-	p := transport.Progress{Given: s.given, Taken: s.given - min(s.given, uint64(pending)), Pending: pending}
-	if p.SocketTaken = p.Taken; pending > 0 {
-		p.Limit = transport.LimitSocket
-	}
-	return p
-}
-
-func (s *webSocket) Opened(k *netloop.Socket) {
-	s.net = k
-	s.receiver = s.loop.Accept(s)
-}
-
-func (s *webSocket) Read(p []byte) {
-	s.part = append(s.part, p...)
-	b := s.part
-	for len(b) >= 4 && !s.closed {
-		n := int(binary.BigEndian.Uint32(b))
-		if len(b) < 4+n {
-			break
-		}
-		s.receiver.Receive(b[4:4+n], nil)
-		b = b[4+n:]
-	}
-	s.part = append([]byte(nil), b...)
-}
-
-func (s *webSocket) Flushing(bool) {}
-func (s *webSocket) Flushed() {
-	if s.over && !s.net.OutputEnded() {
-		s.net.EndOutput()
-	}
-}
-func (s *webSocket) Writable()    { s.receiver.Writable() }
-func (s *webSocket) Muted()       { s.receiver.Muted() }
-func (s *webSocket) Ended() bool  { s.receiver.PeerFinished(); return !s.over || s.net.Blocked() }
-func (s *webSocket) Closed(error) { s.closed, s.over = true, true; s.receiver.Closed() }
-
-// webSocketFar is the application's end.
+// webSocketFar is the application's end of a WebSocket: the engine of package ws in the client role.
 type webSocketFar struct {
-	r      *rig
-	loop   *netloop.Manual
-	s      *webSocket
-	fd     int
-	in     []byte
-	paused bool
-	end    bool
+	r       *rig
+	loop    *netloop.Manual
+	sock    *netloop.Socket // the node's end
+	c       *Conn           // in the node
+	fd      int             // the application's end
+	cli     ws.Conn
+	got     [][]byte
+	pongs   []string
+	refused error // the handshake was
+	paused  bool
+	end     *ws.End
 }
 
 func dialWebSocket(r *rig, loop int) far {
+	r.t.Helper()
+	f := r.connectWS(loop, "/")
+	f.exchange()
+	if !f.cli.Open() {
+		r.t.Fatal("the handshake is refused")
+	}
+	return f
+}
+
+// connectWS opens a socket and asks for a WebSocket.
+func (r *rig) connectWS(loop int, path string) *webSocketFar {
+	r.t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { _ = unix.Close(fds[0]); _ = unix.Close(fds[1]) })
-	f := &webSocketFar{r: r, loop: r.loops[loop], s: &webSocket{loop: r.n.loops[loop]}, fd: fds[1]}
-	f.loop.Attach(fds[0], f.s)
+	f := &webSocketFar{r: r, loop: r.loops[loop], fd: fds[1]}
+	f.sock = f.loop.Attach(fds[0], r.n.loops[loop].group.AcceptWS("/"))
+	f.cli.Init(ws.Client, &ws.Settings{Seed: [32]byte{1}})
+	if err := f.cli.Upgrade(&ws.Upgrade{Host: "test", Path: path}); err != nil {
+		r.t.Fatal(err)
+	}
 	r.t.Cleanup(f.leave)
 	return f
 }
 
+// flush has the node read b after what the engine has to say.
+func (f *webSocketFar) flush(b []byte) {
+	out := append(append([]byte(nil), f.cli.Control()...), b...)
+	f.cli.ControlDone()
+	if len(out) > 0 && !f.loop.Gone(f.sock) && !f.sock.Paused() {
+		f.loop.Deliver(f.sock, out)
+		f.r.settle()
+	}
+}
+
 func (f *webSocketFar) send(msg []byte) bool {
-	if f.s.net.Paused() || f.s.closed {
+	if f.sock.Paused() || f.loop.Gone(f.sock) {
 		return false
 	}
-	f.loop.Deliver(f.s.net, append(binary.BigEndian.AppendUint32(nil, uint32(len(msg))), msg...))
+	b, ok := f.cli.Message(nil, len(msg))
+	if !ok {
+		return false
+	}
+	at := len(b)
+	b = append(b, msg...)
+	f.cli.Mask(b[at:])
+	f.flush(b)
 	return true
 }
 
 func (f *webSocketFar) exchange() (got [][]byte) {
+	f.flush(nil)
 	b := make([]byte, 64<<10)
 	for !f.paused {
 		n, err := unix.Read(f.fd, b)
 		if n <= 0 || err != nil {
 			break
 		}
-		f.in = append(f.in, b[:n]...)
+		if err := f.cli.Feed(b[:n], f); err != nil {
+			if f.cli.Open() || f.c != nil {
+				f.r.t.Fatalf("the node broke the WebSocket: %v", err)
+			}
+			f.refused = err
+		}
 		f.loop.Ready()
 	}
-	for len(f.in) >= 4 {
-		n := int(binary.BigEndian.Uint32(f.in))
-		if n == closeMessage {
-			f.end = true
-			break
-		}
-		if len(f.in) < 4+n {
-			break
-		}
-		got = append(got, f.in[4:4+n:4+n])
-		f.in = f.in[4+n:]
-	}
+	f.flush(nil)
+	got, f.got = f.got, nil
 	return got
 }
 
+func (f *webSocketFar) Request(*ws.Request) {}
+func (f *webSocketFar) Response(*ws.Response) {
+	if setup := f.r.n.loops[f.loop.Index()].setup; len(setup) > 0 {
+		f.c = setup[len(setup)-1]
+	}
+}
+func (f *webSocketFar) Message(_ ws.Kind, m []byte, _ bool) {
+	f.got = append(f.got, append([]byte(nil), m...))
+}
+func (f *webSocketFar) Grow(have []byte, n int) []byte { return append(make([]byte, 0, n), have...) }
+func (f *webSocketFar) Pong(p []byte)                  { f.pongs = append(f.pongs, string(p)) }
+func (f *webSocketFar) Ended(e *ws.End)                { f.end = &ws.End{Code: e.Code, Reason: e.Reason} }
+
 func (f *webSocketFar) pause(on bool) { f.paused = on }
-func (f *webSocketFar) leave()        { f.loop.Hangup(f.s.net, errors.New("reset")); f.r.settle() }
-func (f *webSocketFar) conn() *Conn   { return f.s.receiver.(*Conn) }
-func (f *webSocketFar) ended() bool   { return f.end }
+func (f *webSocketFar) leave()        { f.loop.Hangup(f.sock, errors.New("reset")); f.r.settle() }
+func (f *webSocketFar) conn() *Conn   { return f.c }
+func (f *webSocketFar) ended() bool   { return f.end != nil }
 
 // ringEvent is what the two ends of an in-process stream tell each other. One of:
 //

@@ -16,6 +16,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
 
 // Node is a running data plane. Its methods are safe for all goroutines.
@@ -64,25 +65,59 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		return nil, err
 	}
 	// Last: a dialer that finds a listener must find a node that can negotiate (P-end-1).
-	var err error
-	if n.lns, err = netloop.Listen(ctx, o.Listen); err != nil {
+	es, err := n.listen(ctx)
+	if err != nil {
 		n.engine.Stop()
 		return nil, err
 	}
 	n.logStart()
 	for i, ln := range n.lns {
-		n.accepts.Go(func() { n.accept(ln, n.opt.tls(i)) })
+		doors := n.doors(&es[i], i)
+		n.accepts.Go(func() { n.accept(ln, doors, n.opt.tls(i)) })
 	}
 	return n, nil
 }
 
+// listen opens the listeners.
+func (n *Node) listen(ctx context.Context) ([]endpoint, error) {
+	es, err := n.opt.parseEndpoints()
+	if err != nil {
+		return nil, err
+	}
+	addrs := make([]string, len(es))
+	for i := range es {
+		addrs[i] = es[i].listen
+	}
+	n.lns, err = netloop.Listen(ctx, addrs)
+	if le := (*ListenError)(nil); errors.As(err, &le) {
+		le.Addr = n.opt.Listen[le.Index]
+	}
+	return es, err
+}
+
+// doors returns what the sockets of endpoint e, the i-th, become, for each loop.
+func (n *Node) doors(e *endpoint, i int) (doors []*transport.Door) {
+	var limits *Limits
+	if i < len(n.opt.Limits) {
+		limits = &n.opt.Limits[i]
+	}
+	for _, l := range n.loops {
+		if e.webSocket {
+			doors = append(doors, l.group.WebSocket(e.path, limits))
+		} else {
+			doors = append(doors, l.group.GRPC(limits))
+		}
+	}
+	return doors
+}
+
 // accept hands the connections of ln to the loops; secure is its TLS, nil for none.
-func (n *Node) accept(ln *netloop.Listener, secure *tls.Config) {
+func (n *Node) accept(ln *netloop.Listener, doors []*transport.Door, secure *tls.Config) {
 	n.engine.Accept(ln, netloop.Acceptance{
 		TLS:     secure,
 		Timeout: n.opt.setupTimeout(),
 		Refused: n.handshakeFailed,
-		Handler: func(l *netloop.Loop) netloop.Handler { return n.loops[l.Index()].group.AcceptGRPC() },
+		Handler: func(l *netloop.Loop) netloop.Handler { return doors[l.Index()].Accept() },
 		Full:    n.isFull,
 		Failed: func(ln *netloop.Listener, err error) {
 			if errors.Is(err, netloop.ErrFull) {

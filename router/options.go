@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"math"
-	"net"
 	"runtime"
 	"time"
 
@@ -87,15 +86,20 @@ const (
 	// receiveWindow is what a sender may have unread or waiting in the node, in bytes of DATA
 	// (SETTINGS_INITIAL_WINDOW_SIZE, as upstream). Rules: P-tr-9.
 	receiveWindow = 1 << 20
-	// maxMessage is the decode limit of both sides (P-tr-5).
-	maxMessage = 4 << 20
+	// maxMessage is the decode limit of both sides of gRPC (P-tr-5), maxWebSocket that of WebSocket (P-ws-8).
+	maxMessage   = 4 << 20
+	maxWebSocket = 64 << 20
 )
 
 // Options configure a Node. The zero value of every field but Listen means its default; nothing may
 // change after Start.
 type Options struct {
-	// Listen holds TCP endpoints, "127.0.0.1:46357" or "[::1]:0"; port 0 takes a free one.
+	// Listen holds the endpoints, any number of each: gRPC over TCP, "127.0.0.1:46357" or "[::1]:0", where port 0 takes a
+	// free one; gRPC over a unix socket, "unix:///run/slim.sock" or "unix:///run/slim.sock?mode=0660"; WebSocket,
+	// "ws://127.0.0.1:46357/path", or "wss://127.0.0.1:46357/path" where it has TLS.
 	Listen []string
+	// Limits are what is special to an endpoint, in the order of Listen. What they leave out is as for all.
+	Limits []Limits
 
 	// TLS are the configurations of Listen, in the same order; nil, or none: an endpoint without TLS. Each is asked anew
 	// for every connection by way of its GetConfigForClient.
@@ -183,6 +187,9 @@ type Options struct {
 	// Log receives what an operator must know; nil: nothing. Never called for a message that is forwarded.
 	Log *slog.Logger
 }
+
+// Limits are what may differ from one endpoint to another; zeros mean the fields of Options with the same names.
+type Limits = transport.Limits
 
 func orDefault[T int | uint32 | time.Duration](v *T, d T) {
 	if *v == 0 {
@@ -276,17 +283,13 @@ func (o *Options) fill() error {
 	case o.MaxFrameSize < 16384 || o.MaxFrameSize > 1<<24-1:
 		return fmt.Errorf("router: max frame size is %d: want 16384 to 16777215", o.MaxFrameSize)
 	}
-	for _, a := range o.Listen {
-		if _, _, err := net.SplitHostPort(a); err != nil {
-			return fmt.Errorf("router: endpoint %q: %w", a, err)
-		}
-	}
-	return nil
+	_, err := o.parseEndpoints()
+	return err
 }
 
 // transport returns the options of the node's transports.
 func (o *Options) transport() transport.Options {
-	return transport.Options{MaxMessage: maxMessage, Window: receiveWindow, MaxFrameSize: o.MaxFrameSize,
+	return transport.Options{MaxMessage: maxMessage, MaxWebSocket: maxWebSocket, Window: receiveWindow, MaxFrameSize: o.MaxFrameSize,
 		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams, SetupTimeout: o.setupTimeout(),
 		KeepaliveTime: o.KeepaliveTime, KeepaliveTimeout: o.KeepaliveTimeout,
 		Floor: transport.Floor{Rate: o.StallRate, Timeout: o.StallTimeout}}

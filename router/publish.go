@@ -250,8 +250,8 @@ func (c *Conn) put(hdr []byte) bool {
 	l := c.loop
 	o := &l.out
 	o.Header = hdr
-	if outgrown(o) {
-		l.n.drop(ReasonTooLarge)
+	if c.outgrown(o) {
+		c.drop(ReasonTooLarge)
 		return true
 	}
 	if c.state != active || !c.stream.Put(o) {
@@ -263,10 +263,10 @@ func (c *Conn) put(hdr []byte) bool {
 	return true
 }
 
-// outgrown reports whether o is longer with the header that we have given it than its receiver takes: a header MAC is
-// new where it comes from a peer (P-tr-5).
-func outgrown(o *transport.Message) bool {
-	return len(o.B)+len(o.Header) > maxMessage && o.Len() > maxMessage
+// outgrown reports whether o is longer, with the header that we have given it, than c takes: it came by a transport that
+// takes more, or a header MAC is new because it comes from a peer (P-tr-5).
+func (c *Conn) outgrown(o *transport.Message) bool {
+	return len(o.B)+len(o.Header) > c.most && o.Len() > c.most
 }
 
 // turnsAway counts message b that must not even wait for c, and reports so.

@@ -195,8 +195,8 @@ func (c *Conn) sendNext() (left, sent bool) {
 			o.Header = q.first.B
 		} else if c.stream.Room() > 0 {
 			o.Header = c.link.Header(p.m.Header.Of(buf.B), &p.hd)
-			if outgrown(o) {
-				c.loop.n.drop(ReasonTooLarge)
+			if c.outgrown(o) {
+				c.drop(ReasonTooLarge)
 				return true, false
 			}
 		} else {

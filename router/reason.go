@@ -25,7 +25,8 @@ const (
 	ReasonInvalid
 	// ReasonUndecodable: no protobuf; the stream is ended, as upstream does.
 	ReasonUndecodable
-	// ReasonTooLarge: over 4 MiB; the stream is ended.
+	// ReasonTooLarge: over what the transport takes, 4 MiB by gRPC: of a sender, the connection is ended; for a receiver,
+	// the message is dropped.
 	ReasonTooLarge
 	// ReasonCompressed: the compressed flag or a grpc-encoding; the stream is ended or refused.
 	ReasonCompressed
@@ -89,6 +90,10 @@ const (
 	ReasonTLSRefused
 	// ReasonTLSReset: a peer ended the connection during its TLS handshake.
 	ReasonTLSReset
+	// ReasonHandshake: what came to a WebSocket listener could not open a connection.
+	ReasonHandshake
+	// ReasonWebSocket: WebSocket was broken.
+	ReasonWebSocket
 	numReasons
 )
 
@@ -98,7 +103,8 @@ var reasonNames = [numReasons]string{"none", "no_match", "ttl_expired", "bad_mac
 	"subscription_refused", "name_strings", "keepalive_timeout", "control_backlog",
 	"unfinished", "too_many_connections", "header_too_large", "claim_refused", "too_many_names",
 	"too_many_sockets", "unfinished_limit", "queued_limit", "sender_ended",
-	"tls_error", "tls_timeout", "tls_plain_text", "tls_mismatch", "tls_certificate", "tls_refused_by_peer", "tls_reset"}
+	"tls_error", "tls_timeout", "tls_plain_text", "tls_mismatch", "tls_certificate", "tls_refused_by_peer", "tls_reset",
+	"bad_handshake", "websocket_error"}
 
 // String returns the word used in logs and statistics.
 func (r Reason) String() string {
@@ -135,4 +141,6 @@ var faultReasons = [transport.NumFaults]Reason{
 	transport.FaultUnread:      ReasonStalled,
 	transport.FaultConnections: ReasonConnections,
 	transport.FaultMemory:      ReasonMemory,
+	transport.FaultHandshake:   ReasonHandshake,
+	transport.FaultWebSocket:   ReasonWebSocket,
 }

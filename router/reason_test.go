@@ -166,6 +166,53 @@ var provocations = []struct {
 		r.finish()
 		a.publish(header(alice, bob, 1, ""), 1, 10)
 	}},
+	{ReasonPath, true, 1, Options{}, func(r *rig) { r.connectWS(0, "/else").exchange() }},
+	{ReasonHandshake, true, 1, Options{}, func(r *rig) {
+		f := r.connectWS(0, "/")
+		f.loop.Deliver(f.sock, []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
+	}},
+	{ReasonHandshake, true, 1, Options{}, func(r *rig) {
+		f := r.connectWS(0, "/")
+		f.loop.Deliver(f.sock, []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+	}},
+	{ReasonWebSocket, true, 1, Options{}, func(r *rig) { r.join(webSocketKind, 0).frame(0x81, []byte("text")) }},
+	{ReasonTooLarge, true, 1, Options{}, func(r *rig) {
+		f := r.connectWS(0, "/")
+		f.exchange()
+		f.frame(0x82, make([]byte, 17<<10))
+	}},
+	{ReasonFlood, true, 1, Options{}, func(r *rig) {
+		a := r.join(webSocketKind, 0)
+		for range 5000 {
+			a.frame(0x89, nil)
+		}
+	}},
+	{ReasonTimeout, true, 1, Options{}, func(r *rig) {
+		r.connectWS(0, "/").exchange()
+		r.seconds(30)
+	}},
+	{ReasonTimeout, true, 1, Options{}, func(r *rig) {
+		dialWebSocket(r, 0)
+		r.seconds(30)
+	}},
+	{ReasonKeepalive, true, 1, Options{KeepaliveTime: time.Second, KeepaliveTimeout: 2 * time.Second}, func(r *rig) {
+		r.join(webSocketKind, 0).pause(true)
+		r.seconds(10)
+	}},
+	{ReasonUnfinished, true, 1, Options{}, func(r *rig) {
+		a := r.join(webSocketKind, 0)
+		a.ws().loop.Deliver(a.ws().sock, []byte{0x82}) // a frame that does not become complete
+		r.seconds(20)
+	}},
+	{ReasonUnfinished, true, 1, Options{KeepaliveTime: -1}, func(r *rig) {
+		a := r.join(webSocketKind, 0)
+		a.frame(0x02, []byte("a fragment")) // a message that does not become complete
+		r.seconds(200)
+	}},
+	{ReasonConnections, true, 1, Options{MaxConnections: 1}, func(r *rig) {
+		r.dial(0)
+		r.connectWS(0, "/").exchange()
+	}},
 	{ReasonClaim, true, 1, Options{MaxRemotes: 1}, func(r *rig) {
 		r.dialAs(0, wire.LinkRemote, "n1")
 		r.dialAs(0, wire.LinkRemote, "n2")

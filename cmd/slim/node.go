@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/config"
@@ -65,9 +65,8 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 	addrs := n.Addrs()
 	for j, server := range s.Dataplane.Servers {
 		endpoint := server.Endpoint
-		// Port 0 says nothing to whoever reads the log: print the port that was taken.
-		if a, err := netip.ParseAddrPort(endpoint); err == nil && a.Port() == 0 && j < len(addrs) {
-			endpoint = addrs[j].String()
+		if j < len(addrs) {
+			endpoint = taken(endpoint, addrs[j])
 		}
 		s.endpoints = append(s.endpoints, endpoint)
 		s.log.With(cli.KeySpan, span+":run_server{service_id="+s.ID+"}").Info("dataplane server started", "endpoint", endpoint)
@@ -87,8 +86,27 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 	return s, nil
 }
 
-// nodeOptions maps one service and the flags to a node. What upstream reads from the first server only, or keeps for
-// each server, is the first server's here; config refuses files where that would make a difference.
+// taken is an endpoint with the port that was taken where it has port 0, which says nothing to whoever reads the log.
+func taken(endpoint string, bound net.Addr) string {
+	scheme, rest, ok := strings.Cut(endpoint, "://")
+	if !ok {
+		scheme, rest = "", endpoint
+	}
+	host, path := rest, ""
+	if at := strings.IndexByte(rest, '/'); at >= 0 {
+		host, path = rest[:at], rest[at:]
+	}
+	if _, port, err := net.SplitHostPort(host); err != nil || port != "0" || scheme == "unix" {
+		return endpoint
+	}
+	if ok {
+		scheme += "://"
+	}
+	return scheme + bound.String() + path
+}
+
+// nodeOptions maps one service and the flags to a node. What upstream reads from the first server only is the first
+// server's here, too.
 func nodeOptions(s *config.Service, f *flags, log *slog.Logger) router.Options {
 	first := config.Server{RequireHeaderMAC: true}
 	if len(s.Dataplane.Servers) > 0 {
@@ -110,22 +128,27 @@ func nodeOptions(s *config.Service, f *flags, log *slog.Logger) router.Options {
 		NegotiationTimeout: seconds(first.NegotiationTimeout),
 		Log:                log,
 	}
-	if len(s.Dataplane.Servers) > 0 {
-		o.KeepaliveTime, o.KeepaliveTimeout = positive(first.Keepalive.Time), positive(first.Keepalive.Timeout)
-	}
-	for _, server := range s.Dataplane.Servers {
+	for i := range s.Dataplane.Servers {
+		server := &s.Dataplane.Servers[i]
 		o.Listen = append(o.Listen, server.Endpoint)
-	}
-	if v := first.MaxFrameSize; v != nil {
-		o.MaxFrameSize = uint32(*v) << 20
-	}
-	if v := first.MaxHeaderList; v != nil {
-		o.MaxHeaderList = uint32(*v)
-	}
-	if v := first.MaxStreams; v != nil {
-		o.MaxStreams = uint32(*v)
+		o.Limits = append(o.Limits, limits(server))
 	}
 	return o
+}
+
+// limits are what is special to a server.
+func limits(s *config.Server) router.Limits {
+	l := router.Limits{KeepaliveTime: positive(s.Keepalive.Time), KeepaliveTimeout: positive(s.Keepalive.Timeout)}
+	if v := s.MaxFrameSize; v != nil {
+		l.MaxFrameSize = uint32(*v) << 20
+	}
+	if v := s.MaxHeaderList; v != nil {
+		l.MaxHeaderList = uint32(*v)
+	}
+	if v := s.MaxStreams; v != nil {
+		l.MaxStreams = uint32(*v)
+	}
+	return l
 }
 
 func seconds(n uint64) time.Duration {

@@ -181,15 +181,28 @@ func TestFlagsReachTheNode(t *testing.T) {
 		MaxSockets: 5, MaxConnections: 6, MaxUnfinished: 9 << 20, MaxQueued: 10 << 20,
 		MaxNames: 100, MaxNameBytes: 8 << 10, AcceptKinds: table.Only(table.Edge) | table.Only(table.Peer), MaxPeers: 3, MaxRemotes: 4,
 		NodeID: "node-a", Deployment: "example.org", AllowUnsigned: true, EnforcePQC: true, RelayPeerPublishes: true,
-		NegotiationTimeout: 7 * time.Second, KeepaliveTime: 30 * time.Second, KeepaliveTimeout: 5 * time.Second,
-		MaxFrameSize: 2 << 20, MaxHeaderList: 8192, MaxStreams: 50,
+		NegotiationTimeout: 7 * time.Second,
+		Limits: []router.Limits{
+			{MaxFrameSize: 2 << 20, MaxHeaderList: 8192, MaxStreams: 50, KeepaliveTime: 30 * time.Second, KeepaliveTimeout: 5 * time.Second},
+			{MaxFrameSize: 3 << 20, KeepaliveTime: 20 * time.Second, KeepaliveTimeout: 20 * time.Second},
+		},
 	}
 	if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != w {
 		t.Errorf("options\n got %s\nwant %s", g, w)
 	}
+	limits := reflect.ValueOf(got.Limits[0])
 	for i, v := 0, reflect.ValueOf(got); i < v.NumField(); i++ {
-		if name := v.Type().Field(i).Name; v.Field(i).IsZero() && name != "Log" && name != "Version" && name != "TLS" {
+		name := v.Type().Field(i).Name
+		if special := limits.FieldByName(name); special.IsValid() && !special.IsZero() {
+			continue // it is each server's own
+		}
+		if v.Field(i).IsZero() && name != "Log" && name != "Version" && name != "TLS" {
 			t.Errorf("no flag and no key of the file sets router.Options.%s", name) // TLS: TestCertificatesReachTheNode
+		}
+	}
+	for i := range limits.NumField() {
+		if limits.Field(i).IsZero() {
+			t.Errorf("no key of the file sets router.Limits.%s", limits.Type().Field(i).Name)
 		}
 	}
 	if !slices.Equal(r.procs, []int{2}) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -24,8 +25,13 @@ type secured struct {
 	path     string // of the server's key `tls`
 }
 
-// protocols are what a gRPC listener takes by ALPN.
-var protocols = []string{"h2"}
+// protocols are what a listener takes by ALPN.
+func protocols(endpoint string) []string {
+	if strings.HasPrefix(endpoint, "wss://") {
+		return []string{"http/1.1"}
+	}
+	return []string{"h2"}
+}
 
 // secure loads the TLS of a service's listeners: o is what the router takes, in the order of the servers; nil: none has TLS.
 func (p *program) secure(c *config.Config, s *config.Service) (all []secured, o []*tls.Config, err error) {
@@ -38,7 +44,7 @@ func (p *program) secure(c *config.Config, s *config.Service) (all []secured, o 
 		k, err := certs.NewServer(certs.Options{
 			Own:      pairOf(&server.TLS.Source),
 			ClientCA: authorityOf(&server.TLS.ClientCA),
-			Version:  server.TLS.Version, OnlyPQ: s.Dataplane.EnforcePQC, Protocols: protocols,
+			Version:  server.TLS.Version, OnlyPQ: s.Dataplane.EnforcePQC, Protocols: protocols(server.Endpoint),
 		})
 		if err != nil {
 			return nil, nil, tlsFailure(c, &server.TLS, path, err)

@@ -37,7 +37,15 @@ func (k *Socket) Pause() bool {
 // Resume goes on reading.
 func (k *Socket) Resume() {
 	if k.paused {
-		k.paused = false
+		k.paused, k.allowed = false, 0
+		k.watch()
+	}
+}
+
+// Allow has up to n bytes read though the socket is paused. What was allowed before and has not come is part of them.
+func (k *Socket) Allow(n int) {
+	if k.paused && n > k.allowed {
+		k.allowed = n
 		k.watch()
 	}
 }
@@ -71,7 +79,9 @@ func (k *Socket) detach() bool {
 }
 
 // reads reports whether it is for us to read the socket now.
-func (k *Socket) reads() bool { return k.own && !k.paused && !k.inputEnded && !k.dead }
+func (k *Socket) reads() bool {
+	return k.own && (!k.paused || k.allowed > 0) && !k.inputEnded && !k.dead
+}
 
 // watch has the loop told when the socket can do what it waits for. A socket that cannot be watched is closed.
 func (k *Socket) watch() {
@@ -114,9 +124,14 @@ func (l *Loop) readOnce(k *Socket) {
 	if l.buffer == nil {
 		l.buffer = make([]byte, l.engine.opt.ReadBuffer)
 	}
-	n, err := unix.Read(k.fd, l.buffer)
+	b := l.buffer
+	if k.paused {
+		b = b[:min(len(b), k.allowed)]
+	}
+	n, err := unix.Read(k.fd, b)
 	switch {
 	case n > 0:
+		k.allowed = max(0, k.allowed-n)
 		l.read(k, l.buffer[:n])
 	case err == nil:
 		l.inputEnds(k, io.EOF)

@@ -86,6 +86,42 @@ func TestPauseHoldsThePeer(t *testing.T) {
 	h.want(t, "opened")
 }
 
+// A socket that is paused may be read for so many bytes, and no more; nobody turns a loop meanwhile.
+func TestPausedSocketIsReadForWhatIsAllowed(t *testing.T) {
+	r := rig(t, Options{})
+	h := &tape{}
+	peer := r.plug(h)
+	r.do(func() {
+		h.k.Allow(100) // it is not paused
+		h.k.Pause()
+	})
+	in := pattern(20_000)
+	if _, err := peer.Write(in); err != nil {
+		t.Fatal(err)
+	}
+	quiet := func(n int) {
+		t.Helper()
+		eventually(t, "so much is read", func() bool { return h.heard() >= n })
+		before := r.boss.turns.Load()
+		for range 100 {
+			r.do(func() {})
+		}
+		if turns := r.boss.turns.Load() - before; turns > 110 || h.heard() != n {
+			t.Errorf("%d bytes are read, want %d; the loop has turned %d times for 100", h.heard(), n, turns)
+		}
+	}
+	quiet(0)
+	r.do(func() { h.k.Allow(10); h.k.Allow(1000); h.k.Allow(500) })
+	quiet(1000)
+	r.do(func() { h.k.Allow(5000) })
+	quiet(6000)
+	r.do(func() { h.k.Resume() })
+	eventually(t, "all is read", func() bool { return h.heard() == len(in) })
+	if !bytes.Equal(h.got.Bytes(), in) {
+		t.Error("the bytes are not in order")
+	}
+}
+
 // Output is not concerned by a pause, and the end is seen after it.
 func TestPausedSocketIsWrittenAndEnds(t *testing.T) {
 	for how, end := range map[string]func(*net.TCPConn){

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -15,13 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Listener is a TCP listener with a high file descriptor. When a process is killed the kernel closes its files from
+// Listener is a listener of TCP, or of a unix socket, with a high file descriptor. When a process is killed the kernel closes its files from
 // the highest descriptor down; were the listener the last, clients that lose their connection and dial again at once
 // would be accepted and reset, after which a Rust dialer gives up for good (P-end-2). This way they
 // are refused, and try again.
 type Listener struct {
 	f      *os.File
 	addr   net.Addr
+	file   *socketFile // nil: TCP
 	once   sync.Once
 	closed chan struct{}
 }
@@ -36,6 +38,9 @@ type ListenError struct {
 
 func (e *ListenError) Error() string {
 	hint := bindHint(e.Err)
+	if strings.HasPrefix(e.Addr, unixScheme) {
+		hint = unixHint(e.Err)
+	}
 	if e.Twice && errors.Is(e.Err, syscall.EADDRINUSE) {
 		hint = " (the address is listed twice: remove one)"
 	}
@@ -58,16 +63,13 @@ func bindHint(err error) string {
 	return ""
 }
 
-// Listen opens a listener for each address, or none: then the error is a *ListenError.
+// Listen opens a listener for each address, which is of TCP or unix://PATH (SplitUnix), or none: then the error is a
+// *ListenError.
 func Listen(ctx context.Context, addrs []string) ([]*Listener, error) {
 	lc := net.ListenConfig{KeepAlive: -1} // HTTP/2 pings do that
 	var lns []*Listener
 	for i, addr := range addrs {
-		ln, err := lc.Listen(ctx, network(addr, addrs), addr)
-		var high *Listener
-		if err == nil {
-			high, err = ListenOn(ln.(*net.TCPListener))
-		}
+		high, err := listen(ctx, &lc, addr, addrs)
 		if err != nil {
 			for _, ln := range lns {
 				ln.Close()
@@ -77,6 +79,18 @@ func Listen(ctx context.Context, addrs []string) ([]*Listener, error) {
 		lns = append(lns, high)
 	}
 	return lns, nil
+}
+
+// listen opens one of the listeners.
+func listen(ctx context.Context, lc *net.ListenConfig, addr string, all []string) (*Listener, error) {
+	if strings.HasPrefix(addr, unixScheme) {
+		return listenUnix(addr)
+	}
+	ln, err := lc.Listen(ctx, network(addr, all), addr)
+	if err != nil {
+		return nil, err
+	}
+	return ListenOn(ln.(*net.TCPListener))
 }
 
 // network says what addr listens on. An IPv4 address, 0.0.0.0 included, is IPv4 only. [::] is all of IPv6 and of IPv4,
@@ -112,27 +126,30 @@ func ListenOn(ln *net.TCPListener) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return nil, os.NewSyscallError("getrlimit", err)
-	}
-	top := int(min(limit.Cur, highDescriptors))
 	fd := -1
-	if cerr := raw.Control(func(old uintptr) {
-		for room := listenerRoom; ; room *= 2 { // until there is one that is free
-			floor := max(0, top-room)
-			fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, floor)
-			if err == nil || floor == 0 || !errors.Is(err, unix.EMFILE) && !errors.Is(err, unix.EINVAL) {
-				return
-			}
-		}
-	}); cerr != nil {
+	if cerr := raw.Control(func(old uintptr) { fd, err = raise(int(old)) }); cerr != nil {
 		return nil, cerr
 	}
 	if err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
+		return nil, err
 	}
 	return &Listener{f: os.NewFile(uintptr(fd), "listener"), addr: ln.Addr(), closed: make(chan struct{})}, nil
+}
+
+// raise duplicates a listener's descriptor as a high one.
+func raise(old int) (fd int, err error) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return -1, os.NewSyscallError("getrlimit", err)
+	}
+	top := int(min(limit.Cur, highDescriptors))
+	for room := listenerRoom; ; room *= 2 { // until there is one that is free
+		floor := max(0, top-room)
+		fd, err = unix.FcntlInt(uintptr(old), unix.F_DUPFD_CLOEXEC, floor)
+		if err == nil || floor == 0 || !errors.Is(err, unix.EMFILE) && !errors.Is(err, unix.EINVAL) {
+			return fd, os.NewSyscallError("fcntl", err)
+		}
+	}
 }
 
 // accept waits for a connection and returns its descriptor. After Close it returns net.ErrClosed.
@@ -158,6 +175,9 @@ func (l *Listener) accept() (fd int, err error) {
 func (l *Listener) Close() {
 	l.once.Do(func() {
 		close(l.closed)
+		if l.file != nil {
+			l.file.remove()
+		}
 		_ = l.f.Close()
 	})
 }

@@ -131,7 +131,10 @@ func (l *Loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	nested := l.enter(k)
 	defer l.leave(k, nested)
 	k.gc, k.fd = gc, gc.Fd()
-	if a := gc.RemoteAddr(); a != nil {
+	if isUnix(k.fd) {
+		k.backlog = new(backlog)
+		k.remote = peerOf(k.fd)
+	} else if a := gc.RemoteAddr(); a != nil {
 		k.remote = a.String() // now: gnet uses the memory of a zone again
 	}
 	l.live[k] = struct{}{}
@@ -175,7 +178,7 @@ func (l *Loop) read(k *Socket, p []byte) {
 	if !k.closing && k.tls == nil {
 		k.handler.Read(p)
 	}
-	if len(p) < quickAckBelow && k.QuickAck && !k.muted {
+	if len(p) < quickAckBelow && k.QuickAck && !k.muted && k.backlog == nil {
 		_ = unix.SetsockoptInt(k.fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1)
 	}
 }

@@ -60,6 +60,9 @@ func (m *Manual) AttachTLS(fd int, c net.Conn, config *tls.Config, h Handler) (*
 }
 
 func (m *Manual) attach(k *Socket, h Handler) *Socket {
+	if isUnix(k.fd) {
+		k.backlog = new(backlog)
+	}
 	m.sockets.Add(1)
 	nested := m.enter(k)
 	defer m.leave(k, nested)

@@ -47,6 +47,8 @@ type Socket struct {
 	restAt  int       // of rest, what is written since
 	written uint64    // bytes that the kernel has taken since the start
 	got     uint64    // bytes read since the start
+	allowed int       // bytes that may be read though paused
+	backlog *backlog  // of a unix socket; nil: it is none
 	due     uint64    // got once all has been read that there was at Loop.MarkInput
 
 	dirty        bool // in Loop.dirty
@@ -56,7 +58,7 @@ type Socket struct {
 	closedByGnet bool // gnet has closed its descriptor, or is about to
 	own          bool // fd is a duplicate of our own, which gnet does not know
 	inputEnded   bool // the peer sends nothing more
-	paused       bool // not read for the time being
+	paused       bool // not read for the time being, but for allowed bytes
 	dead         bool // in Loop.closed, or done
 	watched      bool // known to the epoll instance of our own
 
@@ -155,8 +157,8 @@ func (k *Socket) OutputEnded() bool { return k.ended }
 func (k *Socket) Written() uint64 { return k.written }
 
 // Unacknowledged returns how many bytes the kernel holds that the peer's has not acknowledged, unsent ones included
-// (SIOCOUTQ). On a unix socket it is what the peer has not read, counted with the kernel's bookkeeping. 0 if the socket
-// is gone. It is a system call.
+// (SIOCOUTQ). On a unix socket it is what the peer has not read, estimated from its memory. 0 if the socket is gone. It is
+// a system call.
 func (k *Socket) Unacknowledged() int {
 	if k.dead {
 		return 0
@@ -164,6 +166,9 @@ func (k *Socket) Unacknowledged() int {
 	n, err := unix.IoctlGetInt(k.fd, unix.SIOCOUTQ)
 	if err != nil {
 		return 0
+	}
+	if k.backlog != nil {
+		return k.backlog.look(k.written, n)
 	}
 	return n
 }

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"time"
 
@@ -17,7 +18,7 @@ type Call struct {
 	Fields []Field
 	// AnswerTimeout is how long the peer may take to accept the stream; 0: Options.SetupTimeout. To the second.
 	AnswerTimeout time.Duration
-	// KeepaliveTime and KeepaliveTimeout take the place of those of Options; 0: theirs.
+	// KeepaliveTime and KeepaliveTimeout take the place of those of Limits; 0: theirs.
 	KeepaliveTime, KeepaliveTimeout time.Duration
 }
 
@@ -37,19 +38,21 @@ type Caller interface {
 // call is the dialling role of a socket: one stream, with which the socket ends.
 type call struct {
 	*Call
-	caller   func(Stream) Caller
-	answered bool
+	caller func(Stream) Caller
 }
 
 // DialGRPC returns the handler of a socket that was just connected. It opens one stream, whose receiver is made by caller
 // on the loop, and closes the socket at the end of that stream. caller is not called if the group is finishing: then
 // Acceptor.Ended is all that is heard of the socket. Its methods may be called on the loop only, but DialGRPC by all.
 func (g *Group) DialGRPC(c *Call, caller func(Stream) Caller) netloop.Handler {
-	return &socket{group: g, call: &call{Call: c, caller: caller}}
+	l := *g.limits
+	l.KeepaliveTime, l.KeepaliveTimeout = cmp.Or(c.KeepaliveTime, l.KeepaliveTime), cmp.Or(c.KeepaliveTimeout, l.KeepaliveTimeout)
+	return &socket{carrier: carrier{group: g, limits: &l, peer: Peer{MaxMessage: g.opt.MaxMessage}, setup: c.AnswerTimeout},
+		call: &call{c, caller}}
 }
 
-// open sends the request. Errors are those of h2.Conn.Open, and final.
-func (k *socket) open() error {
+// request opens the stream. Errors are those of h2.Conn.Open, and final.
+func (k *socket) request() error {
 	fields := []h2.Field{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: k.call.Scheme},
 		{Name: ":authority", Value: k.call.Authority}, {Name: ":path", Value: openChannel},
 		{Name: "te", Value: "trailers"}, {Name: "content-type", Value: "application/grpc"},
@@ -71,33 +74,6 @@ func (k *socket) open() error {
 	return nil
 }
 
-// hungUp reports whether the socket was dialled and its stream has ended on our side.
-func (k *socket) hungUp() bool {
-	return k.call != nil && k.live.accepting && (len(k.streams) == 0 || k.streams[0].over)
-}
-
-// setupTimeout is the time until a stream of the socket must be Established.
-func (k *socket) setupTimeout() time.Duration {
-	if k.call != nil && !k.call.answered && k.call.AnswerTimeout > 0 {
-		return k.call.AnswerTimeout
-	}
-	return k.group.opt.SetupTimeout
-}
-
-// keepalive is after which silence the peer is pinged, and how long its answer may take.
-func (k *socket) keepalive() (after, timeout time.Duration) {
-	after, timeout = k.group.opt.KeepaliveTime, k.group.opt.KeepaliveTimeout
-	if k.call != nil {
-		if k.call.KeepaliveTime != 0 {
-			after = k.call.KeepaliveTime
-		}
-		if k.call.KeepaliveTimeout != 0 {
-			timeout = k.call.KeepaliveTimeout
-		}
-	}
-	return after, timeout
-}
-
 // Response implements h2.Events: the peer accepts the stream that we have opened, or refuses it.
 func (e *events) Response(hs *h2.Stream, r *h2.Response) {
 	k := (*socket)(e)
@@ -113,7 +89,7 @@ func (e *events) Response(hs *h2.Stream, r *h2.Response) {
 	default:
 		k.sawWindow()
 		s.uptake.updates.saw(hs.OwnWindow(), 0, k.group.batch)
-		k.call.answered = true
+		k.setup = 0
 		s.receiver.(Caller).Answered()
 	}
 }

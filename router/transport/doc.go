@@ -1,4 +1,4 @@
-// Package transport carries SLIM messages in order over byte streams: gRPC over HTTP/2 today. Who uses it sees a Stream
+// Package transport carries SLIM messages in order over byte streams: gRPC over HTTP/2, or WebSocket. Who uses it sees a Stream
 // to put messages on and is a Receiver of those that come; neither knows what lies below.
 //
 //	Receiver ◀── messages ── Stream ── bytes ──▶ netloop.Socket
@@ -13,10 +13,10 @@
 //
 // A Stream never queues: Put takes a message whole or not at all, and Receiver.Writable says when to try again. What the
 // receiver of a message cannot take is charged to its sender: Charge withholds that much of the window that lets the peer
-// send. A transport without windows holds its peer by not reading its socket.
+// send. A WebSocket has no windows: it holds its peer by not reading its socket.
 //
 // # Order
 //
-// There is one output: what the HTTP/2 engine wants to say goes into the outbox before any message or end of stream that is
+// There is one output: what the engine wants to say goes into the outbox before any message or end of stream that is
 // staged later, and the rest at the flush. So nothing overtakes, and what is said on a stream precedes its end.
 package transport

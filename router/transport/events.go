@@ -13,6 +13,8 @@ const openChannel = "/dataplane.proto.v1.DataPlaneService/OpenChannel"
 
 // gRPC status codes that a transport sends.
 const (
+	statusOK            = 0
+	statusDenied        = 7
 	statusExhausted     = 8
 	statusUnimplemented = 12
 )
@@ -91,15 +93,10 @@ func (e *events) Grow(hs *h2.Stream, have []byte, n int) []byte {
 	}
 	k := (*socket)(e)
 	k.count()
-	mine := k.unfinished + n
-	if s.gather != nil {
-		mine -= cap(s.gather.B) // which it takes the place of
-	}
-	if k.starved = k.group.unfinished.Over(n) > 0 && !k.group.makesRoom(n, mine); k.starved {
+	b := k.lend(n, have, s.gather)
+	if b == nil {
 		return nil
 	}
-	b := e.net.Loop().Stock().Get(n)
-	b.B = append(b.B, have...)
 	s.dropGather()
 	s.gather = b
 	return b.B
@@ -193,7 +190,7 @@ func (e *events) Closed(hs *h2.Stream) {
 	s.close()
 	k.h2.Recycle(hs)
 	k.leave()
-	k.checkFinished()
+	k.checkFinished(k)
 }
 
 // Pong implements h2.Events.

@@ -12,6 +12,8 @@ import (
 type Options struct {
 	// MaxMessage is the largest message taken, in bytes; 0: 4 MiB.
 	MaxMessage int
+	// MaxWebSocket is the largest message taken by WebSocket, in bytes; 0: 64 MiB. Rules: P-ws-8.
+	MaxWebSocket int
 	// FirstMessage is the largest message taken from a stranger, in bytes: until Stream.Established; 0: 16 KiB. Rules:
 	// P-lim-11.
 	FirstMessage int
@@ -42,6 +44,52 @@ type Options struct {
 	Floor Floor
 }
 
+// Limits are what may differ from listener to listener. Zeros mean those of Options.
+type Limits struct {
+	// MaxFrameSize, MaxHeaderList and MaxStreams are for HTTP/2 only.
+	MaxFrameSize, MaxHeaderList, MaxStreams uint32
+	KeepaliveTime, KeepaliveTimeout         time.Duration
+}
+
+// limits returns l with what it leaves to o, which is filled. l may be nil.
+func (o *Options) limits(l *Limits) *Limits {
+	var f Limits
+	if l != nil {
+		f = *l
+	}
+	orDefault(&f.MaxFrameSize, o.MaxFrameSize)
+	orDefault(&f.MaxHeaderList, o.MaxHeaderList)
+	orDefault(&f.MaxStreams, o.MaxStreams)
+	orDefault(&f.KeepaliveTime, o.KeepaliveTime)
+	orDefault(&f.KeepaliveTimeout, o.KeepaliveTimeout)
+	return &f
+}
+
+// Door is what a listener's sockets become, on one loop: the transport, and its limits.
+type Door struct {
+	group     *Group
+	limits    *Limits // filled
+	webSocket bool
+	path      string
+}
+
+// GRPC returns the door of a listener for gRPC. l may be nil: all as in Options.
+func (g *Group) GRPC(l *Limits) *Door { return &Door{group: g, limits: g.opt.limits(l)} }
+
+// WebSocket returns the door of a listener for WebSocket. path is what that of a request has to equal, byte for byte. l
+// may be nil: all as in Options.
+func (g *Group) WebSocket(path string, l *Limits) *Door {
+	return &Door{group: g, limits: g.opt.limits(l), webSocket: true, path: path}
+}
+
+// Accept returns the handler of a socket that was just accepted. Safe for all.
+func (d *Door) Accept() netloop.Handler {
+	if d.webSocket {
+		return d.group.acceptWS(d.path, d.limits)
+	}
+	return d.group.acceptGRPC(d.limits)
+}
+
 func orDefault[T int | uint32 | time.Duration](v *T, d T) {
 	if *v == 0 {
 		*v = d
@@ -50,6 +98,7 @@ func orDefault[T int | uint32 | time.Duration](v *T, d T) {
 
 func (o *Options) fill() {
 	orDefault(&o.MaxMessage, 4<<20)
+	orDefault(&o.MaxWebSocket, 64<<20)
 	orDefault(&o.FirstMessage, 16<<10)
 	orDefault(&o.MaxUnfinished, 8<<20)
 	if o.Unfinished == nil {
@@ -68,6 +117,7 @@ func (o *Options) fill() {
 type Group struct {
 	loop     *netloop.Loop
 	opt      Options
+	limits   *Limits // of opt
 	acceptor Acceptor
 
 	members    map[member]struct{}
@@ -81,19 +131,11 @@ type Group struct {
 	idle       bool        // Acceptor.Idle was called
 }
 
-// member is a socket with its transport.
-type member interface {
-	socket() *netloop.Socket
-	tick(now moment)
-	drain()
-	finish()
-	checkFinished()
-}
-
 // NewGroup returns the empty group of loop l.
 func NewGroup(l *netloop.Loop, o Options, a Acceptor) *Group {
 	o.fill()
 	g := &Group{loop: l, opt: o, acceptor: a, members: map[member]struct{}{}, now: momentOf(time.Now()), batch: 1}
+	g.limits = o.limits(nil)
 	g.unfinished = o.Unfinished.Join(func() { l.Station().Post(g.relieve) })
 	return g
 }
@@ -133,7 +175,7 @@ func (g *Group) each(f func(member)) {
 }
 
 func (g *Group) serve(m member, f func(member)) {
-	defer g.loop.Guard(m.socket())
+	defer g.loop.Guard(m.shared().net)
 	f(m)
 }
 

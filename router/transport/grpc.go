@@ -1,57 +1,39 @@
 package transport
 
 import (
-	"errors"
-	"fmt"
-	"io"
-
-	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 )
 
 // socket is gRPC over HTTP/2 on one byte stream, in the accepting role or, with a call, in the dialling one.
 type socket struct {
-	group   *Group
-	net     *netloop.Socket
+	carrier
 	h2      h2.Conn
-	peer    Peer
 	streams []*stream // usually one
-	live    liveness
-	uptake  socketUptake
-	call    *call // nil: it was accepted
-
-	granted    int         // by the peer to the connection, at the last look
-	broken     bool        // the engine has given up: GOAWAY is its last word
-	unfinished int         // bytes that group.unfinished has of it
-	holder     pool.Holder // of these
-	starved    bool        // Grow has found no memory: that is why streams end
-	why        string      // we close it; "": we do not
+	call    *call     // nil: it was accepted
+	granted int       // by the peer to the connection, at the last look
+	broken  bool      // the engine has given up: GOAWAY is its last word
 }
 
 // AcceptGRPC returns the handler of a socket that was just accepted.
-func (g *Group) AcceptGRPC() netloop.Handler { return &socket{group: g} }
+func (g *Group) AcceptGRPC() netloop.Handler { return g.acceptGRPC(g.limits) }
+
+func (g *Group) acceptGRPC(l *Limits) netloop.Handler {
+	return &socket{carrier: carrier{group: g, limits: l, peer: Peer{MaxMessage: g.opt.MaxMessage}}}
+}
 
 // Opened implements netloop.Handler.
 func (k *socket) Opened(n *netloop.Socket) {
-	k.net = n
-	k.holder.Owner = k
-	k.peer.Remote = n.Remote()
-	k.peer.secure(n)
+	k.open(k, n)
 	n.QuickAck = true
-	g, o := k.group, &k.group.opt
+	g, o, l := k.group, &k.group.opt, k.limits
 	role := h2.Server
 	if k.call != nil {
 		role = h2.Client
 	}
-	k.h2.Init(role, &h2.Settings{InitialWindow: o.Window, MaxFrameSize: o.MaxFrameSize,
-		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams, ConnWindow: 16 << 20, MaxMessage: o.MaxMessage,
+	k.h2.Init(role, &h2.Settings{InitialWindow: o.Window, MaxFrameSize: l.MaxFrameSize,
+		MaxHeaderList: l.MaxHeaderList, MaxStreams: l.MaxStreams, ConnWindow: 16 << 20, MaxMessage: o.MaxMessage,
 		FirstMessage: o.FirstMessage, MaxUnfinished: o.MaxUnfinished, Now: g.ticks})
-	k.live.begin(g.now)
-	if at := n.Accepted(); !at.IsZero() { // one deadline for the handshake that TLS had and for what follows
-		k.live.accepted = momentOf(at)
-	}
-	g.add(k)
 	n.MarkDirty()
 	switch {
 	case k.call != nil && g.draining:
@@ -60,7 +42,7 @@ func (k *socket) Opened(n *netloop.Socket) {
 	case g.draining:
 		k.drain()
 	case k.call != nil:
-		if err := k.open(); err != nil {
+		if err := k.request(); err != nil {
 			k.why = err.Error()
 			n.Close()
 		}
@@ -97,14 +79,6 @@ func (k *socket) fail(err error) {
 	k.refuse(f, err)
 	k.net.Flush() // GOAWAY
 	k.net.Close()
-}
-
-// refuse notes what is turned away.
-func (k *socket) refuse(f Fault, err error, attrs ...any) {
-	if f.ends() && k.why == "" {
-		k.why = f.String()
-	}
-	k.group.acceptor.Refused(&k.peer, f, err, attrs...)
 }
 
 // Flushing implements netloop.Handler: what the engine has to say goes out after everything staged. While the socket is
@@ -147,8 +121,8 @@ func (k *socket) outbox() *netloop.Outbox {
 
 // Flushed implements netloop.Handler.
 func (k *socket) Flushed() {
-	if k.live.peerEnded != 0 || k.group.finishing || k.hungUp() {
-		k.checkFinished()
+	if k.live.peerEnded != 0 || k.group.finishing || k.done() {
+		k.checkFinished(k)
 	}
 }
 
@@ -180,7 +154,7 @@ func (k *socket) Ended() bool {
 		s.receiver.PeerFinished()
 	}
 	k.endStarved()
-	return !k.finished()
+	return !k.finished(k)
 }
 
 // endStarved ends the streams that have something left for a peer that has half-closed its socket, while the kernel
@@ -217,22 +191,6 @@ func (k *socket) closeStreams() {
 	}
 }
 
-// socket implements member.
-func (k *socket) socket() *netloop.Socket { return k.net }
-
-// end says, for logs, why the socket was closed.
-func (k *socket) end(err error) string {
-	switch {
-	case k.why != "":
-		return k.why
-	case k.live.peerEnded != 0 || errors.Is(err, io.EOF):
-		return "the peer closed its socket"
-	case err != nil:
-		return err.Error()
-	}
-	return "its socket was closed"
-}
-
 // offerRoom is how many bytes the streams of a socket may stage together before each has had its turn again.
 const offerRoom = 256 << 10
 
@@ -246,14 +204,3 @@ func (k *socket) pump() {
 		}
 	}
 }
-
-// String is for logs.
-func (f Fault) String() string {
-	if f < NumFaults {
-		return faultNames[f]
-	}
-	return fmt.Sprintf("fault(%d)", uint8(f))
-}
-
-var faultNames = [NumFaults]string{"none", "unknown_path", "compressed", "too_large", "http2_error", "flood",
-	"negotiation_timeout", "unfinished", "keepalive_timeout", "control_backlog", "unread", "too_many_connections", "unfinished_limit"}

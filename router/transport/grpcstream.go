@@ -249,7 +249,7 @@ func (s *stream) Abort() {
 }
 
 // Progress implements Stream.
-func (s *stream) Progress() Progress { return s.progress(s.sock.measure()) }
+func (s *stream) Progress() Progress { return s.progress(s.sock.measure(s.sock)) }
 
 // progress is Progress after a measurement of the socket, which was given so many bytes.
 func (s *stream) progress(given uint64) Progress {

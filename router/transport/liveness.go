@@ -55,52 +55,12 @@ var (
 	errPeerEnded = errors.New("after its side of the socket had ended")
 )
 
-// tick implements member. Rules: P-tr-10.
+// tick implements member.
 func (k *socket) tick(now moment) {
 	k.h2.Tick(k.group.ticks)
 	k.count()
 	k.h2.Relax(floodRelax)
-	v, o := &k.live, &k.group.opt
-	pingAfter, pingTimeout := k.keepalive()
-	if k.net.Closing() || k.net.Muted() { // its end is about to be read
-		return
-	}
-	if v.ended != 0 {
-		k.awaitClose(now)
-		return
-	}
-	if k.group.finishing || v.peerEnded != 0 {
-		k.watchEnd(now)
-	}
-	if len(k.streams) > 0 {
-		v.busy = now
-	}
-	switch {
-	case v.peerEnded != 0: // it can answer nothing
-	case k.trickles():
-		k.expire(FaultUnfinished)
-	case !v.established && now.Sub(v.accepted) > k.setupTimeout() && v.accepting && !slices.ContainsFunc(k.streams, speaks):
-		k.expire(FaultNone)
-	case !v.established && now.Sub(v.accepted) > k.setupTimeout():
-		k.expire(FaultTimeout)
-	case len(k.streams) == 0 && now.Sub(v.busy) > o.IdleTimeout:
-		k.expire(FaultNone)
-	case v.probed != 0 && v.heard > v.probed:
-		v.answered()
-	case v.probed != 0 && now.Sub(v.probed) > probeTimeout:
-		k.refuse(FaultKeepalive, nil, "timeout", probeTimeout)
-		k.net.Silence()
-	case pingAfter < 0:
-	case v.pinged != 0 && v.heard >= v.pinged:
-		v.answered() // any byte shows life
-	case v.pinged != 0 && now.Sub(v.pinged) > pingTimeout:
-		k.refuse(FaultKeepalive, nil, "timeout", pingTimeout)
-		k.net.Silence()
-	case v.pinged == 0 && now.Sub(v.heard) >= pingAfter:
-		v.pinged = now
-		k.h2.Ping()
-		k.net.MarkDirty()
-	}
+	k.pass(k, now)
 }
 
 // trickles reports whether the peer has begun something that should be complete by now. It ends streams whose message is
@@ -131,20 +91,16 @@ func (k *socket) trickles() bool {
 // seconds is d in ticks.
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
+// ping implements member.
+func (k *socket) ping() { k.h2.Ping() }
+
 // Probe implements Prober.
-func (s *stream) Probe() {
-	k := s.sock
-	if v := &k.live; v.probed == 0 && !k.net.Closing() {
-		v.probed = momentOf(time.Now())
-		k.h2.Ping()
-		k.net.MarkDirty()
-	}
-}
+func (s *stream) Probe() { s.sock.probe(s.sock) }
 
 // floodRelax is how many flood tokens are given back to each socket a tick.
 const floodRelax = 1000
 
-// expire closes a socket that has been a stranger, or without streams, for too long.
+// expire implements member.
 func (k *socket) expire(f Fault) {
 	if f != FaultNone {
 		k.refuse(f, nil)
@@ -168,73 +124,37 @@ func (k *socket) finish() {
 	for _, s := range k.streams {
 		s.receiver.PeerFinished()
 	}
-	k.checkFinished()
+	k.checkFinished(k)
 }
+
+// serves implements member.
+func (k *socket) serves() bool { return len(k.streams) > 0 }
+
+// speaking implements member.
+func (k *socket) speaking() bool { return slices.ContainsFunc(k.streams, speaks) }
 
 // speaks reports whether our side of s has not ended.
 func speaks(s *stream) bool { return !s.over }
 
-// finished reports whether all streams have ended on our side and everything is written.
-func (k *socket) finished() bool {
-	return !k.net.Blocked() && k.net.Staged() == 0 && len(k.h2.Control()) == 0 &&
-		!slices.ContainsFunc(k.streams, speaks)
+// done implements member: a socket that was dialled is, when its stream has ended on our side; another, without streams, may
+// have another.
+func (k *socket) done() bool {
+	return k.call != nil && k.live.accepting && (len(k.streams) == 0 || k.streams[0].over)
 }
 
-// checkFinished ends our direction where nothing more will be said: the group is finishing, the peer has ended its own, or
-// our call is over.
-func (k *socket) checkFinished() {
-	if k.live.ended != 0 || k.net.Closing() || !k.finished() ||
-		!k.group.finishing && k.live.peerEnded == 0 && !k.hungUp() {
-		return
-	}
-	if k.live.peerEnded != 0 {
-		k.net.Close()
-		return
-	}
-	k.live.ended = k.group.now
-	k.net.EndOutput()
-}
+// said implements member.
+func (k *socket) said() bool { return len(k.h2.Control()) == 0 && !k.speaking() }
 
-// watchEnd closes a socket whose peer takes less than the floor of what is still to be sent to it: it must not hold the
-// end up. One that takes it at the floor's rate is waited for, as anybody who waits for its streams would.
-func (k *socket) watchEnd(now moment) {
-	k.checkFinished()
-	v := &k.live
-	dt := now.Sub(v.watched)
-	was := k.uptake.taken
-	given := k.measure()
-	if v.watched == 0 {
-		v.watched = now
-		return
-	}
-	v.watched = now
-	f := k.group.opt.Floor
-	f.Timeout = max(f.Timeout, lingerTimeout)
-	v.short.Demand(min(dt, lingerTimeout), f.Rate) // no more than that while the node itself did not run
-	v.short.Pay(k.uptake.taken - was)
+// lump implements member.
+func (k *socket) lump(given uint64) int {
 	lump := k.uptake.buffer.lump()
 	for _, s := range k.streams {
 		if p := s.progress(given); !s.over && (p.Limit == LimitWindow || p.Limit == LimitShared) {
 			lump = max(lump, p.Lump)
 		}
 	}
-	if float64(v.short) >= f.bound(lump, k.uptake.buffer.rtt) {
-		when := errShutdown
-		if !k.group.finishing {
-			when = errPeerEnded
-		}
-		k.refuse(FaultUnread, when, "unacknowledged_bytes", k.uptake.pending)
-		k.net.Silence()
-	}
+	return lump
 }
 
-// awaitClose waits until the peer has everything, and a moment longer for it to close.
-func (k *socket) awaitClose(now moment) {
-	if n := k.net.Unacknowledged(); n > 1 { // 1: the FIN
-		k.watchEnd(now)
-		return
-	}
-	if now.Sub(k.live.ended) > lingerTime {
-		k.net.Close()
-	}
-}
+// unread implements member.
+func (k *socket) unread() int { return k.uptake.unread(k.h2.SendWindow()) }

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"crypto/tls"
+	"fmt"
 	"strings"
 	"time"
 
@@ -110,8 +111,22 @@ const (
 	FaultUnread            // at the end: what was queued was not read
 	FaultConnections       // more streams than the node takes
 	FaultMemory            // unfinished messages of all sockets take too much memory
+	FaultHandshake         // no request that could open a WebSocket
+	FaultWebSocket         // WebSocket was broken
 	NumFaults
 )
+
+var faultNames = [NumFaults]string{"none", "unknown_path", "compressed", "too_large", "http2_error", "flood",
+	"negotiation_timeout", "unfinished", "keepalive_timeout", "control_backlog", "unread", "too_many_connections", "unfinished_limit",
+	"bad_handshake", "websocket_error"}
+
+// String is for logs.
+func (f Fault) String() string {
+	if f < NumFaults {
+		return faultNames[f]
+	}
+	return fmt.Sprintf("fault(%d)", uint8(f))
+}
 
 // ends reports whether f costs the whole socket.
 func (f Fault) ends() bool {
@@ -128,6 +143,8 @@ type Peer struct {
 	Remote string
 	// Agent is the user agent of its latest request.
 	Agent string
+	// MaxMessage is the largest message that it takes, in bytes.
+	MaxMessage int
 	// TLS is the version of TLS that it speaks, "1.3" or "1.2"; empty: none. Subject is whose certificate it has shown.
 	TLS, Subject string
 	// Established says that a stream of it was.

@@ -1,6 +1,9 @@
 package transport
 
-import "github.com/seed31b3bfd0/slimgo/wire/h2"
+import (
+	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/wire/h2"
+)
 
 // Memory for messages that have not arrived whole is bounded for all sockets of the node (Options.Unfinished). Who asks
 // for some when there is none left may be honest and new: the socket that holds most loses a stream. Rules: P-lim-9.
@@ -12,7 +15,22 @@ func (k *socket) count() {
 	}
 }
 
-func (k *socket) setUnfinished(n int) {
+// lend returns memory of n bytes for a message that does not lie in one read, with have in it, which was in old until
+// now; nil: there is none.
+func (k *carrier) lend(n int, have []byte, old *pool.Buf) *pool.Buf {
+	mine := k.unfinished + n
+	if old != nil {
+		mine -= cap(old.B) // which it takes the place of
+	}
+	if k.starved = k.group.unfinished.Over(n) > 0 && !k.group.makesRoom(n, mine); k.starved {
+		return nil
+	}
+	b := k.net.Loop().Stock().Get(n)
+	b.B = append(b.B, have...)
+	return b
+}
+
+func (k *carrier) setUnfinished(n int) {
 	g := k.group
 	g.unfinished.Add(n - k.unfinished)
 	g.unfinished.Rank(&k.holder, n)
@@ -20,7 +38,7 @@ func (k *socket) setUnfinished(n int) {
 }
 
 // forget takes what the socket kept off the group's sum.
-func (k *socket) forget() { k.setUnfinished(0) }
+func (k *carrier) forget() { k.setUnfinished(0) }
 
 // overshoot is the part of Options.Unfinished by which sockets may exceed it while another loop makes room.
 const overshoot = 8
@@ -36,7 +54,7 @@ func (g *Group) makesRoom(n, mine int) bool {
 		case h == nil:
 			return false
 		}
-		g.shed(h.Owner.(*socket))
+		g.shed(h.Owner.(member))
 	}
 	return true
 }
@@ -49,22 +67,23 @@ func (g *Group) relieve() {
 		if h == nil {
 			return
 		}
-		if g.shed(h.Owner.(*socket)); g.unfinished.Over(0) <= 0 {
+		if g.shed(h.Owner.(member)); g.unfinished.Over(0) <= 0 {
 			return
 		}
 	}
 }
 
-// shed takes memory away from k, which is not being read.
-func (g *Group) shed(k *socket) {
+// shed takes memory away from m, which is not being read.
+func (g *Group) shed(m member) {
+	k := m.shared()
 	before := k.unfinished
-	g.serve(k, func(member) { k.shed() })
+	g.serve(m, member.shed)
 	if k.unfinished >= before { // it is closed at the end of the batch
 		k.forget()
 	}
 }
 
-// shed ends the stream whose message was begun first, or the socket if its memory is no message's.
+// shed implements member: it ends the stream whose message was begun first, or the socket if its memory is no message's.
 func (k *socket) shed() {
 	hs, _ := k.h2.OldestMessage()
 	if hs == nil {

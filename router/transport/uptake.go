@@ -313,22 +313,6 @@ func (u *streamUptake) keepsClosed(s *streamState, k *socketUptake, lump *int) b
 	return true
 }
 
-// given returns how many bytes the socket got since its start, and how many of them the node's kernel has not taken.
-func (k *socket) given() (n uint64, waiting int) {
-	waiting = k.net.Waiting() + k.net.Staged()
-	return k.net.Written() + uint64(waiting), waiting
-}
-
-// measure takes in what the kernel says of the peer, and returns how many bytes the socket got.
-func (k *socket) measure() uint64 {
-	n, waiting := k.given()
-	k.uptake.look(n, k.net.Unacknowledged()+waiting)
-	if w, rtt, ok := k.net.PeerWindow(); ok {
-		k.uptake.buffer.look(w, rtt, int(k.uptake.fresh), k.uptake.unread(k.h2.SendWindow()))
-	}
-	return n
-}
-
 // sawWindow notes the connection's window, if the peer has changed it.
 func (k *socket) sawWindow() {
 	if n := k.h2.Granted(); n != k.granted {

@@ -40,6 +40,7 @@ type Conn struct {
 	mu       sync.Mutex
 	work     sync.Cond // for the writer: out, pending, closing or err
 	room     sync.Cond // for senders: the queue is shorter, or it is over
+	less     sync.Cond // for the reader: fewer messages wait for the app, closing or err
 	f        framing
 	out      []byte // frames for the next write
 	spare    []byte // of the last one; nil while it goes on
@@ -113,6 +114,7 @@ func (c *Conn) Close(ctx context.Context) error {
 		c.closing, c.doing = true, "closing"
 		c.room.Broadcast()
 		c.work.Signal()
+		c.less.Signal()
 	}
 	c.mu.Unlock()
 	select {
@@ -172,10 +174,15 @@ func (c *Conn) end(err error) {
 	}
 	c.room.Broadcast()
 	c.work.Signal()
+	c.less.Signal()
 }
 
 // lost ends the connection after a read that failed. mu is held.
 func (c *Conn) lost(err error) {
+	if refusal := c.f.inputEnded(); refusal != nil {
+		c.fail(Node, refusal)
+		return
+	}
 	switch {
 	case c.unwell != nil: // it broke first, and what the node had sent has been read
 		err = c.unwell

@@ -13,7 +13,7 @@ import (
 // *Error.
 func Dial(ctx context.Context, addr string, o *Options) (*Conn, error) {
 	c := &Conn{o: o.filled(addr), addr: addr, ready: make(chan struct{}), done: make(chan struct{}), doing: "connecting"}
-	c.work.L, c.room.L = &c.mu, &c.mu
+	c.work.L, c.room.L, c.less.L = &c.mu, &c.mu, &c.mu
 	c.inbox.some = make(chan struct{}, 1)
 	if c.o.Setup > 0 {
 		var cancel context.CancelFunc
@@ -48,10 +48,14 @@ func Dial(ctx context.Context, addr string, o *Options) (*Conn, error) {
 }
 
 // open prepares the request and, right behind it, that of the link: whoever answers both has answered one round trip
-// sooner.
+// sooner. By WebSocket the link has to wait until the channel is open.
 func (c *Conn) open() error {
 	c.doing = "opening the channel"
-	c.f = newGRPC(&c.o)
+	if c.o.WebSocket {
+		c.f = newWebSocket(&c.o)
+	} else {
+		c.f = newGRPC(&c.o)
+	}
 	if err := c.f.open(); err != nil {
 		return err
 	}

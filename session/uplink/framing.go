@@ -6,8 +6,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/pool"
 )
 
-// framing puts messages into the bytes of one connection and finds them there. gRPC over HTTP/2 is one; WebSocket
-// will be another. It does no I/O, reads no clock and takes no lock: its owner holds Conn.mu.
+// framing puts messages into the bytes of one connection and finds them there: gRPC over HTTP/2, or WebSocket. It does no I/O, reads no clock and takes no lock: its owner holds Conn.mu.
 type framing interface {
 	// open begins the channel. What it sends first is in control.
 	open() error
@@ -24,6 +23,11 @@ type framing interface {
 	finish(dst []byte) []byte
 	// taken gives the node back the room of n bytes of messages, prefixes included.
 	taken(n int)
+	// full says that nothing more should be read until messages have been taken: there is no window that would hold the
+	// node.
+	full() bool
+	// inputEnded says that nothing more comes. It returns what the node had said of a refusal until then, if that is one.
+	inputEnded() error
 	// ping asks the node for a sign of life: any bytes.
 	ping()
 	// minute tells that some time, about a minute, has gone by.

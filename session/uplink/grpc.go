@@ -82,6 +82,10 @@ func (g *grpc) finish(dst []byte) []byte { return g.h2.HalfClose(g.control(dst),
 
 func (g *grpc) taken(n int) { g.h2.Hold(g.stream, -n) }
 
+func (g *grpc) full() bool { return false }
+
+func (g *grpc) inputEnded() error { return nil }
+
 func (g *grpc) ping() { g.h2.Ping() }
 
 func (g *grpc) minute() {

@@ -43,7 +43,7 @@ func (c *Conn) beat() {
 		c.f.minute()
 	}
 	b.quiet += b.next
-	if b.heard {
+	if b.heard || c.f.full() {
 		b.quiet, b.asked = 0, false
 	}
 	if b.asked {

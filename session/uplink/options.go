@@ -76,13 +76,19 @@ type Field struct{ Name, Value string }
 type Options struct {
 	// DialContext opens the byte stream; nil: TCP. TLS, unix sockets and simulated networks come in here.
 	DialContext func(ctx context.Context, addr string) (net.Conn, error)
-	// Scheme is the request's :scheme; empty: http.
+	// WebSocket speaks WebSocket instead of gRPC: to a node's listener of ws://, or of wss:// where DialContext brings TLS.
+	WebSocket bool
+	// Path is that of a WebSocket's request, with its query; empty: /.
+	Path string
+	// Origin is a WebSocket's; empty: none.
+	Origin string
+	// Scheme is the :scheme of a gRPC request; empty: http.
 	Scheme string
-	// Authority is the request's :authority; empty: the address.
+	// Authority is the request's :authority, or Host; empty: the address.
 	Authority string
 	// UserAgent is the request's; empty: slimgo.
 	UserAgent string
-	// Fields are further fields of the request, such as authorization.
+	// Fields are further fields of the request, such as authorization. Of a WebSocket's none may be ws.Reserved.
 	Fields []Field
 
 	// Kind of the link.
@@ -111,7 +117,8 @@ type Options struct {
 
 	// Queue bounds the bytes that wait to be sent: a message is accepted when fewer wait; 0: 256 KiB.
 	Queue int
-	// Window is how many bytes of messages a node may send ahead of the app; 0: 2 MiB, at least 64 KiB.
+	// Window is how many bytes of messages a node may send ahead of the app; 0: 2 MiB, at least 64 KiB. By WebSocket, which
+	// has no windows, nothing is read while more wait.
 	Window int
 	// ReadBuffer is the most that one read takes, in bytes; 0: 64 KiB, at least 512. Idle connections need less.
 	ReadBuffer int

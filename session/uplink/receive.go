@@ -43,6 +43,7 @@ func (c *Conn) give(n int) {
 	defer c.mu.Unlock()
 	if c.err == nil {
 		c.f.taken(n)
+		c.less.Signal()
 		c.tell()
 	}
 }
@@ -79,6 +80,9 @@ func (c *Conn) read() {
 	defer c.leave()
 	buf := make([]byte, c.o.ReadBuffer)
 	for {
+		if c.o.WebSocket {
+			c.awaitRoom()
+		}
 		n, err := c.nc.Read(buf)
 		if n > 0 && !c.take(buf[:n]) {
 			break
@@ -90,6 +94,16 @@ func (c *Conn) read() {
 			break
 		}
 	}
+}
+
+// awaitRoom holds a node without windows until the app has taken messages.
+func (c *Conn) awaitRoom() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.f.full() && !c.closing && c.err == nil {
+		c.less.Wait()
+	}
+	c.beats.heard = true // what it has said meanwhile was not read
 }
 
 // take takes what one read brought; false: the connection is over.

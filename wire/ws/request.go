@@ -33,6 +33,9 @@ func (r *Request) Field(name string) ([]byte, bool) {
 	return v, n > 0
 }
 
+// Opens reports whether Accept can open a connection; if not, it says why to the client.
+func (r *Request) Opens() bool { return r.fault == nil }
+
 // readHead gathers the request, or the response.
 func (c *Conn) readHead(p []byte, ev Events) []byte {
 	if len(c.head.buf) == 0 && !isToken(p[:1]) {

@@ -1,0 +1,106 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/seed31b3bfd0/slimgo/router/netloop"
+)
+
+// endpoint is one of Options.Listen, taken apart. Rules: P-conf-11.
+type endpoint struct {
+	listen    string // for netloop.Listen
+	webSocket bool
+	secure    bool   // it says that it has TLS
+	path      string // of a WebSocket's requests
+}
+
+// Ports of endpoints that have none (RFC 6455 section 3).
+const (
+	webSocketPort    = "80"
+	webSocketTLSPort = "443"
+)
+
+// parseEndpoint reads "127.0.0.1:46357", "unix:///run/slim.sock" or "ws://127.0.0.1:46357/path".
+func parseEndpoint(s string) (e endpoint, err error) {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		_, _, err := net.SplitHostPort(s)
+		return endpoint{listen: s}, err
+	}
+	switch scheme {
+	case "unix":
+		_, _, err := netloop.SplitUnix(s)
+		return endpoint{listen: s}, err
+	case "ws":
+		return parseWebSocket(rest, webSocketPort)
+	case "wss":
+		e, err := parseWebSocket(rest, webSocketTLSPort)
+		e.secure = true
+		return e, err
+	}
+	return e, fmt.Errorf("unknown scheme %s: want HOST:PORT, ws://HOST:PORT/PATH or unix://PATH", scheme)
+}
+
+// parseWebSocket reads what follows ws:// or wss://. A query or fragment counts for nothing. port is for a host without.
+func parseWebSocket(s, port string) (e endpoint, err error) {
+	s, _, _ = strings.Cut(s, "#")
+	s, _, _ = strings.Cut(s, "?")
+	at := strings.IndexByte(s, '/')
+	if at < 0 {
+		at, s = len(s), s+"/"
+	}
+	host := s[:at]
+	switch {
+	case host == "":
+		return e, errors.New("the host is missing: write it as ws://0.0.0.0:46357")
+	case strings.ContainsRune(host, '@'):
+		return e, errors.New("a listener has no user")
+	}
+	for _, c := range []byte(s[at:]) {
+		if c <= ' ' || c > '~' {
+			return e, fmt.Errorf("byte %#02x in the path: percent-encode it", c)
+		}
+	}
+	if _, _, err := net.SplitHostPort(host); err != nil {
+		full := net.JoinHostPort(strings.Trim(host, "[]"), port)
+		if _, _, err := net.SplitHostPort(full); err != nil || strings.Count(host, ":") == 1 {
+			return e, fmt.Errorf("%q is no HOST:PORT", host)
+		}
+		if strings.Contains(host, ":") && host[0] != '[' {
+			return e, fmt.Errorf("an IPv6 address stands in brackets: [%s]", host)
+		}
+		host = full
+	}
+	return endpoint{listen: host, webSocket: true, path: s[at:]}, nil
+}
+
+// checkTLS compares what an endpoint says of TLS with what there is.
+func (e *endpoint) checkTLS(has bool) error {
+	switch {
+	case e.secure && !has:
+		return errors.New("wss:// needs TLS (Options.TLS)")
+	case e.webSocket && !e.secure && has:
+		return errors.New("ws:// has no TLS: write it as wss://")
+	case strings.HasPrefix(e.listen, "unix://") && has:
+		return errors.New("a unix socket has no TLS")
+	}
+	return nil
+}
+
+// parseEndpoints reads all of Options.Listen. The error is a *ListenError.
+func (o *Options) parseEndpoints() (es []endpoint, err error) {
+	for i, s := range o.Listen {
+		e, err := parseEndpoint(s)
+		if err == nil {
+			err = e.checkTLS(o.tls(i) != nil)
+		}
+		if err != nil {
+			return nil, &ListenError{Index: i, Addr: s, Err: err}
+		}
+		es = append(es, e)
+	}
+	return es, nil
+}

@@ -1,0 +1,241 @@
+package netloop
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// unixScheme begins an endpoint that is a unix socket: unix://PATH, or unix://PATH?mode=0660. Rules: P-conf-23.
+const unixScheme = "unix://"
+
+const (
+	maxUnixPath = 107     // bytes that the kernel has for a path, less the zero at its end
+	unixBacklog = 4 << 10 // a client that finds it full fails at once: it is no queue for those who wait
+)
+
+// SplitUnix takes an endpoint unix://PATH apart. A query or fragment does not belong to the path; of the query `mode` is
+// read, the file's permissions in octal. mode is 0 if it is not given: then the process's umask decides.
+func SplitUnix(endpoint string) (path string, mode fs.FileMode, err error) {
+	path, _, _ = strings.Cut(strings.TrimPrefix(endpoint, unixScheme), "#")
+	path, query, _ := strings.Cut(path, "?")
+	switch {
+	case path == "":
+		return "", 0, errors.New("the path of the unix socket is missing: write it as unix:///run/slim.sock")
+	case len(path) > maxUnixPath:
+		return "", 0, fmt.Errorf("the path of the unix socket has %d bytes: the kernel takes %d", len(path), maxUnixPath)
+	case strings.IndexByte(path, 0) >= 0:
+		return "", 0, errors.New("the path of the unix socket holds a zero byte")
+	}
+	for part := range strings.SplitSeq(query, "&") {
+		value, ok := strings.CutPrefix(part, "mode=")
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(value, 8, 32)
+		if err != nil || n == 0 || n > 0o777 {
+			return "", 0, fmt.Errorf("mode %q of the unix socket is no permission: write it in octal, such as mode=0660", value)
+		}
+		mode = fs.FileMode(n)
+	}
+	return path, mode, nil
+}
+
+// socketFile is the file of a unix socket of ours.
+type socketFile struct {
+	path string
+	made unix.Stat_t
+}
+
+// remove removes the file, unless somebody has put another in its place. The socket still listens: nobody can have
+// taken the file for one that was left behind.
+func (f *socketFile) remove() {
+	var st unix.Stat_t
+	if unix.Lstat(f.path, &st) == nil && st.Dev == f.made.Dev && st.Ino == f.made.Ino {
+		_ = os.Remove(f.path)
+	}
+}
+
+// listenUnix listens on the unix socket of an endpoint. A file that a process has left behind is replaced; one on which
+// somebody listens is not, nor one that is no socket.
+func listenUnix(endpoint string) (*Listener, error) {
+	path, mode, err := SplitUnix(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	defer lockFolder(filepath.Dir(path))()
+	if err := clearPath(path); err != nil {
+		return nil, err
+	}
+	fd, file, err := bindUnix(path, mode)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	high, err := raise(fd)
+	if err != nil {
+		file.remove()
+		return nil, err
+	}
+	return &Listener{f: os.NewFile(uintptr(high), "listener"), addr: &net.UnixAddr{Name: path, Net: "unix"}, file: file,
+		closed: make(chan struct{})}, nil
+}
+
+// bindUnix makes the socket and its file. Nobody can connect before the file has its mode: until listen the kernel
+// refuses.
+func bindUnix(path string, mode fs.FileMode) (fd int, f *socketFile, err error) {
+	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, nil, os.NewSyscallError("socket", err)
+	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		if f != nil {
+			f.remove()
+		}
+		_ = unix.Close(fd)
+	}()
+	if err := unix.Bind(fd, address(path)); err != nil {
+		return -1, nil, os.NewSyscallError("bind", err)
+	}
+	f = &socketFile{path: path}
+	if err = unix.Lstat(path, &f.made); err != nil {
+		return -1, f, &fs.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	if mode != 0 {
+		if err = os.Chmod(path, mode); err != nil {
+			return -1, f, err
+		}
+	}
+	if err = unix.Listen(fd, unixBacklog); err != nil {
+		return -1, f, os.NewSyscallError("listen", err)
+	}
+	return fd, f, nil
+}
+
+// address names a file; what begins with @ would name none.
+func address(path string) *unix.SockaddrUnix {
+	if path[0] == '@' {
+		path = "./" + path
+	}
+	return &unix.SockaddrUnix{Name: path}
+}
+
+// errListens is a unix socket that is in use.
+var errListens = fmt.Errorf("%w: somebody listens on this unix socket", syscall.EADDRINUSE)
+
+// clearPath makes way for a socket at path.
+func clearPath(path string) error {
+	switch fi, err := os.Lstat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case fi.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("%s exists and is no socket: it is not replaced: remove it, or choose another path", path)
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	switch err := unix.Connect(fd, address(path)); {
+	case errors.Is(err, unix.ECONNREFUSED): // nobody has it any more
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	case errors.Is(err, unix.ENOENT):
+		return nil
+	case err == nil, errors.Is(err, unix.EAGAIN): // EAGAIN: its backlog is full
+		return errListens
+	default:
+		return fmt.Errorf("cannot tell whether somebody listens on %s, which exists: %w", path, err)
+	}
+}
+
+// lockFolder keeps another process of this program from looking at a socket file, too, and removing the one that is made
+// next. A folder that cannot be locked is used without.
+func lockFolder(dir string) (unlock func()) {
+	const tries, wait = 50, 20 * time.Millisecond // whoever else locks it does so for longer
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return func() {}
+	}
+	for range tries {
+		if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			break
+		}
+		time.Sleep(wait)
+	}
+	return func() { _ = unix.Close(fd) }
+}
+
+// unixHint says what to do about a unix socket that cannot be listened on.
+func unixHint(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return " (stop it or choose another path)"
+	case errors.Is(err, fs.ErrNotExist):
+		return " (make the folder first)"
+	case errors.Is(err, fs.ErrPermission):
+		return " (the folder is not this user's to write)"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return " (raise the limit of open files)"
+	}
+	return ""
+}
+
+// peerOf says who is at the other end of a unix socket.
+func peerOf(fd int) string {
+	c, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return "unix"
+	}
+	return fmt.Sprintf("unix:pid=%d,uid=%d", c.Pid, c.Uid)
+}
+
+// isUnix reports whether fd is a unix socket.
+func isUnix(fd int) bool {
+	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	return err == nil && domain == unix.AF_UNIX
+}
+
+// backlog is what the peer of a unix socket has not read. The kernel tells the memory of it and not the bytes: each write
+// makes buffers of its own, of 768 bytes at least, and a buffer is freed when the last byte of it is read. So the bytes are
+// estimated: what has been freed held as many of them as the rest of the memory.
+type backlog struct {
+	written uint64 // bytes that the kernel had taken, at the last look
+	memory  int    // that the rest took then
+	bytes   int    // of the rest; never above memory
+}
+
+// look takes in how many bytes the kernel has taken since the start, and the memory of what has not been read, and returns
+// how many bytes that are. Not 1, which would be a FIN of TCP.
+func (b *backlog) look(written uint64, memory int) int {
+	fresh := int(written - b.written)
+	all, most := b.bytes+fresh, b.memory+fresh // if nothing had been read; a byte takes one byte of memory at least
+	if memory < most {
+		all = int(int64(all) * int64(memory) / int64(most))
+	}
+	if memory > 0 {
+		all = min(max(all, 2), memory)
+	}
+	b.written, b.memory, b.bytes = written, memory, all
+	return all
+}
+
+// unixPiece is how much of what it reads the peer of a unix socket keeps from being noticed, in bytes: a buffer holds up to
+// some 36 KiB of one write.
+const unixPiece = 64 << 10

@@ -1,0 +1,87 @@
+package transport
+
+import "github.com/seed31b3bfd0/slimgo/wire/ws"
+
+// wsEvents is a WebSocket as its engine sees it.
+type wsEvents webSocket
+
+var _ ws.Events = (*wsEvents)(nil)
+
+// Request implements ws.Events. Of the query nothing is kept or logged: it may hold a token.
+func (e *wsEvents) Request(r *ws.Request) {
+	k := (*webSocket)(e)
+	k.peer.Agent = cut(r.Agent)
+	switch {
+	case k.group.finishing:
+		_ = k.ws.Refuse(503, "the node is shutting down")
+		k.counted = true
+		return
+	case !r.Opens():
+		if string(r.Path) != k.path {
+			k.refuse(FaultPath, nil, "path", cut(r.Path), "method", cut(r.Method))
+			k.counted = true
+		}
+		_, _ = k.ws.Accept()
+		return
+	}
+	receiver := k.group.acceptor.Accept((*webSocketStream)(k))
+	if receiver == nil {
+		k.refuse(FaultConnections, nil)
+		k.counted = true
+		_ = k.ws.Refuse(503, k.group.opt.TooMany)
+		return
+	}
+	k.receiver = receiver
+	k.live.accepting = true
+	k.peer.Streams = 1
+	_, _ = k.ws.Accept()
+	if k.net.Muted() {
+		k.receiver.Muted()
+	}
+}
+
+// Response implements ws.Events; there is no dialing role yet.
+func (e *wsEvents) Response(*ws.Response) {}
+
+// Message implements ws.Events.
+func (e *wsEvents) Message(_ ws.Kind, msg []byte, lent bool) {
+	if !lent {
+		if !e.closed {
+			e.receiver.Receive(msg, nil)
+		}
+		return
+	}
+	b := e.gather
+	e.gather = nil
+	b.B = msg
+	defer b.Release()
+	if !e.closed {
+		e.receiver.Receive(msg, b)
+	}
+}
+
+// Grow implements ws.Events.
+func (e *wsEvents) Grow(have []byte, n int) []byte {
+	k := (*webSocket)(e)
+	k.count()
+	b := k.lend(n, have, k.gather)
+	if b == nil {
+		return nil
+	}
+	k.dropGather()
+	k.gather = b
+	return b.B
+}
+
+// Pong implements ws.Events: as good as any other byte.
+func (e *wsEvents) Pong([]byte) {}
+
+// Ended implements ws.Events: the peer's Close. Ours follows what is queued for it.
+func (e *wsEvents) Ended(end *ws.End) {
+	k := (*webSocket)(e)
+	if k.why == "" {
+		k.peer.End = closeText(end)
+	}
+	k.dropGather()
+	k.finishPeer()
+}
