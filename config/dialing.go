@@ -32,7 +32,7 @@ func (d *decoder) checkDialled(c *Client, path string) {
 	case s == "ws", s == "wss":
 		d.unsupported(c.Position, join(path, "endpoint"), "WebSocket")
 	case c.Secure():
-		d.unsupported(c.Position, join(path, "endpoint"), "TLS")
+		d.checkTLS(&c.TLS, join(path, "tls"))
 	}
 	if o, err := url.Parse(c.Origin); c.Origin != "" && (err != nil || o.Scheme == "" || o.Host == "") {
 		refuse(c.Position, "origin", "origin "+quote(c.Origin)+" is no SCHEME://HOST[:PORT]: every request would fail")
@@ -64,8 +64,11 @@ func (d *decoder) checkProxy(p *Proxy, at Position, path string) {
 	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
 		d.fail(&node{pos: at}, join(path, "url"), "", "the URL of the proxy is no http://HOST:PORT or https://HOST:PORT").Context =
 			[]string{contextStart, "datapath error", "configuration error"}
+	case u.Scheme == "https" && p.TLS.Insecure && p.TLS.CA.Type == "none":
+		d.fail(&node{pos: at}, join(path, "tls"), "", "proxy TLS missing: a proxy of https:// needs tls without insecure").Context =
+			[]string{contextStart, "datapath error", "configuration error"}
 	case u.Scheme == "https":
-		d.unsupported(at, join(path, "url"), "TLS")
+		d.checkTLS(&p.TLS, join(path, "tls"))
 	}
 }
 

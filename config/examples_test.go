@@ -15,7 +15,7 @@ var outcomes = func() map[string]string {
 	const (
 		services = "error loading services"
 		dialled  = services + " | slim/0.dataplane.clients[0].endpoint"
-		secured  = dialled + " | slim/0.dataplane.clients[0].auth"
+		secured  = services + " | slim/0.dataplane.clients[0].auth"
 		source   = services + " | slim/0.dataplane.servers[0].tls.source"
 		both     = source + " | slim/0.dataplane.servers[0].tls.client_ca"
 		auth     = services + " | slim/0.dataplane.servers[0].auth"
@@ -45,18 +45,18 @@ var outcomes = func() map[string]string {
 		"jwt-policy-filter/client-config.yaml":          secured,
 		"jwt-policy-filter/server-config.yaml":          auth,
 		"logging/example-config.yaml":                   "",
-		"mtls/client-config.yaml":                       dialled,
+		"mtls/client-config.yaml":                       "",
 		"mtls/server-config.yaml":                       "",
 		"multi-transport/server-config.yaml":            "",
 		"oidc-policy-filter/example-client-config.yaml": secured,
 		"oidc-policy-filter/example-server-config.yaml": auth,
 		"pqc/server-config.yaml":                        "",
-		"proxy/http.yaml":                               dialled,
-		"proxy/https.yaml":                              dialled + " | slim/0.dataplane.clients[0].proxy.url",
-		"spire/example-client.yaml":                     dialled,
+		"proxy/http.yaml":                               "",
+		"proxy/https.yaml":                              "",
+		"spire/example-client.yaml":                     services + " | slim/0.dataplane.clients[0].tls.source | slim/0.dataplane.clients[0].tls.ca_source",
 		"spire/example-server.yaml":                     both,
 		"telemetry/server-config.yaml":                  "invalid tracing configuration | tracing.opentelemetry.enabled",
-		"tls/client-config.yaml":                        dialled,
+		"tls/client-config.yaml":                        "",
 		"tls/server-config.yaml":                        "",
 		"unix/client-config.yaml":                       "",
 		"unix/server-config.yaml":                       "",

@@ -202,19 +202,22 @@ func (d *decoder) checkListener(s *Server, path string) {
 
 // listenerTLS looks at the TLS of a listener that may have it.
 func (d *decoder) listenerTLS(s *Server, path string, refuse func(string)) {
+	if s.TLS.Insecure {
+		return
+	}
 	d.checkTLS(&s.TLS, join(path, "tls"))
-	if !s.TLS.Insecure && s.TLS.Source.Type == "none" {
+	if s.TLS.Source.Type == "none" {
 		refuse("missing server cert or key: set `tls.source`, or `tls.insecure: true` for a listener without TLS")
 	}
 }
 
 // checkTLS refuses a version that there is not, and notes what this node has no source for. Rules: P-tls-1.
 func (d *decoder) checkTLS(t *TLS, path string) {
-	if t.Insecure {
-		return
-	}
 	if t.Source.Type == "spire" {
 		d.unsupported(t.Source.Position, join(path, "source"), "spire")
+	}
+	if t.CA.Type == "spire" {
+		d.unsupported(t.CA.Position, join(path, "ca_source"), "spire")
 	}
 	if t.ClientCA.Type == "spire" {
 		d.unsupported(t.ClientCA.Position, join(path, "client_ca"), "spire")

@@ -26,7 +26,7 @@ type TLS struct {
 
 // Material is certificates and keys, or where they come from.
 type Material struct {
-	Position  Position // of the key `source` or `client_ca`; zero for `ca_source`
+	Position  Position // of the key `source`, `client_ca` or `ca_source`
 	Type      string   // "none", "file", "pem" or "spire"
 	Cert, Key Secret   // file: paths; pem: the text
 	CA        string   // file: path; pem: the text
@@ -59,6 +59,7 @@ func (d *decoder) tls(t *TLS, n *node, path string, s side) {
 	}
 	if v := o.get("ca_source"); v != nil {
 		t.CA = d.material(v, join(path, "ca_source"), "CaSource", false)
+		t.CA.Position = o.at("ca_source")
 	}
 	o.bool("include_system_ca_certs_pool", &t.SystemCAs)
 	o.str("tls_version", &t.Version)

@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,8 +33,12 @@ type Link struct {
 	Endpoint string
 	// Connect connects. It is called on a goroutine of its own, and heeds its context.
 	Connect func(context.Context) (net.Conn, error)
+	// TLS is asked for the configuration of each connection, with the name that the other end must have; nil: no TLS.
+	TLS func() *tls.Config
 	// ConnectTimeout bounds Connect; 0: 30 s.
 	ConnectTimeout time.Duration
+	// HandshakeTimeout bounds the handshake of TLS; 0: 10 s.
+	HandshakeTimeout time.Duration
 	// Call is how the stream is opened.
 	Call transport.Call
 	// ID is the link_id, the same over reconnects; "": a random UUID.
@@ -219,9 +224,12 @@ func (d *Dialer) turn() bool {
 		return d.retry(err)
 	}
 	o := &outgoing{dialer: d, up: make(chan *Conn, 1), over: make(chan outcome, 1)}
-	err = d.node.engine.Join(c, func(nl *netloop.Loop) netloop.Handler {
-		return d.node.loops[nl.Index()].callOn(o)
-	})
+	j := netloop.Joining{Timeout: d.link.HandshakeTimeout,
+		Handler: func(nl *netloop.Loop) netloop.Handler { return d.node.loops[nl.Index()].callOn(o) }}
+	if d.link.TLS != nil {
+		j.TLS = d.link.TLS()
+	}
+	err = d.node.engine.Join(d.ctx, c, j)
 	if err != nil {
 		return d.retry(err)
 	}

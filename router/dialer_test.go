@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -86,6 +87,35 @@ func TestPeersOverADialledLink(t *testing.T) {
 	arrives(t, call(t, one), late, carol)
 	until(t, "the names of before are told", func() bool { return two.Stats().Names == 2 })
 	arrives(t, call(t, two), early, bob)
+}
+
+// A link with TLS is as one without; one that cannot be says why. Rules: P-dial-1, P-tls-2.
+func TestPeersOverADialledLinkWithTLS(t *testing.T) {
+	secrets := sharedSecrets(t)
+	o := generic("two")
+	o.Listen, o.TLS = []string{"127.0.0.1:0"}, []*tls.Config{secrets.server}
+	two, err := Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &syncBuffer{}
+	o = generic("one")
+	o.Log = slog.New(slog.NewTextHandler(log, nil))
+	one := start(t, o)
+	app := call(t, one)
+	app.subscribe(bob)
+	link := func(of *tls.Config) *dialled {
+		return dialLink(t, one, two.Addrs()[0].String(), func(l *Link) { l.TLS = func() *tls.Config { return of } })
+	}
+	link(secrets.client).await(LinkUp)
+	until(t, "the name is told", func() bool { return two.Stats().Names == 1 })
+	stranger := makeSecrets(t).client
+	link(stranger).await(LinkWaiting)
+	until(t, "the log tells of the certificate", func() bool { return strings.Contains(log.String(), "certificate is not accepted") })
+	dialLink(t, one, two.Addrs()[0].String(), nil).await(LinkWaiting) // no TLS
+	if err := two.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 // A link that is lost comes back by itself, with its routes and without those of before. Rules: P-dial-3.

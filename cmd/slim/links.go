@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -13,24 +15,57 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/internal/certs"
 	"github.com/seed31b3bfd0/slimgo/internal/connect"
 	"github.com/seed31b3bfd0/slimgo/router"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
 
-// links are the clients of a service as a node dials them. Files with clients that cannot be dialled were refused.
-func (p *program) links(s *config.Service) []router.Link {
+// links are the clients of a service as a node dials them, and their TLS. Files with clients that cannot be dialled were
+// refused; what can be wrong are files of certificates.
+func (p *program) links(c *config.Config, s *config.Service) (out []router.Link, all []secured, err error) {
 	getenv := func(k string) string { v, _ := p.env(k); return v }
 	environment := connect.FromEnvironment(getenv)
-	var out []router.Link
 	for i := range s.Dataplane.Clients {
-		out = append(out, p.link(&s.Dataplane.Clients[i], environment))
+		client := &s.Dataplane.Clients[i]
+		path := fmt.Sprintf("services.%s.dataplane.clients[%d]", s.ID, i)
+		l, tls, err := p.link(client, s.Dataplane.EnforcePQC, environment)
+		if e := (*clientTLSError)(nil); errors.As(err, &e) {
+			return nil, nil, tlsFailure(c, e.of, path+"."+e.block, e.err)
+		} else if err != nil {
+			return nil, nil, err
+		}
+		for j := range tls {
+			tls[j].path = path + "." + tls[j].path
+		}
+		out, all = append(out, l), append(all, tls...)
 	}
-	return out
+	return out, all, nil
 }
 
-func (p *program) link(c *config.Client, environment func(connect.Target) (*connect.Proxy, error)) router.Link {
+// clientTLSError says which block of a client cannot be loaded.
+type clientTLSError struct {
+	of    *config.TLS
+	block string
+	err   error
+}
+
+func (e *clientTLSError) Error() string { return e.block + ": " + e.err.Error() }
+
+// keep loads the TLS of a client or of its proxy, block, to an endpoint on host.
+func keep(t *config.TLS, block, endpoint string, o certs.Options) (secured, error) {
+	o.Own, o.CA = pairOf(&t.Source), certs.Authority{Kind: materialKinds[t.CA.Type], CA: t.CA.CA}
+	o.SystemCAs, o.SkipVerify, o.Version = t.SystemCAs, t.SkipVerify, t.Version
+	k, err := certs.NewClient(o)
+	if err != nil {
+		return secured{}, &clientTLSError{t, block, err}
+	}
+	return secured{keeper: k, endpoint: endpoint, path: block}, nil
+}
+
+func (p *program) link(c *config.Client, onlyPQ bool, environment func(connect.Target) (*connect.Proxy, error)) (
+	l router.Link, all []secured, err error) {
 	target, call := destination(c)
 	call.Agent = "slimgo/" + cmp.Or(p.build.Version, "0")
 	call.AnswerTimeout = c.RequestTimeout
@@ -39,21 +74,57 @@ func (p *program) link(c *config.Client, environment func(connect.Target) (*conn
 	}
 	d := &connect.Dialer{Proxy: environment}
 	if c.Proxy.URL != "" {
-		u, err := connect.ParseProxy(c.Proxy.URL)
-		proxy := &connect.Proxy{URL: u, Username: c.Proxy.Username, Password: c.Proxy.Password.Reveal(), Headers: c.Proxy.Headers}
-		d.Proxy = func(connect.Target) (*connect.Proxy, error) { return proxy, err }
+		var of []secured
+		if d.Proxy, of, err = proxyOf(c); err != nil {
+			return l, nil, err
+		}
+		all = append(all, of...)
 	}
 	if k := c.Keepalive; k != nil {
 		call.KeepaliveTime, call.KeepaliveTimeout = positive(k.HTTP2), positive(k.Timeout)
 		d.KeepAlive = k.TCP
 	}
-	return router.Link{
+	l = router.Link{
 		Endpoint: withoutCredentials(c.Endpoint),
 		Connect:  func(ctx context.Context) (net.Conn, error) { return d.Dial(ctx, target) },
 
 		ConnectTimeout: c.ConnectTimeout, Call: call, ID: c.LinkID, Kind: linkKinds[c.ConnectionType],
 		AllowUnsigned: !c.RequireHeaderMAC, Backoff: backoff(&c.Backoff, rand.Float64),
 	}
+	if c.Secure() {
+		host, _, _ := net.SplitHostPort(target.Address)
+		s, err := keep(&c.TLS, "tls", l.Endpoint, certs.Options{ServerName: cmp.Or(c.ServerName, host), OnlyPQ: onlyPQ,
+			Protocols: protocols(c.Endpoint)})
+		if err != nil {
+			return l, nil, err
+		}
+		l.TLS = s.keeper.Client
+		all = append(all, s)
+	}
+	return l, all, nil
+}
+
+// proxyOf returns the choice of the proxy that a client names, for every target, and its TLS.
+func proxyOf(c *config.Client) (choose func(connect.Target) (*connect.Proxy, error), all []secured, err error) {
+	u, err := connect.ParseProxy(c.Proxy.URL)
+	if err != nil {
+		return nil, nil, err
+	}
+	fixed := connect.Proxy{URL: u, Username: c.Proxy.Username, Password: c.Proxy.Password.Reveal(), Headers: c.Proxy.Headers}
+	if u.Scheme == "https" {
+		s, err := keep(&c.Proxy.TLS, "proxy.tls", u.Redacted(), certs.Options{ServerName: u.Hostname(), Protocols: []string{"http/1.1"}})
+		if err != nil {
+			return nil, nil, err
+		}
+		all = append(all, s)
+	}
+	return func(connect.Target) (*connect.Proxy, error) {
+		p := fixed
+		if all != nil {
+			p.TLS = all[0].keeper.Client()
+		}
+		return &p, nil
+	}, all, nil
 }
 
 var linkKinds = map[string]table.Kind{"edge": table.Edge, "peer": table.Peer, "remote": table.Remote}

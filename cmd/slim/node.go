@@ -55,6 +55,11 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 	if s.secured, o.TLS, err = p.secure(c, s.Service); err != nil {
 		return nil, err
 	}
+	links, clients, err := p.links(c, s.Service)
+	if err != nil {
+		return nil, err
+	}
+	s.secured = append(s.secured, clients...)
 	ctx, s.cancel = context.WithCancel(ctx)
 	n, err := p.start(ctx, o)
 	if err != nil {
@@ -74,7 +79,7 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 	for i := range s.secured {
 		s.secured[i].show(log.With(cli.KeyTarget, "slim_config::tls", cli.KeySpan, span), "certificates loaded", p.now())
 	}
-	for _, l := range p.links(s.Service) {
+	for _, l := range links {
 		if _, err := n.Dial(l); err != nil {
 			s.cancel()
 			_ = n.Shutdown(ctx)

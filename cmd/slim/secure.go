@@ -18,11 +18,11 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 )
 
-// secured is the TLS of one listener.
+// secured is the TLS of one listener or client, or of a client's proxy.
 type secured struct {
 	keeper   *certs.Keeper
 	endpoint string
-	path     string // of the server's key `tls`
+	path     string // of the key `tls`
 }
 
 // protocols are what a listener takes by ALPN.
@@ -79,6 +79,8 @@ func tlsFailure(c *config.Config, t *config.TLS, path string, err error) error {
 			at = t.Source.Position
 		case "client_ca.path", "client_ca.data":
 			at = t.ClientCA.Position
+		case "ca_source.path", "ca_source.data":
+			at = t.CA.Position
 		case "tls_version":
 			at = t.VersionPosition
 		}
@@ -117,7 +119,7 @@ func (p *program) keepSecure(ctx context.Context, services []*service, log *slog
 			return
 		case <-reload:
 		}
-		log.Info("received signal, loading certificates anew", "signal", "SIGHUP", "listeners", len(w.Keepers))
+		log.Info("received signal, loading certificates anew", "signal", "SIGHUP", "endpoints", len(w.Keepers))
 		select {
 		case <-ctx.Done():
 			return
@@ -138,15 +140,19 @@ func (s *secured) tell(log *slog.Logger, e *certs.Event, now time.Time) {
 	}
 }
 
-// show logs whose certificate a listener shows, and how long it is good.
+// show logs whose certificate this side shows, and how long it is good.
 func (s *secured) show(log *slog.Logger, text string, now time.Time) {
 	c := s.keeper.Leaf()
+	if c == nil { // a client that shows none
+		log.Info(text, "endpoint", s.endpoint)
+		return
+	}
 	attrs := []any{"endpoint", s.endpoint, "subject", c.Subject.String(), "not_after", c.NotAfter.UTC().Format(time.RFC3339)}
 	switch {
 	case now.After(c.NotAfter):
-		log.Warn(text+": the listener's has expired, so clients will refuse it", attrs...)
+		log.Warn(text+": ours has expired, so the other side will refuse it", attrs...)
 	case now.Before(c.NotBefore):
-		log.Warn(text+": the listener's is not good yet, so clients will refuse it", append(attrs, "not_before", c.NotBefore.UTC().Format(time.RFC3339))...)
+		log.Warn(text+": ours is not good yet, so the other side will refuse it", append(attrs, "not_before", c.NotBefore.UTC().Format(time.RFC3339))...)
 	default:
 		log.Info(text, attrs...)
 	}

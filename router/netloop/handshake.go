@@ -238,11 +238,17 @@ func (e *Engine) fileOf(ln *Listener, a *Acceptance, c net.Conn) *os.File {
 
 // runHandshake runs the handshake of c, in the accepting role.
 func runHandshake(c net.Conn, config *tls.Config, turns chan struct{}, accepted time.Time, timeout time.Duration) (*sealed, *HandshakeError) {
+	return shake(c, tls.Server, config, turns, accepted, timeout)
+}
+
+// shake runs the handshake of c in a role, tls.Server or tls.Client.
+func shake(c net.Conn, role func(net.Conn, *tls.Config) *tls.Conn, config *tls.Config, turns chan struct{}, accepted time.Time,
+	timeout time.Duration) (*sealed, *HandshakeError) {
 	h := &handshake{raw: c, turns: turns, deadline: accepted.Add(timeout)}
 	s := &sealed{hs: h, accepted: accepted}
 	defer h.end()
 	_ = c.SetDeadline(h.deadline)
-	s.conn = tls.Server(s, config)
+	s.conn = role(s, config)
 	if err := s.conn.Handshake(); err != nil {
 		return nil, h.explain(s.conn, err, timeout)
 	}

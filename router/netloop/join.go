@@ -1,18 +1,33 @@
 package netloop
 
 import (
+	"cmp"
+	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Join makes a connection, which it takes over, a socket of the loop that has the fewest: Enrol on it. handler makes its
-// handler. A connection without a descriptor, such as TLS to a proxy, is reached through a pair of sockets.
-func (e *Engine) Join(c net.Conn, handler func(*Loop) Handler) error {
+// Joining is what becomes of a connection that this side has opened.
+type Joining struct {
+	// Handler makes the handler of the connection for its loop, the one with the fewest sockets.
+	Handler func(*Loop) Handler
+	// TLS is spoken as a client, nil: none. Its ServerName is what the peer must be.
+	TLS *tls.Config
+	// Timeout is for the handshake of TLS; 0: 10 s.
+	Timeout time.Duration
+}
+
+// Join makes a connection, which it takes over, a socket of a loop. It waits for the handshake of TLS, whose failure is a
+// *HandshakeError, until ctx is over. A connection without a descriptor, such as TLS to a proxy, is reached through a pair
+// of sockets.
+func (e *Engine) Join(ctx context.Context, c net.Conn, j Joining) error {
 	if _, ok := c.(syscall.Conn); !ok {
 		near, err := e.bridge(c)
 		if err != nil {
@@ -22,7 +37,38 @@ func (e *Engine) Join(c net.Conn, handler func(*Loop) Handler) error {
 		c = near
 	}
 	l := e.leastLoaded()
-	return l.Enrol(c, handler(l))
+	k := &Socket{loop: l}
+	if j.TLS != nil {
+		s, err := e.secure(ctx, c, j)
+		if err != nil {
+			_ = c.Close()
+			return err
+		}
+		k.tls, k.written = s, uint64(s.written)
+	}
+	k.handler = j.Handler(l)
+	err := l.enrol(c, k)
+	if err != nil {
+		_ = c.Close()
+	}
+	return err
+}
+
+// secure runs the handshake of TLS with c.
+func (e *Engine) secure(ctx context.Context, c net.Conn, j Joining) (*sealed, error) {
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	s, err := shake(c, tls.Client, j.TLS, e.turns, time.Now(), cmp.Or(j.Timeout, handshakeTimeout))
+	if !stop() && ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		if err.Fault == HandshakePlain {
+			err.Text = "the peer does not speak TLS: let it, or dial it without (http:// or ws://)"
+		}
+		return nil, err
+	}
+	_ = c.SetDeadline(time.Time{})
+	return s, nil
 }
 
 // bridge returns one end of a pair of sockets; two goroutines carry bytes between the other end and c, until both
