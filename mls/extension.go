@@ -47,7 +47,7 @@ const (
 	maxCertificates = 64
 	maxPSKs         = 1 << 10
 	maxProposals    = 1 << 17
-	maxRecipients   = 1 << 17 // of a welcome, and of a node of an update path
+	maxRecipients   = 1 << 17 // of a welcome, and of all nodes of an update path together
 	maxNumbers      = 1 << 16 // of 16 bits: there are not more
 )
 
