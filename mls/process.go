@@ -89,6 +89,9 @@ func (g *Group) processPublic(p *publicMessage, msg []byte) (*Received, error) {
 	if err := p.checkSignature(g.suite, v, g.now.raw); err != nil {
 		return nil, err
 	}
+	if err := g.judgeProposer(p.content.sender); err != nil {
+		return nil, err
+	}
 	// Only now: an outsider can write our leaf into a message as well.
 	if p.content.sender == (Sender{Type: SenderMember, Leaf: g.now.own}) {
 		return nil, g.ownPublic(&p.authenticated, msg)
@@ -133,9 +136,6 @@ func (g *Group) senderKey(a *authenticated) (suite.Verifier, error) {
 			return nil, refuse(Invalid, "6.1", "%v from %v, the group has %d who may propose", c.kind, c.sender, len(senders))
 		}
 		s := senders[c.sender.Index]
-		if err := g.cfg.judge(&Presented{Place: PlaceProposer, Credential: s.Credential, SignatureKey: s.SignatureKey}); err != nil {
-			return nil, err
-		}
 		v, err := g.suite.Verifier(s.SignatureKey)
 		if err != nil {
 			return nil, refuseFor(Invalid, "12.1.8.1", err, "signature key of %v", c.sender)
@@ -152,6 +152,20 @@ func (g *Group) senderKey(a *authenticated) (suite.Verifier, error) {
 		return nil, refuse(Invalid, "12.4.3.2", "%v from %v, want a commit with a path", c.kind, c.sender)
 	}
 	return c.body.commit.path.leaf.verifier(g.suite)
+}
+
+// judgeProposer asks the application about an external sender, whose signature has been verified: everybody can write
+// its index into a message.
+func (g *Group) judgeProposer(s Sender) error {
+	if s.Type != SenderExternal {
+		return nil
+	}
+	senders, err := externalSenders(g.now.context.extensions)
+	if err != nil {
+		return err
+	}
+	from := senders[s.Index]
+	return g.cfg.judge(&Presented{Place: PlaceProposer, Credential: from.Credential, SignatureKey: from.SignatureKey})
 }
 
 // handshake takes a proposal or commit of this epoch whose signature has been verified.
