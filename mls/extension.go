@@ -1,7 +1,6 @@
 package mls
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -144,15 +143,15 @@ type ExternalSender struct {
 	Credential   Credential
 }
 
-func (s ExternalSender) equal(o ExternalSender) bool {
-	return bytes.Equal(s.SignatureKey, o.SignatureKey) && s.Credential.Equal(o.Credential)
+func (s ExternalSender) append(dst []byte) []byte {
+	return s.Credential.append(codec.AppendOpaque(dst, s.SignatureKey))
 }
 
 // ExternalSenders is the extension that lists them.
 func ExternalSenders(senders ...ExternalSender) Extension {
 	return Extension{ExtensionExternalSenders, codec.AppendVector(nil, func(dst []byte) []byte {
 		for _, s := range senders {
-			dst = s.Credential.append(codec.AppendOpaque(dst, s.SignatureKey))
+			dst = s.append(dst)
 		}
 		return dst
 	})}

@@ -106,16 +106,33 @@ func (g *Group) checkSuccessor(usage PSKUsage, c *groupContext, t *tree, same fu
 	return allIn(g.now.tree, t, same, "a member of the old group is no member of the new one")
 }
 
-// allIn: every member of t has its like in of.
+// allIn: every member of t has its like in of. Where the application says who is whom, it is asked first of who comes
+// next in of: members who keep their order are found at once.
 func allIn(t, of *tree, same func(a, b Credential) bool, what string) error {
+	var others []Credential
+	known := map[string]bool{}
+	of.members(func(_ LeafIndex, m *LeafNode) bool {
+		if others = append(others, m.Credential); same == nil {
+			known[string(m.Credential.append(nil))] = true
+		}
+		return true
+	})
+	next := 0
+	found := func(c Credential) bool {
+		if same == nil {
+			return known[string(c.append(nil))]
+		}
+		for range others {
+			at := next
+			if next = (next + 1) % len(others); same(c, others[at]) {
+				return true
+			}
+		}
+		return false
+	}
 	var err error
 	t.members(func(i LeafIndex, l *LeafNode) bool {
-		found := false
-		of.members(func(_ LeafIndex, m *LeafNode) bool {
-			found = same(l.Credential, m.Credential)
-			return !found
-		})
-		if !found {
+		if !found(l.Credential) {
 			err = refuse(Invalid, "12.4.3.1", "%s: leaf %d", what, i)
 		}
 		return err == nil
