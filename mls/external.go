@@ -47,6 +47,9 @@ func JoinExternal(cfg *Config, msg []byte, o ExternalOptions) (*Group, []byte, e
 	if o.Resync == nil && o.InUse != nil && o.InUse(info.context.groupID) {
 		return nil, nil, refuse(Invalid, "12.4.3.1", "this client is in a group %x already", clip(info.context.groupID))
 	}
+	if err := checkContextExtensions(info.context.extensions); err != nil {
+		return nil, nil, err
+	}
 	t, err := findTree(s, info, o.Tree, limits)
 	if err != nil {
 		return nil, nil, err
