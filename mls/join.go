@@ -335,6 +335,9 @@ func (j *joining) climb(e *epoch) error {
 		return refuse(Invalid, "12.4.3.1", "group info is signed by the new member itself")
 	}
 	common := treemath.CommonAncestor(e.own.Node(), j.info.signer.Node())
+	if j.tree.nodes[common].parent == nil {
+		return refuse(Invalid, "12.4.3.1", "path secret of a welcome is that of node %d, which is blank", common)
+	}
 	var steps []step
 	for n := range treemath.DirectPath(e.own.Node(), j.tree.size()) {
 		if n.Contains(common) && j.tree.nodes[n].parent != nil {
