@@ -300,7 +300,8 @@ func (g *Group) forget(epochs, psks int) {
 
 // psk finds a pre-shared key: a copy, to be wiped.
 func (g *Group) psk(id *PSKID) ([]byte, error) {
-	if id.Type == PSKResumption && bytes.Equal(id.GroupID, g.ID()) {
+	// Keys for a reinit or branch are of the group before this one, which may have had the same name.
+	if id.Type == PSKResumption && id.Usage == UsageApplication && bytes.Equal(id.GroupID, g.ID()) {
 		return g.ResumptionPSK(id.Epoch)
 	}
 	return g.cfg.psk(id)
