@@ -137,9 +137,9 @@ func (c *Config) capabilities(r io.Reader) (Capabilities, error) {
 	}
 	if len(caps.Credentials) == 0 {
 		caps.Credentials = []CredentialType{CredentialBasic}
-		if c.Credential.Type != CredentialBasic {
-			caps.Credentials = append(caps.Credentials, c.Credential.Type)
-		}
+	}
+	if !slices.Contains(caps.Credentials, c.Credential.Type) { // which a leaf must list (section 7.2)
+		caps.Credentials = append(slices.Clone(caps.Credentials), c.Credential.Type)
 	}
 	if !c.GREASE {
 		return caps, nil
@@ -169,6 +169,13 @@ func (c *Config) grease() (Extensions, error) {
 
 // newLeaf makes a leaf node with fresh keys for a key package, not signed yet.
 func (c *Config) newLeaf(s *suite.Suite) (*LeafNode, *suite.PrivateKey, error) {
+	length := c.Lifetime
+	if length <= 0 {
+		length = defaultLifetime
+	}
+	if most := c.maxLifetime(); most >= 0 && length > most-lifetimeSlack {
+		return nil, nil, refuse(Misuse, "7.2", "Config.Lifetime of %v and %v before are more than MaxLifetime, %v: nobody would add the client", length, lifetimeSlack, most)
+	}
 	caps, err := c.capabilities(c.random())
 	if err != nil {
 		return nil, nil, err
@@ -176,10 +183,6 @@ func (c *Config) newLeaf(s *suite.Suite) (*LeafNode, *suite.PrivateKey, error) {
 	key, err := s.GenerateKeyPair(c.random())
 	if err != nil {
 		return nil, nil, err
-	}
-	length := c.Lifetime
-	if length <= 0 {
-		length = defaultLifetime
 	}
 	now := c.Now()
 	l := &LeafNode{EncryptionKey: key.Public(), SignatureKey: slices.Clone(c.Key.Public()), Credential: c.Credential, Capabilities: caps,

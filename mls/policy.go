@@ -152,9 +152,10 @@ type Config struct {
 	StateKey *StateKey
 
 	// Capabilities beyond those of this package: extension and proposal types, credential types, suites. What this package
-	// supports itself need not be listed, except credential types: none means basic.
+	// supports itself need not be listed, except credential types: none means basic. That of Credential is always listed.
 	Capabilities Capabilities
-	// Lifetime of key packages from now on, and they are valid for an hour before; 0: 90 days.
+	// Lifetime of key packages from now on, and they are valid for an hour before; 0: 90 days. Together that is at most
+	// MaxLifetime.
 	Lifetime time.Duration
 	// MaxLifetime is the longest a key package may be valid whose client is added (section 7.2); all members of a group must agree on it.
 	// 0: two years, negative: any.
