@@ -214,23 +214,38 @@ func (c *Config) NewKeyPackage(extensions ...Extension) (*KeyPackage, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := leaf.checkKeyPackageExtensions(extensions); err != nil {
+	p := &PrivateKeyPackage{leaf: leafKey, signer: c.Key}
+	if err := p.fill(c, s, leaf, extensions); err != nil {
+		p.wipe()
 		return nil, err
+	}
+	return p.Package, nil
+}
+
+// fill makes the key package of p, which holds the private key of its leaf, and stores it.
+func (p *PrivateKeyPackage) fill(c *Config, s *suite.Suite, leaf *LeafNode, extensions Extensions) (err error) {
+	if err := leaf.checkKeyPackageExtensions(extensions); err != nil {
+		return err
 	}
 	if err := leaf.sign(s, c.random(), c.Key, nil, 0); err != nil {
-		return nil, err
+		return err
 	}
-	init, err := s.GenerateKeyPair(c.random())
+	if p.init, err = s.GenerateKeyPair(c.random()); err != nil {
+		return err
+	}
+	p.Package = &KeyPackage{Version: MLS10, CipherSuite: c.CipherSuite, InitKey: p.init.Public(), Leaf: leaf, Extensions: extensions}
+	if err := p.Package.sign(s, c.random(), c.Key); err != nil {
+		return err
+	}
+	ref, err := p.Package.Ref()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	k := &KeyPackage{Version: MLS10, CipherSuite: c.CipherSuite, InitKey: init.Public(), Leaf: leaf, Extensions: extensions}
-	if err := k.sign(s, c.random(), c.Key); err != nil {
-		return nil, err
-	}
-	ref, err := k.Ref()
-	if err != nil {
-		return nil, err
-	}
-	return k, c.KeyPackages.Put(ref, &PrivateKeyPackage{Package: k, init: init, leaf: leafKey, signer: c.Key})
+	return c.KeyPackages.Put(ref, p)
+}
+
+// wipe wipes the HPKE keys; the signature key is the configuration's.
+func (p *PrivateKeyPackage) wipe() {
+	p.init.Wipe()
+	p.leaf.Wipe()
 }

@@ -170,20 +170,26 @@ func makePath(s *suite.Suite, rand io.Reader, leaf *LeafNode, to *epoch, l *prop
 	if err != nil {
 		return nil, err
 	}
-	if err := leaf.sign(s, rand, to.signer, to.context.groupID, to.own); err != nil {
+	if err := f.complete(s, rand, leaf, to, l, c); err != nil {
+		f.drop()
 		return nil, err
 	}
-	l.tree.setLeaf(to.own, leaf)
 	for n, k := range f.keys {
 		to.keys.set(n, k)
 	}
+	return f, nil
+}
+
+// complete signs the leaf of the path, puts it into the tree, and the path into the commit.
+func (f *freshPath) complete(s *suite.Suite, rand io.Reader, leaf *LeafNode, to *epoch, l *proposalList, c *commit) error {
+	if err := leaf.sign(s, rand, to.signer, to.context.groupID, to.own); err != nil {
+		return err
+	}
+	l.tree.setLeaf(to.own, leaf)
 	to.context.treeHash = l.tree.hash()
 	nodes, err := l.tree.encryptPath(rand, f, to.context.append(nil), l.addedSet())
-	if err != nil {
-		return nil, err
-	}
 	c.path = &updatePath{leaf: leaf, nodes: nodes}
-	return f, nil
+	return err
 }
 
 // protect makes the message of a content of this epoch.

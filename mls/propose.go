@@ -26,7 +26,15 @@ func (g *Group) ProposeUpdate(id Identity, aad []byte) ([]byte, error) {
 	old := g.now.tree.leaf(g.now.own)
 	leaf := &LeafNode{EncryptionKey: key.Public(), SignatureKey: old.SignatureKey, Credential: old.Credential, Capabilities: old.Capabilities,
 		Extensions: old.Extensions, Source: SourceUpdate}
-	own := &ownUpdate{key: key, signer: id.Key}
+	msg, err := g.proposeUpdate(leaf, &ownUpdate{key: key, signer: id.Key}, id, aad)
+	if err != nil {
+		key.Wipe()
+	}
+	return msg, err
+}
+
+// proposeUpdate signs and proposes leaf, whose private keys are own.
+func (g *Group) proposeUpdate(leaf *LeafNode, own *ownUpdate, id Identity, aad []byte) ([]byte, error) {
 	signer := g.now.signer
 	if id.Key != nil {
 		signer, leaf.SignatureKey = id.Key, slices.Clone(id.Key.Public())

@@ -44,9 +44,19 @@ func (g *Group) successor(cfg *Config, usage PSKUsage, id []byte, e Extensions, 
 	if err != nil {
 		return nil, nil, err
 	}
+	c, err := g.fill(n, cfg, usage, packages)
+	if err != nil {
+		n.Wipe()
+		return nil, nil, err
+	}
+	return n, c, nil
+}
+
+// fill makes the commit that brings the clients of these packages into n, which comes from g.
+func (g *Group) fill(n *Group, cfg *Config, usage PSKUsage, packages []*KeyPackage) (*Change, error) {
 	psk, err := n.withNonce(PSKID{Type: PSKResumption, Usage: usage, GroupID: g.ID(), Epoch: g.Epoch()})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	proposals := []Proposal{psk}
 	for _, k := range packages {
@@ -54,11 +64,11 @@ func (g *Group) successor(cfg *Config, usage PSKUsage, id []byte, e Extensions, 
 	}
 	byValue, err := n.byValue(Sender{Type: SenderMember}, proposals)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	key, err := g.ResumptionPSK(g.Epoch())
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer clear(key)
 	knowing := *cfg
@@ -72,24 +82,21 @@ func (g *Group) successor(cfg *Config, usage PSKUsage, id []byte, e Extensions, 
 	defer func() { n.cfg = cfg }()
 	l := &proposalList{suite: n.suite, mode: initial, committer: Sender{Type: SenderMember}, all: byValue, ours: true}
 	if err := l.valid(n); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	c, err := n.commit(l, CommitOptions{})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := g.checkSuccessor(usage, &c.next.context, c.next.tree, cfg.SameClient); err != nil {
 		c.Discard()
-		return nil, nil, err
+		return nil, err
 	}
-	return n, c, nil
+	return c, nil
 }
 
 // checkSuccessor: a group with this context and tree is what the reinit of g asked for, or a branch of it (section 12.4.3.1).
 func (g *Group) checkSuccessor(usage PSKUsage, c *groupContext, t *tree, same func(a, b Credential) bool) error {
-	if same == nil {
-		same = Credential.Equal
-	}
 	if usage == UsageBranch {
 		if c.suite != g.CipherSuite() {
 			return refuse(Invalid, "11.3", "branch of %v, the group is of %v", c.suite, g.CipherSuite())

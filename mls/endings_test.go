@@ -1,0 +1,110 @@
+package mls
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
+	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
+)
+
+// What was prepared and came to nothing leaves no private key behind.
+
+type fullStore struct{ last *PrivateKeyPackage }
+
+func (s *fullStore) Put(_ []byte, p *PrivateKeyPackage) error {
+	s.last = p
+	return errors.New("no room")
+}
+func (*fullStore) Get([]byte) (*PrivateKeyPackage, error) { return nil, nil }
+func (*fullStore) Delete([]byte) error                    { return nil }
+
+func TestKeyPackagesThatAreNotStored(t *testing.T) {
+	store := &fullStore{}
+	p := newPerson(t, 1, "p", func(c *Config) { c.KeyPackages = store })
+	if k, err := p.cfg.NewKeyPackage(); k != nil || err == nil || err.Error() != "no room" {
+		t.Errorf("%v, %v", k, err)
+	}
+	if store.last.init.Bytes() != nil || store.last.leaf.Bytes() != nil {
+		t.Error("a private key is left of a key package that could not be stored")
+	}
+	if len(p.cfg.Key.Bytes()) == 0 {
+		t.Error("the signature key of the configuration is wiped")
+	}
+}
+
+func TestUpdatesThatAreNotSent(t *testing.T) {
+	c := newCrowd(t, 1, 2, func(c *Config) { c.EncryptHandshake = true })
+	g, cfg := c.members[0].group, c.members[0].cfg
+	random := cfg.Rand
+	var keys []*suite.PrivateKey
+	cfg.Rand = readFunc(func(b []byte) (int, error) {
+		if len(g.proposals) > 0 { // for the message, when the update waits
+			keys = append(keys, g.proposals[0].own.key)
+			return 0, errors.New("no randomness")
+		}
+		return random.Read(b)
+	})
+	if _, err := g.ProposeUpdate(Identity{}, nil); err == nil || len(keys) != 1 {
+		t.Fatalf("%v, %d keys", err, len(keys))
+	}
+	if keys[0].Bytes() != nil || len(g.proposals) > 0 {
+		t.Error("the private key of an update that was not sent is left, or it waits")
+	}
+}
+
+func TestJoinsThatFail(t *testing.T) {
+	c := newCrowd(t, 1, 5)
+	c.commit(1, CommitOptions{})
+	p := newPerson(t, 1, "joiner")
+	f := c.forgeWelcome(p)
+	f.tag = make([]byte, 32)
+	w := parse(t, f.seal()).welcome
+	s := suiteOf(t, 1)
+	private, _, entry, err := p.cfg.addressee(s, w, DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &joining{cfg: p.cfg, suite: s, private: private, limits: DefaultLimits()}
+	if err := errors.Join(j.openSecrets(w, entry), j.openInfo(w)); err != nil {
+		t.Fatal(err)
+	}
+	e := &epoch{suite: s, context: j.info.context, tree: j.tree, signer: private.signer, keys: keyring{}}
+	wantRefusal(t, j.fill(e), BadSignature, "12.4.3.1: confirmation tag of the group info")
+	key := e.keys[e.own.Node()]
+	if key == nil || e.secrets.init.Len() == 0 || len(e.messages.secrets.closed) == 0 {
+		t.Fatal("the epoch holds nothing that would have to be wiped")
+	}
+	e.drop()
+	for i, secret := range e.secrets.all() {
+		if secret.Len() != 0 {
+			t.Errorf("secret %d is left", i)
+		}
+	}
+	if key.Bytes() != nil || e.messages.senderData.Len() != 0 || len(e.messages.secrets.closed) != 0 {
+		t.Error("a key is left")
+	}
+	if private.leaf.Bytes() == nil {
+		t.Error("the key package, which can still be used, has lost its key")
+	}
+	(&epoch{}).drop() // with nothing in it
+}
+
+// A path secret that does not give the keys of the tree: those that it gave are whoever's who wipes them.
+func TestPathSecretsThatDoNotFit(t *testing.T) {
+	c := newCrowd(t, 1, 4)
+	tr := c.members[0].group.now.tree.clone()
+	var first, commit suite.Secret
+	first.Set(make([]byte, 32))
+	p := pathSecrets{suite: tr.suite}
+	p.now.Set(first.Bytes())
+	good := must[*suite.PrivateKey](t)(p.keyPair())
+	tr.nodes[1].parent = &parentNode{encryptionKey: good.Public()}
+	tr.nodes[3].parent = &parentNode{encryptionKey: []byte("another")}
+	keys := keyring{}
+	err := tr.climbInto(keys, first.Bytes(), []step{{node: 1}, {node: 3}}, &commit)
+	wantRefusal(t, err, Invalid, "7.5: path secret does not give the key of node 3")
+	if len(keys) != 2 || keys[treemath.Node(3)] == nil || commit.Len() != 0 {
+		t.Errorf("%d keys, commit secret of %d bytes", len(keys), commit.Len())
+	}
+}
