@@ -162,5 +162,6 @@ func joinBy(cfg *Config, s *suite.Suite, info *groupInfo, l *proposalList, leaf 
 	n := advance(s, interimHash(s, info.context.confirmedHash, info.confirmationTag), init, to, a, &f.commit, &psk)
 	defer n.wipe()
 	a.auth.confirmationTag = to.tag
-	return protectPublic(s, a, nil, nil).append(appendMessageHead(nil, WirePublicMessage)), nil
+	msg := protectPublic(s, a, nil, nil).append(appendMessageHead(nil, WirePublicMessage))
+	return msg, checkMade(len(msg), cfg.Limits.filled().Message)
 }

@@ -36,6 +36,8 @@ type Limits struct {
 	Window    uint32 // generations that a member's message may be ahead, and keys that are kept for those it jumped over
 	Proposals int    // kept at once while they wait for a commit; a quarter of them, rounded down, from outside
 	PerMember int    // of those, from one member; 0: a quarter of Proposals, and not fewer than 16 of them
+	// Proposals that wait are not longer together than Message, and those of one member, or of all outside, than a quarter
+	// of it, unless it is one.
 	// UnderWay is how many messages may be unprotected and neither accepted nor discarded at a time. Together they
 	// are not longer
 	// than Message, unless it is one; and each holds up to Window keys.

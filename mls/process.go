@@ -199,7 +199,7 @@ func (g *Group) admit(a *authenticated, own *ownUpdate) (pending, error) {
 	if g.waits(p.ref) {
 		return p, nil
 	}
-	if err := g.checkRoom(p.Sender); err != nil {
+	if err := g.checkRoom(p.Sender, weight(p.Proposal)); err != nil {
 		return p, err
 	}
 	if g.cfg.Admit == nil && p.Sender.Type == SenderNewMemberProposal {
@@ -215,6 +215,8 @@ func (g *Group) admit(a *authenticated, own *ownUpdate) (pending, error) {
 			return p, refuseFor(Refused, "12.1.8", err, "%v of %v was refused", p.Proposal.Type(), p.Sender)
 		}
 	}
+	// A copy: what is kept holds nothing else of its message, which may be long.
+	p.Proposal = p.copied().Proposal
 	return p, nil
 }
 
@@ -223,24 +225,67 @@ func (g *Group) waits(ref []byte) bool {
 	return slices.ContainsFunc(g.proposals, func(p pending) bool { return bytes.Equal(p.ref, ref) })
 }
 
-// checkRoom: those who fill the room keep nobody else out, neither those outside nor a member.
-func (g *Group) checkRoom(from Sender) error {
-	outside, same := 0, 0
+// checkRoom: those who fill the room keep nobody else out, neither those outside nor a member. It is counted in
+// proposals and in bytes, of which size more are to come.
+func (g *Group) checkRoom(from Sender, size int) error {
+	var all, outside, same room
 	for _, q := range g.proposals {
+		n := weight(q.Proposal)
+		all.add(n)
 		if q.Sender.Type != SenderMember {
-			outside++
+			outside.add(n)
 		}
 		if q.Sender == from {
-			same++
+			same.add(n)
 		}
 	}
 	switch {
-	case len(g.proposals) >= g.limits.Proposals, from.Type != SenderMember && outside >= g.limits.Proposals/4:
-		return refuse(Limit, "", "%d proposals wait already, %d of them from outside", len(g.proposals), outside)
-	case from.Type == SenderMember && same >= g.limits.PerMember:
-		return refuse(Limit, "", "%d proposals of %v wait already", same, from)
+	case all.n >= g.limits.Proposals, from.Type != SenderMember && outside.n >= g.limits.Proposals/4:
+		return refuse(Limit, "", "%d proposals wait already, %d of them from outside", all.n, outside.n)
+	case from.Type == SenderMember && same.n >= g.limits.PerMember:
+		return refuse(Limit, "", "%d proposals of %v wait already", same.n, from)
+	case !all.takes(size, g.limits.Message), from.Type != SenderMember && !outside.takes(size, g.limits.Message/4):
+		return refuse(Limit, "", "%d bytes of proposals wait already, %d of them from outside", all.bytes, outside.bytes)
+	case from.Type == SenderMember && !same.takes(size, g.limits.Message/4):
+		return refuse(Limit, "", "%d bytes of proposals of %v wait already", same.bytes, from)
 	}
 	return nil
+}
+
+// room is what proposals that wait take up.
+type room struct{ n, bytes int }
+
+func (r *room) add(bytes int) { r.n, r.bytes = r.n+1, r.bytes+bytes }
+
+// takes reports whether one more, of size bytes, fits into most. The first one always does.
+func (r *room) takes(size, most int) bool { return r.n == 0 || r.bytes+size <= most }
+
+// weight is about how many bytes a proposal takes that was read or copied.
+func weight(p Proposal) int {
+	const least = 64
+	switch p := p.(type) {
+	case *Add:
+		return least + len(p.KeyPackage.raw)
+	case *Update:
+		return least + len(p.Leaf.raw)
+	case *PreSharedKey:
+		return least + len(p.ID.ID) + len(p.ID.GroupID) + len(p.ID.Nonce)
+	case *ReInit:
+		return least + len(p.GroupID) + p.Extensions.weight()
+	case *GroupContextExtensions:
+		return least + p.Extensions.weight()
+	case *UnknownProposal:
+		return least + len(p.Data)
+	}
+	return least
+}
+
+func (e Extensions) weight() int {
+	n := 0
+	for _, x := range e {
+		n += 8 + len(x.Data)
+	}
+	return n
 }
 
 // keep lets a proposal wait for a commit. Received again, it is there once.

@@ -87,6 +87,9 @@ func (c *Config) sendable(p Proposal) (Proposal, error) {
 	if !whole(p) {
 		return nil, refuse(Misuse, "12.1", "proposal %T is nil, or what it needs is", p)
 	}
+	if u, ok := p.(*UnknownProposal); ok && u.ProposalType.isDefault() {
+		return nil, refuse(Misuse, "12.1", "UnknownProposal of %v, which would be read as something else: use the type that there is for it", u.ProposalType)
+	}
 	add, ok := p.(*Add)
 	if !ok {
 		return p, nil
