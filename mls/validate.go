@@ -174,7 +174,7 @@ func checkLeafAlone(s *suite.Suite, l *LeafNode, source LeafNodeSource, group []
 	if err := checkLeafKeys(s, l); err != nil {
 		return err
 	}
-	if err := checkCertificate(l.Credential, l.SignatureKey); err != nil {
+	if err := checkCertificate(s.ID(), l.Credential, l.SignatureKey); err != nil {
 		return err
 	}
 	if err := checkLeafExtensions(l); err != nil {
@@ -422,6 +422,11 @@ func (t *tree) checkParentKeys() error {
 // group's is not worth more. Signatures come last: they cost more than all the rest, and stop at the first that does
 // not verify.
 func (t *tree) checkReceived(c *groupContext, r rules) error {
+	if r.strict {
+		if err := checkContextPlaces(c.extensions); err != nil {
+			return err
+		}
+	}
 	if err := t.checkTreeHash(c.treeHash); err != nil {
 		return err
 	}
