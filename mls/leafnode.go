@@ -181,7 +181,7 @@ func (l *LeafNode) tbs(dst []byte, group []byte, index LeafIndex) []byte {
 
 // sign completes the leaf node.
 func (l *LeafNode) sign(s *suite.Suite, rand io.Reader, key *suite.SigningKey, group []byte, index LeafIndex) error {
-	if err := checkCertificate(l.Credential, l.SignatureKey); err != nil {
+	if err := checkCertificate(s.ID(), l.Credential, l.SignatureKey); err != nil {
 		return err
 	}
 	l.raw = nil
