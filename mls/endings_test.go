@@ -108,3 +108,53 @@ func TestPathSecretsThatDoNotFit(t *testing.T) {
 		t.Errorf("%d keys, commit secret of %d bytes", len(keys), commit.Len())
 	}
 }
+
+// What is wiped at the end of a computation, part by part.
+func TestPartsAreWiped(t *testing.T) {
+	tr := newCrowd(t, 1, 4).members[0].group.now.tree.clone()
+	f := must[*freshPath](t)(tr.refreshPath(stream("path"), 0, copyLeaf(tr.leaf(0))))
+	f.wipe()
+	for i := range f.secrets {
+		if f.secrets[i].Len() != 0 || len(f.secrets) != 2 {
+			t.Errorf("path secret %d of %d is left", i, len(f.secrets))
+		}
+	}
+	if f.commit.Len() != 0 || f.keys[0].Bytes() == nil || len(f.keys) != 3 {
+		t.Error("the commit secret is left, or the keys are not")
+	}
+	key := f.keys[1]
+	if f.drop(); key.Bytes() != nil || len(f.keys) != 0 {
+		t.Error("keys of a path that leads nowhere are left")
+	}
+
+	g := &groupSecrets{joiner: []byte("joiner"), path: []byte("path")}
+	if g.wipe(); g.joiner[0] != 0 || g.path[0] != 0 {
+		t.Error("group secrets are left")
+	}
+	var j joined
+	j.epoch.Set([]byte("epoch"))
+	j.welcome.Set([]byte("welcome"))
+	if j.wipe(); j.epoch.Len()+j.welcome.Len() != 0 {
+		t.Error("the secret of an epoch or welcome is left")
+	}
+	var n next
+	n.joiner.Set([]byte("joiner"))
+	n.welcome.Set([]byte("welcome"))
+	if n.wipe(); n.joiner.Len()+n.welcome.Len() != 0 {
+		t.Error("the secret of a joiner or welcome is left")
+	}
+	s := newSecretTree(tr.suite, 4, secretOf(make([]byte, 32)))
+	r := must[*ratchet](t)(s.ratchet(1, ContentProposal))
+	both, beside := s.ratchets[1], s.closed[5]
+	r.skipped = map[uint32]*messageKey{7: {nonce: [12]byte{1}}}
+	skipped := r.skipped[7]
+	if s.wipe(); both.handshake.secret.Len()+both.application.secret.Len()+beside.Len() != 0 || *skipped != (messageKey{}) || len(s.ratchets)+len(s.closed) != 0 {
+		t.Error("a secret of the tree is left")
+	}
+	join := &joining{secrets: &groupSecrets{joiner: []byte("joiner")}}
+	join.joiner.Set([]byte("joiner"))
+	join.psk.Set([]byte("psk"))
+	if join.wipe(); join.joiner.Len()+join.psk.Len() != 0 || join.secrets.joiner[0] != 0 {
+		t.Error("a secret of a welcome is left")
+	}
+}
