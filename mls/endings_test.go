@@ -1,6 +1,7 @@
 package mls
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 
@@ -156,5 +157,21 @@ func TestPartsAreWiped(t *testing.T) {
 	join.psk.Set([]byte("psk"))
 	if join.wipe(); join.joiner.Len()+join.psk.Len() != 0 || join.secrets.joiner[0] != 0 {
 		t.Error("a secret of a welcome is left")
+	}
+}
+
+// The text of a private message that opens and does not decode.
+func TestTextsThatDoNotDecodeAreWiped(t *testing.T) {
+	c := newCrowd(t, 1, 3)
+	victim, hostile := c.members[0].group, c.members[2].group
+	text := append(sealed(t, hostile, 2, []byte("a secret text")), 0, 1) // padding that is not zero
+	generation := must[*ratchet](t)(victim.now.messages.secrets.ratchet(2, ContentApplication)).next
+	p := parse(t, sealRaw(t, hostile, sealing{from: 2, generation: generation, kind: ContentApplication, content: text})).private
+	var o privateContent
+	var key claim
+	err := victim.now.messages.unprotect(victim.suite, p, 0, 10, nil, &o, &key)
+	wantRefusal(t, err, Malformed, ": content of a private message does not decode")
+	if !bytes.Equal(o.text, make([]byte, len(text))) {
+		t.Errorf("%q is left", o.text)
 	}
 }
