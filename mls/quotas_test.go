@@ -137,3 +137,33 @@ func TestMessagesThatNobodyWouldTake(t *testing.T) {
 		wantRefusal(t, err, Limit, ": message of")
 	}
 }
+
+// What the caller brings and no commit can hold is told, whatever waits besides.
+func TestOwnProposalsThatNothingMakesValid(t *testing.T) {
+	c := newCrowd(t, 1, 4)
+	c.propose(1, &Remove{3})
+	c.propose(1, &Add{newPerson(t, 1, "new").keyPackage()})
+	g := c.members[0].group
+	unchanged(t, g, func() {
+		ch, err := g.Commit(CommitOptions{Proposals: []Proposal{&Remove{9}}})
+		if wantRefusal(t, err, Invalid, "12.1.3: leaf 9 is blank"); ch != nil {
+			t.Error("there is a change all the same")
+		}
+	})
+	if ch := c.commit(0, CommitOptions{}); len(ch.Proposals) != 2 {
+		t.Errorf("committed %v", ch.Proposals)
+	}
+}
+
+// A pre-shared key that waits is looked for once to choose what is committed, and once to mix it in.
+func TestCommitsAskTwiceForAKey(t *testing.T) {
+	asked := 0
+	c := newCrowd(t, 1, 2, func(c *Config) {
+		c.PSK = func(*PSKID) ([]byte, error) { asked++; return []byte("key"), nil }
+	})
+	c.propose(1, must[*PreSharedKey](t)(c.members[1].group.NewPSK([]byte("k"))))
+	asked = 0
+	if ch := must[*Change](t)(c.members[0].group.Commit(CommitOptions{})); len(ch.Proposals) != 1 || asked != 2 {
+		t.Errorf("%d proposals, asked %d times", len(ch.Proposals), asked)
+	}
+}
