@@ -31,7 +31,8 @@ func (e *epoch) wipe() {
 
 // drop deletes all secrets of an epoch that no group came to.
 func (e *epoch) drop() {
-	if e.wipe(); e.messages != nil {
+	e.wipe()
+	if e.messages != nil {
 		e.messages.wipe()
 	}
 }
