@@ -167,3 +167,27 @@ func TestCommitsAskTwiceForAKey(t *testing.T) {
 		t.Errorf("%d proposals, asked %d times", len(ch.Proposals), asked)
 	}
 }
+
+// A proposal of a type that the RFC does not know keeps from sending who supports it, and nobody else (section 12.4).
+func TestProposalsOfOtherTypesThatWait(t *testing.T) {
+	lists := func(c *Config) { c.Capabilities.Proposals = []ProposalType{0xf00d} }
+	for _, support := range []bool{false, true} {
+		c := newCrowd(t, 1, 2)
+		if support {
+			c = newCrowd(t, 1, 2, lists)
+		}
+		c.propose(1, &UnknownProposal{0xf00d, []byte("data")})
+		_, err := c.members[0].group.Protect(nil, nil, nil)
+		if !support {
+			if err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		wantRefusal(t, err, Misuse, "12.4: 1 proposals wait: commit before sending data")
+		if ch := c.commit(0, CommitOptions{}); len(ch.Proposals) != 1 {
+			t.Errorf("committed %v", ch.Proposals)
+		}
+		c.agree()
+	}
+}

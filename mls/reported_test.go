@@ -18,9 +18,8 @@ func TestTreesOfManyHistories(t *testing.T) {
 		for range 30 {
 			by := random.IntN(len(c.members))
 			o := CommitOptions{Path: random.IntN(3) == 0}
-			gone := -1
 			if len(c.members) > 3 && random.IntN(5) < 2 {
-				if gone = random.IntN(len(c.members)); gone != by {
+				if gone := random.IntN(len(c.members)); gone != by {
 					o.Proposals = append(o.Proposals, &Remove{c.members[gone].group.Own()})
 				}
 			}
