@@ -30,14 +30,14 @@ func PadStep(n int) int {
 // Limits bound what a peer can make this side do. Zero fields take the values of DefaultLimits. Members of a group need
 // limits that let them follow each other: who refuses a commit for its size has left the group.
 type Limits struct {
-	Message   int    // bytes of one message
+	// Message is how many bytes a message may have that is taken or made. Proposals that wait are not longer together, and
+	// those of one member, or of all outside, not longer than a quarter of it, unless it is one.
+	Message   int
 	Members   int    // of a group, and new ones in a welcome
 	Depth     int    // levels of the tree above its leaves, up to 30; 0: one more than Members need, since leaves may be blank
 	Window    uint32 // generations that a member's message may be ahead, and keys that are kept for those it jumped over
 	Proposals int    // kept at once while they wait for a commit; a quarter of them, rounded down, from outside
 	PerMember int    // of those, from one member; 0: a quarter of Proposals, and not fewer than 16 of them
-	// Proposals that wait are not longer together than Message, and those of one member, or of all outside, than a quarter
-	// of it, unless it is one.
 	// UnderWay is how many messages may be unprotected and neither accepted nor discarded at a time. Together they
 	// are not longer
 	// than Message, unless it is one; and each holds up to Window keys.
