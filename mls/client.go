@@ -137,9 +137,9 @@ func (c *Config) capabilities(r io.Reader) (Capabilities, error) {
 	}
 	if len(caps.Credentials) == 0 {
 		caps.Credentials = []CredentialType{CredentialBasic}
-		if c.Credential.Type != CredentialBasic {
-			caps.Credentials = append(caps.Credentials, c.Credential.Type)
-		}
+	}
+	if !slices.Contains(caps.Credentials, c.Credential.Type) { // which a leaf must list (section 7.2)
+		caps.Credentials = append(slices.Clone(caps.Credentials), c.Credential.Type)
 	}
 	if !c.GREASE {
 		return caps, nil
@@ -169,6 +169,13 @@ func (c *Config) grease() (Extensions, error) {
 
 // newLeaf makes a leaf node with fresh keys for a key package, not signed yet.
 func (c *Config) newLeaf(s *suite.Suite) (*LeafNode, *suite.PrivateKey, error) {
+	length := c.Lifetime
+	if length <= 0 {
+		length = defaultLifetime
+	}
+	if most := c.maxLifetime(); most >= 0 && length > most-lifetimeSlack {
+		return nil, nil, refuse(Misuse, "7.2", "Config.Lifetime of %v and %v before are more than MaxLifetime, %v: nobody would add the client", length, lifetimeSlack, most)
+	}
 	caps, err := c.capabilities(c.random())
 	if err != nil {
 		return nil, nil, err
@@ -176,10 +183,6 @@ func (c *Config) newLeaf(s *suite.Suite) (*LeafNode, *suite.PrivateKey, error) {
 	key, err := s.GenerateKeyPair(c.random())
 	if err != nil {
 		return nil, nil, err
-	}
-	length := c.Lifetime
-	if length <= 0 {
-		length = defaultLifetime
 	}
 	now := c.Now()
 	l := &LeafNode{EncryptionKey: key.Public(), SignatureKey: slices.Clone(c.Key.Public()), Credential: c.Credential, Capabilities: caps,
@@ -211,23 +214,38 @@ func (c *Config) NewKeyPackage(extensions ...Extension) (*KeyPackage, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := leaf.checkKeyPackageExtensions(extensions); err != nil {
+	p := &PrivateKeyPackage{leaf: leafKey, signer: c.Key}
+	if err := p.fill(c, s, leaf, extensions); err != nil {
+		p.wipe()
 		return nil, err
+	}
+	return p.Package, nil
+}
+
+// fill makes the key package of p, which holds the private key of its leaf, and stores it.
+func (p *PrivateKeyPackage) fill(c *Config, s *suite.Suite, leaf *LeafNode, extensions Extensions) (err error) {
+	if err := leaf.checkKeyPackageExtensions(extensions); err != nil {
+		return err
 	}
 	if err := leaf.sign(s, c.random(), c.Key, nil, 0); err != nil {
-		return nil, err
+		return err
 	}
-	init, err := s.GenerateKeyPair(c.random())
+	if p.init, err = s.GenerateKeyPair(c.random()); err != nil {
+		return err
+	}
+	p.Package = &KeyPackage{Version: MLS10, CipherSuite: c.CipherSuite, InitKey: p.init.Public(), Leaf: leaf, Extensions: extensions}
+	if err := p.Package.sign(s, c.random(), c.Key); err != nil {
+		return err
+	}
+	ref, err := p.Package.Ref()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	k := &KeyPackage{Version: MLS10, CipherSuite: c.CipherSuite, InitKey: init.Public(), Leaf: leaf, Extensions: extensions}
-	if err := k.sign(s, c.random(), c.Key); err != nil {
-		return nil, err
-	}
-	ref, err := k.Ref()
-	if err != nil {
-		return nil, err
-	}
-	return k, c.KeyPackages.Put(ref, &PrivateKeyPackage{Package: k, init: init, leaf: leafKey, signer: c.Key})
+	return c.KeyPackages.Put(ref, p)
+}
+
+// wipe wipes the HPKE keys; the signature key is the configuration's.
+func (p *PrivateKeyPackage) wipe() {
+	p.init.Wipe()
+	p.leaf.Wipe()
 }

@@ -132,6 +132,11 @@ func (g *Group) makeCommit(c *Change, l *proposalList, o CommitOptions) error {
 	if c.made.welcomes, err = welcomes(g.cfg.random(), n, l, f, o); err != nil {
 		return err
 	}
+	for _, w := range c.made.welcomes {
+		if err := checkMade(len(w), g.limits.Message); err != nil {
+			return within(err, "welcome")
+		}
+	}
 	c.made.sent, err = g.protect(a) // last: it may spend a key
 	return err
 }
@@ -170,30 +175,38 @@ func makePath(s *suite.Suite, rand io.Reader, leaf *LeafNode, to *epoch, l *prop
 	if err != nil {
 		return nil, err
 	}
-	if err := leaf.sign(s, rand, to.signer, to.context.groupID, to.own); err != nil {
+	if err := f.complete(s, rand, leaf, to, l, c); err != nil {
+		f.drop()
 		return nil, err
 	}
-	l.tree.setLeaf(to.own, leaf)
 	for n, k := range f.keys {
 		to.keys.set(n, k)
 	}
+	return f, nil
+}
+
+// complete signs the leaf of the path, puts it into the tree, and the path into the commit.
+func (f *freshPath) complete(s *suite.Suite, rand io.Reader, leaf *LeafNode, to *epoch, l *proposalList, c *commit) error {
+	if err := leaf.sign(s, rand, to.signer, to.context.groupID, to.own); err != nil {
+		return err
+	}
+	l.tree.setLeaf(to.own, leaf)
 	to.context.treeHash = l.tree.hash()
 	nodes, err := l.tree.encryptPath(rand, f, to.context.append(nil), l.addedSet())
-	if err != nil {
-		return nil, err
-	}
 	c.path = &updatePath{leaf: leaf, nodes: nodes}
-	return f, nil
+	return err
 }
 
 // protect makes the message of a content of this epoch.
 func (g *Group) protect(a *authenticated) ([]byte, error) {
 	dst := appendMessageHead(nil, a.wire)
 	if a.wire == WirePublicMessage {
-		return protectPublic(g.suite, a, g.now.secrets.membership.Bytes(), g.now.raw).append(dst), nil
+		msg := protectPublic(g.suite, a, g.now.secrets.membership.Bytes(), g.now.raw).append(dst)
+		return msg, checkMade(len(msg), g.limits.Message)
 	}
 	p := &privateMessage{groupID: a.content.groupID, epoch: a.content.epoch, kind: a.content.kind, aad: a.content.aad}
-	return g.now.messages.protect(g.suite, g.cfg.random(), dst, p, g.now.own, a.content.body.append(nil, a.content.kind), &a.auth, g.cfg.Padding)
+	return g.now.messages.protect(g.suite, g.cfg.random(), dst, p, g.now.own, a.content.body.append(nil, a.content.kind), &a.auth, g.cfg.Padding,
+		g.limits.Message)
 }
 
 // welcomes are for those who were added (section 12.4.3.1).
@@ -268,6 +281,9 @@ func (g *Group) Protect(dst, data, aad []byte) ([]byte, error) {
 	if len(g.proposals) > 0 && g.due() {
 		return dst, refuse(Misuse, "12.4", "%d proposals wait: commit before sending data", len(g.proposals))
 	}
+	if err := checkMade(len(data)+len(aad), g.limits.Message); err != nil { // before it is copied
+		return dst, err
+	}
 	now := g.now
 	p := privateMessage{groupID: now.context.groupID, epoch: now.context.epoch, kind: ContentApplication, aad: aad}
 	room := spareScratch.Get().(*scratch)
@@ -278,7 +294,8 @@ func (g *Group) Protect(dst, data, aad []byte) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	msg, err := now.messages.protect(g.suite, g.cfg.random(), appendMessageHead(dst, WirePrivateMessage), &p, now.own, room.b, &authData{signature: sig}, g.cfg.Padding)
+	msg, err := now.messages.protect(g.suite, g.cfg.random(), appendMessageHead(dst, WirePrivateMessage), &p, now.own, room.b, &authData{signature: sig}, g.cfg.Padding,
+		g.limits.Message)
 	if err != nil {
 		return dst, err // without what was appended
 	}

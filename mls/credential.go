@@ -64,12 +64,11 @@ func readCredential(r *codec.Reader) Credential {
 }
 
 // certificateKey is the public key in the subjectPublicKeyInfo of a certificate (RFC 5280, section 4.1) as it stands there, which for the
-// algorithms of all suites is how signature keys are encoded.
-func certificateKey(der []byte) ([]byte, bool) {
-	var cert, tbs, info cryptobyte.String
-	var key []byte
+// algorithms of all suites is how signature keys are encoded, and what says which algorithm it is for.
+func certificateKey(der []byte) (key, algorithm []byte, ok bool) {
+	var cert, tbs, info, kind cryptobyte.String
 	in := cryptobyte.String(der)
-	ok := in.ReadASN1(&cert, asn1.SEQUENCE) && in.Empty() &&
+	ok = in.ReadASN1(&cert, asn1.SEQUENCE) && in.Empty() &&
 		cert.ReadASN1(&tbs, asn1.SEQUENCE) &&
 		tbs.SkipOptionalASN1(asn1.Tag(0).Constructed().ContextSpecific()) && // version
 		tbs.SkipASN1(asn1.INTEGER) && // serialNumber
@@ -78,25 +77,45 @@ func certificateKey(der []byte) ([]byte, bool) {
 		tbs.SkipASN1(asn1.SEQUENCE) && // validity
 		tbs.SkipASN1(asn1.SEQUENCE) && // subject
 		tbs.ReadASN1(&info, asn1.SEQUENCE) &&
-		info.SkipASN1(asn1.SEQUENCE) && // algorithm
+		info.ReadASN1(&kind, asn1.SEQUENCE) && // algorithm
 		info.ReadASN1BitStringAsBytes(&key) && info.Empty()
-	return key, ok
+	return key, kind, ok
 }
 
-// checkCertificate: the end entity's certificate is for the signature key (section 5.3). Who issued it is for the application to judge.
-func checkCertificate(c Credential, signatureKey []byte) error {
+// certifiedFor is what an AlgorithmIdentifier holds whose keys are those of a suite: the algorithm's identifier, and that of
+// the curve (RFC 8410, section 3; RFC 5480, section 2.1.1).
+func certifiedFor(cs CipherSuite) []byte {
+	const ecPublicKey = "\x06\x07\x2a\x86\x48\xce\x3d\x02\x01"
+	switch cs {
+	case P256AES128SHA256P256:
+		return []byte(ecPublicKey + "\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07")
+	case P384AES256SHA384P384:
+		return []byte(ecPublicKey + "\x06\x05\x2b\x81\x04\x00\x22")
+	case P521AES256SHA512P521:
+		return []byte(ecPublicKey + "\x06\x05\x2b\x81\x04\x00\x23")
+	case X448AES256SHA512Ed448, X448ChaCha20SHA512Ed448:
+		return []byte("\x06\x03\x2b\x65\x71")
+	}
+	return []byte("\x06\x03\x2b\x65\x70") // Ed25519
+}
+
+// checkCertificate: the end entity's certificate is for the signature key (section 5.3), and for the algorithm of the
+// suite (section 5.1.2): keys of X25519 look like those of Ed25519. Who issued it is for the application to judge.
+func checkCertificate(cs CipherSuite, c Credential, signatureKey []byte) error {
 	if c.Type != CredentialX509 {
 		return nil
 	}
 	if len(c.Certificates) == 0 {
 		return refuse(Invalid, "5.3", "X.509 credential holds no certificate")
 	}
-	key, ok := certificateKey(c.Certificates[0])
+	key, algorithm, ok := certificateKey(c.Certificates[0])
 	switch {
 	case !ok:
 		return refuse(Invalid, "5.3", "end entity's certificate in a credential does not decode")
 	case !bytes.Equal(key, signatureKey):
 		return refuse(Invalid, "5.3", "end entity's certificate in a credential is for another key than signature_key")
+	case !bytes.Equal(algorithm, certifiedFor(cs)):
+		return refuse(Invalid, "5.1.2", "end entity's certificate in a credential is for another algorithm than that of %v", cs)
 	}
 	return nil
 }

@@ -49,6 +49,23 @@ func TestX509Credentials(t *testing.T) {
 			c.agree()
 		})
 	}
+	// The same bytes for another algorithm: a key of X25519, of Ed448, on another curve.
+	for cs, kinds := range map[CipherSuite][2]string{1: {"\x06\x03\x2b\x65\x70\x03", "\x06\x03\x2b\x65\x6e\x03"}, 3: {"\x06\x03\x2b\x65\x70\x03", "\x06\x03\x2b\x65\x71\x03"},
+		2: {"\x2a\x86\x48\xce\x3d\x03\x01\x07\x03", "\x2a\x86\x48\xce\x3d\x03\x01\x06\x03"}, 7: {"\x2b\x81\x04\x00\x22\x03", "\x2b\x81\x04\x00\x23\x03"}} {
+		key := must[*SigningKey](t)(GenerateSigningKey(cs, nil))
+		der := certificate(t, cs, "x", key)
+		if err := checkCertificate(cs, X509Credential(der), key.Public()); err != nil {
+			t.Fatal(err)
+		}
+		other := bytes.Replace(der, []byte(kinds[0]), []byte(kinds[1]), 1)
+		if bytes.Equal(other, der) {
+			t.Fatalf("%v: the certificate names no such algorithm", cs)
+		}
+		wantRefusal(t, checkCertificate(cs, X509Credential(other), key.Public()), Invalid, "5.1.2: is for another algorithm than that of "+cs.String())
+	}
+	if string(certifiedFor(4)) != "\x06\x03\x2b\x65\x71" || string(certifiedFor(5)) != "\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x23" {
+		t.Error("Ed448 or P-521 has another identifier")
+	}
 	key := must[*SigningKey](t)(GenerateSigningKey(2, nil))
 	good := certificate(t, 2, "x", key)
 	for _, c := range []struct {

@@ -162,11 +162,11 @@
 //	5.1.3      | internal/suite/suite.go      | EncryptWithLabel DecryptWithLabel                      | crypto-basics.json TestDamageIsRefused FuzzOpen
 //	5.2        | internal/suite/suite.go      | RefHash                                                | crypto-basics.json
 //	5.3        | credential.go                | append readCredential                                  | messages.json FuzzParseMessage
-//	5.3        | credential.go                | certificateKey checkCertificate                        | TestX509Credentials TestHostileProposals
+//	5.3        | credential.go                | certificateKey certifiedFor checkCertificate           | TestX509Credentials TestHostileProposals
 //	5.3.1      | policy.go                    | judge                                                  | TestPolicy TestExternalSendersAreJudged TestHostileExternalCommits TestNobodyIsBelievedUnasked
 //	6          | message.go                   | ParseMessage readMessage                               | messages.json FuzzParseMessage
 //	6.1        | framing.go                   | tbs newAuthenticated checkSignature                    | message-protection.json TestHostileMemberCommits
-//	6.1        | process.go                   | senderKey                                              | TestHostileMemberCommits TestHostileExternalCommits TestHostileOutsiders
+//	6.1        | process.go                   | senderKey judgeProposer                                | TestExternalSendersAreJudged TestHostileMemberCommits TestHostileExternalCommits TestHostileOutsiders
 //	6.2        | framing.go                   | protectPublic checkMembership                          | message-protection.json TestMembershipTags TestMessagesInTheNameOfTheReceiver
 //	6.2        | process.go                   | processPublic ownPublic sent                           | TestOwnMessages TestMessagesInTheNameOfTheReceiver
 //	6.3.1      | protection.go                | protect unprotect decrypt                              | message-protection.json TestHostileContents TestOwnMessages
@@ -181,7 +181,7 @@
 //	12.1.8.1   | validate.go                  | checkLeafSenders                                       | TestRefusedAsByMLSRS
 //	17.3       | extension.go                 | checkContextPlaces                                     | TestStrictRules
 //	17.3       | list.go                      | checkStrict                                            | TestStrictRules
-//	7.3        | validate.go                  | checkLeafRequired checkGroupExtensions                 | TestGroupContextExtensions TestHostileTrees TestHostileMemberCommits
+//	7.3        | validate.go                  | checkLeafRequired checkGroupExtensions                 | TestGroupContextExtensions TestHostileTrees TestHostileMemberCommits TestRequirementsOfEveryLeaf
 //	7.3        | validate.go                  | checkUnique checkCredentialTypes                       | TestHostileKeyPackages TestManyKeyPackagesAtOnce TestHostileTrees TestCredentialTypes
 //	7.3        | list.go                      | checkNewKey                                            | TestHostileProposals TestHostileMemberCommits TestHostileExternalCommits
 //	7.4        | treekem.go                   | keyPair up climb                                       | treekem.json
@@ -190,7 +190,7 @@
 //	7.7        | tree.go                      | vacant shrink                                          | tree-operations.json TestGrowAndShrink
 //	7.8        | treehash.go                  | hash rehash leaf parent                                | tree-validation.json tree-operations.json
 //	7.9        | treehash.go                  | parentHash hashWithout                                 | tree-validation.json
-//	7.9.2      | treehash.go                  | checkParentHashes chained                              | tree-validation.json TestHostileTrees TestParentHashes
+//	7.9.2      | treehash.go                  | checkParentHashes chained                              | tree-validation.json TestHostileTrees TestParentHashes TestTreesOfManyHistories
 //	8          | schedule.go                  | deriveJoiner derive                                    | key-schedule.json
 //	8          | epoch.go                     | start advance                                          | key-schedule.json passive-client-handling-commit.json
 //	8.1        | welcome.go                   | readGroupContext                                       | key-schedule.json
@@ -212,7 +212,7 @@
 //	10.1       | validate.go                  | checkKeyPackage                                        | TestHostileKeyPackages
 //	11         | group.go                     | Create                                                 | TestGroupOfOne TestCreateMakesAnID TestExtensionsStandOnce TestReInitToAnEmptyID
 //	11.1       | extension.go                 | requiredCapabilities                                   | TestGroupContextExtensions TestHostileMemberCommits TestExtensionsStandOnce
-//	11.2       | successor.go                 | Continue checkSuccessor                                | TestReInit TestHostileSuccessors TestOriginIsProved
+//	11.2       | successor.go                 | Continue checkSuccessor                                | TestReInit TestReInitToTheSameName TestHostileSuccessors TestOriginIsProved
 //	11.3       | successor.go                 | Branch checkSuccessor                                  | TestBranch TestHostileSuccessors
 //	12.1       | proposal.go                  | appendProposal readProposal                            | messages.json
 //	12.1.1     | tree.go                      | add                                                    | tree-operations.json
@@ -226,7 +226,7 @@
 //	12.1.6     | list.go                      | checkExternalInit                                      | TestHostileMemberCommits TestHostileExternalCommits
 //	12.1.7     | list.go                      | checkExtensions                                        | TestHostileMemberCommits TestExtensionsStandOnce
 //	12.1.8     | list.go                      | checkSenders checkProposer                             | TestHostileOutsiders
-//	12.1.8     | process.go                   | admit checkRoom keep                                   | TestProposalsFromOutside TestHostileProposals TestRoomForProposals TestProposalsThatAreValidTogether
+//	12.1.8     | process.go                   | admit checkRoom keep                                   | TestProposalsFromOutside TestHostileProposals TestRoomForProposals TestBytesOfWaitingProposals TestProposalsThatAreValidTogether
 //	12.1.8     | propose.go                   | ProposeFromOutside ProposeSelf sendable                | TestProposalsFromOutside TestExpiredKeyPackages TestKeyPackagesAreNotShared
 //	12.2       | list.go                      | check checkTypes checkOncePerLeaf checkSupported       | TestHostileMemberCommits TestHostileExternalCommits TestProposalsOfOtherTypes
 //	12.2       | list.go                      | checkLimits                                            | TestLimits
@@ -249,7 +249,7 @@
 //	13.4       | extension.go                 | readExtensions check checkContextExtensions            | messages.json TestExtensionsStandOnce TestListsWithoutEnd
 //	13.5       | types.go                     | greaseValue                                            | TestGREASE
 //	14         | change.go                    | Apply Discard                                          | TestChangesHappenAsAWhole TestEndedGroupsStayEnded TestKeysHaveOneOwner
-//	15         | commit.go                    | Protect                                                | message-protection.json TestAllocsOfApplicationMessages
+//	15         | commit.go                    | Protect                                                | message-protection.json TestAllocsOfApplicationMessages TestMessagesThatNobodyWouldTake
 //	15.1       | policy.go                    | PadStep                                                | TestPadding
 //	C          | internal/treemath/treemath.go | Root Left Right Parent Sibling DirectPath              | tree-math.json
 //	(private)  | internal/hpke/hybrid.go      | Encapsulate Decapsulate combine                        | TestSuite65100Vectors

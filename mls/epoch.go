@@ -29,6 +29,14 @@ func (e *epoch) wipe() {
 	e.signer = nil // it is the configuration's
 }
 
+// drop deletes all secrets of an epoch that no group came to.
+func (e *epoch) drop() {
+	e.wipe()
+	if e.messages != nil {
+		e.messages.wipe()
+	}
+}
+
 // start spreads the epoch secret over e, whose context, tree and keys are set, and computes its confirmation tag and interim hash.
 func (e *epoch) start(epochSecret *suite.Secret) {
 	e.raw = e.context.append(nil)

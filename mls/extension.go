@@ -1,7 +1,6 @@
 package mls
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -47,7 +46,7 @@ const (
 	maxCertificates = 64
 	maxPSKs         = 1 << 10
 	maxProposals    = 1 << 17
-	maxRecipients   = 1 << 17 // of a welcome, and of a node of an update path
+	maxRecipients   = 1 << 17 // of a welcome, and of all nodes of an update path together
 	maxNumbers      = 1 << 16 // of 16 bits: there are not more
 )
 
@@ -144,15 +143,15 @@ type ExternalSender struct {
 	Credential   Credential
 }
 
-func (s ExternalSender) equal(o ExternalSender) bool {
-	return bytes.Equal(s.SignatureKey, o.SignatureKey) && s.Credential.Equal(o.Credential)
+func (s ExternalSender) append(dst []byte) []byte {
+	return s.Credential.append(codec.AppendOpaque(dst, s.SignatureKey))
 }
 
 // ExternalSenders is the extension that lists them.
 func ExternalSenders(senders ...ExternalSender) Extension {
 	return Extension{ExtensionExternalSenders, codec.AppendVector(nil, func(dst []byte) []byte {
 		for _, s := range senders {
-			dst = s.Credential.append(codec.AppendOpaque(dst, s.SignatureKey))
+			dst = s.append(dst)
 		}
 		return dst
 	})}

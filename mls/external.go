@@ -47,6 +47,9 @@ func JoinExternal(cfg *Config, msg []byte, o ExternalOptions) (*Group, []byte, e
 	if o.Resync == nil && o.InUse != nil && o.InUse(info.context.groupID) {
 		return nil, nil, refuse(Invalid, "12.4.3.1", "this client is in a group %x already", clip(info.context.groupID))
 	}
+	if err := checkContextExtensions(info.context.extensions); err != nil {
+		return nil, nil, err
+	}
 	t, err := findTree(s, info, o.Tree, limits)
 	if err != nil {
 		return nil, nil, err
@@ -116,37 +119,49 @@ func externalCommit(cfg *Config, s *suite.Suite, info *groupInfo, before *tree, 
 	if err := l.apply(&info.context, before, limits); err != nil {
 		return nil, nil, err
 	}
-	leaf, _, err := cfg.newLeaf(s)
+	leaf, key, err := cfg.newLeaf(s)
 	if err != nil {
 		return nil, nil, err
 	}
+	key.Wipe() // its path brings another
 	leaf.Source, leaf.Lifetime = SourceCommit, Lifetime{}
 	to := &epoch{tree: l.tree, own: l.tree.vacant(), keys: keyring{}, signer: cfg.Key, context: groupContext{suite: s.ID(), groupID: info.context.groupID,
 		epoch: info.context.epoch + 1, confirmedHash: info.context.confirmedHash, extensions: l.extensions}}
+	msg, err := joinBy(cfg, s, info, l, leaf, to, &init, o.AAD)
+	if err != nil {
+		to.drop()
+		return nil, nil, err
+	}
+	return newGroup(cfg, to), msg, nil
+}
+
+// joinBy makes the commit of a joiner whose proposals are in l, and completes the epoch after it.
+func joinBy(cfg *Config, s *suite.Suite, info *groupInfo, l *proposalList, leaf *LeafNode, to *epoch, init *suite.Secret, aad []byte) ([]byte, error) {
 	made := &commit{}
 	for _, c := range l.all {
 		made.proposals = append(made.proposals, proposalOrRef{proposal: c.Proposal})
 	}
 	f, err := makePath(s, cfg.random(), leaf, to, l, made)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer f.wipe()
 	if err := l.tree.checkLeavesTogether([]LeafIndex{to.own}, l.extensions); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	var psk suite.Secret
 	defer psk.Wipe()
 	if err := mixPSKs(s, &psk, l.psks, cfg.psk); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	a, err := newAuthenticated(s, cfg.random(), cfg.Key, WirePublicMessage, framedContent{groupID: info.context.groupID, epoch: info.context.epoch,
-		sender: committer, aad: slices.Clone(o.AAD), kind: ContentCommit, body: body{commit: made}}, info.context.append(nil))
+		sender: l.committer, aad: slices.Clone(aad), kind: ContentCommit, body: body{commit: made}}, info.context.append(nil))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	n := advance(s, interimHash(s, info.context.confirmedHash, info.confirmationTag), &init, to, a, &f.commit, &psk)
+	n := advance(s, interimHash(s, info.context.confirmedHash, info.confirmationTag), init, to, a, &f.commit, &psk)
 	defer n.wipe()
 	a.auth.confirmationTag = to.tag
-	return newGroup(cfg, to), protectPublic(s, a, nil, nil).append(appendMessageHead(nil, WirePublicMessage)), nil
+	msg := protectPublic(s, a, nil, nil).append(appendMessageHead(nil, WirePublicMessage))
+	return msg, checkMade(len(msg), cfg.Limits.filled().Message)
 }

@@ -164,11 +164,23 @@ func TestHostileGroupInfos(t *testing.T) {
 			}
 		})
 	}
-	c := newCrowd(t, 1, 2)
+	// A value that means nothing in the group context, which everybody happens to list (section 13.5).
+	grease := func(c *Config) { c.Capabilities.Extensions = []ExtensionType{0x0a0a} }
+	c := newCrowd(t, 1, 2, grease)
+	g := c.members[0].group
+	f := &forgedInfo{parse(t, must[[]byte](t)(g.GroupInfo(true, true))).groupInfo, g.now.tree, g.now.signer}
+	f.context.extensions = Extensions{{0x0a0a, nil}}
+	if err := f.sign(g.suite, rand.Reader, f.signer); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := JoinExternal(newPerson(t, 1, "joiner", grease).cfg, f.append(appendMessageHead(nil, WireGroupInfo)), ExternalOptions{})
+	wantRefusal(t, err, Invalid, "13.5: in a group context: nobody supports it")
+
+	c = newCrowd(t, 1, 2)
 	info := must[[]byte](t)(c.members[0].group.GroupInfo(true, true))
 	p := newPerson(t, 1, "joiner")
 	info[len(info)-1] ^= 1
-	_, _, err := JoinExternal(p.cfg, info, ExternalOptions{})
+	_, _, err = JoinExternal(p.cfg, info, ExternalOptions{})
 	wantRefusal(t, err, BadSignature, "12.4.3.1: signature of a group info by leaf 0")
 	_, _, err = JoinExternal(p.cfg, p.keyPackage().Marshal(), ExternalOptions{})
 	wantRefusal(t, err, Misuse, "12.4.3.2: want a group info")

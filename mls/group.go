@@ -78,32 +78,41 @@ func (c *Config) groupID(s *suite.Suite, id []byte) ([]byte, error) {
 
 // create is Create with this id, whatever it is.
 func create(cfg *Config, s *suite.Suite, id []byte, extensions Extensions) (*Group, error) {
-	leaf, key, err := cfg.newLeaf(s)
-	if err != nil {
-		return nil, err
-	}
-	if err := leaf.sign(s, cfg.random(), cfg.Key, nil, 0); err != nil {
-		return nil, err
-	}
 	if err := checkContextExtensions(extensions); err != nil {
 		return nil, within(err, "extensions of the new group")
 	}
 	if err := checkContextPlaces(extensions); err != nil {
 		return nil, within(err, "extensions of the new group")
 	}
-	t := newTree(s, leaf)
-	if err := t.checkLeavesTogether([]LeafIndex{0}, extensions); err != nil {
-		return nil, within(err, "extensions of the new group")
+	leaf, key, err := cfg.newLeaf(s)
+	if err != nil {
+		return nil, err
 	}
-	e := &epoch{suite: s, tree: t, keys: keyring{0: key}, signer: cfg.Key,
-		context: groupContext{suite: s.ID(), groupID: append([]byte{}, id...), treeHash: t.hash(), confirmedHash: []byte{}, extensions: extensions}}
+	e := &epoch{suite: s, tree: newTree(s, leaf), keys: keyring{0: key}, signer: cfg.Key,
+		context: groupContext{suite: s.ID(), groupID: append([]byte{}, id...), confirmedHash: []byte{}, extensions: extensions}}
+	if err := e.begin(cfg); err != nil {
+		e.drop()
+		return nil, err
+	}
+	return newGroup(cfg, e), nil
+}
+
+// begin starts the first epoch of a group of one.
+func (e *epoch) begin(cfg *Config) error {
+	if err := e.tree.leaf(0).sign(e.suite, cfg.random(), cfg.Key, nil, 0); err != nil {
+		return err
+	}
+	if err := e.tree.checkLeavesTogether([]LeafIndex{0}, e.context.extensions); err != nil {
+		return within(err, "extensions of the new group")
+	}
+	e.context.treeHash = e.tree.hash()
 	var secret suite.Secret
 	defer secret.Wipe()
-	if _, err := io.ReadFull(cfg.random(), secret.Room(s.HashSize())); err != nil {
-		return nil, fmt.Errorf("mls: randomness: %w", err)
+	if _, err := io.ReadFull(cfg.random(), secret.Room(e.suite.HashSize())); err != nil {
+		return fmt.Errorf("mls: randomness: %w", err)
 	}
 	e.start(&secret)
-	return newGroup(cfg, e), nil
+	return nil
 }
 
 func newGroup(cfg *Config, e *epoch) *Group {
@@ -300,7 +309,8 @@ func (g *Group) forget(epochs, psks int) {
 
 // psk finds a pre-shared key: a copy, to be wiped.
 func (g *Group) psk(id *PSKID) ([]byte, error) {
-	if id.Type == PSKResumption && bytes.Equal(id.GroupID, g.ID()) {
+	// Keys for a reinit or branch are of the group before this one, which may have had the same name.
+	if id.Type == PSKResumption && id.Usage == UsageApplication && bytes.Equal(id.GroupID, g.ID()) {
 		return g.ResumptionPSK(id.Epoch)
 	}
 	return g.cfg.psk(id)

@@ -116,6 +116,22 @@ func TestGrowAndShrink(t *testing.T) {
 	}
 }
 
+// A joiner whose path to the root has a blank node that the commit's path passes over: it is told secrets of the nodes
+// below and above it.
+func TestJoinBelowABlankNode(t *testing.T) {
+	c := newCrowd(t, 1, 5)
+	c.commit(0, CommitOptions{Proposals: []Proposal{&Remove{1}, &Remove{2}, &Remove{3}}})
+	p := newPerson(t, 1, "new")
+	ch := c.commit(0, CommitOptions{Path: true, Proposals: []Proposal{&Add{p.keyPackage()}}})
+	p.group = must[*Group](t)(Join(p.cfg, ch.Welcomes[0], JoinOptions{}))
+	c.members = append(c.members, p)
+	nodes := p.group.now.tree.nodes
+	if p.group.Own() != 1 || nodes[1].parent == nil || nodes[3].parent != nil || nodes[7].parent == nil {
+		t.Fatal("the tree is another")
+	}
+	c.agree()
+}
+
 // Members who were added below a parent that does not know them open paths with the keys of their leaves, whichever of several they are.
 func TestUnmergedLeaves(t *testing.T) {
 	c := newCrowd(t, 1, 8)

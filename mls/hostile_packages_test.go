@@ -291,7 +291,7 @@ func TestLifetimes(t *testing.T) {
 	} {
 		crowd := newCrowd(t, 1, 1)
 		crowd.members[0].cfg.MaxLifetime = c.most
-		k := newPerson(t, 1, "new", func(cfg *Config) { cfg.Lifetime = c.length }).keyPackage()
+		k := newPerson(t, 1, "new", func(cfg *Config) { cfg.Lifetime, cfg.MaxLifetime = c.length, -1 }).keyPackage()
 		_, err := crowd.members[0].group.Commit(CommitOptions{Proposals: []Proposal{&Add{k}}})
 		if !c.ok {
 			wantRefusal(t, err, Invalid, "7.2: longer than")
@@ -299,10 +299,35 @@ func TestLifetimes(t *testing.T) {
 			t.Errorf("a key package valid for %v where %v are allowed: %v", c.length, c.most, err)
 		}
 	}
+	// None is made that those with the same limits would refuse.
+	for _, length := range []time.Duration{2*year - lifetimeSlack, 2*year - lifetimeSlack + 1, 2 * year} {
+		p := newPerson(t, 1, "new", func(cfg *Config) { cfg.Lifetime = length })
+		_, err := p.cfg.NewKeyPackage()
+		if length <= 2*year-lifetimeSlack {
+			if err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		wantRefusal(t, err, Misuse, "7.2: are more than MaxLifetime, 17520h0m0s: nobody would add the client")
+		_, err = Create(p.cfg, nil)
+		wantRefusal(t, err, Misuse, "7.2: are more than MaxLifetime")
+	}
 	never := newPerson(t, 1, "new").forgePackage(func(_ *KeyPackage, l *LeafNode) { l.Lifetime.NotBefore = l.Lifetime.NotAfter + 1 })
 	notFollowed(t, newCrowd(t, 1, 2), []Proposal{&Add{never}}, Invalid, "7.2: longer than")
 	if l := newPerson(t, 1, "new").keyPackage().Leaf.Lifetime; l.NotAfter-l.NotBefore != uint64((defaultLifetime+lifetimeSlack)/time.Second) {
 		t.Errorf("lifetime %+v", l)
+	}
+}
+
+// A leaf lists the type of its own credential, whatever else its capabilities are (section 7.2).
+func TestOwnCredentialIsListed(t *testing.T) {
+	other := func(c *Config) { c.Capabilities.Credentials = []CredentialType{CredentialX509} }
+	c := newCrowd(t, 1, 1, other)
+	c.add(0, newPerson(t, 1, "new", other))
+	c.agree()
+	if p := newPerson(t, 1, "p", other); len(p.keyPackage().Leaf.Capabilities.Credentials) != 2 || len(p.cfg.Capabilities.Credentials) != 1 {
+		t.Error("the credential's type is not added, or to the configuration")
 	}
 }
 

@@ -159,6 +159,12 @@ func TestHostileWelcomes(t *testing.T) {
 		{"the joiner secret is short", func(f *forgedWelcome) { f.text = (&groupSecrets{joiner: make([]byte, 31)}).append(nil) }, Malformed, "12.4.3.1: secrets of a welcome are not of 32 bytes"},
 		{"the path secret is long", func(f *forgedWelcome) { f.secrets.path = make([]byte, 33) }, Malformed, "12.4.3.1: secrets of a welcome are not of 32 bytes"},
 		{"the path secret is of no node", func(f *forgedWelcome) { f.secrets.path = make([]byte, 32) }, Invalid, "7.5: path secret does not give the key of node 7"},
+		{"the path secret is of a blank node", func(f *forgedWelcome) {
+			f.secrets.path = make([]byte, 32)
+			f.tree.nodes[7].parent = nil
+			f.tree.touch(7)
+			f.retree()
+		}, Invalid, "12.4.3.1: path secret of a welcome is that of node 7, which is blank"},
 		{"a pre-shared key with a short nonce", names(psk(31)), Invalid, "8.4: psk_nonce of 31 bytes in a welcome"},
 		{"a pre-shared key twice", names(psk(32), psk(32)), Invalid, "12.4.3.1: names a pre-shared key twice"},
 		{"a pre-shared key that is not here", func(f *forgedWelcome) { delete(f.joiner.psks, "k"); names(psk(32))(f) }, Missing, "8.4: pre-shared key 6b is not here"},

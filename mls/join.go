@@ -83,8 +83,7 @@ func Join(cfg *Config, msg []byte, o JoinOptions) (*Group, error) {
 		err = g.dropKeyPackage()
 	}
 	if err != nil {
-		e.wipe()
-		e.messages.wipe()
+		e.drop()
 		return nil, err
 	}
 	return g, nil
@@ -303,6 +302,15 @@ func (j *joining) checkContext() error {
 // enter finds the own leaf, derives the keys above it and the epoch's secrets, and verifies the confirmation tag.
 func (j *joining) enter() (*epoch, error) {
 	e := &epoch{suite: j.suite, context: j.info.context, tree: j.tree, signer: j.private.signer, keys: keyring{}}
+	if err := j.fill(e); err != nil {
+		e.drop()
+		return nil, err
+	}
+	return e, nil
+}
+
+// fill is enter for an epoch that holds no secrets yet.
+func (j *joining) fill(e *epoch) error {
 	found := false
 	j.tree.members(func(i LeafIndex, l *LeafNode) bool {
 		if found = l.Equal(j.private.Package.Leaf); found {
@@ -311,12 +319,12 @@ func (j *joining) enter() (*epoch, error) {
 		return !found
 	})
 	if !found {
-		return nil, refuse(Invalid, "12.4.3.1", "no leaf of the tree is that of the key package")
+		return refuse(Invalid, "12.4.3.1", "no leaf of the tree is that of the key package")
 	}
 	e.keys[e.own.Node()] = j.private.leaf.Clone()
 	if j.secrets.path != nil {
 		if err := j.climb(e); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	var secrets joined
@@ -324,9 +332,9 @@ func (j *joining) enter() (*epoch, error) {
 	secrets.derive(j.suite, &j.joiner, &j.psk, e.context.append(nil))
 	e.start(&secrets.epoch)
 	if subtle.ConstantTimeCompare(e.tag, j.info.confirmationTag) != 1 {
-		return nil, refuse(BadSignature, "12.4.3.1", "confirmation tag of the group info is wrong")
+		return refuse(BadSignature, "12.4.3.1", "confirmation tag of the group info is wrong")
 	}
-	return e, nil
+	return nil
 }
 
 // climb derives the keys from the lowest node that covers both the committer and this member, up to the root.
@@ -335,6 +343,9 @@ func (j *joining) climb(e *epoch) error {
 		return refuse(Invalid, "12.4.3.1", "group info is signed by the new member itself")
 	}
 	common := treemath.CommonAncestor(e.own.Node(), j.info.signer.Node())
+	if j.tree.nodes[common].parent == nil {
+		return refuse(Invalid, "12.4.3.1", "path secret of a welcome is that of node %d, which is blank", common)
+	}
 	var steps []step
 	for n := range treemath.DirectPath(e.own.Node(), j.tree.size()) {
 		if n.Contains(common) && j.tree.nodes[n].parent != nil {

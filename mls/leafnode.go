@@ -34,12 +34,42 @@ func readCapabilities(r *codec.Reader) Capabilities {
 		readList[ProposalType](r), readList[CredentialType](r)}
 }
 
-func (c *Capabilities) hasExtension(t ExtensionType) bool {
-	return t.isDefault() || slices.Contains(c.Extensions, t)
-}
-
 func (c *Capabilities) hasProposal(t ProposalType) bool {
 	return t.isDefault() || slices.Contains(c.Proposals, t)
+}
+
+// missing is the first of want that have does not list. Both lists may be long: a member can list all numbers there are,
+// require them and add others who list them too, so that comparing each with each would keep the rest for minutes.
+func missing[T ~uint16](want, have []T) (T, bool) {
+	if len(want)*len(have) <= 1<<10 {
+		for _, v := range want {
+			if !slices.Contains(have, v) {
+				return v, true
+			}
+		}
+		return 0, false
+	}
+	var set [1 << 16 / 64]uint64
+	for _, v := range have {
+		set[v/64] |= 1 << (v % 64)
+	}
+	for _, v := range want {
+		if set[v/64]>>(v%64)&1 == 0 {
+			return v, true
+		}
+	}
+	return 0, false
+}
+
+// types are those of a list, without those that all clients have if they are not asked for.
+func (e Extensions) types(defaults bool) []ExtensionType {
+	list := make([]ExtensionType, 0, 8)
+	for _, x := range e {
+		if defaults || !x.Type.isDefault() {
+			list = append(list, x.Type)
+		}
+	}
+	return list
 }
 
 // LeafNodeSource says what a leaf node was made for (section 7.2).
@@ -151,7 +181,7 @@ func (l *LeafNode) tbs(dst []byte, group []byte, index LeafIndex) []byte {
 
 // sign completes the leaf node.
 func (l *LeafNode) sign(s *suite.Suite, rand io.Reader, key *suite.SigningKey, group []byte, index LeafIndex) error {
-	if err := checkCertificate(l.Credential, l.SignatureKey); err != nil {
+	if err := checkCertificate(s.ID(), l.Credential, l.SignatureKey); err != nil {
 		return err
 	}
 	l.raw = nil

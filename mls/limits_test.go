@@ -131,6 +131,9 @@ func TestListsWithoutEnd(t *testing.T) {
 		{"proposals of a commit", maxProposals, func(n int) []byte { return committed(&commit{proposals: references(n)}) }},
 		{"nodes of a path", treemath.MaxDepth, func(n int) []byte { return path(make([]updatePathNode, n)) }},
 		{"recipients of a node", maxRecipients, func(n int) []byte { return path([]updatePathNode{{secrets: make([]hpkeCiphertext, n)}}) }},
+		{"recipients of all nodes", maxRecipients, func(n int) []byte {
+			return path([]updatePathNode{{secrets: make([]hpkeCiphertext, maxRecipients/2)}, {secrets: make([]hpkeCiphertext, n-maxRecipients/2)}})
+		}},
 		{"recipients of a welcome", maxRecipients, func(n int) []byte {
 			w := welcome{suite: 1, secrets: make([]welcomeSecrets, n)}
 			return w.append(appendMessageHead(nil, WireWelcome))

@@ -322,16 +322,20 @@ func (l *proposalList) checkExternalInit(*tree) error {
 
 // checkSupported: proposals that not everybody knows are listed by everybody who stays (section 12.2).
 func (l *proposalList) checkSupported(before *tree) error {
-	types, gone := map[ProposalType]bool{}, map[LeafIndex]bool{}
+	var types []ProposalType
+	gone := map[LeafIndex]bool{}
 	for _, c := range l.all {
-		if t := c.Proposal.Type(); !t.isDefault() {
-			types[t] = true
+		if t := c.Proposal.Type(); isGREASE(t) { // our own leaf may list it, and does not support it for that (section 13.5)
+			return refuse(Invalid, "13.5", "proposal of %v: nobody supports it", t)
+		} else if !t.isDefault() {
+			types = append(types, t)
 		}
 		if r, ok := c.Proposal.(*Remove); ok {
 			gone[r.Leaf] = true
 		}
 	}
-	if len(types) == 0 {
+	slices.Sort(types)
+	if types = slices.Compact(types); len(types) == 0 {
 		return nil
 	}
 	var err error
@@ -339,12 +343,8 @@ func (l *proposalList) checkSupported(before *tree) error {
 		if gone[i] {
 			return true
 		}
-		for t := range types {
-			if isGREASE(t) { // our own leaf may list it, and does not support it for that (section 13.5)
-				err = refuse(Invalid, "13.5", "proposal of %v: nobody supports it", t)
-			} else if !m.Capabilities.hasProposal(t) {
-				err = refuse(Invalid, "12.2", "leaf %d does not support %v", i, t)
-			}
+		if t, is := missing(types, m.Capabilities.Proposals); is {
+			err = refuse(Invalid, "12.2", "leaf %d does not support %v", i, t)
 		}
 		return err == nil
 	})
@@ -475,8 +475,12 @@ func (c *Config) judgeSenders(now, before Extensions) error {
 	if err != nil {
 		return err
 	}
+	known := make(map[string]bool, len(old))
+	for _, s := range old {
+		known[string(s.append(nil))] = true
+	}
 	for _, s := range senders {
-		if slices.ContainsFunc(old, s.equal) {
+		if known[string(s.append(nil))] {
 			continue
 		}
 		if err := c.judge(&Presented{Place: PlaceProposer, Credential: s.Credential, SignatureKey: s.SignatureKey}); err != nil {

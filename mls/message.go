@@ -21,6 +21,17 @@ type Message struct {
 	groupInfo *groupInfo
 }
 
+// messageHeadSize is what appendMessageHead appends.
+const messageHeadSize = 4
+
+// checkMade: a message of ours is not longer than what this side would take of others.
+func checkMade(size, most int) error {
+	if size > most {
+		return refuse(Limit, "", "message of %d bytes, this member takes and makes at most %d (Limits.Message)", size, most)
+	}
+	return nil
+}
+
 func appendMessageHead(dst []byte, w WireFormat) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(MLS10))
 	return binary.BigEndian.AppendUint16(dst, uint16(w))

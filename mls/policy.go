@@ -30,7 +30,9 @@ func PadStep(n int) int {
 // Limits bound what a peer can make this side do. Zero fields take the values of DefaultLimits. Members of a group need
 // limits that let them follow each other: who refuses a commit for its size has left the group.
 type Limits struct {
-	Message   int    // bytes of one message
+	// Message is how many bytes a message may have that is taken or made. Proposals that wait are not longer together, and
+	// those of one member, or of all outside, not longer than a quarter of it, unless it is one.
+	Message   int
 	Members   int    // of a group, and new ones in a welcome
 	Depth     int    // levels of the tree above its leaves, up to 30; 0: one more than Members need, since leaves may be blank
 	Window    uint32 // generations that a member's message may be ahead, and keys that are kept for those it jumped over
@@ -152,9 +154,10 @@ type Config struct {
 	StateKey *StateKey
 
 	// Capabilities beyond those of this package: extension and proposal types, credential types, suites. What this package
-	// supports itself need not be listed, except credential types: none means basic.
+	// supports itself need not be listed, except credential types: none means basic. That of Credential is always listed.
 	Capabilities Capabilities
-	// Lifetime of key packages from now on, and they are valid for an hour before; 0: 90 days.
+	// Lifetime of key packages from now on, and they are valid for an hour before; 0: 90 days. Together that is at most
+	// MaxLifetime.
 	Lifetime time.Duration
 	// MaxLifetime is the longest a key package may be valid whose client is added (section 7.2); all members of a group must agree on it.
 	// 0: two years, negative: any.

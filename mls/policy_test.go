@@ -159,6 +159,18 @@ func TestExternalSendersAreJudged(t *testing.T) {
 		t.Errorf("asked for %q", asked)
 	}
 
+	// Who only writes the index of one into a message makes nobody ask.
+	asked = nil
+	group := strict.group
+	_, err = group.Process(must[[]byte](t)(ProposeFromOutside(second.cfg, group.ID(), group.Epoch(), 0, &Remove{1})))
+	if wantRefusal(t, err, BadSignature, "6.1: from external sender 0 does not verify"); len(asked) > 0 {
+		t.Errorf("asked for %q before the signature was verified", asked)
+	}
+	_, err = group.Process(must[[]byte](t)(ProposeFromOutside(service.cfg, group.ID(), group.Epoch(), 0, &Remove{1})))
+	if wantRefusal(t, err, Refused, "5.3.1: credential of basic was refused"); !slices.Equal(asked, []string{"service"}) {
+		t.Errorf("asked for %q", asked)
+	}
+
 	joiner := newPerson(t, 1, "joiner", refuse)
 	ch := must[*Change](t)(c.members[0].group.Commit(CommitOptions{Proposals: []Proposal{&Add{joiner.keyPackage()}}}))
 	_, err = Join(joiner.cfg, ch.Welcomes[0], JoinOptions{})

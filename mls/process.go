@@ -89,6 +89,9 @@ func (g *Group) processPublic(p *publicMessage, msg []byte) (*Received, error) {
 	if err := p.checkSignature(g.suite, v, g.now.raw); err != nil {
 		return nil, err
 	}
+	if err := g.judgeProposer(p.content.sender); err != nil {
+		return nil, err
+	}
 	// Only now: an outsider can write our leaf into a message as well.
 	if p.content.sender == (Sender{Type: SenderMember, Leaf: g.now.own}) {
 		return nil, g.ownPublic(&p.authenticated, msg)
@@ -133,9 +136,6 @@ func (g *Group) senderKey(a *authenticated) (suite.Verifier, error) {
 			return nil, refuse(Invalid, "6.1", "%v from %v, the group has %d who may propose", c.kind, c.sender, len(senders))
 		}
 		s := senders[c.sender.Index]
-		if err := g.cfg.judge(&Presented{Place: PlaceProposer, Credential: s.Credential, SignatureKey: s.SignatureKey}); err != nil {
-			return nil, err
-		}
 		v, err := g.suite.Verifier(s.SignatureKey)
 		if err != nil {
 			return nil, refuseFor(Invalid, "12.1.8.1", err, "signature key of %v", c.sender)
@@ -152,6 +152,20 @@ func (g *Group) senderKey(a *authenticated) (suite.Verifier, error) {
 		return nil, refuse(Invalid, "12.4.3.2", "%v from %v, want a commit with a path", c.kind, c.sender)
 	}
 	return c.body.commit.path.leaf.verifier(g.suite)
+}
+
+// judgeProposer asks the application about an external sender, whose signature has been verified: everybody can write
+// its index into a message.
+func (g *Group) judgeProposer(s Sender) error {
+	if s.Type != SenderExternal {
+		return nil
+	}
+	senders, err := externalSenders(g.now.context.extensions)
+	if err != nil {
+		return err
+	}
+	from := senders[s.Index]
+	return g.cfg.judge(&Presented{Place: PlaceProposer, Credential: from.Credential, SignatureKey: from.SignatureKey})
 }
 
 // handshake takes a proposal or commit of this epoch whose signature has been verified.
@@ -185,7 +199,7 @@ func (g *Group) admit(a *authenticated, own *ownUpdate) (pending, error) {
 	if g.waits(p.ref) {
 		return p, nil
 	}
-	if err := g.checkRoom(p.Sender); err != nil {
+	if err := g.checkRoom(p.Sender, weight(p.Proposal)); err != nil {
 		return p, err
 	}
 	if g.cfg.Admit == nil && p.Sender.Type == SenderNewMemberProposal {
@@ -201,6 +215,8 @@ func (g *Group) admit(a *authenticated, own *ownUpdate) (pending, error) {
 			return p, refuseFor(Refused, "12.1.8", err, "%v of %v was refused", p.Proposal.Type(), p.Sender)
 		}
 	}
+	// A copy: what is kept holds nothing else of its message, which may be long.
+	p.Proposal = p.copied().Proposal
 	return p, nil
 }
 
@@ -209,24 +225,67 @@ func (g *Group) waits(ref []byte) bool {
 	return slices.ContainsFunc(g.proposals, func(p pending) bool { return bytes.Equal(p.ref, ref) })
 }
 
-// checkRoom: those who fill the room keep nobody else out, neither those outside nor a member.
-func (g *Group) checkRoom(from Sender) error {
-	outside, same := 0, 0
+// checkRoom: those who fill the room keep nobody else out, neither those outside nor a member. It is counted in
+// proposals and in bytes, of which size more are to come.
+func (g *Group) checkRoom(from Sender, size int) error {
+	var all, outside, same room
 	for _, q := range g.proposals {
+		n := weight(q.Proposal)
+		all.add(n)
 		if q.Sender.Type != SenderMember {
-			outside++
+			outside.add(n)
 		}
 		if q.Sender == from {
-			same++
+			same.add(n)
 		}
 	}
 	switch {
-	case len(g.proposals) >= g.limits.Proposals, from.Type != SenderMember && outside >= g.limits.Proposals/4:
-		return refuse(Limit, "", "%d proposals wait already, %d of them from outside", len(g.proposals), outside)
-	case from.Type == SenderMember && same >= g.limits.PerMember:
-		return refuse(Limit, "", "%d proposals of %v wait already", same, from)
+	case all.n >= g.limits.Proposals, from.Type != SenderMember && outside.n >= g.limits.Proposals/4:
+		return refuse(Limit, "", "%d proposals wait already, %d of them from outside", all.n, outside.n)
+	case from.Type == SenderMember && same.n >= g.limits.PerMember:
+		return refuse(Limit, "", "%d proposals of %v wait already", same.n, from)
+	case !all.takes(size, g.limits.Message), from.Type != SenderMember && !outside.takes(size, g.limits.Message/4):
+		return refuse(Limit, "", "%d bytes of proposals wait already, %d of them from outside", all.bytes, outside.bytes)
+	case from.Type == SenderMember && !same.takes(size, g.limits.Message/4):
+		return refuse(Limit, "", "%d bytes of proposals of %v wait already", same.bytes, from)
 	}
 	return nil
+}
+
+// room is what proposals that wait take up.
+type room struct{ n, bytes int }
+
+func (r *room) add(bytes int) { r.n, r.bytes = r.n+1, r.bytes+bytes }
+
+// takes reports whether one more, of size bytes, fits into most. The first one always does.
+func (r *room) takes(size, most int) bool { return r.n == 0 || r.bytes+size <= most }
+
+// weight is about how many bytes a proposal takes that was read or copied.
+func weight(p Proposal) int {
+	const least = 64
+	switch p := p.(type) {
+	case *Add:
+		return least + len(p.KeyPackage.raw)
+	case *Update:
+		return least + len(p.Leaf.raw)
+	case *PreSharedKey:
+		return least + len(p.ID.ID) + len(p.ID.GroupID) + len(p.ID.Nonce)
+	case *ReInit:
+		return least + len(p.GroupID) + p.Extensions.weight()
+	case *GroupContextExtensions:
+		return least + p.Extensions.weight()
+	case *UnknownProposal:
+		return least + len(p.Data)
+	}
+	return least
+}
+
+func (e Extensions) weight() int {
+	n := 0
+	for _, x := range e {
+		n += 8 + len(x.Data)
+	}
+	return n
 }
 
 // keep lets a proposal wait for a commit. Received again, it is there once.

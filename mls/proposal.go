@@ -211,9 +211,11 @@ func (u *updatePath) append(dst []byte) []byte {
 
 func readUpdatePath(r *codec.Reader) *updatePath {
 	u := &updatePath{leaf: readLeafNode(r)}
+	left := maxRecipients // of all nodes: a member is below the copath of one of them only
 	r.Vector(treemath.MaxDepth, func(r *codec.Reader) {
 		n := updatePathNode{encryptionKey: r.Opaque()}
-		r.Vector(maxRecipients, func(r *codec.Reader) { n.secrets = append(n.secrets, readHPKECiphertext(r)) })
+		r.Vector(left, func(r *codec.Reader) { n.secrets = append(n.secrets, readHPKECiphertext(r)) })
+		left -= len(n.secrets)
 		u.nodes = append(u.nodes, n)
 	})
 	return u

@@ -26,7 +26,15 @@ func (g *Group) ProposeUpdate(id Identity, aad []byte) ([]byte, error) {
 	old := g.now.tree.leaf(g.now.own)
 	leaf := &LeafNode{EncryptionKey: key.Public(), SignatureKey: old.SignatureKey, Credential: old.Credential, Capabilities: old.Capabilities,
 		Extensions: old.Extensions, Source: SourceUpdate}
-	own := &ownUpdate{key: key, signer: id.Key}
+	msg, err := g.proposeUpdate(leaf, &ownUpdate{key: key, signer: id.Key}, id, aad)
+	if err != nil {
+		key.Wipe()
+	}
+	return msg, err
+}
+
+// proposeUpdate signs and proposes leaf, whose private keys are own.
+func (g *Group) proposeUpdate(leaf *LeafNode, own *ownUpdate, id Identity, aad []byte) ([]byte, error) {
 	signer := g.now.signer
 	if id.Key != nil {
 		signer, leaf.SignatureKey = id.Key, slices.Clone(id.Key.Public())
@@ -78,6 +86,9 @@ func (g *Group) propose(p Proposal, aad []byte, own *ownUpdate) ([]byte, error) 
 func (c *Config) sendable(p Proposal) (Proposal, error) {
 	if !whole(p) {
 		return nil, refuse(Misuse, "12.1", "proposal %T is nil, or what it needs is", p)
+	}
+	if u, ok := p.(*UnknownProposal); ok && u.ProposalType.isDefault() {
+		return nil, refuse(Misuse, "12.1", "UnknownProposal of %v, which would be read as something else: use the type that there is for it", u.ProposalType)
 	}
 	add, ok := p.(*Add)
 	if !ok {

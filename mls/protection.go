@@ -51,14 +51,19 @@ func (s *scratch) tbs(f *framedContent, body, context []byte) []byte {
 }
 
 // protect appends a PrivateMessage of the member at from, whose key it uses up: with the head of p, the serialised
-// body, and auth. The caller
-// has appended the head of the MLSMessage to dst.
-func (e *epochKeys) protect(s *suite.Suite, rand io.Reader, dst []byte, p *privateMessage, from LeafIndex, body []byte, auth *authData, pad Padding) ([]byte, error) {
+// body, and auth. The caller has appended the head of the MLSMessage to dst. Of more than most bytes nothing is made.
+func (e *epochKeys) protect(s *suite.Suite, rand io.Reader, dst []byte, p *privateMessage, from LeafIndex, body []byte, auth *authData, pad Padding, most int) ([]byte, error) {
 	content := len(body) + codec.VarintLen(len(auth.signature)) + len(auth.signature)
 	if p.kind == ContentCommit {
 		content += codec.VarintLen(len(auth.confirmationTag)) + len(auth.confirmationTag)
 	}
 	padded := max(content, pad.length(content))
+	sealedData := senderDataSize + s.TagSize()
+	head := codec.VarintLen(len(p.groupID)) + len(p.groupID) + 8 + 1 + codec.VarintLen(len(p.aad)) + len(p.aad)
+	after := codec.VarintLen(sealedData) + sealedData + codec.VarintLen(padded+s.TagSize()) + padded + s.TagSize()
+	if err := checkMade(messageHeadSize+head+after, most); err != nil {
+		return dst, err
+	}
 
 	r, err := e.secrets.ratchet(from, p.kind)
 	if err != nil {
@@ -84,9 +89,8 @@ func (e *epochKeys) protect(s *suite.Suite, rand io.Reader, dst []byte, p *priva
 	room := spareScratch.Get().(*scratch)
 	defer room.done()
 	room.a = p.appendHead(room.a[:0]) // PrivateContentAAD
-	sealedData := senderDataSize + s.TagSize()
 	// All of it at once: memory that is outgrown when the text is there would keep it.
-	dst = slices.Grow(dst, len(room.a)+codec.VarintLen(sealedData)+sealedData+codec.VarintLen(padded+s.TagSize())+padded+s.TagSize())
+	dst = slices.Grow(dst, head+after)
 	dst = append(dst, room.a...)
 	dst = codec.AppendVarint(dst, sealedData)
 	dataAt := len(dst)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -339,12 +340,9 @@ func TestEndedTwiceWhileVerified(t *testing.T) {
 func TestHandshakesUnderWayTakeLittleRoom(t *testing.T) {
 	g := newCrowd(t, 1, 2).members[0].group
 	leaf := copyLeaf(g.Member(1))
-	path := &updatePath{leaf: leaf, nodes: make([]updatePathNode, 20)}
-	for i := range path.nodes {
-		path.nodes[i].secrets = make([]hpkeCiphertext, maxRecipients)
-	}
+	path := &updatePath{leaf: leaf, nodes: []updatePathNode{{secrets: make([]hpkeCiphertext, maxRecipients)}}}
 	f := framedContent{groupID: g.ID(), epoch: g.Epoch(), sender: Sender{Type: SenderNewMemberCommit}, kind: ContentCommit,
-		body: body{commit: &commit{path: path}}}
+		body: body{commit: &commit{proposals: slices.Repeat([]proposalOrRef{{ref: []byte("r")}}, maxProposals), path: path}}}
 	msg := (&publicMessage{authenticated: authenticated{wire: WirePublicMessage, content: f, raw: f.append(nil)}}).append(appendMessageHead(nil, WirePublicMessage))
 	var before, after runtime.MemStats
 	runtime.GC()

@@ -77,6 +77,9 @@ func TestStrictRules(t *testing.T) {
 		{"a tree in a group context", context(Extension{ExtensionRatchetTree, nil}), "17.3: ratchet_tree in a group context"},
 		{"an external_pub in a group context", context(Extension{ExtensionExternalPub, nil}), "17.3: external_pub in a group context"},
 		{"an application_id in a group context", context(Extension{ExtensionApplicationID, nil}), "17.3: application_id in a group context"},
+		{"a tree in the context that a reinit asks for", func(*crowd) Proposal {
+			return &ReInit{GroupID: []byte("x"), Version: MLS10, CipherSuite: 1, Extensions: Extensions{{ExtensionRatchetTree, nil}}}
+		}, "17.3: ratchet_tree in a group context"},
 		{"a reinit to an empty id", func(*crowd) Proposal { return &ReInit{Version: MLS10, CipherSuite: 1} }, "12.1.5: reinit to a group without an id"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
@@ -102,7 +105,7 @@ func TestStrictRules(t *testing.T) {
 			wantRefusal(t, err, Invalid, x.want)
 			_, err = victim.Process(msg)
 			wantRefusal(t, err, Invalid, x.want)
-			if _, ok := p.(*Add); !ok {
+			if _, ok := p.(*ReInit); ok {
 				return
 			}
 			if err := ch.Apply(); err != nil {

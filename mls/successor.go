@@ -44,9 +44,19 @@ func (g *Group) successor(cfg *Config, usage PSKUsage, id []byte, e Extensions, 
 	if err != nil {
 		return nil, nil, err
 	}
+	c, err := g.fill(n, cfg, usage, packages)
+	if err != nil {
+		n.Wipe()
+		return nil, nil, err
+	}
+	return n, c, nil
+}
+
+// fill makes the commit that brings the clients of these packages into n, which comes from g.
+func (g *Group) fill(n *Group, cfg *Config, usage PSKUsage, packages []*KeyPackage) (*Change, error) {
 	psk, err := n.withNonce(PSKID{Type: PSKResumption, Usage: usage, GroupID: g.ID(), Epoch: g.Epoch()})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	proposals := []Proposal{psk}
 	for _, k := range packages {
@@ -54,11 +64,11 @@ func (g *Group) successor(cfg *Config, usage PSKUsage, id []byte, e Extensions, 
 	}
 	byValue, err := n.byValue(Sender{Type: SenderMember}, proposals)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	key, err := g.ResumptionPSK(g.Epoch())
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer clear(key)
 	knowing := *cfg
@@ -72,24 +82,21 @@ func (g *Group) successor(cfg *Config, usage PSKUsage, id []byte, e Extensions, 
 	defer func() { n.cfg = cfg }()
 	l := &proposalList{suite: n.suite, mode: initial, committer: Sender{Type: SenderMember}, all: byValue, ours: true}
 	if err := l.valid(n); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	c, err := n.commit(l, CommitOptions{})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := g.checkSuccessor(usage, &c.next.context, c.next.tree, cfg.SameClient); err != nil {
 		c.Discard()
-		return nil, nil, err
+		return nil, err
 	}
-	return n, c, nil
+	return c, nil
 }
 
 // checkSuccessor: a group with this context and tree is what the reinit of g asked for, or a branch of it (section 12.4.3.1).
 func (g *Group) checkSuccessor(usage PSKUsage, c *groupContext, t *tree, same func(a, b Credential) bool) error {
-	if same == nil {
-		same = Credential.Equal
-	}
 	if usage == UsageBranch {
 		if c.suite != g.CipherSuite() {
 			return refuse(Invalid, "11.3", "branch of %v, the group is of %v", c.suite, g.CipherSuite())
@@ -106,16 +113,33 @@ func (g *Group) checkSuccessor(usage PSKUsage, c *groupContext, t *tree, same fu
 	return allIn(g.now.tree, t, same, "a member of the old group is no member of the new one")
 }
 
-// allIn: every member of t has its like in of.
+// allIn: every member of t has its like in of. Where the application says who is whom, it is asked first of who comes
+// next in of: members who keep their order are found at once.
 func allIn(t, of *tree, same func(a, b Credential) bool, what string) error {
+	var others []Credential
+	known := map[string]bool{}
+	of.members(func(_ LeafIndex, m *LeafNode) bool {
+		if others = append(others, m.Credential); same == nil {
+			known[string(m.Credential.append(nil))] = true
+		}
+		return true
+	})
+	next := 0
+	found := func(c Credential) bool {
+		if same == nil {
+			return known[string(c.append(nil))]
+		}
+		for range others {
+			at := next
+			if next = (next + 1) % len(others); same(c, others[at]) {
+				return true
+			}
+		}
+		return false
+	}
 	var err error
 	t.members(func(i LeafIndex, l *LeafNode) bool {
-		found := false
-		of.members(func(_ LeafIndex, m *LeafNode) bool {
-			found = same(l.Credential, m.Credential)
-			return !found
-		})
-		if !found {
+		if !found(l.Credential) {
 			err = refuse(Invalid, "12.4.3.1", "%s: leaf %d", what, i)
 		}
 		return err == nil

@@ -66,6 +66,26 @@ func TestReInit(t *testing.T) {
 	wantRefusal(t, err, Unsupported, "11.2: the new group is of protocol version 2")
 }
 
+// A group may be ended in favour of one with the same name. What proves that they belong together is the key of the old
+// one.
+func TestReInitToTheSameName(t *testing.T) {
+	c := newCrowd(t, 1, 2)
+	c.commit(0, CommitOptions{Proposals: []Proposal{&ReInit{GroupID: []byte("the group"), Version: MLS10, CipherSuite: 1}}})
+	a, b := c.members[0], c.members[1]
+	g, ch, err := a.group.Continue(a.cfg, []*KeyPackage{b.keyPackage()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ch.Apply(); err != nil {
+		t.Fatal(err)
+	}
+	b.group = must[*Group](t)(Join(b.cfg, ch.Welcomes[0], JoinOptions{Continues: b.group}))
+	a.group = g
+	c.agree()
+	c.commit(1, CommitOptions{Proposals: []Proposal{must[*PreSharedKey](t)(b.group.NewResumptionPSK(b.group.ID(), 1))}})
+	c.agree()
+}
+
 func TestBranch(t *testing.T) {
 	c := newCrowd(t, 1, 4)
 	a, b := newPerson(t, 1, "m1"), newPerson(t, 1, "m3")

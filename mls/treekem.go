@@ -74,11 +74,18 @@ type freshPath struct {
 	commit  suite.Secret
 }
 
+// wipe wipes its secrets. Its keys are those of the epoch that they were put into.
 func (f *freshPath) wipe() {
 	for i := range f.secrets {
 		f.secrets[i].Wipe()
 	}
 	f.commit.Wipe()
+}
+
+// drop wipes all of a path that leads to no epoch.
+func (f *freshPath) drop() {
+	f.wipe()
+	f.keys.wipe()
 }
 
 // secretFor is the path secret of the lowest node of the path that contains leaf l (section 12.4.1).
@@ -95,9 +102,19 @@ func (f *freshPath) secretFor(l LeafIndex) *suite.Secret {
 // encryption key of leaf, which its caller signs and puts into t.
 func (t *tree) refreshPath(rand io.Reader, i LeafIndex, leaf *LeafNode) (*freshPath, error) {
 	f := &freshPath{steps: t.filteredPath(i), keys: keyring{}}
+	if err := t.fillPath(rand, i, leaf, f); err != nil {
+		f.drop()
+		return nil, err
+	}
+	leaf.ParentHash = t.mergePath(i, f.steps, f.nodes)
+	return f, nil
+}
+
+// fillPath makes the keys of f.
+func (t *tree) fillPath(rand io.Reader, i LeafIndex, leaf *LeafNode, f *freshPath) error {
 	fresh, err := t.suite.GenerateKeyPair(rand)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	f.keys[i.Node()] = fresh
 	leaf.EncryptionKey = fresh.Public()
@@ -105,7 +122,7 @@ func (t *tree) refreshPath(rand io.Reader, i LeafIndex, leaf *LeafNode) (*freshP
 	p := pathSecrets{suite: t.suite}
 	defer p.now.Wipe()
 	if _, err := io.ReadFull(rand, p.now.Room(t.suite.HashSize())); err != nil {
-		return nil, fmt.Errorf("mls: randomness: %w", err)
+		return fmt.Errorf("mls: randomness: %w", err)
 	}
 	f.secrets = make([]suite.Secret, len(f.steps))
 	f.nodes = make([]*parentNode, len(f.steps))
@@ -113,15 +130,14 @@ func (t *tree) refreshPath(rand io.Reader, i LeafIndex, leaf *LeafNode) (*freshP
 		f.secrets[k].Set(p.now.Bytes())
 		key, err := p.keyPair()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		f.keys[s.node] = key
 		f.nodes[k] = &parentNode{encryptionKey: key.Public()}
 		p.up()
 	}
 	f.commit.Set(p.now.Bytes())
-	leaf.ParentHash = t.mergePath(i, f.steps, f.nodes)
-	return f, nil
+	return nil
 }
 
 // mergePath replaces the parents above leaf i: those of steps by nodes, whose parent hashes it sets, the others by blanks. It
@@ -293,21 +309,30 @@ func (t *tree) decryptPath(own LeafIndex, before keyring, u *updatePath, steps [
 // climb derives the keys of steps from the path secret of the first one, compares them with the tree's, and leaves the
 // commit secret in commit.
 func (t *tree) climb(secret []byte, steps []step, commit *suite.Secret) (keyring, error) {
+	keys := keyring{}
+	if err := t.climbInto(keys, secret, steps, commit); err != nil {
+		keys.wipe()
+		return nil, err
+	}
+	return keys, nil
+}
+
+// climbInto puts the keys into keys, also those that it found before an error.
+func (t *tree) climbInto(keys keyring, secret []byte, steps []step, commit *suite.Secret) error {
 	p := pathSecrets{suite: t.suite}
 	defer p.now.Wipe()
 	p.now.Set(secret)
-	keys := keyring{}
 	for _, s := range steps {
 		key, err := p.keyPair()
 		if err != nil {
-			return nil, err
+			return err
 		}
+		keys.set(s.node, key)
 		if !bytes.Equal(key.Public(), t.nodes[s.node].encryptionKey()) {
-			return nil, refuse(Invalid, "7.5", "path secret does not give the key of node %d", s.node)
+			return refuse(Invalid, "7.5", "path secret does not give the key of node %d", s.node)
 		}
-		keys[s.node] = key
 		p.up()
 	}
 	commit.Set(p.now.Bytes())
-	return keys, nil
+	return nil
 }

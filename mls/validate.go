@@ -69,10 +69,8 @@ func checkLeafLifetimeLength(l *LeafNode, most time.Duration) error {
 // are so in no leaf: not those that belong elsewhere (section 17.3), and not application_id either, which section 7.2
 // would have but mls-rs refuses.
 func checkLeafExtensions(l *LeafNode) error {
-	for _, x := range l.Extensions {
-		if !slices.Contains(l.Capabilities.Extensions, x.Type) {
-			return refuse(Invalid, "7.3", "leaf node carries %v, which its capabilities do not list", x.Type)
-		}
+	if t, is := missing(l.Extensions.types(true), l.Capabilities.Extensions); is {
+		return refuse(Invalid, "7.3", "leaf node carries %v, which its capabilities do not list", t)
 	}
 	return nil
 }
@@ -119,30 +117,22 @@ func checkStrictPackage(s *suite.Suite, k *KeyPackage) error {
 // checkLeafRequired: the leaf lists what the group requires (section 11.1). Types that all clients have need not be
 // required, and cannot be: no leaf lists them.
 func checkLeafRequired(l *LeafNode, q RequiredCapabilities) error {
-	for _, t := range q.Extensions {
-		if !slices.Contains(l.Capabilities.Extensions, t) {
-			return refuse(Invalid, "7.3", "leaf node does not support %v, which the group requires", t)
-		}
+	if t, is := missing(q.Extensions, l.Capabilities.Extensions); is {
+		return refuse(Invalid, "7.3", "leaf node does not support %v, which the group requires", t)
 	}
-	for _, t := range q.Proposals {
-		if !slices.Contains(l.Capabilities.Proposals, t) {
-			return refuse(Invalid, "7.3", "leaf node does not support %v, which the group requires", t)
-		}
+	if t, is := missing(q.Proposals, l.Capabilities.Proposals); is {
+		return refuse(Invalid, "7.3", "leaf node does not support %v, which the group requires", t)
 	}
-	for _, t := range q.Credentials {
-		if !slices.Contains(l.Capabilities.Credentials, t) {
-			return refuse(Invalid, "7.3", "leaf node does not support %v, which the group requires", t)
-		}
+	if t, is := missing(q.Credentials, l.Capabilities.Credentials); is {
+		return refuse(Invalid, "7.3", "leaf node does not support %v, which the group requires", t)
 	}
 	return nil
 }
 
 // checkGroupExtensions: the leaf supports the extensions of the group context (section 13.4).
 func checkGroupExtensions(l *LeafNode, e Extensions) error {
-	for _, x := range e {
-		if !l.Capabilities.hasExtension(x.Type) {
-			return refuse(Invalid, "13.4", "leaf node does not support %v, which the group uses", x.Type)
-		}
+	if t, is := missing(e.types(false), l.Capabilities.Extensions); is {
+		return refuse(Invalid, "13.4", "leaf node does not support %v, which the group uses", t)
 	}
 	return nil
 }
@@ -150,10 +140,12 @@ func checkGroupExtensions(l *LeafNode, e Extensions) error {
 // checkLeafSenders: the leaf supports the credentials of those who may propose from outside. The RFC does not say so;
 // mls-rs asks for it.
 func checkLeafSenders(l *LeafNode, senders []ExternalSender) error {
-	for _, s := range senders {
-		if !slices.Contains(l.Capabilities.Credentials, s.Credential.Type) {
-			return refuse(Invalid, "12.1.8.1", "leaf node does not support %v, which an external sender has", s.Credential.Type)
-		}
+	types := make([]CredentialType, len(senders))
+	for i := range senders {
+		types[i] = senders[i].Credential.Type
+	}
+	if t, is := missing(types, l.Capabilities.Credentials); is {
+		return refuse(Invalid, "12.1.8.1", "leaf node does not support %v, which an external sender has", t)
 	}
 	return nil
 }
@@ -182,7 +174,7 @@ func checkLeafAlone(s *suite.Suite, l *LeafNode, source LeafNodeSource, group []
 	if err := checkLeafKeys(s, l); err != nil {
 		return err
 	}
-	if err := checkCertificate(l.Credential, l.SignatureKey); err != nil {
+	if err := checkCertificate(s.ID(), l.Credential, l.SignatureKey); err != nil {
 		return err
 	}
 	if err := checkLeafExtensions(l); err != nil {
@@ -430,6 +422,11 @@ func (t *tree) checkParentKeys() error {
 // group's is not worth more. Signatures come last: they cost more than all the rest, and stop at the first that does
 // not verify.
 func (t *tree) checkReceived(c *groupContext, r rules) error {
+	if r.strict {
+		if err := checkContextPlaces(c.extensions); err != nil {
+			return err
+		}
+	}
 	if err := t.checkTreeHash(c.treeHash); err != nil {
 		return err
 	}

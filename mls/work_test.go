@@ -3,9 +3,11 @@ package mls
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Work that is shared out ends soon after an error, and the first error by number is told.
@@ -218,6 +220,11 @@ func TestWaitingProposalsStaySound(t *testing.T) {
 			t.Errorf("%d proposals wait, %+v", len(p), p)
 		}
 	}
+	for _, p := range a.group.proposals { // who looked at it again would find it wrong
+		if add, ok := p.Proposal.(*Add); ok {
+			add.KeyPackage.Signature = []byte("none")
+		}
+	}
 	if ch := must[*Change](t)(a.group.Commit(CommitOptions{})); len(ch.Proposals) != 2 {
 		t.Errorf("%d proposals are committed", len(ch.Proposals))
 	}
@@ -245,5 +252,142 @@ func TestChainsOfUpdates(t *testing.T) {
 			t.Errorf("%d lists of %d proposals were tried, and %d are chosen", x.tried, len(x.waiting), len(l.all))
 		}
 		must[*Change](t)(g.Commit(CommitOptions{}))
+	}
+}
+
+// Long lists of capabilities are compared once, and not each with each: a member can list, require and propose all
+// numbers that there are.
+func TestLongListsOfCapabilities(t *testing.T) {
+	var all []uint16
+	for i := 1 << 8; i < 1<<16; i++ {
+		if v := uint16(i); !isGREASE(v) {
+			all = append(all, v)
+		}
+	}
+	l := &LeafNode{}
+	var q RequiredCapabilities
+	list := &proposalList{}
+	for _, v := range all {
+		l.Capabilities.Extensions = append(l.Capabilities.Extensions, ExtensionType(v))
+		l.Capabilities.Proposals = append(l.Capabilities.Proposals, ProposalType(v))
+		l.Capabilities.Credentials = append(l.Capabilities.Credentials, CredentialType(v))
+		list.all = append(list.all, Committed{Proposal: &UnknownProposal{ProposalType: ProposalType(v)}})
+	}
+	slices.Reverse(l.Capabilities.Proposals)
+	q = RequiredCapabilities{l.Capabilities.Extensions, slices.Clone(l.Capabilities.Proposals), l.Capabilities.Credentials}
+	slices.Reverse(q.Proposals)
+	e := Extensions{}
+	for i := range maxExtensions {
+		e = append(e, Extension{ExtensionType(all[len(all)-1-i]), nil})
+	}
+	senders := make([]ExternalSender, maxSenders)
+	for i := range senders {
+		senders[i].Credential.Type = CredentialType(all[len(all)-1-i])
+	}
+	members := &tree{nodes: []treeNode{{leaf: l}}}
+	read := quickest(func() { requiredCapabilities(Extensions{q.Extension()}) })
+	for name, f := range map[string]func() error{
+		"required":            func() error { return checkLeafRequired(l, q) },
+		"extensions":          func() error { return checkGroupExtensions(l, e) },
+		"extensions of leafs": func() error { return checkLeafExtensions(&LeafNode{Capabilities: l.Capabilities, Extensions: e}) },
+		"external senders":    func() error { return checkLeafSenders(l, senders) },
+		"proposals":           func() error { return list.checkSupported(members) },
+	} {
+		var err error
+		if d := quickest(func() { err = f() }); err != nil || d > 60*read {
+			t.Errorf("%s: %v; %v, reading such lists takes %v", name, err, d, read)
+		}
+	}
+	for i, c := range []struct {
+		want, have []uint16
+		first      uint16
+	}{
+		{all, all, 0}, {all, all[1:], all[0]}, {all, all[:len(all)-1], all[len(all)-1]}, {[]uint16{7}, all, 7}, {all[:3], all[1:3], all[0]}, {nil, nil, 0}, {[]uint16{9, 8}, nil, 9},
+		{[]uint16{0}, []uint16{1}, 0}, {append(slices.Clone(all), 64), all, 64},
+	} {
+		v, is := missing(c.want, c.have)
+		if lacks := !slices.Equal(c.want, c.have); v != c.first || is != lacks {
+			t.Errorf("%d: %d %v", i, v, is)
+		}
+	}
+}
+
+// quickest is the shortest of some times that f takes: what else the machine does lengthens the others.
+func quickest(f func()) time.Duration {
+	best := time.Duration(1 << 62)
+	for range 5 {
+		start := time.Now()
+		f()
+		best = min(best, time.Since(start))
+	}
+	return best
+}
+
+// allocated is how many bytes f allocates.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// Who may propose from outside, and whether the members of one group are in another, is found out by comparing each
+// once.
+func TestWhoIsWhomIsFoundOnce(t *testing.T) {
+	key := newPerson(t, 1, "k").cfg.Key.Public()
+	list := func(last byte) Extensions {
+		var all []ExternalSender
+		for i := range 256 {
+			id := make([]byte, 1<<10)
+			id[1000], id[1001] = byte(i), last
+			all = append(all, ExternalSender{key, BasicCredential(id)})
+		}
+		return Extensions{ExternalSenders(all...)}
+	}
+	cfg := newPerson(t, 1, "p").cfg
+	asked := 0
+	cfg.Credentials = func(*Presented) error { asked++; return nil }
+	now, before := list(1), list(2)
+	if n := allocated(func() {
+		if err := cfg.judgeSenders(now, before); err != nil {
+			t.Error(err)
+		}
+	}); n > 8<<20 || asked != 256 {
+		t.Errorf("%d bytes were allocated to compare 256 senders with 256, %d were judged", n, asked)
+	}
+	asked = 0
+	if err := cfg.judgeSenders(now, now); err != nil || asked != 0 {
+		t.Errorf("%v, %d were judged that stay", err, asked)
+	}
+
+	group := func(from, n int) *tree {
+		var all *tree
+		for i := range n {
+			l := &LeafNode{Credential: BasicCredential([]byte(fmt.Sprint("identity ", from+i)))}
+			if all == nil {
+				all = newTree(suiteOf(t, 1), l)
+			} else {
+				all.add(l)
+			}
+		}
+		return all
+	}
+	const n = 512
+	if bytes := allocated(func() {
+		if err := allIn(group(0, n), group(0, n), nil, ""); err != nil {
+			t.Error(err)
+		}
+	}); bytes > 4<<20 {
+		t.Errorf("%d bytes were allocated to compare %d members", bytes, n)
+	}
+	calls := 0
+	same := func(a, b Credential) bool { calls++; return a.Equal(b) }
+	if err := allIn(group(1, n-1), group(0, n), same, ""); err != nil || calls > n {
+		t.Errorf("%v, %d comparisons of members in order", err, calls)
+	}
+	for _, f := range []func(a, b Credential) bool{nil, same} {
+		wantRefusal(t, allIn(group(0, 4), group(1, 4), f, "none"), Invalid, "12.4.3.1: none: leaf 0")
+		wantRefusal(t, allIn(group(1, 4), group(0, 4), f, "none"), Invalid, "12.4.3.1: none: leaf 3")
 	}
 }

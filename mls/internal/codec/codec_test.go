@@ -24,6 +24,7 @@ func TestVarintForms(t *testing.T) {
 		{"four bytes of the RFC", []byte{0x9d, 0x7f, 0x3e, 0x7d}, 494878333, nil},
 		{"four bytes, most", []byte{0xbf, 0xff, 0xff, 0xff}, MaxVector, nil},
 		{"eight bytes", []byte{0xc0, 0, 0, 0, 0, 0, 0, 1}, 0, ErrVarint},
+		{"eight bytes that no less would hold", []byte{0xc0, 0, 0, 0, 0x40, 0, 0, 0}, 0, ErrVarint},
 		{"37 in two bytes", []byte{0x40, 0x25}, 0, ErrVarint},
 		{"63 in two bytes", []byte{0x40, 0x3f}, 0, ErrVarint},
 		{"16383 in four bytes", []byte{0x80, 0, 0x3f, 0xff}, 0, ErrVarint},
