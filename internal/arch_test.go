@@ -77,7 +77,6 @@ var rules = []rule{
 
 	{path: "internal/cli", level: 5, outside: []string{"golang.org/x/term"}},
 
-	{path: "bench/relay", level: 6, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/sys/unix"}},
 	{path: "bench/relay/grpcgo", level: 6, outside: []string{"google.golang.org/grpc"}},
 	{path: "bench/...", level: 6, outside: []string{"github.com/HdrHistogram/hdrhistogram-go", "go.yaml.in/yaml/v4",
 		"golang.org/x/sys/unix"}},

@@ -55,7 +55,7 @@ type Conn struct {
 	waited  int64 // for the node's window, ns
 	acks    acks
 
-	responses int // streams the peer has answered; of blind connections
+	answers int // requests that have come back; of blind connections
 }
 
 // Err implements load.Conn.
@@ -213,9 +213,8 @@ func (e *events) Response(_ *h2.Stream, r *h2.Response) {
 		return
 	}
 	c.opened = true
-	if c.machine == nil {
-		c.responses++
-		c.changed.Broadcast()
+	if c.machine == nil { // a blind connection
+		close(c.ready)
 		return
 	}
 	b, err := c.machine.Start(make([]byte, prefixLen))
@@ -254,6 +253,9 @@ func (e *events) Message(_ *h2.Stream, msg []byte, _ bool) {
 		}
 	case len(msg) > 0 && msg[0] == tagAck:
 		c.ack(msg)
+	case c.verifier == nil:
+		c.answers++
+		c.changed.Broadcast()
 	}
 }
 

@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
@@ -91,39 +91,55 @@ func (r *relay) topic(name string) *topic {
 	return t
 }
 
-func first(md metadata.MD, key string) string {
-	if v := md.Get(key); len(v) > 0 {
-		return v[0]
-	}
-	return ""
-}
-
 // stream serves one stream, of either use.
 func (r *relay) stream(_ any, s grpc.ServerStream) error {
-	md, _ := metadata.FromIncomingContext(s.Context())
 	if err := s.SendHeader(nil); err != nil {
 		return err
 	}
-	if name := first(md, client.JoinField); name != "" {
-		return r.topic(name).join(s)
+	for {
+		var req mem.BufferSlice
+		if err := s.RecvMsg(&req); err != nil {
+			return nil // it has nothing more to ask for
+		}
+		verb, name, _ := strings.Cut(string(req.Materialize()), " ")
+		t := r.topic(name)
+		switch verb {
+		case client.Join:
+			m := t.join(s)
+			defer t.leave(m)
+			m.send(&req)
+		case client.Feed, client.FeedAll:
+			if err := s.SendMsg(&req); err != nil {
+				return err
+			}
+			req.Free()
+			return t.feed(s, verb == client.FeedAll)
+		default:
+			return status.Errorf(codes.InvalidArgument, "a relay's stream begins with %s, %s or %s and a name", client.Join, client.Feed, client.FeedAll)
+		}
+		req.Free()
 	}
-	name := first(md, client.FeedField)
-	if name == "" {
-		return status.Errorf(codes.InvalidArgument, "a relay's stream names %s or %s", client.JoinField, client.FeedField)
-	}
-	return r.topic(name).feed(s, first(md, client.AllField) == "1")
 }
 
-func (t *topic) join(s grpc.ServerStream) error {
+func (t *topic) join(s grpc.ServerStream) *member {
 	m := &member{stream: s}
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.joined = append(t.joined, m)
-	t.mu.Unlock()
-	<-s.Context().Done()
+	return m
+}
+
+func (t *topic) leave(m *member) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.joined = slices.DeleteFunc(t.joined, func(o *member) bool { return o == m })
-	t.mu.Unlock()
-	return nil
+}
+
+// send sends msg. A receiver that has gone gets nothing.
+func (m *member) send(msg *mem.BufferSlice) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_ = m.stream.SendMsg(msg)
 }
 
 func (t *topic) feed(s grpc.ServerStream, all bool) error {
@@ -137,7 +153,7 @@ func (t *topic) feed(s grpc.ServerStream, all bool) error {
 	}
 }
 
-// pass sends msg to one or all. A receiver that has gone gets nothing.
+// pass sends msg to one or all.
 func (t *topic) pass(msg *mem.BufferSlice, all bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -147,8 +163,6 @@ func (t *topic) pass(msg *mem.BufferSlice, all bool) {
 		to = to[t.turn : t.turn+1]
 	}
 	for _, m := range to {
-		m.mu.Lock()
-		_ = m.stream.SendMsg(msg)
-		m.mu.Unlock()
+		m.send(msg)
 	}
 }
