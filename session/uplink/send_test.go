@@ -223,7 +223,13 @@ func TestSendersShareAConnection(t *testing.T) {
 		for s := range senders {
 			done.Go(func() {
 				for i := range each {
-					if err := c.Publish(t.Context(), header(bob), testSession, content(s<<32|i, size)); err != nil {
+					var err error
+					if s%2 == 0 {
+						err = c.Publish(t.Context(), header(bob), testSession, content(s<<32|i, size))
+					} else {
+						err = c.WriteThrough(t.Context(), signedBatch(t, c, s<<32|i, s<<32|i+1, size))
+					}
+					if err != nil {
 						t.Error(err)
 						return
 					}
