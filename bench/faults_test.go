@@ -204,7 +204,7 @@ func TestRefusingNodesAreReported(t *testing.T) {
 			`a web server or a proxy that speaks HTTP/1 only: it answered "HTTP/1.1 400 Bad Request"; give the address of a node's dataplane listener`},
 		{"expects TLS", func(c net.Conn) { _, _ = c.Write([]byte{21, 3, 3, 0, 2, 2, 70}); _ = c.Close() },
 			"this seems to be a listener with TLS: it answered with a TLS alert; slim-bench speaks none yet: give a listener without it (tls: insecure: true)"},
-		{"says nothing", func(net.Conn) {}, "check the address, and see the node's log (no link within the time"},
+		{"says nothing", func(net.Conn) {}, "check the address, and see the node's log (not done within 20s"},
 	} {
 		t.Run(c.name, func(t *testing.T) { simulated(t, func(t *testing.T) { refused(t, c.serve, c.want) }) })
 	}

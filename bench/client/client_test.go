@@ -35,7 +35,7 @@ func dial(t *testing.T, n *testnode.Node, o load.DialOptions) *Conn {
 	}
 	t.Cleanup(func() {
 		_ = c.Close()
-		<-c.(*Conn).gone
+		<-c.(*Conn).Done()
 	})
 	return c.(*Conn)
 }
@@ -193,7 +193,7 @@ func TestNodeThatSignsWronglyIsFound(t *testing.T) {
 	if err := pub.Send(0, 1, 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	<-receiver.closed
+	<-receiver.Done()
 	if err := receiver.Err(); err == nil || !strings.Contains(err.Error(), "wrong MAC") {
 		t.Errorf("got %v", err)
 	}
@@ -219,7 +219,7 @@ func TestDialFailsWhenNobodyNegotiates(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		n := start(t, &testnode.Node{Mute: true, Net: new(simnet.Net)})
-		if _, err := (Dialer{Net: n.Net.Dial}).Dial(ctx, n.Addr(), load.DialOptions{}); err == nil || !strings.Contains(err.Error(), "no link") {
+		if _, err := (Dialer{Net: n.Net.Dial}).Dial(ctx, n.Addr(), load.DialOptions{}); err == nil || !strings.Contains(err.Error(), "has said nothing for 50ms") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -249,7 +249,7 @@ func TestCloseEndsASenderThatTheNodeKeepsWaiting(t *testing.T) {
 	if err := <-ended; err == nil {
 		t.Error("no error")
 	}
-	<-c.(*Conn).gone
+	<-c.(*Conn).Done()
 }
 
 func TestSendAllocatesNothing(t *testing.T) {

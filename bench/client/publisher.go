@@ -1,6 +1,8 @@
 package client
 
 import (
+	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 
@@ -39,12 +41,8 @@ type template struct {
 	tag      wire.Span
 }
 
-// Publisher implements load.Conn.
-func (c *Conn) Publisher(m load.Message) (load.Publisher, error) {
-	return c.publisher(m, mac.New(c.key, c.linkID), rand.NewPCG(uint64(m.Sender), uint64(load.Now())))
-}
-
-func (c *Conn) publisher(m load.Message, mac *mac.MAC, random *rand.PCG) (load.Publisher, error) {
+// publisher makes a publisher that signs with mac.
+func (c *Conn) publisher(m load.Message, mac *mac.MAC) (load.Publisher, error) {
 	switch {
 	case m.Size < load.StampSize:
 		return nil, fmt.Errorf("payload of %d bytes: want at least %d", m.Size, load.StampSize)
@@ -55,7 +53,7 @@ func (c *Conn) publisher(m load.Message, mac *mac.MAC, random *rand.PCG) (load.P
 	}
 	p := &publisher{
 		c: c, sender: m.Sender, fresh: m.Identity == load.Fresh,
-		mac: mac, random: random,
+		mac: mac, random: rand.NewPCG(uint64(m.Sender), uint64(load.Now())),
 	}
 	identity := make([]byte, m.IdentitySize)
 	p.fill(identity)
@@ -142,7 +140,7 @@ func (p *publisher) sign(t *template, b []byte) {
 // Send implements load.Publisher.
 func (p *publisher) Send(first uint64, n int, at, step int64) error {
 	p.build(first, n, at, step)
-	return p.c.send(p.out)
+	return p.c.WriteThrough(context.Background(), p.out)
 }
 
 // Waited implements load.Publisher.
@@ -166,6 +164,12 @@ func (p *publisher) build(first uint64, n int, at, step int64) {
 			p.sign(t, b)
 		}
 	}
+}
+
+// putPrefix fills the first five bytes of b for the message behind them.
+func putPrefix(b []byte) {
+	b[0] = 0
+	binary.BigEndian.PutUint32(b[1:], uint32(len(b)-prefixLen))
 }
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
