@@ -119,8 +119,8 @@ func charge(to *load.Latency, h load.Hole, st stretch, now int64) {
 
 // verdict sums up what the sequences say.
 type verdict struct {
-	sent, lost, duplicates, reordered, foreign, rescues uint64
-	slowLost                                            uint64 // of flows where loss is expected
+	sent, lost, duplicates, reordered, foreign, changed, rescues uint64
+	slowLost                                                     uint64 // of flows where loss is expected
 }
 
 func (v verdict) open() uint64 { return v.lost + v.slowLost }
@@ -149,6 +149,7 @@ func (t *traffic) judge() verdict {
 	}
 	for _, r := range t.receivers {
 		v.foreign += r.Foreign()
+		v.changed += r.Changed()
 	}
 	return v
 }

@@ -115,6 +115,9 @@ func (v verdict) metrics() []Metric {
 		{Name: "duplicates", Value: float64(v.duplicates), Better: Lower, Worst: true},
 		{Name: "reordered", Value: float64(v.reordered), Better: Lower, Worst: true},
 	}
+	if v.changed > 0 {
+		ms = append(ms, Metric{Name: "changed", Value: float64(v.changed), Better: Lower, Worst: true})
+	}
 	if v.foreign > 0 {
 		ms = append(ms, Metric{Name: "foreign", Value: float64(v.foreign), Better: Lower, Worst: true})
 	}
