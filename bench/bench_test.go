@@ -11,7 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
-	"github.com/seed31b3bfd0/slimgo/bench/internal/testnode"
+	"github.com/seed31b3bfd0/slimgo/bench/internal/faults"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/internal/simnet"
@@ -30,8 +30,8 @@ func simulated(t *testing.T, f func(t *testing.T)) {
 	synctest.Test(t, f)
 }
 
-// target starts n on a network in memory, a millisecond from its clients. Only in a bubble.
-func target(t *testing.T, n *testnode.Node) Target {
+// target starts n, behind which there is no node, on a network in memory, a millisecond from its clients. Only in a bubble.
+func target(t *testing.T, n *faults.Proxy) Target {
 	t.Helper()
 	n.Net = &simnet.Net{Delay: time.Millisecond}
 	if err := n.Start(); err != nil {
@@ -59,7 +59,7 @@ func load1(t *testing.T, name string) Scenario {
 }
 
 // one runs one case on n and returns its metrics by name. Only in a bubble.
-func one(t *testing.T, n *testnode.Node, scenario string, p Params) map[string]float64 {
+func one(t *testing.T, n *faults.Proxy, scenario string, p Params) map[string]float64 {
 	t.Helper()
 	return metrics(t, target(t, n), scenario, p)
 }
@@ -91,47 +91,13 @@ func TestHealthyNodeLosesNothing(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			simulated(t, func(t *testing.T) {
-				ms := one(t, new(testnode.Node), c.scenario, c.p)
+				ms := one(t, new(faults.Proxy), c.scenario, c.p)
 				if ms["delivered"] <= 0 || ms["p50"] <= 0 || ms["p99"] < ms["p50"] || ms["max"] < ms["p99"] {
 					t.Errorf("delivered %v/s, p50 %v, p99 %v, max %v", ms["delivered"], ms["p50"], ms["p99"], ms["max"])
 				}
-				for _, bad := range []string{"lost", "duplicates", "reordered", "foreign", "standstills over 1 s"} {
+				for _, bad := range []string{"lost", "duplicates", "reordered", "foreign", "changed", "standstills over 1 s"} {
 					if ms[bad] != 0 {
 						t.Errorf("%s: %v", bad, ms[bad])
-					}
-				}
-			})
-		})
-	}
-}
-
-// The faults of a node are found, each under its name and no other.
-func TestFaultsAreFound(t *testing.T) {
-	every := func(k uint64, f testnode.Fault) func(uint64) testnode.Fault {
-		return func(n uint64) testnode.Fault {
-			if n%k == k-1 {
-				return f
-			}
-			return testnode.Deliver
-		}
-	}
-	for _, c := range []struct {
-		metric string
-		fault  testnode.Fault
-	}{
-		{"lost", testnode.Drop},
-		{"duplicates", testnode.Twice},
-		{"reordered", testnode.Later},
-	} {
-		t.Run(c.metric, func(t *testing.T) {
-			simulated(t, func(t *testing.T) {
-				ms := one(t, &testnode.Node{Fault: every(100, c.fault)}, "p2p", quick(func(p *Params) {}))
-				if ms[c.metric] < 1 {
-					t.Errorf("not found: %v", ms)
-				}
-				for _, other := range []string{"lost", "duplicates", "reordered"} {
-					if other != c.metric && ms[other] > 1 { // one may be under way at the end
-						t.Errorf("%s: %v", other, ms[other])
 					}
 				}
 			})
@@ -142,7 +108,7 @@ func TestFaultsAreFound(t *testing.T) {
 func TestIdleConnectionsAreOpenedAndCounted(t *testing.T) { simulated(t, idleIsCounted) }
 
 func idleIsCounted(t *testing.T) {
-	ms := one(t, new(testnode.Node), "idle", quick(func(p *Params) { p.Conns = 40 }))
+	ms := one(t, new(faults.Proxy), "idle", quick(func(p *Params) { p.Conns = 40 }))
 	if ms["connections"] != 40 || ms["connects"] <= 0 || ms["with idle: delivered"] <= 0 || ms["delivered, with/alone"] <= 0 {
 		t.Errorf("got %v", ms)
 	}
@@ -151,7 +117,7 @@ func idleIsCounted(t *testing.T) {
 func TestTableIsFilledAndUsed(t *testing.T) { simulated(t, tableIsUsed) }
 
 func tableIsUsed(t *testing.T) {
-	ms := one(t, new(testnode.Node), "table", quick(func(p *Params) { p.Names = 2000 }))
+	ms := one(t, new(faults.Proxy), "table", quick(func(p *Params) { p.Names = 2000 }))
 	if ms["names"] != 2000 || ms["delivered"] <= 0 || ms["while subscribing: names"] <= 0 || ms["lost"] != 0 {
 		t.Errorf("got %v", ms)
 	}
@@ -160,7 +126,7 @@ func tableIsUsed(t *testing.T) {
 func TestSlowMemberIsServedAgain(t *testing.T) { simulated(t, slowIsServed) }
 
 func slowIsServed(t *testing.T) {
-	ms := one(t, new(testnode.Node), "slow", quick(func(p *Params) { p.Fanout, p.Stall = 3, 200*time.Millisecond }))
+	ms := one(t, new(faults.Proxy), "slow", quick(func(p *Params) { p.Fanout, p.Stall = 3, 200*time.Millisecond }))
 	if ms["slow member served again"] != 1 || ms["lost"] != 0 || ms["rate during/before"] <= 0 {
 		t.Errorf("got %v", ms)
 	}
@@ -168,7 +134,7 @@ func slowIsServed(t *testing.T) {
 
 func TestNodeThatDiesEndsTheMeasurementWithAReason(t *testing.T) {
 	simulated(t, func(t *testing.T) {
-		n := new(testnode.Node)
+		n := new(faults.Proxy)
 		tg := target(t, n)
 		time.AfterFunc(100*time.Millisecond, n.Close)
 		p := quick(func(p *Params) { p.Duration = time.Second })
@@ -182,7 +148,7 @@ func TestNodeThatDiesEndsTheMeasurementWithAReason(t *testing.T) {
 func TestInterruptedPlanKeepsWhatItHas(t *testing.T) { simulated(t, interruptedPlan) }
 
 func interruptedPlan(t *testing.T) {
-	tg := target(t, new(testnode.Node))
+	tg := target(t, new(faults.Proxy))
 	s := load1(t, "p2p")
 	ctx, cancel := context.WithCancel(t.Context())
 	plan := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: s, Params: quick(func(p *Params) {})}}, Rounds: 3}

@@ -11,72 +11,92 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/internal/faults"
-	"github.com/seed31b3bfd0/slimgo/bench/internal/testnode"
 	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 )
 
-// damaged puts a proxy in front of a healthy node. Only in a bubble.
-func damaged(t *testing.T, plan faults.Plan) (Target, *faults.Proxy) {
+// inject measures pairs on p and wants what was done to the traffic to be what the measurement says, to the message.
+func inject(t *testing.T, p *faults.Proxy, tg Target, f faults.Fate) {
 	t.Helper()
-	n := new(testnode.Node)
-	tg := target(t, n)
-	plan.Net = n.Net
-	p, err := faults.Start(tg.Addrs[0], plan)
-	if err != nil {
-		t.Fatal(err)
+	ms := metrics(t, tg, "p2p", quick(func(p *Params) { p.Pairs, p.Duration = 2, time.Second }))
+	done := float64(p.Done(f))
+	if f != faults.Deliver && done < 1 {
+		t.Fatalf("none of %d deliveries met it", p.Deliveries())
 	}
-	t.Cleanup(p.Close)
-	tg.Addrs = []string{p.Addr()}
-	return tg, p
+	want := map[string]float64{}
+	switch f {
+	case faults.Drop:
+		want["lost"] = done
+	case faults.Twice:
+		want["duplicates"] = done
+	case faults.Swap:
+		want["reordered"] = done
+		// A message that waits for its successor when the traffic ends never comes.
+		want["lost"] = min(ms["lost"], 2)
+	case faults.Change:
+		want["changed"], want["lost"] = done, done
+	case faults.Astray:
+		want["foreign"], want["lost"] = done, done
+	}
+	for _, name := range []string{"lost", "duplicates", "reordered", "changed", "foreign"} {
+		if ms[name] != want[name] {
+			t.Errorf("%s: found %v, want %v of %d deliveries", name, ms[name], want[name], p.Deliveries())
+		}
+	}
 }
 
-// What a proxy did to the traffic is what the measurement says, to the message.
+var injected = map[string]faults.Fate{"nothing": faults.Deliver, "lost": faults.Drop, "twice": faults.Twice, "out of order": faults.Swap,
+	"late": faults.Late, "changed": faults.Change, "to the wrong one": faults.Astray}
+
 func TestInjectedFaultsAreCounted(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		plan faults.Plan
-		want func(faults.Done) (lost, duplicates, reordered uint64)
-	}{
-		{"nothing", faults.Plan{}, func(faults.Done) (uint64, uint64, uint64) { return 0, 0, 0 }},
-		{"one of 10,000 dropped", faults.Plan{DropEvery: 10000},
-			func(d faults.Done) (uint64, uint64, uint64) { return d.Dropped, 0, 0 }},
-		{"one of 1,000 doubled", faults.Plan{DoubleEvery: 1000},
-			func(d faults.Done) (uint64, uint64, uint64) { return 0, d.Doubled, 0 }},
-		{"one of 1,000 swapped", faults.Plan{SwapEvery: 1000},
-			func(d faults.Done) (uint64, uint64, uint64) { return 0, 0, d.Swapped }},
-		{"all three", faults.Plan{DropEvery: 997, DoubleEvery: 1009, SwapEvery: 1013},
-			func(d faults.Done) (uint64, uint64, uint64) { return d.Dropped, d.Doubled, d.Swapped }},
-	} {
-		t.Run(c.name, func(t *testing.T) {
+	for name, f := range injected {
+		t.Run(name, func(t *testing.T) {
 			simulated(t, func(t *testing.T) {
-				tg, proxy := damaged(t, c.plan)
-				ms := metrics(t, tg, "p2p", quick(func(p *Params) { p.Duration = time.Second }))
-				done := proxy.Done()
-				if done.Passed < 10000 {
-					t.Errorf("only %d messages passed", done.Passed)
-				}
-				lost, duplicates, reordered := c.want(done)
-				// A message that waits for its successor when the traffic ends never comes: it is lost.
-				kept := float64(0)
-				if c.plan.SwapEvery > 0 && ms["lost"] == float64(lost)+1 {
-					kept = 1
-				}
-				if ms["lost"]-kept != float64(lost) || ms["duplicates"] != float64(duplicates) || ms["reordered"] != float64(reordered) {
-					t.Errorf("found lost %v, duplicates %v, reordered %v; the proxy did %+v", ms["lost"], ms["duplicates"], ms["reordered"], done)
-				}
+				p := &faults.Proxy{Fate: faults.Every(997, f), Delay: time.Millisecond}
+				inject(t, p, target(t, p), f)
 			})
 		})
 	}
+}
+
+// The same between clients and a real node, over TCP.
+func TestFaultsInFrontOfANodeAreCounted(t *testing.T) {
+	for name, f := range injected {
+		t.Run(name, func(t *testing.T) {
+			node := ownNode(t)
+			p := &faults.Proxy{Fate: faults.Every(97, f), Delay: time.Millisecond, Node: node.Addrs[0]}
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(p.Close)
+			node.Addrs = []string{p.Addr()}
+			inject(t, p, node, f)
+		})
+	}
+}
+
+// Several faults at once are told apart.
+func TestFaultsTogetherAreCounted(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		drop, twice, swap := faults.Every(997, faults.Drop), faults.Every(1009, faults.Twice), faults.Every(1013, faults.Swap)
+		p := &faults.Proxy{Fate: func(n uint64) faults.Fate { return max(drop(n), twice(n), swap(n)) }}
+		ms := metrics(t, target(t, p), "p2p", quick(func(p *Params) { p.Duration = time.Second }))
+		kept := min(max(ms["lost"]-float64(p.Done(faults.Drop)), 0), 1) // under way at the end
+		if p.Deliveries() < 10000 || ms["lost"]-kept != float64(p.Done(faults.Drop)) || ms["duplicates"] != float64(p.Done(faults.Twice)) ||
+			ms["reordered"] != float64(p.Done(faults.Swap)) {
+			t.Errorf("found lost %v, duplicates %v, reordered %v of %d; done: %d, %d, %d", ms["lost"], ms["duplicates"], ms["reordered"],
+				p.Deliveries(), p.Done(faults.Drop), p.Done(faults.Twice), p.Done(faults.Swap))
+		}
+	})
 }
 
 // Delays of five milliseconds on one message in fifty are in the p99, and not in the median.
 func TestDelaysShowAtTheirPercentile(t *testing.T) {
 	simulated(t, func(t *testing.T) {
 		const delay = 5 * time.Millisecond
-		tg, proxy := damaged(t, faults.Plan{DelayEvery: 50, Delay: delay})
-		ms := metrics(t, tg, "p2p", quick(func(p *Params) { p.InFlight, p.Duration = 1, 5*time.Second }))
-		if proxy.Done().Delayed < 10 {
-			t.Fatalf("only %d delayed", proxy.Done().Delayed)
+		proxy := &faults.Proxy{Fate: faults.Every(50, faults.Late), Delay: delay}
+		ms := metrics(t, target(t, proxy), "p2p", quick(func(p *Params) { p.InFlight, p.Duration = 1, 5*time.Second }))
+		if n := proxy.Done(faults.Late); n < 10 {
+			t.Fatalf("only %d delayed", n)
 		}
 		if p50, p99 := time.Duration(ms["p50"]), time.Duration(ms["p99"]); p99 < p50+delay*9/10 || p99 > p50+delay*11/10 {
 			t.Errorf("p50 %v, p99 %v, want %v between them", p50, p99, delay)
@@ -128,7 +148,7 @@ func once(n int64, length time.Duration) func() {
 func TestOpenLoopChargesPausesToEveryMessage(t *testing.T) {
 	const pause = 200 * time.Millisecond
 	case1 := func(t *testing.T, f func(*Params)) (p90, p99 time.Duration) {
-		tg, _ := damaged(t, faults.Plan{Window: 64 << 10, Pause: pauses(time.Second, pause)})
+		tg := target(t, &faults.Proxy{Window: 64 << 10, Pause: pauses(time.Second, pause)})
 		ms := metrics(t, tg, "p2p", quick(func(p *Params) { p.Size, p.Duration = 16<<10, 3*time.Second; f(p) }))
 		return time.Duration(ms["p90"]), time.Duration(ms["p99"])
 	}
@@ -159,7 +179,7 @@ func TestStallBeyondTheEndIsCharged(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			simulated(t, func(t *testing.T) {
 				const stall = 1500 * time.Millisecond
-				tg, _ := damaged(t, faults.Plan{Window: c.window, Pause: once(2*250, stall)}) // each passes twice
+				tg := target(t, &faults.Proxy{Window: c.window, Pause: once(250, stall)})
 				ms := metrics(t, tg, "p2p", quick(func(p *Params) { p.Size, p.Rate, p.Duration = c.size, 500, time.Second }))
 				if p90, p99 := time.Duration(ms["p90"]), time.Duration(ms["p99"]); p90 < stall*3/4 || p90 > stall || p99 < stall*9/10 || p99 > stall*11/10 {
 					t.Errorf("p90 %v, p99 %v; half of the messages met a stall of %v", p90, p99, stall)
@@ -180,10 +200,10 @@ func TestLostMessagesAreLate(t *testing.T) {
 	}{{"open", func(p *Params) { p.Rate = 500 }}, {"closed", func(p *Params) { p.InFlight = 16 }}} {
 		t.Run(c.name, func(t *testing.T) {
 			simulated(t, func(t *testing.T) {
-				tg, proxy := damaged(t, faults.Plan{DropEvery: 20})
-				ms := metrics(t, tg, "p2p", quick(func(p *Params) { p.Duration = 400 * time.Millisecond; c.f(p) }))
-				if proxy.Done().Dropped < 4 {
-					t.Fatalf("only %d dropped", proxy.Done().Dropped)
+				proxy := &faults.Proxy{Fate: faults.Every(20, faults.Drop)}
+				ms := metrics(t, target(t, proxy), "p2p", quick(func(p *Params) { p.Duration = 400 * time.Millisecond; c.f(p) }))
+				if n := proxy.Done(faults.Drop); n < 4 {
+					t.Fatalf("only %d dropped", n)
 				}
 				if p90, p99 := time.Duration(ms["p90"]), time.Duration(ms["p99"]); p90 > drainQuiet || p99 < drainQuiet {
 					t.Errorf("p90 %v, p99 %v; one of 20 was awaited for %v and more", p90, p99, drainQuiet)
@@ -243,7 +263,8 @@ func refused(t *testing.T, serve func(net.Conn), want string) {
 // A node that stops answering in the midst: what was measured until then is there, and the reason.
 func TestStallInTheMidstEndsTheMeasurement(t *testing.T) {
 	simulated(t, func(t *testing.T) {
-		tg, proxy := damaged(t, faults.Plan{})
+		proxy := new(faults.Proxy)
+		tg := target(t, proxy)
 		plan := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *Params) { p.Duration = time.Hour })}}, Rounds: 1}
 		var silent time.Time
 		plan.Progress = func(g Progress) {
@@ -267,7 +288,7 @@ func TestStallInTheMidstEndsTheMeasurement(t *testing.T) {
 
 func TestInterruptInTheMidstKeepsWhatWasMeasured(t *testing.T) {
 	simulated(t, func(t *testing.T) {
-		tg := target(t, new(testnode.Node))
+		tg := target(t, new(faults.Proxy))
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		plan := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *Params) { p.Duration = time.Hour })}}, Rounds: 1}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
-	"github.com/seed31b3bfd0/slimgo/bench/internal/testnode"
+	"github.com/seed31b3bfd0/slimgo/bench/internal/faults"
 )
 
 // interrupted runs one case and ends it when has says so of the progress.
@@ -51,7 +51,7 @@ func TestInterruptInTheWarmUpKeepsWhatThereIs(t *testing.T) {
 func TestStormCutShortKeepsWhatThereIs(t *testing.T) { simulated(t, stormCutShort) }
 
 func stormCutShort(t *testing.T) {
-	n := new(testnode.Node)
+	n := new(faults.Proxy)
 	tg := target(t, n)
 	var begun atomic.Int64
 	tg.Dialer = watched{Dialer: client.Dialer{Net: n.Net.Dial}, before: func(context.Context) error {

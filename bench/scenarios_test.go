@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
-	"github.com/seed31b3bfd0/slimgo/bench/internal/testnode"
+	"github.com/seed31b3bfd0/slimgo/bench/internal/faults"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/router"
 )
@@ -55,7 +55,7 @@ func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel() // it waits for most of its time
 			ms := metrics(t, ownNode(t), k.name, quick(change))
-			for _, bad := range []string{"lost", "duplicates", "reordered", "foreign", "clients failed"} {
+			for _, bad := range []string{"lost", "duplicates", "reordered", "foreign", "changed", "clients failed"} {
 				if ms[bad] != 0 {
 					t.Errorf("%s: %v", bad, ms[bad])
 				}
@@ -70,13 +70,13 @@ func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
 func TestAnycastFindsAnUnfairNode(t *testing.T) {
 	of4 := quick(func(p *Params) { p.Instances = 4 })
 	simulated(t, func(t *testing.T) {
-		fair := one(t, &testnode.Node{Rotate: true}, "anycast", of4)
+		fair := one(t, &faults.Proxy{Rotate: true}, "anycast", of4)
 		if fair["spread max/mean"] > 1.01 || fair["spread min/mean"] < 0.99 || fair["delivered"] <= 0 {
 			t.Errorf("in turn: %v to %v of the mean", fair["spread min/mean"], fair["spread max/mean"])
 		}
 	})
 	simulated(t, func(t *testing.T) {
-		unfair := one(t, new(testnode.Node), "anycast", of4) // all to the first
+		unfair := one(t, new(faults.Proxy), "anycast", of4) // all to the first
 		if unfair["spread max/mean"] != 4 || unfair["spread min/mean"] != 0 || unfair["lost"] != 0 {
 			t.Errorf("got %v", unfair)
 		}
@@ -85,12 +85,7 @@ func TestAnycastFindsAnUnfairNode(t *testing.T) {
 
 func TestAnycastSeesDuplicatesAcrossInstances(t *testing.T) {
 	simulated(t, func(t *testing.T) {
-		n := &testnode.Node{Fault: func(n uint64) testnode.Fault {
-			if n%100 == 99 {
-				return testnode.Twice
-			}
-			return testnode.Deliver
-		}}
+		n := &faults.Proxy{Fate: faults.Every(100, faults.Twice)}
 		if ms := one(t, n, "anycast", quick(func(p *Params) { p.Instances = 2 })); ms["duplicates"] < 1 || ms["lost"] != 0 {
 			t.Errorf("got %v", ms)
 		}
@@ -103,7 +98,7 @@ func TestMixedSendsEachSizeByItsWeight(t *testing.T) {
 		t.Fatalf("got %v", mix)
 	}
 	simulated(t, func(t *testing.T) {
-		ms := one(t, new(testnode.Node), "mixed", quick(func(p *Params) { p.Sizes, p.Duration = "100:3,1K:1", time.Second }))
+		ms := one(t, new(faults.Proxy), "mixed", quick(func(p *Params) { p.Sizes, p.Duration = "100:3,1K:1", time.Second }))
 		overhead := 400.0 // header, roughly
 		if mean := ms["bytes received"] / ms["delivered"]; mean < 331+overhead/2 || mean > 331+overhead*1.5 {
 			t.Errorf("%v bytes a message, want 331 and a header", mean)
@@ -113,7 +108,7 @@ func TestMixedSendsEachSizeByItsWeight(t *testing.T) {
 
 func TestChurnCountsClientsAndFailures(t *testing.T) {
 	simulated(t, func(t *testing.T) {
-		ms := one(t, new(testnode.Node), "churn", quick(func(p *Params) { p.ChurnRate, p.Duration = 20, time.Second }))
+		ms := one(t, new(faults.Proxy), "churn", quick(func(p *Params) { p.ChurnRate, p.Duration = 20, time.Second }))
 		if got := ms["clients served a second"]; got < 19 || got > 21 || ms["clients served"] != got {
 			t.Errorf("%v clients in a second, %v in all, want 20", got, ms["clients served"])
 		}
@@ -129,15 +124,15 @@ func TestChurnCountsClientsAndFailures(t *testing.T) {
 func TestStormFindsLossAndGhosts(t *testing.T) {
 	for _, c := range []struct {
 		metric string
-		fault  testnode.Fault
-	}{{"lost", testnode.Drop}, {"duplicates", testnode.Twice}} {
+		fault  faults.Fate
+	}{{"lost", faults.Drop}, {"duplicates", faults.Twice}} {
 		for _, when := range []uint64{50, 200} { // 40 clients get 3 messages before the storm, and 3 behind it
 			simulated(t, func(t *testing.T) {
-				n := &testnode.Node{Fault: func(n uint64) testnode.Fault {
+				n := &faults.Proxy{Fate: func(n uint64) faults.Fate {
 					if n == when {
 						return c.fault
 					}
-					return testnode.Deliver
+					return faults.Deliver
 				}}
 				if ms := one(t, n, "storm", quick(func(p *Params) { p.Conns = 40 })); ms[c.metric] != 1 {
 					t.Errorf("%s at message %d: got %v", c.metric, when, ms)

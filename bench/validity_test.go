@@ -11,7 +11,6 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/internal/faults"
-	"github.com/seed31b3bfd0/slimgo/bench/internal/testnode"
 )
 
 // told returns a scenario that measures what is given.
@@ -174,8 +173,8 @@ func TestClientLimitMayBeUnknown(t *testing.T) {
 func TestOverloadIsNotValid(t *testing.T) { simulated(t, overloadIsNotValid) }
 
 func overloadIsNotValid(t *testing.T) {
-	// Each message passes twice: a tenth or so of what is asked for.
-	tg, _ := damaged(t, faults.Plan{Window: 64 << 10, Pause: gate(func() time.Duration { return 2 * time.Millisecond })})
+	// A tenth or so of what is asked for.
+	tg := target(t, &faults.Proxy{Window: 64 << 10, Pause: gate(func() time.Duration { return 4 * time.Millisecond })})
 	plan := Plan{Targets: []Target{tg}, Rounds: 1, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *Params) {
 		p.Rate, p.Size, p.Duration = 2000, 16<<10, time.Second
 	})}}}
@@ -214,7 +213,7 @@ func TestLatenessWithoutDelaysIsTold(t *testing.T) {
 // A node that keeps up is not called overloaded.
 func TestOfferedIsDelivered(t *testing.T) {
 	simulated(t, func(t *testing.T) {
-		ms := one(t, new(testnode.Node), "fanout", quick(func(p *Params) { p.Fanout, p.Rate, p.Duration = 3, 200, time.Second }))
+		ms := one(t, new(faults.Proxy), "fanout", quick(func(p *Params) { p.Fanout, p.Rate, p.Duration = 3, 200, time.Second }))
 		if ms["offered"] != 600 || ms["sent"] < 594 || ms["sent"] > 606 || ms["delivered"] < 594 || ms["delivered"] > 606 {
 			t.Errorf("offered %v, sent %v, delivered %v, want 200 to each of 3", ms["offered"], ms["sent"], ms["delivered"])
 		}

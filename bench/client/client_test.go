@@ -11,14 +11,14 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/seed31b3bfd0/slimgo/bench/internal/testnode"
+	"github.com/seed31b3bfd0/slimgo/bench/internal/faults"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func start(t *testing.T, n *testnode.Node) *testnode.Node {
+func start(t *testing.T, n *faults.Proxy) *faults.Proxy {
 	t.Helper()
 	if err := n.Start(); err != nil {
 		t.Fatal(err)
@@ -27,7 +27,7 @@ func start(t *testing.T, n *testnode.Node) *testnode.Node {
 	return n
 }
 
-func dial(t *testing.T, n *testnode.Node, o load.DialOptions) *Conn {
+func dial(t *testing.T, n *faults.Proxy, o load.DialOptions) *Conn {
 	t.Helper()
 	c, err := Dialer{}.Dial(t.Context(), n.Addr(), o)
 	if err != nil {
@@ -96,7 +96,7 @@ func TestMessagesArriveSignedAndInOrder(t *testing.T) {
 		{"to a group", 1 << 10, 100, load.Constant, 172, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			n := start(t, new(testnode.Node))
+			n := start(t, new(faults.Proxy))
 			sink := expect(uint64(c.count))
 			to := address("bob", 7)
 			if c.all {
@@ -132,7 +132,7 @@ func TestMessagesArriveSignedAndInOrder(t *testing.T) {
 }
 
 func TestFreshIdentityDiffersFromMessageToMessage(t *testing.T) {
-	n := start(t, new(testnode.Node))
+	n := start(t, new(faults.Proxy))
 	c := dial(t, n, load.DialOptions{})
 	pub, err := c.Publisher(load.Message{To: []load.Address{address("x", 0)}, Size: 100, Identity: load.Fresh, IdentitySize: 172})
 	if err != nil {
@@ -153,7 +153,7 @@ func TestFreshIdentityDiffersFromMessageToMessage(t *testing.T) {
 }
 
 func TestNamesAreConfirmedByTheNode(t *testing.T) {
-	n := start(t, new(testnode.Node))
+	n := start(t, new(faults.Proxy))
 	c := dial(t, n, load.DialOptions{})
 	at := func(i int) load.Address { return address("n"+strconv.Itoa(i), uint64(i+1)) }
 	if done, err := c.Subscribe(t.Context(), 1000, 10, at); done != 1000 || err != nil {
@@ -171,7 +171,7 @@ func TestNamesAreConfirmedByTheNode(t *testing.T) {
 }
 
 func TestRefusedNameIsAnError(t *testing.T) {
-	n := start(t, &testnode.Node{Refuse: "not today"})
+	n := start(t, &faults.Proxy{Refuse: "not today"})
 	c := dial(t, n, load.DialOptions{})
 	done, err := c.Subscribe(t.Context(), 3, 0, func(i int) load.Address { return address("x", uint64(i)) })
 	if done != 0 || err == nil || !strings.Contains(err.Error(), "not today") {
@@ -180,7 +180,7 @@ func TestRefusedNameIsAnError(t *testing.T) {
 }
 
 func TestNodeThatSignsWronglyIsFound(t *testing.T) {
-	n := start(t, &testnode.Node{Fault: func(uint64) testnode.Fault { return testnode.Unsigned }})
+	n := start(t, &faults.Proxy{Fate: func(uint64) faults.Fate { return faults.Unsigned }})
 	receiver, sender := dial(t, n, load.DialOptions{}), dial(t, n, load.DialOptions{})
 	to := address("bob", 1)
 	if _, err := receiver.Subscribe(t.Context(), 1, 0, func(int) load.Address { return to }); err != nil {
@@ -200,7 +200,7 @@ func TestNodeThatSignsWronglyIsFound(t *testing.T) {
 }
 
 func TestPublisherRefusesWhatCannotBeSent(t *testing.T) {
-	n := start(t, new(testnode.Node))
+	n := start(t, new(faults.Proxy))
 	c := dial(t, n, load.DialOptions{})
 	to := []load.Address{address("x", 0)}
 	for name, m := range map[string]load.Message{
@@ -218,7 +218,7 @@ func TestDialFailsWhenNobodyNegotiates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		n := start(t, &testnode.Node{Mute: true, Net: new(simnet.Net)})
+		n := start(t, &faults.Proxy{Mute: true, Net: new(simnet.Net)})
 		if _, err := (Dialer{Net: n.Net.Dial}).Dial(ctx, n.Addr(), load.DialOptions{}); err == nil || !strings.Contains(err.Error(), "has said nothing for 50ms") {
 			t.Errorf("got %v", err)
 		}
@@ -226,7 +226,7 @@ func TestDialFailsWhenNobodyNegotiates(t *testing.T) {
 }
 
 func TestCloseEndsASenderThatTheNodeKeepsWaiting(t *testing.T) {
-	n := start(t, &testnode.Node{Deaf: true})
+	n := start(t, &faults.Proxy{Deaf: true})
 	c, err := Dialer{}.Dial(t.Context(), n.Addr(), load.DialOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -254,7 +254,7 @@ func TestCloseEndsASenderThatTheNodeKeepsWaiting(t *testing.T) {
 
 func TestSendAllocatesNothing(t *testing.T) {
 	for _, identity := range []load.Identity{load.Constant, load.Fresh} {
-		n := start(t, new(testnode.Node))
+		n := start(t, new(faults.Proxy))
 		c := dial(t, n, load.DialOptions{})
 		pub, err := c.Publisher(load.Message{To: []load.Address{address("x", 0)}, Size: 100, Identity: identity, IdentitySize: 172})
 		if err != nil {

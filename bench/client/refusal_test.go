@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/seed31b3bfd0/slimgo/bench/internal/testnode"
+	"github.com/seed31b3bfd0/slimgo/bench/internal/faults"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 )
@@ -120,7 +120,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 
 func TestSilenceIsReportedWithinTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := start(t, &testnode.Node{Mute: true, Net: new(simnet.Net)})
+		n := start(t, &faults.Proxy{Mute: true, Net: new(simnet.Net)})
 		begin := time.Now()
 		_, err := Dialer{Net: n.Net.Dial}.Dial(t.Context(), n.Addr(), load.DialOptions{})
 		if took := time.Since(begin); err == nil || !strings.Contains(err.Error(), "has said nothing for 20s") ||
@@ -132,7 +132,7 @@ func TestSilenceIsReportedWithinTheLimit(t *testing.T) {
 
 // Who interrupts is told nothing about the node.
 func TestInterruptedDialBlamesNobody(t *testing.T) {
-	n := start(t, &testnode.Node{Mute: true})
+	n := start(t, &faults.Proxy{Mute: true})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := (Dialer{}).Dial(ctx, n.Addr(), load.DialOptions{}); err == nil || strings.Contains(err.Error(), "check the address") {

@@ -1,91 +1,134 @@
-// Package faults is a proxy that damages traffic on purpose, so that one can see whether a measurement finds it. It ends
-// HTTP/2 on both sides and passes whole SLIM messages on as they are, negotiation and MACs included; what goes from the node to
-// a client and is a publish may be dropped, doubled, swapped or delayed. It counts what it did.
+// Package faults is a SLIM node that damages traffic on purpose, so that one can see whether a measurement finds it. It ends
+// the channel and the link of each client. Behind it stands a real node, towards which each client has a connection of
+// its own (session/uplink), or, where time is simulated and a real node cannot run, nothing: then it confirms names and
+// forwards by exact name itself. It counts what it did. What it cannot write it keeps in memory without limit.
 package faults
 
 import (
-	"context"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/simnet"
+	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// Plan is what happens to publishes on their way to clients. Each number counts publishes of the whole proxy, from 1; zero: never.
-type Plan struct {
-	DropEvery   uint64        // one of so many vanishes
-	DoubleEvery uint64        // one of so many comes twice
-	SwapEvery   uint64        // one of so many comes behind the next one
-	DelayEvery  uint64        // one of so many waits
-	Delay       time.Duration // for so long, and what comes behind it waits too
-	// Pause is called before each publish goes on, from clients and to them, by several goroutines. nil: never.
-	Pause func()
-	// Window is how many bytes a peer may send ahead of what goes on; 0: 4 MiB.
-	Window uint32
-	Net    *simnet.Net // where proxy and node are; nil: on loopback
+// Fate is what becomes of one delivery.
+type Fate uint8
+
+// The fates.
+const (
+	Deliver  Fate = iota
+	Drop          // it vanishes
+	Twice         // it goes out two times
+	Swap          // it goes out behind the next one for the same client
+	Late          // it waits for Proxy.Delay, and what its sender sends behind it waits, too
+	Change        // a byte of the last 64 is another
+	Astray        // it goes to another client that has names; to nobody if there is none
+	Unsigned      // its MAC is wrong
+	fates
+)
+
+// Every returns a Proxy.Fate in which one of k deliveries has fate f, the first as number k-1.
+func Every(k uint64, f Fate) func(uint64) Fate {
+	return func(n uint64) Fate {
+		if n%k == k-1 {
+			return f
+		}
+		return Deliver
+	}
 }
 
-// Done is what a proxy has done.
-type Done struct{ Passed, Dropped, Doubled, Swapped, Delayed uint64 }
-
-// Proxy listens on a free address and passes connections on to a node.
+// Proxy accepts clients from Start until Close. Its fields are set before.
 type Proxy struct {
-	plan Plan
-	node string
-	l    net.Listener
-	work sync.WaitGroup
+	// Fate chooses the fate of delivery n, counted from 0 over all clients. It is called by several goroutines. nil: all are
+	// delivered.
+	Fate  func(n uint64) Fate
+	Delay time.Duration // of Late
+	// Pause is called before a publish of a client is taken, by several goroutines; what the client sends behind it waits.
+	// nil: never.
+	Pause  func()
+	Window uint32      // how many bytes a client may send ahead; 0: 1 MiB
+	Refuse string      // the reason for which every name is refused; empty: none is
+	Mute   bool        // it accepts sockets and never says a word
+	Deaf   bool        // it gives no window back for what it receives
+	Rotate bool        // without a node: of several clients with one name each gets a message in turn; else always the first
+	Net    *simnet.Net // where it listens; nil: on loopback
+	Node   string      // address of the node behind it; empty: there is none
 
-	passed, dropped, doubled, swapped, delayed atomic.Uint64
+	l         net.Listener
+	work      sync.WaitGroup
+	full      chan struct{}
+	fill      sync.Once
+	forwarded atomic.Uint64 // publishes, of which each is for one client or for all
+	passed    atomic.Uint64 // deliveries
+	done      [fates]atomic.Uint64
+	silent    atomic.Bool
 
 	mu     sync.Mutex
 	ends   map[*end]struct{}
+	names  map[wire.Name][]*end
 	closed bool
-	silent bool // nothing goes on any more
 }
 
-// Start opens a proxy in front of the node at addr.
-func Start(addr string, plan Plan) (*Proxy, error) {
-	l, err := plan.listen()
-	if err != nil {
-		return nil, err
-	}
-	p := &Proxy{plan: plan, node: addr, l: l, ends: map[*end]struct{}{}}
-	p.work.Go(p.accept)
-	return p, nil
-}
-
-func (p Plan) listen() (net.Listener, error) {
+// Start listens on a free address.
+func (p *Proxy) Start() error {
+	var err error
 	if p.Net != nil {
-		return p.Net.Listen(), nil
+		p.l = p.Net.Listen()
+	} else if p.l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		return err
 	}
-	return net.Listen("tcp", "127.0.0.1:0")
+	p.ends, p.names, p.full = map[*end]struct{}{}, map[wire.Name][]*end{}, make(chan struct{})
+	p.work.Go(func() {
+		for {
+			nc, err := p.l.Accept()
+			if err != nil {
+				return
+			}
+			p.join(nc)
+		}
+	})
+	return nil
 }
 
-func (p Plan) dial(addr string) (net.Conn, error) {
-	if p.Net != nil {
-		return p.Net.Dial(context.Background(), addr)
-	}
-	return net.Dial("tcp", addr)
-}
-
-// Addr is where the proxy listens.
-func (p *Proxy) Addr() string { return p.l.Addr().String() }
-
-// Done returns the counts so far.
-func (p *Proxy) Done() Done {
-	return Done{p.passed.Load(), p.dropped.Load(), p.doubled.Load(), p.swapped.Load(), p.delayed.Load()}
-}
-
-// Silence makes the proxy keep everything that would go to clients from now on, with all sockets open.
-func (p *Proxy) Silence() {
+func (p *Proxy) join(nc net.Conn) {
+	e := newEnd(p, nc)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.silent = true
+	if p.closed {
+		_ = nc.Close()
+		return
+	}
+	p.ends[e] = struct{}{}
+	p.work.Go(e.read)
+	p.work.Go(e.write)
 }
 
-// Close ends all connections and returns when nothing runs any more.
+// Addr is where it listens.
+func (p *Proxy) Addr() string { return p.l.Addr().String() }
+
+// Done returns how many deliveries have met fate f. Of those to be swapped only what went out behind another counts.
+func (p *Proxy) Done(f Fate) uint64 { return p.done[f].Load() }
+
+// Deliveries returns how many there were, whatever became of them.
+func (p *Proxy) Deliveries() uint64 { return p.passed.Load() }
+
+// Silence makes the proxy keep every delivery from now on, with all sockets open.
+func (p *Proxy) Silence() { p.silent.Store(true) }
+
+// AwaitFull returns when a client has used up its window towards a deaf proxy.
+func (p *Proxy) AwaitFull() { <-p.full }
+
+// Names returns how many names clients hold.
+func (p *Proxy) Names() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.names)
+}
+
+// Close ends everything and returns when all goroutines are gone.
 func (p *Proxy) Close() {
 	_ = p.l.Close()
 	p.mu.Lock()
@@ -95,74 +138,4 @@ func (p *Proxy) Close() {
 	}
 	p.mu.Unlock()
 	p.work.Wait()
-}
-
-func (p *Proxy) accept() {
-	for {
-		nc, err := p.l.Accept()
-		if err != nil {
-			return
-		}
-		up, err := p.plan.dial(p.node)
-		if err != nil {
-			_ = nc.Close()
-			continue
-		}
-		p.join(nc, up)
-	}
-}
-
-// join connects the two sides of a client's connection.
-func (p *Proxy) join(client, node net.Conn) {
-	down, up := newEnd(p, client, false), newEnd(p, node, true)
-	down.other, up.other = up, down
-	p.mu.Lock()
-	p.ends[down], p.ends[up] = struct{}{}, struct{}{}
-	closed := p.closed
-	p.mu.Unlock()
-	if closed {
-		_, _ = client.Close(), node.Close()
-	}
-	for _, e := range []*end{down, up} {
-		p.work.Go(e.read)
-		p.work.Go(e.write)
-	}
-}
-
-func (p *Proxy) quiet() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.silent
-}
-
-// every counts one and reports whether it is a kth one.
-func every(n, k uint64) bool { return k > 0 && n%k == 0 }
-
-// fate applies the plan to a publish for a client: what goes out now, in order.
-func (p *Proxy) fate(to *end, msg []byte) [][]byte {
-	n := p.passed.Add(1)
-	if every(n, p.plan.DropEvery) {
-		p.dropped.Add(1)
-		return nil
-	}
-	if every(n, p.plan.DelayEvery) {
-		p.delayed.Add(1)
-		wait := time.NewTimer(p.plan.Delay)
-		<-wait.C
-	}
-	if every(n, p.plan.SwapEvery) && to.kept == nil {
-		to.kept = msg
-		return nil
-	}
-	out := [][]byte{msg}
-	if every(n, p.plan.DoubleEvery) {
-		p.doubled.Add(1)
-		out = append(out, msg)
-	}
-	if to.kept != nil {
-		p.swapped.Add(1)
-		out = append(out, to.kept)
-		to.kept = nil
-	}
-	return out
 }
