@@ -3,6 +3,9 @@ package bench
 import (
 	"math"
 	"slices"
+	"sort"
+
+	"github.com/aclements/go-moremath/stats"
 )
 
 // unboundedRatio is the upper end of an interval of ratios without one, as JSON has no infinity.
@@ -49,19 +52,8 @@ func rankCut(n, m int, alpha float64) int {
 		deviation := math.Sqrt(float64(n*m) * float64(n+m+1) / 12)
 		return max(0, int(float64(n*m)/2-math.Sqrt2*math.Erfinv(1-alpha)*deviation))
 	}
-	counts := uCounts(n, m)
-	total := 0.0
-	for _, c := range counts {
-		total += c
-	}
-	sum, cut := 0.0, 0
-	for _, c := range counts {
-		if sum += c / total; sum > alpha/2 {
-			break
-		}
-		cut++
-	}
-	return cut
+	u := stats.UDist{N1: n, N2: m}
+	return sort.Search(n*m, func(k int) bool { return u.CDF(float64(k)) > alpha/2 })
 }
 
 // roundsFor is how many rounds on each side have an interval at level alpha.

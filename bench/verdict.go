@@ -233,11 +233,11 @@ const wideInterval = 1.4
 // with an error of some 5 % in all), after the last one of 95 %.
 func (v Verdict) judgeInterval(xs []float64, scale func(float64) float64, c Condition, last int) Verdict {
 	v.Rounds = len(xs)
-	level := sure
+	confidence := sure
 	if v.Rounds < last {
-		level = surer
+		confidence = surer
 	}
-	mid, low, high := interval(xs, level)
+	mid, low, high := interval(xs, confidence)
 	v.Value, v.Low, v.High = scale(mid), max(scale(low), -math.MaxFloat64), min(scale(high), math.MaxFloat64)
 	both := c.holds(v.Low) && c.holds(v.High)
 	neither := !c.holds(v.Low) && !c.holds(v.High)

@@ -79,7 +79,7 @@ var rules = []rule{
 
 	{path: "bench/relay/grpcgo", level: 6, outside: []string{"google.golang.org/grpc"}},
 	{path: "bench/...", level: 6, outside: []string{"github.com/HdrHistogram/hdrhistogram-go", "go.yaml.in/yaml/v4",
-		"golang.org/x/sys/unix"}},
+		"golang.org/x/sys/unix", "golang.org/x/perf/benchmath", "github.com/aclements/go-moremath/stats"}}, // distributions
 
 	{path: "cmd/...", level: top, outside: []string{"github.com/spf13/pflag"}},
 	{path: "interop/...", level: top},
