@@ -267,3 +267,41 @@ func TestSendAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// A connection that does not read gets what its read that waits brings, and the rest when it reads again.
+func TestPaceHoldsTheReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := start(t, &faults.Proxy{Net: new(simnet.Net)})
+		var conns []load.Conn
+		sink := load.NewReceiver(0, 1, 1)
+		for _, s := range []load.Sink{sink, nil} {
+			c, err := Dialer{Net: n.Net.Dial}.Dial(t.Context(), n.Addr(), load.DialOptions{Sink: s})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			conns = append(conns, c)
+		}
+		to := address("bob", 1)
+		if _, err := conns[0].Subscribe(t.Context(), 1, 0, func(int) load.Address { return to }); err != nil {
+			t.Fatal(err)
+		}
+		pub, err := conns[1].Publisher(load.Message{To: []load.Address{to}, Size: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range []struct {
+			pace int
+			want uint64
+		}{{-1, 1}, {0, 2}, {0, 2}, {-1, 4}} {
+			conns[0].Pace(c.pace)
+			if err := pub.Send(uint64(i), 1, load.Now(), 0); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			if got, _ := sink.Total(); got != c.want {
+				t.Errorf("after message %d at pace %d: %d have come, want %d", i, c.pace, got, c.want)
+			}
+		}
+	})
+}
