@@ -6,19 +6,22 @@ import (
 	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // anycast: one name held by several connections; each message is for any one of them. A node shall spread them.
 func anycast() kind {
 	return kind{
-		name:  "anycast",
-		uses:  []string{"instances", "size", "identity", "identity-size", "inflight", "rate", "duration", "warmup"},
-		label: func(p Params) string { return fmt.Sprintf("1→any of %d %s, %s", p.Instances, p.message(), p.pace()) },
-		run:   runAnycast,
+		name: "anycast",
+		uses: []string{"instances", "size", "identity", "identity-size", "inflight", "rate", "duration", "warmup"},
+		label: func(p result.Params) string {
+			return fmt.Sprintf("1→any of %d %s, %s", p.Instances, p.Message(), p.Pace())
+		},
+		run: runAnycast,
 	}
 }
 
-func runAnycast(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
+func runAnycast(ctx context.Context, g *Rig, p result.Params) ([]result.Metric, error) {
 	t := newTraffic(g, p)
 	name := g.Name("instance", 0)
 	instances := load.NewInstances(p.Instances, 0, 1, t.phases)
@@ -38,7 +41,7 @@ func runAnycast(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 }
 
 // balance compares what each of several receivers got, over the whole case: 1 is even.
-func balance(rs []*load.Receiver) []Metric {
+func balance(rs []*load.Receiver) []result.Metric {
 	var counts []float64
 	sum := 0.0
 	for _, r := range rs {
@@ -50,8 +53,8 @@ func balance(rs []*load.Receiver) []Metric {
 		return nil
 	}
 	mean := sum / float64(len(counts))
-	return []Metric{
-		{Name: "spread max/mean", Unit: Ratio, Value: slices.Max(counts) / mean, Better: Lower, Worst: true},
-		{Name: "spread min/mean", Unit: Ratio, Value: slices.Min(counts) / mean, Better: Higher, Worst: true},
+	return []result.Metric{
+		{Name: "spread max/mean", Unit: result.Ratio, Value: slices.Max(counts) / mean, Better: result.Lower, Worst: true},
+		{Name: "spread min/mean", Unit: result.Ratio, Value: slices.Min(counts) / mean, Better: result.Higher, Worst: true},
 	}
 }

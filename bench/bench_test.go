@@ -14,6 +14,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/internal/faults"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 )
 
@@ -42,8 +43,8 @@ func target(t *testing.T, n *faults.Proxy) Target {
 }
 
 // quick is a short case of a scenario.
-func quick(f func(*Params)) Params {
-	return with(func(p *Params) {
+func quick(f func(*result.Params)) result.Params {
+	return with(func(p *result.Params) {
 		p.Duration, p.Warmup, p.InFlight = 150*time.Millisecond, 20*time.Millisecond, 64
 		f(p)
 	})
@@ -59,13 +60,13 @@ func load1(t *testing.T, name string) Scenario {
 }
 
 // one runs one case on n and returns its metrics by name. Only in a bubble.
-func one(t *testing.T, n *faults.Proxy, scenario string, p Params) map[string]float64 {
+func one(t *testing.T, n *faults.Proxy, scenario string, p result.Params) map[string]float64 {
 	t.Helper()
 	return metrics(t, target(t, n), scenario, p)
 }
 
 // metrics runs one case on a target.
-func metrics(t *testing.T, tg Target, scenario string, p Params) map[string]float64 {
+func metrics(t *testing.T, tg Target, scenario string, p result.Params) map[string]float64 {
 	t.Helper()
 	r, err := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, scenario), Params: p}}, Rounds: 1}.Run(t.Context())
 	if err != nil {
@@ -81,13 +82,13 @@ func metrics(t *testing.T, tg Target, scenario string, p Params) map[string]floa
 func TestHealthyNodeLosesNothing(t *testing.T) {
 	for _, c := range []struct {
 		name, scenario string
-		p              Params
+		p              result.Params
 	}{
-		{"1→1 closed", "p2p", quick(func(p *Params) {})},
-		{"1→1 one in flight, fresh", "p2p", quick(func(p *Params) { p.InFlight, p.Identity = 1, load.Fresh })},
-		{"3→3 16 KiB", "p2p", quick(func(p *Params) { p.Pairs, p.Size = 3, 16<<10 })},
-		{"1→1 open", "p2p", quick(func(p *Params) { p.Rate = 2000 })},
-		{"1→4", "fanout", quick(func(p *Params) { p.Fanout = 4 })},
+		{"1→1 closed", "p2p", quick(func(p *result.Params) {})},
+		{"1→1 one in flight, fresh", "p2p", quick(func(p *result.Params) { p.InFlight, p.Identity = 1, load.Fresh })},
+		{"3→3 16 KiB", "p2p", quick(func(p *result.Params) { p.Pairs, p.Size = 3, 16<<10 })},
+		{"1→1 open", "p2p", quick(func(p *result.Params) { p.Rate = 2000 })},
+		{"1→4", "fanout", quick(func(p *result.Params) { p.Fanout = 4 })},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			simulated(t, func(t *testing.T) {
@@ -108,7 +109,7 @@ func TestHealthyNodeLosesNothing(t *testing.T) {
 func TestIdleConnectionsAreOpenedAndCounted(t *testing.T) { simulated(t, idleIsCounted) }
 
 func idleIsCounted(t *testing.T) {
-	ms := one(t, new(faults.Proxy), "idle", quick(func(p *Params) { p.Conns = 40 }))
+	ms := one(t, new(faults.Proxy), "idle", quick(func(p *result.Params) { p.Conns = 40 }))
 	if ms["connections"] != 40 || ms["connects"] <= 0 || ms["with idle: delivered"] <= 0 || ms["delivered, with/alone"] <= 0 {
 		t.Errorf("got %v", ms)
 	}
@@ -117,7 +118,7 @@ func idleIsCounted(t *testing.T) {
 func TestTableIsFilledAndUsed(t *testing.T) { simulated(t, tableIsUsed) }
 
 func tableIsUsed(t *testing.T) {
-	ms := one(t, new(faults.Proxy), "table", quick(func(p *Params) { p.Names = 2000 }))
+	ms := one(t, new(faults.Proxy), "table", quick(func(p *result.Params) { p.Names = 2000 }))
 	if ms["names"] != 2000 || ms["delivered"] <= 0 || ms["while subscribing: names"] <= 0 || ms["lost"] != 0 {
 		t.Errorf("got %v", ms)
 	}
@@ -126,7 +127,7 @@ func tableIsUsed(t *testing.T) {
 func TestSlowMemberIsServedAgain(t *testing.T) { simulated(t, slowIsServed) }
 
 func slowIsServed(t *testing.T) {
-	ms := one(t, new(faults.Proxy), "slow", quick(func(p *Params) { p.Fanout, p.Stall = 3, 200*time.Millisecond }))
+	ms := one(t, new(faults.Proxy), "slow", quick(func(p *result.Params) { p.Fanout, p.Stall = 3, 200*time.Millisecond }))
 	if ms["slow member served again"] != 1 || ms["lost"] != 0 || ms["rate during/before"] <= 0 {
 		t.Errorf("got %v", ms)
 	}
@@ -137,7 +138,7 @@ func TestNodeThatDiesEndsTheMeasurementWithAReason(t *testing.T) {
 		n := new(faults.Proxy)
 		tg := target(t, n)
 		time.AfterFunc(100*time.Millisecond, n.Close)
-		p := quick(func(p *Params) { p.Duration = time.Second })
+		p := quick(func(p *result.Params) { p.Duration = time.Second })
 		r, err := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: p}}, Rounds: 1}.Run(t.Context())
 		if err == nil || len(r.Cases[0].Nodes[0].Errors) == 0 {
 			t.Errorf("error %v, noted %q", err, r.Cases[0].Nodes[0].Errors)
@@ -151,7 +152,7 @@ func interruptedPlan(t *testing.T) {
 	tg := target(t, new(faults.Proxy))
 	s := load1(t, "p2p")
 	ctx, cancel := context.WithCancel(t.Context())
-	plan := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: s, Params: quick(func(p *Params) {})}}, Rounds: 3}
+	plan := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: s, Params: quick(func(p *result.Params) {})}}, Rounds: 3}
 	plan.Progress = func(g Progress) {
 		if g.Step.Number == 2 {
 			cancel()
@@ -168,9 +169,9 @@ func interruptedPlan(t *testing.T) {
 
 func TestRoundsInterleaveNodes(t *testing.T) {
 	var order []string
-	s := Scenario{Name: "x", Label: func(Params) string { return "" }, Run: func(_ context.Context, g *Rig, _ Params) ([]Metric, error) {
+	s := Scenario{Name: "x", Label: func(result.Params) string { return "" }, Run: func(_ context.Context, g *Rig, _ result.Params) ([]result.Metric, error) {
 		order = append(order, g.Target.Name)
-		return []Metric{{Name: "n", Value: float64(len(order))}, {Name: "lost", Value: float64(len(order)), Worst: true}}, nil
+		return []result.Metric{{Name: "n", Value: float64(len(order))}, {Name: "lost", Value: float64(len(order)), Worst: true}}, nil
 	}}
 	targets := []Target{{Name: "A", Addrs: []string{"x"}, Dialer: client.Dialer{}}, {Name: "B", Addrs: []string{"y"}, Dialer: client.Dialer{}}}
 	r, err := Plan{Targets: targets, Cases: []Case{{Scenario: s}}, Rounds: 3}.Run(t.Context())
@@ -227,16 +228,16 @@ func TestParseAddresses(t *testing.T) {
 }
 
 func TestTableShowsMediansAndRatios(t *testing.T) {
-	r := &Results{
+	r := &result.Results{
 		Machine: process.Machine{CPU: "test", Cores: 2, OS: "linux", Kernel: "6"}, Rounds: 3, Valid: true,
-		Nodes: []NodeInfo{{Name: "ours"}, {Name: "rust"}},
-		Cases: []CaseResult{{Scenario: "p2p", Label: "1→1", Nodes: make([]NodeResult, 2)}},
+		Nodes: []result.NodeInfo{{Name: "ours"}, {Name: "rust"}},
+		Cases: []result.CaseResult{{Scenario: "p2p", Label: "1→1", Nodes: make([]result.NodeResult, 2)}},
 	}
 	for i, v := range []float64{300, 100, 250} {
-		r.add(0, 0, []Metric{{Name: "node CPU per delivered", Unit: Nanoseconds, Value: v, Better: Lower}}, Round{Number: i + 1}, nil)
-		r.add(0, 1, []Metric{{Name: "node CPU per delivered", Unit: Nanoseconds, Value: 20 * v, Better: Lower}}, Round{Number: i + 1}, nil)
+		r.Add(0, 0, []result.Metric{{Name: "node CPU per delivered", Unit: result.Nanoseconds, Value: v, Better: result.Lower}}, result.Round{Number: i + 1}, nil)
+		r.Add(0, 1, []result.Metric{{Name: "node CPU per delivered", Unit: result.Nanoseconds, Value: 20 * v, Better: result.Lower}}, result.Round{Number: i + 1}, nil)
 	}
-	r.add(0, 1, []Metric{{Name: "lost", Value: 1234567, Better: Lower, Worst: true}}, Round{Number: 4}, errors.New("node closed"))
+	r.Add(0, 1, []result.Metric{{Name: "lost", Value: 1234567, Better: result.Lower, Worst: true}}, result.Round{Number: 4}, errors.New("node closed"))
 	var b strings.Builder
 	if err := r.WriteTable(&b, false); err != nil {
 		t.Fatal(err)
@@ -257,14 +258,14 @@ p2p: 1→1
 func TestFormat(t *testing.T) {
 	for _, c := range []struct {
 		v    float64
-		u    Unit
+		u    result.Unit
 		want string
 	}{
-		{437, Nanoseconds, "437 ns"}, {1500, Nanoseconds, "1.50 µs"}, {2.5e6, Nanoseconds, "2.50 ms"}, {3e9, Nanoseconds, "3.00 s"},
-		{12, Bytes, "12 B"}, {12 << 10, Bytes, "12.00 KiB"}, {-3 << 20, Bytes, "-3.0 MiB"},
-		{1234567.4, PerSecond, "1,234,567/s"}, {0, Count, "0"}, {-1000, Count, "-1,000"}, {0.987, Ratio, "0.987"},
+		{437, result.Nanoseconds, "437 ns"}, {1500, result.Nanoseconds, "1.50 µs"}, {2.5e6, result.Nanoseconds, "2.50 ms"}, {3e9, result.Nanoseconds, "3.00 s"},
+		{12, result.Bytes, "12 B"}, {12 << 10, result.Bytes, "12.00 KiB"}, {-3 << 20, result.Bytes, "-3.0 MiB"},
+		{1234567.4, result.PerSecond, "1,234,567/s"}, {0, result.Count, "0"}, {-1000, result.Count, "-1,000"}, {0.987, result.Ratio, "0.987"},
 	} {
-		if got := Format(c.v, c.u); got != c.want {
+		if got := result.Format(c.v, c.u); got != c.want {
 			t.Errorf("%v %q: got %q, want %q", c.v, c.u, got, c.want)
 		}
 	}
@@ -272,12 +273,12 @@ func TestFormat(t *testing.T) {
 
 func TestParseSize(t *testing.T) {
 	for in, want := range map[string]int{"100": 100, "1K": 1 << 10, "16KiB": 16 << 10, "2m": 2 << 20, "64 B": 64} {
-		if got, err := ParseSize(in); err != nil || got != want {
+		if got, err := result.ParseSize(in); err != nil || got != want {
 			t.Errorf("%q: got %d, %v", in, got, err)
 		}
 	}
 	for _, in := range []string{"", "x", "-1", "0", "1.5K"} {
-		if _, err := ParseSize(in); err == nil {
+		if _, err := result.ParseSize(in); err == nil {
 			t.Errorf("%q: accepted", in)
 		}
 	}

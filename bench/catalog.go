@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
@@ -98,7 +99,7 @@ func (d document) scenario(n *yaml.Node) (Scenario, error) {
 	if s.Run == nil {
 		return s, d.at(n, "key scenario is missing: what shall be done? (%s)", strings.Join(kindNames(), ", "))
 	}
-	start := base()
+	start := result.Defaults()
 	if defaults != nil {
 		if err := d.params(defaults, &start, s.Uses); err != nil {
 			return s, err
@@ -130,11 +131,11 @@ func (d document) kind(value *yaml.Node, name string) (Scenario, error) {
 const maxCases = 256
 
 // cases reads a list of cases, each a mapping that changes start; no list: start alone.
-func (d document) cases(n *yaml.Node, start Params, uses []string) ([]Params, error) {
+func (d document) cases(n *yaml.Node, start result.Params, uses []string) ([]result.Params, error) {
 	if n == nil {
-		return []Params{start}, nil
+		return []result.Params{start}, nil
 	}
-	var all []Params
+	var all []result.Params
 	err := d.list(n, func(e *yaml.Node) error {
 		p := start
 		if err := d.params(e, &p, uses); err != nil {

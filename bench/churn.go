@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // churn: clients come, subscribe, get a message, and go, in order or abruptly, beside steady traffic that shall not
@@ -17,8 +18,8 @@ func churn() kind {
 	return kind{
 		name: "churn",
 		uses: []string{"churn-rate", "size", "identity", "identity-size", "inflight", "rate", "duration", "warmup"},
-		label: func(p Params) string {
-			return fmt.Sprintf("%d clients/s beside 1→1 %s, %s", p.ChurnRate, p.message(), p.pace())
+		label: func(p result.Params) string {
+			return fmt.Sprintf("%d clients/s beside 1→1 %s, %s", p.ChurnRate, p.Message(), p.Pace())
 		},
 		run: runChurn,
 	}
@@ -29,7 +30,7 @@ const (
 	guestLimit = 10 * time.Second // for one client's visit
 )
 
-func runChurn(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
+func runChurn(ctx context.Context, g *Rig, p result.Params) ([]result.Metric, error) {
 	t := newTraffic(g, p)
 	t.phases, t.words = 2, []string{"alone", "with churn"}
 	if err := t.pairs(ctx); err != nil {
@@ -55,7 +56,7 @@ func runChurn(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 	}
 	ms = append(append(ms, delayMetrics("alone: ", t.delays(0))...), delayMetrics("", t.delays(1))...)
 	if a, b := value(ms, "alone: delivered"), value(ms, "delivered"); a > 0 && b > 0 {
-		ms = append(ms, Metric{Name: "delivered, with/alone", Unit: Ratio, Value: b / a, Better: Higher})
+		ms = append(ms, result.Metric{Name: "delivered, with/alone", Unit: result.Ratio, Value: b / a, Better: result.Higher})
 	}
 	ms = append(append(append(ms, v.metrics()...), t.lag()...), memory(to)...)
 	if err == nil {
@@ -65,7 +66,7 @@ func runChurn(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 }
 
 // leftover compares the node now, when all guests have gone, with what it was at the mark before they came.
-func (g *Rig) leftover(ctx context.Context, before mark) []Metric {
+func (g *Rig) leftover(ctx context.Context, before mark) []result.Metric {
 	if !before.known {
 		return nil
 	}
@@ -79,9 +80,9 @@ func (g *Rig) leftover(ctx context.Context, before mark) []Metric {
 			break
 		}
 	}
-	ms := []Metric{{Name: "files growth", Value: float64(max(0, left)), Better: Lower, Worst: true}}
+	ms := []result.Metric{{Name: "files growth", Value: float64(max(0, left)), Better: result.Lower, Worst: true}}
 	if rss, ok := g.settled(ctx); ok {
-		ms = append(ms, Metric{Name: "RSS growth", Unit: Bytes, Value: float64(rss - before.node.RSS), Better: Lower})
+		ms = append(ms, result.Metric{Name: "RSS growth", Unit: result.Bytes, Value: float64(rss - before.node.RSS), Better: result.Lower})
 	}
 	return ms
 }
@@ -204,12 +205,12 @@ func (v *visits) tell(g *Rig) {
 }
 
 // metrics of visits over the time d. Only after stop.
-func (v *visits) metrics(d time.Duration) []Metric {
-	return []Metric{
-		{Name: "clients served", Value: float64(v.served.Load()), Better: Higher, Worst: true},
-		{Name: "clients served a second", Unit: PerSecond, Value: float64(v.served.Load()) / d.Seconds(), Better: Higher},
-		{Name: "clients failed", Value: float64(v.count), Better: Lower, Worst: true},
-		{Name: "setup p50", Unit: Nanoseconds, Value: float64(v.setup.Quantile(50)), Better: Lower},
-		{Name: "setup p99", Unit: Nanoseconds, Value: float64(v.setup.Quantile(99)), Better: Lower},
+func (v *visits) metrics(d time.Duration) []result.Metric {
+	return []result.Metric{
+		{Name: "clients served", Value: float64(v.served.Load()), Better: result.Higher, Worst: true},
+		{Name: "clients served a second", Unit: result.PerSecond, Value: float64(v.served.Load()) / d.Seconds(), Better: result.Higher},
+		{Name: "clients failed", Value: float64(v.count), Better: result.Lower, Worst: true},
+		{Name: "setup p50", Unit: result.Nanoseconds, Value: float64(v.setup.Quantile(50)), Better: result.Lower},
+		{Name: "setup p99", Unit: result.Nanoseconds, Value: float64(v.setup.Quantile(99)), Better: result.Lower},
 	}
 }

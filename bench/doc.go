@@ -4,11 +4,14 @@
 //
 //	Scenario   what is done to a node: p2p, fanout, churn…; a YAML file names its cases, Go code does it
 //	Suite      scenarios with conditions: smoke, ci, full, or a file of one's own
-//	Params     one case of a scenario: sizes, how many, how fast
 //	Target     a node; "floor" is the blind relay of bench/relay, "base" an earlier build
 //	Plan       cases, nodes and rounds; Run executes it, A B B A, until conditions are decided
 //	Rig        one node with its connections, for one case in one round
 //	traffic    senders and receivers of a case, the window in which they are measured, one sample a second
+//
+// What comes of it, and what must hold of that, is in bench/result:
+//
+//	Params     one case of a scenario: sizes, how many, how fast
 //	Results    figures by case, node and round; medians, ratios, curves; table, JSON, bench/report's page
 //	Condition  what must hold, and the Verdict on it
 //	Compare    two results of different runs

@@ -7,6 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
@@ -103,11 +104,11 @@ func (d document) list(n *yaml.Node, take func(*yaml.Node) error) error {
 }
 
 // params applies the keys of a mapping to p. uses are the keys that have an effect; nil: all.
-func (d document) params(n *yaml.Node, p *Params, uses []string) error {
+func (d document) params(n *yaml.Node, p *result.Params, uses []string) error {
 	return d.fields(n, func(key, value *yaml.Node) error { return d.param(key, value, p, uses) })
 }
 
-func (d document) param(key, value *yaml.Node, p *Params, uses []string) error {
+func (d document) param(key, value *yaml.Node, p *result.Params, uses []string) error {
 	text, err := d.text(value)
 	if err != nil {
 		return err

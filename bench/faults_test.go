@@ -11,13 +11,14 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/internal/faults"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 )
 
 // inject measures pairs on p and wants what was done to the traffic to be what the measurement says, to the message.
 func inject(t *testing.T, p *faults.Proxy, tg Target, f faults.Fate) {
 	t.Helper()
-	ms := metrics(t, tg, "p2p", quick(func(p *Params) { p.Pairs, p.Duration = 2, time.Second }))
+	ms := metrics(t, tg, "p2p", quick(func(p *result.Params) { p.Pairs, p.Duration = 2, time.Second }))
 	done := float64(p.Done(f))
 	if f != faults.Deliver && done < 1 {
 		t.Fatalf("none of %d deliveries met it", p.Deliveries())
@@ -79,7 +80,7 @@ func TestFaultsTogetherAreCounted(t *testing.T) {
 	simulated(t, func(t *testing.T) {
 		drop, twice, swap := faults.Every(997, faults.Drop), faults.Every(1009, faults.Twice), faults.Every(1013, faults.Swap)
 		p := &faults.Proxy{Fate: func(n uint64) faults.Fate { return max(drop(n), twice(n), swap(n)) }}
-		ms := metrics(t, target(t, p), "p2p", quick(func(p *Params) { p.Duration = time.Second }))
+		ms := metrics(t, target(t, p), "p2p", quick(func(p *result.Params) { p.Duration = time.Second }))
 		kept := min(max(ms["lost"]-float64(p.Done(faults.Drop)), 0), 1) // under way at the end
 		if p.Deliveries() < 10000 || ms["lost"]-kept != float64(p.Done(faults.Drop)) || ms["duplicates"] != float64(p.Done(faults.Twice)) ||
 			ms["reordered"] != float64(p.Done(faults.Swap)) {
@@ -94,7 +95,7 @@ func TestDelaysShowAtTheirPercentile(t *testing.T) {
 	simulated(t, func(t *testing.T) {
 		const delay = 5 * time.Millisecond
 		proxy := &faults.Proxy{Fate: faults.Every(50, faults.Late), Delay: delay}
-		ms := metrics(t, target(t, proxy), "p2p", quick(func(p *Params) { p.InFlight, p.Duration = 1, 5*time.Second }))
+		ms := metrics(t, target(t, proxy), "p2p", quick(func(p *result.Params) { p.InFlight, p.Duration = 1, 5*time.Second }))
 		if n := proxy.Done(faults.Late); n < 10 {
 			t.Fatalf("only %d delayed", n)
 		}
@@ -147,13 +148,13 @@ func once(n int64, length time.Duration) func() {
 // closed loop, which sends nothing meanwhile, counts each pause once.
 func TestOpenLoopChargesPausesToEveryMessage(t *testing.T) {
 	const pause = 200 * time.Millisecond
-	case1 := func(t *testing.T, f func(*Params)) (p90, p99 time.Duration) {
+	case1 := func(t *testing.T, f func(*result.Params)) (p90, p99 time.Duration) {
 		tg := target(t, &faults.Proxy{Window: 64 << 10, Pause: pauses(time.Second, pause)})
-		ms := metrics(t, tg, "p2p", quick(func(p *Params) { p.Size, p.Duration = 16<<10, 3*time.Second; f(p) }))
+		ms := metrics(t, tg, "p2p", quick(func(p *result.Params) { p.Size, p.Duration = 16<<10, 3*time.Second; f(p) }))
 		return time.Duration(ms["p90"]), time.Duration(ms["p99"])
 	}
 	simulated(t, func(t *testing.T) {
-		p90, p99 := case1(t, func(p *Params) { p.Rate = 500 })
+		p90, p99 := case1(t, func(p *result.Params) { p.Rate = 500 })
 		if p99 < pause*9/10 || p99 > pause*12/10 {
 			t.Errorf("open loop: p99 %v, want about %v", p99, pause)
 		}
@@ -162,7 +163,7 @@ func TestOpenLoopChargesPausesToEveryMessage(t *testing.T) {
 		}
 	})
 	simulated(t, func(t *testing.T) {
-		if _, p99 := case1(t, func(p *Params) { p.InFlight = 1 }); p99 > pause/10 {
+		if _, p99 := case1(t, func(p *result.Params) { p.InFlight = 1 }); p99 > pause/10 {
 			t.Errorf("closed loop: p99 %v: the contrast is gone", p99)
 		}
 	})
@@ -180,7 +181,7 @@ func TestStallBeyondTheEndIsCharged(t *testing.T) {
 			simulated(t, func(t *testing.T) {
 				const stall = 1500 * time.Millisecond
 				tg := target(t, &faults.Proxy{Window: c.window, Pause: once(250, stall)})
-				ms := metrics(t, tg, "p2p", quick(func(p *Params) { p.Size, p.Rate, p.Duration = c.size, 500, time.Second }))
+				ms := metrics(t, tg, "p2p", quick(func(p *result.Params) { p.Size, p.Rate, p.Duration = c.size, 500, time.Second }))
 				if p90, p99 := time.Duration(ms["p90"]), time.Duration(ms["p99"]); p90 < stall*3/4 || p90 > stall || p99 < stall*9/10 || p99 > stall*11/10 {
 					t.Errorf("p90 %v, p99 %v; half of the messages met a stall of %v", p90, p99, stall)
 				}
@@ -196,12 +197,12 @@ func TestStallBeyondTheEndIsCharged(t *testing.T) {
 func TestLostMessagesAreLate(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		f    func(*Params)
-	}{{"open", func(p *Params) { p.Rate = 500 }}, {"closed", func(p *Params) { p.InFlight = 16 }}} {
+		f    func(*result.Params)
+	}{{"open", func(p *result.Params) { p.Rate = 500 }}, {"closed", func(p *result.Params) { p.InFlight = 16 }}} {
 		t.Run(c.name, func(t *testing.T) {
 			simulated(t, func(t *testing.T) {
 				proxy := &faults.Proxy{Fate: faults.Every(20, faults.Drop)}
-				ms := metrics(t, target(t, proxy), "p2p", quick(func(p *Params) { p.Duration = 400 * time.Millisecond; c.f(p) }))
+				ms := metrics(t, target(t, proxy), "p2p", quick(func(p *result.Params) { p.Duration = 400 * time.Millisecond; c.f(p) }))
 				if n := proxy.Done(faults.Drop); n < 4 {
 					t.Fatalf("only %d dropped", n)
 				}
@@ -249,7 +250,7 @@ func refused(t *testing.T, serve func(net.Conn), want string) {
 		}
 	}()
 	tg := Target{Name: "x", Addrs: []string{l.Addr().String()}, Dialer: client.Dialer{Net: nw.Dial}}
-	r, err := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(*Params) {})}}, Rounds: 1}.Run(t.Context())
+	r, err := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(*result.Params) {})}}, Rounds: 1}.Run(t.Context())
 	_ = l.Close()
 	<-done
 	for _, nc := range conns {
@@ -265,7 +266,7 @@ func TestStallInTheMidstEndsTheMeasurement(t *testing.T) {
 	simulated(t, func(t *testing.T) {
 		proxy := new(faults.Proxy)
 		tg := target(t, proxy)
-		plan := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *Params) { p.Duration = time.Hour })}}, Rounds: 1}
+		plan := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *result.Params) { p.Duration = time.Hour })}}, Rounds: 1}
 		var silent time.Time
 		plan.Progress = func(g Progress) {
 			if g.Rate > 0 && silent.IsZero() {
@@ -291,7 +292,7 @@ func TestInterruptInTheMidstKeepsWhatWasMeasured(t *testing.T) {
 		tg := target(t, new(faults.Proxy))
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		plan := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *Params) { p.Duration = time.Hour })}}, Rounds: 1}
+		plan := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *result.Params) { p.Duration = time.Hour })}}, Rounds: 1}
 		samples := 0
 		plan.Progress = func(g Progress) {
 			if g.Rate > 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // groups: several groups beside each other, each with members and senders of its own.
@@ -12,10 +13,10 @@ func groups() kind {
 	return kind{
 		name: "groups", blind: true, nats: true,
 		uses: []string{"groups", "members", "senders", "size", "identity", "identity-size", "inflight", "rate", "duration", "warmup"},
-		label: func(p Params) string {
-			return fmt.Sprintf("%d groups of %d, %d senders each, %s, %s", p.Groups, p.Members, p.Senders, p.message(), p.pace())
+		label: func(p result.Params) string {
+			return fmt.Sprintf("%d groups of %d, %d senders each, %s, %s", p.Groups, p.Members, p.Senders, p.Message(), p.Pace())
 		},
-		run: func(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
+		run: func(ctx context.Context, g *Rig, p result.Params) ([]result.Metric, error) {
 			t := newTraffic(g, p)
 			for range p.Groups {
 				if err := t.group(ctx, p.Members, p.Senders); err != nil {

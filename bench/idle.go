@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // idle: many negotiated connections that do nothing, and what they do to two others.
@@ -16,8 +17,8 @@ func idle() kind {
 	return kind{
 		name: "idle",
 		uses: []string{"conns", "size", "identity", "inflight", "rate", "duration", "warmup", "setup-limit"},
-		label: func(p Params) string {
-			return fmt.Sprintf("%d idle, beside 1→1 %s, %s", p.Conns, p.message(), p.pace())
+		label: func(p result.Params) string {
+			return fmt.Sprintf("%d idle, beside 1→1 %s, %s", p.Conns, p.Message(), p.Pace())
 		},
 		run: runIdle,
 	}
@@ -25,7 +26,7 @@ func idle() kind {
 
 const dialers = 32 // connections being set up at a time
 
-func runIdle(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
+func runIdle(ctx context.Context, g *Rig, p result.Params) ([]result.Metric, error) {
 	alone, err := beside(ctx, g, p, "alone: ")
 	if err != nil {
 		return alone, err
@@ -39,14 +40,14 @@ func runIdle(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 	opened, err := g.dialMany(ctx, p.Conns, p.SetupLimit)
 	took := time.Since(begin)
 	after, known := g.Usage()
-	ms := []Metric{
-		{Name: "connections", Value: float64(opened), Better: Higher, Worst: true},
-		{Name: "connects", Unit: PerSecond, Value: float64(opened) / took.Seconds(), Better: Higher},
+	ms := []result.Metric{
+		{Name: "connections", Value: float64(opened), Better: result.Higher, Worst: true},
+		{Name: "connects", Unit: result.PerSecond, Value: float64(opened) / took.Seconds(), Better: result.Higher},
 	}
 	if rss, ok := g.settled(ctx); ok && known && opened > 0 {
 		ms = append(ms,
-			Metric{Name: "node RSS per idle connection", Unit: Bytes, Value: float64(rss-before) / float64(opened), Better: Lower},
-			Metric{Name: "node CPU per connect", Unit: Nanoseconds, Value: float64(after.CPU-cpu.CPU) / float64(opened), Better: Lower},
+			result.Metric{Name: "node RSS per idle connection", Unit: result.Bytes, Value: float64(rss-before) / float64(opened), Better: result.Lower},
+			result.Metric{Name: "node CPU per connect", Unit: result.Nanoseconds, Value: float64(after.CPU-cpu.CPU) / float64(opened), Better: result.Lower},
 		)
 	}
 	if err != nil {
@@ -57,29 +58,29 @@ func runIdle(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 	for _, name := range []string{"delivered", "node CPU per delivered"} {
 		a, b := value(alone, "alone: "+name), value(with, "with idle: "+name)
 		if a > 0 {
-			ms = append(ms, Metric{Name: name + ", with/alone", Unit: Ratio, Value: b / a})
+			ms = append(ms, result.Metric{Name: name + ", with/alone", Unit: result.Ratio, Value: b / a})
 		}
 	}
 	return ms, err
 }
 
 // beside measures one pair.
-func beside(ctx context.Context, g *Rig, p Params, prefix string) ([]Metric, error) {
+func beside(ctx context.Context, g *Rig, p result.Params, prefix string) ([]result.Metric, error) {
 	t := newTraffic(g, p)
 	p.Pairs = 1
 	if err := t.pairs(ctx); err != nil {
 		return nil, err
 	}
 	ms, err := t.once(ctx)
-	keep := []string{"delivered", offeredMetric, "sent", "node CPU per delivered", "client CPU per delivered", "p50", "p99", "lost"}
-	ms = slices.DeleteFunc(ms, func(m Metric) bool { return !slices.Contains(keep, m.Name) })
+	keep := []string{"delivered", result.OfferedMetric, "sent", "node CPU per delivered", "client CPU per delivered", "p50", "p99", "lost"}
+	ms = slices.DeleteFunc(ms, func(m result.Metric) bool { return !slices.Contains(keep, m.Name) })
 	for i := range ms {
 		ms[i].Name = prefix + ms[i].Name
 	}
 	return ms, err
 }
 
-func value(ms []Metric, name string) float64 {
+func value(ms []result.Metric, name string) float64 {
 	for _, m := range ms {
 		if m.Name == name {
 			return m.Value

@@ -9,10 +9,11 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/internal/faults"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // interrupted runs one case and ends it when has says so of the progress.
-func interrupted(t *testing.T, scenario string, p Params, has func(Progress) bool) NodeResult {
+func interrupted(t *testing.T, scenario string, p result.Params, has func(Progress) bool) result.NodeResult {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -36,7 +37,7 @@ func TestInterruptInTheWarmUpKeepsWhatThereIs(t *testing.T) {
 		"table": "small table: delivered",
 	} {
 		t.Run(scenario, func(t *testing.T) {
-			n := interrupted(t, scenario, quick(func(p *Params) { p.Warmup, p.Names = time.Minute, 2000 }), func(g Progress) bool { return g.Rate > 0 })
+			n := interrupted(t, scenario, quick(func(p *result.Params) { p.Warmup, p.Names = time.Minute, 2000 }), func(g Progress) bool { return g.Rate > 0 })
 			if m, ok := n.Metric(metric); !ok || m.Value <= 0 || len(n.Rounds[0].Samples) == 0 {
 				t.Errorf("%s: got %+v and %d samples", metric, m, len(n.Rounds[0].Samples))
 			}
@@ -60,7 +61,7 @@ func stormCutShort(t *testing.T) {
 		}
 		return nil
 	}}
-	r, err := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "storm"), Params: quick(func(p *Params) { p.Conns = 40 })}}, Rounds: 1}.Run(t.Context())
+	r, err := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "storm"), Params: quick(func(p *result.Params) { p.Conns = 40 })}}, Rounds: 1}.Run(t.Context())
 	if err == nil {
 		t.Fatal("no error")
 	}

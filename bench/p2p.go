@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // p2p: senders and receivers in pairs, each message for one receiver.
@@ -13,10 +14,10 @@ func p2p() kind {
 	return kind{
 		name: "p2p", blind: true, nats: true,
 		uses: []string{"pairs", "size", "identity", "identity-size", "inflight", "rate", "duration", "warmup"},
-		label: func(p Params) string {
-			return fmt.Sprintf("%d→%d %s, %s", p.Pairs, p.Pairs, p.message(), p.pace())
+		label: func(p result.Params) string {
+			return fmt.Sprintf("%d→%d %s, %s", p.Pairs, p.Pairs, p.Message(), p.Pace())
 		},
-		run: func(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
+		run: func(ctx context.Context, g *Rig, p result.Params) ([]result.Metric, error) {
 			t := newTraffic(g, p)
 			if err := t.pairs(ctx); err != nil {
 				return nil, err
@@ -27,8 +28,8 @@ func p2p() kind {
 }
 
 // with returns the base case changed by f.
-func with(f func(*Params)) Params {
-	p := base()
+func with(f func(*result.Params)) result.Params {
+	p := result.Defaults()
 	f(&p)
 	return p
 }
@@ -49,7 +50,7 @@ func (t *traffic) pairs(ctx context.Context) error {
 }
 
 // once warms up, measures one phase and judges.
-func (t *traffic) once(ctx context.Context) ([]Metric, error) {
+func (t *traffic) once(ctx context.Context) ([]result.Metric, error) {
 	t.start(ctx)
 	from, to, err := t.warm(ctx)
 	if err == nil {
@@ -65,7 +66,7 @@ func (t *traffic) once(ctx context.Context) ([]Metric, error) {
 }
 
 // rates are throughput and cost between two marks.
-func rates(prefix string, from, to mark) []Metric {
+func rates(prefix string, from, to mark) []result.Metric {
 	seconds := time.Duration(to.at - from.at).Seconds()
 	n := float64(to.delivered - from.delivered)
 	if seconds <= 0 {
@@ -73,62 +74,62 @@ func rates(prefix string, from, to mark) []Metric {
 	}
 	client := float64(to.client.CPU - from.client.CPU)
 	node := float64(to.node.CPU - from.node.CPU)
-	ms := []Metric{
-		{Name: prefix + "delivered", Unit: PerSecond, Value: n / seconds, Better: Higher},
-		{Name: prefix + "bytes received", Unit: BytesPerSecond, Value: float64(to.bytes-from.bytes) / seconds, Better: Higher},
+	ms := []result.Metric{
+		{Name: prefix + "delivered", Unit: result.PerSecond, Value: n / seconds, Better: result.Higher},
+		{Name: prefix + "bytes received", Unit: result.BytesPerSecond, Value: float64(to.bytes-from.bytes) / seconds, Better: result.Higher},
 	}
 	if to.offered > 0 {
 		ms = append(ms,
-			Metric{Name: prefix + offeredMetric, Unit: PerSecond, Value: float64(to.offered-from.offered) / seconds},
-			Metric{Name: prefix + "sent", Unit: PerSecond, Value: float64(to.sent-from.sent) / seconds, Better: Higher})
+			result.Metric{Name: prefix + result.OfferedMetric, Unit: result.PerSecond, Value: float64(to.offered-from.offered) / seconds},
+			result.Metric{Name: prefix + "sent", Unit: result.PerSecond, Value: float64(to.sent-from.sent) / seconds, Better: result.Higher})
 	}
 	if n > 0 && to.known && from.known {
-		ms = append(ms, Metric{Name: prefix + "node CPU per delivered", Unit: Nanoseconds, Value: node / n, Better: Lower})
+		ms = append(ms, result.Metric{Name: prefix + "node CPU per delivered", Unit: result.Nanoseconds, Value: node / n, Better: result.Lower})
 	}
 	if n > 0 {
-		ms = append(ms, Metric{Name: prefix + "client CPU per delivered", Unit: Nanoseconds, Value: client / n})
+		ms = append(ms, result.Metric{Name: prefix + "client CPU per delivered", Unit: result.Nanoseconds, Value: client / n})
 	}
 	if to.known && from.known {
-		ms = append(ms, Metric{Name: prefix + "node cores", Unit: Cores, Value: node / 1e9 / seconds})
+		ms = append(ms, result.Metric{Name: prefix + "node cores", Unit: result.Cores, Value: node / 1e9 / seconds})
 	}
-	return append(ms, Metric{Name: prefix + "client cores", Unit: Cores, Value: client / 1e9 / seconds})
+	return append(ms, result.Metric{Name: prefix + "client cores", Unit: result.Cores, Value: client / 1e9 / seconds})
 }
 
-func delayMetrics(prefix string, l *load.Latency) []Metric {
+func delayMetrics(prefix string, l *load.Latency) []result.Metric {
 	if l.Count() == 0 {
 		return nil
 	}
-	var ms []Metric
+	var ms []result.Metric
 	for _, q := range []struct {
 		name string
 		p    float64
 	}{{"p50", 50}, {"p90", 90}, {"p99", 99}, {"p99.9", 99.9}} {
-		ms = append(ms, Metric{Name: prefix + q.name, Unit: Nanoseconds, Value: float64(l.Quantile(q.p)), Better: Lower})
+		ms = append(ms, result.Metric{Name: prefix + q.name, Unit: result.Nanoseconds, Value: float64(l.Quantile(q.p)), Better: result.Lower})
 	}
-	return append(ms, Metric{Name: prefix + "max", Unit: Nanoseconds, Value: float64(l.Max()), Better: Lower})
+	return append(ms, result.Metric{Name: prefix + "max", Unit: result.Nanoseconds, Value: float64(l.Max()), Better: result.Lower})
 }
 
 // metrics of what must not happen; counts are over the whole case, warm-up included.
-func (v verdict) metrics() []Metric {
-	ms := []Metric{
-		{Name: "lost", Value: float64(v.lost), Better: Lower, Worst: true},
-		{Name: "duplicates", Value: float64(v.duplicates), Better: Lower, Worst: true},
-		{Name: "reordered", Value: float64(v.reordered), Better: Lower, Worst: true},
+func (v verdict) metrics() []result.Metric {
+	ms := []result.Metric{
+		{Name: "lost", Value: float64(v.lost), Better: result.Lower, Worst: true},
+		{Name: "duplicates", Value: float64(v.duplicates), Better: result.Lower, Worst: true},
+		{Name: "reordered", Value: float64(v.reordered), Better: result.Lower, Worst: true},
 	}
 	if v.changed > 0 {
-		ms = append(ms, Metric{Name: "changed", Value: float64(v.changed), Better: Lower, Worst: true})
+		ms = append(ms, result.Metric{Name: "changed", Value: float64(v.changed), Better: result.Lower, Worst: true})
 	}
 	if v.foreign > 0 {
-		ms = append(ms, Metric{Name: "foreign", Value: float64(v.foreign), Better: Lower, Worst: true})
+		ms = append(ms, result.Metric{Name: "foreign", Value: float64(v.foreign), Better: result.Lower, Worst: true})
 	}
 	if v.rescues > 0 {
-		ms = append(ms, Metric{Name: "standstills over 1 s", Value: float64(v.rescues), Better: Lower, Worst: true})
+		ms = append(ms, result.Metric{Name: "standstills over 1 s", Value: float64(v.rescues), Better: result.Lower, Worst: true})
 	}
 	return ms
 }
 
 // lag is how late the generator itself sent, in an open loop.
-func (t *traffic) lag() []Metric {
+func (t *traffic) lag() []result.Metric {
 	if t.p.Rate == 0 {
 		return nil
 	}
@@ -136,15 +137,15 @@ func (t *traffic) lag() []Metric {
 	for _, s := range t.senders {
 		sum.Merge(s.Lag())
 	}
-	return []Metric{{Name: lateMetric, Unit: Nanoseconds, Value: float64(sum.Quantile(99))}}
+	return []result.Metric{{Name: result.LateMetric, Unit: result.Nanoseconds, Value: float64(sum.Quantile(99))}}
 }
 
-func memory(m mark) []Metric {
+func memory(m mark) []result.Metric {
 	if !m.known {
 		return nil
 	}
-	return []Metric{
-		{Name: "node RSS", Unit: Bytes, Value: float64(m.node.RSS), Better: Lower},
-		{Name: "node RSS peak", Unit: Bytes, Value: float64(m.node.Peak), Better: Lower},
+	return []result.Metric{
+		{Name: "node RSS", Unit: result.Bytes, Value: float64(m.node.RSS), Better: result.Lower},
+		{Name: "node RSS peak", Unit: result.Bytes, Value: float64(m.node.Peak), Better: result.Lower},
 	}
 }

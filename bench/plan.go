@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/seed31b3bfd0/slimgo/internal/suggest"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // Plan is what one run does. Order: for each round, each case, each node; every second round takes the nodes backwards
@@ -28,9 +28,9 @@ type Plan struct {
 // Case is a scenario with its parameters.
 type Case struct {
 	Scenario Scenario
-	Params   Params
-	Nodes    []string    // names of the targets it is measured on; empty: all that it can be driven on
-	Require  []Condition // judged on the first target
+	Params   result.Params
+	Nodes    []string           // names of the targets it is measured on; empty: all that it can be driven on
+	Require  []result.Condition // judged on the first target
 }
 
 // Label names the case in reports.
@@ -59,14 +59,14 @@ func (p Plan) Check() error {
 	for _, c := range p.Cases {
 		for _, name := range c.Nodes {
 			if !contains(names, name) {
-				return fmt.Errorf("%s: nodes: %s", c.Label(), unknownNode(name, names))
+				return fmt.Errorf("%s: nodes: %s", c.Label(), result.NoNode(name, names))
 			}
 		}
 		for _, cond := range c.Require {
 			switch {
 			case cond.Against == "":
 			case !contains(names, cond.Against):
-				return fmt.Errorf("condition %q: %s", cond, unknownNode(cond.Against, names))
+				return fmt.Errorf("condition %q: %s", cond, result.NoNode(cond.Against, names))
 			case len(p.Targets) > 0 && cond.Against == p.Targets[0].Name:
 				return fmt.Errorf("condition %q: %s is the node that is judged: name another", cond, cond.Against)
 			}
@@ -75,21 +75,33 @@ func (p Plan) Check() error {
 	return nil
 }
 
-// unknownNode is what to say of a name that is none of names.
-func unknownNode(name string, names []string) string {
-	if name == Floor {
-		return "the relay, floor, is not in this run: it is measured beside SLIM nodes unless --floor=false, where a scenario allows it"
+// results are what the plan will have measured.
+func (p Plan) results() *result.Results {
+	r := result.NewResults(p.Rounds, p.Optional)
+	for _, t := range p.Targets {
+		r.Nodes = append(r.Nodes, result.NodeInfo{Name: t.Name, Protocol: t.Dialer.Protocol(), Command: t.Command.Text, Addresses: t.Addrs, Note: t.Note})
 	}
-	return fmt.Sprintf("there is no node %q in this run%s (--versus '%s=CMD' adds one)", name, suggest.Hint(name, names), name)
+	for _, c := range p.Cases {
+		c.Params.IdentityText = c.Params.Identity.String()
+		of := result.CaseResult{
+			Scenario: c.Scenario.Name, Label: c.Scenario.Label(c.Params), Params: c.Params,
+			Nodes: make([]result.NodeResult, len(p.Targets)),
+		}
+		for k, t := range p.Targets {
+			of.Nodes[k].Skipped = c.skip(t)
+		}
+		r.Cases = append(r.Cases, of)
+	}
+	return r
 }
 
 // Run executes the plan. It returns what was measured also with an error. A case that failed on a node is noted in the
 // results and the run goes on; the end of ctx ends it early, and the error says so.
-func (p Plan) Run(ctx context.Context) (*Results, error) {
+func (p Plan) Run(ctx context.Context) (*result.Results, error) {
 	if err := p.Check(); err != nil {
-		return newResults(p), err
+		return p.results(), err
 	}
-	u := &execution{Plan: p, results: newResults(p), clock: newClock(), cases: map[string]Case{}}
+	u := &execution{Plan: p, results: p.results(), clock: newClock(), cases: map[string]Case{}}
 	for _, c := range p.Cases {
 		u.cases[c.Label()] = c
 	}
@@ -103,17 +115,16 @@ func (p Plan) Run(ctx context.Context) (*Results, error) {
 		if !errors.Is(err, ctx.Err()) {
 			err = errors.Join(err, ctx.Err())
 		}
-		u.results.interrupted = true
-		u.results.invalidate("interrupted: figures are of what was measured until then")
+		u.results.Interrupt()
 	}
-	u.results.judge(p, max(p.Rounds, p.MaxRounds))
+	u.results.Settle(func(i int) []result.Condition { return p.Cases[i].Require }, max(p.Rounds, p.MaxRounds))
 	return u.results, err
 }
 
 // execution is a plan being run.
 type execution struct {
 	Plan
-	results *Results
+	results *result.Results
 	clock   *clock
 	cases   map[string]Case
 	number  int
@@ -133,7 +144,7 @@ func (u *execution) rounds(ctx context.Context) error {
 			}
 		}
 		if round >= u.Rounds {
-			todo = slices.DeleteFunc(todo, func(i int) bool { return !u.results.unclear(i, u.Cases[i], round) })
+			todo = slices.DeleteFunc(todo, func(i int) bool { return !u.results.Unclear(i, u.Cases[i].Require, round) })
 		}
 	}
 	return u.failed
@@ -161,7 +172,7 @@ func (u *execution) turns(ctx context.Context, round, i int, later, all []int) e
 		}
 		u.clock.begin()
 		tell(Progress{})
-		ms, course, err := measure(ctx, c, u.Targets[k], func(s Sample) {
+		ms, course, err := measure(ctx, c, u.Targets[k], func(s result.Sample) {
 			tell(Progress{Rate: s.Delivered, P99: time.Duration(s.P99), Lost: s.Lost})
 		})
 		course.Number, course.Turn = round, turn
@@ -174,7 +185,7 @@ func (u *execution) turns(ctx context.Context, round, i int, later, all []int) e
 		default:
 			u.failed = errors.Join(u.failed, fmt.Errorf("%s on %s, round %d: %w", c.Label(), u.Targets[k].Name, round, err))
 		}
-		u.results.add(i, k, ms, course, err)
+		u.results.Add(i, k, ms, course, err)
 		u.clock.end(c.Label())
 		tell(Progress{Done: true})
 	}
@@ -208,9 +219,9 @@ func (u *execution) remaining(round int, c Case, turns int, later, all []int) ma
 }
 
 // measure runs one case on a node of its own.
-func measure(ctx context.Context, c Case, t Target, progress func(Sample)) ([]Metric, Round, error) {
+func measure(ctx context.Context, c Case, t Target, progress func(result.Sample)) ([]result.Metric, result.Round, error) {
 	c.Params.IdentityText = c.Params.Identity.String()
-	course := Round{Begun: time.Now().UTC()}
+	course := result.Round{Begun: time.Now().UTC()}
 	g, err := NewRig(ctx, t)
 	if err != nil {
 		return nil, course, err

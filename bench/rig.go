@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // Rig is one node under test with the connections to it. One goroutine uses it.
@@ -24,9 +25,9 @@ type Rig struct {
 	run   string // makes names unique, so that nothing of an earlier run is met
 	names int
 
-	progress func(Sample) // nil: nobody is told
-	samples  []Sample
-	curve    []Point
+	progress func(result.Sample) // nil: nobody is told
+	samples  []result.Sample
+	curve    []result.Point
 	notes    []string // what else there is to say about the measurement
 }
 
@@ -39,7 +40,7 @@ const (
 )
 
 // sampled takes a sample of the measurement that goes on. One sampler runs at a time.
-func (g *Rig) sampled(s Sample) {
+func (g *Rig) sampled(s result.Sample) {
 	g.samples = append(g.samples, s)
 	if g.progress != nil {
 		g.progress(s)

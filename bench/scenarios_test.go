@@ -11,6 +11,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/internal/faults"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/router"
 )
 
@@ -32,19 +33,19 @@ func ownNode(t *testing.T) Target {
 }
 
 func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
-	small := map[string]func(*Params){
-		"fanin":   func(p *Params) { p.Senders = 4 },
-		"anycast": func(p *Params) { p.Instances = 3 },
-		"groups":  func(p *Params) { p.Groups, p.Members, p.Senders = 3, 3, 2 },
-		"mixed":   func(p *Params) { p.Sizes, p.InFlight = "64:50,1K:30,64K:15,1M:5", 8 },
-		"churn":   func(p *Params) { p.ChurnRate, p.Duration = 100, 300*time.Millisecond },
-		"storm":   func(p *Params) { p.Conns = 60 },
-		"idle":    func(p *Params) { p.Conns = 30 },
-		"table":   func(p *Params) { p.Names = 2000 },
-		"slow":    func(p *Params) { p.Fanout, p.Stall = 3, 200*time.Millisecond },
-		"soak":    func(p *Params) { p.Fanout, p.Pairs, p.Duration, p.ChurnRate = 2, 1, 400*time.Millisecond, 50 },
-		"p2p":     func(p *Params) { p.Pairs = 2 },
-		"fanout":  func(p *Params) { p.Fanout = 3 },
+	small := map[string]func(*result.Params){
+		"fanin":   func(p *result.Params) { p.Senders = 4 },
+		"anycast": func(p *result.Params) { p.Instances = 3 },
+		"groups":  func(p *result.Params) { p.Groups, p.Members, p.Senders = 3, 3, 2 },
+		"mixed":   func(p *result.Params) { p.Sizes, p.InFlight = "64:50,1K:30,64K:15,1M:5", 8 },
+		"churn":   func(p *result.Params) { p.ChurnRate, p.Duration = 100, 300*time.Millisecond },
+		"storm":   func(p *result.Params) { p.Conns = 60 },
+		"idle":    func(p *result.Params) { p.Conns = 30 },
+		"table":   func(p *result.Params) { p.Names = 2000 },
+		"slow":    func(p *result.Params) { p.Fanout, p.Stall = 3, 200*time.Millisecond },
+		"soak":    func(p *result.Params) { p.Fanout, p.Pairs, p.Duration, p.ChurnRate = 2, 1, 400*time.Millisecond, 50 },
+		"p2p":     func(p *result.Params) { p.Pairs = 2 },
+		"fanout":  func(p *result.Params) { p.Fanout = 3 },
 	}
 	for _, k := range kinds() {
 		change, ok := small[k.name]
@@ -68,7 +69,7 @@ func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
 }
 
 func TestAnycastFindsAnUnfairNode(t *testing.T) {
-	of4 := quick(func(p *Params) { p.Instances = 4 })
+	of4 := quick(func(p *result.Params) { p.Instances = 4 })
 	simulated(t, func(t *testing.T) {
 		fair := one(t, &faults.Proxy{Rotate: true}, "anycast", of4)
 		if fair["spread max/mean"] > 1.01 || fair["spread min/mean"] < 0.99 || fair["delivered"] <= 0 {
@@ -86,19 +87,19 @@ func TestAnycastFindsAnUnfairNode(t *testing.T) {
 func TestAnycastSeesDuplicatesAcrossInstances(t *testing.T) {
 	simulated(t, func(t *testing.T) {
 		n := &faults.Proxy{Fate: faults.Every(100, faults.Twice)}
-		if ms := one(t, n, "anycast", quick(func(p *Params) { p.Instances = 2 })); ms["duplicates"] < 1 || ms["lost"] != 0 {
+		if ms := one(t, n, "anycast", quick(func(p *result.Params) { p.Instances = 2 })); ms["duplicates"] < 1 || ms["lost"] != 0 {
 			t.Errorf("got %v", ms)
 		}
 	})
 }
 
 func TestMixedSendsEachSizeByItsWeight(t *testing.T) {
-	mix := SizeMix("100:3,1K:1").Shares()
+	mix := result.SizeMix("100:3,1K:1").Shares()
 	if want := []load.SizeShare{{Size: 100, Weight: 3}, {Size: 1024, Weight: 1}}; !slices.Equal(mix, want) {
 		t.Fatalf("got %v", mix)
 	}
 	simulated(t, func(t *testing.T) {
-		ms := one(t, new(faults.Proxy), "mixed", quick(func(p *Params) { p.Sizes, p.Duration = "100:3,1K:1", time.Second }))
+		ms := one(t, new(faults.Proxy), "mixed", quick(func(p *result.Params) { p.Sizes, p.Duration = "100:3,1K:1", time.Second }))
 		overhead := 400.0 // header, roughly
 		if mean := ms["bytes received"] / ms["delivered"]; mean < 331+overhead/2 || mean > 331+overhead*1.5 {
 			t.Errorf("%v bytes a message, want 331 and a header", mean)
@@ -108,7 +109,7 @@ func TestMixedSendsEachSizeByItsWeight(t *testing.T) {
 
 func TestChurnCountsClientsAndFailures(t *testing.T) {
 	simulated(t, func(t *testing.T) {
-		ms := one(t, new(faults.Proxy), "churn", quick(func(p *Params) { p.ChurnRate, p.Duration = 20, time.Second }))
+		ms := one(t, new(faults.Proxy), "churn", quick(func(p *result.Params) { p.ChurnRate, p.Duration = 20, time.Second }))
 		if got := ms["clients served a second"]; got < 19 || got > 21 || ms["clients served"] != got {
 			t.Errorf("%v clients in a second, %v in all, want 20", got, ms["clients served"])
 		}
@@ -134,7 +135,7 @@ func TestStormFindsLossAndGhosts(t *testing.T) {
 					}
 					return faults.Deliver
 				}}
-				if ms := one(t, n, "storm", quick(func(p *Params) { p.Conns = 40 })); ms[c.metric] != 1 {
+				if ms := one(t, n, "storm", quick(func(p *result.Params) { p.Conns = 40 })); ms[c.metric] != 1 {
 					t.Errorf("%s at message %d: got %v", c.metric, when, ms)
 				}
 			})
@@ -175,16 +176,16 @@ func TestStormComesAllAtOnce(t *testing.T) {
 		}
 		return nil
 	}}
-	ms := metrics(t, tg, "storm", quick(func(p *Params) { p.Conns = n }))
+	ms := metrics(t, tg, "storm", quick(func(p *result.Params) { p.Conns = n }))
 	if ms["clients back"] != n || ms["all back in"] <= 0 {
 		t.Errorf("got %v", ms)
 	}
 }
 
 func TestGrowthIsFoundInTheSecondHalf(t *testing.T) {
-	var leak, steady []Sample
+	var leak, steady []result.Sample
 	for i := range 120 {
-		s := Sample{At: float64(i), Phase: measured, RSS: 100 << 20, Files: 10, Threads: 5, P99: 1e6}
+		s := result.Sample{At: float64(i), Phase: measured, RSS: 100 << 20, Files: 10, Threads: 5, P99: 1e6}
 		if i < 60 {
 			s.RSS -= int64(60-i) << 20 // warming up
 		}
@@ -193,7 +194,7 @@ func TestGrowthIsFoundInTheSecondHalf(t *testing.T) {
 		s.Files += i
 		leak = append(leak, s)
 	}
-	get := func(all []Sample) map[string]float64 {
+	get := func(all []result.Sample) map[string]float64 {
 		ms := map[string]float64{}
 		for _, m := range growth(all) {
 			ms[m.Name] = m.Value

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // slow: a group one of whose members stops reading, or nearly so. The others must not notice.
@@ -13,12 +14,12 @@ func slow() kind {
 	return kind{
 		name: "slow",
 		uses: []string{"fanout", "size", "identity", "inflight", "rate", "stall", "stall-rate", "duration", "warmup"},
-		label: func(p Params) string {
+		label: func(p result.Params) string {
 			how := "stalled"
 			if p.StallRate > 0 {
-				how = fmt.Sprintf("reading %s/s", size(p.StallRate))
+				how = fmt.Sprintf("reading %s/s", result.SizeText(p.StallRate))
 			}
-			return fmt.Sprintf("1→%d %s, %s, one member %s for %v", p.Fanout, p.message(), p.pace(), how, p.Stall)
+			return fmt.Sprintf("1→%d %s, %s, one member %s for %v", p.Fanout, p.Message(), p.Pace(), how, p.Stall)
 		},
 		run: runSlow,
 	}
@@ -36,7 +37,7 @@ var phaseNames = [slowPhases]string{"before: ", "during: ", "after: "}
 
 const recoverLimit = 10 * time.Second
 
-func runSlow(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
+func runSlow(ctx context.Context, g *Rig, p result.Params) ([]result.Metric, error) {
 	if p.Fanout < 2 {
 		return nil, fmt.Errorf("a group of %d has nobody to compare with", p.Fanout)
 	}
@@ -57,21 +58,21 @@ func runSlow(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 		ms = append(ms, delayMetrics(name, t.delays(i))...)
 	}
 	ms = append(append(ms, v.metrics()...), t.lag()...)
-	return append(ms, Metric{Name: "lost by the slow member", Value: float64(v.slowLost)}), err
+	return append(ms, result.Metric{Name: "lost by the slow member", Value: float64(v.slowLost)}), err
 }
 
 // slowPhases measures the others while the victim reads, hardly reads, and reads again.
-func (t *traffic) slowPhases(ctx context.Context, victim load.Conn, seen *load.Sequence) ([]Metric, error) {
+func (t *traffic) slowPhases(ctx context.Context, victim load.Conn, seen *load.Sequence) ([]result.Metric, error) {
 	if from, to, err := t.warm(ctx); err != nil {
 		return rates("", from, to), err
 	}
-	var ms []Metric
+	var ms []result.Metric
 	var rate [slowPhases]float64
 	run := func(i int, d time.Duration) (mark, error) {
 		from, to, err := t.phase(ctx, i, d)
 		rate[i] = float64(to.delivered-from.delivered) / time.Duration(to.at-from.at).Seconds() / float64(t.p.Fanout-1)
-		ms = append(ms, Metric{Name: phaseNames[i] + "rate per member", Unit: PerSecond, Value: rate[i], Better: Higher},
-			Metric{Name: phaseNames[i] + "longest silence", Unit: Nanoseconds, Value: float64(t.quiet), Better: Lower})
+		ms = append(ms, result.Metric{Name: phaseNames[i] + "rate per member", Unit: result.PerSecond, Value: rate[i], Better: result.Higher},
+			result.Metric{Name: phaseNames[i] + "longest silence", Unit: result.Nanoseconds, Value: float64(t.quiet), Better: result.Lower})
 		return to, err
 	}
 	if _, err := run(healthy, t.p.Duration); err != nil {
@@ -89,8 +90,8 @@ func (t *traffic) slowPhases(ctx context.Context, victim load.Conn, seen *load.S
 	ms = append(ms, <-back...)
 	if rate[healthy] > 0 {
 		ms = append(ms,
-			Metric{Name: "rate during/before", Unit: Ratio, Value: rate[stalled] / rate[healthy], Better: Higher},
-			Metric{Name: "rate after/before", Unit: Ratio, Value: rate[recovered] / rate[healthy], Better: Higher})
+			result.Metric{Name: "rate during/before", Unit: result.Ratio, Value: rate[stalled] / rate[healthy], Better: result.Higher},
+			result.Metric{Name: "rate after/before", Unit: result.Ratio, Value: rate[recovered] / rate[healthy], Better: result.Higher})
 	}
 	return ms, err
 }
@@ -121,9 +122,9 @@ func (t *traffic) groupWithVictim(ctx context.Context) (load.Conn, *load.Sequenc
 }
 
 // recovery watches the slow member from now on, and tells when it saw a message that was sent after now.
-func (t *traffic) recovery(ctx context.Context, seen *load.Sequence) <-chan []Metric {
+func (t *traffic) recovery(ctx context.Context, seen *load.Sequence) <-chan []result.Metric {
 	resumed, at := t.senders[0].Sent(), time.Now()
-	result := make(chan []Metric, 1)
+	told := make(chan []result.Metric, 1)
 	go func() {
 		var served float64
 		for time.Since(at) < recoverLimit {
@@ -135,10 +136,10 @@ func (t *traffic) recovery(ctx context.Context, seen *load.Sequence) <-chan []Me
 				break
 			}
 		}
-		result <- []Metric{
-			{Name: "slow member served again", Value: served, Better: Higher, Worst: true},
-			{Name: "slow member caught up after", Unit: Nanoseconds, Value: float64(time.Since(at)), Better: Lower},
+		told <- []result.Metric{
+			{Name: "slow member served again", Value: served, Better: result.Higher, Worst: true},
+			{Name: "slow member caught up after", Unit: result.Nanoseconds, Value: float64(time.Since(at)), Better: result.Lower},
 		}
 	}()
-	return result
+	return told
 }

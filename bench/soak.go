@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // soak: everything at once, for long: pairs, a group, and clients that come and go. What matters is whether memory,
@@ -15,14 +16,14 @@ func soak() kind {
 	return kind{
 		name: "soak",
 		uses: []string{"pairs", "fanout", "churn-rate", "size", "identity", "identity-size", "inflight", "rate", "duration", "warmup"},
-		label: func(p Params) string {
-			return fmt.Sprintf("%d→%d and 1→%d, %s, %s, %d clients/s, for %v", p.Pairs, p.Pairs, p.Fanout, p.message(), p.pace(), p.ChurnRate, p.Duration)
+		label: func(p result.Params) string {
+			return fmt.Sprintf("%d→%d and 1→%d, %s, %s, %d clients/s, for %v", p.Pairs, p.Pairs, p.Fanout, p.Message(), p.Pace(), p.ChurnRate, p.Duration)
 		},
 		run: runSoak,
 	}
 }
 
-func runSoak(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
+func runSoak(ctx context.Context, g *Rig, p result.Params) ([]result.Metric, error) {
 	t := newTraffic(g, p)
 	if err := t.pairs(ctx); err != nil {
 		return nil, err
@@ -32,7 +33,7 @@ func runSoak(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 	}
 	t.start(ctx)
 	from, to, err := t.warm(ctx)
-	var visits []Metric
+	var visits []result.Metric
 	if err == nil {
 		v := t.visit(ctx, p.ChurnRate)
 		from, to, err = t.phase(ctx, 0, p.Duration)
@@ -40,20 +41,20 @@ func runSoak(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 		v.tell(g)
 		visits = v.metrics(time.Duration(to.at - from.at))
 	}
-	result, late := t.finish(context.WithoutCancel(ctx))
+	judged, late := t.finish(context.WithoutCancel(ctx))
 	if err == nil {
 		err = late
 	}
 	ms := append(rates("", from, to), delayMetrics("", t.delays(0))...)
-	ms = append(append(append(ms, result.metrics()...), t.lag()...), memory(to)...)
+	ms = append(append(append(ms, judged.metrics()...), t.lag()...), memory(to)...)
 	ms = append(ms, visits...)
 	return append(ms, growth(g.samples)...), err
 }
 
 // growth judges the second half of a course: what still grows there is no warming up. Of a process that is not known it
 // says nothing.
-func growth(all []Sample) []Metric {
-	var half []Sample
+func growth(all []result.Sample) []result.Metric {
+	var half []result.Sample
 	for _, s := range all[len(all)/2:] {
 		if s.Phase == measured {
 			half = append(half, s)
@@ -77,18 +78,18 @@ func growth(all []Sample) []Metric {
 			late.Record(int64(s.P99))
 		}
 	}
-	var ms []Metric
+	var ms []result.Metric
 	if known {
 		hours := at[len(at)-1] - at[0]
-		ms = []Metric{
-			{Name: "RSS slope", Unit: BytesPerHour, Value: slope(at, rss), Better: Lower, Worst: true},
-			{Name: "files slope", Unit: PerHour, Value: slope(at, files), Better: Lower, Worst: true},
-			{Name: "threads slope", Unit: PerHour, Value: slope(at, threads), Better: Lower, Worst: true},
-			{Name: "RSS growth, share", Unit: Ratio, Value: slope(at, rss) * hours / rss[0], Better: Lower, Worst: true},
+		ms = []result.Metric{
+			{Name: "RSS slope", Unit: result.BytesPerHour, Value: result.Slope(at, rss), Better: result.Lower, Worst: true},
+			{Name: "files slope", Unit: result.PerHour, Value: result.Slope(at, files), Better: result.Lower, Worst: true},
+			{Name: "threads slope", Unit: result.PerHour, Value: result.Slope(at, threads), Better: result.Lower, Worst: true},
+			{Name: "RSS growth, share", Unit: result.Ratio, Value: result.Slope(at, rss) * hours / rss[0], Better: result.Lower, Worst: true},
 		}
 	}
 	if e := early.Quantile(50); e > 0 {
-		ms = append(ms, Metric{Name: "p99 late/early", Unit: Ratio, Value: float64(late.Quantile(50)) / float64(e), Better: Lower})
+		ms = append(ms, result.Metric{Name: "p99 late/early", Unit: result.Ratio, Value: float64(late.Quantile(50)) / float64(e), Better: result.Lower})
 	}
 	return ms
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // storm: all clients lose their sockets at once and come back at once, as after a network's hiccup. Afterwards each
@@ -16,7 +17,7 @@ func storm() kind {
 	return kind{
 		name:  "storm",
 		uses:  []string{"conns", "setup-limit"},
-		label: func(p Params) string { return fmt.Sprintf("%d clients come back at once", p.Conns) },
+		label: func(p result.Params) string { return fmt.Sprintf("%d clients come back at once", p.Conns) },
 		run:   runStorm,
 	}
 }
@@ -36,7 +37,7 @@ type visitor struct {
 
 const callRound = 3 // messages to each client after the storm
 
-func runStorm(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
+func runStorm(ctx context.Context, g *Rig, p result.Params) ([]result.Metric, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.SetupLimit)
 	defer cancel()
 	w := &crowd{rig: g}
@@ -68,10 +69,10 @@ func runStorm(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 	}
 	if known {
 		ms = append(ms,
-			Metric{Name: "node CPU per comeback", Unit: Nanoseconds, Value: float64(after.CPU-before.CPU) / float64(p.Conns), Better: Lower},
-			Metric{Name: "node RSS peak", Unit: Bytes, Value: float64(after.Peak), Better: Lower})
+			result.Metric{Name: "node CPU per comeback", Unit: result.Nanoseconds, Value: float64(after.CPU-before.CPU) / float64(p.Conns), Better: result.Lower},
+			result.Metric{Name: "node RSS peak", Unit: result.Bytes, Value: float64(after.Peak), Better: result.Lower})
 		if rss, ok := g.settled(ctx); ok {
-			ms = append(ms, Metric{Name: "RSS growth", Unit: Bytes, Value: float64(rss - before.RSS), Better: Lower})
+			ms = append(ms, result.Metric{Name: "RSS growth", Unit: result.Bytes, Value: float64(rss - before.RSS), Better: result.Lower})
 		}
 	}
 	return ms, err
@@ -85,21 +86,21 @@ type arrival struct {
 }
 
 // metrics of an arrival in the word for it. Half a crowd has no time.
-func (a arrival) metrics(word string) []Metric {
-	ms := []Metric{{Name: "clients " + word, Value: float64(a.came), Better: Higher, Worst: true}}
+func (a arrival) metrics(word string) []result.Metric {
+	ms := []result.Metric{{Name: "clients " + word, Value: float64(a.came), Better: result.Higher, Worst: true}}
 	if a.took > 0 {
-		ms = append(ms, Metric{Name: "all " + word + " in", Unit: Nanoseconds, Value: float64(a.took), Better: Lower})
+		ms = append(ms, result.Metric{Name: "all " + word + " in", Unit: result.Nanoseconds, Value: float64(a.took), Better: result.Lower})
 	}
 	return ms
 }
 
-func (a arrival) setupMetrics() []Metric {
+func (a arrival) setupMetrics() []result.Metric {
 	if a.setup.Count() == 0 {
 		return nil
 	}
-	return []Metric{
-		{Name: "setup p50", Unit: Nanoseconds, Value: float64(a.setup.Quantile(50)), Better: Lower},
-		{Name: "setup p99", Unit: Nanoseconds, Value: float64(a.setup.Quantile(99)), Better: Lower},
+	return []result.Metric{
+		{Name: "setup p50", Unit: result.Nanoseconds, Value: float64(a.setup.Quantile(50)), Better: result.Lower},
+		{Name: "setup p99", Unit: result.Nanoseconds, Value: float64(a.setup.Quantile(99)), Better: result.Lower},
 	}
 }
 
@@ -172,10 +173,10 @@ type called struct{ missed, twice uint64 }
 
 func (c called) plus(o called) called { return called{c.missed + o.missed, c.twice + o.twice} }
 
-func (c called) metrics() []Metric {
-	return []Metric{
-		{Name: "lost", Value: float64(c.missed), Better: Lower, Worst: true},
-		{Name: "duplicates", Value: float64(c.twice), Better: Lower, Worst: true},
+func (c called) metrics() []result.Metric {
+	return []result.Metric{
+		{Name: "lost", Value: float64(c.missed), Better: result.Lower, Worst: true},
+		{Name: "duplicates", Value: float64(c.twice), Better: result.Lower, Worst: true},
 	}
 }
 

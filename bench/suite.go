@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
@@ -24,9 +25,9 @@ type Suite struct {
 // SuiteRun is one entry of a suite: cases of one scenario, where they run, and what must hold.
 type SuiteRun struct {
 	Scenario Scenario
-	Cases    []Params
+	Cases    []result.Params
 	Nodes    []string // names of targets; empty: all. The first target is always measured
-	Require  []Condition
+	Require  []result.Condition
 }
 
 // Suites returns the names of the built-in suites, from the shortest to the longest.
@@ -79,7 +80,7 @@ func (d document) suite(n *yaml.Node, dir string) (Suite, error) {
 			s.Optional, err = d.texts(value)
 		case "defaults":
 			defaults = value
-			err = d.params(value, new(Params), nil)
+			err = d.params(value, new(result.Params), nil)
 		case "runs":
 			runs = value
 		default:
@@ -113,7 +114,7 @@ const maxRounds = 1000
 func (d document) count(n *yaml.Node, to *int) error {
 	text, err := d.text(n)
 	if err == nil {
-		if err = whole(to, text, 1, maxRounds); err != nil {
+		if err = result.ParseWhole(to, text, 1, maxRounds); err != nil {
 			err = d.at(n, "%w", err)
 		}
 	}
@@ -168,7 +169,7 @@ func (d document) conditions(n *yaml.Node, r *SuiteRun) error {
 		if err != nil {
 			return err
 		}
-		c, err := ParseCondition(text)
+		c, err := result.ParseCondition(text)
 		if err != nil {
 			return d.at(e, "%w", err)
 		}
@@ -181,8 +182,8 @@ func (d document) conditions(n *yaml.Node, r *SuiteRun) error {
 }
 
 // suiteCases are those of the suite, or else those of the scenario, with the suite's defaults below them.
-func (d document) suiteCases(cases, defaults *yaml.Node, s Scenario) ([]Params, error) {
-	apply := func(p Params) (Params, error) {
+func (d document) suiteCases(cases, defaults *yaml.Node, s Scenario) ([]result.Params, error) {
+	apply := func(p result.Params) (result.Params, error) {
 		if defaults == nil {
 			return p, nil
 		}
@@ -195,7 +196,7 @@ func (d document) suiteCases(cases, defaults *yaml.Node, s Scenario) ([]Params, 
 		return p, err
 	}
 	if cases == nil {
-		var all []Params
+		var all []result.Params
 		for _, p := range s.Cases {
 			p, err := apply(p)
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // table: many subscribed names, what they cost, and whether publishing to them slows down.
@@ -15,8 +16,8 @@ func table() kind {
 	return kind{
 		name: "table",
 		uses: []string{"names", "holders", "size", "identity", "inflight", "duration", "warmup", "setup-limit"},
-		label: func(p Params) string {
-			return fmt.Sprintf("%d names on %d connections, %s, %s", p.Names, p.Holders, p.message(), p.pace())
+		label: func(p result.Params) string {
+			return fmt.Sprintf("%d names on %d connections, %s, %s", p.Names, p.Holders, p.Message(), p.Pace())
 		},
 		run: runTable,
 	}
@@ -27,7 +28,7 @@ const (
 	churnSpan = 4096 // names that come and go beside the traffic
 )
 
-func runTable(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
+func runTable(ctx context.Context, g *Rig, p result.Params) ([]result.Metric, error) {
 	if p.Holders < 1 || p.Names < p.Holders*spread {
 		return nil, fmt.Errorf("%d names on %d connections: want at least %d each", p.Names, p.Holders, spread)
 	}
@@ -44,7 +45,7 @@ func runTable(ctx context.Context, g *Rig, p Params) ([]Metric, error) {
 	ms = append(ms, base...)
 	a, b := value(base, "small table: node CPU per delivered"), value(ms, "node CPU per delivered")
 	if a > 0 && b > 0 {
-		ms = append(ms, Metric{Name: "node CPU per delivered, full/small table", Unit: Ratio, Value: b / a, Better: Lower})
+		ms = append(ms, result.Metric{Name: "node CPU per delivered, full/small table", Unit: result.Ratio, Value: b / a, Better: result.Lower})
 	}
 	return ms, err
 }
@@ -57,7 +58,7 @@ func (t *traffic) held(h int) func(int) load.Address {
 }
 
 // tableTraffic fills the table, then measures traffic to it, at rest and with churn beside it.
-func tableTraffic(ctx context.Context, g *Rig, p Params, prefix string, full bool) ([]Metric, error) {
+func tableTraffic(ctx context.Context, g *Rig, p result.Params, prefix string, full bool) ([]result.Metric, error) {
 	t := newTraffic(g, p)
 	t.phases = 2
 	var holders []load.Conn
@@ -89,7 +90,7 @@ func tableTraffic(ctx context.Context, g *Rig, p Params, prefix string, full boo
 }
 
 // fill subscribes all names, a tenth at a time.
-func (t *traffic) fill(ctx context.Context, holders []load.Conn) ([]Metric, error) {
+func (t *traffic) fill(ctx context.Context, holders []load.Conn) ([]result.Metric, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.p.SetupLimit)
 	defer cancel()
 	const steps = 10
@@ -107,7 +108,7 @@ func (t *traffic) fill(ctx context.Context, holders []load.Conn) ([]Metric, erro
 				if errors.Is(err, context.DeadlineExceeded) {
 					err = fmt.Errorf("%d names confirmed in %v: %w", done, t.p.SetupLimit, err)
 				}
-				return []Metric{{Name: "names", Value: float64(done), Better: Higher, Worst: true}}, err
+				return []result.Metric{{Name: "names", Value: float64(done), Better: result.Higher, Worst: true}}, err
 			}
 		}
 		took[k] = time.Since(at)
@@ -115,23 +116,23 @@ func (t *traffic) fill(ctx context.Context, holders []load.Conn) ([]Metric, erro
 	all := time.Since(begin)
 	after, known := t.rig.Usage()
 	tenth := float64(done) / steps
-	ms := []Metric{
-		{Name: "names", Value: float64(done), Better: Higher, Worst: true},
-		{Name: "time per subscribe", Unit: Nanoseconds, Value: float64(all) / float64(done), Better: Lower},
-		{Name: "time per subscribe, first tenth", Unit: Nanoseconds, Value: float64(took[0]) / tenth, Better: Lower},
-		{Name: "time per subscribe, last tenth", Unit: Nanoseconds, Value: float64(took[steps-1]) / tenth, Better: Lower},
+	ms := []result.Metric{
+		{Name: "names", Value: float64(done), Better: result.Higher, Worst: true},
+		{Name: "time per subscribe", Unit: result.Nanoseconds, Value: float64(all) / float64(done), Better: result.Lower},
+		{Name: "time per subscribe, first tenth", Unit: result.Nanoseconds, Value: float64(took[0]) / tenth, Better: result.Lower},
+		{Name: "time per subscribe, last tenth", Unit: result.Nanoseconds, Value: float64(took[steps-1]) / tenth, Better: result.Lower},
 	}
 	if rss, ok := t.rig.settled(ctx); ok && known {
 		ms = append(ms,
-			Metric{Name: "node CPU per subscribe", Unit: Nanoseconds, Value: float64(after.CPU-cpu.CPU) / float64(done), Better: Lower},
-			Metric{Name: "node RSS per name", Unit: Bytes, Value: float64(rss-before) / float64(done), Better: Lower},
+			result.Metric{Name: "node CPU per subscribe", Unit: result.Nanoseconds, Value: float64(after.CPU-cpu.CPU) / float64(done), Better: result.Lower},
+			result.Metric{Name: "node RSS per name", Unit: result.Bytes, Value: float64(rss-before) / float64(done), Better: result.Lower},
 		)
 	}
 	return ms, nil
 }
 
 // churned measures the traffic at rest, and if asked once more while another connection subscribes and unsubscribes.
-func (t *traffic) churned(ctx context.Context, prefix string, churn bool) ([]Metric, error) {
+func (t *traffic) churned(ctx context.Context, prefix string, churn bool) ([]result.Metric, error) {
 	var c load.Conn
 	if churn {
 		var err error
@@ -151,7 +152,7 @@ func (t *traffic) churned(ctx context.Context, prefix string, churn bool) ([]Met
 		from, to, err = t.phase(ctx, 1, t.p.Duration)
 		names = stop()
 		ms = append(ms, rates("while subscribing: ", from, to)...)
-		ms = append(ms, Metric{Name: "while subscribing: names", Unit: PerSecond, Better: Higher,
+		ms = append(ms, result.Metric{Name: "while subscribing: names", Unit: result.PerSecond, Better: result.Higher,
 			Value: float64(names) / time.Duration(to.at-from.at).Seconds()})
 	}
 	v, late := t.finish(context.WithoutCancel(ctx))

@@ -12,12 +12,6 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
-// Names of targets with a meaning of their own.
-const (
-	Floor = "floor" // the blind relay of bench/relay: what any node on this engine must cost
-	Base  = "base"  // an earlier build of the first node
-)
-
 // Target is a node to measure: one that is started for each measurement, or one that runs somewhere.
 type Target struct {
 	Name    string

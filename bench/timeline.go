@@ -5,41 +5,8 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
-
-// Sample is what was seen in one stretch of a measurement, a second or less.
-type Sample struct {
-	At        float64 `json:"at_s"`     // end of the stretch, seconds since traffic began
-	Seconds   float64 `json:"length_s"` // its length
-	Phase     string  `json:"phase"`    // "measured" or the scenario's own word; "warm-up" is all that no phase holds as a whole
-	Delivered float64 `json:"delivered_per_s"`
-	Bytes     float64 `json:"bytes_per_s"`
-	Lost      uint64  `json:"missing"` // numbers that others have overtaken, at the end of the stretch
-	P50       float64 `json:"p50_ns"`  // of messages that arrived in the stretch; 0: none did
-	P99       float64 `json:"p99_ns"`
-	Max       float64 `json:"max_ns"`
-	NodeCPU   float64 `json:"node_cores"`
-	ClientCPU float64 `json:"client_cores"`
-	RSS       int64   `json:"rss_bytes"` // of the node; 0: not measured
-	Files     int     `json:"files"`
-	Threads   int     `json:"threads"`
-}
-
-// Point is one point of a percentile curve.
-type Point struct {
-	Percentile float64 `json:"percentile"`
-	Value      float64 `json:"value_ns"`
-}
-
-// Round is the course of one measurement.
-type Round struct {
-	Number  int       `json:"round"`    // from 1
-	Turn    int       `json:"position"` // of the node in the order of the round, from 0
-	Begun   time.Time `json:"begun"`
-	Samples []Sample  `json:"samples,omitempty"`
-	Curve   []Point   `json:"curve,omitempty"`
-	Notes   []string  `json:"notes,omitempty"` // what else there is to say
-}
 
 const (
 	warmUp   = "warm-up"
@@ -47,14 +14,14 @@ const (
 )
 
 // sampleEvery is the length of a stretch: a second, shorter where the measurement is short.
-func (p Params) sampleEvery() time.Duration {
+func sampleEvery(p result.Params) time.Duration {
 	return min(time.Second, max(100*time.Millisecond, p.Duration/20))
 }
 
 // sampler runs beside the traffic until ctx ends. It owns nothing that others touch but the rig's samples, which are
 // read when it has ended.
 func (t *traffic) sampler(ctx context.Context) {
-	ticker := time.NewTicker(t.p.sampleEvery())
+	ticker := time.NewTicker(sampleEvery(t.p))
 	defer ticker.Stop()
 	last := t.begun
 	for {
@@ -62,7 +29,7 @@ func (t *traffic) sampler(ctx context.Context) {
 		case <-ticker.C:
 			last = t.sample(last)
 		case <-ctx.Done():
-			if load.Now()-last.at > int64(t.p.sampleEvery()/4) {
+			if load.Now()-last.at > int64(sampleEvery(t.p)/4) {
 				t.sample(last)
 			}
 			return
@@ -81,7 +48,7 @@ func (t *traffic) sample(last mark) mark {
 	for _, r := range t.receivers {
 		r.Take(delays)
 	}
-	s := Sample{
+	s := result.Sample{
 		At: float64(now.at-t.begun.at) / 1e9, Seconds: seconds, Phase: warmUp,
 		Delivered: float64(now.delivered-last.delivered) / seconds,
 		Bytes:     float64(now.bytes-last.bytes) / seconds,
@@ -109,17 +76,17 @@ var curvePercentiles = []float64{0, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 
 	99.9, 99.95, 99.975, 99.99, 99.995, 99.999, 100}
 
 // curve reads the percentile curve of l, as far as its count carries.
-func curve(l *load.Latency) []Point {
+func curve(l *load.Latency) []result.Point {
 	n := float64(l.Count())
 	if n == 0 {
 		return nil
 	}
-	var points []Point
+	var points []result.Point
 	for _, p := range curvePercentiles {
 		if p < 100 && p > 50 && n*(100-p)/100 < 1 {
 			continue // fewer messages than would make this percentile different from the maximum
 		}
-		points = append(points, Point{p, float64(l.Quantile(p))})
+		points = append(points, result.Point{Percentile: p, Value: float64(l.Quantile(p))})
 	}
 	return points
 }

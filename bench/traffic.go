@@ -11,12 +11,13 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // traffic is the senders and receivers of one case. flows tells who should get what, for the judgement at the end.
 type traffic struct {
 	rig       *Rig
-	p         Params
+	p         result.Params
 	phases    int
 	sizes     []load.SizeShare // mixed payloads; none: all of p.Size
 	senders   []*load.Sender
@@ -68,7 +69,7 @@ const (
 	stalledFor  = 3 * time.Second // a node that delivers nothing for so long, although it has messages, stands still
 )
 
-func newTraffic(g *Rig, p Params) *traffic {
+func newTraffic(g *Rig, p result.Params) *traffic {
 	t := &traffic{rig: g, p: p, phases: 1}
 	t.inPhase(warmUp)
 	return t

@@ -4,19 +4,19 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/internal/faults"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // told returns a scenario that measures what is given.
-func told(ms ...Metric) Scenario {
-	return Scenario{Name: "told", Label: func(Params) string { return "" }, Blind: true,
-		Run: func(context.Context, *Rig, Params) ([]Metric, error) { return ms, nil }}
+func told(ms ...result.Metric) Scenario {
+	return Scenario{Name: "told", Label: func(result.Params) string { return "" }, Blind: true,
+		Run: func(context.Context, *Rig, result.Params) ([]result.Metric, error) { return ms, nil }}
 }
 
 // named returns targets that nobody connects to.
@@ -28,11 +28,11 @@ func named(names ...string) []Target {
 	return all
 }
 
-func conditions(t *testing.T, texts ...string) []Condition {
+func conditions(t *testing.T, texts ...string) []result.Condition {
 	t.Helper()
-	var all []Condition
+	var all []result.Condition
 	for _, s := range texts {
-		c, err := ParseCondition(s)
+		c, err := result.ParseCondition(s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,10 +75,10 @@ func TestNamesOfNodesAreChecked(t *testing.T) {
 
 // A run that looks at nothing does not pass.
 func TestNothingMeasuredIsNotValid(t *testing.T) {
-	lost := Metric{Name: "lost", Worst: true}
+	lost := result.Metric{Name: "lost", Worst: true}
 	namesOnly := told(lost)
 	namesOnly.Blind = false
-	floor := Target{Name: Floor, Addrs: []string{"x"}, Dialer: client.BlindDialer{}}
+	floor := Target{Name: result.Floor, Addrs: []string{"x"}, Dialer: client.BlindDialer{}}
 	for _, c := range []struct {
 		name    string
 		plan    Plan
@@ -94,7 +94,7 @@ func TestNothingMeasuredIsNotValid(t *testing.T) {
 			Cases: []Case{{Scenario: told(lost), Require: conditions(t, "lost / base <= 1")}}}, ""},
 		{"a metric that was not measured",
 			Plan{Targets: named("ours"), Cases: []Case{{Scenario: told(lost), Require: conditions(t, "files slope <= 0")}}}, "files slope was not measured"},
-		{"nothing delivered", Plan{Targets: named("ours"), Cases: []Case{{Scenario: told(Metric{Name: "delivered", Unit: PerSecond})}}}, "nothing arrived"},
+		{"nothing delivered", Plan{Targets: named("ours"), Cases: []Case{{Scenario: told(result.Metric{Name: "delivered", Unit: result.PerSecond})}}}, "nothing arrived"},
 	} {
 		c.plan.Rounds = 1
 		r, err := c.plan.Run(t.Context())
@@ -112,15 +112,15 @@ func TestNothingMeasuredIsNotValid(t *testing.T) {
 func TestRoundsGoOnUntilValuesAreClear(t *testing.T) {
 	values := []float64{0.684, 0.9, 0.85, 0.88, 0.87, 0.86, 0.9}
 	n := 0
-	s := Scenario{Name: "told", Label: func(Params) string { return "" }, Run: func(context.Context, *Rig, Params) ([]Metric, error) {
+	s := Scenario{Name: "told", Label: func(result.Params) string { return "" }, Run: func(context.Context, *Rig, result.Params) ([]result.Metric, error) {
 		n++
-		return []Metric{{Name: "lost", Worst: true}, {Name: "share", Unit: Ratio, Value: values[(n-1)%len(values)]}}, nil
+		return []result.Metric{{Name: "lost", Worst: true}, {Name: "share", Unit: result.Ratio, Value: values[(n-1)%len(values)]}}, nil
 	}}
 	for _, c := range []struct {
 		condition string
-		want      Outcome
+		want      result.Outcome
 		rounds    int
-	}{{"lost <= 0", Pass, 1}, {"share >= 0.6", Pass, 5}, {"share <= 0.6", Fail, 5}} {
+	}{{"lost <= 0", result.Pass, 1}, {"share >= 0.6", result.Pass, 5}, {"share <= 0.6", result.Fail, 5}} {
 		n = 0
 		r, err := Plan{Targets: named("ours"), Cases: []Case{{Scenario: s, Require: conditions(t, c.condition)}}, Rounds: 1, MaxRounds: 9}.Run(t.Context())
 		if err != nil {
@@ -132,30 +132,18 @@ func TestRoundsGoOnUntilValuesAreClear(t *testing.T) {
 	}
 }
 
-func TestCostIsRelatedToTheFloorInEveryRound(t *testing.T) {
-	r := twoNodes(Metric{Name: costMetric, Unit: Nanoseconds, Better: Lower}, []float64{200, 150, 400}, []float64{100, 100, 100})
-	r.Nodes[1].Name = Floor
-	for range 2 { // as often as rounds are added
-		r.relateToFloor(&r.Cases[0])
-	}
-	s, _ := r.Cases[0].Nodes[0].Metric(floorMetric)
-	if !slices.Equal(s.Values, []float64{2, 1.5, 4}) || !slices.Equal(s.Rounds, []int{1, 2, 3}) || s.Value != 2 {
-		t.Errorf("got %+v", s)
-	}
-}
-
 // Without the relay and without the process nobody can say whose limit was measured, and it is said.
 func TestClientLimitMayBeUnknown(t *testing.T) {
-	fast := []Metric{{Name: "delivered", Unit: PerSecond, Value: 1e6}, {Name: "client cores", Unit: Cores, Value: 1}}
+	fast := []result.Metric{{Name: "delivered", Unit: result.PerSecond, Value: 1e6}, {Name: "client cores", Unit: result.Cores, Value: 1}}
 	for _, c := range []struct {
 		name    string
 		targets []Target
-		ms      []Metric
+		ms      []result.Metric
 		want    string
 	}{
 		{"nothing known", named("ours"), fast, "client limit unknown"},
-		{"the process", named("ours"), append(fast, Metric{Name: "node cores", Unit: Cores, Value: 0.2}), ""},
-		{"the relay", append(named("ours"), Target{Name: Floor, Addrs: []string{"x"}, Dialer: client.BlindDialer{}}), fast, "client-limited"},
+		{"the process", named("ours"), append(fast, result.Metric{Name: "node cores", Unit: result.Cores, Value: 0.2}), ""},
+		{"the relay", append(named("ours"), Target{Name: result.Floor, Addrs: []string{"x"}, Dialer: client.BlindDialer{}}), fast, "client-limited"},
 	} {
 		plan := Plan{Targets: c.targets, Cases: []Case{{Scenario: told(c.ms...)}}, Rounds: 1}
 		r, err := plan.Run(t.Context())
@@ -175,7 +163,7 @@ func TestOverloadIsNotValid(t *testing.T) { simulated(t, overloadIsNotValid) }
 func overloadIsNotValid(t *testing.T) {
 	// A tenth or so of what is asked for.
 	tg := target(t, &faults.Proxy{Window: 64 << 10, Pause: gate(func() time.Duration { return 4 * time.Millisecond })})
-	plan := Plan{Targets: []Target{tg}, Rounds: 1, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *Params) {
+	plan := Plan{Targets: []Target{tg}, Rounds: 1, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *result.Params) {
 		p.Rate, p.Size, p.Duration = 2000, 16<<10, time.Second
 	})}}}
 	r, err := plan.Run(t.Context())
@@ -198,22 +186,12 @@ func overloadIsNotValid(t *testing.T) {
 	if p50, _ := n.Metric("p50"); time.Duration(p50.Value) < 300*time.Millisecond {
 		t.Errorf("p50 %v: what was not let out is not late", time.Duration(p50.Value))
 	}
-	if s := (Results{Nodes: []NodeInfo{{}}}); s.overloaded(&CaseResult{Nodes: []NodeResult{{}}}, 0) != "" {
-		t.Error("a closed loop is overloaded")
-	}
-}
-
-func TestLatenessWithoutDelaysIsTold(t *testing.T) {
-	n := NodeResult{Metrics: []Series{{Name: lateMetric, Unit: Nanoseconds, Value: 5e6}}}
-	if got := n.late(); !strings.Contains(got, "client-limited") {
-		t.Errorf("got %q", got)
-	}
 }
 
 // A node that keeps up is not called overloaded.
 func TestOfferedIsDelivered(t *testing.T) {
 	simulated(t, func(t *testing.T) {
-		ms := one(t, new(faults.Proxy), "fanout", quick(func(p *Params) { p.Fanout, p.Rate, p.Duration = 3, 200, time.Second }))
+		ms := one(t, new(faults.Proxy), "fanout", quick(func(p *result.Params) { p.Fanout, p.Rate, p.Duration = 3, 200, time.Second }))
 		if ms["offered"] != 600 || ms["sent"] < 594 || ms["sent"] > 606 || ms["delivered"] < 594 || ms["delivered"] > 606 {
 			t.Errorf("offered %v, sent %v, delivered %v, want 200 to each of 3", ms["offered"], ms["sent"], ms["delivered"])
 		}

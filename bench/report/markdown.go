@@ -5,14 +5,14 @@ import (
 	"io"
 	"strings"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // maxMarkdown keeps a summary within what CI systems show, in bytes; further cases are left out, and it says so.
 const maxMarkdown = 60 << 10
 
 // WriteMarkdown writes a summary for a job page: how it ended, what failed, the main figures, all figures folded.
-func WriteMarkdown(w io.Writer, r *bench.Results) error {
+func WriteMarkdown(w io.Writer, r *result.Results) error {
 	word, counts := state(r)
 	var b strings.Builder
 	fmt.Fprintf(&b, "## slim-bench: %s\n\n%s · %s, %d cores", word, clock(r.Begun), cellText(r.Machine.CPU), r.Machine.Cores)
@@ -24,7 +24,7 @@ func WriteMarkdown(w io.Writer, r *bench.Results) error {
 		fmt.Fprintf(&b, "- not valid: %s\n", cellText(why))
 	}
 	for _, v := range r.Verdicts {
-		if v.Outcome != bench.Pass {
+		if v.Outcome != result.Pass {
 			fmt.Fprintf(&b, "- **%s** %s: `%s` %s\n", v.Outcome, cellText(v.Case), strings.ReplaceAll(v.Condition, "`", "'"), cellText(figures(v)))
 		}
 	}

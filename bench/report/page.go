@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 //go:embed page.html
@@ -20,7 +20,7 @@ var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
 // page is what the template sees.
 type page struct {
-	*bench.Results
+	*result.Results
 	When    string
 	State   string // one word
 	Machine string
@@ -35,7 +35,7 @@ type page struct {
 
 type verdict struct {
 	Class string
-	bench.Verdict
+	result.Verdict
 	Text string
 }
 
@@ -62,7 +62,7 @@ type legend struct {
 }
 
 // WriteHTML writes the page. It is complete in itself: no script, no request.
-func WriteHTML(w io.Writer, r *bench.Results) error {
+func WriteHTML(w io.Writer, r *result.Results) error {
 	m := r.Machine
 	p := page{Results: r, When: r.Begun.UTC().Format("2006-01-02 15:04 UTC"), Styles: styles(),
 		Machine: fmt.Sprintf("%s, %d cores, %s %s, %s", m.CPU, m.Cores, m.OS, m.Kernel, m.Go)}
@@ -79,10 +79,10 @@ func WriteHTML(w io.Writer, r *bench.Results) error {
 }
 
 // bySeverity puts what did not pass first, as it is what a reader looks for.
-func bySeverity(list []bench.Verdict) []bench.Verdict {
-	order := []bench.Outcome{bench.Fail, bench.Unclear, bench.Skipped, bench.Pass}
+func bySeverity(list []result.Verdict) []result.Verdict {
+	order := []result.Outcome{result.Fail, result.Unclear, result.Skipped, result.Pass}
 	list = slices.Clone(list)
-	slices.SortStableFunc(list, func(a, b bench.Verdict) int { return slices.Index(order, a.Outcome) - slices.Index(order, b.Outcome) })
+	slices.SortStableFunc(list, func(a, b result.Verdict) int { return slices.Index(order, a.Outcome) - slices.Index(order, b.Outcome) })
 	return list
 }
 
@@ -102,13 +102,13 @@ func typed(args []string) string {
 }
 
 // state says in a word how the run ended, and counts its verdicts.
-func state(r *bench.Results) (word, counts string) {
-	n := map[bench.Outcome]int{}
+func state(r *result.Results) (word, counts string) {
+	n := map[result.Outcome]int{}
 	for _, v := range r.Verdicts {
 		n[v.Outcome]++
 	}
 	switch {
-	case n[bench.Fail] > 0:
+	case n[result.Fail] > 0:
 		word = "fail"
 	case !r.Valid:
 		word = "invalid"
@@ -118,7 +118,7 @@ func state(r *bench.Results) (word, counts string) {
 		word = "pass"
 	}
 	var parts []string
-	for _, o := range []bench.Outcome{bench.Pass, bench.Fail, bench.Unclear, bench.Skipped} {
+	for _, o := range []result.Outcome{result.Pass, result.Fail, result.Unclear, result.Skipped} {
 		if n[o] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n[o], o))
 		}
@@ -126,7 +126,7 @@ func state(r *bench.Results) (word, counts string) {
 	return word, strings.Join(parts, ", ")
 }
 
-func figures(v bench.Verdict) string {
+func figures(v result.Verdict) string {
 	if v.Rounds == 0 {
 		return v.Reason
 	}
@@ -139,13 +139,13 @@ const (
 )
 
 // summary is one row for each case: the first node's figures, and the others' cost as multiples of it.
-func summary(r *bench.Results) (heads []string, rows [][]cell) {
+func summary(r *result.Results) (heads []string, rows [][]cell) {
 	heads = []string{"case"}
 	if len(r.Nodes) == 0 {
 		return heads, nil
 	}
 	heads = append(heads, "delivered", "CPU / message", "p50", "p99", "lost")
-	some := slices.ContainsFunc(r.Cases, func(c bench.CaseResult) bool { return own(c.Nodes[0]).Text != none })
+	some := slices.ContainsFunc(r.Cases, func(c result.CaseResult) bool { return own(c.Nodes[0]).Text != none })
 	if some {
 		heads = append(heads, "of the scenario")
 	}
@@ -188,11 +188,11 @@ var headlines = []string{"spread max/mean", "rate during/before", "clients serve
 	"delivered, with/alone", "time per subscribe", "node RSS per name", "RSS slope", "p99 late/early"}
 
 // own are up to two figures that only this scenario has.
-func own(n bench.NodeResult) cell {
+func own(n result.NodeResult) cell {
 	var texts []string
 	for _, name := range headlines {
 		if s, ok := n.Metric(name); ok && len(texts) < 2 {
-			texts = append(texts, name+" "+bench.Format(s.Value, s.Unit))
+			texts = append(texts, name+" "+result.Format(s.Value, s.Unit))
 		}
 	}
 	if len(texts) == 0 {
@@ -201,19 +201,19 @@ func own(n bench.NodeResult) cell {
 	return cell{Text: strings.Join(texts, ", "), Class: "num wrap"}
 }
 
-func number(n bench.NodeResult, name string) cell {
+func number(n result.NodeResult, name string) cell {
 	s, ok := n.Metric(name)
 	if !ok {
 		return cell{Text: none, Class: "num none"}
 	}
-	c := cell{Text: bench.Format(s.Value, s.Unit), Class: "num"}
-	if s.Worst && s.Better == bench.Lower && s.Value > 0 && s.Unit == bench.Count {
+	c := cell{Text: result.Format(s.Value, s.Unit), Class: "num"}
+	if s.Worst && s.Better == result.Lower && s.Value > 0 && s.Unit == result.Count {
 		c.Class += " bad"
 	}
 	return c
 }
 
-func caseSection(r *bench.Results, i int) section {
+func caseSection(r *result.Results, i int) section {
 	c := &r.Cases[i]
 	s := section{ID: fmt.Sprintf("case-%d", i), Title: c.Scenario + " " + c.Label, Heads: []string{"metric"}}
 	for k, n := range c.Nodes {
@@ -236,7 +236,7 @@ func caseSection(r *bench.Results, i int) section {
 	return s
 }
 
-func metricRows(c *bench.CaseResult) [][]cell {
+func metricRows(c *result.CaseResult) [][]cell {
 	var names []string
 	seen := map[string]bool{}
 	for _, n := range c.Nodes {
@@ -262,19 +262,19 @@ func metricRows(c *bench.CaseResult) [][]cell {
 
 var percentTicks = []float64{0, 50, 90, 99, 99.9, 99.99, 99.999}
 
-func plots(r *bench.Results, c *bench.CaseResult) []plot {
+func plots(r *result.Results, c *result.CaseResult) []plot {
 	seconds := axis{Label: "seconds", Format: func(v float64) string { return fmt.Sprintf("%.3g", v) }}
 	ns := axis{Format: brief, Scale: log10}
 	all := []plot{
-		overTime("p50 of delay over time", seconds, ns, r, c, func(s bench.Sample) float64 { return s.P50 }),
-		overTime("p99 of delay over time", seconds, ns, r, c, func(s bench.Sample) float64 { return s.P99 }),
+		overTime("p50 of delay over time", seconds, ns, r, c, func(s result.Sample) float64 { return s.P50 }),
+		overTime("p99 of delay over time", seconds, ns, r, c, func(s result.Sample) float64 { return s.P99 }),
 		percentiles(r, c, ns),
 		overTime("delivered a second", seconds, axis{Format: perSecond}, r, c,
-			func(s bench.Sample) float64 { return s.Delivered }),
+			func(s result.Sample) float64 { return s.Delivered }),
 		overTime("processors the node uses", seconds, axis{Format: func(v float64) string { return fmt.Sprintf("%.2g", v) }}, r, c,
-			func(s bench.Sample) float64 { return s.NodeCPU }),
+			func(s result.Sample) float64 { return s.NodeCPU }),
 		overTime("resident memory of the node, MiB", seconds, axis{Format: func(v float64) string { return fmt.Sprintf("%.3g", v) }}, r, c,
-			func(s bench.Sample) float64 { return float64(s.RSS) / (1 << 20) }),
+			func(s result.Sample) float64 { return float64(s.RSS) / (1 << 20) }),
 	}
 	var shown []plot
 	for _, p := range all {
@@ -310,7 +310,7 @@ func perSecond(v float64) string {
 }
 
 // overTime draws a value of all samples of each node: the last round in full, the others faint.
-func overTime(title string, x, y axis, r *bench.Results, c *bench.CaseResult, value func(bench.Sample) float64) plot {
+func overTime(title string, x, y axis, r *result.Results, c *result.CaseResult, value func(result.Sample) float64) plot {
 	p := plot{Title: title, X: x, Y: y}
 	for k, n := range c.Nodes {
 		for i, round := range n.Rounds {
@@ -337,7 +337,7 @@ func overTime(title string, x, y axis, r *bench.Results, c *bench.CaseResult, va
 }
 
 // inTurn puts the parts of a measurement that had traffic of their own, each with a time from 0, behind each other.
-func inTurn(samples []bench.Sample) []bench.Sample {
+func inTurn(samples []result.Sample) []result.Sample {
 	all := slices.Clone(samples)
 	begin := 0.0
 	for i := range all {
@@ -351,7 +351,7 @@ func inTurn(samples []bench.Sample) []bench.Sample {
 
 // phases are the times at which samples change their phase, with the new one's name; what is between phases has none, and
 // is called as what comes before them.
-func phases(samples []bench.Sample) []mark {
+func phases(samples []result.Sample) []mark {
 	var at []mark
 	for i := 1; i < len(samples); i++ {
 		if samples[i].Phase == samples[i-1].Phase {
@@ -366,7 +366,7 @@ func phases(samples []bench.Sample) []mark {
 	return at
 }
 
-func percentiles(r *bench.Results, c *bench.CaseResult, y axis) plot {
+func percentiles(r *result.Results, c *result.CaseResult, y axis) plot {
 	p := plot{Title: "delay by percentile", Y: y,
 		X: axis{Label: "percentile", Scale: tail, Ticks: percentTicks, Format: func(v float64) string { return fmt.Sprintf("%g", v) }}}
 	for k, n := range c.Nodes {

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/seed31b3bfd0/slimgo/bench/result"
+
 	"github.com/seed31b3bfd0/slimgo/bench"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 )
@@ -59,10 +61,10 @@ func (o *runOptions) cases(args []string) (bench.Plan, error) {
 const enoughRounds = 9
 
 // conditions are those of --require.
-func (o *runOptions) conditions() ([]bench.Condition, error) {
-	var all []bench.Condition
+func (o *runOptions) conditions() ([]result.Condition, error) {
+	var all []result.Condition
 	for _, s := range o.require {
-		c, err := bench.ParseCondition(s)
+		c, err := result.ParseCondition(s)
 		if err != nil {
 			return nil, err
 		}
@@ -129,7 +131,7 @@ func (o *runOptions) scenarioPlan(args []string) (bench.Plan, error) {
 			}
 		}
 	}
-	for _, k := range bench.Keys() {
+	for _, k := range result.Keys() {
 		if o.fs.Changed(k.Name) && !used[k.Name] {
 			return plan, fmt.Errorf("--%s has no effect on %s", k.Name, strings.Join(args, " and "))
 		}
@@ -145,14 +147,14 @@ func (o *runOptions) spans(s bench.Scenario) bool {
 }
 
 // vary applies all parameter flags that s reads to each case; several values make several cases.
-func (o *runOptions) vary(list []bench.Params, s bench.Scenario) ([]bench.Params, error) {
+func (o *runOptions) vary(list []result.Params, s bench.Scenario) ([]result.Params, error) {
 	closed := o.fs.Changed("inflight") && o.fs.Changed("rate") // both: closed and open cases beside each other
-	for _, k := range bench.Keys() {
+	for _, k := range result.Keys() {
 		values := *o.params[k.Name]
 		if len(values) == 0 || !slices.Contains(s.Uses, k.Name) {
 			continue
 		}
-		var out []bench.Params
+		var out []result.Params
 		for _, p := range list {
 			if k.Name == "rate" && closed {
 				out = append(out, p)
@@ -217,7 +219,7 @@ func (o *runOptions) relay() (bench.Target, error) {
 	if err != nil {
 		return bench.Target{}, err
 	}
-	t, err := bench.ParseTarget(bench.Floor+"=blind:"+quote(self)+" relay --listen {listen}", bench.Floor)
+	t, err := bench.ParseTarget(result.Floor+"=blind:"+quote(self)+" relay --listen {listen}", result.Floor)
 	if len(o.targets) > 0 && o.pid == 0 {
 		t.Note = "runs on this machine, wherever the target does: it shows what the generator can do here, not what that node has to cost"
 	}

@@ -8,9 +8,9 @@ import (
 	"os"
 	"strings"
 
-	"github.com/spf13/pflag"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/spf13/pflag"
 )
 
 // compareOptions are the flags of compare.
@@ -62,9 +62,9 @@ func (p *program) compare(o *compareOptions, args []string) error {
 	if err := checkOutput(o.output); err != nil {
 		return err
 	}
-	opt := bench.CompareOptions{Node: o.node, All: o.all, Alpha: o.alpha}
+	opt := result.CompareOptions{Node: o.node, All: o.all, Alpha: o.alpha}
 	for _, s := range o.require {
-		c, err := bench.ParseCondition(s)
+		c, err := result.ParseCondition(s)
 		if err != nil {
 			return err
 		}
@@ -78,7 +78,7 @@ func (p *program) compare(o *compareOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	x, err := bench.Compare(before, after, opt)
+	x, err := result.Compare(before, after, opt)
 	if err != nil {
 		return err
 	}
@@ -92,21 +92,21 @@ func (p *program) compare(o *compareOptions, args []string) error {
 	switch {
 	case err != nil:
 		return err
-	case x.Outcome() == bench.Fail:
+	case x.Outcome() == result.Fail:
 		return fmt.Errorf("%w (see above)", errFailed)
-	case x.Outcome() == bench.Unclear:
+	case x.Outcome() == result.Unclear:
 		return fmt.Errorf("the comparison shows nothing:\n  %s", strings.Join(x.Doubts(), "\n  "))
 	}
 	return nil
 }
 
-func readResults(path string) (*bench.Results, error) {
+func readResults(path string) (*result.Results, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	r, err := bench.ReadJSON(f)
+	r, err := result.ReadJSON(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

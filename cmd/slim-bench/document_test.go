@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // quoted finds what stands in backquotes in the document.
@@ -104,8 +104,8 @@ func TestDocumentDescribesEveryKeyAndMetric(t *testing.T) {
 		}
 	}
 	possible := map[string]bool{}
-	fields(reflect.TypeFor[bench.Results](), possible)
-	fields(reflect.TypeFor[bench.Comparison](), possible)
+	fields(reflect.TypeFor[result.Results](), possible)
+	fields(reflect.TypeFor[result.Comparison](), possible)
 	for key := range printed {
 		possible[key] = true
 	}
@@ -116,7 +116,7 @@ func TestDocumentDescribesEveryKeyAndMetric(t *testing.T) {
 	}
 
 	for _, output := range runs {
-		r, err := bench.ReadJSON(strings.NewReader(output))
+		r, err := result.ReadJSON(strings.NewReader(output))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/seed31b3bfd0/slimgo/bench/result"
+
 	"github.com/spf13/pflag"
 
 	"github.com/seed31b3bfd0/slimgo/bench"
@@ -75,7 +77,7 @@ func runFlags(fs *pflag.FlagSet) any {
 	fs.BoolVar(&o.quiet, "quiet", false, "no progress on stderr")
 	fs.StringVar(&o.color, "color", "auto", "auto, always or never")
 	fs.StringVar(&o.profile, "cpuprofile", "", "file for a CPU profile of the load generator itself")
-	for _, k := range bench.Keys() {
+	for _, k := range result.Keys() {
 		values := new([]string)
 		o.params[k.Name] = values
 		if k.Name == "sizes" {
@@ -138,7 +140,7 @@ func (p *program) measure(ctx context.Context, o *runOptions, args []string) err
 }
 
 // print writes the results in the form that was asked for.
-func (p *program) print(r *bench.Results, o *runOptions) error {
+func (p *program) print(r *result.Results, o *runOptions) error {
 	var err error
 	if o.output == "json" {
 		err = r.WriteJSON(p.stdout)
@@ -157,7 +159,7 @@ func (p *program) print(r *bench.Results, o *runOptions) error {
 
 // verdict turns results into the error that decides the exit code. A condition that fails in what was measured counts
 // more than doubt elsewhere, but nothing counts in a run that was cut short.
-func verdict(r *bench.Results, failed error) error {
+func verdict(r *result.Results, failed error) error {
 	bad := r.Failed()
 	switch {
 	case errors.Is(failed, context.Canceled):

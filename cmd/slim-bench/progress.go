@@ -5,6 +5,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/bench/result"
+
 	"github.com/seed31b3bfd0/slimgo/bench"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 )
@@ -55,8 +57,8 @@ func (p *progress) draw(g bench.Progress) {
 	s := g.Step
 	rate, p99 := "–/s", "–"
 	if p.seen.Rate > 0 {
-		rate = bench.Format(p.seen.Rate, bench.PerSecond)
-		p99 = bench.Format(float64(p.seen.P99), bench.Nanoseconds)
+		rate = result.Format(p.seen.Rate, result.PerSecond)
+		p99 = result.Format(float64(p.seen.P99), result.Nanoseconds)
 	}
 	line := fmt.Sprintf("%s, %s left  %d/%d  %s  lost %d  p99 %s  %s: %s, round %d", seconds(g.Elapsed), short(g.Left), s.Number, s.Of,
 		rate, p.seen.Lost, p99, s.Target.Name, s.Case.Label(), s.Round)

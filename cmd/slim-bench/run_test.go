@@ -13,9 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/bench/result"
+
 	"go.uber.org/goleak"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
 	"github.com/seed31b3bfd0/slimgo/router"
 )
 
@@ -193,7 +194,7 @@ func TestInterruptPrintsWhatThereIs(t *testing.T) {
 	report := filepath.Join(t.TempDir(), "report")
 	code := run(ctx, []string{"run", "p2p", "--target", node(t), "--inflight", "8", "--duration", "200ms", "--rounds", "50",
 		"--output", "json", "--report", report}, &stdout, &stderr)
-	r, err := bench.ReadJSON(&stdout.b)
+	r, err := result.ReadJSON(&stdout.b)
 	if err != nil || code != exitInvalid || r.Valid {
 		t.Fatalf("exit %d, %v", code, err)
 	}
@@ -244,7 +245,7 @@ func TestFailedMeasurementPrintsResultsAndReason(t *testing.T) {
 	if code != exitInvalid || !strings.Contains(stderr, "fanout 1→8 100 B") {
 		t.Errorf("exit %d, stderr %s", code, stderr)
 	}
-	var r bench.Results
+	var r result.Results
 	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
 		t.Fatalf("%v in %s", err, stdout)
 	}
@@ -310,16 +311,16 @@ func TestCompareReadsWhatRunWrote(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name    string
-		damage  func(*bench.Results)
+		damage  func(*result.Results)
 		require string
 		code    int
 		text    string
 	}{
-		{"fails", func(*bench.Results) {}, "lost / old >= 2", exitFailed, "FAIL"},
-		{"a case is gone", func(r *bench.Results) { r.Cases = nil }, "lost / old <= 1", exitInvalid, "the new results do not have this case"},
-		{"the generator was the limit", func(r *bench.Results) { r.Cases[0].Nodes[0].Limited = "client-limited: so it was" }, "p50 / old <= 0.02", exitInvalid,
+		{"fails", func(*result.Results) {}, "lost / old >= 2", exitFailed, "FAIL"},
+		{"a case is gone", func(r *result.Results) { r.Cases = nil }, "lost / old <= 1", exitInvalid, "the new results do not have this case"},
+		{"the generator was the limit", func(r *result.Results) { r.Cases[0].Nodes[0].Limited = "client-limited: so it was" }, "p50 / old <= 0.02", exitInvalid,
 			"new: client-limited: so it was"},
-		{"not valid", func(r *bench.Results) { r.Valid, r.Invalid = false, []string{"node died"} }, "lost / old <= 1", exitInvalid, "are not valid: node died"},
+		{"not valid", func(r *result.Results) { r.Valid, r.Invalid = false, []string{"node died"} }, "lost / old <= 1", exitInvalid, "are not valid: node died"},
 	} {
 		damaged := filepath.Join(dir, "damaged.json")
 		r, err := readResults(paths[1])

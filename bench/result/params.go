@@ -1,4 +1,4 @@
-package bench
+package result
 
 import (
 	"fmt"
@@ -38,8 +38,8 @@ type Params struct {
 	SetupLimit   time.Duration `json:"setup_limit_ns,omitempty"` // for opening connections and subscribing names
 }
 
-// base are the values a scenario starts from.
-func base() Params {
+// Defaults are the values a scenario starts from.
+func Defaults() Params {
 	return Params{
 		Size: 100, IdentitySize: 172, InFlight: 1024, Pairs: 1, Fanout: 8, Senders: 8, Groups: 8, Members: 4, Instances: 4,
 		Conns: 10000, Names: 50000, Holders: 1, ChurnRate: 200,
@@ -71,7 +71,7 @@ func Keys() []Key {
 				p.InFlight = 0
 				return nil
 			}
-			return whole(&p.InFlight, v, 1, 1<<20)
+			return ParseWhole(&p.InFlight, v, 1, 1<<20)
 		}},
 		{"rate", "open loop: messages a second for each sender, whatever comes back", number(1, 1e7, func(p *Params) *int { return &p.Rate })},
 		{"pairs", "senders, each with its own receiver", number(1, 4096, func(p *Params) *int { return &p.Pairs })},
@@ -120,7 +120,8 @@ func setSize(n *int, v string) error {
 	return err
 }
 
-func whole(n *int, v string, least, most int) error {
+// ParseWhole reads a whole number from least to most.
+func ParseWhole(n *int, v string, least, most int) error {
 	i, err := strconv.Atoi(v)
 	if err != nil || i < least || i > most {
 		return fmt.Errorf("%q: want a whole number from %d to %d", v, least, most)
@@ -130,7 +131,7 @@ func whole(n *int, v string, least, most int) error {
 }
 
 func number(least, most int, field func(*Params) *int) func(*Params, string) error {
-	return func(p *Params, v string) error { return whole(field(p), v, least, most) }
+	return func(p *Params, v string) error { return ParseWhole(field(p), v, least, most) }
 }
 
 func duration(field func(*Params) *time.Duration) func(*Params, string) error {
@@ -144,8 +145,8 @@ func duration(field func(*Params) *time.Duration) func(*Params, string) error {
 	}
 }
 
-// pace is how messages are let out.
-func (p Params) pace() string {
+// Pace is how messages are let out.
+func (p Params) Pace() string {
 	switch {
 	case p.Rate > 0:
 		return fmt.Sprintf("%d/s", p.Rate)
@@ -155,10 +156,11 @@ func (p Params) pace() string {
 	return fmt.Sprintf("%d in flight", p.InFlight)
 }
 
-// message is size and identity.
-func (p Params) message() string { return size(p.Size) + " " + p.Identity.String() }
+// Message is size and identity.
+func (p Params) Message() string { return SizeText(p.Size) + " " + p.Identity.String() }
 
-func size(n int) string {
+// SizeText writes a number of bytes in the largest unit that divides it.
+func SizeText(n int) string {
 	switch {
 	case n >= 1<<20 && n%(1<<20) == 0:
 		return strconv.Itoa(n>>20) + " MiB"
@@ -207,7 +209,7 @@ func ParseSizeMix(s string) (SizeMix, error) {
 			return "", err
 		}
 		if ok {
-			if err := whole(&share.Weight, strings.TrimSpace(weight), 1, 1e6); err != nil {
+			if err := ParseWhole(&share.Weight, strings.TrimSpace(weight), 1, 1e6); err != nil {
 				return "", fmt.Errorf("weight of %s: %w", sizeText, err)
 			}
 		}

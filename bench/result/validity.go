@@ -1,4 +1,4 @@
-package bench
+package result
 
 import (
 	"fmt"
@@ -58,7 +58,7 @@ func (r *Results) limited(c *CaseResult, k int) string {
 
 // late says that an open loop did not send in time.
 func (n *NodeResult) late() string {
-	late, ok := n.Metric(lateMetric)
+	late, ok := n.Metric(LateMetric)
 	p99, measured := n.Metric("p99")
 	switch {
 	case !ok || late.Value < lateFloor || measured && late.Value < lateShare*p99.Value:
@@ -75,7 +75,7 @@ func (n *NodeResult) late() string {
 func (r *Results) overloaded(c *CaseResult, k int) string {
 	n := &c.Nodes[k]
 	for _, offered := range n.Metrics {
-		prefix, ok := strings.CutSuffix(offered.Name, offeredMetric)
+		prefix, ok := strings.CutSuffix(offered.Name, OfferedMetric)
 		if !ok || offered.Value <= 0 {
 			continue
 		}
@@ -126,11 +126,11 @@ func (r *Results) relateToFloor(c *CaseResult) {
 	}
 }
 
-// lateMetric is how late the generator itself was with an open loop's messages.
-const lateMetric = "client late p99"
+// LateMetric is how late the generator itself was with an open loop's messages.
+const LateMetric = "client late p99"
 
-// offeredMetric is what an open loop was to bring to its receivers.
-const offeredMetric = "offered"
+// OfferedMetric is what an open loop was to bring to its receivers.
+const OfferedMetric = "offered"
 
 // costMetric is what holds on a busy machine: it is read from the node's process.
 const costMetric = "node CPU per delivered"

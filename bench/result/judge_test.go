@@ -1,10 +1,9 @@
-package bench
+package result
 
 import (
 	"math"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,9 +38,9 @@ func twoNodes(m Metric, ours, theirs []float64) *Results {
 		Cases: []CaseResult{{Scenario: "s", Label: "l", Nodes: make([]NodeResult, 2)}}}
 	for i := range ours {
 		m.Value = ours[i]
-		r.add(0, 0, []Metric{m}, Round{Number: i + 1}, nil)
+		r.Add(0, 0, []Metric{m}, Round{Number: i + 1}, nil)
 		m.Value = theirs[i]
-		r.add(0, 1, []Metric{m}, Round{Number: i + 1}, nil)
+		r.Add(0, 1, []Metric{m}, Round{Number: i + 1}, nil)
 	}
 	return r
 }
@@ -186,7 +185,7 @@ func TestJudgeRefusesFiguresThatAreNotValid(t *testing.T) {
 		{"the node was gone", "lost <= 1", func(r *Results) { r.Cases[0].Nodes[0].Errors = []string{"gone"} }, Unclear},
 		{"the rate was not kept", "p50 / base <= 2", func(r *Results) {
 			r.Cases[0].Params = Params{Rate: 1000, Duration: time.Second}
-			r.add(0, 0, []Metric{{Name: "delivered", Unit: PerSecond, Value: 500}, {Name: "offered", Unit: PerSecond, Value: 1000}}, Round{}, nil)
+			r.Add(0, 0, []Metric{{Name: "delivered", Unit: PerSecond, Value: 500}, {Name: "offered", Unit: PerSecond, Value: 1000}}, Round{}, nil)
 		}, Unclear},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -196,7 +195,7 @@ func TestJudgeRefusesFiguresThatAreNotValid(t *testing.T) {
 			}
 			same := []float64{1e6, 1.01e6, 0.99e6, 1e6}
 			r := twoNodes(Metric{Name: "p50", Unit: Nanoseconds, Better: Lower}, same, same)
-			r.add(0, 0, []Metric{{Name: "lost", Value: 1, Worst: true}}, Round{}, nil)
+			r.Add(0, 0, []Metric{{Name: "lost", Value: 1, Worst: true}}, Round{}, nil)
 			c.change(r)
 			if v := r.Judge(0, cond, 4); v.Outcome != c.want {
 				t.Errorf("got %s", v)
@@ -208,7 +207,7 @@ func TestJudgeRefusesFiguresThatAreNotValid(t *testing.T) {
 // limit makes the generator the limit of node k.
 func limit(r *Results, k int) {
 	r.Machine.Cores = 2
-	r.add(0, k, []Metric{{Name: "delivered", Unit: PerSecond, Value: 1e6}, {Name: "node cores", Unit: Cores, Value: 0.9},
+	r.Add(0, k, []Metric{{Name: "delivered", Unit: PerSecond, Value: 1e6}, {Name: "node cores", Unit: Cores, Value: 0.9},
 		{Name: "client cores", Unit: Cores, Value: 1}}, Round{}, nil)
 }
 
@@ -230,77 +229,8 @@ func TestRankSumMatchesTables(t *testing.T) {
 	}
 }
 
-func TestBuiltInFilesLoad(t *testing.T) {
-	all, err := Scenarios()
-	if err != nil || len(all) != len(kinds()) {
-		t.Fatalf("%d scenarios, %v", len(all), err)
-	}
-	for _, s := range all {
-		if s.About == "" || len(s.Cases) == 0 {
-			t.Errorf("%s: %+v", s.Name, s)
-		}
-	}
-	for _, name := range Suites() {
-		s, err := LoadSuite(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		plan := s.Plan([]Target{{Name: "x"}})
-		for _, c := range plan.Cases {
-			if len(c.Require) == 0 {
-				t.Errorf("suite %s: %s requires nothing", name, c.Label())
-			}
-		}
-	}
-}
-
-func TestBadFilesNamePlaceAndNearestWord(t *testing.T) {
-	dir := t.TempDir()
-	for _, c := range []struct{ text, want string }{
-		{"scenario: p2", "f.yaml:1:11: no scenario \"p2\"; did you mean p2p?"},
-		{"scenario: p2p\ncasse: []", "f.yaml:2:1: no key \"casse\"; did you mean cases?"},
-		{"scenario: p2p\ncases:\n  - {sise: 100}", "f.yaml:3:6: this scenario does not read \"sise\"; did you mean size?"},
-		{"scenario: p2p\ncases:\n  - {size: huge}", "f.yaml:3:12: size: size \"huge\""},
-		{"scenario: p2p\ncases: []", "without cases"},
-		{"scenario: p2p\nscenario: p2p", "f.yaml"},
-		{"about: x", "key scenario is missing"},
-		{"- 1", "want a mapping"},
-		{"scenario: [", "f.yaml"},
-		{"scenario: p2p\ndefaults: {fanout: 3}", "does not read"},
-	} {
-		path := filepath.Join(dir, "f.yaml")
-		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := LoadScenario(path); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%q: got %v, want %s", c.text, err, c.want)
-		}
-	}
-	for _, c := range []struct{ text, want string }{
-		{"suite: x\nruns:\n  - scenario: p2p\n    requires: []", "f.yaml:4:5: no key \"requires\"; did you mean require?"},
-		{"suite: x\nruns:\n  - scenario: p2p\n    require: [\"lost\"]", "f.yaml:4:15: condition"},
-		{"suite: x\nruns:\n  - {}", "which scenario?"},
-		{"suite: x\nrounds: 0\nruns:\n  - scenario: p2p", "f.yaml:2:9"},
-		{"suite: x", "list of runs"},
-		{"suite: x\noptional-node: [a]\nruns: []", "did you mean optional-nodes?"},
-		{"suite: x\nruns:\n  - scenario: p2p\n    nodes: [floor]\n    require: [\"p50 / base <= 1\"]", "f.yaml:5:15: condition"},
-		{"suite: x\ndefaults: {duraton: 1s}\nruns: []", "did you mean duration?"},
-	} {
-		path := filepath.Join(dir, "f.yaml")
-		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := LoadSuite(path); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%q: got %v, want %s", c.text, err, c.want)
-		}
-	}
-	if _, err := LoadSuite("smokey"); err == nil || !strings.Contains(err.Error(), "smoke") {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestSetNamesNearestKey(t *testing.T) {
-	p := base()
+	p := Defaults()
 	if err := p.Set("in-flight", "3"); err == nil || !strings.Contains(err.Error(), "inflight") {
 		t.Errorf("got %v", err)
 	}
@@ -309,48 +239,6 @@ func TestSetNamesNearestKey(t *testing.T) {
 			t.Errorf("%s takes nonsense", k.Name)
 		}
 	}
-}
-
-func FuzzScenario(f *testing.F) {
-	for _, k := range kinds() {
-		b, err := files.ReadFile("scenarios/" + k.name + ".yaml")
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b)
-	}
-	f.Add([]byte("scenario: p2p\ncases: &a [{size: 1K}, *a]"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		d := document{name: "f"}
-		n, err := d.parse(b)
-		if err != nil {
-			return
-		}
-		s, err := d.scenario(n)
-		if err == nil && (s.Run == nil || len(s.Cases) == 0) {
-			t.Errorf("taken, but nothing to do: %q", b)
-		}
-	})
-}
-
-func FuzzSuite(f *testing.F) {
-	for _, name := range Suites() {
-		b, err := files.ReadFile("suites/" + name + ".yaml")
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b)
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		d := document{name: "f"}
-		n, err := d.parse(b)
-		if err != nil || strings.Contains(string(b), ".y") { // no files but the built-in ones
-			return
-		}
-		if s, err := d.suite(n, ""); err == nil && len(s.Runs) == 0 {
-			t.Errorf("taken, but nothing to do: %q", b)
-		}
-	})
 }
 
 func FuzzCondition(f *testing.F) {
@@ -367,4 +255,29 @@ func FuzzCondition(f *testing.F) {
 			t.Errorf("%q reads as %+v, whose text %q reads as %+v, %v", s, c, c.String(), again, err)
 		}
 	})
+}
+
+func TestCostIsRelatedToTheFloorInEveryRound(t *testing.T) {
+	r := twoNodes(Metric{Name: costMetric, Unit: Nanoseconds, Better: Lower}, []float64{200, 150, 400}, []float64{100, 100, 100})
+	r.Nodes[1].Name = Floor
+	for range 2 { // as often as rounds are added
+		r.relateToFloor(&r.Cases[0])
+	}
+	s, _ := r.Cases[0].Nodes[0].Metric(floorMetric)
+	if !slices.Equal(s.Values, []float64{2, 1.5, 4}) || !slices.Equal(s.Rounds, []int{1, 2, 3}) || s.Value != 2 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestLatenessWithoutDelaysIsTold(t *testing.T) {
+	n := NodeResult{Metrics: []Series{{Name: LateMetric, Unit: Nanoseconds, Value: 5e6}}}
+	if got := n.late(); !strings.Contains(got, "client-limited") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestClosedLoopIsNotOverloaded(t *testing.T) {
+	if s := (Results{Nodes: []NodeInfo{{}}}); s.overloaded(&CaseResult{Nodes: []NodeResult{{}}}, 0) != "" {
+		t.Error("a closed loop is overloaded")
+	}
 }

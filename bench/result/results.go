@@ -1,4 +1,4 @@
-package bench
+package result
 
 import (
 	"encoding/json"
@@ -92,25 +92,19 @@ type Series struct {
 	Worst  bool      `json:"worst,omitempty"`
 }
 
-func newResults(p Plan) *Results {
-	r := &Results{Schema: Schema, Begun: time.Now().UTC().Truncate(time.Second), Machine: process.ThisMachine(), Rounds: p.Rounds, Valid: true,
-		optional: p.Optional}
+// NewResults are those of a run of so many rounds, without nodes and cases. Conditions may name optional nodes that are
+// not there.
+func NewResults(rounds int, optional []string) *Results {
+	r := &Results{Schema: Schema, Begun: time.Now().UTC().Truncate(time.Second), Machine: process.ThisMachine(), Rounds: rounds, Valid: true,
+		optional: optional}
 	r.Version, r.Commit = build()
-	for _, t := range p.Targets {
-		r.Nodes = append(r.Nodes, NodeInfo{Name: t.Name, Protocol: t.Dialer.Protocol(), Command: t.Command.Text, Addresses: t.Addrs, Note: t.Note})
-	}
-	for _, c := range p.Cases {
-		c.Params.IdentityText = c.Params.Identity.String()
-		res := CaseResult{
-			Scenario: c.Scenario.Name, Label: c.Scenario.Label(c.Params), Params: c.Params,
-			Nodes: make([]NodeResult, len(p.Targets)),
-		}
-		for k, t := range p.Targets {
-			res.Nodes[k].Skipped = c.skip(t)
-		}
-		r.Cases = append(r.Cases, res)
-	}
 	return r
+}
+
+// Interrupt notes that the run was ended early.
+func (r *Results) Interrupt() {
+	r.interrupted = true
+	r.invalidate("interrupted: figures are of what was measured until then")
 }
 
 // build returns version and commit of this program, as far as the toolchain recorded them.
@@ -132,8 +126,8 @@ func build() (version, commit string) {
 	return info.Main.Version, commit
 }
 
-// add takes one round of case i on node k.
-func (r *Results) add(i, k int, ms []Metric, course Round, err error) {
+// Add takes one round of case i on node k.
+func (r *Results) Add(i, k int, ms []Metric, course Round, err error) {
 	n := &r.Cases[i].Nodes[k]
 	n.Rounds = append(n.Rounds, course)
 	if err != nil {
@@ -166,15 +160,16 @@ func (s *Series) add(value float64, round int) {
 	}
 }
 
-// judge settles validity and conditions when nothing more is measured.
-func (r *Results) judge(p Plan, last int) {
+// Settle judges validity and conditions, of which require returns those of a case, when nothing more is measured. last is how
+// many rounds there could have been.
+func (r *Results) Settle(require func(i int) []Condition, last int) {
 	for i := range r.Cases {
 		c := &r.Cases[i]
 		r.relateToFloor(c)
 		for k := range c.Nodes {
 			r.validate(c, k)
 		}
-		for _, cond := range p.Cases[i].Require {
+		for _, cond := range require(i) {
 			v := r.Judge(i, cond, last)
 			r.Verdicts = append(r.Verdicts, v)
 			if v.Outcome == Unclear && len(c.Nodes[0].Errors) == 0 { // those have been told
@@ -232,10 +227,10 @@ func (r *Results) vacuous() {
 	}
 }
 
-// unclear reports whether a condition of case i needs more rounds than there were.
-func (r *Results) unclear(i int, c Case, round int) bool {
+// Unclear reports whether one of the conditions on case i needs more rounds than there were.
+func (r *Results) Unclear(i int, require []Condition, round int) bool {
 	r.relateToFloor(&r.Cases[i])
-	return slices.ContainsFunc(c.Require, func(cond Condition) bool { return r.Judge(i, cond, round+1).more })
+	return slices.ContainsFunc(require, func(cond Condition) bool { return r.Judge(i, cond, round+1).more })
 }
 
 func (r *Results) invalidate(why string) {

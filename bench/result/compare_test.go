@@ -1,4 +1,4 @@
-package bench
+package result
 
 import (
 	"math"
@@ -16,7 +16,7 @@ func measuredOn(label string, rounds map[string][]float64) *Results {
 	} {
 		for i, v := range rounds[m.Name] {
 			m.Value = v
-			r.add(0, 0, []Metric{m}, Round{Number: i + 1}, nil)
+			r.Add(0, 0, []Metric{m}, Round{Number: i + 1}, nil)
 		}
 	}
 	return r

@@ -1,4 +1,4 @@
-package bench
+package result
 
 import "slices"
 
@@ -34,6 +34,12 @@ const (
 	BytesPerSecond Unit = "B/s"
 	BytesPerHour   Unit = "B/h"
 	PerHour        Unit = "/h"
+)
+
+// Names of nodes with a meaning of their own.
+const (
+	Floor = "floor" // the blind relay of bench/relay: what any node on this engine must cost
+	Base  = "base"  // an earlier build of the first node
 )
 
 // Median of values; 0 for none.

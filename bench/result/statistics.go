@@ -1,4 +1,4 @@
-package bench
+package result
 
 import (
 	"math"
@@ -70,8 +70,8 @@ func rankSum(a, b []float64) float64 {
 	return benchmath.AssumeNothing.Compare(sample(a), sample(b)).P
 }
 
-// slope is the least-squares slope of ys over xs; 0 for fewer than two points.
-func slope(xs, ys []float64) float64 {
+// Slope is the least-squares slope of ys over xs; 0 for fewer than two points.
+func Slope(xs, ys []float64) float64 {
 	n := float64(len(xs))
 	if len(xs) < 2 {
 		return 0

@@ -1,4 +1,4 @@
-package bench
+package result
 
 import (
 	"fmt"
@@ -76,7 +76,7 @@ func (c Condition) String() string {
 // paced reports whether the condition reads something that the generator may have limited.
 func (c Condition) paced() bool {
 	name := c.Metric[strings.LastIndex(c.Metric, ": ")+1:] // the words of a phase stand in front
-	return contains(pacedMetrics, strings.TrimSpace(name))
+	return slices.Contains(pacedMetrics, strings.TrimSpace(name))
 }
 
 var pacedMetrics = []string{"delivered", "bytes received", "p50", "p90", "p99", "p99.9", "max"}

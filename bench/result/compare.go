@@ -1,4 +1,4 @@
-package bench
+package result
 
 import (
 	"errors"
@@ -38,7 +38,7 @@ var mainMetrics = []string{costMetric, floorMetric, "delivered", "p50", "p99", "
 
 // shows reports whether the metric has a row.
 func (o CompareOptions) shows(metric string) bool {
-	return o.All || contains(mainMetrics, metric) ||
+	return o.All || slices.Contains(mainMetrics, metric) ||
 		slices.ContainsFunc(o.Require, func(c Condition) bool { return c.Metric == metric })
 }
 
@@ -193,7 +193,7 @@ func metricsOf(before, after NodeResult) []string {
 	var names []string
 	for _, n := range []NodeResult{after, before} {
 		for _, s := range n.Metrics {
-			if !contains(names, s.Name) {
+			if !slices.Contains(names, s.Name) {
 				names = append(names, s.Name)
 			}
 		}

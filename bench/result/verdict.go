@@ -1,4 +1,4 @@
-package bench
+package result
 
 import (
 	"fmt"
@@ -72,7 +72,7 @@ func (r *Results) Judge(i int, c Condition, last int) Verdict {
 	nodes := []int{0}
 	if c.Against != "" {
 		k := slices.IndexFunc(r.Nodes, func(n NodeInfo) bool { return n.Name == c.Against })
-		if k < 0 && contains(r.optional, c.Against) {
+		if k < 0 && slices.Contains(r.optional, c.Against) {
 			v.absent = true
 			return v.skipped("there is no node " + c.Against + " in this run")
 		}
@@ -149,7 +149,7 @@ func (r *Results) unknown(name string) string {
 	for _, n := range r.Nodes {
 		names = append(names, n.Name)
 	}
-	return unknownNode(name, append(names, r.optional...))
+	return NoNode(name, append(names, r.optional...))
 }
 
 // missing says that a metric was not measured, and what is instead.
@@ -255,4 +255,12 @@ func (v Verdict) judgeInterval(xs []float64, scale func(float64) float64, c Cond
 		return v.decide(c.holds(v.Value), figures)
 	}
 	return v.unclear(fmt.Sprintf("too noisy to tell: %s over %d rounds; give more rounds, or a quieter machine", figures, v.Rounds))
+}
+
+// NoNode is what to say of a name that is none of names.
+func NoNode(name string, names []string) string {
+	if name == Floor {
+		return "the relay, floor, is not in this run: it is measured beside SLIM nodes unless --floor=false, where a scenario allows it"
+	}
+	return fmt.Sprintf("there is no node %q in this run%s (--versus '%s=CMD' adds one)", name, suggest.Hint(name, names), name)
 }
