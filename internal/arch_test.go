@@ -77,7 +77,6 @@ var rules = []rule{
 
 	{path: "internal/cli", level: 5, outside: []string{"golang.org/x/term"}},
 
-	{path: "bench/relay/grpcgo", level: 6, outside: []string{"google.golang.org/grpc"}},
 	{path: "bench/...", level: 6, outside: []string{"github.com/HdrHistogram/hdrhistogram-go", "go.yaml.in/yaml/v4",
 		"golang.org/x/sys/unix", "golang.org/x/perf/benchmath", "github.com/aclements/go-moremath/stats"}}, // distributions
 

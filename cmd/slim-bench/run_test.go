@@ -102,7 +102,6 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"list everything", "want one of "},
 		{"frobnicate", `no command "frobnicate"; want one of run, compare, list`},
 		{"list --frobnicate", "no flag --frobnicate"},
-		{"relay --engine grpc", "did you mean grpc-go?"},
 	} {
 		code, _, stderr := slimBench(t, strings.Fields(c.args)...)
 		if code != exitInvalid || !strings.Contains(stderr, c.want) {
