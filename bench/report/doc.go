@@ -1,3 +1,3 @@
-// Package report writes results for people: one HTML page with plots that needs no network and no script, and a Markdown summary
+// Package report writes results for people: as text; as one HTML page with plots that needs no network and no script, and a Markdown summary
 // for the job page of a CI system. The plots are SVG inside the page; every plot has its figures beside it as text.
 package report

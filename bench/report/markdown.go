@@ -25,7 +25,7 @@ func WriteMarkdown(w io.Writer, r *result.Results) error {
 	}
 	for _, v := range r.Verdicts {
 		if v.Outcome != result.Pass {
-			fmt.Fprintf(&b, "- **%s** %s: `%s` %s\n", v.Outcome, cellText(v.Case), strings.ReplaceAll(v.Condition, "`", "'"), cellText(figures(v)))
+			fmt.Fprintf(&b, "- **%s** %s: `%s` %s\n", v.Outcome, cellText(v.Case), strings.ReplaceAll(v.Condition, "`", "'"), cellText(seen(v)))
 		}
 	}
 	heads, rows := summary(r)
@@ -36,7 +36,7 @@ func WriteMarkdown(w io.Writer, r *result.Results) error {
 		s := caseSection(r, i)
 		fmt.Fprintf(&part, "\n<details><summary>%s</summary>\n\n", esc(s.Title))
 		for _, n := range s.Notes {
-			fmt.Fprintf(&part, "- %s\n", cellText(n))
+			fmt.Fprintf(&part, "- %s\n", cellText(n.Text))
 		}
 		part.WriteString("\n")
 		table(&part, s.Heads, s.Rows)

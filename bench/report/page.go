@@ -39,16 +39,10 @@ type verdict struct {
 	Text string
 }
 
-type cell struct {
-	Text, Class string
-	Head        string // of its column, for screens too narrow for columns
-	Link        string // id of a case
-}
-
 // section is one case.
 type section struct {
 	ID, Title string
-	Notes     []string
+	Notes     []note
 	Legend    []legend
 	Faint     bool // there are lines of earlier rounds
 	Plots     []plot
@@ -69,7 +63,7 @@ func WriteHTML(w io.Writer, r *result.Results) error {
 	p.State, p.Counts = state(r)
 	p.Typed = typed(r.Command)
 	for _, v := range bySeverity(r.Verdicts) {
-		p.Verdict = append(p.Verdict, verdict{Class: string(v.Outcome), Verdict: v, Text: figures(v)})
+		p.Verdict = append(p.Verdict, verdict{Class: string(v.Outcome), Verdict: v, Text: seen(v)})
 	}
 	p.Heads, p.Summary = summary(r)
 	for i := range r.Cases {
@@ -101,121 +95,10 @@ func typed(args []string) string {
 	return strings.Join(words, " ")
 }
 
-// state says in a word how the run ended, and counts its verdicts.
-func state(r *result.Results) (word, counts string) {
-	n := map[result.Outcome]int{}
-	for _, v := range r.Verdicts {
-		n[v.Outcome]++
-	}
-	switch {
-	case n[result.Fail] > 0:
-		word = "fail"
-	case !r.Valid:
-		word = "invalid"
-	case len(r.Verdicts) == 0:
-		word = "measured"
-	default:
-		word = "pass"
-	}
-	var parts []string
-	for _, o := range []result.Outcome{result.Pass, result.Fail, result.Unclear, result.Skipped} {
-		if n[o] > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n[o], o))
-		}
-	}
-	return word, strings.Join(parts, ", ")
-}
-
-func figures(v result.Verdict) string {
-	if v.Rounds == 0 {
-		return v.Reason
-	}
-	return v.Figures()
-}
-
-const (
-	cost = "node CPU per delivered"
-	none = "–" // a figure that there is not
-)
-
-// summary is one row for each case: the first node's figures, and the others' cost as multiples of it.
-func summary(r *result.Results) (heads []string, rows [][]cell) {
-	heads = []string{"case"}
-	if len(r.Nodes) == 0 {
-		return heads, nil
-	}
-	heads = append(heads, "delivered", "CPU / message", "p50", "p99", "lost")
-	some := slices.ContainsFunc(r.Cases, func(c result.CaseResult) bool { return own(c.Nodes[0]).Text != none })
-	if some {
-		heads = append(heads, "of the scenario")
-	}
-	for _, n := range r.Nodes[1:] {
-		heads = append(heads, "cost "+n.Name+" / "+r.Nodes[0].Name)
-	}
-	for i, c := range r.Cases {
-		row := []cell{{Text: c.Scenario + " " + c.Label, Link: fmt.Sprintf("case-%d", i)}}
-		first := c.Nodes[0]
-		for _, name := range []string{"delivered", cost, "p50", "p99", "lost"} {
-			row = append(row, number(first, name))
-		}
-		if some {
-			row = append(row, own(first))
-		}
-		ours, ok := first.Metric(cost)
-		for _, n := range c.Nodes[1:] {
-			theirs, ok2 := n.Metric(cost)
-			times := cell{Text: none, Class: "num none"}
-			if ok && ok2 && ours.Value > 0 {
-				times = cell{Text: fmt.Sprintf("%.2f×", theirs.Value/ours.Value), Class: "num"}
-			}
-			row = append(row, times)
-		}
-		rows = append(rows, headed(row, heads))
-	}
-	return heads, rows
-}
-
-// headed tells each cell of a row its column.
-func headed(row []cell, heads []string) []cell {
-	for i := range row {
-		row[i].Head = heads[i]
-	}
-	return row
-}
-
-// headlines are what scenarios are about that is not about traffic.
-var headlines = []string{"spread max/mean", "rate during/before", "clients served a second", "clients failed", "all back in", "node RSS per idle connection",
-	"delivered, with/alone", "time per subscribe", "node RSS per name", "RSS slope", "p99 late/early"}
-
-// own are up to two figures that only this scenario has.
-func own(n result.NodeResult) cell {
-	var texts []string
-	for _, name := range headlines {
-		if s, ok := n.Metric(name); ok && len(texts) < 2 {
-			texts = append(texts, name+" "+result.Format(s.Value, s.Unit))
-		}
-	}
-	if len(texts) == 0 {
-		return cell{Text: none, Class: "num none"}
-	}
-	return cell{Text: strings.Join(texts, ", "), Class: "num wrap"}
-}
-
-func number(n result.NodeResult, name string) cell {
-	s, ok := n.Metric(name)
-	if !ok {
-		return cell{Text: none, Class: "num none"}
-	}
-	c := cell{Text: result.Format(s.Value, s.Unit), Class: "num"}
-	if s.Worst && s.Better == result.Lower && s.Value > 0 && s.Unit == result.Count {
-		c.Class += " bad"
-	}
-	return c
-}
-
 func caseSection(r *result.Results, i int) section {
 	c := &r.Cases[i]
-	s := section{ID: fmt.Sprintf("case-%d", i), Title: c.Scenario + " " + c.Label, Heads: []string{"metric"}}
+	s := section{ID: fmt.Sprintf("case-%d", i), Title: c.Scenario + " " + c.Label, Heads: []string{"metric"},
+		Notes: notes(r, c), Rows: metricRows(c), Plots: plots(r, c)}
 	for k, n := range c.Nodes {
 		if n.Skipped != "" {
 			continue
@@ -224,40 +107,8 @@ func caseSection(r *result.Results, i int) section {
 		s.Legend = append(s.Legend, legend{name, k % len(palette)})
 		s.Heads = append(s.Heads, name)
 		s.Faint = s.Faint || len(n.Rounds) > 1
-		for _, e := range n.Errors {
-			s.Notes = append(s.Notes, name+": "+e)
-		}
-		for _, remark := range n.Remarks() {
-			s.Notes = append(s.Notes, name+": "+remark)
-		}
 	}
-	s.Rows = metricRows(c)
-	s.Plots = plots(r, c)
 	return s
-}
-
-func metricRows(c *result.CaseResult) [][]cell {
-	var names []string
-	seen := map[string]bool{}
-	for _, n := range c.Nodes {
-		for _, m := range n.Metrics {
-			if !seen[m.Name] {
-				seen[m.Name] = true
-				names = append(names, m.Name)
-			}
-		}
-	}
-	var rows [][]cell
-	for _, name := range names {
-		row := []cell{{Text: name}}
-		for _, n := range c.Nodes {
-			if n.Skipped == "" {
-				row = append(row, number(n, name))
-			}
-		}
-		rows = append(rows, row)
-	}
-	return rows
 }
 
 var percentTicks = []float64{0, 50, 90, 99, 99.9, 99.99, 99.999}

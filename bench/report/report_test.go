@@ -17,6 +17,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
+const cost = result.CostMetric
+
 // fixture is a run of two cases on three nodes, with everything that can go wrong in it.
 func fixture() *result.Results {
 	random := rand.New(rand.NewPCG(1, 2))

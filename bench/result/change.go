@@ -2,10 +2,8 @@ package result
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 )
 
 // Change is one metric of one case in both results.
@@ -127,98 +125,4 @@ func spreadOf(values []float64) float64 {
 	}
 	v := slices.Sorted(slices.Values(values))
 	return (v[len(v)*3/4] - v[len(v)/4]) / 2 / m
-}
-
-// WriteTable writes the comparison as benchstat does: medians with their spread, the change and its interval, its probability.
-func (x *Comparison) WriteTable(w io.Writer) error {
-	var b strings.Builder
-	for _, n := range x.Notes {
-		fmt.Fprintln(&b, "note:", n)
-	}
-	for i := 0; i < len(x.Rows); {
-		j := i
-		for j < len(x.Rows) && x.Rows[j].Case == x.Rows[i].Case {
-			j++
-		}
-		writeChanges(&b, x.Rows[i:j])
-		i = j
-	}
-	for _, o := range x.Only {
-		fmt.Fprintf(&b, "\nonly in the %s", o)
-	}
-	if len(x.Only) > 0 {
-		fmt.Fprintln(&b)
-	}
-	if len(x.Checks) > 0 {
-		fmt.Fprintln(&b)
-	}
-	for _, v := range x.Checks {
-		if v.Outcome == Pass {
-			fmt.Fprintln(&b, v)
-			continue
-		}
-		fmt.Fprintf(&b, "%-7s %s: %s  %s\n", v.Outcome.word(), v.Case, v.Condition, v.Reason)
-	}
-	if len(x.Invalid) > 0 {
-		fmt.Fprintln(&b, "\nnot valid: "+strings.Join(x.Invalid, "\n           "))
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// word is an outcome as it stands before a line: what fails catches the eye.
-func (o Outcome) word() string {
-	if o == Fail {
-		return "FAIL"
-	}
-	return string(o)
-}
-
-// writeChanges writes the rows of one case.
-func writeChanges(b *strings.Builder, rows []Change) {
-	fmt.Fprintf(b, "\n%s\n", rows[0].Case)
-	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "  metric\told\tnew\tchange")
-	limited := ""
-	for _, c := range rows {
-		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", c.Metric, c.side("old", c.Old, c.OldSpread), c.side("new", c.New, c.NewSpread), c.change())
-		if c.Limited != "" {
-			limited = c.Limited
-		}
-	}
-	_ = t.Flush() // into memory
-	if limited != "" {
-		fmt.Fprintf(b, "  ! %s\n", limited)
-	}
-}
-
-func (c Change) side(which string, value, spread float64) string {
-	if c.Missing == which {
-		return "-"
-	}
-	return fmt.Sprintf("%s ±%2.0f%%", Format(value, c.Unit), 100*spread)
-}
-
-// change is the last column: "~" when chance may be behind it.
-func (c Change) change() string {
-	if c.Missing != "" {
-		return "missing in the " + c.Missing + " results"
-	}
-	p := fmt.Sprintf("(p=%.3f n=%d+%d)", c.P, c.OldRounds, c.NewRounds)
-	if c.Limited != "" {
-		p += " client-limited"
-	}
-	if c.Old == c.New {
-		return "same " + p
-	}
-	if c.High < unboundedRatio && c.Old != 0 {
-		p = fmt.Sprintf("[%+.1f%%, %+.1f%%] %s", 100*(c.Low-1), 100*(c.High-1), p)
-	}
-	switch {
-	case !c.Significant:
-		return "~ " + p
-	case c.Old == 0:
-		return "from 0 " + p
-	}
-	return fmt.Sprintf("%+.1f%% %s", 100*(c.Ratio-1), p)
 }

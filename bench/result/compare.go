@@ -33,7 +33,7 @@ type CompareOptions struct {
 }
 
 // mainMetrics are what a comparison shows unless all are asked for.
-var mainMetrics = []string{costMetric, floorMetric, "delivered", "p50", "p99", "lost", "duplicates", "reordered",
+var mainMetrics = []string{CostMetric, floorMetric, "delivered", "p50", "p99", "lost", "duplicates", "reordered",
 	"node RSS per idle connection", "node RSS per name", "time per subscribe", "spread max/mean", "rate during/before"}
 
 // shows reports whether the metric has a row.

@@ -46,7 +46,7 @@ func twoNodes(m Metric, ours, theirs []float64) *Results {
 }
 
 func TestJudge(t *testing.T) {
-	cpu := Metric{Name: costMetric, Unit: Nanoseconds, Better: Lower}
+	cpu := Metric{Name: CostMetric, Unit: Nanoseconds, Better: Lower}
 	count, ratio := Metric{Name: "n", Better: Higher}, Metric{Name: "r", Unit: Ratio, Better: Higher}
 	worst := Metric{Name: "w", Unit: Ratio, Better: Lower, Worst: true}
 	none := make([]float64, 9)
@@ -59,21 +59,21 @@ func TestJudge(t *testing.T) {
 		last         int
 		want         Outcome
 	}{
-		{"ratio inside", cpu, even, even, costMetric + " / base <= 1.1", 5, Pass},
-		{"ratio beyond", cpu, slow, even, costMetric + " / base <= 1.1", 5, Fail},
-		{"at least, inside", cpu, slow, even, costMetric + " / base >= 1.2", 5, Pass},
-		{"at least, beyond", cpu, even, even, costMetric + " / base >= 1.2", 5, Fail},
-		{"two rounds do not condemn", cpu, slow[:2], even[:2], costMetric + " / base <= 1.1", 5, Unclear},
-		{"noise asks for more", cpu, []float64{100, 180, 60}, []float64{100, 90, 110}, costMetric + " / base <= 1.1", 9, Unclear},
-		{"and stays noise in the end", cpu, []float64{100, 180, 60}, []float64{100, 90, 110}, costMetric + " / base <= 1.1", 3, Unclear},
-		{"a near miss is decided by the middle at last", cpu, []float64{108, 112, 109, 113, 108}, even, costMetric + " / base <= 1.1", 5, Pass},
-		{"a node that is optional, and not there", cpu, even, even, costMetric + " / rust <= 1.1", 5, Skipped},
-		{"no such node", cpu, even, even, costMetric + " / bose <= 1.1", 5, Unclear},
+		{"ratio inside", cpu, even, even, CostMetric + " / base <= 1.1", 5, Pass},
+		{"ratio beyond", cpu, slow, even, CostMetric + " / base <= 1.1", 5, Fail},
+		{"at least, inside", cpu, slow, even, CostMetric + " / base >= 1.2", 5, Pass},
+		{"at least, beyond", cpu, even, even, CostMetric + " / base >= 1.2", 5, Fail},
+		{"two rounds do not condemn", cpu, slow[:2], even[:2], CostMetric + " / base <= 1.1", 5, Unclear},
+		{"noise asks for more", cpu, []float64{100, 180, 60}, []float64{100, 90, 110}, CostMetric + " / base <= 1.1", 9, Unclear},
+		{"and stays noise in the end", cpu, []float64{100, 180, 60}, []float64{100, 90, 110}, CostMetric + " / base <= 1.1", 3, Unclear},
+		{"a near miss is decided by the middle at last", cpu, []float64{108, 112, 109, 113, 108}, even, CostMetric + " / base <= 1.1", 5, Pass},
+		{"a node that is optional, and not there", cpu, even, even, CostMetric + " / rust <= 1.1", 5, Skipped},
+		{"no such node", cpu, even, even, CostMetric + " / bose <= 1.1", 5, Unclear},
 		{"no such metric", cpu, even, even, "node CPU per deliverd <= 0", 5, Unclear},
 		{"loss", Metric{Name: "lost", Worst: true, Better: Lower}, []float64{0, 0, 1}, []float64{0, 0, 0}, "lost <= 0", 3, Fail},
 		{"no loss", Metric{Name: "lost", Worst: true, Better: Lower}, []float64{0, 0, 0}, []float64{0, 5, 0}, "lost <= 0", 3, Pass},
 		{"a count has to hold in every round", count, []float64{9, 9, 8}, none, "n >= 9", 9, Fail},
-		{"an absolute time is refused", cpu, even, even, costMetric + " <= 1000000", 5, Unclear},
+		{"an absolute time is refused", cpu, even, even, CostMetric + " <= 1000000", 5, Unclear},
 
 		{"a value inside", ratio, []float64{0.9, 0.92, 0.88, 0.91}, none, "r >= 0.6", 9, Pass},
 		{"a value beyond", ratio, []float64{0.4, 0.42, 0.38, 0.41}, none, "r >= 0.6", 9, Fail},
@@ -88,7 +88,7 @@ func TestJudge(t *testing.T) {
 		{"and no less", count, []float64{0, 0, 0}, none, "n / base <= 0.5", 3, Fail},
 		{"something of 0 is no such multiple", count, []float64{0, 2, 0}, none, "n / base <= 100", 3, Fail},
 		{"a ratio of counts holds in every round", count, []float64{2, 2, 5}, []float64{2, 2, 2}, "n / base <= 2", 3, Fail},
-		{"a rate of 0 has no ratio", cpu, []float64{100, 0, 100}, []float64{100, 100, 100}, costMetric + " / base <= 2", 3, Unclear},
+		{"a rate of 0 has no ratio", cpu, []float64{100, 0, 100}, []float64{100, 100, 100}, CostMetric + " / base <= 2", 3, Unclear},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cond, err := ParseCondition(c.condition)
@@ -126,7 +126,7 @@ func TestGateDecidesRightOnANoisyMachine(t *testing.T) {
 	}{{1, Pass}, {1.3, Fail}} {
 		count, rounds := map[Outcome]int{}, 0
 		for range runs {
-			cond := Condition{Metric: costMetric, Against: "base", Bound: 1.15}
+			cond := Condition{Metric: CostMetric, Against: "base", Bound: 1.15}
 			var logs []float64
 			var v Verdict
 			for n := 1; n <= most; n++ {
@@ -155,7 +155,7 @@ func TestLookingOftenDoesNotDecideByChance(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 5))
 	early := 0
 	for range runs {
-		cond := Condition{Metric: costMetric, Against: "base", Bound: 1.15}
+		cond := Condition{Metric: CostMetric, Against: "base", Bound: 1.15}
 		logs := make([]float64, 0, most)
 		for n := 1; n < most; n++ {
 			logs = append(logs, math.Log(1.15)+0.1*random.NormFloat64())
@@ -258,7 +258,7 @@ func FuzzCondition(f *testing.F) {
 }
 
 func TestCostIsRelatedToTheFloorInEveryRound(t *testing.T) {
-	r := twoNodes(Metric{Name: costMetric, Unit: Nanoseconds, Better: Lower}, []float64{200, 150, 400}, []float64{100, 100, 100})
+	r := twoNodes(Metric{Name: CostMetric, Unit: Nanoseconds, Better: Lower}, []float64{200, 150, 400}, []float64{100, 100, 100})
 	r.Nodes[1].Name = Floor
 	for range 2 { // as often as rounds are added
 		r.relateToFloor(&r.Cases[0])

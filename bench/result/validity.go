@@ -108,11 +108,11 @@ func (r *Results) relateToFloor(c *CaseResult) {
 	if i < 0 {
 		return
 	}
-	floor, _ := c.Nodes[i].Metric(costMetric)
+	floor, _ := c.Nodes[i].Metric(CostMetric)
 	for k := range c.Nodes {
 		n := &c.Nodes[k]
 		n.Metrics = slices.DeleteFunc(n.Metrics, func(s Series) bool { return s.Name == floorMetric })
-		cost, _ := n.Metric(costMetric)
+		cost, _ := n.Metric(CostMetric)
 		times := Series{Name: floorMetric, Unit: Ratio, Better: Lower}
 		for at, round := range cost.Rounds {
 			if j := slices.Index(floor.Rounds, round); j >= 0 && floor.Values[j] > 0 {
@@ -120,7 +120,7 @@ func (r *Results) relateToFloor(c *CaseResult) {
 			}
 		}
 		if len(times.Values) > 0 {
-			at := slices.IndexFunc(n.Metrics, func(s Series) bool { return s.Name == costMetric }) + 1
+			at := slices.IndexFunc(n.Metrics, func(s Series) bool { return s.Name == CostMetric }) + 1
 			n.Metrics = slices.Insert(n.Metrics, at, times)
 		}
 	}
@@ -132,8 +132,8 @@ const LateMetric = "client late p99"
 // OfferedMetric is what an open loop was to bring to its receivers.
 const OfferedMetric = "offered"
 
-// costMetric is what holds on a busy machine: it is read from the node's process.
-const costMetric = "node CPU per delivered"
+// CostMetric is what holds on a busy machine: it is read from the node's process.
+const CostMetric = "node CPU per delivered"
 
-// floorMetric is costMetric as a multiple of the relay's in the same run.
+// floorMetric is CostMetric as a multiple of the relay's in the same run.
 const floorMetric = "cost/floor"

@@ -33,13 +33,17 @@ type Verdict struct {
 	absent bool // the node it names is optional, and not there
 }
 
+// Word is an outcome as it stands before a line: what fails catches the eye.
+func (o Outcome) Word() string {
+	if o == Fail {
+		return "FAIL"
+	}
+	return string(o)
+}
+
 // String is one line for people.
 func (v Verdict) String() string {
-	word := string(v.Outcome)
-	if v.Outcome == Fail {
-		word = "FAIL"
-	}
-	s := fmt.Sprintf("%-7s %s: %s", word, v.Case, v.Condition)
+	s := fmt.Sprintf("%-7s %s: %s", v.Outcome.Word(), v.Case, v.Condition)
 	switch {
 	case v.Outcome == Skipped:
 		return s + " (" + v.Reason + ")"

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/seed31b3bfd0/slimgo/bench/report"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 
 	"github.com/spf13/pflag"
@@ -87,7 +88,7 @@ func (p *program) compare(o *compareOptions, args []string) error {
 		e.SetIndent("", "  ")
 		err = e.Encode(x)
 	} else {
-		err = x.WriteTable(p.stdout)
+		err = report.WriteComparison(p.stdout, x)
 	}
 	switch {
 	case err != nil:

@@ -145,7 +145,7 @@ func (p *program) print(r *result.Results, o *runOptions) error {
 	if o.output == "json" {
 		err = r.WriteJSON(p.stdout)
 	} else {
-		err = r.WriteTable(p.stdout, o.color == "always" || o.color == "auto" && cli.IsTerminal(p.stdout))
+		err = report.WriteTable(p.stdout, r, o.color == "always" || o.color == "auto" && cli.IsTerminal(p.stdout))
 	}
 	if o.report != "" {
 		failed := report.WriteDir(o.report, r)
