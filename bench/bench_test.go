@@ -31,14 +31,21 @@ func simulated(t *testing.T, f func(t *testing.T)) {
 }
 
 // target starts n, behind which there is no node, on a network in memory, a millisecond from its clients. Only in a bubble.
-func target(t *testing.T, n *faults.Proxy) Target {
+func target(t *testing.T, n *faults.Proxy) load.Target {
 	t.Helper()
 	n.Net = &simnet.Net{Delay: time.Millisecond}
 	if err := n.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(n.Close)
-	return Target{Name: "test", Addrs: []string{n.Addr()}, Dialer: client.Dialer{Net: n.Net.Dial}, pacer: load.Timers{}}
+	return load.Target{Name: "test", Addrs: []string{n.Addr()}, Dialer: client.Dialer{Net: n.Net.Dial}, Pacer: load.Timers{}}
+}
+
+// with returns the base case changed by f.
+func with(f func(*result.Params)) result.Params {
+	p := result.Defaults()
+	f(&p)
+	return p
 }
 
 // quick is a short case of a scenario.
@@ -65,9 +72,9 @@ func one(t *testing.T, n *faults.Proxy, scenario string, p result.Params) map[st
 }
 
 // metrics runs one case on a target.
-func metrics(t *testing.T, tg Target, scenario string, p result.Params) map[string]float64 {
+func metrics(t *testing.T, tg load.Target, scenario string, p result.Params) map[string]float64 {
 	t.Helper()
-	r, err := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, scenario), Params: p}}, Rounds: 1}.Run(t.Context())
+	r, err := Plan{Targets: []load.Target{tg}, Cases: []Case{{Scenario: load1(t, scenario), Params: p}}, Rounds: 1}.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +145,7 @@ func TestNodeThatDiesEndsTheMeasurementWithAReason(t *testing.T) {
 		tg := target(t, n)
 		time.AfterFunc(100*time.Millisecond, n.Close)
 		p := quick(func(p *result.Params) { p.Duration = time.Second })
-		r, err := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: p}}, Rounds: 1}.Run(t.Context())
+		r, err := Plan{Targets: []load.Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: p}}, Rounds: 1}.Run(t.Context())
 		if err == nil || len(r.Cases[0].Nodes[0].Errors) == 0 {
 			t.Errorf("error %v, noted %q", err, r.Cases[0].Nodes[0].Errors)
 		}
@@ -151,7 +158,7 @@ func interruptedPlan(t *testing.T) {
 	tg := target(t, new(faults.Proxy))
 	s := load1(t, "p2p")
 	ctx, cancel := context.WithCancel(t.Context())
-	plan := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: s, Params: quick(func(p *result.Params) {})}}, Rounds: 3}
+	plan := Plan{Targets: []load.Target{tg}, Cases: []Case{{Scenario: s, Params: quick(func(p *result.Params) {})}}, Rounds: 3}
 	plan.Progress = func(g Progress) {
 		if g.Step.Number == 2 {
 			cancel()
@@ -168,11 +175,11 @@ func interruptedPlan(t *testing.T) {
 
 func TestRoundsInterleaveNodes(t *testing.T) {
 	var order []string
-	s := Scenario{Name: "x", Label: func(result.Params) string { return "" }, Run: func(_ context.Context, g *Rig, _ result.Params) ([]result.Metric, error) {
+	s := Scenario{Name: "x", Kind: Kind{Label: func(result.Params) string { return "" }, Run: func(_ context.Context, g *load.Rig, _ result.Params) ([]result.Metric, error) {
 		order = append(order, g.Target.Name)
 		return []result.Metric{{Name: "n", Value: float64(len(order))}, {Name: "lost", Value: float64(len(order)), Worst: true}}, nil
-	}}
-	targets := []Target{{Name: "A", Addrs: []string{"x"}, Dialer: client.Dialer{}}, {Name: "B", Addrs: []string{"y"}, Dialer: client.Dialer{}}}
+	}}}
+	targets := []load.Target{{Name: "A", Addrs: []string{"x"}, Dialer: client.Dialer{}}, {Name: "B", Addrs: []string{"y"}, Dialer: client.Dialer{}}}
 	r, err := Plan{Targets: targets, Cases: []Case{{Scenario: s}}, Rounds: 3}.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -192,36 +199,5 @@ func TestRoundsInterleaveNodes(t *testing.T) {
 func TestFindNamesTheNearestScenario(t *testing.T) {
 	if _, err := LoadScenario("fan-out"); err == nil || !strings.Contains(err.Error(), "fanout") {
 		t.Errorf("got %v", err)
-	}
-}
-
-func TestParseTarget(t *testing.T) {
-	for _, c := range []struct{ in, name, command, protocol string }{
-		{"slim --config {config}", "node", "slim --config {config}", "slim"},
-		{"rust=slim --config {config}", "rust", "slim --config {config}", "slim"},
-		{"nats:nats-server -p {port}", "node", "nats-server -p {port}", "nats"},
-		{"n=nats:nats-server -p {port}", "n", "nats-server -p {port}", "nats"},
-		{"/x/slim --a=b", "node", "/x/slim --a=b", "slim"},
-	} {
-		got, err := ParseTarget(c.in, "node")
-		if err != nil || got.Name != c.name || got.Command.Text != c.command || got.Dialer.Protocol() != c.protocol {
-			t.Errorf("%q: got %+v, %v", c.in, got, err)
-		}
-	}
-	if _, err := ParseTarget(`a="x`, "node"); err == nil {
-		t.Error("a quote without end was taken")
-	}
-}
-
-func TestParseAddresses(t *testing.T) {
-	for in, want := range map[string]string{"h:1": "h:1", "http://h:1/": "h:1", "nats://h:1": "h:1"} {
-		if got, err := ParseAddresses([]string{in}, "n", 0); err != nil || got.Addrs[0] != want {
-			t.Errorf("%q: got %q, %v", in, got.Addrs, err)
-		}
-	}
-	for _, in := range []string{"", "http://", "ftp://h:1"} {
-		if _, err := ParseAddresses([]string{in}, "n", 0); err == nil {
-			t.Errorf("%q: accepted", in)
-		}
 	}
 }

@@ -20,8 +20,6 @@ import (
 //go:embed scenarios/*.yaml suites/*.yaml
 var files embed.FS
 
-func contains(names []string, name string) bool { return slices.Contains(names, name) }
-
 // isFile tells a path from the name of something built in.
 func isFile(name string) bool {
 	ext := filepath.Ext(name)
@@ -32,7 +30,7 @@ func isFile(name string) bool {
 func Scenarios() ([]Scenario, error) {
 	var all []Scenario
 	for _, k := range kinds() {
-		s, err := LoadScenario(k.name)
+		s, err := LoadScenario(k.kind)
 		if err != nil {
 			return nil, err
 		}
@@ -53,7 +51,7 @@ func LoadScenario(name string) (Scenario, error) {
 	if isFile(name) {
 		dir, file := filepath.Split(name)
 		fsys, path = os.DirFS(filepath.Clean(dir)), file
-	} else if !slices.ContainsFunc(kinds(), func(k kind) bool { return k.name == name }) {
+	} else if !slices.ContainsFunc(kinds(), func(k Kind) bool { return k.kind == name }) {
 		return Scenario{}, fmt.Errorf("no scenario %q%s (slim-bench list)", name, suggest.Hint(name, kindNames()))
 	}
 	d := document{name: name}
@@ -67,7 +65,7 @@ func LoadScenario(name string) (Scenario, error) {
 func kindNames() []string {
 	var names []string
 	for _, k := range kinds() {
-		names = append(names, k.name)
+		names = append(names, k.kind)
 	}
 	return names
 }
@@ -116,15 +114,15 @@ func (d document) kind(value *yaml.Node, name string) (Scenario, error) {
 		return Scenario{}, err
 	}
 	all := kinds()
-	i := slices.IndexFunc(all, func(k kind) bool { return k.name == text })
+	i := slices.IndexFunc(all, func(k Kind) bool { return k.kind == text })
 	if i < 0 {
 		return Scenario{}, d.at(value, "no scenario %q%s", text, suggest.Hint(text, kindNames()))
 	}
 	k := all[i]
 	if name == "" {
-		name = k.name
+		name = k.kind
 	}
-	return Scenario{Name: name, Uses: k.uses, Blind: k.blind, Nats: k.nats, Label: k.label, Run: k.run}, nil
+	return Scenario{Name: name, Kind: k}, nil
 }
 
 // maxCases bounds the cases of one scenario.

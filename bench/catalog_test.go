@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/seed31b3bfd0/slimgo/bench/load"
 )
 
 func TestBuiltInFilesLoad(t *testing.T) {
@@ -22,7 +24,7 @@ func TestBuiltInFilesLoad(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		plan := s.Plan([]Target{{Name: "x"}})
+		plan := s.Plan([]load.Target{{Name: "x"}})
 		for _, c := range plan.Cases {
 			if len(c.Require) == 0 {
 				t.Errorf("suite %s: %s requires nothing", name, c.Label())
@@ -78,7 +80,7 @@ func TestBadFilesNamePlaceAndNearestWord(t *testing.T) {
 
 func FuzzScenario(f *testing.F) {
 	for _, k := range kinds() {
-		b, err := files.ReadFile("scenarios/" + k.name + ".yaml")
+		b, err := files.ReadFile("scenarios/" + k.kind + ".yaml")
 		if err != nil {
 			f.Fatal(err)
 		}

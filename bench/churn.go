@@ -4,70 +4,46 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
-// churn: clients come, subscribe, get a message, and go, in order or abruptly, beside steady traffic that shall not
-// notice. What they leave behind in the node is measured.
-func churn() kind {
-	return kind{
-		name: "churn",
-		uses: []string{"churn-rate", "size", "identity", "identity-size", "inflight", "rate", "duration", "warmup"},
-		label: func(p result.Params) string {
-			return fmt.Sprintf("%d clients/s beside 1→1 %s, %s", p.ChurnRate, p.Message(), p.Pace())
-		},
-		run: runChurn,
-	}
-}
-
 const (
 	guests     = 32               // clients that are there at a time, at most
 	guestLimit = 10 * time.Second // for one client's visit
 )
 
-func runChurn(ctx context.Context, g *Rig, p result.Params) ([]result.Metric, error) {
-	t := newTraffic(g, p)
-	t.phases, t.words = 2, []string{"alone", "with churn"}
-	if err := t.pairs(ctx); err != nil {
+// churn: clients come, subscribe, get a message, and go, in order or abruptly, beside steady traffic that shall not
+// notice. What they leave behind in the node is measured.
+func churn(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
+	t := load.NewTraffic(g, p.Case, "alone", "with churn")
+	if err := pairs(ctx, t, p.Pairs); err != nil {
 		return nil, err
 	}
-	t.start(ctx)
-	from, to, err := t.warm(ctx)
-	if err == nil {
-		from, to, err = t.phase(ctx, 0, p.Duration)
+	v := visits{rig: g, rate: p.ChurnRate}
+	err := t.Run(ctx, load.Phase{Length: p.Duration}, v.during(ctx, p.Duration))
+	ms := rates("alone: ", t.Spans[0])
+	if len(t.Spans) > 1 {
+		ms = slices.Concat(ms, rates("", t.Spans[1]), v.metrics(t.Spans[1]))
 	}
-	ms := rates("alone: ", from, to)
-	if err == nil {
-		visits := t.visit(ctx, p.ChurnRate)
-		from, to, err = t.phase(ctx, 1, p.Duration)
-		visits.stop()
-		visits.tell(g)
-		ms = append(ms, rates("", from, to)...)
-		ms = append(ms, visits.metrics(time.Duration(to.at-from.at))...)
-	}
-	v, late := t.finish(context.WithoutCancel(ctx))
-	if err == nil {
-		err = late
-	}
-	ms = append(append(ms, delayMetrics("alone: ", t.delays(0))...), delayMetrics("", t.delays(1))...)
+	ms = slices.Concat(ms, delays("alone: ", t.Delays(0)), delays("", t.Delays(1)))
 	if a, b := value(ms, "alone: delivered"), value(ms, "delivered"); a > 0 && b > 0 {
 		ms = append(ms, result.Metric{Name: "delivered, with/alone", Unit: result.Ratio, Value: b / a, Better: result.Higher})
 	}
-	ms = append(append(append(ms, v.metrics()...), t.lag()...), memory(to)...)
+	ms = slices.Concat(ms, judged(t), memory(t.Last().To))
 	if err == nil {
-		ms = append(ms, g.leftover(ctx, from)...)
+		ms = append(ms, leftover(ctx, g, t.Last().From)...)
 	}
 	return ms, err
 }
 
 // leftover compares the node now, when all guests have gone, with what it was at the mark before they came.
-func (g *Rig) leftover(ctx context.Context, before mark) []result.Metric {
-	if !before.known {
+func leftover(ctx context.Context, g *load.Rig, before load.Mark) []result.Metric {
+	if !before.Known {
 		return nil
 	}
 	var left int
@@ -76,36 +52,36 @@ func (g *Rig) leftover(ctx context.Context, before mark) []result.Metric {
 		if !ok {
 			return nil
 		}
-		if left = u.Files - before.node.Files; left <= 0 || sleep(ctx, 100*time.Millisecond) != nil {
+		if left = u.Files - before.Node.Files; left <= 0 || load.Sleep(ctx, 100*time.Millisecond) != nil {
 			break
 		}
 	}
 	ms := []result.Metric{{Name: "files growth", Value: float64(max(0, left)), Better: result.Lower, Worst: true}}
-	if rss, ok := g.settled(ctx); ok {
-		ms = append(ms, result.Metric{Name: "RSS growth", Unit: result.Bytes, Value: float64(rss - before.node.RSS), Better: result.Lower})
+	if rss, ok := g.Settled(ctx); ok {
+		ms = append(ms, result.Metric{Name: "RSS growth", Unit: result.Bytes, Value: float64(rss - before.Node.RSS), Better: result.Lower})
 	}
 	return ms
 }
 
-// visits are the clients that come and go.
+// visits are clients that come and go at a steady rate.
 type visits struct {
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-	served atomic.Uint64
+	rig    *load.Rig
+	rate   int // a second
 	mu     sync.Mutex
-	setup  *load.Latency // from dialling to the confirmed name; guarded by mu
-	failed []error       // guarded by mu
-	count  int           // of failures; guarded by mu
+	setup  *load.Latency // from dialling to the confirmed name; guarded by mu, as the rest
+	served int
+	failed int
 }
 
-// visit lets clients come at a steady rate until stop.
-func (t *traffic) visit(ctx context.Context, rate int) *visits {
+// during is a phase with visits; those who are there at its end finish.
+func (v *visits) during(ctx context.Context, length time.Duration) load.Phase {
+	v.setup = load.NewLatency()
 	ctx, cancel := context.WithCancel(ctx)
-	v := &visits{cancel: cancel, setup: load.NewLatency()}
+	var work sync.WaitGroup
 	due := make(chan struct{}, guests)
-	v.done.Go(func() {
+	call := func() {
 		defer close(due)
-		tick := time.NewTicker(time.Second / time.Duration(rate))
+		tick := time.NewTicker(time.Second / time.Duration(v.rate))
 		defer tick.Stop()
 		for {
 			select {
@@ -118,32 +94,38 @@ func (t *traffic) visit(ctx context.Context, rate int) *visits {
 				return
 			}
 		}
-	})
-	for i := range guests {
-		random := rand.New(rand.NewPCG(uint64(i), 1))
-		v.done.Go(func() {
-			for n := 0; ; n++ {
-				if _, ok := <-due; !ok {
-					return
-				}
-				id := uint64(i+1)<<32 | uint64(n+1)
-				v.note(t.guest(ctx, id, random.IntN(2) == 0, v))
-			}
-		})
 	}
-	return v
+	return load.Phase{Length: length,
+		Begin: func() {
+			work.Go(call)
+			for i := range uint64(guests) {
+				random := rand.New(rand.NewPCG(i, 1))
+				work.Go(func() {
+					for id := (i+1)<<32 | 1; ; id++ {
+						if _, ok := <-due; !ok {
+							return
+						}
+						v.note(v.guest(ctx, id, random.IntN(2) == 0))
+					}
+				})
+			}
+		},
+		End: func() {
+			cancel()
+			work.Wait()
+		}}
 }
 
 // guest is one visit: connect, subscribe, publish one message to itself through a second connection's eyes, get it,
 // and leave, in order (the name is withdrawn first) or abruptly.
-func (t *traffic) guest(ctx context.Context, id uint64, orderly bool, v *visits) error {
+func (v *visits) guest(ctx context.Context, id uint64, orderly bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), guestLimit)
 	defer cancel()
 	begin := time.Now()
 	r := load.NewReceiver(0, 1, 0)
-	name := load.Address{Parts: [3]string{"bench", t.rig.run, "guest"}, ID: id}
+	name := v.rig.Address("guest", id)
 	at := func(int) load.Address { return name }
-	in, err := t.rig.Target.Dialer.Dial(ctx, t.rig.addrs[len(t.rig.addrs)-1], load.DialOptions{Sink: r, ReadBuffer: 8 << 10})
+	in, err := v.rig.Open(ctx, load.Subscribing, load.DialOptions{Sink: r, ReadBuffer: 8 << 10})
 	if err != nil {
 		return err
 	}
@@ -151,8 +133,10 @@ func (t *traffic) guest(ctx context.Context, id uint64, orderly bool, v *visits)
 	if _, err := in.Subscribe(ctx, 1, 0, at); err != nil {
 		return err
 	}
-	v.ready(time.Since(begin))
-	out, err := t.rig.Target.Dialer.Dial(ctx, t.rig.addrs[0], load.DialOptions{ReadBuffer: 2 << 10})
+	v.mu.Lock()
+	v.setup.Record(int64(time.Since(begin)))
+	v.mu.Unlock()
+	out, err := v.rig.Open(ctx, load.Publishing, load.DialOptions{ReadBuffer: 2 << 10})
 	if err != nil {
 		return err
 	}
@@ -161,56 +145,89 @@ func (t *traffic) guest(ctx context.Context, id uint64, orderly bool, v *visits)
 	if err != nil {
 		return err
 	}
-	s := load.NewSender(pub, 64, r.From(0))
-	if err := s.One(ctx); err != nil {
+	if err := load.NewSender(pub, 64, r.From(0)).One(ctx); err != nil {
 		return fmt.Errorf("a guest's message: %w", err)
 	}
 	if orderly {
-		if _, err := in.Unsubscribe(ctx, 1, 0, at); err != nil {
-			return err
+		_, err = in.Unsubscribe(ctx, 1, 0, at)
+	}
+	return err
+}
+
+// note counts how a visit ended, and notes why the first failed.
+func (v *visits) note(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if err == nil {
+		v.served++
+	} else if v.failed++; v.failed <= 3 {
+		v.rig.Notes = append(v.rig.Notes, fmt.Sprintf("a client failed: %v", err))
+	}
+}
+
+// metrics of visits over their span.
+func (v *visits) metrics(s load.Span) []result.Metric {
+	return append([]result.Metric{
+		{Name: "clients served", Value: float64(v.served), Better: result.Higher, Worst: true},
+		{Name: "clients served a second", Unit: result.PerSecond, Value: float64(v.served) / s.Seconds(), Better: result.Higher},
+		{Name: "clients failed", Value: float64(v.failed), Better: result.Lower, Worst: true},
+	}, setups(v.setup)...)
+}
+
+// soak: everything at once, for long: pairs, a group, and clients that come and go. What matters is whether memory,
+// descriptors, threads and delays grow. Goroutines, or a runtime's tasks, are not seen from outside: where they block they
+// show as threads, else as memory.
+func soak(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
+	t := load.NewTraffic(g, p.Case)
+	if err := pairs(ctx, t, p.Pairs); err != nil {
+		return nil, err
+	}
+	if err := group(ctx, t, p.Fanout, 1); err != nil {
+		return nil, err
+	}
+	v := visits{rig: g, rate: p.ChurnRate}
+	err := t.Run(ctx, v.during(ctx, p.Duration))
+	ms := whole(t)
+	if !t.Cut {
+		ms = append(ms, v.metrics(t.Spans[0])...)
+	}
+	return append(ms, growth(g.Samples)...), err
+}
+
+// growth judges the second half of a course: what still grows there is no warming up. Of a process that is not known it
+// says nothing.
+func growth(all []load.Sample) []result.Metric {
+	half := slices.DeleteFunc(slices.Clone(all[len(all)/2:]), func(s load.Sample) bool { return s.Phase != load.Measured })
+	if len(half) < 4 {
+		return nil
+	}
+	var at, rss, files, threads []float64
+	early, late := load.NewInterval(), load.NewInterval()
+	known := true
+	for i, s := range half {
+		known = known && s.RSS > 0
+		at = append(at, s.At/3600)
+		rss = append(rss, float64(s.RSS))
+		files = append(files, float64(s.Files))
+		threads = append(threads, float64(s.Threads))
+		if i < len(half)/2 {
+			early.Record(int64(s.P99))
+		} else {
+			late.Record(int64(s.P99))
 		}
 	}
-	v.served.Add(1)
-	return nil
-}
-
-func (v *visits) ready(d time.Duration) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.setup.Record(int64(d))
-}
-
-func (v *visits) note(err error) {
-	if err == nil {
-		return
+	var ms []result.Metric
+	if known {
+		hours := at[len(at)-1] - at[0]
+		ms = []result.Metric{
+			{Name: "RSS slope", Unit: result.BytesPerHour, Value: result.Slope(at, rss), Better: result.Lower, Worst: true},
+			{Name: "files slope", Unit: result.PerHour, Value: result.Slope(at, files), Better: result.Lower, Worst: true},
+			{Name: "threads slope", Unit: result.PerHour, Value: result.Slope(at, threads), Better: result.Lower, Worst: true},
+			{Name: "RSS growth, share", Unit: result.Ratio, Value: result.Slope(at, rss) * hours / rss[0], Better: result.Lower, Worst: true},
+		}
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.count++; len(v.failed) < 3 {
-		v.failed = append(v.failed, err)
+	if e := early.Quantile(50); e > 0 {
+		ms = append(ms, result.Metric{Name: "p99 late/early", Unit: result.Ratio, Value: float64(late.Quantile(50)) / float64(e), Better: result.Lower})
 	}
-}
-
-// stop lets those who are there finish.
-func (v *visits) stop() {
-	v.cancel()
-	v.done.Wait()
-}
-
-// tell notes the first reasons of failed visits. Only after stop.
-func (v *visits) tell(g *Rig) {
-	for _, err := range v.failed {
-		g.notes = append(g.notes, fmt.Sprintf("a client failed: %v", err))
-	}
-}
-
-// metrics of visits over the time d. Only after stop.
-func (v *visits) metrics(d time.Duration) []result.Metric {
-	return []result.Metric{
-		{Name: "clients served", Value: float64(v.served.Load()), Better: result.Higher, Worst: true},
-		{Name: "clients served a second", Unit: result.PerSecond, Value: float64(v.served.Load()) / d.Seconds(), Better: result.Higher},
-		{Name: "clients failed", Value: float64(v.count), Better: result.Lower, Worst: true},
-		{Name: "setup p50", Unit: result.Nanoseconds, Value: float64(v.setup.Quantile(50)), Better: result.Lower},
-		{Name: "setup p99", Unit: result.Nanoseconds, Value: float64(v.setup.Quantile(99)), Better: result.Lower},
-	}
+	return ms
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -113,7 +114,7 @@ func (d document) param(key, value *yaml.Node, p *result.Params, uses []string) 
 	if err != nil {
 		return err
 	}
-	if uses != nil && !contains(uses, key.Value) {
+	if uses != nil && !slices.Contains(uses, key.Value) {
 		return d.at(key, "this scenario does not read %q%s", key.Value, suggest.Hint(key.Value, uses))
 	}
 	if err := p.Set(key.Value, text); err != nil {

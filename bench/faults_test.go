@@ -11,12 +11,13 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/internal/faults"
+	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 )
 
 // inject measures pairs on p and wants what was done to the traffic to be what the measurement says, to the message.
-func inject(t *testing.T, p *faults.Proxy, tg Target, f faults.Fate) {
+func inject(t *testing.T, p *faults.Proxy, tg load.Target, f faults.Fate) {
 	t.Helper()
 	ms := metrics(t, tg, "p2p", quick(func(p *result.Params) { p.Pairs, p.Duration = 2, time.Second }))
 	done := float64(p.Done(f))
@@ -133,8 +134,8 @@ func pauses(every, length time.Duration) func() {
 	})
 }
 
-// once blocks the caller that comes as number n, and all behind it, for length.
-func once(n int64, length time.Duration) func() {
+// onceAfter blocks the caller that comes as number n, and all behind it, for length.
+func onceAfter(n int64, length time.Duration) func() {
 	return gate(func() time.Duration {
 		if n--; n != 0 {
 			return 0
@@ -180,7 +181,7 @@ func TestStallBeyondTheEndIsCharged(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			simulated(t, func(t *testing.T) {
 				const stall = 1500 * time.Millisecond
-				tg := target(t, &faults.Proxy{Window: c.window, Pause: once(250, stall)})
+				tg := target(t, &faults.Proxy{Window: c.window, Pause: onceAfter(250, stall)})
 				ms := metrics(t, tg, "p2p", quick(func(p *result.Params) { p.Size, p.Rate, p.Duration = c.size, 500, time.Second }))
 				if p90, p99 := time.Duration(ms["p90"]), time.Duration(ms["p99"]); p90 < stall*3/4 || p90 > stall || p99 < stall*9/10 || p99 > stall*11/10 {
 					t.Errorf("p90 %v, p99 %v; half of the messages met a stall of %v", p90, p99, stall)
@@ -206,8 +207,8 @@ func TestLostMessagesAreLate(t *testing.T) {
 				if n := proxy.Done(faults.Drop); n < 4 {
 					t.Fatalf("only %d dropped", n)
 				}
-				if p90, p99 := time.Duration(ms["p90"]), time.Duration(ms["p99"]); p90 > drainQuiet || p99 < drainQuiet {
-					t.Errorf("p90 %v, p99 %v; one of 20 was awaited for %v and more", p90, p99, drainQuiet)
+				if p90, p99 := time.Duration(ms["p90"]), time.Duration(ms["p99"]); p90 > load.DrainQuiet || p99 < load.DrainQuiet {
+					t.Errorf("p90 %v, p99 %v; one of 20 was awaited for %v and more", p90, p99, load.DrainQuiet)
 				}
 			})
 		})
@@ -249,8 +250,8 @@ func refused(t *testing.T, serve func(net.Conn), want string) {
 			serve(nc)
 		}
 	}()
-	tg := Target{Name: "x", Addrs: []string{l.Addr().String()}, Dialer: client.Dialer{Net: nw.Dial}}
-	r, err := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(*result.Params) {})}}, Rounds: 1}.Run(t.Context())
+	tg := load.Target{Name: "x", Addrs: []string{l.Addr().String()}, Dialer: client.Dialer{Net: nw.Dial}}
+	r, err := Plan{Targets: []load.Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(*result.Params) {})}}, Rounds: 1}.Run(t.Context())
 	_ = l.Close()
 	<-done
 	for _, nc := range conns {
@@ -266,7 +267,7 @@ func TestStallInTheMidstEndsTheMeasurement(t *testing.T) {
 	simulated(t, func(t *testing.T) {
 		proxy := new(faults.Proxy)
 		tg := target(t, proxy)
-		plan := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *result.Params) { p.Duration = time.Hour })}}, Rounds: 1}
+		plan := Plan{Targets: []load.Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *result.Params) { p.Duration = time.Hour })}}, Rounds: 1}
 		var silent time.Time
 		plan.Progress = func(g Progress) {
 			if g.Rate > 0 && silent.IsZero() {
@@ -281,8 +282,8 @@ func TestStallInTheMidstEndsTheMeasurement(t *testing.T) {
 		if m, ok := r.Cases[0].Nodes[0].Metric("delivered"); !ok || m.Value <= 0 {
 			t.Errorf("what was measured until then is gone: %+v", r.Cases[0].Nodes[0].Metrics)
 		}
-		if took := time.Since(silent); took > stalledFor+drainLimit {
-			t.Errorf("it took %v to notice, want %v and at most %v to see what is still to come", took, stalledFor, drainLimit)
+		if took := time.Since(silent); took > load.StalledFor+load.DrainLimit {
+			t.Errorf("it took %v to notice, want %v and at most %v to see what is still to come", took, load.StalledFor, load.DrainLimit)
 		}
 	})
 }
@@ -292,7 +293,7 @@ func TestInterruptInTheMidstKeepsWhatWasMeasured(t *testing.T) {
 		tg := target(t, new(faults.Proxy))
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		plan := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *result.Params) { p.Duration = time.Hour })}}, Rounds: 1}
+		plan := Plan{Targets: []load.Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *result.Params) { p.Duration = time.Hour })}}, Rounds: 1}
 		samples := 0
 		plan.Progress = func(g Progress) {
 			if g.Rate > 0 {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/internal/faults"
+	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
@@ -17,7 +18,7 @@ func interrupted(t *testing.T, scenario string, p result.Params, has func(Progre
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	plan := Plan{Targets: []Target{ownNode(t)}, Cases: []Case{{Scenario: load1(t, scenario), Params: p}}, Rounds: 1}
+	plan := Plan{Targets: []load.Target{ownNode(t)}, Cases: []Case{{Scenario: load1(t, scenario), Params: p}}, Rounds: 1}
 	plan.Progress = func(g Progress) {
 		if has(g) {
 			cancel()
@@ -61,7 +62,7 @@ func stormCutShort(t *testing.T) {
 		}
 		return nil
 	}}
-	r, err := Plan{Targets: []Target{tg}, Cases: []Case{{Scenario: load1(t, "storm"), Params: quick(func(p *result.Params) { p.Conns = 40 })}}, Rounds: 1}.Run(t.Context())
+	r, err := Plan{Targets: []load.Target{tg}, Cases: []Case{{Scenario: load1(t, "storm"), Params: quick(func(p *result.Params) { p.Conns = 40 })}}, Rounds: 1}.Run(t.Context())
 	if err == nil {
 		t.Fatal("no error")
 	}

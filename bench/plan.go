@@ -7,13 +7,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // Plan is what one run does. Order: for each round, each case, each node; every second round takes the nodes backwards
 // (A B, B A, …), so that drift of the machine meets all alike.
 type Plan struct {
-	Targets []Target
+	Targets []load.Target
 	Cases   []Case
 	Rounds  int
 	// MaxRounds bounds the rounds of cases whose conditions are unclear after Rounds; below Rounds: no further ones.
@@ -37,13 +38,13 @@ type Case struct {
 func (c Case) Label() string { return c.Scenario.Name + " " + c.Scenario.Label(c.Params) }
 
 // skip says why the case is not measured on t; empty: it is.
-func (c Case) skip(t Target) string {
+func (c Case) skip(t load.Target) string {
 	switch {
 	case len(c.Nodes) > 0 && !slices.Contains(c.Nodes, t.Name):
 		return "not asked for"
-	case t.blind() && !c.Scenario.Blind:
+	case t.Blind() && !c.Scenario.Blind:
 		return "needs names, which the relay does not know"
-	case t.Dialer.Protocol() == "nats" && !c.Scenario.Nats:
+	case t.Dialer.Protocol() == load.NATS && !c.Scenario.Nats:
 		return "speaks SLIM only"
 	}
 	return ""
@@ -58,14 +59,14 @@ func (p Plan) Check() error {
 	}
 	for _, c := range p.Cases {
 		for _, name := range c.Nodes {
-			if !contains(names, name) {
+			if !slices.Contains(names, name) {
 				return fmt.Errorf("%s: nodes: %s", c.Label(), result.NoNode(name, names))
 			}
 		}
 		for _, cond := range c.Require {
 			switch {
 			case cond.Against == "":
-			case !contains(names, cond.Against):
+			case !slices.Contains(names, cond.Against):
 				return fmt.Errorf("condition %q: %s", cond, result.NoNode(cond.Against, names))
 			case len(p.Targets) > 0 && cond.Against == p.Targets[0].Name:
 				return fmt.Errorf("condition %q: %s is the node that is judged: name another", cond, cond.Against)
@@ -82,7 +83,6 @@ func (p Plan) results() *result.Results {
 		r.Nodes = append(r.Nodes, result.NodeInfo{Name: t.Name, Protocol: t.Dialer.Protocol(), Command: t.Command.Text, Addresses: t.Addrs, Note: t.Note})
 	}
 	for _, c := range p.Cases {
-		c.Params.IdentityText = c.Params.Identity.String()
 		of := result.CaseResult{
 			Scenario: c.Scenario.Name, Label: c.Scenario.Label(c.Params), Params: c.Params,
 			Nodes: make([]result.NodeResult, len(p.Targets)),
@@ -106,7 +106,7 @@ func (p Plan) Run(ctx context.Context) (*result.Results, error) {
 		u.cases[c.Label()] = c
 	}
 	for i, t := range p.Targets {
-		if !t.blind() {
+		if !t.Blind() {
 			u.results.Nodes[i].Version = t.Command.Version(ctx)
 		}
 	}
@@ -172,7 +172,7 @@ func (u *execution) turns(ctx context.Context, round, i int, later, all []int) e
 		}
 		u.clock.begin()
 		tell(Progress{})
-		ms, course, err := measure(ctx, c, u.Targets[k], func(s result.Sample) {
+		ms, course, err := measure(ctx, c, u.Targets[k], func(s load.Sample) {
 			tell(Progress{Rate: s.Delivered, P99: time.Duration(s.P99), Lost: s.Lost})
 		})
 		course.Number, course.Turn = round, turn
@@ -219,16 +219,15 @@ func (u *execution) remaining(round int, c Case, turns int, later, all []int) ma
 }
 
 // measure runs one case on a node of its own.
-func measure(ctx context.Context, c Case, t Target, progress func(result.Sample)) ([]result.Metric, result.Round, error) {
-	c.Params.IdentityText = c.Params.Identity.String()
+func measure(ctx context.Context, c Case, t load.Target, progress func(load.Sample)) ([]result.Metric, result.Round, error) {
 	course := result.Round{Begun: time.Now().UTC()}
-	g, err := NewRig(ctx, t)
+	g, err := load.NewRig(ctx, t)
 	if err != nil {
 		return nil, course, err
 	}
-	g.progress = progress
+	g.Progress = progress
 	ms, err := c.Scenario.Run(ctx, g, c.Params)
 	err = errors.Join(err, g.Close())
-	course.Samples, course.Curve, course.Notes = g.samples, g.curve, g.notes
+	course.Samples, course.Curve, course.Notes = g.Samples, g.Curve, g.Notes
 	return ms, course, err
 }

@@ -1,13 +1,17 @@
 package bench
 
-import "time"
+import (
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+)
 
 // Step is one measurement of a plan.
 type Step struct {
 	Number, Of int // Number counts from 1; Of grows when undecided conditions ask for more rounds
 	Round      int // from 1
 	Case       Case
-	Target     Target
+	Target     load.Target
 }
 
 // Progress is what a run tells while it goes on.

@@ -16,7 +16,7 @@ import (
 )
 
 // ownNode runs the real node in this process.
-func ownNode(t *testing.T) Target {
+func ownNode(t *testing.T) load.Target {
 	t.Helper()
 	n, err := router.Start(t.Context(), router.Options{Listen: []string{"127.0.0.1:0"}, Loops: 1, NodeID: "bench-test"})
 	if err != nil {
@@ -29,7 +29,7 @@ func ownNode(t *testing.T) Target {
 			t.Error(err)
 		}
 	})
-	return Target{Name: "own", Addrs: []string{n.Addrs()[0].String()}, Dialer: client.Dialer{}}
+	return load.Target{Name: "own", Addrs: []string{n.Addrs()[0].String()}, Dialer: client.Dialer{}}
 }
 
 func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
@@ -48,20 +48,20 @@ func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
 		"fanout":  func(p *result.Params) { p.Fanout = 3 },
 	}
 	for _, k := range kinds() {
-		change, ok := small[k.name]
+		change, ok := small[k.kind]
 		if !ok {
-			t.Errorf("scenario %s has no case here", k.name)
+			t.Errorf("scenario %s has no case here", k.kind)
 			continue
 		}
-		t.Run(k.name, func(t *testing.T) {
+		t.Run(k.kind, func(t *testing.T) {
 			t.Parallel() // it waits for most of its time
-			ms := metrics(t, ownNode(t), k.name, quick(change))
+			ms := metrics(t, ownNode(t), k.kind, quick(change))
 			for _, bad := range []string{"lost", "duplicates", "reordered", "foreign", "changed", "clients failed"} {
 				if ms[bad] != 0 {
 					t.Errorf("%s: %v", bad, ms[bad])
 				}
 			}
-			if _, ok := ms["lost"]; !ok && k.name != "idle" {
+			if _, ok := ms["lost"]; !ok && k.kind != "idle" {
 				t.Errorf("loss is not judged: %v", ms)
 			}
 		})
@@ -94,7 +94,7 @@ func TestAnycastSeesDuplicatesAcrossInstances(t *testing.T) {
 }
 
 func TestMixedSendsEachSizeByItsWeight(t *testing.T) {
-	mix := result.SizeMix("100:3,1K:1").Shares()
+	mix := load.SizeMix("100:3,1K:1").Shares()
 	if want := []load.SizeShare{{Size: 100, Weight: 3}, {Size: 1024, Weight: 1}}; !slices.Equal(mix, want) {
 		t.Fatalf("got %v", mix)
 	}
@@ -183,9 +183,9 @@ func TestStormComesAllAtOnce(t *testing.T) {
 }
 
 func TestGrowthIsFoundInTheSecondHalf(t *testing.T) {
-	var leak, steady []result.Sample
+	var leak, steady []load.Sample
 	for i := range 120 {
-		s := result.Sample{At: float64(i), Phase: measured, RSS: 100 << 20, Files: 10, Threads: 5, P99: 1e6}
+		s := load.Sample{At: float64(i), Phase: load.Measured, RSS: 100 << 20, Files: 10, Threads: 5, P99: 1e6}
 		if i < 60 {
 			s.RSS -= int64(60-i) << 20 // warming up
 		}
@@ -194,7 +194,7 @@ func TestGrowthIsFoundInTheSecondHalf(t *testing.T) {
 		s.Files += i
 		leak = append(leak, s)
 	}
-	get := func(all []result.Sample) map[string]float64 {
+	get := func(all []load.Sample) map[string]float64 {
 		ms := map[string]float64{}
 		for _, m := range growth(all) {
 			ms[m.Name] = m.Value
@@ -212,16 +212,5 @@ func TestGrowthIsFoundInTheSecondHalf(t *testing.T) {
 	}
 	if ms := get(leak); ms["RSS slope"] < 3599<<20 || ms["files slope"] < 3599 || ms["RSS growth, share"] < 0.3 {
 		t.Errorf("leak: %v", ms)
-	}
-}
-
-func TestClusterTargetsSplitByRole(t *testing.T) {
-	g := &Rig{addrs: []string{"pub", "sub1", "sub2"}}
-	var got []string
-	for range 4 {
-		got = append(got, g.addr(subscribing))
-	}
-	if slices.Contains(got, "pub") || !slices.Contains(got, "sub1") || !slices.Contains(got, "sub2") || g.addr(publishing) != "pub" {
-		t.Errorf("subscribers go to %v", got)
 	}
 }

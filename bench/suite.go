@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
@@ -52,7 +53,7 @@ func LoadSuite(name string) (Suite, error) {
 		var file string
 		dir, file = filepath.Split(name)
 		fsys, path = os.DirFS(filepath.Clean(dir)), file
-	} else if !contains(Suites(), name) {
+	} else if !slices.Contains(Suites(), name) {
 		return Suite{}, fmt.Errorf("no suite %q%s (slim-bench list)", name, suggest.Hint(name, Suites()))
 	}
 	d := document{name: name}
@@ -114,7 +115,7 @@ const maxRounds = 1000
 func (d document) count(n *yaml.Node, to *int) error {
 	text, err := d.text(n)
 	if err == nil {
-		if err = result.ParseWhole(to, text, 1, maxRounds); err != nil {
+		if err = load.ParseWhole(to, text, 1, maxRounds); err != nil {
 			err = d.at(n, "%w", err)
 		}
 	}
@@ -173,7 +174,7 @@ func (d document) conditions(n *yaml.Node, r *SuiteRun) error {
 		if err != nil {
 			return d.at(e, "%w", err)
 		}
-		if c.Against != "" && r.Nodes != nil && !contains(r.Nodes, c.Against) {
+		if c.Against != "" && r.Nodes != nil && !slices.Contains(r.Nodes, c.Against) {
 			return d.at(e, "condition %q: this run is not measured on %s; add it to its nodes", c, c.Against)
 		}
 		r.Require = append(r.Require, c)
@@ -188,7 +189,7 @@ func (d document) suiteCases(cases, defaults *yaml.Node, s Scenario) ([]result.P
 			return p, nil
 		}
 		err := d.fields(defaults, func(key, value *yaml.Node) error {
-			if !contains(s.Uses, key.Value) {
+			if !slices.Contains(s.Uses, key.Value) {
 				return nil
 			}
 			return d.param(key, value, &p, s.Uses)
@@ -214,7 +215,7 @@ func (d document) suiteCases(cases, defaults *yaml.Node, s Scenario) ([]result.P
 }
 
 // Plan puts the suite's runs to the targets, of which the first is the one that is judged.
-func (s Suite) Plan(targets []Target) Plan {
+func (s Suite) Plan(targets []load.Target) Plan {
 	p := Plan{Targets: targets, Rounds: s.Rounds, MaxRounds: s.MaxRounds, Optional: s.Optional}
 	for _, r := range s.Runs {
 		nodes := slices.Clone(r.Nodes)

@@ -2,309 +2,200 @@ package bench
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
-	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
-// traffic is the senders and receivers of one case. flows tells who should get what, for the judgement at the end.
-type traffic struct {
-	rig       *Rig
-	p         result.Params
-	phases    int
-	sizes     []load.SizeShare // mixed payloads; none: all of p.Size
-	senders   []*load.Sender
-	publisher []load.Conn // of senders, same index
-	receivers []*load.Receiver
-	flows     []flow
-	begun     mark
-	phaseName atomic.Pointer[string]
-	words     []string        // of the phases, in samples; none: "measured"
-	quiet     int64           // longest time in the last phase in which some receiver got nothing, ns
-	courses   []course        // what was sent, by phase
-	absent    []*load.Latency // of what was to arrive in a phase and has not; set by finish
-
-	cancel  context.CancelFunc
-	sending sync.WaitGroup
-	looking sync.WaitGroup // sampler and watch
-	mu      sync.Mutex
-	err     error // the first error of a sender
-}
-
-// course is which numbers of each sender belong to a phase.
-type course map[*load.Sender]stretch
-
-// stretch is a half-open range of numbers, stamped evenly between two times.
-type stretch struct {
-	first, end uint64
-	from, to   int64
-}
-
-// at is when number n was to be sent, or nearly so: a closed loop does not keep its stamps.
-func (s stretch) at(n uint64) int64 {
-	return s.from + int64(float64(s.to-s.from)*float64(n-s.first)/float64(s.end-s.first))
-}
-
-// flow is one sender's messages towards one receiver, or towards several that share a sequence.
-type flow struct {
-	from *load.Sender
-	seen *load.Sequence
-	slow bool // loss is expected here
-	any  bool // spread over receivers that do not wait for each other: their order says nothing
-}
-
-// missing is what others have overtaken.
-func (f flow) missing() uint64 { return f.seen.Seen().Missing }
-
-const (
-	rescueAfter = time.Second // a closed loop that hears nothing for so long goes on
-	lookEvery   = 50 * time.Millisecond
-	stalledFor  = 3 * time.Second // a node that delivers nothing for so long, although it has messages, stands still
-)
-
-func newTraffic(g *Rig, p result.Params) *traffic {
-	t := &traffic{rig: g, p: p, phases: 1}
-	t.inPhase(warmUp)
-	return t
-}
-
-func (t *traffic) inPhase(name string) { t.phaseName.Store(&name) }
-
-// feed opens a sender whose messages all receivers of gate expect.
-func (t *traffic) feed(ctx context.Context, all bool, to []load.Address, gate ...*load.Sequence) error {
-	s, err := t.sender(ctx, all, to, gate...)
-	if err != nil {
-		return err
+// once measures in one phase what open has opened.
+func once(open func(context.Context, *load.Traffic, result.Params) error) func(context.Context, *load.Rig, result.Params) ([]result.Metric, error) {
+	return func(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
+		t := load.NewTraffic(g, p.Case)
+		if err := open(ctx, t, p); err != nil {
+			return nil, err
+		}
+		err := t.Run(ctx, load.Phase{Length: p.Duration})
+		return whole(t), err
 	}
-	for _, q := range gate {
-		t.flows = append(t.flows, flow{from: s, seen: q})
+}
+
+// pairs opens n receivers and a sender for each.
+func pairs(ctx context.Context, t *load.Traffic, n int) error {
+	for i := range uint32(n) {
+		to := t.Rig.Name("receiver", uint64(i)+1)
+		r := t.NewReceiver(i, 1)
+		if _, err := t.Join(ctx, r, to); err != nil {
+			return err
+		}
+		if _, err := t.Feed(ctx, false, []load.Address{to}, r.From(i)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// subscribe opens a connection for r.
-func (t *traffic) subscribe(ctx context.Context, r *load.Receiver, to ...load.Address) error {
-	c, err := t.rig.Dial(ctx, subscribing, load.DialOptions{Sink: r})
-	if err != nil {
+// group opens n members of a new group and its senders, each of which waits for all members.
+func group(ctx context.Context, t *load.Traffic, n, senders int) error {
+	to := t.Rig.Name("group", 0)
+	first := t.Senders()
+	var members []*load.Receiver
+	for range n {
+		r := t.NewReceiver(first, senders)
+		if _, err := t.Join(ctx, r, to); err != nil {
+			return err
+		}
+		members = append(members, r)
+	}
+	for i := range uint32(senders) {
+		var gate []*load.Sequence
+		for _, r := range members {
+			gate = append(gate, r.From(first+i))
+		}
+		if _, err := t.Feed(ctx, true, []load.Address{to}, gate...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func fanin(ctx context.Context, t *load.Traffic, p result.Params) error {
+	to := t.Rig.Name("receiver", 1)
+	r := t.NewReceiver(0, p.Senders)
+	if _, err := t.Join(ctx, r, to); err != nil {
 		return err
 	}
-	t.receivers = append(t.receivers, r)
-	_, err = c.Subscribe(ctx, len(to), 0, func(i int) load.Address { return to[i] })
-	return err
-}
-
-// receiver opens a subscribed connection that expects n senders from first on.
-func (t *traffic) receiver(ctx context.Context, first uint32, n int, to ...load.Address) (*load.Receiver, load.Conn, error) {
-	r := load.NewReceiver(first, n, t.phases)
-	c, err := t.rig.Dial(ctx, subscribing, load.DialOptions{Sink: r})
-	if err != nil {
-		return nil, nil, err
+	for i := range uint32(p.Senders) {
+		if _, err := t.Feed(ctx, false, []load.Address{to}, r.From(i)); err != nil {
+			return err
+		}
 	}
-	t.receivers = append(t.receivers, r)
-	_, err = c.Subscribe(ctx, len(to), 0, func(i int) load.Address { return to[i] })
-	return r, c, err
+	return nil
 }
 
-// sender opens a publishing connection. Its number is the index among the traffic's senders.
-func (t *traffic) sender(ctx context.Context, all bool, to []load.Address, gate ...*load.Sequence) (*load.Sender, error) {
-	c, err := t.rig.Dial(ctx, publishing, load.DialOptions{})
+// anycast: one name held by several connections; each message is for any one of them. A node shall spread them.
+func anycast(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
+	t := load.NewTraffic(g, p.Case)
+	name := g.Name("instance", 0)
+	instances := t.NewInstances(p.Instances)
+	for _, r := range instances {
+		if _, err := t.Join(ctx, r, name); err != nil {
+			return nil, err
+		}
+	}
+	seen := instances[0].From(0)
+	s, err := t.Sender(ctx, false, []load.Address{name}, seen)
 	if err != nil {
 		return nil, err
 	}
-	pub, err := c.Publisher(load.Message{
-		Sender: uint32(len(t.senders)), From: t.rig.Name("sender", uint64(len(t.senders)+1)), To: to, All: all,
-		Size: t.p.Size, Sizes: t.sizes, Identity: t.p.Identity, IdentitySize: t.p.IdentitySize,
-	})
-	if err != nil {
-		return nil, err
-	}
-	mean := t.p.Size
-	if len(t.sizes) > 0 {
-		mean = load.MeanSize(t.sizes)
-	}
-	s := load.NewSender(pub, mean, gate...)
-	s.Pacer = t.rig.Target.pacer
-	t.senders = append(t.senders, s)
-	t.publisher = append(t.publisher, c)
-	return s, nil
+	t.Expect(load.Flow{From: s, Seen: seen, Any: true})
+	err = t.Run(ctx, load.Phase{Length: p.Duration})
+	return append(whole(t), balance(instances)...), err
 }
 
-// start lets the senders run until finish, which has to be called, also when ctx ends.
-func (t *traffic) start(ctx context.Context) {
-	ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	t.courses, t.absent = make([]course, t.phases), make([]*load.Latency, t.phases)
-	t.begun = t.mark()
-	t.looking.Go(func() { t.sampler(ctx) })
-	t.looking.Go(func() { t.watch(ctx) })
-	for i, s := range t.senders {
-		t.sending.Go(func() {
-			var err error
-			if t.p.Rate > 0 {
-				err = s.Open(ctx, time.Second/time.Duration(t.p.Rate))
-			} else {
-				err = s.Closed(ctx, t.p.InFlight)
-			}
-			if err != nil {
-				t.mu.Lock()
-				defer t.mu.Unlock()
-				t.err = errors.Join(t.err, fmt.Errorf("sender %d: %w", i, err))
-			}
-		})
-	}
-}
-
-// watch rescues closed loops that wait for lost messages.
-func (t *traffic) watch(ctx context.Context) {
-	last := make([]uint64, len(t.senders))
-	since := make([]time.Time, len(t.senders))
-	for i := range since {
-		since[i] = time.Now()
-	}
-	for sleep(ctx, rescueAfter/4) == nil {
-		for i, s := range t.senders {
-			if at := s.Acknowledged(); at != last[i] || at >= s.Sent() {
-				last[i], since[i] = at, time.Now()
-			} else if time.Since(since[i]) > rescueAfter {
-				s.Rescue()
-				since[i] = time.Now()
-			}
-		}
-	}
-}
-
-// mark is a reading of all meters.
-type mark struct {
-	at        int64
-	delivered uint64
-	bytes     uint64
-	sent      uint64 // as delivered: a message counts once for each receiver
-	offered   uint64 // likewise, what an open loop was to send; 0: it is closed
-	node      process.Usage
-	known     bool // node was measured
-	client    process.Usage
-	phase     *string // pointers tell phases apart
-}
-
-func (t *traffic) mark() mark {
-	m := mark{at: load.Now(), phase: t.phaseName.Load()}
-	m.node, m.known = t.rig.Usage()
-	m.client, _ = process.Client()
-	for _, r := range t.receivers {
-		n, b := r.Total()
-		m.delivered += n
-		m.bytes += b
-	}
-	for _, f := range t.flows {
-		if !f.slow {
-			m.sent += f.from.Sent()
-			m.offered += f.from.Due(m.at)
-		}
-	}
-	return m
-}
-
-// warm lets the load run until it is to be measured. With an error the marks are of what there was, which is all there is.
-func (t *traffic) warm(ctx context.Context) (from, to mark, err error) {
-	if err = t.hold(ctx, t.p.Warmup); err != nil {
-		t.rig.notes = append(t.rig.notes, "it ended in the warm-up: rates and costs are of the warm-up, and there are no delays")
-	}
-	return t.begun, t.mark(), err
-}
-
-// phase measures for d. Delays of what is to be sent meanwhile are recorded under number i, whenever it arrives.
-func (t *traffic) phase(ctx context.Context, i int, d time.Duration) (from, to mark, err error) {
-	from = t.mark()
-	c := course{}
-	for _, s := range t.senders {
-		c[s] = stretch{first: t.scheduled(s, from.at), from: from.at}
-	}
-	for _, r := range t.receivers {
-		r.Phase(i, from.at)
-	}
-	t.inPhase(t.word(i))
-	err = t.hold(ctx, d)
-	t.inPhase(warmUp)
-	to = t.mark()
-	t.quiet = 0
-	for _, r := range t.receivers {
-		t.quiet = max(t.quiet, r.Silence(load.Now()))
-		r.End(to.at)
-	}
-	for _, s := range t.senders {
-		st := c[s]
-		st.end, st.to = t.scheduled(s, to.at), to.at
-		c[s] = st
-	}
-	t.courses[i] = c
-	return from, to, err
-}
-
-// scheduled is the number of the first message of s that is to be sent at the time at or later; of a closed loop, now.
-func (t *traffic) scheduled(s *load.Sender, at int64) uint64 {
-	if t.p.Rate > 0 {
-		return s.Due(at)
-	}
-	return s.Sent()
-}
-
-// word is what samples of phase i are called.
-func (t *traffic) word(i int) string {
-	if i < len(t.words) {
-		return t.words[i]
-	}
-	return measured
-}
-
-// hold waits for d. It ends early when the node or a connection is gone, or when nothing is delivered any more.
-func (t *traffic) hold(ctx context.Context, d time.Duration) error {
-	end := time.Now().Add(d)
-	delivered, moved := uint64(0), time.Now()
-	for {
-		left := time.Until(end)
-		if left <= 0 {
-			return t.rig.Broken()
-		}
-		if err := sleep(ctx, min(left, lookEvery)); err != nil {
-			return err
-		}
-		if err := t.rig.Broken(); err != nil {
-			return err
-		}
-		if n := t.total(); n != delivered || !t.owed() {
-			delivered, moved = n, time.Now()
-		} else if time.Since(moved) > stalledFor {
-			return fmt.Errorf("the node has delivered nothing for %v, although messages are under way", stalledFor)
-		}
-	}
-}
-
-// owed reports whether a sender's messages are under way.
-func (t *traffic) owed() bool {
-	return slices.ContainsFunc(t.senders, func(s *load.Sender) bool { return s.Acknowledged() < s.Sent() })
-}
-
-// silence is how long nothing has arrived anywhere.
-func (t *traffic) silence() time.Duration {
-	last := t.begun.at
-	for _, r := range t.receivers {
-		last = max(last, r.Last())
-	}
-	return time.Duration(load.Now() - last)
-}
-
-// total counts all deliveries.
-func (t *traffic) total() uint64 {
-	var sum uint64
-	for _, r := range t.receivers {
+// balance compares what each of several receivers got, over the whole case: 1 is even.
+func balance(rs []*load.Receiver) []result.Metric {
+	var counts []float64
+	sum := 0.0
+	for _, r := range rs {
 		n, _ := r.Total()
-		sum += n
+		counts = append(counts, float64(n))
+		sum += float64(n)
 	}
-	return sum
+	if sum == 0 {
+		return nil
+	}
+	mean := sum / float64(len(counts))
+	return []result.Metric{
+		{Name: "spread max/mean", Unit: result.Ratio, Value: slices.Max(counts) / mean, Better: result.Lower, Worst: true},
+		{Name: "spread min/mean", Unit: result.Ratio, Value: slices.Min(counts) / mean, Better: result.Higher, Worst: true},
+	}
+}
+
+// whole is all there is to say of traffic that was measured in one phase.
+func whole(t *load.Traffic) []result.Metric {
+	return slices.Concat(rates("", t.Spans[0]), delays("", t.Delays(0)), judged(t), memory(t.Last().To))
+}
+
+// rates are throughput and cost of a span.
+func rates(prefix string, s load.Span) []result.Metric {
+	seconds, n, known := s.Seconds(), s.Delivered(), s.From.Known && s.To.Known
+	if seconds <= 0 {
+		return nil
+	}
+	client := float64(s.To.Client.CPU - s.From.Client.CPU)
+	node := float64(s.To.Node.CPU - s.From.Node.CPU)
+	var ms []result.Metric
+	add := func(there bool, name string, unit result.Unit, value float64, better result.Better) {
+		if there {
+			ms = append(ms, result.Metric{Name: prefix + name, Unit: unit, Value: value, Better: better})
+		}
+	}
+	open := s.To.Offered > 0
+	add(true, "delivered", result.PerSecond, n/seconds, result.Higher)
+	add(true, "bytes received", result.BytesPerSecond, float64(s.To.Bytes-s.From.Bytes)/seconds, result.Higher)
+	add(open, result.OfferedMetric, result.PerSecond, float64(s.To.Offered-s.From.Offered)/seconds, result.Neither)
+	add(open, "sent", result.PerSecond, float64(s.To.Sent-s.From.Sent)/seconds, result.Higher)
+	add(n > 0 && known, result.CostMetric, result.Nanoseconds, node/n, result.Lower)
+	add(n > 0, "client CPU per delivered", result.Nanoseconds, client/n, result.Neither)
+	add(known, "node cores", result.Cores, node/1e9/seconds, result.Neither)
+	add(true, "client cores", result.Cores, client/1e9/seconds, result.Neither)
+	return ms
+}
+
+// nanos is a time that is better the shorter it is.
+func nanos(name string, value float64) result.Metric {
+	return result.Metric{Name: name, Unit: result.Nanoseconds, Value: value, Better: result.Lower}
+}
+
+func delays(prefix string, l *load.Latency) (ms []result.Metric) {
+	if l.Count() == 0 {
+		return nil
+	}
+	for _, q := range []struct {
+		name string
+		p    float64
+	}{{"p50", 50}, {"p90", 90}, {"p99", 99}, {"p99.9", 99.9}} {
+		ms = append(ms, nanos(prefix+q.name, float64(l.Quantile(q.p))))
+	}
+	return append(ms, nanos(prefix+"max", float64(l.Max())))
+}
+
+// judged counts what must not happen, over the whole case, warm-up included, and how late an open loop's generator was.
+func judged(t *load.Traffic) (ms []result.Metric) {
+	v := t.Verdict
+	for _, m := range []struct {
+		name   string
+		n      uint64
+		always bool
+	}{{"lost", v.Lost, true}, {"duplicates", v.Duplicates, true}, {"reordered", v.Reordered, true}, {"changed", v.Changed, false},
+		{"foreign", v.Foreign, false}, {"standstills over 1 s", v.Rescues, false}} {
+		if m.always || m.n > 0 {
+			ms = append(ms, result.Metric{Name: m.name, Value: float64(m.n), Better: result.Lower, Worst: true})
+		}
+	}
+	if t.Rate > 0 {
+		ms = append(ms, result.Metric{Name: result.LateMetric, Unit: result.Nanoseconds, Value: float64(t.Lag().Quantile(99))})
+	}
+	return ms
+}
+
+func memory(m load.Mark) []result.Metric {
+	if !m.Known {
+		return nil
+	}
+	return []result.Metric{
+		{Name: "node RSS", Unit: result.Bytes, Value: float64(m.Node.RSS), Better: result.Lower},
+		{Name: "node RSS peak", Unit: result.Bytes, Value: float64(m.Node.Peak), Better: result.Lower},
+	}
+}
+
+// value finds a metric; 0: it is not there.
+func value(ms []result.Metric, name string) float64 {
+	for _, m := range ms {
+		if m.Name == name {
+			return m.Value
+		}
+	}
+	return 0
 }

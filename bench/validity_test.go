@@ -10,20 +10,21 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/internal/faults"
+	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // told returns a scenario that measures what is given.
 func told(ms ...result.Metric) Scenario {
-	return Scenario{Name: "told", Label: func(result.Params) string { return "" }, Blind: true,
-		Run: func(context.Context, *Rig, result.Params) ([]result.Metric, error) { return ms, nil }}
+	return Scenario{Name: "told", Kind: Kind{Label: func(result.Params) string { return "" }, Blind: true,
+		Run: func(context.Context, *load.Rig, result.Params) ([]result.Metric, error) { return ms, nil }}}
 }
 
 // named returns targets that nobody connects to.
-func named(names ...string) []Target {
-	var all []Target
+func named(names ...string) []load.Target {
+	var all []load.Target
 	for _, n := range names {
-		all = append(all, Target{Name: n, Addrs: []string{"x"}, Dialer: client.Dialer{}})
+		all = append(all, load.Target{Name: n, Addrs: []string{"x"}, Dialer: client.Dialer{}})
 	}
 	return all
 }
@@ -78,14 +79,14 @@ func TestNothingMeasuredIsNotValid(t *testing.T) {
 	lost := result.Metric{Name: "lost", Worst: true}
 	namesOnly := told(lost)
 	namesOnly.Blind = false
-	floor := Target{Name: result.Floor, Addrs: []string{"x"}, Dialer: client.BlindDialer{}}
+	floor := load.Target{Name: result.Floor, Addrs: []string{"x"}, Dialer: client.BlindDialer{}}
 	for _, c := range []struct {
 		name    string
 		plan    Plan
 		invalid string
 	}{
 		{"something", Plan{Targets: named("ours"), Cases: []Case{{Scenario: told(lost), Require: conditions(t, "lost <= 0")}}}, ""},
-		{"all cases skipped", Plan{Targets: []Target{floor}, Cases: []Case{{Scenario: namesOnly}}}, "nothing was measured on floor"},
+		{"all cases skipped", Plan{Targets: []load.Target{floor}, Cases: []Case{{Scenario: namesOnly}}}, "nothing was measured on floor"},
 		{"a condition that no case can be held against",
 			Plan{Targets: append(named("ours"), floor), Cases: []Case{{Scenario: namesOnly, Require: conditions(t, "lost / floor <= 1")}}}, "judged in no case"},
 		{"one that another case is held against", Plan{Targets: append(named("ours"), floor), Cases: []Case{
@@ -112,10 +113,10 @@ func TestNothingMeasuredIsNotValid(t *testing.T) {
 func TestRoundsGoOnUntilValuesAreClear(t *testing.T) {
 	values := []float64{0.684, 0.9, 0.85, 0.88, 0.87, 0.86, 0.9}
 	n := 0
-	s := Scenario{Name: "told", Label: func(result.Params) string { return "" }, Run: func(context.Context, *Rig, result.Params) ([]result.Metric, error) {
+	s := Scenario{Name: "told", Kind: Kind{Label: func(result.Params) string { return "" }, Run: func(context.Context, *load.Rig, result.Params) ([]result.Metric, error) {
 		n++
 		return []result.Metric{{Name: "lost", Worst: true}, {Name: "share", Unit: result.Ratio, Value: values[(n-1)%len(values)]}}, nil
-	}}
+	}}}
 	for _, c := range []struct {
 		condition string
 		want      result.Outcome
@@ -137,13 +138,13 @@ func TestClientLimitMayBeUnknown(t *testing.T) {
 	fast := []result.Metric{{Name: "delivered", Unit: result.PerSecond, Value: 1e6}, {Name: "client cores", Unit: result.Cores, Value: 1}}
 	for _, c := range []struct {
 		name    string
-		targets []Target
+		targets []load.Target
 		ms      []result.Metric
 		want    string
 	}{
 		{"nothing known", named("ours"), fast, "client limit unknown"},
 		{"the process", named("ours"), append(fast, result.Metric{Name: "node cores", Unit: result.Cores, Value: 0.2}), ""},
-		{"the relay", append(named("ours"), Target{Name: result.Floor, Addrs: []string{"x"}, Dialer: client.BlindDialer{}}), fast, "client-limited"},
+		{"the relay", append(named("ours"), load.Target{Name: result.Floor, Addrs: []string{"x"}, Dialer: client.BlindDialer{}}), fast, "client-limited"},
 	} {
 		plan := Plan{Targets: c.targets, Cases: []Case{{Scenario: told(c.ms...)}}, Rounds: 1}
 		r, err := plan.Run(t.Context())
@@ -163,7 +164,7 @@ func TestOverloadIsNotValid(t *testing.T) { simulated(t, overloadIsNotValid) }
 func overloadIsNotValid(t *testing.T) {
 	// A tenth or so of what is asked for.
 	tg := target(t, &faults.Proxy{Window: 64 << 10, Pause: gate(func() time.Duration { return 4 * time.Millisecond })})
-	plan := Plan{Targets: []Target{tg}, Rounds: 1, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *result.Params) {
+	plan := Plan{Targets: []load.Target{tg}, Rounds: 1, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *result.Params) {
 		p.Rate, p.Size, p.Duration = 2000, 16<<10, time.Second
 	})}}}
 	r, err := plan.Run(t.Context())

@@ -11,11 +11,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
-// Blind is the protocol of the relay in bench/relay: SLIM's messages byte for byte, but no negotiation and no names. The
-// first messages of a stream say what it is for.
-const Blind = "blind"
-
-// Requests of a blind stream: one of these words, a space, and a name. Each comes back as it is when it is done. After a
+// Requests of a stream to the relay in bench/relay, which takes SLIM's messages byte for byte, but negotiates nothing and
+// knows no names: one of these words, a space, and a name. Each comes back as it is when it is done. After a
 // feed, whatever is sent is passed on.
 const (
 	Join    = "join"     // everything that is fed under this name comes out here
@@ -27,7 +24,7 @@ const (
 type BlindDialer struct{}
 
 // Protocol implements load.Dialer.
-func (BlindDialer) Protocol() string { return Blind }
+func (BlindDialer) Protocol() string { return load.Blind }
 
 // Dial connects and opens the stream.
 func (BlindDialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load.Conn, error) {

@@ -29,7 +29,7 @@ type Dialer struct {
 }
 
 // Protocol implements load.Dialer.
-func (Dialer) Protocol() string { return "slim" }
+func (Dialer) Protocol() string { return load.SLIM }
 
 // Dial connects, opens the channel, negotiates the link and returns when headers can be signed.
 func (d Dialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load.Conn, error) {

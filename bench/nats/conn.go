@@ -29,7 +29,7 @@ type Dialer struct {
 }
 
 // Protocol implements load.Dialer.
-func (Dialer) Protocol() string { return "nats" }
+func (Dialer) Protocol() string { return load.NATS }
 
 // Conn is one client connection.
 type Conn struct {

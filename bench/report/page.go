@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
@@ -117,15 +118,15 @@ func plots(r *result.Results, c *result.CaseResult) []plot {
 	seconds := axis{Label: "seconds", Format: func(v float64) string { return fmt.Sprintf("%.3g", v) }}
 	ns := axis{Format: brief, Scale: log10}
 	all := []plot{
-		overTime("p50 of delay over time", seconds, ns, r, c, func(s result.Sample) float64 { return s.P50 }),
-		overTime("p99 of delay over time", seconds, ns, r, c, func(s result.Sample) float64 { return s.P99 }),
+		overTime("p50 of delay over time", seconds, ns, r, c, func(s load.Sample) float64 { return s.P50 }),
+		overTime("p99 of delay over time", seconds, ns, r, c, func(s load.Sample) float64 { return s.P99 }),
 		percentiles(r, c, ns),
 		overTime("delivered a second", seconds, axis{Format: perSecond}, r, c,
-			func(s result.Sample) float64 { return s.Delivered }),
+			func(s load.Sample) float64 { return s.Delivered }),
 		overTime("processors the node uses", seconds, axis{Format: func(v float64) string { return fmt.Sprintf("%.2g", v) }}, r, c,
-			func(s result.Sample) float64 { return s.NodeCPU }),
+			func(s load.Sample) float64 { return s.NodeCPU }),
 		overTime("resident memory of the node, MiB", seconds, axis{Format: func(v float64) string { return fmt.Sprintf("%.3g", v) }}, r, c,
-			func(s result.Sample) float64 { return float64(s.RSS) / (1 << 20) }),
+			func(s load.Sample) float64 { return float64(s.RSS) / (1 << 20) }),
 	}
 	var shown []plot
 	for _, p := range all {
@@ -161,7 +162,7 @@ func perSecond(v float64) string {
 }
 
 // overTime draws a value of all samples of each node: the last round in full, the others faint.
-func overTime(title string, x, y axis, r *result.Results, c *result.CaseResult, value func(result.Sample) float64) plot {
+func overTime(title string, x, y axis, r *result.Results, c *result.CaseResult, value func(load.Sample) float64) plot {
 	p := plot{Title: title, X: x, Y: y}
 	for k, n := range c.Nodes {
 		for i, round := range n.Rounds {
@@ -188,7 +189,7 @@ func overTime(title string, x, y axis, r *result.Results, c *result.CaseResult, 
 }
 
 // inTurn puts the parts of a measurement that had traffic of their own, each with a time from 0, behind each other.
-func inTurn(samples []result.Sample) []result.Sample {
+func inTurn(samples []load.Sample) []load.Sample {
 	all := slices.Clone(samples)
 	begin := 0.0
 	for i := range all {
@@ -202,7 +203,7 @@ func inTurn(samples []result.Sample) []result.Sample {
 
 // phases are the times at which samples change their phase, with the new one's name; what is between phases has none, and
 // is called as what comes before them.
-func phases(samples []result.Sample) []mark {
+func phases(samples []load.Sample) []mark {
 	var at []mark
 	for i := 1; i < len(samples); i++ {
 		if samples[i].Phase == samples[i-1].Phase {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
@@ -52,12 +53,12 @@ func fixture() *result.Results {
 					if s < 5 {
 						phase = "warm-up"
 					}
-					course.Samples = append(course.Samples, result.Sample{At: float64(s + 1), Seconds: 1, Phase: phase, Delivered: 2e6 / scale * (0.9 + 0.2*random.Float64()),
+					course.Samples = append(course.Samples, load.Sample{At: float64(s + 1), Seconds: 1, Phase: phase, Delivered: 2e6 / scale * (0.9 + 0.2*random.Float64()),
 						P50: 4e5 * scale * (0.9 + 0.3*random.Float64()), P99: 1e6 * scale * (0.8 + random.Float64()), NodeCPU: 0.8, ClientCPU: 0.9,
 						RSS: int64(10<<20*scale) + int64(s)<<12})
 				}
 				for _, p := range []float64{0, 25, 50, 75, 90, 99, 99.9, 99.99, 99.999, 100} {
-					course.Curve = append(course.Curve, result.Point{Percentile: p, Value: 1e5 * scale * (1 - math.Log10(1-min(p, 99.9999)/100))})
+					course.Curve = append(course.Curve, load.Point{Percentile: p, Value: 1e5 * scale * (1 - math.Log10(1-min(p, 99.9999)/100))})
 				}
 				n.Rounds = append(n.Rounds, course)
 			}
@@ -142,13 +143,13 @@ func checkSVG(t *testing.T, s string) {
 
 // Time goes on through a measurement of several parts, whose samples count from 0 each.
 func TestLinesNeverGoBackInTime(t *testing.T) {
-	var samples []result.Sample
+	var samples []load.Sample
 	for _, at := range []float64{1, 2, 3, 1, 2, 1} {
 		phase := "measured"
 		if at == 1 {
 			phase = "warm-up"
 		}
-		samples = append(samples, result.Sample{At: at, Phase: phase, P99: 1e6, Delivered: 5})
+		samples = append(samples, load.Sample{At: at, Phase: phase, P99: 1e6, Delivered: 5})
 	}
 	r := &result.Results{Nodes: []result.NodeInfo{{Name: "x"}},
 		Cases: []result.CaseResult{{Nodes: []result.NodeResult{{Rounds: []result.Round{{Samples: samples}}}}}}}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed31b3bfd0/slimgo/bench/load"
 )
 
 func TestParseCondition(t *testing.T) {
@@ -184,7 +186,7 @@ func TestJudgeRefusesFiguresThatAreNotValid(t *testing.T) {
 		{"what does not depend on pace counts", "lost <= 1", func(r *Results) { limit(r, 0) }, Pass},
 		{"the node was gone", "lost <= 1", func(r *Results) { r.Cases[0].Nodes[0].Errors = []string{"gone"} }, Unclear},
 		{"the rate was not kept", "p50 / base <= 2", func(r *Results) {
-			r.Cases[0].Params = Params{Rate: 1000, Duration: time.Second}
+			r.Cases[0].Params = Params{Case: load.Case{Rate: 1000, Duration: time.Second}}
 			r.Add(0, 0, []Metric{{Name: "delivered", Unit: PerSecond, Value: 500}, {Name: "offered", Unit: PerSecond, Value: 1000}}, Round{}, nil)
 		}, Unclear},
 	} {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 )
 
@@ -63,6 +64,16 @@ type NodeResult struct {
 	Limited    string   `json:"client_limited,omitempty"` // why rate and delay are not the node's alone, or may not be
 	Overloaded string   `json:"overloaded,omitempty"`     // why delays are those of a queue that grows
 	Skipped    string   `json:"skipped,omitempty"`        // why the case was not measured on this node
+}
+
+// Round is the course of one measurement.
+type Round struct {
+	Number  int           `json:"round"`    // from 1
+	Turn    int           `json:"position"` // of the node in the order of the round, from 0
+	Begun   time.Time     `json:"begun"`
+	Samples []load.Sample `json:"samples,omitempty"`
+	Curve   []load.Point  `json:"curve,omitempty"`
+	Notes   []string      `json:"notes,omitempty"` // what else there is to say
 }
 
 // Remarks are what else there is to say of a node in a case, without errors.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 
 	"github.com/seed31b3bfd0/slimgo/bench"
@@ -104,7 +105,7 @@ func (o *runOptions) suitePlan() (bench.Plan, error) {
 			r.Cases[j] = list[0]
 		}
 	}
-	return s.Plan([]bench.Target{{}}), nil // names of nodes are resolved by choose
+	return s.Plan([]load.Target{{}}), nil // names of nodes are resolved by choose
 }
 
 func (o *runOptions) scenarioPlan(args []string) (bench.Plan, error) {
@@ -180,16 +181,16 @@ func (o *runOptions) choose(ctx context.Context, plan *bench.Plan, stderr io.Wri
 		clean()
 		return clean, err
 	}
-	all := []bench.Target{first}
-	add := func(t bench.Target, err error) error {
-		if err == nil && slices.ContainsFunc(all, func(u bench.Target) bool { return u.Name == t.Name }) {
+	all := []load.Target{first}
+	add := func(t load.Target, err error) error {
+		if err == nil && slices.ContainsFunc(all, func(u load.Target) bool { return u.Name == t.Name }) {
 			err = fmt.Errorf("two nodes are called %s: give them names, NAME=CMD", t.Name)
 		}
 		all = append(all, t)
 		return err
 	}
 	for i, v := range o.versus {
-		if err := add(bench.ParseTarget(v, fmt.Sprintf("versus%d", i+1))); err != nil {
+		if err := add(parseTarget(v, fmt.Sprintf("versus%d", i+1))); err != nil {
 			clean()
 			return clean, err
 		}
@@ -214,12 +215,12 @@ func (o *runOptions) choose(ctx context.Context, plan *bench.Plan, stderr io.Wri
 }
 
 // relay is the floor. It starts here; what it says of a node that may run elsewhere is what this generator can do.
-func (o *runOptions) relay() (bench.Target, error) {
+func (o *runOptions) relay() (load.Target, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return bench.Target{}, err
+		return load.Target{}, err
 	}
-	t, err := bench.ParseTarget(result.Floor+"=blind:"+quote(self)+" relay --listen {listen}", result.Floor)
+	t, err := parseTarget(result.Floor+"=blind:"+quote(self)+" relay --listen {listen}", result.Floor)
 	if len(o.targets) > 0 && o.pid == 0 {
 		t.Note = "runs on this machine, wherever the target does: it shows what the generator can do here, not what that node has to cost"
 	}
@@ -227,8 +228,8 @@ func (o *runOptions) relay() (bench.Target, error) {
 }
 
 // relayFits reports whether the relay says something about this run: it speaks SLIM's frames, and knows no names.
-func relayFits(plan *bench.Plan, first bench.Target) bool {
-	if first.Dialer.Protocol() != "slim" {
+func relayFits(plan *bench.Plan, first load.Target) bool {
+	if first.Dialer.Protocol() != load.SLIM {
 		return false
 	}
 	return slices.ContainsFunc(plan.Cases, func(c bench.Case) bool { return c.Scenario.Blind })
@@ -237,25 +238,25 @@ func relayFits(plan *bench.Plan, first bench.Target) bool {
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // first is the node that is judged.
-func (o *runOptions) first(ctx context.Context, clean *func(), stderr io.Writer) (bench.Target, error) {
+func (o *runOptions) first(ctx context.Context, clean *func(), stderr io.Writer) (load.Target, error) {
 	switch {
 	case o.node != "" && len(o.targets) > 0:
-		return bench.Target{}, errors.New("--node and --target exclude each other")
+		return load.Target{}, errors.New("--node and --target exclude each other")
 	case len(o.targets) > 0:
 		if err := o.checkPID(); err != nil {
-			return bench.Target{}, err
+			return load.Target{}, err
 		}
-		return bench.ParseAddresses(o.targets, "node", o.pid)
+		return parseAddresses(o.targets, "node", o.pid)
 	case o.pid != 0:
-		return bench.Target{}, errors.New("--pid goes with --target")
+		return load.Target{}, errors.New("--pid goes with --target")
 	case o.node != "":
-		return bench.ParseTarget(o.node, "node")
+		return parseTarget(o.node, "node")
 	}
 	path, err := ownNode(ctx, clean, stderr)
 	if err != nil {
-		return bench.Target{}, err
+		return load.Target{}, err
 	}
-	return bench.ParseTarget("slimgo="+quote(path)+" --config {config} --log-level error", "slimgo")
+	return parseTarget("slimgo="+quote(path)+" --config {config} --log-level error", "slimgo")
 }
 
 // checkPID refuses a process that cannot be measured: all that is judged by its figures would be missing.

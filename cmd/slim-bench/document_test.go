@@ -53,10 +53,12 @@ func fields(t reflect.Type, found map[string]bool) {
 	case reflect.Struct:
 		for f := range t.Fields() {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-			if name == "" || name == "-" {
+			if name == "-" || name == "" && !f.Anonymous {
 				continue
 			}
-			found[name] = true
+			if !f.Anonymous {
+				found[name] = true
+			}
 			fields(f.Type, found)
 		}
 	}

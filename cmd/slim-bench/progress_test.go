@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/bench/load"
 )
 
 // longest is a measurement with long names and large figures.
@@ -16,7 +17,7 @@ func longest(t *testing.T) bench.Progress {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bench.Progress{Step: bench.Step{Number: 117, Of: 240, Round: 12, Case: bench.Case{Scenario: s, Params: s.Cases[0]}, Target: bench.Target{Name: "slimgo"}},
+	return bench.Progress{Step: bench.Step{Number: 117, Of: 240, Round: 12, Case: bench.Case{Scenario: s, Params: s.Cases[0]}, Target: load.Target{Name: "slimgo"}},
 		Elapsed: 754 * time.Second, Left: 3 * time.Hour, Rate: 1234567, P99: 1234567}
 }
 
