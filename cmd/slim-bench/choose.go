@@ -15,13 +15,13 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
+	"github.com/seed31b3bfd0/slimgo/bench/scenario"
 )
 
 // cases turns arguments and flags into what is to be measured; the targets are still missing.
-func (o *runOptions) cases(args []string) (bench.Plan, error) {
-	var plan bench.Plan
+func (o *runOptions) cases(args []string) (scenario.Plan, error) {
+	var plan scenario.Plan
 	var err error
 	switch {
 	case o.suite != "" && len(args) > 0:
@@ -75,7 +75,7 @@ func (o *runOptions) conditions() ([]result.Condition, error) {
 }
 
 // check finds names of nodes that are not in the run. Those that may be missing in a suite are asked for by --require.
-func (o *runOptions) check(plan *bench.Plan) error {
+func (o *runOptions) check(plan *scenario.Plan) error {
 	if err := plan.Check(); err != nil {
 		return err
 	}
@@ -83,24 +83,24 @@ func (o *runOptions) check(plan *bench.Plan) error {
 	if err != nil {
 		return err
 	}
-	return bench.Plan{Targets: plan.Targets, Cases: []bench.Case{{Require: required}}}.Check()
+	return scenario.Plan{Targets: plan.Targets, Cases: []scenario.Case{{Require: required}}}.Check()
 }
 
 // suitePlan is the suite's, with the parameters given as flags on top of all its cases.
-func (o *runOptions) suitePlan() (bench.Plan, error) {
-	s, err := bench.LoadSuite(o.suite)
+func (o *runOptions) suitePlan() (scenario.Plan, error) {
+	s, err := scenario.LoadSuite(o.suite)
 	if err != nil {
-		return bench.Plan{}, err
+		return scenario.Plan{}, err
 	}
 	for i := range s.Runs {
 		r := &s.Runs[i]
 		for j := range r.Cases {
 			list, err := o.vary(r.Cases[j:j+1], r.Scenario)
 			if err != nil {
-				return bench.Plan{}, err
+				return scenario.Plan{}, err
 			}
 			if len(list) != 1 {
-				return bench.Plan{}, errors.New("a parameter takes one value with --suite")
+				return scenario.Plan{}, errors.New("a parameter takes one value with --suite")
 			}
 			r.Cases[j] = list[0]
 		}
@@ -108,11 +108,11 @@ func (o *runOptions) suitePlan() (bench.Plan, error) {
 	return s.Plan([]load.Target{{}}), nil // names of nodes are resolved by choose
 }
 
-func (o *runOptions) scenarioPlan(args []string) (bench.Plan, error) {
-	plan := bench.Plan{Rounds: 1}
+func (o *runOptions) scenarioPlan(args []string) (scenario.Plan, error) {
+	plan := scenario.Plan{Rounds: 1}
 	used := map[string]bool{}
 	for _, name := range args {
-		s, err := bench.LoadScenario(name)
+		s, err := scenario.LoadScenario(name)
 		if err != nil {
 			return plan, err
 		}
@@ -128,7 +128,7 @@ func (o *runOptions) scenarioPlan(args []string) (bench.Plan, error) {
 		}
 		for i, p := range list {
 			if !slices.Contains(list[:i], p) {
-				plan.Cases = append(plan.Cases, bench.Case{Scenario: s, Params: p})
+				plan.Cases = append(plan.Cases, scenario.Case{Scenario: s, Params: p})
 			}
 		}
 	}
@@ -143,12 +143,12 @@ func (o *runOptions) scenarioPlan(args []string) (bench.Plan, error) {
 // spanning are the parameters that tell a scenario's own cases apart: giving one replaces those cases.
 var spanning = []string{"size", "sizes", "identity", "inflight", "rate", "pairs"}
 
-func (o *runOptions) spans(s bench.Scenario) bool {
+func (o *runOptions) spans(s scenario.Scenario) bool {
 	return slices.ContainsFunc(spanning, func(f string) bool { return o.fs.Changed(f) && slices.Contains(s.Uses, f) })
 }
 
 // vary applies all parameter flags that s reads to each case; several values make several cases.
-func (o *runOptions) vary(list []result.Params, s bench.Scenario) ([]result.Params, error) {
+func (o *runOptions) vary(list []result.Params, s scenario.Scenario) ([]result.Params, error) {
 	closed := o.fs.Changed("inflight") && o.fs.Changed("rate") // both: closed and open cases beside each other
 	for _, k := range result.Keys() {
 		values := *o.params[k.Name]
@@ -174,7 +174,7 @@ func (o *runOptions) vary(list []result.Params, s bench.Scenario) ([]result.Para
 }
 
 // choose fills in the targets. clean removes what it built.
-func (o *runOptions) choose(ctx context.Context, plan *bench.Plan, stderr io.Writer) (clean func(), err error) {
+func (o *runOptions) choose(ctx context.Context, plan *scenario.Plan, stderr io.Writer) (clean func(), err error) {
 	clean = func() {}
 	first, err := o.first(ctx, &clean, stderr)
 	if err != nil {
@@ -228,11 +228,11 @@ func (o *runOptions) relay() (load.Target, error) {
 }
 
 // relayFits reports whether the relay says something about this run: it speaks SLIM's frames, and knows no names.
-func relayFits(plan *bench.Plan, first load.Target) bool {
+func relayFits(plan *scenario.Plan, first load.Target) bool {
 	if first.Dialer.Protocol() != load.SLIM {
 		return false
 	}
-	return slices.ContainsFunc(plan.Cases, func(c bench.Case) bool { return c.Scenario.Blind })
+	return slices.ContainsFunc(plan.Cases, func(c scenario.Case) bool { return c.Scenario.Blind })
 }
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

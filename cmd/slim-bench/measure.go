@@ -14,8 +14,8 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
 	"github.com/seed31b3bfd0/slimgo/bench/report"
+	"github.com/seed31b3bfd0/slimgo/bench/scenario"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 )
 
@@ -63,7 +63,7 @@ values, --size 100,1K, makes a case of each.`,
 
 func runFlags(fs *pflag.FlagSet) any {
 	o := &runOptions{fs: fs, params: map[string]*[]string{}}
-	fs.StringVar(&o.suite, "suite", "", strings.Join(bench.Suites(), ", ")+", or a file: scenarios with conditions")
+	fs.StringVar(&o.suite, "suite", "", strings.Join(scenario.Suites(), ", ")+", or a file: scenarios with conditions")
 	fs.StringVar(&o.node, "node", "", "[NAME=][nats:|blind:]CMD: start this node for each measurement; {listen}, {host}, {port} and {config} in CMD are replaced")
 	fs.StringArrayVar(&o.versus, "versus", nil, "[NAME=][nats:|blind:]CMD: another node, measured in turn with the first; base=CMD is an earlier build; may be repeated")
 	fs.StringArrayVar(&o.targets, "target", nil, "address of a running node instead of --node: host:port, http://…, nats://…; of a cluster: the first for publishers, the others for subscribers")

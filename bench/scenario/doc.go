@@ -1,20 +1,13 @@
-// Package bench measures nodes from outside: it starts one (or takes one that runs), puts load on it through raw clients, and
-// tells what was delivered, how late, and what it cost the node. Several nodes are measured in one interleaved run, so
+// Package scenario measures nodes from outside: it starts one (or takes one that runs), puts load on it through raw clients,
+// and tells what was delivered, how late, and what it cost the node. Several nodes are measured in one interleaved run, so
 // that the ratios between them hold on a busy machine where no absolute figure does.
 //
-//	Scenario   what is done to a node: p2p, fanout, churn…; a YAML file names its cases, Go code does it
+//	Scenario   what is done to a node: p2p, fanout, churn…; a YAML file names its cases, a Kind in Go does it
 //	Suite      scenarios with conditions: smoke, ci, full, or a file of one's own
-//	Target     a node; "floor" is the blind relay of bench/relay, "base" an earlier build
 //	Plan       cases, nodes and rounds; Run executes it, A B B A, until conditions are decided
-//	Rig        one node with its connections, for one case in one round
-//	traffic    senders and receivers of a case, the window in which they are measured, one sample a second
 //
-// What comes of it, and what must hold of that, is in bench/result:
-//
-//	Params     one case of a scenario: sizes, how many, how fast
-//	Results    figures by case, node and round; medians, ratios, curves; table, JSON, bench/report's page
-//	Condition  what must hold, and the Verdict on it
-//	Compare    two results of different runs
+// What comes of it, and what must hold of that, is in bench/result. Nodes ("floor" is the blind relay of bench/relay, "base"
+// an earlier build), the rig of one measurement and its traffic are in bench/load.
 //
 // # What may be believed
 //
@@ -33,7 +26,4 @@
 // speed: loss, order, bytes, growth. Absolute times are refused. What scatters is judged by a confidence interval over the
 // rounds, of 99 % while rounds may be added and of 95 % after the last; counts have to hold in every round. A condition fails
 // only on figures that are valid; what is not measured, or not validly, is unclear, and so is a run that looked at nothing.
-//
-// Traffic itself is made and judged in bench/load; bench/client and bench/nats speak the protocols; bench/process starts
-// and measures nodes.
-package bench
+package scenario
