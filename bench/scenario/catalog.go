@@ -3,9 +3,6 @@ package scenario
 import (
 	"embed"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -20,46 +17,17 @@ import (
 //go:embed scenarios/*.yaml suites/*.yaml
 var files embed.FS
 
-// isFile tells a path from the name of something built in.
-func isFile(name string) bool {
-	ext := filepath.Ext(name)
-	return ext == ".yaml" || ext == ".yml"
-}
-
 // Scenarios returns the built-in scenarios in the order of their lists.
 func Scenarios() ([]Scenario, error) {
 	var all []Scenario
-	for _, k := range kinds() {
-		s, err := LoadScenario(k.kind)
+	for _, name := range kindNames() {
+		s, err := LoadScenario(name)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, s)
 	}
 	return all, nil
-}
-
-// LoadScenario returns the built-in scenario of that name, or the one of a file whose name ends in .yaml:
-//
-//	scenario: p2p                    # what is done; slim-bench list names them
-//	name: rpc                        # optional: what it is called in reports
-//	about: small requests            # optional
-//	defaults: {size: 200}            # optional: keys of all cases
-//	cases: [{inflight: 1}, {rate: 2000}]
-func LoadScenario(name string) (Scenario, error) {
-	fsys, path := fs.FS(files), "scenarios/"+name+".yaml"
-	if isFile(name) {
-		dir, file := filepath.Split(name)
-		fsys, path = os.DirFS(filepath.Clean(dir)), file
-	} else if !slices.ContainsFunc(kinds(), func(k Kind) bool { return k.kind == name }) {
-		return Scenario{}, fmt.Errorf("no scenario %q%s (slim-bench list)", name, suggest.Hint(name, kindNames()))
-	}
-	d := document{name: name}
-	n, err := d.open(fsys, path)
-	if err != nil {
-		return Scenario{}, err
-	}
-	return d.scenario(n)
 }
 
 func kindNames() []string {
@@ -70,83 +38,82 @@ func kindNames() []string {
 	return names
 }
 
-// scenario reads the file's top mapping.
-func (d document) scenario(n *yaml.Node) (Scenario, error) {
-	var s Scenario
-	var defaults, cases *yaml.Node
-	err := d.fields(n, func(key, value *yaml.Node) (err error) {
-		switch key.Value {
-		case "scenario":
-			s, err = d.kind(value, s.Name)
-		case "name":
-			s.Name, err = d.text(value)
-		case "about":
-			s.About, err = d.text(value)
-		case "defaults":
-			defaults = value
-		case "cases":
-			cases = value
-		default:
-			err = d.unknown(key, "scenario", "name", "about", "defaults", "cases")
-		}
-		return err
-	})
-	if err != nil {
-		return s, err
-	}
-	if s.Run == nil {
-		return s, d.at(n, "key scenario is missing: what shall be done? (%s)", strings.Join(kindNames(), ", "))
-	}
-	start := result.Defaults()
-	if defaults != nil {
-		if err := d.params(defaults, &start, s.Uses); err != nil {
-			return s, err
-		}
-	}
-	s.Cases, err = d.cases(cases, start, s.Uses)
-	return s, err
+// scenarioFile is a scenario as it is written:
+//
+//	scenario: p2p                    # what is done; slim-bench list names them
+//	name: rpc                        # optional: what it is called in reports
+//	about: small requests            # optional
+//	defaults: {size: 200}            # optional: keys of all cases
+//	cases: [{inflight: 1}, {rate: 2000}]
+type scenarioFile struct {
+	Scenario    yaml.Node
+	Name, About string
+	Defaults    yaml.Node
+	Cases       list
 }
 
-// kind starts a scenario from the kind that value names; a name that was read before stays.
-func (d document) kind(value *yaml.Node, name string) (Scenario, error) {
-	text, err := d.text(value)
+// LoadScenario returns the built-in scenario of that name, or the one of a file whose name ends in .yaml.
+func LoadScenario(name string) (Scenario, error) {
+	if !isFile(name) && !slices.Contains(kindNames(), name) {
+		return Scenario{}, fmt.Errorf("no scenario %q%s (slim-bench list)", name, suggest.Hint(name, kindNames()))
+	}
+	d := document{name}
+	n, err := d.open("scenarios")
 	if err != nil {
 		return Scenario{}, err
 	}
-	all := kinds()
-	i := slices.IndexFunc(all, func(k Kind) bool { return k.kind == text })
+	return d.scenario(n)
+}
+
+func (d document) scenario(n *yaml.Node) (s Scenario, err error) {
+	var f scenarioFile
+	if err := d.into(n, &f); err != nil {
+		return s, err
+	}
+	if f.Scenario.IsZero() {
+		return s, d.at(n, "key scenario is missing: what shall be done? (%s)", strings.Join(kindNames(), ", "))
+	}
+	kind, err := d.text(&f.Scenario)
+	if err != nil {
+		return s, err
+	}
+	i := slices.Index(kindNames(), kind)
 	if i < 0 {
-		return Scenario{}, d.at(value, "no scenario %q%s", text, suggest.Hint(text, kindNames()))
+		return s, d.at(&f.Scenario, "no scenario %q%s", kind, suggest.Hint(kind, kindNames()))
 	}
-	k := all[i]
-	if name == "" {
-		name = k.kind
+	s = Scenario{Name: f.Name, About: f.About, Kind: kinds()[i]}
+	if s.Name == "" {
+		s.Name = kind
 	}
-	return Scenario{Name: name, Kind: k}, nil
+	start := result.Defaults()
+	if err := d.params(&f.Defaults, &start, s.Uses, false); err != nil {
+		return s, err
+	}
+	s.Cases, err = d.cases(n, f.Cases, start, s.Uses)
+	return s, err
 }
 
 // maxCases bounds the cases of one scenario.
 const maxCases = 256
 
-// cases reads a list of cases, each a mapping that changes start; no list: start alone.
-func (d document) cases(n *yaml.Node, start result.Params, uses []string) ([]result.Params, error) {
-	if n == nil {
+// cases reads the list of cases of a mapping, each a mapping that changes start; no list: start alone.
+func (d document) cases(of *yaml.Node, each list, start result.Params, uses []string) ([]result.Params, error) {
+	if each == nil {
 		return []result.Params{start}, nil
 	}
+	if len(each) == 0 {
+		return nil, d.at(of, "a scenario without cases does nothing")
+	}
 	var all []result.Params
-	err := d.list(n, func(e *yaml.Node) error {
+	for _, n := range each {
 		p := start
-		if err := d.params(e, &p, uses); err != nil {
-			return err
+		if err := d.params(n, &p, uses, false); err != nil {
+			return nil, err
 		}
 		if len(all) == maxCases {
-			return d.at(e, "more than %d cases", maxCases)
+			return nil, d.at(n, "more than %d cases", maxCases)
 		}
 		all = append(all, p)
-		return nil
-	})
-	if err == nil && len(all) == 0 {
-		err = d.at(n, "a scenario without cases does nothing")
 	}
-	return all, err
+	return all, nil
 }

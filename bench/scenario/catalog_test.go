@@ -59,6 +59,11 @@ func TestBadFilesNamePlaceAndNearestWord(t *testing.T) {
 		{"suite: x\nruns:\n  - scenario: p2p\n    requires: []", "f.yaml:4:5: no key \"requires\"; did you mean require?"},
 		{"suite: x\nruns:\n  - scenario: p2p\n    require: [\"lost\"]", "f.yaml:4:15: condition"},
 		{"suite: x\nruns:\n  - {}", "which scenario?"},
+		{"suite: [x]\nruns:\n  - {scenario: p2p}", "f.yaml:1:8: "},
+		{"suite: x\nruns:\n  - {scenario: p2p, cases: [{size: 100, size: 200}]}", "size stands here twice"},
+		{"suite: x\nruns:\n  - {scenario: p2p, nodes: [[a]]}", "f.yaml:3:29: want a single value"},
+		{"suite: x\nruns: 1", "f.yaml:2:7: want a mapping"},
+		{"suite: x\nruns:\n  - {scenario: p2p, cases: []}", "without cases"},
 		{"suite: x\nrounds: 0\nruns:\n  - scenario: p2p", "f.yaml:2:9"},
 		{"suite: x", "list of runs"},
 		{"suite: x\noptional-node: [a]\nruns: []", "did you mean optional-nodes?"},
@@ -88,7 +93,7 @@ func FuzzScenario(f *testing.F) {
 	}
 	f.Add([]byte("scenario: p2p\ncases: &a [{size: 1K}, *a]"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		d := document{name: "f"}
+		d := document{"f"}
 		n, err := d.parse(b)
 		if err != nil {
 			return
@@ -109,12 +114,12 @@ func FuzzSuite(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		d := document{name: "f"}
+		d := document{"f"}
 		n, err := d.parse(b)
 		if err != nil || strings.Contains(string(b), ".y") { // no files but the built-in ones
 			return
 		}
-		if s, err := d.suite(n, ""); err == nil && len(s.Runs) == 0 {
+		if s, err := d.suite(n); err == nil && len(s.Runs) == 0 {
 			t.Errorf("taken, but nothing to do: %q", b)
 		}
 	})

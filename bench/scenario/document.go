@@ -1,8 +1,13 @@
 package scenario
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -18,14 +23,31 @@ const maxDocument = 1 << 20
 // document is a YAML file being read: its name stands in every error.
 type document struct{ name string }
 
+// list is what one or several values of a file stand for.
+type list []*yaml.Node
+
+// UnmarshalYAML takes a single value for a list of one.
+func (l *list) UnmarshalYAML(n *yaml.Node) error {
+	if *l = append(list{}, n.Content...); n.Kind != yaml.SequenceNode {
+		*l = list{n}
+	}
+	return nil
+}
+
 // at prefixes an error with file, line and column.
 func (d document) at(n *yaml.Node, format string, args ...any) error {
 	return fmt.Errorf("%s:%d:%d: %w", d.name, n.Line, n.Column, fmt.Errorf(format, args...))
 }
 
-// open reads the mapping at the top of a file.
-func (d document) open(fsys fs.FS, path string) (*yaml.Node, error) {
-	b, err := fs.ReadFile(fsys, path)
+// isFile tells a path from the name of something built in.
+func isFile(name string) bool { return slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(name)) }
+
+// open reads the mapping at the top of the file that d names, which is built in below folder unless it is a path.
+func (d document) open(folder string) (*yaml.Node, error) {
+	b, err := fs.ReadFile(files, folder+"/"+d.name+".yaml")
+	if isFile(d.name) {
+		b, err = os.ReadFile(d.name)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", d.name, err)
 	}
@@ -44,6 +66,29 @@ func (d document) parse(b []byte) (*yaml.Node, error) {
 		return nil, fmt.Errorf("%s: want a mapping of keys to values", d.name)
 	}
 	return n.Content[0], nil
+}
+
+// into reads a mapping into the struct at out, whose fields are all the keys that there may be.
+func (d document) into(n *yaml.Node, out any) error {
+	var keys []string
+	for f := range reflect.TypeOf(out).Elem().Fields() {
+		keys = append(keys, cmp.Or(f.Tag.Get("yaml"), strings.ToLower(f.Name)))
+	}
+	err := d.fields(n, func(key, _ *yaml.Node) error {
+		if !slices.Contains(keys, key.Value) {
+			return d.at(key, "no key %q%s", key.Value, suggest.Hint(key.Value, keys))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = n.Load(out)
+	var wrong *yaml.LoadError
+	if errors.As(err, &wrong) {
+		return fmt.Errorf("%s:%d:%d: %s", d.name, wrong.Mark.Line, wrong.Mark.Column, wrong.Message)
+	}
+	return err
 }
 
 // fields calls take for each key of a mapping. A key that comes twice is an error.
@@ -68,11 +113,6 @@ func (d document) fields(n *yaml.Node, take func(key, value *yaml.Node) error) e
 	return nil
 }
 
-// unknown is the error for a key that is none of names.
-func (d document) unknown(key *yaml.Node, names ...string) error {
-	return d.at(key, "no key %q%s", key.Value, suggest.Hint(key.Value, names))
-}
-
 func (d document) text(n *yaml.Node) (string, error) {
 	if n.Kind != yaml.ScalarNode {
 		return "", d.at(n, "want a single value")
@@ -80,45 +120,25 @@ func (d document) text(n *yaml.Node) (string, error) {
 	return n.Value, nil
 }
 
-// texts reads a list of single values.
-func (d document) texts(n *yaml.Node) ([]string, error) {
-	var all []string
-	err := d.list(n, func(e *yaml.Node) error {
-		text, err := d.text(e)
-		all = append(all, text)
-		return err
-	})
-	return all, err
-}
-
-// list calls take for each element of a sequence; a single value stands for a list of one.
-func (d document) list(n *yaml.Node, take func(*yaml.Node) error) error {
-	if n.Kind != yaml.SequenceNode {
-		return take(n)
+// params applies the keys of a mapping, if there is one, to p. uses are the keys that have an effect; others are an error,
+// unless they may be left out.
+func (d document) params(n *yaml.Node, p *result.Params, uses []string, others bool) error {
+	if n.IsZero() {
+		return nil
 	}
-	for _, e := range n.Content {
-		if err := take(e); err != nil {
+	return d.fields(n, func(key, value *yaml.Node) error {
+		text, err := d.text(value)
+		switch {
+		case err != nil:
 			return err
+		case uses != nil && !slices.Contains(uses, key.Value) && others:
+			return nil
+		case uses != nil && !slices.Contains(uses, key.Value):
+			return d.at(key, "this scenario does not read %q%s", key.Value, suggest.Hint(key.Value, uses))
 		}
-	}
-	return nil
-}
-
-// params applies the keys of a mapping to p. uses are the keys that have an effect; nil: all.
-func (d document) params(n *yaml.Node, p *result.Params, uses []string) error {
-	return d.fields(n, func(key, value *yaml.Node) error { return d.param(key, value, p, uses) })
-}
-
-func (d document) param(key, value *yaml.Node, p *result.Params, uses []string) error {
-	text, err := d.text(value)
-	if err != nil {
-		return err
-	}
-	if uses != nil && !slices.Contains(uses, key.Value) {
-		return d.at(key, "this scenario does not read %q%s", key.Value, suggest.Hint(key.Value, uses))
-	}
-	if err := p.Set(key.Value, text); err != nil {
-		return d.at(value, "%w", err)
-	}
-	return nil
+		if err := p.Set(key.Value, text); err != nil {
+			return d.at(value, "%w", err)
+		}
+		return nil
+	})
 }

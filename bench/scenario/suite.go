@@ -2,8 +2,6 @@ package scenario
 
 import (
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,7 +32,7 @@ type SuiteRun struct {
 // Suites returns the names of the built-in suites, from the shortest to the longest.
 func Suites() []string { return []string{"smoke", "behaviour", "ci", "full"} }
 
-// LoadSuite returns the built-in suite of that name, or the one of a file whose name ends in .yaml:
+// suiteFile is a suite as it is written:
 //
 //	suite: mine
 //	about: what my cluster has to do     # optional
@@ -42,65 +40,73 @@ func Suites() []string { return []string{"smoke", "behaviour", "ci", "full"} }
 //	max-rounds: 15                       # optional, rounds: how far doubt about a condition may go
 //	optional-nodes: [base]               # optional: may be missing, and conditions on them are skipped then
 //	defaults: {duration: 1s}             # optional: for all runs whose scenario reads the key
-//	runs:
-//	  - scenario: p2p                    # a name, or a file beside this one
-//	    cases: [{size: 100}]             # optional: those of the scenario
-//	    nodes: [floor, base]             # optional: beside which other nodes; [] for none
-//	    require: ["lost <= 0", "node CPU per delivered / floor <= 2"]
+//	runs: [...]
+type suiteFile struct {
+	Suite, About string
+	Rounds       yaml.Node
+	MaxRounds    yaml.Node `yaml:"max-rounds"`
+	Optional     []string  `yaml:"optional-nodes"`
+	Defaults     yaml.Node
+	Runs         list
+}
+
+// runFile is an entry of runs:
+//
+//	scenario: p2p                    # a name, or a file beside this one
+//	cases: [{size: 100}]             # optional: those of the scenario
+//	nodes: [floor, base]             # optional: beside which other nodes; [] for none
+//	require: ["lost <= 0", "node CPU per delivered / floor <= 2"]
+type runFile struct {
+	Scenario       yaml.Node
+	Cases, Require list
+	Nodes          list
+}
+
+// LoadSuite returns the built-in suite of that name, or the one of a file whose name ends in .yaml.
 func LoadSuite(name string) (Suite, error) {
-	fsys, path, dir := fs.FS(files), "suites/"+name+".yaml", ""
-	if isFile(name) {
-		var file string
-		dir, file = filepath.Split(name)
-		fsys, path = os.DirFS(filepath.Clean(dir)), file
-	} else if !slices.Contains(Suites(), name) {
+	if !isFile(name) && !slices.Contains(Suites(), name) {
 		return Suite{}, fmt.Errorf("no suite %q%s (slim-bench list)", name, suggest.Hint(name, Suites()))
 	}
-	d := document{name: name}
-	n, err := d.open(fsys, path)
+	d := document{name}
+	n, err := d.open("suites")
 	if err != nil {
 		return Suite{}, err
 	}
-	return d.suite(n, dir)
+	return d.suite(n)
 }
 
-func (d document) suite(n *yaml.Node, dir string) (Suite, error) {
+// maxRounds bounds what a suite may ask for.
+const maxRounds = 1000
+
+func (d document) suite(n *yaml.Node) (Suite, error) {
+	var f suiteFile
 	s := Suite{Rounds: 1}
-	var runs, defaults *yaml.Node
-	err := d.fields(n, func(key, value *yaml.Node) (err error) {
-		switch key.Value {
-		case "suite":
-			s.Name, err = d.text(value)
-		case "about":
-			s.About, err = d.text(value)
-		case "rounds":
-			err = d.count(value, &s.Rounds)
-		case "max-rounds":
-			err = d.count(value, &s.MaxRounds)
-		case "optional-nodes":
-			s.Optional, err = d.texts(value)
-		case "defaults":
-			defaults = value
-			err = d.params(value, new(result.Params), nil)
-		case "runs":
-			runs = value
-		default:
-			err = d.unknown(key, "suite", "about", "rounds", "max-rounds", "optional-nodes", "defaults", "runs")
-		}
-		return err
-	})
-	if err != nil {
+	if err := d.into(n, &f); err != nil {
 		return s, err
 	}
-	if s.Name == "" || runs == nil || runs.Kind != yaml.SequenceNode || len(runs.Content) == 0 {
-		return s, d.at(n, "a suite has a name (suite: NAME) and a list of runs")
+	s.Name, s.About, s.Optional = f.Suite, f.About, f.Optional
+	for _, c := range []struct {
+		from *yaml.Node
+		to   *int
+	}{{&f.Rounds, &s.Rounds}, {&f.MaxRounds, &s.MaxRounds}} {
+		if !c.from.IsZero() {
+			if err := load.ParseWhole(c.to, c.from.Value, 1, maxRounds); err != nil {
+				return s, d.at(c.from, "%w", err)
+			}
+		}
 	}
 	s.MaxRounds = max(s.MaxRounds, s.Rounds)
-	if len(runs.Content) > maxCases {
-		return s, d.at(runs, "%d runs: want at most %d", len(runs.Content), maxCases)
+	if err := d.params(&f.Defaults, new(result.Params), nil, false); err != nil {
+		return s, err
 	}
-	for _, e := range runs.Content {
-		run, err := d.run(e, defaults, dir)
+	if s.Name == "" || len(f.Runs) == 0 {
+		return s, d.at(n, "a suite has a name (suite: NAME) and a list of runs")
+	}
+	if len(f.Runs) > maxCases {
+		return s, d.at(f.Runs[maxCases], "%d runs: want at most %d", len(f.Runs), maxCases)
+	}
+	for _, e := range f.Runs {
+		run, err := d.run(e, &f.Defaults)
 		if err != nil {
 			return s, err
 		}
@@ -109,109 +115,68 @@ func (d document) suite(n *yaml.Node, dir string) (Suite, error) {
 	return s, nil
 }
 
-// maxRounds bounds what a suite may ask for.
-const maxRounds = 1000
-
-func (d document) count(n *yaml.Node, to *int) error {
-	text, err := d.text(n)
-	if err == nil {
-		if err = load.ParseWhole(to, text, 1, maxRounds); err != nil {
-			err = d.at(n, "%w", err)
-		}
-	}
-	return err
-}
-
-func (d document) run(n, defaults *yaml.Node, dir string) (SuiteRun, error) {
-	var r SuiteRun
-	var scenario, cases, require *yaml.Node
-	err := d.fields(n, func(key, value *yaml.Node) (err error) {
-		switch key.Value {
-		case "scenario":
-			scenario = value
-		case "cases":
-			cases = value
-		case "nodes":
-			r.Nodes, err = d.texts(value)
-			r.Nodes = append([]string{""}, r.Nodes...) // "": the one that is judged
-		case "require":
-			require = value
-		default:
-			err = d.unknown(key, "scenario", "cases", "nodes", "require")
-		}
-		return err
-	})
-	if err != nil {
+func (d document) run(n, defaults *yaml.Node) (r SuiteRun, err error) {
+	var f runFile
+	if err := d.into(n, &f); err != nil {
 		return r, err
 	}
-	if scenario == nil {
+	if f.Scenario.IsZero() {
 		return r, d.at(n, "which scenario? (scenario: NAME)")
 	}
-	name, err := d.text(scenario)
+	name, err := d.text(&f.Scenario)
 	if err != nil {
 		return r, err
 	}
 	if isFile(name) && !filepath.IsAbs(name) {
-		name = filepath.Join(dir, name)
+		name = filepath.Join(filepath.Dir(d.name), name)
 	}
 	if r.Scenario, err = LoadScenario(name); err != nil {
-		return r, d.at(scenario, "%w", err)
+		return r, d.at(&f.Scenario, "%w", err)
 	}
-	if r.Cases, err = d.suiteCases(cases, defaults, r.Scenario); err != nil || require == nil {
-		return r, err
+	if f.Nodes != nil {
+		r.Nodes = []string{""} // the one that is judged
 	}
-	return r, d.conditions(require, &r)
-}
-
-// conditions reads those of a run. They may name the nodes that the run is measured on.
-func (d document) conditions(n *yaml.Node, r *SuiteRun) error {
-	return d.list(n, func(e *yaml.Node) error {
-		text, err := d.text(e)
+	for _, e := range f.Nodes {
+		name, err := d.text(e)
 		if err != nil {
-			return err
+			return r, err
 		}
-		c, err := result.ParseCondition(text)
+		r.Nodes = append(r.Nodes, name)
+	}
+	r.Cases = slices.Clone(r.Scenario.Cases)
+	for i := range r.Cases {
+		if err := d.params(defaults, &r.Cases[i], r.Scenario.Uses, true); err != nil {
+			return r, err
+		}
+	}
+	if f.Cases != nil {
+		if r.Cases, err = d.cases(n, f.Cases, r.Cases[0], r.Scenario.Uses); err != nil {
+			return r, err
+		}
+	}
+	for _, e := range f.Require {
+		c, err := d.condition(e, r.Nodes)
 		if err != nil {
-			return d.at(e, "%w", err)
-		}
-		if c.Against != "" && r.Nodes != nil && !slices.Contains(r.Nodes, c.Against) {
-			return d.at(e, "condition %q: this run is not measured on %s; add it to its nodes", c, c.Against)
+			return r, err
 		}
 		r.Require = append(r.Require, c)
-		return nil
-	})
+	}
+	return r, nil
 }
 
-// suiteCases are those of the suite, or else those of the scenario, with the suite's defaults below them.
-func (d document) suiteCases(cases, defaults *yaml.Node, s Scenario) ([]result.Params, error) {
-	apply := func(p result.Params) (result.Params, error) {
-		if defaults == nil {
-			return p, nil
-		}
-		err := d.fields(defaults, func(key, value *yaml.Node) error {
-			if !slices.Contains(s.Uses, key.Value) {
-				return nil
-			}
-			return d.param(key, value, &p, s.Uses)
-		})
-		return p, err
-	}
-	if cases == nil {
-		var all []result.Params
-		for _, p := range s.Cases {
-			p, err := apply(p)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, p)
-		}
-		return all, nil
-	}
-	start, err := apply(s.Cases[0])
+// condition reads one of a run. It may name the nodes that the run is measured on; nil: all.
+func (d document) condition(n *yaml.Node, nodes []string) (c result.Condition, err error) {
+	text, err := d.text(n)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
-	return d.cases(cases, start, s.Uses)
+	if c, err = result.ParseCondition(text); err != nil {
+		return c, d.at(n, "%w", err)
+	}
+	if c.Against != "" && nodes != nil && !slices.Contains(nodes, c.Against) {
+		err = d.at(n, "condition %q: this run is not measured on %s; add it to its nodes", c, c.Against)
+	}
+	return c, err
 }
 
 // Plan puts the suite's runs to the targets, of which the first is the one that is judged.
