@@ -170,6 +170,18 @@ func TestNamesAreConfirmedByTheNode(t *testing.T) {
 	}
 }
 
+// Names that differ in their id alone have subscriptions of their own.
+func TestNeighbouringNamesHaveDifferentSubscriptions(t *testing.T) {
+	seen := map[uint64]load.Address{}
+	for id := range uint64(100) {
+		a := address("x", id)
+		if other, ok := seen[subscriptionID(a)]; ok {
+			t.Errorf("%s and %s have one subscription", a, other)
+		}
+		seen[subscriptionID(a)] = a
+	}
+}
+
 func TestRefusedNameIsAnError(t *testing.T) {
 	n := start(t, &faults.Proxy{Refuse: "not today"})
 	c := dial(t, n, load.DialOptions{})

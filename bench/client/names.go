@@ -147,7 +147,7 @@ func text(a load.Address) wire.NameText {
 
 // subscriptionID is a function of the name, so that Unsubscribe knows it again without a table.
 func subscriptionID(a load.Address) uint64 {
-	return (wire.Hash(a.Parts[2])*31 + wire.Hash(a.Parts[1]) + a.ID) | 1
+	return max(1, wire.Hash(a.Parts[2])*31+wire.Hash(a.Parts[1])+a.ID)
 }
 
 // signer computes header tags of encoded messages on one connection. Not safe for concurrent use.
