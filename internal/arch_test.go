@@ -75,6 +75,7 @@ var rules = []rule{
 	{path: "session/uplink", level: 3},
 
 	{path: "router", level: 4},
+	{path: "internal/faults", level: 4},
 
 	{path: "internal/cli", level: 5, outside: []string{"golang.org/x/term"}},
 
@@ -86,7 +87,6 @@ var rules = []rule{
 	{path: "bench/relay", level: 6, step: 3},
 	{path: "bench/report", level: 6, step: 3},
 	{path: "bench/scenario", level: 6, step: 3, outside: []string{"go.yaml.in/yaml/v4"}},
-	{path: "bench/internal/faults", level: 6},
 
 	{path: "cmd/...", level: top, outside: []string{"github.com/spf13/pflag"}},
 	{path: "interop/...", level: top},

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
-	"github.com/seed31b3bfd0/slimgo/bench/internal/faults"
+	"github.com/seed31b3bfd0/slimgo/internal/faults"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
