@@ -54,7 +54,7 @@ func (d Dialer) dial(ctx context.Context, addr string, c *Conn, o uplink.Options
 	o.DialContext = func(ctx context.Context, addr string) (net.Conn, error) {
 		nc, err := open(ctx, addr)
 		if err == nil {
-			c.nc = newSocket(nc)
+			c.nc = &socket{Socket: load.NewSocket(nc)}
 			nc = c.nc
 		}
 		return nc, err
@@ -85,7 +85,7 @@ func (c *Conn) handle(msgs [][]byte) {
 	if c.sink == nil {
 		return
 	}
-	c.sink.Begin(c.nc.readAt)
+	c.sink.Begin(c.nc.ReadAt)
 	for _, msg := range msgs {
 		c.sink.Deliver(msg)
 	}
@@ -99,7 +99,7 @@ func (c *Conn) Close() error {
 }
 
 // Pace implements load.Conn.
-func (c *Conn) Pace(bytesPerSecond int) { c.nc.throttle.Set(bytesPerSecond) }
+func (c *Conn) Pace(bytesPerSecond int) { c.nc.Pace(bytesPerSecond) }
 
 // Waited returns how long sending has waited for windows and sockets, in nanoseconds.
 func (c *Conn) Waited() int64 { return int64(c.Conn.Waited()) + c.nc.Waited() }

@@ -195,23 +195,15 @@ func sessionHeader(group bool) []byte {
 		kind = 2 // MULTICAST
 	}
 	b := []byte{1 << 3, kind, 2 << 3, 1, 3 << 3}
-	b = appendVarint(b, sessionID)
+	b = binary.AppendUvarint(b, sessionID)
 	return append(b, 4<<3, 1)
 }
 
 // content encodes Content{ApplicationPayload{payload_type, blob}} with a blob of size zero bytes at its end.
 func content(size int) []byte {
 	app := append([]byte{1<<3 | 2, byte(len(payloadTyp))}, payloadTyp...)
-	app = appendVarint(append(app, 2<<3|2), uint64(size))
+	app = binary.AppendUvarint(append(app, 2<<3|2), uint64(size))
 	app = append(app, make([]byte, size)...)
-	b := appendVarint([]byte{1<<3 | 2}, uint64(len(app)))
+	b := binary.AppendUvarint([]byte{1<<3 | 2}, uint64(len(app)))
 	return append(b, app...)
-}
-
-func appendVarint(dst []byte, v uint64) []byte {
-	for v >= 0x80 {
-		dst = append(dst, byte(v)|0x80)
-		v >>= 7
-	}
-	return append(dst, byte(v))
 }

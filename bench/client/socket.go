@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
 	"syscall"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
@@ -14,42 +13,19 @@ import (
 // greetingSize is how much of what a peer says first is kept to tell what it is.
 const greetingSize = 64
 
-// socket is a connection's socket as a generator wants it: it counts how long writes wait, reads as fast as the throttle
-// says, knows when a read returned, and keeps what the peer has said first.
+// socket is one that keeps what the peer has said first.
 type socket struct {
 	*load.Socket
-	throttle *load.Throttle
-	once     sync.Once
-	closed   chan struct{}
-
-	// The reader's.
-	readAt   int64 // when the latest read returned, on the clock of load.Now
-	greeting []byte
-}
-
-func newSocket(nc net.Conn) *socket {
-	return &socket{Socket: load.NewSocket(nc), throttle: load.NewThrottle(), closed: make(chan struct{}),
-		greeting: make([]byte, 0, greetingSize)}
+	greeting []byte // the reader's
 }
 
 // Read implements net.Conn.
 func (s *socket) Read(b []byte) (int, error) {
-	n := s.throttle.Allow(len(b), s.closed)
-	if n == 0 {
-		return 0, net.ErrClosed
-	}
-	n, err := s.Socket.Read(b[:n])
-	s.readAt = load.Now()
-	if room := cap(s.greeting) - len(s.greeting); room > 0 {
+	n, err := s.Socket.Read(b)
+	if room := greetingSize - len(s.greeting); room > 0 {
 		s.greeting = append(s.greeting, b[:min(room, n)]...)
 	}
 	return n, err
-}
-
-// Close implements net.Conn.
-func (s *socket) Close() error {
-	s.once.Do(func() { close(s.closed) })
-	return s.Socket.Close()
 }
 
 // dialTCP says what to do where nobody listens.

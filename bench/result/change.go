@@ -57,11 +57,7 @@ func newChange(name, metric string, before, after NodeResult, alpha float64) Cha
 
 // limitedBy says why rates and delays of a case are not the nodes' alone.
 func limitedBy(metric string, before, after NodeResult) string {
-	_, figure, phase := strings.Cut(metric, ": ") // alone: delivered
-	if !phase {
-		figure = metric
-	}
-	if !(Condition{Metric: figure}).paced() {
+	if !(Condition{Metric: metric}).paced() {
 		return ""
 	}
 	var why []string

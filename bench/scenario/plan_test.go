@@ -11,9 +11,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
-	"github.com/seed31b3bfd0/slimgo/internal/faults"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
+	"github.com/seed31b3bfd0/slimgo/internal/faults"
 	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 )
 

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
-	"github.com/seed31b3bfd0/slimgo/internal/faults"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
+	"github.com/seed31b3bfd0/slimgo/internal/faults"
 )
 
 // told returns a scenario that measures what is given.
