@@ -55,6 +55,9 @@ func (c Case) skip(t load.Target) string {
 func (p Plan) Check() error {
 	names := slices.Clone(p.Optional)
 	for _, t := range p.Targets {
+		if slices.Contains(names[len(p.Optional):], t.Name) {
+			return fmt.Errorf("two nodes are called %s: give them names, NAME=CMD", t.Name)
+		}
 		names = append(names, t.Name)
 	}
 	for _, c := range p.Cases {

@@ -36,14 +36,13 @@ func (o *runOptions) cases(args []string) (scenario.Plan, error) {
 	if err != nil {
 		return plan, err
 	}
-	required, err := o.conditions()
-	if err != nil {
+	if o.required, err = conditions(o.require); err != nil {
 		return plan, err
 	}
 	for i := range plan.Cases {
-		plan.Cases[i].Require = append(slices.Clone(plan.Cases[i].Require), required...)
+		plan.Cases[i].Require = slices.Concat(plan.Cases[i].Require, o.required)
 	}
-	if o.suite == "" && len(required) > 0 && !o.fs.Changed("rounds") {
+	if o.suite == "" && len(o.required) > 0 && !o.fs.Changed("rounds") {
 		plan.MaxRounds = enoughRounds
 	}
 	for flag, to := range map[string]*int{"rounds": &plan.Rounds, "max-rounds": &plan.MaxRounds} {
@@ -60,31 +59,6 @@ func (o *runOptions) cases(args []string) (scenario.Plan, error) {
 
 // enoughRounds is how far a run goes on its own to be sure of a condition.
 const enoughRounds = 9
-
-// conditions are those of --require.
-func (o *runOptions) conditions() ([]result.Condition, error) {
-	var all []result.Condition
-	for _, s := range o.require {
-		c, err := result.ParseCondition(s)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, c)
-	}
-	return all, nil
-}
-
-// check finds names of nodes that are not in the run. Those that may be missing in a suite are asked for by --require.
-func (o *runOptions) check(plan *scenario.Plan) error {
-	if err := plan.Check(); err != nil {
-		return err
-	}
-	required, err := o.conditions()
-	if err != nil {
-		return err
-	}
-	return scenario.Plan{Targets: plan.Targets, Cases: []scenario.Case{{Require: required}}}.Check()
-}
 
 // suitePlan is the suite's, with the parameters given as flags on top of all its cases.
 func (o *runOptions) suitePlan() (scenario.Plan, error) {
@@ -176,42 +150,40 @@ func (o *runOptions) vary(list []result.Params, s scenario.Scenario) ([]result.P
 // choose fills in the targets. clean removes what it built.
 func (o *runOptions) choose(ctx context.Context, plan *scenario.Plan, stderr io.Writer) (clean func(), err error) {
 	clean = func() {}
+	defer func() {
+		if err != nil {
+			clean()
+		}
+	}()
 	first, err := o.first(ctx, &clean, stderr)
 	if err != nil {
-		clean()
 		return clean, err
 	}
-	all := []load.Target{first}
-	add := func(t load.Target, err error) error {
-		if err == nil && slices.ContainsFunc(all, func(u load.Target) bool { return u.Name == t.Name }) {
-			err = fmt.Errorf("two nodes are called %s: give them names, NAME=CMD", t.Name)
-		}
-		all = append(all, t)
-		return err
-	}
+	plan.Targets = []load.Target{first}
 	for i, v := range o.versus {
-		if err := add(parseTarget(v, fmt.Sprintf("versus%d", i+1))); err != nil {
-			clean()
+		t, err := parseTarget(v, fmt.Sprintf("versus%d", i+1))
+		if err != nil {
 			return clean, err
 		}
+		plan.Targets = append(plan.Targets, t)
 	}
 	if o.floor && relayFits(plan, first) {
-		if err := add(o.relay()); err != nil {
-			clean()
+		t, err := o.relay()
+		if err != nil {
 			return clean, err
 		}
+		plan.Targets = append(plan.Targets, t)
 	}
-	plan.Targets = all
 	for i := range plan.Cases {
 		if n := plan.Cases[i].Nodes; len(n) > 0 {
 			n[0] = first.Name
 		}
 	}
-	if err := o.check(plan); err != nil {
-		clean()
-		return func() {}, err
+	if err := plan.Check(); err != nil {
+		return clean, err
 	}
-	return clean, nil
+	// Nodes that may be missing in a suite may not in what is asked for beside it.
+	return clean, scenario.Plan{Targets: plan.Targets, Cases: []scenario.Case{{Require: o.required}}}.Check()
 }
 
 // relay is the floor. It starts here; what it says of a node that may run elsewhere is what this generator can do.

@@ -63,13 +63,9 @@ func (p *program) compare(o *compareOptions, args []string) error {
 	if err := checkOutput(o.output); err != nil {
 		return err
 	}
-	opt := result.CompareOptions{Node: o.node, All: o.all, Alpha: o.alpha}
-	for _, s := range o.require {
-		c, err := result.ParseCondition(s)
-		if err != nil {
-			return err
-		}
-		opt.Require = append(opt.Require, c)
+	require, err := conditions(o.require)
+	if err != nil {
+		return err
 	}
 	before, err := readResults(args[0])
 	if err != nil {
@@ -79,7 +75,7 @@ func (p *program) compare(o *compareOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	x, err := result.Compare(before, after, opt)
+	x, err := result.Compare(before, after, result.CompareOptions{Node: o.node, All: o.all, Alpha: o.alpha, Require: require})
 	if err != nil {
 		return err
 	}
@@ -99,6 +95,19 @@ func (p *program) compare(o *compareOptions, args []string) error {
 		return fmt.Errorf("the comparison shows nothing:\n  %s", strings.Join(x.Doubts(), "\n  "))
 	}
 	return nil
+}
+
+// conditions reads those of --require.
+func conditions(texts []string) ([]result.Condition, error) {
+	var all []result.Condition
+	for _, s := range texts {
+		c, err := result.ParseCondition(s)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
 }
 
 func readResults(path string) (*result.Results, error) {

@@ -23,14 +23,7 @@ func listCommand() command {
 }
 
 func (p *program) list(names []string) error {
-	wanted := func(name string) bool {
-		for _, n := range names {
-			if n == name {
-				return true
-			}
-		}
-		return len(names) == 0
-	}
+	wanted := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
 	scenarios, err := scenario.Scenarios()
 	if err != nil {
 		return err

@@ -31,6 +31,7 @@ type runOptions struct {
 	rounds    int
 	maxRounds int
 	require   []string
+	required  []result.Condition // require, parsed
 	output    string
 	report    string
 	quiet     bool
