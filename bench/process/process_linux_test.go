@@ -3,6 +3,7 @@ package process
 import (
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
@@ -197,5 +198,60 @@ func TestCPUClockCountsWorkOfThisProcess(t *testing.T) {
 func TestMeasureFailsWithoutTheProcess(t *testing.T) {
 	if _, err := Measure(1 << 30); err == nil {
 		t.Error("a process that cannot exist was measured")
+	}
+}
+
+// A process serves an address if it, or a child of it, listens there.
+func TestListensTellsWhoseTheAddressIs(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	other, err := Start(t.Context(), self(t, "{listen}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := other.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, c := range []struct {
+		name string
+		pid  int
+		addr string
+		want bool
+	}{
+		{"its own", os.Getpid(), l.Addr().String(), true},
+		{"its child's", os.Getpid(), other.Addr, true},
+		{"by another name of the address", other.PID(), strings.Replace(other.Addr, "127.0.0.1", "localhost", 1), true},
+		{"its parent's", other.PID(), l.Addr().String(), false},
+		{"nobody's", os.Getpid(), "127.0.0.1:1", false},
+	} {
+		if got := Listens(c.pid, c.addr); got != c.want {
+			t.Errorf("%s: got %v", c.name, got)
+		}
+	}
+}
+
+// What has ended uses nothing, whether its parent has taken note or not.
+func TestProcessThatHasEndedIsNotMeasured(t *testing.T) {
+	cmd := exec.Command("true")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }()
+	for limit := time.Now().Add(time.Minute); ; runtime.Gosched() {
+		b, err := os.ReadFile(procFile(cmd.Process.Pid, "stat"))
+		if err != nil || time.Now().After(limit) {
+			t.Fatalf("it is still there: %s, %v", b, err)
+		}
+		if strings.Contains(string(b), ") Z ") {
+			break
+		}
+	}
+	if u, err := Measure(cmd.Process.Pid); err == nil {
+		t.Errorf("got %+v", u)
 	}
 }
