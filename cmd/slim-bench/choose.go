@@ -215,10 +215,11 @@ func (o *runOptions) first(ctx context.Context, clean *func(), stderr io.Writer)
 	case o.node != "" && len(o.targets) > 0:
 		return load.Target{}, errors.New("--node and --target exclude each other")
 	case len(o.targets) > 0:
-		if err := o.checkPID(); err != nil {
-			return load.Target{}, err
+		t, err := parseAddresses(o.targets, "node", o.pid)
+		if err == nil {
+			err = o.checkPID(t.Addrs)
 		}
-		return parseAddresses(o.targets, "node", o.pid)
+		return t, err
 	case o.pid != 0:
 		return load.Target{}, errors.New("--pid goes with --target")
 	case o.node != "":
@@ -231,8 +232,9 @@ func (o *runOptions) first(ctx context.Context, clean *func(), stderr io.Writer)
 	return parseTarget("slimgo="+quote(path)+" --config {config} --log-level error", "slimgo")
 }
 
-// checkPID refuses a process that cannot be measured: all that is judged by its figures would be missing.
-func (o *runOptions) checkPID() error {
+// checkPID refuses a process that cannot be measured, and one that does not serve addrs: what is judged by its figures would
+// be missing, or another's.
+func (o *runOptions) checkPID(addrs []string) error {
 	if !o.fs.Changed("pid") {
 		return nil
 	}
@@ -241,6 +243,9 @@ func (o *runOptions) checkPID() error {
 	}
 	if _, err := process.Measure(o.pid); err != nil {
 		return fmt.Errorf("--pid %d: there is no such process to measure: %w", o.pid, err)
+	}
+	if !slices.ContainsFunc(addrs, func(addr string) bool { return process.Listens(o.pid, addr) }) {
+		return fmt.Errorf("--pid %d: it does not listen on %s, nor does a child of it: its figures are not the node's", o.pid, strings.Join(addrs, " or "))
 	}
 	return nil
 }

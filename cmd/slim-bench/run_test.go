@@ -7,7 +7,9 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -338,5 +340,22 @@ func TestCompareReadsWhatRunWrote(t *testing.T) {
 	}
 	if code, _, stderr := slimBench(t, "compare", paths[0], paths[1], "--node", "nod"); code != exitInvalid || !strings.Contains(stderr, "did you mean node?") {
 		t.Errorf("exit %d, %s", code, stderr)
+	}
+}
+
+// Figures of a process that is not the node's would be taken for the node's.
+func TestProcessThatDoesNotServeTheTargetIsRefused(t *testing.T) {
+	other := exec.Command("sleep", "600")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = other.Process.Kill()
+		_ = other.Wait()
+	}()
+	addr := node(t)
+	code, stdout, stderr := slimBench(t, "run", "p2p", "--target", addr, "--pid", strconv.Itoa(other.Process.Pid), "--duration", "100ms", "--floor=false")
+	if code != exitInvalid || stdout != "" || !strings.Contains(stderr, "does not listen on "+addr) {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
 }
