@@ -283,3 +283,33 @@ func TestClosedLoopIsNotOverloaded(t *testing.T) {
 		t.Error("a closed loop is overloaded")
 	}
 }
+
+// A process that does nothing while messages come is not the node, whatever conditions say of its cost.
+func TestCostOfAnotherProcessIsNotValid(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		ours  []float64
+		valid bool
+	}{
+		{"a node's", []float64{120, 115, 121, 119}, true},
+		{"less than the relay's, a little", []float64{90, 92, 91, 93}, true},
+		{"nothing", []float64{0, 0, 0, 0}, false},
+		{"nothing in one round", []float64{120, 0, 121, 119}, false},
+		{"far less than the relay's", []float64{3, 2, 3, 4}, false},
+	} {
+		r := twoNodes(Metric{Name: CostMetric, Unit: Nanoseconds, Better: Lower}, c.ours, []float64{100, 100, 100, 100})
+		r.Nodes[1].Name, r.Valid = Floor, true
+		cond, err := ParseCondition(CostMetric + " / floor <= 1.7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Settle(func(int) []Condition { return []Condition{cond} }, 4)
+		want := Pass
+		if !c.valid {
+			want = Unclear
+		}
+		if r.Valid != c.valid || r.Verdicts[0].Outcome != want {
+			t.Errorf("%s: valid %v, %s, %q", c.name, r.Valid, r.Verdicts[0], r.Invalid)
+		}
+	}
+}

@@ -198,8 +198,10 @@ func (r *Results) validate(c *CaseResult, k int) {
 	n := &c.Nodes[k]
 	n.Limited, n.Overloaded = r.limited(c, k), r.overloaded(c, k)
 	against := slices.Clone(n.Errors)
-	if n.Overloaded != "" {
-		against = append(against, n.Overloaded)
+	for _, why := range []string{n.Overloaded, r.implausible(c, k)} {
+		if why != "" {
+			against = append(against, why)
+		}
 	}
 	for _, s := range n.Metrics {
 		if s.Unit == PerSecond && strings.HasSuffix(s.Name, "delivered") && slices.Min(s.Values) == 0 {

@@ -17,6 +17,8 @@ const (
 	// this time: less is a hiccup at the end.
 	shortShare = 0.1
 	shortTime  = 250 * time.Millisecond
+
+	leastCost = 0.3 // of the relay's: no node carries a message for less, so it is another process that was measured
 )
 
 // limited says why the rate and the delays of a case are as much the generator's as the node's, or may be; empty: they are
@@ -54,6 +56,20 @@ func (r *Results) limited(c *CaseResult, k int) string {
 	}
 	return fmt.Sprintf("client-limited: the generator took %.2f cores, the node %.2f; read CPU per message, not rate and delay",
 		generator.Value, node.Value)
+}
+
+// implausible says that what was measured of node k's process cannot be the cost of its messages; empty: it can.
+func (r *Results) implausible(c *CaseResult, k int) string {
+	for _, s := range c.Nodes[k].Metrics {
+		switch {
+		case strings.HasSuffix(s.Name, CostMetric) && slices.Min(s.Values) <= 0:
+			return s.Name + " is 0: messages came, but the process that was measured did nothing; is it the node's? (--pid)"
+		case s.Name == floorMetric && s.Value < leastCost:
+			return fmt.Sprintf("%s is %.2g: less than %g of what carrying messages costs is not a node's; is the process the node's? (--pid)",
+				CostMetric+" / "+Floor, s.Value, leastCost)
+		}
+	}
+	return ""
 }
 
 // late says that an open loop did not send in time.

@@ -137,6 +137,9 @@ func (r *Results) unfit(res *CaseResult, k int, c Condition) string {
 	if len(n.Errors) > 0 {
 		return "the measurement on " + name + " did not end as it should"
 	}
+	if why := r.implausible(res, k); why != "" {
+		return "cannot be judged: " + name + ": " + why
+	}
 	if c.paced() {
 		for _, why := range []string{r.limited(res, k), r.overloaded(res, k)} {
 			if why != "" {
