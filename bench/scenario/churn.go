@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -194,6 +195,10 @@ func soak(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, e
 	return append(ms, growth(g.Samples)...), err
 }
 
+// leastSlope is how much of a course shows what an hour would bring: the half of two minutes. What seconds gain says nothing
+// of it.
+const leastSlope = 55 * time.Second
+
 // growth judges the second half of a course: what still grows there is no warming up. Of a process that is not known it
 // says nothing.
 func growth(all []load.Sample) []result.Metric {
@@ -219,12 +224,17 @@ func growth(all []load.Sample) []result.Metric {
 	var ms []result.Metric
 	if known {
 		hours := at[len(at)-1] - at[0]
-		ms = []result.Metric{
-			{Name: "RSS slope", Unit: result.BytesPerHour, Value: result.Slope(at, rss), Better: result.Lower, Worst: true},
-			{Name: "files slope", Unit: result.PerHour, Value: result.Slope(at, files), Better: result.Lower, Worst: true},
-			{Name: "threads slope", Unit: result.PerHour, Value: result.Slope(at, threads), Better: result.Lower, Worst: true},
-			{Name: "RSS growth, share", Unit: result.Ratio, Value: result.Slope(at, rss) * hours / rss[0], Better: result.Lower, Worst: true},
+		worse := func(name string, unit result.Unit, value float64) {
+			ms = append(ms, result.Metric{Name: name, Unit: unit, Value: value, Better: result.Lower, Worst: true})
 		}
+		if hours*3600 >= leastSlope.Seconds() {
+			worse("RSS slope", result.BytesPerHour, result.Slope(at, rss))
+			worse("files slope", result.PerHour, result.Slope(at, files))
+			worse("threads slope", result.PerHour, result.Slope(at, threads))
+		}
+		worse("RSS growth, share", result.Ratio, result.Slope(at, rss)*hours/rss[0])
+		worse("files gained", result.Count, math.Round(result.Slope(at, files)*hours))
+		worse("threads gained", result.Count, math.Round(result.Slope(at, threads)*hours))
 	}
 	if e := early.Quantile(50); e > 0 {
 		ms = append(ms, result.Metric{Name: "p99 late/early", Unit: result.Ratio, Value: float64(late.Quantile(50)) / float64(e), Better: result.Lower})

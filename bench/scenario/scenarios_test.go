@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -207,10 +208,33 @@ func TestGrowthIsFoundInTheSecondHalf(t *testing.T) {
 	for i := range steady { // nobody knows the process
 		steady[i].RSS, steady[i].Files, steady[i].Threads = 0, 0, 0
 	}
+	if ms := get(leak[:20]); len(ms) != 4 || ms["files gained"] < 8 {
+		t.Errorf("of seconds: %v", ms)
+	}
 	if ms := get(steady); len(ms) != 1 || ms["p99 late/early"] != 1 {
 		t.Errorf("of a process that is not known: %v", ms)
 	}
-	if ms := get(leak); ms["RSS slope"] < 3599<<20 || ms["files slope"] < 3599 || ms["RSS growth, share"] < 0.3 {
+	if ms := get(leak); ms["RSS slope"] < 3599<<20 || ms["files slope"] < 3599 || ms["files gained"] != 59 || ms["RSS growth, share"] < 0.3 {
 		t.Errorf("leak: %v", ms)
+	}
+}
+
+// The slowest of a thousand is a maximum, and no p99.9.
+func TestPercentilesNeedTheirSamples(t *testing.T) {
+	for _, c := range []struct {
+		n    int
+		want string
+	}{{999, "p50 p90 p99 max"}, {1000, "p50 p90 p99 p99.9 max"}, {10000, "p50 p90 p99 p99.9 p99.99 max"}} {
+		l := load.NewLatency()
+		for i := range c.n {
+			l.Record(int64(i + 1))
+		}
+		var names []string
+		for _, m := range delays("", l) {
+			names = append(names, m.Name)
+		}
+		if got := strings.Join(names, " "); got != c.want {
+			t.Errorf("%d messages: %s, want %s", c.n, got, c.want)
+		}
 	}
 }

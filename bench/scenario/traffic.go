@@ -153,10 +153,13 @@ func delays(prefix string, l *load.Latency) (ms []result.Metric) {
 		return nil
 	}
 	for _, q := range []struct {
-		name string
-		p    float64
-	}{{"p50", 50}, {"p90", 90}, {"p99", 99}, {"p99.9", 99.9}} {
-		ms = append(ms, nanos(prefix+q.name, float64(l.Quantile(q.p))))
+		name  string
+		p     float64
+		least int64 // of so many messages one lies above it: of fewer it is the maximum by another name
+	}{{"p50", 50, 0}, {"p90", 90, 0}, {"p99", 99, 0}, {"p99.9", 99.9, 1000}, {"p99.99", 99.99, 10000}} {
+		if l.Count() >= q.least {
+			ms = append(ms, nanos(prefix+q.name, float64(l.Quantile(q.p))))
+		}
 	}
 	return append(ms, nanos(prefix+"max", float64(l.Max())))
 }
