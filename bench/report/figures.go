@@ -30,6 +30,9 @@ func notes(r *result.Results, c *result.CaseResult) (all []note) {
 			all = append(all, note{r.Nodes[k].Name + ": " + e, true})
 		}
 		for _, remark := range n.Remarks() {
+			if remark == n.Overloaded || remark == n.Limited {
+				remark = "* " + remark
+			}
 			all = append(all, note{r.Nodes[k].Name + ": " + remark, false})
 		}
 	}
@@ -108,7 +111,7 @@ func summary(r *result.Results) (heads []string, rows [][]cell) {
 		for _, n := range c.Nodes[1:] {
 			times := missing
 			if theirs, ok := n.Metric(result.CostMetric); ok && ours.Value > 0 {
-				times = cell{Text: fmt.Sprintf("%.2f×", theirs.Value/ours.Value), Class: "num"}
+				times = cell{Text: fmt.Sprintf("%.2f×", theirs.Times(ours)), Class: "num"}
 			}
 			row = append(row, times)
 		}
@@ -140,16 +143,37 @@ func own(n result.NodeResult) cell {
 	return cell{Text: strings.Join(texts, ", "), Class: "num wrap"}
 }
 
+// number is a metric of a node, with the spread of its rounds, and an asterisk where a note says why it is not the node's.
 func number(n result.NodeResult, name string) cell {
 	s, ok := n.Metric(name)
 	if !ok {
 		return missing
 	}
 	c := cell{Text: result.Format(s.Value, s.Unit), Class: "num"}
+	if len(s.Values) > 1 && !s.Worst {
+		c.Text += fmt.Sprintf(" ±%.0f%%", 100*s.Spread())
+	}
+	if n.Marked(name) != "" {
+		c.Text += " *"
+	}
 	if s.Worst && s.Better == result.Lower && s.Value > 0 && s.Unit == result.Count {
 		c.Class += " bad"
 	}
 	return c
+}
+
+// kindOf says what the figures of a run are.
+func kindOf(r *result.Results) string {
+	most := 0
+	for _, c := range r.Cases {
+		for _, n := range c.Nodes {
+			most = max(most, len(n.Rounds))
+		}
+	}
+	if most <= 1 {
+		return "one round"
+	}
+	return "medians of the rounds ± half the range of their middle half"
 }
 
 // metricRows are all figures of a case, a column for each node that it was measured on.

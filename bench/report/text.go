@@ -33,7 +33,7 @@ var outcomeColours = map[result.Outcome]string{result.Pass: green, result.Fail: 
 func WriteTable(w io.Writer, r *result.Results, colour bool) error {
 	var b strings.Builder
 	p, m := paint(colour), r.Machine
-	fmt.Fprintf(&b, "%s, %d cores, %s %s; medians\n", m.CPU, m.Cores, m.OS, m.Kernel)
+	fmt.Fprintf(&b, "%s, %d cores, %s %s; %s\n", m.CPU, m.Cores, m.OS, m.Kernel, kindOf(r))
 	for _, n := range r.Nodes {
 		if n.Note != "" {
 			fmt.Fprintf(&b, "%s: %s\n", n.Name, n.Note)
@@ -92,9 +92,9 @@ func writeMetrics(b *strings.Builder, r *result.Results, c *result.CaseResult) {
 			}
 			text, times := "-", ""
 			if s, ok := n.Metric(name); ok {
-				text = result.Format(s.Value, s.Unit)
+				text = number(n, name).Text
 				if first.Value != 0 && s.Unit != result.Ratio {
-					times = fmt.Sprintf("%.3g", s.Value/first.Value)
+					times = fmt.Sprintf("%.3g", s.Times(first))
 				}
 			}
 			row = append(row, text)

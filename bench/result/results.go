@@ -1,6 +1,7 @@
 package result
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -101,6 +102,36 @@ type Series struct {
 	Values []float64 `json:"values"` // by round
 	Rounds []int     `json:"rounds"` // numbers of the rounds of Values
 	Worst  bool      `json:"worst,omitempty"`
+}
+
+// Times is the series as a multiple of another node's: the median over the rounds that both have, as what drifts in the
+// machine between rounds meets both of a pair; of what the worst round stands for, or without such rounds, the values'. 0:
+// there is none.
+func (s Series) Times(of Series) float64 {
+	var each []float64
+	for i, round := range s.Rounds {
+		if j := slices.Index(of.Rounds, round); j >= 0 && of.Values[j] != 0 && !s.Worst {
+			each = append(each, s.Values[i]/of.Values[j])
+		}
+	}
+	switch {
+	case len(each) > 0:
+		return Median(each)
+	case of.Value == 0:
+		return 0
+	}
+	return s.Value / of.Value
+}
+
+// Spread is half the range of the middle half of the rounds, as a share of their median; 0: there is none, or one round.
+func (s Series) Spread() float64 { return spreadOf(s.Values) }
+
+// Marked says why a metric of the node is not to be taken as it is: the generator or a queue made it. Empty: it is.
+func (n *NodeResult) Marked(metric string) string {
+	if !(Condition{Metric: metric}).paced() {
+		return ""
+	}
+	return cmp.Or(n.Overloaded, n.Limited)
 }
 
 // NewResults are those of a run of so many rounds, without nodes and cases. Conditions may name optional nodes that are
