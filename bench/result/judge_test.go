@@ -236,6 +236,12 @@ func TestSetNamesNearestKey(t *testing.T) {
 	if err := p.Set("in-flight", "3"); err == nil || !strings.Contains(err.Error(), "inflight") {
 		t.Errorf("got %v", err)
 	}
+	if err := p.Set("warmup", "0s"); err != nil || p.Warmup != 0 {
+		t.Errorf("no warm-up: %v, %v", p.Warmup, err)
+	}
+	if err := p.Set("duration", "0s"); err == nil {
+		t.Error("a measurement without length is taken")
+	}
 	for _, k := range Keys() {
 		if err := p.Set(k.Name, "nonsense value"); err == nil {
 			t.Errorf("%s takes nonsense", k.Name)

@@ -72,11 +72,11 @@ func Keys() []Key {
 		{"names", "names", number(1, 1e8, func(p *Params) *int { return &p.Names })},
 		{"holders", "connections that hold the names", number(1, 1e4, func(p *Params) *int { return &p.Holders })},
 		{"churn-rate", "clients that come and go each second", number(1, 1e5, func(p *Params) *int { return &p.ChurnRate })},
-		{"stall", "how long one member is slow", duration(func(p *Params) *time.Duration { return &p.Stall })},
+		{"stall", "how long one member is slow", duration(1, func(p *Params) *time.Duration { return &p.Stall })},
 		{"stall-rate", "bytes a second that it reads; 0: none", number(0, 1<<30, func(p *Params) *int { return &p.StallRate })},
-		{"duration", "length of each measurement", duration(func(p *Params) *time.Duration { return &p.Duration })},
-		{"warmup", "load before each measurement", duration(func(p *Params) *time.Duration { return &p.Warmup })},
-		{"setup-limit", "time for connections and subscriptions", duration(func(p *Params) *time.Duration { return &p.SetupLimit })},
+		{"duration", "length of each measurement", duration(1, func(p *Params) *time.Duration { return &p.Duration })},
+		{"warmup", "load before each measurement; 0s: none", duration(0, func(p *Params) *time.Duration { return &p.Warmup })},
+		{"setup-limit", "time for connections and subscriptions", duration(1, func(p *Params) *time.Duration { return &p.SetupLimit })},
 	}
 }
 
@@ -101,10 +101,10 @@ func number(least, most int, field func(*Params) *int) func(*Params, string) err
 	return func(p *Params, v string) error { return load.ParseWhole(field(p), v, least, most) }
 }
 
-func duration(field func(*Params) *time.Duration) func(*Params, string) error {
+func duration(least time.Duration, field func(*Params) *time.Duration) func(*Params, string) error {
 	return func(p *Params, v string) error {
 		d, err := time.ParseDuration(v)
-		if err != nil || d <= 0 {
+		if err != nil || d < least {
 			return fmt.Errorf("%q: want a time such as 500ms, 2s or 1h", v)
 		}
 		*field(p) = d

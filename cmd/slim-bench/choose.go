@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
@@ -217,7 +219,7 @@ func (o *runOptions) first(ctx context.Context, clean *func(), stderr io.Writer)
 	case len(o.targets) > 0:
 		t, err := parseAddresses(o.targets, "node", o.pid)
 		if err == nil {
-			err = o.checkPID(t.Addrs)
+			err = errors.Join(reachable(ctx, t.Addrs), o.checkPID(t.Addrs))
 		}
 		return t, err
 	case o.pid != 0:
@@ -230,6 +232,22 @@ func (o *runOptions) first(ctx context.Context, clean *func(), stderr io.Writer)
 		return load.Target{}, err
 	}
 	return parseTarget("slimgo="+quote(path)+" --config {config} --log-level error", "slimgo")
+}
+
+// reachLimit is how long a target may take to accept a connection.
+const reachLimit = 5 * time.Second
+
+// reachable finds addresses where nobody listens, before anything is built, started and measured in vain.
+func reachable(ctx context.Context, addrs []string) error {
+	d := net.Dialer{Timeout: reachLimit}
+	for _, addr := range addrs {
+		c, err := d.DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return fmt.Errorf("--target %s: nobody answers there: start the node, or check the address (%w)", addr, err)
+		}
+		_ = c.Close()
+	}
+	return nil
 }
 
 // checkPID refuses a process that cannot be measured, and one that does not serve addrs: what is judged by its figures would

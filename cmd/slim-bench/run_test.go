@@ -112,6 +112,14 @@ func TestMistakesNameTheNearest(t *testing.T) {
 	}
 }
 
+// A target that is not there ends the run before it begins, with one line.
+func TestTargetThatIsNotThereEndsTheRun(t *testing.T) {
+	code, stdout, stderr := slimBench(t, "run", "--suite", "full", "--target", "127.0.0.1:1")
+	if code != exitInvalid || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "--target 127.0.0.1:1: nobody answers there") {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+}
+
 // A condition on a node that is not there would hold for want of anything to hold against it.
 func TestConditionsOnMissingNodesAreMistakes(t *testing.T) {
 	for _, c := range []struct {
@@ -153,7 +161,7 @@ func TestListShowsEverything(t *testing.T) {
 
 func TestExitCodes(t *testing.T) {
 	t.Parallel() // it waits for most of its time
-	quick := []string{"--duration", "300ms", "--warmup", "10ms", "--inflight", "32", "--quiet"}
+	quick := []string{"--duration", "1s", "--warmup", "10ms", "--inflight", "32", "--quiet"}
 	for _, c := range []struct {
 		name, addr string
 		require    []string
