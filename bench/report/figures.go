@@ -39,6 +39,21 @@ func notes(r *result.Results, c *result.CaseResult) (all []note) {
 	return all
 }
 
+// untold is what makes results invalid, without the errors and remarks that stand with their cases.
+func untold(r *result.Results) []string {
+	all := slices.Clone(r.Invalid)
+	for i := range r.Cases {
+		for _, n := range notes(r, &r.Cases[i]) {
+			_, text, _ := strings.Cut(strings.Replace(n.Text, ": * ", ": ", 1), ": ")
+			all = slices.DeleteFunc(all, func(why string) bool { return strings.HasSuffix(why, ": "+text) })
+		}
+	}
+	if len(all) < len(r.Invalid) {
+		all = append(all, "for what stands with its cases")
+	}
+	return all
+}
+
 // metricNames lists the metrics of all nodes, in the order of the first node that has them.
 func metricNames(c *result.CaseResult) (names []string) {
 	for _, n := range c.Nodes {

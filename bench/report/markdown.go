@@ -20,7 +20,7 @@ func WriteMarkdown(w io.Writer, r *result.Results) error {
 		fmt.Fprintf(&b, " · %s", counts)
 	}
 	b.WriteString("\n\n")
-	for _, why := range r.Invalid {
+	for _, why := range untold(r) {
 		fmt.Fprintf(&b, "- not valid: %s\n", cellText(why))
 	}
 	for _, v := range r.Verdicts {

@@ -27,6 +27,7 @@ type page struct {
 	Machine string
 	Styles  template.CSS
 	Figures string // what they are
+	Untold  []string
 	Typed   string // the command, as a shell takes it
 	Counts  string
 	Verdict []verdict
@@ -61,7 +62,7 @@ type legend struct {
 func WriteHTML(w io.Writer, r *result.Results) error {
 	m := r.Machine
 	p := page{Results: r, When: r.Begun.UTC().Format("2006-01-02 15:04 UTC"), Styles: styles(),
-		Machine: fmt.Sprintf("%s, %d cores, %s %s, %s", m.CPU, m.Cores, m.OS, m.Kernel, m.Go), Figures: kindOf(r)}
+		Machine: fmt.Sprintf("%s, %d cores, %s %s, %s", m.CPU, m.Cores, m.OS, m.Kernel, m.Go), Figures: kindOf(r), Untold: untold(r)}
 	p.State, p.Counts = state(r)
 	p.Typed = typed(r.Command)
 	for _, v := range bySeverity(r.Verdicts) {

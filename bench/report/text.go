@@ -62,7 +62,7 @@ func WriteTable(w io.Writer, r *result.Results, colour bool) error {
 		fmt.Fprintln(&b, p.in(outcomeColours[v.Outcome], v.String()))
 	}
 	if !r.Valid {
-		fmt.Fprintln(&b, p.in(yellow, "\nnot valid: "+strings.Join(r.Invalid, "\n           ")))
+		fmt.Fprintln(&b, p.in(yellow, "\nnot valid: "+strings.Join(untold(r), "\n           ")))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

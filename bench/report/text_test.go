@@ -105,3 +105,22 @@ func TestRatiosAreOfRounds(t *testing.T) {
 		}
 	}
 }
+
+// What went wrong in a case is said there, and nowhere again.
+func TestErrorsAreSaidOnce(t *testing.T) {
+	r := fixture()
+	r.Valid = true
+	r.Cases = r.Cases[:1]
+	r.Cases[0].Nodes[2].Overloaded = "overloaded: lower the rate"
+	r.Settle(func(int) []result.Condition { return nil }, 2)
+	if len(r.Invalid) < 2 {
+		t.Fatalf("invalid %q", r.Invalid)
+	}
+	for name, view := range views(t, r) {
+		for _, what := range []string{"the node ended", "too noisy"} {
+			if n := strings.Count(view, what); n != 1 {
+				t.Errorf("%s says %d times %q:\n%s", name, n, what, view)
+			}
+		}
+	}
+}

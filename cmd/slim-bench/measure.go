@@ -137,7 +137,7 @@ func (p *program) measure(ctx context.Context, o *runOptions, args []string) err
 	show.done()
 	err = stop()
 	results.Command, results.Suite = p.args, o.suite
-	return errors.Join(p.print(results, o), err, verdict(results, failed))
+	return errors.Join(p.print(results, o), err, verdict(results, failed, o.output == "table"))
 }
 
 // print writes the results in the form that was asked for.
@@ -159,24 +159,27 @@ func (p *program) print(r *result.Results, o *runOptions) error {
 }
 
 // verdict turns results into the error that decides the exit code. A condition that fails in what was measured counts
-// more than doubt elsewhere, but nothing counts in a run that was cut short.
-func verdict(r *result.Results, failed error) error {
+// more than doubt elsewhere, but nothing counts in a run that was cut short. What a table has told is not told again.
+func verdict(r *result.Results, failed error, table bool) error {
 	bad := r.Failed()
+	err, why := errInvalid, r.Invalid
 	switch {
 	case errors.Is(failed, context.Canceled):
 		return fmt.Errorf("%w: interrupted", errInvalid)
 	case failed != nil:
-		return fmt.Errorf("%w:\n  %s", errInvalid, strings.ReplaceAll(failed.Error(), "\n", "\n  "))
+		why = strings.Split(failed.Error(), "\n")
 	case len(bad) > 0:
-		var lines []string
+		err, why = errFailed, nil
 		for _, v := range bad {
-			lines = append(lines, v.String())
+			why = append(why, v.String())
 		}
-		return fmt.Errorf("%w:\n  %s", errFailed, strings.Join(lines, "\n  "))
-	case !r.Valid:
-		return fmt.Errorf("%w:\n  %s", errInvalid, strings.Join(r.Invalid, "\n  "))
+	case r.Valid:
+		return nil
 	}
-	return nil
+	if table {
+		return fmt.Errorf("%w (see above)", err)
+	}
+	return fmt.Errorf("%w:\n  %s", err, strings.Join(why, "\n  "))
 }
 
 // profile writes a CPU profile of this process to the file until the returned function is called. An empty name: none.

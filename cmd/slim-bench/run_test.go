@@ -112,6 +112,18 @@ func TestMistakesNameTheNearest(t *testing.T) {
 	}
 }
 
+// What stands in the table is not said again.
+func TestErrorsAreSaidOnce(t *testing.T) {
+	code, stdout, stderr := slimBench(t, "run", "p2p", "--node", "false {listen}", "--size", "100", "--floor=false", "--quiet")
+	if n := strings.Count(stdout+stderr, "ended before it listened"); code != exitInvalid || n != 1 {
+		t.Errorf("exit %d, %d times\n%s\n%s", code, n, stdout, stderr)
+	}
+	code, stdout, stderr = slimBench(t, "run", "p2p", "--node", "false {listen}", "--size", "100", "--floor=false", "--quiet", "--output", "json")
+	if code != exitInvalid || !strings.Contains(stderr, "ended before it listened") {
+		t.Errorf("beside JSON: exit %d\n%s\n%s", code, stdout, stderr)
+	}
+}
+
 // A target that is not there ends the run before it begins, with one line.
 func TestTargetThatIsNotThereEndsTheRun(t *testing.T) {
 	code, stdout, stderr := slimBench(t, "run", "--suite", "full", "--target", "127.0.0.1:1")
