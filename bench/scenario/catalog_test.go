@@ -65,6 +65,7 @@ func TestBadFilesNamePlaceAndNearestWord(t *testing.T) {
 		{"suite: x\nruns: 1", "f.yaml:2:7: want a mapping"},
 		{"suite: x\nruns:\n  - {scenario: p2p, cases: []}", "without cases"},
 		{"suite: x\nrounds: 0\nruns:\n  - scenario: p2p", "f.yaml:2:9"},
+		{"suite: x\nruns:\n  - scenario: p2p\n    require: [\"los <= 0\"]", "f.yaml:4:15: condition \"los <= 0\": no scenario measures \"los\"; did you mean lost?"},
 		{"suite: x", "list of runs"},
 		{"suite: x\noptional-node: [a]\nruns: []", "did you mean optional-nodes?"},
 		{"suite: x\nruns:\n  - scenario: p2p\n    nodes: [floor]\n    require: [\"p50 / base <= 1\"]", "f.yaml:5:15: condition"},

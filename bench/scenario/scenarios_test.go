@@ -57,6 +57,11 @@ func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
 		t.Run(k.kind, func(t *testing.T) {
 			t.Parallel() // it waits for most of its time
 			ms := metrics(t, ownNode(t), k.kind, quick(change))
+			for name := range ms {
+				if err := (result.Condition{Metric: name}).Known(); err != nil {
+					t.Error(err)
+				}
+			}
 			for _, bad := range []string{"lost", "duplicates", "reordered", "foreign", "changed", "clients failed"} {
 				if ms[bad] != 0 {
 					t.Errorf("%s: %v", bad, ms[bad])

@@ -170,7 +170,10 @@ func (d document) condition(n *yaml.Node, nodes []string) (c result.Condition, e
 	if err != nil {
 		return c, err
 	}
-	if c, err = result.ParseCondition(text); err != nil {
+	if c, err = result.ParseCondition(text); err == nil {
+		err = c.Known()
+	}
+	if err != nil {
 		return c, d.at(n, "%w", err)
 	}
 	if c.Against != "" && nodes != nil && !slices.Contains(nodes, c.Against) {

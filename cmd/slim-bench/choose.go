@@ -41,6 +41,11 @@ func (o *runOptions) cases(args []string) (scenario.Plan, error) {
 	if o.required, err = conditions(o.require); err != nil {
 		return plan, err
 	}
+	for _, c := range o.required {
+		if err := c.Known(); err != nil {
+			return plan, err
+		}
+	}
 	for i := range plan.Cases {
 		plan.Cases[i].Require = slices.Concat(plan.Cases[i].Require, o.required)
 	}

@@ -124,6 +124,9 @@ func TestDocumentDescribesEveryKeyAndMetric(t *testing.T) {
 		}
 		for _, c := range r.Cases {
 			for _, m := range c.Nodes[0].Metrics {
+				if err := (result.Condition{Metric: m.Name}).Known(); err != nil {
+					t.Error(err)
+				}
 				if !documented[m.Name] && !documented[unprefixed(m.Name)] {
 					t.Errorf("docs/bench-json.md does not describe the metric %q of %s", m.Name, c.Scenario)
 				}

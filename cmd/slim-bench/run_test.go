@@ -92,6 +92,7 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"run p2p --target x:1 --target nats://y:1", "one protocol"},
 		{"run p2p --target x:1 --require lost", "want METRIC <= NUMBER"},
 		{"run p2p --target x:1 --rounds 0", "want at least 1"},
+		{"run p2p --node x --require duplicate<=0", `no scenario measures "duplicate"; did you mean duplicates?`},
 		{"run p2p --output yaml", "want table or json"},
 		{"run p2p --node 'x", "quote without end"},
 		{"run p2p --node a=x --versus a=y", "two nodes are called a"},
