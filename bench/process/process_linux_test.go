@@ -255,3 +255,42 @@ func TestProcessThatHasEndedIsNotMeasured(t *testing.T) {
 		t.Errorf("got %+v", u)
 	}
 }
+
+func TestBusyMachineIsNamed(t *testing.T) {
+	begin := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	at := func(after, busy, stolen, ours, clock time.Duration) reading {
+		return reading{at: begin.Add(after), wall: begin.Add(after + clock), busy: busy, stolen: stolen, ours: ours, known: true}
+	}
+	for _, c := range []struct {
+		name string
+		end  reading
+		want string
+	}{
+		{"all ours", at(10*time.Second, 18*time.Second, 0, 18*time.Second, 0), ""},
+		{"a little of others'", at(10*time.Second, 3*time.Second, 0, 2*time.Second, 0), ""},
+		{"much of others'", at(10*time.Second, 17*time.Second, 0, 2*time.Second, 0), "busy machine: other processes used 1.5 of the 2 processors"},
+		{"stolen", at(10*time.Second, 0, time.Second, 0, 0), "busy machine: the host gave 0.10 of the 2 processors to others (steal)"},
+		{"the clock was set", at(10*time.Second, 0, 0, 0, -3*time.Second), "busy machine: the clock was set by -3s"},
+		{"too short to tell", at(50*time.Millisecond, 100*time.Millisecond, 0, 0, 0), ""},
+		{"nothing known", reading{at: begin.Add(time.Minute), wall: begin.Add(time.Minute)}, ""},
+	} {
+		if got := at(0, 0, 0, 0, 0).until(c.end, 2); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestProcessorsAreReadAsTheKernelWritesThem(t *testing.T) {
+	busy, stolen, ok := processors("cpu  100 20 30 4000 500 6 7 80 9 10\ncpu0 1 2 3\n")
+	if busy != 1630*time.Millisecond || stolen != 800*time.Millisecond || !ok {
+		t.Errorf("got %v, %v, %v", busy, stolen, ok)
+	}
+	for _, bad := range []string{"", "cpu 1 2 3", "cpu a b c d e f g h i", "intr 1 2 3 4 5 6 7 8 9"} {
+		if _, _, ok := processors(bad); ok {
+			t.Errorf("%q was read", bad)
+		}
+	}
+	if r := read(os.Getpid()); !r.known || r.busy <= 0 || r.ours <= 0 {
+		t.Errorf("of this machine: %+v", r)
+	}
+}

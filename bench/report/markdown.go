@@ -20,6 +20,9 @@ func WriteMarkdown(w io.Writer, r *result.Results) error {
 		fmt.Fprintf(&b, " · %s", counts)
 	}
 	b.WriteString("\n\n")
+	if r.Busy != "" {
+		fmt.Fprintf(&b, "- %s\n", cellText(r.Busy))
+	}
 	for _, why := range untold(r) {
 		fmt.Fprintf(&b, "- not valid: %s\n", cellText(why))
 	}

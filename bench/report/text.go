@@ -34,6 +34,9 @@ func WriteTable(w io.Writer, r *result.Results, colour bool) error {
 	var b strings.Builder
 	p, m := paint(colour), r.Machine
 	fmt.Fprintf(&b, "%s, %d cores, %s %s; %s\n", m.CPU, m.Cores, m.OS, m.Kernel, kindOf(r))
+	if r.Busy != "" {
+		fmt.Fprintln(&b, p.in(yellow, r.Busy))
+	}
 	for _, n := range r.Nodes {
 		if n.Note != "" {
 			fmt.Fprintf(&b, "%s: %s\n", n.Name, n.Note)

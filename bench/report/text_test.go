@@ -124,3 +124,13 @@ func TestErrorsAreSaidOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestBusyMachineIsNamedInEveryView(t *testing.T) {
+	r := fixture()
+	r.Busy = "busy machine: other processes used 1.5 of the 2 processors"
+	for name, view := range views(t, r) {
+		if !strings.Contains(view, r.Busy) {
+			t.Errorf("%s does not say so", name)
+		}
+	}
+}

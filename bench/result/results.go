@@ -28,6 +28,7 @@ type Results struct {
 	Machine  process.Machine `json:"machine"`
 	Command  []string        `json:"command,omitempty"` // arguments of slim-bench
 	Suite    string          `json:"suite,omitempty"`
+	Busy     string          `json:"busy,omitempty"` // what else the machine did; empty: nothing that disturbs
 	Rounds   int             `json:"rounds"`
 	Nodes    []NodeInfo      `json:"nodes"` // the first is what the others are compared with
 	Cases    []CaseResult    `json:"cases"`

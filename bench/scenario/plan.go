@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
@@ -113,7 +114,13 @@ func (p Plan) Run(ctx context.Context) (*result.Results, error) {
 			u.results.Nodes[i].Version = t.Command.Version(ctx)
 		}
 	}
+	pid := 0
+	if len(p.Targets) > 0 {
+		pid = p.Targets[0].PID
+	}
+	watch := process.NewWatch(pid)
 	err := u.rounds(ctx)
+	u.results.Busy = watch.Busy(pid)
 	if ctx.Err() != nil {
 		if !errors.Is(err, ctx.Err()) {
 			err = errors.Join(err, ctx.Err())
