@@ -106,13 +106,6 @@ func tree(pid int) []int {
 	return all
 }
 
-// ResetPeak makes Peak count from now on. It has no effect where the kernel forbids it.
-func ResetPeak(pid int) {
-	for _, p := range tree(pid) {
-		_ = os.WriteFile(procFile(p, "clear_refs"), []byte("5"), 0)
-	}
-}
-
 // listener returns which of pid and its descendants listens on addr; pid if none is found.
 func listener(pid int, addr string) int {
 	if p, _ := owner(pid, addr); p != 0 {

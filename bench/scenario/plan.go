@@ -27,6 +27,25 @@ type Plan struct {
 	Progress func(Progress)
 }
 
+// Step is one measurement of a plan.
+type Step struct {
+	Number, Of int // Number counts from 1; Of grows when undecided conditions ask for more rounds
+	Round      int // from 1
+	Case       Case
+	Target     load.Target
+}
+
+// Progress is what a run tells while it goes on.
+type Progress struct {
+	Step    Step
+	Elapsed time.Duration // since the run began
+	Left    time.Duration // estimate for the rest of the run
+	Rate    float64       // deliveries a second, of the latest sample; 0 between measurements
+	P99     time.Duration // of the same
+	Lost    uint64        // known to be missing in this measurement
+	Done    bool          // this measurement has ended
+}
+
 // Case is a scenario with its parameters.
 type Case struct {
 	Scenario Scenario
@@ -105,9 +124,9 @@ func (p Plan) Run(ctx context.Context) (*result.Results, error) {
 	if err := p.Check(); err != nil {
 		return p.results(), err
 	}
-	u := &execution{Plan: p, results: p.results(), clock: newClock(), cases: map[string]Case{}}
-	for _, c := range p.Cases {
-		u.cases[c.Label()] = c
+	u := &execution{Plan: p, results: p.results(), begun: time.Now(), took: make([]time.Duration, len(p.Cases))}
+	for i, c := range p.Cases {
+		u.took[i] = c.Params.Warmup + c.Params.Duration + startCost
 	}
 	for i, t := range p.Targets {
 		if !t.Blind() {
@@ -135,11 +154,14 @@ func (p Plan) Run(ctx context.Context) (*result.Results, error) {
 type execution struct {
 	Plan
 	results *result.Results
-	clock   *clock
-	cases   map[string]Case
-	number  int
+	begun   time.Time
+	took    []time.Duration // by case: its latest step, or a guess
+	number  int             // of steps so far
 	failed  error
 }
+
+// startCost is a guess for starting a node, connecting and stopping, until a step has shown it.
+const startCost = 700 * time.Millisecond
 
 // rounds runs all cases Rounds times, then those that are undecided, until they are or MaxRounds is reached.
 func (u *execution) rounds(ctx context.Context) error {
@@ -169,18 +191,16 @@ func (u *execution) turns(ctx context.Context, round, i int, later, all []int) e
 			return ctx.Err()
 		}
 		u.number++
-		rest := u.remaining(round, c, len(order)-turn-1, later, all)
-		step := Step{Number: u.number, Of: u.number, Round: round, Case: c, Target: u.Targets[k]}
-		for _, n := range rest {
-			step.Of += n
-		}
+		begun := time.Now()
+		step := Step{Number: u.number, Round: round, Case: c, Target: u.Targets[k]}
+		of, rest := u.remaining(round, i, len(order)-turn-1, later, all)
+		step.Of = u.number + of
 		tell := func(g Progress) {
 			if u.Progress != nil {
-				g.Step, g.Elapsed, g.Left = step, time.Since(u.clock.begun), u.clock.left(c, rest, u.cases)
+				g.Step, g.Elapsed, g.Left = step, time.Since(u.begun), rest+max(0, u.took[i]-time.Since(begun))
 				u.Progress(g)
 			}
 		}
-		u.clock.begin()
 		tell(Progress{})
 		ms, course, err := measure(ctx, c, u.Targets[k], func(s load.Sample) {
 			tell(Progress{Rate: s.Delivered, P99: time.Duration(s.P99), Lost: s.Lost})
@@ -196,7 +216,7 @@ func (u *execution) turns(ctx context.Context, round, i int, later, all []int) e
 			u.failed = errors.Join(u.failed, fmt.Errorf("%s on %s, round %d: %w", c.Label(), u.Targets[k].Name, round, err))
 		}
 		u.results.Add(i, k, ms, course, err)
-		u.clock.end(c.Label())
+		u.took[i] = time.Since(begun)
 		tell(Progress{Done: true})
 	}
 	return nil
@@ -216,16 +236,20 @@ func (u *execution) order(c Case, round int) []int {
 	return order
 }
 
-// remaining counts the steps still to come, by case label, as far as they are certain.
-func (u *execution) remaining(round int, c Case, turns int, later, all []int) map[string]int {
-	rest := map[string]int{c.Label(): turns}
+// remaining counts the steps still to come, as far as they are certain, and guesses how long they take.
+func (u *execution) remaining(round, i, turns int, later, all []int) (steps int, left time.Duration) {
+	add := func(i, n int) {
+		steps += n
+		left += time.Duration(n) * u.took[i]
+	}
+	add(i, turns)
 	for _, i := range later {
-		rest[u.Cases[i].Label()] += len(u.order(u.Cases[i], round))
+		add(i, len(u.order(u.Cases[i], round)))
 	}
 	for _, i := range all {
-		rest[u.Cases[i].Label()] += len(u.order(u.Cases[i], round)) * max(0, u.Rounds-round)
+		add(i, len(u.order(u.Cases[i], round))*max(0, u.Rounds-round))
 	}
-	return rest
+	return steps, left
 }
 
 // measure runs one case on a node of its own.
