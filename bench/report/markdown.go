@@ -15,7 +15,7 @@ const maxMarkdown = 60 << 10
 func WriteMarkdown(w io.Writer, r *result.Results) error {
 	word, counts := state(r)
 	var b strings.Builder
-	fmt.Fprintf(&b, "## slim-bench: %s\n\n%s · %s, %d cores · %s", word, clock(r.Begun), cellText(r.Machine.CPU), r.Machine.Cores, kindOf(r))
+	fmt.Fprintf(&b, "## slim-bench: %s\n\n%s · %s, %d cores · %s", word, when(r), cellText(r.Machine.CPU), r.Machine.Cores, kindOf(r))
 	if counts != "" {
 		fmt.Fprintf(&b, " · %s", counts)
 	}

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
@@ -61,7 +60,7 @@ type legend struct {
 // WriteHTML writes the page. It is complete in itself: no script, no request.
 func WriteHTML(w io.Writer, r *result.Results) error {
 	m := r.Machine
-	p := page{Results: r, When: r.Begun.UTC().Format("2006-01-02 15:04 UTC"), Styles: styles(),
+	p := page{Results: r, When: when(r), Styles: styles(),
 		Machine: fmt.Sprintf("%s, %d cores, %s %s, %s", m.CPU, m.Cores, m.OS, m.Kernel, m.Go), Figures: kindOf(r), Untold: untold(r)}
 	p.State, p.Counts = state(r)
 	p.Typed = typed(r.Command)
@@ -74,6 +73,9 @@ func WriteHTML(w io.Writer, r *result.Results) error {
 	}
 	return pageTemplate.Execute(w, p)
 }
+
+// when is the begin of a run.
+func when(r *result.Results) string { return r.Begun.UTC().Format("2006-01-02 15:04 UTC") }
 
 // bySeverity puts what did not pass first, as it is what a reader looks for.
 func bySeverity(list []result.Verdict) []result.Verdict {
@@ -116,74 +118,69 @@ func caseSection(r *result.Results, i int) section {
 
 var percentTicks = []float64{0, 50, 90, 99, 99.9, 99.99, 99.999}
 
+// form writes the values of an axis so.
+func form(text string) func(float64) string {
+	return func(v float64) string { return fmt.Sprintf(text, v) }
+}
+
+// among writes the values of an axis in the largest unit that they reach; the last unit is for all.
+func among(sizes []float64, units ...string) func(float64) string {
+	return func(v float64) string {
+		i := slices.IndexFunc(sizes, func(size float64) bool { return v >= size })
+		if i < 0 {
+			i = len(sizes) - 1
+		}
+		return fmt.Sprintf("%.3g%s", v/sizes[i], units[i])
+	}
+}
+
 func plots(r *result.Results, c *result.CaseResult) []plot {
-	seconds := axis{Label: "seconds", Format: func(v float64) string { return fmt.Sprintf("%.3g", v) }}
-	ns := axis{Format: brief, Scale: log10}
-	all := []plot{
-		overTime("p50 of delay over time", seconds, ns, r, c, func(s load.Sample) float64 { return s.P50 }),
-		overTime("p99 of delay over time", seconds, ns, r, c, func(s load.Sample) float64 { return s.P99 }),
-		percentiles(r, c, ns),
-		overTime("delivered a second", seconds, axis{Format: perSecond}, r, c,
-			func(s load.Sample) float64 { return s.Delivered }),
-		overTime("processors the node uses", seconds, axis{Format: func(v float64) string { return fmt.Sprintf("%.2g", v) }}, r, c,
-			func(s load.Sample) float64 { return s.NodeCPU }),
-		overTime("resident memory of the node, MiB", seconds, axis{Format: func(v float64) string { return fmt.Sprintf("%.3g", v) }}, r, c,
-			func(s load.Sample) float64 { return float64(s.RSS) / (1 << 20) }),
+	seconds := axis{Label: "seconds", Format: form("%.3g")}
+	ns := axis{Format: among([]float64{1e9, 1e6, 1e3, 1}, " s", " ms", " µs", " ns"), Scale: log10}
+	rate := axis{Format: among([]float64{1e6, 1e3, 1}, " M", " k", "")}
+	percent := axis{Label: "percentile", Scale: tail, Ticks: percentTicks, Format: form("%g")}
+	var all []plot
+	overTime := func(title string, y axis, value func(load.Sample) float64) {
+		all = append(all, draw(r, c, plot{Title: title, X: seconds, Y: y}, func(round result.Round) (at []point) {
+			some := false
+			for _, s := range inTurn(round.Samples) {
+				q := value(s)
+				if some = some || q != 0; y.Scale != log10 || q > 0 {
+					at = append(at, point{s.At, q})
+				}
+			}
+			if !some {
+				return nil
+			}
+			return at
+		}))
 	}
-	var shown []plot
-	for _, p := range all {
-		if len(p.Lines) > 0 {
-			shown = append(shown, p)
+	overTime("p50 of delay over time", ns, func(s load.Sample) float64 { return s.P50 })
+	overTime("p99 of delay over time", ns, func(s load.Sample) float64 { return s.P99 })
+	all = append(all, draw(r, c, plot{Title: "delay by percentile", X: percent, Y: ns}, func(round result.Round) (at []point) {
+		for _, q := range round.Curve {
+			if q.Value > 0 && q.Percentile < 100 {
+				at = append(at, point{q.Percentile, q.Value})
+			}
 		}
-	}
-	return shown
+		return at
+	}))
+	overTime("delivered a second", rate, func(s load.Sample) float64 { return s.Delivered })
+	overTime("processors the node uses", axis{Format: form("%.2g")}, func(s load.Sample) float64 { return s.NodeCPU })
+	overTime("resident memory of the node, MiB", axis{Format: form("%.3g")}, func(s load.Sample) float64 { return float64(s.RSS) / (1 << 20) })
+	return slices.DeleteFunc(all, func(p plot) bool { return len(p.Lines) == 0 })
 }
 
-// brief writes a time of an axis: 1 ms, 200 µs.
-func brief(ns float64) string {
-	for _, u := range []struct {
-		size float64
-		name string
-	}{{1e9, "s"}, {1e6, "ms"}, {1e3, "µs"}} {
-		if ns >= u.size {
-			return fmt.Sprintf("%.3g %s", ns/u.size, u.name)
-		}
-	}
-	return fmt.Sprintf("%.3g ns", ns)
-}
-
-// perSecond writes a rate of an axis: 1.5 M, 200 k.
-func perSecond(v float64) string {
-	switch {
-	case v >= 1e6:
-		return fmt.Sprintf("%.3g M", v/1e6)
-	case v >= 1e3:
-		return fmt.Sprintf("%.3g k", v/1e3)
-	}
-	return fmt.Sprintf("%.3g", v)
-}
-
-// overTime draws a value of all samples of each node: the last round in full, the others faint.
-func overTime(title string, x, y axis, r *result.Results, c *result.CaseResult, value func(load.Sample) float64) plot {
-	p := plot{Title: title, X: x, Y: y}
+// draw gives p the lines that of makes of the rounds of each node: the last round in full, the others faint.
+func draw(r *result.Results, c *result.CaseResult, p plot, of func(result.Round) []point) plot {
 	for k, n := range c.Nodes {
 		for i, round := range n.Rounds {
-			var at []point
-			some := false
-			samples := inTurn(round.Samples)
-			for _, s := range samples {
-				q := value(s)
-				if y.Scale == log10 && q <= 0 {
-					continue
-				}
-				some = some || q != 0
-				at = append(at, point{s.At, q})
+			last := i == len(n.Rounds)-1
+			if at := of(round); len(at) > 0 {
+				p.Lines = append(p.Lines, line{Name: r.Nodes[k].Name, Color: k, At: at, Faint: !last})
 			}
-			if some {
-				p.Lines = append(p.Lines, line{Name: r.Nodes[k].Name, Color: k, At: at, Faint: i < len(n.Rounds)-1})
-			}
-			if k == 0 && i == len(n.Rounds)-1 {
-				p.Breaks = phases(samples)
+			if k == 0 && last && p.X.Scale == linear {
+				p.Breaks = phases(inTurn(round.Samples))
 			}
 		}
 	}
@@ -220,25 +217,6 @@ func phases(samples []load.Sample) []mark {
 	return at
 }
 
-func percentiles(r *result.Results, c *result.CaseResult, y axis) plot {
-	p := plot{Title: "delay by percentile", Y: y,
-		X: axis{Label: "percentile", Scale: tail, Ticks: percentTicks, Format: func(v float64) string { return fmt.Sprintf("%g", v) }}}
-	for k, n := range c.Nodes {
-		for i, round := range n.Rounds {
-			var at []point
-			for _, q := range round.Curve {
-				if q.Value > 0 && q.Percentile < 100 {
-					at = append(at, point{q.Percentile, q.Value})
-				}
-			}
-			if len(at) > 0 {
-				p.Lines = append(p.Lines, line{Name: r.Nodes[k].Name, Color: k, At: at, Faint: i < len(n.Rounds)-1})
-			}
-		}
-	}
-	return p
-}
-
 // styles are the colours of lines and legends.
 func styles() template.CSS {
 	var light, dark strings.Builder
@@ -248,6 +226,3 @@ func styles() template.CSS {
 	}
 	return template.CSS(light.String() + "@media(prefers-color-scheme:dark){" + dark.String() + "}")
 }
-
-// clock is for the Markdown summary's head.
-func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
