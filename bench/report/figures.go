@@ -54,18 +54,6 @@ func untold(r *result.Results) []string {
 	return all
 }
 
-// metricNames lists the metrics of all nodes, in the order of the first node that has them.
-func metricNames(c *result.CaseResult) (names []string) {
-	for _, n := range c.Nodes {
-		for _, s := range n.Metrics {
-			if !slices.Contains(names, s.Name) {
-				names = append(names, s.Name)
-			}
-		}
-	}
-	return names
-}
-
 // state says in a word how the run ended, and counts its verdicts.
 func state(r *result.Results) (word, counts string) {
 	n := map[result.Outcome]int{}
@@ -193,7 +181,7 @@ func kindOf(r *result.Results) string {
 
 // metricRows are all figures of a case, a column for each node that it was measured on.
 func metricRows(c *result.CaseResult) (rows [][]cell) {
-	for _, name := range metricNames(c) {
+	for _, name := range result.MetricNames(c.Nodes...) {
 		row := []cell{{Text: name}}
 		for _, n := range c.Nodes {
 			if n.Skipped == "" {

@@ -45,7 +45,7 @@ func WriteTable(w io.Writer, r *result.Results, colour bool) error {
 	for i := range r.Cases {
 		c := &r.Cases[i]
 		fmt.Fprintf(&b, "\n%s: %s\n", c.Scenario, c.Label)
-		if len(metricNames(c)) == 0 {
+		if len(result.MetricNames(c.Nodes...)) == 0 {
 			fmt.Fprintln(&b, "  nothing was measured")
 		} else {
 			writeMetrics(&b, r, c)
@@ -86,7 +86,7 @@ func writeMetrics(b *strings.Builder, r *result.Results, c *result.CaseResult) {
 		}
 	}
 	fmt.Fprintln(t, strings.Join(row, "\t")+"\t")
-	for _, name := range metricNames(c) {
+	for _, name := range result.MetricNames(c.Nodes...) {
 		row = []string{name}
 		first, _ := c.Nodes[0].Metric(name)
 		for i, n := range c.Nodes {

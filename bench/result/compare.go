@@ -86,14 +86,11 @@ func (r *Results) node(name, what string) (int, error) {
 	if name == "" {
 		return 0, nil
 	}
-	var names []string
-	for i, n := range r.Nodes {
-		if n.Name == name {
-			return i, nil
-		}
-		names = append(names, n.Name)
+	i := r.at(name)
+	if i < 0 {
+		return 0, fmt.Errorf("%s have no node %q%s", what, name, suggest.Hint(name, r.names()))
 	}
-	return 0, fmt.Errorf("%s have no node %q%s", what, name, suggest.Hint(name, names))
+	return i, nil
 }
 
 func (x *Comparison) invalidate(format string, args ...any) {
@@ -171,7 +168,7 @@ func (x *Comparison) addCase(name string, before, after NodeResult, o CompareOpt
 		x.newCase(name, after, o)
 		return
 	}
-	for _, metric := range metricsOf(before, after) {
+	for _, metric := range MetricNames(after, before) {
 		if !o.shows(metric) {
 			continue
 		}
@@ -188,24 +185,11 @@ func (x *Comparison) addCase(name string, before, after NodeResult, o CompareOpt
 	}
 }
 
-// metricsOf lists the metrics of the new results in their order, then those that only the old ones have.
-func metricsOf(before, after NodeResult) []string {
-	var names []string
-	for _, n := range []NodeResult{after, before} {
-		for _, s := range n.Metrics {
-			if !slices.Contains(names, s.Name) {
-				names = append(names, s.Name)
-			}
-		}
-	}
-	return names
-}
-
 // unmeasured finds conditions on what no case has.
 func (x *Comparison) unmeasured(after *Results, at int, o CompareOptions) {
 	var names []string
 	for i := range after.Cases {
-		names = append(names, metricsOf(NodeResult{}, after.Cases[i].Nodes[at])...)
+		names = append(names, MetricNames(after.Cases[i].Nodes[at])...)
 	}
 	for _, c := range o.Require {
 		if slices.ContainsFunc(x.Checks, func(v Verdict) bool { return v.Condition == c.String() }) {

@@ -294,6 +294,31 @@ func (r *Results) Failed() []Verdict {
 	return failed
 }
 
+// at is the index of a node; -1: there is none of that name.
+func (r *Results) at(name string) int {
+	return slices.IndexFunc(r.Nodes, func(n NodeInfo) bool { return n.Name == name })
+}
+
+// names of the nodes.
+func (r *Results) names() (all []string) {
+	for _, n := range r.Nodes {
+		all = append(all, n.Name)
+	}
+	return all
+}
+
+// MetricNames lists the metrics of all nodes, in the order of the first node that has them.
+func MetricNames(nodes ...NodeResult) (names []string) {
+	for _, n := range nodes {
+		for _, s := range n.Metrics {
+			if !slices.Contains(names, s.Name) {
+				names = append(names, s.Name)
+			}
+		}
+	}
+	return names
+}
+
 // Metric finds a series by name.
 func (n NodeResult) Metric(name string) (Series, bool) {
 	for _, s := range n.Metrics {

@@ -110,7 +110,7 @@ func (r *Results) overloaded(c *CaseResult, k int) string {
 
 // floor returns the rate that the relay of the same run reached.
 func (r *Results) floor(c *CaseResult) (Series, bool) {
-	i := slices.IndexFunc(r.Nodes, func(n NodeInfo) bool { return n.Name == Floor })
+	i := r.at(Floor)
 	if i < 0 {
 		return Series{}, false
 	}
@@ -120,7 +120,7 @@ func (r *Results) floor(c *CaseResult) (Series, bool) {
 
 // relateToFloor adds to each node of case c what its messages cost as a multiple of the relay's, round by round.
 func (r *Results) relateToFloor(c *CaseResult) {
-	i := slices.IndexFunc(r.Nodes, func(n NodeInfo) bool { return n.Name == Floor })
+	i := r.at(Floor)
 	if i < 0 {
 		return
 	}

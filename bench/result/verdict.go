@@ -75,13 +75,13 @@ func (r *Results) Judge(i int, c Condition, last int) Verdict {
 	v := Verdict{Case: res.Scenario + " " + res.Label, Condition: c.String()}
 	nodes := []int{0}
 	if c.Against != "" {
-		k := slices.IndexFunc(r.Nodes, func(n NodeInfo) bool { return n.Name == c.Against })
+		k := r.at(c.Against)
 		if k < 0 && slices.Contains(r.optional, c.Against) {
 			v.absent = true
 			return v.skipped("there is no node " + c.Against + " in this run")
 		}
 		if k < 0 {
-			return v.unclear(r.unknown(c.Against))
+			return v.unclear(NoNode(c.Against, append(r.names(), r.optional...)))
 		}
 		nodes = append(nodes, k)
 	}
@@ -150,23 +150,10 @@ func (r *Results) unfit(res *CaseResult, k int, c Condition) string {
 	return ""
 }
 
-// unknown is what to say of the name of a node that is not in the run.
-func (r *Results) unknown(name string) string {
-	var names []string
-	for _, n := range r.Nodes {
-		names = append(names, n.Name)
-	}
-	return NoNode(name, append(names, r.optional...))
-}
-
 // missing says that a metric was not measured, and what is instead.
 func (n *NodeResult) missing(metric, node string) string {
-	var names []string
-	for _, s := range n.Metrics {
-		names = append(names, s.Name)
-	}
 	why := metric + " was not measured on " + node
-	if like := suggest.Nearest(metric, names); like != "" {
+	if like := suggest.Nearest(metric, MetricNames(*n)); like != "" {
 		why += "; did you mean " + like + "?"
 	}
 	return why
