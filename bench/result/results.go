@@ -109,19 +109,24 @@ type Series struct {
 // machine between rounds meets both of a pair; of what the worst round stands for, or without such rounds, the values'. 0:
 // there is none.
 func (s Series) Times(of Series) float64 {
-	var each []float64
-	for i, round := range s.Rounds {
-		if j := slices.Index(of.Rounds, round); j >= 0 && of.Values[j] != 0 && !s.Worst {
-			each = append(each, s.Values[i]/of.Values[j])
-		}
-	}
+	each := s.byRound(of)
 	switch {
-	case len(each) > 0:
-		return Median(each)
+	case len(each.Values) > 0 && !s.Worst:
+		return each.Value
 	case of.Value == 0:
 		return 0
 	}
 	return s.Value / of.Value
+}
+
+// byRound divides s by of in each round that both have, where there is something to divide by.
+func (s Series) byRound(of Series) (times Series) {
+	for i, round := range s.Rounds {
+		if j := slices.Index(of.Rounds, round); j >= 0 && of.Values[j] > 0 {
+			times.add(s.Values[i]/of.Values[j], round)
+		}
+	}
+	return times
 }
 
 // Spread is half the range of the middle half of the rounds, as a share of their median; 0: there is none, or one round.

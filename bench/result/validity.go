@@ -129,13 +129,8 @@ func (r *Results) relateToFloor(c *CaseResult) {
 		n := &c.Nodes[k]
 		n.Metrics = slices.DeleteFunc(n.Metrics, func(s Series) bool { return s.Name == floorMetric })
 		cost, _ := n.Metric(CostMetric)
-		times := Series{Name: floorMetric, Unit: Ratio, Better: Lower}
-		for at, round := range cost.Rounds {
-			if j := slices.Index(floor.Rounds, round); j >= 0 && floor.Values[j] > 0 {
-				times.add(cost.Values[at]/floor.Values[j], round)
-			}
-		}
-		if len(times.Values) > 0 {
+		if times := cost.byRound(floor); len(times.Values) > 0 {
+			times.Name, times.Unit, times.Better = floorMetric, Ratio, Lower
 			at := slices.IndexFunc(n.Metrics, func(s Series) bool { return s.Name == CostMetric }) + 1
 			n.Metrics = slices.Insert(n.Metrics, at, times)
 		}
