@@ -167,10 +167,13 @@ func (t *Traffic) Expect(f Flow) { t.flows = append(t.flows, f) }
 // Feed opens a sender whose messages all receivers of gate expect.
 func (t *Traffic) Feed(ctx context.Context, all bool, to []Address, gate ...*Sequence) (*Sender, error) {
 	s, err := t.Sender(ctx, all, to, gate...)
+	if err != nil {
+		return nil, err
+	}
 	for _, q := range gate {
 		t.Expect(Flow{From: s, Seen: q})
 	}
-	return s, err
+	return s, nil
 }
 
 // Run lets the senders go, warms up, measures one phase after the other, stops the senders, waits for what is still under

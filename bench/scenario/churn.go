@@ -77,7 +77,7 @@ type visits struct {
 // during is a phase with visits; those who are there at its end finish.
 func (v *visits) during(ctx context.Context, length time.Duration) load.Phase {
 	v.setup = load.NewLatency()
-	ctx, cancel := context.WithCancel(ctx)
+	var cancel context.CancelFunc
 	var work sync.WaitGroup
 	due := make(chan struct{}, guests)
 	call := func() {
@@ -98,6 +98,7 @@ func (v *visits) during(ctx context.Context, length time.Duration) load.Phase {
 	}
 	return load.Phase{Length: length,
 		Begin: func() {
+			ctx, cancel = context.WithCancel(ctx)
 			work.Go(call)
 			for i := range uint64(guests) {
 				random := rand.New(rand.NewPCG(i, 1))

@@ -84,8 +84,11 @@ func groupWithVictim(ctx context.Context, t *load.Traffic, n int) (load.Conn, *l
 		return nil, nil, err
 	}
 	s, err := t.Feed(ctx, true, []load.Address{to}, gate...)
+	if err != nil {
+		return nil, nil, err
+	}
 	t.Expect(load.Flow{From: s, Seen: r.From(0), Slow: true})
-	return victim, r.From(0), err
+	return victim, r.From(0), nil
 }
 
 // recovery watches the slow member from now on, and tells when it saw a message that was sent after now.
