@@ -64,7 +64,7 @@ func Median(values []float64) float64 {
 var known = []string{"delivered", OfferedMetric, "sent", "bytes received", CostMetric, "client CPU per delivered", floorMetric, "node cores",
 	"client cores", "p50", "p90", "p99", "p99.9", "p99.99", "max", LateMetric, "lost", "duplicates", "reordered", "changed", "foreign",
 	"standstills over 1 s", "node RSS", "node RSS peak", "spread max/mean", "spread min/mean", "clients served", "clients served a second",
-	"clients failed", "setup p50", "setup p99", "files growth", "RSS growth", "clients connected", "all connected in", "clients back",
+	"clients failed", "setup p50", "setup p99", "setups timed out", "files growth", "RSS growth", "clients connected", "all connected in", "clients back",
 	"all back in", "node CPU per comeback", "connections", "connects", "node RSS per idle connection", "node CPU per connect", "names",
 	"time per subscribe", "node CPU per subscribe", "node RSS per name", "rate per member", "longest silence", "slow member served again",
 	"slow member caught up after", "rate during/before", "rate after/before", "lost by the slow member", "RSS slope", "files slope",

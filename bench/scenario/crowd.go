@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
@@ -161,18 +162,20 @@ func storm(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, 
 }
 
 // come connects and subscribes all clients, so many at a time. It returns how many came and how long it took, in the word
-// for it, and how long each took, from dialling to the confirmed name. Half a crowd has no time.
+// for it, and how long each took, from dialling to the confirmed name. Half a crowd has no time. Who is not answered in its
+// own time tries again, as clients do: a node may take more at once than it can answer so soon.
 func (w *crowd) come(ctx context.Context, word string, workers int) (all, each []result.Metric, err error) {
 	took := make([]time.Duration, len(w.names))
 	w.conns, w.got = make([]load.Conn, len(w.names)), make([]*load.Receiver, len(w.names))
+	var late atomic.Int64
+	var reason atomic.Value
 	begin := time.Now()
 	came, err := together(len(w.names), workers, func(i int) error {
 		at := time.Now()
-		w.got[i] = load.NewReceiver(0, 1, 0)
-		c, err := w.rig.Open(ctx, load.Subscribing, load.DialOptions{Sink: w.got[i], ReadBuffer: 2 << 10})
-		if err == nil {
-			w.conns[i] = c
-			_, err = c.Subscribe(ctx, 1, 0, func(int) load.Address { return w.names[i] })
+		err := w.one(ctx, i)
+		for ; errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil; err = w.one(ctx, i) {
+			late.Add(1)
+			reason.CompareAndSwap(nil, err.Error())
 		}
 		if err != nil {
 			return fmt.Errorf("client %d: %w", i, err)
@@ -190,7 +193,23 @@ func (w *crowd) come(ctx context.Context, word string, workers int) (all, each [
 			setup.Record(int64(d))
 		}
 	}
-	return all, setups(setup), err
+	each = setups(setup)
+	if n := late.Load(); n > 0 {
+		each = append(each, result.Metric{Name: "setups timed out", Value: float64(n), Better: result.Lower, Worst: true})
+		w.rig.Notes = append(w.rig.Notes, fmt.Sprintf("%d times a client was not answered and tried again: %v", n, reason.Load()))
+	}
+	return all, each, err
+}
+
+// one connects and subscribes client i.
+func (w *crowd) one(ctx context.Context, i int) error {
+	w.got[i] = load.NewReceiver(0, 1, 0)
+	c, err := w.rig.Open(ctx, load.Subscribing, load.DialOptions{Sink: w.got[i], ReadBuffer: 2 << 10})
+	if err == nil {
+		w.conns[i] = c
+		_, err = c.Subscribe(ctx, 1, 0, func(int) load.Address { return w.names[i] })
+	}
+	return err
 }
 
 // setups are the times that clients took to come.

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -186,6 +187,25 @@ func TestStormComesAllAtOnce(t *testing.T) {
 	if ms["clients back"] != n || ms["all back in"] <= 0 {
 		t.Errorf("got %v", ms)
 	}
+}
+
+// A client that a node is too busy to answer comes all the same, later, and is told of; one that cannot come ends the storm.
+func TestStormLetsWhoWasNotAnsweredTryAgain(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := new(faults.Proxy)
+		tg := target(t, n)
+		var dialled atomic.Int64
+		tg.Dialer = watched{Dialer: client.Dialer{Net: n.Net.Dial}, before: func(context.Context) error {
+			if k := dialled.Add(1); k == 50 || k == 60 {
+				return fmt.Errorf("nothing for 20s: %w", context.DeadlineExceeded)
+			}
+			return nil
+		}}
+		ms := metrics(t, tg, "storm", quick(func(p *result.Params) { p.Conns = 40 }))
+		if ms["clients back"] != 40 || ms["setups timed out"] != 2 || ms["lost"] != 0 {
+			t.Errorf("got %v", ms)
+		}
+	})
 }
 
 func TestGrowthIsFoundInTheSecondHalf(t *testing.T) {
