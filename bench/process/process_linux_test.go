@@ -259,7 +259,8 @@ func TestProcessThatHasEndedIsNotMeasured(t *testing.T) {
 func TestBusyMachineIsNamed(t *testing.T) {
 	begin := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	at := func(after, busy, stolen, ours, clock time.Duration) reading {
-		return reading{at: begin.Add(after), wall: begin.Add(after + clock), busy: busy, stolen: stolen, ours: ours, known: true}
+		return reading{at: begin.Add(after), wall: begin.Add(after + clock), busy: time.Hour + busy, stolen: time.Minute + stolen,
+			ours: 30*time.Minute + ours, known: true}
 	}
 	for _, c := range []struct {
 		name string

@@ -319,3 +319,30 @@ func TestCostOfAnotherProcessIsNotValid(t *testing.T) {
 		}
 	}
 }
+
+// A multiple is of the rounds that both have, and of those in which there is something to divide by.
+func TestTimesAreOfCommonRounds(t *testing.T) {
+	series := func(worst bool, rounds []int, values ...float64) Series {
+		s := Series{Better: Lower, Worst: worst}
+		for i, v := range values {
+			s.add(v, rounds[i])
+		}
+		return s
+	}
+	for _, c := range []struct {
+		name  string
+		s, of Series
+		want  float64
+	}{
+		{"by round, not of the medians", series(false, []int{1, 2, 3}, 10, 20, 60), series(false, []int{1, 2, 3}, 10, 40, 20), 1},
+		{"only common rounds", series(false, []int{1, 2}, 10, 20), series(false, []int{2, 3}, 5, 1), 4},
+		{"none in common: of the values", series(false, []int{1}, 10), series(false, []int{2}, 5), 2},
+		{"not by 0", series(false, []int{1, 2}, 5, 6), series(false, []int{1, 2}, 0, 3), 2},
+		{"all by 0", series(false, []int{1, 2}, 5, 6), series(false, []int{1, 2}, 0, 0), 0},
+		{"of the worst", series(true, []int{1, 2}, 1, 8), series(true, []int{1, 2}, 1, 2), 4},
+	} {
+		if got := c.s.Times(c.of); got != c.want {
+			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -200,4 +201,36 @@ func TestFindNamesTheNearestScenario(t *testing.T) {
 	if _, err := LoadScenario("fan-out"); err == nil || !strings.Contains(err.Error(), "fanout") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// Steps are counted before they are done, and what is left of a run goes down to nothing.
+func TestProgressKnowsWhatIsLeft(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		const length = 3 * time.Second
+		s := Scenario{Name: "told", Kind: Kind{Label: func(p result.Params) string { return strconv.Itoa(p.Pairs) },
+			Run: func(ctx context.Context, _ *load.Rig, _ result.Params) ([]result.Metric, error) {
+				return nil, load.Sleep(ctx, length)
+			}}}
+		plan := Plan{Targets: named("A", "B"), Cases: []Case{{Scenario: s, Params: result.Params{Pairs: 1}}, {Scenario: s, Params: result.Params{Pairs: 2}}}, Rounds: 2}
+		var last Progress
+		steps := 0
+		plan.Progress = func(g Progress) {
+			last = g
+			if g.Step.Of != 8 {
+				t.Errorf("step %d of %d, want 8", g.Step.Number, g.Step.Of)
+			}
+			if left := time.Duration(8-steps) * length; steps > 2 && !g.Done && g.Left != left {
+				t.Errorf("before step %d %v are left, want %v", g.Step.Number, g.Left, left)
+			}
+			if g.Done {
+				steps++
+			}
+		}
+		if _, err := plan.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if steps != 8 || last.Left != 0 || last.Elapsed != 8*length {
+			t.Errorf("%d steps, %v left after %v", steps, last.Left, last.Elapsed)
+		}
+	})
 }

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -262,4 +263,63 @@ func TestPercentilesNeedTheirSamples(t *testing.T) {
 			t.Errorf("%d messages: %s, want %s", c.n, got, c.want)
 		}
 	}
+}
+
+// Who works together stops soon after one has failed, and says how many did not.
+func TestTogetherStopsAtAFailure(t *testing.T) {
+	const n, workers, bad = 1000, 4, 10
+	var calls atomic.Int64
+	wrong := errors.New("wrong")
+	done, err := together(n, workers, func(i int) error {
+		calls.Add(1)
+		if i >= bad {
+			return wrong
+		}
+		return nil
+	})
+	if got := calls.Load(); done != bad || !errors.Is(err, wrong) || got > bad+workers {
+		t.Errorf("%d done in %d calls, %v", done, got, err)
+	}
+	if done, err := together(n, workers, func(int) error { return nil }); done != n || err != nil {
+		t.Errorf("%d done, %v", done, err)
+	}
+}
+
+// A pause is the longest silence of the phase in which it was, and of no other.
+func TestSilenceIsOfItsPhase(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		const pause = 400 * time.Millisecond
+		tg := target(t, &faults.Proxy{Pause: onceAfter(100, pause)})
+		ms := metrics(t, tg, "slow", quick(func(p *result.Params) { p.Fanout, p.Rate, p.Stall, p.Duration = 3, 500, time.Second, time.Second }))
+		before, during := time.Duration(ms["before: longest silence"]), time.Duration(ms["during: longest silence"])
+		if before < pause || before > pause*11/10 || during > pause/10 {
+			t.Errorf("silence before %v, during %v; the pause of %v was before", before, during, pause)
+		}
+	})
+}
+
+// Visits that fail are counted, and the first are told with their reasons.
+func TestFailedVisitsAreCountedAndTold(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := new(faults.Proxy)
+		tg := target(t, n)
+		var dialled atomic.Int64
+		tg.Dialer = watched{Dialer: client.Dialer{Net: n.Net.Dial}, before: func(context.Context) error {
+			if dialled.Add(1) > 6 { // the pair's, and some guests'
+				return errors.New("no more")
+			}
+			return nil
+		}}
+		r, err := Plan{Targets: []load.Target{tg}, Rounds: 1, Cases: []Case{{Scenario: load1(t, "churn"),
+			Params: quick(func(p *result.Params) { p.ChurnRate, p.Duration = 20, time.Second })}}}.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		served, _ := r.Cases[0].Nodes[0].Metric("clients served")
+		failed, _ := r.Cases[0].Nodes[0].Metric("clients failed")
+		notes := r.Cases[0].Nodes[0].Rounds[0].Notes
+		if served.Value != 5 || failed.Value < 10 || len(notes) != 3 || notes[0] != "a client failed: no more" {
+			t.Errorf("%v served, %v failed, notes %q", served.Value, failed.Value, notes)
+		}
+	})
 }
