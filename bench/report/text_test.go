@@ -78,6 +78,9 @@ func TestFiguresSayHowManyRoundsTheyAreOf(t *testing.T) {
 			m.Values, m.Rounds = []float64{0.8 * m.Value, m.Value, 1.2 * m.Value}, []int{1, 2, 3}
 		}
 	}
+	if c := number(result.NodeResult{Metrics: []result.Series{{Name: "lost", Values: []float64{0, 3, 7}, Value: 7, Worst: true}}}, "lost"); c.Text != "7" {
+		t.Errorf("the worst round scatters: %s", c.Text)
+	}
 	for name, view := range views(t, one) {
 		if !strings.Contains(view, "one round") || strings.Contains(view, "medians") || strings.Contains(view, "±") {
 			t.Errorf("%s of one round:\n%s", name, view)
