@@ -14,7 +14,7 @@ type Socket struct {
 	net.Conn
 	ReadAt int64 // when the latest read returned, on the clock of Now; the reader's
 
-	throttle *Throttle
+	throttle *throttle
 	closed   chan struct{}
 	closing  sync.Once
 	raw      syscall.RawConn // nil: waiting is not told from writing
@@ -29,7 +29,7 @@ type Socket struct {
 
 // NewSocket wraps a connection of the kernel. Of others it knows no waiting.
 func NewSocket(nc net.Conn) *Socket {
-	s := &Socket{Conn: nc, throttle: NewThrottle(), closed: make(chan struct{})}
+	s := &Socket{Conn: nc, throttle: newThrottle(), closed: make(chan struct{})}
 	if c, ok := nc.(syscall.Conn); ok {
 		s.raw, _ = c.SyscallConn() // fails when nc is closed, and then Write says so
 	}
@@ -38,11 +38,11 @@ func NewSocket(nc net.Conn) *Socket {
 }
 
 // Pace sets how fast it reads, as Conn.Pace does. Safe for all.
-func (s *Socket) Pace(bytesPerSecond int) { s.throttle.Set(bytesPerSecond) }
+func (s *Socket) Pace(bytesPerSecond int) { s.throttle.set(bytesPerSecond) }
 
 // Read implements net.Conn.
 func (s *Socket) Read(b []byte) (int, error) {
-	n := s.throttle.Allow(len(b), s.closed)
+	n := s.throttle.allow(len(b), s.closed)
 	if n == 0 {
 		return 0, net.ErrClosed
 	}

@@ -88,15 +88,10 @@ func runFlags(fs *pflag.FlagSet) any {
 		}
 		takes(fs, "LIST", k.Name)
 	}
-	takes(fs, "MIX", "sizes")
-	takes(fs, "NAME|FILE.yaml", "suite")
-	takes(fs, "CMD", "node", "versus")
-	takes(fs, "ADDRESS", "target")
-	takes(fs, "CONDITION", "require")
-	takes(fs, "DIR", "report")
-	takes(fs, "FILE", "cpuprofile")
-	takes(fs, "table|json", "output")
-	takes(fs, "WHEN", "color")
+	for word, flags := range map[string]string{"MIX": "sizes", "NAME|FILE.yaml": "suite", "CMD": "node versus", "ADDRESS": "target",
+		"CONDITION": "require", "DIR": "report", "FILE": "cpuprofile", "table|json": "output", "WHEN": "color"} {
+		takes(fs, word, strings.Fields(flags)...)
+	}
 	return o
 }
 
