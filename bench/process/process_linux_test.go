@@ -69,6 +69,9 @@ func TestWords(t *testing.T) {
 		{"   ", nil},
 		{`slim "x`, nil},
 		{`slim x\`, nil},
+		{`slim 'x`, nil},
+		{`a"b 'c' \"d"e 'it'\''s'`, []string{`ab 'c' "de`, "it's"}},
+		{"'a\nb' c", []string{"a\nb", "c"}},
 	} {
 		got, err := Words(c.in)
 		if (err != nil) != (c.want == nil) || !slices.Equal(got, c.want) {
