@@ -1,10 +1,14 @@
 package load
 
 import (
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Socket is a connection as a generator wants it. It knows how long its writes have waited for the peer to take something:
@@ -62,7 +66,7 @@ func (s *Socket) Waited() int64 { return s.waited.Load() }
 
 // Write implements net.Conn.
 func (s *Socket) Write(b []byte) (int, error) {
-	if s.raw == nil || !writesDirectly {
+	if s.raw == nil {
 		return s.Conn.Write(b)
 	}
 	s.left, s.err = b, nil
@@ -100,4 +104,20 @@ func (s *Socket) attempt(fd uintptr) bool {
 		s.left = s.left[n:]
 	}
 	return true
+}
+
+// writeNow writes without waiting; again: the socket takes nothing at the moment.
+func writeNow(fd uintptr, b []byte) (n int, again bool, err error) {
+	for {
+		n, err = unix.Write(int(fd), b)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			return 0, true, nil
+		case err != nil:
+			return 0, false, os.NewSyscallError("write", err)
+		default:
+			return n, false, nil
+		}
+	}
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -277,10 +276,7 @@ const nodePackage = "github.com/seed31b3bfd0/slimgo/cmd/slim"
 
 // ownNode finds this build's node: the program beside this one, or else, in a checkout, what is built from it.
 func ownNode(ctx context.Context, clean *func(), stderr io.Writer) (string, error) {
-	name := "slim"
-	if runtime.GOOS == "windows" {
-		name += ".exe"
-	}
+	const name = "slim"
 	if self, err := os.Executable(); err == nil {
 		beside := filepath.Join(filepath.Dir(self), name)
 		if st, err := os.Stat(beside); err == nil && st.Mode().IsRegular() {
