@@ -31,11 +31,12 @@ const (
 )
 
 // rule is one row of the package map. A package imports rows of lower levels, never its own, and of other modules only
-// what its row names. The parts of bench are one level and import each other in an order of their own. Test files may
-// import anything. A row may stand here before its package does.
+// what its row names. The parts of bench are one level in steps, which import lower steps. Test files may import anything. A
+// row may stand here before its package does.
 type rule struct {
 	path    string // below the module; a trailing "/..." covers all below it
 	level   int
+	step    int      // within a level
 	outside []string // import paths, with everything below them
 	only    string   // of the module it imports nothing outside this tree; empty: anything
 }
@@ -76,13 +77,18 @@ var rules = []rule{
 	{path: "session/uplink", level: 3},
 
 	{path: "router", level: 4},
+	{path: "internal/faults", level: 4},
 
 	{path: "internal/cli", level: 5, outside: []string{"golang.org/x/term"}},
 
-	{path: "bench/relay", level: 6, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/sys/unix"}},
-	{path: "bench/relay/grpcgo", level: 6, outside: []string{"google.golang.org/grpc"}},
-	{path: "bench/...", level: 6, outside: []string{"github.com/HdrHistogram/hdrhistogram-go", "go.yaml.in/yaml/v4",
-		"golang.org/x/sys/unix"}},
+	{path: "bench/process", level: 6, outside: []string{"golang.org/x/sys/unix"}},
+	{path: "bench/load", level: 6, step: 1, outside: []string{"github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/sys/unix"}},
+	{path: "bench/client", level: 6, step: 2},
+	{path: "bench/nats", level: 6, step: 2},
+	{path: "bench/result", level: 6, step: 2, outside: []string{"golang.org/x/perf/benchmath", "github.com/aclements/go-moremath/stats"}}, // distributions
+	{path: "bench/relay", level: 6, step: 3},
+	{path: "bench/report", level: 6, step: 3},
+	{path: "bench/scenario", level: 6, step: 3, outside: []string{"go.yaml.in/yaml/v4"}},
 
 	{path: "cmd/...", level: top, outside: []string{"github.com/spf13/pflag"}},
 	{path: "interop/...", level: top},
@@ -195,7 +201,7 @@ func allowedOwn(r *rule, imported string) error {
 		return errors.New("imports session: a node knows no apps; programs wire the two")
 	case within(imported, "router") && within(r.path, "session"):
 		return errors.New("imports router: an app knows no node; programs wire the two")
-	case to.level < r.level || within(imported, "bench") && within(r.path, "bench"):
+	case to.level < r.level || to.level == r.level && to.step < r.step:
 		return nil
 	}
 	return fmt.Errorf("is on level %d and imports %s of level %d: imports point to lower levels only", r.level, imported, to.level)
@@ -233,10 +239,12 @@ func TestImportRules(t *testing.T) {
 		{"the router does not read configuration", "router", own + "config", false},
 		{"a program does", "cmd/slim", own + "config", true},
 		{"what programs share knows no configuration", "internal/cli", own + "config", false},
-		{"a program may measure", "cmd/slim-bench", own + "bench", true},
-		{"a measurement is no program", "bench", own + "config", false},
-		{"the parts of bench know each other", "bench/load", own + "bench/process", true},
-		{"a measurement does not use a program", "bench", own + "cmd/slim", false},
+		{"a program may measure", "cmd/slim-bench", own + "bench/scenario", true},
+		{"a measurement is no program", "bench/scenario", own + "config", false},
+		{"a part of bench may use a lower step", "bench/load", own + "bench/process", true},
+		{"and no higher one", "bench/process", own + "bench/load", false},
+		{"nor its own", "bench/scenario", own + "bench/report", false},
+		{"a measurement does not use a program", "bench/scenario", own + "cmd/slim", false},
 		{"programs do not use each other", "interop", own + "cmd/slim", false},
 		{"nobody uses a program", "router", own + "cmd/slim", false},
 		{"mls uses its parts", "mls", own + "mls/internal/suite", true},

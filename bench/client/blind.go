@@ -4,130 +4,108 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
-	"sync"
+	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
-	"github.com/seed31b3bfd0/slimgo/wire/h2"
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
-// Blind is the protocol of the relay in bench/relay: SLIM's messages byte for byte, but no negotiation and no names. A
-// stream says in its request what it is for.
-const Blind = "blind"
-
-// Request fields of a blind stream. Exactly one of the first two stands in a request.
+// Requests of a stream to the relay in bench/relay, which takes SLIM's messages byte for byte, but negotiates nothing and
+// knows no names: one of these words, a space, and a name. Each comes back as it is when it is done. After a
+// feed, whatever is sent is passed on.
 const (
-	JoinField = "bench-join" // everything that is fed under this name comes out here
-	FeedField = "bench-feed" // what goes in here comes out of the streams that joined
-	AllField  = "bench-all"  // with FeedField, "1": each message comes out of all of them, not of one in turn
+	Join    = "join"     // everything that is fed under this name comes out here
+	Feed    = "feed"     // what goes in here comes out of the streams that joined, of one in turn
+	FeedAll = "feed-all" // the same, of all of them
 )
 
 // BlindDialer opens connections to a relay.
 type BlindDialer struct{}
 
 // Protocol implements load.Dialer.
-func (BlindDialer) Protocol() string { return Blind }
+func (BlindDialer) Protocol() string { return load.Blind }
 
-// Dial connects. Streams are opened by Subscribe and Publisher.
+// Dial connects and opens the stream.
 func (BlindDialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load.Conn, error) {
-	nc, err := Dialer{}.socket(ctx, addr)
-	if err != nil {
-		return nil, err
-	}
-	b, err := newBlind(nc, addr, o)
-	if err != nil {
-		_ = nc.Close()
+	b := &blindConn{Conn: Conn{sink: o.Sink}}
+	if err := (Dialer{}).dial(ctx, addr, &b.Conn, uplink.Options{Handle: b.handle, NoLink: true, ReadBuffer: o.ReadBuffer}); err != nil {
 		return nil, fmt.Errorf("blind %s: %w", addr, err)
 	}
+	b.linkID = "blind"
 	return b, nil
 }
 
-// blindConn is a Conn whose streams say themselves what they are for. It uses the socket, the writing and the reading of
-// Conn, so that the generator costs the same with relay and node.
+// blindConn is a Conn whose stream says itself what it is for.
 type blindConn struct {
-	*Conn
-	addr string
-	one  sync.Once // the first stream starts the reader
+	Conn
+	feeds bool // a feed asks nothing more
 }
 
-func newBlind(nc net.Conn, addr string, o load.DialOptions) (*blindConn, error) {
-	c, err := newConn(nc, o)
-	if err != nil {
-		return nil, err
+const tagPublish = 3<<3 | 2 // Message.publish
+
+// handle takes out what has come back of our requests. Reader.
+func (b *blindConn) handle(msgs [][]byte) {
+	msgs = slices.DeleteFunc(msgs, func(msg []byte) bool {
+		back := len(msg) == 0 || msg[0] != tagPublish
+		if back {
+			b.answer(0, true, "")
+		}
+		return back
+	})
+	if len(msgs) > 0 {
+		b.Conn.handle(msgs)
 	}
-	c.machine.Close()
-	c.machine, c.verified = nil, true
-	c.key = make([]byte, 32) // nobody checks the MAC; computing it costs what it costs with a node
-	c.linkID = "blind"
-	return &blindConn{Conn: c, addr: addr}, nil
 }
 
-// open opens a stream and waits for the relay's answer, which comes when it takes part.
-func (b *blindConn) open(ctx context.Context, fields ...h2.Field) (*h2.Stream, error) {
-	c := b.Conn
-	c.mu.Lock()
-	answered := c.responses
-	s, err := c.h2.Open(append([]h2.Field{
-		{Name: ":method", Value: "POST"},
-		{Name: ":scheme", Value: "http"},
-		{Name: ":authority", Value: b.addr},
-		{Name: ":path", Value: path},
-		{Name: "te", Value: "trailers"},
-		{Name: "content-type", Value: "application/grpc"},
-	}, fields...))
-	if err != nil {
-		c.mu.Unlock()
-		return nil, err
+// ask sends a request and waits until it comes back.
+func (b *blindConn) ask(ctx context.Context, verb, name string) error {
+	b.mu.Lock()
+	b.acks.pending++
+	b.mu.Unlock()
+	if err := b.WriteThrough(ctx, uplink.AppendFrame(nil, []byte(verb+" "+name))); err != nil {
+		return err
 	}
-	c.takeControl()
-	c.flush()
-	c.mu.Unlock()
-	b.one.Do(func() { go c.read() })
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return s, c.wait(ctx, func() bool { return c.responses > answered })
+	return b.wait(ctx, 0)
 }
 
-// Subscribe implements load.Conn: a stream for each name.
+// Subscribe implements load.Conn.
 func (b *blindConn) Subscribe(ctx context.Context, n, _ int, at func(int) load.Address) (int, error) {
 	for i := range n {
-		if _, err := b.open(ctx, h2.Field{Name: JoinField, Value: at(i).String()}); err != nil {
+		if err := b.ask(ctx, Join, at(i).String()); err != nil {
 			return i, err
 		}
 	}
 	return n, nil
 }
 
-var errBlindNames = errors.New("a relay has no names to withdraw")
+var (
+	errBlindNames = errors.New("a relay has no names to withdraw")
+	errBlindFeed  = errors.New("a relay's stream feeds one name: use another connection")
+)
 
 // Unsubscribe implements load.Conn: it is an error.
 func (b *blindConn) Unsubscribe(context.Context, int, int, func(int) load.Address) (int, error) {
 	return 0, errBlindNames
 }
 
-// Publisher implements load.Conn: a stream for the one destination.
+// Publisher implements load.Conn: one for each connection, to one destination.
 func (b *blindConn) Publisher(m load.Message) (load.Publisher, error) {
-	if len(m.To) != 1 {
+	switch {
+	case len(m.To) != 1:
 		return nil, fmt.Errorf("blind: %d destinations: want one", len(m.To))
+	case b.feeds:
+		return nil, errBlindFeed
 	}
-	fields := []h2.Field{{Name: FeedField, Value: m.To[0].String()}}
+	b.feeds = true
+	verb := Feed
 	if m.All {
-		fields = append(fields, h2.Field{Name: AllField, Value: "1"})
+		verb = FeedAll
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), setupLimit)
 	defer cancel()
-	s, err := b.open(ctx, fields...)
-	if err != nil {
+	if err := b.ask(ctx, verb, m.To[0].String()); err != nil {
 		return nil, err
 	}
-	b.stream = s
-	return b.publisher(m, mac.New(b.key, b.linkID), rand.NewPCG(uint64(m.Sender), uint64(load.Now())))
-}
-
-// Close implements load.Conn.
-func (b *blindConn) Close() error {
-	b.one.Do(func() { close(b.gone) }) // nothing ever read
-	return b.Conn.Close()
+	return b.publisher(m, mac.New(make([]byte, 32), b.linkID)) // nobody checks the MAC; it costs what it costs with a node
 }

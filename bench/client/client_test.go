@@ -11,14 +11,14 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/seed31b3bfd0/slimgo/bench/internal/testnode"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/internal/faults"
 	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func start(t *testing.T, n *testnode.Node) *testnode.Node {
+func start(t *testing.T, n *faults.Proxy) *faults.Proxy {
 	t.Helper()
 	if err := n.Start(); err != nil {
 		t.Fatal(err)
@@ -27,7 +27,7 @@ func start(t *testing.T, n *testnode.Node) *testnode.Node {
 	return n
 }
 
-func dial(t *testing.T, n *testnode.Node, o load.DialOptions) *Conn {
+func dial(t *testing.T, n *faults.Proxy, o load.DialOptions) *Conn {
 	t.Helper()
 	c, err := Dialer{}.Dial(t.Context(), n.Addr(), o)
 	if err != nil {
@@ -35,7 +35,7 @@ func dial(t *testing.T, n *testnode.Node, o load.DialOptions) *Conn {
 	}
 	t.Cleanup(func() {
 		_ = c.Close()
-		<-c.(*Conn).gone
+		<-c.(*Conn).Done()
 	})
 	return c.(*Conn)
 }
@@ -96,7 +96,7 @@ func TestMessagesArriveSignedAndInOrder(t *testing.T) {
 		{"to a group", 1 << 10, 100, load.Constant, 172, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			n := start(t, new(testnode.Node))
+			n := start(t, new(faults.Proxy))
 			sink := expect(uint64(c.count))
 			to := address("bob", 7)
 			if c.all {
@@ -132,7 +132,7 @@ func TestMessagesArriveSignedAndInOrder(t *testing.T) {
 }
 
 func TestFreshIdentityDiffersFromMessageToMessage(t *testing.T) {
-	n := start(t, new(testnode.Node))
+	n := start(t, new(faults.Proxy))
 	c := dial(t, n, load.DialOptions{})
 	pub, err := c.Publisher(load.Message{To: []load.Address{address("x", 0)}, Size: 100, Identity: load.Fresh, IdentitySize: 172})
 	if err != nil {
@@ -153,7 +153,7 @@ func TestFreshIdentityDiffersFromMessageToMessage(t *testing.T) {
 }
 
 func TestNamesAreConfirmedByTheNode(t *testing.T) {
-	n := start(t, new(testnode.Node))
+	n := start(t, new(faults.Proxy))
 	c := dial(t, n, load.DialOptions{})
 	at := func(i int) load.Address { return address("n"+strconv.Itoa(i), uint64(i+1)) }
 	if done, err := c.Subscribe(t.Context(), 1000, 10, at); done != 1000 || err != nil {
@@ -170,8 +170,20 @@ func TestNamesAreConfirmedByTheNode(t *testing.T) {
 	}
 }
 
+// Names that differ in their id alone have subscriptions of their own.
+func TestNeighbouringNamesHaveDifferentSubscriptions(t *testing.T) {
+	seen := map[uint64]load.Address{}
+	for id := range uint64(100) {
+		a := address("x", id)
+		if other, ok := seen[subscriptionID(a)]; ok {
+			t.Errorf("%s and %s have one subscription", a, other)
+		}
+		seen[subscriptionID(a)] = a
+	}
+}
+
 func TestRefusedNameIsAnError(t *testing.T) {
-	n := start(t, &testnode.Node{Refuse: "not today"})
+	n := start(t, &faults.Proxy{Refuse: "not today"})
 	c := dial(t, n, load.DialOptions{})
 	done, err := c.Subscribe(t.Context(), 3, 0, func(i int) load.Address { return address("x", uint64(i)) })
 	if done != 0 || err == nil || !strings.Contains(err.Error(), "not today") {
@@ -180,7 +192,7 @@ func TestRefusedNameIsAnError(t *testing.T) {
 }
 
 func TestNodeThatSignsWronglyIsFound(t *testing.T) {
-	n := start(t, &testnode.Node{Fault: func(uint64) testnode.Fault { return testnode.Unsigned }})
+	n := start(t, &faults.Proxy{Fate: func(uint64) faults.Fate { return faults.Unsigned }})
 	receiver, sender := dial(t, n, load.DialOptions{}), dial(t, n, load.DialOptions{})
 	to := address("bob", 1)
 	if _, err := receiver.Subscribe(t.Context(), 1, 0, func(int) load.Address { return to }); err != nil {
@@ -193,14 +205,14 @@ func TestNodeThatSignsWronglyIsFound(t *testing.T) {
 	if err := pub.Send(0, 1, 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	<-receiver.closed
+	<-receiver.Done()
 	if err := receiver.Err(); err == nil || !strings.Contains(err.Error(), "wrong MAC") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestPublisherRefusesWhatCannotBeSent(t *testing.T) {
-	n := start(t, new(testnode.Node))
+	n := start(t, new(faults.Proxy))
 	c := dial(t, n, load.DialOptions{})
 	to := []load.Address{address("x", 0)}
 	for name, m := range map[string]load.Message{
@@ -218,15 +230,15 @@ func TestDialFailsWhenNobodyNegotiates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		n := start(t, &testnode.Node{Mute: true, Net: new(simnet.Net)})
-		if _, err := (Dialer{Net: n.Net.Dial}).Dial(ctx, n.Addr(), load.DialOptions{}); err == nil || !strings.Contains(err.Error(), "no link") {
+		n := start(t, &faults.Proxy{Mute: true, Net: new(simnet.Net)})
+		if _, err := (Dialer{Net: n.Net.Dial}).Dial(ctx, n.Addr(), load.DialOptions{}); err == nil || !strings.Contains(err.Error(), "has said nothing for 50ms") {
 			t.Errorf("got %v", err)
 		}
 	})
 }
 
 func TestCloseEndsASenderThatTheNodeKeepsWaiting(t *testing.T) {
-	n := start(t, &testnode.Node{Deaf: true})
+	n := start(t, &faults.Proxy{Deaf: true})
 	c, err := Dialer{}.Dial(t.Context(), n.Addr(), load.DialOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -249,12 +261,12 @@ func TestCloseEndsASenderThatTheNodeKeepsWaiting(t *testing.T) {
 	if err := <-ended; err == nil {
 		t.Error("no error")
 	}
-	<-c.(*Conn).gone
+	<-c.(*Conn).Done()
 }
 
 func TestSendAllocatesNothing(t *testing.T) {
 	for _, identity := range []load.Identity{load.Constant, load.Fresh} {
-		n := start(t, new(testnode.Node))
+		n := start(t, new(faults.Proxy))
 		c := dial(t, n, load.DialOptions{})
 		pub, err := c.Publisher(load.Message{To: []load.Address{address("x", 0)}, Size: 100, Identity: identity, IdentitySize: 172})
 		if err != nil {
@@ -266,4 +278,42 @@ func TestSendAllocatesNothing(t *testing.T) {
 			t.Errorf("%v identity: %v allocations for 64 messages", identity, a)
 		}
 	}
+}
+
+// A connection that does not read gets what its read that waits brings, and the rest when it reads again.
+func TestPaceHoldsTheReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := start(t, &faults.Proxy{Net: new(simnet.Net)})
+		var conns []load.Conn
+		sink := load.NewReceiver(0, 1, 1)
+		for _, s := range []load.Sink{sink, nil} {
+			c, err := Dialer{Net: n.Net.Dial}.Dial(t.Context(), n.Addr(), load.DialOptions{Sink: s})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			conns = append(conns, c)
+		}
+		to := address("bob", 1)
+		if _, err := conns[0].Subscribe(t.Context(), 1, 0, func(int) load.Address { return to }); err != nil {
+			t.Fatal(err)
+		}
+		pub, err := conns[1].Publisher(load.Message{To: []load.Address{to}, Size: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, c := range []struct {
+			pace int
+			want uint64
+		}{{-1, 1}, {0, 2}, {0, 2}, {-1, 4}} {
+			conns[0].Pace(c.pace)
+			if err := pub.Send(uint64(i), 1, load.Now(), 0); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			if got, _ := sink.Total(); got != c.want {
+				t.Errorf("after message %d at pace %d: %d have come, want %d", i, c.pace, got, c.want)
+			}
+		}
+	})
 }

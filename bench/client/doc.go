@@ -1,6 +1,4 @@
-// Package client is a raw SLIM client for load: HTTP/2 by wire/h2, negotiation by wire/link, header MAC by wire/mac, messages
-// assembled once and patched. No gRPC library, no session layer: what is measured with it is the node.
-//
-// A connection is edge and strict, as an app's is: every header is signed. Where a header repeats byte for byte its tag is
-// computed once; with a fresh identity each message is hashed. Small messages share DATA frames and writes.
+// Package client is the SLIM client of the load generator: connections of session/uplink that send copies of messages which
+// were encoded once, many with one write, each with a stamp and, where it is new, an identity and a header MAC of its own.
+// It also speaks to the blind relay, which negotiates nothing (blind.go).
 package client

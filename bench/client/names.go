@@ -2,8 +2,8 @@ package client
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -24,18 +24,11 @@ type acks struct {
 	refused string // reason of the first refusal
 }
 
-// ack takes a SubscriptionAck. mu is held.
-func (c *Conn) ack(msg []byte) {
-	var m wire.Message
-	if err := wire.Scan(msg, &m); err != nil {
-		c.fail(err)
-		return
-	}
-	_, ok, reason, err := wire.ParseAck(msg, &m)
+// answer takes the node's word on a name. Reader.
+func (c *Conn) answer(_ uint64, ok bool, reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
-	case err != nil:
-		c.fail(err)
-		return
 	case ok:
 		c.acks.done++
 	case c.acks.refused == "":
@@ -43,7 +36,15 @@ func (c *Conn) ack(msg []byte) {
 	}
 	c.acks.pending--
 	if c.acks.pending%namesBatch == 0 {
-		c.changed.Broadcast()
+		c.tell()
+	}
+}
+
+// tell wakes who waits for answers.
+func (c *Conn) tell() {
+	select {
+	case c.news <- struct{}{}:
+	default:
 	}
 }
 
@@ -66,8 +67,11 @@ func (c *Conn) names(
 		outstanding = defaultOutstanding
 	}
 	batch := min(outstanding, namesBatch)
-	sign := newSigner(c)
-	source := text(load.Address{Parts: [3]string{"bench", "client", appName}, ID: binary.LittleEndian.Uint64(c.key)})
+	sign, err := newSigner(c)
+	if err != nil {
+		return 0, err
+	}
+	source := text(load.Address{Parts: [3]string{"bench", "client", appName}, ID: rand.Uint64()})
 	c.mu.Lock()
 	c.acks = acks{}
 	c.mu.Unlock()
@@ -87,7 +91,7 @@ func (c *Conn) names(
 		c.mu.Lock()
 		c.acks.pending += end - i
 		c.mu.Unlock()
-		if err := c.send(out); err != nil {
+		if err := c.WriteThrough(ctx, out); err != nil {
 			return c.confirmed(), err
 		}
 		i = end
@@ -95,10 +99,7 @@ func (c *Conn) names(
 		if i == n {
 			room = 0
 		}
-		c.mu.Lock()
-		err := c.wait(ctx, func() bool { return c.acks.pending <= room })
-		c.mu.Unlock()
-		if err != nil {
+		if err := c.wait(ctx, room); err != nil {
 			return c.confirmed(), err
 		}
 	}
@@ -108,6 +109,25 @@ func (c *Conn) names(
 		return c.acks.done, fmt.Errorf("node refused a name: %s", c.acks.refused)
 	}
 	return c.acks.done, nil
+}
+
+// wait blocks until at most room names are not confirmed, the connection ends or ctx does.
+func (c *Conn) wait(ctx context.Context, room int) error {
+	for {
+		c.mu.Lock()
+		pending := c.acks.pending
+		c.mu.Unlock()
+		if pending <= room {
+			return nil
+		}
+		select {
+		case <-c.news:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.Done():
+			return c.Err()
+		}
+	}
 }
 
 func (c *Conn) confirmed() int {
@@ -127,7 +147,7 @@ func text(a load.Address) wire.NameText {
 
 // subscriptionID is a function of the name, so that Unsubscribe knows it again without a table.
 func subscriptionID(a load.Address) uint64 {
-	return (wire.Hash(a.Parts[2])*31 + wire.Hash(a.Parts[1]) + a.ID) | 1
+	return max(1, wire.Hash(a.Parts[2])*31+wire.Hash(a.Parts[1])+a.ID)
 }
 
 // signer computes header tags of encoded messages on one connection. Not safe for concurrent use.
@@ -140,8 +160,9 @@ type signer struct {
 	sum      [32]byte
 }
 
-func newSigner(c *Conn) *signer {
-	return &signer{mac: mac.New(c.key, c.linkID), linkID: c.linkID, scratch: make([]byte, 0, 1024)}
+func newSigner(c *Conn) (*signer, error) {
+	m, err := c.newMAC()
+	return &signer{mac: m, linkID: c.linkID, scratch: make([]byte, 0, 1024)}, err
 }
 
 // tag returns the MAC for the header of msg, which has none yet. It is valid until the next call. msg is what this

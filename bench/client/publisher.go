@@ -1,6 +1,8 @@
 package client
 
 import (
+	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 
@@ -32,6 +34,7 @@ type publisher struct {
 // template is an encoded message with offsets into it.
 type template struct {
 	b        []byte
+	body     load.Body
 	header   wire.Span // content of the SLIMHeader
 	head     wire.Header
 	names    mac.Names
@@ -39,12 +42,8 @@ type template struct {
 	tag      wire.Span
 }
 
-// Publisher implements load.Conn.
-func (c *Conn) Publisher(m load.Message) (load.Publisher, error) {
-	return c.publisher(m, mac.New(c.key, c.linkID), rand.NewPCG(uint64(m.Sender), uint64(load.Now())))
-}
-
-func (c *Conn) publisher(m load.Message, mac *mac.MAC, random *rand.PCG) (load.Publisher, error) {
+// publisher makes a publisher that signs with mac.
+func (c *Conn) publisher(m load.Message, mac *mac.MAC) (load.Publisher, error) {
 	switch {
 	case m.Size < load.StampSize:
 		return nil, fmt.Errorf("payload of %d bytes: want at least %d", m.Size, load.StampSize)
@@ -55,7 +54,7 @@ func (c *Conn) publisher(m load.Message, mac *mac.MAC, random *rand.PCG) (load.P
 	}
 	p := &publisher{
 		c: c, sender: m.Sender, fresh: m.Identity == load.Fresh,
-		mac: mac, random: random,
+		mac: mac, random: rand.NewPCG(uint64(m.Sender), uint64(load.Now())),
 	}
 	identity := make([]byte, m.IdentitySize)
 	p.fill(identity)
@@ -110,7 +109,7 @@ func (p *publisher) template(m load.Message, to load.Address, identity string) (
 	if m.All {
 		h.Fanout = fanoutAll
 	}
-	var t template
+	t := template{body: load.NewBody(m.Size)}
 	t.b = wire.AppendPublish(make([]byte, prefixLen), &h, sessionHeader(m.All), content(m.Size))
 	putPrefix(t.b)
 	msg := t.b[prefixLen:]
@@ -142,7 +141,7 @@ func (p *publisher) sign(t *template, b []byte) {
 // Send implements load.Publisher.
 func (p *publisher) Send(first uint64, n int, at, step int64) error {
 	p.build(first, n, at, step)
-	return p.c.send(p.out)
+	return p.c.WriteThrough(context.Background(), p.out)
 }
 
 // Waited implements load.Publisher.
@@ -159,13 +158,19 @@ func (p *publisher) build(first uint64, n int, at, step int64) {
 		}
 		begin := len(p.out)
 		p.out = append(p.out, t.b...)
-		load.Stamp{Seq: seq, At: at + int64(i)*step, Sender: p.sender}.Put(p.out[len(p.out)-load.StampSize:])
+		t.body.Put(p.out[len(p.out)-load.StampSize:], load.Stamp{Seq: seq, At: at + int64(i)*step, Sender: p.sender})
 		if p.fresh {
 			b := p.out[begin:]
 			p.fill(t.identity.Of(b))
 			p.sign(t, b)
 		}
 	}
+}
+
+// putPrefix fills the first five bytes of b for the message behind them.
+func putPrefix(b []byte) {
+	b[0] = 0
+	binary.BigEndian.PutUint32(b[1:], uint32(len(b)-prefixLen))
 }
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -190,23 +195,15 @@ func sessionHeader(group bool) []byte {
 		kind = 2 // MULTICAST
 	}
 	b := []byte{1 << 3, kind, 2 << 3, 1, 3 << 3}
-	b = appendVarint(b, sessionID)
+	b = binary.AppendUvarint(b, sessionID)
 	return append(b, 4<<3, 1)
 }
 
 // content encodes Content{ApplicationPayload{payload_type, blob}} with a blob of size zero bytes at its end.
 func content(size int) []byte {
 	app := append([]byte{1<<3 | 2, byte(len(payloadTyp))}, payloadTyp...)
-	app = appendVarint(append(app, 2<<3|2), uint64(size))
+	app = binary.AppendUvarint(append(app, 2<<3|2), uint64(size))
 	app = append(app, make([]byte, size)...)
-	b := appendVarint([]byte{1<<3 | 2}, uint64(len(app)))
+	b := binary.AppendUvarint([]byte{1<<3 | 2}, uint64(len(app)))
 	return append(b, app...)
-}
-
-func appendVarint(dst []byte, v uint64) []byte {
-	for v >= 0x80 {
-		dst = append(dst, byte(v)|0x80)
-		v >>= 7
-	}
-	return append(dst, byte(v))
 }

@@ -7,19 +7,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/seed31b3bfd0/slimgo/wire/h2"
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
 	"github.com/seed31b3bfd0/slimgo/wire/link"
 )
-
-// greetingSize is how much of what a peer says first is kept to tell what it is.
-const greetingSize = 64
-
-// hear keeps the first bytes of the peer. Reading goroutine.
-func (c *Conn) hear(b []byte) {
-	if room := cap(c.greeting) - len(c.greeting); room > 0 {
-		c.greeting = append(c.greeting, b[:min(room, len(b))]...)
-	}
-}
 
 // gRPC statuses that say what to do, and their names.
 const (
@@ -30,56 +20,38 @@ const (
 	unauthenticated   = 16
 )
 
-var statusNames = map[int]string{permissionDenied: "permission denied", resourceExhausted: "resource exhausted",
-	unimplemented: "unimplemented", unavailable: "unavailable", unauthenticated: "unauthenticated"}
-
-// refusedError is a channel that the peer would not open: the status it gave instead.
-type refusedError struct {
-	http, grpc int // grpc: -1 if there was none
-	message    string
-}
-
-func (e *refusedError) Error() string {
-	s := fmt.Sprintf("the channel was refused with HTTP %d", e.http)
-	if e.grpc >= 0 {
-		s = fmt.Sprintf("the channel was refused with gRPC status %d", e.grpc)
-	}
-	for _, more := range []string{statusNames[e.grpc], e.message} {
-		if more != "" {
-			s += ", " + more
-		}
-	}
-	return s
-}
-
-// advice says what kind of peer refuses so, and what to do.
-func (e *refusedError) advice() string {
+// adviceOn says what kind of peer refuses so, and what to do.
+func adviceOn(e *uplink.StatusError) string {
 	switch {
-	case e.http == 401 || e.http == 403 || e.grpc == unauthenticated || e.grpc == permissionDenied:
+	case e.HTTP == 401 || e.HTTP == 403 || e.GRPC == unauthenticated || e.GRPC == permissionDenied:
 		return "the node wants credentials, which slim-bench cannot give yet: give the address of a listener without auth"
-	case e.http == 404 || e.grpc == unimplemented:
+	case e.HTTP == 404 || e.GRPC == unimplemented:
 		return "this speaks HTTP/2, but is no SLIM node (or its control plane): give the address of a node's dataplane listener"
-	case e.grpc == unavailable || e.grpc == resourceExhausted || e.http >= 500:
+	case e.GRPC == unavailable || e.GRPC == resourceExhausted || e.HTTP >= 500:
 		return "the node takes no connections now: see its log, and try again"
 	}
 	return "see the node's log for the reason"
 }
 
 // explain says of a link that did not come about what the peer seems to be and what to do, before the error that was
-// seen. waited is how long it has been waited for. The reading goroutine has ended.
-func (c *Conn) explain(err error, waited time.Duration) error {
-	if errors.Is(err, context.Canceled) {
+// seen. nc is nil if there was no socket; waited is how long the link has been waited for. Nothing reads any more.
+func explain(err error, nc *socket, waited time.Duration) error {
+	var e *uplink.Error
+	if !errors.As(err, &e) || errors.Is(err, context.Canceled) {
 		return err
 	}
-	var refused *refusedError
+	if err = e.Err; nc == nil {
+		return err
+	}
+	var refused *uplink.StatusError
 	var negotiation *link.PeerError
-	late := errors.Is(err, context.DeadlineExceeded)
+	late, opened := errors.Is(err, context.DeadlineExceeded), e.Doing == "negotiating the link"
+	said := nc.greeting
 	waited = waited.Round(time.Millisecond)
-	said := c.greeting
 	var advice string
 	switch {
 	case errors.As(err, &refused):
-		advice = refused.advice()
+		advice = adviceOn(refused)
 	case errors.As(err, &negotiation):
 		advice = "the node negotiates the link in a way that slim-bench does not accept: it measures nodes like upstream's " + version
 	case len(said) == 0 && late:
@@ -96,9 +68,9 @@ func (c *Conn) explain(err error, waited time.Duration) error {
 		advice = "this seems to be a NATS server: give its address as nats://host:port"
 	case !isHTTP2(said):
 		advice = fmt.Sprintf("this speaks another protocol: it answered %q; give the address of a node's dataplane listener", firstLine(said))
-	case c.opened && late:
+	case opened && late:
 		advice = fmt.Sprintf("it opened the channel, but has not negotiated the link for %v: see the node's log", waited)
-	case c.opened:
+	case opened:
 		advice = "it opened the channel, but did not negotiate the link: see the node's log"
 	case late:
 		advice = fmt.Sprintf("it speaks HTTP/2, but has not opened the channel for %v: a node that hangs or is overloaded, or no SLIM node: "+
@@ -126,9 +98,4 @@ func isHTTP2(b []byte) bool {
 func firstLine(b []byte) []byte {
 	line, _, _ := bytes.Cut(b, []byte("\n"))
 	return bytes.TrimRight(line, "\r")
-}
-
-// refusal is the error for a response that opens no channel.
-func refusal(r *h2.Response) error {
-	return &refusedError{http: r.Status, grpc: r.GRPCStatus, message: r.Message}
 }

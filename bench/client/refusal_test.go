@@ -17,8 +17,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/seed31b3bfd0/slimgo/bench/internal/testnode"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/internal/faults"
 	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 )
 
@@ -96,10 +96,10 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		{"a bare page", listen(t, says("<!DOCTYPE HTML>\n<html>")), []string{`another protocol: it answered "<!DOCTYPE HTML>"`, "give the address"}},
 		{"NATS", listen(t, says(`INFO {"server_id":"x"}`+"\r\n")), []string{"seems to be a NATS server", "nats://"}},
 		{"hangs up", listen(t, says("")), []string{"hung up without a word", "check the address"}},
-		{"an HTTP/2 server without the channel", webServer(t, "HTTP/2", 404), []string{"no SLIM node", "HTTP 404", "give the address"}},
-		{"an HTTP/2 server that wants credentials", webServer(t, "HTTP/2", 401), []string{"wants credentials", "without auth", "HTTP 401"}},
-		{"another gRPC service", grpcServer(t, codes.Unimplemented), []string{"no SLIM node", "gRPC status 12, unimplemented, not today"}},
-		{"credentials of gRPC", grpcServer(t, codes.Unauthenticated), []string{"wants credentials", "gRPC status 16, unauthenticated"}},
+		{"an HTTP/2 server without the channel", webServer(t, "HTTP/2", 404), []string{"no SLIM node", "HTTP status 404", "give the address"}},
+		{"an HTTP/2 server that wants credentials", webServer(t, "HTTP/2", 401), []string{"wants credentials", "without auth", "HTTP status 401"}},
+		{"another gRPC service", grpcServer(t, codes.Unimplemented), []string{"no SLIM node", `gRPC status 12: "not today"`}},
+		{"credentials of gRPC", grpcServer(t, codes.Unauthenticated), []string{"wants credentials", "gRPC status 16"}},
 		{"overload", grpcServer(t, codes.Unavailable), []string{"takes no connections now", "try again"}},
 		{"settings, and then nothing", listen(t, says("\x00\x00\x00\x04\x00\x00\x00\x00\x00")), []string{"speaks HTTP/2, but did not open the channel", "log"}},
 		{"nobody", "127.0.0.1:1", []string{"nobody listens there", "start the node"}},
@@ -120,7 +120,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 
 func TestSilenceIsReportedWithinTheLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := start(t, &testnode.Node{Mute: true, Net: new(simnet.Net)})
+		n := start(t, &faults.Proxy{Mute: true, Net: new(simnet.Net)})
 		begin := time.Now()
 		_, err := Dialer{Net: n.Net.Dial}.Dial(t.Context(), n.Addr(), load.DialOptions{})
 		if took := time.Since(begin); err == nil || !strings.Contains(err.Error(), "has said nothing for 20s") ||
@@ -132,7 +132,7 @@ func TestSilenceIsReportedWithinTheLimit(t *testing.T) {
 
 // Who interrupts is told nothing about the node.
 func TestInterruptedDialBlamesNobody(t *testing.T) {
-	n := start(t, &testnode.Node{Mute: true})
+	n := start(t, &faults.Proxy{Mute: true})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := (Dialer{}).Dial(ctx, n.Addr(), load.DialOptions{}); err == nil || strings.Contains(err.Error(), "check the address") {

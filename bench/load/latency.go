@@ -73,8 +73,5 @@ func (l *Latency) Count() int64 { l.settle(); return l.h.TotalCount() }
 // Quantile returns the delay in nanoseconds that the share p (0..100) does not exceed; 0 when nothing was recorded.
 func (l *Latency) Quantile(p float64) int64 { l.settle(); return l.h.ValueAtPercentile(p) }
 
-// Mean returns the average delay in nanoseconds.
-func (l *Latency) Mean() float64 { l.settle(); return l.h.Mean() }
-
 // Max returns the longest delay in nanoseconds.
 func (l *Latency) Max() int64 { l.settle(); return l.h.Max() }

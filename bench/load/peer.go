@@ -36,15 +36,20 @@ func (i Identity) String() string {
 	return "constant"
 }
 
-// ParseIdentity is the inverse of String.
-func ParseIdentity(s string) (Identity, error) {
-	switch s {
+// MarshalText implements encoding.TextMarshaler.
+func (i Identity) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
+
+// UnmarshalText is the inverse of MarshalText.
+func (i *Identity) UnmarshalText(b []byte) error {
+	switch string(b) {
 	case "constant":
-		return Constant, nil
+		*i = Constant
 	case "fresh":
-		return Fresh, nil
+		*i = Fresh
+	default:
+		return fmt.Errorf("identity %q: want constant or fresh", b)
 	}
-	return 0, fmt.Errorf("identity %q: want constant or fresh", s)
+	return nil
 }
 
 // Message describes what a Publisher sends.
@@ -107,6 +112,13 @@ type DialOptions struct {
 	Sink       Sink // nil: what arrives is dropped
 	ReadBuffer int  // bytes taken by one read; 0: 256 KiB. Idle connections take less
 }
+
+// Protocols whose peers differ in what can be asked of them.
+const (
+	SLIM  = "slim"
+	NATS  = "nats"  // no identities, no unicast
+	Blind = "blind" // of the relay in bench/relay: SLIM's messages byte for byte, but no names
+)
 
 // Dialer opens connections of one protocol.
 type Dialer interface {

@@ -22,16 +22,16 @@ type Receiver struct {
 	windows *windows // as of Begin
 	last    int64    // when something arrived last
 
-	total, bytes, foreign uint64
+	total, bytes, foreign, changed uint64
 
 	mu       sync.Mutex  // held from Begin to Flush
 	interval *Latency    // since the last Take; guarded by mu
 	group    *sync.Mutex // likewise held, when receivers share their sequences; else nil
 
 	shared struct {
-		windows               atomic.Pointer[windows] // replaced as a whole
-		total, bytes, foreign atomic.Uint64
-		last, silence         atomic.Int64
+		windows                        atomic.Pointer[windows] // replaced as a whole
+		total, bytes, foreign, changed atomic.Uint64
+		last, silence                  atomic.Int64
 	}
 }
 
@@ -139,8 +139,12 @@ func (r *Receiver) Take(sum *Latency) {
 	}
 }
 
-// Foreign counts messages that were not meant for this receiver, or carry no stamp.
+// Foreign counts messages that were not meant for this receiver.
 func (r *Receiver) Foreign() uint64 { return r.shared.foreign.Load() }
+
+// Changed counts messages whose payload is not the one that a sender has stamped. Whose they were cannot be told, so that
+// they are missing there.
+func (r *Receiver) Changed() uint64 { return r.shared.changed.Load() }
 
 // Begin implements Sink.
 func (r *Receiver) Begin(now int64) {
@@ -159,7 +163,11 @@ func (r *Receiver) Begin(now int64) {
 func (r *Receiver) Deliver(msg []byte) {
 	s, ok := ReadStamp(msg)
 	i := s.Sender - r.base
-	if !ok || i >= uint32(len(r.seqs)) {
+	switch {
+	case !ok:
+		r.changed++
+		return
+	case i >= uint32(len(r.seqs)):
 		r.foreign++
 		return
 	}
@@ -194,6 +202,7 @@ func (r *Receiver) flush() {
 	r.shared.total.Store(r.total)
 	r.shared.bytes.Store(r.bytes)
 	r.shared.foreign.Store(r.foreign)
+	r.shared.changed.Store(r.changed)
 	if len(r.touched) == 0 {
 		return
 	}

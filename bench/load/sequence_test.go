@@ -84,17 +84,48 @@ func TestSequenceForgetsOldestGapsBeyondItsBound(t *testing.T) {
 }
 
 func TestStampComesBackFromTheEndOfAMessage(t *testing.T) {
-	want := Stamp{Seq: 1<<40 + 7, At: 123456789, Sender: 42}
+	want := Stamp{Seq: 1<<39 + 7, At: 123456789, Sender: 42}
 	b := make([]byte, 100)
-	want.Put(b[len(b)-StampSize:])
-	if got, ok := ReadStamp(b); !ok || got != want {
-		t.Errorf("got %+v %v, want %+v", got, ok, want)
+	for _, size := range []int{StampSize, 60, 100} {
+		want.Put(b[len(b)-size:])
+		if got, ok := ReadStamp(b); !ok || got != want {
+			t.Errorf("a payload of %d bytes: got %+v %v, want %+v", size, got, ok, want)
+		}
+		for i := range b {
+			b[i] ^= 0x10
+			if got, ok := ReadStamp(b); ok != (i < len(b)-size) {
+				t.Errorf("byte %d of a payload of %d was changed: got %+v %v", i-len(b)+size, size, got, ok)
+			}
+			b[i] ^= 0x10
+		}
 	}
 	if _, ok := ReadStamp(b[:99]); ok {
 		t.Error("a stamp that is cut was taken")
 	}
 	if _, ok := ReadStamp(b[:10]); ok {
 		t.Error("a message shorter than a stamp was taken")
+	}
+}
+
+// Of a long payload each byte is covered in one message or another, and the last ones in each.
+func TestLongPayloadsAreCoveredInTurn(t *testing.T) {
+	b := make([]byte, 5000)
+	for i := range b[:len(b)-StampSize] {
+		found := 0
+		for seq := range uint64(50) {
+			Stamp{Seq: seq}.Put(b)
+			if _, ok := ReadStamp(b); !ok {
+				t.Fatalf("message %d as it was sent was not taken", seq)
+			}
+			b[i] ^= 1
+			if _, ok := ReadStamp(b); !ok {
+				found++
+			}
+			b[i] = 0
+		}
+		if found == 0 || i > len(b)-sumPart && found != 50 {
+			t.Fatalf("a change of byte %d is found in %d messages of 50", i, found)
+		}
 	}
 }
 
@@ -127,7 +158,7 @@ func TestReceiverAllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestReceiverCountsForeignMessages(t *testing.T) {
+func TestReceiverCountsForeignAndChangedMessages(t *testing.T) {
 	r := NewReceiver(3, 2, 1)
 	b := make([]byte, 64)
 	r.Begin(1)
@@ -140,8 +171,8 @@ func TestReceiverCountsForeignMessages(t *testing.T) {
 	Stamp{Sender: 3}.Put(b[len(b)-StampSize:])
 	r.Deliver(b)
 	r.Flush()
-	if n, _ := r.Total(); n != 1 || r.Foreign() != 3 {
-		t.Errorf("%d of ours, %d foreign; want 1, 3", n, r.Foreign())
+	if n, _ := r.Total(); n != 1 || r.Foreign() != 2 || r.Changed() != 1 {
+		t.Errorf("%d of ours, %d foreign, %d changed; want 1, 2, 1", n, r.Foreign(), r.Changed())
 	}
 }
 

@@ -1,17 +1,28 @@
 package load
 
 import (
+	"errors"
 	"net"
+	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
-// Socket is a connection that knows how long its writes have waited for the peer to take something: a blocked sender is
-// the node's doing, a slow one the generator's. One goroutine writes at a time.
+// Socket is a connection as a generator wants it. It knows how long its writes have waited for the peer to take something:
+// a blocked sender is the node's doing, a slow one the generator's. It reads as fast as it shall. One goroutine reads and
+// one writes at a time.
 type Socket struct {
 	net.Conn
-	raw    syscall.RawConn // nil: waiting is not told from writing
-	waited atomic.Int64
+	ReadAt int64 // when the latest read returned, on the clock of Now; the reader's
+
+	throttle *throttle
+	closed   chan struct{}
+	closing  sync.Once
+	raw      syscall.RawConn // nil: waiting is not told from writing
+	waited   atomic.Int64
 
 	// Of the write that goes on.
 	left  []byte
@@ -22,7 +33,7 @@ type Socket struct {
 
 // NewSocket wraps a connection of the kernel. Of others it knows no waiting.
 func NewSocket(nc net.Conn) *Socket {
-	s := &Socket{Conn: nc}
+	s := &Socket{Conn: nc, throttle: newThrottle(), closed: make(chan struct{})}
 	if c, ok := nc.(syscall.Conn); ok {
 		s.raw, _ = c.SyscallConn() // fails when nc is closed, and then Write says so
 	}
@@ -30,12 +41,32 @@ func NewSocket(nc net.Conn) *Socket {
 	return s
 }
 
+// Pace sets how fast it reads, as Conn.Pace does. Safe for all.
+func (s *Socket) Pace(bytesPerSecond int) { s.throttle.set(bytesPerSecond) }
+
+// Read implements net.Conn.
+func (s *Socket) Read(b []byte) (int, error) {
+	n := s.throttle.allow(len(b), s.closed)
+	if n == 0 {
+		return 0, net.ErrClosed
+	}
+	n, err := s.Conn.Read(b[:n])
+	s.ReadAt = Now()
+	return n, err
+}
+
+// Close implements net.Conn. Safe for all.
+func (s *Socket) Close() error {
+	s.closing.Do(func() { close(s.closed) })
+	return s.Conn.Close()
+}
+
 // Waited returns how long writes have waited so far, in nanoseconds. Safe for all.
 func (s *Socket) Waited() int64 { return s.waited.Load() }
 
 // Write implements net.Conn.
 func (s *Socket) Write(b []byte) (int, error) {
-	if s.raw == nil || !writesDirectly {
+	if s.raw == nil {
 		return s.Conn.Write(b)
 	}
 	s.left, s.err = b, nil
@@ -73,4 +104,20 @@ func (s *Socket) attempt(fd uintptr) bool {
 		s.left = s.left[n:]
 	}
 	return true
+}
+
+// writeNow writes without waiting; again: the socket takes nothing at the moment.
+func writeNow(fd uintptr, b []byte) (n int, again bool, err error) {
+	for {
+		n, err = unix.Write(int(fd), b)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			return 0, true, nil
+		case err != nil:
+			return 0, false, os.NewSyscallError("write", err)
+		default:
+			return n, false, nil
+		}
+	}
 }

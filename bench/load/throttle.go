@@ -5,18 +5,17 @@ import (
 	"time"
 )
 
-// Throttle lets a reader be stalled, or slowed down, from outside. Make it with
-// NewThrottle.
-type Throttle struct {
+// throttle lets a reader be stalled, or slowed down, from outside. Make it with newThrottle.
+type throttle struct {
 	rate   atomic.Int64 // 0: no limit; negative: stalled; else bytes a second
 	change chan struct{}
 }
 
-// NewThrottle returns one without limit.
-func NewThrottle() *Throttle { return &Throttle{change: make(chan struct{}, 1)} }
+// newThrottle returns one without limit.
+func newThrottle() *throttle { return &throttle{change: make(chan struct{}, 1)} }
 
-// Set takes bytes a second; 0 stalls, negative takes the limit away.
-func (t *Throttle) Set(bytesPerSecond int) {
+// set takes bytes a second; 0 stalls, negative takes the limit away.
+func (t *throttle) set(bytesPerSecond int) {
 	switch {
 	case bytesPerSecond < 0:
 		t.rate.Store(0)
@@ -34,8 +33,8 @@ func (t *Throttle) Set(bytesPerSecond int) {
 // throttleStep is how often a slowed reader reads.
 const throttleStep = 100 * time.Millisecond
 
-// Allow returns how many of n bytes may be read now; it blocks while that is none. 0: closed.
-func (t *Throttle) Allow(n int, closed <-chan struct{}) int {
+// allow returns how many of n bytes may be read now; it blocks while that is none. 0: closed.
+func (t *throttle) allow(n int, closed <-chan struct{}) int {
 	for {
 		rate := t.rate.Load()
 		if rate == 0 {

@@ -29,14 +29,13 @@ type Dialer struct {
 }
 
 // Protocol implements load.Dialer.
-func (Dialer) Protocol() string { return "nats" }
+func (Dialer) Protocol() string { return load.NATS }
 
 // Conn is one client connection.
 type Conn struct {
-	nc       *load.Socket
-	sink     load.Sink
-	throttle *load.Throttle
-	large    bytes.Buffer // of the reading goroutine
+	nc    *load.Socket
+	sink  load.Sink
+	large bytes.Buffer // of the reading goroutine
 
 	wmu sync.Mutex // around writes to nc
 
@@ -66,7 +65,7 @@ func (d Dialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load
 		o.ReadBuffer = defaultReadBuffer
 	}
 	c := &Conn{
-		nc: load.NewSocket(nc), sink: o.Sink, throttle: load.NewThrottle(),
+		nc: load.NewSocket(nc), sink: o.Sink,
 		sids: map[load.Address]int{}, closed: make(chan struct{}), gone: make(chan struct{}),
 	}
 	go c.read(o.ReadBuffer)
@@ -168,7 +167,7 @@ func (c *Conn) each(ctx context.Context, n, outstanding int, line func([]byte, i
 }
 
 // Pace implements load.Conn.
-func (c *Conn) Pace(bytesPerSecond int) { c.throttle.Set(bytesPerSecond) }
+func (c *Conn) Pace(bytesPerSecond int) { c.nc.Pace(bytesPerSecond) }
 
 // Err implements load.Conn.
 func (c *Conn) Err() error {
@@ -194,23 +193,10 @@ func (c *Conn) fail(err error) {
 	_ = c.nc.Close()
 }
 
-// throttled is the socket as the reader sees it.
-type throttled struct {
-	c *Conn
-}
-
-func (t throttled) Read(b []byte) (int, error) {
-	n := t.c.throttle.Allow(len(b), t.c.closed)
-	if n == 0 {
-		return 0, net.ErrClosed
-	}
-	return t.c.nc.Read(b[:n])
-}
-
 // read parses what the server sends until the connection ends.
 func (c *Conn) read(size int) {
 	defer close(c.gone)
-	r := bufio.NewReaderSize(throttled{c}, size)
+	r := bufio.NewReaderSize(c.nc, size)
 	for {
 		if _, err := r.Peek(1); err != nil {
 			c.fail(err)
@@ -289,20 +275,9 @@ func (c *Conn) largeMessage(r *bufio.Reader, n int) error {
 
 // payloadSize reads the last field of a MSG line.
 func payloadSize(line []byte) (int, bool) {
-	i := len(line) - 1
-	for i >= 0 && (line[i] == '\n' || line[i] == '\r') {
-		i--
-	}
-	n, unit := 0, 1
-	for ; i >= 0 && line[i] != ' '; i-- {
-		d := line[i] - '0'
-		if d > 9 || unit > 1e8 {
-			return 0, false
-		}
-		n += int(d) * unit
-		unit *= 10
-	}
-	return n, unit > 1
+	line = bytes.TrimRight(line, "\r\n")
+	n, err := strconv.ParseUint(string(line[bytes.LastIndexByte(line, ' ')+1:]), 10, 31)
+	return int(n), err == nil
 }
 
 func (c *Conn) pong() {
@@ -318,6 +293,7 @@ func (c *Conn) pong() {
 type publisher struct {
 	c      *Conn
 	sender uint32
+	body   load.Body
 	msgs   [][]byte // one encoded PUB for each destination
 	out    []byte
 }
@@ -327,7 +303,7 @@ func (c *Conn) Publisher(m load.Message) (load.Publisher, error) {
 	if m.Size < load.StampSize || len(m.To) == 0 {
 		return nil, fmt.Errorf("nats: payload of %d bytes to %d subjects: want at least %d and 1", m.Size, len(m.To), load.StampSize)
 	}
-	p := &publisher{c: c, sender: m.Sender}
+	p := &publisher{c: c, sender: m.Sender, body: load.NewBody(m.Size)}
 	for _, to := range m.To {
 		b := fmt.Appendf(nil, "PUB %s %d\r\n", Subject(to), m.Size)
 		b = append(b, make([]byte, m.Size)...)
@@ -342,7 +318,7 @@ func (p *publisher) Send(first uint64, n int, at, step int64) error {
 	for i := range n {
 		seq := first + uint64(i)
 		p.out = append(p.out, p.msgs[seq%uint64(len(p.msgs))]...)
-		load.Stamp{Seq: seq, At: at + int64(i)*step, Sender: p.sender}.Put(p.out[len(p.out)-2-load.StampSize:])
+		p.body.Put(p.out[len(p.out)-2-load.StampSize:], load.Stamp{Seq: seq, At: at + int64(i)*step, Sender: p.sender})
 	}
 	if err := p.c.write(p.out); err != nil {
 		if known := p.c.Err(); known != nil {

@@ -212,7 +212,7 @@ func FuzzBatch(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		sink := &longest{}
-		c := &Conn{nc: load.NewSocket(silent{}), sink: sink, throttle: load.NewThrottle(), closed: make(chan struct{}), gone: make(chan struct{})}
+		c := &Conn{nc: load.NewSocket(silent{}), sink: sink, closed: make(chan struct{}), gone: make(chan struct{})}
 		r := bufio.NewReaderSize(bytes.NewReader(b), 1024)
 		for {
 			if _, err := r.Peek(1); err != nil {

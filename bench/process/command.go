@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -49,47 +50,33 @@ func (c Command) Version(ctx context.Context) string {
 	return line[:min(len(line), 100)]
 }
 
+// part is what words are made of: an escaped character, a quotation, or plain text; word is one word.
+var (
+	part = regexp.MustCompile(`(?s)\\.|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'\\]+`)
+	word = regexp.MustCompile(`(?:` + part.String() + `)+`)
+
+	escaped = regexp.MustCompile(`(?s)\\(.)`)
+)
+
 // Words splits text into words.
 func Words(text string) ([]string, error) {
-	var (
-		words []string
-		word  strings.Builder
-		open  rune // quote that is open, or 0
-		some  bool // a word has begun
-		skip  bool // after a backslash
-	)
-	for _, r := range text {
-		switch {
-		case skip:
-			word.WriteRune(r)
-			skip = false
-		case r == '\\' && open != '\'':
-			skip, some = true, true
-		case open != 0 && r == open:
-			open = 0
-		case open != 0:
-			word.WriteRune(r)
-		case r == '\'' || r == '"':
-			open, some = r, true
-		case r == ' ' || r == '\t' || r == '\n':
-			if some {
-				words = append(words, word.String())
-				word.Reset()
-				some = false
-			}
-		default:
-			word.WriteRune(r)
-			some = true
-		}
-	}
-	if open != 0 || skip {
+	words := word.FindAllString(text, -1)
+	switch {
+	case strings.TrimSpace(word.ReplaceAllString(text, "")) != "":
 		return nil, fmt.Errorf("command %q: quote without end", text)
-	}
-	if some {
-		words = append(words, word.String())
-	}
-	if len(words) == 0 {
+	case len(words) == 0:
 		return nil, errors.New("command is empty")
+	}
+	for i, w := range words {
+		words[i] = part.ReplaceAllStringFunc(w, func(p string) string {
+			if p[0] == '\'' {
+				return p[1 : len(p)-1]
+			}
+			if p[0] == '"' {
+				p = p[1 : len(p)-1]
+			}
+			return escaped.ReplaceAllString(p, "$1")
+		})
 	}
 	return words, nil
 }

@@ -3,6 +3,7 @@ package process
 import (
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
@@ -68,6 +69,9 @@ func TestWords(t *testing.T) {
 		{"   ", nil},
 		{`slim "x`, nil},
 		{`slim x\`, nil},
+		{`slim 'x`, nil},
+		{`a"b 'c' \"d"e 'it'\''s'`, []string{`ab 'c' "de`, "it's"}},
+		{"'a\nb' c", []string{"a\nb", "c"}},
 	} {
 		got, err := Words(c.in)
 		if (err != nil) != (c.want == nil) || !slices.Equal(got, c.want) {
@@ -197,5 +201,100 @@ func TestCPUClockCountsWorkOfThisProcess(t *testing.T) {
 func TestMeasureFailsWithoutTheProcess(t *testing.T) {
 	if _, err := Measure(1 << 30); err == nil {
 		t.Error("a process that cannot exist was measured")
+	}
+}
+
+// A process serves an address if it, or a child of it, listens there.
+func TestListensTellsWhoseTheAddressIs(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	other, err := Start(t.Context(), self(t, "{listen}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := other.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, c := range []struct {
+		name string
+		pid  int
+		addr string
+		want bool
+	}{
+		{"its own", os.Getpid(), l.Addr().String(), true},
+		{"its child's", os.Getpid(), other.Addr, true},
+		{"by another name of the address", other.PID(), strings.Replace(other.Addr, "127.0.0.1", "localhost", 1), true},
+		{"its parent's", other.PID(), l.Addr().String(), false},
+		{"nobody's", os.Getpid(), "127.0.0.1:1", false},
+	} {
+		if got := Listens(c.pid, c.addr); got != c.want {
+			t.Errorf("%s: got %v", c.name, got)
+		}
+	}
+}
+
+// What has ended uses nothing, whether its parent has taken note or not.
+func TestProcessThatHasEndedIsNotMeasured(t *testing.T) {
+	cmd := exec.Command("true")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }()
+	for limit := time.Now().Add(time.Minute); ; runtime.Gosched() {
+		b, err := os.ReadFile(procFile(cmd.Process.Pid, "stat"))
+		if err != nil || time.Now().After(limit) {
+			t.Fatalf("it is still there: %s, %v", b, err)
+		}
+		if strings.Contains(string(b), ") Z ") {
+			break
+		}
+	}
+	if u, err := Measure(cmd.Process.Pid); err == nil {
+		t.Errorf("got %+v", u)
+	}
+}
+
+func TestBusyMachineIsNamed(t *testing.T) {
+	begin := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	at := func(after, busy, stolen, ours, clock time.Duration) reading {
+		return reading{at: begin.Add(after), wall: begin.Add(after + clock), busy: time.Hour + busy, stolen: time.Minute + stolen,
+			ours: 30*time.Minute + ours, known: true}
+	}
+	for _, c := range []struct {
+		name string
+		end  reading
+		want string
+	}{
+		{"all ours", at(10*time.Second, 18*time.Second, 0, 18*time.Second, 0), ""},
+		{"a little of others'", at(10*time.Second, 3*time.Second, 0, 2*time.Second, 0), ""},
+		{"much of others'", at(10*time.Second, 17*time.Second, 0, 2*time.Second, 0), "busy machine: other processes used 1.5 of the 2 processors"},
+		{"stolen", at(10*time.Second, 0, time.Second, 0, 0), "busy machine: the host gave 0.10 of the 2 processors to others (steal)"},
+		{"the clock was set", at(10*time.Second, 0, 0, 0, -3*time.Second), "busy machine: the clock was set by -3s"},
+		{"too short to tell", at(50*time.Millisecond, 100*time.Millisecond, 0, 0, 0), ""},
+		{"nothing known", reading{at: begin.Add(time.Minute), wall: begin.Add(time.Minute)}, ""},
+	} {
+		if got := at(0, 0, 0, 0, 0).until(c.end, 2); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestProcessorsAreReadAsTheKernelWritesThem(t *testing.T) {
+	busy, stolen, ok := processors("cpu  100 20 30 4000 500 6 7 80 9 10\ncpu0 1 2 3\n")
+	if busy != 1630*time.Millisecond || stolen != 800*time.Millisecond || !ok {
+		t.Errorf("got %v, %v, %v", busy, stolen, ok)
+	}
+	for _, bad := range []string{"", "cpu 1 2 3", "cpu a b c d e f g h i", "intr 1 2 3 4 5 6 7 8 9"} {
+		if _, _, ok := processors(bad); ok {
+			t.Errorf("%q was read", bad)
+		}
+	}
+	if r := read(os.Getpid()); !r.known || r.busy <= 0 || r.ours <= 0 {
+		t.Errorf("of this machine: %+v", r)
 	}
 }

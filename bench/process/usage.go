@@ -6,7 +6,7 @@ import "time"
 type Usage struct {
 	CPU     time.Duration // user and system time of all threads since the start, also of those that have ended
 	RSS     int64         // bytes resident now
-	Peak    int64         // bytes resident at most, since the start or ResetPeak
+	Peak    int64         // bytes resident at most, since the start
 	Threads int
 	Files   int // open descriptors
 }

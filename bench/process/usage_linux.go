@@ -1,9 +1,12 @@
 package process
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,13 +54,16 @@ func one(pid int) (Usage, error) {
 	for line := range strings.Lines(string(b)) {
 		key, value, _ := strings.Cut(line, ":")
 		switch key {
-		case "VmRSS":
+		case "VmRSS": // not of a process that has ended and is not waited for yet
 			u.RSS = kib(value)
 		case "VmHWM":
 			u.Peak = kib(value)
 		case "Threads":
 			u.Threads, _ = strconv.Atoi(strings.TrimSpace(value))
 		}
+	}
+	if u.RSS == 0 {
+		return Usage{}, fmt.Errorf("process %d has ended", pid)
 	}
 	if fds, err := os.ReadDir(procFile(pid, "fd")); err == nil {
 		u.Files = len(fds)
@@ -100,52 +106,52 @@ func tree(pid int) []int {
 	return all
 }
 
-// ResetPeak makes Peak count from now on. It has no effect where the kernel forbids it.
-func ResetPeak(pid int) {
-	for _, p := range tree(pid) {
-		_ = os.WriteFile(procFile(p, "clear_refs"), []byte("5"), 0)
-	}
-}
-
 // listener returns which of pid and its descendants listens on addr; pid if none is found.
 func listener(pid int, addr string) int {
-	inode := listenInode(addr)
-	if inode == "" {
-		return pid
-	}
-	for _, p := range tree(pid) {
-		fds, err := os.ReadDir(procFile(p, "fd"))
-		if err != nil {
-			continue
-		}
-		for _, fd := range fds {
-			if to, err := os.Readlink(procFile(p, "fd/"+fd.Name())); err == nil && to == "socket:["+inode+"]" {
-				return p
-			}
-		}
+	if p, _ := owner(pid, addr); p != 0 {
+		return p
 	}
 	return pid
 }
 
-// listenInode finds the socket that listens on the port of addr, in the format of proc_net_tcp(5): local address in the
-// second column, state (0A: listening) in the fourth, inode in the tenth.
-func listenInode(addr string) string {
-	_, text, _ := net.SplitHostPort(addr)
-	port, err := strconv.Atoi(text)
-	if err != nil {
-		return ""
-	}
-	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		b, err := os.ReadFile(table)
-		if err != nil {
-			continue
-		}
-		for line := range strings.Lines(string(b)) {
-			f := strings.Fields(line)
-			if len(f) >= 10 && f[3] == "0A" && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) {
-				return f[9]
+// Listens reports whether pid or a descendant listens on the port of addr, as far as one may look; else true.
+func Listens(pid int, addr string) bool {
+	p, hidden := owner(pid, addr)
+	return p != 0 || hidden
+}
+
+// owner finds which of pid and its descendants listens on the port of addr; 0: none. hidden: some may not be looked into.
+func owner(pid int, addr string) (found int, hidden bool) {
+	inodes := listenInodes(pid, addr)
+	for _, p := range tree(pid) {
+		fds, err := os.ReadDir(procFile(p, "fd"))
+		hidden = hidden || errors.Is(err, fs.ErrPermission)
+		for _, fd := range fds {
+			to, _ := os.Readlink(procFile(p, "fd/"+fd.Name()))
+			if inode, ok := strings.CutPrefix(to, "socket:["); ok && slices.Contains(inodes, strings.TrimSuffix(inode, "]")) {
+				return p, false
 			}
 		}
 	}
-	return ""
+	return 0, hidden
+}
+
+// listenInodes finds the sockets that listen on the port of addr where pid lives, in the format of proc_net_tcp(5): local
+// address in the second column, state (0A: listening) in the fourth, inode in the tenth.
+func listenInodes(pid int, addr string) (all []string) {
+	_, text, _ := net.SplitHostPort(addr)
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		return nil
+	}
+	for _, table := range []string{"net/tcp", "net/tcp6"} {
+		b, _ := os.ReadFile(procFile(pid, table))
+		for line := range strings.Lines(string(b)) {
+			f := strings.Fields(line)
+			if len(f) >= 10 && f[3] == "0A" && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) {
+				all = append(all, f[9])
+			}
+		}
+	}
+	return all
 }

@@ -1,10 +1,12 @@
-// Package relay is the floor under every measurement: a node that carries the same messages over the same engine (gnet,
-// wire/h2, one write a batch, windows as the only pressure) and does nothing else. It knows no names, negotiates no link,
-// checks and makes no MAC, and never looks into a message. What it costs, any node of this kind must cost; what a node
-// costs beyond it is the node's own work.
+// Package relay is the floor under every measurement: a node that carries the same messages over the same loops and
+// transport (router/netloop, router/transport) with nothing on top. It knows no names, negotiates no link, checks and makes
+// no MAC, and never looks into a message. What it costs, any node of this kind must cost; what a node costs beyond it is
+// the node's own work.
 //
-// A stream says in its request headers what it is for (client.JoinField, client.FeedField). A feed finds its receivers when
-// streams come and go, not with each message. Every message leaves with the bytes it came with.
+// A stream says with its first messages what it is for (client.Join, client.Feed, client.FeedAll); each comes back when it
+// is done. After a feed, every message goes to those who have joined, with the bytes it came with. Receivers are found when
+// streams come and go, not with each message.
 //
-// One event loop carries everything: a relay's rate is that of one processor.
+// One event loop carries everything: a relay's rate is that of one processor. It trusts its clients, which it may take
+// any amount of memory for: names, not messages, whose senders wait (windows are the only pressure).
 package relay

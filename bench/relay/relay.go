@@ -2,215 +2,108 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/panjf2000/gnet/v2"
-	"github.com/panjf2000/gnet/v2/pkg/logging"
-	"golang.org/x/sys/unix"
-
-	"github.com/seed31b3bfd0/slimgo/bench/client"
-	"github.com/seed31b3bfd0/slimgo/wire/h2"
+	"github.com/seed31b3bfd0/slimgo/router/netloop"
+	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
 
-const (
-	readBuffer = 128 << 10
-	window     = 1 << 20  // of a stream, as the node's
-	connWindow = 16 << 20 // of a socket, as the node's
-	maxMessage = 4<<20 + 64<<10
-	lookEvery  = 2 * time.Millisecond // at sockets that the kernel could not write
-)
+const readBuffer = 128 << 10 // bytes, as the node's
 
-// Serve relays on l until ctx ends. It closes l and all sockets.
+// Serve relays on l, a TCP listener, until ctx ends. It closes l and all sockets.
 func Serve(ctx context.Context, l net.Listener) error {
-	r := &relay{live: map[*socket]struct{}{}, topics: map[string]*topic{}}
-	cli, err := gnet.NewClient(r, gnet.WithNumEventLoop(1), gnet.WithReadBufferCap(readBuffer), gnet.WithTCPNoDelay(gnet.TCPNoDelay),
-		gnet.WithLogger(quiet{}))
+	tcp, ok := l.(*net.TCPListener)
+	if !ok {
+		return fmt.Errorf("relay: listener %T: want one of TCP", l)
+	}
+	ln, err := netloop.ListenOn(tcp)
 	if err != nil {
 		return fmt.Errorf("relay: %w", err)
 	}
-	if err := cli.Start(); err != nil {
+	defer ln.Close()
+	r := &relay{topics: map[string]*topic{}}
+	e, err := netloop.Start(netloop.Options{Loops: 1, ReadBuffer: readBuffer}, func(n *netloop.Loop) netloop.Owner {
+		r.net, r.group = n, transport.NewGroup(n, transport.Options{}, r)
+		return r
+	})
+	if err != nil {
 		return fmt.Errorf("relay: %w", err)
-	}
-	if err := r.openWake(cli); err != nil {
-		return errors.Join(fmt.Errorf("relay: %w", err), cli.Stop())
 	}
 	var accepting sync.WaitGroup
 	accepting.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			if _, err := cli.EnrollContext(c, &socket{relay: r}); err != nil {
-				_ = c.Close()
-			}
-		}
+		e.Accept(ln, netloop.Acceptance{Handler: func(*netloop.Loop) netloop.Handler { return r.group.AcceptGRPC() }})
 	})
 	<-ctx.Done()
-	err = l.Close()
+	ln.Close()
 	accepting.Wait()
-	err = errors.Join(err, cli.Stop())
-	r.look.Stop()
-	return errors.Join(err, r.wake.Close())
+	e.Stop()
+	return nil
 }
 
-// openWake makes the socket pair whose one end is a connection of the loop: a byte from the other end has it look at
-// blocked sockets. gnet never says that a socket became writable.
-func (r *relay) openWake(cli *gnet.Client) error {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	r.wake = os.NewFile(uintptr(fds[1]), "wake")
-	f := os.NewFile(uintptr(fds[0]), "wake")
-	defer f.Close()
-	r.look = time.AfterFunc(time.Hour, func() { _, _ = r.wake.Write([]byte{1}) })
-	r.look.Stop()
-	c, err := net.FileConn(f)
-	if err == nil {
-		_, err = cli.EnrollContext(c, nil)
-	}
-	return err
-}
-
-// quiet drops gnet's log.
-type quiet struct{ logging.Logger }
-
-func (quiet) Debugf(string, ...any) {}
-func (quiet) Infof(string, ...any)  {}
-func (quiet) Warnf(string, ...any)  {}
-func (quiet) Errorf(string, ...any) {}
-func (quiet) Fatalf(string, ...any) {}
-
-// relay is the event handler of the one loop; everything in it belongs to that loop.
+// relay owns the one loop, to which everything in it belongs.
 type relay struct {
-	gnet.BuiltinEventEngine
+	net    *netloop.Loop
+	group  *transport.Group
+	topics map[string]*topic
+	free   []*parcel // not in use
 
-	live    map[*socket]struct{}
-	topics  map[string]*topic
-	dirty   []*socket // with output of this batch
-	blocked []*socket // gnet holds output that the kernel did not take
-	free    []*parcel // not in use
-	looking bool      // look is set
-
-	wake *os.File    // its bytes run wakeUp on the loop
-	look *time.Timer // writes one
+	whole, part transport.Message // scratch of pass and pump
 }
 
 // topic connects the feeds of one name with those who joined.
 type topic struct {
+	name   string
 	joined []*stream
+	feeds  int
 	turn   int
 }
 
-// OnOpen implements gnet.EventHandler.
-func (r *relay) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
-	k, ok := gc.Context().(*socket)
-	if !ok {
-		return nil, gnet.None
-	}
-	k.gc, k.fd = gc, gc.Fd()
-	k.h2.Init(h2.Server, &h2.Settings{InitialWindow: window, ConnWindow: connWindow, MaxMessage: maxMessage, MaxStreams: 1 << 10})
-	r.live[k] = struct{}{}
-	k.mark()
-	r.endBatch()
-	return nil, gnet.None
-}
-
-// OnTraffic implements gnet.EventHandler.
-func (r *relay) OnTraffic(gc gnet.Conn) gnet.Action {
-	p, _ := gc.Next(-1)
-	k, ok := gc.Context().(*socket)
-	if !ok {
-		r.looking = false
-		r.unblock()
-		r.endBatch()
-		return gnet.None
-	}
-	err := k.h2.Feed(p, k)
-	if len(k.h2.Control()) > 0 {
-		k.mark()
-	}
-	r.endBatch()
-	if err != nil || k.broken {
-		return gnet.Close
-	}
-	return gnet.None
-}
-
-// OnClose implements gnet.EventHandler.
-func (r *relay) OnClose(gc gnet.Conn, _ error) gnet.Action {
-	k, ok := gc.Context().(*socket)
-	if !ok || k.gone {
-		return gnet.None
-	}
-	k.gone = true
-	delete(r.live, k)
-	k.h2.Close(k)
-	k.drop()
-	r.blocked = slices.DeleteFunc(r.blocked, func(o *socket) bool { return o == k })
-	return gnet.None
-}
-
-// unblock lets those sockets go on whose output gnet has handed to the kernel.
-func (r *relay) unblock() {
-	r.blocked = slices.DeleteFunc(r.blocked, func(k *socket) bool {
-		if k.gc.OutboundBuffered() > 0 {
-			return false
-		}
-		k.blocked = false
-		k.pump()
-		k.mark()
-		return true
-	})
-}
-
-// endBatch writes what was staged.
-func (r *relay) endBatch() {
-	for len(r.dirty) > 0 {
-		k := r.dirty[len(r.dirty)-1]
-		r.dirty = r.dirty[:len(r.dirty)-1]
-		k.dirty = false
-		k.flush()
-	}
-	if len(r.blocked) > 0 && !r.looking {
-		r.looking = true
-		r.look.Reset(lookEvery)
-	}
-}
-
-// enter has a stream take part: as a feed or as one that joined.
-func (r *relay) enter(s *stream, req *h2.Request) error {
-	name, joins := req.Field(client.JoinField)
-	if !joins {
-		var ok bool
-		if name, ok = req.Field(client.FeedField); !ok {
-			return fmt.Errorf("a relay's stream names %s or %s", client.JoinField, client.FeedField)
-		}
-	}
-	t := r.topics[string(name)]
+func (r *relay) topic(name string) *topic {
+	t := r.topics[name]
 	if t == nil {
-		t = new(topic)
-		r.topics[string(name)] = t
+		t = &topic{name: name}
+		r.topics[name] = t
 	}
-	s.topic = t
-	if joins {
-		t.joined = append(t.joined, s)
-		return nil
-	}
-	all, _ := req.Field(client.AllField)
-	s.feeds, s.all = true, string(all) == "1"
-	return nil
+	return t
 }
 
-func (r *relay) leave(s *stream) {
-	if s.topic != nil && !s.feeds {
-		s.topic.joined = slices.DeleteFunc(s.topic.joined, func(o *stream) bool { return o == s })
+// leave takes s out of t, which ends with the last one.
+func (r *relay) leave(s *stream, t *topic) {
+	t.joined = slices.DeleteFunc(t.joined, func(o *stream) bool { return o == s })
+	if len(t.joined)+t.feeds == 0 {
+		delete(r.topics, t.name)
 	}
 }
+
+// Turn implements netloop.Owner: nobody leaves anything for the loop.
+func (r *relay) Turn() {}
+
+// Batch implements netloop.Owner.
+func (r *relay) Batch() { r.group.Flush() }
+
+// Tick implements netloop.Owner.
+func (r *relay) Tick(now time.Time) {
+	r.net.Stock().Tick()
+	r.group.Tick(now)
+}
+
+// Panicked implements netloop.Owner: the figures of a relay with a fault are worth nothing.
+func (r *relay) Panicked(_ *netloop.Socket, value any, stack []byte) {
+	panic(fmt.Sprintf("%v\n%s", value, stack))
+}
+
+// Accept implements transport.Acceptor.
+func (r *relay) Accept(s transport.Stream) transport.Receiver {
+	s.Established() // nobody is a stranger: there is nothing to negotiate
+	return &stream{relay: r, Stream: s}
+}
+
+// Refused, Late, Ended and Idle implement transport.Acceptor: the clients, which measure, see it themselves.
+func (r *relay) Refused(*transport.Peer, transport.Fault, error, ...any) {}
+func (r *relay) Late(int)                                                {}
+func (r *relay) Ended(*transport.Peer, error)                            {}
+func (r *relay) Idle()                                                   {}

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // MakeDir makes sure that a report can be written into dir, before there is anything to lose.
@@ -26,15 +26,15 @@ func MakeDir(dir string) error {
 }
 
 // WriteDir writes index.html, summary.md and results.json into dir, which is made if need be.
-func WriteDir(dir string, r *bench.Results) error {
+func WriteDir(dir string, r *result.Results) error {
 	if err := MakeDir(dir); err != nil {
 		return err
 	}
 	var errs []error
-	for name, write := range map[string]func(io.Writer, *bench.Results) error{
+	for name, write := range map[string]func(io.Writer, *result.Results) error{
 		"index.html":   WriteHTML,
 		"summary.md":   WriteMarkdown,
-		"results.json": func(w io.Writer, r *bench.Results) error { return r.WriteJSON(w) },
+		"results.json": func(w io.Writer, r *result.Results) error { return r.WriteJSON(w) },
 	} {
 		errs = append(errs, writeFile(filepath.Join(dir, name), r, write))
 	}
@@ -44,7 +44,7 @@ func WriteDir(dir string, r *bench.Results) error {
 	return nil
 }
 
-func writeFile(path string, r *bench.Results, write func(io.Writer, *bench.Results) error) error {
+func writeFile(path string, r *result.Results, write func(io.Writer, *result.Results) error) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err

@@ -5,27 +5,30 @@ import (
 	"io"
 	"strings"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // maxMarkdown keeps a summary within what CI systems show, in bytes; further cases are left out, and it says so.
 const maxMarkdown = 60 << 10
 
 // WriteMarkdown writes a summary for a job page: how it ended, what failed, the main figures, all figures folded.
-func WriteMarkdown(w io.Writer, r *bench.Results) error {
+func WriteMarkdown(w io.Writer, r *result.Results) error {
 	word, counts := state(r)
 	var b strings.Builder
-	fmt.Fprintf(&b, "## slim-bench: %s\n\n%s · %s, %d cores", word, clock(r.Begun), cellText(r.Machine.CPU), r.Machine.Cores)
+	fmt.Fprintf(&b, "## slim-bench: %s\n\n%s · %s, %d cores · %s", word, when(r), cellText(r.Machine.CPU), r.Machine.Cores, kindOf(r))
 	if counts != "" {
 		fmt.Fprintf(&b, " · %s", counts)
 	}
 	b.WriteString("\n\n")
-	for _, why := range r.Invalid {
+	if r.Busy != "" {
+		fmt.Fprintf(&b, "- %s\n", cellText(r.Busy))
+	}
+	for _, why := range untold(r) {
 		fmt.Fprintf(&b, "- not valid: %s\n", cellText(why))
 	}
 	for _, v := range r.Verdicts {
-		if v.Outcome != bench.Pass {
-			fmt.Fprintf(&b, "- **%s** %s: `%s` %s\n", v.Outcome, cellText(v.Case), strings.ReplaceAll(v.Condition, "`", "'"), cellText(figures(v)))
+		if v.Outcome != result.Pass {
+			fmt.Fprintf(&b, "- **%s** %s: `%s` %s\n", v.Outcome, cellText(v.Case), strings.ReplaceAll(v.Condition, "`", "'"), cellText(seen(v)))
 		}
 	}
 	heads, rows := summary(r)
@@ -36,7 +39,7 @@ func WriteMarkdown(w io.Writer, r *bench.Results) error {
 		s := caseSection(r, i)
 		fmt.Fprintf(&part, "\n<details><summary>%s</summary>\n\n", esc(s.Title))
 		for _, n := range s.Notes {
-			fmt.Fprintf(&part, "- %s\n", cellText(n))
+			fmt.Fprintf(&part, "- %s\n", cellText(n.Text))
 		}
 		part.WriteString("\n")
 		table(&part, s.Heads, s.Rows)

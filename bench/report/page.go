@@ -8,9 +8,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 //go:embed page.html
@@ -20,11 +20,13 @@ var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
 // page is what the template sees.
 type page struct {
-	*bench.Results
+	*result.Results
 	When    string
 	State   string // one word
 	Machine string
 	Styles  template.CSS
+	Figures string // what they are
+	Untold  []string
 	Typed   string // the command, as a shell takes it
 	Counts  string
 	Verdict []verdict
@@ -35,20 +37,14 @@ type page struct {
 
 type verdict struct {
 	Class string
-	bench.Verdict
+	result.Verdict
 	Text string
-}
-
-type cell struct {
-	Text, Class string
-	Head        string // of its column, for screens too narrow for columns
-	Link        string // id of a case
 }
 
 // section is one case.
 type section struct {
 	ID, Title string
-	Notes     []string
+	Notes     []note
 	Legend    []legend
 	Faint     bool // there are lines of earlier rounds
 	Plots     []plot
@@ -62,14 +58,14 @@ type legend struct {
 }
 
 // WriteHTML writes the page. It is complete in itself: no script, no request.
-func WriteHTML(w io.Writer, r *bench.Results) error {
+func WriteHTML(w io.Writer, r *result.Results) error {
 	m := r.Machine
-	p := page{Results: r, When: r.Begun.UTC().Format("2006-01-02 15:04 UTC"), Styles: styles(),
-		Machine: fmt.Sprintf("%s, %d cores, %s %s, %s", m.CPU, m.Cores, m.OS, m.Kernel, m.Go)}
+	p := page{Results: r, When: when(r), Styles: styles(),
+		Machine: fmt.Sprintf("%s, %d cores, %s %s, %s", m.CPU, m.Cores, m.OS, m.Kernel, m.Go), Figures: kindOf(r), Untold: untold(r)}
 	p.State, p.Counts = state(r)
 	p.Typed = typed(r.Command)
 	for _, v := range bySeverity(r.Verdicts) {
-		p.Verdict = append(p.Verdict, verdict{Class: string(v.Outcome), Verdict: v, Text: figures(v)})
+		p.Verdict = append(p.Verdict, verdict{Class: string(v.Outcome), Verdict: v, Text: seen(v)})
 	}
 	p.Heads, p.Summary = summary(r)
 	for i := range r.Cases {
@@ -78,11 +74,14 @@ func WriteHTML(w io.Writer, r *bench.Results) error {
 	return pageTemplate.Execute(w, p)
 }
 
+// when is the begin of a run.
+func when(r *result.Results) string { return r.Begun.UTC().Format("2006-01-02 15:04 UTC") }
+
 // bySeverity puts what did not pass first, as it is what a reader looks for.
-func bySeverity(list []bench.Verdict) []bench.Verdict {
-	order := []bench.Outcome{bench.Fail, bench.Unclear, bench.Skipped, bench.Pass}
+func bySeverity(list []result.Verdict) []result.Verdict {
+	order := []result.Outcome{result.Fail, result.Unclear, result.Skipped, result.Pass}
 	list = slices.Clone(list)
-	slices.SortStableFunc(list, func(a, b bench.Verdict) int { return slices.Index(order, a.Outcome) - slices.Index(order, b.Outcome) })
+	slices.SortStableFunc(list, func(a, b result.Verdict) int { return slices.Index(order, a.Outcome) - slices.Index(order, b.Outcome) })
 	return list
 }
 
@@ -101,121 +100,10 @@ func typed(args []string) string {
 	return strings.Join(words, " ")
 }
 
-// state says in a word how the run ended, and counts its verdicts.
-func state(r *bench.Results) (word, counts string) {
-	n := map[bench.Outcome]int{}
-	for _, v := range r.Verdicts {
-		n[v.Outcome]++
-	}
-	switch {
-	case n[bench.Fail] > 0:
-		word = "fail"
-	case !r.Valid:
-		word = "invalid"
-	case len(r.Verdicts) == 0:
-		word = "measured"
-	default:
-		word = "pass"
-	}
-	var parts []string
-	for _, o := range []bench.Outcome{bench.Pass, bench.Fail, bench.Unclear, bench.Skipped} {
-		if n[o] > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n[o], o))
-		}
-	}
-	return word, strings.Join(parts, ", ")
-}
-
-func figures(v bench.Verdict) string {
-	if v.Rounds == 0 {
-		return v.Reason
-	}
-	return v.Figures()
-}
-
-const (
-	cost = "node CPU per delivered"
-	none = "–" // a figure that there is not
-)
-
-// summary is one row for each case: the first node's figures, and the others' cost as multiples of it.
-func summary(r *bench.Results) (heads []string, rows [][]cell) {
-	heads = []string{"case"}
-	if len(r.Nodes) == 0 {
-		return heads, nil
-	}
-	heads = append(heads, "delivered", "CPU / message", "p50", "p99", "lost")
-	some := slices.ContainsFunc(r.Cases, func(c bench.CaseResult) bool { return own(c.Nodes[0]).Text != none })
-	if some {
-		heads = append(heads, "of the scenario")
-	}
-	for _, n := range r.Nodes[1:] {
-		heads = append(heads, "cost "+n.Name+" / "+r.Nodes[0].Name)
-	}
-	for i, c := range r.Cases {
-		row := []cell{{Text: c.Scenario + " " + c.Label, Link: fmt.Sprintf("case-%d", i)}}
-		first := c.Nodes[0]
-		for _, name := range []string{"delivered", cost, "p50", "p99", "lost"} {
-			row = append(row, number(first, name))
-		}
-		if some {
-			row = append(row, own(first))
-		}
-		ours, ok := first.Metric(cost)
-		for _, n := range c.Nodes[1:] {
-			theirs, ok2 := n.Metric(cost)
-			times := cell{Text: none, Class: "num none"}
-			if ok && ok2 && ours.Value > 0 {
-				times = cell{Text: fmt.Sprintf("%.2f×", theirs.Value/ours.Value), Class: "num"}
-			}
-			row = append(row, times)
-		}
-		rows = append(rows, headed(row, heads))
-	}
-	return heads, rows
-}
-
-// headed tells each cell of a row its column.
-func headed(row []cell, heads []string) []cell {
-	for i := range row {
-		row[i].Head = heads[i]
-	}
-	return row
-}
-
-// headlines are what scenarios are about that is not about traffic.
-var headlines = []string{"spread max/mean", "rate during/before", "clients served a second", "clients failed", "all back in", "node RSS per idle connection",
-	"delivered, with/alone", "time per subscribe", "node RSS per name", "RSS slope", "p99 late/early"}
-
-// own are up to two figures that only this scenario has.
-func own(n bench.NodeResult) cell {
-	var texts []string
-	for _, name := range headlines {
-		if s, ok := n.Metric(name); ok && len(texts) < 2 {
-			texts = append(texts, name+" "+bench.Format(s.Value, s.Unit))
-		}
-	}
-	if len(texts) == 0 {
-		return cell{Text: none, Class: "num none"}
-	}
-	return cell{Text: strings.Join(texts, ", "), Class: "num wrap"}
-}
-
-func number(n bench.NodeResult, name string) cell {
-	s, ok := n.Metric(name)
-	if !ok {
-		return cell{Text: none, Class: "num none"}
-	}
-	c := cell{Text: bench.Format(s.Value, s.Unit), Class: "num"}
-	if s.Worst && s.Better == bench.Lower && s.Value > 0 && s.Unit == bench.Count {
-		c.Class += " bad"
-	}
-	return c
-}
-
-func caseSection(r *bench.Results, i int) section {
+func caseSection(r *result.Results, i int) section {
 	c := &r.Cases[i]
-	s := section{ID: fmt.Sprintf("case-%d", i), Title: c.Scenario + " " + c.Label, Heads: []string{"metric"}}
+	s := section{ID: fmt.Sprintf("case-%d", i), Title: c.Scenario + " " + c.Label, Heads: []string{"metric"},
+		Notes: notes(r, c), Rows: metricRows(c), Plots: plots(r, c)}
 	for k, n := range c.Nodes {
 		if n.Skipped != "" {
 			continue
@@ -224,112 +112,75 @@ func caseSection(r *bench.Results, i int) section {
 		s.Legend = append(s.Legend, legend{name, k % len(palette)})
 		s.Heads = append(s.Heads, name)
 		s.Faint = s.Faint || len(n.Rounds) > 1
-		for _, e := range n.Errors {
-			s.Notes = append(s.Notes, name+": "+e)
-		}
-		for _, remark := range n.Remarks() {
-			s.Notes = append(s.Notes, name+": "+remark)
-		}
 	}
-	s.Rows = metricRows(c)
-	s.Plots = plots(r, c)
 	return s
-}
-
-func metricRows(c *bench.CaseResult) [][]cell {
-	var names []string
-	seen := map[string]bool{}
-	for _, n := range c.Nodes {
-		for _, m := range n.Metrics {
-			if !seen[m.Name] {
-				seen[m.Name] = true
-				names = append(names, m.Name)
-			}
-		}
-	}
-	var rows [][]cell
-	for _, name := range names {
-		row := []cell{{Text: name}}
-		for _, n := range c.Nodes {
-			if n.Skipped == "" {
-				row = append(row, number(n, name))
-			}
-		}
-		rows = append(rows, row)
-	}
-	return rows
 }
 
 var percentTicks = []float64{0, 50, 90, 99, 99.9, 99.99, 99.999}
 
-func plots(r *bench.Results, c *bench.CaseResult) []plot {
-	seconds := axis{Label: "seconds", Format: func(v float64) string { return fmt.Sprintf("%.3g", v) }}
-	ns := axis{Format: brief, Scale: log10}
-	all := []plot{
-		overTime("p50 of delay over time", seconds, ns, r, c, func(s bench.Sample) float64 { return s.P50 }),
-		overTime("p99 of delay over time", seconds, ns, r, c, func(s bench.Sample) float64 { return s.P99 }),
-		percentiles(r, c, ns),
-		overTime("delivered a second", seconds, axis{Format: perSecond}, r, c,
-			func(s bench.Sample) float64 { return s.Delivered }),
-		overTime("processors the node uses", seconds, axis{Format: func(v float64) string { return fmt.Sprintf("%.2g", v) }}, r, c,
-			func(s bench.Sample) float64 { return s.NodeCPU }),
-		overTime("resident memory of the node, MiB", seconds, axis{Format: func(v float64) string { return fmt.Sprintf("%.3g", v) }}, r, c,
-			func(s bench.Sample) float64 { return float64(s.RSS) / (1 << 20) }),
-	}
-	var shown []plot
-	for _, p := range all {
-		if len(p.Lines) > 0 {
-			shown = append(shown, p)
+// form writes the values of an axis so.
+func form(text string) func(float64) string {
+	return func(v float64) string { return fmt.Sprintf(text, v) }
+}
+
+// among writes the values of an axis in the largest unit that they reach; the last unit is for all.
+func among(sizes []float64, units ...string) func(float64) string {
+	return func(v float64) string {
+		i := slices.IndexFunc(sizes, func(size float64) bool { return v >= size })
+		if i < 0 {
+			i = len(sizes) - 1
 		}
+		return fmt.Sprintf("%.3g%s", v/sizes[i], units[i])
 	}
-	return shown
 }
 
-// brief writes a time of an axis: 1 ms, 200 µs.
-func brief(ns float64) string {
-	for _, u := range []struct {
-		size float64
-		name string
-	}{{1e9, "s"}, {1e6, "ms"}, {1e3, "µs"}} {
-		if ns >= u.size {
-			return fmt.Sprintf("%.3g %s", ns/u.size, u.name)
+func plots(r *result.Results, c *result.CaseResult) []plot {
+	seconds := axis{Label: "seconds", Format: form("%.3g")}
+	ns := axis{Format: among([]float64{1e9, 1e6, 1e3, 1}, " s", " ms", " µs", " ns"), Scale: log10}
+	rate := axis{Format: among([]float64{1e6, 1e3, 1}, " M", " k", "")}
+	percent := axis{Label: "percentile", Scale: tail, Ticks: percentTicks, Format: form("%g")}
+	var all []plot
+	overTime := func(title string, y axis, value func(load.Sample) float64) {
+		all = append(all, draw(r, c, plot{Title: title, X: seconds, Y: y}, func(round result.Round) (at []point) {
+			some := false
+			for _, s := range inTurn(round.Samples) {
+				q := value(s)
+				if some = some || q != 0; y.Scale != log10 || q > 0 {
+					at = append(at, point{s.At, q})
+				}
+			}
+			if !some {
+				return nil
+			}
+			return at
+		}))
+	}
+	overTime("p50 of delay over time", ns, func(s load.Sample) float64 { return s.P50 })
+	overTime("p99 of delay over time", ns, func(s load.Sample) float64 { return s.P99 })
+	all = append(all, draw(r, c, plot{Title: "delay by percentile", X: percent, Y: ns}, func(round result.Round) (at []point) {
+		for _, q := range round.Curve {
+			if q.Value > 0 && q.Percentile < 100 {
+				at = append(at, point{q.Percentile, q.Value})
+			}
 		}
-	}
-	return fmt.Sprintf("%.3g ns", ns)
+		return at
+	}))
+	overTime("delivered a second", rate, func(s load.Sample) float64 { return s.Delivered })
+	overTime("processors the node uses", axis{Format: form("%.2g")}, func(s load.Sample) float64 { return s.NodeCPU })
+	overTime("resident memory of the node, MiB", axis{Format: form("%.3g")}, func(s load.Sample) float64 { return float64(s.RSS) / (1 << 20) })
+	return slices.DeleteFunc(all, func(p plot) bool { return len(p.Lines) == 0 })
 }
 
-// perSecond writes a rate of an axis: 1.5 M, 200 k.
-func perSecond(v float64) string {
-	switch {
-	case v >= 1e6:
-		return fmt.Sprintf("%.3g M", v/1e6)
-	case v >= 1e3:
-		return fmt.Sprintf("%.3g k", v/1e3)
-	}
-	return fmt.Sprintf("%.3g", v)
-}
-
-// overTime draws a value of all samples of each node: the last round in full, the others faint.
-func overTime(title string, x, y axis, r *bench.Results, c *bench.CaseResult, value func(bench.Sample) float64) plot {
-	p := plot{Title: title, X: x, Y: y}
+// draw gives p the lines that of makes of the rounds of each node: the last round in full, the others faint.
+func draw(r *result.Results, c *result.CaseResult, p plot, of func(result.Round) []point) plot {
 	for k, n := range c.Nodes {
 		for i, round := range n.Rounds {
-			var at []point
-			some := false
-			samples := inTurn(round.Samples)
-			for _, s := range samples {
-				q := value(s)
-				if y.Scale == log10 && q <= 0 {
-					continue
-				}
-				some = some || q != 0
-				at = append(at, point{s.At, q})
+			last := i == len(n.Rounds)-1
+			if at := of(round); len(at) > 0 {
+				p.Lines = append(p.Lines, line{Name: r.Nodes[k].Name, Color: k, At: at, Faint: !last})
 			}
-			if some {
-				p.Lines = append(p.Lines, line{Name: r.Nodes[k].Name, Color: k, At: at, Faint: i < len(n.Rounds)-1})
-			}
-			if k == 0 && i == len(n.Rounds)-1 {
-				p.Breaks = phases(samples)
+			if k == 0 && last && p.X.Scale == linear {
+				p.Breaks = phases(inTurn(round.Samples))
 			}
 		}
 	}
@@ -337,7 +188,7 @@ func overTime(title string, x, y axis, r *bench.Results, c *bench.CaseResult, va
 }
 
 // inTurn puts the parts of a measurement that had traffic of their own, each with a time from 0, behind each other.
-func inTurn(samples []bench.Sample) []bench.Sample {
+func inTurn(samples []load.Sample) []load.Sample {
 	all := slices.Clone(samples)
 	begin := 0.0
 	for i := range all {
@@ -351,7 +202,7 @@ func inTurn(samples []bench.Sample) []bench.Sample {
 
 // phases are the times at which samples change their phase, with the new one's name; what is between phases has none, and
 // is called as what comes before them.
-func phases(samples []bench.Sample) []mark {
+func phases(samples []load.Sample) []mark {
 	var at []mark
 	for i := 1; i < len(samples); i++ {
 		if samples[i].Phase == samples[i-1].Phase {
@@ -366,25 +217,6 @@ func phases(samples []bench.Sample) []mark {
 	return at
 }
 
-func percentiles(r *bench.Results, c *bench.CaseResult, y axis) plot {
-	p := plot{Title: "delay by percentile", Y: y,
-		X: axis{Label: "percentile", Scale: tail, Ticks: percentTicks, Format: func(v float64) string { return fmt.Sprintf("%g", v) }}}
-	for k, n := range c.Nodes {
-		for i, round := range n.Rounds {
-			var at []point
-			for _, q := range round.Curve {
-				if q.Value > 0 && q.Percentile < 100 {
-					at = append(at, point{q.Percentile, q.Value})
-				}
-			}
-			if len(at) > 0 {
-				p.Lines = append(p.Lines, line{Name: r.Nodes[k].Name, Color: k, At: at, Faint: i < len(n.Rounds)-1})
-			}
-		}
-	}
-	return p
-}
-
 // styles are the colours of lines and legends.
 func styles() template.CSS {
 	var light, dark strings.Builder
@@ -394,6 +226,3 @@ func styles() template.CSS {
 	}
 	return template.CSS(light.String() + "@media(prefers-color-scheme:dark){" + dark.String() + "}")
 }
-
-// clock is for the Markdown summary's head.
-func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

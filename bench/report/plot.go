@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -94,7 +95,7 @@ func (a axis) span(values []float64) (lo, hi float64) {
 		}
 	case linear:
 		lo = min(0, lo)
-		hi = max(nice(hi), lo+1e-9)
+		hi = max(roundUp(hi, ends), lo+1e-9)
 	case nonzero:
 		if hi == lo {
 			hi = lo + 1
@@ -105,27 +106,19 @@ func (a axis) span(values []float64) (lo, hi float64) {
 	return lo, hi
 }
 
-// nice rounds up to 1, 1.5, 2, 2.5, 3, 4, 5, 6 or 8 times a power of ten.
-func nice(v float64) float64 {
-	if v <= 0 {
-		return 1
-	}
-	unit := math.Pow(10, math.Floor(math.Log10(v)))
-	for _, m := range []float64{1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10} {
-		if v <= m*unit*(1+1e-9) {
-			return m * unit
-		}
-	}
-	return 10 * unit
-}
+// Factors of powers of ten: ends of an axis, and steps between ticks that people can add up.
+var (
+	ends  = []float64{1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10}
+	steps = []float64{1, 2, 5, 10}
+)
 
-// even rounds up to 1, 2 or 5 times a power of ten: steps between ticks that people can add up.
-func even(v float64) float64 {
+// roundUp rounds up to one of factors times a power of ten.
+func roundUp(v float64, factors []float64) float64 {
 	if v <= 0 {
 		return 1
 	}
 	unit := math.Pow(10, math.Floor(math.Log10(v)))
-	for _, m := range []float64{1, 2, 5} {
+	for _, m := range factors {
 		if v <= m*unit*(1+1e-9) {
 			return m * unit
 		}
@@ -136,13 +129,7 @@ func even(v float64) float64 {
 // ticks are the values at which an axis has marks.
 func (a axis) ticks(lo, hi float64) []float64 {
 	if a.Ticks != nil {
-		var in []float64
-		for _, t := range a.Ticks {
-			if t >= lo && t <= hi {
-				in = append(in, t)
-			}
-		}
-		return in
+		return slices.DeleteFunc(slices.Clone(a.Ticks), func(t float64) bool { return t < lo || t > hi })
 	}
 	var all []float64
 	if a.Scale == log10 {
@@ -151,7 +138,7 @@ func (a axis) ticks(lo, hi float64) []float64 {
 		}
 		return all
 	}
-	step := even((hi - lo) / 5)
+	step := roundUp((hi-lo)/5, steps)
 	if lo+step == lo {
 		return []float64{lo, hi}
 	}
@@ -173,13 +160,8 @@ func (s scale) fits(v float64) bool {
 func (p plot) drawable() []line {
 	var lines []line
 	for _, l := range p.Lines {
-		var at []point
-		for _, q := range l.At {
-			if p.X.Scale.fits(q.X) && p.Y.Scale.fits(q.Y) {
-				at = append(at, q)
-			}
-		}
-		if l.At = at; len(at) > 0 {
+		l.At = slices.DeleteFunc(slices.Clone(l.At), func(q point) bool { return !p.X.Scale.fits(q.X) || !p.Y.Scale.fits(q.Y) })
+		if len(l.At) > 0 {
 			lines = append(lines, l)
 		}
 	}

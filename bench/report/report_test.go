@@ -14,48 +14,51 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
+const cost = result.CostMetric
+
 // fixture is a run of two cases on three nodes, with everything that can go wrong in it.
-func fixture() *bench.Results {
+func fixture() *result.Results {
 	random := rand.New(rand.NewPCG(1, 2))
-	r := &bench.Results{
-		Schema: bench.Schema, Version: "v0.0.0", Commit: "abc", Begun: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Rounds: 2, Suite: "ci",
-		Nodes:   []bench.NodeInfo{{Name: "ours", Protocol: "slim", Command: "slim --config {config}"}, {Name: "rust", Protocol: "slim", Addresses: []string{"10.0.0.1:46357"}}, {Name: "floor", Protocol: "blind"}},
+	r := &result.Results{
+		Schema: result.Schema, Version: "v0.0.0", Commit: "abc", Begun: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Rounds: 2, Suite: "ci",
+		Nodes:   []result.NodeInfo{{Name: "ours", Protocol: "slim", Command: "slim --config {config}"}, {Name: "rust", Protocol: "slim", Addresses: []string{"10.0.0.1:46357"}}, {Name: "floor", Protocol: "blind"}},
 		Command: []string{"run", "--suite", "ci"}, Invalid: []string{"p2p: too noisy"},
-		Verdicts: []bench.Verdict{
-			{Case: "p2p 1→1", Condition: "lost <= 0", Outcome: bench.Pass, Rounds: 2},
-			{Case: "p2p 1→1", Condition: cost + " / rust <= 0.1", Outcome: bench.Fail, Value: 0.2, Low: 0.18, High: 0.22, Rounds: 5, Reason: "the ratio is 0.2"},
-			{Case: "fanout", Condition: "x", Outcome: bench.Unclear, Reason: "noisy"},
-			{Case: "fanout", Condition: "y", Outcome: bench.Skipped, Reason: "there is no node base in this run"},
+		Verdicts: []result.Verdict{
+			{Case: "p2p 1→1", Condition: "lost <= 0", Outcome: result.Pass, Rounds: 2},
+			{Case: "p2p 1→1", Condition: cost + " / rust <= 0.1", Outcome: result.Fail, Value: 0.2, Low: 0.18, High: 0.22, Rounds: 5, Reason: "the ratio is 0.2"},
+			{Case: "fanout", Condition: "x", Outcome: result.Unclear, Reason: "noisy"},
+			{Case: "fanout", Condition: "y", Outcome: result.Skipped, Reason: "there is no node base in this run"},
 		},
 	}
 	r.Machine.CPU, r.Machine.Cores, r.Machine.OS = "test CPU", 2, "linux"
 	for _, label := range []string{"1→1 100 B", "<script>alert(1)</script> & |pipes|"} {
-		c := bench.CaseResult{Scenario: "p2p", Label: label}
+		c := result.CaseResult{Scenario: "p2p", Label: label}
 		for k := range r.Nodes {
 			scale := []float64{1, 9, 0.8}[k]
-			n := bench.NodeResult{Metrics: []bench.Series{
-				{Name: "delivered", Unit: bench.PerSecond, Value: 2e6 / scale, Values: []float64{2e6 / scale}, Rounds: []int{1}},
-				{Name: cost, Unit: bench.Nanoseconds, Value: 400 * scale, Values: []float64{400 * scale}, Rounds: []int{1}},
-				{Name: "p99", Unit: bench.Nanoseconds, Value: 1e6 * scale}, {Name: "p50", Unit: bench.Nanoseconds, Value: 4e5 * scale},
-				{Name: "lost", Value: float64(k % 2 * 7), Worst: true, Better: bench.Lower},
-				{Name: "node RSS per idle connection", Unit: bench.Bytes, Value: 5960}, {Name: "delivered, with/alone", Unit: bench.Ratio, Value: 1.2},
+			n := result.NodeResult{Metrics: []result.Series{
+				{Name: "delivered", Unit: result.PerSecond, Value: 2e6 / scale, Values: []float64{2e6 / scale}, Rounds: []int{1}},
+				{Name: cost, Unit: result.Nanoseconds, Value: 400 * scale, Values: []float64{400 * scale}, Rounds: []int{1}},
+				{Name: "p99", Unit: result.Nanoseconds, Value: 1e6 * scale}, {Name: "p50", Unit: result.Nanoseconds, Value: 4e5 * scale},
+				{Name: "lost", Value: float64(k % 2 * 7), Worst: true, Better: result.Lower},
+				{Name: "node RSS per idle connection", Unit: result.Bytes, Value: 5960}, {Name: "delivered, with/alone", Unit: result.Ratio, Value: 1.2},
 			}}
 			for round := range 2 {
-				course := bench.Round{Number: round + 1}
+				course := result.Round{Number: round + 1}
 				for s := range 30 {
 					phase := "measured"
 					if s < 5 {
 						phase = "warm-up"
 					}
-					course.Samples = append(course.Samples, bench.Sample{At: float64(s + 1), Seconds: 1, Phase: phase, Delivered: 2e6 / scale * (0.9 + 0.2*random.Float64()),
+					course.Samples = append(course.Samples, load.Sample{At: float64(s + 1), Seconds: 1, Phase: phase, Delivered: 2e6 / scale * (0.9 + 0.2*random.Float64()),
 						P50: 4e5 * scale * (0.9 + 0.3*random.Float64()), P99: 1e6 * scale * (0.8 + random.Float64()), NodeCPU: 0.8, ClientCPU: 0.9,
 						RSS: int64(10<<20*scale) + int64(s)<<12})
 				}
 				for _, p := range []float64{0, 25, 50, 75, 90, 99, 99.9, 99.99, 99.999, 100} {
-					course.Curve = append(course.Curve, bench.Point{Percentile: p, Value: 1e5 * scale * (1 - math.Log10(1-min(p, 99.9999)/100))})
+					course.Curve = append(course.Curve, load.Point{Percentile: p, Value: 1e5 * scale * (1 - math.Log10(1-min(p, 99.9999)/100))})
 				}
 				n.Rounds = append(n.Rounds, course)
 			}
@@ -68,7 +71,7 @@ func fixture() *bench.Results {
 	return r
 }
 
-func page1(t *testing.T, r *bench.Results) string {
+func page1(t *testing.T, r *result.Results) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := WriteHTML(&b, r); err != nil {
@@ -140,16 +143,16 @@ func checkSVG(t *testing.T, s string) {
 
 // Time goes on through a measurement of several parts, whose samples count from 0 each.
 func TestLinesNeverGoBackInTime(t *testing.T) {
-	var samples []bench.Sample
+	var samples []load.Sample
 	for _, at := range []float64{1, 2, 3, 1, 2, 1} {
 		phase := "measured"
 		if at == 1 {
 			phase = "warm-up"
 		}
-		samples = append(samples, bench.Sample{At: at, Phase: phase, P99: 1e6, Delivered: 5})
+		samples = append(samples, load.Sample{At: at, Phase: phase, P99: 1e6, Delivered: 5})
 	}
-	r := &bench.Results{Nodes: []bench.NodeInfo{{Name: "x"}},
-		Cases: []bench.CaseResult{{Nodes: []bench.NodeResult{{Rounds: []bench.Round{{Samples: samples}}}}}}}
+	r := &result.Results{Nodes: []result.NodeInfo{{Name: "x"}},
+		Cases: []result.CaseResult{{Nodes: []result.NodeResult{{Rounds: []result.Round{{Samples: samples}}}}}}}
 	for _, p := range plots(r, &r.Cases[0]) {
 		for i, q := range p.Lines[0].At {
 			if q.X != float64(i+1) {
@@ -207,7 +210,7 @@ func TestSummaryHasFiguresOfEachScenario(t *testing.T) {
 		t.Errorf("a column for nothing: %q", heads)
 	}
 	r.Cases[1].Scenario = "storm"
-	r.Cases[1].Nodes[0].Metrics = []bench.Series{{Name: "all back in", Unit: bench.Nanoseconds, Value: 4e8}}
+	r.Cases[1].Nodes[0].Metrics = []result.Series{{Name: "all back in", Unit: result.Nanoseconds, Value: 4e8}}
 	heads, rows := summary(r)
 	at := slices.Index(heads, "of the scenario")
 	if at < 0 || rows[1][at].Text != "all back in 400.00 ms" || rows[0][at].Text != none || rows[1][at].Head != heads[at] {
@@ -242,7 +245,7 @@ func TestEmptyAndSmallResultsRender(t *testing.T) {
 		n.Rounds[0].Samples = n.Rounds[0].Samples[:1]
 		n.Rounds[0].Curve = n.Rounds[0].Curve[:1]
 	}
-	for name, r := range map[string]*bench.Results{"empty": {}, "no cases": {Nodes: []bench.NodeInfo{{Name: "x"}}}, "one sample": one} {
+	for name, r := range map[string]*result.Results{"empty": {}, "no cases": {Nodes: []result.NodeInfo{{Name: "x"}}}, "one sample": one} {
 		if text := page1(t, r); !strings.Contains(text, "</html>") || strings.Contains(text, "NaN") {
 			t.Errorf("%s: %s", name, text)
 		}
@@ -286,7 +289,7 @@ func TestDirHasPageSummaryAndResults(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if r, err := bench.ReadJSON(f); err != nil || len(r.Cases) != 2 || len(r.Cases[0].Nodes[0].Rounds[0].Samples) != 30 {
+	if r, err := result.ReadJSON(f); err != nil || len(r.Cases) != 2 || len(r.Cases[0].Nodes[0].Rounds[0].Samples) != 30 {
 		t.Errorf("%v", err)
 	}
 	for _, name := range []string{"index.html", "summary.md"} {

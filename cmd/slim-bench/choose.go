@@ -5,20 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
+	"time"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
+
 	"github.com/seed31b3bfd0/slimgo/bench/process"
+	"github.com/seed31b3bfd0/slimgo/bench/scenario"
 )
 
 // cases turns arguments and flags into what is to be measured; the targets are still missing.
-func (o *runOptions) cases(args []string) (bench.Plan, error) {
-	var plan bench.Plan
+func (o *runOptions) cases(args []string) (scenario.Plan, error) {
+	var plan scenario.Plan
 	var err error
 	switch {
 	case o.suite != "" && len(args) > 0:
@@ -33,14 +37,18 @@ func (o *runOptions) cases(args []string) (bench.Plan, error) {
 	if err != nil {
 		return plan, err
 	}
-	required, err := o.conditions()
-	if err != nil {
+	if o.required, err = conditions(o.require); err != nil {
 		return plan, err
 	}
-	for i := range plan.Cases {
-		plan.Cases[i].Require = append(slices.Clone(plan.Cases[i].Require), required...)
+	for _, c := range o.required {
+		if err := c.Known(); err != nil {
+			return plan, err
+		}
 	}
-	if o.suite == "" && len(required) > 0 && !o.fs.Changed("rounds") {
+	for i := range plan.Cases {
+		plan.Cases[i].Require = slices.Concat(plan.Cases[i].Require, o.required)
+	}
+	if o.suite == "" && len(o.required) > 0 && !o.fs.Changed("rounds") {
 		plan.MaxRounds = enoughRounds
 	}
 	for flag, to := range map[string]*int{"rounds": &plan.Rounds, "max-rounds": &plan.MaxRounds} {
@@ -58,58 +66,33 @@ func (o *runOptions) cases(args []string) (bench.Plan, error) {
 // enoughRounds is how far a run goes on its own to be sure of a condition.
 const enoughRounds = 9
 
-// conditions are those of --require.
-func (o *runOptions) conditions() ([]bench.Condition, error) {
-	var all []bench.Condition
-	for _, s := range o.require {
-		c, err := bench.ParseCondition(s)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, c)
-	}
-	return all, nil
-}
-
-// check finds names of nodes that are not in the run. Those that may be missing in a suite are asked for by --require.
-func (o *runOptions) check(plan *bench.Plan) error {
-	if err := plan.Check(); err != nil {
-		return err
-	}
-	required, err := o.conditions()
-	if err != nil {
-		return err
-	}
-	return bench.Plan{Targets: plan.Targets, Cases: []bench.Case{{Require: required}}}.Check()
-}
-
 // suitePlan is the suite's, with the parameters given as flags on top of all its cases.
-func (o *runOptions) suitePlan() (bench.Plan, error) {
-	s, err := bench.LoadSuite(o.suite)
+func (o *runOptions) suitePlan() (scenario.Plan, error) {
+	s, err := scenario.LoadSuite(o.suite)
 	if err != nil {
-		return bench.Plan{}, err
+		return scenario.Plan{}, err
 	}
 	for i := range s.Runs {
 		r := &s.Runs[i]
 		for j := range r.Cases {
 			list, err := o.vary(r.Cases[j:j+1], r.Scenario)
 			if err != nil {
-				return bench.Plan{}, err
+				return scenario.Plan{}, err
 			}
 			if len(list) != 1 {
-				return bench.Plan{}, errors.New("a parameter takes one value with --suite")
+				return scenario.Plan{}, errors.New("a parameter takes one value with --suite")
 			}
 			r.Cases[j] = list[0]
 		}
 	}
-	return s.Plan([]bench.Target{{}}), nil // names of nodes are resolved by choose
+	return s.Plan([]load.Target{{}}), nil // names of nodes are resolved by choose
 }
 
-func (o *runOptions) scenarioPlan(args []string) (bench.Plan, error) {
-	plan := bench.Plan{Rounds: 1}
+func (o *runOptions) scenarioPlan(args []string) (scenario.Plan, error) {
+	plan := scenario.Plan{Rounds: 1}
 	used := map[string]bool{}
 	for _, name := range args {
-		s, err := bench.LoadScenario(name)
+		s, err := scenario.LoadScenario(name)
 		if err != nil {
 			return plan, err
 		}
@@ -125,11 +108,11 @@ func (o *runOptions) scenarioPlan(args []string) (bench.Plan, error) {
 		}
 		for i, p := range list {
 			if !slices.Contains(list[:i], p) {
-				plan.Cases = append(plan.Cases, bench.Case{Scenario: s, Params: p})
+				plan.Cases = append(plan.Cases, scenario.Case{Scenario: s, Params: p})
 			}
 		}
 	}
-	for _, k := range bench.Keys() {
+	for _, k := range result.Keys() {
 		if o.fs.Changed(k.Name) && !used[k.Name] {
 			return plan, fmt.Errorf("--%s has no effect on %s", k.Name, strings.Join(args, " and "))
 		}
@@ -140,19 +123,19 @@ func (o *runOptions) scenarioPlan(args []string) (bench.Plan, error) {
 // spanning are the parameters that tell a scenario's own cases apart: giving one replaces those cases.
 var spanning = []string{"size", "sizes", "identity", "inflight", "rate", "pairs"}
 
-func (o *runOptions) spans(s bench.Scenario) bool {
+func (o *runOptions) spans(s scenario.Scenario) bool {
 	return slices.ContainsFunc(spanning, func(f string) bool { return o.fs.Changed(f) && slices.Contains(s.Uses, f) })
 }
 
 // vary applies all parameter flags that s reads to each case; several values make several cases.
-func (o *runOptions) vary(list []bench.Params, s bench.Scenario) ([]bench.Params, error) {
+func (o *runOptions) vary(list []result.Params, s scenario.Scenario) ([]result.Params, error) {
 	closed := o.fs.Changed("inflight") && o.fs.Changed("rate") // both: closed and open cases beside each other
-	for _, k := range bench.Keys() {
+	for _, k := range result.Keys() {
 		values := *o.params[k.Name]
 		if len(values) == 0 || !slices.Contains(s.Uses, k.Name) {
 			continue
 		}
-		var out []bench.Params
+		var out []result.Params
 		for _, p := range list {
 			if k.Name == "rate" && closed {
 				out = append(out, p)
@@ -171,53 +154,51 @@ func (o *runOptions) vary(list []bench.Params, s bench.Scenario) ([]bench.Params
 }
 
 // choose fills in the targets. clean removes what it built.
-func (o *runOptions) choose(ctx context.Context, plan *bench.Plan, stderr io.Writer) (clean func(), err error) {
+func (o *runOptions) choose(ctx context.Context, plan *scenario.Plan, stderr io.Writer) (clean func(), err error) {
 	clean = func() {}
+	defer func() {
+		if err != nil {
+			clean()
+		}
+	}()
 	first, err := o.first(ctx, &clean, stderr)
 	if err != nil {
-		clean()
 		return clean, err
 	}
-	all := []bench.Target{first}
-	add := func(t bench.Target, err error) error {
-		if err == nil && slices.ContainsFunc(all, func(u bench.Target) bool { return u.Name == t.Name }) {
-			err = fmt.Errorf("two nodes are called %s: give them names, NAME=CMD", t.Name)
-		}
-		all = append(all, t)
-		return err
-	}
+	plan.Targets = []load.Target{first}
 	for i, v := range o.versus {
-		if err := add(bench.ParseTarget(v, fmt.Sprintf("versus%d", i+1))); err != nil {
-			clean()
+		t, err := parseTarget(v, fmt.Sprintf("versus%d", i+1))
+		if err != nil {
 			return clean, err
 		}
+		plan.Targets = append(plan.Targets, t)
 	}
 	if o.floor && relayFits(plan, first) {
-		if err := add(o.relay()); err != nil {
-			clean()
+		t, err := o.relay()
+		if err != nil {
 			return clean, err
 		}
+		plan.Targets = append(plan.Targets, t)
 	}
-	plan.Targets = all
 	for i := range plan.Cases {
 		if n := plan.Cases[i].Nodes; len(n) > 0 {
 			n[0] = first.Name
 		}
 	}
-	if err := o.check(plan); err != nil {
-		clean()
-		return func() {}, err
+	if err := plan.Check(); err != nil {
+		return clean, err
 	}
-	return clean, nil
+	// Nodes that may be missing in a suite may not in what is asked for beside it.
+	return clean, scenario.Plan{Targets: plan.Targets, Cases: []scenario.Case{{Require: o.required}}}.Check()
 }
 
 // relay is the floor. It starts here; what it says of a node that may run elsewhere is what this generator can do.
-func (o *runOptions) relay() (bench.Target, error) {
+func (o *runOptions) relay() (load.Target, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return bench.Target{}, err
+		return load.Target{}, err
 	}
-	t, err := bench.ParseTarget(bench.Floor+"=blind:"+quote(self)+" relay --listen {listen}", bench.Floor)
+	t, err := parseTarget(result.Floor+"=blind:"+quote(self)+" relay --listen {listen}", result.Floor)
 	if len(o.targets) > 0 && o.pid == 0 {
 		t.Note = "runs on this machine, wherever the target does: it shows what the generator can do here, not what that node has to cost"
 	}
@@ -225,39 +206,57 @@ func (o *runOptions) relay() (bench.Target, error) {
 }
 
 // relayFits reports whether the relay says something about this run: it speaks SLIM's frames, and knows no names.
-func relayFits(plan *bench.Plan, first bench.Target) bool {
-	if first.Dialer.Protocol() != "slim" {
+func relayFits(plan *scenario.Plan, first load.Target) bool {
+	if first.Dialer.Protocol() != load.SLIM {
 		return false
 	}
-	return slices.ContainsFunc(plan.Cases, func(c bench.Case) bool { return c.Scenario.Blind })
+	return slices.ContainsFunc(plan.Cases, func(c scenario.Case) bool { return c.Scenario.Blind })
 }
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // first is the node that is judged.
-func (o *runOptions) first(ctx context.Context, clean *func(), stderr io.Writer) (bench.Target, error) {
+func (o *runOptions) first(ctx context.Context, clean *func(), stderr io.Writer) (load.Target, error) {
 	switch {
 	case o.node != "" && len(o.targets) > 0:
-		return bench.Target{}, errors.New("--node and --target exclude each other")
+		return load.Target{}, errors.New("--node and --target exclude each other")
 	case len(o.targets) > 0:
-		if err := o.checkPID(); err != nil {
-			return bench.Target{}, err
+		t, err := parseAddresses(o.targets, "node", o.pid)
+		if err == nil {
+			err = errors.Join(reachable(ctx, t.Addrs), o.checkPID(t.Addrs))
 		}
-		return bench.ParseAddresses(o.targets, "node", o.pid)
+		return t, err
 	case o.pid != 0:
-		return bench.Target{}, errors.New("--pid goes with --target")
+		return load.Target{}, errors.New("--pid goes with --target")
 	case o.node != "":
-		return bench.ParseTarget(o.node, "node")
+		return parseTarget(o.node, "node")
 	}
 	path, err := ownNode(ctx, clean, stderr)
 	if err != nil {
-		return bench.Target{}, err
+		return load.Target{}, err
 	}
-	return bench.ParseTarget("slimgo="+quote(path)+" --config {config} --log-level error", "slimgo")
+	return parseTarget("slimgo="+quote(path)+" --config {config} --log-level error", "slimgo")
 }
 
-// checkPID refuses a process that cannot be measured: all that is judged by its figures would be missing.
-func (o *runOptions) checkPID() error {
+// reachLimit is how long a target may take to accept a connection.
+const reachLimit = 5 * time.Second
+
+// reachable finds addresses where nobody listens, before anything is built, started and measured in vain.
+func reachable(ctx context.Context, addrs []string) error {
+	d := net.Dialer{Timeout: reachLimit}
+	for _, addr := range addrs {
+		c, err := d.DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return fmt.Errorf("--target %s: nobody answers there: start the node, or check the address (%w)", addr, err)
+		}
+		_ = c.Close()
+	}
+	return nil
+}
+
+// checkPID refuses a process that cannot be measured, and one that does not serve addrs: what is judged by its figures would
+// be missing, or another's.
+func (o *runOptions) checkPID(addrs []string) error {
 	if !o.fs.Changed("pid") {
 		return nil
 	}
@@ -267,6 +266,9 @@ func (o *runOptions) checkPID() error {
 	if _, err := process.Measure(o.pid); err != nil {
 		return fmt.Errorf("--pid %d: there is no such process to measure: %w", o.pid, err)
 	}
+	if !slices.ContainsFunc(addrs, func(addr string) bool { return process.Listens(o.pid, addr) }) {
+		return fmt.Errorf("--pid %d: it does not listen on %s, nor does a child of it: its figures are not the node's", o.pid, strings.Join(addrs, " or "))
+	}
 	return nil
 }
 
@@ -274,10 +276,7 @@ const nodePackage = "github.com/seed31b3bfd0/slimgo/cmd/slim"
 
 // ownNode finds this build's node: the program beside this one, or else, in a checkout, what is built from it.
 func ownNode(ctx context.Context, clean *func(), stderr io.Writer) (string, error) {
-	name := "slim"
-	if runtime.GOOS == "windows" {
-		name += ".exe"
-	}
+	const name = "slim"
 	if self, err := os.Executable(); err == nil {
 		beside := filepath.Join(filepath.Dir(self), name)
 		if st, err := os.Stat(beside); err == nil && st.Mode().IsRegular() {

@@ -8,9 +8,10 @@ import (
 	"os"
 	"strings"
 
-	"github.com/spf13/pflag"
+	"github.com/seed31b3bfd0/slimgo/bench/report"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/spf13/pflag"
 )
 
 // compareOptions are the flags of compare.
@@ -62,13 +63,9 @@ func (p *program) compare(o *compareOptions, args []string) error {
 	if err := checkOutput(o.output); err != nil {
 		return err
 	}
-	opt := bench.CompareOptions{Node: o.node, All: o.all, Alpha: o.alpha}
-	for _, s := range o.require {
-		c, err := bench.ParseCondition(s)
-		if err != nil {
-			return err
-		}
-		opt.Require = append(opt.Require, c)
+	require, err := conditions(o.require)
+	if err != nil {
+		return err
 	}
 	before, err := readResults(args[0])
 	if err != nil {
@@ -78,7 +75,7 @@ func (p *program) compare(o *compareOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	x, err := bench.Compare(before, after, opt)
+	x, err := result.Compare(before, after, result.CompareOptions{Node: o.node, All: o.all, Alpha: o.alpha, Require: require})
 	if err != nil {
 		return err
 	}
@@ -87,26 +84,39 @@ func (p *program) compare(o *compareOptions, args []string) error {
 		e.SetIndent("", "  ")
 		err = e.Encode(x)
 	} else {
-		err = x.WriteTable(p.stdout)
+		err = report.WriteComparison(p.stdout, x)
 	}
 	switch {
 	case err != nil:
 		return err
-	case x.Outcome() == bench.Fail:
+	case x.Outcome() == result.Fail:
 		return fmt.Errorf("%w (see above)", errFailed)
-	case x.Outcome() == bench.Unclear:
+	case x.Outcome() == result.Unclear:
 		return fmt.Errorf("the comparison shows nothing:\n  %s", strings.Join(x.Doubts(), "\n  "))
 	}
 	return nil
 }
 
-func readResults(path string) (*bench.Results, error) {
+// conditions reads those of --require.
+func conditions(texts []string) ([]result.Condition, error) {
+	var all []result.Condition
+	for _, s := range texts {
+		c, err := result.ParseCondition(s)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+func readResults(path string) (*result.Results, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	r, err := bench.ReadJSON(f)
+	r, err := result.ReadJSON(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

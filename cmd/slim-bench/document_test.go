@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // quoted finds what stands in backquotes in the document.
@@ -53,10 +53,12 @@ func fields(t reflect.Type, found map[string]bool) {
 	case reflect.Struct:
 		for f := range t.Fields() {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-			if name == "" || name == "-" {
+			if name == "-" || name == "" && !f.Anonymous {
 				continue
 			}
-			found[name] = true
+			if !f.Anonymous {
+				found[name] = true
+			}
 			fields(f.Type, found)
 		}
 	}
@@ -104,8 +106,8 @@ func TestDocumentDescribesEveryKeyAndMetric(t *testing.T) {
 		}
 	}
 	possible := map[string]bool{}
-	fields(reflect.TypeFor[bench.Results](), possible)
-	fields(reflect.TypeFor[bench.Comparison](), possible)
+	fields(reflect.TypeFor[result.Results](), possible)
+	fields(reflect.TypeFor[result.Comparison](), possible)
 	for key := range printed {
 		possible[key] = true
 	}
@@ -116,12 +118,15 @@ func TestDocumentDescribesEveryKeyAndMetric(t *testing.T) {
 	}
 
 	for _, output := range runs {
-		r, err := bench.ReadJSON(strings.NewReader(output))
+		r, err := result.ReadJSON(strings.NewReader(output))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, c := range r.Cases {
 			for _, m := range c.Nodes[0].Metrics {
+				if err := (result.Condition{Metric: m.Name}).Known(); err != nil {
+					t.Error(err)
+				}
 				if !documented[m.Name] && !documented[unprefixed(m.Name)] {
 					t.Errorf("docs/bench-json.md does not describe the metric %q of %s", m.Name, c.Scenario)
 				}

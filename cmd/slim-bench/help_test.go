@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/bench/scenario"
 )
 
 // update writes what is printed into testdata instead of comparing: go test ./cmd/slim-bench -run Printed -update.
@@ -42,7 +42,7 @@ func TestHelpAndListsArePrintedAsInTestdata(t *testing.T) {
 func TestHelpAndListNameEverySuite(t *testing.T) {
 	_, help, _ := slimBench(t, "run", "--help")
 	_, list, _ := slimBench(t, "list")
-	for _, name := range bench.Suites() {
+	for _, name := range scenario.Suites() {
 		if !strings.Contains(help, name) || !strings.Contains(list, "suite "+name+": ") {
 			t.Errorf("suite %s is missing in\n%s\n%s", name, help, list)
 		}

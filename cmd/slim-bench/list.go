@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/bench/scenario"
 	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
@@ -23,19 +23,12 @@ func listCommand() command {
 }
 
 func (p *program) list(names []string) error {
-	wanted := func(name string) bool {
-		for _, n := range names {
-			if n == name {
-				return true
-			}
-		}
-		return len(names) == 0
-	}
-	scenarios, err := bench.Scenarios()
+	wanted := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
+	scenarios, err := scenario.Scenarios()
 	if err != nil {
 		return err
 	}
-	known := bench.Suites()
+	known := scenario.Suites()
 	for _, s := range scenarios {
 		known = append(known, s.Name)
 	}
@@ -54,11 +47,11 @@ func (p *program) list(names []string) error {
 			fmt.Fprintf(p.stdout, "%-8s   case   %s\n", "", s.Label(c))
 		}
 	}
-	for _, name := range bench.Suites() {
+	for _, name := range scenario.Suites() {
 		if !wanted(name) {
 			continue
 		}
-		s, err := bench.LoadSuite(name)
+		s, err := scenario.LoadSuite(name)
 		if err != nil {
 			return err
 		}

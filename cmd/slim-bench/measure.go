@@ -10,10 +10,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/seed31b3bfd0/slimgo/bench/result"
+
 	"github.com/spf13/pflag"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
 	"github.com/seed31b3bfd0/slimgo/bench/report"
+	"github.com/seed31b3bfd0/slimgo/bench/scenario"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 )
 
@@ -29,6 +31,7 @@ type runOptions struct {
 	rounds    int
 	maxRounds int
 	require   []string
+	required  []result.Condition // require, parsed
 	output    string
 	report    string
 	quiet     bool
@@ -61,7 +64,7 @@ values, --size 100,1K, makes a case of each.`,
 
 func runFlags(fs *pflag.FlagSet) any {
 	o := &runOptions{fs: fs, params: map[string]*[]string{}}
-	fs.StringVar(&o.suite, "suite", "", strings.Join(bench.Suites(), ", ")+", or a file: scenarios with conditions")
+	fs.StringVar(&o.suite, "suite", "", strings.Join(scenario.Suites(), ", ")+", or a file: scenarios with conditions")
 	fs.StringVar(&o.node, "node", "", "[NAME=][nats:|blind:]CMD: start this node for each measurement; {listen}, {host}, {port} and {config} in CMD are replaced")
 	fs.StringArrayVar(&o.versus, "versus", nil, "[NAME=][nats:|blind:]CMD: another node, measured in turn with the first; base=CMD is an earlier build; may be repeated")
 	fs.StringArrayVar(&o.targets, "target", nil, "address of a running node instead of --node: host:port, http://…, nats://…; of a cluster: the first for publishers, the others for subscribers")
@@ -75,7 +78,7 @@ func runFlags(fs *pflag.FlagSet) any {
 	fs.BoolVar(&o.quiet, "quiet", false, "no progress on stderr")
 	fs.StringVar(&o.color, "color", "auto", "auto, always or never")
 	fs.StringVar(&o.profile, "cpuprofile", "", "file for a CPU profile of the load generator itself")
-	for _, k := range bench.Keys() {
+	for _, k := range result.Keys() {
 		values := new([]string)
 		o.params[k.Name] = values
 		if k.Name == "sizes" {
@@ -85,15 +88,10 @@ func runFlags(fs *pflag.FlagSet) any {
 		}
 		takes(fs, "LIST", k.Name)
 	}
-	takes(fs, "MIX", "sizes")
-	takes(fs, "NAME|FILE.yaml", "suite")
-	takes(fs, "CMD", "node", "versus")
-	takes(fs, "ADDRESS", "target")
-	takes(fs, "CONDITION", "require")
-	takes(fs, "DIR", "report")
-	takes(fs, "FILE", "cpuprofile")
-	takes(fs, "table|json", "output")
-	takes(fs, "WHEN", "color")
+	for word, flags := range map[string]string{"MIX": "sizes", "NAME|FILE.yaml": "suite", "CMD": "node versus", "ADDRESS": "target",
+		"CONDITION": "require", "DIR": "report", "FILE": "cpuprofile", "table|json": "output", "WHEN": "color"} {
+		takes(fs, word, strings.Fields(flags)...)
+	}
 	return o
 }
 
@@ -134,16 +132,16 @@ func (p *program) measure(ctx context.Context, o *runOptions, args []string) err
 	show.done()
 	err = stop()
 	results.Command, results.Suite = p.args, o.suite
-	return errors.Join(p.print(results, o), err, verdict(results, failed))
+	return errors.Join(p.print(results, o), err, verdict(results, failed, o.output == "table"))
 }
 
 // print writes the results in the form that was asked for.
-func (p *program) print(r *bench.Results, o *runOptions) error {
+func (p *program) print(r *result.Results, o *runOptions) error {
 	var err error
 	if o.output == "json" {
 		err = r.WriteJSON(p.stdout)
 	} else {
-		err = r.WriteTable(p.stdout, o.color == "always" || o.color == "auto" && cli.IsTerminal(p.stdout))
+		err = report.WriteTable(p.stdout, r, o.color == "always" || o.color == "auto" && cli.IsTerminal(p.stdout))
 	}
 	if o.report != "" {
 		failed := report.WriteDir(o.report, r)
@@ -156,24 +154,27 @@ func (p *program) print(r *bench.Results, o *runOptions) error {
 }
 
 // verdict turns results into the error that decides the exit code. A condition that fails in what was measured counts
-// more than doubt elsewhere, but nothing counts in a run that was cut short.
-func verdict(r *bench.Results, failed error) error {
+// more than doubt elsewhere, but nothing counts in a run that was cut short. What a table has told is not told again.
+func verdict(r *result.Results, failed error, table bool) error {
 	bad := r.Failed()
+	err, why := errInvalid, r.Invalid
 	switch {
 	case errors.Is(failed, context.Canceled):
 		return fmt.Errorf("%w: interrupted", errInvalid)
 	case failed != nil:
-		return fmt.Errorf("%w:\n  %s", errInvalid, strings.ReplaceAll(failed.Error(), "\n", "\n  "))
+		why = strings.Split(failed.Error(), "\n")
 	case len(bad) > 0:
-		var lines []string
+		err, why = errFailed, nil
 		for _, v := range bad {
-			lines = append(lines, v.String())
+			why = append(why, v.String())
 		}
-		return fmt.Errorf("%w:\n  %s", errFailed, strings.Join(lines, "\n  "))
-	case !r.Valid:
-		return fmt.Errorf("%w:\n  %s", errInvalid, strings.Join(r.Invalid, "\n  "))
+	case r.Valid:
+		return nil
 	}
-	return nil
+	if table {
+		return fmt.Errorf("%w (see above)", err)
+	}
+	return fmt.Errorf("%w:\n  %s", err, strings.Join(why, "\n  "))
 }
 
 // profile writes a CPU profile of this process to the file until the returned function is called. An empty name: none.

@@ -5,7 +5,9 @@ import (
 	"io"
 	"time"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
+
+	"github.com/seed31b3bfd0/slimgo/bench/scenario"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 )
 
@@ -20,7 +22,7 @@ type progress struct {
 	width func() int // columns of the terminal, asked for each line: it may be resized
 	drawn bool       // a line stands on the terminal
 	told  int        // number of the latest step that has a line
-	seen  bench.Progress
+	seen  scenario.Progress
 }
 
 func newProgress(w io.Writer, quiet bool) *progress {
@@ -31,7 +33,7 @@ func newProgress(w io.Writer, quiet bool) *progress {
 	return p
 }
 
-func (p *progress) tell(g bench.Progress) {
+func (p *progress) tell(g scenario.Progress) {
 	switch {
 	case p.quiet:
 	case p.live:
@@ -48,15 +50,15 @@ const clearLine = "\r\x1b[K"
 
 // draw rewrites the line. Figures stand first, as the end is cut off where the terminal is narrow; a line as wide as
 // the terminal would make it scroll.
-func (p *progress) draw(g bench.Progress) {
+func (p *progress) draw(g scenario.Progress) {
 	if g.Step.Number != p.seen.Step.Number || g.Rate > 0 { // figures stand until there are others
 		p.seen = g
 	}
 	s := g.Step
 	rate, p99 := "–/s", "–"
 	if p.seen.Rate > 0 {
-		rate = bench.Format(p.seen.Rate, bench.PerSecond)
-		p99 = bench.Format(float64(p.seen.P99), bench.Nanoseconds)
+		rate = result.Format(p.seen.Rate, result.PerSecond)
+		p99 = result.Format(float64(p.seen.P99), result.Nanoseconds)
 	}
 	line := fmt.Sprintf("%s, %s left  %d/%d  %s  lost %d  p99 %s  %s: %s, round %d", seconds(g.Elapsed), short(g.Left), s.Number, s.Of,
 		rate, p.seen.Lost, p99, s.Target.Name, s.Case.Label(), s.Round)

@@ -6,21 +6,22 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/scenario"
 )
 
 // longest is a measurement with long names and large figures.
-func longest(t *testing.T) bench.Progress {
+func longest(t *testing.T) scenario.Progress {
 	t.Helper()
-	s, err := bench.LoadScenario("mixed")
+	s, err := scenario.LoadScenario("mixed")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bench.Progress{Step: bench.Step{Number: 117, Of: 240, Round: 12, Case: bench.Case{Scenario: s, Params: s.Cases[0]}, Target: bench.Target{Name: "slimgo"}},
+	return scenario.Progress{Step: scenario.Step{Number: 117, Of: 240, Round: 12, Case: scenario.Case{Scenario: s, Params: s.Cases[0]}, Target: load.Target{Name: "slimgo"}},
 		Elapsed: 754 * time.Second, Left: 3 * time.Hour, Rate: 1234567, P99: 1234567}
 }
 
-func drawn(width int, of ...bench.Progress) []string {
+func drawn(width int, of ...scenario.Progress) []string {
 	var b strings.Builder
 	p := &progress{w: &b, live: true, width: func() int { return width }}
 	for _, g := range of {

@@ -7,15 +7,18 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/bench/result"
+
 	"go.uber.org/goleak"
 
-	"github.com/seed31b3bfd0/slimgo/bench"
 	"github.com/seed31b3bfd0/slimgo/router"
 )
 
@@ -89,6 +92,7 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"run p2p --target x:1 --target nats://y:1", "one protocol"},
 		{"run p2p --target x:1 --require lost", "want METRIC <= NUMBER"},
 		{"run p2p --target x:1 --rounds 0", "want at least 1"},
+		{"run p2p --node x --require duplicate<=0", `no scenario measures "duplicate"; did you mean duplicates?`},
 		{"run p2p --output yaml", "want table or json"},
 		{"run p2p --node 'x", "quote without end"},
 		{"run p2p --node a=x --versus a=y", "two nodes are called a"},
@@ -101,12 +105,31 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"list everything", "want one of "},
 		{"frobnicate", `no command "frobnicate"; want one of run, compare, list`},
 		{"list --frobnicate", "no flag --frobnicate"},
-		{"relay --engine grpc", "did you mean grpc-go?"},
 	} {
 		code, _, stderr := slimBench(t, strings.Fields(c.args)...)
 		if code != exitInvalid || !strings.Contains(stderr, c.want) {
 			t.Errorf("%s: exit %d, %s; want %s", c.args, code, stderr, c.want)
 		}
+	}
+}
+
+// What stands in the table is not said again.
+func TestErrorsAreSaidOnce(t *testing.T) {
+	code, stdout, stderr := slimBench(t, "run", "p2p", "--node", "false {listen}", "--size", "100", "--floor=false", "--quiet")
+	if n := strings.Count(stdout+stderr, "ended before it listened"); code != exitInvalid || n != 1 {
+		t.Errorf("exit %d, %d times\n%s\n%s", code, n, stdout, stderr)
+	}
+	code, stdout, stderr = slimBench(t, "run", "p2p", "--node", "false {listen}", "--size", "100", "--floor=false", "--quiet", "--output", "json")
+	if code != exitInvalid || !strings.Contains(stderr, "ended before it listened") {
+		t.Errorf("beside JSON: exit %d\n%s\n%s", code, stdout, stderr)
+	}
+}
+
+// A target that is not there ends the run before it begins, with one line.
+func TestTargetThatIsNotThereEndsTheRun(t *testing.T) {
+	code, stdout, stderr := slimBench(t, "run", "--suite", "full", "--target", "127.0.0.1:1")
+	if code != exitInvalid || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "--target 127.0.0.1:1: nobody answers there") {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
 }
 
@@ -151,7 +174,7 @@ func TestListShowsEverything(t *testing.T) {
 
 func TestExitCodes(t *testing.T) {
 	t.Parallel() // it waits for most of its time
-	quick := []string{"--duration", "300ms", "--warmup", "10ms", "--inflight", "32", "--quiet"}
+	quick := []string{"--duration", "1s", "--warmup", "10ms", "--inflight", "32", "--quiet"}
 	for _, c := range []struct {
 		name, addr string
 		require    []string
@@ -193,7 +216,7 @@ func TestInterruptPrintsWhatThereIs(t *testing.T) {
 	report := filepath.Join(t.TempDir(), "report")
 	code := run(ctx, []string{"run", "p2p", "--target", node(t), "--inflight", "8", "--duration", "200ms", "--rounds", "50",
 		"--output", "json", "--report", report}, &stdout, &stderr)
-	r, err := bench.ReadJSON(&stdout.b)
+	r, err := result.ReadJSON(&stdout.b)
 	if err != nil || code != exitInvalid || r.Valid {
 		t.Fatalf("exit %d, %v", code, err)
 	}
@@ -244,7 +267,7 @@ func TestFailedMeasurementPrintsResultsAndReason(t *testing.T) {
 	if code != exitInvalid || !strings.Contains(stderr, "fanout 1→8 100 B") {
 		t.Errorf("exit %d, stderr %s", code, stderr)
 	}
-	var r bench.Results
+	var r result.Results
 	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
 		t.Fatalf("%v in %s", err, stdout)
 	}
@@ -310,16 +333,16 @@ func TestCompareReadsWhatRunWrote(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name    string
-		damage  func(*bench.Results)
+		damage  func(*result.Results)
 		require string
 		code    int
 		text    string
 	}{
-		{"fails", func(*bench.Results) {}, "lost / old >= 2", exitFailed, "FAIL"},
-		{"a case is gone", func(r *bench.Results) { r.Cases = nil }, "lost / old <= 1", exitInvalid, "the new results do not have this case"},
-		{"the generator was the limit", func(r *bench.Results) { r.Cases[0].Nodes[0].Limited = "client-limited: so it was" }, "p50 / old <= 0.02", exitInvalid,
+		{"fails", func(*result.Results) {}, "lost / old >= 2", exitFailed, "FAIL"},
+		{"a case is gone", func(r *result.Results) { r.Cases = nil }, "lost / old <= 1", exitInvalid, "the new results do not have this case"},
+		{"the generator was the limit", func(r *result.Results) { r.Cases[0].Nodes[0].Limited = "client-limited: so it was" }, "p50 / old <= 0.02", exitInvalid,
 			"new: client-limited: so it was"},
-		{"not valid", func(r *bench.Results) { r.Valid, r.Invalid = false, []string{"node died"} }, "lost / old <= 1", exitInvalid, "are not valid: node died"},
+		{"not valid", func(r *result.Results) { r.Valid, r.Invalid = false, []string{"node died"} }, "lost / old <= 1", exitInvalid, "are not valid: node died"},
 	} {
 		damaged := filepath.Join(dir, "damaged.json")
 		r, err := readResults(paths[1])
@@ -338,5 +361,22 @@ func TestCompareReadsWhatRunWrote(t *testing.T) {
 	}
 	if code, _, stderr := slimBench(t, "compare", paths[0], paths[1], "--node", "nod"); code != exitInvalid || !strings.Contains(stderr, "did you mean node?") {
 		t.Errorf("exit %d, %s", code, stderr)
+	}
+}
+
+// Figures of a process that is not the node's would be taken for the node's.
+func TestProcessThatDoesNotServeTheTargetIsRefused(t *testing.T) {
+	other := exec.Command("sleep", "600")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = other.Process.Kill()
+		_ = other.Wait()
+	}()
+	addr := node(t)
+	code, stdout, stderr := slimBench(t, "run", "p2p", "--target", addr, "--pid", strconv.Itoa(other.Process.Pid), "--duration", "100ms", "--floor=false")
+	if code != exitInvalid || stdout != "" || !strings.Contains(stderr, "does not listen on "+addr) {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
 }

@@ -27,6 +27,10 @@ func TestAllocsOfAMessage(t *testing.T) {
 			batch := AppendFrame(AppendFrame(nil, publication(1, 100)), publication(1, 100))
 			return func() { must(t, c.Write(ctx, batch)) }
 		}},
+		{"WriteThrough", Options{}, func(t *testing.T, c *Conn) func() {
+			batch := AppendFrame(AppendFrame(nil, publication(1, 100)), publication(1, 100))
+			return func() { must(t, c.WriteThrough(ctx, batch)) }
+		}},
 		{"Receive", Options{}, func(t *testing.T, c *Conn) func() {
 			frame := fromNode(t, publication(1, 100), publication(2, 100))
 			return func() {

@@ -19,9 +19,9 @@
 //	                ▲                               │
 //	                └────── windows, answers ───────┘
 //
-// A connection has a reader and a writer. All methods are safe for all, but Receive, which one goroutine calls at a
-// time. The engines of package h2, link and mac belong to Conn.mu, to the reader, or to the signer, as their fields
-// say.
+// A connection has a reader and a writer, in whose stead WriteThrough writes. All methods are safe for all, but Receive,
+// which one goroutine calls at a time. The engines of package h2, link and mac belong to Conn.mu, to the reader, or to
+// the signer, as their fields say.
 //
 // # Ends
 //

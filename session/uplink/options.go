@@ -112,6 +112,9 @@ type Options struct {
 	// nothing is read; it must not wait for the connection: TrySend, not Send. The messages are borrowed until
 	// return. nil: messages wait for Receive.
 	Handle func(msgs [][]byte)
+	// Answer takes the node's answers to requests that went out by Write or WriteThrough, and so have no Request: reason
+	// is why a name was refused, cut at 1 KiB. As Handle, it is called by the reader. nil: they are counted as ignored.
+	Answer func(id uint64, ok bool, reason string)
 	// Verify says which messages are checked.
 	Verify Verify
 

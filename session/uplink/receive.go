@@ -159,6 +159,7 @@ func (c *Conn) nodeEnded() {
 // deliver hands on the messages of a read. An error ends the connection. Reader.
 func (c *Conn) deliver(closing bool) (fault Fault, err error) {
 	taken := 0 // bytes that nobody has to wait for
+	handed := 0
 	c.handed = c.handed[:0]
 	for i := range c.in.msgs {
 		a := &c.in.msgs[i]
@@ -174,15 +175,16 @@ func (c *Conn) deliver(closing bool) (fault Fault, err error) {
 			c.n.discarded.Add(1)
 			taken += size
 		case c.o.Handle != nil:
-			c.n.received(len(msg))
+			handed += len(msg)
 			c.handed = append(c.handed, msg)
 			taken += size
 		default:
-			c.n.received(len(msg))
+			c.n.received(1, len(msg))
 			c.inbox.push(msg, a, size)
 		}
 	}
-	if len(c.handed) > 0 {
+	if n := len(c.handed); n > 0 {
+		c.n.received(n, handed)
 		c.o.Handle(c.handed)
 		clear(c.handed)
 	}
@@ -190,8 +192,8 @@ func (c *Conn) deliver(closing bool) (fault Fault, err error) {
 		if b := c.in.msgs[i].buf; b != nil {
 			b.Release()
 		}
-		c.in.msgs[i] = arrival{}
 	}
+	clear(c.in.msgs)
 	if cap(c.in.msgs) > keptMessages {
 		c.in.msgs, c.handed = nil, nil
 	}

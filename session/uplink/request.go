@@ -117,6 +117,8 @@ func (c *Conn) ack(msg []byte, m *wire.Message) {
 	delete(c.requests, id)
 	c.mu.Unlock()
 	switch {
+	case r == nil && c.o.Answer != nil:
+		c.o.Answer(id, ok, cut(reason))
 	case r == nil:
 		c.n.ignored.Add(1)
 	case ok:

@@ -84,7 +84,40 @@ func (c *Conn) Write(ctx context.Context, batch []byte) error {
 	return nil
 }
 
-// Waited returns how long all calls together have waited for room.
+// WriteThrough is Write for senders of so much, or so often, that to hand it to the writer would cost more than to write
+// it: the caller writes to the socket himself unless somebody is at it. It returns when everything that was queued
+// until then, the batch included, is with the kernel. After an error of ctx the batch is queued.
+func (c *Conn) WriteThrough(ctx context.Context, batch []byte) error {
+	if err := checkBatch(batch); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.admit(ctx, true); err != nil {
+		return err
+	}
+	c.enqueue(batch, nil)
+	for c.err == nil && c.unwell == nil {
+		if !c.writing {
+			c.fill()
+			switch {
+			case len(c.out) > 0:
+				c.flush()
+				continue
+			case c.queued() == 0:
+				return nil
+			}
+		}
+		// The node's window is closed, or another one writes. The time of that is the socket's to count.
+		if err := c.await(ctx, !c.writing); err != nil {
+			return err
+		}
+	}
+	c.work.Signal() // the writer slept through what it was told meanwhile
+	return c.over()
+}
+
+// Waited returns how long all calls together have waited for room, and those of WriteThrough for the node's window.
 func (c *Conn) Waited() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -108,26 +141,37 @@ func (c *Conn) admit(ctx context.Context, wait bool) error {
 	if !wait {
 		return ErrFull
 	}
-	begin := time.Now()
-	defer func() { c.waited += time.Since(begin) }()
-	stop := context.AfterFunc(ctx, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.room.Broadcast()
-	})
-	defer stop()
-	for {
-		if err := ctx.Err(); err != nil {
+	for c.queued() >= c.o.Queue {
+		if err := c.await(ctx, true); err != nil {
 			return err
 		}
-		c.room.Wait()
 		if err := c.over(); err != nil {
 			return err
 		}
-		if c.queued() < c.o.Queue {
-			return nil
-		}
 	}
+	return nil
+}
+
+// await returns when something has been written, the connection has ended or ctx has, whose error it returns. count says
+// whether it adds to waited. mu is held, and given up while waiting.
+func (c *Conn) await(ctx context.Context, count bool) error {
+	if ctx.Done() != nil {
+		stop := context.AfterFunc(ctx, func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.room.Broadcast()
+		})
+		defer stop()
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	begin := time.Now()
+	c.room.Wait()
+	if count {
+		c.waited += time.Since(begin)
+	}
+	return ctx.Err()
 }
 
 // over returns why nothing is accepted any more. mu is held.
@@ -146,8 +190,14 @@ func (c *Conn) over() error {
 // queued returns how many bytes wait for a write. mu is held.
 func (c *Conn) queued() int { return len(c.out) + len(c.pending) - c.sent }
 
-// queue takes a batch in two parts: what the node's window takes goes to out, the rest waits. mu is held.
+// queue takes a batch in two parts, and tells the writer. mu is held.
 func (c *Conn) queue(a, b []byte) {
+	c.enqueue(a, b)
+	c.work.Signal()
+}
+
+// enqueue takes a batch in two parts: what the node's window takes goes to out, the rest waits. mu is held.
+func (c *Conn) enqueue(a, b []byte) {
 	if len(c.pending) == c.sent {
 		c.out, a = c.f.put(c.out, a)
 		if len(a) == 0 {
@@ -160,15 +210,18 @@ func (c *Conn) queue(a, b []byte) {
 		}
 		c.pending = append(append(c.pending, a...), b...)
 	}
-	c.work.Signal()
 }
 
-// write is the writer: it alone writes to the socket, and closes it.
+// write is the writer: it writes to the socket, in turn with WriteThrough, and closes it.
 func (c *Conn) write() {
 	defer c.leave()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
+		if c.writing {
+			c.work.Wait()
+			continue
+		}
 		c.fill()
 		if len(c.out) == 0 || c.unwell != nil {
 			if c.err != nil {
@@ -177,23 +230,30 @@ func (c *Conn) write() {
 			c.work.Wait()
 			continue
 		}
-		b := c.out
-		c.out, c.spare, c.answers = c.spare[:0], nil, 0
-		c.f.cut()
-		c.mu.Unlock()
-		_, err := c.nc.Write(b)
-		c.mu.Lock()
-		if cap(b) <= 2*c.o.Queue+keptScratch {
-			c.spare = b[:0]
-		}
-		if err != nil && c.unwell == nil {
-			c.unwell = err
-			c.out, c.pending, c.sent = nil, nil, 0
-			_ = c.nc.SetReadDeadline(time.Now().Add(lastRead))
-		}
-		c.room.Broadcast()
+		c.flush()
 	}
 	_ = c.nc.Close()
+}
+
+// flush writes what is in out while nobody else writes. mu is held, and given up while writing.
+func (c *Conn) flush() {
+	b := c.out
+	c.out, c.spare, c.answers = c.spare[:0], nil, 0
+	c.f.cut()
+	c.writing = true
+	c.mu.Unlock()
+	_, err := c.nc.Write(b)
+	c.mu.Lock()
+	c.writing = false
+	if cap(b) <= 2*c.o.Queue+keptScratch {
+		c.spare = b[:0]
+	}
+	if err != nil && c.unwell == nil {
+		c.unwell = err
+		c.out, c.pending, c.sent = nil, nil, 0
+		_ = c.nc.SetReadDeadline(time.Now().Add(lastRead))
+	}
+	c.room.Broadcast()
 }
 
 // fill moves to out what may be written now. mu is held.

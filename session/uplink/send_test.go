@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -223,7 +224,13 @@ func TestSendersShareAConnection(t *testing.T) {
 		for s := range senders {
 			done.Go(func() {
 				for i := range each {
-					if err := c.Publish(t.Context(), header(bob), testSession, content(s<<32|i, size)); err != nil {
+					var err error
+					if s%2 == 0 {
+						err = c.Publish(t.Context(), header(bob), testSession, content(s<<32|i, size))
+					} else {
+						err = c.WriteThrough(t.Context(), signedBatch(t, c, s<<32|i, s<<32|i+1, size))
+					}
+					if err != nil {
 						t.Error(err)
 						return
 					}
@@ -303,6 +310,37 @@ func TestAnswersFindTheirRequests(t *testing.T) {
 		settle()
 		if s := c.Stats(); s.Ignored != 1 {
 			t.Errorf("answers that nobody waited for: %d", s.Ignored)
+		}
+	})
+}
+
+// Who writes requests himself hears the answers; those to a Request are its own.
+func TestAnswersToWhatWasWritten(t *testing.T) {
+	f := &fake{message: func(p *peer, _ []byte, m *wire.Message) {
+		p.frame(wire.AppendAck(nil, m.SubID, m.SubID%2 == 0, "odd"))
+	}}
+	bubble(t, f, func(t *testing.T, f *fake) {
+		var got []string
+		c, _ := f.dial(Options{Answer: func(id uint64, ok bool, reason string) { got = append(got, fmt.Sprintln(id, ok, reason)) }})
+		own := signer{hasher: hasher{mac: c.NewMAC(), linkID: c.Link().ID}}
+		defer own.close()
+		var batch []byte
+		for id := range uint64(3) {
+			head, tail, err := own.sign(wire.AppendSubscribe(nil, header(bob), id+10))
+			if err != nil {
+				t.Fatal(err)
+			}
+			batch = append(append(batch, head...), tail...)
+		}
+		if err := c.WriteThrough(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Request(t.Context(), wire.KindSubscribe, header(bob), 20); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		if want := []string{"10 true \n", "11 false odd\n", "12 true \n"}; !slices.Equal(got, want) || c.Stats().Ignored != 0 {
+			t.Errorf("got %q, want %q; %d ignored", got, want, c.Stats().Ignored)
 		}
 	})
 }

@@ -24,9 +24,10 @@ func BenchmarkPublish(b *testing.B) {
 
 // BenchmarkReceive is what a message costs from the read to the app.
 func BenchmarkReceive(b *testing.B) {
-	for name, handle := range map[string]func([][]byte){"Receive": nil, "Handle": func([][]byte) {}} {
+	handle := func([][]byte) {}
+	for name, o := range map[string]Options{"Receive": {}, "Handle": {Handle: handle}, "Load": {Handle: handle, Verify: VerifyFirst}} {
 		b.Run(name, func(b *testing.B) {
-			c := byHand(b, Options{Handle: handle})
+			c := byHand(b, o)
 			const batch = 20
 			var msgs [][]byte
 			for i := range batch {
@@ -39,7 +40,7 @@ func BenchmarkReceive(b *testing.B) {
 				if n%batch == 0 && !c.take(frame) {
 					b.Fatal(c.Err())
 				}
-				if handle == nil {
+				if o.Handle == nil {
 					if _, err := c.Receive(ctx); err != nil {
 						b.Fatal(err)
 					}

@@ -17,9 +17,9 @@ type counters struct {
 	messages, bytes, unauthentic, invalid, ignored, discarded atomic.Uint64
 }
 
-func (n *counters) received(size int) {
-	n.messages.Add(1)
-	n.bytes.Add(uint64(size))
+func (n *counters) received(messages, bytes int) {
+	n.messages.Add(uint64(messages))
+	n.bytes.Add(uint64(bytes))
 }
 
 // Stats returns the counts. Safe for all, at any time.

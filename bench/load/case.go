@@ -1,0 +1,128 @@
+package load
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Case is how the messages of a measurement are made and let out, and for how long. Cases are comparable.
+type Case struct {
+	Size         int           `json:"size"` // payload bytes
+	Sizes        SizeMix       `json:"sizes,omitempty"`
+	Identity     Identity      `json:"identity"`
+	IdentitySize int           `json:"identity_size"`  // characters
+	InFlight     int           `json:"inflight"`       // closed loop: messages under way for each sender; 0: without limit
+	Rate         int           `json:"rate,omitempty"` // open loop: messages a second for each sender; 0: closed loop
+	Duration     time.Duration `json:"duration_ns"`    // of each measurement
+	Warmup       time.Duration `json:"warmup_ns"`      // before each measurement
+}
+
+// Pace is how messages are let out.
+func (c Case) Pace() string {
+	switch {
+	case c.Rate > 0:
+		return fmt.Sprintf("%d/s", c.Rate)
+	case c.InFlight == 0:
+		return "unbounded"
+	}
+	return fmt.Sprintf("%d in flight", c.InFlight)
+}
+
+// Message is size and identity.
+func (c Case) Message() string { return SizeText(c.Size) + " " + c.Identity.String() }
+
+// SizeText writes a number of bytes in the largest unit that divides it.
+func SizeText(n int) string {
+	switch {
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return strconv.Itoa(n>>20) + " MiB"
+	case n >= 1<<10 && n%(1<<10) == 0:
+		return strconv.Itoa(n>>10) + " KiB"
+	}
+	return strconv.Itoa(n) + " B"
+}
+
+// maxSize bounds payloads: with its header a message stays below the 4 MiB that SLIM nodes take.
+const maxSize = 4<<20 - 4<<10
+
+// ParseSize reads a number of bytes: 100, 16k, 1KiB, 2M.
+func ParseSize(s string) (int, error) {
+	text, unit := strings.ToLower(strings.TrimSpace(s)), 1
+	text = strings.TrimSuffix(strings.TrimSuffix(text, "b"), "i")
+	switch {
+	case strings.HasSuffix(text, "k"):
+		text, unit = text[:len(text)-1], 1<<10
+	case strings.HasSuffix(text, "m"):
+		text, unit = text[:len(text)-1], 1<<20
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(text))
+	if err != nil || n <= 0 || n > maxSize/unit {
+		return 0, fmt.Errorf("size %q: want bytes, or a number with K or M, at most %d bytes", s, maxSize)
+	}
+	return n * unit, nil
+}
+
+// SizeMix is a distribution of payload sizes: size:weight, separated by commas.
+type SizeMix string
+
+// maxShares bounds the sizes of a mix.
+const maxShares = 64
+
+// ParseSizeMix checks a distribution such as 64:50,1K:30,1M:20.
+func ParseSizeMix(s string) (SizeMix, error) {
+	_, err := shares(s)
+	return SizeMix(strings.Join(strings.Fields(s), "")), err
+}
+
+// Shares returns the sizes of a mix that ParseSizeMix has checked; of an empty one none.
+func (m SizeMix) Shares() []SizeShare {
+	all, _ := shares(string(m))
+	return all
+}
+
+// shares reads a mix. A size without a weight has weight 1.
+func shares(s string) ([]SizeShare, error) {
+	parts := strings.Split(s, ",")
+	if len(parts) > maxShares {
+		return nil, fmt.Errorf("%d sizes: want at most %d", len(parts), maxShares)
+	}
+	var all []SizeShare
+	for _, part := range parts {
+		size, weight, ok := strings.Cut(part, ":")
+		share := SizeShare{Weight: 1}
+		if err := ParsePayload(&share.Size, size); err != nil {
+			return nil, err
+		}
+		if ok {
+			if err := ParseWhole(&share.Weight, strings.TrimSpace(weight), 1, 1e6); err != nil {
+				return nil, fmt.Errorf("weight of %s: %w", size, err)
+			}
+		}
+		all = append(all, share)
+	}
+	return all, nil
+}
+
+// ParsePayload reads the size of a payload.
+func ParsePayload(n *int, v string) error {
+	size, err := ParseSize(v)
+	if err == nil && size < StampSize {
+		err = fmt.Errorf("%q: a message needs %d bytes for its stamp", v, StampSize)
+	}
+	if err == nil {
+		*n = size
+	}
+	return err
+}
+
+// ParseWhole reads a whole number from least to most.
+func ParseWhole(n *int, v string, least, most int) error {
+	i, err := strconv.Atoi(v)
+	if err != nil || i < least || i > most {
+		return fmt.Errorf("%q: want a whole number from %d to %d", v, least, most)
+	}
+	*n = i
+	return nil
+}

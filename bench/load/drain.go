@@ -1,0 +1,169 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	stillFor = rescueAfter * 3 / 2
+
+	// DrainQuiet is how long nothing has arrived when the rest is lost; DrainLimit, how long it is awaited at most.
+	DrainQuiet = 2 * time.Second
+	DrainLimit = 10 * time.Second
+	stopLimit  = 2 * time.Second // for a sender that the node keeps waiting, and for the backlog of an open loop
+)
+
+// finish stops the senders, waits for what is still under way, and judges.
+func (t *Traffic) finish(ctx context.Context) error {
+	stopped := t.stop()
+	err := t.Rig.Broken()
+	still := t.owed() && t.silence() > stillFor
+	t.drain(ctx)
+	if !stopped { // what such a sender had left in its buffers is no loss of the node: judged as sent it was not
+		for _, c := range t.publisher {
+			_ = c.Close()
+		}
+		t.sending.Wait()
+	}
+	t.settle()
+	if t.Rig.Curve == nil {
+		t.Rig.Curve = curve(t.Delays(0))
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.Verdict = t.judge()
+	if err == nil && still && t.Verdict.Lost > 0 {
+		err = fmt.Errorf("the node had delivered nothing for %v at the end, although messages were under way", stillFor)
+	}
+	return errors.Join(err, t.err)
+}
+
+// stop ends the senders: open loops when they have sent what was due until now. It is false while one still waits for
+// the node.
+func (t *Traffic) stop() bool {
+	if t.Rate > 0 {
+		now := Now()
+		for _, s := range t.senders {
+			s.Until(now)
+		}
+		done(&t.sending, stopLimit)
+	}
+	t.cancel()
+	t.looking.Wait()
+	return done(&t.sending, stopLimit)
+}
+
+// done waits for a group, and reports whether it ended within the limit.
+func done(g *sync.WaitGroup, limit time.Duration) bool {
+	ended := make(chan struct{})
+	go func() {
+		g.Wait()
+		close(ended)
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// drain waits until everything has arrived, or nothing arrives any more.
+func (t *Traffic) drain(ctx context.Context) {
+	begin, moved, last := time.Now(), time.Now(), uint64(0)
+	for time.Since(moved) < DrainQuiet && time.Since(begin) < DrainLimit {
+		if v := t.judge(); v.Lost+v.SlowLost == 0 || Sleep(ctx, 10*time.Millisecond) != nil {
+			return
+		}
+		if n := t.total(); n != last {
+			last, moved = n, time.Now()
+		}
+	}
+}
+
+// settle ends the recording of delays, and charges what has not arrived with the time for which it has been awaited: it
+// would have been at least so late. That meets what was lost, and in an open loop what the node never let out.
+func (t *Traffic) settle() {
+	for _, r := range t.receivers {
+		r.Settle()
+	}
+	now := Now()
+	for i, c := range t.courses {
+		t.absent[i] = NewLatency()
+		for _, f := range t.flows {
+			if st := c[f.From]; !f.Slow && st.first < st.end {
+				for _, h := range f.Seen.Holes(st.end) {
+					charge(t.absent[i], h, st, now)
+				}
+			}
+		}
+	}
+}
+
+// charge records what is missing of a stretch.
+func charge(to *Latency, h Hole, st stretch, now int64) {
+	from, end := max(h.From, st.first), min(h.To, st.end)
+	if from >= end {
+		return
+	}
+	n := float64(h.Missing) * float64(end-from) / float64(h.To-h.From)
+	to.RecordSpread(int64(n+0.5), now-st.at(end), now-st.at(from))
+}
+
+// Verdict sums up what the sequences say.
+type Verdict struct {
+	Lost, Duplicates, Reordered, Foreign, Changed, Rescues uint64
+	SlowLost                                               uint64 // of flows where loss is expected
+}
+
+func (t *Traffic) judge() (v Verdict) {
+	for _, f := range t.flows {
+		sent, seen := f.From.Sent(), f.Seen.Seen()
+		lost := seen.Missing
+		if sent > seen.Next {
+			lost += sent - seen.Next
+		}
+		if f.Slow {
+			v.SlowLost += lost
+		} else {
+			v.Lost += lost
+		}
+		v.Duplicates += seen.Duplicates
+		if !f.Any {
+			v.Reordered += seen.Reordered
+		}
+	}
+	for _, s := range t.senders {
+		v.Rescues += s.Rescues()
+	}
+	for _, r := range t.receivers {
+		v.Foreign += r.Foreign()
+		v.Changed += r.Changed()
+	}
+	return v
+}
+
+// Delays merges what was recorded in phase i, and what was to come in it and has not. Only after Run.
+func (t *Traffic) Delays(i int) *Latency {
+	sum := NewLatency()
+	for _, r := range t.receivers {
+		sum.Merge(r.Delays(i))
+	}
+	sum.Merge(t.absent[i])
+	return sum
+}
+
+// Lag is how late the generator itself sent, in an open loop; of a closed one nothing. Only after Run.
+func (t *Traffic) Lag() *Latency {
+	sum := NewLatency()
+	for _, s := range t.senders {
+		sum.Merge(s.Lag())
+	}
+	return sum
+}

@@ -1,0 +1,228 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/bench/process"
+)
+
+// Target is a node to measure: one that is started for each measurement, or one that runs somewhere.
+type Target struct {
+	Name    string
+	Command process.Command // empty text: Addrs run already
+	Addrs   []string        // publishers use the first, subscribers the others in turn; one serves both
+	PID     int             // process behind Addrs; 0: not measured
+	Dialer  Dialer
+	Note    string // what is to be known of its figures
+	Pacer   Pacer  // of open loops; nil: that of the system
+}
+
+// Blind reports whether the target is a relay, which knows no names.
+func (t Target) Blind() bool { return t.Dialer.Protocol() == Blind }
+
+// Rig is one node under test with the connections to it. One goroutine uses it; Dial, Open and Address are safe for all.
+type Rig struct {
+	Target Target
+
+	// What a measurement has to tell beside its figures.
+	Progress func(Sample) // nil: nobody is told
+	Samples  []Sample
+	Curve    []Point
+	Notes    []string
+
+	node  *process.Node // nil: the target runs by itself
+	addrs []string
+	run   string // makes names unique, so that nothing of an earlier run is met
+	names int
+
+	mu    sync.Mutex
+	turn  int    // of the subscribers' addresses; guarded by mu
+	conns []Conn // guarded by mu
+}
+
+// Side says which end of the traffic a connection is for.
+type Side bool
+
+// The sides.
+const (
+	Publishing  Side = true
+	Subscribing Side = false
+)
+
+// sampled takes a sample of the measurement that goes on. One sampler runs at a time.
+func (g *Rig) sampled(s Sample) {
+	g.Samples = append(g.Samples, s)
+	if g.Progress != nil {
+		g.Progress(s)
+	}
+}
+
+// NewRig starts the target if that is to be done.
+func NewRig(ctx context.Context, t Target) (*Rig, error) {
+	g := &Rig{Target: t}
+	return g, g.start(ctx)
+}
+
+func (g *Rig) start(ctx context.Context) error {
+	g.addrs = g.Target.Addrs
+	g.run = strconv.FormatUint(rand.Uint64(), 36)
+	if g.Target.Command.Text == "" {
+		return nil
+	}
+	n, err := process.Start(ctx, g.Target.Command)
+	if err != nil {
+		return err
+	}
+	g.node, g.addrs = n, []string{n.Addr}
+	return nil
+}
+
+// Restart replaces the node by a fresh one. Of one that is not ours to restart it only closes the connections.
+func (g *Rig) Restart(ctx context.Context) error {
+	if g.node == nil {
+		g.disconnect()
+		return nil
+	}
+	if err := g.Close(); err != nil {
+		return err
+	}
+	return g.start(ctx)
+}
+
+// gone reports whether a node that we have started has ended.
+func (g *Rig) gone() bool {
+	if g.node == nil {
+		return false
+	}
+	select {
+	case <-g.node.Gone():
+		return true
+	default:
+		return false
+	}
+}
+
+// Close ends connections and node. It reports a node that ended before, or had to be killed.
+func (g *Rig) Close() error {
+	var err error
+	if g.gone() {
+		err = errors.New(g.node.LogTail(2000))
+	}
+	g.disconnect()
+	if g.node != nil {
+		if stop := g.node.Stop(); stop != nil {
+			err = errors.Join(stop, err)
+		}
+		g.node = nil
+	}
+	return err
+}
+
+func (g *Rig) disconnect() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.conns {
+		_ = c.Close()
+	}
+	g.conns = g.conns[:0]
+}
+
+// addr is where the next connection goes.
+func (g *Rig) addr(s Side) string {
+	if s == Publishing || len(g.addrs) == 1 {
+		return g.addrs[0]
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.turn++
+	return g.addrs[1+g.turn%(len(g.addrs)-1)]
+}
+
+// Open opens a connection for the caller to close.
+func (g *Rig) Open(ctx context.Context, s Side, o DialOptions) (Conn, error) {
+	return g.Target.Dialer.Dial(ctx, g.addr(s), o)
+}
+
+// Dial opens a connection that lives until Close, and whose end breaks the rig.
+func (g *Rig) Dial(ctx context.Context, s Side, o DialOptions) (Conn, error) {
+	c, err := g.Open(ctx, s, o)
+	if err == nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.conns = append(g.conns, c)
+	}
+	return c, err
+}
+
+// Broken returns why the node or a connection ended, if one did.
+func (g *Rig) Broken() error {
+	if g.gone() {
+		return errors.New("the node ended")
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i, c := range g.conns {
+		if err := c.Err(); err != nil {
+			return fmt.Errorf("connection %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// Address is the name of this run for something. id 0: of a group.
+func (g *Rig) Address(what string, id uint64) Address {
+	return Address{Parts: [3]string{"bench", g.run, what}, ID: id}
+}
+
+// Name returns an address that is used for nothing else.
+func (g *Rig) Name(what string, id uint64) Address {
+	g.names++
+	return g.Address(what+strconv.Itoa(g.names), id)
+}
+
+// Usage measures the node; false when its process is not known or not there.
+func (g *Rig) Usage() (process.Usage, bool) {
+	pid := g.Target.PID
+	if g.node != nil {
+		pid = g.node.PID()
+	}
+	if pid == 0 {
+		return process.Usage{}, false
+	}
+	u, err := process.Measure(pid)
+	return u, err == nil && u.CPU > 0
+}
+
+// Settled returns the node's resident memory once it stops moving, at the latest after three seconds; false when it cannot
+// be measured.
+func (g *Rig) Settled(ctx context.Context) (int64, bool) {
+	u, known := g.Usage()
+	for range 12 {
+		if !known || Sleep(ctx, 250*time.Millisecond) != nil {
+			break
+		}
+		was := u.RSS
+		if u, known = g.Usage(); u.RSS-was < 64<<10 && was-u.RSS < 64<<10 {
+			break
+		}
+	}
+	return u.RSS, known
+}
+
+// Sleep waits for d, or for the end of ctx.
+func Sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,352 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/bench/process"
+)
+
+// Traffic is the senders and receivers of one case. Receivers and senders are opened first; then Run does the rest, once.
+// One goroutine uses it.
+type Traffic struct {
+	Case
+	Rig     *Rig
+	Spans   []Span // of the phases that were begun; if none was, of the warm-up
+	Verdict Verdict
+	Cut     bool // it ended in the warm-up
+
+	words     []string // of the phases, in samples
+	senders   []*Sender
+	publisher []Conn // of senders, same index
+	receivers []*Receiver
+	flows     []Flow // who should get what, for the judgement at the end
+	begun     Mark
+	phaseName atomic.Pointer[string]
+	courses   []course   // what was sent, by phase
+	absent    []*Latency // of what was to arrive in a phase and has not
+
+	cancel  context.CancelFunc
+	sending sync.WaitGroup
+	looking sync.WaitGroup // sampler and watch
+	mu      sync.Mutex
+	err     error // the first error of a sender
+}
+
+// Flow is one sender's messages towards one receiver, or towards several that share a sequence.
+type Flow struct {
+	From *Sender
+	Seen *Sequence
+	Slow bool // loss is expected here
+	Any  bool // spread over receivers that do not wait for each other: their order says nothing
+}
+
+// Phase is a stretch that is measured.
+type Phase struct {
+	Length     time.Duration
+	Begin, End func() // called before and after it; nil: there is nothing to do
+}
+
+// Span is a stretch that was measured, whole or in part.
+type Span struct {
+	From, To Mark
+	Quiet    time.Duration // the longest time in which some receiver got nothing
+}
+
+// Seconds is how long it was.
+func (s Span) Seconds() float64 { return time.Duration(s.To.At - s.From.At).Seconds() }
+
+// Delivered is how many messages came in it.
+func (s Span) Delivered() float64 { return float64(s.To.Delivered - s.From.Delivered) }
+
+// Mark is a reading of all meters.
+type Mark struct {
+	At        int64
+	Delivered uint64
+	Bytes     uint64
+	Sent      uint64 // as Delivered: a message counts once for each receiver
+	Offered   uint64 // likewise, what an open loop was to send; 0: it is closed
+	Node      process.Usage
+	Known     bool // Node was measured
+	Client    process.Usage
+
+	phase *string // pointers tell phases apart
+}
+
+// course is which numbers of each sender belong to a phase.
+type course map[*Sender]stretch
+
+// stretch is a half-open range of numbers, stamped evenly between two times.
+type stretch struct {
+	first, end uint64
+	from, to   int64
+}
+
+// at is when number n was to be sent, or nearly so: a closed loop does not keep its stamps.
+func (s stretch) at(n uint64) int64 {
+	return s.from + int64(float64(s.to-s.from)*float64(n-s.first)/float64(s.end-s.first))
+}
+
+const (
+	rescueAfter = time.Second // a closed loop that hears nothing for so long goes on
+	lookEvery   = 50 * time.Millisecond
+
+	// StalledFor is how long a node may deliver nothing, although it has messages, until it is said to stand still.
+	StalledFor = 3 * time.Second
+)
+
+// NewTraffic prepares traffic that is measured in the phases of these names; none: in one.
+func NewTraffic(g *Rig, c Case, phases ...string) *Traffic {
+	if len(phases) == 0 {
+		phases = []string{Measured}
+	}
+	t := &Traffic{Rig: g, Case: c, words: phases}
+	t.inPhase(WarmUp)
+	return t
+}
+
+func (t *Traffic) inPhase(name string) { t.phaseName.Store(&name) }
+
+// Join opens a subscribed connection for r.
+func (t *Traffic) Join(ctx context.Context, r *Receiver, to ...Address) (Conn, error) {
+	c, err := t.Rig.Dial(ctx, Subscribing, DialOptions{Sink: r})
+	if err == nil {
+		t.receivers = append(t.receivers, r)
+		_, err = c.Subscribe(ctx, len(to), 0, func(i int) Address { return to[i] })
+	}
+	return c, err
+}
+
+// NewReceiver returns one that expects n senders from first on.
+func (t *Traffic) NewReceiver(first uint32, n int) *Receiver {
+	return NewReceiver(first, n, len(t.words))
+}
+
+// NewInstances returns n receivers of which any one is to get each message of the first sender.
+func (t *Traffic) NewInstances(n int) []*Receiver { return NewInstances(n, 0, 1, len(t.words)) }
+
+// Sender opens a publishing connection, whose closed loop waits for gate. Its number is the index among the traffic's
+// senders.
+func (t *Traffic) Sender(ctx context.Context, all bool, to []Address, gate ...*Sequence) (*Sender, error) {
+	c, err := t.Rig.Dial(ctx, Publishing, DialOptions{})
+	if err != nil {
+		return nil, err
+	}
+	sizes, mean := t.Sizes.Shares(), t.Size
+	if len(sizes) > 0 {
+		mean = MeanSize(sizes)
+	}
+	pub, err := c.Publisher(Message{
+		Sender: uint32(len(t.senders)), From: t.Rig.Name("sender", uint64(len(t.senders)+1)), To: to, All: all,
+		Size: t.Size, Sizes: sizes, Identity: t.Identity, IdentitySize: t.IdentitySize,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := NewSender(pub, mean, gate...)
+	s.Pacer = t.Rig.Target.Pacer
+	t.senders = append(t.senders, s)
+	t.publisher = append(t.publisher, c)
+	return s, nil
+}
+
+// Senders returns how many there are.
+func (t *Traffic) Senders() uint32 { return uint32(len(t.senders)) }
+
+// Sent is how many messages the first of them has handed to its socket.
+func (t *Traffic) Sent() uint64 { return t.senders[0].Sent() }
+
+// Expect takes a flow into the judgement.
+func (t *Traffic) Expect(f Flow) { t.flows = append(t.flows, f) }
+
+// Feed opens a sender whose messages all receivers of gate expect.
+func (t *Traffic) Feed(ctx context.Context, all bool, to []Address, gate ...*Sequence) (*Sender, error) {
+	s, err := t.Sender(ctx, all, to, gate...)
+	if err != nil {
+		return nil, err
+	}
+	for _, q := range gate {
+		t.Expect(Flow{From: s, Seen: q})
+	}
+	return s, nil
+}
+
+// Run lets the senders go, warms up, measures one phase after the other, stops the senders, waits for what is still under
+// way and judges. Also with an error there are the spans of what there was. Nothing of the traffic runs any more when it
+// returns.
+func (t *Traffic) Run(ctx context.Context, phases ...Phase) error {
+	t.start(ctx)
+	err := t.hold(ctx, t.Warmup)
+	if err != nil {
+		t.Rig.Notes = append(t.Rig.Notes, "it ended in the warm-up: rates and costs are of the warm-up, and there are no delays")
+		t.Cut, t.Spans = true, []Span{{From: t.begun, To: t.mark()}}
+	}
+	for i, p := range phases {
+		if err != nil {
+			break
+		}
+		if p.Begin != nil {
+			p.Begin()
+		}
+		err = t.phase(ctx, i, p.Length)
+		if p.End != nil {
+			p.End()
+		}
+	}
+	late := t.finish(context.WithoutCancel(ctx))
+	if err == nil {
+		err = late
+	}
+	return err
+}
+
+// Last returns the span that was measured last.
+func (t *Traffic) Last() Span { return t.Spans[len(t.Spans)-1] }
+
+// start lets the senders run until finish.
+func (t *Traffic) start(ctx context.Context) {
+	ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	t.courses, t.absent = make([]course, len(t.words)), make([]*Latency, len(t.words))
+	t.begun = t.mark()
+	t.looking.Go(func() { t.sampler(ctx) })
+	t.looking.Go(func() { t.watch(ctx) })
+	for i, s := range t.senders {
+		t.sending.Go(func() {
+			var err error
+			if t.Rate > 0 {
+				err = s.Open(ctx, time.Second/time.Duration(t.Rate))
+			} else {
+				err = s.Closed(ctx, t.InFlight)
+			}
+			if err != nil {
+				t.mu.Lock()
+				defer t.mu.Unlock()
+				t.err = errors.Join(t.err, fmt.Errorf("sender %d: %w", i, err))
+			}
+		})
+	}
+}
+
+// watch rescues closed loops that wait for lost messages.
+func (t *Traffic) watch(ctx context.Context) {
+	last := make([]uint64, len(t.senders))
+	since := make([]time.Time, len(t.senders))
+	for i := range since {
+		since[i] = time.Now()
+	}
+	for Sleep(ctx, rescueAfter/4) == nil {
+		for i, s := range t.senders {
+			if at := s.Acknowledged(); at != last[i] || at >= s.Sent() {
+				last[i], since[i] = at, time.Now()
+			} else if time.Since(since[i]) > rescueAfter {
+				s.Rescue()
+				since[i] = time.Now()
+			}
+		}
+	}
+}
+
+func (t *Traffic) mark() Mark {
+	m := Mark{At: Now(), phase: t.phaseName.Load()}
+	m.Node, m.Known = t.Rig.Usage()
+	m.Client, _ = process.Client()
+	for _, r := range t.receivers {
+		n, b := r.Total()
+		m.Delivered += n
+		m.Bytes += b
+	}
+	for _, f := range t.flows {
+		if !f.Slow {
+			m.Sent += f.From.Sent()
+			m.Offered += f.From.Due(m.At)
+		}
+	}
+	return m
+}
+
+// phase measures for d. Delays of what is to be sent meanwhile are recorded under number i, whenever it arrives.
+func (t *Traffic) phase(ctx context.Context, i int, d time.Duration) error {
+	span := Span{From: t.mark()}
+	c := course{}
+	for _, s := range t.senders {
+		c[s] = stretch{first: t.scheduled(s, span.From.At), from: span.From.At}
+	}
+	for _, r := range t.receivers {
+		r.Phase(i, span.From.At)
+	}
+	t.inPhase(t.words[i])
+	err := t.hold(ctx, d)
+	t.inPhase(WarmUp)
+	span.To = t.mark()
+	for _, r := range t.receivers {
+		span.Quiet = max(span.Quiet, time.Duration(r.Silence(Now())))
+		r.End(span.To.At)
+	}
+	for _, s := range t.senders {
+		st := c[s]
+		st.end, st.to = t.scheduled(s, span.To.At), span.To.At
+		c[s] = st
+	}
+	t.courses[i] = c
+	t.Spans = append(t.Spans, span)
+	return err
+}
+
+// scheduled is the number of the first message of s that is to be sent at the time at or later; of a closed loop, now.
+func (t *Traffic) scheduled(s *Sender, at int64) uint64 {
+	if t.Rate > 0 {
+		return s.Due(at)
+	}
+	return s.Sent()
+}
+
+// hold waits for d. It ends early when the node or a connection is gone, or when nothing is delivered any more.
+func (t *Traffic) hold(ctx context.Context, d time.Duration) error {
+	end := time.Now().Add(d)
+	delivered, moved := uint64(0), time.Now()
+	for {
+		left := time.Until(end)
+		if left <= 0 {
+			return t.Rig.Broken()
+		}
+		if err := Sleep(ctx, min(left, lookEvery)); err != nil {
+			return err
+		}
+		if err := t.Rig.Broken(); err != nil {
+			return err
+		}
+		if n := t.total(); n != delivered || !t.owed() {
+			delivered, moved = n, time.Now()
+		} else if time.Since(moved) > StalledFor {
+			return fmt.Errorf("the node has delivered nothing for %v, although messages are under way", StalledFor)
+		}
+	}
+}
+
+// owed reports whether a sender's messages are under way.
+func (t *Traffic) owed() bool {
+	return slices.ContainsFunc(t.senders, func(s *Sender) bool { return s.Acknowledged() < s.Sent() })
+}
+
+// silence is how long nothing has arrived anywhere.
+func (t *Traffic) silence() time.Duration {
+	last := t.begun.At
+	for _, r := range t.receivers {
+		last = max(last, r.Last())
+	}
+	return time.Duration(Now() - last)
+}
+
+// total counts all deliveries.
+func (t *Traffic) total() (sum uint64) {
+	for _, r := range t.receivers {
+		n, _ := r.Total()
+		sum += n
+	}
+	return sum
+}

@@ -1,0 +1,169 @@
+package report
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/seed31b3bfd0/slimgo/bench/result"
+)
+
+// measuredOn is a valid run of one node: the rounds of metrics in one case.
+func measuredOn(label string, rounds map[string][]float64) *result.Results {
+	r := &result.Results{Valid: true, Nodes: []result.NodeInfo{{Name: "ours"}}, Cases: []result.CaseResult{{Scenario: "p2p", Label: label, Nodes: make([]result.NodeResult, 1)}}}
+	for _, m := range []result.Metric{
+		{Name: cost, Unit: result.Nanoseconds, Better: result.Lower}, {Name: "delivered", Unit: result.PerSecond, Better: result.Higher},
+		{Name: "p99", Unit: result.Nanoseconds, Better: result.Lower}, {Name: "lost", Better: result.Lower, Worst: true}, {Name: "RSS growth", Unit: result.Bytes},
+	} {
+		for i, v := range rounds[m.Name] {
+			m.Value = v
+			r.Add(0, 0, []result.Metric{m}, result.Round{Number: i + 1}, nil)
+		}
+	}
+	return r
+}
+
+func costing(values ...float64) *result.Results {
+	return measuredOn("1→1", map[string][]float64{cost: values})
+}
+
+func compared(t *testing.T, before, after *result.Results, require ...string) (*result.Comparison, string) {
+	t.Helper()
+	var o result.CompareOptions
+	for _, s := range require {
+		c, err := result.ParseCondition(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Require = append(o.Require, c)
+	}
+	x, err := result.Compare(before, after, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := WriteComparison(&b, x); err != nil {
+		t.Fatal(err)
+	}
+	return x, b.String() + strings.Join(x.Doubts(), "\n")
+}
+
+// A condition is judged by the whole interval of the ratio: noise neither passes nor fails.
+func TestCompareJudgesIntervals(t *testing.T) {
+	steady, dearer := costing(100, 101, 99, 102, 98, 100), costing(130, 131, 129, 132, 128, 130)
+	near := costing(100, 103, 101, 99, 98, 102)
+	for _, c := range []struct {
+		name     string
+		old, new *result.Results
+		require  string
+		want     result.Outcome
+		text     string
+	}{
+		{"dearer", steady, dearer, cost + " / old <= 1.1", result.Fail, "+30.0%"},
+		{"dearer, but within the bound", steady, dearer, cost + " / old <= 1.4", result.Pass, "pass"},
+		{"same", steady, steady, cost + " / old <= 1.1", result.Pass, "same"},
+		{"cheaper", dearer, steady, cost + " / old <= 1.1", result.Pass, "-23.1%"},
+		{"at least, and it is", steady, dearer, cost + " / old >= 1.2", result.Pass, "pass"},
+		{"at least, and it is not", dearer, steady, cost + " / old >= 1", result.Fail, "FAIL"},
+		{"noise does not pass", steady, costing(80, 300, 109, 310, 90), cost + " / old <= 1.1", result.Unclear, "too noisy to tell"},
+		{"a difference is no breach of the bound", near, costing(103, 130, 107, 105, 108, 106), cost + " / old <= 1.06", result.Unclear, "too noisy to tell"},
+		{"three rounds tell nothing", costing(100, 101, 99), costing(130, 131, 129), cost + " / old <= 1.1", result.Unclear, "3 and 3 rounds are too few to tell: measure at least 4 of each"},
+		{"four do", costing(100, 101, 99, 100), costing(130, 131, 129, 132), cost + " / old <= 1.1", result.Fail, "between 1.28 and 1.33"},
+		{"the metric is unknown", steady, dearer, "node CPU per deliverd / old <= 1", result.Unclear, "did you mean node CPU per delivered?"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			x, text := compared(t, c.old, c.new, c.require)
+			if x.Outcome() != c.want || !strings.Contains(text, c.text) {
+				t.Errorf("outcome %s\n%s", x.Outcome(), text)
+			}
+		})
+	}
+	if _, err := result.Compare(steady, dearer, result.CompareOptions{Node: "our"}); err == nil || !strings.Contains(err.Error(), "did you mean ours") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := result.Compare(steady, dearer, result.CompareOptions{Require: []result.Condition{{Metric: cost, Bound: 1}}}); err == nil || !strings.Contains(err.Error(), cost+" / old <= 1") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Of losses one round is enough, and few rounds hide none.
+func TestCompareTakesTheWorstRoundOfLosses(t *testing.T) {
+	lost := func(values ...float64) *result.Results {
+		return measuredOn("1→1", map[string][]float64{"lost": values})
+	}
+	for _, c := range []struct {
+		name     string
+		old, new *result.Results
+		want     result.Outcome
+	}{
+		{"none before and after", lost(0, 0, 0), lost(0, 0, 0), result.Pass},
+		{"in one round", lost(0, 0, 0), lost(0, 0, 1), result.Fail},
+		{"fewer than before", lost(5), lost(4), result.Pass},
+		{"more than before", lost(4), lost(5), result.Fail},
+	} {
+		if x, text := compared(t, c.old, c.new, "lost / old <= 1"); x.Outcome() != c.want {
+			t.Errorf("%s: outcome %s\n%s", c.name, x.Outcome(), text)
+		}
+	}
+}
+
+// result.Results that show nothing do not pass, whether there are conditions or not.
+func TestCompareDoesNotPassBadData(t *testing.T) {
+	good := func() *result.Results {
+		return measuredOn("1→1", map[string][]float64{cost: {100, 101, 99, 100}, "delivered": {5, 5, 5, 5}, "p99": {7, 7, 7, 7}})
+	}
+	dearer := func() *result.Results {
+		return measuredOn("1→1", map[string][]float64{cost: {200, 201, 199, 200}, "delivered": {5, 5, 5, 5}, "p99": {7, 7, 7, 7}})
+	}
+	with := func(r *result.Results, change func(*result.Results)) *result.Results {
+		change(r)
+		return r
+	}
+	died := func(r *result.Results) { r.Valid, r.Invalid = false, []string{"node died"} }
+	limited := func(r *result.Results) { r.Cases[0].Nodes[0].Limited = "client-limited: the generator was the limit" }
+	gate := cost + " / old <= 1.1"
+	for _, c := range []struct {
+		name     string
+		old, new *result.Results
+		require  []string
+		want     result.Outcome
+		text     string
+	}{
+		{"all is well", good(), good(), []string{gate}, result.Pass, "pass"},
+		{"new results are not valid", good(), with(good(), died), nil, result.Unclear, "the new results, of 0001-01-01 00:00:00, are not valid: node died"},
+		{"old results are not valid", with(good(), died), good(), nil, result.Unclear, "the old results"},
+		{"what is not valid does not fail either", good(), with(dearer(), died), []string{gate}, result.Unclear, "node died"},
+		{"a case is gone", with(good(), func(r *result.Results) {
+			r.Cases = append(r.Cases, measuredOn("8→8", map[string][]float64{cost: {1}}).Cases...)
+		}), good(),
+			nil, result.Unclear, "p2p 8→8: the new results do not have this case"},
+		{"all cases are gone", good(), with(good(), func(r *result.Results) { r.Cases = nil }), nil, result.Unclear, "p2p 1→1: the new results do not have this case"},
+		{"one of two equal cases is gone", with(good(), func(r *result.Results) { r.Cases = append(r.Cases, r.Cases[0]) }), good(), nil, result.Unclear, "do not have this case"},
+		{"the case was not measured on the node", good(), with(good(), func(r *result.Results) { r.Cases[0].Nodes[0].Skipped = "needs names" }), nil, result.Unclear, "needs names"},
+		{"a failure counts beside what is missing", good(), with(dearer(), func(r *result.Results) { r.Cases[0].Nodes[0].Metrics = r.Cases[0].Nodes[0].Metrics[:1] }), []string{gate}, result.Fail, "p99 is missing"},
+		{"a row is gone", good(), measuredOn("1→1", map[string][]float64{cost: {100, 101, 99, 100}, "delivered": {5, 5, 5, 5}}), nil, result.Unclear, "p99 is missing in the new results"},
+		{"a new row is no trouble", measuredOn("1→1", map[string][]float64{cost: {100, 101, 99, 100}}), good(), []string{gate}, result.Pass, "missing in the old results"},
+		{"unless a condition is about it", measuredOn("1→1", map[string][]float64{cost: {100, 101, 99, 100}}), good(), []string{"p99 / old <= 1"}, result.Unclear, "p99 is missing in the old results"},
+		{"a new case is no trouble", good(), with(good(), func(r *result.Results) {
+			r.Cases = append(r.Cases, measuredOn("8→8", map[string][]float64{cost: {1}}).Cases...)
+		}), nil, result.Pass, "only in the new: p2p 8→8"},
+		{"unless a condition is about it", good(), with(good(), func(r *result.Results) {
+			r.Cases = append(r.Cases, measuredOn("8→8", map[string][]float64{cost: {1}}).Cases...)
+		}), []string{gate}, result.Unclear, "the old results do not have this case"},
+		{"a limited generator's rate", good(), with(good(), limited), []string{"delivered / old >= 0.5"}, result.Unclear, "cannot be judged: new: client-limited"},
+		{"and its delays", with(good(), limited), good(), []string{"p99 / old <= 2"}, result.Unclear, "cannot be judged: old: client-limited"},
+		{"but not the cost", with(good(), limited), with(good(), limited), []string{gate}, result.Pass, "  ! old: client-limited"},
+		{"ratios of what may be below 0", measuredOn("1→1", map[string][]float64{"RSS growth": {-5, 1, 2, 3}}), measuredOn("1→1", map[string][]float64{"RSS growth": {1, 2, 3, 4}}),
+			[]string{"RSS growth / old <= 2"}, result.Unclear, "below 0"},
+		{"other parameters are told", good(), with(good(), func(r *result.Results) { r.Cases[0].Params.Duration = 1 }), nil, result.Pass, "measured with other parameters"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			x, text := compared(t, c.old, c.new, c.require...)
+			if x.Outcome() != c.want || !strings.Contains(text, c.text) {
+				t.Errorf("outcome %s, want %s with %q in\n%s", x.Outcome(), c.want, c.text, text)
+			}
+			if x.Outcome() == result.Unclear && len(x.Doubts()) == 0 {
+				t.Error("no reason")
+			}
+		})
+	}
+}

@@ -1,0 +1,113 @@
+package result
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
+)
+
+// Params describes one case of a scenario. A scenario reads the keys it names in Uses; the others have no effect on it.
+// Params are comparable.
+type Params struct {
+	load.Case
+	Pairs      int           `json:"pairs,omitempty"`          // senders, each with a receiver of its own
+	Fanout     int           `json:"fanout,omitempty"`         // subscribers of a group
+	Senders    int           `json:"senders,omitempty"`        // fanin: senders of the one receiver; groups: of each group
+	Groups     int           `json:"groups,omitempty"`         // groups
+	Members    int           `json:"members,omitempty"`        // of each group
+	Instances  int           `json:"instances,omitempty"`      // anycast: connections that hold the name
+	Conns      int           `json:"conns,omitempty"`          // connections: idle ones, or those that come back at once
+	Names      int           `json:"names,omitempty"`          // subscribed names
+	Holders    int           `json:"holders,omitempty"`        // connections that hold them
+	ChurnRate  int           `json:"churn_rate,omitempty"`     // clients that come and go each second
+	StallRate  int           `json:"stall_rate"`               // bytes a second that the slow member reads
+	Stall      time.Duration `json:"stall_ns,omitempty"`       // how long it is slow
+	SetupLimit time.Duration `json:"setup_limit_ns,omitempty"` // for opening connections and subscribing names
+}
+
+// Defaults are the values a scenario starts from.
+func Defaults() Params {
+	return Params{
+		Case:  load.Case{Size: 100, IdentitySize: 172, InFlight: 1024, Duration: 2 * time.Second, Warmup: 500 * time.Millisecond},
+		Pairs: 1, Fanout: 8, Senders: 8, Groups: 8, Members: 4, Instances: 4, Conns: 10000, Names: 50000, Holders: 1, ChurnRate: 200,
+		Stall: 10 * time.Second, SetupLimit: 2 * time.Minute,
+	}
+}
+
+// Key is one parameter as YAML files and flags name it.
+type Key struct {
+	Name, Help string
+	set        func(*Params, string) error
+}
+
+// Keys returns all parameters in the order of their lists.
+func Keys() []Key {
+	return []Key{
+		{"size", "payload bytes, e.g. 100, 1K, 16K", func(p *Params, v string) error { return load.ParsePayload(&p.Size, v) }},
+		{"sizes", "payload sizes by weight, e.g. 64:50,1K:30,64K:15,1M:5", func(p *Params, v string) (err error) {
+			p.Sizes, err = load.ParseSizeMix(v)
+			return err
+		}},
+		{"identity", "constant, or fresh: a new text in each message", func(p *Params, v string) error { return p.Identity.UnmarshalText([]byte(v)) }},
+		{"identity-size", "characters of the identity", number(1, 4096, func(p *Params) *int { return &p.IdentitySize })},
+		{"inflight", "closed loop: messages under way for each sender, or max", func(p *Params, v string) error {
+			if v == "max" {
+				p.InFlight = 0
+				return nil
+			}
+			return load.ParseWhole(&p.InFlight, v, 1, 1<<20)
+		}},
+		{"rate", "open loop: messages a second for each sender, whatever comes back", number(1, 1e7, func(p *Params) *int { return &p.Rate })},
+		{"pairs", "senders, each with its own receiver", number(1, 4096, func(p *Params) *int { return &p.Pairs })},
+		{"fanout", "members of the group", number(1, 4096, func(p *Params) *int { return &p.Fanout })},
+		{"senders", "senders of the one receiver, or of each group", number(1, 4096, func(p *Params) *int { return &p.Senders })},
+		{"groups", "groups", number(1, 4096, func(p *Params) *int { return &p.Groups })},
+		{"members", "members of each group", number(1, 4096, func(p *Params) *int { return &p.Members })},
+		{"instances", "connections that hold the one name", number(1, 4096, func(p *Params) *int { return &p.Instances })},
+		{"conns", "connections", number(1, 1e6, func(p *Params) *int { return &p.Conns })},
+		{"names", "names", number(1, 1e8, func(p *Params) *int { return &p.Names })},
+		{"holders", "connections that hold the names", number(1, 1e4, func(p *Params) *int { return &p.Holders })},
+		{"churn-rate", "clients that come and go each second", number(1, 1e5, func(p *Params) *int { return &p.ChurnRate })},
+		{"stall", "how long one member is slow", duration(1, func(p *Params) *time.Duration { return &p.Stall })},
+		{"stall-rate", "bytes a second that it reads; 0: none", number(0, 1<<30, func(p *Params) *int { return &p.StallRate })},
+		{"duration", "length of each measurement", duration(1, func(p *Params) *time.Duration { return &p.Duration })},
+		{"warmup", "load before each measurement; 0s: none", duration(0, func(p *Params) *time.Duration { return &p.Warmup })},
+		{"setup-limit", "time for connections and subscriptions", duration(1, func(p *Params) *time.Duration { return &p.SetupLimit })},
+	}
+}
+
+// Set gives one parameter its value as YAML files and flags write it. An unknown key is an error that names the nearest.
+func (p *Params) Set(key, value string) error {
+	keys := Keys()
+	i := slices.IndexFunc(keys, func(k Key) bool { return k.Name == key })
+	if i < 0 {
+		names := make([]string, len(keys))
+		for i, k := range keys {
+			names[i] = k.Name
+		}
+		return fmt.Errorf("no parameter %q%s", key, suggest.Hint(key, names))
+	}
+	if err := keys[i].set(p, strings.TrimSpace(value)); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return nil
+}
+
+func number(least, most int, field func(*Params) *int) func(*Params, string) error {
+	return func(p *Params, v string) error { return load.ParseWhole(field(p), v, least, most) }
+}
+
+func duration(least time.Duration, field func(*Params) *time.Duration) func(*Params, string) error {
+	return func(p *Params, v string) error {
+		d, err := time.ParseDuration(v)
+		if err != nil || d < least {
+			return fmt.Errorf("%q: want a time such as 500ms, 2s or 1h", v)
+		}
+		*field(p) = d
+		return nil
+	}
+}

@@ -1,0 +1,359 @@
+package result
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/process"
+)
+
+// Schema is the version of the JSON form of Results. It goes up when a field changes its meaning or goes away.
+const Schema = 2
+
+// Results are the figures of one run.
+type Results struct {
+	Schema   int             `json:"schema"`
+	Version  string          `json:"version,omitempty"` // of slim-bench
+	Commit   string          `json:"commit,omitempty"`  // it was built from
+	Begun    time.Time       `json:"begun"`
+	Machine  process.Machine `json:"machine"`
+	Command  []string        `json:"command,omitempty"` // arguments of slim-bench
+	Suite    string          `json:"suite,omitempty"`
+	Busy     string          `json:"busy,omitempty"` // what else the machine did; empty: nothing that disturbs
+	Rounds   int             `json:"rounds"`
+	Nodes    []NodeInfo      `json:"nodes"` // the first is what the others are compared with
+	Cases    []CaseResult    `json:"cases"`
+	Verdicts []Verdict       `json:"verdicts,omitempty"`
+	Valid    bool            `json:"valid"`
+	Invalid  []string        `json:"invalid,omitempty"` // why it is not
+
+	optional    []string // names that conditions may have although there is no such node
+	interrupted bool
+}
+
+// NodeInfo is a node of a run.
+type NodeInfo struct {
+	Name      string   `json:"name"`
+	Version   string   `json:"version,omitempty"` // as its program tells it
+	Protocol  string   `json:"protocol"`
+	Command   string   `json:"command,omitempty"`
+	Addresses []string `json:"addresses,omitempty"`
+	Note      string   `json:"note,omitempty"` // what is to be known of its figures
+}
+
+// CaseResult is one case on all nodes.
+type CaseResult struct {
+	Scenario string       `json:"scenario"`
+	Label    string       `json:"label"`
+	Params   Params       `json:"params"`
+	Nodes    []NodeResult `json:"nodes"` // as Results.Nodes
+}
+
+// NodeResult is one case on one node.
+type NodeResult struct {
+	Metrics    []Series `json:"metrics"`
+	Rounds     []Round  `json:"rounds,omitempty"`
+	Errors     []string `json:"errors,omitempty"`         // what went wrong, by round
+	Limited    string   `json:"client_limited,omitempty"` // why rate and delay are not the node's alone, or may not be
+	Overloaded string   `json:"overloaded,omitempty"`     // why delays are those of a queue that grows
+	Skipped    string   `json:"skipped,omitempty"`        // why the case was not measured on this node
+}
+
+// Round is the course of one measurement.
+type Round struct {
+	Number  int           `json:"round"`    // from 1
+	Turn    int           `json:"position"` // of the node in the order of the round, from 0
+	Begun   time.Time     `json:"begun"`
+	Samples []load.Sample `json:"samples,omitempty"`
+	Curve   []load.Point  `json:"curve,omitempty"`
+	Notes   []string      `json:"notes,omitempty"` // what else there is to say
+}
+
+// Remarks are what else there is to say of a node in a case, without errors.
+func (n *NodeResult) Remarks() []string {
+	var all []string
+	for _, round := range n.Rounds {
+		for _, note := range round.Notes {
+			all = append(all, fmt.Sprintf("round %d: %s", round.Number, note))
+		}
+	}
+	for _, s := range []string{n.Overloaded, n.Limited} {
+		if s != "" {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// Series is one metric over all rounds.
+type Series struct {
+	Name   string    `json:"name"`
+	Unit   Unit      `json:"unit"`
+	Better Better    `json:"better,omitempty"`
+	Value  float64   `json:"value"`  // the median, or of Worst metrics the worst
+	Values []float64 `json:"values"` // by round
+	Rounds []int     `json:"rounds"` // numbers of the rounds of Values
+	Worst  bool      `json:"worst,omitempty"`
+}
+
+// Times is the series as a multiple of another node's: the median over the rounds that both have, as what drifts in the
+// machine between rounds meets both of a pair; of what the worst round stands for, or without such rounds, the values'. 0:
+// there is none.
+func (s Series) Times(of Series) float64 {
+	each := s.byRound(of)
+	switch {
+	case len(each.Values) > 0 && !s.Worst:
+		return each.Value
+	case of.Value == 0:
+		return 0
+	}
+	return s.Value / of.Value
+}
+
+// byRound divides s by of in each round that both have, where there is something to divide by.
+func (s Series) byRound(of Series) (times Series) {
+	for i, round := range s.Rounds {
+		if j := slices.Index(of.Rounds, round); j >= 0 && of.Values[j] > 0 {
+			times.add(s.Values[i]/of.Values[j], round)
+		}
+	}
+	return times
+}
+
+// Spread is half the range of the middle half of the rounds, as a share of their median; 0: there is none, or one round.
+func (s Series) Spread() float64 { return spreadOf(s.Values) }
+
+// Marked says why a metric of the node is not to be taken as it is: the generator or a queue made it. Empty: it is.
+func (n *NodeResult) Marked(metric string) string {
+	if !(Condition{Metric: metric}).paced() {
+		return ""
+	}
+	return cmp.Or(n.Overloaded, n.Limited)
+}
+
+// NewResults are those of a run of so many rounds, without nodes and cases. Conditions may name optional nodes that are
+// not there.
+func NewResults(rounds int, optional []string) *Results {
+	r := &Results{Schema: Schema, Begun: time.Now().UTC().Truncate(time.Second), Machine: process.ThisMachine(), Rounds: rounds, Valid: true,
+		optional: optional}
+	r.Version, r.Commit = build()
+	return r
+}
+
+// Interrupt notes that the run was ended early.
+func (r *Results) Interrupt() {
+	r.interrupted = true
+	r.invalidate("interrupted: figures are of what was measured until then")
+}
+
+// build returns version and commit of this program, as far as the toolchain recorded them.
+func build() (version, commit string) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "", ""
+	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			commit = s.Value + commit
+		case "vcs.modified":
+			if s.Value == "true" {
+				commit += "+changes"
+			}
+		}
+	}
+	return info.Main.Version, commit
+}
+
+// Add takes one round of case i on node k.
+func (r *Results) Add(i, k int, ms []Metric, course Round, err error) {
+	n := &r.Cases[i].Nodes[k]
+	n.Rounds = append(n.Rounds, course)
+	if err != nil {
+		n.Errors = append(n.Errors, fmt.Sprintf("round %d: %v", course.Number, err))
+	}
+	for _, m := range ms {
+		if math.IsNaN(m.Value) || math.IsInf(m.Value, 0) {
+			continue
+		}
+		j := slices.IndexFunc(n.Metrics, func(s Series) bool { return s.Name == m.Name })
+		if j < 0 {
+			j = len(n.Metrics)
+			n.Metrics = append(n.Metrics, Series{Name: m.Name, Unit: m.Unit, Better: m.Better, Worst: m.Worst})
+		}
+		n.Metrics[j].add(m.Value, course.Number)
+	}
+}
+
+// add takes the value of a round.
+func (s *Series) add(value float64, round int) {
+	s.Values = append(s.Values, value)
+	s.Rounds = append(s.Rounds, round)
+	switch {
+	case !s.Worst:
+		s.Value = Median(s.Values)
+	case s.Better == Higher:
+		s.Value = slices.Min(s.Values)
+	default:
+		s.Value = slices.Max(s.Values)
+	}
+}
+
+// Settle judges validity and conditions, of which require returns those of a case, when nothing more is measured. last is how
+// many rounds there could have been.
+func (r *Results) Settle(require func(i int) []Condition, last int) {
+	for i := range r.Cases {
+		c := &r.Cases[i]
+		r.relateToFloor(c)
+		for k := range c.Nodes {
+			r.validate(c, k)
+		}
+		for _, cond := range require(i) {
+			v := r.Judge(i, cond, last)
+			r.Verdicts = append(r.Verdicts, v)
+			if v.Outcome == Unclear && len(c.Nodes[0].Errors) == 0 { // those have been told
+				r.invalidate(fmt.Sprintf("%s: %s: %s", v.Case, v.Condition, v.Reason))
+			}
+		}
+	}
+	if !r.interrupted {
+		r.vacuous()
+	}
+}
+
+// validate says of node k in a case what there is to say against its figures.
+func (r *Results) validate(c *CaseResult, k int) {
+	n := &c.Nodes[k]
+	n.Limited, n.Overloaded = r.limited(c, k), r.overloaded(c, k)
+	against := slices.Clone(n.Errors)
+	for _, why := range []string{n.Overloaded, r.implausible(c, k)} {
+		if why != "" {
+			against = append(against, why)
+		}
+	}
+	for _, s := range n.Metrics {
+		if s.Unit == PerSecond && strings.HasSuffix(s.Name, "delivered") && slices.Min(s.Values) == 0 {
+			against = append(against, s.Name+": nothing arrived while it was measured")
+		}
+	}
+	for _, why := range against {
+		r.invalidate(fmt.Sprintf("%s %s on %s: %s", c.Scenario, c.Label, r.Nodes[k].Name, why))
+	}
+}
+
+// vacuous finds what would pass only because nothing was looked at: a run that measured nothing, a condition that no case
+// could be held against. Conditions on optional nodes are the exception.
+func (r *Results) vacuous() {
+	why := "there are no cases"
+	measured := false
+	for _, c := range r.Cases {
+		measured = measured || len(c.Nodes[0].Rounds) > 0
+		why = c.Nodes[0].Skipped
+	}
+	if !measured {
+		r.invalidate(fmt.Sprintf("nothing was measured on %s: %s", r.Nodes[0].Name, why))
+	}
+	skipped := map[string]string{}
+	for _, v := range r.Verdicts {
+		if was, seen := skipped[v.Condition]; v.Outcome != Skipped || v.absent || seen && was == "" {
+			skipped[v.Condition] = ""
+		} else {
+			skipped[v.Condition] = v.Reason
+		}
+	}
+	for _, condition := range slices.Sorted(maps.Keys(skipped)) {
+		if why := skipped[condition]; why != "" {
+			r.invalidate(fmt.Sprintf("%s was judged in no case: %s", condition, why))
+		}
+	}
+}
+
+// Unclear reports whether one of the conditions on case i needs more rounds than there were.
+func (r *Results) Unclear(i int, require []Condition, round int) bool {
+	r.relateToFloor(&r.Cases[i])
+	return slices.ContainsFunc(require, func(cond Condition) bool { return r.Judge(i, cond, round+1).more })
+}
+
+func (r *Results) invalidate(why string) {
+	r.Valid = false
+	r.Invalid = append(r.Invalid, why)
+}
+
+// Failed returns the verdicts on conditions that do not hold.
+func (r *Results) Failed() []Verdict {
+	var failed []Verdict
+	for _, v := range r.Verdicts {
+		if v.Outcome == Fail {
+			failed = append(failed, v)
+		}
+	}
+	return failed
+}
+
+// at is the index of a node; -1: there is none of that name.
+func (r *Results) at(name string) int {
+	return slices.IndexFunc(r.Nodes, func(n NodeInfo) bool { return n.Name == name })
+}
+
+// names of the nodes.
+func (r *Results) names() (all []string) {
+	for _, n := range r.Nodes {
+		all = append(all, n.Name)
+	}
+	return all
+}
+
+// MetricNames lists the metrics of all nodes, in the order of the first node that has them.
+func MetricNames(nodes ...NodeResult) (names []string) {
+	for _, n := range nodes {
+		for _, s := range n.Metrics {
+			if !slices.Contains(names, s.Name) {
+				names = append(names, s.Name)
+			}
+		}
+	}
+	return names
+}
+
+// Metric finds a series by name.
+func (n NodeResult) Metric(name string) (Series, bool) {
+	for _, s := range n.Metrics {
+		if s.Name == name {
+			return s, true
+		}
+	}
+	return Series{}, false
+}
+
+// WriteJSON writes the results, indented.
+func (r *Results) WriteJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}
+
+// ReadJSON reads results that WriteJSON wrote.
+func ReadJSON(rd io.Reader) (*Results, error) {
+	var r Results
+	if err := json.NewDecoder(rd).Decode(&r); err != nil {
+		return nil, fmt.Errorf("not results of slim-bench: %w", err)
+	}
+	if r.Schema != Schema {
+		return nil, fmt.Errorf("results have schema %d, this slim-bench reads %d: measure again with one version", r.Schema, Schema)
+	}
+	for _, c := range r.Cases {
+		if len(c.Nodes) != len(r.Nodes) {
+			return nil, fmt.Errorf("not results of slim-bench: case %s %s has %d nodes, the run %d", c.Scenario, c.Label, len(c.Nodes), len(r.Nodes))
+		}
+	}
+	return &r, nil
+}

@@ -1,0 +1,72 @@
+package result
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// On a machine whose measurements scatter by 8 %, with a neighbour that takes half again in one of twenty, the interval holds
+// the true ratio as often as it says, and a gate is wrong no more often.
+func TestUnpairedIntervalHoldsTheTruth(t *testing.T) {
+	const runs = 4000
+	random := rand.New(rand.NewPCG(3, 5))
+	series := func(n int, middle float64) []float64 {
+		v := make([]float64, n)
+		for i := range v {
+			v[i] = middle * math.Exp(0.08*random.NormFloat64())
+			if random.IntN(20) == 0 {
+				v[i] *= 1.5
+			}
+		}
+		return v
+	}
+	for _, n := range []int{4, 5, 8, 15} {
+		held, passed, failed := 0, 0, 0
+		for range runs {
+			low, high := unpairedInterval(series(n, 110), series(n, 100), 0.05)
+			if low <= 1.1 && 1.1 <= high {
+				held++
+			}
+			c := Change{Ratio: 1.1, Low: low, High: high, OldRounds: n, NewRounds: n}
+			switch c.check(Condition{Metric: CostMetric, Against: "old", Bound: 1.1}, 0.05).Outcome {
+			case Pass:
+				passed++
+			case Fail:
+				failed++
+			}
+		}
+		if share := float64(held) / runs; share < 0.945 {
+			t.Errorf("%d rounds: %.1f %% of the intervals hold the true ratio", n, 100*share)
+		}
+		if float64(passed)/runs > 0.03 || float64(failed)/runs > 0.03 {
+			t.Errorf("%d rounds, exactly on the bound: %d pass and %d fail of %d", n, passed, failed, runs)
+		}
+	}
+}
+
+func TestUnpairedInterval(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		a, b      []float64
+		low, high float64
+	}{
+		{"all ratios, at four and four rounds", []float64{8, 8, 8, 16}, []float64{1, 2, 2, 4}, 2, 16},
+		{"too few", []float64{8, 8, 8}, []float64{1, 2, 2}, 0, unboundedRatio},
+		{"none", nil, nil, 0, unboundedRatio},
+		{"nothing of nothing is no change", []float64{0, 0, 0, 0}, []float64{0, 0, 0, 0}, 1, 1},
+		{"something of nothing", []float64{1, 1, 1, 1}, []float64{0, 0, 0, 0}, unboundedRatio, unboundedRatio},
+		{"nothing of something", []float64{0, 0, 0, 0}, []float64{1, 1, 1, 1}, 0, 0},
+	} {
+		if low, high := unpairedInterval(c.a, c.b, 0.05); low != c.low || high != c.high {
+			t.Errorf("%s: got %v to %v, want %v to %v", c.name, low, high, c.low, c.high)
+		}
+	}
+	long := make([]float64, 60) // beyond the exact counts
+	for i := range long {
+		long[i] = 100 + float64(i)
+	}
+	if low, high := unpairedInterval(long, long, 0.05); low > 1 || high < 1 || low < 0.9 || high > 1.1 {
+		t.Errorf("got %v to %v", low, high)
+	}
+}

@@ -1,0 +1,150 @@
+package result
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	floorMargin  = 3.0  // the generator must be able to do so many times what the node does
+	machineShare = 0.85 // of all processors: the machine is full
+	lateShare    = 0.25 // of the node's p99: the generator's own lateness is too large a part of it
+	lateFloor    = 1e6  // ns: lateness below is nobody's concern
+
+	// An open loop is overloaded when more than this share of what was to be delivered was not, and more than comes in
+	// this time: less is a hiccup at the end.
+	shortShare = 0.1
+	shortTime  = 250 * time.Millisecond
+
+	leastCost = 0.3 // of the relay's: no node carries a message for less, so it is another process that was measured
+)
+
+// limited says why the rate and the delays of a case are as much the generator's as the node's, or may be; empty: they are
+// the node's.
+//
+// The relay of the same run shows what the generator can do, with the least node there can be. Without a relay, a
+// generator that took more CPU than the node on a full machine set the pace.
+func (r *Results) limited(c *CaseResult, k int) string {
+	n := &c.Nodes[k]
+	delivered, ok := n.Metric("delivered")
+	if r.Nodes[k].Name == Floor {
+		return ""
+	}
+	if c.Params.Rate > 0 {
+		return n.late()
+	}
+	if !ok || delivered.Value <= 0 || c.Params.InFlight > 0 && c.Params.InFlight < 16 {
+		return "" // waiting for few answers is what such a case measures
+	}
+	if floor, ok := r.floor(c); ok {
+		if times := floor.Value / delivered.Value; times < floorMargin {
+			return fmt.Sprintf("client-limited: with the blind relay the generator reaches %.1f times this rate, less than %g; "+
+				"read CPU per message, not rate and delay", times, floorMargin)
+		}
+		return ""
+	}
+	node, ok := n.Metric("node cores")
+	generator, _ := n.Metric("client cores")
+	switch {
+	case !ok:
+		return "client limit unknown: neither was the relay measured beside (--floor, where a scenario allows it) nor is the node's " +
+			"process known (--pid), so rate and delay may be the generator's"
+	case generator.Value < node.Value || generator.Value+node.Value < machineShare*float64(r.Machine.Cores):
+		return ""
+	}
+	return fmt.Sprintf("client-limited: the generator took %.2f cores, the node %.2f; read CPU per message, not rate and delay",
+		generator.Value, node.Value)
+}
+
+// implausible says that what was measured of node k's process cannot be the cost of its messages; empty: it can.
+func (r *Results) implausible(c *CaseResult, k int) string {
+	for _, s := range c.Nodes[k].Metrics {
+		switch {
+		case strings.HasSuffix(s.Name, CostMetric) && slices.Min(s.Values) <= 0:
+			return s.Name + " is 0: messages came, but the process that was measured did nothing; is it the node's? (--pid)"
+		case s.Name == floorMetric && s.Value < leastCost:
+			return fmt.Sprintf("%s is %.2g: less than %g of what carrying messages costs is not a node's; is the process the node's? (--pid)",
+				CostMetric+" / "+Floor, s.Value, leastCost)
+		}
+	}
+	return ""
+}
+
+// late says that an open loop did not send in time.
+func (n *NodeResult) late() string {
+	late, ok := n.Metric(LateMetric)
+	p99, measured := n.Metric("p99")
+	switch {
+	case !ok || late.Value < lateFloor || measured && late.Value < lateShare*p99.Value:
+		return ""
+	case !measured:
+		return fmt.Sprintf("client-limited: the generator itself sent %s late (p99); lower the rate", Format(late.Value, Nanoseconds))
+	}
+	return fmt.Sprintf("client-limited: the generator itself sent %s late (p99), the node's p99 is %s; lower the rate",
+		Format(late.Value, Nanoseconds), Format(p99.Value, Nanoseconds))
+}
+
+// overloaded says that an open loop asked for more than was delivered: what is late then is a queue that grows for as long
+// as one measures. Empty: the rate was kept.
+func (r *Results) overloaded(c *CaseResult, k int) string {
+	n := &c.Nodes[k]
+	for _, offered := range n.Metrics {
+		prefix, ok := strings.CutSuffix(offered.Name, OfferedMetric)
+		if !ok || offered.Value <= 0 {
+			continue
+		}
+		delivered, _ := n.Metric(prefix + "delivered")
+		sent, _ := n.Metric(prefix + "sent")
+		short := 1 - delivered.Value/offered.Value
+		if short <= shortShare || short*float64(c.Params.Duration) <= float64(shortTime) {
+			continue
+		}
+		return fmt.Sprintf("overloaded: %s%s asked for, %s sent, %s delivered: delays are those of a queue that grows; lower the rate, "+
+			"or measure longer where the node only paused", prefix, Format(offered.Value, PerSecond), Format(sent.Value, PerSecond),
+			Format(delivered.Value, PerSecond))
+	}
+	return ""
+}
+
+// floor returns the rate that the relay of the same run reached.
+func (r *Results) floor(c *CaseResult) (Series, bool) {
+	i := r.at(Floor)
+	if i < 0 {
+		return Series{}, false
+	}
+	s, ok := c.Nodes[i].Metric("delivered")
+	return s, ok && s.Value > 0
+}
+
+// relateToFloor adds to each node of case c what its messages cost as a multiple of the relay's, round by round.
+func (r *Results) relateToFloor(c *CaseResult) {
+	i := r.at(Floor)
+	if i < 0 {
+		return
+	}
+	floor, _ := c.Nodes[i].Metric(CostMetric)
+	for k := range c.Nodes {
+		n := &c.Nodes[k]
+		n.Metrics = slices.DeleteFunc(n.Metrics, func(s Series) bool { return s.Name == floorMetric })
+		cost, _ := n.Metric(CostMetric)
+		if times := cost.byRound(floor); len(times.Values) > 0 {
+			times.Name, times.Unit, times.Better = floorMetric, Ratio, Lower
+			at := slices.IndexFunc(n.Metrics, func(s Series) bool { return s.Name == CostMetric }) + 1
+			n.Metrics = slices.Insert(n.Metrics, at, times)
+		}
+	}
+}
+
+// LateMetric is how late the generator itself was with an open loop's messages.
+const LateMetric = "client late p99"
+
+// OfferedMetric is what an open loop was to bring to its receivers.
+const OfferedMetric = "offered"
+
+// CostMetric is what holds on a busy machine: it is read from the node's process.
+const CostMetric = "node CPU per delivered"
+
+// floorMetric is CostMetric as a multiple of the relay's in the same run.
+const floorMetric = "cost/floor"

@@ -1,0 +1,267 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/process"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
+)
+
+// Plan is what one run does. Order: for each round, each case, each node; every second round takes the nodes backwards
+// (A B, B A, …), so that drift of the machine meets all alike.
+type Plan struct {
+	Targets []load.Target
+	Cases   []Case
+	Rounds  int
+	// MaxRounds bounds the rounds of cases whose conditions are unclear after Rounds; below Rounds: no further ones.
+	MaxRounds int
+	// Optional are names of nodes that cases and conditions may have although no target is called so.
+	Optional []string
+	// Progress is called at the begin and end of each measurement and with each of its samples, from the goroutine that
+	// measures; nil: nobody is told.
+	Progress func(Progress)
+}
+
+// Step is one measurement of a plan.
+type Step struct {
+	Number, Of int // Number counts from 1; Of grows when undecided conditions ask for more rounds
+	Round      int // from 1
+	Case       Case
+	Target     load.Target
+}
+
+// Progress is what a run tells while it goes on.
+type Progress struct {
+	Step    Step
+	Elapsed time.Duration // since the run began
+	Left    time.Duration // estimate for the rest of the run
+	Rate    float64       // deliveries a second, of the latest sample; 0 between measurements
+	P99     time.Duration // of the same
+	Lost    uint64        // known to be missing in this measurement
+	Done    bool          // this measurement has ended
+}
+
+// Case is a scenario with its parameters.
+type Case struct {
+	Scenario Scenario
+	Params   result.Params
+	Nodes    []string           // names of the targets it is measured on; empty: all that it can be driven on
+	Require  []result.Condition // judged on the first target
+}
+
+// Label names the case in reports.
+func (c Case) Label() string { return c.Scenario.Name + " " + c.Scenario.Label(c.Params) }
+
+// skip says why the case is not measured on t; empty: it is.
+func (c Case) skip(t load.Target) string {
+	switch {
+	case len(c.Nodes) > 0 && !slices.Contains(c.Nodes, t.Name):
+		return "not asked for"
+	case t.Blind() && !c.Scenario.Blind:
+		return "needs names, which the relay does not know"
+	case t.Dialer.Protocol() == load.NATS && !c.Scenario.Nats:
+		return "speaks SLIM only"
+	}
+	return ""
+}
+
+// Check finds names of nodes that are none of the plan's: a condition on one would hold, as nothing could be held against
+// it.
+func (p Plan) Check() error {
+	names := slices.Clone(p.Optional)
+	for _, t := range p.Targets {
+		if slices.Contains(names[len(p.Optional):], t.Name) {
+			return fmt.Errorf("two nodes are called %s: give them names, NAME=CMD", t.Name)
+		}
+		names = append(names, t.Name)
+	}
+	for _, c := range p.Cases {
+		for _, name := range c.Nodes {
+			if !slices.Contains(names, name) {
+				return fmt.Errorf("%s: nodes: %s", c.Label(), result.NoNode(name, names))
+			}
+		}
+		for _, cond := range c.Require {
+			switch {
+			case cond.Against == "":
+			case !slices.Contains(names, cond.Against):
+				return fmt.Errorf("condition %q: %s", cond, result.NoNode(cond.Against, names))
+			case len(p.Targets) > 0 && cond.Against == p.Targets[0].Name:
+				return fmt.Errorf("condition %q: %s is the node that is judged: name another", cond, cond.Against)
+			}
+		}
+	}
+	return nil
+}
+
+// results are what the plan will have measured.
+func (p Plan) results() *result.Results {
+	r := result.NewResults(p.Rounds, p.Optional)
+	for _, t := range p.Targets {
+		r.Nodes = append(r.Nodes, result.NodeInfo{Name: t.Name, Protocol: t.Dialer.Protocol(), Command: t.Command.Text, Addresses: t.Addrs, Note: t.Note})
+	}
+	for _, c := range p.Cases {
+		of := result.CaseResult{
+			Scenario: c.Scenario.Name, Label: c.Scenario.Label(c.Params), Params: c.Params,
+			Nodes: make([]result.NodeResult, len(p.Targets)),
+		}
+		for k, t := range p.Targets {
+			of.Nodes[k].Skipped = c.skip(t)
+		}
+		r.Cases = append(r.Cases, of)
+	}
+	return r
+}
+
+// Run executes the plan. It returns what was measured also with an error. A case that failed on a node is noted in the
+// results and the run goes on; the end of ctx ends it early, and the error says so.
+func (p Plan) Run(ctx context.Context) (*result.Results, error) {
+	if err := p.Check(); err != nil {
+		return p.results(), err
+	}
+	u := &execution{Plan: p, results: p.results(), begun: time.Now(), took: make([]time.Duration, len(p.Cases))}
+	for i, c := range p.Cases {
+		u.took[i] = c.Params.Warmup + c.Params.Duration + startCost
+	}
+	for i, t := range p.Targets {
+		if !t.Blind() {
+			u.results.Nodes[i].Version = t.Command.Version(ctx)
+		}
+	}
+	pid := 0
+	if len(p.Targets) > 0 {
+		pid = p.Targets[0].PID
+	}
+	watch := process.NewWatch(pid)
+	err := u.rounds(ctx)
+	u.results.Busy = watch.Busy(pid)
+	if ctx.Err() != nil {
+		if !errors.Is(err, ctx.Err()) {
+			err = errors.Join(err, ctx.Err())
+		}
+		u.results.Interrupt()
+	}
+	u.results.Settle(func(i int) []result.Condition { return p.Cases[i].Require }, max(p.Rounds, p.MaxRounds))
+	return u.results, err
+}
+
+// execution is a plan being run.
+type execution struct {
+	Plan
+	results *result.Results
+	begun   time.Time
+	took    []time.Duration // by case: its latest step, or a guess
+	number  int             // of steps so far
+	failed  error
+}
+
+// startCost is a guess for starting a node, connecting and stopping, until a step has shown it.
+const startCost = 700 * time.Millisecond
+
+// rounds runs all cases Rounds times, then those that are undecided, until they are or MaxRounds is reached.
+func (u *execution) rounds(ctx context.Context) error {
+	todo := make([]int, len(u.Cases))
+	for i := range todo {
+		todo[i] = i
+	}
+	for round := 1; round <= max(u.Rounds, u.MaxRounds) && len(todo) > 0; round++ {
+		for at, i := range todo {
+			if err := u.turns(ctx, round, i, todo[at+1:], todo); err != nil {
+				return errors.Join(u.failed, err)
+			}
+		}
+		if round >= u.Rounds {
+			todo = slices.DeleteFunc(todo, func(i int) bool { return !u.results.Unclear(i, u.Cases[i].Require, round) })
+		}
+	}
+	return u.failed
+}
+
+// turns measures case i on each node once. Only the end of ctx is an error.
+func (u *execution) turns(ctx context.Context, round, i int, later, all []int) error {
+	c := u.Cases[i]
+	order := u.order(c, round)
+	for turn, k := range order {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		u.number++
+		begun := time.Now()
+		step := Step{Number: u.number, Round: round, Case: c, Target: u.Targets[k]}
+		of, rest := u.remaining(round, i, len(order)-turn-1, later, all)
+		step.Of = u.number + of
+		tell := func(g Progress) {
+			if u.Progress != nil {
+				g.Step, g.Elapsed, g.Left = step, time.Since(u.begun), rest+max(0, u.took[i]-time.Since(begun))
+				u.Progress(g)
+			}
+		}
+		tell(Progress{})
+		ms, course, err := measure(ctx, c, u.Targets[k], func(s load.Sample) {
+			tell(Progress{Rate: s.Delivered, P99: time.Duration(s.P99), Lost: s.Lost})
+		})
+		course.Number, course.Turn = round, turn
+		switch {
+		case err == nil:
+		case err == ctx.Err():
+			err = errors.New("interrupted")
+		case ctx.Err() != nil:
+			err = fmt.Errorf("interrupted: %w", err)
+		default:
+			u.failed = errors.Join(u.failed, fmt.Errorf("%s on %s, round %d: %w", c.Label(), u.Targets[k].Name, round, err))
+		}
+		u.results.Add(i, k, ms, course, err)
+		u.took[i] = time.Since(begun)
+		tell(Progress{Done: true})
+	}
+	return nil
+}
+
+// order returns the targets of a case in the order of a round.
+func (u *execution) order(c Case, round int) []int {
+	var order []int
+	for k, t := range u.Targets {
+		if c.skip(t) == "" {
+			order = append(order, k)
+		}
+	}
+	if round%2 == 0 {
+		slices.Reverse(order)
+	}
+	return order
+}
+
+// remaining counts the steps still to come, as far as they are certain, and guesses how long they take.
+func (u *execution) remaining(round, i, turns int, later, all []int) (steps int, left time.Duration) {
+	add := func(i, n int) {
+		steps += n
+		left += time.Duration(n) * u.took[i]
+	}
+	add(i, turns)
+	for _, i := range later {
+		add(i, len(u.order(u.Cases[i], round)))
+	}
+	for _, i := range all {
+		add(i, len(u.order(u.Cases[i], round))*max(0, u.Rounds-round))
+	}
+	return steps, left
+}
+
+// measure runs one case on a node of its own.
+func measure(ctx context.Context, c Case, t load.Target, progress func(load.Sample)) ([]result.Metric, result.Round, error) {
+	course := result.Round{Begun: time.Now().UTC()}
+	g, err := load.NewRig(ctx, t)
+	if err != nil {
+		return nil, course, err
+	}
+	g.Progress = progress
+	ms, err := c.Scenario.Run(ctx, g, c.Params)
+	err = errors.Join(err, g.Close())
+	course.Samples, course.Curve, course.Notes = g.Samples, g.Curve, g.Notes
+	return ms, course, err
+}

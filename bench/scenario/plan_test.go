@@ -1,0 +1,236 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/seed31b3bfd0/slimgo/bench/client"
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
+	"github.com/seed31b3bfd0/slimgo/internal/faults"
+	"github.com/seed31b3bfd0/slimgo/internal/simnet"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, // gnet's pools of goroutines live as long as the process
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
+}
+
+// simulated runs f in a bubble: time passes only while there is nothing to do, so that what is measured there is the same on
+// every machine, and an hour costs nothing.
+func simulated(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, f)
+}
+
+// target starts n, behind which there is no node, on a network in memory, a millisecond from its clients. Only in a bubble.
+func target(t *testing.T, n *faults.Proxy) load.Target {
+	t.Helper()
+	n.Net = &simnet.Net{Delay: time.Millisecond}
+	if err := n.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.Close)
+	return load.Target{Name: "test", Addrs: []string{n.Addr()}, Dialer: client.Dialer{Net: n.Net.Dial}, Pacer: load.Timers{}}
+}
+
+// with returns the base case changed by f.
+func with(f func(*result.Params)) result.Params {
+	p := result.Defaults()
+	f(&p)
+	return p
+}
+
+// quick is a short case of a scenario.
+func quick(f func(*result.Params)) result.Params {
+	return with(func(p *result.Params) {
+		p.Duration, p.Warmup, p.InFlight = 150*time.Millisecond, 20*time.Millisecond, 64
+		f(p)
+	})
+}
+
+func load1(t *testing.T, name string) Scenario {
+	t.Helper()
+	s, err := LoadScenario(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// one runs one case on n and returns its metrics by name. Only in a bubble.
+func one(t *testing.T, n *faults.Proxy, scenario string, p result.Params) map[string]float64 {
+	t.Helper()
+	return metrics(t, target(t, n), scenario, p)
+}
+
+// metrics runs one case on a target.
+func metrics(t *testing.T, tg load.Target, scenario string, p result.Params) map[string]float64 {
+	t.Helper()
+	r, err := Plan{Targets: []load.Target{tg}, Cases: []Case{{Scenario: load1(t, scenario), Params: p}}, Rounds: 1}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ms := map[string]float64{}
+	for _, m := range r.Cases[0].Nodes[0].Metrics {
+		ms[m.Name] = m.Value
+	}
+	return ms
+}
+
+func TestHealthyNodeLosesNothing(t *testing.T) {
+	for _, c := range []struct {
+		name, scenario string
+		p              result.Params
+	}{
+		{"1→1 closed", "p2p", quick(func(p *result.Params) {})},
+		{"1→1 one in flight, fresh", "p2p", quick(func(p *result.Params) { p.InFlight, p.Identity = 1, load.Fresh })},
+		{"3→3 16 KiB", "p2p", quick(func(p *result.Params) { p.Pairs, p.Size = 3, 16<<10 })},
+		{"1→1 open", "p2p", quick(func(p *result.Params) { p.Rate = 2000 })},
+		{"1→4", "fanout", quick(func(p *result.Params) { p.Fanout = 4 })},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			simulated(t, func(t *testing.T) {
+				ms := one(t, new(faults.Proxy), c.scenario, c.p)
+				if ms["delivered"] <= 0 || ms["p50"] <= 0 || ms["p99"] < ms["p50"] || ms["max"] < ms["p99"] {
+					t.Errorf("delivered %v/s, p50 %v, p99 %v, max %v", ms["delivered"], ms["p50"], ms["p99"], ms["max"])
+				}
+				for _, bad := range []string{"lost", "duplicates", "reordered", "foreign", "changed", "standstills over 1 s"} {
+					if ms[bad] != 0 {
+						t.Errorf("%s: %v", bad, ms[bad])
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestIdleConnectionsAreOpenedAndCounted(t *testing.T) { simulated(t, idleIsCounted) }
+
+func idleIsCounted(t *testing.T) {
+	ms := one(t, new(faults.Proxy), "idle", quick(func(p *result.Params) { p.Conns = 40 }))
+	if ms["connections"] != 40 || ms["connects"] <= 0 || ms["with idle: delivered"] <= 0 || ms["delivered, with/alone"] <= 0 {
+		t.Errorf("got %v", ms)
+	}
+}
+
+func TestTableIsFilledAndUsed(t *testing.T) { simulated(t, tableIsUsed) }
+
+func tableIsUsed(t *testing.T) {
+	ms := one(t, new(faults.Proxy), "table", quick(func(p *result.Params) { p.Names = 2000 }))
+	if ms["names"] != 2000 || ms["delivered"] <= 0 || ms["while subscribing: names"] <= 0 || ms["lost"] != 0 {
+		t.Errorf("got %v", ms)
+	}
+}
+
+func TestSlowMemberIsServedAgain(t *testing.T) { simulated(t, slowIsServed) }
+
+func slowIsServed(t *testing.T) {
+	ms := one(t, new(faults.Proxy), "slow", quick(func(p *result.Params) { p.Fanout, p.Stall = 3, 200*time.Millisecond }))
+	if ms["slow member served again"] != 1 || ms["lost"] != 0 || ms["rate during/before"] <= 0 {
+		t.Errorf("got %v", ms)
+	}
+}
+
+func TestNodeThatDiesEndsTheMeasurementWithAReason(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := new(faults.Proxy)
+		tg := target(t, n)
+		time.AfterFunc(100*time.Millisecond, n.Close)
+		p := quick(func(p *result.Params) { p.Duration = time.Second })
+		r, err := Plan{Targets: []load.Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: p}}, Rounds: 1}.Run(t.Context())
+		if err == nil || len(r.Cases[0].Nodes[0].Errors) == 0 {
+			t.Errorf("error %v, noted %q", err, r.Cases[0].Nodes[0].Errors)
+		}
+	})
+}
+
+func TestInterruptedPlanKeepsWhatItHas(t *testing.T) { simulated(t, interruptedPlan) }
+
+func interruptedPlan(t *testing.T) {
+	tg := target(t, new(faults.Proxy))
+	s := load1(t, "p2p")
+	ctx, cancel := context.WithCancel(t.Context())
+	plan := Plan{Targets: []load.Target{tg}, Cases: []Case{{Scenario: s, Params: quick(func(p *result.Params) {})}}, Rounds: 3}
+	plan.Progress = func(g Progress) {
+		if g.Step.Number == 2 {
+			cancel()
+		}
+	}
+	r, err := plan.Run(ctx)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if m, ok := r.Cases[0].Nodes[0].Metric("delivered"); !ok || len(m.Values) == 0 || m.Values[0] <= 0 {
+		t.Errorf("first round is gone: %+v", m)
+	}
+}
+
+func TestRoundsInterleaveNodes(t *testing.T) {
+	var order []string
+	s := Scenario{Name: "x", Kind: Kind{Label: func(result.Params) string { return "" }, Run: func(_ context.Context, g *load.Rig, _ result.Params) ([]result.Metric, error) {
+		order = append(order, g.Target.Name)
+		return []result.Metric{{Name: "n", Value: float64(len(order))}, {Name: "lost", Value: float64(len(order)), Worst: true}}, nil
+	}}}
+	targets := []load.Target{{Name: "A", Addrs: []string{"x"}, Dialer: client.Dialer{}}, {Name: "B", Addrs: []string{"y"}, Dialer: client.Dialer{}}}
+	r, err := Plan{Targets: targets, Cases: []Case{{Scenario: s}}, Rounds: 3}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(order, ""); got != "ABBAAB" {
+		t.Errorf("order %s, want ABBAAB", got)
+	}
+	a, _ := r.Cases[0].Nodes[0].Metric("n")
+	if a.Value != 4 { // of 1, 4, 5
+		t.Errorf("median %v of %v", a.Value, a.Values)
+	}
+	if lost, _ := r.Cases[0].Nodes[1].Metric("lost"); lost.Value != 6 { // of 2, 3, 6
+		t.Errorf("worst %v of %v", lost.Value, lost.Values)
+	}
+}
+
+func TestFindNamesTheNearestScenario(t *testing.T) {
+	if _, err := LoadScenario("fan-out"); err == nil || !strings.Contains(err.Error(), "fanout") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Steps are counted before they are done, and what is left of a run goes down to nothing.
+func TestProgressKnowsWhatIsLeft(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		const length = 3 * time.Second
+		s := Scenario{Name: "told", Kind: Kind{Label: func(p result.Params) string { return strconv.Itoa(p.Pairs) },
+			Run: func(ctx context.Context, _ *load.Rig, _ result.Params) ([]result.Metric, error) {
+				return nil, load.Sleep(ctx, length)
+			}}}
+		plan := Plan{Targets: named("A", "B"), Cases: []Case{{Scenario: s, Params: result.Params{Pairs: 1}}, {Scenario: s, Params: result.Params{Pairs: 2}}}, Rounds: 2}
+		var last Progress
+		steps := 0
+		plan.Progress = func(g Progress) {
+			last = g
+			if g.Step.Of != 8 {
+				t.Errorf("step %d of %d, want 8", g.Step.Number, g.Step.Of)
+			}
+			if left := time.Duration(8-steps) * length; steps > 2 && !g.Done && g.Left != left {
+				t.Errorf("before step %d %v are left, want %v", g.Step.Number, g.Left, left)
+			}
+			if g.Done {
+				steps++
+			}
+		}
+		if _, err := plan.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if steps != 8 || last.Left != 0 || last.Elapsed != 8*length {
+			t.Errorf("%d steps, %v left after %v", steps, last.Left, last.Elapsed)
+		}
+	})
+}

@@ -1,0 +1,170 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
+)
+
+const (
+	spread    = 1000 // destinations that the traffic uses, spread evenly over the table
+	churnSpan = 4096 // names that come and go beside the traffic
+)
+
+// table: many subscribed names, what they cost, and whether publishing to them slows down.
+func table(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
+	if p.Holders < 1 || p.Names < p.Holders*spread {
+		return nil, fmt.Errorf("%d names on %d connections: want at least %d each", p.Names, p.Holders, spread)
+	}
+	small := p
+	small.Names = p.Holders * spread
+	base, err := tableTraffic(ctx, g, small, "small table: ", false)
+	if err != nil {
+		return base, err
+	}
+	if err := g.Restart(ctx); err != nil {
+		return base, err
+	}
+	ms, err := tableTraffic(ctx, g, p, "", true)
+	ms = append(ms, base...)
+	a, b := value(base, "small table: "+result.CostMetric), value(ms, result.CostMetric)
+	if a > 0 && b > 0 {
+		ms = append(ms, result.Metric{Name: result.CostMetric + ", full/small table", Unit: result.Ratio, Value: b / a, Better: result.Lower})
+	}
+	return ms, err
+}
+
+// held is name i of holder h. All share the first two components, as the agents of one organisation do.
+func held(g *load.Rig, h, i int) load.Address {
+	return g.Address("agent-"+strconv.Itoa(h)+"-"+strconv.Itoa(i), uint64(i+1))
+}
+
+// tableTraffic fills the table, then measures traffic to it, at rest and with churn beside it.
+func tableTraffic(ctx context.Context, g *load.Rig, p result.Params, prefix string, full bool) ([]result.Metric, error) {
+	t := load.NewTraffic(g, p.Case, load.Measured, load.Measured)
+	var holders []load.Conn
+	for h := range p.Holders {
+		r := t.NewReceiver(uint32(h), 1)
+		c, err := t.Join(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		var to []load.Address
+		for i := range spread {
+			to = append(to, held(g, h, i*(p.Names/p.Holders/spread)))
+		}
+		if _, err := t.Feed(ctx, false, to, r.From(uint32(h))); err != nil {
+			return nil, err
+		}
+		holders = append(holders, c)
+	}
+	ms, err := fill(ctx, g, p, holders)
+	if !full {
+		ms = nil
+	}
+	if err != nil {
+		return ms, err
+	}
+	traffic, err := churned(ctx, t, prefix, full)
+	return append(ms, traffic...), err
+}
+
+// fill subscribes all names, a tenth at a time.
+func fill(ctx context.Context, g *load.Rig, p result.Params, holders []load.Conn) ([]result.Metric, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.SetupLimit)
+	defer cancel()
+	const steps = 10
+	each := p.Names / len(holders)
+	before, _ := g.Settled(ctx)
+	cpu, _ := g.Usage()
+	begin := time.Now()
+	done, took := 0, [steps]time.Duration{}
+	names := func() result.Metric {
+		return result.Metric{Name: "names", Value: float64(done), Better: result.Higher, Worst: true}
+	}
+	for k := range steps {
+		from, to := each*k/steps, each*(k+1)/steps
+		at := time.Now()
+		for h, c := range holders {
+			n, err := c.Subscribe(ctx, to-from, 0, func(i int) load.Address { return held(g, h, from+i) })
+			if done += n; err != nil {
+				if errors.Is(err, context.DeadlineExceeded) {
+					err = fmt.Errorf("%d names confirmed in %v: %w", done, p.SetupLimit, err)
+				}
+				return []result.Metric{names()}, err
+			}
+		}
+		took[k] = time.Since(at)
+	}
+	all := time.Since(begin)
+	after, known := g.Usage()
+	tenth := float64(done) / steps
+	ms := []result.Metric{
+		names(),
+		nanos("time per subscribe", float64(all)/float64(done)),
+		nanos("time per subscribe, first tenth", float64(took[0])/tenth),
+		nanos("time per subscribe, last tenth", float64(took[steps-1])/tenth),
+	}
+	if rss, ok := g.Settled(ctx); ok && known {
+		ms = append(ms, nanos("node CPU per subscribe", float64(after.CPU-cpu.CPU)/float64(done)),
+			result.Metric{Name: "node RSS per name", Unit: result.Bytes, Value: float64(rss-before) / float64(done), Better: result.Lower})
+	}
+	return ms, nil
+}
+
+// churned measures the traffic at rest, and if asked once more while another connection subscribes and unsubscribes.
+func churned(ctx context.Context, t *load.Traffic, prefix string, churn bool) ([]result.Metric, error) {
+	phases := []load.Phase{{Length: t.Duration}}
+	names := 0
+	if churn {
+		c, err := t.Rig.Dial(ctx, load.Publishing, load.DialOptions{})
+		if err != nil {
+			return nil, err
+		}
+		var stop func() int
+		phases = append(phases, load.Phase{Length: t.Duration, Begin: func() { stop = churnNames(ctx, t.Rig, c) }, End: func() { names = stop() }})
+	}
+	err := t.Run(ctx, phases...)
+	ms := rates(prefix, t.Spans[0])
+	if len(t.Spans) > 1 {
+		ms = append(ms, rates("while subscribing: ", t.Spans[1])...)
+		ms = append(ms, result.Metric{Name: "while subscribing: names", Unit: result.PerSecond, Better: result.Higher, Value: float64(names) / t.Spans[1].Seconds()})
+	}
+	ms = slices.Concat(ms, delays(prefix, t.Delays(0)), delays("while subscribing: ", t.Delays(1)))
+	if churn {
+		ms = slices.Concat(ms, judged(t), memory(t.Last().To))
+	}
+	return ms, err
+}
+
+// churnNames subscribes and unsubscribes names on c, as fast as the node confirms them, until the returned function is
+// called; that returns how many requests were confirmed.
+func churnNames(ctx context.Context, g *load.Rig, c load.Conn) func() int {
+	ctx, cancel := context.WithCancel(ctx)
+	total := make(chan int, 1)
+	at := func(i int) load.Address { return g.Address("guest-"+strconv.Itoa(i), uint64(i+1)) }
+	go func() {
+		sum := 0
+		for ctx.Err() == nil {
+			n, err := c.Subscribe(ctx, churnSpan, 64, at)
+			if sum += n; err != nil {
+				break
+			}
+			n, err = c.Unsubscribe(ctx, churnSpan, 64, at)
+			if sum += n; err != nil {
+				break
+			}
+		}
+		total <- sum
+	}()
+	return func() int {
+		cancel()
+		return <-total
+	}
+}

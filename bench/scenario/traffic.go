@@ -1,0 +1,204 @@
+package scenario
+
+import (
+	"context"
+	"slices"
+
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
+)
+
+// once measures in one phase what open has opened.
+func once(open func(context.Context, *load.Traffic, result.Params) error) func(context.Context, *load.Rig, result.Params) ([]result.Metric, error) {
+	return func(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
+		t := load.NewTraffic(g, p.Case)
+		if err := open(ctx, t, p); err != nil {
+			return nil, err
+		}
+		err := t.Run(ctx, load.Phase{Length: p.Duration})
+		return whole(t), err
+	}
+}
+
+// pairs opens n receivers and a sender for each.
+func pairs(ctx context.Context, t *load.Traffic, n int) error {
+	for i := range uint32(n) {
+		to := t.Rig.Name("receiver", uint64(i)+1)
+		r := t.NewReceiver(i, 1)
+		if _, err := t.Join(ctx, r, to); err != nil {
+			return err
+		}
+		if _, err := t.Feed(ctx, false, []load.Address{to}, r.From(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// group opens n members of a new group and its senders, each of which waits for all members.
+func group(ctx context.Context, t *load.Traffic, n, senders int) error {
+	to := t.Rig.Name("group", 0)
+	first := t.Senders()
+	var members []*load.Receiver
+	for range n {
+		r := t.NewReceiver(first, senders)
+		if _, err := t.Join(ctx, r, to); err != nil {
+			return err
+		}
+		members = append(members, r)
+	}
+	for i := range uint32(senders) {
+		var gate []*load.Sequence
+		for _, r := range members {
+			gate = append(gate, r.From(first+i))
+		}
+		if _, err := t.Feed(ctx, true, []load.Address{to}, gate...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func fanin(ctx context.Context, t *load.Traffic, p result.Params) error {
+	to := t.Rig.Name("receiver", 1)
+	r := t.NewReceiver(0, p.Senders)
+	if _, err := t.Join(ctx, r, to); err != nil {
+		return err
+	}
+	for i := range uint32(p.Senders) {
+		if _, err := t.Feed(ctx, false, []load.Address{to}, r.From(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// anycast: one name held by several connections; each message is for any one of them. A node shall spread them.
+func anycast(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
+	t := load.NewTraffic(g, p.Case)
+	name := g.Name("instance", 0)
+	instances := t.NewInstances(p.Instances)
+	for _, r := range instances {
+		if _, err := t.Join(ctx, r, name); err != nil {
+			return nil, err
+		}
+	}
+	seen := instances[0].From(0)
+	s, err := t.Sender(ctx, false, []load.Address{name}, seen)
+	if err != nil {
+		return nil, err
+	}
+	t.Expect(load.Flow{From: s, Seen: seen, Any: true})
+	err = t.Run(ctx, load.Phase{Length: p.Duration})
+	return append(whole(t), balance(instances)...), err
+}
+
+// balance compares what each of several receivers got, over the whole case: 1 is even.
+func balance(rs []*load.Receiver) []result.Metric {
+	var counts []float64
+	sum := 0.0
+	for _, r := range rs {
+		n, _ := r.Total()
+		counts = append(counts, float64(n))
+		sum += float64(n)
+	}
+	if sum == 0 {
+		return nil
+	}
+	mean := sum / float64(len(counts))
+	return []result.Metric{
+		{Name: "spread max/mean", Unit: result.Ratio, Value: slices.Max(counts) / mean, Better: result.Lower, Worst: true},
+		{Name: "spread min/mean", Unit: result.Ratio, Value: slices.Min(counts) / mean, Better: result.Higher, Worst: true},
+	}
+}
+
+// whole is all there is to say of traffic that was measured in one phase.
+func whole(t *load.Traffic) []result.Metric {
+	return slices.Concat(rates("", t.Spans[0]), delays("", t.Delays(0)), judged(t), memory(t.Last().To))
+}
+
+// rates are throughput and cost of a span.
+func rates(prefix string, s load.Span) []result.Metric {
+	seconds, n, known := s.Seconds(), s.Delivered(), s.From.Known && s.To.Known
+	if seconds <= 0 {
+		return nil
+	}
+	client := float64(s.To.Client.CPU - s.From.Client.CPU)
+	node := float64(s.To.Node.CPU - s.From.Node.CPU)
+	var ms []result.Metric
+	add := func(there bool, name string, unit result.Unit, value float64, better result.Better) {
+		if there {
+			ms = append(ms, result.Metric{Name: prefix + name, Unit: unit, Value: value, Better: better})
+		}
+	}
+	open := s.To.Offered > 0
+	add(true, "delivered", result.PerSecond, n/seconds, result.Higher)
+	add(true, "bytes received", result.BytesPerSecond, float64(s.To.Bytes-s.From.Bytes)/seconds, result.Higher)
+	add(open, result.OfferedMetric, result.PerSecond, float64(s.To.Offered-s.From.Offered)/seconds, result.Neither)
+	add(open, "sent", result.PerSecond, float64(s.To.Sent-s.From.Sent)/seconds, result.Higher)
+	add(n > 0 && known, result.CostMetric, result.Nanoseconds, node/n, result.Lower)
+	add(n > 0, "client CPU per delivered", result.Nanoseconds, client/n, result.Neither)
+	add(known, "node cores", result.Cores, node/1e9/seconds, result.Neither)
+	add(true, "client cores", result.Cores, client/1e9/seconds, result.Neither)
+	return ms
+}
+
+// nanos is a time that is better the shorter it is.
+func nanos(name string, value float64) result.Metric {
+	return result.Metric{Name: name, Unit: result.Nanoseconds, Value: value, Better: result.Lower}
+}
+
+func delays(prefix string, l *load.Latency) (ms []result.Metric) {
+	if l.Count() == 0 {
+		return nil
+	}
+	for _, q := range []struct {
+		name  string
+		p     float64
+		least int64 // of so many messages one lies above it: of fewer it is the maximum by another name
+	}{{"p50", 50, 0}, {"p90", 90, 0}, {"p99", 99, 0}, {"p99.9", 99.9, 1000}, {"p99.99", 99.99, 10000}} {
+		if l.Count() >= q.least {
+			ms = append(ms, nanos(prefix+q.name, float64(l.Quantile(q.p))))
+		}
+	}
+	return append(ms, nanos(prefix+"max", float64(l.Max())))
+}
+
+// judged counts what must not happen, over the whole case, warm-up included, and how late an open loop's generator was.
+func judged(t *load.Traffic) (ms []result.Metric) {
+	v := t.Verdict
+	for _, m := range []struct {
+		name   string
+		n      uint64
+		always bool
+	}{{"lost", v.Lost, true}, {"duplicates", v.Duplicates, true}, {"reordered", v.Reordered, true}, {"changed", v.Changed, false},
+		{"foreign", v.Foreign, false}, {"standstills over 1 s", v.Rescues, false}} {
+		if m.always || m.n > 0 {
+			ms = append(ms, result.Metric{Name: m.name, Value: float64(m.n), Better: result.Lower, Worst: true})
+		}
+	}
+	if t.Rate > 0 {
+		ms = append(ms, result.Metric{Name: result.LateMetric, Unit: result.Nanoseconds, Value: float64(t.Lag().Quantile(99))})
+	}
+	return ms
+}
+
+func memory(m load.Mark) []result.Metric {
+	if !m.Known {
+		return nil
+	}
+	return []result.Metric{
+		{Name: "node RSS", Unit: result.Bytes, Value: float64(m.Node.RSS), Better: result.Lower},
+		{Name: "node RSS peak", Unit: result.Bytes, Value: float64(m.Node.Peak), Better: result.Lower},
+	}
+}
+
+// value finds a metric; 0: it is not there.
+func value(ms []result.Metric, name string) float64 {
+	for _, m := range ms {
+		if m.Name == name {
+			return m.Value
+		}
+	}
+	return 0
+}
