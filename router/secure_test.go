@@ -193,6 +193,21 @@ func TestMessagesCrossByTLS(t *testing.T) {
 	}
 }
 
+// The time for a negotiation begins with the acceptance of the socket: a handshake that took long leaves less of it.
+// Rules: P-tr-10.
+func TestHandshakeAndNegotiationShareADeadline(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		r := newRig(t, 1, Options{})
+		r.secure = secure
+		r.seconds(9) // the loop's clock is so far ahead of that which the handshake has been measured by
+		p := r.connect(0)
+		r.seconds(2)
+		if p.exchange(); p.shut() != secure {
+			t.Errorf("TLS %v: closed %v two seconds after the handshake, eleven after the acceptance", secure, p.shut())
+		}
+	}
+}
+
 // No message is lost while certificates are replaced, and nobody notices who is there.
 func TestCertificatesRotateUnderLoad(t *testing.T) {
 	const rotations = 100

@@ -138,13 +138,24 @@ func TestFewHandshakesComputeAtATime(t *testing.T) {
 	}
 }
 
+// Who has its turn when its time is over does not use it.
+func TestLateTurnIsNotUsed(t *testing.T) {
+	h := &handshake{turns: make(chan struct{}, 1), deadline: time.Now().Add(-time.Second)}
+	if err := h.begin(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("begin: %v", err)
+	}
+	if h.end(); len(h.turns) != 0 {
+		t.Error("the turn is kept")
+	}
+}
+
 // A listener that closes gives up its handshakes: whoever dials tries again elsewhere, and nothing is enrolled later.
 func TestClosedListenerEndsItsHandshakes(t *testing.T) {
 	givesBack(t)
 	r := rig(t, Options{})
 	server, _ := serving(t)
 	var said refusals
-	ln, over := r.listen(Acceptance{TLS: server, Refused: said.add, Handler: func(*Loop) Handler { return &tape{} }})
+	ln, over := r.listen(Acceptance{TLS: server, Timeout: 2 * hang, Refused: said.add, Handler: func(*Loop) Handler { return &tape{} }})
 	l := r.e.Loops()[0]
 	var peers []net.Conn
 	for range 10 {

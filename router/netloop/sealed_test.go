@@ -299,7 +299,11 @@ func TestBrokenRecordsEndTheSocket(t *testing.T) {
 				t.Fatalf("told %q, %v", h.lines, h.err)
 			}
 			var op *net.OpError
-			if p, err := m.open(sent(fd)); len(p) > 0 || !errors.As(err, &op) || op.Op != "remote error" {
+			out := sent(fd)
+			if n, ends := (&walk{}).step(out); n != len(out) || !ends {
+				t.Errorf("%d bytes are sent, of which the alert is %d", len(out), n)
+			}
+			if p, err := m.open(out); len(p) > 0 || !errors.As(err, &op) || op.Op != "remote error" {
 				t.Errorf("the peer reads %q and %v, want an alert", p, err)
 			}
 		})
@@ -420,6 +424,52 @@ func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
 	}
 	if most < maxAnswers/2 || most > 2*maxAnswers || !errors.Is(k.err, errAnswers) {
 		t.Errorf("%d bytes of answers waited, %v", most, k.err)
+	}
+}
+
+// After our close_notify nothing is said, whatever the peer asks for, and nothing is kept of it.
+func TestNothingFollowsTheEndOfOutput(t *testing.T) {
+	h := &tape{}
+	l, k, m, fd := sealedManual(t, tls.VersionTLS13, h)
+	l.Station().Post(k.EndOutput)
+	l.RunTurn()
+	if _, err := m.open(sent(fd)); err != io.EOF {
+		t.Errorf("the peer reads %v, want the end", err)
+	}
+	f := newForge(t, m)
+	for range 10 {
+		l.Deliver(k, append(f.update(1), f.seal(23, []byte("x"))...))
+	}
+	if h.heard() != 10 || len(k.tls.out) > 0 || len(sent(fd)) > 0 {
+		t.Errorf("%d bytes read, %d wait", h.heard(), len(k.tls.out))
+	}
+}
+
+// Where the kernel has no room for a close_notify, it goes out when there is some, and the FIN after it.
+func TestEndOfOutputWaitsForRoom(t *testing.T) {
+	l, k, m, fd := sealedManual(t, tls.VersionTLS13, &tape{})
+	for b := make([]byte, 1<<20); len(b) > 0; { // to the last byte
+		if n, err := write(k.Descriptor(), b); n == 0 || err != nil {
+			b = b[:len(b)/2]
+		}
+	}
+	l.Station().Post(k.EndOutput)
+	l.RunTurn()
+	if !k.Blocked() || !k.OutputEnded() {
+		t.Fatalf("blocked %v, ended %v", k.Blocked(), k.OutputEnded())
+	}
+	sent(fd)
+	l.Ready()
+	b := make([]byte, 100)
+	n, err := unix.Read(fd, b)
+	if err != nil || k.Blocked() {
+		t.Fatalf("blocked %v, %v", k.Blocked(), err)
+	}
+	if _, err := m.open(b[:n]); err != io.EOF {
+		t.Errorf("the peer reads %v, want a close_notify", err)
+	}
+	if n, err := unix.Read(fd, b); n != 0 || err != nil {
+		t.Errorf("then it reads %d bytes, %v, want the end", n, err)
 	}
 }
 

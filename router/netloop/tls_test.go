@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/certs/certstest"
 )
@@ -40,6 +41,12 @@ func TestSealedBytesCrossBothWays(t *testing.T) {
 			server, client := serving(t)
 			server.MinVersion, server.MaxVersion = version, version
 			peer, _ := r.plugTLS(h, server, client)
+			eventually(t, "it is opened", func() bool { return h.has("opened") })
+			r.do(func() { // a certificate, at least
+				if n := h.k.Written(); n < 300 || h.k.Unacknowledged() > int(n) {
+					t.Errorf("%d bytes of the handshake are counted, %d are not acknowledged", n, h.k.Unacknowledged())
+				}
+			})
 			out, in := pattern(9<<20), pattern(5<<20)
 			go func() { _, _ = peer.Write(in) }()
 			eventually(t, "it is opened", func() bool { return h.has("opened") })
@@ -185,6 +192,10 @@ func TestPeerThatHalfClosesTLSGetsTheRest(t *testing.T) {
 		got, err := io.ReadAll(peer)
 		if err != nil || !bytes.Equal(got, out) {
 			t.Errorf("FIN %v: the peer has %d of %d bytes: %v", fin, len(got), len(out), err)
+		}
+		_ = raw.SetReadDeadline(time.Now().Add(hang))
+		if _, err := raw.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("FIN %v: after our close_notify the peer reads %v, want a FIN", fin, err)
 		}
 		eventually(t, "it is closed", func() bool { return h.has("closed") })
 		if h.fault != "" {
