@@ -65,10 +65,10 @@
 //
 // # State
 //
-// A group is kept by saving it. [Group.Save] gives what has changed, in parts sealed under Config.StateKey, and says
-// which
-// older parts that makes obsolete; the caller writes and deletes them, in one transaction or in that order, and calls
-// [Saved.Done]. [Restore] makes the group of all parts that are stored.
+// A group is kept by saving it. [Group.Save] gives what is not known to be stored, in parts sealed under
+// Config.StateKey, and says which older parts that makes obsolete; the caller writes and deletes them, in one
+// transaction or in that order, and calls [Saved.Done]. The next Save need not wait for that: each holds all that no
+// Done has confirmed. [Restore] makes the group of all parts that are stored.
 //
 //	Part    | holds                                            | is written
 //	public  | context and tree, or what has changed of it      | with each commit
@@ -203,7 +203,7 @@
 //	9, 9.1     | secrettree.go                | ratchet deriveLeaf key                                 | secret-tree.json TestReplayAndReordering
 //	9.2        | secrettree.go                | hold spend step evict                                  | TestUsedGenerationsAreGone TestOldEpochsAreGone TestMemoryIsWiped TestLateRatchetsOfHandshakesAreWiped
 //	9.2        | epoch.go                     | wipe                                                   | TestMemoryIsWiped TestOldEpochsAreGone
-//	9.2        | state.go                     | Save SaveAll Done Restore                              | TestCrashAtEveryWrite TestKeysLeaveTheStore TestPartsThatAreRefused
+//	9.2        | state.go                     | Save SaveAll Done Restore                              | TestCrashAtEveryWrite TestSavesInAnyOrder TestKeysLeaveTheStore TestPartsThatAreRefused
 //	14         | outstanding.go               | Outstanding                                            | TestCommitsOnTheirWay TestCrashAtEveryWrite
 //	10         | keypackage.go                | readKeyPackage sign Ref                                | messages.json
 //	10         | client.go                    | NewKeyPackage newLeaf                                  | TestLifeOfAGroup TestKeyPackagesThatAreMade TestRandomnessThatFails

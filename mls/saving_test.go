@@ -185,8 +185,8 @@ func TestWritesThatFail(t *testing.T) {
 	}
 	_, err := b.group.Save()
 	wantRefusal(t, err, Misuse, ": saved states in a row are not done")
-	if n := len(b.group.ledger.given); n > 2*maxUndone {
-		t.Errorf("%d numbers are kept", n)
+	if l := &b.group.ledger; len(l.obsolete)+len(l.messages) > 2*maxUndone || len(l.waiting) > 2 {
+		t.Errorf("%d numbers and %d parts are kept", len(l.obsolete)+len(l.messages), len(l.waiting))
 	}
 }
 

@@ -20,7 +20,7 @@ type spentKey struct {
 type spentLog struct {
 	newest []spentKey
 	count  uint64 // of all
-	saved  uint64 // of those that are known to be stored
+	saved  uint64 // of those that are in the parts up to the base
 }
 
 const maxSpent = 48
@@ -33,10 +33,10 @@ func (l *spentLog) add(k spentKey) {
 	l.count++
 }
 
-// lost reports whether the log does not hold all that is not stored.
+// lost reports whether the log does not hold all that is not in the parts up to the base.
 func (l *spentLog) lost() bool { return l.count-l.saved > uint64(len(l.newest)) }
 
-// unsaved are the keys that are not known to be stored.
+// unsaved are the keys that came after the base.
 func (l *spentLog) unsaved() []spentKey {
 	if l.lost() {
 		return nil
@@ -44,18 +44,18 @@ func (l *spentLog) unsaved() []spentKey {
 	return l.newest[len(l.newest)-int(l.count-l.saved):]
 }
 
-// message makes the message part: the keys that were used and the proposals that came since what is stored.
-func (s *Saved) message(trees []*secretTree) {
-	g, t := s.group, &s.then
-	room := 0
+// message makes the message part: the keys that were used and the proposals that came since its base.
+func (s *Saved) message() {
+	g, l := s.group, &s.group.ledger
+	trees, room := g.secretTrees(), 0
 	for _, tree := range trees {
 		room += spentSize * len(tree.log.unsaved())
 	}
-	came := g.proposals[g.ledger.stored.marks.proposals:]
+	came := g.proposals[l.base.proposals:]
 	for i := range came {
 		room += 1 + came[i].room()
 	}
-	ref, size := s.seal(partMessage, t.last, room, func(dst []byte) []byte {
+	part, ref := l.seal(g, partMessage, l.base.ref, room, func(dst []byte) []byte {
 		for i, tree := range trees {
 			epoch := g.now.messages.epoch
 			if i > 0 {
@@ -70,9 +70,10 @@ func (s *Saved) message(trees []*secretTree) {
 		}
 		return dst
 	})
-	t.last = ref
-	t.messages++
-	t.bytes += size
+	s.Parts = append(s.Parts, part)
+	s.base.ref, s.base.proposals = ref, len(g.proposals)
+	l.messages = append(l.messages, part.Number)
+	l.messageBytes += len(part.Data)
 }
 
 // Entries of a message part.
