@@ -75,8 +75,9 @@
 //	secret  | keys, ratchets, proposals, commits on their way  | with each commit, Commit and Discard, and after 64 messages or more
 //	message | which keys were used, and proposals that came    | otherwise: 18 bytes a message, and some 110 around them
 //
-// A part belongs to one group, by its id, and to one history of it: it names the part that it stands on by number and
-// tag. Parts of another group or history, and gaps, are refused. That a whole store was put back to what it was
+// A part belongs to one group, by its id, to one member, by the name that its [StateKey] has, and to one history of
+// both: it names the part that it stands on by number and tag. Parts of another group, member or history, and gaps, are
+// refused. That a whole store was put back to what it was
 // before, or lost its newest parts, cannot be told; who does so uses keys again.
 //
 // So do two Groups made of one store that are in use at the same time, in one program or in two. A store that inserts
@@ -89,7 +90,7 @@
 //
 //	After                            | is saved before                            | and a crash before that
 //	Create, JoinExternal             | anything of it is sent                     | leaves nothing; the next one is another group, or joiner
-//	Join                             | the welcome is acknowledged                | leaves the key package: the welcome is joined again
+//	Join                             | the welcome is acknowledged                | leaves the key package: the welcome is joined again ([Saved] names it)
 //	Protect                          | the message is sent                        | uses its key for another message, and nobody has seen this one
 //	Propose, ProposeUpdate           | the proposal is sent                       | the same; the proposal does not wait any more
 //	Commit                           | the commit is sent                         | the same; the change is lost
@@ -203,7 +204,7 @@
 //	9, 9.1     | secrettree.go                | ratchet deriveLeaf key                                 | secret-tree.json TestReplayAndReordering
 //	9.2        | secrettree.go                | hold spend step evict                                  | TestUsedGenerationsAreGone TestOldEpochsAreGone TestMemoryIsWiped TestLateRatchetsOfHandshakesAreWiped
 //	9.2        | epoch.go                     | wipe                                                   | TestMemoryIsWiped TestOldEpochsAreGone
-//	9.2        | state.go                     | Save SaveAll Done Restore                              | TestCrashAtEveryWrite TestSavesInAnyOrder TestKeysLeaveTheStore TestPartsThatAreRefused
+//	9.2        | state.go                     | Save SaveAll Done Replace Restore                      | TestCrashAtEveryWrite TestSavesInAnyOrder TestKeysLeaveTheStore TestPartsThatAreRefused TestReplacedGroups TestReplacedParts
 //	14         | outstanding.go               | Outstanding                                            | TestCommitsOnTheirWay TestCrashAtEveryWrite
 //	10         | keypackage.go                | readKeyPackage sign Ref                                | messages.json
 //	10         | client.go                    | NewKeyPackage newLeaf                                  | TestLifeOfAGroup TestKeyPackagesThatAreMade TestRandomnessThatFails

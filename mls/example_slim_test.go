@@ -76,7 +76,7 @@ func newMember(subject string) *member {
 		CipherSuite: mls.P256AES128SHA256P256,
 		Credential:  token(subject, key.Public()),
 		Key:         key,
-		StateKey:    must(mls.NewStateKey([]byte("32 random bytes, kept elsewhere."))),
+		StateKey:    must(mls.NewStateKey([]byte("32 random bytes, kept elsewhere."), subject)),
 		KeyPackages: &mls.MemoryStore{}, // of a program: a table of PrivateKeyPackage.Marshal
 		Now:         time.Now,
 		ClockSlack:  2 * time.Minute, // the clocks of joiners may be ahead
@@ -157,7 +157,7 @@ func (m *member) find(subject string) (mls.LeafIndex, bool) {
 	return m.group.Find(func(_ mls.LeafIndex, n *mls.LeafNode) bool { return subjectOf(n) == subject })
 }
 
-// join enters the group. Who has its old Group calls Replace before put; a store that Restore refuses is emptied first.
+// join enters the group. Who has parts of it in its store, with a Group of them or not, calls Replace before put.
 func (m *member) join(welcome []byte) {
 	m.group = must(mls.Join(m.cfg, welcome, mls.JoinOptions{}))
 	m.kept.put(m.group) // now the key package is gone

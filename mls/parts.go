@@ -21,7 +21,7 @@ import (
 //
 //	"mls-part" | version | kind | number | number and tag of the part it stands on | run | group id<V> | sealed text, tag
 //
-// The key is derived from the StateKey, the run and the group id. A run is 16 random bytes that a Group draws before
+// The key is derived from the StateKey, the member that it is for, the run and the group id. A run is 16 random bytes that a Group draws before
 // its
 // first part, so that two Groups made of the same parts never share a key; within a run the number is the nonce, and no
 // two parts get the same. What a part stands on is named by the tag that seals it: who mixes parts of two histories is
@@ -32,7 +32,7 @@ import (
 //	                                               secret part, and holds what happened since)
 const (
 	partMagic   = "mls-part"
-	partVersion = 2
+	partVersion = 3
 
 	partTagSize = 16
 
@@ -60,19 +60,26 @@ type partRef struct {
 	tag    [partTagSize]byte
 }
 
-// StateKey seals the parts of groups. It cannot be printed or compared with ==. Safe for concurrent use until it is
-// wiped.
+// StateKey seals the parts of the groups of one client. It cannot be printed or compared with ==. Safe for concurrent
+// use until it is wiped.
 type StateKey struct {
 	_      [0]func()
 	secret *suite.Secret // fmt does not follow it
+	member string
 }
 
-// NewStateKey copies the StateKeySize bytes of a key, which are to be random.
-func NewStateKey(b []byte) (*StateKey, error) {
-	if len(b) != StateKeySize {
+// NewStateKey copies the StateKeySize bytes of a key, which are to be random. member names the client whose groups it
+// seals, and is the same after every restart: what was sealed for one opens for no other, so that who can write to the
+// stores of two members of a group cannot give the parts of one to the other, although both have the same bytes. It is
+// not stored and not empty.
+func NewStateKey(b []byte, member string) (*StateKey, error) {
+	switch {
+	case len(b) != StateKeySize:
 		return nil, refuse(Misuse, "", "state key of %d bytes, want %d", len(b), StateKeySize)
+	case member == "":
+		return nil, refuse(Misuse, "", "state key of no member: say whose groups it seals")
 	}
-	k := &StateKey{secret: new(suite.Secret)}
+	k := &StateKey{secret: new(suite.Secret), member: member}
 	k.secret.Set(b)
 	return k, nil
 }
@@ -88,7 +95,8 @@ func (k *StateKey) aead(run partRun, group []byte) (cipher.AEAD, error) {
 	if k.secret.Len() == 0 {
 		return nil, refuse(Misuse, "", "Config.StateKey is wiped")
 	}
-	key, err := hkdf.Key(sha256.New, k.secret.Bytes(), run[:], "slimgo mls part of "+string(group), 32)
+	info := codec.AppendOpaque(codec.AppendOpaque([]byte("slimgo mls part of "), []byte(k.member)), group)
+	key, err := hkdf.Key(sha256.New, k.secret.Bytes(), run[:], string(info), 32)
 	if err != nil {
 		return nil, fmt.Errorf("mls: key of parts: %w", err)
 	}
@@ -183,7 +191,7 @@ func openParts(key *StateKey, parts [][]byte) ([]openedPart, error) {
 		}
 		text, err := aeads[h.run].Open(nil, partNonce(h.number), sealed, head)
 		if err != nil {
-			return opened, refuse(BadSignature, "", "part %d does not open: it is damaged, or of another key", h.number)
+			return opened, refuse(BadSignature, "", "part %d does not open: it is damaged, or of another key or member", h.number)
 		}
 		opened = append(opened, openedPart{h, partRef{h.number, [partTagSize]byte(b[len(b)-partTagSize:])}, text, len(b)})
 	}

@@ -148,9 +148,7 @@ type Config struct {
 	KeyPackages KeyPackageStore
 	// StateKey seals what Group.Save gives. nil: groups are not saved, and Save is refused. Restore needs the one that a
 	// group was saved under. A group whose Config has got another is saved anew as a whole, to be written and its old
-	// parts deleted in one transaction: Restore opens no store with parts of both. Two clients that may be members of one
-	// group have one each: otherwise who can write to their stores could give the parts of one to the other, and both
-	// would speak with the same keys.
+	// parts deleted in one transaction: Restore opens no store with parts of both.
 	StateKey *StateKey
 
 	// Capabilities beyond those of this package: extension and proposal types, credential types, suites. What this package

@@ -410,6 +410,12 @@ func TestKeyPackagesGoWhenTheGroupIsStored(t *testing.T) {
 	if err := p.shelf.put(saved); err != nil {
 		t.Fatal(err)
 	}
+	if !bytes.Equal(saved.KeyPackage, ref) {
+		t.Errorf("the key package to be deleted is %x, want %x", saved.KeyPackage, ref)
+	}
+	if k := must[*Saved](t)(p.group.Save()).KeyPackage; k != nil {
+		t.Errorf("key package %x is to be deleted once more", k)
+	}
 	if there() != nil || private.init.Bytes() != nil || private.leaf.Bytes() != nil {
 		t.Error("the key package is left")
 	}
@@ -492,6 +498,52 @@ func TestReplacedGroups(t *testing.T) {
 	wantRefusal(t, p.group.Replace(p.restored()), Misuse, ": call Replace before Save")
 	other := must[*Group](t)(Create(p.cfg, []byte("another")))
 	wantRefusal(t, other.Replace(p.group), Misuse, ": cannot replace group")
+}
+
+// The parts that a group replaces are known by their numbers alone where no Group is made of them. What does not open
+// goes in the transaction that brings the new ones.
+func TestReplacedParts(t *testing.T) {
+	for name, damage := range map[string]func(*person){
+		"a part is lost":             func(p *person) { delete(p.shelf.parts, 2) },
+		"they are damaged":           func(p *person) { p.shelf.parts[2][100] ^= 1 },
+		"they are of another key":    func(p *person) { p.cfg.StateKey = newStateKey("another") },
+		"they are of another member": func(p *person) { p.cfg.StateKey = stateKeyOf("state key", "another") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCrowd(t, 1, 3)
+			p := newPerson(t, 1, "again", kept)
+			c.add(0, p)
+			for range 3 {
+				p.save()
+				must[[]byte](t)(p.group.Protect(nil, nil, nil))
+			}
+			k, old := p.keyPackage(), p.group.Own()
+			damage(p)
+			if _, err := Restore(p.cfg, p.shelf.all()); err == nil {
+				t.Fatal("it is restored all the same")
+			}
+			ch := must[*Change](t)(c.members[0].group.Commit(CommitOptions{Proposals: []Proposal{&Remove{old}, &Add{k}}}))
+			p.group = must[*Group](t)(Join(p.cfg, ch.Welcomes[0], JoinOptions{}))
+			numbers := slices.Collect(maps.Keys(p.shelf.parts))
+			if err := p.group.Replace(nil, numbers...); err != nil {
+				t.Fatal(err)
+			}
+			s := must[*Saved](t)(p.group.Save())
+			for _, part := range s.Parts {
+				if slices.Contains(numbers, part.Number) {
+					t.Errorf("part %d is written over", part.Number)
+				}
+			}
+			if err := p.shelf.put(s); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(p.shelf.parts); n != 2 || p.restored().Epoch() != p.group.Epoch() {
+				t.Errorf("%d parts are stored", n)
+			}
+		})
+	}
+	g := must[*Group](t)(Create(newPerson(t, 1, "x", kept).cfg, nil))
+	wantRefusal(t, g.Replace(nil, 1<<63), Misuse, ": no part has that number")
 }
 
 // A tree that is large and nearly empty, and one that has shrunk.

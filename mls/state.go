@@ -24,6 +24,9 @@ type Part struct {
 type Saved struct {
 	Parts    []Part   // none: all is stored, but there may be what is to be deleted
 	Obsolete []uint64 // of parts that are or may be in the store; unknown numbers are no error
+	// KeyPackage is the reference of the key package that the group was joined by, until it is gone from
+	// Config.KeyPackages; else nil. Done deletes it there, unless the caller has, in the transaction that writes Parts.
+	KeyPackage []byte
 
 	group   *Group
 	newest  uint64   // number of the newest part that was made until then
@@ -131,6 +134,9 @@ func (g *Group) save(all bool) (*Saved, error) {
 	}
 	s.newest, s.deleted = l.number, l.obsolete
 	s.Obsolete = slices.Clone(l.obsolete)
+	if g.joinedBy != nil {
+		s.KeyPackage = slices.Clone(g.joinedBy.ref)
+	}
 	if len(s.Parts) == 0 {
 		return s, nil
 	}
@@ -308,24 +314,46 @@ func (l *ledger) secret(g *Group) {
 	}
 }
 
-// Replace says that g takes the place of old in the store: the same group, joined anew. The first Save of g makes the
-// parts of old obsolete, and old is saved no more. It is called before g is saved: otherwise the parts of both have the
-// same numbers.
-func (g *Group) Replace(old *Group) error {
-	l, o := &g.ledger, &old.ledger
+// Replace says that g takes the place that other parts have in the store, those of the same group, which it was joined
+// anew: its own get numbers after theirs, and its first Save makes them obsolete. They are those of old, which is saved
+// no more; and those numbered stored, where there is no Group of them, because Restore refuses them. Either may be
+// missing. It is called before g is saved: otherwise the parts of both have the same numbers.
+//
+// Restore refuses a store in which any part does not open. So parts that do not are deleted in the transaction that
+// writes the first Save of g.
+func (g *Group) Replace(old *Group, stored ...uint64) error {
+	l := &g.ledger
 	switch {
-	case g == old || !bytes.Equal(g.ID(), old.ID()):
+	case old != nil && (g == old || !bytes.Equal(g.ID(), old.ID())):
 		return refuse(Misuse, "", "group %x cannot replace group %x: want the same, joined anew", clip(g.ID()), clip(old.ID()))
 	case l.number > 0:
 		return refuse(Misuse, "", "a group that was saved replaces another: call Replace before Save")
 	}
-	l.number, l.obsolete = o.number, slices.Concat(o.obsolete, o.messages)
-	for _, p := range append(slices.Clip(o.chain.publics), o.chain.secret) {
-		l.obsolete = append(l.obsolete, p.number)
+	number, obsolete := uint64(0), slices.Clone(stored)
+	if len(stored) > 0 {
+		number = slices.Max(stored)
 	}
-	o.replaced = true
+	if number > maxReplaced {
+		return refuse(Misuse, "", "part %d is to be replaced: no part has that number", number)
+	}
+	if old != nil {
+		o := &old.ledger
+		number, obsolete = max(number, o.number), slices.Concat(obsolete, o.obsolete, o.messages)
+		for _, p := range o.chain.publics {
+			obsolete = append(obsolete, p.number)
+		}
+		if o.chain.secret.number > 0 {
+			obsolete = append(obsolete, o.chain.secret.number)
+		}
+		o.replaced = true
+	}
+	slices.Sort(obsolete)
+	l.number, l.obsolete = number, slices.Compact(obsolete)
 	return nil
 }
+
+// maxReplaced leaves numbers for all parts that come.
+const maxReplaced = 1 << 62
 
 // Restore makes a group of its parts, which may stand in any order; parts that are obsolete may be among them. cfg is
 // as
