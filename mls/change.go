@@ -131,7 +131,7 @@ func (c *Change) Apply() error {
 		return c.group.usable()
 	case c.group.now != c.base:
 		c.wipe()
-		return refuse(WrongEpoch, "14", "the change leads out of epoch %d, the group is in %d", c.base.context.epoch, c.group.Epoch())
+		return refuse(PastEpoch, "14", "the change leads out of epoch %d, the group is in %d", c.base.context.epoch, c.group.Epoch())
 	}
 	c.finish()
 	if c.next == nil {

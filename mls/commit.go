@@ -279,7 +279,7 @@ func (g *Group) Protect(dst, data, aad []byte) ([]byte, error) {
 		return dst, err
 	}
 	if len(g.proposals) > 0 && g.due() {
-		return dst, refuse(Misuse, "12.4", "%d proposals wait: commit before sending data", len(g.proposals))
+		return dst, refuse(CommitDue, "12.4", "%d proposals wait: commit before sending data", len(g.proposals))
 	}
 	if err := checkMade(len(data)+len(aad), g.limits.Message); err != nil { // before it is copied
 		return dst, err

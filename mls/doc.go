@@ -107,11 +107,11 @@
 // the
 // same under the same name. What comes again after it was saved is Replayed, or a commit of an epoch that is over,
 // which is
-// WrongEpoch: it is acknowledged, and no more.
+// PastEpoch: it is acknowledged, and no more.
 //
 // A commit of this member is saved as it waits for the delivery service. After a restart [Group.Outstanding] gives what
 // waits, to be sent again or compared with what comes back; Process says Own of it. When one of them is applied, or
-// another member's commit, the rest end: Apply says WrongEpoch, and the next Save holds them no more. So the welcomes
+// another member's commit, the rest end: Apply says PastEpoch, and the next Save holds them no more. So the welcomes
 // of
 // a commit that was accepted are sent before the Save that follows Apply, or kept by the application in the same
 // transaction. A Change that Process gave is not saved: its commit is processed again. Neither is the commit that

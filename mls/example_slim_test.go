@@ -170,7 +170,7 @@ func (m *member) follow(commit []byte) {
 		defer r.Change.Discard() // if it is not applied
 		err = m.agree(r.Change)
 	}
-	if err != nil { // WrongEpoch: it was applied before; or, commit ids tell, one is missing, and the member rejoins
+	if err != nil { // PastEpoch: it was applied before; FutureEpoch: one is missing, and the member rejoins
 		fmt.Printf("%s does not follow: %v\n", m.subject, err)
 		return
 	}

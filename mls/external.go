@@ -39,7 +39,7 @@ func JoinExternal(cfg *Config, msg []byte, o ExternalOptions) (*Group, []byte, e
 	}
 	info := m.groupInfo
 	if info == nil {
-		return nil, nil, refuse(Misuse, "12.4.3.2", "message is %v, want a group info", m.WireFormat)
+		return nil, nil, refuse(Malformed, "12.4.3.2", "message is %v, want a group info", m.WireFormat)
 	}
 	if info.context.suite != s.ID() {
 		return nil, nil, refuse(Unsupported, "12.4.3.2", "group of %v, this client has %v", info.context.suite, s.ID())

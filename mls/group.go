@@ -273,7 +273,7 @@ func (g *Group) usable() error {
 	case g.removed:
 		return refuse(Removed, "12.4.2", "this member is no longer in the group")
 	case g.reinit != nil:
-		return refuse(Misuse, "11.2", "the group was ended by a reinit")
+		return refuse(Ended, "11.2", "the group was ended by a reinit")
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func Join(cfg *Config, msg []byte, o JoinOptions) (*Group, error) {
 		return nil, err
 	}
 	if m.welcome == nil {
-		return nil, refuse(Misuse, "12.4.3.1", "message is %v, want a welcome", m.WireFormat)
+		return nil, refuse(Malformed, "12.4.3.1", "message is %v, want a welcome", m.WireFormat)
 	}
 	if m.welcome.suite != s.ID() {
 		return nil, refuse(Unsupported, "12.4.3.1", "welcome of %v, this client has %v", m.welcome.suite, s.ID())

@@ -10,7 +10,7 @@ import (
 
 // Outstanding are the commits of this member that it has neither applied nor discarded in this epoch, in the order in
 // which they were made; also those from before a restart. The one whose Commit comes back is applied. That ends the
-// others, as does another member's commit: theirs is WrongEpoch then.
+// others, as does another member's commit: theirs is PastEpoch then.
 func (g *Group) Outstanding() []*Change { return slices.Clone(g.unapplied) }
 
 // packChanges gives what of the commits on their way is not secret, in their order.

@@ -74,7 +74,7 @@ func (g *Group) keysOf(epoch uint64) (*epochKeys, error) {
 			return k, nil
 		}
 	}
-	return nil, refuse(WrongEpoch, "6.3", "message of epoch %d, the group is in %d and keeps %d past ones", epoch, g.Epoch(), len(g.past))
+	return nil, refuse(otherEpoch(epoch, g.Epoch()), "6.3", "message of epoch %d, the group is in %d and keeps %d past ones", epoch, g.Epoch(), len(g.past))
 }
 
 // processPublic takes a public handshake message, whose bytes are msg.

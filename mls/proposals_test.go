@@ -13,7 +13,7 @@ func TestProposalsByReference(t *testing.T) {
 	c.propose(1, &Add{joiner.keyPackage()})
 	c.propose(2, &Remove{c.members[3].group.Own()})
 	c.tell(1, must[[]byte](t)(c.members[1].group.ProposeUpdate(Identity{}, nil)))
-	if _, err := c.members[0].group.Protect(nil, []byte("data"), nil); !errors.Is(err, Misuse) {
+	if _, err := c.members[0].group.Protect(nil, []byte("data"), nil); !errors.Is(err, CommitDue) {
 		t.Errorf("data while proposals wait: %v", err)
 	}
 	if p := c.members[0].group.Pending(); len(p) != 3 || !p[0].ByReference || p[0].Sender.Leaf != 1 {

@@ -184,7 +184,7 @@ func TestWritesThatFail(t *testing.T) {
 		must[*Saved](t)(b.group.Save())
 	}
 	_, err := b.group.Save()
-	wantRefusal(t, err, Misuse, ": saved states in a row are not done")
+	wantRefusal(t, err, Busy, ": saved states in a row are not done")
 	if l := &b.group.ledger; len(l.obsolete)+len(l.messages) > 2*maxUndone || len(l.waiting) > 2 {
 		t.Errorf("%d numbers and %d parts are kept", len(l.obsolete)+len(l.messages), len(l.waiting))
 	}
@@ -336,7 +336,7 @@ func TestCommitsOnTheirWay(t *testing.T) {
 			if err := got.Apply(); err != nil {
 				t.Fatal(err)
 			}
-			wantRefusal(t, out[0].Apply(), WrongEpoch, "14: the change leads out of epoch")
+			wantRefusal(t, out[0].Apply(), PastEpoch, "14: the change leads out of epoch")
 			joiner.group = must[*Group](t)(Join(joiner.cfg, got.Welcomes[0], JoinOptions{}))
 			c.members = append(slices.Delete(c.members, 2, 3), joiner)
 			c.agree()
@@ -355,7 +355,7 @@ func TestCommitsOnTheirWay(t *testing.T) {
 			}
 			c.commit(1, CommitOptions{})
 			for _, o := range out {
-				wantRefusal(t, o.Apply(), WrongEpoch, "14: the change leads out of epoch")
+				wantRefusal(t, o.Apply(), PastEpoch, "14: the change leads out of epoch")
 			}
 			a.restart()
 			if n := len(a.group.Outstanding()); n != 0 {

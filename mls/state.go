@@ -114,7 +114,7 @@ func (g *Group) save(all bool) (*Saved, error) {
 		return nil, refuse(Misuse, "", "the group was replaced by one that was joined anew")
 	}
 	if l.undone >= maxUndone {
-		return nil, refuse(Misuse, "", "%d saved states in a row are not done: call Saved.Done when one is written", l.undone)
+		return nil, refuse(Busy, "", "%d saved states in a row are not done: call Saved.Done when one is written", l.undone)
 	}
 	changed, err := l.prepare(g)
 	if err != nil {

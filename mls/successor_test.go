@@ -13,16 +13,16 @@ func TestReInit(t *testing.T) {
 			t.Error("the group lives on")
 		}
 		_, err := p.group.Protect(nil, []byte("x"), nil)
-		wantRefusal(t, err, Misuse, "11.2: the group was ended by a reinit")
+		wantRefusal(t, err, Ended, "11.2: the group was ended by a reinit")
 		_, err = p.group.Commit(CommitOptions{})
-		wantRefusal(t, err, Misuse, "11.2: the group was ended by a reinit")
+		wantRefusal(t, err, Ended, "11.2: the group was ended by a reinit")
 	}
 	c.members[1].group.reinit = nil // who goes on all the same is not heard
 	msg := must[[]byte](t)(c.members[1].group.Propose(&Remove{2}, nil))
 	c.members[1].group.DropPending()
 	c.members[1].group.reinit = c.members[0].group.reinit
 	_, err := c.members[0].group.Process(msg)
-	wantRefusal(t, err, Misuse, "11.2: the group was ended by a reinit")
+	wantRefusal(t, err, Ended, "11.2: the group was ended by a reinit")
 	next := make([]*person, 3)
 	var packages []*KeyPackage
 	for i := range next {
