@@ -183,7 +183,9 @@ func (l *LeafNode) copied() *LeafNode {
 	if l == nil {
 		return nil
 	}
-	return readLeafNode(codec.NewReader(l.append(nil)))
+	c := readLeafNode(codec.NewReader(l.append(nil)))
+	c.client = l.client
+	return c
 }
 
 // copied is a copy that shares nothing.

@@ -166,6 +166,9 @@ func (g *Group) newPath(old *LeafNode, to *epoch, l *proposalList, c *commit, id
 	if id.Credential.Type != 0 {
 		leaf.Credential = id.Credential
 	}
+	if err := g.cfg.checkOwnLeaf(leaf, old); err != nil {
+		return nil, err
+	}
 	return makePath(g.suite, g.cfg.random(), leaf, to, l, c)
 }
 
@@ -273,7 +276,7 @@ func welcomes(rand io.Reader, n *next, l *proposalList, f *freshPath, o CommitOp
 
 // Protect appends application data as a private message to dst (section 15). aad is authenticated and not encrypted. It takes a
 // signature and two sealings, whatever the size of the group. While valid proposals wait, they must be committed first
-// (section 12.4): what must not keep this member from sending, Config.Admit refuses when it arrives.
+// (section 12.4): what must not keep this member from sending, Config.Proposals refuses when it arrives.
 func (g *Group) Protect(dst, data, aad []byte) ([]byte, error) {
 	if err := g.usable(); err != nil {
 		return dst, err

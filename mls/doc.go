@@ -129,16 +129,18 @@
 // no leaf node (section 7.3).
 //
 // A proposal that waits keeps this member from sending (section 12.4) as long as it is valid: where members who may not
-// commit could be muted so, Config.Admit refuses it when it arrives. A commit can be processed again until one is
+// commit could be muted so, Config.Proposals refuses it when it arrives. A commit can be processed again until one is
 // applied, so its handshake key lives until then (section 9.2); of an epoch that is over the ratchets of members who
 // have sent nothing are not derived, so that the secret above both of their ratchets stays as long as late messages are
 // accepted. Other members may change the capabilities and extensions of their leaf at any time, and are judged by them
 // then (section 7.3); our own leaf keeps those that it had when it joined, and gets others only by joining again.
-// Whether two key packages are of one client (sections 5.3.3, 12.2) is for Config.Credentials and Config.Proposals to
-// say, beyond equal keys.
+// What makes two credentials one client's (sections 5.3.3, 12.2) is for Config.Client to say. Without it a client may be
+// in a group more than once with other keys, where mls-rs asks its identity provider; external commits remove a member
+// with the joiner's own credential only, as there (section 12.4.3.2).
 //
 // # Words
 //
+//	client      who a member is, whatever leaf, keys and credential it has now ([Config].Client)
 //	own         this member's: its leaf ([Group.Own]), its proposals, messages that it sent ([Own])
 //	by value    a proposal that stands in a commit; what waits for one is committed by reference
 //	protect     make the message of a content; unprotect: decrypt it; accept: let it happen
@@ -164,7 +166,9 @@
 //	5.2        | internal/suite/suite.go      | RefHash                                                | crypto-basics.json
 //	5.3        | credential.go                | append readCredential                                  | messages.json FuzzParseMessage
 //	5.3        | credential.go                | certificateKey certifiedFor checkCertificate           | TestX509Credentials TestHostileProposals
-//	5.3.1      | policy.go                    | judge                                                  | TestPolicy TestExternalSendersAreJudged TestHostileExternalCommits TestNobodyIsBelievedUnasked
+//	5.3.1      | policy.go                    | judge                                                  | TestPolicy TestProposedSeesTheGroup TestPresentedSeesTheGroup TestExternalSendersAreJudged TestHostileExternalCommits TestNobodyIsBelievedUnasked
+//	5.3.1      | clients.go                   | checkSameClient checkOwnLeaf                           | TestClientsReplaceTheirOwnLeaf TestExternalCommitsTakeOutTheJoiner TestCredentialsOfNobody
+//	5.3.3, 12.2 | clients.go                  | checkClients checkMembers checkState                   | TestClientsAreInAGroupOnce TestJoinersSeeClientsOnce TestProposalsOfTheSameClient TestStatesOfOtherClients
 //	6          | message.go                   | ParseMessage readMessage                               | messages.json FuzzParseMessage
 //	6.1        | framing.go                   | tbs newAuthenticated checkSignature                    | message-protection.json TestHostileMemberCommits
 //	6.1        | process.go                   | senderKey judgeProposer                                | TestExternalSendersAreJudged TestHostileMemberCommits TestHostileExternalCommits TestHostileOutsiders

@@ -88,6 +88,9 @@ func create(cfg *Config, s *suite.Suite, id []byte, extensions Extensions) (*Gro
 	if err != nil {
 		return nil, err
 	}
+	if err := cfg.identify(leaf); err != nil {
+		return nil, err
+	}
 	e := &epoch{suite: s, tree: newTree(s, leaf), keys: keyring{0: key}, signer: cfg.Key,
 		context: groupContext{suite: s.ID(), groupID: append([]byte{}, id...), confirmedHash: []byte{}, extensions: extensions}}
 	if err := e.begin(cfg); err != nil {
@@ -151,9 +154,7 @@ type Member struct {
 
 // Members is the roster in the order of the leaves. It takes time with the size of the group.
 func (g *Group) Members() []Member {
-	var m []Member
-	g.now.tree.members(func(i LeafIndex, l *LeafNode) bool { m = append(m, Member{i, l}); return true })
-	return m
+	return g.roster().Members()
 }
 
 // Member is the leaf node at i, borrowed; nil if nobody is there.
@@ -161,14 +162,11 @@ func (g *Group) Member(i LeafIndex) *LeafNode { return g.now.tree.leaf(i) }
 
 // Find is the first member for whom f is true.
 func (g *Group) Find(f func(LeafIndex, *LeafNode) bool) (at LeafIndex, ok bool) {
-	g.now.tree.members(func(i LeafIndex, l *LeafNode) bool {
-		if f(i, l) {
-			at, ok = i, true
-		}
-		return !ok
-	})
-	return at, ok
+	return g.roster().Find(f)
 }
+
+// FindClient is the member that Config.Client names so.
+func (g *Group) FindClient(name string) (at LeafIndex, ok bool) { return g.roster().FindClient(name) }
 
 // Export is a secret of n bytes that all members of this epoch can compute and nobody else (section 8.5).
 func (g *Group) Export(label string, context []byte, n int) ([]byte, error) {

@@ -180,7 +180,7 @@ func TestHostileExternalCommits(t *testing.T) {
 		{"the leaf was signed for another place", func(f *forged) { f.at += 9; f.leaf(func(*LeafNode) {}) }, BadSignature, "7.3: signature of a leaf node"},
 		{"the leaf's signature key is none", leaf(func(_ *forged, l *LeafNode) { l.SignatureKey = []byte{1} }), Invalid, "7.3: signature_key of a leaf node"},
 		{"signed by another", func(f *forged) { f.key = f.c.members[3].group.now.signer }, BadSignature, "6.1: signature of a commit from new_member_commit"},
-		{"its credential is refused", leaf(func(_ *forged, l *LeafNode) { l.Credential = BasicCredential([]byte("unknown")) }), Refused, "5.3.1: credential of basic"},
+		{"its credential is another", leaf(func(_ *forged, l *LeafNode) { l.Credential = BasicCredential([]byte("unknown")) }), Invalid, "12.4.3.2: removes another client"},
 		{"a proposal in place of the commit", func(f *forged) {
 			f.m.content.kind, f.m.content.body = ContentProposal, body{proposal: &Remove{1}}
 		}, Invalid, "12.4.3.2: proposal from new_member_commit"},

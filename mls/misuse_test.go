@@ -71,16 +71,16 @@ func TestTreeStandsOnce(t *testing.T) {
 	})
 }
 
-// A member's proposals keep others from sending (section 12.4) only if Config.Admit lets them in.
+// A member's proposals keep others from sending (section 12.4) only if Config.Proposals lets them in.
 func TestProposalsThatMayNotMute(t *testing.T) {
 	c := newCrowd(t, 1, 3)
 	g := c.members[0].group
 	msg := must[[]byte](t)(c.members[1].group.Propose(&Remove{2}, nil))
-	c.members[0].cfg.Admit = func(p Committed) error { return errMuted }
+	c.members[0].cfg.Proposals = func(*Proposed) error { return errMuted }
 	_, err := g.Process(msg)
 	wantRefusal(t, err, Refused, "12.1.8: remove of member 1 was refused")
 	must[[]byte](t)(g.Protect(nil, []byte("data"), nil))
-	c.members[0].cfg.Admit = nil
+	c.members[0].cfg.Proposals = nil
 	must[*Received](t)(g.Process(msg))
 	_, err = g.Protect(nil, []byte("data"), nil)
 	wantRefusal(t, err, CommitDue, "12.4: 1 proposals wait")

@@ -73,7 +73,7 @@ func TestExternalCommitsBeforeOurOwn(t *testing.T) {
 				stay = append(stay, p)
 			}
 		}
-		if want := WrongEpoch; resync == 1 {
+		if want := PastEpoch; resync == 1 {
 			wantRefusal(t, own.Apply(), Removed, "12.4.2: no longer in the group")
 		} else {
 			wantRefusal(t, own.Apply(), want, "14: the change leads out of epoch")

@@ -391,6 +391,9 @@ func Restore(cfg *Config, parts [][]byte) (*Group, error) {
 	if err := g.read(h); err != nil {
 		return nil, err
 	}
+	if err := cfg.checkState(g); err != nil {
+		return nil, err
+	}
 	g.ledger.restored(h, opened, cfg.StateKey, g)
 	_ = g.dropKeyPackage() // the next Done tries again
 	return g, nil
