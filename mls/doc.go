@@ -17,11 +17,9 @@
 // ([Verified.Accept]). A message happens when it is accepted, and then as if it were processed at that moment.
 //
 // A commit, ours or another's, comes as a [Change]: verified as a whole, and without any effect until it is applied. It
-// says who made it, who comes, goes and is another after it, by whose proposal, and what else it does. The caller
-// decides
-// and then calls [Change.Apply] or [Change.Discard]. Ours is applied when the delivery service has put it before
-// those of
-// others for the same epoch, never before.
+// says who made it, who comes, goes and is another after it, by whose proposal, and what else it does. The caller decides
+// and then calls [Change.Apply] or [Change.Discard]. Ours is applied when the delivery service has put it before those of
+// others for the same epoch, never before; where nobody else commits, at once.
 //
 //	Create          Join(welcome)          JoinExternal(group info)
 //	   │                  │                    │ Wipe, if its commit is refused
@@ -30,6 +28,7 @@
 //	│ Protect, Process(application)    one key is spent  │
 //	│ Propose, Process(proposal)       one more waits    │
 //	│ Commit, Process(commit) ──▶ Change                 │
+//	│ Sent                             one less is kept  │
 //	└───────────────────────────────┬────────────────────┘
 //	         ▲             ▲        │
 //	         │   Discard   │        │ Apply
@@ -73,7 +72,8 @@
 //	Part    | holds                                            | is written
 //	public  | context and tree, or what has changed of it      | with each commit
 //	secret  | keys, ratchets, proposals, commits on their way  | with each commit, Commit and Discard, and after 64 messages or more
-//	message | which keys were used, and proposals that came    | otherwise: 18 bytes a message, and some 110 around them
+//	message | which keys were used, proposals that came, and   | otherwise: 18 bytes a message, and some 110 around them
+//	        | which commits were sent                          |
 //
 // A part belongs to one group, by its id, to one member, by the name that its [StateKey] has, and to one history of
 // both: it names the part that it stands on by number and tag. Parts of another group, member or history, and gaps, are
@@ -94,6 +94,8 @@
 //	Protect                          | the message is sent                        | uses its key for another message, and nobody has seen this one
 //	Propose, ProposeUpdate           | the proposal is sent                       | the same; the proposal does not wait any more
 //	Commit                           | the commit is sent                         | the same; the change is lost
+//	Commit that is kept, and Apply   | the commit is sent                         | the same; later it is among [Group.Unsent]
+//	Sent                             | nothing                                    | sends it once more
 //	Process of application data      | it is handed over and acknowledged         | takes the message once more, with the same Epoch, Sender and Generation
 //	Process of a proposal            | it is acknowledged                         | takes it once more
 //	Process of a commit              | nothing: nothing has changed yet           | takes it once more
@@ -111,11 +113,14 @@
 //
 // A commit of this member is saved as it waits for the delivery service. After a restart [Group.Outstanding] gives what
 // waits, to be sent again or compared with what comes back; Process says Own of it. When one of them is applied, or
-// another member's commit, the rest end: Apply says PastEpoch, and the next Save holds them no more. So the welcomes
-// of
-// a commit that was accepted are sent before the Save that follows Apply, or kept by the application in the same
-// transaction. A Change that Process gave is not saved: its commit is processed again. Neither is the commit that
-// JoinExternal gives: it is kept by the application, in the transaction that stores the group, until it has been sent.
+// another member's commit, the rest end: Apply says PastEpoch, and the next Save holds them no more. So the welcomes of
+// a commit that was accepted are sent before the Save that follows Apply, or it is kept ([CommitOptions].Keep). A Change
+// that Process gave is not saved: its commit is processed again. Neither is the commit that JoinExternal gives: it is
+// kept by the application, in the transaction that stores the group, until it has been sent.
+//
+// Who alone commits, as a moderator of SLIM does, need not wait for anybody: it keeps its commit and applies it, saves
+// once, and sends commit and welcomes, after a restart too ([Group.Unsent]), until all have them and [Change.Sent] says
+// so.
 //
 // Keys leave the store with the part that replaces the one they are in: those of an epoch with the commit that ends it,
 // those of messages after 64 messages or more, or with [Group.SaveAll]. Until then who has the store and the StateKey
@@ -209,7 +214,7 @@
 //	9.2        | secrettree.go                | hold spend step evict                                  | TestUsedGenerationsAreGone TestOldEpochsAreGone TestMemoryIsWiped TestLateRatchetsOfHandshakesAreWiped
 //	9.2        | epoch.go                     | wipe                                                   | TestMemoryIsWiped TestOldEpochsAreGone
 //	9.2        | state.go                     | Save SaveAll Done Replace Restore                      | TestCrashAtEveryWrite TestSavesInAnyOrder TestKeysLeaveTheStore TestPartsThatAreRefused TestReplacedGroups TestReplacedParts
-//	14         | outstanding.go               | Outstanding                                            | TestCommitsOnTheirWay TestCrashAtEveryWrite
+//	14         | outstanding.go               | Outstanding Unsent Sent                                | TestCommitsOnTheirWay TestCrashAtEveryWrite TestUnsentCommits TestModeratorCrashesAtEveryWrite
 //	10         | keypackage.go                | readKeyPackage sign Ref                                | messages.json
 //	10         | client.go                    | NewKeyPackage newLeaf                                  | TestLifeOfAGroup TestKeyPackagesThatAreMade TestRandomnessThatFails
 //	10         | client.go                    | ParsePrivateKeyPackage parseKeys                       | TestPrivateKeyPackagesThatAreRefused

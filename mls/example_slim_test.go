@@ -20,26 +20,26 @@ func Example_slim() {
 	alice.hear("bob", bob.say("hello"), bob.say("is it raining?"))
 	carol.hear("alice", bob.say("it is"))
 	// A commit of a participant is one for MLS, and none for SLIM. Bob's ends when Alice's next one is applied.
-	carol.follow(bob.commit().Commit)
+	carol.follow(must(bob.group.Commit(mls.CommitOptions{})).Commit)
 	proposal := bob.rotate()
 	alice.hear("bob", proposal)
 	carol.hear("bob", proposal)
-	c := alice.commit() // of what waits
+	c := alice.commit("rotation") // of what waits
 	bob.follow(c.Commit)
 	carol.follow(c.Commit)
-	alice.settle(c)
+	c.Sent()
 	// Carol's database is lost, but not who she is.
 	carol.group, carol.kept = nil, store{}
 	alice.invite(carol, bob)
 	carol.hear("bob", bob.say("welcome back"))
 	// Alice removes Bob, and stops when Carol has the commit and Bob has not. It is sent again, to both.
-	carol.follow(alice.commit(&mls.Remove{Leaf: bob.group.Own()}).Commit)
+	carol.follow(alice.commit("without bob", &mls.Remove{Leaf: bob.group.Own()}).Commit)
 	alice.group = must(mls.Restore(alice.cfg, alice.kept.all()))
-	for _, c := range alice.group.Outstanding() {
-		fmt.Printf("alice restarts in epoch %d\n", alice.group.Epoch())
+	for _, c := range alice.group.Unsent() {
+		fmt.Printf("alice restarts in epoch %d and sends %q\n", alice.group.Epoch(), c.Note)
 		carol.follow(c.Commit)
 		bob.follow(c.Commit)
-		alice.settle(c)
+		c.Sent()
 	}
 	carol.hear("alice", alice.say("between us"))
 	// Output:
@@ -53,7 +53,7 @@ func Example_slim() {
 	// bob: epoch 4, removed carol, added carol, updated alice
 	// carol hears bob: welcome back
 	// carol: epoch 5, removed bob, updated alice
-	// alice restarts in epoch 4
+	// alice restarts in epoch 5 and sends "without bob"
 	// carol does not follow: mls: commit of epoch 4, the group is in 5 (RFC 9420 section 12.4.2)
 	// bob: epoch 5, removed bob, updated alice
 	// carol hears alice: between us
@@ -123,18 +123,14 @@ func known(p *mls.Proposed) error {
 	return nil
 }
 
-// commit makes the moderator's commit. It is saved before it is sent: after a crash the same one is sent again.
-func (m *member) commit(p ...mls.Proposal) *mls.Change {
-	c := must(m.group.Commit(mls.CommitOptions{Proposals: p}))
-	m.kept.put(m.group)
-	return c
-}
-
-// settle applies a commit. The moderator's needs nobody's word, because nobody else commits. With this it leaves the
-// store, and its welcomes too: they were sent before, or are kept by whoever sends them again.
-func (m *member) settle(c *mls.Change) {
+// commit makes the moderator's commit. It needs nobody's word, because nobody else commits: it is applied and saved
+// before it is sent, and after a crash the same one is sent again, with its welcome, until all have it. The note is for
+// what the session has to say with it: commit id, roster, and who is new.
+func (m *member) commit(note string, p ...mls.Proposal) *mls.Change {
+	c := must(m.group.Commit(mls.CommitOptions{Proposals: p, Keep: true, Note: []byte(note)}))
 	must(c, c.Apply())
 	m.kept.put(m.group)
+	return c
 }
 
 // invite adds who, whose key package came in a JOIN_REPLY, or in a REJOIN_REQUEST: then its old leaf goes in the same
@@ -148,12 +144,12 @@ func (m *member) invite(who *member, others ...*member) {
 	if old, ok := m.group.FindClient(who.subject); ok {
 		proposals = append(proposals, &mls.Remove{Leaf: old})
 	}
-	c := m.commit(proposals...)
+	c := m.commit(who.subject, proposals...)
 	for _, o := range others { // GROUP_UPDATE
 		o.follow(c.Commit)
 	}
 	who.join(c.Welcomes[0]) // GROUP_WELCOME, or REJOIN_REPLY
-	m.settle(c)
+	c.Sent()                // when all have acknowledged; with the next Save it leaves the store
 }
 
 // join enters the group. Who has parts of it in its store, with a Group of them or not, calls Replace before put.
@@ -169,7 +165,8 @@ func (m *member) follow(commit []byte) {
 		fmt.Printf("%s does not follow: %v\n", m.subject, err)
 		return
 	}
-	m.settle(r.Change)
+	must(r, r.Change.Apply())
+	m.kept.put(m.group)
 	what := list(", removed", r.Change.Removed) + list(", added", r.Change.Added) + list(", updated", r.Change.Updated)
 	fmt.Printf("%s: epoch %d%s\n", m.subject, r.Change.Epoch, what)
 }

@@ -22,6 +22,7 @@ type Group struct {
 	resumption []resumption // of past epochs, oldest first
 	proposals  []pending    // of this epoch, in order of arrival
 	unapplied  []*Change    // commits of this member in this epoch that were neither applied nor discarded
+	unsent     []*Change    // those that were applied, and kept until others have them, oldest first
 	dueUntil   time.Time    // until then dueNow holds; zero: it is not known
 	dueNow     bool         // what due found
 	reinit     *ReInit      // the last commit ended the group in favour of another
@@ -258,6 +259,7 @@ func (g *Group) Wipe() {
 	g.removed = true
 	g.changed(partPublic)
 	g.dropUnapplied()
+	g.unsent = nil
 	g.dropUnderWay()
 	g.forget(0, 0)
 	g.now.wipe()

@@ -92,6 +92,12 @@ func (o *overlapping) step() {
 		}
 	case n < 16:
 		must[[]byte](o.t)(other.Propose(&UnknownProposal{0xf00d, []byte{byte(len(o.saved))}}, nil))
+	case n < 17:
+		o.crowd.commit(0, CommitOptions{Keep: true, Note: []byte{byte(len(o.saved))}})
+	case n < 18:
+		if unsent := o.p.group.Unsent(); len(unsent) > 0 {
+			unsent[o.rng.IntN(len(unsent))].Sent()
+		}
 	default:
 		o.crowd.commit(1+o.rng.IntN(2), CommitOptions{})
 	}

@@ -167,7 +167,8 @@ type Config struct {
 	// Proposals may refuse proposals beyond the rules of the RFC: one that arrives, before it waits, and the list of a
 	// commit, ours or another's. A commit that holds one which was refused when it arrived can not be followed.
 	// Credentials have not been asked about it then: they are when it is committed. It must not keep what it is given.
-	// nil accepts all but proposals of clients who propose themselves, whom nobody vouches for.
+	// nil accepts all but proposals of clients who propose themselves, whom nobody vouches for; who gives it vouches for
+	// those that it does not refuse.
 	Proposals func(*Proposed) error
 	// PSK finds pre-shared keys: external ones, and resumption keys of groups other than the one that asks. What it
 	// returns is copied. An error or nothing, nil or empty, says that the key is not here.

@@ -2,6 +2,7 @@ package mls
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
 )
@@ -44,7 +45,8 @@ func (l *spentLog) unsaved() []spentKey {
 	return l.newest[len(l.newest)-int(l.count-l.saved):]
 }
 
-// message makes the message part: the keys that were used and the proposals that came since its base.
+// message makes the message part: the keys that were used, the proposals that came, and which commits need not be
+// kept any more, since its base.
 func (s *Saved) message() {
 	g, l := s.group, &s.group.ledger
 	trees, room := g.secretTrees(), 0
@@ -55,6 +57,8 @@ func (s *Saved) message() {
 	for i := range came {
 		room += 1 + came[i].room()
 	}
+	sent := l.sent[l.base.sent:]
+	room += sentSize * len(sent)
 	part, ref := l.seal(g, partMessage, l.base.ref, room, func(dst []byte) []byte {
 		for i, tree := range trees {
 			epoch := g.now.messages.epoch
@@ -68,10 +72,13 @@ func (s *Saved) message() {
 		for i := range came {
 			dst = came[i].appendState(append(dst, entryProposal))
 		}
+		for _, epoch := range sent {
+			dst = binary.BigEndian.AppendUint64(append(dst, entrySent), epoch)
+		}
 		return dst
 	})
 	s.Parts = append(s.Parts, part)
-	s.base.ref, s.base.proposals = ref, len(g.proposals)
+	s.base.ref, s.base.proposals, s.base.sent = ref, len(g.proposals), len(l.sent)
 	l.messages = append(l.messages, part.Number)
 	l.messageBytes += len(part.Data)
 }
@@ -80,8 +87,10 @@ func (s *Saved) message() {
 const (
 	entrySpent    = 1
 	entryProposal = 2
+	entrySent     = 3
 
 	spentSize = 1 + 8 + 4 + 1 + 4
+	sentSize  = 1 + 8
 )
 
 // append appends the entry of a key of an epoch.
@@ -103,6 +112,14 @@ func (g *Group) readMessage(r *codec.Reader) {
 			}
 		case entryProposal:
 			g.proposals = append(g.proposals, readPendingState(r, g.suite))
+		case entrySent:
+			epoch := r.Uint64()
+			i := slices.IndexFunc(g.unsent, func(c *Change) bool { return c.Epoch == epoch })
+			if i < 0 {
+				r.Fail(errStateEntry)
+				return
+			}
+			g.unsent = slices.Delete(g.unsent, i, i+1)
 		default:
 			r.Fail(errStateEntry)
 		}

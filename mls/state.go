@@ -60,9 +60,10 @@ type base struct {
 	ref       partRef
 	of        uint64 // number of the secret part
 	proposals int    // that waited
+	sent      int    // of ledger.sent
 }
 
-// marks tell two states of a group apart, but for the keys of messages and proposals that came.
+// marks tell two states of a group apart, but for what message parts hold.
 type marks struct {
 	public uint64 // grows when the public part is to be written
 	secret uint64 // grows when the secret part is
@@ -83,6 +84,7 @@ type ledger struct {
 	// messages are the message parts since the secret one, stored or on their way.
 	messages     []uint64
 	messageBytes int
+	sent         []uint64 // epochs of commits that were kept until then, since the secret part
 	obsolete     []uint64 // not known to be deleted
 	undone       int      // Saves since the last Done
 	done         uint64   // newest part that is known to be stored
@@ -235,7 +237,7 @@ func (g *Group) unsaved(all bool) partKind {
 	switch {
 	case lost, l.marks.secret != l.chain.marks.secret:
 		return partSecret
-	case spent == 0 && len(g.proposals) == l.base.proposals:
+	case spent == 0 && len(g.proposals) == l.base.proposals && len(l.sent) == l.base.sent:
 		return partNone
 	case len(l.messages) >= minMessageParts && l.messageBytes >= 8*l.chain.secretSize:
 		return partSecret
@@ -307,8 +309,8 @@ func (l *ledger) secret(g *Group) {
 	l.drop(l.messages...)
 	l.waiting = append(slices.Clip(l.waiting), part)
 	c.secret, c.secretSize, c.marks = ref, len(part.Data), l.marks
-	l.messages, l.messageBytes = nil, 0
-	l.base = base{ref, ref.number, len(g.proposals)}
+	l.messages, l.messageBytes, l.sent = nil, 0, nil
+	l.base = base{ref, ref.number, len(g.proposals), 0}
 	for _, t := range g.secretTrees() {
 		t.log.saved = t.log.count
 	}
@@ -413,7 +415,7 @@ func (l *ledger) restored(h snapshot, all []openedPart, key *StateKey, g *Group)
 			c.changeSize += p.size
 		}
 	}
-	l.base = base{c.secret, c.secret.number, len(g.proposals)}
+	l.base = base{c.secret, c.secret.number, len(g.proposals), 0}
 	for _, p := range h.messages {
 		l.base.ref = p.ref
 		l.messages = append(l.messages, p.number)

@@ -222,6 +222,7 @@ func TestStatesThatAreRefused(t *testing.T) {
 		{"that used a key of no kind", nil, nil, entry(func(k *spentKey) { k.kind = 9 }), errStateEntry},
 		{"that used a key far ahead", nil, nil, entry(func(k *spentKey) { k.generation = 1 << 30 }), errStateEntry},
 		{"that used a key of its own far ahead", nil, nil, entry(func(k *spentKey) { k.leaf, k.generation = 0, 1<<30 }), errStateEntry},
+		{"that sent a commit which is not kept", nil, nil, append([]byte{entrySent}, make([]byte, 8)...), errStateEntry},
 		{"with an entry of no type", nil, nil, []byte{7}, errStateEntry},
 		{"with half an entry", nil, nil, entry(func(*spentKey) {})[:9], codec.ErrShort},
 	} {
