@@ -41,8 +41,13 @@ func (c *Config) clientOf(l *LeafNode) (string, error) {
 }
 
 // Client is the client whose leaf it is, as Config.Client named it when the leaf came into the group; empty without
-// that, and of leaf nodes that are in none.
-func (l *LeafNode) Client() string { return l.client }
+// that, of leaf nodes that are in none, and of nil.
+func (l *LeafNode) Client() string {
+	if l == nil {
+		return ""
+	}
+	return l.client
+}
 
 // checkSameClient: a leaf that replaces another is of the same client. Without Config.Client members may get any
 // credential that Config.Credentials believes, but who comes from outside takes out none with another credential than

@@ -126,6 +126,9 @@
 // those of messages after 64 messages or more, or with [Group.SaveAll]. Until then who has the store and the StateKey
 // can read again what was read or sent in that time (compare section 9.2).
 //
+// Messages of an epoch that is not here yet are not kept: FutureEpoch says that a commit is missing, for which the
+// caller, who knows how they are delivered, waits or asks.
+//
 // # Members of mls-rs, and what is left open
 //
 // Groups of SLIM hold members of the Rust library mls-rs. What is made here, both it and the RFC allow; what it refuses

@@ -156,10 +156,10 @@ func (s *Saved) Done() error {
 	g := s.group
 	l := &g.ledger
 	l.deleted(s.deleted)
-	if len(s.Parts) == 0 {
-		return nil
-	}
-	if s.newest < l.done { // written late, after one that made some of it obsolete
+	switch {
+	case len(s.Parts) == 0: // all was stored before
+		return g.dropKeyPackage()
+	case s.newest < l.done: // written late, after one that made some of it obsolete
 		l.late(s.Parts)
 		return g.dropKeyPackage()
 	}
