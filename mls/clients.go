@@ -2,8 +2,8 @@ package mls
 
 // A client is who a member is, whatever credential it has now. RFC 9420 leaves to the application what makes two
 // credentials one client's (section 5.3.1), and rests three rules on it: a leaf is replaced by one of the same client
-// (sections 12.1.2, 12.2), no client is in a group twice (section 12.2), and a group that follows another is of the same
-// clients (sections 11.2, 11.3). Config.Client names them.
+// (sections 12.1.2, 12.2), no client is in a group twice (section 12.2), and a group that follows another is of the
+// same clients (sections 11.2, 11.3). Config.Client names them.
 
 // client names the client that a credential is of; without Config.Client it is the credential.
 func (c *Config) client(of Credential) (string, error) {
@@ -70,7 +70,8 @@ func (c *Config) checkSameClient(l, old *LeafNode, outside bool) error {
 	case outside:
 		return refuse(Invalid, "12.4.3.2", "external commit removes another client than the one that joins")
 	}
-	return refuse(Invalid, "12.1.2", "leaf of client %q is replaced by one of client %q", clip([]byte(was)), clip([]byte(name)))
+	return refuse(Invalid, "12.1.2", "leaf of client %q is replaced by one of client %q", clip([]byte(was)),
+		clip([]byte(name)))
 }
 
 // checkOwnLeaf is what others will say of a leaf that replaces ours.
@@ -81,8 +82,8 @@ func (c *Config) checkOwnLeaf(l, old *LeafNode) error {
 	return within(c.checkSameClient(l, old, false), "Identity")
 }
 
-// checkClients: nobody who comes by the list, applied, is of a client that stays or comes as well. joiner is the leaf of
-// an external commit, nil of others.
+// checkClients: nobody who comes by the list, applied, is of a client that stays or comes as well. joiner is the leaf
+// of an external commit, nil of others.
 func (l *proposalList) checkClients(cfg *Config, joiner *LeafNode) error {
 	if cfg.Client == nil || len(l.added) == 0 && joiner == nil {
 		return nil
@@ -148,8 +149,9 @@ func (c *Config) judgeMembers(g *groupContext, t *tree, own *LeafNode) error {
 		if own != nil && l.Equal(own) {
 			return true
 		}
-		refused = within(c.judge(&Presented{Place: PlaceMember, Stage: StageJoin, Roster: rosterOf(g, t), Leaf: i, Credential: l.Credential,
-			SignatureKey: l.SignatureKey, Node: l}), "leaf %d", i)
+		p := Presented{Place: PlaceMember, Stage: StageJoin, Roster: rosterOf(g, t), Leaf: i, Credential: l.Credential,
+			SignatureKey: l.SignatureKey, Node: l}
+		refused = within(c.judge(&p), "leaf %d", i)
 		return refused == nil
 	})
 	if refused != nil {

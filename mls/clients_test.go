@@ -48,11 +48,13 @@ func TestClientsAreInAGroupOnce(t *testing.T) {
 		want string // "": it is in order
 	}{
 		{"a new client", CommitOptions{Proposals: []Proposal{add("new:1")}}, ""},
-		{"a new client twice", CommitOptions{Proposals: []Proposal{add("new:1"), add("new:2")}}, "12.2: leaves 3 and 4 are both of client"},
+		{"a new client twice", CommitOptions{Proposals: []Proposal{add("new:1"), add("new:2")}},
+			"12.2: leaves 3 and 4 are both of client"},
 		{"one that is there", CommitOptions{Proposals: []Proposal{add("m2:1")}}, "12.2: leaves 2 and 3 are both of client"},
 		{"the committer", CommitOptions{Proposals: []Proposal{add("m0:1")}}, "12.2: leaves 0 and 3 are both of client"},
 		{"one whose old leaf goes", CommitOptions{Proposals: []Proposal{add("m2:1"), &Remove{2}}}, ""},
-		{"one whose old leaf goes, twice", CommitOptions{Proposals: []Proposal{add("m2:1"), add("m2:2"), &Remove{2}}}, "12.2: leaves 2 and 3 are both of client"},
+		{"one whose old leaf goes, twice", CommitOptions{Proposals: []Proposal{add("m2:1"), add("m2:2"), &Remove{2}}},
+			"12.2: leaves 2 and 3 are both of client"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			c := newCrowd(t, 1, 3, subjects)
@@ -109,7 +111,8 @@ func TestJoinersSeeClientsOnce(t *testing.T) {
 
 // A leaf is replaced by one of the same client (sections 12.1.2, 12.4.2).
 func TestClientsReplaceTheirOwnLeaf(t *testing.T) {
-	other, same := Identity{Credential: BasicCredential([]byte("m2:1"))}, Identity{Credential: BasicCredential([]byte("m1:1"))}
+	other := Identity{Credential: BasicCredential([]byte("m2:1"))}
+	same := Identity{Credential: BasicCredential([]byte("m1:1"))}
 	const want = `12.1.2: leaf of client "m1" is replaced by one of client "m2"`
 	c := newCrowd(t, 1, 4, subjects)
 	m1 := c.members[1]
@@ -266,7 +269,8 @@ func TestClientsAreAskedForOnce(t *testing.T) {
 	if ch.Committer.After.Client() != "" || p.group.Member(0).Client() != "m0" {
 		t.Errorf("the committer is %q and %q", ch.Committer.After.Client(), p.group.Member(0).Client())
 	}
-	r := must[*Received](t)(p.group.Process(must[*Change](t)(c.members[0].group.Commit(CommitOptions{Proposals: []Proposal{&Remove{2}}})).Commit))
+	ch = must[*Change](t)(c.members[0].group.Commit(CommitOptions{Proposals: []Proposal{&Remove{2}}}))
+	r := must[*Received](t)(p.group.Process(ch.Commit))
 	if got := r.Change.Removed[0].Before.Client(); got != "m2" {
 		t.Errorf("%q is removed", got)
 	}
@@ -306,9 +310,10 @@ func TestProposedSeesTheGroup(t *testing.T) {
 	watch := func(c *Config) {
 		subjects(c)
 		c.Proposals = func(p *Proposed) error {
-			s := fmt.Sprintf("%v of epoch %d, %d members, by %s:", p.Stage, p.Roster.Epoch, len(p.Roster.Members()), p.Committer.Type)
+			r := p.Roster
+			s := fmt.Sprintf("%v of epoch %d, %d members, by %s:", p.Stage, r.Epoch, len(r.Members()), p.Committer.Type)
 			for _, x := range p.List {
-				s += fmt.Sprintf(" %v of %s, waited %v", x.Proposal.Type(), p.Roster.Member(x.Sender.Leaf).Client(), x.ByReference)
+				s += fmt.Sprintf(" %v of %s, waited %v", x.Proposal.Type(), r.Member(x.Sender.Leaf).Client(), x.ByReference)
 			}
 			seen = append(seen, s)
 			return nil
@@ -319,8 +324,9 @@ func TestProposedSeesTheGroup(t *testing.T) {
 	c.members[2].cfg.Proposals = nil
 	c.propose(1, &Remove{2})
 	c.commit(0, CommitOptions{SkipPending: true, Proposals: []Proposal{&Add{newPerson(t, 1, "new").keyPackage()}}})
-	want := []string{"arrival of epoch 1, 3 members, by sender type 0x0000: remove of m1, waited true", "arrival of epoch 1, 3 members, by sender type 0x0000: remove of m1, waited true",
-		"commit of epoch 1, 3 members, by member: add of m0, waited false", "follow of epoch 1, 3 members, by member: add of m0, waited false"}
+	const arrival = "arrival of epoch 1, 3 members, by sender type 0x0000: remove of m1, waited true"
+	want := []string{arrival, arrival, "commit of epoch 1, 3 members, by member: add of m0, waited false",
+		"follow of epoch 1, 3 members, by member: add of m0, waited false"}
 	if !slices.Equal(seen, want) {
 		t.Errorf("seen %q, want %q", seen, want)
 	}
@@ -331,13 +337,16 @@ func TestPresentedSeesTheGroup(t *testing.T) {
 	seen := map[string]bool{}
 	watch := func(c *Config) {
 		c.Credentials = func(p *Presented) error {
-			seen[fmt.Sprintf("%s, %v, %d members of %s in epoch %d", p.Credential.Identity, p.Stage, len(p.Roster.Members()), p.Roster.GroupID, p.Roster.Epoch)] = true
+			r := p.Roster
+			s := fmt.Sprintf("%s, %v, %d members", p.Credential.Identity, p.Stage, len(r.Members()))
+			seen[fmt.Sprintf("%s of %s in epoch %d", s, r.GroupID, r.Epoch)] = true
 			return nil
 		}
 	}
 	c := newCrowd(t, 1, 2, watch)
 	c.add(0, newPerson(t, 1, "m2", watch))
-	for _, want := range []string{"m2, commit, 2 members of the group in epoch 1", "m2, follow, 2 members of the group in epoch 1", "m0, join, 3 members of the group in epoch 2"} {
+	for _, want := range []string{"m2, commit, 2 members of the group in epoch 1",
+		"m2, follow, 2 members of the group in epoch 1", "m0, join, 3 members of the group in epoch 2"} {
 		if !seen[want] {
 			t.Errorf("%q was not seen, but %v", want, seen)
 		}

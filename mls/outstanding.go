@@ -17,8 +17,8 @@ func (g *Group) Outstanding() []*Change { return slices.Clone(g.unapplied) }
 const maxUnsent = 64
 
 // Unsent are the commits of this member that were made with CommitOptions.Keep and applied, until Sent is called of
-// them: in their order, and also after a restart. Of one from before a restart only Sender, Epoch, AAD, Commit, Welcomes
-// and Note are known.
+// them: in their order, and also after a restart. Of one from before a restart only Sender, Epoch, AAD, Commit,
+// Welcomes and Note are known.
 func (g *Group) Unsent() []*Change { return slices.Clone(g.unsent) }
 
 // Sent says that a commit of Group.Unsent, and its welcomes, need not be kept any more: those whom they are for have

@@ -237,7 +237,8 @@ func findSnapshot(parts []openedPart) (h snapshot, err error) {
 		}
 		h.messages = append(h.messages, p)
 		if p = o; p.kind == partSecret && p != h.secret {
-			return h, refuse(Missing, "", "part %d stands on secret part %d, which is not the newest, %d", newest.number, p.number, h.secret.number)
+			return h, refuse(Missing, "", "part %d stands on secret part %d, which is not the newest, %d", newest.number,
+				p.number, h.secret.number)
 		}
 	}
 	slices.Reverse(h.messages)
@@ -265,7 +266,8 @@ func (h *snapshot) checkRuns(parts []openedPart) error {
 	for i := range parts {
 		p := &parts[i]
 		if o := follows[p.on]; p.kind == partMessage && o != nil && o.run != p.run {
-			return refuse(Malformed, "", "parts %d and %d both follow part %d: two groups of one store were in use at the same time", p.number, o.number, p.on.number)
+			return refuse(Malformed, "", "parts %d and %d both follow part %d: two groups of one store were in use at the same time",
+				p.number, o.number, p.on.number)
 		}
 	}
 	return nil

@@ -158,7 +158,8 @@ func (o *overlapping) check(being savedState) {
 		o.t.Fatalf("save %d, after %d: %v", being.at, o.newest.at, err)
 	}
 	got := g.appendState(nil)
-	if !slices.ContainsFunc(o.saved[o.newest.at:max(o.newest.at, being.at)+1], func(s savedState) bool { return bytes.Equal(got, s.state) }) {
+	between := o.saved[o.newest.at : max(o.newest.at, being.at)+1]
+	if !slices.ContainsFunc(between, func(s savedState) bool { return bytes.Equal(got, s.state) }) {
 		o.t.Fatalf("save %d, after %d: what is restored is another group", being.at, o.newest.at)
 	}
 }
@@ -169,7 +170,8 @@ func TestSavesInAnyOrder(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			c := newCrowd(t, 1, 3, kept)
-			o := &overlapping{t: t, rng: rand.New(rand.NewPCG(seed, 1)), crowd: c, p: c.members[0], store: map[uint64][]byte{}, saved: make([]savedState, 1)}
+			o := &overlapping{t: t, rng: rand.New(rand.NewPCG(seed, 1)), crowd: c, p: c.members[0],
+				store: map[uint64][]byte{}, saved: make([]savedState, 1)}
 			for range 80 {
 				o.step()
 				o.save()
@@ -182,7 +184,8 @@ func TestSavesInAnyOrder(t *testing.T) {
 			o.p.restart() // it finds what was written late and not said to be
 			o.p.save()
 			if l := &o.p.group.ledger; len(o.store) != len(l.chain.publics)+1+len(l.messages) {
-				t.Errorf("%d parts are stored, %d public, a secret and %d message parts are in use", len(o.store), len(l.chain.publics), len(l.messages))
+				t.Errorf("%d parts are stored, in use are a secret, %d public and %d message parts", len(o.store),
+					len(l.chain.publics), len(l.messages))
 			}
 			if !bytes.Equal(o.p.restored().appendState(nil), o.p.group.appendState(nil)) {
 				t.Error("what is restored is another group")

@@ -13,9 +13,9 @@ type Part struct {
 	Data   []byte // not to be changed: the next Saved may hold it too
 }
 
-// Saved is what of a group is not known to be stored. The caller writes Parts in their order, deletes the parts numbered
-// Obsolete after that, and calls Done; or does the first two in one transaction. Stopped at any point, the store holds
-// the state before or the one after. Nothing of it is stored by this package.
+// Saved is what of a group is not known to be stored. The caller writes Parts in their order, deletes the parts
+// numbered Obsolete after that, and calls Done; or does the first two in one transaction. Stopped at any point, the
+// store holds the state before or the one after. Nothing of it is stored by this package.
 //
 // Each Saved holds all that no Done has confirmed, so that Save need not wait for the store: the next one can be made,
 // and written, while this one is on its way. A part that is on its way is among the next Parts again, byte for byte, if
@@ -150,8 +150,9 @@ func (g *Group) save(all bool) (*Saved, error) {
 }
 
 // Done says that Parts are written and Obsolete ones deleted: what comes next stands on them. It may be called late,
-// after later Saves were made or done, and not at all. The first Done of a group that was joined deletes its key package
-// from Config.KeyPackages; on an error it may be called again. It counts as a method of the group: they must not overlap.
+// after later Saves were made or done, and not at all. The first Done of a group that was joined deletes its key
+// package from Config.KeyPackages; on an error it may be called again. It counts as a method of the group: they must
+// not overlap.
 func (s *Saved) Done() error {
 	g := s.group
 	l := &g.ledger
@@ -287,7 +288,8 @@ func (l *ledger) public(g *Group, whole bool) {
 	if n := len(c.publics); n > 0 {
 		on = c.publics[n-1]
 	}
-	part, ref := l.seal(g, partPublic, on, g.publicRoom(c.tree), func(dst []byte) []byte { return g.appendPublic(dst, c.tree) })
+	part, ref := l.seal(g, partPublic, on, g.publicRoom(c.tree),
+		func(dst []byte) []byte { return g.appendPublic(dst, c.tree) })
 	l.waiting = append(slices.Clip(l.waiting), part)
 	c.publics, c.tree = append(slices.Clip(c.publics), ref), g.now.tree
 	if len(c.publics) == 1 {
@@ -327,7 +329,8 @@ func (g *Group) Replace(old *Group, stored ...uint64) error {
 	l := &g.ledger
 	switch {
 	case old != nil && (g == old || !bytes.Equal(g.ID(), old.ID())):
-		return refuse(Misuse, "", "group %x cannot replace group %x: want the same, joined anew", clip(g.ID()), clip(old.ID()))
+		return refuse(Misuse, "", "group %x cannot replace group %x: want the same, joined anew", clip(g.ID()),
+			clip(old.ID()))
 	case l.number > 0:
 		return refuse(Misuse, "", "a group that was saved replaces another: call Replace before Save")
 	}

@@ -14,7 +14,8 @@ func TestUnsentCommits(t *testing.T) {
 	c := newCrowd(t, 1, 2, kept)
 	a, b, joiner := c.members[0], c.members[1], newPerson(t, 1, "joiner")
 	a.save()
-	ch := must[*Change](t)(a.group.Commit(CommitOptions{Proposals: []Proposal{&Add{joiner.keyPackage()}}, Keep: true, Note: []byte("to joiner"), AAD: []byte("aad")}))
+	o := CommitOptions{Proposals: []Proposal{&Add{joiner.keyPackage()}}, AAD: []byte("aad"), Keep: true, Note: []byte("to joiner")}
+	ch := must[*Change](t)(a.group.Commit(o))
 	if len(a.group.Unsent()) != 0 {
 		t.Error("a commit is to be sent that was not applied")
 	}
@@ -29,8 +30,8 @@ func TestUnsentCommits(t *testing.T) {
 		t.Fatalf("%d commits are to be sent, %d outstanding", len(unsent), len(a.group.Outstanding()))
 	}
 	got := unsent[0]
-	if got.Epoch != want.Epoch || got.Sender != want.Sender || !bytes.Equal(got.Commit, want.Commit) || len(got.Welcomes) != 1 ||
-		!bytes.Equal(got.Welcomes[0], want.Welcomes[0]) || string(got.Note) != "to joiner" || string(got.AAD) != "aad" {
+	if got.Epoch != want.Epoch || got.Sender != want.Sender || !bytes.Equal(got.Commit, want.Commit) ||
+		len(got.Welcomes) != 1 || !bytes.Equal(got.Welcomes[0], want.Welcomes[0]) || string(got.Note) != "to joiner" || string(got.AAD) != "aad" {
 		t.Errorf("%+v is to be sent", got)
 	}
 	wantRefusal(t, got.Apply(), Misuse, "14: the change was applied or discarded before")
@@ -62,12 +63,12 @@ func TestUnsentCommits(t *testing.T) {
 	c.commit(1, CommitOptions{})
 	c.commit(0, CommitOptions{})
 	c.commit(0, CommitOptions{Keep: true})
-	late := must[*Change](t)(a.group.Commit(CommitOptions{Keep: true}))
+	must[*Change](t)(a.group.Commit(CommitOptions{Keep: true}))
 	a.restart()
 	if n := len(a.group.Unsent()); n != 1 {
 		t.Errorf("%d commits are to be sent, want 1", n)
 	}
-	if late = a.group.Outstanding()[0]; late.Apply() != nil || len(a.group.Unsent()) != 2 {
+	if late := a.group.Outstanding()[0]; late.Apply() != nil || len(a.group.Unsent()) != 2 {
 		t.Errorf("%d commits are to be sent, want the one from before the restart too", len(a.group.Unsent()))
 	}
 	for len(a.group.Unsent()) < maxUnsent {
