@@ -38,6 +38,7 @@ type Change struct {
 	// are separate.
 	Commit   []byte
 	Welcomes [][]byte
+	Note     []byte // CommitOptions.Note
 
 	group *Group
 	base  *epoch
@@ -52,13 +53,15 @@ type madeCommit struct {
 	sent     []byte
 	welcomes [][]byte
 	aad      []byte
+	keep     bool
+	note     []byte
 	all      []Committed
 	added    []LeafIndex // of the adds in all
 }
 
 // show fills in what is to be sent.
 func (c *Change) show() {
-	c.AAD, c.Commit = slices.Clone(c.made.aad), slices.Clone(c.made.sent)
+	c.AAD, c.Commit, c.Note = slices.Clone(c.made.aad), slices.Clone(c.made.sent), slices.Clone(c.made.note)
 	for _, w := range c.made.welcomes {
 		c.Welcomes = append(c.Welcomes, slices.Clone(w))
 	}
@@ -119,9 +122,8 @@ func (c *Change) describe(before, after *tree, all []Committed, added []LeafInde
 	}
 }
 
-// Apply makes the change happen. A commit of this member is applied when the delivery service has accepted it; of
-// several commits of
-// one epoch only one can be. One that can be applied no more, because its epoch is over, is wiped.
+// Apply makes the change happen. A commit of this member is applied when the delivery service has accepted it, or
+// before it is sent where nobody else commits (CommitOptions.Keep); of several commits of one epoch only one can be. One that can be applied no more, because its epoch is over, is wiped.
 func (c *Change) Apply() error {
 	switch {
 	case c.done:
@@ -131,7 +133,7 @@ func (c *Change) Apply() error {
 		return c.group.usable()
 	case c.group.now != c.base:
 		c.wipe()
-		return refuse(WrongEpoch, "14", "the change leads out of epoch %d, the group is in %d", c.base.context.epoch, c.group.Epoch())
+		return refuse(PastEpoch, "14", "the change leads out of epoch %d, the group is in %d", c.base.context.epoch, c.group.Epoch())
 	}
 	c.finish()
 	if c.next == nil {
@@ -140,6 +142,10 @@ func (c *Change) Apply() error {
 	}
 	c.group.reinit = c.end
 	c.group.enter(c.next)
+	if c.made.keep {
+		c.group.unsent = append(c.group.unsent, c)
+		c.base, c.next = nil, nil // only what is to be sent is kept
+	}
 	return nil
 }
 
@@ -183,7 +189,9 @@ func (l *LeafNode) copied() *LeafNode {
 	if l == nil {
 		return nil
 	}
-	return readLeafNode(codec.NewReader(l.append(nil)))
+	c := readLeafNode(codec.NewReader(l.append(nil)))
+	c.client = l.client
+	return c
 }
 
 // copied is a copy that shares nothing.

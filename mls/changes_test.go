@@ -27,7 +27,7 @@ func TestChangesHappenAsAWhole(t *testing.T) {
 	if err := received.Apply(); err != nil {
 		t.Fatal(err)
 	}
-	wantRefusal(t, b.Apply(), WrongEpoch, "14: the change leads out of epoch 1, the group is in 2")
+	wantRefusal(t, b.Apply(), PastEpoch, "14: the change leads out of epoch 1, the group is in 2")
 	b.Discard()
 	if err := other.Apply(); err != nil {
 		t.Fatal(err)
@@ -380,7 +380,7 @@ func TestCommitsAreProcessedAgain(t *testing.T) {
 				t.Errorf("%d members", len(b.Members()))
 			}
 			_, err := b.Process(commit)
-			wantRefusal(t, err, WrongEpoch, "12.4.2: commit of epoch")
+			wantRefusal(t, err, PastEpoch, "12.4.2: commit of epoch")
 		})
 	}
 }

@@ -202,7 +202,7 @@ func (g *Group) judgeWaiting(c *Committed) error {
 		}
 		clear(k)
 	}
-	err := c.judge(g.cfg, &g.now.context, g.now.tree)
+	err := c.judge(g.cfg, StageCommit, &g.now.context, g.now.tree)
 	c.judged = err == nil
 	return err
 }

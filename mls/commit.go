@@ -17,6 +17,13 @@ type CommitOptions struct {
 	AAD         []byte     // authenticated_data of the commit
 	// Identity replaces credential and signature key of this member, as far as they are not zero. It brings new keys.
 	Identity Identity
+	// Keep keeps the commit and its welcomes after it was applied, until Change.Sent: they are among Group.Unsent, and are
+	// saved with the group. For who applies its commits before it sends them, because nobody else commits: one Save
+	// covers both, and after a crash they are sent again.
+	Keep bool
+	// Note is what the application wants to know of the commit after a restart, such as whom it is to be sent to: saved
+	// with it, and sent to nobody.
+	Note []byte
 	// WithoutTree leaves the tree out of welcomes: joiners get it otherwise.
 	WithoutTree bool
 	// Separate makes a welcome for each new member instead of one for all.
@@ -35,6 +42,9 @@ type Identity struct {
 func (g *Group) Commit(o CommitOptions) (*Change, error) {
 	if err := g.usable(); err != nil {
 		return nil, err
+	}
+	if o.Keep && len(g.unsent) >= maxUnsent {
+		return nil, refuse(Busy, "", "%d commits of this member are kept: call Change.Sent when others have them", len(g.unsent))
 	}
 	committer := Sender{Type: SenderMember, Leaf: g.now.own}
 	byValue, err := g.byValue(committer, o.Proposals)
@@ -84,6 +94,7 @@ func (g *Group) commit(l *proposalList, o CommitOptions) (*Change, error) {
 	}
 	c.describe(now.tree, l.tree, l.all, l.added)
 	c.made.aad, c.made.all, c.made.added = slices.Clone(c.AAD), l.all, l.added
+	c.made.keep, c.made.note = o.Keep, slices.Clone(o.Note)
 	c.show()
 	g.unapplied = append(g.unapplied, c)
 	g.changed(partSecret)
@@ -165,6 +176,9 @@ func (g *Group) newPath(old *LeafNode, to *epoch, l *proposalList, c *commit, id
 	}
 	if id.Credential.Type != 0 {
 		leaf.Credential = id.Credential
+	}
+	if err := g.cfg.checkOwnLeaf(leaf, old); err != nil {
+		return nil, err
 	}
 	return makePath(g.suite, g.cfg.random(), leaf, to, l, c)
 }
@@ -273,13 +287,13 @@ func welcomes(rand io.Reader, n *next, l *proposalList, f *freshPath, o CommitOp
 
 // Protect appends application data as a private message to dst (section 15). aad is authenticated and not encrypted. It takes a
 // signature and two sealings, whatever the size of the group. While valid proposals wait, they must be committed first
-// (section 12.4): what must not keep this member from sending, Config.Admit refuses when it arrives.
+// (section 12.4): what must not keep this member from sending, Config.Proposals refuses when it arrives.
 func (g *Group) Protect(dst, data, aad []byte) ([]byte, error) {
 	if err := g.usable(); err != nil {
 		return dst, err
 	}
 	if len(g.proposals) > 0 && g.due() {
-		return dst, refuse(Misuse, "12.4", "%d proposals wait: commit before sending data", len(g.proposals))
+		return dst, refuse(CommitDue, "12.4", "%d proposals wait: commit before sending data", len(g.proposals))
 	}
 	if err := checkMade(len(data)+len(aad), g.limits.Message); err != nil { // before it is copied
 		return dst, err

@@ -224,7 +224,7 @@ func (x *crashing) receiveOne(msg []byte) error {
 	r, err := g.Process(msg)
 	switch KindOf(err) {
 	case 0:
-	case Replayed, WrongEpoch: // it was saved before, and not acknowledged
+	case Replayed, PastEpoch: // it was saved before, and not acknowledged
 		return nil
 	case Own:
 		for _, c := range g.Outstanding() {

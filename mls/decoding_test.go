@@ -66,7 +66,7 @@ func TestMessagesThatDoNotDecode(t *testing.T) {
 		t.Errorf("%v", r.Err())
 	}
 	_, err := g.Process(k.Marshal())
-	wantRefusal(t, err, Misuse, "6: message is mls_key_package, want a public or private message")
+	wantRefusal(t, err, Malformed, "6: message is mls_key_package, want a public or private message")
 }
 
 // Trees of which nothing is worth a look.

@@ -167,11 +167,11 @@ external_init of new_member_commit, by reference false
 added 4: nobody to joiner, by new_member_commit
 `},
 		{name: "an external commit of who was there", join: &ExternalOptions{Resync: &leaf}, want: `epoch 2 by new_member_commit, external true, ""
-committer 2: nobody to joiner, by new_member_commit
+committer 2: nobody to m2, by new_member_commit
 replaces 2: m2 to nobody, by new_member_commit
 external_init of new_member_commit, by reference false
 remove of new_member_commit, by reference false
-added 2: nobody to joiner, by new_member_commit
+added 2: nobody to m2, by new_member_commit
 removed 2: m2 to nobody, by new_member_commit
 `},
 	} {
@@ -190,6 +190,9 @@ removed 2: m2 to nobody, by new_member_commit
 				commit = bytes.Clone(ours.Commit)
 			} else {
 				joiner := newPerson(t, 2, "joiner")
+				if x.join.Resync != nil {
+					joiner.cfg.Credential = c.members[2].cfg.Credential
+				}
 				var err error
 				if joiner.group, commit, err = JoinExternal(joiner.cfg, must[[]byte](t)(c.members[0].group.GroupInfo(true, true)), *x.join); err != nil {
 					t.Fatal(err)

@@ -17,11 +17,9 @@
 // ([Verified.Accept]). A message happens when it is accepted, and then as if it were processed at that moment.
 //
 // A commit, ours or another's, comes as a [Change]: verified as a whole, and without any effect until it is applied. It
-// says who made it, who comes, goes and is another after it, by whose proposal, and what else it does. The caller
-// decides
-// and then calls [Change.Apply] or [Change.Discard]. Ours is applied when the delivery service has put it before
-// those of
-// others for the same epoch, never before.
+// says who made it, who comes, goes and is another after it, by whose proposal, and what else it does. The caller decides
+// and then calls [Change.Apply] or [Change.Discard]. Ours is applied when the delivery service has put it before those of
+// others for the same epoch, never before; where nobody else commits, at once.
 //
 //	Create          Join(welcome)          JoinExternal(group info)
 //	   │                  │                    │ Wipe, if its commit is refused
@@ -30,6 +28,7 @@
 //	│ Protect, Process(application)    one key is spent  │
 //	│ Propose, Process(proposal)       one more waits    │
 //	│ Commit, Process(commit) ──▶ Change                 │
+//	│ Sent                             one less is kept  │
 //	└───────────────────────────────┬────────────────────┘
 //	         ▲             ▲        │
 //	         │   Discard   │        │ Apply
@@ -65,18 +64,20 @@
 //
 // # State
 //
-// A group is kept by saving it. [Group.Save] gives what has changed, in parts sealed under Config.StateKey, and says
-// which
-// older parts that makes obsolete; the caller writes and deletes them, in one transaction or in that order, and calls
-// [Saved.Done]. [Restore] makes the group of all parts that are stored.
+// A group is kept by saving it. [Group.Save] gives what is not known to be stored, in parts sealed under
+// Config.StateKey, and says which older parts that makes obsolete; the caller writes and deletes them, in one
+// transaction or in that order, and calls [Saved.Done]. The next Save need not wait for that: each holds all that no
+// Done has confirmed. [Restore] makes the group of all parts that are stored.
 //
 //	Part    | holds                                            | is written
 //	public  | context and tree, or what has changed of it      | with each commit
 //	secret  | keys, ratchets, proposals, commits on their way  | with each commit, Commit and Discard, and after 64 messages or more
-//	message | which keys were used, and proposals that came    | otherwise: 18 bytes a message, and some 110 around them
+//	message | which keys were used, proposals that came, and   | otherwise: 18 bytes a message, and some 110 around them
+//	        | which commits were sent                          |
 //
-// A part belongs to one group, by its id, and to one history of it: it names the part that it stands on by number and
-// tag. Parts of another group or history, and gaps, are refused. That a whole store was put back to what it was
+// A part belongs to one group, by its id, to one member, by the name that its [StateKey] has, and to one history of
+// both: it names the part that it stands on by number and tag. Parts of another group, member or history, and gaps, are
+// refused. That a whole store was put back to what it was
 // before, or lost its newest parts, cannot be told; who does so uses keys again.
 //
 // So do two Groups made of one store that are in use at the same time, in one program or in two. A store that inserts
@@ -89,10 +90,12 @@
 //
 //	After                            | is saved before                            | and a crash before that
 //	Create, JoinExternal             | anything of it is sent                     | leaves nothing; the next one is another group, or joiner
-//	Join                             | the welcome is acknowledged                | leaves the key package: the welcome is joined again
+//	Join                             | the welcome is acknowledged                | leaves the key package: the welcome is joined again ([Saved] names it)
 //	Protect                          | the message is sent                        | uses its key for another message, and nobody has seen this one
 //	Propose, ProposeUpdate           | the proposal is sent                       | the same; the proposal does not wait any more
 //	Commit                           | the commit is sent                         | the same; the change is lost
+//	Commit that is kept, and Apply   | the commit is sent                         | the same; later it is among [Group.Unsent]
+//	Sent                             | nothing                                    | sends it once more
 //	Process of application data      | it is handed over and acknowledged         | takes the message once more, with the same Epoch, Sender and Generation
 //	Process of a proposal            | it is acknowledged                         | takes it once more
 //	Process of a commit              | nothing: nothing has changed yet           | takes it once more
@@ -106,19 +109,25 @@
 // the
 // same under the same name. What comes again after it was saved is Replayed, or a commit of an epoch that is over,
 // which is
-// WrongEpoch: it is acknowledged, and no more.
+// PastEpoch: it is acknowledged, and no more.
 //
 // A commit of this member is saved as it waits for the delivery service. After a restart [Group.Outstanding] gives what
 // waits, to be sent again or compared with what comes back; Process says Own of it. When one of them is applied, or
-// another member's commit, the rest end: Apply says WrongEpoch, and the next Save holds them no more. So the welcomes
-// of
-// a commit that was accepted are sent before the Save that follows Apply, or kept by the application in the same
-// transaction. A Change that Process gave is not saved: its commit is processed again. Neither is the commit that
-// JoinExternal gives: it is kept by the application, in the transaction that stores the group, until it has been sent.
+// another member's commit, the rest end: Apply says PastEpoch, and the next Save holds them no more. So the welcomes of
+// a commit that was accepted are sent before the Save that follows Apply, or it is kept ([CommitOptions].Keep). A Change
+// that Process gave is not saved: its commit is processed again. Neither is the commit that JoinExternal gives: it is
+// kept by the application, in the transaction that stores the group, until it has been sent.
+//
+// Who alone commits, as a moderator of SLIM does, need not wait for anybody: it keeps its commit and applies it, saves
+// once, and sends commit and welcomes, after a restart too ([Group.Unsent]), until all have them and [Change.Sent] says
+// so.
 //
 // Keys leave the store with the part that replaces the one they are in: those of an epoch with the commit that ends it,
 // those of messages after 64 messages or more, or with [Group.SaveAll]. Until then who has the store and the StateKey
 // can read again what was read or sent in that time (compare section 9.2).
+//
+// Messages of an epoch that is not here yet are not kept: FutureEpoch says that a commit is missing, for which the
+// caller, who knows how they are delivered, waits or asks.
 //
 // # Members of mls-rs, and what is left open
 //
@@ -128,16 +137,18 @@
 // no leaf node (section 7.3).
 //
 // A proposal that waits keeps this member from sending (section 12.4) as long as it is valid: where members who may not
-// commit could be muted so, Config.Admit refuses it when it arrives. A commit can be processed again until one is
+// commit could be muted so, Config.Proposals refuses it when it arrives. A commit can be processed again until one is
 // applied, so its handshake key lives until then (section 9.2); of an epoch that is over the ratchets of members who
 // have sent nothing are not derived, so that the secret above both of their ratchets stays as long as late messages are
 // accepted. Other members may change the capabilities and extensions of their leaf at any time, and are judged by them
 // then (section 7.3); our own leaf keeps those that it had when it joined, and gets others only by joining again.
-// Whether two key packages are of one client (sections 5.3.3, 12.2) is for Config.Credentials and Config.Proposals to
-// say, beyond equal keys.
+// What makes two credentials one client's (sections 5.3.3, 12.2) is for Config.Client to say. Without it a client may be
+// in a group more than once with other keys, where mls-rs asks its identity provider; external commits remove a member
+// with the joiner's own credential only, as there (section 12.4.3.2).
 //
 // # Words
 //
+//	client      who a member is, whatever leaf, keys and credential it has now ([Config].Client)
 //	own         this member's: its leaf ([Group.Own]), its proposals, messages that it sent ([Own])
 //	by value    a proposal that stands in a commit; what waits for one is committed by reference
 //	protect     make the message of a content; unprotect: decrypt it; accept: let it happen
@@ -163,7 +174,9 @@
 //	5.2        | internal/suite/suite.go      | RefHash                                                | crypto-basics.json
 //	5.3        | credential.go                | append readCredential                                  | messages.json FuzzParseMessage
 //	5.3        | credential.go                | certificateKey certifiedFor checkCertificate           | TestX509Credentials TestHostileProposals
-//	5.3.1      | policy.go                    | judge                                                  | TestPolicy TestExternalSendersAreJudged TestHostileExternalCommits TestNobodyIsBelievedUnasked
+//	5.3.1      | policy.go                    | judge                                                  | TestPolicy TestProposedSeesTheGroup TestPresentedSeesTheGroup TestExternalSendersAreJudged TestHostileExternalCommits TestNobodyIsBelievedUnasked
+//	5.3.1      | clients.go                   | checkSameClient checkOwnLeaf                           | TestClientsReplaceTheirOwnLeaf TestExternalCommitsTakeOutTheJoiner TestCredentialsOfNobody
+//	5.3.3, 12.2 | clients.go                  | checkClients checkMembers checkState                   | TestClientsAreInAGroupOnce TestJoinersSeeClientsOnce TestProposalsOfTheSameClient TestStatesOfOtherClients
 //	6          | message.go                   | ParseMessage readMessage                               | messages.json FuzzParseMessage
 //	6.1        | framing.go                   | tbs newAuthenticated checkSignature                    | message-protection.json TestHostileMemberCommits
 //	6.1        | process.go                   | senderKey judgeProposer                                | TestExternalSendersAreJudged TestHostileMemberCommits TestHostileExternalCommits TestHostileOutsiders
@@ -203,8 +216,8 @@
 //	9, 9.1     | secrettree.go                | ratchet deriveLeaf key                                 | secret-tree.json TestReplayAndReordering
 //	9.2        | secrettree.go                | hold spend step evict                                  | TestUsedGenerationsAreGone TestOldEpochsAreGone TestMemoryIsWiped TestLateRatchetsOfHandshakesAreWiped
 //	9.2        | epoch.go                     | wipe                                                   | TestMemoryIsWiped TestOldEpochsAreGone
-//	9.2        | state.go                     | Save SaveAll Done Restore                              | TestCrashAtEveryWrite TestKeysLeaveTheStore TestPartsThatAreRefused
-//	14         | outstanding.go               | Outstanding                                            | TestCommitsOnTheirWay TestCrashAtEveryWrite
+//	9.2        | state.go                     | Save SaveAll Done Replace Restore                      | TestCrashAtEveryWrite TestSavesInAnyOrder TestKeysLeaveTheStore TestPartsThatAreRefused TestReplacedGroups TestReplacedParts
+//	14         | outstanding.go               | Outstanding Unsent Sent                                | TestCommitsOnTheirWay TestCrashAtEveryWrite TestUnsentCommits TestModeratorCrashesAtEveryWrite
 //	10         | keypackage.go                | readKeyPackage sign Ref                                | messages.json
 //	10         | client.go                    | NewKeyPackage newLeaf                                  | TestLifeOfAGroup TestKeyPackagesThatAreMade TestRandomnessThatFails
 //	10         | client.go                    | ParsePrivateKeyPackage parseKeys                       | TestPrivateKeyPackagesThatAreRefused

@@ -13,26 +13,29 @@ type Kind uint8
 
 // The kinds.
 const (
-	Malformed    Kind = iota + 1 // the bytes are no message of MLS
+	Malformed    Kind = iota + 1 // the bytes are no message of MLS, or one of another sort than is taken here
 	Unsupported                  // well-formed, but of a version, suite, type or extension that is not here
 	Limit                        // larger than the configured limits
 	WrongGroup                   // for another group
-	WrongEpoch                   // for an epoch that is not, or no longer, or not yet here
+	PastEpoch                    // for an epoch that is over, and not or no longer kept
+	FutureEpoch                  // for an epoch that is not yet here: a commit is missing
 	BadSignature                 // a signature or MAC does not verify, or a ciphertext does not open
 	Replayed                     // the key of this generation is used up
 	Invalid                      // authentic, but against the rules: of a key package, leaf, proposal, commit, tree or group info
 	Refused                      // against the rules of the application: its callbacks said no
 	Missing                      // a key package, pre-shared key, proposal or tree that is needed is not here
 	Removed                      // this member is no longer in the group
+	Ended                        // the group was ended by a reinit
+	CommitDue                    // proposals wait that are committed before data is sent, by this member or another
 	Misuse                       // the call does not fit the state of the group
 	Own                          // a handshake message that this member sent, byte for byte; or application data that names it as its sender
-	Busy                         // as many messages are under way as may be: accept or discard one of them, and unprotect it then
+	Busy                         // as many messages, or saves, are under way as may be: end one of them, and try again
 )
 
 // String is a word for it.
 func (k Kind) String() string {
-	return name(uint16(k), "kind", "", "malformed", "unsupported", "limit", "wrong group", "wrong epoch", "bad signature", "replayed", "invalid",
-		"refused", "missing", "removed", "misuse", "own message", "busy")
+	return name(uint16(k), "kind", "", "malformed", "unsupported", "limit", "wrong group", "past epoch", "future epoch", "bad signature", "replayed", "invalid",
+		"refused", "missing", "removed", "ended", "commit due", "misuse", "own message", "busy")
 }
 
 // Error makes a kind something to compare with: errors.Is(err, mls.Missing).
@@ -75,6 +78,14 @@ func KindOf(err error) Kind {
 		return e.Kind
 	}
 	return 0
+}
+
+// otherEpoch is the kind of an error about an epoch that is not here, in a group that is in now.
+func otherEpoch(epoch, now uint64) Kind {
+	if epoch < now {
+		return PastEpoch
+	}
+	return FutureEpoch
 }
 
 func refuse(k Kind, section, format string, args ...any) error {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"log"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,26 +20,26 @@ func Example_slim() {
 	alice.hear("bob", bob.say("hello"), bob.say("is it raining?"))
 	carol.hear("alice", bob.say("it is"))
 	// A commit of a participant is one for MLS, and none for SLIM. Bob's ends when Alice's next one is applied.
-	carol.follow(bob.commit().Commit)
+	carol.follow(must(bob.group.Commit(mls.CommitOptions{})).Commit)
 	proposal := bob.rotate()
 	alice.hear("bob", proposal)
 	carol.hear("bob", proposal)
-	c := alice.commit() // of what waits
+	c := alice.commit("rotation") // of what waits
 	bob.follow(c.Commit)
 	carol.follow(c.Commit)
-	alice.settle(c)
+	c.Sent()
 	// Carol's database is lost, but not who she is.
 	carol.group, carol.kept = nil, store{}
 	alice.invite(carol, bob)
 	carol.hear("bob", bob.say("welcome back"))
 	// Alice removes Bob, and stops when Carol has the commit and Bob has not. It is sent again, to both.
-	carol.follow(alice.commit(&mls.Remove{Leaf: bob.group.Own()}).Commit)
+	carol.follow(alice.commit("without bob", &mls.Remove{Leaf: bob.group.Own()}).Commit)
 	alice.group = must(mls.Restore(alice.cfg, alice.kept.all()))
-	for _, c := range alice.group.Outstanding() {
-		fmt.Printf("alice restarts in epoch %d\n", alice.group.Epoch())
+	for _, c := range alice.group.Unsent() {
+		fmt.Printf("alice restarts in epoch %d and sends %q\n", alice.group.Epoch(), c.Note)
 		carol.follow(c.Commit)
 		bob.follow(c.Commit)
-		alice.settle(c)
+		c.Sent()
 	}
 	carol.hear("alice", alice.say("between us"))
 	// Output:
@@ -48,13 +47,13 @@ func Example_slim() {
 	// alice hears bob: hello
 	// alice hears bob: is it raining?
 	// carol drops a message that bob sent as alice
-	// carol does not follow: the commit is not the moderator's
+	// carol does not follow: mls: proposals of member 1 were refused: bob is not the moderator (RFC 9420 section 12.2)
 	// bob: epoch 3, updated bob, updated alice
 	// carol: epoch 3, updated bob, updated alice
 	// bob: epoch 4, removed carol, added carol, updated alice
 	// carol hears bob: welcome back
 	// carol: epoch 5, removed bob, updated alice
-	// alice restarts in epoch 4
+	// alice restarts in epoch 5 and sends "without bob"
 	// carol does not follow: mls: commit of epoch 4, the group is in 5 (RFC 9420 section 12.4.2)
 	// bob: epoch 5, removed bob, updated alice
 	// carol hears alice: between us
@@ -76,42 +75,46 @@ func newMember(subject string) *member {
 		CipherSuite: mls.P256AES128SHA256P256,
 		Credential:  token(subject, key.Public()),
 		Key:         key,
-		StateKey:    must(mls.NewStateKey([]byte("32 random bytes, kept elsewhere."))),
+		StateKey:    must(mls.NewStateKey([]byte("32 random bytes, kept elsewhere."), subject)),
 		KeyPackages: &mls.MemoryStore{}, // of a program: a table of PrivateKeyPackage.Marshal
 		Now:         time.Now,
 		ClockSlack:  2 * time.Minute, // the clocks of joiners may be ahead
 		Padding:     mls.PadStep,
 		Credentials: believe,
+		Client:      func(c mls.Credential) (string, error) { return subjectOf(c), nil },
 		Proposals:   known,
-		Admit:       func(c mls.Committed) error { return known(c.Sender, []mls.Committed{c}) },
 	}}
 }
 
 // token stands for an identity token, which claims a subject and a public key. Those of SLIM are signed, which believe
-// verifies in a program, and expire: that is looked at when one comes, and not by members who have to follow.
+// verifies in a program, and expire: that is looked at by who adds a member, and not by those who have to follow.
 func token(subject string, key []byte) mls.Credential {
 	return mls.BasicCredential(fmt.Appendf(nil, "%s:%x", subject, key))
 }
 
-func subjectOf(n *mls.LeafNode) string { return strings.Split(string(n.Credential.Identity), ":")[0] }
+func subjectOf(c mls.Credential) string { return strings.Split(string(c.Identity), ":")[0] }
 
-// believe is asked about each leaf that comes into the tree.
+// believe is asked about each leaf that comes into the tree. That no subject is there twice, and that none takes the
+// leaf of another, is seen to.
 func believe(p *mls.Presented) error {
 	switch {
 	case p.Place == mls.PlaceExternal || p.Place == mls.PlaceProposer:
 		return fmt.Errorf("nobody outside the group takes part")
-	case !p.Credential.Equal(token(subjectOf(p.Node), p.SignatureKey)):
+	case !p.Credential.Equal(token(subjectOf(p.Credential), p.SignatureKey)):
 		return fmt.Errorf("not a token, or one for another key")
-	case p.Replaces != nil && subjectOf(p.Replaces) != subjectOf(p.Node):
-		return fmt.Errorf("%s takes the leaf of %s", subjectOf(p.Node), subjectOf(p.Replaces))
+	case p.Stage == mls.StageCommit: // the moderator is strict: it looks at the token's expiry
 	}
 	return nil
 }
 
-// known lets participants propose new keys of their own, and the moderator add and remove. It is asked about lists of
-// commits, and when a proposal arrives: while one waits nobody can send, so it must be one that will be committed.
-func known(_ mls.Sender, list []mls.Committed) error {
-	for _, c := range list {
+// known lets participants propose new keys of their own, and the moderator commit, add and remove. While a proposal
+// waits nobody can send, so one that arrives must be one that will be committed.
+func known(p *mls.Proposed) error {
+	const moderator = "alice" // participants know it from the request to join
+	if who := p.Roster.Member(p.Committer.Leaf).Client(); p.Stage == mls.StageFollow && who != moderator {
+		return fmt.Errorf("%s is not the moderator", who)
+	}
+	for _, c := range p.List {
 		t := c.Proposal.Type()
 		if c.ByReference && t != mls.ProposalUpdate || !c.ByReference && t != mls.ProposalAdd && t != mls.ProposalRemove {
 			return fmt.Errorf("SLIM has no use for %v", t)
@@ -120,44 +123,36 @@ func known(_ mls.Sender, list []mls.Committed) error {
 	return nil
 }
 
-// commit makes the moderator's commit. It is saved before it is sent: after a crash the same one is sent again.
-func (m *member) commit(p ...mls.Proposal) *mls.Change {
-	c := must(m.group.Commit(mls.CommitOptions{Proposals: p}))
-	m.kept.put(m.group)
-	return c
-}
-
-// settle applies a commit. The moderator's needs nobody's word, because nobody else commits. With this it leaves the
-// store, and its welcomes too: they were sent before, or are kept by whoever sends them again.
-func (m *member) settle(c *mls.Change) {
+// commit makes the moderator's commit. It needs nobody's word, because nobody else commits: it is applied and saved
+// before it is sent, and after a crash the same one is sent again, with its welcome, until all have it. The note is for
+// what the session has to say with it: commit id, roster, and who is new.
+func (m *member) commit(note string, p ...mls.Proposal) *mls.Change {
+	c := must(m.group.Commit(mls.CommitOptions{Proposals: p, Keep: true, Note: []byte(note)}))
 	must(c, c.Apply())
 	m.kept.put(m.group)
+	return c
 }
 
 // invite adds who, whose key package came in a JOIN_REPLY, or in a REJOIN_REQUEST: then its old leaf goes in the same
 // commit, so that no epoch is without it, and none has it twice.
 func (m *member) invite(who *member, others ...*member) {
 	k := must(mls.ParseKeyPackage(must(who.cfg.NewKeyPackage()).Marshal()))
-	if subjectOf(k.Leaf) != who.subject { // the source of the message: else it could replace another's leaf
-		log.Fatalf("key package of %s came from %s", subjectOf(k.Leaf), who.subject)
+	if s := subjectOf(k.Leaf.Credential); s != who.subject { // the source of the message: else it could replace another's leaf
+		log.Fatalf("key package of %s came from %s", s, who.subject)
 	}
 	proposals := []mls.Proposal{&mls.Add{KeyPackage: k}}
-	if old, ok := m.find(who.subject); ok {
+	if old, ok := m.group.FindClient(who.subject); ok {
 		proposals = append(proposals, &mls.Remove{Leaf: old})
 	}
-	c := m.commit(proposals...)
+	c := m.commit(who.subject, proposals...)
 	for _, o := range others { // GROUP_UPDATE
 		o.follow(c.Commit)
 	}
 	who.join(c.Welcomes[0]) // GROUP_WELCOME, or REJOIN_REPLY
-	m.settle(c)
+	c.Sent()                // when all have acknowledged; with the next Save it leaves the store
 }
 
-func (m *member) find(subject string) (mls.LeafIndex, bool) {
-	return m.group.Find(func(_ mls.LeafIndex, n *mls.LeafNode) bool { return subjectOf(n) == subject })
-}
-
-// join enters the group. Who has its old Group calls Replace before put; a store that Restore refuses is emptied first.
+// join enters the group. Who has parts of it in its store, with a Group of them or not, calls Replace before put.
 func (m *member) join(welcome []byte) {
 	m.group = must(mls.Join(m.cfg, welcome, mls.JoinOptions{}))
 	m.kept.put(m.group) // now the key package is gone
@@ -166,40 +161,22 @@ func (m *member) join(welcome []byte) {
 // follow takes a participant through a commit, if it agrees with it.
 func (m *member) follow(commit []byte) {
 	r, err := m.group.Process(commit)
-	if err == nil {
-		defer r.Change.Discard() // if it is not applied
-		err = m.agree(r.Change)
-	}
-	if err != nil { // WrongEpoch: it was applied before; or, commit ids tell, one is missing, and the member rejoins
+	if err != nil { // PastEpoch: it was applied before; FutureEpoch: one is missing, and the member rejoins
 		fmt.Printf("%s does not follow: %v\n", m.subject, err)
 		return
 	}
-	m.settle(r.Change)
+	must(r, r.Change.Apply())
+	m.kept.put(m.group)
 	what := list(", removed", r.Change.Removed) + list(", added", r.Change.Added) + list(", updated", r.Change.Updated)
 	fmt.Printf("%s: epoch %d%s\n", m.subject, r.Change.Epoch, what)
 }
 
-// agree says whether a commit is one of SLIM. Signatures, tokens and the rules of the RFC were checked before.
-func (m *member) agree(c *mls.Change) error {
-	const moderator = "alice" // participants know it from the request to join
-	if c.External || len(c.Added) > 1 || subjectOf(c.Committer.Before) != moderator {
-		return fmt.Errorf("the commit is not the moderator's")
-	}
-	for _, who := range c.Added {
-		old, ok := m.find(subjectOf(who.After)) // one subject has one leaf: tokens are judged without the others
-		if ok && !slices.ContainsFunc(c.Removed, func(l mls.LeafChange) bool { return l.Leaf == old }) {
-			return fmt.Errorf("%s is in the group", subjectOf(who.After))
-		}
-	}
-	return nil
-}
-
-// rotate proposes another signature key, with a token for it. The old one signs until the proposal is committed.
+// rotate proposes another signature key, with a token for it. The old one signs until the proposal is committed. The
+// group keeps the new one: key packages are made with what its Identity says.
 func (m *member) rotate() []byte {
 	key := must(mls.GenerateSigningKey(m.cfg.CipherSuite, nil))
 	proposal := must(m.group.ProposeUpdate(mls.Identity{Credential: token(m.subject, key.Public()), Key: key}, nil))
 	m.kept.put(m.group)
-	m.cfg.Key, m.cfg.Credential = key, token(m.subject, key.Public()) // for key packages; the group has its own
 	return proposal
 }
 
@@ -226,8 +203,8 @@ func (m *member) hear(source string, messages ...[]byte) {
 	for _, r := range received {
 		switch {
 		case r.Content == mls.ContentProposal: // it waits for the moderator's commit
-		case subjectOf(r.Leaf) != source || string(r.AAD) != "from "+source: // the leaf says who sent it
-			fmt.Printf("%s drops a message that %s sent as %s\n", m.subject, subjectOf(r.Leaf), source)
+		case r.Leaf.Client() != source || string(r.AAD) != "from "+source: // the leaf says who sent it
+			fmt.Printf("%s drops a message that %s sent as %s\n", m.subject, r.Leaf.Client(), source)
 		default:
 			fmt.Printf("%s hears %s: %s\n", m.subject, source, r.Application)
 		}
@@ -236,7 +213,7 @@ func (m *member) hear(source string, messages ...[]byte) {
 
 func list(what string, all []mls.LeafChange) (s string) {
 	for _, c := range all {
-		s += what + " " + subjectOf(cmp.Or(c.After, c.Before))
+		s += what + " " + cmp.Or(c.After, c.Before).Client()
 	}
 	return s
 }

@@ -44,7 +44,7 @@ func ExampleGroup_Save() {
 		log.Fatal(err)
 	}
 	var err error
-	if bob.StateKey, err = mls.NewStateKey(key); err != nil {
+	if bob.StateKey, err = mls.NewStateKey(key, "Bob"); err != nil {
 		log.Fatal(err)
 	}
 	k, err := bob.NewKeyPackage()

@@ -105,5 +105,5 @@ func Example() {
 	// Bob in epoch 1: hello (a header that everybody may read)
 	// Bob is removed by Alice
 	// 2 members in epoch 2
-	// Bob: wrong epoch
+	// Bob: future epoch
 }

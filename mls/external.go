@@ -39,7 +39,7 @@ func JoinExternal(cfg *Config, msg []byte, o ExternalOptions) (*Group, []byte, e
 	}
 	info := m.groupInfo
 	if info == nil {
-		return nil, nil, refuse(Misuse, "12.4.3.2", "message is %v, want a group info", m.WireFormat)
+		return nil, nil, refuse(Malformed, "12.4.3.2", "message is %v, want a group info", m.WireFormat)
 	}
 	if info.context.suite != s.ID() {
 		return nil, nil, refuse(Unsupported, "12.4.3.2", "group of %v, this client has %v", info.context.suite, s.ID())
@@ -60,15 +60,10 @@ func JoinExternal(cfg *Config, msg []byte, o ExternalOptions) (*Group, []byte, e
 	if err := t.checkReceived(&info.context, cfg.rules(false)); err != nil {
 		return nil, nil, err
 	}
-	var refused error
-	t.members(func(i LeafIndex, l *LeafNode) bool {
-		refused = within(cfg.judge(&Presented{Place: PlaceMember, Leaf: i, Credential: l.Credential, SignatureKey: l.SignatureKey, Node: l}), "leaf %d", i)
-		return refused == nil
-	})
-	if refused != nil {
-		return nil, nil, refused
+	if err := cfg.judgeMembers(&info.context, t, nil); err != nil {
+		return nil, nil, err
 	}
-	if err := cfg.judgeSenders(info.context.extensions, nil); err != nil {
+	if err := cfg.judgeSenders(StageJoin, rosterOf(&info.context, t), info.context.extensions, nil); err != nil {
 		return nil, nil, err
 	}
 	return externalCommit(cfg, s, info, t, o)
@@ -125,6 +120,14 @@ func externalCommit(cfg *Config, s *suite.Suite, info *groupInfo, before *tree, 
 	}
 	key.Wipe() // its path brings another
 	leaf.Source, leaf.Lifetime = SourceCommit, Lifetime{}
+	if old := l.replaced(before); old != nil {
+		if err := cfg.checkSameClient(leaf, old, true); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := l.checkClients(cfg, leaf); err != nil {
+		return nil, nil, err
+	}
 	to := &epoch{tree: l.tree, own: l.tree.vacant(), keys: keyring{}, signer: cfg.Key, context: groupContext{suite: s.ID(), groupID: info.context.groupID,
 		epoch: info.context.epoch + 1, confirmedHash: info.context.confirmedHash, extensions: l.extensions}}
 	msg, err := joinBy(cfg, s, info, l, leaf, to, &init, o.AAD)

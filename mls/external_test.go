@@ -183,5 +183,5 @@ func TestHostileGroupInfos(t *testing.T) {
 	_, _, err = JoinExternal(p.cfg, info, ExternalOptions{})
 	wantRefusal(t, err, BadSignature, "12.4.3.1: signature of a group info by leaf 0")
 	_, _, err = JoinExternal(p.cfg, p.keyPackage().Marshal(), ExternalOptions{})
-	wantRefusal(t, err, Misuse, "12.4.3.2: want a group info")
+	wantRefusal(t, err, Malformed, "12.4.3.2: want a group info")
 }

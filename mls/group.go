@@ -22,6 +22,7 @@ type Group struct {
 	resumption []resumption // of past epochs, oldest first
 	proposals  []pending    // of this epoch, in order of arrival
 	unapplied  []*Change    // commits of this member in this epoch that were neither applied nor discarded
+	unsent     []*Change    // those that were applied, and kept until others have them, oldest first
 	dueUntil   time.Time    // until then dueNow holds; zero: it is not known
 	dueNow     bool         // what due found
 	reinit     *ReInit      // the last commit ended the group in favour of another
@@ -88,6 +89,9 @@ func create(cfg *Config, s *suite.Suite, id []byte, extensions Extensions) (*Gro
 	if err != nil {
 		return nil, err
 	}
+	if err := cfg.identify(leaf); err != nil {
+		return nil, err
+	}
 	e := &epoch{suite: s, tree: newTree(s, leaf), keys: keyring{0: key}, signer: cfg.Key,
 		context: groupContext{suite: s.ID(), groupID: append([]byte{}, id...), confirmedHash: []byte{}, extensions: extensions}}
 	if err := e.begin(cfg); err != nil {
@@ -151,9 +155,7 @@ type Member struct {
 
 // Members is the roster in the order of the leaves. It takes time with the size of the group.
 func (g *Group) Members() []Member {
-	var m []Member
-	g.now.tree.members(func(i LeafIndex, l *LeafNode) bool { m = append(m, Member{i, l}); return true })
-	return m
+	return g.roster().Members()
 }
 
 // Member is the leaf node at i, borrowed; nil if nobody is there.
@@ -161,14 +163,11 @@ func (g *Group) Member(i LeafIndex) *LeafNode { return g.now.tree.leaf(i) }
 
 // Find is the first member for whom f is true.
 func (g *Group) Find(f func(LeafIndex, *LeafNode) bool) (at LeafIndex, ok bool) {
-	g.now.tree.members(func(i LeafIndex, l *LeafNode) bool {
-		if f(i, l) {
-			at, ok = i, true
-		}
-		return !ok
-	})
-	return at, ok
+	return g.roster().Find(f)
 }
+
+// FindClient is the member that Config.Client names so.
+func (g *Group) FindClient(name string) (at LeafIndex, ok bool) { return g.roster().FindClient(name) }
 
 // Export is a secret of n bytes that all members of this epoch can compute and nobody else (section 8.5).
 func (g *Group) Export(label string, context []byte, n int) ([]byte, error) {
@@ -260,6 +259,7 @@ func (g *Group) Wipe() {
 	g.removed = true
 	g.changed(partPublic)
 	g.dropUnapplied()
+	g.unsent = nil
 	g.dropUnderWay()
 	g.forget(0, 0)
 	g.now.wipe()
@@ -273,7 +273,7 @@ func (g *Group) usable() error {
 	case g.removed:
 		return refuse(Removed, "12.4.2", "this member is no longer in the group")
 	case g.reinit != nil:
-		return refuse(Misuse, "11.2", "the group was ended by a reinit")
+		return refuse(Ended, "11.2", "the group was ended by a reinit")
 	}
 	return nil
 }

@@ -104,8 +104,8 @@ func TestHostileMemberCommits(t *testing.T) {
 		{"the leaf was signed for another place", func(f *forged) { f.at = 1; f.leaf(func(*LeafNode) {}) }, BadSignature, "7.3: signature of a leaf node"},
 		{"the confirmation tag is wrong", func(f *forged) { f.m.auth.confirmationTag[0] ^= 1 }, BadSignature, "12.4.2: confirmation tag"},
 		{"the confirmation tag is short", func(f *forged) { f.m.auth.confirmationTag = f.m.auth.confirmationTag[:8] }, BadSignature, "12.4.2: confirmation tag"},
-		{"another epoch", func(f *forged) { f.m.content.epoch++ }, WrongEpoch, "12.4.2: commit of epoch"},
-		{"the epoch before", func(f *forged) { f.m.content.epoch-- }, WrongEpoch, "12.4.2: commit of epoch"},
+		{"another epoch", func(f *forged) { f.m.content.epoch++ }, FutureEpoch, "12.4.2: commit of epoch"},
+		{"the epoch before", func(f *forged) { f.m.content.epoch-- }, PastEpoch, "12.4.2: commit of epoch"},
 		{"another group", func(f *forged) { f.m.content.groupID = []byte("other") }, WrongGroup, "6: message is for group"},
 		{"signed by another member", func(f *forged) { f.key = f.c.members[3].group.now.signer }, BadSignature, "6.1: signature of a commit from member 0"},
 		{"in the name of another member", from(Sender{Type: SenderMember, Leaf: 3}), BadSignature, "6.1: signature of a commit from member 3"},
@@ -180,7 +180,7 @@ func TestHostileExternalCommits(t *testing.T) {
 		{"the leaf was signed for another place", func(f *forged) { f.at += 9; f.leaf(func(*LeafNode) {}) }, BadSignature, "7.3: signature of a leaf node"},
 		{"the leaf's signature key is none", leaf(func(_ *forged, l *LeafNode) { l.SignatureKey = []byte{1} }), Invalid, "7.3: signature_key of a leaf node"},
 		{"signed by another", func(f *forged) { f.key = f.c.members[3].group.now.signer }, BadSignature, "6.1: signature of a commit from new_member_commit"},
-		{"its credential is refused", leaf(func(_ *forged, l *LeafNode) { l.Credential = BasicCredential([]byte("unknown")) }), Refused, "5.3.1: credential of basic"},
+		{"its credential is another", leaf(func(_ *forged, l *LeafNode) { l.Credential = BasicCredential([]byte("unknown")) }), Invalid, "12.4.3.2: removes another client"},
 		{"a proposal in place of the commit", func(f *forged) {
 			f.m.content.kind, f.m.content.body = ContentProposal, body{proposal: &Remove{1}}
 		}, Invalid, "12.4.3.2: proposal from new_member_commit"},
@@ -230,15 +230,15 @@ func TestCommitsOfOtherEpochs(t *testing.T) {
 	c := newCrowd(t, 1, 3)
 	first := c.commit(0, CommitOptions{})
 	_, err := c.members[1].group.Process(first.Commit)
-	wantRefusal(t, err, WrongEpoch, "12.4.2: commit of epoch 1, the group is in 2")
+	wantRefusal(t, err, PastEpoch, "12.4.2: commit of epoch 1, the group is in 2")
 	ahead := must[*Change](t)(c.members[0].group.Commit(CommitOptions{}))
 	if err := ahead.Apply(); err != nil {
 		t.Fatal(err)
 	}
 	future := must[*Change](t)(c.members[0].group.Commit(CommitOptions{}))
 	_, err = c.members[1].group.Process(future.Commit)
-	wantRefusal(t, err, WrongEpoch, "12.4.2: commit of epoch 3, the group is in 2")
+	wantRefusal(t, err, FutureEpoch, "12.4.2: commit of epoch 3, the group is in 2")
 	data := must[[]byte](t)(c.members[0].group.Protect(nil, nil, nil))
 	_, err = c.members[1].group.Process(data)
-	wantRefusal(t, err, WrongEpoch, "6.3: message of epoch 3, the group is in 2")
+	wantRefusal(t, err, FutureEpoch, "6.3: message of epoch 3, the group is in 2")
 }

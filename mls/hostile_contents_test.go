@@ -82,8 +82,8 @@ func TestReplayAndReordering(t *testing.T) {
 			wantRefusal(t, err, Limit, "9.1: message from member 0: generation")
 		case want == Replayed:
 			wantRefusal(t, err, Replayed, "9.2: message from member 0: key of generation")
-		case want == WrongEpoch:
-			wantRefusal(t, err, WrongEpoch, "6.3: message of epoch 1, the group is in 3")
+		case want == PastEpoch:
+			wantRefusal(t, err, PastEpoch, "6.3: message of epoch 1, the group is in 3")
 		}
 	}
 	read(11, Limit) // further ahead than the window
@@ -104,9 +104,9 @@ func TestReplayAndReordering(t *testing.T) {
 	read(21, 0) // late
 	read(21, Replayed)
 	c.commit(1, CommitOptions{})
-	read(22, WrongEpoch) // too late
+	read(22, PastEpoch) // too late
 	_, err := a.Process(msgs[0])
-	wantRefusal(t, err, WrongEpoch, "6.3: message of epoch 1, the group is in 3 and keeps 1")
+	wantRefusal(t, err, PastEpoch, "6.3: message of epoch 1, the group is in 3 and keeps 1")
 }
 
 // Messages of ours that come back are said to be, and do no harm.

@@ -243,7 +243,7 @@ func TestKeyPackagesThatExpireWhileTheyWait(t *testing.T) {
 		if _, err := g.Protect(nil, []byte("data"), nil); !want && err != nil {
 			t.Errorf("at %v: %v", now, err)
 		} else if want {
-			wantRefusal(t, err, Misuse, "12.4: 2 proposals wait")
+			wantRefusal(t, err, CommitDue, "12.4: 2 proposals wait")
 		}
 	}
 	due(true)
@@ -270,7 +270,7 @@ func TestKeyPackagesThatExpireWhileTheyWait(t *testing.T) {
 	}
 	now = testTime.Add(2 * time.Hour)
 	must[*Received](t)(g.Process(must[[]byte](t)(c.members[2].group.Propose(&Remove{3}, nil))))
-	if _, err := g.Protect(nil, nil, nil); !errors.Is(err, Misuse) {
+	if _, err := g.Protect(nil, nil, nil); !errors.Is(err, CommitDue) {
 		t.Errorf("data while a removal waits: %v", err)
 	}
 	c.members[1].cfg.Now = func() time.Time { return testTime.Add(2 * time.Hour) }

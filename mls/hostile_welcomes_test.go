@@ -217,7 +217,7 @@ func TestWelcomesThatAreRefused(t *testing.T) {
 	_, err = Join(newPerson(t, 2, "other").cfg, w, JoinOptions{})
 	wantRefusal(t, err, Unsupported, "12.4.3.1: this client has")
 	_, err = Join(p.cfg, ch.Commit, JoinOptions{})
-	wantRefusal(t, err, Misuse, "12.4.3.1: want a welcome")
+	wantRefusal(t, err, Malformed, "12.4.3.1: want a welcome")
 	damaged := parse(t, w)
 	damaged.welcome.secrets[0].secrets.ciphertext[0] ^= 1
 	_, err = Join(p.cfg, damaged.append(nil), JoinOptions{})

@@ -55,7 +55,7 @@ func Join(cfg *Config, msg []byte, o JoinOptions) (*Group, error) {
 		return nil, err
 	}
 	if m.welcome == nil {
-		return nil, refuse(Misuse, "12.4.3.1", "message is %v, want a welcome", m.WireFormat)
+		return nil, refuse(Malformed, "12.4.3.1", "message is %v, want a welcome", m.WireFormat)
 	}
 	if m.welcome.suite != s.ID() {
 		return nil, refuse(Unsupported, "12.4.3.1", "welcome of %v, this client has %v", m.welcome.suite, s.ID())
@@ -277,26 +277,18 @@ func (j *joining) checkContext() error {
 	if err := j.tree.checkReceived(c, j.cfg.rules(false)); err != nil {
 		return err
 	}
-	if err := j.cfg.judgeSenders(c.extensions, nil); err != nil {
+	if err := j.cfg.judgeSenders(StageJoin, rosterOf(c, j.tree), c.extensions, nil); err != nil {
 		return err
 	}
 	if from, usage := j.options.from(); from != nil {
 		if c.epoch != 1 {
 			return refuse(Invalid, "12.4.3.1", "group that comes from another is in epoch %d, want 1", c.epoch)
 		}
-		if err := from.checkSuccessor(usage, c, j.tree, j.cfg.SameClient); err != nil {
+		if err := from.checkSuccessor(usage, c, j.tree, j.cfg); err != nil {
 			return err
 		}
 	}
-	var refused error
-	j.tree.members(func(i LeafIndex, l *LeafNode) bool {
-		if l.Equal(j.private.Package.Leaf) {
-			return true
-		}
-		refused = within(j.cfg.judge(&Presented{Place: PlaceMember, Leaf: i, Credential: l.Credential, SignatureKey: l.SignatureKey, Node: l}), "leaf %d", i)
-		return refused == nil
-	})
-	return refused
+	return j.cfg.judgeMembers(c, j.tree, j.private.Package.Leaf)
 }
 
 // enter finds the own leaf, derives the keys above it and the epoch's secrets, and verifies the confirmation tag.

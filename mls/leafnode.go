@@ -111,6 +111,7 @@ type LeafNode struct {
 	raw      []byte // serialised; nil until it is signed or decoded
 	unsigned int    // length of raw without the signature
 	parsed   suite.Verifier
+	client   string // see Client
 }
 
 // errSource is what a source that is not known decodes to: what follows cannot be read.

@@ -22,7 +22,8 @@ type proposalList struct {
 	mode      listMode
 	committer Sender
 	all       []Committed
-	ours      bool // the commit is made here: the clock counts, for key packages that waited too
+	ours      bool      // the commit is made here: the clock counts, for key packages that waited too
+	joiner    *LeafNode // of an external commit
 
 	// What applying it gives.
 	tree       *tree
@@ -407,35 +408,47 @@ func (l *proposalList) change(g *groupContext, before *tree) {
 	}
 }
 
+// stage is what the application is asked about it for.
+func (l *proposalList) stage() Stage {
+	if l.ours {
+		return StageCommit
+	}
+	return StageFollow
+}
+
 // judge asks the application about new credentials, and then about the list as a whole.
 func (l *proposalList) judge(cfg *Config, g *groupContext, before *tree) error {
 	for i := range l.all {
 		if c := &l.all[i]; !c.judged {
-			if err := c.judge(cfg, g, before); err != nil {
+			if err := c.judge(cfg, l.stage(), g, before); err != nil {
 				return err
 			}
 		}
 	}
+	if err := l.checkClients(cfg, l.joiner); err != nil {
+		return err
+	}
 	if cfg.Proposals == nil {
 		return nil
 	}
-	if err := cfg.Proposals(l.committer, slices.Clone(l.all)); err != nil {
+	if err := cfg.Proposals(&Proposed{l.stage(), l.committer, slices.Clone(l.all), rosterOf(g, before)}); err != nil {
 		return refuseFor(Refused, "12.2", err, "proposals of %v were refused", l.committer)
 	}
 	return nil
 }
 
 // judge asks the application about the credentials that a proposal brings into the group (section 5.3.1).
-func (c *Committed) judge(cfg *Config, g *groupContext, before *tree) error {
+func (c *Committed) judge(cfg *Config, s Stage, g *groupContext, before *tree) error {
+	r := rosterOf(g, before)
 	switch p := c.Proposal.(type) {
 	case *Add:
 		leaf := p.KeyPackage.Leaf
-		return cfg.judge(&Presented{Place: PlaceAdd, Credential: leaf.Credential, SignatureKey: leaf.SignatureKey, Node: leaf})
+		return cfg.judge(&Presented{Place: PlaceAdd, Stage: s, Roster: r, Credential: leaf.Credential, SignatureKey: leaf.SignatureKey, Node: leaf})
 	case *Update:
-		return cfg.judge(&Presented{Place: PlaceUpdate, Leaf: c.Sender.Leaf, Credential: p.Leaf.Credential, SignatureKey: p.Leaf.SignatureKey,
-			Node: p.Leaf, Replaces: before.leaf(c.Sender.Leaf)})
+		return cfg.judge(&Presented{Place: PlaceUpdate, Stage: s, Roster: r, Leaf: c.Sender.Leaf, Credential: p.Leaf.Credential,
+			SignatureKey: p.Leaf.SignatureKey, Node: p.Leaf, Replaces: before.leaf(c.Sender.Leaf)})
 	case *GroupContextExtensions:
-		return cfg.judgeSenders(p.Extensions, g.extensions)
+		return cfg.judgeSenders(s, r, p.Extensions, g.extensions)
 	}
 	return nil
 }
@@ -466,7 +479,7 @@ func (l *proposalList) valid(g *Group) error {
 }
 
 // judgeSenders asks about those who may propose from outside, but for those who might before.
-func (c *Config) judgeSenders(now, before Extensions) error {
+func (c *Config) judgeSenders(stage Stage, r Roster, now, before Extensions) error {
 	senders, err := externalSenders(now)
 	if err != nil {
 		return err
@@ -483,7 +496,7 @@ func (c *Config) judgeSenders(now, before Extensions) error {
 		if known[string(s.append(nil))] {
 			continue
 		}
-		if err := c.judge(&Presented{Place: PlaceProposer, Credential: s.Credential, SignatureKey: s.SignatureKey}); err != nil {
+		if err := c.judge(&Presented{Place: PlaceProposer, Stage: stage, Roster: r, Credential: s.Credential, SignatureKey: s.SignatureKey}); err != nil {
 			return within(err, "external_senders")
 		}
 	}

@@ -71,19 +71,19 @@ func TestTreeStandsOnce(t *testing.T) {
 	})
 }
 
-// A member's proposals keep others from sending (section 12.4) only if Config.Admit lets them in.
+// A member's proposals keep others from sending (section 12.4) only if Config.Proposals lets them in.
 func TestProposalsThatMayNotMute(t *testing.T) {
 	c := newCrowd(t, 1, 3)
 	g := c.members[0].group
 	msg := must[[]byte](t)(c.members[1].group.Propose(&Remove{2}, nil))
-	c.members[0].cfg.Admit = func(p Committed) error { return errMuted }
+	c.members[0].cfg.Proposals = func(*Proposed) error { return errMuted }
 	_, err := g.Process(msg)
 	wantRefusal(t, err, Refused, "12.1.8: remove of member 1 was refused")
 	must[[]byte](t)(g.Protect(nil, []byte("data"), nil))
-	c.members[0].cfg.Admit = nil
+	c.members[0].cfg.Proposals = nil
 	must[*Received](t)(g.Process(msg))
 	_, err = g.Protect(nil, []byte("data"), nil)
-	wantRefusal(t, err, Misuse, "12.4: 1 proposals wait")
+	wantRefusal(t, err, CommitDue, "12.4: 1 proposals wait")
 }
 
 var errMuted = refuse(Refused, "", "only the moderator commits")
@@ -171,4 +171,46 @@ func TestOwnNewIdentities(t *testing.T) {
 	key := must[*SigningKey](t)(GenerateSigningKey(1, stream("another")))
 	c.commit(0, CommitOptions{Identity: Identity{Key: key, Credential: BasicCredential([]byte("another"))}})
 	c.agree()
+}
+
+// A session tells apart, by errors.Is alone, what it does another thing about each time.
+func TestKindsThatSessionsTellApart(t *testing.T) {
+	c := newCrowd(t, 1, 3)
+	a, b := c.members[0].group, c.members[1].group
+	old := must[[]byte](t)(a.Protect(nil, []byte("x"), nil))
+	ch := must[*Change](t)(a.Commit(CommitOptions{}))
+	if err := ch.Apply(); err != nil {
+		t.Fatal(err)
+	}
+	next := must[[]byte](t)(a.Protect(nil, []byte("x"), nil))
+	nextCommit := must[*Change](t)(a.Commit(CommitOptions{})).Commit
+	for _, msg := range [][]byte{next, nextCommit} { // a commit is missing
+		if _, err := b.Process(msg); !errors.Is(err, FutureEpoch) || errors.Is(err, PastEpoch) {
+			t.Errorf("of an epoch to come: %v", err)
+		}
+	}
+	mine := must[*Change](t)(b.Commit(CommitOptions{}))
+	if err := must[*Received](t)(b.Process(ch.Commit)).Change.Apply(); err != nil {
+		t.Fatal(err)
+	}
+	b.forget(0, 0)
+	for _, msg := range [][]byte{old, ch.Commit} { // to be acknowledged, and no more
+		if _, err := b.Process(msg); !errors.Is(err, PastEpoch) || errors.Is(err, FutureEpoch) {
+			t.Errorf("of an epoch that is over: %v", err)
+		}
+	}
+	if err := mine.Apply(); !errors.Is(err, PastEpoch) {
+		t.Errorf("a commit that came second: %v", err)
+	}
+	must[[]byte](t)(b.Propose(&Remove{2}, nil)) // data waits for a commit
+	if _, err := b.Protect(nil, nil, nil); !errors.Is(err, CommitDue) {
+		t.Errorf("data while a proposal waits: %v", err)
+	}
+	b.DropPending()
+	if err := must[*Change](t)(b.Commit(CommitOptions{Proposals: []Proposal{&ReInit{[]byte("n"), MLS10, 1, nil}}})).Apply(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Protect(nil, nil, nil); !errors.Is(err, Ended) {
+		t.Errorf("data after a reinit: %v", err)
+	}
 }

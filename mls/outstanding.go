@@ -10,8 +10,67 @@ import (
 
 // Outstanding are the commits of this member that it has neither applied nor discarded in this epoch, in the order in
 // which they were made; also those from before a restart. The one whose Commit comes back is applied. That ends the
-// others, as does another member's commit: theirs is WrongEpoch then.
+// others, as does another member's commit: theirs is PastEpoch then.
 func (g *Group) Outstanding() []*Change { return slices.Clone(g.unapplied) }
+
+// maxUnsent is how many commits may be kept that others do not have.
+const maxUnsent = 64
+
+// Unsent are the commits of this member that were made with CommitOptions.Keep and applied, until Sent is called of
+// them: in their order, and also after a restart. Of one from before a restart only Sender, Epoch, AAD, Commit,
+// Welcomes and Note are known.
+func (g *Group) Unsent() []*Change { return slices.Clone(g.unsent) }
+
+// Sent says that a commit of Group.Unsent, and its welcomes, need not be kept any more: those whom they are for have
+// them. It is saved with the next Save, and a crash before that leaves it to be sent once more. Of others it does
+// nothing.
+func (c *Change) Sent() {
+	g := c.group
+	if i := slices.Index(g.unsent, c); i >= 0 {
+		g.unsent = slices.Delete(slices.Clone(g.unsent), i, i+1)
+		g.ledger.sent = append(g.ledger.sent, c.Epoch)
+	}
+}
+
+// appendUnsent appends a commit that is kept until it has been sent.
+func (c *Change) appendUnsent(dst []byte) []byte {
+	return c.appendMessages(binary.BigEndian.AppendUint64(dst, c.Epoch))
+}
+
+func (g *Group) readUnsent(r *codec.Reader) {
+	c := &Change{Sender: Sender{Type: SenderMember, Leaf: g.now.own}, Epoch: r.Uint64(), group: g, done: true}
+	c.readMessages(r)
+	c.show()
+	g.unsent = append(g.unsent, c)
+}
+
+// appendMessages appends what is to be sent of a commit, and what the application notes of it.
+func (c *Change) appendMessages(dst []byte) []byte {
+	dst = codec.AppendOpaque(codec.AppendOpaque(dst, c.made.aad), c.made.sent)
+	dst = codec.AppendVector(dst, func(dst []byte) []byte {
+		for _, w := range c.made.welcomes {
+			dst = codec.AppendOpaque(dst, w)
+		}
+		return dst
+	})
+	return codec.AppendOpaque(dst, c.made.note)
+}
+
+// readMessages reads what appendMessages wrote, and copies it.
+func (c *Change) readMessages(r *codec.Reader) {
+	c.made.aad, c.made.sent = bytes.Clone(r.Opaque()), bytes.Clone(r.Opaque())
+	r.Vector(codec.MaxVector, func(r *codec.Reader) { c.made.welcomes = append(c.made.welcomes, bytes.Clone(r.Opaque())) })
+	c.made.note = bytes.Clone(r.Opaque())
+}
+
+// messagesRoom is at least the length of what appendMessages appends.
+func (c *Change) messagesRoom() int {
+	n := 32 + len(c.made.aad) + len(c.made.sent) + len(c.made.note)
+	for _, w := range c.made.welcomes {
+		n += 4 + len(w)
+	}
+	return n
+}
 
 // packChanges gives what of the commits on their way is not secret, in their order.
 func (g *Group) packChanges() [][]byte {
@@ -23,11 +82,7 @@ func (g *Group) packChanges() [][]byte {
 }
 
 func (c *Change) room() int {
-	n := 256 + len(c.made.sent) + len(c.made.aad) + 4*len(c.made.added) + c.next.publicRoom(c.base.tree)
-	for _, w := range c.made.welcomes {
-		n += 4 + len(w)
-	}
-	return n
+	return 256 + 4*len(c.made.added) + c.messagesRoom() + c.next.publicRoom(c.base.tree)
 }
 
 // append appends what of a commit of this member is not secret. What the change will do is told by that.
@@ -44,14 +99,7 @@ func (c *Change) append(dst []byte) []byte {
 		}
 		return dst
 	})
-	dst = codec.AppendOpaque(codec.AppendOpaque(dst, c.made.aad), c.made.sent)
-	dst = codec.AppendVector(dst, func(dst []byte) []byte {
-		for _, w := range c.made.welcomes {
-			dst = codec.AppendOpaque(dst, w)
-		}
-		return dst
-	})
-	return c.next.appendPublic(dst, c.base.tree)
+	return c.next.appendPublic(c.appendMessages(appendBool(dst, c.made.keep)), c.base.tree)
 }
 
 // readChange reads what append wrote, as an opaque.
@@ -66,8 +114,8 @@ func (g *Group) readChange(in *codec.Reader) *Change {
 		}
 	})
 	r.Vector(codec.MaxVector, func(r *codec.Reader) { c.made.added = append(c.made.added, LeafIndex(r.Uint32())) })
-	c.made.aad, c.made.sent = r.Opaque(), r.Opaque()
-	r.Vector(codec.MaxVector, func(r *codec.Reader) { c.made.welcomes = append(c.made.welcomes, r.Opaque()) })
+	c.made.keep = r.Optional()
+	c.readMessages(r)
 	c.next = readPublicEpoch(r, g.suite, g.limits, g.now.tree)
 	err := r.Finish()
 	if err == nil && !c.fits() {

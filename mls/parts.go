@@ -21,17 +21,18 @@ import (
 //
 //	"mls-part" | version | kind | number | number and tag of the part it stands on | run | group id<V> | sealed text, tag
 //
-// The key is derived from the StateKey, the run and the group id. A run is 16 random bytes that a Group draws before
+// The key is derived from the StateKey, the member that it is for, the run and the group id. A run is 16 random bytes that a Group draws before
 // its
 // first part, so that two Groups made of the same parts never share a key; within a run the number is the nonce, and no
 // two parts get the same. What a part stands on is named by the tag that seals it: who mixes parts of two histories is
 // found out, although both have the same numbers.
 //
 //	public  ◀── public ◀── public ◀── secret ◀── message ◀── message
-//	(the whole tree)  (changes of it)             (each stands on the last one that is known to be stored)
+//	(the whole tree)  (changes of it)             (each stands on the last one that is known to be stored, or on the
+//	                                               secret part, and holds what happened since)
 const (
 	partMagic   = "mls-part"
-	partVersion = 2
+	partVersion = 3
 
 	partTagSize = 16
 
@@ -59,19 +60,26 @@ type partRef struct {
 	tag    [partTagSize]byte
 }
 
-// StateKey seals the parts of groups. It cannot be printed or compared with ==. Safe for concurrent use until it is
-// wiped.
+// StateKey seals the parts of the groups of one client. It cannot be printed or compared with ==. Safe for concurrent
+// use until it is wiped.
 type StateKey struct {
 	_      [0]func()
 	secret *suite.Secret // fmt does not follow it
+	member string
 }
 
-// NewStateKey copies the StateKeySize bytes of a key, which are to be random.
-func NewStateKey(b []byte) (*StateKey, error) {
-	if len(b) != StateKeySize {
+// NewStateKey copies the StateKeySize bytes of a key, which are to be random. member names the client whose groups it
+// seals, and is the same after every restart: what was sealed for one opens for no other, so that who can write to the
+// stores of two members of a group cannot give the parts of one to the other, although both have the same bytes. It is
+// not stored and not empty.
+func NewStateKey(b []byte, member string) (*StateKey, error) {
+	switch {
+	case len(b) != StateKeySize:
 		return nil, refuse(Misuse, "", "state key of %d bytes, want %d", len(b), StateKeySize)
+	case member == "":
+		return nil, refuse(Misuse, "", "state key of no member: say whose groups it seals")
 	}
-	k := &StateKey{secret: new(suite.Secret)}
+	k := &StateKey{secret: new(suite.Secret), member: member}
 	k.secret.Set(b)
 	return k, nil
 }
@@ -87,7 +95,8 @@ func (k *StateKey) aead(run partRun, group []byte) (cipher.AEAD, error) {
 	if k.secret.Len() == 0 {
 		return nil, refuse(Misuse, "", "Config.StateKey is wiped")
 	}
-	key, err := hkdf.Key(sha256.New, k.secret.Bytes(), run[:], "slimgo mls part of "+string(group), 32)
+	info := codec.AppendOpaque(codec.AppendOpaque([]byte("slimgo mls part of "), []byte(k.member)), group)
+	key, err := hkdf.Key(sha256.New, k.secret.Bytes(), run[:], string(info), 32)
 	if err != nil {
 		return nil, fmt.Errorf("mls: key of parts: %w", err)
 	}
@@ -182,7 +191,7 @@ func openParts(key *StateKey, parts [][]byte) ([]openedPart, error) {
 		}
 		text, err := aeads[h.run].Open(nil, partNonce(h.number), sealed, head)
 		if err != nil {
-			return opened, refuse(BadSignature, "", "part %d does not open: it is damaged, or of another key", h.number)
+			return opened, refuse(BadSignature, "", "part %d does not open: it is damaged, or of another key or member", h.number)
 		}
 		opened = append(opened, openedPart{h, partRef{h.number, [partTagSize]byte(b[len(b)-partTagSize:])}, text, len(b)})
 	}
@@ -202,29 +211,37 @@ type snapshot struct {
 	messages []*openedPart
 }
 
-// findSnapshot finds the newest state in parts, which are in the order of their numbers. Older parts may be left
-// over; a
-// newer one that does not belong to it may not, except public parts whose secret part was not written any more.
+// findSnapshot finds the newest state in parts, which are in the order of their numbers: the newest part that is not
+// public, and those that it stands on. Others may be left over: older ones, message parts whose content a newer one
+// holds as well, and public parts whose secret part was not written any more.
 func findSnapshot(parts []openedPart) (h snapshot, err error) {
 	at := map[partRef]*openedPart{}
-	next := map[partRef]*openedPart{} // the newest message part that stands on one: it holds what others on the same do
-	forks := map[partRef]*openedPart{}
+	var newest *openedPart
 	for i := range parts {
 		p := &parts[i]
 		at[p.ref] = p
-		switch p.kind {
-		case partSecret:
+		if p.kind != partPublic {
+			newest = p
+		}
+		if p.kind == partSecret {
 			h.secret = p
-		case partMessage:
-			if o := next[p.on]; o != nil && o.run != p.run { // no: they are of two Groups that were in use together
-				forks[p.on] = o
-			}
-			next[p.on] = p
 		}
 	}
 	if h.secret == nil {
 		return h, refuseFor(Missing, "", ErrNotSaved, "no secret part among %d parts of a group", len(parts))
 	}
+	for p := newest; p.kind != partSecret; {
+		o := at[p.on]
+		if o == nil || o.kind == partPublic || o.number >= p.number {
+			return h, refuse(Missing, "", "part %d stands on part %d, which is not here, or is another", p.number, p.on.number)
+		}
+		h.messages = append(h.messages, p)
+		if p = o; p.kind == partSecret && p != h.secret {
+			return h, refuse(Missing, "", "part %d stands on secret part %d, which is not the newest, %d", newest.number,
+				p.number, h.secret.number)
+		}
+	}
+	slices.Reverse(h.messages)
 	for of, on := h.secret, h.secret.on; on != (partRef{}); on = of.on {
 		p := at[on]
 		if p == nil || p.kind != partPublic || p.number >= of.number {
@@ -236,19 +253,24 @@ func findSnapshot(parts []openedPart) (h snapshot, err error) {
 		return h, refuse(Malformed, "", "secret part %d stands on no public part", h.secret.number)
 	}
 	slices.Reverse(h.publics)
-	last := h.secret
-	for p := next[last.ref]; p != nil && p.number > last.number; p = next[last.ref] {
-		if o := forks[last.ref]; o != nil {
-			return h, refuse(Malformed, "", "parts %d and %d both follow part %d: two groups of one store were in use at the same time", o.number, p.number, last.number)
-		}
-		h.messages, last = append(h.messages, p), p
+	return h, h.checkRuns(parts)
+}
+
+// checkRuns refuses message parts of another run beside one of h: a Group that was made of the store stands on what
+// it found, so that two have gone on from the same part.
+func (h *snapshot) checkRuns(parts []openedPart) error {
+	follows := map[partRef]*openedPart{}
+	for _, p := range h.messages {
+		follows[p.on] = p
 	}
 	for i := range parts {
-		if p := &parts[i]; p.kind != partPublic && p.number > last.number {
-			return h, refuse(Missing, "", "part %d stands on part %d, which is not here, or is another", p.number, p.on.number)
+		p := &parts[i]
+		if o := follows[p.on]; p.kind == partMessage && o != nil && o.run != p.run {
+			return refuse(Malformed, "", "parts %d and %d both follow part %d: two groups of one store were in use at the same time",
+				p.number, o.number, p.on.number)
 		}
 	}
-	return h, nil
+	return nil
 }
 
 // newRun draws the bytes of a run.

@@ -90,15 +90,33 @@ const (
 	PlaceProposer                  // of the group's external_senders
 )
 
+// Stage is what the application is asked for: what follows if it refuses.
+type Stage uint8
+
+// The stages.
+const (
+	StageArrival Stage = iota + 1 // a proposal has come, or this member makes one: it does not wait for a commit
+	StageCommit                   // this member makes a commit: it is made without that, or not at all
+	StageFollow                   // another made a commit: this member stays behind
+	StageJoin                     // this client joins a group: it does not
+)
+
+// String is a word for it.
+func (s Stage) String() string {
+	return name(uint16(s), "stage", "", "arrival", "commit", "follow", "join")
+}
+
 // Presented is a credential to be judged (section 5.3.1).
 type Presented struct {
 	Place        Place
+	Stage        Stage     // who adds a client can be stricter than who follows, or has joined, where it is in the group
 	Leaf         LeafIndex // of updates and members; 0 of others
 	Credential   Credential
 	SignatureKey []byte
 	Node         *LeafNode // whole; nil for PlaceProposer
-	Replaces     *LeafNode // what stood there, of updates and of external commits that take an old appearance out: it must be the same client
+	Replaces     *LeafNode // what stood there, of updates and of external commits that take an old appearance out
 	Time         time.Time
+	Roster       Roster // before the commit; of the group that is joined
 }
 
 // AcceptAll is a Config.Credentials that believes everybody, for tests.
@@ -108,13 +126,22 @@ func AcceptAll(*Presented) error { return nil }
 type Committed struct {
 	Proposal    Proposal
 	Sender      Sender
-	ByReference bool
+	ByReference bool // it was sent before, and waits or waited; not so: the commit brings it
 
 	sound  bool // what checkAlone looks at was found in order when it arrived, and does not change in this epoch
 	judged bool // judgeWaiting found it valid for the commit that is being made
 }
 
-// Config is what a client brings to all of its groups. It may be shared by groups, and is not changed by them.
+// Proposed is what Config.Proposals is asked about.
+type Proposed struct {
+	Stage     Stage       // StageArrival, StageCommit or StageFollow
+	Committer Sender      // who commits them; at StageArrival nobody yet: the zero value
+	List      []Committed // in the order of the commit; at StageArrival the one that has come, which is ByReference
+	Roster    Roster      // before the commit
+}
+
+// Config is what a client brings to all of its groups. It may be shared by groups, and is not changed by them, nor by
+// the caller while it is in use: a client that has another identity now makes another of it ([Config.WithIdentity]).
 type Config struct {
 	// CipherSuite of groups and key packages made with it.
 	CipherSuite CipherSuite
@@ -127,20 +154,22 @@ type Config struct {
 	// nonces from the system in any case.
 	Rand io.Reader
 
+	// Client names the client that a credential is of, such as the subject of a token: the same name for all of its
+	// credentials, and for those of no other client. It reads the credential and does not judge it, which Credentials
+	// does; an error or nothing refuses it. With it, no client is in a group twice, a leaf is replaced by one of the same
+	// client only, and LeafNode.Client gives the name: it is asked once for each leaf node. All members must agree on it.
+	// nil: each credential is a client, of which there may be several in a group; members may change their credentials
+	// to others that Credentials believes, and an external commit removes a member with the joiner's credential only.
+	Client func(c Credential) (string, error)
 	// Credentials judges credentials, and must be given: AcceptAll is for tests. The error goes no further than to the
 	// caller.
 	Credentials func(*Presented) error
-	// Proposals may refuse a list of proposals in a commit, ours or another's, beyond the rules of the RFC; nil accepts. It must not
-	// keep the slice.
-	Proposals func(committer Sender, list []Committed) error
-	// Admit may refuse a proposal when it arrives, before it waits for a commit, and must not keep it: a commit that holds
-	// it can then not be followed. Credentials have not been asked about it: they are when it is committed. nil accepts
-	// proposals of members and of the group's external senders, and refuses those of clients who propose themselves, whom
-	// nobody vouches for.
-	Admit func(p Committed) error
-	// SameClient says whether two credentials are of one client, for groups that continue another or branch from it (sections 11.2, 11.3);
-	// nil: when they are equal.
-	SameClient func(a, b Credential) bool
+	// Proposals may refuse proposals beyond the rules of the RFC: one that arrives, before it waits, and the list of a
+	// commit, ours or another's. A commit that holds one which was refused when it arrived can not be followed.
+	// Credentials have not been asked about it then: they are when it is committed. It must not keep what it is given.
+	// nil accepts all but proposals of clients who propose themselves, whom nobody vouches for; who gives it vouches for
+	// those that it does not refuse.
+	Proposals func(*Proposed) error
 	// PSK finds pre-shared keys: external ones, and resumption keys of groups other than the one that asks. What it
 	// returns is copied. An error or nothing, nil or empty, says that the key is not here.
 	PSK func(id *PSKID) ([]byte, error)
@@ -148,9 +177,7 @@ type Config struct {
 	KeyPackages KeyPackageStore
 	// StateKey seals what Group.Save gives. nil: groups are not saved, and Save is refused. Restore needs the one that a
 	// group was saved under. A group whose Config has got another is saved anew as a whole, to be written and its old
-	// parts deleted in one transaction: Restore opens no store with parts of both. Two clients that may be members of one
-	// group have one each: otherwise who can write to their stores could give the parts of one to the other, and both
-	// would speak with the same keys.
+	// parts deleted in one transaction: Restore opens no store with parts of both.
 	StateKey *StateKey
 
 	// Capabilities beyond those of this package: extension and proposal types, credential types, suites. What this package
@@ -259,6 +286,16 @@ func (c *Config) suite() (*suite.Suite, error) {
 
 // judge asks the application about a credential.
 func (c *Config) judge(p *Presented) error {
+	if p.Node != nil {
+		if err := c.identify(p.Node); err != nil {
+			return err
+		}
+		if p.Replaces != nil {
+			if err := c.checkSameClient(p.Node, p.Replaces, p.Place == PlaceExternal); err != nil {
+				return err
+			}
+		}
+	}
 	if c.Credentials == nil { // who took it away again believes nobody
 		return refuse(Refused, "5.3.1", "Config.Credentials is nil: nobody is believed")
 	}

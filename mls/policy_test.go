@@ -26,8 +26,8 @@ func TestPolicy(t *testing.T) {
 			}
 			return nil
 		}
-		c.Proposals = func(s Sender, list []Committed) error {
-			for _, c := range list {
+		c.Proposals = func(p *Proposed) error {
+			for _, c := range p.List {
 				if r, ok := c.Proposal.(*Remove); ok && r.Leaf == 0 {
 					return refused
 				}

@@ -24,7 +24,7 @@ func init() {
 	for _, v := range []any{Add{}, Capabilities{}, Change{}, CommitOptions{}, Committed{}, Config{}, ContentType(0), Credential{}, CredentialType(0), Error{},
 		Extension{}, ExtensionType(0), Extensions{}, ExternalInit{}, ExternalOptions{}, ExternalSender{}, Group{}, GroupContextExtensions{}, Identity{},
 		JoinOptions{}, KeyPackage{}, Kind(0), LeafChange{}, LeafNode{}, LeafNodeSource(0), Lifetime{}, Limits{}, Member{}, Message{}, Padding(nil), Part{}, Place(0),
-		PreSharedKey{}, Presented{}, PrivateKeyPackage{}, ProposalType(0), ProtocolVersion(0), PSKID{}, PSKType(0), PSKUsage(0), ReInit{}, Received{},
+		PreSharedKey{}, Presented{}, PrivateKeyPackage{}, ProposalType(0), ProtocolVersion(0), PSKID{}, PSKType(0), PSKUsage(0), Proposed{}, ReInit{}, Received{}, Roster{}, Stage(0),
 		Remove{}, RequiredCapabilities{}, Saved{}, Sender{}, SenderType(0), UnknownProposal{}, Update{}, WireFormat(0)} {
 		t := reflect.TypeOf(v)
 		exportedTypes[t.Name()] = t

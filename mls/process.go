@@ -74,7 +74,7 @@ func (g *Group) keysOf(epoch uint64) (*epochKeys, error) {
 			return k, nil
 		}
 	}
-	return nil, refuse(WrongEpoch, "6.3", "message of epoch %d, the group is in %d and keeps %d past ones", epoch, g.Epoch(), len(g.past))
+	return nil, refuse(otherEpoch(epoch, g.Epoch()), "6.3", "message of epoch %d, the group is in %d and keeps %d past ones", epoch, g.Epoch(), len(g.past))
 }
 
 // processPublic takes a public handshake message, whose bytes are msg.
@@ -165,7 +165,8 @@ func (g *Group) judgeProposer(s Sender) error {
 		return err
 	}
 	from := senders[s.Index]
-	return g.cfg.judge(&Presented{Place: PlaceProposer, Credential: from.Credential, SignatureKey: from.SignatureKey})
+	return g.cfg.judge(&Presented{Place: PlaceProposer, Stage: StageArrival, Roster: g.roster(), Credential: from.Credential,
+		SignatureKey: from.SignatureKey})
 }
 
 // handshake takes a proposal or commit of this epoch whose signature has been verified.
@@ -202,16 +203,16 @@ func (g *Group) admit(a *authenticated, own *ownUpdate) (pending, error) {
 	if err := g.checkRoom(p.Sender, weight(p.Proposal)); err != nil {
 		return p, err
 	}
-	if g.cfg.Admit == nil && p.Sender.Type == SenderNewMemberProposal {
-		return p, refuse(Refused, "12.1.8", "a client proposes itself, and Config.Admit is nil: nobody vouches for it")
+	if g.cfg.Proposals == nil && p.Sender.Type == SenderNewMemberProposal {
+		return p, refuse(Refused, "12.1.8", "a client proposes itself, and Config.Proposals is nil: nobody vouches for it")
 	}
 	alone := proposalList{suite: g.suite, all: []Committed{p.Committed}}
 	if err := alone.checkAlone(&g.now.context, g.now.tree, g.cfg); err != nil {
 		return p, err
 	}
 	p.sound = true
-	if g.cfg.Admit != nil {
-		if err := g.cfg.Admit(p.Committed); err != nil {
+	if g.cfg.Proposals != nil {
+		if err := g.cfg.Proposals(&Proposed{Stage: StageArrival, List: []Committed{p.Committed}, Roster: g.roster()}); err != nil {
 			return p, refuseFor(Refused, "12.1.8", err, "%v of %v was refused", p.Proposal.Type(), p.Sender)
 		}
 	}
@@ -373,7 +374,8 @@ func (g *Group) receive(a *authenticated) (*Change, error) {
 		return nil, refuse(Invalid, "12.4.2", "commit has no path, and its proposals ask for one")
 	}
 	if l.mode == external { // signed with a key of its own: who it is comes before all work with the tree
-		if err := g.cfg.judge(l.pathLeaf(from.Leaf, made.path, now.tree)); err != nil {
+		l.joiner = made.path.leaf
+		if err := g.cfg.judge(l.pathLeaf(from.Leaf, made.path, g.roster())); err != nil {
 			return nil, err
 		}
 	}
@@ -472,7 +474,7 @@ func (g *Group) ownUpdate(l *proposalList) *ownUpdate {
 
 // checkPath verifies a path as far as it goes without keys, and puts it into the tree of l.
 func (g *Group) checkPath(l *proposalList, from LeafIndex, u *updatePath) ([]step, error) {
-	place := l.pathLeaf(from, u, g.now.tree)
+	place := l.pathLeaf(from, u, g.roster())
 	if err := checkLeafAlone(g.suite, u.leaf, SourceCommit, g.ID(), from, g.cfg.rules(false)); err != nil {
 		return nil, within(err, "leaf in the path of a commit")
 	}
@@ -498,10 +500,10 @@ func (g *Group) checkPath(l *proposalList, from LeafIndex, u *updatePath) ([]ste
 }
 
 // pathLeaf is the leaf of a path as it is presented to the application.
-func (l *proposalList) pathLeaf(from LeafIndex, u *updatePath, before *tree) *Presented {
-	p := &Presented{Place: PlaceUpdate, Leaf: from, Credential: u.leaf.Credential, SignatureKey: u.leaf.SignatureKey, Node: u.leaf}
+func (l *proposalList) pathLeaf(from LeafIndex, u *updatePath, before Roster) *Presented {
+	p := &Presented{Place: PlaceUpdate, Stage: StageFollow, Roster: before, Leaf: from, Credential: u.leaf.Credential, SignatureKey: u.leaf.SignatureKey, Node: u.leaf}
 	if l.mode == external {
-		p.Place, p.Leaf, p.Replaces = PlaceExternal, 0, l.replaced(before)
+		p.Place, p.Leaf, p.Replaces = PlaceExternal, 0, l.replaced(before.tree)
 	} else {
 		p.Replaces = l.tree.leaf(from)
 	}

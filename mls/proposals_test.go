@@ -13,7 +13,7 @@ func TestProposalsByReference(t *testing.T) {
 	c.propose(1, &Add{joiner.keyPackage()})
 	c.propose(2, &Remove{c.members[3].group.Own()})
 	c.tell(1, must[[]byte](t)(c.members[1].group.ProposeUpdate(Identity{}, nil)))
-	if _, err := c.members[0].group.Protect(nil, []byte("data"), nil); !errors.Is(err, Misuse) {
+	if _, err := c.members[0].group.Protect(nil, []byte("data"), nil); !errors.Is(err, CommitDue) {
 		t.Errorf("data while proposals wait: %v", err)
 	}
 	if p := c.members[0].group.Pending(); len(p) != 3 || !p[0].ByReference || p[0].Sender.Leaf != 1 {
@@ -54,9 +54,10 @@ func TestProposalsFromOutside(t *testing.T) {
 	first.group = must[*Group](t)(Create(first.cfg, []byte("g"), ExternalSenders(ExternalSender{service.cfg.Key.Public(), service.cfg.Credential})))
 	var vouched []string // whom the application knows
 	admit := func(c *Config) {
-		c.Admit = func(p Committed) error {
-			a, ok := p.Proposal.(*Add)
-			if ok && p.Sender.Type == SenderNewMemberProposal && !slices.Contains(vouched, string(a.KeyPackage.Leaf.Credential.Identity)) {
+		c.Proposals = func(p *Proposed) error {
+			one := p.List[0]
+			a, ok := one.Proposal.(*Add)
+			if ok && one.Sender.Type == SenderNewMemberProposal && !slices.Contains(vouched, string(a.KeyPackage.Leaf.Credential.Identity)) {
 				return errors.New("nobody knows it")
 			}
 			return nil
@@ -81,9 +82,9 @@ func TestProposalsFromOutside(t *testing.T) {
 	}
 	c.agree()
 
-	// Without Config.Admit nobody vouches.
+	// Without Config.Proposals nobody vouches.
 	for _, p := range c.members {
-		p.cfg.Admit = nil
+		p.cfg.Proposals = nil
 	}
 	again := newPerson(t, 1, "again")
 	_, err = first.group.Process(must[[]byte](t)(ProposeSelf(again.cfg, first.group.ID(), first.group.Epoch(), again.keyPackage())))
@@ -236,7 +237,7 @@ func TestUpdatesOfNobody(t *testing.T) {
 // Proposals from outside have a quarter of the room, and do not keep those of members out. Received again, a proposal takes no more.
 func TestRoomForProposals(t *testing.T) {
 	service := newPerson(t, 1, "service")
-	c := newCrowd(t, 1, 4, func(c *Config) { c.Limits.Proposals, c.Admit = 8, func(Committed) error { return nil } })
+	c := newCrowd(t, 1, 4, func(c *Config) { c.Limits.Proposals, c.Proposals = 8, func(*Proposed) error { return nil } })
 	c.commit(0, CommitOptions{Proposals: []Proposal{&GroupContextExtensions{Extensions{ExternalSenders(ExternalSender{service.cfg.Key.Public(), service.cfg.Credential})}}}})
 	g := c.members[1].group
 	outside := func(p Proposal) []byte {
@@ -301,8 +302,8 @@ func TestPendingProposalsThatDoNotGoTogether(t *testing.T) {
 			c.propose(0, &Remove{3})
 		}, nil, 2, CommitOptions{}, []ProposalType{ProposalRemove}},
 		{"what Config.Proposals refuses", func(c *crowd) { c.propose(0, &Remove{3}); c.propose(0, psk) }, func(c *Config) {
-			c.Proposals = func(_ Sender, list []Committed) error {
-				if slices.ContainsFunc(list, func(c Committed) bool { return c.Proposal.Type() == ProposalRemove }) {
+			c.Proposals = func(p *Proposed) error {
+				if slices.ContainsFunc(p.List, func(c Committed) bool { return c.Proposal.Type() == ProposalRemove }) {
 					return errors.New("nobody goes")
 				}
 				return nil

@@ -42,6 +42,9 @@ func (g *Group) proposeUpdate(leaf *LeafNode, own *ownUpdate, id Identity, aad [
 	if id.Credential.Type != 0 {
 		leaf.Credential = id.Credential
 	}
+	if err := g.cfg.checkOwnLeaf(leaf, g.now.tree.leaf(g.now.own)); err != nil {
+		return nil, err
+	}
 	if err := leaf.sign(g.suite, g.cfg.random(), signer, g.ID(), g.now.own); err != nil {
 		return nil, err
 	}

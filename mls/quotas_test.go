@@ -184,7 +184,7 @@ func TestProposalsOfOtherTypesThatWait(t *testing.T) {
 			}
 			continue
 		}
-		wantRefusal(t, err, Misuse, "12.4: 1 proposals wait: commit before sending data")
+		wantRefusal(t, err, CommitDue, "12.4: 1 proposals wait: commit before sending data")
 		if ch := c.commit(0, CommitOptions{}); len(ch.Proposals) != 1 {
 			t.Errorf("committed %v", ch.Proposals)
 		}

@@ -10,10 +10,12 @@ import (
 
 var stateKey = newStateKey("state key")
 
-func newStateKey(seed string) *StateKey {
+func newStateKey(seed string) *StateKey { return stateKeyOf(seed, "tests") }
+
+func stateKeyOf(seed, member string) *StateKey {
 	b := make([]byte, StateKeySize)
 	_, _ = stream(seed).Read(b)
-	k, err := NewStateKey(b)
+	k, err := NewStateKey(b, member)
 	if err != nil {
 		panic(err)
 	}

@@ -24,7 +24,7 @@ var (
 	errStateNode   = errors.New("node of a tree in the state is out of its place")
 	errStateEpochs = errors.New("state has ratchets for another number of epochs than it has trees")
 	errStateChange = errors.New("commit on its way in the state names a leaf that is not there")
-	errStateEntry  = errors.New("entry of a message part is of no known type, or of a key that is not here")
+	errStateEntry  = errors.New("entry of a message part is of no known type, or of a key or commit that is not here")
 )
 
 // read makes g of its parts.
@@ -266,9 +266,15 @@ func (g *Group) appendSecret(dst []byte, changes [][]byte) []byte {
 		}
 		return dst
 	})
-	return codec.AppendVector(dst, func(dst []byte) []byte {
+	dst = codec.AppendVector(dst, func(dst []byte) []byte {
 		for i, c := range g.unapplied {
 			dst = c.next.appendSecret(codec.AppendOpaque(dst, changes[i]))
+		}
+		return dst
+	})
+	return codec.AppendVector(dst, func(dst []byte) []byte {
+		for _, c := range g.unsent {
+			dst = c.appendUnsent(dst)
 		}
 		return dst
 	})
@@ -289,6 +295,9 @@ func (g *Group) secretRoom(changes [][]byte) int {
 	}
 	for i, c := range g.unapplied {
 		n += 8 + len(changes[i]) + c.next.secretRoom()
+	}
+	for _, c := range g.unsent {
+		n += c.messagesRoom()
 	}
 	return n
 }
@@ -328,6 +337,7 @@ func (g *Group) readSecret(r *codec.Reader) {
 			g.unapplied = append(g.unapplied, c)
 		}
 	})
+	r.Vector(codec.MaxVector, g.readUnsent)
 }
 
 // secretRoom is at least the length of a secret with its own length.

@@ -2,6 +2,7 @@ package mls
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
 )
@@ -20,7 +21,7 @@ type spentKey struct {
 type spentLog struct {
 	newest []spentKey
 	count  uint64 // of all
-	saved  uint64 // of those that are known to be stored
+	saved  uint64 // of those that are in the parts up to the base
 }
 
 const maxSpent = 48
@@ -33,10 +34,10 @@ func (l *spentLog) add(k spentKey) {
 	l.count++
 }
 
-// lost reports whether the log does not hold all that is not stored.
+// lost reports whether the log does not hold all that is not in the parts up to the base.
 func (l *spentLog) lost() bool { return l.count-l.saved > uint64(len(l.newest)) }
 
-// unsaved are the keys that are not known to be stored.
+// unsaved are the keys that came after the base.
 func (l *spentLog) unsaved() []spentKey {
 	if l.lost() {
 		return nil
@@ -44,18 +45,21 @@ func (l *spentLog) unsaved() []spentKey {
 	return l.newest[len(l.newest)-int(l.count-l.saved):]
 }
 
-// message makes the message part: the keys that were used and the proposals that came since what is stored.
-func (s *Saved) message(trees []*secretTree) {
-	g, t := s.group, &s.then
-	room := 0
+// message makes the message part: the keys that were used, the proposals that came, and which commits need not be
+// kept any more, since its base.
+func (s *Saved) message() {
+	g, l := s.group, &s.group.ledger
+	trees, room := g.secretTrees(), 0
 	for _, tree := range trees {
 		room += spentSize * len(tree.log.unsaved())
 	}
-	came := g.proposals[g.ledger.stored.marks.proposals:]
+	came := g.proposals[l.base.proposals:]
 	for i := range came {
 		room += 1 + came[i].room()
 	}
-	ref, size := s.seal(partMessage, t.last, room, func(dst []byte) []byte {
+	sent := l.sent[l.base.sent:]
+	room += sentSize * len(sent)
+	part, ref := l.seal(g, partMessage, l.base.ref, room, func(dst []byte) []byte {
 		for i, tree := range trees {
 			epoch := g.now.messages.epoch
 			if i > 0 {
@@ -68,19 +72,25 @@ func (s *Saved) message(trees []*secretTree) {
 		for i := range came {
 			dst = came[i].appendState(append(dst, entryProposal))
 		}
+		for _, epoch := range sent {
+			dst = binary.BigEndian.AppendUint64(append(dst, entrySent), epoch)
+		}
 		return dst
 	})
-	t.last = ref
-	t.messages++
-	t.bytes += size
+	s.Parts = append(s.Parts, part)
+	s.base.ref, s.base.proposals, s.base.sent = ref, len(g.proposals), len(l.sent)
+	l.messages = append(l.messages, part.Number)
+	l.messageBytes += len(part.Data)
 }
 
 // Entries of a message part.
 const (
 	entrySpent    = 1
 	entryProposal = 2
+	entrySent     = 3
 
 	spentSize = 1 + 8 + 4 + 1 + 4
+	sentSize  = 1 + 8
 )
 
 // append appends the entry of a key of an epoch.
@@ -102,6 +112,14 @@ func (g *Group) readMessage(r *codec.Reader) {
 			}
 		case entryProposal:
 			g.proposals = append(g.proposals, readPendingState(r, g.suite))
+		case entrySent:
+			epoch := r.Uint64()
+			i := slices.IndexFunc(g.unsent, func(c *Change) bool { return c.Epoch == epoch })
+			if i < 0 {
+				r.Fail(errStateEntry)
+				return
+			}
+			g.unsent = slices.Delete(g.unsent, i, i+1)
 		default:
 			r.Fail(errStateEntry)
 		}

@@ -10,35 +10,39 @@ import (
 // all.
 type Part struct {
 	Number uint64 // no two parts of a group have the same
-	Data   []byte // the caller's
+	Data   []byte // not to be changed: the next Saved may hold it too
 }
 
-// Saved is what has changed of a group since what is known to be stored. The caller writes Parts in their order,
-// deletes
-// the parts numbered Obsolete after that, and calls Done; or does the first two in one transaction. Stopped at any
-// point, the store holds the state before or the one after. Nothing of it is stored by this package.
+// Saved is what of a group is not known to be stored. The caller writes Parts in their order, deletes the parts
+// numbered Obsolete after that, and calls Done; or does the first two in one transaction. Stopped at any point, the
+// store holds the state before or the one after. Nothing of it is stored by this package.
 //
-// When a write fails, Done is not called, and the next Save holds what this one did. A later Save covers an earlier one
-// that is not done; both may be written.
+// Each Saved holds all that no Done has confirmed, so that Save need not wait for the store: the next one can be made,
+// and written, while this one is on its way. A part that is on its way is among the next Parts again, byte for byte, if
+// they stand on it; who writes in order can leave out what was written. When a write fails, Done is not called, and the
+// next Save holds what this one did. Only the last of several that wait has to be written.
 type Saved struct {
-	Parts    []Part   // none: nothing has changed, but there may be what Restore found left over, in Obsolete
+	Parts    []Part   // none: all is stored, but there may be what is to be deleted
 	Obsolete []uint64 // of parts that are or may be in the store; unknown numbers are no error
+	// KeyPackage is the reference of the key package that the group was joined by, until it is gone from
+	// Config.KeyPackages; else nil. Done deletes it there, unless the caller has, in the transaction that writes Parts.
+	KeyPackage []byte
 
-	group *Group
-	kind  partKind // the one that brings the others along
-	whole bool     // the whole tree is in it
-	then  stored   // what is stored when Parts are
-	spent []spentUpTo
+	group   *Group
+	newest  uint64   // number of the newest part that was made until then
+	base    base     // of message parts, when Parts are stored
+	deleted []uint64 // what of Obsolete was not known to be deleted
+	spent   []spentUpTo
 }
 
-// spentUpTo says how much of a secret tree's log a Saved holds.
+// spentUpTo says how much of a secret tree's log is in the parts up to a base.
 type spentUpTo struct {
 	tree  *secretTree
 	count uint64
 }
 
-// stored is what is known to be in the store.
-type stored struct {
+// chain is what the newest state was written as: public parts and a secret one, stored or on their way.
+type chain struct {
 	publics    []partRef // those in use, the whole tree first; never changed in place
 	tree       *tree     // that they give
 	wholeSize  int       // bytes of the first of them
@@ -47,18 +51,22 @@ type stored struct {
 	secret     partRef
 	secretSize int
 
-	last     partRef // the newest: what a message part would stand on
-	messages int     // parts
-	bytes    int     // of them
-
 	marks marks
 }
 
-// marks tell two states of a group apart, but for the keys of messages.
+// base is what a message part stands on: the secret part, which is stored or among the same Parts, or a message part
+// that is known to be stored. A message part holds all that happened after its base.
+type base struct {
+	ref       partRef
+	of        uint64 // number of the secret part
+	proposals int    // that waited
+	sent      int    // of ledger.sent
+}
+
+// marks tell two states of a group apart, but for what message parts hold.
 type marks struct {
-	public    uint64 // grows when the public part is to be written
-	secret    uint64 // grows when the secret part is
-	proposals int    // that wait: they are only added while secret stays
+	public uint64 // grows when the public part is to be written
+	secret uint64 // grows when the secret part is
 }
 
 // ledger is what a group knows of its parts.
@@ -68,14 +76,19 @@ type ledger struct {
 	aead   cipher.AEAD // nil: this Group has made no part yet
 	of     *Group      // that aead is of: a Group that was copied begins a run of its own
 	number uint64      // of the newest part that was made, or found by Restore
-	marks  marks       // but for proposals
-	given  []uint64    // all that may be in the store
-	left   []uint64    // of those what Restore found and did not need: deleted by nobody before the power was gone
-	undone int         // Saves since the last Done
-	// replaced: another Group has its place in the store.
-	replaced bool
-	newest   *Saved // not done
-	stored   stored
+	marks  marks
+	chain  chain
+	base   base
+	// waiting are the parts of chain that are not known to be stored, in their order. Never changed in place.
+	waiting []Part
+	// messages are the message parts since the secret one, stored or on their way.
+	messages     []uint64
+	messageBytes int
+	sent         []uint64 // epochs of commits that were kept until then, since the secret part
+	obsolete     []uint64 // not known to be deleted
+	undone       int      // Saves since the last Done
+	done         uint64   // newest part that is known to be stored
+	replaced     bool     // another Group has its place in the store
 }
 
 const (
@@ -84,11 +97,13 @@ const (
 	minMessageParts = 64
 	// After so many public parts the whole tree is written.
 	maxPublicParts = 64
-	maxUndone      = 1024
+	// So many Saves may be made after the newest that is done.
+	maxUndone = 1024
 )
 
-// Save gives what has changed since what is known to be stored, sealed under Config.StateKey; what to save before what
-// is said in the package documentation. After a message it is short, whatever the size of the group.
+// Save gives what is not known to be stored, sealed under Config.StateKey; what to save before what is said in the
+// package documentation. After a message it is short, whatever the size of the group. It does not wait for Done of
+// those before it, up to 1,024 of them.
 func (g *Group) Save() (*Saved, error) { return g.save(false) }
 
 // SaveAll gives all of the state, so that it replaces whatever is stored: for a new store or StateKey, and to have the
@@ -101,66 +116,90 @@ func (g *Group) save(all bool) (*Saved, error) {
 		return nil, refuse(Misuse, "", "the group was replaced by one that was joined anew")
 	}
 	if l.undone >= maxUndone {
-		return nil, refuse(Misuse, "", "%d saved states in a row are not done: call Saved.Done when one is written", l.undone)
+		return nil, refuse(Busy, "", "%d saved states in a row are not done: call Saved.Done when one is written", l.undone)
 	}
 	changed, err := l.prepare(g)
 	if err != nil {
 		return nil, err
 	}
-	s := &Saved{group: g, whole: all || changed, then: l.stored}
-	s.kind = g.unsaved(s.whole)
-	if s.kind == partNone {
-		s.Obsolete = slices.Clone(l.left)
+	kind := g.unsaved(all || changed)
+	switch kind {
+	case partPublic:
+		l.public(g, all || changed)
+		l.secret(g)
+	case partSecret:
+		l.secret(g)
+	}
+	s := &Saved{group: g, Parts: slices.Clone(l.waiting), base: l.base}
+	if kind == partMessage {
+		s.message()
+	}
+	s.newest, s.deleted = l.number, l.obsolete
+	s.Obsolete = slices.Clone(l.obsolete)
+	if g.joinedBy != nil {
+		s.KeyPackage = slices.Clone(g.joinedBy.ref)
+	}
+	if len(s.Parts) == 0 {
 		return s, nil
 	}
-	if n := l.newest; n != nil { // it may be written, and what it makes obsolete deleted, although it is not done
-		s.kind, s.whole = min(s.kind, n.kind), s.whole || n.whole
-	}
-	s.then.marks = g.marks()
-	trees := g.secretTrees()
-	switch s.kind {
-	case partPublic:
-		s.public()
-		s.secret()
-	case partSecret:
-		s.secret()
-	case partMessage:
-		s.message(trees)
-		s.Obsolete = slices.Clone(l.left)
-	}
-	for _, t := range trees {
+	for _, t := range g.secretTrees() {
 		s.spent = append(s.spent, spentUpTo{t, t.log.count})
 	}
 	l.undone++
-	l.newest = s
 	return s, nil
 }
 
-// Done says that Parts are written: what comes next stands on them. The first Done of a group that was joined deletes
-// its key package from Config.KeyPackages; on an error it may be called again. It does nothing when a later Save was
-// made, which holds all that this one does. It counts as a method of the group: they must not overlap.
+// Done says that Parts are written and Obsolete ones deleted: what comes next stands on them. It may be called late,
+// after later Saves were made or done, and not at all. The first Done of a group that was joined deletes its key
+// package from Config.KeyPackages; on an error it may be called again. It counts as a method of the group: they must
+// not overlap.
 func (s *Saved) Done() error {
 	g := s.group
 	l := &g.ledger
-	if l.newest == s {
-		l.newest, l.undone, l.stored = nil, 0, s.then
+	l.deleted(s.deleted)
+	switch {
+	case len(s.Parts) == 0: // all was stored before
+		return g.dropKeyPackage()
+	case s.newest < l.done: // written late, after one that made some of it obsolete
+		l.late(s.Parts)
+		return g.dropKeyPackage()
+	}
+	l.done, l.undone = s.newest, 0 // all that is waiting and not newer was among Parts
+	l.waiting = slices.DeleteFunc(slices.Clone(l.waiting), func(p Part) bool { return p.Number <= s.newest })
+	if s.base.of == l.base.of && s.base.ref.number > l.base.ref.number {
+		l.base = s.base
 		for _, u := range s.spent {
-			u.tree.log.saved = u.count
+			u.tree.log.saved = max(u.tree.log.saved, u.count)
 		}
-		if s.kind != partMessage {
-			l.given = append(l.given[:0], s.then.secret.number)
-			for _, p := range s.then.publics {
-				l.given = append(l.given, p.number)
-			}
-		}
-	}
-	if len(s.Obsolete) > 0 { // whatever Save gave it, they are among them
-		l.left = nil
-	}
-	if len(l.stored.publics) == 0 {
-		return nil
 	}
 	return g.dropKeyPackage()
+}
+
+// deleted notes that parts are gone from the store.
+func (l *ledger) deleted(numbers []uint64) {
+	if len(numbers) == 0 {
+		return
+	}
+	gone := make(map[uint64]bool, len(numbers))
+	for _, n := range numbers {
+		gone[n] = true
+	}
+	l.obsolete = slices.DeleteFunc(slices.Clone(l.obsolete), func(n uint64) bool { return gone[n] })
+}
+
+// late notes that parts were written which newer ones, stored before, had made obsolete.
+func (l *ledger) late(parts []Part) {
+	for _, p := range parts {
+		if !l.uses(p.Number) && !slices.Contains(l.obsolete, p.Number) {
+			l.obsolete = append(slices.Clip(l.obsolete), p.Number)
+		}
+	}
+}
+
+// uses reports whether a part is one of the newest state, or left over beside its message parts, with which it goes.
+func (l *ledger) uses(n uint64) bool {
+	return n == l.chain.secret.number || slices.Contains(l.messages, n) ||
+		slices.ContainsFunc(l.chain.publics, func(p partRef) bool { return p.number == n })
 }
 
 // prepare readies l for making parts. changed: no part in the store is of its key.
@@ -172,7 +211,6 @@ func (l *ledger) prepare(g *Group) (changed bool, err error) {
 	if l.aead != nil && l.key == key && l.of == g {
 		return false, nil
 	}
-	changed = l.key != nil && l.key != key
 	run, err := newRun(g.cfg.random())
 	if err != nil {
 		return false, err
@@ -181,17 +219,15 @@ func (l *ledger) prepare(g *Group) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if changed { // until something is stored under the new one
-		l.stored = stored{}
-	}
+	changed = l.key != nil && l.key != key
 	l.key, l.run, l.aead, l.of = key, run, aead, g
 	return changed, nil
 }
 
-// unsaved is the kind of part that has to be written, with those that it brings along.
+// unsaved is the kind of part that has to be made, with those that it brings along.
 func (g *Group) unsaved(all bool) partKind {
-	now, s := g.marks(), &g.ledger.stored
-	if all || len(s.publics) == 0 || now.public != s.marks.public {
+	l := &g.ledger
+	if all || len(l.chain.publics) == 0 || l.marks.public != l.chain.marks.public {
 		return partPublic
 	}
 	spent, lost := 0, false
@@ -200,21 +236,14 @@ func (g *Group) unsaved(all bool) partKind {
 		lost = lost || t.log.lost()
 	}
 	switch {
-	case lost, now.secret != s.marks.secret:
+	case lost, l.marks.secret != l.chain.marks.secret:
 		return partSecret
-	case spent == 0 && now.proposals == s.marks.proposals:
+	case spent == 0 && len(g.proposals) == l.base.proposals && len(l.sent) == l.base.sent:
 		return partNone
-	case s.messages >= minMessageParts && s.bytes >= 8*s.secretSize:
+	case len(l.messages) >= minMessageParts && l.messageBytes >= 8*l.chain.secretSize:
 		return partSecret
 	}
 	return partMessage
-}
-
-// marks are those of the group as it is.
-func (g *Group) marks() marks {
-	m := g.ledger.marks
-	m.proposals = len(g.proposals)
-	return m
 }
 
 // changed notes that a part of this kind is to be written.
@@ -234,66 +263,102 @@ func (g *Group) secretTrees() []*secretTree {
 	return trees
 }
 
-// seal makes a part and takes it up.
-func (s *Saved) seal(kind partKind, on partRef, room int, text func([]byte) []byte) (partRef, int) {
-	l := &s.group.ledger
+// seal makes a part.
+func (l *ledger) seal(g *Group, kind partKind, on partRef, room int, text func([]byte) []byte) (Part, partRef) {
 	l.number++
-	part, ref := sealPart(l.aead, &partHead{kind, l.number, on, l.run, s.group.ID()}, room, text)
-	s.Parts = append(s.Parts, part)
-	l.given = append(l.given, part.Number)
-	return ref, len(part.Data)
+	return sealPart(l.aead, &partHead{kind, l.number, on, l.run, g.ID()}, room, text)
+}
+
+// drop notes that parts are obsolete. They may have been written, although they are not known to be.
+func (l *ledger) drop(numbers ...uint64) {
+	l.obsolete = append(slices.Clip(l.obsolete), numbers...)
+	l.waiting = slices.DeleteFunc(slices.Clone(l.waiting), func(p Part) bool { return slices.Contains(numbers, p.Number) })
 }
 
 // public makes the public part: of the whole tree, or of what has changed since the last.
-func (s *Saved) public() {
-	t := &s.then
-	s.whole = s.whole || len(t.publics) == 0 || len(t.publics) >= maxPublicParts || t.changeSize >= t.wholeSize
-	if s.whole {
-		*t = stored{marks: t.marks, tree: &tree{suite: s.group.suite}}
+func (l *ledger) public(g *Group, whole bool) {
+	c := &l.chain
+	if whole || len(c.publics) == 0 || len(c.publics) >= maxPublicParts || c.changeSize >= c.wholeSize {
+		for _, p := range c.publics {
+			l.drop(p.number)
+		}
+		c.publics, c.tree, c.wholeSize, c.changeSize = nil, &tree{suite: g.suite}, 0, 0
 	}
 	var on partRef
-	if n := len(t.publics); n > 0 {
-		on = t.publics[n-1]
+	if n := len(c.publics); n > 0 {
+		on = c.publics[n-1]
 	}
-	from := t.tree
-	ref, size := s.seal(partPublic, on, s.group.publicRoom(from), func(dst []byte) []byte { return s.group.appendPublic(dst, from) })
-	t.publics, t.tree = append(slices.Clip(t.publics), ref), s.group.now.tree
-	if len(t.publics) == 1 {
-		t.wholeSize = size
+	part, ref := l.seal(g, partPublic, on, g.publicRoom(c.tree),
+		func(dst []byte) []byte { return g.appendPublic(dst, c.tree) })
+	l.waiting = append(slices.Clip(l.waiting), part)
+	c.publics, c.tree = append(slices.Clip(c.publics), ref), g.now.tree
+	if len(c.publics) == 1 {
+		c.wholeSize = len(part.Data)
 	} else {
-		t.changeSize += size
+		c.changeSize += len(part.Data)
 	}
 }
 
 // secret makes the secret part. All parts but it and the public ones are obsolete then.
-func (s *Saved) secret() {
-	t, l := &s.then, &s.group.ledger
-	changes := s.group.packChanges()
-	t.secret, t.secretSize = s.seal(partSecret, t.publics[len(t.publics)-1], s.group.secretRoom(changes),
-		func(dst []byte) []byte { return s.group.appendSecret(dst, changes) })
-	t.last, t.messages, t.bytes = t.secret, 0, 0
-	for _, n := range l.given {
-		if n != t.secret.number && !slices.ContainsFunc(t.publics, func(p partRef) bool { return p.number == n }) {
-			s.Obsolete = append(s.Obsolete, n)
-		}
+func (l *ledger) secret(g *Group) {
+	c := &l.chain
+	changes := g.packChanges()
+	part, ref := l.seal(g, partSecret, c.publics[len(c.publics)-1], g.secretRoom(changes),
+		func(dst []byte) []byte { return g.appendSecret(dst, changes) })
+	if c.secret.number > 0 {
+		l.drop(c.secret.number)
+	}
+	l.drop(l.messages...)
+	l.waiting = append(slices.Clip(l.waiting), part)
+	c.secret, c.secretSize, c.marks = ref, len(part.Data), l.marks
+	l.messages, l.messageBytes, l.sent = nil, 0, nil
+	l.base = base{ref, ref.number, len(g.proposals), 0}
+	for _, t := range g.secretTrees() {
+		t.log.saved = t.log.count
 	}
 }
 
-// Replace says that g takes the place of old in the store: the same group, joined anew. The first Save of g makes the
-// parts of old obsolete, and old is saved no more. It is called before g is saved: otherwise the parts of both have the
-// same numbers.
-func (g *Group) Replace(old *Group) error {
-	l, o := &g.ledger, &old.ledger
+// Replace says that g takes the place that other parts have in the store, those of the same group, which it was joined
+// anew: its own get numbers after theirs, and its first Save makes them obsolete. They are those of old, which is saved
+// no more; and those numbered stored, where there is no Group of them, because Restore refuses them. Either may be
+// missing. It is called before g is saved: otherwise the parts of both have the same numbers.
+//
+// Restore refuses a store in which any part does not open. So parts that do not are deleted in the transaction that
+// writes the first Save of g.
+func (g *Group) Replace(old *Group, stored ...uint64) error {
+	l := &g.ledger
 	switch {
-	case g == old || !bytes.Equal(g.ID(), old.ID()):
-		return refuse(Misuse, "", "group %x cannot replace group %x: want the same, joined anew", clip(g.ID()), clip(old.ID()))
+	case old != nil && (g == old || !bytes.Equal(g.ID(), old.ID())):
+		return refuse(Misuse, "", "group %x cannot replace group %x: want the same, joined anew", clip(g.ID()),
+			clip(old.ID()))
 	case l.number > 0:
 		return refuse(Misuse, "", "a group that was saved replaces another: call Replace before Save")
 	}
-	l.number, l.given = o.number, slices.Clone(o.given)
-	o.replaced = true
+	number, obsolete := uint64(0), slices.Clone(stored)
+	if len(stored) > 0 {
+		number = slices.Max(stored)
+	}
+	if number > maxReplaced {
+		return refuse(Misuse, "", "part %d is to be replaced: no part has that number", number)
+	}
+	if old != nil {
+		o := &old.ledger
+		number, obsolete = max(number, o.number), slices.Concat(obsolete, o.obsolete, o.messages)
+		for _, p := range o.chain.publics {
+			obsolete = append(obsolete, p.number)
+		}
+		if o.chain.secret.number > 0 {
+			obsolete = append(obsolete, o.chain.secret.number)
+		}
+		o.replaced = true
+	}
+	slices.Sort(obsolete)
+	l.number, l.obsolete = number, slices.Compact(obsolete)
 	return nil
 }
+
+// maxReplaced leaves numbers for all parts that come.
+const maxReplaced = 1 << 62
 
 // Restore makes a group of its parts, which may stand in any order; parts that are obsolete may be among them. cfg is
 // as
@@ -331,6 +396,9 @@ func Restore(cfg *Config, parts [][]byte) (*Group, error) {
 	if err := g.read(h); err != nil {
 		return nil, err
 	}
+	if err := cfg.checkState(g); err != nil {
+		return nil, err
+	}
 	g.ledger.restored(h, opened, cfg.StateKey, g)
 	_ = g.dropKeyPackage() // the next Done tries again
 	return g, nil
@@ -339,34 +407,28 @@ func Restore(cfg *Config, parts [][]byte) (*Group, error) {
 // restored notes what is stored. The next part begins a run.
 func (l *ledger) restored(h snapshot, all []openedPart, key *StateKey, g *Group) {
 	l.key, l.number = key, all[len(all)-1].number
-	for _, p := range all {
-		l.given = append(l.given, p.number)
+	l.done = l.number
+	c := &l.chain
+	c.tree, c.secret, c.secretSize, c.marks = g.now.tree, h.secret.ref, h.secret.size, l.marks
+	for i, p := range h.publics {
+		c.publics = append(c.publics, p.ref)
+		if i == 0 {
+			c.wholeSize = p.size
+		} else {
+			c.changeSize += p.size
+		}
 	}
-	used := map[partRef]bool{h.secret.ref: true}
-	for _, p := range slices.Concat(h.publics, h.messages) {
-		used[p.ref] = true
+	l.base = base{c.secret, c.secret.number, len(g.proposals), 0}
+	for _, p := range h.messages {
+		l.base.ref = p.ref
+		l.messages = append(l.messages, p.number)
+		l.messageBytes += p.size
 	}
 	for i := range all {
-		if !used[all[i].ref] {
-			l.left = append(l.left, all[i].number)
+		if !l.uses(all[i].number) {
+			l.obsolete = append(l.obsolete, all[i].number)
 		}
 	}
-	t := &l.stored
-	t.tree, t.secret, t.secretSize, t.last = g.now.tree, h.secret.ref, h.secret.size, h.secret.ref
-	for i, p := range h.publics {
-		t.publics = append(t.publics, p.ref)
-		if i == 0 {
-			t.wholeSize = p.size
-		} else {
-			t.changeSize += p.size
-		}
-	}
-	for _, p := range h.messages {
-		t.last = p.ref
-		t.messages++
-		t.bytes += p.size
-	}
-	t.marks = g.marks()
 	for _, tree := range g.secretTrees() {
 		tree.log = spentLog{}
 	}

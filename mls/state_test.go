@@ -98,7 +98,7 @@ func TestPartsThatAreRefused(t *testing.T) {
 	of := func(o *person, n uint64) func(map[uint64][]byte) {
 		return func(m map[uint64][]byte) { m[n] = o.shelf.parts[n] }
 	}
-	const no = ": is damaged, or of another key"
+	const no = ": is damaged, or of another key or member"
 	for _, c := range []struct {
 		name   string
 		change func(map[uint64][]byte)
@@ -123,7 +123,7 @@ func TestPartsThatAreRefused(t *testing.T) {
 		{"another kind", flip(message, len(partMagic)+1), BadSignature, no},
 		{"another part below", flip(message, len(partMagic)+17), BadSignature, no},
 		{"another run", flip(message, len(partMagic)+34), BadSignature, no},
-		{"an older version", flip(secret, len(partMagic)), Unsupported, ": part of version 3, this is 2"},
+		{"an older version", flip(secret, len(partMagic)), Unsupported, ": part of version 2, this is 3"},
 		{"something else", flip(secret, 0), Malformed, ": no part of the state of a group"},
 		{"cut at the end", cut(secret, -1), BadSignature, no},
 		{"cut before the tag", cut(message, -17), BadSignature, no},
@@ -150,6 +150,7 @@ func TestPartsThatAreRefused(t *testing.T) {
 		want string
 	}{
 		{"another key", func(c *Config) { c.StateKey = newStateKey("another") }, BadSignature, no},
+		{"another member under the same key", func(c *Config) { c.StateKey = stateKeyOf("state key", "another") }, BadSignature, no},
 		{"no key", func(c *Config) { c.StateKey = nil }, Misuse, ": Config.StateKey is nil"},
 		{"a key that is wiped", func(c *Config) { c.StateKey = newStateKey("x"); c.StateKey.Wipe() }, Misuse, ": Config.StateKey is wiped"},
 		{"a limit", func(c *Config) { c.Limits.Members = 1 }, Limit, ": ratchet tree of 8 leaves, 2 are allowed"},
@@ -162,8 +163,10 @@ func TestPartsThatAreRefused(t *testing.T) {
 			wantRefusal(t, err, c.kind, c.want)
 		})
 	}
-	_, err := NewStateKey(make([]byte, 31))
+	_, err := NewStateKey(make([]byte, 31), "a")
 	wantRefusal(t, err, Misuse, ": state key of 31 bytes")
+	_, err = NewStateKey(make([]byte, StateKeySize), "")
+	wantRefusal(t, err, Misuse, ": state key of no member")
 	lost := newCrowd(t, 1, 2).members[0].group
 	_, err = lost.Save()
 	wantRefusal(t, err, Misuse, ": Config.StateKey is nil")
@@ -219,6 +222,7 @@ func TestStatesThatAreRefused(t *testing.T) {
 		{"that used a key of no kind", nil, nil, entry(func(k *spentKey) { k.kind = 9 }), errStateEntry},
 		{"that used a key far ahead", nil, nil, entry(func(k *spentKey) { k.generation = 1 << 30 }), errStateEntry},
 		{"that used a key of its own far ahead", nil, nil, entry(func(k *spentKey) { k.leaf, k.generation = 0, 1<<30 }), errStateEntry},
+		{"that sent a commit which is not kept", nil, nil, append([]byte{entrySent}, make([]byte, 8)...), errStateEntry},
 		{"with an entry of no type", nil, nil, []byte{7}, errStateEntry},
 		{"with half an entry", nil, nil, entry(func(*spentKey) {})[:9], codec.ErrShort},
 	} {

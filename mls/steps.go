@@ -96,7 +96,7 @@ func (g *Group) unprotect(msg []byte) (*Unverified, error) {
 	}
 	switch {
 	case m.public == nil && m.private == nil:
-		return nil, refuse(Misuse, "6", "message is %v, want a public or private message", m.WireFormat)
+		return nil, refuse(Malformed, "6", "message is %v, want a public or private message", m.WireFormat)
 	case !bytes.Equal(m.GroupID, g.ID()):
 		return nil, refuse(WrongGroup, "6", "message is for group %x, this is %x", clip(m.GroupID), clip(g.ID()))
 	case m.Content != ContentApplication:
@@ -139,7 +139,7 @@ func (g *Group) takesHandshake(m *Message) error {
 		return err
 	}
 	if m.Epoch != g.Epoch() {
-		return refuse(WrongEpoch, "12.4.2", "%v of epoch %d, the group is in %d", m.Content, m.Epoch, g.Epoch())
+		return refuse(otherEpoch(m.Epoch, g.Epoch()), "12.4.2", "%v of epoch %d, the group is in %d", m.Content, m.Epoch, g.Epoch())
 	}
 	return nil
 }

@@ -145,7 +145,7 @@ func TestGroupsThatGoOnMeanwhile(t *testing.T) {
 			t.Error("a key of an epoch that is forgotten is left")
 		}
 		_, err := u.Verify().Accept()
-		wantRefusal(t, err, WrongEpoch, "6.3: message of epoch 1, the group is in 3 and keeps 1")
+		wantRefusal(t, err, PastEpoch, "6.3: message of epoch 1, the group is in 3 and keeps 1")
 		wantWiped(t, &u.message, text)
 	})
 	t.Run("the group is wiped before the signature is verified", func(t *testing.T) {
@@ -227,14 +227,14 @@ func TestHandshakesInSteps(t *testing.T) {
 		}
 		next := must[[]byte](t)(c.members[1].group.Protect(nil, []byte("next"), nil))
 		_, err := g.Unprotect(next)
-		wantRefusal(t, err, WrongEpoch, "6.3: message of epoch 2, the group is in 1")
+		wantRefusal(t, err, FutureEpoch, "6.3: message of epoch 2, the group is in 1")
 		if err := ch.Apply(); err != nil {
 			t.Fatal(err)
 		}
 		wantRead(t, late.Verify(), "late")
 		wantRead(t, unprotected(t, g, next).Verify(), "next")
 		_, err = again.Verify().Accept()
-		wantRefusal(t, err, WrongEpoch, "12.4.2: commit of epoch 1, the group is in 2")
+		wantRefusal(t, err, PastEpoch, "12.4.2: commit of epoch 1, the group is in 2")
 		if len(g.underWay) != 0 {
 			t.Errorf("%d messages are under way", len(g.underWay))
 		}

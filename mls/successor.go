@@ -88,7 +88,7 @@ func (g *Group) fill(n *Group, cfg *Config, usage PSKUsage, packages []*KeyPacka
 	if err != nil {
 		return nil, err
 	}
-	if err := g.checkSuccessor(usage, &c.next.context, c.next.tree, cfg.SameClient); err != nil {
+	if err := g.checkSuccessor(usage, &c.next.context, c.next.tree, cfg); err != nil {
 		c.Discard()
 		return nil, err
 	}
@@ -96,12 +96,12 @@ func (g *Group) fill(n *Group, cfg *Config, usage PSKUsage, packages []*KeyPacka
 }
 
 // checkSuccessor: a group with this context and tree is what the reinit of g asked for, or a branch of it (section 12.4.3.1).
-func (g *Group) checkSuccessor(usage PSKUsage, c *groupContext, t *tree, same func(a, b Credential) bool) error {
+func (g *Group) checkSuccessor(usage PSKUsage, c *groupContext, t *tree, cfg *Config) error {
 	if usage == UsageBranch {
 		if c.suite != g.CipherSuite() {
 			return refuse(Invalid, "11.3", "branch of %v, the group is of %v", c.suite, g.CipherSuite())
 		}
-		return allIn(t, g.now.tree, same, "a member of the branch is no member of the group")
+		return allIn(t, g.now.tree, cfg, "a member of the branch is no member of the group")
 	}
 	switch {
 	case g.reinit == nil:
@@ -110,36 +110,25 @@ func (g *Group) checkSuccessor(usage PSKUsage, c *groupContext, t *tree, same fu
 		!bytes.Equal(c.extensions.append(nil), g.reinit.Extensions.append(nil)):
 		return refuse(Invalid, "11.2", "new group is not what the reinit asked for")
 	}
-	return allIn(g.now.tree, t, same, "a member of the old group is no member of the new one")
+	return allIn(g.now.tree, t, cfg, "a member of the old group is no member of the new one")
 }
 
-// allIn: every member of t has its like in of. Where the application says who is whom, it is asked first of who comes
-// next in of: members who keep their order are found at once.
-func allIn(t, of *tree, same func(a, b Credential) bool, what string) error {
-	var others []Credential
-	known := map[string]bool{}
-	of.members(func(_ LeafIndex, m *LeafNode) bool {
-		if others = append(others, m.Credential); same == nil {
-			known[string(m.Credential.append(nil))] = true
-		}
-		return true
-	})
-	next := 0
-	found := func(c Credential) bool {
-		if same == nil {
-			return known[string(c.append(nil))]
-		}
-		for range others {
-			at := next
-			if next = (next + 1) % len(others); same(c, others[at]) {
-				return true
-			}
-		}
-		return false
-	}
+// allIn: every client of t is in of.
+func allIn(t, of *tree, cfg *Config, what string) error {
+	there := map[string]bool{}
 	var err error
+	of.members(func(_ LeafIndex, l *LeafNode) bool {
+		var name string
+		name, err = cfg.clientOf(l)
+		there[name] = true
+		return err == nil
+	})
+	if err != nil {
+		return err
+	}
 	t.members(func(i LeafIndex, l *LeafNode) bool {
-		if !found(l.Credential) {
+		var name string
+		if name, err = cfg.clientOf(l); err == nil && !there[name] {
 			err = refuse(Invalid, "12.4.3.1", "%s: leaf %d", what, i)
 		}
 		return err == nil

@@ -2,6 +2,7 @@ package mls
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -13,16 +14,16 @@ func TestReInit(t *testing.T) {
 			t.Error("the group lives on")
 		}
 		_, err := p.group.Protect(nil, []byte("x"), nil)
-		wantRefusal(t, err, Misuse, "11.2: the group was ended by a reinit")
+		wantRefusal(t, err, Ended, "11.2: the group was ended by a reinit")
 		_, err = p.group.Commit(CommitOptions{})
-		wantRefusal(t, err, Misuse, "11.2: the group was ended by a reinit")
+		wantRefusal(t, err, Ended, "11.2: the group was ended by a reinit")
 	}
 	c.members[1].group.reinit = nil // who goes on all the same is not heard
 	msg := must[[]byte](t)(c.members[1].group.Propose(&Remove{2}, nil))
 	c.members[1].group.DropPending()
 	c.members[1].group.reinit = c.members[0].group.reinit
 	_, err := c.members[0].group.Process(msg)
-	wantRefusal(t, err, Misuse, "11.2: the group was ended by a reinit")
+	wantRefusal(t, err, Ended, "11.2: the group was ended by a reinit")
 	next := make([]*person, 3)
 	var packages []*KeyPackage
 	for i := range next {
@@ -113,14 +114,16 @@ func TestBranch(t *testing.T) {
 	wantRefusal(t, err, Invalid, "10.1: key package of")
 	_, _, err = c.members[1].group.Branch(newPerson(t, 2, "m1").cfg, []byte("other"), nil)
 	wantRefusal(t, err, Misuse, "11.3: the configuration of")
-	creator.cfg.SameClient = func(Credential, Credential) bool { return true }
+	creator.cfg.Client = func(c Credential) (string, error) { // the stranger has got another credential
+		return strings.Replace(string(c.Identity), "stranger", "m2", 1), nil
+	}
 	_, ch, err = c.members[1].group.Branch(creator.cfg, []byte("other"), []*KeyPackage{stranger.keyPackage()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = Join(stranger.cfg, ch.Welcomes[0], JoinOptions{Branches: c.members[3].group})
 	wantRefusal(t, err, Invalid, "12.4.3.1: a member of the branch is no member of the group")
-	stranger.cfg.SameClient = creator.cfg.SameClient
+	stranger.cfg.Client = creator.cfg.Client
 	must[*Group](t)(Join(stranger.cfg, ch.Welcomes[0], JoinOptions{Branches: c.members[3].group}))
 }
 

@@ -423,7 +423,7 @@ func TestChangesThatCameTooLateAreWiped(t *testing.T) {
 	if err := changes[0].Apply(); err != nil {
 		t.Fatal(err)
 	}
-	late(changes[1], WrongEpoch, "14: the change leads out of epoch 1")
+	late(changes[1], PastEpoch, "14: the change leads out of epoch 1")
 	must[[]byte](t)(g.Protect(nil, nil, nil)) // what was applied is whole
 	g.Wipe()
 	late(changes[2], Removed, "12.4.2: no longer in the group")
