@@ -133,9 +133,7 @@ func TestFewHandshakesComputeAtATime(t *testing.T) {
 	if most, turns := k.most.Load(), int64(cap(r.e.turns)); most > turns || most == 0 {
 		t.Errorf("%d compute at a time, want %d at most", most, turns)
 	}
-	if got := len(r.e.turns); got != 0 {
-		t.Errorf("%d turns are never given back", got)
-	}
+	eventually(t, "all turns are given back", func() bool { return len(r.e.turns) == 0 }) // servers end after their clients
 }
 
 // Who has its turn when its time is over does not use it.
@@ -195,8 +193,9 @@ func TestPanicInAHandshakeCostsOneConnection(t *testing.T) {
 		t.Errorf("the second: %v", err)
 	}
 	eventually(t, "one is left", func() bool { return r.e.Loops()[0].Sockets() == 1 })
-	if n := r.boss.panics.Load(); n != 1 || len(r.e.turns) != 0 {
-		t.Errorf("%d panics are reported, %d turns kept", n, len(r.e.turns))
+	eventually(t, "all turns are given back", func() bool { return len(r.e.turns) == 0 })
+	if n := r.boss.panics.Load(); n != 1 {
+		t.Errorf("%d panics are reported", n)
 	}
 }
 
