@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,6 +25,8 @@ type Listener struct {
 	addr   net.Addr
 	once   sync.Once
 	closed chan struct{}
+
+	failedAt atomic.Int64 // by the wall's clock, in ns; 0: never. See Failing
 }
 
 // ListenError says which of the addresses could not be listened on. It wraps the kernel's error.
