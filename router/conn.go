@@ -64,12 +64,22 @@ type Conn struct {
 	untold     bool       // the mesh has more for this peer than its queue has room for
 	late       *lateAcks  // to a peer; nil before the first
 	logged     reasonsSet // said once
+	place      int        // in loop.live
 
 	// For logs.
 	why                 string // it ends; "": it does not
 	names               int    // subscriptions that it had at its end
 	received, delivered uint64 // messages; those received of all kinds, the negotiation's among them
 	receivedBytes       uint64 // of all of them
+
+	// For operators, see Connection.
+	about          *about        // nil: it has not negotiated
+	deliveredBytes uint64        // without headers
+	dropped        uint64        // of its messages
+	unmatched      uint64        // of these, for want of a receiver
+	lastDrop       Reason        // why the latest of these died
+	missed         uint64        // messages that died at its queue
+	stalledAt      time.Duration // after the node began; while q.stalled
 
 	service service // safe for all
 }
@@ -98,6 +108,7 @@ func (l *loop) Accept(s transport.Stream) transport.Receiver {
 	c := &Conn{id: n.nextConn.Add(1), loop: l, stream: s, kind: table.Remote, opened: time.Since(n.made)}
 	c.q.holder.Owner = c
 	l.awaitSetup(c)
+	l.enlist(c)
 	l.n.conns++
 	return c
 }
@@ -106,6 +117,7 @@ func (l *loop) Accept(s transport.Stream) transport.Receiver {
 func (c *Conn) Receive(b []byte, buf *pool.Buf) {
 	c.received++
 	c.receivedBytes += uint64(len(b))
+	c.loop.n.bytesIn += uint64(len(b))
 	c.receive(b, buf)
 }
 
@@ -151,6 +163,11 @@ func (c *Conn) Closed() { c.leave() }
 // drop counts a message that dies here.
 func (c *Conn) drop(r Reason) {
 	c.loop.n.drop(r)
+	c.dropped++
+	c.lastDrop = r
+	if r == ReasonNoMatch {
+		c.unmatched++
+	}
 	if r != ReasonNoMatch && r != ReasonTTL && c.logged.first(r) {
 		c.logDrop(r)
 	}
