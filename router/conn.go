@@ -56,6 +56,7 @@ type Conn struct {
 	held       int // bytes that it is charged with
 	sending    int // fan-outs of its messages that are not done: later messages wait behind them
 	message    string
+	place      uint32     // in loop.live
 	status     uint8      // of the end
 	negotiated bool       // it has been active
 	granted    bool       // it has a grant of claims
@@ -64,7 +65,6 @@ type Conn struct {
 	untold     bool       // the mesh has more for this peer than its queue has room for
 	late       *lateAcks  // to a peer; nil before the first
 	logged     reasonsSet // said once
-	place      int        // in loop.live
 
 	// For logs.
 	why                 string // it ends; "": it does not
@@ -73,13 +73,8 @@ type Conn struct {
 	receivedBytes       uint64 // of all of them
 
 	// For operators, see Connection.
-	about          *about        // nil: it has not negotiated
-	deliveredBytes uint64        // without headers
-	dropped        uint64        // of its messages
-	unmatched      uint64        // of these, for want of a receiver
-	lastDrop       Reason        // why the latest of these died
-	missed         uint64        // messages that died at its queue
-	stalledAt      time.Duration // after the node began; while q.stalled
+	about          *about // nil: it has not negotiated
+	deliveredBytes uint64 // without headers
 
 	service service // safe for all
 }
@@ -163,11 +158,7 @@ func (c *Conn) Closed() { c.leave() }
 // drop counts a message that dies here.
 func (c *Conn) drop(r Reason) {
 	c.loop.n.drop(r)
-	c.dropped++
-	c.lastDrop = r
-	if r == ReasonNoMatch {
-		c.unmatched++
-	}
+	c.lost(r)
 	if r != ReasonNoMatch && r != ReasonTTL && c.logged.first(r) {
 		c.logDrop(r)
 	}

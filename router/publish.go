@@ -284,7 +284,7 @@ func (c *Conn) turnsAway(b []byte, buf *pool.Buf) bool {
 	}
 	l.n.drop(r)
 	c.q.lost++
-	c.missed++
+	c.missed()
 	return true
 }
 

@@ -295,7 +295,7 @@ func (c *Conn) sift(r Reason, keep func(i int, it *item) bool) {
 		p := it.buf.Aux.(*parcel)
 		l.n.drop(r)
 		q.lost++
-		c.missed++
+		c.missed()
 		c.occupy(-1, -p.cost)
 		if it.charged {
 			q.charged -= p.cost

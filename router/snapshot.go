@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"time"
+	"unique"
 
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -32,6 +33,7 @@ type Connection struct {
 	Loop  int
 	Kind  table.Kind // remote until it has negotiated
 	State string     // negotiating, active, ending
+	Dials bool       // this node has opened it
 
 	// Remote is the address of the socket. The others are what the peer says of itself, "" if it says nothing, or has
 	// not negotiated.
@@ -59,24 +61,66 @@ type Connection struct {
 	conn *Conn
 }
 
-// about is what a peer has said of itself in the negotiation.
-type about struct{ link, node, version string }
+// about is what is kept of a negotiated connection for operators alone. Most connections are idle: it is small.
+type about struct {
+	link, node string // in one piece of memory
+	version    unique.Handle[string]
+	losses     *losses // nil: there were none
+}
 
 func newAbout(r *link.Result) *about {
-	return &about{kept(r.LinkID), kept(r.RemoteNode), kept(r.RemoteVersion)}
+	link := cut(r.LinkID)
+	both := link + cut(r.RemoteNode)
+	return &about{link: both[:len(link)], node: both[len(link):], version: unique.Make(cut(r.RemoteVersion))}
 }
+
+// losses are what has died of or for a connection. Made with the first.
+type losses struct {
+	dropped   uint64        // of its messages
+	unmatched uint64        // of these, for want of a receiver
+	missed    uint64        // messages that died at its queue
+	stalledAt time.Duration // after the node began; while it is stalled
+	last      Reason        // why the latest of its messages that died did so
+}
+
+// missing are the losses of c.
+func (c *Conn) missing() *losses {
+	if c.about == nil {
+		c.about = new(about)
+	}
+	if c.about.losses == nil {
+		c.about.losses = new(losses)
+	}
+	return c.about.losses
+}
+
+// lost notes a message of c that has died.
+func (c *Conn) lost(r Reason) {
+	x := c.missing()
+	x.dropped++
+	x.last = r
+	if r == ReasonNoMatch {
+		x.unmatched++
+	}
+}
+
+// missed notes a message for c that has died at its queue.
+func (c *Conn) missed() { c.missing().missed++ }
 
 // enlist puts c, whose stream begins, among the connections of its loop.
 //
 // Whoever walks live from its end to its beginning, with pauses, meets everybody who stays: delist moves the last one,
 // which was met before, to a place that may be met again.
 func (l *loop) enlist(c *Conn) {
-	c.place = len(l.live)
+	c.place = uint32(len(l.live))
 	l.live = append(l.live, c)
 }
 
 // delist takes c out again.
 func (l *loop) delist(c *Conn) {
+	if int(c.place) >= len(l.live) || l.live[c.place] != c {
+		return
+	}
 	last := len(l.live) - 1
 	moved := l.live[last]
 	l.live[c.place], moved.place = moved, c.place
@@ -162,15 +206,20 @@ func (l *loop) describe(dst []Connection, at int) (_ []Connection, next int) {
 // describe is what c is at this moment.
 func (c *Conn) describe(now time.Duration) Connection {
 	p := c.stream.Peer()
-	x := Connection{ID: c.id, Loop: c.loop.index, Kind: c.kind, State: c.state.String(), Remote: p.Remote, Agent: p.Agent,
-		Age: now - c.opened, Received: c.received, ReceivedBytes: c.receivedBytes, Delivered: c.delivered,
-		DeliveredBytes: c.deliveredBytes, Queued: c.q.len(), QueuedBytes: c.q.bytes, Held: c.held, Missed: c.missed,
-		Dropped: c.dropped, Unmatched: c.unmatched, LastDrop: c.lastDrop, conn: c}
-	if c.about != nil {
-		x.LinkID, x.Node, x.Version = c.about.link, c.about.node, c.about.version
-	}
-	if c.q.stalled {
-		x.Stalled = max(1, now-c.stalledAt)
+	x := Connection{ID: c.id, Loop: c.loop.index, Kind: c.kind, State: c.state.String(), Dials: c.dialed != nil,
+		Remote: p.Remote, Agent: p.Agent, Age: now - c.opened, Received: c.received, ReceivedBytes: c.receivedBytes, Delivered: c.delivered,
+		DeliveredBytes: c.deliveredBytes, Queued: c.q.len(), QueuedBytes: c.q.bytes, Held: c.held, conn: c}
+	if a := c.about; a != nil {
+		x.LinkID, x.Node = a.link, a.node
+		if a.version != (unique.Handle[string]{}) {
+			x.Version = a.version.Value()
+		}
+		if d := a.losses; d != nil {
+			x.Missed, x.Dropped, x.Unmatched, x.LastDrop = d.missed, d.dropped, d.unmatched, d.last
+			if c.q.stalled {
+				x.Stalled = max(1, now-d.stalledAt)
+			}
+		}
 	}
 	return x
 }

@@ -80,7 +80,7 @@ func TestConnectionsTellWhoDoesWhat(t *testing.T) {
 func TestStalledConnectionTellsForHowLong(t *testing.T) {
 	r, _, dead, _ := stuffed(t, Options{}, 1, 0)
 	r.pass(DefaultStallTimeout + 6*stallLook)
-	dead.c.stalledAt -= time.Minute
+	dead.c.about.losses.stalledAt -= time.Minute
 	i := slices.IndexFunc(r.connections(), func(x Connection) bool { return x.ID == dead.c.id })
 	x := r.connections()[i]
 	if x.Stalled < time.Minute || x.Queued == 0 || x.QueuedBytes == 0 || x.Missed == 0 {

@@ -92,11 +92,14 @@ func (c *Conn) died(r Reason, h []byte, hd *wire.Header) {
 }
 
 // kept is a text of its own, cut.
-func kept(s string) string {
+func kept(s string) string { return strings.Clone(cut(s)) }
+
+// cut is the beginning of a text.
+func cut(s string) string {
 	if len(s) > textKept {
 		return s[:textKept] + "…"
 	}
-	return strings.Clone(s)
+	return s
 }
 
 // latest are the last troubleKept of what was added, in no order.
