@@ -112,7 +112,9 @@ var errNotWatched = os.NewSyscallError("epoll_ctl: see fs.epoll.max_user_watches
 
 // cannotAccept says once a minute why connections are not accepted.
 func (e *Engine) cannotAccept(ln *Listener, a Acceptance, err error) {
-	if a.Failed != nil && e.refusals.due(time.Now()) {
+	now := time.Now()
+	ln.failed(now)
+	if a.Failed != nil && e.refusals.due(now) {
 		a.Failed(ln, err)
 	}
 }

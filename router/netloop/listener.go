@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,6 +27,8 @@ type Listener struct {
 	file   *socketFile // nil: TCP
 	once   sync.Once
 	closed chan struct{}
+
+	failedAt atomic.Int64 // by the wall's clock, in ns; 0: never. See Failing
 }
 
 // ListenError says which of the addresses could not be listened on. It wraps the kernel's error.

@@ -27,10 +27,7 @@ type Held struct {
 // one that stays is. Safe for all; yield may call the table.
 func (t *Table[C]) Range(f Filter, yield func(Held) bool) {
 	t.prefixes.root.Load().all(func(l *leaf[prefix[C]]) bool {
-		h := Held{Name: wire.Name{C: [3]uint64{l.key[2], l.key[1], l.key[0]}}}
-		if x := l.v.text.Load(); x != nil {
-			h.Str, h.HasStr = x.parts(), true
-		}
+		h := held(l)
 		return l.v.state.Load().all(func(hi, lo uint64, e *entry[C]) bool {
 			h.Name.Hi, h.Name.Lo = hi, lo
 			h.Kinds = e.kindSet()
