@@ -102,10 +102,17 @@ func (l *loop) Accept(s transport.Stream) transport.Receiver {
 	if !n.takes(s.Peer().Streams) {
 		return nil
 	}
-	c := &Conn{id: n.nextConn.Add(1), loop: l, stream: s, kind: table.Remote, opened: time.Since(n.made)}
-	c.most = cmp.Or(s.Peer().MaxMessage, maxMessage)
-	c.q.holder.Owner = c
+	c := l.newConn(s)
 	l.awaitSetup(c)
+	return c
+}
+
+// newConn makes the connection of a stream, whoever has opened that.
+func (l *loop) newConn(s transport.Stream) *Conn {
+	n := l.node
+	c := &Conn{id: n.nextConn.Add(1), loop: l, stream: s, most: cmp.Or(s.Peer().MaxMessage, maxMessage), kind: table.Remote,
+		opened: time.Since(n.made)}
+	c.q.holder.Owner = c
 	l.enlist(c)
 	l.n.conns++
 	return c
