@@ -3,7 +3,6 @@ package router
 import (
 	"encoding/binary"
 	"fmt"
-	"io"
 	"testing"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -207,7 +206,7 @@ func TestNoShortcutToAnAnswer(t *testing.T) {
 			p.deliver()
 			if tc.fin {
 				before := r.n.loops[0].n.negotiated
-				r.loops[0].Hangup(p.sock, io.EOF)
+				p.fin()
 				r.answeredInTurns(t, before)
 			} else {
 				r.answeredInTurns(t, 0)

@@ -217,7 +217,7 @@ func newJourney(t testing.TB, loops, source, dest, targets, size, perRead int, f
 
 func newJourneyTLS(t testing.TB, secure bool, loops, source, dest, targets, size, perRead int, fresh bool) *journey {
 	r := newRig(t, loops, Options{ConnBuffer: 1 << 30})
-	r.secure = r.secure || secure
+	r.secure = secure
 	r.slow(func() time.Duration { return 0 }) // no slices: the way of a message is the same on every machine
 	a := r.dial(source)
 	j := &journey{r: r, a: a}

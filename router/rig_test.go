@@ -455,11 +455,16 @@ func (p *peer) opened(n int) []byte {
 
 // halfClose ends the peer's direction.
 func (p *peer) halfClose() {
+	p.fin()
+	p.r.settle()
+}
+
+// fin is halfClose without what follows from it.
+func (p *peer) fin() {
 	if p.tls != nil {
 		p.loop.Deliver(p.sock, p.tls.end())
 	}
 	p.loop.Hangup(p.sock, io.EOF)
-	p.r.settle()
 }
 
 // raw sends DATA as it is, envelope included.
