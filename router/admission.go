@@ -82,6 +82,7 @@ func (c *Conn) activate(res *link.Result, g grant, strict bool) {
 	c.link.Open(l.hops, hop.Rules{Signed: c.kind == table.Edge || c.kind == table.Remote, Strict: strict,
 		Local: c.kind == table.Local}, res.LinkID, res.Key)
 	c.state, c.negotiated = active, true
+	c.about = newAbout(res)
 	c.stream.Established()
 	l.n.negotiated++
 	c.logOpened(res)

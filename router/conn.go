@@ -56,6 +56,7 @@ type Conn struct {
 	held       int // bytes that it is charged with
 	sending    int // fan-outs of its messages that are not done: later messages wait behind them
 	message    string
+	place      uint32     // in loop.live
 	status     uint8      // of the end
 	negotiated bool       // it has been active
 	granted    bool       // it has a grant of claims
@@ -70,6 +71,10 @@ type Conn struct {
 	names               int    // subscriptions that it had at its end
 	received, delivered uint64 // messages; those received of all kinds, the negotiation's among them
 	receivedBytes       uint64 // of all of them
+
+	// For operators, see Connection.
+	about          *about // nil: it has not negotiated
+	deliveredBytes uint64 // without headers
 
 	service service // safe for all
 }
@@ -98,6 +103,7 @@ func (l *loop) Accept(s transport.Stream) transport.Receiver {
 	c := &Conn{id: n.nextConn.Add(1), loop: l, stream: s, kind: table.Remote, opened: time.Since(n.made)}
 	c.q.holder.Owner = c
 	l.awaitSetup(c)
+	l.enlist(c)
 	l.n.conns++
 	return c
 }
@@ -106,6 +112,7 @@ func (l *loop) Accept(s transport.Stream) transport.Receiver {
 func (c *Conn) Receive(b []byte, buf *pool.Buf) {
 	c.received++
 	c.receivedBytes += uint64(len(b))
+	c.loop.n.bytesIn += uint64(len(b))
 	c.receive(b, buf)
 }
 
@@ -151,6 +158,7 @@ func (c *Conn) Closed() { c.leave() }
 // drop counts a message that dies here.
 func (c *Conn) drop(r Reason) {
 	c.loop.n.drop(r)
+	c.lost(r)
 	if r != ReasonNoMatch && r != ReasonTTL && c.logged.first(r) {
 		c.logDrop(r)
 	}

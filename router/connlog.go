@@ -82,12 +82,14 @@ func (c *Conn) note(r Reason, err error) {
 	if !c.logged.first(r) {
 		return
 	}
+	c.refused(r, err)
 	c.stream.Peer().First(strangerTold)
 	c.say(slog.LevelWarn, logTopic(r), "message or request refused", withError([]any{"reason", r.String()}, err)...)
 }
 
 // logDrop tells of the first message of c that died for a reason which is c's fault or that of a receiver.
 func (c *Conn) logDrop(r Reason) {
+	c.refused(r, nil)
 	if r == ReasonMAC || r == ReasonUnsigned {
 		c.say(slog.LevelError, logTopic(r), "SLIM header integrity verification failed", "conn_index", c.id, "error", r.String())
 		return
@@ -97,6 +99,9 @@ func (c *Conn) logDrop(r Reason) {
 
 // logDeath tells, at debug, of a publish of c with header h that died, with its names.
 func (c *Conn) logDeath(r Reason, h []byte, hd *wire.Header) {
+	if c.loop.trouble.watched > 0 {
+		c.died(r, h, hd)
+	}
 	if p := &c.loop.node.peerLog; p.debug() && p.limit.allows(topicMessage) {
 		p.log.Debug("message dropped", c.attrs("reason", r.String(), "name", refText(h, &hd.Dest), "source", refText(h, &hd.Source),
 			"fanout", hd.Fanout)...)
@@ -150,8 +155,10 @@ func (l *loop) Refused(p *transport.Peer, f transport.Fault, err error, attrs ..
 	attrs = append([]any{"reason", r.String()}, withError(attrs, err)...)
 	switch {
 	case p.Established && p.First(uint(r)):
+		l.trouble.refused(&Refusal{Remote: p.Remote, Agent: p.Agent, Reason: r}, err)
 		l.sayOf(p, slog.LevelWarn, logTopic(r), "request or connection refused", attrs...)
 	case !p.Established && p.First(strangerTold):
+		l.trouble.refused(&Refusal{Remote: p.Remote, Agent: p.Agent, Reason: r}, err)
 		l.sayOf(p, slog.LevelDebug, topicProbe, "socket refused before it was a connection", attrs...)
 	}
 }

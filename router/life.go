@@ -94,6 +94,7 @@ func (c *Conn) leave() {
 // forget gives back what c holds and owes.
 func (c *Conn) forget() {
 	c.state = gone
+	c.loop.delist(c)
 	c.loop.node.open.Add(-1)
 	c.forgetAsked()
 	c.discard(ReasonGone)

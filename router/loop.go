@@ -34,6 +34,8 @@ type loop struct {
 	hops    *hop.Scratch
 	drained chan struct{} // closed when a finishing loop has no socket left
 
+	live    []*Conn                 // whose stream is not over, see enlist
+	trouble trouble                 // what operators are told of
 	peersOn map[*transport.Peer]int // peer links of a socket, if any
 	setup   []*Conn                 // negotiating, by deadline (one timeout for all, so appended in order)
 	clock   stallClock              // of receivers that are to be looked at
@@ -178,6 +180,7 @@ func (l *loop) Batch() {
 func (l *loop) Tick(now time.Time) {
 	l.n.shown.ran.Store(int64(now.Sub(l.node.made)))
 	l.ticks++
+	l.trouble.tick()
 	l.endSparing()
 	l.bundles.tidy()
 	l.net.Stock().Tick()

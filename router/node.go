@@ -34,6 +34,7 @@ type Node struct {
 
 	peerLog peerLog
 
+	stopping atomic.Bool // Shutdown has begun
 	draining atomic.Bool
 	panics   atomic.Uint64
 	open     atomic.Int64 // connections whose memory is in use
@@ -148,6 +149,7 @@ func (n *Node) closeListeners() {
 func (n *Node) Shutdown(ctx context.Context) error {
 	n.stop.Do(func() {
 		defer close(n.done)
+		n.stopping.Store(true)
 		n.closeListeners()
 		n.accepts.Wait()
 		n.dialers.stop()

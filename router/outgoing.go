@@ -85,6 +85,7 @@ func (l *loop) open(s transport.Stream, o *outgoing) *Conn {
 	n.open.Add(1) // whatever the limit: what the operator wants is not refused for what others have
 	c := &Conn{id: n.nextConn.Add(1), loop: l, stream: s, kind: table.Remote, opened: time.Since(n.made), dialed: o}
 	c.q.holder.Owner = c
+	l.enlist(c)
 	l.n.conns++
 	o.conn.Store(c)
 	if o.dialer.ctx.Err() != nil { // hangUp may have come before there was anything

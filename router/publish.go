@@ -259,7 +259,9 @@ func (c *Conn) put(hdr []byte) bool {
 	}
 	l.n.delivered++
 	c.delivered++
-	l.n.bytes += uint64(len(o.B) - int(o.Parts.Header.End))
+	n := uint64(len(o.B) - int(o.Parts.Header.End))
+	l.n.bytes += n
+	c.deliveredBytes += n
 	return true
 }
 
@@ -282,6 +284,7 @@ func (c *Conn) turnsAway(b []byte, buf *pool.Buf) bool {
 	}
 	l.n.drop(r)
 	c.q.lost++
+	c.missed()
 	return true
 }
 

@@ -253,7 +253,9 @@ func (c *Conn) shift(from lane, sent bool) {
 	} else if sent {
 		l.n.delivered++
 		c.delivered++
-		l.n.bytes += uint64(len(it.buf.B) - int(p.m.Header.End))
+		n := uint64(len(it.buf.B) - int(p.m.Header.End))
+		l.n.bytes += n
+		c.deliveredBytes += n
 	}
 	if it.charged {
 		q.charged -= p.cost
@@ -293,6 +295,7 @@ func (c *Conn) sift(r Reason, keep func(i int, it *item) bool) {
 		p := it.buf.Aux.(*parcel)
 		l.n.drop(r)
 		q.lost++
+		c.missed()
 		c.occupy(-1, -p.cost)
 		if it.charged {
 			q.charged -= p.cost

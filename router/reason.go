@@ -93,6 +93,15 @@ func (r Reason) String() string {
 	return fmt.Sprintf("reason(%d)", uint8(r))
 }
 
+// Reasons returns all reasons.
+func Reasons() []Reason {
+	all := make([]Reason, 0, numReasons)
+	for r := reasonNone + 1; r < numReasons; r++ {
+		all = append(all, r)
+	}
+	return all
+}
+
 // verdictReasons are the reasons under which the drops of package hop are counted.
 var verdictReasons = [hop.NumVerdicts]Reason{
 	hop.Undecodable: ReasonUndecodable,

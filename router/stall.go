@@ -197,6 +197,7 @@ func (c *Conn) declareStalled(p *transport.Progress, why string) {
 	l, q := c.loop, &c.q
 	q.stalled = true
 	q.lost = 0
+	c.missing().stalledAt = time.Since(l.node.made)
 	l.n.stalled++
 	c.unwatch()
 	c.sift(ReasonStalled, func(i int, it *item) bool { return !it.charged || i == 0 })

@@ -9,8 +9,8 @@ import (
 // tally is what one loop counts.
 type tally struct {
 	// Since the start.
-	received, delivered, bytes, queued, negotiated uint64
-	dropped, refused                               [numReasons]uint64
+	received, bytesIn, delivered, bytes, queued, negotiated uint64
+	dropped, refused                                        [numReasons]uint64
 
 	// Of this moment.
 	conns, stalled int64
@@ -34,8 +34,8 @@ type pad [128]byte
 // shown is what everybody may read. Written by the loop alone, and only what has changed: an atomic store costs it as
 // much as ten additions.
 type shown struct {
-	received, delivered, bytes, queued, negotiated atomic.Uint64
-	dropped, refused                               [numReasons]atomic.Uint64
+	received, bytesIn, delivered, bytes, queued, negotiated atomic.Uint64
+	dropped, refused                                        [numReasons]atomic.Uint64
 
 	_                                        pad // gauges change both ways, and more often
 	conns, stalled, waiting, waitBytes, held atomic.Int64
@@ -59,6 +59,7 @@ func (n *counters) refuse(r Reason) {
 func (l *loop) show() {
 	n, s := &l.n, &l.n.shown
 	put(&s.received, n.received)
+	put(&s.bytesIn, n.bytesIn)
 	put(&s.delivered, n.delivered)
 	put(&s.bytes, n.bytes)
 	put(&s.queued, n.queued)
@@ -95,9 +96,9 @@ func putGauge(a *atomic.Int64, v int64) {
 // Stats is what a node has done since its start, and what it has at this moment, summed over its loops. Each number is
 // true of a moment some milliseconds ago at most; they need not be of the same.
 type Stats struct {
-	// Received counts messages that arrived on negotiated connections, Delivered those handed to a target, Bytes
-	// what was delivered behind the headers, Queued deliveries that had to wait.
-	Received, Delivered, Bytes, Queued uint64
+	// Received counts messages that arrived on negotiated connections, BytesIn the bytes of all that arrived, Delivered
+	// messages handed to a target, Bytes what was delivered behind the headers, Queued deliveries that had to wait.
+	Received, BytesIn, Delivered, Bytes, Queued uint64
 	// Negotiated counts finished negotiations, Panics connections lost to internal errors.
 	Negotiated, Panics uint64
 	// Dropped counts messages that died, Refused requests and peers that were turned away. Only reasons that have
@@ -106,11 +107,16 @@ type Stats struct {
 
 	// Sockets, Connections and Stalled are of this moment, and so is all that follows.
 	Sockets, Connections, Stalled int64
+	// Negotiating is how many of Connections have not negotiated, Kinds how many of each kind have.
+	Negotiating int64
+	Kinds       [numKinds]int64
 	// Blocked is how many sockets wait for the kernel, Spilled how many messages, bundles of them and credits for
 	// room between loops.
 	Blocked, Spilled int64
 	// Late is how many loops have not run for three seconds or more.
 	Late int64
+	// Behind is how long ago the loop ran that has not run for longest; 0: none has run yet.
+	Behind time.Duration
 	// Waiting is how many messages wait for receivers, WaitingBytes their memory, counted at each receiver, Held what
 	// senders are charged with for these and for messages between loops, Unfinished the memory of messages that have
 	// not arrived whole. In bytes.
@@ -132,15 +138,26 @@ func (n *Node) Stats() Stats {
 	for _, l := range n.loops {
 		s.Sockets += int64(l.net.Sockets())
 		s.add(&l.n.shown)
-		if ran := l.n.shown.ran.Load(); ran != 0 && now-time.Duration(ran) >= late {
-			s.Late++
+		if ran := l.n.shown.ran.Load(); ran != 0 {
+			behind := now - time.Duration(ran)
+			s.Behind = max(s.Behind, behind)
+			if behind >= late {
+				s.Late++
+			}
 		}
 	}
+	s.Negotiating = s.Connections
+	for k := range s.Kinds {
+		s.Kinds[k] = int64(n.claims.granted[k].Load())
+		s.Negotiating -= s.Kinds[k]
+	}
+	s.Negotiating = max(0, s.Negotiating) // the numbers are not of the same moment
 	return s
 }
 
 func (s *Stats) add(c *shown) {
 	s.Received += c.received.Load()
+	s.BytesIn += c.bytesIn.Load()
 	s.Delivered += c.delivered.Load()
 	s.Bytes += c.bytes.Load()
 	s.Queued += c.queued.Load()
