@@ -75,6 +75,7 @@ var rules = []rule{
 
 	{path: "router", level: 4},
 
+	{path: "internal/admin", level: 5, outside: []string{"github.com/prometheus/client_golang/prometheus"}}, // the format of metrics
 	{path: "internal/cli", level: 5, outside: []string{"golang.org/x/term"}},
 
 	{path: "bench/relay", level: 6, outside: []string{"github.com/panjf2000/gnet/v2", "golang.org/x/sys/unix"}},

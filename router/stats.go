@@ -1,6 +1,7 @@
 package router
 
 import (
+	"iter"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -200,6 +201,17 @@ func (s *Stats) Attrs() []any {
 		}
 	}
 	return attrs
+}
+
+// Gauges yields the numbers of this moment by their names in the log.
+func (s *Stats) Gauges() iter.Seq2[string, int64] {
+	return func(yield func(string, int64) bool) {
+		for _, g := range s.gauges() {
+			if !yield(g.name, g.value) {
+				return
+			}
+		}
+	}
 }
 
 type gauge struct {

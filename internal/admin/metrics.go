@@ -1,0 +1,140 @@
+package admin
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/seed31b3bfd0/slimgo/router"
+	"github.com/seed31b3bfd0/slimgo/router/table"
+)
+
+// metric is one number of router.Stats.
+type metric struct {
+	name, help string
+	value      func(*router.Stats) float64
+}
+
+// counters count since the start.
+var counters = []metric{
+	{"messages_received_total", "Messages of all kinds from negotiated connections.",
+		func(s *router.Stats) float64 { return float64(s.Received) }},
+	{"received_bytes_total", "Bytes of all messages that arrived.",
+		func(s *router.Stats) float64 { return float64(s.BytesIn) }},
+	{"messages_delivered_total", "Messages handed to a receiver's socket, each receiver counted.",
+		func(s *router.Stats) float64 { return float64(s.Delivered) }},
+	{"delivered_bytes_total", "Bytes of the delivered messages without their headers.",
+		func(s *router.Stats) float64 { return float64(s.Bytes) }},
+	{"messages_queued_total", "Messages that had to wait for their receiver.",
+		func(s *router.Stats) float64 { return float64(s.Queued) }},
+	{"negotiations_total", "Connections that came to be.",
+		func(s *router.Stats) float64 { return float64(s.Negotiated) }},
+	{"panics_total", "Connections lost to internal errors.",
+		func(s *router.Stats) float64 { return float64(s.Panics) }},
+}
+
+// gauges are of the moment.
+var gauges = []metric{
+	{"sockets", "Sockets of clients and nodes.",
+		func(s *router.Stats) float64 { return float64(s.Sockets) }},
+	{"names", "Subscriptions in the table.",
+		func(s *router.Stats) float64 { return float64(s.Names) }},
+	{"stalled_receivers", "Receivers whose messages are dropped until they have caught up.",
+		func(s *router.Stats) float64 { return float64(s.Stalled) }},
+	{"blocked_sockets", "Sockets whose kernel buffer is full.",
+		func(s *router.Stats) float64 { return float64(s.Blocked) }},
+	{"spilled_messages", "Messages between event loops that found no room in a ring.",
+		func(s *router.Stats) float64 { return float64(s.Spilled) }},
+	{"late_loops", "Event loops that have not run for three seconds.",
+		func(s *router.Stats) float64 { return float64(s.Late) }},
+	{"loop_behind_seconds", "How long ago the event loop ran that has not run for longest.",
+		func(s *router.Stats) float64 { return s.Behind.Seconds() }},
+	{"queue_messages", "Messages in the queues of receivers.",
+		func(s *router.Stats) float64 { return float64(s.Waiting) }},
+	{"queue_bytes", "Memory of what waits for receivers.",
+		func(s *router.Stats) float64 { return float64(s.WaitingBytes) }},
+	{"held_bytes", "What senders may not send because their messages wait.",
+		func(s *router.Stats) float64 { return float64(s.Held) }},
+	{"unfinished_bytes", "Memory of messages that have not arrived whole.",
+		func(s *router.Stats) float64 { return float64(s.Unfinished) }},
+}
+
+// collector reads the counters of all services for each scrape. It asks no loop.
+type collector struct {
+	services    func() []Service
+	counters    []*prometheus.Desc // of counters
+	gauges      []*prometheus.Desc // of gauges
+	connections *prometheus.Desc
+	dropped     *prometheus.Desc
+	refused     *prometheus.Desc
+}
+
+func newCollector(services func() []Service) *collector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("slim_"+name, help, append([]string{"service"}, labels...), nil)
+	}
+	c := &collector{
+		services:    services,
+		connections: desc("connections", "Connections that are open.", "kind", "state"),
+		dropped:     desc("dropped_messages_total", "Messages that died.", "reason"),
+		refused:     desc("refused_total", "Requests, peers and sockets that were turned away.", "reason"),
+	}
+	for i := range counters {
+		c.counters = append(c.counters, desc(counters[i].name, counters[i].help))
+	}
+	for i := range gauges {
+		c.gauges = append(c.gauges, desc(gauges[i].name, gauges[i].help))
+	}
+	return c
+}
+
+func (c *collector) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range slices.Concat([]*prometheus.Desc{c.connections, c.dropped, c.refused}, c.counters, c.gauges) {
+		to <- d
+	}
+}
+
+func (c *collector) Collect(to chan<- prometheus.Metric) {
+	for _, x := range c.services() {
+		s := x.Node.Stats()
+		put := func(d *prometheus.Desc, t prometheus.ValueType, v float64, labels ...string) {
+			to <- prometheus.MustNewConstMetric(d, t, v, append([]string{strings.ToValidUTF8(x.ID, "?")}, labels...)...)
+		}
+		for i, d := range c.counters {
+			put(d, prometheus.CounterValue, counters[i].value(&s))
+		}
+		for i, d := range c.gauges {
+			put(d, prometheus.GaugeValue, gauges[i].value(&s))
+		}
+		for k, n := range s.Kinds {
+			put(c.connections, prometheus.GaugeValue, float64(n), table.Kind(k).String(), "active")
+		}
+		put(c.connections, prometheus.GaugeValue, float64(s.Negotiating), "unknown", "negotiating")
+		for _, r := range router.Reasons() { // zeros, too: the first of a kind is a rise, not a new series
+			put(c.dropped, prometheus.CounterValue, float64(s.Dropped[r]), r.String())
+			put(c.refused, prometheus.CounterValue, float64(s.Refused[r]), r.String())
+		}
+	}
+}
+
+// metrics serves the numbers of the services, of the program and of the Go runtime.
+func (s *Server) metrics() http.Handler {
+	reg := prometheus.NewRegistry()
+	b := s.o.Build
+	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "slim_build_info", Help: "What program runs; always 1.",
+		ConstLabels: prometheus.Labels{"version": b.Version, "revision": b.SHA, "goversion": b.Go}}, func() float64 { return 1 })
+	ready := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "slim_ready", Help: "1 if clients may be sent here: what /readyz answers."},
+		func() float64 {
+			if s.ready() != nil {
+				return 0
+			}
+			return 1
+		})
+	reg.MustRegister(newCollector(s.o.Services), build, ready, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{MaxRequestsInFlight: maxRequests / 2, Timeout: answerTimeout / 2})
+}
