@@ -29,6 +29,11 @@ func (st *ServiceStatus) explain(s *router.Stats, q string) (answers []string) {
 	if stalled > 3 {
 		say("%d more receivers are stalled.", stalled-3)
 	}
+	for _, l := range st.Links {
+		if l.State != router.LinkUp.String() {
+			say("The link to %s is %s, after %d attempts: what goes there reaches nobody.", l.Endpoint, l.State, l.Attempts)
+		}
+	}
 	for i, d := range st.Deaths {
 		if i == 3 {
 			break

@@ -71,6 +71,7 @@ type collector struct {
 	connections *prometheus.Desc
 	dropped     *prometheus.Desc
 	refused     *prometheus.Desc
+	links       *prometheus.Desc
 }
 
 func newCollector(services func() []Service) *collector {
@@ -81,6 +82,7 @@ func newCollector(services func() []Service) *collector {
 		services:    services,
 		connections: desc("connections", "Connections that are open.", "kind", "state"),
 		dropped:     desc("dropped_messages_total", "Messages that died.", "reason"),
+		links:       desc("links", "Links that the node opens.", "state"),
 		refused:     desc("refused_total", "Requests, peers and sockets that were turned away.", "reason"),
 	}
 	for i := range counters {
@@ -93,7 +95,7 @@ func newCollector(services func() []Service) *collector {
 }
 
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range slices.Concat([]*prometheus.Desc{c.connections, c.dropped, c.refused}, c.counters, c.gauges) {
+	for _, d := range slices.Concat([]*prometheus.Desc{c.connections, c.dropped, c.refused, c.links}, c.counters, c.gauges) {
 		to <- d
 	}
 }
@@ -114,6 +116,13 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 			put(c.connections, prometheus.GaugeValue, float64(n), table.Kind(k).String(), "active")
 		}
 		put(c.connections, prometheus.GaugeValue, float64(s.Negotiating), "unknown", "negotiating")
+		links := make(map[router.LinkState]int)
+		for _, l := range x.Node.Links() {
+			links[l.State]++
+		}
+		for state := router.LinkWaiting; state <= router.LinkOver; state++ {
+			put(c.links, prometheus.GaugeValue, float64(links[state]), state.String())
+		}
 		for _, r := range router.Reasons() { // zeros, too: the first of a kind is a rise, not a new series
 			put(c.dropped, prometheus.CounterValue, float64(s.Dropped[r]), r.String())
 			put(c.refused, prometheus.CounterValue, float64(s.Refused[r]), r.String())

@@ -23,6 +23,7 @@ type Node interface {
 	Connections(ctx context.Context, names int) ([]router.Connection, error)
 	Names(ctx context.Context, wanted func(name string, holders []uint64) bool, most, holders, steps int) (
 		names []router.HeldName, complete bool, err error)
+	Links() []router.LinkStatus
 	Trouble(ctx context.Context) ([]router.Refusal, []router.Death, error)
 }
 

@@ -24,6 +24,7 @@ type fakeNode struct {
 	ready    error
 	conns    []router.Connection
 	names    []router.HeldName
+	links    []router.LinkStatus
 	refusals []router.Refusal
 	deaths   []router.Death
 	asked    func(context.Context) error // by Connections; nil: it answers at once
@@ -47,6 +48,7 @@ func (n *fakeNode) Names(_ context.Context, wanted func(string, []uint64) bool, 
 	}
 	return out[:min(most, len(out))], len(out) <= most, nil
 }
+func (n *fakeNode) Links() []router.LinkStatus { return n.links }
 func (n *fakeNode) Trouble(context.Context) ([]router.Refusal, []router.Death, error) {
 	return n.refusals, n.deaths, nil
 }
@@ -150,6 +152,7 @@ func TestMetrics(t *testing.T) {
 	n := &fakeNode{ready: errors.New("no"), stats: router.Stats{Received: 7, BytesIn: 1 << 40, Delivered: 5, Waiting: 3, Behind: 250 * time.Millisecond,
 		Negotiating: 2, Dropped: map[router.Reason]uint64{router.ReasonNoMatch: 4}, Refused: map[router.Reason]uint64{router.ReasonPath: 9}}}
 	n.stats.Kinds[table.Edge] = 11
+	n.links = []router.LinkStatus{{State: router.LinkUp}}
 	s := serve(t, n, nil)
 	code, body, _ := get(t, s, "/metrics", "")
 	if code != http.StatusOK {
@@ -167,6 +170,7 @@ func TestMetrics(t *testing.T) {
 		`slim_loop_behind_seconds{service="slim/0"} 0.25`,
 		`slim_connections{kind="edge",service="slim/0",state="active"} 11`,
 		`slim_connections{kind="unknown",service="slim/0",state="negotiating"} 2`,
+		`slim_links{service="slim/0",state="up"} 1`,
 		`slim_dropped_messages_total{reason="no_match",service="slim/0"} 4`,
 		`slim_dropped_messages_total{reason="ttl_expired",service="slim/0"} 0`,
 		`slim_refused_total{reason="unknown_path",service="slim/0"} 9`,

@@ -40,6 +40,7 @@ type ServiceStatus struct {
 	Matching    int          `json:"connections_matching"` // of which Connections are the first
 	Names       []Name       `json:"names"`
 	AllNames    bool         `json:"names_complete"` // Names are all that match
+	Links       []Link       `json:"links"`          // that the node opens
 	Refusals    []Refusal    `json:"refusals"`       // the latest first
 	Deaths      []Death      `json:"deaths"`         // the latest first
 }
@@ -48,6 +49,7 @@ type ServiceStatus struct {
 type Connection struct {
 	ID      uint64  `json:"id"`
 	Kind    string  `json:"kind"`
+	Dials   bool    `json:"dials,omitempty"` // the node has opened it
 	State   string  `json:"state"`
 	Remote  string  `json:"remote"`
 	Agent   string  `json:"agent,omitempty"`
@@ -72,6 +74,14 @@ type Connection struct {
 
 	Names int      `json:"names"`
 	Some  []string `json:"some_names,omitempty"`
+}
+
+// Link is a router.LinkStatus.
+type Link struct {
+	Endpoint string `json:"endpoint"`
+	State    string `json:"state"`
+	Attempts uint64 `json:"attempts"`
+	Losses   uint64 `json:"losses"`
 }
 
 // Name is a name with those who hold it.
@@ -195,7 +205,11 @@ func (s *Server) lookAt(ctx context.Context, x Service, q string, rows int) Serv
 	st := ServiceStatus{ID: clean(x.ID), Gauges: map[string]int64{}, Totals: map[string]uint64{"received": stats.Received,
 		"received_bytes": stats.BytesIn, "delivered": stats.Delivered, "delivered_bytes": stats.Bytes, "queued": stats.Queued,
 		"negotiated": stats.Negotiated, "panics": stats.Panics}, Dropped: byReason(stats.Dropped), Refused: byReason(stats.Refused),
-		Answers: []string{}, Connections: []Connection{}, Names: []Name{}, Refusals: []Refusal{}, Deaths: []Death{}}
+		Answers: []string{}, Connections: []Connection{}, Names: []Name{}, Links: []Link{}, Refusals: []Refusal{},
+		Deaths: []Death{}}
+	for _, d := range x.Node.Links() {
+		st.Links = append(st.Links, Link{clean(d.Endpoint), d.State.String(), d.Attempts, d.Losses})
+	}
 	for name, v := range stats.Gauges() {
 		st.Gauges[name] = v
 	}
@@ -260,7 +274,7 @@ func byTrouble(a, b router.Connection) int {
 }
 
 func newConnection(c *router.Connection) Connection {
-	x := Connection{ID: c.ID, Kind: c.Kind.String(), State: c.State, Remote: clean(c.Remote), Agent: clean(c.Agent), Node: clean(c.Node),
+	x := Connection{ID: c.ID, Dials: c.Dials, Kind: c.Kind.String(), State: c.State, Remote: clean(c.Remote), Agent: clean(c.Agent), Node: clean(c.Node),
 		LinkID: clean(c.LinkID), Version: clean(c.Version), Age: c.Age.Seconds(), Received: c.Received, ReceivedBytes: c.ReceivedBytes,
 		Delivered: c.Delivered, DeliveredBytes: c.DeliveredBytes, Queued: c.Queued, QueuedBytes: c.QueuedBytes, Held: c.Held,
 		Stalled: c.Stalled.Seconds(), Missed: c.Missed, Dropped: c.Dropped, Unmatched: c.Unmatched, Names: c.Names}

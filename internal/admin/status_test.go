@@ -100,6 +100,8 @@ func TestAnswersNameTheCause(t *testing.T) {
 			"org/ns/bob/1 is held by connection 4, to which nothing was sent yet: look at its senders."},
 		{"it gets something", fakeNode{names: held, conns: []router.Connection{{ID: 4, Delivered: 8, Queued: 2}}},
 			"org/ns/bob/1 is held by connection 4, which was given 8 messages; 2 wait for it."},
+		{"its link is down", fakeNode{links: []router.LinkStatus{{Endpoint: "http://up:1", State: router.LinkWaiting, Attempts: 7}}},
+			"The link to http://up:1 is waiting, after 7 attempts: what goes there reaches nobody."},
 		{"it was turned away", fakeNode{refusals: []router.Refusal{{Remote: "1.2.3.4:5", Agent: "bob", Reason: router.ReasonNegotiation, Text: "no_key"}}},
 			"1.2.3.4:5 was turned away at 00:00:00: negotiation_failed no_key"},
 	} {

@@ -69,7 +69,7 @@ function connection(service, c, now) {
   if (c.unmatched) trouble.push(number(c.unmatched) + " to names nobody holds");
   const names = c.some_names || [];
   return [
-    cell(c.id, "n"), cell([c.kind, c.state === "active" ? "" : c.state]),
+    cell(c.id, "n"), cell([c.kind, c.state === "active" ? "" : c.state, c.dials && "dialled"]),
     cell([c.remote, c.agent, c.node && "node " + c.node, c.link_id && "link " + c.link_id], "text"),
     cell(r ? number(r.in) : "…", "n"), cell(r ? number(r.out) : "…", "n"),
     cell([number(c.received), bytes(c.received_bytes)], "n"), cell([number(c.delivered), bytes(c.delivered_bytes)], "n"),
@@ -113,6 +113,10 @@ function show(section, s, now) {
     ? `the first ${s.connections.length} of ${number(s.connections_matching)}, those in trouble before others` : number(s.connections_matching);
   counts[1].textContent = s.names_complete ? number(s.names.length) : `${s.names.length} of more: ask for one`;
   fill(part(".connections"), s.connections.map((c) => connection(s.id, c, now)), 12, "none");
+  part(".links").hidden = !s.links.length;
+  fill(part(".links table"), s.links.map((l) => [
+    cell(l.endpoint, "text"), cell(l.state, l.state === "up" ? "" : "bad"), cell(number(l.attempts), "n"), cell(number(l.losses), "n"),
+  ]), 4, "none");
   fill(part(".names"), s.names.map((n) => [
     cell(n.name, "text"), cell(Object.entries(n.holders).map(([k, c]) => `${number(c)} ${k}`).join(", ")), cell(n.some_connections.join(", ")),
   ]), 3, "nobody holds such a name");
