@@ -97,7 +97,7 @@ func Default() *Config {
 	s.TLS.Insecure = true
 	return &Config{
 		Runtime: defaultRuntime(), Tracing: defaultTracing(),
-		Services: []Service{{ID: "slim/0", Dataplane: Endpoints{Servers: []Server{s}}}},
+		Services: []Service{{ID: "slim/0", DefaultGateway: "auto", Dataplane: Endpoints{Servers: []Server{s}}}},
 	}
 }
 
@@ -114,17 +114,7 @@ func Load(path string, env func(string) (string, bool)) (*Config, []Warning, err
 // parse is Load behind the file system; `${file:}` still reads files.
 func parse(path string, b []byte, env func(string) (string, bool)) (*Config, []Warning, error) {
 	d := &decoder{file: path, context: contextLoad}
-	root := d.tree(b)
-	c := &Config{File: path, Runtime: defaultRuntime(), Tracing: defaultTracing()}
-	if d.err == nil {
-		b := d.root(root)
-		resolve(d, root, env)
-		d.blocks(c, b, root) // after an error for its warnings: an ignored key often tells why another is missing
-	}
-	if d.err == nil {
-		d.check(c)
-	}
-	d.inFileOrder()
+	c := d.read(b, env)
 	if d.err == nil && len(d.refused) > 0 {
 		d.err = &Error{Context: []string{d.refusedContext}, Reasons: d.refused}
 	}
@@ -132,6 +122,26 @@ func parse(path string, b []byte, env func(string) (string, bool)) (*Config, []W
 		return nil, d.warnings, d.err
 	}
 	return c, d.warnings, nil
+}
+
+// read takes the file b apart.
+func (d *decoder) read(b []byte, env func(string) (string, bool)) *Config {
+	root := d.tree(b)
+	c := &Config{File: d.file, Runtime: defaultRuntime(), Tracing: defaultTracing()}
+	if d.err == nil || d.collect && !d.broken {
+		b := d.root(root)
+		if d.collect && root.kind != mapKind {
+			return c
+		}
+		resolve(d, root, env)
+		d.blocks(c, b, root) // after an error for its warnings: an ignored key often tells why another is missing
+	}
+	d.decoded = len(d.found)
+	if d.err == nil || d.collect && !d.broken {
+		d.check(c)
+	}
+	d.inFileOrder()
+	return c
 }
 
 // blocks are the values of the root's keys; nil: absent.

@@ -16,6 +16,11 @@ type decoder struct {
 	err      *Error
 	warnings []Warning
 
+	collect bool     // faults after the first are kept, too: see Check
+	found   []*Error // these, in the order of the schema
+	decoded int      // how many of these came before check
+	broken  bool     // there is no tree to go on with
+
 	refused        []Reason // features in use that this node does not have
 	refusedContext string   // of all of them
 }
@@ -28,6 +33,9 @@ func (d *decoder) fail(n *node, path, class, text string) *Error {
 	}
 	if d.err == nil {
 		d.err = e
+	}
+	if d.collect && len(d.found) < maxFaults {
+		d.found = append(d.found, e)
 	}
 	return e
 }
@@ -83,16 +91,18 @@ type object struct {
 	path    string
 	what    string // upstream's name for it
 	unknown unknown
+	absent  bool     // something else stands in its place
 	keys    []string // asked for so far
 }
 
 // object begins a mapping; null stands for an empty one. what is upstream's name for it in type errors.
 func (d *decoder) object(n *node, path, what string, u unknown) *object {
-	if n.kind != mapKind && n.kind != nullKind {
+	absent := n.kind != mapKind && n.kind != nullKind
+	if absent {
 		d.mistyped(n, path, what)
 		n = &node{pos: n.pos}
 	}
-	return &object{d: d, n: n, path: path, what: what, unknown: u}
+	return &object{d: d, n: n, path: path, what: what, unknown: u, absent: absent}
 }
 
 // end handles the keys nobody asked for. Rules: P-conf-7.
@@ -154,7 +164,7 @@ func (o *object) missing(key string) {
 }
 
 func (o *object) required(key string) {
-	if o.n.get(key) == nil {
+	if o.n.get(key) == nil && !o.absent {
 		o.missing(key)
 	}
 }

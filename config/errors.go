@@ -15,6 +15,8 @@ const (
 	contextTracing  = "invalid tracing configuration"
 	contextServices = "error loading services"
 	contextStart    = "failed to start service"
+
+	providerError = "config provider error"
 )
 
 // Error says why a configuration was refused. Rules: P-conf-4.

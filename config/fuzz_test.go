@@ -69,6 +69,7 @@ func FuzzLoad(f *testing.F) {
 			return
 		}
 		c, _, err := parse("f", b, env)
+		agree(t, b, env, err)
 		var e *Error
 		switch {
 		case err == nil && (len(c.Services) == 0 || len(c.Services[0].Dataplane.Servers)+len(c.Services[0].Dataplane.Clients) == 0):

@@ -15,11 +15,11 @@ func resolve(d *decoder, root *node, env func(string) (string, bool)) {
 type resolver struct {
 	d     *decoder
 	env   func(string) (string, bool)
-	bytes int // brought in so far
+	bytes int // brought in so far; beyond maxProvided nothing more is
 }
 
 func (r *resolver) walk(n *node, path string) {
-	if r.d.err != nil {
+	if r.d.err != nil && !r.d.collect || r.bytes > maxProvided {
 		return
 	}
 	switch n.kind {
@@ -45,7 +45,7 @@ func (r *resolver) replace(n *node, path string) {
 	reference := n.str
 	provider, argument, ok := strings.Cut(reference[2:len(reference)-1], ":")
 	fail := func(text, hint string, classes ...string) {
-		e := r.d.fail(n, path, "config provider error", text)
+		e := r.d.fail(n, path, providerError, text)
 		e.Context = append(e.Context, classes...)
 		e.hint(hint)
 	}

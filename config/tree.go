@@ -163,6 +163,7 @@ func (d *decoder) syntaxError(b []byte, err error) {
 }
 
 func (d *decoder) syntax(p Position, text string) *Error {
+	d.broken = true
 	return d.fail(&node{pos: p}, "", "yaml parse error", text)
 }
 
@@ -176,13 +177,13 @@ func (t *treeBuilder) build(y *yaml.Node, path string, depth int) *node {
 	n := &node{pos: Position{y.Line, y.Column}}
 	t.nodes++
 	switch {
-	case t.d.err != nil:
+	case t.d.err != nil && !t.d.collect, t.d.broken:
 		return n
 	case depth > maxDepth:
-		t.d.fail(n, "", "yaml parse error", errDepth.Error())
+		t.d.syntax(n.pos, errDepth.Error())
 		return n
 	case t.nodes > maxNodes:
-		t.d.fail(n, "", "yaml parse error", "repetition limit exceeded")
+		t.d.syntax(n.pos, "repetition limit exceeded")
 		return n
 	}
 	switch y.Kind {
@@ -213,7 +214,7 @@ func (t *treeBuilder) mapping(n *node, y *yaml.Node, path string, depth int) {
 			if key.kind == stringKind {
 				id = "=" + key.str
 			}
-			if seen[id] {
+			if seen[id] && !t.d.broken {
 				text := key.describe()
 				if key.kind == stringKind {
 					text = quote(key.str)
