@@ -47,6 +47,10 @@ type flags struct {
 	maxPeers         int
 	maxRemotes       int
 
+	health string // address; "": none
+	status bool
+	pprof  bool
+
 	logLevel  string // "": the configuration or RUST_LOG decides
 	logFormat string // "text" or "json"
 }
@@ -80,6 +84,9 @@ func (f *flags) flagSet() *pflag.FlagSet {
 	s.Var((*kinds)(&f.acceptKinds), "accept-kinds", "")
 	s.Var(&number{&f.maxPeers, 1, router.DefaultMaxPeers}, "max-peers", "")
 	s.Var(&number{&f.maxRemotes, 1, math.MaxInt32}, "max-remotes", "")
+	s.Var((*address)(&f.health), "health", "")
+	s.BoolVar(&f.status, "status", false, "")
+	s.BoolVar(&f.pprof, "pprof", false, "")
 	s.Var(&choice{to: &f.logLevel, words: cli.LevelWords}, "log-level", "")
 	f.logFormat = "text"
 	s.Var(&choice{to: &f.logFormat, words: []string{"text", "json"}}, "log-format", "")
@@ -92,13 +99,16 @@ func parseFlags(args []string, env func(string) (string, bool)) (*flags, error) 
 	f := &flags{}
 	s := f.flagSet()
 	if err := s.Parse(args); err != nil {
-		return nil, usageError(err, s)
+		return nil, usageError(err, s, helpText)
 	}
 	if f.help {
 		return f, nil
 	}
 	if s.NArg() > 0 {
-		return nil, fmt.Errorf("unexpected argument '%s' found\n\n  tip: a configuration is named by '--config <FILE>'", s.Arg(0))
+		return nil, unexpected(s.Arg(0), "a configuration is named by '--config <FILE>'")
+	}
+	if err := f.checkOperation(); err != nil {
+		return nil, err
 	}
 	if v, ok := env("CONFIG"); ok && !f.configSet {
 		f.config, f.configSet = v, true
@@ -122,8 +132,8 @@ func asksForJSON(args []string) bool {
 	return false
 }
 
-// usageError rewords what pflag says.
-func usageError(err error, s *pflag.FlagSet) error {
+// usageError rewords what pflag says. help is the text that explains the flags.
+func usageError(err error, s *pflag.FlagSet, help string) error {
 	var unknown *pflag.NotExistError
 	var missing *pflag.ValueRequiredError
 	var invalid *pflag.InvalidValueError
@@ -138,12 +148,12 @@ func usageError(err error, s *pflag.FlagSet) error {
 		}
 		return fmt.Errorf("unexpected argument '%s' found", name)
 	case errors.As(err, &missing):
-		return fmt.Errorf("a value is required for '%s' but none was supplied", placeholder(missing.GetFlag()))
+		return fmt.Errorf("a value is required for '%s' but none was supplied", placeholder(missing.GetFlag(), help))
 	case errors.As(err, &invalid):
 		if errors.Is(err, errTwice) {
-			return fmt.Errorf("the argument '%s' cannot be used multiple times", placeholder(invalid.GetFlag()))
+			return fmt.Errorf("the argument '%s' cannot be used multiple times", placeholder(invalid.GetFlag(), help))
 		}
-		return fmt.Errorf("invalid value '%s' for '%s': %w", invalid.GetValue(), placeholder(invalid.GetFlag()), reason(invalid))
+		return fmt.Errorf("invalid value '%s' for '%s': %w", invalid.GetValue(), placeholder(invalid.GetFlag(), help), reason(invalid))
 	}
 	return err
 }
@@ -161,8 +171,8 @@ func reason(invalid *pflag.InvalidValueError) error {
 }
 
 // placeholder names a flag with its value: "--loops <N>".
-func placeholder(f *pflag.Flag) string {
-	for line := range strings.Lines(helpText) {
+func placeholder(f *pflag.Flag, help string) string {
+	for line := range strings.Lines(help) {
 		if _, rest, ok := strings.Cut(line, "--"+f.Name+" <"); ok {
 			value, _, _ := strings.Cut(rest, ">")
 			return "--" + f.Name + " <" + value + ">"

@@ -10,14 +10,15 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/internal/admin"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/router"
 )
 
 // node is what the command needs of a running data plane.
 type node interface {
+	admin.Node
 	Addrs() []net.Addr // in the order of router.Options.Listen
-	Stats() router.Stats
 	Dial(router.Link) (*router.Dialer, error)
 	Shutdown(context.Context) error
 }

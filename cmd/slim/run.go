@@ -30,6 +30,8 @@ type program struct {
 	goroutines      func() int                             // how many the process has
 	notify          func(chan<- os.Signal) (ignore func()) // subscribes to the stop signals
 	notifyQuestions func(chan<- os.Signal) (ignore func()) // subscribes to the signal that asks for counters
+	columns         func() (columns, rows int)             // of the terminal
+	telling         func()                                 // called beside the node once it is ready; nil: nothing is
 
 	out    *cli.Sink // in front of stdout; made by run
 	report reporter  // on stderr, behind a sink of its own
@@ -49,6 +51,7 @@ func newProgram(env func(string) (string, bool), stdout, stderr io.Writer) *prog
 		env: env, stdout: stdout, stderr: stderr, build: cli.ReadBuildInfo(), terminal: cli.IsTerminal(stdout), now: time.Now,
 		start: startNode, setCores: func(n int) { runtime.GOMAXPROCS(n) }, cores: runtime.NumCPU(), notify: notifySignals,
 		notifyQuestions: notifyQuestions, goroutines: runtime.NumGoroutine,
+		columns: func() (int, int) { return cli.Size(stdout, 160, 50) },
 	}
 }
 
@@ -60,6 +63,9 @@ const (
 
 // run executes the command with log and errors behind sinks, so that nobody ever waits for who reads them.
 func (p *program) run(ctx context.Context, args []string) int {
+	if len(args) > 0 && commands[args[0]] != nil {
+		return p.command(ctx, args[0], args[1:])
+	}
 	errs := cli.NewSink(p.stderr, cli.SinkOptions{})
 	p.report.w = errs
 	p.sink.Trouble = func(err error) { p.report.warn("cannot write the log: " + err.Error()) }
@@ -136,6 +142,12 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 		p.setCores(n)
 	}
 
+	operation, stop, err := p.operate(ctx, f, log.Logger)
+	if err != nil {
+		return err
+	}
+	defer stop()
+
 	var started []*service
 	defer func() {
 		for _, s := range started {
@@ -149,17 +161,24 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 			case <-signals: // it asked for what happens anyway; another one ends that, too
 			default:
 			}
+			operation.becomes(errStopping)
 			return errors.Join(err, p.stopAll(started, c.Runtime.DrainTimeout, signals))
 		}
 		started = append(started, s)
+		operation.started(s)
 		runner.Info("service started", "service", s.ID)
 	}
+
+	operation.becomes(nil)
 
 	var telling sync.WaitGroup
 	defer telling.Wait()
 	told, done := context.WithCancel(context.Background())
 	defer done()
 	telling.Go(func() { p.tellCounters(told, started, questions) })
+	if p.telling != nil {
+		telling.Go(p.telling)
+	}
 
 	received := "end of context"
 	select {
@@ -167,6 +186,7 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 		received = signalName(s)
 	case <-ctx.Done():
 	}
+	operation.becomes(errStopping)
 	log.With(cli.KeyTarget, "slim::signal").Info("received signal, starting shutdown", "signal", received)
 	for _, s := range started {
 		s.runner = runner

@@ -35,8 +35,19 @@ type fakeNode struct {
 	links    []router.Link
 }
 
-func (n *fakeNode) Stats() router.Stats { return n.stats }
-func (n *fakeNode) Addrs() []net.Addr   { return n.addrs }
+func (n *fakeNode) Stats() router.Stats        { return n.stats }
+func (n *fakeNode) Ready() error               { return nil }
+func (n *fakeNode) Links() []router.LinkStatus { return nil }
+func (n *fakeNode) Connections(context.Context, int) ([]router.Connection, error) {
+	return nil, nil
+}
+func (n *fakeNode) Names(context.Context, func(string, []uint64) bool, int, int, int) ([]router.HeldName, bool, error) {
+	return nil, true, nil
+}
+func (n *fakeNode) Trouble(context.Context) ([]router.Refusal, []router.Death, error) {
+	return nil, nil, nil
+}
+func (n *fakeNode) Addrs() []net.Addr { return n.addrs }
 func (n *fakeNode) Dial(l router.Link) (*router.Dialer, error) {
 	n.links = append(n.links, l)
 	return nil, nil

@@ -6,6 +6,12 @@ const usageLine = "slim [OPTIONS] [--config <FILE> | --version]"
 const helpText = `The SLIM node: moves messages between the applications and nodes that connect to it.
 
 Usage: ` + usageLine + `
+       slim <COMMAND> [OPTIONS]
+
+Commands, each with a --help of its own:
+  health   Ask a running node whether it is ready; for containers
+  top      Show what a running node does
+  config   Check configurations, or show one as it takes effect
 
 Without --config (and without the variable CONFIG) the node is insecure and listens on 127.0.0.1:46357.
 
@@ -54,6 +60,13 @@ Who may come, and with how many names:
       --max-peers <N>              Links of peer nodes, 1 to 256 [default: 256]
       --max-remotes <N>            Links of remote nodes [default: 1024]
 
+For operators:
+      --health <ADDR>              Serve /livez, /readyz, /metrics (Prometheus) and /status (a page, and for slim top)
+                                   over HTTP at PORT, on this machine only, or at HOST:PORT [default: not at all]
+      --status                     Show connections and names to everybody who can reach --health, rather than on this
+                                   machine only
+      --pprof                      Serve /debug/pprof/ there, to the same people
+
 Log, on standard output:
       --log-level <LEVEL>          trace, debug, info, warn, error or off; goes before RUST_LOG and
                                    tracing.log_level [default: info]
@@ -73,6 +86,8 @@ Examples:
       A node for trying out: insecure, on this machine only.
   slim --config node.yaml --strict-config
       Refuse to start on a typing error in the file.
+  slim --health 9464
+      Then: slim health, slim top, or http://127.0.0.1:9464/status in a browser.
   CONFIG=/etc/slim/node.yaml slim --loops 4 --slow-consumer disconnect --log-format json
       A node of a cluster that closes receivers which do not keep up.
 `

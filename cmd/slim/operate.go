@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"sync"
+
+	"github.com/seed31b3bfd0/slimgo/internal/admin"
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
+)
+
+var (
+	errStarting = errors.New("the process is starting")
+	errStopping = errors.New("the process is stopping")
+)
+
+// operation is what the server for operators is told of the process. Safe for all.
+type operation struct {
+	mu       sync.Mutex
+	services []admin.Service // guarded by mu; replaced whole
+	state    error           // guarded by mu; nil: all services run, and none stops
+}
+
+// operate starts the server for operators if the flags ask for it. It serves from before the first service starts until
+// stop is called.
+func (p *program) operate(ctx context.Context, f *flags, log *slog.Logger) (o *operation, stop func(), err error) {
+	o = &operation{state: errStarting}
+	if f.health == "" {
+		return o, func() {}, nil
+	}
+	log = log.With(cli.KeyTarget, "slim::admin")
+	s, err := admin.Start(ctx, admin.Options{Addr: f.health, Services: o.all, Ready: o.ready, Status: f.status, Profiles: f.pprof, Log: log,
+		Build: admin.Build{Version: p.build.Version, SHA: p.build.SHA, Date: p.build.Date, Go: runtime.Version()}})
+	if err != nil {
+		return nil, nil, &failure{context: []string{"failed to serve --health"}, cause: err}
+	}
+	log.Info("admin server started", "endpoint", s.Addr().String())
+	if a, err := netip.ParseAddrPort(s.Addr().String()); f.status && err == nil && !a.Addr().IsLoopback() {
+		log.Warn("connections and names are shown to everybody who can reach this endpoint", "endpoint", s.Addr().String())
+	}
+	return o, s.Close, nil
+}
+
+func (o *operation) all() []admin.Service {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.services
+}
+
+func (o *operation) ready() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.state
+}
+
+// started adds a service.
+func (o *operation) started(s *service) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.services = append(o.services[:len(o.services):len(o.services)], admin.Service{ID: s.ID, Node: s.node})
+}
+
+// becomes changes the state of the process.
+func (o *operation) becomes(state error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.state = state
+}
+
+// address is a flag with an address of the server for operators.
+type address string
+
+func (a *address) Set(v string) error {
+	addr, err := admin.ParseAddr(v)
+	if err != nil {
+		return err
+	}
+	*a = address(addr)
+	return nil
+}
+func (a *address) String() string { return string(*a) }
+func (a *address) Type() string   { return "address" }
+
+// checkOperation refuses flags that do nothing without another.
+func (f *flags) checkOperation() error {
+	for _, x := range []struct {
+		set  bool
+		name string
+	}{{f.pprof, "--pprof"}, {f.status, "--status"}} {
+		if x.set && f.health == "" {
+			return fmt.Errorf("the argument '%s' needs '--health <ADDR>'", x.name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/seed31b3bfd0/slimgo/internal/admin"
+)
+
+// signals are those that end slim top.
+type signals struct {
+	c      chan os.Signal
+	ignore func()
+}
+
+func newSignals(p *program) *signals {
+	s := &signals{c: make(chan os.Signal, 1)}
+	s.ignore = p.notify(s.c)
+	return s
+}
+
+// wait returns true after d, false at once when a signal comes or ctx ends.
+func (s *signals) wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-s.c:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// view draws looks at a node as text. Its rates are those since the look before.
+type view struct{ before *admin.Status }
+
+// draw returns st in lines of so many columns, at most so many.
+func (v *view) draw(st *admin.Status, columns, rows int) string {
+	d := drawing{columns: columns}
+	state := "ready"
+	if st.NotReady != "" {
+		state = "not ready: " + st.NotReady
+	}
+	d.line("SLIM node %s  %s  up %s  %s", st.Build.Version, state, st.Time.Sub(st.Started).Round(time.Second), st.Time.Format(time.TimeOnly))
+	for i := range st.Services {
+		v.service(&d, &st.Services[i], st.Time)
+	}
+	v.before = st
+	if rows > 0 && len(d.lines) > rows-1 {
+		kept := max(1, rows-2)
+		left := len(d.lines) - kept
+		d.lines = d.lines[:kept]
+		d.line("… %d more lines: --find shows less, --once all", left)
+	}
+	return strings.Join(d.lines, "\n") + "\n"
+}
+
+func (v *view) service(d *drawing, s *admin.ServiceStatus, now time.Time) {
+	was, since := v.last(s.ID, now)
+	d.line("")
+	d.line("%s  %d connections, %d names, %d stalled, %d messages (%s) wait, %s held", s.ID, s.Gauges["connections"], s.Gauges["names"],
+		s.Gauges["stalled"], s.Gauges["waiting"], size(s.Gauges["waiting_bytes"]), size(s.Gauges["held_bytes"]))
+	rate := func(key string) string {
+		if was == nil {
+			return "-"
+		}
+		return perSecond(s.Totals[key]-was.Totals[key], since)
+	}
+	d.line("in %s/s, out %s/s, waited %s/s  dropped: %s  refused: %s", rate("received"), rate("delivered"), rate("queued"),
+		reasons(s.Dropped), reasons(s.Refused))
+	if s.Error != "" {
+		d.line("! %s", s.Error)
+	}
+	for _, a := range s.Answers {
+		d.line("> %s", a)
+	}
+	v.connections(d, s, was, since)
+	if len(s.Links) > 0 {
+		d.line("")
+		d.line("LINKS  state    attempts  losses  to")
+		for _, l := range s.Links {
+			d.line("       %-8s %8d %7d  %s", l.State, l.Attempts, l.Losses, l.Endpoint)
+		}
+	}
+	d.line("")
+	more := ""
+	if !s.AllNames {
+		more = ", and more"
+	}
+	d.line("NAMES  %d%s", len(s.Names), more)
+	for _, n := range s.Names {
+		var by []string
+		for _, kind := range slices.Sorted(maps.Keys(n.Holders)) {
+			by = append(by, fmt.Sprintf("%d %s", n.Holders[kind], kind))
+		}
+		d.line("  %s  %s: connections %s", n.Name, strings.Join(by, ", "), ids(n.Some))
+	}
+	if len(s.Deaths) > 0 {
+		d.line("")
+		d.line("DIED   last      reason            noted  connection  to, from")
+		for _, x := range s.Deaths {
+			d.line("       %s  %-16s %6d %11d  %s, %s", x.Last.Format(time.TimeOnly), x.Reason, x.Count, x.Conn, x.Name, x.Source)
+		}
+	}
+	if len(s.Refusals) > 0 {
+		d.line("")
+		d.line("REFUSED  when      reason                who, why")
+		for _, x := range s.Refusals {
+			d.line("         %s  %-20s  %s %s %s", x.At.Format(time.TimeOnly), x.Reason, x.Remote, x.Agent, x.Text)
+		}
+	}
+}
+
+func (v *view) connections(d *drawing, s, was *admin.ServiceStatus, since time.Duration) {
+	before := map[uint64]*admin.Connection{}
+	if was != nil {
+		for i := range was.Connections {
+			before[was.Connections[i].ID] = &was.Connections[i]
+		}
+	}
+	d.line("")
+	d.line("    ID KIND       IN/S    OUT/S   WAIT    BYTES     HELD  NAMES  AGE    WHO, TROUBLE")
+	for i := range s.Connections {
+		c := &s.Connections[i]
+		in, out := "-", "-"
+		if b := before[c.ID]; b != nil {
+			in, out = perSecond(c.Received-b.Received, since), perSecond(c.Delivered-b.Delivered, since)
+		}
+		kind := c.Kind
+		if c.State != "active" {
+			kind = c.State
+		}
+		d.line("%6d %-7.7s %8s %8s %6d %8s %8s %6d  %-6s %s", c.ID, kind, in, out, c.Queued, size(int64(c.QueuedBytes)), size(int64(c.Held)),
+			c.Names, short(c.Age), who(c))
+	}
+	if n := s.Matching - len(s.Connections); n > 0 {
+		d.line("       %d more, in less trouble", n)
+	}
+}
+
+// last is the service in the look before, and how long ago that was; nil: there is none.
+func (v *view) last(id string, now time.Time) (*admin.ServiceStatus, time.Duration) {
+	if v.before == nil {
+		return nil, 0
+	}
+	since := now.Sub(v.before.Time)
+	i := slices.IndexFunc(v.before.Services, func(s admin.ServiceStatus) bool { return s.ID == id })
+	if i < 0 || since <= 0 {
+		return nil, 0
+	}
+	return &v.before.Services[i], since
+}
+
+// who is the other end of a connection, and what is wrong with it.
+func who(c *admin.Connection) string {
+	words := []string{c.Remote}
+	for _, w := range []string{c.Agent, c.Node} {
+		if w != "" {
+			words = append(words, w)
+		}
+	}
+	if c.Stalled > 0 {
+		words = append(words, "STALLED for "+short(c.Stalled))
+	}
+	if c.Missed > 0 {
+		words = append(words, fmt.Sprintf("%d for it died", c.Missed))
+	}
+	if c.Dropped > 0 {
+		words = append(words, fmt.Sprintf("%d of it died: %s", c.Dropped, c.LastDrop))
+	}
+	return strings.Join(words, "  ")
+}
+
+func ids(some []uint64) string {
+	var words []string
+	for _, id := range some {
+		words = append(words, fmt.Sprint(id))
+	}
+	return strings.Join(words, ", ")
+}
+
+// reasons are counts by reason, the largest first.
+func reasons(counts map[string]uint64) string {
+	keys := slices.SortedFunc(maps.Keys(counts), func(a, b string) int { return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b)) })
+	if len(keys) == 0 {
+		return "none"
+	}
+	var words []string
+	for _, k := range keys {
+		words = append(words, fmt.Sprintf("%s %d", k, counts[k]))
+	}
+	return strings.Join(words, ", ")
+}
+
+func perSecond(n uint64, d time.Duration) string { return fmt.Sprintf("%.0f", float64(n)/d.Seconds()) }
+
+func size(n int64) string {
+	for _, unit := range []string{"", "K", "M", "G"} {
+		if n < 1024 {
+			return fmt.Sprintf("%d%s", n, unit)
+		}
+		n /= 1024
+	}
+	return fmt.Sprintf("%dT", n)
+}
+
+// short is a time in one unit.
+func short(seconds float64) string {
+	switch d := time.Duration(seconds * float64(time.Second)); {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%.0fs", d.Seconds())
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%.0fm", d.Minutes())
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%.0fh", d.Hours())
+	default:
+		return fmt.Sprintf("%.0fd", d.Hours()/24)
+	}
+}
+
+// drawing is lines of printable text that are no longer than a terminal is wide.
+type drawing struct {
+	columns int
+	lines   []string
+}
+
+func (d *drawing) line(format string, args ...any) {
+	text := strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) { // whoever answers may not be a node
+			return unicode.ReplacementChar
+		}
+		return r
+	}, fmt.Sprintf(format, args...))
+	if d.columns > 1 && utf8.RuneCountInString(text) > d.columns {
+		text = string([]rune(text)[:d.columns-1]) + "…"
+	}
+	d.lines = append(d.lines, text)
+}
