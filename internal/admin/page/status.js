@@ -38,8 +38,10 @@ function cell(lines, kind) {
 }
 
 function fill(table, rows, columns, nothing) {
+  const heads = table.tHead ? [...table.tHead.rows[0].cells].map((th) => th.textContent) : [];
   const out = rows.map((cells) => {
     const tr = document.createElement("tr");
+    cells.forEach((td, i) => { td.dataset.head = heads[i] || ""; }); // for narrow windows
     tr.append(...cells);
     return tr;
   });
@@ -71,11 +73,11 @@ function connection(service, c, now) {
   return [
     cell(c.id, "n"), cell([c.kind, c.state === "active" ? "" : c.state, c.dials && "dialled"]),
     cell([c.remote, c.agent, c.node && "node " + c.node, c.link_id && "link " + c.link_id], "text"),
+    cell(trouble.length ? trouble : "", "text bad"),
     cell(r ? number(r.in) : "…", "n"), cell(r ? number(r.out) : "…", "n"),
     cell([number(c.received), bytes(c.received_bytes)], "n"), cell([number(c.delivered), bytes(c.delivered_bytes)], "n"),
     cell([number(c.queued), c.queued ? bytes(c.queued_bytes) : ""], "n" + (c.queued ? " bad" : "")),
     cell(c.held_bytes ? bytes(c.held_bytes) : "", "n"),
-    cell(trouble.length ? trouble : "", trouble.length ? "text bad" : ""),
     cell(c.names ? [number(c.names), ...names, c.names > names.length ? "…" : ""] : "none", "text"),
     cell(span(c.age_seconds), "n"),
   ];
