@@ -361,9 +361,9 @@ func showDuration(d time.Duration) string {
 		unit time.Duration
 		name string
 	}{{time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}, {time.Millisecond, "ms"}, {time.Microsecond, "us"}, {1, "ns"}} {
-		if n := d / u.unit; n > 0 {
-			b.WriteString(strconv.FormatInt(int64(n), 10) + u.name)
-			d -= n * u.unit
+		if n := int64(d / u.unit); n > 0 {
+			b.WriteString(strconv.FormatInt(n, 10) + u.name)
+			d %= u.unit
 		}
 	}
 	if b.Len() == 0 {

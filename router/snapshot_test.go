@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -304,4 +305,52 @@ func TestStatsTellKindsOfConnections(t *testing.T) {
 	if s.Kinds[table.Edge] != 2 || s.Kinds[table.Remote] != 1 || s.Negotiating != 1 || s.BytesIn == 0 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// Operators may ask whenever they like, while connections come, send and leave on all loops.
+func TestOperatorsAskWhileTrafficFlows(t *testing.T) {
+	n := start(t, Options{Loops: 2})
+	a, b := call(t, n), call(t, n)
+	b.subscribe(bob)
+	stop := make(chan struct{})
+	var asking sync.WaitGroup
+	for range 3 {
+		asking.Go(func() {
+			for {
+				all, err := n.Connections(context.Background(), 2)
+				if err != nil || len(all) < 2 {
+					t.Errorf("%d connections, %v", len(all), err)
+				}
+				if _, _, err := n.Trouble(context.Background()); err != nil {
+					t.Error(err)
+				}
+				if names, _, err := n.Names(context.Background(), nil, 10, 2, 100); err != nil || len(names) == 0 {
+					t.Errorf("names %v, %v", names, err)
+				}
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	msg := wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(0, 3000))
+	lost := wire.AppendPublish(nil, a.sign(header(alice, group, 1, "x")), testSession, nil)
+	for range 30 {
+		c := call(t, n)
+		c.subscribe(bob.WithID(9, 9))
+		for range 5 {
+			a.send(msg)
+			a.send(lost)
+		}
+		_ = c.c.Close()
+	}
+	b.await(func() bool { return len(b.got) == 150 })
+	close(stop)
+	asking.Wait()
+	until(t, "only two are left", func() bool {
+		all, err := n.Connections(t.Context(), 2)
+		return err == nil && len(all) == 2 && all[0].Unmatched == 150 && all[1].Delivered >= 150
+	})
 }

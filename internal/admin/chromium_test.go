@@ -239,9 +239,9 @@ func TestStatusPageInChromium(t *testing.T) {
 				b.do("Page.navigate", map[string]any{"url": "http://" + s.Addr().String() + "/status"})
 				var seen struct {
 					Looks, Rows, Wide, View, Images, Cut int
-					Title, State, Rate, Ground      string
-					Answers                         []string
-					Outside                         []string
+					Title, State, Rate, Ground           string
+					Answers                              []string
+					Outside                              []string
 				}
 				b.eval(`new Promise((done) => { const wait = () => (document.body && Number(document.body.dataset.looks) >= 2) ? done(1) : setTimeout(wait, 50); wait(); })`, new(int))
 				b.eval(`({looks: Number(document.body.dataset.looks), rows: document.querySelectorAll(".connections tbody tr").length,

@@ -20,8 +20,8 @@ const askTimeout = 5 * time.Second
 const maxAnswer = 16 << 20
 
 // A client asks no proxy: what it asks stands on this machine or next to it.
-var client = &http.Client{Timeout: askTimeout, Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: askTimeout}).DialContext,
-	DisableKeepAlives: true}}
+var client = &http.Client{Timeout: askTimeout, Transport: &http.Transport{
+	DialContext: (&net.Dialer{Timeout: askTimeout}).DialContext, DisableKeepAlives: true}}
 
 // Probe asks the server at addr whether the node is ready: nil if so. live asks whether the process is worth to be kept
 // instead.
