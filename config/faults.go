@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Check reads the file at path as Load does, but goes on after a fault: faults are all that can be told from each other,
-// and warnings those of Load, both in file order. The Config is nil if there is a fault.
+// Check reads the file at path as Load does, but goes on after a fault: faults are all that can be told from each
+// other, and warnings those of Load, both in file order. The Config is nil if there is a fault.
 //
 // Where one fault makes another, only the first is told: a file that is no YAML has one, and what a check over several
 // keys says counts only if nothing is wrong with those keys.

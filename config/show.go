@@ -37,7 +37,8 @@ func (c *Config) Show() Shown {
 	return Shown{pairs{
 		{"runtime", pairs{{"n_cores", c.Runtime.Cores}, {"thread_name", c.Runtime.ThreadName},
 			{"drain_timeout", showDuration(c.Runtime.DrainTimeout)}}},
-		{"tracing", pairs{{"log_level", t.LogLevel}, {"display_thread_names", t.ThreadNames}, {"display_thread_ids", t.ThreadIDs},
+		{"tracing", pairs{{"log_level", t.LogLevel}, {"display_thread_names", t.ThreadNames},
+			{"display_thread_ids", t.ThreadIDs},
 			{"filters", list(t.Filters)}, {"opentelemetry", showTelemetry(&t.OpenTelemetry)}}},
 		{"services", services},
 	}}
@@ -48,7 +49,8 @@ func showTelemetry(t *OpenTelemetry) pairs {
 	if t.Endpoint != "" {
 		f = append(f, pair{"grpc", pairs{{"endpoint", withoutSecrets(t.Endpoint)}}})
 	}
-	return append(f, pairs{{"service_name", t.ServiceName}, {"service_version", t.ServiceVersion}, {"environment", t.Environment},
+	return append(f, pairs{{"service_name", t.ServiceName}, {"service_version", t.ServiceVersion},
+		{"environment", t.Environment},
 		{"metrics_interval_secs", t.MetricsInterval}}...)
 }
 
@@ -93,7 +95,8 @@ func showEndpoints(e *Endpoints) pairs {
 	for i := range e.Outbound {
 		outbound = append(outbound, showClient(&e.Outbound[i]))
 	}
-	return pairs{{"enforce_pqc", e.EnforcePQC}, {"servers", some(servers)}, {"clients", some(clients)}, {"outbound_clients", some(outbound)}}
+	return pairs{{"enforce_pqc", e.EnforcePQC}, {"servers", some(servers)}, {"clients", some(clients)},
+		{"outbound_clients", some(outbound)}}
 }
 
 func showServer(s *Server) pairs {
@@ -138,7 +141,8 @@ func showProxy(p *Proxy) any {
 func showBackoff(b *Backoff) pairs {
 	f := pairs{{"type", b.Type}}
 	if b.Type == "exponential" {
-		f = append(f, pairs{{"base", b.Base}, {"factor", b.Factor}, {"max_delay", showDuration(b.MaxDelay)}, {"jitter", b.Jitter}}...)
+		f = append(f, pairs{{"base", b.Base}, {"factor", b.Factor}, {"max_delay", showDuration(b.MaxDelay)},
+			{"jitter", b.Jitter}}...)
 	} else {
 		f = append(f, pair{"interval", showDuration(b.Interval)})
 	}
@@ -177,7 +181,8 @@ func showMaterial(m *Material, own bool) any {
 }
 
 func showSpire(s *Spire) pairs {
-	return pairs{{"socket_path", text(s.SocketPath)}, {"target_spiffe_id", text(s.TargetSPIFFEID)}, {"jwt_audiences", list(s.JWTAudiences)},
+	return pairs{{"socket_path", text(s.SocketPath)}, {"target_spiffe_id", text(s.TargetSPIFFEID)},
+		{"jwt_audiences", list(s.JWTAudiences)},
 		{"trust_domains", list(s.TrustDomains)}}
 }
 
@@ -201,15 +206,18 @@ func showAuth(a *Auth) pairs {
 func showJWT(j *JWT) pairs {
 	key := pairs{{"type", j.Key.Type}}
 	if j.Key.Type != "autoresolve" {
-		key = append(key, pair{"algorithm", j.Key.Algorithm}, pair{"format", j.Key.Format}, pair{"key", showSource(&j.Key.Key)})
+		key = append(key, pair{"algorithm", j.Key.Algorithm}, pair{"format", j.Key.Format},
+			pair{"key", showSource(&j.Key.Key)})
 	}
 	return pairs{{"claims", pairs{{"audience", list(j.Audience)}, {"issuer", text(j.Issuer)}, {"subject", text(j.Subject)},
-		{"custom_claims", showData(j.Custom)}}}, {"duration", showDuration(j.Duration)}, {"key", key}, {"policy", showPolicy(&j.Policy)},
+		{"custom_claims", showData(j.Custom)}}}, {"duration", showDuration(j.Duration)}, {"key", key},
+		{"policy", showPolicy(&j.Policy)},
 		{"subject_binding", text(j.SubjectBinding)}}
 }
 
 func showOIDC(c *OIDC) pairs {
-	f := pairs{{"issuer_url", withoutSecrets(c.IssuerURL)}, {"client_id", text(c.ClientID)}, {"client_secret", showSecret(c.ClientSecret)},
+	f := pairs{{"issuer_url", withoutSecrets(c.IssuerURL)}, {"client_id", text(c.ClientID)},
+		{"client_secret", showSecret(c.ClientSecret)},
 		{"refresh_token", showSecret(c.RefreshToken)}, {"refresh_token_file", text(c.RefreshTokenFile)},
 		{"access_token_file", text(c.AccessTokenFile)}, {"scope", text(c.Scope)}, {"audience", text(c.Audience)},
 		{"timeout", showDuration(c.Timeout)}, {"jwks_ttl", showDuration(c.JWKSLife)}}
@@ -360,7 +368,8 @@ func showDuration(d time.Duration) string {
 	for _, u := range []struct {
 		unit time.Duration
 		name string
-	}{{time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}, {time.Millisecond, "ms"}, {time.Microsecond, "us"}, {1, "ns"}} {
+	}{{time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}, {time.Millisecond, "ms"}, {time.Microsecond, "us"},
+		{1, "ns"}} {
 		if n := int64(d / u.unit); n > 0 {
 			b.WriteString(strconv.FormatInt(n, 10) + u.name)
 			d %= u.unit

@@ -161,8 +161,8 @@ func (n *Node) ask(ctx context.Context, f func(*loop) (more bool)) error {
 	return ctx.Err()
 }
 
-// Connections returns all connections in the order of their ids, MostConnections of each loop at most, and up to names of
-// the names of each. Errors: that of ctx, and that the node has stopped.
+// Connections returns all connections in the order of their ids, MostConnections of each loop at most, and up to names
+// of the names of each. Errors: that of ctx, and that the node has stopped.
 func (n *Node) Connections(ctx context.Context, names int) ([]Connection, error) {
 	parts := make([][]Connection, len(n.loops))
 	at := make([]int, len(n.loops))
@@ -207,7 +207,8 @@ func (l *loop) describe(dst []Connection, at int) (_ []Connection, next int) {
 func (c *Conn) describe(now time.Duration) Connection {
 	p := c.stream.Peer()
 	x := Connection{ID: c.id, Loop: c.loop.index, Kind: c.kind, State: c.state.String(), Dials: c.dialed != nil,
-		Remote: p.Remote, Agent: p.Agent, Age: now - c.opened, Received: c.received, ReceivedBytes: c.receivedBytes, Delivered: c.delivered,
+		Remote: p.Remote, Agent: p.Agent, Age: now - c.opened, Received: c.received, ReceivedBytes: c.receivedBytes,
+		Delivered:      c.delivered,
 		DeliveredBytes: c.deliveredBytes, Queued: c.q.len(), QueuedBytes: c.q.bytes, Held: c.held, conn: c}
 	if a := c.about; a != nil {
 		x.LinkID, x.Node = a.link, a.node
@@ -322,7 +323,8 @@ func (n *Node) Ready() error {
 	now := time.Now()
 	for _, ln := range n.lns {
 		if ln.Failing(now) {
-			return errors.New("connections to " + ln.Addr().String() + " cannot be accepted: no descriptors, or --max-sockets is reached")
+			return errors.New("connections to " + ln.Addr().String() +
+				" cannot be accepted: no descriptors, or --max-sockets is reached")
 		}
 	}
 	return nil

@@ -18,7 +18,8 @@ const (
 	textKept   = 256 // bytes of a text that peers have a part in
 )
 
-// Refusal is a peer, a request or a message that was turned away. There is one for each connection, or peer, and reason.
+// Refusal is a peer, a request or a message that was turned away. There is one for each connection, or peer, and
+// reason.
 type Refusal struct {
 	At            time.Time
 	Conn          uint64 // 0: it was none yet
@@ -87,7 +88,8 @@ func (c *Conn) died(r Reason, h []byte, hd *wire.Header) {
 			return
 		}
 	}
-	t.deaths.add(Death{First: now, Last: now, Conn: c.id, Remote: c.stream.Peer().Remote, Reason: r, Count: 1, name: hd.Dest.Name,
+	t.deaths.add(Death{First: now, Last: now, Conn: c.id, Remote: c.stream.Peer().Remote, Reason: r, Count: 1,
+		name: hd.Dest.Name,
 		Name: kept(refText(h, &hd.Dest)), Source: kept(refText(h, &hd.Source))})
 }
 

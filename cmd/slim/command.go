@@ -12,8 +12,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
-// subcommand is what the program does instead of being a node. Upstream's has none: no command of ours begins like a flag,
-// and no file is named without one, so its command lines mean what they did.
+// subcommand is what the program does instead of being a node. Upstream's has none: no command of ours begins like a
+// flag, and no file is named without one, so its command lines mean what they did.
 type subcommand struct {
 	usage, help string
 	flags       func(*pflag.FlagSet) any // declares the flags, and returns where they are kept

@@ -77,7 +77,8 @@ type finding struct {
 
 func newFinding(r config.Reason, warning bool) finding {
 	bare := config.Reason{Text: r.Text, Nearest: r.Nearest, Hint: r.Hint}
-	return finding{File: r.File, Line: r.Position.Line, Column: r.Position.Column, Key: r.Path, Text: bare.String(), Warning: warning}
+	return finding{File: r.File, Line: r.Position.Line, Column: r.Position.Column, Key: r.Path, Text: bare.String(),
+		Warning: warning}
 }
 
 // checkConfigs tells what is wrong with files, one after the other.

@@ -33,7 +33,8 @@ func (p *program) operate(ctx context.Context, f *flags, log *slog.Logger) (o *o
 		return o, func() {}, nil
 	}
 	log = log.With(cli.KeyTarget, "slim::admin")
-	s, err := admin.Start(ctx, admin.Options{Addr: f.health, Services: o.all, Ready: o.ready, Status: f.status, Profiles: f.pprof, Log: log,
+	s, err := admin.Start(ctx, admin.Options{Addr: f.health, Services: o.all, Ready: o.ready, Status: f.status,
+		Profiles: f.pprof, Log: log,
 		Build: admin.Build{Version: p.build.Version, SHA: p.build.SHA, Date: p.build.Date, Go: runtime.Version()}})
 	if err != nil {
 		return nil, nil, &failure{context: []string{"failed to serve --health"}, cause: err}

@@ -50,7 +50,8 @@ func (v *view) draw(st *admin.Status, columns, rows int) string {
 	if st.NotReady != "" {
 		state = "not ready: " + st.NotReady
 	}
-	d.line("SLIM node %s  %s  up %s  %s", st.Build.Version, state, st.Time.Sub(st.Started).Round(time.Second), st.Time.Format(time.TimeOnly))
+	d.line("SLIM node %s  %s  up %s  %s", st.Build.Version, state, st.Time.Sub(st.Started).Round(time.Second),
+		st.Time.Format(time.TimeOnly))
 	for i := range st.Services {
 		v.service(&d, &st.Services[i], st.Time)
 	}
@@ -67,7 +68,8 @@ func (v *view) draw(st *admin.Status, columns, rows int) string {
 func (v *view) service(d *drawing, s *admin.ServiceStatus, now time.Time) {
 	was, since := v.last(s.ID, now)
 	d.line("")
-	d.line("%s  %d connections, %d names, %d stalled, %d messages (%s) wait, %s held", s.ID, s.Gauges["connections"], s.Gauges["names"],
+	d.line("%s  %d connections, %d names, %d stalled, %d messages (%s) wait, %s held", s.ID, s.Gauges["connections"],
+		s.Gauges["names"],
 		s.Gauges["stalled"], s.Gauges["waiting"], size(s.Gauges["waiting_bytes"]), size(s.Gauges["held_bytes"]))
 	rate := func(key string) string {
 		if was == nil {
@@ -108,7 +110,8 @@ func (v *view) service(d *drawing, s *admin.ServiceStatus, now time.Time) {
 		d.line("")
 		d.line("DIED   last      reason            noted  connection  to, from")
 		for _, x := range s.Deaths {
-			d.line("       %s  %-16s %6d %11d  %s, %s", x.Last.Format(time.TimeOnly), x.Reason, x.Count, x.Conn, x.Name, x.Source)
+			d.line("       %s  %-16s %6d %11d  %s, %s", x.Last.Format(time.TimeOnly), x.Reason, x.Count, x.Conn, x.Name,
+				x.Source)
 		}
 	}
 	if len(s.Refusals) > 0 {
@@ -139,7 +142,8 @@ func (v *view) connections(d *drawing, s, was *admin.ServiceStatus, since time.D
 		if c.State != "active" {
 			kind = c.State
 		}
-		d.line("%6d %-7.7s %8s %8s %6d %8s %8s %6d  %-6s %s", c.ID, kind, in, out, c.Queued, size(int64(c.QueuedBytes)), size(int64(c.Held)),
+		d.line("%6d %-7.7s %8s %8s %6d %8s %8s %6d  %-6s %s", c.ID, kind, in, out, c.Queued, size(int64(c.QueuedBytes)),
+			size(int64(c.Held)),
 			c.Names, short(c.Age), who(c))
 	}
 	if n := s.Matching - len(s.Connections); n > 0 {
@@ -190,7 +194,9 @@ func ids(some []uint64) string {
 
 // reasons are counts by reason, the largest first.
 func reasons(counts map[string]uint64) string {
-	keys := slices.SortedFunc(maps.Keys(counts), func(a, b string) int { return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b)) })
+	keys := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
+	})
 	if len(keys) == 0 {
 		return "none"
 	}

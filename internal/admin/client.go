@@ -34,7 +34,8 @@ func Probe(ctx context.Context, addr string, live bool) error {
 	return err
 }
 
-// Look asks the server at addr what its node does. q is searched for, "" for all; rows of each list are told of at most.
+// Look asks the server at addr what its node does. q is searched for, "" for all; rows of each list are told of at
+// most.
 func Look(ctx context.Context, addr, q string, rows int) (*Status, error) {
 	b, err := ask(ctx, addr, "/status.json", url.Values{"q": {q}, "limit": {fmt.Sprint(rows)}})
 	if err != nil {

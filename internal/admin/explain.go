@@ -12,7 +12,8 @@ import (
 func (st *ServiceStatus) explain(s *router.Stats, q string) (answers []string) {
 	say := func(format string, args ...any) { answers = append(answers, fmt.Sprintf(format, args...)) }
 	if s.Late > 0 {
-		say("%d event loops have not run for %v: the machine is overloaded, or this is a fault.", s.Late, s.Behind.Round(time.Second))
+		say("%d event loops have not run for %v: the machine is overloaded, or this is a fault.", s.Late,
+			s.Behind.Round(time.Second))
 	}
 	if s.Panics > 0 {
 		say("%d internal errors: please report the log records with \"stack\".", s.Panics)

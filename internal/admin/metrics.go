@@ -95,7 +95,8 @@ func newCollector(services func() []Service) *collector {
 }
 
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range slices.Concat([]*prometheus.Desc{c.connections, c.dropped, c.refused, c.links}, c.counters, c.gauges) {
+	for _, d := range slices.Concat([]*prometheus.Desc{c.connections, c.dropped, c.refused, c.links}, c.counters,
+		c.gauges) {
 		to <- d
 	}
 }
@@ -135,8 +136,10 @@ func (s *Server) metrics() http.Handler {
 	reg := prometheus.NewRegistry()
 	b := s.o.Build
 	build := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "slim_build_info", Help: "What program runs; always 1.",
-		ConstLabels: prometheus.Labels{"version": b.Version, "revision": b.SHA, "goversion": b.Go}}, func() float64 { return 1 })
-	ready := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "slim_ready", Help: "1 if clients may be sent here: what /readyz answers."},
+		ConstLabels: prometheus.Labels{"version": b.Version, "revision": b.SHA, "goversion": b.Go}},
+		func() float64 { return 1 })
+	ready := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "slim_ready",
+		Help: "1 if clients may be sent here: what /readyz answers."},
 		func() float64 {
 			if s.ready() != nil {
 				return 0

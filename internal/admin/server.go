@@ -108,7 +108,8 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
 	}
-	s := &Server{o: o, addr: ln.Addr(), done: make(chan struct{}), busy: make(chan struct{}, maxRequests), started: time.Now()}
+	s := &Server{o: o, addr: ln.Addr(), done: make(chan struct{}), busy: make(chan struct{}, maxRequests),
+		started: time.Now()}
 	s.http = http.Server{
 		Handler: s.handler(), MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerTimeout, ReadTimeout: 2 * headerTimeout,
 		IdleTimeout: idleTimeout, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
@@ -188,8 +189,9 @@ func (s *Server) few(limit time.Duration, h http.Handler) http.Handler {
 func (s *Server) trusted(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !s.o.Status && !isLocal(r) {
-			http.Error(w, "connections are shown on this machine only, under its address or localhost; --status shows them to all "+
-				"who can reach this port", http.StatusForbidden)
+			http.Error(w,
+				"connections are shown on this machine only, under its address or localhost; --status shows them to all "+
+					"who can reach this port", http.StatusForbidden)
 			return
 		}
 		h(w, r)

@@ -204,7 +204,8 @@ func (s *Server) lookAt(ctx context.Context, x Service, q string, rows int) Serv
 	stats := x.Node.Stats()
 	st := ServiceStatus{ID: clean(x.ID), Gauges: map[string]int64{}, Totals: map[string]uint64{"received": stats.Received,
 		"received_bytes": stats.BytesIn, "delivered": stats.Delivered, "delivered_bytes": stats.Bytes, "queued": stats.Queued,
-		"negotiated": stats.Negotiated, "panics": stats.Panics}, Dropped: byReason(stats.Dropped), Refused: byReason(stats.Refused),
+		"negotiated": stats.Negotiated, "panics": stats.Panics}, Dropped: byReason(stats.Dropped),
+		Refused: byReason(stats.Refused),
 		Answers: []string{}, Connections: []Connection{}, Names: []Name{}, Links: []Link{}, Refusals: []Refusal{},
 		Deaths: []Death{}}
 	for _, d := range x.Node.Links() {
@@ -217,7 +218,8 @@ func (s *Server) lookAt(ctx context.Context, x Service, q string, rows int) Serv
 	if err == nil {
 		var names []router.HeldName
 		match := matcher(q)
-		names, st.AllNames, err = x.Node.Names(ctx, func(name string, _ []uint64) bool { return match(name) }, rows, holdersOf, nameSteps)
+		names, st.AllNames, err = x.Node.Names(ctx, func(name string, _ []uint64) bool { return match(name) }, rows,
+			holdersOf, nameSteps)
 		st.show(l, names, match, rows)
 	}
 	if err != nil {
@@ -257,12 +259,14 @@ func (st *ServiceStatus) show(l *look, names []router.HeldName, match func(...st
 	}
 	for _, r := range l.refusals {
 		if len(st.Refusals) < rows && match(r.Remote, r.Agent, r.Reason.String(), r.Text) {
-			st.Refusals = append(st.Refusals, Refusal{r.At, r.Conn, clean(r.Remote), clean(r.Agent), r.Reason.String(), clean(r.Text)})
+			st.Refusals = append(st.Refusals, Refusal{r.At, r.Conn, clean(r.Remote), clean(r.Agent), r.Reason.String(),
+				clean(r.Text)})
 		}
 	}
 	for _, d := range l.deaths {
 		if len(st.Deaths) < rows && match(d.Name, d.Source, d.Remote, d.Reason.String()) {
-			st.Deaths = append(st.Deaths, Death{d.First, d.Last, d.Conn, clean(d.Remote), d.Reason.String(), clean(d.Name), clean(d.Source), d.Count})
+			st.Deaths = append(st.Deaths, Death{d.First, d.Last, d.Conn, clean(d.Remote), d.Reason.String(), clean(d.Name),
+				clean(d.Source), d.Count})
 		}
 	}
 }
@@ -270,13 +274,16 @@ func (st *ServiceStatus) show(l *look, names []router.HeldName, match func(...st
 // byTrouble puts first who is stalled, then who has most waiting, then who loses messages, then who does most.
 func byTrouble(a, b router.Connection) int {
 	return cmp.Or(cmp.Compare(b.Stalled, a.Stalled), cmp.Compare(b.QueuedBytes+b.Held, a.QueuedBytes+a.Held),
-		cmp.Compare(b.Missed+b.Dropped, a.Missed+a.Dropped), cmp.Compare(b.Received+b.Delivered, a.Received+a.Delivered), cmp.Compare(a.ID, b.ID))
+		cmp.Compare(b.Missed+b.Dropped, a.Missed+a.Dropped), cmp.Compare(b.Received+b.Delivered, a.Received+a.Delivered),
+		cmp.Compare(a.ID, b.ID))
 }
 
 func newConnection(c *router.Connection) Connection {
-	x := Connection{ID: c.ID, Dials: c.Dials, Kind: c.Kind.String(), State: c.State, Remote: clean(c.Remote), Agent: clean(c.Agent), Node: clean(c.Node),
-		LinkID: clean(c.LinkID), Version: clean(c.Version), Age: c.Age.Seconds(), Received: c.Received, ReceivedBytes: c.ReceivedBytes,
-		Delivered: c.Delivered, DeliveredBytes: c.DeliveredBytes, Queued: c.Queued, QueuedBytes: c.QueuedBytes, Held: c.Held,
+	x := Connection{ID: c.ID, Dials: c.Dials, Kind: c.Kind.String(), State: c.State, Remote: clean(c.Remote),
+		Agent: clean(c.Agent), Node: clean(c.Node),
+		LinkID: clean(c.LinkID), Version: clean(c.Version), Age: c.Age.Seconds(), Received: c.Received,
+		ReceivedBytes: c.ReceivedBytes,
+		Delivered:     c.Delivered, DeliveredBytes: c.DeliveredBytes, Queued: c.Queued, QueuedBytes: c.QueuedBytes, Held: c.Held,
 		Stalled: c.Stalled.Seconds(), Missed: c.Missed, Dropped: c.Dropped, Unmatched: c.Unmatched, Names: c.Names}
 	if c.State == "negotiating" {
 		x.Kind = "unknown"
