@@ -247,9 +247,9 @@ func (n *Node) describeNames(x *Connection, scratch []wire.Name, most int) []wir
 	return scratch
 }
 
-// nameText is a name for operators: its strings only if they are those of the name.
+// nameText is a name for operators. Strings that do not hash to a name are not kept (ReasonStrings).
 func nameText(name *wire.Name, s [3]string, known bool) string {
-	if known && wire.NewName(s[0], s[1], s[2]).C == name.C {
+	if known {
 		return kept(wire.NameText{Name: *name, Str: s}.String())
 	}
 	return name.String()

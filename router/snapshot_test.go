@@ -141,7 +141,12 @@ func TestConnectionsAreToldInSlices(t *testing.T) {
 	if turns < 5 {
 		t.Errorf("all that in %d turns", turns)
 	}
-	l.live = nil // they are no connections
+	for len(l.live) > 0 { // each is where it believes to be
+		n := len(l.live)
+		if l.delist(l.live[0]); len(l.live) != n-1 {
+			t.Fatalf("%d are left of %d", len(l.live), n)
+		}
+	}
 }
 
 func TestConnectionsAreBounded(t *testing.T) {
@@ -216,9 +221,12 @@ func TestTroubleTellsWhyMessagesReachNobody(t *testing.T) {
 func TestTroubleIsBounded(t *testing.T) {
 	var x trouble
 	long := strings.Repeat("x", 10_000)
-	for range 3 {
+	for i := range 3 {
 		for range 1000 {
 			x.refused(&Refusal{Agent: long}, errors.New(long))
+		}
+		if n := len(x.refusals.all); n > (i+1)*troubleASecond {
+			t.Errorf("%d refusals after %d seconds", n, i+1)
 		}
 		x.tick()
 	}
@@ -230,6 +238,39 @@ func TestTroubleIsBounded(t *testing.T) {
 			t.Fatalf("texts of %d and %d bytes", len(r.Agent), len(r.Text))
 		}
 	}
+}
+
+// A flood of messages that reach nobody costs the loop no more than a few, in whichever names they come.
+func TestDeathsAreBounded(t *testing.T) {
+	r := newRig(t, 1, Options{})
+	a := r.dial(0)
+	l := r.n.loops[0]
+	l.trouble.watched = watchedFor
+	for id := range uint64(2 * troubleASecond) {
+		a.publish(header(alice, bob.WithID(id, id), 1, "x"), 0, 10)
+	}
+	if n := len(l.trouble.deaths.all); n != troubleASecond {
+		t.Errorf("%d deaths are noted in a second, want %d", n, troubleASecond)
+	}
+	for id := range uint64(10 * troubleASecond) {
+		if id%troubleASecond == 0 {
+			l.trouble.tick()
+		}
+		a.publish(header(alice, bob.WithID(id, 1), 1, "x"), 0, 10)
+	}
+	if n := len(l.trouble.deaths.all); n != troubleKept {
+		t.Errorf("%d deaths are kept, want %d", n, troubleKept)
+	}
+}
+
+// A node that cannot take further sockets is not ready: clients wait in the kernel, and had better go elsewhere.
+func TestFullNodeIsNotReady(t *testing.T) {
+	n := start(t, Options{MaxSockets: 1})
+	call(t, n)
+	until(t, "the node is not ready", func() bool {
+		err := n.Ready()
+		return err != nil && strings.Contains(err.Error(), "--max-sockets")
+	})
 }
 
 func TestNamesTellWhoHoldsThem(t *testing.T) {
