@@ -306,21 +306,22 @@ func TestConnectionsOfTheServerAreFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		many := &pipes{}
 		l := newFewConns(many)
-		var open []net.Conn
+		open := make(chan net.Conn, maxConns+1)
 		go func() {
 			for {
 				c, err := l.Accept()
 				if err != nil {
 					return
 				}
-				open = append(open, c)
+				open <- c
 			}
 		}()
 		if synctest.Wait(); many.accepted != maxConns {
 			t.Errorf("%d are accepted, want %d", many.accepted, maxConns)
 		}
-		_ = open[0].Close()
-		_ = open[0].Close() // as net/http does
+		c := <-open
+		_ = c.Close()
+		_ = c.Close() // as net/http does
 		if synctest.Wait(); many.accepted != maxConns+1 {
 			t.Errorf("%d are accepted after one has left, want %d", many.accepted, maxConns+1)
 		}
@@ -373,6 +374,27 @@ func TestLooksAreShared(t *testing.T) {
 	before := asked
 	if s.look(t.Context(), "", 10); asked != before+1 {
 		t.Error("an old look is shown again")
+	}
+}
+
+// Whoever has waited while loops did not answer does not wait for them again.
+func TestLooksThatFailAreShared(t *testing.T) {
+	asked, err := 0, error(context.DeadlineExceeded)
+	n := &fakeNode{asked: func(context.Context) error { asked++; return err }}
+	s := serve(t, n, nil)
+	for range 3 {
+		if x := s.look(t.Context(), "", 10).Services[0]; x.Error == "" {
+			t.Error("no error")
+		}
+	}
+	if asked == 3 {
+		t.Error("each question waits anew")
+	}
+	s.looks.all = nil
+	err = context.Canceled // of the one who has asked
+	s.look(t.Context(), "", 10)
+	if s.looks.all["slim/0"] != nil {
+		t.Error("an answer that somebody did not wait for is everybody's")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -136,6 +137,7 @@ type looks struct {
 // look is what a node has said.
 type look struct {
 	at       time.Time
+	err      error // it has said nothing
 	conns    []router.Connection
 	refusals []router.Refusal
 	deaths   []router.Death
@@ -144,22 +146,19 @@ type look struct {
 // at asks the node of a service, unless it was asked a moment ago. The look is not to be changed.
 func (k *looks) at(ctx context.Context, x Service) (*look, error) {
 	if l := k.all[x.ID]; l != nil && time.Since(l.at) < freshFor {
-		return l, nil
+		return l, l.err
 	}
-	conns, err := x.Node.Connections(ctx, namesOfOne)
-	if err != nil {
-		return nil, err
-	}
-	refusals, deaths, err := x.Node.Trouble(ctx)
-	if err != nil {
-		return nil, err
+	l := new(look)
+	if l.conns, l.err = x.Node.Connections(ctx, namesOfOne); l.err == nil {
+		l.refusals, l.deaths, l.err = x.Node.Trouble(ctx)
 	}
 	if k.all == nil {
 		k.all = map[string]*look{}
 	}
-	l := &look{time.Now(), conns, refusals, deaths}
-	k.all[x.ID] = l
-	return l, nil
+	if l.at = time.Now(); !errors.Is(l.err, context.Canceled) { // that says nothing to others who have waited for it
+		k.all[x.ID] = l
+	}
+	return l, l.err
 }
 
 // lookTimeout is how long loops that do not run are waited for.
