@@ -379,7 +379,7 @@ func TestLooksAreShared(t *testing.T) {
 
 // Whoever has waited while loops did not answer does not wait for them again.
 func TestLooksThatFailAreShared(t *testing.T) {
-	asked, err := 0, error(context.DeadlineExceeded)
+	asked, err := 0, context.DeadlineExceeded
 	n := &fakeNode{asked: func(context.Context) error { asked++; return err }}
 	s := serve(t, n, nil)
 	for range 3 {
