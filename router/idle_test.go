@@ -16,7 +16,7 @@ import (
 // With TLS it is what crypto/tls keeps of each connection: keys, hashes, and a buffer as large as the longest record that has
 // come, here the client's first.
 func TestMemoryOfAnIdleConnection(t *testing.T) {
-	t.Run("plain", func(t *testing.T) { testMemoryOfAnIdleConnection(t, false, 0, 3400) })
+	t.Run("plain", func(t *testing.T) { testMemoryOfAnIdleConnection(t, false, 0, 3450) })
 	t.Run("TLS", func(t *testing.T) { testMemoryOfAnIdleConnection(t, true, 0, 12<<10) })
 	t.Run("TLS, after 100 KB", func(t *testing.T) { testMemoryOfAnIdleConnection(t, true, 100_000, 30<<10) })
 }
