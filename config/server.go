@@ -227,16 +227,3 @@ func (d *decoder) checkTLS(t *TLS, path string) {
 			[]string{contextStart, "datapath error", "configuration error", "TLS config error"}
 	}
 }
-
-// unsupportedTLS notes what a listener would need TLS for.
-func (d *decoder) unsupportedTLS(t *TLS, path string) {
-	if t.Insecure {
-		return
-	}
-	if t.Source.Type != "none" {
-		d.unsupported(t.Source.Position, join(path, "source"), "TLS")
-	}
-	if t.ClientCA.Type != "none" {
-		d.unsupported(t.ClientCA.Position, join(path, "client_ca"), "TLS")
-	}
-}

@@ -28,7 +28,7 @@ func startNodeOfAllWays(t *testing.T, k kind) (*node, []way) {
 	n := &node{kind: k, port: freePort(t), config: filepath.Join(t.TempDir(), "node.yaml"), binding: "enforce"}
 	port := freePort(t)
 	// Next to nothing: a path has 107 bytes.
-	dir, err := os.MkdirTemp("", "slim")
+	dir, err := os.MkdirTemp("", "slim") //nolint:usetesting // t.TempDir is too long
 	if err != nil {
 		t.Fatal(err)
 	}
