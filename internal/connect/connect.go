@@ -63,9 +63,6 @@ func (d *Dialer) direct(ctx context.Context, network, address string) (net.Conn,
 
 // guard ends what is done on c when ctx is over; the function that it returns stops that.
 func guard(ctx context.Context, c net.Conn) (release func()) {
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = c.SetDeadline(deadline)
-	}
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	return func() {
 		stop()
