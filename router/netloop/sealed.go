@@ -361,7 +361,7 @@ func (l *Loop) inputEnds(k *Socket, err error) {
 			err = ErrTruncated
 		}
 	}
-	if !k.dead && !k.inputEnded {
+	if !k.dead && !(k.inputEnded && errors.Is(err, io.EOF)) { // an error ends the other direction, too
 		l.hangup(k, err)
 	}
 }
