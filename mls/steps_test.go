@@ -47,6 +47,7 @@ type stepper struct {
 	under         []underWay
 	verify        func(*Unverified) func() *Verified // begins, and waits
 	accepted      int
+	discarded     bool // since the groups were compared: the leaf of a sender may have been derived in one of the two
 	refused       map[Kind]int
 }
 
@@ -109,13 +110,7 @@ func (s *stepper) discard(i int) {
 	s.t.Helper()
 	s.under[i].u.Discard()
 	s.under = append(s.under[:i:i], s.under[i+1:]...)
-	if len(s.under) > 0 {
-		return
-	}
-	// The leaf of its sender may have been derived, in one of the two.
-	for _, g := range []*Group{s.steps, s.atOnce} {
-		openAll(s.t, g)
-	}
+	s.discarded = true
 	s.compare()
 }
 
@@ -136,6 +131,12 @@ func openAll(t testing.TB, g *Group) {
 // compare compares the groups, if all that they saw is the same.
 func (s *stepper) compare() {
 	s.t.Helper()
+	if len(s.under) == 0 && s.discarded {
+		s.discarded = false
+		for _, g := range []*Group{s.steps, s.atOnce} {
+			openAll(s.t, g)
+		}
+	}
 	if len(s.under) == 0 && !bytes.Equal(s.steps.appendState(nil), s.atOnce.appendState(nil)) {
 		s.t.Fatal("the groups differ")
 	}
