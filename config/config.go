@@ -102,7 +102,8 @@ func Default() *Config {
 }
 
 // Load reads the file at path. Environment variables are looked up with env, files relative to the working directory.
-// Warnings come in file order, also with an error: those of the whole file, if it is YAML. A non-nil error is an *Error; the Config is nil then.
+// Warnings come in file order, also with an error: those of the whole file, if it is YAML. A non-nil error is an
+// *Error; the Config is nil then.
 func Load(path string, env func(string) (string, bool)) (*Config, []Warning, error) {
 	b, err := readFile(path)
 	if err != nil {

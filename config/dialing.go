@@ -9,8 +9,8 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// checkDialled refuses what upstream's node refuses when it dials a client, which is part of its start, and what this node
-// cannot dial. Rules: P-conf-22.
+// checkDialled refuses what upstream's node refuses when it dials a client, which is part of its start, and what this
+// node cannot dial. Rules: P-conf-22.
 func (d *decoder) checkDialled(c *Client, path string) {
 	refuse := func(p Position, key, text string) {
 		if p.Line == 0 {
@@ -72,7 +72,8 @@ func (d *decoder) checkProxy(p *Proxy, at Position, path string) {
 	}
 }
 
-// checkRate reads COUNT/SECONDS, which limits the requests of a connection; a link makes one. Upstream panics on a count of 0.
+// checkRate reads COUNT/SECONDS, which limits the requests of a connection; a link makes one. Upstream panics on a
+// count of 0.
 func checkRate(s string) error {
 	if s == "" {
 		return nil
@@ -86,8 +87,8 @@ func checkRate(s string) error {
 	return nil
 }
 
-// Secure reports whether TLS is spoken to the endpoint: https and wss say so, but https is plain if the file asks for that
-// and names no roots.
+// Secure reports whether TLS is spoken to the endpoint: https and wss say so, but https is plain if the file asks for
+// that and names no roots.
 func (c *Client) Secure() bool {
 	switch scheme(c.Endpoint) {
 	case "https":

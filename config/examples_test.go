@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// outcomes says what becomes of each example, by folder and file: "" loads; else the outermost texts of the refusal and the
-// keys that it names. Upstream's files and ours of the same names share them.
+// outcomes says what becomes of each example, by folder and file: "" loads; else the outermost texts of the refusal and
+// the keys that it names. Upstream's files and ours of the same names share them.
 var outcomes = func() map[string]string {
 	const (
 		services = "error loading services"
@@ -73,8 +73,9 @@ const (
 	referenceOutcome = "error loading services | yaml parse error | slim/0.dataplane.servers[0].auth"
 )
 
-// TestExamples loads every example file: those of this folder, and upstream's where SLIM_UPSTREAM_CONFIG names them. What
-// upstream starts is started, or refused by the keys of the features that are missing here; what upstream refuses is refused.
+// TestExamples loads every example file: those of this folder, and upstream's where SLIM_UPSTREAM_CONFIG names them.
+// What upstream starts is started, or refused by the keys of the features that are missing here; what upstream refuses
+// is refused.
 func TestExamples(t *testing.T) {
 	t.Run("ours", func(t *testing.T) { runExamples(t, ".", outcomes) })
 	dir := os.Getenv("SLIM_UPSTREAM_CONFIG")
@@ -170,8 +171,8 @@ func TestExamplesShowWhatUpstreamsShow(t *testing.T) {
 	}
 }
 
-// collectKeys lists the paths of the values of a tree that hold no others, and of empty ones; items of a list are alike, and
-// the spellings of a claim are one.
+// collectKeys lists the paths of the values of a tree that hold no others, and of empty ones; items of a list are
+// alike, and the spellings of a claim are one.
 func collectKeys(n *node, path string, out *[]string) {
 	switch n.kind {
 	case mapKind:

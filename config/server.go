@@ -86,7 +86,8 @@ func (d *decoder) server(n *node, path string) Server {
 	return s
 }
 
-// checkLimits warns of values that do nothing for a listener of WebSocket, and of values that make an upstream listener useless and that this node replaces.
+// checkLimits warns of values that do nothing for a listener of WebSocket, and of values that make an upstream listener
+// useless and that this node replaces.
 func (d *decoder) checkLimits(s *Server, o *object) {
 	odd := func(key, text string) { d.warn(o.at(key), join(o.path, key), text) }
 	if isWebSocket(s.Endpoint) {

@@ -31,8 +31,8 @@ const (
 )
 
 // rule is one row of the package map. A package imports rows of lower levels, never its own, and of other modules only
-// what its row names. The parts of bench are one level in steps, which import lower steps. Test files may import anything. A
-// row may stand here before its package does.
+// what its row names. The parts of bench are one level in steps, which import lower steps. Test files may import
+// anything. A row may stand here before its package does.
 type rule struct {
 	path    string // below the module; a trailing "/..." covers all below it
 	level   int

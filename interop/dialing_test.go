@@ -4,8 +4,9 @@ package interop
 
 import "testing"
 
-// TestDialledPeerCarriesSessionsBothWays: the node under test dials an upstream node as its peer; applications at both talk,
-// also after the upstream node was killed and has come back, and what has left attracts nothing. Rules: P-dial-3, P-peer-3.
+// TestDialledPeerCarriesSessionsBothWays: the node under test dials an upstream node as its peer; applications at both
+// talk, also after the upstream node was killed and has come back, and what has left attracts nothing. Rules: P-dial-3,
+// P-peer-3.
 func TestDialledPeerCarriesSessionsBothWays(t *testing.T) {
 	onBoth(t, func(t *testing.T, k kind) {
 		rust := startNode(t, upstream)

@@ -22,8 +22,8 @@ type secured struct {
 }
 
 // startSecured starts a node of ours whose listener has the keys of tls, in which DIR stands for the folder of ca.pem,
-// cert.pem, key.pem, and those of a client: client-ca.pem, client-cert.pem and client-key.pem. bare: its authorities have no
-// basic constraints, as those of upstream's examples.
+// cert.pem, key.pem, and those of a client: client-ca.pem, client-cert.pem and client-key.pem. bare: its authorities
+// have no basic constraints, as those of upstream's examples.
 func startSecured(t *testing.T, bare bool, settings string, change ...func(string) string) *secured {
 	t.Helper()
 	dir := t.TempDir()

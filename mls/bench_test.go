@@ -98,7 +98,8 @@ func BenchmarkProtect(b *testing.B) {
 	}
 }
 
-// BenchmarkProtectFloor is what protecting cannot do without: its signature, and its two sealings with keys that are new each time.
+// BenchmarkProtectFloor is what protecting cannot do without: its signature, and its two sealings with keys that are
+// new each time.
 func BenchmarkProtectFloor(b *testing.B) {
 	for _, cs := range benchSuites {
 		for _, size := range []int{100, 1024} {
@@ -263,8 +264,8 @@ func BenchmarkProcess(b *testing.B) {
 	})
 }
 
-// BenchmarkJoin joins groups that one commit made: without a path nobody has set a parent, with one the committer has. ns/mls-go is what mls-go
-// takes for the same welcome.
+// BenchmarkJoin joins groups that one commit made: without a path nobody has set a parent, with one the committer has.
+// ns/mls-go is what mls-go takes for the same welcome.
 func BenchmarkJoin(b *testing.B) {
 	for _, cs := range benchSuites {
 		for _, n := range benchSizes {
@@ -290,8 +291,8 @@ func BenchmarkJoin(b *testing.B) {
 	}
 }
 
-// joiners are a client of this package that joins again and again, and some of mls-go that join once each: one commit adds them all to a
-// group of n, or of four.
+// joiners are a client of this package that joins again and again, and some of mls-go that join once each: one commit
+// adds them all to a group of n, or of four.
 type joiners struct {
 	us      *person
 	private []byte // its key package: joining uses it up
@@ -421,8 +422,8 @@ func BenchmarkOtherLibrary(b *testing.B) {
 	}
 }
 
-// BenchmarkRustLibrary is mls-rs in the same places: the program of $MLS_PEER (testdata/rust), if there is one, measures itself, and each
-// operation is a metric here.
+// BenchmarkRustLibrary is mls-rs in the same places: the program of $MLS_PEER (testdata/rust), if there is one,
+// measures itself, and each operation is a metric here.
 func BenchmarkRustLibrary(b *testing.B) {
 	program := os.Getenv("MLS_PEER")
 	if program == "" {

@@ -123,7 +123,8 @@ func (c *Change) describe(before, after *tree, all []Committed, added []LeafInde
 }
 
 // Apply makes the change happen. A commit of this member is applied when the delivery service has accepted it, or
-// before it is sent where nobody else commits (CommitOptions.Keep); of several commits of one epoch only one can be. One that can be applied no more, because its epoch is over, is wiped.
+// before it is sent where nobody else commits (CommitOptions.Keep); of several commits of one epoch only one can be.
+// One that can be applied no more, because its epoch is over, is wiped.
 func (c *Change) Apply() error {
 	switch {
 	case c.done:

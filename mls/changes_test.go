@@ -40,7 +40,8 @@ func TestChangesHappenAsAWhole(t *testing.T) {
 	wantRefusal(t, received.Apply(), Misuse, "14: the change was applied or discarded before")
 }
 
-// Of two commits that hold an update of ours one is discarded: before or behind the other's coming into effect, its keys stay alive.
+// Of two commits that hold an update of ours one is discarded: before or behind the other's coming into effect, its
+// keys stay alive.
 func TestDiscardLeavesLiveKeys(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		c := newCrowd(t, 2, 4)
@@ -123,8 +124,8 @@ func TestEndedGroupsStayEnded(t *testing.T) {
 	}
 }
 
-// starve runs f time and again, failing another one of the times that it asks for randomness, until all have been. Each time it must fail for
-// that reason, and give nothing.
+// starve runs f time and again, failing another one of the times that it asks for randomness, until all have been. Each
+// time it must fail for that reason, and give nothing.
 func starve(t *testing.T, cfg *Config, f func() (nothing bool, err error)) {
 	t.Helper()
 	random := cfg.Rand
@@ -148,7 +149,8 @@ func starve(t *testing.T, cfg *Config, f func() (nothing bool, err error)) {
 	t.Fatal("it takes randomness without end")
 }
 
-// Whatever takes randomness fails without, gives nothing, and leaves the group as it was: with all its keys and those of its messages.
+// Whatever takes randomness fails without, gives nothing, and leaves the group as it was: with all its keys and those
+// of its messages.
 func TestRandomnessThatFails(t *testing.T) {
 	c := newCrowd(t, 2, 3, func(c *Config) { c.EncryptHandshake, c.GREASE = true, true })
 	c.commit(0, CommitOptions{})
@@ -353,7 +355,8 @@ func TestPreSharedKeysStayTheApplications(t *testing.T) {
 	}
 }
 
-// A commit that comes before its proposals, or that is discarded, can be processed again, as a private message too; a proposal cannot.
+// A commit that comes before its proposals, or that is discarded, can be processed again, as a private message too; a
+// proposal cannot.
 func TestCommitsAreProcessedAgain(t *testing.T) {
 	for _, private := range []bool{false, true} {
 		t.Run(fmt.Sprintf("private %v", private), func(t *testing.T) {

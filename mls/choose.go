@@ -37,8 +37,8 @@ func (c *choice) list() (*proposalList, error) {
 		return c.best, err
 	}
 	err = c.try(nil)
-	// Removals make room for adds of the same client, and new extensions for leaves that lack what was required: they come
-	// first, whatever the order of arrival. What failed is tried again when more has been chosen.
+	// Removals make room for adds of the same client, and new extensions for leaves that lack what was required: they
+	// come first, whatever the order of arrival. What failed is tried again when more has been chosen.
 	slices.SortStableFunc(all, func(i, j int) int { return cmp.Compare(c.rank(i), c.rank(j)) })
 	if err != nil && c.complete(all) {
 		all = slices.DeleteFunc(all, func(i int) bool { return slices.Contains(c.chosen, i) })

@@ -11,8 +11,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
 )
 
-// KeyPackageStore keeps the private parts of key packages from their making to their welcome. Methods may be called from several
-// goroutines when groups are.
+// KeyPackageStore keeps the private parts of key packages from their making to their welcome. Methods may be called
+// from several goroutines when groups are.
 type KeyPackageStore interface {
 	// Put keeps p under the reference of its key package.
 	Put(ref []byte, p *PrivateKeyPackage) error
@@ -22,8 +22,8 @@ type KeyPackageStore interface {
 	Delete(ref []byte) error
 }
 
-// PrivateKeyPackage is a key package with its private keys. It is what a store keeps; Marshal and ParsePrivateKeyPackage
-// are for those that keep bytes.
+// PrivateKeyPackage is a key package with its private keys. It is what a store keeps; Marshal and
+// ParsePrivateKeyPackage are for those that keep bytes.
 type PrivateKeyPackage struct {
 	Package *KeyPackage
 	init    *suite.PrivateKey
@@ -155,7 +155,8 @@ func (c *Config) capabilities(r io.Reader) (Capabilities, error) {
 	return caps, nil
 }
 
-// grease is an extension that means nothing, if the client sends such, for lists whose readers must ignore what they do not know.
+// grease is an extension that means nothing, if the client sends such, for lists whose readers must ignore what they do
+// not know.
 func (c *Config) grease() (Extensions, error) {
 	if !c.GREASE {
 		return nil, nil
@@ -200,8 +201,8 @@ func (l *LeafNode) checkKeyPackageExtensions(e Extensions) error {
 	return e.check()
 }
 
-// NewKeyPackage makes a key package for others to add this client with, and puts its private part into c.KeyPackages (RFC 9420,
-// section 10).
+// NewKeyPackage makes a key package for others to add this client with, and puts its private part into c.KeyPackages
+// (RFC 9420, section 10).
 func (c *Config) NewKeyPackage(extensions ...Extension) (*KeyPackage, error) {
 	if c.KeyPackages == nil {
 		return nil, refuse(Misuse, "10", "Config.KeyPackages is nil: give a store, such as &mls.MemoryStore{}")

@@ -17,8 +17,8 @@ type CommitOptions struct {
 	AAD         []byte     // authenticated_data of the commit
 	// Identity replaces credential and signature key of this member, as far as they are not zero. It brings new keys.
 	Identity Identity
-	// Keep keeps the commit and its welcomes after it was applied, until Change.Sent: they are among Group.Unsent, and are
-	// saved with the group. For who applies its commits before it sends them, because nobody else commits: one Save
+	// Keep keeps the commit and its welcomes after it was applied, until Change.Sent: they are among Group.Unsent, and
+	// are saved with the group. For who applies its commits before it sends them, because nobody else commits: one Save
 	// covers both, and after a crash they are sent again.
 	Keep bool
 	// Note is what the application wants to know of the commit after a restart, such as whom it is to be sent to: saved
@@ -166,8 +166,8 @@ func (g *Group) entries(list []Committed) []proposalOrRef {
 	return entries
 }
 
-// newPath brings new keys for the own leaf, which looks like old, and the nodes above it (sections 7.5, 12.4.1): into the tree, into the
-// keys of the next epoch, and into the commit.
+// newPath brings new keys for the own leaf, which looks like old, and the nodes above it (sections 7.5, 12.4.1): into
+// the tree, into the keys of the next epoch, and into the commit.
 func (g *Group) newPath(old *LeafNode, to *epoch, l *proposalList, c *commit, id Identity) (*freshPath, error) {
 	leaf := &LeafNode{SignatureKey: old.SignatureKey, Credential: old.Credential, Capabilities: old.Capabilities, Extensions: old.Extensions,
 		Source: SourceCommit}
@@ -285,9 +285,10 @@ func welcomes(rand io.Reader, n *next, l *proposalList, f *freshPath, o CommitOp
 	return all, nil
 }
 
-// Protect appends application data as a private message to dst (section 15). aad is authenticated and not encrypted. It takes a
-// signature and two sealings, whatever the size of the group. While valid proposals wait, they must be committed first
-// (section 12.4): what must not keep this member from sending, Config.Proposals refuses when it arrives.
+// Protect appends application data as a private message to dst (section 15). aad is authenticated and not encrypted. It
+// takes a signature and two sealings, whatever the size of the group. While valid proposals wait, they must be
+// committed first (section 12.4): what must not keep this member from sending, Config.Proposals refuses when it
+// arrives.
 func (g *Group) Protect(dst, data, aad []byte) ([]byte, error) {
 	if err := g.usable(); err != nil {
 		return dst, err

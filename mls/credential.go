@@ -63,8 +63,9 @@ func readCredential(r *codec.Reader) Credential {
 	return c
 }
 
-// certificateKey is the public key in the subjectPublicKeyInfo of a certificate (RFC 5280, section 4.1) as it stands there, which for the
-// algorithms of all suites is how signature keys are encoded, and what says which algorithm it is for.
+// certificateKey is the public key in the subjectPublicKeyInfo of a certificate (RFC 5280, section 4.1) as it stands
+// there, which for the algorithms of all suites is how signature keys are encoded, and what says which algorithm it is
+// for.
 func certificateKey(der []byte) (key, algorithm []byte, ok bool) {
 	var cert, tbs, info, kind cryptobyte.String
 	in := cryptobyte.String(der)
@@ -82,8 +83,8 @@ func certificateKey(der []byte) (key, algorithm []byte, ok bool) {
 	return key, kind, ok
 }
 
-// certifiedFor is what an AlgorithmIdentifier holds whose keys are those of a suite: the algorithm's identifier, and that of
-// the curve (RFC 8410, section 3; RFC 5480, section 2.1.1).
+// certifiedFor is what an AlgorithmIdentifier holds whose keys are those of a suite: the algorithm's identifier, and
+// that of the curve (RFC 8410, section 3; RFC 5480, section 2.1.1).
 func certifiedFor(cs CipherSuite) []byte {
 	const ecPublicKey = "\x06\x07\x2a\x86\x48\xce\x3d\x02\x01"
 	switch cs {

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// The table of the package comment names files, functions, vectors and tests that are there, and all checks and tests of rules are in it.
+// The table of the package comment names files, functions, vectors and tests that are there, and all checks and tests
+// of rules are in it.
 func TestTableOfSections(t *testing.T) {
 	read := func(pattern string) string {
 		var all strings.Builder

@@ -6,8 +6,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
 )
 
-// epoch is all that a member knows in one epoch. But for the ratchets of its messages it does not change: a commit makes a
-// new one, and until that is put in its place nothing has happened.
+// epoch is all that a member knows in one epoch. But for the ratchets of its messages it does not change: a commit
+// makes a new one, and until that is put in its place nothing has happened.
 type epoch struct {
 	suite    *suite.Suite
 	context  groupContext
@@ -37,7 +37,8 @@ func (e *epoch) drop() {
 	}
 }
 
-// start spreads the epoch secret over e, whose context, tree and keys are set, and computes its confirmation tag and interim hash.
+// start spreads the epoch secret over e, whose context, tree and keys are set, and computes its confirmation tag and
+// interim hash.
 func (e *epoch) start(epochSecret *suite.Secret) {
 	e.raw = e.context.append(nil)
 	e.messages = &epochKeys{epoch: e.context.epoch, context: e.raw, tree: e.tree}

@@ -8,8 +8,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls"
 )
 
-// client makes the configuration of a client that calls itself name. Who is to be believed is for the application to say, in Credentials;
-// here everybody is.
+// client makes the configuration of a client that calls itself name. Who is to be believed is for the application to
+// say, in Credentials; here everybody is.
 func client(name string) *mls.Config {
 	const suite = mls.X25519AES128SHA256Ed25519
 	key, err := mls.GenerateSigningKey(suite, nil)
@@ -47,7 +47,8 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// Here the commit would be sent to those who are in the group. When it is accepted it is applied, and the newcomers are welcomed.
+	// Here the commit would be sent to those who are in the group. When it is accepted it is applied, and the newcomers
+	// are welcomed.
 	if err := change.Apply(); err != nil {
 		log.Fatal(err)
 	}

@@ -39,7 +39,8 @@ func (e Extensions) append(dst []byte) []byte {
 
 var errTwice = errors.New("an extension type stands in a list twice")
 
-// What one list may hold. There is no use for more, some loops take the square of it, and elements take more room when they are decoded.
+// What one list may hold. There is no use for more, some loops take the square of it, and elements take more room when
+// they are decoded.
 const (
 	maxExtensions   = 256
 	maxSenders      = 1 << 10

@@ -22,8 +22,8 @@ type ExternalOptions struct {
 	AAD   []byte
 }
 
-// JoinExternal makes a commit that brings this client into the group of a group info (RFC 9420, section 12.4.3.2). The group is of use when
-// the delivery service has accepted the commit; otherwise it is wiped.
+// JoinExternal makes a commit that brings this client into the group of a group info (RFC 9420, section 12.4.3.2). The
+// group is of use when the delivery service has accepted the commit; otherwise it is wiped.
 func JoinExternal(cfg *Config, msg []byte, o ExternalOptions) (*Group, []byte, error) {
 	s, err := cfg.suite()
 	if err != nil {

@@ -171,8 +171,8 @@ const (
 	wayCount
 )
 
-// A hostile member, or one outside, says anything, properly signed and sealed: it is refused with a kind, and changes nothing before it is
-// applied.
+// A hostile member, or one outside, says anything, properly signed and sealed: it is refused with a kind, and changes
+// nothing before it is applied.
 func FuzzProcess(f *testing.F) {
 	runtime.GOMAXPROCS(1)
 	k := newCorpus(f)

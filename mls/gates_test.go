@@ -170,8 +170,8 @@ func TestGateWaitingProposals(t *testing.T) {
 	}
 }
 
-// Joining a group of a thousand whose committer brought new keys is ten times as fast as mls-go does it, and more. Without its path both do
-// little but check signatures.
+// Joining a group of a thousand whose committer brought new keys is ten times as fast as mls-go does it, and more.
+// Without its path both do little but check signatures.
 func TestGateJoin(t *testing.T) {
 	const least = 10
 	j := newJoiners(t, 2, 1000, true)

@@ -10,8 +10,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
 )
 
-// Group is one member's side of a group. Its methods must not be called at the same time; different groups may be used at the same
-// time. Slices it returns belong to the caller unless it says otherwise.
+// Group is one member's side of a group. Its methods must not be called at the same time; different groups may be used
+// at the same time. Slices it returns belong to the caller unless it says otherwise.
 type Group struct {
 	cfg    *Config
 	suite  *suite.Suite
@@ -202,7 +202,8 @@ func (g *Group) ResumptionPSK(epoch uint64) ([]byte, error) {
 	return nil, refuse(Missing, "8.6", "resumption key of epoch %d is not kept", epoch)
 }
 
-// GroupInfo describes the group for others, signed by this member (section 12.4.3): with the tree, and for external commits.
+// GroupInfo describes the group for others, signed by this member (section 12.4.3): with the tree, and for external
+// commits.
 func (g *Group) GroupInfo(withTree, forExternal bool) ([]byte, error) {
 	if err := g.usable(); err != nil {
 		return nil, err
@@ -230,7 +231,8 @@ func (g *Group) Pending() []Committed {
 	return list
 }
 
-// DropPending forgets all proposals that wait for a commit. Commits of others that refer to them can then not be processed.
+// DropPending forgets all proposals that wait for a commit. Commits of others that refer to them can then not be
+// processed.
 func (g *Group) DropPending() { g.dropPending() }
 
 // dropPending wipes the keys of updates of ours: a change that holds one has a copy.

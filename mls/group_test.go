@@ -132,7 +132,8 @@ func TestJoinBelowABlankNode(t *testing.T) {
 	c.agree()
 }
 
-// Members who were added below a parent that does not know them open paths with the keys of their leaves, whichever of several they are.
+// Members who were added below a parent that does not know them open paths with the keys of their leaves, whichever of
+// several they are.
 func TestUnmergedLeaves(t *testing.T) {
 	c := newCrowd(t, 1, 8)
 	c.commit(0, CommitOptions{Proposals: []Proposal{&Remove{5}, &Remove{6}}})

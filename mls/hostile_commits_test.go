@@ -140,8 +140,8 @@ func TestHostileMemberCommits(t *testing.T) {
 	}
 }
 
-// A hostile client joins by a commit that the rules forbid. Whom it removes must not believe it either, though that one cannot see what is
-// behind the commit.
+// A hostile client joins by a commit that the rules forbid. Whom it removes must not believe it either, though that one
+// cannot see what is behind the commit.
 func TestHostileExternalCommits(t *testing.T) {
 	value := func(list ...Proposal) func(*forged) { return func(f *forged) { f.add(list...) } }
 	leaf := func(change func(*forged, *LeafNode)) func(*forged) {

@@ -10,8 +10,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
 )
 
-// The delivery service damages a message at every byte, and cuts it everywhere: nothing of that is taken for good, and the message
-// itself is still read.
+// The delivery service damages a message at every byte, and cuts it everywhere: nothing of that is taken for good, and
+// the message itself is still read.
 func TestDeliveryServiceDamages(t *testing.T) {
 	c := newCrowd(t, 1, 3, func(c *Config) { c.Padding = PadStep })
 	commit := must[*Change](t)(c.members[1].group.Commit(CommitOptions{}))
@@ -55,7 +55,8 @@ func TestMembershipTags(t *testing.T) {
 	must[*Received](t)(c.members[1].group.Process(ch.Commit))
 }
 
-// unchangedBut is unchanged but for ratchets that were opened or moved on with the keys kept: epoch, tree, secrets, proposals.
+// unchangedBut is unchanged but for ratchets that were opened or moved on with the keys kept: epoch, tree, secrets,
+// proposals.
 func unchangedBut(t testing.TB, g *Group, f func()) {
 	t.Helper()
 	before, epoch, pending := authenticator(t, g), g.Epoch(), len(g.proposals)
@@ -222,7 +223,8 @@ type sealing struct {
 	damage     bool
 }
 
-// sealRaw seals a whole PrivateMessageContent. It takes the keys of all generations from the tree secrets of g, which it does not change.
+// sealRaw seals a whole PrivateMessageContent. It takes the keys of all generations from the tree secrets of g, which
+// it does not change.
 func sealRaw(t testing.TB, g *Group, s sealing) []byte {
 	t.Helper()
 	copied := readTreeState(codec.NewReader(g.now.messages.secrets.appendState(nil)), g.suite)
@@ -257,8 +259,8 @@ func sealed(t testing.TB, g *Group, from LeafIndex, text []byte) []byte {
 	return a.auth.append(codec.AppendOpaque(nil, text), ContentApplication)
 }
 
-// A hostile member protects what does not decode, in the name of others, of generations to come: it is refused, moves no ratchet and costs
-// nobody a message.
+// A hostile member protects what does not decode, in the name of others, of generations to come: it is refused, moves
+// no ratchet and costs nobody a message.
 func TestHostileContents(t *testing.T) {
 	c := newCrowd(t, 1, 5, func(c *Config) { c.Limits.Window = 10 })
 	c.commit(0, CommitOptions{Proposals: []Proposal{&Remove{4}}})

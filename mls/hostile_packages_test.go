@@ -109,7 +109,8 @@ func TestKeysOfLowOrder(t *testing.T) {
 	}
 }
 
-// Of many who are added at once, none has the key of another, of a member or of a parent: leaves are then compared in another way than few.
+// Of many who are added at once, none has the key of another, of a member or of a parent: leaves are then compared in
+// another way than few.
 func TestManyKeyPackagesAtOnce(t *testing.T) {
 	c := newCrowd(t, 1, 4)
 	c.commit(0, CommitOptions{})
@@ -331,7 +332,8 @@ func TestOwnCredentialIsListed(t *testing.T) {
 	}
 }
 
-// A key package is of its own: neither the bytes it was read from nor other groups that add the same one have a hold on what is in the tree.
+// A key package is of its own: neither the bytes it was read from nor other groups that add the same one have a hold on
+// what is in the tree.
 func TestKeyPackagesAreNotShared(t *testing.T) {
 	a, b := newCrowd(t, 1, 2), newCrowd(t, 1, 2)
 	raw := newPerson(t, 1, "new").keyPackage().Marshal()
@@ -360,7 +362,8 @@ func TestKeyPackagesAreNotShared(t *testing.T) {
 	}
 }
 
-// What key packages are made with: capabilities without what all clients have, and extensions that these list, each once (section 10).
+// What key packages are made with: capabilities without what all clients have, and extensions that these list, each
+// once (section 10).
 func TestKeyPackagesThatAreMade(t *testing.T) {
 	p := newPerson(t, 1, "p", func(c *Config) {
 		c.Capabilities = Capabilities{Extensions: []ExtensionType{ExtensionApplicationID, 0xf001, ExtensionExternalSenders}, Proposals: []ProposalType{ProposalAdd, 0xf002, ProposalGroupContextExtensions}}

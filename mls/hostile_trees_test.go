@@ -93,8 +93,8 @@ func TestHostileTrees(t *testing.T) {
 	}
 }
 
-// Parent hashes alone, where another rule sees the same (RFC 9420, section 7.9.2): all nodes below a parent are those of the commit that made
-// it, or unmerged.
+// Parent hashes alone, where another rule sees the same (RFC 9420, section 7.9.2): all nodes below a parent are those
+// of the commit that made it, or unmerged.
 func TestParentHashes(t *testing.T) {
 	c := newCrowd(t, 1, 4)
 	c.commit(1, CommitOptions{})

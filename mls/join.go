@@ -14,9 +14,9 @@ type JoinOptions struct {
 	// Tree is the tree as Group.Tree gives it, where the group info does not hold it.
 	Tree []byte
 	// Continues is the group that ended in favour of the new one by a reinit (RFC 9420, section 11.2), and Branches the
-	// group that the new one branches from (section 11.3). At most one is given; nil of both: the new group is on its own.
-	// The welcome must be of just that kind, and prove by a resumption key that it comes from a member of the group that
-	// is given.
+	// group that the new one branches from (section 11.3). At most one is given; nil of both: the new group is on its
+	// own. The welcome must be of just that kind, and prove by a resumption key that it comes from a member of the
+	// group that is given.
 	Continues *Group
 	Branches  *Group
 	// InUse says whether this client is in a group of that name already; nil: no.
@@ -262,7 +262,8 @@ func findTree(s *suite.Suite, info *groupInfo, given []byte, l Limits) (*tree, e
 	return readTree(s, b, l)
 }
 
-// checkContext is what section 12.4.3.1 says of the group, and what sections 11.2 and 11.3 say of one that continues another.
+// checkContext is what section 12.4.3.1 says of the group, and what sections 11.2 and 11.3 say of one that continues
+// another.
 func (j *joining) checkContext() error {
 	c := &j.info.context
 	if c.suite != j.suite.ID() {

@@ -10,7 +10,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
 )
 
-// KeyPackage is what a client publishes to be added to a group (RFC 9420, section 10). Not to be changed once decoded or signed.
+// KeyPackage is what a client publishes to be added to a group (RFC 9420, section 10). Not to be changed once decoded
+// or signed.
 type KeyPackage struct {
 	Version     ProtocolVersion
 	CipherSuite CipherSuite

@@ -38,8 +38,8 @@ func (c *Capabilities) hasProposal(t ProposalType) bool {
 	return t.isDefault() || slices.Contains(c.Proposals, t)
 }
 
-// missing is the first of want that have does not list. Both lists may be long: a member can list all numbers there are,
-// require them and add others who list them too, so that comparing each with each would keep the rest for minutes.
+// missing is the first of want that have does not list. Both lists may be long: a member can list all numbers there
+// are, require them and add others who list them too, so that comparing each with each would keep the rest for minutes.
 func missing[T ~uint16](want, have []T) (T, bool) {
 	if len(want)*len(have) <= 1<<10 {
 		for _, v := range want {
@@ -96,7 +96,8 @@ func (l Lifetime) Contains(t time.Time) bool {
 	return s >= 0 && uint64(s) >= l.NotBefore && uint64(s) <= l.NotAfter
 }
 
-// LeafNode is a member as the tree shows it (section 7.2). Those that are in a tree, or were decoded or signed, are not to be changed.
+// LeafNode is a member as the tree shows it (section 7.2). Those that are in a tree, or were decoded or signed, are not
+// to be changed.
 type LeafNode struct {
 	EncryptionKey []byte // HPKE
 	SignatureKey  []byte

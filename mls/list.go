@@ -72,7 +72,8 @@ func (l *proposalList) checkLimits(before *tree, limits Limits) error {
 	return nil
 }
 
-// check is section 12.2 as far as the tree before the commit tells. What the commit makes of the tree is judged when it is applied.
+// check is section 12.2 as far as the tree before the commit tells. What the commit makes of the tree is judged when it
+// is applied.
 func (l *proposalList) check(g *groupContext, before *tree, cfg *Config) error {
 	if err := l.checkTogether(before); err != nil {
 		return err

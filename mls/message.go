@@ -7,7 +7,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
 )
 
-// Message is a decoded MLSMessage (RFC 9420, section 6): what can be told of it without keys. It borrows the bytes it was read from.
+// Message is a decoded MLSMessage (RFC 9420, section 6): what can be told of it without keys. It borrows the bytes it
+// was read from.
 type Message struct {
 	WireFormat WireFormat
 	GroupID    []byte      // of public and private messages, and of group infos

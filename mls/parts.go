@@ -21,11 +21,10 @@ import (
 //
 //	"mls-part" | version | kind | number | number and tag of the part it stands on | run | group id<V> | sealed text, tag
 //
-// The key is derived from the StateKey, the member that it is for, the run and the group id. A run is 16 random bytes that a Group draws before
-// its
-// first part, so that two Groups made of the same parts never share a key; within a run the number is the nonce, and no
-// two parts get the same. What a part stands on is named by the tag that seals it: who mixes parts of two histories is
-// found out, although both have the same numbers.
+// The key is derived from the StateKey, the member that it is for, the run and the group id. A run is 16 random bytes
+// that a Group draws before its first part, so that two Groups made of the same parts never share a key; within a run
+// the number is the nonce, and no two parts get the same. What a part stands on is named by the tag that seals it: who
+// mixes parts of two histories is found out, although both have the same numbers.
 //
 //	public  ◀── public ◀── public ◀── secret ◀── message ◀── message
 //	(the whole tree)  (changes of it)             (each stands on the last one that is known to be stored, or on the

@@ -10,8 +10,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
 )
 
-// Padding says how long to make the content of a private message of n bytes (RFC 9420, section 15.1): at least n. What is added is
-// zeros. nil adds none.
+// Padding says how long to make the content of a private message of n bytes (RFC 9420, section 15.1): at least n. What
+// is added is zeros. nil adds none.
 type Padding func(n int) int
 
 func (p Padding) length(n int) int {
@@ -21,7 +21,8 @@ func (p Padding) length(n int) int {
 	return p(n)
 }
 
-// PadStep hides lengths in steps of an eighth of their size, and of 32 bytes up to 256: what the Rust library mls-rs does.
+// PadStep hides lengths in steps of an eighth of their size, and of 32 bytes up to 256: what the Rust library mls-rs
+// does.
 func PadStep(n int) int {
 	m := max(256, 1<<bits.Len(uint(n)))
 	return n | (m/8 - 1) + 1
@@ -30,8 +31,8 @@ func PadStep(n int) int {
 // Limits bound what a peer can make this side do. Zero fields take the values of DefaultLimits. Members of a group need
 // limits that let them follow each other: who refuses a commit for its size has left the group.
 type Limits struct {
-	// Message is how many bytes a message may have that is taken or made. Proposals that wait are not longer together, and
-	// those of one member, or of all outside, not longer than a quarter of it, unless it is one.
+	// Message is how many bytes a message may have that is taken or made. Proposals that wait are not longer together,
+	// and those of one member, or of all outside, not longer than a quarter of it, unless it is one.
 	Message   int
 	Members   int    // of a group, and new ones in a welcome
 	Depth     int    // levels of the tree above its leaves, up to 30; 0: one more than Members need, since leaves may be blank
@@ -156,10 +157,11 @@ type Config struct {
 
 	// Client names the client that a credential is of, such as the subject of a token: the same name for all of its
 	// credentials, and for those of no other client. It reads the credential and does not judge it, which Credentials
-	// does; an error or nothing refuses it. With it, no client is in a group twice, a leaf is replaced by one of the same
-	// client only, and LeafNode.Client gives the name: it is asked once for each leaf node. All members must agree on it.
-	// nil: each credential is a client, of which there may be several in a group; members may change their credentials
-	// to others that Credentials believes, and an external commit removes a member with the joiner's credential only.
+	// does; an error or nothing refuses it. With it, no client is in a group twice, a leaf is replaced by one of the
+	// same client only, and LeafNode.Client gives the name: it is asked once for each leaf node. All members must agree
+	// on it. nil: each credential is a client, of which there may be several in a group; members may change their
+	// credentials to others that Credentials believes, and an external commit removes a member with the joiner's
+	// credential only.
 	Client func(c Credential) (string, error)
 	// Credentials judges credentials, and must be given: AcceptAll is for tests. The error goes no further than to the
 	// caller.
@@ -167,21 +169,22 @@ type Config struct {
 	// Proposals may refuse proposals beyond the rules of the RFC: one that arrives, before it waits, and the list of a
 	// commit, ours or another's. A commit that holds one which was refused when it arrived can not be followed.
 	// Credentials have not been asked about it then: they are when it is committed. It must not keep what it is given.
-	// nil accepts all but proposals of clients who propose themselves, whom nobody vouches for; who gives it vouches for
-	// those that it does not refuse.
+	// nil accepts all but proposals of clients who propose themselves, whom nobody vouches for; who gives it vouches
+	// for those that it does not refuse.
 	Proposals func(*Proposed) error
 	// PSK finds pre-shared keys: external ones, and resumption keys of groups other than the one that asks. What it
 	// returns is copied. An error or nothing, nil or empty, says that the key is not here.
 	PSK func(id *PSKID) ([]byte, error)
 	// KeyPackages keeps the private parts of key packages.
 	KeyPackages KeyPackageStore
-	// StateKey seals what Group.Save gives. nil: groups are not saved, and Save is refused. Restore needs the one that a
-	// group was saved under. A group whose Config has got another is saved anew as a whole, to be written and its old
+	// StateKey seals what Group.Save gives. nil: groups are not saved, and Save is refused. Restore needs the one that
+	// a group was saved under. A group whose Config has got another is saved anew as a whole, to be written and its old
 	// parts deleted in one transaction: Restore opens no store with parts of both.
 	StateKey *StateKey
 
-	// Capabilities beyond those of this package: extension and proposal types, credential types, suites. What this package
-	// supports itself need not be listed, except credential types: none means basic. That of Credential is always listed.
+	// Capabilities beyond those of this package: extension and proposal types, credential types, suites. What this
+	// package supports itself need not be listed, except credential types: none means basic. That of Credential is
+	// always listed.
 	Capabilities Capabilities
 	// Lifetime of key packages from now on, and they are valid for an hour before; 0: 90 days. Together that is at most
 	// MaxLifetime.
@@ -198,14 +201,15 @@ type Config struct {
 	// 7.3), encryption keys that are none or that have the highest bit of X25519 set, reinits to an empty id. What is made
 	// here obeys both in any case. All members of a group must agree on it: in one with members of mls-rs it stays off.
 	Strict bool
-	// GREASE adds values that mean nothing to capabilities, so that peers do not get used to the ones there are (section 13.5).
+	// GREASE adds values that mean nothing to capabilities, so that peers do not get used to the ones there are
+	// (section 13.5).
 	GREASE bool
 
 	Padding    Padding // of private messages
 	PastEpochs int     // that late application messages are accepted for; 0: 3, negative: none
 	PSKEpochs  int     // that resumption keys are kept for; 0: 8, negative: none
-	// EncryptHandshake sends proposals and commits as private messages, which the RFC prefers; not so, the delivery service
-	// sees who commits what.
+	// EncryptHandshake sends proposals and commits as private messages, which the RFC prefers; not so, the delivery
+	// service sees who commits what.
 	EncryptHandshake bool
 	Limits           Limits
 }

@@ -112,8 +112,8 @@ func TestConfigurationsThatAreRefused(t *testing.T) {
 	wantRefusal(t, err, Invalid, "5.1.2: private key of 31 bytes")
 }
 
-// Those who may propose from outside are judged where they come into the group, by everybody who lets them in or joins; not again where they
-// stay (section 5.3.1).
+// Those who may propose from outside are judged where they come into the group, by everybody who lets them in or joins;
+// not again where they stay (section 5.3.1).
 func TestExternalSendersAreJudged(t *testing.T) {
 	service, second := newPerson(t, 1, "service"), newPerson(t, 1, "second")
 	senders := func(people ...*person) *GroupContextExtensions {

@@ -23,10 +23,10 @@ type Received struct {
 	Change      *Change   // of a commit, which has not happened yet
 }
 
-// Process takes a public or private message of the group: verifies it, and decrypts it. Application data may be of a past epoch that is
-// still kept; proposals and commits are of this one. Whatever it refuses leaves the group as it was: a commit that came before its
-// proposals is taken when they are here. A commit can be processed again until one is applied; other messages only once. It does not
-// keep msg.
+// Process takes a public or private message of the group: verifies it, and decrypts it. Application data may be of a
+// past epoch that is still kept; proposals and commits are of this one. Whatever it refuses leaves the group as it was:
+// a commit that came before its proposals is taken when they are here. A commit can be processed again until one is
+// applied; other messages only once. It does not keep msg.
 func (g *Group) Process(msg []byte) (*Received, error) {
 	u, err := g.unprotect(msg)
 	if err != nil {
@@ -46,7 +46,8 @@ func (g *Group) processPrivate(p *privateMessage, msg []byte) (*Received, error)
 	defer c.wipe()
 	err := keys.unprotect(g.suite, p, g.now.own, g.limits.Window, g.underWay, &o, &c)
 	if errors.Is(err, Own) && !g.sent(msg) {
-		// Every member can write our leaf into the sender data, and the key that would show who sealed the rest is gone.
+		// Every member can write our leaf into the sender data, and the key that would show who sealed the rest is
+		// gone.
 		return nil, refuse(BadSignature, "6.3.2", "%v names this member as its sender, and is none that it sent in this epoch", p.kind)
 	}
 	if err != nil {
@@ -443,8 +444,8 @@ func (g *Group) followCommit(to *epoch, l *proposalList, a *authenticated, steps
 	return nil
 }
 
-// ownKeys are the keys of the next epoch as far as the proposals tell: without those that were blanked, and with that of an update of
-// ours.
+// ownKeys are the keys of the next epoch as far as the proposals tell: without those that were blanked, and with that
+// of an update of ours.
 func (g *Group) ownKeys(l *proposalList) keyring {
 	keys := g.now.keys.clone()
 	if u := g.ownUpdate(l); u != nil {

@@ -41,8 +41,8 @@ type ExternalInit struct{ KEMOutput []byte }
 // GroupContextExtensions replaces the group's extensions, all of them.
 type GroupContextExtensions struct{ Extensions Extensions }
 
-// UnknownProposal is of a type that this package knows nothing of. It cannot be framed by others than those who know its
-// shape: it is taken for a vector.
+// UnknownProposal is of a type that this package knows nothing of. It cannot be framed by others than those who know
+// its shape: it is taken for a vector.
 type UnknownProposal struct {
 	ProposalType ProposalType
 	Data         []byte

@@ -234,7 +234,8 @@ func TestUpdatesOfNobody(t *testing.T) {
 	}
 }
 
-// Proposals from outside have a quarter of the room, and do not keep those of members out. Received again, a proposal takes no more.
+// Proposals from outside have a quarter of the room, and do not keep those of members out. Received again, a proposal
+// takes no more.
 func TestRoomForProposals(t *testing.T) {
 	service := newPerson(t, 1, "service")
 	c := newCrowd(t, 1, 4, func(c *Config) { c.Limits.Proposals, c.Proposals = 8, func(*Proposed) error { return nil } })
@@ -263,8 +264,8 @@ func TestRoomForProposals(t *testing.T) {
 	}
 }
 
-// What waits must not keep a member from committing: of what does not go together the first is taken, and what the application refuses or has
-// no key for is left out.
+// What waits must not keep a member from committing: of what does not go together the first is taken, and what the
+// application refuses or has no key for is left out.
 func TestPendingProposalsThatDoNotGoTogether(t *testing.T) {
 	const private ExtensionType = 0xf001
 	psk := &PreSharedKey{PSKID{Type: PSKExternal, ID: []byte("k"), Nonce: make([]byte, 32)}}

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Propose makes a proposal of this member for others to commit (RFC 9420, section 12.1); it waits here as well. An Update is made with
-// ProposeUpdate.
+// Propose makes a proposal of this member for others to commit (RFC 9420, section 12.1); it waits here as well. An
+// Update is made with ProposeUpdate.
 func (g *Group) Propose(p Proposal, aad []byte) ([]byte, error) {
 	if _, ok := p.(*Update); ok {
 		return nil, refuse(Misuse, "12.1.2", "an update needs new keys: use ProposeUpdate")
@@ -14,7 +14,8 @@ func (g *Group) Propose(p Proposal, aad []byte) ([]byte, error) {
 	return g.propose(p, aad, nil)
 }
 
-// ProposeUpdate makes an update of this member's leaf with a fresh encryption key, and another identity as far as id is not zero.
+// ProposeUpdate makes an update of this member's leaf with a fresh encryption key, and another identity as far as id is
+// not zero.
 func (g *Group) ProposeUpdate(id Identity, aad []byte) ([]byte, error) {
 	if err := g.usable(); err != nil {
 		return nil, err
@@ -85,7 +86,8 @@ func (g *Group) propose(p Proposal, aad []byte, own *ownUpdate) ([]byte, error) 
 	return msg, nil
 }
 
-// sendable is a proposal of ours as it is kept: a key package is copied, since others may hold it, and must be valid now (section 7.3).
+// sendable is a proposal of ours as it is kept: a key package is copied, since others may hold it, and must be valid
+// now (section 7.3).
 func (c *Config) sendable(p Proposal) (Proposal, error) {
 	if !whole(p) {
 		return nil, refuse(Misuse, "12.1", "proposal %T is nil, or what it needs is", p)
@@ -133,7 +135,8 @@ func (g *Group) NewPSK(id []byte) (*PreSharedKey, error) {
 	return g.withNonce(PSKID{Type: PSKExternal, ID: id})
 }
 
-// NewResumptionPSK is a proposal to mix in the resumption key of an epoch of a group that all members have (section 8.6).
+// NewResumptionPSK is a proposal to mix in the resumption key of an epoch of a group that all members have (section
+// 8.6).
 func (g *Group) NewResumptionPSK(group []byte, epoch uint64) (*PreSharedKey, error) {
 	return g.withNonce(PSKID{Type: PSKResumption, Usage: UsageApplication, GroupID: group, Epoch: epoch})
 }

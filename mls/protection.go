@@ -11,7 +11,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
 )
 
-// epochKeys is what an epoch's messages are protected with. It outlives the epoch for as long as late messages are accepted.
+// epochKeys is what an epoch's messages are protected with. It outlives the epoch for as long as late messages are
+// accepted.
 type epochKeys struct {
 	epoch      uint64
 	context    []byte // serialised group context

@@ -45,8 +45,8 @@ func TestTreesOfManyHistories(t *testing.T) {
 	}
 }
 
-// mls-rs, pull request 308: a member with a commit of its own on its way is taken out, or not, by the external commit of
-// its client or another.
+// mls-rs, pull request 308: a member with a commit of its own on its way is taken out, or not, by the external commit
+// of its client or another.
 func TestExternalCommitsBeforeOurOwn(t *testing.T) {
 	for _, resync := range []LeafIndex{1, 2, noLeaf} {
 		c := newCrowd(t, 1, 3)

@@ -247,8 +247,8 @@ func authenticator(t testing.TB, g *Group) []byte {
 
 func nodeIndex(i int) treemath.Node { return treemath.Node(i) }
 
-// wantRefusal checks the kind of an error and which rule it comes from: its section and a part of its text, as "12.2: removes itself".
-// By the kind alone, another rule that refuses the same would hide that this one is missing.
+// wantRefusal checks the kind of an error and which rule it comes from: its section and a part of its text, as "12.2:
+// removes itself". By the kind alone, another rule that refuses the same would hide that this one is missing.
 func wantRefusal(t testing.TB, err error, kind Kind, want string) {
 	t.Helper()
 	section, text, ok := strings.Cut(want, ": ")

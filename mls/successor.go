@@ -4,8 +4,8 @@ import (
 	"bytes"
 )
 
-// Continue makes the group that a reinit asked for, with the clients of these key packages (RFC 9420, section 11.2). What it returns is
-// the new group in epoch 0 and its first commit, whose welcomes let them in: apply it.
+// Continue makes the group that a reinit asked for, with the clients of these key packages (RFC 9420, section 11.2).
+// What it returns is the new group in epoch 0 and its first commit, whose welcomes let them in: apply it.
 func (g *Group) Continue(cfg *Config, packages []*KeyPackage) (*Group, *Change, error) {
 	if g.reinit == nil || g.removed {
 		return nil, nil, refuse(Misuse, "11.2", "the group was not ended by a reinit")
@@ -95,7 +95,8 @@ func (g *Group) fill(n *Group, cfg *Config, usage PSKUsage, packages []*KeyPacka
 	return c, nil
 }
 
-// checkSuccessor: a group with this context and tree is what the reinit of g asked for, or a branch of it (section 12.4.3.1).
+// checkSuccessor: a group with this context and tree is what the reinit of g asked for, or a branch of it (section
+// 12.4.3.1).
 func (g *Group) checkSuccessor(usage PSKUsage, c *groupContext, t *tree, cfg *Config) error {
 	if usage == UsageBranch {
 		if c.suite != g.CipherSuite() {

@@ -10,8 +10,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
 )
 
-// tree is the public part of a ratchet tree (RFC 9420, section 4): a full tree as an array. What its nodes point at never changes, so
-// that copying the array gives a tree that can be changed while the old one stays.
+// tree is the public part of a ratchet tree (RFC 9420, section 4): a full tree as an array. What its nodes point at
+// never changes, so that copying the array gives a tree that can be changed while the old one stays.
 type tree struct {
 	suite *suite.Suite
 	nodes []treeNode

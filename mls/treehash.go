@@ -13,7 +13,8 @@ import (
 // parallelHash is the number of leaves below a node from which its two halves are hashed at once.
 const parallelHash = 256
 
-// hash is the tree hash of the whole tree (RFC 9420, section 7.8). Hashes of nodes are kept until something below them changes.
+// hash is the tree hash of the whole tree (RFC 9420, section 7.8). Hashes of nodes are kept until something below them
+// changes.
 func (t *tree) hash() []byte { return t.hashOf(t.root()) }
 
 // hashOf is the tree hash of n.
@@ -24,8 +25,8 @@ func (t *tree) hashOf(n treemath.Node) []byte {
 	return t.nodes[n].hash
 }
 
-// rehash computes the hash of n and of all below it that are not known. Hashers are for one goroutine; goroutines work below
-// different nodes.
+// rehash computes the hash of n and of all below it that are not known. Hashers are for one goroutine; goroutines work
+// below different nodes.
 func (t *tree) rehash(n treemath.Node, h *treeHasher) {
 	if n.IsLeaf() {
 		t.nodes[n].hash = h.leaf(n, t.nodes[n].leaf)
@@ -122,7 +123,8 @@ func (t *tree) hashWithout(n treemath.Node, gone []LeafIndex, h *treeHasher) []b
 	return h.parent(p, left, right)
 }
 
-// parentHash is the parent hash of p towards a child whose sibling had the tree hash sibling when p was made (section 7.9).
+// parentHash is the parent hash of p towards a child whose sibling had the tree hash sibling when p was made (section
+// 7.9).
 func (t *tree) parentHash(p *parentNode, sibling []byte) []byte {
 	text := codec.AppendOpaque(nil, p.encryptionKey)
 	text = codec.AppendOpaque(text, p.parentHash)
@@ -150,8 +152,8 @@ func (t *tree) checkParentHashes() error {
 	return nil
 }
 
-// chained reports whether a node in the resolution of c, a child of n, has the parent hash of p, which stands at n, and all others there
-// are unmerged in p: whether both were set by one commit.
+// chained reports whether a node in the resolution of c, a child of n, has the parent hash of p, which stands at n, and
+// all others there are unmerged in p: whether both were set by one commit.
 func (t *tree) chained(n, c treemath.Node, p *parentNode, h *treeHasher) bool {
 	first, last := c.Leaves()
 	unmerged := 0 // of p, below c

@@ -48,7 +48,8 @@ func (k keyring) wipe() {
 	}
 }
 
-// pathSecrets are the secrets along a filtered direct path (RFC 9420, section 7.4): walked from the bottom, each made of the one before.
+// pathSecrets are the secrets along a filtered direct path (RFC 9420, section 7.4): walked from the bottom, each made
+// of the one before.
 type pathSecrets struct {
 	suite *suite.Suite
 	now   suite.Secret
@@ -98,8 +99,8 @@ func (f *freshPath) secretFor(l LeafIndex) *suite.Secret {
 	return nil
 }
 
-// refreshPath makes new keys for the path of leaf i (section 7.5): it puts the parents into t and sets the parent hash and the
-// encryption key of leaf, which its caller signs and puts into t.
+// refreshPath makes new keys for the path of leaf i (section 7.5): it puts the parents into t and sets the parent hash
+// and the encryption key of leaf, which its caller signs and puts into t.
 func (t *tree) refreshPath(rand io.Reader, i LeafIndex, leaf *LeafNode) (*freshPath, error) {
 	f := &freshPath{steps: t.filteredPath(i), keys: keyring{}}
 	if err := t.fillPath(rand, i, leaf, f); err != nil {
@@ -140,8 +141,8 @@ func (t *tree) fillPath(rand io.Reader, i LeafIndex, leaf *LeafNode, f *freshPat
 	return nil
 }
 
-// mergePath replaces the parents above leaf i: those of steps by nodes, whose parent hashes it sets, the others by blanks. It
-// returns the parent hash for the leaf.
+// mergePath replaces the parents above leaf i: those of steps by nodes, whose parent hashes it sets, the others by
+// blanks. It returns the parent hash for the leaf.
 func (t *tree) mergePath(i LeafIndex, steps []step, nodes []*parentNode) []byte {
 	t.blankPath(i)
 	h := []byte{}
@@ -162,8 +163,8 @@ type seal struct {
 	out    *hpkeCiphertext
 }
 
-// encryptPath encrypts the secrets for all who are to know them, but for the leaves in added (section 7.6). context is the
-// serialised provisional group context. The work is shared out to all processors.
+// encryptPath encrypts the secrets for all who are to know them, but for the leaves in added (section 7.6). context is
+// the serialised provisional group context. The work is shared out to all processors.
 func (t *tree) encryptPath(rand io.Reader, f *freshPath, context []byte, added map[LeafIndex]bool) ([]updatePathNode, error) {
 	nodes := make([]updatePathNode, len(f.steps))
 	var seals []seal
@@ -182,8 +183,8 @@ func (t *tree) encryptPath(rand io.Reader, f *freshPath, context []byte, added m
 			at++
 		}
 	}
-	// Each encryption has randomness of its own, read here in order: rand need not be safe for concurrent use, and who gives
-	// the same gets the same.
+	// Each encryption has randomness of its own, read here in order: rand need not be safe for concurrent use, and who
+	// gives the same gets the same.
 	size := t.suite.EncryptRandomness()
 	random := make([]byte, size*len(seals))
 	defer clear(random)
@@ -246,8 +247,8 @@ func inParallel(n, least int, f func(int) error) error {
 	return nil
 }
 
-// mergeUpdatePath puts a received path into t (section 7.5) and verifies what can be verified without keys: its shape and
-// the parent hash that the leaf signs. added are leaves that this commit adds.
+// mergeUpdatePath puts a received path into t (section 7.5) and verifies what can be verified without keys: its shape
+// and the parent hash that the leaf signs. added are leaves that this commit adds.
 func (t *tree) mergeUpdatePath(from LeafIndex, u *updatePath, added map[LeafIndex]bool) ([]step, error) {
 	steps := t.filteredPath(from)
 	if len(u.nodes) != len(steps) {
@@ -272,8 +273,8 @@ func (t *tree) mergeUpdatePath(from LeafIndex, u *updatePath, added map[LeafInde
 	return steps, nil
 }
 
-// decryptPath finds the secret meant for the member at own and derives all above it (section 7.5): the keys of the nodes it now
-// knows, and the commit secret. before are the keys it has.
+// decryptPath finds the secret meant for the member at own and derives all above it (section 7.5): the keys of the
+// nodes it now knows, and the commit secret. before are the keys it has.
 func (t *tree) decryptPath(own LeafIndex, before keyring, u *updatePath, steps []step, context []byte, added map[LeafIndex]bool, commit *suite.Secret) (keyring, error) {
 	for k, s := range steps {
 		if !s.copath.Contains(own.Node()) {

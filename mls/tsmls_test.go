@@ -87,9 +87,9 @@ func (h *mixed) tree() *tree {
 	return must[*tree](h.t)(findTree(s, must[*Message](h.t)(ParseMessage(b)).groupInfo, nil, DefaultLimits()))
 }
 
-// unjoinable reports whether ts-mls refuses to join a group of that tree. Whenever a leaf is unmerged in a node, it asks all nodes above
-// that leaf for the same list of unmerged leaves, even those above the node. Section 12.4.3.1 asks only those between the two, and
-// only to list the leaf.
+// unjoinable reports whether ts-mls refuses to join a group of that tree. Whenever a leaf is unmerged in a node, it
+// asks all nodes above that leaf for the same list of unmerged leaves, even those above the node. Section 12.4.3.1 asks
+// only those between the two, and only to list the leaf.
 func unjoinable(t *tree) bool {
 	for _, n := range t.nodes {
 		if n.parent == nil {

@@ -150,7 +150,8 @@ func checkLeafSenders(l *LeafNode, senders []ExternalSender) error {
 	return nil
 }
 
-// checkLeafAlone is what can be said of a leaf without its neighbours. group and index are where it stands, for its signature.
+// checkLeafAlone is what can be said of a leaf without its neighbours. group and index are where it stands, for its
+// signature.
 func checkLeafAlone(s *suite.Suite, l *LeafNode, source LeafNodeSource, group []byte, index LeafIndex, r rules) error {
 	if err := checkLeafSource(l, source); err != nil {
 		return err

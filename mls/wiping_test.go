@@ -48,8 +48,8 @@ func checkState(t *testing.T, g *Group, gone, kept map[string][]byte) {
 	}
 }
 
-// Keys of messages are gone when they are used, those of generations before them too unless they were jumped over; secrets of the
-// tree are gone when what is below them has been derived (RFC 9420, section 9.2).
+// Keys of messages are gone when they are used, those of generations before them too unless they were jumped over;
+// secrets of the tree are gone when what is below them has been derived (RFC 9420, section 9.2).
 func TestUsedGenerationsAreGone(t *testing.T) {
 	c := newCrowd(t, 1, 3)
 	a, b := c.members[0].group, c.members[1].group
@@ -87,8 +87,8 @@ func TestUsedGenerationsAreGone(t *testing.T) {
 	}
 }
 
-// Secrets of an epoch are gone when it is over, what protects its messages when it is no longer kept, private keys when the tree
-// has others (sections 7.5, 9.2, 14).
+// Secrets of an epoch are gone when it is over, what protects its messages when it is no longer kept, private keys when
+// the tree has others (sections 7.5, 9.2, 14).
 func TestOldEpochsAreGone(t *testing.T) {
 	c := newCrowd(t, 2, 4, func(c *Config) { c.PastEpochs, c.PSKEpochs = 2, 1 })
 	b := c.members[1].group
@@ -155,8 +155,8 @@ func TestDiscardedChangesAreGone(t *testing.T) {
 	c.agree()
 }
 
-// What is no longer of use is gone from memory, not only from the state: secrets and private keys of the epoch that ends, ratchets that late
-// messages do not need, updates that nobody committed, the init key of a joiner.
+// What is no longer of use is gone from memory, not only from the state: secrets and private keys of the epoch that
+// ends, ratchets that late messages do not need, updates that nobody committed, the init key of a joiner.
 func TestMemoryIsWiped(t *testing.T) {
 	t.Run("the epoch that ends", func(t *testing.T) {
 		c := newCrowd(t, 1, 4, func(c *Config) { c.EncryptHandshake, c.PastEpochs = true, 1 })

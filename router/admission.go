@@ -9,8 +9,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/link"
 )
 
-// pending is a negotiated connection about whose claim a verifier has yet to answer. It is in no table, and its answer to
-// the negotiation waits, so that the dialer does (P-neg-1).
+// pending is a negotiated connection about whose claim a verifier has yet to answer. It is in no table, and its answer
+// to the negotiation waits, so that the dialer does (P-neg-1).
 type pending struct {
 	answer []byte
 	res    link.Result

@@ -40,8 +40,8 @@ func (e *refusal) Error() string { return e.text }
 type claims struct {
 	// Immutable.
 	accept table.Filter
-	// verify, if not nil, is asked whether a claim is true before it is admitted. It answers once, at once or later, from
-	// any goroutine; the time for the negotiation goes on meanwhile.
+	// verify, if not nil, is asked whether a claim is true before it is admitted. It answers once, at once or later,
+	// from any goroutine; the time for the negotiation goes on meanwhile.
 	verify func(x claim, answer func(error))
 	limits [numKinds]limit
 	relay  bool // what peers publish may reach peers
@@ -84,8 +84,8 @@ func (c *claims) admit(x claim) (grant, error) {
 	return g, nil
 }
 
-// own grants what a connection of this kind may do, whatever there are: it is one that the operator has asked for. n is how
-// many there are now.
+// own grants what a connection of this kind may do, whatever there are: it is one that the operator has asked for. n is
+// how many there are now.
 func (c *claims) own(k table.Kind) (g grant, n int32) {
 	g = grant{kind: k, reach: table.All}
 	if k == table.Peer && !c.relay {

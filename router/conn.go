@@ -154,8 +154,8 @@ func (c *Conn) Broken(f transport.Fault) {
 	c.end(statusExhausted, text)
 }
 
-// Muted implements transport.Receiver: nobody can reach c any more, and what waits for it dies. What it has published is
-// still forwarded.
+// Muted implements transport.Receiver: nobody can reach c any more, and what waits for it dies. What it has published
+// is still forwarded.
 func (c *Conn) Muted() {
 	c.muted = true
 	c.leaveTable()

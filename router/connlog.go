@@ -13,8 +13,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/link"
 )
 
-// peerLog is how a node logs what its peers do: as much as the log shows, and no more than logLimit lets through. Immutable
-// after newPeerLog but for the limit. Safe for all.
+// peerLog is how a node logs what its peers do: as much as the log shows, and no more than logLimit lets through.
+// Immutable after newPeerLog but for the limit. Safe for all.
 type peerLog struct {
 	log   *slog.Logger
 	level slog.Level // the lowest that is shown
@@ -33,10 +33,12 @@ func (p *peerLog) init(log *slog.Logger) {
 // takes reports whether a record of this level and topic is to be made. What nobody would see does not count.
 func (p *peerLog) takes(l slog.Level, t logTopic) bool { return l >= p.level && p.limit.allows(t) }
 
-// debug reports whether there is anybody to tell details. The message path asks it where a message dies, and nowhere else.
+// debug reports whether there is anybody to tell details. The message path asks it where a message dies, and nowhere
+// else.
 func (p *peerLog) debug() bool { return p.level <= slog.LevelDebug }
 
-// strangerTold is the bit of transport.Peer.First for peers that never became a connection: one record is enough for a probe.
+// strangerTold is the bit of transport.Peer.First for peers that never became a connection: one record is enough for a
+// probe.
 const strangerTold = 63
 
 // attrs are the fields every record about a connection has.
@@ -116,8 +118,8 @@ func (c *Conn) logDeath(r Reason, h []byte, hd *wire.Header) {
 	}
 }
 
-// logSubscription tells, at debug, of a name that comes or goes. id is the subscription's; waits says that peers are told
-// before it is acknowledged.
+// logSubscription tells, at debug, of a name that comes or goes. id is the subscription's; waits says that peers are
+// told before it is acknowledged.
 func (c *Conn) logSubscription(text string, h []byte, dest *wire.NameRef, id uint64, waits bool, err error) {
 	p := &c.loop.node.peerLog
 	if !p.debug() || !p.limit.allows(topicSubscription) {
@@ -155,8 +157,8 @@ func refText(h []byte, n *wire.NameRef) string {
 	return n.Name.String()
 }
 
-// Refused implements transport.Acceptor: it counts, and says so once per peer and reason. Of strangers, such as scanners and
-// health checks, there is one record at debug.
+// Refused implements transport.Acceptor: it counts, and says so once per peer and reason. Of strangers, such as
+// scanners and health checks, there is one record at debug.
 func (l *loop) Refused(p *transport.Peer, f transport.Fault, err error, attrs ...any) {
 	r := reasonOf(f)
 	l.n.refuse(r)

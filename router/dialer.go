@@ -24,8 +24,8 @@ import (
 //	   ▲                  │                                        │
 //	   └──── Backoff ─────┴────────────────────────────────────────┘        over: it is not to be tried again
 //
-// A goroutine for each link connects, waits and counts; the connection itself is one of a loop like any other, and reports
-// its two events, up and over, to that goroutine.
+// A goroutine for each link connects, waits and counts; the connection itself is one of a loop like any other, and
+// reports its two events, up and over, to that goroutine.
 
 // Link is a link that a node is to open. Immutable once it is given to Node.Dial.
 type Link struct {
@@ -47,8 +47,8 @@ type Link struct {
 	Kind table.Kind
 	// AllowUnsigned accepts a link without header MAC (require_header_mac: false).
 	AllowUnsigned bool
-	// Backoff is the pause before the attempt that follows so many in a row that have failed, from 1 on; more false: it is
-	// not made. nil: 2 s, without end.
+	// Backoff is the pause before the attempt that follows so many in a row that have failed, from 1 on; more false: it
+	// is not made. nil: 2 s, without end.
 	Backoff func(failed int) (pause time.Duration, more bool)
 	// Changed, if not nil, hears of each new state, on the link's goroutine.
 	Changed func(LinkState)

@@ -44,7 +44,8 @@ func parseEndpoint(s string) (e endpoint, err error) {
 	return e, fmt.Errorf("unknown scheme %s: want HOST:PORT, ws://HOST:PORT/PATH or unix://PATH", scheme)
 }
 
-// parseWebSocket reads what follows ws:// or wss://. A query or fragment counts for nothing. port is for a host without.
+// parseWebSocket reads what follows ws:// or wss://. A query or fragment counts for nothing. port is for a host
+// without.
 func parseWebSocket(s, port string) (e endpoint, err error) {
 	s, _, _ = strings.Cut(s, "#")
 	s, _, _ = strings.Cut(s, "?")

@@ -13,8 +13,8 @@ import (
 // Of these bytes the test itself takes some 500; in a process gnet's come to it, and half as much again for the
 // collector.
 //
-// With TLS it is what crypto/tls keeps of each connection: keys, hashes, and a buffer as large as the longest record that has
-// come, here the client's first.
+// With TLS it is what crypto/tls keeps of each connection: keys, hashes, and a buffer as large as the longest record
+// that has come, here the client's first.
 func TestMemoryOfAnIdleConnection(t *testing.T) {
 	t.Run("plain", func(t *testing.T) { testMemoryOfAnIdleConnection(t, false, 0, 3450) })
 	t.Run("TLS", func(t *testing.T) { testMemoryOfAnIdleConnection(t, true, 0, 12<<10) })

@@ -7,8 +7,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/router/table"
 )
 
-// awaitSetup has c end unless it negotiates in time. Streams that end at once are forgotten whenever the list would grow:
-// a flood of them must not fill it for the whole of that time.
+// awaitSetup has c end unless it negotiates in time. Streams that end at once are forgotten whenever the list would
+// grow: a flood of them must not fill it for the whole of that time.
 func (l *loop) awaitSetup(c *Conn) {
 	if len(l.setup) == cap(l.setup) {
 		l.setup = slices.DeleteFunc(l.setup, func(c *Conn) bool { return c.state != accepted })

@@ -94,15 +94,15 @@ const (
 // Options configure a Node. The zero value of every field but Listen means its default; nothing may
 // change after Start.
 type Options struct {
-	// Listen holds the endpoints, any number of each: gRPC over TCP, "127.0.0.1:46357" or "[::1]:0", where port 0 takes a
-	// free one; gRPC over a unix socket, "unix:///run/slim.sock" or "unix:///run/slim.sock?mode=0660"; WebSocket,
+	// Listen holds the endpoints, any number of each: gRPC over TCP, "127.0.0.1:46357" or "[::1]:0", where port 0 takes
+	// a free one; gRPC over a unix socket, "unix:///run/slim.sock" or "unix:///run/slim.sock?mode=0660"; WebSocket,
 	// "ws://127.0.0.1:46357/path", or "wss://127.0.0.1:46357/path" where it has TLS.
 	Listen []string
 	// Limits are what is special to an endpoint, in the order of Listen. What they leave out is as for all.
 	Limits []Limits
 
-	// TLS are the configurations of Listen, in the same order; nil, or none: an endpoint without TLS. Each is asked anew
-	// for every connection by way of its GetConfigForClient.
+	// TLS are the configurations of Listen, in the same order; nil, or none: an endpoint without TLS. Each is asked
+	// anew for every connection by way of its GetConfigForClient.
 	TLS []*tls.Config
 
 	// Loops is the number of event loops; 0: half of the processors the runtime may use, at least 1, which
@@ -120,8 +120,8 @@ type Options struct {
 	StallTimeout time.Duration
 	// StallRate is the floor in bytes a second; 0: 256 KiB/s.
 	StallRate int
-	// HoldTimeout is how long a receiver that takes less than four times StallRate may keep other receivers waiting that
-	// could take more; 0: 5 s. Then it is stalled, too. What it takes meanwhile makes the time longer.
+	// HoldTimeout is how long a receiver that takes less than four times StallRate may keep other receivers waiting
+	// that could take more; 0: 5 s. Then it is stalled, too. What it takes meanwhile makes the time longer.
 	HoldTimeout time.Duration
 	// MaxSubscriptions bounds the subscriptions of one connection; 0: 1,048,576, but half of MaxNames at most.
 	MaxSubscriptions int
@@ -138,8 +138,8 @@ type Options struct {
 	MaxSockets int
 	// MaxConnections bounds its connections, of which a socket may have several; further ones are refused. 0: likewise.
 	MaxConnections int
-	// MaxUnfinished bounds the memory of messages that have not arrived whole, in bytes. Beyond it the socket that holds
-	// most of it loses the connection that began one first. 0: a thirty-second of that memory.
+	// MaxUnfinished bounds the memory of messages that have not arrived whole, in bytes. Beyond it the socket that
+	// holds most of it loses the connection that began one first. 0: a thirty-second of that memory.
 	MaxUnfinished int
 	// MaxQueued bounds the memory of messages that wait for receivers, in bytes. Beyond it, with the policy Block from
 	// half of it on, senders are charged for every message that has to wait, however little its receiver has waiting; a
@@ -153,8 +153,8 @@ type Options struct {
 	// MaxRemotes bounds the remote links of the node; 0: 1,024.
 	MaxRemotes int
 
-	// HeaderMemory bounds what the node remembers of headers to save work, in bytes, shared out to its loops; 0: 32 MiB;
-	// negative: nothing is remembered.
+	// HeaderMemory bounds what the node remembers of headers to save work, in bytes, shared out to its loops; 0: 32
+	// MiB; negative: nothing is remembered.
 	HeaderMemory int
 
 	// NodeID is told to peers and used to refuse a link to oneself; "": node-<random>.

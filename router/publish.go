@@ -119,8 +119,8 @@ func (l *loop) deliverAll(ts []*Conn, at int, away bool) (next int, others bool)
 	return next, others
 }
 
-// guardTarget, deferred around deliveries to ts, is the boundary of their faults: a panic costs ts[*next] its socket, and
-// the others are served next.
+// guardTarget, deferred around deliveries to ts, is the boundary of their faults: a panic costs ts[*next] its socket,
+// and the others are served next.
 func (l *loop) guardTarget(ts []*Conn, next *int) {
 	if *next == len(ts) {
 		return
@@ -265,8 +265,8 @@ func (c *Conn) put(hdr []byte) bool {
 	return true
 }
 
-// outgrown reports whether o is longer, with the header that we have given it, than c takes: it came by a transport that
-// takes more, or a header MAC is new because it comes from a peer (P-tr-5).
+// outgrown reports whether o is longer, with the header that we have given it, than c takes: it came by a transport
+// that takes more, or a header MAC is new because it comes from a peer (P-tr-5).
 func (c *Conn) outgrown(o *transport.Message) bool {
 	return len(o.B)+len(o.Header) > c.most && o.Len() > c.most
 }

@@ -25,8 +25,8 @@ const (
 	ReasonInvalid
 	// ReasonUndecodable: no protobuf; the stream is ended, as upstream does.
 	ReasonUndecodable
-	// ReasonTooLarge: over what the transport takes, 4 MiB by gRPC: of a sender, the connection is ended; for a receiver,
-	// the message is dropped.
+	// ReasonTooLarge: over what the transport takes, 4 MiB by gRPC: of a sender, the connection is ended; for a
+	// receiver, the message is dropped.
 	ReasonTooLarge
 	// ReasonCompressed: the compressed flag or a grpc-encoding; the stream is ended or refused.
 	ReasonCompressed

@@ -9,8 +9,8 @@ import (
 const (
 	// reliefGrowth is how much the process must have grown for its memory to be given back at once.
 	reliefGrowth = 32 << 20
-	// reliefTicks is for how many ticks messages must take little. Each time that little came of it this is doubled, up to
-	// reliefRarely: as rare as what the collector does by itself.
+	// reliefTicks is for how many ticks messages must take little. Each time that little came of it this is doubled, up
+	// to reliefRarely: as rare as what the collector does by itself.
 	reliefTicks  = 3
 	reliefRarely = 120
 )

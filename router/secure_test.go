@@ -142,8 +142,8 @@ func (m *memoryTLS) open(b []byte) []byte {
 	}
 }
 
-// What the rest of this package's tests say of peers in memory holds for peers with TLS: those that take little time are run
-// again here, all of them with secureEnv.
+// What the rest of this package's tests say of peers in memory holds for peers with TLS: those that take little time
+// are run again here, all of them with secureEnv.
 func TestPeersWithTLSAreLikeOthers(t *testing.T) {
 	if os.Getenv(secureEnv) != "" {
 		return

@@ -50,8 +50,8 @@ type Connection struct {
 	Stalled time.Duration
 	// Missed counts messages for it that died at its queue.
 	Missed uint64
-	// Dropped counts messages of it that died, Unmatched those among them that nobody has subscribed to, LastDrop is why
-	// the latest of all these died.
+	// Dropped counts messages of it that died, Unmatched those among them that nobody has subscribed to, LastDrop is
+	// why the latest of all these died.
 	Dropped, Unmatched uint64
 	LastDrop           Reason
 	// Names is how many subscriptions it has, Some the first of their names, if it has a few.

@@ -165,7 +165,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	l.live = nil
 }
 
-// Who is turned away, and what reaches nobody, is told with its reason and words; however many there are, a few are kept.
+// Who is turned away, and what reaches nobody, is told with its reason and words; however many there are, a few are
+// kept.
 func TestTroubleTellsWhyMessagesReachNobody(t *testing.T) {
 	r := newRig(t, 2, Options{})
 	var refusals []Refusal

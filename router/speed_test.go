@@ -24,8 +24,8 @@ func journeys(f func(name string, loops, dest, targets int, fresh bool)) {
 	}
 }
 
-// TestAllocsOfTheJourney: from the bytes of a read to the bytes handed to the kernel nothing is allocated; with TLS nothing
-// but what crypto/tls takes for each time that it asks for records, which are 16 KiB at most.
+// TestAllocsOfTheJourney: from the bytes of a read to the bytes handed to the kernel nothing is allocated; with TLS
+// nothing but what crypto/tls takes for each time that it asks for records, which are 16 KiB at most.
 func TestAllocsOfTheJourney(t *testing.T) {
 	t.Run("plain", func(t *testing.T) { testAllocsOfTheJourney(t, false) })
 	t.Run("TLS", func(t *testing.T) { testAllocsOfTheJourney(t, true) })

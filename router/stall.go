@@ -82,8 +82,8 @@ func (c *Conn) await() {
 	}
 }
 
-// undecided reports whether c has to be looked at: somebody waits for it, or it has room that is too little to be used at
-// once.
+// undecided reports whether c has to be looked at: somebody waits for it, or it has room that is too little to be used
+// at once.
 func (c *Conn) undecided() bool {
 	q := &c.q
 	if q.len() == 0 || c.state == gone {

@@ -45,8 +45,8 @@ func (l *loop) served() (n uint64) {
 	return n + l.n.delivered + l.n.queued
 }
 
-// watched runs f, which runs callbacks of l, and settles the rig, one turn after the other. It returns the most receivers
-// that were served in one callback.
+// watched runs f, which runs callbacks of l, and settles the rig, one turn after the other. It returns the most
+// receivers that were served in one callback.
 func (r *rig) watched(l int, f func()) (most uint64) {
 	before := r.n.loops[l].served()
 	look := func() {

@@ -24,8 +24,8 @@ func (a *app) wantEnd(code ws.Code, reason string) {
 	}
 }
 
-// What a client says that is no WebSocket of binary messages ends its connection with the code that RFC 6455 section 7.4.1
-// has for it, and nobody else's. Rules: P-ws-6, P-ws-8, P-ws-9.
+// What a client says that is no WebSocket of binary messages ends its connection with the code that RFC 6455 section
+// 7.4.1 has for it, and nobody else's. Rules: P-ws-6, P-ws-8, P-ws-9.
 func TestHostileWebSocketsEndWithTheirCode(t *testing.T) {
 	frame := func(b0 byte, payload []byte) func(*app) { return func(a *app) { a.frame(b0, payload) } }
 	raw := func(b ...byte) func(*app) { return func(a *app) { a.ws().loop.Deliver(a.ws().sock, b) } }
@@ -115,8 +115,8 @@ func TestWebSocketPingsAreAnswered(t *testing.T) {
 	}
 }
 
-// A message of more than 4 MiB reaches receivers by WebSocket; for one by gRPC it dies, counted, and nothing else happens to
-// that. Rules: P-tr-5, P-ws-8.
+// A message of more than 4 MiB reaches receivers by WebSocket; for one by gRPC it dies, counted, and nothing else
+// happens to that. Rules: P-tr-5, P-ws-8.
 func TestMessagesTooLargeForGRPC(t *testing.T) {
 	for _, where := range placements {
 		t.Run(where.name, func(t *testing.T) {
@@ -148,8 +148,8 @@ func TestMessagesTooLargeForGRPC(t *testing.T) {
 	}
 }
 
-// A sender that is held cannot answer a ping, nor complete what it had begun: neither is held against it. When it is read
-// again it has as long as anybody.
+// A sender that is held cannot answer a ping, nor complete what it had begun: neither is held against it. When it is
+// read again it has as long as anybody.
 func TestHeldWebSocketIsNotTakenForDead(t *testing.T) {
 	r := newRig(t, 1, Options{SlowConsumer: Block, KeepaliveTime: 2 * time.Second, KeepaliveTimeout: 2 * time.Second})
 	r.window = 64 << 10
@@ -217,8 +217,8 @@ func TestHeldWebSocketCompletesItsFrame(t *testing.T) {
 	}
 }
 
-// A receiver behind a unix socket that reads steadily at twice the floor is not stalled. What lies in the kernel first came
-// in short writes, whose memory is many times their bytes; a buffer that is half read is not freed at all.
+// A receiver behind a unix socket that reads steadily at twice the floor is not stalled. What lies in the kernel first
+// came in short writes, whose memory is many times their bytes; a buffer that is half read is not freed at all.
 func TestSteadyReaderBehindAUnixSocketIsNotStalled(t *testing.T) {
 	for _, rate := range []int{DefaultStallRate, 32 << 10} {
 		t.Run(fmt.Sprint(rate), func(t *testing.T) {
@@ -309,7 +309,8 @@ func TestRefusedHandshakesAreAnswered(t *testing.T) {
 	}
 }
 
-// What a held sender has sent, and the node's kernel has, goes its way when the node stops: it is read then. Rules: P-end-3.
+// What a held sender has sent, and the node's kernel has, goes its way when the node stops: it is read then. Rules:
+// P-end-3.
 func TestHeldWebSocketIsReadWhenTheNodeStops(t *testing.T) {
 	r := newRig(t, 1, Options{SlowConsumer: Block})
 	a, b := r.join(webSocketKind, 0), r.join(0, 0)

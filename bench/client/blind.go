@@ -11,9 +11,9 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
-// Requests of a stream to the relay in bench/relay, which takes SLIM's messages byte for byte, but negotiates nothing and
-// knows no names: one of these words, a space, and a name. Each comes back as it is when it is done. After a
-// feed, whatever is sent is passed on.
+// Requests of a stream to the relay in bench/relay, which takes SLIM's messages byte for byte, but negotiates nothing
+// and knows no names: one of these words, a space, and a name. Each comes back as it is when it is done. After a feed,
+// whatever is sent is passed on.
 const (
 	Join    = "join"     // everything that is fed under this name comes out here
 	Feed    = "feed"     // what goes in here comes out of the streams that joined, of one in turn

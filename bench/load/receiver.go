@@ -35,8 +35,8 @@ type Receiver struct {
 	}
 }
 
-// windows says under which phase a delay is recorded. It goes by the stamp, whenever the message comes: those that a node
-// holds back beyond the end of a phase are the ones that matter.
+// windows says under which phase a delay is recorded. It goes by the stamp, whenever the message comes: those that a
+// node holds back beyond the end of a phase are the ones that matter.
 type windows struct {
 	spans   []span // by phase; of one that has not begun: empty
 	running int    // the phase that goes on; -1: none
@@ -81,8 +81,8 @@ func NewInstances(n int, first uint32, senders, phases int) []*Receiver {
 // From returns the sequence of one sender.
 func (r *Receiver) From(sender uint32) *Sequence { return r.seqs[sender-r.base] }
 
-// Phase begins phase i: delays of messages stamped at from or later belong to it, until End. One goroutine calls Phase, End
-// and Settle.
+// Phase begins phase i: delays of messages stamped at from or later belong to it, until End. One goroutine calls Phase,
+// End and Settle.
 func (r *Receiver) Phase(i int, from int64) {
 	w := &windows{spans: slices.Clone(r.shared.windows.Load().spans), running: i}
 	w.spans[i] = span{from, math.MaxInt64}
@@ -108,8 +108,8 @@ func (r *Receiver) Settle() {
 	defer r.mu.Unlock()
 }
 
-// Silence returns the longest time, in nanoseconds, in which nothing arrived between the beginning of the phase and now.
-// A sender in a closed loop stops when a node does, so delays alone would not show it.
+// Silence returns the longest time, in nanoseconds, in which nothing arrived between the beginning of the phase and
+// now. A sender in a closed loop stops when a node does, so delays alone would not show it.
 func (r *Receiver) Silence(now int64) int64 {
 	w := r.shared.windows.Load()
 	if w.running < 0 {
@@ -142,8 +142,8 @@ func (r *Receiver) Take(sum *Latency) {
 // Foreign counts messages that were not meant for this receiver.
 func (r *Receiver) Foreign() uint64 { return r.shared.foreign.Load() }
 
-// Changed counts messages whose payload is not the one that a sender has stamped. Whose they were cannot be told, so that
-// they are missing there.
+// Changed counts messages whose payload is not the one that a sender has stamped. Whose they were cannot be told, so
+// that they are missing there.
 func (r *Receiver) Changed() uint64 { return r.shared.changed.Load() }
 
 // Begin implements Sink.

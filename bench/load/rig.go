@@ -26,7 +26,8 @@ type Target struct {
 // Blind reports whether the target is a relay, which knows no names.
 func (t Target) Blind() bool { return t.Dialer.Protocol() == Blind }
 
-// Rig is one node under test with the connections to it. One goroutine uses it; Dial, Open and Address are safe for all.
+// Rig is one node under test with the connections to it. One goroutine uses it; Dial, Open and Address are safe for
+// all.
 type Rig struct {
 	Target Target
 
@@ -199,8 +200,8 @@ func (g *Rig) Usage() (process.Usage, bool) {
 	return u, err == nil && u.CPU > 0
 }
 
-// Settled returns the node's resident memory once it stops moving, at the latest after three seconds; false when it cannot
-// be measured.
+// Settled returns the node's resident memory once it stops moving, at the latest after three seconds; false when it
+// cannot be measured.
 func (g *Rig) Settled(ctx context.Context) (int64, bool) {
 	u, known := g.Usage()
 	for range 12 {

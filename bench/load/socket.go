@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Socket is a connection as a generator wants it. It knows how long its writes have waited for the peer to take something:
-// a blocked sender is the node's doing, a slow one the generator's. It reads as fast as it shall. One goroutine reads and
-// one writes at a time.
+// Socket is a connection as a generator wants it. It knows how long its writes have waited for the peer to take
+// something: a blocked sender is the node's doing, a slow one the generator's. It reads as fast as it shall. One
+// goroutine reads and one writes at a time.
 type Socket struct {
 	net.Conn
 	ReadAt int64 // when the latest read returned, on the clock of Now; the reader's

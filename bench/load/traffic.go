@@ -12,8 +12,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 )
 
-// Traffic is the senders and receivers of one case. Receivers and senders are opened first; then Run does the rest, once.
-// One goroutine uses it.
+// Traffic is the senders and receivers of one case. Receivers and senders are opened first; then Run does the rest,
+// once. One goroutine uses it.
 type Traffic struct {
 	Case
 	Rig     *Rig
@@ -176,9 +176,9 @@ func (t *Traffic) Feed(ctx context.Context, all bool, to []Address, gate ...*Seq
 	return s, nil
 }
 
-// Run lets the senders go, warms up, measures one phase after the other, stops the senders, waits for what is still under
-// way and judges. Also with an error there are the spans of what there was. Nothing of the traffic runs any more when it
-// returns.
+// Run lets the senders go, warms up, measures one phase after the other, stops the senders, waits for what is still
+// under way and judges. Also with an error there are the spans of what there was. Nothing of the traffic runs any more
+// when it returns.
 func (t *Traffic) Run(ctx context.Context, phases ...Phase) error {
 	t.start(ctx)
 	err := t.hold(ctx, t.Warmup)

@@ -30,8 +30,8 @@ type Command struct {
 // versionLimit is how long a program may take to tell its version.
 const versionLimit = 2 * time.Second
 
-// Version returns what a node's program says of itself, PROGRAM --version, in one line. It asks only programs called slim or
-// slim-something: what others make of such a flag nobody knows. Empty: it is not known.
+// Version returns what a node's program says of itself, PROGRAM --version, in one line. It asks only programs called
+// slim or slim-something: what others make of such a flag nobody knows. Empty: it is not known.
 func (c Command) Version(ctx context.Context) string {
 	words, err := Words(c.Text)
 	if err != nil || !strings.HasPrefix(filepath.Base(words[0]), "slim") {
@@ -106,7 +106,8 @@ func (c Command) expand(addr, dir string) ([]string, error) {
 	return words, nil
 }
 
-// nodeConfig is the smallest configuration of upstream's node: one listener without TLS, quiet log, one worker per core.
+// nodeConfig is the smallest configuration of upstream's node: one listener without TLS, quiet log, one worker per
+// core.
 func nodeConfig(addr string) string {
 	return `tracing:
   log_level: warn

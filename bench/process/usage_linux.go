@@ -120,7 +120,8 @@ func Listens(pid int, addr string) bool {
 	return p != 0 || hidden
 }
 
-// owner finds which of pid and its descendants listens on the port of addr; 0: none. hidden: some may not be looked into.
+// owner finds which of pid and its descendants listens on the port of addr; 0: none. hidden: some may not be looked
+// into.
 func owner(pid int, addr string) (found int, hidden bool) {
 	inodes := listenInodes(pid, addr)
 	for _, p := range tree(pid) {
@@ -136,8 +137,8 @@ func owner(pid int, addr string) (found int, hidden bool) {
 	return 0, hidden
 }
 
-// listenInodes finds the sockets that listen on the port of addr where pid lives, in the format of proc_net_tcp(5): local
-// address in the second column, state (0A: listening) in the fourth, inode in the tenth.
+// listenInodes finds the sockets that listen on the port of addr where pid lives, in the format of proc_net_tcp(5):
+// local address in the second column, state (0A: listening) in the fourth, inode in the tenth.
 func listenInodes(pid int, addr string) (all []string) {
 	_, text, _ := net.SplitHostPort(addr)
 	port, err := strconv.Atoi(text)

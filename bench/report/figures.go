@@ -146,7 +146,8 @@ func own(n result.NodeResult) cell {
 	return cell{Text: strings.Join(texts, ", "), Class: "num wrap"}
 }
 
-// number is a metric of a node, with the spread of its rounds, and an asterisk where a note says why it is not the node's.
+// number is a metric of a node, with the spread of its rounds, and an asterisk where a note says why it is not the
+// node's.
 func number(n result.NodeResult, name string) cell {
 	s, ok := n.Metric(name)
 	if !ok {

@@ -200,8 +200,8 @@ func inTurn(samples []load.Sample) []load.Sample {
 	return all
 }
 
-// phases are the times at which samples change their phase, with the new one's name; what is between phases has none, and
-// is called as what comes before them.
+// phases are the times at which samples change their phase, with the new one's name; what is between phases has none,
+// and is called as what comes before them.
 func phases(samples []load.Sample) []mark {
 	var at []mark
 	for i := 1; i < len(samples); i++ {

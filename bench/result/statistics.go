@@ -26,8 +26,8 @@ func student(freedom int, confidence float64) float64 {
 }
 
 // interval returns the typical value of xs, and the bounds between which it lies with that confidence: the trimmed mean
-// with Tukey and McLaughlin's interval (winsorised deviation). From five values on, a fifth at each end is trimmed, so that
-// rounds in which a neighbour took the machine do not decide. One value has an interval without ends.
+// with Tukey and McLaughlin's interval (winsorised deviation). From five values on, a fifth at each end is trimmed, so
+// that rounds in which a neighbour took the machine do not decide. One value has an interval without ends.
 func interval(xs []float64, confidence float64) (value, low, high float64) {
 	v := slices.Sorted(slices.Values(xs))
 	n := len(v)

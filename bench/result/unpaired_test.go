@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// On a machine whose measurements scatter by 8 %, with a neighbour that takes half again in one of twenty, the interval holds
-// the true ratio as often as it says, and a gate is wrong no more often.
+// On a machine whose measurements scatter by 8 %, with a neighbour that takes half again in one of twenty, the interval
+// holds the true ratio as often as it says, and a gate is wrong no more often.
 func TestUnpairedIntervalHoldsTheTruth(t *testing.T) {
 	const runs = 4000
 	random := rand.New(rand.NewPCG(3, 5))

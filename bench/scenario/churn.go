@@ -177,8 +177,8 @@ func (v *visits) metrics(s load.Span) []result.Metric {
 }
 
 // soak: everything at once, for long: pairs, a group, and clients that come and go. What matters is whether memory,
-// descriptors, threads and delays grow. Goroutines, or a runtime's tasks, are not seen from outside: where they block they
-// show as threads, else as memory.
+// descriptors, threads and delays grow. Goroutines, or a runtime's tasks, are not seen from outside: where they block
+// they show as threads, else as memory.
 func soak(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
 	t := load.NewTraffic(g, p.Case)
 	if err := pairs(ctx, t, p.Pairs); err != nil {
@@ -196,8 +196,8 @@ func soak(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, e
 	return append(ms, growth(g.Samples)...), err
 }
 
-// leastSlope is how much of a course shows what an hour would bring: the half of two minutes. What seconds gain says nothing
-// of it.
+// leastSlope is how much of a course shows what an hour would bring: the half of two minutes. What seconds gain says
+// nothing of it.
 const leastSlope = 55 * time.Second
 
 // growth judges the second half of a course: what still grows there is no warming up. Of a process that is not known it

@@ -161,9 +161,9 @@ func storm(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, 
 	return ms, err
 }
 
-// come connects and subscribes all clients, so many at a time. It returns how many came and how long it took, in the word
-// for it, and how long each took, from dialling to the confirmed name. Half a crowd has no time. Who is not answered in its
-// own time tries again, as clients do: a node may take more at once than it can answer so soon.
+// come connects and subscribes all clients, so many at a time. It returns how many came and how long it took, in the
+// word for it, and how long each took, from dialling to the confirmed name. Half a crowd has no time. Who is not
+// answered in its own time tries again, as clients do: a node may take more at once than it can answer so soon.
 func (w *crowd) come(ctx context.Context, word string, workers int) (all, each []result.Metric, err error) {
 	took := make([]time.Duration, len(w.names))
 	w.conns, w.got = make([]load.Conn, len(w.names)), make([]*load.Receiver, len(w.names))
@@ -240,8 +240,8 @@ func (c called) metrics() []result.Metric {
 	}
 }
 
-// call publishes to all names, some messages each, and counts what did not come and what came more often; nothing when it
-// ends early.
+// call publishes to all names, some messages each, and counts what did not come and what came more often; nothing when
+// it ends early.
 func (w *crowd) call(ctx context.Context) (called, error) {
 	conn, err := w.rig.Open(ctx, load.Publishing, load.DialOptions{})
 	if err != nil {

@@ -120,8 +120,8 @@ func (d document) text(n *yaml.Node) (string, error) {
 	return n.Value, nil
 }
 
-// params applies the keys of a mapping, if there is one, to p. uses are the keys that have an effect; others are an error,
-// unless they may be left out.
+// params applies the keys of a mapping, if there is one, to p. uses are the keys that have an effect; others are an
+// error, unless they may be left out.
 func (d document) params(n *yaml.Node, p *result.Params, uses []string, others bool) error {
 	if n.IsZero() {
 		return nil

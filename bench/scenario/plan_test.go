@@ -24,14 +24,15 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
 }
 
-// simulated runs f in a bubble: time passes only while there is nothing to do, so that what is measured there is the same on
-// every machine, and an hour costs nothing.
+// simulated runs f in a bubble: time passes only while there is nothing to do, so that what is measured there is the
+// same on every machine, and an hour costs nothing.
 func simulated(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, f)
 }
 
-// target starts n, behind which there is no node, on a network in memory, a millisecond from its clients. Only in a bubble.
+// target starts n, behind which there is no node, on a network in memory, a millisecond from its clients. Only in a
+// bubble.
 func target(t *testing.T, n *faults.Proxy) load.Target {
 	t.Helper()
 	n.Net = &simnet.Net{Delay: time.Millisecond}

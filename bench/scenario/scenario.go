@@ -80,8 +80,8 @@ func kinds() []Kind {
 				return nil
 			}),
 		},
-		// Short and long messages of one sender behind each other. The long ones shall not break order, nor hold the short
-		// ones up for longer than their bytes take.
+		// Short and long messages of one sender behind each other. The long ones shall not break order, nor hold the
+		// short ones up for longer than their bytes take.
 		{
 			kind: "mixed", Uses: slices.Concat([]string{"sizes", "pairs", "identity", "identity-size"}, pacing), Blind: true,
 			Label: func(p result.Params) string {

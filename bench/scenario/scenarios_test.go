@@ -128,8 +128,8 @@ func TestChurnCountsClientsAndFailures(t *testing.T) {
 	})
 }
 
-// A node that keeps the names of dead clients delivers to nobody, or twice: the storm finds both. So it does what goes wrong
-// before the storm.
+// A node that keeps the names of dead clients delivers to nobody, or twice: the storm finds both. So it does what goes
+// wrong before the storm.
 func TestStormFindsLossAndGhosts(t *testing.T) {
 	for _, c := range []struct {
 		metric string
@@ -190,7 +190,8 @@ func TestStormComesAllAtOnce(t *testing.T) {
 	}
 }
 
-// A client that a node is too busy to answer comes all the same, later, and is told of; one that cannot come ends the storm.
+// A client that a node is too busy to answer comes all the same, later, and is told of; one that cannot come ends the
+// storm.
 func TestStormLetsWhoWasNotAnsweredTryAgain(t *testing.T) {
 	simulated(t, func(t *testing.T) {
 		n := new(faults.Proxy)

@@ -63,8 +63,8 @@ func othersOf(t *load.Traffic, n int, recovered []result.Metric) (ms []result.Me
 	return ms
 }
 
-// groupWithVictim opens a group of n whose last member does not hold the sender back, and counts neither for rates nor for
-// delays.
+// groupWithVictim opens a group of n whose last member does not hold the sender back, and counts neither for rates nor
+// for delays.
 func groupWithVictim(ctx context.Context, t *load.Traffic, n int) (load.Conn, *load.Sequence, error) {
 	to := t.Rig.Name("group", 0)
 	var gate []*load.Sequence

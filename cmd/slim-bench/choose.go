@@ -254,8 +254,8 @@ func reachable(ctx context.Context, addrs []string) error {
 	return nil
 }
 
-// checkPID refuses a process that cannot be measured, and one that does not serve addrs: what is judged by its figures would
-// be missing, or another's.
+// checkPID refuses a process that cannot be measured, and one that does not serve addrs: what is judged by its figures
+// would be missing, or another's.
 func (o *runOptions) checkPID(addrs []string) error {
 	if !o.fs.Changed("pid") {
 		return nil

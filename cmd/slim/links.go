@@ -22,8 +22,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
 
-// links are the clients of a service as a node dials them, and their TLS. Files with clients that cannot be dialled were
-// refused; what can be wrong are files of certificates.
+// links are the clients of a service as a node dials them, and their TLS. Files with clients that cannot be dialled
+// were refused; what can be wrong are files of certificates.
 func (p *program) links(c *config.Config, s *config.Service) (out []router.Link, all []secured, err error) {
 	getenv := func(k string) string { v, _ := p.env(k); return v }
 	environment := connect.FromEnvironment(getenv)
@@ -88,7 +88,7 @@ func (p *program) link(c *config.Client, onlyPQ bool, environment func(connect.T
 		Endpoint: withoutCredentials(c.Endpoint),
 		Connect:  func(ctx context.Context) (net.Conn, error) { return d.Dial(ctx, target) },
 
-		ConnectTimeout: c.ConnectTimeout, Call: call, ID: c.LinkID, Kind: linkKinds[c.ConnectionType],
+		ConnectTimeout: c.ConnectTimeout, HandshakeTimeout: c.ConnectTimeout, Call: call, ID: c.LinkID, Kind: linkKinds[c.ConnectionType],
 		AllowUnsigned: !c.RequireHeaderMAC, Backoff: backoff(&c.Backoff, rand.Float64),
 	}
 	if c.Secure() {

@@ -113,7 +113,7 @@ func TestClientsBecomeLinks(t *testing.T) {
 	if a.Kind != table.Peer || a.ID != "one" || !a.AllowUnsigned || a.ConnectTimeout != 3*time.Second ||
 		a.Call.AnswerTimeout != 4*time.Second || a.Call.KeepaliveTime != 5*time.Second ||
 		a.Call.KeepaliveTimeout != 6*time.Second || len(a.Call.Fields) != 1 || a.Call.Fields[0].Name != "x-tenant" ||
-		a.Call.Agent != "slimgo/1.2.3" || a.Connect == nil || a.Backoff == nil {
+		a.HandshakeTimeout != 3*time.Second || a.Call.Agent != "slimgo/1.2.3" || a.Connect == nil || a.Backoff == nil {
 		t.Errorf("first link %+v", a)
 	}
 	if b.Kind != table.Edge || b.AllowUnsigned || b.ConnectTimeout != 0 || b.Call.KeepaliveTime != 0 {

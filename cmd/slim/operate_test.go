@@ -149,8 +149,8 @@ func TestTopLooksTwiceForRates(t *testing.T) {
 	})
 }
 
-// On a terminal it looks again and again, draws what the terminal has room for, outlives a node that does not answer, and
-// leaves the terminal as it was.
+// On a terminal it looks again and again, draws what the terminal has room for, outlives a node that does not answer,
+// and leaves the terminal as it was.
 func TestTopOnATerminal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig()

@@ -21,8 +21,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 )
 
-// asNode makes the test's program the command itself, so that tests have it in a process of its own, with real pipes and
-// signals.
+// asNode makes the test's program the command itself, so that tests have it in a process of its own, with real pipes
+// and signals.
 const asNode = "SLIM_TEST_AS_NODE"
 
 // hang is what no wait of these tests takes unless something is broken.
@@ -237,8 +237,8 @@ func (p *process) forwards(t *testing.T) {
 	}
 }
 
-// A reader of the log that stands still costs log records, and nothing else: not a message, not the end of the process. When
-// it reads on, it learns how many records it has missed.
+// A reader of the log that stands still costs log records, and nothing else: not a message, not the end of the process.
+// When it reads on, it learns how many records it has missed.
 func TestLogReaderThatStandsStill(t *testing.T) {
 	for _, readsOn := range []bool{true, false} {
 		t.Run(fmt.Sprintf("reads on %t", readsOn), func(t *testing.T) {

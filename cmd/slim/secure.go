@@ -33,7 +33,8 @@ func protocols(endpoint string) []string {
 	return []string{"h2"}
 }
 
-// secure loads the TLS of a service's listeners: o is what the router takes, in the order of the servers; nil: none has TLS.
+// secure loads the TLS of a service's listeners: o is what the router takes, in the order of the servers; nil: none has
+// TLS.
 func (p *program) secure(c *config.Config, s *config.Service) (all []secured, o []*tls.Config, err error) {
 	for i := range s.Dataplane.Servers {
 		server := &s.Dataplane.Servers[i]
@@ -95,7 +96,8 @@ func tlsFailure(c *config.Config, t *config.TLS, path string, err error) error {
 	}
 }
 
-// keepSecure has certificates loaded anew when their files change, or when reload asks for it. It returns when ctx ends.
+// keepSecure has certificates loaded anew when their files change, or when reload asks for it. It returns when ctx
+// ends.
 func (p *program) keepSecure(ctx context.Context, services []*service, log *slog.Logger, reload <-chan os.Signal) {
 	log = log.With(cli.KeyTarget, "slim_config::tls")
 	w := certs.Watcher{Blind: func(err error) {
@@ -166,7 +168,8 @@ func notifyHangups(c chan<- os.Signal) func() {
 	return func() { signal.Stop(c) }
 }
 
-// sortHangups passes a SIGHUP on to stop if it means that the terminal is gone, else to reload. It returns when ctx ends.
+// sortHangups passes a SIGHUP on to stop if it means that the terminal is gone, else to reload. It returns when ctx
+// ends.
 func (p *program) sortHangups(ctx context.Context, hangups <-chan os.Signal, stop, reload chan<- os.Signal) {
 	for {
 		select {

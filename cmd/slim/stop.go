@@ -73,8 +73,8 @@ func (p *program) stopAll(services []*service, drain time.Duration, signals <-ch
 	return &failure{context: []string{"failed to stop service"}, cause: failed}
 }
 
-// stop begins to end one service: no more connections, what is on its way may arrive within the timeout. The outcome goes to
-// result.
+// stop begins to end one service: no more connections, what is on its way may arrive within the timeout. The outcome
+// goes to result.
 func (s *service) stop(ctx context.Context, drain time.Duration, result chan<- error) {
 	if s.runner != nil {
 		s.runner.Info("stopping service", "service", s.ID)

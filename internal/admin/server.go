@@ -47,8 +47,8 @@ type Options struct {
 	Addr string
 	// Services returns the services that run now. Safe for all.
 	Services func() []Service
-	// Ready returns nil once all services run and until the end begins, otherwise why the process is not ready. Safe for
-	// all.
+	// Ready returns nil once all services run and until the end begins, otherwise why the process is not ready. Safe
+	// for all.
 	Ready func() error
 	Build Build
 	// Status shows connections and names to everybody who can reach Addr. Without it they are for this machine only.

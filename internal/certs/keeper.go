@@ -42,7 +42,8 @@ func (k *Keeper) begin() (*Keeper, error) {
 	return k, nil
 }
 
-// Server returns the configuration of a listener, which is always the current one: it asks the keeper at each handshake.
+// Server returns the configuration of a listener, which is always the current one: it asks the keeper at each
+// handshake.
 func (k *Keeper) Server() *tls.Config { return k.base }
 
 // forClient is what a handshake that begins now is to know.
@@ -62,8 +63,8 @@ func (k *Keeper) Client() *tls.Config { return k.now.Load().alpn }
 // Leaf returns the certificate that this side shows now; nil: none.
 func (k *Keeper) Leaf() *x509.Certificate { return k.now.Load().leaf }
 
-// Reload loads everything anew, and reports whether that is something else than before. After an error, an *Error, all is
-// as before.
+// Reload loads everything anew, and reports whether that is something else than before. After an error, an *Error, all
+// is as before.
 func (k *Keeper) Reload() (changed bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

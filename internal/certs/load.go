@@ -136,8 +136,8 @@ func parseCertificates(b []byte) ([]*x509.Certificate, error) {
 }
 
 // authority adds the certificates of an authority to pool. They are trusted as they are: neither basic constraints nor
-// key usage of a root count, as upstream's verifier has it, and the authorities of upstream's examples have none. Rules:
-// P-tls-3.
+// key usage of a root count, as upstream's verifier has it, and the authorities of upstream's examples have none.
+// Rules: P-tls-3.
 func (s *state) authority(a *Authority, block string, pool *x509.CertPool) error {
 	key := block + ".path"
 	if a.Kind == Text {

@@ -26,8 +26,8 @@ type Watcher struct {
 	Told func(Event)
 	// Blind hears why changes cannot be seen at once; they still are every Poll.
 	Blind func(error)
-	// Settle is how long the files must not change before they are read: a certificate and its key are written one after
-	// the other. 0: 250 ms.
+	// Settle is how long the files must not change before they are read: a certificate and its key are written one
+	// after the other. 0: 250 ms.
 	Settle time.Duration
 	// Poll is how often files are looked at that nobody has announced a change of: folders may have been replaced, and
 	// some file systems tell nothing. 0: a minute.

@@ -26,7 +26,8 @@ type Dialer struct {
 	KeepAlive time.Duration
 }
 
-// Dial connects to t. The context bounds all of it, the proxy's answer included. The error says what could not be reached.
+// Dial connects to t. The context bounds all of it, the proxy's answer included. The error says what could not be
+// reached.
 func (d *Dialer) Dial(ctx context.Context, t Target) (net.Conn, error) {
 	var p *Proxy
 	if d.Proxy != nil && t.Network == "tcp" {

@@ -163,8 +163,9 @@ func accepted(head []byte) error {
 }
 
 // FromEnvironment returns a Dialer.Proxy that obeys HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, upper case before
-// lower, as getenv gives them when it is called: for secure targets the first, else the second, and the third where that is
-// empty. There is none for loopback addresses, and none under CGI (REQUEST_METHOD), where clients can set HTTP_PROXY.
+// lower, as getenv gives them when it is called: for secure targets the first, else the second, and the third where
+// that is empty. There is none for loopback addresses, and none under CGI (REQUEST_METHOD), where clients can set
+// HTTP_PROXY.
 func FromEnvironment(getenv func(string) string) func(Target) (*Proxy, error) {
 	get := func(name string) string { return cmp.Or(getenv(name), getenv(strings.ToLower(name))) }
 	if getenv("REQUEST_METHOD") != "" {

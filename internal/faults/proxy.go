@@ -1,7 +1,8 @@
-// Package faults is a SLIM node that damages traffic on purpose, so that one can see whether a measurement finds it. It ends
-// the channel and the link of each client. Behind it stands a real node, towards which each client has a connection of
-// its own (session/uplink), or, where time is simulated and a real node cannot run, nothing: then it confirms names and
-// forwards by exact name itself. It counts what it did. What it cannot write it keeps in memory without limit.
+// Package faults is a SLIM node that damages traffic on purpose, so that one can see whether a measurement finds it. It
+// ends the channel and the link of each client. Behind it stands a real node, towards which each client has a
+// connection of its own (session/uplink), or, where time is simulated and a real node cannot run, nothing: then it
+// confirms names and forwards by exact name itself. It counts what it did. What it cannot write it keeps in memory
+// without limit.
 package faults
 
 import (
@@ -42,12 +43,12 @@ func Every(k uint64, f Fate) func(uint64) Fate {
 
 // Proxy accepts clients from Start until Close. Its fields are set before.
 type Proxy struct {
-	// Fate chooses the fate of delivery n, counted from 0 over all clients. It is called by several goroutines. nil: all are
-	// delivered.
+	// Fate chooses the fate of delivery n, counted from 0 over all clients. It is called by several goroutines. nil:
+	// all are delivered.
 	Fate  func(n uint64) Fate
 	Delay time.Duration // of Late
-	// Pause is called before a publish of a client is taken, by several goroutines; what the client sends behind it waits.
-	// nil: never.
+	// Pause is called before a publish of a client is taken, by several goroutines; what the client sends behind it
+	// waits. nil: never.
 	Pause  func()
 	Window uint32      // how many bytes a client may send ahead; 0: 1 MiB
 	Refuse string      // the reason for which every name is refused; empty: none is

@@ -19,8 +19,8 @@ type Acceptance struct {
 	// Failed hears, once a minute at most, why connections are not taken.
 	Failed func(*Listener, error)
 
-	// TLS is the configuration for the handshake with which a connection begins; nil: there is none, and no TLS. What may
-	// change comes from its GetConfigForClient, so that tickets outlive a change. Both should have
+	// TLS is the configuration for the handshake with which a connection begins; nil: there is none, and no TLS. What
+	// may change comes from its GetConfigForClient, so that tickets outlive a change. Both should have
 	// DynamicRecordSizingDisabled: else records are small at first.
 	TLS *tls.Config
 	// Timeout is how long a handshake may take, from the acceptance on; 0: 10 s.
@@ -75,8 +75,8 @@ func (e *Engine) acceptOne(ln *Listener, a Acceptance, hs *handshakes) bool {
 var ErrFull = errors.New("the limit of sockets is reached")
 
 // admit makes an accepted connection, whose descriptor stays the caller's, a socket of loop l; s is its TLS, nil for
-// none. gnet needs two further descriptors for a moment and keeps one: while there are none the client waits as it would
-// if it had not been accepted.
+// none. gnet needs two further descriptors for a moment and keeps one: while there are none the client waits as it
+// would if it had not been accepted.
 func (e *Engine) admit(ln *Listener, a Acceptance, f *os.File, l *Loop, s *sealed) {
 	for {
 		err := enrolFile(a, f, l, s)

@@ -8,13 +8,14 @@ import (
 )
 
 // A socket that gnet does not know any more has a descriptor of our own, a duplicate; gnet has closed its. It comes to
-// that in two cases: the peer has ended its direction and may still be written to, which gnet knows no way to do, or the
-// handler does not want to read, and gnet cannot be told so. Such a socket is written as before, and it is read when our
-// own epoll instance reports it.
+// that in two cases: the peer has ended its direction and may still be written to, which gnet knows no way to do, or
+// the handler does not want to read, and gnet cannot be told so. Such a socket is written as before, and it is read
+// when our own epoll instance reports it.
 
-// Pause stops reading the socket, until Resume: its peer fills the kernel's buffers and has to wait. What was read already
-// still comes to Handler.Read, which is one read at most. An end of the connection is noticed at the next write, or after
-// Resume. It reports false if there is no descriptor for that, not even the engine's spare one; then reading goes on.
+// Pause stops reading the socket, until Resume: its peer fills the kernel's buffers and has to wait. What was read
+// already still comes to Handler.Read, which is one read at most. An end of the connection is noticed at the next
+// write, or after Resume. It reports false if there is no descriptor for that, not even the engine's spare one; then
+// reading goes on.
 func (k *Socket) Pause() bool {
 	if k.paused || k.closing || k.inputEnded {
 		return true

@@ -33,7 +33,8 @@ func window(t *testing.T, c *net.TCPConn) (n int) {
 	return n
 }
 
-// A transport without windows holds its peer by not reading: the kernels' buffers fill, the peer waits, nothing is lost.
+// A transport without windows holds its peer by not reading: the kernels' buffers fill, the peer waits, nothing is
+// lost.
 func TestPauseHoldsThePeer(t *testing.T) {
 	r := rig(t, Options{})
 	h := &tape{}
@@ -156,8 +157,8 @@ func TestPausedSocketIsWrittenAndEnds(t *testing.T) {
 	}
 }
 
-// What a read lends is good until its callback returns, and with it the batch: pieces of several reads of one turn do not
-// mix.
+// What a read lends is good until its callback returns, and with it the batch: pieces of several reads of one turn do
+// not mix.
 func TestBorrowedPiecesOfReadsThatWeMake(t *testing.T) {
 	r := rig(t, Options{})
 	var peers []*net.TCPConn

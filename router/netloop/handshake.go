@@ -65,8 +65,8 @@ const (
 	alertInsufficientSecurity = 71
 )
 
-// maxHandshake is how many bytes of a handshake are read, of a stranger that may have many: room for a chain of certificates.
-// crypto/tls keeps what is not complete, up to twice as much.
+// maxHandshake is how many bytes of a handshake are read, of a stranger that may have many: room for a chain of
+// certificates. crypto/tls keeps what is not complete, up to twice as much.
 const maxHandshake = 32 << 10
 
 var errLong = fmt.Errorf("the TLS handshake takes more than %d bytes", maxHandshake)

@@ -251,8 +251,8 @@ func TestHandshakeErrorNamesTheCertificate(t *testing.T) {
 	}
 }
 
-// What crypto/tls does with a Temporary error is what sealed lives on: a read that finds part of a record can be repeated
-// when the rest is there, and finds what it has left.
+// What crypto/tls does with a Temporary error is what sealed lives on: a read that finds part of a record can be
+// repeated when the rest is there, and finds what it has left.
 func TestCryptoTLSDoesNotLatchTemporaryErrors(t *testing.T) {
 	for name, version := range map[string]uint16{"1.3": tls.VersionTLS13, "1.2": tls.VersionTLS12} {
 		t.Run(name, func(t *testing.T) {

@@ -17,9 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Listener is a listener of TCP, or of a unix socket, with a high file descriptor. When a process is killed the kernel closes its files from
-// the highest descriptor down; were the listener the last, clients that lose their connection and dial again at once
-// would be accepted and reset, after which a Rust dialer gives up for good (P-end-2). This way they
+// Listener is a listener of TCP, or of a unix socket, with a high file descriptor. When a process is killed the kernel
+// closes its files from the highest descriptor down; were the listener the last, clients that lose their connection and
+// dial again at once would be accepted and reset, after which a Rust dialer gives up for good (P-end-2). This way they
 // are refused, and try again.
 type Listener struct {
 	f      *os.File

@@ -238,7 +238,8 @@ func (l *Loop) leave(k *Socket, nested bool) {
 	l.inside, l.serving = false, nil
 }
 
-// Guard, deferred around what is done for k, is the boundary of its faults: a panic costs k, and nobody else. k may be nil.
+// Guard, deferred around what is done for k, is the boundary of its faults: a panic costs k, and nobody else. k may be
+// nil.
 func (l *Loop) Guard(k *Socket) {
 	r := recover()
 	if r == nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/pool"
 )
 
-// Manual is a loop without threads, poller and clock: its owner makes it turn, gives its sockets what they read and lets
-// them write. Tests play every order of events with it.
+// Manual is a loop without threads, poller and clock: its owner makes it turn, gives its sockets what they read and
+// lets them write. Tests play every order of events with it.
 type Manual struct {
 	*Loop
 	woken   atomic.Bool
@@ -48,8 +48,8 @@ func (m *Manual) Attach(fd int, h Handler) *Socket {
 	return m.attach(&Socket{loop: m.Loop, handler: h, fd: fd, remote: manualAddr}, h)
 }
 
-// AttachTLS is Attach with TLS, after a handshake on c, in which nothing else may come. From then on fd is what is written
-// to.
+// AttachTLS is Attach with TLS, after a handshake on c, in which nothing else may come. From then on fd is what is
+// written to.
 func (m *Manual) AttachTLS(fd int, c net.Conn, config *tls.Config, h Handler) (*Socket, error) {
 	s, err := runHandshake(c, config, make(chan struct{}, 1), time.Now(), time.Hour)
 	if err != nil {

@@ -14,8 +14,8 @@ const (
 	spareBoxes = 256       // outboxes without memory that a loop keeps
 )
 
-// Outbox stages what one socket sends between two flushes: bytes of its own, and between them pieces that lie elsewhere.
-// Pieces borrowed from a read are good because the flush comes before that read's callback returns.
+// Outbox stages what one socket sends between two flushes: bytes of its own, and between them pieces that lie
+// elsewhere. Pieces borrowed from a read are good because the flush comes before that read's callback returns.
 type Outbox struct {
 	// B are the staged bytes. Append to it, within its capacity.
 	B []byte
@@ -68,8 +68,8 @@ func (k *Socket) newOutbox() *Outbox {
 // Len returns how many bytes are staged, those of pieces included.
 func (x *Outbox) Len() int { return len(x.B) + x.external }
 
-// Fits reports whether copied bytes can be appended and external ones added before the next flush. An empty outbox takes
-// pieces of any length.
+// Fits reports whether copied bytes can be appended and external ones added before the next flush. An empty outbox
+// takes pieces of any length.
 func (x *Outbox) Fits(copied, external int) bool {
 	return len(x.B)+copied <= OutboxSize && (x.Len() == 0 || x.external+external <= batchLimit) && len(x.pieces) < maxPieces
 }

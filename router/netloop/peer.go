@@ -7,8 +7,8 @@ import (
 )
 
 // PeerWindow returns the window that the peer's kernel advertises, in bytes, and the round trip, as TCP knows them
-// (tcp_info, Linux 5.4). On a unix socket, which has no window, it is how much may have been read that does not show yet.
-// false: the socket is neither, or gone. It is a system call, and allocates.
+// (tcp_info, Linux 5.4). On a unix socket, which has no window, it is how much may have been read that does not show
+// yet. false: the socket is neither, or gone. It is a system call, and allocates.
 func (k *Socket) PeerWindow() (n int, rtt time.Duration, ok bool) {
 	if k.dead {
 		return 0, 0, false

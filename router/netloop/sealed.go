@@ -94,8 +94,8 @@ func (s *sealed) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// whole returns how many bytes of in make whole records, no more than room; of the first at least what there is room for.
-// crypto/tls keeps its buffer small if it is empty between records.
+// whole returns how many bytes of in make whole records, no more than room; of the first at least what there is room
+// for. crypto/tls keeps its buffer small if it is empty between records.
 func (s *sealed) whole(room int) (n int) {
 	for n < len(s.in) {
 		w := s.taken
@@ -279,8 +279,8 @@ func (k *Socket) Accepted() time.Time {
 	return k.tls.accepted
 }
 
-// unseal gives the handler the next bytes of what was taken, and reports whether there may be more. It is a batch of its
-// own: what it lends lies where the next call puts its own.
+// unseal gives the handler the next bytes of what was taken, and reports whether there may be more. It is a batch of
+// its own: what it lends lies where the next call puts its own.
 func (l *Loop) unseal(k *Socket) (more bool) {
 	nested := l.enter(k)
 	defer l.leave(k, nested)

@@ -153,12 +153,13 @@ func (k *Socket) EndOutput() {
 // OutputEnded reports whether EndOutput was called.
 func (k *Socket) OutputEnded() bool { return k.ended }
 
-// Written returns how many bytes the kernel has taken since the start: of TLS all that was sent, the handshake included.
+// Written returns how many bytes the kernel has taken since the start: of TLS all that was sent, the handshake
+// included.
 func (k *Socket) Written() uint64 { return k.written }
 
 // Unacknowledged returns how many bytes the kernel holds that the peer's has not acknowledged, unsent ones included
-// (SIOCOUTQ). On a unix socket it is what the peer has not read, estimated from its memory. 0 if the socket is gone. It is
-// a system call.
+// (SIOCOUTQ). On a unix socket it is what the peer has not read, estimated from its memory. 0 if the socket is gone. It
+// is a system call.
 func (k *Socket) Unacknowledged() int {
 	if k.dead {
 		return 0

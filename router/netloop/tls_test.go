@@ -170,8 +170,8 @@ func TestRecordThatTheHandshakeHasReadInPart(t *testing.T) {
 	}
 }
 
-// A peer that ends its direction of TLS, and not its socket, still gets what waits for it, then our end. Rules: P-tls-6,
-// P-end-6.
+// A peer that ends its direction of TLS, and not its socket, still gets what waits for it, then our end. Rules:
+// P-tls-6, P-end-6.
 func TestPeerThatHalfClosesTLSGetsTheRest(t *testing.T) {
 	givesBack(t)
 	r := rig(t, Options{})

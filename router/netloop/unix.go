@@ -23,8 +23,8 @@ const (
 	unixBacklog = 4 << 10 // a client that finds it full fails at once: it is no queue for those who wait
 )
 
-// SplitUnix takes an endpoint unix://PATH apart. A query or fragment does not belong to the path; of the query `mode` is
-// read, the file's permissions in octal. mode is 0 if it is not given: then the process's umask decides.
+// SplitUnix takes an endpoint unix://PATH apart. A query or fragment does not belong to the path; of the query `mode`
+// is read, the file's permissions in octal. mode is 0 if it is not given: then the process's umask decides.
 func SplitUnix(endpoint string) (path string, mode fs.FileMode, err error) {
 	path, _, _ = strings.Cut(strings.TrimPrefix(endpoint, unixScheme), "#")
 	path, query, _ := strings.Cut(path, "?")
@@ -165,8 +165,8 @@ func clearPath(path string) error {
 	}
 }
 
-// lockFolder keeps another process of this program from looking at a socket file, too, and removing the one that is made
-// next. A folder that cannot be locked is used without.
+// lockFolder keeps another process of this program from looking at a socket file, too, and removing the one that is
+// made next. A folder that cannot be locked is used without.
 func lockFolder(dir string) (unlock func()) {
 	const tries, wait = 50, 20 * time.Millisecond // whoever else locks it does so for longer
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -212,17 +212,17 @@ func isUnix(fd int) bool {
 	return err == nil && domain == unix.AF_UNIX
 }
 
-// backlog is what the peer of a unix socket has not read. The kernel tells the memory of it and not the bytes: each write
-// makes buffers of its own, of 768 bytes at least, and a buffer is freed when the last byte of it is read. So the bytes are
-// estimated: what has been freed held as many of them as the rest of the memory.
+// backlog is what the peer of a unix socket has not read. The kernel tells the memory of it and not the bytes: each
+// write makes buffers of its own, of 768 bytes at least, and a buffer is freed when the last byte of it is read. So the
+// bytes are estimated: what has been freed held as many of them as the rest of the memory.
 type backlog struct {
 	written uint64 // bytes that the kernel had taken, at the last look
 	memory  int    // that the rest took then
 	bytes   int    // of the rest; never above memory
 }
 
-// look takes in how many bytes the kernel has taken since the start, and the memory of what has not been read, and returns
-// how many bytes that are. Not 1, which would be a FIN of TCP.
+// look takes in how many bytes the kernel has taken since the start, and the memory of what has not been read, and
+// returns how many bytes that are. Not 1, which would be a FIN of TCP.
 func (b *backlog) look(written uint64, memory int) int {
 	fresh := int(written - b.written)
 	all, most := b.bytes+fresh, b.memory+fresh // if nothing had been read; a byte takes one byte of memory at least
@@ -236,6 +236,6 @@ func (b *backlog) look(written uint64, memory int) int {
 	return all
 }
 
-// unixPiece is how much of what it reads the peer of a unix socket keeps from being noticed, in bytes: a buffer holds up to
-// some 36 KiB of one write.
+// unixPiece is how much of what it reads the peer of a unix socket keeps from being noticed, in bytes: a buffer holds
+// up to some 36 KiB of one write.
 const unixPiece = 64 << 10

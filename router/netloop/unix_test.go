@@ -255,9 +255,9 @@ func unixPair(t *testing.T) (k *Socket, far int) {
 	return &Socket{fd: fds[0], backlog: new(backlog)}, fds[1]
 }
 
-// The kernel counts memory, and the memory of short writes is ten times their bytes. What the peer has read shows all the
-// same, to within a buffer or two: while it reads, and when that which it reads came in short writes as well as in long
-// ones.
+// The kernel counts memory, and the memory of short writes is ten times their bytes. What the peer has read shows all
+// the same, to within a buffer or two: while it reads, and when that which it reads came in short writes as well as in
+// long ones.
 func TestUnacknowledgedBytesOfAUnixSocket(t *testing.T) {
 	for _, tc := range []struct {
 		name   string

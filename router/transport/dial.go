@@ -41,9 +41,10 @@ type call struct {
 	caller func(Stream) Caller
 }
 
-// DialGRPC returns the handler of a socket that was just connected. It opens one stream, whose receiver is made by caller
-// on the loop, and closes the socket at the end of that stream. caller is not called if the group is finishing: then
-// Acceptor.Ended is all that is heard of the socket. Its methods may be called on the loop only, but DialGRPC by all.
+// DialGRPC returns the handler of a socket that was just connected. It opens one stream, whose receiver is made by
+// caller on the loop, and closes the socket at the end of that stream. caller is not called if the group is finishing:
+// then Acceptor.Ended is all that is heard of the socket. Its methods may be called on the loop only, but DialGRPC by
+// all.
 func (g *Group) DialGRPC(c *Call, caller func(Stream) Caller) netloop.Handler {
 	l := *g.limits
 	l.KeepaliveTime, l.KeepaliveTimeout = cmp.Or(c.KeepaliveTime, l.KeepaliveTime), cmp.Or(c.KeepaliveTimeout, l.KeepaliveTimeout)

@@ -79,8 +79,8 @@ const maxPeerText = 256
 var promptAgents = []string{"grpc-go/", "slimgo/", "slim-bench/"}
 
 // prompt reports whether a client with this user agent sends what it has without waiting for an acknowledgement. Others
-// may, too: a client that is not known to is acknowledged at once. To one that is, it would cost a seventh of the CPU of
-// a small exchange, for an acknowledgement that would have ridden on the answer.
+// may, too: a client that is not known to is acknowledged at once. To one that is, it would cost a seventh of the CPU
+// of a small exchange, for an acknowledgement that would have ridden on the answer.
 func prompt(userAgent string) bool {
 	return slices.ContainsFunc(promptAgents, func(p string) bool { return strings.HasPrefix(userAgent, p) })
 }

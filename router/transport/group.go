@@ -20,8 +20,8 @@ type Options struct {
 	// MaxUnfinished bounds the memory for messages of one socket that are not complete, in bytes; 0: 8 MiB. Beyond it
 	// the stream whose message was begun first is ended. At least twice MaxMessage. Rules: P-lim-12.
 	MaxUnfinished int
-	// Unfinished bounds the same for all sockets of the node; nil: it is not bounded. Beyond it the socket that holds most
-	// loses the stream whose message was begun first.
+	// Unfinished bounds the same for all sockets of the node; nil: it is not bounded. Beyond it the socket that holds
+	// most loses the stream whose message was begun first.
 	Unfinished *pool.Quota
 	// TooMany is the text with which a stream is refused that Acceptor does not accept.
 	TooMany string
@@ -39,8 +39,8 @@ type Options struct {
 	KeepaliveTime time.Duration
 	// KeepaliveTimeout is how long the answer may take; 0: 20 s.
 	KeepaliveTimeout time.Duration
-	// Floor is what a peer has to take of what is still to be sent to it at the end; 0: 256 KiB a second, and 2 s without
-	// anything at least.
+	// Floor is what a peer has to take of what is still to be sent to it at the end; 0: 256 KiB a second, and 2 s
+	// without anything at least.
 	Floor Floor
 }
 
@@ -193,7 +193,8 @@ func (g *Group) checkIdle() {
 	}
 }
 
-// Rings is a transport that is reached through rings (pool.Port) and not by sockets. It belongs to the loop of its group.
+// Rings is a transport that is reached through rings (pool.Port) and not by sockets. It belongs to the loop of its
+// group.
 type Rings interface {
 	// Turn serves what has come, for a short time. more: it is to be called again.
 	Turn() (more bool)

@@ -107,8 +107,8 @@ func (k *socket) Flushing(last bool) {
 	}
 }
 
-// outbox returns the socket's outbox with everything in it that the engine has said so far: what is staged next must not
-// overtake it.
+// outbox returns the socket's outbox with everything in it that the engine has said so far: what is staged next must
+// not overtake it.
 func (k *socket) outbox() *netloop.Outbox {
 	x := k.net.Outbox()
 	if ctl := k.h2.Control(); len(ctl) > 0 {

@@ -98,7 +98,8 @@ func (s *stream) putSlow(m *Message, n int, tail []byte) bool {
 // frameRoom is what the headers of a message's first DATA frames take at most, with room to spare.
 const frameRoom = 64
 
-// outbox returns the outbox with room for so many bytes, after an early flush if need be; nil: the socket takes nothing.
+// outbox returns the outbox with room for so many bytes, after an early flush if need be; nil: the socket takes
+// nothing.
 func (s *stream) outbox(copied, external int) *netloop.Outbox {
 	k := s.sock
 	x := k.outbox()

@@ -63,8 +63,8 @@ func (k *socket) tick(now moment) {
 	k.pass(k, now)
 }
 
-// trickles reports whether the peer has begun something that should be complete by now. It ends streams whose message is
-// not. Rules: P-lim-12.
+// trickles reports whether the peer has begun something that should be complete by now. It ends streams whose message
+// is not. Rules: P-lim-12.
 func (k *socket) trickles() bool {
 	o, now := &k.group.opt, k.group.ticks
 	for {
@@ -136,8 +136,8 @@ func (k *socket) speaking() bool { return slices.ContainsFunc(k.streams, speaks)
 // speaks reports whether our side of s has not ended.
 func speaks(s *stream) bool { return !s.over }
 
-// done implements member: a socket that was dialled is, when its stream has ended on our side; another, without streams, may
-// have another.
+// done implements member: a socket that was dialled is, when its stream has ended on our side; another, without
+// streams, may have another.
 func (k *socket) done() bool {
 	return k.call != nil && k.live.accepting && (len(k.streams) == 0 || k.streams[0].over)
 }

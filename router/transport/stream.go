@@ -26,14 +26,14 @@ type Stream interface {
 	PutPart(m *Message, sent int, little bool) int
 	// Charge withholds n bytes from what the peer may send; negative n gives them back. The sum is never below zero.
 	Charge(n int)
-	// Advance lets the peer send n bytes, whatever is withheld. A peer that may send as much anyway gets nothing, so calls
-	// in a row give no more than one. It is a favour: a transport that has no such small steps does nothing.
+	// Advance lets the peer send n bytes, whatever is withheld. A peer that may send as much anyway gets nothing, so
+	// calls in a row give no more than one. It is a favour: a transport that has no such small steps does nothing.
 	Advance(n int)
 	// Established says that the peer is no stranger any more: the deadline of strangers does not apply, and messages
 	// may have their full size.
 	Established()
-	// Finish ends our side after everything put. status is a gRPC status code, text its message; who has opened the stream
-	// says neither. Messages from the peer may still come.
+	// Finish ends our side after everything put. status is a gRPC status code, text its message; who has opened the
+	// stream says neither. Messages from the peer may still come.
 	Finish(status int, text string)
 	// Silence ends the output of the socket, with all its streams, for ever: Receiver.Muted follows at the end of the
 	// batch, then what the peer has sent until now, then Receiver.Closed.
@@ -43,8 +43,8 @@ type Stream interface {
 
 	// Peer is who is at the other end.
 	Peer() *Peer
-	// Progress tells how much the peer has taken, for judging whether it reads. It takes system calls: it is for looks at
-	// a stream that somebody waits for, every Look, not for messages.
+	// Progress tells how much the peer has taken, for judging whether it reads. It takes system calls: it is for looks
+	// at a stream that somebody waits for, every Look, not for messages.
 	Progress() Progress
 }
 
@@ -53,8 +53,8 @@ type Prober interface{ Probe() }
 
 // Sharer is a Stream that shares its socket's window with others.
 type Sharer interface {
-	// Unblock ends the stream that seems to keep the window of all closed, with Receiver.Broken(FaultUnread), so that the
-	// others can go on. It reports false if that is the stream itself, or none is known.
+	// Unblock ends the stream that seems to keep the window of all closed, with Receiver.Broken(FaultUnread), so that
+	// the others can go on. It reports false if that is the stream itself, or none is known.
 	Unblock() bool
 }
 
@@ -81,7 +81,8 @@ type Waiter interface{ Waits() bool }
 
 // Acceptor decides about new streams, and hears of peers that were turned away. It belongs to a loop.
 type Acceptor interface {
-	// Accept returns the receiver of a new stream, or nil: then the stream is refused as one too many, with Options.TooMany.
+	// Accept returns the receiver of a new stream, or nil: then the stream is refused as one too many, with
+	// Options.TooMany.
 	Accept(s Stream) Receiver
 	// Refused notes that a socket or a request was turned away; err and attrs (as for slog) say more.
 	Refused(p *Peer, f Fault, err error, attrs ...any)
@@ -210,7 +211,8 @@ type Message struct {
 	Parts  *wire.Message // where B's header lies; nil: the node's own message, which leaves as it is
 	Header []byte        // leaves in place of B's header
 
-	// What precedes a header of headerSize bytes, if it is that short: receivers of one message have headers of one size.
+	// What precedes a header of headerSize bytes, if it is that short: receivers of one message have headers of one
+	// size.
 	opening     [wire.ShortOpening]byte
 	openingSize int
 	headerSize  int  // -1: it is not worked out

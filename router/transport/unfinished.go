@@ -83,7 +83,8 @@ func (g *Group) shed(m member) {
 	}
 }
 
-// shed implements member: it ends the stream whose message was begun first, or the socket if its memory is no message's.
+// shed implements member: it ends the stream whose message was begun first, or the socket if its memory is no
+// message's.
 func (k *socket) shed() {
 	hs, _ := k.h2.OldestMessage()
 	if hs == nil {

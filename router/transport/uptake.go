@@ -82,8 +82,8 @@ const (
 	// mergedSegments is what Linux frees at once: it merges received segments into buffers of up to 17 pieces of 32
 	// KiB, on loopback five segments of 64 KiB, and frees a buffer when all of it is read.
 	mergedSegments = 5 << 16
-	// largestBuffer is the most that Linux keeps for one socket unless it was told otherwise (tcp_rmem), and then some: an
-	// HTTP/2 window says less where it is larger than any buffer.
+	// largestBuffer is the most that Linux keeps for one socket unless it was told otherwise (tcp_rmem), and then some:
+	// an HTTP/2 window says less where it is larger than any buffer.
 	largestBuffer = 32 << 20
 )
 

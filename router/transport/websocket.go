@@ -9,8 +9,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/ws"
 )
 
-// webSocket is a WebSocket on one byte stream, in the accepting role. It is one Stream, webSocketStream, which lives from
-// the answer to the handshake until the socket is closed.
+// webSocket is a WebSocket on one byte stream, in the accepting role. It is one Stream, webSocketStream, which lives
+// from the answer to the handshake until the socket is closed.
 //
 //	handshake ──▶ open ──▶ over: our Close is staged ──▶ our direction ends when it is out ──▶ closed
 //	    └── refused, or at fault: the answer, or a Close, is the last word ──▲
@@ -29,8 +29,8 @@ type webSocket struct {
 	closed   bool      // Receiver.Closed was called
 }
 
-// AcceptWS returns the handler of a socket that was just accepted and shall become a WebSocket. path is what that of its
-// request has to equal, byte for byte.
+// AcceptWS returns the handler of a socket that was just accepted and shall become a WebSocket. path is what that of
+// its request has to equal, byte for byte.
 func (g *Group) AcceptWS(path string) netloop.Handler { return g.acceptWS(path, g.limits) }
 
 func (g *Group) acceptWS(path string, l *Limits) netloop.Handler {
@@ -58,8 +58,8 @@ func (k *webSocket) Read(p []byte) {
 	}
 }
 
-// fail ends a socket whose engine has given up; its last word is in Control. What the peer still sends is discarded, for a
-// moment, so that it can read that.
+// fail ends a socket whose engine has given up; its last word is in Control. What the peer still sends is discarded,
+// for a moment, so that it can read that.
 func (k *webSocket) fail(err error) {
 	if k.broken {
 		return
@@ -279,7 +279,8 @@ func (k *webSocket) expire(f Fault) {
 	k.net.Close()
 }
 
-// drain implements member. There is no announcement; but what has come of a peer that is held goes its way, too: P-end-3.
+// drain implements member. There is no announcement; but what has come of a peer that is held goes its way, too:
+// P-end-3.
 func (k *webSocket) drain() { k.resume() }
 
 // finish implements member.

@@ -136,7 +136,8 @@ func TestStrangersByWebSocketHaveOneDeadline(t *testing.T) {
 	}
 }
 
-// A message leaves in fragments of 64 KiB, each of which is counted in what Size says; answers to pings go between them.
+// A message leaves in fragments of 64 KiB, each of which is counted in what Size says; answers to pings go between
+// them.
 func TestLongMessagesLeaveInFragments(t *testing.T) {
 	h := build(t, Options{})
 	v := h.visitWS()
@@ -183,8 +184,8 @@ func TestLongMessagesLeaveInFragments(t *testing.T) {
 	}
 }
 
-// When the last word of the node is out the socket ends, at the latest two seconds later; what the peer sends then costs
-// nothing.
+// When the last word of the node is out the socket ends, at the latest two seconds later; what the peer sends then
+// costs nothing.
 func TestWebSocketEnds(t *testing.T) {
 	for _, tc := range []struct {
 		name string

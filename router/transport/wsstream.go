@@ -5,8 +5,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/ws"
 )
 
-// webSocketStream is the Stream of a WebSocket. It has no windows: what the kernel takes may be sent, and the peer is held
-// by not reading its socket.
+// webSocketStream is the Stream of a WebSocket. It has no windows: what the kernel takes may be sent, and the peer is
+// held by not reading its socket.
 type webSocketStream webSocket
 
 var (
@@ -15,8 +15,8 @@ var (
 )
 
 const (
-	// fragment is the most that leaves as one frame: a longer message is cut into several, so that little of it waits in
-	// the socket, and pings are answered between them.
+	// fragment is the most that leaves as one frame: a longer message is cut into several, so that little of it waits
+	// in the socket, and pings are answered between them.
 	fragment = 64 << 10
 	// largeRoom is what Room says while the kernel takes more: any message, in parts.
 	largeRoom = 1 << 30
@@ -77,7 +77,8 @@ func (s *webSocketStream) Put(m *Message) bool {
 	return true
 }
 
-// outbox returns the outbox with room for so many bytes, after an early flush if need be; nil: the socket takes nothing.
+// outbox returns the outbox with room for so many bytes, after an early flush if need be; nil: the socket takes
+// nothing.
 func (s *webSocketStream) outbox(copied, external int) *netloop.Outbox {
 	k := (*webSocket)(s)
 	x := k.outbox()

@@ -6,7 +6,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/pool"
 )
 
-// framing puts messages into the bytes of one connection and finds them there: gRPC over HTTP/2, or WebSocket. It does no I/O, reads no clock and takes no lock: its owner holds Conn.mu.
+// framing puts messages into the bytes of one connection and finds them there: gRPC over HTTP/2, or WebSocket. It does
+// no I/O, reads no clock and takes no lock: its owner holds Conn.mu.
 type framing interface {
 	// open begins the channel. What it sends first is in control.
 	open() error
@@ -26,7 +27,8 @@ type framing interface {
 	// full says that nothing more should be read until messages have been taken: there is no window that would hold the
 	// node.
 	full() bool
-	// inputEnded says that nothing more comes. It returns what the node had said of a refusal until then, if that is one.
+	// inputEnded says that nothing more comes. It returns what the node had said of a refusal until then, if that is
+	// one.
 	inputEnded() error
 	// ping asks the node for a sign of life: any bytes.
 	ping()

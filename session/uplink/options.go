@@ -15,7 +15,8 @@ const (
 	// MaxMessage is the largest message that nodes take, in bytes (P-tr-5).
 	MaxMessage = 4 << 20
 
-	// Version is the slim_version a connection claims without another: the release whose behaviour this package follows.
+	// Version is the slim_version a connection claims without another: the release whose behaviour this package
+	// follows.
 	Version = "3.4.6"
 
 	// Windows of a Rust dialer.
@@ -64,8 +65,8 @@ type Verify uint8
 const (
 	// VerifyAll: each. One that fails is dropped and counted.
 	VerifyAll Verify = iota
-	// VerifyFirst: the first, and if that fails the connection ends. For generators of load, which measure nodes and not
-	// themselves; other messages than the node's acknowledgements are passed on unread.
+	// VerifyFirst: the first, and if that fails the connection ends. For generators of load, which measure nodes and
+	// not themselves; other messages than the node's acknowledgements are passed on unread.
 	VerifyFirst
 )
 
@@ -76,7 +77,8 @@ type Field struct{ Name, Value string }
 type Options struct {
 	// DialContext opens the byte stream; nil: TCP. TLS, unix sockets and simulated networks come in here.
 	DialContext func(ctx context.Context, addr string) (net.Conn, error)
-	// WebSocket speaks WebSocket instead of gRPC: to a node's listener of ws://, or of wss:// where DialContext brings TLS.
+	// WebSocket speaks WebSocket instead of gRPC: to a node's listener of ws://, or of wss:// where DialContext brings
+	// TLS.
 	WebSocket bool
 	// Path is that of a WebSocket's request, with its query; empty: /.
 	Path string
@@ -112,16 +114,17 @@ type Options struct {
 	// nothing is read; it must not wait for the connection: TrySend, not Send. The messages are borrowed until
 	// return. nil: messages wait for Receive.
 	Handle func(msgs [][]byte)
-	// Answer takes the node's answers to requests that went out by Write or WriteThrough, and so have no Request: reason
-	// is why a name was refused, cut at 1 KiB. As Handle, it is called by the reader. nil: they are counted as ignored.
+	// Answer takes the node's answers to requests that went out by Write or WriteThrough, and so have no Request:
+	// reason is why a name was refused, cut at 1 KiB. As Handle, it is called by the reader. nil: they are counted as
+	// ignored.
 	Answer func(id uint64, ok bool, reason string)
 	// Verify says which messages are checked.
 	Verify Verify
 
 	// Queue bounds the bytes that wait to be sent: a message is accepted when fewer wait; 0: 256 KiB.
 	Queue int
-	// Window is how many bytes of messages a node may send ahead of the app; 0: 2 MiB, at least 64 KiB. By WebSocket, which
-	// has no windows, nothing is read while more wait.
+	// Window is how many bytes of messages a node may send ahead of the app; 0: 2 MiB, at least 64 KiB. By WebSocket,
+	// which has no windows, nothing is read while more wait.
 	Window int
 	// ReadBuffer is the most that one read takes, in bytes; 0: 64 KiB, at least 512. Idle connections need less.
 	ReadBuffer int

@@ -222,8 +222,8 @@ func (c *Conn) sort(msg []byte) (out []byte, fault Fault, err error) {
 	case err != nil && c.o.Verify == VerifyFirst:
 		return nil, Node, fmt.Errorf("the node sent what is no message: %w", err)
 	case err != nil:
-		// Upstream ends the connection. But it was another app that wrote the message, and a node that passed it on: that
-		// one app cannot read it is no reason to take everything else from it.
+		// Upstream ends the connection. But it was another app that wrote the message, and a node that passed it on:
+		// that one app cannot read it is no reason to take everything else from it.
 		c.n.invalid.Add(1)
 	case m.Kind == wire.KindAck:
 		c.ack(out, &m)

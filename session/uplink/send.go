@@ -84,9 +84,9 @@ func (c *Conn) Write(ctx context.Context, batch []byte) error {
 	return nil
 }
 
-// WriteThrough is Write for senders of so much, or so often, that to hand it to the writer would cost more than to write
-// it: the caller writes to the socket himself unless somebody is at it. It returns when everything that was queued
-// until then, the batch included, is with the kernel. After an error of ctx the batch is queued.
+// WriteThrough is Write for senders of so much, or so often, that to hand it to the writer would cost more than to
+// write it: the caller writes to the socket himself unless somebody is at it. It returns when everything that was
+// queued until then, the batch included, is with the kernel. After an error of ctx the batch is queued.
 func (c *Conn) WriteThrough(ctx context.Context, batch []byte) error {
 	if err := checkBatch(batch); err != nil {
 		return err
@@ -152,8 +152,8 @@ func (c *Conn) admit(ctx context.Context, wait bool) error {
 	return nil
 }
 
-// await returns when something has been written, the connection has ended or ctx has, whose error it returns. count says
-// whether it adds to waited. mu is held, and given up while waiting.
+// await returns when something has been written, the connection has ended or ctx has, whose error it returns. count
+// says whether it adds to waited. mu is held, and given up while waiting.
 func (c *Conn) await(ctx context.Context, count bool) error {
 	if ctx.Done() != nil {
 		stop := context.AfterFunc(ctx, func() {

@@ -87,8 +87,8 @@ func TestWriteThroughIsWithTheKernel(t *testing.T) {
 	})
 }
 
-// While the node's window is closed WriteThrough waits, and that is counted. What it had accepted when its context ended
-// is sent all the same, once.
+// While the node's window is closed WriteThrough waits, and that is counted. What it had accepted when its context
+// ended is sent all the same, once.
 func TestWriteThroughWaitsForTheWindow(t *testing.T) {
 	bubble(t, &fake{hold: true, window: 3000}, func(t *testing.T, f *fake) {
 		c, p, _ := f.dialCounted(Options{})

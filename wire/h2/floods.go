@@ -16,8 +16,8 @@ const (
 	maxAnswerable = 1 << 13   // PINGs that may come after we have sent as many frames
 
 	// Prices in tokens. A request pays more than a ping, since the owner works on it, and a stream that ends in an
-	// error pays again: rapid reset (CVE-2023-44487) is out of tokens after some 340 streams, or after those that may be
-	// open at once and some 80 if these are more: a proxy whose own side breaks resets them all together.
+	// error pays again: rapid reset (CVE-2023-44487) is out of tokens after some 340 streams, or after those that may
+	// be open at once and some 80 if these are more: a proxy whose own side breaks resets them all together.
 	priceRequest = 4
 	priceReset   = 8
 	priceEmpty   = 4

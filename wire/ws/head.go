@@ -65,7 +65,8 @@ func (h *head) parse() *headFault {
 		}
 		name, value, ok := bytes.Cut(line, []byte{':'})
 		if value = bytes.Trim(value, " \t"); !ok || !isToken(name) || !isValue(value) {
-			// RFC 9112 sections 5.1 and 5.2: neither a space before the colon nor a line that goes on with the one before.
+			// RFC 9112 sections 5.1 and 5.2: neither a space before the colon nor a line that goes on with the one
+			// before.
 			return &headFault{400, "line " + itoa(n+1) + " of the handshake is not a field"}
 		}
 		h.fields = append(h.fields, textField{name, value})

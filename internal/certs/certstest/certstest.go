@@ -1,5 +1,5 @@
-// Package certstest makes authorities, certificates and keys for tests. All are good from an hour ago for two hours, unless
-// a test says otherwise.
+// Package certstest makes authorities, certificates and keys for tests. All are good from an hour ago for two hours,
+// unless a test says otherwise.
 package certstest
 
 import (

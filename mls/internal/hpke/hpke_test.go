@@ -123,7 +123,8 @@ func TestPublishedVectors(t *testing.T) {
 	}
 }
 
-// HMAC and HKDF are what the standard library computes, for keys below and above a block and for outputs of many blocks.
+// HMAC and HKDF are what the standard library computes, for keys below and above a block and for outputs of many
+// blocks.
 func TestKDFIsTheStandardLibrarys(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		k := rapid.SampledFrom(kdfs).Draw(t, "kdf")
@@ -259,8 +260,8 @@ func TestLowOrderPointsAreRefused(t *testing.T) {
 	}
 }
 
-// The lists of points of low order are right: a secret shared with one is zero, whatever the scalar. Their neighbours are points like all
-// others.
+// The lists of points of low order are right: a secret shared with one is zero, whatever the scalar. Their neighbours
+// are points like all others.
 func TestListsOfLowOrder(t *testing.T) {
 	for _, c := range []struct {
 		kem  KEM
