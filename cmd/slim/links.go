@@ -20,6 +20,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/router"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/router/transport"
+	"github.com/seed31b3bfd0/slimgo/wire/compress"
 )
 
 // links are the clients of a service as a node dials them, and their TLS. Files with clients that cannot be dialled
@@ -69,6 +70,9 @@ func (p *program) link(c *config.Client, onlyPQ bool, environment func(connect.T
 	target, call := destination(c)
 	call.Agent = "slimgo/" + cmp.Or(p.build.Version, "0")
 	call.AnswerTimeout = c.RequestTimeout
+	if e, ok := compress.Named(strings.ToLower(c.Compression)); ok && e != compress.None {
+		call.Offer = &transport.Offer{Encoding: e}
+	}
 	for _, k := range slices.Sorted(maps.Keys(c.Headers)) {
 		call.Fields = append(call.Fields, transport.Field{Name: strings.ToLower(k), Value: c.Headers[k]})
 	}

@@ -40,7 +40,7 @@ func (g *Group) acceptWS(path string, l *Limits) netloop.Handler {
 // Opened implements netloop.Handler.
 func (k *webSocket) Opened(n *netloop.Socket) {
 	o := &k.group.opt
-	k.ws.Init(ws.Server, &ws.Settings{Path: k.path, MaxMessage: o.MaxWebSocket, FirstMessage: o.FirstMessage,
+	k.ws.Init(ws.Server, &ws.Settings{Path: k.path, MaxMessage: o.MaxWebSocket, FirstMessage: o.FirstMessage, Deflate: !o.Plain,
 		Now: k.group.ticks})
 	k.open(k, n)
 }
@@ -196,7 +196,7 @@ func (k *webSocket) dropGather() {
 
 // count brings up to date what the group knows of the socket's memory.
 func (k *webSocket) count() {
-	if n := k.ws.UnfinishedBytes(); n != k.unfinished {
+	if n := k.ws.UnfinishedBytes() + k.waiting; n != k.unfinished {
 		k.setUnfinished(n)
 	}
 }

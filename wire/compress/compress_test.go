@@ -85,6 +85,7 @@ func made(t testing.TB, e Encoding, b []byte) []byte {
 	return out.Bytes()
 }
 
+// Rules: P-comp-3.
 func TestMessagesInTwoPieces(t *testing.T) {
 	var c Compressor
 	var x Expander
@@ -166,6 +167,7 @@ func bombs(t testing.TB) map[string]struct {
 	return out
 }
 
+// Rules: P-comp-6.
 func TestBombsTakeNoMemory(t *testing.T) {
 	const limit = 4 << 20
 	for name, bomb := range bombs(t) {
@@ -232,6 +234,7 @@ func TestOffers(t *testing.T) {
 	}
 }
 
+// Rules: P-comp-4.
 func TestSamplerStopsAndTriesAgain(t *testing.T) {
 	var s Sampler
 	tries := 0

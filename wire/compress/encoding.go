@@ -1,6 +1,6 @@
 // Package compress compresses and expands messages, each by itself: nothing is kept from one to the next, so that a
 // connection has no state of it. Compressor and Expander hold the memory that the work takes; an owner has one of each
-// for all its connections.
+// for all its connections. Rules: P-comp.
 //
 // A message is compressed in two pieces. Its head, which differs from receiver to receiver (hops, header MAC) and is
 // small and random, goes as it is; its tail, which all receivers share, is compressed once for all of them:

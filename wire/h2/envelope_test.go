@@ -122,7 +122,7 @@ func TestBrokenMessages(t *testing.T) {
 	}
 }
 
-// Compressed messages come where they are taken, whatever the cuts, and between others.
+// Compressed messages come where they are taken, whatever the cuts, and between others. Rules: P-comp-2.
 func TestCompressedMessages(t *testing.T) {
 	packed := func(n int) []byte {
 		b := grpcMsg(n)

@@ -4,7 +4,7 @@ import "bytes"
 
 // permessage-deflate (RFC 7692), without context takeover in both directions: no connection keeps a state of it, and
 // each message can be compressed and expanded by itself. The engine negotiates it, and looks after the bit that marks
-// compressed messages; who has the engine compresses and expands.
+// compressed messages; who has the engine compresses and expands. Rules: P-comp-8.
 
 // bitRSV1 marks the first frame of a compressed message (RFC 7692 section 6).
 const bitRSV1 = 0x40

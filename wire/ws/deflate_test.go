@@ -20,6 +20,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/compress"
 )
 
+// Rules: P-comp-8.
 func TestOffersOfDeflate(t *testing.T) {
 	for _, tc := range []struct {
 		fields string

@@ -34,6 +34,9 @@ func (r *Request) Field(name string) ([]byte, bool) {
 	return v, n > 0
 }
 
+// Deflates reports whether the client offers permessage-deflate in a way that Accept agrees to.
+func (r *Request) Deflates() bool { return r.deflate }
+
 // Opens reports whether Accept can open a connection; if not, it says why to the client.
 func (r *Request) Opens() bool { return r.fault == nil }
 
