@@ -132,11 +132,11 @@ func (k *socket) compress(s *stream, r *h2.Response) (again bool, err error) {
 		k.call.uses = true
 		s.h2.User = nil
 		k.h2.Reset(s.h2, h2.Cancel)
-		if s.h2, err = k.openStream(); err != nil {
-			s.h2 = &ended
+		hs, err := k.openStream()
+		if err != nil {
 			return false, err
 		}
-		s.h2.User = s
+		s.h2, hs.User = hs, s
 		return true, nil
 	}
 	if k.call.uses {

@@ -123,7 +123,7 @@ func deflating(t testing.TB, s *Settings) *talk {
 // The bit stands in the first frame of a message and nowhere else: RFC 7692 section 6.
 func TestTheBitOfCompressedMessages(t *testing.T) {
 	const packed, plain = "message 66 ", "message 2 "
-	reserved := `reserved bit set, without an extension that means something by it`
+	reserved := `reserved bit set, without an extension`
 	for _, tc := range []struct {
 		name string
 		in   []byte

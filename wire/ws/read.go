@@ -46,7 +46,7 @@ func (c *Conn) checkStart(b0, b1 byte) bool {
 	op := opcode(b0 & 0xf)
 	switch {
 	case b0&bitsRSV != 0 && !c.mayReserve(b0):
-		c.fail("reserved bit set, without an extension that means something by it")
+		c.fail("reserved bit set, without an extension")
 	case op > opBinary && op < opClose || op > opPong:
 		c.fail("reserved opcode")
 	case c.role == Server && b1&bitMask == 0:
