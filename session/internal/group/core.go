@@ -69,6 +69,10 @@ type core struct {
 	receive *reliable.Receiver[*Received]
 	mls     *crypto // nil: off
 	beat    heartbeat
+
+	away     suspension
+	declared *ask   // this member's state, while it comes back
+	outdated func() // what to do if others are in another epoch then
 }
 
 // ackKey names a request of a member.

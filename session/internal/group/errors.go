@@ -16,6 +16,7 @@ var (
 	ErrNotMember     = errors.New("it is not a member")
 	ErrNoAnswer      = errors.New("it does not answer")
 	ErrNotReceiving  = errors.New("it does not receive data")
+	ErrBusy          = errors.New("this member is going or coming, or where it is to go already")
 	ErrRefusedJoiner = errors.New("its answer is not acceptable")
 )
 

@@ -327,19 +327,8 @@ func TestPointToPoint(t *testing.T) {
 func TestGroup(t *testing.T) {
 	for _, encrypted := range kinds {
 		for _, loss := range []float64{0, 0.1} {
-			w := newWorld(t, 2, "alice", "bob", "carol", "dave")
-			w.loss = loss
+			w := newGroup(t, 2, encrypted, loss, "alice", "bob", "carol", "dave")
 			alice := w.app("alice")
-			o := alice.options(message.Group, encrypted, fast)
-			o.Control = reliable.Options{Interval: 200 * time.Millisecond, Retries: 20}
-			alice.moderate(o, wire.Text("org", "ns", "channel"))
-			for _, name := range []string{"bob", "carol", "dave"} {
-				alice.step(Invite{Name: wire.Text("org", "ns", name), Handle: "invite " + name})
-			}
-			w.run(30 * time.Second)
-			for _, name := range []string{"bob", "carol", "dave"} {
-				alice.result("invite " + name)
-			}
 			for _, a := range w.apps {
 				if got := a.roster(); got != "alice bob carol dave" {
 					t.Errorf("%s knows %s", a.self.Name.Str[2], got)
@@ -400,4 +389,91 @@ func everybodyTalks(w *world, apps []*app, about string) {
 			a.got[from.self.Name.Str[2]] = nil
 		}
 	}
+}
+
+// Members that go and come back know each other again, also when others have come and gone meanwhile.
+func TestSuspendAndResume(t *testing.T) {
+	for _, encrypted := range kinds {
+		for _, loss := range []float64{0, 0.1} {
+			w := newGroup(t, 3, encrypted, loss, "alice", "bob", "carol", "dave")
+			alice, bob, carol := w.app("alice"), w.app("bob"), w.app("carol")
+			bob.step(Suspend{"away"})
+			w.run(10 * time.Second)
+			bob.result("away")
+			for _, a := range []*app{alice, carol} {
+				if got := a.roster(); got != "alice bob (offline) carol dave" {
+					t.Errorf("%s knows %s", a.self.Name.Str[2], got)
+				}
+			}
+			everybodyTalks(w, []*app{alice, carol, w.app("dave")}, "without bob")
+			bob.step(Resume{"back"})
+			w.run(10 * time.Second)
+			bob.result("back")
+			everybodyTalks(w, w.apps, "with bob")
+			carol.step(Suspend{"away"})
+			w.run(10 * time.Second)
+			alice.step(Remove{Name: wire.Text("org", "ns", "dave"), Handle: "remove"})
+			w.run(20 * time.Second)
+			alice.result("remove")
+			carol.step(Resume{"back"})
+			w.run(40 * time.Second)
+			carol.result("back")
+			for _, a := range []*app{alice, bob, carol} {
+				if got := a.roster(); encrypted && got != "alice bob carol" {
+					t.Errorf("%s knows %s", a.self.Name.Str[2], got)
+				}
+			}
+			everybodyTalks(w, []*app{alice, bob, carol}, "without dave")
+			if t.Failed() {
+				t.Fatalf("encrypted %v, loss %v: %v\n%v\n%v\n%v", encrypted, loss, alice.notices, bob.notices, carol.notices, w.trace)
+			}
+		}
+	}
+}
+
+// A member that was cut off while others came and went finds its way back by itself.
+func TestCutOffMember(t *testing.T) {
+	w := newGroup(t, 4, true, 0, "alice", "bob", "carol", "dave")
+	alice, bob := w.app("alice"), w.app("bob")
+	w.reach = func(from, to *app) bool { return from != bob && to != bob }
+	w.run(40 * time.Second)
+	if got := alice.roster(); got != "alice bob (offline) carol dave" {
+		t.Errorf("alice knows %s", got)
+	}
+	alice.step(Remove{Name: wire.Text("org", "ns", "carol"), Handle: "remove"})
+	w.run(20 * time.Second)
+	alice.result("remove")
+	w.reach = func(_, _ *app) bool { return true }
+	w.run(60 * time.Second)
+	for _, a := range []*app{alice, bob, w.app("dave")} {
+		if got := a.roster(); got != "alice bob dave" {
+			t.Errorf("%s knows %s: %v", a.self.Name.Str[2], got, a.notices)
+		}
+	}
+	everybodyTalks(w, []*app{alice, bob, w.app("dave")}, "again")
+	if t.Failed() {
+		t.Log(w.trace)
+	}
+}
+
+// newGroup is a world whose first app has invited all others.
+func newGroup(t *testing.T, seed uint64, encrypted bool, loss float64, names ...string) *world {
+	t.Helper()
+	w := newWorld(t, seed, names...)
+	w.loss = loss
+	alice := w.apps[0]
+	o := alice.options(message.Group, encrypted, fast)
+	o.Control = reliable.Options{Interval: 200 * time.Millisecond, Retries: 20}
+	alice.moderate(o, wire.Text("org", "ns", "channel"))
+	for _, name := range names[1:] {
+		alice.step(Invite{Name: wire.Text("org", "ns", name), Handle: "invite " + name})
+	}
+	w.run(30 * time.Second)
+	for _, name := range names[1:] {
+		alice.result("invite " + name)
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
+	return w
 }

@@ -29,6 +29,9 @@ func (h *heartbeat) start(to wire.NameText, now time.Time) {
 	}
 }
 
+// pause stops the beats until start.
+func (h *heartbeat) pause() { h.next = time.Time{} }
+
 func (h *heartbeat) deadline() time.Time { return h.next }
 
 func (h *heartbeat) track(n wire.NameText) {
@@ -82,19 +85,22 @@ func (c *core) beatNow() {
 	h.said, h.forced = false, false
 }
 
-// beaten takes the heartbeat of a member.
-func (c *core) beaten(m *message.Message) {
+// beaten takes the heartbeat of a member. ahead says that it is in a later epoch.
+func (c *core) beaten(m *message.Message) (ahead bool) {
 	p := c.roster.find(&m.Source)
 	if p == nil {
 		c.refuse(m, errStranger)
-		return
+		return false
 	}
+	epoch := m.Command.(*message.Beat).Epoch
+	ahead = c.mls != nil && epoch > c.mls.epoch() && epoch != message.NoEpoch
 	if !p.Offline {
-		return
+		return ahead
 	}
 	c.beat.forced = true
-	if m.Command.(*message.Beat).Epoch == c.mls.epoch() {
+	if epoch == c.mls.epoch() {
 		c.beat.silent[m.Source.Name] = 0
 		c.present(&m.Source, true)
 	}
+	return ahead
 }

@@ -19,6 +19,7 @@ type Moderator struct {
 
 	subscribed subscription
 	leaving    []Handle
+	rejoined   map[wire.Name]rejoinReply
 }
 
 var _ Machine = (*Moderator)(nil)
@@ -46,7 +47,7 @@ const (
 
 // NewModerator opens a session: with dest, of a session between two, or as the channel dest.
 func NewModerator(o Options, dest wire.NameText) (*Moderator, error) {
-	m := &Moderator{core: newCore(o, o.Kind == message.PointToPoint)}
+	m := &Moderator{core: newCore(o, o.Kind == message.PointToPoint), rejoined: map[wire.Name]rejoinReply{}}
 	m.moderator, m.data, m.control = o.Self.Name, dest, dest
 	if o.Kind == message.Group {
 		var err error
@@ -80,6 +81,10 @@ func (m *Moderator) Step(ev Event, now time.Time) {
 		if len(m.leaving) == 1 {
 			m.enqueue(new(closing))
 		}
+	case Suspend:
+		m.suspend(&e)
+	case Resume:
+		m.resume(&e, nil)
 	case Subscribed:
 		m.ready(&e)
 	case Reconnected:
@@ -104,6 +109,10 @@ func (c *core) late(ev Event) {
 		c.resolve(e.Handle, ErrClosed)
 	case Remove:
 		c.resolve(e.Handle, ErrClosed)
+	case Suspend:
+		c.resolve(e.Handle, ErrClosed)
+	case Resume:
+		c.resolve(e.Handle, ErrClosed)
 	case Leave:
 		c.resolve(e.Handle, nil)
 	case Inbound:
@@ -116,15 +125,22 @@ func (c *core) late(ev Event) {
 
 func (m *Moderator) inbound(in *Inbound) {
 	msg := in.Message
+	if m.deaf(msg.Type) {
+		return
+	}
 	if !msg.Type.Control() {
 		m.heard(msg)
 		return
 	}
 	fresh, err := m.verify(in)
-	if err != nil || !fresh {
-		if err != nil {
-			m.refuse(msg, err)
-		}
+	switch {
+	case err == errReplay && msg.Type == message.RejoinRequest && m.rejoinAgain(msg):
+		return
+	case err == errReplay && msg.Type == message.GroupAck: // it may bear the id of a request of the same member
+	case err != nil:
+		m.refuse(msg, err)
+		return
+	case !fresh:
 		return
 	}
 	m.beat.heard(&msg.Source)
@@ -134,13 +150,15 @@ func (m *Moderator) inbound(in *Inbound) {
 			m.refuse(msg, errUnexpected)
 		}
 	case message.GroupAck:
-		if !m.answered(msg.ID, &msg.Source) {
-			m.refuse(msg, errUnexpected)
-		}
+		m.acked(msg)
 	case message.Heartbeat:
 		m.beaten(msg)
 	case message.LeaveRequest:
 		m.left(msg)
+	case message.UpdateState:
+		m.stated(msg)
+	case message.RejoinRequest:
+		m.rejoining(in)
 	default:
 		m.refuse(msg, errUnexpected)
 	}

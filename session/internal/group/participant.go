@@ -1,6 +1,7 @@
 package group
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,6 +21,12 @@ type Participant struct {
 	request *message.Message // the JoinRequest that was answered last
 	welcome *message.Message // not acknowledged yet: its subscriptions are under way
 	leaving []Handle
+
+	askAnew  time.Time // when to ask to be let in anew; zero: there is no need
+	askFrom  uint64    // epoch when the need was seen
+	anew     *ask      // the request for that, while it waits
+	mine     uint32    // number of the commit that has let this member in anew; 0: none
+	resuming Handle    // of a Resume that has become a rejoin
 }
 
 var _ Machine = (*Participant)(nil)
@@ -86,10 +93,13 @@ func (p *Participant) joining(m *message.Message) {
 
 // Deadline is when a Tick is due; zero: never.
 func (p *Participant) Deadline() time.Time {
-	if p.phase == phaseInvited && !p.over {
+	switch {
+	case p.over:
+		return time.Time{}
+	case p.phase == phaseInvited:
 		return earlier(p.expires, p.core.Deadline())
 	}
-	return p.core.Deadline()
+	return earlier(p.askAnew, p.core.Deadline())
 }
 
 // Step takes an event at this time.
@@ -112,6 +122,17 @@ func (p *Participant) Step(ev Event, now time.Time) {
 		p.resolve(e.Handle, ErrNotModerator)
 	case Leave:
 		p.leave(e.Handle)
+	case Suspend:
+		if p.phase != phaseJoined {
+			p.resolve(e.Handle, ErrBusy)
+			break
+		}
+		p.suspend(&e)
+	case Resume:
+		p.resume(&e, func() {
+			p.resuming = e.Handle
+			p.rejoin()
+		})
 	case Subscribed:
 		p.subscribed(&e)
 	case Reconnected:
@@ -127,6 +148,11 @@ func (p *Participant) tick() {
 		p.shut(ErrNoWelcome)
 		return
 	}
+	if !p.askAnew.IsZero() && !p.askAnew.After(p.now) {
+		if p.askAnew = (time.Time{}); p.mls.epoch() == p.askFrom {
+			p.rejoin()
+		}
+	}
 	p.remind()
 	p.send.Tick(p.now)
 	p.receive.Tick(p.now)
@@ -135,6 +161,9 @@ func (p *Participant) tick() {
 
 func (p *Participant) inbound(in *Inbound) {
 	m := in.Message
+	if p.deaf(m.Type) {
+		return
+	}
 	if !m.Type.Control() {
 		if p.phase == phaseInvited {
 			p.refuse(m, errUnexpected)
@@ -156,7 +185,8 @@ func (p *Participant) inbound(in *Inbound) {
 	}
 	p.beat.heard(&m.Source)
 	switch m.Type {
-	case message.JoinRequest, message.GroupWelcome, message.GroupUpdate, message.LeaveRequest, message.GroupClose, message.LeaveReply:
+	case message.JoinRequest, message.GroupWelcome, message.GroupUpdate, message.LeaveRequest, message.GroupClose, message.LeaveReply,
+		message.RejoinReply:
 		if !same(&m.Source, &p.moderator) {
 			p.refuse(m, errNotModer)
 			return
@@ -165,11 +195,15 @@ func (p *Participant) inbound(in *Inbound) {
 			p.refuse(m, err)
 		}
 	case message.GroupAck:
-		if !p.answered(m.ID, &m.Source) {
-			p.refuse(m, errUnexpected)
-		}
+		p.acked(m)
+	case message.GroupNack:
+		p.nacked(m)
 	case message.Heartbeat:
-		p.beaten(m)
+		if p.beaten(m) {
+			p.behind(p.o.Control.Interval) // the commit may be under way
+		}
+	case message.UpdateState:
+		p.stated(m)
 	default:
 		p.refuse(m, errUnexpected)
 	}
@@ -187,6 +221,8 @@ func (p *Participant) ordered(m *message.Message) error {
 		return p.welcomed(m, c)
 	case *message.Update:
 		return p.updated(m, c)
+	case *message.Rejoined:
+		return p.readmitted(m, c)
 	case *message.Close:
 		p.answer(m, message.GroupAck)
 		p.shut(ErrClosed)
@@ -252,17 +288,31 @@ func (p *Participant) updated(m *message.Message, c *message.Update) error {
 	if p.phase == phaseInvited {
 		return errUnexpected
 	}
+	who := c.Participant
+	if c.Op == message.OpRejoin && same(&who.Name, &p.o.Self.Name) {
+		p.reenter(c.Roster)
+		if acksRejoin(m) {
+			p.answer(m, message.GroupAck)
+		}
+		return nil
+	}
 	removed, err := p.mls.follow(c.MLS)
-	if err != nil {
+	switch {
+	case errors.Is(err, errOldCommit) && c.MLS.Commit == p.mine:
+	case err != nil:
+		p.behind(0)
 		return err
 	}
-	who := c.Participant
+	self := same(&who.Name, &p.o.Self.Name)
 	switch {
-	case removed || c.Op == message.OpRemove && same(&who.Name, &p.o.Self.Name):
+	case removed || c.Op == message.OpRemove && self:
 		// The request to leave follows.
+	case self:
+		return nil // its own invitation, which others are told of
 	case c.Op == message.OpRemove:
 		p.part(who.Name)
 	case p.roster.find(&who.Name) != nil:
+		p.beat.track(who.Name)
 		p.present(&who.Name, !who.Offline)
 	default:
 		p.join(who)
@@ -273,6 +323,25 @@ func (p *Participant) updated(m *message.Message, c *message.Update) error {
 		p.heard(held)
 	}
 	return nil
+}
+
+// reenter makes roster the session's, and tells of the difference.
+func (p *Participant) reenter(now []message.Participant) {
+	for _, old := range append(roster(nil), p.roster...) {
+		if roster(now).find(&old.Name) == nil {
+			p.part(old.Name)
+		}
+	}
+	for _, other := range now {
+		switch {
+		case same(&other.Name, &p.o.Self.Name):
+		case p.roster.find(&other.Name) != nil:
+			p.present(&other.Name, !other.Offline)
+		default:
+			p.join(other)
+			p.notify(Joined{other.Name})
+		}
+	}
 }
 
 // leave tells the moderator, and waits for its answer.
