@@ -119,10 +119,9 @@ func (c *core) transmit(t *reliable.Transmission) {
 	if t.Reply {
 		m.Type = message.RtxReply
 	}
-	switch {
-	case t.Payload == nil:
+	if t.Payload == nil {
 		m.Failed, m.Fanout = true, 1
-	default:
+	} else {
 		m.PayloadType, m.Blob, m.Metadata = t.Payload.Type, t.Payload.Blob, t.Payload.Metadata
 	}
 	if t.ID >= 1<<31 {

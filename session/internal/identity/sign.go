@@ -54,6 +54,15 @@ func verify(public, b, sig []byte) bool {
 	switch len(public) {
 	case ed25519.PublicKeySize:
 		return len(sig) == ed25519.SignatureSize && ed25519.Verify(public, b, sig)
+	case 33:
+		x, y := elliptic.UnmarshalCompressed(elliptic.P256(), public)
+		if x == nil {
+			return false
+		}
+		public = append(make([]byte, 0, 65), 4)
+		public = append(public, x.FillBytes(make([]byte, 32))...)
+		public = append(public, y.FillBytes(make([]byte, 32))...)
+		fallthrough
 	case 65:
 		k, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), public)
 		if err != nil {
@@ -61,13 +70,6 @@ func verify(public, b, sig []byte) bool {
 		}
 		sum := sha256.Sum256(b)
 		return ecdsa.VerifyASN1(k, sum[:], sig)
-	case 33:
-		x, y := elliptic.UnmarshalCompressed(elliptic.P256(), public)
-		if x == nil {
-			return false
-		}
-		sum := sha256.Sum256(b)
-		return ecdsa.VerifyASN1(&ecdsa.PublicKey{Curve: elliptic.P256(), X: x, Y: y}, sum[:], sig)
 	}
 	return false
 }
