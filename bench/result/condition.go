@@ -40,12 +40,13 @@ func ParseCondition(s string) (Condition, error) {
 	if err != nil || bound != bound {
 		return Condition{}, fmt.Errorf("condition %q: %q is no number", s, m[3])
 	}
-	c := Condition{Metric: m[1], Least: m[2] == ">=", Bound: bound}
+	name := strings.Join(strings.Fields(m[1]), " ") // so that the text form reads as what it was made of
+	c := Condition{Metric: name, Least: m[2] == ">=", Bound: bound}
 	if strings.HasPrefix(c.Metric, "/") || strings.HasSuffix(c.Metric, " /") {
 		return Condition{}, fmt.Errorf("condition %q: want a METRIC before the slash and a NODE behind it", s)
 	}
-	if i := strings.LastIndex(m[1], " / "); i >= 0 {
-		c.Metric, c.Against = strings.TrimSpace(m[1][:i]), strings.TrimSpace(m[1][i+3:])
+	if i := strings.LastIndex(name, " / "); i >= 0 {
+		c.Metric, c.Against = name[:i], name[i+3:]
 		if c.Metric == "" || c.Against == "" || bound <= 0 {
 			return Condition{}, fmt.Errorf("condition %q: want METRIC / NODE with a bound above 0", s)
 		}

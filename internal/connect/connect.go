@@ -62,11 +62,15 @@ func (d *Dialer) direct(ctx context.Context, network, address string) (net.Conn,
 	return c, err
 }
 
-// guard ends what is done on c when ctx is over; the function that it returns stops that.
-func guard(ctx context.Context, c net.Conn) (release func()) {
+// guard ends what is done on c when ctx is over. The function that it returns stops that, and reports whether ctx was first:
+// then c is of no use any more.
+func guard(ctx context.Context, c net.Conn) (release func() bool) {
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	return func() {
-		stop()
+	return func() bool {
+		if !stop() {
+			return true
+		}
 		_ = c.SetDeadline(time.Time{})
+		return false
 	}
 }

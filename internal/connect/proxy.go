@@ -65,12 +65,12 @@ func (p *Proxy) address() string {
 func (p *Proxy) tunnel(ctx context.Context, c net.Conn, address string) (_ net.Conn, err error) {
 	release := guard(ctx, c)
 	defer func() {
-		release()
+		late := release()
+		if late {
+			err = fmt.Errorf("no answer to CONNECT in time: %w", ctx.Err())
+		}
 		if err != nil {
 			_ = c.Close()
-			if ctx.Err() != nil {
-				err = fmt.Errorf("no answer to CONNECT in time: %w", ctx.Err())
-			}
 		}
 	}()
 	out := c

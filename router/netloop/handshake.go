@@ -2,6 +2,7 @@ package netloop
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -124,13 +125,15 @@ type handshakes struct {
 	wg    sync.WaitGroup
 }
 
-// add notes a connection whose handshake begins; false: no more may.
-func (hs *handshakes) add(c net.Conn) bool {
+// add notes a connection whose handshake begins, and may take until deadline; false: no more may. Nobody else sets the
+// deadline but end: one that is set later would undo that.
+func (hs *handshakes) add(c net.Conn, deadline time.Time) bool {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	if hs.ended {
 		return false
 	}
+	_ = c.SetDeadline(deadline)
 	if hs.conns == nil {
 		hs.conns = map[net.Conn]struct{}{}
 	}
@@ -165,6 +168,7 @@ const handshakeTimeout = 10 * time.Second
 // caller's.
 func (e *Engine) admitSealed(ln *Listener, a *Acceptance, hs *handshakes, f *os.File) {
 	accepted := time.Now()
+	deadline := accepted.Add(cmp.Or(a.Timeout, handshakeTimeout))
 	c := e.connOf(ln, a, f)
 	if c == nil {
 		return
@@ -174,10 +178,10 @@ func (e *Engine) admitSealed(ln *Listener, a *Acceptance, hs *handshakes, f *os.
 	hs.wg.Go(func() {
 		defer l.sockets.Add(-1)
 		defer func() { _ = c.Close() }()
-		if !hs.add(c) {
+		if !hs.add(c, deadline) {
 			return
 		}
-		e.guarded(func() { e.shakeHands(ln, a, l, hs, c, accepted) })
+		e.guarded(func() { e.shakeHands(ln, a, l, hs, c, accepted, deadline) })
 	})
 }
 
@@ -200,12 +204,8 @@ func (e *Engine) connOf(ln *Listener, a *Acceptance, f *os.File) net.Conn {
 }
 
 // shakeHands runs a handshake and makes a socket of c, or tells why not.
-func (e *Engine) shakeHands(ln *Listener, a *Acceptance, l *Loop, hs *handshakes, c net.Conn, accepted time.Time) {
-	timeout := a.Timeout
-	if timeout == 0 {
-		timeout = handshakeTimeout
-	}
-	s, err := runHandshake(c, a.TLS, e.turns, accepted, timeout)
+func (e *Engine) shakeHands(ln *Listener, a *Acceptance, l *Loop, hs *handshakes, c net.Conn, accepted, deadline time.Time) {
+	s, err := shake(c, tls.Server, a.TLS, e.turns, accepted, deadline)
 	hs.remove(c) // its deadline is not for what follows
 	if err != nil {
 		if a.Refused != nil && !e.stopping() && !ln.isClosed() {
@@ -236,21 +236,15 @@ func (e *Engine) fileOf(ln *Listener, a *Acceptance, c net.Conn) *os.File {
 	}
 }
 
-// runHandshake runs the handshake of c, in the accepting role.
-func runHandshake(c net.Conn, config *tls.Config, turns chan struct{}, accepted time.Time, timeout time.Duration) (*sealed, *HandshakeError) {
-	return shake(c, tls.Server, config, turns, accepted, timeout)
-}
-
-// shake runs the handshake of c in a role, tls.Server or tls.Client.
-func shake(c net.Conn, role func(net.Conn, *tls.Config) *tls.Conn, config *tls.Config, turns chan struct{}, accepted time.Time,
-	timeout time.Duration) (*sealed, *HandshakeError) {
-	h := &handshake{raw: c, turns: turns, deadline: accepted.Add(timeout)}
+// shake runs the handshake of c in a role, tls.Server or tls.Client. c has the deadline already.
+func shake(c net.Conn, role func(net.Conn, *tls.Config) *tls.Conn, config *tls.Config, turns chan struct{},
+	accepted, deadline time.Time) (*sealed, *HandshakeError) {
+	h := &handshake{raw: c, turns: turns, deadline: deadline}
 	s := &sealed{hs: h, accepted: accepted}
 	defer h.end()
-	_ = c.SetDeadline(h.deadline)
 	s.conn = role(s, config)
 	if err := s.conn.Handshake(); err != nil {
-		return nil, h.explain(s.conn, err, timeout)
+		return nil, h.explain(s.conn, err, deadline.Sub(accepted))
 	}
 	s.written, s.hs, s.early, s.come = h.wrote, nil, true, s.taken
 	s.overhead = recordOverhead(s.conn.ConnectionState())

@@ -174,6 +174,33 @@ func TestClosedListenerEndsItsHandshakes(t *testing.T) {
 	}
 }
 
+// The same if a handshake is about to begin.
+func TestHandshakeOfAClosedListenerEndsBeforeItBegins(t *testing.T) {
+	ours, _ := tcpPair(t)
+	var hs handshakes
+	deadline := time.Now().Add(2 * hang)
+	if !hs.add(ours, deadline) {
+		t.Fatal("a listener takes nothing")
+	}
+	hs.end()
+	done := make(chan *HandshakeError, 1)
+	go func() {
+		_, err := shake(ours, tls.Server, new(tls.Config), make(chan struct{}, 1), time.Now(), deadline)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err == nil || err.Fault != HandshakeTimeout {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(hang):
+		t.Fatal("the handshake waits for its peer")
+	}
+	if hs.add(ours, deadline) {
+		t.Error("a listener that is closed takes another")
+	}
+}
+
 // A panic in a handshake costs that connection.
 func TestPanicInAHandshakeCostsOneConnection(t *testing.T) {
 	r := rig(t, Options{})

@@ -56,8 +56,11 @@ func (e *Engine) Join(ctx context.Context, c net.Conn, j Joining) error {
 
 // secure runs the handshake of TLS with c.
 func (e *Engine) secure(ctx context.Context, c net.Conn, j Joining) (*sealed, error) {
+	began := time.Now()
+	deadline := began.Add(cmp.Or(j.Timeout, handshakeTimeout))
+	_ = c.SetDeadline(deadline) // before the one that ctx may set
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	s, err := shake(c, tls.Client, j.TLS, e.turns, time.Now(), cmp.Or(j.Timeout, handshakeTimeout))
+	s, err := shake(c, tls.Client, j.TLS, e.turns, began, deadline)
 	if !stop() && ctx.Err() != nil {
 		return nil, ctx.Err()
 	}

@@ -64,6 +64,29 @@ func TestStopEndsWhatIsCarried(t *testing.T) {
 	}
 }
 
+// Who gives up before the handshake has begun does not wait for its peer.
+func TestJoinThatIsGivenUp(t *testing.T) {
+	r := rig(t, Options{Loops: 1})
+	_, client := serving(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 {
+		ours, _ := tcpPair(t)
+		done := make(chan error, 1)
+		go func() {
+			done <- r.e.Join(ctx, ours, Joining{TLS: client, Timeout: 2 * hang, Handler: func(*Loop) Handler { return &tape{} }})
+		}()
+		select {
+		case err := <-done:
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v", err)
+			}
+		case <-time.After(hang):
+			t.Fatal("it waits for its peer")
+		}
+	}
+}
+
 // A connection that this side opens with TLS is as one that it accepts.
 func TestJoinWithTLS(t *testing.T) {
 	for name, version := range map[string]uint16{"TLS 1.3": tls.VersionTLS13, "TLS 1.2": tls.VersionTLS12} {
