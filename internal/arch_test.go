@@ -75,6 +75,11 @@ var rules = []rule{
 
 	{path: "router/transport", level: 3},
 	{path: "session/uplink", level: 3},
+	{path: "session/internal/message", level: 1, outside: []string{"google.golang.org/protobuf/encoding/protowire"}},
+	{path: "session/internal/reliable", level: 1},
+	{path: "session/internal/identity", level: 2},
+	{path: "session/internal/workers", level: 2},
+	{path: "session/internal/group", level: 3},
 
 	{path: "router", level: 4},
 	{path: "internal/faults", level: 4},
