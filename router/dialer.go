@@ -50,6 +50,8 @@ type Link struct {
 	// Backoff is the pause before the attempt that follows so many in a row that have failed, from 1 on; more false: it
 	// is not made. nil: 2 s, without end.
 	Backoff func(failed int) (pause time.Duration, more bool)
+	// After is a link in whose place this one comes: the first attempt waits for its end. nil: none.
+	After *Dialer
 	// Changed, if not nil, hears of each new state, on the link's goroutine.
 	Changed func(LinkState)
 }
@@ -60,6 +62,8 @@ const (
 	// settled is how long a link must have been up for its loss to be tried again at once: a node that accepts and then
 	// closes would be dialled dozens of times a second.
 	settled = time.Second
+	// closeTimeout is how long a link that is not wanted any more may take to end.
+	closeTimeout = 10 * time.Second
 )
 
 // LinkState says what a dialled link is doing.
@@ -137,8 +141,12 @@ func (d *Dialer) Status() LinkStatus {
 	return LinkStatus{d.link.Endpoint, LinkState(d.state.Load()), d.attempts.Load(), d.losses.Load()}
 }
 
-// Close ends the link behind what is queued for it; it does not wait for that.
+// Close ends the link: what the other end has sent until now goes its way, and what is queued for it goes out, within ten
+// seconds. It does not wait for that. Rules: P-end-7.
 func (d *Dialer) Close() { d.cancel() }
+
+// Done is closed when the link is over, after Close or because it is not tried again.
+func (d *Dialer) Done() <-chan struct{} { return d.done }
 
 // dialers are those of a node.
 type dialers struct {
@@ -203,6 +211,13 @@ func (d *Dialer) run() {
 	defer close(d.done)
 	defer d.node.dialers.remove(d)
 	defer d.becomes(LinkOver)
+	if before := d.link.After; before != nil {
+		select {
+		case <-before.done:
+		case <-d.ctx.Done():
+			return
+		}
+	}
 	for again := true; again; {
 		panicked := true
 		d.node.guarded(func() {
@@ -252,6 +267,7 @@ func (d *Dialer) follow(o *outgoing) bool {
 	var up *Conn
 	var since time.Time
 	stop := d.ctx.Done()
+	var late <-chan time.Time
 	for {
 		select {
 		case up = <-o.up:
@@ -287,7 +303,15 @@ func (d *Dialer) follow(o *outgoing) bool {
 				return false
 			}
 			stop = nil
+			t := time.NewTimer(closeTimeout)
+			defer t.Stop()
+			late = t.C
+			ctx, cancel := context.WithTimeout(d.node.ending, closeTimeout)
+			_ = d.node.settle(ctx) // what comes of it late is counted
+			cancel()
 			o.hangUp()
+		case <-late:
+			o.abort()
 		}
 	}
 }
