@@ -50,6 +50,8 @@ type Link struct {
 	// Backoff is the pause before the attempt that follows so many in a row that have failed, from 1 on; more false: it
 	// is not made. nil: 2 s, without end.
 	Backoff func(failed int) (pause time.Duration, more bool)
+	// CloseTimeout is how long the link may take to end after Close; 0: 10 s.
+	CloseTimeout time.Duration
 	// After is a link in whose place this one comes: the first attempt waits for its end. nil: none.
 	After *Dialer
 	// Changed, if not nil, hears of each new state, on the link's goroutine.
@@ -62,8 +64,6 @@ const (
 	// settled is how long a link must have been up for its loss to be tried again at once: a node that accepts and then
 	// closes would be dialled dozens of times a second.
 	settled = time.Second
-	// closeTimeout is how long a link that is not wanted any more may take to end.
-	closeTimeout = 10 * time.Second
 )
 
 // LinkState says what a dialled link is doing.
@@ -126,6 +126,7 @@ func (n *Node) Dial(l Link) (*Dialer, error) {
 		l.Backoff = func(int) (time.Duration, bool) { return defaultBackoff, true }
 	}
 	orDefault(&l.ConnectTimeout, defaultConnectTimeout)
+	orDefault(&l.CloseTimeout, defaultDrain)
 	d := &Dialer{node: n, link: l, done: make(chan struct{})}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	if !n.dialers.add(d) {
@@ -141,8 +142,8 @@ func (d *Dialer) Status() LinkStatus {
 	return LinkStatus{d.link.Endpoint, LinkState(d.state.Load()), d.attempts.Load(), d.losses.Load()}
 }
 
-// Close ends the link: what the other end has sent until now goes its way, and what is queued for it goes out, within ten
-// seconds. It does not wait for that. Rules: P-end-7.
+// Close ends the link: what the other end has sent until now goes its way, and what is queued for it goes out, within
+// Link.CloseTimeout. It does not wait for that. Rules: P-end-7.
 func (d *Dialer) Close() { d.cancel() }
 
 // Done is closed when the link is over, after Close or because it is not tried again.
@@ -303,10 +304,10 @@ func (d *Dialer) follow(o *outgoing) bool {
 				return false
 			}
 			stop = nil
-			t := time.NewTimer(closeTimeout)
+			t := time.NewTimer(d.link.CloseTimeout)
 			defer t.Stop()
 			late = t.C
-			ctx, cancel := context.WithTimeout(d.node.ending, closeTimeout)
+			ctx, cancel := context.WithTimeout(d.node.ending, d.link.CloseTimeout)
 			_ = d.node.settle(ctx) // what comes of it late is counted
 			cancel()
 			o.hangUp()

@@ -114,6 +114,7 @@ func bindUnix(path string, mode fs.FileMode) (fd int, f *socketFile, err error) 
 	if err != nil {
 		return -1, nil, os.NewSyscallError("socket", err)
 	}
+	made := fd // what is returned after an error is none
 	defer func() {
 		if err == nil {
 			return
@@ -121,7 +122,7 @@ func bindUnix(path string, mode fs.FileMode) (fd int, f *socketFile, err error) 
 		if f != nil {
 			f.remove()
 		}
-		_ = unix.Close(fd)
+		_ = unix.Close(made)
 	}()
 	if err := unix.Bind(fd, address(path)); err != nil {
 		return -1, nil, os.NewSyscallError("bind", err)
