@@ -68,8 +68,6 @@ func (s *Setup) check() error {
 	orDefault(&s.Rules.NegotiationTimeout, DefaultNegotiation)
 	orDefault(&s.Drain, defaultDrain)
 	switch {
-	case len(s.Endpoints) == 0:
-		return errors.New("router: no endpoint to listen on")
 	case s.Rules.SlowConsumer > Disconnect:
 		return fmt.Errorf("router: unknown slow-consumer policy %d", s.Rules.SlowConsumer)
 	case s.Rules.NegotiationTimeout < 0 || s.Drain < 0:
