@@ -39,8 +39,17 @@ type reloader struct {
 	watching sync.WaitGroup // waits for it
 }
 
+// oneWay reports whether what is at a path can be read only once, such as a pipe.
+func oneWay(path string) bool {
+	fi, err := os.Stat(path)
+	return err == nil && !fi.Mode().IsRegular()
+}
+
 // digest identifies what a file holds; what cannot be read is told apart by why.
 func digest(path string) string {
+	if oneWay(path) {
+		return ""
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return err.Error()
@@ -96,8 +105,12 @@ func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
 // look loads the configuration if it has changed or is asked for, and then the certificates if they are asked for. It
 // reports whether something cannot be loaded, and says so if strict is set.
 func (r *reloader) look(ctx context.Context, log *slog.Logger, asked, strict bool) (fault bool) {
-	if r.f.config != "" {
+	switch {
+	case r.f.config == "":
+	case !oneWay(r.f.config):
 		fault = r.lookAtFile(ctx, log, asked, strict)
+	case asked:
+		log.Warn("the configuration is no file, and can be read only once: only certificates are loaded anew", "file", r.f.config)
 	}
 	if asked {
 		select {

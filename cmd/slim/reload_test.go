@@ -33,7 +33,7 @@ type reloading struct {
 	done    chan int
 }
 
-// service is the configuration of one service; servers and clients are entries in flow style.
+// serviceText is the configuration of one service; servers and clients are entries in flow style.
 func serviceText(servers, clients []string, more ...string) string {
 	list := func(key string, entries []string) (s string) {
 		if len(entries) == 0 {
@@ -299,7 +299,9 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 // Each key that cannot change is named, again at each reload, and the others of the file take effect. Rules: P-conf-24.
 func TestReloadNamesWhatCannotChange(t *testing.T) {
 	server := []string{plain("127.0.0.1:0")}
-	service := func(more string) string { return strings.Replace(serviceText(server, nil), "dataplane", more+"\n    dataplane", 1) }
+	service := func(more string) string {
+		return strings.Replace(serviceText(server, nil), "dataplane", more+"\n    dataplane", 1)
+	}
 	r := startReloading(t, service("node_id: one")+"  slim/old:\n    dataplane: {servers: ["+plain("127.0.0.1:0")+"]}\n")
 	for range 2 {
 		lines := r.reload("runtime: {n_cores: 3, thread_name: x, drain_timeout: 9s}\ntracing: {display_thread_ids: true, log_level: info}\n"+
@@ -324,7 +326,9 @@ func TestReloadNamesWhatCannotChange(t *testing.T) {
 
 // What the log shows follows the file, unless the command line says it.
 func TestReloadOfTheLogLevel(t *testing.T) {
-	text := func(level string) string { return serviceText([]string{plain("127.0.0.1:0")}, nil, "tracing: {log_level: "+level+"}") }
+	text := func(level string) string {
+		return serviceText([]string{plain("127.0.0.1:0")}, nil, "tracing: {log_level: "+level+"}")
+	}
 	probe := func(r *reloading) {
 		c, err := net.Dial("tcp", r.nodes[0].Addrs()[0].String())
 		if err != nil {
@@ -427,6 +431,26 @@ func TestHangupWithoutAConfiguration(t *testing.T) {
 	}
 }
 
+// A configuration that comes through a pipe can be read once, and is read by whoever needs it.
+func TestConfigurationFromAPipe(t *testing.T) {
+	from, to, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	if _, err := to.WriteString(serviceText([]string{plain("127.0.0.1:0")}, nil)); err != nil {
+		t.Fatal(err)
+	}
+	to.Close()
+	r := newReloading(t, "")
+	r.file = fmt.Sprintf("/dev/fd/%d", from.Fd())
+	r.watches = true
+	r.begin()
+	r.hangups <- syscall.SIGHUP
+	r.await("can be read only once")
+	app(t, "tcp", r.nodes[0].Addrs()[0].String())
+}
+
 func TestThousandReloadsLeaveNothingBehind(t *testing.T) {
 	path, peer := filepath.Join(t.TempDir(), "s"), elsewhere(t)
 	client := plain("http://" + peer.Addrs()[0].String())
@@ -437,7 +461,9 @@ func TestThousandReloadsLeaveNothingBehind(t *testing.T) {
 	r := startReloading(t, texts[0], "--log-level", "info")
 	stays := app(t, "tcp", r.nodes[0].Addrs()[0].String())
 	turn := func(i int) { r.reload(texts[i%2], loadedAnew) }
-	settled := func() bool { return r.nodes[0].Stats().Connections == 2 && len(r.nodes[0].Links()) == 1 && peer.Stats().Sockets == 1 }
+	settled := func() bool {
+		return r.nodes[0].Stats().Connections == 2 && len(r.nodes[0].Links()) == 1 && peer.Stats().Sockets == 1
+	}
 	for i := range 4 {
 		turn(i + 1)
 	}
