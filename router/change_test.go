@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io/fs"
 	"net"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/session/uplink"
+	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
 // at returns endpoints at these addresses.
@@ -101,6 +103,32 @@ func TestListenersComeAndGo(t *testing.T) {
 	until(t, "one who stays is reached by one who came by the new", func() bool { return stays.count() == count+1 })
 	if stays.fault != nil || stays.Err() != nil {
 		t.Errorf("who stays: %v, %v", stays.fault, stays.Err())
+	}
+}
+
+// What the kernel has acknowledged to one who came by a removed endpoint arrives, read or not. Rules: P-end-3, P-end-7.
+func TestWhatWasSentByARemovedEndpointArrives(t *testing.T) {
+	const count = 3000
+	for range 5 {
+		n := startAt(t, "127.0.0.1:0", "[::1]:0")
+		a, b := call(t, n), gRPC(n, 1).join(t, 64<<10)
+		b.names(t, bob)
+		var all []byte
+		for i := range count {
+			msg := wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 20))
+			all = append(binary.BigEndian.AppendUint32(append(all, 0), uint32(len(msg))), msg...)
+		}
+		for len(all) > 0 {
+			var k int
+			if a.out, k = a.cli.Data(a.out, a.s, len(all)); k == 0 {
+				t.Fatal("its window is too small for this test")
+			}
+			a.out, all = append(a.out, all[:k]...), all[k:]
+		}
+		a.flush() // one write, most of which nobody has read
+		change(t, n, Setup{Endpoints: at("[::1]:0"), Drain: hang})
+		a.await(func() bool { return a.end != nil })
+		until(t, "all of it has come", func() bool { return b.count() == count })
 	}
 }
 

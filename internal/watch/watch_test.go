@@ -136,7 +136,9 @@ func TestWaysToReplaceAFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for name, tt := range map[string]struct{ prepare, replace func(t *testing.T, dir, file string) }{
+	for name, tt := range map[string]struct {
+		prepare, replace func(t *testing.T, dir, file string)
+	}{
 		"written in place": {nil, func(t *testing.T, _, file string) { write(t, file, "new") }},
 		"another is renamed": {nil, func(t *testing.T, dir, file string) {
 			write(t, filepath.Join(dir, ".file.swp"), "new")
