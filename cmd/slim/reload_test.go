@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/internal/certs/certstest"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/router"
 	"github.com/seed31b3bfd0/slimgo/session/uplink"
@@ -228,6 +230,44 @@ func TestReloadOfListenersAndClients(t *testing.T) {
 	}
 	if s := b.Stats(); s.Negotiated != 2 {
 		t.Errorf("negotiated %d times", s.Negotiated)
+	}
+}
+
+// A listener gets TLS, and loses it, without being closed; its certificates are kept current from then on.
+func TestReloadGivesAListenerTLS(t *testing.T) {
+	dir, ca := t.TempDir(), certstest.NewIssuer(t, "ca", false)
+	put := func(name string) {
+		cert, key := ca.Pair(name)
+		certstest.Write(t, dir, map[string]string{"cert.pem": cert, "key.pem": key})
+	}
+	put("first")
+	bare := serviceText([]string{plain("127.0.0.1:0")}, nil)
+	r := newReloading(t, bare)
+	r.now = time.Now // certificates are good today
+	r.begin()
+	addr := r.nodes[0].Addrs()[0].String()
+	before := app(t, "tcp", addr)
+	secure := serviceText([]string{"{endpoint: '127.0.0.1:0', tls: {" + strings.ReplaceAll(files, "DIR", dir) + "}}"}, nil)
+	if lines := r.reload(secure, loadedAnew); !has(lines, "certificates loaded endpoint=127.0.0.1:0 subject=CN=first") {
+		t.Errorf("the log says\n%s", strings.Join(lines, "\n"))
+	}
+	client := &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"}
+	sealed := join(t, addr, client)
+	put("second")
+	r.hangups <- syscall.SIGHUP
+	r.await("certificates loaded anew endpoint=127.0.0.1:0 subject=CN=second")
+	c, err := tls.Dial("tcp", addr, client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := c.ConnectionState().PeerCertificates[0].Subject.CommonName; got != "second" {
+		t.Errorf("%s is shown", got)
+	}
+	r.reload(bare, loadedAnew)
+	app(t, "tcp", addr)
+	if before.Err() != nil || sealed.Err() != nil {
+		t.Errorf("%v, %v", before.Err(), sealed.Err())
 	}
 }
 
