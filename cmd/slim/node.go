@@ -216,7 +216,7 @@ func endpoints(s *config.Service, all []*secured) (out []router.Endpoint) {
 	return out
 }
 
-// rules are what can change of a service while it runs, beside its endpoints. Rules: P-conf-13, P-conf-25.
+// rules are what can change of a service while it runs, beside its endpoints. Rules: P-conf-13, P-conf-26.
 func rules(s *config.Service, f *flags) router.Rules {
 	first := config.Server{RequireHeaderMAC: true}
 	if len(s.Dataplane.Servers) > 0 {

@@ -20,7 +20,7 @@ import (
 )
 
 // reloader has a configuration take effect that changes while the node runs. Everything is loaded and opened before
-// anything is changed: what cannot be leaves all as it is. Rules: P-conf-24. Owned by the goroutine of its watcher, but for
+// anything is changed: what cannot be leaves all as it is. Rules: P-conf-25. Owned by the goroutine of its watcher, but for
 // run's.
 type reloader struct {
 	p         *program

@@ -336,7 +336,7 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 	}
 }
 
-// Each key that cannot change is named, again at each reload, and the others of the file take effect. Rules: P-conf-24.
+// Each key that cannot change is named, again at each reload, and the others of the file take effect. Rules: P-conf-25.
 func TestReloadNamesWhatCannotChange(t *testing.T) {
 	server := []string{plain("127.0.0.1:0")}
 	service := func(more string) string {
@@ -398,7 +398,7 @@ func TestReloadOfTheLogLevel(t *testing.T) {
 	}
 }
 
-// Rules: P-conf-25.
+// Rules: P-conf-26.
 func TestSlowConsumerPolicyOfAFile(t *testing.T) {
 	service := func(policies ...string) *config.Service {
 		s := &config.Service{}
