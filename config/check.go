@@ -84,6 +84,9 @@ func (d *decoder) checkShared(s *Service, path string) {
 	first := &s.Dataplane.Servers[0]
 	for i := range s.Dataplane.Servers[1:] {
 		other := &s.Dataplane.Servers[i+1]
+		if other.SlowConsumer != "" && other.SlowConsumer != first.SlowConsumer {
+			d.warn(other.Position, join(indexed(path, i+1), "slow_consumer"), "has no effect: it is that of the first server")
+		}
 		if other.RequireHeaderMAC != first.RequireHeaderMAC || other.NegotiationTimeout != first.NegotiationTimeout {
 			d.warn(other.Position, indexed(path, i+1), "require_header_mac and negotiation_timeout_secs are those of the first server")
 		}

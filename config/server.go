@@ -19,6 +19,7 @@ type Server struct {
 	Keepalive ServerKeepalive
 	Metadata  map[string]any // free data, told to a control plane
 
+	SlowConsumer       string // ours, which upstream ignores: a word of --slow-consumer; "": absent
 	RequireHeaderMAC   bool
 	NegotiationTimeout uint64 // seconds
 }
@@ -72,6 +73,7 @@ func (d *decoder) server(n *node, path string) Server {
 		s.Auth.Position = o.at("auth")
 	}
 	s.Metadata = o.data("metadata")
+	o.optEnum("slow_consumer", &s.SlowConsumer, "adaptive", "block", "drop", "disconnect")
 	o.bool("require_header_mac", &s.RequireHeaderMAC)
 	o.uint("negotiation_timeout_secs", "u64", 64, &s.NegotiationTimeout)
 	if alias := "link_hmac_timeout_secs"; n.get(alias) != nil && n.get("negotiation_timeout_secs") != nil {

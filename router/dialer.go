@@ -50,6 +50,10 @@ type Link struct {
 	// Backoff is the pause before the attempt that follows so many in a row that have failed, from 1 on; more false: it
 	// is not made. nil: 2 s, without end.
 	Backoff func(failed int) (pause time.Duration, more bool)
+	// CloseTimeout is how long the link may take to end after Close; 0: 10 s.
+	CloseTimeout time.Duration
+	// After is a link in whose place this one comes: the first attempt waits for its end. nil: none.
+	After *Dialer
 	// Changed, if not nil, hears of each new state, on the link's goroutine.
 	Changed func(LinkState)
 }
@@ -122,6 +126,7 @@ func (n *Node) Dial(l Link) (*Dialer, error) {
 		l.Backoff = func(int) (time.Duration, bool) { return defaultBackoff, true }
 	}
 	orDefault(&l.ConnectTimeout, defaultConnectTimeout)
+	orDefault(&l.CloseTimeout, defaultDrain)
 	d := &Dialer{node: n, link: l, done: make(chan struct{})}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	if !n.dialers.add(d) {
@@ -137,8 +142,12 @@ func (d *Dialer) Status() LinkStatus {
 	return LinkStatus{d.link.Endpoint, LinkState(d.state.Load()), d.attempts.Load(), d.losses.Load()}
 }
 
-// Close ends the link behind what is queued for it; it does not wait for that.
+// Close ends the link: what the other end has sent until now goes its way, and what is queued for it goes out, within
+// Link.CloseTimeout. It does not wait for that. Rules: P-end-7.
 func (d *Dialer) Close() { d.cancel() }
+
+// Done is closed when the link is over, after Close or because it is not tried again.
+func (d *Dialer) Done() <-chan struct{} { return d.done }
 
 // dialers are those of a node.
 type dialers struct {
@@ -203,6 +212,13 @@ func (d *Dialer) run() {
 	defer close(d.done)
 	defer d.node.dialers.remove(d)
 	defer d.becomes(LinkOver)
+	if before := d.link.After; before != nil {
+		select {
+		case <-before.done:
+		case <-d.ctx.Done():
+			return
+		}
+	}
 	for again := true; again; {
 		panicked := true
 		d.node.guarded(func() {
@@ -252,6 +268,7 @@ func (d *Dialer) follow(o *outgoing) bool {
 	var up *Conn
 	var since time.Time
 	stop := d.ctx.Done()
+	var late <-chan time.Time
 	for {
 		select {
 		case up = <-o.up:
@@ -287,7 +304,15 @@ func (d *Dialer) follow(o *outgoing) bool {
 				return false
 			}
 			stop = nil
+			t := time.NewTimer(d.link.CloseTimeout)
+			defer t.Stop()
+			late = t.C
+			ctx, cancel := context.WithTimeout(d.node.ending, d.link.CloseTimeout)
+			_ = d.node.settle(ctx) // what comes of it late is counted
+			cancel()
 			o.hangUp()
+		case <-late:
+			o.abort()
 		}
 	}
 }

@@ -22,26 +22,50 @@ import (
 	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
 
-// links are the clients of a service as a node dials them, and their TLS. Files with clients that cannot be dialled
-// were refused; what can be wrong are files of certificates.
-func (p *program) links(c *config.Config, s *config.Service) (out []router.Link, all []secured, err error) {
+// activeLink is a client of the configuration that a node dials.
+type activeLink struct {
+	client   *config.Client
+	onlyPQ   bool
+	endpoint string     // as logged
+	secured  []*secured // its own TLS, and that of its proxy
+	link     router.Link
+	dialer   *router.Dialer // nil: it is not dialled yet
+}
+
+// links are the clients of a service, as a node dials them. Those of old that say the same stay as they are. Files with
+// clients that cannot be dialled were refused; what can be wrong are files of certificates.
+func (p *program) links(c *config.Config, s *config.Service, old []*activeLink) (all []*activeLink, faults []error) {
 	getenv := func(k string) string { v, _ := p.env(k); return v }
 	environment := connect.FromEnvironment(getenv)
+	old = slices.Clone(old)
 	for i := range s.Dataplane.Clients {
 		client := &s.Dataplane.Clients[i]
 		path := fmt.Sprintf("services.%s.dataplane.clients[%d]", s.ID, i)
+		at := slices.IndexFunc(old, func(l *activeLink) bool {
+			return l.onlyPQ == s.Dataplane.EnforcePQC && l.client.Same(client) && l.dialer.Status().State != router.LinkOver
+		})
+		if at >= 0 {
+			all = append(all, old[at])
+			old = slices.Delete(old, at, at+1)
+			continue
+		}
 		l, tls, err := p.link(client, s.Dataplane.EnforcePQC, environment)
 		if e := (*clientTLSError)(nil); errors.As(err, &e) {
-			return nil, nil, tlsFailure(c, e.of, path+"."+e.block, e.err)
-		} else if err != nil {
-			return nil, nil, err
+			err = tlsFailure(c, e.of, path+"."+e.block, e.err)
 		}
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		l.CloseTimeout = c.Runtime.DrainTimeout
+		a := &activeLink{client: client, onlyPQ: s.Dataplane.EnforcePQC, endpoint: l.Endpoint, link: l}
 		for j := range tls {
 			tls[j].path = path + "." + tls[j].path
+			a.secured = append(a.secured, &tls[j])
 		}
-		out, all = append(out, l), append(all, tls...)
+		all = append(all, a)
 	}
-	return out, all, nil
+	return all, faults
 }
 
 // clientTLSError says which block of a client cannot be loaded.

@@ -52,6 +52,9 @@ func (n *fakeNode) Dial(l router.Link) (*router.Dialer, error) {
 	n.links = append(n.links, l)
 	return nil, nil
 }
+func (n *fakeNode) Prepare(context.Context, router.Setup) (change, error) {
+	return nil, errors.New("fake nodes do not change")
+}
 func (n *fakeNode) Shutdown(ctx context.Context) error {
 	if n.shutdown == nil {
 		return nil

@@ -16,10 +16,10 @@ type socket struct {
 }
 
 // AcceptGRPC returns the handler of a socket that was just accepted.
-func (g *Group) AcceptGRPC() netloop.Handler { return g.acceptGRPC(g.limits) }
+func (g *Group) AcceptGRPC() netloop.Handler { return g.acceptGRPC(g.limits, nil) }
 
-func (g *Group) acceptGRPC(l *Limits) netloop.Handler {
-	return &socket{carrier: carrier{group: g, limits: l, peer: Peer{MaxMessage: g.opt.MaxMessage}}}
+func (g *Group) acceptGRPC(l *Limits, gate *Gate) netloop.Handler {
+	return &socket{carrier: carrier{group: g, limits: l, gate: gate, peer: Peer{MaxMessage: g.opt.MaxMessage}}}
 }
 
 // Opened implements netloop.Handler.
@@ -39,7 +39,7 @@ func (k *socket) Opened(n *netloop.Socket) {
 	case k.call != nil && g.draining:
 		k.why = "the node is shutting down"
 		n.Close()
-	case g.draining:
+	case k.draining():
 		k.drain()
 	case k.call != nil:
 		if err := k.request(); err != nil {
@@ -121,7 +121,7 @@ func (k *socket) outbox() *netloop.Outbox {
 
 // Flushed implements netloop.Handler.
 func (k *socket) Flushed() {
-	if k.live.peerEnded != 0 || k.group.finishing || k.done() {
+	if k.live.peerEnded != 0 || k.finishing() || k.done() {
 		k.checkFinished(k)
 	}
 }

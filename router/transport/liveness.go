@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
@@ -52,6 +53,7 @@ const (
 // When a peer was found to read too little: at the end of the node, or at its own.
 var (
 	errShutdown  = errors.New("while shutting down")
+	errRemoved   = errors.New("its endpoint is removed")
 	errPeerEnded = errors.New("after its side of the socket had ended")
 )
 
@@ -112,15 +114,15 @@ func (k *socket) expire(f Fault) {
 
 // drain implements member.
 func (k *socket) drain() {
-	k.h2.GoAwayNow(h2.NoError, "node is shutting down", true)
+	k.h2.GoAwayNow(h2.NoError, strings.TrimPrefix(k.endOf(), "the "), true)
 	k.net.MarkDirty()
 }
 
 // finish implements member.
 func (k *socket) finish() {
-	k.h2.GoAwayNow(h2.NoError, "node is shutting down", false)
+	k.h2.GoAwayNow(h2.NoError, strings.TrimPrefix(k.endOf(), "the "), false)
 	k.net.MarkDirty()
-	k.peer.End = "the node is shutting down"
+	k.peer.End = k.endOf()
 	for _, s := range k.streams {
 		s.receiver.PeerFinished()
 	}

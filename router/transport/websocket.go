@@ -31,10 +31,10 @@ type webSocket struct {
 
 // AcceptWS returns the handler of a socket that was just accepted and shall become a WebSocket. path is what that of
 // its request has to equal, byte for byte.
-func (g *Group) AcceptWS(path string) netloop.Handler { return g.acceptWS(path, g.limits) }
+func (g *Group) AcceptWS(path string) netloop.Handler { return g.acceptWS(path, g.limits, nil) }
 
-func (g *Group) acceptWS(path string, l *Limits) netloop.Handler {
-	return &webSocket{carrier: carrier{group: g, limits: l, peer: Peer{MaxMessage: g.opt.MaxWebSocket}}, path: path}
+func (g *Group) acceptWS(path string, l *Limits, gate *Gate) netloop.Handler {
+	return &webSocket{carrier: carrier{group: g, limits: l, gate: gate, peer: Peer{MaxMessage: g.opt.MaxWebSocket}}, path: path}
 }
 
 // Opened implements netloop.Handler.
@@ -123,7 +123,7 @@ func (k *webSocket) outbox() *netloop.Outbox {
 
 // Flushed implements netloop.Handler.
 func (k *webSocket) Flushed() {
-	if k.over || k.live.peerEnded != 0 || k.group.finishing {
+	if k.over || k.live.peerEnded != 0 || k.finishing() {
 		k.checkFinished(k)
 	}
 }
@@ -285,7 +285,7 @@ func (k *webSocket) drain() { k.resume() }
 
 // finish implements member.
 func (k *webSocket) finish() {
-	k.peer.End = "the node is shutting down"
+	k.peer.End = k.endOf()
 	if k.serves() {
 		k.peerDone = true
 		k.receiver.PeerFinished()
@@ -307,7 +307,7 @@ func (k *webSocket) unread() int { return int(min(k.uptake.taken, mostUnread)) }
 // hold stops reading.
 func (k *webSocket) hold() {
 	switch {
-	case k.net.Paused(), k.net.Closing(), k.net.Muted(), k.live.peerEnded != 0, k.over, k.group.draining:
+	case k.net.Paused(), k.net.Closing(), k.net.Muted(), k.live.peerEnded != 0, k.over, k.draining():
 		return
 	case !k.net.Pause() && k.charged > 2*int(k.group.opt.Window): // no descriptor for that: nothing else holds it
 		k.refuse(FaultMemory, errNotHeld)

@@ -27,7 +27,7 @@ func (h *house) visitWS() *visitor {
 	}
 	h.t.Cleanup(func() { _ = unix.Close(fds[0]); _ = unix.Close(fds[1]) })
 	v := &visitor{h: h, fd: fds[1]}
-	v.sock = h.loop.Attach(fds[0], h.group.WebSocket("/", nil).Accept())
+	v.sock = h.loop.Attach(fds[0], h.group.WebSocket("/", nil, nil).Accept())
 	return v
 }
 

@@ -12,8 +12,8 @@ func (e *wsEvents) Request(r *ws.Request) {
 	k := (*webSocket)(e)
 	k.peer.Agent = cut(r.Agent)
 	switch {
-	case k.group.finishing:
-		_ = k.ws.Refuse(503, "the node is shutting down")
+	case k.finishing():
+		_ = k.ws.Refuse(503, k.endOf())
 		k.counted = true
 		return
 	case !r.Opens():

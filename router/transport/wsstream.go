@@ -183,9 +183,9 @@ func (s *webSocketStream) Finish(status int, text string) {
 		code = ws.PolicyViolation
 	case status != statusOK:
 		code = ws.TryAgainLater
-	case k.peerDone && !k.group.finishing && k.why == "":
+	case k.peerDone && !k.finishing() && k.why == "":
 		code = ws.NoCode
-	case k.group.finishing:
+	case k.finishing():
 		code = ws.GoingAway
 	}
 	x := k.outbox()
