@@ -235,3 +235,19 @@ func TestWebSocketWhoseEndIsNotRead(t *testing.T) {
 	}
 	h.want("ended")
 }
+
+// Short reads are acknowledged at once, unless the client is known to leave nothing unsent for want of that. Rules:
+// P-tr-11.
+func TestQuickAcknowledgementsByWebSocket(t *testing.T) {
+	h := build(t, Options{})
+	for agent, want := range map[string]bool{"": true, "slim-websocket/0.17.10": true, "slimgo/1": false} {
+		v := h.visitWS()
+		v.write([]byte(strings.Replace(handshake, "Host: x\r\n", "Host: x\r\nUser-Agent: "+agent+"\r\n", 1)))
+		if v.sock.QuickAck != want {
+			t.Errorf("%q: %v", agent, v.sock.QuickAck)
+		}
+	}
+	if v := h.openWS(Call{Authority: "x"}); !v.sock.QuickAck {
+		t.Error("what a server sends is not acknowledged at once")
+	}
+}

@@ -32,6 +32,7 @@ func (e *wsEvents) Request(r *ws.Request) {
 		return
 	}
 	k.receiver = receiver
+	k.net.QuickAck = !prompt(k.peer.Agent)
 	k.live.accepting = true
 	k.peer.Streams = 1
 	_, _ = k.ws.Accept()
