@@ -59,6 +59,13 @@ func TestPeersLinkedByWebSocket(t *testing.T) {
 				here := from.app(t, "echo", "org/ns/here", watched...)
 				there := to.app(t, "echo", "org/ns/there", watched...)
 				f.talk(t, here, there)
+				for _, x := range []struct { // in many fragments
+					at *node
+					to *app
+				}{{from, there}, {to, here}} {
+					wantAnswers(t, x.at.run(t, "send", alice, "--to", x.to.name, "--count", "4", "--size", "3000000", "--inflight", "2", "--echo"), 4)
+					wantSession(t, x.to, 4)
+				}
 
 				before := from.count(again[c.dialler])
 				to.crash(t, from.process, there.process)
