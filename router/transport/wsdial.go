@@ -56,9 +56,8 @@ func (k *webSocket) hungUp(end *ws.End) {
 	}
 	x := k.outbox()
 	x.B = k.ws.Close(x.B, ws.NoCode, "")
-	k.peerDone = true
 	k.closeStream()
-	k.resume()
+	k.resume() // it may have been held: its end is to be read
 	k.net.MarkDirty()
 }
 

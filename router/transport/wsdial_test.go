@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/wire/ws"
 )
 
@@ -334,6 +335,36 @@ func TestCloseOfADialledWebSocket(t *testing.T) {
 			h.want("ended")
 		}
 	}
+}
+
+// A host that is held for what came with its Close is read again: the end of its socket is to be seen.
+func TestHeldHostThatCloses(t *testing.T) {
+	h := build(t, Options{Window: 1000})
+	v := h.openWS(Call{Authority: "x"})
+	v.g.receive = func([]byte, *pool.Buf) { v.g.s.Charge(1001) }
+	v.write(append(unmasked(0x82, []byte("one")), unmasked(0x88, []byte{3, 232})...))
+	if v.g.want("closed"); v.sock.Paused() {
+		t.Error("still held")
+	}
+}
+
+// A fragment that the outbox has no room for goes out after what is staged, and not into memory of its own.
+func TestFragmentsStayWithinTheOutbox(t *testing.T) {
+	h := build(t, Options{})
+	v := h.openWS(Call{Authority: "x"})
+	text := make([]byte, 3*fragment)
+	h.do(func() {
+		for v.sock.Outbox().FitsCopied(fragment / 2) {
+			v.g.put(text[:fragment/4])
+		}
+		m := own(text)
+		for sent := 0; sent < v.g.s.Size(m); {
+			n := v.g.s.PutPart(m, sent, false)
+			if sent += n; n == 0 || len(v.sock.Outbox().B) > netloop.OutboxSize {
+				t.Fatalf("%d of %d bytes are out, %d staged", sent, v.g.s.Size(m), len(v.sock.Outbox().B))
+			}
+		}
+	})
 }
 
 // What a server says that is no WebSocket of binary messages ends the connection with a code, and is counted. Rules:
