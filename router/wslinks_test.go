@@ -3,7 +3,9 @@ package router
 import (
 	"bufio"
 	"context"
+	"crypto/sha1"
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
@@ -65,7 +67,7 @@ func (a *app) accept() {
 }
 
 // answering listens and gives each connection, one after the other, the same answer to its request, which goes to seen.
-// Nothing: it says nothing until the other end goes.
+// ACCEPT stands for what fits the request's key: then, and after no answer, it says nothing more until the other end goes.
 func answering(t *testing.T, answer string) (addr string, seen chan *http.Request) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -84,9 +86,10 @@ func answering(t *testing.T, answer string) (addr string, seen chan *http.Reques
 			}
 			if r, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
 				seen <- r
-				_, _ = io.WriteString(c, answer)
+				key := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+				_, _ = io.WriteString(c, strings.Replace(answer, "ACCEPT", base64.StdEncoding.EncodeToString(key[:]), 1))
 			}
-			if answer == "" {
+			if answer == "" || strings.Contains(answer, "ACCEPT") {
 				_, _ = io.Copy(io.Discard, c)
 			}
 			_ = c.Close()
@@ -128,6 +131,30 @@ func TestServersThatOpenNoWebSocketAreAskedAgain(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A server that accepts the WebSocket and then says nothing is left after the time for a negotiation, and one that has not
+// answered does not hold a node up that stops. Rules: P-dial-2, P-neg-2, P-end-3.
+func TestServersThatSayNothing(t *testing.T) {
+	addr, _ := answering(t, "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n")
+	log := &syncBuffer{}
+	o := generic("one")
+	o.Log, o.NegotiationTimeout = slog.New(slog.NewTextHandler(log, nil)), 10*time.Millisecond
+	d := dialWays[1].dial(t, start(t, o), addr, nil)
+	d.await(LinkWaiting)
+	until(t, "the log says why", func() bool { return strings.Contains(log.String(), ReasonTimeout.String()) })
+	d.Close()
+
+	addr, seen := answering(t, "")
+	n := startAt(t, Options{Listen: []string{"127.0.0.1:0"}, NegotiationTimeout: time.Hour})
+	d = dialWays[1].dial(t, n, addr, nil)
+	<-seen
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
+	defer cancel()
+	if err := n.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	d.await(LinkOver)
 }
 
 // connect_timeout bounds an attempt by WebSocket up to the answer, and not only the way to the server; without, the parts

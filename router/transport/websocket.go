@@ -227,6 +227,10 @@ func (k *webSocket) tick(now moment) {
 		k.live.heard, k.resumed = now, k.group.ticks
 		k.live.answered()
 	}
+	if !k.ws.Open() { // nor can it be pinged: other deadlines hold
+		k.live.heard = now
+		k.live.answered()
+	}
 	k.pass(k, now)
 }
 

@@ -136,6 +136,17 @@ func TestStrangersByWebSocketHaveOneDeadline(t *testing.T) {
 	}
 }
 
+// Who has not asked yet cannot be pinged, and is a stranger like any other, however short the keepalive.
+func TestKeepaliveBeforeTheHandshake(t *testing.T) {
+	h := build(t, Options{KeepaliveTime: time.Second, KeepaliveTimeout: time.Second})
+	v := h.visitWS()
+	if h.pass(10, nil); v.gone() {
+		t.Error("closed before the time of strangers has passed")
+	}
+	h.pass(1, nil)
+	h.want("unfinished", "ended")
+}
+
 // A message leaves in fragments of 64 KiB, each of which is counted in what Size says; answers to pings go between
 // them.
 func TestLongMessagesLeaveInFragments(t *testing.T) {
