@@ -40,7 +40,6 @@ func (k *webSocket) request(set *ws.Settings) {
 func (k *webSocket) turnedAway(e *ws.HandshakeError) {
 	k.broken = true
 	k.hear(-1, refusalText(e))
-	k.closeStream()
 	k.net.Close()
 }
 
