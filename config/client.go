@@ -103,6 +103,7 @@ func (d *decoder) clientFields(o *object) Client {
 	o.str("link_id", &c.LinkID)
 	o.bool("require_header_mac", &c.RequireHeaderMAC)
 	o.enum("connection_type", &c.ConnectionType, "remote", "peer", "edge")
+	d.forWebSocket(&c, o)
 	return c
 }
 

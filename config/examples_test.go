@@ -14,7 +14,6 @@ import (
 var outcomes = func() map[string]string {
 	const (
 		services = "error loading services"
-		dialled  = services + " | slim/0.dataplane.clients[0].endpoint"
 		secured  = services + " | slim/0.dataplane.clients[0].auth"
 		source   = services + " | slim/0.dataplane.servers[0].tls.source"
 		both     = source + " | slim/0.dataplane.servers[0].tls.client_ca"
@@ -60,8 +59,8 @@ var outcomes = func() map[string]string {
 		"tls/server-config.yaml":                        "",
 		"unix/client-config.yaml":                       "",
 		"unix/server-config.yaml":                       "",
-		"websocket/client-config-wss.yaml":              dialled,
-		"websocket/client-config.yaml":                  dialled,
+		"websocket/client-config-wss.yaml":              "",
+		"websocket/client-config.yaml":                  "",
 		"websocket/server-config-wss.yaml":              "",
 		"websocket/server-config.yaml":                  "",
 	}
@@ -122,12 +121,14 @@ func runExamples(t *testing.T, dir string, want map[string]string) {
 	}
 }
 
-// outcome loads a file as outcomes tells it. A file that loads must load without warnings.
+// outcome loads a file as outcomes tells it. A file that loads must load without warnings, but for the one of upstream's
+// that has a key which upstream does not know.
 func outcome(t *testing.T, dir, name string) string {
 	t.Helper()
 	env := func(k string) (string, bool) { return "password", k == "PASSWORD" || k == "CLIENT_SECRET" }
 	c, warnings, err := Load(filepath.Join(dir, filepath.FromSlash(name)), env)
 	if err == nil {
+		warnings = slices.DeleteFunc(warnings, func(w Warning) bool { return strings.HasSuffix(w.Path, ".websocket_auth_query_param") })
 		if len(c.Services) != 1 || len(warnings) != 0 {
 			t.Errorf("%s: %d services, warnings %v", name, len(c.Services), warnings)
 		}

@@ -118,8 +118,7 @@ func TestUnsupported(t *testing.T) {
 	}{
 		{"clients", serviceFile(`dataplane: {clients: [{endpoint: "http://x:1"}, {endpoint: "unix:///x", tls: {insecure: true}}]}`), nil},
 		{"clients with TLS", serviceFile(`dataplane: {clients: [{endpoint: "https://x:1"}, {endpoint: "https://x", tls: {insecure: true}}]}`), nil},
-		{"clients with WebSocket", serviceFile(`dataplane: {clients: [{endpoint: "ws://x:1"}, {endpoint: "wss://x"}]}`),
-			[]string{"services.slim/0.dataplane.clients[0].endpoint", "services.slim/0.dataplane.clients[1].endpoint"}},
+		{"clients with WebSocket", serviceFile(`dataplane: {clients: [{endpoint: "ws://x:1"}, {endpoint: "wss://x"}]}`), nil},
 		{"clients with SPIRE", serviceFile(`dataplane: {clients: [{endpoint: "https://x:1", tls: {source: {type: spire}, ca_source: {type: spire}}}]}`),
 			[]string{"services.slim/0.dataplane.clients[0].tls.source", "services.slim/0.dataplane.clients[0].tls.ca_source"}},
 		{"clients with credentials", serviceFile(`dataplane: {clients: [{endpoint: "http://x:1", auth: {type: basic, username: a, password: b}}]}`),
@@ -144,18 +143,18 @@ func TestUnsupported(t *testing.T) {
 			[]string{"services.slim/0.dataplane.servers[0].auth", "services.slim/0.dataplane.servers[1].tls.source"}},
 		{"in file order", "tracing: {opentelemetry: {enabled: true}}\n" + serviceFile("peers: {discovery: {type: kubernetes, namespace: a, service_name: b, port: 1}}\n"+
 			"    controller: {servers: [{"+listener+"}]}\n    auth: {type: spire}\n"+
-			`    dataplane: {clients: [{endpoint: "wss://x:1"}], servers: [{auth: {type: spire}, endpoint: "127.0.0.1:0", tls: {client_ca: {type: spire}, source: {type: spire}}}]}`),
+			`    dataplane: {clients: [{endpoint: "wss://x:1", auth: {type: spire}}], servers: [{auth: {type: spire}, endpoint: "127.0.0.1:0", tls: {client_ca: {type: spire}, source: {type: spire}}}]}`),
 			[]string{"tracing.opentelemetry.enabled", "services.slim/0.peers", "services.slim/0.controller", "services.slim/0.auth",
-				"services.slim/0.dataplane.clients[0].endpoint", "services.slim/0.dataplane.servers[0].auth",
+				"services.slim/0.dataplane.clients[0].auth", "services.slim/0.dataplane.servers[0].auth",
 				"services.slim/0.dataplane.servers[0].tls.client_ca", "services.slim/0.dataplane.servers[0].tls.source"}},
-		{"tracing after services", serviceFile("dataplane: {clients: [{endpoint: \"wss://x:1\"}]}") + "tracing: {opentelemetry: {enabled: true}}",
-			[]string{"services.slim/0.dataplane.clients[0].endpoint", "tracing.opentelemetry.enabled"}},
+		{"tracing after services", serviceFile("dataplane: {clients: [{endpoint: \"wss://x:1\", auth: {type: spire}}]}") + "tracing: {opentelemetry: {enabled: true}}",
+			[]string{"services.slim/0.dataplane.clients[0].auth", "tracing.opentelemetry.enabled"}},
 		{"all of a web socket", serverFile(`{endpoint: "wss://0.0.0.0:1", auth: {type: spire}, tls: {source: {type: spire}}}`),
 			[]string{"services.slim/0.dataplane.servers[0].auth", "services.slim/0.dataplane.servers[0].tls.source"}},
 		{"all of a unix socket", serverFile(`{auth: {type: spire}, endpoint: "unix:///x", tls: {insecure: true}}`),
 			[]string{"services.slim/0.dataplane.servers[0].auth"}},
-		{"all services", "services:\n" + `  slim/b: {dataplane: {servers: [{endpoint: "127.0.0.1:0", tls: {source: {type: spire}}}]}}` + "\n" + `  slim/a: {dataplane: {clients: [{endpoint: "wss://x:1"}]}}`,
-			[]string{"services.slim/b.dataplane.servers[0].tls.source", "services.slim/a.dataplane.clients[0].endpoint"}},
+		{"all services", "services:\n" + `  slim/b: {dataplane: {servers: [{endpoint: "127.0.0.1:0", tls: {source: {type: spire}}}]}}` + "\n" + `  slim/a: {dataplane: {clients: [{endpoint: "wss://x:1", auth: {type: spire}}]}}`,
+			[]string{"services.slim/b.dataplane.servers[0].tls.source", "services.slim/a.dataplane.clients[0].auth"}},
 		{"listeners that differ", serverFile(`{` + listener + `}, {` + listener + `, keepalive: {time: 1s}}`), nil},
 		{"listeners that agree", serverFile(`{` + listener + `, max_frame_size: 1}, {` + listener + `, max_frame_size: 1}`), nil},
 		{"post-quantum links", serviceFile("dataplane: {enforce_pqc: true, servers: [{" + listener + "}]}"), nil},
@@ -181,7 +180,7 @@ func TestUnsupported(t *testing.T) {
 // The outermost text names the block that holds all refused features, the whole file if they are in several.
 func TestUnsupportedFeaturesHaveTheContextOfAll(t *testing.T) {
 	const telemetry = "tracing: {opentelemetry: {enabled: true}}\n"
-	clients := serviceFile(`dataplane: {clients: [{endpoint: "wss://x:1"}]}`)
+	clients := serviceFile(`dataplane: {clients: [{endpoint: "wss://x:1", auth: {type: spire}}]}`)
 	for _, tt := range []struct{ yaml, want string }{
 		{telemetry + running, "invalid tracing configuration"},
 		{clients, "error loading services"},

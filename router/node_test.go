@@ -60,6 +60,12 @@ type caller struct {
 func start(t *testing.T, o Options) *Node {
 	t.Helper()
 	o.Listen = []string{"127.0.0.1:0"}
+	return startAt(t, o)
+}
+
+// startAt is start of a node that listens where o says.
+func startAt(t *testing.T, o Options) *Node {
+	t.Helper()
 	n, err := Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
