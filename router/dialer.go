@@ -281,6 +281,7 @@ func (d *Dialer) follow(o *outgoing) bool {
 		select {
 		case up = <-o.up:
 			since, d.told = time.Now(), ""
+			d.say(slog.LevelInfo, "client connected", "conn_id", up.id) // upstream's text: scripts wait for it
 			d.becomes(LinkUp)
 		case e := <-o.over:
 			if up == nil {

@@ -150,6 +150,7 @@ func peersOverADialledLinkWithTLS(t *testing.T, w *dialWay) {
 		return w.dial(t, one, w.addr(two), func(l *Link) { l.TLS = func() *tls.Config { return of } })
 	}
 	link(secrets.client).await(LinkUp)
+	until(t, "the log tells of the link", func() bool { return strings.Contains(log.String(), `msg="client connected" target=`+targetService) })
 	until(t, "the name is told", func() bool { return two.Stats().Names == 1 })
 	stranger := makeSecrets(t).client
 	link(stranger).await(LinkWaiting)
