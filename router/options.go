@@ -91,10 +91,9 @@ const (
 	maxWebSocket = 64 << 20
 )
 
-// Options configure a Node. The zero value of every field but Listen means its default; nothing may
-// change after Start.
+// Options configure a Node. The zero value of every field means its default; nothing may change after Start.
 type Options struct {
-	// Listen holds the endpoints, any number of each: gRPC over TCP, "127.0.0.1:46357" or "[::1]:0", where port 0 takes
+	// Listen holds the endpoints, any number of each; none: the node only dials. gRPC over TCP, "127.0.0.1:46357" or "[::1]:0", where port 0 takes
 	// a free one; gRPC over a unix socket, "unix:///run/slim.sock" or "unix:///run/slim.sock?mode=0660"; WebSocket,
 	// "ws://127.0.0.1:46357/path", or "wss://127.0.0.1:46357/path" where it has TLS.
 	Listen []string
@@ -250,8 +249,6 @@ func (o *Options) fill() error {
 		o.Log = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError + 4}))
 	}
 	switch {
-	case len(o.Listen) == 0:
-		return fmt.Errorf("router: no endpoint to listen on")
 	case len(o.TLS) > len(o.Listen):
 		return fmt.Errorf("router: %d TLS configurations for %d endpoints", len(o.TLS), len(o.Listen))
 	case o.Loops < 0 || o.Loops > MaxLoops:
