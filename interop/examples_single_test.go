@@ -312,6 +312,42 @@ func replace(root map[string]any, path string) {
 	}
 }
 
+// TestRefusedExamples: what upstream's node refuses, ours refuses with the same words; it goes on to say where.
+func TestRefusedExamples(t *testing.T) {
+	dir := os.Getenv("SLIM_UPSTREAM_CONFIG")
+	if dir == "" {
+		t.Log("SLIM_UPSTREAM_CONFIG is not set: there is nothing that upstream refuses")
+		return
+	}
+	for _, file := range []string{"reference/config.yaml", "control-plane/config.yaml", "telemetry/docker-compose.yml",
+		"telemetry/otel-collector-config.yml", "telemetry/prometheus.yml"} {
+		said := map[kind]string{}
+		for _, k := range []kind{upstream, ours} {
+			cmd := exec.Command(k.program(t), "--config", filepath.Join(dir, file))
+			cmd.Env = append(os.Environ(), "RUST_BACKTRACE=0")
+			var errs bytes.Buffer
+			cmd.Stderr = &errs
+			if err := cmd.Run(); cmd.ProcessState.ExitCode() != 1 {
+				t.Fatalf("%s: %s: %v", k, file, err)
+			}
+			var lines []string
+			for line := range strings.Lines(errs.String()) {
+				line = strings.TrimSpace(line)
+				if _, rest, ok := strings.Cut(line, "0: "); ok {
+					line = rest
+				}
+				if line != "" && len(lines) < 3 && !strings.HasPrefix(line, "warning: ") && !strings.Contains(line, "meter provider") {
+					lines = append(lines, line)
+				}
+			}
+			said[k] = strings.Join(lines, " | ")
+		}
+		if said[ours] != said[upstream] {
+			t.Errorf("%s:\n got %s\nwant %s", file, said[ours], said[upstream])
+		}
+	}
+}
+
 // TestCorrectedExamples runs what is refused, as a corrected copy: our node starts with it and stops in order.
 func TestCorrectedExamples(t *testing.T) {
 	for _, e := range allExamples(t) {
