@@ -144,7 +144,8 @@ func nodeOptions(s *config.Service, f *flags, log *slog.Logger) router.Options {
 
 // limits are what is special to a server.
 func limits(s *config.Server) router.Limits {
-	l := router.Limits{KeepaliveTime: positive(s.Keepalive.Time), KeepaliveTimeout: positive(s.Keepalive.Timeout)}
+	l := router.Limits{KeepaliveTime: positive(s.Keepalive.Time), KeepaliveTimeout: positive(s.Keepalive.Timeout),
+		MaxAge: s.Keepalive.MaxAge}
 	if v := s.MaxFrameSize; v != nil {
 		l.MaxFrameSize = uint32(*v) << 20
 	}

@@ -13,6 +13,7 @@ type socket struct {
 	call    *call     // nil: it was accepted
 	granted int       // by the peer to the connection, at the last look
 	broken  bool      // the engine has given up: GOAWAY is its last word
+	aged    bool      // the peer was told that the socket has reached its age
 }
 
 // AcceptGRPC returns the handler of a socket that was just accepted.
