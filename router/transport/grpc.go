@@ -77,6 +77,9 @@ func (k *socket) fail(err error) {
 	if e, ok := err.(*h2.ConnError); ok && e.Code == h2.EnhanceYourCalm {
 		f = FaultFlood
 	}
+	if k.call != nil && k.why == "" { // who has dialled wants to know
+		k.why = err.Error()
+	}
 	k.refuse(f, err)
 	k.net.Flush() // GOAWAY
 	k.net.Close()
@@ -145,7 +148,7 @@ func (k *socket) Muted() {
 // Ended implements netloop.Handler: the peer has half-closed its socket, so no stream of it says anything more.
 func (k *socket) Ended() bool {
 	k.live.peerEnded = k.group.now
-	k.peer.End = k.end(nil)
+	k.peer.End = k.ending(nil)
 	k.h2.InputEnded()
 	for _, s := range k.streams {
 		s.dropGather()
@@ -179,8 +182,20 @@ func (k *socket) Closed(err error) {
 	defer k.group.acceptor.Ended(&k.peer, err)
 	defer k.closeStreams()
 	defer k.forget()
-	k.peer.End = k.end(err)
+	k.peer.End = k.ending(err)
 	k.h2.Close((*events)(k))
+}
+
+// ending is end, with a guess why a peer that was dialled has hung up.
+func (k *socket) ending(err error) string {
+	text := k.end(err)
+	if k.call != nil && k.why == "" && !k.h2.Greeted() {
+		text += " without a word"
+		if k.peer.TLS == "" {
+			text += ": if it wants TLS, dial https://"
+		}
+	}
+	return text
 }
 
 // closeStreams ends the streams that the engine has not, because it has panicked.
