@@ -93,9 +93,10 @@ const (
 
 // Options configure a Node. The zero value of every field means its default; nothing may change after Start.
 type Options struct {
-	// Listen holds the endpoints, any number of each; none: the node only dials. gRPC over TCP, "127.0.0.1:46357" or "[::1]:0", where port 0 takes
-	// a free one; gRPC over a unix socket, "unix:///run/slim.sock" or "unix:///run/slim.sock?mode=0660"; WebSocket,
-	// "ws://127.0.0.1:46357/path", or "wss://127.0.0.1:46357/path" where it has TLS.
+	// Listen holds the endpoints, any number of each; none: the node only dials. gRPC over TCP, "127.0.0.1:46357" or
+	// "[::1]:0", where port 0 takes a free one; gRPC over a unix socket, "unix:///run/slim.sock" or
+	// "unix:///run/slim.sock?mode=0660"; WebSocket, "ws://127.0.0.1:46357/path", or "wss://127.0.0.1:46357/path" where it
+	// has TLS.
 	Listen []string
 	// Limits are what is special to an endpoint, in the order of Listen. What they leave out is as for all.
 	Limits []Limits
