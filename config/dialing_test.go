@@ -56,8 +56,8 @@ func TestKeysThatSayNothingToAWebSocket(t *testing.T) {
 		`endpoint: "wss://x", ` + keys: {"f:3:49 rate_limit has no effect on a WebSocket", "f:3:66 request_timeout has no effect on a WebSocket",
 			"f:3:87 buffer_size has no effect on a WebSocket", "f:3:103 headers.Host is ignored: a reserved header of the WebSocket handshake",
 			"f:3:103 headers.sec-websocket-KEY is ignored: a reserved header of the WebSocket handshake"},
-		`endpoint: "ws://x", rate_limit:`:                                               nil,
-		`endpoint: "http://x", request_timeout: 1s, buffer_size: 1, headers: {Host: a}`: nil,
+		`endpoint: "ws://x", rate_limit:`:                               nil,
+		`endpoint: "http://x", request_timeout: 1s, headers: {Host: a}`: nil,
 	} {
 		c, warnings, err := parse("f", []byte(serviceFile("dataplane: {clients: [{"+client+"}]}")), noEnv)
 		if err != nil {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -66,6 +67,13 @@ var outcomes = func() map[string]string {
 	}
 }()
 
+// strangers are upstream's files that are for other programs, and what a node says of them.
+var strangers = map[string]string{
+	"telemetry/docker-compose.yml":        "error loading services | invalid configuration - key id cannot be empty not valid | jaeger",
+	"telemetry/otel-collector-config.yml": "failed to load configuration | invalid configuration - key receivers not valid | receivers",
+	"telemetry/prometheus.yml":            "failed to load configuration | invalid configuration - key global not valid | global",
+}
+
 const (
 	referenceFile = "reference/config.yaml"
 	// Upstream's node refuses its own reference file; ours of that name is TestReferenceHasEveryKey's.
@@ -83,7 +91,9 @@ func TestExamples(t *testing.T) {
 		return
 	}
 	t.Run("upstream's", func(t *testing.T) {
-		runExamples(t, dir, outcomes)
+		all := maps.Clone(outcomes)
+		maps.Copy(all, strangers)
+		runExamples(t, dir, all)
 		if got := outcome(t, dir, referenceFile); got != referenceOutcome {
 			t.Errorf("%s:\n got %s\nwant %s", referenceFile, got, referenceOutcome)
 		}
@@ -91,7 +101,7 @@ func TestExamples(t *testing.T) {
 }
 
 func runExamples(t *testing.T, dir string, want map[string]string) {
-	files, err := filepath.Glob(filepath.Join(dir, "*", "*.yaml"))
+	files, err := filepath.Glob(filepath.Join(dir, "*", "*.y*ml"))
 	if err != nil {
 		t.Fatal(err)
 	}

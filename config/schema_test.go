@@ -196,7 +196,7 @@ func TestUnsupportedFeaturesHaveTheContextOfAll(t *testing.T) {
 // Rules: P-conf-7.
 func TestWarnings(t *testing.T) {
 	const listener = `endpoint: "127.0.0.1:0", tls: {insecure: true}`
-	const s0 = "services.slim/0.dataplane.servers[0]"
+	const s0, c0 = "services.slim/0.dataplane.servers[0]", "services.slim/0.dataplane.clients[0]"
 	for _, tt := range []struct {
 		name, yaml string
 		want       []string
@@ -214,7 +214,15 @@ func TestWarnings(t *testing.T) {
 		{"roots of a server", serverFile(`{endpoint: "127.0.0.1:0", tls: {insecure: true, ca_source: {type: file, path: x}}}`),
 			[]string{"f:4:57: " + s0 + ".tls.ca_source: has no effect on a server; clients are asked for certificates with `client_ca`"}},
 		{"unused buffer size", serverFile("{" + listener + ", read_buffer_size: 1}"), []string{"f:4:58: " + s0 + ".read_buffer_size: has no effect"}},
-		{"connection age", serverFile("{" + listener + ", keepalive: {max_connection_age: 2h}}"), []string{"f:4:70: " + s0 + ".keepalive.max_connection_age: has no effect here: live connections are not cut"}},
+		{"connection age", serverFile("{" + listener + ", keepalive: {max_connection_age: 2h}}"), nil},
+		{"age of a web socket", serverFile(`{endpoint: "ws://h", tls: {insecure: true}, keepalive: {max_connection_age: 2h}}`), []string{"f:4:65: " + s0 + ".keepalive.max_connection_age: has no effect on a listener of WebSocket"}},
+		{"roots of the system at a server", serverFile(`{endpoint: "127.0.0.1:0", tls: {insecure: true, include_system_ca_certs_pool: false}}`),
+			[]string{"f:4:57: " + s0 + ".tls.include_system_ca_certs_pool: has no effect on a server: clients are asked for certificates with `client_ca` only"}},
+		{"gateway", serviceFile("default_gateway: off\n    dataplane: {servers: [{" + listener + "}]}"), []string{"f:3:5: services.slim/0.default_gateway: has no effect in a node of its own, from whose inside nobody publishes"}},
+		{"data for a control plane", serverFile("{" + listener + ", metadata: {a: b}}"), []string{"f:4:58: " + s0 + ".metadata: has no effect without a controller"}},
+		{"limits of requests", serviceFile("dataplane: {clients: [{endpoint: 'http://x:1', rate_limit: 1/1, buffer_size: 1, metadata: {a: 1}}]}"), []string{
+			"f:3:52: " + c0 + ".rate_limit: has no effect: a link makes one request", "f:3:69: " + c0 + ".buffer_size: has no effect: a link makes one request",
+			"f:3:85: " + c0 + ".metadata: has no effect"}},
 		{"http2_only false", serverFile("{" + listener + ", http2_only: false}"), []string{"f:4:58: " + s0 + ".http2_only: has no effect: a listener speaks HTTP/2 only"}},
 		{"http2_only true", serverFile("{" + listener + ", http2_only: true}"), nil},
 		{"frame size out of range", serverFile("{" + listener + ", max_frame_size: 16}"), []string{"f:4:58: " + s0 + ".max_frame_size: is out of 1 to 15 MiB: the default is used"}},
@@ -223,6 +231,7 @@ func TestWarnings(t *testing.T) {
 		{"reference inside a value", "runtime: {thread_name: 'a${env:X}'}" + running, []string{
 			"f:1:24: runtime.thread_name: the reference in it is not replaced: ${env:NAME} and ${file:PATH} work as a whole value only"}},
 		{"reference with a space before it", serverFile("{" + listener + ", metadata: {a: [' ${file:x}']}}"), []string{
+			"f:4:58: " + s0 + ".metadata: has no effect without a controller",
 			"f:4:73: " + s0 + ".metadata.a[0]: the reference in it is not replaced: ${env:NAME} and ${file:PATH} work as a whole value only"}},
 		{"other text with a dollar", "runtime: {thread_name: 'a$b${x}${'}" + running, nil},
 		{"in file order", serverFile("{zzz: 1, " + listener + ", yyy: 2}"), []string{"f:4:10: " + s0 + ".zzz: unknown key is ignored", "f:4:66: " + s0 + ".yyy: unknown key is ignored"}},

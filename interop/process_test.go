@@ -52,9 +52,15 @@ type process struct {
 // spawn starts a program that is killed with its whole process group when the test ends.
 func spawn(t *testing.T, label string, env []string, argv ...string) *process {
 	t.Helper()
+	return spawnIn(t, "", label, env, argv...)
+}
+
+// spawnIn is spawn in a working directory.
+func spawnIn(t *testing.T, dir, label string, env []string, argv ...string) *process {
+	t.Helper()
 	p := &process{label: label, done: make(chan struct{}), changed: make(chan struct{})}
 	p.cmd = exec.Command(argv[0], argv[1:]...)
-	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Dir, p.cmd.Env = dir, append(os.Environ(), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {

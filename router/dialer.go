@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,7 +102,7 @@ type Dialer struct {
 	attempts atomic.Uint64
 	losses   atomic.Uint64
 
-	told   string // the last failure that was logged; of the goroutine
+	told   string // the last failure that was logged, without its digits; of the goroutine
 	failed int    // attempts in a row; of the goroutine
 }
 
@@ -298,6 +299,7 @@ func (d *Dialer) follow(o *outgoing) bool {
 		select {
 		case up = <-o.up:
 			since, d.told = time.Now(), ""
+			d.say(slog.LevelInfo, "client connected", "conn_id", up.id) // upstream's text: scripts wait for it
 			d.becomes(LinkUp)
 		case e := <-o.over:
 			if up == nil {
@@ -354,11 +356,25 @@ func (d *Dialer) retry(err error) bool {
 	if d.ctx.Err() != nil {
 		return false
 	}
-	if text := err.Error(); text != d.told { // a peer that is down for days is told of once
-		d.told = text
-		d.say(slog.LevelWarn, "link cannot be opened: it is tried again", "error", text)
+	text := err.Error()
+	if gist := strings.Map(withoutDigits, text); gist != d.told { // a peer that is down for days is told of once
+		d.told = gist
+		attrs := []any{"error", text}
+		if e := (*netloop.HandshakeError)(nil); errors.As(err, &e) && e.Cert != nil {
+			attrs = append(attrs, certificateAttrs(e.Cert)...)
+		}
+		d.say(slog.LevelWarn, "link cannot be opened: it is tried again", attrs...)
 	}
 	return d.pause()
+}
+
+// withoutDigits takes what is another in each attempt out of an error: our port, the time at which a certificate was
+// looked at. For strings.Map.
+func withoutDigits(r rune) rune {
+	if r >= '0' && r <= '9' {
+		return -1
+	}
+	return r
 }
 
 // pause waits for the next attempt. false: there is none.

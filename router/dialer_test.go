@@ -131,6 +131,24 @@ func peersOverADialledLink(t *testing.T, w *dialWay) {
 	arrives(t, call(t, two), early, bob)
 }
 
+// A node that listens nowhere dials all the same, and stops in order. Rules: P-conf-10, P-dial-1.
+func TestNodeThatOnlyDials(t *testing.T) {
+	two := start(t, generic("two"))
+	one, err := Start(t.Context(), generic("one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := dialLink(t, one, two.Addrs()[0].String(), nil)
+	d.await(LinkUp)
+	if n := len(one.Addrs()); n != 0 {
+		t.Errorf("it listens on %d addresses", n)
+	}
+	if err := one.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	d.await(LinkOver)
+}
+
 // A link with TLS is as one without; one that cannot be says why. Rules: P-dial-1, P-tls-2.
 func TestPeersOverADialledLinkWithTLS(t *testing.T) { inEachWay(t, peersOverADialledLinkWithTLS) }
 
@@ -150,6 +168,7 @@ func peersOverADialledLinkWithTLS(t *testing.T, w *dialWay) {
 		return w.dial(t, one, w.addr(two), func(l *Link) { l.TLS = func() *tls.Config { return of } })
 	}
 	link(secrets.client).await(LinkUp)
+	until(t, "the log tells of the link", func() bool { return strings.Contains(log.String(), `msg="client connected" target=`+targetService) })
 	until(t, "the name is told", func() bool { return two.Stats().Names == 1 })
 	stranger := makeSecrets(t).client
 	link(stranger).await(LinkWaiting)
