@@ -95,6 +95,7 @@ type node struct {
 	port     int
 	config   string // path of the YAML file
 	way      string // endpoint by which applications come; empty: TCP
+	client   string // how they come, in JSON with the keys of dataplane.clients; empty: without TLS by way
 	// binding is SLIM_IDENTITY_BINDING of applications started from now on: whether they enforce that names
 	// and control messages belong to a verified identity. Core 3.4 knows it; older ones sign no control messages.
 	binding string
