@@ -67,7 +67,7 @@ func TestChainWhoseLinksAreDamaged(t *testing.T) {
 	for i, x := range []struct {
 		transport string
 		rustDials bool
-	}{{"tcp", false}, {"tls", true}, {"unix", false}} {
+	}{{"tcp", false}, {"tls", true}, {"unix", false}, {"ws", true}} {
 		t.Run(x.transport, func(t *testing.T) {
 			t.Parallel()
 			c := startChain(t, x.transport, x.rustDials, rand.New(rand.NewPCG(seed, uint64(i))))
