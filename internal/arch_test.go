@@ -69,6 +69,7 @@ var rules = []rule{
 	{path: "internal/connect", level: 1, outside: []string{"golang.org/x/net/http/httpguts", "golang.org/x/net/http/httpproxy"}},
 	{path: "internal/certs/certstest", level: 1},
 	{path: "internal/certs", level: 1},
+	{path: "internal/chromium", level: 1, outside: []string{"github.com/coder/websocket"}}, // the debugging protocol of browsers
 
 	{path: "router/mesh", level: 2},
 	{path: "router/hop", level: 2},
