@@ -40,7 +40,7 @@ func (d *decoder) checkSchemes(e *Endpoints, path string) {
 	}
 	for i, s := range e.Servers {
 		if !checkScheme(s.Endpoint) {
-			bad(s.Position, "servers", i, "invalid endpoint scheme: "+quote(s.Endpoint))
+			bad(s.Position, "servers", i, "invalid endpoint scheme: "+quote(withoutSecrets(s.Endpoint)))
 		}
 	}
 	for i, c := range e.Clients {
@@ -48,7 +48,7 @@ func (d *decoder) checkSchemes(e *Endpoints, path string) {
 		case c.Endpoint == "":
 			bad(c.Position, "clients", i, "the endpoint is empty")
 		case !checkScheme(c.Endpoint):
-			bad(c.Position, "clients", i, "invalid endpoint scheme: "+quote(c.Endpoint))
+			bad(c.Position, "clients", i, "invalid endpoint scheme: "+quote(withoutSecrets(c.Endpoint)))
 		}
 	}
 }
@@ -84,6 +84,9 @@ func (d *decoder) checkShared(s *Service, path string) {
 	first := &s.Dataplane.Servers[0]
 	for i := range s.Dataplane.Servers[1:] {
 		other := &s.Dataplane.Servers[i+1]
+		if other.SlowConsumer != "" && other.SlowConsumer != first.SlowConsumer {
+			d.warn(other.Position, join(indexed(path, i+1), "slow_consumer"), "has no effect: it is that of the first server")
+		}
 		if other.RequireHeaderMAC != first.RequireHeaderMAC || other.NegotiationTimeout != first.NegotiationTimeout {
 			d.warn(other.Position, indexed(path, i+1), "require_header_mac and negotiation_timeout_secs are those of the first server")
 		}

@@ -19,6 +19,7 @@ type Server struct {
 	Keepalive ServerKeepalive
 	Metadata  map[string]any // free data, told to a control plane
 
+	SlowConsumer       string // ours, which upstream ignores: a word of --slow-consumer; "": absent
 	RequireHeaderMAC   bool
 	NegotiationTimeout uint64 // seconds
 }
@@ -27,7 +28,7 @@ type Server struct {
 type ServerKeepalive struct {
 	Time       time.Duration // silence before a ping
 	Timeout    time.Duration // wait for its answer
-	MaxAge     time.Duration // read, but a live connection is never cut for its age (upstream does)
+	MaxAge     time.Duration // then a client is to open its next stream elsewhere; 0: never. Nothing to a WebSocket
 	MaxIdle    time.Duration // unused, also upstream
 	MaxAgeWait time.Duration // `max_connection_age_grace`: unused, also upstream
 }
@@ -65,13 +66,14 @@ func (d *decoder) server(n *node, path string) Server {
 		o.unused(key, "")
 	}
 	if v := o.get("keepalive"); v != nil {
-		d.serverKeepalive(&s.Keepalive, v, join(path, "keepalive"))
+		d.serverKeepalive(&s.Keepalive, v, join(path, "keepalive"), isWebSocket(s.Endpoint))
 	}
 	if v := o.get("auth"); v != nil {
 		s.Auth = d.auth(v, join(path, "auth"), serverSide)
 		s.Auth.Position = o.at("auth")
 	}
 	s.Metadata = o.data("metadata")
+	o.optEnum("slow_consumer", &s.SlowConsumer, "adaptive", "block", "drop", "disconnect")
 	o.bool("require_header_mac", &s.RequireHeaderMAC)
 	o.uint("negotiation_timeout_secs", "u64", 64, &s.NegotiationTimeout)
 	if alias := "link_hmac_timeout_secs"; n.get(alias) != nil && n.get("negotiation_timeout_secs") != nil {
@@ -117,12 +119,14 @@ func (d *decoder) checkLimits(s *Server, o *object) {
 	}
 }
 
-func (d *decoder) serverKeepalive(k *ServerKeepalive, n *node, path string) {
+func (d *decoder) serverKeepalive(k *ServerKeepalive, n *node, path string, webSocket bool) {
 	o := d.object(n, path, "struct KeepaliveServerParameters", lenient)
 	o.duration("max_connection_idle", &k.MaxIdle)
 	o.unused("max_connection_idle", "")
 	o.duration("max_connection_age", &k.MaxAge)
-	o.unused("max_connection_age", " here: live connections are not cut")
+	if webSocket {
+		o.unused("max_connection_age", " on a listener of WebSocket")
+	}
 	o.duration("max_connection_age_grace", &k.MaxAgeWait)
 	o.unused("max_connection_age_grace", "")
 	o.duration("time", &k.Time)

@@ -107,7 +107,8 @@ func showServer(s *Server) pairs {
 		{"keepalive", pairs{{"time", showDuration(k.Time)}, {"timeout", showDuration(k.Timeout)},
 			{"max_connection_idle", showDuration(k.MaxIdle)}, {"max_connection_age", showDuration(k.MaxAge)},
 			{"max_connection_age_grace", showDuration(k.MaxAgeWait)}}},
-		{"metadata", showData(s.Metadata)}, {"require_header_mac", s.RequireHeaderMAC},
+		{"metadata", showData(s.Metadata)}, {"slow_consumer", text(s.SlowConsumer)},
+		{"require_header_mac", s.RequireHeaderMAC},
 		{"negotiation_timeout_secs", s.NegotiationTimeout}}
 }
 

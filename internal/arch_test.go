@@ -48,6 +48,7 @@ var rules = []rule{
 	{path: "wire/compress", outside: []string{"github.com/klauspost/compress"}}, // formats that have no reason to be written twice
 	{path: "pool", outside: []string{"github.com/valyala/bytebufferpool"}},
 	{path: "internal/suggest"},
+	{path: "internal/watch", outside: []string{"github.com/fsnotify/fsnotify"}},
 	{path: invariant},
 
 	// mls is for everyone: it imports nothing of this module but what is below it, which is for it alone.
@@ -68,7 +69,8 @@ var rules = []rule{
 	{path: "internal/simnet", level: 1},
 	{path: "internal/connect", level: 1, outside: []string{"golang.org/x/net/http/httpguts", "golang.org/x/net/http/httpproxy"}},
 	{path: "internal/certs/certstest", level: 1},
-	{path: "internal/certs", level: 1, outside: []string{"github.com/fsnotify/fsnotify"}},
+	{path: "internal/certs", level: 1},
+	{path: "internal/chromium", level: 1, outside: []string{"github.com/coder/websocket"}}, // the debugging protocol of browsers
 
 	{path: "router/mesh", level: 2},
 	{path: "router/hop", level: 2},
@@ -76,6 +78,11 @@ var rules = []rule{
 
 	{path: "router/transport", level: 3},
 	{path: "session/uplink", level: 3},
+	{path: "session/internal/message", level: 1, outside: []string{"google.golang.org/protobuf/encoding/protowire"}},
+	{path: "session/internal/reliable", level: 1},
+	{path: "session/internal/identity", level: 2},
+	{path: "session/internal/workers", level: 2},
+	{path: "session/internal/group", level: 3},
 
 	{path: "router", level: 4},
 	{path: "internal/faults", level: 4},

@@ -229,7 +229,7 @@ func TestREADME(t *testing.T) {
 			t.Errorf("README.md:%d: nothing checks a block in %q", b.line, b.language)
 		}
 	}
-	if want := map[bool]int{false: 2, true: 3}[withPython]; ran != want {
+	if want := map[bool]int{false: 3, true: 4}[withPython]; ran != want {
 		t.Errorf("%d blocks ran, want %d", ran, want)
 	}
 }

@@ -57,7 +57,9 @@ func TestConnectionThatIsResetBeforeItIsAcceptedIsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.accepts.Go(func() { n.accept(ln, n.doors(&endpoint{}, 0), nil) })
+	own := n.newListener(ln, "")
+	a := n.acceptance(own, &endpoint{}, &Endpoint{}, &n.rules)
+	n.listening.accepting.Go(func() { n.engine.Accept(ln, a) })
 	c, err = net.Dial("tcp", ln.Addr().String()) // accepted behind the other
 	if err != nil {
 		t.Fatal(err)

@@ -24,7 +24,7 @@ func (c *Conn) negotiate(b []byte) {
 	l := c.loop
 	o := &l.node.opt
 	m := link.New(&link.Config{Role: link.Acceptor, Version: o.Version, NodeID: o.NodeID, Deployment: o.Deployment,
-		Strict: !o.AllowUnsigned, EnforcePQC: o.EnforcePQC})
+		Strict: !l.rules.AllowUnsigned, EnforcePQC: l.rules.EnforcePQC})
 	out, err := m.Step(l.small[:0], b)
 	if err != nil {
 		c.note(ReasonNegotiation, err)
@@ -72,7 +72,7 @@ func (c *Conn) decide(p *pending, unproven error) {
 		c.end(statusPermissionDenied, err.Error())
 		return
 	}
-	c.activate(res, g, !l.node.opt.AllowUnsigned)
+	c.activate(res, g, !l.rules.AllowUnsigned)
 }
 
 // activate makes a connection one of those that messages go through. strict: its signatures are demanded.

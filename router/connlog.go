@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router/mesh"
@@ -14,28 +15,32 @@ import (
 )
 
 // peerLog is how a node logs what its peers do: as much as the log shows, and no more than logLimit lets through.
-// Immutable after newPeerLog but for the limit. Safe for all.
+// Safe for all.
 type peerLog struct {
-	log   *slog.Logger
-	level slog.Level // the lowest that is shown
+	log   *slog.Logger // immutable
+	level atomic.Int64 // the lowest slog.Level that is shown
 	limit logLimit
 }
 
-func (p *peerLog) init(log *slog.Logger) {
-	p.log, p.level = log, slog.LevelError+1
+// look finds out what the log shows, which may have changed.
+func (p *peerLog) look() {
+	level := slog.LevelError + 1
 	for _, l := range []slog.Level{slog.LevelError, slog.LevelWarn, slog.LevelInfo, slog.LevelDebug} {
-		if log.Enabled(context.Background(), l) {
-			p.level = l
+		if p.log.Enabled(context.Background(), l) {
+			level = l
 		}
 	}
+	p.level.Store(int64(level))
 }
 
+func (p *peerLog) shows(l slog.Level) bool { return int64(l) >= p.level.Load() }
+
 // takes reports whether a record of this level and topic is to be made. What nobody would see does not count.
-func (p *peerLog) takes(l slog.Level, t logTopic) bool { return l >= p.level && p.limit.allows(t) }
+func (p *peerLog) takes(l slog.Level, t logTopic) bool { return p.shows(l) && p.limit.allows(t) }
 
 // debug reports whether there is anybody to tell details. The message path asks it where a message dies, and nowhere
 // else.
-func (p *peerLog) debug() bool { return p.level <= slog.LevelDebug }
+func (p *peerLog) debug() bool { return p.shows(slog.LevelDebug) }
 
 // strangerTold is the bit of transport.Peer.First for peers that never became a connection: one record is enough for a
 // probe.

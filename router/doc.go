@@ -7,6 +7,9 @@
 // Nothing of these is touched by another loop. Loops speak through single-producer single-consumer rings and wake each
 // other once a batch (pool.Exchange). The name table is shared: every loop matches in it without a lock.
 //
+// Listeners, and what loops obey, can change while the node runs (Node.Prepare): a Change owns what it has opened until it is
+// committed; a listener that is removed belongs to the goroutine which drains it.
+//
 // # The journey of a message
 //
 //  1. Conn.receive (ingress.go): wire.Scan finds the header; hop.Link.Receive knows it or verifies and checks it.

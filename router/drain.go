@@ -29,6 +29,13 @@ var stages = []stage{
 	{(*loop).markLines, (*loop).linesPassed},   // lines of the receivers' loops
 }
 
+// settle is forwardAll, for one at a time: there is one mark in each stage.
+func (n *Node) settle(ctx context.Context) error {
+	n.settling.Lock()
+	defer n.settling.Unlock()
+	return n.forwardAll(ctx)
+}
+
 // forwardAll lets what has come until now reach the queues of its receivers: nothing that a peer has sent, and our
 // kernel has acknowledged, is lost because the node stops (P-end-3).
 func (n *Node) forwardAll(ctx context.Context) error {

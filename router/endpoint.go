@@ -3,6 +3,7 @@ package router
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"strings"
 
@@ -13,8 +14,9 @@ import (
 type endpoint struct {
 	listen    string // for netloop.Listen
 	webSocket bool
-	secure    bool   // it says that it has TLS
-	path      string // of a WebSocket's requests
+	secure    bool        // it says that it has TLS
+	path      string      // of a WebSocket's requests
+	mode      fs.FileMode // of a unix socket's file; 0: none is given
 }
 
 // Ports of endpoints that have none (RFC 6455 section 3).
@@ -32,8 +34,8 @@ func parseEndpoint(s string) (e endpoint, err error) {
 	}
 	switch scheme {
 	case "unix":
-		_, _, err := netloop.SplitUnix(s)
-		return endpoint{listen: s}, err
+		_, mode, err := netloop.SplitUnix(s)
+		return endpoint{listen: s, mode: mode}, err
 	case "ws":
 		return parseWebSocket(rest, webSocketPort)
 	case "wss":
@@ -91,17 +93,19 @@ func (e *endpoint) checkTLS(has bool) error {
 	return nil
 }
 
-// parseEndpoints reads all of Options.Listen. The error is a *ListenError.
-func (o *Options) parseEndpoints() (es []endpoint, err error) {
-	for i, s := range o.Listen {
-		e, err := parseEndpoint(s)
-		if err == nil {
-			err = e.checkTLS(o.tls(i) != nil)
-		}
-		if err != nil {
-			return nil, &ListenError{Index: i, Addr: s, Err: err}
-		}
-		es = append(es, e)
+// parse takes e apart, and compares what it says of TLS with what there is.
+func (e *Endpoint) parse() (endpoint, error) {
+	p, err := parseEndpoint(e.Addr)
+	if err == nil {
+		err = p.checkTLS(e.TLS != nil)
 	}
-	return es, nil
+	return p, err
+}
+
+// place is where an endpoint is, whatever else it says: an address, or the path of a unix socket.
+func (e *endpoint) place() string {
+	if path, _, err := netloop.SplitUnix(e.listen); err == nil && strings.HasPrefix(e.listen, "unix://") {
+		return "unix://" + path
+	}
+	return e.listen
 }

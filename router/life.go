@@ -23,7 +23,7 @@ func (l *loop) expireSetups(now time.Time) {
 		return
 	}
 	n := 0
-	oldest := now.Sub(l.node.made) - l.node.opt.NegotiationTimeout
+	oldest := now.Sub(l.node.made) - l.rules.NegotiationTimeout
 	for n < len(l.setup) && (l.setup[n].state > claimed || l.setup[n].opened < oldest) {
 		if c := l.setup[n]; c.state <= claimed {
 			c.expire()

@@ -34,6 +34,7 @@ type loop struct {
 	hops    *hop.Scratch
 	drained chan struct{} // closed when a finishing loop has no socket left
 
+	rules   Rules                   // that hold now
 	live    []*Conn                 // whose stream is not over, see enlist
 	trouble trouble                 // what operators are told of
 	peersOn map[*transport.Peer]int // peer links of a socket, if any
@@ -89,7 +90,7 @@ func (n *Node) startLoops() error {
 
 // addLoop makes the forwarding state of an event loop.
 func (n *Node) addLoop(nl *netloop.Loop, x *pool.Exchange[event]) *loop {
-	l := &loop{node: n, index: nl.Index(), net: nl, drained: make(chan struct{}), peersOn: map[*transport.Peer]int{}}
+	l := &loop{node: n, index: nl.Index(), net: nl, rules: n.opt.rules(), drained: make(chan struct{}), peersOn: map[*transport.Peer]int{}}
 	l.port = x.Join(nl.Station())
 	l.bundles.to = make([]packing, n.opt.Loops)
 	l.queued = n.queued.Join(func() { l.post(l.relieve) })

@@ -3,11 +3,8 @@ package router
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -16,7 +13,6 @@ import (
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
-	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
 
 // Node is a running data plane. Its methods are safe for all goroutines.
@@ -27,7 +23,6 @@ type Node struct {
 	made               time.Time
 	loops              []*loop
 	engine             *netloop.Engine
-	lns                []*netloop.Listener
 	names              *table.Table[Conn]
 	budget             *table.Budget // of names
 	claims             *claims
@@ -41,12 +36,18 @@ type Node struct {
 	panics   atomic.Uint64
 	open     atomic.Int64 // connections whose memory is in use
 	full     fullness
-	shaken   shaken         // TLS handshakes that failed
-	nextConn atomic.Uint64  // last connection id given out; ids are never used again
-	accepts  sync.WaitGroup // accept goroutines
-	relief   relief         // of the first loop
-	dialers  dialers        // of the links that the node opens
-	chores   chores         // removals of connections with many subscriptions, news for new peers
+	shaken   shaken        // TLS handshakes that failed
+	nextConn atomic.Uint64 // last connection id given out; ids are never used again
+	relief   relief        // of the first loop
+	dialers  dialers       // of the links that the node opens
+	chores   chores        // removals of connections with many subscriptions, news for new peers
+
+	listening listeners
+	changing  sync.Mutex // from Prepare to the end of the change
+	rules     Rules      // guarded by changing
+	settling  sync.Mutex // for forwardAll
+	ending    context.Context
+	end       context.CancelFunc // of ending, when Shutdown has begun
 
 	stop sync.Once
 	done chan struct{} // closed when Shutdown has finished
@@ -66,70 +67,15 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		return nil, err
 	}
 	// Last: a dialer that finds a listener must find a node that can negotiate (P-end-1).
-	es, err := n.listen(ctx)
+	c, err := n.Prepare(ctx, n.opt.setup())
 	if err != nil {
+		n.end()
 		n.engine.Stop()
 		return nil, err
 	}
 	n.logStart()
-	for i, ln := range n.lns {
-		doors := n.doors(&es[i], i)
-		n.accepts.Go(func() { n.accept(ln, doors, n.opt.tls(i)) })
-	}
+	c.Commit()
 	return n, nil
-}
-
-// listen opens the listeners.
-func (n *Node) listen(ctx context.Context) ([]endpoint, error) {
-	es, err := n.opt.parseEndpoints()
-	if err != nil {
-		return nil, err
-	}
-	addrs := make([]string, len(es))
-	for i := range es {
-		addrs[i] = es[i].listen
-	}
-	n.lns, err = netloop.Listen(ctx, addrs)
-	if le := (*ListenError)(nil); errors.As(err, &le) {
-		le.Addr = n.opt.Listen[le.Index]
-	}
-	return es, err
-}
-
-// doors returns what the sockets of endpoint e, the i-th, become, for each loop.
-func (n *Node) doors(e *endpoint, i int) (doors []*transport.Door) {
-	var limits *Limits
-	if i < len(n.opt.Limits) {
-		limits = &n.opt.Limits[i]
-	}
-	for _, l := range n.loops {
-		if e.webSocket {
-			doors = append(doors, l.group.WebSocket(e.path, limits))
-		} else {
-			doors = append(doors, l.group.GRPC(limits))
-		}
-	}
-	return doors
-}
-
-// accept hands the connections of ln to the loops; secure is its TLS, nil for none.
-func (n *Node) accept(ln *netloop.Listener, doors []*transport.Door, secure *tls.Config) {
-	n.engine.Accept(ln, netloop.Acceptance{
-		TLS:     secure,
-		Timeout: n.opt.setupTimeout(),
-		Refused: n.handshakeFailed,
-		Handler: func(l *netloop.Loop) netloop.Handler { return doors[l.Index()].Accept() },
-		Full:    n.isFull,
-		Failed: func(ln *netloop.Listener, err error) {
-			if errors.Is(err, netloop.ErrFull) {
-				n.log.Error("the node has as many sockets as it may have: clients wait to be accepted", "target", targetService,
-					"endpoint", ln.Addr().String(), "reason", ReasonSockets.String(), "error", n.tooMany("sockets", n.opt.MaxSockets))
-				return
-			}
-			n.log.Error("cannot accept a connection: raise the limit of open files if that is the cause",
-				"target", targetService, "endpoint", ln.Addr().String(), "error", err)
-		},
-	})
 }
 
 // newNode makes a node of complete options, without loops and listeners.
@@ -140,7 +86,11 @@ func newNode(o Options) *Node {
 	n.names.Limit(n.budget)
 	n.queued, n.unfinished = pool.NewQuota(int64(o.MaxQueued)), pool.NewQuota(int64(o.MaxUnfinished))
 	n.chores.failed = n.choreFailed
-	n.peerLog.init(o.Log)
+	n.peerLog.log = o.Log
+	n.peerLog.look()
+	n.rules = o.rules()
+	n.listening.node = n
+	n.ending, n.end = context.WithCancel(context.Background())
 	return n
 }
 
@@ -166,21 +116,6 @@ func (n *Node) guarded(f func()) {
 // ListenError says which of Options.Listen could not be listened on.
 type ListenError = netloop.ListenError
 
-// Addrs returns the bound addresses in the order of Options.Listen.
-func (n *Node) Addrs() []net.Addr {
-	as := make([]net.Addr, len(n.lns))
-	for i, ln := range n.lns {
-		as[i] = ln.Addr()
-	}
-	return as
-}
-
-func (n *Node) closeListeners() {
-	for _, ln := range n.lns {
-		ln.Close()
-	}
-}
-
 // Shutdown stops the node: the listeners first, so that dialers are refused and retry elsewhere or later;
 // then GOAWAY, and what peers have sent until now goes its way; then the end of every stream behind what is queued for
 // it; then the sockets. It returns nil when everything queued went out and was acknowledged by the peers' kernels, or
@@ -190,15 +125,16 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	n.stop.Do(func() {
 		defer close(n.done)
 		n.stopping.Store(true)
-		n.closeListeners()
-		n.accepts.Wait()
+		n.listening.close()
+		n.end()
+		n.listening.leaving.Wait()
 		n.dialers.stop()
 		n.draining.Store(true)
 		// Every loop announces the end, and has given receivers all that had come before that, when the first ends its
 		// connections.
 		n.err = n.onLoops(ctx, (*loop).drain)
 		if n.err == nil {
-			n.err = n.forwardAll(ctx)
+			n.err = n.settle(ctx)
 		}
 		if n.err == nil {
 			n.err = n.onLoops(ctx, (*loop).finishAll)

@@ -91,12 +91,13 @@ const (
 	maxWebSocket = 64 << 20
 )
 
-// Options configure a Node. The zero value of every field but Listen means its default; nothing may
-// change after Start.
+// Options configure a Node. The zero value of every field means its default. After Start nothing of them counts any more
+// that is in a Setup, and nothing else may change.
 type Options struct {
-	// Listen holds the endpoints, any number of each: gRPC over TCP, "127.0.0.1:46357" or "[::1]:0", where port 0 takes
-	// a free one; gRPC over a unix socket, "unix:///run/slim.sock" or "unix:///run/slim.sock?mode=0660"; WebSocket,
-	// "ws://127.0.0.1:46357/path", or "wss://127.0.0.1:46357/path" where it has TLS.
+	// Listen holds the endpoints, any number of each; none: the node only dials. gRPC over TCP, "127.0.0.1:46357" or
+	// "[::1]:0", where port 0 takes a free one; gRPC over a unix socket, "unix:///run/slim.sock" or
+	// "unix:///run/slim.sock?mode=0660"; WebSocket, "ws://127.0.0.1:46357/path", or "wss://127.0.0.1:46357/path" where it
+	// has TLS.
 	Listen []string
 	// Limits are what is special to an endpoint, in the order of Listen. What they leave out is as for all.
 	Limits []Limits
@@ -252,8 +253,6 @@ func (o *Options) fill() error {
 		o.Log = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError + 4}))
 	}
 	switch {
-	case len(o.Listen) == 0:
-		return fmt.Errorf("router: no endpoint to listen on")
 	case len(o.TLS) > len(o.Listen):
 		return fmt.Errorf("router: %d TLS configurations for %d endpoints", len(o.TLS), len(o.Listen))
 	case o.Loops < 0 || o.Loops > MaxLoops:
@@ -285,20 +284,22 @@ func (o *Options) fill() error {
 	case o.MaxFrameSize < 16384 || o.MaxFrameSize > 1<<24-1:
 		return fmt.Errorf("router: max frame size is %d: want 16384 to 16777215", o.MaxFrameSize)
 	}
-	_, err := o.parseEndpoints()
-	return err
+	for i, s := range o.Listen {
+		if _, err := (&Endpoint{Addr: s, TLS: o.tls(i)}).parse(); err != nil {
+			return &ListenError{Index: i, Addr: s, Err: err}
+		}
+	}
+	return nil
 }
 
 // transport returns the options of the node's transports.
 func (o *Options) transport() transport.Options {
+	r := o.rules()
 	return transport.Options{MaxMessage: maxMessage, MaxWebSocket: maxWebSocket, Window: receiveWindow, MaxFrameSize: o.MaxFrameSize,
-		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams, SetupTimeout: o.setupTimeout(),
+		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams, SetupTimeout: r.setupTimeout(),
 		KeepaliveTime: o.KeepaliveTime, KeepaliveTimeout: o.KeepaliveTimeout, Plain: o.NoCompression,
 		Floor: transport.Floor{Rate: o.StallRate, Timeout: o.StallTimeout}}
 }
-
-// setupTimeout is the time from the acceptance of a socket until its negotiation, TLS and HTTP/2 included.
-func (o *Options) setupTimeout() time.Duration { return o.NegotiationTimeout + 5*time.Second }
 
 // tls is the configuration of Listen[i], nil for none.
 func (o *Options) tls(i int) *tls.Config {

@@ -43,8 +43,8 @@ func (e *outcome) final(up *Conn) bool {
 }
 
 // callOn returns the handler of a socket of l that was just connected.
-func (l *loop) callOn(o *outgoing) netloop.Handler {
-	return &watched{l.group.DialGRPC(&o.dialer.link.Call, func(s transport.Stream) transport.Caller {
+func (l *loop) callOn(o *outgoing, call *transport.Call) netloop.Handler {
+	return &watched{l.group.Dial(call, func(s transport.Stream) transport.Caller {
 		return l.open(s, o)
 	}), o}
 }
@@ -79,6 +79,13 @@ func (o *outgoing) hangUp() {
 	}
 }
 
+// abort ends the connection at once.
+func (o *outgoing) abort() {
+	if c := o.conn.Load(); c != nil {
+		c.postFor(func() { c.stream.Abort() })
+	}
+}
+
 // open makes the connection of a stream that this node opens.
 func (l *loop) open(s transport.Stream, o *outgoing) *Conn {
 	n := l.node
@@ -97,7 +104,7 @@ func (c *Conn) Answered() {
 	l, o := c.loop, &c.loop.node.opt
 	d := &c.dialed.dialer.link
 	m := link.New(&link.Config{Role: link.Dialer, LinkID: d.ID, Kind: wireKind(d.Kind), Version: o.Version, NodeID: o.NodeID,
-		Deployment: o.Deployment, Strict: !d.AllowUnsigned, EnforcePQC: o.EnforcePQC})
+		Deployment: o.Deployment, Strict: !d.AllowUnsigned, EnforcePQC: l.rules.EnforcePQC})
 	out, err := m.Start(l.small[:0])
 	if err != nil {
 		c.because(err.Error())

@@ -275,7 +275,7 @@ func (c *Conn) outgrown(o *transport.Message) bool {
 func (c *Conn) turnsAway(b []byte, buf *pool.Buf) bool {
 	l := c.loop
 	n := costOf(b, buf)
-	r := c.q.refuses(n, l.node.opt.ConnBuffer, l.node.opt.SlowConsumer)
+	r := c.q.refuses(n, l.node.opt.ConnBuffer, l.rules.SlowConsumer)
 	if r == reasonNone && l.queued.Over(n) > l.node.mostQueued() && !l.makesRoom(c, n) {
 		r = ReasonQueued
 	}

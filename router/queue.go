@@ -104,8 +104,8 @@ func parcelOf(b *pool.Buf) *parcel {
 func (c *Conn) enqueue(buf *pool.Buf, held bool) bool {
 	l, q := c.loop, &c.q
 	p := buf.Aux.(*parcel)
-	full := q.bytes+p.cost > l.node.opt.ConnBuffer || l.queued.Over(p.cost) > l.node.chargesFrom()
-	charge := full && p.src != c && l.node.opt.SlowConsumer != Drop
+	full := q.bytes+p.cost > l.node.opt.ConnBuffer || l.queued.Over(p.cost) > l.chargesFrom()
+	charge := full && p.src != c && l.rules.SlowConsumer != Drop
 	d := &l.delivery
 	q.push(item{buf: buf, charged: charge})
 	d.queued, d.charged = true, charge

@@ -309,7 +309,7 @@ func TestHandshakesThatFailAreCountedAndLogged(t *testing.T) {
 			}
 		}
 	}
-	n.handshakeFailed(n.lns[0], &netloop.HandshakeError{Fault: netloop.HandshakeTimeout, Remote: "1.2.3.4:5", Text: "late"})
+	n.handshakeFailed(n.listening.all[0].ln, &netloop.HandshakeError{Fault: netloop.HandshakeTimeout, Remote: "1.2.3.4:5", Text: "late"})
 	want := map[Reason]uint64{ReasonTLS: 1, ReasonTLSTimeout: 1, ReasonTLSPlain: 3, ReasonTLSMismatch: 2, ReasonTLSCertificate: 3,
 		ReasonTLSRefused: 1, ReasonTLSReset: 2}
 	if got := n.Stats().Refused; !maps.Equal(got, want) {

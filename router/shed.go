@@ -15,9 +15,9 @@ import (
 
 // chargesFrom is by how much the node's queues may exceed Options.MaxQueued, in bytes, before every sender is charged
 // whose message waits. Under the policy block, where nothing is to be lost, that is early: so more windows fit.
-func (n *Node) chargesFrom() int64 {
-	if n.opt.SlowConsumer == Block {
-		return -n.queued.Limit() / 2
+func (l *loop) chargesFrom() int64 {
+	if l.rules.SlowConsumer == Block {
+		return -l.node.queued.Limit() / 2
 	}
 	return 0
 }

@@ -321,9 +321,9 @@ func (n *Node) Ready() error {
 		return errors.New("event loops have not run for seconds")
 	}
 	now := time.Now()
-	for _, ln := range n.lns {
-		if ln.Failing(now) {
-			return errors.New("connections to " + ln.Addr().String() +
+	for _, l := range n.listening.list() {
+		if l.ln.Failing(now) {
+			return errors.New("connections to " + l.ln.Addr().String() +
 				" cannot be accepted: no descriptors, or --max-sockets is reached")
 		}
 	}

@@ -94,7 +94,7 @@ func (c *Conn) undecided() bool {
 
 // isWatched reports whether c, for which somebody waits, may turn out to be stalled.
 func (c *Conn) isWatched() bool {
-	p := c.loop.node.opt.SlowConsumer
+	p := c.loop.rules.SlowConsumer
 	return c.q.charged > 0 && !c.q.stalled && (p == Adaptive || p == Disconnect)
 }
 
@@ -199,23 +199,29 @@ func (c *Conn) declareStalled(p *transport.Progress, why string) {
 	q.lost = 0
 	c.missing().stalledAt = time.Since(l.node.made)
 	l.n.stalled++
-	c.unwatch()
-	c.sift(ReasonStalled, func(i int, it *item) bool { return !it.charged || i == 0 })
-	if first := q.at(0); first.charged {
-		first.charged = false
-		p := first.buf.Aux.(*parcel)
-		q.charged -= p.cost
-		l.credit(p.src, p.cost)
-	}
+	c.endWaiting(ReasonStalled)
 	then := ": its messages are dropped until it has caught up"
-	if l.node.opt.SlowConsumer == Disconnect {
+	if l.rules.SlowConsumer == Disconnect {
 		then = ": disconnected"
 	}
 	c.say(slog.LevelWarn, logTopic(ReasonStalled), why+then, "reason", ReasonStalled.String(), "queued_bytes", q.bytes,
 		"unacknowledged_bytes", p.Pending, "window_closed", p.Limit == transport.LimitWindow)
-	if l.node.opt.SlowConsumer == Disconnect {
+	if l.rules.SlowConsumer == Disconnect {
 		c.because(ReasonStalled.String())
 		c.stream.Silence()
+	}
+}
+
+// endWaiting has nobody wait for c any more: what senders wait for dies, newest first, for that reason.
+func (c *Conn) endWaiting(r Reason) {
+	q := &c.q
+	c.unwatch()
+	c.sift(r, func(i int, it *item) bool { return !it.charged || i == 0 })
+	if first := q.at(0); first.charged {
+		first.charged = false
+		p := first.buf.Aux.(*parcel)
+		q.charged -= p.cost
+		c.loop.credit(p.src, p.cost)
 	}
 }
 

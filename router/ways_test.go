@@ -352,7 +352,7 @@ func TestListenersOfAnyKindAreNamedByTheirPlace(t *testing.T) {
 func TestParseEndpoint(t *testing.T) {
 	for s, want := range map[string]endpoint{
 		"127.0.0.1:46357":            {listen: "127.0.0.1:46357"},
-		"unix:///run/s?mode=0600":    {listen: "unix:///run/s?mode=0600"},
+		"unix:///run/s?mode=0600":    {listen: "unix:///run/s?mode=0600", mode: 0o600},
 		"ws://127.0.0.1:1":           {listen: "127.0.0.1:1", webSocket: true, path: "/"},
 		"ws://127.0.0.1:1/a/b?c=d#e": {listen: "127.0.0.1:1", webSocket: true, path: "/a/b"},
 		"ws://127.0.0.1:1?c=d/e":     {listen: "127.0.0.1:1", webSocket: true, path: "/"},

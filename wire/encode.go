@@ -72,6 +72,9 @@ func (h *PublishHeader) appendTo(dst []byte, s headerSizes) []byte {
 	return appendText(dst, tagMAC, h.MAC)
 }
 
+// AppendName appends the content of a Name message. The id always goes out, also when it is null.
+func AppendName(dst []byte, n *NameText) []byte { return n.appendTo(dst) }
+
 func (n Name) idSize() int { return sizeUint(n.Hi) + sizeUint(n.Lo) }
 
 func (n Name) size() int {

@@ -66,6 +66,16 @@ func HashID(identity string) (hi, lo uint64) {
 	return unreserved(h.Hi, h.Lo)
 }
 
+// HashChannel is the id of a channel of this text, "subject/a/b/c/data" or "…/control": XXH3-128 with the seed salt, moved
+// out of the reserved range, and not as HashID moves.
+func HashChannel(text string, salt uint64) (hi, lo uint64) {
+	h := xxh3.HashString128Seed(text, salt)
+	if h.Hi == math.MaxUint64 && h.Lo >= reservedLow {
+		return 0, h.Lo - (reservedLow - 1) + 1
+	}
+	return h.Hi, h.Lo
+}
+
 // unreserved is the 128-bit number modulo the first reserved id.
 func unreserved(hi, lo uint64) (uint64, uint64) {
 	if hi == math.MaxUint64 && lo >= reservedLow {

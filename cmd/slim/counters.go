@@ -19,12 +19,8 @@ func notifyQuestions(c chan<- os.Signal) func() {
 // tellCounters logs what the services have done: for every question, whatever the log shows otherwise, and at debug from time
 // to time. It returns when ctx ends.
 func (p *program) tellCounters(ctx context.Context, services []*service, questions <-chan os.Signal) {
-	var due <-chan time.Time
-	if services[0].log.Enabled(ctx, slog.LevelDebug) {
-		t := time.NewTicker(countersEvery)
-		defer t.Stop()
-		due = t.C
-	}
+	due := time.NewTicker(countersEvery)
+	defer due.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -33,7 +29,10 @@ func (p *program) tellCounters(ctx context.Context, services []*service, questio
 			for _, s := range services {
 				p.tellCountersOf(ctx, s, s.answers, slog.LevelInfo)
 			}
-		case <-due:
+		case <-due.C:
+			if !services[0].log.Enabled(ctx, slog.LevelDebug) { // which may change
+				continue
+			}
 			for _, s := range services {
 				p.tellCountersOf(ctx, s, s.datapath, slog.LevelDebug)
 			}

@@ -31,6 +31,7 @@ type flags struct {
 	readBuffer       int
 	connBuffer       int
 	slowConsumer     router.Policy
+	slowConsumerSet  bool // else the configuration decides
 	stallTimeout     time.Duration
 	stallRate        int
 	holdTimeout      time.Duration
@@ -106,6 +107,7 @@ func parseFlags(args []string, env func(string) (string, bool)) (*flags, error) 
 	if f.help {
 		return f, nil
 	}
+	f.slowConsumerSet = s.Changed("slow-consumer")
 	if s.NArg() > 0 {
 		return nil, unexpected(s.Arg(0), "a configuration is named by '--config <FILE>'")
 	}

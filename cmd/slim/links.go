@@ -23,26 +23,50 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/compress"
 )
 
-// links are the clients of a service as a node dials them, and their TLS. Files with clients that cannot be dialled
-// were refused; what can be wrong are files of certificates.
-func (p *program) links(c *config.Config, s *config.Service) (out []router.Link, all []secured, err error) {
+// activeLink is a client of the configuration that a node dials.
+type activeLink struct {
+	client   *config.Client
+	onlyPQ   bool
+	endpoint string     // as logged
+	secured  []*secured // its own TLS, and that of its proxy
+	link     router.Link
+	dialer   *router.Dialer // nil: it is not dialled yet
+}
+
+// links are the clients of a service, as a node dials them. Those of old that say the same stay as they are. Files with
+// clients that cannot be dialled were refused; what can be wrong are files of certificates.
+func (p *program) links(c *config.Config, s *config.Service, old []*activeLink) (all []*activeLink, faults []error) {
 	getenv := func(k string) string { v, _ := p.env(k); return v }
 	environment := connect.FromEnvironment(getenv)
+	old = slices.Clone(old)
 	for i := range s.Dataplane.Clients {
 		client := &s.Dataplane.Clients[i]
 		path := fmt.Sprintf("services.%s.dataplane.clients[%d]", s.ID, i)
+		at := slices.IndexFunc(old, func(l *activeLink) bool {
+			return l.onlyPQ == s.Dataplane.EnforcePQC && l.client.Same(client) && l.dialer.Status().State != router.LinkOver
+		})
+		if at >= 0 {
+			all = append(all, old[at])
+			old = slices.Delete(old, at, at+1)
+			continue
+		}
 		l, tls, err := p.link(client, s.Dataplane.EnforcePQC, environment)
 		if e := (*clientTLSError)(nil); errors.As(err, &e) {
-			return nil, nil, tlsFailure(c, e.of, path+"."+e.block, e.err)
-		} else if err != nil {
-			return nil, nil, err
+			err = tlsFailure(c, e.of, path+"."+e.block, e.err)
 		}
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		l.CloseTimeout = c.Runtime.DrainTimeout
+		a := &activeLink{client: client, onlyPQ: s.Dataplane.EnforcePQC, endpoint: l.Endpoint, link: l}
 		for j := range tls {
 			tls[j].path = path + "." + tls[j].path
+			a.secured = append(a.secured, &tls[j])
 		}
-		out, all = append(out, l), append(all, tls...)
+		all = append(all, a)
 	}
-	return out, all, nil
+	return all, faults
 }
 
 // clientTLSError says which block of a client cannot be loaded.
@@ -74,7 +98,14 @@ func (p *program) link(c *config.Client, onlyPQ bool, environment func(connect.T
 		call.Offer = &transport.Offer{Encoding: e}
 	}
 	for _, k := range slices.Sorted(maps.Keys(c.Headers)) {
-		call.Fields = append(call.Fields, transport.Field{Name: strings.ToLower(k), Value: c.Headers[k]})
+		switch name := strings.ToLower(k); {
+		case name == "user-agent": // in place of ours, not beside it
+			call.Agent = c.Headers[k]
+		case name == "origin" && call.WebSocket:
+			call.Origin = cmp.Or(call.Origin, c.Headers[k])
+		default:
+			call.Fields = append(call.Fields, transport.Field{Name: name, Value: c.Headers[k]})
+		}
 	}
 	d := &connect.Dialer{Proxy: environment}
 	if c.Proxy.URL != "" {
@@ -96,8 +127,7 @@ func (p *program) link(c *config.Client, onlyPQ bool, environment func(connect.T
 		AllowUnsigned: !c.RequireHeaderMAC, Backoff: backoff(&c.Backoff, rand.Float64),
 	}
 	if c.Secure() {
-		host, _, _ := net.SplitHostPort(target.Address)
-		s, err := keep(&c.TLS, "tls", l.Endpoint, certs.Options{ServerName: cmp.Or(c.ServerName, host), OnlyPQ: onlyPQ,
+		s, err := keep(&c.TLS, "tls", l.Endpoint, certs.Options{ServerName: serverName(c, target), OnlyPQ: onlyPQ,
 			Protocols: protocols(c.Endpoint)})
 		if err != nil {
 			return l, nil, err
@@ -143,10 +173,17 @@ func destination(c *config.Client) (connect.Target, transport.Call) {
 		t.Network, t.Address, call.Scheme = "unix", "/"+strings.TrimLeft(path, "/"), "unix"
 	} else if u, err := url.Parse(c.Endpoint); err == nil {
 		port := "80"
-		if u.Scheme == "https" {
+		switch u.Scheme {
+		case "https":
 			call.Scheme, port = "https", "443"
+		case "wss":
+			port = "443"
 		}
 		t.Address, call.Authority = net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port)), u.Host
+	}
+	if c.WebSocket() {
+		call.WebSocket, call.Scheme, call.Path, call.Origin = true, "", c.Target(), c.Origin
+		return t, call
 	}
 	if o, err := url.Parse(c.Origin); err == nil && o.Host != "" {
 		call.Scheme, call.Authority = o.Scheme, o.Host
@@ -154,11 +191,23 @@ func destination(c *config.Client) (connect.Target, transport.Call) {
 	return t, call
 }
 
-// withoutCredentials is an endpoint as it may be logged.
+// serverName is what the certificate of the other end has to name. Rules: P-dial-5.
+func serverName(c *config.Client, t connect.Target) string {
+	host, _, _ := net.SplitHostPort(t.Address)
+	if o, err := url.Parse("//" + c.Origin); c.WebSocket() && err == nil && o.Host == c.Origin && o.Hostname() != "" {
+		host = o.Hostname()
+	}
+	return cmp.Or(c.ServerName, host)
+}
+
+// withoutCredentials is an endpoint as it may be logged: the query of a WebSocket may hold a token.
 func withoutCredentials(endpoint string) string {
 	u, err := url.Parse(endpoint)
 	if err != nil {
 		return endpoint
+	}
+	if u.RawQuery != "" && (u.Scheme == "ws" || u.Scheme == "wss") {
+		u.RawQuery = "..."
 	}
 	return u.Redacted()
 }

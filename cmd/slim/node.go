@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,7 +21,25 @@ type node interface {
 	admin.Node
 	Addrs() []net.Addr // in the order of router.Options.Listen
 	Dial(router.Link) (*router.Dialer, error)
+	Prepare(context.Context, router.Setup) (change, error)
 	Shutdown(context.Context) error
+}
+
+// change is a router.Change.
+type change interface {
+	Commit()
+	Abandon()
+}
+
+// dataPlane is a router.Node as the command needs it.
+type dataPlane struct{ *router.Node }
+
+func (d dataPlane) Prepare(ctx context.Context, s router.Setup) (change, error) {
+	c, err := d.Node.Prepare(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func startNode(ctx context.Context, o router.Options) (node, error) {
@@ -28,68 +47,109 @@ func startNode(ctx context.Context, o router.Options) (node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return n, nil
+	return dataPlane{n}, nil
 }
 
 // service is one started service of the configuration.
 type service struct {
-	*config.Service
-	node      node
-	endpoints []string     // as logged
-	log       *slog.Logger // of target slim_service::service
-	datapath  *slog.Logger // of target slim_datapath::message_processing
-	answers   *slog.Logger // likewise, for what was asked for: not filtered
-	runner    *slog.Logger // nil: stop without saying which service
-	cancel    context.CancelFunc
-	secured   []secured // its listeners with TLS
+	*config.Service // as it runs
+	node            node
+	span            string       // of log lines
+	endpoints       []string     // as logged
+	log             *slog.Logger // of target slim_service::service
+	datapath        *slog.Logger // of target slim_datapath::message_processing
+	answers         *slog.Logger // likewise, for what was asked for: not filtered
+	runner          *slog.Logger // nil: stop without saying which service
+	cancel          context.CancelFunc
+	secured         []*secured    // of its listeners, in order; nil: no TLS
+	links           []*activeLink // that it dials
 }
 
 func (p *program) startService(ctx context.Context, c *config.Config, i int, f *flags, log logs) (*service, error) {
 	s := &service{Service: &c.Services[i]}
-	span := "application_lifecycle:run{service_id=" + s.ID + "}"
+	s.span = "application_lifecycle:run{service_id=" + s.ID + "}"
 	s.log = log.With(cli.KeyTarget, "slim_service::service")
-	node := []any{cli.KeyTarget, "slim_datapath::message_processing", cli.KeySpan, span, cli.KeyThread, c.Runtime.ThreadName}
+	node := []any{cli.KeyTarget, "slim_datapath::message_processing", cli.KeySpan, s.span, cli.KeyThread, c.Runtime.ThreadName}
 	s.datapath, s.answers = log.With(node...), log.unfiltered.With(node...)
 
-	o := nodeOptions(s.Service, f, s.datapath)
-	var err error
-	if s.secured, o.TLS, err = p.secure(c, s.Service); err != nil {
-		return nil, err
+	var faults []error
+	if s.secured, faults = p.secure(c, s.Service, nil); len(faults) > 0 {
+		return nil, faults[0]
 	}
-	links, clients, err := p.links(c, s.Service)
-	if err != nil {
-		return nil, err
+	links, faults := p.links(c, s.Service, nil)
+	if len(faults) > 0 {
+		return nil, faults[0]
 	}
-	s.secured = append(s.secured, clients...)
 	ctx, s.cancel = context.WithCancel(ctx)
-	n, err := p.start(ctx, o)
+	n, err := p.start(ctx, nodeOptions(s.Service, f, s.secured, s.datapath))
 	if err != nil {
 		s.cancel()
 		return nil, startFailure(c, s.Service, err)
 	}
 	s.node = n
-	addrs := n.Addrs()
-	for j, server := range s.Dataplane.Servers {
-		endpoint := server.Endpoint
-		if j < len(addrs) {
-			endpoint = taken(endpoint, addrs[j])
-		}
-		s.endpoints = append(s.endpoints, endpoint)
-		s.log.With(cli.KeySpan, span+":run_server{service_id="+s.ID+"}").Info("dataplane server started", "endpoint", endpoint)
+	s.endpoints = s.bound()
+	for _, e := range s.endpoints {
+		s.started(e)
 	}
-	for i := range s.secured {
-		s.secured[i].show(log.With(cli.KeyTarget, "slim_config::tls", cli.KeySpan, span), "certificates loaded", p.now())
+	for _, k := range s.secured {
+		p.showLoaded(s, log.Logger, k)
 	}
 	for _, l := range links {
-		if _, err := n.Dial(l); err != nil {
-			s.cancel()
-			_ = n.Shutdown(ctx)
-			return nil, startFailure(c, s.Service, err)
+		for _, k := range l.secured {
+			p.showLoaded(s, log.Logger, k)
 		}
-		s.log.With(cli.KeySpan, span).Info("dataplane client started", "endpoint", l.Endpoint)
 	}
-	s.log.With(cli.KeySpan, span).Info("no controller configuration provided, skipping controller startup")
+	if err := s.dial(links, nil); err != nil {
+		s.cancel()
+		_ = n.Shutdown(ctx)
+		return nil, startFailure(c, s.Service, err)
+	}
+	s.log.With(cli.KeySpan, s.span).Info("no controller configuration provided, skipping controller startup")
 	return s, nil
+}
+
+// showLoaded says what certificate is shown; k may be nil.
+func (p *program) showLoaded(s *service, log *slog.Logger, k *secured) {
+	if k != nil {
+		k.show(log.With(cli.KeyTarget, "slim_config::tls", cli.KeySpan, s.span), "certificates loaded", p.now())
+	}
+}
+
+// bound are the endpoints that the service listens on, as they are logged.
+func (s *service) bound() (all []string) {
+	addrs := s.node.Addrs()
+	for i, server := range s.Dataplane.Servers {
+		endpoint := server.Endpoint
+		if i < len(addrs) {
+			endpoint = taken(endpoint, addrs[i])
+		}
+		all = append(all, endpoint)
+	}
+	return all
+}
+
+func (s *service) started(endpoint string) {
+	s.log.With(cli.KeySpan, s.span+":run_server{service_id="+s.ID+"}").Info("dataplane server started", "endpoint", endpoint)
+}
+
+// dial opens links. Those that come in the place of one of old wait for its end.
+func (s *service) dial(links []*activeLink, old []*activeLink) error {
+	for _, l := range links {
+		for _, o := range old {
+			if o.client.Endpoint == l.client.Endpoint || o.client.LinkID != "" && o.client.LinkID == l.client.LinkID {
+				l.link.After = o.dialer
+			}
+		}
+		d, err := s.node.Dial(l.link)
+		if err != nil {
+			return err
+		}
+		l.dialer = d
+		l.link = router.Link{} // the dialer has it
+		s.links = append(s.links, l)
+		s.log.With(cli.KeySpan, s.span).Info("dataplane client started", "endpoint", l.endpoint)
+	}
+	return nil
 }
 
 // taken is an endpoint with the port that was taken where it has port 0, which says nothing to whoever reads the log.
@@ -113,14 +173,11 @@ func taken(endpoint string, bound net.Addr) string {
 
 // nodeOptions maps one service and the flags to a node. What upstream reads from the first server only is the first
 // server's here, too.
-func nodeOptions(s *config.Service, f *flags, log *slog.Logger) router.Options {
-	first := config.Server{RequireHeaderMAC: true}
-	if len(s.Dataplane.Servers) > 0 {
-		first = s.Dataplane.Servers[0]
-	}
+func nodeOptions(s *config.Service, f *flags, all []*secured, log *slog.Logger) router.Options {
+	r := rules(s, f)
 	o := router.Options{
 		Loops: f.loops, ReadBuffer: f.readBuffer, ConnBuffer: f.connBuffer,
-		SlowConsumer: f.slowConsumer, StallTimeout: f.stallTimeout, StallRate: f.stallRate, HoldTimeout: f.holdTimeout,
+		SlowConsumer: r.SlowConsumer, StallTimeout: f.stallTimeout, StallRate: f.stallRate, HoldTimeout: f.holdTimeout,
 		MaxSubscriptions: f.maxSubscriptions, MaxHeader: f.maxHeader, HeaderMemory: f.headerMemory,
 		MaxNames: f.maxNames, MaxNameBytes: f.maxNameBytes,
 		MaxSockets: f.maxSockets, MaxConnections: f.maxConnections,
@@ -128,23 +185,55 @@ func nodeOptions(s *config.Service, f *flags, log *slog.Logger) router.Options {
 		AcceptKinds: f.acceptKinds, MaxPeers: f.maxPeers, MaxRemotes: f.maxRemotes, NoCompression: f.noCompression,
 
 		NodeID: s.NodeID, Deployment: s.Domain,
-		AllowUnsigned: !first.RequireHeaderMAC, EnforcePQC: s.Dataplane.EnforcePQC,
+		AllowUnsigned: r.AllowUnsigned, EnforcePQC: r.EnforcePQC,
 		RelayPeerPublishes: s.Peers == nil,
 
-		NegotiationTimeout: seconds(first.NegotiationTimeout),
+		NegotiationTimeout: r.NegotiationTimeout,
 		Log:                log,
 	}
-	for i := range s.Dataplane.Servers {
-		server := &s.Dataplane.Servers[i]
-		o.Listen = append(o.Listen, server.Endpoint)
-		o.Limits = append(o.Limits, limits(server))
+	for i, e := range endpoints(s, all) {
+		o.Listen, o.Limits = append(o.Listen, e.Addr), append(o.Limits, e.Limits)
+		if e.TLS != nil {
+			if o.TLS == nil {
+				o.TLS = make([]*tls.Config, len(s.Dataplane.Servers))
+			}
+			o.TLS[i] = e.TLS
+		}
 	}
 	return o
 }
 
+// endpoints are what a service listens on; all is the TLS of each.
+func endpoints(s *config.Service, all []*secured) (out []router.Endpoint) {
+	for i := range s.Dataplane.Servers {
+		server := &s.Dataplane.Servers[i]
+		e := router.Endpoint{Addr: server.Endpoint, Limits: limits(server)}
+		if all[i] != nil {
+			e.TLS = all[i].keeper.Server()
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// rules are what can change of a service while it runs, beside its endpoints. Rules: P-conf-13, P-conf-26.
+func rules(s *config.Service, f *flags) router.Rules {
+	first := config.Server{RequireHeaderMAC: true}
+	if len(s.Dataplane.Servers) > 0 {
+		first = s.Dataplane.Servers[0]
+	}
+	r := router.Rules{SlowConsumer: f.slowConsumer, AllowUnsigned: !first.RequireHeaderMAC, EnforcePQC: s.Dataplane.EnforcePQC,
+		NegotiationTimeout: seconds(first.NegotiationTimeout)}
+	if p, err := router.ParsePolicy(first.SlowConsumer); err == nil && !f.slowConsumerSet {
+		r.SlowConsumer = p
+	}
+	return r
+}
+
 // limits are what is special to a server.
 func limits(s *config.Server) router.Limits {
-	l := router.Limits{KeepaliveTime: positive(s.Keepalive.Time), KeepaliveTimeout: positive(s.Keepalive.Timeout)}
+	l := router.Limits{KeepaliveTime: positive(s.Keepalive.Time), KeepaliveTimeout: positive(s.Keepalive.Timeout),
+		MaxAge: s.Keepalive.MaxAge}
 	if v := s.MaxFrameSize; v != nil {
 		l.MaxFrameSize = uint32(*v) << 20
 	}
@@ -174,10 +263,15 @@ func startFailure(c *config.Config, s *config.Service, err error) error {
 		return f
 	}
 	f.context = append(f.context, "datapath error", "configuration error", "bind error")
+	f.cause = endpointFault(c, s, listen)
+	return f
+}
+
+// endpointFault is why an endpoint cannot be listened on, with its place.
+func endpointFault(c *config.Config, s *config.Service, err *router.ListenError) error {
 	place := ""
-	if p := s.Dataplane.Servers[listen.Index].Position; p.Line > 0 {
+	if p := s.Dataplane.Servers[err.Index].Position; p.Line > 0 {
 		place = fmt.Sprintf("%s:%d:%d: ", c.File, p.Line, p.Column)
 	}
-	f.cause = fmt.Errorf("%sservices.%s.dataplane.servers[%d].endpoint: %w", place, s.ID, listen.Index, err)
-	return f
+	return fmt.Errorf("%sservices.%s.dataplane.servers[%d].endpoint: %w", place, s.ID, err.Index, err)
 }

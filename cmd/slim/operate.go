@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/admin"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
@@ -23,6 +24,51 @@ type operation struct {
 	mu       sync.Mutex
 	services []admin.Service // guarded by mu; replaced whole
 	state    error           // guarded by mu; nil: all services run, and none stops
+	timeout  time.Duration   // guarded by mu: runtime.drain_timeout
+	config   admin.Config    // guarded by mu
+}
+
+// drains sets the time that all services together have to stop.
+func (o *operation) drains(d time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.timeout = d
+}
+
+func (o *operation) drain() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.timeout
+}
+
+// begins notes what configuration the services have started with.
+func (o *operation) begins(file string, now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.config = admin.Config{File: file, Loaded: now, Succeeded: true}
+}
+
+// reloaded notes what came of a reload: keys that could not change, or why nothing has.
+func (o *operation) reloaded(now time.Time, stays []string, faults []error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	c := &o.config
+	if c.Faults = nil; len(faults) > 0 {
+		c.Succeeded, c.Tried = false, now
+		c.Failures++
+		for _, err := range faults {
+			c.Faults = append(c.Faults, err.Error())
+		}
+		return
+	}
+	c.Succeeded, c.Tried, c.Loaded, c.NeedRestart = true, now, now, stays
+	c.Reloads++
+}
+
+func (o *operation) configuration() admin.Config {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.config
 }
 
 // operate starts the server for operators if the flags ask for it. It serves from before the first service starts until
@@ -33,7 +79,7 @@ func (p *program) operate(ctx context.Context, f *flags, log *slog.Logger) (o *o
 		return o, func() {}, nil
 	}
 	log = log.With(cli.KeyTarget, "slim::admin")
-	s, err := admin.Start(ctx, admin.Options{Addr: f.health, Services: o.all, Ready: o.ready, Status: f.status,
+	s, err := admin.Start(ctx, admin.Options{Addr: f.health, Services: o.all, Ready: o.ready, Config: o.configuration, Status: f.status,
 		Profiles: f.pprof, Log: log,
 		Build: admin.Build{Version: p.build.Version, SHA: p.build.SHA, Date: p.build.Date, Go: runtime.Version()}})
 	if err != nil {

@@ -30,7 +30,8 @@ type program struct {
 	goroutines      func() int                             // how many the process has
 	notify          func(chan<- os.Signal) (ignore func()) // subscribes to the stop signals
 	notifyQuestions func(chan<- os.Signal) (ignore func()) // subscribes to the signal that asks for counters
-	notifyHangups   func(chan<- os.Signal) (ignore func()) // subscribes to the signal that asks for new certificates
+	notifyHangups   func(chan<- os.Signal) (ignore func()) // subscribes to the signal that asks for a reload
+	watches         bool                                   // the configuration's file, and not only at SIGHUP
 	hungUp          func() bool                            // whether the terminal has been closed
 	columns         func() (columns, rows int)             // of the terminal
 	telling         func()                                 // called beside the node once it is ready; nil: nothing is
@@ -38,6 +39,7 @@ type program struct {
 	out    *cli.Sink // in front of stdout; made by run
 	report reporter  // on stderr, behind a sink of its own
 	hurry  bool      // a second signal has come
+	loaded string    // digest of the configuration's file before it was loaded
 }
 
 // run executes the command and returns its exit code. It returns when a stop signal came or ctx ended, and all services
@@ -50,7 +52,7 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 func newProgram(env func(string) (string, bool), stdout, stderr io.Writer) *program {
 	cli.SurviveClosedPipes()
 	return &program{
-		env: env, stdout: stdout, stderr: stderr, build: cli.ReadBuildInfo(), terminal: cli.IsTerminal(stdout), now: time.Now,
+		env: env, stdout: stdout, stderr: stderr, watches: true, build: cli.ReadBuildInfo(), terminal: cli.IsTerminal(stdout), now: time.Now,
 		start: startNode, setCores: func(n int) { runtime.GOMAXPROCS(n) }, cores: runtime.NumCPU(), notify: notifySignals,
 		notifyQuestions: notifyQuestions, notifyHangups: notifyHangups, hungUp: terminalWatch(), goroutines: runtime.NumGoroutine,
 		columns: func() (int, int) { return cli.Size(stdout, 160, 50) },
@@ -102,6 +104,7 @@ func (p *program) execute(ctx context.Context, args []string) int {
 	}
 	c, warnings := config.Default(), []config.Warning(nil)
 	if f.configSet {
+		p.loaded = digest(f.config) // before: what changes meanwhile is seen
 		c, warnings, err = config.Load(f.config, p.env)
 	}
 	if len(warnings) > 0 && f.strictConfig && err == nil {
@@ -177,6 +180,8 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 		runner.Info("service started", "service", s.ID)
 	}
 
+	operation.drains(c.Runtime.DrainTimeout)
+	operation.begins(f.config, p.now())
 	operation.becomes(nil)
 
 	var telling sync.WaitGroup
@@ -184,7 +189,13 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 	told, done := context.WithCancel(context.Background())
 	defer done()
 	telling.Go(func() { p.tellCounters(told, started, questions) })
-	telling.Go(func() { p.keepSecure(told, started, log.Logger, reload) })
+	reloading, stopReloading := context.WithCancel(told)
+	var reloads sync.WaitGroup
+	defer stopReloading()
+	reloads.Go(func() {
+		r := &reloader{p: p, f: f, log: log, operation: operation, services: started, c: c, seen: p.loaded}
+		r.run(reloading, reload)
+	})
 	if p.telling != nil {
 		telling.Go(p.telling)
 	}
@@ -196,32 +207,40 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 	case <-ctx.Done():
 	}
 	operation.becomes(errStopping)
+	stopReloading()
+	reloads.Wait()
 	log.With(cli.KeyTarget, "slim::signal").Info("received signal, starting shutdown", "signal", received)
 	for _, s := range started {
 		s.runner = runner
 	}
-	return p.stopAll(started, c.Runtime.DrainTimeout, signals)
+	return p.stopAll(started, operation.drain(), signals)
 }
 
 // logs are the process's loggers.
 type logs struct {
 	*slog.Logger
 	unfiltered *slog.Logger
+	filter     *cli.Filter // of the first
+}
+
+// filter is what the log shows, by the configuration, RUST_LOG and the flags.
+func (p *program) filter(c *config.Config, f *flags) *cli.Filter {
+	s := cli.Selection{Level: c.Tracing.LogLevel, Modules: c.Tracing.Filters, Override: f.logLevel}
+	if rust, set := p.env("RUST_LOG"); set {
+		s.RustLog = &rust
+	}
+	return cli.NewFilter(s)
 }
 
 // logs makes the loggers out of the configuration, RUST_LOG and the flags.
 func (p *program) logs(c *config.Config, f *flags) logs {
 	noColor, _ := p.env("NO_COLOR")
-	s := cli.Selection{Level: c.Tracing.LogLevel, Modules: c.Tracing.Filters, Override: f.logLevel}
-	if rust, set := p.env("RUST_LOG"); set {
-		s.RustLog = &rust
-	}
 	o := cli.LogOptions{
 		JSON: f.logFormat == "json",
 		Look: cli.Look{ThreadNames: c.Tracing.ThreadNames, ThreadIDs: c.Tracing.ThreadIDs, Colour: p.terminal && noColor == ""},
 		Now:  p.now,
 	}
 	unfiltered := cli.NewLogger(p.out, o).With(cli.KeySpan, "application_lifecycle")
-	o.Filter = cli.NewFilter(s)
-	return logs{cli.NewLogger(p.out, o).With(cli.KeySpan, "application_lifecycle"), unfiltered}
+	o.Filter = p.filter(c, f)
+	return logs{cli.NewLogger(p.out, o).With(cli.KeySpan, "application_lifecycle"), unfiltered, o.Filter}
 }

@@ -52,6 +52,9 @@ func (n *fakeNode) Dial(l router.Link) (*router.Dialer, error) {
 	n.links = append(n.links, l)
 	return nil, nil
 }
+func (n *fakeNode) Prepare(context.Context, router.Setup) (change, error) {
+	return nil, errors.New("fake nodes do not change")
+}
 func (n *fakeNode) Shutdown(ctx context.Context) error {
 	if n.shutdown == nil {
 		return nil
@@ -194,8 +197,9 @@ func TestFlagsReachTheNode(t *testing.T) {
 		NodeID: "node-a", Deployment: "example.org", AllowUnsigned: true, EnforcePQC: true, RelayPeerPublishes: true,
 		NegotiationTimeout: 7 * time.Second,
 		Limits: []router.Limits{
-			{MaxFrameSize: 2 << 20, MaxHeaderList: 8192, MaxStreams: 50, KeepaliveTime: 30 * time.Second, KeepaliveTimeout: 5 * time.Second},
-			{MaxFrameSize: 3 << 20, KeepaliveTime: 20 * time.Second, KeepaliveTimeout: 20 * time.Second},
+			{MaxFrameSize: 2 << 20, MaxHeaderList: 8192, MaxStreams: 50, KeepaliveTime: 30 * time.Second, KeepaliveTimeout: 5 * time.Second,
+				MaxAge: 3 * time.Hour},
+			{MaxFrameSize: 3 << 20, KeepaliveTime: 20 * time.Second, KeepaliveTimeout: 20 * time.Second, MaxAge: 2 * time.Hour},
 		},
 	}
 	if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != w {

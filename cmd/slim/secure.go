@@ -2,20 +2,18 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/config"
 	"github.com/seed31b3bfd0/slimgo/internal/certs"
-	"github.com/seed31b3bfd0/slimgo/internal/cli"
 )
 
 // secured is the TLS of one listener or client, or of a client's proxy.
@@ -33,30 +31,50 @@ func protocols(endpoint string) []string {
 	return []string{"h2"}
 }
 
-// secure loads the TLS of a service's listeners: o is what the router takes, in the order of the servers; nil: none has
-// TLS.
-func (p *program) secure(c *config.Config, s *config.Service) (all []secured, o []*tls.Config, err error) {
+// secure loads the TLS of a service's listeners, in order; nil: one has none. What old, which runs, has loaded of the same
+// settings stays in use: keys of tickets live on.
+func (p *program) secure(c *config.Config, s *config.Service, old *service) (all []*secured, faults []error) {
 	for i := range s.Dataplane.Servers {
 		server := &s.Dataplane.Servers[i]
 		if server.TLS.Insecure {
+			all = append(all, nil)
 			continue
 		}
 		path := fmt.Sprintf("services.%s.dataplane.servers[%d].tls", s.ID, i)
+		if k := old.keeperOf(s, server, all); k != nil {
+			all = append(all, &secured{k, server.Endpoint, path})
+			continue
+		}
 		k, err := certs.NewServer(certs.Options{
 			Own:      pairOf(&server.TLS.Source),
 			ClientCA: authorityOf(&server.TLS.ClientCA),
 			Version:  server.TLS.Version, OnlyPQ: s.Dataplane.EnforcePQC, Protocols: protocols(server.Endpoint),
 		})
 		if err != nil {
-			return nil, nil, tlsFailure(c, &server.TLS, path, err)
+			faults = append(faults, tlsFailure(c, &server.TLS, path, err))
+			continue
 		}
-		all = append(all, secured{k, server.Endpoint, path})
-		if o == nil {
-			o = make([]*tls.Config, len(s.Dataplane.Servers))
-		}
-		o[i] = k.Server()
+		all = append(all, &secured{k, server.Endpoint, path})
 	}
-	return all, o, nil
+	return all, faults
+}
+
+// keeperOf returns what a listener has loaded of the settings of a server, at the same endpoint, unless
+// it is used again already; nil: none has.
+func (s *service) keeperOf(wanted *config.Service, server *config.Server, used []*secured) *certs.Keeper {
+	if s == nil || s.Dataplane.EnforcePQC != wanted.Dataplane.EnforcePQC {
+		return nil
+	}
+	for i := range s.Dataplane.Servers {
+		x, mine := &s.Dataplane.Servers[i], s.secured[i]
+		if mine == nil || x.Endpoint != server.Endpoint || !x.TLS.Same(&server.TLS) {
+			continue
+		}
+		if !slices.ContainsFunc(used, func(u *secured) bool { return u != nil && u.keeper == mine.keeper }) {
+			return mine.keeper
+		}
+	}
+	return nil
 }
 
 func pairOf(m *config.Material) certs.Pair {
@@ -93,40 +111,6 @@ func tlsFailure(c *config.Config, t *config.TLS, path string, err error) error {
 	return &failure{
 		context: []string{"failed to start service", "datapath error", "configuration error", "TLS config error"},
 		cause:   fmt.Errorf("%s%s.%w", place, path, err),
-	}
-}
-
-// keepSecure has certificates loaded anew when their files change, or when reload asks for it. It returns when ctx
-// ends.
-func (p *program) keepSecure(ctx context.Context, services []*service, log *slog.Logger, reload <-chan os.Signal) {
-	log = log.With(cli.KeyTarget, "slim_config::tls")
-	w := certs.Watcher{Blind: func(err error) {
-		log.Warn("cannot see at once when files of certificates change: they are looked at every minute, and at SIGHUP", "error", err)
-	}}
-	by := map[*certs.Keeper]*secured{}
-	for _, s := range services {
-		for i := range s.secured {
-			w.Keepers = append(w.Keepers, s.secured[i].keeper)
-			by[s.secured[i].keeper] = &s.secured[i]
-		}
-	}
-	w.Told = func(e certs.Event) { by[e.Keeper].tell(log, &e, p.now()) }
-	now := make(chan struct{})
-	var watching sync.WaitGroup
-	defer watching.Wait()
-	watching.Go(func() { w.Run(ctx, now) })
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-reload:
-		}
-		log.Info("received signal, loading certificates anew", "signal", "SIGHUP", "endpoints", len(w.Keepers))
-		select {
-		case <-ctx.Done():
-			return
-		case now <- struct{}{}:
-		}
 	}
 }
 

@@ -149,7 +149,7 @@ func TestCertificatesAreReplaced(t *testing.T) {
 	if err := p.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	p.line(t, "received signal, loading certificates anew")
+	p.line(t, "received signal, loading configuration and certificates anew")
 	if got := p.line(t, "certificates are not loaded"); !strings.Contains(got, "services.slim/0.dataplane.servers[0].tls.source.key: "+dir) {
 		t.Errorf("the log says %s", got)
 	}

@@ -26,7 +26,8 @@ Speed and memory, for each service:
                                    [default: half of the processors]
       --read-buffer <BYTES>        Read buffer of a loop, 4KiB to 64MiB [default: 128KiB]
       --conn-buffer <BYTES>        Bytes that may wait for one receiver, 16KiB or more [default: 1MiB]
-      --slow-consumer <POLICY>     What happens when that buffer is full [default: adaptive]
+      --slow-consumer <POLICY>     What happens when that buffer is full; goes before slow_consumer of the
+                                   configuration [default: adaptive]
                                      adaptive    senders wait for it; once it is stalled, its messages are dropped
                                      block       senders wait, however long it takes
                                      drop        its messages are dropped at once
@@ -78,7 +79,8 @@ Sizes are bytes, or end in KiB, MiB or GiB; no number may be 0.
 Signals:
   SIGTERM, SIGINT   Stop: accept nothing more, deliver what is held, and end within runtime.drain_timeout
                     [default: 10s]; a second one ends the node at once
-  SIGHUP            Load certificates anew, as when their files change; if its terminal has been closed: SIGTERM
+  SIGHUP            Load configuration and certificates anew, as when their files change: all that can change while the
+                    node runs, or nothing if something is wrong; if its terminal has been closed: SIGTERM
   SIGUSR1           Log the counters: connections, names, messages, and why messages and peers were refused
 
 Exit codes: 0 stopped in order, 1 error, 2 wrong command line.

@@ -154,7 +154,40 @@ func (s *Server) metrics() http.Handler {
 			}
 			return 1
 		})
+	if s.o.Config != nil {
+		reg.MustRegister(s.configMetrics()...)
+	}
 	reg.MustRegister(newCollector(s.o.Services), build, ready, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{MaxRequestsInFlight: maxRequests / 2, Timeout: answerTimeout / 2})
+}
+
+// configMetrics are those of the configuration.
+func (s *Server) configMetrics() []prometheus.Collector {
+	gauge := func(name, help string, f func(*Config) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "slim_config_" + name, Help: help}, func() float64 {
+			c := s.o.Config()
+			return f(&c)
+		})
+	}
+	reloads := func(result string, f func(*Config) uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "slim_config_reloads_total", Help: "Reloads of the configuration.",
+			ConstLabels: prometheus.Labels{"result": result}}, func() float64 {
+			c := s.o.Config()
+			return float64(f(&c))
+		})
+	}
+	return []prometheus.Collector{
+		gauge("last_reload_successful", "1 if the last reload changed what it should, or there was none.", func(c *Config) float64 {
+			if c.Succeeded {
+				return 1
+			}
+			return 0
+		}),
+		gauge("loaded_timestamp_seconds", "When the configuration was loaded that is in effect.",
+			func(c *Config) float64 { return float64(c.Loaded.UnixMilli()) / 1000 }),
+		gauge("keys_need_restart", "Keys of the file that are not in effect before the node is started anew.",
+			func(c *Config) float64 { return float64(len(c.NeedRestart)) }),
+		reloads("ok", func(c *Config) uint64 { return c.Reloads }), reloads("failed", func(c *Config) uint64 { return c.Failures }),
+	}
 }

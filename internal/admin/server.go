@@ -41,6 +41,19 @@ type Build struct {
 	Go      string `json:"go"`
 }
 
+// Config is the configuration of the process. What it points to is immutable.
+type Config struct {
+	File      string    `json:"file,omitempty"`       // "": none
+	Loaded    time.Time `json:"loaded"`               // when what is in effect was loaded
+	Tried     time.Time `json:"last_reload,omitzero"` // zero: there was no reload
+	Succeeded bool      `json:"succeeded"`            // the last reload did, or there was none
+	Reloads   uint64    `json:"reloads"`              // that succeeded
+	Failures  uint64    `json:"failures"`             // reloads that changed nothing
+
+	Faults      []string `json:"faults,omitempty"`        // of the last reload
+	NeedRestart []string `json:"needs_restart,omitempty"` // keys that are in the file, but not in effect
+}
+
 // Options configure a Server. Immutable after Start.
 type Options struct {
 	// Addr is where to listen, HOST:PORT; an empty host is this machine only. See ParseAddr.
@@ -50,7 +63,9 @@ type Options struct {
 	// Ready returns nil once all services run and until the end begins, otherwise why the process is not ready. Safe
 	// for all.
 	Ready func() error
-	Build Build
+	// Config says what configuration is in effect; nil: it is not known. Safe for all.
+	Config func() Config
+	Build  Build
 	// Status shows connections and names to everybody who can reach Addr. Without it they are for this machine only.
 	Status bool
 	// Profiles serves net/http/pprof, to whom Status is shown.

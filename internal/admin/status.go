@@ -23,6 +23,7 @@ type Status struct {
 	Started  time.Time       `json:"started"`
 	Build    Build           `json:"build"`
 	NotReady string          `json:"not_ready,omitempty"` // "": ready
+	Config   *Config         `json:"config,omitempty"`
 	Query    string          `json:"query,omitempty"`
 	Services []ServiceStatus `json:"services"`
 }
@@ -119,6 +120,7 @@ const (
 	mostRows    = 1000 // of each list
 	defaultRows = 200
 	namesOfOne  = 3       // of a connection
+	namedKeys   = 20      // of a configuration
 	holdersOf   = 5       // of a name
 	nameSteps   = 1 << 18 // names visited
 	textLen     = 160     // characters
@@ -192,6 +194,11 @@ func (s *Server) look(ctx context.Context, q string, rows int) *Status {
 	st := &Status{Time: time.Now(), Started: s.started, Build: s.o.Build, Query: clean(q), Services: []ServiceStatus{}}
 	if err := s.ready(); err != nil {
 		st.NotReady = clean(err.Error())
+	}
+	if s.o.Config != nil {
+		c := s.o.Config()
+		c.File, c.Faults, c.NeedRestart = clean(c.File), cleaned(c.Faults), cleaned(c.NeedRestart)
+		st.Config = &c
 	}
 	for _, x := range s.o.Services() {
 		st.Services = append(st.Services, s.lookAt(ctx, x, q, rows))
@@ -333,6 +340,14 @@ func clean(s string) string {
 		b.WriteRune(r)
 	}
 	return b.String()
+}
+
+// cleaned is clean for the first of some texts.
+func cleaned(texts []string) (out []string) {
+	for _, s := range texts[:min(len(texts), namedKeys)] {
+		out = append(out, clean(s))
+	}
+	return out
 }
 
 // plain reports whether s is short and of printable ASCII.

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // Levels beside slog's own.
@@ -34,8 +35,24 @@ func parseLevel(s string) (slog.Level, bool) {
 	return 0, false
 }
 
-// Filter says which records are shown. The zero value shows none. Immutable after NewFilter.
-type Filter struct{ directives []directive }
+// Filter says which records are shown. The zero value shows none. Safe for all.
+type Filter struct{ now atomic.Pointer[directives] }
+
+// Become makes f show what o shows, in every logger that has f.
+func (f *Filter) Become(o *Filter) { f.now.Store(o.now.Load()) }
+
+// directives are what a filter consists of at one time. Immutable once they are a filter's.
+type directives []directive
+
+// current returns the directives that hold now.
+func (f *Filter) current() *directives {
+	if d := f.now.Load(); d != nil {
+		return d
+	}
+	return &noDirectives
+}
+
+var noDirectives directives
 
 // directive shows the records of targets that begin with prefix from level on.
 type directive struct {
@@ -44,9 +61,9 @@ type directive struct {
 }
 
 // level returns the lowest level shown for a target: that of the longest matching directive, off if none matches.
-func (f *Filter) level(target string) slog.Level {
+func (f *directives) level(target string) slog.Level {
 	best, level := -1, LevelOff
-	for _, d := range f.directives {
+	for _, d := range *f {
 		if len(d.prefix) > best && strings.HasPrefix(target, d.prefix) {
 			best, level = len(d.prefix), d.level
 		}
@@ -55,22 +72,22 @@ func (f *Filter) level(target string) slog.Level {
 }
 
 // lowest returns the lowest level that any target shows.
-func (f *Filter) lowest() slog.Level {
+func (f *directives) lowest() slog.Level {
 	level := LevelOff
-	for _, d := range f.directives {
+	for _, d := range *f {
 		level = min(level, d.level)
 	}
 	return level
 }
 
 // set adds a directive; the last of equal prefixes holds.
-func (f *Filter) set(prefix string, l slog.Level) {
-	f.directives = slices.DeleteFunc(f.directives, func(d directive) bool { return d.prefix == prefix })
-	f.directives = append(f.directives, directive{prefix, l})
+func (f *directives) set(prefix string, l slog.Level) {
+	*f = slices.DeleteFunc(*f, func(d directive) bool { return d.prefix == prefix })
+	*f = append(*f, directive{prefix, l})
 }
 
 // add adds a directive as RUST_LOG writes it: "level", "target" or "target=level". What is none is dropped, as upstream.
-func (f *Filter) add(s string) {
+func (f *directives) add(s string) {
 	s = strings.TrimSpace(s)
 	prefix, word, found := strings.Cut(s, "=")
 	level, ok := parseLevel(word)
@@ -99,6 +116,12 @@ type Selection struct {
 // NewFilter makes a filter by upstream's rules.
 func NewFilter(s Selection) *Filter {
 	f := &Filter{}
+	f.now.Store(chosen(s))
+	return f
+}
+
+func chosen(s Selection) *directives {
+	f := &directives{}
 	if s.Override == "" && s.RustLog != nil {
 		directives := strings.Split(*s.RustLog, ",")
 		if !slices.ContainsFunc(directives, func(d string) bool { return slices.Contains(LevelWords, d) }) {

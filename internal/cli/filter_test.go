@@ -11,7 +11,7 @@ import (
 // Rules: P-conf-19.
 func TestFilter(t *testing.T) {
 	level := func(f *Filter, target string) string {
-		l := f.level(target)
+		l := f.current().level(target)
 		if l == LevelOff {
 			return "off"
 		}

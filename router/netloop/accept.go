@@ -31,14 +31,15 @@ type Acceptance struct {
 
 // Accept hands the connections of ln to the loops until ln is closed. Without descriptors it leaves clients where they
 // wait: one that is accepted and then reset may give up for good (P-end-1).
-// It returns when all handshakes have ended.
+// It returns when all handshakes have ended. Listener.Change gives those that come later another acceptance.
 func (e *Engine) Accept(ln *Listener, a Acceptance) {
+	ln.acceptance.CompareAndSwap(nil, &a)
 	var hs handshakes
 	defer hs.end()
 	for again := true; again; {
 		panicked := true
 		e.guarded(func() {
-			again = e.acceptOne(ln, a, &hs)
+			again = e.acceptOne(ln, &hs)
 			panicked = false
 		})
 		if panicked { // that costs one connection, not the listener
@@ -48,25 +49,26 @@ func (e *Engine) Accept(ln *Listener, a Acceptance) {
 }
 
 // acceptOne waits for a connection and takes it. It reports whether there may be another.
-func (e *Engine) acceptOne(ln *Listener, a Acceptance, hs *handshakes) bool {
-	if a.Full != nil && a.Full() {
-		e.cannotAccept(ln, a, ErrFull)
+func (e *Engine) acceptOne(ln *Listener, hs *handshakes) bool {
+	if a := ln.acceptance.Load(); a.Full != nil && a.Full() {
+		e.cannotAccept(ln, *a, ErrFull)
 		return ln.pause()
 	}
 	fd, err := ln.accept()
+	a := ln.acceptance.Load() // now: it may have changed while nobody came
 	switch {
 	case errors.Is(err, net.ErrClosed):
 		return false
 	case err != nil:
-		e.cannotAccept(ln, a, err)
+		e.cannotAccept(ln, *a, err)
 		return ln.pause()
 	}
 	f := os.NewFile(uintptr(fd), "connection")
 	defer func() { _ = f.Close() }()
 	if a.TLS != nil {
-		e.admitSealed(ln, &a, hs, f)
+		e.admitSealed(ln, a, hs, f)
 	} else {
-		e.admit(ln, a, f, e.leastLoaded(), nil)
+		e.admit(ln, *a, f, e.leastLoaded(), nil)
 	}
 	return true
 }

@@ -28,6 +28,8 @@ type Listener struct {
 	once   sync.Once
 	closed chan struct{}
 
+	acceptance atomic.Pointer[Acceptance] // of who comes from now on; what it points to is immutable
+
 	failedAt atomic.Int64 // by the wall's clock, in ns; 0: never. See Failing
 }
 
@@ -36,6 +38,7 @@ type ListenError struct {
 	Index int    // in the list
 	Addr  string // as it stands there
 	Twice bool   // it stands there before
+	Own   bool   // another listener of this node may be in its way
 	Err   error
 }
 
@@ -43,6 +46,9 @@ func (e *ListenError) Error() string {
 	hint := bindHint(e.Err)
 	if strings.HasPrefix(e.Addr, unixScheme) {
 		hint = unixHint(e.Err)
+	}
+	if e.Own && errors.Is(e.Err, syscall.EADDRINUSE) {
+		hint = " (this node has a listener of that port, or another process has: remove the node's first, and then add this one)"
 	}
 	if e.Twice && errors.Is(e.Err, syscall.EADDRINUSE) {
 		hint = " (the address is listed twice: remove one)"
@@ -69,26 +75,35 @@ func bindHint(err error) string {
 // Listen opens a listener for each address, which is of TCP or unix://PATH (SplitUnix), or none: then the error is a
 // *ListenError.
 func Listen(ctx context.Context, addrs []string) ([]*Listener, error) {
-	lc := net.ListenConfig{KeepAlive: -1} // HTTP/2 pings do that
 	var lns []*Listener
-	for i, addr := range addrs {
-		high, err := listen(ctx, &lc, addr, addrs)
+	for i := range addrs {
+		ln, err := Open(ctx, addrs, i)
 		if err != nil {
 			for _, ln := range lns {
 				ln.Close()
 			}
-			return nil, &ListenError{Index: i, Addr: addr, Twice: slices.Contains(addrs[:i], addr), Err: err}
+			return nil, err
 		}
-		lns = append(lns, high)
+		lns = append(lns, ln)
 	}
 	return lns, nil
 }
 
-// listen opens one of the listeners.
-func listen(ctx context.Context, lc *net.ListenConfig, addr string, all []string) (*Listener, error) {
+// Open opens the listener of addrs[i], of those that are listened on together. The error is a *ListenError.
+func Open(ctx context.Context, addrs []string, i int) (*Listener, error) {
+	ln, err := listen(ctx, addrs[i], addrs)
+	if err != nil {
+		return nil, &ListenError{Index: i, Addr: addrs[i], Twice: slices.Contains(addrs[:i], addrs[i]), Err: err}
+	}
+	return ln, nil
+}
+
+// listen opens a listener for addr, one of all.
+func listen(ctx context.Context, addr string, all []string) (*Listener, error) {
 	if strings.HasPrefix(addr, unixScheme) {
 		return listenUnix(addr)
 	}
+	lc := net.ListenConfig{KeepAlive: -1} // HTTP/2 pings do that
 	ln, err := lc.Listen(ctx, network(addr, all), addr)
 	if err != nil {
 		return nil, err
@@ -184,6 +199,9 @@ func (l *Listener) Close() {
 		_ = l.f.Close()
 	})
 }
+
+// Change has those who connect from now on accepted as a says; handshakes that run go on as they began. Safe for all.
+func (l *Listener) Change(a Acceptance) { l.acceptance.Store(&a) }
 
 // isClosed reports whether Close was called.
 func (l *Listener) isClosed() bool {

@@ -59,10 +59,27 @@ type socketFile struct {
 // remove removes the file, unless somebody has put another in its place. The socket still listens: nobody can have
 // taken the file for one that was left behind.
 func (f *socketFile) remove() {
-	var st unix.Stat_t
-	if unix.Lstat(f.path, &st) == nil && st.Dev == f.made.Dev && st.Ino == f.made.Ino {
+	if f.ours() {
 		_ = os.Remove(f.path)
 	}
+}
+
+// ours reports whether the file is still the one that was made.
+func (f *socketFile) ours() bool {
+	var st unix.Stat_t
+	return unix.Lstat(f.path, &st) == nil && st.Dev == f.made.Dev && st.Ino == f.made.Ino
+}
+
+// Chmod gives the file of a unix socket the permissions that SplitUnix returns: 0 for those that it had when it was made.
+// It does nothing on TCP, nor if the file is another's.
+func (l *Listener) Chmod(mode fs.FileMode) error {
+	if l.file == nil || !l.file.ours() {
+		return nil
+	}
+	if mode == 0 {
+		mode = fs.FileMode(l.file.made.Mode & 0o777)
+	}
+	return os.Chmod(l.file.path, mode)
 }
 
 // listenUnix listens on the unix socket of an endpoint. A file that a process has left behind is replaced; one on which
@@ -97,6 +114,7 @@ func bindUnix(path string, mode fs.FileMode) (fd int, f *socketFile, err error) 
 	if err != nil {
 		return -1, nil, os.NewSyscallError("socket", err)
 	}
+	made := fd // what is returned after an error is none
 	defer func() {
 		if err == nil {
 			return
@@ -104,7 +122,7 @@ func bindUnix(path string, mode fs.FileMode) (fd int, f *socketFile, err error) 
 		if f != nil {
 			f.remove()
 		}
-		_ = unix.Close(fd)
+		_ = unix.Close(made)
 	}()
 	if err := unix.Bind(fd, address(path)); err != nil {
 		return -1, nil, os.NewSyscallError("bind", err)

@@ -14,6 +14,7 @@ import (
 type carrier struct {
 	group  *Group
 	limits *Limits // of its listener; filled
+	gate   *Gate   // of its listener; nil: it was dialled
 	net    *netloop.Socket
 	peer   Peer
 	live   liveness
@@ -73,6 +74,31 @@ func (k *carrier) open(m member, n *netloop.Socket) {
 		k.live.accepted = momentOf(at)
 	}
 	k.group.add(m)
+	if k.gate != nil {
+		k.gate.sockets++
+	}
+}
+
+// unreadErr says why a peer that takes nothing is not waited for.
+func (k *carrier) unreadErr() error {
+	if k.group.finishing {
+		return errShutdown
+	}
+	return errRemoved
+}
+
+// draining reports whether the end was announced to all who came the same way.
+func (k *carrier) draining() bool { return k.group.draining || k.gate != nil && k.gate.draining }
+
+// finishing reports whether every stream of theirs ends after what is queued for it.
+func (k *carrier) finishing() bool { return k.group.finishing || k.gate != nil && k.gate.finishing }
+
+// endOf says, for peers and logs, what ends them.
+func (k *carrier) endOf() string {
+	if k.group.draining || k.gate == nil {
+		return "the node is shutting down"
+	}
+	return "the endpoint is removed"
 }
 
 // refuse notes what is turned away.
@@ -123,7 +149,7 @@ func (k *carrier) pass(m member, now moment) {
 		k.awaitClose(m, now)
 		return
 	}
-	if k.group.finishing || v.peerEnded != 0 || m.done() {
+	if k.finishing() || v.peerEnded != 0 || m.done() {
 		k.watchEnd(m, now)
 	}
 	if m.serves() {
@@ -184,7 +210,7 @@ func (k *carrier) finished(m member) bool {
 // or the transport is done.
 func (k *carrier) checkFinished(m member) {
 	if k.live.ended != 0 || k.net.Closing() || !k.finished(m) ||
-		!k.group.finishing && k.live.peerEnded == 0 && !m.done() {
+		!k.finishing() && k.live.peerEnded == 0 && !m.done() {
 		return
 	}
 	if k.live.peerEnded != 0 {
@@ -214,8 +240,8 @@ func (k *carrier) watchEnd(m member, now moment) {
 	v.short.Pay(k.uptake.taken - was)
 	if float64(v.short) >= f.bound(m.lump(given), k.uptake.buffer.rtt) {
 		switch { // else its connection has ended for a reason that was noted
-		case k.group.finishing:
-			k.refuse(FaultUnread, errShutdown, "unacknowledged_bytes", k.uptake.pending)
+		case k.finishing():
+			k.refuse(FaultUnread, k.unreadErr(), "unacknowledged_bytes", k.uptake.pending)
 		case v.peerEnded != 0:
 			k.refuse(FaultUnread, errPeerEnded, "unacknowledged_bytes", k.uptake.pending)
 		}

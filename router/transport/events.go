@@ -29,7 +29,7 @@ var _ h2.Events = (*events)(nil)
 // Request implements h2.Events: the peer opened a stream.
 func (e *events) Request(hs *h2.Stream, r *h2.Request) {
 	k := (*socket)(e)
-	if k.group.finishing {
+	if k.finishing() {
 		k.h2.Reset(hs, h2.RefusedStream)
 		return
 	}

@@ -51,6 +51,9 @@ type Limits struct {
 	// MaxFrameSize, MaxHeaderList and MaxStreams are for HTTP/2 only.
 	MaxFrameSize, MaxHeaderList, MaxStreams uint32
 	KeepaliveTime, KeepaliveTimeout         time.Duration
+	// MaxAge is when the peer of an accepted socket is told to open its next stream on another (GOAWAY); streams that live
+	// go on. For HTTP/2 only; 0: never.
+	MaxAge time.Duration
 }
 
 // limits returns l with what it leaves to o, which is filled. l may be nil.
@@ -71,25 +74,29 @@ func (o *Options) limits(l *Limits) *Limits {
 type Door struct {
 	group     *Group
 	limits    *Limits // filled
+	gate      *Gate
 	webSocket bool
 	path      string
 }
 
-// GRPC returns the door of a listener for gRPC. l may be nil: all as in Options.
-func (g *Group) GRPC(l *Limits) *Door { return &Door{group: g, limits: g.opt.limits(l)} }
+// GRPC returns a door of a listener for gRPC. l may be nil: all as in Options. A listener that changes has one door
+// after the other, and one gate. Safe for all.
+func (g *Group) GRPC(l *Limits, gate *Gate) *Door {
+	return &Door{group: g, limits: g.opt.limits(l), gate: gate}
+}
 
-// WebSocket returns the door of a listener for WebSocket. path is what that of a request has to equal, byte for byte. l
-// may be nil: all as in Options.
-func (g *Group) WebSocket(path string, l *Limits) *Door {
-	return &Door{group: g, limits: g.opt.limits(l), webSocket: true, path: path}
+// WebSocket returns a door of a listener for WebSocket. path is what that of a request has to equal, byte for byte. l
+// may be nil: all as in Options. Safe for all.
+func (g *Group) WebSocket(path string, l *Limits, gate *Gate) *Door {
+	return &Door{group: g, limits: g.opt.limits(l), gate: gate, webSocket: true, path: path}
 }
 
 // Accept returns the handler of a socket that was just accepted. Safe for all.
 func (d *Door) Accept() netloop.Handler {
 	if d.webSocket {
-		return d.group.acceptWS(d.path, d.limits)
+		return d.group.acceptWS(d.path, d.limits, d.gate)
 	}
-	return d.group.acceptGRPC(d.limits)
+	return d.group.acceptGRPC(d.limits, d.gate)
 }
 
 func orDefault[T int | uint32 | time.Duration](v *T, d T) {
@@ -145,6 +152,9 @@ func NewGroup(l *netloop.Loop, o Options, a Acceptor) *Group {
 	return g
 }
 
+// SetSetupTimeout changes Options.SetupTimeout, on the loop.
+func (g *Group) SetSetupTimeout(d time.Duration) { g.opt.SetupTimeout = d }
+
 // Unfinished returns the memory of messages that have not arrived whole, in bytes.
 func (g *Group) Unfinished() int { return int(g.unfinished.Held()) }
 
@@ -191,6 +201,10 @@ func (g *Group) add(m member) { g.members[m] = struct{}{} }
 
 func (g *Group) remove(m member) {
 	delete(g.members, m)
+	if gate := m.shared().gate; gate != nil {
+		gate.sockets--
+		gate.checkIdle()
+	}
 	g.checkIdle()
 }
 

@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
@@ -52,6 +53,7 @@ const (
 // When a peer was found to read too little: at the end of the node, or at its own.
 var (
 	errShutdown  = errors.New("while shutting down")
+	errRemoved   = errors.New("its endpoint is removed")
 	errPeerEnded = errors.New("after its side of the socket had ended")
 )
 
@@ -60,7 +62,19 @@ func (k *socket) tick(now moment) {
 	k.h2.Tick(k.group.ticks)
 	k.count()
 	k.h2.Relax(floodRelax)
+	k.age(now)
 	k.pass(k, now)
+}
+
+// age tells the peer, once, that the socket has reached its age.
+func (k *socket) age(now moment) {
+	most := k.limits.MaxAge
+	if most <= 0 || k.aged || k.call != nil || now.Sub(k.live.accepted) < most {
+		return
+	}
+	k.aged = true
+	k.h2.GoAwayNow(h2.NoError, "max_connection_age", true)
+	k.net.MarkDirty()
 }
 
 // trickles reports whether the peer has begun something that should be complete by now. It ends streams whose message
@@ -112,15 +126,15 @@ func (k *socket) expire(f Fault) {
 
 // drain implements member.
 func (k *socket) drain() {
-	k.h2.GoAwayNow(h2.NoError, "node is shutting down", true)
+	k.h2.GoAwayNow(h2.NoError, strings.TrimPrefix(k.endOf(), "the "), true)
 	k.net.MarkDirty()
 }
 
 // finish implements member.
 func (k *socket) finish() {
-	k.h2.GoAwayNow(h2.NoError, "node is shutting down", false)
+	k.h2.GoAwayNow(h2.NoError, strings.TrimPrefix(k.endOf(), "the "), false)
 	k.net.MarkDirty()
-	k.peer.End = "the node is shutting down"
+	k.peer.End = k.endOf()
 	for _, s := range k.streams {
 		s.receiver.PeerFinished()
 	}

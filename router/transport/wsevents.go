@@ -16,8 +16,8 @@ func (e *wsEvents) Request(r *ws.Request) {
 	k := (*webSocket)(e)
 	k.peer.Agent = cut(r.Agent)
 	switch {
-	case k.group.finishing:
-		_ = k.ws.Refuse(503, "the node is shutting down")
+	case k.finishing():
+		_ = k.ws.Refuse(503, k.endOf())
 		k.counted = true
 		return
 	case !r.Opens():
@@ -41,6 +41,7 @@ func (e *wsEvents) Request(r *ws.Request) {
 		_ = k.ws.Refuse(503, k.group.opt.TooMany)
 		return
 	}
+	k.net.QuickAck = !prompt(k.peer.Agent)
 	if k.receiver = receiver; deflates {
 		k.receiver = &expander{Receiver: receiver, stream: s, carrier: &k.carrier, encoding: compress.Deflate, failed: k.unexpanded}
 	}
@@ -52,8 +53,14 @@ func (e *wsEvents) Request(r *ws.Request) {
 	}
 }
 
-// Response implements ws.Events; there is no dialing role yet.
-func (e *wsEvents) Response(*ws.Response) {}
+// Response implements ws.Events: the peer accepts the WebSocket that we have asked for.
+func (e *wsEvents) Response(*ws.Response) {
+	k := (*webSocket)(e)
+	k.upgraded = true
+	if k.serves() {
+		k.answered(k.receiver)
+	}
+}
 
 // Message implements ws.Events.
 func (e *wsEvents) Message(kind ws.Kind, msg []byte, lent bool) {
@@ -121,9 +128,13 @@ func (e *wsEvents) Pong([]byte) {}
 // Ended implements ws.Events: the peer's Close. Ours follows what is queued for it.
 func (e *wsEvents) Ended(end *ws.End) {
 	k := (*webSocket)(e)
+	k.dropGather()
+	if k.call != nil {
+		k.hungUp(end)
+		return
+	}
 	if k.why == "" {
 		k.peer.End = closeText(end)
 	}
-	k.dropGather()
 	k.finishPeer()
 }

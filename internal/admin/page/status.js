@@ -137,6 +137,14 @@ function draw(st) {
   state.textContent = st.not_ready ? "not ready: " + st.not_ready : "ready";
   state.className = st.not_ready ? "bad" : "ok";
   byId("build").textContent = `${st.build.version} ${st.build.sha || ""} · ${st.build.go} · up ${span((now - Date.parse(st.started)) / 1000)}`;
+  const c = st.config, config = byId("config");
+  config.hidden = !c || !(c.file || c.faults);
+  if (!config.hidden) {
+    config.textContent = `${c.file} loaded ${clock(c.loaded)}` +
+      (c.succeeded ? "" : `; the last reload, ${clock(c.last_reload)}, changed nothing: ${(c.faults || []).join("; ")}`) +
+      (c.needs_restart ? `; not in effect before a restart: ${c.needs_restart.join(", ")}` : "");
+    config.className = c.succeeded && !c.needs_restart ? "" : "bad";
+  }
   while (services.children.length > st.services.length) services.lastChild.remove();
   while (services.children.length < st.services.length) services.append(byId("service").content.cloneNode(true));
   st.services.forEach((s, i) => show(services.children[i], s, now));

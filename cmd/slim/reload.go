@@ -1,0 +1,374 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/internal/certs"
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
+	"github.com/seed31b3bfd0/slimgo/internal/watch"
+	"github.com/seed31b3bfd0/slimgo/router"
+)
+
+// reloader has a configuration take effect that changes while the node runs. Everything is loaded and opened before
+// anything is changed: what cannot be leaves all as it is. Rules: P-conf-25. Owned by the goroutine of its watcher, but for
+// run's.
+type reloader struct {
+	p         *program
+	f         *flags
+	log       logs
+	operation *operation
+	services  []*service
+
+	c    *config.Config // as it runs
+	seen string         // digest of the file that was looked at last
+
+	// The watcher of certificates.
+	keepers  []*certs.Keeper
+	now      chan struct{}  // asks it
+	endWatch func()         // ends it
+	watching sync.WaitGroup // waits for it
+}
+
+// oneWay reports whether what is at a path can be read only once, such as a pipe.
+func oneWay(path string) bool {
+	fi, err := os.Stat(path)
+	return err == nil && !fi.Mode().IsRegular()
+}
+
+// digest identifies what a file holds; what cannot be read is told apart by why.
+func digest(path string) string {
+	if oneWay(path) {
+		return ""
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = f.Close() }()
+	h := sha256.New()
+	if _, err := io.Copy(h, io.LimitReader(f, config.MaxFileSize+1)); err != nil {
+		return err.Error()
+	}
+	return string(h.Sum(nil))
+}
+
+// run reloads when the configuration's file or those of certificates change, or hangups asks for it. It returns when ctx
+// ends and nothing is under way.
+func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
+	log := r.log.With(cli.KeyTarget, "slim::reload")
+	w := watch.Watcher{
+		Files: func() []string {
+			if r.f.config == "" || !r.p.watches {
+				return nil
+			}
+			return []string{r.f.config}
+		},
+		Look: func(asked, strict bool) bool { return r.look(ctx, log, asked, strict) },
+		Blind: func(err error) {
+			log.Warn("cannot see at once when the configuration changes: it is looked at every minute, and at SIGHUP", "error", err)
+		},
+	}
+	now := make(chan struct{})
+	var own sync.WaitGroup
+	defer own.Wait()
+	own.Go(func() {
+		r.watchCertificates(ctx)
+		w.Run(ctx, now)
+		r.endWatch()
+		r.watching.Wait()
+	})
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+		}
+		log.Info("received signal, loading configuration and certificates anew", "signal", "SIGHUP", "file", r.f.config)
+		select {
+		case <-ctx.Done():
+			return
+		case now <- struct{}{}: // waits for a reload that is under way
+		}
+	}
+}
+
+// look loads the configuration if it has changed or is asked for, and then the certificates if they are asked for. It
+// reports whether something cannot be loaded, and says so if strict is set.
+func (r *reloader) look(ctx context.Context, log *slog.Logger, asked, strict bool) (fault bool) {
+	switch {
+	case r.f.config == "":
+	case !oneWay(r.f.config):
+		fault = r.lookAtFile(ctx, log, asked, strict)
+	case asked:
+		log.Warn("the configuration is no file, and can be read only once: only certificates are loaded anew", "file", r.f.config)
+	}
+	if asked {
+		select {
+		case r.now <- struct{}{}:
+		case <-ctx.Done():
+		}
+	}
+	return fault
+}
+
+func (r *reloader) lookAtFile(ctx context.Context, log *slog.Logger, asked, strict bool) (fault bool) {
+	seen := digest(r.f.config)
+	if !asked && seen == r.seen {
+		return false
+	}
+	c, warnings, faults := r.load()
+	var s *step
+	if len(faults) == 0 {
+		s, faults = r.prepare(ctx, c)
+	}
+	switch {
+	case ctx.Err() != nil: // the node stops
+		if s != nil {
+			s.abandon()
+		}
+		return false
+	case len(faults) > 0 && !strict:
+		return true
+	case len(faults) > 0:
+		r.seen = seen
+		for _, err := range faults {
+			log.Error("configuration is not loaded: everything stays as it is", "error", err)
+		}
+		r.operation.reloaded(r.p.now(), nil, faults)
+		return true
+	}
+	r.seen = seen
+	for _, w := range warnings {
+		r.log.With(cli.KeyTarget, "slim::config").Warn(w.String())
+	}
+	r.commit(ctx, log, s)
+	return false
+}
+
+// load reads the file, and returns all that is wrong with it.
+func (r *reloader) load() (c *config.Config, warnings []config.Warning, faults []error) {
+	c, reasons, warnings := config.Check(r.f.config, r.p.env)
+	for _, x := range reasons {
+		faults = append(faults, errors.New(x.String()))
+	}
+	if r.f.strictConfig {
+		for _, w := range warnings {
+			faults = append(faults, fmt.Errorf("%s (--strict-config refuses warnings)", w))
+		}
+	}
+	return c, warnings, faults
+}
+
+// step is a reload that is prepared.
+type step struct {
+	c     *config.Config // as it will run
+	plans []*plan        // in the order of the services
+	stays []string       // key paths of what cannot change
+}
+
+// plan is what becomes of one service.
+type plan struct {
+	service *service
+	config  *config.Service
+	secured []*secured
+	links   []*activeLink // all of them; those without a dialer are new
+	change  change
+}
+
+func (s *step) abandon() {
+	for _, p := range s.plans {
+		p.change.Abandon()
+	}
+}
+
+// changeable is what of wanted can take effect while running does.
+func changeable(running, wanted *config.Config) *config.Config {
+	c := *running
+	c.Runtime.DrainTimeout = wanted.Runtime.DrainTimeout
+	c.Tracing.LogLevel, c.Tracing.Filters = wanted.Tracing.LogLevel, wanted.Tracing.Filters
+	c.Services = slices.Clone(running.Services)
+	for i := range c.Services {
+		s := &c.Services[i]
+		at := slices.IndexFunc(wanted.Services, func(w config.Service) bool { return w.ID == s.ID })
+		if at < 0 {
+			continue
+		}
+		w := &wanted.Services[at]
+		s.Position, s.Dataplane = w.Position, w.Dataplane
+		s.DefaultGateway = w.DefaultGateway // without effect in either
+	}
+	return &c
+}
+
+// prepare loads and opens what wanted needs, and changes nothing. After an error, of which there may be many, nothing of
+// that is left.
+func (r *reloader) prepare(ctx context.Context, wanted *config.Config) (*step, []error) {
+	s := &step{c: changeable(r.c, wanted)}
+	s.stays = s.c.Differences(wanted)
+	var faults []error
+	add := func(errs []error) {
+		for _, err := range errs {
+			var f *failure
+			if errors.As(err, &f) && f.cause != nil {
+				err = f.cause // its texts are those of a start
+			}
+			faults = append(faults, err)
+		}
+	}
+	for i, running := range r.services {
+		p := &plan{service: running, config: &s.c.Services[i]}
+		var errs []error
+		p.secured, errs = r.p.secure(s.c, p.config, running)
+		add(errs)
+		p.links, errs = r.p.links(s.c, p.config, running.links)
+		if add(errs); len(faults) > 0 {
+			continue // what others cannot load is told, too
+		}
+		c, err := running.node.Prepare(ctx, router.Setup{Endpoints: endpoints(p.config, p.secured), Rules: rules(p.config, r.f),
+			Drain: max(s.c.Runtime.DrainTimeout, time.Millisecond)})
+		if err != nil {
+			add(listenFaults(s.c, p.config, err))
+			continue
+		}
+		p.change = c
+		s.plans = append(s.plans, p)
+	}
+	if len(faults) > 0 {
+		s.abandon()
+		return nil, faults
+	}
+	return s, nil
+}
+
+// listenFaults takes the errors of a Prepare apart.
+func listenFaults(c *config.Config, s *config.Service, err error) (faults []error) {
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range all.Unwrap() {
+			faults = append(faults, listenFaults(c, s, e)...)
+		}
+		return faults
+	}
+	var listen *router.ListenError
+	if errors.As(err, &listen) {
+		return []error{endpointFault(c, s, listen)}
+	}
+	return []error{fmt.Errorf("%s: %w", s.ID, err)}
+}
+
+// commit makes a step that is prepared.
+func (r *reloader) commit(ctx context.Context, log *slog.Logger, s *step) {
+	changed := r.c.Differences(s.c)
+	r.log.filter.Become(r.p.filter(s.c, r.f)) // first: nodes look at what the log shows
+	r.c = s.c
+	for _, p := range s.plans {
+		p.commit(r.p, log, r.log.Logger)
+	}
+	r.operation.drains(s.c.Runtime.DrainTimeout)
+	r.watchCertificates(ctx)
+	text := "configuration loaded anew"
+	if len(changed) == 0 && len(s.stays) == 0 {
+		text = "configuration is as before"
+	}
+	log.Info(text, "file", r.f.config, "changed", changed)
+	for _, key := range s.stays {
+		log.Warn("this key cannot change while the node runs: start it anew for that", "key", key)
+	}
+	r.operation.reloaded(r.p.now(), s.stays, nil)
+}
+
+// commit makes the change of one service.
+func (p *plan) commit(prog *program, log, all *slog.Logger) {
+	s := p.service
+	before, was := s.endpoints, s.secured
+	p.change.Commit()
+	s.Service, s.secured = p.config, p.secured
+	s.endpoints = s.bound()
+	added, removed := unlike(s.endpoints, before), unlike(before, s.endpoints)
+	for _, e := range added {
+		s.started(e)
+	}
+	for _, e := range removed {
+		log.Info("dataplane server removed: those who came by it end", "service", s.ID, "endpoint", e)
+	}
+	for _, k := range p.secured {
+		if k != nil && !slices.ContainsFunc(was, func(o *secured) bool { return o != nil && o.keeper == k.keeper }) {
+			prog.showLoaded(s, all, k)
+		}
+	}
+	var gone, fresh []*activeLink
+	for _, l := range s.links {
+		if !slices.Contains(p.links, l) {
+			gone = append(gone, l)
+			l.dialer.Close()
+			log.Info("dataplane client removed: its link ends", "service", s.ID, "endpoint", l.endpoint)
+		}
+	}
+	s.links = slices.DeleteFunc(s.links, func(l *activeLink) bool { return slices.Contains(gone, l) })
+	for _, l := range p.links {
+		if l.dialer == nil {
+			fresh = append(fresh, l)
+			for _, k := range l.secured {
+				prog.showLoaded(s, all, k)
+			}
+		}
+	}
+	if err := s.dial(fresh, gone); err != nil { // the node stops
+		log.Debug("clients are not dialled", "service", s.ID, "error", err)
+	}
+}
+
+// unlike returns those of a that b has not, each as often as it stands there more.
+func unlike(a, b []string) (out []string) {
+	b = slices.Clone(b)
+	for _, s := range a {
+		if at := slices.Index(b, s); at >= 0 {
+			b = slices.Delete(b, at, at+1)
+		} else {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// watchCertificates has the files of all certificates watched that are in use now.
+func (r *reloader) watchCertificates(ctx context.Context) {
+	by := map[*certs.Keeper]*secured{}
+	var keepers []*certs.Keeper
+	for _, s := range r.services {
+		all := slices.Clone(s.secured)
+		for _, l := range s.links {
+			all = append(all, l.secured...)
+		}
+		for _, k := range all {
+			if k != nil {
+				keepers, by[k.keeper] = append(keepers, k.keeper), k
+			}
+		}
+	}
+	if r.endWatch != nil {
+		if slices.Equal(keepers, r.keepers) {
+			return
+		}
+		r.endWatch()
+		r.watching.Wait()
+	}
+	log := r.log.With(cli.KeyTarget, "slim_config::tls")
+	w := certs.Watcher{Keepers: keepers, Told: func(e certs.Event) { by[e.Keeper].tell(log, &e, r.p.now()) },
+		Blind: func(err error) {
+			log.Warn("cannot see at once when files of certificates change: they are looked at every minute, and at SIGHUP", "error", err)
+		}}
+	ctx, r.endWatch = context.WithCancel(ctx)
+	now := make(chan struct{})
+	r.keepers, r.now = keepers, now
+	r.watching.Go(func() { w.Run(ctx, now) })
+}

@@ -1,0 +1,111 @@
+package group
+
+import (
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// ask is a control message that is repeated until everybody who is to answer it has.
+type ask struct {
+	message  message.Message // not sealed: each repeat has a new token and signatures
+	lacking  []wire.NameText
+	deadline time.Time
+	tries    int
+	done     func(missing []wire.NameText) // none missing: all have answered
+}
+
+// ask sends m to be answered by these. done is called once, by a later Step.
+func (c *core) ask(m message.Message, by []wire.NameText, done func(missing []wire.NameText)) *ask {
+	m.ID = c.newID()
+	a := &ask{message: m, lacking: by, deadline: c.now.Add(c.o.Control.Interval), done: done}
+	c.asks = append(c.asks, a)
+	c.put(m)
+	return a
+}
+
+// newID draws an id for a control message: never zero, and not one that waits for an answer.
+func (c *core) newID() uint32 {
+	for {
+		if id := c.o.Random(); id != 0 && c.asked(id) == nil {
+			return id
+		}
+	}
+}
+
+func (c *core) asked(id uint32) *ask {
+	for _, a := range c.asks {
+		if a.message.ID == id {
+			return a
+		}
+	}
+	return nil
+}
+
+// answered notes an answer of from. It reports whether one was awaited.
+func (c *core) answered(id uint32, from *wire.NameText) bool {
+	a := c.asked(id)
+	if a == nil {
+		return false
+	}
+	for i := range a.lacking {
+		if same(&a.lacking[i], from) {
+			a.lacking = append(a.lacking[:i:i], a.lacking[i+1:]...)
+			if len(a.lacking) == 0 {
+				c.drop(a)
+				a.done(nil)
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// drop ends a without a call of done.
+func (c *core) drop(a *ask) {
+	for i := range c.asks {
+		if c.asks[i] == a {
+			c.asks = append(c.asks[:i:i], c.asks[i+1:]...)
+			return
+		}
+	}
+}
+
+// excuse no longer waits for an answer of this member, who has gone.
+func (c *core) excuse(n *wire.NameText) {
+	for _, a := range append([]*ask(nil), c.asks...) {
+		c.answered(a.message.ID, n)
+	}
+}
+
+// remind repeats what is due, and gives up what was repeated as often as may be.
+func (c *core) remind() {
+	for _, a := range append([]*ask(nil), c.asks...) {
+		switch {
+		case a.deadline.After(c.now) || c.asked(a.message.ID) != a:
+		case a.tries == c.o.Control.Retries:
+			c.drop(a)
+			a.done(a.lacking)
+		default:
+			a.tries++
+			a.deadline = c.now.Add(c.o.Control.Interval)
+			c.put(a.message)
+		}
+	}
+}
+
+func (c *core) askDeadline() (at time.Time) {
+	for _, a := range c.asks {
+		at = earlier(at, a.deadline)
+	}
+	return at
+}
+
+// earlier returns the earlier of two times of which either may be zero, which is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

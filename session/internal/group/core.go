@@ -1,0 +1,278 @@
+package group
+
+import (
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/mls"
+	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// Options are what a session is made with.
+type Options struct {
+	Kind message.Kind
+	ID   uint32
+	Self Self
+
+	Data     reliable.Options // zero: nothing is acknowledged
+	Control  reliable.Options // of control messages
+	Metadata map[string]string
+
+	MLS    *mls.Config // of this session alone; nil: off. Its Client must name the subject of a token
+	Strict bool        // refuses members whose control messages have no payload signature
+	Replay int         // control messages of each member that are remembered; 0: 1000
+
+	Random func() uint32 // for ids of messages
+}
+
+// Self is this member.
+type Self struct {
+	Name            wire.NameText // with the id of its subject
+	Subject         string
+	Token           func(now time.Time) string
+	Key             *identity.Key
+	Version         string // of the software, for people
+	Sends, Receives bool
+}
+
+func (s *Self) participant() message.Participant {
+	return message.Participant{Name: s.Name, Sends: s.Sends, Receives: s.Receives}
+}
+
+// Control messages wait that long for an answer, and are repeated so often, unless the session says otherwise.
+const (
+	controlInterval = time.Second
+	controlRetries  = 10
+)
+
+// fanoutAll is the fanout of messages for all subscribers.
+const fanoutAll = 256
+
+// core is what moderator and participant have in common.
+type core struct {
+	o    Options
+	now  time.Time // of the Step that is taken
+	out  []Output
+	over bool // End has been put
+
+	moderator wire.NameText // zero: not known yet
+	roster    roster
+	data      wire.NameText // where data goes
+	control   wire.NameText // where messages for all members go
+
+	asks    []*ask
+	acks    map[ackKey]message.Type // requests that were answered, and how, for when they come again
+	replays identity.Replays
+	send    *reliable.Sender[Handle]
+	receive *reliable.Receiver[*Received]
+	mls     *crypto // nil: off
+	beat    heartbeat
+
+	away     suspension
+	declared *ask   // this member's state, while it comes back
+	outdated func() // what to do if others are in another epoch then
+}
+
+// ackKey names a request of a member.
+type ackKey struct {
+	from wire.Name
+	id   uint32
+}
+
+func newCore(o Options, fromOne bool) core {
+	if o.Control.Interval == 0 {
+		o.Control.Interval = controlInterval
+	}
+	if o.Control.Retries == 0 {
+		o.Control.Retries = controlRetries
+	}
+	c := core{
+		o: o, send: reliable.NewSender[Handle](o.Data, 0), receive: reliable.NewReceiver[*Received](o.Data, fromOne),
+		replays: identity.Replays{IDs: o.Replay}, acks: map[ackKey]message.Type{},
+	}
+	if o.MLS != nil {
+		c.mls = &crypto{cfg: o.MLS}
+	}
+	c.roster.put(o.Self.participant())
+	return c
+}
+
+// Take returns what is to be done, and forgets it.
+func (c *core) Take() []Output {
+	out := c.out
+	c.out = nil
+	return out
+}
+
+// Roster is everybody who is in the session; borrowed.
+func (c *core) Roster() []message.Participant { return c.roster }
+
+// Deadline is when a Tick is due; zero: never.
+func (c *core) Deadline() time.Time {
+	if c.over {
+		return time.Time{}
+	}
+	at := earlier(c.askDeadline(), c.beat.deadline())
+	return earlier(at, earlier(c.send.Deadline(), c.receive.Deadline()))
+}
+
+func (c *core) do(o Output)     { c.out = append(c.out, o) }
+func (c *core) notify(n Notice) { c.do(Notify{n}) }
+func (c *core) resolve(h Handle, e error) {
+	if h != nil {
+		c.do(Resolve{h, e})
+	}
+}
+
+// control returns a control message of this member to a name, without an id.
+func (c *core) message(t message.Type, to wire.NameText, command message.Command) message.Message {
+	if command == nil {
+		e := message.Empty(t)
+		command = &e
+	}
+	return message.Message{Source: c.o.Self.Name, Dest: to, Fanout: 1, Type: t, Command: command}
+}
+
+// all is message for everybody.
+func (c *core) all(t message.Type, command message.Command) message.Message {
+	m := c.message(t, c.control, command)
+	m.Fanout = fanoutAll
+	return m
+}
+
+// put seals m, which has its id, and sends it. A message of data whose Blob is to be encrypted has a group.
+func (c *core) put(m message.Message) {
+	s := &c.o.Self
+	m.Kind, m.Session, m.TTL, m.Version = c.o.Kind, c.o.ID, 8, s.Version
+	m.Identity = s.Token(c.now)
+	var err error
+	switch {
+	case m.Type.Control():
+		if s.Key != nil {
+			m.Metadata = cloneMetadata(m.Metadata)
+			err = s.Key.Sign(&m)
+		}
+	case c.mls != nil && (m.Type == message.Msg || m.Type == message.RtxReply):
+		m.Blob, err = c.mls.protect(&m)
+	}
+	if err != nil {
+		c.end(err)
+		return
+	}
+	c.beat.spoke(&m.Dest)
+	c.do(Send{&m})
+}
+
+func cloneMetadata(md map[string]string) map[string]string {
+	clone := make(map[string]string, len(md)+1)
+	for k, v := range md {
+		clone[k] = v
+	}
+	return clone
+}
+
+// answer answers the request m, in the same way whenever it comes again.
+func (c *core) answer(m *message.Message, t message.Type) {
+	c.acks[ackKey{m.Source.Name, m.ID}] = t
+	r := c.message(t, m.Source, nil)
+	r.ID = m.ID
+	c.put(r)
+}
+
+// verify makes the checks of a control message that do not depend on what the session is doing. One that was answered
+// before is answered again, since the answer may have been lost, and comes to an end here, without an error.
+func (c *core) verify(in *Inbound) (fresh bool, err error) {
+	m := in.Message
+	if in.Claims == nil {
+		return false, errUnverified
+	}
+	signed, err := identity.VerifySignatures(m, in.Claims)
+	switch {
+	case err != nil:
+		return false, err
+	case !identity.IsOf(&m.Source, in.Claims.Subject):
+		return false, errForeignID
+	case c.o.Strict && !signed:
+		return false, errUnsigned
+	case m.ID == 0:
+		return false, errNoID
+	}
+	if !c.replays.Seen(m.Source, m.ID) {
+		return true, nil
+	}
+	if t, ok := c.acks[ackKey{m.Source.Name, m.ID}]; ok {
+		c.answer(m, t)
+		return false, nil
+	}
+	return false, errReplay
+}
+
+// refuse tells of a message that is not accepted.
+func (c *core) refuse(m *message.Message, err error) { c.notify(Refused{m.Source, m.Type, err}) }
+
+// join makes a member one who gets data.
+func (c *core) join(p message.Participant) {
+	c.roster.put(p)
+	if same(&p.Name, &c.o.Self.Name) {
+		return
+	}
+	c.beat.track(p.Name)
+	if p.Receives && !p.Offline {
+		c.send.Add(p.Name, c.now)
+	}
+}
+
+// part takes a member out for good.
+func (c *core) part(n wire.NameText) {
+	if c.roster.find(&n) == nil {
+		return
+	}
+	c.roster.remove(&n)
+	c.send.Remove(n)
+	c.receive.Forget(n)
+	c.replays.Forget(n)
+	c.beat.forget(&n)
+	c.excuse(&n)
+	c.notify(Left{n})
+}
+
+// present notes that a member is there, or not for the time being.
+func (c *core) present(n *wire.NameText, online bool) {
+	p := c.roster.find(n)
+	if p == nil || p.Offline != online {
+		return
+	}
+	p.Offline = !online
+	if online && p.Receives {
+		c.send.Add(p.Name, c.now)
+	} else if !online {
+		c.send.Remove(p.Name)
+	}
+	c.notify(Presence{p.Name, online})
+}
+
+// members are those who are to answer what goes to all: everybody but this one, those who are offline, and except.
+func (c *core) members(except *wire.NameText) (names []wire.NameText) {
+	for i := range c.roster {
+		p := &c.roster[i]
+		if !p.Offline && !same(&p.Name, &c.o.Self.Name) && (except == nil || !same(&p.Name, except)) {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
+// end ends the session: everything that waits for it is told.
+func (c *core) end(err error) {
+	if c.over {
+		return
+	}
+	c.over = true
+	c.asks = nil
+	c.send.Close()
+	c.settle()
+	c.mls.wipe()
+	c.do(End{err})
+}

@@ -1,0 +1,214 @@
+package group
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/seed31b3bfd0/slimgo/mls"
+	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// crypto is a session's MLS group, with the numbers that SLIM gives its commits. A nil crypto is that of a session
+// without MLS.
+type crypto struct {
+	cfg    *mls.Config
+	group  *mls.Group // nil: not created, or not joined yet
+	commit uint32     // number of the last one that was applied
+	held   []*message.Message
+}
+
+// create begins the group of a moderator.
+func (c *crypto) create() (err error) {
+	if c == nil || c.group != nil {
+		return nil
+	}
+	c.group, err = mls.Create(c.cfg, nil)
+	return err
+}
+
+// epoch is what heartbeats tell.
+func (c *crypto) epoch() uint64 {
+	if c == nil || c.group == nil {
+		return message.NoEpoch
+	}
+	return c.group.Epoch()
+}
+
+// add takes the client of a key package in, in exchange for its old leaf if it has one. It returns the commit for the
+// others and the welcome for it.
+func (c *crypto) add(keyPackage []byte, subject string) (commit, welcome *message.Handshake, err error) {
+	k, err := mls.ParseKeyPackage(keyPackage)
+	if err != nil {
+		return nil, nil, err
+	}
+	if got, err := c.cfg.Client(k.Leaf.Credential); err != nil || got != subject {
+		return nil, nil, fmt.Errorf("key package is of %q, and came from %q", got, subject)
+	}
+	proposals := []mls.Proposal{&mls.Add{KeyPackage: k}}
+	if old, ok := c.group.FindClient(subject); ok {
+		proposals = append(proposals, &mls.Remove{Leaf: old})
+	}
+	change, err := c.apply(proposals)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &message.Handshake{Commit: c.commit, Content: change.Commit}, &message.Handshake{Commit: c.commit, Content: change.Welcomes[0]}, nil
+}
+
+// removeNamed takes out the client whose subject gives this name its id. It returns the commit for the others.
+func (c *crypto) removeNamed(n *wire.NameText) (*message.Handshake, error) {
+	leaf, ok := c.group.Find(func(_ mls.LeafIndex, l *mls.LeafNode) bool { return identity.IsOf(n, l.Client()) })
+	if !ok {
+		return nil, ErrNotMember
+	}
+	change, err := c.apply([]mls.Proposal{&mls.Remove{Leaf: leaf}})
+	if err != nil {
+		return nil, err
+	}
+	return &message.Handshake{Commit: c.commit, Content: change.Commit}, nil
+}
+
+// apply commits. Nobody else does, so it holds at once.
+func (c *crypto) apply(p []mls.Proposal) (*mls.Change, error) {
+	change, err := c.group.Commit(mls.CommitOptions{Proposals: p})
+	if err != nil {
+		return nil, err
+	}
+	if err := change.Apply(); err != nil {
+		return nil, err
+	}
+	c.commit++
+	return change, nil
+}
+
+// keyPackage makes one for an answer; nil without MLS.
+func (c *crypto) keyPackage() ([]byte, error) {
+	if c == nil {
+		return nil, nil
+	}
+	k, err := c.cfg.NewKeyPackage()
+	if err != nil {
+		return nil, err
+	}
+	return k.Marshal(), nil
+}
+
+// welcomed enters the group.
+func (c *crypto) welcomed(h *message.Handshake) error {
+	if c == nil {
+		return nil
+	}
+	if h == nil {
+		return errNoMLS
+	}
+	g, err := mls.Join(c.cfg, h.Content, mls.JoinOptions{})
+	if err != nil {
+		return err
+	}
+	if c.group != nil {
+		c.group.Wipe()
+	}
+	c.group, c.commit = g, h.Commit
+	return nil
+}
+
+// Why a commit is not applied.
+var (
+	errOldCommit = errors.New("the commit has been applied before")
+	errGap       = errors.New("a commit before this one is missing")
+)
+
+// follow applies a commit of the moderator. removed says that this member is out.
+func (c *crypto) follow(h *message.Handshake) (removed bool, err error) {
+	switch {
+	case c == nil:
+		return false, nil
+	case h == nil:
+		return false, errNoMLS
+	case c.group == nil || h.Commit > c.commit+1:
+		return false, errGap
+	case h.Commit <= c.commit:
+		return false, errOldCommit
+	}
+	r, err := c.group.Process(h.Content)
+	if err != nil {
+		return false, err
+	}
+	if r.Change == nil {
+		return false, errUnexpected
+	}
+	if err := r.Change.Apply(); err != nil {
+		return false, err
+	}
+	c.commit = h.Commit
+	return r.Change.SelfRemoved, nil
+}
+
+// protect encrypts the Blob of m, whose header is as it will be sent.
+func (c *crypto) protect(m *message.Message) ([]byte, error) {
+	if c.group == nil {
+		return nil, errNoMLS
+	}
+	return c.group.Protect(nil, m.Blob, m.AppendAAD(nil))
+}
+
+// unprotect decrypts the Blob of m. subject is whose it is.
+func (c *crypto) unprotect(m *message.Message) (data []byte, subject string, err error) {
+	if c.group == nil {
+		return nil, "", errNoMLS
+	}
+	r, err := c.group.Process(m.Blob)
+	switch {
+	case err != nil:
+		return nil, "", err
+	case r.Content != mls.ContentApplication:
+		if r.Change != nil {
+			r.Change.Discard()
+		}
+		return nil, "", errUnexpected
+	case !bytes.Equal(r.AAD, m.AppendAAD(nil)):
+		return nil, "", errHeader
+	case !identity.IsOf(&m.Source, r.Leaf.Client()):
+		return nil, "", errWrongLeaf
+	}
+	return r.Application, r.Leaf.Client(), nil
+}
+
+// keep keeps a message of an epoch to come, for when its commit is here.
+func (c *crypto) keep(m *message.Message, err error) bool {
+	if mls.KindOf(err) != mls.FutureEpoch || len(c.held) == mostHeld {
+		return false
+	}
+	c.held = append(c.held, m)
+	return true
+}
+
+// release returns what was kept.
+func (c *crypto) release() []*message.Message {
+	if c == nil {
+		return nil
+	}
+	held := c.held
+	c.held = nil
+	return held
+}
+
+func (c *crypto) wipe() {
+	if c != nil && c.group != nil {
+		c.group.Wipe()
+	}
+}
+
+func parseFirst(md map[string]string) uint32 {
+	v, err := strconv.ParseUint(md[keyFirst], 10, 31)
+	if err != nil {
+		return 0
+	}
+	return uint32(v)
+}
+
+func formatFirst(id uint32) string { return strconv.FormatUint(uint64(id), 10) }

@@ -1,0 +1,154 @@
+package group
+
+import (
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// keyFirst is metadata of data for a group: where the stream of a new member begins, who may have missed the first
+// messages. Peers that do not know it take it for the app's.
+const keyFirst = "slimgo-first"
+
+// mostHeld is how many messages of an epoch to come are kept until its commit is here.
+const mostHeld = 64
+
+func (c *core) publish(e *Publish) {
+	if _, err := c.send.Publish(e.Payload, e.Handle, c.now); err != nil {
+		c.resolve(e.Handle, err)
+	}
+}
+
+func (c *core) publishTo(e *PublishTo) {
+	if c.o.Kind == message.PointToPoint {
+		c.publish(&Publish{e.Payload, e.Handle})
+		return
+	}
+	id := uint32(1<<31) + c.o.Random()%(1<<31-1)
+	if err := c.send.PublishTo(e.To, id, e.Payload, e.Handle, c.now); err != nil {
+		c.resolve(e.Handle, err)
+	}
+}
+
+// heard takes a message of data.
+func (c *core) heard(m *message.Message) {
+	from := c.roster.find(&m.Source)
+	if from == nil || same(&m.Source, &c.o.Self.Name) {
+		c.refuse(m, errStranger)
+		return
+	}
+	c.beat.heard(&m.Source)
+	delete(m.Metadata, message.KeyPeerSubject)
+	switch m.Type {
+	case message.MsgAck:
+		c.send.Ack(m.ID, from.Name)
+	case message.RtxRequest:
+		c.send.Asked(m.ID, from.Name)
+	case message.Msg, message.RtxReply:
+		c.take(m, from.Name)
+	}
+}
+
+// take takes application data of a member.
+func (c *core) take(m *message.Message, from wire.NameText) {
+	if !c.o.Self.Receives {
+		c.refuse(m, errNotReceiver)
+		return
+	}
+	r := &Received{
+		Source: m.Source, Dest: m.Dest, ID: m.ID, Direct: m.ID >= 1<<31, Identity: m.Identity,
+		Payload: reliable.Payload{Type: m.PayloadType, Blob: m.Blob, Metadata: m.Metadata},
+	}
+	if c.mls != nil {
+		var err error
+		if r.Payload.Blob, r.Subject, err = c.mls.unprotect(m); err != nil {
+			if !c.mls.keep(m, err) {
+				c.refuse(m, err)
+			}
+			return
+		}
+	}
+	if m.Type == message.RtxReply && m.Failed {
+		c.receive.Gone(from, m.ID)
+		return
+	}
+	first := parseFirst(m.Metadata)
+	delete(m.Metadata, keyFirst)
+	if !c.receive.Receive(from, m.ID, r, len(r.Payload.Blob), first, c.now) {
+		c.refuse(m, errNoRoom)
+	}
+}
+
+// settle does what sender and receiver want done, until they want nothing.
+func (c *core) settle() {
+	for len(c.send.Out)+len(c.receive.Out) > 0 {
+		out, steps := c.send.Out, c.receive.Out
+		c.send.Out, c.receive.Out = nil, nil
+		for i := range out {
+			c.sent(&out[i])
+		}
+		for i := range steps {
+			c.step(&steps[i])
+		}
+	}
+}
+
+func (c *core) sent(o *reliable.Output[Handle]) {
+	switch {
+	case o.Result != nil && len(o.Result.Missing) > 0:
+		c.resolve(o.Result.Handle, &NotDelivered{o.Result.Missing})
+	case o.Result != nil && c.over:
+		c.resolve(o.Result.Handle, ErrClosed)
+	case o.Result != nil:
+		c.resolve(o.Result.Handle, nil)
+	case o.Silent != nil:
+		c.present(o.Silent, false)
+	case !c.over:
+		c.transmit(o.Send)
+	}
+}
+
+func (c *core) transmit(t *reliable.Transmission) {
+	m := message.Message{Source: c.o.Self.Name, Dest: t.To, Fanout: 1, Type: message.Msg, ID: t.ID}
+	if t.Everyone {
+		m.Dest = c.data
+	}
+	if c.o.Kind == message.Group {
+		m.Fanout = fanoutAll
+	}
+	if t.Reply {
+		m.Type = message.RtxReply
+	}
+	if t.Payload == nil {
+		m.Failed, m.Fanout = true, 1
+	} else {
+		m.PayloadType, m.Blob, m.Metadata = t.Payload.Type, t.Payload.Blob, t.Payload.Metadata
+	}
+	if t.ID >= 1<<31 {
+		m.Fanout = 1
+		m.Metadata = cloneMetadata(m.Metadata)
+		m.Metadata[message.KeyPublishTo] = "TRUE"
+	} else if t.First > 0 && c.o.Kind == message.Group {
+		m.Metadata = cloneMetadata(m.Metadata)
+		m.Metadata[keyFirst] = formatFirst(t.First)
+	}
+	c.put(m)
+}
+
+func (c *core) step(s *reliable.Step[*Received]) {
+	switch s.Kind {
+	case reliable.Deliver:
+		c.do(Deliver{s.Item})
+	case reliable.Ack, reliable.Request:
+		m := message.Message{Source: c.o.Self.Name, Dest: s.From, Fanout: 1, Type: message.MsgAck, ID: s.ID}
+		if s.Kind == reliable.Request {
+			m.Type = message.RtxRequest
+		}
+		if s.ID >= 1<<31 {
+			m.Metadata = map[string]string{message.KeyPublishTo: "TRUE"}
+		}
+		c.put(m)
+	case reliable.Lost:
+		c.notify(Lost{s.From, s.ID, s.Last, s.Loss})
+	}
+}

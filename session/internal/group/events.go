@@ -1,0 +1,167 @@
+package group
+
+import (
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// Handle is what the caller knows a command by; nil: nobody waits for its result.
+type Handle any
+
+// Event is something that happens to a session.
+type Event interface{ event() }
+
+// Inbound is a message for the session.
+type Inbound struct {
+	Message *message.Message
+	Claims  *identity.Claims // of its token, of control messages; nil: it is not believed
+	Why     error            // of nil Claims
+	At      time.Time
+}
+
+// Publish sends to everybody else.
+type Publish struct {
+	Payload reliable.Payload
+	Handle  Handle
+}
+
+// PublishTo sends to one member, in no order.
+type PublishTo struct {
+	To      wire.NameText
+	Payload reliable.Payload
+	Handle  Handle
+}
+
+// Invite adds a member. Only a moderator does.
+type Invite struct {
+	Name   wire.NameText // with an id, or the null id: any instance
+	Pin    string        // subject that its token must have; empty: any
+	Handle Handle
+}
+
+// Remove takes a member out. Only a moderator does.
+type Remove struct {
+	Name   wire.NameText
+	Handle Handle
+}
+
+// Leave ends the session: for all, if it is the moderator's.
+type Leave struct{ Handle Handle }
+
+// Subscribed says what became of an output Subscribe.
+type Subscribed struct {
+	Name wire.NameText
+	Err  error
+}
+
+// Reconnected says that the connection to the node had been lost, and is back with its subscriptions.
+type Reconnected struct{}
+
+// Tick says that the deadline has come.
+type Tick struct{}
+
+func (Inbound) event()     {}
+func (Publish) event()     {}
+func (PublishTo) event()   {}
+func (Invite) event()      {}
+func (Remove) event()      {}
+func (Leave) event()       {}
+func (Subscribed) event()  {}
+func (Reconnected) event() {}
+func (Tick) event()        {}
+
+// Output is something that a session wants done.
+type Output interface{ output() }
+
+// Send is a message, signed and encrypted as it has to be.
+type Send struct{ Message *message.Message }
+
+// Subscribe asks the node for messages to a name; the event Subscribed follows.
+type Subscribe struct{ Name wire.NameText }
+
+// Unsubscribe takes that back. Nothing follows.
+type Unsubscribe struct{ Name wire.NameText }
+
+// Deliver hands a message to the app.
+type Deliver struct{ Received *Received }
+
+// Resolve says what became of a command.
+type Resolve struct {
+	Handle Handle
+	Err    error
+}
+
+// Notify tells the app of something.
+type Notify struct{ Notice Notice }
+
+// End is the last output: the session is over, for this reason, or in an orderly way if it is nil.
+type End struct{ Err error }
+
+func (Send) output()        {}
+func (Subscribe) output()   {}
+func (Unsubscribe) output() {}
+func (Deliver) output()     {}
+func (Resolve) output()     {}
+func (Notify) output()      {}
+func (End) output()         {}
+
+// Received is application data.
+type Received struct {
+	Source, Dest wire.NameText
+	ID           uint32
+	Direct       bool   // for this member alone, in no order
+	Subject      string // whom MLS has verified it to be from; empty: nobody has
+	Identity     string // token that came with it, not verified
+	Payload      reliable.Payload
+}
+
+// Notice is something that an app may want to know.
+type Notice interface{ notice() }
+
+// Joined says that a member has come.
+type Joined struct{ Name wire.NameText }
+
+// Left says that a member has gone for good.
+type Left struct{ Name wire.NameText }
+
+// Presence says that a member is not there for the time being, or is back.
+type Presence struct {
+	Name   wire.NameText
+	Online bool
+}
+
+// Lost says that messages of a member will not come.
+type Lost struct {
+	From        wire.NameText
+	First, Last uint32
+	Why         reliable.Loss
+}
+
+// Refused says that a message was not accepted.
+type Refused struct {
+	From wire.NameText
+	Type message.Type
+	Err  error
+}
+
+func (Joined) notice()   {}
+func (Left) notice()     {}
+func (Presence) notice() {}
+func (Lost) notice()     {}
+func (Refused) notice()  {}
+
+// Machine is a session's member.
+type Machine interface {
+	// Step takes an event at this time.
+	Step(ev Event, now time.Time)
+	// Take returns what is to be done, and forgets it.
+	Take() []Output
+	// Deadline is when a Tick is due; zero: never.
+	Deadline() time.Time
+	// Roster is everybody who is in the session, this member included, in the order in which they came; borrowed.
+	Roster() []message.Participant
+}

@@ -1,0 +1,479 @@
+package group
+
+import (
+	"container/heap"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/mls"
+	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+var secret = []byte("a secret of thirty-two characters, or more")
+
+// world is a node and its apps, in a time of its own. Messages take a while, get lost and doubled as the test wants.
+type world struct {
+	t      *testing.T
+	r      *rand.Rand
+	now    time.Time
+	events events
+	made   int
+	apps   []*app
+	loss   float64
+	reach  func(from, to *app) bool
+	trace  []string // what was said, without data's acknowledgements
+}
+
+type event struct {
+	at  time.Time
+	seq int
+	do  func()
+}
+
+type events []event
+
+func (e events) Len() int { return len(e) }
+func (e events) Less(i, j int) bool {
+	return e[i].at.Before(e[j].at) || e[i].at.Equal(e[j].at) && e[i].seq < e[j].seq
+}
+func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
+func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
+func (e *events) Pop() any {
+	last := (*e)[len(*e)-1]
+	*e = (*e)[:len(*e)-1]
+	return last
+}
+
+// app has one session at most.
+type app struct {
+	w       *world
+	self    Self
+	signing *mls.SigningKey
+	secret  *identity.Secret
+	names   map[wire.Name]bool // subscriptions
+
+	member  Machine
+	open    bool // the session is there for the app
+	ended   bool
+	why     error
+	got     map[string][]string // texts by the last part of their source's name
+	notices []string
+	results map[string]error
+	due     time.Time
+}
+
+func newWorld(t *testing.T, seed uint64, names ...string) *world {
+	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 1)), now: time.Now(), reach: func(_, _ *app) bool { return true }}
+	for _, name := range names {
+		key, err := mls.GenerateSigningKey(Suite, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := identity.NewSecret("org/ns/"+name, secret, key.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer, err := identity.NewKey(key.Bytes(), key.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := &app{w: w, signing: key, secret: s, names: map[wire.Name]bool{}, got: map[string][]string{}, results: map[string]error{}}
+		a.self = Self{
+			Name: identity.Name(wire.Text("org", "ns", name), s.Subject()), Subject: s.Subject(), Token: s.Token, Key: signer,
+			Version: "test", Sends: true, Receives: true,
+		}
+		a.names[a.self.Name.Name] = true
+		w.apps = append(w.apps, a)
+	}
+	return w
+}
+
+func (w *world) app(name string) *app {
+	for _, a := range w.apps {
+		if a.self.Name.Str[2] == name {
+			return a
+		}
+	}
+	w.t.Fatalf("there is no %s", name)
+	return nil
+}
+
+func (w *world) after(d time.Duration, do func()) {
+	w.made++
+	heap.Push(&w.events, event{w.now.Add(d), w.made, do})
+}
+
+// run lets happen what is to happen in this time.
+func (w *world) run(d time.Duration) {
+	end := w.now.Add(d)
+	for len(w.events) > 0 && !w.events[0].at.After(end) {
+		e := heap.Pop(&w.events).(event)
+		w.now = e.at
+		e.do()
+	}
+	w.now = end
+}
+
+func (a *app) options(kind message.Kind, encrypted bool, data reliable.Options) Options {
+	o := Options{Kind: kind, ID: 7, Self: a.self, Data: data, Random: a.w.r.Uint32, Strict: true}
+	if encrypted {
+		o.MLS = NewMLS(a.secret.Token(a.w.now), a.signing, func(token string) (*identity.Claims, error) { return a.secret.Verify(token, a.w.now) })
+		o.MLS.Now = func() time.Time { return a.w.now }
+	}
+	return o
+}
+
+func (a *app) step(ev Event) {
+	if a.member == nil {
+		return
+	}
+	a.member.Step(ev, a.w.now)
+	a.apply()
+}
+
+// apply does what the machine wants done.
+func (a *app) apply() {
+	for _, o := range a.member.Take() {
+		switch o := o.(type) {
+		case Send:
+			a.w.carry(a, o.Message)
+		case Subscribe:
+			a.names[o.Name.Name] = true
+			a.w.after(time.Millisecond, func() { a.step(Subscribed{Name: o.Name}) })
+		case Unsubscribe:
+			delete(a.names, o.Name.Name)
+		case Deliver:
+			from := o.Received.Source.Str[2]
+			a.got[from] = append(a.got[from], string(o.Received.Payload.Blob))
+		case Resolve:
+			h := o.Handle.(string)
+			if _, again := a.results[h]; again {
+				a.w.t.Errorf("%s: %s is resolved twice", a.self.Name.Str[2], h)
+			}
+			a.results[h] = o.Err
+		case Notify:
+			a.open = a.open || o.Notice == Opened{}
+			a.notices = append(a.notices, fmt.Sprintf("%T", o.Notice))
+			if r, ok := o.Notice.(Refused); ok {
+				a.notices = append(a.notices, fmt.Sprintf("refused %v of %s: %v", r.Type, r.From.Str[2], r.Err))
+			}
+		case End:
+			a.ended, a.why = true, o.Err
+		}
+	}
+	if at := a.member.Deadline(); !at.IsZero() && !at.Equal(a.due) {
+		a.due = at
+		a.w.after(at.Sub(a.w.now), func() { a.step(Tick{}) })
+	}
+}
+
+// carry brings an encoded message to whom it is for.
+func (w *world) carry(from *app, m *message.Message) {
+	if m.Type.Control() {
+		to := m.Dest.Str[2]
+		w.trace = append(w.trace, fmt.Sprintf("%s -> %s: %v", from.self.Name.Str[2], to, m.Type))
+	}
+	b := m.Append(nil)
+	var to []*app
+	for _, a := range w.apps {
+		if a == from {
+			continue
+		}
+		ok := a.names[m.Dest.Name]
+		if m.Dest.Name.IsNull() {
+			ok = a.self.Name.Name.C == m.Dest.Name.C
+		}
+		if ok {
+			to = append(to, a)
+		}
+	}
+	for _, a := range to {
+		for range 1 + w.r.IntN(20)/19 {
+			if !w.reach(from, a) || w.r.Float64() < w.loss {
+				continue
+			}
+			w.after(time.Duration(5+w.r.IntN(45))*time.Millisecond, func() { a.hear(b) })
+		}
+	}
+}
+
+// hear takes a message from the node, as an app does that has no session or one.
+func (a *app) hear(b []byte) {
+	m, err := message.Decode(b)
+	if err != nil {
+		a.w.t.Fatal(err)
+	}
+	in := Inbound{Message: m, At: a.w.now}
+	in.Claims, in.Why = a.secret.Verify(m.Identity, a.w.now)
+	if in.Why != nil {
+		in.Claims = nil
+	}
+	switch {
+	case m.Type == message.DiscoveryRequest && a.member == nil:
+		reply := Answer(a.self, &in, m.Dest)
+		if reply != nil {
+			a.w.carry(a, reply)
+		}
+	case m.Type == message.JoinRequest && a.member == nil:
+		join := m.Command.(*message.Join)
+		data := reliable.Options{}
+		if join.Timers != nil {
+			data = reliable.Options{Interval: time.Duration(join.Timers.Timeout) * time.Millisecond, Retries: int(join.Timers.Retries)}
+		}
+		p, err := NewParticipant(a.options(m.Kind, join.MLS != nil, data), &in, a.w.now)
+		if err != nil {
+			a.w.t.Errorf("%s is invited: %v", a.self.Name.Str[2], err)
+			return
+		}
+		a.member = p
+		a.apply()
+	default:
+		a.step(in)
+	}
+}
+
+func (a *app) moderate(o Options, dest wire.NameText) {
+	m, err := NewModerator(o, dest)
+	if err != nil {
+		a.w.t.Fatal(err)
+	}
+	a.member = m
+}
+
+func (a *app) publish(text string) {
+	a.step(Publish{reliable.Payload{Type: "text", Blob: []byte(text)}, text})
+}
+
+func (a *app) roster() string {
+	var names []string
+	for _, p := range a.member.Roster() {
+		name := p.Name.Str[2]
+		if p.Offline {
+			name += " (offline)"
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
+
+func (a *app) result(h string) {
+	a.w.t.Helper()
+	if err, ok := a.results[h]; !ok || err != nil {
+		a.w.t.Errorf("%s: %s: resolved %v, %v; %v", a.self.Name.Str[2], h, ok, err, a.notices)
+	}
+}
+
+var (
+	fast  = reliable.Options{Interval: 200 * time.Millisecond, Retries: 20}
+	kinds = []bool{false, true}
+)
+
+func TestPointToPoint(t *testing.T) {
+	for _, encrypted := range kinds {
+		for _, loss := range []float64{0, 0.2} {
+			w := newWorld(t, 1, "alice", "bob")
+			w.loss = loss
+			alice, bob := w.app("alice"), w.app("bob")
+			o := alice.options(message.PointToPoint, encrypted, fast)
+			o.Control = reliable.Options{Interval: 200 * time.Millisecond, Retries: 20}
+			alice.moderate(o, bob.self.Name.WithID(wire.Null, wire.Null))
+			alice.step(Invite{Name: bob.self.Name.WithID(wire.Null, wire.Null), Handle: "invite"})
+			w.run(10 * time.Second)
+			alice.result("invite")
+			if !bob.open {
+				t.Fatalf("bob has no session: %v", bob.notices)
+			}
+			var want []string
+			for i := range 50 {
+				text := fmt.Sprint("text ", i)
+				want = append(want, text)
+				alice.publish(text)
+				bob.publish(text)
+				w.run(20 * time.Millisecond)
+			}
+			w.run(20 * time.Second)
+			for _, a := range w.apps {
+				for _, text := range want {
+					a.result(text)
+				}
+			}
+			if got := bob.got["alice"]; !slices.Equal(got, want) {
+				t.Errorf("bob got %v", got)
+			}
+			if got := alice.got["bob"]; !slices.Equal(got, want) {
+				t.Errorf("alice got %v", got)
+			}
+			bob.step(Leave{"leave"})
+			w.run(20 * time.Second)
+			bob.result("leave")
+			if !alice.ended || !bob.ended {
+				t.Errorf("alice's session is over %v, bob's %v", alice.ended, bob.ended)
+			}
+			if t.Failed() {
+				t.Fatalf("encrypted %v, loss %v: %v\n%v", encrypted, loss, alice.notices, bob.notices)
+			}
+		}
+	}
+}
+
+func TestGroup(t *testing.T) {
+	for _, encrypted := range kinds {
+		for _, loss := range []float64{0, 0.1} {
+			w := newGroup(t, 2, encrypted, loss, "alice", "bob", "carol", "dave")
+			alice := w.app("alice")
+			for _, a := range w.apps {
+				if got := a.roster(); got != "alice bob carol dave" {
+					t.Errorf("%s knows %s", a.self.Name.Str[2], got)
+				}
+			}
+			everybodyTalks(w, w.apps, "at first")
+			alice.step(Remove{Name: wire.Text("org", "ns", "carol"), Handle: "remove"})
+			w.run(30 * time.Second)
+			alice.result("remove")
+			carol := w.app("carol")
+			if !carol.ended || carol.why != ErrRemoved {
+				t.Errorf("carol's session is over %v, %v", carol.ended, carol.why)
+			}
+			rest := []*app{alice, w.app("bob"), w.app("dave")}
+			everybodyTalks(w, rest, "without carol")
+			w.app("bob").step(Leave{"leave"})
+			w.run(30 * time.Second)
+			w.app("bob").result("leave")
+			if got := alice.roster() + ", " + w.app("dave").roster(); got != "alice dave, alice dave" {
+				t.Errorf("the rest are %s", got)
+			}
+			alice.step(Leave{"close"})
+			w.run(30 * time.Second)
+			alice.result("close")
+			for _, a := range w.apps {
+				if !a.ended || !a.member.Deadline().IsZero() || len(a.names) != 1 {
+					t.Errorf("%s: over %v, %d subscriptions", a.self.Name.Str[2], a.ended, len(a.names))
+				}
+			}
+			if t.Failed() {
+				t.Fatalf("encrypted %v, loss %v: %v\n%v", encrypted, loss, alice.notices, w.trace)
+			}
+		}
+	}
+}
+
+// everybodyTalks has all of them publish, and sees that all others get it.
+func everybodyTalks(w *world, apps []*app, about string) {
+	w.t.Helper()
+	var want []string
+	for i := range 20 {
+		text := fmt.Sprint(i, " ", about)
+		want = append(want, text)
+		for _, a := range apps {
+			a.publish(text)
+		}
+		w.run(20 * time.Millisecond)
+	}
+	w.run(20 * time.Second)
+	for _, a := range apps {
+		for _, text := range want {
+			a.result(text)
+		}
+		for _, from := range apps {
+			if got := a.got[from.self.Name.Str[2]]; a != from && !slices.Equal(got, want) {
+				w.t.Errorf("%s got of %s %v", a.self.Name.Str[2], from.self.Name.Str[2], got)
+			}
+			a.got[from.self.Name.Str[2]] = nil
+		}
+	}
+}
+
+// Members that go and come back know each other again, also when others have come and gone meanwhile.
+func TestSuspendAndResume(t *testing.T) {
+	for _, encrypted := range kinds {
+		for _, loss := range []float64{0, 0.1} {
+			w := newGroup(t, 3, encrypted, loss, "alice", "bob", "carol", "dave")
+			alice, bob, carol := w.app("alice"), w.app("bob"), w.app("carol")
+			bob.step(Suspend{"away"})
+			w.run(10 * time.Second)
+			bob.result("away")
+			for _, a := range []*app{alice, carol} {
+				if got := a.roster(); got != "alice bob (offline) carol dave" {
+					t.Errorf("%s knows %s", a.self.Name.Str[2], got)
+				}
+			}
+			everybodyTalks(w, []*app{alice, carol, w.app("dave")}, "without bob")
+			bob.step(Resume{"back"})
+			w.run(10 * time.Second)
+			bob.result("back")
+			everybodyTalks(w, w.apps, "with bob")
+			carol.step(Suspend{"away"})
+			w.run(10 * time.Second)
+			alice.step(Remove{Name: wire.Text("org", "ns", "dave"), Handle: "remove"})
+			w.run(20 * time.Second)
+			alice.result("remove")
+			carol.step(Resume{"back"})
+			w.run(40 * time.Second)
+			carol.result("back")
+			for _, a := range []*app{alice, bob, carol} {
+				if got := a.roster(); encrypted && got != "alice bob carol" {
+					t.Errorf("%s knows %s", a.self.Name.Str[2], got)
+				}
+			}
+			everybodyTalks(w, []*app{alice, bob, carol}, "without dave")
+			if t.Failed() {
+				t.Fatalf("encrypted %v, loss %v: %v\n%v\n%v\n%v", encrypted, loss, alice.notices, bob.notices, carol.notices, w.trace)
+			}
+		}
+	}
+}
+
+// A member that was cut off while others came and went finds its way back by itself.
+func TestCutOffMember(t *testing.T) {
+	w := newGroup(t, 4, true, 0, "alice", "bob", "carol", "dave")
+	alice, bob := w.app("alice"), w.app("bob")
+	w.reach = func(from, to *app) bool { return from != bob && to != bob }
+	w.run(40 * time.Second)
+	if got := alice.roster(); got != "alice bob (offline) carol dave" {
+		t.Errorf("alice knows %s", got)
+	}
+	alice.step(Remove{Name: wire.Text("org", "ns", "carol"), Handle: "remove"})
+	w.run(20 * time.Second)
+	alice.result("remove")
+	w.reach = func(_, _ *app) bool { return true }
+	w.run(60 * time.Second)
+	for _, a := range []*app{alice, bob, w.app("dave")} {
+		if got := a.roster(); got != "alice bob dave" {
+			t.Errorf("%s knows %s: %v", a.self.Name.Str[2], got, a.notices)
+		}
+	}
+	everybodyTalks(w, []*app{alice, bob, w.app("dave")}, "again")
+	if t.Failed() {
+		t.Log(w.trace)
+	}
+}
+
+// newGroup is a world whose first app has invited all others.
+func newGroup(t *testing.T, seed uint64, encrypted bool, loss float64, names ...string) *world {
+	t.Helper()
+	w := newWorld(t, seed, names...)
+	w.loss = loss
+	alice := w.apps[0]
+	o := alice.options(message.Group, encrypted, fast)
+	o.Control = reliable.Options{Interval: 200 * time.Millisecond, Retries: 20}
+	alice.moderate(o, wire.Text("org", "ns", "channel"))
+	for _, name := range names[1:] {
+		alice.step(Invite{Name: wire.Text("org", "ns", name), Handle: "invite " + name})
+	}
+	w.run(30 * time.Second)
+	for _, name := range names[1:] {
+		alice.result("invite " + name)
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
+	return w
+}

@@ -1,0 +1,106 @@
+package group
+
+import (
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+const (
+	beatInterval = 10 * time.Second
+	beatMisses   = 3 // intervals of silence after which a member is offline
+)
+
+// heartbeat says that this member is there, and finds out who is not.
+type heartbeat struct {
+	next   time.Time // zero: it has not begun
+	to     wire.NameText
+	said   bool // something went to that name since the last tick
+	forced bool // the next one is due whatever was said
+	silent map[wire.Name]int
+}
+
+// start begins to beat, towards a name.
+func (h *heartbeat) start(to wire.NameText, now time.Time) {
+	h.to = to
+	if h.next.IsZero() {
+		h.next = now.Add(beatInterval)
+	}
+}
+
+// pause stops the beats until start.
+func (h *heartbeat) pause() { h.next = time.Time{} }
+
+func (h *heartbeat) deadline() time.Time { return h.next }
+
+func (h *heartbeat) track(n wire.NameText) {
+	if h.silent == nil {
+		h.silent = map[wire.Name]int{}
+	}
+	h.silent[n.Name] = 0
+}
+
+func (h *heartbeat) forget(n *wire.NameText) { delete(h.silent, n.Name) }
+
+// heard notes that a member has said something.
+func (h *heartbeat) heard(n *wire.NameText) {
+	if h.silent[n.Name] > 0 {
+		h.silent[n.Name] = 0
+	}
+}
+
+// spoke notes that this member has said something to a name.
+func (h *heartbeat) spoke(to *wire.NameText) { h.said = h.said || same(to, &h.to) }
+
+// beatNow sends what is due, and finds out who has been silent for too long.
+func (c *core) beatNow() {
+	h := &c.beat
+	if h.next.IsZero() || h.next.After(c.now) {
+		return
+	}
+	h.next = c.now.Add(beatInterval)
+	online := false
+	for i := range c.roster {
+		p := &c.roster[i]
+		misses, tracked := h.silent[p.Name.Name]
+		if !tracked || p.Offline {
+			continue
+		}
+		if misses++; misses >= beatMisses {
+			c.present(&p.Name, false)
+			continue
+		}
+		h.silent[p.Name.Name] = misses
+		online = true
+	}
+	if !h.said || h.forced || !online {
+		m := c.message(message.Heartbeat, h.to, &message.Beat{Epoch: c.mls.epoch()})
+		if c.o.Kind == message.Group {
+			m.Fanout = fanoutAll
+		}
+		m.ID = c.newID()
+		c.put(m)
+	}
+	h.said, h.forced = false, false
+}
+
+// beaten takes the heartbeat of a member. ahead says that it is in a later epoch.
+func (c *core) beaten(m *message.Message) (ahead bool) {
+	p := c.roster.find(&m.Source)
+	if p == nil {
+		c.refuse(m, errStranger)
+		return false
+	}
+	epoch := m.Command.(*message.Beat).Epoch
+	ahead = c.mls != nil && epoch > c.mls.epoch() && epoch != message.NoEpoch
+	if !p.Offline {
+		return ahead
+	}
+	c.beat.forced = true
+	if epoch == c.mls.epoch() {
+		c.beat.silent[m.Source.Name] = 0
+		c.present(&m.Source, true)
+	}
+	return ahead
+}

@@ -1,0 +1,163 @@
+package group
+
+import (
+	"fmt"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// invite takes a member in.
+//
+//	discover ── reply ──▶ subscribe ── taken ──▶ join ── reply ──▶ welcome it, and tell the others ── all acknowledged ──▶ done
+//
+// It is done when the new member has acknowledged that it is in, and so can decrypt. Others that do not answer are taken
+// for offline. If the new one does not, the invitation has failed, and the member is taken out again.
+type invite struct {
+	name   wire.NameText
+	pin    string
+	handle Handle
+
+	request *ask
+	subject string // of the joiner
+	joiner  message.Participant
+	open    int // acknowledgements that are awaited: of the new member, and of the others
+	err     error
+}
+
+func (t *invite) start(m *Moderator) {
+	if m.o.Kind == message.PointToPoint && len(m.roster) > 1 {
+		m.finish(t.handle, ErrPointToPoint)
+		return
+	}
+	if m.roster.findApp(&t.name) != nil {
+		m.finish(t.handle, ErrMember)
+		return
+	}
+	msg := m.message(message.DiscoveryRequest, t.name, nil)
+	t.request = m.ask(msg, []wire.NameText{t.name}, func([]wire.NameText) { m.finish(t.handle, ErrNoAnswer) })
+}
+
+func (t *invite) reply(m *Moderator, in *Inbound) bool {
+	msg := in.Message
+	if t.request == nil || t.request.message.ID != msg.ID || t.pin != "" && in.Claims.Subject != t.pin {
+		return false
+	}
+	switch msg.Type {
+	case message.DiscoveryReply:
+		if t.request.message.Type != message.DiscoveryRequest || !sameApp(&msg.Source, &t.name) ||
+			!t.name.Name.IsNull() && !same(&msg.Source, &t.name) {
+			return false
+		}
+		t.found(m, in)
+	case message.JoinReply:
+		joined := msg.Command.(*message.Joined)
+		if t.request.message.Type != message.JoinRequest || !same(&msg.Source, &t.joiner.Name) ||
+			!same(&msg.Source, &joined.Participant.Name) || in.Claims.Subject != t.subject {
+			return false
+		}
+		t.answered(m, joined)
+	default:
+		return false
+	}
+	return true
+}
+
+// found knows which instance it is.
+func (t *invite) found(m *Moderator, in *Inbound) {
+	m.drop(t.request)
+	t.request = nil
+	t.joiner.Name, t.subject = in.Message.Source, in.Claims.Subject
+	if err := m.mls.create(); err != nil {
+		m.finish(t.handle, err)
+		return
+	}
+	if m.o.Kind == message.PointToPoint {
+		m.data, m.control = t.joiner.Name, t.joiner.Name
+	}
+	m.beat.start(m.control, m.now)
+	if m.subscribe() {
+		t.join(m)
+	}
+}
+
+func (t *invite) ready(m *Moderator, err error) {
+	if err != nil {
+		m.finish(t.handle, fmt.Errorf("subscribing to the channel: %w", err))
+		return
+	}
+	t.join(m)
+}
+
+// join says what the session is like.
+func (t *invite) join(m *Moderator) {
+	command := new(message.Join)
+	if d := m.o.Data; d.Interval > 0 {
+		command.Timers = &message.Timers{Timeout: uint32(d.Interval.Milliseconds()), Retries: uint32(d.Retries)}
+	}
+	if m.o.Kind == message.Group {
+		command.Channel, command.Control = &m.data, &m.control
+	}
+	if m.mls != nil {
+		command.MLS = &message.MLSSettings{Percent: 100}
+	}
+	msg := m.message(message.JoinRequest, t.joiner.Name, command)
+	msg.Metadata = cloneMetadata(m.o.Metadata)
+	t.request = m.ask(msg, []wire.NameText{t.joiner.Name}, func([]wire.NameText) { m.finish(t.handle, ErrNoAnswer) })
+}
+
+// answered has all that a member needs.
+func (t *invite) answered(m *Moderator, joined *message.Joined) {
+	m.drop(t.request)
+	t.request = nil
+	t.joiner = joined.Participant
+	var commit, welcome *message.Handshake
+	if m.mls != nil {
+		var err error
+		if commit, welcome, err = m.mls.add(joined.KeyPackage, t.subject); err != nil {
+			m.finish(t.handle, fmt.Errorf("%w: %w", ErrRefusedJoiner, err))
+			return
+		}
+	}
+	others := m.members(nil)
+	m.roster.put(t.joiner)
+	if len(others) > 0 {
+		t.open++
+		update := &message.Update{Op: message.OpAdd, Participant: t.joiner, Roster: m.roster, MLS: commit}
+		m.ask(m.all(message.GroupUpdate, update), others, func(missing []wire.NameText) {
+			for i := range missing {
+				m.present(&missing[i], false)
+			}
+			t.close(m, nil)
+		})
+	}
+	t.open++
+	msg := m.message(message.GroupWelcome, t.joiner.Name, &message.Welcome{Roster: m.roster, MLS: welcome})
+	m.ask(msg, []wire.NameText{t.joiner.Name}, func(missing []wire.NameText) {
+		if len(missing) > 0 {
+			t.close(m, ErrNoAnswer)
+			return
+		}
+		m.join(t.joiner)
+		m.notify(Joined{t.joiner.Name})
+		t.close(m, nil)
+	})
+}
+
+// close notes that one of the two phases is over.
+func (t *invite) close(m *Moderator, err error) {
+	if err != nil {
+		t.err = err
+	}
+	if t.open--; t.open > 0 {
+		return
+	}
+	if t.err != nil && m.o.Kind == message.Group {
+		m.queue = append([]task{&removal{name: t.joiner.Name, gone: true}}, m.queue...)
+	} else if t.err != nil {
+		m.roster.remove(&t.joiner.Name)
+	}
+	m.finish(t.handle, t.err)
+}
+
+func (t *invite) cancel(m *Moderator) { m.resolve(t.handle, ErrClosed) }

@@ -1,0 +1,280 @@
+package group
+
+import (
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// Moderator has opened the session. It changes the membership, one task after the other.
+//
+//	Invite, Remove, a member leaves ──▶ queue ──▶ running ──▶ done, or given up ──▶ the next
+//	Leave ──▶ after what is queued: closing ──▶ over
+type Moderator struct {
+	core
+	running task
+	queue   []task
+
+	subscribed subscription
+	leaving    []Handle
+	rejoined   map[wire.Name]rejoinReply
+}
+
+var _ Machine = (*Moderator)(nil)
+
+// task is one change of the membership.
+type task interface {
+	// start begins it, or ends it at once by Moderator.finish.
+	start(m *Moderator)
+	// reply takes an answer that is not a plain acknowledgement, and reports whether it was the awaited one.
+	reply(m *Moderator, in *Inbound) bool
+	// ready says that the node has taken the subscriptions to the channel, or why not.
+	ready(m *Moderator, err error)
+	// cancel ends it: the session is over.
+	cancel(m *Moderator)
+}
+
+// subscription is how far the subscriptions to a channel are.
+type subscription uint8
+
+const (
+	subscribedNot subscription = iota
+	subscribedAsked
+	subscribedDone
+)
+
+// NewModerator opens a session: with dest, of a session between two, or as the channel dest.
+func NewModerator(o Options, dest wire.NameText) (*Moderator, error) {
+	m := &Moderator{core: newCore(o, o.Kind == message.PointToPoint), rejoined: map[wire.Name]rejoinReply{}}
+	m.moderator, m.data, m.control = o.Self.Name, dest, dest
+	if o.Kind == message.Group {
+		var err error
+		if m.data, m.control, err = identity.Channel(dest, o.Self.Subject); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// Step takes an event at this time.
+func (m *Moderator) Step(ev Event, now time.Time) {
+	m.now = now
+	if m.over {
+		m.late(ev)
+		return
+	}
+	switch e := ev.(type) {
+	case Inbound:
+		m.inbound(&e)
+	case Publish:
+		m.publish(&e)
+	case PublishTo:
+		m.publishTo(&e)
+	case Invite:
+		m.enqueue(&invite{name: e.Name, pin: e.Pin, handle: e.Handle})
+	case Remove:
+		m.enqueue(&removal{name: e.Name, handle: e.Handle})
+	case Leave:
+		m.leaving = append(m.leaving, e.Handle)
+		if len(m.leaving) == 1 {
+			m.enqueue(new(closing))
+		}
+	case Suspend:
+		m.suspend(&e)
+	case Resume:
+		m.resume(&e, nil)
+	case Subscribed:
+		m.ready(&e)
+	case Reconnected:
+		m.send.Again(now)
+	case Tick:
+		m.remind()
+		m.send.Tick(now)
+		m.receive.Tick(now)
+		m.beatNow()
+	}
+	m.settle()
+}
+
+// late answers what comes when the session is over.
+func (c *core) late(ev Event) {
+	switch e := ev.(type) {
+	case Publish:
+		c.resolve(e.Handle, ErrClosed)
+	case PublishTo:
+		c.resolve(e.Handle, ErrClosed)
+	case Invite:
+		c.resolve(e.Handle, ErrClosed)
+	case Remove:
+		c.resolve(e.Handle, ErrClosed)
+	case Suspend:
+		c.resolve(e.Handle, ErrClosed)
+	case Resume:
+		c.resolve(e.Handle, ErrClosed)
+	case Leave:
+		c.resolve(e.Handle, nil)
+	case Inbound:
+		// A member that lacks the answer to its last request gets it once more.
+		if e.Message.Type.Control() {
+			_, _ = c.verify(&e)
+		}
+	}
+}
+
+func (m *Moderator) inbound(in *Inbound) {
+	msg := in.Message
+	if m.deaf(msg.Type) {
+		return
+	}
+	if !msg.Type.Control() {
+		m.heard(msg)
+		return
+	}
+	fresh, err := m.verify(in)
+	switch {
+	case err == errReplay && msg.Type == message.RejoinRequest && m.rejoinAgain(msg):
+		return
+	case err == errReplay && msg.Type == message.GroupAck: // it may bear the id of a request of the same member
+	case err != nil:
+		m.refuse(msg, err)
+		return
+	case !fresh:
+		return
+	}
+	m.beat.heard(&msg.Source)
+	switch msg.Type {
+	case message.DiscoveryReply, message.JoinReply, message.LeaveReply:
+		if m.running == nil || !m.running.reply(m, in) {
+			m.refuse(msg, errUnexpected)
+		}
+	case message.GroupAck:
+		m.acked(msg)
+	case message.Heartbeat:
+		m.beaten(msg)
+	case message.LeaveRequest:
+		m.left(msg)
+	case message.UpdateState:
+		m.stated(msg)
+	case message.RejoinRequest:
+		m.rejoining(in)
+	default:
+		m.refuse(msg, errUnexpected)
+	}
+}
+
+// left lets a participant go that wants to. It is answered at once, and the others are told in their turn.
+func (m *Moderator) left(msg *message.Message) {
+	if _, own := msg.Metadata[message.KeyLeaving]; !own {
+		m.refuse(msg, errUnexpected)
+		return
+	}
+	if m.roster.find(&msg.Source) == nil {
+		m.refuse(msg, errStranger)
+		return
+	}
+	m.answer(msg, message.LeaveReply)
+	if m.o.Kind == message.PointToPoint {
+		m.part(msg.Source)
+		m.shut(nil)
+		return
+	}
+	m.enqueue(&removal{name: msg.Source, gone: true})
+}
+
+func (m *Moderator) enqueue(t task) {
+	m.queue = append(m.queue, t)
+	m.advance()
+}
+
+// advance starts tasks as long as none is running.
+func (m *Moderator) advance() {
+	for m.running == nil && len(m.queue) > 0 && !m.over {
+		m.running, m.queue = m.queue[0], m.queue[1:]
+		m.running.start(m)
+	}
+}
+
+// finish ends the running task.
+func (m *Moderator) finish(h Handle, err error) {
+	m.running = nil
+	m.resolve(h, err)
+	m.advance()
+}
+
+// subscribe asks for the messages of the channel, once. It reports whether the node has taken that already.
+func (m *Moderator) subscribe() bool {
+	if m.o.Kind == message.PointToPoint {
+		return true
+	}
+	if m.subscribed == subscribedNot {
+		m.subscribed = subscribedAsked
+		m.do(Subscribe{m.data})
+		m.do(Subscribe{m.control})
+	}
+	return m.subscribed == subscribedDone
+}
+
+func (m *Moderator) ready(e *Subscribed) {
+	switch {
+	case m.subscribed != subscribedAsked:
+		return
+	case e.Err != nil:
+		m.subscribed = subscribedNot
+	case !same(&e.Name, &m.control): // the second of the two
+		return
+	default:
+		m.subscribed = subscribedDone
+	}
+	if m.running != nil {
+		m.running.ready(m, e.Err)
+	}
+}
+
+// shut ends the session for this member.
+func (m *Moderator) shut(err error) {
+	if m.over {
+		return
+	}
+	if m.subscribed != subscribedNot {
+		m.do(Unsubscribe{m.data})
+		m.do(Unsubscribe{m.control})
+	}
+	running, queue := m.running, m.queue
+	m.running, m.queue = nil, nil
+	m.end(err)
+	if running != nil {
+		running.cancel(m)
+	}
+	for _, t := range queue {
+		t.cancel(m)
+	}
+	for _, h := range m.leaving {
+		m.resolve(h, nil)
+	}
+}
+
+// closing tells everybody that the session is over.
+type closing struct{}
+
+func (t *closing) start(m *Moderator) {
+	others := m.members(nil)
+	if len(others) == 0 {
+		m.shut(nil)
+		return
+	}
+	var names []wire.NameText
+	for i := range m.roster {
+		names = append(names, m.roster[i].Name)
+	}
+	msg := m.all(message.GroupClose, &message.Close{Participants: names})
+	if m.o.Kind == message.PointToPoint { // peers expect it under the name without an id
+		msg.Dest = msg.Dest.WithID(wire.Null, wire.Null)
+	}
+	m.ask(msg, others, func([]wire.NameText) { m.shut(nil) })
+}
+
+func (*closing) reply(*Moderator, *Inbound) bool { return false }
+func (*closing) ready(*Moderator, error)         {}
+func (*closing) cancel(*Moderator)               {}

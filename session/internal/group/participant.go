@@ -1,0 +1,381 @@
+package group
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// Participant was invited to a session.
+//
+//	JoinRequest ──▶ invited ── GroupWelcome ──▶ subscribing ── taken ──▶ joined ── LeaveRequest, GroupClose ──▶ over
+//	                   └── none comes ──▶ over                              └── Leave ──▶ leaving ── LeaveReply, or none ──▶ over
+type Participant struct {
+	core
+	phase   phase
+	expires time.Time        // of phaseInvited
+	request *message.Message // the JoinRequest that was answered last
+	welcome *message.Message // not acknowledged yet: its subscriptions are under way
+	leaving []Handle
+
+	askAnew  time.Time // when to ask to be let in anew; zero: there is no need
+	askFrom  uint64    // epoch when the need was seen
+	anew     *ask      // the request for that, while it waits
+	mine     uint32    // number of the commit that has let this member in anew; 0: none
+	resuming Handle    // of a Resume that has become a rejoin
+}
+
+var _ Machine = (*Participant)(nil)
+
+type phase uint8
+
+const (
+	phaseInvited phase = iota
+	phaseSubscribing
+	phaseJoined
+	phaseLeaving
+)
+
+// Opened says that the session is there for the app.
+type Opened struct{}
+
+func (Opened) notice() {}
+
+// Errors that end a participant's session.
+var (
+	ErrNoWelcome = fmt.Errorf("%w: it was not completed by who has invited", ErrClosed)
+	ErrRemoved   = fmt.Errorf("%w: this member was removed", ErrClosed)
+)
+
+// NewParticipant takes an invitation. What o says of data, metadata and MLS is that of the request (Invited). An error
+// says that the request is not to be believed, or asks for what this member has not; nobody is told.
+func NewParticipant(o Options, in *Inbound, now time.Time) (*Participant, error) {
+	p := &Participant{core: newCore(o, o.Kind == message.PointToPoint)}
+	p.now = now
+	if _, err := p.verify(in); err != nil {
+		return nil, err
+	}
+	m, join := in.Message, in.Message.Command.(*message.Join)
+	p.moderator, p.data, p.control = m.Source, m.Source, m.Source
+	if o.Kind == message.Group {
+		if join.Channel == nil || join.Control == nil {
+			return nil, errNoChannel
+		}
+		data, control, err := identity.Channel(*join.Channel, in.Claims.Subject)
+		if err != nil || !same(&data, join.Channel) || !same(&control, join.Control) || wire.Text(data.Str[0], data.Str[1], data.Str[2]).Name.C != data.Name.C {
+			return nil, errForeignChannel
+		}
+		p.data, p.control = data, control
+	}
+	p.beat.start(p.control, now)
+	p.expires = now.Add(time.Duration(p.o.Control.Retries+2) * p.o.Control.Interval)
+	p.joining(m)
+	p.settle()
+	return p, nil
+}
+
+// joining answers a request to join.
+func (p *Participant) joining(m *message.Message) {
+	kp, err := p.mls.keyPackage()
+	if err != nil {
+		p.end(err)
+		return
+	}
+	p.request = m
+	r := p.message(message.JoinReply, m.Source, &message.Joined{KeyPackage: kp, Participant: p.o.Self.participant()})
+	r.ID = m.ID
+	p.put(r)
+}
+
+// Deadline is when a Tick is due; zero: never.
+func (p *Participant) Deadline() time.Time {
+	switch {
+	case p.over:
+		return time.Time{}
+	case p.phase == phaseInvited:
+		return earlier(p.expires, p.core.Deadline())
+	}
+	return earlier(p.askAnew, p.core.Deadline())
+}
+
+// Step takes an event at this time.
+func (p *Participant) Step(ev Event, now time.Time) {
+	p.now = now
+	if p.over {
+		p.late(ev)
+		return
+	}
+	switch e := ev.(type) {
+	case Inbound:
+		p.inbound(&e)
+	case Publish:
+		p.publish(&e)
+	case PublishTo:
+		p.publishTo(&e)
+	case Invite:
+		p.resolve(e.Handle, ErrNotModerator)
+	case Remove:
+		p.resolve(e.Handle, ErrNotModerator)
+	case Leave:
+		p.leave(e.Handle)
+	case Suspend:
+		if p.phase != phaseJoined {
+			p.resolve(e.Handle, ErrBusy)
+			break
+		}
+		p.suspend(&e)
+	case Resume:
+		p.resume(&e, func() {
+			p.resuming = e.Handle
+			p.rejoin()
+		})
+	case Subscribed:
+		p.subscribed(&e)
+	case Reconnected:
+		p.send.Again(now)
+	case Tick:
+		p.tick()
+	}
+	p.settle()
+}
+
+func (p *Participant) tick() {
+	if p.phase == phaseInvited && !p.expires.After(p.now) {
+		p.shut(ErrNoWelcome)
+		return
+	}
+	if !p.askAnew.IsZero() && !p.askAnew.After(p.now) {
+		if p.askAnew = (time.Time{}); p.mls.epoch() == p.askFrom {
+			p.rejoin()
+		}
+	}
+	p.remind()
+	p.send.Tick(p.now)
+	p.receive.Tick(p.now)
+	p.beatNow()
+}
+
+func (p *Participant) inbound(in *Inbound) {
+	m := in.Message
+	if p.deaf(m.Type) {
+		return
+	}
+	if !m.Type.Control() {
+		if p.phase == phaseInvited {
+			p.refuse(m, errUnexpected)
+			return
+		}
+		p.heard(m)
+		return
+	}
+	fresh, err := p.verify(in)
+	switch {
+	case err == errReplay && m.Type == message.JoinRequest && p.phase == phaseInvited && p.request.ID == m.ID:
+		p.joining(m) // the answer was lost
+		return
+	case err != nil:
+		p.refuse(m, err)
+		return
+	case !fresh:
+		return
+	}
+	p.beat.heard(&m.Source)
+	switch m.Type {
+	case message.JoinRequest, message.GroupWelcome, message.GroupUpdate, message.LeaveRequest, message.GroupClose, message.LeaveReply,
+		message.RejoinReply:
+		if !same(&m.Source, &p.moderator) {
+			p.refuse(m, errNotModer)
+			return
+		}
+		if err := p.ordered(m); err != nil {
+			p.refuse(m, err)
+		}
+	case message.GroupAck:
+		p.acked(m)
+	case message.GroupNack:
+		p.nacked(m)
+	case message.Heartbeat:
+		if p.beaten(m) {
+			p.behind(p.o.Control.Interval) // the commit may be under way
+		}
+	case message.UpdateState:
+		p.stated(m)
+	default:
+		p.refuse(m, errUnexpected)
+	}
+}
+
+// ordered does what the moderator says.
+func (p *Participant) ordered(m *message.Message) error {
+	switch c := m.Command.(type) {
+	case *message.Join:
+		if p.phase != phaseInvited {
+			return errUnexpected
+		}
+		p.joining(m)
+	case *message.Welcome:
+		return p.welcomed(m, c)
+	case *message.Update:
+		return p.updated(m, c)
+	case *message.Rejoined:
+		return p.readmitted(m, c)
+	case *message.Close:
+		p.answer(m, message.GroupAck)
+		p.shut(ErrClosed)
+	default:
+		if m.Type == message.LeaveRequest {
+			p.answer(m, message.LeaveReply)
+			p.shut(ErrRemoved)
+		} else if !p.answered(m.ID, &m.Source) {
+			return errUnexpected
+		}
+	}
+	return nil
+}
+
+func (p *Participant) welcomed(m *message.Message, c *message.Welcome) error {
+	if p.phase != phaseInvited {
+		return errUnexpected
+	}
+	if err := p.mls.welcomed(c.MLS); err != nil {
+		return err
+	}
+	p.enter(c.Roster)
+	if p.o.Kind == message.PointToPoint {
+		p.opened(m)
+		return nil
+	}
+	p.phase, p.welcome = phaseSubscribing, m
+	p.do(Subscribe{p.data})
+	p.do(Subscribe{p.control})
+	return nil
+}
+
+// enter makes roster the session's.
+func (p *Participant) enter(roster []message.Participant) {
+	p.roster = nil
+	for _, other := range roster {
+		p.join(other)
+	}
+	p.roster.put(p.o.Self.participant())
+}
+
+func (p *Participant) subscribed(e *Subscribed) {
+	switch {
+	case p.phase != phaseSubscribing:
+	case e.Err != nil:
+		p.phase = phaseInvited // the welcome comes again, but is of no use any more
+		p.shut(fmt.Errorf("subscribing to the channel: %w", e.Err))
+	case same(&e.Name, &p.control):
+		p.opened(p.welcome)
+		p.welcome = nil
+	}
+}
+
+// opened is in, and says so.
+func (p *Participant) opened(welcome *message.Message) {
+	p.phase = phaseJoined
+	p.notify(Opened{})
+	p.answer(welcome, message.GroupAck)
+}
+
+// updated follows a change of the membership.
+func (p *Participant) updated(m *message.Message, c *message.Update) error {
+	if p.phase == phaseInvited {
+		return errUnexpected
+	}
+	who := c.Participant
+	if c.Op == message.OpRejoin && same(&who.Name, &p.o.Self.Name) {
+		p.reenter(c.Roster)
+		if acksRejoin(m) {
+			p.answer(m, message.GroupAck)
+		}
+		return nil
+	}
+	removed, err := p.mls.follow(c.MLS)
+	switch {
+	case errors.Is(err, errOldCommit) && c.MLS.Commit == p.mine:
+	case err != nil:
+		p.behind(0)
+		return err
+	}
+	self := same(&who.Name, &p.o.Self.Name)
+	switch {
+	case removed || c.Op == message.OpRemove && self:
+		// The request to leave follows.
+	case self:
+		return nil // its own invitation, which others are told of
+	case c.Op == message.OpRemove:
+		p.part(who.Name)
+	case p.roster.find(&who.Name) != nil:
+		p.beat.track(who.Name)
+		p.present(&who.Name, !who.Offline)
+	default:
+		p.join(who)
+		p.notify(Joined{who.Name})
+	}
+	p.answer(m, message.GroupAck)
+	for _, held := range p.mls.release() {
+		p.heard(held)
+	}
+	return nil
+}
+
+// reenter makes roster the session's, and tells of the difference.
+func (p *Participant) reenter(now []message.Participant) {
+	for _, old := range append(roster(nil), p.roster...) {
+		if roster(now).find(&old.Name) == nil {
+			p.part(old.Name)
+		}
+	}
+	for _, other := range now {
+		switch {
+		case same(&other.Name, &p.o.Self.Name):
+		case p.roster.find(&other.Name) != nil:
+			p.present(&other.Name, !other.Offline)
+		default:
+			p.join(other)
+			p.notify(Joined{other.Name})
+		}
+	}
+}
+
+// leave tells the moderator, and waits for its answer.
+func (p *Participant) leave(h Handle) {
+	p.leaving = append(p.leaving, h)
+	if p.phase == phaseLeaving {
+		return
+	}
+	if p.phase == phaseInvited {
+		p.shut(nil)
+		return
+	}
+	p.unsubscribe()
+	p.phase = phaseLeaving
+	m := p.message(message.LeaveRequest, p.moderator, nil)
+	m.Metadata = map[string]string{message.KeyLeaving: "TRUE"}
+	p.ask(m, []wire.NameText{p.moderator}, func([]wire.NameText) { p.shut(nil) })
+}
+
+func (p *Participant) unsubscribe() {
+	if p.o.Kind == message.Group && (p.phase == phaseSubscribing || p.phase == phaseJoined) {
+		p.do(Unsubscribe{p.data})
+		p.do(Unsubscribe{p.control})
+	}
+}
+
+// shut ends the session for this member.
+func (p *Participant) shut(err error) {
+	if p.over {
+		return
+	}
+	p.unsubscribe()
+	p.end(err)
+	for _, h := range p.leaving {
+		p.resolve(h, nil)
+	}
+}

@@ -1,0 +1,329 @@
+package message
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/pb"
+)
+
+// discovery is a DiscoveryRequest that the Rust library sent.
+func discovery() *Message {
+	empty := Empty(DiscoveryRequest)
+	id, err := hex.DecodeString("01dee39637aa60d4da76d2e98824b38f")
+	if err != nil {
+		panic(err)
+	}
+	return &Message{
+		Source: wire.Text("org", "ns", "alice").WithID(binary.BigEndian.Uint64(id), binary.BigEndian.Uint64(id[8:])),
+		Dest:   wire.Text("org", "ns", "bob"), Fanout: 1, TTL: 8,
+		Identity: "org/ns/alice_l1oHW0Cw:1795367875:iskwDHlVfbRMLkAd:eyJwdWJrZXkiOiJCTmxYYURZZmgxVjlyMFRFb0VCUWFualpOUGpTaWs2" +
+			"T3p2MGhUM3R2Z0Q2MzFNY20xNFNoUzh2V2tSVlF5Y2VMdXJWdjdhVUJvZlM2bThkZFloaW9rK1k9In0:wisL6fCDM9g2pJ036EPdbjA3Mufbjx82" +
+			"IiKoxckdNaM",
+		Kind: PointToPoint, Type: DiscoveryRequest, Session: 301145826, ID: 499569159, Command: &empty,
+	}
+}
+
+func TestAADOfARustMessage(t *testing.T) {
+	const begin = "0801124b0a3708bbacaab7b780969f870110d1a1a6e3a4d3ddfcee011882e3daadfa91afc87b221508d4c1a9bde3f2b8ef01" +
+		"108fe792c198ddb4bbda0112100a036f726712026e731a05616c6963651a4a0a3808bbacaab7b780969f870110d1a1a6e3a4" +
+		"d3ddfcee0118c4e795d7b7e886d749221608ffffffffffffffffff0110ffffffffffffffffff01120e0a036f726712026e73" +
+		"1a03626f6222e501"
+	m := discovery()
+	got := hex.EncodeToString(m.AppendAAD(nil))
+	if want := begin + hex.EncodeToString([]byte(m.Identity)) + "2801300538e2bdcc8f014087a49bee01"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestSignedPartOfARustMessage(t *testing.T) {
+	m := discovery()
+	for _, c := range []struct {
+		metadata map[string]string
+		size     int
+		sum      string
+	}{
+		{nil, 438, "d13df43caef457b77377732f398219855cea82736c08869fd292cd091ece7304"},
+		{
+			map[string]string{"b": "2", "a": "1", "traceparent": "x", KeyPayloadSignature: "y"}, 474,
+			"d2cecf24834be2be125ef3ede956973cfe3065af3d2d62af9352cae4304863d6",
+		},
+	} {
+		m.Metadata = c.metadata
+		b := m.AppendSigned(nil)
+		sum := sha256.Sum256(b)
+		if len(b) != c.size || hex.EncodeToString(sum[:]) != c.sum {
+			t.Errorf("metadata %v: %d bytes with sum %x, want %d with %s", c.metadata, len(b), sum, c.size, c.sum)
+		}
+	}
+}
+
+// What protobuf's own encoder makes of a message is what Append makes of it, and Decode takes both.
+func TestMessagesAreWhatProtobufMakesOfThem(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	canonical := proto.MarshalOptions{Deterministic: true}
+	for range 2000 {
+		m := random(r)
+		b := m.Append([]byte("before"))[len("before"):]
+		theirs := new(pb.Message)
+		if err := proto.Unmarshal(b, theirs); err != nil {
+			t.Fatal(err)
+		}
+		again, err := canonical.Marshal(theirs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(again) != len(b) || len(m.Metadata) == 0 && !bytes.Equal(again, b) { // Go's encoder puts metadata first
+			t.Fatalf("%v: ours\n%x\nprotobuf's\n%x", m.Type, b, again)
+		}
+		for _, b := range [][]byte{b, again} {
+			got, err := Decode(b)
+			if err != nil {
+				t.Fatalf("%v: %v", m.Type, err)
+			}
+			m.Content = got.Content
+			if !reflect.DeepEqual(got, m) {
+				t.Fatalf("got  %+v\nwant %+v", got, m)
+			}
+		}
+		signed := m.AppendSigned(nil)
+		m.Content = nil
+		if !bytes.Equal(m.AppendSigned(nil), signed) {
+			t.Fatalf("%v: content encoded anew is not what came", m.Type)
+		}
+		p := theirs.GetPublish()
+		aad, err := canonical.Marshal(&pb.HeaderIntegrityAad{
+			Version: 1, Source: p.Header.Source, Destination: p.Header.Destination, Identity: m.Identity,
+			SessionType: p.Session.SessionType, SessionMessageType: p.Session.SessionMessageType,
+			SessionId: m.Session, MessageId: m.ID, PayloadType: m.PayloadType,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.AppendAAD(nil); !bytes.Equal(got, aad) {
+			t.Fatalf("AAD %x, want %x", got, aad)
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	changed := func(change func(*pb.Publish)) []byte {
+		m := new(pb.Message)
+		if err := proto.Unmarshal(discovery().Append(nil), m); err != nil {
+			t.Fatal(err)
+		}
+		change(m.GetPublish())
+		b, err := proto.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	command := func(typ pb.SessionMessageType, c *pb.CommandPayload) []byte {
+		return changed(func(p *pb.Publish) {
+			p.Session.SessionMessageType = typ
+			p.Msg.ContentType = &pb.Content_CommandPayload{CommandPayload: c}
+		})
+	}
+	someone := &pb.Participant{Name: &pb.Name{Name: &pb.EncodedName{Component_0: 1}}}
+	whole := changed(func(*pb.Publish) {})
+	much := discovery()
+	much.Metadata = map[string]string{}
+	for i := range MaxMetadata + 1 {
+		much.Metadata[strings.Repeat("k", i)] = ""
+	}
+	crowd := &Close{Participants: make([]wire.NameText, MaxParticipants+1)}
+	many := discovery()
+	many.Type, many.Command = GroupClose, crowd
+	for _, c := range []struct {
+		name, field string
+		b           []byte
+		err         error
+	}{
+		{"nothing", "publish.header.source", nil, ErrMissing},
+		{"another kind", "", []byte{1<<3 | 2, 0}, ErrKind},
+		{"two publishes", "publish", append(bytes.Clone(whole), whole...), ErrTwice},
+		{"no source", "publish.header.source", changed(func(p *pb.Publish) { p.Header.Source = nil }), ErrMissing},
+		{"no destination", "publish.header.destination", changed(func(p *pb.Publish) { p.Header.Destination.Name = nil }), ErrMissing},
+		{"no session", "publish.session.session_type", changed(func(p *pb.Publish) { p.Session = nil }), ErrMissing},
+		{"unknown type", "publish.session.session_message_type", command(21, nil), ErrMissing},
+		{"a type beyond a byte", "publish.session.session_message_type", command(256+5, nil), ErrMissing},
+		{"no content", "publish.msg", changed(func(p *pb.Publish) { p.Msg = nil }), ErrMissing},
+		{"another command", "publish.msg", changed(func(p *pb.Publish) { p.Session.SessionMessageType = 6 }), ErrType},
+		{"a command as data", "publish.msg", changed(func(p *pb.Publish) { p.Session.SessionMessageType = 1 }), ErrType},
+		{"cut short", "", whole[:len(whole)-1], ErrForm},
+		{"a participant without a name", "publish.msg.command_payload.join_reply.participant.name",
+			command(8, &pb.CommandPayload{CommandPayloadType: &pb.CommandPayload_JoinReply{JoinReply: &pb.JoinReplyPayload{}}}), ErrMissing},
+		{"an operation that nobody knows", "publish.msg.command_payload.group_update.op",
+			command(11, &pb.CommandPayload{CommandPayloadType: &pb.CommandPayload_GroupUpdate{
+				GroupUpdate: &pb.GroupUpdatePayload{Op: 3, Participant: someone},
+			}}), ErrType},
+		{"too much metadata", "metadata", much.Append(nil), ErrBound},
+		{"too many participants", "publish.msg.command_payload.group_close.participants", many.Append(nil), ErrBound},
+	} {
+		_, err := Decode(c.b)
+		var e *Error
+		if !errors.As(err, &e) || e.Field != strings.TrimSuffix("message."+c.field, ".") || !errors.Is(err, c.err) {
+			t.Errorf("%s: %v, want %s: %v", c.name, err, c.field, c.err)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 100 {
+		f.Add(random(r).Append(nil))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := Decode(b)
+		if err != nil {
+			return
+		}
+		if err := proto.Unmarshal(b, new(pb.Message)); err != nil {
+			t.Fatalf("protobuf refuses it: %v", err)
+		}
+		again, err := Decode(m.Append(nil))
+		if err != nil {
+			t.Fatalf("what it was encoded to is refused: %v", err)
+		}
+		again.Content = m.Content
+		if !reflect.DeepEqual(again, m) {
+			t.Fatalf("encoded and decoded again\n%+v\nwas\n%+v", again, m)
+		}
+	})
+}
+
+// data is a message of data as an app sends it without MLS.
+func data() *Message {
+	m := discovery()
+	m.Type, m.Command, m.PayloadType, m.Blob = Msg, nil, "msg", make([]byte, 100)
+	return m
+}
+
+func BenchmarkDecodeData(b *testing.B) {
+	encoded := data().Append(nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Decode(encoded); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkAppendData(b *testing.B) {
+	m := data()
+	var room []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		room = m.Append(room[:0])
+	}
+}
+
+// random returns a message as a peer can send one, of any type, in the form that Decode gives it but for Content.
+func random(r *rand.Rand) *Message {
+	m := &Message{
+		Source: name(r), Dest: name(r), Identity: text(r), Version: text(r), Fanout: r.Uint32N(300), TTL: r.Uint32N(10),
+		Failed: r.IntN(9) == 0, Kind: Kind(1 + r.IntN(2)), Type: Type(1 + r.IntN(int(lastType))), Session: r.Uint32(), ID: r.Uint32(),
+	}
+	if r.IntN(2) == 0 {
+		m.Signature = blob(r)
+	}
+	for range r.IntN(4) {
+		if m.Metadata == nil {
+			m.Metadata = map[string]string{}
+		}
+		m.Metadata[string('a'+rune(r.IntN(26)))] = text(r) + "." // Go's encoder writes empty ones out, Rust's does not
+	}
+	if !m.Type.Control() {
+		m.PayloadType = text(r)
+		if r.IntN(3) > 0 {
+			m.Blob = present(r)
+		}
+		return m
+	}
+	m.Command = newCommand(m.Type)
+	switch c := m.Command.(type) {
+	case *Join:
+		c.Timers, c.MLS = some(r, Timers{r.Uint32(), r.Uint32N(3)}), some(r, MLSSettings{r.Uint32N(101)})
+		c.Channel, c.Control = some(r, name(r)), some(r, name(r))
+	case *Joined:
+		c.Participant = participant(r)
+		if r.IntN(2) == 0 {
+			c.KeyPackage = blob(r)
+		}
+	case *Update:
+		c.Op, c.Participant, c.Roster, c.MLS = Op(r.IntN(3)), participant(r), roster(r), some(r, handshake(r))
+	case *Welcome:
+		c.Roster, c.MLS = roster(r), some(r, handshake(r))
+	case *Close:
+		for range r.IntN(4) {
+			c.Participants = append(c.Participants, name(r))
+		}
+	case *Proposal:
+		c.Source, c.Proposal = name(r), present(r)
+	case *Beat:
+		c.Epoch = r.Uint64() >> r.IntN(64)
+	case *State:
+		c.Participant, c.Offline, c.Epoch = name(r), r.IntN(2) == 0, NoEpoch
+	case *Rejoin:
+		c.Participant, c.KeyPackage = name(r), present(r)
+	case *Rejoined:
+		c.Handshake = handshake(r)
+	}
+	return m
+}
+
+func some[T any](r *rand.Rand, v T) *T {
+	if r.IntN(2) == 0 {
+		return nil
+	}
+	return &v
+}
+
+func name(r *rand.Rand) wire.NameText {
+	n := wire.Text("org", text(r), text(r))
+	if r.IntN(3) > 0 {
+		n = n.WithID(r.Uint64()>>r.IntN(64), r.Uint64()>>r.IntN(64))
+	}
+	if r.IntN(9) == 0 {
+		n.Str, n.NoStrings = [3]string{}, true
+	}
+	return n
+}
+
+func participant(r *rand.Rand) Participant {
+	return Participant{Name: name(r), Sends: r.IntN(2) == 0, Receives: r.IntN(2) == 0, Offline: r.IntN(2) == 0}
+}
+
+func roster(r *rand.Rand) (ps []Participant) {
+	for range r.IntN(4) {
+		ps = append(ps, participant(r))
+	}
+	return ps
+}
+
+func handshake(r *rand.Rand) Handshake { return Handshake{Commit: r.Uint32(), Content: present(r)} }
+
+func text(r *rand.Rand) string { return base64.StdEncoding.EncodeToString(blob(r)) }
+
+func blob(r *rand.Rand) []byte {
+	b := make([]byte, r.IntN(200))
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return b
+}
+
+// present is a blob that is not empty.
+func present(r *rand.Rand) []byte { return append(blob(r), 1) }

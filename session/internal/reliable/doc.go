@@ -1,0 +1,15 @@
+// Package reliable delivers the data of a session although messages get lost, doubled and out of order: a Sender numbers
+// what it sends and repeats it until every endpoint has acknowledged it; a Receiver acknowledges, asks for what is missing,
+// and hands over what each source sent once and in order.
+//
+//	Publish ──▶ in flight ── Ack of all ──▶ delivered          Receive ── next of its source ──▶ Deliver, Ack
+//	               │  ▲                                            │ later: held; Request for each gap
+//	               └──┘ every interval, to those who lack it       │ late, or held already: a duplicate, Ack
+//	               └── too often, or its endpoint left ──▶ late: kept for who asks, and reported as not delivered
+//
+// What a sender reports as delivered every endpoint has handed over: a receiver acknowledges what it delivers, not what
+// it holds. Nothing waits for ever: a gap that is not filled becomes a loss, which is reported in its place.
+//
+// The machines do no I/O and have no clock: time is given, what is to be done is left in Out, in order, and Deadline says
+// when Tick is due. One goroutine at a time uses each.
+package reliable

@@ -1,0 +1,288 @@
+package reliable
+
+import (
+	"container/heap"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// network is a group of members and what is under way between them, in a time of its own.
+type network struct {
+	t       *testing.T
+	r       *rand.Rand
+	now     time.Time
+	events  events
+	made    int // of events
+	members []*member
+	loss    float64
+	cut     func(from, to int) bool
+}
+
+// event is something that will happen.
+type event struct {
+	at  time.Time
+	seq int
+	do  func()
+}
+
+type events []event
+
+func (e events) Len() int { return len(e) }
+func (e events) Less(i, j int) bool {
+	if e[i].at.Equal(e[j].at) {
+		return e[i].seq < e[j].seq
+	}
+	return e[i].at.Before(e[j].at)
+}
+func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
+func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
+func (e *events) Pop() any {
+	last := (*e)[len(*e)-1]
+	*e = (*e)[:len(*e)-1]
+	return last
+}
+
+// member sends to all others and receives from them.
+type member struct {
+	n       *network
+	i       int
+	name    wire.NameText
+	send    *Sender[string]
+	receive *Receiver[string]
+	got     map[string][]string // by source
+	lost    int
+	to      map[string][]wire.NameText // endpoints when it was published
+	results map[string][]wire.NameText // who lacks it
+}
+
+func newNetwork(t *testing.T, seed uint64, members int, o Options, fromOne bool) *network {
+	n := &network{t: t, r: rand.New(rand.NewPCG(seed, 0)), now: time.Unix(1_000_000, 0), cut: func(int, int) bool { return false }}
+	for i := range members {
+		n.members = append(n.members, &member{
+			n: n, i: i, name: wire.Text("a", "b", fmt.Sprint(i)), send: NewSender[string](o, 0), receive: NewReceiver[string](o, fromOne),
+			got: map[string][]string{}, to: map[string][]wire.NameText{}, results: map[string][]wire.NameText{},
+		})
+	}
+	return n
+}
+
+func (n *network) after(d time.Duration, do func()) {
+	n.made++
+	heap.Push(&n.events, event{n.now.Add(d), n.made, do})
+}
+
+// carry has f happen at member to after a while, unless it is lost, and now and then twice.
+func (n *network) carry(from, to int, f func(*member)) {
+	for range 1 + n.r.IntN(20)/19 {
+		if n.cut(from, to) || n.r.Float64() < n.loss {
+			continue
+		}
+		n.after(time.Duration(n.r.IntN(200))*time.Millisecond, func() {
+			m := n.members[to]
+			f(m)
+			m.settle()
+		})
+	}
+}
+
+func (n *network) index(name wire.NameText) int {
+	return slices.IndexFunc(n.members, func(m *member) bool { return m.name == name })
+}
+
+// settle does what the machines want done.
+func (m *member) settle() {
+	for len(m.send.Out)+len(m.receive.Out) > 0 {
+		out, steps := m.send.Out, m.receive.Out
+		m.send.Out, m.receive.Out = nil, nil
+		for _, o := range out {
+			m.do(o)
+		}
+		for _, s := range steps {
+			m.step(s)
+		}
+	}
+	for _, at := range []time.Time{m.send.Deadline(), m.receive.Deadline()} {
+		if !at.IsZero() {
+			m.n.after(at.Sub(m.n.now), func() {
+				m.send.Tick(m.n.now)
+				m.receive.Tick(m.n.now)
+				if len(m.send.Out)+len(m.receive.Out) > 0 {
+					m.settle()
+				}
+			})
+		}
+	}
+}
+
+func (m *member) do(o Output[string]) {
+	switch {
+	case o.Result != nil:
+		if _, ok := m.results[o.Result.Handle]; ok {
+			m.n.t.Errorf("member %d: %s has two results", m.i, o.Result.Handle)
+		}
+		m.results[o.Result.Handle] = o.Result.Missing
+	case o.Silent != nil:
+		m.send.Remove(*o.Silent)
+	default:
+		to := m.n.members
+		if !o.Send.Everyone {
+			i := m.n.index(o.Send.To)
+			to = m.n.members[i : i+1]
+		}
+		for _, other := range to {
+			if other == m {
+				continue
+			}
+			m.n.carry(m.i, other.i, func(other *member) {
+				if o.Send.Payload == nil {
+					other.receive.Gone(m.name, o.Send.ID)
+					return
+				}
+				text := string(o.Send.Payload.Blob)
+				other.receive.Receive(m.name, o.Send.ID, text, len(text), o.Send.First, m.n.now)
+			})
+		}
+	}
+}
+
+func (m *member) step(s Step[string]) {
+	from := m.n.index(s.From)
+	switch s.Kind {
+	case Deliver:
+		key := m.n.members[from].name.String()
+		m.got[key] = append(m.got[key], s.Item)
+	case Lost:
+		m.lost += int(s.Last-s.ID) + 1
+	case Ack:
+		m.n.carry(m.i, from, func(sender *member) { sender.send.Ack(s.ID, m.name) })
+	case Request:
+		m.n.carry(m.i, from, func(sender *member) { sender.send.Asked(s.ID, m.name) })
+	}
+}
+
+func (m *member) publish(text string) {
+	for name := range m.send.peers {
+		m.to[text] = append(m.to[text], name)
+	}
+	if _, err := m.send.Publish(Payload{Blob: []byte(text)}, text, m.n.now); err != nil {
+		m.n.t.Errorf("%s: %v", text, err)
+	}
+	m.settle()
+}
+
+// run lets everything happen that is to happen.
+func (n *network) run() {
+	for len(n.events) > 0 {
+		e := heap.Pop(&n.events).(event)
+		n.now = e.at
+		e.do()
+	}
+}
+
+// Members of a lossy network get what each of the others sent, once and in order; what its sender reports as delivered
+// everybody has got.
+func TestLossyNetworks(t *testing.T) {
+	for seed := range uint64(40) {
+		members := 2 + int(seed%5)
+		n := newNetwork(t, seed, members, Options{Interval: time.Second, Retries: 30}, seed%2 == 0)
+		n.loss = float64(seed%4) * 0.1
+		sent := map[int][]string{}
+		for _, m := range n.members {
+			for _, other := range n.members {
+				if other != m {
+					m.send.Add(other.name, n.now)
+				}
+			}
+			at := time.Duration(0)
+			for k := range 60 {
+				text := fmt.Sprintf("%d from %d", k, m.i)
+				sent[m.i] = append(sent[m.i], text)
+				at += time.Duration(n.r.IntN(100)) * time.Millisecond
+				n.after(at, func() { m.publish(text) })
+			}
+		}
+		n.run()
+		for _, m := range n.members {
+			if len(m.results) != 60 || m.lost > 0 {
+				t.Fatalf("seed %d: member %d has %d results, and lost %d", seed, m.i, len(m.results), m.lost)
+			}
+			for text, missing := range m.results {
+				if len(missing) > 0 {
+					t.Fatalf("seed %d: %s is not delivered to %v", seed, text, missing)
+				}
+			}
+			for _, other := range n.members {
+				if got := other.got[m.name.String()]; other != m && !slices.Equal(got, sent[m.i]) {
+					t.Fatalf("seed %d: member %d got of %d\n%v", seed, other.i, m.i, got)
+				}
+			}
+		}
+	}
+}
+
+// While the network is cut in two, messages are given up; those that are reported as delivered are.
+func TestCutNetworks(t *testing.T) {
+	for seed := range uint64(40) {
+		n := newNetwork(t, seed, 4, Options{Interval: 500 * time.Millisecond, Retries: 4}, false)
+		n.loss = 0.05
+		begin := n.now
+		n.cut = func(from, to int) bool {
+			at := n.now.Sub(begin)
+			return at > 3*time.Second && at < 8*time.Second && from%2 != to%2
+		}
+		for _, m := range n.members {
+			for _, other := range n.members {
+				if other != m {
+					m.send.Add(other.name, n.now)
+				}
+			}
+			for k := range 60 {
+				text := fmt.Sprintf("%03d from %d", k, m.i)
+				n.after(time.Duration(k*200+n.r.IntN(100))*time.Millisecond, func() { m.publish(text) })
+			}
+		}
+		n.after(9*time.Second, func() { // everybody has been heard again
+			for _, m := range n.members {
+				for _, other := range n.members {
+					if other != m {
+						m.send.Add(other.name, n.now)
+					}
+				}
+			}
+		})
+		n.run()
+		delivered, given := 0, 0
+		for _, m := range n.members {
+			if len(m.results) != 60 {
+				t.Fatalf("seed %d: member %d has %d results", seed, m.i, len(m.results))
+			}
+			for _, other := range n.members {
+				got := other.got[m.name.String()]
+				if other == m {
+					continue
+				}
+				if !slices.IsSorted(got) || len(slices.Compact(slices.Clone(got))) != len(got) {
+					t.Fatalf("seed %d: member %d got of %d\n%v", seed, other.i, m.i, got)
+				}
+				for text, missing := range m.results {
+					if slices.Contains(missing, other.name) {
+						given++
+						continue
+					}
+					delivered++
+					if _, ok := slices.BinarySearch(got, text); !ok && slices.Contains(m.to[text], other.name) {
+						t.Fatalf("seed %d: %s is reported as delivered to %d, who got\n%v", seed, text, other.i, got)
+					}
+				}
+			}
+		}
+		if delivered == 0 || given == 0 {
+			t.Fatalf("seed %d: %d delivered, %d given up: the test is of nothing", seed, delivered, given)
+		}
+	}
+}

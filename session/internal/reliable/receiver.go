@@ -1,0 +1,331 @@
+package reliable
+
+import (
+	"slices"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// HeldBytes bounds what a receiver holds of messages that came before their turn. What has no room is not taken, and comes
+// again.
+const HeldBytes = 16 << 20
+
+// Why messages are lost to a receiver.
+type Loss uint8
+
+const (
+	Unanswered Loss = iota // requests for it were not answered
+	Given                  // its sender has it no more
+	Skipped                // its sender is further ahead than it can repeat
+)
+
+// Step is what a receiver wants done: Ack, Request, or one of the others.
+type Step[T any] struct {
+	From wire.NameText
+	Kind StepKind
+	ID   uint32 // of Lost: the first
+	Item T      // of Deliver
+	Last uint32 // of Lost
+	Loss Loss   // of Lost
+}
+
+// StepKind says what a Step is.
+type StepKind uint8
+
+const (
+	Deliver StepKind = iota // hand Item to the app
+	Ack                     // acknowledge ID
+	Request                 // ask for ID
+	Lost                    // tell the app that ID to Last will not come
+)
+
+// Receiver puts the data of all other members in order. T is what the caller knows a message by.
+type Receiver[T any] struct {
+	Out []Step[T] // appended to by every method, and emptied by the owner
+
+	o       Options
+	fromOne bool
+	sources map[wire.NameText]*source[T]
+	gaps    fifo[*gap[T]] // by deadline, since all wait equally long
+	bytes   int           // held
+}
+
+// source is one member's stream.
+type source[T any] struct {
+	name  wire.NameText
+	begun bool
+	last  uint32 // delivered, or lost
+	high  uint32 // highest that has come, or was asked for
+	quiet uint32 // the first that came; an earlier one that is gone was not meant for this member
+	held  map[uint32]held[T]
+	gaps  map[uint32]*gap[T]
+	apart fifo[uint32] // ids that came out of order on purpose, the last ones
+}
+
+// held waits for its turn.
+type held[T any] struct {
+	item T
+	size int
+	lost bool
+	loss Loss
+}
+
+// gap is an id that was asked for.
+type gap[T any] struct {
+	of       *source[T]
+	id       uint32
+	deadline time.Time
+	tries    int
+	done     bool
+}
+
+// NewReceiver returns a receiver. fromOne says that streams begin with 1, as those of a new point-to-point session do;
+// else they begin with what comes first.
+func NewReceiver[T any](o Options, fromOne bool) *Receiver[T] {
+	return &Receiver[T]{o: o, fromOne: fromOne, sources: map[wire.NameText]*source[T]{}}
+}
+
+// Receive takes a message of from, of size bytes. first is what its sender says of where this member's stream begins; 0:
+// nothing. It reports whether the message was taken: if not, it has to come again.
+func (r *Receiver[T]) Receive(from wire.NameText, id uint32, item T, size int, first uint32, now time.Time) bool {
+	if r.o.Interval == 0 {
+		r.put(Step[T]{From: from, Kind: Deliver, ID: id, Item: item})
+		return true
+	}
+	s := r.source(from)
+	if id >= idSpace {
+		r.apart(s, id, item)
+		return true
+	}
+	if !s.begun {
+		s.begin(id, first)
+	}
+	if g := s.gaps[id]; g != nil {
+		g.done = true
+		delete(s.gaps, id)
+	}
+	switch ahead := (id - s.last) % idSpace; {
+	case ahead == 0 || ahead > idSpace/2:
+		r.put(Step[T]{From: from, Kind: Ack, ID: id}) // again: the first acknowledgement was lost
+	case ahead == 1:
+		r.deliver(s, id, item)
+		r.release(s)
+	default:
+		if h, ok := s.held[id]; ok && !h.lost {
+			return true
+		}
+		if r.bytes+size > HeldBytes {
+			return false
+		}
+		if ahead > Window {
+			r.skip(s, (id-Window)%idSpace)
+		}
+		r.hold(s, id, held[T]{item: item, size: size})
+		r.ask(s, id, now)
+		r.release(s)
+	}
+	return true
+}
+
+func (r *Receiver[T]) source(name wire.NameText) *source[T] {
+	s := r.sources[name]
+	if s == nil {
+		s = &source[T]{name: name, begun: r.fromOne}
+		r.sources[name] = s
+	}
+	return s
+}
+
+// begin sets where the stream begins whose message id has come.
+func (s *source[T]) begin(id, first uint32) {
+	s.begun = true
+	if ahead := (id - first) % idSpace; first == 0 || first >= idSpace || ahead >= Window {
+		first = id
+	}
+	s.last = (first - 1) % idSpace
+	s.high = s.last
+	s.quiet = id
+}
+
+// apart takes a message that is for this member alone, and in no order.
+func (r *Receiver[T]) apart(s *source[T], id uint32, item T) {
+	again := false
+	for known := range s.apart.all() {
+		again = again || known == id
+	}
+	if !again {
+		if s.apart.push(id); s.apart.len() > Window {
+			s.apart.pop()
+		}
+		r.put(Step[T]{From: s.name, Kind: Deliver, ID: id, Item: item})
+	}
+	r.put(Step[T]{From: s.name, Kind: Ack, ID: id})
+}
+
+// deliver hands over the next message.
+func (r *Receiver[T]) deliver(s *source[T], id uint32, item T) {
+	s.last = id
+	if after(id, s.high) {
+		s.high = id
+	}
+	r.put(Step[T]{From: s.name, Kind: Deliver, ID: id, Item: item})
+	r.put(Step[T]{From: s.name, Kind: Ack, ID: id})
+}
+
+// hold keeps h until its turn.
+func (r *Receiver[T]) hold(s *source[T], id uint32, h held[T]) {
+	if s.held == nil {
+		s.held = map[uint32]held[T]{}
+	}
+	s.held[id] = h
+	r.bytes += h.size
+}
+
+// ask asks for everything between the highest known id and this one.
+func (r *Receiver[T]) ask(s *source[T], id uint32, now time.Time) {
+	if !after(id, s.high) {
+		return
+	}
+	for missing := (s.high + 1) % idSpace; missing != id; missing = (missing + 1) % idSpace {
+		g := &gap[T]{of: s, id: missing, deadline: now.Add(r.o.Interval)}
+		if s.gaps == nil {
+			s.gaps = map[uint32]*gap[T]{}
+		}
+		s.gaps[missing] = g
+		r.gaps.push(g)
+		r.put(Step[T]{From: s.name, Kind: Request, ID: missing})
+	}
+	s.high = id
+}
+
+// release hands over what was held and is next.
+func (r *Receiver[T]) release(s *source[T]) {
+	for {
+		id := (s.last + 1) % idSpace
+		h, ok := s.held[id]
+		if !ok {
+			return
+		}
+		r.take(s, id, h)
+	}
+}
+
+// take hands over what was held under id, which is next.
+func (r *Receiver[T]) take(s *source[T], id uint32, h held[T]) {
+	delete(s.held, id)
+	r.bytes -= h.size
+	if !h.lost {
+		r.deliver(s, id, h.item)
+		return
+	}
+	if s.last = id; h.loss != Given || r.fromOne || after(id, s.quiet) {
+		r.lost(s, id, id, h.loss)
+	}
+}
+
+// lost reports that first to last will not come, together with what was lost just before.
+func (r *Receiver[T]) lost(s *source[T], first, last uint32, why Loss) {
+	if n := len(r.Out); n > 0 {
+		if p := &r.Out[n-1]; p.Kind == Lost && p.From == s.name && p.Loss == why && (p.Last+1)%idSpace == first {
+			p.Last = last
+			return
+		}
+	}
+	r.put(Step[T]{From: s.name, Kind: Lost, ID: first, Last: last, Loss: why})
+}
+
+// skip gives up what has not come up to and with last.
+func (r *Receiver[T]) skip(s *source[T], last uint32) {
+	distance := func(id uint32) uint32 { return (id - s.last) % idSpace }
+	end := distance(last)
+	ids := make([]uint32, 0, len(s.held))
+	for id := range s.held {
+		if distance(id) <= end {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b uint32) int { return int(distance(a)) - int(distance(b)) })
+	for _, id := range append(ids, (last+1)%idSpace) {
+		if next := (s.last + 1) % idSpace; next != id {
+			r.lost(s, next, (id-1)%idSpace, Skipped)
+			s.last = (id - 1) % idSpace
+		}
+		if h, ok := s.held[id]; ok && id != (last+1)%idSpace {
+			r.take(s, id, h)
+		}
+	}
+	for id, g := range s.gaps {
+		if !after(id, last) {
+			g.done = true
+			delete(s.gaps, id)
+		}
+	}
+	if after(last, s.high) {
+		s.high = last
+	}
+}
+
+// Gone notes that from has the message no more that was asked for.
+func (r *Receiver[T]) Gone(from wire.NameText, id uint32) {
+	s := r.sources[from]
+	if s == nil || s.gaps[id] == nil {
+		return
+	}
+	r.giveUp(s.gaps[id], Given)
+}
+
+// giveUp puts a loss in the place of a gap.
+func (r *Receiver[T]) giveUp(g *gap[T], why Loss) {
+	g.done = true
+	delete(g.of.gaps, g.id)
+	r.hold(g.of, g.id, held[T]{lost: true, loss: why})
+	r.release(g.of)
+}
+
+// Forget forgets a member who has left for good.
+func (r *Receiver[T]) Forget(name wire.NameText) {
+	s := r.sources[name]
+	if s == nil {
+		return
+	}
+	for _, g := range s.gaps {
+		g.done = true
+	}
+	for _, h := range s.held {
+		r.bytes -= h.size
+	}
+	delete(r.sources, name)
+}
+
+// Deadline returns when Tick is due; zero: never.
+func (r *Receiver[T]) Deadline() time.Time {
+	for r.gaps.len() > 0 {
+		if g := r.gaps.front(); !g.done {
+			return g.deadline
+		}
+		r.gaps.pop()
+	}
+	return time.Time{}
+}
+
+// Tick asks once more for what is due, and gives up what was asked for as often as may be.
+func (r *Receiver[T]) Tick(now time.Time) {
+	for {
+		at := r.Deadline()
+		if at.IsZero() || at.After(now) {
+			return
+		}
+		g := r.gaps.pop()
+		if g.tries == r.o.Retries {
+			r.giveUp(g, Unanswered)
+			continue
+		}
+		g.tries++
+		g.deadline = now.Add(r.o.Interval)
+		r.gaps.push(g)
+		r.put(Step[T]{From: g.of.name, Kind: Request, ID: g.id})
+	}
+}
+
+func (r *Receiver[T]) put(s Step[T]) { r.Out = append(r.Out, s) }

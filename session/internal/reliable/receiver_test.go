@@ -1,0 +1,165 @@
+package reliable
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+var (
+	anna  = wire.Text("a", "b", "anna")
+	bert  = wire.Text("a", "b", "bert")
+	carla = wire.Text("a", "b", "carla")
+	start = time.Unix(1_000_000, 0)
+	often = Options{Interval: time.Second, Retries: 2}
+)
+
+// taken returns what the receiver wants done, and empties it.
+func (r *Receiver[T]) taken() string {
+	var words []string
+	for _, s := range r.Out {
+		switch s.Kind {
+		case Deliver:
+			words = append(words, fmt.Sprintf("deliver %d", s.ID))
+		case Ack:
+			words = append(words, fmt.Sprintf("ack %d", s.ID))
+		case Request:
+			words = append(words, fmt.Sprintf("request %d", s.ID))
+		case Lost:
+			words = append(words, fmt.Sprintf("lost %d-%d %s", s.ID, s.Last, [...]string{"unanswered", "given", "skipped"}[s.Loss]))
+		}
+	}
+	r.Out = nil
+	return strings.Join(words, ", ")
+}
+
+// A stream is told as what comes, and what the receiver makes of it.
+func TestReceiver(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		fromOne bool
+		steps   []string // "ID", "ID first FIRST", "gone ID", "after SECONDS"; then "=> " and what is done
+	}{
+		{"in order", true, []string{"1 => deliver 1, ack 1", "2 => deliver 2, ack 2"}},
+		{"a new session begins with 1", true, []string{"2 => request 1", "1 => deliver 1, ack 1, deliver 2, ack 2"}},
+		{"a group begins with what comes", false, []string{"7 => deliver 7, ack 7", "6 => ack 6"}},
+		{"a sender says where a group begins", false, []string{"7 first 5 => request 5, request 6", "6 => ", "5 => deliver 5, ack 5, deliver 6, ack 6, deliver 7, ack 7"}},
+		{"what was before this member is no loss", false, []string{"7 first 5 => request 5, request 6", "gone 6 => ", "gone 5 => deliver 7, ack 7"}},
+		{"a beginning too long ago", false, []string{"1000 first 5 => deliver 1000, ack 1000"}},
+		{"a beginning that is none", false, []string{"7 first 9 => deliver 7, ack 7", "8 first 4294967295 => deliver 8, ack 8"}},
+		{"again", true, []string{"1 => deliver 1, ack 1", "1 => ack 1", "3 => request 2", "3 => ", "2 => deliver 2, ack 2, deliver 3, ack 3", "3 => ack 3"}},
+		{"gone", true, []string{"3 => request 1, request 2", "gone 2 => ", "1 => deliver 1, ack 1, lost 2-2 given, deliver 3, ack 3", "2 => ack 2"}},
+		{"gone unasked", true, []string{"gone 1 => ", "1 => deliver 1, ack 1", "gone 1 => "}},
+		{"late after all", true, []string{"3 => request 1, request 2", "gone 2 => ", "2 => ", "1 => deliver 1, ack 1, deliver 2, ack 2, deliver 3, ack 3"}},
+		{"unanswered", true, []string{
+			"4 => request 1, request 2, request 3", "after 1 => request 1, request 2, request 3", "2 => ",
+			"after 1 => request 1, request 3", "after 1 => lost 1-1 unanswered, deliver 2, ack 2, lost 3-3 unanswered, deliver 4, ack 4", "after 9 => ",
+		}},
+		{"too far ahead", true, []string{"700 => lost 1-188 skipped, " + requests(189, 699)}},
+		{"far ahead of what is held", true, []string{
+			"3 => request 1, request 2",
+			"516 => lost 1-2 skipped, deliver 3, ack 3, lost 4-4 skipped, " + requests(5, 515), "1 => ack 1", "4 => ack 4",
+		}},
+		{"round the circle", false, []string{
+			"2147483646 => deliver 2147483646, ack 2147483646", "1 => request 2147483647, request 0",
+			"0 => ", "2147483647 => deliver 2147483647, ack 2147483647, deliver 0, ack 0, deliver 1, ack 1",
+		}},
+		{"for one member", false, []string{"3000000000 => deliver 3000000000, ack 3000000000", "3000000000 => ack 3000000000", "7 => deliver 7, ack 7"}},
+	} {
+		r, now := NewReceiver[string](often, c.fromOne), start
+		for _, step := range c.steps {
+			does, want, _ := strings.Cut(step, " => ")
+			var id, first, seconds uint32
+			switch {
+			case scan(does, "gone %d", &id):
+				r.Gone(anna, id)
+			case scan(does, "after %d", &seconds):
+				now = now.Add(time.Duration(seconds) * time.Second)
+				r.Tick(now)
+			case scan(does, "%d first %d", &id, &first), scan(does, "%d", &id):
+				if !r.Receive(anna, id, "", 1, first, now) {
+					t.Errorf("%s: %s: not taken", c.name, does)
+				}
+			default:
+				t.Fatalf("%s: what is %q?", c.name, does)
+			}
+			if got := r.taken(); got != want {
+				t.Errorf("%s: %s => %s, want %s", c.name, does, got, want)
+			}
+		}
+	}
+}
+
+func scan(text, format string, to ...any) bool {
+	n, err := fmt.Sscanf(text, format, to...)
+	return err == nil && n == len(to)
+}
+
+func requests(from, to int) string {
+	var words []string
+	for id := from; id <= to; id++ {
+		words = append(words, fmt.Sprintf("request %d", id))
+	}
+	return strings.Join(words, ", ")
+}
+
+func TestWhatHasNoRoomIsNotTaken(t *testing.T) {
+	r := NewReceiver[string](often, true)
+	if !r.Receive(anna, 2, "", HeldBytes, 0, start) || r.Receive(bert, 3, "", 1, 0, start) {
+		t.Error("a receiver holds more than it may")
+	}
+	if got := r.taken(); got != "request 1" {
+		t.Errorf("what is not taken has an effect: %s", got)
+	}
+	if !r.Receive(bert, 1, "", HeldBytes, 0, start) {
+		t.Error("what is next is refused")
+	}
+	r.Forget(anna)
+	if !r.Receive(bert, 3, "", HeldBytes, 0, start) {
+		t.Error("a member that is forgotten takes room")
+	}
+}
+
+func TestForgottenMembersBeginAnew(t *testing.T) {
+	r := NewReceiver[string](often, true)
+	r.Receive(anna, 2, "", 1, 0, start)
+	r.Forget(anna)
+	r.taken()
+	if !r.Deadline().IsZero() {
+		t.Error("something is still to be asked for")
+	}
+	r.Receive(anna, 1, "", 1, 0, start)
+	if got := r.taken(); got != "deliver 1, ack 1" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestUnreliableReceiver(t *testing.T) {
+	r := NewReceiver[string](Options{}, true)
+	for _, id := range []uint32{5, 5, 3} {
+		r.Receive(anna, id, "", 1, 0, start)
+	}
+	if got := r.taken(); got != "deliver 5, deliver 5, deliver 3" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// A receiver keeps of a stream what is missing and what waits for it, and nothing of what is over.
+func TestReceiverForgetsWhatIsOver(t *testing.T) {
+	r := NewReceiver[string](often, true)
+	for id := uint32(2); id < 10_000; id += 2 {
+		r.Receive(anna, id, "", 1, 0, start)
+		r.Receive(anna, id-1, "", 1, 0, start)
+	}
+	r.Deadline()
+	s := r.sources[anna]
+	if len(s.held)+len(s.gaps)+r.gaps.len()+r.bytes != 0 {
+		t.Errorf("%d held, %d gaps, %d to ask for, %d bytes", len(s.held), len(s.gaps), r.gaps.len(), r.bytes)
+	}
+	if cap(r.gaps.items) > 10_000 {
+		t.Errorf("room for %d", cap(r.gaps.items))
+	}
+}

@@ -1,0 +1,447 @@
+package reliable
+
+import (
+	"errors"
+	"math/bits"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// Ids of messages: those in order count 1, 2, … and go round at idSpace; those to one member of a group, out of order, lie
+// above.
+const (
+	idSpace = 1 << 31
+)
+
+// Bounds of what a sender keeps. Window is what the peers' implementations keep, too.
+const (
+	Window      = 512
+	WindowBytes = 16 << 20
+)
+
+// Payload is application data.
+type Payload struct {
+	Type     string
+	Blob     []byte
+	Metadata map[string]string
+}
+
+func (p *Payload) size() int {
+	n := len(p.Type) + len(p.Blob)
+	for k, v := range p.Metadata {
+		n += len(k) + len(v)
+	}
+	return n
+}
+
+// Errors of a Sender's callers.
+var (
+	ErrFull    = errors.New("as much as may be is under way unacknowledged")
+	ErrUnknown = errors.New("no such endpoint")
+)
+
+// Transmission is a message to be sent.
+type Transmission struct {
+	ID      uint32
+	To      wire.NameText // of one endpoint; not looked at if Everyone
+	Payload *Payload      // nil: a reply to a request for what is gone
+
+	Everyone bool   // to the destination of the session
+	Reply    bool   // answers a request
+	First    uint32 // nonzero: some endpoint that is new may know nothing earlier than this id
+}
+
+// Result is what became of a message.
+type Result[H any] struct {
+	Handle  H
+	Missing []wire.NameText // who has not acknowledged it; none: delivered
+}
+
+// Output is what a sender wants done: one of the three.
+type Output[H any] struct {
+	Send   *Transmission
+	Result *Result[H]
+	Silent *wire.NameText // an endpoint that has not answered for the last time: it is to be taken for offline
+}
+
+// Options of a session's data.
+type Options struct {
+	Interval time.Duration // between repeats; 0: nothing is acknowledged or repeated
+	Retries  int           // repeats before a message is given up
+}
+
+// Sender sends the data of one member. H is what the caller knows its messages by.
+type Sender[H any] struct {
+	Out []Output[H] // appended to by every method, and emptied by the owner
+
+	o       Options
+	next    uint32
+	peers   map[wire.NameText]*endpoint
+	slots   []*endpoint // by bit; nil: free
+	flights map[uint32]*flight[H]
+	queue   fifo[*flight[H]] // by deadline, since all wait equally long
+	waiting []*flight[H]     // no endpoint has come yet
+	late    fifo[*flight[H]]
+	pending int // of flights, how many are not late
+
+	bytes, lateBytes int // of those that are not late, and of those that are
+}
+
+// endpoint is a member that receives.
+type endpoint struct {
+	name  wire.NameText
+	slot  int
+	first uint32 // the first message in order that was sent to it
+	known bool   // it has acknowledged something in order
+}
+
+// flight is a message that is kept.
+type flight[H any] struct {
+	id       uint32
+	payload  Payload
+	handle   H
+	lacking  bitset // slots that have not acknowledged it
+	missing  []wire.NameText
+	deadline time.Time
+	tries    int
+	late     bool // reported, kept for those who are missing
+	gone     bool // not in flights any more
+}
+
+// NewSender returns a sender whose last id in order was last; 0 for a new session.
+func NewSender[H any](o Options, last uint32) *Sender[H] {
+	return &Sender[H]{o: o, next: last, peers: map[wire.NameText]*endpoint{}, flights: map[uint32]*flight[H]{}}
+}
+
+// Last returns the last id in order, for who restores the session.
+func (s *Sender[H]) Last() uint32 { return s.next }
+
+// Add makes name an endpoint of what is published from now on, and of what waits for a first one.
+func (s *Sender[H]) Add(name wire.NameText, now time.Time) {
+	if s.peers[name] != nil {
+		return
+	}
+	e := &endpoint{name: name, slot: len(s.slots), first: (s.next + 1) % idSpace}
+	for i, other := range s.slots {
+		if other == nil {
+			e.slot = i
+			break
+		}
+	}
+	if e.slot == len(s.slots) {
+		s.slots = append(s.slots, nil)
+	}
+	s.slots[e.slot] = e
+	s.peers[name] = e
+	if waiting := s.waiting; len(waiting) > 0 {
+		e.first = waiting[0].id
+		s.waiting = nil
+		for _, f := range waiting {
+			s.launch(f, now)
+		}
+	}
+}
+
+// Remove takes name, which has left or is offline, out of the endpoints. What it lacks is reported as not delivered to it.
+func (s *Sender[H]) Remove(name wire.NameText) {
+	e := s.peers[name]
+	if e == nil {
+		return
+	}
+	for _, f := range s.inOrder() {
+		if f.lacking.has(e.slot) {
+			f.lacking.clear(e.slot)
+			f.missing = append(f.missing, name)
+			s.settle(f)
+		}
+	}
+	delete(s.peers, name)
+	s.slots[e.slot] = nil
+}
+
+// inOrder returns what is in flight, oldest first.
+func (s *Sender[H]) inOrder() []*flight[H] {
+	fs := make([]*flight[H], 0, s.pending)
+	for f := range s.queue.all() {
+		if !f.gone && !f.late {
+			fs = append(fs, f)
+		}
+	}
+	return fs
+}
+
+// Room reports whether Publish takes a message of this size.
+func (s *Sender[H]) Room(p *Payload) bool {
+	return s.pending == 0 || s.pending < Window && s.bytes+p.size() <= WindowBytes
+}
+
+// Publish sends p to all endpoints; p is kept. Without endpoints it waits for the first. An error is ErrFull.
+func (s *Sender[H]) Publish(p Payload, h H, now time.Time) (id uint32, err error) {
+	if !s.Room(&p) {
+		return 0, ErrFull
+	}
+	s.next = (s.next + 1) % idSpace
+	f := &flight[H]{id: s.next, payload: p, handle: h}
+	if len(s.peers) == 0 {
+		s.keep(f)
+		s.waiting = append(s.waiting, f)
+		return f.id, nil
+	}
+	if s.o.Interval > 0 {
+		s.keep(f)
+	}
+	s.launch(f, now)
+	return f.id, nil
+}
+
+// PublishTo sends p to one endpoint, out of order, with an id that the caller has drawn: idSpace or above, not in use. An
+// error is ErrFull or ErrUnknown.
+func (s *Sender[H]) PublishTo(name wire.NameText, id uint32, p Payload, h H, now time.Time) error {
+	e := s.peers[name]
+	switch {
+	case e == nil:
+		return ErrUnknown
+	case !s.Room(&p):
+		return ErrFull
+	}
+	f := &flight[H]{id: id, payload: p, handle: h}
+	s.Out = append(s.Out, Output[H]{Send: &Transmission{ID: id, To: name, Payload: &f.payload}})
+	if s.o.Interval == 0 {
+		s.report(f)
+		return nil
+	}
+	s.keep(f)
+	f.lacking.set(e.slot)
+	s.enqueue(f, now)
+	return nil
+}
+
+func (s *Sender[H]) keep(f *flight[H]) {
+	s.flights[f.id] = f
+	s.pending++
+	s.bytes += f.payload.size()
+}
+
+// launch sends f, which has just got its id or its first endpoint, to all.
+func (s *Sender[H]) launch(f *flight[H], now time.Time) {
+	s.Out = append(s.Out, Output[H]{Send: &Transmission{ID: f.id, Payload: &f.payload, Everyone: true, First: s.first()}})
+	if s.o.Interval == 0 {
+		s.drop(f)
+		s.report(f)
+		return
+	}
+	for _, e := range s.slots {
+		if e != nil {
+			f.lacking.set(e.slot)
+		}
+	}
+	s.enqueue(f, now)
+}
+
+func (s *Sender[H]) enqueue(f *flight[H], now time.Time) {
+	f.deadline = now.Add(s.o.Interval)
+	s.queue.push(f)
+}
+
+// first is the earliest id that some endpoint which has not answered yet may have missed; 0: all have.
+func (s *Sender[H]) first() uint32 {
+	first := uint32(0)
+	for _, e := range s.slots {
+		if e != nil && !e.known && (first == 0 || after(first, e.first)) {
+			first = e.first
+		}
+	}
+	return first
+}
+
+// Ack notes that from has taken the message.
+func (s *Sender[H]) Ack(id uint32, from wire.NameText) {
+	e := s.peers[from]
+	f := s.flights[id]
+	if e == nil || f == nil {
+		return
+	}
+	if id < idSpace {
+		e.known = true
+	}
+	if f.lacking.has(e.slot) {
+		f.lacking.clear(e.slot)
+		s.settle(f)
+	}
+}
+
+// Asked answers a request for a message: with it, if from still lacks it, or that it is gone. That is so also for what
+// from has acknowledged, since it may have forgotten where it was, and must not get it twice.
+func (s *Sender[H]) Asked(id uint32, from wire.NameText) {
+	t := &Transmission{ID: id, To: from, Reply: true}
+	if f := s.flights[id]; f != nil {
+		e := s.peers[from]
+		lacks := e != nil && f.lacking.has(e.slot)
+		for i := range f.missing {
+			lacks = lacks || f.missing[i] == from
+		}
+		if lacks {
+			t.Payload = &f.payload
+		}
+	}
+	s.Out = append(s.Out, Output[H]{Send: t})
+}
+
+// settle ends f when nobody is left who lacks it.
+func (s *Sender[H]) settle(f *flight[H]) {
+	if f.late || !f.lacking.empty() {
+		return
+	}
+	s.report(f)
+	if len(f.missing) == 0 {
+		s.drop(f)
+		return
+	}
+	s.drop(f)
+	s.flights[f.id], f.late, f.gone = f, true, false
+	s.late.push(f)
+	s.lateBytes += f.payload.size()
+	for s.late.len() > Window || s.lateBytes > WindowBytes {
+		s.drop(s.late.pop())
+	}
+}
+
+func (s *Sender[H]) report(f *flight[H]) {
+	s.Out = append(s.Out, Output[H]{Result: &Result[H]{Handle: f.handle, Missing: f.missing}})
+}
+
+// drop forgets f, if it was kept.
+func (s *Sender[H]) drop(f *flight[H]) {
+	if f.gone || s.flights[f.id] != f {
+		return
+	}
+	delete(s.flights, f.id)
+	f.gone = true
+	if f.late {
+		s.lateBytes -= f.payload.size()
+		return
+	}
+	s.bytes -= f.payload.size()
+	s.pending--
+}
+
+// Deadline returns when Tick is due; zero: never.
+func (s *Sender[H]) Deadline() time.Time {
+	for s.queue.len() > 0 {
+		f := s.queue.front()
+		if !f.gone && !f.late {
+			return f.deadline
+		}
+		s.queue.pop()
+	}
+	return time.Time{}
+}
+
+// Tick repeats what is due, and gives up what was repeated as often as it may be.
+func (s *Sender[H]) Tick(now time.Time) {
+	for {
+		at := s.Deadline()
+		if at.IsZero() || at.After(now) {
+			return
+		}
+		f := s.queue.pop()
+		if f.tries == s.o.Retries {
+			s.giveUp(f)
+			continue
+		}
+		f.tries++
+		s.repeat(f)
+		s.enqueue(f, now)
+	}
+}
+
+// Again repeats everything at once: the connection had been lost, and is back.
+func (s *Sender[H]) Again(now time.Time) {
+	fs := s.inOrder()
+	s.queue = fifo[*flight[H]]{}
+	for _, f := range fs {
+		s.repeat(f)
+		s.enqueue(f, now)
+	}
+}
+
+// repeat sends f to each of those who lack it.
+func (s *Sender[H]) repeat(f *flight[H]) {
+	for slot := range f.lacking.all() {
+		s.Out = append(s.Out, Output[H]{Send: &Transmission{ID: f.id, To: s.slots[slot].name, Payload: &f.payload, First: s.slots[slot].unknown()}})
+	}
+}
+
+// unknown returns the first id of an endpoint that has not answered yet.
+func (e *endpoint) unknown() uint32 {
+	if e.known {
+		return 0
+	}
+	return e.first
+}
+
+// giveUp reports f as not delivered to those who lack it, who are to be taken for offline.
+func (s *Sender[H]) giveUp(f *flight[H]) {
+	for slot := range f.lacking.all() {
+		name := s.slots[slot].name
+		f.missing = append(f.missing, name)
+		s.Out = append(s.Out, Output[H]{Silent: &name})
+	}
+	f.lacking = nil
+	s.settle(f)
+}
+
+// Close reports everything that is under way as not delivered to those who lack it.
+func (s *Sender[H]) Close() {
+	for _, f := range append(s.inOrder(), s.waiting...) {
+		for slot := range f.lacking.all() {
+			f.missing = append(f.missing, s.slots[slot].name)
+		}
+		s.report(f)
+		s.drop(f)
+	}
+	s.waiting = nil
+}
+
+// after reports whether a comes after b in the circle of ids in order.
+func after(a, b uint32) bool { d := (a - b) % idSpace; return d != 0 && d <= idSpace/2 }
+
+// bitset is a set of slots.
+type bitset []uint64
+
+func (b *bitset) set(i int) {
+	for i/64 >= len(*b) {
+		*b = append(*b, 0)
+	}
+	(*b)[i/64] |= 1 << (i % 64)
+}
+
+func (b bitset) clear(i int) {
+	if i/64 < len(b) {
+		b[i/64] &^= 1 << (i % 64)
+	}
+}
+
+func (b bitset) has(i int) bool { return i/64 < len(b) && b[i/64]&(1<<(i%64)) != 0 }
+
+func (b bitset) empty() bool {
+	for _, w := range b {
+		if w != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (b bitset) all() func(yield func(int) bool) {
+	return func(yield func(int) bool) {
+		for i, w := range b {
+			for ; w != 0; w &= w - 1 {
+				if !yield(i*64 + bits.TrailingZeros64(w)) {
+					return
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,297 @@
+package uplink
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// ErrDown says that there is no connection at the moment. Nothing was sent.
+var ErrDown = errors.New("uplink: there is no connection at the moment")
+
+// Keeping is how a Keeper connects.
+type Keeping struct {
+	// Dial opens a connection: one attempt, which takes up to its Options.Setup. Its messages should go to an
+	// Options.Handle that is the same for all.
+	Dial func(ctx context.Context) (*Conn, error)
+	// Backoff is how long to wait after the given number of attempts that have failed one after the other, 1 and up; nil:
+	// half a second, doubled up to ten seconds. Whatever the fault, it is tried again.
+	Backoff func(failed int) time.Duration
+	// Changed is told of every change: nil when there is a connection, whose subscriptions are the ones of before; else
+	// why there is none. The calls follow each other, and must not wait for the Keeper.
+	Changed func(err error)
+}
+
+// Keeper keeps a connection to a node: when it ends it makes another, and asks the node again for the names that it had
+// been asked for, under their ids, so that nothing else has to be told. What was sent and not taken is lost: sessions send
+// it again.
+//
+// A keeper has a goroutine. All methods are safe for all.
+type Keeper struct {
+	o    Keeping
+	stop context.CancelFunc
+	done chan struct{}
+
+	mu     sync.Mutex
+	conn   *Conn         // nil: none
+	up     chan struct{} // closed when there is one
+	closed bool
+	names  []keptName // what the node is asked for, in the order in which that began
+	nextID uint64
+}
+
+type keptName struct {
+	id     uint64
+	header wire.PublishHeader
+}
+
+// Keep returns when there is a connection. ctx bounds that, and nothing after; its error comes with that of the last
+// attempt.
+func Keep(ctx context.Context, o Keeping) (*Keeper, error) {
+	if o.Backoff == nil {
+		o.Backoff = backoff
+	}
+	if o.Changed == nil {
+		o.Changed = func(error) {}
+	}
+	k := &Keeper{o: o, done: make(chan struct{}), up: make(chan struct{})}
+	c, err := k.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	life, stop := context.WithCancel(context.Background())
+	k.stop = stop
+	go k.run(life, c)
+	return k, nil
+}
+
+// backoff is the default of Keeping.Backoff.
+func backoff(failed int) time.Duration {
+	return min(10*time.Second, 500*time.Millisecond<<min(failed-1, 8))
+}
+
+// connect tries until there is a connection that has all names, or ctx is over.
+func (k *Keeper) connect(ctx context.Context) (*Conn, error) {
+	for failed := 1; ; failed++ {
+		c, err := k.o.Dial(ctx)
+		if err == nil {
+			if err = k.restore(ctx, c); err == nil {
+				return c, nil
+			}
+			c.Abort()
+		}
+		if ctx.Err() == nil {
+			k.o.Changed(err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), err)
+		case <-time.After(k.o.Backoff(failed)):
+		}
+	}
+}
+
+// restore asks the node of a new connection for all names, and makes it the one that is used. Names that are asked for
+// meanwhile are asked for, too; one that the node refuses now is left as it is: the next connection may have it.
+func (k *Keeper) restore(ctx context.Context, c *Conn) error {
+	asked := map[uint64]bool{}
+	for {
+		k.mu.Lock()
+		var todo []keptName
+		for _, n := range k.names {
+			if !asked[n.id] {
+				todo = append(todo, n)
+			}
+		}
+		if len(todo) == 0 && !k.closed {
+			k.conn = c
+			close(k.up)
+			k.mu.Unlock()
+			k.o.Changed(nil)
+			return nil
+		}
+		closed := k.closed
+		k.mu.Unlock()
+		if closed {
+			return ErrClosed
+		}
+		requests := make([]*Request, 0, len(todo))
+		for i := range todo {
+			asked[todo[i].id] = true
+			r, err := c.Request(ctx, wire.KindSubscribe, &todo[i].header, todo[i].id)
+			if err != nil {
+				return err
+			}
+			requests = append(requests, r)
+		}
+		for _, r := range requests {
+			var refused *NameError
+			if err := r.Wait(ctx); err != nil && !errors.As(err, &refused) {
+				return err
+			}
+		}
+	}
+}
+
+// run makes a new connection whenever one ends.
+func (k *Keeper) run(ctx context.Context, c *Conn) {
+	defer close(k.done)
+	for {
+		<-c.Done()
+		k.mu.Lock()
+		k.conn, k.up = nil, make(chan struct{})
+		closed := k.closed
+		k.mu.Unlock()
+		if closed {
+			return
+		}
+		k.o.Changed(c.Err())
+		var err error
+		if c, err = k.connect(ctx); err != nil {
+			return // the only reason is that ctx is over
+		}
+	}
+}
+
+// Conn waits for a connection and returns it.
+func (k *Keeper) Conn(ctx context.Context) (*Conn, error) {
+	for {
+		k.mu.Lock()
+		c, up, closed := k.conn, k.up, k.closed
+		k.mu.Unlock()
+		switch {
+		case closed:
+			return nil, ErrClosed
+		case c != nil:
+			return c, nil
+		}
+		select {
+		case <-up:
+		case <-k.done:
+			return nil, ErrClosed
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// TrySend sends on the connection that there is, and does not wait: ErrDown, ErrFull, or why the message is none.
+func (k *Keeper) TrySend(msg []byte) error {
+	k.mu.Lock()
+	c, closed := k.conn, k.closed
+	k.mu.Unlock()
+	switch {
+	case closed:
+		return ErrClosed
+	case c == nil:
+		return ErrDown
+	}
+	return c.TrySend(msg)
+}
+
+// Send sends, and waits for a connection and for room in its queue.
+func (k *Keeper) Send(ctx context.Context, msg []byte) error {
+	c, err := k.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	return c.Send(ctx, msg)
+}
+
+// Subscribe asks the node for the messages to h.Dest, now and on every later connection, until Unsubscribe. It returns
+// when the node has said yes; after an error the name is not kept.
+func (k *Keeper) Subscribe(ctx context.Context, h *wire.PublishHeader) (id uint64, err error) {
+	k.mu.Lock()
+	if k.closed {
+		k.mu.Unlock()
+		return 0, ErrClosed
+	}
+	k.nextID++
+	n := keptName{id: keeperIDs | k.nextID, header: *h}
+	n.header.MAC = nil
+	k.names = append(k.names, n)
+	k.mu.Unlock()
+	for {
+		c, err := k.Conn(ctx)
+		if err == nil {
+			if err = k.ask(ctx, c, n); err == nil {
+				return n.id, nil
+			}
+			select {
+			case <-c.Done(): // another one has asked for it by the time that it is there
+				if ctx.Err() == nil {
+					continue
+				}
+			default:
+			}
+		}
+		k.forget(n.id)
+		return 0, err
+	}
+}
+
+// keeperIDs marks subscription ids of keepers, apart from those that a Conn chooses.
+const keeperIDs = 1 << 62
+
+func (k *Keeper) ask(ctx context.Context, c *Conn, n keptName) error {
+	r, err := c.Request(ctx, wire.KindSubscribe, &n.header, n.id)
+	if errors.Is(err, errAsked) { // the same name is being restored
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return r.Wait(ctx)
+}
+
+func (k *Keeper) forget(id uint64) (n keptName, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	i := slices.IndexFunc(k.names, func(n keptName) bool { return n.id == id })
+	if i < 0 {
+		return keptName{}, false
+	}
+	n = k.names[i]
+	k.names = slices.Delete(k.names, i, i+1)
+	return n, true
+}
+
+// Unsubscribe withdraws the subscription id. Without a connection there is nothing to withdraw: the next one is not asked
+// for it.
+func (k *Keeper) Unsubscribe(ctx context.Context, id uint64) error {
+	n, ok := k.forget(id)
+	if !ok {
+		return nil
+	}
+	k.mu.Lock()
+	c := k.conn
+	k.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	return c.Unsubscribe(ctx, &n.header, id)
+}
+
+// Close ends the connection, and waits until the node has taken what was accepted, or ctx is over.
+func (k *Keeper) Close(ctx context.Context) error {
+	k.mu.Lock()
+	if k.closed {
+		k.mu.Unlock()
+		<-k.done
+		return nil
+	}
+	k.closed = true
+	c := k.conn
+	k.mu.Unlock()
+	var err error
+	if c != nil {
+		err = c.Close(ctx)
+	}
+	k.stop()
+	<-k.done
+	return err
+}
