@@ -31,7 +31,8 @@ func (t *Traffic) finish(ctx context.Context) error {
 	}
 	t.settle()
 	if t.Rig.Curve == nil {
-		t.Rig.Curve = curve(t.Delays(0))
+		all := t.Delays(0)
+		t.Rig.Curve, t.Rig.Histogram = curve(all), all.Histogram()
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -32,10 +32,11 @@ type Rig struct {
 	Target Target
 
 	// What a measurement has to tell beside its figures.
-	Progress func(Sample) // nil: nobody is told
-	Samples  []Sample
-	Curve    []Point
-	Notes    []string
+	Progress  func(Sample) // nil: nobody is told
+	Samples   []Sample
+	Curve     []Point
+	Histogram string // of the same delays, as Latency.Histogram
+	Notes     []string
 
 	node  *process.Node // nil: the target runs by itself
 	addrs []string

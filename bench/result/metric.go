@@ -62,7 +62,7 @@ func Median(values []float64) float64 {
 
 // known are the metrics of all scenarios, without the words of a phase in front and a comparison behind.
 var known = []string{"delivered", OfferedMetric, "sent", "bytes received", CostMetric, "client CPU per delivered", floorMetric, "node cores",
-	"client cores", "p50", "p90", "p99", "p99.9", "p99.99", "max", LateMetric, "lost", "duplicates", "reordered", "changed", "foreign",
+	"client cores", "p50", "p90", "p99", "p99.9", "p99.99", "max", "mean", "deviation", LateMetric, "lost", "duplicates", "reordered", "changed", "foreign",
 	"standstills over 1 s", "node RSS", "node RSS peak", "spread max/mean", "spread min/mean", "clients served", "clients served a second",
 	"clients failed", "setup p50", "setup p99", "setups timed out", "files growth", "RSS growth", "clients connected", "all connected in", "clients back",
 	"all back in", "node CPU per comeback", "connections", "connects", "node RSS per idle connection", "node CPU per connect", "names",

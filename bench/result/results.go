@@ -70,12 +70,13 @@ type NodeResult struct {
 
 // Round is the course of one measurement.
 type Round struct {
-	Number  int           `json:"round"`    // from 1
-	Turn    int           `json:"position"` // of the node in the order of the round, from 0
-	Begun   time.Time     `json:"begun"`
-	Samples []load.Sample `json:"samples,omitempty"`
-	Curve   []load.Point  `json:"curve,omitempty"`
-	Notes   []string      `json:"notes,omitempty"` // what else there is to say
+	Number    int           `json:"round"`    // from 1
+	Turn      int           `json:"position"` // of the node in the order of the round, from 0
+	Begun     time.Time     `json:"begun"`
+	Samples   []load.Sample `json:"samples,omitempty"`
+	Curve     []load.Point  `json:"curve,omitempty"`
+	Histogram string        `json:"histogram,omitempty"` // as load.Latency.Histogram: the delays that Curve is of
+	Notes     []string      `json:"notes,omitempty"`     // what else there is to say
 }
 
 // Remarks are what else there is to say of a node in a case, without errors.

@@ -251,7 +251,8 @@ func TestPercentilesNeedTheirSamples(t *testing.T) {
 	for _, c := range []struct {
 		n    int
 		want string
-	}{{999, "p50 p90 p99 max"}, {1000, "p50 p90 p99 p99.9 max"}, {10000, "p50 p90 p99 p99.9 p99.99 max"}} {
+	}{{999, "p50 p90 p99 max mean deviation"}, {1000, "p50 p90 p99 p99.9 max mean deviation"},
+		{10000, "p50 p90 p99 p99.9 p99.99 max mean deviation"}} {
 		l := load.NewLatency()
 		for i := range c.n {
 			l.Record(int64(i + 1))

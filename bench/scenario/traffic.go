@@ -161,7 +161,7 @@ func delays(prefix string, l *load.Latency) (ms []result.Metric) {
 			ms = append(ms, nanos(prefix+q.name, float64(l.Quantile(q.p))))
 		}
 	}
-	return append(ms, nanos(prefix+"max", float64(l.Max())))
+	return append(ms, nanos(prefix+"max", float64(l.Max())), nanos(prefix+"mean", l.Mean()), nanos(prefix+"deviation", l.Deviation()))
 }
 
 // judged counts what must not happen, over the whole case, warm-up included, and how late an open loop's generator was.
