@@ -270,7 +270,7 @@ func TestStallInTheMidstEndsTheMeasurement(t *testing.T) {
 		plan := Plan{Targets: []load.Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *result.Params) { p.Duration = time.Hour })}}, Rounds: 1}
 		var silent time.Time
 		plan.Progress = func(g Progress) {
-			if g.Rate > 0 && silent.IsZero() {
+			if g.Sample.Delivered > 0 && silent.IsZero() {
 				silent = time.Now()
 				proxy.Silence()
 			}
@@ -296,7 +296,7 @@ func TestInterruptInTheMidstKeepsWhatWasMeasured(t *testing.T) {
 		plan := Plan{Targets: []load.Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *result.Params) { p.Duration = time.Hour })}}, Rounds: 1}
 		samples := 0
 		plan.Progress = func(g Progress) {
-			if g.Rate > 0 {
+			if g.Sample.Delivered > 0 {
 				if samples++; samples == 2 {
 					cancel()
 				}

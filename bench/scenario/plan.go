@@ -40,9 +40,7 @@ type Progress struct {
 	Step    Step
 	Elapsed time.Duration // since the run began
 	Left    time.Duration // estimate for the rest of the run
-	Rate    float64       // deliveries a second, of the latest sample; 0 between measurements
-	P99     time.Duration // of the same
-	Lost    uint64        // known to be missing in this measurement
+	Sample  load.Sample   // the latest; zero at the begin and end of a measurement
 	Done    bool          // this measurement has ended
 }
 
@@ -203,7 +201,7 @@ func (u *execution) turns(ctx context.Context, round, i int, later, all []int) e
 		}
 		tell(Progress{})
 		ms, course, err := measure(ctx, c, u.Targets[k], func(s load.Sample) {
-			tell(Progress{Rate: s.Delivered, P99: time.Duration(s.P99), Lost: s.Lost})
+			tell(Progress{Sample: s})
 		})
 		course.Number, course.Turn = round, turn
 		switch {

@@ -32,11 +32,12 @@ type command struct {
 // program is one call.
 type program struct {
 	args           []string
+	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
 func commands() []command {
-	return []command{runCommand(), compareCommand(), listCommand(), relayCommand()}
+	return []command{runCommand(), topCommand(), compareCommand(), listCommand(), relayCommand()}
 }
 
 const intro = `slim-bench measures SLIM nodes from outside: what they deliver, how late, and what it costs them.
@@ -44,6 +45,7 @@ const intro = `slim-bench measures SLIM nodes from outside: what they deliver, h
 Usage
   slim-bench run SCENARIO… | FILE.yaml… [flags]    measure
   slim-bench run --suite NAME | FILE.yaml [flags]  measure, and judge by conditions
+  slim-bench top FILE                              see what a run with --live FILE does
   slim-bench compare OLD.json NEW.json             what changed between two results
   slim-bench list                                  scenarios and suites
   slim-bench COMMAND --help                        flags and examples
@@ -60,8 +62,8 @@ gone, the generator was the limit, too noisy to tell, interrupted).
 `
 
 // run is the whole program: arguments in, exit code out.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	p := &program{args: args, stdout: stdout, stderr: stderr}
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	p := &program{args: args, stdin: stdin, stdout: stdout, stderr: stderr}
 	err := p.dispatch(ctx)
 	switch {
 	case err == nil:

@@ -52,7 +52,7 @@ func (s *shared) Write(p []byte) (int, error) {
 func slimBench(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, err shared
-	code = run(t.Context(), args, &out, &err)
+	code = run(t.Context(), args, strings.NewReader(""), &out, &err)
 	return code, out.b.String(), err.b.String()
 }
 
@@ -93,7 +93,9 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"run p2p --target x:1 --require lost", "want METRIC <= NUMBER"},
 		{"run p2p --target x:1 --rounds 0", "want at least 1"},
 		{"run p2p --node x --require duplicate<=0", `no scenario measures "duplicate"; did you mean duplicates?`},
-		{"run p2p --output yaml", "want table or json"},
+		{"run p2p --output jsn", `no form "jsn"; did you mean json?`},
+		{"run p2p --output csv=", "want a file behind the ="},
+		{"compare a b --output yaml", "want text or json"},
 		{"run p2p --node 'x", "quote without end"},
 		{"run p2p --node a=x --versus a=y", "two nodes are called a"},
 		{"run --suite ci --node nats:x", "floor, is not in this run"},
@@ -103,7 +105,7 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"compare no.json no.json", "no.json"},
 		{"list fanot", "did you mean fanout?"},
 		{"list everything", "want one of "},
-		{"frobnicate", `no command "frobnicate"; want one of run, compare, list`},
+		{"frobnicate", `no command "frobnicate"; want one of run, top, compare, list`},
 		{"list --frobnicate", "no flag --frobnicate"},
 	} {
 		code, _, stderr := slimBench(t, strings.Fields(c.args)...)
@@ -152,7 +154,7 @@ func TestConditionsOnMissingNodesAreMistakes(t *testing.T) {
 }
 
 func TestHelpHasExamples(t *testing.T) {
-	for _, args := range [][]string{{}, {"--help"}, {"run", "--help"}, {"compare", "-h"}, {"list", "--help"}, {"relay", "--help"}} {
+	for _, args := range [][]string{{}, {"--help"}, {"run", "--help"}, {"compare", "-h"}, {"list", "--help"}, {"relay", "--help"}, {"top", "--help"}} {
 		code, stdout, _ := slimBench(t, args...)
 		if code != exitOK || !strings.Contains(stdout, "Examples\n  slim-bench ") {
 			t.Errorf("%v: exit %d, %s", args, code, stdout)
@@ -215,7 +217,7 @@ func TestInterruptPrintsWhatThereIs(t *testing.T) {
 	}}
 	report := filepath.Join(t.TempDir(), "report")
 	code := run(ctx, []string{"run", "p2p", "--target", node(t), "--inflight", "8", "--duration", "200ms", "--rounds", "50",
-		"--output", "json", "--report", report}, &stdout, &stderr)
+		"--output", "json", "--report", report}, nil, &stdout, &stderr)
 	r, err := result.ReadJSON(&stdout.b)
 	if err != nil || code != exitInvalid || r.Valid {
 		t.Fatalf("exit %d, %v", code, err)
@@ -239,7 +241,7 @@ func TestInterruptedSuiteSaysWhatWasNotRun(t *testing.T) {
 			cancel()
 		}
 	}}
-	code := run(ctx, []string{"run", "--suite", "smoke", "--target", node(t), "--floor=false", "--inflight", "8", "--duration", "100ms"}, &stdout, &stderr)
+	code := run(ctx, []string{"run", "--suite", "smoke", "--target", node(t), "--floor=false", "--inflight", "8", "--duration", "100ms"}, nil, &stdout, &stderr)
 	out := stdout.b.String()
 	if code != exitInvalid || strings.Contains(out, "FAIL") || strings.Count(out, "(not run: interrupted)") < 15 ||
 		!strings.Contains(out, "pass    p2p 1→1 100 B constant, 8 in flight: lost <= 0") {

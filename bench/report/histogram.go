@@ -1,0 +1,75 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strings"
+
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/seed31b3bfd0/slimgo/bench/result"
+)
+
+// barWidth is how many characters the longest bar has.
+const barWidth = 50
+
+// writeHistogram draws how the delays of each case on each node are spread, over all its rounds.
+func writeHistogram(w io.Writer, r *result.Results) error {
+	var titles []string
+	sums := map[string]*hdr.Histogram{}
+	err := recorded(r, func(c *result.CaseResult, node string, _ result.Round, h *hdr.Histogram) error {
+		title := c.Scenario + " " + c.Label + " on " + node
+		if sums[title] == nil {
+			titles, sums[title] = append(titles, title), h
+		} else if n := sums[title].Merge(h); n > 0 {
+			return fmt.Errorf("%d are beyond the range of another round", n)
+		}
+		return nil
+	})
+	if len(titles) == 0 && err == nil {
+		_, err = fmt.Fprintln(w, "no delays were measured")
+	}
+	for _, title := range titles {
+		if err == nil {
+			_, err = fmt.Fprintf(w, "%s: %s delays\n%s", title, whole(sums[title].TotalCount()), bars(sums[title]))
+		}
+	}
+	return err
+}
+
+func whole(n int64) string { return result.Format(float64(n), result.Count) }
+
+// bars draws a bar for each range up to 1, 2 or 5 times a power of ten, from the least delay to the longest.
+func bars(h *hdr.Histogram) string {
+	type bar struct {
+		to float64 // nanoseconds
+		n  int64
+	}
+	var all []bar
+	most := int64(0)
+	for _, d := range h.Distribution() {
+		if d.Count == 0 {
+			continue
+		}
+		to := roundUp(float64(d.To), steps)
+		if len(all) == 0 {
+			all = []bar{{to: to}}
+		}
+		last := &all[len(all)-1]
+		for last.to < to { // ranges without any are shown
+			all = append(all, bar{to: roundUp(last.to*1.01, steps)})
+			last = &all[len(all)-1]
+		}
+		last.n += d.Count
+		most = max(most, last.n)
+	}
+	var b strings.Builder
+	for _, x := range all {
+		width := int(math.Ceil(barWidth * float64(x.n) / float64(most)))
+		text := fmt.Sprintf("  up to %7s %6.2f%% %12s %s", result.Format(x.to, result.Nanoseconds), 100*float64(x.n)/float64(h.TotalCount()),
+			whole(x.n), strings.Repeat("█", width))
+		b.WriteString(strings.TrimRight(text, " ") + "\n")
+	}
+	return b.String()
+}
