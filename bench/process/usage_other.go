@@ -7,6 +7,9 @@ import "time"
 // Measure knows nothing here.
 func Measure(int) (Usage, error) { return Usage{}, nil }
 
+// Clock knows none here.
+func Clock() (now int64, name string) { return 0, "" }
+
 // Listens cannot tell here.
 func Listens(int, string) bool { return true }
 

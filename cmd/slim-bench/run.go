@@ -37,7 +37,7 @@ type program struct {
 }
 
 func commands() []command {
-	return []command{runCommand(), topCommand(), compareCommand(), listCommand(), relayCommand()}
+	return []command{runCommand(), topCommand(), compareCommand(), listCommand(), sendCommand(), receiveCommand(), relayCommand()}
 }
 
 const intro = `slim-bench measures SLIM nodes from outside: what they deliver, how late, and what it costs them.
@@ -48,6 +48,8 @@ Usage
   slim-bench top FILE                              see what a run with --live FILE does
   slim-bench compare OLD.json NEW.json             what changed between two results
   slim-bench list                                  scenarios and suites
+  slim-bench receive NAME                          see messages, on this machine or another
+  slim-bench send NAME                             send them
   slim-bench COMMAND --help                        flags and examples
 
 Examples
@@ -56,6 +58,8 @@ Examples
   slim-bench run --suite smoke --node 'slim --config {config}'
   slim-bench run --suite behaviour --report out    what is no matter of speed, as a page
   slim-bench run p2p --versus 'rust=/opt/slim/slim --config {config}' --versus 'nats=nats:nats-server -a {host} -p {port}'
+  slim-bench receive org/demo/bob                  and, in another shell:
+  echo hello | slim-bench send org/demo/bob
 
 Exit codes: 0 all conditions hold; 1 one does not; 2 the command line is wrong, or the run shows nothing (the node was
 gone, the generator was the limit, too noisy to tell, interrupted).

@@ -105,7 +105,7 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"compare no.json no.json", "no.json"},
 		{"list fanot", "did you mean fanout?"},
 		{"list everything", "want one of "},
-		{"frobnicate", `no command "frobnicate"; want one of run, top, compare, list`},
+		{"frobnicate", `no command "frobnicate"; want one of run, top, compare, list, send, receive`},
 		{"list --frobnicate", "no flag --frobnicate"},
 	} {
 		code, _, stderr := slimBench(t, strings.Fields(c.args)...)
@@ -154,7 +154,7 @@ func TestConditionsOnMissingNodesAreMistakes(t *testing.T) {
 }
 
 func TestHelpHasExamples(t *testing.T) {
-	for _, args := range [][]string{{}, {"--help"}, {"run", "--help"}, {"compare", "-h"}, {"list", "--help"}, {"relay", "--help"}, {"top", "--help"}} {
+	for _, args := range [][]string{{}, {"--help"}, {"run", "--help"}, {"compare", "-h"}, {"list", "--help"}, {"relay", "--help"}, {"top", "--help"}, {"receive", "--help"}} {
 		code, stdout, _ := slimBench(t, args...)
 		if code != exitOK || !strings.Contains(stdout, "Examples\n  slim-bench ") {
 			t.Errorf("%v: exit %d, %s", args, code, stdout)
