@@ -66,6 +66,7 @@ var rules = []rule{
 	{path: "wire/link", level: 1, outside: []string{"github.com/cloudflare/circl/dh/x25519", "github.com/cloudflare/circl/kem/mlkem/mlkem768"}},
 	{path: "router/table", level: 1},
 	{path: "internal/simnet", level: 1},
+	{path: "internal/browser", level: 1, outside: []string{"github.com/coder/websocket"}},
 	{path: "internal/connect", level: 1, outside: []string{"golang.org/x/net/http/httpguts", "golang.org/x/net/http/httpproxy"}},
 	{path: "internal/certs/certstest", level: 1},
 	{path: "internal/certs", level: 1},
