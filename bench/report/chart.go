@@ -34,7 +34,7 @@ var charts = []chart{
 		}
 		return at
 	}},
-	overTime("delivered a second", axis{Unit: result.PerSecond}, func(s load.Sample) float64 { return s.Delivered }),
+	overTime("delivered a second", plain, func(s load.Sample) float64 { return s.Delivered }),
 	overTime("processors the node uses", plain, func(s load.Sample) float64 { return s.NodeCPU }),
 	overTime("resident memory of the node, MiB", plain, func(s load.Sample) float64 { return float64(s.RSS) / (1 << 20) }),
 }

@@ -54,14 +54,14 @@ const (
 
 // Geometry of a plot in SVG units.
 const (
-	plotWidth  = 560
-	plotHeight = 250
-	left       = 84
+	plotWidth  = 420
+	plotHeight = 230
+	left       = 80
 	right      = 24 // half of the last tick's text
 	top        = 22
-	bottom     = 40
+	bottom     = 42
 
-	letter = 6.2 // how wide one is in a mark's word, about
+	letter = 6.8 // how wide one is in a mark's word, about
 )
 
 // extreme bounds what is drawn: beyond it an axis says nothing.
@@ -151,7 +151,7 @@ func (a axis) ticks(lo, hi float64) (all []float64) {
 
 // text writes a tick.
 func (a axis) text(v float64) string {
-	if a.Ticks != nil {
+	if a.Ticks != nil || v == 0 {
 		return fmt.Sprint(v)
 	}
 	return result.Format(v, a.Unit)
@@ -185,7 +185,7 @@ func (p plot) SVG() template.HTML {
 	}
 	for _, t := range p.X.ticks(x0, x1) {
 		segment("grid", px(t), px(t), top, plotHeight-bottom)
-		write("tick", "middle", px(t), plotHeight-bottom+17, p.X.text(t))
+		write("tick", "middle", px(t), plotHeight-bottom+18, p.X.text(t))
 	}
 	for i, m := range p.Breaks {
 		end := float64(plotWidth - right)
