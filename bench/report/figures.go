@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -91,17 +92,17 @@ func notes(r *result.Results, c *result.CaseResult) (all []note) {
 
 // untold is what makes results invalid, without what the notes of cases tell.
 func untold(r *result.Results) []string {
-	var told []note
+	var all []note
 	for i := range r.Cases {
-		told = append(told, notes(r, &r.Cases[i])...)
+		all = append(all, notes(r, &r.Cases[i])...)
 	}
-	all := slices.DeleteFunc(slices.Clone(r.Invalid), func(why string) bool {
-		return slices.ContainsFunc(told, func(n note) bool { return strings.HasSuffix(why, ": "+n.Text) })
+	left := slices.DeleteFunc(slices.Clone(r.Invalid), func(why string) bool {
+		return slices.ContainsFunc(all, func(n note) bool { return strings.HasSuffix(why, ": "+n.Text) })
 	})
-	if len(all) < len(r.Invalid) {
-		all = append(all, "for what stands with its cases")
+	if len(left) < len(r.Invalid) {
+		left = append(left, "for what stands with its cases")
 	}
-	return all
+	return left
 }
 
 // state says in a word how the run ended, and counts its verdicts.
@@ -180,7 +181,7 @@ func own(n result.NodeResult) cell {
 	var texts []string
 	for _, name := range headlines {
 		if s, ok := n.Metric(name); ok && len(texts) < 2 {
-			texts = append(texts, name+" "+result.Format(s.Value, s.Unit))
+			texts = append(texts, name+" "+told(result.Format(s.Value, s.Unit), s, n.Marked(name)))
 		}
 	}
 	if len(texts) == 0 {
@@ -195,17 +196,22 @@ func figure(n result.NodeResult, name string) cell {
 	if !ok {
 		return missing
 	}
-	c := cell{Text: result.Format(s.Value, s.Unit), Class: "num"}
-	if len(s.Values) > 1 && !s.Worst {
-		c.Text += fmt.Sprintf(" ±%.0f%%", 100*s.Spread())
-	}
-	if n.Marked(name) != "" {
-		c.Text += " *"
-	}
+	c := cell{Text: told(result.Format(s.Value, s.Unit), s, n.Marked(name)), Class: "num"}
 	if s.Worst && s.Better == result.Lower && s.Value > 0 && s.Unit == result.Count {
 		c.Class += " bad"
 	}
 	return c
+}
+
+// told is a figure with the spread of its rounds, marked if there is a reason for it.
+func told(text string, s result.Series, why string) string {
+	if len(s.Values) > 1 && !s.Worst {
+		text += fmt.Sprintf(" ±%.0f%%", 100*s.Spread())
+	}
+	if why != "" {
+		text += " *"
+	}
+	return text
 }
 
 // multiple is a metric of a node as a multiple of the first node's.
@@ -215,7 +221,8 @@ func multiple(n, first result.NodeResult, name string) cell {
 	if !ok || ours.Value == 0 || theirs.Unit == result.Ratio {
 		return missing
 	}
-	return cell{Text: fmt.Sprintf("%.3g×", theirs.Times(ours)), Class: "num"}
+	times := theirs.Times(ours)
+	return cell{Text: told(fmt.Sprintf("%.3g×", times.Value), times, cmp.Or(n.Marked(name), first.Marked(name))), Class: "num"}
 }
 
 // kindOf says what the figures of a run are.

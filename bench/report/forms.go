@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
 
@@ -91,12 +92,12 @@ func WriteDir(dir string, r *result.Results) error {
 	return nil
 }
 
-// each calls f with all series of a run and what they are of.
-func each(r *result.Results, f func(c *result.CaseResult, node string, s result.Series)) {
+// each calls f with all series of a run, what they are of, and why they are not the node's, if they are not.
+func each(r *result.Results, f func(c *result.CaseResult, node string, s result.Series, limited string)) {
 	for i := range r.Cases {
 		for k, n := range r.Cases[i].Nodes {
 			for _, s := range n.Metrics {
-				f(&r.Cases[i], r.Nodes[k].Name, s)
+				f(&r.Cases[i], r.Nodes[k].Name, s, n.Marked(s.Name))
 			}
 		}
 	}
@@ -104,11 +105,11 @@ func each(r *result.Results, f func(c *result.CaseResult, node string, s result.
 
 // writeCSV writes a line for each value: values are in the unit named, as in JSON.
 func writeCSV(w io.Writer, r *result.Results) error {
-	lines := [][]string{{"scenario", "case", "node", "metric", "unit", "round", "value"}}
-	each(r, func(c *result.CaseResult, node string, s result.Series) {
+	lines := [][]string{{"scenario", "case", "node", "metric", "unit", "round", "value", "limited"}}
+	each(r, func(c *result.CaseResult, node string, s result.Series, limited string) {
 		for i, v := range s.Values {
 			lines = append(lines, []string{c.Scenario, c.Label, node, s.Name, string(s.Unit), strconv.Itoa(s.Rounds[i]),
-				strconv.FormatFloat(v, 'g', -1, 64)})
+				strconv.FormatFloat(v, 'g', -1, 64), limited})
 		}
 	})
 	return csv.NewWriter(w).WriteAll(lines)
@@ -132,24 +133,28 @@ var (
 
 // writePrometheus writes a gauge for each metric, with its value over the rounds, in Prometheus' text format.
 func writePrometheus(w io.Writer, r *result.Results) error {
-	valid := 0
-	if r.Valid {
-		valid = 1
+	families := map[string][]string{}
+	add := func(name, labels string, v float64) {
+		name = "slim_bench_" + name
+		families[name] = append(families[name], fmt.Sprintf("%s%s %g", name, labels, v))
 	}
-	families := map[string][]string{
-		"slim_bench_valid":         {fmt.Sprintf("slim_bench_valid %d", valid)},
-		"slim_bench_begun_seconds": {fmt.Sprintf("slim_bench_begun_seconds %d", r.Begun.Unix())},
-	}
+	truth := map[bool]float64{true: 1}
+	add("valid", "", truth[r.Valid])
+	add("busy", "", truth[r.Busy != ""])
+	add("begun_seconds", "", float64(r.Begun.Unix()))
 	times := map[string]int{} // that a series has come: cases may be called alike
-	each(r, func(c *result.CaseResult, node string, s result.Series) {
+	each(r, func(c *result.CaseResult, node string, s result.Series, limited string) {
 		unit := gauges[s.Unit]
-		name := "slim_bench_" + strings.Trim(unnamed.ReplaceAllString(strings.ToLower(s.Name), "_"), "_") + unit.suffix
-		series := fmt.Sprintf(`%s{scenario="%s",case="%s",node="%s"`, name, labelled.Replace(c.Scenario), labelled.Replace(c.Label),
+		name := strings.Trim(unnamed.ReplaceAllString(strings.ToLower(s.Name), "_"), "_") + unit.suffix
+		labels := fmt.Sprintf(`{scenario="%s",case="%s",node="%s"`, labelled.Replace(c.Scenario), labelled.Replace(c.Label),
 			labelled.Replace(node))
-		if times[series]++; times[series] > 1 {
-			series += fmt.Sprintf(`,again="%d"`, times[series])
+		if times[name+labels]++; times[name+labels] > 1 {
+			labels += fmt.Sprintf(`,again="%d"`, times[name+labels])
 		}
-		families[name] = append(families[name], fmt.Sprintf("%s} %g", series, s.Value/unit.per))
+		if limited != "" {
+			labels += `,limited="true"`
+		}
+		add(name, labels+"}", s.Value/unit.per)
 	})
 	for _, name := range slices.Sorted(maps.Keys(families)) {
 		text := fmt.Sprintf("# TYPE %s gauge\n%s\n", name, strings.Join(families[name], "\n"))
@@ -160,26 +165,33 @@ func writePrometheus(w io.Writer, r *result.Results) error {
 	return nil
 }
 
-// recorded calls f with all delays of each round, as far as there are any.
-func recorded(r *result.Results, f func(c *result.CaseResult, node string, round result.Round, h *hdr.Histogram) error) error {
-	for i := range r.Cases {
-		c := &r.Cases[i]
+// recording is all delays of a round.
+type recording struct {
+	title   string // of case and node
+	limited string // why they are not the node's; empty: they are
+	from    time.Time
+	length  time.Duration
+	delays  *hdr.Histogram
+}
+
+// recordings are those of all rounds that have any.
+func recordings(r *result.Results) (all []recording, err error) {
+	for _, c := range r.Cases {
 		for k, n := range c.Nodes {
 			for _, round := range n.Rounds {
 				if round.Histogram == "" {
 					continue
 				}
-				h, err := hdr.Decode([]byte(round.Histogram))
-				if err == nil {
-					err = f(c, r.Nodes[k].Name, round, h)
+				x := recording{c.Scenario + " " + c.Label + " on " + r.Nodes[k].Name, n.Marked("p50"), round.Begun.Add(c.Params.Warmup),
+					c.Params.Duration, nil}
+				if x.delays, err = hdr.Decode([]byte(round.Histogram)); err != nil {
+					return nil, fmt.Errorf("delays of %s in round %d: %w", x.title, round.Number, err)
 				}
-				if err != nil {
-					return fmt.Errorf("delays of %s %s on %s in round %d: %w", c.Scenario, c.Label, r.Nodes[k].Name, round.Number, err)
-				}
+				all = append(all, x)
 			}
 		}
 	}
-	return nil
+	return all, nil
 }
 
 // untagged is what tags of an HdrHistogram log do not have.
@@ -187,15 +199,19 @@ var untagged = regexp.MustCompile(`[\s,]+`)
 
 // writeHDR writes all delays of each round as an interval of an HdrHistogram log, tagged with case and node.
 func writeHDR(w io.Writer, r *result.Results) error {
+	all, err := recordings(r)
 	log := hdr.NewHistogramLogWriter(w)
 	begun := r.Begun.UnixMilli()
 	log.SetBaseTime(begun)
-	return errors.Join(log.OutputLogFormatVersion(), log.OutputStartTime(begun), log.OutputLegend(),
-		recorded(r, func(c *result.CaseResult, node string, round result.Round, h *hdr.Histogram) error {
-			from := round.Begun.Add(c.Params.Warmup)
-			h.SetTag(untagged.ReplaceAllString(c.Scenario+" "+c.Label+" "+node, "_"))
-			h.SetStartTimeMs(from.UnixMilli())
-			h.SetEndTimeMs(from.Add(c.Params.Duration).UnixMilli())
-			return log.OutputIntervalHistogram(h)
-		}))
+	err = errors.Join(err, log.OutputLogFormatVersion(), log.OutputStartTime(begun), log.OutputLegend())
+	for _, x := range all {
+		if x.limited != "" {
+			err = errors.Join(err, log.OutputComment(" the next is not the node's alone: "+x.limited))
+		}
+		x.delays.SetTag(untagged.ReplaceAllString(x.title, "_"))
+		x.delays.SetStartTimeMs(x.from.UnixMilli())
+		x.delays.SetEndTimeMs(x.from.Add(x.length).UnixMilli())
+		err = errors.Join(err, log.OutputIntervalHistogram(x.delays))
+	}
+	return err
 }

@@ -40,6 +40,7 @@ func delayed(t *testing.T, delays map[int64]int) *result.Results {
 	r.Cases, r.Nodes = r.Cases[:1], r.Nodes[:1]
 	c := &r.Cases[0]
 	c.Nodes = c.Nodes[:1]
+	c.Nodes[0].Limited = ""
 	c.Params.Warmup, c.Params.Duration = 1e9, 3e9
 	for i := range c.Nodes[0].Rounds {
 		l := load.NewLatency()
@@ -80,7 +81,7 @@ func TestHDRLogIsReadBack(t *testing.T) {
 		if err != nil || h == nil {
 			t.Fatalf("round %d: %v", i+1, err)
 		}
-		if h.TotalCount() != 1000 || h.Tag() != "p2p_1→1_100_B_ours" || !h.ValuesAreEquivalent(h.ValueAtPercentile(75), 90_000) ||
+		if h.TotalCount() != 1000 || h.Tag() != "p2p_1→1_100_B_on_ours" || !h.ValuesAreEquivalent(h.ValueAtPercentile(75), 90_000) ||
 			!h.ValuesAreEquivalent(h.Max(), 4_900_000) || h.EndTimeMs()-h.StartTimeMs() != 3000 {
 			t.Errorf("round %d: %d delays, tag %s, p75 %d, %d ms", i+1, h.TotalCount(), h.Tag(), h.ValueAtPercentile(75), h.EndTimeMs()-h.StartTimeMs())
 		}
@@ -107,12 +108,31 @@ func TestCSVHasEachValue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"p2p", "1→1 100 B", "rust", cost, "ns", "1", "3600"}
+	want := []string{"p2p", "1→1 100 B", "rust", cost, "ns", "1", "3600", ""}
 	if !slices.ContainsFunc(lines, func(l []string) bool { return slices.Equal(l, want) }) {
 		t.Errorf("no %q in %q", want, lines)
 	}
 	if len(lines) != 1+2*3*2 { // two cases, three nodes, two metrics that have values
 		t.Errorf("%d lines", len(lines))
+	}
+}
+
+// What is not the node's is marked in forms for machines, too.
+func TestLimitedFiguresAreMarkedInEveryForm(t *testing.T) {
+	r := delayed(t, map[int64]int{90_000: 10})
+	marks := map[string]string{"histogram": "  ! * client-limited: lower", "csv": "p99,ns,1,5,client-limited: lower", "hdr": "# the next is not the node's alone: client-limited: lower",
+		"prometheus": `slim_bench_p99_seconds{scenario="p2p",case="1→1 100 B",node="ours",limited="true"} 5e-09`}
+	n := &r.Cases[0].Nodes[0]
+	n.Metrics = []result.Series{{Name: "p99", Unit: result.Nanoseconds, Value: 5, Values: []float64{5}, Rounds: []int{1}}}
+	for name, mark := range marks {
+		n.Limited = ""
+		if text := written(t, name, r); strings.Contains(text, "limited:") || strings.Contains(text, `limited="true"`) {
+			t.Errorf("%s of a node that was not limited:\n%s", name, text)
+		}
+		n.Limited = "client-limited: lower the rate"
+		if text := written(t, name, r); !strings.Contains(text, mark) {
+			t.Errorf("%s: no %q in\n%s", name, mark, text)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
@@ -16,25 +17,30 @@ const barWidth = 50
 
 // writeHistogram draws how the delays of each case on each node are spread, over all its rounds.
 func writeHistogram(w io.Writer, r *result.Results) error {
-	var titles []string
-	sums := map[string]*hdr.Histogram{}
-	err := recorded(r, func(c *result.CaseResult, node string, _ result.Round, h *hdr.Histogram) error {
-		title := c.Scenario + " " + c.Label + " on " + node
-		if sums[title] == nil {
-			titles, sums[title] = append(titles, title), h
-		} else if n := sums[title].Merge(h); n > 0 {
-			return fmt.Errorf("%d are beyond the range of another round", n)
-		}
-		return nil
-	})
-	if len(titles) == 0 && err == nil {
-		_, err = fmt.Fprintln(w, "no delays were measured")
+	rounds, err := recordings(r)
+	if err != nil {
+		return err
 	}
-	for _, title := range titles {
-		if err == nil {
-			_, err = fmt.Fprintf(w, "%s: %s delays\n%s", title, whole(sums[title].TotalCount()), bars(sums[title]))
+	var sums []recording
+	for _, x := range rounds {
+		i := slices.IndexFunc(sums, func(s recording) bool { return s.title == x.title })
+		if i < 0 {
+			sums = append(sums, x)
+		} else if n := sums[i].delays.Merge(x.delays); n > 0 {
+			return fmt.Errorf("%s: %d delays are beyond the range of another round", x.title, n)
 		}
 	}
+	var b strings.Builder
+	for _, x := range sums {
+		fmt.Fprintf(&b, "%s: %s delays\n%s", x.title, whole(x.delays.TotalCount()), bars(x.delays))
+		if x.limited != "" {
+			fmt.Fprintf(&b, "  ! * %s\n", x.limited)
+		}
+	}
+	if len(sums) == 0 {
+		b.WriteString("no delays were measured\n")
+	}
+	_, err = io.WriteString(w, b.String())
 	return err
 }
 

@@ -28,7 +28,7 @@ func TestTableShowsMediansAndRatios(t *testing.T) {
 
 p2p 1→1
                                  ours       rust  rust / ours
-  node CPU per delivered  250 ns ±40%  5 µs ±40%          20×
+  node CPU per delivered  250 ns ±40%  5 µs ±40%      20× ±0%
                     lost            –  1,234,567            –
   ! rust: round 4: node closed
 `
@@ -51,7 +51,7 @@ func views(t *testing.T, r *result.Results) map[string]string {
 func TestFiguresThatAreNotTheNodesAreMarkedInEveryView(t *testing.T) {
 	r := fixture()
 	for name, view := range views(t, r) {
-		for _, want := range []string{"2,000,000/s *", "1 ms *", "400 µs *", "ours: * client-limited"} {
+		for _, want := range []string{"2,000,000/s *", "1 ms *", "400 µs *", "9× *", "ours: * client-limited"} {
 			if !strings.Contains(view, want) {
 				t.Errorf("%s lacks %q", name, want)
 			}
@@ -87,7 +87,7 @@ func TestFiguresSayHowManyRoundsTheyAreOf(t *testing.T) {
 		}
 	}
 	for name, view := range views(t, several) {
-		if strings.Contains(view, "one round") || !strings.Contains(view, "medians of the rounds ±") || !strings.Contains(view, "400 ns ±20%") {
+		if strings.Contains(view, "one round") || !strings.Contains(view, "medians of the rounds ±") || !strings.Contains(view, "400 ns ±20%") || !strings.Contains(view, "9× ±0%") {
 			t.Errorf("%s of several rounds:\n%s", name, view)
 		}
 	}
@@ -103,7 +103,7 @@ func TestRatiosAreOfRounds(t *testing.T) {
 	r.Settle(func(int) []result.Condition { return nil }, 3)
 	for name, view := range views(t, r) {
 		// Of the rounds' ratios 0.4, 0.5 and 0.1 the median is 0.4, and cost/floor 2.5; of the medians it would be 0.2.
-		if want := "0.4×"; !strings.Contains(view, want) || !strings.Contains(view, "2.5") {
+		if want := "0.4× ±50%"; !strings.Contains(view, want) || !strings.Contains(view, "2.5") {
 			t.Errorf("%s: want %q and 2.5 in\n%s", name, want, view)
 		}
 	}

@@ -341,7 +341,7 @@ func TestTimesAreOfCommonRounds(t *testing.T) {
 		{"all by 0", series(false, []int{1, 2}, 5, 6), series(false, []int{1, 2}, 0, 0), 0},
 		{"of the worst", series(true, []int{1, 2}, 1, 8), series(true, []int{1, 2}, 1, 2), 4},
 	} {
-		if got := c.s.Times(c.of); got != c.want {
+		if got := c.s.Times(c.of).Value; got != c.want {
 			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
 		}
 	}

@@ -106,18 +106,18 @@ type Series struct {
 	Worst  bool      `json:"worst,omitempty"`
 }
 
-// Times is the series as a multiple of another node's: the median over the rounds that both have, as what drifts in the
-// machine between rounds meets both of a pair; of what the worst round stands for, or without such rounds, the values'. 0:
-// there is none.
-func (s Series) Times(of Series) float64 {
+// Times is the series as a multiple of another node's, by rounds that both have, as what drifts in the machine between
+// rounds meets both of a pair; of what the worst round stands for, or without such rounds, of the values. Its value is 0
+// where there is none.
+func (s Series) Times(of Series) Series {
 	each := s.byRound(of)
 	switch {
 	case len(each.Values) > 0 && !s.Worst:
-		return each.Value
+		return each
 	case of.Value == 0:
-		return 0
+		return Series{}
 	}
-	return s.Value / of.Value
+	return Series{Value: s.Value / of.Value, Worst: s.Worst}
 }
 
 // byRound divides s by of in each round that both have, where there is something to divide by.
