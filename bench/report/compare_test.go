@@ -154,6 +154,8 @@ func TestCompareDoesNotPassBadData(t *testing.T) {
 		{"but not the cost", with(good(), limited), with(good(), limited), []string{gate}, result.Pass, "  ! old: client-limited"},
 		{"ratios of what may be below 0", measuredOn("1→1", map[string][]float64{"RSS growth": {-5, 1, 2, 3}}), measuredOn("1→1", map[string][]float64{"RSS growth": {1, 2, 3, 4}}),
 			[]string{"RSS growth / old <= 2"}, result.Unclear, "below 0"},
+		{"a busy machine is told", with(good(), func(r *result.Results) { r.Busy = "busy machine: so it was" }), good(), nil, result.Pass,
+			"note: the old results: busy machine: so it was"},
 		{"other parameters are told", good(), with(good(), func(r *result.Results) { r.Cases[0].Params.Duration = 1 }), nil, result.Pass, "measured with other parameters"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -68,6 +68,12 @@ func Compare(before, after *Results, o CompareOptions) (*Comparison, error) {
 	if before.Machine != after.Machine {
 		x.Notes = append(x.Notes, "the results come from different machines or kernels: only ratios to a node of the same run can be compared")
 	}
+	for which, r := range map[string]*Results{"old": before, "new": after} {
+		if r.Busy != "" {
+			x.Notes = append(x.Notes, "the "+which+" results: "+r.Busy)
+		}
+	}
+	slices.Sort(x.Notes)
 	x.distrust("old", before)
 	x.distrust("new", after)
 	x.cases(before, after, oldAt, newAt, o)

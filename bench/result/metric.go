@@ -70,16 +70,31 @@ var known = []string{"delivered", OfferedMetric, "sent", "bytes received", CostM
 	"slow member caught up after", "rate during/before", "rate after/before", "lost by the slow member", "RSS slope", "files slope",
 	"threads slope", "files gained", "threads gained", "p99 late/early"}
 
+// phases are the words of scenarios that stand before their metrics, with a colon; comparisons stand behind a comma.
+var (
+	phases      = []string{"alone", "with churn", "with idle", "before", "during", "after", "small table", "while subscribing"}
+	comparisons = []string{"with/alone", "full/small table", "first tenth", "last tenth", "share"}
+)
+
 // Known is an error that names the nearest, if no scenario measures what the condition is about.
 func (c Condition) Known() error {
-	name := c.Metric[strings.LastIndex(c.Metric, ": ")+1:]
-	name, _, _ = strings.Cut(strings.TrimSpace(name), ", ")
-	if slices.Contains(known, name) {
-		return nil
+	phase, name, prefixed := strings.Cut(c.Metric, ": ")
+	if !prefixed {
+		name = c.Metric
 	}
-	hint := " (docs/bench-json.md lists what they do)"
-	if near := suggest.Nearest(name, known); near != "" {
-		hint = "; did you mean " + near + "?"
+	name, comparison, compared := strings.Cut(name, ", ")
+	for _, x := range []struct {
+		there bool
+		word  string
+		known []string
+	}{{prefixed, phase, phases}, {compared, comparison, comparisons}, {true, name, known}} {
+		if x.there && !slices.Contains(x.known, x.word) {
+			hint := " (docs/bench-json.md lists what they do)"
+			if near := suggest.Nearest(x.word, x.known); near != "" {
+				hint = "; did you mean " + near + "?"
+			}
+			return fmt.Errorf("condition %q: no scenario measures %q%s", c, x.word, hint)
+		}
 	}
-	return fmt.Errorf("condition %q: no scenario measures %q%s", c, name, hint)
+	return nil
 }

@@ -189,7 +189,20 @@ func (o *runOptions) choose(ctx context.Context, plan *scenario.Plan, stderr io.
 		return clean, err
 	}
 	// Nodes that may be missing in a suite may not in what is asked for beside it.
-	return clean, scenario.Plan{Targets: plan.Targets, Cases: []scenario.Case{{Require: o.required}}}.Check()
+	asked := scenario.Plan{Targets: plan.Targets, Cases: []scenario.Case{{Require: o.required}}}
+	if err := asked.Check(); err != nil {
+		return clean, err
+	}
+	for _, t := range plan.Targets {
+		words, _ := process.Words(t.Command.Text) // parseTarget has read them
+		if len(words) == 0 {
+			continue
+		}
+		if _, err := exec.LookPath(words[0]); err != nil {
+			return clean, fmt.Errorf("--node or --versus %s: there is no program %q to start: %w", t.Name, words[0], err)
+		}
+	}
+	return clean, nil
 }
 
 // relay is the floor. It starts here; what it says of a node that may run elsewhere is what this generator can do.
@@ -266,10 +279,27 @@ func (o *runOptions) checkPID(addrs []string) error {
 	if _, err := process.Measure(o.pid); err != nil {
 		return fmt.Errorf("--pid %d: there is no such process to measure: %w", o.pid, err)
 	}
+	for _, addr := range addrs {
+		if !here(o.pid, addr) {
+			return fmt.Errorf("--pid %d: %s is not an address of this machine: measure its process there", o.pid, addr)
+		}
+	}
 	if !slices.ContainsFunc(addrs, func(addr string) bool { return process.Listens(o.pid, addr) }) {
 		return fmt.Errorf("--pid %d: it does not listen on %s, nor does a child of it: its figures are not the node's", o.pid, strings.Join(addrs, " or "))
 	}
 	return nil
+}
+
+// here reports whether an address is this machine's, or that of a process on it, which may live in a container.
+func here(pid int, addr string) bool {
+	host, _, _ := net.SplitHostPort(addr)
+	ips, _ := net.LookupIP(host)
+	own, _ := net.InterfaceAddrs()
+	routes, _ := os.ReadFile(fmt.Sprintf("/proc/%d/net/fib_trie", pid))
+	return slices.ContainsFunc(ips, func(ip net.IP) bool {
+		return ip.IsLoopback() || strings.Contains(string(routes), "|-- "+ip.String()+"\n") ||
+			slices.ContainsFunc(own, func(a net.Addr) bool { n, ok := a.(*net.IPNet); return ok && n.IP.Equal(ip) })
+	})
 }
 
 const nodePackage = "github.com/seed31b3bfd0/slimgo/cmd/slim"

@@ -93,6 +93,10 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"run p2p --target x:1 --require lost", "want METRIC <= NUMBER"},
 		{"run p2p --target x:1 --rounds 0", "want at least 1"},
 		{"run p2p --node x --require duplicate<=0", `no scenario measures "duplicate"; did you mean duplicates?`},
+		{"run idle --node x --require with_idel:_p99/base<=1", `no scenario measures "with idel"; did you mean with idle?`},
+		{"run idle --node x --require delivered,_with/alon>=1", `no scenario measures "with/alon"; did you mean with/alone?`},
+		{"run p2p --node nosuch --floor=false", `node: there is no program "nosuch" to start`},
+		{"run p2p --node sh --versus old=nosuch --floor=false", `old: there is no program "nosuch" to start`},
 		{"run p2p --output jsn", `no form "jsn"; did you mean json?`},
 		{"run p2p --output csv=", "want a file behind the ="},
 		{"compare a b --output yaml", "want text or json"},
@@ -108,7 +112,11 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"frobnicate", `no command "frobnicate"; want one of run, top, compare, list, send, receive`},
 		{"list --frobnicate", "no flag --frobnicate"},
 	} {
-		code, _, stderr := slimBench(t, strings.Fields(c.args)...)
+		args := strings.Fields(c.args)
+		for i := range args {
+			args[i] = strings.ReplaceAll(args[i], "_", " ")
+		}
+		code, _, stderr := slimBench(t, args...)
 		if code != exitInvalid || !strings.Contains(stderr, c.want) {
 			t.Errorf("%s: exit %d, %s; want %s", c.args, code, stderr, c.want)
 		}
@@ -380,5 +388,28 @@ func TestProcessThatDoesNotServeTheTargetIsRefused(t *testing.T) {
 	code, stdout, stderr := slimBench(t, "run", "p2p", "--target", addr, "--pid", strconv.Itoa(other.Process.Pid), "--duration", "100ms", "--floor=false")
 	if code != exitInvalid || stdout != "" || !strings.Contains(stderr, "does not listen on "+addr) {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// The port of the target may be one that the process listens on here, while the target is elsewhere.
+func TestProcessOfAnotherMachineIsRefused(t *testing.T) {
+	_, port, err := net.SplitHostPort(node(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs := newFlags()
+	o := runFlags(fs).(*runOptions)
+	if err := fs.Parse([]string{"--pid", strconv.Itoa(os.Getpid())}); err != nil {
+		t.Fatal(err)
+	}
+	for _, addr := range []string{"203.0.113.1:" + port, "[2001:db8::1]:" + port} {
+		if err := o.checkPID([]string{addr}); err == nil || !strings.Contains(err.Error(), "is not an address of this machine") {
+			t.Errorf("%s: %v", addr, err)
+		}
+	}
+	for _, addr := range []string{"127.0.0.1:" + port, "localhost:" + port} {
+		if err := o.checkPID([]string{addr}); err != nil {
+			t.Errorf("%s: %v", addr, err)
+		}
 	}
 }
