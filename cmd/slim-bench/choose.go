@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -14,9 +13,8 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
-	"github.com/seed31b3bfd0/slimgo/bench/result"
-
 	"github.com/seed31b3bfd0/slimgo/bench/process"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/bench/scenario"
 )
 
@@ -153,30 +151,24 @@ func (o *runOptions) vary(list []result.Params, s scenario.Scenario) ([]result.P
 	return list, nil
 }
 
-// choose fills in the targets. clean removes what it built.
-func (o *runOptions) choose(ctx context.Context, plan *scenario.Plan, stderr io.Writer) (clean func(), err error) {
-	clean = func() {}
-	defer func() {
-		if err != nil {
-			clean()
-		}
-	}()
-	first, err := o.first(ctx, &clean, stderr)
+// choose fills in the targets.
+func (o *runOptions) choose(ctx context.Context, plan *scenario.Plan) error {
+	first, err := o.first(ctx)
 	if err != nil {
-		return clean, err
+		return err
 	}
 	plan.Targets = []load.Target{first}
 	for i, v := range o.versus {
 		t, err := parseTarget(v, fmt.Sprintf("versus%d", i+1))
 		if err != nil {
-			return clean, err
+			return err
 		}
 		plan.Targets = append(plan.Targets, t)
 	}
 	if o.floor && relayFits(plan, first) {
 		t, err := o.relay()
 		if err != nil {
-			return clean, err
+			return err
 		}
 		plan.Targets = append(plan.Targets, t)
 	}
@@ -186,12 +178,12 @@ func (o *runOptions) choose(ctx context.Context, plan *scenario.Plan, stderr io.
 		}
 	}
 	if err := plan.Check(); err != nil {
-		return clean, err
+		return err
 	}
 	// Nodes that may be missing in a suite may not in what is asked for beside it.
 	asked := scenario.Plan{Targets: plan.Targets, Cases: []scenario.Case{{Require: o.required}}}
 	if err := asked.Check(); err != nil {
-		return clean, err
+		return err
 	}
 	for _, t := range plan.Targets {
 		words, _ := process.Words(t.Command.Text) // parseTarget has read them
@@ -199,10 +191,10 @@ func (o *runOptions) choose(ctx context.Context, plan *scenario.Plan, stderr io.
 			continue
 		}
 		if _, err := exec.LookPath(words[0]); err != nil {
-			return clean, fmt.Errorf("--node or --versus %s: there is no program %q to start: %w", t.Name, words[0], err)
+			return fmt.Errorf("--node or --versus %s: there is no program %q to start: %w", t.Name, words[0], err)
 		}
 	}
-	return clean, nil
+	return nil
 }
 
 // relay is the floor. It starts here; what it says of a node that may run elsewhere is what this generator can do.
@@ -229,7 +221,7 @@ func relayFits(plan *scenario.Plan, first load.Target) bool {
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // first is the node that is judged.
-func (o *runOptions) first(ctx context.Context, clean *func(), stderr io.Writer) (load.Target, error) {
+func (o *runOptions) first(ctx context.Context) (load.Target, error) {
 	switch {
 	case o.node != "" && len(o.targets) > 0:
 		return load.Target{}, errors.New("--node and --target exclude each other")
@@ -244,7 +236,7 @@ func (o *runOptions) first(ctx context.Context, clean *func(), stderr io.Writer)
 	case o.node != "":
 		return parseTarget(o.node, "node")
 	}
-	path, err := ownNode(ctx, clean, stderr)
+	path, err := ownNode()
 	if err != nil {
 		return load.Target{}, err
 	}
@@ -302,32 +294,16 @@ func here(pid int, addr string) bool {
 	})
 }
 
-const nodePackage = "github.com/seed31b3bfd0/slimgo/cmd/slim"
-
-// ownNode finds this build's node: the program beside this one, or else, in a checkout, what is built from it.
-func ownNode(ctx context.Context, clean *func(), stderr io.Writer) (string, error) {
-	const name = "slim"
-	if self, err := os.Executable(); err == nil {
-		beside := filepath.Join(filepath.Dir(self), name)
-		if st, err := os.Stat(beside); err == nil && st.Mode().IsRegular() {
-			return beside, nil
-		}
-	}
-	missing := errors.New("no node: give --node CMD or --target ADDRESS (there is no slim beside slim-bench, and this is no checkout of slimgo to build it from)")
-	if out, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.Name}}", nodePackage).Output(); err != nil || strings.TrimSpace(string(out)) != "main" {
-		return "", missing
-	}
-	dir, err := os.MkdirTemp("", "slim-bench-node-")
+// ownNode finds this build's node: the program beside this one.
+func ownNode() (string, error) {
+	self, err := os.Executable()
 	if err != nil {
 		return "", err
 	}
-	*clean = func() { _ = os.RemoveAll(dir) }
-	fmt.Fprintln(stderr, "building", nodePackage)
-	path := filepath.Join(dir, name)
-	build := exec.CommandContext(ctx, "go", "build", "-o", path, nodePackage)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building %s: %w\n%s", nodePackage, err, out)
+	beside := filepath.Join(filepath.Dir(self), "slim")
+	if _, err := exec.LookPath(beside); err != nil {
+		return "", errors.New("no node: give --node CMD or --target ADDRESS, or build this one's, to stand beside slim-bench " +
+			"(go build -o bin/ ./cmd/slim ./cmd/slim-bench)")
 	}
-	return path, nil
+	return beside, nil
 }

@@ -37,7 +37,6 @@ type runOptions struct {
 	report    string
 	live      string
 	quiet     bool
-	color     string
 	profile   string
 	params    map[string]*[]string // by key
 }
@@ -67,39 +66,37 @@ values, --size 100,1K, makes a case of each.`,
 
 func runFlags(fs *pflag.FlagSet) any {
 	o := &runOptions{fs: fs, params: map[string]*[]string{}}
-	fs.StringVar(&o.suite, "suite", "", strings.Join(scenario.Suites(), ", ")+", or a file: scenarios with conditions")
-	fs.StringVar(&o.node, "node", "", "[NAME=][nats:|blind:]CMD: start this node for each measurement; {listen}, {host}, {port} and {config} in CMD are replaced")
-	fs.StringArrayVar(&o.versus, "versus", nil, "[NAME=][nats:|blind:]CMD: another node, measured in turn with the first; base=CMD is an earlier build; may be repeated")
-	fs.StringArrayVar(&o.targets, "target", nil, "address of a running node instead of --node: host:port, http://…, nats://…; of a cluster: the first for publishers, the others for subscribers")
-	fs.IntVar(&o.pid, "pid", 0, "process of --target, to measure its CPU and memory")
-	fs.BoolVar(&o.floor, "floor", true, "measure the blind relay beside the nodes, where a scenario allows it: what any node must cost")
-	fs.IntVar(&o.rounds, "rounds", 0, "measure everything so often; medians are printed (1, or the suite's)")
-	fs.IntVar(&o.maxRounds, "max-rounds", 0, "go on so far with cases whose conditions are unclear (the suite's)")
-	fs.StringArrayVar(&o.require, "require", nil, "METRIC <= NUMBER, or METRIC / NODE <= NUMBER (or >=): exit 1 if it does not hold; may be repeated")
 	var forms []string
 	for _, f := range report.Forms() {
 		forms = append(forms, f.Name+": "+f.About)
 	}
-	fs.StringArrayVar(&o.outputs, "output", []string{"text"}, "form of the results, on standard output or in a file; may be repeated; "+
+	fs.StringVar(&o.suite, "suite", "", "`NAME|FILE.yaml`: "+strings.Join(scenario.Suites(), ", ")+", or a file: scenarios with conditions")
+	fs.StringVar(&o.node, "node", "", "[NAME=][nats:|blind:]`CMD`: start this node for each measurement; {listen}, {host}, {port} and "+
+		"{config} in CMD are replaced")
+	fs.StringArrayVar(&o.versus, "versus", nil, "[NAME=][nats:|blind:]`CMD`: another node, measured in turn with the first; base=CMD is an "+
+		"earlier build; may be repeated")
+	fs.StringArrayVar(&o.targets, "target", nil, "`ADDRESS` of a running node instead of --node: host:port, http://…, nats://…; of a cluster: "+
+		"the first for publishers, the others for subscribers")
+	fs.IntVar(&o.pid, "pid", 0, "process of --target, to measure its CPU and memory")
+	fs.BoolVar(&o.floor, "floor", true, "measure the blind relay beside the nodes, where a scenario allows it: what any node must cost")
+	fs.IntVar(&o.rounds, "rounds", 0, "measure everything so often; medians are printed (1, or the suite's)")
+	fs.IntVar(&o.maxRounds, "max-rounds", 0, "go on so far with cases whose conditions are unclear (the suite's)")
+	fs.StringArrayVar(&o.require, "require", nil, "`CONDITION`: METRIC <= NUMBER, or METRIC / NODE <= NUMBER (or >=): exit 1 if it does not "+
+		"hold; may be repeated")
+	fs.StringArrayVar(&o.outputs, "output", []string{"text"}, "`FORM|FORM=FILE` of the results, on standard output or in a file; may be repeated; "+
 		strings.Join(forms, "; "))
-	fs.StringVar(&o.report, "report", "", "folder for a page with plots (index.html), a summary (summary.md) and the results (results.json)")
-	fs.StringVar(&o.live, "live", "", "file that is kept up to date while the run goes on, for slim-bench top")
+	fs.StringVar(&o.report, "report", "", "folder `DIR` for a page with plots (index.html), a summary (summary.md) and the results "+
+		"(results.json)")
+	fs.StringVar(&o.live, "live", "", "`FILE` that is kept up to date while the run goes on, for slim-bench top")
 	fs.BoolVar(&o.quiet, "quiet", false, "no progress on stderr")
-	fs.StringVar(&o.color, "color", "auto", "auto, always or never")
-	fs.StringVar(&o.profile, "cpuprofile", "", "file for a CPU profile of the load generator itself")
+	fs.StringVar(&o.profile, "cpuprofile", "", "`FILE` for a CPU profile of the load generator itself")
 	for _, k := range result.Keys() {
-		values := new([]string)
-		o.params[k.Name] = values
-		if k.Name == "sizes" {
-			fs.StringArrayVar(values, k.Name, nil, k.Help) // its commas are its own
-		} else {
-			fs.StringSliceVar(values, k.Name, nil, k.Help)
+		define := fs.StringSliceVar
+		if k.Name == "sizes" { // its commas are its own
+			define = fs.StringArrayVar
 		}
-		takes(fs, "LIST", k.Name)
-	}
-	for word, flags := range map[string]string{"MIX": "sizes", "NAME|FILE.yaml": "suite", "CMD": "node versus", "ADDRESS": "target",
-		"CONDITION": "require", "DIR": "report", "FILE": "cpuprofile live", "FORM|FORM=FILE": "output", "WHEN": "color"} {
-		takes(fs, word, strings.Fields(flags)...)
+		o.params[k.Name] = new([]string)
+		define(o.params[k.Name], k.Name, nil, k.Help)
 	}
 	return o
 }
@@ -147,9 +144,6 @@ func (p *program) measure(ctx context.Context, o *runOptions, args []string) err
 	if err != nil {
 		return err
 	}
-	if !slices.Contains([]string{"auto", "always", "never"}, o.color) {
-		return fmt.Errorf("--color %s: want auto, always or never", o.color)
-	}
 	plan, err := o.cases(args)
 	if err != nil {
 		return err
@@ -161,11 +155,9 @@ func (p *program) measure(ctx context.Context, o *runOptions, args []string) err
 			}
 		}
 	}
-	clean, err := o.choose(ctx, &plan, p.stderr)
-	if err != nil {
+	if err := o.choose(ctx, &plan); err != nil {
 		return err
 	}
-	defer clean()
 	show := newProgress(p.stderr, o.quiet)
 	keep := liveTo(o.live)
 	plan.Progress = func(g scenario.Progress) {
@@ -190,7 +182,7 @@ func (o output) tells() bool { return o.file == "" && o.Name == "text" }
 
 // print writes the results in the forms that were asked for.
 func (p *program) print(r *result.Results, outputs []output, o *runOptions) error {
-	colour := o.color == "always" || o.color == "auto" && cli.IsTerminal(p.stdout)
+	colour := cli.IsTerminal(p.stdout) && os.Getenv("NO_COLOR") == ""
 	var errs []error
 	for _, out := range outputs {
 		if out.file == "" {

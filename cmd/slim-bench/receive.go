@@ -40,12 +40,10 @@ Exit codes: 0 all came once and in order; 1 not so; 2 the node cannot be reached
 `,
 		flags: func(fs *pflag.FlagSet) any {
 			o := new(receiveOptions)
-			fs.StringVar(&o.target, "target", defaultNode, "the node")
+			fs.StringVar(&o.target, "target", defaultNode, "`ADDRESS` of the node")
 			fs.IntVar(&o.count, "count", 0, "end after so many messages; 0: at Ctrl-C")
 			fs.DurationVar(&o.idle, "idle", 0, "end when nothing has come for so long after the first message; 0s: wait")
-			fs.StringVar(&o.output, "output", "text", "how messages and judgement are printed")
-			takes(fs, "ADDRESS", "target")
-			takes(fs, "text|json", "output")
+			fs.StringVar(&o.output, "output", "text", "`text|json`: how messages and judgement are printed")
 			return o
 		},
 		run: func(ctx context.Context, p *program, opt any, args []string) error {

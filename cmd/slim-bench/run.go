@@ -114,24 +114,6 @@ func newFlags() *pflag.FlagSet {
 	return fs
 }
 
-// worded is a flag's value under a word of ours in help, where pflag would print Go's type.
-type worded struct {
-	pflag.Value
-	word string
-}
-
-// Type implements pflag.Value.
-func (w worded) Type() string { return w.word }
-
-// takes says in help what the named flags take.
-func takes(fs *pflag.FlagSet, word string, flags ...string) {
-	for _, name := range flags {
-		f := fs.Lookup(name)
-		f.Value = worded{f.Value, word}
-		f.DefValue = strings.TrimSuffix(f.DefValue, "[]") // an empty list is no default worth a word
-	}
-}
-
 func (p *program) call(ctx context.Context, c command) error {
 	fs := newFlags()
 	opt := c.flags(fs)

@@ -45,14 +45,12 @@ Exit codes: 0 all was handed to the node; 2 nobody receives, the node cannot be 
 `,
 		flags: func(fs *pflag.FlagSet) any {
 			o := new(sendOptions)
-			fs.StringVar(&o.target, "target", defaultNode, "the node")
+			fs.StringVar(&o.target, "target", defaultNode, "`ADDRESS` of the node")
 			fs.IntVar(&o.count, "count", 0, "messages to make; 0: until Ctrl-C")
 			fs.IntVar(&o.rate, "rate", 0, "messages a second; 0: as fast as the node takes them")
-			fs.StringVar(&o.size, "size", "100", "payload bytes of messages made here, e.g. 100, 1K, 16K")
+			fs.StringVar(&o.size, "size", "100", "payload `BYTES` of messages made here, e.g. 100, 1K, 16K")
 			fs.BoolVar(&o.all, "all", false, "to all who hold NAME, not to one of them")
 			fs.DurationVar(&o.wait, "wait", 10*time.Second, "time in which somebody has to receive; 0s: do not ask")
-			takes(fs, "ADDRESS", "target")
-			takes(fs, "BYTES", "size")
 			o.made = func() bool { return slices.ContainsFunc([]string{"count", "rate", "size"}, fs.Changed) }
 			return o
 		},
@@ -190,36 +188,21 @@ const maxLine = 4<<20 - 4<<10
 
 // sendLines sends what stands on standard input until that or ctx ends.
 func (p *program) sendLines(ctx context.Context, c *client.Conn, l client.Letter) error {
-	lines := make(chan []byte)
-	failed := make(chan error, 1)
-	go func() {
-		defer close(lines)
-		in := bufio.NewScanner(p.stdin)
-		in.Buffer(nil, maxLine)
-		for in.Scan() {
-			select {
-			case lines <- slices.Clone(in.Bytes()):
-			case <-ctx.Done():
-				failed <- nil
-				return
-			}
-		}
-		failed <- in.Err()
-	}()
-	for {
-		select {
-		case line, more := <-lines:
-			if !more {
-				return <-failed
-			}
-			l.Text = line
-			if err := c.Post(ctx, l); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return nil
+	if in, ok := p.stdin.(io.Closer); ok {
+		defer context.AfterFunc(ctx, func() { _ = in.Close() })() // ends a read from a pipe; of a terminal a line ends it
+	}
+	in := bufio.NewScanner(p.stdin)
+	in.Buffer(nil, maxLine)
+	for in.Scan() && ctx.Err() == nil {
+		l.Text = in.Bytes()
+		if err := c.Post(ctx, l); err != nil {
+			return err
 		}
 	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return in.Err()
 }
 
 // counted is a publisher of so many messages, with the clock that all processes of the machine share in their stamps.

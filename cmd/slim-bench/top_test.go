@@ -68,7 +68,7 @@ func TestRunWritesWhatItIsAskedFor(t *testing.T) {
 	file := func(name string) string { return filepath.Join(dir, "new", name) }
 	code, stdout, stderr := slimBench(t, "run", "p2p", "--target", node(t), "--inflight", "8", "--duration", "500ms", "--warmup", "10ms", "--floor=false",
 		"--live", file("live.json"), "--output", "histogram", "--output", "csv="+file("p2p.csv"), "--output", "prometheus="+file("p2p.prom"),
-		"--output", "hdr="+file("p2p.hlog"), "--output", "text="+file("p2p.txt"), "--color", "always")
+		"--output", "hdr="+file("p2p.hlog"), "--output", "text="+file("p2p.txt"))
 	if code != exitOK || !strings.HasPrefix(stdout, "p2p 1→1 100 B constant, 8 in flight on node: ") || !strings.Contains(stdout, "█") {
 		t.Fatalf("exit %d, %s%s", code, stdout, stderr)
 	}
