@@ -148,7 +148,7 @@ func TestCompareDoesNotPassBadData(t *testing.T) {
 		}), nil, result.Pass, "only in the new: p2p 8→8"},
 		{"unless a condition is about it", good(), with(good(), func(r *result.Results) {
 			r.Cases = append(r.Cases, measuredOn("8→8", map[string][]float64{cost: {1}}).Cases...)
-		}), []string{gate}, result.Unclear, "the old results do not have this case"},
+		}), []string{gate}, result.Unclear, cost + " is missing in the old results"},
 		{"a limited generator's rate", good(), with(good(), limited), []string{"delivered / old >= 0.5"}, result.Unclear, "cannot be judged: new: client-limited"},
 		{"and its delays", with(good(), limited), good(), []string{"p99 / old <= 2"}, result.Unclear, "cannot be judged: old: client-limited"},
 		{"but not the cost", with(good(), limited), with(good(), limited), []string{gate}, result.Pass, "  ! old: client-limited"},
