@@ -31,7 +31,10 @@ func writeHistogram(w io.Writer, r *result.Results) error {
 		}
 	}
 	var b strings.Builder
-	for _, x := range sums {
+	for i, x := range sums {
+		if i > 0 {
+			b.WriteString("\n")
+		}
 		fmt.Fprintf(&b, "%s: %s delays\n%s", x.title, whole(x.delays.TotalCount()), bars(x.delays))
 		if x.limited != "" {
 			fmt.Fprintf(&b, "  ! * %s\n", x.limited)
