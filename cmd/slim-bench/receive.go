@@ -180,7 +180,7 @@ func (p *program) receive(ctx context.Context, o *receiveOptions, args []string)
 	if in.conn, in.self, err = meet(ctx, o.target, "receive", in); err != nil {
 		return err
 	}
-	defer in.conn.Close()
+	defer in.conn.Abort()
 	if _, err := in.conn.Subscribe(ctx, 1, 0, func(int) load.Address { return name }); err != nil {
 		return err
 	}
@@ -226,12 +226,11 @@ func (in *inbox) tell(w io.Writer, out *json.Encoder, o *receiveOptions) error {
 	for _, t := range all {
 		wrong = wrong || t.Lost+t.Twice+t.OutOfOrder > 0
 	}
-	switch {
-	case o.output == "json":
+	if o.output == "json" {
 		if err := out.Encode(map[string]any{"messages": in.came, "absent": absent, "changed": in.changed, "senders": all}); err != nil {
 			return err
 		}
-	default:
+	} else {
 		for _, t := range all {
 			t.print(w)
 		}

@@ -130,7 +130,7 @@ func (p *program) send(ctx context.Context, o *sendOptions, args []string) error
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer c.Abort()
 	if o.wait > 0 {
 		if err := ask(ctx, c, client.Letter{From: self, To: to, All: o.all, Kind: client.Asking}, somebody, o.wait); err != nil {
 			return fmt.Errorf("%s at %s: %w", to, o.target, err)
