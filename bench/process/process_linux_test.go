@@ -1,6 +1,7 @@
 package process
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -296,5 +297,22 @@ func TestProcessorsAreReadAsTheKernelWritesThem(t *testing.T) {
 	}
 	if r := read(os.Getpid()); !r.known || r.busy <= 0 || r.ours <= 0 {
 		t.Errorf("of this machine: %+v", r)
+	}
+}
+
+// Two processes read one clock by one name.
+func TestClockIsSharedAndNamed(t *testing.T) {
+	before, name := Clock()
+	uptime, err := os.ReadFile("/proc/uptime") // of the same clock, or of one that also counts suspension
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, again := Clock()
+	var seconds float64
+	if _, err := fmt.Sscan(string(uptime), &seconds); err != nil {
+		t.Fatal(err)
+	}
+	if name == "" || again != name || after < before || float64(before) > (seconds+1)*1e9 {
+		t.Errorf("%d by %q, then %d by %q, %g s after the start", before, name, after, again, seconds)
 	}
 }

@@ -213,3 +213,35 @@ func TestPairRefusesMistakes(t *testing.T) {
 		}
 	}
 }
+
+// A sender at a rate goes on until it is interrupted, and that is no failure.
+func TestSendAtARateUntilInterrupted(t *testing.T) {
+	addr := node(t)
+	r := startReceiver(t, "org/demo/bob", "--count", "50", "--target", addr)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out, stderr shared
+	sent := make(chan int, 1)
+	go func() {
+		sent <- run(ctx, []string{"send", "org/demo/bob", "--rate", "500", "--target", addr}, nil, &out, &stderr)
+	}()
+	if code := <-r.code; code != exitOK || !strings.Contains(r.stdout.b.String(), "50 messages in ") {
+		t.Errorf("receive: exit %d, %s%s", code, &r.stdout.b, &r.stderr.b)
+	}
+	cancel()
+	if code := <-sent; code != exitOK || !strings.Contains(stderr.b.String(), " late (p99)\n") {
+		t.Errorf("send: exit %d, %s", code, &stderr.b)
+	}
+}
+
+// A receiver whose sender falls silent ends by itself, and tells what did not come.
+func TestReceiveEndsWhenNothingComes(t *testing.T) {
+	addr := node(t)
+	r := startReceiver(t, "org/demo/bob", "--count", "5", "--idle", "100ms", "--target", addr)
+	if code, stderr := send(t, "one\ntwo\n", "org/demo/bob", "--target", addr); code != exitOK {
+		t.Fatalf("exit %d, %s", code, stderr)
+	}
+	if code := <-r.code; code != exitFailed || !strings.Contains(r.stdout.b.String(), "of 5 did not come, 0 came changed\n") {
+		t.Errorf("exit %d, %s%s", code, &r.stdout.b, &r.stderr.b)
+	}
+}
