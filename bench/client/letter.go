@@ -39,7 +39,8 @@ func (c *Conn) TryPost(l Letter) error { return c.TrySend(l.encode()) }
 func (c *Conn) Finish(ctx context.Context) error { return c.Conn.Close(ctx) }
 
 func (l Letter) encode() []byte {
-	h := wire.PublishHeader{Source: text(l.From), Dest: text(l.To), Identity: "bench", Version: version, Fanout: 1, TTL: firstTTL}
+	h := wire.PublishHeader{Source: text(l.From), Dest: text(l.To), Identity: "bench", Version: version, Fanout: 1,
+		TTL: firstTTL}
 	session := &pb.SessionHeader{SessionType: pb.SessionType_SESSION_TYPE_POINT_TO_POINT, SessionId: sessionID,
 		SessionMessageType: pb.SessionMessageType(l.Kind)}
 	if l.All {

@@ -222,7 +222,8 @@ func multiple(n, first result.NodeResult, name string) cell {
 		return missing
 	}
 	times := theirs.Times(ours)
-	return cell{Text: told(fmt.Sprintf("%.3g×", times.Value), times, cmp.Or(n.Marked(name), first.Marked(name))), Class: "num"}
+	text := told(fmt.Sprintf("%.3g×", times.Value), times, cmp.Or(n.Marked(name), first.Marked(name)))
+	return cell{Text: text, Class: "num"}
 }
 
 // kindOf says what the figures of a run are.

@@ -182,8 +182,8 @@ func recordings(r *result.Results) (all []recording, err error) {
 				if round.Histogram == "" {
 					continue
 				}
-				x := recording{c.Scenario + " " + c.Label + " on " + r.Nodes[k].Name, n.Marked("p50"), round.Begun.Add(c.Params.Warmup),
-					c.Params.Duration, nil}
+				x := recording{title: c.Scenario + " " + c.Label + " on " + r.Nodes[k].Name, limited: n.Marked("p50"),
+					from: round.Begun.Add(c.Params.Warmup), length: c.Params.Duration}
 				if x.delays, err = hdr.Decode([]byte(round.Histogram)); err != nil {
 					return nil, fmt.Errorf("delays of %s in round %d: %w", x.title, round.Number, err)
 				}

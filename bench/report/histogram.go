@@ -76,8 +76,9 @@ func bars(h *hdr.Histogram) string {
 	var b strings.Builder
 	for _, x := range all {
 		width := int(math.Ceil(barWidth * float64(x.n) / float64(most)))
-		text := fmt.Sprintf("  up to %7s %6.2f%% %12s %s", result.Format(x.to, result.Nanoseconds), 100*float64(x.n)/float64(h.TotalCount()),
-			whole(x.n), strings.Repeat("█", width))
+		percent := 100 * float64(x.n) / float64(h.TotalCount())
+		text := fmt.Sprintf("  up to %7s %6.2f%% %12s %s", result.Format(x.to, result.Nanoseconds), percent, whole(x.n),
+			strings.Repeat("█", width))
 		b.WriteString(strings.TrimRight(text, " ") + "\n")
 	}
 	return b.String()

@@ -42,8 +42,10 @@ missing, the rounds are too few or too noisy, or the generator was the limit.`,
 			o := new(compareOptions)
 			fs.StringVar(&o.node, "node", "", "`NAME` of the node in the results; the first, if not given")
 			fs.BoolVar(&o.all, "all", false, "all metrics, not only the main ones")
-			fs.Float64Var(&o.alpha, "alpha", 0.05, "changes with a probability below are called changes; intervals hold with the rest of it (0.05: 95 %)")
-			fs.StringArrayVar(&o.require, "require", nil, "`CONDITION`: METRIC / old <= NUMBER (or >=), judged in every case that has the metric: exit 1 if it does not hold; may be repeated")
+			fs.Float64Var(&o.alpha, "alpha", 0.05, "changes with a probability below are called changes; intervals hold with the "+
+				"rest of it (0.05: 95 %)")
+			fs.StringArrayVar(&o.require, "require", nil, "`CONDITION`: METRIC / old <= NUMBER (or >=), judged in every case that "+
+				"has the metric: exit 1 if it does not hold; may be repeated")
 			fs.StringVar(&o.output, "output", "text", "`text|json`: how the comparison is printed")
 			return o
 		},

@@ -70,7 +70,8 @@ func runFlags(fs *pflag.FlagSet) any {
 	for _, f := range report.Forms() {
 		forms = append(forms, f.Name+": "+f.About)
 	}
-	fs.StringVar(&o.suite, "suite", "", "`NAME|FILE.yaml`: "+strings.Join(scenario.Suites(), ", ")+", or a file: scenarios with conditions")
+	fs.StringVar(&o.suite, "suite", "", "`NAME|FILE.yaml`: "+strings.Join(scenario.Suites(), ", ")+
+		", or a file: scenarios with conditions")
 	fs.StringVar(&o.node, "node", "", "[NAME=][nats:|blind:]`CMD`: start this node for each measurement; {listen}, {host}, {port} and "+
 		"{config} in CMD are replaced")
 	fs.StringArrayVar(&o.versus, "versus", nil, "[NAME=][nats:|blind:]`CMD`: another node, measured in turn with the first; base=CMD is an "+
@@ -174,7 +175,8 @@ func (p *program) measure(ctx context.Context, o *runOptions, args []string) err
 	show.done()
 	err = errors.Join(err, keep(scenario.Progress{}, true), stop())
 	results.Command, results.Suite = p.args, o.suite
-	return errors.Join(p.print(results, outputs, o), err, verdict(results, failed, slices.ContainsFunc(outputs, output.tells)))
+	said := slices.ContainsFunc(outputs, output.tells)
+	return errors.Join(p.print(results, outputs, o), err, verdict(results, failed, said))
 }
 
 // tells reports whether people see the output who wait for the end of the run.

@@ -150,7 +150,8 @@ func (in *inbox) judged() []*tally {
 		seen := t.seq.Seen()
 		t.Lost, t.Twice, t.OutOfOrder, t.Seconds = seen.Missing, seen.Duplicates, seen.Reordered, float64(t.last-t.begin)/1e9
 		if t.delays != nil {
-			t.Delays = map[string]float64{"max": float64(t.delays.Max()), "mean": t.delays.Mean(), "deviation": t.delays.Deviation()}
+			t.Delays = map[string]float64{"max": float64(t.delays.Max()), "mean": t.delays.Mean(),
+				"deviation": t.delays.Deviation()}
 			for least, q := range map[uint64]float64{2: 50, 10: 90, 100: 99, 1000: 99.9, 10000: 99.99} {
 				if t.Messages >= least { // of fewer it is the maximum by another name
 					t.Delays[fmt.Sprintf("p%g", q)] = float64(t.delays.Quantile(q))
@@ -227,7 +228,8 @@ func (in *inbox) tell(w io.Writer, out *json.Encoder, o *receiveOptions) error {
 		wrong = wrong || t.Lost+t.Twice+t.OutOfOrder > 0
 	}
 	if o.output == "json" {
-		if err := out.Encode(map[string]any{"messages": in.came, "absent": absent, "changed": in.changed, "senders": all}); err != nil {
+		sum := map[string]any{"messages": in.came, "absent": absent, "changed": in.changed, "senders": all}
+		if err := out.Encode(sum); err != nil {
 			return err
 		}
 	} else {
@@ -249,7 +251,8 @@ func (t *tally) print(w io.Writer) {
 	fmt.Fprintf(w, "%s messages", count(t.Messages))
 	if t.Seconds > 0 {
 		fmt.Fprintf(w, " in %s: %s, %s", result.Format(t.Seconds*1e9, result.Nanoseconds),
-			result.Format(float64(t.Messages)/t.Seconds, result.PerSecond), result.Format(float64(t.Bytes)/t.Seconds, result.BytesPerSecond))
+			result.Format(float64(t.Messages)/t.Seconds, result.PerSecond),
+			result.Format(float64(t.Bytes)/t.Seconds, result.BytesPerSecond))
 	}
 	fmt.Fprintf(w, "\nlost %s, twice %s, out of order %s\n", count(t.Lost), count(t.Twice), count(t.OutOfOrder))
 	if t.First > 0 {

@@ -132,7 +132,8 @@ func (p *program) send(ctx context.Context, o *sendOptions, args []string) error
 	}
 	defer c.Abort()
 	if o.wait > 0 {
-		if err := ask(ctx, c, client.Letter{From: self, To: to, All: o.all, Kind: client.Asking}, somebody, o.wait); err != nil {
+		question := client.Letter{From: self, To: to, All: o.all, Kind: client.Asking}
+		if err := ask(ctx, c, question, somebody, o.wait); err != nil {
 			return fmt.Errorf("%s at %s: %w", to, o.target, err)
 		}
 	}
@@ -169,7 +170,8 @@ func ask(ctx context.Context, c *client.Conn, question client.Letter, somebody a
 		select {
 		case l := <-somebody:
 			if l.From.Parts[0] != question.From.Parts[0] {
-				return fmt.Errorf("the name is held by an application of SLIM, %s, which talks in sessions: start slim-bench receive under another", l.From)
+				return fmt.Errorf("the name is held by an application of SLIM, %s, which talks in sessions: start slim-bench receive "+
+					"under another", l.From)
 			}
 			return nil
 		case <-again.C:
@@ -238,8 +240,8 @@ func (p *program) makeMessages(ctx context.Context, c *client.Conn, m load.Messa
 	}
 	all := few.left
 	s := load.NewSender(few, m.Size)
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(askEvery, func() { _ = c.Close() }) }) // one that waits for the node
-	defer stop()
+	// A sender that waits for the node does not look at ctx.
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(askEvery, c.Abort) })()
 	begun := load.Now()
 	if o.rate > 0 {
 		err = s.Open(ctx, time.Second/time.Duration(o.rate))

@@ -195,8 +195,10 @@ func (b *Browser) Eval(expression string, into any) {
 // Show opens a page in a window of that width, for people who want it light or dark.
 func (b *Browser) Show(url string, width int, scheme string) {
 	b.t.Helper()
-	b.Do("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500})
-	b.Do("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}})
+	b.Do("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": 900, "deviceScaleFactor": 1,
+		"mobile": width < 500})
+	b.Do("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{
+		{"name": "prefers-color-scheme", "value": scheme}}})
 	b.Do("Page.navigate", map[string]any{"url": url})
 	b.Eval(`new Promise((done) => document.readyState === "complete" ? done(1) : addEventListener("load", () => done(1)))`, new(int))
 }
