@@ -34,7 +34,7 @@ type publisher struct {
 // template is an encoded message with offsets into it.
 type template struct {
 	b        []byte
-	body     load.Body
+	size     int       // of the payload
 	header   wire.Span // content of the SLIMHeader
 	head     wire.Header
 	names    mac.Names
@@ -109,7 +109,7 @@ func (p *publisher) template(m load.Message, to load.Address, identity string) (
 	if m.All {
 		h.Fanout = fanoutAll
 	}
-	t := template{body: load.NewBody(m.Size)}
+	t := template{size: m.Size}
 	t.b = wire.AppendPublish(make([]byte, prefixLen), &h, sessionHeader(m.All), content(m.Size))
 	putPrefix(t.b)
 	msg := t.b[prefixLen:]
@@ -158,7 +158,7 @@ func (p *publisher) build(first uint64, n int, at, step int64) {
 		}
 		begin := len(p.out)
 		p.out = append(p.out, t.b...)
-		t.body.Put(p.out[len(p.out)-load.StampSize:], load.Stamp{Seq: seq, At: at + int64(i)*step, Sender: p.sender})
+		load.Stamp{Seq: seq, At: at + int64(i)*step, Sender: p.sender}.PutEnd(p.out, t.size)
 		if p.fresh {
 			b := p.out[begin:]
 			p.fill(t.identity.Of(b))

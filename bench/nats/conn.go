@@ -293,7 +293,7 @@ func (c *Conn) pong() {
 type publisher struct {
 	c      *Conn
 	sender uint32
-	body   load.Body
+	size   int      // of payloads
 	msgs   [][]byte // one encoded PUB for each destination
 	out    []byte
 }
@@ -303,7 +303,7 @@ func (c *Conn) Publisher(m load.Message) (load.Publisher, error) {
 	if m.Size < load.StampSize || len(m.To) == 0 {
 		return nil, fmt.Errorf("nats: payload of %d bytes to %d subjects: want at least %d and 1", m.Size, len(m.To), load.StampSize)
 	}
-	p := &publisher{c: c, sender: m.Sender, body: load.NewBody(m.Size)}
+	p := &publisher{c: c, sender: m.Sender, size: m.Size}
 	for _, to := range m.To {
 		b := fmt.Appendf(nil, "PUB %s %d\r\n", Subject(to), m.Size)
 		b = append(b, make([]byte, m.Size)...)
@@ -318,7 +318,7 @@ func (p *publisher) Send(first uint64, n int, at, step int64) error {
 	for i := range n {
 		seq := first + uint64(i)
 		p.out = append(p.out, p.msgs[seq%uint64(len(p.msgs))]...)
-		p.body.Put(p.out[len(p.out)-2-load.StampSize:], load.Stamp{Seq: seq, At: at + int64(i)*step, Sender: p.sender})
+		load.Stamp{Seq: seq, At: at + int64(i)*step, Sender: p.sender}.PutEnd(p.out[:len(p.out)-2], p.size)
 	}
 	if err := p.c.write(p.out); err != nil {
 		if known := p.c.Err(); known != nil {
