@@ -82,7 +82,7 @@ var rules = []rule{
 	{path: "internal/admin", level: 5, outside: []string{"github.com/prometheus/client_golang/prometheus"}}, // the format of metrics
 	{path: "internal/cli", level: 5, outside: []string{"golang.org/x/term"}},
 
-	{path: "bench/process", level: 6, outside: []string{"golang.org/x/sys/unix"}},
+	{path: "bench/process", level: 6, outside: []string{"github.com/prometheus/procfs", "golang.org/x/sys/unix"}},
 	{path: "bench/load", level: 6, step: 1, outside: []string{"github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/sys/unix"}},
 	{path: "bench/client", level: 6, step: 2},
 	{path: "bench/nats", level: 6, step: 2},
