@@ -42,8 +42,8 @@ type template struct {
 	tag      wire.Span
 }
 
-// publisher makes a publisher that signs with mac.
-func (c *Conn) publisher(m load.Message, mac *mac.MAC) (load.Publisher, error) {
+// newPublisher makes a publisher that signs with mac.
+func newPublisher(c *Conn, m load.Message, mac *mac.MAC) (load.Publisher, error) {
 	switch {
 	case m.Size < load.StampSize:
 		return nil, fmt.Errorf("payload of %d bytes: want at least %d", m.Size, load.StampSize)

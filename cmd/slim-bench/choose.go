@@ -221,7 +221,7 @@ func (o *runOptions) first(ctx context.Context, clean *func(), stderr io.Writer)
 	case o.node != "" && len(o.targets) > 0:
 		return load.Target{}, errors.New("--node and --target exclude each other")
 	case len(o.targets) > 0:
-		t, err := parseAddresses(o.targets, "node", o.pid)
+		t, err := parseAddresses(o.targets, "node", o.pid, &o.secure)
 		if err == nil {
 			err = errors.Join(reachable(ctx, t.Addrs), o.checkPID(t.Addrs))
 		}
@@ -245,7 +245,8 @@ const reachLimit = 5 * time.Second
 func reachable(ctx context.Context, addrs []string) error {
 	d := net.Dialer{Timeout: reachLimit}
 	for _, addr := range addrs {
-		c, err := d.DialContext(ctx, "tcp", addr)
+		network, address := process.Split(addr)
+		c, err := d.DialContext(ctx, network, address)
 		if err != nil {
 			return fmt.Errorf("--target %s: nobody answers there: start the node, or check the address (%w)", addr, err)
 		}

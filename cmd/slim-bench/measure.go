@@ -25,6 +25,7 @@ type runOptions struct {
 	node      string
 	versus    []string
 	targets   []string
+	secure    secureOptions
 	pid       int
 	floor     bool
 	suite     string
@@ -65,9 +66,10 @@ values, --size 100,1K, makes a case of each.`,
 func runFlags(fs *pflag.FlagSet) any {
 	o := &runOptions{fs: fs, params: map[string]*[]string{}}
 	fs.StringVar(&o.suite, "suite", "", strings.Join(scenario.Suites(), ", ")+", or a file: scenarios with conditions")
-	fs.StringVar(&o.node, "node", "", "[NAME=][nats:|blind:]CMD: start this node for each measurement; {listen}, {host}, {port} and {config} in CMD are replaced")
-	fs.StringArrayVar(&o.versus, "versus", nil, "[NAME=][nats:|blind:]CMD: another node, measured in turn with the first; base=CMD is an earlier build; may be repeated")
-	fs.StringArrayVar(&o.targets, "target", nil, "address of a running node instead of --node: host:port, http://…, nats://…; of a cluster: the first for publishers, the others for subscribers")
+	fs.StringVar(&o.node, "node", "", "[NAME=][PROTOCOL:]CMD: start this node for each measurement; {listen}, {host}, {port} and {config} in CMD are replaced. PROTOCOL is nats, or tls, mtls, ws, wss or unix: how {config} makes a SLIM node listen")
+	fs.StringArrayVar(&o.versus, "versus", nil, "[NAME=][PROTOCOL:]CMD: another node, measured in turn with the first; base=CMD is an earlier build; may be repeated")
+	fs.StringArrayVar(&o.targets, "target", nil, "address of a running node instead of --node: host:port, http://, https://, ws://, wss://, unix:// or nats://; of a cluster: the first for publishers, the others for subscribers")
+	o.secure.flags(fs)
 	fs.IntVar(&o.pid, "pid", 0, "process of --target, to measure its CPU and memory")
 	fs.BoolVar(&o.floor, "floor", true, "measure the blind relay beside the nodes, where a scenario allows it: what any node must cost")
 	fs.IntVar(&o.rounds, "rounds", 0, "measure everything so often; medians are printed (1, or the suite's)")
