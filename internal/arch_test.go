@@ -89,7 +89,7 @@ var rules = []rule{
 	{path: "bench/result", level: 6, step: 2, outside: []string{"golang.org/x/perf/benchmath", "github.com/aclements/go-moremath/stats"}}, // distributions
 	{path: "bench/relay", level: 6, step: 3},
 	{path: "bench/report", level: 6, step: 3},
-	{path: "bench/scenario", level: 6, step: 3, outside: []string{"go.yaml.in/yaml/v4"}},
+	{path: "bench/scenario", level: 6, step: 3, outside: []string{"go.yaml.in/yaml/v4", "golang.org/x/sync/errgroup"}},
 
 	{path: "cmd/...", level: top, outside: []string{"github.com/spf13/pflag"}},
 	{path: "interop/...", level: top},

@@ -33,7 +33,9 @@ type Kind struct {
 // Keys of Params that scenarios with traffic read.
 var (
 	pacing  = []string{"inflight", "rate", "duration", "warmup"}
+	courses = []string{"total-rate", "stages", "count"} // of scenarios that measure once
 	message = append([]string{"size", "identity", "identity-size"}, pacing...)
+	traffic = append(message, courses...)
 )
 
 // kinds returns all kinds in the order of their lists.
@@ -41,7 +43,7 @@ func kinds() []Kind {
 	return []Kind{
 		// Senders and receivers in pairs, each message for one receiver.
 		{
-			kind: "p2p", Uses: slices.Concat([]string{"pairs"}, message), Blind: true, Nats: true,
+			kind: "p2p", Uses: slices.Concat([]string{"pairs"}, traffic), Blind: true, Nats: true,
 			Label: func(p result.Params) string {
 				return fmt.Sprintf("%d→%d %s, %s", p.Pairs, p.Pairs, p.Message(), p.Pace())
 			},
@@ -49,25 +51,25 @@ func kinds() []Kind {
 		},
 		// One sender, each message for all members of a group.
 		{
-			kind: "fanout", Uses: slices.Concat([]string{"fanout"}, message), Blind: true, Nats: true,
+			kind: "fanout", Uses: slices.Concat([]string{"fanout"}, traffic), Blind: true, Nats: true,
 			Label: func(p result.Params) string { return fmt.Sprintf("1→%d %s, %s", p.Fanout, p.Message(), p.Pace()) },
 			Run:   once(func(ctx context.Context, t *load.Traffic, p result.Params) error { return group(ctx, t, p.Fanout, 1) }),
 		},
 		// Many senders, one receiver. Order is judged for each sender.
 		{
-			kind: "fanin", Uses: slices.Concat([]string{"senders"}, message), Blind: true, Nats: true,
+			kind: "fanin", Uses: slices.Concat([]string{"senders"}, traffic), Blind: true, Nats: true,
 			Label: func(p result.Params) string { return fmt.Sprintf("%d→1 %s, %s", p.Senders, p.Message(), p.Pace()) },
 			Run:   once(fanin),
 		},
 		{
-			kind: "anycast", Uses: slices.Concat([]string{"instances"}, message), Run: anycast,
+			kind: "anycast", Uses: slices.Concat([]string{"instances"}, traffic), Run: anycast,
 			Label: func(p result.Params) string {
 				return fmt.Sprintf("1→any of %d %s, %s", p.Instances, p.Message(), p.Pace())
 			},
 		},
 		// Several groups beside each other, each with members and senders of its own.
 		{
-			kind: "groups", Uses: slices.Concat([]string{"groups", "members", "senders"}, message), Blind: true, Nats: true,
+			kind: "groups", Uses: slices.Concat([]string{"groups", "members", "senders"}, traffic), Blind: true, Nats: true,
 			Label: func(p result.Params) string {
 				return fmt.Sprintf("%d groups of %d, %d senders each, %s, %s", p.Groups, p.Members, p.Senders, p.Message(), p.Pace())
 			},
@@ -83,7 +85,7 @@ func kinds() []Kind {
 		// Short and long messages of one sender behind each other. The long ones shall not break order, nor hold the
 		// short ones up for longer than their bytes take.
 		{
-			kind: "mixed", Uses: slices.Concat([]string{"sizes", "pairs", "identity", "identity-size"}, pacing), Blind: true,
+			kind: "mixed", Uses: slices.Concat([]string{"sizes", "pairs", "identity", "identity-size"}, pacing, courses), Blind: true,
 			Label: func(p result.Params) string {
 				return fmt.Sprintf("%d→%d sizes %s %s, %s", p.Pairs, p.Pairs, p.Sizes, p.Identity, p.Pace())
 			},
@@ -124,6 +126,12 @@ func kinds() []Kind {
 					how = fmt.Sprintf("reading %s/s", load.SizeText(p.StallRate))
 				}
 				return fmt.Sprintf("1→%d %s, %s, one member %s for %v", p.Fanout, p.Message(), p.Pace(), how, p.Stall)
+			},
+		},
+		{
+			kind: "search", Uses: strings.Fields("pairs size identity identity-size total-rate p99-bound duration warmup"), Run: search,
+			Label: func(p result.Params) string {
+				return fmt.Sprintf("%d→%d %s, highest rate with a p99 of %v", p.Pairs, p.Pairs, p.Message(), p.P99Bound)
 			},
 		},
 		{

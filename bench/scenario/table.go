@@ -32,12 +32,8 @@ func table(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, 
 		return base, err
 	}
 	ms, err := tableTraffic(ctx, g, p, "", true)
-	ms = append(ms, base...)
-	a, b := value(base, "small table: "+result.CostMetric), value(ms, result.CostMetric)
-	if a > 0 && b > 0 {
-		ms = append(ms, result.Metric{Name: result.CostMetric + ", full/small table", Unit: result.Ratio, Value: b / a, Better: result.Lower})
-	}
-	return ms, err
+	full, few := value(ms, result.CostMetric), value(base, "small table: "+result.CostMetric)
+	return slices.Concat(ms, base, compared(result.CostMetric+", full/small table", full, few, result.Lower)), err
 }
 
 // held is name i of holder h. All share the first two components, as the agents of one organisation do.

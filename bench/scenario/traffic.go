@@ -177,7 +177,7 @@ func judged(t *load.Traffic) (ms []result.Metric) {
 			ms = append(ms, result.Metric{Name: m.name, Value: float64(m.n), Better: result.Lower, Worst: true})
 		}
 	}
-	if t.Rate > 0 {
+	if t.Open() {
 		ms = append(ms, result.Metric{Name: result.LateMetric, Unit: result.Nanoseconds, Value: float64(t.Lag().Quantile(99))})
 	}
 	return ms
@@ -191,6 +191,14 @@ func memory(m load.Mark) []result.Metric {
 		{Name: "node RSS", Unit: result.Bytes, Value: float64(m.Node.RSS), Better: result.Lower},
 		{Name: "node RSS peak", Unit: result.Bytes, Value: float64(m.Node.Peak), Better: result.Lower},
 	}
+}
+
+// compared is the ratio of two figures, if there are both.
+func compared(name string, a, b float64, better result.Better) []result.Metric {
+	if a <= 0 || b <= 0 {
+		return nil
+	}
+	return []result.Metric{{Name: name, Unit: result.Ratio, Value: a / b, Better: better}}
 }
 
 // value finds a metric; 0: it is not there.

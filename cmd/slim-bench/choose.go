@@ -121,7 +121,7 @@ func (o *runOptions) scenarioPlan(args []string) (scenario.Plan, error) {
 }
 
 // spanning are the parameters that tell a scenario's own cases apart: giving one replaces those cases.
-var spanning = []string{"size", "sizes", "identity", "inflight", "rate", "pairs"}
+var spanning = []string{"size", "sizes", "identity", "inflight", "rate", "total-rate", "stages", "count", "pairs"}
 
 func (o *runOptions) spans(s scenario.Scenario) bool {
 	return slices.ContainsFunc(spanning, func(f string) bool { return o.fs.Changed(f) && slices.Contains(s.Uses, f) })
