@@ -69,6 +69,7 @@ func TestBadFilesNamePlaceAndNearestWord(t *testing.T) {
 		{"suite: x", "list of runs"},
 		{"suite: x\noptional-node: [a]\nruns: []", "did you mean optional-nodes?"},
 		{"suite: x\nruns:\n  - scenario: p2p\n    nodes: [floor]\n    require: [\"p50 / base <= 1\"]", "f.yaml:5:15: condition"},
+		{"suite: x\ntransports: [tsl]\nruns: []", "f.yaml:2:14: no transport \"tsl\"; did you mean tls?"},
 		{"suite: x\ndefaults: {duraton: 1s}\nruns: []", "did you mean duration?"},
 	} {
 		path := filepath.Join(dir, "f.yaml")

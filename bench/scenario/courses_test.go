@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/faults"
@@ -138,3 +139,52 @@ func TestSearchBlamesTheGenerator(t *testing.T) {
 type sleepy struct{ load.Timers }
 
 func (sleepy) Until(due int64) { time.Sleep(max(time.Duration(due-load.Now()), 8*time.Millisecond)) }
+
+// A run that is to stop at a failure measures nothing after the first condition that fails, and fails by that alone.
+func TestRunStopsAtItsFirstBrokenCondition(t *testing.T) {
+	for _, stop := range []bool{false, true} {
+		bad, good := told(result.Metric{Name: "lost", Value: 3, Worst: true}), told(result.Metric{Name: "lost", Worst: true})
+		require := conditions(t, "lost <= 0")
+		plan := Plan{Targets: named("ours"), Rounds: 2, StopAtFailure: stop,
+			Cases: []Case{{Scenario: good, Require: require}, {Scenario: bad, Require: require}, {Scenario: good, Require: require}}}
+		r, err := plan.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		measured := 0
+		for _, c := range r.Cases {
+			measured += len(c.Nodes[0].Rounds)
+		}
+		want := map[bool]int{false: 6, true: 2}[stop]
+		if len(r.Failed()) != 1 || measured != want || !r.Valid {
+			t.Errorf("stop %v: %d measurements, want %d; failed %v, invalid %q", stop, measured, want, r.Failed(), r.Invalid)
+		}
+	}
+}
+
+// The first node is measured by further ways where its configuration is ours.
+func TestWaysAreNodesOfTheirNames(t *testing.T) {
+	s, err := LoadSuite("transports")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := load.Target{Name: "ours", Dialer: client.Dialer{}}
+	ours.Command.Text = "slim --config {config}"
+	plan := s.Plan([]load.Target{ours})
+	if err := plan.Ways(); err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.Targets) != 6 || plan.Targets[2].Name != "mtls" || plan.Targets[2].Command.Transport != "mtls" || plan.Targets[0].Command.Transport != "" {
+		t.Errorf("targets %+v", plan.Targets)
+	}
+	if err := plan.Check(); err != nil {
+		t.Error(err)
+	}
+	other := s.Plan(named("ours"))
+	if err := other.Ways(); err == nil || !strings.Contains(err.Error(), "started with {config}") {
+		t.Errorf("a node that runs: %v", err)
+	}
+	if err := other.Check(); err != nil { // its conditions are skipped then
+		t.Error(err)
+	}
+}

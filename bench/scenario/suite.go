@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
@@ -18,6 +19,7 @@ type Suite struct {
 	Name, About       string
 	Rounds, MaxRounds int
 	Optional          []string // names of nodes that may be missing: conditions on them are skipped then
+	Transports        []string // by which the first node is measured as well; each is a node of that name
 	Runs              []SuiteRun
 }
 
@@ -30,7 +32,7 @@ type SuiteRun struct {
 }
 
 // Suites returns the names of the built-in suites, from the shortest to the longest.
-func Suites() []string { return []string{"smoke", "behaviour", "ci", "full"} }
+func Suites() []string { return []string{"smoke", "behaviour", "ci", "transports", "full"} }
 
 // suiteFile is a suite as it is written:
 //
@@ -39,6 +41,7 @@ func Suites() []string { return []string{"smoke", "behaviour", "ci", "full"} }
 //	rounds: 5                            # optional, 1
 //	max-rounds: 15                       # optional, rounds: how far doubt about a condition may go
 //	optional-nodes: [base]               # optional: may be missing, and conditions on them are skipped then
+//	transports: [tls, ws]                # optional: the first node once more by each of these, as a node of that name
 //	defaults: {duration: 1s}             # optional: for all runs whose scenario reads the key
 //	runs: [...]
 type suiteFile struct {
@@ -46,6 +49,7 @@ type suiteFile struct {
 	Rounds       yaml.Node
 	MaxRounds    yaml.Node `yaml:"max-rounds"`
 	Optional     []string  `yaml:"optional-nodes"`
+	Transports   list
 	Defaults     yaml.Node
 	Runs         list
 }
@@ -96,6 +100,12 @@ func (d document) suite(n *yaml.Node) (Suite, error) {
 		}
 	}
 	s.MaxRounds = max(s.MaxRounds, s.Rounds)
+	for _, e := range f.Transports {
+		if !slices.Contains(process.Transports(), e.Value) {
+			return s, d.at(e, "no transport %q%s", e.Value, suggest.Hint(e.Value, process.Transports()))
+		}
+		s.Transports = append(s.Transports, e.Value)
+	}
 	if err := d.params(&f.Defaults, new(result.Params), nil, false); err != nil {
 		return s, err
 	}
@@ -184,7 +194,7 @@ func (d document) condition(n *yaml.Node, nodes []string) (c result.Condition, e
 
 // Plan puts the suite's runs to the targets, of which the first is the one that is judged.
 func (s Suite) Plan(targets []load.Target) Plan {
-	p := Plan{Targets: targets, Rounds: s.Rounds, MaxRounds: s.MaxRounds, Optional: s.Optional}
+	p := Plan{Targets: targets, Rounds: s.Rounds, MaxRounds: s.MaxRounds, Optional: slices.Concat(s.Optional, s.Transports), Transports: s.Transports}
 	for _, r := range s.Runs {
 		nodes := slices.Clone(r.Nodes)
 		if len(nodes) > 0 {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/scenario"
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // cases turns arguments and flags into what is to be measured; the targets are still missing.
@@ -166,6 +167,9 @@ func (o *runOptions) choose(ctx context.Context, plan *scenario.Plan, stderr io.
 		return clean, err
 	}
 	plan.Targets = []load.Target{first}
+	if err := o.ways(plan); err != nil {
+		return clean, err
+	}
 	for i, v := range o.versus {
 		t, err := parseTarget(v, fmt.Sprintf("versus%d", i+1))
 		if err != nil {
@@ -190,6 +194,23 @@ func (o *runOptions) choose(ctx context.Context, plan *scenario.Plan, stderr io.
 	}
 	// Nodes that may be missing in a suite may not in what is asked for beside it.
 	return clean, scenario.Plan{Targets: plan.Targets, Cases: []scenario.Case{{Require: o.required}}}.Check()
+}
+
+// ways adds the transports of --transports, or those of a suite where the node can be started so.
+func (o *runOptions) ways(plan *scenario.Plan) error {
+	if o.fs.Changed("transports") {
+		for _, way := range o.transports {
+			if !slices.Contains(process.Transports(), way) {
+				return fmt.Errorf("--transports: no transport %q%s", way, suggest.Hint(way, process.Transports()))
+			}
+		}
+		plan.Transports = o.transports
+		return plan.Ways()
+	}
+	if len(o.targets) == 0 {
+		return plan.Ways()
+	}
+	return nil
 }
 
 // relay is the floor. It starts here; what it says of a node that may run elsewhere is what this generator can do.

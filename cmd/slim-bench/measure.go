@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/report"
 	"github.com/seed31b3bfd0/slimgo/bench/scenario"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
@@ -21,24 +22,26 @@ import (
 
 // runOptions are the flags of run, as given.
 type runOptions struct {
-	fs        *pflag.FlagSet
-	node      string
-	versus    []string
-	targets   []string
-	secure    secureOptions
-	pid       int
-	floor     bool
-	suite     string
-	rounds    int
-	maxRounds int
-	require   []string
-	required  []result.Condition // require, parsed
-	output    string
-	report    string
-	quiet     bool
-	color     string
-	profile   string
-	params    map[string]*[]string // by key
+	fs         *pflag.FlagSet
+	node       string
+	versus     []string
+	targets    []string
+	secure     secureOptions
+	transports []string
+	stop       bool
+	pid        int
+	floor      bool
+	suite      string
+	rounds     int
+	maxRounds  int
+	require    []string
+	required   []result.Condition // require, parsed
+	output     string
+	report     string
+	quiet      bool
+	color      string
+	profile    string
+	params     map[string]*[]string // by key
 }
 
 func runCommand() command {
@@ -70,11 +73,13 @@ func runFlags(fs *pflag.FlagSet) any {
 	fs.StringArrayVar(&o.versus, "versus", nil, "[NAME=][PROTOCOL:]CMD: another node, measured in turn with the first; base=CMD is an earlier build; may be repeated")
 	fs.StringArrayVar(&o.targets, "target", nil, "address of a running node instead of --node: host:port, http://, https://, ws://, wss://, unix:// or nats://; of a cluster: the first for publishers, the others for subscribers")
 	o.secure.flags(fs)
+	fs.StringSliceVar(&o.transports, "transports", nil, "measure the first node by these as well: "+strings.Join(process.Transports(), ", "))
 	fs.IntVar(&o.pid, "pid", 0, "process of --target, to measure its CPU and memory")
 	fs.BoolVar(&o.floor, "floor", true, "measure the blind relay beside the nodes, where a scenario allows it: what any node must cost")
 	fs.IntVar(&o.rounds, "rounds", 0, "measure everything so often; medians are printed (1, or the suite's)")
 	fs.IntVar(&o.maxRounds, "max-rounds", 0, "go on so far with cases whose conditions are unclear (the suite's)")
 	fs.StringArrayVar(&o.require, "require", nil, "METRIC <= NUMBER, or METRIC / NODE <= NUMBER (or >=): exit 1 if it does not hold; may be repeated")
+	fs.BoolVar(&o.stop, "stop-at-failure", false, "end the run when a condition fails")
 	fs.StringVar(&o.output, "output", "table", "how results are printed")
 	fs.StringVar(&o.report, "report", "", "folder for a page with plots (index.html), a summary (summary.md) and the results (results.json)")
 	fs.BoolVar(&o.quiet, "quiet", false, "no progress on stderr")
@@ -91,7 +96,7 @@ func runFlags(fs *pflag.FlagSet) any {
 		takes(fs, "LIST", k.Name)
 	}
 	for word, flags := range map[string]string{"MIX": "sizes", "NAME|FILE.yaml": "suite", "CMD": "node versus", "ADDRESS": "target",
-		"CONDITION": "require", "DIR": "report", "FILE": "cpuprofile", "table|json": "output", "WHEN": "color"} {
+		"CONDITION": "require", "TRANSPORTS": "transports", "DIR": "report", "FILE": "cpuprofile", "table|json": "output", "WHEN": "color"} {
 		takes(fs, word, strings.Fields(flags)...)
 	}
 	return o
@@ -125,7 +130,7 @@ func (p *program) measure(ctx context.Context, o *runOptions, args []string) err
 	}
 	defer clean()
 	show := newProgress(p.stderr, o.quiet)
-	plan.Progress = show.tell
+	plan.Progress, plan.StopAtFailure = show.tell, o.stop
 	stop, err := profile(o.profile)
 	if err != nil {
 		return err
