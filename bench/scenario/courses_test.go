@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -187,4 +188,26 @@ func TestWaysAreNodesOfTheirNames(t *testing.T) {
 	if err := other.Check(); err != nil { // its conditions are skipped then
 		t.Error(err)
 	}
+}
+
+// Clients that do not come in time end a storm, which says how many came, and that it was the time that ended.
+func TestStormSaysWhatEndedIt(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		tg := target(t, new(faults.Proxy))
+		tg.Dialer = watched{Dialer: tg.Dialer.(client.Dialer), before: func(ctx context.Context) error {
+			if err := load.Sleep(ctx, time.Second); err != nil {
+				return err
+			}
+			return nil
+		}}
+		plan := Plan{Targets: []load.Target{tg}, Rounds: 1, Cases: []Case{{Scenario: load1(t, "storm"),
+			Params: quick(func(p *result.Params) { p.Conns, p.SetupLimit = 100, 2500*time.Millisecond })}}}
+		r, err := plan.Run(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "before the storm: 64 of 100 clients came within 2.5s (--setup-limit)") {
+			t.Errorf("got %v", err)
+		}
+		if got := metric(t, r.Cases[0].Nodes[0], "clients connected"); got != 64 {
+			t.Errorf("%v connected", got)
+		}
+	})
 }

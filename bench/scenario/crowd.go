@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
@@ -30,6 +31,8 @@ type crowd struct {
 	served int
 	failed int
 	late   int // who was not answered and tried again
+
+	node, client time.Duration // processor time of the latest come; node 0: not known
 }
 
 // member is a client that is there.
@@ -88,19 +91,36 @@ func (w *crowd) join(ctx context.Context, id uint64) (*member, error) {
 	}
 }
 
-// come has n clients join, so many at a time. Half a crowd has no time.
-func (w *crowd) come(ctx context.Context, n, workers int, word string) ([]*member, []result.Metric, error) {
+// come has n clients join within a limit, so many at a time. Half a crowd has no time. What it took node and generator is
+// noted: who takes more than the other sets the pace.
+func (w *crowd) come(ctx context.Context, n, workers int, limit time.Duration, word string) ([]*member, []result.Metric, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	all := make([]*member, n)
 	begun := time.Now()
+	node, known := w.rig.Usage()
+	own, _ := process.Client()
 	came, err := together(n, workers, func(i int) (err error) {
 		if all[i], err = w.join(ctx, uint64(i+1)); err != nil {
 			all[i], err = nil, fmt.Errorf("client %d: %w", i, err)
 		}
 		return err
 	})
+	took := time.Since(begun)
+	ours, _ := process.Client()
+	theirs, still := w.rig.Usage()
+	w.client = ours.CPU - own.CPU
+	if known && still {
+		w.node = theirs.CPU - node.CPU
+		w.rig.Notes = append(w.rig.Notes, fmt.Sprintf("%d clients %s in %v, in which the node took %v of processor time and the generator %v",
+			came, word, took.Round(time.Millisecond), w.node.Round(time.Millisecond), w.client.Round(time.Millisecond)))
+	}
 	ms := []result.Metric{{Name: "clients " + word, Value: float64(came), Better: result.Higher, Worst: true}}
-	if err == nil {
-		ms = append(ms, nanos("all "+word+" in", float64(time.Since(begun))))
+	switch {
+	case err == nil:
+		ms = append(ms, nanos("all "+word+" in", float64(took)))
+	case ctx.Err() != nil && took >= limit:
+		err = fmt.Errorf("%d of %d clients came within %v (--setup-limit): %w", came, n, limit, err)
 	}
 	return all, ms, err
 }

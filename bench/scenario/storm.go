@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
-	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
@@ -54,8 +53,7 @@ func idle(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, e
 
 // beside measures one pair.
 func beside(ctx context.Context, g *load.Rig, p result.Params, prefix string) ([]result.Metric, error) {
-	p.Pairs = 1
-	ms, err := once(func(ctx context.Context, t *load.Traffic, p result.Params) error { return pairs(ctx, t, 1) })(ctx, g, p)
+	ms, err := once(func(result.Params) cells { return cells{n: 1, members: 1, senders: 1} })(ctx, g, p)
 	keep := []string{"delivered", result.OfferedMetric, "sent", result.CostMetric, "client CPU per delivered", "p50", "p99", "lost"}
 	ms = slices.DeleteFunc(ms, func(m result.Metric) bool { return !slices.Contains(keep, m.Name) })
 	for i := range ms {
@@ -69,12 +67,10 @@ const callRound = 3 // messages to each client after the storm
 // storm: all clients lose their sockets at once and come back at once, as after a network's hiccup. Afterwards each
 // gets what is meant for it exactly once: names that died with the old sockets get nothing.
 func storm(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.SetupLimit)
-	defer cancel()
 	calm, w := newCrowd(g), newCrowd(g)
-	all, ms, err := calm.come(ctx, p.Conns, companions, "connected")
+	all, ms, err := calm.come(ctx, p.Conns, companions, p.SetupLimit, "connected")
 	defer func() { leave(all) }()
-	var first called
+	var first, second called
 	if err == nil {
 		first, err = calm.call(ctx, all, callRound)
 	}
@@ -82,13 +78,9 @@ func storm(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, 
 		return ms, fmt.Errorf("before the storm: %w", err)
 	}
 	before, _ := g.Usage()
-	own, _ := process.Client()
 	leave(all)
-	all, back, err := w.come(ctx, p.Conns, p.Conns, "back")
+	all, back, err := w.come(ctx, p.Conns, p.Conns, p.SetupLimit, "back")
 	ms = slices.Concat(ms, back, w.setups())
-	after, known := g.Usage()
-	ours, _ := process.Client()
-	var second called
 	if err == nil {
 		second, err = w.call(ctx, all, callRound)
 		_ = load.Sleep(ctx, ghostTime) // a ghost's copy has gone the same way at the same time
@@ -99,18 +91,12 @@ func storm(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, 
 	if err != nil {
 		return ms, fmt.Errorf("after the storm: %w", err)
 	}
-	client := ours.CPU - own.CPU
-	ms = append(ms, result.Metric{Name: "client CPU per comeback", Unit: result.Nanoseconds, Value: float64(client) / float64(p.Conns)})
-	if known {
-		node := after.CPU - before.CPU
-		ms = append(ms, nanos("node CPU per comeback", float64(node)/float64(p.Conns)),
+	ms = append(ms, result.Metric{Name: "client CPU per comeback", Unit: result.Nanoseconds, Value: float64(w.client) / float64(p.Conns)})
+	if after, known := g.Usage(); known && w.node > 0 {
+		ms = append(ms, nanos("node CPU per comeback", float64(w.node)/float64(p.Conns)),
 			result.Metric{Name: "node RSS peak", Unit: result.Bytes, Value: float64(after.Peak), Better: result.Lower})
 		if rss, ok := g.Settled(ctx); ok {
 			ms = append(ms, result.Metric{Name: "RSS growth", Unit: result.Bytes, Value: float64(rss - before.RSS), Better: result.Lower})
-		}
-		if client > node {
-			g.Notes = append(g.Notes, fmt.Sprintf("the generator took %v of processor time for the comeback, the node %v: its time is the generator's",
-				client.Round(time.Millisecond), node.Round(time.Millisecond)))
 		}
 	}
 	return ms, nil
