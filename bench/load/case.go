@@ -67,7 +67,12 @@ func (c Case) Pace() string {
 }
 
 // Message is size and identity.
-func (c Case) Message() string { return SizeText(c.Size) + " " + c.Identity.String() }
+func (c Case) Message() string {
+	if c.Sizes != "" {
+		return fmt.Sprintf("sizes %s %s", c.Sizes, c.Identity)
+	}
+	return SizeText(c.Size) + " " + c.Identity.String()
+}
 
 // SizeText writes a number of bytes in the largest unit that divides it.
 func SizeText(n int) string {

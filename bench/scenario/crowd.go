@@ -20,6 +20,7 @@ const (
 	companions = 32               // clients that come at a time, where it is not the point that all come at once
 	guestLimit = 10 * time.Second // for a visit, and for a message to a client
 	ghostTime  = 20 * time.Millisecond
+	backOff    = time.Second // of a client that tries again, for each time it has tried
 )
 
 // crowd is clients that come, hold a name each, get messages, and go. Safe for all.
@@ -30,7 +31,7 @@ type crowd struct {
 	setup  *load.Latency // from dialling to the confirmed name; guarded by mu, as the rest
 	served int
 	failed int
-	late   int // who was not answered and tried again
+	late   int // how often one has tried again
 
 	node, client time.Duration // processor time of the latest come; node 0: not known
 }
@@ -62,11 +63,11 @@ func together(n, workers int, do func(i int) error) (int, error) {
 	return int(done.Load()), err
 }
 
-// join connects and subscribes a client. Who is not answered in its own time tries again while ctx lasts, as clients do: a
-// node may take more at once than it can answer so soon.
-func (w *crowd) join(ctx context.Context, id uint64) (*member, error) {
+// join connects and subscribes a client. If it is stubborn, it tries again while ctx lasts when it was turned away or not
+// answered, after a while that grows, as clients do: a node may take more at once than it can answer so soon.
+func (w *crowd) join(ctx context.Context, id uint64, stubborn bool) (*member, error) {
 	begun := time.Now()
-	for {
+	for tries := 1; ; tries++ {
 		m := &member{name: w.rig.Address("client", id), got: load.NewReceiver(0, 1, 0)}
 		var err error
 		m.conn, err = w.rig.Open(ctx, load.Subscribing, load.DialOptions{Sink: m.got, ReadBuffer: 2 << 10})
@@ -75,23 +76,25 @@ func (w *crowd) join(ctx context.Context, id uint64) (*member, error) {
 				_ = m.conn.Close()
 			}
 		}
+		again := err != nil && stubborn && ctx.Err() == nil
 		w.mu.Lock()
-		switch {
-		case err == nil:
+		if err == nil {
 			w.setup.Record(int64(time.Since(begun)))
-		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+		}
+		if again {
 			if w.late++; w.late == 1 {
-				w.rig.Notes = append(w.rig.Notes, fmt.Sprintf("a client was not answered and tried again: %v", err))
+				w.rig.Notes = append(w.rig.Notes, fmt.Sprintf("a client tried again: %v", err))
 			}
-			w.mu.Unlock()
-			continue
 		}
 		w.mu.Unlock()
-		return m, err
+		if !again {
+			return m, err
+		}
+		_ = load.Sleep(ctx, rand.N(time.Duration(tries)*backOff))
 	}
 }
 
-// come has n clients join within a limit, so many at a time. Half a crowd has no time. What it took node and generator is
+// come has n clients join within a limit, so many at a time; if all come at once, they are stubborn. Half a crowd has no time. What it took node and generator is
 // noted: who takes more than the other sets the pace.
 func (w *crowd) come(ctx context.Context, n, workers int, limit time.Duration, word string) ([]*member, []result.Metric, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -101,7 +104,7 @@ func (w *crowd) come(ctx context.Context, n, workers int, limit time.Duration, w
 	node, known := w.rig.Usage()
 	own, _ := process.Client()
 	came, err := together(n, workers, func(i int) (err error) {
-		if all[i], err = w.join(ctx, uint64(i+1)); err != nil {
+		if all[i], err = w.join(ctx, uint64(i+1), workers == n); err != nil {
 			all[i], err = nil, fmt.Errorf("client %d: %w", i, err)
 		}
 		return err
@@ -226,7 +229,7 @@ func (w *crowd) visits(ctx context.Context, rate int, length time.Duration) load
 func (w *crowd) visit(ctx context.Context, id uint64) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), guestLimit)
 	defer cancel()
-	m, err := w.join(ctx, id)
+	m, err := w.join(ctx, id, false)
 	if err != nil {
 		return err
 	}
