@@ -29,7 +29,7 @@ type Node struct {
 
 const (
 	startLimit = 60 * time.Second // go run may have to compile
-	stopLimit  = 5 * time.Second
+	stopLimit  = 30 * time.Second // thousands of connections end before it, on a busy machine
 	probeEvery = 20 * time.Millisecond
 )
 
@@ -133,7 +133,7 @@ func (n *Node) LogTail(limit int64) string {
 	return strings.TrimSpace(string(b[:k]))
 }
 
-// Stop ends the process and its children: SIGTERM, and SIGKILL if it is still there after 5 s. It reports an exit that
+// Stop ends the process and its children: SIGTERM, and SIGKILL if it is still there after 30 s. It reports an exit that
 // came before the call, or was forced.
 func (n *Node) Stop() error {
 	defer os.RemoveAll(n.dir)
