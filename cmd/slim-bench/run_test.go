@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -22,10 +23,17 @@ import (
 	"github.com/seed31b3bfd0/slimgo/router"
 )
 
-// TestMain lets the test binary play the relay, which slim-bench starts from its own program.
+// TestMain lets the test binary play the relay, which slim-bench starts from its own program, and a node.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "relay" {
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == "relay":
 		main()
+	case len(os.Args) == 3 && os.Args[1] == "play-node":
+		if err := playNode(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
 	goleak.VerifyTestMain(m, // gnet's pools of goroutines live as long as the process
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
