@@ -117,32 +117,22 @@ func owner(pid int, addr string) (found int, hidden bool) {
 	return 0, hidden
 }
 
-// listenInodes finds the sockets that listen at addr where pid lives, as the links of descriptors name them.
+// listenInodes finds the sockets that listen at addr where pid lives, as the links of descriptors name them. Lines of
+// proc_net_tcp(5) have the local address in the second column, the state (0A: listening) in the fourth and the inode in the
+// tenth; those of proc_net_unix(5) the inode in the seventh and the path in the eighth.
 func listenInodes(pid int, addr string) (all []string) {
-	where, err := procfs.NewFS(procFile(pid, ""))
-	if err != nil {
-		return nil
-	}
-	const listening = 0x0a // proc_net_tcp(5)
 	network, address := Split(addr)
-	if network == "unix" {
-		sockets, err := where.NetUNIX()
-		if err != nil {
-			return nil
-		}
-		for _, s := range sockets.Rows {
-			if s.Path == address {
-				all = append(all, fmt.Sprintf("socket:[%d]", s.Inode))
-			}
-		}
-		return all
-	}
-	_, port, _ := net.SplitHostPort(address)
-	for _, read := range []func() (procfs.NetTCP, error){where.NetTCP, where.NetTCP6} {
-		sockets, _ := read() // a system may have no IPv6
-		for _, s := range sockets {
-			if s.St == listening && strconv.FormatUint(s.LocalPort, 10) == port {
-				all = append(all, fmt.Sprintf("socket:[%d]", s.Inode))
+	_, text, _ := net.SplitHostPort(address)
+	port, _ := strconv.Atoi(text)
+	for _, table := range []string{"net/tcp", "net/tcp6", "net/unix"} {
+		b, _ := os.ReadFile(procFile(pid, table)) // a system may have no IPv6
+		for line := range strings.Lines(string(b)) {
+			f := strings.Fields(line)
+			switch {
+			case network == "unix" && table == "net/unix" && len(f) == 8 && f[7] == address:
+				all = append(all, "socket:["+f[6]+"]")
+			case network == "tcp" && table != "net/unix" && len(f) >= 10 && f[3] == "0A" && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)):
+				all = append(all, "socket:["+f[9]+"]")
 			}
 		}
 	}
