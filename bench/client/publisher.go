@@ -45,7 +45,8 @@ type template struct {
 
 // newPublisher makes a publisher that signs with mac.
 func newPublisher(c *Conn, m load.Message, mac *mac.MAC) (load.Publisher, error) {
-	p := &publisher{c: c, sender: m.Sender, fresh: m.Identity == load.Fresh, mac: mac, random: rand.NewPCG(uint64(m.Sender), uint64(load.Now()))}
+	p := &publisher{c: c, sender: m.Sender, fresh: m.Identity == load.Fresh, mac: mac,
+		random: rand.NewPCG(uint64(m.Sender), uint64(load.Now()))}
 	switch {
 	case m.Size < load.StampSize && len(m.Sizes) == 0:
 		return nil, fmt.Errorf("payload of %d bytes: want at least %d", m.Size, load.StampSize)

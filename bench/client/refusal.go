@@ -61,9 +61,9 @@ func explain(err error, g *greeting, u *url.URL, waited time.Duration) error {
 		return err
 	}
 	const log = ": check the address, and see the node's log"
-	for1 := "" // how long, if that is why it ended
+	within := "" // how long, if that is why it ended
 	if errors.Is(err, context.DeadlineExceeded) {
-		for1 = fmt.Sprintf(" for %v", waited.Round(time.Millisecond))
+		within = fmt.Sprintf(" for %v", waited.Round(time.Millisecond))
 	}
 	var refused *uplink.StatusError
 	var negotiation *link.PeerError
@@ -76,22 +76,24 @@ func explain(err error, g *greeting, u *url.URL, waited time.Duration) error {
 		advice = adviceOn(refused)
 	case errors.As(err, &negotiation):
 		advice = "the node negotiates the link in a way that slim-bench does not accept: it measures nodes like upstream's " + version
-	case len(g.said) == 0 && for1 != "":
-		advice = "it accepted the connection and has said nothing" + for1 + ": a node that hangs, or no SLIM node" + log
+	case len(g.said) == 0 && within != "":
+		advice = "it accepted the connection and has said nothing" + within + ": a node that hangs, or no SLIM node" + log
 	case len(g.said) == 0:
-		advice = "it hung up without a word: a listener with TLS (https:// or wss://), another protocol, or a node that is going away" + log
+		advice = "it hung up without a word: a listener with TLS (https:// or wss://), another protocol, " +
+			"or a node that is going away" + log
 	case isTLS(g.said):
 		advice = "this seems to be a listener with TLS: it answered with a TLS alert; give https:// or wss://"
 	case bytes.HasPrefix(g.said, []byte("INFO {")):
 		advice = "this seems to be a NATS server: give its address as nats://host:port"
 	case http1 && (u.Scheme == "http" || u.Scheme == "https"):
-		advice = fmt.Sprintf("this speaks HTTP/1 only: it answered %q: a listener for WebSocket (ws://, wss://), a web server or a proxy; %s", line, dataplane)
+		advice = fmt.Sprintf("this speaks HTTP/1 only: it answered %q: a listener for WebSocket (ws://, wss://), a web server or a proxy; %s",
+			line, dataplane)
 	case !http1 && !isHTTP2(g.said):
 		advice = fmt.Sprintf("this speaks another protocol: it answered %q; %s", line, dataplane)
 	case e.Doing == "negotiating the link":
-		advice = "it opened the channel, but did not negotiate the link" + for1 + log
+		advice = "it opened the channel, but did not negotiate the link" + within + log
 	default:
-		advice = "it speaks HTTP, but did not open the channel" + for1 + log
+		advice = "it speaks HTTP, but did not open the channel" + within + log
 	}
 	return fmt.Errorf("%s (%w)", advice, err)
 }

@@ -125,7 +125,8 @@ func (s Stages) parse() (all []Stage, err error) {
 		rate, length, _ := strings.Cut(part, ":")
 		var one Stage
 		one.Length, err = time.ParseDuration(length)
-		if one.Rate, _ = strconv.Atoi(rate); one.Rate < 1 || one.Rate > maxRate || err != nil || one.Length < 0 || one.Length > maxStage {
+		one.Rate, _ = strconv.Atoi(rate)
+		if err != nil || one.Rate < 1 || one.Rate > maxRate || one.Length < 0 || one.Length > maxStage {
 			return nil, fmt.Errorf("stage %q: want messages a second and a time, such as 1000:5s", part)
 		}
 		all = append(all, one)

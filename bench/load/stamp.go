@@ -11,7 +11,7 @@ const StampSize = 24
 
 const (
 	maxSeq   = 1 << 40 // twelve days at a million messages a second
-	maxPart  = 2 << 10 // bytes; of a payload longer than two of them, two are looked at: a generator has to be cheaper than a node
+	maxPart  = 2 << 10 // bytes; of a longer payload two of them are looked at: a generator has to be cheaper than a node
 	sumSalt  = 0x51a7be4c << 32
 	sumPrime = 0x9e3779b97f4a7c15
 )

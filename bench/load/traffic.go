@@ -294,8 +294,8 @@ func (t *Traffic) scheduled(s *Sender, at int64) uint64 {
 	return s.Sent()
 }
 
-// hold waits for d, or if counting for all messages of a fixed count. It ends early when the node or a connection is gone, or when
-// nothing is delivered any more.
+// hold waits for d, or if counting for all messages of a fixed count. It ends early when the node or a connection is gone,
+// or when nothing is delivered any more.
 func (t *Traffic) hold(ctx context.Context, d time.Duration, counting bool) error {
 	every := lookEvery
 	if counting {

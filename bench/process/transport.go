@@ -61,7 +61,8 @@ const (
 func (c Command) nodeConfig(addr, dir string) string {
 	security := "insecure: true"
 	if c.secure() {
-		security = fmt.Sprintf("source: {type: file, cert: %q, key: %q}", filepath.Join(dir, certificateFile), filepath.Join(dir, keyFile))
+		security = fmt.Sprintf("source: {type: file, cert: %q, key: %q}",
+			filepath.Join(dir, certificateFile), filepath.Join(dir, keyFile))
 	}
 	if c.Transport == "mtls" {
 		security += fmt.Sprintf("\n            client_ca: {type: file, path: %q}", filepath.Join(dir, authorityFile))

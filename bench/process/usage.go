@@ -131,7 +131,8 @@ func listenInodes(pid int, addr string) (all []string) {
 			switch {
 			case network == "unix" && table == "net/unix" && len(f) == 8 && f[7] == address:
 				all = append(all, "socket:["+f[6]+"]")
-			case network == "tcp" && table != "net/unix" && len(f) >= 10 && f[3] == "0A" && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)):
+			case network != "tcp" || table == "net/unix" || len(f) < 10:
+			case f[3] == "0A" && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)):
 				all = append(all, "socket:["+f[9]+"]")
 			}
 		}

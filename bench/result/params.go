@@ -62,18 +62,19 @@ func Keys() []Key {
 			}
 			return load.ParseWhole(&p.InFlight, v, 1, 1<<20)
 		}},
-		{"rate", "open loop: messages a second for each sender, whatever comes back", paced(number(1, 1e7, func(p *Params) *int { return &p.Rate }))},
-		{"total-rate", "open loop: messages a second of all senders together", paced(number(1, 1e7, func(p *Params) *int { return &p.TotalRate }))},
-		{"stages", "open loop: rates of all senders, one after the other, each reached evenly in its time: 1000:5s,20000:30s", paced(func(p *Params, v string) (err error) {
+		{"rate", "open loop: messages a second for each sender, whatever comes back", paced(func(p *Params) *int { return &p.Rate })},
+		{"total-rate", "open loop: messages a second of all senders together", paced(func(p *Params) *int { return &p.TotalRate })},
+		{"stages", "open loop: rates of all senders, each reached evenly in its time: 1000:5s,20000:30s", func(p *Params, v string) (err error) {
+			p.Rate, p.TotalRate = 0, 0
 			p.Stages, err = load.ParseStages(v)
 			p.Duration = p.Stages.Length()
 			return err
-		})},
+		}},
 		{"count", "so many messages of all senders, without warm-up, in place of a duration", func(p *Params, v string) error {
 			p.Warmup = 0
 			return load.ParseWhole(&p.Count, v, 1, 1e9)
 		}},
-		{"p99-bound", "which the rate has to hold that is searched for", duration(1, func(p *Params) *time.Duration { return &p.P99Bound })},
+		{"p99-bound", "to be held by the rate that is searched for", duration(1, func(p *Params) *time.Duration { return &p.P99Bound })},
 		{"pairs", "senders, each with its own receiver", number(1, 4096, func(p *Params) *int { return &p.Pairs })},
 		{"fanout", "members of the group", number(1, 4096, func(p *Params) *int { return &p.Fanout })},
 		{"senders", "senders of the one receiver, or of each group", number(1, 4096, func(p *Params) *int { return &p.Senders })},
@@ -110,11 +111,11 @@ func (p *Params) Set(key, value string) error {
 	return nil
 }
 
-// paced sets one way of pacing an open loop, and takes the others back.
-func paced(set func(*Params, string) error) func(*Params, string) error {
+// paced sets one rate of an open loop, and takes back what paces it otherwise.
+func paced(field func(*Params) *int) func(*Params, string) error {
 	return func(p *Params, v string) error {
 		p.Rate, p.TotalRate, p.Stages = 0, 0, ""
-		return set(p, v)
+		return load.ParseWhole(field(p), v, 1, 1e7)
 	}
 }
 

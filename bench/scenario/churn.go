@@ -24,7 +24,8 @@ func churn(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, 
 		ms = slices.Concat(ms, rates("", t.Spans[1]), w.visited(t.Spans[1]))
 	}
 	ms = slices.Concat(ms, delays("alone: ", t.Delays(0)), delays("", t.Delays(1)))
-	ms = slices.Concat(ms, compared("delivered, with/alone", value(ms, "delivered"), value(ms, "alone: delivered"), result.Higher), judged(t), memory(t.Last().To))
+	ratio := compared("delivered, with/alone", value(ms, "delivered"), value(ms, "alone: delivered"), result.Higher)
+	ms = slices.Concat(ms, ratio, judged(t), memory(t.Last().To))
 	if err == nil {
 		ms = append(ms, leftover(ctx, g, t.Last().From)...)
 	}

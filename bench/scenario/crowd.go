@@ -94,8 +94,8 @@ func (w *crowd) join(ctx context.Context, id uint64, stubborn bool) (*member, er
 	}
 }
 
-// come has n clients join within a limit, so many at a time; if all come at once, they are stubborn. Half a crowd has no time. What it took node and generator is
-// noted: who takes more than the other sets the pace.
+// come has n clients join within a limit, so many at a time; if all come at once, they are stubborn. Half a crowd has no
+// time. What it took node and generator is noted: who takes more than the other sets the pace.
 func (w *crowd) come(ctx context.Context, n, workers int, limit time.Duration, word string) ([]*member, []result.Metric, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -115,8 +115,8 @@ func (w *crowd) come(ctx context.Context, n, workers int, limit time.Duration, w
 	w.client = ours.CPU - own.CPU
 	if known && still {
 		w.node = theirs.CPU - node.CPU
-		w.rig.Notes = append(w.rig.Notes, fmt.Sprintf("%d clients %s in %v, in which the node took %v of processor time and the generator %v",
-			came, word, took.Round(time.Millisecond), w.node.Round(time.Millisecond), w.client.Round(time.Millisecond)))
+		w.rig.Notes = append(w.rig.Notes, fmt.Sprintf("%d clients %s in %v, in which the node took %v of processor time "+
+			"and the generator %v", came, word, took.Round(time.Millisecond), w.node.Round(time.Millisecond), w.client.Round(time.Millisecond)))
 	}
 	ms := []result.Metric{{Name: "clients " + word, Value: float64(came), Better: result.Higher, Worst: true}}
 	switch {

@@ -39,7 +39,8 @@ const (
 // kinds returns all kinds in the order of their lists.
 func kinds() []Kind {
 	var all []Kind
-	add := func(kind, uses string, label func(p result.Params) string, run func(context.Context, *load.Rig, result.Params) ([]result.Metric, error)) *Kind {
+	type runs = func(context.Context, *load.Rig, result.Params) ([]result.Metric, error)
+	add := func(kind, uses string, label func(p result.Params) string, run runs) *Kind {
 		all = append(all, Kind{kind: kind, Uses: strings.Fields(uses), Label: label, Run: run})
 		return &all[len(all)-1]
 	}
@@ -55,9 +56,13 @@ func kinds() []Kind {
 	// Senders and receivers in pairs, each message for one receiver.
 	traffic("p2p", "pairs"+message+courses, "N→N", func(p result.Params) cells { return cells{n: p.Pairs, members: 1, senders: 1} })
 	// One sender, each message for all members of a group.
-	traffic("fanout", "fanout"+message+courses, "1→M", func(p result.Params) cells { return cells{n: 1, members: p.Fanout, senders: 1, all: true} })
+	traffic("fanout", "fanout"+message+courses, "1→M", func(p result.Params) cells {
+		return cells{n: 1, members: p.Fanout, senders: 1, all: true}
+	})
 	// Many senders, one receiver. Order is judged for each sender.
-	traffic("fanin", "senders"+message+courses, "S→1", func(p result.Params) cells { return cells{n: 1, members: 1, senders: p.Senders} })
+	traffic("fanin", "senders"+message+courses, "S→1", func(p result.Params) cells {
+		return cells{n: 1, members: 1, senders: p.Senders}
+	})
 	add("anycast", "instances"+message+courses, func(p result.Params) string {
 		return fmt.Sprintf("1→any of %d %s, %s", p.Instances, p.Message(), p.Pace())
 	}, anycast)
