@@ -148,6 +148,9 @@ func (g *Rig) addr(s Side) string {
 
 // Open opens a connection for the caller to close.
 func (g *Rig) Open(ctx context.Context, s Side, o DialOptions) (Conn, error) {
+	if g.node != nil {
+		o.TLS = g.node.TLS
+	}
 	return g.Target.Dialer.Dial(ctx, g.addr(s), o)
 }
 

@@ -24,6 +24,7 @@ type Params struct {
 	Names      int           `json:"names,omitempty"`          // subscribed names
 	Holders    int           `json:"holders,omitempty"`        // connections that hold them
 	ChurnRate  int           `json:"churn_rate,omitempty"`     // clients that come and go each second
+	P99Bound   time.Duration `json:"p99_bound_ns,omitempty"`   // search: which the rate has to hold
 	StallRate  int           `json:"stall_rate"`               // bytes a second that the slow member reads
 	Stall      time.Duration `json:"stall_ns,omitempty"`       // how long it is slow
 	SetupLimit time.Duration `json:"setup_limit_ns,omitempty"` // for opening connections and subscribing names
@@ -34,7 +35,7 @@ func Defaults() Params {
 	return Params{
 		Case:  load.Case{Size: 100, IdentitySize: 172, InFlight: 1024, Duration: 2 * time.Second, Warmup: 500 * time.Millisecond},
 		Pairs: 1, Fanout: 8, Senders: 8, Groups: 8, Members: 4, Instances: 4, Conns: 10000, Names: 50000, Holders: 1, ChurnRate: 200,
-		Stall: 10 * time.Second, SetupLimit: 2 * time.Minute,
+		P99Bound: 10 * time.Millisecond, Stall: 10 * time.Second, SetupLimit: 2 * time.Minute,
 	}
 }
 
@@ -61,7 +62,19 @@ func Keys() []Key {
 			}
 			return load.ParseWhole(&p.InFlight, v, 1, 1<<20)
 		}},
-		{"rate", "open loop: `N` messages a second for each sender, whatever comes back", number(1, 1e7, func(p *Params) *int { return &p.Rate })},
+		{"rate", "open loop: `N` messages a second for each sender, whatever comes back", paced(func(p *Params) *int { return &p.Rate })},
+		{"total-rate", "open loop: `N` messages a second of all senders together", paced(func(p *Params) *int { return &p.TotalRate })},
+		{"stages", "open loop: `RATE:TIME,…` of all senders, each reached evenly in its time: 1000:5s,20000:30s", func(p *Params, v string) (err error) {
+			p.Rate, p.TotalRate = 0, 0
+			p.Stages, err = load.ParseStages(v)
+			p.Duration = p.Stages.Length()
+			return err
+		}},
+		{"count", "`N` messages of all senders, without warm-up, in place of a duration", func(p *Params, v string) error {
+			p.Warmup = 0
+			return load.ParseWhole(&p.Count, v, 1, 1e9)
+		}},
+		{"p99-bound", "`TIME` to be held by the rate that is searched for", duration(1, func(p *Params) *time.Duration { return &p.P99Bound })},
 		{"pairs", "`N` senders, each with its own receiver", number(1, 4096, func(p *Params) *int { return &p.Pairs })},
 		{"fanout", "`N` members of the group", number(1, 4096, func(p *Params) *int { return &p.Fanout })},
 		{"senders", "`N` senders of the one receiver, or of each group", number(1, 4096, func(p *Params) *int { return &p.Senders })},
@@ -96,6 +109,14 @@ func (p *Params) Set(key, value string) error {
 		return fmt.Errorf("%s: %w", key, err)
 	}
 	return nil
+}
+
+// paced sets one rate of an open loop, and takes back what paces it otherwise.
+func paced(field func(*Params) *int) func(*Params, string) error {
+	return func(p *Params, v string) error {
+		p.Rate, p.TotalRate, p.Stages = 0, 0, ""
+		return load.ParseWhole(field(p), v, 1, 1e7)
+	}
 }
 
 func number(least, most int, field func(*Params) *int) func(*Params, string) error {

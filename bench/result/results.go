@@ -278,6 +278,15 @@ func (r *Results) vacuous() {
 	}
 }
 
+// Broken reports whether a condition of case i fails by what was measured until now. Then it notes that what was not
+// measured is not missing.
+func (r *Results) Broken(i int, require []Condition, last int) bool {
+	r.relateToFloor(&r.Cases[i])
+	broken := slices.ContainsFunc(require, func(cond Condition) bool { return r.Judge(i, cond, last).Outcome == Fail })
+	r.interrupted = r.interrupted || broken
+	return broken
+}
+
 // Unclear reports whether one of the conditions on case i needs more rounds than there were.
 func (r *Results) Unclear(i int, require []Condition, round int) bool {
 	r.relateToFloor(&r.Cases[i])

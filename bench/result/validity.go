@@ -33,7 +33,7 @@ func (r *Results) limited(c *CaseResult, k int) string {
 	if r.Nodes[k].Name == Floor {
 		return ""
 	}
-	if c.Params.Rate > 0 {
+	if c.Params.Open() {
 		return n.late()
 	}
 	if !ok || delivered.Value <= 0 || c.Params.InFlight > 0 && c.Params.InFlight < 16 {

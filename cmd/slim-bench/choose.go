@@ -16,6 +16,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/bench/scenario"
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // cases turns arguments and flags into what is to be measured; the targets are still missing.
@@ -119,7 +120,7 @@ func (o *runOptions) scenarioPlan(args []string) (scenario.Plan, error) {
 }
 
 // spanning are the parameters that tell a scenario's own cases apart: giving one replaces those cases.
-var spanning = []string{"size", "sizes", "identity", "inflight", "rate", "pairs"}
+var spanning = []string{"size", "sizes", "identity", "inflight", "rate", "total-rate", "stages", "count", "pairs"}
 
 func (o *runOptions) spans(s scenario.Scenario) bool {
 	return slices.ContainsFunc(spanning, func(f string) bool { return o.fs.Changed(f) && slices.Contains(s.Uses, f) })
@@ -158,6 +159,9 @@ func (o *runOptions) choose(ctx context.Context, plan *scenario.Plan) error {
 		return err
 	}
 	plan.Targets = []load.Target{first}
+	if err := o.ways(plan); err != nil {
+		return err
+	}
 	for i, v := range o.versus {
 		t, err := parseTarget(v, fmt.Sprintf("versus%d", i+1))
 		if err != nil {
@@ -197,6 +201,23 @@ func (o *runOptions) choose(ctx context.Context, plan *scenario.Plan) error {
 	return nil
 }
 
+// ways adds the transports of --transports, or those of a suite where the node can be started so.
+func (o *runOptions) ways(plan *scenario.Plan) error {
+	if o.fs.Changed("transports") {
+		for _, way := range o.transports {
+			if !slices.Contains(process.Transports(), way) {
+				return fmt.Errorf("--transports: no transport %q%s", way, suggest.Hint(way, process.Transports()))
+			}
+		}
+		plan.Transports = o.transports
+		return plan.Ways()
+	}
+	if len(o.targets) == 0 {
+		return plan.Ways()
+	}
+	return nil
+}
+
 // relay is the floor. It starts here; what it says of a node that may run elsewhere is what this generator can do.
 func (o *runOptions) relay() (load.Target, error) {
 	self, err := os.Executable()
@@ -226,7 +247,7 @@ func (o *runOptions) first(ctx context.Context) (load.Target, error) {
 	case o.node != "" && len(o.targets) > 0:
 		return load.Target{}, errors.New("--node and --target exclude each other")
 	case len(o.targets) > 0:
-		t, err := parseAddresses(o.targets, "node", o.pid)
+		t, err := parseAddresses(o.targets, "node", o.pid, &o.secure)
 		if err == nil {
 			err = errors.Join(reachable(ctx, t.Addrs), o.checkPID(t.Addrs))
 		}
@@ -250,7 +271,8 @@ const reachLimit = 5 * time.Second
 func reachable(ctx context.Context, addrs []string) error {
 	d := net.Dialer{Timeout: reachLimit}
 	for _, addr := range addrs {
-		c, err := d.DialContext(ctx, "tcp", addr)
+		network, address := process.Split(addr)
+		c, err := d.DialContext(ctx, network, address)
 		if err != nil {
 			return fmt.Errorf("--target %s: nobody answers there: start the node, or check the address (%w)", addr, err)
 		}
@@ -284,6 +306,10 @@ func (o *runOptions) checkPID(addrs []string) error {
 
 // here reports whether an address is this machine's, or that of a process on it, which may live in a container.
 func here(pid int, addr string) bool {
+	network, addr := process.Split(addr)
+	if network == "unix" {
+		return true
+	}
 	host, _, _ := net.SplitHostPort(addr)
 	ips, _ := net.LookupIP(host)
 	own, _ := net.InterfaceAddrs()

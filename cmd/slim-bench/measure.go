@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/report"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/bench/scenario"
@@ -22,23 +23,26 @@ import (
 
 // runOptions are the flags of run, as given.
 type runOptions struct {
-	fs        *pflag.FlagSet
-	node      string
-	versus    []string
-	targets   []string
-	pid       int
-	floor     bool
-	suite     string
-	rounds    int
-	maxRounds int
-	require   []string
-	required  []result.Condition // require, parsed
-	outputs   []string
-	report    string
-	live      string
-	quiet     bool
-	profile   string
-	params    map[string]*[]string // by key
+	fs         *pflag.FlagSet
+	node       string
+	versus     []string
+	targets    []string
+	secure     secureOptions
+	transports []string
+	stop       bool
+	pid        int
+	floor      bool
+	suite      string
+	rounds     int
+	maxRounds  int
+	require    []string
+	required   []result.Condition // require, parsed
+	outputs    []string
+	report     string
+	live       string
+	quiet      bool
+	profile    string
+	params     map[string]*[]string // by key
 }
 
 func runCommand() command {
@@ -72,18 +76,23 @@ func runFlags(fs *pflag.FlagSet) any {
 	}
 	fs.StringVar(&o.suite, "suite", "", "`NAME|FILE.yaml`: "+strings.Join(scenario.Suites(), ", ")+
 		", or a file: scenarios with conditions")
-	fs.StringVar(&o.node, "node", "", "[NAME=][nats:|blind:]`CMD`: start this node for each measurement; {listen}, {host}, {port} and "+
-		"{config} in CMD are replaced")
-	fs.StringArrayVar(&o.versus, "versus", nil, "[NAME=][nats:|blind:]`CMD`: another node, measured in turn with the first; base=CMD is an "+
+	fs.StringVar(&o.node, "node", "", "[NAME=][PROTOCOL:]`CMD`: start this node for each measurement; {listen}, {host}, {port} and "+
+		"{config} in CMD are replaced. PROTOCOL is nats, or tls, mtls, ws, wss or unix: how {config} makes a SLIM node listen")
+	fs.StringArrayVar(&o.versus, "versus", nil, "[NAME=][PROTOCOL:]`CMD`: another node, measured in turn with the first; base=CMD is an "+
 		"earlier build; may be repeated")
-	fs.StringArrayVar(&o.targets, "target", nil, "`ADDRESS` of a running node instead of --node: host:port, http://…, nats://…; of a cluster: "+
+	fs.StringArrayVar(&o.targets, "target", nil, "`ADDRESS` of a running node instead of --node: host:port, http://, https://, ws://, "+
+		"wss://, unix:// or nats://; of a cluster: "+
 		"the first for publishers, the others for subscribers")
+	o.secure.flags(fs)
+	fs.StringSliceVar(&o.transports, "transports", nil, "measure the first node by these `TRANSPORTS` as well: "+
+		strings.Join(process.Transports(), ", "))
 	fs.IntVar(&o.pid, "pid", 0, "process of --target, to measure its CPU and memory")
 	fs.BoolVar(&o.floor, "floor", true, "measure the blind relay beside the nodes, where a scenario allows it: what any node must cost")
 	fs.IntVar(&o.rounds, "rounds", 0, "measure everything so often; medians are printed (1, or the suite's)")
 	fs.IntVar(&o.maxRounds, "max-rounds", 0, "go on so far with cases whose conditions are unclear (the suite's)")
 	fs.StringArrayVar(&o.require, "require", nil, "`CONDITION`: METRIC <= NUMBER, or METRIC / NODE <= NUMBER (or >=): exit 1 if it does not "+
 		"hold; may be repeated")
+	fs.BoolVar(&o.stop, "stop-at-failure", false, "end the run when a condition fails")
 	fs.StringArrayVar(&o.outputs, "output", []string{"text"}, "`FORM|FORM=FILE` of the results, on standard output or in a file; may be repeated; "+
 		strings.Join(forms, "; "))
 	fs.StringVar(&o.report, "report", "", "folder `DIR` for a page with plots (index.html), a summary (summary.md) and the results "+
@@ -160,6 +169,7 @@ func (p *program) measure(ctx context.Context, o *runOptions, args []string) err
 		return err
 	}
 	show := newProgress(p.stderr, o.quiet)
+	plan.StopAtFailure = o.stop
 	keep := liveTo(o.live)
 	plan.Progress = func(g scenario.Progress) {
 		show.tell(g)

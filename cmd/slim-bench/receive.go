@@ -21,6 +21,7 @@ import (
 // receiveOptions are the flags of receive.
 type receiveOptions struct {
 	target, output string
+	secure         secureOptions
 	count          int
 	idle           time.Duration
 }
@@ -41,6 +42,7 @@ Exit codes: 0 all came once and in order; 1 not so; 2 the node cannot be reached
 		flags: func(fs *pflag.FlagSet) any {
 			o := new(receiveOptions)
 			fs.StringVar(&o.target, "target", defaultNode, "`ADDRESS` of the node")
+			o.secure.flags(fs)
 			fs.IntVar(&o.count, "count", 0, "end after so many messages; 0: at Ctrl-C")
 			fs.DurationVar(&o.idle, "idle", 0, "end when nothing has come for so long after the first message; 0s: wait")
 			fs.StringVar(&o.output, "output", "text", "`text|json`: how messages and judgement are printed")
@@ -178,7 +180,7 @@ func (p *program) receive(ctx context.Context, o *receiveOptions, args []string)
 			_ = out.Encode(map[string]string{"text": string(l.Text), "from": l.From.String()})
 		}
 	}
-	if in.conn, in.self, err = meet(ctx, o.target, "receive", in); err != nil {
+	if in.conn, in.self, err = meet(ctx, o.target, &o.secure, "receive", in); err != nil {
 		return err
 	}
 	defer in.conn.Abort()

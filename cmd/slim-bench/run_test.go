@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -22,10 +23,17 @@ import (
 	"github.com/seed31b3bfd0/slimgo/router"
 )
 
-// TestMain lets the test binary play the relay, which slim-bench starts from its own program.
+// TestMain lets the test binary play the relay, which slim-bench starts from its own program, and a node.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "relay" {
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == "relay":
 		main()
+	case len(os.Args) == 3 && os.Args[1] == "play-node":
+		if err := playNode(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
 	goleak.VerifyTestMain(m, // gnet's pools of goroutines live as long as the process
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
@@ -86,8 +94,14 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"run p2p --names 5", "--names has no effect on p2p"},
 		{"run p2p --suite ci", "not both"},
 		{"run", "run what?"},
-		{"run p2p --target ftp://x", `no scheme "ftp"; want one of http, nats, blind`},
-		{"run p2p --target https://x:1", "not supported yet"},
+		{"run p2p --target ftp://x", `no scheme "ftp"; want one of http, https, ws, wss, unix, nats, blind`},
+		{"run p2p --target https://x", "want host:port"},
+		{"run p2p --target https://127.0.0.1:1 --ca /no/such/file", "--ca, --cert, --key: "},
+		{"run p2p --transports tsl --node {config}", `no transport "tsl"; did you mean tls?`},
+		{"run p2p --transports tls --target 127.0.0.1:1", "nobody answers there"},
+		{"run p2p --transports tls --node x", "only where it is started with {config}"},
+		{"run p2p --stages 5:x", `stage "5:x"`},
+		{"run storm --count 5", "--count has no effect on storm"},
 		{"run p2p --target x:1 --node y", "exclude each other"},
 		{"run p2p --target x:1 --target nats://y:1", "one protocol"},
 		{"run p2p --target x:1 --require lost", "want METRIC <= NUMBER"},

@@ -24,6 +24,7 @@ import (
 // sendOptions are the flags of send.
 type sendOptions struct {
 	target, size string
+	secure       secureOptions
 	count, rate  int
 	all          bool
 	wait         time.Duration
@@ -46,6 +47,7 @@ Exit codes: 0 all was handed to the node; 2 nobody receives, the node cannot be 
 		flags: func(fs *pflag.FlagSet) any {
 			o := new(sendOptions)
 			fs.StringVar(&o.target, "target", defaultNode, "`ADDRESS` of the node")
+			o.secure.flags(fs)
 			fs.IntVar(&o.count, "count", 0, "messages to make; 0: until Ctrl-C")
 			fs.IntVar(&o.rate, "rate", 0, "messages a second; 0: as fast as the node takes them")
 			fs.StringVar(&o.size, "size", "100", "payload `BYTES` of messages made here, e.g. 100, 1K, 16K")
@@ -79,10 +81,10 @@ func parseName(command string, args []string) (load.Address, error) {
 const noClock = "none"
 
 // meet connects to the node of send and receive, under a name of its own that says which clock this process reads.
-func meet(ctx context.Context, target, role string, sink load.Sink) (*client.Conn, load.Address, error) {
+func meet(ctx context.Context, target string, secure *secureOptions, role string, sink load.Sink) (*client.Conn, load.Address, error) {
 	_, clock := process.Clock()
 	self := load.Address{Parts: [3]string{"slim-bench", cmp.Or(clock, noClock), role}, ID: rand.Uint64()>>1 + 1}
-	t, err := parseAddresses([]string{target}, "node", 0)
+	t, err := parseAddresses([]string{target}, "node", 0, secure)
 	if err == nil && t.Dialer.Protocol() != load.SLIM {
 		err = fmt.Errorf("target %q: send and receive speak SLIM only", target)
 	}
@@ -126,7 +128,7 @@ func (p *program) send(ctx context.Context, o *sendOptions, args []string) error
 		return errors.New("--count and --rate: want 0 or more, and at most ten million a second")
 	}
 	somebody := make(answers, 1)
-	c, self, err := meet(ctx, o.target, "send", somebody)
+	c, self, err := meet(ctx, o.target, &o.secure, "send", somebody)
 	if err != nil {
 		return err
 	}
