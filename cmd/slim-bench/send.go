@@ -242,8 +242,15 @@ func (p *program) makeMessages(ctx context.Context, c *client.Conn, m load.Messa
 	}
 	all := few.left
 	s := load.NewSender(few, m.Size)
-	// A sender that waits for the node does not look at ctx.
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(askEvery, c.Abort) })()
+	ended := make(chan struct{})
+	defer close(ended)
+	defer context.AfterFunc(ctx, func() {
+		select {
+		case <-ended:
+		case <-time.After(time.Second): // it waits for the node, and does not look at ctx
+			c.Abort()
+		}
+	})()
 	begun := load.Now()
 	if o.rate > 0 {
 		err = s.Open(ctx, time.Second/time.Duration(o.rate))
