@@ -40,7 +40,7 @@ func (d *decoder) checkSchemes(e *Endpoints, path string) {
 	}
 	for i, s := range e.Servers {
 		if !checkScheme(s.Endpoint) {
-			bad(s.Position, "servers", i, "invalid endpoint scheme: "+quote(s.Endpoint))
+			bad(s.Position, "servers", i, "invalid endpoint scheme: "+quote(withoutSecrets(s.Endpoint)))
 		}
 	}
 	for i, c := range e.Clients {
@@ -48,7 +48,7 @@ func (d *decoder) checkSchemes(e *Endpoints, path string) {
 		case c.Endpoint == "":
 			bad(c.Position, "clients", i, "the endpoint is empty")
 		case !checkScheme(c.Endpoint):
-			bad(c.Position, "clients", i, "invalid endpoint scheme: "+quote(c.Endpoint))
+			bad(c.Position, "clients", i, "invalid endpoint scheme: "+quote(withoutSecrets(c.Endpoint)))
 		}
 	}
 }

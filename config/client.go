@@ -103,6 +103,14 @@ func (d *decoder) clientFields(o *object) Client {
 	o.str("link_id", &c.LinkID)
 	o.bool("require_header_mac", &c.RequireHeaderMAC)
 	o.enum("connection_type", &c.ConnectionType, "remote", "peer", "edge")
+	if c.Metadata != nil {
+		o.unused("metadata", "")
+	}
+	d.forWebSocket(&c, o)
+	if !c.WebSocket() {
+		o.unused("rate_limit", ": a link makes one request")
+		o.unused("buffer_size", ": a link makes one request")
+	}
 	return c
 }
 

@@ -21,6 +21,8 @@ type decoder struct {
 	decoded int      // how many of these came before check
 	broken  bool     // there is no tree to go on with
 
+	visit func(path string, keys []string) // of tests: hears of each block and the keys that it may have; nil: nobody does
+
 	refused        []Reason // features in use that this node does not have
 	refusedContext string   // of all of them
 }
@@ -107,6 +109,9 @@ func (d *decoder) object(n *node, path, what string, u unknown) *object {
 
 // end handles the keys nobody asked for. Rules: P-conf-7.
 func (o *object) end() {
+	if o.d.visit != nil {
+		o.d.visit(o.path, o.keys)
+	}
 	for _, e := range o.n.entries {
 		switch {
 		case e.key.kind != stringKind:
@@ -135,7 +140,9 @@ func oneOf(words []string) string {
 }
 
 func (o *object) get(key string) *node {
-	o.keys = append(o.keys, key)
+	if !slices.Contains(o.keys, key) {
+		o.keys = append(o.keys, key)
+	}
 	return o.n.get(key)
 }
 

@@ -2,11 +2,15 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/seed31b3bfd0/slimgo/wire/ws"
 )
 
 // checkDialled refuses what upstream's node refuses when it dials a client, which is part of its start, and what this
@@ -20,21 +24,32 @@ func (d *decoder) checkDialled(c *Client, path string) {
 			[]string{contextStart, "datapath error", "configuration error"}
 	}
 	u, err := url.Parse(c.Endpoint)
+	shown := withoutSecrets(c.Endpoint)
 	switch s := scheme(c.Endpoint); {
 	case s == "":
-		refuse(c.Position, "endpoint", "invalid endpoint scheme: "+quote(c.Endpoint)+": a client needs one, as in http://"+c.Endpoint)
+		refuse(c.Position, "endpoint", "invalid endpoint scheme: "+quote(shown)+": a client needs one, as in http://"+shown)
 	case s == "unix":
 		if !c.TLS.Insecure {
 			refuse(c.TLS.Position, "tls", "unix domain sockets require tls.insecure=true")
 		}
 	case err != nil || u.Hostname() == "":
-		refuse(c.Position, "endpoint", "endpoint "+quote(c.Endpoint)+" is no "+s+"://HOST:PORT")
-	case s == "ws", s == "wss":
-		d.unsupported(c.Position, join(path, "endpoint"), "WebSocket")
+		refuse(c.Position, "endpoint", "endpoint "+quote(shown)+" is no "+s+"://HOST:PORT")
+	case c.WebSocket() && strings.ContainsFunc(c.Target(), notInTarget):
+		refuse(c.Position, "endpoint", "URI parse error: the path or query of "+quote(shown)+
+			" has a space or a character that is not ASCII: percent-encode it")
+	case s == "wss" && c.TLS.Insecure && c.TLS.CA.Type == "none":
+		refuse(c.TLS.Position, "tls", "websocket TLS is required but no TLS configuration was provided: "+
+			"wss:// needs tls without insecure, or write ws://")
 	case c.Secure():
 		d.checkTLS(&c.TLS, join(path, "tls"))
 	}
-	if o, err := url.Parse(c.Origin); c.Origin != "" && (err != nil || o.Scheme == "" || o.Host == "") {
+	switch o, err := url.Parse(c.Origin); {
+	case c.Origin == "":
+	case c.WebSocket():
+		if !httpguts.ValidHeaderFieldValue(c.Origin) {
+			refuse(c.Position, "origin", "header value parse error: origin "+quote(c.Origin)+" can be no header field")
+		}
+	case err != nil || o.Scheme == "" || o.Host == "":
 		refuse(c.Position, "origin", "origin "+quote(c.Origin)+" is no SCHEME://HOST[:PORT]: every request would fail")
 	}
 	if err := checkRate(c.RateLimit); err != nil {
@@ -48,6 +63,45 @@ func (d *decoder) checkDialled(c *Client, path string) {
 	d.checkProxy(&c.Proxy, c.Position, join(path, "proxy"))
 	if c.Auth.Type != "none" {
 		d.unsupported(c.Auth.Position, join(path, "auth"), c.Auth.Type)
+	}
+}
+
+// notInTarget reports whether a character must not stand in the target of a request as it is (RFC 9112 section 3.2).
+func notInTarget(r rune) bool { return r <= ' ' || r > '~' }
+
+// WebSocket reports whether the endpoint is reached by WebSocket.
+func (c *Client) WebSocket() bool { return isWebSocket(c.Endpoint) }
+
+// Target is the path of the endpoint with its query, as they stand there, but for a fragment; "/" if it has no path.
+func (c *Client) Target() string {
+	_, rest, _ := strings.Cut(c.Endpoint, "://")
+	rest, _, _ = strings.Cut(rest, "#")
+	switch at := strings.IndexAny(rest, "/?"); {
+	case at < 0:
+		return "/"
+	case rest[at] == '?':
+		return "/" + rest[at:]
+	default:
+		return rest[at:]
+	}
+}
+
+// forWebSocket leaves out what says nothing to a WebSocket, with a warning. Rules: P-ws-4, P-conf-24.
+func (d *decoder) forWebSocket(c *Client, o *object) {
+	if !c.WebSocket() {
+		return
+	}
+	for _, key := range []string{"rate_limit", "request_timeout", "buffer_size"} {
+		if v := o.n.get(key); v != nil && v.kind != nullKind {
+			d.warn(o.at(key), join(o.path, key), "has no effect on a WebSocket")
+		}
+	}
+	c.RateLimit, c.RequestTimeout, c.BufferSize = "", 0, nil
+	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
+		if ws.Reserved(name) {
+			d.warn(o.at("headers"), join(join(o.path, "headers"), name), "is ignored: a reserved header of the WebSocket handshake")
+			delete(c.Headers, name)
+		}
 	}
 }
 
@@ -106,7 +160,7 @@ func (d *decoder) checkTwice(s *Service, path string) {
 		c := &s.Dataplane.Clients[i]
 		if seen[c.Endpoint] {
 			d.fail(&node{pos: c.Position}, indexed(path, i)+".endpoint", "datapath error",
-				"client already connected: endpoint "+quote(c.Endpoint)+" stands in the list before").Context =
+				"client already connected: endpoint "+quote(withoutSecrets(c.Endpoint))+" stands in the list before").Context =
 				[]string{contextStart, "datapath error"}
 		}
 		seen[c.Endpoint] = true

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,7 +15,6 @@ import (
 var outcomes = func() map[string]string {
 	const (
 		services = "error loading services"
-		dialled  = services + " | slim/0.dataplane.clients[0].endpoint"
 		secured  = services + " | slim/0.dataplane.clients[0].auth"
 		source   = services + " | slim/0.dataplane.servers[0].tls.source"
 		both     = source + " | slim/0.dataplane.servers[0].tls.client_ca"
@@ -60,12 +60,19 @@ var outcomes = func() map[string]string {
 		"tls/server-config.yaml":                        "",
 		"unix/client-config.yaml":                       "",
 		"unix/server-config.yaml":                       "",
-		"websocket/client-config-wss.yaml":              dialled,
-		"websocket/client-config.yaml":                  dialled,
+		"websocket/client-config-wss.yaml":              "",
+		"websocket/client-config.yaml":                  "",
 		"websocket/server-config-wss.yaml":              "",
 		"websocket/server-config.yaml":                  "",
 	}
 }()
+
+// strangers are upstream's files that are for other programs, and what a node says of them.
+var strangers = map[string]string{
+	"telemetry/docker-compose.yml":        "error loading services | invalid configuration - key id cannot be empty not valid | jaeger",
+	"telemetry/otel-collector-config.yml": "failed to load configuration | invalid configuration - key receivers not valid | receivers",
+	"telemetry/prometheus.yml":            "failed to load configuration | invalid configuration - key global not valid | global",
+}
 
 const (
 	referenceFile = "reference/config.yaml"
@@ -84,7 +91,9 @@ func TestExamples(t *testing.T) {
 		return
 	}
 	t.Run("upstream's", func(t *testing.T) {
-		runExamples(t, dir, outcomes)
+		all := maps.Clone(outcomes)
+		maps.Copy(all, strangers)
+		runExamples(t, dir, all)
 		if got := outcome(t, dir, referenceFile); got != referenceOutcome {
 			t.Errorf("%s:\n got %s\nwant %s", referenceFile, got, referenceOutcome)
 		}
@@ -92,7 +101,7 @@ func TestExamples(t *testing.T) {
 }
 
 func runExamples(t *testing.T, dir string, want map[string]string) {
-	files, err := filepath.Glob(filepath.Join(dir, "*", "*.yaml"))
+	files, err := filepath.Glob(filepath.Join(dir, "*", "*.y*ml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,12 +131,14 @@ func runExamples(t *testing.T, dir string, want map[string]string) {
 	}
 }
 
-// outcome loads a file as outcomes tells it. A file that loads must load without warnings.
+// outcome loads a file as outcomes tells it. A file that loads must load without warnings, but for the one of upstream's
+// that has a key which upstream does not know.
 func outcome(t *testing.T, dir, name string) string {
 	t.Helper()
 	env := func(k string) (string, bool) { return "password", k == "PASSWORD" || k == "CLIENT_SECRET" }
 	c, warnings, err := Load(filepath.Join(dir, filepath.FromSlash(name)), env)
 	if err == nil {
+		warnings = slices.DeleteFunc(warnings, func(w Warning) bool { return strings.HasSuffix(w.Path, ".websocket_auth_query_param") })
 		if len(c.Services) != 1 || len(warnings) != 0 {
 			t.Errorf("%s: %d services, warnings %v", name, len(c.Services), warnings)
 		}

@@ -56,6 +56,31 @@ func TestWhatToDo(t *testing.T) {
 	}
 }
 
+// Shapes of files that are still around are refused with what they are called now.
+func TestOldShapes(t *testing.T) {
+	for file, want := range map[string]string{
+		"services: {gateway/0: {pubsub: {servers: []}}}":        "services.gateway/0.pubsub: unknown field `pubsub`, expected one of `node_id`, `domain_name`, `auth`, `dataplane`, `controller`, `peers`, `default_gateway`; it is now `dataplane`",
+		"services: {slim/0: {group_name: a}}":                   "unknown field `group_name`, expected one of `node_id`, `domain_name`, `auth`, `dataplane`, `controller`, `peers`, `default_gateway`; did you mean `domain_name`?",
+		"services: {gateway/0: {server: {endpoint: '[::]:1'}}}": "services.gateway/0.server: unknown field `server`, expected one of `node_id`, `domain_name`, `auth`, `dataplane`, `controller`, `peers`, `default_gateway`; it is now `dataplane.servers`, a list",
+		"server: {endpoint: '[::]:1'}":                          "server: unknown key; it is now `services.slim/0.dataplane.servers`, a list",
+		"client: {}":                                            "client: unknown key; it is now `services.slim/0.dataplane.clients`, a list",
+		"pubsub: {}":                                            "pubsub: unknown key; it is now `services.slim/0.dataplane`",
+		"gateway/0: {pubsub: {}}":                               "gateway/0: unknown key; it is now `services.slim/0`",
+		"gateway: {}":                                           "gateway: unknown key; it is now `services.slim/0`",
+		"group_name: a":                                         "group_name: unknown key; it is now `services.slim/0.domain_name`",
+		"tracing: {filter: a}":                                  "unknown field `filter`, expected one of `log_level`, `display_thread_names`, `display_thread_ids`, `filters`, `opentelemetry`; did you mean `filters`?",
+	} {
+		_, _, err := parse("f", []byte(file), noEnv)
+		if err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: %v\nwant %s", file, err, want)
+		}
+	}
+	_, warnings, err := parse("f", []byte(strings.Replace(running, "slim/0", "gateway/0", 1)), noEnv)
+	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0].String(), "services.gateway/0: works under any name, but services of nodes are called slim/0 now") {
+		t.Errorf("a service called gateway/0: %v, %v", warnings, err)
+	}
+}
+
 // A hint looks at one line and not for long.
 func TestHintsOfHostileLinesAreBounded(t *testing.T) {
 	long := strings.Repeat("[::", 1<<20)

@@ -54,6 +54,18 @@ var (
 	}
 )
 
+// former has keys of older files by the block they stood in, with what they are called now: no spelling distance finds it.
+var former = map[string]map[string]string{
+	"root": {
+		"server": "`services.slim/0.dataplane.servers`, a list", "client": "`services.slim/0.dataplane.clients`, a list",
+		"pubsub": "`services.slim/0.dataplane`", "gateway": "`services.slim/0`", "gateway/0": "`services.slim/0`",
+		"group_name": "`services.slim/0.domain_name`",
+	},
+	"struct ServiceConfiguration": {
+		"pubsub": "`dataplane`", "server": "`dataplane.servers`, a list", "client": "`dataplane.clients`, a list",
+	},
+}
+
 func keysOf(place string, keys ...string) map[string]string {
 	m := make(map[string]string, len(keys))
 	for _, k := range keys {
@@ -74,6 +86,10 @@ func merge(parts ...map[string]string) map[string]string {
 func (r *Reason) lead(block, key string, known []string) {
 	if place := places[block][key]; place != "" {
 		r.Hint = "it belongs in " + place
+		return
+	}
+	if now := former[block][key]; now != "" {
+		r.Hint = "it is now " + now
 		return
 	}
 	r.Nearest = nearest(key, known)

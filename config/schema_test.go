@@ -118,8 +118,7 @@ func TestUnsupported(t *testing.T) {
 	}{
 		{"clients", serviceFile(`dataplane: {clients: [{endpoint: "http://x:1"}, {endpoint: "unix:///x", tls: {insecure: true}}]}`), nil},
 		{"clients with TLS", serviceFile(`dataplane: {clients: [{endpoint: "https://x:1"}, {endpoint: "https://x", tls: {insecure: true}}]}`), nil},
-		{"clients with WebSocket", serviceFile(`dataplane: {clients: [{endpoint: "ws://x:1"}, {endpoint: "wss://x"}]}`),
-			[]string{"services.slim/0.dataplane.clients[0].endpoint", "services.slim/0.dataplane.clients[1].endpoint"}},
+		{"clients with WebSocket", serviceFile(`dataplane: {clients: [{endpoint: "ws://x:1"}, {endpoint: "wss://x"}]}`), nil},
 		{"clients with SPIRE", serviceFile(`dataplane: {clients: [{endpoint: "https://x:1", tls: {source: {type: spire}, ca_source: {type: spire}}}]}`),
 			[]string{"services.slim/0.dataplane.clients[0].tls.source", "services.slim/0.dataplane.clients[0].tls.ca_source"}},
 		{"clients with credentials", serviceFile(`dataplane: {clients: [{endpoint: "http://x:1", auth: {type: basic, username: a, password: b}}]}`),
@@ -144,18 +143,18 @@ func TestUnsupported(t *testing.T) {
 			[]string{"services.slim/0.dataplane.servers[0].auth", "services.slim/0.dataplane.servers[1].tls.source"}},
 		{"in file order", "tracing: {opentelemetry: {enabled: true}}\n" + serviceFile("peers: {discovery: {type: kubernetes, namespace: a, service_name: b, port: 1}}\n"+
 			"    controller: {servers: [{"+listener+"}]}\n    auth: {type: spire}\n"+
-			`    dataplane: {clients: [{endpoint: "wss://x:1"}], servers: [{auth: {type: spire}, endpoint: "127.0.0.1:0", tls: {client_ca: {type: spire}, source: {type: spire}}}]}`),
+			`    dataplane: {clients: [{endpoint: "wss://x:1", auth: {type: spire}}], servers: [{auth: {type: spire}, endpoint: "127.0.0.1:0", tls: {client_ca: {type: spire}, source: {type: spire}}}]}`),
 			[]string{"tracing.opentelemetry.enabled", "services.slim/0.peers", "services.slim/0.controller", "services.slim/0.auth",
-				"services.slim/0.dataplane.clients[0].endpoint", "services.slim/0.dataplane.servers[0].auth",
+				"services.slim/0.dataplane.clients[0].auth", "services.slim/0.dataplane.servers[0].auth",
 				"services.slim/0.dataplane.servers[0].tls.client_ca", "services.slim/0.dataplane.servers[0].tls.source"}},
-		{"tracing after services", serviceFile("dataplane: {clients: [{endpoint: \"wss://x:1\"}]}") + "tracing: {opentelemetry: {enabled: true}}",
-			[]string{"services.slim/0.dataplane.clients[0].endpoint", "tracing.opentelemetry.enabled"}},
+		{"tracing after services", serviceFile("dataplane: {clients: [{endpoint: \"wss://x:1\", auth: {type: spire}}]}") + "tracing: {opentelemetry: {enabled: true}}",
+			[]string{"services.slim/0.dataplane.clients[0].auth", "tracing.opentelemetry.enabled"}},
 		{"all of a web socket", serverFile(`{endpoint: "wss://0.0.0.0:1", auth: {type: spire}, tls: {source: {type: spire}}}`),
 			[]string{"services.slim/0.dataplane.servers[0].auth", "services.slim/0.dataplane.servers[0].tls.source"}},
 		{"all of a unix socket", serverFile(`{auth: {type: spire}, endpoint: "unix:///x", tls: {insecure: true}}`),
 			[]string{"services.slim/0.dataplane.servers[0].auth"}},
-		{"all services", "services:\n" + `  slim/b: {dataplane: {servers: [{endpoint: "127.0.0.1:0", tls: {source: {type: spire}}}]}}` + "\n" + `  slim/a: {dataplane: {clients: [{endpoint: "wss://x:1"}]}}`,
-			[]string{"services.slim/b.dataplane.servers[0].tls.source", "services.slim/a.dataplane.clients[0].endpoint"}},
+		{"all services", "services:\n" + `  slim/b: {dataplane: {servers: [{endpoint: "127.0.0.1:0", tls: {source: {type: spire}}}]}}` + "\n" + `  slim/a: {dataplane: {clients: [{endpoint: "wss://x:1", auth: {type: spire}}]}}`,
+			[]string{"services.slim/b.dataplane.servers[0].tls.source", "services.slim/a.dataplane.clients[0].auth"}},
 		{"listeners that differ", serverFile(`{` + listener + `}, {` + listener + `, keepalive: {time: 1s}}`), nil},
 		{"listeners that agree", serverFile(`{` + listener + `, max_frame_size: 1}, {` + listener + `, max_frame_size: 1}`), nil},
 		{"post-quantum links", serviceFile("dataplane: {enforce_pqc: true, servers: [{" + listener + "}]}"), nil},
@@ -181,7 +180,7 @@ func TestUnsupported(t *testing.T) {
 // The outermost text names the block that holds all refused features, the whole file if they are in several.
 func TestUnsupportedFeaturesHaveTheContextOfAll(t *testing.T) {
 	const telemetry = "tracing: {opentelemetry: {enabled: true}}\n"
-	clients := serviceFile(`dataplane: {clients: [{endpoint: "wss://x:1"}]}`)
+	clients := serviceFile(`dataplane: {clients: [{endpoint: "wss://x:1", auth: {type: spire}}]}`)
 	for _, tt := range []struct{ yaml, want string }{
 		{telemetry + running, "invalid tracing configuration"},
 		{clients, "error loading services"},
@@ -197,7 +196,7 @@ func TestUnsupportedFeaturesHaveTheContextOfAll(t *testing.T) {
 // Rules: P-conf-7.
 func TestWarnings(t *testing.T) {
 	const listener = `endpoint: "127.0.0.1:0", tls: {insecure: true}`
-	const s0 = "services.slim/0.dataplane.servers[0]"
+	const s0, c0 = "services.slim/0.dataplane.servers[0]", "services.slim/0.dataplane.clients[0]"
 	for _, tt := range []struct {
 		name, yaml string
 		want       []string
@@ -215,7 +214,15 @@ func TestWarnings(t *testing.T) {
 		{"roots of a server", serverFile(`{endpoint: "127.0.0.1:0", tls: {insecure: true, ca_source: {type: file, path: x}}}`),
 			[]string{"f:4:57: " + s0 + ".tls.ca_source: has no effect on a server; clients are asked for certificates with `client_ca`"}},
 		{"unused buffer size", serverFile("{" + listener + ", read_buffer_size: 1}"), []string{"f:4:58: " + s0 + ".read_buffer_size: has no effect"}},
-		{"connection age", serverFile("{" + listener + ", keepalive: {max_connection_age: 2h}}"), []string{"f:4:70: " + s0 + ".keepalive.max_connection_age: has no effect here: live connections are not cut"}},
+		{"connection age", serverFile("{" + listener + ", keepalive: {max_connection_age: 2h}}"), nil},
+		{"age of a web socket", serverFile(`{endpoint: "ws://h", tls: {insecure: true}, keepalive: {max_connection_age: 2h}}`), []string{"f:4:65: " + s0 + ".keepalive.max_connection_age: has no effect on a listener of WebSocket"}},
+		{"roots of the system at a server", serverFile(`{endpoint: "127.0.0.1:0", tls: {insecure: true, include_system_ca_certs_pool: false}}`),
+			[]string{"f:4:57: " + s0 + ".tls.include_system_ca_certs_pool: has no effect on a server: clients are asked for certificates with `client_ca` only"}},
+		{"gateway", serviceFile("default_gateway: off\n    dataplane: {servers: [{" + listener + "}]}"), []string{"f:3:5: services.slim/0.default_gateway: has no effect in a node of its own, from whose inside nobody publishes"}},
+		{"data for a control plane", serverFile("{" + listener + ", metadata: {a: b}}"), []string{"f:4:58: " + s0 + ".metadata: has no effect without a controller"}},
+		{"limits of requests", serviceFile("dataplane: {clients: [{endpoint: 'http://x:1', rate_limit: 1/1, buffer_size: 1, metadata: {a: 1}}]}"), []string{
+			"f:3:52: " + c0 + ".rate_limit: has no effect: a link makes one request", "f:3:69: " + c0 + ".buffer_size: has no effect: a link makes one request",
+			"f:3:85: " + c0 + ".metadata: has no effect"}},
 		{"http2_only false", serverFile("{" + listener + ", http2_only: false}"), []string{"f:4:58: " + s0 + ".http2_only: has no effect: a listener speaks HTTP/2 only"}},
 		{"http2_only true", serverFile("{" + listener + ", http2_only: true}"), nil},
 		{"frame size out of range", serverFile("{" + listener + ", max_frame_size: 16}"), []string{"f:4:58: " + s0 + ".max_frame_size: is out of 1 to 15 MiB: the default is used"}},
@@ -224,6 +231,7 @@ func TestWarnings(t *testing.T) {
 		{"reference inside a value", "runtime: {thread_name: 'a${env:X}'}" + running, []string{
 			"f:1:24: runtime.thread_name: the reference in it is not replaced: ${env:NAME} and ${file:PATH} work as a whole value only"}},
 		{"reference with a space before it", serverFile("{" + listener + ", metadata: {a: [' ${file:x}']}}"), []string{
+			"f:4:58: " + s0 + ".metadata: has no effect without a controller",
 			"f:4:73: " + s0 + ".metadata.a[0]: the reference in it is not replaced: ${env:NAME} and ${file:PATH} work as a whole value only"}},
 		{"other text with a dollar", "runtime: {thread_name: 'a$b${x}${'}" + running, nil},
 		{"in file order", serverFile("{zzz: 1, " + listener + ", yyy: 2}"), []string{"f:4:10: " + s0 + ".zzz: unknown key is ignored", "f:4:66: " + s0 + ".yyy: unknown key is ignored"}},

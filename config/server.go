@@ -28,7 +28,7 @@ type Server struct {
 type ServerKeepalive struct {
 	Time       time.Duration // silence before a ping
 	Timeout    time.Duration // wait for its answer
-	MaxAge     time.Duration // read, but a live connection is never cut for its age (upstream does)
+	MaxAge     time.Duration // then a client is to open its next stream elsewhere; 0: never. Nothing to a WebSocket
 	MaxIdle    time.Duration // unused, also upstream
 	MaxAgeWait time.Duration // `max_connection_age_grace`: unused, also upstream
 }
@@ -66,7 +66,7 @@ func (d *decoder) server(n *node, path string) Server {
 		o.unused(key, "")
 	}
 	if v := o.get("keepalive"); v != nil {
-		d.serverKeepalive(&s.Keepalive, v, join(path, "keepalive"))
+		d.serverKeepalive(&s.Keepalive, v, join(path, "keepalive"), isWebSocket(s.Endpoint))
 	}
 	if v := o.get("auth"); v != nil {
 		s.Auth = d.auth(v, join(path, "auth"), serverSide)
@@ -119,12 +119,14 @@ func (d *decoder) checkLimits(s *Server, o *object) {
 	}
 }
 
-func (d *decoder) serverKeepalive(k *ServerKeepalive, n *node, path string) {
+func (d *decoder) serverKeepalive(k *ServerKeepalive, n *node, path string, webSocket bool) {
 	o := d.object(n, path, "struct KeepaliveServerParameters", lenient)
 	o.duration("max_connection_idle", &k.MaxIdle)
 	o.unused("max_connection_idle", "")
 	o.duration("max_connection_age", &k.MaxAge)
-	o.unused("max_connection_age", " here: live connections are not cut")
+	if webSocket {
+		o.unused("max_connection_age", " on a listener of WebSocket")
+	}
 	o.duration("max_connection_age_grace", &k.MaxAgeWait)
 	o.unused("max_connection_age_grace", "")
 	o.duration("time", &k.Time)

@@ -70,6 +70,9 @@ func (d *decoder) services(c *Config, n, root *node) {
 			d.fail(e.key, join(path, e.key.str), "invalid configuration - key "+reason+" not valid",
 				"a service id is KIND/NAME, such as slim/0, the name of lower-case letters, digits and dashes")
 		}
+		if strings.HasPrefix(e.key.str, "gateway/") {
+			d.warn(e.key.pos, join(path, e.key.str), "works under any name, but services of nodes are called slim/0 now, not gateway/0")
+		}
 		s := Service{ID: e.key.str, Position: e.key.pos, DefaultGateway: "auto"}
 		d.service(&s, e.val, join(path, s.ID))
 		c.Services = append(c.Services, s)
@@ -127,10 +130,17 @@ func (d *decoder) service(s *Service, n *node, path string) {
 		d.unsupported(o.at("peers"), join(path, "peers"), "")
 	}
 	o.enum("default_gateway", &s.DefaultGateway, "auto", "off")
+	o.unused("default_gateway", " in a node of its own, from whose inside nobody publishes")
 	o.end()
 	if len(s.Dataplane.Outbound) > 0 && s.Controller.empty() && (d.err == nil || n.get("controller") == nil) {
 		at := (&object{n: n.get("dataplane")}).at("outbound_clients")
 		d.warn(at, join(path, "dataplane.outbound_clients"), "has no effect without a controller")
+	}
+	for i := range s.Dataplane.Servers {
+		if s.Dataplane.Servers[i].Metadata != nil && s.Controller.empty() {
+			at := (&object{n: n.get("dataplane").get("servers").items[i]}).at("metadata")
+			d.warn(at, indexed(join(path, "dataplane.servers"), i)+".metadata", "has no effect without a controller")
+		}
 	}
 }
 

@@ -76,6 +76,7 @@ func (d *decoder) tls(t *TLS, n *node, path string, s side) {
 			t.ClientCA.Position = o.at("client_ca")
 		}
 		o.unused("ca_source", " on a server; clients are asked for certificates with `client_ca`")
+		o.unused("include_system_ca_certs_pool", " on a server: clients are asked for certificates with `client_ca` only")
 		o.bool("reload_client_ca_file", &t.ReloadClientCAs)
 		if t.ReloadClientCAs {
 			o.unused("reload_client_ca_file", "")

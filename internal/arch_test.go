@@ -66,10 +66,10 @@ var rules = []rule{
 	{path: "wire/link", level: 1, outside: []string{"github.com/cloudflare/circl/dh/x25519", "github.com/cloudflare/circl/kem/mlkem/mlkem768"}},
 	{path: "router/table", level: 1},
 	{path: "internal/simnet", level: 1},
-	{path: "internal/browser", level: 1, outside: []string{"github.com/coder/websocket"}},
 	{path: "internal/connect", level: 1, outside: []string{"golang.org/x/net/http/httpguts", "golang.org/x/net/http/httpproxy"}},
 	{path: "internal/certs/certstest", level: 1},
 	{path: "internal/certs", level: 1},
+	{path: "internal/chromium", level: 1, outside: []string{"github.com/coder/websocket"}}, // the debugging protocol of browsers
 
 	{path: "router/mesh", level: 2},
 	{path: "router/hop", level: 2},

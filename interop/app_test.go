@@ -4,6 +4,7 @@ package interop
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -33,7 +34,17 @@ func (n *node) app(t *testing.T, command, name string, args ...string) *app {
 
 func (n *node) peer(t *testing.T, command, name string, args ...string) *process {
 	t.Helper()
-	argv := append([]string{filepath.Join(peers, "slim-peer"), command, "--node", n.url(), "--name", name}, args...)
+	argv := []string{filepath.Join(peers, "slim-peer"), command, "--name", name}
+	if n.client != "" {
+		file := filepath.Join(t.TempDir(), "client.json")
+		if err := os.WriteFile(file, []byte(n.client), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		argv = append(argv, "--client-config", file)
+	} else {
+		argv = append(argv, "--node", n.url())
+	}
+	argv = append(argv, args...)
 	return spawn(t, fmt.Sprintf("%s %s at %s", command, name, n.label), []string{"SLIM_IDENTITY_BINDING=" + n.binding}, argv...)
 }
 

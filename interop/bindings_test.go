@@ -131,13 +131,28 @@ func (l *language) fill(dir string, pins []byte) error {
 // script starts an application on a language binding; it takes the commands of peers/peer.py.
 func (n *node) script(t *testing.T, l *language, name string, args ...string) *app {
 	t.Helper()
+	return l.ready(t, n.launch(t, l, name, args...))
+}
+
+// launch is script without the wait for ready.
+func (n *node) launch(t *testing.T, l *language, name string, args ...string) *process {
+	t.Helper()
 	argv, env := l.start(l.dir(t))
-	argv = append(argv, "--node", n.url(), "--name", name)
+	if n.client != "" {
+		argv = append(argv, "--client", n.client, "--name", name)
+	} else {
+		argv = append(argv, "--node", n.url(), "--name", name)
+	}
 	env = append(env, "SLIM_IDENTITY_BINDING="+n.binding)
-	p := spawn(t, fmt.Sprintf("%s %s at %s", l.name, name, n.label), env, append(argv, args...)...)
+	return spawn(t, fmt.Sprintf("%s %s at %s", l.name, name, n.label), env, append(argv, args...)...)
+}
+
+// ready returns when a launched application is subscribed.
+func (l *language) ready(t *testing.T, p *process) *app {
+	t.Helper()
 	e := p.expect(t, "ready")
 	if got := e.text("version"); got != l.core {
 		t.Fatalf("%s: core %s, want %s", p.label, got, l.core)
 	}
-	return &app{process: p, name: name, id: e.text("id")}
+	return &app{process: p, name: e.text("name"), id: e.text("id")}
 }

@@ -11,5 +11,6 @@
 // upstream also calls a message acknowledged when its retries ran out.
 //
 // The language bindings (peers/requirements.txt, peers/package.json) are installed once into the user's
-// cache folder. peers/peer.py and peers/peer.mjs drive them by JSON lines in the manner of slim-peer.
+// cache folder. peers/peer.py and peers/peer.mjs drive them by JSON lines in the manner of slim-peer. peers/slim.mjs and
+// peers/participant.mjs are an application of ours in a page, for a Chromium.
 package interop

@@ -95,6 +95,8 @@ type node struct {
 	port     int
 	config   string // path of the YAML file
 	way      string // endpoint by which applications come; empty: TCP
+	health   string // where it serves operators, HOST:PORT; empty: nowhere; ours only
+	client   string // how they come, in JSON with the keys of dataplane.clients; empty: without TLS by way
 	// binding is SLIM_IDENTITY_BINDING of applications started from now on: whether they enforce that names
 	// and control messages belong to a verified identity. Core 3.4 knows it; older ones sign no control messages.
 	binding string
@@ -142,7 +144,11 @@ func (n *node) link(typ string) string {
 // start begins a life of the node and returns when it accepts connections.
 func (n *node) start(t *testing.T) {
 	t.Helper()
-	n.process = spawn(t, fmt.Sprintf("%s node %d", n.kind, n.port), nil, n.kind.program(t), "--config", n.config)
+	argv := []string{n.kind.program(t), "--config", n.config}
+	if n.health != "" {
+		argv = append(argv, "--health", n.health, "--pprof")
+	}
+	n.process = spawn(t, fmt.Sprintf("%s node %d", n.kind, n.port), nil, argv...)
 	n.expectLine(t, "dataplane server started", 0)
 	deadline := time.Now().Add(limit)
 	for {

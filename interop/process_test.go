@@ -52,28 +52,38 @@ type process struct {
 // spawn starts a program that is killed with its whole process group when the test ends.
 func spawn(t *testing.T, label string, env []string, argv ...string) *process {
 	t.Helper()
+	return spawnIn(t, "", label, env, argv...)
+}
+
+// spawnIn is spawn in a working directory.
+func spawnIn(t *testing.T, dir, label string, env []string, argv ...string) *process {
+	t.Helper()
 	p := &process{label: label, done: make(chan struct{}), changed: make(chan struct{})}
 	p.cmd = exec.Command(argv[0], argv[1:]...)
-	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Dir, p.cmd.Env = dir, append(os.Environ(), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
 		t.Fatalf("%s: %v", label, err)
 	}
 	p.stdin = stdin
-	// One pipe for both streams: a writer that outlives the program must not hold Wait up, see WaitDelay.
-	r, w := io.Pipe()
-	p.cmd.Stdout, p.cmd.Stderr = w, w
+	// A pipe for each stream: a line of the log may be longer than what goes into a pipe at once, and would tear events of
+	// the other apart. A writer that outlives the program must not hold Wait up, see WaitDelay.
+	out, outEnd := io.Pipe()
+	log, logEnd := io.Pipe()
+	p.cmd.Stdout, p.cmd.Stderr = outEnd, logEnd
 	p.cmd.WaitDelay = time.Second
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("%s: %v", label, err)
 	}
-	read := make(chan struct{})
-	go p.read(r, read)
+	var read sync.WaitGroup
+	read.Go(func() { p.read(out) })
+	read.Go(func() { p.read(log) })
 	go func() {
 		p.cmd.Wait() // the status is read from ProcessState
-		w.Close()
-		<-read
+		outEnd.Close()
+		logEnd.Close()
+		read.Wait()
 		close(p.done)
 	}()
 	t.Cleanup(func() {
@@ -88,8 +98,7 @@ func spawn(t *testing.T, label string, env []string, argv ...string) *process {
 // colours are the escape sequences with which upstream paints its log.
 var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
 
-func (p *process) read(r io.Reader, read chan<- struct{}) {
-	defer close(read)
+func (p *process) read(r io.Reader) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	for {
 		line, err := in.ReadString('\n')

@@ -36,21 +36,10 @@ func change(t *testing.T, n *Node, s Setup) {
 	c.Commit()
 }
 
-// startAt starts a node that listens at these addresses.
-func startAt(t *testing.T, addrs ...string) *Node {
+// startOn starts a node that listens at these addresses.
+func startOn(t *testing.T, addrs ...string) *Node {
 	t.Helper()
-	n, err := Start(t.Context(), Options{Loops: 2, Listen: addrs})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), hang)
-		defer cancel()
-		if err := n.Shutdown(ctx); err != nil {
-			t.Errorf("shutdown: %v", err)
-		}
-	})
-	return n
+	return startAt(t, Options{Loops: 2, Listen: addrs})
 }
 
 func gRPC(n *Node, i int) *way { return &way{"gRPC", "tcp", n.Addrs()[i].String(), uplink.Options{}} }
@@ -63,7 +52,7 @@ func unixWay(path string) *way {
 // nobody else notices. The path of a unix socket can be used again. Rules: P-end-7.
 func TestListenersComeAndGo(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	n := startAt(t, "127.0.0.1:0", "unix://"+path)
+	n := startOn(t, "127.0.0.1:0", "unix://"+path)
 	stays, goes, sends := gRPC(n, 0).join(t, 64<<10), unixWay(path).join(t, 64<<10), unixWay(path).join(t, 64<<10)
 	stays.names(t, bob)
 	goes.names(t, carol)
@@ -110,7 +99,7 @@ func TestListenersComeAndGo(t *testing.T) {
 func TestWhatWasSentByARemovedEndpointArrives(t *testing.T) {
 	const count = 3000
 	for range 5 {
-		n := startAt(t, "127.0.0.1:0", "[::1]:0")
+		n := startOn(t, "127.0.0.1:0", "[::1]:0")
 		a, b := call(t, n), gRPC(n, 1).join(t, 64<<10)
 		b.names(t, bob)
 		var all []byte
@@ -168,7 +157,7 @@ func TestChangesAreAllOrNothing(t *testing.T) {
 	}
 	defer taken.Close()
 	path := filepath.Join(t.TempDir(), "s")
-	n := startAt(t, "127.0.0.1:0")
+	n := startOn(t, "127.0.0.1:0")
 	before := n.Addrs()[0].String()
 	_, port, _ := net.SplitHostPort(before)
 	busy := taken.Addr().String()
@@ -203,7 +192,7 @@ func TestChangesAreAllOrNothing(t *testing.T) {
 // What an endpoint is to those who come may change without its listener; who is there stays what it is.
 func TestEndpointsChangeInPlace(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	n := startAt(t, "127.0.0.1:0", "unix://"+path+"?mode=0600")
+	n := startOn(t, "127.0.0.1:0", "unix://"+path+"?mode=0600")
 	tcp := n.Addrs()[0].String()
 	before, local := gRPC(n, 0).join(t, 64<<10), unixWay(path).join(t, 64<<10)
 	change(t, n, Setup{Endpoints: at("ws://127.0.0.1:0/", "unix://"+path+"?mode=0660")})
@@ -258,7 +247,7 @@ func TestPolicyChangesWhileSendersWait(t *testing.T) {
 
 // Who comes after a change has to keep its rules.
 func TestRulesAreForWhoComes(t *testing.T) {
-	n := startAt(t, "127.0.0.1:0")
+	n := startOn(t, "127.0.0.1:0")
 	gRPC(n, 0).join(t, 64<<10)
 	change(t, n, Setup{Endpoints: at("127.0.0.1:0"), Rules: Rules{EnforcePQC: true, NegotiationTimeout: time.Minute}})
 	w := gRPC(n, 0)
@@ -273,7 +262,7 @@ func TestRulesAreForWhoComes(t *testing.T) {
 // A change that comes too late changes nothing, and leaves nothing.
 func TestChangeDuringTheEnd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	n := startAt(t, "127.0.0.1:0")
+	n := startOn(t, "127.0.0.1:0")
 	c, err := n.Prepare(t.Context(), Setup{Endpoints: at("unix://" + path)})
 	if err != nil {
 		t.Fatal(err)
@@ -290,7 +279,7 @@ func TestChangeDuringTheEnd(t *testing.T) {
 // Listeners are removed and the node ends at the same time.
 func TestEndWhileEndpointsAreRemoved(t *testing.T) {
 	for range 20 {
-		n := startAt(t, "127.0.0.1:0", "[::1]:0")
+		n := startOn(t, "127.0.0.1:0", "[::1]:0")
 		b := gRPC(n, 1).join(t, 64<<10)
 		change(t, n, Setup{Endpoints: at("127.0.0.1:0")})
 		if err := n.Shutdown(t.Context()); err != nil {
@@ -302,7 +291,7 @@ func TestEndWhileEndpointsAreRemoved(t *testing.T) {
 
 func TestThousandChangesLeaveNothingBehind(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	n := startAt(t, "127.0.0.1:0", "unix://"+path)
+	n := startOn(t, "127.0.0.1:0", "unix://"+path)
 	stays := gRPC(n, 0).join(t, 64<<10)
 	turn := func(i int) {
 		s := Setup{Endpoints: at("127.0.0.1:0", "unix://"+path, "ws://127.0.0.1:0/")}

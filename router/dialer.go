@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +36,8 @@ type Link struct {
 	Connect func(context.Context) (net.Conn, error)
 	// TLS is asked for the configuration of each connection, with the name that the other end must have; nil: no TLS.
 	TLS func() *tls.Config
-	// ConnectTimeout bounds Connect; 0: 30 s.
+	// ConnectTimeout bounds Connect; 0: 30 s. If it is set and Call is for a WebSocket, it bounds all until the answer
+	// together, and HandshakeTimeout and Call.AnswerTimeout count for nothing (P-dial-7).
 	ConnectTimeout time.Duration
 	// HandshakeTimeout bounds the handshake of TLS; 0: 10 s.
 	HandshakeTimeout time.Duration
@@ -91,6 +93,7 @@ type Dialer struct {
 	// Immutable.
 	node   *Node
 	link   Link
+	whole  time.Duration // for all of an attempt until the answer; 0: each part has its own
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{} // closed when its goroutine has ended
@@ -99,7 +102,7 @@ type Dialer struct {
 	attempts atomic.Uint64
 	losses   atomic.Uint64
 
-	told   string // the last failure that was logged; of the goroutine
+	told   string // the last failure that was logged, without its digits; of the goroutine
 	failed int    // attempts in a row; of the goroutine
 }
 
@@ -125,9 +128,13 @@ func (n *Node) Dial(l Link) (*Dialer, error) {
 	if l.Backoff == nil {
 		l.Backoff = func(int) (time.Duration, bool) { return defaultBackoff, true }
 	}
+	d := &Dialer{node: n, done: make(chan struct{})}
+	if l.Call.WebSocket {
+		d.whole = l.ConnectTimeout
+	}
 	orDefault(&l.ConnectTimeout, defaultConnectTimeout)
 	orDefault(&l.CloseTimeout, defaultDrain)
-	d := &Dialer{node: n, link: l, done: make(chan struct{})}
+	d.link = l
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	if !n.dialers.add(d) {
 		d.cancel()
@@ -235,13 +242,17 @@ func (d *Dialer) run() {
 func (d *Dialer) turn() bool {
 	d.becomes(LinkOpening)
 	d.attempts.Add(1)
+	began := time.Now()
 	c, err := d.connect()
 	if err != nil {
 		return d.retry(err)
 	}
 	o := &outgoing{dialer: d, up: make(chan *Conn, 1), over: make(chan outcome, 1)}
 	j := netloop.Joining{Timeout: d.link.HandshakeTimeout,
-		Handler: func(nl *netloop.Loop) netloop.Handler { return d.node.loops[nl.Index()].callOn(o) }}
+		Handler: func(nl *netloop.Loop) netloop.Handler { return d.node.loops[nl.Index()].callOn(o, d.call(began)) }}
+	if d.whole > 0 {
+		j.Timeout = d.left(began)
+	}
 	if d.link.TLS != nil {
 		j.TLS = d.link.TLS()
 	}
@@ -250,6 +261,21 @@ func (d *Dialer) turn() bool {
 		return d.retry(err)
 	}
 	return d.follow(o)
+}
+
+// left is what is left of the time for an attempt that began then: never 0, which would mean a default.
+func (d *Dialer) left(began time.Time) time.Duration {
+	return max(d.whole-time.Since(began), time.Nanosecond)
+}
+
+// call is how the stream is opened in an attempt that began then.
+func (d *Dialer) call(began time.Time) *transport.Call {
+	if d.whole == 0 {
+		return &d.link.Call
+	}
+	c := d.link.Call
+	c.AnswerTimeout = d.left(began)
+	return &c
 }
 
 // connect is Link.Connect within its time.
@@ -273,6 +299,7 @@ func (d *Dialer) follow(o *outgoing) bool {
 		select {
 		case up = <-o.up:
 			since, d.told = time.Now(), ""
+			d.say(slog.LevelInfo, "client connected", "conn_id", up.id) // upstream's text: scripts wait for it
 			d.becomes(LinkUp)
 		case e := <-o.over:
 			if up == nil {
@@ -329,11 +356,25 @@ func (d *Dialer) retry(err error) bool {
 	if d.ctx.Err() != nil {
 		return false
 	}
-	if text := err.Error(); text != d.told { // a peer that is down for days is told of once
-		d.told = text
-		d.say(slog.LevelWarn, "link cannot be opened: it is tried again", "error", text)
+	text := err.Error()
+	if gist := strings.Map(withoutDigits, text); gist != d.told { // a peer that is down for days is told of once
+		d.told = gist
+		attrs := []any{"error", text}
+		if e := (*netloop.HandshakeError)(nil); errors.As(err, &e) && e.Cert != nil {
+			attrs = append(attrs, certificateAttrs(e.Cert)...)
+		}
+		d.say(slog.LevelWarn, "link cannot be opened: it is tried again", attrs...)
 	}
 	return d.pause()
+}
+
+// withoutDigits takes what is another in each attempt out of an error: our port, the time at which a certificate was
+// looked at. For strings.Map.
+func withoutDigits(r rune) rune {
+	if r >= '0' && r <= '9' {
+		return -1
+	}
+	return r
 }
 
 // pause waits for the next attempt. false: there is none.

@@ -49,6 +49,46 @@ func dialLink(t *testing.T, n *Node, addr string, change func(*Link)) *dialled {
 	return d
 }
 
+// dialWay is how a link is opened.
+type dialWay struct {
+	name   string
+	listen string        // of a node that is dialled, besides its listener for applications
+	change func(l *Link) // makes a link by gRPC one of this way
+}
+
+var dialWays = []dialWay{
+	{"gRPC", "127.0.0.1:0", func(*Link) {}},
+	{"WebSocket", "ws://127.0.0.1:0/slim", func(l *Link) {
+		l.Call.WebSocket, l.Call.Path, l.Call.Scheme = true, "/slim?x=1", ""
+	}},
+}
+
+// inEachWay runs a test of links in each way.
+func inEachWay(t *testing.T, test func(*testing.T, *dialWay)) {
+	for i := range dialWays {
+		t.Run(dialWays[i].name, func(t *testing.T) { test(t, &dialWays[i]) })
+	}
+}
+
+// start starts a node that can be dialled.
+func (w *dialWay) start(t *testing.T, o Options) *Node {
+	o.Listen = []string{"127.0.0.1:0", w.listen}
+	return startAt(t, o)
+}
+
+// addr is where n is dialled.
+func (w *dialWay) addr(n *Node) string { return n.Addrs()[1].String() }
+
+// dial is dialLink in that way.
+func (w *dialWay) dial(t *testing.T, n *Node, addr string, change func(*Link)) *dialled {
+	t.Helper()
+	return dialLink(t, n, addr, func(l *Link) {
+		if w.change(l); change != nil {
+			change(l)
+		}
+	})
+}
+
 // await reads states until it is s.
 func (d *dialled) await(s LinkState) {
 	d.t.Helper()
@@ -77,11 +117,13 @@ func arrives(t *testing.T, a, b *caller, name wire.NameText) {
 }
 
 // A node that dials another as its peer gives and gets routes, and messages go both ways. Rules: P-dial-1, P-peer-3.
-func TestPeersOverADialledLink(t *testing.T) {
-	one, two := start(t, generic("one")), start(t, generic("two"))
+func TestPeersOverADialledLink(t *testing.T) { inEachWay(t, peersOverADialledLink) }
+
+func peersOverADialledLink(t *testing.T, w *dialWay) {
+	one, two := w.start(t, generic("one")), w.start(t, generic("two"))
 	early := call(t, one)
 	early.subscribe(bob)
-	dialLink(t, one, two.Addrs()[0].String(), nil).await(LinkUp)
+	w.dial(t, one, w.addr(two), nil).await(LinkUp)
 	late := call(t, two)
 	late.subscribe(carol) // the acknowledgement waits for the peer's
 	arrives(t, call(t, one), late, carol)
@@ -89,43 +131,61 @@ func TestPeersOverADialledLink(t *testing.T) {
 	arrives(t, call(t, two), early, bob)
 }
 
-// A link with TLS is as one without; one that cannot be says why. Rules: P-dial-1, P-tls-2.
-func TestPeersOverADialledLinkWithTLS(t *testing.T) {
-	secrets := sharedSecrets(t)
-	o := generic("two")
-	o.Listen, o.TLS = []string{"127.0.0.1:0"}, []*tls.Config{secrets.server}
-	two, err := Start(t.Context(), o)
+// A node that listens nowhere dials all the same, and stops in order. Rules: P-conf-10, P-dial-1.
+func TestNodeThatOnlyDials(t *testing.T) {
+	two := start(t, generic("two"))
+	one, err := Start(t.Context(), generic("one"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	d := dialLink(t, one, two.Addrs()[0].String(), nil)
+	d.await(LinkUp)
+	if n := len(one.Addrs()); n != 0 {
+		t.Errorf("it listens on %d addresses", n)
+	}
+	if err := one.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	d.await(LinkOver)
+}
+
+// A link with TLS is as one without; one that cannot be says why. Rules: P-dial-1, P-tls-2.
+func TestPeersOverADialledLinkWithTLS(t *testing.T) { inEachWay(t, peersOverADialledLinkWithTLS) }
+
+func peersOverADialledLinkWithTLS(t *testing.T, w *dialWay) {
+	secrets := sharedSecrets(t)
+	o := generic("two")
+	o.Listen = []string{"127.0.0.1:0", strings.Replace(w.listen, "ws:", "wss:", 1)}
+	o.TLS = []*tls.Config{nil, secrets.server}
+	two := startAt(t, o)
 	log := &syncBuffer{}
 	o = generic("one")
 	o.Log = slog.New(slog.NewTextHandler(log, nil))
-	one := start(t, o)
+	one := w.start(t, o)
 	app := call(t, one)
 	app.subscribe(bob)
 	link := func(of *tls.Config) *dialled {
-		return dialLink(t, one, two.Addrs()[0].String(), func(l *Link) { l.TLS = func() *tls.Config { return of } })
+		return w.dial(t, one, w.addr(two), func(l *Link) { l.TLS = func() *tls.Config { return of } })
 	}
 	link(secrets.client).await(LinkUp)
+	until(t, "the log tells of the link", func() bool { return strings.Contains(log.String(), `msg="client connected" target=`+targetService) })
 	until(t, "the name is told", func() bool { return two.Stats().Names == 1 })
 	stranger := makeSecrets(t).client
 	link(stranger).await(LinkWaiting)
 	until(t, "the log tells of the certificate", func() bool { return strings.Contains(log.String(), "certificate is not accepted") })
-	dialLink(t, one, two.Addrs()[0].String(), nil).await(LinkWaiting) // no TLS
-	if err := two.Shutdown(t.Context()); err != nil {
-		t.Error(err)
-	}
+	w.dial(t, one, w.addr(two), nil).await(LinkWaiting) // no TLS
 }
 
 // A link that is lost comes back by itself, with its routes and without those of before. Rules: P-dial-3.
-func TestDialledLinkComesBack(t *testing.T) {
-	one, two := start(t, generic("one")), start(t, generic("two"))
+func TestDialledLinkComesBack(t *testing.T) { inEachWay(t, dialledLinkComesBack) }
+
+func dialledLinkComesBack(t *testing.T, w *dialWay) {
+	one, two := w.start(t, generic("one")), w.start(t, generic("two"))
 	app := call(t, one)
 	app.subscribe(bob)
 	var addr atomic.Value
-	addr.Store(two.Addrs()[0].String())
-	d := dialLink(t, one, "two", func(l *Link) {
+	addr.Store(w.addr(two))
+	d := w.dial(t, one, "two", func(l *Link) {
 		l.Connect = func(ctx context.Context) (net.Conn, error) {
 			var nd net.Dialer
 			return nd.DialContext(ctx, "tcp", addr.Load().(string))
@@ -140,8 +200,8 @@ func TestDialledLinkComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.await(LinkWaiting)
-	again := start(t, generic("two"))
-	addr.Store(again.Addrs()[0].String())
+	again := w.start(t, generic("two"))
+	addr.Store(w.addr(again))
 	d.await(LinkUp)
 	until(t, "routes are as they should be", func() bool { return again.Stats().Names == 1 && one.Stats().Names == 1 })
 	arrives(t, call(t, again), app, bob)
@@ -151,10 +211,12 @@ func TestDialledLinkComesBack(t *testing.T) {
 }
 
 // What the other end answers decides whether it is tried again. Rules: P-dial-4.
-func TestEndsOfDialledLinks(t *testing.T) {
+func TestEndsOfDialledLinks(t *testing.T) { inEachWay(t, endsOfDialledLinks) }
+
+func endsOfDialledLinks(t *testing.T, w *dialWay) {
 	t.Run("itself", func(t *testing.T) {
-		n := start(t, generic("one"))
-		d := dialLink(t, n, n.Addrs()[0].String(), nil)
+		n := w.start(t, generic("one"))
+		d := w.dial(t, n, w.addr(n), nil)
 		d.await(LinkOver)
 		if s := d.Status(); s.Attempts != 1 {
 			t.Errorf("status %+v, want one attempt", s)
@@ -163,20 +225,20 @@ func TestEndsOfDialledLinks(t *testing.T) {
 	t.Run("another deployment", func(t *testing.T) {
 		o := generic("two")
 		o.Deployment = "elsewhere"
-		two := start(t, o)
+		two := w.start(t, o)
 		o = generic("one")
 		o.Deployment = "here"
-		dialLink(t, start(t, o), two.Addrs()[0].String(), nil).await(LinkOver)
+		w.dial(t, w.start(t, o), w.addr(two), nil).await(LinkOver)
 	})
 	t.Run("a kind that is not accepted", func(t *testing.T) {
 		o := generic("two")
 		o.AcceptKinds = table.Only(table.Edge)
-		two := start(t, o)
-		dialLink(t, start(t, generic("one")), two.Addrs()[0].String(), nil).await(LinkOver)
+		two := w.start(t, o)
+		w.dial(t, w.start(t, generic("one")), w.addr(two), nil).await(LinkOver)
 	})
 	t.Run("remote", func(t *testing.T) {
-		two := start(t, generic("two"))
-		d := dialLink(t, start(t, generic("one")), two.Addrs()[0].String(), func(l *Link) { l.Kind = table.Remote })
+		two := w.start(t, generic("two"))
+		d := w.dial(t, w.start(t, generic("one")), w.addr(two), func(l *Link) { l.Kind = table.Remote })
 		d.await(LinkUp)
 		if err := two.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
@@ -185,7 +247,7 @@ func TestEndsOfDialledLinks(t *testing.T) {
 	})
 	t.Run("attempts", func(t *testing.T) {
 		var asked []int
-		d := dialLink(t, start(t, generic("one")), "nowhere", func(l *Link) {
+		d := w.dial(t, w.start(t, generic("one")), "nowhere", func(l *Link) {
 			l.Connect = func(context.Context) (net.Conn, error) { return nil, errors.New("no way") }
 			l.Backoff = func(n int) (time.Duration, bool) { asked = append(asked, n); return 0, n < 4 }
 		})
@@ -195,8 +257,8 @@ func TestEndsOfDialledLinks(t *testing.T) {
 		}
 	})
 	t.Run("closed", func(t *testing.T) {
-		one, two := start(t, generic("one")), start(t, generic("two"))
-		d := dialLink(t, one, two.Addrs()[0].String(), nil)
+		one, two := w.start(t, generic("one")), w.start(t, generic("two"))
+		d := w.dial(t, one, w.addr(two), nil)
 		d.await(LinkUp)
 		d.Close()
 		d.await(LinkOver)
@@ -340,12 +402,14 @@ func TestDialledNodeThatSaysNothing(t *testing.T) {
 }
 
 // A link that is lost as soon as it is up is not dialled without pause. Rules: P-dial-3.
-func TestDialledLinkThatDoesNotStay(t *testing.T) {
+func TestDialledLinkThatDoesNotStay(t *testing.T) { inEachWay(t, dialledLinkThatDoesNotStay) }
+
+func dialledLinkThatDoesNotStay(t *testing.T, w *dialWay) {
 	o := generic("two")
-	two := start(t, o)
+	two := w.start(t, o)
 	var pauses atomic.Int32
 	var up atomic.Int32
-	d := dialLink(t, start(t, generic("one")), two.Addrs()[0].String(), func(l *Link) {
+	d := w.dial(t, w.start(t, generic("one")), w.addr(two), func(l *Link) {
 		changed := l.Changed
 		l.Backoff = func(int) (time.Duration, bool) { pauses.Add(1); return 0, true }
 		l.Changed = func(s LinkState) {
@@ -366,11 +430,13 @@ func TestDialledLinkThatDoesNotStay(t *testing.T) {
 }
 
 // What is queued for a dialled peer goes out before a node stops. Rules: P-end-3.
-func TestShutdownOverADialledLink(t *testing.T) {
-	one, two := start(t, generic("one")), start(t, generic("two"))
+func TestShutdownOverADialledLink(t *testing.T) { inEachWay(t, shutdownOverADialledLink) }
+
+func shutdownOverADialledLink(t *testing.T, w *dialWay) {
+	one, two := w.start(t, generic("one")), w.start(t, generic("two"))
 	app := call(t, two)
 	app.subscribe(bob)
-	dialLink(t, one, two.Addrs()[0].String(), nil).await(LinkUp)
+	w.dial(t, one, w.addr(two), nil).await(LinkUp)
 	until(t, "bob is known", func() bool { return one.Stats().Names == 1 })
 	a := call(t, one)
 	const count = 100
@@ -386,11 +452,13 @@ func TestShutdownOverADialledLink(t *testing.T) {
 }
 
 // A link that is closed while it is opened does not come up. Rules: P-dial-1.
-func TestLinkClosedWhileItIsOpened(t *testing.T) {
-	one, two := start(t, generic("one")), start(t, generic("two"))
+func TestLinkClosedWhileItIsOpened(t *testing.T) { inEachWay(t, linkClosedWhileItIsOpened) }
+
+func linkClosedWhileItIsOpened(t *testing.T, w *dialWay) {
+	one, two := w.start(t, generic("one")), w.start(t, generic("two"))
 	for range 50 {
 		connected := make(chan struct{})
-		d := dialLink(t, one, two.Addrs()[0].String(), func(l *Link) {
+		d := w.dial(t, one, w.addr(two), func(l *Link) {
 			dial := l.Connect
 			l.Connect = func(ctx context.Context) (net.Conn, error) {
 				defer close(connected)
@@ -405,10 +473,12 @@ func TestLinkClosedWhileItIsOpened(t *testing.T) {
 }
 
 // Two nodes that dial each other have two links, and a message takes one of them. Rules: P-peer-6.
-func TestNodesThatDialEachOther(t *testing.T) {
-	one, two := start(t, generic("one")), start(t, generic("two"))
-	dialLink(t, one, two.Addrs()[0].String(), nil).await(LinkUp)
-	d := dialLink(t, two, one.Addrs()[0].String(), nil)
+func TestNodesThatDialEachOther(t *testing.T) { inEachWay(t, nodesThatDialEachOther) }
+
+func nodesThatDialEachOther(t *testing.T, w *dialWay) {
+	one, two := w.start(t, generic("one")), w.start(t, generic("two"))
+	w.dial(t, one, w.addr(two), nil).await(LinkUp)
+	d := w.dial(t, two, w.addr(one), nil)
 	d.await(LinkUp)
 	var apps []*caller
 	for i := range 2 {

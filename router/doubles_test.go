@@ -54,10 +54,14 @@ var kinds = []struct {
 	{"gRPC", dialGRPC},
 	{"WebSocket", dialWebSocket},
 	{"rings", dialRings},
+	{"WebSocket that the node has opened", awaitWebSocket},
 }
 
-// webSocketKind is the place of WebSocket in kinds.
-const webSocketKind = 1
+// Places of WebSocket in kinds.
+const (
+	webSocketKind        = 1
+	dialledWebSocketKind = 3
+)
 
 // ws is the application's end of a WebSocket.
 func (a *app) ws() *webSocketFar { return a.far.(*webSocketFar) }
@@ -98,6 +102,10 @@ func (r *rig) join(kind int, loop int) *app {
 func (a *app) negotiate(kind wire.LinkKind) {
 	r := a.r
 	r.t.Helper()
+	if f, ok := a.far.(*webSocketFar); ok && f.out != nil {
+		a.accept()
+		return
+	}
 	m := link.New(&link.Config{Role: link.Dialer, LinkID: "link", Kind: kind, Version: "3.4.6", NodeID: "n", Strict: true, Rand: rand.Reader})
 	req, err := m.Start(nil)
 	if err != nil || !a.send(req) {
@@ -181,7 +189,7 @@ func (f grpcFar) leave()        { f.abandon() }
 func (f grpcFar) conn() *Conn   { return f.c }
 func (f grpcFar) ended() bool   { return f.end != nil && f.end.Kind == h2.KindTrailers }
 
-// webSocketFar is the application's end of a WebSocket: the engine of package ws in the client role.
+// webSocketFar is the application's end of a WebSocket: the engine of package ws in the other role than the node's.
 type webSocketFar struct {
 	r       *rig
 	loop    *netloop.Manual
@@ -194,6 +202,7 @@ type webSocketFar struct {
 	refused error // the handshake was
 	paused  bool
 	end     *ws.End
+	out     *outgoing // the node has opened it; nil: it was accepted
 }
 
 func dialWebSocket(r *rig, loop int) far {
@@ -270,7 +279,10 @@ func (f *webSocketFar) exchange() (got [][]byte) {
 	return got
 }
 
-func (f *webSocketFar) Request(*ws.Request) {}
+func (f *webSocketFar) Request(*ws.Request) {
+	_, _ = f.cli.Accept()
+	f.c = f.out.conn.Load()
+}
 func (f *webSocketFar) Response(*ws.Response) {
 	if setup := f.r.n.loops[f.loop.Index()].setup; len(setup) > 0 {
 		f.c = setup[len(setup)-1]

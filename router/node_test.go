@@ -60,6 +60,12 @@ type caller struct {
 func start(t *testing.T, o Options) *Node {
 	t.Helper()
 	o.Listen = []string{"127.0.0.1:0"}
+	return startAt(t, o)
+}
+
+// startAt is start of a node that listens where o says.
+func startAt(t *testing.T, o Options) *Node {
+	t.Helper()
 	n, err := Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -294,7 +300,6 @@ func TestListenErrorSaysWhatToDo(t *testing.T) {
 func TestOptionsAreChecked(t *testing.T) {
 	ok := Options{Listen: []string{"127.0.0.1:0"}}
 	for name, change := range map[string]func(*Options){
-		"no endpoint":   func(o *Options) { o.Listen = nil },
 		"endpoint":      func(o *Options) { o.Listen = []string{"localhost"} },
 		"loops":         func(o *Options) { o.Loops = 1000 },
 		"read buffer":   func(o *Options) { o.ReadBuffer = 1 },

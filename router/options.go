@@ -91,12 +91,13 @@ const (
 	maxWebSocket = 64 << 20
 )
 
-// Options configure a Node. The zero value of every field but Listen means its default. After Start nothing of them
-// counts any more that is in a Setup, and nothing else may change.
+// Options configure a Node. The zero value of every field means its default. After Start nothing of them counts any more
+// that is in a Setup, and nothing else may change.
 type Options struct {
-	// Listen holds the endpoints, any number of each: gRPC over TCP, "127.0.0.1:46357" or "[::1]:0", where port 0 takes
-	// a free one; gRPC over a unix socket, "unix:///run/slim.sock" or "unix:///run/slim.sock?mode=0660"; WebSocket,
-	// "ws://127.0.0.1:46357/path", or "wss://127.0.0.1:46357/path" where it has TLS.
+	// Listen holds the endpoints, any number of each; none: the node only dials. gRPC over TCP, "127.0.0.1:46357" or
+	// "[::1]:0", where port 0 takes a free one; gRPC over a unix socket, "unix:///run/slim.sock" or
+	// "unix:///run/slim.sock?mode=0660"; WebSocket, "ws://127.0.0.1:46357/path", or "wss://127.0.0.1:46357/path" where it
+	// has TLS.
 	Listen []string
 	// Limits are what is special to an endpoint, in the order of Listen. What they leave out is as for all.
 	Limits []Limits
@@ -250,8 +251,6 @@ func (o *Options) fill() error {
 		o.Log = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError + 4}))
 	}
 	switch {
-	case len(o.Listen) == 0:
-		return fmt.Errorf("router: no endpoint to listen on")
 	case len(o.TLS) > len(o.Listen):
 		return fmt.Errorf("router: %d TLS configurations for %d endpoints", len(o.TLS), len(o.Listen))
 	case o.Loops < 0 || o.Loops > MaxLoops:

@@ -43,8 +43,8 @@ func (e *outcome) final(up *Conn) bool {
 }
 
 // callOn returns the handler of a socket of l that was just connected.
-func (l *loop) callOn(o *outgoing) netloop.Handler {
-	return &watched{l.group.DialGRPC(&o.dialer.link.Call, func(s transport.Stream) transport.Caller {
+func (l *loop) callOn(o *outgoing, call *transport.Call) netloop.Handler {
+	return &watched{l.group.Dial(call, func(s transport.Stream) transport.Caller {
 		return l.open(s, o)
 	}), o}
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed31b3bfd0/slimgo/internal/browser"
+	"github.com/seed31b3bfd0/slimgo/internal/chromium"
 )
 
 // look returns what is wrong with the page as it stands in its window: elements that are cut, text that has too little
@@ -42,18 +42,20 @@ func TestPageInChromium(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := "file://" + filepath.Join(dir, "index.html")
-	b := browser.Launch(t)
+	b := chromium.Launch(t)
 	for _, width := range []int{390, 1400} {
 		for _, scheme := range []string{"light", "dark"} {
 			t.Run(fmt.Sprintf("%d %s", width, scheme), func(t *testing.T) {
-				b.Show(page, width, scheme)
+				b.Window(width, 900)
+				b.Prefer(scheme)
+				b.Open(page)
 				var seen struct {
 					Wide, View, Plots, Lines, Small int
 					Ground                          string
 					Cut, Pale                       []string
 				}
 				b.Eval(look, &seen)
-				b.Shoot(fmt.Sprintf("report-%d-%s", width, scheme))
+				b.Screenshot(fmt.Sprintf("report-%d-%s", width, scheme))
 				if seen.View != width || seen.Wide > width || len(seen.Cut) > 0 {
 					t.Errorf("the page is %d wide in a window of %d, and cut are %q", seen.Wide, seen.View, seen.Cut)
 				}

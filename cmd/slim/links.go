@@ -94,7 +94,14 @@ func (p *program) link(c *config.Client, onlyPQ bool, environment func(connect.T
 	call.Agent = "slimgo/" + cmp.Or(p.build.Version, "0")
 	call.AnswerTimeout = c.RequestTimeout
 	for _, k := range slices.Sorted(maps.Keys(c.Headers)) {
-		call.Fields = append(call.Fields, transport.Field{Name: strings.ToLower(k), Value: c.Headers[k]})
+		switch name := strings.ToLower(k); {
+		case name == "user-agent": // in place of ours, not beside it
+			call.Agent = c.Headers[k]
+		case name == "origin" && call.WebSocket:
+			call.Origin = cmp.Or(call.Origin, c.Headers[k])
+		default:
+			call.Fields = append(call.Fields, transport.Field{Name: name, Value: c.Headers[k]})
+		}
 	}
 	d := &connect.Dialer{Proxy: environment}
 	if c.Proxy.URL != "" {
@@ -116,8 +123,7 @@ func (p *program) link(c *config.Client, onlyPQ bool, environment func(connect.T
 		AllowUnsigned: !c.RequireHeaderMAC, Backoff: backoff(&c.Backoff, rand.Float64),
 	}
 	if c.Secure() {
-		host, _, _ := net.SplitHostPort(target.Address)
-		s, err := keep(&c.TLS, "tls", l.Endpoint, certs.Options{ServerName: cmp.Or(c.ServerName, host), OnlyPQ: onlyPQ,
+		s, err := keep(&c.TLS, "tls", l.Endpoint, certs.Options{ServerName: serverName(c, target), OnlyPQ: onlyPQ,
 			Protocols: protocols(c.Endpoint)})
 		if err != nil {
 			return l, nil, err
@@ -163,10 +169,17 @@ func destination(c *config.Client) (connect.Target, transport.Call) {
 		t.Network, t.Address, call.Scheme = "unix", "/"+strings.TrimLeft(path, "/"), "unix"
 	} else if u, err := url.Parse(c.Endpoint); err == nil {
 		port := "80"
-		if u.Scheme == "https" {
+		switch u.Scheme {
+		case "https":
 			call.Scheme, port = "https", "443"
+		case "wss":
+			port = "443"
 		}
 		t.Address, call.Authority = net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port)), u.Host
+	}
+	if c.WebSocket() {
+		call.WebSocket, call.Scheme, call.Path, call.Origin = true, "", c.Target(), c.Origin
+		return t, call
 	}
 	if o, err := url.Parse(c.Origin); err == nil && o.Host != "" {
 		call.Scheme, call.Authority = o.Scheme, o.Host
@@ -174,11 +187,23 @@ func destination(c *config.Client) (connect.Target, transport.Call) {
 	return t, call
 }
 
-// withoutCredentials is an endpoint as it may be logged.
+// serverName is what the certificate of the other end has to name. Rules: P-dial-5.
+func serverName(c *config.Client, t connect.Target) string {
+	host, _, _ := net.SplitHostPort(t.Address)
+	if o, err := url.Parse("//" + c.Origin); c.WebSocket() && err == nil && o.Host == c.Origin && o.Hostname() != "" {
+		host = o.Hostname()
+	}
+	return cmp.Or(c.ServerName, host)
+}
+
+// withoutCredentials is an endpoint as it may be logged: the query of a WebSocket may hold a token.
 func withoutCredentials(endpoint string) string {
 	u, err := url.Parse(endpoint)
 	if err != nil {
 		return endpoint
+	}
+	if u.RawQuery != "" && (u.Scheme == "ws" || u.Scheme == "wss") {
+		u.RawQuery = "..."
 	}
 	return u.Redacted()
 }

@@ -53,6 +53,7 @@ func TestBackoff(t *testing.T) {
 // Rules: P-dial-5.
 func TestDestinations(t *testing.T) {
 	tcp := func(a string) connect.Target { return connect.Target{Network: "tcp", Address: a} }
+	secure := func(a string) connect.Target { return connect.Target{Network: "tcp", Address: a, Secure: true} }
 	unix := connect.Target{Network: "unix", Address: "/run/s"}
 	plain := config.TLS{Insecure: true, CA: config.Material{Type: "none"}}
 	for name, tc := range map[string]struct {
@@ -69,13 +70,40 @@ func TestDestinations(t *testing.T) {
 		"origin": {config.Client{Endpoint: "http://h:1", Origin: "https://front:2"}, tcp("h:1"), "https", "front:2",
 			"http://h:1"},
 		"plain https": {config.Client{Endpoint: "https://h", TLS: plain}, tcp("h:443"), "https", "h", "https://h"},
+		"WebSocket":   {config.Client{Endpoint: "ws://u:p@h/a?token=x"}, tcp("h:80"), "", "h", "ws://u:xxxxx@h/a?..."},
+		"wss":         {config.Client{Endpoint: "wss://[::1]/a", Origin: "https://o"}, secure("[::1]:443"), "", "[::1]", "wss://[::1]/a"},
+		"wss, a port": {config.Client{Endpoint: "wss://h:1", TLS: plain}, secure("h:1"), "", "h:1", "wss://h:1"},
 	} {
 		target, call := destination(&tc.c)
+		if ws := tc.scheme == ""; call.WebSocket != ws || ws && (call.Path != tc.c.Target() || call.Origin != tc.c.Origin) {
+			t.Errorf("%s: %+v", name, call)
+		}
 		if target != tc.target || call.Scheme != tc.scheme || call.Authority != tc.authority {
 			t.Errorf("%s: %+v, %s for %s", name, target, call.Scheme, call.Authority)
 		}
 		if got := withoutCredentials(tc.c.Endpoint); got != tc.logged {
 			t.Errorf("%s is logged as %s, want %s", name, got, tc.logged)
+		}
+	}
+}
+
+// Rules: P-dial-5.
+func TestServerNames(t *testing.T) {
+	for _, tc := range []struct{ endpoint, name, origin, want string }{
+		{"https://h:1", "", "", "h"},
+		{"https://h:1", "n", "", "n"},
+		{"https://h:1", "", "front", "h"},
+		{"wss://h:1", "", "", "h"},
+		{"wss://h:1", "", "front", "front"},
+		{"wss://h:1", "", "front:8", "front"},
+		{"wss://h:1", "", "https://front", "h"},
+		{"wss://h:1", "n", "front", "n"},
+		{"wss://[::1]:1", "", "", "::1"},
+	} {
+		c := config.Client{Endpoint: tc.endpoint, ServerName: tc.name, Origin: tc.origin}
+		target, _ := destination(&c)
+		if got := serverName(&c, target); got != tc.want {
+			t.Errorf("%+v: %s", tc, got)
 		}
 	}
 }
@@ -98,6 +126,11 @@ func TestClientsBecomeLinks(t *testing.T) {
           keepalive: {http2_keepalive: 5s, timeout: 6s}
         - endpoint: http://h:2
           tls: {insecure: true}
+          headers: {User-Agent: mine}
+        - endpoint: ws://h:3/a?b
+          connect_timeout: 3s
+          headers: {Origin: o, X-Tenant: blue, Upgrade: none}
+          keepalive: {http2_keepalive: 5s}
 `), 0o600)
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +139,7 @@ func TestClientsBecomeLinks(t *testing.T) {
 	if code := r.run(t.Context(), []string{"--config", file}); code != cli.ExitOK {
 		t.Fatalf("exit %d: %s", code, &r.errs)
 	}
-	if len(r.nodes) != 1 || len(r.nodes[0].links) != 2 {
+	if len(r.nodes) != 1 || len(r.nodes[0].links) != 3 {
 		t.Fatalf("%d nodes", len(r.nodes))
 	}
 	a, b := &r.nodes[0].links[0], &r.nodes[0].links[1]
@@ -116,7 +149,12 @@ func TestClientsBecomeLinks(t *testing.T) {
 		a.HandshakeTimeout != 3*time.Second || a.Call.Agent != "slimgo/1.2.3" || a.Connect == nil || a.Backoff == nil {
 		t.Errorf("first link %+v", a)
 	}
-	if b.Kind != table.Edge || b.AllowUnsigned || b.ConnectTimeout != 0 || b.Call.KeepaliveTime != 0 {
+	if b.Kind != table.Edge || b.AllowUnsigned || b.ConnectTimeout != 0 || b.Call.KeepaliveTime != 0 || b.Call.Agent != "mine" ||
+		len(b.Call.Fields) != 0 || b.Call.WebSocket {
 		t.Errorf("second link %+v", b)
+	}
+	if c := &r.nodes[0].links[2]; !c.Call.WebSocket || c.Call.Path != "/a?b" || c.Call.Origin != "o" || c.Call.Authority != "h:3" ||
+		len(c.Call.Fields) != 1 || c.Call.Fields[0].Value != "blue" || c.ConnectTimeout != 3*time.Second || c.Call.KeepaliveTime != 5*time.Second {
+		t.Errorf("third link %+v", c)
 	}
 }

@@ -197,8 +197,9 @@ func TestFlagsReachTheNode(t *testing.T) {
 		NodeID: "node-a", Deployment: "example.org", AllowUnsigned: true, EnforcePQC: true, RelayPeerPublishes: true,
 		NegotiationTimeout: 7 * time.Second,
 		Limits: []router.Limits{
-			{MaxFrameSize: 2 << 20, MaxHeaderList: 8192, MaxStreams: 50, KeepaliveTime: 30 * time.Second, KeepaliveTimeout: 5 * time.Second},
-			{MaxFrameSize: 3 << 20, KeepaliveTime: 20 * time.Second, KeepaliveTimeout: 20 * time.Second},
+			{MaxFrameSize: 2 << 20, MaxHeaderList: 8192, MaxStreams: 50, KeepaliveTime: 30 * time.Second, KeepaliveTimeout: 5 * time.Second,
+				MaxAge: 3 * time.Hour},
+			{MaxFrameSize: 3 << 20, KeepaliveTime: 20 * time.Second, KeepaliveTimeout: 20 * time.Second, MaxAge: 2 * time.Hour},
 		},
 	}
 	if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != w {

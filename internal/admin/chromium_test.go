@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed31b3bfd0/slimgo/internal/browser"
+	"github.com/seed31b3bfd0/slimgo/internal/chromium"
 	"github.com/seed31b3bfd0/slimgo/router"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 )
@@ -45,11 +45,13 @@ func busyNode() *fakeNode {
 func TestStatusPageInChromium(t *testing.T) {
 	n := busyNode()
 	s := serve(t, n, nil)
-	b := browser.Launch(t)
+	b := chromium.Launch(t)
 	for _, width := range []int{390, 1400} {
 		for _, scheme := range []string{"light", "dark"} {
 			t.Run(fmt.Sprintf("%d %s", width, scheme), func(t *testing.T) {
-				b.Show("http://"+s.Addr().String()+"/status", width, scheme)
+				b.Window(width, 900)
+				b.Prefer(scheme)
+				b.Open("http://" + s.Addr().String() + "/status")
 				var seen struct {
 					Looks, Rows, Wide, View, Images, Cut int
 					Title, State, Rate, Ground           string
@@ -83,7 +85,7 @@ func TestStatusPageInChromium(t *testing.T) {
 				if len(seen.Outside) > 0 {
 					t.Errorf("the page asks for %q", seen.Outside)
 				}
-				b.Shoot(fmt.Sprintf("status-%d-%s", width, scheme))
+				b.Screenshot(fmt.Sprintf("status-%d-%s", width, scheme))
 			})
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -278,14 +279,54 @@ func TestProxiesOfTheEnvironment(t *testing.T) {
 	}
 }
 
+// What fails leaves no connection behind.
+func TestFailedDialsClose(t *testing.T) {
+	for name, answer := range map[string]string{"refused": "HTTP/1.1 403 No\r\n\r\n", "nonsense": "\x00\x01\x02\r\n\r\n",
+		"no end": "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", maxHead)} {
+		for _, scheme := range []string{"http", "https"} { // by https, each of these is no TLS
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			closed := make(chan error, 1)
+			go func() {
+				c, err := ln.Accept()
+				if err == nil {
+					_, _ = io.WriteString(c, answer)
+					_ = c.SetReadDeadline(time.Now().Add(time.Minute))
+					_, err = io.Copy(io.Discard, c)
+					_ = c.Close()
+				}
+				closed <- err
+			}()
+			u, _ := ParseProxy(scheme + "://" + ln.Addr().String())
+			c, err := through(&Proxy{URL: u}).Dial(t.Context(), Target{Network: "tcp", Address: "x:1"})
+			if err == nil || c != nil {
+				t.Errorf("%s by %s: %v, %v", name, scheme, c, err)
+			}
+			if scheme == "https" && !strings.Contains(err.Error(), "does not look like a TLS handshake") {
+				t.Errorf("%s by https: %v", name, err)
+			}
+			if err := <-closed; errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%s by %s: the connection stays open", name, scheme)
+			}
+			_ = ln.Close()
+		}
+	}
+}
+
 func TestErrorsOfDial(t *testing.T) {
 	u, _ := ParseProxy("http://127.0.0.1:1")
+	unknown, _ := ParseProxy("http://proxy.invalid:1")
 	for name, tc := range map[string]struct {
 		d    *Dialer
 		t    Target
 		want string
 	}{
-		"unix":  {&Dialer{}, Target{Network: "unix", Address: filepath.Join(t.TempDir(), "none")}, "nobody listens on that socket"},
+		"unix":                     {&Dialer{}, Target{Network: "unix", Address: filepath.Join(t.TempDir(), "none")}, "nobody listens on that socket"},
+		"a name that there is not": {&Dialer{}, Target{Network: "tcp", Address: "node.invalid:1"}, "lookup node.invalid"},
+		"a proxy that there is not": {through(&Proxy{URL: unknown}), Target{Network: "tcp", Address: "x:1"},
+			"proxy http://proxy.invalid:1: dial tcp: lookup proxy.invalid"},
 		"proxy": {through(&Proxy{URL: u}), Target{Network: "tcp", Address: "x:1"}, "proxy http://127.0.0.1:1: dial tcp"},
 		"choice": {&Dialer{Proxy: func(Target) (*Proxy, error) { return nil, errors.New("no proxy to be had") }},
 			Target{Network: "tcp", Address: "x:1"}, "no proxy to be had"},

@@ -2,7 +2,7 @@
 // ends the channel and the link of each client. Behind it stands a real node, towards which each client has a
 // connection of its own (session/uplink), or, where time is simulated and a real node cannot run, nothing: then it
 // confirms names and forwards by exact name itself. It counts what it did. What it cannot write it keeps in memory
-// without limit.
+// without limit. A Line damages the network below, whatever it carries.
 package faults
 
 import (

@@ -10,7 +10,7 @@ const SECRET = 'judge-shared-secret-0123456789-abcdefghij';
 const POLL_MS = 500;
 
 const { values: args } = parseArgs({
-  options: { node: { type: 'string' }, name: { type: 'string' }, echo: { type: 'boolean' } },
+  options: { node: { type: 'string' }, client: { type: 'string' }, name: { type: 'string' }, echo: { type: 'boolean' } },
 });
 
 function emit(event, fields) {
@@ -36,7 +36,8 @@ class Peer {
       [slim.newServiceConfig()],
     );
     this.service = slim.getGlobalService();
-    this.conn = await this.service.connectAsync(slim.newInsecureClientConfig(args.node));
+    const config = args.client ? slim.newConfigFromJson(args.client) : slim.newInsecureClientConfig(args.node);
+    this.conn = await this.service.connectAsync(config);
     const name = slim.Name.fromString(args.name);
     this.app = this.service.createAppWithSecret(name, SECRET);
     await this.app.subscribeAsync(name, this.conn);

@@ -49,7 +49,8 @@ class Peer:
         tracing = slim.new_tracing_config_with("error", False, False, [])
         slim.initialize_with_configs(slim.new_runtime_config(), tracing, [slim.new_service_config()])
         self.service = slim.get_global_service()
-        self.conn = self.service.connect(slim.new_insecure_client_config(args.node))
+        config = slim.new_config_from_json(args.client) if args.client else slim.new_insecure_client_config(args.node)
+        self.conn = self.service.connect(config)
         self.name = slim.Name.from_string(args.name)
         self.app = self.service.create_app_with_secret(self.name, SECRET)
         self.app.subscribe(self.name, self.conn)
@@ -165,7 +166,9 @@ class Peer:
 
 def main():
     options = argparse.ArgumentParser()
-    options.add_argument("--node", required=True)
+    way = options.add_mutually_exclusive_group(required=True)
+    way.add_argument("--node", help="URL of a node without TLS")
+    way.add_argument("--client", help="the connection, in JSON, with the keys of dataplane.clients")
     options.add_argument("--name", required=True)
     options.add_argument("--echo", action="store_true")
     peer = Peer(options.parse_args())

@@ -12,9 +12,13 @@ import (
 
 // Call says how a socket that was dialled opens its stream. Immutable once it is used.
 type Call struct {
-	// Scheme is http, https or unix, Authority whom the request is for, Agent who asks.
+	// WebSocket says which transport it is; else it is gRPC.
+	WebSocket bool
+	// Scheme is http, https or unix, of gRPC only. Authority is whom the request is for, Agent who asks.
 	Scheme, Authority, Agent string
-	// Fields are further fields of the request.
+	// Path, with the query, and Origin are of the request for a WebSocket; "": / and none.
+	Path, Origin string
+	// Fields are further fields of the request; for a WebSocket none that is ws.Reserved.
 	Fields []Field
 	// AnswerTimeout is how long the peer may take to accept the stream; 0: Options.SetupTimeout. To the second.
 	AnswerTimeout time.Duration
@@ -41,16 +45,35 @@ type call struct {
 	caller func(Stream) Caller
 }
 
-// DialGRPC returns the handler of a socket that was just connected. It opens one stream, whose receiver is made by
-// caller on the loop, and closes the socket at the end of that stream. caller is not called if the group is finishing:
-// then Acceptor.Ended is all that is heard of the socket. Its methods may be called on the loop only, but DialGRPC by
-// all.
-func (g *Group) DialGRPC(c *Call, caller func(Stream) Caller) netloop.Handler {
+// Dial returns the handler of a socket that was just connected. It opens one stream, whose receiver is made by
+// caller on the loop, and closes the socket at the end of that stream. caller is not called if the group is draining:
+// then Acceptor.Ended is all that is heard of the socket. Its methods may be called on the loop only, but Dial by all.
+func (g *Group) Dial(c *Call, caller func(Stream) Caller) netloop.Handler {
 	l := *g.limits
 	l.KeepaliveTime, l.KeepaliveTimeout = cmp.Or(c.KeepaliveTime, l.KeepaliveTime), cmp.Or(c.KeepaliveTimeout, l.KeepaliveTimeout)
-	return &socket{carrier: carrier{group: g, limits: &l, peer: Peer{MaxMessage: g.opt.MaxMessage}, setup: c.AnswerTimeout},
-		call: &call{c, caller}}
+	k := carrier{group: g, limits: &l, peer: Peer{MaxMessage: g.opt.MaxMessage, Status: -1}, setup: c.AnswerTimeout}
+	if c.WebSocket {
+		k.peer.MaxMessage = g.opt.MaxWebSocket
+		return &webSocket{carrier: k, call: &call{c, caller}}
+	}
+	return &socket{carrier: k, call: &call{c, caller}}
 }
+
+// answered says that the peer has accepted the stream that we have opened: the time for what follows begins.
+func (k *carrier) answered(r Receiver) {
+	k.setup, k.live.accepted = 0, k.group.now
+	r.(Caller).Answered()
+}
+
+// hear notes how the peer has ended the call: with a gRPC status, or -1, and in words.
+func (k *carrier) hear(status int, text string) {
+	if k.peer.Status = -1; status >= 0 && status <= maxStatus {
+		k.peer.Status = int8(status)
+	}
+	k.peer.End = text
+}
+
+const maxStatus = 16 // of gRPC
 
 // request opens the stream. Errors are those of h2.Conn.Open, and final.
 func (k *socket) request() error {
@@ -90,20 +113,9 @@ func (e *events) Response(hs *h2.Stream, r *h2.Response) {
 	default:
 		k.sawWindow()
 		s.uptake.updates.saw(hs.OwnWindow(), 0, k.group.batch)
-		k.setup = 0
-		s.receiver.(Caller).Answered()
+		k.answered(s.receiver)
 	}
 }
-
-// hear notes how the peer has ended the call: with a gRPC status, or -1, and in words.
-func (k *socket) hear(status int, text string) {
-	if k.peer.Status = -1; status >= 0 && status <= maxStatus {
-		k.peer.Status = int8(status)
-	}
-	k.peer.End = text
-}
-
-const maxStatus = 16 // of gRPC
 
 // endText is the end of a call in words.
 func endText(end *h2.End) string {

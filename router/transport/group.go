@@ -49,6 +49,9 @@ type Limits struct {
 	// MaxFrameSize, MaxHeaderList and MaxStreams are for HTTP/2 only.
 	MaxFrameSize, MaxHeaderList, MaxStreams uint32
 	KeepaliveTime, KeepaliveTimeout         time.Duration
+	// MaxAge is when the peer of an accepted socket is told to open its next stream on another (GOAWAY); streams that live
+	// go on. For HTTP/2 only; 0: never.
+	MaxAge time.Duration
 }
 
 // limits returns l with what it leaves to o, which is filled. l may be nil.

@@ -13,6 +13,7 @@ type socket struct {
 	call    *call     // nil: it was accepted
 	granted int       // by the peer to the connection, at the last look
 	broken  bool      // the engine has given up: GOAWAY is its last word
+	aged    bool      // the peer was told that the socket has reached its age
 }
 
 // AcceptGRPC returns the handler of a socket that was just accepted.
@@ -75,6 +76,9 @@ func (k *socket) fail(err error) {
 	f := FaultProtocol
 	if e, ok := err.(*h2.ConnError); ok && e.Code == h2.EnhanceYourCalm {
 		f = FaultFlood
+	}
+	if k.call != nil && k.why == "" { // who has dialled wants to know
+		k.why = err.Error()
 	}
 	k.refuse(f, err)
 	k.net.Flush() // GOAWAY
@@ -144,7 +148,7 @@ func (k *socket) Muted() {
 // Ended implements netloop.Handler: the peer has half-closed its socket, so no stream of it says anything more.
 func (k *socket) Ended() bool {
 	k.live.peerEnded = k.group.now
-	k.peer.End = k.end(nil)
+	k.peer.End = k.ending(nil)
 	k.h2.InputEnded()
 	for _, s := range k.streams {
 		s.dropGather()
@@ -178,8 +182,20 @@ func (k *socket) Closed(err error) {
 	defer k.group.acceptor.Ended(&k.peer, err)
 	defer k.closeStreams()
 	defer k.forget()
-	k.peer.End = k.end(err)
+	k.peer.End = k.ending(err)
 	k.h2.Close((*events)(k))
+}
+
+// ending is end, with a guess why a peer that was dialled has hung up.
+func (k *socket) ending(err error) string {
+	text := k.end(err)
+	if k.call != nil && k.why == "" && !k.h2.Greeted() {
+		text += " without a word"
+		if k.peer.TLS == "" {
+			text += ": if it wants TLS, dial https://"
+		}
+	}
+	return text
 }
 
 // closeStreams ends the streams that the engine has not, because it has panicked.

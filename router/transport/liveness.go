@@ -62,7 +62,19 @@ func (k *socket) tick(now moment) {
 	k.h2.Tick(k.group.ticks)
 	k.count()
 	k.h2.Relax(floodRelax)
+	k.age(now)
 	k.pass(k, now)
+}
+
+// age tells the peer, once, that the socket has reached its age.
+func (k *socket) age(now moment) {
+	most := k.limits.MaxAge
+	if most <= 0 || k.aged || k.call != nil || now.Sub(k.live.accepted) < most {
+		return
+	}
+	k.aged = true
+	k.h2.GoAwayNow(h2.NoError, "max_connection_age", true)
+	k.net.MarkDirty()
 }
 
 // trickles reports whether the peer has begun something that should be complete by now. It ends streams whose message

@@ -186,6 +186,32 @@ func TestKeepalive(t *testing.T) {
 	g.want("muted", "closed")
 }
 
+// A socket that has reached its age hears of it, once, and goes on. Rules: P-tr-10.
+func TestAgedSocketsGoOn(t *testing.T) {
+	h := build(t, Options{MaxStreams: 100, KeepaliveTime: -1})
+	h.group.limits.MaxAge = 50 * time.Second
+	v := h.visit()
+	v.greet()
+	g := v.enter(1)
+	h.do(g.s.Established)
+	h.pass(49, nil)
+	v.want()
+	h.pass(1, nil)
+	v.want(`GOAWAY 2147483647 NO_ERROR "max_connection_age"`)
+	h.pass(500, nil)
+	v.want()
+	v.data(1, enveloped([]byte("still here")))
+	if len(g.got) != 1 || string(g.got[0]) != "still here" {
+		t.Errorf("it got %q", g.got)
+	}
+	h.do(func() { g.s.Finish(0, "") })
+	v.want("HEADERS 1 grpc-status=0 end")
+	h.pass(31, nil)
+	if !v.gone() {
+		t.Error("it outlives its last stream")
+	}
+}
+
 // The end of a group: it is announced, then each socket ends after its streams, and the group is idle.
 func TestDrainAndFinish(t *testing.T) {
 	h := build(t, Options{MaxStreams: 100})

@@ -32,8 +32,8 @@ type Stream interface {
 	// Established says that the peer is no stranger any more: the deadline of strangers does not apply, and messages
 	// may have their full size.
 	Established()
-	// Finish ends our side after everything put. status is a gRPC status code, text its message; who has opened the
-	// stream says neither. Messages from the peer may still come.
+	// Finish ends our side after everything put. status is a gRPC status code, text its message; who has opened a stream
+	// of gRPC says neither. Messages from the peer may still come.
 	Finish(status int, text string)
 	// Silence ends the output of the socket, with all its streams, for ever: Receiver.Muted follows at the end of the
 	// batch, then what the peer has sent until now, then Receiver.Closed.
@@ -152,7 +152,8 @@ type Peer struct {
 	Established bool
 	// Streams is how many of its streams live, without the one that Acceptor.Accept is asked about.
 	Streams int
-	// Status is the gRPC status with which a stream that we have opened was ended by the peer; -1: it has told none.
+	// Status is the gRPC status with which a stream that we have opened was ended by the peer, or what its Close comes to
+	// (P-ws-7); -1: it has told none.
 	Status int8
 	// End says, for logs, how the stream ended whose Receiver.PeerFinished or Closed is being called.
 	End string

@@ -9,8 +9,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/ws"
 )
 
-// webSocket is a WebSocket on one byte stream, in the accepting role. It is one Stream, webSocketStream, which lives
-// from the answer to the handshake until the socket is closed.
+// webSocket is a WebSocket on one byte stream, in the accepting role or, with a call, in the dialling one. It is one
+// Stream, webSocketStream, which lives from the answer to the handshake, or our request, until the socket is closed.
 //
 //	handshake ──▶ open ──▶ over: our Close is staged ──▶ our direction ends when it is out ──▶ closed
 //	    └── refused, or at fault: the answer, or a Close, is the last word ──▲
@@ -20,6 +20,8 @@ type webSocket struct {
 	receiver Receiver  // nil: the handshake is not done
 	gather   *pool.Buf // of the message that spans reads or frames
 	path     string    // that is served
+	call     *call     // nil: it was accepted
+	upgraded bool      // call: the peer has accepted it
 	charged  int       // bytes of its messages that wait for us
 	resumed  int64     // tick in which it was last read after a pause
 	broken   bool      // the engine has given up
@@ -40,8 +42,13 @@ func (g *Group) acceptWS(path string, l *Limits, gate *Gate) netloop.Handler {
 // Opened implements netloop.Handler.
 func (k *webSocket) Opened(n *netloop.Socket) {
 	o := &k.group.opt
-	k.ws.Init(ws.Server, &ws.Settings{Path: k.path, MaxMessage: o.MaxWebSocket, FirstMessage: o.FirstMessage,
-		Now: k.group.ticks})
+	set := ws.Settings{Path: k.path, MaxMessage: o.MaxWebSocket, FirstMessage: o.FirstMessage, Now: k.group.ticks}
+	if k.call != nil {
+		k.open(k, n)
+		k.request(&set)
+		return
+	}
+	k.ws.Init(ws.Server, &set)
 	k.open(k, n)
 }
 
@@ -65,6 +72,10 @@ func (k *webSocket) fail(err error) {
 		return
 	}
 	k.broken = true
+	if e := refusalOf(err); e != nil && k.call != nil {
+		k.turnedAway(e)
+		return
+	}
 	k.dropGather()
 	f := faultOf(err)
 	if k.why == "" {
@@ -148,6 +159,9 @@ func (k *webSocket) Ended() bool {
 	k.live.peerEnded = k.group.now
 	k.peer.End = k.end(nil)
 	if err := k.ws.InputEnded(); err != nil && !k.broken { // in the middle of its handshake
+		if e := refusalOf(err); e != nil && k.call != nil {
+			k.turnedAway(e)
+		}
 		return false
 	}
 	k.dropGather()
@@ -170,10 +184,13 @@ func (k *webSocket) Closed(err error) {
 	defer k.group.acceptor.Ended(&k.peer, err)
 	defer k.closeStream()
 	defer k.forget()
-	if k.peer.End == "" || k.why != "" || err != nil {
+	e := refusalOf(k.ws.InputEnded())
+	switch {
+	case k.call != nil && !k.upgraded && e != nil && (k.broken || e.Status != 0): // the text of a refusal may not have ended
+		k.hear(-1, refusalText(e))
+	case k.peer.End == "" || k.why != "" || err != nil:
 		k.peer.End = k.end(err)
 	}
-	_ = k.ws.InputEnded()
 	k.dropGather()
 }
 
@@ -210,6 +227,10 @@ func (k *webSocket) tick(now moment) {
 		k.live.heard, k.resumed = now, k.group.ticks
 		k.live.answered()
 	}
+	if !k.ws.Open() { // nor can it be pinged: other deadlines hold
+		k.live.heard = now
+		k.live.answered()
+	}
 	k.pass(k, now)
 }
 
@@ -221,6 +242,10 @@ func (k *webSocket) trickles() bool {
 	switch what {
 	case ws.UnfinishedNone:
 		return false
+	case ws.UnfinishedHandshake:
+		if k.call != nil { // carrier.setup says how long it may take
+			return false
+		}
 	case ws.UnfinishedMessage:
 		if age > seconds(o.UnfinishedTimeout) {
 			k.dropMessage(FaultUnfinished)
@@ -268,12 +293,15 @@ func (k *webSocket) ping() { k.ws.Ping(nil) }
 
 // expire implements member.
 func (k *webSocket) expire(f Fault) {
+	if k.call != nil && !k.upgraded {
+		k.why = "no answer to the WebSocket handshake in time"
+	}
 	if f != FaultNone {
 		k.refuse(f, nil)
 	}
 	if k.ws.Open() {
 		x := k.outbox()
-		x.B = k.ws.Close(x.B, ws.PolicyViolation, f.String())
+		x.B = k.ws.Close(x.B, ws.NormalClosure, f.String())
 	}
 	k.net.Flush()
 	k.net.Close()

@@ -101,11 +101,11 @@ func TestStrangersByWebSocketHaveOneDeadline(t *testing.T) {
 		{"silence", "", nil, FaultUnfinished, ""},
 		{"a request byte by byte", "", []byte(handshake), FaultUnfinished, ""},
 		{"fields without end", handshake[:len(handshake)-2], []byte(strings.Repeat("a: b\r\n", 100)), FaultUnfinished, ""},
-		{"no message", handshake, nil, FaultTimeout, `close 1008 "negotiation_timeout"`},
-		{"a message byte by byte", handshake, first, FaultTimeout, `close 1008 "negotiation_timeout"`},
+		{"no message", handshake, nil, FaultTimeout, `close 1000 "negotiation_timeout"`},
+		{"a message byte by byte", handshake, first, FaultTimeout, `close 1000 "negotiation_timeout"`},
 		{"fragments of a byte", handshake + "\x02\x80\x00\x00\x00\x00", bytes.Repeat(masked(0, []byte{1}), 100), FaultTimeout,
-			`close 1008 "negotiation_timeout"`},
-		{"the header of a frame", handshake + "\x82", nil, FaultUnfinished, `close 1008 "unfinished"`},
+			`close 1000 "negotiation_timeout"`},
+		{"the header of a frame", handshake + "\x82", nil, FaultUnfinished, `close 1000 "unfinished"`},
 		{"pings byte by byte", handshake, bytes.Repeat(masked(0x89, nil), 10), FaultTimeout, ""},
 	} {
 		h := build(t, Options{KeepaliveTime: -1})
@@ -134,6 +134,17 @@ func TestStrangersByWebSocketHaveOneDeadline(t *testing.T) {
 			t.Errorf("%s: %d sockets left, %d panics, %d bytes", tc.name, h.group.Len(), h.panics, h.group.Unfinished())
 		}
 	}
+}
+
+// Who has not asked yet cannot be pinged, and is a stranger like any other, however short the keepalive.
+func TestKeepaliveBeforeTheHandshake(t *testing.T) {
+	h := build(t, Options{KeepaliveTime: time.Second, KeepaliveTimeout: time.Second})
+	v := h.visitWS()
+	if h.pass(10, nil); v.gone() {
+		t.Error("closed before the time of strangers has passed")
+	}
+	h.pass(1, nil)
+	h.want("unfinished", "ended")
 }
 
 // A message leaves in fragments of 64 KiB, each of which is counted in what Size says; answers to pings go between
@@ -234,4 +245,20 @@ func TestWebSocketWhoseEndIsNotRead(t *testing.T) {
 		t.Error("the socket stays")
 	}
 	h.want("ended")
+}
+
+// Short reads are acknowledged at once, unless the client is known to leave nothing unsent for want of that. Rules:
+// P-tr-11.
+func TestQuickAcknowledgementsByWebSocket(t *testing.T) {
+	h := build(t, Options{})
+	for agent, want := range map[string]bool{"": true, "slim-websocket/0.17.10": true, "slimgo/1": false} {
+		v := h.visitWS()
+		v.write([]byte(strings.Replace(handshake, "Host: x\r\n", "Host: x\r\nUser-Agent: "+agent+"\r\n", 1)))
+		if v.sock.QuickAck != want {
+			t.Errorf("%q: %v", agent, v.sock.QuickAck)
+		}
+	}
+	if v := h.openWS(Call{Authority: "x"}); !v.sock.QuickAck {
+		t.Error("what a server sends is not acknowledged at once")
+	}
 }

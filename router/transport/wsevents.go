@@ -32,6 +32,7 @@ func (e *wsEvents) Request(r *ws.Request) {
 		return
 	}
 	k.receiver = receiver
+	k.net.QuickAck = !prompt(k.peer.Agent)
 	k.live.accepting = true
 	k.peer.Streams = 1
 	_, _ = k.ws.Accept()
@@ -40,8 +41,14 @@ func (e *wsEvents) Request(r *ws.Request) {
 	}
 }
 
-// Response implements ws.Events; there is no dialing role yet.
-func (e *wsEvents) Response(*ws.Response) {}
+// Response implements ws.Events: the peer accepts the WebSocket that we have asked for.
+func (e *wsEvents) Response(*ws.Response) {
+	k := (*webSocket)(e)
+	k.upgraded = true
+	if k.serves() {
+		k.answered(k.receiver)
+	}
+}
 
 // Message implements ws.Events.
 func (e *wsEvents) Message(_ ws.Kind, msg []byte, lent bool) {
@@ -79,9 +86,13 @@ func (e *wsEvents) Pong([]byte) {}
 // Ended implements ws.Events: the peer's Close. Ours follows what is queued for it.
 func (e *wsEvents) Ended(end *ws.End) {
 	k := (*webSocket)(e)
+	k.dropGather()
+	if k.call != nil {
+		k.hungUp(end)
+		return
+	}
 	if k.why == "" {
 		k.peer.End = closeText(end)
 	}
-	k.dropGather()
 	k.finishPeer()
 }

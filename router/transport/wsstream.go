@@ -6,7 +6,7 @@ import (
 )
 
 // webSocketStream is the Stream of a WebSocket. It has no windows: what the kernel takes may be sent, and the peer is
-// held by not reading its socket.
+// held by not reading its socket. What a dialler sends is masked, and so copied into the outbox, in parts of a fragment.
 type webSocketStream webSocket
 
 var (
@@ -54,7 +54,7 @@ func (s *webSocketStream) Put(m *Message) bool {
 		return false
 	}
 	copied, external := n, 0
-	if len(tail) >= netloop.LongPiece {
+	if len(tail) >= netloop.LongPiece && !s.ws.Masks() {
 		copied, external = n-len(tail), len(tail)
 	}
 	x := s.net.Box()
@@ -67,13 +67,15 @@ func (s *webSocketStream) Put(m *Message) bool {
 	if !ok {
 		return false
 	}
+	at := len(dst)
 	dst = m.appendHead(dst)
 	if external > 0 {
 		x.B = dst
 		x.Add(tail, m.Buf)
-	} else {
-		x.B = append(dst, tail...)
+		return true
 	}
+	x.B = append(dst, tail...)
+	s.ws.Mask(x.B[at:])
 	return true
 }
 
@@ -106,7 +108,11 @@ func (s *webSocketStream) PutPart(m *Message, sent int, _ bool) int {
 	from := sent / s.ws.Size(fragment) * fragment
 	end := min(n, from+fragment)
 	head := m.head()
-	x := s.outbox(min(max(0, head-from), fragment)+netloop.LongPiece+frameRoom, end-from)
+	copied, external := min(max(0, head-from), fragment)+netloop.LongPiece, end-from
+	if s.ws.Masks() {
+		copied, external = end-from, 0
+	}
+	x := s.outbox(copied+frameRoom, external)
 	if x == nil {
 		return 0
 	}
@@ -116,6 +122,7 @@ func (s *webSocketStream) PutPart(m *Message, sent int, _ bool) int {
 	}
 	x.B = dst
 	s.stage(x, m, head, from, end)
+	s.ws.Mask(x.B[len(dst):])
 	return s.ws.Size(end - from)
 }
 
@@ -133,7 +140,7 @@ func (s *webSocketStream) stage(x *netloop.Outbox, m *Message, head, from, end i
 	if from = max(from, head); from >= end {
 		return
 	}
-	if tail := m.Tail()[from-head : end-head]; len(tail) >= netloop.LongPiece {
+	if tail := m.Tail()[from-head : end-head]; len(tail) >= netloop.LongPiece && !s.ws.Masks() {
 		x.Add(tail, m.Buf)
 	} else {
 		x.B = append(x.B, tail...)
@@ -176,6 +183,11 @@ func (s *webSocketStream) Finish(status int, text string) {
 		return
 	}
 	k := (*webSocket)(s)
+	if k.call != nil && !k.upgraded { // there is nothing to end in order
+		k.over = true
+		k.net.Close()
+		return
+	}
 	k.over = true
 	code := ws.NormalClosure
 	switch {

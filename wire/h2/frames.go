@@ -84,12 +84,12 @@ func appendWindowUpdate(dst []byte, id, inc uint32) []byte {
 func (c *Conn) beginFrame(h frameHeader, ev Events) {
 	c.cur, c.left = h, h.length
 	switch {
+	case !c.settingsSeen && (h.kind != frameSettings || h.flags&flagAck != 0):
+		c.fail(ProtocolError, notSettings(h)) // RFC 9113 section 3.4
 	case h.length > c.set.MaxFrameSize:
 		c.fail(FrameSizeError, "frame larger than SETTINGS_MAX_FRAME_SIZE") // RFC 9113 section 4.2
 	case c.block != nil && (h.kind != frameContinuation || h.id != c.block.id):
 		c.fail(ProtocolError, "header block interrupted") // RFC 9113 section 4.3
-	case !c.settingsSeen && (h.kind != frameSettings || h.flags&flagAck != 0):
-		c.fail(ProtocolError, "first frame is not SETTINGS") // RFC 9113 section 3.4
 	case h.kind == frameData:
 		c.beginData(h, ev)
 	case h.kind > frameContinuation:
@@ -204,4 +204,12 @@ func (c *Conn) Ping() {
 		c.pingSent = true
 		c.ctl = append(appendFrameHeader(c.ctl, 8, framePing, 0, 0), pingPayload[:]...)
 	}
+}
+
+// notSettings guesses what a peer speaks whose first frame is not SETTINGS, from what would be the head of the frame.
+func notSettings(h frameHeader) string {
+	if h.length == 'H'<<16|'T'<<8|'T' && h.kind == 'P' {
+		return "answer in HTTP/1; want HTTP/2"
+	}
+	return "first frame is not SETTINGS"
 }

@@ -62,8 +62,13 @@ func (c *Conn) readHead(p []byte, ev Events) []byte {
 // notHTTP guesses what the peer speaks from its first byte.
 func (c *Conn) notHTTP(b byte) {
 	reason := "what came is not HTTP/1.1"
-	if b == 0x16 {
+	switch {
+	case c.role == Server && b == 0x16:
 		reason = "TLS handshake; this port speaks WebSocket in the clear"
+	case c.role == Client && b == 0x15: // an alert
+		reason = "the server speaks TLS: dial it with wss://"
+	case c.role == Client && b == 0: // of the length of SETTINGS
+		reason = "the server speaks HTTP/2, as for gRPC: dial it with http://"
 	}
 	c.refused(&HandshakeError{Reason: reason, NotHTTP: true})
 }

@@ -89,6 +89,9 @@ func (c *Conn) response(p []byte, ev Events) []byte {
 	if isValue(phrase) && len(phrase) > 0 {
 		c.refusal += " " + cutText(string(phrase), 64)
 	}
+	if status/100 == 3 {
+		c.refusal += redirection(h.fields)
+	}
 	c.textLeft = textLength(h.fields)
 	c.head.wipe()
 	if c.step = stepError; c.textLeft == 0 {
@@ -96,6 +99,20 @@ func (c *Conn) response(p []byte, ev Events) []byte {
 	}
 	return p
 }
+
+// redirection says where an answer sends the client, which does not follow it: the configuration would not say any more
+// where a node connects to. The query may hold a token.
+func redirection(fields []textField) string {
+	to, n := lookup(fields, "location")
+	to, _, _ = bytes.Cut(to, []byte{'?'})
+	if n == 0 || !isTarget(to) {
+		return ""
+	}
+	return ", to " + cutText(string(to), maxLocation) + ", which is not followed"
+}
+
+// maxLocation is how much of a redirection's target is told, in bytes.
+const maxLocation = 256
 
 // textLength returns how much of the body is worth waiting for: nothing of one that is in chunks.
 func textLength(fields []textField) int {

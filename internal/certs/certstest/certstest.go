@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"math/big"
 	"os"
@@ -117,6 +118,20 @@ func PKCS8(t testing.TB, key crypto.Signer) string {
 		t.Fatal(err)
 	}
 	return Encode("PRIVATE KEY", der)
+}
+
+// SEC1 returns a key on P-256 as PEM of SEC 1, behind the parameters of its curve, as OpenSSL's ecparam writes it.
+func SEC1(t testing.TB, key *ecdsa.PrivateKey) string {
+	t.Helper()
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p256, err := asn1.Marshal(asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Encode("EC PARAMETERS", p256) + Encode("EC PRIVATE KEY", der)
 }
 
 // Pair makes a certificate of that name for localhost and its key, as PEM.

@@ -1,0 +1,79 @@
+package transport
+
+import (
+	"crypto/rand"
+	"errors"
+	"strconv"
+
+	"github.com/seed31b3bfd0/slimgo/wire/ws"
+)
+
+// The dialling role of a WebSocket. The stream exists from our request on, as by gRPC; it can be used once the peer has
+// accepted that (upgraded). Whatever ends it before is told in Peer.End.
+
+// request opens the WebSocket.
+func (k *webSocket) request(set *ws.Settings) {
+	_, _ = rand.Read(set.Seed[:]) // never fails, by its documentation
+	k.ws.Init(ws.Client, set)
+	k.net.QuickAck = true // servers mostly leave Nagle's algorithm on, and do not say who they are
+	if k.group.draining {
+		k.why = "the node is shutting down"
+		k.net.Close()
+		return
+	}
+	k.receiver = k.call.caller((*webSocketStream)(k))
+	k.live.accepting = true
+	k.peer.Streams = 1
+	c := k.call
+	u := ws.Upgrade{Host: c.Authority, Path: c.Path, Origin: c.Origin, Agent: c.Agent}
+	for _, f := range c.Fields {
+		u.Fields = append(u.Fields, ws.Field{Name: f.Name, Value: f.Value})
+	}
+	if err := k.ws.Upgrade(&u); err != nil {
+		k.why = err.Error()
+		k.net.Close()
+	}
+	k.net.MarkDirty()
+}
+
+// turnedAway ends a call whose handshake has failed. There is nothing to say to the peer, and nothing to wait for.
+func (k *webSocket) turnedAway(e *ws.HandshakeError) {
+	k.broken = true
+	k.hear(-1, refusalText(e))
+	k.net.Close()
+}
+
+// hungUp ends a call whose peer has closed the WebSocket: what waits for the peer dies, as by gRPC. Its Close is
+// answered, and it closes the socket first (RFC 6455 section 7.1.1).
+func (k *webSocket) hungUp(end *ws.End) {
+	if k.why == "" && !k.over {
+		status := -1
+		if end.Code == ws.PolicyViolation {
+			status = statusDenied
+		}
+		k.hear(status, closeText(end))
+	}
+	x := k.outbox()
+	x.B = k.ws.Close(x.B, ws.NoCode, "")
+	k.closeStream()
+	k.resume() // it may have been held: its end is to be read
+	k.net.MarkDirty()
+}
+
+// refusalOf returns the error of a handshake; nil: it is none.
+func refusalOf(err error) *ws.HandshakeError {
+	var e *ws.HandshakeError
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
+}
+
+// refusalText says, for logs, why a WebSocket that we have asked for did not open.
+func refusalText(e *ws.HandshakeError) string {
+	s := "WebSocket handshake: " + e.Reason
+	if e.Text != "" {
+		s += ": " + strconv.Quote(cut([]byte(e.Text)))
+	}
+	return s
+}
