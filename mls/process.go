@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -75,7 +76,7 @@ func (g *Group) keysOf(epoch uint64) (*epochKeys, error) {
 			return k, nil
 		}
 	}
-	return nil, refuse(otherEpoch(epoch, g.Epoch()), "6.3", "message of epoch %d, the group is in %d and keeps %d past ones", epoch, g.Epoch(), len(g.past))
+	return nil, otherEpoch("6.3", "message", epoch, g.Epoch(), fmt.Sprintf(" and keeps %d past ones", len(g.past)))
 }
 
 // processPublic takes a public handshake message, whose bytes are msg.

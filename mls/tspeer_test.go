@@ -42,8 +42,7 @@ func tsLibrary(t *testing.T) string {
 }
 
 // tsInstalled returns the folder of the installation. The marker, a copy of the pins, is written last, so that an
-// interrupted
-// installation is begun anew.
+// interrupted installation is begun anew.
 func tsInstalled(ctx context.Context) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {

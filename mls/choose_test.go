@@ -1,0 +1,93 @@
+package mls
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+)
+
+// What a commit of ours holds of proposals that rule each other out, whichever came first.
+func TestWhatIsChosenOfRivals(t *testing.T) {
+	const private ExtensionType = 0xf001
+	plain := func(t *testing.T) *Add { return &Add{newPerson(t, 1, "plain").keyPackage()} }
+	for _, x := range []struct {
+		name    string
+		propose func(*testing.T, *crowd)
+		want    []ProposalType
+	}{
+		{"a removal, and an update of the same leaf after it", func(t *testing.T, c *crowd) {
+			c.propose(1, &Remove{3})
+			c.tell(3, must[[]byte](t)(c.members[3].group.ProposeUpdate(Identity{}, nil)))
+		}, []ProposalType{ProposalRemove}},
+		{"an update, and a removal of the same leaf after it", func(t *testing.T, c *crowd) {
+			c.tell(3, must[[]byte](t)(c.members[3].group.ProposeUpdate(Identity{}, nil)))
+			c.propose(1, &Remove{3})
+		}, []ProposalType{ProposalRemove}},
+		{"a reinit, and an add after it", func(t *testing.T, c *crowd) {
+			c.propose(1, &ReInit{GroupID: []byte("next"), Version: MLS10, CipherSuite: 1})
+			c.propose(3, plain(t))
+		}, []ProposalType{ProposalAdd}},
+		// Extensions need the removal of who lacks them, and leave no room for a client that lacks them, too.
+		{"an add, extensions, a removal", func(t *testing.T, c *crowd) {
+			c.propose(1, plain(t))
+			c.propose(1, &GroupContextExtensions{Extensions{{private, nil}}})
+			c.propose(3, &Remove{2})
+		}, []ProposalType{ProposalGroupContextExtensions, ProposalRemove}},
+		{"a removal, extensions, an add", func(t *testing.T, c *crowd) {
+			c.propose(3, &Remove{2})
+			c.propose(1, &GroupContextExtensions{Extensions{{private, nil}}})
+			c.propose(1, plain(t))
+		}, []ProposalType{ProposalRemove, ProposalGroupContextExtensions}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			c := newCrowd(t, 1, 1, func(c *Config) { c.Capabilities.Extensions = []ExtensionType{private} })
+			for i := 1; i < 4; i++ {
+				p := newPerson(t, 1, fmt.Sprintf("m%d", i))
+				if i != 2 {
+					p.cfg.Capabilities.Extensions = []ExtensionType{private}
+				}
+				c.add(0, p)
+			}
+			x.propose(t, c)
+			var got []ProposalType
+			for _, p := range c.commit(0, CommitOptions{}).Proposals {
+				got = append(got, p.Proposal.Type())
+			}
+			if !slices.Equal(got, x.want) {
+				t.Errorf("committed %v, want %v", got, x.want)
+			}
+			c.agree()
+		})
+	}
+}
+
+// What this member would not commit, although it follows others who do, does not keep it from sending (section 12.4).
+func TestWhatIsNotChosenDoesNotMute(t *testing.T) {
+	c := newCrowd(t, 1, 3)
+	k := newPerson(t, 1, "new").forgePackage(func(_ *KeyPackage, l *LeafNode) { l.Capabilities.Versions = nil })
+	from := c.members[1].group
+	msg := say(t, from, from.now.signer, Sender{Type: SenderMember, Leaf: from.Own()}, &Add{k})
+	g := c.members[0].group
+	must[*Received](t)(g.Process(msg))
+	must[[]byte](t)(g.Protect(nil, []byte("text"), nil))
+	leftOut(t, g)
+}
+
+// What a commit brings itself may need an update that waits, beside proposals that no commit can hold with it.
+func TestOwnExtensionsThatNeedAnUpdate(t *testing.T) {
+	const private ExtensionType = 0xf001
+	supports := func(c *Config) { c.Capabilities.Extensions = []ExtensionType{private} }
+	c := newCrowd(t, 1, 2, supports)
+	c.add(0, newPerson(t, 1, "plain"))
+	g, plain := c.members[0].group, c.members[2].group
+	c.propose(1, &GroupContextExtensions{Extensions{required()}})
+	l := copyLeaf(plain.Member(plain.Own()))
+	l.Source, l.EncryptionKey, l.Capabilities.Extensions = SourceUpdate, freshKey(t, 1), []ExtensionType{private}
+	signLeaf(t, plain.suite, l, plain.now.signer, plain.ID(), plain.Own())
+	must[*Received](t)(g.Process(say(t, plain, plain.now.signer, Sender{Type: SenderMember, Leaf: plain.Own()}, &Update{l})))
+	ch := must[*Change](t)(g.Commit(CommitOptions{Proposals: []Proposal{&GroupContextExtensions{Extensions{{private, nil}}}}}))
+	if len(ch.Proposals) != 2 || ch.Proposals[0].Proposal.Type() != ProposalUpdate {
+		t.Errorf("committed %+v", ch.Proposals)
+	}
+}
