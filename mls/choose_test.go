@@ -1,9 +1,11 @@
 package mls
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 )
 
 // What a commit of ours holds of proposals that rule each other out, whichever came first.
@@ -72,6 +74,43 @@ func TestWhatIsNotChosenDoesNotMute(t *testing.T) {
 	must[*Received](t)(g.Process(msg))
 	must[[]byte](t)(g.Protect(nil, []byte("text"), nil))
 	leftOut(t, g)
+
+	const grease = 0x1a1a // which our own leaf lists, and nobody supports
+	c = newCrowd(t, 1, 2, func(c *Config) { c.Capabilities.Proposals = []ProposalType{grease} })
+	from, g = c.members[1].group, c.members[0].group
+	msg = say(t, from, from.now.signer, Sender{Type: SenderMember, Leaf: from.Own()}, &UnknownProposal{grease, nil})
+	must[*Received](t)(g.Process(msg))
+	must[[]byte](t)(g.Protect(nil, []byte("text"), nil))
+	leftOut(t, g)
+}
+
+// What the application says of proposals that wait is asked for now and then, and not with each message.
+func TestProposalsThatWaitAreJudgedSeldom(t *testing.T) {
+	c := newCrowd(t, 1, 2)
+	c.propose(1, &Add{newPerson(t, 1, "new").keyPackage()})
+	p, asked := c.members[0], 0
+	cfg := *p.cfg
+	cfg.Credentials = func(*Presented) error { asked++; return errors.New("nobody is believed") }
+	p.group.cfg = &cfg
+	for i, after := range []time.Duration{0, time.Second, dueAtMost - 1, dueAtMost, dueAtMost + 1, 2 * dueAtMost} {
+		p.at(testTime.Add(after), func() { must[[]byte](t)(p.group.Protect(nil, nil, nil)) })
+		if want := []int{1, 1, 1, 2, 2, 3}[i]; asked != want {
+			t.Errorf("after %v it was asked %d times, want %d", after, asked, want)
+		}
+	}
+}
+
+// Room for proposals is counted to the byte.
+func TestRoomToTheByte(t *testing.T) {
+	for _, x := range []struct {
+		r    room
+		size int
+		want bool
+	}{{room{}, 99, true}, {room{1, 10}, 5, true}, {room{1, 10}, 6, false}} {
+		if got := x.r.takes(x.size, 15); got != x.want {
+			t.Errorf("%+v takes %d of 15: %v", x.r, x.size, got)
+		}
+	}
 }
 
 // What a commit brings itself may need an update that waits, beside proposals that no commit can hold with it.

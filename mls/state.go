@@ -399,6 +399,7 @@ func Restore(cfg *Config, parts [][]byte) (*Group, error) {
 	if err := cfg.checkState(g); err != nil {
 		return nil, err
 	}
+	g.describeUnapplied()
 	g.ledger.restored(h, opened, cfg.StateKey, g)
 	_ = g.dropKeyPackage() // the next Done tries again
 	return g, nil
