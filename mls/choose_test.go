@@ -113,20 +113,26 @@ func TestRoomToTheByte(t *testing.T) {
 	}
 }
 
-// What a commit brings itself may need an update that waits, beside proposals that no commit can hold with it.
-func TestOwnExtensionsThatNeedAnUpdate(t *testing.T) {
+// What a commit brings itself may need updates that wait, all of them, beside a proposal that no commit can hold with it.
+func TestOwnExtensionsThatNeedUpdates(t *testing.T) {
 	const private ExtensionType = 0xf001
 	supports := func(c *Config) { c.Capabilities.Extensions = []ExtensionType{private} }
 	c := newCrowd(t, 1, 2, supports)
-	c.add(0, newPerson(t, 1, "plain"))
-	g, plain := c.members[0].group, c.members[2].group
+	const plain = 3
+	for i := range plain {
+		c.add(0, newPerson(t, 1, fmt.Sprintf("plain %d", i)))
+	}
+	g := c.members[0].group
 	c.propose(1, &GroupContextExtensions{Extensions{required()}})
-	l := copyLeaf(plain.Member(plain.Own()))
-	l.Source, l.EncryptionKey, l.Capabilities.Extensions = SourceUpdate, freshKey(t, 1), []ExtensionType{private}
-	signLeaf(t, plain.suite, l, plain.now.signer, plain.ID(), plain.Own())
-	must[*Received](t)(g.Process(say(t, plain, plain.now.signer, Sender{Type: SenderMember, Leaf: plain.Own()}, &Update{l})))
+	for _, p := range c.members[2:] {
+		o := p.group
+		l := copyLeaf(o.Member(o.Own()))
+		l.Source, l.EncryptionKey, l.Capabilities.Extensions = SourceUpdate, freshKey(t, 1), []ExtensionType{private}
+		signLeaf(t, o.suite, l, o.now.signer, o.ID(), o.Own())
+		must[*Received](t)(g.Process(say(t, o, o.now.signer, Sender{Type: SenderMember, Leaf: o.Own()}, &Update{l})))
+	}
 	ch := must[*Change](t)(g.Commit(CommitOptions{Proposals: []Proposal{&GroupContextExtensions{Extensions{{private, nil}}}}}))
-	if len(ch.Proposals) != 2 || ch.Proposals[0].Proposal.Type() != ProposalUpdate {
+	if len(ch.Proposals) != plain+1 || ch.Proposals[0].Proposal.Type() != ProposalUpdate {
 		t.Errorf("committed %+v", ch.Proposals)
 	}
 }

@@ -388,11 +388,12 @@ func TestLeavesOfCommitsOnTheirWay(t *testing.T) {
 	}
 	all, added := ch.made.all, ch.made.added
 	for name, change := range map[string]func(*Change){
-		"an update of nobody": func(c *Change) { c.made.all[0].Sender.Leaf = 99 },
-		"an update of who goes": func(c *Change) {
-			c.made.all[0].Sender.Leaf = 3
-			c.next.tree = c.next.tree.clone()
-			c.next.tree.remove(3)
+		"an update of nobody": func(c *Change) {
+			c.made.all[0].Sender.Leaf = c.next.tree.add(copyLeaf(c.next.tree.leaf(1)))
+		},
+		"an update of one who is not there after it": func(c *Change) {
+			c.made.all[0].Sender.Leaf = 2
+			c.next.tree.remove(2)
 		},
 		"a removal of nobody":                    func(c *Change) { c.made.all[1].Proposal = &Remove{99} },
 		"an add to no leaf":                      func(c *Change) { c.made.added = []LeafIndex{99} },
@@ -401,7 +402,7 @@ func TestLeavesOfCommitsOnTheirWay(t *testing.T) {
 		"a committer that is not there after it": func(c *Change) { c.Sender.Leaf = 99 },
 	} {
 		x, next := *ch, *ch.next
-		x.made.all, x.made.added, x.next = slices.Clone(all), slices.Clone(added), &next
+		x.made.all, x.made.added, x.next, next.tree = slices.Clone(all), slices.Clone(added), &next, next.tree.clone()
 		if change(&x); x.fits() {
 			t.Errorf("%s fits", name)
 		}

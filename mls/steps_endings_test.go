@@ -333,12 +333,13 @@ func TestLateRatchetsOfHandshakesAreWiped(t *testing.T) {
 	// The same when it is derived once more after a restart.
 	p := newCrowd(t, 1, 3, kept)
 	first := p.members[0]
+	p.commit(1, CommitOptions{}) // the epoch is new: nobody's ratchets are derived
 	late = must[[]byte](t)(p.members[2].group.Protect(nil, []byte("late"), nil))
 	p.commit(1, CommitOptions{})
 	first.restart()
 	must[*Received](t)(first.group.Process(late))
 	first.restart()
-	r = must[*epochKeys](t)(first.group.keysOf(1)).secrets.ratchets[2]
+	r = must[*epochKeys](t)(first.group.keysOf(2)).secrets.ratchets[2]
 	if r == nil || r.application.secret.Len() == 0 || r.handshake.secret.Len() != 0 {
 		t.Errorf("after a restart: %+v", r)
 	}
