@@ -79,7 +79,7 @@ func TestGateProtect(t *testing.T) {
 
 // The owner of a group has little to do with a message whose signature others verify.
 func TestGateSteps(t *testing.T) {
-	const messages, rounds, most = 64, 21, 0.25 // it is 0.02 to 0.07
+	const messages, rounds, most = 16, 101, 0.25 // it is 0.02 to 0.07
 	for _, cs := range []CipherSuite{1, 2} {
 		g := newCrowd(t, cs, 3, plain)
 		a, b := g.members[0].group, g.members[1].group
@@ -87,7 +87,7 @@ func TestGateSteps(t *testing.T) {
 		for range rounds * messages {
 			msgs = append(msgs, must[[]byte](t)(a.Protect(nil, make([]byte, 1024), nil)))
 		}
-		var owner, total time.Duration
+		var shares []float64 // of which most are not interrupted
 		for batch := range slices.Chunk(msgs, messages) {
 			begun := time.Now()
 			var under []*Unverified
@@ -103,10 +103,11 @@ func TestGateSteps(t *testing.T) {
 			for _, v := range done {
 				must[*Received](t)(v.Accept())
 			}
-			owner += decrypted.Sub(begun) + time.Since(checked)
-			total += time.Since(begun)
+			accepted := time.Now()
+			shares = append(shares, float64(decrypted.Sub(begun)+accepted.Sub(checked))/float64(accepted.Sub(begun)))
 		}
-		share := float64(owner) / float64(total)
+		slices.Sort(shares)
+		share := shares[len(shares)/2]
 		t.Logf("suite %d: the owner's steps are %.3f of all", cs, share)
 		if share > most {
 			t.Errorf("suite %d: the owner's steps are %.3f of all, at most %v are allowed", cs, share, most)

@@ -10,8 +10,8 @@ func TestStoresStaySmall(t *testing.T) {
 	for range 20 {
 		c.commit(0, CommitOptions{})
 		a.restart()
-		if l := &a.group.ledger.chain; l.changeSize > 2*l.wholeSize {
-			t.Fatalf("%d public parts: %d bytes of changes, the whole is %d", len(l.publics), l.changeSize, l.wholeSize)
+		if n := len(a.group.ledger.chain.publics); n > 4 { // each commit changes most of so small a tree
+			t.Fatalf("%d public parts are stored", n)
 		}
 	}
 	most := 0
