@@ -401,8 +401,8 @@ func TestLeavesOfCommitsOnTheirWay(t *testing.T) {
 		"a leaf that nobody is added to":         func(c *Change) { c.made.added = []LeafIndex{3, 3} },
 		"a committer that is not there after it": func(c *Change) { c.Sender.Leaf = 99 },
 	} {
-		x, next := *ch, *ch.next
-		x.made.all, x.made.added, x.next, next.tree = slices.Clone(all), slices.Clone(added), &next, next.tree.clone()
+		x := *ch
+		x.made.all, x.made.added, x.next = slices.Clone(all), slices.Clone(added), &epoch{tree: ch.next.tree.clone()}
 		if change(&x); x.fits() {
 			t.Errorf("%s fits", name)
 		}
