@@ -52,10 +52,10 @@ func together(n, workers int, do func(i int) error) (int, error) {
 	var done atomic.Int64
 	for i := 0; i < n && ctx.Err() == nil; i++ {
 		g.Go(func() error {
-			if ctx.Err() != nil { // while this one waited for its turn
-				return nil
+			err := ctx.Err() // another may have failed while this one waited for its turn
+			if err == nil {
+				err = do(i)
 			}
-			err := do(i)
 			if err == nil {
 				done.Add(1)
 			}
