@@ -90,14 +90,14 @@ var rules = []rule{
 	{path: "internal/admin", level: 5, outside: []string{"github.com/prometheus/client_golang/prometheus"}}, // the format of metrics
 	{path: "internal/cli", level: 5, outside: []string{"golang.org/x/term"}},
 
-	{path: "bench/process", level: 6, outside: []string{"golang.org/x/sys/unix"}},
+	{path: "bench/process", level: 6, outside: []string{"github.com/prometheus/procfs", "golang.org/x/sys/unix"}},
 	{path: "bench/load", level: 6, step: 1, outside: []string{"github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/sys/unix"}},
-	{path: "bench/client", level: 6, step: 2},
+	{path: "bench/client", level: 6, step: 2, outside: []string{"google.golang.org/protobuf/proto"}},
 	{path: "bench/nats", level: 6, step: 2},
 	{path: "bench/result", level: 6, step: 2, outside: []string{"golang.org/x/perf/benchmath", "github.com/aclements/go-moremath/stats"}}, // distributions
 	{path: "bench/relay", level: 6, step: 3},
-	{path: "bench/report", level: 6, step: 3},
-	{path: "bench/scenario", level: 6, step: 3, outside: []string{"go.yaml.in/yaml/v4"}},
+	{path: "bench/report", level: 6, step: 3, outside: []string{"github.com/HdrHistogram/hdrhistogram-go"}},
+	{path: "bench/scenario", level: 6, step: 3, outside: []string{"go.yaml.in/yaml/v4", "golang.org/x/sync/errgroup"}},
 
 	{path: "cmd/...", level: top, outside: []string{"github.com/spf13/pflag"}},
 	{path: "interop/...", level: top},

@@ -13,10 +13,10 @@ func TestAllocsOfApplicationMessages(t *testing.T) {
 		suite              CipherSuite
 		protect, unprotect float64
 	}{
-		{X25519AES128SHA256Ed25519, 10, 20},
-		{P256AES128SHA256P256, 10, 30},
-		{X25519ChaCha20SHA256Ed25519, 10, 20},
-		{MLKEM768X25519AES128Ed25519, 10, 20},
+		{X25519AES128SHA256Ed25519, 7, 15},
+		{P256AES128SHA256P256, 7, 27},
+		{X25519ChaCha20SHA256Ed25519, 7, 13},
+		{MLKEM768X25519AES128Ed25519, 7, 15},
 	} {
 		t.Run(fmt.Sprint(c.suite), func(t *testing.T) {
 			g := newCrowd(t, c.suite, 3, plain)

@@ -164,9 +164,8 @@ func BenchmarkUnprotect(b *testing.B) {
 	}
 }
 
-// BenchmarkSteps unprotects messages while workers verify the signatures of others, and accepts them in order.
-// ns/owner is
-// what it costs the owner of the group.
+// BenchmarkSteps unprotects messages while workers verify the signatures of others, and accepts them in order. ns/owner
+// is what it costs the owner of the group.
 func BenchmarkSteps(b *testing.B) {
 	for _, cs := range benchSuites {
 		for _, workers := range []int{0, 1, 2} {

@@ -6,13 +6,11 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls/internal/codec"
 )
 
-// Change is a commit that was made or received and has been verified, and has not happened yet: Apply makes it
-// happen, as
-// a whole. Not applying it leaves the group as it was; Discard wipes what it holds.
+// Change is a commit that was made or received and has been verified, and has not happened yet: Apply makes it happen,
+// as a whole. Not applying it leaves the group as it was; Discard wipes what it holds.
 //
 // The fields say all that it will do, for whoever decides whether it may. They are copies: nothing happens when they
-// are
-// changed.
+// are changed.
 type Change struct {
 	Sender Sender // of the commit
 	Epoch  uint64 // that it leads to
@@ -68,8 +66,7 @@ func (c *Change) show() {
 }
 
 // LeafChange is what a commit does to one leaf of the tree. Where one member goes and another comes to its leaf there
-// are
-// two of them.
+// are two of them.
 type LeafChange struct {
 	Leaf   LeafIndex
 	Before *LeafNode // who sits there before; nil: who comes now
@@ -78,8 +75,7 @@ type LeafChange struct {
 }
 
 // describe fills in what the change does. all are its proposals, added the leaves of those who come; the trees are
-// those
-// before and after it.
+// those before and after it.
 func (c *Change) describe(before, after *tree, all []Committed, added []LeafIndex) {
 	c.External = c.Sender.Type == SenderNewMemberCommit
 	c.Proposals = make([]Committed, len(all))

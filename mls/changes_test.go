@@ -226,21 +226,29 @@ func TestCommitsThatFail(t *testing.T) {
 	c.commit(1, CommitOptions{})
 	c.agree()
 
+	var to *epoch
 	halfway := func(p Proposal) (*Change, error) { // without the checks in front of it
 		l := &proposalList{suite: g.suite, committer: Sender{Type: SenderMember}, all: []Committed{{Proposal: p}}}
 		if err := l.apply(&g.now.context, g.now.tree, g.limits); err != nil {
 			t.Fatal(err)
 		}
-		ch := &Change{group: g, base: g.now, next: &epoch{suite: g.suite, tree: l.tree, own: g.now.own, keys: g.now.keys.clone(), signer: g.now.signer, context: g.now.context}}
+		to = &epoch{suite: g.suite, tree: l.tree, own: g.now.own, keys: g.now.keys.clone(), signer: g.now.signer, context: g.now.context}
+		ch := &Change{group: g, base: g.now, next: to}
 		return ch, g.makeCommit(ch, l, CommitOptions{Path: true})
 	}
 	noKey := newPerson(t, 1, "new").forgePackage(func(k *KeyPackage, _ *LeafNode) { k.InitKey = make([]byte, 32) })
 	_, err := halfway(&Add{noKey})
 	wantRefusal(t, err, Invalid, "12.4.3.1: init_key of the client at leaf 3")
-	ch, err := halfway(lost)
+	var prepared keyring
+	failing := *g.cfg
+	failing.PSK = func(*PSKID) ([]byte, error) { // the path has been made
+		prepared = maps.Clone(to.keys)
+		return nil, nil
+	}
+	g.cfg = &failing
+	_, err = halfway(lost)
 	wantRefusal(t, err, Missing, "8.4: pre-shared key 6b is not here")
-	prepared := maps.Clone(ch.next.keys)
-	ch.Discard()
+	g.cfg = c.members[0].cfg
 	for n, k := range prepared {
 		if k.Bytes() != nil {
 			t.Errorf("private key of node %d is left", n)

@@ -53,9 +53,8 @@ func (c *choice) list() (*proposalList, error) {
 	return c.best, nil
 }
 
-// complete tries what byValue may lack where it is not valid alone: all removals that wait, then what comes after
-// them in
-// list as well, rank by rank. Halves of list could part two of which byValue needs both.
+// complete tries what byValue may lack where it is not valid alone: all removals that wait, then what comes after them
+// in list as well, rank by rank. Halves of list could part two of which byValue needs both.
 func (c *choice) complete(list []int) bool {
 	for i := range list {
 		if i+1 < len(list) && c.rank(list[i]) == c.rank(list[i+1]) {

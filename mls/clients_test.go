@@ -304,6 +304,41 @@ func TestStatesOfOtherClients(t *testing.T) {
 	a.restored()
 }
 
+// After a restart clients have their names as before: those whose late messages come when they are gone, and those whom
+// a commit on its way concerns.
+func TestNamesAfterARestart(t *testing.T) {
+	c := newCrowd(t, 1, 4, kept, subjects)
+	a := c.members[0]
+	late := must[[]byte](t)(c.members[2].group.Protect(nil, []byte("late"), nil))
+	c.commit(1, CommitOptions{Proposals: []Proposal{&Remove{2}}})
+	a.restart()
+	if r := must[*Received](t)(a.group.Process(late)); r.Leaf.Client() != "m2" {
+		t.Errorf("a late message is of %q", r.Leaf.Client())
+	}
+	add := &Add{newPerson(t, 1, "new", subjects).keyPackage()}
+	must[*Change](t)(a.group.Commit(CommitOptions{Proposals: []Proposal{add, &Remove{3}}}))
+	a.restart()
+	ch := a.group.Outstanding()[0]
+	if len(ch.Added) != 1 || len(ch.Removed) != 1 || len(ch.Updated) != 1 {
+		t.Fatalf("%+v", ch)
+	}
+	if got := []string{ch.Added[0].After.Client(), ch.Removed[0].Before.Client(), ch.Updated[0].After.Client(),
+		ch.Committer.Before.Client()}; !slices.Equal(got, []string{"new", "m3", "m0", "m0"}) {
+		t.Errorf("the commit on its way concerns %q", got)
+	}
+	if err := ch.Apply(); err != nil {
+		t.Fatal(err)
+	}
+	if got := clientNames(a.group); !slices.Equal(got, []string{"m0", "m1", "new"}) {
+		t.Errorf("members are %q", got)
+	}
+	a.cfg.Client = nil
+	nameless := newCrowd(t, 1, 2).members[0].group
+	if i, ok := nameless.FindClient(""); ok {
+		t.Errorf("leaf %d is of a client without a name", i)
+	}
+}
+
 // One callback is asked about proposals that arrive, and about the lists of commits; it sees who is in the group.
 func TestProposedSeesTheGroup(t *testing.T) {
 	var seen []string

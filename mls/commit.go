@@ -84,11 +84,10 @@ func (g *Group) commit(l *proposalList, o CommitOptions) (*Change, error) {
 	to := &epoch{suite: g.suite, tree: l.tree, own: now.own, keys: now.keys.clone(), signer: now.signer, context: groupContext{
 		suite: g.suite.ID(), groupID: now.context.groupID, epoch: now.context.epoch + 1, confirmedHash: now.context.confirmedHash, extensions: l.extensions}}
 	c := &Change{Sender: l.committer, Epoch: to.context.epoch, AAD: slices.Clone(o.AAD), group: g, base: now, next: to, end: l.reinit}
-	err := g.makeCommit(c, l, o)
-	if err == nil { // our own leaf may be another now
-		err = l.tree.checkLeavesTogether([]LeafIndex{now.own}, l.extensions)
+	if err := g.makeCommit(c, l, o); err != nil {
+		return nil, err
 	}
-	if err != nil {
+	if err := l.tree.checkLeavesTogether([]LeafIndex{now.own}, l.extensions); err != nil { // our own leaf may be another
 		c.Discard()
 		return nil, err
 	}
@@ -101,8 +100,13 @@ func (g *Group) commit(l *proposalList, o CommitOptions) (*Change, error) {
 	return c, nil
 }
 
-// makeCommit makes the messages of a commit, and completes the epoch after it.
-func (g *Group) makeCommit(c *Change, l *proposalList, o CommitOptions) error {
+// makeCommit makes the messages of a commit, and completes the epoch after it. On an error c is discarded.
+func (g *Group) makeCommit(c *Change, l *proposalList, o CommitOptions) (err error) {
+	defer func() {
+		if err != nil {
+			c.Discard()
+		}
+	}()
 	now, to := g.now, c.next
 	made := &commit{proposals: g.entries(l.all)}
 	var f *freshPath
@@ -111,7 +115,6 @@ func (g *Group) makeCommit(c *Change, l *proposalList, o CommitOptions) error {
 	defer psk.Wipe()
 	commitSecret.Room(g.suite.HashSize())
 	if o.Path || o.Identity.Key != nil || o.Identity.Credential.Type != 0 || l.needsPath() {
-		var err error
 		if f, err = g.newPath(now.tree.leaf(now.own), to, l, made, o.Identity); err != nil {
 			return err
 		}
@@ -190,7 +193,6 @@ func makePath(s *suite.Suite, rand io.Reader, leaf *LeafNode, to *epoch, l *prop
 		return nil, err
 	}
 	if err := f.complete(s, rand, leaf, to, l, c); err != nil {
-		f.drop()
 		return nil, err
 	}
 	for n, k := range f.keys {
@@ -199,8 +201,13 @@ func makePath(s *suite.Suite, rand io.Reader, leaf *LeafNode, to *epoch, l *prop
 	return f, nil
 }
 
-// complete signs the leaf of the path, puts it into the tree, and the path into the commit.
-func (f *freshPath) complete(s *suite.Suite, rand io.Reader, leaf *LeafNode, to *epoch, l *proposalList, c *commit) error {
+// complete signs the leaf of the path, puts it into the tree, and the path into the commit. On an error f is dropped.
+func (f *freshPath) complete(s *suite.Suite, rand io.Reader, leaf *LeafNode, to *epoch, l *proposalList, c *commit) (err error) {
+	defer func() {
+		if err != nil {
+			f.drop()
+		}
+	}()
 	if err := leaf.sign(s, rand, to.signer, to.context.groupID, to.own); err != nil {
 		return err
 	}

@@ -13,8 +13,7 @@
 //
 // Process is three steps, for those who have other processors for signatures: the owner of the group decrypts
 // ([Group.Unprotect]), anyone verifies the signature ([Unverified.Verify]), and the owner accepts the message in its
-// turn
-// ([Verified.Accept]). A message happens when it is accepted, and then as if it were processed at that moment.
+// turn ([Verified.Accept]). A message happens when it is accepted, and then as if it were processed at that moment.
 //
 // A commit, ours or another's, comes as a [Change]: verified as a whole, and without any effect until it is applied. It
 // says who made it, who comes, goes and is another after it, by whose proposal, and what else it does. The caller decides
@@ -41,26 +40,23 @@
 //
 // # What may be relied on
 //
-// Whatever is refused leaves the group as it was. Errors are [*Error] and tell this side what was wrong and by which section; nothing
-// of them is meant for the peer. Every decoder is bounded by its input and by [Limits]; bytes after a message and
-// lengths in a longer
-// form than needed are refused.
+// Whatever is refused leaves the group as it was. Errors are [*Error] and tell this side what was wrong and by which
+// section; nothing of them is meant for the peer. Every decoder is bounded by its input and by [Limits]; bytes after a
+// message and lengths in a longer form than needed are refused.
 //
 // Keys are gone when the RFC says so: that of a message when it has been accepted or made, ratchet and tree secrets
-// when
-// what they give has been derived, those of an epoch with it, but for what late messages and resumption need, for as many epochs as the
-// [Config] says. Secrets are values that cannot be printed, copied unseen (go vet) or compared with ==. Go may still have moved or
-// spilled what is wiped: that is out of this package's hands.
+// when what they give has been derived, those of an epoch with it, but for what late messages and resumption need, for
+// as many epochs as the [Config] says. Secrets are values that cannot be printed, copied unseen (go vet) or compared
+// with ==. Go may still have moved or spilled what is wiped: that is out of this package's hands.
 //
 // Randomness and time come from the Config. The same of both gives the same bytes, except that ECDSA on P-384 and P-521 signs with
 // nonces of the system.
 //
 // Methods of one Group, and of its Changes and messages, must not overlap, but for [Unverified.Verify], which may
-// overlap
-// with all of them. Different groups may be used at the same time and share a Config, whose
-// callbacks, Rand and KeyPackages must then be safe for that; [MemoryStore] and crypto/rand are.
-// Slices that are given are not kept unless it is said, but for those in proposals, extensions, credentials and names of pre-shared keys, which
-// must not change any more; slices that are returned are the caller's unless they are called borrowed.
+// overlap with all of them. Different groups may be used at the same time and share a Config, whose callbacks, Rand and
+// KeyPackages must then be safe for that; [MemoryStore] and crypto/rand are. Slices that are given are not kept unless
+// it is said, but for those in proposals, extensions, credentials and names of pre-shared keys, which must not change
+// any more; slices that are returned are the caller's unless they are called borrowed.
 //
 // # State
 //
@@ -77,8 +73,8 @@
 //
 // A part belongs to one group, by its id, to one member, by the name that its [StateKey] has, and to one history of
 // both: it names the part that it stands on by number and tag. Parts of another group, member or history, and gaps, are
-// refused. That a whole store was put back to what it was
-// before, or lost its newest parts, cannot be told; who does so uses keys again.
+// refused. That a whole store was put back to what it was before, or lost its newest parts, cannot be told; who does so
+// uses keys again.
 //
 // So do two Groups made of one store that are in use at the same time, in one program or in two. A store that inserts
 // parts and never overwrites one finds that out: a number that is there already, with other bytes, is of another
@@ -103,13 +99,10 @@
 //	Discard, DropPending, Wipe       | the secrets have to be gone from the store | leaves them there
 //
 // Application data is handed over at most once if it is saved before. It is handed over at least once if the
-// application's
-// store keeps it, under Epoch, Sender and Generation, from before the group is saved (or in the same transaction) until
-// the application has acknowledged it: after a crash what is kept is handed over, and what is processed once more is
-// the
-// same under the same name. What comes again after it was saved is Replayed, or a commit of an epoch that is over,
-// which is
-// PastEpoch: it is acknowledged, and no more.
+// application's store keeps it, under Epoch, Sender and Generation, from before the group is saved (or in the same
+// transaction) until the application has acknowledged it: after a crash what is kept is handed over, and what is
+// processed once more is the same under the same name. What comes again after it was saved is Replayed, or a commit of
+// an epoch that is over, which is PastEpoch: it is acknowledged, and no more.
 //
 // A commit of this member is saved as it waits for the delivery service. After a restart [Group.Outstanding] gives what
 // waits, to be sent again or compared with what comes back; Process says Own of it. When one of them is applied, or
@@ -125,6 +118,8 @@
 // Keys leave the store with the part that replaces the one they are in: those of an epoch with the commit that ends it,
 // those of messages after 64 messages or more, or with [Group.SaveAll]. Until then who has the store and the StateKey
 // can read again what was read or sent in that time (compare section 9.2).
+//
+// Who was removed has nothing left to keep: all parts of the group can be deleted once the commit is acknowledged.
 //
 // Messages of an epoch that is not here yet are not kept: FutureEpoch says that a commit is missing, for which the
 // caller, who knows how they are delivered, waits or asks.

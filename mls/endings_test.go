@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"testing"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
@@ -89,6 +90,65 @@ func TestJoinsThatFail(t *testing.T) {
 		t.Error("the key package, which can still be used, has lost its key")
 	}
 	(&epoch{}).drop() // with nothing in it
+}
+
+// A commit of another that turns out to be wrong when its epoch has been derived.
+func TestEpochsThatAreNotFollowed(t *testing.T) {
+	c := newCrowd(t, 1, 4)
+	c.commit(1, CommitOptions{})
+	g := c.members[0].group
+	a := &parse(t, must[*Change](t)(c.members[2].group.Commit(CommitOptions{})).Commit).public.authenticated
+	l := &proposalList{suite: g.suite, committer: a.content.sender}
+	if err := l.apply(&g.now.context, g.now.tree, g.limits); err != nil {
+		t.Fatal(err)
+	}
+	path := a.content.body.commit.path
+	steps := must[[]step](t)(g.checkPath(l, a.content.sender.Leaf, path))
+	context := g.now.context
+	context.epoch, context.treeHash = g.Epoch()+1, l.tree.hash()
+	to := &epoch{suite: g.suite, tree: l.tree, own: g.now.own, keys: g.ownKeys(l), signer: g.now.signer, context: context}
+	keys := maps.Clone(to.keys)
+	a.auth.confirmationTag[0] ^= 1
+	err := g.followCommit(to, l, a, steps, &g.now.secrets.init)
+	wantRefusal(t, err, BadSignature, "12.4.2: confirmation tag of a commit by member 2 is wrong")
+	if to.tag == nil || len(keys) == 0 {
+		t.Fatal("nothing was derived")
+	}
+	for i, s := range to.secrets.all() {
+		if s.Len() != 0 {
+			t.Errorf("secret %d is left", i)
+		}
+	}
+	for n, k := range keys {
+		if k.Bytes() != nil {
+			t.Errorf("private key of node %d is left", n)
+		}
+	}
+	if to.messages.senderData.Len() != 0 || len(to.messages.secrets.closed) != 0 || len(to.keys) != 0 {
+		t.Error("a key is left")
+	}
+	c.agree()
+}
+
+// A path whose leaf cannot be signed.
+func TestPathsThatAreNotMade(t *testing.T) {
+	g := newCrowd(t, 1, 4).members[0].group
+	tr, leaf := g.now.tree.clone(), copyLeaf(g.Member(0))
+	f := must[*freshPath](t)(tr.refreshPath(stream("path"), 0, leaf))
+	keys := maps.Clone(f.keys)
+	none := readFunc(func([]byte) (int, error) { return 0, errors.New("no randomness") })
+	to := &epoch{suite: g.suite, tree: tr, own: 0, signer: g.now.signer, context: g.now.context}
+	if err := f.complete(g.suite, none, leaf, to, &proposalList{suite: g.suite, tree: tr}, &commit{}); err == nil {
+		t.Fatal("it was made without randomness")
+	}
+	for n, k := range keys {
+		if k.Bytes() != nil {
+			t.Errorf("private key of node %d is left", n)
+		}
+	}
+	if len(keys) != 3 || f.commit.Len() != 0 {
+		t.Errorf("%d keys, commit secret of %d bytes", len(keys), f.commit.Len())
+	}
 }
 
 // A path secret that does not give the keys of the tree: those that it gave are whoever's who wipes them.

@@ -62,8 +62,8 @@ func (n *next) wipe() {
 }
 
 // advance completes the epoch that a commit leads to. The context of to lacks only the transcript hash, which commit
-// extends. interim is
-// the interim transcript hash of the epoch before, and so is init its init secret, unless the commit is external.
+// extends. interim is the interim transcript hash of the epoch before, and so is init its init secret, unless the
+// commit is external.
 func advance(s *suite.Suite, interim []byte, init *suite.Secret, to *epoch, commit *authenticated, commitSecret, psk *suite.Secret) *next {
 	n := &next{epoch: to}
 	to.suite = s

@@ -80,12 +80,13 @@ func KindOf(err error) Kind {
 	return 0
 }
 
-// otherEpoch is the kind of an error about an epoch that is not here, in a group that is in now.
-func otherEpoch(epoch, now uint64) Kind {
+// otherEpoch is the error about what is of an epoch that is not here, in a group that is in now; past says why not,
+// of one that is over.
+func otherEpoch(section, what string, epoch, now uint64, past string) error {
 	if epoch < now {
-		return PastEpoch
+		return refuse(PastEpoch, section, "%s of epoch %d, the group is in %d%s", what, epoch, now, past)
 	}
-	return FutureEpoch
+	return refuse(FutureEpoch, section, "%s of epoch %d, the group is in %d: a commit before it is missing", what, epoch, now)
 }
 
 func refuse(k Kind, section, format string, args ...any) error {

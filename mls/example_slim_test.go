@@ -54,7 +54,7 @@ func Example_slim() {
 	// carol hears bob: welcome back
 	// carol: epoch 5, removed bob, updated alice
 	// alice restarts in epoch 5 and sends "without bob"
-	// carol does not follow: mls: commit of epoch 4, the group is in 5 (RFC 9420 section 12.4.2)
+	// carol does not follow: mls: commit of epoch 4, the group is in 5 already (RFC 9420 section 12.4.2)
 	// bob: epoch 5, removed bob, updated alice
 	// carol hears alice: between us
 }

@@ -62,6 +62,7 @@ func FuzzState(f *testing.F) {
 			}
 			return
 		}
+		g.describeUnapplied()
 		must[*Saved](t)(g.Save())
 		_, _ = g.Protect(nil, []byte("x"), nil)
 		_, _ = g.Process(commit)

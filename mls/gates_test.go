@@ -47,27 +47,28 @@ func leastRatio(rounds int, a, b func()) float64 {
 	return float64(x) / float64(y)
 }
 
-// Protecting a message costs little more than what it cannot do without.
+// Protecting a message costs little more than what it cannot do without. The turns are a millisecond or less, so that
+// most of them are not interrupted on a busy machine, and there are many of them.
 func TestGateProtect(t *testing.T) {
-	const most = 1.25 // it is 1.10 to 1.15 on a quiet machine; the rest is for the others on it
+	const most, turn, rounds = 1.25, 40, 501 // it is 1.10 to 1.15 on a quiet machine; the rest is for the others on it
 	for _, cs := range []CipherSuite{1, 2, 3} {
 		for _, size := range []int{100, 1024} {
 			g := newCrowd(t, cs, 3, plain).members[0].group
 			text, dst := make([]byte, size), make([]byte, 0, 4096)
 			protect := func() {
-				for range 1000 {
+				for range turn {
 					dst = must[[]byte](t)(g.Protect(dst[:0], text, nil))
 				}
 			}
 			room := newFloor(g, size)
 			floor := func() {
-				for range 1000 {
+				for range turn {
 					if err := room.run(); err != nil {
 						t.Fatal(err)
 					}
 				}
 			}
-			r := ratio(21, protect, floor)
+			r := ratio(rounds, protect, floor)
 			t.Logf("suite %d, %d bytes: %.3f of its signature and sealings", cs, size, r)
 			if r > most {
 				t.Errorf("suite %d, %d bytes: protecting costs %.3f of its signature and sealings, at most %v are allowed", cs, size, r, most)
@@ -78,7 +79,7 @@ func TestGateProtect(t *testing.T) {
 
 // The owner of a group has little to do with a message whose signature others verify.
 func TestGateSteps(t *testing.T) {
-	const messages, rounds, most = 64, 21, 0.25 // it is 0.02 to 0.07
+	const messages, rounds, most = 16, 101, 0.25 // it is 0.02 to 0.07
 	for _, cs := range []CipherSuite{1, 2} {
 		g := newCrowd(t, cs, 3, plain)
 		a, b := g.members[0].group, g.members[1].group
@@ -86,7 +87,7 @@ func TestGateSteps(t *testing.T) {
 		for range rounds * messages {
 			msgs = append(msgs, must[[]byte](t)(a.Protect(nil, make([]byte, 1024), nil)))
 		}
-		var owner, total time.Duration
+		var shares []float64 // of which most are not interrupted
 		for batch := range slices.Chunk(msgs, messages) {
 			begun := time.Now()
 			var under []*Unverified
@@ -102,10 +103,11 @@ func TestGateSteps(t *testing.T) {
 			for _, v := range done {
 				must[*Received](t)(v.Accept())
 			}
-			owner += decrypted.Sub(begun) + time.Since(checked)
-			total += time.Since(begun)
+			accepted := time.Now()
+			shares = append(shares, float64(decrypted.Sub(begun)+accepted.Sub(checked))/float64(accepted.Sub(begun)))
 		}
-		share := float64(owner) / float64(total)
+		slices.Sort(shares)
+		share := shares[len(shares)/2]
 		t.Logf("suite %d: the owner's steps are %.3f of all", cs, share)
 		if share > most {
 			t.Errorf("suite %d: the owner's steps are %.3f of all, at most %v are allowed", cs, share, most)
@@ -245,12 +247,13 @@ func TestGateSaveMessage(t *testing.T) {
 		}
 	}
 	dst, text := make([]byte, 0, 1024), make([]byte, 100)
+	const some = messages / 60 // they take as long as saving all: longer turns are interrupted on a busy machine
 	protect := func() {
-		for range messages {
+		for range some {
 			dst = must[[]byte](t)(large.Protect(dst[:0], text, nil))
 		}
 	}
-	r := leastRatio(5, save(large, 500), protect)
+	r := leastRatio(21, save(large, 500), protect) * some / messages
 	t.Logf("%.2f of protecting", r)
 	if r > 0.5 {
 		t.Errorf("saving costs %.2f of protecting a message", r)

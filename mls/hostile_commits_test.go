@@ -230,15 +230,15 @@ func TestCommitsOfOtherEpochs(t *testing.T) {
 	c := newCrowd(t, 1, 3)
 	first := c.commit(0, CommitOptions{})
 	_, err := c.members[1].group.Process(first.Commit)
-	wantRefusal(t, err, PastEpoch, "12.4.2: commit of epoch 1, the group is in 2")
+	wantRefusal(t, err, PastEpoch, "12.4.2: commit of epoch 1, the group is in 2 already")
 	ahead := must[*Change](t)(c.members[0].group.Commit(CommitOptions{}))
 	if err := ahead.Apply(); err != nil {
 		t.Fatal(err)
 	}
 	future := must[*Change](t)(c.members[0].group.Commit(CommitOptions{}))
 	_, err = c.members[1].group.Process(future.Commit)
-	wantRefusal(t, err, FutureEpoch, "12.4.2: commit of epoch 3, the group is in 2")
+	wantRefusal(t, err, FutureEpoch, "12.4.2: commit of epoch 3, the group is in 2: a commit before it is missing")
 	data := must[[]byte](t)(c.members[0].group.Protect(nil, nil, nil))
 	_, err = c.members[1].group.Process(data)
-	wantRefusal(t, err, FutureEpoch, "6.3: message of epoch 3, the group is in 2")
+	wantRefusal(t, err, FutureEpoch, "6.3: message of epoch 3, the group is in 2: a commit before it is missing")
 }

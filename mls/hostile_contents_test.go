@@ -192,6 +192,16 @@ func TestMessagesInTheNameOfTheReceiver(t *testing.T) {
 	}
 	_, err := g.Process(ours.Commit)
 	wantRefusal(t, err, Own, "12.4: commit is our own")
+
+	// What we sent in private is known byte for byte, and nothing else is taken for it.
+	g.cfg.EncryptHandshake = true
+	private := must[[]byte](t)(g.Propose(&Remove{1}, nil))
+	unchanged(t, g, func() {
+		_, err = g.Process(private)
+		wantRefusal(t, err, Own, "6.3.1: message is our own")
+		_, err = g.Process(sealRaw(t, hostile, sealing{from: 0, kind: ContentProposal, content: sealed(t, hostile, 1, nil)}))
+		wantRefusal(t, err, BadSignature, "6.3.2: proposal names this member as its sender")
+	})
 }
 
 // Who sent a late message is who sat there then.

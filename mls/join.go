@@ -37,7 +37,7 @@ func (o *JoinOptions) from() (*Group, PSKUsage) {
 // Join enters a group by a welcome that an Add of one of this client's key packages led to (section 12.4.3.1). The key
 // package is deleted from the store, and its private init key wiped, when all has been verified; with a
 // Config.StateKey not before the group is saved, at the first Saved.Done or by Restore: until then the welcome can be
-// joined again.
+// joined again. Who has parts of a group of that name in its store, because it rejoins, calls Group.Replace before Save.
 func Join(cfg *Config, msg []byte, o JoinOptions) (*Group, error) {
 	s, err := cfg.suite()
 	if err != nil {
@@ -117,7 +117,7 @@ func (c *Config) addressee(s *suite.Suite, w *welcome, limits Limits) (*PrivateK
 		}
 		return p, w.secrets[i].newMember, &w.secrets[i], nil
 	}
-	return nil, nil, nil, refuse(Missing, "12.4.3.1", "welcome is for none of this client's key packages")
+	return nil, nil, nil, refuse(Missing, "12.4.3.1", "welcome is for none of this client's key packages: it is for others, or was joined before")
 }
 
 // joining is a welcome on its way to a group.

@@ -127,8 +127,14 @@ func (g *Group) readChange(in *codec.Reader) *Change {
 	}
 	c.Epoch = c.next.context.epoch
 	c.show()
-	c.describe(c.base.tree, c.next.tree, c.made.all, c.made.added)
 	return c
+}
+
+// describeUnapplied fills in what restored commits do, when it is known whose leaves they name.
+func (g *Group) describeUnapplied() {
+	for _, c := range g.unapplied {
+		c.describe(c.base.tree, c.next.tree, c.made.all, c.made.added)
+	}
 }
 
 // fits reports whether the leaves that a restored commit names are in the trees before and after it.

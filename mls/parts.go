@@ -34,14 +34,13 @@ const (
 	partVersion = 3
 
 	partTagSize = 16
-
-	// StateKeySize is the length of the bytes of a StateKey.
-	StateKeySize = 32
 )
 
+// StateKeySize is how many bytes NewStateKey takes.
+const StateKeySize = 32
+
 // ErrNotSaved is the cause of the error of Restore when no state of the group was ever written as a whole: as if
-// nothing
-// had been saved. Tested for with errors.Is.
+// nothing had been saved. Tested for with errors.Is.
 var ErrNotSaved = errors.New("no group was saved")
 
 type partKind uint8

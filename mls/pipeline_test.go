@@ -194,3 +194,25 @@ func TestSavesInAnyOrder(t *testing.T) {
 		})
 	}
 }
+
+// What is written late, after what made it obsolete, is deleted by the next Save.
+func TestPartsThatAreWrittenLate(t *testing.T) {
+	c := newCrowd(t, 1, 2, kept)
+	g := c.members[0].group
+	early := must[*Saved](t)(g.Save())
+	all := must[*Saved](t)(g.SaveAll())
+	for _, s := range []*Saved{all, early} {
+		if err := s.Done(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	late := must[*Saved](t)(g.Save())
+	for _, p := range early.Parts {
+		if !slices.Contains(late.Obsolete, p.Number) {
+			t.Errorf("part %d is not to be deleted, but %v", p.Number, late.Obsolete)
+		}
+	}
+	if len(early.Parts) == 0 || len(late.Parts) != 0 {
+		t.Errorf("%d parts were late, and %d are left to write", len(early.Parts), len(late.Parts))
+	}
+}

@@ -39,9 +39,8 @@ type Limits struct {
 	Window    uint32 // generations that a member's message may be ahead, and keys that are kept for those it jumped over
 	Proposals int    // kept at once while they wait for a commit; a quarter of them, rounded down, from outside
 	PerMember int    // of those, from one member; 0: a quarter of Proposals, and not fewer than 16 of them
-	// UnderWay is how many messages may be unprotected and neither accepted nor discarded at a time. Together they
-	// are not longer
-	// than Message, unless it is one; and each holds up to Window keys.
+	// UnderWay is how many messages may be unprotected and neither accepted nor discarded at a time. Together they are
+	// not longer than Message, unless it is one; and each holds up to Window keys.
 	UnderWay int
 }
 
@@ -189,8 +188,8 @@ type Config struct {
 	// Lifetime of key packages from now on, and they are valid for an hour before; 0: 90 days. Together that is at most
 	// MaxLifetime.
 	Lifetime time.Duration
-	// MaxLifetime is the longest a key package may be valid whose client is added (section 7.2); all members of a group must agree on it.
-	// 0: two years, negative: any.
+	// MaxLifetime is the longest a key package may be valid whose client is added (section 7.2); all members of a group
+	// must agree on it. 0: two years, negative: any.
 	MaxLifetime time.Duration
 	// ClockSlack is how far a key package may be outside of its lifetime by this clock, because that of its maker is
 	// another; minutes are in order. 0: none.
@@ -214,7 +213,8 @@ type Config struct {
 	Limits           Limits
 }
 
-// SigningKey is a signature key pair. It cannot be printed or compared with ==.
+// SigningKey is a signature key pair. It cannot be printed or compared with ==. Its method Public gives the public key
+// as leaf nodes have it, and Bytes the private one for ParseSigningKey, to be kept where nobody else reads it.
 type SigningKey = suite.SigningKey
 
 // GenerateSigningKey makes a key pair for a suite; rand nil is crypto/rand.

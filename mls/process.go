@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -75,7 +76,7 @@ func (g *Group) keysOf(epoch uint64) (*epochKeys, error) {
 			return k, nil
 		}
 	}
-	return nil, refuse(otherEpoch(epoch, g.Epoch()), "6.3", "message of epoch %d, the group is in %d and keeps %d past ones", epoch, g.Epoch(), len(g.past))
+	return nil, otherEpoch("6.3", "message", epoch, g.Epoch(), fmt.Sprintf(" and keeps %d past ones", len(g.past)))
 }
 
 // processPublic takes a public handshake message, whose bytes are msg.
@@ -415,15 +416,20 @@ func (g *Group) receive(a *authenticated) (*Change, error) {
 	c.next = &epoch{suite: g.suite, tree: l.tree, own: now.own, keys: g.ownKeys(l), signer: g.ownSigner(l), context: groupContext{suite: g.suite.ID(),
 		groupID: now.context.groupID, epoch: c.Epoch, treeHash: l.tree.hash(), confirmedHash: now.context.confirmedHash, extensions: l.extensions}}
 	if err := g.followCommit(c.next, l, a, steps, init); err != nil {
-		c.Discard()
 		return nil, err
 	}
 	c.describe(now.tree, l.tree, l.all, added)
 	return c, nil
 }
 
-// followCommit derives the epoch after a commit, whose path gave steps, and compares the confirmation tag.
-func (g *Group) followCommit(to *epoch, l *proposalList, a *authenticated, steps []step, init *suite.Secret) error {
+// followCommit derives the epoch after a commit, whose path gave steps, and compares the confirmation tag. On an error
+// to is dropped.
+func (g *Group) followCommit(to *epoch, l *proposalList, a *authenticated, steps []step, init *suite.Secret) (err error) {
+	defer func() {
+		if err != nil {
+			to.drop()
+		}
+	}()
 	var commitSecret, psk suite.Secret
 	defer commitSecret.Wipe()
 	defer psk.Wipe()

@@ -15,7 +15,8 @@ type Proposal interface {
 	appendBody(dst []byte) []byte
 }
 
-// Add brings the client of a key package into the group.
+// Add brings the client of a key package into the group. One who is there already, and rejoins, is added by a commit
+// that removes its old leaf as well.
 type Add struct{ KeyPackage *KeyPackage }
 
 // Update replaces the leaf of the member who sends it.

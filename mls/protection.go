@@ -43,8 +43,7 @@ func (s *scratch) done() {
 }
 
 // tbs is FramedContentTBS of application data, in s.a: of f, whose body is serialised, in an epoch of this context.
-// There
-// is room for all of it before the text is copied: memory that is outgrown would keep it.
+// There is room for all of it before the text is copied: memory that is outgrown would keep it.
 func (s *scratch) tbs(f *framedContent, body, context []byte) []byte {
 	s.a = slices.Grow(s.a[:0], 64+len(f.groupID)+len(f.aad)+len(body)+len(context))
 	s.a = append(f.appendFramed(appendTBSHead(s.a, WirePrivateMessage), body), context...)
@@ -150,11 +149,9 @@ type privateContent struct {
 	auth     authData
 }
 
-// unprotect decrypts p into o, and notes in c which key that took. It changes nothing that matters: whoever can seal
-// in the
-// name of another, as every member can, must not take that one's keys away. own is the leaf of this member, whose
-// messages
-// it cannot read; underWay are messages that hold keys already.
+// unprotect decrypts p into o, and notes in c which key that took. It changes nothing that matters: whoever can seal in
+// the name of another, as every member can, must not take that one's keys away. own is the leaf of this member, whose
+// messages it cannot read; underWay are messages that hold keys already.
 func (e *epochKeys) unprotect(s *suite.Suite, p *privateMessage, own LeafIndex, window uint32, underWay []*Verified, o *privateContent, c *claim) error {
 	d, err := e.openSenderData(s, p)
 	if err != nil {

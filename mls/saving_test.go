@@ -373,6 +373,42 @@ func TestCommitsOnTheirWay(t *testing.T) {
 	}
 }
 
+// A commit on its way that takes a leaf out and replaces another by reference is there after a restart, and one that
+// names leaves that are not there is not.
+func TestLeavesOfCommitsOnTheirWay(t *testing.T) {
+	c := newCrowd(t, 1, 4, kept)
+	a := c.members[0]
+	c.tell(1, must[[]byte](t)(c.members[1].group.ProposeUpdate(Identity{}, nil)))
+	c.propose(1, &Remove{3})
+	made := must[*Change](t)(a.group.Commit(CommitOptions{Proposals: []Proposal{&Add{newPerson(t, 1, "new").keyPackage()}}}))
+	a.restart()
+	ch := a.group.Outstanding()[0]
+	if !reflect.DeepEqual(ch.Updated, made.Updated) || !reflect.DeepEqual(ch.Removed, made.Removed) || len(ch.Updated) != 2 || !ch.fits() {
+		t.Errorf("restored %+v, %+v, made %+v, %+v", ch.Updated, ch.Removed, made.Updated, made.Removed)
+	}
+	all, added := ch.made.all, ch.made.added
+	for name, change := range map[string]func(*Change){
+		"an update of nobody": func(c *Change) {
+			c.made.all[0].Sender.Leaf = c.next.tree.add(copyLeaf(c.next.tree.leaf(1)))
+		},
+		"an update of one who is not there after it": func(c *Change) {
+			c.made.all[0].Sender.Leaf = 2
+			c.next.tree.remove(2)
+		},
+		"a removal of nobody":                    func(c *Change) { c.made.all[1].Proposal = &Remove{99} },
+		"an add to no leaf":                      func(c *Change) { c.made.added = []LeafIndex{99} },
+		"an add without its leaf":                func(c *Change) { c.made.added = nil },
+		"a leaf that nobody is added to":         func(c *Change) { c.made.added = []LeafIndex{3, 3} },
+		"a committer that is not there after it": func(c *Change) { c.Sender.Leaf = 99 },
+	} {
+		x := *ch
+		x.made.all, x.made.added, x.next = slices.Clone(all), slices.Clone(added), &epoch{tree: ch.next.tree.clone()}
+		if change(&x); x.fits() {
+			t.Errorf("%s fits", name)
+		}
+	}
+}
+
 // A private proposal of this member is known for its own when it comes back, after a restart too.
 func TestOwnProposalAfterARestart(t *testing.T) {
 	c := newCrowd(t, 1, 2, kept, func(c *Config) { c.EncryptHandshake = true })

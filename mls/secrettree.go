@@ -114,9 +114,8 @@ func (t *secretTree) ratchet(l LeafIndex, kind ContentType) (*ratchet, error) {
 	return &r.handshake, nil
 }
 
-// deriveLeaf derives the ratchets of l; nil if there is no secret above it. Only the root has one at first; each
-// time, the nodes beside the
-// path to the leaf get theirs.
+// deriveLeaf derives the ratchets of l; nil if there is no secret above it. Only the root has one at first; each time,
+// the nodes beside the path to the leaf get theirs.
 func (t *secretTree) deriveLeaf(l LeafIndex) *ratchets {
 	n := l.Node()
 	for t.closed[n] == nil {
@@ -165,9 +164,8 @@ func (r *ratchet) check(g, window uint32) error {
 }
 
 // key sets out to the key of generation g, which check must let pass, and changes nothing: a message may yet turn out
-// to
-// be worthless. Where generations are jumped over, ahead is the ratchet at g with their keys: to be held by a claim, or
-// wiped.
+// to be worthless. Where generations are jumped over, ahead is the ratchet at g with their keys: to be held by a claim,
+// or wiped.
 func (r *ratchet) key(s *suite.Suite, g uint32, window uint32, out *messageKey) (ahead *ratchet, err error) {
 	if err := r.check(g, window); err != nil {
 		return nil, err
@@ -193,8 +191,7 @@ func (r *ratchet) key(s *suite.Suite, g uint32, window uint32, out *messageKey) 
 }
 
 // claim is the key of one generation, lent to a message whose signature is not verified yet. The ratchet is where it
-// was;
-// it moves when the claim is spent, and not at all when it is wiped.
+// was; it moves when the claim is spent, and not at all when it is wiped.
 type claim struct {
 	ratchet    *ratchet
 	generation uint32
@@ -251,8 +248,7 @@ func (c *claim) spend(s *suite.Suite, window uint32) {
 }
 
 // spend uses up the key of generation g. Unless it is a skipped one, after is the ratchet past it, with the keys that
-// are
-// jumped over; nil: none are.
+// are jumped over; nil: none are.
 func (r *ratchet) spend(s *suite.Suite, g, window uint32, after *ratchet) {
 	if r.tree != nil {
 		r.tree.log.add(spentKey{r.leaf, g, r.kind})

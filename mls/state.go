@@ -361,14 +361,14 @@ func (g *Group) Replace(old *Group, stored ...uint64) error {
 const maxReplaced = 1 << 62
 
 // Restore makes a group of its parts, which may stand in any order; parts that are obsolete may be among them. cfg is
-// as
-// it was for the group; its key is used only for what is made anew. Parts that are damaged, of another group or
-// StateKey, or of two histories of one group are refused, and so is a state of which a part is missing: of all of them
-// that is ErrNotSaved. That the
-// newest parts are missing, all of them from one on, cannot be told: who puts back an old copy of a store uses keys
-// again that were used.
+// as it was for the group, or that of the same client with another identity: who the member is in the group, the parts
+// say (Group.Identity). Parts that are damaged, of another group or StateKey, or of two histories of one group are
+// refused, and so is a state of which a part is missing. Without parts, or with those of a first Save that was not
+// written to its end, the error is ErrNotSaved. That the newest parts are missing, all of them from one on, cannot be
+// told: who puts back an old copy of a store uses keys again that were used.
 //
-// What of the group was joined by, its key package, is deleted from Config.KeyPackages if it is still there.
+// The key package that the group was joined by is deleted from Config.KeyPackages if it is still there. A group that
+// this member was removed from can be restored, too: it is not Active, and its parts can be deleted as well.
 func Restore(cfg *Config, parts [][]byte) (*Group, error) {
 	s, err := cfg.suite()
 	if err != nil {
@@ -399,6 +399,7 @@ func Restore(cfg *Config, parts [][]byte) (*Group, error) {
 	if err := cfg.checkState(g); err != nil {
 		return nil, err
 	}
+	g.describeUnapplied()
 	g.ledger.restored(h, opened, cfg.StateKey, g)
 	_ = g.dropKeyPackage() // the next Done tries again
 	return g, nil

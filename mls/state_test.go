@@ -321,6 +321,13 @@ func TestTwoGroupsOfOneStore(t *testing.T) {
 	}
 	_, err := Restore(p.cfg, slices.Concat(parts, [][]byte{first, second}))
 	wantRefusal(t, err, Malformed, ": two groups of one store were in use at the same time")
+
+	// One has written another secret part, and the other stands on the one before.
+	a = p.restored()
+	must[*Change](t)(a.Commit(CommitOptions{}))
+	secret := must[*Saved](t)(a.Save()).Parts[0].Data
+	_, err = Restore(p.cfg, slices.Concat(parts, [][]byte{secret, second}))
+	wantRefusal(t, err, Missing, ": part 4 stands on secret part 2, which is not the newest, 3")
 }
 
 // A group is restored under a smaller window than the one that its messages came in.

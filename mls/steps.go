@@ -17,13 +17,11 @@ import (
 // group is as if it had not come: no ratchet has moved, and a state that is saved knows nothing of it. The key that it
 // was decrypted with is lent (claim). So two copies of one message can be under way, and one of them is accepted; a
 // message that is refused takes nothing from those after it; and of an epoch that is forgotten meanwhile, or a group
-// that is
-// wiped, nothing is accepted any more. Plaintext is in fields that are not exported until the signature was found good,
-// and is overwritten when it is not.
+// that is wiped, nothing is accepted any more. Plaintext is in fields that are not exported until the signature was
+// found good, and is overwritten when it is not.
 
 // Unverified is a message that was decrypted, and whose signature is to be verified. It cannot be printed, and is not
-// to
-// be copied.
+// to be copied.
 type Unverified struct{ message Verified }
 
 // Verified is a message that was decrypted and whose signature was verified. Whether it holds is for Accept to say. It
@@ -49,8 +47,7 @@ type Verified struct {
 }
 
 // The stages of a message. While it is being verified its text is the verifier's: an owner who ends it then only says
-// so,
-// and the verifier, who finds that out, overwrites the text.
+// so, and the verifier, who finds that out, overwrites the text.
 const (
 	unset     uint32 = iota // of the zero value
 	decrypted               // Unprotect has returned it
@@ -139,7 +136,7 @@ func (g *Group) takesHandshake(m *Message) error {
 		return err
 	}
 	if m.Epoch != g.Epoch() {
-		return refuse(otherEpoch(m.Epoch, g.Epoch()), "12.4.2", "%v of epoch %d, the group is in %d", m.Content, m.Epoch, g.Epoch())
+		return otherEpoch("12.4.2", m.Content.String(), m.Epoch, g.Epoch(), " already")
 	}
 	return nil
 }

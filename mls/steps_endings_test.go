@@ -260,6 +260,22 @@ func TestMessagesUnderWayAreBounded(t *testing.T) {
 	wantRefusal(t, err, Busy, ": 1 messages of 1")
 	must[*Received](t)(all[2].Verify().Accept())
 	must[*Received](t)(unprotected(t, b, msg(3800)).Verify().Accept())
+	short, long := msg(1), msg(2000)
+	for over := range 2 { // counted to the byte
+		b.limits.Message = len(short) + len(long) - over
+		u := unprotected(t, b, short)
+		v, err := b.Unprotect(long)
+		if over == 0 {
+			if err != nil {
+				t.Fatal(err)
+			}
+			v.Discard()
+		} else {
+			wantRefusal(t, err, Busy, ": 1 messages of 1")
+		}
+		u.Discard()
+	}
+	b.limits.Message = 4000
 
 	_, err = new(Verified).Accept()
 	wantRefusal(t, err, Misuse, ": no message: it did not come from Group.Unprotect")
@@ -312,6 +328,20 @@ func TestLateRatchetsOfHandshakesAreWiped(t *testing.T) {
 	r := must[*epochKeys](t)(g.keysOf(2)).secrets.ratchets[2]
 	if r.application.secret.Len() == 0 || r.handshake.secret.Len() != 0 {
 		t.Errorf("secrets of %d and %d bytes", r.application.secret.Len(), r.handshake.secret.Len())
+	}
+
+	// The same when it is derived once more after a restart.
+	p := newCrowd(t, 1, 3, kept)
+	first := p.members[0]
+	p.commit(1, CommitOptions{}) // the epoch is new: nobody's ratchets are derived
+	late = must[[]byte](t)(p.members[2].group.Protect(nil, []byte("late"), nil))
+	p.commit(1, CommitOptions{})
+	first.restart()
+	must[*Received](t)(first.group.Process(late))
+	first.restart()
+	r = must[*epochKeys](t)(first.group.keysOf(2)).secrets.ratchets[2]
+	if r == nil || r.application.secret.Len() == 0 || r.handshake.secret.Len() != 0 {
+		t.Errorf("after a restart: %+v", r)
 	}
 }
 

@@ -170,6 +170,18 @@ func TestClockSlack(t *testing.T) {
 			wantRefusal(t, err, Invalid, "7.3: key package is valid from")
 		}
 	}
+	// One that is valid now, and was not and will not be a slack from now.
+	c := newCrowd(t, 1, 2)
+	k := newPerson(t, 1, "p").forgePackage(func(_ *KeyPackage, l *LeafNode) {
+		l.Lifetime = Lifetime{uint64(testTime.Unix()) - 5, uint64(testTime.Unix()) + 5}
+	})
+	c.members[0].cfg.ClockSlack = time.Minute
+	must[*Change](t)(c.members[0].group.Commit(CommitOptions{Proposals: []Proposal{&Add{k}}}))
+	// A clock that begins with 1970 makes key packages all the same.
+	early := newPerson(t, 1, "early", func(c *Config) { c.Now = func() time.Time { return time.Unix(10, 0) } })
+	if l := early.keyPackage().Leaf.Lifetime; l.NotBefore != 0 || !l.Contains(time.Unix(10, 0)) {
+		t.Errorf("lifetime %+v", l)
+	}
 }
 
 // Our own values that mean nothing are no support of anything (section 13.5).

@@ -28,9 +28,9 @@ type mixed struct {
 	late []late
 }
 
-func newMixed(t *testing.T, library string, seed int) *mixed {
+func newMixed(t *testing.T, peers *tsPeers, seed int) *mixed {
 	t.Helper()
-	h := &mixed{peer: startTS(t, library)}
+	h := &mixed{peer: peers.take(t)}
 	h.history = &history{t: t, rng: rand.New(rand.NewPCG(uint64(seed), 0)), suite: CipherSuite(1 + seed%3),
 		client: h.newClient, barred: h.isKnown, harmless: required()}
 	h.removable = func(gone []member) bool { return !h.lopsided(gone) }
@@ -163,12 +163,12 @@ func (h *mixed) readLate() {
 // messages of past epochs, and with proposals and commits that are public or private messages. MLS_HISTORIES is how
 // many, MLS_SEED where to begin.
 func TestDifferentialTypeScript(t *testing.T) {
-	library := tsLibrary(t)
+	peers := &tsPeers{t: t, library: tsLibrary(t)}
 	first, count := number(t, "MLS_SEED", 1), number(t, "MLS_HISTORIES", 10)
 	for seed := first; seed < first+count; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			h := newMixed(t, library, seed)
+			h := newMixed(t, peers, seed)
 			for range 15 + h.rng.IntN(15) {
 				h.step()
 				h.readLate()

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -41,8 +42,7 @@ func tsLibrary(t *testing.T) string {
 }
 
 // tsInstalled returns the folder of the installation. The marker, a copy of the pins, is written last, so that an
-// interrupted
-// installation is begun anew.
+// interrupted installation is begun anew.
 func tsInstalled(ctx context.Context) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -136,7 +136,7 @@ type tsAnswer struct {
 
 // tsPeer is a process of testdata/ts/peer.mjs.
 type tsPeer struct {
-	t       *testing.T
+	t       *testing.T // that has it now
 	cmd     *exec.Cmd
 	in      io.WriteCloser
 	out     *bufio.Reader
@@ -212,6 +212,37 @@ type typescript struct {
 	id     string // of the peer's
 	client client
 	peer   *tsPeer
+}
+
+// tsPeers are processes for histories one after another: each takes a second of a processor until its code is compiled.
+type tsPeers struct {
+	t       *testing.T // outlasts those that have one
+	library string
+	mu      sync.Mutex
+	idle    []*tsPeer
+}
+
+// take gives t a process that knows no clients, until t ends.
+func (all *tsPeers) take(t *testing.T) *tsPeer {
+	t.Helper()
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	var p *tsPeer
+	if n := len(all.idle); n > 0 {
+		p, all.idle = all.idle[n-1], all.idle[:n-1]
+	} else {
+		p = startTS(all.t, all.library)
+	}
+	p.t, p.calls = t, map[string]int{}
+	t.Cleanup(func() {
+		if _, err := p.call(&tsRequest{Op: "forget"}); err != nil { // dead, and the history has failed of that
+			return
+		}
+		all.mu.Lock()
+		defer all.mu.Unlock()
+		all.idle = append(all.idle, p)
+	})
+	return p
 }
 
 func newTypescript(p *tsPeer, cs CipherSuite, c client, encrypt bool) (*typescript, error) {

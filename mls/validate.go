@@ -48,8 +48,8 @@ func (c *Config) rules(ours bool) rules {
 // (section 7.3): on its way it may expire.
 func checkLeafLifetime(l *LeafNode, now time.Time, slack time.Duration) error {
 	if l.Source == SourceKeyPackage && !l.Lifetime.Contains(now.Add(slack)) && !l.Lifetime.Contains(now.Add(-slack)) && !l.Lifetime.Contains(now) {
-		return refuse(Invalid, "7.3", "key package is valid from %v to %v, now is %v", time.Unix(int64(l.Lifetime.NotBefore), 0).UTC(),
-			time.Unix(int64(min(l.Lifetime.NotAfter, 1<<40)), 0).UTC(), now.UTC())
+		return refuse(Invalid, "7.3", "key package is valid from %v to %v, now is %v, and clocks may differ by %v", time.Unix(int64(l.Lifetime.NotBefore), 0).UTC(),
+			time.Unix(int64(min(l.Lifetime.NotAfter, 1<<40)), 0).UTC(), now.UTC().Truncate(time.Second), slack)
 	}
 	return nil
 }

@@ -16,7 +16,11 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, // gnet's pools of goroutines live as long as the process
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
+}
 
 func start(t *testing.T, n *faults.Proxy) *faults.Proxy {
 	t.Helper()

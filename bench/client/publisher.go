@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
@@ -34,7 +35,7 @@ type publisher struct {
 // template is an encoded message with offsets into it.
 type template struct {
 	b        []byte
-	body     load.Body
+	size     int       // of the payload
 	header   wire.Span // content of the SLIMHeader
 	head     wire.Header
 	names    mac.Names
@@ -42,31 +43,34 @@ type template struct {
 	tag      wire.Span
 }
 
-// publisher makes a publisher that signs with mac.
-func (c *Conn) publisher(m load.Message, mac *mac.MAC) (load.Publisher, error) {
+// newPublisher makes a publisher that signs with mac.
+func newPublisher(c *Conn, m load.Message, mac *mac.MAC) (load.Publisher, error) {
+	p := &publisher{c: c, sender: m.Sender, fresh: m.Identity == load.Fresh, mac: mac,
+		random: rand.NewPCG(uint64(m.Sender), uint64(load.Now()))}
 	switch {
-	case m.Size < load.StampSize:
+	case m.Size < load.StampSize && len(m.Sizes) == 0:
 		return nil, fmt.Errorf("payload of %d bytes: want at least %d", m.Size, load.StampSize)
-	case len(m.To) == 0:
-		return nil, fmt.Errorf("no destination")
-	case m.Identity == load.Fresh && m.IdentitySize < 16:
+	case len(m.To) == 0, len(m.To) > 1 && len(m.Sizes) > 0:
+		return nil, fmt.Errorf("%d destinations: want one or more, of mixed sizes one", len(m.To))
+	case p.fresh && m.IdentitySize < 16:
 		return nil, fmt.Errorf("identity of %d characters: a fresh one needs 16", m.IdentitySize)
-	}
-	p := &publisher{
-		c: c, sender: m.Sender, fresh: m.Identity == load.Fresh,
-		mac: mac, random: rand.NewPCG(uint64(m.Sender), uint64(load.Now())),
 	}
 	identity := make([]byte, m.IdentitySize)
 	p.fill(identity)
+	add := func(to load.Address, size, slots int) error {
+		t, err := p.template(m, to, size, string(identity))
+		for range slots { // which share the template's memory
+			p.to = append(p.to, t)
+		}
+		return err
+	}
 	if len(m.Sizes) > 0 {
-		return p, p.mix(m, string(identity))
+		return p, p.mix(m.Sizes, func(size, slots int) error { return add(m.To[0], size, slots) })
 	}
 	for _, to := range m.To {
-		t, err := p.template(m, to, string(identity))
-		if err != nil {
+		if err := add(to, m.Size, 1); err != nil {
 			return nil, err
 		}
-		p.to = append(p.to, t)
 	}
 	return p, nil
 }
@@ -74,45 +78,33 @@ func (c *Conn) publisher(m load.Message, mac *mac.MAC) (load.Publisher, error) {
 // mixSlots is how many messages make up a mix: each size has its share of them, in an order that looks random.
 const mixSlots = 256
 
-// mix makes a template for each size and lays them out in slots. The slots share the templates' memory.
-func (p *publisher) mix(m load.Message, identity string) error {
-	if len(m.To) != 1 {
-		return fmt.Errorf("mixed sizes to %d destinations: want one", len(m.To))
-	}
+// mix adds a template for each size in as many slots as are its share.
+func (p *publisher) mix(sizes []load.SizeShare, add func(size, slots int) error) error {
 	total := 0
-	for _, s := range m.Sizes {
+	for _, s := range sizes {
 		total += s.Weight
 	}
-	for i, s := range m.Sizes {
-		m.Size = s.Size
-		t, err := p.template(m, m.To[0], identity)
-		if err != nil {
+	for i, s := range sizes {
+		slots := s.Weight * mixSlots / max(total, 1)
+		if i == len(sizes)-1 {
+			slots = mixSlots - len(p.to)
+		}
+		if err := add(s.Size, max(1, slots)); err != nil {
 			return err
-		}
-		n := max(1, s.Weight*mixSlots/max(total, 1))
-		if i == len(m.Sizes)-1 {
-			n = max(1, mixSlots-len(p.to))
-		}
-		for range n {
-			p.to = append(p.to, t)
 		}
 	}
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(p.to), func(i, j int) { p.to[i], p.to[j] = p.to[j], p.to[i] })
 	return nil
 }
 
-func (p *publisher) template(m load.Message, to load.Address, identity string) (template, error) {
-	h := wire.PublishHeader{
-		Source: text(m.From), Dest: text(to), Identity: identity, Version: version, Fanout: 1, TTL: firstTTL,
-		MAC: make([]byte, 32),
-	}
+func (p *publisher) template(m load.Message, to load.Address, size int, identity string) (template, error) {
+	h := wire.PublishHeader{Source: text(m.From), Dest: text(to), Identity: identity, Version: version, Fanout: 1, TTL: firstTTL,
+		MAC: make([]byte, 32)}
 	if m.All {
 		h.Fanout = fanoutAll
 	}
-	t := template{body: load.NewBody(m.Size)}
-	t.b = wire.AppendPublish(make([]byte, prefixLen), &h, sessionHeader(m.All), content(m.Size))
-	putPrefix(t.b)
-	msg := t.b[prefixLen:]
+	msg := wire.AppendPublish(nil, &h, sessionHeader(m.All), content(size))
+	t := template{size: size, b: uplink.AppendFrame(nil, msg)}
 	var f wire.Message
 	if err := wire.Scan(msg, &f); err != nil {
 		return t, err
@@ -158,19 +150,13 @@ func (p *publisher) build(first uint64, n int, at, step int64) {
 		}
 		begin := len(p.out)
 		p.out = append(p.out, t.b...)
-		t.body.Put(p.out[len(p.out)-load.StampSize:], load.Stamp{Seq: seq, At: at + int64(i)*step, Sender: p.sender})
+		load.Stamp{Seq: seq, At: at + int64(i)*step, Sender: p.sender}.PutEnd(p.out, t.size)
 		if p.fresh {
 			b := p.out[begin:]
 			p.fill(t.identity.Of(b))
 			p.sign(t, b)
 		}
 	}
-}
-
-// putPrefix fills the first five bytes of b for the message behind them.
-func putPrefix(b []byte) {
-	b[0] = 0
-	binary.BigEndian.PutUint32(b[1:], uint32(len(b)-prefixLen))
 }
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

@@ -90,8 +90,8 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		name, addr string
 		want       []string
 	}{
-		{"a TLS alert", listen(t, says("\x15\x03\x03\x00\x02\x02\x32")), []string{"seems to be a listener with TLS", "give a listener without it"}},
-		{"crypto/tls", webServer(t, "TLS", 200), []string{"a listener with TLS (slim-bench speaks none yet", "check the address"}},
+		{"a TLS alert", listen(t, says("\x15\x03\x03\x00\x02\x02\x32")), []string{"seems to be a listener with TLS", "give https://"}},
+		{"crypto/tls", webServer(t, "TLS", 200), []string{"a listener with TLS (https://", "check the address"}},
 		{"HTTP/1", webServer(t, "HTTP/1", 400), []string{"HTTP/1 only: it answered \"HTTP/1.1 4", "give the address of a node's dataplane listener"}},
 		{"a bare page", listen(t, says("<!DOCTYPE HTML>\n<html>")), []string{`another protocol: it answered "<!DOCTYPE HTML>"`, "give the address"}},
 		{"NATS", listen(t, says(`INFO {"server_id":"x"}`+"\r\n")), []string{"seems to be a NATS server", "nats://"}},
@@ -101,8 +101,15 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		{"another gRPC service", grpcServer(t, codes.Unimplemented), []string{"no SLIM node", `gRPC status 12: "not today"`}},
 		{"credentials of gRPC", grpcServer(t, codes.Unauthenticated), []string{"wants credentials", "gRPC status 16"}},
 		{"overload", grpcServer(t, codes.Unavailable), []string{"takes no connections now", "try again"}},
-		{"settings, and then nothing", listen(t, says("\x00\x00\x00\x04\x00\x00\x00\x00\x00")), []string{"speaks HTTP/2, but did not open the channel", "log"}},
+		{"settings, and then nothing", listen(t, says("\x00\x00\x00\x04\x00\x00\x00\x00\x00")), []string{"speaks HTTP, but did not open the channel", "log"}},
 		{"nobody", "127.0.0.1:1", []string{"nobody listens there", "start the node"}},
+		{"nobody behind a path", "unix:///no/such/socket", []string{"nobody listens there", "start the node"}},
+		{"TLS of nobody's", "wss://" + webServer(t, "TLS", 200), []string{"of no authority known here", "--ca FILE"}},
+		{"TLS wanted of a web server", "https://" + webServer(t, "HTTP/1", 200), []string{"without TLS", "give http://"}},
+		{"a WebSocket where there is none", "ws://" + webServer(t, "HTTP/1", 404), []string{"did not open the channel", "404 Not Found"}},
+		{"a scheme of nobody's", "htp://127.0.0.1:1", []string{`no scheme "htp"; did you mean http?`}},
+		{"no port", "https://localhost", []string{"want host:port"}},
+		{"a path that is no path", "unix://run/slim.sock", []string{"want unix:///PATH"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Dialer{}.Dial(t.Context(), c.addr, load.DialOptions{})

@@ -12,16 +12,52 @@ type Case struct {
 	Size         int           `json:"size"` // payload bytes
 	Sizes        SizeMix       `json:"sizes,omitempty"`
 	Identity     Identity      `json:"identity"`
-	IdentitySize int           `json:"identity_size"`  // characters
-	InFlight     int           `json:"inflight"`       // closed loop: messages under way for each sender; 0: without limit
-	Rate         int           `json:"rate,omitempty"` // open loop: messages a second for each sender; 0: closed loop
-	Duration     time.Duration `json:"duration_ns"`    // of each measurement
-	Warmup       time.Duration `json:"warmup_ns"`      // before each measurement
+	IdentitySize int           `json:"identity_size"`        // characters
+	InFlight     int           `json:"inflight"`             // closed loop: messages under way for each sender; 0: without limit
+	Rate         int           `json:"rate,omitempty"`       // open loop: messages a second for each sender; 0: closed loop
+	TotalRate    int           `json:"total_rate,omitempty"` // open loop: of all senders together, in place of Rate
+	Stages       Stages        `json:"stages,omitempty"`     // open loop: rates of all senders, one after the other, in place of both
+	Count        int           `json:"count,omitempty"`      // messages of all senders, with which it ends; 0: it ends after Duration
+	Duration     time.Duration `json:"duration_ns"`          // of each measurement
+	Warmup       time.Duration `json:"warmup_ns"`            // before each measurement
+}
+
+const maxRate = 1e7 // messages a second
+
+// Open reports whether messages are let out by the clock.
+func (c Case) Open() bool { return c.Rate > 0 || c.TotalRate > 0 || c.Stages != "" }
+
+// schedule is that of each of n senders.
+func (c Case) schedule(n int) schedule {
+	each := func(rate int) float64 { return float64(rate) / float64(n) / 1e9 }
+	var s schedule
+	for i, stage := range c.Stages.All() {
+		if i == 0 {
+			s = s.add(each(stage.Rate), c.Warmup)
+		}
+		s = s.add(each(stage.Rate), stage.Length)
+	}
+	switch {
+	case s != nil:
+		return s
+	case c.TotalRate > 0:
+		return constant(each(c.TotalRate))
+	}
+	return constant(float64(c.Rate) / 1e9)
 }
 
 // Pace is how messages are let out.
 func (c Case) Pace() string {
+	if c.Count > 0 {
+		n := c.Count
+		c.Count = 0
+		return fmt.Sprintf("%s, %d messages", c.Pace(), n)
+	}
 	switch {
+	case c.Stages != "":
+		return "stages " + string(c.Stages)
+	case c.TotalRate > 0:
+		return fmt.Sprintf("%d/s in all", c.TotalRate)
 	case c.Rate > 0:
 		return fmt.Sprintf("%d/s", c.Rate)
 	case c.InFlight == 0:
@@ -31,7 +67,12 @@ func (c Case) Pace() string {
 }
 
 // Message is size and identity.
-func (c Case) Message() string { return SizeText(c.Size) + " " + c.Identity.String() }
+func (c Case) Message() string {
+	if c.Sizes != "" {
+		return fmt.Sprintf("sizes %s %s", c.Sizes, c.Identity)
+	}
+	return SizeText(c.Size) + " " + c.Identity.String()
+}
 
 // SizeText writes a number of bytes in the largest unit that divides it.
 func SizeText(n int) string {

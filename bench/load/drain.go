@@ -21,7 +21,7 @@ const (
 func (t *Traffic) finish(ctx context.Context) error {
 	stopped := t.stop()
 	err := t.Rig.Broken()
-	still := t.owed() && t.silence() > stillFor
+	still := t.owed() && time.Duration(Now()-t.lastArrival()) > stillFor
 	t.drain(ctx)
 	if !stopped { // what such a sender had left in its buffers is no loss of the node: judged as sent it was not
 		for _, c := range t.publisher {
@@ -31,7 +31,8 @@ func (t *Traffic) finish(ctx context.Context) error {
 	}
 	t.settle()
 	if t.Rig.Curve == nil {
-		t.Rig.Curve = curve(t.Delays(0))
+		all := t.Delays(0)
+		t.Rig.Curve, t.Rig.Histogram = curve(all), all.Histogram()
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -45,7 +46,7 @@ func (t *Traffic) finish(ctx context.Context) error {
 // stop ends the senders: open loops when they have sent what was due until now. It is false while one still waits for
 // the node.
 func (t *Traffic) stop() bool {
-	if t.Rate > 0 {
+	if t.Open() {
 		now := Now()
 		for _, s := range t.senders {
 			s.Until(now)

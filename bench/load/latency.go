@@ -73,5 +73,20 @@ func (l *Latency) Count() int64 { l.settle(); return l.h.TotalCount() }
 // Quantile returns the delay in nanoseconds that the share p (0..100) does not exceed; 0 when nothing was recorded.
 func (l *Latency) Quantile(p float64) int64 { l.settle(); return l.h.ValueAtPercentile(p) }
 
+// Mean and Deviation return the average delay in nanoseconds, and the standard deviation from it.
+func (l *Latency) Mean() float64 { l.settle(); return l.h.Mean() }
+
+// Deviation is documented with Mean.
+func (l *Latency) Deviation() float64 { l.settle(); return l.h.StdDev() }
+
+// Histogram returns all delays in HdrHistogram's V2 encoding, compressed, in base64; empty when nothing was recorded.
+func (l *Latency) Histogram() string {
+	if l.Count() == 0 {
+		return ""
+	}
+	b, _ := l.h.EncodeV2() // into memory
+	return string(b)
+}
+
 // Max returns the longest delay in nanoseconds.
 func (l *Latency) Max() int64 { l.settle(); return l.h.Max() }

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 )
 
@@ -109,8 +110,9 @@ type Conn interface {
 
 // DialOptions tune a connection. The zero value is right for traffic.
 type DialOptions struct {
-	Sink       Sink // nil: what arrives is dropped
-	ReadBuffer int  // bytes taken by one read; 0: 256 KiB. Idle connections take less
+	Sink       Sink        // nil: what arrives is dropped
+	ReadBuffer int         // bytes taken by one read; 0: 64 KiB. Idle connections take less
+	TLS        *tls.Config // of a node that was started; nil: the dialer's
 }
 
 // Protocols whose peers differ in what can be asked of them.

@@ -32,10 +32,11 @@ type Rig struct {
 	Target Target
 
 	// What a measurement has to tell beside its figures.
-	Progress func(Sample) // nil: nobody is told
-	Samples  []Sample
-	Curve    []Point
-	Notes    []string
+	Progress  func(Sample) // nil: nobody is told
+	Samples   []Sample
+	Curve     []Point
+	Histogram string // of the same delays, as Latency.Histogram
+	Notes     []string
 
 	node  *process.Node // nil: the target runs by itself
 	addrs []string
@@ -147,6 +148,9 @@ func (g *Rig) addr(s Side) string {
 
 // Open opens a connection for the caller to close.
 func (g *Rig) Open(ctx context.Context, s Side, o DialOptions) (Conn, error) {
+	if g.node != nil {
+		o.TLS = g.node.TLS
+	}
 	return g.Target.Dialer.Dial(ctx, g.addr(s), o)
 }
 

@@ -30,15 +30,24 @@ type Sender struct {
 	forgiven atomic.Uint64 // numbers up to here are no longer waited for
 	rescues  atomic.Uint64
 
-	// Open loop: message i is due at first + i*step.
-	first, step atomic.Int64
-	until       atomic.Int64 // what is due then or later is not sent
-	lag         *Latency     // how late the generator itself was
+	rest     uint64 // looked: what was acknowledged at the last look
+	restedAt int64  // looked: since when it is that
+
+	last  uint64               // numbers from here on are not sent; set before the loop
+	plan  atomic.Pointer[plan] // of an open loop; nil: it is none
+	until atomic.Int64         // what is due then or later is not sent
+	lag   *Latency             // how late the generator itself was
+}
+
+// plan is a schedule that has begun.
+type plan struct {
+	schedule
+	begin int64
 }
 
 // NewSender prepares a sender of messages with payloads of size bytes. The receivers in gate must not have begun.
 func NewSender(pub Publisher, size int, gate ...*Sequence) *Sender {
-	s := &Sender{pub: pub, gate: gate, wake: make(chan struct{}, 1), lag: NewLatency()}
+	s := &Sender{pub: pub, gate: gate, wake: make(chan struct{}, 1), lag: NewLatency(), last: math.MaxUint64}
 	s.until.Store(math.MaxInt64)
 	s.batch = min(maxBatch, max(1, maxBatchBytes/max(size, 1)))
 	for _, q := range gate {
@@ -55,12 +64,15 @@ func (s *Sender) Rescues() uint64 { return s.rescues.Load() }
 
 // Due returns how many messages an open loop was to send before the time at, whether it could or not; 0: it is none.
 func (s *Sender) Due(at int64) uint64 {
-	first, step := s.first.Load(), s.step.Load()
-	if step == 0 || at <= first {
+	p := s.plan.Load()
+	if p == nil {
 		return 0
 	}
-	return uint64((at-first-1)/step) + 1
+	return min(p.count(at-p.begin), s.last)
 }
+
+// Last has the loops end with message number n-1. It is called before them.
+func (s *Sender) Last(n uint64) { s.last = n }
 
 // Until has an open loop end when it has sent all that was due before the time at.
 func (s *Sender) Until(at int64) { s.until.Store(at) }
@@ -95,7 +107,7 @@ func (s *Sender) acknowledge() {
 // free returns how many messages may be sent now.
 func (s *Sender) free(inflight uint64) int {
 	acked := max(s.Acknowledged(), s.forgiven.Load())
-	return int(min(acked+inflight, s.seq+uint64(s.batch)) - min(s.seq, acked+inflight))
+	return int(min(acked+inflight, s.seq+uint64(s.batch), s.last) - min(s.seq, acked+inflight))
 }
 
 // Closed keeps at most inflight messages under way until ctx ends (nil) or the connection does. 0: no limit but the
@@ -105,7 +117,7 @@ func (s *Sender) Closed(ctx context.Context, inflight int) error {
 	if inflight == 0 {
 		limit = 1 << 62
 	}
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && s.seq < s.last {
 		n := s.free(limit)
 		if n == 0 {
 			s.waiting.Store(true)
@@ -148,21 +160,24 @@ func (s *Sender) One(ctx context.Context) error {
 	return nil
 }
 
-// Open sends one message each interval, whatever comes back, until ctx or Until ends it. Stamps carry the intended time,
-// so a node that pauses is charged for every message it kept waiting.
+// Open sends one message each interval, whatever comes back, until ctx, Until or Last ends it. Stamps carry the intended
+// time, so a node that pauses is charged for every message it kept waiting.
 func (s *Sender) Open(ctx context.Context, interval time.Duration) error {
+	return s.follow(ctx, constant(1/float64(interval)))
+}
+
+// follow is Open by a schedule, whose end ends it, too.
+func (s *Sender) follow(ctx context.Context, by schedule) error {
 	p := s.Pacer
 	if p == nil {
 		p = newPacer()
 	}
 	defer p.Done()
-	step := int64(interval)
-	begin := Now() + step
-	s.first.Store(begin)
-	s.step.Store(step)
+	begin := Now()
+	s.plan.Store(&plan{by, begin})
 	var excused int64 // Waited when the loop was last on time: what came since is the node's
-	for ctx.Err() == nil {
-		due, until := begin+int64(s.seq)*step, s.until.Load()
+	for ctx.Err() == nil && s.seq < s.last {
+		due, until := begin+by.due(s.seq), min(s.until.Load(), begin+never)
 		if due >= until {
 			return nil
 		}
@@ -172,7 +187,11 @@ func (s *Sender) Open(ctx context.Context, interval time.Duration) error {
 			p.Until(due)
 			continue
 		}
-		n := min(int((min(now, until-1)-due)/step)+1, s.batch)
+		n := int(min(by.count(min(now+1, until)-begin)-s.seq, uint64(s.batch), s.last-s.seq))
+		step := int64(0) // of a batch all intervals are as one: a rate changes little in it
+		if n > 1 {
+			step = (begin + by.due(s.seq+uint64(n-1)) - due) / int64(n-1)
+		}
 		late := now - due - (s.pub.Waited() - excused)
 		for i := range n {
 			s.lag.Record(max(0, late-int64(i)*step))
@@ -184,6 +203,16 @@ func (s *Sender) Open(ctx context.Context, interval time.Duration) error {
 		s.sent.Store(s.seq)
 	}
 	return nil
+}
+
+// look rescues a closed loop that has waited long for what seems lost. One goroutine calls it, again and again.
+func (s *Sender) look(now int64) {
+	if at := s.Acknowledged(); at != s.rest || at >= s.Sent() {
+		s.rest, s.restedAt = at, now
+	} else if now-s.restedAt > int64(rescueAfter) {
+		s.Rescue()
+		s.restedAt = now
+	}
 }
 
 // Rescue lets a closed loop go on that waits for messages which seem lost: those sent so far are no longer waited for.

@@ -265,8 +265,7 @@ func TestDueCountsTheSchedule(t *testing.T) {
 	if got := s.Due(1 << 40); got != 0 {
 		t.Errorf("%d due without a schedule", got)
 	}
-	s.first.Store(1000)
-	s.step.Store(10)
+	s.plan.Store(&plan{constant(0.1), 990})
 	for at, want := range map[int64]uint64{0: 0, 1000: 0, 1001: 1, 1010: 1, 1011: 2, 1100: 10} {
 		if got := s.Due(at); got != want {
 			t.Errorf("before %d: %d, want %d", at, got, want)

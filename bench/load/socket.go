@@ -1,12 +1,11 @@
 package load
 
 import (
-	"errors"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,35 +17,69 @@ type Socket struct {
 	net.Conn
 	ReadAt int64 // when the latest read returned, on the clock of Now; the reader's
 
-	throttle *throttle
-	closed   chan struct{}
-	closing  sync.Once
-	raw      syscall.RawConn // nil: waiting is not told from writing
-	waited   atomic.Int64
+	pace    atomic.Int64  // bytes a second, 0: none, negative: without limit
+	change  chan struct{} // of pace; holds one
+	closed  chan struct{}
+	closing sync.Once
+	waited  atomic.Int64
 
-	// Of the write that goes on.
-	left  []byte
-	since int64 // when the socket was found full; 0: it is not
-	err   error
-	try   func(fd uintptr) bool
+	// The writer's.
+	raw     syscall.RawConn // nil: waiting is not told from writing
+	b       []byte          // of the write that goes on
+	n       int             // bytes of b that the socket took at once
+	attempt func(fd uintptr) bool
 }
 
 // NewSocket wraps a connection of the kernel. Of others it knows no waiting.
 func NewSocket(nc net.Conn) *Socket {
-	s := &Socket{Conn: nc, throttle: newThrottle(), closed: make(chan struct{})}
+	s := &Socket{Conn: nc, change: make(chan struct{}, 1), closed: make(chan struct{})}
+	s.pace.Store(-1)
 	if c, ok := nc.(syscall.Conn); ok {
 		s.raw, _ = c.SyscallConn() // fails when nc is closed, and then Write says so
 	}
-	s.try = s.attempt
+	s.attempt = func(fd uintptr) bool {
+		s.n, _ = unix.Write(int(fd), s.b) // an error comes again with the rest
+		return true
+	}
 	return s
 }
 
 // Pace sets how fast it reads, as Conn.Pace does. Safe for all.
-func (s *Socket) Pace(bytesPerSecond int) { s.throttle.set(bytesPerSecond) }
+func (s *Socket) Pace(bytesPerSecond int) {
+	s.pace.Store(int64(bytesPerSecond))
+	select {
+	case s.change <- struct{}{}:
+	default:
+	}
+}
+
+// paceStep is how often a slowed reader reads.
+const paceStep = 100 * time.Millisecond
+
+// allowed returns how many of n bytes may be read now; it blocks while that is none. 0: closed.
+func (s *Socket) allowed(n int) int {
+	for {
+		rate := s.pace.Load()
+		if rate < 0 {
+			return n
+		}
+		var after <-chan time.Time
+		if rate > 0 {
+			after = time.After(paceStep)
+		}
+		select {
+		case <-after:
+			return min(n, max(1, int(rate*int64(paceStep)/int64(time.Second))))
+		case <-s.change:
+		case <-s.closed:
+			return 0
+		}
+	}
+}
 
 // Read implements net.Conn.
 func (s *Socket) Read(b []byte) (int, error) {
-	n := s.throttle.allow(len(b), s.closed)
+	n := s.allowed(len(b))
 	if n == 0 {
 		return 0, net.ErrClosed
 	}
@@ -64,60 +97,20 @@ func (s *Socket) Close() error {
 // Waited returns how long writes have waited so far, in nanoseconds. Safe for all.
 func (s *Socket) Waited() int64 { return s.waited.Load() }
 
-// Write implements net.Conn.
+// Write implements net.Conn. What the socket does not take at once waits for it.
 func (s *Socket) Write(b []byte) (int, error) {
 	if s.raw == nil {
 		return s.Conn.Write(b)
 	}
-	s.left, s.err = b, nil
-	err := s.raw.Write(s.try)
-	s.resumed()
-	n := len(b) - len(s.left)
-	s.left = nil
-	if err == nil {
-		err = s.err
+	s.b, s.n = b, 0
+	err := s.raw.Write(s.attempt)
+	taken := max(s.n, 0)
+	s.b = nil
+	if err != nil || taken == len(b) {
+		return taken, err
 	}
-	return n, err
-}
-
-// resumed counts the time since the socket was found full.
-func (s *Socket) resumed() {
-	if s.since > 0 {
-		s.waited.Add(Now() - s.since)
-		s.since = 0
-	}
-}
-
-// attempt writes what the socket takes; false: it is full.
-func (s *Socket) attempt(fd uintptr) bool {
-	s.resumed()
-	for len(s.left) > 0 {
-		n, again, err := writeNow(fd, s.left)
-		switch {
-		case again:
-			s.since = Now()
-			return false
-		case err != nil:
-			s.err = err
-			return true
-		}
-		s.left = s.left[n:]
-	}
-	return true
-}
-
-// writeNow writes without waiting; again: the socket takes nothing at the moment.
-func writeNow(fd uintptr, b []byte) (n int, again bool, err error) {
-	for {
-		n, err = unix.Write(int(fd), b)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EAGAIN):
-			return 0, true, nil
-		case err != nil:
-			return 0, false, os.NewSyscallError("write", err)
-		default:
-			return n, false, nil
-		}
-	}
+	begun := Now()
+	n, err := s.Conn.Write(b[taken:])
+	s.waited.Add(Now() - begun)
+	return taken + n, err
 }

@@ -33,7 +33,7 @@ type Traffic struct {
 
 	cancel  context.CancelFunc
 	sending sync.WaitGroup
-	looking sync.WaitGroup // sampler and watch
+	looking sync.WaitGroup // the sampler
 	mu      sync.Mutex
 	err     error // the first error of a sender
 }
@@ -95,6 +95,7 @@ func (s stretch) at(n uint64) int64 {
 const (
 	rescueAfter = time.Second // a closed loop that hears nothing for so long goes on
 	lookEvery   = 50 * time.Millisecond
+	countEvery  = time.Millisecond // where the end of a count is awaited
 
 	// StalledFor is how long a node may deliver nothing, although it has messages, until it is said to stand still.
 	StalledFor = 3 * time.Second
@@ -181,7 +182,7 @@ func (t *Traffic) Feed(ctx context.Context, all bool, to []Address, gate ...*Seq
 // when it returns.
 func (t *Traffic) Run(ctx context.Context, phases ...Phase) error {
 	t.start(ctx)
-	err := t.hold(ctx, t.Warmup)
+	err := t.hold(ctx, t.Warmup, false)
 	if err != nil {
 		t.Rig.Notes = append(t.Rig.Notes, "it ended in the warm-up: rates and costs are of the warm-up, and there are no delays")
 		t.Cut, t.Spans = true, []Span{{From: t.begun, To: t.mark()}}
@@ -214,12 +215,16 @@ func (t *Traffic) start(ctx context.Context) {
 	t.courses, t.absent = make([]course, len(t.words)), make([]*Latency, len(t.words))
 	t.begun = t.mark()
 	t.looking.Go(func() { t.sampler(ctx) })
-	t.looking.Go(func() { t.watch(ctx) })
+	by := t.schedule(max(len(t.senders), 1))
 	for i, s := range t.senders {
+		if t.Count > 0 {
+			n := len(t.senders)
+			s.Last(uint64(t.Count*(i+1)/n - t.Count*i/n))
+		}
 		t.sending.Go(func() {
 			var err error
-			if t.Rate > 0 {
-				err = s.Open(ctx, time.Second/time.Duration(t.Rate))
+			if t.Open() {
+				err = s.follow(ctx, by)
 			} else {
 				err = s.Closed(ctx, t.InFlight)
 			}
@@ -229,25 +234,6 @@ func (t *Traffic) start(ctx context.Context) {
 				t.err = errors.Join(t.err, fmt.Errorf("sender %d: %w", i, err))
 			}
 		})
-	}
-}
-
-// watch rescues closed loops that wait for lost messages.
-func (t *Traffic) watch(ctx context.Context) {
-	last := make([]uint64, len(t.senders))
-	since := make([]time.Time, len(t.senders))
-	for i := range since {
-		since[i] = time.Now()
-	}
-	for Sleep(ctx, rescueAfter/4) == nil {
-		for i, s := range t.senders {
-			if at := s.Acknowledged(); at != last[i] || at >= s.Sent() {
-				last[i], since[i] = at, time.Now()
-			} else if time.Since(since[i]) > rescueAfter {
-				s.Rescue()
-				since[i] = time.Now()
-			}
-		}
 	}
 }
 
@@ -280,9 +266,12 @@ func (t *Traffic) phase(ctx context.Context, i int, d time.Duration) error {
 		r.Phase(i, span.From.At)
 	}
 	t.inPhase(t.words[i])
-	err := t.hold(ctx, d)
+	err := t.hold(ctx, d, t.Count > 0)
 	t.inPhase(WarmUp)
 	span.To = t.mark()
+	if t.Count > 0 && err == nil {
+		span.To.At = max(t.lastArrival(), span.From.At+1)
+	}
 	for _, r := range t.receivers {
 		span.Quiet = max(span.Quiet, time.Duration(r.Silence(Now())))
 		r.End(span.To.At)
@@ -299,26 +288,37 @@ func (t *Traffic) phase(ctx context.Context, i int, d time.Duration) error {
 
 // scheduled is the number of the first message of s that is to be sent at the time at or later; of a closed loop, now.
 func (t *Traffic) scheduled(s *Sender, at int64) uint64 {
-	if t.Rate > 0 {
+	if t.Open() {
 		return s.Due(at)
 	}
 	return s.Sent()
 }
 
-// hold waits for d. It ends early when the node or a connection is gone, or when nothing is delivered any more.
-func (t *Traffic) hold(ctx context.Context, d time.Duration) error {
+// hold waits for d, or if counting for all messages of a fixed count. It ends early when the node or a connection is gone,
+// or when nothing is delivered any more.
+func (t *Traffic) hold(ctx context.Context, d time.Duration, counting bool) error {
+	every := lookEvery
+	if counting {
+		every = countEvery
+	}
 	end := time.Now().Add(d)
 	delivered, moved := uint64(0), time.Now()
 	for {
 		left := time.Until(end)
-		if left <= 0 {
+		if counting {
+			left = every
+		}
+		if left <= 0 || counting && t.counted() {
 			return t.Rig.Broken()
 		}
-		if err := Sleep(ctx, min(left, lookEvery)); err != nil {
+		if err := Sleep(ctx, min(left, every)); err != nil {
 			return err
 		}
 		if err := t.Rig.Broken(); err != nil {
 			return err
+		}
+		for _, s := range t.senders {
+			s.look(Now())
 		}
 		if n := t.total(); n != delivered || !t.owed() {
 			delivered, moved = n, time.Now()
@@ -328,18 +328,23 @@ func (t *Traffic) hold(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// counted reports whether all messages of a fixed count have come.
+func (t *Traffic) counted() bool {
+	return !t.owed() && !slices.ContainsFunc(t.senders, func(s *Sender) bool { return s.Sent() < s.last })
+}
+
 // owed reports whether a sender's messages are under way.
 func (t *Traffic) owed() bool {
 	return slices.ContainsFunc(t.senders, func(s *Sender) bool { return s.Acknowledged() < s.Sent() })
 }
 
-// silence is how long nothing has arrived anywhere.
-func (t *Traffic) silence() time.Duration {
+// lastArrival is when something arrived last, anywhere.
+func (t *Traffic) lastArrival() int64 {
 	last := t.begun.At
 	for _, r := range t.receivers {
 		last = max(last, r.Last())
 	}
-	return time.Duration(Now() - last)
+	return last
 }
 
 // total counts all deliveries.

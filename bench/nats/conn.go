@@ -3,6 +3,7 @@ package nats
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,49 +32,31 @@ type Dialer struct {
 // Protocol implements load.Dialer.
 func (Dialer) Protocol() string { return load.NATS }
 
-// Conn is one client connection.
+// Conn is one client connection. Besides reader and Publisher, one goroutine uses it at a time.
 type Conn struct {
 	nc    *load.Socket
 	sink  load.Sink
-	large bytes.Buffer // of the reading goroutine
-
-	wmu sync.Mutex // around writes to nc
-
-	mu    sync.Mutex // around the fields below
-	pongs []chan struct{}
+	wmu   sync.Mutex
+	pongs chan struct{} // gets one for each PONG
 	sids  map[load.Address]int
-	err   error
 
-	closed chan struct{} // closed after err is set
-	gone   chan struct{} // closed when the reading goroutine has ended
+	over context.Context // ends with the connection, by the cause
+	end  context.CancelCauseFunc
 }
 
 // Dial connects and returns when the server has answered the first PING.
 func (d Dialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load.Conn, error) {
-	limit := d.Limit
-	if limit == 0 {
-		limit = setupLimit
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.Limit, setupLimit))
 	defer cancel()
-	var nd net.Dialer
-	nc, err := nd.DialContext(ctx, "tcp", addr)
+	nc, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	if o.ReadBuffer == 0 {
-		o.ReadBuffer = defaultReadBuffer
-	}
-	c := &Conn{
-		nc: load.NewSocket(nc), sink: o.Sink,
-		sids: map[load.Address]int{}, closed: make(chan struct{}), gone: make(chan struct{}),
-	}
-	go c.read(o.ReadBuffer)
+	c := &Conn{nc: load.NewSocket(nc), sink: o.Sink, pongs: make(chan struct{}, 1), sids: map[load.Address]int{}}
+	c.over, c.end = context.WithCancelCause(context.Background())
+	go c.read(cmp.Or(o.ReadBuffer, defaultReadBuffer))
 	hello := `CONNECT {"verbose":false,"pedantic":false,"tls_required":false,"name":"slim-bench","lang":"go","version":"1","protocol":1}` + "\r\n"
-	if err = c.write([]byte(hello)); err == nil {
-		err = c.flush(ctx)
-	}
-	if err != nil {
+	if err := c.confirmed(ctx, []byte(hello)); err != nil {
 		_ = c.Close()
 		if !errors.Is(err, context.Canceled) {
 			err = fmt.Errorf("no PONG came back: is this a NATS server without TLS and credentials? (a SLIM node has an address without nats://) (%w)", err)
@@ -90,19 +73,15 @@ func (c *Conn) write(b []byte) error {
 	return err
 }
 
-// flush waits until the server has worked through everything written before.
-func (c *Conn) flush(ctx context.Context) error {
-	pong := make(chan struct{})
-	c.mu.Lock()
-	c.pongs = append(c.pongs, pong)
-	c.mu.Unlock()
-	if err := c.write([]byte("PING\r\n")); err != nil {
+// confirmed writes b and waits until the server has worked through it: it confirms nothing by itself, so a PING follows.
+func (c *Conn) confirmed(ctx context.Context, b []byte) error {
+	if err := c.write(append(b, "PING\r\n"...)); err != nil {
 		return err
 	}
 	select {
-	case <-pong:
+	case <-c.pongs:
 		return nil
-	case <-c.closed:
+	case <-c.over.Done():
 		return c.Err()
 	case <-ctx.Done():
 		return ctx.Err()
@@ -118,50 +97,32 @@ func Subject(a load.Address) string {
 	return s
 }
 
-// Subscribe implements load.Conn. The server confirms nothing by itself, so a PING follows each batch.
+// Subscribe implements load.Conn.
 func (c *Conn) Subscribe(ctx context.Context, n, outstanding int, at func(int) load.Address) (int, error) {
 	return c.each(ctx, n, outstanding, func(dst []byte, i int) []byte {
 		a := at(i)
-		c.mu.Lock()
-		sid, ok := c.sids[a]
-		if !ok {
-			sid = len(c.sids) + 1
-			c.sids[a] = sid
+		if c.sids[a] == 0 {
+			c.sids[a] = len(c.sids) + 1
 		}
-		c.mu.Unlock()
-		return fmt.Appendf(dst, "SUB %s %d\r\n", Subject(a), sid)
+		return fmt.Appendf(dst, "SUB %s %d\r\n", Subject(a), c.sids[a])
 	})
 }
 
 // Unsubscribe implements load.Conn.
 func (c *Conn) Unsubscribe(ctx context.Context, n, outstanding int, at func(int) load.Address) (int, error) {
-	return c.each(ctx, n, outstanding, func(dst []byte, i int) []byte {
-		c.mu.Lock()
-		sid := c.sids[at(i)]
-		c.mu.Unlock()
-		return fmt.Appendf(dst, "UNSUB %d\r\n", sid)
-	})
+	return c.each(ctx, n, outstanding, func(dst []byte, i int) []byte { return fmt.Appendf(dst, "UNSUB %d\r\n", c.sids[at(i)]) })
 }
 
 func (c *Conn) each(ctx context.Context, n, outstanding int, line func([]byte, int) []byte) (int, error) {
-	if outstanding == 0 {
-		outstanding = 256
-	}
-	var out []byte
-	for i := 0; i < n; {
-		out = out[:0]
-		end := min(n, i+outstanding)
-		for j := i; j < end; j++ {
+	batch := cmp.Or(outstanding, 256)
+	for i := 0; i < n; i += batch {
+		var out []byte
+		for j := i; j < min(n, i+batch); j++ {
 			out = line(out, j)
 		}
-		err := c.write(out)
-		if err == nil {
-			err = c.flush(ctx)
-		}
-		if err != nil {
+		if err := c.confirmed(ctx, out); err != nil {
 			return i, err
 		}
-		i = end
 	}
 	return n, nil
 }
@@ -170,40 +131,25 @@ func (c *Conn) each(ctx context.Context, n, outstanding int, line func([]byte, i
 func (c *Conn) Pace(bytesPerSecond int) { c.nc.Pace(bytesPerSecond) }
 
 // Err implements load.Conn.
-func (c *Conn) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.err
-}
+func (c *Conn) Err() error { return context.Cause(c.over) }
 
 // Close implements load.Conn.
 func (c *Conn) Close() error {
-	c.fail(net.ErrClosed)
-	return nil
-}
-
-func (c *Conn) fail(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		return
-	}
-	c.err = err
-	close(c.closed)
-	_ = c.nc.Close()
+	c.end(net.ErrClosed)
+	return c.nc.Close()
 }
 
 // read parses what the server sends until the connection ends.
 func (c *Conn) read(size int) {
-	defer close(c.gone)
 	r := bufio.NewReaderSize(c.nc, size)
 	for {
-		if _, err := r.Peek(1); err != nil {
-			c.fail(err)
-			return
+		_, err := r.Peek(1)
+		if err == nil {
+			err = c.batch(r)
 		}
-		if err := c.batch(r); err != nil {
-			c.fail(err)
+		if err != nil {
+			c.end(err)
+			_ = c.nc.Close()
 			return
 		}
 	}
@@ -221,13 +167,16 @@ func (c *Conn) batch(r *bufio.Reader) error {
 			return err
 		}
 		switch {
-		case len(line) > 4 && string(line[:4]) == "MSG ":
+		case bytes.HasPrefix(line, []byte("MSG ")):
 			err = c.message(r, line)
 		case string(line) == "PING\r\n":
 			err = c.write([]byte("PONG\r\n"))
 		case string(line) == "PONG\r\n":
-			c.pong()
-		case strings.HasPrefix(string(line), "-ERR"):
+			select {
+			case c.pongs <- struct{}{}:
+			default: // nobody waits any more
+			}
+		case bytes.HasPrefix(line, []byte("-ERR")):
 			err = errors.New("nats server: " + strings.TrimSpace(string(line)))
 		}
 		if err != nil {
@@ -237,40 +186,29 @@ func (c *Conn) batch(r *bufio.Reader) error {
 	return nil
 }
 
+// message takes the one that a line announces.
 func (c *Conn) message(r *bufio.Reader, line []byte) error {
 	n, ok := payloadSize(line)
 	if !ok || n > maxPayload {
 		return fmt.Errorf("nats: odd line %q", line)
 	}
-	if n+2 > r.Size() {
-		return c.largeMessage(r, n)
-	}
 	late := r.Buffered() < n+2
-	b, err := r.Peek(n + 2)
-	if err != nil {
-		return err
+	b, err := r.Peek(min(n+2, r.Size()))
+	if err == nil && n+2 > r.Size() { // grows with what comes, not with what is announced
+		b, err = io.ReadAll(io.LimitReader(r, int64(n+2)))
+		if err == nil && len(b) < n+2 {
+			err = io.ErrUnexpectedEOF
+		}
+	} else if err == nil {
+		defer func() { _, _ = r.Discard(n + 2) }() // it is buffered
 	}
-	if c.sink != nil {
+	if err == nil && c.sink != nil {
 		if late {
 			c.sink.Begin(load.Now())
 		}
 		c.sink.Deliver(b[:n])
 	}
-	_, err = r.Discard(n + 2)
 	return err
-}
-
-// largeMessage takes one that does not fit the read buffer.
-func (c *Conn) largeMessage(r *bufio.Reader, n int) error {
-	c.large.Reset() // grows with what comes, not with what is announced
-	if _, err := io.CopyN(&c.large, r, int64(n+2)); err != nil {
-		return err
-	}
-	if c.sink != nil {
-		c.sink.Begin(load.Now())
-		c.sink.Deliver(c.large.Bytes()[:n])
-	}
-	return nil
 }
 
 // payloadSize reads the last field of a MSG line.
@@ -280,20 +218,11 @@ func payloadSize(line []byte) (int, bool) {
 	return int(n), err == nil
 }
 
-func (c *Conn) pong() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.pongs) > 0 {
-		close(c.pongs[0])
-		c.pongs = c.pongs[1:]
-	}
-}
-
 // publisher sends stamped payloads.
 type publisher struct {
 	c      *Conn
 	sender uint32
-	body   load.Body
+	size   int      // of payloads
 	msgs   [][]byte // one encoded PUB for each destination
 	out    []byte
 }
@@ -303,7 +232,7 @@ func (c *Conn) Publisher(m load.Message) (load.Publisher, error) {
 	if m.Size < load.StampSize || len(m.To) == 0 {
 		return nil, fmt.Errorf("nats: payload of %d bytes to %d subjects: want at least %d and 1", m.Size, len(m.To), load.StampSize)
 	}
-	p := &publisher{c: c, sender: m.Sender, body: load.NewBody(m.Size)}
+	p := &publisher{c: c, sender: m.Sender, size: m.Size}
 	for _, to := range m.To {
 		b := fmt.Appendf(nil, "PUB %s %d\r\n", Subject(to), m.Size)
 		b = append(b, make([]byte, m.Size)...)
@@ -318,15 +247,13 @@ func (p *publisher) Send(first uint64, n int, at, step int64) error {
 	for i := range n {
 		seq := first + uint64(i)
 		p.out = append(p.out, p.msgs[seq%uint64(len(p.msgs))]...)
-		p.body.Put(p.out[len(p.out)-2-load.StampSize:], load.Stamp{Seq: seq, At: at + int64(i)*step, Sender: p.sender})
+		load.Stamp{Seq: seq, At: at + int64(i)*step, Sender: p.sender}.PutEnd(p.out[:len(p.out)-2], p.size)
 	}
-	if err := p.c.write(p.out); err != nil {
-		if known := p.c.Err(); known != nil {
-			return known
-		}
-		return err
+	err := p.c.write(p.out)
+	if known := p.c.Err(); err != nil && known != nil {
+		return known
 	}
-	return nil
+	return err
 }
 
 // Waited implements load.Publisher.

@@ -131,7 +131,7 @@ func dial(t *testing.T, s *server, o load.DialOptions) *Conn {
 	}
 	t.Cleanup(func() {
 		_ = c.Close()
-		<-c.(*Conn).gone
+		<-c.(*Conn).over.Done()
 	})
 	return c.(*Conn)
 }
@@ -169,7 +169,7 @@ func TestPublishedMessagesArrive(t *testing.T) {
 		}
 		select {
 		case <-sink.all:
-		case <-receiver.closed:
+		case <-receiver.over.Done():
 			t.Fatal(receiver.Err())
 		}
 		if got := sink.From(0).Seen(); got.Next != 120 || got.Missing+got.Duplicates+got.Reordered != 0 {
@@ -184,7 +184,7 @@ func TestServerErrorEndsTheConnection(t *testing.T) {
 	if err := c.write([]byte("BOOM\r\n")); err != nil {
 		t.Fatal(err)
 	}
-	<-c.closed
+	<-c.over.Done()
 	if err := c.Err(); err == nil || !strings.Contains(err.Error(), "boom") {
 		t.Errorf("got %v", err)
 	}
@@ -212,7 +212,7 @@ func FuzzBatch(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		sink := &longest{}
-		c := &Conn{nc: load.NewSocket(silent{}), sink: sink, closed: make(chan struct{}), gone: make(chan struct{})}
+		c := &Conn{nc: load.NewSocket(silent{}), sink: sink, pongs: make(chan struct{}, 1)}
 		r := bufio.NewReaderSize(bytes.NewReader(b), 1024)
 		for {
 			if _, err := r.Peek(1); err != nil {

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/prometheus/procfs"
+	"golang.org/x/sys/unix"
 )
 
 // Watch looks at the machine beside a run: who else takes its processors, and whether its clock is set.
@@ -28,6 +31,30 @@ const (
 	clockStep   = 100 * time.Millisecond
 	leastWatch  = time.Second // less shows nothing: the kernel counts in steps of 10 ms
 )
+
+func read(pid int) reading {
+	now := time.Now()
+	r := reading{at: now, wall: now.Round(0)}
+	if fs, err := procfs.NewDefaultFS(); err == nil {
+		stat, err := fs.Stat()
+		c := stat.CPUTotal
+		r.busy, r.stolen, r.known = seconds(c.User+c.Nice+c.System+c.IRQ+c.SoftIRQ), seconds(c.Steal), err == nil
+	}
+	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
+		var u unix.Rusage
+		if unix.Getrusage(who, &u) == nil {
+			r.ours += time.Duration(u.Utime.Nano() + u.Stime.Nano())
+		}
+	}
+	if pid != 0 {
+		u, err := Measure(pid)
+		r.ours += u.CPU
+		r.known = r.known && err == nil // what has ended has taken with it what it used
+	}
+	return r
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // NewWatch begins to look. pid is a process that is measured although this one has not started it; 0: there is none.
 func NewWatch(pid int) *Watch { return &Watch{cores: ThisMachine().Cores, begun: read(pid)} }

@@ -23,8 +23,9 @@ import (
 // Words are split at blanks; single and double quotes keep blanks together, a backslash quotes one character outside
 // single quotes. No shell is involved, so the started process is the node.
 type Command struct {
-	Text string
-	Dir  string // working directory; empty: the current one
+	Text      string
+	Dir       string // working directory; empty: the current one
+	Transport string // one of Transports; empty: plain gRPC
 }
 
 // versionLimit is how long a program may take to tell its version.
@@ -81,7 +82,8 @@ func Words(text string) ([]string, error) {
 	return words, nil
 }
 
-// expand returns the words for a node that shall listen on addr. Files it needs are made in dir.
+// expand returns the words for a node that shall listen on addr, by the command's transport. Files it needs are made in
+// dir.
 func (c Command) expand(addr, dir string) ([]string, error) {
 	words, err := Words(c.Text)
 	if err != nil {
@@ -92,39 +94,21 @@ func (c Command) expand(addr, dir string) ([]string, error) {
 		return nil, err
 	}
 	values := []string{"{listen}", addr, "{host}", host, "{port}", port}
-	if strings.Contains(c.Text, "{config}") {
+	switch {
+	case strings.Contains(c.Text, "{config}"):
 		path := filepath.Join(dir, "node.yaml")
-		if err := os.WriteFile(path, []byte(nodeConfig(addr)), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(c.nodeConfig(addr, dir)), 0o600); err != nil {
 			return nil, err
 		}
 		values = append(values, "{config}", path)
+	case c.Transport != "":
+		return nil, fmt.Errorf("command %q: transport %s needs a configuration: give {config}", c.Text, c.Transport)
 	}
 	r := strings.NewReplacer(values...)
 	for i, w := range words {
 		words[i] = r.Replace(w)
 	}
 	return words, nil
-}
-
-// nodeConfig is the smallest configuration of upstream's node: one listener without TLS, quiet log, one worker per
-// core.
-func nodeConfig(addr string) string {
-	return `tracing:
-  log_level: warn
-runtime:
-  n_cores: 0
-  thread_name: "slim-data-plane"
-  drain_timeout: 1s
-services:
-  slim/0:
-    node_id: bench-node
-    dataplane:
-      servers:
-        - endpoint: "` + addr + `"
-          tls:
-            insecure: true
-      clients: []
-`
 }
 
 // FreeAddress returns a loopback address with a port nobody listens on at the moment.

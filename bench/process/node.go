@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -15,7 +16,8 @@ import (
 
 // Node is a process under test.
 type Node struct {
-	Addr string // where it listens
+	Addr string      // where it listens: host:port for plain gRPC, else with a scheme
+	TLS  *tls.Config // of its clients, with a certificate of theirs; nil: without TLS
 
 	pid  int // the process that listens: a child if the command is a wrapper such as go run
 	cmd  *exec.Cmd
@@ -27,7 +29,7 @@ type Node struct {
 
 const (
 	startLimit = 60 * time.Second // go run may have to compile
-	stopLimit  = 5 * time.Second
+	stopLimit  = 30 * time.Second // thousands of connections end before it, on a busy machine
 	probeEvery = 20 * time.Millisecond
 )
 
@@ -41,8 +43,8 @@ func Start(ctx context.Context, c Command) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{Addr: addr, dir: dir, gone: make(chan struct{})}
-	if err := n.start(c); err != nil {
+	n := &Node{dir: dir, gone: make(chan struct{})}
+	if err := n.start(c, addr); err != nil {
 		_ = os.RemoveAll(dir)
 		return nil, err
 	}
@@ -51,12 +53,18 @@ func Start(ctx context.Context, c Command) (*Node, error) {
 		_ = n.Stop() // the reason is in err
 		return nil, fmt.Errorf("%s: %w\n%s", c.Text, err, tail)
 	}
-	n.pid = listener(n.cmd.Process.Pid, n.Addr)
+	if n.pid, _ = owner(n.cmd.Process.Pid, n.Addr); n.pid == 0 {
+		n.pid = n.cmd.Process.Pid
+	}
 	return n, nil
 }
 
-func (n *Node) start(c Command) error {
-	words, err := c.expand(n.Addr, n.dir)
+func (n *Node) start(c Command, addr string) error {
+	n.Addr = c.address(addr, n.dir)
+	words, err := c.expand(addr, n.dir)
+	if err == nil && c.secure() {
+		n.TLS, err = certificates(n.dir)
+	}
 	if err != nil {
 		return err
 	}
@@ -66,7 +74,9 @@ func (n *Node) start(c Command) error {
 	n.cmd = exec.Command(words[0], words[1:]...)
 	n.cmd.Dir = c.Dir
 	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
-	n.cmd.SysProcAttr = ownGroup()
+	// In a group of its own, so that a child started by a wrapper (go run) is ended with it; and should this process die,
+	// the kernel ends it.
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if err := n.cmd.Start(); err != nil {
 		_ = n.log.Close()
 		return err
@@ -84,8 +94,9 @@ func (n *Node) listening(ctx context.Context) error {
 	defer limit.Stop()
 	probe := time.NewTicker(probeEvery)
 	defer probe.Stop()
+	network, address := Split(n.Addr)
 	for {
-		c, err := net.DialTimeout("tcp", n.Addr, time.Second)
+		c, err := net.DialTimeout(network, address, time.Second)
 		if err == nil {
 			return c.Close()
 		}
@@ -122,7 +133,7 @@ func (n *Node) LogTail(limit int64) string {
 	return strings.TrimSpace(string(b[:k]))
 }
 
-// Stop ends the process and its children: SIGTERM, and SIGKILL if it is still there after 5 s. It reports an exit that
+// Stop ends the process and its children: SIGTERM, and SIGKILL if it is still there after 30 s. It reports an exit that
 // came before the call, or was forced.
 func (n *Node) Stop() error {
 	defer os.RemoveAll(n.dir)
@@ -132,7 +143,7 @@ func (n *Node) Stop() error {
 		return fmt.Errorf("node had ended: %w", n.verdict())
 	default:
 	}
-	_ = signalGroup(n.cmd.Process.Pid, syscall.SIGTERM)
+	_ = syscall.Kill(-n.cmd.Process.Pid, syscall.SIGTERM)
 	limit := time.NewTimer(stopLimit)
 	defer limit.Stop()
 	select {
@@ -140,7 +151,7 @@ func (n *Node) Stop() error {
 		n.orphans()
 		return nil
 	case <-limit.C:
-		_ = signalGroup(n.cmd.Process.Pid, syscall.SIGKILL)
+		_ = syscall.Kill(-n.cmd.Process.Pid, syscall.SIGKILL)
 		<-n.gone
 		return errors.New("node ignored SIGTERM")
 	}
@@ -150,7 +161,7 @@ func (n *Node) Stop() error {
 // empty; who reaps them may take a moment.
 func (n *Node) orphans() {
 	for end := time.Now().Add(time.Second); time.Now().Before(end); {
-		if signalGroup(n.cmd.Process.Pid, syscall.SIGKILL) != nil {
+		if syscall.Kill(-n.cmd.Process.Pid, syscall.SIGKILL) != nil {
 			return
 		}
 		time.Sleep(time.Millisecond)

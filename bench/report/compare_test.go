@@ -148,12 +148,14 @@ func TestCompareDoesNotPassBadData(t *testing.T) {
 		}), nil, result.Pass, "only in the new: p2p 8→8"},
 		{"unless a condition is about it", good(), with(good(), func(r *result.Results) {
 			r.Cases = append(r.Cases, measuredOn("8→8", map[string][]float64{cost: {1}}).Cases...)
-		}), []string{gate}, result.Unclear, "the old results do not have this case"},
+		}), []string{gate}, result.Unclear, cost + " is missing in the old results"},
 		{"a limited generator's rate", good(), with(good(), limited), []string{"delivered / old >= 0.5"}, result.Unclear, "cannot be judged: new: client-limited"},
 		{"and its delays", with(good(), limited), good(), []string{"p99 / old <= 2"}, result.Unclear, "cannot be judged: old: client-limited"},
 		{"but not the cost", with(good(), limited), with(good(), limited), []string{gate}, result.Pass, "  ! old: client-limited"},
 		{"ratios of what may be below 0", measuredOn("1→1", map[string][]float64{"RSS growth": {-5, 1, 2, 3}}), measuredOn("1→1", map[string][]float64{"RSS growth": {1, 2, 3, 4}}),
 			[]string{"RSS growth / old <= 2"}, result.Unclear, "below 0"},
+		{"a busy machine is told", with(good(), func(r *result.Results) { r.Busy = "busy machine: so it was" }), good(), nil, result.Pass,
+			"note: the old results: busy machine: so it was"},
 		{"other parameters are told", good(), with(good(), func(r *result.Results) { r.Cases[0].Params.Duration = 1 }), nil, result.Pass, "measured with other parameters"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 // maxMarkdown keeps a summary within what CI systems show, in bytes; further cases are left out, and it says so.
 const maxMarkdown = 60 << 10
 
-// WriteMarkdown writes a summary for a job page: how it ended, what failed, the main figures, all figures folded.
-func WriteMarkdown(w io.Writer, r *result.Results) error {
+// writeMarkdown writes a summary for a job page: how it ended, what failed, the main figures, all figures folded.
+func writeMarkdown(w io.Writer, r *result.Results) error {
 	word, counts := state(r)
 	var b strings.Builder
 	fmt.Fprintf(&b, "## slim-bench: %s\n\n%s · %s, %d cores · %s", word, when(r), cellText(r.Machine.CPU), r.Machine.Cores, kindOf(r))
@@ -28,49 +28,45 @@ func WriteMarkdown(w io.Writer, r *result.Results) error {
 	}
 	for _, v := range r.Verdicts {
 		if v.Outcome != result.Pass {
-			fmt.Fprintf(&b, "- **%s** %s: `%s` %s\n", v.Outcome, cellText(v.Case), strings.ReplaceAll(v.Condition, "`", "'"), cellText(seen(v)))
+			fmt.Fprintf(&b, "- **%s** %s: `%s` %s\n", v.Outcome, cellText(v.Case), strings.ReplaceAll(v.Condition, "`", "'"),
+				cellText(seen(v)))
 		}
 	}
-	heads, rows := summary(r)
-	b.WriteString("\n")
-	table(&b, heads, rows)
-	for i := range r.Cases {
-		var part strings.Builder
-		s := caseSection(r, i)
-		fmt.Fprintf(&part, "\n<details><summary>%s</summary>\n\n", esc(s.Title))
+	b.WriteString("\n" + summary(r).markdown())
+	all := sections(r)
+	for i, s := range all {
+		part := fmt.Sprintf("\n<details><summary>%s</summary>\n\n", esc(s.Title))
 		for _, n := range s.Notes {
-			fmt.Fprintf(&part, "- %s\n", cellText(n.Text))
+			part += fmt.Sprintf("- %s\n", cellText(n.String()))
 		}
-		part.WriteString("\n")
-		table(&part, s.Heads, s.Rows)
-		part.WriteString("\n</details>\n")
-		if b.Len()+part.Len() > maxMarkdown {
-			fmt.Fprintf(&b, "\n%d further cases: see the full report.\n", len(r.Cases)-i)
+		part += "\n" + s.Table.markdown() + "\n</details>\n"
+		if b.Len()+len(part) > maxMarkdown {
+			fmt.Fprintf(&b, "\n%d further cases: see the full report.\n", len(all)-i)
 			break
 		}
-		b.WriteString(part.String())
+		b.WriteString(part)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func table(b *strings.Builder, heads []string, rows [][]cell) {
-	if len(rows) == 0 {
-		return
+// markdown is the table in that form; nothing of one without rows.
+func (t table) markdown() string {
+	if len(t.Rows) == 0 {
+		return ""
 	}
-	for i, h := range heads {
-		fmt.Fprintf(b, "| %s ", cellText(h))
-		if i == len(heads)-1 {
-			b.WriteString("|\n")
-		}
+	var b strings.Builder
+	for _, h := range t.Heads {
+		fmt.Fprintf(&b, "| %s ", cellText(h))
 	}
-	b.WriteString("| ---" + strings.Repeat(" | ---:", len(heads)-1) + " |\n")
-	for _, row := range rows {
+	b.WriteString("|\n| ---" + strings.Repeat(" | ---:", len(t.Heads)-1) + " |\n")
+	for _, row := range t.Rows {
 		for _, c := range row {
-			fmt.Fprintf(b, "| %s ", cellText(c.Text))
+			fmt.Fprintf(&b, "| %s ", cellText(c.Text))
 		}
 		b.WriteString("|\n")
 	}
+	return b.String()
 }
 
 var cellReplacer = strings.NewReplacer("|", "\\|", "\n", " ", "<", "&lt;", ">", "&gt;", "`", "'")

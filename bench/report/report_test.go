@@ -74,7 +74,7 @@ func fixture() *result.Results {
 func page1(t *testing.T, r *result.Results) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := WriteHTML(&b, r); err != nil {
+	if err := writeHTML(&b, r); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -87,7 +87,7 @@ func TestPageStandsAlone(t *testing.T) {
 			t.Errorf("the page has %q in it", bad)
 		}
 	}
-	for _, want := range []string{"&lt;script&gt;", "too noisy", "the node ended", "client-limited", "9.00×", "there is no node base", "badge fail"} {
+	for _, want := range []string{"&lt;script&gt;", "too noisy", "the node ended", "client-limited", "9×", "there is no node base", "badge fail"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page lacks %q", want)
 		}
@@ -155,11 +155,11 @@ func TestLinesNeverGoBackInTime(t *testing.T) {
 		Cases: []result.CaseResult{{Nodes: []result.NodeResult{{Rounds: []result.Round{{Samples: samples}}}}}}}
 	for _, p := range plots(r, &r.Cases[0]) {
 		for i, q := range p.Lines[0].At {
-			if q.X != float64(i+1) {
+			if q.X != float64(i+1)*1e9 {
 				t.Errorf("%s: point %d is at %v", p.Title, i, q.X)
 			}
 		}
-		want := []mark{{1, "measured"}, {3, ""}, {4, "measured"}, {5, ""}}
+		want := []mark{{1e9, "measured"}, {3e9, ""}, {4e9, "measured"}, {5e9, ""}}
 		if !slices.Equal(p.Breaks, want) {
 			t.Errorf("%s: marks %v, want %v", p.Title, p.Breaks, want)
 		}
@@ -206,14 +206,14 @@ func TestSummaryHasFiguresOfEachScenario(t *testing.T) {
 		n := &r.Cases[i].Nodes[0]
 		n.Metrics = n.Metrics[:5]
 	}
-	if heads, _ := summary(r); slices.Contains(heads, "of the scenario") {
+	if heads := summary(r).Heads; slices.Contains(heads, "of the scenario") {
 		t.Errorf("a column for nothing: %q", heads)
 	}
 	r.Cases[1].Scenario = "storm"
 	r.Cases[1].Nodes[0].Metrics = []result.Series{{Name: "all back in", Unit: result.Nanoseconds, Value: 4e8}}
-	heads, rows := summary(r)
+	heads, rows := summary(r).Heads, summary(r).Rows
 	at := slices.Index(heads, "of the scenario")
-	if at < 0 || rows[1][at].Text != "all back in 400.00 ms" || rows[0][at].Text != none || rows[1][at].Head != heads[at] {
+	if at < 0 || rows[1][at].Text != "all back in 400 ms" || rows[0][at].Text != none || rows[1][at].Head != heads[at] {
 		t.Errorf("%q\n%+v", heads, rows)
 	}
 }
@@ -225,9 +225,10 @@ func FuzzPlot(f *testing.F) {
 	f.Add(math.Inf(1), math.NaN(), -1.0, 1e300, uint8(2))
 	f.Add(5e-324, 1e308, -1e308, 99.9999, uint8(3))
 	f.Fuzz(func(t *testing.T, a, b, c, d float64, kind uint8) {
-		text := func(v float64) string { return "x" }
-		p := plot{Title: "t", X: axis{Format: text, Scale: scale(kind % 4)}, Y: axis{Format: text, Scale: scale(kind / 4 % 4)},
-			Lines: []line{{Name: "l", At: []point{{a, b}, {c, d}}}, {Name: "m", At: []point{{d, a}}}}}
+		values := []point{{a, b}, {c, d}}
+		ch := chart{"t", axis{Scale: scale(kind % 3)}, axis{Scale: scale(kind / 3 % 3)}, func(r result.Round) []point { return slices.Clone(values[:r.Number]) }}
+		p := ch.draw(&result.Results{Nodes: []result.NodeInfo{{Name: "x"}}},
+			&result.CaseResult{Nodes: []result.NodeResult{{Rounds: []result.Round{{Number: 1}, {Number: 2}}}}})
 		s := string(p.SVG())
 		if strings.Contains(s, "NaN") || strings.Contains(s, "Inf") {
 			t.Errorf("%v %v %v %v: %s", a, b, c, d, s)
@@ -250,7 +251,7 @@ func TestEmptyAndSmallResultsRender(t *testing.T) {
 			t.Errorf("%s: %s", name, text)
 		}
 		var b bytes.Buffer
-		if err := WriteMarkdown(&b, r); err != nil {
+		if err := writeMarkdown(&b, r); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -262,7 +263,7 @@ func TestSummaryNamesWhatFailedAndStaysShort(t *testing.T) {
 		r.Cases = append(r.Cases, r.Cases[0])
 	}
 	var b bytes.Buffer
-	if err := WriteMarkdown(&b, r); err != nil {
+	if err := writeMarkdown(&b, r); err != nil {
 		t.Fatal(err)
 	}
 	text := b.String()

@@ -28,9 +28,9 @@ func (p paint) in(colour, text string) string {
 
 var outcomeColours = map[result.Outcome]string{result.Pass: green, result.Fail: red, result.Unclear: yellow}
 
-// WriteTable writes one table for each case: a row for each metric, a column for each node, and for every node after
-// the first the ratio to the first. The verdicts on conditions stand at the end; colour marks them and what went wrong.
-func WriteTable(w io.Writer, r *result.Results, colour bool) error {
+// writeText writes one table for each case: a row for each metric, a column for each node, and after every node but the
+// first the multiples of the first. The verdicts on conditions stand at the end; colour marks them and what went wrong.
+func writeText(w io.Writer, r *result.Results, colour bool) error {
 	var b strings.Builder
 	p, m := paint(colour), r.Machine
 	fmt.Fprintf(&b, "%s, %d cores, %s %s; %s\n", m.CPU, m.Cores, m.OS, m.Kernel, kindOf(r))
@@ -42,20 +42,18 @@ func WriteTable(w io.Writer, r *result.Results, colour bool) error {
 			fmt.Fprintf(&b, "%s: %s\n", n.Name, n.Note)
 		}
 	}
-	for i := range r.Cases {
-		c := &r.Cases[i]
-		fmt.Fprintf(&b, "\n%s: %s\n", c.Scenario, c.Label)
-		if len(result.MetricNames(c.Nodes...)) == 0 {
+	for _, s := range sections(r) {
+		fmt.Fprintf(&b, "\n%s\n", s.Title)
+		if len(s.Table.Rows) == 0 {
 			fmt.Fprintln(&b, "  nothing was measured")
-		} else {
-			writeMetrics(&b, r, c)
 		}
-		for _, n := range notes(r, c) {
+		s.Table.text(&b)
+		for _, n := range s.Notes {
 			colour := yellow
 			if n.Error {
 				colour = red
 			}
-			fmt.Fprintln(&b, p.in(colour, "  ! "+strings.ReplaceAll(n.Text, "\n", "\n    ")))
+			fmt.Fprintln(&b, p.in(colour, "  ! "+strings.ReplaceAll(n.String(), "\n", "\n    ")))
 		}
 	}
 	if len(r.Verdicts) > 0 {
@@ -71,43 +69,20 @@ func WriteTable(w io.Writer, r *result.Results, colour bool) error {
 	return err
 }
 
-// writeMetrics writes the table of one case.
-func writeMetrics(b *strings.Builder, r *result.Results, c *result.CaseResult) {
+// text writes the table with columns as wide as they have to be.
+func (t table) text(b *strings.Builder) {
 	var lines strings.Builder
-	t := tabwriter.NewWriter(&lines, 0, 0, 2, ' ', tabwriter.AlignRight)
-	row := []string{""}
-	for i, n := range r.Nodes {
-		if c.Nodes[i].Skipped != "" {
-			continue
-		}
-		row = append(row, n.Name)
-		if i > 0 {
-			row = append(row, n.Name+"/"+r.Nodes[0].Name)
-		}
+	columns := tabwriter.NewWriter(&lines, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if len(t.Rows) > 0 {
+		fmt.Fprintln(columns, "\t"+strings.Join(t.Heads[1:], "\t")+"\t")
 	}
-	fmt.Fprintln(t, strings.Join(row, "\t")+"\t")
-	for _, name := range result.MetricNames(c.Nodes...) {
-		row = []string{name}
-		first, _ := c.Nodes[0].Metric(name)
-		for i, n := range c.Nodes {
-			if n.Skipped != "" {
-				continue
-			}
-			text, times := "-", ""
-			if s, ok := n.Metric(name); ok {
-				text = number(n, name).Text
-				if first.Value != 0 && s.Unit != result.Ratio {
-					times = fmt.Sprintf("%.3g", s.Times(first))
-				}
-			}
-			row = append(row, text)
-			if i > 0 {
-				row = append(row, times)
-			}
+	for _, row := range t.Rows {
+		for _, c := range row {
+			fmt.Fprint(columns, c.Text, "\t")
 		}
-		fmt.Fprintln(t, strings.Join(row, "\t")+"\t")
+		fmt.Fprintln(columns)
 	}
-	_ = t.Flush() // into memory
+	_ = columns.Flush() // into memory
 	for line := range strings.Lines(lines.String()) {
 		fmt.Fprintln(b, strings.TrimRight(line, " \n"))
 	}

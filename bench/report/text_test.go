@@ -21,15 +21,15 @@ func TestTableShowsMediansAndRatios(t *testing.T) {
 	}
 	r.Add(0, 1, []result.Metric{{Name: "lost", Value: 1234567, Better: result.Lower, Worst: true}}, result.Round{Number: 4}, errors.New("node closed"))
 	var b strings.Builder
-	if err := WriteTable(&b, r, false); err != nil {
+	if err := writeText(&b, r, false); err != nil {
 		t.Fatal(err)
 	}
 	want := `test, 2 cores, linux 6; medians of the rounds ± half the range of their middle half
 
-p2p: 1→1
-                                 ours          rust  rust/ours
-  node CPU per delivered  250 ns ±40%  5.00 µs ±40%         20
-                    lost            -     1,234,567
+p2p 1→1
+                                 ours       rust  rust / ours
+  node CPU per delivered  250 ns ±40%  5 µs ±40%      20× ±0%
+                    lost            –  1,234,567            –
   ! rust: round 4: node closed
 `
 	if got := b.String(); got != want {
@@ -41,7 +41,7 @@ p2p: 1→1
 func views(t *testing.T, r *result.Results) map[string]string {
 	t.Helper()
 	var text, page, summary strings.Builder
-	if err := errors.Join(WriteTable(&text, r, false), WriteHTML(&page, r), WriteMarkdown(&summary, r)); err != nil {
+	if err := errors.Join(writeText(&text, r, false), writeHTML(&page, r), writeMarkdown(&summary, r)); err != nil {
 		t.Fatal(err)
 	}
 	return map[string]string{"text": text.String(), "page": page.String(), "summary": summary.String()}
@@ -51,19 +51,19 @@ func views(t *testing.T, r *result.Results) map[string]string {
 func TestFiguresThatAreNotTheNodesAreMarkedInEveryView(t *testing.T) {
 	r := fixture()
 	for name, view := range views(t, r) {
-		for _, want := range []string{"2,000,000/s *", "1.00 ms *", "400.00 µs *", "ours: * client-limited"} {
+		for _, want := range []string{"2,000,000/s *", "1 ms *", "400 µs *", "9× *", "ours: * client-limited"} {
 			if !strings.Contains(view, want) {
 				t.Errorf("%s lacks %q", name, want)
 			}
 		}
-		for _, bad := range []string{"400 ns *", "9.00 ms *", "2,500,000/s *"} { // the cost, another node, the relay
+		for _, bad := range []string{"400 ns *", "9 ms *", "2,500,000/s *"} { // the cost, another node, the relay
 			if strings.Contains(view, bad) {
 				t.Errorf("%s has %q", name, bad)
 			}
 		}
 	}
-	if heads, rows := summary(r); !strings.HasSuffix(rows[0][1].Text, "*") {
-		t.Errorf("%q: %q", heads[1], rows[0][1].Text)
+	if of := summary(r); !strings.HasSuffix(of.Rows[0][1].Text, "*") {
+		t.Errorf("%q: %q", of.Heads[1], of.Rows[0][1].Text)
 	}
 }
 
@@ -78,7 +78,7 @@ func TestFiguresSayHowManyRoundsTheyAreOf(t *testing.T) {
 			m.Values, m.Rounds = []float64{0.8 * m.Value, m.Value, 1.2 * m.Value}, []int{1, 2, 3}
 		}
 	}
-	if c := number(result.NodeResult{Metrics: []result.Series{{Name: "lost", Values: []float64{0, 3, 7}, Value: 7, Worst: true}}}, "lost"); c.Text != "7" {
+	if c := figure(result.NodeResult{Metrics: []result.Series{{Name: "lost", Values: []float64{0, 3, 7}, Value: 7, Worst: true}}}, "lost"); c.Text != "7" {
 		t.Errorf("the worst round scatters: %s", c.Text)
 	}
 	for name, view := range views(t, one) {
@@ -87,7 +87,7 @@ func TestFiguresSayHowManyRoundsTheyAreOf(t *testing.T) {
 		}
 	}
 	for name, view := range views(t, several) {
-		if strings.Contains(view, "one round") || !strings.Contains(view, "medians of the rounds ±") || !strings.Contains(view, "400 ns ±20%") {
+		if strings.Contains(view, "one round") || !strings.Contains(view, "medians of the rounds ±") || !strings.Contains(view, "400 ns ±20%") || !strings.Contains(view, "9× ±0%") {
 			t.Errorf("%s of several rounds:\n%s", name, view)
 		}
 	}
@@ -103,8 +103,8 @@ func TestRatiosAreOfRounds(t *testing.T) {
 	r.Settle(func(int) []result.Condition { return nil }, 3)
 	for name, view := range views(t, r) {
 		// Of the rounds' ratios 0.4, 0.5 and 0.1 the median is 0.4, and cost/floor 2.5; of the medians it would be 0.2.
-		if want := map[string]string{"text": "0.4\n", "page": "0.40×", "summary": "0.40×"}[name]; !strings.Contains(view, want) || !strings.Contains(view, "2.500") {
-			t.Errorf("%s: want %q and 2.500 in\n%s", name, want, view)
+		if want := "0.4× ±50%"; !strings.Contains(view, want) || !strings.Contains(view, "2.5") {
+			t.Errorf("%s: want %q and 2.5 in\n%s", name, want, view)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package result
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // Change is one metric of one case in both results.
@@ -55,20 +54,18 @@ func newChange(name, metric string, before, after NodeResult, alpha float64) Cha
 	return c
 }
 
-// limitedBy says why rates and delays of a case are not the nodes' alone.
+// limitedBy says why a metric of a case is not the nodes' alone.
 func limitedBy(metric string, before, after NodeResult) string {
-	if !(Condition{Metric: metric}).paced() {
-		return ""
+	was, is := before.Marked(metric), after.Marked(metric)
+	switch {
+	case was != "" && is != "":
+		return "old: " + was + "; new: " + is
+	case was != "":
+		return "old: " + was
+	case is != "":
+		return "new: " + is
 	}
-	var why []string
-	for _, s := range []struct{ side, reason string }{
-		{"old", before.Overloaded}, {"old", before.Limited}, {"new", after.Overloaded}, {"new", after.Limited},
-	} {
-		if s.reason != "" {
-			why = append(why, s.side+": "+s.reason)
-		}
-	}
-	return strings.Join(why, "; ")
+	return ""
 }
 
 // check judges one change: the whole interval of the ratio has to be on the right side of the bound, or on the wrong one.

@@ -68,6 +68,12 @@ func Compare(before, after *Results, o CompareOptions) (*Comparison, error) {
 	if before.Machine != after.Machine {
 		x.Notes = append(x.Notes, "the results come from different machines or kernels: only ratios to a node of the same run can be compared")
 	}
+	for which, r := range map[string]*Results{"old": before, "new": after} {
+		if r.Busy != "" {
+			x.Notes = append(x.Notes, "the "+which+" results: "+r.Busy)
+		}
+	}
+	slices.Sort(x.Notes)
 	x.distrust("old", before)
 	x.distrust("new", after)
 	x.cases(before, after, oldAt, newAt, o)
@@ -123,7 +129,7 @@ func (x *Comparison) cases(before, after *Results, oldAt, newAt int, o CompareOp
 		name := c.name()
 		if len(left[name]) == 0 {
 			x.Only = append(x.Only, "new: "+name)
-			x.newCase(name, c.Nodes[newAt], o)
+			x.addCase(name, NodeResult{}, c.Nodes[newAt], o) // no trouble, but for conditions
 			continue
 		}
 		was := left[name][0]
@@ -147,25 +153,13 @@ func (x *Comparison) cases(before, after *Results, oldAt, newAt int, o CompareOp
 // name tells a case apart in both results.
 func (c *CaseResult) name() string { return c.Scenario + " " + c.Label }
 
-// newCase: nothing has changed in a case that was not measured before, but a condition on it cannot be judged.
-func (x *Comparison) newCase(name string, n NodeResult, o CompareOptions) {
-	for _, cond := range o.Require {
-		if _, ok := n.Metric(cond.Metric); ok {
-			x.Checks = append(x.Checks, Verdict{Case: name, Condition: cond.String(), Outcome: Unclear,
-				Reason: "the old results do not have this case"})
-		}
-	}
-}
-
+// addCase compares a case. A metric that only the new results have is told, and no trouble.
 func (x *Comparison) addCase(name string, before, after NodeResult, o CompareOptions) {
 	switch {
 	case before.Skipped != "" && after.Skipped != "":
 		return
 	case after.Skipped != "":
 		x.invalidate("%s: not measured in the new results: %s", name, after.Skipped)
-		return
-	case before.Skipped != "":
-		x.newCase(name, after, o)
 		return
 	}
 	for _, metric := range MetricNames(after, before) {

@@ -80,7 +80,7 @@ func (c Condition) paced() bool {
 	return slices.Contains(pacedMetrics, strings.TrimSpace(name))
 }
 
-var pacedMetrics = []string{"delivered", "bytes received", "p50", "p90", "p99", "p99.9", "p99.99", "max"}
+var pacedMetrics = []string{"delivered", "bytes received", "p50", "p90", "p99", "p99.9", "p99.99", "max", "mean", "deviation"}
 
 func (c Condition) holds(value float64) bool {
 	if c.Least {

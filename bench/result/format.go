@@ -1,49 +1,47 @@
 package result
 
 import (
-	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
 
-// scales are the multiples in which people read a unit, largest first; smaller values are written in the last.
+// scales are the multiples in which people read a unit, largest first; what is smaller than all is written in the last.
 var scales = map[Unit][]struct {
-	from, size float64
-	form       string
+	size float64
+	word string
 }{
-	Nanoseconds:    {{1e9, 1e9, "%.2f s"}, {1e6, 1e6, "%.2f ms"}, {1e3, 1e3, "%.2f µs"}, {0, 1, "%.0f ns"}},
-	Bytes:          {{1 << 20, 1 << 20, "%.1f MiB"}, {1 << 10, 1 << 10, "%.2f KiB"}, {0, 1, "%.0f B"}},
-	BytesPerSecond: {{0, 1 << 20, "%.1f MiB/s"}},
-	PerHour:        {{0, 1, "%.1f/h"}},
-	Cores:          {{0, 1, "%.2f"}},
-	Ratio:          {{0, 1, "%.3f"}},
+	Nanoseconds:    {{1e9, " s"}, {1e6, " ms"}, {1e3, " µs"}, {1, " ns"}},
+	Bytes:          {{1 << 30, " GiB"}, {1 << 20, " MiB"}, {1 << 10, " KiB"}, {1, " B"}},
+	BytesPerSecond: {{1 << 20, " MiB/s"}},
+	PerSecond:      {{1, "/s"}},
+	PerHour:        {{1, "/h"}},
+	Cores:          {{1, ""}},
+	Ratio:          {{1, ""}},
+	Count:          {{1, ""}},
 }
 
-// Format writes a value in its unit, with three or four significant digits.
+// Format writes a value in its unit, with three significant digits, or as a whole number with commas.
 func Format(v float64, u Unit) string {
-	switch u {
-	case BytesPerHour:
+	if u == BytesPerHour {
 		return Format(v, Bytes) + "/h"
-	case PerSecond:
-		return grouped(v) + "/s"
 	}
-	for _, s := range scales[u] {
-		if max(v, -v) >= s.from {
-			return fmt.Sprintf(s.form, v/s.size)
-		}
+	all := scales[u]
+	i := 0
+	for i < len(all)-1 && math.Abs(v) < all[i].size {
+		i++
 	}
-	return grouped(v)
+	return digits(v/all[i].size) + all[i].word
 }
 
-// grouped writes a whole number with commas between thousands.
-func grouped(v float64) string {
-	s := strconv.FormatFloat(v, 'f', 0, 64)
-	sign := ""
-	if strings.HasPrefix(s, "-") {
-		sign, s = "-", s[1:]
+func digits(v float64) string {
+	if math.Abs(v) < 999.5 {
+		return strconv.FormatFloat(v, 'g', 3, 64)
 	}
-	for i := len(s) - 3; i > 0; i -= 3 {
+	s := strconv.FormatFloat(v, 'f', 0, 64)
+	first := strings.IndexAny(s, "123456789")
+	for i := len(s) - 3; i > first; i -= 3 {
 		s = s[:i] + "," + s[i:]
 	}
-	return sign + s
+	return s
 }

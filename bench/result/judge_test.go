@@ -301,9 +301,14 @@ func TestCostOfAnotherProcessIsNotValid(t *testing.T) {
 		{"less than the relay's, a little", []float64{90, 92, 91, 93}, true},
 		{"nothing", []float64{0, 0, 0, 0}, false},
 		{"nothing in one round", []float64{120, 0, 121, 119}, false},
-		{"far less than the relay's", []float64{3, 2, 3, 4}, false},
+		{"far less than the relay's", []float64{23, 22, 23, 24}, false},
+		{"what no node costs, whatever the relay does", []float64{3, 2, 3, 4}, false},
 	} {
-		r := twoNodes(Metric{Name: CostMetric, Unit: Nanoseconds, Better: Lower}, c.ours, []float64{100, 100, 100, 100})
+		floor := []float64{100, 100, 100, 100}
+		if c.ours[0] < leastNanos {
+			floor = c.ours
+		}
+		r := twoNodes(Metric{Name: CostMetric, Unit: Nanoseconds, Better: Lower}, c.ours, floor)
 		r.Nodes[1].Name, r.Valid = Floor, true
 		cond, err := ParseCondition(CostMetric + " / floor <= 1.7")
 		if err != nil {
@@ -341,7 +346,7 @@ func TestTimesAreOfCommonRounds(t *testing.T) {
 		{"all by 0", series(false, []int{1, 2}, 5, 6), series(false, []int{1, 2}, 0, 0), 0},
 		{"of the worst", series(true, []int{1, 2}, 1, 8), series(true, []int{1, 2}, 1, 2), 4},
 	} {
-		if got := c.s.Times(c.of); got != c.want {
+		if got := c.s.Times(c.of).Value; got != c.want {
 			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
 		}
 	}

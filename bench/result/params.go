@@ -24,6 +24,7 @@ type Params struct {
 	Names      int           `json:"names,omitempty"`          // subscribed names
 	Holders    int           `json:"holders,omitempty"`        // connections that hold them
 	ChurnRate  int           `json:"churn_rate,omitempty"`     // clients that come and go each second
+	P99Bound   time.Duration `json:"p99_bound_ns,omitempty"`   // search: which the rate has to hold
 	StallRate  int           `json:"stall_rate"`               // bytes a second that the slow member reads
 	Stall      time.Duration `json:"stall_ns,omitempty"`       // how long it is slow
 	SetupLimit time.Duration `json:"setup_limit_ns,omitempty"` // for opening connections and subscribing names
@@ -34,7 +35,7 @@ func Defaults() Params {
 	return Params{
 		Case:  load.Case{Size: 100, IdentitySize: 172, InFlight: 1024, Duration: 2 * time.Second, Warmup: 500 * time.Millisecond},
 		Pairs: 1, Fanout: 8, Senders: 8, Groups: 8, Members: 4, Instances: 4, Conns: 10000, Names: 50000, Holders: 1, ChurnRate: 200,
-		Stall: 10 * time.Second, SetupLimit: 2 * time.Minute,
+		P99Bound: 10 * time.Millisecond, Stall: 10 * time.Second, SetupLimit: 2 * time.Minute,
 	}
 }
 
@@ -47,36 +48,48 @@ type Key struct {
 // Keys returns all parameters in the order of their lists.
 func Keys() []Key {
 	return []Key{
-		{"size", "payload bytes, e.g. 100, 1K, 16K", func(p *Params, v string) error { return load.ParsePayload(&p.Size, v) }},
-		{"sizes", "payload sizes by weight, e.g. 64:50,1K:30,64K:15,1M:5", func(p *Params, v string) (err error) {
+		{"size", "payload `BYTES`, e.g. 100, 1K, 16K", func(p *Params, v string) error { return load.ParsePayload(&p.Size, v) }},
+		{"sizes", "payload sizes by weight, a `MIX` such as 64:50,1K:30,64K:15,1M:5", func(p *Params, v string) (err error) {
 			p.Sizes, err = load.ParseSizeMix(v)
 			return err
 		}},
-		{"identity", "constant, or fresh: a new text in each message", func(p *Params, v string) error { return p.Identity.UnmarshalText([]byte(v)) }},
-		{"identity-size", "characters of the identity", number(1, 4096, func(p *Params) *int { return &p.IdentitySize })},
-		{"inflight", "closed loop: messages under way for each sender, or max", func(p *Params, v string) error {
+		{"identity", "`constant|fresh`; fresh: a new text in each message", func(p *Params, v string) error { return p.Identity.UnmarshalText([]byte(v)) }},
+		{"identity-size", "`N` characters of the identity", number(1, 4096, func(p *Params) *int { return &p.IdentitySize })},
+		{"inflight", "closed loop: `N|max` messages under way for each sender", func(p *Params, v string) error {
 			if v == "max" {
 				p.InFlight = 0
 				return nil
 			}
 			return load.ParseWhole(&p.InFlight, v, 1, 1<<20)
 		}},
-		{"rate", "open loop: messages a second for each sender, whatever comes back", number(1, 1e7, func(p *Params) *int { return &p.Rate })},
-		{"pairs", "senders, each with its own receiver", number(1, 4096, func(p *Params) *int { return &p.Pairs })},
-		{"fanout", "members of the group", number(1, 4096, func(p *Params) *int { return &p.Fanout })},
-		{"senders", "senders of the one receiver, or of each group", number(1, 4096, func(p *Params) *int { return &p.Senders })},
-		{"groups", "groups", number(1, 4096, func(p *Params) *int { return &p.Groups })},
-		{"members", "members of each group", number(1, 4096, func(p *Params) *int { return &p.Members })},
-		{"instances", "connections that hold the one name", number(1, 4096, func(p *Params) *int { return &p.Instances })},
-		{"conns", "connections", number(1, 1e6, func(p *Params) *int { return &p.Conns })},
-		{"names", "names", number(1, 1e8, func(p *Params) *int { return &p.Names })},
-		{"holders", "connections that hold the names", number(1, 1e4, func(p *Params) *int { return &p.Holders })},
-		{"churn-rate", "clients that come and go each second", number(1, 1e5, func(p *Params) *int { return &p.ChurnRate })},
-		{"stall", "how long one member is slow", duration(1, func(p *Params) *time.Duration { return &p.Stall })},
-		{"stall-rate", "bytes a second that it reads; 0: none", number(0, 1<<30, func(p *Params) *int { return &p.StallRate })},
-		{"duration", "length of each measurement", duration(1, func(p *Params) *time.Duration { return &p.Duration })},
-		{"warmup", "load before each measurement; 0s: none", duration(0, func(p *Params) *time.Duration { return &p.Warmup })},
-		{"setup-limit", "time for connections and subscriptions", duration(1, func(p *Params) *time.Duration { return &p.SetupLimit })},
+		{"rate", "open loop: `N` messages a second for each sender, whatever comes back", paced(func(p *Params) *int { return &p.Rate })},
+		{"total-rate", "open loop: `N` messages a second of all senders together", paced(func(p *Params) *int { return &p.TotalRate })},
+		{"stages", "open loop: `RATE:TIME,…` of all senders, each reached evenly in its time: 1000:5s,20000:30s", func(p *Params, v string) (err error) {
+			p.Rate, p.TotalRate = 0, 0
+			p.Stages, err = load.ParseStages(v)
+			p.Duration = p.Stages.Length()
+			return err
+		}},
+		{"count", "`N` messages of all senders, without warm-up, in place of a duration", func(p *Params, v string) error {
+			p.Warmup = 0
+			return load.ParseWhole(&p.Count, v, 1, 1e9)
+		}},
+		{"p99-bound", "`TIME` to be held by the rate that is searched for", duration(1, func(p *Params) *time.Duration { return &p.P99Bound })},
+		{"pairs", "`N` senders, each with its own receiver", number(1, 4096, func(p *Params) *int { return &p.Pairs })},
+		{"fanout", "`N` members of the group", number(1, 4096, func(p *Params) *int { return &p.Fanout })},
+		{"senders", "`N` senders of the one receiver, or of each group", number(1, 4096, func(p *Params) *int { return &p.Senders })},
+		{"groups", "`N` groups", number(1, 4096, func(p *Params) *int { return &p.Groups })},
+		{"members", "`N` members of each group", number(1, 4096, func(p *Params) *int { return &p.Members })},
+		{"instances", "`N` connections that hold the one name", number(1, 4096, func(p *Params) *int { return &p.Instances })},
+		{"conns", "`N` connections", number(1, 1e6, func(p *Params) *int { return &p.Conns })},
+		{"names", "`N` names", number(1, 1e8, func(p *Params) *int { return &p.Names })},
+		{"holders", "`N` connections that hold the names", number(1, 1e4, func(p *Params) *int { return &p.Holders })},
+		{"churn-rate", "`N` clients that come and go each second", number(1, 1e5, func(p *Params) *int { return &p.ChurnRate })},
+		{"stall", "`TIME` for which one member is slow", duration(1, func(p *Params) *time.Duration { return &p.Stall })},
+		{"stall-rate", "`BYTES` a second that it reads; 0: none", number(0, 1<<30, func(p *Params) *int { return &p.StallRate })},
+		{"duration", "`TIME` of each measurement", duration(1, func(p *Params) *time.Duration { return &p.Duration })},
+		{"warmup", "`TIME` of load before each measurement; 0s: none", duration(0, func(p *Params) *time.Duration { return &p.Warmup })},
+		{"setup-limit", "`TIME` for connections and subscriptions", duration(1, func(p *Params) *time.Duration { return &p.SetupLimit })},
 	}
 }
 
@@ -96,6 +109,14 @@ func (p *Params) Set(key, value string) error {
 		return fmt.Errorf("%s: %w", key, err)
 	}
 	return nil
+}
+
+// paced sets one rate of an open loop, and takes back what paces it otherwise.
+func paced(field func(*Params) *int) func(*Params, string) error {
+	return func(p *Params, v string) error {
+		p.Rate, p.TotalRate, p.Stages = 0, 0, ""
+		return load.ParseWhole(field(p), v, 1, 1e7)
+	}
 }
 
 func number(least, most int, field func(*Params) *int) func(*Params, string) error {

@@ -70,12 +70,13 @@ type NodeResult struct {
 
 // Round is the course of one measurement.
 type Round struct {
-	Number  int           `json:"round"`    // from 1
-	Turn    int           `json:"position"` // of the node in the order of the round, from 0
-	Begun   time.Time     `json:"begun"`
-	Samples []load.Sample `json:"samples,omitempty"`
-	Curve   []load.Point  `json:"curve,omitempty"`
-	Notes   []string      `json:"notes,omitempty"` // what else there is to say
+	Number    int           `json:"round"`    // from 1
+	Turn      int           `json:"position"` // of the node in the order of the round, from 0
+	Begun     time.Time     `json:"begun"`
+	Samples   []load.Sample `json:"samples,omitempty"`
+	Curve     []load.Point  `json:"curve,omitempty"`
+	Histogram string        `json:"histogram,omitempty"` // as load.Latency.Histogram: the delays that Curve is of
+	Notes     []string      `json:"notes,omitempty"`     // what else there is to say
 }
 
 // Remarks are what else there is to say of a node in a case, without errors.
@@ -105,18 +106,18 @@ type Series struct {
 	Worst  bool      `json:"worst,omitempty"`
 }
 
-// Times is the series as a multiple of another node's: the median over the rounds that both have, as what drifts in the
-// machine between rounds meets both of a pair; of what the worst round stands for, or without such rounds, the values'. 0:
-// there is none.
-func (s Series) Times(of Series) float64 {
+// Times is the series as a multiple of another node's, by rounds that both have, as what drifts in the machine between
+// rounds meets both of a pair; of what the worst round stands for, or without such rounds, of the values. Its value is 0
+// where there is none.
+func (s Series) Times(of Series) Series {
 	each := s.byRound(of)
 	switch {
 	case len(each.Values) > 0 && !s.Worst:
-		return each.Value
+		return each
 	case of.Value == 0:
-		return 0
+		return Series{}
 	}
-	return s.Value / of.Value
+	return Series{Value: s.Value / of.Value, Worst: s.Worst}
 }
 
 // byRound divides s by of in each round that both have, where there is something to divide by.
@@ -275,6 +276,15 @@ func (r *Results) vacuous() {
 			r.invalidate(fmt.Sprintf("%s was judged in no case: %s", condition, why))
 		}
 	}
+}
+
+// Broken reports whether a condition of case i fails by what was measured until now. Then it notes that what was not
+// measured is not missing.
+func (r *Results) Broken(i int, require []Condition, last int) bool {
+	r.relateToFloor(&r.Cases[i])
+	broken := slices.ContainsFunc(require, func(cond Condition) bool { return r.Judge(i, cond, last).Outcome == Fail })
+	r.interrupted = r.interrupted || broken
+	return broken
 }
 
 // Unclear reports whether one of the conditions on case i needs more rounds than there were.

@@ -18,7 +18,8 @@ const (
 	shortShare = 0.1
 	shortTime  = 250 * time.Millisecond
 
-	leastCost = 0.3 // of the relay's: no node carries a message for less, so it is another process that was measured
+	leastNanos = 10  // of CPU for a delivery: two system calls, shared by a batch, cost more on any machine
+	leastCost  = 0.3 // of the relay's: no node carries a message for less, so it is another process that was measured
 )
 
 // limited says why the rate and the delays of a case are as much the generator's as the node's, or may be; empty: they are
@@ -32,7 +33,7 @@ func (r *Results) limited(c *CaseResult, k int) string {
 	if r.Nodes[k].Name == Floor {
 		return ""
 	}
-	if c.Params.Rate > 0 {
+	if c.Params.Open() {
 		return n.late()
 	}
 	if !ok || delivered.Value <= 0 || c.Params.InFlight > 0 && c.Params.InFlight < 16 {
@@ -64,6 +65,9 @@ func (r *Results) implausible(c *CaseResult, k int) string {
 		switch {
 		case strings.HasSuffix(s.Name, CostMetric) && slices.Min(s.Values) <= 0:
 			return s.Name + " is 0: messages came, but the process that was measured did nothing; is it the node's? (--pid)"
+		case strings.HasSuffix(s.Name, CostMetric) && s.Value < leastNanos:
+			return fmt.Sprintf("%s is %s: less than %d ns are not a node's; is the process the node's? (--pid)", s.Name,
+				Format(s.Value, s.Unit), leastNanos)
 		case s.Name == floorMetric && s.Value < leastCost:
 			return fmt.Sprintf("%s is %.2g: less than %g of what carrying messages costs is not a node's; is the process the node's? (--pid)",
 				CostMetric+" / "+Floor, s.Value, leastCost)

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"embed"
 	"fmt"
 	"slices"
@@ -46,10 +47,20 @@ func kindNames() []string {
 //	defaults: {size: 200}            # optional: keys of all cases
 //	cases: [{inflight: 1}, {rate: 2000}]
 type scenarioFile struct {
-	Scenario    yaml.Node
+	Scenario    Kind
 	Name, About string
-	Defaults    yaml.Node
-	Cases       list
+	Defaults    settings
+	Cases       []settings
+}
+
+// UnmarshalYAML finds the kind of that name.
+func (k *Kind) UnmarshalYAML(n *yaml.Node) error {
+	i := slices.Index(kindNames(), n.Value)
+	if i < 0 {
+		return fmt.Errorf("no scenario %q%s", n.Value, suggest.Hint(n.Value, kindNames()))
+	}
+	*k = kinds()[i]
+	return nil
 }
 
 // LoadScenario returns the built-in scenario of that name, or the one of a file whose name ends in .yaml.
@@ -57,63 +68,23 @@ func LoadScenario(name string) (Scenario, error) {
 	if !isFile(name) && !slices.Contains(kindNames(), name) {
 		return Scenario{}, fmt.Errorf("no scenario %q%s (slim-bench list)", name, suggest.Hint(name, kindNames()))
 	}
+	var f scenarioFile
 	d := document{name}
-	n, err := d.open("scenarios")
-	if err != nil {
+	if err := d.open("scenarios", &f); err != nil {
 		return Scenario{}, err
 	}
-	return d.scenario(n)
+	return d.scenario(f)
 }
 
-func (d document) scenario(n *yaml.Node) (s Scenario, err error) {
-	var f scenarioFile
-	if err := d.into(n, &f); err != nil {
-		return s, err
+func (d document) scenario(f scenarioFile) (s Scenario, err error) {
+	if f.Scenario.kind == "" {
+		return s, fmt.Errorf("%s: key scenario is missing: what shall be done? (%s)", d.name, strings.Join(kindNames(), ", "))
 	}
-	if f.Scenario.IsZero() {
-		return s, d.at(n, "key scenario is missing: what shall be done? (%s)", strings.Join(kindNames(), ", "))
-	}
-	kind, err := d.text(&f.Scenario)
-	if err != nil {
-		return s, err
-	}
-	i := slices.Index(kindNames(), kind)
-	if i < 0 {
-		return s, d.at(&f.Scenario, "no scenario %q%s", kind, suggest.Hint(kind, kindNames()))
-	}
-	s = Scenario{Name: f.Name, About: f.About, Kind: kinds()[i]}
-	if s.Name == "" {
-		s.Name = kind
-	}
+	s = Scenario{Name: cmp.Or(f.Name, f.Scenario.kind), About: f.About, Kind: f.Scenario}
 	start := result.Defaults()
-	if err := d.params(&f.Defaults, &start, s.Uses, false); err != nil {
+	if err := d.apply(f.Defaults, &start, s.Uses, false); err != nil {
 		return s, err
 	}
-	s.Cases, err = d.cases(n, f.Cases, start, s.Uses)
+	s.Cases, err = d.cases(f.Cases, start, s.Uses)
 	return s, err
-}
-
-// maxCases bounds the cases of one scenario.
-const maxCases = 256
-
-// cases reads the list of cases of a mapping, each a mapping that changes start; no list: start alone.
-func (d document) cases(of *yaml.Node, each list, start result.Params, uses []string) ([]result.Params, error) {
-	if each == nil {
-		return []result.Params{start}, nil
-	}
-	if len(each) == 0 {
-		return nil, d.at(of, "a scenario without cases does nothing")
-	}
-	var all []result.Params
-	for _, n := range each {
-		p := start
-		if err := d.params(n, &p, uses, false); err != nil {
-			return nil, err
-		}
-		if len(all) == maxCases {
-			return nil, d.at(n, "more than %d cases", maxCases)
-		}
-		all = append(all, p)
-	}
-	return all, nil
 }

@@ -62,13 +62,14 @@ func TestBadFilesNamePlaceAndNearestWord(t *testing.T) {
 		{"suite: [x]\nruns:\n  - {scenario: p2p}", "f.yaml:1:8: "},
 		{"suite: x\nruns:\n  - {scenario: p2p, cases: [{size: 100, size: 200}]}", "size stands here twice"},
 		{"suite: x\nruns:\n  - {scenario: p2p, nodes: [[a]]}", "f.yaml:3:29: want a single value"},
-		{"suite: x\nruns: 1", "f.yaml:2:7: want a mapping"},
+		{"suite: x\nruns: 1", "f.yaml:2:7: want a list"},
 		{"suite: x\nruns:\n  - {scenario: p2p, cases: []}", "without cases"},
 		{"suite: x\nrounds: 0\nruns:\n  - scenario: p2p", "f.yaml:2:9"},
 		{"suite: x\nruns:\n  - scenario: p2p\n    require: [\"los <= 0\"]", "f.yaml:4:15: condition \"los <= 0\": no scenario measures \"los\"; did you mean lost?"},
 		{"suite: x", "list of runs"},
 		{"suite: x\noptional-node: [a]\nruns: []", "did you mean optional-nodes?"},
 		{"suite: x\nruns:\n  - scenario: p2p\n    nodes: [floor]\n    require: [\"p50 / base <= 1\"]", "f.yaml:5:15: condition"},
+		{"suite: x\ntransports: [tsl]\nruns: []", "f.yaml:2:14: no transport \"tsl\"; did you mean tls?"},
 		{"suite: x\ndefaults: {duraton: 1s}\nruns: []", "did you mean duration?"},
 	} {
 		path := filepath.Join(dir, "f.yaml")
@@ -95,11 +96,11 @@ func FuzzScenario(f *testing.F) {
 	f.Add([]byte("scenario: p2p\ncases: &a [{size: 1K}, *a]"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d := document{"f"}
-		n, err := d.parse(b)
-		if err != nil {
+		var file scenarioFile
+		if d.parse(b, &file) != nil {
 			return
 		}
-		s, err := d.scenario(n)
+		s, err := d.scenario(file)
 		if err == nil && (s.Run == nil || len(s.Cases) == 0) {
 			t.Errorf("taken, but nothing to do: %q", b)
 		}
@@ -116,11 +117,11 @@ func FuzzSuite(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d := document{"f"}
-		n, err := d.parse(b)
-		if err != nil || strings.Contains(string(b), ".y") { // no files but the built-in ones
+		var file suiteFile
+		if d.parse(b, &file) != nil || strings.Contains(string(b), ".y") { // no files but the built-in ones
 			return
 		}
-		if s, err := d.suite(n); err == nil && len(s.Runs) == 0 {
+		if s, err := d.suite(file); err == nil && len(s.Runs) == 0 {
 			t.Errorf("taken, but nothing to do: %q", b)
 		}
 	})

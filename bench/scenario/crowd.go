@@ -4,282 +4,267 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
-const dialers = 32 // connections being set up at a time, where it is not the point that all come at once
+const (
+	companions = 32               // clients that come at a time, where it is not the point that all come at once
+	guestLimit = 10 * time.Second // for a visit, and for a message to a client
+	ghostTime  = 20 * time.Millisecond
+	backOff    = time.Second // of a client that tries again, for each time it has tried
+)
+
+// crowd is clients that come, hold a name each, get messages, and go. Safe for all.
+type crowd struct {
+	rig *load.Rig
+
+	mu     sync.Mutex
+	setup  *load.Latency // from dialling to the confirmed name; guarded by mu, as the rest
+	served int
+	failed int
+	late   int // how often one has tried again
+
+	node, client time.Duration // processor time of the latest come; node 0: not known
+}
+
+// member is a client that is there.
+type member struct {
+	name load.Address
+	conn load.Conn
+	got  *load.Receiver
+}
+
+func newCrowd(g *load.Rig) *crowd { return &crowd{rig: g, setup: load.NewLatency()} }
 
 // together calls do with 0 to n-1, so many at a time, until one fails, and returns how many did not.
-func together(n, workers int, do func(i int) error) (done int, err error) {
-	var mu sync.Mutex
-	var group sync.WaitGroup
-	next := 0
-	for range workers {
-		group.Go(func() {
-			for {
-				mu.Lock()
-				i := next
-				next++
-				stop := i >= n || err != nil
-				mu.Unlock()
-				if stop {
-					return
-				}
-				failed := do(i)
-				mu.Lock()
-				if failed == nil {
-					done++
-				} else if err == nil {
-					err = failed
-				}
-				mu.Unlock()
+func together(n, workers int, do func(i int) error) (int, error) {
+	g, ctx := errgroup.WithContext(context.Background())
+	g.SetLimit(workers)
+	var done atomic.Int64
+	for i := 0; i < n && ctx.Err() == nil; i++ {
+		g.Go(func() error {
+			err := ctx.Err() // another may have failed while this one waited for its turn
+			if err == nil {
+				err = do(i)
 			}
+			if err == nil {
+				done.Add(1)
+			}
+			return err
 		})
 	}
-	group.Wait()
-	return done, err
+	err := g.Wait()
+	return int(done.Load()), err
 }
 
-// idle: many negotiated connections that do nothing, and what they do to two others.
-func idle(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
-	alone, err := beside(ctx, g, p, "alone: ")
-	if err != nil {
-		return alone, err
-	}
-	if err := g.Restart(ctx); err != nil {
-		return alone, err
-	}
-	before, _ := g.Settled(ctx)
-	begin := time.Now()
-	cpu, _ := g.Usage()
-	opened, err := dialMany(ctx, g, p.Conns, p.SetupLimit)
-	took := time.Since(begin)
-	after, known := g.Usage()
-	ms := []result.Metric{
-		{Name: "connections", Value: float64(opened), Better: result.Higher, Worst: true},
-		{Name: "connects", Unit: result.PerSecond, Value: float64(opened) / took.Seconds(), Better: result.Higher},
-	}
-	if rss, ok := g.Settled(ctx); ok && known && opened > 0 {
-		ms = append(ms,
-			result.Metric{Name: "node RSS per idle connection", Unit: result.Bytes, Value: float64(rss-before) / float64(opened), Better: result.Lower},
-			nanos("node CPU per connect", float64(after.CPU-cpu.CPU)/float64(opened)))
-	}
-	if err != nil {
-		return ms, err
-	}
-	with, err := beside(ctx, g, p, "with idle: ")
-	ms = slices.Concat(ms, alone, with)
-	for _, name := range []string{"delivered", result.CostMetric} {
-		a, b := value(alone, "alone: "+name), value(with, "with idle: "+name)
-		if a > 0 {
-			ms = append(ms, result.Metric{Name: name + ", with/alone", Unit: result.Ratio, Value: b / a})
+// join connects and subscribes a client. If it is stubborn, it tries again while ctx lasts when it was turned away or not
+// answered, after a while that grows, as clients do: a node may take more at once than it can answer so soon.
+func (w *crowd) join(ctx context.Context, id uint64, stubborn bool) (*member, error) {
+	begun := time.Now()
+	for tries := 1; ; tries++ {
+		m := &member{name: w.rig.Address("client", id), got: load.NewReceiver(0, 1, 0)}
+		var err error
+		m.conn, err = w.rig.Open(ctx, load.Subscribing, load.DialOptions{Sink: m.got, ReadBuffer: 2 << 10})
+		if err == nil {
+			if _, err = m.conn.Subscribe(ctx, 1, 0, func(int) load.Address { return m.name }); err != nil {
+				_ = m.conn.Close()
+			}
 		}
+		again := err != nil && stubborn && ctx.Err() == nil
+		w.mu.Lock()
+		if err == nil {
+			w.setup.Record(int64(time.Since(begun)))
+		}
+		if again {
+			if w.late++; w.late == 1 {
+				w.rig.Notes = append(w.rig.Notes, fmt.Sprintf("a client tried again: %v", err))
+			}
+		}
+		w.mu.Unlock()
+		if !again {
+			return m, err
+		}
+		_ = load.Sleep(ctx, rand.N(time.Duration(tries)*backOff))
 	}
-	return ms, err
 }
 
-// dialMany opens n idle connections, some at a time. It returns how many it got within limit.
-func dialMany(ctx context.Context, g *load.Rig, n int, limit time.Duration) (int, error) {
+// come has n clients join within a limit, so many at a time; if all come at once, they are stubborn. Half a crowd has no
+// time. What it took node and generator is noted: who takes more than the other sets the pace.
+func (w *crowd) come(ctx context.Context, n, workers int, limit time.Duration, word string) ([]*member, []result.Metric, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	opened, err := together(n, dialers, func(int) error {
-		_, err := g.Dial(ctx, load.Subscribing, load.DialOptions{ReadBuffer: 2 << 10})
+	all := make([]*member, n)
+	begun := time.Now()
+	node, known := w.rig.Usage()
+	own, _ := process.Client()
+	came, err := together(n, workers, func(i int) (err error) {
+		if all[i], err = w.join(ctx, uint64(i+1), workers == n); err != nil {
+			all[i], err = nil, fmt.Errorf("client %d: %w", i, err)
+		}
 		return err
 	})
-	if err != nil {
-		err = errors.Join(fmt.Errorf("%d of %d connections", opened, n), err)
+	took := time.Since(begun)
+	ours, _ := process.Client()
+	theirs, still := w.rig.Usage()
+	w.client = ours.CPU - own.CPU
+	if known && still {
+		w.node = theirs.CPU - node.CPU
+		w.rig.Notes = append(w.rig.Notes, fmt.Sprintf("%d clients %s in %v, in which the node took %v of processor time "+
+			"and the generator %v", came, word, took.Round(time.Millisecond), w.node.Round(time.Millisecond), w.client.Round(time.Millisecond)))
 	}
-	return opened, err
-}
-
-// beside measures one pair.
-func beside(ctx context.Context, g *load.Rig, p result.Params, prefix string) ([]result.Metric, error) {
-	p.Pairs = 1
-	ms, err := once(func(ctx context.Context, t *load.Traffic, p result.Params) error { return pairs(ctx, t, 1) })(ctx, g, p)
-	keep := []string{"delivered", result.OfferedMetric, "sent", result.CostMetric, "client CPU per delivered", "p50", "p99", "lost"}
-	ms = slices.DeleteFunc(ms, func(m result.Metric) bool { return !slices.Contains(keep, m.Name) })
-	for i := range ms {
-		ms[i].Name = prefix + ms[i].Name
+	ms := []result.Metric{{Name: "clients " + word, Value: float64(came), Better: result.Higher, Worst: true}}
+	switch {
+	case err == nil:
+		ms = append(ms, nanos("all "+word+" in", float64(took)))
+	case ctx.Err() != nil && took >= limit:
+		err = fmt.Errorf("%d of %d clients came within %v (--setup-limit): %w", came, n, limit, err)
 	}
-	return ms, err
-}
-
-// crowd is the clients of a storm: each holds a name of its own.
-type crowd struct {
-	rig   *load.Rig
-	names []load.Address
-	conns []load.Conn      // of those that are there
-	got   []*load.Receiver // likewise
-}
-
-const callRound = 3 // messages to each client after the storm
-
-// storm: all clients lose their sockets at once and come back at once, as after a network's hiccup. Afterwards each
-// gets what is meant for it exactly once: names that died with the old sockets get nothing.
-func storm(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.SetupLimit)
-	defer cancel()
-	w := &crowd{rig: g}
-	for i := range p.Conns {
-		w.names = append(w.names, g.Address("client", uint64(i+1)))
-	}
-	defer w.fall()
-	ms, _, err := w.come(ctx, "connected", dialers)
-	if err != nil {
-		return ms, fmt.Errorf("before the storm: %w", err)
-	}
-	calm, err := w.call(ctx)
-	if err != nil {
-		return ms, fmt.Errorf("before the storm: %w", err)
-	}
-	before, _ := g.Usage()
-	w.fall()
-	back, setup, err := w.come(ctx, "back", len(w.names))
-	ms = slices.Concat(ms, back, setup)
-	if err != nil {
-		return append(ms, calm.metrics()...), fmt.Errorf("after the storm: %w", err)
-	}
-	after, known := g.Usage()
-	calls, err := w.call(ctx)
-	ms = append(ms, called{calls.missed + calm.missed, calls.twice + calm.twice}.metrics()...)
-	if err != nil {
-		err = fmt.Errorf("after the storm: %w", err)
-	}
-	if known {
-		ms = append(ms, nanos("node CPU per comeback", float64(after.CPU-before.CPU)/float64(p.Conns)),
-			result.Metric{Name: "node RSS peak", Unit: result.Bytes, Value: float64(after.Peak), Better: result.Lower})
-		if rss, ok := g.Settled(ctx); ok {
-			ms = append(ms, result.Metric{Name: "RSS growth", Unit: result.Bytes, Value: float64(rss - before.RSS), Better: result.Lower})
-		}
-	}
-	return ms, err
-}
-
-// come connects and subscribes all clients, so many at a time. It returns how many came and how long it took, in the
-// word for it, and how long each took, from dialling to the confirmed name. Half a crowd has no time. Who is not
-// answered in its own time tries again, as clients do: a node may take more at once than it can answer so soon.
-func (w *crowd) come(ctx context.Context, word string, workers int) (all, each []result.Metric, err error) {
-	took := make([]time.Duration, len(w.names))
-	w.conns, w.got = make([]load.Conn, len(w.names)), make([]*load.Receiver, len(w.names))
-	var late atomic.Int64
-	var reason atomic.Value
-	begin := time.Now()
-	came, err := together(len(w.names), workers, func(i int) error {
-		at := time.Now()
-		err := w.one(ctx, i)
-		for ; errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil; err = w.one(ctx, i) {
-			late.Add(1)
-			reason.CompareAndSwap(nil, err.Error())
-		}
-		if err != nil {
-			return fmt.Errorf("client %d: %w", i, err)
-		}
-		took[i] = time.Since(at)
-		return nil
-	})
-	all = []result.Metric{{Name: "clients " + word, Value: float64(came), Better: result.Higher, Worst: true}}
-	if err == nil {
-		all = append(all, nanos("all "+word+" in", float64(time.Since(begin))))
-	}
-	setup := load.NewLatency()
-	for _, d := range took {
-		if d > 0 {
-			setup.Record(int64(d))
-		}
-	}
-	each = setups(setup)
-	if n := late.Load(); n > 0 {
-		each = append(each, result.Metric{Name: "setups timed out", Value: float64(n), Better: result.Lower, Worst: true})
-		w.rig.Notes = append(w.rig.Notes, fmt.Sprintf("%d times a client was not answered and tried again: %v", n, reason.Load()))
-	}
-	return all, each, err
-}
-
-// one connects and subscribes client i.
-func (w *crowd) one(ctx context.Context, i int) error {
-	w.got[i] = load.NewReceiver(0, 1, 0)
-	c, err := w.rig.Open(ctx, load.Subscribing, load.DialOptions{Sink: w.got[i], ReadBuffer: 2 << 10})
-	if err == nil {
-		w.conns[i] = c
-		_, err = c.Subscribe(ctx, 1, 0, func(int) load.Address { return w.names[i] })
-	}
-	return err
+	return all, ms, err
 }
 
 // setups are the times that clients took to come.
-func setups(l *load.Latency) []result.Metric {
-	if l.Count() == 0 {
-		return nil
+func (w *crowd) setups() (ms []result.Metric) {
+	if w.setup.Count() > 0 {
+		ms = append(ms, nanos("setup p50", float64(w.setup.Quantile(50))), nanos("setup p99", float64(w.setup.Quantile(99))))
 	}
-	return []result.Metric{nanos("setup p50", float64(l.Quantile(50))), nanos("setup p99", float64(l.Quantile(99)))}
+	if w.late > 0 {
+		ms = append(ms, result.Metric{Name: "setups timed out", Value: float64(w.late), Better: result.Lower, Worst: true})
+	}
+	return ms
 }
 
-// fall closes all sockets without a word.
-func (w *crowd) fall() {
-	for _, c := range w.conns {
-		if c != nil {
-			_ = c.Close()
+// leave closes the sockets of all without a word.
+func leave(all []*member) {
+	for _, m := range all {
+		if m != nil {
+			_ = m.conn.Close()
 		}
 	}
-	w.conns = nil
 }
 
-// called is what became of the messages to a crowd.
+// called is what became of the messages to clients.
 type called struct{ missed, twice uint64 }
 
-func (c called) metrics() []result.Metric {
-	return []result.Metric{
-		{Name: "lost", Value: float64(c.missed), Better: result.Lower, Worst: true},
-		{Name: "duplicates", Value: float64(c.twice), Better: result.Lower, Worst: true},
-	}
-}
-
-// call publishes to all names, some messages each, and counts what did not come and what came more often; nothing when
+// call publishes to all names, rounds messages each, and counts what did not come and what came more often; nothing when
 // it ends early.
-func (w *crowd) call(ctx context.Context) (called, error) {
-	conn, err := w.rig.Open(ctx, load.Publishing, load.DialOptions{})
+func (w *crowd) call(ctx context.Context, all []*member, rounds int) (called, error) {
+	conn, err := w.rig.Open(ctx, load.Publishing, load.DialOptions{ReadBuffer: 2 << 10})
 	if err != nil {
 		return called{}, err
 	}
 	defer conn.Close()
-	pub, err := conn.Publisher(load.Message{From: w.rig.Name("caller", 1), To: w.names, Size: 64, IdentitySize: 64})
+	msg := load.Message{From: w.rig.Address("caller", rand.Uint64()), Size: 64, IdentitySize: 64}
+	for _, m := range all {
+		msg.To = append(msg.To, m.name)
+	}
+	pub, err := conn.Publisher(msg)
 	if err != nil {
 		return called{}, err
 	}
 	const batch = 64
-	total := callRound * len(w.names)
+	total := rounds * len(all)
 	for i := 0; i < total; i += batch {
 		if err := pub.Send(uint64(i), min(batch, total-i), load.Now(), 0); err != nil {
 			return called{}, err
 		}
 	}
-	for end := time.Now().Add(load.DrainQuiet); time.Now().Before(end); {
-		if w.count().missed == 0 {
-			// A ghost's copy would have gone the same way at the same time; a little later it has arrived.
-			err := load.Sleep(ctx, 20*time.Millisecond)
-			return w.count(), err
+	now, moved := heard(all, rounds), time.Now()
+	for now.missed > 0 && time.Since(moved) < guestLimit {
+		if err := load.Sleep(ctx, time.Millisecond); err != nil {
+			return called{}, errors.Join(err, fmt.Errorf("%d messages were under way", now.missed))
 		}
-		if err := load.Sleep(ctx, 5*time.Millisecond); err != nil {
-			return called{}, errors.Join(err, fmt.Errorf("%d messages were under way", w.count().missed))
+		if n := heard(all, rounds); n != now {
+			now, moved = n, time.Now()
 		}
 	}
-	return w.count(), nil
+	return now, nil
 }
 
-func (w *crowd) count() (sum called) {
-	for _, r := range w.got {
-		switch n, _ := r.Total(); {
-		case n < callRound:
-			sum.missed += callRound - n
-		case n > callRound:
-			sum.twice += n - callRound
-		}
+func heard(all []*member, rounds int) (sum called) {
+	for _, m := range all {
+		n, _ := m.got.Total()
+		sum.missed += max(uint64(rounds), n) - n
+		sum.twice += max(uint64(rounds), n) - uint64(rounds)
 	}
 	return sum
+}
+
+// visits is a phase in which clients come and go at so many a second, at most some at a time; those who are there at its
+// end finish.
+func (w *crowd) visits(ctx context.Context, rate int, length time.Duration) load.Phase {
+	var work sync.WaitGroup
+	var stop context.CancelFunc
+	busy := make(chan struct{}, companions)
+	return load.Phase{Length: length,
+		Begin: func() {
+			ctx, stop = context.WithCancel(ctx)
+			work.Go(func() {
+				tick := time.NewTicker(time.Second / time.Duration(rate))
+				defer tick.Stop()
+				for id := uint64(1); ; id++ {
+					select {
+					case <-tick.C:
+					case <-ctx.Done():
+						return
+					}
+					select {
+					case busy <- struct{}{}:
+						work.Go(func() { w.note(w.visit(ctx, id)); <-busy })
+					default: // the rate reached will show it
+					}
+				}
+			})
+		},
+		End: func() { stop(); work.Wait() }}
+}
+
+// visit is that of one client: it connects, subscribes, gets a message from another connection, and leaves: every second
+// one in order (the name is withdrawn first), the others abruptly.
+func (w *crowd) visit(ctx context.Context, id uint64) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), guestLimit)
+	defer cancel()
+	m, err := w.join(ctx, id, false)
+	if err != nil {
+		return err
+	}
+	defer m.conn.Close()
+	switch lost, err := w.call(ctx, []*member{m}, 1); {
+	case err != nil:
+		return fmt.Errorf("a guest's message: %w", err)
+	case lost.missed > 0:
+		return errors.New("a guest's message did not come")
+	case id%2 == 0:
+		return nil
+	}
+	_, err = m.conn.Unsubscribe(ctx, 1, 0, func(int) load.Address { return m.name })
+	return err
+}
+
+// note counts how a visit ended, and notes why the first failed.
+func (w *crowd) note(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil {
+		w.served++
+	} else if w.failed++; w.failed <= 3 {
+		w.rig.Notes = append(w.rig.Notes, fmt.Sprintf("a client failed: %v", err))
+	}
+}
+
+// visited tells of visits over their span.
+func (w *crowd) visited(s load.Span) []result.Metric {
+	return append([]result.Metric{
+		{Name: "clients served", Value: float64(w.served), Better: result.Higher, Worst: true},
+		{Name: "clients served a second", Unit: result.PerSecond, Value: float64(w.served) / s.Seconds(), Better: result.Higher},
+		{Name: "clients failed", Value: float64(w.failed), Better: result.Lower, Worst: true},
+	}, w.setups()...)
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -23,122 +24,130 @@ const maxDocument = 1 << 20
 // document is a YAML file being read: its name stands in every error.
 type document struct{ name string }
 
-// list is what one or several values of a file stand for.
-type list []*yaml.Node
-
-// UnmarshalYAML takes a single value for a list of one.
-func (l *list) UnmarshalYAML(n *yaml.Node) error {
-	if *l = append(list{}, n.Content...); n.Kind != yaml.SequenceNode {
-		*l = list{n}
-	}
-	return nil
-}
-
 // at prefixes an error with file, line and column.
-func (d document) at(n *yaml.Node, format string, args ...any) error {
-	return fmt.Errorf("%s:%d:%d: %w", d.name, n.Line, n.Column, fmt.Errorf(format, args...))
+func (d document) at(n *yaml.Node, err error) error {
+	return fmt.Errorf("%s:%d:%d: %w", d.name, n.Line, n.Column, err)
 }
 
 // isFile tells a path from the name of something built in.
 func isFile(name string) bool { return slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(name)) }
 
-// open reads the mapping at the top of the file that d names, which is built in below folder unless it is a path.
-func (d document) open(folder string) (*yaml.Node, error) {
+// open reads the file that d names, which is built in below folder unless it is a path, into the struct at out.
+func (d document) open(folder string, out any) error {
 	b, err := fs.ReadFile(files, folder+"/"+d.name+".yaml")
 	if isFile(d.name) {
 		b, err = os.ReadFile(d.name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.name, err)
+		return fmt.Errorf("%s: %w", d.name, err)
 	}
-	return d.parse(b)
+	return d.parse(b, out)
 }
 
-func (d document) parse(b []byte) (*yaml.Node, error) {
+// parse reads text into a struct, whose fields are all the keys that there may be. Types that have rules of their own
+// check them in UnmarshalYAML.
+func (d document) parse(b []byte, out any) error {
 	if len(b) > maxDocument {
-		return nil, fmt.Errorf("%s: %d bytes, want at most %d", d.name, len(b), maxDocument)
+		return fmt.Errorf("%s: %d bytes, want at most %d", d.name, len(b), maxDocument)
 	}
-	var n yaml.Node
-	if err := yaml.Unmarshal(b, &n); err != nil {
-		return nil, fmt.Errorf("%s: %s", d.name, strings.TrimPrefix(err.Error(), "yaml: "))
-	}
-	if n.Kind != yaml.DocumentNode || len(n.Content) != 1 || n.Content[0].Kind != yaml.MappingNode {
-		return nil, fmt.Errorf("%s: want a mapping of keys to values", d.name)
-	}
-	return n.Content[0], nil
-}
-
-// into reads a mapping into the struct at out, whose fields are all the keys that there may be.
-func (d document) into(n *yaml.Node, out any) error {
-	var keys []string
-	for f := range reflect.TypeOf(out).Elem().Fields() {
-		keys = append(keys, cmp.Or(f.Tag.Get("yaml"), strings.ToLower(f.Name)))
-	}
-	err := d.fields(n, func(key, _ *yaml.Node) error {
-		if !slices.Contains(keys, key.Value) {
-			return d.at(key, "no key %q%s", key.Value, suggest.Hint(key.Value, keys))
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	err = n.Load(out)
+	err := yaml.Load(b, out, yaml.WithKnownFields())
 	var wrong *yaml.LoadError
 	if errors.As(err, &wrong) {
-		return fmt.Errorf("%s:%d:%d: %s", d.name, wrong.Mark.Line, wrong.Mark.Column, wrong.Message)
+		return fmt.Errorf("%s:%d:%d: %s", d.name, wrong.Mark.Line, wrong.Mark.Column, inWords(wrong.Message))
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.name, err)
+	}
+	return nil
 }
 
-// fields calls take for each key of a mapping. A key that comes twice is an error.
-func (d document) fields(n *yaml.Node, take func(key, value *yaml.Node) error) error {
-	if n.Kind != yaml.MappingNode {
-		return d.at(n, "want a mapping of keys to values")
+var (
+	unknownKey = regexp.MustCompile(`^field (.*) not found in type scenario\.(\w+)$`)
+	wrongKind  = regexp.MustCompile(`^cannot construct .* into (\S+)$`)
+)
+
+// inWords says what the reader of YAML says of types in words of the file.
+func inWords(message string) string {
+	if m := unknownKey.FindStringSubmatch(message); m != nil {
+		var keys []string
+		for _, t := range []reflect.Type{reflect.TypeFor[scenarioFile](), reflect.TypeFor[suiteFile](), reflect.TypeFor[runFile]()} {
+			for i := 0; t.Name() == m[2] && i < t.NumField(); i++ {
+				keys = append(keys, cmp.Or(t.Field(i).Tag.Get("yaml"), strings.ToLower(t.Field(i).Name)))
+			}
+		}
+		return fmt.Sprintf("no key %q%s", m[1], suggest.Hint(m[1], keys))
 	}
-	seen := map[string]bool{}
+	if m := wrongKind.FindStringSubmatch(message); m != nil {
+		switch {
+		case strings.HasPrefix(m[1], "[]"):
+			return "want a list"
+		case strings.HasPrefix(m[1], "scenario."):
+			return "want a mapping of keys to values"
+		}
+		return "want a single value"
+	}
+	return message
+}
+
+// settings are parameters and their values as they are written, for cases that are not known yet.
+type settings []setting
+
+type setting struct{ key, value *yaml.Node }
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (s *settings) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind != yaml.MappingNode {
+		return errors.New("want a mapping of keys to values")
+	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		key := n.Content[i]
-		if key.Kind != yaml.ScalarNode {
-			return d.at(key, "a key has to be a word")
+		key, value := n.Content[i], n.Content[i+1]
+		switch {
+		case key.Kind != yaml.ScalarNode || value.Kind != yaml.ScalarNode:
+			return fmt.Errorf("%s: want a single value", key.Value)
+		case slices.ContainsFunc(*s, func(o setting) bool { return o.key.Value == key.Value }):
+			return fmt.Errorf("%s stands here twice", key.Value)
 		}
-		if seen[key.Value] {
-			return d.at(key, "%s stands here twice", key.Value)
+		*s = append(*s, setting{key, value})
+	}
+	return nil
+}
+
+// apply gives p its values. uses are the keys that have an effect, nil: all; others are an error, or left out.
+func (d document) apply(s settings, p *result.Params, uses []string, leaveOut bool) error {
+	for _, one := range s {
+		if uses != nil && !slices.Contains(uses, one.key.Value) {
+			if leaveOut {
+				continue
+			}
+			return d.at(one.key, fmt.Errorf("this scenario does not read %q%s", one.key.Value, suggest.Hint(one.key.Value, uses)))
 		}
-		seen[key.Value] = true
-		if err := take(key, n.Content[i+1]); err != nil {
-			return err
+		if err := p.Set(one.key.Value, one.value.Value); err != nil {
+			return d.at(one.value, err)
 		}
 	}
 	return nil
 }
 
-func (d document) text(n *yaml.Node) (string, error) {
-	if n.Kind != yaml.ScalarNode {
-		return "", d.at(n, "want a single value")
-	}
-	return n.Value, nil
-}
+// maxCases bounds the cases of one scenario, and the runs of a suite.
+const maxCases = 256
 
-// params applies the keys of a mapping, if there is one, to p. uses are the keys that have an effect; others are an
-// error, unless they may be left out.
-func (d document) params(n *yaml.Node, p *result.Params, uses []string, others bool) error {
-	if n.IsZero() {
-		return nil
+// cases are those of a list, each of which changes start; no list: start alone.
+func (d document) cases(each []settings, start result.Params, uses []string) ([]result.Params, error) {
+	switch {
+	case each == nil:
+		return []result.Params{start}, nil
+	case len(each) == 0:
+		return nil, fmt.Errorf("%s: a scenario without cases does nothing", d.name)
+	case len(each) > maxCases:
+		return nil, fmt.Errorf("%s: %d cases of a scenario: want at most %d", d.name, len(each), maxCases)
 	}
-	return d.fields(n, func(key, value *yaml.Node) error {
-		text, err := d.text(value)
-		switch {
-		case err != nil:
-			return err
-		case uses != nil && !slices.Contains(uses, key.Value) && others:
-			return nil
-		case uses != nil && !slices.Contains(uses, key.Value):
-			return d.at(key, "this scenario does not read %q%s", key.Value, suggest.Hint(key.Value, uses))
+	var all []result.Params
+	for _, s := range each {
+		p := start
+		if err := d.apply(s, &p, uses, false); err != nil {
+			return nil, err
 		}
-		if err := p.Set(key.Value, text); err != nil {
-			return d.at(value, "%w", err)
-		}
-		return nil
-	})
+		all = append(all, p)
+	}
+	return all, nil
 }

@@ -221,11 +221,11 @@ func TestRefusingNodesAreReported(t *testing.T) {
 		serve func(net.Conn)
 		want  string
 	}{
-		{"hangs up", func(c net.Conn) { _ = c.Close() }, "it hung up without a word on plain HTTP/2: a listener with TLS (slim-bench speaks none yet: give one with tls: insecure: true)"},
+		{"hangs up", func(c net.Conn) { _ = c.Close() }, "it hung up without a word: a listener with TLS (https:// or wss://), another protocol"},
 		{"speaks HTTP/1.1", func(c net.Conn) { _, _ = c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")) },
-			`a web server or a proxy that speaks HTTP/1 only: it answered "HTTP/1.1 400 Bad Request"; give the address of a node's dataplane listener`},
+			`it answered "HTTP/1.1 400 Bad Request": a listener for WebSocket (ws://, wss://), a web server or a proxy; give the address of a node's`},
 		{"expects TLS", func(c net.Conn) { _, _ = c.Write([]byte{21, 3, 3, 0, 2, 2, 70}); _ = c.Close() },
-			"this seems to be a listener with TLS: it answered with a TLS alert; slim-bench speaks none yet: give a listener without it (tls: insecure: true)"},
+			"this seems to be a listener with TLS: it answered with a TLS alert; give https:// or wss://"},
 		{"says nothing", func(net.Conn) {}, "check the address, and see the node's log (not done within 20s"},
 	} {
 		t.Run(c.name, func(t *testing.T) { simulated(t, func(t *testing.T) { refused(t, c.serve, c.want) }) })
@@ -270,7 +270,7 @@ func TestStallInTheMidstEndsTheMeasurement(t *testing.T) {
 		plan := Plan{Targets: []load.Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *result.Params) { p.Duration = time.Hour })}}, Rounds: 1}
 		var silent time.Time
 		plan.Progress = func(g Progress) {
-			if g.Rate > 0 && silent.IsZero() {
+			if g.Sample.Delivered > 0 && silent.IsZero() {
 				silent = time.Now()
 				proxy.Silence()
 			}
@@ -296,7 +296,7 @@ func TestInterruptInTheMidstKeepsWhatWasMeasured(t *testing.T) {
 		plan := Plan{Targets: []load.Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: quick(func(p *result.Params) { p.Duration = time.Hour })}}, Rounds: 1}
 		samples := 0
 		plan.Progress = func(g Progress) {
-			if g.Rate > 0 {
+			if g.Sample.Delivered > 0 {
 				if samples++; samples == 2 {
 					cancel()
 				}

@@ -38,7 +38,7 @@ func TestInterruptInTheWarmUpKeepsWhatThereIs(t *testing.T) {
 		"table": "small table: delivered",
 	} {
 		t.Run(scenario, func(t *testing.T) {
-			n := interrupted(t, scenario, quick(func(p *result.Params) { p.Warmup, p.Names = time.Minute, 2000 }), func(g Progress) bool { return g.Rate > 0 })
+			n := interrupted(t, scenario, quick(func(p *result.Params) { p.Warmup, p.Names = time.Minute, 2000 }), func(g Progress) bool { return g.Sample.Delivered > 0 })
 			if m, ok := n.Metric(metric); !ok || m.Value <= 0 || len(n.Rounds[0].Samples) == 0 {
 				t.Errorf("%s: got %+v and %d samples", metric, m, len(n.Rounds[0].Samples))
 			}

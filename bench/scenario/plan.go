@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
@@ -22,6 +23,10 @@ type Plan struct {
 	MaxRounds int
 	// Optional are names of nodes that cases and conditions may have although no target is called so.
 	Optional []string
+	// Transports are further ways by which the first node is to be measured; see Ways.
+	Transports []string
+	// StopAtFailure ends the run when a condition fails.
+	StopAtFailure bool
 	// Progress is called at the begin and end of each measurement and with each of its samples, from the goroutine that
 	// measures; nil: nobody is told.
 	Progress func(Progress)
@@ -40,9 +45,7 @@ type Progress struct {
 	Step    Step
 	Elapsed time.Duration // since the run began
 	Left    time.Duration // estimate for the rest of the run
-	Rate    float64       // deliveries a second, of the latest sample; 0 between measurements
-	P99     time.Duration // of the same
-	Lost    uint64        // known to be missing in this measurement
+	Sample  load.Sample   // the latest; zero at the begin and end of a measurement
 	Done    bool          // this measurement has ended
 }
 
@@ -68,6 +71,19 @@ func (c Case) skip(t load.Target) string {
 		return "speaks SLIM only"
 	}
 	return ""
+}
+
+// Ways adds the first node once more for each transport. It must be one that is started with a configuration of ours.
+func (p *Plan) Ways() error {
+	for _, way := range p.Transports {
+		t := p.Targets[0]
+		if t.Dialer.Protocol() != load.SLIM || !strings.Contains(t.Command.Text, "{config}") {
+			return fmt.Errorf("%s is measured by %s only where it is started with {config}", t.Name, way)
+		}
+		t.Name, t.Command.Transport = way, way
+		p.Targets = append(p.Targets, t)
+	}
+	return nil
 }
 
 // Check finds names of nodes that are none of the plan's: a condition on one would hold, as nothing could be held against
@@ -174,6 +190,9 @@ func (u *execution) rounds(ctx context.Context) error {
 			if err := u.turns(ctx, round, i, todo[at+1:], todo); err != nil {
 				return errors.Join(u.failed, err)
 			}
+			if u.StopAtFailure && u.results.Broken(i, u.Cases[i].Require, max(u.Rounds, u.MaxRounds)) {
+				return u.failed
+			}
 		}
 		if round >= u.Rounds {
 			todo = slices.DeleteFunc(todo, func(i int) bool { return !u.results.Unclear(i, u.Cases[i].Require, round) })
@@ -203,7 +222,7 @@ func (u *execution) turns(ctx context.Context, round, i int, later, all []int) e
 		}
 		tell(Progress{})
 		ms, course, err := measure(ctx, c, u.Targets[k], func(s load.Sample) {
-			tell(Progress{Rate: s.Delivered, P99: time.Duration(s.P99), Lost: s.Lost})
+			tell(Progress{Sample: s})
 		})
 		course.Number, course.Turn = round, turn
 		switch {
@@ -262,6 +281,6 @@ func measure(ctx context.Context, c Case, t load.Target, progress func(load.Samp
 	g.Progress = progress
 	ms, err := c.Scenario.Run(ctx, g, c.Params)
 	err = errors.Join(err, g.Close())
-	course.Samples, course.Curve, course.Notes = g.Samples, g.Curve, g.Notes
+	course.Samples, course.Curve, course.Histogram, course.Notes = g.Samples, g.Curve, g.Histogram, g.Notes
 	return ms, course, err
 }

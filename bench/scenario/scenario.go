@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,106 +30,73 @@ type Kind struct {
 }
 
 // Keys of Params that scenarios with traffic read.
-var (
-	pacing  = []string{"inflight", "rate", "duration", "warmup"}
-	message = append([]string{"size", "identity", "identity-size"}, pacing...)
+const (
+	pacing  = " inflight rate duration warmup"
+	message = " size identity identity-size" + pacing
+	courses = " total-rate stages count" // of scenarios that measure once
 )
 
 // kinds returns all kinds in the order of their lists.
 func kinds() []Kind {
-	return []Kind{
-		// Senders and receivers in pairs, each message for one receiver.
-		{
-			kind: "p2p", Uses: slices.Concat([]string{"pairs"}, message), Blind: true, Nats: true,
-			Label: func(p result.Params) string {
-				return fmt.Sprintf("%d→%d %s, %s", p.Pairs, p.Pairs, p.Message(), p.Pace())
-			},
-			Run: once(func(ctx context.Context, t *load.Traffic, p result.Params) error { return pairs(ctx, t, p.Pairs) }),
-		},
-		// One sender, each message for all members of a group.
-		{
-			kind: "fanout", Uses: slices.Concat([]string{"fanout"}, message), Blind: true, Nats: true,
-			Label: func(p result.Params) string { return fmt.Sprintf("1→%d %s, %s", p.Fanout, p.Message(), p.Pace()) },
-			Run:   once(func(ctx context.Context, t *load.Traffic, p result.Params) error { return group(ctx, t, p.Fanout, 1) }),
-		},
-		// Many senders, one receiver. Order is judged for each sender.
-		{
-			kind: "fanin", Uses: slices.Concat([]string{"senders"}, message), Blind: true, Nats: true,
-			Label: func(p result.Params) string { return fmt.Sprintf("%d→1 %s, %s", p.Senders, p.Message(), p.Pace()) },
-			Run:   once(fanin),
-		},
-		{
-			kind: "anycast", Uses: slices.Concat([]string{"instances"}, message), Run: anycast,
-			Label: func(p result.Params) string {
-				return fmt.Sprintf("1→any of %d %s, %s", p.Instances, p.Message(), p.Pace())
-			},
-		},
-		// Several groups beside each other, each with members and senders of its own.
-		{
-			kind: "groups", Uses: slices.Concat([]string{"groups", "members", "senders"}, message), Blind: true, Nats: true,
-			Label: func(p result.Params) string {
-				return fmt.Sprintf("%d groups of %d, %d senders each, %s, %s", p.Groups, p.Members, p.Senders, p.Message(), p.Pace())
-			},
-			Run: once(func(ctx context.Context, t *load.Traffic, p result.Params) error {
-				for range p.Groups {
-					if err := group(ctx, t, p.Members, p.Senders); err != nil {
-						return err
-					}
-				}
-				return nil
-			}),
-		},
-		// Short and long messages of one sender behind each other. The long ones shall not break order, nor hold the
-		// short ones up for longer than their bytes take.
-		{
-			kind: "mixed", Uses: slices.Concat([]string{"sizes", "pairs", "identity", "identity-size"}, pacing), Blind: true,
-			Label: func(p result.Params) string {
-				return fmt.Sprintf("%d→%d sizes %s %s, %s", p.Pairs, p.Pairs, p.Sizes, p.Identity, p.Pace())
-			},
-			Run: once(func(ctx context.Context, t *load.Traffic, p result.Params) error {
-				if p.Sizes == "" {
-					return errors.New("no sizes: give a mix such as 64:50,1K:30,64K:15,1M:5")
-				}
-				return pairs(ctx, t, p.Pairs)
-			}),
-		},
-		{
-			kind: "churn", Uses: slices.Concat([]string{"churn-rate"}, message), Run: churn,
-			Label: func(p result.Params) string {
-				return fmt.Sprintf("%d clients/s beside 1→1 %s, %s", p.ChurnRate, p.Message(), p.Pace())
-			},
-		},
-		{
-			kind: "storm", Uses: []string{"conns", "setup-limit"}, Run: storm,
-			Label: func(p result.Params) string { return fmt.Sprintf("%d clients come back at once", p.Conns) },
-		},
-		{
-			kind: "idle", Uses: slices.Concat([]string{"conns", "size", "identity"}, pacing, []string{"setup-limit"}), Run: idle,
-			Label: func(p result.Params) string {
-				return fmt.Sprintf("%d idle, beside 1→1 %s, %s", p.Conns, p.Message(), p.Pace())
-			},
-		},
-		{
-			kind: "table", Uses: strings.Fields("names holders size identity inflight duration warmup setup-limit"), Run: table,
-			Label: func(p result.Params) string {
-				return fmt.Sprintf("%d names on %d connections, %s, %s", p.Names, p.Holders, p.Message(), p.Pace())
-			},
-		},
-		{
-			kind: "slow", Uses: strings.Fields("fanout size identity inflight rate stall stall-rate duration warmup"), Run: slow,
-			Label: func(p result.Params) string {
-				how := "stalled"
-				if p.StallRate > 0 {
-					how = fmt.Sprintf("reading %s/s", load.SizeText(p.StallRate))
-				}
-				return fmt.Sprintf("1→%d %s, %s, one member %s for %v", p.Fanout, p.Message(), p.Pace(), how, p.Stall)
-			},
-		},
-		{
-			kind: "soak", Uses: slices.Concat([]string{"pairs", "fanout", "churn-rate"}, message), Run: soak,
-			Label: func(p result.Params) string {
-				return fmt.Sprintf("%d→%d and 1→%d, %s, %s, %d clients/s, for %v", p.Pairs, p.Pairs, p.Fanout, p.Message(), p.Pace(), p.ChurnRate, p.Duration)
-			},
-		},
+	var all []Kind
+	type runs = func(context.Context, *load.Rig, result.Params) ([]result.Metric, error)
+	add := func(kind, uses string, label func(p result.Params) string, run runs) *Kind {
+		all = append(all, Kind{kind: kind, Uses: strings.Fields(uses), Label: label, Run: run})
+		return &all[len(all)-1]
 	}
+	// traffic adds one that is nothing but messages between some cells, which any node can carry.
+	traffic := func(kind, uses, label string, cells func(p result.Params) cells) {
+		k := add(kind, uses, func(p result.Params) string {
+			c := cells(p)
+			s := strings.NewReplacer("N", fmt.Sprint(c.n), "M", fmt.Sprint(c.members), "S", fmt.Sprint(c.senders)).Replace(label)
+			return fmt.Sprintf("%s %s, %s", s, p.Message(), p.Pace())
+		}, once(cells))
+		k.Blind, k.Nats = true, kind != "mixed"
+	}
+	// Senders and receivers in pairs, each message for one receiver.
+	traffic("p2p", "pairs"+message+courses, "N→N", func(p result.Params) cells { return cells{n: p.Pairs, members: 1, senders: 1} })
+	// One sender, each message for all members of a group.
+	traffic("fanout", "fanout"+message+courses, "1→M", func(p result.Params) cells {
+		return cells{n: 1, members: p.Fanout, senders: 1, all: true}
+	})
+	// Many senders, one receiver. Order is judged for each sender.
+	traffic("fanin", "senders"+message+courses, "S→1", func(p result.Params) cells {
+		return cells{n: 1, members: 1, senders: p.Senders}
+	})
+	add("anycast", "instances"+message+courses, func(p result.Params) string {
+		return fmt.Sprintf("1→any of %d %s, %s", p.Instances, p.Message(), p.Pace())
+	}, anycast)
+	// Several groups beside each other, each with members and senders of its own.
+	traffic("groups", "groups members senders"+message+courses, "N groups of M, S senders each,", func(p result.Params) cells {
+		return cells{n: p.Groups, members: p.Members, senders: p.Senders, all: true}
+	})
+	// Short and long messages of one sender one after the other. The long ones shall not break order, nor hold the short
+	// ones up for longer than their bytes take.
+	traffic("mixed", "sizes pairs identity identity-size"+pacing+courses, "N→N", func(p result.Params) cells {
+		return cells{n: p.Pairs, members: 1, senders: 1}
+	})
+	add("churn", "churn-rate"+message, func(p result.Params) string {
+		return fmt.Sprintf("%d clients/s beside 1→1 %s, %s", p.ChurnRate, p.Message(), p.Pace())
+	}, churn)
+	add("storm", "conns setup-limit", func(p result.Params) string { return fmt.Sprintf("%d clients come back at once", p.Conns) }, storm)
+	add("idle", "conns size identity setup-limit"+pacing, func(p result.Params) string {
+		return fmt.Sprintf("%d idle, beside 1→1 %s, %s", p.Conns, p.Message(), p.Pace())
+	}, idle)
+	add("table", "names holders size identity inflight duration warmup setup-limit", func(p result.Params) string {
+		return fmt.Sprintf("%d names on %d connections, %s, %s", p.Names, p.Holders, p.Message(), p.Pace())
+	}, table)
+	add("slow", "fanout size identity stall stall-rate"+pacing, func(p result.Params) string {
+		how := "stalled"
+		if p.StallRate > 0 {
+			how = fmt.Sprintf("reading %s/s", load.SizeText(p.StallRate))
+		}
+		return fmt.Sprintf("1→%d %s, %s, one member %s for %v", p.Fanout, p.Message(), p.Pace(), how, p.Stall)
+	}, slow)
+	add("search", "pairs size identity identity-size total-rate p99-bound duration warmup", func(p result.Params) string {
+		return fmt.Sprintf("%d→%d %s, highest rate with a p99 of %v", p.Pairs, p.Pairs, p.Message(), p.P99Bound)
+	}, search)
+	add("soak", "pairs fanout churn-rate"+message, func(p result.Params) string {
+		return fmt.Sprintf("%d→%d and 1→%d, %s, %s, %d clients/s, for %v", p.Pairs, p.Pairs, p.Fanout, p.Message(), p.Pace(), p.ChurnRate, p.Duration)
+	}, soak)
+	return slices.Clip(all)
 }

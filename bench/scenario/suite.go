@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
@@ -18,6 +19,7 @@ type Suite struct {
 	Name, About       string
 	Rounds, MaxRounds int
 	Optional          []string // names of nodes that may be missing: conditions on them are skipped then
+	Transports        []string // by which the first node is measured as well; each is a node of that name
 	Runs              []SuiteRun
 }
 
@@ -30,7 +32,7 @@ type SuiteRun struct {
 }
 
 // Suites returns the names of the built-in suites, from the shortest to the longest.
-func Suites() []string { return []string{"smoke", "behaviour", "ci", "full"} }
+func Suites() []string { return []string{"smoke", "behaviour", "ci", "transports", "full"} }
 
 // suiteFile is a suite as it is written:
 //
@@ -39,15 +41,51 @@ func Suites() []string { return []string{"smoke", "behaviour", "ci", "full"} }
 //	rounds: 5                            # optional, 1
 //	max-rounds: 15                       # optional, rounds: how far doubt about a condition may go
 //	optional-nodes: [base]               # optional: may be missing, and conditions on them are skipped then
+//	transports: [tls, ws]                # optional: the first node once more by each of these, as a node of that name
 //	defaults: {duration: 1s}             # optional: for all runs whose scenario reads the key
 //	runs: [...]
 type suiteFile struct {
 	Suite, About string
-	Rounds       yaml.Node
-	MaxRounds    yaml.Node `yaml:"max-rounds"`
-	Optional     []string  `yaml:"optional-nodes"`
-	Defaults     yaml.Node
-	Runs         list
+	Rounds       rounds
+	MaxRounds    rounds   `yaml:"max-rounds"`
+	Optional     []string `yaml:"optional-nodes"`
+	Transports   []transport
+	Defaults     settings
+	Runs         []runFile
+}
+
+// rounds is how many rounds a suite may ask for; 0: it does not.
+type rounds int
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (r *rounds) UnmarshalYAML(n *yaml.Node) error {
+	return load.ParseWhole((*int)(r), n.Value, 1, 1000)
+}
+
+// transport is one of process.Transports.
+type transport string
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (t *transport) UnmarshalYAML(n *yaml.Node) error {
+	if *t = transport(n.Value); !slices.Contains(process.Transports(), n.Value) {
+		return fmt.Errorf("no transport %q%s", n.Value, suggest.Hint(n.Value, process.Transports()))
+	}
+	return nil
+}
+
+// required is a condition, and where it stands.
+type required struct {
+	result.Condition
+	at *yaml.Node
+}
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (r *required) UnmarshalYAML(n *yaml.Node) (err error) {
+	r.at = n
+	if r.Condition, err = result.ParseCondition(n.Value); err == nil {
+		err = r.Known()
+	}
+	return err
 }
 
 // runFile is an entry of runs:
@@ -57,9 +95,10 @@ type suiteFile struct {
 //	nodes: [floor, base]             # optional: beside which other nodes; [] for none
 //	require: ["lost <= 0", "node CPU per delivered / floor <= 2"]
 type runFile struct {
-	Scenario       yaml.Node
-	Cases, Require list
-	Nodes          list
+	Scenario yaml.Node
+	Cases    []settings
+	Require  []required
+	Nodes    []string
 }
 
 // LoadSuite returns the built-in suite of that name, or the one of a file whose name ends in .yaml.
@@ -67,46 +106,28 @@ func LoadSuite(name string) (Suite, error) {
 	if !isFile(name) && !slices.Contains(Suites(), name) {
 		return Suite{}, fmt.Errorf("no suite %q%s (slim-bench list)", name, suggest.Hint(name, Suites()))
 	}
+	var f suiteFile
 	d := document{name}
-	n, err := d.open("suites")
-	if err != nil {
+	if err := d.open("suites", &f); err != nil {
 		return Suite{}, err
 	}
-	return d.suite(n)
+	return d.suite(f)
 }
 
-// maxRounds bounds what a suite may ask for.
-const maxRounds = 1000
-
-func (d document) suite(n *yaml.Node) (Suite, error) {
-	var f suiteFile
-	s := Suite{Rounds: 1}
-	if err := d.into(n, &f); err != nil {
+func (d document) suite(f suiteFile) (Suite, error) {
+	s := Suite{Name: f.Suite, About: f.About, Optional: f.Optional, Rounds: max(int(f.Rounds), 1)}
+	s.MaxRounds = max(int(f.MaxRounds), s.Rounds)
+	for _, t := range f.Transports {
+		s.Transports = append(s.Transports, string(t))
+	}
+	if err := d.apply(f.Defaults, new(result.Params), nil, false); err != nil {
 		return s, err
 	}
-	s.Name, s.About, s.Optional = f.Suite, f.About, f.Optional
-	for _, c := range []struct {
-		from *yaml.Node
-		to   *int
-	}{{&f.Rounds, &s.Rounds}, {&f.MaxRounds, &s.MaxRounds}} {
-		if !c.from.IsZero() {
-			if err := load.ParseWhole(c.to, c.from.Value, 1, maxRounds); err != nil {
-				return s, d.at(c.from, "%w", err)
-			}
-		}
+	if n := len(f.Runs); s.Name == "" || n == 0 || n > maxCases {
+		return s, fmt.Errorf("%s: a suite has a name (suite: NAME) and a list of runs, %d at most", d.name, maxCases)
 	}
-	s.MaxRounds = max(s.MaxRounds, s.Rounds)
-	if err := d.params(&f.Defaults, new(result.Params), nil, false); err != nil {
-		return s, err
-	}
-	if s.Name == "" || len(f.Runs) == 0 {
-		return s, d.at(n, "a suite has a name (suite: NAME) and a list of runs")
-	}
-	if len(f.Runs) > maxCases {
-		return s, d.at(f.Runs[maxCases], "%d runs: want at most %d", len(f.Runs), maxCases)
-	}
-	for _, e := range f.Runs {
-		run, err := d.run(e, &f.Defaults)
+	for _, r := range f.Runs {
+		run, err := d.run(r, f.Defaults)
 		if err != nil {
 			return s, err
 		}
@@ -115,76 +136,43 @@ func (d document) suite(n *yaml.Node) (Suite, error) {
 	return s, nil
 }
 
-func (d document) run(n, defaults *yaml.Node) (r SuiteRun, err error) {
-	var f runFile
-	if err := d.into(n, &f); err != nil {
-		return r, err
-	}
-	if f.Scenario.IsZero() {
-		return r, d.at(n, "which scenario? (scenario: NAME)")
-	}
-	name, err := d.text(&f.Scenario)
-	if err != nil {
-		return r, err
+func (d document) run(f runFile, defaults settings) (r SuiteRun, err error) {
+	name := f.Scenario.Value
+	if name == "" {
+		return r, fmt.Errorf("%s: which scenario? (each run has a line scenario: NAME)", d.name)
 	}
 	if isFile(name) && !filepath.IsAbs(name) {
 		name = filepath.Join(filepath.Dir(d.name), name)
 	}
 	if r.Scenario, err = LoadScenario(name); err != nil {
-		return r, d.at(&f.Scenario, "%w", err)
+		return r, d.at(&f.Scenario, err)
 	}
 	if f.Nodes != nil {
-		r.Nodes = []string{""} // the one that is judged
-	}
-	for _, e := range f.Nodes {
-		name, err := d.text(e)
-		if err != nil {
-			return r, err
-		}
-		r.Nodes = append(r.Nodes, name)
+		r.Nodes = append([]string{""}, f.Nodes...) // the first is the one that is judged
 	}
 	r.Cases = slices.Clone(r.Scenario.Cases)
 	for i := range r.Cases {
-		if err := d.params(defaults, &r.Cases[i], r.Scenario.Uses, true); err != nil {
+		if err := d.apply(defaults, &r.Cases[i], r.Scenario.Uses, true); err != nil {
 			return r, err
 		}
 	}
 	if f.Cases != nil {
-		if r.Cases, err = d.cases(n, f.Cases, r.Cases[0], r.Scenario.Uses); err != nil {
+		if r.Cases, err = d.cases(f.Cases, r.Cases[0], r.Scenario.Uses); err != nil {
 			return r, err
 		}
 	}
-	for _, e := range f.Require {
-		c, err := d.condition(e, r.Nodes)
-		if err != nil {
-			return r, err
+	for _, c := range f.Require {
+		if c.Against != "" && r.Nodes != nil && !slices.Contains(r.Nodes, c.Against) {
+			return r, d.at(c.at, fmt.Errorf("condition %q: this run is not measured on %s; add it to its nodes", c, c.Against))
 		}
-		r.Require = append(r.Require, c)
+		r.Require = append(r.Require, c.Condition)
 	}
 	return r, nil
 }
 
-// condition reads one of a run. It may name the nodes that the run is measured on; nil: all.
-func (d document) condition(n *yaml.Node, nodes []string) (c result.Condition, err error) {
-	text, err := d.text(n)
-	if err != nil {
-		return c, err
-	}
-	if c, err = result.ParseCondition(text); err == nil {
-		err = c.Known()
-	}
-	if err != nil {
-		return c, d.at(n, "%w", err)
-	}
-	if c.Against != "" && nodes != nil && !slices.Contains(nodes, c.Against) {
-		err = d.at(n, "condition %q: this run is not measured on %s; add it to its nodes", c, c.Against)
-	}
-	return c, err
-}
-
 // Plan puts the suite's runs to the targets, of which the first is the one that is judged.
 func (s Suite) Plan(targets []load.Target) Plan {
-	p := Plan{Targets: targets, Rounds: s.Rounds, MaxRounds: s.MaxRounds, Optional: s.Optional}
+	p := Plan{Targets: targets, Rounds: s.Rounds, MaxRounds: s.MaxRounds, Optional: slices.Concat(s.Optional, s.Transports), Transports: s.Transports}
 	for _, r := range s.Runs {
 		nodes := slices.Clone(r.Nodes)
 		if len(nodes) > 0 {

@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -32,12 +31,8 @@ func table(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, 
 		return base, err
 	}
 	ms, err := tableTraffic(ctx, g, p, "", true)
-	ms = append(ms, base...)
-	a, b := value(base, "small table: "+result.CostMetric), value(ms, result.CostMetric)
-	if a > 0 && b > 0 {
-		ms = append(ms, result.Metric{Name: result.CostMetric + ", full/small table", Unit: result.Ratio, Value: b / a, Better: result.Lower})
-	}
-	return ms, err
+	full, few := value(ms, result.CostMetric), value(base, "small table: "+result.CostMetric)
+	return slices.Concat(ms, base, compared(result.CostMetric+", full/small table", full, few, result.Lower)), err
 }
 
 // held is name i of holder h. All share the first two components, as the agents of one organisation do.
@@ -45,7 +40,8 @@ func held(g *load.Rig, h, i int) load.Address {
 	return g.Address("agent-"+strconv.Itoa(h)+"-"+strconv.Itoa(i), uint64(i+1))
 }
 
-// tableTraffic fills the table, then measures traffic to it, at rest and with churn beside it.
+// tableTraffic fills the table, then measures traffic to it at rest, and to the full one once more while another connection
+// subscribes and unsubscribes.
 func tableTraffic(ctx context.Context, g *load.Rig, p result.Params, prefix string, full bool) ([]result.Metric, error) {
 	t := load.NewTraffic(g, p.Case, load.Measured, load.Measured)
 	var holders []load.Conn
@@ -64,15 +60,28 @@ func tableTraffic(ctx context.Context, g *load.Rig, p result.Params, prefix stri
 		}
 		holders = append(holders, c)
 	}
-	ms, err := fill(ctx, g, p, holders)
-	if !full {
-		ms = nil
+	filled, err := fill(ctx, g, p, holders)
+	switch {
+	case err != nil:
+		return filled, err
+	case !full:
+		err = t.Run(ctx, load.Phase{Length: t.Duration})
+		return slices.Concat(rates(prefix, t.Spans[0]), delays(prefix, t.Delays(0))), err
 	}
+	c, err := g.Dial(ctx, load.Publishing, load.DialOptions{})
 	if err != nil {
-		return ms, err
+		return filled, err
 	}
-	traffic, err := churned(ctx, t, prefix, full)
-	return append(ms, traffic...), err
+	var stop func() int
+	names := 0
+	err = t.Run(ctx, load.Phase{Length: t.Duration},
+		load.Phase{Length: t.Duration, Begin: func() { stop = churnNames(ctx, g, c) }, End: func() { names = stop() }})
+	ms := rates(prefix, t.Spans[0])
+	if len(t.Spans) > 1 {
+		ms = append(ms, rates("while subscribing: ", t.Spans[1])...)
+		ms = append(ms, result.Metric{Name: "while subscribing: names", Unit: result.PerSecond, Better: result.Higher, Value: float64(names) / t.Spans[1].Seconds()})
+	}
+	return slices.Concat(filled, ms, delays(prefix, t.Delays(0)), delays("while subscribing: ", t.Delays(1)), judged(t), memory(t.Last().To)), err
 }
 
 // fill subscribes all names, a tenth at a time.
@@ -83,30 +92,24 @@ func fill(ctx context.Context, g *load.Rig, p result.Params, holders []load.Conn
 	each := p.Names / len(holders)
 	before, _ := g.Settled(ctx)
 	cpu, _ := g.Usage()
-	begin := time.Now()
-	done, took := 0, [steps]time.Duration{}
-	names := func() result.Metric {
-		return result.Metric{Name: "names", Value: float64(done), Better: result.Higher, Worst: true}
-	}
+	done, took, all := 0, [steps]time.Duration{}, time.Duration(0)
 	for k := range steps {
 		from, to := each*k/steps, each*(k+1)/steps
 		at := time.Now()
 		for h, c := range holders {
 			n, err := c.Subscribe(ctx, to-from, 0, func(i int) load.Address { return held(g, h, from+i) })
 			if done += n; err != nil {
-				if errors.Is(err, context.DeadlineExceeded) {
-					err = fmt.Errorf("%d names confirmed in %v: %w", done, p.SetupLimit, err)
-				}
-				return []result.Metric{names()}, err
+				return []result.Metric{{Name: "names", Value: float64(done), Better: result.Higher, Worst: true}},
+					fmt.Errorf("%d names confirmed of %d (--setup-limit %v): %w", done, p.Names, p.SetupLimit, err)
 			}
 		}
 		took[k] = time.Since(at)
+		all += took[k]
 	}
-	all := time.Since(begin)
 	after, known := g.Usage()
 	tenth := float64(done) / steps
 	ms := []result.Metric{
-		names(),
+		{Name: "names", Value: float64(done), Better: result.Higher, Worst: true},
 		nanos("time per subscribe", float64(all)/float64(done)),
 		nanos("time per subscribe, first tenth", float64(took[0])/tenth),
 		nanos("time per subscribe, last tenth", float64(took[steps-1])/tenth),
@@ -118,31 +121,6 @@ func fill(ctx context.Context, g *load.Rig, p result.Params, holders []load.Conn
 	return ms, nil
 }
 
-// churned measures the traffic at rest, and if asked once more while another connection subscribes and unsubscribes.
-func churned(ctx context.Context, t *load.Traffic, prefix string, churn bool) ([]result.Metric, error) {
-	phases := []load.Phase{{Length: t.Duration}}
-	names := 0
-	if churn {
-		c, err := t.Rig.Dial(ctx, load.Publishing, load.DialOptions{})
-		if err != nil {
-			return nil, err
-		}
-		var stop func() int
-		phases = append(phases, load.Phase{Length: t.Duration, Begin: func() { stop = churnNames(ctx, t.Rig, c) }, End: func() { names = stop() }})
-	}
-	err := t.Run(ctx, phases...)
-	ms := rates(prefix, t.Spans[0])
-	if len(t.Spans) > 1 {
-		ms = append(ms, rates("while subscribing: ", t.Spans[1])...)
-		ms = append(ms, result.Metric{Name: "while subscribing: names", Unit: result.PerSecond, Better: result.Higher, Value: float64(names) / t.Spans[1].Seconds()})
-	}
-	ms = slices.Concat(ms, delays(prefix, t.Delays(0)), delays("while subscribing: ", t.Delays(1)))
-	if churn {
-		ms = slices.Concat(ms, judged(t), memory(t.Last().To))
-	}
-	return ms, err
-}
-
 // churnNames subscribes and unsubscribes names on c, as fast as the node confirms them, until the returned function is
 // called; that returns how many requests were confirmed.
 func churnNames(ctx context.Context, g *load.Rig, c load.Conn) func() int {
@@ -151,20 +129,15 @@ func churnNames(ctx context.Context, g *load.Rig, c load.Conn) func() int {
 	at := func(i int) load.Address { return g.Address("guest-"+strconv.Itoa(i), uint64(i+1)) }
 	go func() {
 		sum := 0
+		ask, next := c.Subscribe, c.Unsubscribe
 		for ctx.Err() == nil {
-			n, err := c.Subscribe(ctx, churnSpan, 64, at)
+			n, err := ask(ctx, churnSpan, 64, at)
 			if sum += n; err != nil {
 				break
 			}
-			n, err = c.Unsubscribe(ctx, churnSpan, 64, at)
-			if sum += n; err != nil {
-				break
-			}
+			ask, next = next, ask
 		}
 		total <- sum
 	}()
-	return func() int {
-		cancel()
-		return <-total
-	}
+	return func() int { cancel(); return <-total }
 }

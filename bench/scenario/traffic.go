@@ -8,11 +8,18 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
-// once measures in one phase what open has opened.
-func once(open func(context.Context, *load.Traffic, result.Params) error) func(context.Context, *load.Rig, result.Params) ([]result.Metric, error) {
+// cells are senders and receivers in n places beside each other: in each, every sender's messages are for one of the members,
+// or for all.
+type cells struct {
+	n, members, senders int
+	all                 bool
+}
+
+// once measures in one phase what goes on in cells.
+func once(of func(result.Params) cells) func(context.Context, *load.Rig, result.Params) ([]result.Metric, error) {
 	return func(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
 		t := load.NewTraffic(g, p.Case)
-		if err := open(ctx, t, p); err != nil {
+		if err := of(p).open(ctx, t); err != nil {
 			return nil, err
 		}
 		err := t.Run(ctx, load.Phase{Length: p.Duration})
@@ -22,52 +29,33 @@ func once(open func(context.Context, *load.Traffic, result.Params) error) func(c
 
 // pairs opens n receivers and a sender for each.
 func pairs(ctx context.Context, t *load.Traffic, n int) error {
-	for i := range uint32(n) {
-		to := t.Rig.Name("receiver", uint64(i)+1)
-		r := t.NewReceiver(i, 1)
-		if _, err := t.Join(ctx, r, to); err != nil {
-			return err
-		}
-		if _, err := t.Feed(ctx, false, []load.Address{to}, r.From(i)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return cells{n: n, members: 1, senders: 1}.open(ctx, t)
 }
 
-// group opens n members of a new group and its senders, each of which waits for all members.
-func group(ctx context.Context, t *load.Traffic, n, senders int) error {
-	to := t.Rig.Name("group", 0)
-	first := t.Senders()
-	var members []*load.Receiver
-	for range n {
-		r := t.NewReceiver(first, senders)
-		if _, err := t.Join(ctx, r, to); err != nil {
-			return err
+// open opens members and senders, each of which waits for all members.
+func (c cells) open(ctx context.Context, t *load.Traffic) error {
+	for range c.n {
+		to := t.Rig.Name("group", 0)
+		if !c.all {
+			to = t.Rig.Name("receiver", 1)
 		}
-		members = append(members, r)
-	}
-	for i := range uint32(senders) {
-		var gate []*load.Sequence
-		for _, r := range members {
-			gate = append(gate, r.From(first+i))
+		first := t.Senders()
+		var members []*load.Receiver
+		for range c.members {
+			r := t.NewReceiver(first, c.senders)
+			if _, err := t.Join(ctx, r, to); err != nil {
+				return err
+			}
+			members = append(members, r)
 		}
-		if _, err := t.Feed(ctx, true, []load.Address{to}, gate...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func fanin(ctx context.Context, t *load.Traffic, p result.Params) error {
-	to := t.Rig.Name("receiver", 1)
-	r := t.NewReceiver(0, p.Senders)
-	if _, err := t.Join(ctx, r, to); err != nil {
-		return err
-	}
-	for i := range uint32(p.Senders) {
-		if _, err := t.Feed(ctx, false, []load.Address{to}, r.From(i)); err != nil {
-			return err
+		for i := range uint32(c.senders) {
+			var gate []*load.Sequence
+			for _, r := range members {
+				gate = append(gate, r.From(first+i))
+			}
+			if _, err := t.Feed(ctx, c.all, []load.Address{to}, gate...); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -161,7 +149,7 @@ func delays(prefix string, l *load.Latency) (ms []result.Metric) {
 			ms = append(ms, nanos(prefix+q.name, float64(l.Quantile(q.p))))
 		}
 	}
-	return append(ms, nanos(prefix+"max", float64(l.Max())))
+	return append(ms, nanos(prefix+"max", float64(l.Max())), nanos(prefix+"mean", l.Mean()), nanos(prefix+"deviation", l.Deviation()))
 }
 
 // judged counts what must not happen, over the whole case, warm-up included, and how late an open loop's generator was.
@@ -177,7 +165,7 @@ func judged(t *load.Traffic) (ms []result.Metric) {
 			ms = append(ms, result.Metric{Name: m.name, Value: float64(m.n), Better: result.Lower, Worst: true})
 		}
 	}
-	if t.Rate > 0 {
+	if t.Open() {
 		ms = append(ms, result.Metric{Name: result.LateMetric, Unit: result.Nanoseconds, Value: float64(t.Lag().Quantile(99))})
 	}
 	return ms
@@ -191,6 +179,14 @@ func memory(m load.Mark) []result.Metric {
 		{Name: "node RSS", Unit: result.Bytes, Value: float64(m.Node.RSS), Better: result.Lower},
 		{Name: "node RSS peak", Unit: result.Bytes, Value: float64(m.Node.Peak), Better: result.Lower},
 	}
+}
+
+// compared is the ratio of two figures, if there are both.
+func compared(name string, a, b float64, better result.Better) []result.Metric {
+	if a <= 0 || b <= 0 {
+		return nil
+	}
+	return []result.Metric{{Name: name, Unit: result.Ratio, Value: a / b, Better: better}}
 }
 
 // value finds a metric; 0: it is not there.

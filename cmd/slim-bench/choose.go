@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -14,10 +13,10 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
-	"github.com/seed31b3bfd0/slimgo/bench/result"
-
 	"github.com/seed31b3bfd0/slimgo/bench/process"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/bench/scenario"
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // cases turns arguments and flags into what is to be measured; the targets are still missing.
@@ -121,7 +120,7 @@ func (o *runOptions) scenarioPlan(args []string) (scenario.Plan, error) {
 }
 
 // spanning are the parameters that tell a scenario's own cases apart: giving one replaces those cases.
-var spanning = []string{"size", "sizes", "identity", "inflight", "rate", "pairs"}
+var spanning = []string{"size", "sizes", "identity", "inflight", "rate", "total-rate", "stages", "count", "pairs"}
 
 func (o *runOptions) spans(s scenario.Scenario) bool {
 	return slices.ContainsFunc(spanning, func(f string) bool { return o.fs.Changed(f) && slices.Contains(s.Uses, f) })
@@ -153,30 +152,27 @@ func (o *runOptions) vary(list []result.Params, s scenario.Scenario) ([]result.P
 	return list, nil
 }
 
-// choose fills in the targets. clean removes what it built.
-func (o *runOptions) choose(ctx context.Context, plan *scenario.Plan, stderr io.Writer) (clean func(), err error) {
-	clean = func() {}
-	defer func() {
-		if err != nil {
-			clean()
-		}
-	}()
-	first, err := o.first(ctx, &clean, stderr)
+// choose fills in the targets.
+func (o *runOptions) choose(ctx context.Context, plan *scenario.Plan) error {
+	first, err := o.first(ctx)
 	if err != nil {
-		return clean, err
+		return err
 	}
 	plan.Targets = []load.Target{first}
+	if err := o.ways(plan); err != nil {
+		return err
+	}
 	for i, v := range o.versus {
 		t, err := parseTarget(v, fmt.Sprintf("versus%d", i+1))
 		if err != nil {
-			return clean, err
+			return err
 		}
 		plan.Targets = append(plan.Targets, t)
 	}
 	if o.floor && relayFits(plan, first) {
 		t, err := o.relay()
 		if err != nil {
-			return clean, err
+			return err
 		}
 		plan.Targets = append(plan.Targets, t)
 	}
@@ -186,10 +182,40 @@ func (o *runOptions) choose(ctx context.Context, plan *scenario.Plan, stderr io.
 		}
 	}
 	if err := plan.Check(); err != nil {
-		return clean, err
+		return err
 	}
 	// Nodes that may be missing in a suite may not in what is asked for beside it.
-	return clean, scenario.Plan{Targets: plan.Targets, Cases: []scenario.Case{{Require: o.required}}}.Check()
+	asked := scenario.Plan{Targets: plan.Targets, Cases: []scenario.Case{{Require: o.required}}}
+	if err := asked.Check(); err != nil {
+		return err
+	}
+	for _, t := range plan.Targets {
+		words, _ := process.Words(t.Command.Text) // parseTarget has read them
+		if len(words) == 0 {
+			continue
+		}
+		if _, err := exec.LookPath(words[0]); err != nil {
+			return fmt.Errorf("--node or --versus %s: there is no program %q to start: %w", t.Name, words[0], err)
+		}
+	}
+	return nil
+}
+
+// ways adds the transports of --transports, or those of a suite where the node can be started so.
+func (o *runOptions) ways(plan *scenario.Plan) error {
+	if o.fs.Changed("transports") {
+		for _, way := range o.transports {
+			if !slices.Contains(process.Transports(), way) {
+				return fmt.Errorf("--transports: no transport %q%s", way, suggest.Hint(way, process.Transports()))
+			}
+		}
+		plan.Transports = o.transports
+		return plan.Ways()
+	}
+	if len(o.targets) == 0 {
+		return plan.Ways()
+	}
+	return nil
 }
 
 // relay is the floor. It starts here; what it says of a node that may run elsewhere is what this generator can do.
@@ -216,12 +242,12 @@ func relayFits(plan *scenario.Plan, first load.Target) bool {
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // first is the node that is judged.
-func (o *runOptions) first(ctx context.Context, clean *func(), stderr io.Writer) (load.Target, error) {
+func (o *runOptions) first(ctx context.Context) (load.Target, error) {
 	switch {
 	case o.node != "" && len(o.targets) > 0:
 		return load.Target{}, errors.New("--node and --target exclude each other")
 	case len(o.targets) > 0:
-		t, err := parseAddresses(o.targets, "node", o.pid)
+		t, err := parseAddresses(o.targets, "node", o.pid, &o.secure)
 		if err == nil {
 			err = errors.Join(reachable(ctx, t.Addrs), o.checkPID(t.Addrs))
 		}
@@ -231,7 +257,7 @@ func (o *runOptions) first(ctx context.Context, clean *func(), stderr io.Writer)
 	case o.node != "":
 		return parseTarget(o.node, "node")
 	}
-	path, err := ownNode(ctx, clean, stderr)
+	path, err := ownNode()
 	if err != nil {
 		return load.Target{}, err
 	}
@@ -245,7 +271,8 @@ const reachLimit = 5 * time.Second
 func reachable(ctx context.Context, addrs []string) error {
 	d := net.Dialer{Timeout: reachLimit}
 	for _, addr := range addrs {
-		c, err := d.DialContext(ctx, "tcp", addr)
+		network, address := process.Split(addr)
+		c, err := d.DialContext(ctx, network, address)
 		if err != nil {
 			return fmt.Errorf("--target %s: nobody answers there: start the node, or check the address (%w)", addr, err)
 		}
@@ -266,38 +293,43 @@ func (o *runOptions) checkPID(addrs []string) error {
 	if _, err := process.Measure(o.pid); err != nil {
 		return fmt.Errorf("--pid %d: there is no such process to measure: %w", o.pid, err)
 	}
+	for _, addr := range addrs {
+		if !here(o.pid, addr) {
+			return fmt.Errorf("--pid %d: %s is not an address of this machine: measure its process there", o.pid, addr)
+		}
+	}
 	if !slices.ContainsFunc(addrs, func(addr string) bool { return process.Listens(o.pid, addr) }) {
 		return fmt.Errorf("--pid %d: it does not listen on %s, nor does a child of it: its figures are not the node's", o.pid, strings.Join(addrs, " or "))
 	}
 	return nil
 }
 
-const nodePackage = "github.com/seed31b3bfd0/slimgo/cmd/slim"
+// here reports whether an address is this machine's, or that of a process on it, which may live in a container.
+func here(pid int, addr string) bool {
+	network, addr := process.Split(addr)
+	if network == "unix" {
+		return true
+	}
+	host, _, _ := net.SplitHostPort(addr)
+	ips, _ := net.LookupIP(host)
+	own, _ := net.InterfaceAddrs()
+	routes, _ := os.ReadFile(fmt.Sprintf("/proc/%d/net/fib_trie", pid))
+	return slices.ContainsFunc(ips, func(ip net.IP) bool {
+		return ip.IsLoopback() || strings.Contains(string(routes), "|-- "+ip.String()+"\n") ||
+			slices.ContainsFunc(own, func(a net.Addr) bool { n, ok := a.(*net.IPNet); return ok && n.IP.Equal(ip) })
+	})
+}
 
-// ownNode finds this build's node: the program beside this one, or else, in a checkout, what is built from it.
-func ownNode(ctx context.Context, clean *func(), stderr io.Writer) (string, error) {
-	const name = "slim"
-	if self, err := os.Executable(); err == nil {
-		beside := filepath.Join(filepath.Dir(self), name)
-		if st, err := os.Stat(beside); err == nil && st.Mode().IsRegular() {
-			return beside, nil
-		}
-	}
-	missing := errors.New("no node: give --node CMD or --target ADDRESS (there is no slim beside slim-bench, and this is no checkout of slimgo to build it from)")
-	if out, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.Name}}", nodePackage).Output(); err != nil || strings.TrimSpace(string(out)) != "main" {
-		return "", missing
-	}
-	dir, err := os.MkdirTemp("", "slim-bench-node-")
+// ownNode finds this build's node: the program beside this one.
+func ownNode() (string, error) {
+	self, err := os.Executable()
 	if err != nil {
 		return "", err
 	}
-	*clean = func() { _ = os.RemoveAll(dir) }
-	fmt.Fprintln(stderr, "building", nodePackage)
-	path := filepath.Join(dir, name)
-	build := exec.CommandContext(ctx, "go", "build", "-o", path, nodePackage)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building %s: %w\n%s", nodePackage, err, out)
+	beside := filepath.Join(filepath.Dir(self), "slim")
+	if _, err := exec.LookPath(beside); err != nil {
+		return "", errors.New("no node: give --node CMD or --target ADDRESS, or build this one's, to stand beside slim-bench " +
+			"(go build -o bin/ ./cmd/slim ./cmd/slim-bench)")
 	}
-	return path, nil
+	return beside, nil
 }

@@ -40,14 +40,13 @@ missing, the rounds are too few or too noisy, or the generator was the limit.`,
 `,
 		flags: func(fs *pflag.FlagSet) any {
 			o := new(compareOptions)
-			fs.StringVar(&o.node, "node", "", "which node of the results; the first, if not given")
+			fs.StringVar(&o.node, "node", "", "`NAME` of the node in the results; the first, if not given")
 			fs.BoolVar(&o.all, "all", false, "all metrics, not only the main ones")
-			fs.Float64Var(&o.alpha, "alpha", 0.05, "changes with a probability below are called changes; intervals hold with the rest of it (0.05: 95 %)")
-			fs.StringArrayVar(&o.require, "require", nil, "METRIC / old <= NUMBER (or >=), judged in every case that has the metric: exit 1 if it does not hold; may be repeated")
-			fs.StringVar(&o.output, "output", "table", "how the comparison is printed")
-			takes(fs, "NAME", "node")
-			takes(fs, "CONDITION", "require")
-			takes(fs, "table|json", "output")
+			fs.Float64Var(&o.alpha, "alpha", 0.05, "changes with a probability below are called changes; intervals hold with the "+
+				"rest of it (0.05: 95 %)")
+			fs.StringArrayVar(&o.require, "require", nil, "`CONDITION`: METRIC / old <= NUMBER (or >=), judged in every case that "+
+				"has the metric: exit 1 if it does not hold; may be repeated")
+			fs.StringVar(&o.output, "output", "text", "`text|json`: how the comparison is printed")
 			return o
 		},
 		run: func(_ context.Context, p *program, opt any, args []string) error {
@@ -124,8 +123,8 @@ func readResults(path string) (*result.Results, error) {
 }
 
 func checkOutput(s string) error {
-	if s != "table" && s != "json" {
-		return fmt.Errorf("--output %s: want table or json", s)
+	if s != "text" && s != "json" {
+		return fmt.Errorf("--output %s: want text or json", s)
 	}
 	return nil
 }

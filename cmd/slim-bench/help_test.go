@@ -16,7 +16,8 @@ var update = flag.Bool("update", false, "write the files in testdata anew")
 func TestHelpAndListsArePrintedAsInTestdata(t *testing.T) {
 	for name, args := range map[string]string{
 		"help.txt": "--help", "run-help.txt": "run --help", "compare-help.txt": "compare --help", "list-help.txt": "list --help",
-		"relay-help.txt": "relay --help", "list.txt": "list",
+		"relay-help.txt": "relay --help", "list.txt": "list", "top-help.txt": "top --help", "send-help.txt": "send --help",
+		"receive-help.txt": "receive --help",
 	} {
 		code, stdout, stderr := slimBench(t, strings.Fields(args)...)
 		if code != exitOK || stderr != "" {

@@ -4,40 +4,45 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime/pprof"
 	"slices"
 	"strings"
 
-	"github.com/seed31b3bfd0/slimgo/bench/result"
-
 	"github.com/spf13/pflag"
 
+	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/report"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/bench/scenario"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // runOptions are the flags of run, as given.
 type runOptions struct {
-	fs        *pflag.FlagSet
-	node      string
-	versus    []string
-	targets   []string
-	pid       int
-	floor     bool
-	suite     string
-	rounds    int
-	maxRounds int
-	require   []string
-	required  []result.Condition // require, parsed
-	output    string
-	report    string
-	quiet     bool
-	color     string
-	profile   string
-	params    map[string]*[]string // by key
+	fs         *pflag.FlagSet
+	node       string
+	versus     []string
+	targets    []string
+	secure     secureOptions
+	transports []string
+	stop       bool
+	pid        int
+	floor      bool
+	suite      string
+	rounds     int
+	maxRounds  int
+	require    []string
+	required   []result.Condition // require, parsed
+	outputs    []string
+	report     string
+	live       string
+	quiet      bool
+	profile    string
+	params     map[string]*[]string // by key
 }
 
 func runCommand() command {
@@ -54,6 +59,7 @@ values, --size 100,1K, makes a case of each.`,
   slim-bench run p2p --versus 'base=./slim-old --config {config}' --rounds 5 --max-rounds 15 --require 'node CPU per delivered / base <= 1.1'
   slim-bench run --suite behaviour --node 'slim --config {config}'
   slim-bench run --suite ci --report out                      out/index.html, out/summary.md, out/results.json
+  slim-bench run p2p --output text --output prometheus=/var/lib/node_exporter/bench.prom --output hdr=p2p.hlog
 `,
 		flags: runFlags,
 		run: func(ctx context.Context, p *program, opt any, args []string) error {
@@ -64,33 +70,43 @@ values, --size 100,1K, makes a case of each.`,
 
 func runFlags(fs *pflag.FlagSet) any {
 	o := &runOptions{fs: fs, params: map[string]*[]string{}}
-	fs.StringVar(&o.suite, "suite", "", strings.Join(scenario.Suites(), ", ")+", or a file: scenarios with conditions")
-	fs.StringVar(&o.node, "node", "", "[NAME=][nats:|blind:]CMD: start this node for each measurement; {listen}, {host}, {port} and {config} in CMD are replaced")
-	fs.StringArrayVar(&o.versus, "versus", nil, "[NAME=][nats:|blind:]CMD: another node, measured in turn with the first; base=CMD is an earlier build; may be repeated")
-	fs.StringArrayVar(&o.targets, "target", nil, "address of a running node instead of --node: host:port, http://…, nats://…; of a cluster: the first for publishers, the others for subscribers")
+	var forms []string
+	for _, f := range report.Forms() {
+		forms = append(forms, f.Name+": "+f.About)
+	}
+	fs.StringVar(&o.suite, "suite", "", "`NAME|FILE.yaml`: "+strings.Join(scenario.Suites(), ", ")+
+		", or a file: scenarios with conditions")
+	fs.StringVar(&o.node, "node", "", "[NAME=][PROTOCOL:]`CMD`: start this node for each measurement; {listen}, {host}, {port} and "+
+		"{config} in CMD are replaced. PROTOCOL is nats, or tls, mtls, ws, wss or unix: how {config} makes a SLIM node listen")
+	fs.StringArrayVar(&o.versus, "versus", nil, "[NAME=][PROTOCOL:]`CMD`: another node, measured in turn with the first; base=CMD is an "+
+		"earlier build; may be repeated")
+	fs.StringArrayVar(&o.targets, "target", nil, "`ADDRESS` of a running node instead of --node: host:port, http://, https://, ws://, "+
+		"wss://, unix:// or nats://; of a cluster: "+
+		"the first for publishers, the others for subscribers")
+	o.secure.flags(fs)
+	fs.StringSliceVar(&o.transports, "transports", nil, "measure the first node by these `TRANSPORTS` as well: "+
+		strings.Join(process.Transports(), ", "))
 	fs.IntVar(&o.pid, "pid", 0, "process of --target, to measure its CPU and memory")
 	fs.BoolVar(&o.floor, "floor", true, "measure the blind relay beside the nodes, where a scenario allows it: what any node must cost")
 	fs.IntVar(&o.rounds, "rounds", 0, "measure everything so often; medians are printed (1, or the suite's)")
 	fs.IntVar(&o.maxRounds, "max-rounds", 0, "go on so far with cases whose conditions are unclear (the suite's)")
-	fs.StringArrayVar(&o.require, "require", nil, "METRIC <= NUMBER, or METRIC / NODE <= NUMBER (or >=): exit 1 if it does not hold; may be repeated")
-	fs.StringVar(&o.output, "output", "table", "how results are printed")
-	fs.StringVar(&o.report, "report", "", "folder for a page with plots (index.html), a summary (summary.md) and the results (results.json)")
+	fs.StringArrayVar(&o.require, "require", nil, "`CONDITION`: METRIC <= NUMBER, or METRIC / NODE <= NUMBER (or >=): exit 1 if it does not "+
+		"hold; may be repeated")
+	fs.BoolVar(&o.stop, "stop-at-failure", false, "end the run when a condition fails")
+	fs.StringArrayVar(&o.outputs, "output", []string{"text"}, "`FORM|FORM=FILE` of the results, on standard output or in a file; may be repeated; "+
+		strings.Join(forms, "; "))
+	fs.StringVar(&o.report, "report", "", "folder `DIR` for a page with plots (index.html), a summary (summary.md) and the results "+
+		"(results.json)")
+	fs.StringVar(&o.live, "live", "", "`FILE` that is kept up to date while the run goes on, for slim-bench top")
 	fs.BoolVar(&o.quiet, "quiet", false, "no progress on stderr")
-	fs.StringVar(&o.color, "color", "auto", "auto, always or never")
-	fs.StringVar(&o.profile, "cpuprofile", "", "file for a CPU profile of the load generator itself")
+	fs.StringVar(&o.profile, "cpuprofile", "", "`FILE` for a CPU profile of the load generator itself")
 	for _, k := range result.Keys() {
-		values := new([]string)
-		o.params[k.Name] = values
-		if k.Name == "sizes" {
-			fs.StringArrayVar(values, k.Name, nil, k.Help) // its commas are its own
-		} else {
-			fs.StringSliceVar(values, k.Name, nil, k.Help)
+		define := fs.StringSliceVar
+		if k.Name == "sizes" { // its commas are its own
+			define = fs.StringArrayVar
 		}
-		takes(fs, "LIST", k.Name)
-	}
-	for word, flags := range map[string]string{"MIX": "sizes", "NAME|FILE.yaml": "suite", "CMD": "node versus", "ADDRESS": "target",
-		"CONDITION": "require", "DIR": "report", "FILE": "cpuprofile", "table|json": "output", "WHEN": "color"} {
-		takes(fs, word, strings.Fields(flags)...)
+		o.params[k.Name] = new([]string)
+		define(o.params[k.Name], k.Name, nil, k.Help)
 	}
 	return o
 }
@@ -101,60 +117,104 @@ var errFailed = errors.New("a condition does not hold")
 // errInvalid marks a run that shows nothing.
 var errInvalid = errors.New("the run is not valid")
 
-func (p *program) measure(ctx context.Context, o *runOptions, args []string) error {
-	if err := checkOutput(o.output); err != nil {
-		return err
+// output is a form of results, and the file it goes to; empty: standard output.
+type output struct {
+	report.Form
+	file string
+}
+
+// parseOutputs reads FORM or FORM=FILE, and makes sure that files can be written.
+func parseOutputs(texts []string) (all []output, err error) {
+	forms := report.Forms()
+	for _, text := range texts {
+		name, file, inFile := strings.Cut(text, "=")
+		i := slices.IndexFunc(forms, func(f report.Form) bool { return f.Name == name })
+		switch {
+		case i < 0:
+			var names []string
+			for _, f := range forms {
+				names = append(names, f.Name)
+			}
+			return nil, fmt.Errorf("--output: no form %q%s", name, suggest.Hint(name, names))
+		case inFile && file == "":
+			return nil, fmt.Errorf("--output %s: want a file behind the =", text)
+		case inFile:
+			err = report.MakeDir(filepath.Dir(file))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--output %s: %w", text, err)
+		}
+		all = append(all, output{forms[i], file})
 	}
-	if !slices.Contains([]string{"auto", "always", "never"}, o.color) {
-		return fmt.Errorf("--color %s: want auto, always or never", o.color)
+	return all, nil
+}
+
+func (p *program) measure(ctx context.Context, o *runOptions, args []string) error {
+	outputs, err := parseOutputs(o.outputs)
+	if err != nil {
+		return err
 	}
 	plan, err := o.cases(args)
 	if err != nil {
 		return err
 	}
-	if o.report != "" { // said now, not when hours of measuring would be lost
-		if err := report.MakeDir(o.report); err != nil {
-			return fmt.Errorf("--report: %w", err)
+	for flag, dir := range map[string]string{"report": o.report, "live": filepath.Dir(o.live)} {
+		if o.fs.Changed(flag) { // said now, not when hours of measuring would be lost
+			if err := report.MakeDir(dir); err != nil {
+				return fmt.Errorf("--%s: %w", flag, err)
+			}
 		}
 	}
-	clean, err := o.choose(ctx, &plan, p.stderr)
-	if err != nil {
+	if err := o.choose(ctx, &plan); err != nil {
 		return err
 	}
-	defer clean()
 	show := newProgress(p.stderr, o.quiet)
-	plan.Progress = show.tell
+	plan.StopAtFailure = o.stop
+	keep := liveTo(o.live)
+	plan.Progress = func(g scenario.Progress) {
+		show.tell(g)
+		if failed := keep(g, false); err == nil {
+			err = failed
+		}
+	}
 	stop, err := profile(o.profile)
 	if err != nil {
 		return err
 	}
 	results, failed := plan.Run(ctx)
 	show.done()
-	err = stop()
+	err = errors.Join(err, keep(scenario.Progress{}, true), stop())
 	results.Command, results.Suite = p.args, o.suite
-	return errors.Join(p.print(results, o), err, verdict(results, failed, o.output == "table"))
+	said := slices.ContainsFunc(outputs, output.tells)
+	return errors.Join(p.print(results, outputs, o), err, verdict(results, failed, said))
 }
 
-// print writes the results in the form that was asked for.
-func (p *program) print(r *result.Results, o *runOptions) error {
-	var err error
-	if o.output == "json" {
-		err = r.WriteJSON(p.stdout)
-	} else {
-		err = report.WriteTable(p.stdout, r, o.color == "always" || o.color == "auto" && cli.IsTerminal(p.stdout))
+// tells reports whether people see the output who wait for the end of the run.
+func (o output) tells() bool { return o.file == "" && o.Name == "text" }
+
+// print writes the results in the forms that were asked for.
+func (p *program) print(r *result.Results, outputs []output, o *runOptions) error {
+	colour := cli.IsTerminal(p.stdout) && os.Getenv("NO_COLOR") == ""
+	var errs []error
+	for _, out := range outputs {
+		if out.file == "" {
+			errs = append(errs, out.Write(p.stdout, r, colour))
+		} else {
+			errs = append(errs, report.Save(out.file, func(w io.Writer) error { return out.Write(w, r, false) }))
+		}
 	}
 	if o.report != "" {
-		failed := report.WriteDir(o.report, r)
-		if failed == nil {
+		err := report.WriteDir(o.report, r)
+		if err == nil {
 			fmt.Fprintln(p.stderr, "report:", filepath.Join(o.report, "index.html"))
 		}
-		err = errors.Join(err, failed)
+		errs = append(errs, err)
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // verdict turns results into the error that decides the exit code. A condition that fails in what was measured counts
-// more than doubt elsewhere, but nothing counts in a run that was cut short. What a table has told is not told again.
+// more than doubt elsewhere, but nothing counts in a run that was cut short. What text has told is not told again.
 func verdict(r *result.Results, failed error, table bool) error {
 	bad := r.Failed()
 	err, why := errInvalid, r.Invalid

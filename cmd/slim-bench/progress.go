@@ -11,8 +11,11 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 )
 
-// usualWidth is the width of a terminal that does not tell its own.
-const usualWidth = 80
+// Size of a terminal that does not tell its own.
+const (
+	usualWidth  = 80
+	usualHeight = 24
+)
 
 // progress shows how far a run is: one line that is rewritten on a terminal, one line for each measurement elsewhere.
 type progress struct {
@@ -51,31 +54,19 @@ const clearLine = "\r\x1b[K"
 // draw rewrites the line. Figures stand first, as the end is cut off where the terminal is narrow; a line as wide as
 // the terminal would make it scroll.
 func (p *progress) draw(g scenario.Progress) {
-	if g.Step.Number != p.seen.Step.Number || g.Rate > 0 { // figures stand until there are others
+	if g.Step.Number != p.seen.Step.Number || g.Sample.Delivered > 0 { // figures stand until there are others
 		p.seen = g
 	}
 	s := g.Step
 	rate, p99 := "–/s", "–"
-	if p.seen.Rate > 0 {
-		rate = result.Format(p.seen.Rate, result.PerSecond)
-		p99 = result.Format(float64(p.seen.P99), result.Nanoseconds)
+	if p.seen.Sample.Delivered > 0 {
+		rate = result.Format(p.seen.Sample.Delivered, result.PerSecond)
+		p99 = result.Format(p.seen.Sample.P99, result.Nanoseconds)
 	}
 	line := fmt.Sprintf("%s, %s left  %d/%d  %s  lost %d  p99 %s  %s: %s, round %d", seconds(g.Elapsed), short(g.Left), s.Number, s.Of,
-		rate, p.seen.Lost, p99, s.Target.Name, s.Case.Label(), s.Round)
-	fmt.Fprint(p.w, clearLine+clip(line, p.width()-1))
+		rate, p.seen.Sample.Lost, p99, s.Target.Name, s.Case.Label(), s.Round)
+	fmt.Fprint(p.w, clearLine+cli.Clip(line, p.width()-1))
 	p.drawn = true
-}
-
-// clip cuts s to n characters; the last of them then says so.
-func clip(s string, n int) string {
-	runes := []rune(s)
-	switch {
-	case len(runes) <= n:
-		return s
-	case n < 1:
-		return ""
-	}
-	return string(runes[:n-1]) + "…"
 }
 
 // done makes room for what is printed next.

@@ -18,7 +18,7 @@ func longest(t *testing.T) scenario.Progress {
 		t.Fatal(err)
 	}
 	return scenario.Progress{Step: scenario.Step{Number: 117, Of: 240, Round: 12, Case: scenario.Case{Scenario: s, Params: s.Cases[0]}, Target: load.Target{Name: "slimgo"}},
-		Elapsed: 754 * time.Second, Left: 3 * time.Hour, Rate: 1234567, P99: 1234567}
+		Elapsed: 754 * time.Second, Left: 3 * time.Hour, Sample: load.Sample{Delivered: 1234567, P99: 1234567}}
 }
 
 func drawn(width int, of ...scenario.Progress) []string {
@@ -63,8 +63,8 @@ func TestProgressFollowsResizes(t *testing.T) {
 func TestProgressKeepsFiguresAndShowsLoss(t *testing.T) {
 	first := longest(t)
 	idle, lossy := first, first
-	idle.Rate, idle.P99 = 0, 0 // between samples
-	lossy.Lost = 7
+	idle.Sample = load.Sample{} // between samples
+	lossy.Sample.Lost = 7
 	next := idle
 	next.Step.Number++
 	lines := drawn(80, idle, first, idle, lossy, next)

@@ -32,11 +32,12 @@ type command struct {
 // program is one call.
 type program struct {
 	args           []string
+	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
 func commands() []command {
-	return []command{runCommand(), compareCommand(), listCommand(), relayCommand()}
+	return []command{runCommand(), topCommand(), compareCommand(), listCommand(), sendCommand(), receiveCommand(), relayCommand()}
 }
 
 const intro = `slim-bench measures SLIM nodes from outside: what they deliver, how late, and what it costs them.
@@ -44,8 +45,11 @@ const intro = `slim-bench measures SLIM nodes from outside: what they deliver, h
 Usage
   slim-bench run SCENARIO… | FILE.yaml… [flags]    measure
   slim-bench run --suite NAME | FILE.yaml [flags]  measure, and judge by conditions
+  slim-bench top FILE                              see what a run with --live FILE does
   slim-bench compare OLD.json NEW.json             what changed between two results
   slim-bench list                                  scenarios and suites
+  slim-bench receive NAME                          see messages, on this machine or another
+  slim-bench send NAME                             send them
   slim-bench COMMAND --help                        flags and examples
 
 Examples
@@ -54,14 +58,16 @@ Examples
   slim-bench run --suite smoke --node 'slim --config {config}'
   slim-bench run --suite behaviour --report out    what is no matter of speed, as a page
   slim-bench run p2p --versus 'rust=/opt/slim/slim --config {config}' --versus 'nats=nats:nats-server -a {host} -p {port}'
+  slim-bench receive org/demo/bob                  and, in another shell:
+  echo hello | slim-bench send org/demo/bob
 
 Exit codes: 0 all conditions hold; 1 one does not; 2 the command line is wrong, or the run shows nothing (the node was
 gone, the generator was the limit, too noisy to tell, interrupted).
 `
 
 // run is the whole program: arguments in, exit code out.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	p := &program{args: args, stdout: stdout, stderr: stderr}
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	p := &program{args: args, stdin: stdin, stdout: stdout, stderr: stderr}
 	err := p.dispatch(ctx)
 	switch {
 	case err == nil:
@@ -106,24 +112,6 @@ func newFlags() *pflag.FlagSet {
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
 	return fs
-}
-
-// worded is a flag's value under a word of ours in help, where pflag would print Go's type.
-type worded struct {
-	pflag.Value
-	word string
-}
-
-// Type implements pflag.Value.
-func (w worded) Type() string { return w.word }
-
-// takes says in help what the named flags take.
-func takes(fs *pflag.FlagSet, word string, flags ...string) {
-	for _, name := range flags {
-		f := fs.Lookup(name)
-		f.Value = worded{f.Value, word}
-		f.DefValue = strings.TrimSuffix(f.DefValue, "[]") // an empty list is no default worth a word
-	}
 }
 
 func (p *program) call(ctx context.Context, c command) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -22,10 +23,17 @@ import (
 	"github.com/seed31b3bfd0/slimgo/router"
 )
 
-// TestMain lets the test binary play the relay, which slim-bench starts from its own program.
+// TestMain lets the test binary play the relay, which slim-bench starts from its own program, and a node.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "relay" {
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == "relay":
 		main()
+	case len(os.Args) == 3 && os.Args[1] == "play-node":
+		if err := playNode(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	}
 	goleak.VerifyTestMain(m, // gnet's pools of goroutines live as long as the process
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
@@ -52,7 +60,7 @@ func (s *shared) Write(p []byte) (int, error) {
 func slimBench(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, err shared
-	code = run(t.Context(), args, &out, &err)
+	code = run(t.Context(), args, strings.NewReader(""), &out, &err)
 	return code, out.b.String(), err.b.String()
 }
 
@@ -86,14 +94,26 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"run p2p --names 5", "--names has no effect on p2p"},
 		{"run p2p --suite ci", "not both"},
 		{"run", "run what?"},
-		{"run p2p --target ftp://x", `no scheme "ftp"; want one of http, nats, blind`},
-		{"run p2p --target https://x:1", "not supported yet"},
+		{"run p2p --target ftp://x", `no scheme "ftp"; want one of http, https, ws, wss, unix, nats, blind`},
+		{"run p2p --target https://x", "want host:port"},
+		{"run p2p --target https://127.0.0.1:1 --ca /no/such/file", "--ca, --cert, --key: "},
+		{"run p2p --transports tsl --node {config}", `no transport "tsl"; did you mean tls?`},
+		{"run p2p --transports tls --target 127.0.0.1:1", "nobody answers there"},
+		{"run p2p --transports tls --node x", "only where it is started with {config}"},
+		{"run p2p --stages 5:x", `stage "5:x"`},
+		{"run storm --count 5", "--count has no effect on storm"},
 		{"run p2p --target x:1 --node y", "exclude each other"},
 		{"run p2p --target x:1 --target nats://y:1", "one protocol"},
 		{"run p2p --target x:1 --require lost", "want METRIC <= NUMBER"},
 		{"run p2p --target x:1 --rounds 0", "want at least 1"},
 		{"run p2p --node x --require duplicate<=0", `no scenario measures "duplicate"; did you mean duplicates?`},
-		{"run p2p --output yaml", "want table or json"},
+		{"run idle --node x --require with_idel:_p99/base<=1", `no scenario measures "with idel"; did you mean with idle?`},
+		{"run idle --node x --require delivered,_with/alon>=1", `no scenario measures "with/alon"; did you mean with/alone?`},
+		{"run p2p --node nosuch --floor=false", `node: there is no program "nosuch" to start`},
+		{"run p2p --node sh --versus old=nosuch --floor=false", `old: there is no program "nosuch" to start`},
+		{"run p2p --output jsn", `no form "jsn"; did you mean json?`},
+		{"run p2p --output csv=", "want a file behind the ="},
+		{"compare a b --output yaml", "want text or json"},
 		{"run p2p --node 'x", "quote without end"},
 		{"run p2p --node a=x --versus a=y", "two nodes are called a"},
 		{"run --suite ci --node nats:x", "floor, is not in this run"},
@@ -103,10 +123,14 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"compare no.json no.json", "no.json"},
 		{"list fanot", "did you mean fanout?"},
 		{"list everything", "want one of "},
-		{"frobnicate", `no command "frobnicate"; want one of run, compare, list`},
+		{"frobnicate", `no command "frobnicate"; want one of run, top, compare, list, send, receive`},
 		{"list --frobnicate", "no flag --frobnicate"},
 	} {
-		code, _, stderr := slimBench(t, strings.Fields(c.args)...)
+		args := strings.Fields(c.args)
+		for i := range args {
+			args[i] = strings.ReplaceAll(args[i], "_", " ")
+		}
+		code, _, stderr := slimBench(t, args...)
 		if code != exitInvalid || !strings.Contains(stderr, c.want) {
 			t.Errorf("%s: exit %d, %s; want %s", c.args, code, stderr, c.want)
 		}
@@ -152,7 +176,7 @@ func TestConditionsOnMissingNodesAreMistakes(t *testing.T) {
 }
 
 func TestHelpHasExamples(t *testing.T) {
-	for _, args := range [][]string{{}, {"--help"}, {"run", "--help"}, {"compare", "-h"}, {"list", "--help"}, {"relay", "--help"}} {
+	for _, args := range [][]string{{}, {"--help"}, {"run", "--help"}, {"compare", "-h"}, {"list", "--help"}, {"relay", "--help"}, {"top", "--help"}, {"receive", "--help"}} {
 		code, stdout, _ := slimBench(t, args...)
 		if code != exitOK || !strings.Contains(stdout, "Examples\n  slim-bench ") {
 			t.Errorf("%v: exit %d, %s", args, code, stdout)
@@ -215,7 +239,7 @@ func TestInterruptPrintsWhatThereIs(t *testing.T) {
 	}}
 	report := filepath.Join(t.TempDir(), "report")
 	code := run(ctx, []string{"run", "p2p", "--target", node(t), "--inflight", "8", "--duration", "200ms", "--rounds", "50",
-		"--output", "json", "--report", report}, &stdout, &stderr)
+		"--output", "json", "--report", report}, nil, &stdout, &stderr)
 	r, err := result.ReadJSON(&stdout.b)
 	if err != nil || code != exitInvalid || r.Valid {
 		t.Fatalf("exit %d, %v", code, err)
@@ -239,7 +263,7 @@ func TestInterruptedSuiteSaysWhatWasNotRun(t *testing.T) {
 			cancel()
 		}
 	}}
-	code := run(ctx, []string{"run", "--suite", "smoke", "--target", node(t), "--floor=false", "--inflight", "8", "--duration", "100ms"}, &stdout, &stderr)
+	code := run(ctx, []string{"run", "--suite", "smoke", "--target", node(t), "--floor=false", "--inflight", "8", "--duration", "100ms"}, nil, &stdout, &stderr)
 	out := stdout.b.String()
 	if code != exitInvalid || strings.Contains(out, "FAIL") || strings.Count(out, "(not run: interrupted)") < 15 ||
 		!strings.Contains(out, "pass    p2p 1→1 100 B constant, 8 in flight: lost <= 0") {
@@ -378,5 +402,28 @@ func TestProcessThatDoesNotServeTheTargetIsRefused(t *testing.T) {
 	code, stdout, stderr := slimBench(t, "run", "p2p", "--target", addr, "--pid", strconv.Itoa(other.Process.Pid), "--duration", "100ms", "--floor=false")
 	if code != exitInvalid || stdout != "" || !strings.Contains(stderr, "does not listen on "+addr) {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// The port of the target may be one that the process listens on here, while the target is elsewhere.
+func TestProcessOfAnotherMachineIsRefused(t *testing.T) {
+	_, port, err := net.SplitHostPort(node(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs := newFlags()
+	o := runFlags(fs).(*runOptions)
+	if err := fs.Parse([]string{"--pid", strconv.Itoa(os.Getpid())}); err != nil {
+		t.Fatal(err)
+	}
+	for _, addr := range []string{"203.0.113.1:" + port, "[2001:db8::1]:" + port} {
+		if err := o.checkPID([]string{addr}); err == nil || !strings.Contains(err.Error(), "is not an address of this machine") {
+			t.Errorf("%s: %v", addr, err)
+		}
+	}
+	for _, addr := range []string{"127.0.0.1:" + port, "localhost:" + port} {
+		if err := o.checkPID([]string{addr}); err != nil {
+			t.Errorf("%s: %v", addr, err)
+		}
 	}
 }

@@ -1,27 +1,65 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/spf13/pflag"
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/nats"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
+	"github.com/seed31b3bfd0/slimgo/internal/certs"
 	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
-// parseTarget reads [NAME=][nats:|blind:]CMD. Without a name it is called name.
+// secureOptions are the flags for listeners with TLS.
+type secureOptions struct {
+	ca, cert, key string
+	insecure      bool
+}
+
+func (s *secureOptions) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&s.ca, "ca", "", "`FILE` with the authority that https:// and wss:// targets are checked against; without it, those of the system")
+	fs.StringVar(&s.cert, "cert", "", "`FILE` with a certificate to show them, with --key")
+	fs.StringVar(&s.key, "key", "", "`FILE` with its private key")
+	fs.BoolVar(&s.insecure, "insecure", false, "take any certificate of theirs")
+}
+
+// config is what they ask for.
+func (s *secureOptions) config() (*tls.Config, error) {
+	o := certs.Options{SkipVerify: s.insecure, SystemCAs: s.ca == ""}
+	if s.ca != "" {
+		o.CA = certs.Authority{Kind: certs.Files, CA: s.ca}
+	}
+	if s.cert != "" || s.key != "" {
+		o.Own = certs.Pair{Kind: certs.Files, Cert: s.cert, Key: s.key}
+	}
+	k, err := certs.NewClient(o)
+	if err != nil {
+		return nil, fmt.Errorf("--ca, --cert, --key: %w", err)
+	}
+	return k.Client(), nil
+}
+
+// parseTarget reads [NAME=][PROTOCOL:]CMD, where a protocol is nats, blind or a transport of the started node. Without a
+// name it is called name.
 func parseTarget(text, name string) (load.Target, error) {
 	if before, after, ok := strings.Cut(text, "="); ok && before != "" && !strings.ContainsAny(before, " /{:\"'") {
 		name, text = before, after
 	}
 	t := load.Target{Name: name, Dialer: client.Dialer{}}
-	if after, ok := strings.CutPrefix(text, load.NATS+":"); ok {
-		t.Dialer, text = nats.Dialer{}, after
-	} else if after, ok := strings.CutPrefix(text, load.Blind+":"); ok {
-		t.Dialer, text = client.BlindDialer{}, after
+	switch word, rest, _ := strings.Cut(text, ":"); {
+	case word == load.NATS:
+		t.Dialer, text = nats.Dialer{}, rest
+	case word == load.Blind:
+		t.Dialer, text = client.BlindDialer{}, rest
+	case slices.Contains(process.Transports(), word):
+		t.Command.Transport, text = word, rest
 	}
 	if _, err := process.Words(text); err != nil {
 		return t, fmt.Errorf("node %s: %w", name, err)
@@ -30,27 +68,35 @@ func parseTarget(text, name string) (load.Target, error) {
 	return t, nil
 }
 
-// parseAddresses reads the addresses of a node that runs, or of the nodes of a cluster: host:port, http://host:port or
-// nats://host:port, all of one kind.
-func parseAddresses(texts []string, name string, pid int) (load.Target, error) {
+// parseAddresses reads the addresses of a node that runs, or of the nodes of a cluster: host:port, a URL of a listener or
+// nats://host:port, all of one protocol.
+func parseAddresses(texts []string, name string, pid int, secure *secureOptions) (load.Target, error) {
 	t := load.Target{Name: name, PID: pid}
+	config, err := secure.config()
+	if err != nil {
+		return t, err
+	}
 	for _, text := range texts {
-		var d load.Dialer = client.Dialer{}
+		var d load.Dialer = client.Dialer{TLS: config}
 		addr := text
-		if scheme, rest, ok := strings.Cut(text, "://"); ok {
-			switch addr = rest; scheme {
-			case "http":
-			case load.NATS:
-				d = nats.Dialer{}
-			case load.Blind:
-				d = client.BlindDialer{}
-			case "https", "ws", "wss", "unix":
-				return t, fmt.Errorf("target %q: %s is not supported yet: give a plain listener, http://host:port", text, scheme)
-			default:
-				return t, fmt.Errorf("target %q: no scheme %q%s", text, scheme, suggest.Hint(scheme, []string{"http", load.NATS, load.Blind}))
+		switch scheme, rest, ok := strings.Cut(text, "://"); {
+		case scheme == load.NATS:
+			d, addr = nats.Dialer{}, strings.TrimSuffix(rest, "/")
+		case scheme == load.Blind:
+			d, addr = client.BlindDialer{}, strings.TrimSuffix(rest, "/")
+		case ok && !slices.Contains(client.Schemes(), scheme):
+			all := append(client.Schemes(), load.NATS, load.Blind)
+			return t, fmt.Errorf("target %q: no scheme %q%s", text, scheme, suggest.Hint(scheme, all))
+		default:
+			u, err := client.ParseURL(text)
+			if err != nil {
+				return t, fmt.Errorf("target %q: %w", text, err)
+			}
+			if u.Scheme == "http" {
+				addr = u.Host
 			}
 		}
-		if addr = strings.TrimSuffix(addr, "/"); addr == "" {
+		if addr == "" {
 			return t, errors.New("target has no address: want host:port")
 		}
 		if t.Dialer != nil && t.Dialer.Protocol() != d.Protocol() {

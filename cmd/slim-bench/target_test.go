@@ -1,6 +1,9 @@
 package main
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestParseTarget(t *testing.T) {
 	for _, c := range []struct{ in, name, command, protocol string }{
@@ -8,6 +11,7 @@ func TestParseTarget(t *testing.T) {
 		{"rust=slim --config {config}", "rust", "slim --config {config}", "slim"},
 		{"nats:nats-server -p {port}", "node", "nats-server -p {port}", "nats"},
 		{"n=nats:nats-server -p {port}", "n", "nats-server -p {port}", "nats"},
+		{"wss:slim --config {config}", "node", "slim --config {config}", "slim"},
 		{"/x/slim --a=b", "node", "/x/slim --a=b", "slim"},
 	} {
 		got, err := parseTarget(c.in, "node")
@@ -20,15 +24,26 @@ func TestParseTarget(t *testing.T) {
 	}
 }
 
+func TestParseTargetTakesATransport(t *testing.T) {
+	got, err := parseTarget("safe=mtls:slim --config {config}", "node")
+	if err != nil || got.Name != "safe" || got.Command.Transport != "mtls" || got.Command.Text != "slim --config {config}" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 func TestParseAddresses(t *testing.T) {
-	for in, want := range map[string]string{"h:1": "h:1", "http://h:1/": "h:1", "nats://h:1": "h:1"} {
-		if got, err := parseAddresses([]string{in}, "n", 0); err != nil || got.Addrs[0] != want {
+	for in, want := range map[string]string{"h:1": "h:1", "http://h:1/": "h:1", "nats://h:1": "h:1", "https://h:1": "https://h:1",
+		"ws://h:1/a/?b": "ws://h:1/a/?b", "wss://h:1": "wss://h:1", "unix:///run/s": "unix:///run/s"} {
+		if got, err := parseAddresses([]string{in}, "n", 0, &secureOptions{}); err != nil || got.Addrs[0] != want {
 			t.Errorf("%q: got %q, %v", in, got.Addrs, err)
 		}
 	}
-	for _, in := range []string{"", "http://", "ftp://h:1"} {
-		if _, err := parseAddresses([]string{in}, "n", 0); err == nil {
+	for _, in := range []string{"", "http://", "ftp://h:1", "unix://run/s", "wss://h", "nats://"} {
+		if _, err := parseAddresses([]string{in}, "n", 0, &secureOptions{}); err == nil {
 			t.Errorf("%q: accepted", in)
 		}
+	}
+	if _, err := parseAddresses([]string{"h:1"}, "n", 0, &secureOptions{ca: "/no/such"}); err == nil || !strings.Contains(err.Error(), "--ca") {
+		t.Errorf("an authority that is not there: %v", err)
 	}
 }

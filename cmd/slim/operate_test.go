@@ -172,10 +172,10 @@ func TestTopOnATerminal(t *testing.T) {
 			t.Fatalf("%v after %d looks, want 4 in 3.5 s", err, looks)
 		}
 		out := r.out.String()
-		if !strings.HasPrefix(out, otherScreen) || !strings.HasSuffix(out, ownScreen) || !strings.Contains(out, "no answer: nobody answers\n") {
+		if !strings.HasPrefix(out, cli.OtherScreen) || !strings.HasSuffix(out, cli.OwnScreen) || !strings.Contains(out, "no answer: nobody answers\n") {
 			t.Errorf("%q", out)
 		}
-		frames := strings.Split(strings.TrimSuffix(out, ownScreen), clearScreen)[1:]
+		frames := strings.Split(strings.TrimSuffix(out, cli.OwnScreen), cli.ClearScreen)[1:]
 		for _, f := range frames {
 			if n := strings.Count(f, "\n"); n > 8 {
 				t.Errorf("%d lines on 8:\n%s", n, f)

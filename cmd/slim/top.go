@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/seed31b3bfd0/slimgo/internal/admin"
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
 )
 
 // topFlags are those of slim top.
@@ -67,12 +68,6 @@ Examples:
 	},
 }
 
-const (
-	clearScreen = "\x1b[H\x1b[2J"
-	otherScreen = "\x1b[?1049h\x1b[?25l" // and no cursor
-	ownScreen   = "\x1b[?25h\x1b[?1049l"
-)
-
 // top looks at a node until a signal comes, or once.
 func (p *program) top(ctx context.Context, f *topFlags, look func(context.Context) (*admin.Status, error)) error {
 	unanswered := func(err error) error { return &failure{context: []string{"cannot look at the node"}, cause: err} }
@@ -97,21 +92,19 @@ func (p *program) top(ctx context.Context, f *topFlags, look func(context.Contex
 		_, err = fmt.Fprint(p.stdout, v.draw(st, 160, math.MaxInt))
 		return err
 	}
-	fmt.Fprint(p.stdout, otherScreen)
-	defer fmt.Fprint(p.stdout, ownScreen)
-	for st := first; ; st, err = look(ctx) {
-		text := "no answer: "
+	st := first
+	cli.Watch(p.stdout, func() bool {
+		again := signals.wait(ctx, f.interval)
+		if again {
+			st, err = look(ctx)
+		}
+		return again
+	}, func() string {
+		if err != nil {
+			return "no answer: " + err.Error() + "\n"
+		}
 		columns, rows := p.columns()
-		if err == nil {
-			text = v.draw(st, columns, rows)
-		} else {
-			text += err.Error() + "\n"
-		}
-		if _, err := fmt.Fprint(p.stdout, clearScreen, text); err != nil {
-			return nil // whoever has read it is gone
-		}
-		if !signals.wait(ctx, f.interval) {
-			return nil
-		}
-	}
+		return v.draw(st, columns, rows)
+	})
+	return nil
 }

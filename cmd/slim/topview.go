@@ -9,10 +9,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/seed31b3bfd0/slimgo/internal/admin"
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
 )
 
 // signals are those that end slim top.
@@ -45,30 +44,24 @@ type view struct{ before *admin.Status }
 
 // draw returns st in lines of so many columns, at most so many.
 func (v *view) draw(st *admin.Status, columns, rows int) string {
-	d := drawing{columns: columns}
+	d := cli.Lines{Columns: columns}
 	state := "ready"
 	if st.NotReady != "" {
 		state = "not ready: " + st.NotReady
 	}
-	d.line("SLIM node %s  %s  up %s  %s", st.Build.Version, state, st.Time.Sub(st.Started).Round(time.Second),
+	d.Add("SLIM node %s  %s  up %s  %s", st.Build.Version, state, st.Time.Sub(st.Started).Round(time.Second),
 		st.Time.Format(time.TimeOnly))
 	for i := range st.Services {
 		v.service(&d, &st.Services[i], st.Time)
 	}
 	v.before = st
-	if rows > 0 && len(d.lines) > rows-1 {
-		kept := max(1, rows-2)
-		left := len(d.lines) - kept
-		d.lines = d.lines[:kept]
-		d.line("… %d more lines: --find shows less, --once all", left)
-	}
-	return strings.Join(d.lines, "\n") + "\n"
+	return d.Text(rows, "… %d more lines: --find shows less, --once all")
 }
 
-func (v *view) service(d *drawing, s *admin.ServiceStatus, now time.Time) {
+func (v *view) service(d *cli.Lines, s *admin.ServiceStatus, now time.Time) {
 	was, since := v.last(s.ID, now)
-	d.line("")
-	d.line("%s  %d connections, %d names, %d stalled, %d messages (%s) wait, %s held", s.ID, s.Gauges["connections"],
+	d.Add("")
+	d.Add("%s  %d connections, %d names, %d stalled, %d messages (%s) wait, %s held", s.ID, s.Gauges["connections"],
 		s.Gauges["names"],
 		s.Gauges["stalled"], s.Gauges["waiting"], size(s.Gauges["waiting_bytes"]), size(s.Gauges["held_bytes"]))
 	rate := func(key string) string {
@@ -77,61 +70,61 @@ func (v *view) service(d *drawing, s *admin.ServiceStatus, now time.Time) {
 		}
 		return perSecond(s.Totals[key]-was.Totals[key], since)
 	}
-	d.line("in %s/s, out %s/s, waited %s/s  dropped: %s  refused: %s", rate("received"), rate("delivered"), rate("queued"),
+	d.Add("in %s/s, out %s/s, waited %s/s  dropped: %s  refused: %s", rate("received"), rate("delivered"), rate("queued"),
 		reasons(s.Dropped), reasons(s.Refused))
 	if s.Error != "" {
-		d.line("! %s", s.Error)
+		d.Add("! %s", s.Error)
 	}
 	for _, a := range s.Answers {
-		d.line("> %s", a)
+		d.Add("> %s", a)
 	}
 	v.connections(d, s, was, since)
 	if len(s.Links) > 0 {
-		d.line("")
-		d.line("LINKS  state    attempts  losses  to")
+		d.Add("")
+		d.Add("LINKS  state    attempts  losses  to")
 		for _, l := range s.Links {
-			d.line("       %-8s %8d %7d  %s", l.State, l.Attempts, l.Losses, l.Endpoint)
+			d.Add("       %-8s %8d %7d  %s", l.State, l.Attempts, l.Losses, l.Endpoint)
 		}
 	}
-	d.line("")
+	d.Add("")
 	more := ""
 	if !s.AllNames {
 		more = ", and more"
 	}
-	d.line("NAMES  %d%s", len(s.Names), more)
+	d.Add("NAMES  %d%s", len(s.Names), more)
 	for _, n := range s.Names {
 		var by []string
 		for _, kind := range slices.Sorted(maps.Keys(n.Holders)) {
 			by = append(by, fmt.Sprintf("%d %s", n.Holders[kind], kind))
 		}
-		d.line("  %s  %s: connections %s", n.Name, strings.Join(by, ", "), ids(n.Some))
+		d.Add("  %s  %s: connections %s", n.Name, strings.Join(by, ", "), ids(n.Some))
 	}
 	if len(s.Deaths) > 0 {
-		d.line("")
-		d.line("DIED   last      reason            noted  connection  to, from")
+		d.Add("")
+		d.Add("DIED   last      reason            noted  connection  to, from")
 		for _, x := range s.Deaths {
-			d.line("       %s  %-16s %6d %11d  %s, %s", x.Last.Format(time.TimeOnly), x.Reason, x.Count, x.Conn, x.Name,
+			d.Add("       %s  %-16s %6d %11d  %s, %s", x.Last.Format(time.TimeOnly), x.Reason, x.Count, x.Conn, x.Name,
 				x.Source)
 		}
 	}
 	if len(s.Refusals) > 0 {
-		d.line("")
-		d.line("REFUSED  when      reason                who, why")
+		d.Add("")
+		d.Add("REFUSED  when      reason                who, why")
 		for _, x := range s.Refusals {
-			d.line("         %s  %-20s  %s %s %s", x.At.Format(time.TimeOnly), x.Reason, x.Remote, x.Agent, x.Text)
+			d.Add("         %s  %-20s  %s %s %s", x.At.Format(time.TimeOnly), x.Reason, x.Remote, x.Agent, x.Text)
 		}
 	}
 }
 
-func (v *view) connections(d *drawing, s, was *admin.ServiceStatus, since time.Duration) {
+func (v *view) connections(d *cli.Lines, s, was *admin.ServiceStatus, since time.Duration) {
 	before := map[uint64]*admin.Connection{}
 	if was != nil {
 		for i := range was.Connections {
 			before[was.Connections[i].ID] = &was.Connections[i]
 		}
 	}
-	d.line("")
-	d.line("    ID KIND       IN/S    OUT/S   WAIT    BYTES     HELD  NAMES  AGE    WHO, TROUBLE")
+	d.Add("")
+	d.Add("    ID KIND       IN/S    OUT/S   WAIT    BYTES     HELD  NAMES  AGE    WHO, TROUBLE")
 	for i := range s.Connections {
 		c := &s.Connections[i]
 		in, out := "-", "-"
@@ -142,12 +135,12 @@ func (v *view) connections(d *drawing, s, was *admin.ServiceStatus, since time.D
 		if c.State != "active" {
 			kind = c.State
 		}
-		d.line("%6d %-7.7s %8s %8s %6d %8s %8s %6d  %-6s %s", c.ID, kind, in, out, c.Queued, size(int64(c.QueuedBytes)),
+		d.Add("%6d %-7.7s %8s %8s %6d %8s %8s %6d  %-6s %s", c.ID, kind, in, out, c.Queued, size(int64(c.QueuedBytes)),
 			size(int64(c.Held)),
 			c.Names, short(c.Age), who(c))
 	}
 	if n := s.Matching - len(s.Connections); n > 0 {
-		d.line("       %d more, in less trouble", n)
+		d.Add("       %d more, in less trouble", n)
 	}
 }
 
@@ -231,23 +224,4 @@ func short(seconds float64) string {
 	default:
 		return fmt.Sprintf("%.0fd", d.Hours()/24)
 	}
-}
-
-// drawing is lines of printable text that are no longer than a terminal is wide.
-type drawing struct {
-	columns int
-	lines   []string
-}
-
-func (d *drawing) line(format string, args ...any) {
-	text := strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) { // whoever answers may not be a node
-			return unicode.ReplacementChar
-		}
-		return r
-	}, fmt.Sprintf(format, args...))
-	if d.columns > 1 && utf8.RuneCountInString(text) > d.columns {
-		text = string([]rune(text)[:d.columns-1]) + "…"
-	}
-	d.lines = append(d.lines, text)
 }

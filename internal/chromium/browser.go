@@ -2,12 +2,14 @@ package chromium
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"sync"
@@ -260,14 +262,14 @@ func (b *Browser) Eval(expression string, into any) {
 	}
 }
 
-// Screenshot writes a picture of the whole page, a PNG, to a file.
-func (b *Browser) Screenshot(path string) {
+// Screenshot writes a picture of the whole page, NAME.png, into the folder $SCREENSHOTS, or else among the test's artifacts.
+func (b *Browser) Screenshot(name string) {
 	b.t.Helper()
 	var shot struct{ Data []byte }
 	if err := json.Unmarshal(b.Do("Page.captureScreenshot", map[string]any{"captureBeyondViewport": true, "format": "png"}), &shot); err != nil {
 		b.t.Fatal(err)
 	}
-	if err := os.WriteFile(path, shot.Data, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(cmp.Or(os.Getenv("SCREENSHOTS"), b.t.ArtifactDir()), name+".png"), shot.Data, 0o600); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -41,6 +41,8 @@ type end struct {
 	queue  []byte   // framed; waits for the client's window
 	late   [][]byte // for behind the next delivery
 	gone   bool
+
+	leaving bool // the client has ended the channel in order: what it is owed, then the end is written
 }
 
 func newEnd(p *Proxy, nc net.Conn) *end {
@@ -158,6 +160,9 @@ func (e *end) write() {
 			out = append(out, e.queue[:k]...)
 			e.queue = e.queue[k:]
 		}
+		if e.leaving && len(e.queue) == 0 {
+			out = e.h2.Trailers(out, e.stream, 0, "")
+		}
 		e.h2.Cut()
 		if len(out) == 0 {
 			if e.gone {
@@ -228,7 +233,12 @@ func (v *events) Grow(_ *h2.Stream, have []byte, n int) []byte {
 	return append(make([]byte, 0, n), have...)
 }
 
-func (v *events) Ended(*h2.Stream, *h2.End)         { v.gone = true; _ = v.nc.Close() }
+func (v *events) Ended(s *h2.Stream, why *h2.End) {
+	if v.leaving = why.Kind == h2.KindHalfClosed; !v.leaving {
+		v.gone = true
+		_ = v.nc.Close()
+	}
+}
 func (v *events) Response(*h2.Stream, *h2.Response) {}
 func (v *events) Writable(*h2.Stream)               { v.some.Broadcast() }
 func (v *events) Closed(*h2.Stream)                 {}

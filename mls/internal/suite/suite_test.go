@@ -265,9 +265,8 @@ func TestUnknownSuite(t *testing.T) {
 	}
 }
 
-// FuzzVerifier: keys and signatures of any bytes are refused or used. A run does one of the two operations, which
-// take up to
-// milliseconds under the fuzzer, as the high bit of its first byte says.
+// FuzzVerifier: keys and signatures of any bytes are refused or used. A run does one of the two operations, which take
+// up to milliseconds under the fuzzer, as the high bit of its first byte says.
 func FuzzVerifier(f *testing.F) {
 	for i, id := range All() {
 		s := lookup(f, id)

@@ -199,6 +199,10 @@ class Client {
 const clients = new Map();
 
 async function answer(request) {
+  if (request.op === 'forget') {
+    clients.clear();
+    return {};
+  }
   if (request.op === 'client') {
     clients.set(request.who, await Client.make(request));
     return {};

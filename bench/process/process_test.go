@@ -1,6 +1,8 @@
 package process
 
 import (
+	"crypto/tls"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -284,17 +286,100 @@ func TestBusyMachineIsNamed(t *testing.T) {
 	}
 }
 
-func TestProcessorsAreReadAsTheKernelWritesThem(t *testing.T) {
-	busy, stolen, ok := processors("cpu  100 20 30 4000 500 6 7 80 9 10\ncpu0 1 2 3\n")
-	if busy != 1630*time.Millisecond || stolen != 800*time.Millisecond || !ok {
-		t.Errorf("got %v, %v, %v", busy, stolen, ok)
+func TestThisMachineIsRead(t *testing.T) {
+	if r := read(os.Getpid()); !r.known || r.busy <= 0 || r.ours <= 0 {
+		t.Errorf("its use: %+v", r)
 	}
-	for _, bad := range []string{"", "cpu 1 2 3", "cpu a b c d e f g h i", "intr 1 2 3 4 5 6 7 8 9"} {
-		if _, _, ok := processors(bad); ok {
-			t.Errorf("%q was read", bad)
+	if m := ThisMachine(); m.Cores < 1 || m.CPU == "" || m.Kernel == "" {
+		t.Errorf("it: %+v", m)
+	}
+}
+
+// The configuration makes a node listen in the way asked for, and says where clients find it.
+func TestTransportsAreConfigured(t *testing.T) {
+	dir := t.TempDir()
+	for transport, want := range map[string]struct{ address, endpoint, security string }{
+		"":     {"127.0.0.1:99", `"127.0.0.1:99"`, "insecure: true"},
+		"tls":  {"https://127.0.0.1:99", `"127.0.0.1:99"`, "source: {type: file, cert: "},
+		"mtls": {"https://127.0.0.1:99", `"127.0.0.1:99"`, "client_ca: {type: file, path: "},
+		"ws":   {"ws://127.0.0.1:99", `"ws://127.0.0.1:99"`, "insecure: true"},
+		"wss":  {"wss://127.0.0.1:99", `"wss://127.0.0.1:99"`, "source: {type: file, cert: "},
+		"unix": {"unix://" + dir + "/node.sock", `"unix://` + dir + `/node.sock"`, "insecure: true"},
+	} {
+		c := Command{Text: "n --config {config}", Transport: transport}
+		words, err := c.expand("127.0.0.1:99", dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(words[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.address("127.0.0.1:99", dir); got != want.address {
+			t.Errorf("%q: clients go to %s, want %s", transport, got, want.address)
+		}
+		if s := string(b); !strings.Contains(s, "endpoint: "+want.endpoint) || !strings.Contains(s, want.security) ||
+			strings.Contains(s, "insecure") == c.secure() {
+			t.Errorf("%q:\n%s", transport, s)
 		}
 	}
-	if r := read(os.Getpid()); !r.known || r.busy <= 0 || r.ours <= 0 {
-		t.Errorf("of this machine: %+v", r)
+	if _, err := (Command{Text: "n --listen {listen}", Transport: "tls"}).expand("127.0.0.1:99", dir); err == nil ||
+		!strings.Contains(err.Error(), "give {config}") {
+		t.Errorf("without a configuration: %v", err)
+	}
+}
+
+// A listener with the files, which demands a certificate, and a client with the configuration trust each other.
+func TestCertificatesServeBothSides(t *testing.T) {
+	dir := t.TempDir()
+	client, err := certificates(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, certificateFile), filepath.Join(dir, keyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.ServerName = "127.0.0.1"
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	served := make(chan error, 1)
+	server := tls.Server(b, &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: client.RootCAs, ClientAuth: tls.RequireAndVerifyClientCert})
+	go func() { served <- server.HandshakeContext(t.Context()) }()
+	if err := tls.Client(a, client).HandshakeContext(t.Context()); err != nil {
+		t.Error("client:", err)
+	}
+	if err := <-served; err != nil {
+		t.Error("server:", err)
+	}
+}
+
+func TestUnixSocketIsFoundByItsPath(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if !Listens(os.Getpid(), "unix://"+path) || Listens(os.Getpid(), "unix://"+path+"2") {
+		t.Error("not the one that listens")
+	}
+}
+
+// Two processes read one clock by one name.
+func TestClockIsSharedAndNamed(t *testing.T) {
+	before, name := Clock()
+	uptime, err := os.ReadFile("/proc/uptime") // of the same clock, or of one that also counts suspension
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, again := Clock()
+	var seconds float64
+	if _, err := fmt.Sscan(string(uptime), &seconds); err != nil {
+		t.Fatal(err)
+	}
+	if name == "" || again != name || after < before || float64(before) > (seconds+1)*1e9 {
+		t.Errorf("%d by %q, then %d by %q, %g s after the start", before, name, after, again, seconds)
 	}
 }

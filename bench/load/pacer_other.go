@@ -1,5 +1,0 @@
-//go:build !linux
-
-package load
-
-func newPacer() Pacer { return Timers{} }

@@ -1,0 +1,217 @@
+package report
+
+import (
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/seed31b3bfd0/slimgo/bench/result"
+)
+
+// Form is one way to write results.
+type Form struct {
+	Name, About string
+	// Write writes r whole; colour is for a terminal, and only text has any.
+	Write func(w io.Writer, r *result.Results, colour bool) error
+}
+
+// Forms returns all forms.
+func Forms() []Form {
+	plain := func(write func(io.Writer, *result.Results) error) func(io.Writer, *result.Results, bool) error {
+		return func(w io.Writer, r *result.Results, _ bool) error { return write(w, r) }
+	}
+	return []Form{
+		{"text", "tables for people", writeText},
+		{"histogram", "how delays are spread, as bars of text", plain(writeHistogram)},
+		{"json", "everything (docs/bench-json.md)", plain(func(w io.Writer, r *result.Results) error { return r.WriteJSON(w) })},
+		{"csv", "a line for each figure of each round", plain(writeCSV)},
+		{"prometheus", "gauges, for a textfile collector or a push gateway", plain(writePrometheus)},
+		{"hdr", "all delays, as an HdrHistogram log", plain(writeHDR)},
+		{"markdown", "a summary for the page of a CI job", plain(writeMarkdown)},
+		{"html", "a page with plots", plain(writeHTML)},
+	}
+}
+
+// Save writes a file, which is there whole or not at all.
+func Save(path string, write func(io.Writer) error) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
+	if err != nil {
+		return err
+	}
+	err = errors.Join(write(tmp), tmp.Chmod(0o644), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+	}
+	return err
+}
+
+// MakeDir makes sure that files can be written into dir, before there is anything to lose.
+func MakeDir(dir string) error {
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		var probe *os.File
+		if probe, err = os.CreateTemp(dir, ".writable-"); err == nil {
+			err = errors.Join(probe.Close(), os.Remove(probe.Name()))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("no report can be written into %s: %w; name another folder, or make this one writable", dir, err)
+	}
+	return nil
+}
+
+// WriteDir writes index.html, summary.md and results.json into dir, which is made if need be.
+func WriteDir(dir string, r *result.Results) error {
+	if err := MakeDir(dir); err != nil {
+		return err
+	}
+	names := map[string]string{"html": "index.html", "markdown": "summary.md", "json": "results.json"}
+	var errs []error
+	for _, f := range Forms() {
+		if name := names[f.Name]; name != "" {
+			errs = append(errs, Save(filepath.Join(dir, name), func(w io.Writer) error { return f.Write(w, r, false) }))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("the report in %s is not complete: %w; make room there, or name another folder", dir, err)
+	}
+	return nil
+}
+
+// each calls f with all series of a run, what they are of, and why they are not the node's, if they are not.
+func each(r *result.Results, f func(c *result.CaseResult, node string, s result.Series, limited string)) {
+	for i := range r.Cases {
+		for k, n := range r.Cases[i].Nodes {
+			for _, s := range n.Metrics {
+				f(&r.Cases[i], r.Nodes[k].Name, s, n.Marked(s.Name))
+			}
+		}
+	}
+}
+
+// writeCSV writes a line for each value: values are in the unit named, as in JSON.
+func writeCSV(w io.Writer, r *result.Results) error {
+	lines := [][]string{{"scenario", "case", "node", "metric", "unit", "round", "value", "limited"}}
+	each(r, func(c *result.CaseResult, node string, s result.Series, limited string) {
+		for i, v := range s.Values {
+			lines = append(lines, []string{c.Scenario, c.Label, node, s.Name, string(s.Unit), strconv.Itoa(s.Rounds[i]),
+				strconv.FormatFloat(v, 'g', -1, 64), limited})
+		}
+	})
+	return csv.NewWriter(w).WriteAll(lines)
+}
+
+// gauges are the base units of Prometheus, as they stand in names, and how many of ours one is.
+var gauges = map[result.Unit]struct {
+	suffix string
+	per    float64
+}{
+	result.Nanoseconds: {"_seconds", 1e9}, result.Bytes: {"_bytes", 1}, result.BytesPerSecond: {"_bytes_per_second", 1},
+	result.BytesPerHour: {"_bytes_per_hour", 1}, result.PerSecond: {"_per_second", 1}, result.PerHour: {"_per_hour", 1},
+	result.Ratio: {"_ratio", 1}, result.Cores: {"", 1}, result.Count: {"", 1},
+}
+
+// unnamed is what names of Prometheus do not have.
+var (
+	unnamed  = regexp.MustCompile(`[^a-z0-9]+`)
+	labelled = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
+)
+
+// writePrometheus writes a gauge for each metric, with its value over the rounds, in Prometheus' text format.
+func writePrometheus(w io.Writer, r *result.Results) error {
+	families := map[string][]string{}
+	add := func(name, labels string, v float64) {
+		name = "slim_bench_" + name
+		families[name] = append(families[name], fmt.Sprintf("%s%s %g", name, labels, v))
+	}
+	truth := map[bool]float64{true: 1}
+	add("valid", "", truth[r.Valid])
+	add("busy", "", truth[r.Busy != ""])
+	add("begun_seconds", "", float64(r.Begun.Unix()))
+	times := map[string]int{} // that a series has come: cases may be called alike
+	each(r, func(c *result.CaseResult, node string, s result.Series, limited string) {
+		unit := gauges[s.Unit]
+		name := strings.Trim(unnamed.ReplaceAllString(strings.ToLower(s.Name), "_"), "_") + unit.suffix
+		labels := fmt.Sprintf(`{scenario="%s",case="%s",node="%s"`, labelled.Replace(c.Scenario), labelled.Replace(c.Label),
+			labelled.Replace(node))
+		if times[name+labels]++; times[name+labels] > 1 {
+			labels += fmt.Sprintf(`,again="%d"`, times[name+labels])
+		}
+		if limited != "" {
+			labels += `,limited="true"`
+		}
+		add(name, labels+"}", s.Value/unit.per)
+	})
+	for _, name := range slices.Sorted(maps.Keys(families)) {
+		text := fmt.Sprintf("# TYPE %s gauge\n%s\n", name, strings.Join(families[name], "\n"))
+		if _, err := io.WriteString(w, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recording is all delays of a round.
+type recording struct {
+	title   string // of case and node
+	limited string // why they are not the node's; empty: they are
+	from    time.Time
+	length  time.Duration
+	delays  *hdr.Histogram
+}
+
+// recordings are those of all rounds that have any.
+func recordings(r *result.Results) (all []recording, err error) {
+	for _, c := range r.Cases {
+		for k, n := range c.Nodes {
+			for _, round := range n.Rounds {
+				if round.Histogram == "" {
+					continue
+				}
+				x := recording{title: c.Scenario + " " + c.Label + " on " + r.Nodes[k].Name, limited: n.Marked("p50"),
+					from: round.Begun.Add(c.Params.Warmup), length: c.Params.Duration}
+				if x.delays, err = hdr.Decode([]byte(round.Histogram)); err != nil {
+					return nil, fmt.Errorf("delays of %s in round %d: %w", x.title, round.Number, err)
+				}
+				all = append(all, x)
+			}
+		}
+	}
+	return all, nil
+}
+
+// untagged is what tags of an HdrHistogram log do not have.
+var untagged = regexp.MustCompile(`[\s,]+`)
+
+// writeHDR writes all delays of each round as an interval of an HdrHistogram log, tagged with case and node.
+func writeHDR(w io.Writer, r *result.Results) error {
+	all, err := recordings(r)
+	log := hdr.NewHistogramLogWriter(w)
+	begun := r.Begun.UnixMilli()
+	log.SetBaseTime(begun)
+	err = errors.Join(err, log.OutputLogFormatVersion(), log.OutputStartTime(begun), log.OutputLegend())
+	for _, x := range all {
+		if x.limited != "" {
+			err = errors.Join(err, log.OutputComment(" the next is not the node's alone: "+x.limited))
+		}
+		x.delays.SetTag(untagged.ReplaceAllString(x.title, "_"))
+		x.delays.SetStartTimeMs(x.from.UnixMilli())
+		x.delays.SetEndTimeMs(x.from.Add(x.length).UnixMilli())
+		err = errors.Join(err, log.OutputIntervalHistogram(x.delays))
+	}
+	return err
+}

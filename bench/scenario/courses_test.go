@@ -1,0 +1,213 @@
+package scenario
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/bench/client"
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
+	"github.com/seed31b3bfd0/slimgo/internal/faults"
+)
+
+// run runs one case on a target and returns what was found on it.
+func run(t *testing.T, tg load.Target, scenario string, p result.Params) result.NodeResult {
+	t.Helper()
+	r, err := Plan{Targets: []load.Target{tg}, Cases: []Case{{Scenario: load1(t, scenario), Params: p}}, Rounds: 1}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Cases[0].Nodes[0]
+}
+
+func metric(t *testing.T, n result.NodeResult, name string) float64 {
+	t.Helper()
+	m, ok := n.Metric(name)
+	if !ok {
+		t.Errorf("%s was not measured", name)
+	}
+	return m.Value
+}
+
+// A fixed count is sent to the message, and the measurement ends with it.
+func TestCountIsSentAndNoMore(t *testing.T) {
+	for name, change := range map[string]func(*result.Params){
+		"closed": func(p *result.Params) {},
+		"open":   func(p *result.Params) { p.TotalRate = 500 },
+	} {
+		simulated(t, func(t *testing.T) {
+			proxy := new(faults.Proxy)
+			p := quick(func(p *result.Params) {
+				change(p)
+				p.Pairs = 3
+				if err := p.Set("count", "1000"); err != nil {
+					t.Fatal(err)
+				}
+			})
+			begun := time.Now()
+			n := run(t, target(t, proxy), "p2p", p)
+			took := time.Since(begun)
+			if got := proxy.Deliveries(); got != 1000 {
+				t.Errorf("%s: %d messages passed the node, want 1000", name, got)
+			}
+			if rate := metric(t, n, "delivered"); name == "open" && (rate < 495 || rate > 505) || took > 10*time.Second {
+				t.Errorf("%s: %v/s in %v", name, rate, took)
+			}
+			if metric(t, n, "lost") != 0 {
+				t.Errorf("%s: some are lost", name)
+			}
+		})
+	}
+}
+
+// A message of a count that is lost is counted, and does not keep the measurement.
+func TestCountEndsWithoutWhatIsLost(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		p := quick(func(p *result.Params) { p.Count, p.Warmup, p.InFlight = 100, 0, 10 })
+		n := run(t, target(t, &faults.Proxy{Fate: faults.Every(60, faults.Drop)}), "p2p", p)
+		if metric(t, n, "lost") != 1 {
+			t.Errorf("lost %v of 100, want the one that was dropped", metric(t, n, "lost"))
+		}
+	})
+}
+
+// The total rate is that of all senders, and stages are offered as they are written.
+func TestTotalRateAndStagesAreOffered(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := run(t, target(t, new(faults.Proxy)), "p2p", quick(func(p *result.Params) { p.Pairs, p.TotalRate, p.Duration = 4, 1000, 2*time.Second }))
+		if got := metric(t, n, "offered"); got < 995 || got > 1005 {
+			t.Errorf("4 senders offered %v/s in all, want 1000", got)
+		}
+	})
+	simulated(t, func(t *testing.T) {
+		p := quick(func(p *result.Params) {
+			p.Pairs, p.Warmup = 2, 500*time.Millisecond
+			if err := p.Set("stages", "400:2s,2000:4s,2000:2s"); err != nil {
+				t.Fatal(err)
+			}
+		})
+		n := run(t, target(t, new(faults.Proxy)), "p2p", p)
+		const want = (400*2 + 1200*4 + 2000*2) / 8.0
+		if got := metric(t, n, "offered"); got < want*0.99 || got > want*1.01 || metric(t, n, "lost") != 0 {
+			t.Errorf("offered %v/s, want %v", got, want)
+		}
+		all := n.Rounds[0].Samples
+		if first, last := all[2], all[len(all)-2]; first.Delivered > 500 || last.Delivered < 1900 {
+			t.Errorf("%v/s at the begin, %v/s at the end: no ramp", first.Delivered, last.Delivered)
+		}
+	})
+}
+
+func TestNoWarmUp(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := run(t, target(t, new(faults.Proxy)), "p2p", quick(func(p *result.Params) { p.Warmup = 0 }))
+		if s := n.Rounds[0].Samples[0]; metric(t, n, "delivered") <= 0 || s.At > 0.2 {
+			t.Errorf("first sample %+v", s)
+		}
+	})
+}
+
+// A node that takes a message in a millisecond carries a thousand a second, and is found to be the limit.
+func TestSearchFindsWhatTheNodeCarries(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		proxy := &faults.Proxy{Pause: gate(func() time.Duration { return time.Millisecond })}
+		n := run(t, target(t, proxy), "search", quick(func(p *result.Params) { p.TotalRate, p.P99Bound, p.Duration = 60, 20*time.Millisecond, 2*time.Second }))
+		rate, over := metric(t, n, "highest rate"), metric(t, n, "rate over the bound")
+		if rate < 940 || rate > 1010 || over < rate || over > rate*1.05 || metric(t, n, "limited by the generator") != 0 {
+			t.Errorf("between %v/s and %v/s, want about 1000", rate, over)
+		}
+		if notes := strings.Join(n.Rounds[0].Notes, "\n"); !strings.Contains(notes, "the node is the limit") {
+			t.Errorf("notes %q", notes)
+		}
+	})
+}
+
+// Where the generator sends late, it is the limit, and that is said.
+func TestSearchBlamesTheGenerator(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		tg := target(t, new(faults.Proxy))
+		tg.Pacer = sleepy{}
+		n := run(t, tg, "search", quick(func(p *result.Params) { p.TotalRate, p.P99Bound = 200, 4*time.Millisecond }))
+		if metric(t, n, "limited by the generator") != 1 || !strings.Contains(strings.Join(n.Rounds[0].Notes, ""), "the generator, which sent ") {
+			t.Errorf("notes %q", n.Rounds[0].Notes)
+		}
+	})
+}
+
+// sleepy sleeps longer the oftener it is asked, as a machine does that is too busy.
+type sleepy struct{ load.Timers }
+
+func (sleepy) Until(due int64) { time.Sleep(max(time.Duration(due-load.Now()), 8*time.Millisecond)) }
+
+// A run that is to stop at a failure measures nothing after the first condition that fails, and fails by that alone.
+func TestRunStopsAtItsFirstBrokenCondition(t *testing.T) {
+	for _, stop := range []bool{false, true} {
+		bad, good := told(result.Metric{Name: "lost", Value: 3, Worst: true}), told(result.Metric{Name: "lost", Worst: true})
+		require := conditions(t, "lost <= 0")
+		plan := Plan{Targets: named("ours"), Rounds: 2, StopAtFailure: stop,
+			Cases: []Case{{Scenario: good, Require: require}, {Scenario: bad, Require: require}, {Scenario: good, Require: require}}}
+		r, err := plan.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		measured := 0
+		for _, c := range r.Cases {
+			measured += len(c.Nodes[0].Rounds)
+		}
+		want := map[bool]int{false: 6, true: 2}[stop]
+		if len(r.Failed()) != 1 || measured != want || !r.Valid {
+			t.Errorf("stop %v: %d measurements, want %d; failed %v, invalid %q", stop, measured, want, r.Failed(), r.Invalid)
+		}
+	}
+}
+
+// The first node is measured by further ways where its configuration is ours.
+func TestWaysAreNodesOfTheirNames(t *testing.T) {
+	s, err := LoadSuite("transports")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := load.Target{Name: "ours", Dialer: client.Dialer{}}
+	ours.Command.Text = "slim --config {config}"
+	plan := s.Plan([]load.Target{ours})
+	if err := plan.Ways(); err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.Targets) != 6 || plan.Targets[2].Name != "mtls" || plan.Targets[2].Command.Transport != "mtls" || plan.Targets[0].Command.Transport != "" {
+		t.Errorf("targets %+v", plan.Targets)
+	}
+	if err := plan.Check(); err != nil {
+		t.Error(err)
+	}
+	other := s.Plan(named("ours"))
+	if err := other.Ways(); err == nil || !strings.Contains(err.Error(), "started with {config}") {
+		t.Errorf("a node that runs: %v", err)
+	}
+	if err := other.Check(); err != nil { // its conditions are skipped then
+		t.Error(err)
+	}
+}
+
+// Clients that do not come in time end a storm, which says how many came, and that it was the time that ended.
+func TestStormSaysWhatEndedIt(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		tg := target(t, new(faults.Proxy))
+		tg.Dialer = watched{Dialer: tg.Dialer.(client.Dialer), before: func(ctx context.Context) error {
+			if err := load.Sleep(ctx, time.Second); err != nil {
+				return err
+			}
+			return nil
+		}}
+		plan := Plan{Targets: []load.Target{tg}, Rounds: 1, Cases: []Case{{Scenario: load1(t, "storm"),
+			Params: quick(func(p *result.Params) { p.Conns, p.SetupLimit = 100, 2500*time.Millisecond })}}}
+		r, err := plan.Run(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "before the storm: 64 of 100 clients came within 2.5s (--setup-limit)") {
+			t.Errorf("got %v", err)
+		}
+		if got := metric(t, r.Cases[0].Nodes[0], "clients connected"); got != 64 {
+			t.Errorf("%v connected", got)
+		}
+	})
+}

@@ -1,0 +1,277 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/seed31b3bfd0/slimgo/bench/client"
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/process"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
+)
+
+// sendOptions are the flags of send.
+type sendOptions struct {
+	target, size string
+	secure       secureOptions
+	count, rate  int
+	all          bool
+	wait         time.Duration
+	made         func() bool // messages are made here, not read
+}
+
+func sendCommand() command {
+	return command{
+		name: "send",
+		about: `slim-bench send NAME sends each line of its standard input as a message to NAME, which slim-bench receive shows, here or on
+another machine. With --count, --rate or --size it makes messages itself, numbered and stamped, which receive judges.
+It asks first whether somebody receives, as nodes drop what is for nobody. Applications of SLIM do not take such messages:
+they talk in sessions.
+
+Exit codes: 0 all was handed to the node; 2 nobody receives, the node cannot be reached, or the command line is wrong.`,
+		examples: `  echo hello | slim-bench send org/demo/bob
+  slim-bench send org/demo/bob --target 10.0.0.1:46357 --count 1000000 --size 1K
+  slim-bench send org/demo/all --all --rate 1000 --count 60000     to everybody who holds the name
+`,
+		flags: func(fs *pflag.FlagSet) any {
+			o := new(sendOptions)
+			fs.StringVar(&o.target, "target", defaultNode, "`ADDRESS` of the node")
+			o.secure.flags(fs)
+			fs.IntVar(&o.count, "count", 0, "messages to make; 0: until Ctrl-C")
+			fs.IntVar(&o.rate, "rate", 0, "messages a second; 0: as fast as the node takes them")
+			fs.StringVar(&o.size, "size", "100", "payload `BYTES` of messages made here, e.g. 100, 1K, 16K")
+			fs.BoolVar(&o.all, "all", false, "to all who hold NAME, not to one of them")
+			fs.DurationVar(&o.wait, "wait", 10*time.Second, "time in which somebody has to receive; 0s: do not ask")
+			o.made = func() bool { return slices.ContainsFunc([]string{"count", "rate", "size"}, fs.Changed) }
+			return o
+		},
+		run: func(ctx context.Context, p *program, opt any, args []string) error {
+			return p.send(ctx, opt.(*sendOptions), args)
+		},
+	}
+}
+
+// defaultNode is where applications of SLIM look for a node.
+const defaultNode = "127.0.0.1:46357"
+
+// parseName reads the one argument of send and receive.
+func parseName(command string, args []string) (load.Address, error) {
+	if len(args) != 1 {
+		return load.Address{}, fmt.Errorf("%s what? slim-bench %s NAME, such as org/demo/bob", command, command)
+	}
+	parts := strings.Split(args[0], "/")
+	if len(parts) != 3 || slices.Contains(parts, "") {
+		return load.Address{}, fmt.Errorf("name %q: want three components, organization/namespace/app, such as org/demo/bob", args[0])
+	}
+	return load.Address{Parts: [3]string(parts)}, nil
+}
+
+// noClock stands for the clock of a machine on which processes do not share one.
+const noClock = "none"
+
+// meet connects to the node of send and receive, under a name of its own that says which clock this process reads.
+func meet(ctx context.Context, target string, secure *secureOptions, role string, sink load.Sink) (*client.Conn, load.Address, error) {
+	_, clock := process.Clock()
+	self := load.Address{Parts: [3]string{"slim-bench", cmp.Or(clock, noClock), role}, ID: rand.Uint64()>>1 + 1}
+	t, err := parseAddresses([]string{target}, "node", 0, secure)
+	if err == nil && t.Dialer.Protocol() != load.SLIM {
+		err = fmt.Errorf("target %q: send and receive speak SLIM only", target)
+	}
+	if err == nil {
+		err = reachable(ctx, t.Addrs)
+	}
+	if err != nil {
+		return nil, self, err
+	}
+	c, err := t.Dialer.Dial(ctx, t.Addrs[0], load.DialOptions{Sink: sink})
+	if err != nil {
+		return nil, self, err
+	}
+	return c.(*client.Conn), self, nil
+}
+
+// answers is a sink that waits for whoever receives.
+type answers chan client.Letter
+
+func (answers) Begin(int64) {}
+func (answers) Flush()      {}
+func (a answers) Deliver(msg []byte) {
+	if l, err := client.ReadLetter(msg); err == nil && l.Kind == client.Here {
+		select {
+		case a <- l:
+		default: // one is enough
+		}
+	}
+}
+
+func (p *program) send(ctx context.Context, o *sendOptions, args []string) error {
+	to, err := parseName("send", args)
+	if err != nil {
+		return err
+	}
+	m := load.Message{To: []load.Address{to}, All: o.all, Sender: rand.Uint32(), IdentitySize: 172}
+	if err := load.ParsePayload(&m.Size, o.size); err != nil {
+		return fmt.Errorf("--size %w", err)
+	}
+	if o.count < 0 || o.rate < 0 || o.rate > 1e7 {
+		return errors.New("--count and --rate: want 0 or more, and at most ten million a second")
+	}
+	somebody := make(answers, 1)
+	c, self, err := meet(ctx, o.target, &o.secure, "send", somebody)
+	if err != nil {
+		return err
+	}
+	defer c.Abort()
+	if o.wait > 0 {
+		question := client.Letter{From: self, To: to, All: o.all, Kind: client.Asking}
+		if err := ask(ctx, c, question, somebody, o.wait); err != nil {
+			return fmt.Errorf("%s at %s: %w", to, o.target, err)
+		}
+	}
+	m.From = self
+	if o.made() {
+		err = p.makeMessages(ctx, c, m, o)
+	} else {
+		err = p.sendLines(ctx, c, client.Letter{From: self, To: to, All: o.all, Kind: client.Text})
+	}
+	if err != nil {
+		return err
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return c.Finish(end)
+}
+
+// askEvery is how often it is asked who is there: a question is dropped like everything that is for nobody.
+const askEvery = 100 * time.Millisecond
+
+// ask returns when somebody has answered a question.
+func ask(ctx context.Context, c *client.Conn, question client.Letter, somebody answers, limit time.Duration) error {
+	if _, err := c.Subscribe(ctx, 1, 0, func(int) load.Address { return question.From }); err != nil {
+		return err
+	}
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	again := time.NewTicker(askEvery)
+	defer again.Stop()
+	for {
+		if err := c.Post(ctx, question); err != nil {
+			return err
+		}
+		select {
+		case l := <-somebody:
+			if l.From.Parts[0] != question.From.Parts[0] {
+				return fmt.Errorf("the name is held by an application of SLIM, %s, which talks in sessions: start slim-bench receive "+
+					"under another", l.From)
+			}
+			return nil
+		case <-again.C:
+		case <-late.C:
+			return fmt.Errorf("nobody receives, after %v: start slim-bench receive %s there first", limit, question.To)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.Done():
+			return c.Err()
+		}
+	}
+}
+
+// maxLine bounds a line that is sent as a message, in bytes.
+const maxLine = 4<<20 - 4<<10
+
+// sendLines sends what stands on standard input until that or ctx ends.
+func (p *program) sendLines(ctx context.Context, c *client.Conn, l client.Letter) error {
+	if in, ok := p.stdin.(io.Closer); ok {
+		defer context.AfterFunc(ctx, func() { _ = in.Close() })() // ends a read from a pipe; of a terminal a line ends it
+	}
+	in := bufio.NewScanner(p.stdin)
+	in.Buffer(nil, maxLine)
+	for in.Scan() && ctx.Err() == nil {
+		l.Text = in.Bytes()
+		if err := c.Post(ctx, l); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return in.Err()
+}
+
+// counted is a publisher of so many messages, with the clock that all processes of the machine share in their stamps.
+type counted struct {
+	load.Publisher
+	left  uint64
+	clock int64 // what is to be added to load.Now
+}
+
+var errSent = errors.New("all are sent")
+
+// Send implements load.Publisher.
+func (c *counted) Send(first uint64, n int, at, step int64) error {
+	n = int(min(uint64(n), c.left))
+	if err := c.Publisher.Send(first, n, at+c.clock, step); err != nil {
+		return err
+	}
+	if c.left -= uint64(n); c.left == 0 {
+		return errSent
+	}
+	return nil
+}
+
+// makeMessages sends messages made here until they are enough or ctx ends.
+func (p *program) makeMessages(ctx context.Context, c *client.Conn, m load.Message, o *sendOptions) error {
+	pub, err := c.Publisher(m)
+	if err != nil {
+		return err
+	}
+	few := &counted{Publisher: pub, left: math.MaxUint64, clock: sharedClock()}
+	if o.count > 0 {
+		few.left = uint64(o.count)
+	}
+	all := few.left
+	s := load.NewSender(few, m.Size)
+	ended := make(chan struct{})
+	defer close(ended)
+	defer context.AfterFunc(ctx, func() {
+		select {
+		case <-ended:
+		case <-time.After(time.Second): // it waits for the node, and does not look at ctx
+			c.Abort()
+		}
+	})()
+	begun := load.Now()
+	if o.rate > 0 {
+		err = s.Open(ctx, time.Second/time.Duration(o.rate))
+	} else {
+		err = s.Closed(ctx, 0)
+	}
+	if err != nil && !errors.Is(err, errSent) {
+		return err
+	}
+	sent, seconds := float64(all-few.left), float64(load.Now()-begun)/1e9
+	fmt.Fprintf(p.stderr, "sent %s messages of %s in %.3gs: %s", result.Format(sent, result.Count), load.SizeText(m.Size), seconds,
+		result.Format(sent/seconds, result.PerSecond))
+	if o.rate > 0 {
+		fmt.Fprintf(p.stderr, ", %s late (p99)", result.Format(float64(s.Lag().Quantile(99)), result.Nanoseconds))
+	}
+	_, err = io.WriteString(p.stderr, "\n")
+	return err
+}
+
+// sharedClock is what has to be added to load.Now to read the clock of all processes of this machine.
+func sharedClock() int64 {
+	now, _ := process.Clock()
+	return now - load.Now()
+}

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/seed31b3bfd0/slimgo/bench/client"
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/internal/faults"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// receiver runs receive beside a test until it ends by itself, or until a line of its output is "end".
+type receiver struct {
+	stdout, stderr shared
+	there          chan struct{}
+	code           chan int
+}
+
+func startReceiver(t *testing.T, args ...string) *receiver {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	r := &receiver{there: make(chan struct{}), code: make(chan int, 1)}
+	r.stderr.on = func(all string) {
+		if strings.Count(all, "\n") == 1 { // the first that it says
+			close(r.there)
+		}
+	}
+	r.stdout.on = func(all string) {
+		if strings.Contains(all, "end\n") || strings.Contains(all, `"text":"end"`) {
+			cancel()
+		}
+	}
+	go func() { r.code <- run(ctx, append([]string{"receive"}, args...), nil, &r.stdout, &r.stderr) }()
+	return r
+}
+
+// send runs send with that standard input.
+func send(t *testing.T, stdin string, args ...string) (code int, stderr string) {
+	t.Helper()
+	var out, err shared
+	code = run(t.Context(), append([]string{"send"}, args...), strings.NewReader(stdin), &out, &err)
+	return code, err.b.String()
+}
+
+// Text in, text out, once and in order: no more than was asked for, and nothing that steers a terminal.
+func TestWhatIsSentIsSeen(t *testing.T) {
+	addr := node(t)
+	r := startReceiver(t, "org/demo/bob", "--count", "3", "--target", addr)
+	if code, stderr := send(t, "hi\nthere \x1b[2J\n\none too many\n", "org/demo/bob", "--target", addr); code != exitOK || stderr != "" {
+		t.Fatalf("exit %d, %s", code, stderr)
+	}
+	if code := <-r.code; code != exitOK || r.stdout.b.String() != "hi\nthere \ufffd[2J\n\n" {
+		t.Errorf("exit %d, %q, %s", code, r.stdout.b.String(), &r.stderr.b)
+	}
+}
+
+func TestSendToAllReachesAll(t *testing.T) {
+	addr := node(t)
+	both := []*receiver{startReceiver(t, "org/demo/all", "--target", addr), startReceiver(t, "org/demo/all", "--target", addr, "--output", "json")}
+	for _, r := range both {
+		<-r.there // of who is not there yet nobody knows
+	}
+	if code, stderr := send(t, "end\n", "org/demo/all", "--target", addr, "--all"); code != exitOK {
+		t.Fatalf("exit %d, %s", code, stderr)
+	}
+	for i, want := range []string{"end\n", `"text":"end"`} {
+		if code := <-both[i].code; code != exitOK || !strings.Contains(both[i].stdout.b.String(), want) {
+			t.Errorf("receiver %d: exit %d, %s", i, code, &both[i].stdout.b)
+		}
+	}
+}
+
+// Every fault of a delivery is found, and counted to the message.
+func TestReceiveCountsFaults(t *testing.T) {
+	const n = 1000
+	for _, c := range []struct {
+		name string
+		fate faults.Fate
+		want func(done uint64) tally
+	}{
+		{"none", faults.Deliver, func(uint64) tally { return tally{Messages: n} }},
+		{"lost", faults.Drop, func(done uint64) tally { return tally{Messages: n - done, Lost: done} }},
+		{"twice", faults.Twice, func(done uint64) tally { return tally{Messages: n + done, Twice: done} }},
+		{"out of order", faults.Swap, func(done uint64) tally { return tally{Messages: n, OutOfOrder: done} }},
+		{"changed", faults.Change, func(done uint64) tally { return tally{Messages: n - done, Lost: done} }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			proxy := &faults.Proxy{Fate: faults.Every(97, c.fate)}
+			if err := proxy.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer proxy.Close()
+			r := startReceiver(t, "org/demo/bob", "--output", "json", "--target", proxy.Addr())
+			if code, stderr := send(t, "", "org/demo/bob", "--count", "1000", "--size", "200", "--target", proxy.Addr()); code != exitOK ||
+				!strings.Contains(stderr, "sent 1,000 messages of 200 B") {
+				t.Fatalf("exit %d, %s", code, stderr)
+			}
+			if code, stderr := send(t, "end\n", "org/demo/bob", "--target", proxy.Addr()); code != exitOK {
+				t.Fatalf("exit %d, %s", code, stderr)
+			}
+			code, done := <-r.code, proxy.Done(c.fate)
+			_, last, _ := strings.Cut(r.stdout.b.String(), "\n") // after the text
+			var got struct {
+				Changed int
+				Senders []tally
+			}
+			if err := json.Unmarshal([]byte(last), &got); err != nil || len(got.Senders) != 1 {
+				t.Fatalf("%v in %s", err, r.stdout.b.String())
+			}
+			s, want := &got.Senders[0], c.want(done)
+			if s.Messages != want.Messages || s.Lost != want.Lost || s.Twice != want.Twice || s.OutOfOrder != want.OutOfOrder {
+				t.Errorf("%d, lost %d, twice %d, out of order %d; want %+v", s.Messages, s.Lost, s.Twice, s.OutOfOrder, &want)
+			}
+			if wantCode := map[bool]int{true: exitOK, false: exitFailed}[c.fate == faults.Deliver]; code != wantCode || done < 10 {
+				t.Errorf("exit %d after %d faults, want %d: %s", code, done, wantCode, &r.stderr.b)
+			}
+			if changed := map[bool]int{true: int(done)}[c.fate == faults.Change]; got.Changed != changed {
+				t.Errorf("%d changed, want %d", got.Changed, changed)
+			}
+			if s.Delays["p50"] <= 0 || s.Delays["max"] < s.Delays["p50"] {
+				t.Errorf("delays %v", s.Delays)
+			}
+		})
+	}
+}
+
+// What did not come of a number that was asked for is told, as is what the first messages' absence may mean.
+func TestReceiveTellsWhatIsAbsent(t *testing.T) {
+	in := &inbox{count: 10, done: make(chan struct{}), senders: map[uint32]*tally{}}
+	in.self.Parts[1] = "this machine's clock"
+	in.Begin(1000)
+	for _, s := range []load.Stamp{{Seq: 3, Sender: 7}, {Seq: 4, Sender: 7}} {
+		in.Deliver(stamped(t, "another's clock", s))
+	}
+	in.Deliver(stamped(t, "this machine's clock", load.Stamp{Sender: 8, At: 400}))
+	var b strings.Builder
+	err := in.tell(&b, nil, &receiveOptions{count: 10, output: "text"})
+	for _, want := range []string{"lost 3, twice 0", "number 3 came first", "as the sender reads another machine's clock", "7 of 10 did not come", "max 600 ns"} {
+		if err == nil || !strings.Contains(b.String(), want) {
+			t.Errorf("%v: no %q in\n%s", err, want, &b)
+		}
+	}
+}
+
+// stamped is a message that a sender made who reads that clock.
+func stamped(t *testing.T, clock string, s load.Stamp) []byte {
+	t.Helper()
+	payload := make([]byte, 64)
+	s.Put(payload)
+	h := wire.PublishHeader{Source: wire.Text("slim-bench", clock, "send"), Dest: wire.Text("a", "b", "c"), Fanout: 1}
+	app := append([]byte{2<<3 | 2, byte(len(payload))}, payload...)
+	return wire.AppendPublish(nil, &h, nil, append([]byte{1<<3 | 2, byte(len(app))}, app...))
+}
+
+func TestSendSaysWhyNothingWouldCome(t *testing.T) {
+	addr := node(t)
+	code, stderr := send(t, "hi\n", "org/demo/bob", "--target", addr, "--wait", "50ms")
+	if code != exitInvalid || !strings.Contains(stderr, "org/demo/bob at "+addr+": nobody receives") {
+		t.Errorf("exit %d, %s", code, stderr)
+	}
+	if code, stderr := send(t, "hi\n", "org/demo/bob", "--target", addr, "--wait", "0s"); code != exitOK {
+		t.Errorf("without asking: exit %d, %s", code, stderr)
+	}
+
+	// An application answers, but does not take such messages.
+	var app client.Dialer
+	alice, bob := load.Address{Parts: [3]string{"org", "demo", "alice"}}, load.Address{Parts: [3]string{"org", "demo", "bob"}}
+	here := make(applications, 1)
+	c, err := app.Dial(t.Context(), addr, load.DialOptions{Sink: here})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = c.Close()
+		<-c.(*client.Conn).Done()
+	}()
+	here <- func(l client.Letter) {
+		_ = c.(*client.Conn).TryPost(client.Letter{From: alice, To: l.From, Kind: client.Here})
+	}
+	if _, err := c.Subscribe(t.Context(), 1, 0, func(int) load.Address { return bob }); err != nil {
+		t.Fatal(err)
+	}
+	if code, stderr := send(t, "hi\n", "org/demo/bob", "--target", addr); code != exitInvalid || !strings.Contains(stderr, "held by an application of SLIM, org/demo/alice") {
+		t.Errorf("exit %d, %s", code, stderr)
+	}
+}
+
+// applications is a sink that answers.
+type applications chan func(client.Letter)
+
+func (applications) Begin(int64) {}
+func (applications) Flush()      {}
+func (a applications) Deliver(msg []byte) {
+	if l, err := client.ReadLetter(msg); err == nil && l.Kind == client.Asking {
+		answer := <-a
+		answer(l)
+		a <- answer
+	}
+}
+
+func TestPairRefusesMistakes(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"send", "send what?"}, {"receive a/b/c d/e/f", "receive what?"}, {"send org/demo", "want three components"}, {"receive org//x", "want three components"},
+		{"send a/b/c --size 5", "a message needs 24 bytes"}, {"send a/b/c --rate -1", "want 0 or more"}, {"send a/b/c --target nats://h:1", "speak SLIM only"},
+		{"receive a/b/c --output csv", "want text or json"}, {"receive a/b/c --target 127.0.0.1:1", "nobody answers there"},
+	} {
+		if code, _, stderr := slimBench(t, strings.Fields(c.args)...); code != exitInvalid || !strings.Contains(stderr, c.want) {
+			t.Errorf("%s: exit %d, %s", c.args, code, stderr)
+		}
+	}
+}
+
+// A sender at a rate goes on until it is interrupted, and that is no failure.
+func TestSendAtARateUntilInterrupted(t *testing.T) {
+	addr := node(t)
+	r := startReceiver(t, "org/demo/bob", "--count", "50", "--target", addr)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out, stderr shared
+	sent := make(chan int, 1)
+	go func() {
+		sent <- run(ctx, []string{"send", "org/demo/bob", "--rate", "500", "--target", addr}, nil, &out, &stderr)
+	}()
+	if code := <-r.code; code != exitOK || !strings.Contains(r.stdout.b.String(), "50 messages in ") {
+		t.Errorf("receive: exit %d, %s%s", code, &r.stdout.b, &r.stderr.b)
+	}
+	cancel()
+	if code := <-sent; code != exitOK || !strings.Contains(stderr.b.String(), " late (p99)\n") {
+		t.Errorf("send: exit %d, %s", code, &stderr.b)
+	}
+}
+
+// A receiver whose sender falls silent ends by itself, and tells what did not come.
+func TestReceiveEndsWhenNothingComes(t *testing.T) {
+	addr := node(t)
+	r := startReceiver(t, "org/demo/bob", "--count", "5", "--idle", "100ms", "--target", addr)
+	if code, stderr := send(t, "one\ntwo\n", "org/demo/bob", "--target", addr); code != exitOK {
+		t.Fatalf("exit %d, %s", code, stderr)
+	}
+	if code := <-r.code; code != exitFailed || !strings.Contains(r.stdout.b.String(), "of 5 did not come, 0 came changed\n") {
+		t.Errorf("exit %d, %s%s", code, &r.stdout.b, &r.stderr.b)
+	}
+}
