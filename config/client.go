@@ -10,7 +10,7 @@ type Client struct {
 	Endpoint       string
 	Origin         string
 	ServerName     string
-	Compression    string // accepted and unused, also upstream
+	Compression    string // "Gzip", "Zstd", "Snappy"; "": none. Unused upstream
 	RateLimit      string // "COUNT/SECONDS"
 	TLS            TLS
 	Keepalive      *ClientKeepalive // nil: none
@@ -75,7 +75,7 @@ func (d *decoder) clientFields(o *object) Client {
 	c.Position = o.at("endpoint")
 	o.optStr("origin", &c.Origin)
 	o.optStr("server_name", &c.ServerName)
-	o.optEnum("compression", &c.Compression, "Gzip", "Zlib", "Deflate", "Snappy", "Zstd", "Lz4", "None", "Empty")
+	d.compression(o, &c)
 	o.optStr("rate_limit", &c.RateLimit)
 	if v := o.get("tls"); v != nil {
 		d.tls(&c.TLS, v, join(path, "tls"), clientSide)
@@ -112,6 +112,19 @@ func (d *decoder) clientFields(o *object) Client {
 		o.unused("buffer_size", ": a link makes one request")
 	}
 	return c
+}
+
+// compression reads the key, whose words are upstream's, though it compresses nothing. What is not to be had here is no
+// reason to refuse a file that is good there. Rules: P-comp-7.
+func (d *decoder) compression(o *object, c *Client) {
+	o.optEnum("compression", &c.Compression, "Gzip", "Zlib", "Deflate", "Snappy", "Zstd", "Lz4", "None", "Empty")
+	switch c.Compression {
+	case "None", "Empty":
+		c.Compression = ""
+	case "Zlib", "Deflate", "Lz4":
+		d.warn(o.at("compression"), join(o.path, "compression"), "has no effect: nodes compress with Gzip, Zstd or Snappy")
+		c.Compression = ""
+	}
 }
 
 func (d *decoder) clientKeepalive(n *node, path string) *ClientKeepalive {

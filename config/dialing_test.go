@@ -56,6 +56,9 @@ func TestKeysThatSayNothingToAWebSocket(t *testing.T) {
 		`endpoint: "wss://x", ` + keys: {"f:3:49 rate_limit has no effect on a WebSocket", "f:3:66 request_timeout has no effect on a WebSocket",
 			"f:3:87 buffer_size has no effect on a WebSocket", "f:3:103 headers.Host is ignored: a reserved header of the WebSocket handshake",
 			"f:3:103 headers.sec-websocket-KEY is ignored: a reserved header of the WebSocket handshake"},
+		`endpoint: "ws://x", headers: {x-a: c}, compression: Zstd`:      {"f:3:67 compression has no effect on a WebSocket: a node that dials compresses by gRPC only"},
+		`endpoint: "ws://x", headers: {x-a: c}, compression: Lz4`:       {"f:3:67 compression has no effect: nodes compress with Gzip, Zstd or Snappy"},
+		`endpoint: "ws://x", compression: None`:                         nil,
 		`endpoint: "ws://x", rate_limit:`:                               nil,
 		`endpoint: "http://x", request_timeout: 1s, headers: {Host: a}`: nil,
 	} {
@@ -71,7 +74,7 @@ func TestKeysThatSayNothingToAWebSocket(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: warnings\n%q\nwant\n%q", client, got, want)
 		}
-		if k := c.Services[0].Dataplane.Clients[0]; want != nil && (len(k.Headers) != 1 || k.RateLimit != "" || k.RequestTimeout != 0 || k.BufferSize != nil) {
+		if k := c.Services[0].Dataplane.Clients[0]; want != nil && (len(k.Headers) != 1 || k.RateLimit != "" || k.RequestTimeout != 0 || k.BufferSize != nil || k.Compression != "") {
 			t.Errorf("%s: %+v", client, k)
 		}
 	}

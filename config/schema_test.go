@@ -223,6 +223,9 @@ func TestWarnings(t *testing.T) {
 		{"limits of requests", serviceFile("dataplane: {clients: [{endpoint: 'http://x:1', rate_limit: 1/1, buffer_size: 1, metadata: {a: 1}}]}"), []string{
 			"f:3:52: " + c0 + ".rate_limit: has no effect: a link makes one request", "f:3:69: " + c0 + ".buffer_size: has no effect: a link makes one request",
 			"f:3:85: " + c0 + ".metadata: has no effect"}},
+		{"compression that is not to be had", serviceFile("dataplane: {clients: [{endpoint: 'http://a:1', compression: Lz4}]}"),
+			[]string{"f:3:52: services.slim/0.dataplane.clients[0].compression: has no effect: nodes compress with Gzip, Zstd or Snappy"}},
+		{"compression", serviceFile("dataplane: {clients: [{endpoint: 'http://a:1', compression: Zstd}, {endpoint: 'http://a:2', compression: Empty}]}"), nil},
 		{"http2_only false", serverFile("{" + listener + ", http2_only: false}"), []string{"f:4:58: " + s0 + ".http2_only: has no effect: a listener speaks HTTP/2 only"}},
 		{"http2_only true", serverFile("{" + listener + ", http2_only: true}"), nil},
 		{"frame size out of range", serverFile("{" + listener + ", max_frame_size: 16}"), []string{"f:4:58: " + s0 + ".max_frame_size: is out of 1 to 15 MiB: the default is used"}},

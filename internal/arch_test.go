@@ -45,6 +45,7 @@ var rules = []rule{
 	{path: "wire", outside: []string{"github.com/cespare/xxhash/v2", "github.com/zeebo/xxh3"}}, // name hashes
 	{path: "wire/h2", outside: []string{"golang.org/x/net/http2/hpack"}},
 	{path: "wire/ws"},
+	{path: "wire/compress", outside: []string{"github.com/klauspost/compress"}}, // formats that have no reason to be written twice
 	{path: "pool", outside: []string{"github.com/valyala/bytebufferpool"}},
 	{path: "internal/suggest"},
 	{path: "internal/watch", outside: []string{"github.com/fsnotify/fsnotify"}},

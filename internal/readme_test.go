@@ -232,7 +232,7 @@ func TestREADME(t *testing.T) {
 			t.Errorf("README.md:%d: nothing checks a block in %q", b.line, b.language)
 		}
 	}
-	if want := map[bool]int{false: 3, true: 4}[withPython]; ran != want {
+	if want := map[bool]int{false: 4, true: 5}[withPython]; ran != want {
 		t.Errorf("%d blocks ran, want %d", ran, want)
 	}
 }

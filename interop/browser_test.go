@@ -43,11 +43,12 @@ window.knock = () => new Promise((done) => { new WebSocket(location.href.replace
 </script>`
 
 // A page speaks with an application: by WebSocket, from the origin that a browser names, with the compression that it
-// offers, and with a token in the query, as pages have no other place for it. The page signs the headers of what it sends,
-// and checks those of what it gets. Rules: P-ws-1, P-ws-3, P-ws-5.
+// offers if the node has it, and with a token in the query, as pages have no other place for it. The page signs the
+// headers of what it sends, and checks those of what it gets. Rules: P-ws-1, P-ws-3, P-ws-5, P-comp-8.
 func TestPageInChromiumSpeaksWithAnApplication(t *testing.T) {
 	onBoth(t, func(t *testing.T, k kind) {
 		const token = "eyJhbGciOiJub25lIn0.c2VjcmV0.page"
+		deflate := map[kind]string{ours: "permessage-deflate; server_no_context_takeover; client_no_context_takeover"}[k]
 		n, ways := startNodeOfAllWays(t, k)
 		var asked http.Header // of a handshake that the page's own server has refused
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -69,7 +70,7 @@ func TestPageInChromiumSpeaksWithAnApplication(t *testing.T) {
 
 		var seen struct{ Node, Extensions, Protocol string }
 		b.Eval(fmt.Sprintf("enter(%q)", ways[1].endpoint+"?token="+token), &seen)
-		if seen.Node != fmt.Sprintf("node-%d", n.port) || seen.Extensions != "" || seen.Protocol != "" {
+		if seen.Node != fmt.Sprintf("node-%d", n.port) || seen.Extensions != deflate || seen.Protocol != "" {
 			t.Errorf("the page sees %+v", seen)
 		}
 

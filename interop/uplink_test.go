@@ -140,7 +140,7 @@ func TestUplinkIsRefused(t *testing.T) {
 		n := startNode(t, k)
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		defer cancel()
-		compressed := uplink.Options{Fields: []uplink.Field{{Name: "grpc-encoding", Value: "gzip"}}}
+		compressed := uplink.Options{Fields: []uplink.Field{{Name: "grpc-encoding", Value: "br"}}}
 		_, err := uplink.Dial(ctx, n.address(), &compressed)
 		var s *uplink.StatusError
 		if !errors.As(err, &s) || s.GRPC != 12 {

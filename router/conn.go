@@ -17,6 +17,7 @@ const (
 	statusOK               = 0
 	statusPermissionDenied = 7
 	statusExhausted        = 8
+	statusInternal         = 13
 )
 
 // state of a connection (P-end-5).
@@ -145,6 +146,13 @@ func (c *Conn) Broken(f transport.Fault) {
 		text = c.loop.node.noMemory()
 	case transport.FaultUnread:
 		text = c.loop.node.unreadText()
+	case transport.FaultExpanded:
+		text = "a compressed message has more content than is taken: send smaller messages"
+	case transport.FaultExpand: // no peer of upstream's compresses, so there is nothing to be like
+		text = "a compressed message does not expand: it is damaged, or not what grpc-encoding says"
+		c.note(r, nil)
+		c.end(statusInternal, text)
+		return
 	default:
 		c.note(r, nil)
 		c.end(statusOK, "")

@@ -129,6 +129,8 @@ type Options struct {
 	// MaxHeader bounds the header of a publish and what comes before it, in bytes: that much is copied and hashed
 	// for each receiver. 0: 64 KiB.
 	MaxHeader int
+	// NoCompression refuses what comes compressed, and compresses for nobody who accepts that.
+	NoCompression bool
 	// MaxNames bounds the subscriptions of the node, with those that peers offer; 0: one for each 4 KiB of the memory
 	// that the process may use.
 	MaxNames int
@@ -295,7 +297,7 @@ func (o *Options) transport() transport.Options {
 	r := o.rules()
 	return transport.Options{MaxMessage: maxMessage, MaxWebSocket: maxWebSocket, Window: receiveWindow, MaxFrameSize: o.MaxFrameSize,
 		MaxHeaderList: o.MaxHeaderList, MaxStreams: o.MaxStreams, SetupTimeout: r.setupTimeout(),
-		KeepaliveTime: o.KeepaliveTime, KeepaliveTimeout: o.KeepaliveTimeout,
+		KeepaliveTime: o.KeepaliveTime, KeepaliveTimeout: o.KeepaliveTimeout, Plain: o.NoCompression,
 		Floor: transport.Floor{Rate: o.StallRate, Timeout: o.StallTimeout}}
 }
 

@@ -28,7 +28,7 @@ const (
 	// ReasonTooLarge: over what the transport takes, 4 MiB by gRPC: of a sender, the connection is ended; for a
 	// receiver, the message is dropped.
 	ReasonTooLarge
-	// ReasonCompressed: the compressed flag or a grpc-encoding; the stream is ended or refused.
+	// ReasonCompressed: an unknown grpc-encoding, or the compressed flag without one; the stream is refused or ended.
 	ReasonCompressed
 	// ReasonStalled: the receiver drains nothing or next to nothing.
 	ReasonStalled
@@ -94,6 +94,10 @@ const (
 	ReasonHandshake
 	// ReasonWebSocket: WebSocket was broken.
 	ReasonWebSocket
+	// ReasonExpand: a compressed message does not expand; its connection is ended.
+	ReasonExpand
+	// ReasonExpanded: a compressed message has more content than is taken; likewise.
+	ReasonExpanded
 	numReasons
 )
 
@@ -104,7 +108,7 @@ var reasonNames = [numReasons]string{"none", "no_match", "ttl_expired", "bad_mac
 	"unfinished", "too_many_connections", "header_too_large", "claim_refused", "too_many_names",
 	"too_many_sockets", "unfinished_limit", "queued_limit", "sender_ended",
 	"tls_error", "tls_timeout", "tls_plain_text", "tls_mismatch", "tls_certificate", "tls_refused_by_peer", "tls_reset",
-	"bad_handshake", "websocket_error"}
+	"bad_handshake", "websocket_error", "bad_compression", "expands_too_large"}
 
 // String returns the word used in logs and statistics.
 func (r Reason) String() string {
@@ -152,4 +156,6 @@ var faultReasons = [transport.NumFaults]Reason{
 	transport.FaultMemory:      ReasonMemory,
 	transport.FaultHandshake:   ReasonHandshake,
 	transport.FaultWebSocket:   ReasonWebSocket,
+	transport.FaultExpand:      ReasonExpand,
+	transport.FaultExpanded:    ReasonExpanded,
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/compress"
+	"github.com/seed31b3bfd0/slimgo/wire/h2"
 )
 
 // unhashed is a name whose strings hash to another.
@@ -174,6 +176,17 @@ var provocations = []struct {
 	{ReasonHandshake, true, 1, Options{}, func(r *rig) {
 		f := r.connectWS(0, "/")
 		f.loop.Deliver(f.sock, []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+	}},
+	{ReasonExpand, true, 1, Options{}, func(r *rig) {
+		p := r.connect(0)
+		p.open(h2.Field{Name: "grpc-encoding", Value: "gzip"})
+		p.raw([]byte{1, 0, 0, 0, 3, 'x', 'y', 'z'})
+	}},
+	{ReasonExpanded, true, 1, Options{}, func(r *rig) {
+		p := r.connect(0)
+		p.open(h2.Field{Name: "grpc-encoding", Value: "snappy"})
+		b := new(compress.Compressor).Append(nil, compress.Snappy, nil, make([]byte, 17<<10)) // a stranger's first
+		p.raw(append([]byte{1, 0, 0, byte(len(b) >> 8), byte(len(b))}, b...))
 	}},
 	{ReasonWebSocket, true, 1, Options{}, func(r *rig) { r.join(webSocketKind, 0).frame(0x81, []byte("text")) }},
 	{ReasonTooLarge, true, 1, Options{}, func(r *rig) {

@@ -179,7 +179,7 @@ func (p *peer) negotiate(kind wire.LinkKind, nodeID string) {
 	}
 }
 
-func (p *peer) open() {
+func (p *peer) open(more ...h2.Field) {
 	p.r.t.Helper()
 	fields := []h2.Field{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
 		{Name: ":authority", Value: "test"}, {Name: ":path", Value: openChannelPath}, {Name: "te", Value: "trailers"},
@@ -187,7 +187,7 @@ func (p *peer) open() {
 	if p.r.agent != "" {
 		fields = append(fields, h2.Field{Name: "user-agent", Value: p.r.agent})
 	}
-	s, err := p.cli.Open(fields)
+	s, err := p.cli.Open(append(fields, more...))
 	if err != nil {
 		p.r.t.Fatal(err)
 	}

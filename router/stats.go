@@ -40,6 +40,7 @@ type shown struct {
 
 	_                                        pad // gauges change both ways, and more often
 	conns, stalled, waiting, waitBytes, held atomic.Int64
+	plainOut, packedOut, plainIn, packedIn   atomic.Uint64
 	blocked, spilled, unfinished             atomic.Int64
 	ran                                      atomic.Int64 // when it last ticked, in ns since the node was made; 0: it has not yet
 }
@@ -73,6 +74,13 @@ func (l *loop) show() {
 	putGauge(&s.blocked, int64(l.net.Blocked()))
 	putGauge(&s.spilled, int64(l.port.Spilled()))
 	putGauge(&s.unfinished, int64(l.group.Unfinished()))
+	if l.group.Compresses() {
+		t := l.group.Tally()
+		put(&s.plainOut, t.PlainOut)
+		put(&s.packedOut, t.PackedOut)
+		put(&s.plainIn, t.PlainIn)
+		put(&s.packedIn, t.PackedIn)
+	}
 	if n.reasons {
 		n.reasons = false
 		for r := range numReasons {
@@ -100,6 +108,9 @@ type Stats struct {
 	// Received counts messages that arrived on negotiated connections, BytesIn the bytes of all that arrived, Delivered
 	// messages handed to a target, Bytes what was delivered behind the headers, Queued deliveries that had to wait.
 	Received, BytesIn, Delivered, Bytes, Queued uint64
+	// PlainOut are bytes of messages that left compressed, as they were before, PackedOut as they went out; PlainIn and
+	// PackedIn likewise of messages that came compressed.
+	PlainOut, PackedOut, PlainIn, PackedIn uint64
 	// Negotiated counts finished negotiations, Panics connections lost to internal errors.
 	Negotiated, Panics uint64
 	// Dropped counts messages that died, Refused requests and peers that were turned away. Only reasons that have
@@ -163,6 +174,10 @@ func (s *Stats) add(c *shown) {
 	s.Delivered += c.delivered.Load()
 	s.Bytes += c.bytes.Load()
 	s.Queued += c.queued.Load()
+	s.PlainOut += c.plainOut.Load()
+	s.PackedOut += c.packedOut.Load()
+	s.PlainIn += c.plainIn.Load()
+	s.PackedIn += c.packedIn.Load()
 	s.Negotiated += c.negotiated.Load()
 	s.Connections += c.conns.Load()
 	s.Stalled += c.stalled.Load()
@@ -191,6 +206,14 @@ func (s *Stats) Attrs() []any {
 	attrs = append(attrs,
 		slog.Uint64("negotiated", s.Negotiated), slog.Uint64("received", s.Received), slog.Uint64("delivered", s.Delivered),
 		slog.Uint64("bytes", s.Bytes), slog.Uint64("queued", s.Queued), slog.Uint64("panics", s.Panics))
+	for _, c := range [...]struct {
+		name  string
+		value uint64
+	}{{"compressed_out_plain", s.PlainOut}, {"compressed_out", s.PackedOut}, {"compressed_in_plain", s.PlainIn}, {"compressed_in", s.PackedIn}} {
+		if c.value > 0 { // most nodes have none
+			attrs = append(attrs, slog.Uint64(c.name, c.value))
+		}
+	}
 	for r := range numReasons {
 		if n := s.Dropped[r]; n > 0 {
 			attrs = append(attrs, slog.Uint64("dropped."+r.String(), n))

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+	"github.com/gobwas/httphead"
 	gobwas "github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
 	"google.golang.org/grpc"
@@ -73,22 +74,27 @@ func (s *speaker) publish(to wire.NameText, i, n int) error {
 }
 
 // coder is a speaker by coder/websocket, which offers to compress. ctx bounds everything.
-func coder(t *testing.T, ctx context.Context, addr string) (*speaker, *websocket.Conn) {
+func coder(t *testing.T, ctx context.Context, addr string, modes ...websocket.CompressionMode) (*speaker, *websocket.Conn) {
 	t.Helper()
-	return coderBy(t, ctx, "ws://"+addr+"/", nil)
+	return coderBy(t, ctx, "ws://"+addr+"/", nil, modes...)
 }
 
 // coderBy is coder for a URL, through client.
-func coderBy(t *testing.T, ctx context.Context, url string, client *http.Client) (*speaker, *websocket.Conn) {
+func coderBy(t *testing.T, ctx context.Context, url string, client *http.Client, modes ...websocket.CompressionMode) (
+	*speaker, *websocket.Conn) {
+	mode := append(modes, websocket.CompressionContextTakeover)[0]
 	t.Helper()
 	c, res, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: client, Subprotocols: []string{"slim"},
-		HTTPHeader: http.Header{"Origin": {"https://example.org"}}, CompressionMode: websocket.CompressionContextTakeover})
+		HTTPHeader: http.Header{"Origin": {"https://example.org"}}, CompressionMode: mode})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.CloseNow() })
-	if p := res.Header.Get("Sec-WebSocket-Protocol") + res.Header.Get("Sec-WebSocket-Extensions"); p != "" {
+	if p := res.Header.Get("Sec-WebSocket-Protocol"); p != "" {
 		t.Errorf("the node takes up %q", p)
+	}
+	if e := res.Header.Get("Sec-WebSocket-Extensions"); !strings.Contains(e, "client_no_context_takeover") {
+		t.Errorf("the node answers the offer to compress with %q", e)
 	}
 	c.SetReadLimit(-1)
 	s := &speaker{t: t}
@@ -101,9 +107,9 @@ func coderBy(t *testing.T, ctx context.Context, url string, client *http.Client)
 }
 
 // gobwasSpeaker is a speaker by gobwas/ws that sends each message in fragments, with a ping between.
-func gobwasSpeaker(t *testing.T, ctx context.Context, addr string) (*speaker, net.Conn) {
+func gobwasSpeaker(t *testing.T, ctx context.Context, addr string, offers ...httphead.Option) (*speaker, net.Conn) {
 	t.Helper()
-	c, _, _, err := gobwas.Dialer{}.Dial(ctx, "ws://"+addr+"/")
+	c, _, _, err := gobwas.Dialer{Extensions: offers}.Dial(ctx, "ws://"+addr+"/")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,10 +139,10 @@ func gobwasSpeaker(t *testing.T, ctx context.Context, addr string) (*speaker, ne
 }
 
 // grpcGo is a speaker by grpc-go, of any target.
-func grpcGo(t *testing.T, ctx context.Context, target string) (*speaker, *grpc.ClientConn) {
+func grpcGo(t *testing.T, ctx context.Context, target string, opts ...grpc.DialOption) (*speaker, *grpc.ClientConn) {
 	t.Helper()
-	c, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.ForceCodec(plainCodec{})))
+	c, err := grpc.NewClient(target, append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.ForceCodec(plainCodec{})))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,6 +47,7 @@ type flags struct {
 	acceptKinds      table.Filter
 	maxPeers         int
 	maxRemotes       int
+	noCompression    bool
 
 	health string // address; "": none
 	status bool
@@ -85,6 +86,7 @@ func (f *flags) flagSet() *pflag.FlagSet {
 	s.Var((*kinds)(&f.acceptKinds), "accept-kinds", "")
 	s.Var(&number{&f.maxPeers, 1, router.DefaultMaxPeers}, "max-peers", "")
 	s.Var(&number{&f.maxRemotes, 1, math.MaxInt32}, "max-remotes", "")
+	s.BoolVar(&f.noCompression, "no-compression", false, "")
 	s.Var((*address)(&f.health), "health", "")
 	s.BoolVar(&f.status, "status", false, "")
 	s.BoolVar(&f.pprof, "pprof", false, "")

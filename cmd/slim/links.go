@@ -20,6 +20,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/router"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/router/transport"
+	"github.com/seed31b3bfd0/slimgo/wire/compress"
 )
 
 // activeLink is a client of the configuration that a node dials.
@@ -93,6 +94,9 @@ func (p *program) link(c *config.Client, onlyPQ bool, environment func(connect.T
 	target, call := destination(c)
 	call.Agent = "slimgo/" + cmp.Or(p.build.Version, "0")
 	call.AnswerTimeout = c.RequestTimeout
+	if e, ok := compress.Named(strings.ToLower(c.Compression)); ok && e != compress.None {
+		call.Offer = &transport.Offer{Encoding: e}
+	}
 	for _, k := range slices.Sorted(maps.Keys(c.Headers)) {
 		switch name := strings.ToLower(k); {
 		case name == "user-agent": // in place of ours, not beside it

@@ -11,6 +11,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/internal/connect"
 	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/wire/compress"
 )
 
 // Rules: P-dial-6.
@@ -123,6 +124,7 @@ func TestClientsBecomeLinks(t *testing.T) {
           connect_timeout: 3s
           request_timeout: 4s
           headers: {X-Tenant: blue}
+          compression: Snappy
           keepalive: {http2_keepalive: 5s, timeout: 6s}
         - endpoint: http://h:2
           tls: {insecure: true}
@@ -146,11 +148,11 @@ func TestClientsBecomeLinks(t *testing.T) {
 	if a.Kind != table.Peer || a.ID != "one" || !a.AllowUnsigned || a.ConnectTimeout != 3*time.Second ||
 		a.Call.AnswerTimeout != 4*time.Second || a.Call.KeepaliveTime != 5*time.Second ||
 		a.Call.KeepaliveTimeout != 6*time.Second || len(a.Call.Fields) != 1 || a.Call.Fields[0].Name != "x-tenant" ||
-		a.HandshakeTimeout != 3*time.Second || a.Call.Agent != "slimgo/1.2.3" || a.Connect == nil || a.Backoff == nil {
+		a.Call.Offer == nil || a.Call.Offer.Encoding != compress.Snappy || a.HandshakeTimeout != 3*time.Second || a.Call.Agent != "slimgo/1.2.3" || a.Connect == nil || a.Backoff == nil {
 		t.Errorf("first link %+v", a)
 	}
 	if b.Kind != table.Edge || b.AllowUnsigned || b.ConnectTimeout != 0 || b.Call.KeepaliveTime != 0 || b.Call.Agent != "mine" ||
-		len(b.Call.Fields) != 0 || b.Call.WebSocket {
+		len(b.Call.Fields) != 0 || b.Call.WebSocket || b.Call.Offer != nil {
 		t.Errorf("second link %+v", b)
 	}
 	if c := &r.nodes[0].links[2]; !c.Call.WebSocket || c.Call.Path != "/a?b" || c.Call.Origin != "o" || c.Call.Authority != "h:3" ||

@@ -182,7 +182,7 @@ func nodeOptions(s *config.Service, f *flags, all []*secured, log *slog.Logger) 
 		MaxNames: f.maxNames, MaxNameBytes: f.maxNameBytes,
 		MaxSockets: f.maxSockets, MaxConnections: f.maxConnections,
 		MaxUnfinished: f.maxUnfinished, MaxQueued: f.maxQueued,
-		AcceptKinds: f.acceptKinds, MaxPeers: f.maxPeers, MaxRemotes: f.maxRemotes,
+		AcceptKinds: f.acceptKinds, MaxPeers: f.maxPeers, MaxRemotes: f.maxRemotes, NoCompression: f.noCompression,
 
 		NodeID: s.NodeID, Deployment: s.Domain,
 		AllowUnsigned: r.AllowUnsigned, EnforcePQC: r.EnforcePQC,

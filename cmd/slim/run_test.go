@@ -180,7 +180,7 @@ func TestFlagsReachTheNode(t *testing.T) {
 	args := strings.Fields("--loops 3 --read-buffer 128KiB --conn-buffer 2097152 --slow-consumer drop --stall-timeout 1s " +
 		"--stall-rate 1MiB --hold-timeout 3s --max-subscriptions 7 --max-header 2KiB --header-memory 1MiB " +
 		"--max-sockets 5 --max-connections 6 --max-unfinished 9MiB --max-queued 10MiB " +
-		"--max-names 100 --max-name-bytes 8KiB --accept-kinds edge,peer --max-peers 3 --max-remotes 4 --config testdata/tuned.yaml --log-level off")
+		"--max-names 100 --max-name-bytes 8KiB --accept-kinds edge,peer --max-peers 3 --max-remotes 4 --no-compression --config testdata/tuned.yaml --log-level off")
 	if code := r.program.run(context.Background(), args); code != cli.ExitOK {
 		t.Fatalf("exit %d: %s", code, &r.errs)
 	}
@@ -193,7 +193,7 @@ func TestFlagsReachTheNode(t *testing.T) {
 		Listen: []string{"127.0.0.1:46357", "[::1]:0"}, Loops: 3, ReadBuffer: 128 << 10, ConnBuffer: 2 << 20,
 		SlowConsumer: router.Drop, StallTimeout: time.Second, StallRate: 1 << 20, HoldTimeout: 3 * time.Second, MaxSubscriptions: 7, MaxHeader: 2 << 10, HeaderMemory: 1 << 20,
 		MaxSockets: 5, MaxConnections: 6, MaxUnfinished: 9 << 20, MaxQueued: 10 << 20,
-		MaxNames: 100, MaxNameBytes: 8 << 10, AcceptKinds: table.Only(table.Edge) | table.Only(table.Peer), MaxPeers: 3, MaxRemotes: 4,
+		MaxNames: 100, MaxNameBytes: 8 << 10, AcceptKinds: table.Only(table.Edge) | table.Only(table.Peer), MaxPeers: 3, MaxRemotes: 4, NoCompression: true,
 		NodeID: "node-a", Deployment: "example.org", AllowUnsigned: true, EnforcePQC: true, RelayPeerPublishes: true,
 		NegotiationTimeout: 7 * time.Second,
 		Limits: []router.Limits{

@@ -21,6 +21,7 @@ type carrier struct {
 	uptake socketUptake
 
 	unfinished int         // bytes that group.unfinished has of it
+	waiting    int         // memory of messages that wait to be expanded
 	holder     pool.Holder // of these
 	starved    bool        // no memory was found for a message: that is why streams end
 	why        string      // we close it; "": we do not

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
+	"github.com/seed31b3bfd0/slimgo/wire/compress"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 )
 
@@ -22,8 +24,21 @@ type Call struct {
 	Fields []Field
 	// AnswerTimeout is how long the peer may take to accept the stream; 0: Options.SetupTimeout. To the second.
 	AnswerTimeout time.Duration
+	// Offer is the compression that is wanted; nil: none.
+	Offer *Offer
 	// KeepaliveTime and KeepaliveTimeout take the place of those of Limits; 0: theirs.
 	KeepaliveTime, KeepaliveTimeout time.Duration
+}
+
+// Offer is the compression of a link: what it may be, and what is known of the other end. Safe for all; not to be copied.
+//
+// The first stream of a socket accepts the encoding and uses none. If the answer accepts it, too, the stream is given up
+// before anything was said, and another is opened that uses it. So no node is told of an encoding that has not offered
+// it: one that does not know it would refuse the stream (P-tr-4). Rules: P-comp-2.
+type Offer struct {
+	Encoding compress.Encoding
+
+	refused atomic.Bool // a stream that used it was not accepted, though it was offered: the next socket does without
 }
 
 // Field is a header field of a request.
@@ -42,7 +57,9 @@ type Caller interface {
 // call is the dialling role of a socket: one stream, with which the socket ends.
 type call struct {
 	*Call
-	caller func(Stream) Caller
+	caller   func(Stream) Caller
+	uses     bool // its stream uses Offer.Encoding
+	answered bool
 }
 
 // Dial returns the handler of a socket that was just connected. It opens one stream, whose receiver is made by
@@ -54,9 +71,14 @@ func (g *Group) Dial(c *Call, caller func(Stream) Caller) netloop.Handler {
 	k := carrier{group: g, limits: &l, peer: Peer{MaxMessage: g.opt.MaxMessage, Status: -1}, setup: c.AnswerTimeout}
 	if c.WebSocket {
 		k.peer.MaxMessage = g.opt.MaxWebSocket
-		return &webSocket{carrier: k, call: &call{c, caller}}
+		return &webSocket{carrier: k, call: &call{Call: c, caller: caller}}
 	}
-	return &socket{carrier: k, call: &call{c, caller}}
+	if g.opt.Plain && c.Offer != nil {
+		plain := *c
+		plain.Offer = nil
+		c = &plain
+	}
+	return &socket{carrier: k, call: &call{Call: c, caller: caller}}
 }
 
 // answered says that the peer has accepted the stream that we have opened: the time for what follows begins.
@@ -77,6 +99,29 @@ const maxStatus = 16 // of gRPC
 
 // request opens the stream. Errors are those of h2.Conn.Open, and final.
 func (k *socket) request() error {
+	hs, err := k.openStream()
+	if err != nil {
+		return err
+	}
+	s := &stream{sock: k, h2: hs}
+	s.uptake.share.returned = k.group.now
+	face := Stream(s)
+	if k.call.Offer != nil {
+		face = &packedStream{stream: s}
+	}
+	s.receiver = k.call.caller(face)
+	if k.call.Offer != nil {
+		s.receiver = &expander{Receiver: s.receiver, stream: s, carrier: &k.carrier, failed: s.unexpanded, face: face.(*packedStream)}
+	}
+	hs.User = s
+	k.live.accepting = true
+	k.streams = append(k.streams, s)
+	k.peer.Streams++
+	return nil
+}
+
+// openStream opens the stream on the wire.
+func (k *socket) openStream() (*h2.Stream, error) {
 	fields := []h2.Field{{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: k.call.Scheme},
 		{Name: ":authority", Value: k.call.Authority}, {Name: ":path", Value: openChannel},
 		{Name: "te", Value: "trailers"}, {Name: "content-type", Value: "application/grpc"},
@@ -84,19 +129,50 @@ func (k *socket) request() error {
 	for _, f := range k.call.Fields {
 		fields = append(fields, h2.Field(f))
 	}
-	hs, err := k.h2.Open(fields)
-	if err != nil {
-		return err
+	if o := k.call.Offer; o != nil {
+		fields = append(fields, h2.Field{Name: "grpc-accept-encoding", Value: o.Encoding.String() + ",identity"})
+		if k.call.uses {
+			fields = append(fields, h2.Field{Name: "grpc-encoding", Value: o.Encoding.String()})
+		}
 	}
-	s := &stream{sock: k, h2: hs}
-	s.uptake.share.returned = k.group.now
-	s.receiver = k.call.caller(s)
-	hs.User = s
-	k.live.accepting = true
-	k.streams = append(k.streams, s)
-	k.peer.Streams++
-	return nil
+	return k.h2.Open(fields)
 }
+
+// compress looks at what the answer says of compression. again: the answer to another stream is to be waited for.
+func (k *socket) compress(s *stream, r *h2.Response) (again bool, err error) {
+	o := k.call.Offer
+	enc, _ := r.Field("grpc-encoding")
+	in, ok := compress.Named(enc)
+	if !ok || in != compress.None && (o == nil || in != o.Encoding) {
+		return false, fmt.Errorf("the answer is compressed with %q, which was not asked for", cut(enc))
+	}
+	if o == nil {
+		return false, nil
+	}
+	x := s.receiver.(*expander)
+	accept, _ := r.Field("grpc-accept-encoding")
+	if !k.call.uses && compress.Offered(accept, o.Encoding) && !o.refused.Swap(false) {
+		k.call.uses = true
+		s.h2.User = nil
+		k.h2.Reset(s.h2, h2.Cancel)
+		hs, err := k.openStream()
+		if err != nil {
+			return false, err
+		}
+		s.h2, hs.User = hs, s
+		return true, nil
+	}
+	if k.call.uses {
+		x.face.encoding = o.Encoding
+	}
+	if x.encoding = in; in != compress.None {
+		k.h2.TakeCompressed(s.h2)
+	}
+	return false, nil
+}
+
+// unexpanded ends a stream that we have opened because of a message that does not expand.
+func (s *stream) unexpanded(f Fault, _ error) { s.receiver.(*expander).Receiver.Broken(f) }
 
 // Response implements h2.Events: the peer accepts the stream that we have opened, or refuses it.
 func (e *events) Response(hs *h2.Stream, r *h2.Response) {
@@ -111,9 +187,26 @@ func (e *events) Response(hs *h2.Stream, r *h2.Response) {
 		k.hear(-1, fmt.Sprintf("the answer is no gRPC: content-type %q", cut(r.ContentType)))
 		k.hangUp(s)
 	default:
+		again, err := k.compress(s, r)
+		if err != nil {
+			k.hear(-1, err.Error())
+			k.hangUp(s)
+			return
+		}
+		if again {
+			return
+		}
+		k.call.answered = true
 		k.sawWindow()
 		s.uptake.updates.saw(hs.OwnWindow(), 0, k.group.batch)
 		k.answered(s.receiver)
+	}
+}
+
+// forgetOffer notes the end of a call: a stream that uses an encoding was refused, whatever for, before it was answered.
+func (k *socket) forgetOffer() {
+	if c := k.call; c != nil && c.uses && !c.answered {
+		c.Offer.refused.Store(true)
 	}
 }
 

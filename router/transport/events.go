@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/wire/compress"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 )
 
@@ -43,10 +45,8 @@ func (e *events) Request(hs *h2.Stream, r *h2.Request) {
 		k.h2.Refuse(hs, 200, statusUnimplemented, "")
 		return
 	}
-	if enc, _ := r.Field("grpc-encoding"); len(enc) > 0 && string(enc) != "identity" {
-		k.refuse(FaultCompressed, nil, "encoding", cut(enc))
-		k.h2.Refuse(hs, 200, statusUnimplemented, "content is compressed with "+cut(enc)+": send it plain (identity)",
-			h2.Field{Name: "grpc-accept-encoding", Value: "identity"})
+	z, ok := k.encodings(hs, r)
+	if !ok {
 		return
 	}
 	k.net.QuickAck = !prompt(k.peer.Agent)
@@ -54,11 +54,12 @@ func (e *events) Request(hs *h2.Stream, r *h2.Request) {
 	k.sawWindow()
 	s.uptake.updates.saw(hs.OwnWindow(), 0, k.group.batch)
 	s.uptake.share.returned = k.group.now
-	if s.receiver = k.group.acceptor.Accept(s); s.receiver == nil {
+	if s.receiver = k.group.acceptor.Accept(s.facing(z.out)); s.receiver == nil {
 		k.refuse(FaultConnections, nil)
 		k.h2.Refuse(hs, 200, statusExhausted, k.group.opt.TooMany)
 		return
 	}
+	s.expand(z.in)
 	hs.User = s
 	k.live.accepting = true
 	k.streams = append(k.streams, s)
@@ -66,7 +67,77 @@ func (e *events) Request(hs *h2.Stream, r *h2.Request) {
 	if k.net.Muted() {
 		s.receiver.Muted()
 	}
-	k.h2.Respond(hs) // at once: a Rust dialer sends nothing before it has the HEADERS
+	k.h2.Respond(hs, z.fields()...) // at once: a Rust dialer sends nothing before it has the HEADERS
+}
+
+// encodings are those of the two directions of a stream, as its request or response has them.
+type encodings struct {
+	in, out compress.Encoding
+	asked   bool // the peer has said which it accepts
+}
+
+// encodings returns those of a request, or refuses it. Rules: P-tr-4, P-comp-1.
+func (k *socket) encodings(hs *h2.Stream, r *h2.Request) (z encodings, ok bool) {
+	plain := k.group.opt.Plain
+	enc, _ := r.Field("grpc-encoding")
+	if z.in, ok = compress.Named(enc); !ok || plain && z.in != compress.None {
+		accepted := compress.AcceptEncoding
+		if plain {
+			accepted = compress.None.String()
+		}
+		k.refuse(FaultCompressed, nil, "encoding", cut(enc))
+		k.h2.Refuse(hs, 200, statusUnimplemented, "content is compressed with "+cut(enc)+"; accepted are "+accepted,
+			h2.Field{Name: "grpc-accept-encoding", Value: accepted})
+		return z, false
+	}
+	if accept, _ := r.Field("grpc-accept-encoding"); len(accept) > 0 && !plain {
+		z.asked, z.out = true, compress.Choose(accept)
+	}
+	return z, true
+}
+
+// fields are what the answer says: nothing to a peer that has not asked. Rules: P-comp-2.
+func (z *encodings) fields() (f []h2.Field) {
+	if z.asked {
+		f = append(f, h2.Field{Name: "grpc-accept-encoding", Value: compress.AcceptEncoding})
+	}
+	if z.out != compress.None {
+		f = append(f, h2.Field{Name: "grpc-encoding", Value: z.out.String()})
+	}
+	return f
+}
+
+// facing returns s as its receiver sees it, whose messages leave compressed.
+func (s *stream) facing(out compress.Encoding) Stream {
+	if out == compress.None {
+		return s
+	}
+	return &packedStream{stream: s, worth: worth{encoding: out}}
+}
+
+// expand has messages taken that are compressed, unless in is None.
+func (s *stream) expand(in compress.Encoding) {
+	if in == compress.None {
+		return
+	}
+	r := s.receiver
+	s.receiver = &expander{Receiver: r, stream: s, carrier: &s.sock.carrier, encoding: in, failed: func(f Fault, _ error) { r.Broken(f) }}
+	s.sock.h2.TakeCompressed(s.h2)
+}
+
+// Compressed implements h2.CompressedEvents.
+func (e *events) Compressed(hs *h2.Stream, p []byte, lent bool) {
+	s, ok := hs.User.(*stream)
+	if !ok {
+		return
+	}
+	var b *pool.Buf
+	if lent {
+		b, s.gather = s.gather, nil
+		b.B = p
+		defer b.Release()
+	}
+	s.receiver.(*expander).compressed(p, b, hs.MaxMessage())
 }
 
 // cut keeps text of a peer, for logs and answers, within a bound.
@@ -131,6 +202,7 @@ func (e *events) Ended(hs *h2.Stream, end *h2.End) {
 		return
 	}
 	s.dropGather() // the stream may live on for a while
+	(*socket)(e).forgetOffer()
 	switch end.Kind {
 	case h2.KindBroken:
 		f := FaultTooLarge

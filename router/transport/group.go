@@ -39,6 +39,8 @@ type Options struct {
 	KeepaliveTime time.Duration
 	// KeepaliveTimeout is how long the answer may take; 0: 20 s.
 	KeepaliveTimeout time.Duration
+	// Plain has nothing compressed for peers that accept it, and nothing taken that is. Rules: P-comp-1.
+	Plain bool
 	// Floor is what a peer has to take of what is still to be sent to it at the end; 0: 256 KiB a second, and 2 s
 	// without anything at least.
 	Floor Floor
@@ -129,13 +131,15 @@ type Group struct {
 
 	members    map[member]struct{}
 	rings      []Rings
-	now        moment      // of the last tick
-	unfinished *pool.Share // bytes that sockets keep for what their peers have not completed
-	ticks      int64       // since the start, the engine's clock
-	batch      uint64      // number of the loop's batch: what one read of a socket brings lies in one
-	draining   bool        // the end is announced to every socket
-	finishing  bool        // every stream ends after what is queued for it
-	idle       bool        // Acceptor.Idle was called
+	now        moment       // of the last tick
+	unfinished *pool.Share  // bytes that sockets keep for what their peers have not completed
+	ticks      int64        // since the start, the engine's clock
+	batch      uint64       // number of the loop's batch: what one read of a socket brings lies in one
+	draining   bool         // the end is announced to every socket
+	finishing  bool         // every stream ends after what is queued for it
+	idle       bool         // Acceptor.Idle was called
+	codec      *codec       // nil: nothing was compressed yet
+	beside     func(func()) // runs work beside the loop, which posts the result
 }
 
 // NewGroup returns the empty group of loop l.
@@ -143,6 +147,7 @@ func NewGroup(l *netloop.Loop, o Options, a Acceptor) *Group {
 	o.fill()
 	g := &Group{loop: l, opt: o, acceptor: a, members: map[member]struct{}{}, now: momentOf(time.Now()), batch: 1}
 	g.limits = o.limits(nil)
+	g.beside = func(f func()) { go f() }
 	g.unfinished = o.Unfinished.Join(func() { l.Station().Post(g.relieve) })
 	return g
 }
@@ -161,6 +166,9 @@ func (g *Group) Tick(now time.Time) {
 	g.now = momentOf(now)
 	g.ticks++
 	g.each(func(m member) { m.tick(g.now) })
+	if g.codec != nil {
+		g.codec.tick(g.ticks)
+	}
 }
 
 // Drain announces the end to every socket; messages that come from now on still go their way.

@@ -101,7 +101,7 @@ type Fault uint8
 const (
 	FaultNone        Fault = iota
 	FaultPath              // unknown path or method
-	FaultCompressed        // a compressed message, or a grpc-encoding
+	FaultCompressed        // a grpc-encoding that is unknown, or a compressed message without one
 	FaultTooLarge          // a message above the limit
 	FaultProtocol          // HTTP/2 was broken
 	FaultFlood             // too many frames that carry nothing
@@ -114,12 +114,14 @@ const (
 	FaultMemory            // unfinished messages of all sockets take too much memory
 	FaultHandshake         // no request that could open a WebSocket
 	FaultWebSocket         // WebSocket was broken
+	FaultExpand            // a compressed message does not expand
+	FaultExpanded          // a compressed message has more content than is taken
 	NumFaults
 )
 
 var faultNames = [NumFaults]string{"none", "unknown_path", "compressed", "too_large", "http2_error", "flood",
 	"negotiation_timeout", "unfinished", "keepalive_timeout", "control_backlog", "unread", "too_many_connections", "unfinished_limit",
-	"bad_handshake", "websocket_error"}
+	"bad_handshake", "websocket_error", "bad_compression", "expands_too_large"}
 
 // String is for logs.
 func (f Fault) String() string {
@@ -132,7 +134,7 @@ func (f Fault) String() string {
 // ends reports whether f costs the whole socket.
 func (f Fault) ends() bool {
 	switch f {
-	case FaultNone, FaultPath, FaultCompressed, FaultTooLarge, FaultConnections, FaultMemory:
+	case FaultNone, FaultPath, FaultCompressed, FaultTooLarge, FaultConnections, FaultMemory, FaultExpand, FaultExpanded:
 		return false
 	}
 	return true

@@ -10,7 +10,7 @@ import (
 
 // count brings up to date what the group knows of the socket's memory.
 func (k *socket) count() {
-	if n := k.h2.UnfinishedBytes(); n != k.unfinished {
+	if n := k.h2.UnfinishedBytes() + k.waiting; n != k.unfinished {
 		k.setUnfinished(n)
 	}
 }

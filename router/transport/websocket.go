@@ -48,6 +48,7 @@ func (k *webSocket) Opened(n *netloop.Socket) {
 		k.request(&set)
 		return
 	}
+	set.Deflate = !o.Plain
 	k.ws.Init(ws.Server, &set)
 	k.open(k, n)
 }
@@ -213,7 +214,7 @@ func (k *webSocket) dropGather() {
 
 // count brings up to date what the group knows of the socket's memory.
 func (k *webSocket) count() {
-	if n := k.ws.UnfinishedBytes(); n != k.unfinished {
+	if n := k.ws.UnfinishedBytes() + k.waiting; n != k.unfinished {
 		k.setUnfinished(n)
 	}
 }

@@ -1,6 +1,10 @@
 package transport
 
-import "github.com/seed31b3bfd0/slimgo/wire/ws"
+import (
+	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/wire/compress"
+	"github.com/seed31b3bfd0/slimgo/wire/ws"
+)
 
 // wsEvents is a WebSocket as its engine sees it.
 type wsEvents webSocket
@@ -24,15 +28,23 @@ func (e *wsEvents) Request(r *ws.Request) {
 		_, _ = k.ws.Accept()
 		return
 	}
-	receiver := k.group.acceptor.Accept((*webSocketStream)(k))
+	s := (*webSocketStream)(k)
+	face := Stream(s)
+	deflates := r.Deflates() && !k.group.opt.Plain
+	if deflates {
+		face = &packedWebSocket{webSocketStream: s, worth: worth{encoding: compress.Deflate}}
+	}
+	receiver := k.group.acceptor.Accept(face)
 	if receiver == nil {
 		k.refuse(FaultConnections, nil)
 		k.counted = true
 		_ = k.ws.Refuse(503, k.group.opt.TooMany)
 		return
 	}
-	k.receiver = receiver
 	k.net.QuickAck = !prompt(k.peer.Agent)
+	if k.receiver = receiver; deflates {
+		k.receiver = &expander{Receiver: receiver, stream: s, carrier: &k.carrier, encoding: compress.Deflate, failed: k.unexpanded}
+	}
 	k.live.accepting = true
 	k.peer.Streams = 1
 	_, _ = k.ws.Accept()
@@ -51,7 +63,11 @@ func (e *wsEvents) Response(*ws.Response) {
 }
 
 // Message implements ws.Events.
-func (e *wsEvents) Message(_ ws.Kind, msg []byte, lent bool) {
+func (e *wsEvents) Message(kind ws.Kind, msg []byte, lent bool) {
+	if kind&ws.Deflated != 0 {
+		e.deflated(msg, lent)
+		return
+	}
 	if !lent {
 		if !e.closed {
 			e.receiver.Receive(msg, nil)
@@ -65,6 +81,32 @@ func (e *wsEvents) Message(_ ws.Kind, msg []byte, lent bool) {
 	if !e.closed {
 		e.receiver.Receive(msg, b)
 	}
+}
+
+// deflated is Message for one that is compressed.
+func (e *wsEvents) deflated(msg []byte, lent bool) {
+	var b *pool.Buf
+	if lent {
+		b, e.gather = e.gather, nil
+		b.B = msg
+		defer b.Release()
+	}
+	if !e.closed {
+		e.receiver.(*expander).compressed(msg, b, e.ws.MaxMessage())
+	}
+}
+
+// unexpanded ends the connection because of a message that does not expand.
+func (k *webSocket) unexpanded(f Fault, err error) {
+	code := ws.InvalidPayload
+	if f == FaultExpanded {
+		code = ws.TooBig
+	}
+	k.ws.Fail(code, err.Error())
+	k.why = f.String()
+	k.receiver.(*expander).Receiver.Broken(f)
+	k.counted = true
+	k.fail(err)
 }
 
 // Grow implements ws.Events.

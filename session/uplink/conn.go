@@ -33,9 +33,10 @@ type Conn struct {
 	verifier hasher
 	verified bool // a message had the right header MAC
 
-	signer signer // has a lock of its own, taken before mu
-	inbox  inbox  // likewise, and taken alone
-	n      counters
+	packing packing
+	signer  signer // has a lock of its own, taken before mu
+	inbox   inbox  // likewise, and taken alone
+	n       counters
 
 	mu       sync.Mutex
 	work     sync.Cond // for the writer: out, pending, closing or err

@@ -77,6 +77,7 @@ func (c *Conn) open() error {
 func (c *Conn) opened() {
 	c.mu.Lock()
 	c.doing = "negotiating the link"
+	c.packing.encoding = c.in.packs
 	c.mu.Unlock()
 	if c.o.NoLink {
 		c.live()

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/wire/compress"
 )
 
 // framing puts messages into the bytes of one connection and finds them there: gRPC over HTTP/2, or WebSocket. It does
@@ -40,11 +41,12 @@ type framing interface {
 
 // arrivals is what the bytes of one read meant, in the order of its fields.
 type arrivals struct {
-	opened bool      // the node has opened the channel
-	msgs   []arrival // taken by the owner, who releases their buffers
-	room   bool      // the node takes messages now
-	end    error     // the node will send nothing more, for this reason: a *Error's cause
-	ended  bool      // end is set; nil: in order
+	opened bool              // the node has opened the channel
+	packs  compress.Encoding // with opened: how messages may be compressed
+	msgs   []arrival         // taken by the owner, who releases their buffers
+	room   bool              // the node takes messages now
+	end    error             // the node will send nothing more, for this reason: a *Error's cause
+	ended  bool              // end is set; nil: in order
 }
 
 func (a *arrivals) reset() { *a = arrivals{msgs: a.msgs[:0]} }
@@ -56,7 +58,7 @@ type arrival struct {
 }
 
 // A batch is whole messages, each after a prefix of five bytes, as gRPC has it: a zero, and the length in four bytes,
-// big-endian (P-tr-3).
+// big-endian (P-tr-3). A one instead of the zero, which only pack writes, stands before a compressed message.
 const prefixLen = 5
 
 // AppendFrame appends msg with its prefix to a batch for Conn.Write.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/wire/compress"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 )
 
@@ -23,12 +24,16 @@ type grpc struct {
 	in     *arrivals // while feed runs
 	gather *pool.Buf // a message that spans reads; nil: none
 	opened bool
-	leave  string // what the node said with its GOAWAY
+	want   compress.Encoding // None: the node is not asked
+	uses   bool              // the stream uses it; else it only accepts it
+	packed compress.Encoding // how the node compresses
+	expanding
+	leave string // what the node said with its GOAWAY
 }
 
 // newGRPC prepares a channel with filled options.
 func newGRPC(o *Options) *grpc {
-	g := &grpc{fields: []h2.Field{
+	g := &grpc{want: o.Compression, fields: []h2.Field{
 		{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: o.Scheme}, {Name: ":authority", Value: o.Authority},
 		{Name: ":path", Value: openChannel}, {Name: "te", Value: "trailers"},
 		{Name: "content-type", Value: "application/grpc"}, {Name: "user-agent", Value: o.UserAgent}}}
@@ -41,8 +46,17 @@ func newGRPC(o *Options) *grpc {
 }
 
 func (g *grpc) open() (err error) {
-	g.stream, err = g.h2.Open(g.fields)
-	g.fields = nil // credentials may be among them
+	fields := g.fields
+	if g.want != compress.None {
+		fields = append(fields[:len(fields):len(fields)], h2.Field{Name: "grpc-accept-encoding", Value: g.want.String() + ",identity"})
+		if g.uses {
+			fields = append(fields, h2.Field{Name: "grpc-encoding", Value: g.want.String()})
+		}
+	}
+	g.stream, err = g.h2.Open(fields)
+	if g.want == compress.None {
+		g.fields = nil // credentials may be among them
+	}
 	return err
 }
 
@@ -65,6 +79,9 @@ func (g *grpc) control(dst []byte) []byte {
 
 func (g *grpc) put(dst, b []byte) (out, rest []byte) {
 	dst = g.control(dst) // goes before DATA: that is the order of the wire
+	if g.want != compress.None && !g.opened {
+		return dst, b // on which stream is not known yet
+	}
 	for len(b) > 0 {
 		var k int
 		if dst, k = g.h2.Data(dst, g.stream, len(b)); k == 0 {
@@ -111,8 +128,52 @@ func (e *grpcEvents) Response(_ *h2.Stream, r *h2.Response) {
 	case r.Status != 200: // whatever its body says
 		e.in.ended, e.in.end = true, &StatusError{HTTP: r.Status, GRPC: r.GRPCStatus, Message: cut(r.Message)}
 	case !r.EndStream:
-		e.opened, e.in.opened = true, true
+		e.answered(r)
 	}
+}
+
+// answered takes the answer that opens the channel. If the node accepts what we want, another stream takes the place of
+// this one, before anything was said: P-comp-2.
+func (e *grpcEvents) answered(r *h2.Response) {
+	enc, _ := r.Field("grpc-encoding")
+	packed, ok := compress.Named(enc)
+	if !ok || packed != compress.None && packed != e.want {
+		e.in.ended, e.in.end = true, fmt.Errorf("the node compresses with %q, which was not asked for", cut(string(enc)))
+		return
+	}
+	accept, _ := r.Field("grpc-accept-encoding")
+	if e.want != compress.None && !e.uses && compress.Offered(accept, e.want) {
+		e.uses = true
+		e.h2.Reset(e.stream, h2.Cancel)
+		if err := (*grpc)(e).open(); err != nil {
+			e.in.ended, e.in.end = true, err
+		}
+		return
+	}
+	e.fields = nil // credentials may be among them
+	if e.packed = packed; packed != compress.None {
+		e.h2.TakeCompressed(e.stream)
+	}
+	if e.opened, e.in.opened = true, true; e.uses {
+		e.in.packs = e.want
+	}
+}
+
+// Compressed implements h2.CompressedEvents.
+func (e *grpcEvents) Compressed(s *h2.Stream, msg []byte, lent bool) {
+	if lent {
+		defer e.drop()
+	}
+	if e.in.ended {
+		return
+	}
+	a, err := e.expand(e.packed, msg)
+	if err != nil {
+		e.in.ended, e.in.end = true, err
+		return
+	}
+	e.h2.Hold(s, len(a.b)+prefixLen) // until the app has taken it
+	e.in.msgs = append(e.in.msgs, a)
 }
 
 func (e *grpcEvents) Message(s *h2.Stream, msg []byte, lent bool) {

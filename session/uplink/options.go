@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/compress"
 )
 
 const (
@@ -92,6 +93,11 @@ type Options struct {
 	UserAgent string
 	// Fields are further fields of the request, such as authorization. Of a WebSocket's none may be ws.Reserved.
 	Fields []Field
+
+	// Compression is how messages may be compressed, in both directions, if the node does that, too; None: nothing is,
+	// and the node is not asked. Publish, Send and TrySend compress what is worth it, Write nothing. By WebSocket any
+	// other than None stands for permessage-deflate. It costs a round trip when the connection opens. Rules: P-comp-2.
+	Compression compress.Encoding
 
 	// Kind of the link.
 	Kind Kind

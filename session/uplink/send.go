@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/compress"
 )
 
 // Send queues a message, signed for the link, and returns when it is accepted: Close will not lose it. It waits while
@@ -38,6 +39,9 @@ func (c *Conn) signed(msg []byte) error {
 	head, tail, err := c.signer.sign(msg)
 	if err != nil {
 		return err
+	}
+	if c.packing.encoding != compress.None {
+		head, tail = c.packing.pack(head, tail)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

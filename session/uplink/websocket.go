@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/wire/compress"
 	"github.com/seed31b3bfd0/slimgo/wire/ws"
 )
 
@@ -19,6 +20,7 @@ type webSocket struct {
 	in     *arrivals // while feed runs
 	gather *pool.Buf // a message that spans reads; nil: none
 	last   []byte    // our Close, when everything ends
+	expanding
 
 	// put
 	prefix [prefixLen]byte // of the message that is next
@@ -32,7 +34,7 @@ func newWebSocket(o *Options) *webSocket {
 	for _, f := range o.Fields {
 		w.up.Fields = append(w.up.Fields, ws.Field{Name: f.Name, Value: f.Value})
 	}
-	set := &ws.Settings{}
+	set := &ws.Settings{Deflate: o.Compression != compress.None}
 	_, _ = rand.Read(set.Seed[:]) // never fails, by its documentation
 	w.ws.Init(ws.Client, set)
 	return w
@@ -80,7 +82,11 @@ func (w *webSocket) put(dst, b []byte) (out, rest []byte) {
 			w.have = 0
 			dst = w.control(dst)
 			w.left = int(w.prefix[1])<<24 | int(w.prefix[2])<<16 | int(w.prefix[3])<<8 | int(w.prefix[4])
-			dst, _ = w.ws.Message(dst, w.left)
+			if w.prefix[0] == 0 {
+				dst, _ = w.ws.Message(dst, w.left)
+			} else {
+				dst, _ = w.ws.Compressed(dst, ws.Binary, w.left)
+			}
 		}
 		n := min(len(b), w.left)
 		at := len(dst)
@@ -136,14 +142,39 @@ type webSocketEvents webSocket
 
 func (e *webSocketEvents) Request(*ws.Request) {}
 
-func (e *webSocketEvents) Response(*ws.Response) { e.in.opened = true }
+func (e *webSocketEvents) Response(*ws.Response) {
+	if e.in.opened = true; e.ws.Deflates() {
+		e.in.packs = compress.Deflate
+	}
+}
 
-func (e *webSocketEvents) Message(_ ws.Kind, msg []byte, lent bool) {
+func (e *webSocketEvents) Message(kind ws.Kind, msg []byte, lent bool) {
+	if kind&ws.Deflated != 0 {
+		e.deflated(msg, lent)
+		return
+	}
 	e.ahead += len(msg) + prefixLen // until the app has taken it
 	a := arrival{b: msg}
 	if lent {
 		a.buf, e.gather = e.gather, nil
 	}
+	e.in.msgs = append(e.in.msgs, a)
+}
+
+// deflated is Message for one that is compressed.
+func (e *webSocketEvents) deflated(msg []byte, lent bool) {
+	if lent {
+		defer (*webSocket)(e).drop()
+	}
+	if e.in.ended {
+		return
+	}
+	a, err := e.expand(compress.Deflate, msg)
+	if err != nil {
+		e.in.ended, e.in.end = true, err
+		return
+	}
+	e.ahead += len(a.b) + prefixLen
 	e.in.msgs = append(e.in.msgs, a)
 }
 

@@ -22,8 +22,10 @@ func (c *Conn) messages(s *Stream, b []byte, ev Events) {
 	for len(b) >= prefixLen {
 		n := be32(b[1:])
 		if b[0] != 0 || n > s.maxMessage {
-			c.endBroken(s, b[0], n, ev)
-			return
+			if b = c.notPlain(s, b, n, ev); len(b) == 0 {
+				return
+			}
+			continue
 		}
 		rest := b[prefixLen:]
 		if uint32(len(rest)) < n {
@@ -55,14 +57,14 @@ func (c *Conn) resume(s *Stream, b []byte, ev Events) []byte {
 			return nil
 		}
 		s.total = be32(s.pre[1:])
-		if s.pre[0] != 0 || s.total > s.maxMessage {
+		if !s.takes(s.pre[0], s.total) {
 			c.endBroken(s, s.pre[0], s.total, ev)
 			return nil
 		}
 	}
 	if len(s.msg) == 0 && uint32(len(b)) >= s.total { // only the prefix came earlier
 		s.preN = 0
-		ev.Message(s, b[:s.total:s.total], false)
+		s.deliver(s.pre[0], b[:s.total:s.total], false, ev)
 		return c.unlessEnded(s, b[s.total:])
 	}
 	n := min(int(s.total)-len(s.msg), len(b))
@@ -72,8 +74,49 @@ func (c *Conn) resume(s *Stream, b []byte, ev Events) []byte {
 	}
 	msg := s.msg
 	c.giveBack(s)
-	ev.Message(s, msg, true)
+	s.deliver(s.pre[0], msg, true, ev)
 	return c.unlessEnded(s, b[n:])
+}
+
+// CompressedEvents are Events of an owner that calls TakeCompressed.
+type CompressedEvents interface {
+	// Compressed delivers one message whose compressed flag is set, as it came. Otherwise as Message.
+	Compressed(s *Stream, msg []byte, lent bool)
+}
+
+// TakeCompressed has messages taken on s whose compressed flag is set: its request or response has named a grpc-encoding
+// that the owner knows. The Events given to Feed must be CompressedEvents from now on.
+func (c *Conn) TakeCompressed(s *Stream) { s.flags |= compressed }
+
+// takes reports whether a message with that flag and length may come on s.
+func (s *Stream) takes(flag byte, n uint32) bool {
+	return n <= s.maxMessage && (flag == 0 || flag == 1 && s.flags&compressed != 0)
+}
+
+// deliver hands on a message that is complete.
+func (s *Stream) deliver(flag byte, msg []byte, lent bool, ev Events) {
+	if flag != 0 {
+		ev.(CompressedEvents).Compressed(s, msg, lent)
+		return
+	}
+	ev.Message(s, msg, lent)
+}
+
+// notPlain begins the message of n bytes with whose prefix b begins, which is compressed or not to be taken at all. It
+// returns what follows it; nil if it is not complete or s wants no more.
+func (c *Conn) notPlain(s *Stream, b []byte, n uint32, ev Events) []byte {
+	if !s.takes(b[0], n) {
+		c.endBroken(s, b[0], n, ev)
+		return nil
+	}
+	rest := b[prefixLen:]
+	if uint32(len(rest)) < n {
+		s.preN, s.total = uint8(copy(s.pre[:], b)), n
+		c.collect(s, rest, ev)
+		return nil
+	}
+	s.deliver(b[0], rest[:n:n], false, ev)
+	return c.unlessEnded(s, rest[n:])
 }
 
 // unlessEnded returns b unless the callback before it ended s.
@@ -111,11 +154,11 @@ func (c *Conn) collect(s *Stream, b []byte, ev Events) {
 // endBroken ends the peer's side of s: what follows cannot be read as messages.
 func (c *Conn) endBroken(s *Stream, flag byte, n uint32, ev Events) {
 	e := End{Kind: KindBroken}
-	switch flag {
-	case 0:
+	switch {
+	case flag == 0, flag == 1 && s.flags&compressed != 0:
 		e.GRPCStatus = 11 // as upstream (OUT_OF_RANGE); grpc-go says 8
 		e.Message = "message of " + strconv.FormatUint(uint64(n), 10) + " bytes, limit " + strconv.FormatUint(uint64(s.maxMessage), 10)
-	case 1:
+	case flag == 1:
 		e.GRPCStatus, e.Message = 12, "compressed message without grpc-encoding"
 	default:
 		e.GRPCStatus, e.Message = 13, "bad compressed flag "+strconv.Itoa(int(flag))

@@ -122,6 +122,49 @@ func TestBrokenMessages(t *testing.T) {
 	}
 }
 
+// Compressed messages come where they are taken, whatever the cuts, and between others. Rules: P-comp-2.
+func TestCompressedMessages(t *testing.T) {
+	packed := func(n int) []byte {
+		b := grpcMsg(n)
+		b[0] = 1
+		return b
+	}
+	b := data(1, 0, grpcMsg(2), packed(30), packed(0), grpcMsg(0), packed(4), grpcMsg(5))
+	want := []string{"message 1 len 2", "compressed 1 len 30", "compressed 1 len 0", "message 1 len 0", "compressed 1 len 4", "message 1 len 5"}
+	for cut := range len(b) {
+		k, s := started(t, nil)
+		k.c.TakeCompressed(s)
+		k.feed(b[:cut])
+		k.feed(b[cut:])
+		k.wantEvents(want...)
+	}
+	for name, tc := range map[string]struct {
+		prefix []byte
+		status int
+		text   string
+	}{
+		"a byte above the limit": {[]byte{1, 0, 0x40, 0, 1}, 11, "message of 4194305 bytes, limit 4194304"},
+		"bad flag":               {[]byte{2, 0, 0, 0, 1}, 13, "bad compressed flag 2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, s := started(t, nil)
+			k.c.TakeCompressed(s)
+			k.feed(data(1, 0, packed(3), tc.prefix))
+			k.wantEvents("compressed 1 len 3", fmt.Sprintf("ended 1 broken NO_ERROR http=0 grpc=%d %q", tc.status, tc.text))
+		})
+	}
+	t.Run("an owner that ends the stream gets no more", func(t *testing.T) {
+		k, s := started(t, nil)
+		k.c.TakeCompressed(s)
+		k.ev.onMessage = func(s *Stream, _ []byte) { k.c.Trailers(nil, s, 0, "") }
+		k.feed(data(1, 0, packed(3), packed(4), grpcMsg(5)))
+		k.wantEvents("compressed 1 len 3", "closed 1")
+		if n := k.c.TakeLate(); n != 2 {
+			t.Errorf("%d messages came late, want 2", n)
+		}
+	})
+}
+
 func TestOwnerMayEndTheStreamWhileMemoryGrows(t *testing.T) {
 	k, _ := started(t, nil)
 	ev := &refuser{recorder: k.ev}

@@ -28,7 +28,7 @@ func (c *Conn) countLate(s *Stream, b []byte) {
 			if s.preN += uint8(n); s.preN < prefixLen {
 				return
 			}
-			if s.total = be32(s.pre[1:]); s.pre[0] != 0 || s.total > s.maxMessage {
+			if s.total = be32(s.pre[1:]); !s.takes(s.pre[0], s.total) {
 				s.flags &^= counting
 				return
 			}

@@ -52,9 +52,9 @@ func (c *Conn) HalfClose(dst []byte, s *Stream) []byte {
 	return c.sentEndStream(dst, s)
 }
 
-// Respond queues the response HEADERS, 200 application/grpc. A Rust dialer waits for them before it sends its first
-// message.
-func (c *Conn) Respond(s *Stream) {
+// Respond queues the response HEADERS, 200 application/grpc, and extra fields (lower-case names). A Rust dialer waits for
+// them before it sends its first message.
+func (c *Conn) Respond(s *Stream, extra ...Field) {
 	if s.flags&(sendOpen|sendEnded|removed) != 0 || c.role != Server || c.err != nil {
 		return
 	}
@@ -63,6 +63,9 @@ func (c *Conn) Respond(s *Stream) {
 	c.ctl = c.beginBlock(c.ctl, s.ID)
 	c.ctl = appendStatus(c.ctl, 200)
 	c.ctl = append(c.ctl, contentTypeGRPC...)
+	for i := range extra {
+		c.ctl = appendField(c.ctl, &extra[i])
+	}
 	c.ctl = c.endBlock(c.ctl, at, 0)
 }
 

@@ -18,6 +18,7 @@ const (
 	recycled                                // the owner has no pointer to it any more
 	free                                    // in Conn.free
 	counting                                // lingering, and where its messages begin is known: late.go
+	compressed                              // takes messages whose compressed flag is set
 	hungry                                  // used up its share of the connection's window, and could send more
 )
 

@@ -54,6 +54,13 @@ func (r *recorder) Message(s *Stream, msg []byte, lent bool) {
 	}
 }
 
+func (r *recorder) Compressed(s *Stream, msg []byte, lent bool) {
+	r.add("compressed %d len %d", s.ID, len(msg))
+	if r.onMessage != nil {
+		r.onMessage(s, msg)
+	}
+}
+
 func (r *recorder) Grow(s *Stream, have []byte, n int) []byte {
 	if r.noGrow > 0 {
 		r.noGrow--

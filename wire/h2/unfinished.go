@@ -90,6 +90,9 @@ func (c *Conn) SetMaxMessage(s *Stream, n int) {
 	s.maxMessage = uint32(min(max(n, 0), c.set.MaxMessage))
 }
 
+// MaxMessage is the largest message taken on s now, in bytes.
+func (s *Stream) MaxMessage() int { return int(s.maxMessage) }
+
 // lend replaces the memory of the message that s gathers by one of capacity n or more, which begins with have. It
 // reports false if s was ended instead, by the owner or because the budget is spent.
 func (c *Conn) lend(s *Stream, have []byte, n int, ev Events) bool {

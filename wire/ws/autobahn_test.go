@@ -9,15 +9,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
 
-// Autobahn|Testsuite's fuzzing client and server, sections 1 to 7, 9 and 10 (12 and 13 are compression), for both
-// roles. wstest is looked for in PATH or in $WSTEST; it needs Python 2.7 (docs/interop.md).
+// Autobahn|Testsuite's fuzzing client and server, all sections (12 and 13 are compression), for both roles. wstest is looked for in PATH or in $WSTEST; it needs Python 2.7 (docs/interop.md).
 
 // numCases is how many these sections have.
-const numCases = 301
+const (
+	numCases    = 301
+	numDeflates = 216 // of sections 12 and 13
+)
 
 // wstest starts it with a specification and returns its folder and the command.
 func wstest(t *testing.T, mode string, spec map[string]any) (*exec.Cmd, string) {
@@ -31,7 +34,7 @@ func wstest(t *testing.T, mode string, spec map[string]any) (*exec.Cmd, string) 
 	}
 	dir := t.TempDir()
 	spec["outdir"] = filepath.Join(dir, "reports")
-	spec["cases"] = []string{"1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"}
+	spec["cases"] = []string{"1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*", "12.*", "13.*"}
 	spec["exclude-cases"], spec["exclude-agent-cases"] = []string{}, map[string]any{}
 	b, err := json.Marshal(spec)
 	if err != nil {
@@ -60,14 +63,17 @@ func judge(t *testing.T, dir string) {
 	for _, cases := range agents {
 		for id, c := range cases {
 			n[c.Behavior]++
+			if c.Behavior == "UNIMPLEMENTED" && strings.HasPrefix(id, "13.") { // a window that our encoder does not have
+				continue
+			}
 			info := c.Behavior == "INFORMATIONAL" && (id == "7.1.6" || id == "7.13.1" || id == "7.13.2") // no rule says
 			if c.Behavior != "OK" && !info || c.BehaviorClose != "OK" && !info {
 				t.Errorf("case %s: %s, close %s", id, c.Behavior, c.BehaviorClose)
 			}
 		}
 	}
-	if n["OK"]+n["INFORMATIONAL"] != numCases {
-		t.Errorf("%v, want %d cases", n, numCases)
+	if n["OK"]+n["INFORMATIONAL"]+n["UNIMPLEMENTED"] != numCases+numDeflates || n["UNIMPLEMENTED"] > numDeflates/3 {
+		t.Errorf("%v, want %d cases", n, numCases+numDeflates)
 	}
 	t.Log(n)
 }
@@ -84,7 +90,7 @@ func TestAutobahnFuzzesServer(t *testing.T) {
 			if err != nil {
 				return
 			}
-			go echo(n, Server, nil, nil)
+			go echo(n, Server, &Settings{Text: true, Deflate: true}, nil)
 		}
 	}()
 	cmd, dir := wstest(t, "fuzzingclient", map[string]any{
@@ -119,12 +125,12 @@ func TestAutobahnFuzzesClient(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s := Settings{Text: true, Seed: [32]byte{1}}
+		s := Settings{Text: true, Deflate: true, Seed: [32]byte{1}}
 		if err := echo(n, Client, &s, &Upgrade{Host: addr, Path: path}); err != nil {
 			t.Logf("%s: %v", path, err)
 		}
 	}
-	for i := 1; i <= numCases; i++ {
+	for i := 1; i <= numCases+numDeflates; i++ {
 		dial(fmt.Sprintf("/runCase?case=%d&agent=slimgo", i))
 	}
 	dial("/updateReports?agent=slimgo")

@@ -41,6 +41,8 @@ type Settings struct {
 	FirstMessage int
 	// Text has text messages taken; else one fails the connection with UnsupportedData. Rules: P-ws-6.
 	Text bool
+	// Deflate has a server accept permessage-deflate where a client offers it, and a client offer it.
+	Deflate bool
 	// Seed is the client's only source of randomness, for its handshake and its masking keys: fresh from the system's
 	// source for each connection, and nowhere else used. Zeros are refused.
 	Seed [32]byte
@@ -99,6 +101,7 @@ type Conn struct {
 
 	// sending
 	open      bool // messages may be sent
+	deflate   bool // both may send compressed messages
 	sending   bool // a message was begun in fragments
 	sentClose bool
 	pings     int           // of ours, not answered yet

@@ -54,7 +54,6 @@
 //
 // # Not here
 //
-// Extensions: none is offered or accepted, so the reserved bits are 0. Compression (RFC 7692) would take the first of
-// them, in Conn.checkStart and Conn.Message, and inflate in Conn.whole and Conn.endPayload, within the limit of a
-// message. Subprotocols: SLIM has none.
+// Extensions but permessage-deflate (deflate.go), of which the engine does all but the work on the content. Subprotocols:
+// SLIM has none.
 package ws

@@ -7,6 +7,9 @@ type Kind uint8
 const (
 	Text   Kind = 1 // valid UTF-8
 	Binary Kind = 2
+
+	// Deflated is added to a kind whose content is compressed: the owner expands it, and looks whether a text is UTF-8.
+	Deflated Kind = bitRSV1
 )
 
 // Events receives what the peer did, in the order in which it did it. All methods run inside Feed, on the caller's

@@ -34,7 +34,7 @@ const (
 //	|F|RSV| opcode  |M| length (7)  | length (16) or length (64)    | masking key   |
 //	                                 if 126          if 127           if M
 type header struct {
-	op     opcode
+	op     opcode // with bitRSV1
 	fin    bool
 	masked bool
 	length uint64 // of the payload, below 2^63
@@ -58,7 +58,7 @@ func headerSize(b1 byte) int {
 
 // parseHeader reads a whole header. Its first two bytes were checked.
 func parseHeader(b []byte) (h header, fault string) {
-	h = header{op: opcode(b[0] & 0xf), fin: b[0]&bitFin != 0, masked: b[1]&bitMask != 0, length: uint64(b[1] & 0x7f)}
+	h = header{op: opcode(b[0] & (bitRSV1 | 0xf)), fin: b[0]&bitFin != 0, masked: b[1]&bitMask != 0, length: uint64(b[1] & 0x7f)}
 	at := 2
 	switch h.length {
 	case len16:

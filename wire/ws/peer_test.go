@@ -14,7 +14,7 @@ import (
 )
 
 // dialCoder connects coder/websocket with an engine in the role of the server, over a pipe.
-func dialCoder(t *testing.T, set *Settings) (*websocket.Conn, chan error) {
+func dialCoder(t *testing.T, set *Settings, mode websocket.CompressionMode) (*websocket.Conn, chan error) {
 	t.Helper()
 	ours, theirs := net.Pipe()
 	done := make(chan error, 1)
@@ -22,7 +22,7 @@ func dialCoder(t *testing.T, set *Settings) (*websocket.Conn, chan error) {
 	ctx, cancel := context.WithTimeout(context.Background(), hang)
 	t.Cleanup(cancel)
 	client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return theirs, nil }}}
-	c, _, err := websocket.Dial(ctx, "ws://h/", &websocket.DialOptions{HTTPClient: client, Subprotocols: []string{"a"}, CompressionMode: websocket.CompressionContextTakeover})
+	c, _, err := websocket.Dial(ctx, "ws://h/", &websocket.DialOptions{HTTPClient: client, Subprotocols: []string{"a"}, CompressionMode: mode})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func exchange(t *testing.T, c *websocket.Conn) {
 }
 
 func TestServerWithCoderWebsocket(t *testing.T) {
-	c, done := dialCoder(t, nil)
+	c, done := dialCoder(t, nil, websocket.CompressionContextTakeover)
 	exchange(t, c)
 	ctx, cancel := context.WithTimeout(context.Background(), hang)
 	defer cancel()
@@ -93,7 +93,7 @@ func TestCoderWebsocketIsToldWhatWasWrong(t *testing.T) {
 		{"too big", Settings{MaxMessage: 10}, websocket.MessageBinary, "0123456789a", websocket.StatusMessageTooBig},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			c, done := dialCoder(t, &tc.set)
+			c, done := dialCoder(t, &tc.set, websocket.CompressionContextTakeover)
 			ctx, cancel := context.WithTimeout(context.Background(), hang)
 			defer cancel()
 			go c.Write(ctx, tc.kind, []byte(tc.msg))

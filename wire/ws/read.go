@@ -45,7 +45,7 @@ func (c *Conn) readFrame(p []byte, ev Events) []byte {
 func (c *Conn) checkStart(b0, b1 byte) bool {
 	op := opcode(b0 & 0xf)
 	switch {
-	case b0&bitsRSV != 0:
+	case b0&bitsRSV != 0 && !c.mayReserve(b0):
 		c.fail("reserved bit set, without an extension")
 	case op > opBinary && op < opClose || op > opPong:
 		c.fail("reserved opcode")

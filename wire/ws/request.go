@@ -22,9 +22,10 @@ type Request struct {
 	// there is an Authorization, which is meant then. Rules: P-ws-5.
 	Token []byte
 
-	fields []textField
-	key    [keyLen]byte
-	fault  *headFault // why it cannot open a connection
+	fields  []textField
+	key     [keyLen]byte
+	deflate bool       // it offers permessage-deflate
+	fault   *headFault // why it cannot open a connection
 }
 
 // Field returns the first value of the field of that lower-case name, borrowed as r is.
@@ -32,6 +33,9 @@ func (r *Request) Field(name string) ([]byte, bool) {
 	v, n := lookup(r.fields, name)
 	return v, n > 0
 }
+
+// Deflates reports whether the client offers permessage-deflate in a way that Accept agrees to.
+func (r *Request) Deflates() bool { return r.deflate }
 
 // Opens reports whether Accept can open a connection; if not, it says why to the client.
 func (r *Request) Opens() bool { return r.fault == nil }
@@ -91,13 +95,13 @@ func (c *Conn) request(ev Events) {
 	if r.Authorization == nil {
 		r.takeToken()
 	}
-	r.fault = r.check(c.set.Path)
+	r.fault, r.deflate = r.check(c.set.Path), offersDeflate(r.fields)
 	c.asked, c.step, c.showing = r, stepAsked, true
 	ev.Request(r)
 	c.showing = false
 	clear(r.Token)
 	if c.asked != nil { // the owner answers later
-		*r = Request{Host: slices.Clone(r.Host), Origin: slices.Clone(r.Origin), key: r.key, fault: r.fault}
+		*r = Request{Host: slices.Clone(r.Host), Origin: slices.Clone(r.Origin), key: r.key, deflate: r.deflate, fault: r.fault}
 	}
 	c.head.wipe()
 }
@@ -225,6 +229,10 @@ func (c *Conn) Accept(fields ...Field) (opened bool, err error) {
 	accept := acceptOf(r.key[:])
 	c.ctl = append(c.ctl, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"...)
 	c.ctl = appendField(c.ctl, "Sec-WebSocket-Accept", accept[:])
+	if r.deflate && c.set.Deflate {
+		c.deflate = true
+		c.ctl = appendField(c.ctl, "Sec-WebSocket-Extensions", deflateBoth)
+	}
 	c.ctl = append(appendFields(c.ctl, fields), "\r\n"...)
 	c.asked, c.step, c.open = nil, stepFrame, true
 	return true, nil

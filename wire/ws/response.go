@@ -54,6 +54,9 @@ func (c *Conn) Upgrade(u *Upgrade) error {
 	if u.Origin != "" {
 		c.ctl = appendField(c.ctl, "Origin", u.Origin)
 	}
+	if c.set.Deflate {
+		c.ctl = appendField(c.ctl, "Sec-WebSocket-Extensions", deflateBoth)
+	}
 	c.ctl = append(appendFields(c.ctl, u.Fields), "\r\n"...)
 	return nil
 }
@@ -135,7 +138,7 @@ func (c *Conn) switched(p []byte, ev Events) []byte {
 	f := c.head.fields
 	want := acceptOf(c.key[:])
 	accept, accepts := lookup(f, "sec-websocket-accept")
-	ext, _ := lookup(f, "sec-websocket-extensions")
+	deflate, fault := c.extensions(f)
 	_, protocols := lookup(f, "sec-websocket-protocol")
 	var reason string
 	switch {
@@ -145,8 +148,8 @@ func (c *Conn) switched(p []byte, ev Events) []byte {
 		reason = "the server's Connection does not say Upgrade"
 	case accepts != 1 || !bytes.Equal(accept, want[:]):
 		reason = "the server's Sec-WebSocket-Accept does not fit our key: it may be an answer from a cache"
-	case len(ext) > 0:
-		reason = "the server uses an extension that was not offered"
+	case fault != "":
+		reason = fault
 	case protocols > 0:
 		reason = "the server names a subprotocol that was not offered"
 	}
@@ -154,12 +157,29 @@ func (c *Conn) switched(p []byte, ev Events) []byte {
 		c.refused(&HandshakeError{Status: 101, Reason: reason})
 		return nil
 	}
-	c.step, c.open = stepFrame, true
+	c.step, c.open, c.deflate = stepFrame, true, deflate
 	c.showing = true
 	ev.Response(&Response{fields: f})
 	c.showing = false
 	c.head.wipe()
 	return p
+}
+
+// extensions judges those that the server uses.
+func (c *Conn) extensions(f []textField) (deflate bool, fault string) {
+	anyExtension(f, func(name, params []byte) bool {
+		switch {
+		case len(name) == 0 && len(params) == 0:
+		case !c.set.Deflate || deflate || !equalFold(name, "permessage-deflate"):
+			fault = "the server uses an extension that was not offered"
+		case !goodAnswer(params):
+			fault = "the server's parameters of permessage-deflate are not what was offered"
+		default:
+			deflate = true
+		}
+		return fault != ""
+	})
+	return deflate, fault
 }
 
 // readRefusal gathers the text of the refusal.

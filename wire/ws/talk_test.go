@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
+
+	"github.com/seed31b3bfd0/slimgo/wire/compress"
 )
 
 // hang guards against a test that would never end.
@@ -179,8 +182,11 @@ func printFrames(t testing.TB, b []byte) string {
 
 // echo serves n with an engine that returns every message, until the socket ends. It returns the error of Feed.
 func echo(n net.Conn, role Role, s *Settings, up *Upgrade) error {
+	return (&echoer{n: n, c: new(Conn)}).serve(n, role, s, up)
+}
+
+func (e *echoer) serve(n net.Conn, role Role, s *Settings, up *Upgrade) error {
 	defer n.Close()
-	e := &echoer{n: n, c: new(Conn)}
 	if s == nil {
 		s = &Settings{Text: true}
 	}
@@ -225,9 +231,12 @@ func echo(n net.Conn, role Role, s *Settings, up *Upgrade) error {
 
 // echoer is an owner that returns every message.
 type echoer struct {
-	c   *Conn
-	n   io.Writer
-	out []byte
+	c      *Conn
+	n      io.Writer
+	out    []byte
+	packer compress.Compressor
+	x      compress.Expander
+	packed int // messages that came compressed
 }
 
 func (e *echoer) flush() {
@@ -244,6 +253,10 @@ func (e *echoer) Response(*Response) {}
 func (e *echoer) Message(kind Kind, msg []byte, lent bool) {
 	e.out = append(e.out, e.c.Control()...)
 	e.c.ControlDone()
+	if kind&Deflated != 0 {
+		e.deflated(kind&^Deflated, msg)
+		return
+	}
 	dst, ok := e.c.Message(e.out, len(msg))
 	if kind == Text {
 		dst, ok = e.c.Fragment(e.out, kind, len(msg), true)
@@ -258,6 +271,39 @@ func (e *echoer) Message(kind Kind, msg []byte, lent bool) {
 		e.flush()
 	}
 }
+
+// deflated returns a compressed message compressed, unless that makes it longer.
+func (e *echoer) deflated(kind Kind, msg []byte) {
+	e.packed++
+	b, err := e.expand(msg)
+	if err != nil {
+		e.c.Fail(InvalidPayload, err.Error())
+		return
+	}
+	if kind == Text && !utf8.Valid(b) {
+		e.c.Fail(InvalidPayload, "text is not UTF-8")
+		return
+	}
+	var packed []byte
+	if len(b) > 0 {
+		packed = e.packer.Append(nil, compress.Deflate, nil, b)
+	}
+	if packed == nil {
+		e.Message(kind, b, false)
+		return
+	}
+	dst, ok := e.c.Compressed(e.out, kind, len(packed))
+	if !ok {
+		return
+	}
+	at := len(dst)
+	e.out = append(dst, packed...)
+	e.c.Mask(e.out[at:])
+	if len(e.out) > 1<<20 {
+		e.flush()
+	}
+}
+
 func (e *echoer) Grow(have []byte, n int) []byte { return append(make([]byte, 0, n), have...) }
 func (e *echoer) Pong([]byte)                    {}
 func (e *echoer) Ended(*End)                     { e.out = e.c.Close(e.out, NoCode, "") }

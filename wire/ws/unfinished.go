@@ -45,6 +45,9 @@ func (c *Conn) UnfinishedBytes() int { return cap(c.msg) + cap(c.head.buf) }
 // owner that has heard enough in the first messages (Settings.FirstMessage) to trust the peer with larger ones.
 func (c *Conn) SetMaxMessage(n int) { c.maxMessage = min(max(n, 0), c.set.MaxMessage) }
 
+// MaxMessage is the largest message taken now, in bytes.
+func (c *Conn) MaxMessage() int { return c.maxMessage }
+
 // InputEnded says that nothing more comes from the peer, or that nothing more is wanted: the owner takes back what Grow
 // has lent, and Feed discards what comes. Messages may still be sent. It returns the error of a handshake that the end
 // of the socket has cut short.
