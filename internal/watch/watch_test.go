@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,8 +20,27 @@ type watched struct {
 	events chan fsnotify.Event
 	errors chan error
 	now    chan struct{}
-	looks  []string // when, since the begin, and how
-	fault  bool
+
+	mu    sync.Mutex
+	looks []string // when, since the begin, and how
+	fault bool
+}
+
+// faulty sets whether something is wrong with the files.
+func (w *watched) faulty(fault bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fault = fault
+}
+
+// looked returns when there was a look, and forgets it.
+func (w *watched) looked() []string {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	looks := w.looks
+	w.looks = nil
+	return looks
 }
 
 func newWatched(t *testing.T) *watched {
@@ -34,6 +55,8 @@ func newWatched(t *testing.T) *watched {
 		if strict {
 			how += " strict"
 		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		w.looks = append(w.looks, how)
 		return w.fault
 	}
@@ -44,23 +67,15 @@ func newWatched(t *testing.T) *watched {
 	over := make(chan struct{})
 	go func() { defer close(over); w.Run(ctx, w.now) }()
 	t.Cleanup(func() { cancel(); <-over })
-	synctest.Wait()
-	w.looks = nil
+	w.looked()
 	return w
 }
 
 func (w *watched) want(t *testing.T, want ...string) {
 	t.Helper()
-	synctest.Wait()
-	if len(w.looks) != len(want) {
-		t.Fatalf("looks %q, want %q", w.looks, want)
+	if looks := w.looked(); !slices.Equal(looks, want) {
+		t.Errorf("looks %q, want %q", looks, want)
 	}
-	for i := range want {
-		if w.looks[i] != want[i] {
-			t.Errorf("looks %q, want %q", w.looks, want)
-		}
-	}
-	w.looks = nil
 }
 
 func TestChangesAreReadOnceTheyHaveSettled(t *testing.T) {
@@ -86,15 +101,15 @@ func TestChangesAreReadOnceTheyHaveSettled(t *testing.T) {
 			}
 		}, []string{"1.05s", "2.25s"}},
 		"a fault is forgiven once": {func(w *watched) {
-			w.fault = true
+			w.faulty(true)
 			w.events <- fsnotify.Event{}
 			time.Sleep(10 * time.Second)
 		}, []string{"250ms", "1.25s strict"}},
 		"a fault that ends in time": {func(w *watched) {
-			w.fault = true
+			w.faulty(true)
 			w.events <- fsnotify.Event{}
 			time.Sleep(300 * time.Millisecond)
-			w.fault = false
+			w.faulty(false)
 			time.Sleep(10 * time.Second)
 		}, []string{"250ms", "1.25s strict"}},
 		"events were lost": {func(w *watched) {
