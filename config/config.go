@@ -10,12 +10,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"syscall"
 	"time"
 	"unicode/utf8"
+
+	"github.com/seed31b3bfd0/slimgo/internal/watch"
 )
 
 // MaxFileSize bounds a configuration file, and each file that ${file:} names, in bytes.
@@ -229,21 +229,11 @@ func (d *decoder) telemetry(t *OpenTelemetry, n *node) {
 
 // readFile reads a file of at most MaxFileSize bytes that must be UTF-8.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, MaxFileSize+1))
-	switch {
-	case err != nil:
-		return nil, err
-	case len(b) > MaxFileSize:
-		return nil, fmt.Errorf("larger than %d MiB", MaxFileSize>>20)
-	case !utf8.Valid(b):
+	b, err := watch.Read(path, MaxFileSize)
+	if err == nil && !utf8.Valid(b) {
 		return nil, errors.New("stream did not contain valid UTF-8")
 	}
-	return b, nil
+	return b, err
 }
 
 // ioText spells an operating system error as upstream does: reason and number, without the call.

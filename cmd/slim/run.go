@@ -190,12 +190,13 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 	defer done()
 	telling.Go(func() { p.tellCounters(told, started, questions) })
 	reloading, stopReloading := context.WithCancel(told)
-	var reloads sync.WaitGroup
+	reloaded := make(chan struct{})
 	defer stopReloading()
-	reloads.Go(func() {
+	go func() {
+		defer close(reloaded)
 		r := &reloader{p: p, f: f, log: log, operation: operation, services: started, c: c, seen: p.loaded}
 		r.run(reloading, reload)
-	})
+	}()
 	if p.telling != nil {
 		telling.Go(p.telling)
 	}
@@ -208,7 +209,10 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 	}
 	operation.becomes(errStopping)
 	stopReloading()
-	reloads.Wait()
+	select { // a change that is under way is soon over, unless a disk holds it up: the end does not wait for that
+	case <-reloaded:
+	case <-time.After(lateLimit):
+	}
 	log.With(cli.KeyTarget, "slim::signal").Info("received signal, starting shutdown", "signal", received)
 	for _, s := range started {
 		s.runner = runner

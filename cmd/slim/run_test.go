@@ -339,6 +339,27 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	})
 }
 
+// timeout(1) signals a process and then its group: two signals that are one request.
+func TestSignalsThatComeTogetherAreOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig()
+		r.shutdown = func(context.Context) error {
+			time.Sleep(2 * time.Second)
+			return nil
+		}
+		r.notify = func(c chan<- os.Signal) func() {
+			c <- syscall.SIGTERM
+			c <- syscall.SIGTERM
+			time.AfterFunc(sameRequest-1, func() { c <- syscall.SIGTERM })
+			return func() {}
+		}
+		began := time.Now()
+		if code := r.program.run(context.Background(), nil); code != cli.ExitOK || time.Since(began) != 2*time.Second {
+			t.Errorf("exit %d after %v, stderr %q", code, time.Since(began), r.errs.String())
+		}
+	})
+}
+
 func TestFailureToStopIsReported(t *testing.T) {
 	r := newRig()
 	r.shutdown = func(context.Context) error { return errors.New("no") }

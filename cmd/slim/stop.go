@@ -14,6 +14,10 @@ import (
 // lateLimit is how long a node that has missed its deadline may take to say what it has done.
 const lateLimit = time.Second
 
+// sameRequest is how long after the first signal another one is taken for the same: timeout(1), and what stops containers,
+// signal a process and then its group.
+const sameRequest = 500 * time.Millisecond
+
 // notifySignals has c told of the signals that stop the node. A terminal that is closed sends SIGHUP, too: sortHangups.
 func notifySignals(c chan<- os.Signal) func() {
 	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM)
@@ -39,15 +43,23 @@ func (s secondSignal) Error() string {
 	return "a second " + signalName(s.Signal) + " ended the node at once; what it still held is lost"
 }
 
-// stopAll stops all services together, each within the timeout; another signal ends them at once. Rules: P-end-4.
+// stopAll stops all services together, each within the timeout; another signal, but for one that comes with the
+// first, ends them at once. Rules: P-end-4.
 func (p *program) stopAll(services []*service, drain time.Duration, signals <-chan os.Signal) error {
 	ctx, end := context.WithCancelCause(context.Background())
 	defer end(nil)
+	begun := time.Now()
 	go func() {
-		select {
-		case s := <-signals:
-			end(secondSignal{s})
-		case <-ctx.Done():
+		for {
+			select {
+			case s := <-signals:
+				if time.Since(begun) >= sameRequest {
+					end(secondSignal{s})
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
 		}
 	}()
 	results := make(chan error, len(services))

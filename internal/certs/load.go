@@ -7,8 +7,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+
+	"github.com/seed31b3bfd0/slimgo/internal/watch"
 )
 
 // maxFile bounds a file of certificates or keys, in bytes.
@@ -40,37 +40,12 @@ func (s *state) read(kind Kind, v, key string) (b []byte, file string, err error
 		b = []byte(v)
 	} else {
 		file = v
-		if b, err = readFile(v); err != nil {
+		if b, err = watch.Read(v, maxFile); err != nil {
 			return nil, file, &Error{Key: key, File: file, Err: err}
 		}
 	}
 	s.material = append(s.material, b)
 	return b, file, nil
-}
-
-// readFile reads a file of at most maxFile bytes; its errors do not name it.
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, cause(err)
-	}
-	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	switch {
-	case err != nil:
-		return nil, cause(err)
-	case len(b) > maxFile:
-		return nil, fmt.Errorf("larger than %d MiB", maxFile>>20)
-	}
-	return b, nil
-}
-
-func cause(err error) error {
-	var p *os.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }
 
 // pair loads a certificate and its key.

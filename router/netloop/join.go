@@ -27,31 +27,35 @@ type Joining struct {
 // Join makes a connection, which it takes over, a socket of a loop. It waits for the handshake of TLS, whose failure is a
 // *HandshakeError, until ctx is over. A connection without a descriptor, such as TLS to a proxy, is reached through a pair
 // of sockets.
-func (e *Engine) Join(ctx context.Context, c net.Conn, j Joining) error {
+func (e *Engine) Join(ctx context.Context, c net.Conn, j Joining) (err error) {
+	gone := func() {}
 	if _, ok := c.(syscall.Conn); !ok {
-		near, err := e.bridge(c)
+		near, ends, err := e.bridge(c)
 		if err != nil {
 			_ = c.Close()
 			return err
 		}
-		c = near
+		c, gone = near, ends
+		handler := j.Handler
+		j.Handler = func(l *Loop) Handler { return bridged{handler(l), gone} }
 	}
+	defer func() {
+		if err != nil {
+			_ = c.Close()
+			gone()
+		}
+	}()
 	l := e.leastLoaded()
 	k := &Socket{loop: l}
 	if j.TLS != nil {
 		s, err := e.secure(ctx, c, j)
 		if err != nil {
-			_ = c.Close()
 			return err
 		}
 		k.tls, k.written = s, uint64(s.written)
 	}
 	k.handler = j.Handler(l)
-	err := l.enrol(c, k)
-	if err != nil {
-		_ = c.Close()
-	}
-	return err
+	return l.enrol(c, k)
 }
 
 // secure runs the handshake of TLS with c.
@@ -74,12 +78,26 @@ func (e *Engine) secure(ctx context.Context, c net.Conn, j Joining) (*sealed, er
 	return s, nil
 }
 
+// bridged is the handler of a socket that ends in a bridge, which is told of its end.
+type bridged struct {
+	Handler
+	gone func()
+}
+
+func (b bridged) Closed(err error) {
+	b.Handler.Closed(err)
+	b.gone()
+}
+
+// bridgeLinger is how long a connection may take to get rid of what its socket, which is closed, has left, and to end.
+const bridgeLinger = 5 * time.Second
+
 // bridge returns one end of a pair of sockets; two goroutines carry bytes between the other end and c, until both
-// directions have ended or Stop begins.
-func (e *Engine) bridge(c net.Conn) (near net.Conn, err error) {
+// directions have ended, the near end is gone and bridgeLinger over, or Stop begins.
+func (e *Engine) bridge(c net.Conn) (near net.Conn, gone func(), err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		return nil, os.NewSyscallError("socketpair", err)
+		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
 	near, err = fileConn(fds[0], "bridge")
 	far, err2 := fileConn(fds[1], "bridge")
@@ -95,7 +113,7 @@ func (e *Engine) bridge(c net.Conn) (near net.Conn, err error) {
 		if err == nil {
 			err = net.ErrClosed
 		}
-		return nil, err
+		return nil, nil, err
 	}
 	over := make(chan struct{})
 	var both sync.WaitGroup
@@ -114,7 +132,7 @@ func (e *Engine) bridge(c net.Conn) (near net.Conn, err error) {
 		_, _ = far.Close(), c.Close()
 		<-over
 	}()
-	return near, nil
+	return near, func() { _ = c.SetDeadline(time.Now().Add(bridgeLinger)) }, nil
 }
 
 // carry copies from one connection to another until the end, and passes the end on.

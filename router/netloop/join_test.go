@@ -64,6 +64,52 @@ func TestStopEndsWhatIsCarried(t *testing.T) {
 	}
 }
 
+// A connection without a descriptor ends with its socket, also if its peer takes nothing and says nothing.
+func TestCarriedConnectionEndsWithItsSocket(t *testing.T) {
+	t.Parallel() // it waits for most of its time
+	r := rig(t, Options{Loops: 1})
+	_, client := serving(t)
+	for name, end := range map[string]func(ours net.Conn){
+		"closed by its loop": func(ours net.Conn) {
+			h := &tape{}
+			if err := r.e.Join(t.Context(), ours, Joining{Handler: func(*Loop) Handler { return h }}); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "it is a socket", func() bool { return h.has("opened") })
+			r.do(func() {
+				h.stage(make([]byte, 1000))
+				h.k.Flush()
+				h.k.Close()
+			})
+		},
+		"given up in its handshake": func(ours net.Conn) {
+			j := Joining{TLS: client, Timeout: time.Millisecond, Handler: func(*Loop) Handler { return &tape{} }}
+			if err := r.e.Join(t.Context(), ours, j); err == nil {
+				t.Error("nobody has answered, and it is there")
+			}
+		},
+	} {
+		ours, theirs := net.Pipe() // nobody reads
+		end(ours)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for {
+				if _, err := ours.Read(make([]byte, 1)); errors.Is(err, io.ErrClosedPipe) {
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		}()
+		select {
+		case <-ended:
+		case <-time.After(hang):
+			t.Fatalf("%s: it is still there", name)
+		}
+		_ = theirs.Close()
+	}
+}
+
 // Who gives up before the handshake has begun does not wait for its peer.
 func TestJoinThatIsGivenUp(t *testing.T) {
 	r := rig(t, Options{Loops: 1})
