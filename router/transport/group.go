@@ -206,6 +206,9 @@ func (g *Group) remove(m member) {
 		gate.checkIdle()
 	}
 	g.checkIdle()
+	if len(g.members) == 0 && g.codec != nil {
+		g.codec.dropPacked() // nobody is left whom it could go to
+	}
 }
 
 func (g *Group) checkIdle() {
