@@ -88,7 +88,11 @@ func newPlace(t *testing.T, e examples, edit func(name, text string, port [2]int
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no example files in %s: %v", e.dir, err)
 	}
-	ports := strings.NewReplacer("46357", strconv.Itoa(p.port[0]), "46358", strconv.Itoa(p.port[1]))
+	replaced := []string{"46357", strconv.Itoa(p.port[0]), "46358", strconv.Itoa(p.port[1])}
+	for _, port := range []string{"46359", "46360", "46361", "46362", "46363", "47357", "47358", "47359", "47360"} {
+		replaced = append(replaced, port, strconv.Itoa(freePort(t)))
+	}
+	ports := strings.NewReplacer(replaced...)
 	for _, file := range files {
 		b, err := os.ReadFile(file)
 		if err != nil {
