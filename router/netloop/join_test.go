@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"time"
 )
@@ -64,6 +65,18 @@ func TestStopEndsWhatIsCarried(t *testing.T) {
 	}
 }
 
+// closing is a connection that tells when it is closed.
+type closing struct {
+	net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *closing) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
 // A connection without a descriptor ends with its socket, also if its peer takes nothing and says nothing.
 func TestCarriedConnectionEndsWithItsSocket(t *testing.T) {
 	t.Parallel() // it waits for most of its time
@@ -90,19 +103,10 @@ func TestCarriedConnectionEndsWithItsSocket(t *testing.T) {
 		},
 	} {
 		ours, theirs := net.Pipe() // nobody reads
-		end(ours)
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			for {
-				if _, err := ours.Read(make([]byte, 1)); errors.Is(err, io.ErrClosedPipe) {
-					return
-				}
-				time.Sleep(10 * time.Millisecond)
-			}
-		}()
+		c := &closing{Conn: ours, closed: make(chan struct{})}
+		end(c)
 		select {
-		case <-ended:
+		case <-c.closed:
 		case <-time.After(hang):
 			t.Fatalf("%s: it is still there", name)
 		}

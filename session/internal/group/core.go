@@ -126,7 +126,7 @@ func (c *core) resolve(h Handle, e error) {
 	}
 }
 
-// control returns a control message of this member to a name, without an id.
+// message returns a control message of this member to a name, without an id. A nil command is that of a type that has none.
 func (c *core) message(t message.Type, to wire.NameText, command message.Command) message.Message {
 	if command == nil {
 		e := message.Empty(t)
@@ -173,8 +173,14 @@ func cloneMetadata(md map[string]string) map[string]string {
 	return clone
 }
 
+// mostAnswered is how many answers are remembered. A request comes again within seconds, if at all.
+const mostAnswered = 4096
+
 // answer answers the request m, in the same way whenever it comes again.
 func (c *core) answer(m *message.Message, t message.Type) {
+	if len(c.acks) >= mostAnswered {
+		clear(c.acks)
+	}
 	c.acks[ackKey{m.Source.Name, m.ID}] = t
 	r := c.message(t, m.Source, nil)
 	r.ID = m.ID
@@ -253,11 +259,11 @@ func (c *core) present(n *wire.NameText, online bool) {
 	c.notify(Presence{p.Name, online})
 }
 
-// members are those who are to answer what goes to all: everybody but this one, those who are offline, and except.
-func (c *core) members(except *wire.NameText) (names []wire.NameText) {
+// members are those who are to answer what goes to all: everybody but this one, and those who are offline.
+func (c *core) members() (names []wire.NameText) {
 	for i := range c.roster {
 		p := &c.roster[i]
-		if !p.Offline && !same(&p.Name, &c.o.Self.Name) && (except == nil || !same(&p.Name, except)) {
+		if !p.Offline && !same(&p.Name, &c.o.Self.Name) {
 			names = append(names, p.Name)
 		}
 	}

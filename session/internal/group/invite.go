@@ -119,7 +119,7 @@ func (t *invite) answered(m *Moderator, joined *message.Joined) {
 			return
 		}
 	}
-	others := m.members(nil)
+	others := m.members()
 	m.roster.put(t.joiner)
 	if len(others) > 0 {
 		t.open++

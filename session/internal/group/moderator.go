@@ -101,18 +101,6 @@ func (m *Moderator) Step(ev Event, now time.Time) {
 // late answers what comes when the session is over.
 func (c *core) late(ev Event) {
 	switch e := ev.(type) {
-	case Publish:
-		c.resolve(e.Handle, ErrClosed)
-	case PublishTo:
-		c.resolve(e.Handle, ErrClosed)
-	case Invite:
-		c.resolve(e.Handle, ErrClosed)
-	case Remove:
-		c.resolve(e.Handle, ErrClosed)
-	case Suspend:
-		c.resolve(e.Handle, ErrClosed)
-	case Resume:
-		c.resolve(e.Handle, ErrClosed)
 	case Leave:
 		c.resolve(e.Handle, nil)
 	case Inbound:
@@ -120,7 +108,28 @@ func (c *core) late(ev Event) {
 		if e.Message.Type.Control() {
 			_, _ = c.verify(&e)
 		}
+	default:
+		c.resolve(handleOf(ev), ErrClosed)
 	}
+}
+
+// handleOf is the handle of a command; nil of other events.
+func handleOf(ev Event) Handle {
+	switch e := ev.(type) {
+	case Publish:
+		return e.Handle
+	case PublishTo:
+		return e.Handle
+	case Invite:
+		return e.Handle
+	case Remove:
+		return e.Handle
+	case Suspend:
+		return e.Handle
+	case Resume:
+		return e.Handle
+	}
+	return nil
 }
 
 func (m *Moderator) inbound(in *Inbound) {
@@ -259,7 +268,7 @@ func (m *Moderator) shut(err error) {
 type closing struct{}
 
 func (t *closing) start(m *Moderator) {
-	others := m.members(nil)
+	others := m.members()
 	if len(others) == 0 {
 		m.shut(nil)
 		return

@@ -73,7 +73,7 @@ func (t *rejoinTask) start(m *Moderator) {
 	m.beat.track(p.Name)
 	m.present(&p.Name, true)
 	update := &message.Update{Op: message.OpRejoin, Participant: *p, Roster: m.roster, MLS: commit}
-	m.ask(m.all(message.GroupUpdate, update), m.members(nil), func(missing []wire.NameText) {
+	m.ask(m.all(message.GroupUpdate, update), m.members(), func(missing []wire.NameText) {
 		for i := range missing {
 			m.present(&missing[i], false)
 		}

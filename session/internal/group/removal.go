@@ -41,7 +41,7 @@ func (t *removal) start(m *Moderator) {
 		}
 	}
 	m.part(t.member.Name)
-	others := m.members(nil)
+	others := m.members()
 	if len(others) == 0 {
 		t.told(m)
 		return

@@ -58,7 +58,7 @@ func (c *core) resume(e *Resume, outdated func()) {
 	c.away = coming
 	c.outdated = outdated
 	c.beat.start(c.control, c.now)
-	for _, n := range c.members(nil) {
+	for _, n := range c.members() {
 		c.present(&n, false) // until it answers
 	}
 	back := func([]wire.NameText) {
