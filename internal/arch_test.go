@@ -83,6 +83,9 @@ var rules = []rule{
 	{path: "session/internal/identity", level: 2},
 	{path: "session/internal/workers", level: 2},
 	{path: "session/internal/group", level: 3},
+	{path: "session/internal/store", level: 1},
+	{path: "session/internal/store/storetest", level: 2},
+	{path: "session/sqlite", level: 2, outside: []string{"modernc.org/sqlite"}},
 
 	{path: "router", level: 4},
 	{path: "internal/faults", level: 4},
