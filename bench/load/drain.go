@@ -30,9 +30,8 @@ func (t *Traffic) finish(ctx context.Context) error {
 		t.sending.Wait()
 	}
 	t.settle()
-	if t.Rig.Curve == nil {
-		all := t.Delays(0)
-		t.Rig.Curve, t.Rig.Histogram = curve(all), all.Histogram()
+	if t.Rig.Histogram == "" {
+		t.Rig.Histogram = t.Delays(0).Histogram()
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

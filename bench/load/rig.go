@@ -34,8 +34,7 @@ type Rig struct {
 	// What a measurement has to tell beside its figures.
 	Progress  func(Sample) // nil: nobody is told
 	Samples   []Sample
-	Curve     []Point
-	Histogram string // of the same delays, as Latency.Histogram
+	Histogram string // as Latency.Histogram
 	Notes     []string
 
 	node  *process.Node // nil: the target runs by itself

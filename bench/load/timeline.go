@@ -29,12 +29,6 @@ type Sample struct {
 	Threads   int     `json:"threads"`
 }
 
-// Point is one point of a percentile curve.
-type Point struct {
-	Percentile float64 `json:"percentile"`
-	Value      float64 `json:"value_ns"`
-}
-
 // sampleEvery is the length of a stretch: a second, shorter where the measurement is short.
 func sampleEvery(length time.Duration) time.Duration {
 	return min(time.Second, max(100*time.Millisecond, length/20))
@@ -91,24 +85,4 @@ func (t *Traffic) sample(last Mark) Mark {
 	}
 	t.Rig.sampled(s)
 	return now
-}
-
-// curvePercentiles are the points of a percentile curve: evenly spread on the axis 1/(1-p).
-var curvePercentiles = []float64{0, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 92.5, 95, 96, 97, 98, 99, 99.25, 99.5, 99.75,
-	99.9, 99.95, 99.975, 99.99, 99.995, 99.999, 100}
-
-// curve reads the percentile curve of l, as far as its count carries.
-func curve(l *Latency) []Point {
-	n := float64(l.Count())
-	if n == 0 {
-		return nil
-	}
-	var points []Point
-	for _, p := range curvePercentiles {
-		if p < 100 && p > 50 && n*(100-p)/100 < 1 {
-			continue // fewer messages than would make this percentile different from the maximum
-		}
-		points = append(points, Point{Percentile: p, Value: float64(l.Quantile(p))})
-	}
-	return points
 }

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
 
@@ -39,7 +38,7 @@ func Forms() []Form {
 		{"prometheus", "gauges, for a textfile collector or a push gateway", plain(writePrometheus)},
 		{"hdr", "all delays, as an HdrHistogram log", plain(writeHDR)},
 		{"markdown", "a summary for the page of a CI job", plain(writeMarkdown)},
-		{"html", "a page with plots", plain(writeHTML)},
+		{"html", "a page", plain(writeHTML)},
 	}
 }
 
@@ -70,24 +69,6 @@ func MakeDir(dir string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("no report can be written into %s: %w; name another folder, or make this one writable", dir, err)
-	}
-	return nil
-}
-
-// WriteDir writes index.html, summary.md and results.json into dir, which is made if need be.
-func WriteDir(dir string, r *result.Results) error {
-	if err := MakeDir(dir); err != nil {
-		return err
-	}
-	names := map[string]string{"html": "index.html", "markdown": "summary.md", "json": "results.json"}
-	var errs []error
-	for _, f := range Forms() {
-		if name := names[f.Name]; name != "" {
-			errs = append(errs, Save(filepath.Join(dir, name), func(w io.Writer) error { return f.Write(w, r, false) }))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("the report in %s is not complete: %w; make room there, or name another folder", dir, err)
 	}
 	return nil
 }
@@ -165,53 +146,35 @@ func writePrometheus(w io.Writer, r *result.Results) error {
 	return nil
 }
 
-// recording is all delays of a round.
-type recording struct {
-	title   string // of case and node
-	limited string // why they are not the node's; empty: they are
-	from    time.Time
-	length  time.Duration
-	delays  *hdr.Histogram
-}
-
-// recordings are those of all rounds that have any.
-func recordings(r *result.Results) (all []recording, err error) {
-	for _, c := range r.Cases {
-		for k, n := range c.Nodes {
-			for _, round := range n.Rounds {
-				if round.Histogram == "" {
-					continue
-				}
-				x := recording{title: c.Scenario + " " + c.Label + " on " + r.Nodes[k].Name, limited: n.Marked("p50"),
-					from: round.Begun.Add(c.Params.Warmup), length: c.Params.Duration}
-				if x.delays, err = hdr.Decode([]byte(round.Histogram)); err != nil {
-					return nil, fmt.Errorf("delays of %s in round %d: %w", x.title, round.Number, err)
-				}
-				all = append(all, x)
-			}
-		}
-	}
-	return all, nil
-}
-
 // untagged is what tags of an HdrHistogram log do not have.
 var untagged = regexp.MustCompile(`[\s,]+`)
 
 // writeHDR writes all delays of each round as an interval of an HdrHistogram log, tagged with case and node.
 func writeHDR(w io.Writer, r *result.Results) error {
-	all, err := recordings(r)
 	log := hdr.NewHistogramLogWriter(w)
-	begun := r.Begun.UnixMilli()
-	log.SetBaseTime(begun)
-	err = errors.Join(err, log.OutputLogFormatVersion(), log.OutputStartTime(begun), log.OutputLegend())
-	for _, x := range all {
-		if x.limited != "" {
-			err = errors.Join(err, log.OutputComment(" the next is not the node's alone: "+x.limited))
+	log.SetBaseTime(r.Begun.UnixMilli())
+	err := errors.Join(log.OutputLogFormatVersion(), log.OutputStartTime(r.Begun.UnixMilli()), log.OutputLegend())
+	for _, c := range sections(r) {
+		for k, n := range c.Nodes {
+			name := c.Title() + " on " + r.Nodes[k].Name
+			for _, round := range n.Rounds {
+				h, bad := delays(round)
+				if bad != nil {
+					return fmt.Errorf("%s: %w", name, bad)
+				}
+				if h == nil {
+					continue
+				}
+				if why := n.Marked("p50"); why != "" {
+					err = errors.Join(err, log.OutputComment(" the next is not the node's alone: "+why))
+				}
+				from := round.Begun.Add(c.Params.Warmup)
+				h.SetTag(untagged.ReplaceAllString(name, "_"))
+				h.SetStartTimeMs(from.UnixMilli())
+				h.SetEndTimeMs(from.Add(c.Params.Duration).UnixMilli())
+				err = errors.Join(err, log.OutputIntervalHistogram(h))
+			}
 		}
-		x.delays.SetTag(untagged.ReplaceAllString(x.title, "_"))
-		x.delays.SetStartTimeMs(x.from.UnixMilli())
-		x.delays.SetEndTimeMs(x.from.Add(x.length).UnixMilli())
-		err = errors.Join(err, log.OutputIntervalHistogram(x.delays))
 	}
 	return err
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"slices"
 	"strings"
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
@@ -12,74 +11,123 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
-// barWidth is how many characters the longest bar has.
-const barWidth = 50
+// spread is how the delays of a case on a node lie, over all its rounds.
+type spread struct {
+	Title string // of the node, and how many they are
+	Bars  []bar
+	Mark  string // why they are not the node's alone; empty: they are
+}
 
-// writeHistogram draws how the delays of each case on each node are spread, over all its rounds.
+// bar is a range of delays up to 1, 2 or 5 times a power of ten.
+type bar struct {
+	To    float64 // nanoseconds
+	N     int64
+	Share float64 // of the longest bar
+	of    int64   // all delays
+}
+
+// Spreads are those of all nodes with delays.
+func (s section) Spreads() (all []spread, err error) {
+	for k, n := range s.Nodes {
+		name := s.run.Nodes[k].Name
+		h, err := delays(n.Rounds...)
+		if err != nil {
+			return nil, fmt.Errorf("%s on %s: %w", s.Title(), name, err)
+		}
+		if h != nil {
+			all = append(all, spread{fmt.Sprintf("%s: %s delays", name, whole(h.TotalCount())), bars(h), n.Marked("p50")})
+		}
+	}
+	return all, nil
+}
+
+// delays are all of some rounds; nil: there are none.
+func delays(rounds ...result.Round) (sum *hdr.Histogram, err error) {
+	for _, round := range rounds {
+		if round.Histogram == "" {
+			continue
+		}
+		h, err := hdr.Decode([]byte(round.Histogram))
+		if err != nil {
+			return nil, fmt.Errorf("delays of round %d: %w", round.Number, err)
+		}
+		if sum == nil {
+			sum = h
+		} else if n := sum.Merge(h); n > 0 {
+			return nil, fmt.Errorf("delays of round %d: %d are beyond the range of another round", round.Number, n)
+		}
+	}
+	return sum, nil
+}
+
+// writeHistogram draws the spreads of all cases.
 func writeHistogram(w io.Writer, r *result.Results) error {
-	rounds, err := recordings(r)
-	if err != nil {
-		return err
-	}
-	var sums []recording
-	for _, x := range rounds {
-		i := slices.IndexFunc(sums, func(s recording) bool { return s.title == x.title })
-		if i < 0 {
-			sums = append(sums, x)
-		} else if n := sums[i].delays.Merge(x.delays); n > 0 {
-			return fmt.Errorf("%s: %d delays are beyond the range of another round", x.title, n)
-		}
-	}
 	var b strings.Builder
-	for i, x := range sums {
-		if i > 0 {
-			b.WriteString("\n")
+	for _, c := range sections(r) {
+		all, err := c.Spreads()
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(&b, "%s: %s delays\n%s", x.title, whole(x.delays.TotalCount()), bars(x.delays))
-		if x.limited != "" {
-			fmt.Fprintf(&b, "  ! * %s\n", x.limited)
+		for _, x := range all {
+			fmt.Fprintf(&b, "%s on %s\n", c.Title(), x.Title)
+			for _, bar := range x.Bars {
+				fmt.Fprintln(&b, strings.TrimRight("  "+bar.String(), " "))
+			}
+			if x.Mark != "" {
+				fmt.Fprintf(&b, "  ! * %s\n", x.Mark)
+			}
 		}
 	}
-	if len(sums) == 0 {
+	if b.Len() == 0 {
 		b.WriteString("no delays were measured\n")
 	}
-	_, err = io.WriteString(w, b.String())
+	_, err := io.WriteString(w, b.String())
 	return err
 }
 
 func whole(n int64) string { return result.Format(float64(n), result.Count) }
 
-// bars draws a bar for each range up to 1, 2 or 5 times a power of ten, from the least delay to the longest.
-func bars(h *hdr.Histogram) string {
-	type bar struct {
-		to float64 // nanoseconds
-		n  int64
-	}
-	var all []bar
+// barWidth is how many characters the longest bar has.
+const barWidth = 50
+
+// String is a line of text.
+func (b bar) String() string {
+	return fmt.Sprintf("up to %7s %6.2f%% %12s %s", result.Format(b.To, result.Nanoseconds), 100*float64(b.N)/float64(b.of), whole(b.N),
+		strings.Repeat("█", int(math.Ceil(barWidth*b.Share))))
+}
+
+// bars are those from the least delay to the longest, also where there is none between them.
+func bars(h *hdr.Histogram) (all []bar) {
 	most := int64(0)
 	for _, d := range h.Distribution() {
 		if d.Count == 0 {
 			continue
 		}
-		to := roundUp(float64(d.To), steps)
+		to := roundUp(float64(d.To))
 		if len(all) == 0 {
-			all = []bar{{to: to}}
+			all = []bar{{To: to}}
+		}
+		for last := all[len(all)-1].To; last < to; {
+			last = roundUp(last * 1.01)
+			all = append(all, bar{To: last})
 		}
 		last := &all[len(all)-1]
-		for last.to < to { // ranges without any are shown
-			all = append(all, bar{to: roundUp(last.to*1.01, steps)})
-			last = &all[len(all)-1]
+		last.N += d.Count
+		most = max(most, last.N)
+	}
+	for i := range all {
+		all[i].Share, all[i].of = float64(all[i].N)/float64(most), h.TotalCount()
+	}
+	return all
+}
+
+// roundUp rounds up to 1, 2 or 5 times a power of ten.
+func roundUp(v float64) float64 {
+	unit := math.Pow(10, math.Floor(math.Log10(v)))
+	for _, m := range []float64{1, 2, 5} {
+		if v <= m*unit*(1+1e-9) {
+			return m * unit
 		}
-		last.n += d.Count
-		most = max(most, last.n)
 	}
-	var b strings.Builder
-	for _, x := range all {
-		width := int(math.Ceil(barWidth * float64(x.n) / float64(most)))
-		percent := 100 * float64(x.n) / float64(h.TotalCount())
-		text := fmt.Sprintf("  up to %7s %6.2f%% %12s %s", result.Format(x.to, result.Nanoseconds), percent, whole(x.n),
-			strings.Repeat("█", width))
-		b.WriteString(strings.TrimRight(text, " ") + "\n")
-	}
-	return b.String()
+	return 10 * unit
 }

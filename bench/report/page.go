@@ -15,24 +15,21 @@ import (
 //go:embed page.html
 var pageText string
 
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"seen": seen, "typed": typed}).Parse(pageText))
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+	"when": when, "kind": kindOf, "untold": untold, "sections": sections, "seen": seen, "typed": typed, "whole": whole,
+	"time": func(ns float64) string { return result.Format(ns, result.Nanoseconds) },
+}).Parse(pageText))
 
 // page is what the template sees.
 type page struct {
 	*result.Results
-	When, State, Counts string
-	Figures             string // what they are
-	Styles              template.CSS
-	Untold              []string
-	Verdicts            []result.Verdict // what did not pass first, as it is what a reader looks for
-	Summary             table
-	Sections            []section
+	State, Counts string
+	Verdicts      []result.Verdict // what did not pass first, as it is what a reader looks for
 }
 
 // writeHTML writes the page. It is complete in itself: no script, no request.
 func writeHTML(w io.Writer, r *result.Results) error {
-	p := page{Results: r, When: when(r), Figures: kindOf(r), Styles: styles(), Untold: untold(r), Summary: summary(r),
-		Sections: sections(r), Verdicts: slices.Clone(r.Verdicts)}
+	p := page{Results: r, Verdicts: slices.Clone(r.Verdicts)}
 	p.State, p.Counts = state(r)
 	order := []result.Outcome{result.Fail, result.Unclear, result.Skipped, result.Pass}
 	slices.SortStableFunc(p.Verdicts, func(a, b result.Verdict) int {
@@ -43,6 +40,14 @@ func writeHTML(w io.Writer, r *result.Results) error {
 
 // when is the begin of a run.
 func when(r *result.Results) string { return r.Begun.UTC().Format("2006-01-02 15:04 UTC") }
+
+// seen is what a verdict is about.
+func seen(v result.Verdict) string {
+	if v.Rounds == 0 {
+		return v.Reason
+	}
+	return v.Figures()
+}
 
 // plainWord is what a shell takes as it is.
 var plainWord = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
@@ -59,12 +64,27 @@ func typed(args []string) string {
 	return strings.Join(words, " ")
 }
 
-// styles are the colours of lines and legends.
-func styles() template.CSS {
-	var light, dark strings.Builder
-	for i, c := range palette {
-		fmt.Fprintf(&light, ".n%d{stroke:%s;stroke-dasharray:%s}.dot.n%d{fill:%s}", i, c.Light, c.Dash, i, c.Light)
-		fmt.Fprintf(&dark, ".n%d{stroke:%s}.dot.n%d{fill:%s}", i, c.Dark, i, c.Dark)
+// maxMarkdown keeps a summary within what CI systems show, in bytes.
+const maxMarkdown = 60 << 10
+
+// writeMarkdown writes a summary for a job page: how it ended, what did not pass, and the text form, folded.
+func writeMarkdown(w io.Writer, r *result.Results) error {
+	var text strings.Builder
+	if err := writeText(&text, r, false); err != nil {
+		return err
 	}
-	return template.CSS(light.String() + "@media(prefers-color-scheme:dark){" + dark.String() + "}")
+	all := template.HTMLEscapeString(text.String())
+	if len(all) > maxMarkdown {
+		all = all[:strings.LastIndexByte(all[:maxMarkdown], '\n')+1] + "… further cases: see the full report\n"
+	}
+	var failed strings.Builder
+	for _, v := range r.Verdicts {
+		if v.Outcome != result.Pass {
+			fmt.Fprintf(&failed, "- `%s`\n", strings.NewReplacer("`", "'", "\n", " ").Replace(v.String()))
+		}
+	}
+	word, counts := state(r)
+	_, err := fmt.Fprintf(w, "## slim-bench: %s\n\n%s %s\n\n%s\n<details><summary>all figures</summary>\n\n<pre>\n%s</pre>\n</details>\n",
+		word, when(r), counts, failed.String(), all)
+	return err
 }

@@ -184,7 +184,7 @@ func TestJudgeRefusesFiguresThatAreNotValid(t *testing.T) {
 		{"and would pass", "p50 / base <= 2", func(r *Results) { limit(r, 0) }, Unclear},
 		{"of the other node", "p50 / base <= 2", func(r *Results) { limit(r, 1) }, Unclear},
 		{"what does not depend on pace counts", "lost <= 1", func(r *Results) { limit(r, 0) }, Pass},
-		{"the node was gone", "lost <= 1", func(r *Results) { r.Cases[0].Nodes[0].Errors = []string{"gone"} }, Unclear},
+		{"the node was gone", "lost <= 1", func(r *Results) { r.Cases[0].Nodes[0].Doubts = []Doubt{{Failed, "gone"}} }, Unclear},
 		{"the rate was not kept", "p50 / base <= 2", func(r *Results) {
 			r.Cases[0].Params = Params{Case: load.Case{Rate: 1000, Duration: time.Second}}
 			r.Add(0, 0, []Metric{{Name: "delivered", Unit: PerSecond, Value: 500}, {Name: "offered", Unit: PerSecond, Value: 1000}}, Round{}, nil)
@@ -199,6 +199,7 @@ func TestJudgeRefusesFiguresThatAreNotValid(t *testing.T) {
 			r := twoNodes(Metric{Name: "p50", Unit: Nanoseconds, Better: Lower}, same, same)
 			r.Add(0, 0, []Metric{{Name: "lost", Value: 1, Worst: true}}, Round{}, nil)
 			c.change(r)
+			r.review(0)
 			if v := r.Judge(0, cond, 4); v.Outcome != c.want {
 				t.Errorf("got %s", v)
 			}
@@ -320,7 +321,7 @@ func TestCostOfAnotherProcessIsNotValid(t *testing.T) {
 			want = Unclear
 		}
 		if r.Valid != c.valid || r.Verdicts[0].Outcome != want {
-			t.Errorf("%s: valid %v, %s, %q", c.name, r.Valid, r.Verdicts[0], r.Invalid)
+			t.Errorf("%s: valid %v, %s, %q", c.name, r.Valid, r.Verdicts[0], r.Reasons())
 		}
 	}
 }

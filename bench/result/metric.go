@@ -48,18 +48,6 @@ const (
 	Base  = "base"  // an earlier build of the first node
 )
 
-// Median of values; 0 for none.
-func Median(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	v := slices.Sorted(slices.Values(values))
-	if n := len(v); n%2 == 0 {
-		return (v[n/2-1] + v[n/2]) / 2
-	}
-	return v[len(v)/2]
-}
-
 // known are the metrics of all scenarios, without the words of a phase in front and a comparison behind.
 var known = []string{"delivered", OfferedMetric, "sent", "bytes received", CostMetric, "client CPU per delivered", floorMetric, "node cores",
 	"client cores", "p50", "p90", "p99", "p99.9", "p99.99", "max", "mean", "deviation", LateMetric, "lost", "duplicates", "reordered", "changed", "foreign",

@@ -1,7 +1,6 @@
 package result
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"math"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
@@ -17,24 +15,24 @@ import (
 )
 
 // Schema is the version of the JSON form of Results. It goes up when a field changes its meaning or goes away.
-const Schema = 2
+const Schema = 3
 
 // Results are the figures of one run.
 type Results struct {
 	Schema   int             `json:"schema"`
-	Version  string          `json:"version,omitempty"` // of slim-bench
-	Commit   string          `json:"commit,omitempty"`  // it was built from
+	Version  string          `json:"version,omitempty"` // of slim-bench, with the commit it was built from
 	Begun    time.Time       `json:"begun"`
 	Machine  process.Machine `json:"machine"`
 	Command  []string        `json:"command,omitempty"` // arguments of slim-bench
 	Suite    string          `json:"suite,omitempty"`
 	Busy     string          `json:"busy,omitempty"` // what else the machine did; empty: nothing that disturbs
 	Rounds   int             `json:"rounds"`
-	Nodes    []NodeInfo      `json:"nodes"` // the first is what the others are compared with
+	Alpha    float64         `json:"alpha,omitempty"` // of a comparison: its intervals hold with 1-Alpha; 0: this is a run
+	Nodes    []NodeInfo      `json:"nodes"`           // the first is what the others are compared with
 	Cases    []CaseResult    `json:"cases"`
 	Verdicts []Verdict       `json:"verdicts,omitempty"`
 	Valid    bool            `json:"valid"`
-	Invalid  []string        `json:"invalid,omitempty"` // why it is not
+	Invalid  []string        `json:"invalid,omitempty"` // why it is not, beside the doubts of cases
 
 	optional    []string // names that conditions may have although there is no such node
 	interrupted bool
@@ -60,12 +58,10 @@ type CaseResult struct {
 
 // NodeResult is one case on one node.
 type NodeResult struct {
-	Metrics    []Series `json:"metrics"`
-	Rounds     []Round  `json:"rounds,omitempty"`
-	Errors     []string `json:"errors,omitempty"`         // what went wrong, by round
-	Limited    string   `json:"client_limited,omitempty"` // why rate and delay are not the node's alone, or may not be
-	Overloaded string   `json:"overloaded,omitempty"`     // why delays are those of a queue that grows
-	Skipped    string   `json:"skipped,omitempty"`        // why the case was not measured on this node
+	Metrics []Series `json:"metrics"`
+	Rounds  []Round  `json:"rounds,omitempty"`
+	Doubts  []Doubt  `json:"doubts,omitempty"`
+	Skipped string   `json:"skipped,omitempty"` // why the case was not measured on this node
 }
 
 // Round is the course of one measurement.
@@ -74,25 +70,8 @@ type Round struct {
 	Turn      int           `json:"position"` // of the node in the order of the round, from 0
 	Begun     time.Time     `json:"begun"`
 	Samples   []load.Sample `json:"samples,omitempty"`
-	Curve     []load.Point  `json:"curve,omitempty"`
-	Histogram string        `json:"histogram,omitempty"` // as load.Latency.Histogram: the delays that Curve is of
+	Histogram string        `json:"histogram,omitempty"` // as load.Latency.Histogram: all delays of the phase
 	Notes     []string      `json:"notes,omitempty"`     // what else there is to say
-}
-
-// Remarks are what else there is to say of a node in a case, without errors.
-func (n *NodeResult) Remarks() []string {
-	var all []string
-	for _, round := range n.Rounds {
-		for _, note := range round.Notes {
-			all = append(all, fmt.Sprintf("round %d: %s", round.Number, note))
-		}
-	}
-	for _, s := range []string{n.Overloaded, n.Limited} {
-		if s != "" {
-			all = append(all, s)
-		}
-	}
-	return all
 }
 
 // Series is one metric over all rounds.
@@ -131,14 +110,13 @@ func (s Series) byRound(of Series) (times Series) {
 }
 
 // Spread is half the range of the middle half of the rounds, as a share of their median; 0: there is none, or one round.
-func (s Series) Spread() float64 { return spreadOf(s.Values) }
-
-// Marked says why a metric of the node is not to be taken as it is: the generator or a queue made it. Empty: it is.
-func (n *NodeResult) Marked(metric string) string {
-	if !(Condition{Metric: metric}).paced() {
-		return ""
+func (s Series) Spread() float64 {
+	m := median(s.Values)
+	if len(s.Values) < 2 || m == 0 {
+		return 0
 	}
-	return cmp.Or(n.Overloaded, n.Limited)
+	v := slices.Sorted(slices.Values(s.Values))
+	return (v[len(v)*3/4] - v[len(v)/4]) / 2 / m
 }
 
 // NewResults are those of a run of so many rounds, without nodes and cases. Conditions may name optional nodes that are
@@ -146,7 +124,9 @@ func (n *NodeResult) Marked(metric string) string {
 func NewResults(rounds int, optional []string) *Results {
 	r := &Results{Schema: Schema, Begun: time.Now().UTC().Truncate(time.Second), Machine: process.ThisMachine(), Rounds: rounds, Valid: true,
 		optional: optional}
-	r.Version, r.Commit = build()
+	if info, ok := debug.ReadBuildInfo(); ok {
+		r.Version = info.Main.Version
+	}
 	return r
 }
 
@@ -156,31 +136,12 @@ func (r *Results) Interrupt() {
 	r.invalidate("interrupted: figures are of what was measured until then")
 }
 
-// build returns version and commit of this program, as far as the toolchain recorded them.
-func build() (version, commit string) {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "", ""
-	}
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			commit = s.Value + commit
-		case "vcs.modified":
-			if s.Value == "true" {
-				commit += "+changes"
-			}
-		}
-	}
-	return info.Main.Version, commit
-}
-
 // Add takes one round of case i on node k.
 func (r *Results) Add(i, k int, ms []Metric, course Round, err error) {
 	n := &r.Cases[i].Nodes[k]
 	n.Rounds = append(n.Rounds, course)
 	if err != nil {
-		n.Errors = append(n.Errors, fmt.Sprintf("round %d: %v", course.Number, err))
+		n.Doubts = append(n.Doubts, Doubt{Failed, fmt.Sprintf("round %d: %v", course.Number, err)})
 	}
 	for _, m := range ms {
 		if math.IsNaN(m.Value) || math.IsInf(m.Value, 0) {
@@ -201,7 +162,7 @@ func (s *Series) add(value float64, round int) {
 	s.Rounds = append(s.Rounds, round)
 	switch {
 	case !s.Worst:
-		s.Value = Median(s.Values)
+		s.Value = median(s.Values)
 	case s.Better == Higher:
 		s.Value = slices.Min(s.Values)
 	default:
@@ -213,15 +174,11 @@ func (s *Series) add(value float64, round int) {
 // many rounds there could have been.
 func (r *Results) Settle(require func(i int) []Condition, last int) {
 	for i := range r.Cases {
-		c := &r.Cases[i]
-		r.relateToFloor(c)
-		for k := range c.Nodes {
-			r.validate(c, k)
-		}
+		r.review(i)
 		for _, cond := range require(i) {
 			v := r.Judge(i, cond, last)
 			r.Verdicts = append(r.Verdicts, v)
-			if v.Outcome == Unclear && len(c.Nodes[0].Errors) == 0 { // those have been told
+			if v.Outcome == Unclear && !r.Cases[i].Nodes[0].has(Failed) { // that is told
 				r.invalidate(fmt.Sprintf("%s: %s: %s", v.Case, v.Condition, v.Reason))
 			}
 		}
@@ -229,26 +186,7 @@ func (r *Results) Settle(require func(i int) []Condition, last int) {
 	if !r.interrupted {
 		r.vacuous()
 	}
-}
-
-// validate says of node k in a case what there is to say against its figures.
-func (r *Results) validate(c *CaseResult, k int) {
-	n := &c.Nodes[k]
-	n.Limited, n.Overloaded = r.limited(c, k), r.overloaded(c, k)
-	against := slices.Clone(n.Errors)
-	for _, why := range []string{n.Overloaded, r.implausible(c, k)} {
-		if why != "" {
-			against = append(against, why)
-		}
-	}
-	for _, s := range n.Metrics {
-		if s.Unit == PerSecond && strings.HasSuffix(s.Name, "delivered") && slices.Min(s.Values) == 0 {
-			against = append(against, s.Name+": nothing arrived while it was measured")
-		}
-	}
-	for _, why := range against {
-		r.invalidate(fmt.Sprintf("%s %s on %s: %s", c.Scenario, c.Label, r.Nodes[k].Name, why))
-	}
+	r.Valid = len(r.Reasons()) == 0
 }
 
 // vacuous finds what would pass only because nothing was looked at: a run that measured nothing, a condition that no case
@@ -281,7 +219,7 @@ func (r *Results) vacuous() {
 // Broken reports whether a condition of case i fails by what was measured until now. Then it notes that what was not
 // measured is not missing.
 func (r *Results) Broken(i int, require []Condition, last int) bool {
-	r.relateToFloor(&r.Cases[i])
+	r.review(i)
 	broken := slices.ContainsFunc(require, func(cond Condition) bool { return r.Judge(i, cond, last).Outcome == Fail })
 	r.interrupted = r.interrupted || broken
 	return broken
@@ -289,13 +227,28 @@ func (r *Results) Broken(i int, require []Condition, last int) bool {
 
 // Unclear reports whether one of the conditions on case i needs more rounds than there were.
 func (r *Results) Unclear(i int, require []Condition, round int) bool {
-	r.relateToFloor(&r.Cases[i])
+	r.review(i)
 	return slices.ContainsFunc(require, func(cond Condition) bool { return r.Judge(i, cond, round+1).more })
 }
 
 func (r *Results) invalidate(why string) {
 	r.Valid = false
 	r.Invalid = append(r.Invalid, why)
+}
+
+// Reasons are all for which the results are not valid: Invalid, and the doubts of cases.
+func (r *Results) Reasons() []string {
+	all := slices.Clone(r.Invalid)
+	for _, c := range r.Cases {
+		for k, n := range c.Nodes {
+			for _, d := range n.Doubts {
+				if d.Kind != Limited {
+					all = append(all, fmt.Sprintf("%s %s on %s: %s", c.Scenario, c.Label, r.Nodes[k].Name, d.Text))
+				}
+			}
+		}
+	}
+	return all
 }
 
 // Failed returns the verdicts on conditions that do not hold.

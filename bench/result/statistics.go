@@ -17,14 +17,6 @@ const (
 	surer = 0.99
 )
 
-// student is the two-sided quantile of Student's t.
-func student(freedom int, confidence float64) float64 {
-	if freedom < 1 {
-		return math.Inf(1)
-	}
-	return stats.InvCDF(stats.TDist{V: float64(freedom)})(0.5 + confidence/2)
-}
-
 // interval returns the typical value of xs, and the bounds between which it lies with that confidence: the trimmed mean
 // with Tukey and McLaughlin's interval (winsorised deviation). From five values on, a fifth at each end is trimmed, so
 // that rounds in which a neighbour took the machine do not decide. One value has an interval without ends.
@@ -36,25 +28,15 @@ func interval(xs []float64, confidence float64) (value, low, high float64) {
 		cut = max(1, n/5)
 	}
 	kept := n - 2*cut
-	sum := 0.0
-	for _, x := range v[cut : n-cut] {
-		sum += x
-	}
-	mean := sum / float64(kept)
+	mean := stats.Mean(v[cut : n-cut])
 	if kept < 2 {
 		return mean, math.Inf(-1), math.Inf(1)
 	}
-	wins, squares := 0.0, 0.0
-	at := func(i int) float64 { return v[min(max(i, cut), n-cut-1)] }
-	for i := range n {
-		wins += at(i)
+	for i := range v {
+		v[i] = v[min(max(i, cut), n-cut-1)] // winsorised: what was trimmed counts as the last value that was not
 	}
-	wins /= float64(n)
-	for i := range n {
-		squares += (at(i) - wins) * (at(i) - wins)
-	}
-	deviation := math.Sqrt(squares / float64(n-1))
-	half := student(kept-1, confidence) * deviation / ((float64(kept) / float64(n)) * math.Sqrt(float64(n)))
+	student := stats.InvCDF(stats.TDist{V: float64(kept - 1)})(0.5 + confidence/2) // two-sided
+	half := student * stats.StdDev(v) / ((float64(kept) / float64(n)) * math.Sqrt(float64(n)))
 	return mean, mean - half, mean + half
 }
 
@@ -70,22 +52,24 @@ func rankSum(a, b []float64) float64 {
 	return benchmath.AssumeNothing.Compare(sample(a), sample(b)).P
 }
 
-// Slope is the least-squares slope of ys over xs; 0 for fewer than two points.
+// Slope is the least-squares slope of ys over xs; 0 where all xs are the same.
 func Slope(xs, ys []float64) float64 {
-	n := float64(len(xs))
-	if len(xs) < 2 {
-		return 0
-	}
-	var sx, sy, sxx, sxy float64
+	x, y := stats.Mean(xs), stats.Mean(ys)
+	var both, square float64
 	for i := range xs {
-		sx += xs[i]
-		sy += ys[i]
-		sxx += xs[i] * xs[i]
-		sxy += xs[i] * ys[i]
+		both += (xs[i] - x) * (ys[i] - y)
+		square += (xs[i] - x) * (xs[i] - x)
 	}
-	d := n*sxx - sx*sx
-	if d == 0 {
+	if square == 0 {
 		return 0
 	}
-	return (n*sxy - sx*sy) / d
+	return both / square
+}
+
+// median of values; 0 for none.
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	return stats.Sample{Xs: values}.Quantile(0.5)
 }

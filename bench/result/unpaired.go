@@ -1,6 +1,7 @@
 package result
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"sort"
@@ -29,6 +30,52 @@ func unpairedInterval(a, b []float64, alpha float64) (low, high float64) {
 	}
 	slices.Sort(ratios)
 	return ratios[cut-1], ratios[len(ratios)-cut]
+}
+
+// judgeUnpaired judges by series of two runs: the whole interval of the ratio has to be on the right side of the bound, or on the
+// wrong one. Where the worst round counts it is compared itself.
+func (v Verdict) judgeUnpaired(ours, theirs Series, c Condition, alpha float64) Verdict {
+	v.Rounds, v.Value = min(len(ours.Values), len(theirs.Values)), quotient(ours.Value, theirs.Value)
+	v.Low, v.High = v.Value, v.Value
+	figures := fmt.Sprintf("it was %s and is %s", Format(theirs.Value, ours.Unit), Format(ours.Value, ours.Unit))
+	switch {
+	case ours.Worst:
+		return v.decide(c.holds(v.Value), figures)
+	case slices.Min(ours.Values) < 0 || slices.Min(theirs.Values) < 0:
+		return v.unclear("there are values below 0, and their ratios mean nothing")
+	}
+	v.Low, v.High = unpairedInterval(ours.Values, theirs.Values, alpha)
+	both, neither := c.holds(v.Low) && c.holds(v.High), !c.holds(v.Low) && !c.holds(v.High)
+	switch {
+	case v.Low == 0 && v.High == unboundedRatio:
+		v.Low, v.High = v.Value, v.Value
+		return v.unclear(fmt.Sprintf("%d and %d rounds are too few to tell: measure at least %d of each", len(ours.Values), len(theirs.Values),
+			roundsFor(alpha)))
+	case both, neither:
+		return v.decide(both, figures)
+	}
+	return v.unclear(fmt.Sprintf("the ratio is between %.3g and %.3g: too noisy to tell; measure more rounds, or on a quieter machine", v.Low, v.High))
+}
+
+// Change says how a series differs from one of another run: by which share, between which bounds, and how likely such a
+// difference is without a change (p, by Mann-Whitney). A "~" stands for what may be chance.
+func (s Series) Change(from Series, alpha float64) string {
+	if s.Value == from.Value {
+		return "same"
+	}
+	p := rankSum(s.Values, from.Values)
+	low, high := unpairedInterval(s.Values, from.Values, alpha)
+	text := fmt.Sprintf("p=%.3f", p)
+	if high < unboundedRatio && min(slices.Min(s.Values), slices.Min(from.Values)) >= 0 {
+		text = fmt.Sprintf("[%+.1f%%, %+.1f%%] %s", 100*(low-1), 100*(high-1), text)
+	}
+	switch {
+	case p >= alpha:
+		return "~ " + text
+	case from.Value == 0:
+		return "from 0 " + text
+	}
+	return fmt.Sprintf("%+.1f%% %s", 100*(s.Value/from.Value-1), text)
 }
 
 // quotient is x/y with values for all that are not below 0: nothing of nothing is no change.

@@ -24,12 +24,12 @@ func TestUnpairedIntervalHoldsTheTruth(t *testing.T) {
 	for _, n := range []int{4, 5, 8, 15} {
 		held, passed, failed := 0, 0, 0
 		for range runs {
-			low, high := unpairedInterval(series(n, 110), series(n, 100), 0.05)
-			if low <= 1.1 && 1.1 <= high {
+			ours, theirs := Series{Values: series(n, 110)}, Series{Values: series(n, 100)}
+			v := (Verdict{}).judgeUnpaired(ours, theirs, Condition{Metric: CostMetric, Against: "old", Bound: 1.1}, 0.05)
+			if v.Low <= 1.1 && 1.1 <= v.High {
 				held++
 			}
-			c := Change{Ratio: 1.1, Low: low, High: high, OldRounds: n, NewRounds: n}
-			switch c.check(Condition{Metric: CostMetric, Against: "old", Bound: 1.1}, 0.05).Outcome {
+			switch v.Outcome {
 			case Pass:
 				passed++
 			case Fail:

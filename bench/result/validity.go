@@ -22,6 +22,67 @@ const (
 	leastCost  = 0.3 // of the relay's: no node carries a message for less, so it is another process that was measured
 )
 
+// Doubt is what there is to say against the figures of a node in a case.
+type Doubt struct {
+	Kind DoubtKind `json:"kind"`
+	Text string    `json:"text"`
+}
+
+// DoubtKind says what a doubt is about. All but Limited make a run invalid.
+type DoubtKind string
+
+const (
+	Failed  DoubtKind = "error"   // the measurement did not end as it should: no condition is judged
+	Void    DoubtKind = "void"    // they cannot be the node's figures: no condition is judged
+	Pace    DoubtKind = "pace"    // rates and delays mean nothing
+	Limited DoubtKind = "limited" // rates and delays are not the node's alone, or may not be
+)
+
+// OfPace reports whether the doubt is about rates and delays only, which are marked then.
+func (d Doubt) OfPace() bool { return d.Kind == Pace || d.Kind == Limited }
+
+func (n *NodeResult) has(k DoubtKind) bool {
+	return slices.ContainsFunc(n.Doubts, func(d Doubt) bool { return d.Kind == k })
+}
+
+// Marked says why a metric of the node is not to be taken as it is: the generator or a queue made it. Empty: it is.
+func (n *NodeResult) Marked(metric string) string {
+	i := slices.IndexFunc(n.Doubts, func(d Doubt) bool { return d.OfPace() })
+	if i < 0 || !(Condition{Metric: metric}).paced() {
+		return ""
+	}
+	return n.Doubts[i].Text
+}
+
+// review says what there is to say against the figures of case i, as far as they are there. Of a comparison its runs have said
+// it.
+func (r *Results) review(i int) {
+	if r.Alpha > 0 {
+		return
+	}
+	c := &r.Cases[i]
+	r.relateToFloor(c)
+	for k := range c.Nodes {
+		n := &c.Nodes[k]
+		n.Doubts = slices.DeleteFunc(n.Doubts, func(d Doubt) bool { return d.Kind != Failed })
+		for _, d := range []Doubt{{Void, r.implausible(c, k)}, {Pace, n.silent()}, {Pace, r.overloaded(c, k)}, {Limited, r.limited(c, k)}} {
+			if d.Text != "" {
+				n.Doubts = append(n.Doubts, d)
+			}
+		}
+	}
+}
+
+// silent says that nothing arrived.
+func (n *NodeResult) silent() string {
+	for _, s := range n.Metrics {
+		if s.Unit == PerSecond && strings.HasSuffix(s.Name, "delivered") && slices.Min(s.Values) == 0 {
+			return s.Name + ": nothing arrived while it was measured"
+		}
+	}
+	return ""
+}
+
 // limited says why the rate and the delays of a case are as much the generator's as the node's, or may be; empty: they are
 // the node's.
 //

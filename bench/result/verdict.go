@@ -63,7 +63,7 @@ func (v Verdict) Figures() string {
 	case v.Low == v.High:
 		return fmt.Sprintf("%.6g", v.Value)
 	case v.High == math.MaxFloat64:
-		return fmt.Sprintf("%.3g in one round, which has no interval", v.Value)
+		return fmt.Sprintf("%.3g, without an interval", v.Value)
 	}
 	return fmt.Sprintf("%.3g [%.3g, %.3g] over %d rounds", v.Value, v.Low, v.High, v.Rounds)
 }
@@ -98,7 +98,7 @@ func (r *Results) Judge(i int, c Condition, last int) Verdict {
 		if word := absolute[s.Unit]; ok && c.Against == "" && word != "" {
 			return v.unclear("an absolute " + word + " says more of the machine than of the node: compare with a node, METRIC / NODE")
 		}
-		if why := r.unfit(res, k, c); why != "" {
+		if why := n.unfit(r.Nodes[k].Name, c); why != "" {
 			return v.unclear(why)
 		}
 		if !ok {
@@ -108,6 +108,9 @@ func (r *Results) Judge(i int, c Condition, last int) Verdict {
 	}
 	if len(series) == 1 {
 		return v.judgeValue(series[0], c, last)
+	}
+	if r.Alpha > 0 {
+		return v.judgeUnpaired(series[0], series[1], c, r.Alpha)
 	}
 	return v.judgeRatio(series[0], series[1], c, last)
 }
@@ -131,20 +134,14 @@ func (v Verdict) decide(pass bool, why string) Verdict {
 	return v
 }
 
-// unfit says why nothing that node k measured in a case can be held against c; empty: it can.
-func (r *Results) unfit(res *CaseResult, k int, c Condition) string {
-	n, name := &res.Nodes[k], r.Nodes[k].Name
-	if len(n.Errors) > 0 {
-		return "the measurement on " + name + " did not end as it should"
-	}
-	if why := r.implausible(res, k); why != "" {
-		return "cannot be judged: " + name + ": " + why
-	}
-	if c.paced() {
-		for _, why := range []string{r.limited(res, k), r.overloaded(res, k)} {
-			if why != "" {
-				return "cannot be judged: " + name + ": " + why
-			}
+// unfit says why nothing that the node measured can be held against c; empty: it can.
+func (n *NodeResult) unfit(name string, c Condition) string {
+	for _, d := range n.Doubts {
+		switch {
+		case d.Kind == Failed:
+			return "the measurement on " + name + " did not end as it should"
+		case d.Kind == Void, c.paced():
+			return "cannot be judged: " + name + ": " + d.Text
 		}
 	}
 	return ""

@@ -257,8 +257,8 @@ func refused(t *testing.T, serve func(net.Conn), want string) {
 	for _, nc := range conns {
 		_ = nc.Close()
 	}
-	if err == nil || r.Valid || len(r.Invalid) == 0 || !strings.Contains(err.Error(), "slim "+l.Addr().String()+": ") || !strings.Contains(err.Error(), want) {
-		t.Errorf("error %v, want %s; invalid %q", err, want, r.Invalid)
+	if err == nil || r.Valid || len(r.Reasons()) == 0 || !strings.Contains(err.Error(), "slim "+l.Addr().String()+": ") || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want %s; invalid %q", err, want, r.Reasons())
 	}
 }
 

@@ -281,6 +281,6 @@ func measure(ctx context.Context, c Case, t load.Target, progress func(load.Samp
 	g.Progress = progress
 	ms, err := c.Scenario.Run(ctx, g, c.Params)
 	err = errors.Join(err, g.Close())
-	course.Samples, course.Curve, course.Histogram, course.Notes = g.Samples, g.Curve, g.Histogram, g.Notes
+	course.Samples, course.Histogram, course.Notes = g.Samples, g.Histogram, g.Notes
 	return ms, course, err
 }

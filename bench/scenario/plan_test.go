@@ -148,8 +148,8 @@ func TestNodeThatDiesEndsTheMeasurementWithAReason(t *testing.T) {
 		time.AfterFunc(100*time.Millisecond, n.Close)
 		p := quick(func(p *result.Params) { p.Duration = time.Second })
 		r, err := Plan{Targets: []load.Target{tg}, Cases: []Case{{Scenario: load1(t, "p2p"), Params: p}}, Rounds: 1}.Run(t.Context())
-		if err == nil || len(r.Cases[0].Nodes[0].Errors) == 0 {
-			t.Errorf("error %v, noted %q", err, r.Cases[0].Nodes[0].Errors)
+		if err == nil || len(r.Cases[0].Nodes[0].Doubts) == 0 {
+			t.Errorf("error %v, noted %q", err, r.Cases[0].Nodes[0].Doubts)
 		}
 	})
 }

@@ -27,7 +27,7 @@ type probe struct {
 	holds   bool
 	late    time.Duration // p99 of the generator
 	samples []load.Sample
-	curve   []load.Point
+	delays  string // their histogram
 	ms      []result.Metric
 }
 
@@ -68,7 +68,7 @@ func probed(ctx context.Context, g *load.Rig, p result.Params, rate int) (probe,
 	if err := g.Restart(ctx); err != nil {
 		return probe{}, err
 	}
-	g.Samples, g.Curve = nil, nil
+	g.Samples, g.Histogram = nil, ""
 	p.TotalRate = rate
 	t := load.NewTraffic(g, p.Case)
 	if err := pairs(ctx, t, p.Pairs); err != nil {
@@ -77,7 +77,7 @@ func probed(ctx context.Context, g *load.Rig, p result.Params, rate int) (probe,
 	err := t.Run(ctx, load.Phase{Length: p.Duration})
 	delays, s := t.Delays(0), t.Last()
 	at := probe{rate: rate, p99: time.Duration(delays.Quantile(99)), late: time.Duration(t.Lag().Quantile(99)), ms: whole(t),
-		samples: g.Samples, curve: g.Curve}
+		samples: g.Samples, delays: g.Histogram}
 	offered := float64(s.To.Offered - s.From.Offered)
 	underway := float64(rate)*p.P99Bound.Seconds() + 1 // as many may be at the end
 	at.holds = delays.Count() > 0 && at.p99 <= p.P99Bound && s.Delivered() >= (1-searchShort)*offered-underway && t.Verdict.Lost == 0
@@ -89,7 +89,7 @@ func found(g *load.Rig, p result.Params, best, over probe) []result.Metric {
 	if best.ms == nil {
 		best.ms, best.p99 = over.ms, over.p99
 	}
-	g.Samples, g.Curve = best.samples, best.curve
+	g.Samples, g.Histogram = best.samples, best.delays
 	ms := []result.Metric{{Name: "highest rate", Unit: result.PerSecond, Value: float64(best.rate), Better: result.Higher}}
 	if over.rate == 0 {
 		g.Notes = append(g.Notes, fmt.Sprintf("%d/s hold a p99 of %v, and higher rates were not tried", best.rate, p.P99Bound))

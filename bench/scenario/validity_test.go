@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -102,7 +103,7 @@ func TestNothingMeasuredIsNotValid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := strings.Join(r.Invalid, "; ")
+		got := strings.Join(r.Reasons(), "; ")
 		if r.Valid != (c.invalid == "") || !strings.Contains(got, c.invalid) || len(r.Failed()) > 0 {
 			t.Errorf("%s: valid %v, %q, failed %v", c.name, r.Valid, got, r.Failed())
 		}
@@ -151,7 +152,8 @@ func TestClientLimitMayBeUnknown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := r.Cases[0].Nodes[0].Limited; c.want == "" && got != "" && r.Machine.Cores > 1 || !strings.Contains(got, c.want) {
+		got := fmt.Sprint(r.Cases[0].Nodes[0].Doubts)
+		if c.want == "" && got != "[]" && r.Machine.Cores > 1 || !strings.Contains(got, c.want) {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
 		}
 	}
@@ -178,11 +180,11 @@ func overloadIsNotValid(t *testing.T) {
 	if offered.Value != 2000 || sent.Value > 300 || delivered.Value > 300 || delivered.Value < 200 {
 		t.Errorf("offered %v, sent %v, delivered %v", offered.Value, sent.Value, delivered.Value)
 	}
-	if r.Valid || !strings.Contains(n.Overloaded, "/s asked for, ") || !strings.Contains(strings.Join(r.Invalid, ""), "lower the rate") {
-		t.Errorf("valid %v, %q, invalid %q", r.Valid, n.Overloaded, r.Invalid)
+	if r.Valid || !strings.Contains(n.Marked("p50"), "/s asked for, ") || !strings.Contains(strings.Join(r.Reasons(), ""), "lower the rate") {
+		t.Errorf("valid %v, %q", r.Valid, r.Reasons())
 	}
-	if n.Limited != "" {
-		t.Errorf("the generator is blamed: %s", n.Limited)
+	if len(n.Doubts) != 1 {
+		t.Errorf("the generator is blamed: %v", n.Doubts)
 	}
 	if p50, _ := n.Metric("p50"); time.Duration(p50.Value) < 300*time.Millisecond {
 		t.Errorf("p50 %v: what was not let out is not late", time.Duration(p50.Value))

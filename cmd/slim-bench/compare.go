@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"strings"
+	"slices"
 
-	"github.com/seed31b3bfd0/slimgo/bench/report"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 
 	"github.com/spf13/pflag"
@@ -16,18 +14,17 @@ import (
 
 // compareOptions are the flags of compare.
 type compareOptions struct {
-	node, output string
-	all          bool
-	alpha        float64
-	require      []string
+	node             string
+	alpha            float64
+	require, outputs []string
 }
 
 func compareCommand() command {
 	return command{
 		name: "compare",
-		about: `slim-bench compare OLD.json NEW.json shows what changed between two results: medians, the change with its interval, and
-the probability that chance did it (Mann-Whitney). "~" means that it may have. A condition passes when the whole interval
-keeps its bound and fails when the whole interval breaks it; what lies between is unclear.
+		about: `slim-bench compare OLD.json NEW.json shows what changed between two results, as a run of two nodes, new and old: medians, the
+change with its interval, and the probability that chance did it (Mann-Whitney). "~" means that it may have. A condition
+passes when the whole interval keeps its bound and fails when the whole interval breaks it; what lies between is unclear.
 Results of different runs have met different machines: for a gate, measure both builds in one run (slim-bench run
 --versus base=…).
 
@@ -36,17 +33,16 @@ missing, the rounds are too few or too noisy, or the generator was the limit.`,
 		examples: `  slim-bench run p2p --rounds 8 --output json > old.json      # then another build
   slim-bench compare old.json new.json
   slim-bench compare old.json new.json --require 'node CPU per delivered / old <= 1.1' --require 'lost / old <= 1'
-  slim-bench compare old.json new.json --node rust --all --output json
+  slim-bench compare old.json new.json --node rust --output html=changes.html
 `,
 		flags: func(fs *pflag.FlagSet) any {
 			o := new(compareOptions)
 			fs.StringVar(&o.node, "node", "", "`NAME` of the node in the results; the first, if not given")
-			fs.BoolVar(&o.all, "all", false, "all metrics, not only the main ones")
 			fs.Float64Var(&o.alpha, "alpha", 0.05, "changes with a probability below are called changes; intervals hold with the "+
 				"rest of it (0.05: 95 %)")
 			fs.StringArrayVar(&o.require, "require", nil, "`CONDITION`: METRIC / old <= NUMBER (or >=), judged in every case that "+
 				"has the metric: exit 1 if it does not hold; may be repeated")
-			fs.StringVar(&o.output, "output", "text", "`text|json`: how the comparison is printed")
+			outputFlag(fs, &o.outputs)
 			return o
 		},
 		run: func(_ context.Context, p *program, opt any, args []string) error {
@@ -59,7 +55,8 @@ func (p *program) compare(o *compareOptions, args []string) error {
 	if len(args) != 2 {
 		return errors.New("compare what? slim-bench compare OLD.json NEW.json")
 	}
-	if err := checkOutput(o.output); err != nil {
+	outputs, err := parseOutputs(o.outputs)
+	if err != nil {
 		return err
 	}
 	require, err := conditions(o.require)
@@ -74,26 +71,12 @@ func (p *program) compare(o *compareOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	x, err := result.Compare(before, after, result.CompareOptions{Node: o.node, All: o.all, Alpha: o.alpha, Require: require})
+	x, err := result.Compare(before, after, result.CompareOptions{Node: o.node, Alpha: o.alpha, Require: require})
 	if err != nil {
 		return err
 	}
-	if o.output == "json" {
-		e := json.NewEncoder(p.stdout)
-		e.SetIndent("", "  ")
-		err = e.Encode(x)
-	} else {
-		err = report.WriteComparison(p.stdout, x)
-	}
-	switch {
-	case err != nil:
-		return err
-	case x.Outcome() == result.Fail:
-		return fmt.Errorf("%w (see above)", errFailed)
-	case x.Outcome() == result.Unclear:
-		return fmt.Errorf("the comparison shows nothing:\n  %s", strings.Join(x.Doubts(), "\n  "))
-	}
-	return nil
+	x.Command = p.args
+	return errors.Join(p.print(x, outputs), verdict(x, nil, slices.ContainsFunc(outputs, output.tells)))
 }
 
 // conditions reads those of --require.
@@ -120,11 +103,4 @@ func readResults(path string) (*result.Results, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return r, nil
-}
-
-func checkOutput(s string) error {
-	if s != "text" && s != "json" {
-		return fmt.Errorf("--output %s: want text or json", s)
-	}
-	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime/pprof"
 	"slices"
 	"strings"
 
@@ -41,7 +40,6 @@ type runOptions struct {
 	report     string
 	live       string
 	quiet      bool
-	profile    string
 	params     map[string]*[]string // by key
 }
 
@@ -70,10 +68,6 @@ values, --size 100,1K, makes a case of each.`,
 
 func runFlags(fs *pflag.FlagSet) any {
 	o := &runOptions{fs: fs, params: map[string]*[]string{}}
-	var forms []string
-	for _, f := range report.Forms() {
-		forms = append(forms, f.Name+": "+f.About)
-	}
 	fs.StringVar(&o.suite, "suite", "", "`NAME|FILE.yaml`: "+strings.Join(scenario.Suites(), ", ")+
 		", or a file: scenarios with conditions")
 	fs.StringVar(&o.node, "node", "", "[NAME=][PROTOCOL:]`CMD`: start this node for each measurement; {listen}, {host}, {port} and "+
@@ -93,13 +87,10 @@ func runFlags(fs *pflag.FlagSet) any {
 	fs.StringArrayVar(&o.require, "require", nil, "`CONDITION`: METRIC <= NUMBER, or METRIC / NODE <= NUMBER (or >=): exit 1 if it does not "+
 		"hold; may be repeated")
 	fs.BoolVar(&o.stop, "stop-at-failure", false, "end the run when a condition fails")
-	fs.StringArrayVar(&o.outputs, "output", []string{"text"}, "`FORM|FORM=FILE` of the results, on standard output or in a file; may be repeated; "+
-		strings.Join(forms, "; "))
-	fs.StringVar(&o.report, "report", "", "folder `DIR` for a page with plots (index.html), a summary (summary.md) and the results "+
-		"(results.json)")
+	outputFlag(fs, &o.outputs)
+	fs.StringVar(&o.report, "report", "", "folder `DIR` for a page (index.html), a summary (summary.md) and the results (results.json)")
 	fs.StringVar(&o.live, "live", "", "`FILE` that is kept up to date while the run goes on, for slim-bench top")
 	fs.BoolVar(&o.quiet, "quiet", false, "no progress on stderr")
-	fs.StringVar(&o.profile, "cpuprofile", "", "`FILE` for a CPU profile of the load generator itself")
 	for _, k := range result.Keys() {
 		define := fs.StringSliceVar
 		if k.Name == "sizes" { // its commas are its own
@@ -109,6 +100,15 @@ func runFlags(fs *pflag.FlagSet) any {
 		define(o.params[k.Name], k.Name, nil, k.Help)
 	}
 	return o
+}
+
+func outputFlag(fs *pflag.FlagSet, to *[]string) {
+	var forms []string
+	for _, f := range report.Forms() {
+		forms = append(forms, f.Name+": "+f.About)
+	}
+	fs.StringArrayVar(to, "output", []string{"text"}, "`FORM|FORM=FILE` of the results, on standard output or in a file; may be repeated; "+
+		strings.Join(forms, "; "))
 }
 
 // errFailed marks a valid run in which a condition does not hold.
@@ -123,7 +123,7 @@ type output struct {
 	file string
 }
 
-// parseOutputs reads FORM or FORM=FILE, and makes sure that files can be written.
+// parseOutputs reads FORM or FORM=FILE, and makes sure that files can be written, before there is anything to lose.
 func parseOutputs(texts []string) (all []output, err error) {
 	forms := report.Forms()
 	for _, text := range texts {
@@ -150,6 +150,10 @@ func parseOutputs(texts []string) (all []output, err error) {
 }
 
 func (p *program) measure(ctx context.Context, o *runOptions, args []string) error {
+	if o.report != "" {
+		o.outputs = append(o.outputs, "html="+filepath.Join(o.report, "index.html"), "markdown="+filepath.Join(o.report, "summary.md"),
+			"json="+filepath.Join(o.report, "results.json"))
+	}
 	outputs, err := parseOutputs(o.outputs)
 	if err != nil {
 		return err
@@ -158,11 +162,9 @@ func (p *program) measure(ctx context.Context, o *runOptions, args []string) err
 	if err != nil {
 		return err
 	}
-	for flag, dir := range map[string]string{"report": o.report, "live": filepath.Dir(o.live)} {
-		if o.fs.Changed(flag) { // said now, not when hours of measuring would be lost
-			if err := report.MakeDir(dir); err != nil {
-				return fmt.Errorf("--%s: %w", flag, err)
-			}
+	if o.live != "" {
+		if err := report.MakeDir(filepath.Dir(o.live)); err != nil {
+			return fmt.Errorf("--live: %w", err)
 		}
 	}
 	if err := o.choose(ctx, &plan); err != nil {
@@ -177,23 +179,19 @@ func (p *program) measure(ctx context.Context, o *runOptions, args []string) err
 			err = failed
 		}
 	}
-	stop, err := profile(o.profile)
-	if err != nil {
-		return err
-	}
 	results, failed := plan.Run(ctx)
 	show.done()
-	err = errors.Join(err, keep(scenario.Progress{}, true), stop())
+	err = errors.Join(err, keep(scenario.Progress{}, true))
 	results.Command, results.Suite = p.args, o.suite
 	said := slices.ContainsFunc(outputs, output.tells)
-	return errors.Join(p.print(results, outputs, o), err, verdict(results, failed, said))
+	return errors.Join(p.print(results, outputs), err, verdict(results, failed, said))
 }
 
 // tells reports whether people see the output who wait for the end of the run.
 func (o output) tells() bool { return o.file == "" && o.Name == "text" }
 
 // print writes the results in the forms that were asked for.
-func (p *program) print(r *result.Results, outputs []output, o *runOptions) error {
+func (p *program) print(r *result.Results, outputs []output) error {
 	colour := cli.IsTerminal(p.stdout) && os.Getenv("NO_COLOR") == ""
 	var errs []error
 	for _, out := range outputs {
@@ -203,13 +201,6 @@ func (p *program) print(r *result.Results, outputs []output, o *runOptions) erro
 			errs = append(errs, report.Save(out.file, func(w io.Writer) error { return out.Write(w, r, false) }))
 		}
 	}
-	if o.report != "" {
-		err := report.WriteDir(o.report, r)
-		if err == nil {
-			fmt.Fprintln(p.stderr, "report:", filepath.Join(o.report, "index.html"))
-		}
-		errs = append(errs, err)
-	}
 	return errors.Join(errs...)
 }
 
@@ -217,7 +208,7 @@ func (p *program) print(r *result.Results, outputs []output, o *runOptions) erro
 // more than doubt elsewhere, but nothing counts in a run that was cut short. What text has told is not told again.
 func verdict(r *result.Results, failed error, table bool) error {
 	bad := r.Failed()
-	err, why := errInvalid, r.Invalid
+	err, why := errInvalid, r.Reasons()
 	switch {
 	case errors.Is(failed, context.Canceled):
 		return fmt.Errorf("%w: interrupted", errInvalid)
@@ -235,22 +226,4 @@ func verdict(r *result.Results, failed error, table bool) error {
 		return fmt.Errorf("%w (see above)", err)
 	}
 	return fmt.Errorf("%w:\n  %s", err, strings.Join(why, "\n  "))
-}
-
-// profile writes a CPU profile of this process to the file until the returned function is called. An empty name: none.
-func profile(name string) (stop func() error, err error) {
-	if name == "" {
-		return func() error { return nil }, nil
-	}
-	f, err := os.Create(name)
-	if err != nil {
-		return nil, err
-	}
-	if err := pprof.StartCPUProfile(f); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return func() error {
-		pprof.StopCPUProfile()
-		return f.Close()
-	}, nil
 }
