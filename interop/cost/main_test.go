@@ -73,7 +73,7 @@ func measure(t *testing.T, args ...string) figures {
 	var results struct {
 		Cases []struct {
 			Nodes []struct {
-				Errors  []string
+				Doubts  []struct{ Text string }
 				Metrics []struct {
 					Name  string
 					Value float64
@@ -91,7 +91,7 @@ func measure(t *testing.T, args ...string) figures {
 			found[i][m.Name] = m.Value
 		}
 		if lost, told := found[i]["lost"]; !told || lost != 0 {
-			t.Fatalf("slim-bench %s: node %d: %v messages lost, %v", strings.Join(args, " "), i, lost, n.Errors)
+			t.Fatalf("slim-bench %s: node %d: %v messages lost, %v", strings.Join(args, " "), i, lost, n.Doubts)
 		}
 	}
 	return found
