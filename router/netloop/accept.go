@@ -50,12 +50,17 @@ func (e *Engine) Accept(ln *Listener, a Acceptance) {
 
 // acceptOne waits for a connection and takes it. It reports whether there may be another.
 func (e *Engine) acceptOne(ln *Listener, hs *handshakes) bool {
-	if a := ln.acceptance.Load(); a.Full != nil && a.Full() {
-		e.cannotAccept(ln, *a, ErrFull)
+	a := ln.acceptance.Load()
+	why := e.room()
+	if why == nil && a.Full != nil && a.Full() {
+		why = ErrFull
+	}
+	if why != nil {
+		e.cannotAccept(ln, *a, why)
 		return ln.pause()
 	}
-	fd, err := ln.accept()
-	a := ln.acceptance.Load() // now: it may have changed while nobody came
+	fd, err := ln.accept(&e.spare.taking)
+	a = ln.acceptance.Load() // now: it may have changed while nobody came
 	switch {
 	case errors.Is(err, net.ErrClosed):
 		return false
@@ -63,12 +68,14 @@ func (e *Engine) acceptOne(ln *Listener, hs *handshakes) bool {
 		e.cannotAccept(ln, *a, err)
 		return ln.pause()
 	}
-	f := os.NewFile(uintptr(fd), "connection")
-	defer func() { _ = f.Close() }()
-	if a.TLS != nil {
-		e.admitSealed(ln, a, hs, f)
-	} else {
-		e.admit(ln, *a, f, e.leastLoaded(), nil)
+	c := newIncoming(fd)
+	switch {
+	case c == nil:
+	case a.TLS != nil:
+		e.admitSealed(ln, a, hs, c)
+	default:
+		defer func() { _ = c.Close() }()
+		e.admit(ln, *a, c, e.leastLoaded(), nil, time.Time{})
 	}
 	return true
 }
@@ -76,30 +83,58 @@ func (e *Engine) acceptOne(ln *Listener, hs *handshakes) bool {
 // ErrFull is why nothing is accepted while Acceptance.Full says so.
 var ErrFull = errors.New("the limit of sockets is reached")
 
+// headroom is how many descriptors are not for those who are accepted, of a limit: for files that are read anew, links,
+// probes, and what a connection needs for a moment on its way to a loop.
+func headroom(limit int) int { return min(32, limit/16) }
+
+// room returns why nothing may be accepted for the sake of headroom. The kernel gives the lowest number that is free: so
+// that tells how many are left.
+func (e *Engine) room() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return os.NewSyscallError("getrlimit", err)
+	}
+	most := int(min(limit.Cur, 1<<30))
+	fd, err := unix.FcntlInt(uintptr(e.epoll.stopFD), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		_ = unix.Close(fd)
+		if fd < most-headroom(most) {
+			return nil
+		}
+		err = unix.EMFILE
+	}
+	return os.NewSyscallError("accept4", err)
+}
+
 // admit makes an accepted connection, whose descriptor stays the caller's, a socket of loop l; s is its TLS, nil for
-// none. gnet needs two further descriptors for a moment and keeps one: while there are none the client waits as it
-// would if it had not been accepted.
-func (e *Engine) admit(ln *Listener, a Acceptance, f *os.File, l *Loop, s *sealed) {
+// none. gnet needs two further descriptors for a moment and keeps one instead of the caller's: they are spare. If others
+// have taken even these, the client waits as it would if it had not been accepted, as long as it is there and until is
+// not over; zero: for ever.
+func (e *Engine) admit(ln *Listener, a Acceptance, c *incoming, l *Loop, s *sealed, until time.Time) {
+	enrol := func() error { return enrolFile(a, c, l, s) }
 	for {
-		err := enrolFile(a, f, l, s)
+		err := enrol()
+		if err != nil && exhausted(err) {
+			err = e.spare.hand(enrol)
+		}
 		if err == nil {
 			return
 		}
 		e.cannotAccept(ln, a, err)
-		if !exhausted(err) || !ln.pause() {
+		if !exhausted(err) || c.left() || !until.IsZero() && time.Now().After(until) || !ln.pause() {
 			return
 		}
 	}
 }
 
 // enrolFile makes a connection a socket of loop l.
-func enrolFile(a Acceptance, f *os.File, l *Loop, s *sealed) error {
-	c, err := net.FileConn(f)
+func enrolFile(a Acceptance, in *incoming, l *Loop, s *sealed) error {
+	c, err := net.FileConn(in.File)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = c.Close() }() // gnet has its own duplicate, or none after a panic
-	if c.RemoteAddr() == nil {       // it was reset while it waited to be accepted: gnet would dereference that
+	if c.RemoteAddr() == nil {       // it has been reset since: gnet would dereference that
 		return nil
 	}
 	k := &Socket{loop: l, handler: a.Handler(l), tls: s}

@@ -14,7 +14,7 @@ import (
 
 // Pause stops reading the socket, until Resume: its peer fills the kernel's buffers and has to wait. What was read
 // already still comes to Handler.Read, which is one read at most. An end of the connection is noticed at the next
-// write, or after Resume. It reports false if there is no descriptor for that, not even the engine's spare one; then
+// write, or after Resume. It reports false if there is no descriptor for that, not even a spare one of the engine; then
 // reading goes on.
 func (k *Socket) Pause() bool {
 	if k.paused || k.closing || k.inputEnded {

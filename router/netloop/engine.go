@@ -44,7 +44,7 @@ type Engine struct {
 	done     chan struct{} // closed by Stop
 	refusals rarely        // of what cannot be accepted
 	turns    chan struct{} // of handshakes that compute
-	spare    spare         // descriptor
+	spare    spare         // descriptors
 
 	mu      sync.Mutex
 	stopped bool           // guarded by mu: nothing is added to workers any more

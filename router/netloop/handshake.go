@@ -164,20 +164,16 @@ func handshakeTurns(loops int) int { return max(1, runtime.GOMAXPROCS(0)-loops) 
 // handshakeTimeout is the default of Acceptance.Timeout.
 const handshakeTimeout = 10 * time.Second
 
-// admitSealed has the handshake of an accepted connection run, which then becomes a socket. The descriptor stays the
-// caller's.
-func (e *Engine) admitSealed(ln *Listener, a *Acceptance, hs *handshakes, f *os.File) {
+// admitSealed has the handshake of an accepted connection run, which then becomes a socket. It takes over the descriptor,
+// and needs no other until the handshake is complete: many that wait could not wait for each other's.
+func (e *Engine) admitSealed(ln *Listener, a *Acceptance, hs *handshakes, c *incoming) {
 	accepted := time.Now()
-	deadline := accepted.Add(cmp.Or(a.Timeout, handshakeTimeout))
-	c := e.connOf(ln, a, f)
-	if c == nil {
-		return
-	}
 	l := e.leastLoaded()
 	l.sockets.Add(1) // from now on: a limit of sockets is one of handshakes, too
 	hs.wg.Go(func() {
 		defer l.sockets.Add(-1)
 		defer func() { _ = c.Close() }()
+		deadline := accepted.Add(cmp.Or(a.Timeout, handshakeTimeout))
 		if !hs.add(c, deadline) {
 			return
 		}
@@ -185,26 +181,8 @@ func (e *Engine) admitSealed(ln *Listener, a *Acceptance, hs *handshakes, f *os.
 	})
 }
 
-// connOf waits until there are the descriptors for a connection; nil: it is given up.
-func (e *Engine) connOf(ln *Listener, a *Acceptance, f *os.File) net.Conn {
-	for {
-		c, err := net.FileConn(f)
-		switch {
-		case err == nil && c.RemoteAddr() == nil: // it was reset while it waited to be accepted
-			_ = c.Close()
-			return nil
-		case err == nil:
-			return c
-		}
-		e.cannotAccept(ln, *a, err)
-		if !exhausted(err) || !ln.pause() {
-			return nil
-		}
-	}
-}
-
 // shakeHands runs a handshake and makes a socket of c, or tells why not.
-func (e *Engine) shakeHands(ln *Listener, a *Acceptance, l *Loop, hs *handshakes, c net.Conn, accepted, deadline time.Time) {
+func (e *Engine) shakeHands(ln *Listener, a *Acceptance, l *Loop, hs *handshakes, c *incoming, accepted, deadline time.Time) {
 	s, err := shake(c, tls.Server, a.TLS, e.turns, accepted, deadline)
 	hs.remove(c) // its deadline is not for what follows
 	if err != nil {
@@ -213,27 +191,7 @@ func (e *Engine) shakeHands(ln *Listener, a *Acceptance, l *Loop, hs *handshakes
 		}
 		return
 	}
-	f := e.fileOf(ln, a, c)
-	if f == nil {
-		return
-	}
-	defer func() { _ = f.Close() }()
-	_ = c.Close()
-	e.admit(ln, *a, f, l, s)
-}
-
-// fileOf returns a descriptor of c, when there is one for it; nil: it is given up.
-func (e *Engine) fileOf(ln *Listener, a *Acceptance, c net.Conn) *os.File {
-	for {
-		f, err := c.(interface{ File() (*os.File, error) }).File()
-		if err == nil {
-			return f
-		}
-		e.cannotAccept(ln, *a, err)
-		if !exhausted(err) || !ln.pause() {
-			return nil
-		}
-	}
+	e.admit(ln, *a, c, l, s, time.Now().Add(deadline.Sub(accepted)))
 }
 
 // shake runs the handshake of c in a role, tls.Server or tls.Client. c has the deadline already.

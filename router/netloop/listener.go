@@ -170,15 +170,18 @@ func raise(old int) (fd int, err error) {
 	}
 }
 
-// accept waits for a connection and returns its descriptor. After Close it returns net.ErrClosed.
-func (l *Listener) accept() (fd int, err error) {
+// accept waits for a connection and returns its descriptor, which does not block. taking is held while it is taken. After
+// Close it returns net.ErrClosed.
+func (l *Listener) accept(taking sync.Locker) (fd int, err error) {
 	raw, err := l.f.SyscallConn()
 	if err != nil {
 		return -1, net.ErrClosed
 	}
 	if rerr := raw.Read(func(s uintptr) bool {
+		taking.Lock()
+		defer taking.Unlock()
 		for {
-			fd, _, err = unix.Accept4(int(s), unix.SOCK_CLOEXEC)
+			fd, _, err = unix.Accept4(int(s), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
 			if !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ECONNABORTED) {
 				return !errors.Is(err, unix.EAGAIN)
 			}

@@ -7,15 +7,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spare is a descriptor that is kept for a moment when there is no other: a socket that goes on with a duplicate of its
-// descriptor needs two for as long as it takes to close the first. Safe for all.
+// spare is two descriptors that are kept for a moment when there are no others. A socket that goes on with a duplicate
+// of its descriptor needs one for as long as it takes to close the first, a connection on its way to gnet two. Without
+// them whoever holds the last descriptors could wait for each other for ever. Safe for all.
 type spare struct {
 	mu     sync.Mutex
-	fd     int // guarded by mu; 0: there is none
-	closed bool
+	fds    [2]int // guarded by mu; 0: it is missing
+	lent   bool   // guarded by mu: they are free for whoever hand runs
+	closed bool   // guarded by mu
+
+	taking sync.Mutex // held by hand, and by those who accept, who would take what hand has set free
 }
 
-// dup duplicates fd, at the cost of the spare descriptor if need be.
+// dup duplicates fd, onto a spare descriptor if need be.
 func (s *spare) dup(fd int) (int, error) {
 	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err == nil || !errors.Is(err, unix.EMFILE) && !errors.Is(err, unix.ENFILE) {
@@ -23,23 +27,62 @@ func (s *spare) dup(fd int) (int, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fd == 0 {
-		return -1, err
+	for i, n := range s.fds {
+		if n != 0 && unix.Dup3(fd, n, unix.O_CLOEXEC) == nil { // in one step: nobody else can take the number
+			s.fds[i] = 0
+			return n, nil
+		}
 	}
-	_ = unix.Close(s.fd)
-	s.fd = 0
-	return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	return -1, err
 }
 
-// refill makes the spare descriptor, if it is missing and can be made.
+// hand runs f while the spare descriptors are free, one f at a time. What f has not kept becomes spare again. It waits
+// for others who do that, so not on a loop.
+func (s *spare) hand(f func() error) error {
+	s.taking.Lock()
+	defer s.taking.Unlock()
+	s.refill() // what others have set free
+	s.free(true)
+	defer s.free(false)
+	return f()
+}
+
+// free sets the spare descriptors free for hand, or ends that.
+func (s *spare) free(lent bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lent = lent
+	if lent {
+		s.drop()
+	} else {
+		s.make()
+	}
+}
+
+// refill makes the spare descriptors that are missing, if that is possible now.
 func (s *spare) refill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fd != 0 || s.closed {
-		return
+	s.make()
+}
+
+func (s *spare) make() {
+	for i, fd := range s.fds {
+		if fd != 0 || s.closed || s.lent {
+			continue
+		}
+		if fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err == nil {
+			s.fds[i] = fd
+		}
 	}
-	if fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err == nil {
-		s.fd = fd
+}
+
+func (s *spare) drop() {
+	for i, fd := range s.fds {
+		if fd != 0 {
+			_ = unix.Close(fd)
+			s.fds[i] = 0
+		}
 	}
 }
 
@@ -47,8 +90,5 @@ func (s *spare) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	if s.fd != 0 {
-		_ = unix.Close(s.fd)
-		s.fd = 0
-	}
+	s.drop()
 }
