@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router"
@@ -75,7 +74,7 @@ type Options struct {
 
 // Bounds of the server: it has few clients, and none of them may cost the node much.
 const (
-	maxConns       = 64 // sockets
+	maxConns       = 64 // sockets; whoever comes after that takes the place of another
 	maxRequests    = 8  // at work; probes do not count
 	maxHeader      = 16 << 10
 	headerTimeout  = 5 * time.Second
@@ -123,17 +122,23 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
 	}
+	return startOn(ln, o), nil
+}
+
+// startOn serves on ln, which it takes over.
+func startOn(ln net.Listener, o Options) *Server {
+	few := newConns(ln)
 	s := &Server{o: o, addr: ln.Addr(), done: make(chan struct{}), busy: make(chan struct{}, maxRequests),
 		started: time.Now()}
 	s.http = http.Server{
 		Handler: s.handler(), MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerTimeout, ReadTimeout: 2 * headerTimeout,
-		IdleTimeout: idleTimeout, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+		IdleTimeout: idleTimeout, ConnState: few.changed, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
 	go func() {
 		defer close(s.done)
-		_ = s.http.Serve(newFewConns(ln)) // Close ends it
+		_ = s.http.Serve(few) // Close ends it
 	}()
-	return s, nil
+	return s
 }
 
 // Addr is where the server listens.
@@ -229,47 +234,4 @@ func isLocal(r *http.Request) bool {
 	}
 	_, err = netip.ParseAddr(strings.Trim(host, "[]"))
 	return err == nil
-}
-
-// fewConns is a listener that has maxConns open at most; more wait in the kernel.
-type fewConns struct {
-	net.Listener
-	open   chan struct{}
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newFewConns(ln net.Listener) *fewConns {
-	return &fewConns{Listener: ln, open: make(chan struct{}, maxConns), closed: make(chan struct{})}
-}
-
-func (l *fewConns) Accept() (net.Conn, error) {
-	select {
-	case l.open <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.open
-		return nil, err
-	}
-	return &fewConn{Conn: c, of: l}, nil
-}
-
-func (l *fewConns) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
-}
-
-type fewConn struct {
-	net.Conn
-	of   *fewConns
-	once sync.Once
-}
-
-func (c *fewConn) Close() error {
-	err := c.Conn.Close()
-	c.once.Do(func() { <-c.of.open })
-	return err
 }

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router"
@@ -287,46 +286,6 @@ func TestFewWorkAtATime(t *testing.T) {
 			t.Errorf("%d, want an answer", code)
 		}
 	}
-}
-
-// pipes is a listener to which somebody always wants to connect.
-type pipes struct {
-	net.Listener
-	accepted int
-}
-
-func (l *pipes) Accept() (net.Conn, error) {
-	l.accepted++
-	c, _ := net.Pipe()
-	return c, nil
-}
-func (l *pipes) Close() error { return nil }
-
-func TestConnectionsOfTheServerAreFew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		many := &pipes{}
-		l := newFewConns(many)
-		open := make(chan net.Conn, maxConns+1)
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				open <- c
-			}
-		}()
-		if synctest.Wait(); many.accepted != maxConns {
-			t.Errorf("%d are accepted, want %d", many.accepted, maxConns)
-		}
-		c := <-open
-		_ = c.Close()
-		_ = c.Close() // as net/http does
-		if synctest.Wait(); many.accepted != maxConns+1 {
-			t.Errorf("%d are accepted after one has left, want %d", many.accepted, maxConns+1)
-		}
-		_ = l.Close() // whoever waits to accept returns: else the test does not end
-	})
 }
 
 func TestCloseEndsWaitingRequests(t *testing.T) {
