@@ -121,6 +121,14 @@ func (n *Node) acceptance(l *listener, e *endpoint, x *Endpoint, r *Rules) netlo
 		Refused: n.handshakeFailed,
 		Handler: func(l *netloop.Loop) netloop.Handler { return doors[l.Index()].Accept() },
 		Full:    n.isFull,
+		Lost: func(ln *netloop.Listener, err error) {
+			if err != nil {
+				n.log.Error("nobody can connect to a unix socket", "target", targetService, "endpoint", ln.Addr().String(), "error", err)
+				return
+			}
+			n.log.Warn("somebody has removed the file of a unix socket: it was made again", "target", targetService,
+				"endpoint", ln.Addr().String())
+		},
 		Failed: func(ln *netloop.Listener, err error) {
 			if errors.Is(err, netloop.ErrFull) {
 				n.log.Error("the node has as many sockets as it may have: clients wait to be accepted", "target", targetService,

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"time"
@@ -322,6 +323,9 @@ func (n *Node) Ready() error {
 	}
 	now := time.Now()
 	for _, l := range n.listening.list() {
+		if why := l.ln.Lost(); why != "" {
+			return fmt.Errorf("nobody can connect to %s: %s", l.ln.Addr(), why)
+		}
 		if l.ln.Failing(now) {
 			return errors.New("connections to " + l.ln.Addr().String() +
 				" cannot be accepted: no descriptors, or --max-sockets is reached")

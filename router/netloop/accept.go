@@ -18,6 +18,9 @@ type Acceptance struct {
 	Full func() bool
 	// Failed hears, once a minute at most, why connections are not taken.
 	Failed func(*Listener, error)
+	// Lost hears that the file of a unix socket was removed or replaced by somebody: nil if it was made again, else why
+	// it cannot be, once for each reason. nil: nobody hears.
+	Lost func(*Listener, error)
 
 	// TLS is the configuration for the handshake with which a connection begins; nil: there is none, and no TLS. What
 	// may change comes from its GetConfigForClient, so that tickets outlive a change. Both should have
@@ -36,6 +39,15 @@ func (e *Engine) Accept(ln *Listener, a Acceptance) {
 	ln.acceptance.CompareAndSwap(nil, &a)
 	var hs handshakes
 	defer hs.end()
+	if ln.Addr().Network() == "unix" {
+		hs.wg.Go(func() { // it ends with the listener
+			ln.guardFile(e.opt.Tick, func(err error) {
+				if a := ln.acceptance.Load(); a.Lost != nil {
+					a.Lost(ln, err)
+				}
+			})
+		})
+	}
 	for again := true; again; {
 		panicked := true
 		e.guarded(func() {

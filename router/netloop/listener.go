@@ -22,11 +22,15 @@ import (
 // dial again at once would be accepted and reset, after which a Rust dialer gives up for good (P-end-2). This way they
 // are refused, and try again.
 type Listener struct {
-	f      *os.File
 	addr   net.Addr
-	file   *socketFile // nil: TCP
 	once   sync.Once
 	closed chan struct{}
+
+	mu   sync.Mutex
+	f    *os.File    // guarded by mu
+	old  *os.File    // what f has come in the place of, until nobody waits there any more; guarded by mu; nil: nothing
+	file *socketFile // of f; guarded by mu; nil: TCP
+	lost string      // why nobody can connect to a unix socket; guarded by mu; "": it is well
 
 	acceptance atomic.Pointer[Acceptance] // of who comes from now on; what it points to is immutable
 
@@ -173,11 +177,7 @@ func raise(old int) (fd int, err error) {
 // accept waits for a connection and returns its descriptor, which does not block. taking is held while it is taken. After
 // Close it returns net.ErrClosed.
 func (l *Listener) accept(taking sync.Locker) (fd int, err error) {
-	raw, err := l.f.SyscallConn()
-	if err != nil {
-		return -1, net.ErrClosed
-	}
-	if rerr := raw.Read(func(s uintptr) bool {
+	take := func(s uintptr) bool {
 		taking.Lock()
 		defer taking.Unlock()
 		for {
@@ -186,20 +186,50 @@ func (l *Listener) accept(taking sync.Locker) (fd int, err error) {
 				return !errors.Is(err, unix.EAGAIN)
 			}
 		}
-	}); rerr != nil {
-		return -1, net.ErrClosed
 	}
-	return fd, os.NewSyscallError("accept4", err)
+	for {
+		l.mu.Lock()
+		f, old := l.f, l.old
+		l.mu.Unlock()
+		if old != nil && l.acceptOld(old, take) {
+			return fd, os.NewSyscallError("accept4", err)
+		}
+		if raw, cerr := f.SyscallConn(); cerr == nil && raw.Read(take) == nil {
+			return fd, os.NewSyscallError("accept4", err)
+		}
+		if l.isClosed() {
+			return -1, net.ErrClosed
+		} // else f has become old
+	}
+}
+
+// acceptOld takes a connection that waits where nobody can connect any more. false: there is none, and it is closed.
+func (l *Listener) acceptOld(old *os.File, take func(uintptr) bool) (taken bool) {
+	if raw, err := old.SyscallConn(); err == nil {
+		_ = raw.Control(func(s uintptr) { taken = take(s) })
+	}
+	if !taken {
+		l.mu.Lock()
+		l.old = nil
+		l.mu.Unlock()
+		_ = old.Close()
+	}
+	return taken
 }
 
 // Close refuses what comes from now on and ends accept.
 func (l *Listener) Close() {
 	l.once.Do(func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
 		close(l.closed)
 		if l.file != nil {
 			l.file.remove()
 		}
 		_ = l.f.Close()
+		if l.old != nil {
+			_ = l.old.Close()
+		}
 	})
 }
 

@@ -54,6 +54,7 @@ func SplitUnix(endpoint string) (path string, mode fs.FileMode, err error) {
 type socketFile struct {
 	path string
 	made unix.Stat_t
+	mode fs.FileMode // that was asked for; 0: none
 }
 
 // remove removes the file, unless somebody has put another in its place. The socket still listens: nobody can have
@@ -67,19 +68,87 @@ func (f *socketFile) remove() {
 // ours reports whether the file is still the one that was made.
 func (f *socketFile) ours() bool {
 	var st unix.Stat_t
-	return unix.Lstat(f.path, &st) == nil && st.Dev == f.made.Dev && st.Ino == f.made.Ino
+	return unix.Lstat(f.path, &st) == nil && st.Dev == f.made.Dev && st.Ino == f.made.Ino &&
+		st.Mode&unix.S_IFMT == unix.S_IFSOCK // a file may have the number of one that was removed
 }
 
 // Chmod gives the file of a unix socket the permissions that SplitUnix returns: 0 for those that it had when it was made.
 // It does nothing on TCP, nor if the file is another's.
 func (l *Listener) Chmod(mode fs.FileMode) error {
-	if l.file == nil || !l.file.ours() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return nil
+	}
+	l.file.mode = mode
+	if !l.file.ours() {
 		return nil
 	}
 	if mode == 0 {
 		mode = fs.FileMode(l.file.made.Mode & 0o777)
 	}
 	return os.Chmod(l.file.path, mode)
+}
+
+// Lost says why nobody can connect to a unix socket whose file was removed or replaced; "": it is well. Safe for all.
+func (l *Listener) Lost() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost
+}
+
+// guardFile looks at the file of a unix socket every interval until l is closed, and makes it anew if somebody has removed
+// it. told hears of that, with nil, and of each reason why it cannot be made.
+func (l *Listener) guardFile(interval time.Duration, told func(error)) {
+	t := time.NewTicker(interval)
+	defer t.Stop()
+	for {
+		select {
+		case <-l.closed:
+			return
+		case <-t.C:
+		}
+		before := l.Lost()
+		anew, err := l.mend()
+		switch after := l.Lost(); {
+		case anew:
+			told(nil)
+		case err != nil && after != before:
+			told(err)
+		}
+	}
+}
+
+// mend listens anew, as at the start, if the file of a unix socket is not there any more or another's.
+func (l *Listener) mend() (anew bool, err error) {
+	l.mu.Lock()
+	file := l.file
+	l.mu.Unlock()
+	if file.ours() {
+		l.mu.Lock()
+		l.lost = "" // somebody has moved it back
+		l.mu.Unlock()
+		return false, nil
+	}
+	fd, fresh, err := openUnix(file.path, file.mode)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err != nil:
+		err = fmt.Errorf("its file was removed or replaced, and cannot be made again: %w%s", err, unixHint(err))
+		l.lost = err.Error()
+		return false, err
+	case l.isClosed():
+		fresh.remove()
+		_ = unix.Close(fd)
+		return false, nil
+	}
+	if l.old != nil { // whose backlog nobody has come to yet
+		_ = l.old.Close()
+	}
+	l.old, l.f, l.file, l.lost = l.f, os.NewFile(uintptr(fd), "listener"), fresh, ""
+	_ = l.old.SetReadDeadline(time.Unix(1, 0)) // whoever waits there goes on with f
+	return true, nil
 }
 
 // listenUnix listens on the unix socket of an endpoint. A file that a process has left behind is replaced; one on which
@@ -89,22 +158,31 @@ func listenUnix(endpoint string) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	fd, file, err := openUnix(path, mode)
+	if err != nil {
+		return nil, err
+	}
+	return &Listener{f: os.NewFile(uintptr(fd), "listener"), addr: &net.UnixAddr{Name: path, Net: "unix"}, file: file,
+		closed: make(chan struct{})}, nil
+}
+
+// openUnix listens at a path, on a high descriptor.
+func openUnix(path string, mode fs.FileMode) (fd int, file *socketFile, err error) {
 	defer lockFolder(filepath.Dir(path))()
 	if err := clearPath(path); err != nil {
-		return nil, err
+		return -1, nil, err
 	}
-	fd, file, err := bindUnix(path, mode)
+	low, file, err := bindUnix(path, mode)
 	if err != nil {
-		return nil, err
+		return -1, nil, err
 	}
-	defer func() { _ = unix.Close(fd) }()
-	high, err := raise(fd)
+	defer func() { _ = unix.Close(low) }()
+	high, err := raise(low)
 	if err != nil {
 		file.remove()
-		return nil, err
+		return -1, nil, err
 	}
-	return &Listener{f: os.NewFile(uintptr(high), "listener"), addr: &net.UnixAddr{Name: path, Net: "unix"}, file: file,
-		closed: make(chan struct{})}, nil
+	return high, file, nil
 }
 
 // bindUnix makes the socket and its file. Nobody can connect before the file has its mode: until listen the kernel
@@ -127,7 +205,7 @@ func bindUnix(path string, mode fs.FileMode) (fd int, f *socketFile, err error) 
 	if err := unix.Bind(fd, address(path)); err != nil {
 		return -1, nil, os.NewSyscallError("bind", err)
 	}
-	f = &socketFile{path: path}
+	f = &socketFile{path: path, mode: mode}
 	if err = unix.Lstat(path, &f.made); err != nil {
 		return -1, f, &fs.PathError{Op: "lstat", Path: path, Err: err}
 	}
