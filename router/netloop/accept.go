@@ -63,12 +63,12 @@ func (e *Engine) Accept(ln *Listener, a Acceptance) {
 // acceptOne waits for a connection and takes it. It reports whether there may be another.
 func (e *Engine) acceptOne(ln *Listener, hs *handshakes) bool {
 	a := ln.acceptance.Load()
-	why := e.room()
-	if why == nil && a.Full != nil && a.Full() {
-		why = ErrFull
-	}
-	if why != nil {
-		e.cannotAccept(ln, *a, why)
+	switch {
+	case !e.spare.room():
+		e.cannotAccept(ln, *a, errNoRoom)
+		return ln.pause()
+	case a.Full != nil && a.Full():
+		e.cannotAccept(ln, *a, ErrFull)
 		return ln.pause()
 	}
 	fd, err := ln.accept(&e.spare.taking)
@@ -95,28 +95,8 @@ func (e *Engine) acceptOne(ln *Listener, hs *handshakes) bool {
 // ErrFull is why nothing is accepted while Acceptance.Full says so.
 var ErrFull = errors.New("the limit of sockets is reached")
 
-// headroom is how many descriptors are not for those who are accepted, of a limit: for files that are read anew, links,
-// probes, and what a connection needs for a moment on its way to a loop.
-func headroom(limit int) int { return min(32, limit/16) }
-
-// room returns why nothing may be accepted for the sake of headroom. The kernel gives the lowest number that is free: so
-// that tells how many are left.
-func (e *Engine) room() error {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return os.NewSyscallError("getrlimit", err)
-	}
-	most := int(min(limit.Cur, 1<<30))
-	fd, err := unix.FcntlInt(uintptr(e.epoll.stopFD), unix.F_DUPFD_CLOEXEC, 0)
-	if err == nil {
-		_ = unix.Close(fd)
-		if fd < most-headroom(most) {
-			return nil
-		}
-		err = unix.EMFILE
-	}
-	return os.NewSyscallError("accept4", err)
-}
+// errNoRoom is why nothing is accepted while the last descriptors are for others.
+var errNoRoom = os.NewSyscallError("accept4", unix.EMFILE)
 
 // admit makes an accepted connection, whose descriptor stays the caller's, a socket of loop l; s is its TLS, nil for
 // none. gnet needs two further descriptors for a moment and keeps one instead of the caller's: they are spare. If others

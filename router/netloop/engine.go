@@ -62,7 +62,6 @@ func Start(o Options, owner func(*Loop) Owner) (*Engine, error) {
 		return nil, fmt.Errorf("netloop: %w%s", err, startHint(err))
 	}
 	e.ready = e.epoll
-	e.spare.refill()
 	for i := range o.Loops {
 		l, err := e.startLoop(i, owner)
 		if l != nil {
@@ -72,6 +71,10 @@ func Start(o Options, owner func(*Loop) Owner) (*Engine, error) {
 			e.Stop()
 			return nil, fmt.Errorf("netloop: event loop %d: %w%s", i, err, startHint(err))
 		}
+	}
+	if err := e.spare.begin(); err != nil {
+		e.Stop()
+		return nil, fmt.Errorf("netloop: %w", err)
 	}
 	e.Go(e.epoll.run)
 	e.Go(e.tick)
@@ -167,7 +170,7 @@ func (e *Engine) tick() {
 		case <-e.done:
 			return
 		case <-t.C:
-			e.spare.refill()
+			e.spare.look()
 			for _, l := range e.loops {
 				l.tickDue.Store(true)
 				l.station.Wake()

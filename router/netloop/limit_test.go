@@ -158,26 +158,26 @@ func manyClients(t *testing.T, how string) {
 	_ = all[clients].Close()
 }
 
-// What is to be handed over gets two descriptors where there are none, and leaves two; a duplicate needs one.
-func TestSpareDescriptorsAreFreeForOneAtATime(t *testing.T) {
-	var s spare
-	s.refill()
-	defer s.close()
-	count := func() (n int) {
-		for _, fd := range s.fds {
-			if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); fd != 0 && err == nil {
-				n++
-			}
+// counted returns how many spare descriptors there are, and fails the test if one of them is not open.
+func (s *spare) counted(t *testing.T) int {
+	t.Helper()
+	for _, fd := range s.fds {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+			t.Errorf("descriptor %d: %v", fd, err)
 		}
-		return n
 	}
-	if n := count(); n != 2 {
-		t.Fatalf("%d spare descriptors, want 2", n)
-	}
-	had := s.fds
+	return len(s.fds)
+}
+
+// What is to be handed over has all spare descriptors to itself.
+func TestSpareDescriptorsAreFreeForOneAtATime(t *testing.T) {
+	s := spare{most: 5}
+	s.look()
+	defer s.close()
 	err := s.hand(func() error {
 		s.refill() // as loops do meanwhile
-		if n := count(); n != 0 {
+		s.look()
+		if n := s.counted(t); n != 0 {
 			t.Errorf("%d are kept while they are free for one", n)
 		}
 		if s.taking.TryLock() {
@@ -185,7 +185,43 @@ func TestSpareDescriptorsAreFreeForOneAtATime(t *testing.T) {
 		}
 		return unix.EMFILE
 	})
-	if err != unix.EMFILE || count() != 2 {
-		t.Errorf("after it: %v, %d spare descriptors of %v", err, count(), had)
+	if n := s.counted(t); err != unix.EMFILE || n != 5 {
+		t.Errorf("after it: %v, %d spare descriptors", err, n)
+	}
+}
+
+// The headroom is free for others from when nothing else is until it can be had as a whole.
+func TestHeadroomIsForOthers(t *testing.T) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	s := spare{most: forHands + 4}
+	defer s.close()
+	if !s.room() || s.counted(t) != forHands+4 {
+		t.Fatalf("at first %d are kept", s.counted(t))
+	}
+	none := unix.Rlimit{Cur: 0, Max: limit.Max} // what is open stays
+	set := func(l *unix.Rlimit) {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(&none)
+	defer set(&limit)
+	for range 2 {
+		if s.look(); s.counted(t) != forHands {
+			t.Errorf("without any other %d are kept, want %d", s.counted(t), forHands)
+		}
+	}
+	if s.room() {
+		t.Error("there is room without descriptors")
+	}
+	set(&limit)
+	if s.look(); s.counted(t) != forHands {
+		t.Error("somebody who accepts nothing takes the headroom back")
+	}
+	if !s.room() || s.counted(t) != forHands+4 {
+		t.Errorf("later %d are kept", s.counted(t))
 	}
 }
