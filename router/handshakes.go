@@ -38,7 +38,10 @@ func (s *shaken) add(to map[Reason]uint64) {
 func (n *Node) handshakeFailed(ln *netloop.Listener, e *netloop.HandshakeError) {
 	n.shaken[e.Fault].Add(1)
 	level, topic := slog.LevelWarn, logTopic(handshakeReasons[e.Fault])
-	if e.Fault == netloop.HandshakeReset || e.Fault == netloop.HandshakeTimeout {
+	switch {
+	case e.Unconvinced:
+		level = slog.LevelInfo
+	case e.Fault == netloop.HandshakeReset || e.Fault == netloop.HandshakeTimeout:
 		level, topic = slog.LevelDebug, topicProbe
 	}
 	p := &n.peerLog

@@ -1,51 +1,15 @@
 package netloop
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"runtime"
-	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
-
-// HandshakeFault says why a TLS handshake failed.
-type HandshakeFault uint8
-
-// The faults.
-const (
-	HandshakeBroken      HandshakeFault = iota // TLS was broken, or something that is none of the others
-	HandshakeTimeout                           // it did not become complete in time
-	HandshakePlain                             // the peer does not speak TLS
-	HandshakeMismatch                          // no common version, cipher suite or key exchange
-	HandshakeCertificate                       // the peer's certificate is missing, or not accepted
-	HandshakeRefused                           // the peer does not accept something, such as our certificate
-	HandshakeReset                             // the peer ended the connection
-	NumHandshakeFaults
-)
-
-// HandshakeError says why a TLS handshake with a peer failed. It wraps what crypto/tls says.
-type HandshakeError struct {
-	Fault  HandshakeFault
-	Remote string            // the peer's address
-	Server string            // the name that it asked for; empty: none, or the handshake came not as far
-	Cert   *x509.Certificate // that the peer has shown and that was not accepted; nil: none
-	Text   string            // what it means
-	Err    error
-}
-
-func (e *HandshakeError) Error() string { return e.Text }
-
-func (e *HandshakeError) Unwrap() error { return e.Err }
 
 // handshake is a connection whose TLS handshake runs, on a goroutine of its own with I/O that blocks. Many of them may
 // wait for their peers, which costs little; few compute at a time: who has bytes to go on with waits for a turn.
@@ -57,14 +21,9 @@ type handshake struct {
 	got      int  // bytes read
 	wrote    int  // bytes written
 	alert    byte // the last alert that was sent in the clear; 0: none
+	come     walk // to the end of what was read
+	heard    byte // the last alert that has come in the clear; 0: none
 }
-
-// Numbers of alerts that say that nothing is in common (RFC 8446 section 6).
-const (
-	alertHandshakeFailure     = 40
-	alertProtocolVersion      = 70
-	alertInsufficientSecurity = 71
-)
 
 // maxHandshake is how many bytes of a handshake are read, of a stranger that may have many: room for a chain of
 // certificates. crypto/tls keeps what is not complete, up to twice as much.
@@ -97,14 +56,28 @@ func (h *handshake) read(p []byte) (int, error) {
 	}
 	n, err := h.raw.Read(p)
 	h.got += n
+	h.listen(p[:n])
 	if err == nil {
 		err = h.begin()
 	}
 	return n, err
 }
 
+// listen takes note of an alert in the clear. OpenSSL sends those of TLS 1.3 so while crypto/tls waits for ciphertext
+// already, for which it takes them.
+func (h *handshake) listen(p []byte) {
+	for len(p) > 0 {
+		n, ends := h.come.step(p)
+		if ends && h.come.head[0] == alertRecord && h.come.head[3] == 0 && h.come.head[4] == 2 {
+			h.heard = p[n-1]
+		}
+		p = p[n:]
+	}
+}
+
+const alertRecord = 21
+
 func (h *handshake) write(p []byte) (int, error) {
-	const alertRecord = 21
 	if len(p) == recordHead+2 && p[0] == alertRecord { // a sealed one is longer
 		h.alert = p[recordHead+1]
 	}
@@ -183,7 +156,7 @@ func (e *Engine) admitSealed(ln *Listener, a *Acceptance, hs *handshakes, c *inc
 
 // shakeHands runs a handshake and makes a socket of c, or tells why not.
 func (e *Engine) shakeHands(ln *Listener, a *Acceptance, l *Loop, hs *handshakes, c *incoming, accepted, deadline time.Time) {
-	s, err := shake(c, tls.Server, a.TLS, e.turns, accepted, deadline)
+	s, err := shake(c, false, a.TLS, e.turns, accepted, deadline)
 	hs.remove(c) // its deadline is not for what follows
 	if err != nil {
 		if a.Refused != nil && !e.stopping() && !ln.isClosed() {
@@ -194,68 +167,20 @@ func (e *Engine) shakeHands(ln *Listener, a *Acceptance, l *Loop, hs *handshakes
 	e.admit(ln, *a, c, l, s, time.Now().Add(deadline.Sub(accepted)))
 }
 
-// shake runs the handshake of c in a role, tls.Server or tls.Client. c has the deadline already.
-func shake(c net.Conn, role func(net.Conn, *tls.Config) *tls.Conn, config *tls.Config, turns chan struct{},
-	accepted, deadline time.Time) (*sealed, *HandshakeError) {
+// shake runs the handshake of c, as a client if it was dialled. c has the deadline already.
+func shake(c net.Conn, dialled bool, config *tls.Config, turns chan struct{}, accepted, deadline time.Time) (*sealed, *HandshakeError) {
+	role := tls.Server
+	if dialled {
+		role = tls.Client
+	}
 	h := &handshake{raw: c, turns: turns, deadline: deadline}
 	s := &sealed{hs: h, accepted: accepted}
 	defer h.end()
 	s.conn = role(s, config)
 	if err := s.conn.Handshake(); err != nil {
-		return nil, h.explain(s.conn, err, deadline.Sub(accepted))
+		return nil, h.explain(s.conn, err, deadline.Sub(accepted), dialled)
 	}
 	s.written, s.hs, s.early, s.come = h.wrote, nil, true, s.taken
 	s.overhead = recordOverhead(s.conn.ConnectionState())
 	return s, nil
-}
-
-// explain says what an error of the handshake means.
-func (h *handshake) explain(c *tls.Conn, err error, timeout time.Duration) *HandshakeError {
-	e := &HandshakeError{Remote: h.raw.RemoteAddr().String(), Server: c.ConnectionState().ServerName, Err: err, Text: err.Error()}
-	var noTLS tls.RecordHeaderError
-	var cert *tls.CertificateVerificationError
-	var op *net.OpError
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		e.Fault, e.Text = HandshakeTimeout, fmt.Sprintf("the TLS handshake is not complete after %v, in which %d bytes came", timeout, h.got)
-	case errors.As(err, &noTLS):
-		e.Fault, e.Text = HandshakePlain, "the peer speaks "+spoken(noTLS.RecordHeader[:])+", but this endpoint is TLS: let it use TLS (https://), "+
-			"or an endpoint with tls.insecure: true"
-	case errors.As(err, &cert):
-		e.Fault = HandshakeCertificate
-		if len(cert.UnverifiedCertificates) > 0 {
-			e.Cert = cert.UnverifiedCertificates[0]
-		}
-		e.Text = "the peer's certificate is not accepted: " + cert.Err.Error()
-	case strings.Contains(err.Error(), noCertificate):
-		e.Fault, e.Text = HandshakeCertificate, "the peer shows no certificate, but this endpoint demands one (tls.client_ca)"
-	case errors.As(err, &op) && op.Op == "remote error":
-		e.Fault, e.Text = HandshakeRefused, "the peer gave up with the alert "+strings.TrimPrefix(op.Err.Error(), "tls: ")
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
-		e.Fault, e.Text = HandshakeReset, fmt.Sprintf("the peer ended the connection after %d bytes of the TLS handshake", h.got)
-	case h.alert == alertProtocolVersion, h.alert == alertInsufficientSecurity, h.alert == alertHandshakeFailure:
-		e.Fault = HandshakeMismatch
-	}
-	e.Text = e.Text[:min(len(e.Text), maxText)] // some of it is the peer's
-	e.Server = strings.Clone(e.Server[:min(len(e.Server), maxText)])
-	return e
-}
-
-// maxText is how many bytes are kept of what peers can make long.
-const maxText = 512
-
-// noCertificate is in the text of crypto/tls for a peer without a certificate, for which it has no type.
-const noCertificate = "didn't provide a certificate"
-
-// spoken guesses what the first bytes of a connection are that are no TLS.
-func spoken(first []byte) string {
-	for _, w := range []string{"GET ", "POST", "PUT ", "HEAD", "CONN", "OPTI"} {
-		if bytes.HasPrefix(first, []byte(w)) {
-			return "HTTP/1 without TLS"
-		}
-	}
-	if bytes.HasPrefix(first, []byte("PRI *")) {
-		return "HTTP/2 without TLS"
-	}
-	return "no TLS"
 }

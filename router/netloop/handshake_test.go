@@ -185,7 +185,7 @@ func TestHandshakeOfAClosedListenerEndsBeforeItBegins(t *testing.T) {
 	hs.end()
 	done := make(chan *HandshakeError, 1)
 	go func() {
-		_, err := shake(ours, tls.Server, new(tls.Config), make(chan struct{}, 1), time.Now(), deadline)
+		_, err := shake(ours, false, new(tls.Config), make(chan struct{}, 1), time.Now(), deadline)
 		done <- err
 	}()
 	select {

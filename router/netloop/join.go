@@ -64,7 +64,7 @@ func (e *Engine) secure(ctx context.Context, c net.Conn, j Joining) (*sealed, er
 	deadline := began.Add(cmp.Or(j.Timeout, handshakeTimeout))
 	_ = c.SetDeadline(deadline) // before the one that ctx may set
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	s, err := shake(c, tls.Client, j.TLS, e.turns, began, deadline)
+	s, err := shake(c, true, j.TLS, e.turns, began, deadline)
 	if !stop() && ctx.Err() != nil {
 		return nil, ctx.Err()
 	}

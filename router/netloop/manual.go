@@ -51,7 +51,7 @@ func (m *Manual) Attach(fd int, h Handler) *Socket {
 // AttachTLS is Attach with TLS, after a handshake on c, in which nothing else may come. From then on fd is what is
 // written to.
 func (m *Manual) AttachTLS(fd int, c net.Conn, config *tls.Config, h Handler) (*Socket, error) {
-	s, err := shake(c, tls.Server, config, make(chan struct{}, 1), time.Now(), time.Now().Add(time.Hour))
+	s, err := shake(c, false, config, make(chan struct{}, 1), time.Now(), time.Now().Add(time.Hour))
 	if err != nil {
 		return nil, err
 	}

@@ -174,6 +174,9 @@ func (k *Socket) Unacknowledged() int {
 	return n
 }
 
+// Received returns how many bytes were read since the start, after the handshake of TLS.
+func (k *Socket) Received() uint64 { return k.got }
+
 // Waiting returns how many bytes the kernel has not taken yet.
 func (k *Socket) Waiting() int {
 	n := 0
