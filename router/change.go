@@ -82,6 +82,7 @@ type Change struct {
 	setup   Setup
 	parsed  []endpoint
 	places  []*listener // of the endpoints, in order
+	kept    []int       // see Kept
 	opened  []*listener // those among them that are new
 	removed []*listener
 }
@@ -109,12 +110,13 @@ func (c *Change) open(ctx context.Context) error {
 		return err
 	}
 	n := c.node
-	old := slices.Clone(n.listening.list())
+	before := n.listening.list()
+	old := slices.Clone(before)
 	var faults []error
 	for i := range c.parsed {
 		e := &c.parsed[i]
 		if at := slices.IndexFunc(old, func(l *listener) bool { return l.place == e.place() }); at >= 0 {
-			c.places = append(c.places, old[at])
+			c.places, c.kept = append(c.places, old[at]), append(c.kept, slices.Index(before, old[at]))
 			old = slices.Delete(old, at, at+1)
 			continue
 		}
@@ -127,7 +129,7 @@ func (c *Change) open(ctx context.Context) error {
 			continue
 		}
 		l := n.newListener(ln, e.place())
-		c.places, c.opened = append(c.places, l), append(c.opened, l)
+		c.places, c.opened, c.kept = append(c.places, l), append(c.opened, l), append(c.kept, -1)
 	}
 	c.removed = old
 	return joined(faults)
@@ -153,6 +155,9 @@ func joined(errs []error) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Kept says for each endpoint which one of those before has the same listener, by its index; -1: it has a new one.
+func (c *Change) Kept() []int { return c.kept }
 
 // Abandon closes what Prepare has opened.
 func (c *Change) Abandon() {

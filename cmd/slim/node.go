@@ -27,6 +27,7 @@ type node interface {
 
 // change is a router.Change.
 type change interface {
+	Kept() []int
 	Commit()
 	Abandon()
 }

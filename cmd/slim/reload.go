@@ -39,16 +39,24 @@ type reloader struct {
 	watching sync.WaitGroup // waits for it
 }
 
-// oneWay reports whether what is at a path can be read only once, such as a pipe.
-func oneWay(path string) bool {
+// oneWay says what is at a path that may be read only once, such as a pipe; "": a file, or nothing.
+func oneWay(path string) string {
 	fi, err := os.Stat(path)
-	return err == nil && !fi.Mode().IsRegular()
+	switch {
+	case err != nil || fi.Mode().IsRegular():
+		return ""
+	case fi.IsDir():
+		return "a directory"
+	case fi.Mode()&os.ModeNamedPipe != 0:
+		return "a pipe"
+	}
+	return "a device or a socket"
 }
 
 // digest identifies what a file holds; what cannot be read is told apart by why.
 func digest(path string) string {
-	if oneWay(path) {
-		return ""
+	if what := oneWay(path); what != "" {
+		return what
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -107,7 +115,7 @@ func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
 func (r *reloader) look(ctx context.Context, log *slog.Logger, asked, strict bool) (fault bool) {
 	switch {
 	case r.f.config == "":
-	case !oneWay(r.f.config):
+	case r.p.once == "":
 		fault = r.lookAtFile(ctx, log, asked, strict)
 	case asked:
 		log.Warn("the configuration is no file, and can be read only once: only certificates are loaded anew", "file", r.f.config)
@@ -157,6 +165,9 @@ func (r *reloader) lookAtFile(ctx context.Context, log *slog.Logger, asked, stri
 
 // load reads the file, and returns all that is wrong with it.
 func (r *reloader) load() (c *config.Config, warnings []config.Warning, faults []error) {
+	if what := oneWay(r.f.config); what != "" { // it was a file at the start
+		return nil, nil, []error{fmt.Errorf("%s is no file any more, but %s: put the file back", r.f.config, what)}
+	}
 	c, reasons, warnings := config.Check(r.f.config, r.p.env)
 	for _, x := range reasons {
 		faults = append(faults, errors.New(x.String()))
@@ -289,16 +300,23 @@ func (r *reloader) commit(ctx context.Context, log *slog.Logger, s *step) {
 // commit makes the change of one service.
 func (p *plan) commit(prog *program, log, all *slog.Logger) {
 	s := p.service
-	before, was := s.endpoints, s.secured
+	before, was := slices.Clone(s.endpoints), s.secured
+	kept := p.change.Kept()
 	p.change.Commit()
 	s.Service, s.secured = p.config, p.secured
 	s.endpoints = s.bound()
-	added, removed := unlike(s.endpoints, before), unlike(before, s.endpoints)
-	for _, e := range added {
-		s.started(e)
+	for i, e := range s.endpoints {
+		switch at := kept[i]; {
+		case at < 0:
+			s.started(e)
+		case before[at] != e:
+			log.Info("dataplane server changed: those who came by it go on", "service", s.ID, "endpoint", e, "before", before[at])
+		}
 	}
-	for _, e := range removed {
-		log.Info("dataplane server removed: those who came by it end", "service", s.ID, "endpoint", e)
+	for i, e := range before {
+		if !slices.Contains(kept, i) {
+			log.Info("dataplane server removed: those who came by it end", "service", s.ID, "endpoint", e)
+		}
 	}
 	for _, k := range p.secured {
 		if k != nil && !slices.ContainsFunc(was, func(o *secured) bool { return o != nil && o.keeper == k.keeper }) {
@@ -325,19 +343,6 @@ func (p *plan) commit(prog *program, log, all *slog.Logger) {
 	if err := s.dial(fresh, gone); err != nil { // the node stops
 		log.Debug("clients are not dialled", "service", s.ID, "error", err)
 	}
-}
-
-// unlike returns those of a that b has not, each as often as it stands there more.
-func unlike(a, b []string) (out []string) {
-	b = slices.Clone(b)
-	for _, s := range a {
-		if at := slices.Index(b, s); at >= 0 {
-			b = slices.Delete(b, at, at+1)
-		} else {
-			out = append(out, s)
-		}
-	}
-	return out
 }
 
 // watchCertificates has the files of all certificates watched that are in use now.

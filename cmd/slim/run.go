@@ -40,6 +40,7 @@ type program struct {
 	report reporter  // on stderr, behind a sink of its own
 	hurry  bool      // a second signal has come
 	loaded string    // digest of the configuration's file before it was loaded
+	once   string    // what the configuration is that cannot be read again; "": a file
 }
 
 // run executes the command and returns its exit code. It returns when a stop signal came or ctx ended, and all services
@@ -104,7 +105,7 @@ func (p *program) execute(ctx context.Context, args []string) int {
 	}
 	c, warnings := config.Default(), []config.Warning(nil)
 	if f.configSet {
-		p.loaded = digest(f.config) // before: what changes meanwhile is seen
+		p.loaded, p.once = digest(f.config), oneWay(f.config) // before: what changes meanwhile is seen
 		c, warnings, err = config.Load(f.config, p.env)
 	}
 	if len(warnings) > 0 && f.strictConfig && err == nil {

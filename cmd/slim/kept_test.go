@@ -1,0 +1,56 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// The log tells of a listener whose mode or path has changed that it stays: nothing has started, and nobody ends.
+func TestReloadSaysThatAListenerStays(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	gone := plain("[::1]:0")
+	r := startReloading(t, serviceText([]string{gone, plain("unix://" + path + "?mode=0660"), plain("ws://127.0.0.1:0/a")}, nil))
+	who := app(t, "unix", path)
+	lines := r.reload(serviceText([]string{plain("ws://127.0.0.1:0/b"), plain("unix://" + path + "?mode=0600")}, nil), loadedAnew)
+	_, log, _ := strings.Cut(strings.Join(lines, "\n"), "received signal")
+	for _, want := range []string{"dataplane server changed: those who came by it go on", "?mode=0600 before=unix://" + path + "?mode=0660",
+		"/b before=ws://127.0.0.1:"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("no %q in\n%s", want, log)
+		}
+	}
+	if strings.Contains(log, "started") || strings.Count(log, "dataplane server removed: those who came by it end") != 1 {
+		t.Errorf("the log says\n%s", log)
+	}
+	if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o600 || who.Err() != nil {
+		t.Errorf("the socket is %v, %v; who came by it: %v", fi.Mode(), err, who.Err())
+	}
+}
+
+// A configuration in whose place there is something else is a fault like any other, whether the watcher or a signal
+// finds it.
+func TestReloadOfWhatIsNoFileAnyMore(t *testing.T) {
+	text := serviceText([]string{plain("127.0.0.1:0")}, nil)
+	for what, put := range map[string]func(path string) error{
+		"a directory": func(path string) error { return os.Mkdir(path, 0o700) },
+		"a pipe":      func(path string) error { return syscall.Mkfifo(path, 0o600) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			r := startReloading(t, text)
+			_ = os.Remove(r.file)
+			if err := put(r.file); err != nil {
+				t.Fatal(err)
+			}
+			r.hangups <- syscall.SIGHUP
+			lines := r.await("configuration is not loaded: everything stays as it is")
+			if last := lines[len(lines)-1]; !strings.Contains(last, "is no file any more, but "+what) {
+				t.Error(last)
+			}
+			_ = os.Remove(r.file)
+			r.reload(text, "configuration is as before")
+		})
+	}
+}
