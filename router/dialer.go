@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,8 +101,9 @@ type Dialer struct {
 	attempts atomic.Uint64
 	losses   atomic.Uint64
 
-	told   string // the last failure that was logged, without its digits; of the goroutine
-	failed int    // attempts in a row; of the goroutine
+	news   linkNews // of the goroutine
+	brief  bool     // when it was up last, it was lost at once; of the goroutine
+	failed int      // attempts in a row; of the goroutine
 }
 
 // LinkStatus is what an operator asks of a dialled link.
@@ -298,8 +298,12 @@ func (d *Dialer) follow(o *outgoing) bool {
 	for {
 		select {
 		case up = <-o.up:
-			since, d.told = time.Now(), ""
-			d.say(slog.LevelInfo, "client connected", "conn_id", up.id) // upstream's text: scripts wait for it
+			since = time.Now()
+			level := slog.LevelInfo
+			if d.brief { // it has been told of, and lost at once
+				level = slog.LevelDebug
+			}
+			d.say(level, "client connected", "conn_id", up.id) // upstream's text: scripts wait for it
 			d.becomes(LinkUp)
 		case e := <-o.over:
 			if up == nil {
@@ -320,12 +324,12 @@ func (d *Dialer) follow(o *outgoing) bool {
 				return d.retry(errors.New(e.why))
 			}
 			d.losses.Add(1)
-			d.say(slog.LevelWarn, "link is lost: it is opened again", "why", e.why)
-			if time.Since(since) >= settled {
-				d.failed = 0
-				return true
+			if d.brief = time.Since(since) < settled; d.brief {
+				return d.retry(errors.New("the link was up, and lost at once: " + e.why))
 			}
-			return d.retry(errors.New(e.why))
+			d.failed, d.news = 0, linkNews{}
+			d.say(slog.LevelWarn, "link is lost: it is opened again", "why", e.why)
+			return true
 		case <-stop:
 			if d.node.dialers.closing() { // the connection ends with the node's others
 				return false
@@ -357,24 +361,17 @@ func (d *Dialer) retry(err error) bool {
 		return false
 	}
 	text := err.Error()
-	if gist := strings.Map(withoutDigits, text); gist != d.told { // a peer that is down for days is told of once
-		d.told = gist
+	if untold, ok := d.news.tells(text, time.Now()); ok {
 		attrs := []any{"error", text}
+		if untold > 0 {
+			attrs = append(attrs, "not_logged", untold)
+		}
 		if e := (*netloop.HandshakeError)(nil); errors.As(err, &e) && e.Cert != nil {
 			attrs = append(attrs, certificateAttrs(e.Cert)...)
 		}
 		d.say(slog.LevelWarn, "link cannot be opened: it is tried again", attrs...)
 	}
 	return d.pause()
-}
-
-// withoutDigits takes what is another in each attempt out of an error: our port, the time at which a certificate was
-// looked at. For strings.Map.
-func withoutDigits(r rune) rune {
-	if r >= '0' && r <= '9' {
-		return -1
-	}
-	return r
 }
 
 // pause waits for the next attempt. false: there is none.
