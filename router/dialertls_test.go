@@ -47,15 +47,15 @@ func TestDialledHandshakesThatFail(t *testing.T) {
 		{"an expired certificate", listen(shows(ca, certstest.Expired("late"))), good, []string{"CN=late", "CN=ca", "expired"}},
 		{"a foreign one", listen(shows(others, certstest.Leaf("stranger"))), good, []string{"CN=stranger", "CN=others", "unknown authority"}},
 		{"one of another name", listen(shows(ca, certstest.Leaf("node"))), named, []string{"CN=node", "not elsewhere"}},
-		{"who demands one", listen(demanding), good, []string{"certificate required"}},
+		{"who demands one", listen(demanding), good, []string{"certificate required: it demands a certificate, so give the link one (tls.source)"}},
 		{"another version", listen(modern), old, []string{"protocol version not supported"}},
 		{"plain HTTP/2", start(t, generic("two")).Addrs()[0].String(), good, []string{"does not speak TLS", "http://"}},
 		{"plain HTTP/1", says("HTTP/1.1 400 Bad Request\r\n\r\n"), good, []string{"does not speak TLS"}},
 		{"noise", says("\x00\x01\x02\x03\x04\x05"), good, []string{"does not speak TLS"}},
 		{"TLS, and we do not", listen(modern), nil, []string{"without a word: if it wants TLS, dial https://"}},
 		{"a TLS alert", says("\x15\x03\x03\x00\x02\x02\x28"), nil, []string{"if it wants TLS"}},
-		{"HTTP/1, and no TLS", says("HTTP/1.1 400 Bad Request\r\n\r\n"), nil, []string{"HTTP/1; want HTTP/2"}},
-		{"silence", says(""), good, []string{"after 0 bytes of the TLS handshake"}},
+		{"HTTP/1, and no TLS", says("HTTP/1.1 400 Bad Request\r\n\r\n"), nil, []string{"HTTP/1; want HTTP/2: if it is a WebSocket endpoint, dial ws:// or wss://"}},
+		{"silence", says(""), good, []string{"after 0 bytes of the TLS handshake: if it has no TLS, dial it by http:// or ws://"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			log := &syncBuffer{}

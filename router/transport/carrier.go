@@ -117,7 +117,7 @@ func (k *carrier) end(err error) string {
 	case k.live.peerEnded != 0 || errors.Is(err, io.EOF):
 		return "the peer closed its socket"
 	case err != nil:
-		return err.Error()
+		return netloop.ErrorText(err)
 	}
 	return "its socket was closed"
 }
@@ -213,7 +213,8 @@ func (k *carrier) checkFinished(m member) {
 		!k.finishing() && k.live.peerEnded == 0 && !m.done() {
 		return
 	}
-	if k.live.peerEnded != 0 {
+	silent := !k.live.established && k.net.Received() == 0 // what it was sent will not be overtaken by a reset
+	if k.live.peerEnded != 0 || k.finishing() && silent {
 		k.net.Close()
 		return
 	}

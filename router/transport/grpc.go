@@ -1,6 +1,9 @@
 package transport
 
 import (
+	"errors"
+	"io"
+
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 )
@@ -190,7 +193,9 @@ func (k *socket) Closed(err error) {
 func (k *socket) ending(err error) string {
 	text := k.end(err)
 	if k.call != nil && k.why == "" && !k.h2.Greeted() {
-		text += " without a word"
+		if k.net.Received() == 0 && (err == nil || errors.Is(err, io.EOF)) {
+			text += " without a word"
+		}
 		if k.peer.TLS == "" {
 			text += ": if it wants TLS, dial https://"
 		}

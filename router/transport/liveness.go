@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -116,12 +118,27 @@ const floodRelax = 1000
 
 // expire implements member.
 func (k *socket) expire(f Fault) {
+	if k.call != nil && !k.call.answered {
+		f, k.why = FaultTimeout, k.unanswered()
+	}
 	if f != FaultNone {
 		k.refuse(f, nil)
 	}
 	k.h2.GoAwayNow(h2.NoError, "idle", false)
 	k.net.Flush()
 	k.net.Close()
+}
+
+// unanswered says how far a call came whose time is over.
+func (k *socket) unanswered() string {
+	within := cmp.Or(k.setup, k.group.opt.SetupTimeout)
+	switch {
+	case k.net.Received() == 0 && k.peer.TLS == "":
+		return fmt.Sprintf("the peer has sent nothing within %v: if it wants TLS, dial https://", within)
+	case !k.h2.Greeted():
+		return fmt.Sprintf("the peer has not answered in HTTP/2 within %v", within)
+	}
+	return fmt.Sprintf("the peer speaks HTTP/2, but has not answered the call within %v", within)
 }
 
 // drain implements member.

@@ -406,3 +406,57 @@ func TestLargestHolderWithoutAMessageLosesItsSocket(t *testing.T) {
 		t.Errorf("%d bytes are held at the end", n)
 	}
 }
+
+// callSilent connects by gRPC to a peer that says nothing.
+func (h *house) callSilent() *visitor {
+	h.t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { _ = unix.Close(fds[0]); _ = unix.Close(fds[1]) })
+	v := &visitor{h: h, fd: fds[1]}
+	v.sock = h.loop.Attach(fds[0], h.group.Dial(&Call{Scheme: "http", Authority: "x"}, func(s Stream) Caller {
+		g := &guest{h: h, s: s}
+		g.finished = func() { s.Finish(0, "") }
+		h.guests = append(h.guests, g)
+		return asker{g}
+	}))
+	h.settle()
+	return v
+}
+
+// A peer that was dialled and is silent is told of in one way, with what to try.
+func TestSilentPeerThatWasDialled(t *testing.T) {
+	h := build(t, Options{})
+	v := h.callSilent()
+	for range 100 {
+		if v.gone() {
+			break
+		}
+		h.pass(1, nil)
+	}
+	p := h.guests[0].s.Peer()
+	if want := "the peer has sent nothing within 10s: if it wants TLS, dial https://"; p.End != want {
+		t.Errorf("the end is %q, want %q", p.End, want)
+	}
+	h.want("negotiation_timeout", "ended")
+}
+
+// At the end nobody who has not said anything is waited for: there is nothing that a reset could overtake.
+func TestSilentPeersDoNotHoldUpTheEnd(t *testing.T) {
+	h := build(t, Options{MaxStreams: 100})
+	silent := []*visitor{h.visit(), h.visitWS(), h.callSilent()}
+	speaks := h.visit()
+	speaks.greet()
+	h.do(func() { h.group.Drain() })
+	h.do(func() { h.group.Finish() })
+	for i, v := range silent {
+		if !v.gone() {
+			t.Errorf("number %d holds up the end", i)
+		}
+	}
+	if speaks.gone() {
+		t.Error("one who has spoken is not waited for")
+	}
+}

@@ -188,7 +188,7 @@ func (k *webSocket) Closed(err error) {
 	e := refusalOf(k.ws.InputEnded())
 	switch {
 	case k.call != nil && !k.upgraded && e != nil && (k.broken || e.Status != 0): // the text of a refusal may not have ended
-		k.hear(-1, refusalText(e))
+		k.hear(-1, k.refusalText(e))
 	case k.peer.End == "" || k.why != "" || err != nil:
 		k.peer.End = k.end(err)
 	}

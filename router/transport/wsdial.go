@@ -39,7 +39,7 @@ func (k *webSocket) request(set *ws.Settings) {
 // turnedAway ends a call whose handshake has failed. There is nothing to say to the peer, and nothing to wait for.
 func (k *webSocket) turnedAway(e *ws.HandshakeError) {
 	k.broken = true
-	k.hear(-1, refusalText(e))
+	k.hear(-1, k.refusalText(e))
 	k.net.Close()
 }
 
@@ -70,8 +70,11 @@ func refusalOf(err error) *ws.HandshakeError {
 }
 
 // refusalText says, for logs, why a WebSocket that we have asked for did not open.
-func refusalText(e *ws.HandshakeError) string {
+func (k *webSocket) refusalText(e *ws.HandshakeError) string {
 	s := "WebSocket handshake: " + e.Reason
+	if k.net.Received() == 0 && k.peer.TLS == "" {
+		s += ": if it wants TLS, dial wss://"
+	}
 	if e.Text != "" {
 		s += ": " + strconv.Quote(cut([]byte(e.Text)))
 	}

@@ -222,7 +222,7 @@ func TestAnswersThatOpenNoWebSocket(t *testing.T) {
 		"\x00\x00\x06\x04\x00\x00\x00\x00\x00":                 "HTTP/2",
 		"HTTP/1.1 101 x\r\n" + strings.Repeat("a: b\r\n", 101): "more than 100 fields",
 		"HTTP/1.1 101 x\r\na: " + strings.Repeat("b", 17<<10):  "more than 16384 bytes",
-		"": "the socket ended before the handshake was complete",
+		"": "the socket ended before the handshake was complete: if it wants TLS, dial wss://",
 	} {
 		h := build(t, Options{})
 		v := h.callWS(Call{Authority: "x"})

@@ -209,7 +209,7 @@ func (c *Conn) Ping() {
 // notSettings guesses what a peer speaks whose first frame is not SETTINGS, from what would be the head of the frame.
 func notSettings(h frameHeader) string {
 	if h.length == 'H'<<16|'T'<<8|'T' && h.kind == 'P' {
-		return "answer in HTTP/1; want HTTP/2"
+		return "answer in HTTP/1; want HTTP/2: if it is a WebSocket endpoint, dial ws:// or wss://"
 	}
 	return "first frame is not SETTINGS"
 }
