@@ -28,7 +28,7 @@ func (c *Conn) negotiate(b []byte) {
 	out, err := m.Step(l.small[:0], b)
 	if err != nil {
 		c.note(ReasonNegotiation, err)
-		c.end(statusOK, "")
+		c.end(statusOK, "negotiation: "+err.Error())
 		return
 	}
 	l.small = out

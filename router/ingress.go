@@ -26,7 +26,7 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 			}
 		case claimed:
 			c.note(ReasonNegotiation, errEarly)
-			c.end(statusOK, "")
+			c.end(statusOK, "negotiation: "+errEarly.Error())
 		case ending: // it goes on until the end of its stream has reached it
 			l.n.received++
 			l.n.drop(ReasonEnded)

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -39,8 +40,12 @@ func (l *loop) expireSetups(now time.Time) {
 func (c *Conn) expire() {
 	defer c.guard()
 	c.note(ReasonTimeout, nil)
+	text := fmt.Sprintf("no negotiation within %v", c.loop.rules.NegotiationTimeout)
+	if c.dialed != nil {
+		c.because("the peer has accepted the call, but then there was " + text + ": it may be no SLIM node")
+	}
 	c.because(ReasonTimeout.String())
-	c.end(statusOK, "")
+	c.end(statusOK, text)
 }
 
 // finish ends a connection whose peer sends nothing more: it leaves the table, what is queued for it goes out,

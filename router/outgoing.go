@@ -150,9 +150,10 @@ func (c *Conn) answered(b []byte) {
 
 // refuseReply ends a connection whose other end does not negotiate as it must.
 func (c *Conn) refuseReply(err error) {
-	c.because("negotiation: " + err.Error())
+	text := "negotiation: " + err.Error()
+	c.because(text)
 	c.note(ReasonNegotiation, err)
-	c.end(statusOK, "")
+	c.end(statusOK, text)
 }
 
 // toldOver tells the dialer of the end of a connection.

@@ -223,6 +223,9 @@ func (s *stream) Finish(status int, text string) {
 		return
 	}
 	s.over = true
+	if status == statusOK {
+		text = ""
+	}
 	k := s.sock
 	x := k.outbox()
 	if k.call != nil {

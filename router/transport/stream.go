@@ -33,7 +33,8 @@ type Stream interface {
 	// may have their full size.
 	Established()
 	// Finish ends our side after everything put. status is a gRPC status code, text its message; who has opened a stream
-	// of gRPC says neither. Messages from the peer may still come.
+	// of gRPC says neither. A text with status 0 says what is wrong with the peer though it may come again: a WebSocket
+	// says it, gRPC has no way to. Messages from the peer may still come.
 	Finish(status int, text string)
 	// Silence ends the output of the socket, with all its streams, for ever: Receiver.Muted follows at the end of the
 	// batch, then what the peer has sent until now, then Receiver.Closed.

@@ -301,8 +301,10 @@ func (k *webSocket) expire(f Fault) {
 		k.refuse(f, nil)
 	}
 	if k.ws.Open() {
+	code, text := ws.NormalClosure, ""
 		x := k.outbox()
-		x.B = k.ws.Close(x.B, ws.NormalClosure, f.String())
+		code, text = ws.ProtocolError, f.String()
+		x.B = k.ws.Close(x.B, code, text)
 	}
 	k.net.Flush()
 	k.net.Close()

@@ -101,11 +101,11 @@ func TestStrangersByWebSocketHaveOneDeadline(t *testing.T) {
 		{"silence", "", nil, FaultUnfinished, ""},
 		{"a request byte by byte", "", []byte(handshake), FaultUnfinished, ""},
 		{"fields without end", handshake[:len(handshake)-2], []byte(strings.Repeat("a: b\r\n", 100)), FaultUnfinished, ""},
-		{"no message", handshake, nil, FaultTimeout, `close 1000 "negotiation_timeout"`},
-		{"a message byte by byte", handshake, first, FaultTimeout, `close 1000 "negotiation_timeout"`},
+		{"no message", handshake, nil, FaultTimeout, `close 1002 "negotiation_timeout"`},
+		{"a message byte by byte", handshake, first, FaultTimeout, `close 1002 "negotiation_timeout"`},
 		{"fragments of a byte", handshake + "\x02\x80\x00\x00\x00\x00", bytes.Repeat(masked(0, []byte{1}), 100), FaultTimeout,
-			`close 1000 "negotiation_timeout"`},
-		{"the header of a frame", handshake + "\x82", nil, FaultUnfinished, `close 1000 "unfinished"`},
+			`close 1002 "negotiation_timeout"`},
+		{"the header of a frame", handshake + "\x82", nil, FaultUnfinished, `close 1002 "unfinished"`},
 		{"pings byte by byte", handshake, bytes.Repeat(masked(0x89, nil), 10), FaultTimeout, ""},
 	} {
 		h := build(t, Options{KeepaliveTime: -1})

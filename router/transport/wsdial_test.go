@@ -296,7 +296,7 @@ func TestAnswerOfAWebSocketHasATime(t *testing.T) {
 		t.Fatal("closed before the time of strangers has passed")
 	}
 	h.pass(2, nil)
-	if v.wantSaid(`close 1000 "negotiation_timeout"`); !v.gone() {
+	if v.wantSaid(`close 1002 "negotiation_timeout"`); !v.gone() {
 		t.Error("a peer that does not negotiate stays")
 	}
 }

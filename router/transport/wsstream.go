@@ -195,6 +195,8 @@ func (s *webSocketStream) Finish(status int, text string) {
 		code = ws.PolicyViolation
 	case status != statusOK:
 		code = ws.TryAgainLater
+	case text != "":
+		code = ws.ProtocolError
 	case k.peerDone && !k.finishing() && k.why == "":
 		code = ws.NoCode
 	case k.finishing():
