@@ -8,7 +8,7 @@ import (
 )
 
 // grace is how long a connection may be about its request before it has to make room for another: a probe takes less.
-const grace = 100 * time.Millisecond
+const grace = 25 * time.Millisecond
 
 // conns is a listener that has maxConns open at most. Whoever comes after that takes the place of another, so that those
 // who ask nothing, or do not read the answer, keep nobody waiting: of one that is idle, else of the one that has been about
