@@ -98,8 +98,13 @@ func (c *Conn) note(r Reason, err error) {
 		return
 	}
 	c.refused(r, err)
-	c.stream.Peer().First(strangerTold)
-	c.say(slog.LevelWarn, logTopic(r), "message or request refused", withError([]any{"reason", r.String()}, err)...)
+	p := c.stream.Peer()
+	p.First(strangerTold)
+	attrs := []any{"reason", r.String()}
+	if p.Endpoint != "" {
+		attrs = append(attrs, "endpoint", p.Endpoint)
+	}
+	c.say(slog.LevelWarn, logTopic(r), "message or request refused", withError(attrs, err)...)
 }
 
 // logDrop tells of the first message of c that died for a reason which is c's fault or that of a receiver.
@@ -163,7 +168,7 @@ func refText(h []byte, n *wire.NameRef) string {
 }
 
 // Refused implements transport.Acceptor: it counts, and says so once per peer and reason. Of strangers, such as
-// scanners and health checks, there is one record at debug.
+// scanners and health checks, there is one record: at debug, or at info if they seem to be clients with a wrong endpoint.
 func (l *loop) Refused(p *transport.Peer, f transport.Fault, err error, attrs ...any) {
 	r := reasonOf(f)
 	l.n.refuse(r)
@@ -174,7 +179,7 @@ func (l *loop) Refused(p *transport.Peer, f transport.Fault, err error, attrs ..
 		l.sayOf(p, slog.LevelWarn, logTopic(r), "request or connection refused", attrs...)
 	case !p.Established && p.First(strangerTold):
 		l.trouble.refused(&Refusal{Remote: p.Remote, Agent: p.Agent, Reason: r}, err)
-		l.sayOf(p, slog.LevelDebug, topicProbe, "socket refused before it was a connection", attrs...)
+		l.sayOfStranger(p, "socket refused before it was a connection", attrs)
 	}
 }
 
@@ -188,13 +193,25 @@ func (l *loop) Late(n int) {
 // Ended implements transport.Acceptor.
 func (l *loop) Ended(p *transport.Peer, _ error) {
 	if !p.Established && p.First(strangerTold) {
-		l.sayOf(p, slog.LevelDebug, topicProbe, "socket closed before it was a connection", "why", p.End)
+		l.sayOfStranger(p, "socket closed before it was a connection", []any{"why", p.End})
 	}
+}
+
+// sayOfStranger is sayOf at debug, or at info if there is advice.
+func (l *loop) sayOfStranger(p *transport.Peer, text string, attrs []any) {
+	if p.Advice == "" {
+		l.sayOf(p, slog.LevelDebug, topicProbe, text, attrs...)
+		return
+	}
+	l.sayOf(p, slog.LevelInfo, topicAdvice, text, append(attrs, "advice", p.Advice)...)
 }
 
 func (l *loop) sayOf(p *transport.Peer, level slog.Level, t logTopic, text string, attrs ...any) {
 	if pl := &l.node.peerLog; pl.takes(level, t) {
 		who := []any{"target", targetProcessing, "remote", p.Remote}
+		if p.Endpoint != "" {
+			who = append(who, "endpoint", p.Endpoint)
+		}
 		if p.Agent != "" {
 			who = append(who, "agent", p.Agent)
 		}

@@ -25,7 +25,7 @@ type listener struct {
 func (n *Node) newListener(ln *netloop.Listener, place string) *listener {
 	l := &listener{ln: ln, place: place, over: make(chan struct{})}
 	for _, lp := range n.loops {
-		l.gates = append(l.gates, lp.group.NewGate())
+		l.gates = append(l.gates, lp.group.NewGate(ln.Addr().String()))
 	}
 	return l
 }

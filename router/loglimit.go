@@ -15,6 +15,7 @@ const (
 	topicOpened       = logTopic(numReasons) + iota // connections that were negotiated
 	topicClosed                                     // and their ends
 	topicPanic                                      // internal errors
+	topicAdvice                                     // clients that leave, and could do otherwise
 	topicProbe                                      // at debug: sockets that never became a connection
 	topicSubscription                               // at debug: names that come and go
 	topicMessage                                    // at debug: messages that died
@@ -23,7 +24,7 @@ const (
 )
 
 var topicNames = [numTopics - logTopic(numReasons)]string{"connection_opened", "connection_closed", "internal_error",
-	"probe", "subscription", "message", "peer_told"}
+	"advice", "probe", "subscription", "message", "peer_told"}
 
 // String returns the word used in logs.
 func (t logTopic) String() string {
@@ -43,7 +44,9 @@ func (t logTopic) most() uint64 {
 		return 10
 	case t == topicOpened || t == topicClosed:
 		return 600
-	case t > topicPanic:
+	case t == topicAdvice:
+		return 20
+	case t >= topicProbe:
 		return 3000 // whoever debugs asked for it
 	}
 	return 60

@@ -76,6 +76,7 @@ func (k *carrier) open(m member, n *netloop.Socket) {
 	k.group.add(m)
 	if k.gate != nil {
 		k.gate.sockets++
+		k.peer.Endpoint = k.gate.endpoint
 	}
 }
 

@@ -37,6 +37,9 @@ func (e *events) Request(hs *h2.Stream, r *h2.Request) {
 		k.peer.Agent = cut(agent)
 	}
 	if string(r.Path) != openChannel || string(r.Method) != "POST" {
+		if !bytes.HasPrefix(r.Path, []byte("/grpc.health.")) {
+			k.peer.Advice = "want POST " + openChannel
+		}
 		k.refuse(FaultPath, nil, "path", cut(r.Path), "method", cut(r.Method))
 		if !bytes.HasPrefix(r.ContentType, []byte("application/grpc")) {
 			k.answer(hs)

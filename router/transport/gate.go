@@ -3,14 +3,15 @@ package transport
 // Gate is the sockets that have come by one listener, on one loop. Owned by the loop, as its methods are.
 type Gate struct {
 	group     *Group
+	endpoint  string // the listener's; immutable
 	sockets   int    // that are open
 	draining  bool   // the end is announced to them
 	finishing bool   // every stream ends after what is queued for it
 	idle      func() // to be called when none is left; nil: not asked for, or called
 }
 
-// NewGate returns the gate of a listener. Safe for all.
-func (g *Group) NewGate() *Gate { return &Gate{group: g} }
+// NewGate returns the gate of the listener of an endpoint. Safe for all.
+func (g *Group) NewGate(endpoint string) *Gate { return &Gate{group: g, endpoint: endpoint} }
 
 // Drain announces the end to every socket of the listener, and to those that still come; messages that come from now on
 // still go their way.

@@ -54,6 +54,9 @@ type Limits struct {
 	// MaxAge is when the peer of an accepted socket is told to open its next stream on another (GOAWAY); streams that live
 	// go on. For HTTP/2 only; 0: never.
 	MaxAge time.Duration
+	// Origins are those that pages may have which connect, SCHEME://HOST[:PORT] or null, without regard to case; who is no
+	// page says none, and is not asked. For WebSocket only; nil: any. Rules: P-ws-10.
+	Origins []string
 }
 
 // limits returns l with what it leaves to o, which is filled. l may be nil.

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"errors"
 	"io"
 
@@ -57,6 +58,9 @@ func (k *socket) Opened(n *netloop.Socket) {
 func (k *socket) Read(p []byte) {
 	k.live.heard = k.group.now
 	if err := k.h2.Feed(p, (*events)(k)); err != nil {
+		if k.call == nil && !k.broken && wantsUpgrade(p) {
+			k.advise()
+		}
 		k.fail(err)
 	}
 	k.sawWindow()
@@ -79,6 +83,8 @@ func (k *socket) fail(err error) {
 	f := FaultProtocol
 	if e, ok := err.(*h2.ConnError); ok && e.Code == h2.EnhanceYourCalm {
 		f = FaultFlood
+	} else if ok && e.Foreign {
+		k.advise()
 	}
 	if k.call != nil && k.why == "" { // who has dialled wants to know
 		k.why = err.Error()
@@ -87,6 +93,26 @@ func (k *socket) fail(err error) {
 	k.net.Flush() // GOAWAY
 	k.net.Close()
 }
+
+// advise says what a client should do that speaks something else than gRPC.
+func (k *socket) advise() {
+	if k.peer.Advice = adviceGRPC; k.peer.TLS != "" {
+		k.peer.Advice = adviceGRPCTLS
+	}
+}
+
+// wantsUpgrade reports whether p, which is not HTTP/2, seems to ask for a WebSocket.
+func wantsUpgrade(p []byte) bool {
+	const most = 4 << 10
+	return bytes.Contains(bytes.ToLower(p[:min(len(p), most)]), []byte("\r\nupgrade: websocket"))
+}
+
+// What clients are told in the log that have come to the wrong endpoint, or speak to it as it does not.
+const (
+	adviceGRPC      = "this endpoint is for gRPC without TLS, http://HOST:PORT; TLS needs tls.source, a WebSocket an endpoint ws://"
+	adviceGRPCTLS   = "this endpoint is for gRPC, https://HOST:PORT; a WebSocket needs an endpoint wss://"
+	adviceWebSocket = "this endpoint is for WebSocket; gRPC needs an endpoint without ws:// or wss://, TLS one of wss://"
+)
 
 // Flushing implements netloop.Handler: what the engine has to say goes out after everything staged. While the socket is
 // blocked it stays in the engine, which bounds it. At the end of a batch it is also time to be told of streams that we

@@ -160,6 +160,10 @@ type Peer struct {
 	Status int8
 	// End says, for logs, how the stream ended whose Receiver.PeerFinished or Closed is being called.
 	End string
+	// Endpoint is the listener by which it has come; empty: it was dialled.
+	Endpoint string
+	// Advice is what its user should do otherwise, if it leaves before a stream of it was Established; empty: nothing.
+	Advice string
 
 	logged uint64 // bit for each Fault and reason that was said once: First
 }

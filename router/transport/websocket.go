@@ -73,9 +73,13 @@ func (k *webSocket) fail(err error) {
 		return
 	}
 	k.broken = true
-	if e := refusalOf(err); e != nil && k.call != nil {
+	e := refusalOf(err)
+	if e != nil && k.call != nil {
 		k.turnedAway(e)
 		return
+	}
+	if e != nil && (e.Foreign || e.Status != 0) && k.peer.Advice == "" {
+		k.peer.Advice = adviceWebSocket
 	}
 	k.dropGather()
 	f := faultOf(err)
@@ -297,13 +301,13 @@ func (k *webSocket) expire(f Fault) {
 	if k.call != nil && !k.upgraded {
 		k.why = "no answer to the WebSocket handshake in time"
 	}
+	code, text := ws.NormalClosure, ""
 	if f != FaultNone {
+		code, text = ws.ProtocolError, f.String()
 		k.refuse(f, nil)
 	}
 	if k.ws.Open() {
-	code, text := ws.NormalClosure, ""
 		x := k.outbox()
-		code, text = ws.ProtocolError, f.String()
 		x.B = k.ws.Close(x.B, code, text)
 	}
 	k.net.Flush()

@@ -1,6 +1,11 @@
 package transport
 
 import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/wire/compress"
 	"github.com/seed31b3bfd0/slimgo/wire/ws"
@@ -22,11 +27,22 @@ func (e *wsEvents) Request(r *ws.Request) {
 		return
 	case !r.Opens():
 		if string(r.Path) != k.path {
+			k.peer.Advice = "this endpoint has the path " + k.path
 			k.refuse(FaultPath, nil, "path", cut(r.Path), "method", cut(r.Method))
 			k.counted = true
 		}
 		_, _ = k.ws.Accept()
 		return
+	case len(r.Origin) > 0 && !k.limits.allow(r.Origin):
+		k.peer.Advice = "if pages of that origin may connect, add it to allowed_origins"
+		k.refuse(FaultHandshake, errOrigin, "origin", cut(r.Origin))
+		k.counted = true
+		_ = k.ws.Refuse(403, "pages of this origin may not connect")
+		return
+	}
+	if p, ok := r.Field("sec-websocket-protocol"); ok {
+		k.peer.Advice = "the subprotocol " + strconv.Quote(cut(p)) + " was asked for, and none is spoken here: clients such as " +
+			"browsers leave then, so ask for none"
 	}
 	s := (*webSocketStream)(k)
 	face := Stream(s)
@@ -51,6 +67,13 @@ func (e *wsEvents) Request(r *ws.Request) {
 	if k.net.Muted() {
 		k.receiver.Muted()
 	}
+}
+
+var errOrigin = errors.New("its origin is not among allowed_origins")
+
+// allow reports whether a page of an origin may connect.
+func (l *Limits) allow(origin []byte) bool {
+	return l.Origins == nil || slices.ContainsFunc(l.Origins, func(o string) bool { return strings.EqualFold(o, string(origin)) })
 }
 
 // Response implements ws.Events: the peer accepts the WebSocket that we have asked for.

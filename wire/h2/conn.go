@@ -189,8 +189,9 @@ func (c *Conn) Feed(p []byte, ev Events) error {
 func (c *Conn) readPreface(p []byte) []byte {
 	for i, b := range p {
 		if b != preface[c.left] {
-			c.fail(ProtocolError, notPreface(c.left, b))
-			c.err.BadPreface = true
+			reason, foreign := notPreface(c.left, b)
+			c.fail(ProtocolError, reason)
+			c.err.BadPreface, c.err.Foreign = true, foreign
 			return nil
 		}
 		if c.left++; int(c.left) == len(preface) {
@@ -201,15 +202,15 @@ func (c *Conn) readPreface(p []byte) []byte {
 	return nil
 }
 
-// notPreface guesses what the peer speaks from the first byte that does not fit.
-func notPreface(at uint32, b byte) string {
+// notPreface guesses what the peer speaks from the first byte that does not fit, and whether that is known.
+func notPreface(at uint32, b byte) (reason string, foreign bool) {
 	switch {
 	case at < 3 && 'A' <= b && b <= 'Z': // the method of a request
-		return "HTTP/1.1 request; this port speaks HTTP/2 with prior knowledge"
+		return "HTTP/1.1 request; this port speaks HTTP/2 with prior knowledge", false // browsers and health checks do that
 	case at == 0 && b == 0x16:
-		return "TLS handshake; this port speaks HTTP/2 in the clear"
+		return "TLS handshake; this port speaks HTTP/2 in the clear", true
 	}
-	return "not the HTTP/2 connection preface"
+	return "not the HTTP/2 connection preface", false
 }
 
 // readHeader completes a frame header and, if the payload is there too, handles the frame in place.

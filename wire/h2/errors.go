@@ -47,6 +47,7 @@ type ConnError struct {
 	Code       ErrCode
 	Reason     string // goes to the peer as GOAWAY debug data
 	BadPreface bool   // the peer does not speak HTTP/2 with prior knowledge
+	Foreign    bool   // it seems to be a client that should come by TLS, or elsewhere
 	Flood      Flood  // which flood emptied the budget; 0 if none
 }
 

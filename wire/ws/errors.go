@@ -80,6 +80,8 @@ type HandshakeError struct {
 	Text string
 	// NotHTTP: what came is no HTTP/1.1 at all; a server does not answer it.
 	NotHTTP bool
+	// Foreign: Reason says what it is instead.
+	Foreign bool
 }
 
 // Error says all of it.

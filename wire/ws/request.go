@@ -65,7 +65,7 @@ func (c *Conn) readHead(p []byte, ev Events) []byte {
 
 // notHTTP guesses what the peer speaks from its first byte.
 func (c *Conn) notHTTP(b byte) {
-	reason := "what came is not HTTP/1.1"
+	reason, foreign := "what came is not HTTP/1.1", true
 	switch {
 	case c.role == Server && b == 0x16:
 		reason = "TLS handshake; this port speaks WebSocket in the clear"
@@ -73,8 +73,10 @@ func (c *Conn) notHTTP(b byte) {
 		reason = "the server speaks TLS: dial it with wss://"
 	case c.role == Client && b == 0: // of the length of SETTINGS
 		reason = "the server speaks HTTP/2, as for gRPC: dial it with http://"
+	default:
+		foreign = false
 	}
-	c.refused(&HandshakeError{Reason: reason, NotHTTP: true})
+	c.refused(&HandshakeError{Reason: reason, NotHTTP: true, Foreign: foreign})
 }
 
 // request delivers the request that has come: RFC 6455 section 4.2.1.
