@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -19,6 +20,9 @@ type Server struct {
 	Keepalive ServerKeepalive
 	Metadata  map[string]any // free data, told to a control plane
 
+	// AllowedOrigins is ours, which upstream ignores: those of pages that may connect by WebSocket, SCHEME://HOST[:PORT] or
+	// null; nil: any.
+	AllowedOrigins     []string
 	SlowConsumer       string // ours, which upstream ignores: a word of --slow-consumer; "": absent
 	RequireHeaderMAC   bool
 	NegotiationTimeout uint64 // seconds
@@ -73,6 +77,7 @@ func (d *decoder) server(n *node, path string) Server {
 		s.Auth.Position = o.at("auth")
 	}
 	s.Metadata = o.data("metadata")
+	d.allowedOrigins(&s, o)
 	o.optEnum("slow_consumer", &s.SlowConsumer, "adaptive", "block", "drop", "disconnect")
 	o.bool("require_header_mac", &s.RequireHeaderMAC)
 	o.uint("negotiation_timeout_secs", "u64", 64, &s.NegotiationTimeout)
@@ -86,6 +91,26 @@ func (d *decoder) server(n *node, path string) Server {
 	o.end()
 	d.checkLimits(&s, o)
 	return s
+}
+
+// allowedOrigins reads the key of that name, which is ours: so what can match no page is an error. Rules: P-conf-27.
+func (d *decoder) allowedOrigins(s *Server, o *object) {
+	const key = "allowed_origins"
+	v := o.get(key)
+	if v == nil || v.kind == nullKind {
+		return
+	}
+	if !isWebSocket(s.Endpoint) {
+		d.warn(o.at(key), join(o.path, key), "has no effect but on a listener of WebSocket")
+	}
+	s.AllowedOrigins = []string{}
+	for i, item := range o.list(key) {
+		origin, at := d.text(item, indexed(join(o.path, key), i)), indexed(join(o.path, key), i)
+		if u, err := url.Parse(origin); origin != "null" && (err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != origin) {
+			d.bad(item, at, "origin "+quote(origin)+" is no SCHEME://HOST[:PORT], as in https://app.example.org, and not null: no page has it")
+		}
+		s.AllowedOrigins = append(s.AllowedOrigins, origin)
+	}
 }
 
 // checkLimits warns of values that do nothing for a listener of WebSocket, and of values that make an upstream listener

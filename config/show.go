@@ -107,9 +107,20 @@ func showServer(s *Server) pairs {
 		{"keepalive", pairs{{"time", showDuration(k.Time)}, {"timeout", showDuration(k.Timeout)},
 			{"max_connection_idle", showDuration(k.MaxIdle)}, {"max_connection_age", showDuration(k.MaxAge)},
 			{"max_connection_age_grace", showDuration(k.MaxAgeWait)}}},
-		{"metadata", showData(s.Metadata)}, {"slow_consumer", text(s.SlowConsumer)},
+		{"metadata", showData(s.Metadata)}, {"allowed_origins", showOrigins(s.AllowedOrigins)}, {"slow_consumer", text(s.SlowConsumer)},
 		{"require_header_mac", s.RequireHeaderMAC},
 		{"negotiation_timeout_secs", s.NegotiationTimeout}}
+}
+
+func showOrigins(all []string) any {
+	if all == nil {
+		return nil
+	}
+	out := []any{}
+	for _, o := range all {
+		out = append(out, o)
+	}
+	return out
 }
 
 func showClient(c *Client) pairs {

@@ -234,7 +234,7 @@ func rules(s *config.Service, f *flags) router.Rules {
 // limits are what is special to a server.
 func limits(s *config.Server) router.Limits {
 	l := router.Limits{KeepaliveTime: positive(s.Keepalive.Time), KeepaliveTimeout: positive(s.Keepalive.Timeout),
-		MaxAge: s.Keepalive.MaxAge}
+		MaxAge: s.Keepalive.MaxAge, Origins: s.AllowedOrigins}
 	if v := s.MaxFrameSize; v != nil {
 		l.MaxFrameSize = uint32(*v) << 20
 	}
