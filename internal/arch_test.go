@@ -94,7 +94,8 @@ var rules = []rule{
 	{path: "internal/cli", level: 5, outside: []string{"golang.org/x/term"}},
 
 	{path: "bench/process", level: 6, outside: []string{"github.com/prometheus/procfs", "golang.org/x/sys/unix"}},
-	{path: "bench/load", level: 6, step: 1, outside: []string{"github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/sys/unix"}},
+	{path: "bench/load", level: 6, step: 1, outside: []string{"github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/sync/errgroup",
+		"golang.org/x/sys/unix"}},
 	{path: "bench/client", level: 6, step: 2, outside: []string{"google.golang.org/protobuf/proto"}},
 	{path: "bench/nats", level: 6, step: 2},
 	{path: "bench/result", level: 6, step: 2, outside: []string{"golang.org/x/perf/benchmath", "github.com/aclements/go-moremath/stats"}}, // distributions

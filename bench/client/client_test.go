@@ -54,7 +54,7 @@ type arrivals struct {
 
 func (a *arrivals) Flush() {
 	a.Receiver.Flush()
-	if n, _ := a.Total(); n >= a.want {
+	if n := a.Arrivals().Messages; n >= a.want {
 		a.once.Do(func() { close(a.all) })
 	}
 }
@@ -68,7 +68,7 @@ func (a *arrivals) wait(t *testing.T, conns ...*Conn) {
 	select {
 	case <-a.all:
 	case <-time.After(time.Minute):
-		got, _ := a.Total()
+		got := a.Arrivals().Messages
 		t.Fatalf("%d of %d arrived", got, a.want)
 	}
 	for i, c := range conns {
@@ -128,7 +128,7 @@ func TestMessagesArriveSignedAndInOrder(t *testing.T) {
 			if got.Next != uint64(c.count) || got.Missing+got.Duplicates+got.Reordered != 0 {
 				t.Errorf("seen %+v of %d", got, c.count)
 			}
-			if _, bytes := sink.Total(); bytes < uint64(c.count*(c.size+c.length)) {
+			if bytes := sink.Arrivals().Bytes; bytes < uint64(c.count*(c.size+c.length)) {
 				t.Errorf("%d bytes arrived of %d messages with %d+%d bytes", bytes, c.count, c.size, c.length)
 			}
 		})
@@ -315,7 +315,7 @@ func TestPaceHoldsTheReader(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
-			if got, _ := sink.Total(); got != c.want {
+			if got := sink.Arrivals().Messages; got != c.want {
 				t.Errorf("after message %d at pace %d: %d have come, want %d", i, c.pace, got, c.want)
 			}
 		}

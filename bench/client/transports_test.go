@@ -81,7 +81,7 @@ func TestAllTransportsCarryTheSame(t *testing.T) {
 	}
 	for i, s := range sinks {
 		s.wait(t, conns...)
-		if got := s.From(1).Seen(); got.Next != count || got.Missing+got.Duplicates+got.Reordered != 0 || s.Changed() != 0 {
+		if got := s.From(1).Seen(); got.Next != count || got.Missing+got.Duplicates+got.Reordered != 0 || s.Arrivals().Changed != 0 {
 			t.Errorf("way %d: %+v", i, got)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 )
 
@@ -24,17 +23,13 @@ func (t *Traffic) finish(ctx context.Context) error {
 	still := t.owed() && time.Duration(Now()-t.lastArrival()) > stillFor
 	t.drain(ctx)
 	if !stopped { // what such a sender had left in its buffers is no loss of the node: judged as sent it was not
-		for _, c := range t.publisher {
-			_ = c.Close()
-		}
-		t.sending.Wait()
+		t.Rig.disconnect()
+		<-t.ended
 	}
 	t.settle()
 	if t.Rig.Histogram == "" {
 		t.Rig.Histogram = t.Delays(0).Histogram()
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.Verdict = t.judge()
 	if err == nil && still && t.Verdict.Lost > 0 {
 		err = fmt.Errorf("the node had delivered nothing for %v at the end, although messages were under way", stillFor)
@@ -50,26 +45,19 @@ func (t *Traffic) stop() bool {
 		for _, s := range t.senders {
 			s.Until(now)
 		}
-		done(&t.sending, stopLimit)
+		t.endedWithin(stopLimit)
 	}
 	t.cancel()
 	t.looking.Wait()
-	return done(&t.sending, stopLimit)
+	return t.endedWithin(stopLimit)
 }
 
-// done waits for a group, and reports whether it ended within the limit.
-func done(g *sync.WaitGroup, limit time.Duration) bool {
-	ended := make(chan struct{})
-	go func() {
-		g.Wait()
-		close(ended)
-	}()
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
+// endedWithin waits for the senders, and reports whether they ended in time.
+func (t *Traffic) endedWithin(limit time.Duration) bool {
 	select {
-	case <-ended:
+	case <-t.ended:
 		return true
-	case <-timer.C:
+	case <-time.After(limit):
 		return false
 	}
 }
@@ -143,8 +131,9 @@ func (t *Traffic) judge() (v Verdict) {
 		v.Rescues += s.Rescues()
 	}
 	for _, r := range t.receivers {
-		v.Foreign += r.Foreign()
-		v.Changed += r.Changed()
+		got := r.Arrivals()
+		v.Foreign += got.Foreign
+		v.Changed += got.Changed
 	}
 	return v
 }

@@ -89,7 +89,7 @@ type Publisher interface {
 
 // Sink takes what a connection receives. All calls come from the connection's reading goroutine.
 type Sink interface {
-	Begin(now int64)    // a read returned at this time; once more before Flush: the read goes on, at a later time
+	Begin(now int64)    // a read returned at this time
 	Deliver(msg []byte) // a message whose end is the end of the payload; borrowed until return
 	Flush()             // the read is used up
 }

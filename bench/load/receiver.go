@@ -2,63 +2,52 @@ package load
 
 import (
 	"math"
-	"slices"
 	"sync"
-	"sync/atomic"
 )
 
 // Receiver is the usual Sink: it finds the stamp, judges the sequence and records the delay.
 //
-// The sequences are fixed before the first message comes; Begin, Deliver and Flush belong to the reading goroutine; the
-// counters are safe for all; latencies are read after Settle.
+// Begin, Deliver and Flush belong to the reading goroutine; the others are safe for all, and wait for a batch that goes on.
 type Receiver struct {
-	seqs    []*Sequence // by sender - base; nil: not expected here
-	base    uint32
-	touched []*Sequence
-	phases  []*Latency
+	seqs   []*Sequence // by sender - base
+	base   uint32
+	phases []*Latency // by phase; read after Settle
 
-	begun   bool // between Begin and Flush
-	now     int64
-	windows *windows // as of Begin
-	last    int64    // when something arrived last
+	own sync.Mutex
+	mu  *sync.Mutex // held from Begin to Flush; own, or that of the first of those that share their sequences
 
-	total, bytes, foreign, changed uint64
-
-	mu       sync.Mutex  // held from Begin to Flush
-	interval *Latency    // since the last Take; guarded by mu
-	group    *sync.Mutex // likewise held, when receivers share their sequences; else nil
-
-	shared struct {
-		windows                        atomic.Pointer[windows] // replaced as a whole
-		total, bytes, foreign, changed atomic.Uint64
-		last, silence                  atomic.Int64
-	}
+	// Guarded by mu.
+	now      int64       // of Begin
+	touched  []*Sequence // since then
+	got      Arrivals
+	silence  int64    // the longest one in the phase that goes on, or was the last
+	spans    []span   // by phase; of one that has not begun: empty
+	running  int      // the phase that goes on; -1: none
+	interval *Latency // since the last Take
 }
 
-// windows says under which phase a delay is recorded. It goes by the stamp, whenever the message comes: those that a
-// node holds back beyond the end of a phase are the ones that matter.
-type windows struct {
-	spans   []span // by phase; of one that has not begun: empty
-	running int    // the phase that goes on; -1: none
+// Arrivals are what a receiver got.
+type Arrivals struct {
+	Messages, Bytes uint64 // duplicates included
+	Foreign         uint64 // not meant for it
+	Changed         uint64 // whose payload is not what a sender has stamped. Whose they were is not known: they are missing there
+	Last            int64  // when something of it arrived last, on the clock of Now; 0: never
 }
 
-// span is a half-open stretch of stamps.
+// span is a half-open stretch of stamps: a delay is recorded under the phase in which its message was to be sent, whenever
+// it comes. Those that a node holds back beyond the end of a phase are the ones that matter.
 type span struct{ from, to int64 }
 
 // NewReceiver expects the senders first..first+n-1 and keeps delays of so many phases apart.
 func NewReceiver(first uint32, n, phases int) *Receiver {
-	r := &Receiver{base: first, seqs: make([]*Sequence, n)}
-	for i := range r.seqs {
-		r.seqs[i] = new(Sequence)
+	r := &Receiver{base: first, spans: make([]span, phases), running: -1, interval: NewInterval()}
+	r.mu = &r.own
+	for range n {
+		r.seqs = append(r.seqs, &Sequence{guard: r.mu})
 	}
 	for range phases {
 		r.phases = append(r.phases, NewLatency())
 	}
-	for _, q := range r.seqs {
-		q.guard = &r.mu
-	}
-	r.interval = NewInterval()
-	r.shared.windows.Store(&windows{spans: make([]span, phases), running: -1})
 	return r
 }
 
@@ -66,13 +55,12 @@ func NewReceiver(first uint32, n, phases int) *Receiver {
 // expected by any one of them.
 func NewInstances(n int, first uint32, senders, phases int) []*Receiver {
 	all := []*Receiver{NewReceiver(first, senders, phases)}
-	all[0].group = new(sync.Mutex)
 	for _, q := range all[0].seqs {
-		q.instances, q.guard = true, all[0].group
+		q.shared = true
 	}
 	for range n - 1 {
 		r := NewReceiver(first, 0, phases)
-		r.seqs, r.group = all[0].seqs, all[0].group
+		r.seqs, r.mu = all[0].seqs, all[0].mu
 		all = append(all, r)
 	}
 	return all
@@ -81,55 +69,42 @@ func NewInstances(n int, first uint32, senders, phases int) []*Receiver {
 // From returns the sequence of one sender.
 func (r *Receiver) From(sender uint32) *Sequence { return r.seqs[sender-r.base] }
 
-// Phase begins phase i: delays of messages stamped at from or later belong to it, until End. One goroutine calls Phase,
-// End and Settle.
+// Phase begins phase i: delays of messages stamped at from or later belong to it, until End.
 func (r *Receiver) Phase(i int, from int64) {
-	w := &windows{spans: slices.Clone(r.shared.windows.Load().spans), running: i}
-	w.spans[i] = span{from, math.MaxInt64}
-	r.shared.silence.Store(0)
-	r.shared.windows.Store(w)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.spans[i], r.running, r.silence = span{from, math.MaxInt64}, i, 0
 }
 
-// End ends the phase that runs: messages stamped before to still belong to it, whenever they arrive.
-func (r *Receiver) End(to int64) {
-	was := r.shared.windows.Load()
-	if was.running < 0 {
-		return
-	}
-	w := &windows{spans: slices.Clone(was.spans), running: -1}
-	w.spans[was.running].to = to
-	r.shared.windows.Store(w)
+// End ends the phase that runs: messages stamped before to still belong to it, whenever they arrive. It returns the longest
+// time, in nanoseconds, in which nothing arrived between its beginning and now. A sender in a closed loop stops when a node
+// does, so delays alone would not show it.
+func (r *Receiver) End(to, now int64) (silence int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := &r.spans[r.running]
+	s.to, r.running = to, -1
+	return max(r.silence, now-max(r.got.Last, s.from))
 }
 
 // Settle ends all recording. When it returns, delays may be read.
 func (r *Receiver) Settle() {
-	r.shared.windows.Store(&windows{running: -1})
-	r.mu.Lock() // waits for a batch that still records
+	r.mu.Lock()
 	defer r.mu.Unlock()
+	clear(r.spans)
 }
-
-// Silence returns the longest time, in nanoseconds, in which nothing arrived between the beginning of the phase and
-// now. A sender in a closed loop stops when a node does, so delays alone would not show it.
-func (r *Receiver) Silence(now int64) int64 {
-	w := r.shared.windows.Load()
-	if w.running < 0 {
-		return r.shared.silence.Load()
-	}
-	return max(r.shared.silence.Load(), now-max(r.shared.last.Load(), w.spans[w.running].from))
-}
-
-// Last returns when something arrived last, on the clock of Now; 0: never.
-func (r *Receiver) Last() int64 { return r.shared.last.Load() }
 
 // Delays returns the recorder of phase i, to be read after Settle.
 func (r *Receiver) Delays(i int) *Latency { return r.phases[i] }
 
-// Total returns messages and message bytes so far, duplicates included.
-func (r *Receiver) Total() (messages, bytes uint64) {
-	return r.shared.total.Load(), r.shared.bytes.Load()
+// Arrivals returns what it got so far.
+func (r *Receiver) Arrivals() Arrivals {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.got
 }
 
-// Take adds to sum the delays of what has arrived since the last Take, and forgets them. Safe for all.
+// Take adds to sum the delays of what has arrived since the last Take, and forgets them.
 func (r *Receiver) Take(sum *Latency) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -139,24 +114,10 @@ func (r *Receiver) Take(sum *Latency) {
 	}
 }
 
-// Foreign counts messages that were not meant for this receiver.
-func (r *Receiver) Foreign() uint64 { return r.shared.foreign.Load() }
-
-// Changed counts messages whose payload is not the one that a sender has stamped. Whose they were cannot be told, so
-// that they are missing there.
-func (r *Receiver) Changed() uint64 { return r.shared.changed.Load() }
-
 // Begin implements Sink.
 func (r *Receiver) Begin(now int64) {
-	if !r.begun {
-		r.begun = true
-		r.mu.Lock()
-		if r.group != nil {
-			r.group.Lock()
-		}
-	}
+	r.mu.Lock()
 	r.now = now
-	r.windows = r.shared.windows.Load()
 }
 
 // Deliver implements Sink.
@@ -165,14 +126,14 @@ func (r *Receiver) Deliver(msg []byte) {
 	i := s.Sender - r.base
 	switch {
 	case !ok:
-		r.changed++
+		r.got.Changed++
 		return
 	case i >= uint32(len(r.seqs)):
-		r.foreign++
+		r.got.Foreign++
 		return
 	}
-	r.total++
-	r.bytes += uint64(len(msg))
+	r.got.Messages++
+	r.got.Bytes += uint64(len(msg))
 	q := r.seqs[i]
 	q.See(s.Seq)
 	if n := len(r.touched); n == 0 || r.touched[n-1] != q {
@@ -180,7 +141,7 @@ func (r *Receiver) Deliver(msg []byte) {
 	}
 	d := r.now - s.At
 	r.interval.Record(d)
-	for i, w := range r.windows.spans {
+	for i, w := range r.spans {
 		if s.At >= w.from && s.At < w.to {
 			r.phases[i].Record(d)
 			break
@@ -190,31 +151,15 @@ func (r *Receiver) Deliver(msg []byte) {
 
 // Flush implements Sink.
 func (r *Receiver) Flush() {
-	r.flush()
-	r.begun = false
-	if r.group != nil {
-		r.group.Unlock()
+	if len(r.touched) > 0 {
+		if r.running >= 0 {
+			r.silence = max(r.silence, r.now-max(r.got.Last, r.spans[r.running].from))
+		}
+		r.got.Last = r.now
+		for _, q := range r.touched {
+			q.Publish()
+		}
+		r.touched = r.touched[:0]
 	}
 	r.mu.Unlock()
-}
-
-func (r *Receiver) flush() {
-	r.shared.total.Store(r.total)
-	r.shared.bytes.Store(r.bytes)
-	r.shared.foreign.Store(r.foreign)
-	r.shared.changed.Store(r.changed)
-	if len(r.touched) == 0 {
-		return
-	}
-	if i := r.windows.running; i >= 0 {
-		if gap := r.now - max(r.last, r.windows.spans[i].from); gap > r.shared.silence.Load() {
-			r.shared.silence.Store(gap)
-		}
-	}
-	r.last = r.now
-	r.shared.last.Store(r.now)
-	for _, q := range r.touched {
-		q.Publish()
-	}
-	r.touched = r.touched[:0]
 }

@@ -19,8 +19,8 @@ type Target struct {
 	Addrs   []string        // publishers use the first, subscribers the others in turn; one serves both
 	PID     int             // process behind Addrs; 0: not measured
 	Dialer  Dialer
-	Note    string // what is to be known of its figures
-	Pacer   Pacer  // of open loops; nil: that of the system
+	Note    string          // what is to be known of its figures
+	Sleep   func(due int64) // of open loops, as Sender.Sleep
 }
 
 // Blind reports whether the target is a relay, which knows no names.

@@ -68,9 +68,9 @@ func TestOpenLoopFollowsItsStages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := Case{Stages: "2000:1s,6000:1s"}
 		s := NewSender(taking{}, StampSize)
-		s.Pacer = Timers{}
+		s.Sleep = SleepUntil
 		begun := time.Now()
-		if err := s.follow(t.Context(), c.schedule(2)); err != nil {
+		if err := s.open(t.Context(), c.schedule(2)); err != nil {
 			t.Fatal(err)
 		}
 		if n, took := s.Sent(), time.Since(begun); n < 2999 || n > 3000 || took > 2*time.Second {
@@ -85,11 +85,11 @@ func TestOpenLoopFollowsItsStages(t *testing.T) {
 func TestLoopsEndWithTheirLastMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, loop := range map[string]func(*Sender) error{
-			"open":   func(s *Sender) error { return s.Open(t.Context(), time.Millisecond) },
-			"closed": func(s *Sender) error { return s.Closed(t.Context(), 10) },
+			"open":   func(s *Sender) error { return s.open(t.Context(), constant(1e-6)) },
+			"closed": func(s *Sender) error { return s.closed(t.Context(), 10) },
 		} {
 			s := NewSender(taking{}, StampSize)
-			s.Pacer = Timers{}
+			s.Sleep = SleepUntil
 			s.Last(777)
 			if err := loop(s); err != nil || s.Sent() != 777 {
 				t.Errorf("%s: %d sent, %v; want 777", name, s.Sent(), err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"sync/atomic"
-	"time"
 )
 
 // maxBatch bounds the messages of one Publisher.Send, so that the window of a closed loop is looked at often enough.
@@ -16,7 +15,7 @@ const maxBatchBytes = 128 << 10
 // Sender drives one Publisher, in a closed or an open loop. One goroutine runs it; Sent, Due, Until and Rescue are safe for
 // all.
 type Sender struct {
-	Pacer Pacer // of an open loop, set before it; nil: the most precise one of the system
+	Sleep func(due int64) // of an open loop, set before it: returns at that time on the clock of Now; nil: with the kernel's precision
 
 	pub   Publisher
 	gate  []*Sequence // the receivers whose progress lets a closed loop go on: the slowest counts
@@ -87,9 +86,9 @@ func (s *Sender) Acknowledged() uint64 {
 	if len(s.gate) == 0 {
 		return s.sent.Load()
 	}
-	acked := s.gate[0].shared.progress.Load()
+	acked := s.gate[0].progress.Load()
 	for _, q := range s.gate[1:] {
-		acked = min(acked, q.shared.progress.Load())
+		acked = min(acked, q.progress.Load())
 	}
 	return acked
 }
@@ -110,9 +109,16 @@ func (s *Sender) free(inflight uint64) int {
 	return int(min(acked+inflight, s.seq+uint64(s.batch), s.last) - min(s.seq, acked+inflight))
 }
 
-// Closed keeps at most inflight messages under way until ctx ends (nil) or the connection does. 0: no limit but the
-// node's own backpressure.
-func (s *Sender) Closed(ctx context.Context, inflight int) error {
+// Run sends in the way of c, as one of n senders, until ctx ends (nil) or the connection does.
+func (s *Sender) Run(ctx context.Context, c Case, n int) error {
+	if c.Open() {
+		return s.open(ctx, c.schedule(n))
+	}
+	return s.closed(ctx, c.InFlight)
+}
+
+// closed keeps at most inflight messages under way. 0: no limit but the node's own backpressure.
+func (s *Sender) closed(ctx context.Context, inflight int) error {
 	limit := uint64(inflight)
 	if inflight == 0 {
 		limit = 1 << 62
@@ -139,40 +145,14 @@ func (s *Sender) Closed(ctx context.Context, inflight int) error {
 	return nil
 }
 
-// One sends a single message and returns when all gating receivers have it.
-func (s *Sender) One(ctx context.Context) error {
-	if err := s.pub.Send(s.seq, 1, Now(), 0); err != nil {
-		return err
+// open sends by a schedule, whatever comes back, until that, ctx, Until or Last ends it. Stamps carry the intended time, so a
+// node that pauses is charged for every message it kept waiting.
+func (s *Sender) open(ctx context.Context, by schedule) error {
+	sleep := s.Sleep
+	if sleep == nil {
+		sleep = nap
+		defer exactly()()
 	}
-	s.seq++
-	s.sent.Store(s.seq)
-	for s.Acknowledged() < s.seq {
-		s.waiting.Store(true)
-		if s.Acknowledged() >= s.seq {
-			break
-		}
-		select {
-		case <-s.wake:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// Open sends one message each interval, whatever comes back, until ctx, Until or Last ends it. Stamps carry the intended
-// time, so a node that pauses is charged for every message it kept waiting.
-func (s *Sender) Open(ctx context.Context, interval time.Duration) error {
-	return s.follow(ctx, constant(1/float64(interval)))
-}
-
-// follow is Open by a schedule, whose end ends it, too.
-func (s *Sender) follow(ctx context.Context, by schedule) error {
-	p := s.Pacer
-	if p == nil {
-		p = newPacer()
-	}
-	defer p.Done()
 	begin := Now()
 	s.plan.Store(&plan{by, begin})
 	var excused int64 // Waited when the loop was last on time: what came since is the node's
@@ -184,7 +164,7 @@ func (s *Sender) follow(ctx context.Context, by schedule) error {
 		now := Now()
 		if now < due {
 			excused = s.pub.Waited()
-			p.Until(due)
+			sleep(due)
 			continue
 		}
 		n := int(min(by.count(min(now+1, until)-begin)-s.seq, uint64(s.batch), s.last-s.seq))

@@ -51,7 +51,7 @@ func TestClosedLoopKeepsItsLimit(t *testing.T) {
 		var done sync.WaitGroup
 		done.Go(w.run)
 		done.Go(func() {
-			if err := s.Closed(ctx, limit); err != nil {
+			if err := s.closed(ctx, limit); err != nil {
 				t.Error(err)
 			}
 			close(w.queue)
@@ -85,7 +85,7 @@ func TestRescueLetsAClosedLoopGoOnAfterLoss(t *testing.T) {
 	s := NewSender(d, StampSize, NewReceiver(0, 1, 1).From(0))
 	ctx, cancel := context.WithCancel(t.Context())
 	var done sync.WaitGroup
-	done.Go(func() { _ = s.Closed(ctx, 8) })
+	done.Go(func() { _ = s.closed(ctx, 8) })
 	if n := <-d.calls; n != 8 {
 		t.Errorf("first batch of %d, want 8", n)
 	}
@@ -106,12 +106,12 @@ func TestRescueLetsAClosedLoopGoOnAfterLoss(t *testing.T) {
 func TestSenderReportsABrokenConnectionButNotItsOwnEnd(t *testing.T) {
 	broken := errors.New("broken")
 	s := NewSender(failing{broken}, StampSize)
-	if err := s.Closed(t.Context(), 0); !errors.Is(err, broken) {
+	if err := s.closed(t.Context(), 0); !errors.Is(err, broken) {
 		t.Errorf("got %v, want %v", err, broken)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Closed(ctx, 0); err != nil {
+	if err := s.closed(ctx, 0); err != nil {
 		t.Errorf("after the end of the run: %v", err)
 	}
 }
@@ -160,10 +160,10 @@ func everyMillisecond(t *testing.T, own bool) (*Sender, *pausing) {
 	p := &pausing{r: NewReceiver(0, 1, 1), from: Now() + int64(300*time.Millisecond), pause: pause, own: own}
 	p.r.Phase(0, 0)
 	s := NewSender(p, StampSize)
-	s.Pacer = Timers{}
+	s.Sleep = SleepUntil
 	ctx, cancel := context.WithTimeout(t.Context(), length+time.Microsecond)
 	defer cancel()
-	if err := s.Open(ctx, time.Millisecond); err != nil {
+	if err := s.open(ctx, constant(1e-6)); err != nil {
 		t.Fatal(err)
 	}
 	return s, p
@@ -217,10 +217,10 @@ func TestOpenLoopSendsAllThatWasDueBeforeItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pausing{r: NewReceiver(0, 1, 1), from: 1, pause: 100 * time.Millisecond}
 		s := NewSender(p, StampSize)
-		s.Pacer = Timers{}
+		s.Sleep = SleepUntil
 		end := Now() + int64(50*time.Millisecond) // in the midst of the pause
 		s.Until(end)
-		if err := s.Open(t.Context(), time.Millisecond); err != nil {
+		if err := s.open(t.Context(), constant(1e-6)); err != nil {
 			t.Fatal(err)
 		}
 		if due := s.Due(end); s.Sent() != due || due != 49 {
@@ -231,12 +231,12 @@ func TestOpenLoopSendsAllThatWasDueBeforeItsEnd(t *testing.T) {
 
 // Whatever sleeps, an open loop never sends before its time.
 func TestPacersDoNotSendEarly(t *testing.T) {
-	for name, p := range map[string]Pacer{"the system's": nil, "timers": Timers{}} {
+	for name, p := range map[string]func(int64){"the system's": nil, "timers": SleepUntil} {
 		early := &punctual{t: t, name: name}
 		s := NewSender(early, StampSize)
-		s.Pacer = p
+		s.Sleep = p
 		s.Until(Now() + int64(5*time.Millisecond))
-		if err := s.Open(t.Context(), 100*time.Microsecond); err != nil {
+		if err := s.open(t.Context(), constant(1e-5)); err != nil {
 			t.Fatal(err)
 		}
 		if s.Sent() == 0 || s.Sent() != s.Due(s.until.Load()) {

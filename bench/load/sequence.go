@@ -11,26 +11,19 @@ const maxGaps = 4096
 
 // Sequence judges the numbers of one sender as one receiver sees them. Numbers begin at 0 and ascend by one.
 //
-// See and Publish belong to the receiving goroutine. The counters of Seen may be read by anyone; they are stored by
-// Publish, so they lag by at most one batch.
+// See and Publish belong to the receiving goroutine, which holds the guard meanwhile. The others are safe for all, and wait
+// for a batch that goes on.
 type Sequence struct {
-	next       uint64 // highest number seen, plus one
-	received   uint64 // messages, duplicates included
-	missing    uint64 // numbers below next never seen
-	duplicates uint64
-	reordered  uint64 // messages that came after one with a higher number
-	gaps       []gap  // ascending, disjoint; all of them below next
-	given      Hole   // around all gaps that were given up; below those that are open
-	instances  bool   // several receivers share it: one may lag behind, so a sender goes by what has come, not by what is newest
+	seen   Seen
+	gaps   []gap // ascending, disjoint; all of them below seen.Next
+	given  Hole  // around all gaps that were given up; below those that are open
+	shared bool  // by receivers of which one may lag behind, so a sender goes by what has come, not by what is newest
 
-	guard *sync.Mutex // held by the receiving goroutine while it sees
+	guard *sync.Mutex // the receiver's; nil: it has none, and one goroutine uses all
 
-	shared struct {
-		next, received, missing, duplicates, reordered atomic.Uint64
-		progress                                       atomic.Uint64 // what lets a closed loop go on
-	}
-	_      [64]byte // the next Sequence is written by another core
-	sender atomic.Pointer[Sender]
+	progress atomic.Uint64 // what lets a closed loop go on; stored by Publish
+	_        [64]byte      // the next Sequence is written by another core
+	sender   atomic.Pointer[Sender]
 }
 
 // gap is a half-open range of numbers not seen.
@@ -38,27 +31,31 @@ type gap struct{ from, to uint64 }
 
 // Seen is what a Sequence has counted.
 type Seen struct {
-	Next, Received, Missing, Duplicates, Reordered uint64
+	Next       uint64 // highest number seen, plus one
+	Received   uint64 // messages, duplicates included
+	Missing    uint64 // numbers below Next never seen
+	Duplicates uint64
+	Reordered  uint64 // messages that came after one with a higher number
 }
 
 // See records one arrival.
 func (q *Sequence) See(n uint64) {
-	q.received++
-	if n == q.next {
-		q.next++
+	q.seen.Received++
+	if n == q.seen.Next {
+		q.seen.Next++
 		return
 	}
 	q.outOfOrder(n)
 }
 
 func (q *Sequence) outOfOrder(n uint64) {
-	if n > q.next {
-		q.missing += n - q.next
-		q.gaps = append(q.gaps, gap{q.next, n})
+	if n > q.seen.Next {
+		q.seen.Missing += n - q.seen.Next
+		q.gaps = append(q.gaps, gap{q.seen.Next, n})
 		if len(q.gaps) > maxGaps {
 			q.giveUp(len(q.gaps) - maxGaps)
 		}
-		q.next = n + 1
+		q.seen.Next = n + 1
 		return
 	}
 	i, _ := slices.BinarySearchFunc(q.gaps, n, func(g gap, n uint64) int {
@@ -68,11 +65,11 @@ func (q *Sequence) outOfOrder(n uint64) {
 		return 1
 	})
 	if i == len(q.gaps) || n < q.gaps[i].from {
-		q.duplicates++
+		q.seen.Duplicates++
 		return
 	}
-	q.reordered++
-	q.missing--
+	q.seen.Reordered++
+	q.seen.Missing--
 	switch g := q.gaps[i]; {
 	case g.from+1 == g.to:
 		q.gaps = slices.Delete(q.gaps, i, i+1)
@@ -101,7 +98,7 @@ func (q *Sequence) giveUp(n int) {
 // Hole is a half-open range of numbers, so many of which were never seen.
 type Hole struct{ From, To, Missing uint64 }
 
-// Holes returns what is missing below end. It waits for the receiver's batch that goes on.
+// Holes returns what is missing below end, of a Sequence of a Receiver.
 func (q *Sequence) Holes(end uint64) []Hole {
 	q.guard.Lock()
 	defer q.guard.Unlock()
@@ -112,36 +109,29 @@ func (q *Sequence) Holes(end uint64) []Hole {
 	for _, g := range q.gaps {
 		all = append(all, Hole{g.from, g.to, g.to - g.from})
 	}
-	if q.next < end {
-		all = append(all, Hole{q.next, end, end - q.next})
+	if q.seen.Next < end {
+		all = append(all, Hole{q.seen.Next, end, end - q.seen.Next})
 	}
 	return all
 }
 
-// Publish makes the counts of this batch visible and wakes the sender if it waits for them.
+// Publish lets the sender go on that waits for what this batch has brought.
 func (q *Sequence) Publish() {
-	q.shared.received.Store(q.received)
-	q.shared.missing.Store(q.missing)
-	q.shared.duplicates.Store(q.duplicates)
-	q.shared.reordered.Store(q.reordered)
-	q.shared.next.Store(q.next)
-	if q.instances {
-		q.shared.progress.Store(q.received - q.duplicates)
+	if q.shared {
+		q.progress.Store(q.seen.Received - q.seen.Duplicates)
 	} else {
-		q.shared.progress.Store(q.next)
+		q.progress.Store(q.seen.Next)
 	}
 	if s := q.sender.Load(); s != nil {
 		s.acknowledge()
 	}
 }
 
-// Seen returns the published counts.
+// Seen returns the counts.
 func (q *Sequence) Seen() Seen {
-	return Seen{
-		Next:       q.shared.next.Load(),
-		Received:   q.shared.received.Load(),
-		Missing:    q.shared.missing.Load(),
-		Duplicates: q.shared.duplicates.Load(),
-		Reordered:  q.shared.reordered.Load(),
+	if q.guard != nil {
+		q.guard.Lock()
+		defer q.guard.Unlock()
 	}
+	return q.seen
 }

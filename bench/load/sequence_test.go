@@ -147,7 +147,7 @@ func TestReceiverAllocatesNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(100, batch); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
-	if n, bytes := r.Total(); n != seq || bytes != seq*64 {
+	if n, bytes := r.Arrivals().Messages, r.Arrivals().Bytes; n != seq || bytes != seq*64 {
 		t.Errorf("total %d messages, %d bytes after %d of 64", n, bytes, seq)
 	}
 	if got := r.From(4).Seen(); got.Next != seq || got.Missing != 0 {
@@ -167,12 +167,11 @@ func TestReceiverCountsForeignAndChangedMessages(t *testing.T) {
 		Stamp{Sender: sender}.Put(b[len(b)-StampSize:])
 		r.Deliver(b)
 	}
-	r.Begin(2)
 	Stamp{Sender: 3}.Put(b[len(b)-StampSize:])
 	r.Deliver(b)
 	r.Flush()
-	if n, _ := r.Total(); n != 1 || r.Foreign() != 2 || r.Changed() != 1 {
-		t.Errorf("%d of ours, %d foreign, %d changed; want 1, 2, 1", n, r.Foreign(), r.Changed())
+	if n := r.Arrivals().Messages; n != 1 || r.Arrivals().Foreign != 2 || r.Arrivals().Changed != 1 {
+		t.Errorf("%d of ours, %d foreign, %d changed; want 1, 2, 1", n, r.Arrivals().Foreign, r.Arrivals().Changed)
 	}
 }
 
@@ -191,18 +190,17 @@ func TestReceiverRecordsByStamp(t *testing.T) {
 	deliver(1, 90, 120) // sent before the phase
 	deliver(2, 110, 150)
 	deliver(3, 140, 400)
-	if got := r.Silence(500); got != 250 {
+	if got := r.End(500, 600); got != 250 {
 		t.Errorf("silence %d, want 250", got)
 	}
-	if got := r.Silence(1000); got != 600 {
-		t.Errorf("silence with its open end %d, want 600", got)
-	}
-	r.End(500)
 	deliver(4, 490, 800) // held back beyond the end
 	deliver(5, 500, 600) // sent behind it
 	r.Phase(0, 900)
 	deliver(6, 495, 950) // held back into the next phase
 	deliver(7, 910, 960)
+	if got := r.End(1000, 1600); got != 640 {
+		t.Errorf("silence with its open end %d, want 640", got)
+	}
 	r.Settle()
 	deliver(8, 499, 2000) // too late for anything
 	if a, b := r.Delays(0).Count(), r.Delays(1).Count(); a != 1 || b != 4 {
@@ -234,7 +232,7 @@ func TestSequenceTellsItsHoles(t *testing.T) {
 	for _, h := range holes {
 		missing += h.Missing
 	}
-	if want := q.missing; missing != want || holes[0].From != 2 || holes[0].To > holes[1].From {
+	if want := q.seen.Missing; missing != want || holes[0].From != 2 || holes[0].To > holes[1].From {
 		t.Errorf("%d of %d missing ones are in holes; the oldest is %v before %v", missing, want, holes[0], holes[1])
 	}
 }

@@ -2,12 +2,13 @@ package load
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 )
@@ -23,7 +24,6 @@ type Traffic struct {
 
 	words     []string // of the phases, in samples
 	senders   []*Sender
-	publisher []Conn // of senders, same index
 	receivers []*Receiver
 	flows     []Flow // who should get what, for the judgement at the end
 	begun     Mark
@@ -32,10 +32,9 @@ type Traffic struct {
 	absent    []*Latency // of what was to arrive in a phase and has not
 
 	cancel  context.CancelFunc
-	sending sync.WaitGroup
+	ended   chan struct{}  // closed when all senders have
+	err     error          // the first error of a sender; set before ended is closed
 	looking sync.WaitGroup // the sampler
-	mu      sync.Mutex
-	err     error // the first error of a sender
 }
 
 // Flow is one sender's messages towards one receiver, or towards several that share a sequence.
@@ -150,9 +149,8 @@ func (t *Traffic) Sender(ctx context.Context, all bool, to []Address, gate ...*S
 		return nil, err
 	}
 	s := NewSender(pub, mean, gate...)
-	s.Pacer = t.Rig.Target.Pacer
+	s.Sleep = t.Rig.Target.Sleep
 	t.senders = append(t.senders, s)
-	t.publisher = append(t.publisher, c)
 	return s, nil
 }
 
@@ -215,26 +213,24 @@ func (t *Traffic) start(ctx context.Context) {
 	t.courses, t.absent = make([]course, len(t.words)), make([]*Latency, len(t.words))
 	t.begun = t.mark()
 	t.looking.Go(func() { t.sampler(ctx) })
-	by := t.schedule(max(len(t.senders), 1))
+	var sending errgroup.Group
+	n := len(t.senders)
 	for i, s := range t.senders {
 		if t.Count > 0 {
-			n := len(t.senders)
 			s.Last(uint64(t.Count*(i+1)/n - t.Count*i/n))
 		}
-		t.sending.Go(func() {
-			var err error
-			if t.Open() {
-				err = s.follow(ctx, by)
-			} else {
-				err = s.Closed(ctx, t.InFlight)
+		sending.Go(func() error {
+			if err := s.Run(ctx, t.Case, n); err != nil {
+				return fmt.Errorf("sender %d: %w", i, err)
 			}
-			if err != nil {
-				t.mu.Lock()
-				defer t.mu.Unlock()
-				t.err = errors.Join(t.err, fmt.Errorf("sender %d: %w", i, err))
-			}
+			return nil
 		})
 	}
+	t.ended = make(chan struct{})
+	go func() {
+		t.err = sending.Wait()
+		close(t.ended)
+	}()
 }
 
 func (t *Traffic) mark() Mark {
@@ -242,9 +238,9 @@ func (t *Traffic) mark() Mark {
 	m.Node, m.Known = t.Rig.Usage()
 	m.Client, _ = process.Client()
 	for _, r := range t.receivers {
-		n, b := r.Total()
-		m.Delivered += n
-		m.Bytes += b
+		got := r.Arrivals()
+		m.Delivered += got.Messages
+		m.Bytes += got.Bytes
 	}
 	for _, f := range t.flows {
 		if !f.Slow {
@@ -273,8 +269,7 @@ func (t *Traffic) phase(ctx context.Context, i int, d time.Duration) error {
 		span.To.At = max(t.lastArrival(), span.From.At+1)
 	}
 	for _, r := range t.receivers {
-		span.Quiet = max(span.Quiet, time.Duration(r.Silence(Now())))
-		r.End(span.To.At)
+		span.Quiet = max(span.Quiet, time.Duration(r.End(span.To.At, Now())))
 	}
 	for _, s := range t.senders {
 		st := c[s]
@@ -342,7 +337,7 @@ func (t *Traffic) owed() bool {
 func (t *Traffic) lastArrival() int64 {
 	last := t.begun.At
 	for _, r := range t.receivers {
-		last = max(last, r.Last())
+		last = max(last, r.Arrivals().Last)
 	}
 	return last
 }
@@ -350,8 +345,7 @@ func (t *Traffic) lastArrival() int64 {
 // total counts all deliveries.
 func (t *Traffic) total() (sum uint64) {
 	for _, r := range t.receivers {
-		n, _ := r.Total()
-		sum += n
+		sum += r.Arrivals().Messages
 	}
 	return sum
 }

@@ -192,7 +192,10 @@ func (c *Conn) message(r *bufio.Reader, line []byte) error {
 	if !ok || n > maxPayload {
 		return fmt.Errorf("nats: odd line %q", line)
 	}
-	late := r.Buffered() < n+2
+	late := r.Buffered() < n+2 && c.sink != nil
+	if late { // a receiver is not read out meanwhile
+		c.sink.Flush()
+	}
 	b, err := r.Peek(min(n+2, r.Size()))
 	if err == nil && n+2 > r.Size() { // grows with what comes, not with what is announced
 		b, err = io.ReadAll(io.LimitReader(r, int64(n+2)))
@@ -202,10 +205,10 @@ func (c *Conn) message(r *bufio.Reader, line []byte) error {
 	} else if err == nil {
 		defer func() { _, _ = r.Discard(n + 2) }() // it is buffered
 	}
+	if late {
+		c.sink.Begin(load.Now())
+	}
 	if err == nil && c.sink != nil {
-		if late {
-			c.sink.Begin(load.Now())
-		}
 		c.sink.Deliver(b[:n])
 	}
 	return err

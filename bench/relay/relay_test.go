@@ -82,7 +82,7 @@ func (g *rig) send(t *testing.T, n uint64, inflight int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- g.sender.Closed(ctx, inflight) }()
+	go func() { done <- g.sender.Run(ctx, load.Case{InFlight: inflight}, 1) }()
 	limit := time.NewTimer(2 * time.Minute)
 	defer limit.Stop()
 	look := time.NewTicker(time.Millisecond)
@@ -104,7 +104,7 @@ func (g *rig) check(t *testing.T, n uint64) {
 	t.Helper()
 	for i, r := range g.receivers {
 		s := r.From(0).Seen()
-		if s.Next < n || s.Missing+s.Duplicates+s.Reordered+r.Foreign() != 0 {
+		if s.Next < n || s.Missing+s.Duplicates+s.Reordered+r.Arrivals().Foreign != 0 {
 			t.Errorf("receiver %d: %+v", i, s)
 		}
 	}
@@ -153,10 +153,10 @@ func TestOneInTurn(t *testing.T) {
 		}
 	}
 	for i, r := range g.receivers {
-		for n, _ := r.Total(); n < 100; n, _ = r.Total() {
+		for r.Arrivals().Messages < 100 {
 			runtime.Gosched()
 		}
-		if n, _ := r.Total(); n != 100 {
+		if n := r.Arrivals().Messages; n != 100 {
 			t.Errorf("receiver %d got %d of 300", i, n)
 		}
 	}
@@ -169,7 +169,7 @@ func TestStalledReceiverHoldsTheFeeder(t *testing.T) {
 	g.conns[0].Pace(0)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- g.sender.Closed(ctx, 0) }()
+	go func() { done <- g.sender.Run(ctx, load.Case{InFlight: 0}, 1) }()
 	// It stops by itself once windows and sockets are full.
 	look := time.NewTicker(300 * time.Millisecond)
 	defer look.Stop()
@@ -203,7 +203,7 @@ func TestDeadReceiverIsForgotten(t *testing.T) {
 	g.receivers = []*load.Receiver{g.receivers[0], g.receivers[2]}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- g.sender.Closed(ctx, 0) }()
+	go func() { done <- g.sender.Run(ctx, load.Case{InFlight: 0}, 1) }()
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
 	for g.receivers[0].From(0).Seen().Next < 20000 || g.receivers[1].From(0).Seen().Next < 20000 {

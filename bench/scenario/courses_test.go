@@ -128,18 +128,14 @@ func TestSearchFindsWhatTheNodeCarries(t *testing.T) {
 func TestSearchBlamesTheGenerator(t *testing.T) {
 	simulated(t, func(t *testing.T) {
 		tg := target(t, new(faults.Proxy))
-		tg.Pacer = sleepy{}
+		// As on a machine that is too busy.
+		tg.Sleep = func(due int64) { time.Sleep(max(time.Duration(due-load.Now()), 8*time.Millisecond)) }
 		n := run(t, tg, "search", quick(func(p *result.Params) { p.TotalRate, p.P99Bound = 200, 4*time.Millisecond }))
 		if metric(t, n, "limited by the generator") != 1 || !strings.Contains(strings.Join(n.Rounds[0].Notes, ""), "the generator, which sent ") {
 			t.Errorf("notes %q", n.Rounds[0].Notes)
 		}
 	})
 }
-
-// sleepy sleeps longer the oftener it is asked, as a machine does that is too busy.
-type sleepy struct{ load.Timers }
-
-func (sleepy) Until(due int64) { time.Sleep(max(time.Duration(due-load.Now()), 8*time.Millisecond)) }
 
 // A run that is to stop at a failure measures nothing after the first condition that fails, and fails by that alone.
 func TestRunStopsAtItsFirstBrokenCondition(t *testing.T) {

@@ -191,7 +191,7 @@ func (w *crowd) call(ctx context.Context, all []*member, rounds int) (called, er
 
 func heard(all []*member, rounds int) (sum called) {
 	for _, m := range all {
-		n, _ := m.got.Total()
+		n := m.got.Arrivals().Messages
 		sum.missed += max(uint64(rounds), n) - n
 		sum.twice += max(uint64(rounds), n) - uint64(rounds)
 	}

@@ -40,7 +40,7 @@ func target(t *testing.T, n *faults.Proxy) load.Target {
 		t.Fatal(err)
 	}
 	t.Cleanup(n.Close)
-	return load.Target{Name: "test", Addrs: []string{n.Addr()}, Dialer: client.Dialer{Net: n.Net.Dial}, Pacer: load.Timers{}}
+	return load.Target{Name: "test", Addrs: []string{n.Addr()}, Dialer: client.Dialer{Net: n.Net.Dial}, Sleep: load.SleepUntil}
 }
 
 // with returns the base case changed by f.

@@ -86,7 +86,7 @@ func balance(rs []*load.Receiver) []result.Metric {
 	var counts []float64
 	sum := 0.0
 	for _, r := range rs {
-		n, _ := r.Total()
+		n := r.Arrivals().Messages
 		counts = append(counts, float64(n))
 		sum += float64(n)
 	}

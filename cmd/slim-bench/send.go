@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -209,25 +208,15 @@ func (p *program) sendLines(ctx context.Context, c *client.Conn, l client.Letter
 	return in.Err()
 }
 
-// counted is a publisher of so many messages, with the clock that all processes of the machine share in their stamps.
-type counted struct {
+// onSharedClock is a publisher whose stamps are of the clock that all processes of the machine share.
+type onSharedClock struct {
 	load.Publisher
-	left  uint64
 	clock int64 // what is to be added to load.Now
 }
 
-var errSent = errors.New("all are sent")
-
 // Send implements load.Publisher.
-func (c *counted) Send(first uint64, n int, at, step int64) error {
-	n = int(min(uint64(n), c.left))
-	if err := c.Publisher.Send(first, n, at+c.clock, step); err != nil {
-		return err
-	}
-	if c.left -= uint64(n); c.left == 0 {
-		return errSent
-	}
-	return nil
+func (s onSharedClock) Send(first uint64, n int, at, step int64) error {
+	return s.Publisher.Send(first, n, at+s.clock, step)
 }
 
 // makeMessages sends messages made here until they are enough or ctx ends.
@@ -236,12 +225,10 @@ func (p *program) makeMessages(ctx context.Context, c *client.Conn, m load.Messa
 	if err != nil {
 		return err
 	}
-	few := &counted{Publisher: pub, left: math.MaxUint64, clock: sharedClock()}
+	s := load.NewSender(onSharedClock{pub, sharedClock()}, m.Size)
 	if o.count > 0 {
-		few.left = uint64(o.count)
+		s.Last(uint64(o.count))
 	}
-	all := few.left
-	s := load.NewSender(few, m.Size)
 	ended := make(chan struct{})
 	defer close(ended)
 	defer context.AfterFunc(ctx, func() {
@@ -252,15 +239,10 @@ func (p *program) makeMessages(ctx context.Context, c *client.Conn, m load.Messa
 		}
 	})()
 	begun := load.Now()
-	if o.rate > 0 {
-		err = s.Open(ctx, time.Second/time.Duration(o.rate))
-	} else {
-		err = s.Closed(ctx, 0)
-	}
-	if err != nil && !errors.Is(err, errSent) {
+	if err := s.Run(ctx, load.Case{Rate: o.rate}, 1); err != nil {
 		return err
 	}
-	sent, seconds := float64(all-few.left), float64(load.Now()-begun)/1e9
+	sent, seconds := float64(s.Sent()), float64(load.Now()-begun)/1e9
 	fmt.Fprintf(p.stderr, "sent %s messages of %s in %.3gs: %s", result.Format(sent, result.Count), load.SizeText(m.Size), seconds,
 		result.Format(sent/seconds, result.PerSecond))
 	if o.rate > 0 {

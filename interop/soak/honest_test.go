@@ -254,7 +254,7 @@ func (h *honest) run(ctx context.Context, d time.Duration) {
 // pace sends a flow at its pace, whatever becomes of the messages before: what is late is sent at once.
 func (h *honest) pace(ctx context.Context, s *sender, end int64) {
 	for due := load.Now(); due < end && ctx.Err() == nil; due += int64(s.every) {
-		load.Timers{}.Until(due)
+		load.SleepUntil(due)
 		if err := h.publish(ctx, s.conn, s.flow, &s.header, due); err != nil {
 			if ctx.Err() == nil {
 				h.fault("sender of %q: %v", s.flow.name, err)
@@ -278,7 +278,7 @@ func (h *honest) come(ctx context.Context, end int64) {
 	h.expect(comeAndGo, f, 1)
 	gone := h.newFlow("gone", []int{100}) // nobody expects it
 	for due := load.Now(); due < end && ctx.Err() == nil; due += int64(comeEvery) {
-		load.Timers{}.Until(due)
+		load.SleepUntil(due)
 		if err := h.comeOnce(ctx, f, gone, due); err != nil && ctx.Err() == nil {
 			h.fault("names that come and go: %v", err)
 			return
@@ -324,7 +324,7 @@ func (h *honest) travel(ctx context.Context, end int64) {
 		f := h.newFlow("traveller", []int{100, 4 << 10})
 		h.expect(reconnecting, f, 1)
 		for range travelStay {
-			load.Timers{}.Until(due)
+			load.SleepUntil(due)
 			if err := h.publish(ctx, h.traveller, f, &header, due); err != nil {
 				if ctx.Err() == nil {
 					h.fault("client that reconnects: %v", err)
