@@ -5,7 +5,6 @@ package interop
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,12 +14,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// ways are a node's listeners: the endpoint as a client dials it, and our own client's options for it.
-type way struct {
-	name, endpoint string
-	o              uplink.Options
-	addr           string // for uplink.Dial
-}
+// way is a listener of a node, as clients dial it.
+type way struct{ name, endpoint string }
 
 // startNodeOfAllWays starts a node that listens by gRPC, by WebSocket and on a unix socket.
 func startNodeOfAllWays(t *testing.T, k kind) (*node, []way) {
@@ -44,14 +39,8 @@ func startNodeOfAllWays(t *testing.T, k kind) (*node, []way) {
 	}
 	n.start(t)
 	n.await(limit, func() bool { return countLines(n.lines, "dataplane server started") == 3 })
-	unix := func(ctx context.Context, addr string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", addr)
-	}
-	ws := fmt.Sprintf("127.0.0.1:%d", port)
 	return n, []way{
-		{"gRPC", "http://" + n.address(), uplink.Options{}, n.address()},
-		{"WebSocket", "ws://" + ws + "/slim", uplink.Options{WebSocket: true, Path: "/slim"}, ws},
-		{"unix", "unix://" + path, uplink.Options{DialContext: unix, Scheme: "unix", Authority: "localhost"}, path},
+		{"gRPC", "http://" + n.address()}, {"WebSocket", fmt.Sprintf("ws://127.0.0.1:%d/slim", port)}, {"unix", "unix://" + path},
 	}
 }
 
@@ -139,7 +128,7 @@ func TestUplinksInAllWays(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		defer cancel()
 		dial := func(w way) *uplink.Conn {
-			c, err := uplink.Dial(ctx, w.addr, &w.o)
+			c, err := uplink.Dial(ctx, w.endpoint, nil)
 			if err != nil {
 				t.Fatalf("%s: %v", w.name, err)
 			}

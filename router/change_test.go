@@ -42,11 +42,9 @@ func startOn(t *testing.T, addrs ...string) *Node {
 	return startAt(t, Options{Loops: 2, Listen: addrs})
 }
 
-func gRPC(n *Node, i int) *way { return &way{"gRPC", "tcp", n.Addrs()[i].String(), uplink.Options{}} }
+func gRPC(n *Node, i int) *way { return &way{name: "gRPC", addr: n.Addrs()[i].String()} }
 
-func unixWay(path string) *way {
-	return &way{"unix", "unix", path, uplink.Options{Scheme: "unix", Authority: "localhost"}}
-}
+func unixWay(path string) *way { return &way{name: "unix", addr: "unix://" + path} }
 
 // Who has come by a listener that is removed gets what is queued for it and an orderly end, and what it has sent arrives;
 // nobody else notices. The path of a unix socket can be used again. Rules: P-end-7.
@@ -202,7 +200,7 @@ func TestEndpointsChangeInPlace(t *testing.T) {
 	if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o660 {
 		t.Errorf("%v, %v", fi.Mode(), err)
 	}
-	after := (&way{"WebSocket", "tcp", tcp, uplink.Options{WebSocket: true}}).join(t, 64<<10)
+	after := (&way{name: "WebSocket", addr: "ws://" + tcp}).join(t, 64<<10)
 	after.names(t, bob)
 	for i, from := range []*taker{before, local} {
 		if err := from.Publish(t.Context(), header(alice, bob, 1, "x"), testSession, content(i, 100)); err != nil {

@@ -229,8 +229,8 @@ func TestWebSocketsCompress(t *testing.T) {
 	n, ways := startWays(t, Options{Loops: 2})
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
-	a, _ := coder(t, ctx, ways[1].addr, websocket.CompressionNoContextTakeover)
-	b, _ := coder(t, ctx, ways[1].addr, websocket.CompressionContextTakeover)
+	a, _ := coder(t, ctx, ways[1].host(), websocket.CompressionNoContextTakeover)
+	b, _ := coder(t, ctx, ways[1].host(), websocket.CompressionContextTakeover)
 	b.subscribe(bob)
 	sizes := []int{8, 500, 5000, 60_000, 100_000, 3 << 20, 10}
 	go func() {
@@ -270,7 +270,7 @@ func TestBombsThroughWebSocket(t *testing.T) {
 			n, ways := startWays(t, Options{})
 			ctx, cancel := context.WithTimeout(t.Context(), hang)
 			defer cancel()
-			_, raw := gobwasSpeaker(t, ctx, ways[1].addr, wsflate.DefaultParameters.Option())
+			_, raw := gobwasSpeaker(t, ctx, ways[1].host(), wsflate.DefaultParameters.Option())
 			f := gobwas.NewBinaryFrame(tc.payload)
 			f.Header.Rsv = gobwas.Rsv(true, false, false)
 			if err := gobwas.WriteFrame(raw, gobwas.MaskFrame(f)); err != nil {

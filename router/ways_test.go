@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,11 +18,13 @@ import (
 
 // way is how an application reaches a node.
 type way struct {
-	name    string
-	network string
-	addr    string
-	o       uplink.Options
+	name string
+	addr string // as uplink.Dial takes it
+	o    uplink.Options
 }
+
+// host is the address without its scheme.
+func (w *way) host() string { return w.addr[strings.Index(w.addr, "://")+len("://"):] }
 
 // startWays starts a node that listens by gRPC, by WebSocket and on a unix socket.
 func startWays(t *testing.T, o Options) (*Node, []way) {
@@ -41,9 +44,7 @@ func startWays(t *testing.T, o Options) (*Node, []way) {
 	})
 	at := func(i int) string { return n.Addrs()[i].String() }
 	return n, []way{
-		{"gRPC", "tcp", at(0), uplink.Options{}},
-		{"WebSocket", "tcp", at(1), uplink.Options{WebSocket: true}},
-		{"unix", "unix", at(2), uplink.Options{Scheme: "unix", Authority: "localhost"}},
+		{name: "gRPC", addr: at(0)}, {name: "WebSocket", addr: "ws://" + at(1)}, {name: "unix", addr: "unix://" + at(2)},
 	}
 }
 
@@ -130,7 +131,7 @@ func (w *way) join(t *testing.T, chunk int) *taker {
 	p.valve.some.L = &p.valve.mu
 	o := w.o
 	o.DialContext = func(ctx context.Context, addr string) (net.Conn, error) {
-		c, err := new(net.Dialer).DialContext(ctx, w.network, addr)
+		c, err := uplink.DialSocket(ctx, addr)
 		p.valve.Conn = c
 		return p.valve, err
 	}

@@ -176,9 +176,9 @@ func TestLibrariesTalkThroughTheNode(t *testing.T) {
 	n, ways := startWays(t, Options{Loops: 2})
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
-	c, conn := coder(t, ctx, ways[1].addr)
-	g, raw := gobwasSpeaker(t, ctx, ways[1].addr)
-	u, _ := grpcGo(t, ctx, "unix:"+ways[2].addr)
+	c, conn := coder(t, ctx, ways[1].host())
+	g, raw := gobwasSpeaker(t, ctx, ways[1].host())
+	u, _ := grpcGo(t, ctx, ways[2].addr)
 	speakers := []*speaker{c, g, u}
 	sizes := []int{8, 100, 5000, 70_000, 1 << 20}
 	const total = 100
@@ -286,8 +286,8 @@ func TestWebSocketsEndWithTheNode(t *testing.T) {
 			n, ways := startWays(t, Options{})
 			ctx, cancel := context.WithTimeout(t.Context(), hang)
 			defer cancel()
-			s, _ := coder(t, ctx, ways[1].addr)
-			a, raw := gobwasSpeaker(t, ctx, ways[1].addr)
+			s, _ := coder(t, ctx, ways[1].host())
+			a, raw := gobwasSpeaker(t, ctx, ways[1].host())
 			s.subscribe(bob)
 			const total = 30
 			for i := range total {

@@ -2,6 +2,11 @@ package client
 
 import (
 	"context"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -320,4 +325,43 @@ func TestPaceHoldsTheReader(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What is known of a peer stands in the error, with the flags that help.
+func TestRefusalsSayWhatToDo(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.NotFoundHandler())
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	defer s.Close()
+	for addr, want := range map[string]string{
+		"127.0.0.1:1":                         "nobody listens there: start the node",
+		"wss://" + s.Listener.Addr().String(): "of no authority known here: give its authority (--ca FILE, --insecure)",
+		"htp://127.0.0.1:1":                   "did you mean http?",
+	} {
+		if _, err := (Dialer{}).Dial(t.Context(), addr, load.DialOptions{}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), addr) {
+			t.Errorf("got %v, want %s: %s", err, addr, want)
+		}
+	}
+}
+
+func TestSilenceIsReportedWithinTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := start(t, &faults.Proxy{Mute: true, Net: new(simnet.Net)})
+		begin := time.Now()
+		_, err := Dialer{Net: n.Net.Dial}.Dial(t.Context(), n.Addr(), load.DialOptions{})
+		if took := time.Since(begin); err == nil || !strings.Contains(err.Error(), "has said nothing for 20s") ||
+			!errors.Is(err, context.DeadlineExceeded) || took != setupLimit {
+			t.Errorf("got %v after %v", err, took)
+		}
+	})
+}
+
+// Who interrupts is told nothing about the node.
+func TestInterruptedDialBlamesNobody(t *testing.T) {
+	n := start(t, &faults.Proxy{Mute: true})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := (Dialer{}).Dial(ctx, n.Addr(), load.DialOptions{}); err == nil || strings.Contains(err.Error(), "check the address") {
+		t.Errorf("got %v", err)
+	}
 }

@@ -1,19 +1,15 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
-	"slices"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
-	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 	"github.com/seed31b3bfd0/slimgo/session/uplink"
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
@@ -25,7 +21,7 @@ const (
 	setupLimit = 20 * time.Second
 )
 
-// Dialer opens edge connections to SLIM nodes, at host:port or the URL of a listener: http, https, ws, wss, unix.
+// Dialer opens edge connections to SLIM nodes, at addresses as uplink.Dial takes them.
 type Dialer struct {
 	// Net opens the socket; nil: the system's. Simulated networks come in here.
 	Net func(ctx context.Context, addr string) (net.Conn, error)
@@ -52,102 +48,40 @@ func (d Dialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load
 	return c, nil
 }
 
-// Schemes are those of a node's listeners.
-func Schemes() []string { return []string{"http", "https", "ws", "wss", "unix"} }
-
-// ParseURL reads the address of a listener, host:port or a URL.
-func ParseURL(text string) (*url.URL, error) {
-	if !strings.Contains(text, "://") {
-		text = "http://" + text
-	}
-	u, err := url.Parse(text)
-	switch {
-	case err != nil:
-		return nil, err
-	case !slices.Contains(Schemes(), u.Scheme):
-		return nil, fmt.Errorf("no scheme %q%s", u.Scheme, suggest.Hint(u.Scheme, Schemes()))
-	case u.Scheme == "unix" && (u.Host != "" || u.Path == ""):
-		return nil, errors.New("want unix:///PATH, from the root")
-	case u.Scheme != "unix" && (u.Port() == "" || u.Hostname() == ""):
-		return nil, errors.New("want host:port")
-	}
-	return u, nil
-}
-
 // dial connects c.
 func (d Dialer) dial(ctx context.Context, addr string, c *Conn, o uplink.Options) error {
-	o.UserAgent, o.NodeID, o.Setup, o.Verify = "slim-bench/1", "slim-bench", setupLimit, uplink.VerifyFirst
-	if d.Limit > 0 {
-		o.Setup = d.Limit
-	}
-	var said *greeting
-	u := &url.URL{Scheme: "http", Host: addr}
+	o.UserAgent, o.NodeID, o.Setup, o.Verify = "slim-bench/1", "slim-bench", cmp.Or(d.Limit, setupLimit), uplink.VerifyFirst
+	o.TLS = d.TLS
 	if d.Net == nil {
-		var err error
-		if u, err = ParseURL(addr); err != nil {
-			return err
-		}
-		o.WebSocket, o.Path = strings.HasPrefix(u.Scheme, "ws"), u.RequestURI()
-		if o.Scheme = u.Scheme; u.Scheme == "unix" {
-			o.Authority = "localhost"
-		}
+		d.Net = uplink.DialSocket
 	}
-	o.DialContext = func(ctx context.Context, _ string) (net.Conn, error) {
-		nc, err := d.open(ctx, u)
+	o.DialContext = func(ctx context.Context, addr string) (net.Conn, error) {
+		nc, err := d.Net(ctx, addr)
 		if err != nil {
 			return nil, err
 		}
 		c.socket = load.NewSocket(nc)
-		said = &greeting{Conn: c.socket}
-		if u.Scheme == "https" || u.Scheme == "wss" {
-			secure := tls.Client(c.socket, d.config(u))
-			if err := secure.HandshakeContext(ctx); err != nil {
-				_ = nc.Close()
-				return nil, untrusted(err)
-			}
-			said.Conn = secure
-		}
-		return said, nil
+		return c.socket, nil
 	}
-	begun := time.Now()
 	var err error
-	if c.Conn, err = uplink.Dial(ctx, u.Host, &o); err != nil {
-		return explain(err, said, u, time.Since(begun))
+	if c.Conn, err = uplink.Dial(ctx, addr, &o); err != nil {
+		return advised(err)
 	}
 	c.linkID = c.Link().ID
 	return nil
 }
 
-// open opens the socket, and says what to do where nobody listens.
-func (d Dialer) open(ctx context.Context, u *url.URL) (net.Conn, error) {
-	if d.Net != nil {
-		return d.Net(ctx, u.Host)
+// advised puts what to do before an error of a connection that did not come about.
+func advised(err error) error {
+	var e *uplink.Error
+	if !errors.As(err, &e) || e.Advice() == "" {
+		return err
 	}
-	network, address := "tcp", u.Host
-	if u.Scheme == "unix" {
-		network, address = "unix", u.Path
+	flags := ""
+	if unknown := new(tls.CertificateVerificationError); errors.As(err, &unknown) {
+		flags = " (--ca FILE, --insecure)"
 	}
-	nc, err := new(net.Dialer).DialContext(ctx, network, address) // TCP_NODELAY is on in Go
-	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT) {
-		return nil, fmt.Errorf("%s: nobody listens there: start the node, or check the address (%w)", address, err)
-	}
-	return nc, err
-}
-
-// config is that of a connection to u.
-func (d Dialer) config(u *url.URL) *tls.Config {
-	c := d.TLS.Clone()
-	if c == nil {
-		c = new(tls.Config)
-	}
-	c.NextProtos = []string{"h2"}
-	if u.Scheme == "wss" {
-		c.NextProtos = []string{"http/1.1"}
-	}
-	if c.ServerName == "" {
-		c.ServerName = u.Hostname()
-	}
-	return c
+	return fmt.Errorf("%s%s (%w)", e.Advice(), flags, e.Err)
 }
 
 // Conn is one connection, of the kind that apps have.

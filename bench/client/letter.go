@@ -30,18 +30,20 @@ const (
 )
 
 // Post sends a letter. It waits while the connection's queue is full.
-func (c *Conn) Post(ctx context.Context, l Letter) error { return c.Send(ctx, l.encode()) }
+func (c *Conn) Post(ctx context.Context, l Letter) error { return c.Send(ctx, l.encode(identity, nil)) }
 
 // TryPost is Post for a Sink, which must not wait: a letter for which there is no room is an error.
-func (c *Conn) TryPost(l Letter) error { return c.TrySend(l.encode()) }
+func (c *Conn) TryPost(l Letter) error { return c.TrySend(l.encode(identity, nil)) }
 
 // Finish ends the connection in order: what was sent has reached the node, unless it says otherwise.
 func (c *Conn) Finish(ctx context.Context) error { return c.Conn.Close(ctx) }
 
-func (l Letter) encode() []byte {
-	h := wire.PublishHeader{Source: text(l.From), Dest: text(l.To), Identity: "bench", Version: version, Fanout: 1,
-		TTL: firstTTL}
-	session := &pb.SessionHeader{SessionType: pb.SessionType_SESSION_TYPE_POINT_TO_POINT, SessionId: sessionID,
+const identity = "bench" // of letters and requests
+
+// encode returns the message. Of a Text the payload is the end of it.
+func (l Letter) encode(identity string, mac []byte) []byte {
+	h := wire.PublishHeader{Source: text(l.From), Dest: text(l.To), Identity: identity, Version: version, Fanout: 1, TTL: firstTTL, MAC: mac}
+	session := &pb.SessionHeader{SessionType: pb.SessionType_SESSION_TYPE_POINT_TO_POINT, SessionId: sessionID, MessageId: 1,
 		SessionMessageType: pb.SessionMessageType(l.Kind)}
 	if l.All {
 		h.Fanout, session.SessionType = fanoutAll, pb.SessionType_SESSION_TYPE_MULTICAST

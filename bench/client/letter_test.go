@@ -14,7 +14,7 @@ func TestLettersAreReadAsTheyWereWritten(t *testing.T) {
 		"to all": {From: from, To: to, All: true, Kind: Text, Text: []byte{0, 255}}, "a question": {From: from, To: to, Kind: Asking},
 		"an answer": {From: to, To: from, Kind: Here},
 	} {
-		if got, err := ReadLetter(l.encode()); err != nil || !reflect.DeepEqual(got, l) {
+		if got, err := ReadLetter(l.encode(identity, nil)); err != nil || !reflect.DeepEqual(got, l) {
 			t.Errorf("%s: %v, got %+v, want %+v", name, err, got, l)
 		}
 	}

@@ -33,7 +33,7 @@ func (c *Conn) names(ctx context.Context, k wire.Kind, n, outstanding int, at fu
 	for i := 0; i < n || len(asked) > 0; {
 		for ; i < n && len(asked) < outstanding; i++ {
 			a := at(i)
-			h := wire.PublishHeader{Source: source, Dest: text(a), Identity: "bench", Version: version, Fanout: 1, TTL: firstTTL}
+			h := wire.PublishHeader{Source: source, Dest: text(a), Identity: identity, Version: version, Fanout: 1, TTL: firstTTL}
 			r, err := c.Request(ctx, k, &h, subscriptionID(a))
 			if err != nil {
 				return done, err

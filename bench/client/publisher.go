@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 
@@ -98,12 +97,7 @@ func (p *publisher) mix(sizes []load.SizeShare, add func(size, slots int) error)
 }
 
 func (p *publisher) template(m load.Message, to load.Address, size int, identity string) (template, error) {
-	h := wire.PublishHeader{Source: text(m.From), Dest: text(to), Identity: identity, Version: version, Fanout: 1, TTL: firstTTL,
-		MAC: make([]byte, 32)}
-	if m.All {
-		h.Fanout = fanoutAll
-	}
-	msg := wire.AppendPublish(nil, &h, sessionHeader(m.All), content(size))
+	msg := Letter{From: m.From, To: to, All: m.All, Kind: Text, Text: make([]byte, size)}.encode(identity, make([]byte, wire.MACSize))
 	t := template{size: size, b: uplink.AppendFrame(nil, msg)}
 	var f wire.Message
 	if err := wire.Scan(msg, &f); err != nil {
@@ -172,24 +166,4 @@ func (p *publisher) fill(b []byte) {
 		}
 		b = b[k:]
 	}
-}
-
-// sessionHeader encodes SessionHeader{session_type, MSG, session_id, message_id}.
-func sessionHeader(group bool) []byte {
-	kind := byte(1) // POINT_TO_POINT
-	if group {
-		kind = 2 // MULTICAST
-	}
-	b := []byte{1 << 3, kind, 2 << 3, 1, 3 << 3}
-	b = binary.AppendUvarint(b, sessionID)
-	return append(b, 4<<3, 1)
-}
-
-// content encodes Content{ApplicationPayload{payload_type, blob}} with a blob of size zero bytes at its end.
-func content(size int) []byte {
-	app := append([]byte{1<<3 | 2, byte(len(payloadTyp))}, payloadTyp...)
-	app = binary.AppendUvarint(append(app, 2<<3|2), uint64(size))
-	app = append(app, make([]byte, size)...)
-	b := binary.AppendUvarint([]byte{1<<3 | 2}, uint64(len(app)))
-	return append(b, app...)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/internal/certs"
 	"github.com/seed31b3bfd0/slimgo/internal/suggest"
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
 )
 
 // secureOptions are the flags for listeners with TLS.
@@ -84,11 +85,11 @@ func parseAddresses(texts []string, name string, pid int, secure *secureOptions)
 			d, addr = nats.Dialer{}, strings.TrimSuffix(rest, "/")
 		case scheme == load.Blind:
 			d, addr = client.BlindDialer{}, strings.TrimSuffix(rest, "/")
-		case ok && !slices.Contains(client.Schemes(), scheme):
-			all := append(client.Schemes(), load.NATS, load.Blind)
+		case ok && !slices.Contains(uplink.Schemes(), scheme):
+			all := append(uplink.Schemes(), load.NATS, load.Blind)
 			return t, fmt.Errorf("target %q: no scheme %q%s", text, scheme, suggest.Hint(scheme, all))
 		default:
-			u, err := client.ParseURL(text)
+			u, err := uplink.ParseURL(text)
 			if err != nil {
 				return t, fmt.Errorf("target %q: %w", text, err)
 			}

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,7 +71,7 @@ type party struct {
 func join(t *testing.T, addr string, c *tls.Config) *party {
 	t.Helper()
 	p := &party{news: make(chan struct{}, 1)}
-	o := uplink.Options{Scheme: "https", Handle: func(msgs [][]byte) {
+	o := uplink.Options{TLS: c, Handle: func(msgs [][]byte) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for _, m := range msgs {
@@ -85,13 +84,11 @@ func join(t *testing.T, addr string, c *tls.Config) *party {
 		case p.news <- struct{}{}:
 		default:
 		}
-	}, DialContext: func(ctx context.Context, addr string) (net.Conn, error) {
-		return (&tls.Dialer{Config: c}).DialContext(ctx, "tcp", addr)
 	}}
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	var err error
-	if p.Conn, err = uplink.Dial(ctx, addr, &o); err != nil {
+	if p.Conn, err = uplink.Dial(ctx, "https://"+addr, &o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Abort(); <-p.Done() })

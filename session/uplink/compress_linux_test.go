@@ -36,19 +36,19 @@ func TestAppsCompress(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	grpc, webSocket := n.Addrs()[0].String(), n.Addrs()[1].String()
+	grpc, webSocket := n.Addrs()[0].String(), "ws://"+n.Addrs()[1].String()
 	receivers := map[string]*Conn{
 		"plain": dialNode(t, grpc, Options{}), "gzip": dialNode(t, grpc, Options{Compression: compress.Gzip}),
-		"snappy": dialNode(t, grpc, Options{Compression: compress.Snappy}), "plain by WebSocket": dialNode(t, webSocket, Options{WebSocket: true}),
-		"by WebSocket": dialNode(t, webSocket, Options{WebSocket: true, Compression: compress.Zstd})}
+		"snappy": dialNode(t, grpc, Options{Compression: compress.Snappy}), "plain by WebSocket": dialNode(t, webSocket, Options{}),
+		"by WebSocket": dialNode(t, webSocket, Options{Compression: compress.Zstd})}
 	for _, c := range receivers {
 		subscribe(t, c, bob)
 	}
 	sizes := []int{10, 2000, 50_000, 1 << 20, 3000}
 	for name, o := range map[string]Options{"zstd": {Compression: compress.Zstd}, "gzip": {Compression: compress.Gzip},
-		"by WebSocket": {WebSocket: true, Compression: compress.Gzip}} {
+		"by WebSocket": {Compression: compress.Gzip}} {
 		addr := grpc
-		if o.WebSocket {
+		if name == "by WebSocket" {
 			addr = webSocket
 		}
 		c := dialNode(t, addr, o)

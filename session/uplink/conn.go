@@ -22,12 +22,14 @@ type Conn struct {
 	o     Options // filled; fixed
 	addr  string  // fixed
 	nc    net.Conn
+	web   bool          // the channel is a WebSocket
 	ready chan struct{} // closed when messages may be sent; link is set before
 	done  chan struct{} // closed when nothing of the connection runs any more
 	link  Link          // fixed once ready is closed
 
 	// The reader's.
 	in       arrivals
+	said     []byte        // the first bytes of the node
 	handed   [][]byte      // what goes to Options.Handle
 	machine  *link.Machine // nil: there is nothing to negotiate, or it is done
 	verifier hasher

@@ -4,31 +4,54 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
+	"strings"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/wire/link"
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
-// Dial connects to a node and returns when messages may be sent. ctx bounds that, and nothing after. The error is an
-// *Error.
+// What is going on until messages may be sent, in errors.
+const (
+	connecting      = "connecting"
+	negotiatingTLS  = "negotiating TLS"
+	openingChannel  = "opening the channel"
+	negotiatingLink = "negotiating the link"
+)
+
+// Dial connects to a node's listener, host:port or a URL as ParseURL takes it, and returns when messages may be sent. ctx
+// bounds that, and nothing after. The error is an *Error, whose Advice says what to do.
 func Dial(ctx context.Context, addr string, o *Options) (*Conn, error) {
-	c := &Conn{o: o.filled(addr), addr: addr, ready: make(chan struct{}), done: make(chan struct{}), doing: "connecting"}
+	begun := time.Now()
+	c := &Conn{addr: addr, ready: make(chan struct{}), done: make(chan struct{}), doing: connecting}
 	c.work.L, c.room.L, c.less.L = &c.mu, &c.mu, &c.mu
 	c.inbox.some = make(chan struct{}, 1)
+	failed := func(f Fault, err error) (*Conn, error) {
+		return nil, &Error{Fault: f, Doing: c.doing, Addr: addr, Err: err}
+	}
+	u := &url.URL{Scheme: "http", Host: addr}
+	if strings.Contains(addr, "://") {
+		var err error
+		if u, err = ParseURL(addr); err != nil {
+			return failed(Ours, err)
+		}
+	}
+	c.o = o.filled(u)
 	if c.o.Setup > 0 {
 		var cancel context.CancelFunc
 		cause := fmt.Errorf("not done within %v: %w", c.o.Setup, context.DeadlineExceeded)
 		ctx, cancel = context.WithTimeoutCause(ctx, c.o.Setup, cause)
 		defer cancel()
 	}
-	nc, err := c.o.DialContext(ctx, addr)
+	nc, err := c.connect(ctx, u)
 	if err != nil {
-		return nil, &Error{Fault: Network, Doing: c.doing, Addr: addr, Err: err}
+		return failed(Network, err)
 	}
-	c.nc = nc
-	if err := c.open(); err != nil {
+	c.nc, c.web = nc, u.Scheme == "ws" || u.Scheme == "wss"
+	if err := c.open(u); err != nil {
 		_ = nc.Close()
-		return nil, &Error{Fault: Ours, Doing: c.doing, Addr: addr, Err: err}
+		return failed(Ours, err)
 	}
 	c.start()
 	select {
@@ -44,15 +67,19 @@ func Dial(ctx context.Context, addr string, o *Options) (*Conn, error) {
 		c.mu.Unlock()
 		<-c.done
 	}
-	return nil, c.Err()
+	var e *Error
+	if errors.As(c.err, &e) {
+		e.setup = setup{said: c.said, waited: time.Since(begun), overWeb: c.web}
+	}
+	return nil, c.err
 }
 
 // open prepares the request and, right behind it, that of the link: whoever answers both has answered one round trip
 // sooner. By WebSocket the link has to wait until the channel is open.
-func (c *Conn) open() error {
-	c.doing = "opening the channel"
-	if c.o.WebSocket {
-		c.f = newWebSocket(&c.o)
+func (c *Conn) open(u *url.URL) error {
+	c.doing = openingChannel
+	if c.web {
+		c.f = newWebSocket(&c.o, u.RequestURI())
 	} else {
 		c.f = newGRPC(&c.o)
 	}
@@ -76,7 +103,7 @@ func (c *Conn) open() error {
 // opened notes that the node has opened the channel. Reader.
 func (c *Conn) opened() {
 	c.mu.Lock()
-	c.doing = "negotiating the link"
+	c.doing = negotiatingLink
 	c.packing.encoding = c.in.packs
 	c.mu.Unlock()
 	if c.o.NoLink {

@@ -1,7 +1,7 @@
 // Package uplink is a client's connection to a SLIM node: one stream of messages over one net.Conn, its link
 // negotiated, headers signed and checked. It is the connection of an app; load generators and tests use it, too.
 //
-//	c, err := uplink.Dial(ctx, "node:46357", &uplink.Options{})
+//	c, err := uplink.Dial(ctx, "https://node:46357", &uplink.Options{}) // or ws://, wss://, unix://, host:port
 //	id, err := c.Subscribe(ctx, &wire.PublishHeader{Source: me, Dest: me, TTL: 8, ...})
 //	err = c.Publish(ctx, &wire.PublishHeader{Source: me, Dest: bob, Fanout: 1, TTL: 8, ...}, session, content)
 //	msg, err := c.Receive(ctx)

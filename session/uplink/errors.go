@@ -51,6 +51,8 @@ type Error struct {
 	Doing string // what was going on: "connecting", "opening the channel", "negotiating the link", "reading", …
 	Addr  string // of the node, as it was dialled
 	Err   error
+
+	setup setup // for Advice
 }
 
 // Error implements error.

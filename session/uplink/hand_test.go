@@ -3,6 +3,7 @@ package uplink
 import (
 	"io"
 	"net"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -31,11 +32,11 @@ var handKey = make([]byte, 32)
 func byHand(t testing.TB, o Options) *Conn {
 	t.Helper()
 	o.LinkID = "by-hand"
-	c := &Conn{o: o.filled("hand"), addr: "hand", nc: &sink{closed: make(chan struct{})}, ready: make(chan struct{}),
+	c := &Conn{o: o.filled(&url.URL{Host: "hand"}), addr: "hand", nc: &sink{closed: make(chan struct{})}, ready: make(chan struct{}),
 		done: make(chan struct{})}
 	c.work.L, c.room.L = &c.mu, &c.mu
 	c.inbox.some = make(chan struct{}, 1)
-	if err := c.open(); err != nil {
+	if err := c.open(&url.URL{Host: "hand"}); err != nil {
 		t.Fatal(err)
 	}
 	c.machine.Close()

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"net"
+	"net/url"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -76,18 +78,17 @@ type Field struct{ Name, Value string }
 
 // Options of a connection. The zero value is an app's. Dial copies them.
 type Options struct {
-	// DialContext opens the byte stream; nil: TCP. TLS, unix sockets and simulated networks come in here.
+	// DialContext opens the socket at host:port, or at the path of a unix socket; nil: DialSocket. Simulated networks and
+	// proxies come in here.
 	DialContext func(ctx context.Context, addr string) (net.Conn, error)
-	// WebSocket speaks WebSocket instead of gRPC: to a node's listener of ws://, or of wss:// where DialContext brings
-	// TLS.
-	WebSocket bool
-	// Path is that of a WebSocket's request, with its query; empty: /.
-	Path string
+	// TLS is for listeners of https:// and wss://; nil: authorities of the system, no certificate. Its protocols are set by
+	// Dial, and its ServerName if it is empty.
+	TLS *tls.Config
 	// Origin is a WebSocket's; empty: none.
 	Origin string
-	// Scheme is the :scheme of a gRPC request; empty: http.
+	// Scheme is the :scheme of a gRPC request; empty: that of the address.
 	Scheme string
-	// Authority is the request's :authority, or Host; empty: the address.
+	// Authority is the request's :authority, or Host; empty: the host and port of the address, localhost for a unix socket.
 	Authority string
 	// UserAgent is the request's; empty: slimgo.
 	UserAgent string
@@ -143,17 +144,17 @@ type Options struct {
 	Pong time.Duration
 }
 
-// filled returns o with its defaults, for a node at addr.
-func (o *Options) filled(addr string) Options {
+// filled returns o with its defaults, for a listener at u.
+func (o *Options) filled(u *url.URL) Options {
 	var f Options
 	if o != nil {
 		f = *o
 	}
 	if f.DialContext == nil {
-		f.DialContext = dialTCP
+		f.DialContext = DialSocket
 	}
-	f.Scheme = cmp.Or(f.Scheme, "http")
-	f.Authority = cmp.Or(f.Authority, addr)
+	f.Scheme = cmp.Or(f.Scheme, u.Scheme)
+	f.Authority = cmp.Or(f.Authority, u.Host, "localhost")
 	f.UserAgent = cmp.Or(f.UserAgent, "slimgo")
 	f.Version = cmp.Or(f.Version, Version)
 	if f.LinkID == "" {
@@ -185,9 +186,4 @@ func uuid() string {
 	_, _ = rand.Read(b[:]) // never fails, by its documentation
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
-func dialTCP(ctx context.Context, addr string) (net.Conn, error) {
-	var d net.Dialer // TCP_NODELAY is on in Go
-	return d.DialContext(ctx, "tcp", addr)
 }

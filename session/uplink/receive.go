@@ -80,10 +80,13 @@ func (c *Conn) read() {
 	defer c.leave()
 	buf := make([]byte, c.o.ReadBuffer)
 	for {
-		if c.o.WebSocket {
+		if c.web {
 			c.awaitRoom()
 		}
 		n, err := c.nc.Read(buf)
+		if room := saidSize - len(c.said); room > 0 {
+			c.said = append(c.said, buf[:min(n, room)]...)
+		}
 		if n > 0 && !c.take(buf[:n]) {
 			break
 		}

@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -40,14 +40,11 @@ func startAllWays(t *testing.T, o router.Options) (*router.Node, []way) {
 		}
 	})
 	at := func(i int) string { return n.Addrs()[i].String() }
-	unix := func(ctx context.Context, addr string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", addr)
-	}
 	return n, []way{
 		{"gRPC", at(0), Options{}},
-		{"WebSocket", at(1), Options{WebSocket: true, Path: "/slim?token=x", Origin: "https://example.org"}},
-		{"unix", at(2), Options{DialContext: unix, Scheme: "unix", Authority: "localhost"}},
-		{"WebSocket at /", at(3), Options{WebSocket: true}},
+		{"WebSocket", "ws://" + at(1) + "/slim?token=x", Options{Origin: "https://example.org"}},
+		{"unix", "unix://" + at(2), Options{}},
+		{"WebSocket at /", "ws://" + at(3), Options{}},
 	}
 }
 
@@ -246,24 +243,22 @@ func TestAppThatDoesNotReceiveHoldsItsSocket(t *testing.T) {
 // Refusals say what the node has said.
 func TestRefusalsByWebSocket(t *testing.T) {
 	_, ways := startAllWays(t, router.Options{MaxRemotes: 1})
-	o := ways[1].o
-	o.Path = "/else"
 	var e *Error
 	var refused *ws.HandshakeError
-	_, err := Dial(t.Context(), ways[1].addr, &o)
+	_, err := Dial(t.Context(), strings.Replace(ways[1].addr, "/slim", "/else", 1), nil)
 	if !errors.As(err, &e) || e.Fault != Node || !errors.As(err, &refused) || refused.Status != 404 || !strings.Contains(err.Error(), "another path") {
 		t.Errorf("another path: %v", err)
 	}
-	o = ways[1].o
+	o := ways[1].o
 	o.Fields = []Field{{"host", "x"}}
 	if _, err := Dial(t.Context(), ways[1].addr, &o); !errors.As(err, &e) || e.Fault != Ours || !errors.Is(err, ws.ErrField) {
 		t.Errorf("a reserved field: %v", err)
 	}
 	o = ways[1].o
-	if _, err := Dial(t.Context(), ways[0].addr, &o); !errors.As(err, &e) || e.Fault == Ours {
+	if _, err := Dial(t.Context(), "ws://"+ways[0].addr, &o); !errors.As(err, &e) || e.Fault == Ours {
 		t.Errorf("a listener of gRPC: %v", err)
 	}
-	if _, err := Dial(t.Context(), ways[1].addr, &Options{}); !errors.As(err, &e) || e.Fault == Ours {
+	if _, err := Dial(t.Context(), strings.TrimPrefix(ways[3].addr, "ws://"), nil); !errors.As(err, &e) || e.Fault == Ours {
 		t.Errorf("gRPC at a listener of WebSocket: %v", err)
 	}
 	o.Kind = Remote
@@ -288,8 +283,8 @@ func TestWebSocketTakesBatchesInPieces(t *testing.T) {
 		batch = AppendFrame(batch, m)
 	}
 	for _, piece := range []int{1, 3, 5, 7, 1000, len(batch)} {
-		o := (&Options{WebSocket: true}).filled("x")
-		w := newWebSocket(&o)
+		o := new(Options).filled(&url.URL{Host: "x"})
+		w := newWebSocket(&o, "/")
 		if err := w.open(); err != nil {
 			t.Fatal(err)
 		}

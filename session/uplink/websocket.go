@@ -28,9 +28,9 @@ type webSocket struct {
 	left   int             // bytes to come of the message whose frame has begun
 }
 
-// newWebSocket prepares a channel with filled options.
-func newWebSocket(o *Options) *webSocket {
-	w := &webSocket{window: o.Window, up: ws.Upgrade{Host: o.Authority, Path: o.Path, Origin: o.Origin, Agent: o.UserAgent}}
+// newWebSocket prepares a channel with filled options; path is that of the request, with its query.
+func newWebSocket(o *Options, path string) *webSocket {
+	w := &webSocket{window: o.Window, up: ws.Upgrade{Host: o.Authority, Path: path, Origin: o.Origin, Agent: o.UserAgent}}
 	for _, f := range o.Fields {
 		w.up.Fields = append(w.up.Fields, ws.Field{Name: f.Name, Value: f.Value})
 	}

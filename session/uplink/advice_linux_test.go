@@ -1,7 +1,6 @@
-package client
+package uplink_test
 
 import (
-	"context"
 	"errors"
 	"io"
 	"log"
@@ -10,16 +9,12 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/seed31b3bfd0/slimgo/bench/load"
-	"github.com/seed31b3bfd0/slimgo/internal/faults"
-	"github.com/seed31b3bfd0/slimgo/internal/simnet"
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
 )
 
 // listen serves every connection in turn and returns the address.
@@ -44,8 +39,8 @@ func listen(t *testing.T, serve func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-// says answers the first bytes with text and hangs up.
-func says(text string) func(net.Conn) {
+// greets answers the first bytes with text and hangs up.
+func greets(text string) func(net.Conn) {
 	return func(nc net.Conn) {
 		_, _ = nc.Read(make([]byte, 4096))
 		_, _ = nc.Write([]byte(text))
@@ -90,21 +85,21 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		name, addr string
 		want       []string
 	}{
-		{"a TLS alert", listen(t, says("\x15\x03\x03\x00\x02\x02\x32")), []string{"seems to be a listener with TLS", "give https://"}},
+		{"a TLS alert", listen(t, greets("\x15\x03\x03\x00\x02\x02\x32")), []string{"seems to be a listener with TLS", "give https://"}},
 		{"crypto/tls", webServer(t, "TLS", 200), []string{"a listener with TLS (https://", "check the address"}},
 		{"HTTP/1", webServer(t, "HTTP/1", 400), []string{"HTTP/1 only: it answered \"HTTP/1.1 4", "give the address of a node's dataplane listener"}},
-		{"a bare page", listen(t, says("<!DOCTYPE HTML>\n<html>")), []string{`another protocol: it answered "<!DOCTYPE HTML>"`, "give the address"}},
-		{"NATS", listen(t, says(`INFO {"server_id":"x"}`+"\r\n")), []string{"seems to be a NATS server", "nats://"}},
-		{"hangs up", listen(t, says("")), []string{"hung up without a word", "check the address"}},
+		{"a bare page", listen(t, greets("<!DOCTYPE HTML>\n<html>")), []string{`another protocol: it answered "<!DOCTYPE HTML>"`, "give the address"}},
+		{"NATS", listen(t, greets(`INFO {"server_id":"x"}`+"\r\n")), []string{"seems to be a NATS server (nats://"}},
+		{"hangs up", listen(t, greets("")), []string{"hung up without a word", "check the address"}},
 		{"an HTTP/2 server without the channel", webServer(t, "HTTP/2", 404), []string{"no SLIM node", "HTTP status 404", "give the address"}},
 		{"an HTTP/2 server that wants credentials", webServer(t, "HTTP/2", 401), []string{"wants credentials", "without auth", "HTTP status 401"}},
 		{"another gRPC service", grpcServer(t, codes.Unimplemented), []string{"no SLIM node", `gRPC status 12: "not today"`}},
 		{"credentials of gRPC", grpcServer(t, codes.Unauthenticated), []string{"wants credentials", "gRPC status 16"}},
 		{"overload", grpcServer(t, codes.Unavailable), []string{"takes no connections now", "try again"}},
-		{"settings, and then nothing", listen(t, says("\x00\x00\x00\x04\x00\x00\x00\x00\x00")), []string{"speaks HTTP, but did not open the channel", "log"}},
+		{"settings, and then nothing", listen(t, greets("\x00\x00\x00\x04\x00\x00\x00\x00\x00")), []string{"speaks HTTP, but did not open the channel", "log"}},
 		{"nobody", "127.0.0.1:1", []string{"nobody listens there", "start the node"}},
 		{"nobody behind a path", "unix:///no/such/socket", []string{"nobody listens there", "start the node"}},
-		{"TLS of nobody's", "wss://" + webServer(t, "TLS", 200), []string{"of no authority known here", "--ca FILE"}},
+		{"TLS of nobody's", "wss://" + webServer(t, "TLS", 200), []string{"of no authority known here", "give its authority"}},
 		{"TLS wanted of a web server", "https://" + webServer(t, "HTTP/1", 200), []string{"without TLS", "give http://"}},
 		{"a WebSocket where there is none", "ws://" + webServer(t, "HTTP/1", 404), []string{"did not open the channel", "404 Not Found"}},
 		{"a scheme of nobody's", "htp://127.0.0.1:1", []string{`no scheme "htp"; did you mean http?`}},
@@ -112,37 +107,17 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		{"a path that is no path", "unix://run/slim.sock", []string{"want unix:///PATH"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Dialer{}.Dial(t.Context(), c.addr, load.DialOptions{})
-			if err == nil {
-				t.Fatal("no error")
+			_, err := uplink.Dial(t.Context(), c.addr, nil)
+			var e *uplink.Error
+			if !errors.As(err, &e) {
+				t.Fatal(err)
 			}
+			text := e.Advice() + ": " + e.Error()
 			for _, want := range append(c.want, c.addr) {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("got %v, want %s", err, want)
+				if !strings.Contains(text, want) {
+					t.Errorf("got %s, want %s", text, want)
 				}
 			}
 		})
-	}
-}
-
-func TestSilenceIsReportedWithinTheLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := start(t, &faults.Proxy{Mute: true, Net: new(simnet.Net)})
-		begin := time.Now()
-		_, err := Dialer{Net: n.Net.Dial}.Dial(t.Context(), n.Addr(), load.DialOptions{})
-		if took := time.Since(begin); err == nil || !strings.Contains(err.Error(), "has said nothing for 20s") ||
-			!errors.Is(err, context.DeadlineExceeded) || took != setupLimit {
-			t.Errorf("got %v after %v", err, took)
-		}
-	})
-}
-
-// Who interrupts is told nothing about the node.
-func TestInterruptedDialBlamesNobody(t *testing.T) {
-	n := start(t, &faults.Proxy{Mute: true})
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := (Dialer{}).Dial(ctx, n.Addr(), load.DialOptions{}); err == nil || strings.Contains(err.Error(), "check the address") {
-		t.Errorf("got %v", err)
 	}
 }
