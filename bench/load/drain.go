@@ -123,7 +123,7 @@ func (t *Traffic) judge() (v Verdict) {
 			v.Lost += lost
 		}
 		v.Duplicates += seen.Duplicates
-		if !f.Any {
+		if !f.Seen.shared { // several receivers do not wait for each other: their order says nothing
 			v.Reordered += seen.Reordered
 		}
 	}

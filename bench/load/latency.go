@@ -73,12 +73,6 @@ func (l *Latency) Count() int64 { l.settle(); return l.h.TotalCount() }
 // Quantile returns the delay in nanoseconds that the share p (0..100) does not exceed; 0 when nothing was recorded.
 func (l *Latency) Quantile(p float64) int64 { l.settle(); return l.h.ValueAtPercentile(p) }
 
-// Mean and Deviation return the average delay in nanoseconds, and the standard deviation from it.
-func (l *Latency) Mean() float64 { l.settle(); return l.h.Mean() }
-
-// Deviation is documented with Mean.
-func (l *Latency) Deviation() float64 { l.settle(); return l.h.StdDev() }
-
 // Histogram returns all delays in HdrHistogram's V2 encoding, compressed, in base64; empty when nothing was recorded.
 func (l *Latency) Histogram() string {
 	if l.Count() == 0 {
@@ -90,3 +84,27 @@ func (l *Latency) Histogram() string {
 
 // Max returns the longest delay in nanoseconds.
 func (l *Latency) Max() int64 { l.settle(); return l.h.Max() }
+
+// Figure is one that tells of delays, by its name, in nanoseconds.
+type Figure struct {
+	Name  string
+	Value float64
+}
+
+// Figures are percentiles, maximum, mean and standard deviation; none where nothing was recorded.
+func (l *Latency) Figures() (all []Figure) {
+	n := l.Count()
+	if n == 0 {
+		return nil
+	}
+	for _, q := range []struct {
+		name  string
+		p     float64
+		least int64 // of so many delays one lies above it: of fewer it is the maximum by another name
+	}{{"p50", 50, 0}, {"p90", 90, 0}, {"p99", 99, 0}, {"p99.9", 99.9, 1000}, {"p99.99", 99.99, 10000}} {
+		if n >= q.least {
+			all = append(all, Figure{q.name, float64(l.Quantile(q.p))})
+		}
+	}
+	return append(all, Figure{"max", float64(l.Max())}, Figure{"mean", l.h.Mean()}, Figure{"deviation", l.h.StdDev()})
+}

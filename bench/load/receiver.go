@@ -51,19 +51,15 @@ func NewReceiver(first uint32, n, phases int) *Receiver {
 	return r
 }
 
-// NewInstances returns n receivers that share the sequences of the senders first..first+senders-1: each message is
-// expected by any one of them.
-func NewInstances(n int, first uint32, senders, phases int) []*Receiver {
-	all := []*Receiver{NewReceiver(first, senders, phases)}
-	for _, q := range all[0].seqs {
+// Instance returns a receiver that shares r's sequences: each message is expected by any one of them. It is called before
+// anything comes.
+func (r *Receiver) Instance() *Receiver {
+	i := NewReceiver(r.base, 0, len(r.phases))
+	i.seqs, i.mu = r.seqs, r.mu
+	for _, q := range r.seqs {
 		q.shared = true
 	}
-	for range n - 1 {
-		r := NewReceiver(first, 0, phases)
-		r.seqs, r.mu = all[0].seqs, all[0].mu
-		all = append(all, r)
-	}
-	return all
+	return i
 }
 
 // From returns the sequence of one sender.

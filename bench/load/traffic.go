@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -18,11 +19,11 @@ import (
 type Traffic struct {
 	Case
 	Rig     *Rig
-	Spans   []Span // of the phases that were begun; if none was, of the warm-up
+	Phases  []Phase // Begin and End may be set until Run
+	Spans   []Span  // of the phases that were begun; if none was, of the warm-up
 	Verdict Verdict
 	Cut     bool // it ended in the warm-up
 
-	words     []string // of the phases, in samples
 	senders   []*Sender
 	receivers []*Receiver
 	flows     []Flow // who should get what, for the judgement at the end
@@ -42,11 +43,12 @@ type Flow struct {
 	From *Sender
 	Seen *Sequence
 	Slow bool // loss is expected here
-	Any  bool // spread over receivers that do not wait for each other: their order says nothing
 }
 
 // Phase is a stretch that is measured.
 type Phase struct {
+	Word       string // of its samples; empty: Measured
+	Prefix     string // of its metrics
 	Length     time.Duration
 	Begin, End func() // called before and after it; nil: there is nothing to do
 }
@@ -100,12 +102,9 @@ const (
 	StalledFor = 3 * time.Second
 )
 
-// NewTraffic prepares traffic that is measured in the phases of these names; none: in one.
-func NewTraffic(g *Rig, c Case, phases ...string) *Traffic {
-	if len(phases) == 0 {
-		phases = []string{Measured}
-	}
-	t := &Traffic{Rig: g, Case: c, words: phases}
+// NewTraffic prepares traffic that is measured in these phases.
+func NewTraffic(g *Rig, c Case, phases ...Phase) *Traffic {
+	t := &Traffic{Rig: g, Case: c, Phases: phases}
 	t.inPhase(WarmUp)
 	return t
 }
@@ -124,15 +123,12 @@ func (t *Traffic) Join(ctx context.Context, r *Receiver, to ...Address) (Conn, e
 
 // NewReceiver returns one that expects n senders from first on.
 func (t *Traffic) NewReceiver(first uint32, n int) *Receiver {
-	return NewReceiver(first, n, len(t.words))
+	return NewReceiver(first, n, len(t.Phases))
 }
 
-// NewInstances returns n receivers of which any one is to get each message of the first sender.
-func (t *Traffic) NewInstances(n int) []*Receiver { return NewInstances(n, 0, 1, len(t.words)) }
-
-// Sender opens a publishing connection, whose closed loop waits for gate. Its number is the index among the traffic's
-// senders.
-func (t *Traffic) Sender(ctx context.Context, all bool, to []Address, gate ...*Sequence) (*Sender, error) {
+// Feed opens a publishing connection whose messages all receivers of gate expect, and whose closed loop waits for them. The
+// sender's number is the index among the traffic's senders.
+func (t *Traffic) Feed(ctx context.Context, all bool, to []Address, gate ...*Sequence) (*Sender, error) {
 	c, err := t.Rig.Dial(ctx, Publishing, DialOptions{})
 	if err != nil {
 		return nil, err
@@ -142,7 +138,7 @@ func (t *Traffic) Sender(ctx context.Context, all bool, to []Address, gate ...*S
 		mean = MeanSize(sizes)
 	}
 	pub, err := c.Publisher(Message{
-		Sender: uint32(len(t.senders)), From: t.Rig.Name("sender", uint64(len(t.senders)+1)), To: to, All: all,
+		Sender: t.Senders(), From: t.Rig.Name("sender", uint64(len(t.senders)+1)), To: to, All: all,
 		Size: t.Size, Sizes: sizes, Identity: t.Identity, IdentitySize: t.IdentitySize,
 	})
 	if err != nil {
@@ -151,41 +147,29 @@ func (t *Traffic) Sender(ctx context.Context, all bool, to []Address, gate ...*S
 	s := NewSender(pub, mean, gate...)
 	s.Sleep = t.Rig.Target.Sleep
 	t.senders = append(t.senders, s)
-	return s, nil
-}
-
-// Senders returns how many there are.
-func (t *Traffic) Senders() uint32 { return uint32(len(t.senders)) }
-
-// Sent is how many messages the first of them has handed to its socket.
-func (t *Traffic) Sent() uint64 { return t.senders[0].Sent() }
-
-// Expect takes a flow into the judgement.
-func (t *Traffic) Expect(f Flow) { t.flows = append(t.flows, f) }
-
-// Feed opens a sender whose messages all receivers of gate expect.
-func (t *Traffic) Feed(ctx context.Context, all bool, to []Address, gate ...*Sequence) (*Sender, error) {
-	s, err := t.Sender(ctx, all, to, gate...)
-	if err != nil {
-		return nil, err
-	}
 	for _, q := range gate {
 		t.Expect(Flow{From: s, Seen: q})
 	}
 	return s, nil
 }
 
+// Senders returns how many there are.
+func (t *Traffic) Senders() uint32 { return uint32(len(t.senders)) }
+
+// Expect takes a flow into the judgement.
+func (t *Traffic) Expect(f Flow) { t.flows = append(t.flows, f) }
+
 // Run lets the senders go, warms up, measures one phase after the other, stops the senders, waits for what is still
 // under way and judges. Also with an error there are the spans of what there was. Nothing of the traffic runs any more
 // when it returns.
-func (t *Traffic) Run(ctx context.Context, phases ...Phase) error {
+func (t *Traffic) Run(ctx context.Context) error {
 	t.start(ctx)
 	err := t.hold(ctx, t.Warmup, false)
 	if err != nil {
 		t.Rig.Notes = append(t.Rig.Notes, "it ended in the warm-up: rates and costs are of the warm-up, and there are no delays")
 		t.Cut, t.Spans = true, []Span{{From: t.begun, To: t.mark()}}
 	}
-	for i, p := range phases {
+	for i, p := range t.Phases {
 		if err != nil {
 			break
 		}
@@ -210,7 +194,7 @@ func (t *Traffic) Last() Span { return t.Spans[len(t.Spans)-1] }
 // start lets the senders run until finish.
 func (t *Traffic) start(ctx context.Context) {
 	ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	t.courses, t.absent = make([]course, len(t.words)), make([]*Latency, len(t.words))
+	t.courses, t.absent = make([]course, len(t.Phases)), make([]*Latency, len(t.Phases))
 	t.begun = t.mark()
 	t.looking.Go(func() { t.sampler(ctx) })
 	var sending errgroup.Group
@@ -261,7 +245,7 @@ func (t *Traffic) phase(ctx context.Context, i int, d time.Duration) error {
 	for _, r := range t.receivers {
 		r.Phase(i, span.From.At)
 	}
-	t.inPhase(t.words[i])
+	t.inPhase(cmp.Or(t.Phases[i].Word, Measured))
 	err := t.hold(ctx, d, t.Count > 0)
 	t.inPhase(WarmUp)
 	span.To = t.mark()

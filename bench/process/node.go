@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -31,6 +32,8 @@ const (
 	startLimit = 60 * time.Second // go run may have to compile
 	stopLimit  = 30 * time.Second // thousands of connections end before it, on a busy machine
 	probeEvery = 20 * time.Millisecond
+
+	acceptLimit = 5 * time.Second // for who listens to take the connection of a probe
 )
 
 // Start runs c on a free port and returns when it accepts connections there. The process dies with this one.
@@ -52,9 +55,6 @@ func Start(ctx context.Context, c Command) (*Node, error) {
 		tail := n.LogTail(2000)
 		_ = n.Stop() // the reason is in err
 		return nil, fmt.Errorf("%s: %w\n%s", c.Text, err, tail)
-	}
-	if n.pid, _ = owner(n.cmd.Process.Pid, n.Addr); n.pid == 0 {
-		n.pid = n.cmd.Process.Pid
 	}
 	return n, nil
 }
@@ -88,28 +88,35 @@ func (n *Node) start(c Command, addr string) error {
 	return nil
 }
 
-// listening probes the address until it answers.
+// listening probes the address until it answers, and finds who does.
 func (n *Node) listening(ctx context.Context) error {
-	limit := time.NewTimer(startLimit)
-	defer limit.Stop()
-	probe := time.NewTicker(probeEvery)
-	defer probe.Stop()
 	network, address := Split(n.Addr)
-	for {
-		c, err := net.DialTimeout(network, address, time.Second)
-		if err == nil {
-			return c.Close()
-		}
+	var c net.Conn
+	err := Until(ctx, probeEvery, startLimit, func() (done bool) {
 		select {
 		case <-n.gone:
-			return fmt.Errorf("ended before it listened: %w", n.verdict())
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-limit.C:
-			return fmt.Errorf("does not listen on %s after %v", n.Addr, startLimit)
-		case <-probe.C:
+			return true
+		default:
 		}
+		var err error
+		c, err = net.DialTimeout(network, address, time.Second)
+		return err == nil
+	})
+	switch {
+	case err != nil && ctx.Err() == nil:
+		return fmt.Errorf("does not listen on %s after %v", n.Addr, startLimit)
+	case err != nil:
+		return err
+	case c == nil:
+		return fmt.Errorf("ended before it listened: %w", n.verdict())
 	}
+	n.pid = n.cmd.Process.Pid
+	_ = Until(ctx, probeEvery/4, acceptLimit, func() bool { // then it is the one that was started
+		found, hidden := Serves(n.cmd.Process.Pid, c)
+		n.pid = cmp.Or(found, n.pid)
+		return found != 0 || hidden
+	})
+	return c.Close()
 }
 
 // PID returns the id of the process that listens: the started one, or a child of it.
@@ -160,12 +167,7 @@ func (n *Node) Stop() error {
 // orphans ends children that outlived their wrapper. They are not ours to wait for, so their group is watched until it is
 // empty; who reaps them may take a moment.
 func (n *Node) orphans() {
-	for end := time.Now().Add(time.Second); time.Now().Before(end); {
-		if syscall.Kill(-n.cmd.Process.Pid, syscall.SIGKILL) != nil {
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
+	_ = Until(context.Background(), time.Millisecond, time.Second, func() bool { return syscall.Kill(-n.cmd.Process.Pid, syscall.SIGKILL) != nil })
 }
 
 // errExited is the verdict on a process that ended by itself without an error.

@@ -38,11 +38,9 @@ func play(addr string) {
 	signal.Notify(stop, syscall.SIGTERM)
 	go func() {
 		for {
-			c, err := l.Accept()
-			if err != nil {
+			if _, err := l.Accept(); err != nil { // its connections stay
 				return
 			}
-			_ = c.Close()
 		}
 	}()
 	<-stop
@@ -206,8 +204,8 @@ func TestMeasureFailsWithoutTheProcess(t *testing.T) {
 	}
 }
 
-// A process serves an address if it, or a child of it, listens there.
-func TestListensTellsWhoseTheAddressIs(t *testing.T) {
+// A process serves a connection if it, or a child of it, has accepted it.
+func TestServesTellsWhoseTheConnectionIs(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -222,22 +220,51 @@ func TestListensTellsWhoseTheAddressIs(t *testing.T) {
 			t.Error(err)
 		}
 	}()
+	ours, theirs := connected(t, "tcp", l.Addr().String()), connected(t, "tcp", strings.Replace(other.Addr, "127.0.0.1", "localhost", 1))
+	if found, _ := Serves(os.Getpid(), ours); found != 0 {
+		t.Error("a connection is served that nobody has accepted")
+	}
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	_, port, _ := net.SplitHostPort(other.Addr)
+	elsewhere, err := net.Listen("tcp", "127.0.0.2:"+port) // as on another machine
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer elsewhere.Close()
 	for _, c := range []struct {
 		name string
 		pid  int
-		addr string
-		want bool
+		c    net.Conn
+		want int
 	}{
-		{"its own", os.Getpid(), l.Addr().String(), true},
-		{"its child's", os.Getpid(), other.Addr, true},
-		{"by another name of the address", other.PID(), strings.Replace(other.Addr, "127.0.0.1", "localhost", 1), true},
-		{"its parent's", other.PID(), l.Addr().String(), false},
-		{"nobody's", os.Getpid(), "127.0.0.1:1", false},
+		{"that of another address with its port", other.PID(), connected(t, "tcp", elsewhere.Addr().String()), 0},
+		{"its own", os.Getpid(), ours, os.Getpid()},
+		{"its child's", os.Getpid(), theirs, other.PID()},
+		{"its parent's", other.PID(), ours, 0},
+		{"the wrong end of one", other.PID(), accepted, 0},
 	} {
-		if got := Listens(c.pid, c.addr); got != c.want {
-			t.Errorf("%s: got %v", c.name, got)
+		if c.want != 0 {
+			if err := Until(t.Context(), time.Millisecond, time.Minute, func() bool { got, _ := Serves(c.pid, c.c); return got == c.want }); err != nil {
+				t.Errorf("%s: nobody serves it", c.name)
+			}
+		} else if got, _ := Serves(c.pid, c.c); got != 0 {
+			t.Errorf("%s: got %d", c.name, got)
 		}
 	}
+}
+
+func connected(t *testing.T, network, addr string) net.Conn {
+	t.Helper()
+	c, err := net.Dial(network, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
 }
 
 // What has ended uses nothing, whether its parent has taken note or not.
@@ -355,15 +382,24 @@ func TestCertificatesServeBothSides(t *testing.T) {
 	}
 }
 
-func TestUnixSocketIsFoundByItsPath(t *testing.T) {
+func TestUnixSocketIsServedByItsListener(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if !Listens(os.Getpid(), "unix://"+path) || Listens(os.Getpid(), "unix://"+path+"2") {
-		t.Error("not the one that listens")
+	c := connected(t, "unix", path)
+	if found, _ := Serves(os.Getpid(), c); found != os.Getpid() {
+		t.Errorf("served by %d", found)
+	}
+	other := exec.Command("sleep", "60")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Process.Kill(); _ = other.Wait() }()
+	if found, _ := Serves(other.Process.Pid, c); found != 0 {
+		t.Errorf("served by %d", found)
 	}
 }
 

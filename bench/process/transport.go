@@ -52,7 +52,6 @@ func (c Command) address(addr, dir string) string {
 
 // Files of certificates in a node's folder.
 const (
-	authorityFile   = "ca.pem"
 	certificateFile = "cert.pem"
 	keyFile         = "key.pem"
 )
@@ -65,7 +64,7 @@ func (c Command) nodeConfig(addr, dir string) string {
 			filepath.Join(dir, certificateFile), filepath.Join(dir, keyFile))
 	}
 	if c.Transport == "mtls" {
-		security += fmt.Sprintf("\n            client_ca: {type: file, path: %q}", filepath.Join(dir, authorityFile))
+		security += fmt.Sprintf("\n            client_ca: {type: file, path: %q}", filepath.Join(dir, certificateFile))
 	}
 	return `tracing:
   log_level: warn
@@ -85,42 +84,27 @@ services:
 `
 }
 
-// certificates makes an authority, and a certificate of it with which node and clients prove themselves, good for a day
-// on the loopback interface. The node's files are written to dir.
+// certificates makes a certificate with which node and clients prove themselves, good for a day on the loopback interface and
+// its own authority. The node's files are written to dir.
 func certificates(dir string) (*tls.Config, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	usage := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	made := func(name string, serial int64) *x509.Certificate {
-		return &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name},
-			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), BasicConstraintsValid: true}
-	}
-	authority, own := made("slim-bench authority", 1), made("slim-bench", 2)
-	authority.IsCA, authority.KeyUsage = true, x509.KeyUsageCertSign
-	own.ExtKeyUsage, own.KeyUsage = usage, x509.KeyUsageDigitalSignature
-	own.IPAddresses, own.DNSNames = []net.IP{net.IPv4(127, 0, 0, 1)}, []string{"localhost"}
-	ca, err := x509.CreateCertificate(rand.Reader, authority, authority, &key.PublicKey, key)
-	cert, err2 := x509.CreateCertificate(rand.Reader, own, authority, &key.PublicKey, key)
-	private, err3 := x509.MarshalPKCS8PrivateKey(key)
-	if err := errors.Join(err, err2, err3); err != nil {
+	own := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "slim-bench"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"}}
+	der, err := x509.CreateCertificate(rand.Reader, own, own, &key.PublicKey, key)
+	private, err2 := x509.MarshalPKCS8PrivateKey(key)
+	if err := errors.Join(err, err2); err != nil {
 		return nil, err
 	}
-	for _, f := range []struct {
-		name, kind string
-		der        []byte
-	}{{authorityFile, "CERTIFICATE", ca}, {certificateFile, "CERTIFICATE", cert}, {keyFile, "PRIVATE KEY", private}} {
-		text := pem.EncodeToMemory(&pem.Block{Type: f.kind, Bytes: f.der})
-		if err := os.WriteFile(filepath.Join(dir, f.name), text, 0o600); err != nil {
-			return nil, err
-		}
-	}
-	trusted, err := x509.ParseCertificate(ca)
-	if err != nil {
-		return nil, err
-	}
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	private = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
+	pair, err := tls.X509KeyPair(cert, private)
 	roots := x509.NewCertPool()
-	roots.AddCert(trusted)
-	return &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}}}, nil
+	roots.AppendCertsFromPEM(cert)
+	return &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}, errors.Join(err,
+		os.WriteFile(filepath.Join(dir, certificateFile), cert, 0o600), os.WriteFile(filepath.Join(dir, keyFile), private, 0o600))
 }

@@ -92,50 +92,50 @@ func tree(pid int) []int {
 	return all
 }
 
-// Listens reports whether pid or a descendant listens at addr, as far as one may look; else true.
-func Listens(pid int, addr string) bool {
-	p, hidden := owner(pid, addr)
-	return p != 0 || hidden
-}
-
-// owner finds which of pid and its descendants listens at addr; 0: none. hidden: some may not be looked into.
-func owner(pid int, addr string) (found int, hidden bool) {
-	inodes := listenInodes(pid, addr)
-	for _, id := range tree(pid) {
+// Serves finds which of pid and its descendants holds the other end of c, a connection that was opened here; 0: none, or it has
+// yet to accept it. hidden: some may not be looked into. Of a unix socket the kernel tells who listens, of TCP the table
+// of where pid lives.
+func Serves(pid int, c net.Conn) (found int, hidden bool) {
+	all := tree(pid)
+	if u, ok := c.(*net.UnixConn); ok {
+		if raw, err := u.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) {
+				if peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil && slices.Contains(all, int(peer.Pid)) {
+					found = int(peer.Pid)
+				}
+			})
+		}
+		return found, false
+	}
+	end := otherEnd(pid, c)
+	for _, id := range all {
 		p, err := procfs.NewProc(id)
 		if err != nil {
 			continue // it has ended
 		}
 		files, err := p.FileDescriptorTargets()
 		hidden = hidden || errors.Is(err, fs.ErrPermission)
-		for _, to := range files {
-			if slices.Contains(inodes, to) {
-				return id, false
-			}
+		if slices.Contains(files, end) {
+			return id, false
 		}
 	}
 	return 0, hidden
 }
 
-// listenInodes finds the sockets that listen at addr where pid lives, as the links of descriptors name them. Lines of
-// proc_net_tcp(5) have the local address in the second column, the state (0A: listening) in the fourth and the inode in the
-// tenth; those of proc_net_unix(5) the inode in the seventh and the path in the eighth.
-func listenInodes(pid int, addr string) (all []string) {
-	network, address := Split(addr)
-	_, text, _ := net.SplitHostPort(address)
-	port, _ := strconv.Atoi(text)
-	for _, table := range []string{"net/tcp", "net/tcp6", "net/unix"} {
-		b, _ := os.ReadFile(procFile(pid, table)) // a system may have no IPv6
-		for line := range strings.Lines(string(b)) {
-			f := strings.Fields(line)
-			switch {
-			case network == "unix" && table == "net/unix" && len(f) == 8 && f[7] == address:
-				all = append(all, "socket:["+f[6]+"]")
-			case network != "tcp" || table == "net/unix" || len(f) < 10:
-			case f[3] == "0A" && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)):
-				all = append(all, "socket:["+f[9]+"]")
-			}
+// otherEnd is the socket there is for the other end of c where pid lives, as the link of a descriptor names it; empty: none.
+func otherEnd(pid int, c net.Conn) string {
+	here, ok := c.LocalAddr().(*net.TCPAddr)
+	there, ok2 := c.RemoteAddr().(*net.TCPAddr)
+	tables, err := procfs.NewFS(procFile(pid, ""))
+	if !ok || !ok2 || err != nil {
+		return ""
+	}
+	four, _ := tables.NetTCP()
+	six, _ := tables.NetTCP6() // a system may have none
+	for _, l := range append(four, six...) {
+		if l.LocalAddr.Equal(there.IP) && l.LocalPort == uint64(there.Port) && l.RemAddr.Equal(here.IP) && l.RemPort == uint64(here.Port) {
+			return fmt.Sprintf("socket:[%d]", l.Inode)
 		}
 	}
-	return all
+	return ""
 }

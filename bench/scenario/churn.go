@@ -7,25 +7,24 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // churn: clients come, subscribe, get a message, and go, in order or abruptly, beside steady traffic that shall not
 // notice. What they leave behind in the node is measured.
 func churn(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
-	t := load.NewTraffic(g, p.Case, "alone", "with churn")
+	w := newCrowd(g)
+	t := load.NewTraffic(g, p.Case, load.Phase{Word: "alone", Prefix: "alone: ", Length: p.Duration}, w.visits(ctx, "with churn", p))
 	if err := pairs(ctx, t, p.Pairs); err != nil {
 		return nil, err
 	}
-	w := newCrowd(g)
-	err := t.Run(ctx, load.Phase{Length: p.Duration}, w.visits(ctx, p.ChurnRate, p.Duration))
-	ms := rates("alone: ", t.Spans[0])
+	err := t.Run(ctx)
+	ms := whole(t)
 	if len(t.Spans) > 1 {
-		ms = slices.Concat(ms, rates("", t.Spans[1]), w.visited(t.Spans[1]))
+		ms = append(ms, w.visited(t.Last())...)
 	}
-	ms = slices.Concat(ms, delays("alone: ", t.Delays(0)), delays("", t.Delays(1)))
-	ratio := compared("delivered, with/alone", value(ms, "delivered"), value(ms, "alone: delivered"), result.Higher)
-	ms = slices.Concat(ms, ratio, judged(t), memory(t.Last().To))
+	ms = append(ms, compared("delivered, with/alone", value(ms, "delivered"), value(ms, "alone: delivered"), result.Higher)...)
 	if err == nil {
 		ms = append(ms, leftover(ctx, g, t.Last().From)...)
 	}
@@ -37,15 +36,15 @@ func leftover(ctx context.Context, g *load.Rig, before load.Mark) []result.Metri
 	if !before.Known {
 		return nil
 	}
-	var left int
-	for range 20 { // a node may take a moment to notice that sockets are gone
-		u, ok := g.Usage()
-		if !ok {
-			return nil
-		}
-		if left = u.Files - before.Node.Files; left <= 0 || load.Sleep(ctx, 100*time.Millisecond) != nil {
-			break
-		}
+	left, known := 0, true
+	_ = process.Until(ctx, 100*time.Millisecond, 2*time.Second, func() bool { // a node may take a moment to notice that sockets are gone
+		var u process.Usage
+		u, known = g.Usage()
+		left = u.Files - before.Node.Files
+		return !known || left <= 0
+	})
+	if !known {
+		return nil
 	}
 	ms := []result.Metric{{Name: "files growth", Value: float64(max(0, left)), Better: result.Lower, Worst: true}}
 	if rss, ok := g.Settled(ctx); ok {
@@ -58,15 +57,15 @@ func leftover(ctx context.Context, g *load.Rig, before load.Mark) []result.Metri
 // descriptors, threads and delays grow. Goroutines, or a runtime's tasks, are not seen from outside: where they block
 // they show as threads, else as memory.
 func soak(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
-	t := load.NewTraffic(g, p.Case)
+	w := newCrowd(g)
+	t := load.NewTraffic(g, p.Case, w.visits(ctx, "", p))
 	if err := pairs(ctx, t, p.Pairs); err != nil {
 		return nil, err
 	}
 	if err := (cells{n: 1, members: p.Fanout, senders: 1, all: true}).open(ctx, t); err != nil {
 		return nil, err
 	}
-	w := newCrowd(g)
-	err := t.Run(ctx, w.visits(ctx, p.ChurnRate, p.Duration))
+	err := t.Run(ctx)
 	ms := whole(t)
 	if !t.Cut {
 		ms = append(ms, w.visited(t.Spans[0])...)

@@ -161,13 +161,14 @@ func TestRunStopsAtItsFirstBrokenCondition(t *testing.T) {
 
 // The first node is measured by further ways where its configuration is ours.
 func TestWaysAreNodesOfTheirNames(t *testing.T) {
-	s, err := LoadSuite("transports")
+	plan, err := LoadSuite("transports")
 	if err != nil {
 		t.Fatal(err)
 	}
+	other := plan
 	ours := load.Target{Name: "ours", Dialer: client.Dialer{}}
 	ours.Command.Text = "slim --config {config}"
-	plan := s.Plan([]load.Target{ours})
+	plan.Targets = []load.Target{ours}
 	if err := plan.Ways(); err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +178,7 @@ func TestWaysAreNodesOfTheirNames(t *testing.T) {
 	if err := plan.Check(); err != nil {
 		t.Error(err)
 	}
-	other := s.Plan(named("ours"))
+	other.Targets = named("ours")
 	if err := other.Ways(); err == nil || !strings.Contains(err.Error(), "started with {config}") {
 		t.Errorf("a node that runs: %v", err)
 	}

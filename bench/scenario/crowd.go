@@ -198,33 +198,33 @@ func heard(all []*member, rounds int) (sum called) {
 	return sum
 }
 
-// visits is a phase in which clients come and go at so many a second, at most some at a time; those who are there at its
-// end finish.
-func (w *crowd) visits(ctx context.Context, rate int, length time.Duration) load.Phase {
-	var work sync.WaitGroup
+// visits is a phase in which clients come and go at the rate of p, at most some at a time; those who are there at its end
+// finish.
+func (w *crowd) visits(ctx context.Context, word string, p result.Params) load.Phase {
+	var guests errgroup.Group
+	guests.SetLimit(1 + companions)
 	var stop context.CancelFunc
-	busy := make(chan struct{}, companions)
-	return load.Phase{Length: length,
+	come := func() error {
+		tick := time.NewTicker(time.Second / time.Duration(p.ChurnRate))
+		defer tick.Stop()
+		for id := uint64(1); ; id++ {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return nil
+			}
+			guests.TryGo(func() error { // without room the rate reached will show it
+				w.note(w.visit(ctx, id))
+				return nil
+			})
+		}
+	}
+	return load.Phase{Word: word, Length: p.Duration,
 		Begin: func() {
 			ctx, stop = context.WithCancel(ctx)
-			work.Go(func() {
-				tick := time.NewTicker(time.Second / time.Duration(rate))
-				defer tick.Stop()
-				for id := uint64(1); ; id++ {
-					select {
-					case <-tick.C:
-					case <-ctx.Done():
-						return
-					}
-					select {
-					case busy <- struct{}{}:
-						work.Go(func() { w.note(w.visit(ctx, id)); <-busy })
-					default: // the rate reached will show it
-					}
-				}
-			})
+			guests.Go(come)
 		},
-		End: func() { stop(); work.Wait() }}
+		End: func() { stop(); _ = guests.Wait() }}
 }
 
 // visit is that of one client: it connects, subscribes, gets a message from another connection, and leaves: every second

@@ -11,6 +11,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // Plan is what one run does. Order: for each round, each case, each node; every second round takes the nodes backwards
@@ -21,6 +22,8 @@ type Plan struct {
 	Rounds  int
 	// MaxRounds bounds the rounds of cases whose conditions are unclear after Rounds; below Rounds: no further ones.
 	MaxRounds int
+	// Name and About are those of a suite.
+	Name, About string
 	// Optional are names of nodes that cases and conditions may have although no target is called so.
 	Optional []string
 	// Transports are further ways by which the first node is to be measured; see Ways.
@@ -53,17 +56,18 @@ type Progress struct {
 type Case struct {
 	Scenario Scenario
 	Params   result.Params
-	Nodes    []string           // names of the targets it is measured on; empty: all that it can be driven on
+	Nodes    []string           // names of the targets it is measured on beside the first; nil: all that it can be driven on
 	Require  []result.Condition // judged on the first target
 }
 
 // Label names the case in reports.
 func (c Case) Label() string { return c.Scenario.Name + " " + c.Scenario.Label(c.Params) }
 
-// skip says why the case is not measured on t; empty: it is.
-func (c Case) skip(t load.Target) string {
+// skip says why the case is not measured on target k; empty: it is.
+func (p Plan) skip(c Case, k int) string {
+	t := p.Targets[k]
 	switch {
-	case len(c.Nodes) > 0 && !slices.Contains(c.Nodes, t.Name):
+	case k > 0 && c.Nodes != nil && !slices.Contains(c.Nodes, t.Name):
 		return "not asked for"
 	case t.Blind() && !c.Scenario.Blind:
 		return "needs names, which the relay does not know"
@@ -77,13 +81,51 @@ func (c Case) skip(t load.Target) string {
 func (p *Plan) Ways() error {
 	for _, way := range p.Transports {
 		t := p.Targets[0]
-		if t.Dialer.Protocol() != load.SLIM || !strings.Contains(t.Command.Text, "{config}") {
+		switch {
+		case !slices.Contains(process.Transports(), way):
+			return fmt.Errorf("no transport %q%s", way, suggest.Hint(way, process.Transports()))
+		case t.Dialer.Protocol() != load.SLIM || !strings.Contains(t.Command.Text, "{config}"):
 			return fmt.Errorf("%s is measured by %s only where it is started with {config}", t.Name, way)
 		}
 		t.Name, t.Command.Transport = way, way
 		p.Targets = append(p.Targets, t)
 	}
 	return nil
+}
+
+// Vary gives a parameter these values in all cases whose scenario reads it: several values make several cases, and with kept
+// the case as it was stays, too. used is whether there are such cases.
+func (p *Plan) Vary(key string, values []string, kept bool) (used bool, err error) {
+	var all []Case
+	for _, c := range p.Cases {
+		reads := slices.Contains(c.Scenario.Uses, key)
+		used = used || reads
+		if !reads || kept {
+			all = append(all, c)
+		}
+		for i := 0; reads && i < len(values); i++ {
+			if err := c.Params.Set(key, values[i]); err != nil {
+				return used, err
+			}
+			all = append(all, c)
+		}
+	}
+	p.Cases = all
+	return used, nil
+}
+
+// String lists what is measured, and what must hold.
+func (p Plan) String() string {
+	var b strings.Builder
+	for i, c := range p.Cases {
+		fmt.Fprintln(&b, c.Label())
+		if i+1 == len(p.Cases) || !slices.Equal(c.Require, p.Cases[i+1].Require) {
+			for _, r := range c.Require {
+				fmt.Fprintf(&b, "  %s\n", r)
+			}
+		}
+	}
+	return b.String()
 }
 
 // Check finds names of nodes that are none of the plan's: a condition on one would hold, as nothing could be held against
@@ -126,8 +168,8 @@ func (p Plan) results() *result.Results {
 			Scenario: c.Scenario.Name, Label: c.Scenario.Label(c.Params), Params: c.Params,
 			Nodes: make([]result.NodeResult, len(p.Targets)),
 		}
-		for k, t := range p.Targets {
-			of.Nodes[k].Skipped = c.skip(t)
+		for k := range p.Targets {
+			of.Nodes[k].Skipped = p.skip(c, k)
 		}
 		r.Cases = append(r.Cases, of)
 	}
@@ -140,10 +182,7 @@ func (p Plan) Run(ctx context.Context) (*result.Results, error) {
 	if err := p.Check(); err != nil {
 		return p.results(), err
 	}
-	u := &execution{Plan: p, results: p.results(), begun: time.Now(), took: make([]time.Duration, len(p.Cases))}
-	for i, c := range p.Cases {
-		u.took[i] = c.Params.Warmup + c.Params.Duration + startCost
-	}
+	u := &execution{Plan: p, results: p.results(), begun: time.Now()}
 	for i, t := range p.Targets {
 		if !t.Blind() {
 			u.results.Nodes[i].Version = t.Command.Version(ctx)
@@ -171,8 +210,8 @@ type execution struct {
 	Plan
 	results *result.Results
 	begun   time.Time
-	took    []time.Duration // by case: its latest step, or a guess
-	number  int             // of steps so far
+	number  int // of the step that goes on
+	of      int // steps, as far as they are certain
 	failed  error
 }
 
@@ -186,8 +225,12 @@ func (u *execution) rounds(ctx context.Context) error {
 		todo[i] = i
 	}
 	for round := 1; round <= max(u.Rounds, u.MaxRounds) && len(todo) > 0; round++ {
-		for at, i := range todo {
-			if err := u.turns(ctx, round, i, todo[at+1:], todo); err != nil {
+		u.of = u.number
+		for _, i := range todo {
+			u.of += len(u.order(u.Cases[i], round)) * max(1, u.Rounds-round+1)
+		}
+		for _, i := range todo {
+			if err := u.turns(ctx, round, i); err != nil {
 				return errors.Join(u.failed, err)
 			}
 			if u.StopAtFailure && u.results.Broken(i, u.Cases[i].Require, max(u.Rounds, u.MaxRounds)) {
@@ -202,21 +245,22 @@ func (u *execution) rounds(ctx context.Context) error {
 }
 
 // turns measures case i on each node once. Only the end of ctx is an error.
-func (u *execution) turns(ctx context.Context, round, i int, later, all []int) error {
+func (u *execution) turns(ctx context.Context, round, i int) error {
 	c := u.Cases[i]
-	order := u.order(c, round)
-	for turn, k := range order {
+	for turn, k := range u.order(c, round) {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		begun, each := time.Since(u.begun), c.Params.Warmup+c.Params.Duration+startCost
+		if u.number > 0 {
+			each = begun / time.Duration(u.number)
+		}
+		end := begun + each*time.Duration(u.of-u.number)
 		u.number++
-		begun := time.Now()
-		step := Step{Number: u.number, Round: round, Case: c, Target: u.Targets[k]}
-		of, rest := u.remaining(round, i, len(order)-turn-1, later, all)
-		step.Of = u.number + of
 		tell := func(g Progress) {
 			if u.Progress != nil {
-				g.Step, g.Elapsed, g.Left = step, time.Since(u.begun), rest+max(0, u.took[i]-time.Since(begun))
+				g.Step, g.Elapsed = Step{Number: u.number, Of: u.of, Round: round, Case: c, Target: u.Targets[k]}, time.Since(u.begun)
+				g.Left = max(0, end-g.Elapsed)
 				u.Progress(g)
 			}
 		}
@@ -235,7 +279,6 @@ func (u *execution) turns(ctx context.Context, round, i int, later, all []int) e
 			u.failed = errors.Join(u.failed, fmt.Errorf("%s on %s, round %d: %w", c.Label(), u.Targets[k].Name, round, err))
 		}
 		u.results.Add(i, k, ms, course, err)
-		u.took[i] = time.Since(begun)
 		tell(Progress{Done: true})
 	}
 	return nil
@@ -244,8 +287,8 @@ func (u *execution) turns(ctx context.Context, round, i int, later, all []int) e
 // order returns the targets of a case in the order of a round.
 func (u *execution) order(c Case, round int) []int {
 	var order []int
-	for k, t := range u.Targets {
-		if c.skip(t) == "" {
+	for k := range u.Targets {
+		if u.skip(c, k) == "" {
 			order = append(order, k)
 		}
 	}
@@ -253,22 +296,6 @@ func (u *execution) order(c Case, round int) []int {
 		slices.Reverse(order)
 	}
 	return order
-}
-
-// remaining counts the steps still to come, as far as they are certain, and guesses how long they take.
-func (u *execution) remaining(round, i, turns int, later, all []int) (steps int, left time.Duration) {
-	add := func(i, n int) {
-		steps += n
-		left += time.Duration(n) * u.took[i]
-	}
-	add(i, turns)
-	for _, i := range later {
-		add(i, len(u.order(u.Cases[i], round)))
-	}
-	for _, i := range all {
-		add(i, len(u.order(u.Cases[i], round))*max(0, u.Rounds-round))
-	}
-	return steps, left
 }
 
 // measure runs one case on a node of its own.

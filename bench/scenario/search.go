@@ -70,11 +70,11 @@ func probed(ctx context.Context, g *load.Rig, p result.Params, rate int) (probe,
 	}
 	g.Samples, g.Histogram = nil, ""
 	p.TotalRate = rate
-	t := load.NewTraffic(g, p.Case)
+	t := load.NewTraffic(g, p.Case, load.Phase{Length: p.Duration})
 	if err := pairs(ctx, t, p.Pairs); err != nil {
 		return probe{}, err
 	}
-	err := t.Run(ctx, load.Phase{Length: p.Duration})
+	err := t.Run(ctx)
 	delays, s := t.Delays(0), t.Last()
 	at := probe{rate: rate, p99: time.Duration(delays.Quantile(99)), late: time.Duration(t.Lag().Quantile(99)), ms: whole(t),
 		samples: g.Samples, delays: g.Histogram}

@@ -7,11 +7,9 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
-
-// Phases of slow, as prefixes of their metrics.
-var phaseNames = []string{"before: ", "during: ", "after: "}
 
 const recoverLimit = 10 * time.Second
 
@@ -20,19 +18,21 @@ func slow(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, e
 	if p.Fanout < 2 {
 		return nil, fmt.Errorf("a group of %d has nobody to compare with", p.Fanout)
 	}
-	t := load.NewTraffic(g, p.Case, load.Measured, load.Measured, load.Measured)
-	victim, seen, err := groupWithVictim(ctx, t, p.Fanout)
+	t := load.NewTraffic(g, p.Case, load.Phase{Prefix: "before: ", Length: p.Duration},
+		load.Phase{Prefix: "during: ", Length: p.Stall}, load.Phase{Prefix: "after: ", Length: p.Duration})
+	victim, s, seen, err := groupWithVictim(ctx, t, p.Fanout)
 	if err != nil {
 		return nil, err
 	}
 	var back <-chan []result.Metric
 	var recovered []result.Metric
-	err = t.Run(ctx, load.Phase{Length: p.Duration},
-		load.Phase{Length: p.Stall, Begin: func() { victim.Pace(p.StallRate) }},
-		load.Phase{Length: p.Duration, Begin: func() {
-			back = recovery(ctx, t, seen)
-			victim.Pace(-1)
-		}, End: func() { recovered = <-back }})
+	t.Phases[1].Begin = func() { victim.Pace(p.StallRate) }
+	t.Phases[2].Begin = func() {
+		back = recovery(ctx, s.Sent(), seen)
+		victim.Pace(-1)
+	}
+	t.Phases[2].End = func() { recovered = <-back }
+	err = t.Run(ctx)
 	return slices.Concat(othersOf(t, p.Fanout-1, recovered), judged(t),
 		[]result.Metric{{Name: "lost by the slow member", Value: float64(t.Verdict.SlowLost)}}), err
 }
@@ -45,66 +45,58 @@ func othersOf(t *load.Traffic, n int, recovered []result.Metric) (ms []result.Me
 	var rate []float64
 	for i, s := range t.Spans {
 		rate = append(rate, s.Delivered()/s.Seconds()/float64(n))
-		ms = append(ms, result.Metric{Name: phaseNames[i] + "rate per member", Unit: result.PerSecond, Value: rate[i], Better: result.Higher},
-			nanos(phaseNames[i]+"longest silence", float64(s.Quiet)))
+		prefix := t.Phases[i].Prefix
+		ms = append(ms, result.Metric{Name: prefix + "rate per member", Unit: result.PerSecond, Value: rate[i], Better: result.Higher},
+			nanos(prefix+"longest silence", float64(s.Quiet)))
+		ms = append(ms, delays(prefix, t.Delays(i))...)
 		if i == 1 {
 			ms = append(ms, memory(s.To)...)
 		}
 	}
 	ms = append(ms, recovered...)
-	if len(rate) == len(phaseNames) && rate[0] > 0 {
+	if len(rate) == 3 && rate[0] > 0 {
 		ms = append(ms,
 			result.Metric{Name: "rate during/before", Unit: result.Ratio, Value: rate[1] / rate[0], Better: result.Higher},
 			result.Metric{Name: "rate after/before", Unit: result.Ratio, Value: rate[2] / rate[0], Better: result.Higher})
-	}
-	for i, name := range phaseNames {
-		ms = append(ms, delays(name, t.Delays(i))...)
 	}
 	return ms
 }
 
 // groupWithVictim opens a group of n whose last member does not hold the sender back, and counts neither for rates nor
 // for delays.
-func groupWithVictim(ctx context.Context, t *load.Traffic, n int) (load.Conn, *load.Sequence, error) {
+func groupWithVictim(ctx context.Context, t *load.Traffic, n int) (victim load.Conn, s *load.Sender, seen *load.Sequence, err error) {
 	to := t.Rig.Name("group", 0)
 	var gate []*load.Sequence
 	for range n - 1 {
 		r := t.NewReceiver(0, 1)
 		if _, err := t.Join(ctx, r, to); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		gate = append(gate, r.From(0))
 	}
 	r := t.NewReceiver(0, 1)
-	victim, err := t.Rig.Dial(ctx, load.Subscribing, load.DialOptions{Sink: r})
+	victim, err = t.Rig.Dial(ctx, load.Subscribing, load.DialOptions{Sink: r})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if _, err := victim.Subscribe(ctx, 1, 0, func(int) load.Address { return to }); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	s, err := t.Feed(ctx, true, []load.Address{to}, gate...)
+	s, err = t.Feed(ctx, true, []load.Address{to}, gate...)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	t.Expect(load.Flow{From: s, Seen: r.From(0), Slow: true})
-	return victim, r.From(0), nil
+	return victim, s, r.From(0), nil
 }
 
-// recovery watches the slow member from now on, and tells when it saw a message that was sent after now.
-func recovery(ctx context.Context, t *load.Traffic, seen *load.Sequence) <-chan []result.Metric {
-	resumed, at := t.Sent(), time.Now()
-	told := make(chan []result.Metric, 1)
+// recovery watches the slow member from now on, and tells when it saw a message after number resumed.
+func recovery(ctx context.Context, resumed uint64, seen *load.Sequence) <-chan []result.Metric {
+	at, told := time.Now(), make(chan []result.Metric, 1)
 	go func() {
-		var served float64
-		for time.Since(at) < recoverLimit {
-			if seen.Seen().Next > resumed {
-				served = 1
-				break
-			}
-			if load.Sleep(ctx, 5*time.Millisecond) != nil {
-				break
-			}
+		served := 0.0
+		if process.Until(ctx, 5*time.Millisecond, recoverLimit, func() bool { return seen.Seen().Next > resumed }) == nil {
+			served = 1
 		}
 		told <- []result.Metric{
 			{Name: "slow member served again", Value: served, Better: result.Higher, Worst: true},

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"go.yaml.in/yaml/v4"
 
@@ -13,23 +12,6 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
-
-// Suite is a list of scenarios with conditions.
-type Suite struct {
-	Name, About       string
-	Rounds, MaxRounds int
-	Optional          []string // names of nodes that may be missing: conditions on them are skipped then
-	Transports        []string // by which the first node is measured as well; each is a node of that name
-	Runs              []SuiteRun
-}
-
-// SuiteRun is one entry of a suite: cases of one scenario, where they run, and what must hold.
-type SuiteRun struct {
-	Scenario Scenario
-	Cases    []result.Params
-	Nodes    []string // names of targets; empty: all. The first target is always measured
-	Require  []result.Condition
-}
 
 // Suites returns the names of the built-in suites, from the shortest to the longest.
 func Suites() []string { return []string{"smoke", "behaviour", "ci", "transports", "full"} }
@@ -101,100 +83,74 @@ type runFile struct {
 	Nodes    []string
 }
 
-// LoadSuite returns the built-in suite of that name, or the one of a file whose name ends in .yaml.
-func LoadSuite(name string) (Suite, error) {
+// LoadSuite returns the built-in suite of that name, or the one of a file whose name ends in .yaml. It has no targets yet.
+func LoadSuite(name string) (Plan, error) {
 	if !isFile(name) && !slices.Contains(Suites(), name) {
-		return Suite{}, fmt.Errorf("no suite %q%s (slim-bench list)", name, suggest.Hint(name, Suites()))
+		return Plan{}, fmt.Errorf("no suite %q%s (slim-bench list)", name, suggest.Hint(name, Suites()))
 	}
 	var f suiteFile
 	d := document{name}
 	if err := d.open("suites", &f); err != nil {
-		return Suite{}, err
+		return Plan{}, err
 	}
 	return d.suite(f)
 }
 
-func (d document) suite(f suiteFile) (Suite, error) {
-	s := Suite{Name: f.Suite, About: f.About, Optional: f.Optional, Rounds: max(int(f.Rounds), 1)}
-	s.MaxRounds = max(int(f.MaxRounds), s.Rounds)
+func (d document) suite(f suiteFile) (Plan, error) {
+	p := Plan{Name: f.Suite, About: f.About, Optional: f.Optional, Rounds: max(int(f.Rounds), 1)}
+	p.MaxRounds = max(int(f.MaxRounds), p.Rounds)
 	for _, t := range f.Transports {
-		s.Transports = append(s.Transports, string(t))
+		p.Transports = append(p.Transports, string(t))
 	}
+	p.Optional = slices.Concat(f.Optional, p.Transports)
 	if err := d.apply(f.Defaults, new(result.Params), nil, false); err != nil {
-		return s, err
+		return p, err
 	}
-	if n := len(f.Runs); s.Name == "" || n == 0 || n > maxCases {
-		return s, fmt.Errorf("%s: a suite has a name (suite: NAME) and a list of runs, %d at most", d.name, maxCases)
+	if n := len(f.Runs); p.Name == "" || n == 0 || n > maxCases {
+		return p, fmt.Errorf("%s: a suite has a name (suite: NAME) and a list of runs, %d at most", d.name, maxCases)
 	}
 	for _, r := range f.Runs {
-		run, err := d.run(r, f.Defaults)
+		cases, err := d.run(r, f.Defaults)
 		if err != nil {
-			return s, err
+			return p, err
 		}
-		s.Runs = append(s.Runs, run)
+		p.Cases = append(p.Cases, cases...)
 	}
-	return s, nil
+	return p, nil
 }
 
-func (d document) run(f runFile, defaults settings) (r SuiteRun, err error) {
+// run returns the cases of one run.
+func (d document) run(f runFile, defaults settings) (all []Case, err error) {
 	name := f.Scenario.Value
 	if name == "" {
-		return r, fmt.Errorf("%s: which scenario? (each run has a line scenario: NAME)", d.name)
+		return nil, fmt.Errorf("%s: which scenario? (each run has a line scenario: NAME)", d.name)
 	}
 	if isFile(name) && !filepath.IsAbs(name) {
 		name = filepath.Join(filepath.Dir(d.name), name)
 	}
-	if r.Scenario, err = LoadScenario(name); err != nil {
-		return r, d.at(&f.Scenario, err)
+	c := Case{Nodes: f.Nodes}
+	if c.Scenario, err = LoadScenario(name); err != nil {
+		return nil, d.at(&f.Scenario, err)
 	}
-	if f.Nodes != nil {
-		r.Nodes = append([]string{""}, f.Nodes...) // the first is the one that is judged
+	for _, r := range f.Require {
+		if r.Against != "" && f.Nodes != nil && !slices.Contains(f.Nodes, r.Against) {
+			return nil, d.at(r.at, fmt.Errorf("condition %q: this run is not measured on %s; add it to its nodes", r, r.Against))
+		}
+		c.Require = append(c.Require, r.Condition)
 	}
-	r.Cases = slices.Clone(r.Scenario.Cases)
-	for i := range r.Cases {
-		if err := d.apply(defaults, &r.Cases[i], r.Scenario.Uses, true); err != nil {
-			return r, err
+	params := slices.Clone(c.Scenario.Cases)
+	for i := range params {
+		if err := d.apply(defaults, &params[i], c.Scenario.Uses, true); err != nil {
+			return nil, err
 		}
 	}
 	if f.Cases != nil {
-		if r.Cases, err = d.cases(f.Cases, r.Cases[0], r.Scenario.Uses); err != nil {
-			return r, err
+		if params, err = d.cases(f.Cases, params[0], c.Scenario.Uses); err != nil {
+			return nil, err
 		}
 	}
-	for _, c := range f.Require {
-		if c.Against != "" && r.Nodes != nil && !slices.Contains(r.Nodes, c.Against) {
-			return r, d.at(c.at, fmt.Errorf("condition %q: this run is not measured on %s; add it to its nodes", c, c.Against))
-		}
-		r.Require = append(r.Require, c.Condition)
+	for _, c.Params = range params {
+		all = append(all, c)
 	}
-	return r, nil
-}
-
-// Plan puts the suite's runs to the targets, of which the first is the one that is judged.
-func (s Suite) Plan(targets []load.Target) Plan {
-	p := Plan{Targets: targets, Rounds: s.Rounds, MaxRounds: s.MaxRounds, Optional: slices.Concat(s.Optional, s.Transports), Transports: s.Transports}
-	for _, r := range s.Runs {
-		nodes := slices.Clone(r.Nodes)
-		if len(nodes) > 0 {
-			nodes[0] = targets[0].Name
-		}
-		for _, params := range r.Cases {
-			p.Cases = append(p.Cases, Case{Scenario: r.Scenario, Params: params, Nodes: nodes, Require: r.Require})
-		}
-	}
-	return p
-}
-
-// String lists what the suite does.
-func (s Suite) String() string {
-	var b strings.Builder
-	for _, r := range s.Runs {
-		for _, p := range r.Cases {
-			fmt.Fprintf(&b, "%s %s\n", r.Scenario.Name, r.Scenario.Label(p))
-		}
-		for _, c := range r.Require {
-			fmt.Fprintf(&b, "  %s\n", c)
-		}
-	}
-	return b.String()
+	return all, nil
 }

@@ -23,14 +23,14 @@ func table(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, 
 	}
 	small := p
 	small.Names = p.Holders * spread
-	base, err := tableTraffic(ctx, g, small, "small table: ", false)
+	base, err := tableTraffic(ctx, g, small, false)
 	if err != nil {
 		return base, err
 	}
 	if err := g.Restart(ctx); err != nil {
 		return base, err
 	}
-	ms, err := tableTraffic(ctx, g, p, "", true)
+	ms, err := tableTraffic(ctx, g, p, true)
 	full, few := value(ms, result.CostMetric), value(base, "small table: "+result.CostMetric)
 	return slices.Concat(ms, base, compared(result.CostMetric+", full/small table", full, few, result.Lower)), err
 }
@@ -42,8 +42,12 @@ func held(g *load.Rig, h, i int) load.Address {
 
 // tableTraffic fills the table, then measures traffic to it at rest, and to the full one once more while another connection
 // subscribes and unsubscribes.
-func tableTraffic(ctx context.Context, g *load.Rig, p result.Params, prefix string, full bool) ([]result.Metric, error) {
-	t := load.NewTraffic(g, p.Case, load.Measured, load.Measured)
+func tableTraffic(ctx context.Context, g *load.Rig, p result.Params, full bool) ([]result.Metric, error) {
+	phases := []load.Phase{{Prefix: "small table: ", Length: p.Duration}}
+	if full {
+		phases = []load.Phase{{Length: p.Duration}, {Prefix: "while subscribing: ", Length: p.Duration}}
+	}
+	t := load.NewTraffic(g, p.Case, phases...)
 	var holders []load.Conn
 	for h := range p.Holders {
 		r := t.NewReceiver(uint32(h), 1)
@@ -65,8 +69,8 @@ func tableTraffic(ctx context.Context, g *load.Rig, p result.Params, prefix stri
 	case err != nil:
 		return filled, err
 	case !full:
-		err = t.Run(ctx, load.Phase{Length: t.Duration})
-		return slices.Concat(rates(prefix, t.Spans[0]), delays(prefix, t.Delays(0))), err
+		err = t.Run(ctx)
+		return spans(t), err
 	}
 	c, err := g.Dial(ctx, load.Publishing, load.DialOptions{})
 	if err != nil {
@@ -74,14 +78,13 @@ func tableTraffic(ctx context.Context, g *load.Rig, p result.Params, prefix stri
 	}
 	var stop func() int
 	names := 0
-	err = t.Run(ctx, load.Phase{Length: t.Duration},
-		load.Phase{Length: t.Duration, Begin: func() { stop = churnNames(ctx, g, c) }, End: func() { names = stop() }})
-	ms := rates(prefix, t.Spans[0])
+	t.Phases[1].Begin, t.Phases[1].End = func() { stop = churnNames(ctx, g, c) }, func() { names = stop() }
+	err = t.Run(ctx)
+	ms := slices.Concat(filled, whole(t))
 	if len(t.Spans) > 1 {
-		ms = append(ms, rates("while subscribing: ", t.Spans[1])...)
-		ms = append(ms, result.Metric{Name: "while subscribing: names", Unit: result.PerSecond, Better: result.Higher, Value: float64(names) / t.Spans[1].Seconds()})
+		ms = append(ms, result.Metric{Name: "while subscribing: names", Unit: result.PerSecond, Better: result.Higher, Value: float64(names) / t.Last().Seconds()})
 	}
-	return slices.Concat(filled, ms, delays(prefix, t.Delays(0)), delays("while subscribing: ", t.Delays(1)), judged(t), memory(t.Last().To)), err
+	return ms, err
 }
 
 // fill subscribes all names, a tenth at a time.

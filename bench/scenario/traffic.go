@@ -18,11 +18,11 @@ type cells struct {
 // once measures in one phase what goes on in cells.
 func once(of func(result.Params) cells) func(context.Context, *load.Rig, result.Params) ([]result.Metric, error) {
 	return func(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
-		t := load.NewTraffic(g, p.Case)
+		t := load.NewTraffic(g, p.Case, load.Phase{Length: p.Duration})
 		if err := of(p).open(ctx, t); err != nil {
 			return nil, err
 		}
-		err := t.Run(ctx, load.Phase{Length: p.Duration})
+		err := t.Run(ctx)
 		return whole(t), err
 	}
 }
@@ -63,21 +63,21 @@ func (c cells) open(ctx context.Context, t *load.Traffic) error {
 
 // anycast: one name held by several connections; each message is for any one of them. A node shall spread them.
 func anycast(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
-	t := load.NewTraffic(g, p.Case)
+	t := load.NewTraffic(g, p.Case, load.Phase{Length: p.Duration})
 	name := g.Name("instance", 0)
-	instances := t.NewInstances(p.Instances)
+	instances := []*load.Receiver{t.NewReceiver(0, 1)}
+	for len(instances) < p.Instances {
+		instances = append(instances, instances[0].Instance())
+	}
 	for _, r := range instances {
 		if _, err := t.Join(ctx, r, name); err != nil {
 			return nil, err
 		}
 	}
-	seen := instances[0].From(0)
-	s, err := t.Sender(ctx, false, []load.Address{name}, seen)
-	if err != nil {
+	if _, err := t.Feed(ctx, false, []load.Address{name}, instances[0].From(0)); err != nil {
 		return nil, err
 	}
-	t.Expect(load.Flow{From: s, Seen: seen, Any: true})
-	err = t.Run(ctx, load.Phase{Length: p.Duration})
+	err := t.Run(ctx)
 	return append(whole(t), balance(instances)...), err
 }
 
@@ -100,9 +100,18 @@ func balance(rs []*load.Receiver) []result.Metric {
 	}
 }
 
-// whole is all there is to say of traffic that was measured in one phase.
+// whole is all there is to say of traffic.
 func whole(t *load.Traffic) []result.Metric {
-	return slices.Concat(rates("", t.Spans[0]), delays("", t.Delays(0)), judged(t), memory(t.Last().To))
+	return slices.Concat(spans(t), judged(t), memory(t.Last().To))
+}
+
+// spans tells of each phase.
+func spans(t *load.Traffic) (ms []result.Metric) {
+	for i, s := range t.Spans {
+		prefix := t.Phases[i].Prefix
+		ms = slices.Concat(ms, rates(prefix, s), delays(prefix, t.Delays(i)))
+	}
+	return ms
 }
 
 // rates are throughput and cost of a span.
@@ -137,19 +146,10 @@ func nanos(name string, value float64) result.Metric {
 }
 
 func delays(prefix string, l *load.Latency) (ms []result.Metric) {
-	if l.Count() == 0 {
-		return nil
+	for _, f := range l.Figures() {
+		ms = append(ms, nanos(prefix+f.Name, f.Value))
 	}
-	for _, q := range []struct {
-		name  string
-		p     float64
-		least int64 // of so many messages one lies above it: of fewer it is the maximum by another name
-	}{{"p50", 50, 0}, {"p90", 90, 0}, {"p99", 99, 0}, {"p99.9", 99.9, 1000}, {"p99.99", 99.99, 10000}} {
-		if l.Count() >= q.least {
-			ms = append(ms, nanos(prefix+q.name, float64(l.Quantile(q.p))))
-		}
-	}
-	return append(ms, nanos(prefix+"max", float64(l.Max())), nanos(prefix+"mean", l.Mean()), nanos(prefix+"deviation", l.Deviation()))
+	return ms
 }
 
 // judged counts what must not happen, over the whole case, warm-up included, and how late an open loop's generator was.

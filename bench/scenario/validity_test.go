@@ -45,7 +45,7 @@ func conditions(t *testing.T, texts ...string) []result.Condition {
 
 func TestNamesOfNodesAreChecked(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.yaml")
-	load := func(text string) Suite {
+	load := func(text string) Plan {
 		t.Helper()
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -64,12 +64,15 @@ func TestNamesOfNodesAreChecked(t *testing.T) {
 		{"an optional one", "suite: x\noptional-nodes: [rust]\nruns:\n  - {scenario: p2p, nodes: [rust], require: [\"p50 / rust <= 1\"]}", ""},
 		{"nearly an optional one", "suite: x\noptional-nodes: [rust]\nruns:\n  - {scenario: p2p, nodes: [rusd]}", "did you mean rust?"},
 	} {
-		err := load(c.text).Plan(named("ours", "floor", "base")).Check()
+		plan := load(c.text)
+		plan.Targets = named("ours", "floor", "base")
+		err := plan.Check()
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
 		}
 	}
-	plan := load("suite: x\nruns:\n  - {scenario: p2p, nodes: [floor]}").Plan(named("ours"))
+	plan := load("suite: x\nruns:\n  - {scenario: p2p, nodes: [floor]}")
+	plan.Targets = named("ours")
 	if r, err := plan.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "--floor=false") || len(r.Cases[0].Nodes[0].Rounds) > 0 {
 		t.Errorf("a run without its relay: %v", err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,22 +17,22 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/bench/scenario"
-	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // cases turns arguments and flags into what is to be measured; the targets are still missing.
-func (o *runOptions) cases(args []string) (scenario.Plan, error) {
-	var plan scenario.Plan
-	var err error
+func (o *runOptions) cases(args []string) (plan scenario.Plan, err error) {
 	switch {
 	case o.suite != "" && len(args) > 0:
 		return plan, errors.New("give scenarios or --suite, not both")
 	case o.suite != "":
-		plan, err = o.suitePlan()
+		plan, err = scenario.LoadSuite(o.suite)
 	case len(args) == 0:
 		return plan, errors.New("run what? slim-bench list names the scenarios and suites")
 	default:
-		plan, err = o.scenarioPlan(args)
+		plan, err = o.scenarios(args)
+	}
+	if err == nil {
+		err = o.vary(&plan, cmp.Or(o.suite, strings.Join(args, " and ")))
 	}
 	if err != nil {
 		return plan, err
@@ -65,91 +66,61 @@ func (o *runOptions) cases(args []string) (scenario.Plan, error) {
 // enoughRounds is how far a run goes on its own to be sure of a condition.
 const enoughRounds = 9
 
-// suitePlan is the suite's, with the parameters given as flags on top of all its cases.
-func (o *runOptions) suitePlan() (scenario.Plan, error) {
-	s, err := scenario.LoadSuite(o.suite)
-	if err != nil {
-		return scenario.Plan{}, err
-	}
-	for i := range s.Runs {
-		r := &s.Runs[i]
-		for j := range r.Cases {
-			list, err := o.vary(r.Cases[j:j+1], r.Scenario)
-			if err != nil {
-				return scenario.Plan{}, err
-			}
-			if len(list) != 1 {
-				return scenario.Plan{}, errors.New("a parameter takes one value with --suite")
-			}
-			r.Cases[j] = list[0]
-		}
-	}
-	return s.Plan([]load.Target{{}}), nil // names of nodes are resolved by choose
-}
+// spanning are the parameters that tell a scenario's own cases apart: giving one replaces those cases.
+var spanning = []string{"size", "sizes", "identity", "inflight", "rate", "total-rate", "stages", "count", "pairs"}
 
-func (o *runOptions) scenarioPlan(args []string) (scenario.Plan, error) {
+// scenarios are the cases of those that are named.
+func (o *runOptions) scenarios(names []string) (scenario.Plan, error) {
 	plan := scenario.Plan{Rounds: 1}
-	used := map[string]bool{}
-	for _, name := range args {
+	for _, name := range names {
 		s, err := scenario.LoadScenario(name)
 		if err != nil {
 			return plan, err
 		}
-		for _, key := range s.Uses {
-			used[key] = true
-		}
 		list := s.Cases
-		if o.spans(s) {
+		if slices.ContainsFunc(spanning, func(f string) bool { return o.fs.Changed(f) && slices.Contains(s.Uses, f) }) {
 			list = list[:1]
 		}
-		if list, err = o.vary(list, s); err != nil {
-			return plan, err
-		}
-		for i, p := range list {
-			if !slices.Contains(list[:i], p) {
-				plan.Cases = append(plan.Cases, scenario.Case{Scenario: s, Params: p})
-			}
-		}
-	}
-	for _, k := range result.Keys() {
-		if o.fs.Changed(k.Name) && !used[k.Name] {
-			return plan, fmt.Errorf("--%s has no effect on %s", k.Name, strings.Join(args, " and "))
+		for _, p := range list {
+			plan.Cases = append(plan.Cases, scenario.Case{Scenario: s, Params: p})
 		}
 	}
 	return plan, nil
 }
 
-// spanning are the parameters that tell a scenario's own cases apart: giving one replaces those cases.
-var spanning = []string{"size", "sizes", "identity", "inflight", "rate", "total-rate", "stages", "count", "pairs"}
-
-func (o *runOptions) spans(s scenario.Scenario) bool {
-	return slices.ContainsFunc(spanning, func(f string) bool { return o.fs.Changed(f) && slices.Contains(s.Uses, f) })
-}
-
-// vary applies all parameter flags that s reads to each case; several values make several cases.
-func (o *runOptions) vary(list []result.Params, s scenario.Scenario) ([]result.Params, error) {
-	closed := o.fs.Changed("inflight") && o.fs.Changed("rate") // both: closed and open cases beside each other
+// vary applies the parameter flags to the cases of what is named; several values make several cases.
+func (o *runOptions) vary(plan *scenario.Plan, what string) error {
 	for _, k := range result.Keys() {
 		values := *o.params[k.Name]
-		if len(values) == 0 || !slices.Contains(s.Uses, k.Name) {
+		if len(values) == 0 {
 			continue
 		}
-		var out []result.Params
-		for _, p := range list {
-			if k.Name == "rate" && closed {
-				out = append(out, p)
-			}
-			for _, v := range values {
-				q := p
-				if err := q.Set(k.Name, v); err != nil {
-					return nil, fmt.Errorf("--%w", err)
-				}
-				out = append(out, q)
-			}
+		if o.suite != "" && len(values) > 1 {
+			return errors.New("a parameter takes one value with --suite")
 		}
-		list = out
+		// Rate and window: closed and open cases beside each other.
+		used, err := plan.Vary(k.Name, values, k.Name == "rate" && o.fs.Changed("inflight") && o.suite == "")
+		switch {
+		case err != nil:
+			return fmt.Errorf("--%w", err)
+		case !used:
+			return fmt.Errorf("--%s has no effect on %s", k.Name, what)
+		}
 	}
-	return list, nil
+	if o.suite == "" {
+		type key struct {
+			scenario string
+			params   result.Params
+		}
+		seen := map[key]bool{}
+		plan.Cases = slices.DeleteFunc(plan.Cases, func(c scenario.Case) bool {
+			k := key{c.Scenario.Name, c.Params}
+			again := seen[k]
+			seen[k] = true
+			return again
+		})
+	}
+	return nil
 }
 
 // choose fills in the targets.
@@ -159,8 +130,13 @@ func (o *runOptions) choose(ctx context.Context, plan *scenario.Plan) error {
 		return err
 	}
 	plan.Targets = []load.Target{first}
-	if err := o.ways(plan); err != nil {
-		return err
+	if o.fs.Changed("transports") {
+		plan.Transports = o.transports
+	}
+	if o.fs.Changed("transports") || len(o.targets) == 0 { // those of a suite only where the node can be started so
+		if err := plan.Ways(); err != nil {
+			return err
+		}
 	}
 	for i, v := range o.versus {
 		t, err := parseTarget(v, fmt.Sprintf("versus%d", i+1))
@@ -169,17 +145,13 @@ func (o *runOptions) choose(ctx context.Context, plan *scenario.Plan) error {
 		}
 		plan.Targets = append(plan.Targets, t)
 	}
-	if o.floor && relayFits(plan, first) {
+	blind := func(c scenario.Case) bool { return c.Scenario.Blind }
+	if o.floor && first.Dialer.Protocol() == load.SLIM && slices.ContainsFunc(plan.Cases, blind) {
 		t, err := o.relay()
 		if err != nil {
 			return err
 		}
 		plan.Targets = append(plan.Targets, t)
-	}
-	for i := range plan.Cases {
-		if n := plan.Cases[i].Nodes; len(n) > 0 {
-			n[0] = first.Name
-		}
 	}
 	if err := plan.Check(); err != nil {
 		return err
@@ -201,23 +173,6 @@ func (o *runOptions) choose(ctx context.Context, plan *scenario.Plan) error {
 	return nil
 }
 
-// ways adds the transports of --transports, or those of a suite where the node can be started so.
-func (o *runOptions) ways(plan *scenario.Plan) error {
-	if o.fs.Changed("transports") {
-		for _, way := range o.transports {
-			if !slices.Contains(process.Transports(), way) {
-				return fmt.Errorf("--transports: no transport %q%s", way, suggest.Hint(way, process.Transports()))
-			}
-		}
-		plan.Transports = o.transports
-		return plan.Ways()
-	}
-	if len(o.targets) == 0 {
-		return plan.Ways()
-	}
-	return nil
-}
-
 // relay is the floor. It starts here; what it says of a node that may run elsewhere is what this generator can do.
 func (o *runOptions) relay() (load.Target, error) {
 	self, err := os.Executable()
@@ -231,14 +186,6 @@ func (o *runOptions) relay() (load.Target, error) {
 	return t, err
 }
 
-// relayFits reports whether the relay says something about this run: it speaks SLIM's frames, and knows no names.
-func relayFits(plan *scenario.Plan, first load.Target) bool {
-	if first.Dialer.Protocol() != load.SLIM {
-		return false
-	}
-	return slices.ContainsFunc(plan.Cases, func(c scenario.Case) bool { return c.Scenario.Blind })
-}
-
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // first is the node that is judged.
@@ -249,7 +196,7 @@ func (o *runOptions) first(ctx context.Context) (load.Target, error) {
 	case len(o.targets) > 0:
 		t, err := parseAddresses(o.targets, "node", o.pid, &o.secure)
 		if err == nil {
-			err = errors.Join(reachable(ctx, t.Addrs), o.checkPID(t.Addrs))
+			err = o.check(ctx, t.Addrs)
 		}
 		return t, err
 	case o.pid != 0:
@@ -264,60 +211,48 @@ func (o *runOptions) first(ctx context.Context) (load.Target, error) {
 	return parseTarget("slimgo="+quote(path)+" --config {config} --log-level error", "slimgo")
 }
 
-// reachLimit is how long a target may take to accept a connection.
-const reachLimit = 5 * time.Second
-
-// reachable finds addresses where nobody listens, before anything is built, started and measured in vain.
-func reachable(ctx context.Context, addrs []string) error {
-	d := net.Dialer{Timeout: reachLimit}
-	for _, addr := range addrs {
-		network, address := process.Split(addr)
-		c, err := d.DialContext(ctx, network, address)
-		if err != nil {
-			return fmt.Errorf("--target %s: nobody answers there: start the node, or check the address (%w)", addr, err)
-		}
-		_ = c.Close()
-	}
-	return nil
-}
-
-// checkPID refuses a process that cannot be measured, and one that does not serve addrs: what is judged by its figures
-// would be missing, or another's.
-func (o *runOptions) checkPID(addrs []string) error {
-	if !o.fs.Changed("pid") {
-		return nil
-	}
-	if o.pid <= 0 {
+// check finds addresses where nobody listens, before anything is built, started and measured in vain, and refuses a process
+// that cannot be measured, or that does not serve one of them: what is judged by its figures would be missing, or another's.
+func (o *runOptions) check(ctx context.Context, addrs []string) error {
+	asked := o.fs.Changed("pid")
+	if asked && o.pid <= 0 {
 		return fmt.Errorf("--pid %d: want the id of the node's process", o.pid)
 	}
-	if _, err := process.Measure(o.pid); err != nil {
+	if _, err := process.Measure(o.pid); asked && err != nil {
 		return fmt.Errorf("--pid %d: there is no such process to measure: %w", o.pid, err)
 	}
+	served := false
 	for _, addr := range addrs {
-		if !here(o.pid, addr) {
-			return fmt.Errorf("--pid %d: %s is not an address of this machine: measure its process there", o.pid, addr)
+		c, err := reach(ctx, addr)
+		if err != nil {
+			return err
 		}
+		served = served || asked && process.Until(ctx, 10*time.Millisecond, acceptLimit, func() bool {
+			found, hidden := process.Serves(o.pid, c)
+			return found != 0 || hidden
+		}) == nil
+		_ = c.Close()
 	}
-	if !slices.ContainsFunc(addrs, func(addr string) bool { return process.Listens(o.pid, addr) }) {
-		return fmt.Errorf("--pid %d: it does not listen on %s, nor does a child of it: its figures are not the node's", o.pid, strings.Join(addrs, " or "))
+	if asked && !served {
+		return fmt.Errorf("--pid %d: it does not serve %s, nor does a child of it: its figures are not the node's", o.pid, strings.Join(addrs, " or "))
 	}
 	return nil
 }
 
-// here reports whether an address is this machine's, or that of a process on it, which may live in a container.
-func here(pid int, addr string) bool {
-	network, addr := process.Split(addr)
-	if network == "unix" {
-		return true
+const (
+	reachLimit  = 5 * time.Second // for a target to take a connection
+	acceptLimit = 2 * time.Second // for its process to accept it
+)
+
+// reach connects to a target.
+func reach(ctx context.Context, addr string) (net.Conn, error) {
+	d := net.Dialer{Timeout: reachLimit}
+	network, address := process.Split(addr)
+	c, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, fmt.Errorf("--target %s: nobody answers there: start the node, or check the address (%w)", addr, err)
 	}
-	host, _, _ := net.SplitHostPort(addr)
-	ips, _ := net.LookupIP(host)
-	own, _ := net.InterfaceAddrs()
-	routes, _ := os.ReadFile(fmt.Sprintf("/proc/%d/net/fib_trie", pid))
-	return slices.ContainsFunc(ips, func(ip net.IP) bool {
-		return ip.IsLoopback() || strings.Contains(string(routes), "|-- "+ip.String()+"\n") ||
-			slices.ContainsFunc(own, func(a net.Addr) bool { n, ok := a.(*net.IPNet); return ok && n.IP.Equal(ip) })
-	})
+	return c, nil
 }
 
 // ownNode finds this build's node: the program beside this one.

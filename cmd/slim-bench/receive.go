@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 )
@@ -80,8 +82,6 @@ type inbox struct {
 	clock int64 // what has to be added to load.Now to read the clock of all processes of this machine
 	now   int64 // of the read that goes on, on that clock
 
-	done chan struct{} // closed when count have come
-
 	mu      sync.Mutex
 	order   []*tally          // guarded by mu
 	senders map[uint32]*tally // guarded by mu
@@ -119,9 +119,7 @@ func (in *inbox) Deliver(msg []byte) {
 		}
 	}
 	in.last = in.now
-	if in.came++; in.came == in.count {
-		close(in.done)
-	}
+	in.came++
 }
 
 // judge takes a message that a sender has made.
@@ -152,12 +150,9 @@ func (in *inbox) judged() []*tally {
 		seen := t.seq.Seen()
 		t.Lost, t.Twice, t.OutOfOrder, t.Seconds = seen.Missing, seen.Duplicates, seen.Reordered, float64(t.last-t.begin)/1e9
 		if t.delays != nil {
-			t.Delays = map[string]float64{"max": float64(t.delays.Max()), "mean": t.delays.Mean(),
-				"deviation": t.delays.Deviation()}
-			for least, q := range map[uint64]float64{2: 50, 10: 90, 100: 99, 1000: 99.9, 10000: 99.99} {
-				if t.Messages >= least { // of fewer it is the maximum by another name
-					t.Delays[fmt.Sprintf("p%g", q)] = float64(t.delays.Quantile(q))
-				}
+			t.Delays = map[string]float64{}
+			for _, f := range t.delays.Figures() {
+				t.Delays[f.Name] = f.Value
 			}
 		}
 	}
@@ -172,7 +167,7 @@ func (p *program) receive(ctx context.Context, o *receiveOptions, args []string)
 	if o.output != "text" && o.output != "json" {
 		return fmt.Errorf("--output %s: want text or json", o.output)
 	}
-	in := &inbox{count: o.count, clock: sharedClock(), done: make(chan struct{}), senders: map[uint32]*tally{}}
+	in := &inbox{count: o.count, clock: sharedClock(), senders: map[uint32]*tally{}}
 	out := json.NewEncoder(p.stdout)
 	in.show = func(l client.Letter) { fmt.Fprintln(p.stdout, cli.Printable(string(l.Text))) }
 	if o.output == "json" {
@@ -200,25 +195,15 @@ func (p *program) receive(ctx context.Context, o *receiveOptions, args []string)
 // wait returns when enough has come, when nothing has come for the time idle after something had, or when ctx or the
 // connection ends; the last of these is an error.
 func (in *inbox) wait(ctx context.Context, idle time.Duration) error {
-	look := time.NewTicker(askEvery)
-	defer look.Stop()
-	for {
-		select {
-		case <-in.done:
-			return nil
-		case <-ctx.Done():
-			return nil
-		case <-in.conn.Done():
-			return in.conn.Err()
-		case <-look.C:
-			in.mu.Lock()
-			silent := in.came > 0 && time.Duration(load.Now()+in.clock-in.last) >= idle
-			in.mu.Unlock()
-			if silent && idle > 0 {
-				return nil
-			}
-		}
-	}
+	var lost error
+	_ = process.Until(ctx, 10*time.Millisecond, math.MaxInt64, func() bool {
+		lost = in.conn.Err()
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		silent := idle > 0 && in.came > 0 && time.Duration(load.Now()+in.clock-in.last) >= idle
+		return lost != nil || silent || in.count > 0 && in.came == in.count
+	})
+	return lost
 }
 
 // tell prints the judgement, if there is anything to judge.
@@ -260,15 +245,13 @@ func (t *tally) print(w io.Writer) {
 	if t.First > 0 {
 		fmt.Fprintf(w, "number %s came first: those before it may have been sent before this receiver was there\n", count(t.First))
 	}
-	if t.Delays == nil {
+	if t.delays == nil {
 		fmt.Fprintln(w, "delay: not told, as the sender reads another machine's clock")
 		return
 	}
-	text := "delay:"
-	for _, q := range []string{"p50", "p90", "p99", "p99.9", "p99.99", "max", "mean", "deviation"} {
-		if d, ok := t.Delays[q]; ok {
-			text += " " + q + " " + result.Format(d, result.Nanoseconds)
-		}
+	fmt.Fprint(w, "delay:")
+	for _, f := range t.delays.Figures() {
+		fmt.Fprint(w, " ", f.Name, " ", result.Format(f.Value, result.Nanoseconds))
 	}
-	fmt.Fprintln(w, text)
+	fmt.Fprintln(w)
 }

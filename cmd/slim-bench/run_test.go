@@ -402,30 +402,7 @@ func TestProcessThatDoesNotServeTheTargetIsRefused(t *testing.T) {
 	}()
 	addr := node(t)
 	code, stdout, stderr := slimBench(t, "run", "p2p", "--target", addr, "--pid", strconv.Itoa(other.Process.Pid), "--duration", "100ms", "--floor=false")
-	if code != exitInvalid || stdout != "" || !strings.Contains(stderr, "does not listen on "+addr) {
+	if code != exitInvalid || stdout != "" || !strings.Contains(stderr, "does not serve "+addr) {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
-	}
-}
-
-// The port of the target may be one that the process listens on here, while the target is elsewhere.
-func TestProcessOfAnotherMachineIsRefused(t *testing.T) {
-	_, port, err := net.SplitHostPort(node(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	fs := newFlags()
-	o := runFlags(fs).(*runOptions)
-	if err := fs.Parse([]string{"--pid", strconv.Itoa(os.Getpid())}); err != nil {
-		t.Fatal(err)
-	}
-	for _, addr := range []string{"203.0.113.1:" + port, "[2001:db8::1]:" + port} {
-		if err := o.checkPID([]string{addr}); err == nil || !strings.Contains(err.Error(), "is not an address of this machine") {
-			t.Errorf("%s: %v", addr, err)
-		}
-	}
-	for _, addr := range []string{"127.0.0.1:" + port, "localhost:" + port} {
-		if err := o.checkPID([]string{addr}); err != nil {
-			t.Errorf("%s: %v", addr, err)
-		}
 	}
 }

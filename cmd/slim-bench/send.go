@@ -87,9 +87,6 @@ func meet(ctx context.Context, target string, secure *secureOptions, role string
 	if err == nil && t.Dialer.Protocol() != load.SLIM {
 		err = fmt.Errorf("target %q: send and receive speak SLIM only", target)
 	}
-	if err == nil {
-		err = reachable(ctx, t.Addrs)
-	}
 	if err != nil {
 		return nil, self, err
 	}

@@ -130,7 +130,7 @@ func TestReceiveCountsFaults(t *testing.T) {
 
 // What did not come of a number that was asked for is told, as is what the first messages' absence may mean.
 func TestReceiveTellsWhatIsAbsent(t *testing.T) {
-	in := &inbox{count: 10, done: make(chan struct{}), senders: map[uint32]*tally{}}
+	in := &inbox{count: 10, senders: map[uint32]*tally{}}
 	in.self.Parts[1] = "this machine's clock"
 	in.Begin(1000)
 	for _, s := range []load.Stamp{{Seq: 3, Sender: 7}, {Seq: 4, Sender: 7}} {
@@ -206,7 +206,7 @@ func TestPairRefusesMistakes(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"send", "send what?"}, {"receive a/b/c d/e/f", "receive what?"}, {"send org/demo", "want three components"}, {"receive org//x", "want three components"},
 		{"send a/b/c --size 5", "a message needs 24 bytes"}, {"send a/b/c --rate -1", "want 0 or more"}, {"send a/b/c --target nats://h:1", "speak SLIM only"},
-		{"receive a/b/c --output csv", "want text or json"}, {"receive a/b/c --target 127.0.0.1:1", "nobody answers there"},
+		{"receive a/b/c --output csv", "want text or json"}, {"receive a/b/c --target 127.0.0.1:1", "nobody listens there"},
 	} {
 		if code, _, stderr := slimBench(t, strings.Fields(c.args)...); code != exitInvalid || !strings.Contains(stderr, c.want) {
 			t.Errorf("%s: exit %d, %s", c.args, code, stderr)
