@@ -68,6 +68,7 @@ var rules = []rule{
 	{path: "router/table", level: 1},
 	{path: "internal/simnet", level: 1},
 	{path: "internal/connect", level: 1, outside: []string{"golang.org/x/net/http/httpguts", "golang.org/x/net/http/httpproxy"}},
+	{path: "internal/usage", outside: []string{"github.com/prometheus/procfs", "golang.org/x/sys/unix"}},
 	{path: "internal/certs/certstest", level: 1},
 	{path: "internal/certs", level: 1},
 	{path: "internal/chromium", level: 1, outside: []string{"github.com/coder/websocket"}}, // the debugging protocol of browsers
@@ -93,7 +94,7 @@ var rules = []rule{
 	{path: "internal/admin", level: 5, outside: []string{"github.com/prometheus/client_golang/prometheus"}}, // the format of metrics
 	{path: "internal/cli", level: 5, outside: []string{"golang.org/x/term"}},
 
-	{path: "bench/process", level: 6, outside: []string{"github.com/prometheus/procfs", "golang.org/x/sys/unix"}},
+	{path: "bench/process", level: 6, outside: []string{"github.com/kballard/go-shellquote", "github.com/prometheus/procfs", "golang.org/x/sys/unix"}},
 	{path: "bench/load", level: 6, step: 1, outside: []string{"github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/sync/errgroup",
 		"golang.org/x/sys/unix"}},
 	{path: "bench/client", level: 6, step: 2, outside: []string{"google.golang.org/protobuf/proto"}},

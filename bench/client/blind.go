@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/session/uplink"
 )
 
-// Requests of a stream to the relay in bench/relay, which takes SLIM's messages byte for byte, but negotiates nothing
-// and knows no names: one of these words, a space, and a name. Each comes back as it is when it is done. After a feed,
-// whatever is sent is passed on.
+// What a stream to the relay in bench/relay is for, which takes SLIM's messages byte for byte, but negotiates nothing and
+// knows no names: its user agent is slim-bench's, one of these words and a name, with spaces between them. It is so when the
+// relay has opened it.
 const (
 	Join    = "join"     // everything that is fed under this name comes out here
 	Feed    = "feed"     // what goes in here comes out of the streams that joined, of one in turn
@@ -27,68 +26,46 @@ type BlindDialer struct{}
 // Protocol implements load.Dialer.
 func (BlindDialer) Protocol() string { return load.Blind }
 
-// Dial connects and opens the stream.
-func (BlindDialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load.Conn, error) {
-	b := &blindConn{Conn: Conn{sink: o.Sink}, back: make(chan struct{}, 1)}
-	if err := (Dialer{}).dial(ctx, addr, &b.Conn, uplink.Options{Handle: b.handle, NoLink: true, ReadBuffer: o.ReadBuffer}); err != nil {
-		return nil, fmt.Errorf("blind %s: %w", addr, err)
-	}
-	b.linkID = blindLink
-	return b, nil
+// Dial implements load.Dialer. It connects when it is known what for.
+func (BlindDialer) Dial(_ context.Context, addr string, o load.DialOptions) (load.Conn, error) {
+	return &blindConn{Conn: Conn{sink: o.Sink, linkID: blindLink}, addr: addr, readBuffer: o.ReadBuffer}, nil
 }
 
-// blindConn is a Conn whose stream says itself what it is for.
+// blindConn is a Conn for one purpose.
 type blindConn struct {
 	Conn
-	back  chan struct{} // gets one for a request that has come back
-	feeds bool          // a feed asks nothing more
-}
-
-const tagPublish = 3<<3 | 2 // Message.publish
-
-// handle takes out what has come back of our requests. Reader.
-func (b *blindConn) handle(msgs [][]byte) {
-	msgs = slices.DeleteFunc(msgs, func(msg []byte) bool {
-		back := len(msg) == 0 || msg[0] != tagPublish
-		if back {
-			b.back <- struct{}{}
-		}
-		return back
-	})
-	if len(msgs) > 0 {
-		b.Conn.handle(msgs)
-	}
-}
-
-// ask sends a request and waits until it comes back.
-func (b *blindConn) ask(ctx context.Context, verb, name string) error {
-	if err := b.WriteThrough(ctx, uplink.AppendFrame(nil, []byte(verb+" "+name))); err != nil {
-		return err
-	}
-	select {
-	case <-b.back:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-b.Done():
-		return b.Err()
-	}
-}
-
-// Subscribe implements load.Conn.
-func (b *blindConn) Subscribe(ctx context.Context, n, _ int, at func(int) load.Address) (int, error) {
-	for i := range n {
-		if err := b.ask(ctx, Join, at(i).String()); err != nil {
-			return i, err
-		}
-	}
-	return n, nil
+	addr       string
+	readBuffer int
 }
 
 var (
 	errBlindNames = errors.New("a relay has no names to withdraw")
-	errBlindFeed  = errors.New("a relay's stream feeds one name: use another connection")
+	errBlindUse   = errors.New("blind: a relay's stream is for one name: use another connection")
 )
+
+// open connects for one purpose.
+func (b *blindConn) open(ctx context.Context, verb, name string) error {
+	if b.Conn.Conn != nil {
+		return errBlindUse
+	}
+	o := uplink.Options{Handle: b.handle, NoLink: true, ReadBuffer: b.readBuffer, UserAgent: userAgent + " " + verb + " " + name}
+	if err := (Dialer{}).dial(ctx, b.addr, &b.Conn, o); err != nil {
+		return fmt.Errorf("blind %s: %w", b.addr, err)
+	}
+	b.linkID = blindLink
+	return nil
+}
+
+// Subscribe implements load.Conn: to one name.
+func (b *blindConn) Subscribe(ctx context.Context, n, _ int, at func(int) load.Address) (int, error) {
+	if n != 1 {
+		return 0, errBlindUse
+	}
+	if err := b.open(ctx, Join, at(0).String()); err != nil {
+		return 0, err
+	}
+	return 1, nil
+}
 
 // Unsubscribe implements load.Conn: it is an error.
 func (b *blindConn) Unsubscribe(context.Context, int, int, func(int) load.Address) (int, error) {
@@ -97,21 +74,31 @@ func (b *blindConn) Unsubscribe(context.Context, int, int, func(int) load.Addres
 
 // Publisher implements load.Conn: one for each connection, to one destination.
 func (b *blindConn) Publisher(m load.Message) (load.Publisher, error) {
-	switch {
-	case len(m.To) != 1:
-		return nil, fmt.Errorf("blind: %d destinations: want one", len(m.To))
-	case b.feeds:
-		return nil, errBlindFeed
+	if len(m.To) != 1 {
+		return nil, errBlindUse
 	}
-	b.feeds = true
 	verb := Feed
 	if m.All {
 		verb = FeedAll
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), setupLimit)
-	defer cancel()
-	if err := b.ask(ctx, verb, m.To[0].String()); err != nil {
+	if err := b.open(context.Background(), verb, m.To[0].String()); err != nil { // within setupLimit
 		return nil, err
 	}
 	return newPublisher(&b.Conn, m, newBlindMAC())
+}
+
+// Err implements load.Conn.
+func (b *blindConn) Err() error {
+	if b.Conn.Conn == nil {
+		return nil
+	}
+	return b.Conn.Err()
+}
+
+// Close implements load.Conn.
+func (b *blindConn) Close() error {
+	if b.Conn.Conn == nil {
+		return nil
+	}
+	return b.Conn.Close()
 }

@@ -16,7 +16,8 @@ import (
 
 const (
 	version   = uplink.Version // the release whose behaviour is measured for
-	prefixLen = 5              // gRPC: flag, big-endian length
+	userAgent = "slim-bench/1"
+	prefixLen = 5 // gRPC: flag, big-endian length
 
 	setupLimit = 20 * time.Second
 )
@@ -50,7 +51,7 @@ func (d Dialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load
 
 // dial connects c.
 func (d Dialer) dial(ctx context.Context, addr string, c *Conn, o uplink.Options) error {
-	o.UserAgent, o.NodeID, o.Setup, o.Verify = "slim-bench/1", "slim-bench", cmp.Or(d.Limit, setupLimit), uplink.VerifyFirst
+	o.UserAgent, o.NodeID, o.Setup, o.Verify = cmp.Or(o.UserAgent, userAgent), "slim-bench", cmp.Or(d.Limit, setupLimit), uplink.VerifyFirst
 	o.TLS = d.TLS
 	if d.Net == nil {
 		d.Net = uplink.DialSocket

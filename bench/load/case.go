@@ -71,7 +71,7 @@ func (c Case) Message() string {
 	if c.Sizes != "" {
 		return fmt.Sprintf("sizes %s %s", c.Sizes, c.Identity)
 	}
-	return SizeText(c.Size) + " " + c.Identity.String()
+	return SizeText(c.Size) + " " + string(c.Identity)
 }
 
 // SizeText writes a number of bytes in the largest unit that divides it.

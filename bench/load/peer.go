@@ -22,36 +22,12 @@ func (a Address) String() string {
 }
 
 // Identity says what a message carries to prove who sent it.
-type Identity uint8
+type Identity string
 
 const (
-	Constant Identity = iota // the same text in each message: a header repeats byte for byte
-	Fresh                    // a new text in each message: each header is hashed anew
+	Constant Identity = "constant" // the same text in each message: a header repeats byte for byte
+	Fresh    Identity = "fresh"    // a new text in each message: each header is hashed anew
 )
-
-// String returns the word used by flags and reports.
-func (i Identity) String() string {
-	if i == Fresh {
-		return "fresh"
-	}
-	return "constant"
-}
-
-// MarshalText implements encoding.TextMarshaler.
-func (i Identity) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
-
-// UnmarshalText is the inverse of MarshalText.
-func (i *Identity) UnmarshalText(b []byte) error {
-	switch string(b) {
-	case "constant":
-		*i = Constant
-	case "fresh":
-		*i = Fresh
-	default:
-		return fmt.Errorf("identity %q: want constant or fresh", b)
-	}
-	return nil
-}
 
 // Message describes what a Publisher sends.
 type Message struct {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/process"
+	"github.com/seed31b3bfd0/slimgo/internal/usage"
 )
 
 // Target is a node to measure: one that is started for each measurement, or one that runs somewhere.
@@ -191,15 +192,15 @@ func (g *Rig) Name(what string, id uint64) Address {
 }
 
 // Usage measures the node; false when its process is not known or not there.
-func (g *Rig) Usage() (process.Usage, bool) {
+func (g *Rig) Usage() (usage.Usage, bool) {
 	pid := g.Target.PID
 	if g.node != nil {
 		pid = g.node.PID()
 	}
 	if pid == 0 {
-		return process.Usage{}, false
+		return usage.Usage{}, false
 	}
-	u, err := process.Measure(pid)
+	u, err := usage.Of(pid)
 	return u, err == nil && u.CPU > 0
 }
 

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/seed31b3bfd0/slimgo/bench/process"
+	"github.com/seed31b3bfd0/slimgo/internal/usage"
 )
 
 // Traffic is the senders and receivers of one case. Receivers and senders are opened first; then Run does the rest,
@@ -72,9 +72,9 @@ type Mark struct {
 	Bytes     uint64
 	Sent      uint64 // as Delivered: a message counts once for each receiver
 	Offered   uint64 // likewise, what an open loop was to send; 0: it is closed
-	Node      process.Usage
+	Node      usage.Usage
 	Known     bool // Node was measured
-	Client    process.Usage
+	Client    usage.Usage
 
 	phase *string // pointers tell phases apart
 }
@@ -220,7 +220,7 @@ func (t *Traffic) start(ctx context.Context) {
 func (t *Traffic) mark() Mark {
 	m := Mark{At: Now(), phase: t.phaseName.Load()}
 	m.Node, m.Known = t.Rig.Usage()
-	m.Client, _ = process.Client()
+	m.Client, _ = usage.Own()
 	for _, r := range t.receivers {
 		got := r.Arrivals()
 		m.Delivered += got.Messages

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -14,12 +13,12 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/kballard/go-shellquote"
 )
 
 // Command is how to start a node: words of a command line in which these are replaced:
@@ -29,67 +28,27 @@ import (
 //	{port}    the port alone
 //	{config}  path of a generated configuration file in the format of upstream's node
 //
-// Words are split at blanks; single and double quotes keep blanks together, a backslash quotes one character outside
-// single quotes. No shell is involved, so the started process is the node.
+// Words are split at blanks and quoted as in a shell. None is involved, so the started process is the node.
 type Command struct {
 	Text      string
 	Dir       string // working directory; empty: the current one
 	Transport string // one of Transports; empty: plain gRPC
 }
 
-// versionLimit is how long a program may take to tell its version.
-const versionLimit = 2 * time.Second
-
-// Version returns what a node's program says of itself, PROGRAM --version, in one line. It asks only programs called
-// slim or slim-something: what others make of such a flag nobody knows. Empty: it is not known.
-func (c Command) Version(ctx context.Context) string {
-	words, err := Words(c.Text)
-	if err != nil || !strings.HasPrefix(filepath.Base(words[0]), "slim") {
-		return ""
-	}
-	ctx, cancel := context.WithTimeout(ctx, versionLimit)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, words[0], "--version")
-	cmd.Dir, cmd.WaitDelay = c.Dir, versionLimit
-	out, err := cmd.Output()
-	if err != nil {
-		return ""
-	}
-	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-	line = strings.TrimSpace(strings.TrimPrefix(line, "Version:"))
-	return line[:min(len(line), 100)]
-}
-
-// part is what words are made of: an escaped character, a quotation, or plain text; word is one word.
-var (
-	part = regexp.MustCompile(`(?s)\\.|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'\\]+`)
-	word = regexp.MustCompile(`(?:` + part.String() + `)+`)
-
-	escaped = regexp.MustCompile(`(?s)\\(.)`)
-)
-
 // Words splits text into words.
 func Words(text string) ([]string, error) {
-	words := word.FindAllString(text, -1)
+	words, err := shellquote.Split(text)
 	switch {
-	case strings.TrimSpace(word.ReplaceAllString(text, "")) != "":
-		return nil, fmt.Errorf("command %q: quote without end", text)
+	case err != nil:
+		return nil, fmt.Errorf("command %q: %w", text, err)
 	case len(words) == 0:
 		return nil, errors.New("command is empty")
 	}
-	for i, w := range words {
-		words[i] = part.ReplaceAllStringFunc(w, func(p string) string {
-			if p[0] == '\'' {
-				return p[1 : len(p)-1]
-			}
-			if p[0] == '"' {
-				p = p[1 : len(p)-1]
-			}
-			return escaped.ReplaceAllString(p, "$1")
-		})
-	}
 	return words, nil
 }
+
+// Quote is the opposite of Words.
+func Quote(words ...string) string { return shellquote.Join(words...) }
 
 // expand returns the words for a node that shall listen on addr, by the command's transport. Files it needs are made in
 // dir.

@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
+
+	"github.com/seed31b3bfd0/slimgo/internal/usage"
 )
 
 // Machine says where a result comes from.
@@ -85,7 +87,7 @@ func read(pid int) reading {
 		}
 	}
 	if pid != 0 {
-		u, err := Measure(pid)
+		u, err := usage.Of(pid)
 		r.ours += u.CPU
 		r.known = r.known && err == nil // what has ended has taken with it what it used
 	}

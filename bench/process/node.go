@@ -6,13 +6,20 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/procfs"
+	"golang.org/x/sys/unix"
+
+	"github.com/seed31b3bfd0/slimgo/internal/usage"
 )
 
 // Node is a process under test.
@@ -196,4 +203,52 @@ func Until(ctx context.Context, every, limit time.Duration, done func() bool) er
 		}
 	}
 	return nil
+}
+
+// Serves finds which of pid and its descendants holds the other end of c, a connection that was opened here; 0: none, or it has
+// yet to accept it. hidden: some may not be looked into. Of a unix socket the kernel tells who listens, of TCP the table
+// of where pid lives.
+func Serves(pid int, c net.Conn) (found int, hidden bool) {
+	all := usage.Tree(pid)
+	if u, ok := c.(*net.UnixConn); ok {
+		if raw, err := u.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) {
+				if peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil && slices.Contains(all, int(peer.Pid)) {
+					found = int(peer.Pid)
+				}
+			})
+		}
+		return found, false
+	}
+	end := otherEnd(pid, c)
+	for _, id := range all {
+		p, err := procfs.NewProc(id)
+		if err != nil {
+			continue // it has ended
+		}
+		files, err := p.FileDescriptorTargets()
+		hidden = hidden || errors.Is(err, fs.ErrPermission)
+		if slices.Contains(files, end) {
+			return id, false
+		}
+	}
+	return 0, hidden
+}
+
+// otherEnd is the socket there is for the other end of c where pid lives, as the link of a descriptor names it; empty: none.
+func otherEnd(pid int, c net.Conn) string {
+	here, ok := c.LocalAddr().(*net.TCPAddr)
+	there, ok2 := c.RemoteAddr().(*net.TCPAddr)
+	tables, err := procfs.NewFS(fmt.Sprintf("/proc/%d", pid))
+	if !ok || !ok2 || err != nil {
+		return ""
+	}
+	four, _ := tables.NetTCP()
+	six, _ := tables.NetTCP6() // a system may have none
+	for _, l := range append(four, six...) {
+		if l.LocalAddr.Equal(there.IP) && l.LocalPort == uint64(there.Port) && l.RemAddr.Equal(here.IP) && l.RemPort == uint64(here.Port) {
+			return fmt.Sprintf("socket:[%d]", l.Inode)
+		}
+	}
+	return ""
 }

@@ -8,12 +8,13 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/usage"
 )
 
 // TestMain lets the test binary play the node: called with an address it listens there until it is told to end.
@@ -100,36 +101,12 @@ func TestCommandIsFilledIn(t *testing.T) {
 	}
 }
 
-func TestVersionIsAskedOfSlimOnly(t *testing.T) {
-	dir := t.TempDir()
-	for name, script := range map[string]string{
-		"slim":     "printf 'Version:\\t1.2.3\\nProfile:\\trelease\\n'",
-		"slim-old": "echo 0.9 && touch " + dir + "/asked",
-		"slim-odd": "exit 1",
-		"node":     "touch " + dir + "/wrong",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for text, want := range map[string]string{
-		"slim --config {config}": "1.2.3", "slim-old": "0.9", "slim-odd": "", "node --config {config}": "", "slim-none": "",
-	} {
-		if got := (Command{Text: filepath.Join(dir, text)}).Version(t.Context()); got != want {
-			t.Errorf("%s: got %q, want %q", text, got, want)
-		}
-	}
-	if _, err := os.Stat(filepath.Join(dir, "wrong")); err == nil {
-		t.Error("a program that is no slim was started")
-	}
-}
-
 func TestNodeStartsIsMeasuredAndStops(t *testing.T) {
 	n, err := Start(t.Context(), self(t, "{listen}"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := Measure(n.PID())
+	u, err := usage.Of(n.PID())
 	if err != nil {
 		t.Error(err)
 	}
@@ -157,7 +134,7 @@ func TestNodeBehindAWrapperIsTheOneMeasured(t *testing.T) {
 		t.Fatal(err)
 	}
 	child := n.PID()
-	name, _ := os.ReadFile(procFile(child, "cmdline"))
+	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", child))
 	if child == n.cmd.Process.Pid || !strings.Contains(string(name), "play-node\x00127.0.0.1") {
 		t.Errorf("measures %d, %q", child, name)
 	}
@@ -174,33 +151,6 @@ func TestNodeThatFailsToStartTellsWhy(t *testing.T) {
 	_, err := Start(t.Context(), self(t, "fail"))
 	if err == nil || !strings.Contains(err.Error(), "no such port") || !strings.Contains(err.Error(), "exit status 3") {
 		t.Errorf("got %v, want its exit and its words", err)
-	}
-}
-
-func TestCPUClockCountsWorkOfThisProcess(t *testing.T) {
-	begun := time.Now()
-	before, err := Client()
-	if err != nil {
-		t.Fatal(err)
-	}
-	const work = 5 * time.Millisecond
-	after := before
-	for end := time.Now().Add(2 * time.Minute); after.CPU < before.CPU+work; {
-		if after, err = Client(); err != nil {
-			t.Fatal(err)
-		}
-		if time.Now().After(end) {
-			t.Fatalf("2 minutes of work count as %v", after.CPU-before.CPU)
-		}
-	}
-	if wall := time.Since(begun); after.CPU-before.CPU > wall*time.Duration(runtime.NumCPU()) {
-		t.Errorf("%v of wall time count as %v on %d cores", wall, after.CPU-before.CPU, runtime.NumCPU())
-	}
-}
-
-func TestMeasureFailsWithoutTheProcess(t *testing.T) {
-	if _, err := Measure(1 << 30); err == nil {
-		t.Error("a process that cannot exist was measured")
 	}
 }
 
@@ -265,27 +215,6 @@ func connected(t *testing.T, network, addr string) net.Conn {
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	return c
-}
-
-// What has ended uses nothing, whether its parent has taken note or not.
-func TestProcessThatHasEndedIsNotMeasured(t *testing.T) {
-	cmd := exec.Command("true")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Wait() }()
-	for limit := time.Now().Add(time.Minute); ; runtime.Gosched() {
-		b, err := os.ReadFile(procFile(cmd.Process.Pid, "stat"))
-		if err != nil || time.Now().After(limit) {
-			t.Fatalf("it is still there: %s, %v", b, err)
-		}
-		if strings.Contains(string(b), ") Z ") {
-			break
-		}
-	}
-	if u, err := Measure(cmd.Process.Pid); err == nil {
-		t.Errorf("got %+v", u)
-	}
 }
 
 func TestBusyMachineIsNamed(t *testing.T) {

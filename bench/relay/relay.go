@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -71,14 +71,6 @@ func (r *relay) topic(name string) *topic {
 	return t
 }
 
-// leave takes s out of t, which ends with the last one.
-func (r *relay) leave(s *stream, t *topic) {
-	t.joined = slices.DeleteFunc(t.joined, func(o *stream) bool { return o == s })
-	if len(t.joined)+t.feeds == 0 {
-		delete(r.topics, t.name)
-	}
-}
-
 // Turn implements netloop.Owner: nobody leaves anything for the loop.
 func (r *relay) Turn() {}
 
@@ -97,9 +89,13 @@ func (r *relay) Panicked(_ *netloop.Socket, value any, stack []byte) {
 }
 
 // Accept implements transport.Acceptor.
-func (r *relay) Accept(s transport.Stream) transport.Receiver {
-	s.Established() // nobody is a stranger: there is nothing to negotiate
-	return &stream{relay: r, Stream: s}
+func (r *relay) Accept(c transport.Stream) transport.Receiver {
+	c.Established() // nobody is a stranger: there is nothing to negotiate
+	s := &stream{relay: r, Stream: c}
+	if words := strings.Fields(c.Peer().Agent); len(words) == 3 {
+		s.begin(words[1], words[2])
+	}
+	return s
 }
 
 // Refused, Late, Ended and Idle implement transport.Acceptor: the clients, which measure, see it themselves.

@@ -218,7 +218,7 @@ func TestDeadReceiverIsForgotten(t *testing.T) {
 
 func TestStreamWithoutPurposeIsRefused(t *testing.T) {
 	_, err := client.Dialer{}.Dial(t.Context(), start(t), load.DialOptions{})
-	if err == nil || !strings.Contains(err.Error(), "stream begins with") {
+	if err == nil || !strings.Contains(err.Error(), "a blind relay") {
 		t.Errorf("a SLIM client got %v", err)
 	}
 }

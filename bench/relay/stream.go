@@ -1,8 +1,7 @@
 package relay
 
 import (
-	"fmt"
-	"strings"
+	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/pool"
@@ -11,15 +10,14 @@ import (
 
 const statusInvalid = 3 // INVALID_ARGUMENT of gRPC
 
-// stream is one client's stream: it asks, then it is a feed, or the receiving end of feeds.
+// stream is one client's stream: a feed, or the receiving end of feeds.
 type stream struct {
 	transport.Stream
-	relay  *relay
-	joined []*topic
-	feeds  *topic // nil: it is no feed
-	all    bool
-	ended  bool   // nothing more is sent to it, or taken from it
-	queue  []item // what its windows or the kernel do not take yet
+	relay *relay
+	topic *topic // nil: it has none, or takes no part in it any more
+	feeds bool   // it is a feed
+	all   bool
+	queue []item // what its windows or the kernel do not take yet
 }
 
 // item is a message that waits, from the byte sent on.
@@ -37,41 +35,31 @@ type parcel struct {
 	waiting int
 }
 
+// begin makes it what it is for.
+func (s *stream) begin(verb, name string) {
+	switch verb {
+	case client.Join:
+		s.topic = s.relay.topic(name)
+		s.topic.joined = append(s.topic.joined, s)
+	case client.Feed, client.FeedAll:
+		s.topic, s.feeds, s.all = s.relay.topic(name), true, verb == client.FeedAll
+		s.topic.feeds++
+	}
+}
+
 // Receive implements transport.Receiver.
 func (s *stream) Receive(b []byte, buf *pool.Buf) {
-	t := s.feeds
+	t := s.topic
 	switch {
-	case t == nil:
-		s.ask(b, buf)
-	case len(t.joined) == 0:
+	case !s.feeds:
+		s.end(statusInvalid, "this is a blind relay: it takes messages of what has said that it feeds a name")
+	case t == nil || len(t.joined) == 0:
 	case s.all:
 		s.pass(t.joined, b, buf)
 	default:
 		t.turn = (t.turn + 1) % len(t.joined)
 		s.pass(t.joined[t.turn:t.turn+1], b, buf)
 	}
-}
-
-// ask does what a stream is for, and says so.
-func (s *stream) ask(b []byte, buf *pool.Buf) {
-	if s.ended {
-		return
-	}
-	r := s.relay
-	verb, name, _ := strings.Cut(string(b), " ")
-	switch verb {
-	case client.Join:
-		t := r.topic(name)
-		t.joined = append(t.joined, s)
-		s.joined = append(s.joined, t)
-	case client.Feed, client.FeedAll:
-		s.feeds, s.all = r.topic(name), verb == client.FeedAll
-		s.feeds.feeds++
-	default:
-		s.end(statusInvalid, fmt.Sprintf("this is a blind relay: a stream begins with %s, %s or %s and a name", client.Join, client.Feed, client.FeedAll))
-		return
-	}
-	s.pass([]*stream{s}, b, buf)
 }
 
 // pass gives p to each target, at once if it takes it.
@@ -154,15 +142,21 @@ func (s *stream) end(status int, text string) {
 	s.Finish(status, text)
 }
 
-// leave takes the stream out of everything it took part in.
+// leave takes the stream out of what it took part in, which ends with the last one.
 func (s *stream) leave() {
-	s.ended = true
-	if t := s.feeds; t != nil {
-		s.feeds = nil
+	t := s.topic
+	if s.topic = nil; t != nil && s.feeds {
 		t.feeds--
-		s.relay.leave(s, t)
+	} else if t != nil {
+		t.joined = slices.DeleteFunc(t.joined, func(o *stream) bool { return o == s })
 	}
-	s.Muted()
+	if t != nil && len(t.joined)+t.feeds == 0 {
+		delete(s.relay.topics, t.name)
+	}
+	for _, it := range s.queue {
+		it.parcel.left()
+	}
+	s.queue = nil
 }
 
 // PeerFinished implements transport.Receiver: the client has nothing more to say, and expects nothing.
@@ -173,13 +167,9 @@ func (s *stream) Broken(f transport.Fault) { s.end(statusInvalid, f.String()) }
 
 // Muted implements transport.Receiver: nothing reaches it any more. What a feed has sent until now is still passed on.
 func (s *stream) Muted() {
-	for _, t := range s.joined {
-		s.relay.leave(s, t)
+	if !s.feeds {
+		s.leave()
 	}
-	for _, it := range s.queue {
-		it.parcel.left()
-	}
-	s.joined, s.queue = nil, nil
 }
 
 // Closed implements transport.Receiver.

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
@@ -16,8 +16,9 @@ import (
 var pageText string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"when": when, "kind": kindOf, "untold": untold, "sections": sections, "seen": seen, "typed": typed, "whole": whole,
-	"time": func(ns float64) string { return result.Format(ns, result.Nanoseconds) },
+	"when": when, "kind": kindOf, "untold": untold, "sections": sections, "seen": seen, "whole": whole,
+	"typed": func(args []string) string { return process.Quote(args...) },
+	"time":  func(ns float64) string { return result.Format(ns, result.Nanoseconds) },
 }).Parse(pageText))
 
 // page is what the template sees.
@@ -47,21 +48,6 @@ func seen(v result.Verdict) string {
 		return v.Reason
 	}
 	return v.Figures()
-}
-
-// plainWord is what a shell takes as it is.
-var plainWord = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
-
-// typed quotes arguments for a shell where they need it.
-func typed(args []string) string {
-	var words []string
-	for _, a := range args {
-		if !plainWord.MatchString(a) {
-			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-		}
-		words = append(words, a)
-	}
-	return strings.Join(words, " ")
 }
 
 // maxMarkdown keeps a summary within what CI systems show, in bytes.

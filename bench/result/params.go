@@ -33,7 +33,8 @@ type Params struct {
 // Defaults are the values a scenario starts from.
 func Defaults() Params {
 	return Params{
-		Case:  load.Case{Size: 100, IdentitySize: 172, InFlight: 1024, Duration: 2 * time.Second, Warmup: 500 * time.Millisecond},
+		Case: load.Case{Size: 100, Identity: load.Constant, IdentitySize: 172, InFlight: 1024, Duration: 2 * time.Second,
+			Warmup: 500 * time.Millisecond},
 		Pairs: 1, Fanout: 8, Senders: 8, Groups: 8, Members: 4, Instances: 4, Conns: 10000, Names: 50000, Holders: 1, ChurnRate: 200,
 		P99Bound: 10 * time.Millisecond, Stall: 10 * time.Second, SetupLimit: 2 * time.Minute,
 	}
@@ -53,7 +54,12 @@ func Keys() []Key {
 			p.Sizes, err = load.ParseSizeMix(v)
 			return err
 		}},
-		{"identity", "`constant|fresh`; fresh: a new text in each message", func(p *Params, v string) error { return p.Identity.UnmarshalText([]byte(v)) }},
+		{"identity", "`constant|fresh`; fresh: a new text in each message", func(p *Params, v string) error {
+			if p.Identity = load.Identity(v); p.Identity != load.Constant && p.Identity != load.Fresh {
+				return fmt.Errorf("%q: want constant or fresh", v)
+			}
+			return nil
+		}},
 		{"identity-size", "`N` characters of the identity", number(1, 4096, func(p *Params) *int { return &p.IdentitySize })},
 		{"inflight", "closed loop: `N|max` messages under way for each sender", func(p *Params, v string) error {
 			if v == "max" {

@@ -41,7 +41,6 @@ type Results struct {
 // NodeInfo is a node of a run.
 type NodeInfo struct {
 	Name      string   `json:"name"`
-	Version   string   `json:"version,omitempty"` // as its program tells it
 	Protocol  string   `json:"protocol"`
 	Command   string   `json:"command,omitempty"`
 	Addresses []string `json:"addresses,omitempty"`

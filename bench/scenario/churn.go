@@ -9,6 +9,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
+	"github.com/seed31b3bfd0/slimgo/internal/usage"
 )
 
 // churn: clients come, subscribe, get a message, and go, in order or abruptly, beside steady traffic that shall not
@@ -38,7 +39,7 @@ func leftover(ctx context.Context, g *load.Rig, before load.Mark) []result.Metri
 	}
 	left, known := 0, true
 	_ = process.Until(ctx, 100*time.Millisecond, 2*time.Second, func() bool { // a node may take a moment to notice that sockets are gone
-		var u process.Usage
+		var u usage.Usage
 		u, known = g.Usage()
 		left = u.Files - before.Node.Files
 		return !known || left <= 0

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
-	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
+	"github.com/seed31b3bfd0/slimgo/internal/usage"
 )
 
 // idle: many negotiated connections that do nothing, and what they do to two others.
@@ -197,7 +197,7 @@ func (w *crowd) come(ctx context.Context, n, workers int, limit time.Duration, w
 	all := make([]*member, n)
 	begun := time.Now()
 	node, known := w.rig.Usage()
-	own, _ := process.Client()
+	own, _ := usage.Own()
 	came, err := together(n, workers, func(i int) (err error) {
 		if all[i], err = w.join(ctx, uint64(i+1), workers == n); err != nil {
 			all[i], err = nil, fmt.Errorf("client %d: %w", i, err)
@@ -205,7 +205,7 @@ func (w *crowd) come(ctx context.Context, n, workers int, limit time.Duration, w
 		return err
 	})
 	took := time.Since(begun)
-	ours, _ := process.Client()
+	ours, _ := usage.Own()
 	theirs, still := w.rig.Usage()
 	w.client = ours.CPU - own.CPU
 	if known && still {

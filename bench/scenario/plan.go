@@ -183,11 +183,6 @@ func (p Plan) Run(ctx context.Context) (*result.Results, error) {
 		return p.results(), err
 	}
 	u := &execution{Plan: p, results: p.results(), begun: time.Now()}
-	for i, t := range p.Targets {
-		if !t.Blind() {
-			u.results.Nodes[i].Version = t.Command.Version(ctx)
-		}
-	}
 	pid := 0
 	if len(p.Targets) > 0 {
 		pid = p.Targets[0].PID

@@ -17,6 +17,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/bench/scenario"
+	"github.com/seed31b3bfd0/slimgo/internal/usage"
 )
 
 // cases turns arguments and flags into what is to be measured; the targets are still missing.
@@ -179,14 +180,12 @@ func (o *runOptions) relay() (load.Target, error) {
 	if err != nil {
 		return load.Target{}, err
 	}
-	t, err := parseTarget(result.Floor+"=blind:"+quote(self)+" relay --listen {listen}", result.Floor)
+	t, err := parseTarget(result.Floor+"=blind:"+process.Quote(self)+" relay --listen {listen}", result.Floor)
 	if len(o.targets) > 0 && o.pid == 0 {
 		t.Note = "runs on this machine, wherever the target does: it shows what the generator can do here, not what that node has to cost"
 	}
 	return t, err
 }
-
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // first is the node that is judged.
 func (o *runOptions) first(ctx context.Context) (load.Target, error) {
@@ -208,7 +207,7 @@ func (o *runOptions) first(ctx context.Context) (load.Target, error) {
 	if err != nil {
 		return load.Target{}, err
 	}
-	return parseTarget("slimgo="+quote(path)+" --config {config} --log-level error", "slimgo")
+	return parseTarget("slimgo="+process.Quote(path)+" --config {config} --log-level error", "slimgo")
 }
 
 // check finds addresses where nobody listens, before anything is built, started and measured in vain, and refuses a process
@@ -218,7 +217,7 @@ func (o *runOptions) check(ctx context.Context, addrs []string) error {
 	if asked && o.pid <= 0 {
 		return fmt.Errorf("--pid %d: want the id of the node's process", o.pid)
 	}
-	if _, err := process.Measure(o.pid); asked && err != nil {
+	if _, err := usage.Of(o.pid); asked && err != nil {
 		return fmt.Errorf("--pid %d: there is no such process to measure: %w", o.pid, err)
 	}
 	served := false

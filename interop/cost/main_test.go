@@ -17,9 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/seed31b3bfd0/slimgo/internal/certs/certstest"
+	"github.com/seed31b3bfd0/slimgo/internal/usage"
 )
 
 var rounds = flag.Int("cost.rounds", 10, "`rounds` of each measurement")
@@ -163,12 +162,11 @@ func (n *node) listen(t *testing.T, log io.Reader) {
 // cpu is the time that the process has run.
 func (n *node) cpu(t *testing.T) time.Duration {
 	t.Helper()
-	var ts unix.Timespec
-	// The clock of a process (clock_getcpuclockid(3)) is ^pid<<3 with the kind, 2, in the low bits.
-	if err := unix.ClockGettime(int32(^n.Process.Pid<<3|2), &ts); err != nil {
+	u, err := usage.Of(n.Process.Pid)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return time.Duration(ts.Nano())
+	return u.CPU
 }
 
 func median(v []float64) float64 {

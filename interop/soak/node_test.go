@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/usage"
 )
 
 const (
@@ -148,33 +150,21 @@ type resources struct {
 
 // resources looks at the process. Zero: it has ended.
 func (n *node) resources() (r resources) {
-	dir := "/proc/" + strconv.Itoa(n.cmd.Process.Pid)
-	b, err := os.ReadFile(dir + "/status")
+	u, err := usage.Of(n.cmd.Process.Pid)
 	if err != nil {
 		return r
 	}
-	for line := range strings.Lines(string(b)) {
-		key, rest, _ := strings.Cut(line, ":")
-		number, _ := strconv.ParseUint(strings.Fields(rest + " 0")[0], 10, 64)
-		switch key {
-		case "VmRSS":
-			r.rss = number << 10
-		case "VmSize":
-			r.size = number << 10
-		case "Threads":
-			r.threads = int(number)
-		}
-	}
-	if fds, err := os.ReadDir(dir + "/fd"); err == nil {
-		r.descriptors = len(fds)
+	r.rss, r.threads, r.descriptors, r.ran = uint64(u.RSS), u.Threads, u.Files, u.CPU
+	dir := "/proc/" + strconv.Itoa(n.cmd.Process.Pid)
+	if b, err := os.ReadFile(dir + "/statm"); err == nil {
+		pages, _ := strconv.ParseUint(strings.Fields(string(b) + " 0")[0], 10, 64)
+		r.size = pages * uint64(os.Getpagesize())
 	}
 	tasks, _ := filepath.Glob(dir + "/task/*/schedstat")
 	for _, task := range tasks {
 		if b, err := os.ReadFile(task); err == nil {
 			f := strings.Fields(string(b) + " 0 0")
-			ran, _ := strconv.ParseInt(f[0], 10, 64)
 			waited, _ := strconv.ParseInt(f[1], 10, 64)
-			r.ran += time.Duration(ran)
 			r.waited += time.Duration(waited)
 		}
 	}

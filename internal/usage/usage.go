@@ -1,12 +1,10 @@
-package process
+// Package usage reads what processes use, from outside: through /proc and the kernel's CPU clocks. Linux only; elsewhere all is an
+// error.
+package usage
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"net"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,14 +22,14 @@ type Usage struct {
 	Files   int // open descriptors
 }
 
-// Client returns the usage of this process.
-func Client() (Usage, error) { return one(os.Getpid()) }
+// Own returns the usage of this process.
+func Own() (Usage, error) { return one(os.Getpid()) }
 
-// Measure returns the usage of pid and all its living descendants. CPU time comes from the kernel's per-process clock, in
+// Of returns the usage of pid and all its living descendants. CPU time comes from the kernel's per-process clock, in
 // nanoseconds; /proc/PID/stat has the same number in ticks of 10 ms.
-func Measure(pid int) (Usage, error) {
+func Of(pid int) (Usage, error) {
 	var sum Usage
-	for i, p := range tree(pid) {
+	for i, p := range Tree(pid) {
 		u, err := one(p)
 		if err != nil {
 			if i > 0 {
@@ -75,8 +73,8 @@ func one(pid int) (Usage, error) {
 
 func procFile(pid int, name string) string { return fmt.Sprintf("/proc/%d/%s", pid, name) }
 
-// tree returns pid and its living descendants, pid first.
-func tree(pid int) []int {
+// Tree returns pid and its living descendants, pid first.
+func Tree(pid int) []int {
 	all := []int{pid}
 	for i := 0; i < len(all); i++ {
 		tasks, _ := os.ReadDir(procFile(all[i], "task"))
@@ -90,52 +88,4 @@ func tree(pid int) []int {
 		}
 	}
 	return all
-}
-
-// Serves finds which of pid and its descendants holds the other end of c, a connection that was opened here; 0: none, or it has
-// yet to accept it. hidden: some may not be looked into. Of a unix socket the kernel tells who listens, of TCP the table
-// of where pid lives.
-func Serves(pid int, c net.Conn) (found int, hidden bool) {
-	all := tree(pid)
-	if u, ok := c.(*net.UnixConn); ok {
-		if raw, err := u.SyscallConn(); err == nil {
-			_ = raw.Control(func(fd uintptr) {
-				if peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil && slices.Contains(all, int(peer.Pid)) {
-					found = int(peer.Pid)
-				}
-			})
-		}
-		return found, false
-	}
-	end := otherEnd(pid, c)
-	for _, id := range all {
-		p, err := procfs.NewProc(id)
-		if err != nil {
-			continue // it has ended
-		}
-		files, err := p.FileDescriptorTargets()
-		hidden = hidden || errors.Is(err, fs.ErrPermission)
-		if slices.Contains(files, end) {
-			return id, false
-		}
-	}
-	return 0, hidden
-}
-
-// otherEnd is the socket there is for the other end of c where pid lives, as the link of a descriptor names it; empty: none.
-func otherEnd(pid int, c net.Conn) string {
-	here, ok := c.LocalAddr().(*net.TCPAddr)
-	there, ok2 := c.RemoteAddr().(*net.TCPAddr)
-	tables, err := procfs.NewFS(procFile(pid, ""))
-	if !ok || !ok2 || err != nil {
-		return ""
-	}
-	four, _ := tables.NetTCP()
-	six, _ := tables.NetTCP6() // a system may have none
-	for _, l := range append(four, six...) {
-		if l.LocalAddr.Equal(there.IP) && l.LocalPort == uint64(there.Port) && l.RemAddr.Equal(here.IP) && l.RemPort == uint64(here.Port) {
-			return fmt.Sprintf("socket:[%d]", l.Inode)
-		}
-	}
-	return ""
 }
