@@ -32,16 +32,10 @@ const (
 	Here   = LetterKind(pb.SessionMessageType_SESSION_MESSAGE_TYPE_DISCOVERY_REPLY)
 )
 
-// Post sends a letter. It waits while the connection's queue is full.
-func (c *Conn) Post(ctx context.Context, l Letter) error { return c.Send(ctx, l.encode(identity, nil)) }
-
-// TryPost is Post for a Sink, which must not wait: a letter for which there is no room is an error.
-func (c *Conn) TryPost(l Letter) error { return c.TrySend(l.encode(identity, nil)) }
-
-// Finish ends the connection in order: what was sent has reached the node, unless it says otherwise.
-func (c *Conn) Finish(ctx context.Context) error { return c.Conn.Close(ctx) }
-
 const identity = "bench" // of letters and requests
+
+// Encode returns the message, for Send or TrySend of a connection.
+func (l Letter) Encode() []byte { return l.encode(identity, nil) }
 
 // encode returns the message. Of a Text the payload is the end of it.
 func (l Letter) encode(identity string, mac []byte) []byte {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/seed31b3bfd0/slimgo/bench/process"
 )
 
 const (
@@ -20,7 +22,7 @@ const (
 func (t *Traffic) finish(ctx context.Context) error {
 	stopped := t.stop()
 	err := t.Rig.Broken()
-	still := t.owed() && time.Duration(Now()-t.lastArrival()) > stillFor
+	still := t.owed() && time.Duration(Now()-max(t.arrivals().Last, t.begun.At)) > stillFor
 	t.drain(ctx)
 	if !stopped { // what such a sender had left in its buffers is no loss of the node: judged as sent it was not
 		t.Rig.disconnect()
@@ -64,15 +66,14 @@ func (t *Traffic) endedWithin(limit time.Duration) bool {
 
 // drain waits until everything has arrived, or nothing arrives any more.
 func (t *Traffic) drain(ctx context.Context) {
-	begin, moved, last := time.Now(), time.Now(), uint64(0)
-	for time.Since(moved) < DrainQuiet && time.Since(begin) < DrainLimit {
-		if v := t.judge(); v.Lost+v.SlowLost == 0 || Sleep(ctx, 10*time.Millisecond) != nil {
-			return
-		}
-		if n := t.total(); n != last {
+	last, moved := uint64(0), time.Now()
+	_ = process.Until(ctx, 10*time.Millisecond, DrainLimit, func() bool {
+		if n := t.arrivals().Messages; n != last {
 			last, moved = n, time.Now()
 		}
-	}
+		v := t.judge()
+		return v.Lost+v.SlowLost == 0 || time.Since(moved) >= DrainQuiet
+	})
 }
 
 // settle ends the recording of delays, and charges what has not arrived with the time for which it has been awaited: it
@@ -130,11 +131,8 @@ func (t *Traffic) judge() (v Verdict) {
 	for _, s := range t.senders {
 		v.Rescues += s.Rescues()
 	}
-	for _, r := range t.receivers {
-		got := r.Arrivals()
-		v.Foreign += got.Foreign
-		v.Changed += got.Changed
-	}
+	got := t.arrivals()
+	v.Foreign, v.Changed = got.Foreign, got.Changed
 	return v
 }
 

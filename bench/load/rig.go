@@ -98,17 +98,7 @@ func (g *Rig) Restart(ctx context.Context) error {
 }
 
 // gone reports whether a node that we have started has ended.
-func (g *Rig) gone() bool {
-	if g.node == nil {
-		return false
-	}
-	select {
-	case <-g.node.Gone():
-		return true
-	default:
-		return false
-	}
-}
+func (g *Rig) gone() bool { return g.node != nil && g.node.Ended() }
 
 // Close ends connections and node. It reports a node that ended before, or had to be killed.
 func (g *Rig) Close() error {

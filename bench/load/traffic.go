@@ -221,11 +221,8 @@ func (t *Traffic) mark() Mark {
 	m := Mark{At: Now(), phase: t.phaseName.Load()}
 	m.Node, m.Known = t.Rig.Usage()
 	m.Client, _ = usage.Own()
-	for _, r := range t.receivers {
-		got := r.Arrivals()
-		m.Delivered += got.Messages
-		m.Bytes += got.Bytes
-	}
+	got := t.arrivals()
+	m.Delivered, m.Bytes = got.Messages, got.Bytes
 	for _, f := range t.flows {
 		if !f.Slow {
 			m.Sent += f.From.Sent()
@@ -250,7 +247,7 @@ func (t *Traffic) phase(ctx context.Context, i int, d time.Duration) error {
 	t.inPhase(WarmUp)
 	span.To = t.mark()
 	if t.Count > 0 && err == nil {
-		span.To.At = max(t.lastArrival(), span.From.At+1)
+		span.To.At = max(t.arrivals().Last, span.From.At+1)
 	}
 	for _, r := range t.receivers {
 		span.Quiet = max(span.Quiet, time.Duration(r.End(span.To.At, Now())))
@@ -299,7 +296,7 @@ func (t *Traffic) hold(ctx context.Context, d time.Duration, counting bool) erro
 		for _, s := range t.senders {
 			s.look(Now())
 		}
-		if n := t.total(); n != delivered || !t.owed() {
+		if n := t.arrivals().Messages; n != delivered || !t.owed() {
 			delivered, moved = n, time.Now()
 		} else if time.Since(moved) > StalledFor {
 			return fmt.Errorf("the node has delivered nothing for %v, although messages are under way", StalledFor)
@@ -317,19 +314,15 @@ func (t *Traffic) owed() bool {
 	return slices.ContainsFunc(t.senders, func(s *Sender) bool { return s.Acknowledged() < s.Sent() })
 }
 
-// lastArrival is when something arrived last, anywhere.
-func (t *Traffic) lastArrival() int64 {
-	last := t.begun.At
+// arrivals is what all receivers got, and when the last of it came.
+func (t *Traffic) arrivals() (sum Arrivals) {
 	for _, r := range t.receivers {
-		last = max(last, r.Arrivals().Last)
-	}
-	return last
-}
-
-// total counts all deliveries.
-func (t *Traffic) total() (sum uint64) {
-	for _, r := range t.receivers {
-		sum += r.Arrivals().Messages
+		got := r.Arrivals()
+		sum.Messages += got.Messages
+		sum.Bytes += got.Bytes
+		sum.Foreign += got.Foreign
+		sum.Changed += got.Changed
+		sum.Last = max(sum.Last, got.Last)
 	}
 	return sum
 }

@@ -40,7 +40,7 @@ func Words(text string) ([]string, error) {
 	words, err := shellquote.Split(text)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("command %q: %w", text, err)
+		return nil, fmt.Errorf("command %q: quote without end (%w)", text, err)
 	case len(words) == 0:
 		return nil, errors.New("command is empty")
 	}

@@ -99,15 +99,9 @@ func (n *Node) start(c Command, addr string) error {
 func (n *Node) listening(ctx context.Context) error {
 	network, address := Split(n.Addr)
 	var c net.Conn
-	err := Until(ctx, probeEvery, startLimit, func() (done bool) {
-		select {
-		case <-n.gone:
-			return true
-		default:
-		}
-		var err error
-		c, err = net.DialTimeout(network, address, time.Second)
-		return err == nil
+	err := Until(ctx, probeEvery, startLimit, func() bool {
+		c, _ = net.DialTimeout(network, address, time.Second)
+		return c != nil || n.Ended()
 	})
 	switch {
 	case err != nil && ctx.Err() == nil:
@@ -129,8 +123,15 @@ func (n *Node) listening(ctx context.Context) error {
 // PID returns the id of the process that listens: the started one, or a child of it.
 func (n *Node) PID() int { return n.pid }
 
-// Gone is closed when the process has ended.
-func (n *Node) Gone() <-chan struct{} { return n.gone }
+// Ended reports whether the process has ended.
+func (n *Node) Ended() bool {
+	select {
+	case <-n.gone:
+		return true
+	default:
+		return false
+	}
+}
 
 // LogTail returns the last bytes of what the node printed.
 func (n *Node) LogTail(limit int64) string {
@@ -152,10 +153,8 @@ func (n *Node) LogTail(limit int64) string {
 func (n *Node) Stop() error {
 	defer os.RemoveAll(n.dir)
 	defer n.log.Close()
-	select {
-	case <-n.gone:
+	if n.Ended() {
 		return fmt.Errorf("node had ended: %w", n.verdict())
-	default:
 	}
 	_ = syscall.Kill(-n.cmd.Process.Pid, syscall.SIGTERM)
 	limit := time.NewTimer(stopLimit)

@@ -19,7 +19,7 @@ import (
 // inject measures pairs on p and wants what was done to the traffic to be what the measurement says, to the message.
 func inject(t *testing.T, p *faults.Proxy, tg load.Target, f faults.Fate) {
 	t.Helper()
-	ms := metrics(t, tg, "p2p", quick(func(p *result.Params) { p.Pairs, p.Duration = 2, time.Second }))
+	ms := metrics(t, tg, "p2p", quick(func(p *result.Params) { p.Pairs, p.Duration = 2, 300*time.Millisecond }))
 	done := float64(p.Done(f))
 	if f != faults.Deliver && done < 1 {
 		t.Fatalf("none of %d deliveries met it", p.Deliveries())
@@ -53,7 +53,7 @@ func TestInjectedFaultsAreCounted(t *testing.T) {
 	for name, f := range injected {
 		t.Run(name, func(t *testing.T) {
 			simulated(t, func(t *testing.T) {
-				p := &faults.Proxy{Fate: faults.Every(997, f), Delay: time.Millisecond}
+				p := &faults.Proxy{Fate: faults.Every(397, f), Delay: time.Millisecond}
 				inject(t, p, target(t, p), f)
 			})
 		})
@@ -64,6 +64,7 @@ func TestInjectedFaultsAreCounted(t *testing.T) {
 func TestFaultsInFrontOfANodeAreCounted(t *testing.T) {
 	for name, f := range injected {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it waits for most of its time, for what is lost
 			node := ownNode(t)
 			p := &faults.Proxy{Fate: faults.Every(97, f), Delay: time.Millisecond, Node: node.Addrs[0]}
 			if err := p.Start(); err != nil {
@@ -81,7 +82,7 @@ func TestFaultsTogetherAreCounted(t *testing.T) {
 	simulated(t, func(t *testing.T) {
 		drop, twice, swap := faults.Every(997, faults.Drop), faults.Every(1009, faults.Twice), faults.Every(1013, faults.Swap)
 		p := &faults.Proxy{Fate: func(n uint64) faults.Fate { return max(drop(n), twice(n), swap(n)) }}
-		ms := metrics(t, target(t, p), "p2p", quick(func(p *result.Params) { p.Duration = time.Second }))
+		ms := metrics(t, target(t, p), "p2p", quick(func(p *result.Params) { p.InFlight, p.Duration = 64, 500*time.Millisecond }))
 		kept := min(max(ms["lost"]-float64(p.Done(faults.Drop)), 0), 1) // under way at the end
 		if p.Deliveries() < 10000 || ms["lost"]-kept != float64(p.Done(faults.Drop)) || ms["duplicates"] != float64(p.Done(faults.Twice)) ||
 			ms["reordered"] != float64(p.Done(faults.Swap)) {

@@ -50,10 +50,10 @@ func with(f func(*result.Params)) result.Params {
 	return p
 }
 
-// quick is a short case of a scenario.
+// quick is a short case of a scenario, with few messages: in a bubble each second costs as much as its messages do.
 func quick(f func(*result.Params)) result.Params {
 	return with(func(p *result.Params) {
-		p.Duration, p.Warmup, p.InFlight = 150*time.Millisecond, 20*time.Millisecond, 64
+		p.Duration, p.Warmup, p.InFlight = 150*time.Millisecond, 20*time.Millisecond, 16
 		f(p)
 	})
 }

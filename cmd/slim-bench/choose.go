@@ -68,7 +68,7 @@ func (o *runOptions) cases(args []string) (plan scenario.Plan, err error) {
 const enoughRounds = 9
 
 // spanning are the parameters that tell a scenario's own cases apart: giving one replaces those cases.
-var spanning = []string{"size", "sizes", "identity", "inflight", "rate", "total-rate", "stages", "count", "pairs"}
+var spanning = []string{"size", "sizes", "identity", "inflight", "rate", "total-rate", "stages", "count", "pairs", "stall-rate"}
 
 // scenarios are the cases of those that are named.
 func (o *runOptions) scenarios(names []string) (scenario.Plan, error) {
@@ -107,19 +107,6 @@ func (o *runOptions) vary(plan *scenario.Plan, what string) error {
 		case !used:
 			return fmt.Errorf("--%s has no effect on %s", k.Name, what)
 		}
-	}
-	if o.suite == "" {
-		type key struct {
-			scenario string
-			params   result.Params
-		}
-		seen := map[key]bool{}
-		plan.Cases = slices.DeleteFunc(plan.Cases, func(c scenario.Case) bool {
-			k := key{c.Scenario.Name, c.Params}
-			again := seen[k]
-			seen[k] = true
-			return again
-		})
 	}
 	return nil
 }

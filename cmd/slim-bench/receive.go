@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -58,19 +59,34 @@ Exit codes: 0 all came once and in order; 1 not so; 2 the node cannot be reached
 
 // tally is what has come of the messages that one sender has made.
 type tally struct {
-	From       string             `json:"from"`
-	Messages   uint64             `json:"messages"` // with those that came twice
-	Bytes      uint64             `json:"bytes"`    // of whole messages
-	Seconds    float64            `json:"seconds"`  // from the first to the last
-	Lost       uint64             `json:"lost"`     // numbers that later ones have overtaken
-	Twice      uint64             `json:"twice"`
-	OutOfOrder uint64             `json:"out_of_order"`
-	First      uint64             `json:"first_number"` // of the message that came first; the sender counts from 0
-	Delays     map[string]float64 `json:"delay_ns,omitempty"`
+	from  string
+	clock bool // it reads the same one
+	first load.Stamp
+	begin int64
+	got   *load.Receiver
+}
 
-	seq         load.Sequence
-	delays      *load.Latency // nil: its clock is another
-	begin, last int64
+// figures are those of a tally, and whether all came once and in order.
+func (t *tally) figures() (ms []result.Metric, right bool) {
+	got, seen := t.got.Arrivals(), t.got.From(t.first.Sender).Seen()
+	add := func(name string, unit result.Unit, v float64) {
+		ms = append(ms, result.Metric{Name: name, Unit: unit, Value: v})
+	}
+	add("messages", result.Count, float64(got.Messages)) // with those that came twice
+	if seconds := float64(got.Last-t.begin) / 1e9; seconds > 0 {
+		add("delivered", result.PerSecond, float64(got.Messages)/seconds)
+		add("bytes received", result.BytesPerSecond, float64(got.Bytes)/seconds)
+	}
+	add("lost", result.Count, float64(seen.Missing)) // numbers that later ones have overtaken
+	add("duplicates", result.Count, float64(seen.Duplicates))
+	add("reordered", result.Count, float64(seen.Reordered))
+	t.got.Settle()
+	for _, f := range t.got.Delays(0).Figures() {
+		if t.clock {
+			add(f.Name, result.Nanoseconds, f.Value)
+		}
+	}
+	return ms, seen.Missing+seen.Duplicates+seen.Reordered == 0
 }
 
 // inbox takes what comes.
@@ -82,24 +98,25 @@ type inbox struct {
 	clock int64 // what has to be added to load.Now to read the clock of all processes of this machine
 	now   int64 // of the read that goes on, on that clock
 
-	mu      sync.Mutex
-	order   []*tally          // guarded by mu
-	senders map[uint32]*tally // guarded by mu
-	changed int               // messages that are neither text nor as they were sent; guarded by mu
-	came    int               // guarded by mu
-	last    int64             // when something came last; guarded by mu
+	mu      sync.Mutex // held from Begin to Flush; guards what follows
+	order   []*tally
+	senders map[uint32]*tally
+	changed int // messages that are neither text nor as they were sent
+	came    int
+	last    int64 // when something came last
 }
 
 // Begin implements load.Sink.
-func (in *inbox) Begin(now int64) { in.now = now + in.clock }
+func (in *inbox) Begin(now int64) {
+	in.mu.Lock()
+	in.now = now + in.clock
+}
 
 // Flush implements load.Sink.
-func (in *inbox) Flush() {}
+func (in *inbox) Flush() { in.mu.Unlock() }
 
 // Deliver implements load.Sink.
 func (in *inbox) Deliver(msg []byte) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
 	if in.count > 0 && in.came >= in.count {
 		return
 	}
@@ -110,7 +127,7 @@ func (in *inbox) Deliver(msg []byte) {
 		switch {
 		case err == nil && l.Kind == client.Asking:
 			// Whoever has no answer asks again.
-			_ = in.conn.TryPost(client.Letter{From: in.self, To: l.From, Kind: client.Here})
+			_ = in.conn.TrySend(client.Letter{From: in.self, To: l.From, Kind: client.Here}.Encode())
 			return
 		case err != nil || bytes.IndexByte(l.Text, 0) >= 0:
 			in.changed++
@@ -127,36 +144,16 @@ func (in *inbox) judge(s load.Stamp, msg []byte) {
 	t := in.senders[s.Sender]
 	if t == nil {
 		l, _ := client.ReadLetter(msg) // of one that does not say who has sent it the clock is not known
-		t = &tally{From: l.From.String(), First: s.Seq, begin: in.now}
-		if clock := l.From.Parts[1]; clock == in.self.Parts[1] && clock != noClock {
-			t.delays = load.NewLatency()
-		}
+		clock := l.From.Parts[1]
+		t = &tally{from: l.From.String(), clock: clock == in.self.Parts[1] && clock != noClock, first: s, begin: in.now,
+			got: load.NewReceiver(s.Sender, 1, 1)}
+		t.got.Phase(0, math.MinInt64)
 		in.senders[s.Sender] = t
 		in.order = append(in.order, t)
 	}
-	t.Messages++
-	t.Bytes += uint64(len(msg))
-	t.last = in.now
-	t.seq.See(s.Seq)
-	if t.delays != nil {
-		t.delays.Record(in.now - s.At)
-	}
-}
-
-// judged are the tallies of all senders, in the order in which they came.
-func (in *inbox) judged() []*tally {
-	for _, t := range in.order {
-		t.seq.Publish()
-		seen := t.seq.Seen()
-		t.Lost, t.Twice, t.OutOfOrder, t.Seconds = seen.Missing, seen.Duplicates, seen.Reordered, float64(t.last-t.begin)/1e9
-		if t.delays != nil {
-			t.Delays = map[string]float64{}
-			for _, f := range t.delays.Figures() {
-				t.Delays[f.Name] = f.Value
-			}
-		}
-	}
-	return in.order
+	t.got.Begin(in.now)
+	t.got.Deliver(msg)
+	t.got.Flush()
 }
 
 func (p *program) receive(ctx context.Context, o *receiveOptions, args []string) error {
@@ -186,7 +183,7 @@ func (p *program) receive(ctx context.Context, o *receiveOptions, args []string)
 	err = in.wait(ctx, o.idle)
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	_ = in.conn.Finish(end) // nothing was left to send
+	_ = in.conn.Conn.Close(end) // nothing was left to send
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return errors.Join(err, in.tell(p.stdout, out, o))
@@ -208,50 +205,40 @@ func (in *inbox) wait(ctx context.Context, idle time.Duration) error {
 
 // tell prints the judgement, if there is anything to judge.
 func (in *inbox) tell(w io.Writer, out *json.Encoder, o *receiveOptions) error {
-	all := in.judged()
 	absent := max(0, o.count-in.came)
-	wrong := in.changed > 0 || absent > 0
-	for _, t := range all {
-		wrong = wrong || t.Lost+t.Twice+t.OutOfOrder > 0
+	right := in.changed == 0 && absent == 0
+	senders := []any{}
+	for _, t := range in.order {
+		ms, fine := t.figures()
+		right = right && fine
+		values := map[string]float64{}
+		var words []string
+		for _, m := range ms {
+			values[m.Name] = m.Value
+			words = append(words, m.Name+" "+result.Format(m.Value, m.Unit))
+		}
+		senders = append(senders, map[string]any{"from": t.from, "first_number": t.first.Seq, "metrics": values})
+		if o.output == "json" {
+			continue
+		}
+		fmt.Fprintln(w, strings.Join(words, ", "))
+		if t.first.Seq > 0 {
+			fmt.Fprintf(w, "number %d came first: those before it may have been sent before this receiver was there\n", t.first.Seq)
+		}
+		if !t.clock {
+			fmt.Fprintln(w, "delays are not told, as the sender reads another machine's clock")
+		}
 	}
 	if o.output == "json" {
-		sum := map[string]any{"messages": in.came, "absent": absent, "changed": in.changed, "senders": all}
+		sum := map[string]any{"messages": in.came, "absent": absent, "changed": in.changed, "senders": senders}
 		if err := out.Encode(sum); err != nil {
 			return err
 		}
-	} else {
-		for _, t := range all {
-			t.print(w)
-		}
-		if absent > 0 || in.changed > 0 {
-			fmt.Fprintf(w, "%d of %d did not come, %d came changed\n", absent, o.count, in.changed)
-		}
+	} else if absent > 0 || in.changed > 0 {
+		fmt.Fprintf(w, "%d of %d did not come, %d came changed\n", absent, o.count, in.changed)
 	}
-	if wrong {
+	if !right {
 		return fmt.Errorf("%w: that all come, once and in order", errFailed)
 	}
 	return nil
-}
-
-func (t *tally) print(w io.Writer) {
-	count := func(n uint64) string { return result.Format(float64(n), result.Count) }
-	fmt.Fprintf(w, "%s messages", count(t.Messages))
-	if t.Seconds > 0 {
-		fmt.Fprintf(w, " in %s: %s, %s", result.Format(t.Seconds*1e9, result.Nanoseconds),
-			result.Format(float64(t.Messages)/t.Seconds, result.PerSecond),
-			result.Format(float64(t.Bytes)/t.Seconds, result.BytesPerSecond))
-	}
-	fmt.Fprintf(w, "\nlost %s, twice %s, out of order %s\n", count(t.Lost), count(t.Twice), count(t.OutOfOrder))
-	if t.First > 0 {
-		fmt.Fprintf(w, "number %s came first: those before it may have been sent before this receiver was there\n", count(t.First))
-	}
-	if t.delays == nil {
-		fmt.Fprintln(w, "delay: not told, as the sender reads another machine's clock")
-		return
-	}
-	fmt.Fprint(w, "delay:")
-	for _, f := range t.delays.Figures() {
-		fmt.Fprint(w, " ", f.Name, " ", result.Format(f.Value, result.Nanoseconds))
-	}
-	fmt.Fprintln(w)
 }

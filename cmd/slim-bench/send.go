@@ -146,7 +146,7 @@ func (p *program) send(ctx context.Context, o *sendOptions, args []string) error
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	return c.Finish(end)
+	return c.Conn.Close(end)
 }
 
 // askEvery is how often it is asked who is there: a question is dropped like everything that is for nobody.
@@ -162,7 +162,7 @@ func ask(ctx context.Context, c *client.Conn, question client.Letter, somebody a
 	again := time.NewTicker(askEvery)
 	defer again.Stop()
 	for {
-		if err := c.Post(ctx, question); err != nil {
+		if err := c.Send(ctx, question.Encode()); err != nil {
 			return err
 		}
 		select {
@@ -195,7 +195,7 @@ func (p *program) sendLines(ctx context.Context, c *client.Conn, l client.Letter
 	in.Buffer(nil, maxLine)
 	for in.Scan() && ctx.Err() == nil {
 		l.Text = in.Bytes()
-		if err := c.Post(ctx, l); err != nil {
+		if err := c.Send(ctx, l.Encode()); err != nil {
 			return err
 		}
 	}

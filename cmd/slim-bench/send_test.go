@@ -80,13 +80,15 @@ func TestReceiveCountsFaults(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		fate faults.Fate
-		want func(done uint64) tally
+		want func(done float64) map[string]float64
 	}{
-		{"none", faults.Deliver, func(uint64) tally { return tally{Messages: n} }},
-		{"lost", faults.Drop, func(done uint64) tally { return tally{Messages: n - done, Lost: done} }},
-		{"twice", faults.Twice, func(done uint64) tally { return tally{Messages: n + done, Twice: done} }},
-		{"out of order", faults.Swap, func(done uint64) tally { return tally{Messages: n, OutOfOrder: done} }},
-		{"changed", faults.Change, func(done uint64) tally { return tally{Messages: n - done, Lost: done} }},
+		{"none", faults.Deliver, func(float64) map[string]float64 { return map[string]float64{"messages": n} }},
+		{"lost", faults.Drop, func(done float64) map[string]float64 { return map[string]float64{"messages": n - done, "lost": done} }},
+		{"twice", faults.Twice, func(done float64) map[string]float64 {
+			return map[string]float64{"messages": n + done, "duplicates": done}
+		}},
+		{"out of order", faults.Swap, func(done float64) map[string]float64 { return map[string]float64{"messages": n, "reordered": done} }},
+		{"changed", faults.Change, func(done float64) map[string]float64 { return map[string]float64{"messages": n - done, "lost": done} }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			proxy := &faults.Proxy{Fate: faults.Every(97, c.fate)}
@@ -106,14 +108,16 @@ func TestReceiveCountsFaults(t *testing.T) {
 			_, last, _ := strings.Cut(r.stdout.b.String(), "\n") // after the text
 			var got struct {
 				Changed int
-				Senders []tally
+				Senders []struct{ Metrics map[string]float64 }
 			}
 			if err := json.Unmarshal([]byte(last), &got); err != nil || len(got.Senders) != 1 {
 				t.Fatalf("%v in %s", err, r.stdout.b.String())
 			}
-			s, want := &got.Senders[0], c.want(done)
-			if s.Messages != want.Messages || s.Lost != want.Lost || s.Twice != want.Twice || s.OutOfOrder != want.OutOfOrder {
-				t.Errorf("%d, lost %d, twice %d, out of order %d; want %+v", s.Messages, s.Lost, s.Twice, s.OutOfOrder, &want)
+			found, want := got.Senders[0].Metrics, c.want(float64(done))
+			for _, name := range []string{"messages", "lost", "duplicates", "reordered"} {
+				if found[name] != want[name] {
+					t.Errorf("%s: %v, want %v", name, found[name], want[name])
+				}
 			}
 			if wantCode := map[bool]int{true: exitOK, false: exitFailed}[c.fate == faults.Deliver]; code != wantCode || done < 10 {
 				t.Errorf("exit %d after %d faults, want %d: %s", code, done, wantCode, &r.stderr.b)
@@ -121,8 +125,8 @@ func TestReceiveCountsFaults(t *testing.T) {
 			if changed := map[bool]int{true: int(done)}[c.fate == faults.Change]; got.Changed != changed {
 				t.Errorf("%d changed, want %d", got.Changed, changed)
 			}
-			if s.Delays["p50"] <= 0 || s.Delays["max"] < s.Delays["p50"] {
-				t.Errorf("delays %v", s.Delays)
+			if found["p50"] <= 0 || found["max"] < found["p50"] {
+				t.Errorf("found %v", found)
 			}
 		})
 	}
@@ -139,7 +143,7 @@ func TestReceiveTellsWhatIsAbsent(t *testing.T) {
 	in.Deliver(stamped(t, "this machine's clock", load.Stamp{Sender: 8, At: 400}))
 	var b strings.Builder
 	err := in.tell(&b, nil, &receiveOptions{count: 10, output: "text"})
-	for _, want := range []string{"lost 3, twice 0", "number 3 came first", "as the sender reads another machine's clock", "7 of 10 did not come", "max 600 ns"} {
+	for _, want := range []string{"lost 3, duplicates 0", "number 3 came first", "as the sender reads another machine's clock", "7 of 10 did not come", "max 600 ns"} {
 		if err == nil || !strings.Contains(b.String(), want) {
 			t.Errorf("%v: no %q in\n%s", err, want, &b)
 		}
@@ -179,7 +183,7 @@ func TestSendSaysWhyNothingWouldCome(t *testing.T) {
 		<-c.(*client.Conn).Done()
 	}()
 	here <- func(l client.Letter) {
-		_ = c.(*client.Conn).TryPost(client.Letter{From: alice, To: l.From, Kind: client.Here})
+		_ = c.(*client.Conn).TrySend(client.Letter{From: alice, To: l.From, Kind: client.Here}.Encode())
 	}
 	if _, err := c.Subscribe(t.Context(), 1, 0, func(int) load.Address { return bob }); err != nil {
 		t.Fatal(err)
@@ -225,7 +229,7 @@ func TestSendAtARateUntilInterrupted(t *testing.T) {
 	go func() {
 		sent <- run(ctx, []string{"send", "org/demo/bob", "--rate", "500", "--target", addr}, nil, &out, &stderr)
 	}()
-	if code := <-r.code; code != exitOK || !strings.Contains(r.stdout.b.String(), "50 messages in ") {
+	if code := <-r.code; code != exitOK || !strings.Contains(r.stdout.b.String(), "messages 50, delivered ") {
 		t.Errorf("receive: exit %d, %s%s", code, &r.stdout.b, &r.stderr.b)
 	}
 	cancel()
