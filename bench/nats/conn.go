@@ -19,15 +19,12 @@ import (
 
 const (
 	defaultReadBuffer = 256 << 10
-	maxPayload        = 64 << 20 // what a server can be configured for at most
-	setupLimit        = 20 * time.Second
+	maxPayload        = 64 << 20         // what a server can be configured for at most
+	setupLimit        = 20 * time.Second // for the answer to the first PING
 )
 
 // Dialer opens connections to a NATS server.
-type Dialer struct {
-	// Limit is how long a server may take to answer the first PING; 0: 20 s.
-	Limit time.Duration
-}
+type Dialer struct{}
 
 // Protocol implements load.Dialer.
 func (Dialer) Protocol() string { return load.NATS }
@@ -45,8 +42,8 @@ type Conn struct {
 }
 
 // Dial connects and returns when the server has answered the first PING.
-func (d Dialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.Limit, setupLimit))
+func (Dialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, setupLimit)
 	defer cancel()
 	nc, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {

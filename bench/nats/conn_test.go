@@ -3,6 +3,7 @@ package nats
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -45,7 +46,9 @@ func TestDialGivesUpOnWhatIsNoServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if _, err := (Dialer{Limit: 30 * time.Millisecond}).Dial(t.Context(), l.Addr().String(), load.DialOptions{}); err == nil ||
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	if _, err := (Dialer{}).Dial(ctx, l.Addr().String(), load.DialOptions{}); err == nil ||
 		!strings.Contains(err.Error(), "nats "+l.Addr().String()+": no PONG came back: is this a NATS server") {
 		t.Errorf("got %v", err)
 	}
