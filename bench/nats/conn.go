@@ -31,11 +31,11 @@ func (Dialer) Protocol() string { return load.NATS }
 
 // Conn is one client connection. Besides reader and Publisher, one goroutine uses it at a time.
 type Conn struct {
-	nc    *load.Socket
-	sink  load.Sink
-	wmu   sync.Mutex
-	pongs chan struct{} // gets one for each PONG
-	sids  map[load.Address]int
+	nc         *load.Socket
+	sink       load.Sink
+	wmu        sync.Mutex
+	pongs      chan struct{} // gets one for each PONG
+	subscribed int           // names so far
 
 	over context.Context // ends with the connection, by the cause
 	end  context.CancelCauseFunc
@@ -49,7 +49,7 @@ func (Dialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load.C
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{nc: load.NewSocket(nc), sink: o.Sink, pongs: make(chan struct{}, 1), sids: map[load.Address]int{}}
+	c := &Conn{nc: load.NewSocket(nc), sink: o.Sink, pongs: make(chan struct{}, 1)}
 	c.over, c.end = context.WithCancelCause(context.Background())
 	go c.read(cmp.Or(o.ReadBuffer, defaultReadBuffer))
 	hello := `CONNECT {"verbose":false,"pedantic":false,"tls_required":false,"name":"slim-bench","lang":"go","version":"1","protocol":1}` + "\r\n"
@@ -95,33 +95,21 @@ func Subject(a load.Address) string {
 }
 
 // Subscribe implements load.Conn.
-func (c *Conn) Subscribe(ctx context.Context, n, outstanding int, at func(int) load.Address) (int, error) {
-	return c.each(ctx, n, outstanding, func(dst []byte, i int) []byte {
-		a := at(i)
-		if c.sids[a] == 0 {
-			c.sids[a] = len(c.sids) + 1
-		}
-		return fmt.Appendf(dst, "SUB %s %d\r\n", Subject(a), c.sids[a])
-	})
-}
-
-// Unsubscribe implements load.Conn.
-func (c *Conn) Unsubscribe(ctx context.Context, n, outstanding int, at func(int) load.Address) (int, error) {
-	return c.each(ctx, n, outstanding, func(dst []byte, i int) []byte { return fmt.Appendf(dst, "UNSUB %d\r\n", c.sids[at(i)]) })
-}
-
-func (c *Conn) each(ctx context.Context, n, outstanding int, line func([]byte, int) []byte) (int, error) {
-	batch := cmp.Or(outstanding, 256)
-	for i := 0; i < n; i += batch {
-		var out []byte
-		for j := i; j < min(n, i+batch); j++ {
-			out = line(out, j)
-		}
-		if err := c.confirmed(ctx, out); err != nil {
-			return i, err
-		}
+func (c *Conn) Subscribe(ctx context.Context, n, _ int, at func(int) load.Address) (int, error) {
+	var out []byte
+	for i := range n {
+		c.subscribed++
+		out = fmt.Appendf(out, "SUB %s %d\r\n", Subject(at(i)), c.subscribed)
+	}
+	if err := c.confirmed(ctx, out); err != nil {
+		return 0, err
 	}
 	return n, nil
+}
+
+// Unsubscribe implements load.Conn: it is an error, as no scenario asks a NATS server for it.
+func (c *Conn) Unsubscribe(context.Context, int, int, func(int) load.Address) (int, error) {
+	return 0, errors.ErrUnsupported
 }
 
 // Pace implements load.Conn.
@@ -222,32 +210,27 @@ func payloadSize(line []byte) (int, bool) {
 type publisher struct {
 	c      *Conn
 	sender uint32
-	size   int      // of payloads
-	msgs   [][]byte // one encoded PUB for each destination
+	size   int    // of payloads
+	msg    []byte // an encoded PUB
 	out    []byte
 }
 
 // Publisher implements load.Conn. NATS knows no identities, and a subject reaches all who subscribed to it.
 func (c *Conn) Publisher(m load.Message) (load.Publisher, error) {
-	if m.Size < load.StampSize || len(m.To) == 0 {
-		return nil, fmt.Errorf("nats: payload of %d bytes to %d subjects: want at least %d and 1", m.Size, len(m.To), load.StampSize)
+	if m.Size < load.StampSize || len(m.To) != 1 {
+		return nil, fmt.Errorf("nats: payload of %d bytes to %d subjects: want at least %d, and 1", m.Size, len(m.To), load.StampSize)
 	}
-	p := &publisher{c: c, sender: m.Sender, size: m.Size}
-	for _, to := range m.To {
-		b := fmt.Appendf(nil, "PUB %s %d\r\n", Subject(to), m.Size)
-		b = append(b, make([]byte, m.Size)...)
-		p.msgs = append(p.msgs, append(b, '\r', '\n'))
-	}
-	return p, nil
+	b := fmt.Appendf(nil, "PUB %s %d\r\n", Subject(m.To[0]), m.Size)
+	b = append(append(b, make([]byte, m.Size)...), '\r', '\n')
+	return &publisher{c: c, sender: m.Sender, size: m.Size, msg: b}, nil
 }
 
 // Send implements load.Publisher.
 func (p *publisher) Send(first uint64, n int, at, step int64) error {
 	p.out = p.out[:0]
 	for i := range n {
-		seq := first + uint64(i)
-		p.out = append(p.out, p.msgs[seq%uint64(len(p.msgs))]...)
-		load.Stamp{Seq: seq, At: at + int64(i)*step, Sender: p.sender}.PutEnd(p.out[:len(p.out)-2], p.size)
+		p.out = append(p.out, p.msg...)
+		load.Stamp{Seq: first + uint64(i), At: at + int64(i)*step, Sender: p.sender}.PutEnd(p.out[:len(p.out)-2], p.size)
 	}
 	err := p.c.write(p.out)
 	if known := p.c.Err(); err != nil && known != nil {
