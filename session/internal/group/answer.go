@@ -1,6 +1,8 @@
 package group
 
 import (
+	"strings"
+
 	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -23,6 +25,34 @@ func Answer(s Self, in *Inbound, asked wire.NameText) *message.Message {
 	}
 	r.Identity = s.Token(in.At)
 	if s.Key != nil && s.Key.Sign(r) != nil {
+		return nil
+	}
+	return r
+}
+
+// keyReason is metadata of a JoinReply that declines: why. It has no key package, whatever the session is like. Peers that do not
+// know it would take it for a yes, and get none.
+const keyReason = "slimgo-reason"
+
+// mostReason bounds the text of a reason, in bytes.
+const mostReason = 1 << 10
+
+// Decline is the reply to a JoinRequest, for the name that it has asked, of an app that does not want to come; nil: who asks
+// does not understand that, and is left without a reply.
+func Decline(s Self, in *Inbound, reason string) *message.Message {
+	m := in.Message
+	if !strings.Contains(m.Version, Product) || in.Claims == nil || s.Key == nil {
+		return nil
+	}
+	p := s.participant()
+	p.Name = m.Dest.WithID(s.Name.Name.Hi, s.Name.Name.Lo)
+	r := &message.Message{
+		Source: p.Name, Dest: m.Source, Fanout: 1, TTL: 8, Version: s.Version, Command: &message.Joined{Participant: p},
+		Kind: m.Kind, Type: message.JoinReply, Session: m.Session, ID: m.ID,
+		Metadata: map[string]string{keyReason: strings.ToValidUTF8(reason[:min(len(reason), mostReason)], "")},
+	}
+	r.Identity = s.Token(in.At)
+	if s.Key.Sign(r) != nil {
 		return nil
 	}
 	return r

@@ -106,6 +106,9 @@ func (c *core) Take() []Output {
 	return out
 }
 
+// Epoch is that of the MLS group; message.NoEpoch: there is none.
+func (c *core) Epoch() uint64 { return c.mls.epoch() }
+
 // Roster is everybody who is in the session; borrowed.
 func (c *core) Roster() []message.Participant { return c.roster }
 

@@ -85,11 +85,12 @@ func (c *crypto) apply(p []mls.Proposal) (*mls.Change, error) {
 	return change, nil
 }
 
-// keyPackage makes one for an answer; nil without MLS.
-func (c *crypto) keyPackage() ([]byte, error) {
+// keyPackage makes one for an answer, with this token; nil without MLS.
+func (c *crypto) keyPackage(token string) ([]byte, error) {
 	if c == nil {
 		return nil, nil
 	}
+	c.cfg.Credential = mls.BasicCredential([]byte(token))
 	k, err := c.cfg.NewKeyPackage()
 	if err != nil {
 		return nil, err

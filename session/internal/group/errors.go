@@ -2,6 +2,7 @@ package group
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -18,7 +19,13 @@ var (
 	ErrNotReceiving  = errors.New("it does not receive data")
 	ErrBusy          = errors.New("this member is going or coming, or where it is to go already")
 	ErrRefusedJoiner = errors.New("its answer is not acceptable")
+	ErrWithdrawn     = errors.New("the invitation was withdrawn")
 )
+
+// Declined says that who was invited does not want to come.
+type Declined struct{ Reason string }
+
+func (e *Declined) Error() string { return "it declines: " + strconv.Quote(e.Reason) }
 
 // NotDelivered says that a message was not taken by everybody whom it was for.
 type NotDelivered struct{ Missing []wire.NameText }

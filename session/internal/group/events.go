@@ -49,8 +49,17 @@ type Remove struct {
 	Handle Handle
 }
 
+// Withdraw takes back an Invite whose handle this is, as long as the one invited has not answered.
+type Withdraw struct{ Handle Handle }
+
 // Leave ends the session: for all, if it is the moderator's.
 type Leave struct{ Handle Handle }
+
+// Abandon ends the session at once, for this member: nobody is told.
+type Abandon struct{}
+
+// Alive says that a member has sent data that waits to be looked at.
+type Alive struct{ From wire.NameText }
 
 // Subscribed says what became of an output Subscribe.
 type Subscribed struct {
@@ -69,7 +78,10 @@ func (Publish) event()     {}
 func (PublishTo) event()   {}
 func (Invite) event()      {}
 func (Remove) event()      {}
+func (Withdraw) event()    {}
 func (Leave) event()       {}
+func (Abandon) event()     {}
+func (Alive) event()       {}
 func (Subscribed) event()  {}
 func (Reconnected) event() {}
 func (Tick) event()        {}
@@ -98,7 +110,11 @@ type Resolve struct {
 // Notify tells the app of something.
 type Notify struct{ Notice Notice }
 
-// End is the last output: the session is over, for this reason, or in an orderly way if it is nil.
+// Anew is an invitation to a session that is over here: it is one to a new session of the same id.
+type Anew struct{ Invitation Inbound }
+
+// End is the last output of a session: it is over, for this reason, or in an orderly way if it is nil. What comes after that is
+// answered, if it has to be, with Send, Resolve and Anew.
 type End struct{ Err error }
 
 func (Send) output()        {}
@@ -107,6 +123,7 @@ func (Unsubscribe) output() {}
 func (Deliver) output()     {}
 func (Resolve) output()     {}
 func (Notify) output()      {}
+func (Anew) output()        {}
 func (End) output()         {}
 
 // Received is application data.
@@ -162,6 +179,8 @@ type Machine interface {
 	Take() []Output
 	// Deadline is when a Tick is due; zero: never.
 	Deadline() time.Time
+	// Epoch is that of the MLS group; message.NoEpoch: there is none.
+	Epoch() uint64
 	// Roster is everybody who is in the session, this member included, in the order in which they came; borrowed.
 	Roster() []message.Participant
 }

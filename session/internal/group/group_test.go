@@ -2,6 +2,7 @@ package group
 
 import (
 	"container/heap"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -67,6 +68,9 @@ type app struct {
 	notices []string
 	results map[string]error
 	due     time.Time
+
+	declines string // why it takes no invitation
+	anew     int    // invitations that came after the end
 }
 
 func newWorld(t *testing.T, seed uint64, names ...string) *world {
@@ -164,6 +168,8 @@ func (a *app) apply() {
 			if r, ok := o.Notice.(Refused); ok {
 				a.notices = append(a.notices, fmt.Sprintf("refused %v of %s: %v", r.Type, r.From.Str[2], r.Err))
 			}
+		case Anew:
+			a.anew++
 		case End:
 			a.ended, a.why = true, o.Err
 		}
@@ -216,11 +222,13 @@ func (a *app) hear(b []byte) {
 		in.Claims = nil
 	}
 	switch {
-	case m.Type == message.DiscoveryRequest && a.member == nil:
+	case m.Type == message.DiscoveryRequest && (a.member == nil || a.ended):
 		reply := Answer(a.self, &in, m.Dest)
 		if reply != nil {
 			a.w.carry(a, reply)
 		}
+	case m.Type == message.JoinRequest && a.declines != "":
+		a.w.carry(a, Decline(a.self, &in, a.declines))
 	case m.Type == message.JoinRequest && a.member == nil:
 		join := m.Command.(*message.Join)
 		data := reliable.Options{}
@@ -476,4 +484,66 @@ func newGroup(t *testing.T, seed uint64, encrypted bool, loss float64, names ...
 		t.FailNow()
 	}
 	return w
+}
+
+// Who declines is not waited for, and says why; another one can be invited after it.
+func TestDeclined(t *testing.T) {
+	w := newWorld(t, 5, "alice", "bob", "carol")
+	alice, bob := w.app("alice"), w.app("bob")
+	bob.declines = "not today"
+	o := alice.options(message.Group, true, fast)
+	o.Self.Version = Product
+	alice.moderate(o, wire.Text("org", "ns", "channel"))
+	alice.step(Invite{Name: wire.Text("org", "ns", "bob"), Handle: "invite bob"})
+	alice.step(Invite{Name: wire.Text("org", "ns", "carol"), Handle: "invite carol"})
+	w.run(time.Second)
+	var d *Declined
+	if !errors.As(alice.results["invite bob"], &d) || d.Reason != "not today" {
+		t.Errorf("bob's invitation: %v", alice.results["invite bob"])
+	}
+	alice.result("invite carol")
+	if got := alice.roster(); got != "alice carol" {
+		t.Errorf("members are %s", got)
+	}
+}
+
+// An invitation that nobody has answered can be taken back, whether it is its turn or not.
+func TestWithdrawn(t *testing.T) {
+	w := newWorld(t, 6, "alice", "bob")
+	alice := w.app("alice")
+	alice.moderate(alice.options(message.Group, true, fast), wire.Text("org", "ns", "channel"))
+	for _, name := range []string{"nobody", "none", "bob"} {
+		alice.step(Invite{Name: wire.Text("org", "ns", name), Handle: name})
+	}
+	w.run(time.Second)
+	for _, name := range []string{"none", "nobody"} {
+		alice.step(Withdraw{name})
+		if err := alice.results[name]; err != ErrWithdrawn {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	w.run(time.Second)
+	alice.result("bob")
+	alice.step(Withdraw{"bob"}) // is over
+	alice.step(Abandon{})
+	if !alice.ended || alice.why != nil || !alice.member.Deadline().IsZero() {
+		t.Errorf("over %v, %v", alice.ended, alice.why)
+	}
+}
+
+// Who was removed is invited anew to the same session, and what has come before is no invitation.
+func TestInvitedAnew(t *testing.T) {
+	w := newGroup(t, 7, true, 0, "alice", "bob", "carol")
+	alice, bob := w.app("alice"), w.app("bob")
+	alice.step(Remove{Name: wire.Text("org", "ns", "bob"), Handle: "remove"})
+	w.run(time.Second)
+	alice.result("remove")
+	if !bob.ended || bob.anew != 0 {
+		t.Fatalf("over %v, invited anew %d times", bob.ended, bob.anew)
+	}
+	alice.step(Invite{Name: wire.Text("org", "ns", "bob"), Handle: "again"})
+	w.run(20 * time.Second)
+	if bob.anew == 0 {
+		t.Error("bob was not invited anew")
+	}
 }

@@ -56,6 +56,11 @@ func (t *invite) reply(m *Moderator, in *Inbound) bool {
 			!same(&msg.Source, &joined.Participant.Name) || in.Claims.Subject != t.subject {
 			return false
 		}
+		if reason, declined := msg.Metadata[keyReason]; declined {
+			m.drop(t.request)
+			m.finish(t.handle, &Declined{reason})
+			return true
+		}
 		t.answered(m, joined)
 	default:
 		return false
@@ -161,3 +166,20 @@ func (t *invite) close(m *Moderator, err error) {
 }
 
 func (t *invite) cancel(m *Moderator) { m.resolve(t.handle, ErrClosed) }
+
+// withdraw takes back an invitation that has not been answered: one that has is gone through with.
+func (m *Moderator) withdraw(h Handle) {
+	for i, waiting := range m.queue {
+		if t, ok := waiting.(*invite); ok && t.handle == h {
+			m.queue = append(m.queue[:i:i], m.queue[i+1:]...)
+			m.resolve(h, ErrWithdrawn)
+			return
+		}
+	}
+	if t, ok := m.running.(*invite); ok && t.handle == h && t.open == 0 {
+		if t.request != nil {
+			m.drop(t.request)
+		}
+		m.finish(h, ErrWithdrawn)
+	}
+}

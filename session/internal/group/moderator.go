@@ -76,11 +76,17 @@ func (m *Moderator) Step(ev Event, now time.Time) {
 		m.enqueue(&invite{name: e.Name, pin: e.Pin, handle: e.Handle})
 	case Remove:
 		m.enqueue(&removal{name: e.Name, handle: e.Handle})
+	case Withdraw:
+		m.withdraw(e.Handle)
 	case Leave:
 		m.leaving = append(m.leaving, e.Handle)
 		if len(m.leaving) == 1 {
 			m.enqueue(new(closing))
 		}
+	case Abandon:
+		m.shut(nil)
+	case Alive:
+		m.beat.heard(&e.From)
 	case Suspend:
 		m.suspend(&e)
 	case Resume:
@@ -105,8 +111,11 @@ func (c *core) late(ev Event) {
 		c.resolve(e.Handle, nil)
 	case Inbound:
 		// A member that lacks the answer to its last request gets it once more.
-		if e.Message.Type.Control() {
-			_, _ = c.verify(&e)
+		if !e.Message.Type.Control() {
+			return
+		}
+		if fresh, _ := c.verify(&e); fresh && e.Message.Type == message.JoinRequest {
+			c.do(Anew{e})
 		}
 	default:
 		c.resolve(handleOf(ev), ErrClosed)

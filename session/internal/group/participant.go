@@ -80,7 +80,7 @@ func NewParticipant(o Options, in *Inbound, now time.Time) (*Participant, error)
 
 // joining answers a request to join.
 func (p *Participant) joining(m *message.Message) {
-	kp, err := p.mls.keyPackage()
+	kp, err := p.mls.keyPackage(p.o.Self.Token(p.now))
 	if err != nil {
 		p.end(err)
 		return
@@ -122,6 +122,10 @@ func (p *Participant) Step(ev Event, now time.Time) {
 		p.resolve(e.Handle, ErrNotModerator)
 	case Leave:
 		p.leave(e.Handle)
+	case Abandon:
+		p.shut(nil)
+	case Alive:
+		p.beat.heard(&e.From)
 	case Suspend:
 		if p.phase != phaseJoined {
 			p.resolve(e.Handle, ErrBusy)

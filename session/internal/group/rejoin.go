@@ -103,7 +103,7 @@ func (p *Participant) rejoin() {
 	if p.anew != nil {
 		return
 	}
-	kp, err := p.mls.keyPackage()
+	kp, err := p.mls.keyPackage(p.o.Self.Token(p.now))
 	if err != nil {
 		p.shut(err)
 		return

@@ -197,6 +197,9 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("what it was encoded to is refused: %v", err)
 		}
+		if session, typ, ok := Peek(b); !ok || session != m.Session || typ != m.Type {
+			t.Fatalf("at a glance session %d, %v, %v", session, typ, ok)
+		}
 		again.Content = m.Content
 		if !reflect.DeepEqual(again, m) {
 			t.Fatalf("encoded and decoded again\n%+v\nwas\n%+v", again, m)
