@@ -89,6 +89,7 @@ var rules = []rule{
 	{path: "session/sqlite", level: 2, outside: []string{"modernc.org/sqlite"}},
 
 	{path: "router", level: 4},
+	{path: "session", level: 4},
 	{path: "internal/faults", level: 4},
 
 	{path: "internal/admin", level: 5, outside: []string{"github.com/prometheus/client_golang/prometheus"}}, // the format of metrics

@@ -2,6 +2,7 @@ package group
 
 import (
 	"errors"
+	"net"
 	"strconv"
 	"strings"
 
@@ -10,7 +11,7 @@ import (
 
 // Errors of commands.
 var (
-	ErrClosed        = errors.New("the session is closed")
+	ErrClosed        = error(closed{})
 	ErrNotModerator  = errors.New("only who has opened the session may do that")
 	ErrPointToPoint  = errors.New("a session between two has no other members")
 	ErrMember        = errors.New("it is a member already")
@@ -21,6 +22,12 @@ var (
 	ErrRefusedJoiner = errors.New("its answer is not acceptable")
 	ErrWithdrawn     = errors.New("the invitation was withdrawn")
 )
+
+// closed is ErrClosed, which is a net.ErrClosed, too, and reads better.
+type closed struct{}
+
+func (closed) Error() string        { return "the session is closed" }
+func (closed) Is(target error) bool { return target == net.ErrClosed }
 
 // Declined says that who was invited does not want to come.
 type Declined struct{ Reason string }

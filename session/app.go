@@ -1,0 +1,257 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/group"
+	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
+	"github.com/seed31b3bfd0/slimgo/session/internal/workers"
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// App is one end of sessions: a name, an identity, and a connection to a node. All methods are safe for all.
+//
+// An app has a few goroutines, however many sessions it has: its workers, and those of its connection.
+type App struct {
+	o        Options
+	log      *slog.Logger
+	who      *credentials
+	self     group.Self // of the app's own name
+	pool     *workers.Pool[letter]
+	sessions sessions
+	in       inbound
+	out      outlet
+	front    *front
+	n        counters
+
+	life    context.Context // ends with the app
+	stop    context.CancelFunc
+	running sync.WaitGroup // goroutines that wait for the link
+
+	mu       sync.Mutex
+	closing  bool
+	names    []*ownName // guarded by mu
+	listener *Listener  // guarded by mu; nil: none
+	closed   chan struct{}
+	failure  error // of Close
+}
+
+// ownName is a name under which the app can be invited.
+type ownName struct {
+	name wire.NameText // with the app's id
+	id   uint64        // of the subscription
+	busy bool          // a request for it is under way
+}
+
+// Connect connects an app to a node and returns when it can be reached under its name. ctx bounds that, and nothing after:
+// a connection that is lost comes back by itself, until Close.
+//
+// Errors: ErrConfig; ErrUnauthorized, where the node does not accept who calls; the error of ctx, with that of the last attempt.
+func Connect(ctx context.Context, o Options) (*App, error) {
+	if o.Name.IsZero() || o.Name.t.NoStrings {
+		return nil, fmt.Errorf("%w: the app has no name", ErrConfig)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.Nodes = slices.Clone(o.Nodes)
+	who, err := newCredentials(ctx, &o)
+	if err != nil {
+		return nil, err
+	}
+	a := &App{o: o, log: o.Logger, who: who, closed: make(chan struct{})}
+	a.life, a.stop = context.WithCancel(context.WithoutCancel(ctx))
+	a.self = group.Self{
+		Name: identity.Name(o.Name.t, who.subject), Subject: who.subject, Token: who.token, Key: who.key,
+		Version: group.Product + "/" + uplink.Version, Sends: !o.Mute, Receives: !o.Deaf,
+	}
+	a.pool = workers.New[letter](o.Workers)
+	a.front = newFront(a)
+	a.in.app, a.in.port, a.in.room = a, a.pool.Join(), make(chan struct{}, 1)
+	a.out.app = a
+	if err := a.connect(ctx); err != nil {
+		a.end()
+		return nil, err
+	}
+	return a, nil
+}
+
+// connect makes the link, and takes the app's name.
+func (a *App) connect(ctx context.Context) error {
+	from := Incoming{Messages: a.in.take, Changed: a.changed}
+	make := a.o.Link
+	if make == nil {
+		make = func(ctx context.Context, from Incoming) (Link, error) { return dial(ctx, &a.o, from) }
+	}
+	var err error
+	if a.out.link, err = make(ctx, from); err != nil {
+		return err
+	}
+	if err := a.Subscribe(ctx, a.o.Name); err != nil {
+		_ = a.out.link.Close(ctx)
+		return err
+	}
+	return nil
+}
+
+// changed is told by the link that the connection is lost, or back.
+func (a *App) changed(err error) {
+	was := a.out.down.Swap(err != nil)
+	if err != nil {
+		if !was {
+			a.log.Warn("connection to the node lost", "error", err)
+		}
+		return
+	}
+	if !was {
+		return // the first one
+	}
+	a.log.Info("connection to the node is back")
+	for _, s := range a.sessions.all() {
+		s.slot.Post(letter{ev: group.Reconnected{}})
+	}
+}
+
+// Name returns the app's name, with its id.
+func (a *App) Name() Name { return Name{a.self.Name} }
+
+// Subject is whom the app's tokens name.
+func (a *App) Subject() string { return a.who.subject }
+
+// Subscribe lets the app be invited under a further name. It returns when the node has taken it. An id in it is not looked at.
+func (a *App) Subscribe(ctx context.Context, name Name) error {
+	own := &ownName{name: name.t.WithID(a.self.Name.Name.Hi, a.self.Name.Name.Lo), busy: true}
+	a.mu.Lock()
+	if a.closing {
+		a.mu.Unlock()
+		return ErrClosed
+	}
+	if a.ownName(&own.name) != nil {
+		a.mu.Unlock()
+		return nil
+	}
+	a.names = append(a.names, own)
+	a.mu.Unlock()
+	id, err := a.out.link.Subscribe(ctx, a.header(own.name, a.who.token(time.Now())))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	own.id, own.busy = id, false
+	if err != nil {
+		a.names = slices.DeleteFunc(a.names, func(n *ownName) bool { return n == own })
+		return fmt.Errorf("subscribing to %v: %w", name, err)
+	}
+	return nil
+}
+
+// Unsubscribe takes back Subscribe; sessions go on. The app's own name can be given up, too. ErrNotMember: it has no such name.
+func (a *App) Unsubscribe(ctx context.Context, name Name) error {
+	a.mu.Lock()
+	n := a.ownName(&name.t)
+	if n == nil || n.busy {
+		a.mu.Unlock()
+		return fmt.Errorf("name %v: %w", name, ErrNotMember)
+	}
+	a.names = slices.DeleteFunc(a.names, func(other *ownName) bool { return other == n })
+	a.mu.Unlock()
+	return a.out.link.Unsubscribe(ctx, n.id)
+}
+
+// ownName returns the app's name that is of the service of n. mu is held.
+func (a *App) ownName(n *wire.NameText) *ownName {
+	for _, own := range a.names {
+		if own.name.Name.C == n.Name.C {
+			return own
+		}
+	}
+	return nil
+}
+
+// called returns the app's name that is of the service of n.
+func (a *App) called(n *wire.NameText) (wire.NameText, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if own := a.ownName(n); own != nil && (n.Name.IsNull() || n.Name == own.name.Name) {
+		return own.name, true
+	}
+	return wire.NameText{}, false
+}
+
+// header is that of a request for a name.
+func (a *App) header(n wire.NameText, token string) *wire.PublishHeader {
+	return &wire.PublishHeader{Source: a.self.Name, Dest: n, Identity: token, Fanout: 1, TTL: 8, Version: a.self.Version}
+}
+
+// Close ends all sessions as their Close does, and the connection. When ctx ends, what is left ends at once.
+func (a *App) Close(ctx context.Context) error {
+	a.mu.Lock()
+	if a.closing {
+		a.mu.Unlock()
+		<-a.closed
+		return a.failure
+	}
+	a.closing = true
+	listener := a.listener
+	a.mu.Unlock()
+	if listener != nil {
+		listener.Close()
+	}
+	var wg sync.WaitGroup
+	for _, s := range a.sessions.all() {
+		wg.Go(func() { _ = s.Close(ctx) })
+	}
+	wg.Wait()
+	a.out.flush(ctx)
+	err := a.out.link.Close(ctx)
+	if errors.Is(err, uplink.ErrUnsent) && ctx.Err() == nil {
+		err = nil // there was no connection that could have taken it
+	}
+	a.end()
+	a.failure = err
+	close(a.closed)
+	return err
+}
+
+// end ends everything that runs: the workers first, who begin the rest.
+func (a *App) end() {
+	a.pool.Close()
+	a.stop()
+	a.running.Wait()
+	a.who.close()
+}
+
+// counters of what was not taken, or not sent.
+type counters struct {
+	unreadable, stray, refused, unbelieved, noListener, overflow, down, noRoom, tooLarge atomic.Uint64
+}
+
+// Stats are counts since Connect.
+type Stats struct {
+	Sessions int // that there are now, those included that have just ended
+
+	Unreadable uint64 // messages that are none of a session
+	Stray      uint64 // for sessions that this app has not
+	Unbelieved uint64 // invitations that were not signed as they must be
+	Unheard    uint64 // invitations while nobody listened, or too many waited for Accept
+	Refused    uint64 // not acceptable where a session was: the event Refused says why
+	Overflow   uint64 // data for sessions whose app does not take it: it is repeated, or the event Overflow tells
+	Down       uint64 // not sent, as there was no connection: repeated later
+	NoRoom     uint64 // not sent, as too much waited: repeated later
+	TooLarge   uint64 // not sent, as no node takes so much
+}
+
+// Stats returns the counts.
+func (a *App) Stats() Stats {
+	return Stats{
+		Sessions: int(a.sessions.n.Load()), Unreadable: a.n.unreadable.Load(), Stray: a.n.stray.Load(), Unbelieved: a.n.unbelieved.Load(),
+		Unheard: a.n.noListener.Load(), Refused: a.n.refused.Load(), Overflow: a.n.overflow.Load(), Down: a.n.down.Load(),
+		NoRoom: a.n.noRoom.Load(), TooLarge: a.n.tooLarge.Load(),
+	}
+}

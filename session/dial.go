@@ -1,0 +1,73 @@
+package session
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
+)
+
+// parseNode reads where a node listens.
+func parseNode(text string) (string, error) {
+	if !strings.Contains(text, "://") {
+		text = "http://" + text
+	}
+	if _, err := uplink.ParseURL(text); err != nil {
+		return "", fmt.Errorf("%w: node %q: %w", ErrConfig, text, err)
+	}
+	return text, nil
+}
+
+// dial keeps a connection to one of the nodes of o.
+func dial(ctx context.Context, o *Options, from Incoming) (Link, error) {
+	names := o.Nodes
+	if len(names) == 0 {
+		names = []string{DefaultNode}
+	}
+	nodes := make([]string, len(names))
+	for i, name := range names {
+		var err error
+		if nodes[i], err = parseNode(name); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var connected atomic.Bool
+	attempt := 0 // the keeper makes one at a time
+	k, err := uplink.Keep(ctx, uplink.Keeping{Backoff: o.Backoff, Changed: func(err error) {
+		if err == nil {
+			connected.Store(true)
+		}
+		from.Changed(err)
+	}, Dial: func(ctx context.Context) (*uplink.Conn, error) {
+		uo := o.Uplink
+		uo.Handle, uo.TLS = from.Messages, o.TLS
+		c, err := uplink.Dial(ctx, nodes[attempt%len(nodes)], &uo)
+		attempt++
+		if err != nil && !connected.Load() && len(nodes) == 1 && forGood(err) {
+			cancel(err) // waiting does not help
+		}
+		return c, err
+	}})
+	if err == nil {
+		return k, nil
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, ctx.Err()) {
+		err = cause
+	}
+	if refusedByNode(err) {
+		err = fmt.Errorf("%w: %w", ErrUnauthorized, err)
+	}
+	return nil, err
+}
+
+// forGood reports whether an attempt has failed for a reason that another one will not mend.
+func forGood(err error) bool {
+	var cert *tls.CertificateVerificationError
+	return errors.As(err, &cert) || refusedByNode(err)
+}

@@ -1,0 +1,2 @@
+// Package session is conversations of apps over SLIM.
+package session

@@ -1,0 +1,156 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
+)
+
+// Event is something that happens in a session beside messages: one of the types of this file.
+type Event interface{ event() }
+
+// Joined says that a member has come.
+type Joined struct{ Name Name }
+
+// Left says that a member has gone, or was removed.
+type Left struct{ Name Name }
+
+// Presence says that a member is offline: it was silent for thirty seconds, did not acknowledge, or said so; or that it is back.
+type Presence struct {
+	Name   Name
+	Online bool
+}
+
+// Lost says that messages of a member will not come: those with ids First to Last.
+type Lost struct {
+	From        Name
+	First, Last uint32
+	Reason      string
+}
+
+// EpochChanged says that the session has new keys.
+type EpochChanged struct{ Epoch uint64 }
+
+// Outdated says that this app cannot decrypt what others say, and that the moderator does not let it in anew.
+type Outdated struct{}
+
+// TokenExpiring says that members on the Rust library, from 3.4 on, will not read what this app sends in an encrypted session
+// from that time on, unless it is in a new session.
+type TokenExpiring struct{ At time.Time }
+
+// Refused says that a message was not accepted.
+type Refused struct {
+	From Name
+	Type string // such as group_update
+	Err  error
+}
+
+// Overflow says that messages were dropped which nobody repeats, since the app had not taken others: in an unreliable session.
+type Overflow struct{ Messages int }
+
+// Missed says that events were dropped, since the app had not taken others: the oldest.
+type Missed struct{ Events int }
+
+func (Joined) event()        {}
+func (Left) event()          {}
+func (Presence) event()      {}
+func (Lost) event()          {}
+func (EpochChanged) event()  {}
+func (Outdated) event()      {}
+func (TokenExpiring) event() {}
+func (Refused) event()       {}
+func (Overflow) event()      {}
+func (Missed) event()        {}
+
+// reasonOf says why messages are lost.
+func reasonOf(l reliable.Loss) string {
+	switch l {
+	case reliable.Unanswered:
+		return "its sender does not answer when asked for it"
+	case reliable.Given:
+		return "its sender has it no more"
+	case reliable.Skipped:
+		return "its sender is further ahead than it can repeat"
+	}
+	return fmt.Sprintf("reason %d", l)
+}
+
+// mostEvents is how many wait for who listens to them.
+const mostEvents = 256
+
+// events wait for the app. The session's mu guards it.
+type events struct {
+	queue   fifo[Event]
+	missed  int
+	changed chan struct{}
+}
+
+func (x *events) wake() {
+	if x.changed != nil {
+		close(x.changed)
+		x.changed = nil
+	}
+}
+
+// tell puts an event into the queue, in place of the oldest if it is full.
+func (s *Session) tell(e Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := &s.events
+	if x.queue.len() >= mostEvents {
+		x.queue.pop()
+		x.missed++
+	}
+	x.queue.push(e)
+	x.wake()
+}
+
+// NextEvent returns the next event; ErrClosed, when the session is over and all were returned, or the error of ctx.
+func (s *Session) NextEvent(ctx context.Context) (Event, error) {
+	for {
+		s.mu.Lock()
+		x := &s.events
+		if x.missed > 0 {
+			n := x.missed
+			x.missed = 0
+			s.mu.Unlock()
+			return Missed{n}, nil
+		}
+		if x.queue.len() > 0 {
+			e := x.queue.pop()
+			s.mu.Unlock()
+			return e, nil
+		}
+		if s.ended {
+			err := s.err
+			s.mu.Unlock()
+			return nil, err
+		}
+		if x.changed == nil {
+			x.changed = make(chan struct{})
+		}
+		changed := x.changed
+		s.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Events are those that NextEvent returns, one after the other, until the session is over; the error of ctx comes last. Who does not look
+// at them misses the oldest.
+func (s *Session) Events(ctx context.Context) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		for {
+			e, err := s.NextEvent(ctx)
+			if err != nil && ctx.Err() == nil || !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}

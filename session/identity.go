@@ -1,0 +1,220 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/mls"
+	"github.com/seed31b3bfd0/slimgo/session/internal/group"
+	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
+)
+
+// Claims are what a token says of its holder.
+type Claims struct {
+	// Subject names the holder, in all of its tokens; the id of its name follows from it.
+	Subject string
+	// Issuer has made the token; may be empty.
+	Issuer string
+	// PublicKey is that of the holder's signatures: a point of P-256 as 65 or 33 bytes, or 32 bytes of Ed25519.
+	PublicKey []byte
+	// Expires is when the token becomes void; zero: never.
+	Expires time.Time
+}
+
+// ErrExpired says of a token that everything is right but its time.
+var ErrExpired = identity.ErrExpired
+
+// TokenSource makes the tokens by which others know an app. It is called by one goroutine at a time, before a token is
+// needed, and may take its time.
+type TokenSource interface {
+	// Token makes a token that names its holder and its public key, the same in all tokens.
+	Token(ctx context.Context, publicKey []byte) (string, error)
+}
+
+// Verifier judges tokens. It is safe for all. Who calls it waits, and its session with it: what it needs, such as the keys of
+// issuers, should be there.
+type Verifier interface {
+	// Verify returns the claims of a token that is right, and also, with an error that is ErrExpired, of one that has expired.
+	Verify(ctx context.Context, token string) (Claims, error)
+}
+
+const (
+	tokenPace  = time.Second // how long one token serves that costs nothing
+	verifyTime = 5 * time.Second
+	renewTime  = 30 * time.Second
+	renewAgain = 5 * time.Second // after a failure
+	mostClaims = 4096            // of tokens that were verified, kept
+)
+
+// credentials are who an app is, and what it thinks of others. Safe for all.
+type credentials struct {
+	subject string
+	signing *mls.SigningKey // signs in MLS
+	key     *identity.Key   // the same, signs control messages
+	secret  *identity.Secret
+	now     atomic.Pointer[token]
+
+	// Without a secret.
+	source   TokenSource
+	verifier Verifier
+	log      *slog.Logger
+	mu       sync.Mutex
+	claims   map[string]*identity.Claims // guarded by mu; by token
+	renewal  *time.Timer                 // guarded by mu
+	life     context.Context             // of renewals
+	stop     context.CancelFunc
+	renewing sync.WaitGroup
+}
+
+// token is the app's own.
+type token struct {
+	text    string
+	minted  time.Time
+	expires time.Time // zero: never
+}
+
+func newCredentials(ctx context.Context, o *Options) (*credentials, error) {
+	signing, err := mls.GenerateSigningKey(group.Suite, nil)
+	if err != nil {
+		return nil, err
+	}
+	key, err := identity.NewKey(signing.Bytes(), signing.Public())
+	if err != nil {
+		return nil, err
+	}
+	c := &credentials{signing: signing, key: key, source: o.Tokens, verifier: o.Verifier, log: o.Logger}
+	if c.source == nil {
+		if c.secret, err = identity.NewSecret(o.Name.String(), o.Secret, signing.Public()); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+		}
+		c.subject = c.secret.Subject()
+		return c, nil
+	}
+	if c.verifier == nil {
+		return nil, fmt.Errorf("%w: there are Tokens and no Verifier", ErrConfig)
+	}
+	c.claims = map[string]*identity.Claims{}
+	c.life, c.stop = context.WithCancel(context.WithoutCancel(ctx))
+	if err := c.renew(ctx); err != nil {
+		c.stop()
+		return nil, err
+	}
+	return c, nil
+}
+
+// close ends renewals.
+func (c *credentials) close() {
+	if c.stop == nil {
+		return
+	}
+	c.stop()
+	c.mu.Lock()
+	if c.renewal != nil && c.renewal.Stop() {
+		c.renewing.Done()
+	}
+	c.renewal = nil
+	c.mu.Unlock()
+	c.renewing.Wait()
+}
+
+// token returns one of the app's.
+func (c *credentials) token(now time.Time) string {
+	t := c.now.Load()
+	if c.secret == nil || t != nil && now.Sub(t.minted) < tokenPace && !now.Before(t.minted) {
+		return t.text
+	}
+	t = &token{text: c.secret.Token(now), minted: now}
+	c.now.Store(t)
+	return t.text
+}
+
+// renew gets a token, believes it, and sees to it that another one comes in half of its life.
+func (c *credentials) renew(ctx context.Context) error {
+	text, err := c.source.Token(ctx, c.signing.Public())
+	if err != nil {
+		return fmt.Errorf("%w: no token for this app: %w", ErrUnauthorized, err)
+	}
+	now := time.Now()
+	claims, err := c.ask(ctx, text)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: the token of this app: %w", ErrUnauthorized, err)
+	case c.subject != "" && claims.Subject != c.subject:
+		return fmt.Errorf("%w: the token of this app names %q, and has named %q", ErrUnauthorized, claims.Subject, c.subject)
+	case claims.Subject == "" || string(claims.PublicKey) != string(c.signing.Public()):
+		return fmt.Errorf("%w: the token of this app does not name its key", ErrUnauthorized)
+	}
+	if c.subject == "" {
+		c.subject = claims.Subject
+	}
+	c.now.Store(&token{text, now, claims.Expires})
+	if !claims.Expires.IsZero() {
+		c.renewIn(max(claims.Expires.Sub(now)/2, time.Second))
+	}
+	return nil
+}
+
+func (c *credentials) renewIn(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.life.Err() != nil {
+		return
+	}
+	c.renewing.Add(1)
+	c.renewal = time.AfterFunc(d, func() {
+		defer c.renewing.Done()
+		ctx, cancel := context.WithTimeout(c.life, renewTime)
+		defer cancel()
+		if err := c.renew(ctx); err != nil && c.life.Err() == nil {
+			c.log.Warn("token not renewed", "error", err)
+			c.renewIn(renewAgain)
+		}
+	})
+}
+
+// verify judges a token of another one. Claims come with ErrExpired, too, and with no other error.
+func (c *credentials) verify(text string, now time.Time) (*identity.Claims, error) {
+	if c.secret != nil {
+		return c.secret.Verify(text, now)
+	}
+	c.mu.Lock()
+	claims := c.claims[text]
+	c.mu.Unlock()
+	if claims == nil {
+		ctx, cancel := context.WithTimeout(c.life, verifyTime)
+		defer cancel()
+		got, err := c.ask(ctx, text)
+		if err != nil {
+			return got, err
+		}
+		c.mu.Lock()
+		if len(c.claims) >= mostClaims {
+			clear(c.claims)
+		}
+		c.claims[text] = got
+		c.mu.Unlock()
+		claims = got
+	}
+	if !claims.Expires.IsZero() && now.After(claims.Expires) {
+		return claims, ErrExpired
+	}
+	return claims, nil
+}
+
+func (c *credentials) ask(ctx context.Context, text string) (*identity.Claims, error) {
+	got, err := c.verifier.Verify(ctx, text)
+	if err != nil && !errors.Is(err, ErrExpired) {
+		return nil, err
+	}
+	return &identity.Claims{Subject: got.Subject, Issuer: got.Issuer, PublicKey: got.PublicKey, Expires: got.Expires}, err
+}
+
+// mls is what a session of this app brings to its MLS group.
+func (c *credentials) mls(now time.Time) *mls.Config {
+	return group.NewMLS(c.token(now), c.signing, func(text string) (*identity.Claims, error) { return c.verify(text, time.Now()) })
+}

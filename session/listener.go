@@ -1,0 +1,175 @@
+package session
+
+import (
+	"context"
+	"iter"
+	"sync"
+)
+
+// DefaultBacklog is how many sessions may wait for Accept.
+const DefaultBacklog = 128
+
+// ListenOptions say which invitations an app takes. The zero value takes all.
+type ListenOptions struct {
+	// Accept judges an invitation; an error declines it, and is the reason that a moderator gets to know who uses this package, too.
+	// Others get no answer. It must not wait, and not keep i. nil: all are taken.
+	Accept func(i *Invitation) error
+	// Backlog is how many sessions may wait for Accept, those included that are about to be opened; 0: DefaultBacklog. While
+	// there are so many the app cannot be invited: another instance of it may be.
+	Backlog int
+}
+
+// Invitation is what is known of a session before it is one.
+type Invitation struct {
+	From      Name   // the moderator, with its id
+	Subject   string // of its token, verified
+	To        Name   // the name of this app that it has asked for
+	Kind      Kind
+	Channel   Name // of a group
+	Encrypted bool
+	Reliable  bool
+	Metadata  map[string]string
+}
+
+// Listener gets the sessions to which an app is invited. All methods are safe for all.
+type Listener struct {
+	app *App
+	o   ListenOptions
+
+	mu       sync.Mutex
+	reserved int        // sessions that were begun and not accepted, those in queue included
+	queue    []*Session // that are open
+	changed  chan struct{}
+	closed   bool
+}
+
+// Listen lets the app be invited, until the listener is closed. An app has one listener at a time: ErrListening. Without one nobody
+// finds it.
+func (a *App) Listen(o ListenOptions) (*Listener, error) {
+	if o.Backlog <= 0 {
+		o.Backlog = DefaultBacklog
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.closing:
+		return nil, ErrClosed
+	case a.listener != nil:
+		return nil, ErrListening
+	}
+	a.listener = &Listener{app: a, o: o}
+	return a.listener, nil
+}
+
+// accepts reports whether an invitation would be looked at.
+func (a *App) accepts() bool {
+	if l := a.reserve(); l != nil {
+		l.release()
+		return true
+	}
+	return false
+}
+
+// reserve takes a place in the backlog of the listener; nil: there is none.
+func (a *App) reserve() *Listener {
+	a.mu.Lock()
+	l := a.listener
+	a.mu.Unlock()
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.reserved >= l.o.Backlog {
+		return nil
+	}
+	l.reserved++
+	return l
+}
+
+// release gives a place back.
+func (l *Listener) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reserved--
+}
+
+// opened puts a session in the queue, whose place was reserved; false: the listener is closed.
+func (l *Listener) opened(s *Session) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	l.queue = append(l.queue, s)
+	l.wake()
+	return true
+}
+
+// wake lets those who wait look anew. mu is held.
+func (l *Listener) wake() {
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = nil
+	}
+}
+
+// Accept returns the next session. Errors are ErrClosed, and that of ctx.
+func (l *Listener) Accept(ctx context.Context) (*Session, error) {
+	for {
+		l.mu.Lock()
+		if l.closed {
+			l.mu.Unlock()
+			return nil, ErrClosed
+		}
+		if len(l.queue) > 0 {
+			s := l.queue[0]
+			l.queue = l.queue[1:]
+			l.reserved--
+			l.mu.Unlock()
+			return s, nil
+		}
+		if l.changed == nil {
+			l.changed = make(chan struct{})
+		}
+		changed := l.changed
+		l.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Sessions are those that Accept returns, one after the other, until the listener is closed or ctx is over, whose error comes last.
+func (l *Listener) Sessions(ctx context.Context) iter.Seq2[*Session, error] {
+	return func(yield func(*Session, error) bool) {
+		for {
+			s, err := l.Accept(ctx)
+			if err == ErrClosed || !yield(s, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Close ends the listener: whoever waits in Accept gets ErrClosed. Sessions that nobody has accepted are left.
+func (l *Listener) Close() {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return
+	}
+	l.closed = true
+	queue := l.queue
+	l.queue = nil
+	l.wake()
+	l.mu.Unlock()
+	for _, s := range queue {
+		s.leave()
+	}
+	l.app.mu.Lock()
+	defer l.app.mu.Unlock()
+	l.app.listener = nil
+}

@@ -1,0 +1,330 @@
+package session
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/group"
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// Bounds of what a session holds of data while its inbox has no room.
+const (
+	mostHeld      = 1024
+	mostHeldBytes = 8 << 20
+)
+
+// member is a session's task: it runs the machine, and does what that wants done, in order. Everything of it is the
+// worker's.
+type member struct {
+	s       *Session
+	machine group.Machine
+	queue   fifo[letter]
+	held    fifo[heldData] // data that waits for room in the inbox
+	bytes   int            // of held
+	todo    []group.Output // of the machine, not done yet
+	changed bool           // the roster or the epoch may have
+	over    bool
+	until   time.Time // when who lacks a last answer has got it, after the end; zero: it goes on, or all is done
+	out     []byte    // scratch
+	names   channelNames
+}
+
+type heldData struct {
+	m    *message.Message
+	size int
+}
+
+// Take takes a letter for Run.
+func (t *member) Take(l letter) { t.queue.push(l) }
+
+// Run looks at what has come, and at the time.
+func (t *member) Run(now, until time.Time) (more bool, next time.Time) {
+	t.tick(now)
+	for more = t.step(now); more; more = t.step(now) {
+		if now = time.Now(); !now.Before(until) {
+			break
+		}
+	}
+	if t.changed {
+		t.changed = false
+		t.show()
+	}
+	return more, t.deadline()
+}
+
+// tick lets the machine do what is due.
+func (t *member) tick(now time.Time) {
+	t.apply() // what it has done when it was made
+	if at := t.machine.Deadline(); !at.IsZero() && !at.After(now) {
+		t.changed = true
+		t.machine.Step(group.Tick{}, now)
+		t.apply()
+	}
+	if !t.until.IsZero() && !t.until.After(now) {
+		t.until = time.Time{}
+		t.s.app.sessions.remove(t.s)
+	}
+}
+
+func (t *member) deadline() time.Time {
+	at := t.machine.Deadline()
+	if at.IsZero() || !t.until.IsZero() && t.until.Before(at) {
+		at = t.until
+	}
+	return at
+}
+
+// step looks at one thing; false: there was none.
+func (t *member) step(now time.Time) bool {
+	if t.held.len() > 0 && t.s.room() {
+		d := t.held.pop()
+		t.bytes -= d.size
+		t.machine.Step(group.Inbound{Message: d.m, At: now}, now)
+		t.apply()
+		return true
+	}
+	if t.queue.len() == 0 {
+		return false
+	}
+	l := t.queue.pop()
+	switch {
+	case l.b != nil:
+		t.s.app.in.read(&l)
+		t.hear(&l, now)
+	case l.ev != nil:
+		t.changed = true
+		t.machine.Step(l.ev, now)
+	}
+	t.apply()
+	return true
+}
+
+// hear takes a message.
+func (t *member) hear(l *letter, now time.Time) {
+	s := t.s
+	m, err := message.Decode(l.b)
+	switch {
+	case err != nil || m.Session != s.id:
+		s.app.n.unreadable.Add(1)
+	case m.Kind != s.kind:
+		s.app.n.stray.Add(1)
+	case m.Type.Control():
+		t.changed = true
+		t.machine.Step(s.app.judge(m, now), now)
+	case (m.Type == message.Msg || m.Type == message.RtxReply) && !t.over && (t.held.len() > 0 || !s.room()):
+		t.hold(m, len(l.b), now)
+	default:
+		t.machine.Step(group.Inbound{Message: m, At: now}, now)
+	}
+}
+
+// hold keeps data for when the inbox has room. Its sender lives, whatever it waits for.
+func (t *member) hold(m *message.Message, size int, now time.Time) {
+	t.machine.Step(group.Alive{From: m.Source}, now)
+	if t.held.len() < mostHeld && t.bytes < mostHeldBytes {
+		t.held.push(heldData{m, size})
+		t.bytes += size
+		return
+	}
+	t.overflow()
+}
+
+func (t *member) overflow() {
+	t.s.app.n.overflow.Add(1)
+	if !t.s.reliable {
+		t.s.tell(Overflow{1})
+	}
+}
+
+// apply does what the machine wants done, in order. An output that the rest has to wait for would end the loop, and be gone
+// on with when it is done.
+func (t *member) apply() {
+	t.todo = append(t.todo, t.machine.Take()...)
+	for i := 0; i < len(t.todo); i++ {
+		t.do(t.todo[i])
+		t.todo[i] = nil
+	}
+	t.todo = t.todo[:0]
+}
+
+func (t *member) do(o group.Output) {
+	s := t.s
+	switch o := o.(type) {
+	case group.Send:
+		t.out = o.Message.Append(t.out[:0])
+		s.app.out.send(t.out, !s.reliable && o.Message.Type == message.Msg)
+		if cap(t.out) > mostScratch {
+			t.out = nil
+		}
+	case group.Subscribe:
+		t.names.put(s, nameRequest{o.Name, true})
+	case group.Unsubscribe:
+		t.names.put(s, nameRequest{o.Name, false})
+	case group.Deliver:
+		if !s.deliver(o.Received, len(o.Received.Payload.Blob)) {
+			t.overflow()
+		}
+	case group.Resolve:
+		h := o.Handle.(handle)
+		if s.reliable {
+			h.resolve(o.Err)
+		} else {
+			s.app.out.after(func() { h.resolve(o.Err) })
+		}
+	case group.Notify:
+		t.notice(o.Notice)
+	case group.Anew:
+		s.app.sessions.remove(s)
+		s.app.front.slot.Post(letter{ev: o.Invitation})
+	case group.End:
+		t.end(o.Err)
+	}
+}
+
+const mostScratch = 64 << 10 // of a session, kept
+
+func (t *member) notice(n group.Notice) {
+	s := t.s
+	switch n := n.(type) {
+	case group.Opened:
+		t.showRoster()
+		l := s.listener
+		if s.listener = nil; l != nil && !l.opened(s) {
+			l.release()
+			s.leave()
+		}
+	case group.Joined:
+		s.tell(Joined{Name{n.Name}})
+	case group.Left:
+		s.tell(Left{Name{n.Name}})
+	case group.Presence:
+		s.tell(Presence{Name{n.Name}, n.Online})
+	case group.Lost:
+		s.tell(Lost{Name{n.From}, n.First, n.Last, reasonOf(n.Why)})
+	case group.Outdated:
+		s.tell(Outdated{})
+	case group.Refused:
+		s.app.n.refused.Add(1)
+		s.app.log.Debug("message refused", "session", s.id, "from", n.From.String(), "type", n.Type.String(), "error", n.Err)
+		s.tell(Refused{Name{n.From}, n.Type.String(), n.Err})
+	}
+}
+
+// end ends the session for the app. Others that lack an answer can still ask for it, for a while.
+func (t *member) end(err error) {
+	s := t.s
+	t.over = true
+	t.held, t.bytes = fifo[heldData]{}, 0
+	t.until = time.Now().Add(time.Duration(s.control.Retries+1) * s.control.Interval)
+	if err == nil {
+		err = ErrClosed
+	}
+	if l := s.listener; l != nil { // it never was open
+		s.listener = nil
+		l.release()
+	}
+	s.credit.end()
+	s.mu.Lock()
+	s.ended, s.err = true, err
+	s.inbox.wake()
+	s.events.wake()
+	s.mu.Unlock()
+	close(s.done)
+	s.app.log.Debug("session over", "session", s.id, "reason", err)
+}
+
+// show lets the app see the roster and the epoch.
+func (t *member) show() {
+	t.showRoster()
+	s, epoch := t.s, t.machine.Epoch()
+	s.mu.Lock()
+	was := s.epoch
+	s.epoch = epoch
+	s.mu.Unlock()
+	if epoch != was && epoch != message.NoEpoch {
+		s.tell(EpochChanged{epoch})
+	}
+}
+
+func (t *member) showRoster() {
+	s := t.s
+	roster := t.machine.Roster()
+	list := make([]Participant, len(roster))
+	for i := range roster {
+		p := &roster[i]
+		list[i] = Participant{Name: Name{p.Name}, Online: !p.Offline, Sends: p.Sends, Receives: p.Receives, Self: p.Name == s.self.t}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Equal(list, s.roster) {
+		s.roster = list
+	}
+}
+
+// nameTime is how long the node may take to answer a request for a name.
+const nameTime = 10 * time.Second
+
+// channelNames asks the node for the names of a group's channel, one after the other, on a goroutine that there is as long as
+// there is something to ask.
+type channelNames struct {
+	mu    sync.Mutex
+	todo  []nameRequest        // guarded by mu
+	busy  bool                 // guarded by mu: the goroutine runs
+	taken map[wire.Name]uint64 // the goroutine's: subscription ids
+}
+
+type nameRequest struct {
+	name      wire.NameText
+	subscribe bool
+}
+
+func (c *channelNames) put(s *Session, r nameRequest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.todo = append(c.todo, r)
+	if !c.busy {
+		c.busy = true
+		s.app.running.Go(func() { c.run(s) })
+	}
+}
+
+func (c *channelNames) run(s *Session) {
+	for {
+		c.mu.Lock()
+		if len(c.todo) == 0 {
+			c.busy, c.todo = false, nil
+			c.mu.Unlock()
+			return
+		}
+		r := c.todo[0]
+		c.todo = c.todo[1:]
+		c.mu.Unlock()
+		c.ask(s, r)
+	}
+}
+
+func (c *channelNames) ask(s *Session, r nameRequest) {
+	ctx, cancel := context.WithTimeout(s.app.life, nameTime)
+	defer cancel()
+	if !r.subscribe {
+		if id, ok := c.taken[r.name.Name]; ok {
+			delete(c.taken, r.name.Name)
+			if err := s.app.out.link.Unsubscribe(ctx, id); err != nil && ctx.Err() == nil {
+				s.app.log.Debug("name not given back", "session", s.id, "error", err)
+			}
+		}
+		return
+	}
+	id, err := s.app.out.link.Subscribe(ctx, s.app.header(r.name, "")) // sessions ask without a token, as upstream's do
+	if err == nil {
+		if c.taken == nil {
+			c.taken = map[wire.Name]uint64{}
+		}
+		c.taken[r.name.Name] = id
+	}
+	s.slot.Post(letter{ev: group.Subscribed{Name: r.name, Err: err}})
+}

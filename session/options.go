@@ -1,0 +1,160 @@
+package session
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// DefaultNode is where apps look for a node.
+const DefaultNode = "http://localhost:46357"
+
+// Options of an App. Connect copies them.
+type Options struct {
+	// Name of the app. An id in it is not looked at: the app's follows from its identity.
+	Name Name
+
+	// Secret is an identity: all who know it believe each other. 32 bytes or more. It is not looked at if there are Tokens.
+	Secret []byte
+	// Tokens makes the app's tokens, and Verifier judges those of others, which needs both; nil: Secret does.
+	Tokens   TokenSource
+	Verifier Verifier
+	// Binding says what happens to members whose messages do not show everything that identities can show.
+	Binding Binding
+
+	// Nodes are where the app connects to, by one of them at a time: host:port, or URLs of http, https, ws, wss and
+	// unix:///PATH. When an attempt fails the next one is tried, over and over. None: DefaultNode.
+	Nodes []string
+	// TLS is for nodes by https and wss; nil: authorities of the system, no certificate.
+	TLS *tls.Config
+	// Uplink is what else connections are made with. Handle, Scheme, Path and WebSocket are the app's own business.
+	Uplink uplink.Options
+	// Backoff is how long to wait after the given number of attempts that have failed one after the other, 1 and up; nil: half
+	// a second, doubled up to ten seconds.
+	Backoff func(failed int) time.Duration
+	// Link makes the way to a node in another manner than by the four options above: to one in the same process, or to one that
+	// is a test's.
+	Link func(ctx context.Context, from Incoming) (Link, error)
+
+	// Deaf says that the app takes no messages, and Mute that it makes none; both are for programs that keep sessions for others. What it
+	// is told of members, and invitations, come all the same.
+	Deaf, Mute bool
+
+	// Workers is how many goroutines the sessions share; 0: as many as there are processors.
+	Workers int
+	// Logger is told of connections, of sessions that begin and end, and of what is refused; nil: nobody is.
+	Logger *slog.Logger
+}
+
+// Binding says what happens to members that do not sign the payloads of their control messages, as those older than 3.4 do not.
+// Whatever it is, ids of names must be those of identities, and signatures that are there must be right.
+type Binding uint8
+
+const (
+	// Warn: they are taken for members, and the log tells of them.
+	Warn Binding = iota
+	// Enforce: nothing that they say is believed.
+	Enforce
+	// Off: they are taken for members.
+	Off
+)
+
+// String is how the environment variable SLIM_IDENTITY_BINDING of upstream's apps spells it.
+func (b Binding) String() string {
+	switch b {
+	case Warn:
+		return "warn"
+	case Enforce:
+		return "enforce"
+	case Off:
+		return "off"
+	}
+	return fmt.Sprintf("binding %d", uint8(b))
+}
+
+// Incoming is what a Link tells its app. Both are called by one goroutine at a time.
+type Incoming struct {
+	// Messages takes encoded messages, in order, borrowed until it returns. It may wait until sessions have looked at earlier
+	// ones; meanwhile what the app sends must not wait for it.
+	Messages func(msgs [][]byte)
+	// Changed is told why there is no connection, and by nil that there is one again.
+	Changed func(err error)
+}
+
+// Link carries encoded messages between an app and its node. An *uplink.Keeper is one, and says what the methods do.
+type Link interface {
+	// TrySend does not wait: errors are uplink.ErrFull, for what may be tried again, uplink.ErrDown, and others.
+	TrySend(msg []byte) error
+	Send(ctx context.Context, msg []byte) error
+	Subscribe(ctx context.Context, h *wire.PublishHeader) (id uint64, err error)
+	Unsubscribe(ctx context.Context, id uint64) error
+	Close(ctx context.Context) error
+}
+
+var _ Link = (*uplink.Keeper)(nil)
+
+// SessionOptions say what a session is like that is opened. The zero value is one that is encrypted from end to end, and
+// in which messages are repeated until they are acknowledged.
+type SessionOptions struct {
+	// Plain leaves the encryption out: nodes can read and forge what members say.
+	Plain bool
+	// Unreliable sends messages once; nobody acknowledges them, and they may come in another order.
+	Unreliable bool
+	// Interval is the time between repeats, and Retries how many there are; 0: a second, and ten. They are also those of
+	// control messages, of unreliable sessions too.
+	Interval time.Duration
+	Retries  int
+	// Metadata is told to everyone who is invited, in the clear: Session.Metadata.
+	Metadata map[string]string
+	// Pin is the subject that the other one's token must have, of a session between two; empty: any.
+	Pin string
+	// ID of the session, below MaxID; 0: one that is drawn.
+	ID uint32
+}
+
+// MaxID is above the largest id of a session.
+const MaxID = 1<<32 - 1 - 1000
+
+// Bounds of the times that others set for us.
+const (
+	defaultInterval = time.Second
+	defaultRetries  = 10
+	minInterval     = 10 * time.Millisecond
+	maxInterval     = time.Hour
+	maxRetries      = 1 << 16
+)
+
+func (o *SessionOptions) timers() reliable.Options {
+	t := reliable.Options{Interval: o.Interval, Retries: o.Retries}
+	if t.Interval <= 0 {
+		t.Interval = defaultInterval
+	}
+	if t.Retries <= 0 {
+		t.Retries = defaultRetries
+	}
+	return bounded(t)
+}
+
+func bounded(t reliable.Options) reliable.Options {
+	return reliable.Options{Interval: min(max(t.Interval, minInterval), maxInterval), Retries: min(max(t.Retries, 0), maxRetries)}
+}
+
+// Kind says how many take part in a session.
+type Kind uint8
+
+const (
+	// PointToPoint: two.
+	PointToPoint = Kind(message.PointToPoint)
+	// Group: as many as its moderator invites.
+	Group = Kind(message.Group)
+)
+
+// String names the kind.
+func (k Kind) String() string { return message.Kind(k).String() }

@@ -1,0 +1,116 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/group"
+	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
+)
+
+// Content is what an app says.
+type Content struct {
+	Data []byte
+	// Type is free text that says what Data is, in the clear; empty: DefaultType.
+	Type string
+	// Metadata goes with it, in the clear and, also where the session is encrypted, unprotected.
+	Metadata map[string]string
+}
+
+// DefaultType is the Type of content that has none.
+const DefaultType = "msg"
+
+// Text is content of text.
+func Text(s string) Content { return Content{Data: []byte(s)} }
+
+// payload returns c as it is sent, copied, and its size.
+func (c *Content) payload() (reliable.Payload, int, error) {
+	p := reliable.Payload{Type: c.Type, Blob: bytes.Clone(c.Data), Metadata: maps.Clone(c.Metadata)}
+	if p.Type == "" {
+		p.Type = DefaultType
+	}
+	size := len(p.Type) + len(p.Blob)
+	for k, v := range p.Metadata {
+		size += len(k) + len(v)
+	}
+	if size > MaxContent {
+		return p, 0, fmt.Errorf("%w: %d bytes, and it may have %d", ErrTooLarge, size, MaxContent)
+	}
+	return p, size, checkMetadata(c.Metadata)
+}
+
+// Publish sends c to all other members, and returns when it is accepted: messages of one goroutine go out in order. It waits
+// while too much of the session's is under way: 512 messages, or 16 MiB. c is copied. What becomes of it the Delivery says.
+// While there is no other member that receives, it waits for one.
+//
+// Errors: ErrClosed; ErrTooLarge; ErrConfig, of reserved metadata; that of ctx. Nothing was sent then.
+func (s *Session) Publish(ctx context.Context, c Content) (*Delivery, error) {
+	return s.publish(ctx, c, func(p reliable.Payload, d *Delivery) group.Event { return group.Publish{Payload: p, Handle: d} })
+}
+
+// PublishTo sends c to one member of a group, the other one of a session between two, or this app itself. In a group it comes in no order
+// with what is published. The Delivery is an ErrNotMember where there is no such member.
+func (s *Session) PublishTo(ctx context.Context, to Name, c Content) (*Delivery, error) {
+	if to == s.self {
+		return s.remind(c)
+	}
+	return s.publish(ctx, c, func(p reliable.Payload, d *Delivery) group.Event {
+		return group.PublishTo{To: s.member(to).t, Payload: p, Handle: d}
+	})
+}
+
+// Reply sends c to who has sent m: PublishTo.
+func (s *Session) Reply(ctx context.Context, m *Message, c Content) (*Delivery, error) {
+	return s.PublishTo(ctx, m.From, c)
+}
+
+// member returns the full name of a member of which there is one instance at most; else n.
+func (s *Session) member(n Name) Name {
+	if n.ID() != "" {
+		return n
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.roster {
+		if p.Name.Same(n) {
+			return p.Name
+		}
+	}
+	return n
+}
+
+func (s *Session) publish(ctx context.Context, c Content, event func(reliable.Payload, *Delivery) group.Event) (*Delivery, error) {
+	p, size, err := c.payload()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.credit.take(ctx, size); err != nil {
+		return nil, err
+	}
+	d := &Delivery{s: s, size: size}
+	if err := s.post(letter{ev: event(p, d)}); err != nil {
+		s.credit.give(size)
+		return nil, err
+	}
+	return d, nil
+}
+
+// remind delivers c to this app itself.
+func (s *Session) remind(c Content) (*Delivery, error) {
+	p, size, err := c.payload()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.credit.take(context.Background(), 0); err != nil {
+		return nil, err
+	}
+	d := &Delivery{s: s}
+	r := &group.Received{Source: s.self.t, Dest: s.self.t, Direct: true, Subject: s.app.who.subject, Payload: p}
+	if !s.deliver(r, size) {
+		err = fmt.Errorf("%w: %w", ErrNotDelivered, errInbox)
+	}
+	d.resolve(err)
+	return d, nil
+}

@@ -1,0 +1,333 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/group"
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
+	"github.com/seed31b3bfd0/slimgo/session/internal/workers"
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
+)
+
+// Session is a conversation: of two, or of a group. All methods are safe for all.
+//
+// It ends by Close, by the moderator's doing, or because nobody is left; then Done is closed, messages that have come can still
+// be received, and everything else says ErrClosed.
+type Session struct {
+	app       *App
+	id        uint32
+	kind      message.Kind
+	self      Name // with its id
+	dest      Name
+	moderator Name
+	metadata  map[string]string
+	encrypted bool
+	reliable  bool
+	control   reliable.Options // how long others may take to answer
+	slot      *workers.Slot[letter]
+	credit    credit
+	done      chan struct{}
+	listener  *Listener // in whose backlog it has a place until it is open; nil: none, or no more. The worker's
+
+	mu     sync.Mutex
+	roster []Participant // guarded by mu; replaced whole
+	epoch  uint64        // guarded by mu
+	ended  bool          // guarded by mu
+	err    error         // guarded by mu
+	inbox  inbox         // guarded by mu
+	events events        // guarded by mu
+}
+
+// Participant is a member of a session.
+type Participant struct {
+	Name            Name
+	Online          bool // else it is not there for the time being
+	Sends, Receives bool
+	Self            bool // it is this app
+}
+
+// newSession is a session whose machine is m, which belongs to the session's worker from now on.
+func newSession(a *App, o *group.Options, m group.Machine) *Session {
+	s := &Session{
+		app: a, id: o.ID, kind: o.Kind, self: Name{o.Self.Name}, encrypted: o.MLS != nil, reliable: o.Data.Interval > 0,
+		control: o.Control, done: make(chan struct{}), epoch: message.NoEpoch,
+	}
+	t := &member{s: s, machine: m}
+	t.showRoster()
+	s.slot = a.pool.Add(t)
+	return s
+}
+
+func random32() uint32 { return rand.Uint32() }
+
+// Open opens a session with an app: with any instance of it, unless the name has an id. It returns when the other one is in.
+//
+// Errors: *Declined; ErrTimeout, where nobody of that name answers; ErrUnauthorized; ErrClosed; that of ctx.
+func (a *App) Open(ctx context.Context, peer Name, o SessionOptions) (*Session, error) {
+	s, err := a.begin(message.PointToPoint, peer, o)
+	if err != nil {
+		return nil, err
+	}
+	c := newCall()
+	err = s.invite(ctx, c, group.Invite{Name: peer.t, Pin: o.Pin, Handle: c})
+	if err != nil {
+		s.leave()
+		return nil, fmt.Errorf("opening a session with %v: %w", peer, err)
+	}
+	return s, nil
+}
+
+// OpenGroup opens a session for a group, on a channel that is named like an app. This app is its moderator, and alone until it
+// has invited others.
+func (a *App) OpenGroup(_ context.Context, channel Name, o SessionOptions) (*Session, error) {
+	if o.Pin != "" {
+		return nil, fmt.Errorf("%w: a pin is for a session between two", ErrConfig)
+	}
+	return a.begin(message.Group, channel.Any(), o)
+}
+
+func (a *App) begin(kind message.Kind, dest Name, o SessionOptions) (*Session, error) {
+	switch {
+	case dest.IsZero() || dest.t.NoStrings:
+		return nil, fmt.Errorf("%w: a name is missing", ErrConfig)
+	case kind == message.PointToPoint && dest.t.Name == a.self.Name.Name:
+		return nil, fmt.Errorf("%w: an app has no session with itself", ErrConfig)
+	case o.ID >= MaxID:
+		return nil, fmt.Errorf("%w: id %d of a session, and the largest is %d", ErrConfig, o.ID, uint32(MaxID-1))
+	}
+	if err := checkMetadata(o.Metadata); err != nil {
+		return nil, err
+	}
+	g := group.Options{
+		Kind: kind, ID: o.ID, Self: a.self, Control: o.timers(), Metadata: maps.Clone(o.Metadata),
+		Strict: a.o.Binding == Enforce, Random: random32,
+	}
+	if !o.Unreliable {
+		g.Data = g.Control
+	}
+	for range 100 {
+		if o.ID == 0 {
+			g.ID = 1 + rand.Uint32N(MaxID-1)
+		}
+		if !o.Plain {
+			g.MLS = a.who.mls(time.Now())
+		}
+		m, err := group.NewModerator(g, dest.t)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+		}
+		s := newSession(a, &g, m)
+		s.dest, s.moderator, s.metadata = dest, s.self, g.Metadata
+		if ok, err := a.enter(s); err != nil {
+			return nil, err
+		} else if ok {
+			return s, nil
+		}
+		if o.ID != 0 {
+			break
+		}
+	}
+	return nil, fmt.Errorf("%w: id %d is that of another session", ErrConfig, g.ID)
+}
+
+// enter makes s one of the app's sessions; false: its id is taken.
+func (a *App) enter(s *Session) (bool, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closing {
+		return false, ErrClosed
+	}
+	return a.sessions.add(s), nil
+}
+
+// ID is the same for all members. Two apps may have sessions of the same id that have nothing to do with each other.
+func (s *Session) ID() uint32 { return s.id }
+
+// Kind says whether it is of two or of a group.
+func (s *Session) Kind() Kind { return Kind(s.kind) }
+
+// Self is the name of this app in the session, with its id.
+func (s *Session) Self() Name { return s.self }
+
+// Dest is where messages go: the name of the other one, as it was opened with or with its id, or of the group's channel.
+func (s *Session) Dest() Name { return s.dest }
+
+// Moderator is who has opened the session.
+func (s *Session) Moderator() Name { return s.moderator }
+
+// IsModerator reports whether this app has opened it.
+func (s *Session) IsModerator() bool { return s.moderator == s.self }
+
+// Metadata is what the moderator has given it; not to be changed.
+func (s *Session) Metadata() map[string]string { return s.metadata }
+
+// Encrypted reports whether messages are encrypted from end to end.
+func (s *Session) Encrypted() bool { return s.encrypted }
+
+// Reliable reports whether messages are repeated until they are acknowledged, and come in order.
+func (s *Session) Reliable() bool { return s.reliable }
+
+// Participants returns who is in the session, in the order in which they came, this app included.
+func (s *Session) Participants() []Participant {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.roster)
+}
+
+// Epoch counts changes of the keys of an encrypted session; false: there are none.
+func (s *Session) Epoch() (uint64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.epoch, s.epoch != message.NoEpoch
+}
+
+// Done is closed when the session is over.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Err returns why the session is over: an ErrClosed. nil while it is not.
+func (s *Session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// post sends the session's worker a letter; an error: the session is over.
+func (s *Session) post(l letter) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return ErrClosed
+	}
+	s.slot.Post(l) // under mu: what is posted is taken before or after the end, but never too late to be resolved
+	return nil
+}
+
+// do sends a command and waits for its result.
+func (s *Session) do(ctx context.Context, c *call, ev group.Event) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.post(letter{ev: ev}); err != nil {
+		return err
+	}
+	select {
+	case err := <-c.result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Invite adds a member, of a group by its moderator: any instance of an app, unless the name has an id. It returns when the
+// new one is in and can decrypt. When ctx ends before it has answered, the invitation is taken back.
+//
+// Errors: *Declined; ErrTimeout; ErrMember; ErrNotModerator; ErrPointToPoint; ErrUnauthorized; ErrClosed.
+func (s *Session) Invite(ctx context.Context, name Name) error { return s.InvitePinned(ctx, name, "") }
+
+// InvitePinned is Invite of an app whose token must have this subject.
+func (s *Session) InvitePinned(ctx context.Context, name Name, subject string) error {
+	c := newCall()
+	return s.invite(ctx, c, group.Invite{Name: name.t, Pin: subject, Handle: c})
+}
+
+func (s *Session) invite(ctx context.Context, c *call, ev group.Invite) error {
+	if ev.Name.NoStrings || ev.Name.Name.C == [3]uint64{} {
+		return fmt.Errorf("%w: a name is missing", ErrConfig)
+	}
+	err := s.do(ctx, c, ev)
+	if err != nil && ctx.Err() != nil {
+		_ = s.post(letter{ev: group.Withdraw{Handle: c}})
+	}
+	return err
+}
+
+// Remove takes a member out, of a group by its moderator: it can read nothing that is said after that. It returns when the others know.
+//
+// Errors: ErrNotMember; ErrNotModerator; ErrPointToPoint; ErrClosed.
+func (s *Session) Remove(ctx context.Context, name Name) error {
+	c := newCall()
+	return s.do(ctx, c, group.Remove{Name: name.t, Handle: c})
+}
+
+// Suspend tells the others of a group that this app will not be there for the time being: nobody waits for it, and it gets nothing.
+// It returns when they know. Errors: ErrBusy; ErrPointToPoint; ErrClosed.
+func (s *Session) Suspend(ctx context.Context) error {
+	c := newCall()
+	return s.do(ctx, c, group.Suspend{Handle: c})
+}
+
+// Resume ends that. Where the membership has changed meanwhile, the moderator lets this app in anew.
+func (s *Session) Resume(ctx context.Context) error {
+	c := newCall()
+	return s.do(ctx, c, group.Resume{Handle: c})
+}
+
+// Close ends the session: the moderator's for all, and that of others for themselves. It waits until what was published is
+// acknowledged, and until the others know. When ctx ends before that, so does the session, and its error is returned. What
+// was not acknowledged then is not delivered, as its Delivery says. Closing again returns nil.
+func (s *Session) Close(ctx context.Context) error {
+	s.credit.end()
+	s.drain(ctx)
+	c := newCall()
+	err := s.do(ctx, c, group.Leave{Handle: c})
+	if errors.Is(err, ErrClosed) {
+		err = nil
+	}
+	if err != nil { // ctx
+		_ = s.post(letter{ev: group.Abandon{}})
+	}
+	<-s.done
+	return err
+}
+
+// drain waits until it is known what has become of everything that was published. Where nobody is there to take it, that
+// would never be.
+func (s *Session) drain(ctx context.Context) {
+	listens := func(p Participant) bool { return !p.Self && p.Online && p.Receives }
+	if !slices.ContainsFunc(s.Participants(), listens) {
+		return
+	}
+	limit := time.NewTimer(time.Duration(s.control.Retries+2) * s.control.Interval)
+	defer limit.Stop()
+	select {
+	case <-s.credit.settled():
+	case <-s.done:
+	case <-ctx.Done():
+	case <-limit.C:
+	}
+}
+
+// leave ends the session without waiting for that.
+func (s *Session) leave() {
+	s.credit.end()
+	_ = s.post(letter{ev: group.Leave{}})
+}
+
+// reservedKeys are metadata that means something to members of sessions.
+var reservedKeys = []string{message.KeyPayloadSignature, message.KeyPeerSubject, message.KeyPublishTo, message.KeyLeaving}
+
+func checkMetadata(md map[string]string) error {
+	if len(md) > message.MaxMetadata/2 {
+		return fmt.Errorf("%w: %d entries of metadata, and no more than %d may be", ErrConfig, len(md), message.MaxMetadata/2)
+	}
+	for _, key := range reservedKeys {
+		if _, ok := md[key]; ok {
+			return fmt.Errorf("%w: metadata %q is reserved", ErrConfig, key)
+		}
+	}
+	return nil
+}
+
+// overhead is more than what headers, tokens and encryption add to a message.
+const overhead = 64 << 10
+
+// MaxContent is how much Data a message may have, together with its Type and Metadata, in bytes.
+const MaxContent = uplink.MaxMessage - overhead
