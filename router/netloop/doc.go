@@ -6,8 +6,8 @@
 // A Socket belongs to one Loop for life; its Handler, its Outbox and everything that hangs on them are touched by that
 // loop only. A loop is a gnet client engine with a single event loop and a pool.Station: other goroutines reach it by
 // Wake and Post. Three goroutines serve all loops of an Engine: one that waits until blocked sockets can be written
-// again, one that ticks every second, and one for each listener, two if it is a unix socket, whose file is looked at; and there
-// is one for each TLS handshake.
+// again, one that ticks every second, and one for each listener, two if it is a unix socket, whose file is looked at; and
+// there is one for each TLS handshake.
 //
 //	kernel ──read──▶ Loop ──Handler.Read──▶ owner ──Outbox──▶ Loop ──writev──▶ kernel
 //	                  ▲                                         │ what the kernel does not take

@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"reflect"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -96,11 +98,19 @@ func (h *handshake) explain(c *tls.Conn, err error, timeout time.Duration, diall
 			e.Text += ", when it had seen the certificate of the node: it probably does not trust that, or wants another name in it"
 		}
 	case h.alert == protocolVersion, h.alert == insufficientSecurity, h.alert == handshakeFailure:
-		e.Fault = HandshakeMismatch
+		e.Fault, e.Text = HandshakeMismatch, versionNumber.ReplaceAllStringFunc(e.Text, versionName)
 	}
 	e.Text = e.Text[:min(len(e.Text), maxText)] // some of it is the peer's
 	e.Server = strings.Clone(e.Server[:min(len(e.Server), maxText)])
 	return e
+}
+
+// versionNumber is a version of TLS as crypto/tls says it: two bytes in hex.
+var versionNumber = regexp.MustCompile(`\b30[0-4]\b`)
+
+func versionName(hex string) string {
+	n, _ := strconv.ParseUint(hex, 16, 16)
+	return tls.VersionName(uint16(n))
 }
 
 // withoutCertificate is how many bytes a server writes at most, and rather less, before it shows a certificate: an alert,

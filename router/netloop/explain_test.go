@@ -71,6 +71,20 @@ func TestWhatPeersThinkOfTheCertificate(t *testing.T) {
 	}
 }
 
+// Versions are told by their names.
+func TestVersionsThatAreNotSpoken(t *testing.T) {
+	r := rig(t, Options{})
+	server, client := serving(t)
+	server.MinVersion, client.MaxVersion = tls.VersionTLS13, tls.VersionTLS12
+	var said refusals
+	ln, _ := r.listen(Acceptance{TLS: server, Refused: said.add, Handler: func(*Loop) Handler { return &tape{} }})
+	_ = tls.Client(r.connect(ln), client).Handshake()
+	eventually(t, "it has failed", func() bool { return len(said.list()) == 1 })
+	if e := said.list()[0]; e.Fault != HandshakeMismatch || !strings.HasSuffix(e.Text, "offered only unsupported versions: [TLS 1.2]") {
+		t.Errorf("fault %d: %v", e.Fault, e)
+	}
+}
+
 // Who has come without a word, not even a request, thinks nothing of the certificate.
 func TestHandshakeThatHardlyBegan(t *testing.T) {
 	r := rig(t, Options{})
