@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -158,6 +159,8 @@ func (d *Dialer) Done() <-chan struct{} { return d.done }
 
 // dialers are those of a node.
 type dialers struct {
+	settled time.Duration // see there; immutable, 0: as there
+
 	mu   sync.Mutex
 	all  map[*Dialer]struct{} // guarded by mu
 	over bool                 // guarded by mu
@@ -324,7 +327,7 @@ func (d *Dialer) follow(o *outgoing) bool {
 				return d.retry(errors.New(e.why))
 			}
 			d.losses.Add(1)
-			if d.brief = time.Since(since) < settled; d.brief {
+			if d.brief = time.Since(since) < cmp.Or(d.node.dialers.settled, settled); d.brief {
 				return d.retry(errors.New("the link was up, and lost at once: " + e.why))
 			}
 			d.failed, d.news = 0, linkNews{}
