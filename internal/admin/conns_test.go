@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -71,6 +72,42 @@ func TestProbesAreAnsweredInACrowd(t *testing.T) {
 				s.Close()
 			})
 		})
+	}
+}
+
+// Those who do not read their answers keep nobody from being answered, by what takes work neither.
+func TestAnswersThatNobodyReadsKeepNobodyFromWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := make(pipes, 10*maxConns)
+		s := startOn(l, Options{Services: func() []Service { return nil }, Ready: func() error { return nil },
+			Log: slog.New(slog.DiscardHandler)})
+		for range 2 * maxRequests {
+			l.connect(askMetrics)
+			synctest.Wait()
+		}
+		answered(t, l.connect(askMetrics))
+		s.Close()
+	})
+}
+
+// A long answer is sent as it comes, and all of it.
+func TestLongAnswersAreNotKept(t *testing.T) {
+	for _, size := range []int{0, 100, maxKept, maxKept + 1, 3 * maxKept} {
+		w := httptest.NewRecorder()
+		a := &answer{ResponseWriter: w}
+		a.Header().Set("X", "y")
+		a.WriteHeader(http.StatusTeapot)
+		for left := size; left > 0; left -= min(left, 1000) {
+			if _, err := a.Write(make([]byte, min(left, 1000))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if sent := w.Body.Len(); (sent > 0) != (size > maxKept) {
+			t.Errorf("of %d bytes %d are sent at once", size, sent)
+		}
+		if a.send(); w.Body.Len() != size || w.Code != http.StatusTeapot || w.Header().Get("X") != "y" {
+			t.Errorf("of %d bytes %d are sent, with code %d", size, w.Body.Len(), w.Code)
+		}
 	}
 }
 

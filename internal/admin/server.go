@@ -187,9 +187,12 @@ func (s *Server) handler() http.Handler {
 	})
 }
 
-// few lets maxRequests at most work at the same time, each for so long.
+// few lets maxRequests at most work at the same time, each for so long. An answer that is not long is sent after that: who
+// does not read it keeps nobody from working.
 func (s *Server) few(limit time.Duration, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := &answer{ResponseWriter: w}
+		defer answer.send()
 		select {
 		case s.busy <- struct{}{}:
 			defer func() { <-s.busy }()
@@ -201,7 +204,7 @@ func (s *Server) few(limit time.Duration, h http.Handler) http.Handler {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limit))
 		ctx, cancel := context.WithTimeout(r.Context(), limit)
 		defer cancel()
-		h.ServeHTTP(w, r.WithContext(ctx))
+		h.ServeHTTP(answer, r.WithContext(ctx))
 	})
 }
 
