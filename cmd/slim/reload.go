@@ -290,11 +290,11 @@ func (r *reloader) commit(ctx context.Context, log *slog.Logger, s *step) {
 	if len(changed) == 0 && len(s.stays) == 0 {
 		text = "configuration is as before"
 	}
+	r.operation.reloaded(r.p.now(), s.stays, nil) // first: who has read the log finds it in the metrics
 	log.Info(text, "file", r.f.config, "changed", changed)
 	for _, key := range s.stays {
 		log.Warn("this key cannot change while the node runs: start it anew for that", "key", key)
 	}
-	r.operation.reloaded(r.p.now(), s.stays, nil)
 }
 
 // commit makes the change of one service.
