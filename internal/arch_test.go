@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -375,16 +376,25 @@ func isPathByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("._-})", c) >= 0
 }
 
-// packages lists the packages of this module.
-func packages(t *testing.T) []pkg {
-	t.Helper()
+// listed is what go list says of the packages of this module, for all tests once.
+var listed = sync.OnceValues(func() ([]byte, error) {
 	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,GoFiles,CgoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles", "./...")
-	cmd.Dir = root(t)
+	cmd.Dir = ".."
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("go list: %v\n%s", err, &stderr)
+		err = fmt.Errorf("go list: %w\n%s", err, &stderr)
+	}
+	return out, err
+})
+
+// packages lists the packages of this module.
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	out, err := listed()
+	if err != nil {
+		t.Fatal(err)
 	}
 	var list []pkg
 	for d := json.NewDecoder(bytes.NewReader(out)); ; {

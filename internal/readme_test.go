@@ -179,6 +179,27 @@ func checkout(t *testing.T) string {
 	return dir
 }
 
+// withoutCopies has a shell build the programs out of this tree instead of its copy, whose packages nobody has compiled yet: the
+// same sources, the same command. With the build tag interop all is built where a reader builds it.
+func withoutCopies(t *testing.T) {
+	t.Helper()
+	if withPython {
+		return
+	}
+	program, err := exec.LookPath("go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	write(t, filepath.Join(bin, "go"), fmt.Sprintf(`#!/bin/sh
+[ "$1 $2" = "build -o" ] || { echo "go $*: only go build -o is expected" >&2; exit 2; }
+out=$PWD/$3
+shift 3
+exec '%s' build -C '%s' -o "$out" "$@"
+`, program, root(t)))
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+}
+
 // portOfREADME returns the README's port, or another one where a node is running on it, after making the commands in dir use that.
 func portOfREADME(t *testing.T, dir string) string {
 	t.Helper()
@@ -203,6 +224,7 @@ func portOfREADME(t *testing.T, dir string) string {
 func TestREADME(t *testing.T) {
 	dir := checkout(t)
 	port := portOfREADME(t, dir)
+	withoutCopies(t)
 	s := startShell(t, dir)
 	ran, skipped := 0, false
 	for _, b := range blocks(t, filepath.Join(root(t), "README.md")) {
