@@ -388,11 +388,13 @@ func TestDialledRequest(t *testing.T) {
 
 // A node that accepts and says nothing is left after a time. Rules: P-dial-2.
 func TestDialledNodeThatSaysNothing(t *testing.T) {
+	t.Parallel()
 	for name, on := range map[string]func(*acceptor, *h2.Stream, *h2.Request){
 		"no answer": func(*acceptor, *h2.Stream, *h2.Request) {},
 		"no reply":  func(a *acceptor, s *h2.Stream, _ *h2.Request) { a.h.Respond(s) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it waits for most of its time
 			o := generic("one")
 			o.NegotiationTimeout = 10 * time.Millisecond // looked at every second
 			d := dialLink(t, start(t, o), acceptors(t, on), func(l *Link) { l.Call.AnswerTimeout = time.Millisecond })
@@ -430,9 +432,13 @@ func dialledLinkThatDoesNotStay(t *testing.T, w *dialWay) {
 }
 
 // What is queued for a dialled peer goes out before a node stops. Rules: P-end-3.
-func TestShutdownOverADialledLink(t *testing.T) { inEachWay(t, shutdownOverADialledLink) }
+func TestShutdownOverADialledLink(t *testing.T) {
+	t.Parallel()
+	inEachWay(t, shutdownOverADialledLink)
+}
 
 func shutdownOverADialledLink(t *testing.T, w *dialWay) {
+	t.Parallel() // it waits for most of its time
 	one, two := w.start(t, generic("one")), w.start(t, generic("two"))
 	app := call(t, two)
 	app.subscribe(bob)

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -30,6 +31,7 @@ func TestMain(m *testing.M) {
 	if spare := os.Getenv(childEnv); spare != "" {
 		os.Exit(child(spare))
 	}
+	together()
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if n := pool.Live(); invariant.On && n != 0 && code == 0 {
 			fmt.Fprintf(os.Stderr, "%d buffers were never released\n", n)
@@ -40,6 +42,14 @@ func TestMain(m *testing.M) {
 		// gnet's worker pool of the process has a purging goroutine that is never stopped.
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
+}
+
+// together has as many tests that wait for most of their time side by side as gain by that, on any machine.
+func together() {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set("8")
+	}
 }
 
 // caller is a client of a real node over TCP. It reads and writes on the test's goroutine.

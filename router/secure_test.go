@@ -145,6 +145,7 @@ func (m *memoryTLS) open(b []byte) []byte {
 // What the rest of this package's tests say of peers in memory holds for peers with TLS: those that take little time
 // are run again here, all of them with secureEnv.
 func TestPeersWithTLSAreLikeOthers(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	if os.Getenv(secureEnv) != "" {
 		return
 	}

@@ -136,6 +136,7 @@ func TestServersThatOpenNoWebSocketAreAskedAgain(t *testing.T) {
 // A server that accepts the WebSocket and then says nothing is left after the time for a negotiation, and one that has not
 // answered does not hold a node up that stops. Rules: P-dial-2, P-neg-2, P-end-3.
 func TestServersThatSayNothing(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	addr, _ := answering(t, "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n")
 	log := &syncBuffer{}
 	o := generic("one")
@@ -160,6 +161,7 @@ func TestServersThatSayNothing(t *testing.T) {
 // connect_timeout bounds an attempt by WebSocket up to the answer, and not only the way to the server; without, the parts
 // have theirs. Rules: P-dial-7.
 func TestConnectTimeoutOfAWebSocketIsForAllOfIt(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	addr, seen := answering(t, "")
 	log := &syncBuffer{}
 	o := generic("one")

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -34,7 +35,16 @@ func TestMain(m *testing.M) {
 		p.sink.Bytes = 16 << 10 // soon full
 		os.Exit(p.run(context.Background(), os.Args[1:]))
 	}
+	together()
 	os.Exit(m.Run())
+}
+
+// together has as many tests that wait for most of their time side by side as gain by that, on any machine.
+func together() {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set("8")
+	}
 }
 
 // process is a node in a process of its own.
@@ -240,8 +250,10 @@ func (p *process) forwards(t *testing.T) {
 // A reader of the log that stands still costs log records, and nothing else: not a message, not the end of the process.
 // When it reads on, it learns how many records it has missed.
 func TestLogReaderThatStandsStill(t *testing.T) {
+	t.Parallel()
 	for _, readsOn := range []bool{true, false} {
 		t.Run(fmt.Sprintf("reads on %t", readsOn), func(t *testing.T) {
+			t.Parallel() // it waits for most of its time
 			p := spawn(t)
 			for range 200 { // of which each is worth two lines
 				p.dial(t, nil).Close()
@@ -332,6 +344,7 @@ func TestErrorsWithoutAReader(t *testing.T) {
 
 // A reader of errors that stands still does not keep the process from ending.
 func TestErrorsToAReaderThatStandsStill(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	_, w := pipe(t)
 	name := fmt.Sprintf("/proc/self/fd/%d", w.Fd())
 	fd, err := unix.Open(name, unix.O_WRONLY|unix.O_NONBLOCK, 0)

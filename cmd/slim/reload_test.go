@@ -528,6 +528,7 @@ func TestThousandReloadsLeaveNothingBehind(t *testing.T) {
 
 // A changed file is seen without a signal, however it is replaced.
 func TestFileThatChangesIsLoaded(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	r := newReloading(t, serviceText([]string{plain("127.0.0.1:0")}, nil))
 	r.watches = true
 	r.begin()

@@ -220,6 +220,7 @@ func (r *rotation) meet() {
 // loses a message or its connection, and each that connects anew is shown the new and has to be of the new. What is broken
 // changes nothing.
 func TestCertificatesRotateUnderLoad(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	heedHangups()
 	r := &rotation{t: t, secrets: &secrets{t: t, dir: t.TempDir()}}
 	r.renew(false)

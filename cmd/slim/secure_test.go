@@ -122,6 +122,7 @@ func pings(t *testing.T, conn *tls.Conn) {
 // A certificate that is replaced is shown to who comes then, at once after a SIGHUP; who is there goes on. A broken one
 // changes nothing.
 func TestCertificatesAreReplaced(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	heedHangups()
 	dir, ca := t.TempDir(), certstest.NewIssuer(t, "ca", false)
 	put := func(name string) {

@@ -36,10 +36,11 @@ type Owner interface {
 
 // Engine is a set of loops. Its methods are safe for all.
 type Engine struct {
-	opt   Options
-	loops []*Loop
-	ready watcher
-	epoll *readiness // the same, but for manual loops
+	opt    Options
+	linger time.Duration // bridgeLinger, but in tests
+	loops  []*Loop
+	ready  watcher
+	epoll  *readiness // the same, but for manual loops
 
 	done     chan struct{} // closed by Stop
 	refusals rarely        // of what cannot be accepted
@@ -56,7 +57,7 @@ func Start(o Options, owner func(*Loop) Owner) (*Engine, error) {
 	if o.Tick == 0 {
 		o.Tick = time.Second
 	}
-	e := &Engine{opt: o, done: make(chan struct{}), turns: make(chan struct{}, handshakeTurns(o.Loops))}
+	e := &Engine{opt: o, linger: bridgeLinger, done: make(chan struct{}), turns: make(chan struct{}, handshakeTurns(o.Loops))}
 	var err error
 	if e.epoll, err = newReadiness(); err != nil {
 		return nil, fmt.Errorf("netloop: %w%s", err, startHint(err))

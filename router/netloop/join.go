@@ -93,7 +93,7 @@ func (b bridged) Closed(err error) {
 const bridgeLinger = 5 * time.Second
 
 // bridge returns one end of a pair of sockets; two goroutines carry bytes between the other end and c, until both
-// directions have ended, the near end is gone and bridgeLinger over, or Stop begins.
+// directions have ended, the near end is gone and its time to linger over, or Stop begins.
 func (e *Engine) bridge(c net.Conn) (near net.Conn, gone func(), err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -132,7 +132,7 @@ func (e *Engine) bridge(c net.Conn) (near net.Conn, gone func(), err error) {
 		_, _ = far.Close(), c.Close()
 		<-over
 	}()
-	return near, func() { _ = c.SetDeadline(time.Now().Add(bridgeLinger)) }, nil
+	return near, func() { _ = c.SetDeadline(time.Now().Add(e.linger)) }, nil
 }
 
 // carry copies from one connection to another until the end, and passes the end on.

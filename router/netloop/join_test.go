@@ -79,8 +79,8 @@ func (c *closing) Close() error {
 
 // A connection without a descriptor ends with its socket, also if its peer takes nothing and says nothing.
 func TestCarriedConnectionEndsWithItsSocket(t *testing.T) {
-	t.Parallel() // it waits for most of its time
 	r := rig(t, Options{Loops: 1})
+	r.e.linger = 50 * time.Millisecond
 	_, client := serving(t)
 	for name, end := range map[string]func(ours net.Conn){
 		"closed by its loop": func(ours net.Conn) {
