@@ -374,7 +374,11 @@ func TestCrashAtEveryWrite(t *testing.T) {
 			if writes < 40 {
 				t.Errorf("only %d writes", writes)
 			}
-			for stop := 1; stop <= writes; stop++ {
+			every := 1
+			if slower {
+				every = 5
+			}
+			for stop := 1; stop <= writes; stop += every {
 				x := newCrashing(t, 1, stop, atLeastOnce)
 				for _, p := range x.others {
 					p.cfg.PastEpochs = 10

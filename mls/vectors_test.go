@@ -620,7 +620,7 @@ func treeKEMVector(t *testing.T, raw json.RawMessage) {
 		g := groupContext{suite: c.Suite, groupID: c.GroupID, epoch: c.Epoch, treeHash: tr.hash(), confirmedHash: c.Confirmed}
 		return g.append(nil)
 	}
-	for _, p := range c.Paths {
+	for n, p := range c.Paths {
 		r := codec.NewReader(p.Path)
 		u := readUpdatePath(r)
 		if err := r.Finish(); err != nil {
@@ -641,7 +641,10 @@ func treeKEMVector(t *testing.T, raw json.RawMessage) {
 			common := treemath.CommonAncestor(i.Node(), p.Sender.Node())
 			same(t, "key of the lowest common node", got[common].Public(), must[*suite.PrivateKey](t)(first.keyPair()).Public())
 		}
-		// A path of ours from the same sender.
+		if n%4 != 0 && n != len(c.Paths)-1 {
+			continue
+		}
+		// A path of ours from the same sender; some of them are enough, as these are no vectors.
 		own := before.clone()
 		leaf := *before.leaf(p.Sender)
 		fresh := LeafNode{SignatureKey: leaf.SignatureKey, Credential: leaf.Credential, Capabilities: leaf.Capabilities, Extensions: leaf.Extensions, Source: SourceCommit}
