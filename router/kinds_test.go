@@ -69,7 +69,7 @@ func TestPressureOfAnyTransport(t *testing.T) {
 		}
 		b.pause(false)
 		next := 0
-		for i := 0; i < 200 && (next < count || !b.ended()); i++ {
+		for range 200 {
 			next = b.wantNumbers(next)
 			a.run()
 		}
@@ -151,7 +151,7 @@ func TestEndsOfAnyTransport(t *testing.T) {
 		r.settle()
 		b.pause(false)
 		next := 0
-		for range 200 {
+		for i := 0; i < 200 && (next < count || !b.ended()); i++ {
 			next = b.wantNumbers(next)
 			a.run()
 		}
