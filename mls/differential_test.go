@@ -47,6 +47,9 @@ type traits struct {
 	overlooks     bool // once it has committed, does not see that it is the client who is added (section 7.3)
 	whole         bool // commits all that waits, although it does not go together (section 12.4)
 	blind         bool // does not see that it is removed where another comes into its leaf
+	noResumption  bool // has no way to name a resumption key, and keeps none
+	ownKeyOrder   bool // commits keys by reference and keys by value in two orders (section 8.4)
+	lenient       bool // follows removals of a member twice, and a reinit beside others (section 12.2)
 	lateKeys      bool // has no resumption key of an epoch that it began, or entered by an external commit
 }
 

@@ -164,8 +164,13 @@ func (l *togetherness) update() {
 // mix mixes in pre-shared keys: external ones that all are given, and resumption keys, which newcomers do not have.
 func (l *togetherness) mix() {
 	all := slices.Concat(l.members, l.people)
+	room := 6 // keys
+	if l.committer.traits().ownKeyOrder {
+		room = 1
+	}
 	if !slices.ContainsFunc(all, func(m member) bool { return m.traits().noKeys }) {
-		for range l.rng.IntN(3) {
+		for range min(l.rng.IntN(3), room) {
+			room--
 			l.made++
 			w := wish{kind: ProposalPSK, key: fmt.Sprintf("key%d", l.made)}
 			for _, m := range all {
@@ -174,7 +179,7 @@ func (l *togetherness) mix() {
 			l.put(w)
 		}
 	}
-	if len(l.people) > 0 {
+	if len(l.people) > 0 || l.someone(func(o traits) bool { return o.noResumption }) {
 		return
 	}
 	epoch, from := l.epoch(), uint64(0)
@@ -182,11 +187,13 @@ func (l *togetherness) mix() {
 		from = max(from, since)
 	}
 	for e := from; e <= epoch; e++ {
-		if e+2 <= epoch || l.likely(2, 3) {
+		if e+2 <= epoch || l.likely(2, 3) || room == 0 {
 			continue
 		}
+		room--
 		l.put(wish{kind: ProposalPSK, epoch: e})
-		if !l.someone(func(o traits) bool { return o.oneNonce }) && l.likely(1, 3) {
+		if !l.someone(func(o traits) bool { return o.oneNonce }) && l.likely(1, 3) && room > 0 {
+			room--
 			l.put(wish{kind: ProposalPSK, epoch: e}) // with another nonce it is another key
 		}
 	}
@@ -341,7 +348,7 @@ func (h *history) refuseTogether() {
 		}
 	}
 	other := h.any()
-	if by == nil || other == member(by) {
+	if by == nil || other == member(by) || h.someone(func(o traits) bool { return o.lenient }) {
 		return
 	}
 	wrong := wrongTogether[h.rng.IntN(len(wrongTogether))]

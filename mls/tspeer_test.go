@@ -116,6 +116,7 @@ type tsProposal struct {
 	PSK        string        `json:"psk,omitempty"`
 	Epoch      uint64        `json:"epoch"`
 	Extensions []tsExtension `json:"extensions,omitempty"`
+	Update     bool          `json:"update,omitempty"`
 }
 
 type tsExtension struct {
@@ -148,8 +149,15 @@ type tsPeer struct {
 
 func startTS(t *testing.T, library string) *tsPeer {
 	t.Helper()
-	p := &tsPeer{t: t, cmd: exec.Command("node", "testdata/ts/peer.mjs"), calls: map[string]int{}}
-	p.cmd.Env = append(os.Environ(), "TS_MLS="+library)
+	cmd := exec.Command("node", "testdata/ts/peer.mjs")
+	cmd.Env = append(os.Environ(), "TS_MLS="+library)
+	return startPeer(t, cmd)
+}
+
+// startPeer starts a program that is driven as that of testdata/ts.
+func startPeer(t *testing.T, cmd *exec.Cmd) *tsPeer {
+	t.Helper()
+	p := &tsPeer{t: t, cmd: cmd, calls: map[string]int{}}
 	p.cmd.Stderr = &p.stderr
 	p.in = must[io.WriteCloser](t)(p.cmd.StdinPipe())
 	p.out = bufio.NewReader(must[io.ReadCloser](t)(p.cmd.StdoutPipe()))
@@ -300,7 +308,7 @@ func (o *typescript) join(welcome []byte) error {
 
 func (o *typescript) proposals(wishes []wish) (list []tsProposal) {
 	for _, w := range wishes {
-		p := tsProposal{KeyPackage: w.keyPackage, Remove: w.member, PSK: w.key, Epoch: w.epoch}
+		p := tsProposal{KeyPackage: w.keyPackage, Remove: w.member, PSK: w.key, Epoch: w.epoch, Update: w.kind == ProposalUpdate}
 		for _, e := range w.extensions {
 			p.Extensions = append(p.Extensions, tsExtension{e.Type, e.Data})
 		}
