@@ -37,7 +37,7 @@ func TestHostileKeyPackages(t *testing.T) {
 		{"with a member's encryption key", func(g *Group, _ *KeyPackage, l *LeafNode) { l.EncryptionKey = g.now.tree.leaf(1).EncryptionKey },
 			Invalid, "7.3: leaves 1 and 4 have the same encryption_key"},
 		{"with a parent's encryption key", func(g *Group, _ *KeyPackage, l *LeafNode) { l.EncryptionKey = parent(g).encryptionKey }, Invalid, "7.3: leaf 4 has the encryption_key of node 3"},
-		{"that is valid for three years", func(_ *Group, _ *KeyPackage, l *LeafNode) { l.Lifetime.NotAfter = l.Lifetime.NotBefore + 3*365*24*3600 }, Invalid, "7.2: longer than"},
+		{"that is valid for three years", func(_ *Group, _ *KeyPackage, l *LeafNode) { l.Lifetime.NotAfter = l.Lifetime.NotBefore + 3*365*24*3600 }, Invalid, "7.2: longer than Config.MaxLifetime of"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -295,7 +295,7 @@ func TestLifetimes(t *testing.T) {
 		k := newPerson(t, 1, "new", func(cfg *Config) { cfg.Lifetime, cfg.MaxLifetime = c.length, -1 }).keyPackage()
 		_, err := crowd.members[0].group.Commit(CommitOptions{Proposals: []Proposal{&Add{k}}})
 		if !c.ok {
-			wantRefusal(t, err, Invalid, "7.2: longer than")
+			wantRefusal(t, err, Invalid, "7.2: longer than Config.MaxLifetime of")
 		} else if err != nil {
 			t.Errorf("a key package valid for %v where %v are allowed: %v", c.length, c.most, err)
 		}
@@ -315,7 +315,7 @@ func TestLifetimes(t *testing.T) {
 		wantRefusal(t, err, Misuse, "7.2: are more than MaxLifetime")
 	}
 	never := newPerson(t, 1, "new").forgePackage(func(_ *KeyPackage, l *LeafNode) { l.Lifetime.NotBefore = l.Lifetime.NotAfter + 1 })
-	notFollowed(t, newCrowd(t, 1, 2), []Proposal{&Add{never}}, Invalid, "7.2: longer than")
+	notFollowed(t, newCrowd(t, 1, 2), []Proposal{&Add{never}}, Invalid, "7.2: which is never")
 	if l := newPerson(t, 1, "new").keyPackage().Leaf.Lifetime; l.NotAfter-l.NotBefore != uint64((defaultLifetime+lifetimeSlack)/time.Second) {
 		t.Errorf("lifetime %+v", l)
 	}

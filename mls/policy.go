@@ -183,13 +183,13 @@ type Config struct {
 
 	// Capabilities beyond those of this package: extension and proposal types, credential types, suites. What this
 	// package supports itself need not be listed, except credential types: none means basic. That of Credential is
-	// always listed.
+	// always listed. Groups of core-crypto ask all members for basic and x509.
 	Capabilities Capabilities
 	// Lifetime of key packages from now on, and they are valid for an hour before; 0: 90 days. Together that is at most
 	// MaxLifetime.
 	Lifetime time.Duration
 	// MaxLifetime is the longest a key package may be valid whose client is added (section 7.2); all members of a group
-	// must agree on it. 0: two years, negative: any.
+	// must agree on it. 0: two years, negative: any, as in groups with ts-mls, whose key packages never end by default.
 	MaxLifetime time.Duration
 	// ClockSlack is how far a key package may be outside of its lifetime by this clock, because that of its maker is
 	// another; minutes are in order. 0: none.
@@ -208,7 +208,8 @@ type Config struct {
 	PastEpochs int     // that late application messages are accepted for; 0: 3, negative: none
 	PSKEpochs  int     // that resumption keys are kept for; 0: 8, negative: none
 	// EncryptHandshake sends proposals and commits as private messages, which the RFC prefers; not so, the delivery
-	// service sees who commits what.
+	// service sees who commits what. By default members of openmls take only private ones, and those of core-crypto only
+	// public ones; external commits are public in any case.
 	EncryptHandshake bool
 	Limits           Limits
 }

@@ -59,8 +59,12 @@ func checkLeafLifetimeLength(l *LeafNode, most time.Duration) error {
 	if l.Source != SourceKeyPackage || most < 0 {
 		return nil
 	}
-	if l.Lifetime.NotAfter < l.Lifetime.NotBefore || l.Lifetime.NotAfter-l.Lifetime.NotBefore > uint64(most/time.Second) {
-		return refuse(Invalid, "7.2", "key package is valid from %d to %d, longer than %v", l.Lifetime.NotBefore, l.Lifetime.NotAfter, most)
+	if l.Lifetime.NotAfter < l.Lifetime.NotBefore {
+		return refuse(Invalid, "7.2", "key package is valid from %d to %d, which is never", l.Lifetime.NotBefore, l.Lifetime.NotAfter)
+	}
+	if l.Lifetime.NotAfter-l.Lifetime.NotBefore > uint64(most/time.Second) {
+		return refuse(Invalid, "7.2", "key package is valid from %d to %d, longer than Config.MaxLifetime of %v",
+			l.Lifetime.NotBefore, l.Lifetime.NotAfter, most)
 	}
 	return nil
 }
