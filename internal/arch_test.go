@@ -106,7 +106,7 @@ var rules = []rule{
 	{path: "bench/report", level: 6, step: 3, outside: []string{"github.com/HdrHistogram/hdrhistogram-go"}},
 	{path: "bench/scenario", level: 6, step: 3, outside: []string{"go.yaml.in/yaml/v4", "golang.org/x/sync/errgroup"}},
 
-	{path: "cmd/...", level: top, outside: []string{"github.com/spf13/pflag"}},
+	{path: "cmd/...", level: top, outside: []string{"github.com/spf13/pflag", "github.com/spf13/cobra"}},
 	{path: "interop/...", level: top},
 	{path: "examples/...", level: top},
 }

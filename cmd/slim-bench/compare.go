@@ -1,15 +1,13 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/bench/result"
-
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 )
 
 // compareOptions are the flags of compare.
@@ -19,10 +17,11 @@ type compareOptions struct {
 	require, outputs []string
 }
 
-func compareCommand() command {
-	return command{
-		name: "compare",
-		about: `slim-bench compare OLD.json NEW.json shows what changed between two results, as a run of two nodes, new and old: medians, the
+func (p *program) compareCommand() *cobra.Command {
+	var o compareOptions
+	c := &cobra.Command{
+		Use: "compare OLD.json NEW.json",
+		Long: `slim-bench compare OLD.json NEW.json shows what changed between two results, as a run of two nodes, new and old: medians, the
 change with its interval, and the probability that chance did it (Mann-Whitney). "~" means that it may have. A condition
 passes when the whole interval keeps its bound and fails when the whole interval breaks it; what lies between is unclear.
 Results of different runs have met different machines: for a gate, measure both builds in one run (slim-bench run
@@ -30,25 +29,21 @@ Results of different runs have met different machines: for a gate, measure both 
 
 Exit codes: 0 all conditions hold; 1 one does not; 2 nothing can be concluded: results are not valid, a case or a metric is
 missing, the rounds are too few or too noisy, or the generator was the limit.`,
-		examples: `  slim-bench run p2p --rounds 8 --output json > old.json      # then another build
+		Example: `  slim-bench run p2p --rounds 8 --output json > old.json      # then another build
   slim-bench compare old.json new.json
   slim-bench compare old.json new.json --require 'node CPU per delivered / old <= 1.1' --require 'lost / old <= 1'
   slim-bench compare old.json new.json --node rust --output html=changes.html
 `,
-		flags: func(fs *pflag.FlagSet) any {
-			o := new(compareOptions)
-			fs.StringVar(&o.node, "node", "", "`NAME` of the node in the results; the first, if not given")
-			fs.Float64Var(&o.alpha, "alpha", 0.05, "changes with a probability below are called changes; intervals hold with the "+
-				"rest of it (0.05: 95 %)")
-			fs.StringArrayVar(&o.require, "require", nil, "`CONDITION`: METRIC / old <= NUMBER (or >=), judged in every case that "+
-				"has the metric: exit 1 if it does not hold; may be repeated")
-			outputFlag(fs, &o.outputs)
-			return o
-		},
-		run: func(_ context.Context, p *program, opt any, args []string) error {
-			return p.compare(opt.(*compareOptions), args)
-		},
+		RunE: func(_ *cobra.Command, args []string) error { return p.compare(&o, args) },
 	}
+	fs := c.Flags()
+	fs.StringVar(&o.node, "node", "", "`NAME` of the node in the results; the first, if not given")
+	fs.Float64Var(&o.alpha, "alpha", 0.05, "changes with a probability below are called changes; intervals hold with the "+
+		"rest of it (0.05: 95 %)")
+	fs.StringArrayVar(&o.require, "require", nil, "`CONDITION`: METRIC / old <= NUMBER (or >=), judged in every case that "+
+		"has the metric: exit 1 if it does not hold; may be repeated")
+	outputFlag(fs, &o.outputs)
+	return c
 }
 
 func (p *program) compare(o *compareOptions, args []string) error {

@@ -7,20 +7,18 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/pflag"
-
 	"github.com/seed31b3bfd0/slimgo/bench/relay"
 	"github.com/seed31b3bfd0/slimgo/bench/scenario"
 	"github.com/seed31b3bfd0/slimgo/internal/suggest"
+	"github.com/spf13/cobra"
 )
 
-func listCommand() command {
-	return command{
-		name:     "list",
-		about:    "slim-bench list [NAME…] shows scenarios with their cases and parameters, and suites with what they require.",
-		examples: "  slim-bench list\n  slim-bench list p2p ci\n",
-		flags:    func(*pflag.FlagSet) any { return nil },
-		run:      func(_ context.Context, p *program, _ any, args []string) error { return p.list(args) },
+func (p *program) listCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "list [NAME…]",
+		Long:    "slim-bench list [NAME…] shows scenarios with their cases and parameters, and suites with what they require.",
+		Example: "  slim-bench list\n  slim-bench list p2p ci\n",
+		RunE:    func(_ *cobra.Command, args []string) error { return p.list(args) },
 	}
 }
 
@@ -65,16 +63,17 @@ func (p *program) list(names []string) error {
 	return nil
 }
 
-func relayCommand() command {
-	return command{
-		name:   "relay",
-		hidden: true,
-		about: `slim-bench relay carries the messages of a benchmark without looking at them: no names, no links, no MACs. It is the
+func (p *program) relayCommand() *cobra.Command {
+	var listen string
+	c := &cobra.Command{
+		Use: "relay", Hidden: true,
+		Long: `slim-bench relay carries the messages of a benchmark without looking at them: no names, no links, no MACs. It is the
 floor that nodes are held against; slim-bench starts it by itself.`,
-		examples: "  slim-bench relay --listen 127.0.0.1:7000\n",
-		flags:    func(fs *pflag.FlagSet) any { return fs.String("listen", "127.0.0.1:0", "address and port") },
-		run:      func(ctx context.Context, p *program, opt any, _ []string) error { return p.relay(ctx, *opt.(*string)) },
+		Example: "  slim-bench relay --listen 127.0.0.1:7000\n",
+		RunE:    func(c *cobra.Command, _ []string) error { return p.relay(c.Context(), listen) },
 	}
+	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address and port")
+	return c
 }
 
 func (p *program) relay(ctx context.Context, listen string) error {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/seed31b3bfd0/slimgo/bench/process"
@@ -43,13 +44,14 @@ type runOptions struct {
 	params     map[string]*[]string // by key
 }
 
-func runCommand() command {
-	return command{
-		name: "run",
-		about: `slim-bench run SCENARIO… [flags] measures a node, or several in turn: every round measures each case on each node, with a
+func (p *program) runCommand() *cobra.Command {
+	o := new(runOptions)
+	c := &cobra.Command{
+		Use: "run SCENARIO…",
+		Long: `slim-bench run SCENARIO… [flags] measures a node, or several in turn: every round measures each case on each node, with a
 fresh process each time. Without --node and --target it measures this build's own node. A parameter flag with several
 values, --size 100,1K, makes a case of each.`,
-		examples: `  slim-bench run p2p                                          this build's node
+		Example: `  slim-bench run p2p                                          this build's node
   slim-bench run p2p --size 100,16K --identity fresh --rounds 5
   slim-bench run p2p --rate 2000 --duration 30s               delays at a steady rate
   slim-bench run fanout --target 10.0.0.1:46357 --target 10.0.0.2:46357   publishers on the first, subscribers on the second
@@ -59,15 +61,14 @@ values, --size 100,1K, makes a case of each.`,
   slim-bench run --suite ci --report out                      out/index.html, out/summary.md, out/results.json
   slim-bench run p2p --output text --output prometheus=/var/lib/node_exporter/bench.prom --output hdr=p2p.hlog
 `,
-		flags: runFlags,
-		run: func(ctx context.Context, p *program, opt any, args []string) error {
-			return p.measure(ctx, opt.(*runOptions), args)
-		},
+		RunE: func(c *cobra.Command, args []string) error { return p.measure(c.Context(), o, args) },
 	}
+	o.flags(c.Flags())
+	return c
 }
 
-func runFlags(fs *pflag.FlagSet) any {
-	o := &runOptions{fs: fs, params: map[string]*[]string{}}
+func (o *runOptions) flags(fs *pflag.FlagSet) {
+	o.fs, o.params = fs, map[string]*[]string{}
 	fs.StringVar(&o.suite, "suite", "", "`NAME|FILE.yaml`: "+strings.Join(scenario.Suites(), ", ")+
 		", or a file: scenarios with conditions")
 	fs.StringVar(&o.node, "node", "", "[NAME=][PROTOCOL:]`CMD`: start this node for each measurement; {listen}, {host}, {port} and "+
@@ -99,7 +100,6 @@ func runFlags(fs *pflag.FlagSet) any {
 		o.params[k.Name] = new([]string)
 		define(o.params[k.Name], k.Name, nil, k.Help)
 	}
-	return o
 }
 
 func outputFlag(fs *pflag.FlagSet, to *[]string) {

@@ -12,13 +12,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
+	"github.com/spf13/cobra"
 )
 
 // receiveOptions are the flags of receive.
@@ -29,32 +28,29 @@ type receiveOptions struct {
 	idle           time.Duration
 }
 
-func receiveCommand() command {
-	return command{
-		name: "receive",
-		about: `slim-bench receive NAME prints the messages that slim-bench send sends to NAME, a line each. Messages that send has made
+func (p *program) receiveCommand() *cobra.Command {
+	var o receiveOptions
+	c := &cobra.Command{
+		Use: "receive NAME",
+		Long: `slim-bench receive NAME prints the messages that slim-bench send sends to NAME, a line each. Messages that send has made
 are counted instead and judged by their numbers: lost, twice, out of order. Their delay is told where sender and receiver
 read one clock, that of one machine; of others it would be a difference of clocks. Start it before send: what nobody
 receives, nodes drop. Several receivers of one name share its messages, unless send says --all, and each then misses
 what others have got.
 
 Exit codes: 0 all came once and in order; 1 not so; 2 the node cannot be reached or was lost, or the command line is wrong.`,
-		examples: `  slim-bench receive org/demo/bob
+		Example: `  slim-bench receive org/demo/bob
   slim-bench receive org/demo/bob --count 1000000 --idle 5s --target 10.0.0.1:46357
 `,
-		flags: func(fs *pflag.FlagSet) any {
-			o := new(receiveOptions)
-			fs.StringVar(&o.target, "target", defaultNode, "`ADDRESS` of the node")
-			o.secure.flags(fs)
-			fs.IntVar(&o.count, "count", 0, "end after so many messages; 0: at Ctrl-C")
-			fs.DurationVar(&o.idle, "idle", 0, "end when nothing has come for so long after the first message; 0s: wait")
-			fs.StringVar(&o.output, "output", "text", "`text|json`: how messages and judgement are printed")
-			return o
-		},
-		run: func(ctx context.Context, p *program, opt any, args []string) error {
-			return p.receive(ctx, opt.(*receiveOptions), args)
-		},
+		RunE: func(c *cobra.Command, args []string) error { return p.receive(c.Context(), &o, args) },
 	}
+	fs := c.Flags()
+	fs.StringVar(&o.target, "target", defaultNode, "`ADDRESS` of the node")
+	o.secure.flags(fs)
+	fs.IntVar(&o.count, "count", 0, "end after so many messages; 0: at Ctrl-C")
+	fs.DurationVar(&o.idle, "idle", 0, "end when nothing has come for so long after the first message; 0s: wait")
+	fs.StringVar(&o.output, "output", "text", "`text|json`: how messages and judgement are printed")
+	return c
 }
 
 // tally is what has come of the messages that one sender has made.

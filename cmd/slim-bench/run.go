@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
@@ -20,24 +21,11 @@ const (
 	exitInvalid = 2 // the command line, or a measurement that shows nothing
 )
 
-// command is one word of the command line.
-type command struct {
-	name, about string
-	flags       func(*pflag.FlagSet) any // defines its flags and returns where they go
-	run         func(ctx context.Context, p *program, opt any, args []string) error
-	examples    string
-	hidden      bool
-}
-
 // program is one call.
 type program struct {
 	args           []string
 	stdin          io.Reader
 	stdout, stderr io.Writer
-}
-
-func commands() []command {
-	return []command{runCommand(), topCommand(), compareCommand(), listCommand(), sendCommand(), receiveCommand(), relayCommand()}
 }
 
 const intro = `slim-bench measures SLIM nodes from outside: what they deliver, how late, and what it costs them.
@@ -68,87 +56,67 @@ gone, the generator was the limit, too noisy to tell, interrupted).
 // run is the whole program: arguments in, exit code out.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	p := &program{args: args, stdin: stdin, stdout: stdout, stderr: stderr}
-	err := p.dispatch(ctx)
-	switch {
-	case err == nil:
+	err := p.commands().ExecuteContext(ctx)
+	if err == nil {
 		return exitOK
-	case errors.Is(err, errFailed):
-		fmt.Fprintln(stderr, "slim-bench:", err)
-		return exitFailed
 	}
 	fmt.Fprintln(stderr, "slim-bench:", err)
+	if errors.Is(err, errFailed) {
+		return exitFailed
+	}
 	return exitInvalid
 }
 
-func (p *program) dispatch(ctx context.Context) error {
-	if len(p.args) == 0 {
-		fmt.Fprint(p.stdout, intro)
-		return nil
+func (p *program) commands() *cobra.Command {
+	b := cli.ReadBuildInfo()
+	root := &cobra.Command{
+		Use: "slim-bench", Long: intro, Version: b.Version + " " + b.SHA, SilenceErrors: true, SilenceUsage: true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:              noCommand,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	switch p.args[0] {
-	case "help", "--help", "-h":
-		fmt.Fprint(p.stdout, intro)
-		return nil
-	case "--version", "-v", "version":
-		b := cli.ReadBuildInfo()
-		fmt.Fprintln(p.stdout, "slim-bench", b.Version, b.SHA)
+	root.SetArgs(p.args)
+	root.SetOut(p.stdout)
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) {
+		fmt.Fprint(p.stdout, c.Long)
+		if c.HasParent() {
+			fmt.Fprintf(p.stdout, "\n\nExamples\n%s\nFlags\n%s", c.Example, c.LocalFlags().FlagUsagesWrapped(110))
+		}
+	})
+	root.AddCommand(p.runCommand(), p.topCommand(), p.compareCommand(), p.listCommand(), p.sendCommand(), p.receiveCommand(), p.relayCommand())
+	for _, c := range root.Commands() {
+		c.Flags().SortFlags = false
+	}
+	return root
+}
+
+// noCommand names the nearest command to an unknown one.
+func noCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
 		return nil
 	}
 	var names []string
-	for _, c := range commands() {
-		if c.name == p.args[0] {
-			return p.call(ctx, c)
-		}
-		if !c.hidden {
-			names = append(names, c.name)
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
 		}
 	}
-	return fmt.Errorf("no command %q%s (slim-bench --help)", p.args[0], suggest.Hint(p.args[0], names))
-}
-
-func newFlags() *pflag.FlagSet {
-	fs := pflag.NewFlagSet("slim-bench", pflag.ContinueOnError)
-	fs.SortFlags = false
-	fs.SetOutput(io.Discard)
-	fs.Usage = func() {}
-	return fs
-}
-
-func (p *program) call(ctx context.Context, c command) error {
-	fs := newFlags()
-	opt := c.flags(fs)
-	switch err := fs.Parse(p.args[1:]); {
-	case errors.Is(err, pflag.ErrHelp):
-		p.help(c, fs)
-		return nil
-	case err != nil:
-		return flagError(c, fs, err)
-	}
-	return c.run(ctx, p, opt, fs.Args())
-}
-
-func (p *program) help(c command, fs *pflag.FlagSet) {
-	fmt.Fprintf(p.stdout, "%s\n\nExamples\n%s", c.about, c.examples)
-	if flags := fs.FlagUsagesWrapped(110); flags != "" {
-		fmt.Fprintf(p.stdout, "\nFlags\n%s", flags)
-	}
+	return fmt.Errorf("no command %q%s (slim-bench --help)", args[0], suggest.Hint(args[0], names))
 }
 
 // flagError names the nearest flag to an unknown one.
-func flagError(c command, fs *pflag.FlagSet, err error) error {
+func flagError(c *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) {
-		return fmt.Errorf("%w (slim-bench %s --help)", err, c.name)
+		return fmt.Errorf("%w (%s --help)", err, c.CommandPath())
 	}
 	var names []string
-	fs.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	name := strings.TrimLeft(unknown.GetSpecifiedName(), "-")
-	if len(names) == 0 {
-		return fmt.Errorf("no flag --%s: %s has none", name, c.name)
-	}
-	hint := ""
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	name, hint := strings.TrimLeft(unknown.GetSpecifiedName(), "-"), ""
 	if near := suggest.Nearest(name, names); near != "" {
 		hint = "; did you mean --" + near + "?"
 	}
-	return fmt.Errorf("no flag --%s%s (slim-bench %s --help)", name, hint, c.name)
+	return fmt.Errorf("no flag --%s%s (%s --help)", name, hint, c.CommandPath())
 }

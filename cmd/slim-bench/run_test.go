@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/result"
+	"github.com/spf13/pflag"
 
 	"go.uber.org/goleak"
 
@@ -133,7 +134,7 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"compare no.json no.json", "no.json"},
 		{"list fanot", "did you mean fanout?"},
 		{"list everything", "want one of "},
-		{"frobnicate", `no command "frobnicate"; want one of run, top, compare, list, send, receive`},
+		{"frobnicate", `no command "frobnicate"; want one of compare, list, receive, run, send, top`},
 		{"list --frobnicate", "no flag --frobnicate"},
 	} {
 		args := strings.Fields(c.args)
@@ -313,8 +314,8 @@ func TestFailedMeasurementPrintsResultsAndReason(t *testing.T) {
 func TestParametersMakeCases(t *testing.T) {
 	labels := func(args ...string) string {
 		t.Helper()
-		fs := newFlags()
-		o := runFlags(fs).(*runOptions)
+		fs, o := pflag.NewFlagSet("run", pflag.ContinueOnError), new(runOptions)
+		o.flags(fs)
 		if err := fs.Parse(args); err != nil {
 			t.Fatal(err)
 		}

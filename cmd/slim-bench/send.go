@@ -12,12 +12,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
+	"github.com/spf13/cobra"
 )
 
 // sendOptions are the flags of send.
@@ -30,35 +29,32 @@ type sendOptions struct {
 	made         func() bool // messages are made here, not read
 }
 
-func sendCommand() command {
-	return command{
-		name: "send",
-		about: `slim-bench send NAME sends each line of its standard input as a message to NAME, which slim-bench receive shows, here or on
+func (p *program) sendCommand() *cobra.Command {
+	var o sendOptions
+	c := &cobra.Command{
+		Use: "send NAME",
+		Long: `slim-bench send NAME sends each line of its standard input as a message to NAME, which slim-bench receive shows, here or on
 another machine. With --count, --rate or --size it makes messages itself, numbered and stamped, which receive judges.
 It asks first whether somebody receives, as nodes drop what is for nobody. Applications of SLIM do not take such messages:
 they talk in sessions.
 
 Exit codes: 0 all was handed to the node; 2 nobody receives, the node cannot be reached, or the command line is wrong.`,
-		examples: `  echo hello | slim-bench send org/demo/bob
+		Example: `  echo hello | slim-bench send org/demo/bob
   slim-bench send org/demo/bob --target 10.0.0.1:46357 --count 1000000 --size 1K
   slim-bench send org/demo/all --all --rate 1000 --count 60000     to everybody who holds the name
 `,
-		flags: func(fs *pflag.FlagSet) any {
-			o := new(sendOptions)
-			fs.StringVar(&o.target, "target", defaultNode, "`ADDRESS` of the node")
-			o.secure.flags(fs)
-			fs.IntVar(&o.count, "count", 0, "messages to make; 0: until Ctrl-C")
-			fs.IntVar(&o.rate, "rate", 0, "messages a second; 0: as fast as the node takes them")
-			fs.StringVar(&o.size, "size", "100", "payload `BYTES` of messages made here, e.g. 100, 1K, 16K")
-			fs.BoolVar(&o.all, "all", false, "to all who hold NAME, not to one of them")
-			fs.DurationVar(&o.wait, "wait", 10*time.Second, "time in which somebody has to receive; 0s: do not ask")
-			o.made = func() bool { return slices.ContainsFunc([]string{"count", "rate", "size"}, fs.Changed) }
-			return o
-		},
-		run: func(ctx context.Context, p *program, opt any, args []string) error {
-			return p.send(ctx, opt.(*sendOptions), args)
-		},
+		RunE: func(c *cobra.Command, args []string) error { return p.send(c.Context(), &o, args) },
 	}
+	fs := c.Flags()
+	fs.StringVar(&o.target, "target", defaultNode, "`ADDRESS` of the node")
+	o.secure.flags(fs)
+	fs.IntVar(&o.count, "count", 0, "messages to make; 0: until Ctrl-C")
+	fs.IntVar(&o.rate, "rate", 0, "messages a second; 0: as fast as the node takes them")
+	fs.StringVar(&o.size, "size", "100", "payload `BYTES` of messages made here, e.g. 100, 1K, 16K")
+	fs.BoolVar(&o.all, "all", false, "to all who hold NAME, not to one of them")
+	fs.DurationVar(&o.wait, "wait", 10*time.Second, "time in which somebody has to receive; 0s: do not ask")
+	o.made = func() bool { return slices.ContainsFunc([]string{"count", "rate", "size"}, fs.Changed) }
+	return c
 }
 
 // defaultNode is where applications of SLIM look for a node.

@@ -11,13 +11,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/report"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/bench/scenario"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
+	"github.com/spf13/cobra"
 )
 
 // live is what run --live keeps in a file while it goes on, for slim-bench top.
@@ -85,22 +84,19 @@ type topOptions struct {
 	once     bool
 }
 
-func topCommand() command {
-	return command{
-		name: "top",
-		about: `slim-bench top FILE shows what a run does that was started with --live FILE, until the run or Ctrl-C ends it. The figures are
+func (p *program) topCommand() *cobra.Command {
+	var o topOptions
+	c := &cobra.Command{
+		Use: "top FILE",
+		Long: `slim-bench top FILE shows what a run does that was started with --live FILE, until the run or Ctrl-C ends it. The figures are
 those of its samples, a second each or less, the latest first; they are not judged yet.`,
-		examples: "  slim-bench run --suite ci --live live.json &\n  slim-bench top live.json\n",
-		flags: func(fs *pflag.FlagSet) any {
-			o := new(topOptions)
-			fs.DurationVar(&o.interval, "interval", time.Second, "time between two looks")
-			fs.BoolVar(&o.once, "once", false, "look once; so does a standard output that is no terminal")
-			return o
-		},
-		run: func(ctx context.Context, p *program, opt any, args []string) error {
-			return p.top(ctx, opt.(*topOptions), args)
-		},
+		Example: "  slim-bench run --suite ci --live live.json &\n  slim-bench top live.json\n",
+		RunE:    func(c *cobra.Command, args []string) error { return p.top(c.Context(), &o, args) },
 	}
+	fs := c.Flags()
+	fs.DurationVar(&o.interval, "interval", time.Second, "time between two looks")
+	fs.BoolVar(&o.once, "once", false, "look once; so does a standard output that is no terminal")
+	return c
 }
 
 func (p *program) top(ctx context.Context, o *topOptions, args []string) error {
