@@ -170,18 +170,10 @@ func (p *program) measure(ctx context.Context, o *runOptions, args []string) err
 	if err := o.choose(ctx, &plan); err != nil {
 		return err
 	}
-	show := newProgress(p.stderr, o.quiet)
-	plan.StopAtFailure = o.stop
-	keep := liveTo(o.live)
-	plan.Progress = func(g scenario.Progress) {
-		show.tell(g)
-		if failed := keep(g, false); err == nil {
-			err = failed
-		}
-	}
+	show := newProgress(p.stderr, o.quiet, o.live)
+	plan.StopAtFailure, plan.Progress = o.stop, show.tell
 	results, failed := plan.Run(ctx)
-	show.done()
-	err = errors.Join(err, keep(scenario.Progress{}, true))
+	err = show.done()
 	results.Command, results.Suite = p.args, o.suite
 	said := slices.ContainsFunc(outputs, output.tells)
 	return errors.Join(p.print(results, outputs), err, verdict(results, failed, said))

@@ -8,54 +8,13 @@ import (
 	"io"
 	"math"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
-	"github.com/seed31b3bfd0/slimgo/bench/report"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
-	"github.com/seed31b3bfd0/slimgo/bench/scenario"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/spf13/cobra"
 )
-
-// live is what run --live keeps in a file while it goes on, for slim-bench top.
-type live struct {
-	Time    time.Time     `json:"time"` // when it was written
-	Elapsed time.Duration `json:"elapsed_ns"`
-	Left    time.Duration `json:"left_ns"` // of the run, an estimate
-	Step    int           `json:"step"`    // the measurement that goes on, from 1
-	Of      int           `json:"of"`
-	Round   int           `json:"round"`
-	Case    string        `json:"case"`
-	Node    string        `json:"node"`
-	Samples []load.Sample `json:"samples"` // of this measurement, the latest first, at most keptSamples
-	Ended   bool          `json:"ended"`   // the run has
-}
-
-// keptSamples are as many as a tall terminal shows.
-const keptSamples = 100
-
-// liveTo returns who keeps the file up to date, if there is to be one, and is called once more when the run has ended.
-func liveTo(path string) func(g scenario.Progress, ended bool) error {
-	var l live
-	if path == "" {
-		return func(scenario.Progress, bool) error { return nil }
-	}
-	return func(g scenario.Progress, ended bool) error {
-		if g.Step.Number != l.Step && !ended {
-			l = live{Step: g.Step.Number, Round: g.Step.Round, Case: g.Step.Case.Label(), Node: g.Step.Target.Name}
-		}
-		if g.Sample.Seconds > 0 {
-			l.Samples = slices.Insert(l.Samples, 0, g.Sample)
-			l.Samples = l.Samples[:min(len(l.Samples), keptSamples)]
-		}
-		if l.Time, l.Ended = time.Now(), ended; !ended {
-			l.Elapsed, l.Left, l.Of = g.Elapsed, g.Left, g.Step.Of
-		}
-		return report.Save(path, func(w io.Writer) error { return json.NewEncoder(w).Encode(l) })
-	}
-}
 
 // draw shows what the file holds at the time now.
 func (l *live) draw(columns, rows int, now time.Time) string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,14 +15,12 @@ import (
 // What a run keeps in its file is what top draws: the measurement that goes on, the latest samples first.
 func TestTopShowsARun(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "live.json")
-	keep := liveTo(path)
+	show := newProgress(io.Discard, true, path)
 	g := longest(t)
 	tell := func(change func(*scenario.Progress)) {
 		t.Helper()
 		change(&g)
-		if err := keep(g, false); err != nil {
-			t.Fatal(err)
-		}
+		show.tell(g)
 	}
 	tell(func(g *scenario.Progress) { g.Sample = load.Sample{} })
 	for i := range keptSamples + 5 {
@@ -50,7 +49,7 @@ func TestTopShowsARun(t *testing.T) {
 	}
 
 	tell(func(g *scenario.Progress) { g.Step.Number++; g.Sample = load.Sample{} }) // the next begins without samples
-	if err := keep(scenario.Progress{}, true); err != nil {
+	if err := show.done(); err != nil {
 		t.Fatal(err)
 	}
 	if l, err = readLive(path); err != nil || len(l.Samples) != 0 || l.Step != 118 {
