@@ -129,10 +129,13 @@ func NewResults(rounds int, optional []string) *Results {
 	return r
 }
 
-// Interrupt notes that the run was ended early.
-func (r *Results) Interrupt() {
+// Interrupt notes that the run was ended early, so that what was not measured is not missing; against its will, if why is not
+// empty.
+func (r *Results) Interrupt(why string) {
 	r.interrupted = true
-	r.invalidate("interrupted: figures are of what was measured until then")
+	if why != "" {
+		r.invalidate(why)
+	}
 }
 
 // Add takes one round of case i on node k.
@@ -215,19 +218,14 @@ func (r *Results) vacuous() {
 	}
 }
 
-// Broken reports whether a condition of case i fails by what was measured until now. Then it notes that what was not
-// measured is not missing.
-func (r *Results) Broken(i int, require []Condition, last int) bool {
+// Look judges case i by what was measured until now: whether a condition fails, and whether one needs more rounds than that.
+func (r *Results) Look(i int, require []Condition, last int) (broken, unclear bool) {
 	r.review(i)
-	broken := slices.ContainsFunc(require, func(cond Condition) bool { return r.Judge(i, cond, last).Outcome == Fail })
-	r.interrupted = r.interrupted || broken
-	return broken
-}
-
-// Unclear reports whether one of the conditions on case i needs more rounds than there were.
-func (r *Results) Unclear(i int, require []Condition, round int) bool {
-	r.review(i)
-	return slices.ContainsFunc(require, func(cond Condition) bool { return r.Judge(i, cond, round+1).more })
+	for _, cond := range require {
+		v := r.Judge(i, cond, last)
+		broken, unclear = broken || v.Outcome == Fail, unclear || v.more
+	}
+	return broken, unclear
 }
 
 func (r *Results) invalidate(why string) {

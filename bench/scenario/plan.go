@@ -37,7 +37,7 @@ type Plan struct {
 
 // Step is one measurement of a plan.
 type Step struct {
-	Number, Of int // Number counts from 1; Of grows when undecided conditions ask for more rounds
+	Number, Of int // Number counts from 1; undecided conditions may ask for more rounds than Of has
 	Round      int // from 1
 	Case       Case
 	Target     load.Target
@@ -47,7 +47,6 @@ type Step struct {
 type Progress struct {
 	Step    Step
 	Elapsed time.Duration // since the run began
-	Left    time.Duration // estimate for the rest of the run
 	Sample  load.Sample   // the latest; zero at the begin and end of a measurement
 	Done    bool          // this measurement has ended
 }
@@ -183,6 +182,9 @@ func (p Plan) Run(ctx context.Context) (*result.Results, error) {
 		return p.results(), err
 	}
 	u := &execution{Plan: p, results: p.results(), begun: time.Now()}
+	for _, c := range p.Cases {
+		u.of += p.Rounds * len(u.order(c, 1))
+	}
 	pid := 0
 	if len(p.Targets) > 0 {
 		pid = p.Targets[0].PID
@@ -194,7 +196,7 @@ func (p Plan) Run(ctx context.Context) (*result.Results, error) {
 		if !errors.Is(err, ctx.Err()) {
 			err = errors.Join(err, ctx.Err())
 		}
-		u.results.Interrupt()
+		u.results.Interrupt("interrupted: figures are of what was measured until then")
 	}
 	u.results.Settle(func(i int) []result.Condition { return p.Cases[i].Require }, max(p.Rounds, p.MaxRounds))
 	return u.results, err
@@ -205,13 +207,10 @@ type execution struct {
 	Plan
 	results *result.Results
 	begun   time.Time
-	number  int // of the step that goes on
-	of      int // steps, as far as they are certain
+	number  int // of steps so far
+	of      int // steps at least
 	failed  error
 }
-
-// startCost is a guess for starting a node, connecting and stopping, until a step has shown it.
-const startCost = 700 * time.Millisecond
 
 // rounds runs all cases Rounds times, then those that are undecided, until they are or MaxRounds is reached.
 func (u *execution) rounds(ctx context.Context) error {
@@ -219,22 +218,23 @@ func (u *execution) rounds(ctx context.Context) error {
 	for i := range todo {
 		todo[i] = i
 	}
-	for round := 1; round <= max(u.Rounds, u.MaxRounds) && len(todo) > 0; round++ {
-		u.of = u.number
-		for _, i := range todo {
-			u.of += len(u.order(u.Cases[i], round)) * max(1, u.Rounds-round+1)
-		}
+	last := max(u.Rounds, u.MaxRounds)
+	for round := 1; round <= last && len(todo) > 0; round++ {
+		var again []int
 		for _, i := range todo {
 			if err := u.turns(ctx, round, i); err != nil {
 				return errors.Join(u.failed, err)
 			}
-			if u.StopAtFailure && u.results.Broken(i, u.Cases[i].Require, max(u.Rounds, u.MaxRounds)) {
+			broken, unclear := u.results.Look(i, u.Cases[i].Require, last)
+			if broken && u.StopAtFailure {
+				u.results.Interrupt("")
 				return u.failed
 			}
+			if round < u.Rounds || unclear {
+				again = append(again, i)
+			}
 		}
-		if round >= u.Rounds {
-			todo = slices.DeleteFunc(todo, func(i int) bool { return !u.results.Unclear(i, u.Cases[i].Require, round) })
-		}
+		todo = again
 	}
 	return u.failed
 }
@@ -246,16 +246,11 @@ func (u *execution) turns(ctx context.Context, round, i int) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		begun, each := time.Since(u.begun), c.Params.Warmup+c.Params.Duration+startCost
-		if u.number > 0 {
-			each = begun / time.Duration(u.number)
-		}
-		end := begun + each*time.Duration(u.of-u.number)
 		u.number++
+		step := Step{Number: u.number, Of: max(u.of, u.number), Round: round, Case: c, Target: u.Targets[k]}
 		tell := func(g Progress) {
 			if u.Progress != nil {
-				g.Step, g.Elapsed = Step{Number: u.number, Of: u.of, Round: round, Case: c, Target: u.Targets[k]}, time.Since(u.begun)
-				g.Left = max(0, end-g.Elapsed)
+				g.Step, g.Elapsed = step, time.Since(u.begun)
 				u.Progress(g)
 			}
 		}

@@ -25,8 +25,7 @@ const (
 type live struct {
 	Time    time.Time     `json:"time"` // when it was written
 	Elapsed time.Duration `json:"elapsed_ns"`
-	Left    time.Duration `json:"left_ns"` // of the run, an estimate
-	Step    int           `json:"step"`    // the measurement that goes on, from 1
+	Step    int           `json:"step"` // the measurement that goes on, from 1
 	Of      int           `json:"of"`
 	Round   int           `json:"round"`
 	Case    string        `json:"case"`
@@ -45,7 +44,7 @@ func (l *live) line() string {
 		s := l.Samples[0]
 		figures = fmt.Sprintf("%s  lost %d  p99 %s  ", result.Format(s.Delivered, result.PerSecond), s.Lost, result.Format(s.P99, result.Nanoseconds))
 	}
-	return fmt.Sprintf("%s, %s left  %d/%d  %s%s: %s, round %d", short(l.Elapsed), short(l.Left), l.Step, l.Of, figures, l.Node, l.Case, l.Round)
+	return fmt.Sprintf("%s  %d/%d  %s%s: %s, round %d", short(l.Elapsed), l.Step, l.Of, figures, l.Node, l.Case, l.Round)
 }
 
 // progress shows how far a run is: in one line that is rewritten on a terminal, in a line for each measurement elsewhere.
@@ -77,7 +76,7 @@ func (p *progress) tell(g scenario.Progress) {
 	if next {
 		p.live = live{Step: g.Step.Number, Round: g.Step.Round, Case: g.Step.Case.Label(), Node: g.Step.Target.Name}
 	}
-	p.Elapsed, p.Left, p.Of = g.Elapsed, g.Left, g.Step.Of
+	p.Elapsed, p.Of = g.Elapsed, g.Step.Of
 	if g.Sample.Seconds > 0 {
 		p.Samples = slices.Insert(p.Samples, 0, g.Sample)
 		p.Samples = p.Samples[:min(len(p.Samples), keptSamples)]

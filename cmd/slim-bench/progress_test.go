@@ -18,7 +18,7 @@ func longest(t *testing.T) scenario.Progress {
 		t.Fatal(err)
 	}
 	return scenario.Progress{Step: scenario.Step{Number: 117, Of: 240, Round: 12, Case: scenario.Case{Scenario: s, Params: s.Cases[0]}, Target: load.Target{Name: "slimgo"}},
-		Elapsed: 754 * time.Second, Left: 3 * time.Hour, Sample: load.Sample{Seconds: 1, Delivered: 1234567, P99: 1234567}}
+		Elapsed: 754 * time.Second, Sample: load.Sample{Seconds: 1, Delivered: 1234567, P99: 1234567}}
 }
 
 func drawn(width int, of ...scenario.Progress) []string {

@@ -19,14 +19,14 @@ import (
 // draw shows what the file holds at the time now.
 func (l *live) draw(columns, rows int, now time.Time) string {
 	d := cli.Lines{Columns: columns}
-	state := short(l.Left) + " left"
+	state := ""
 	switch silent := now.Sub(l.Time); {
 	case l.Ended:
-		state = "it has ended"
+		state = ", it has ended"
 	case silent > 5*time.Second:
-		state = "NO NEWS for " + short(silent) + ": between measurements, or the run is gone"
+		state = ", NO NEWS for " + short(silent) + ": between measurements, or the run is gone"
 	}
-	d.Add("slim-bench run  %s, %s", short(l.Elapsed), state)
+	d.Add("slim-bench run  %s%s", short(l.Elapsed), state)
 	d.Add("%d of %d: %s on %s, round %d", l.Step, l.Of, l.Case, l.Node, l.Round)
 	d.Add("")
 	d.Add("    AT  PHASE          DELIVERED       P50       P99       MAX   LOST  NODE CPU  CLIENT CPU       RSS")

@@ -33,7 +33,7 @@ func TestTopShowsARun(t *testing.T) {
 	if err != nil || len(l.Samples) != keptSamples {
 		t.Fatalf("%v, %d samples", err, len(l.Samples))
 	}
-	want := `slim-bench run  12m34s, 180m00s left
+	want := `slim-bench run  12m34s
 117 of 240: mixed 1→1 sizes 64:50,1K:30,16K:14,128K:5,1M:1 constant, 64 in flight on slimgo, round 12
 
     AT  PHASE          DELIVERED       P50       P99       MAX   LOST  NODE CPU  CLIENT CPU       RSS
