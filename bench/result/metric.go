@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
@@ -41,6 +42,9 @@ const (
 	BytesPerHour   Unit = "B/h"
 	PerHour        Unit = "/h"
 )
+
+// Format writes a value in its unit for people.
+func Format(v float64, u Unit) string { return cli.Format(v, string(u)) }
 
 // Names of nodes with a meaning of their own.
 const (

@@ -107,9 +107,4 @@ func (p *progress) keep() {
 	}
 }
 
-func short(d time.Duration) string {
-	if d >= time.Minute {
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
-	}
-	return fmt.Sprintf("%ds", int(d.Seconds()))
-}
+func short(d time.Duration) string { return d.Truncate(time.Second).String() }

@@ -44,7 +44,7 @@ func TestTopShowsARun(t *testing.T) {
 	if got := l.draw(120, 8, l.Time); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
-	if got := l.draw(120, 8, l.Time.Add(time.Minute)); !strings.Contains(got, "NO NEWS for 1m00s") {
+	if got := l.draw(120, 8, l.Time.Add(time.Minute)); !strings.Contains(got, "NO NEWS for 1m0s") {
 		t.Errorf("of a run that is gone:\n%s", got)
 	}
 

@@ -132,10 +132,10 @@ func TestTopLooksTwiceForRates(t *testing.T) {
 		}
 		for _, want := range []string{
 			"SLIM node 1.2.3  ready  up 1h0m0s  ",
-			"slim/0  2 connections, 1 names, 0 stalled, 7 messages (4K) wait, 0 held\n",
+			"slim/0  2 connections, 1 names, 0 stalled, 7 messages (4 KiB) wait, 0 B held\n",
 			"in 500/s, out 250/s, waited 0/s  dropped: ttl_expired 9, no_match 5  refused: none\n",
 			"> Look at \ufffd[2Jthis.\n",
-			"     7 edge          15        5      7       4K        0      1  2h     1.2.3.4:5  app  STALLED for 90s  3 for it died\n",
+			"     7 edge          15        5      7    4 KiB      0 B      1  2h     1.2.3.4:5  app  STALLED for 90s  3 for it died\n",
 			"       2 more, in less trouble\n",
 			"  org/ns/bob/1  1 edge: connections 7\n",
 			"       waiting         4       0  http://up:1\n",

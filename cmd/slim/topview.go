@@ -135,8 +135,8 @@ func (v *view) connections(d *cli.Lines, s, was *admin.ServiceStatus, since time
 		if c.State != "active" {
 			kind = c.State
 		}
-		d.Add("%6d %-7.7s %8s %8s %6d %8s %8s %6d  %-6s %s", c.ID, kind, in, out, c.Queued, size(int64(c.QueuedBytes)),
-			size(int64(c.Held)),
+		d.Add("%6d %-7.7s %8s %8s %6d %8s %8s %6d  %-6s %s", c.ID, kind, in, out, c.Queued, size(c.QueuedBytes),
+			size(c.Held),
 			c.Names, short(c.Age), who(c))
 	}
 	if n := s.Matching - len(s.Connections); n > 0 {
@@ -202,15 +202,7 @@ func reasons(counts map[string]uint64) string {
 
 func perSecond(n uint64, d time.Duration) string { return fmt.Sprintf("%.0f", float64(n)/d.Seconds()) }
 
-func size(n int64) string {
-	for _, unit := range []string{"", "K", "M", "G"} {
-		if n < 1024 {
-			return fmt.Sprintf("%d%s", n, unit)
-		}
-		n /= 1024
-	}
-	return fmt.Sprintf("%dT", n)
-}
+func size[N int | int64](n N) string { return cli.Format(float64(n), "B") }
 
 // short is a time in one unit.
 func short(seconds float64) string {
