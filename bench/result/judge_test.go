@@ -129,14 +129,14 @@ func TestGateDecidesRightOnANoisyMachine(t *testing.T) {
 		count, rounds := map[Outcome]int{}, 0
 		for range runs {
 			cond := Condition{Metric: CostMetric, Against: "base", Bound: 1.15}
-			var logs []float64
+			var ratios []float64
 			var v Verdict
 			for n := 1; n <= most; n++ {
-				logs = append(logs, math.Log(noisy(100*c.cost)/noisy(100)))
+				ratios = append(ratios, noisy(100*c.cost)/noisy(100))
 				if n < least {
 					continue
 				}
-				if v = (Verdict{}).judgeInterval(logs, math.Exp, cond, most); v.Outcome != Unclear {
+				if v = (Verdict{}).judgeValues(ratios, Nanoseconds, cond, most); v.Outcome != Unclear {
 					break
 				}
 			}
@@ -158,10 +158,10 @@ func TestLookingOftenDoesNotDecideByChance(t *testing.T) {
 	early := 0
 	for range runs {
 		cond := Condition{Metric: CostMetric, Against: "base", Bound: 1.15}
-		logs := make([]float64, 0, most)
+		ratios := make([]float64, 0, most)
 		for n := 1; n < most; n++ {
-			logs = append(logs, math.Log(1.15)+0.1*random.NormFloat64())
-			if n >= least && (Verdict{}).judgeInterval(logs, math.Exp, cond, most).Outcome != Unclear {
+			ratios = append(ratios, 1.15*math.Exp(0.1*random.NormFloat64()))
+			if n >= least && (Verdict{}).judgeValues(ratios, Nanoseconds, cond, most).Outcome != Unclear {
 				early++
 				break
 			}

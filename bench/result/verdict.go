@@ -106,13 +106,16 @@ func (r *Results) Judge(i int, c Condition, last int) Verdict {
 		}
 		series = append(series, s)
 	}
-	if len(series) == 1 {
-		return v.judgeValue(series[0], c, last)
+	ours := series[0]
+	switch {
+	case c.Against == "" && ours.Worst:
+		return v.everyRound(ours.Values, c)
+	case c.Against == "":
+		return v.judgeValues(ours.Values, ours.Unit, c, last)
+	case r.Alpha > 0:
+		return v.judgeUnpaired(ours, series[1], c, r.Alpha)
 	}
-	if r.Alpha > 0 {
-		return v.judgeUnpaired(series[0], series[1], c, r.Alpha)
-	}
-	return v.judgeRatio(series[0], series[1], c, last)
+	return v.judgeRatio(ours, series[1], c, last)
 }
 
 func (v Verdict) skipped(why string) Verdict {
@@ -156,22 +159,6 @@ func (n *NodeResult) missing(metric, node string) string {
 	return why
 }
 
-func (v Verdict) judgeValue(s Series, c Condition, last int) Verdict {
-	if s.Worst || s.Unit == Count {
-		return v.everyRound(s.Values, c)
-	}
-	logs := make([]float64, len(s.Values))
-	for i, x := range s.Values {
-		if x <= 0 {
-			return v.judgeInterval(s.Values, same, c, last)
-		}
-		logs[i] = math.Log(x)
-	}
-	return v.judgeInterval(logs, math.Exp, c, last)
-}
-
-func same(x float64) float64 { return x }
-
 // absolute are the units whose values depend on the machine, in words.
 var absolute = map[Unit]string{Nanoseconds: "time", PerSecond: "rate", BytesPerSecond: "rate", Cores: "rate"}
 
@@ -185,44 +172,41 @@ func (v Verdict) everyRound(values []float64, c Condition) Verdict {
 // judgeRatio pairs the rounds of two series by their numbers. What drifts in the machine between rounds meets both of a
 // pair and so leaves no trace.
 func (v Verdict) judgeRatio(ours, theirs Series, c Condition, last int) Verdict {
-	var ratios, logs []float64
+	var ratios []float64
 	for i, round := range ours.Rounds {
 		j := slices.Index(theirs.Rounds, round)
 		if j < 0 {
 			continue
 		}
 		a, b := ours.Values[i], theirs.Values[j]
-		switch {
-		case a == b:
-			ratios = append(ratios, 1) // 0 of 0, too
-		case b > 0 && a >= 0:
-			ratios = append(ratios, a/b)
-		case b == 0 && a > 0:
-			ratios = append(ratios, math.MaxFloat64)
-		default:
-			return v.unclear(fmt.Sprintf("%g against %g in round %d is no ratio", a, b, round))
-		}
-		if (a <= 0 || b <= 0) && ours.Unit != Count {
+		if a < 0 || b < 0 || ours.Unit != Count && (a == 0 || b == 0) {
 			return v.unclear(fmt.Sprintf("in round %d it is %g against %g: there is nothing to compare", round, a, b))
 		}
-		logs = append(logs, math.Log(ratios[len(ratios)-1]))
+		ratios = append(ratios, quotient(a, b)) // of counts 0 of 0, too
 	}
-	switch {
-	case len(ratios) == 0:
+	if len(ratios) == 0 {
 		return v.unclear("no round measured both nodes")
-	case ours.Unit == Count:
-		return v.everyRound(ratios, c)
 	}
-	return v.judgeInterval(logs, math.Exp, c, last)
+	return v.judgeValues(ratios, ours.Unit, c, last)
 }
 
 // wideInterval is how far apart, as a ratio, the ends of an interval may be for its middle to decide in the end.
 const wideInterval = 1.4
 
-// judgeInterval judges by the interval of xs, whose figures are those of xs by scale. Looking again after each added round
-// gives chance as many occasions, so while rounds may be added an interval of 99 % decides (Pocock's bound for ten looks
-// with an error of some 5 % in all), after the last one of 95 %.
-func (v Verdict) judgeInterval(xs []float64, scale func(float64) float64, c Condition, last int) Verdict {
+// judgeValues judges what was seen in the rounds: counts have to hold in each, of others the interval decides, of logarithms
+// where that is possible. Looking again after each added round gives chance as many occasions, so while rounds may be added an
+// interval of 99 % decides (Pocock's bound for ten looks with an error of some 5 % in all), after the last one of 95 %.
+func (v Verdict) judgeValues(xs []float64, unit Unit, c Condition, last int) Verdict {
+	if unit == Count {
+		return v.everyRound(xs, c)
+	}
+	scale := func(x float64) float64 { return x }
+	if slices.Min(xs) > 0 {
+		xs, scale = slices.Clone(xs), math.Exp
+		for i, x := range xs {
+			xs[i] = math.Log(x)
+		}
+	}
 	v.Rounds = len(xs)
 	confidence := sure
 	if v.Rounds < last {

@@ -6,8 +6,9 @@ import (
 	"os"
 	"slices"
 
-	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/spf13/cobra"
+
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
 // compareOptions are the flags of compare.

@@ -7,10 +7,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/seed31b3bfd0/slimgo/bench/relay"
 	"github.com/seed31b3bfd0/slimgo/bench/scenario"
 	"github.com/seed31b3bfd0/slimgo/internal/suggest"
-	"github.com/spf13/cobra"
 )
 
 func (p *program) listCommand() *cobra.Command {

@@ -12,12 +12,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
-	"github.com/spf13/cobra"
 )
 
 // receiveOptions are the flags of receive.

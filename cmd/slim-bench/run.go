@@ -1,3 +1,4 @@
+// Command slim-bench puts load on SLIM nodes and measures them from outside.
 package main
 
 import (
@@ -5,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -119,4 +123,11 @@ func flagError(c *cobra.Command, err error) error {
 		hint = "; did you mean --" + near + "?"
 	}
 	return fmt.Errorf("no flag --%s%s (%s --help)", name, hint, c.CommandPath())
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

@@ -17,8 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/spf13/pflag"
+
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 
 	"go.uber.org/goleak"
 

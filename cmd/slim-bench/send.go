@@ -12,11 +12,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
-	"github.com/spf13/cobra"
 )
 
 // sendOptions are the flags of send.

@@ -10,10 +10,11 @@ import (
 	"os"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
-	"github.com/spf13/cobra"
 )
 
 // draw shows what the file holds at the time now.
