@@ -14,10 +14,7 @@ import (
 const none = "–" // a figure that there is not
 
 // cell is one figure of a table.
-type cell struct {
-	Text, Class string
-	Head        string // of its column, for screens too narrow for columns
-}
+type cell struct{ Text, Class string }
 
 // table is one for people, in whatever form. The first column names the rows.
 type table struct {
@@ -90,13 +87,12 @@ func state(r *result.Results) (word, counts string) {
 	default:
 		word = "pass"
 	}
-	var parts []string
 	for _, o := range []result.Outcome{result.Pass, result.Fail, result.Unclear, result.Skipped} {
 		if n[o] > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n[o], o))
+			counts += fmt.Sprintf(", %d %s", n[o], o)
 		}
 	}
-	return word, strings.Join(parts, ", ")
+	return word, strings.TrimPrefix(counts, ", ")
 }
 
 var missing = cell{Text: none, Class: "num none"}
@@ -185,9 +181,6 @@ func (s section) Table() table {
 			if k > 0 {
 				row = append(row, s.multiple(k, name))
 			}
-		}
-		for i := range row {
-			row[i].Head = t.Heads[i]
 		}
 		t.Rows = append(t.Rows, row)
 	}

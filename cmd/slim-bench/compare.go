@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -72,7 +71,7 @@ func (p *program) compare(o *compareOptions, args []string) error {
 		return err
 	}
 	x.Command = p.args
-	return errors.Join(p.print(x, outputs), verdict(x, nil, slices.ContainsFunc(outputs, output.tells)))
+	return p.tell(x, nil, outputs)
 }
 
 // conditions reads those of --require.

@@ -175,25 +175,23 @@ func (p *program) measure(ctx context.Context, o *runOptions, args []string) err
 	results, failed := plan.Run(ctx)
 	err = show.done()
 	results.Command, results.Suite = p.args, o.suite
-	said := slices.ContainsFunc(outputs, output.tells)
-	return errors.Join(p.print(results, outputs), err, verdict(results, failed, said))
+	return errors.Join(err, p.tell(results, failed, outputs))
 }
 
-// tells reports whether people see the output who wait for the end of the run.
-func (o output) tells() bool { return o.file == "" && o.Name == "text" }
-
-// print writes the results in the forms that were asked for.
-func (p *program) print(r *result.Results, outputs []output) error {
+// tell writes the results in the forms that were asked for, and returns the error that decides the exit code.
+func (p *program) tell(r *result.Results, failed error, outputs []output) error {
 	colour := cli.IsTerminal(p.stdout) && os.Getenv("NO_COLOR") == ""
+	said := false // in a form for people who wait for the end of the run
 	var errs []error
 	for _, out := range outputs {
 		if out.file == "" {
+			said = said || out.Name == "text"
 			errs = append(errs, out.Write(p.stdout, r, colour))
 		} else {
 			errs = append(errs, report.Save(out.file, func(w io.Writer) error { return out.Write(w, r, false) }))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, verdict(r, failed, said))...)
 }
 
 // verdict turns results into the error that decides the exit code. A condition that fails in what was measured counts
