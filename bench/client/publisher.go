@@ -56,45 +56,36 @@ func newPublisher(c *Conn, m load.Message, mac *mac.MAC) (load.Publisher, error)
 	}
 	identity := make([]byte, m.IdentitySize)
 	p.fill(identity)
-	add := func(to load.Address, size, slots int) error {
-		t, err := p.template(m, to, size, string(identity))
-		for range slots { // which share the template's memory
-			p.to = append(p.to, t)
-		}
-		return err
+	sizes, slots, total := m.Sizes, mixSlots, 0
+	if len(sizes) == 0 {
+		sizes, slots = []load.SizeShare{{Size: m.Size, Weight: 1}}, 1
 	}
-	if len(m.Sizes) > 0 {
-		return p, p.mix(m.Sizes, func(size, slots int) error { return add(m.To[0], size, slots) })
+	for _, s := range sizes {
+		total += s.Weight
 	}
 	for _, to := range m.To {
-		if err := add(to, m.Size, 1); err != nil {
-			return nil, err
+		for i, s := range sizes {
+			t, err := p.template(m, to, s.Size, string(identity))
+			if err != nil {
+				return nil, err
+			}
+			share := s.Weight * slots / max(total, 1)
+			if i == len(sizes)-1 {
+				share = slots - len(p.to)
+			}
+			for range max(1, share) { // which share the template's memory
+				p.to = append(p.to, t)
+			}
 		}
+	}
+	if len(sizes) > 1 {
+		rand.New(rand.NewPCG(1, 2)).Shuffle(len(p.to), func(i, j int) { p.to[i], p.to[j] = p.to[j], p.to[i] })
 	}
 	return p, nil
 }
 
 // mixSlots is how many messages make up a mix: each size has its share of them, in an order that looks random.
 const mixSlots = 256
-
-// mix adds a template for each size in as many slots as are its share.
-func (p *publisher) mix(sizes []load.SizeShare, add func(size, slots int) error) error {
-	total := 0
-	for _, s := range sizes {
-		total += s.Weight
-	}
-	for i, s := range sizes {
-		slots := s.Weight * mixSlots / max(total, 1)
-		if i == len(sizes)-1 {
-			slots = mixSlots - len(p.to)
-		}
-		if err := add(s.Size, max(1, slots)); err != nil {
-			return err
-		}
-	}
-	rand.New(rand.NewPCG(1, 2)).Shuffle(len(p.to), func(i, j int) { p.to[i], p.to[j] = p.to[j], p.to[i] })
-	return nil
-}
 
 func (p *publisher) template(m load.Message, to load.Address, size int, identity string) (template, error) {
 	msg := Letter{From: m.From, To: to, All: m.All, Kind: Text, Text: make([]byte, size)}.encode(identity, make([]byte, wire.MACSize))

@@ -134,18 +134,9 @@ func (n *Node) Ended() bool {
 }
 
 // LogTail returns the last bytes of what the node printed.
-func (n *Node) LogTail(limit int64) string {
-	f, err := os.Open(n.log.Name())
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	if st, err := f.Stat(); err == nil && st.Size() > limit {
-		_, _ = f.Seek(-limit, 2)
-	}
-	b := make([]byte, limit)
-	k, _ := f.Read(b)
-	return strings.TrimSpace(string(b[:k]))
+func (n *Node) LogTail(limit int) string {
+	b, _ := os.ReadFile(n.log.Name())
+	return strings.TrimSpace(string(b[max(0, len(b)-limit):]))
 }
 
 // Stop ends the process and its children: SIGTERM, and SIGKILL if it is still there after 30 s. It reports an exit that

@@ -63,7 +63,7 @@ func soak(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, e
 	if err := pairs(ctx, t, p.Pairs); err != nil {
 		return nil, err
 	}
-	if err := (cells{n: 1, members: p.Fanout, senders: 1, all: true}).open(ctx, t); err != nil {
+	if _, _, err := (cells{n: 1, members: p.Fanout, senders: 1, all: true}).open(ctx, t); err != nil {
 		return nil, err
 	}
 	err := t.Run(ctx)

@@ -65,29 +65,16 @@ func othersOf(t *load.Traffic, n int, recovered []result.Metric) (ms []result.Me
 // groupWithVictim opens a group of n whose last member does not hold the sender back, and counts neither for rates nor
 // for delays.
 func groupWithVictim(ctx context.Context, t *load.Traffic, n int) (victim load.Conn, s *load.Sender, seen *load.Sequence, err error) {
-	to := t.Rig.Name("group", 0)
-	var gate []*load.Sequence
-	for range n - 1 {
-		r := t.NewReceiver(0, 1)
-		if _, err := t.Join(ctx, r, to); err != nil {
-			return nil, nil, nil, err
-		}
-		gate = append(gate, r.From(0))
+	to, s, err := cells{n: 1, members: n - 1, senders: 1, all: true}.open(ctx, t)
+	if err != nil {
+		return nil, nil, nil, err
 	}
 	r := t.NewReceiver(0, 1)
-	victim, err = t.Rig.Dial(ctx, load.Subscribing, load.DialOptions{Sink: r})
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if _, err := victim.Subscribe(ctx, 1, 0, func(int) load.Address { return to }); err != nil {
-		return nil, nil, nil, err
-	}
-	s, err = t.Feed(ctx, true, []load.Address{to}, gate...)
-	if err != nil {
-		return nil, nil, nil, err
+	if victim, err = t.Rig.Dial(ctx, load.Subscribing, load.DialOptions{Sink: r}); err == nil {
+		_, err = victim.Subscribe(ctx, 1, 0, func(int) load.Address { return to })
 	}
 	t.Expect(load.Flow{From: s, Seen: r.From(0), Slow: true})
-	return victim, s, r.From(0), nil
+	return victim, s, r.From(0), err
 }
 
 // recovery watches the slow member from now on, and tells when it saw a message after number resumed.

@@ -19,7 +19,7 @@ type cells struct {
 func once(of func(result.Params) cells) func(context.Context, *load.Rig, result.Params) ([]result.Metric, error) {
 	return func(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
 		t := load.NewTraffic(g, p.Case, load.Phase{Length: p.Duration})
-		if err := of(p).open(ctx, t); err != nil {
+		if _, _, err := of(p).open(ctx, t); err != nil {
 			return nil, err
 		}
 		err := t.Run(ctx)
@@ -29,13 +29,14 @@ func once(of func(result.Params) cells) func(context.Context, *load.Rig, result.
 
 // pairs opens n receivers and a sender for each.
 func pairs(ctx context.Context, t *load.Traffic, n int) error {
-	return cells{n: n, members: 1, senders: 1}.open(ctx, t)
+	_, _, err := cells{n: n, members: 1, senders: 1}.open(ctx, t)
+	return err
 }
 
-// open opens members and senders, each of which waits for all members.
-func (c cells) open(ctx context.Context, t *load.Traffic) error {
+// open opens members and senders, each of which waits for all members. It returns the last name and the last sender.
+func (c cells) open(ctx context.Context, t *load.Traffic) (to load.Address, s *load.Sender, err error) {
 	for range c.n {
-		to := t.Rig.Name("group", 0)
+		to = t.Rig.Name("group", 0)
 		if !c.all {
 			to = t.Rig.Name("receiver", 1)
 		}
@@ -43,8 +44,8 @@ func (c cells) open(ctx context.Context, t *load.Traffic) error {
 		var members []*load.Receiver
 		for range c.members {
 			r := t.NewReceiver(first, c.senders)
-			if _, err := t.Join(ctx, r, to); err != nil {
-				return err
+			if _, err = t.Join(ctx, r, to); err != nil {
+				return to, nil, err
 			}
 			members = append(members, r)
 		}
@@ -53,12 +54,12 @@ func (c cells) open(ctx context.Context, t *load.Traffic) error {
 			for _, r := range members {
 				gate = append(gate, r.From(first+i))
 			}
-			if _, err := t.Feed(ctx, c.all, []load.Address{to}, gate...); err != nil {
-				return err
+			if s, err = t.Feed(ctx, c.all, []load.Address{to}, gate...); err != nil {
+				return to, nil, err
 			}
 		}
 	}
-	return nil
+	return to, s, nil
 }
 
 // anycast: one name held by several connections; each message is for any one of them. A node shall spread them.
