@@ -41,7 +41,7 @@ func Scenarios() ([]Scenario, error) {
 
 func kindNames() []string {
 	var names []string
-	for _, k := range kinds() {
+	for _, k := range kinds {
 		names = append(names, k.kind)
 	}
 	return names
@@ -67,7 +67,7 @@ func (k *Kind) UnmarshalYAML(n *yaml.Node) error {
 	if i < 0 {
 		return fmt.Errorf("no scenario %q%s", n.Value, suggest.Hint(n.Value, kindNames()))
 	}
-	*k = kinds()[i]
+	*k = kinds[i]
 	return nil
 }
 

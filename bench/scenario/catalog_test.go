@@ -9,7 +9,7 @@ import (
 
 func TestBuiltInFilesLoad(t *testing.T) {
 	all, err := Scenarios()
-	if err != nil || len(all) != len(kinds()) {
+	if err != nil || len(all) != len(kinds) {
 		t.Fatalf("%d scenarios, %v", len(all), err)
 	}
 	for _, s := range all {
@@ -83,7 +83,7 @@ func TestBadFilesNamePlaceAndNearestWord(t *testing.T) {
 }
 
 func FuzzScenario(f *testing.F) {
-	for _, k := range kinds() {
+	for _, k := range kinds {
 		b, err := files.ReadFile("scenarios/" + k.kind + ".yaml")
 		if err != nil {
 			f.Fatal(err)

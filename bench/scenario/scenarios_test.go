@@ -51,7 +51,7 @@ func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
 		"fanout":  func(p *result.Params) { p.Fanout = 3 },
 		"search":  func(p *result.Params) { p.TotalRate, p.P99Bound = 40, time.Nanosecond }, // which no rate holds
 	}
-	for _, k := range kinds() {
+	for _, k := range kinds {
 		change, ok := small[k.kind]
 		if !ok {
 			t.Errorf("scenario %s has no case here", k.kind)
