@@ -11,7 +11,6 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/session/uplink"
-	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 const (
@@ -124,6 +123,3 @@ func (c *Conn) Publisher(m load.Message) (load.Publisher, error) {
 	}
 	return nil, c.Err()
 }
-
-// newBlindMAC costs what it costs with a node; nobody checks it.
-func newBlindMAC() *mac.MAC { return mac.New(make([]byte, 32), blindLink) }

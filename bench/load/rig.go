@@ -57,14 +57,6 @@ const (
 	Subscribing Side = false
 )
 
-// sampled takes a sample of the measurement that goes on. One sampler runs at a time.
-func (g *Rig) sampled(s Sample) {
-	g.Samples = append(g.Samples, s)
-	if g.Progress != nil {
-		g.Progress(s)
-	}
-}
-
 // NewRig starts the target if that is to be done.
 func NewRig(ctx context.Context, t Target) (*Rig, error) {
 	g := &Rig{Target: t}

@@ -3,6 +3,7 @@ package load
 import (
 	"fmt"
 	"math"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -140,14 +141,29 @@ func (s Stages) parse() (all []Stage, err error) {
 	return all, nil
 }
 
-var start = time.Now()
+// start is a time, and epoch what Now reads then.
+var start, epoch = begin()
 
-// epoch is what Now reads at start. It keeps Now positive in a bubble of testing/synctest, too, whose time begins in the
-// year 2000: 73 years.
-const epoch = 1 << 61
+func begin() (time.Time, int64) {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail
+	// Now is to be positive in a bubble of testing/synctest, too, whose time begins in the year 2000: 2^61 are 73 years.
+	return time.Now(), 1<<61 + ts.Nano()
+}
 
-// Now is the monotonic clock of all stamps, in nanoseconds. Always positive.
+// Now is the monotonic clock of all stamps, in nanoseconds, which the processes of a machine share. Always positive.
 func Now() int64 { return int64(time.Since(start)) + epoch }
+
+// ClockName names the clock of Now: readings of clocks with the same name may be compared, also those of other processes. It is
+// empty where that is not known.
+func ClockName() string {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	space, _ := os.Readlink("/proc/self/ns/time") // containers may have a clock of their own; older kernels have none
+	return strings.TrimSpace(string(boot)) + space
+}
 
 // SleepUntil returns at the time due on the clock of Now, with the precision of Go's timers. These round to a millisecond
 // while a process is idle, too coarse for what is measured here, but in a bubble of testing/synctest they are exact.

@@ -1,10 +1,14 @@
 package load
 
 import (
+	"fmt"
 	"math"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func staged(t *testing.T, text string, warmup time.Duration) schedule {
@@ -103,3 +107,24 @@ type taking struct{}
 
 func (taking) Send(uint64, int, int64, int64) error { return nil }
 func (taking) Waited() int64                        { return 0 }
+
+// Processes of a machine read one clock by one name.
+func TestClockIsSharedAndNamed(t *testing.T) {
+	before, name := Now(), ClockName()
+	uptime, err := os.ReadFile("/proc/uptime") // of the same clock, or of one that also counts suspension
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, again := Now(), ClockName()
+	var seconds float64
+	if _, err := fmt.Sscan(string(uptime), &seconds); err != nil {
+		t.Fatal(err)
+	}
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		t.Fatal(err)
+	}
+	if name == "" || again != name || after < before || float64(before-1<<61) > (seconds+1)*1e9 || ts.Nano() < before-1<<61 {
+		t.Errorf("%d by %q, then %d by %q, %g s after the start", before, name, after, again, seconds)
+	}
+}

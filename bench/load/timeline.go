@@ -83,6 +83,9 @@ func (t *Traffic) sample(last Mark) Mark {
 			s.Lost += f.Seen.Seen().Missing
 		}
 	}
-	t.Rig.sampled(s)
+	t.Rig.Samples = append(t.Rig.Samples, s)
+	if t.Rig.Progress != nil {
+		t.Rig.Progress(s)
+	}
 	return now
 }

@@ -37,26 +37,9 @@ func ThisMachine() Machine {
 	return m
 }
 
-// Clock reads the clock that all processes of this machine share, in nanoseconds, and names it: readings of clocks with
-// the same name may be compared. The name is empty where there is no such clock.
-func Clock() (now int64, name string) {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	var ts unix.Timespec
-	if err != nil || unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) != nil {
-		return 0, ""
-	}
-	space, _ := os.Readlink("/proc/self/ns/time") // containers may have a clock of their own; older kernels have none
-	return ts.Nano(), strings.TrimSpace(string(boot)) + space
-}
-
-// Watch looks at the machine beside a run: who else takes its processors, and whether its clock is set.
-type Watch struct {
-	cores int
-	begun reading
-}
-
-// reading is what the machine has done until now. All but times are processor time.
-type reading struct {
+// Reading is what the machine has done until now: who else takes its processors, and whether its clock is set, shows by two of
+// them. All but times are processor time.
+type Reading struct {
 	at     time.Time
 	wall   time.Time // without a monotonic reading
 	busy   time.Duration
@@ -72,9 +55,10 @@ const (
 	leastWatch  = time.Second // less shows nothing: the kernel counts in steps of 10 ms
 )
 
-func read(pid int) reading {
+// Read takes a reading. pid is a process that is measured although this one has not started it; 0: there is none.
+func Read(pid int) Reading {
 	now := time.Now()
-	r := reading{at: now, wall: now.Round(0)}
+	r := Reading{at: now, wall: now.Round(0)}
 	if fs, err := procfs.NewDefaultFS(); err == nil {
 		stat, err := fs.Stat()
 		c := stat.CPUTotal
@@ -96,14 +80,8 @@ func read(pid int) reading {
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// NewWatch begins to look. pid is a process that is measured although this one has not started it; 0: there is none.
-func NewWatch(pid int) *Watch { return &Watch{cores: ThisMachine().Cores, begun: read(pid)} }
-
-// Busy says what was to be seen since then; empty: nothing that disturbs a measurement.
-func (w *Watch) Busy(pid int) string { return w.begun.until(read(pid), w.cores) }
-
-// until compares two readings on a machine of so many processors.
-func (r reading) until(end reading, cores int) string {
+// Busy says what was to be seen until end, on a machine of so many processors; empty: nothing that disturbs a measurement.
+func (r Reading) Busy(end Reading, cores int) string {
 	var all []string
 	elapsed := end.at.Sub(r.at)
 	if r.known && end.known && elapsed >= leastWatch {

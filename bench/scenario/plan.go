@@ -189,9 +189,9 @@ func (p Plan) Run(ctx context.Context) (*result.Results, error) {
 	if len(p.Targets) > 0 {
 		pid = p.Targets[0].PID
 	}
-	watch := process.NewWatch(pid)
+	before := process.Read(pid)
 	err := u.rounds(ctx)
-	u.results.Busy = watch.Busy(pid)
+	u.results.Busy = before.Busy(process.Read(pid), u.results.Machine.Cores)
 	if ctx.Err() != nil {
 		if !errors.Is(err, ctx.Err()) {
 			err = errors.Join(err, ctx.Err())

@@ -92,8 +92,7 @@ type inbox struct {
 	self  load.Address
 	show  func(client.Letter)
 	count int   // of messages; 0: no end
-	clock int64 // what has to be added to load.Now to read the clock of all processes of this machine
-	now   int64 // of the read that goes on, on that clock
+	now   int64 // of the read that goes on
 
 	mu      sync.Mutex // held from Begin to Flush; guards what follows
 	order   []*tally
@@ -106,7 +105,7 @@ type inbox struct {
 // Begin implements load.Sink.
 func (in *inbox) Begin(now int64) {
 	in.mu.Lock()
-	in.now = now + in.clock
+	in.now = now
 }
 
 // Flush implements load.Sink.
@@ -161,7 +160,7 @@ func (p *program) receive(ctx context.Context, o *receiveOptions, args []string)
 	if o.output != "text" && o.output != "json" {
 		return fmt.Errorf("--output %s: want text or json", o.output)
 	}
-	in := &inbox{count: o.count, clock: sharedClock(), senders: map[uint32]*tally{}}
+	in := &inbox{count: o.count, senders: map[uint32]*tally{}}
 	out := json.NewEncoder(p.stdout)
 	in.show = func(l client.Letter) { fmt.Fprintln(p.stdout, cli.Printable(string(l.Text))) }
 	if o.output == "json" {
@@ -194,7 +193,7 @@ func (in *inbox) wait(ctx context.Context, idle time.Duration) error {
 		lost = in.conn.Err()
 		in.mu.Lock()
 		defer in.mu.Unlock()
-		silent := idle > 0 && in.came > 0 && time.Duration(load.Now()+in.clock-in.last) >= idle
+		silent := idle > 0 && in.came > 0 && time.Duration(load.Now()-in.last) >= idle
 		return lost != nil || silent || in.count > 0 && in.came == in.count
 	})
 	return lost

@@ -16,7 +16,6 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
-	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 )
 
@@ -78,8 +77,7 @@ const noClock = "none"
 
 // meet connects to the node of send and receive, under a name of its own that says which clock this process reads.
 func meet(ctx context.Context, target string, secure *secureOptions, role string, sink load.Sink) (*client.Conn, load.Address, error) {
-	_, clock := process.Clock()
-	self := load.Address{Parts: [3]string{"slim-bench", cmp.Or(clock, noClock), role}, ID: rand.Uint64()>>1 + 1}
+	self := load.Address{Parts: [3]string{"slim-bench", cmp.Or(load.ClockName(), noClock), role}, ID: rand.Uint64()>>1 + 1}
 	t, err := parseAddresses([]string{target}, "node", 0, secure)
 	if err == nil && t.Dialer.Protocol() != load.SLIM {
 		err = fmt.Errorf("target %q: send and receive speak SLIM only", target)
@@ -202,24 +200,13 @@ func (p *program) sendLines(ctx context.Context, c *client.Conn, l client.Letter
 	return in.Err()
 }
 
-// onSharedClock is a publisher whose stamps are of the clock that all processes of the machine share.
-type onSharedClock struct {
-	load.Publisher
-	clock int64 // what is to be added to load.Now
-}
-
-// Send implements load.Publisher.
-func (s onSharedClock) Send(first uint64, n int, at, step int64) error {
-	return s.Publisher.Send(first, n, at+s.clock, step)
-}
-
 // makeMessages sends messages made here until they are enough or ctx ends.
 func (p *program) makeMessages(ctx context.Context, c *client.Conn, m load.Message, o *sendOptions) error {
 	pub, err := c.Publisher(m)
 	if err != nil {
 		return err
 	}
-	s := load.NewSender(onSharedClock{pub, sharedClock()}, m.Size)
+	s := load.NewSender(pub, m.Size)
 	if o.count > 0 {
 		s.Last(uint64(o.count))
 	}
@@ -244,10 +231,4 @@ func (p *program) makeMessages(ctx context.Context, c *client.Conn, m load.Messa
 	}
 	_, err = io.WriteString(p.stderr, "\n")
 	return err
-}
-
-// sharedClock is what has to be added to load.Now to read the clock of all processes of this machine.
-func sharedClock() int64 {
-	now, _ := process.Clock()
-	return now - load.Now()
 }
