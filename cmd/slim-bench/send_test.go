@@ -97,11 +97,12 @@ func TestReceiveCountsFaults(t *testing.T) {
 			}
 			defer proxy.Close()
 			r := startReceiver(t, "org/demo/bob", "--output", "json", "--target", proxy.Addr())
-			if code, stderr := send(t, "", "org/demo/bob", "--count", "1000", "--size", "200", "--target", proxy.Addr()); code != exitOK ||
+			<-r.there // nobody has to ask, so that faults meet what is counted only
+			if code, stderr := send(t, "", "org/demo/bob", "--wait", "0s", "--count", "1000", "--size", "200", "--target", proxy.Addr()); code != exitOK ||
 				!strings.Contains(stderr, "sent 1,000 messages of 200 B") {
 				t.Fatalf("exit %d, %s", code, stderr)
 			}
-			if code, stderr := send(t, "end\n", "org/demo/bob", "--target", proxy.Addr()); code != exitOK {
+			if code, stderr := send(t, "end\n", "org/demo/bob", "--wait", "0s", "--target", proxy.Addr()); code != exitOK {
 				t.Fatalf("exit %d, %s", code, stderr)
 			}
 			code, done := <-r.code, proxy.Done(c.fate)
