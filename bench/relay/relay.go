@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/bench/client"
+	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
@@ -103,3 +106,170 @@ func (r *relay) Refused(*transport.Peer, transport.Fault, error, ...any) {}
 func (r *relay) Late(int)                                                {}
 func (r *relay) Ended(*transport.Peer, error)                            {}
 func (r *relay) Idle()                                                   {}
+
+const statusInvalid = 3 // INVALID_ARGUMENT of gRPC
+
+// stream is one client's stream: a feed, or the receiving end of feeds.
+type stream struct {
+	transport.Stream
+	relay *relay
+	topic *topic // nil: it has none, or takes no part in it any more
+	feeds bool   // it is a feed
+	all   bool
+	queue []item // what its windows or the kernel do not take yet
+}
+
+// item is a message that waits, from the byte sent on.
+type item struct {
+	parcel *parcel
+	sent   int
+}
+
+// parcel is a message shared by the queues it waits in. Its feed's window gets the bytes back when the last one has
+// sent it.
+type parcel struct {
+	buf     *pool.Buf
+	from    *stream
+	size    int // charged to from
+	waiting int
+}
+
+// begin makes it what it is for.
+func (s *stream) begin(verb, name string) {
+	switch verb {
+	case client.Join:
+		s.topic = s.relay.topic(name)
+		s.topic.joined = append(s.topic.joined, s)
+	case client.Feed, client.FeedAll:
+		s.topic, s.feeds, s.all = s.relay.topic(name), true, verb == client.FeedAll
+		s.topic.feeds++
+	}
+}
+
+// Receive implements transport.Receiver.
+func (s *stream) Receive(b []byte, buf *pool.Buf) {
+	t := s.topic
+	switch {
+	case !s.feeds:
+		s.end(statusInvalid, "this is a blind relay: it takes messages of what has said that it feeds a name")
+	case t == nil || len(t.joined) == 0:
+	case s.all:
+		s.pass(t.joined, b, buf)
+	default:
+		t.turn = (t.turn + 1) % len(t.joined)
+		s.pass(t.joined[t.turn:t.turn+1], b, buf)
+	}
+}
+
+// pass gives p to each target, at once if it takes it.
+func (s *stream) pass(to []*stream, p []byte, buf *pool.Buf) {
+	m := &s.relay.whole
+	m.SetOwn(p, buf)
+	var waits *parcel
+	for _, t := range to {
+		if len(t.queue) == 0 && t.Put(m) {
+			continue
+		}
+		if waits == nil {
+			waits = s.wrap(m)
+		}
+		waits.waiting++
+		t.queue = append(t.queue, item{parcel: waits})
+		t.Writable() // a part may go now: a message larger than a window never goes whole
+	}
+	if waits != nil {
+		waits.left() // our own hold on it ends
+	}
+}
+
+// wrap keeps m for those that do not take it now, and charges the feed.
+func (s *stream) wrap(m *transport.Message) *parcel {
+	r := s.relay
+	var w *parcel
+	if n := len(r.free); n > 0 {
+		w, r.free = r.free[n-1], r.free[:n-1]
+	} else {
+		w = new(parcel)
+	}
+	w.buf, w.from, w.size, w.waiting = m.Buf, s, s.Size(m), 1
+	if w.buf != nil {
+		w.buf.Retain()
+	} else {
+		w.buf = r.net.Stock().Get(len(m.B))
+		w.buf.B = append(w.buf.B, m.B...)
+	}
+	s.Charge(w.size)
+	return w
+}
+
+// left ends the wait of one target.
+func (w *parcel) left() {
+	if w.waiting--; w.waiting > 0 {
+		return
+	}
+	r := w.from.relay
+	w.from.Charge(-w.size)
+	w.buf.Release()
+	*w = parcel{}
+	r.free = append(r.free, w)
+}
+
+// Writable implements transport.Receiver: it sends what waits, as far as windows and kernel allow.
+func (s *stream) Writable() {
+	m := &s.relay.part
+	for len(s.queue) > 0 {
+		it := &s.queue[0]
+		m.SetOwn(it.parcel.buf.B, it.parcel.buf)
+		n := s.PutPart(m, it.sent, true)
+		if n == 0 {
+			return
+		}
+		if it.sent += n; it.sent < it.parcel.size {
+			continue
+		}
+		it.parcel.left()
+		*it = item{}
+		if s.queue = s.queue[1:]; len(s.queue) == 0 {
+			s.queue = nil
+		}
+	}
+}
+
+// end ends our side.
+func (s *stream) end(status int, text string) {
+	s.leave()
+	s.Finish(status, text)
+}
+
+// leave takes the stream out of what it took part in, which ends with the last one.
+func (s *stream) leave() {
+	t := s.topic
+	if s.topic = nil; t != nil && s.feeds {
+		t.feeds--
+	} else if t != nil {
+		t.joined = slices.DeleteFunc(t.joined, func(o *stream) bool { return o == s })
+	}
+	if t != nil && len(t.joined)+t.feeds == 0 {
+		delete(s.relay.topics, t.name)
+	}
+	for _, it := range s.queue {
+		it.parcel.left()
+	}
+	s.queue = nil
+}
+
+// PeerFinished implements transport.Receiver: the client has nothing more to say, and expects nothing.
+func (s *stream) PeerFinished() { s.end(0, "") }
+
+// Broken implements transport.Receiver.
+func (s *stream) Broken(f transport.Fault) { s.end(statusInvalid, f.String()) }
+
+// Muted implements transport.Receiver: nothing reaches it any more. What a feed has sent until now is still passed on.
+func (s *stream) Muted() {
+	if !s.feeds {
+		s.leave()
+	}
+}
+
+// Closed implements transport.Receiver.
+func (s *stream) Closed() { s.leave() }
