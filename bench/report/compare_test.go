@@ -88,6 +88,23 @@ func TestCompareJudgesIntervals(t *testing.T) {
 	}
 }
 
+// A comparison is results like others: every view shows what changed, by how much, and how sure that is.
+func TestComparisonIsShownInEveryView(t *testing.T) {
+	before, after := costing(100, 101, 99, 102), costing(130, 131, 129, 132)
+	before.Cases[0].Params.Duration = 1
+	x, err := result.Compare(before, after, result.CompareOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, view := range views(t, x) {
+		for _, want := range []string{"change", "130 ns ±1%", "100 ns ±1%", "p=0.029", "measured with other parameters"} {
+			if !strings.Contains(view, want) {
+				t.Errorf("%s lacks %q:\n%s", name, want, view)
+			}
+		}
+	}
+}
+
 // Of losses one round is enough, and few rounds hide none.
 func TestCompareTakesTheWorstRoundOfLosses(t *testing.T) {
 	lost := func(values ...float64) *result.Results {

@@ -129,8 +129,8 @@ func NewResults(rounds int, optional []string) *Results {
 	return r
 }
 
-// Interrupt notes that the run was ended early, so that what was not measured is not missing; against its will, if why is not
-// empty.
+// Interrupt notes that the run was ended early, so that nothing is missing because it was not measured. why makes the run
+// invalid; it is empty where the run ended as it was asked to.
 func (r *Results) Interrupt(why string) {
 	r.interrupted = true
 	if why != "" {
