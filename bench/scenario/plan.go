@@ -35,20 +35,16 @@ type Plan struct {
 	Progress func(Progress)
 }
 
-// Step is one measurement of a plan.
-type Step struct {
-	Number, Of int // Number counts from 1; undecided conditions may ask for more rounds than Of has
-	Round      int // from 1
-	Case       Case
-	Target     load.Target
-}
-
 // Progress is what a run tells while it goes on.
 type Progress struct {
-	Step    Step
-	Elapsed time.Duration // since the run began
-	Sample  load.Sample   // the latest; zero at the begin and end of a measurement
-	Done    bool          // this measurement has ended
+	Elapsed time.Duration `json:"elapsed_ns"` // since the run began
+	Step    int           `json:"step"`       // the measurement that goes on, from 1
+	Of      int           `json:"of"`         // so many steps; undecided conditions may ask for more
+	Round   int           `json:"round"`      // from 1
+	Case    string        `json:"case"`
+	Node    string        `json:"node"`
+	Sample  load.Sample   `json:"-"` // the latest; zero at the begin and end of a measurement
+	Done    bool          `json:"-"` // this measurement has ended
 }
 
 // Case is a scenario with its parameters.
@@ -193,9 +189,7 @@ func (p Plan) Run(ctx context.Context) (*result.Results, error) {
 	err := u.rounds(ctx)
 	u.results.Busy = before.Busy(process.Read(pid), u.results.Machine.Cores)
 	if ctx.Err() != nil {
-		if !errors.Is(err, ctx.Err()) {
-			err = errors.Join(err, ctx.Err())
-		}
+		err = errors.Join(err, ctx.Err())
 		u.results.Interrupt("interrupted: figures are of what was measured until then")
 	}
 	u.results.Settle(func(i int) []result.Condition { return p.Cases[i].Require }, max(p.Rounds, p.MaxRounds))
@@ -247,29 +241,25 @@ func (u *execution) turns(ctx context.Context, round, i int) error {
 			return ctx.Err()
 		}
 		u.number++
-		step := Step{Number: u.number, Of: max(u.of, u.number), Round: round, Case: c, Target: u.Targets[k]}
-		tell := func(g Progress) {
-			if u.Progress != nil {
-				g.Step, g.Elapsed = step, time.Since(u.begun)
+		g := Progress{Step: u.number, Of: max(u.of, u.number), Round: round, Case: c.Label(), Node: u.Targets[k].Name}
+		tell := func(s load.Sample) {
+			if g.Elapsed, g.Sample = time.Since(u.begun), s; u.Progress != nil {
 				u.Progress(g)
 			}
 		}
-		tell(Progress{})
-		ms, course, err := measure(ctx, c, u.Targets[k], func(s load.Sample) {
-			tell(Progress{Sample: s})
-		})
+		tell(load.Sample{})
+		ms, course, err := measure(ctx, c, u.Targets[k], tell)
 		course.Number, course.Turn = round, turn
 		switch {
 		case err == nil:
-		case err == ctx.Err():
-			err = errors.New("interrupted")
 		case ctx.Err() != nil:
 			err = fmt.Errorf("interrupted: %w", err)
 		default:
-			u.failed = errors.Join(u.failed, fmt.Errorf("%s on %s, round %d: %w", c.Label(), u.Targets[k].Name, round, err))
+			u.failed = errors.Join(u.failed, fmt.Errorf("%s on %s, round %d: %w", g.Case, g.Node, round, err))
 		}
 		u.results.Add(i, k, ms, course, err)
-		tell(Progress{Done: true})
+		g.Done = true
+		tell(load.Sample{})
 	}
 	return nil
 }

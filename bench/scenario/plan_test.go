@@ -162,7 +162,7 @@ func interruptedPlan(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	plan := Plan{Targets: []load.Target{tg}, Cases: []Case{{Scenario: s, Params: quick(func(p *result.Params) {})}}, Rounds: 3}
 	plan.Progress = func(g Progress) {
-		if g.Step.Number == 2 {
+		if g.Step == 2 {
 			cancel()
 		}
 	}
@@ -216,8 +216,8 @@ func TestProgressCountsSteps(t *testing.T) {
 		var last Progress
 		steps := 0
 		plan.Progress = func(g Progress) {
-			if last = g; g.Step.Of != 8 || g.Step.Number != steps+1 {
-				t.Errorf("step %d of %d, want %d of 8", g.Step.Number, g.Step.Of, steps+1)
+			if last = g; g.Of != 8 || g.Step != steps+1 {
+				t.Errorf("step %d of %d, want %d of 8", g.Step, g.Of, steps+1)
 			}
 			if g.Done {
 				steps++

@@ -29,13 +29,8 @@ const (
 
 // live is how far a run is, as run --live keeps it in a file for slim-bench top.
 type live struct {
-	Time    time.Time     `json:"time"` // when it was written
-	Elapsed time.Duration `json:"elapsed_ns"`
-	Step    int           `json:"step"` // the measurement that goes on, from 1
-	Of      int           `json:"of"`
-	Round   int           `json:"round"`
-	Case    string        `json:"case"`
-	Node    string        `json:"node"`
+	scenario.Progress
+	Time    time.Time     `json:"time"`    // when it was written
 	Samples []load.Sample `json:"samples"` // of this measurement, the latest first, at most keptSamples
 	Ended   bool          `json:"ended"`   // the run has
 }
@@ -78,11 +73,11 @@ const clearLine = "\r\x1b[K"
 
 // tell takes what a run tells.
 func (p *progress) tell(g scenario.Progress) {
-	next := g.Step.Number != p.Step
+	next := g.Step != p.Step
 	if next {
-		p.live = live{Step: g.Step.Number, Round: g.Step.Round, Case: g.Step.Case.Label(), Node: g.Step.Target.Name}
+		p.Samples = nil
 	}
-	p.Elapsed, p.Of = g.Elapsed, g.Step.Of
+	p.Progress = g
 	if g.Sample.Seconds > 0 {
 		p.Samples = slices.Insert(p.Samples, 0, g.Sample)
 		p.Samples = p.Samples[:min(len(p.Samples), keptSamples)]

@@ -17,7 +17,7 @@ func longest(t *testing.T) scenario.Progress {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return scenario.Progress{Step: scenario.Step{Number: 117, Of: 240, Round: 12, Case: scenario.Case{Scenario: s, Params: s.Cases[0]}, Target: load.Target{Name: "slimgo"}},
+	return scenario.Progress{Step: 117, Of: 240, Round: 12, Case: scenario.Case{Scenario: s, Params: s.Cases[0]}.Label(), Node: "slimgo",
 		Elapsed: 754 * time.Second, Sample: load.Sample{Seconds: 1, Delivered: 1234567, P99: 1234567}}
 }
 
@@ -66,7 +66,7 @@ func TestProgressKeepsFiguresAndShowsLoss(t *testing.T) {
 	idle.Sample = load.Sample{} // between samples
 	lossy.Sample.Lost = 7
 	next := idle
-	next.Step.Number++
+	next.Step++
 	lines := drawn(80, idle, first, idle, lossy, next)
 	for i, want := range []string{"117/240  slimgo", "1,234,567/s  lost 0  p99 1.23 ms", "1,234,567/s  lost 0  p99 1.23 ms", "lost 7", "118/240  slimgo"} {
 		if !strings.Contains(lines[i], want) {
@@ -84,7 +84,7 @@ func TestProgressElsewhereIsALineForEachMeasurement(t *testing.T) {
 	g := longest(t)
 	p.tell(g)
 	p.tell(g)
-	g.Step.Number++
+	g.Step++
 	p.tell(g)
 	_ = p.done()
 	if got := b.String(); strings.Count(got, "\n") != 2 || strings.ContainsAny(got, "\r\x1b") {

@@ -106,7 +106,7 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"run p2p --names 5", "--names has no effect on p2p"},
 		{"run p2p --suite ci", "not both"},
 		{"run", "run what?"},
-		{"run p2p --target ftp://x", `no scheme "ftp"; want one of http, https, ws, wss, unix, nats, blind`},
+		{"run p2p --target ftp://x", `no scheme "ftp"; want one of http, https, ws, wss, unix, nats`},
 		{"run p2p --target https://x", "want host:port"},
 		{"run p2p --target https://127.0.0.1:1 --ca /no/such/file", "--ca, --cert, --key: "},
 		{"run p2p --transports tsl --node {config}", `no transport "tsl"; did you mean tls?`},

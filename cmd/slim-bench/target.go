@@ -83,11 +83,8 @@ func parseAddresses(texts []string, name string, pid int, secure *secureOptions)
 		switch scheme, rest, ok := strings.Cut(text, "://"); {
 		case scheme == load.NATS:
 			d, addr = nats.Dialer{}, strings.TrimSuffix(rest, "/")
-		case scheme == load.Blind:
-			d, addr = client.BlindDialer{}, strings.TrimSuffix(rest, "/")
 		case ok && !slices.Contains(uplink.Schemes(), scheme):
-			all := append(uplink.Schemes(), load.NATS, load.Blind)
-			return t, fmt.Errorf("target %q: no scheme %q%s", text, scheme, suggest.Hint(scheme, all))
+			return t, fmt.Errorf("target %q: no scheme %q%s", text, scheme, suggest.Hint(scheme, append(uplink.Schemes(), load.NATS)))
 		default:
 			u, err := uplink.ParseURL(text)
 			if err != nil {

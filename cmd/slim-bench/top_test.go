@@ -48,7 +48,7 @@ func TestTopShowsARun(t *testing.T) {
 		t.Errorf("of a run that is gone:\n%s", got)
 	}
 
-	tell(func(g *scenario.Progress) { g.Step.Number++; g.Sample = load.Sample{} }) // the next begins without samples
+	tell(func(g *scenario.Progress) { g.Step++; g.Sample = load.Sample{} }) // the next begins without samples
 	if err := show.done(); err != nil {
 		t.Fatal(err)
 	}
