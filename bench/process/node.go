@@ -233,8 +233,8 @@ func otherEnd(pid int, c net.Conn) string {
 	if !ok || !ok2 || err != nil {
 		return ""
 	}
-	four, _ := tables.NetTCP()
-	six, _ := tables.NetTCP6() // a system may have none
+	four, _ := tables.NetTCP() //nolint:staticcheck // netlink, which is to replace it, tells of no other process's network
+	six, _ := tables.NetTCP6() //nolint:staticcheck // likewise; a system may have none
 	for _, l := range append(four, six...) {
 		if l.LocalAddr.Equal(there.IP) && l.LocalPort == uint64(there.Port) && l.RemAddr.Equal(here.IP) && l.RemPort == uint64(here.Port) {
 			return fmt.Sprintf("socket:[%d]", l.Inode)
