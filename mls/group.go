@@ -23,7 +23,8 @@ type Group struct {
 	proposals  []pending    // of this epoch, in order of arrival
 	unapplied  []*Change    // commits of this member in this epoch that were neither applied nor discarded
 	unsent     []*Change    // those that were applied, and kept until others have them, oldest first
-	dueUntil   time.Time    // until then dueNow holds; zero: it is not known
+	dueSince   time.Time    // from then on dueNow holds
+	dueUntil   time.Time    // and until then; zero: it is not known
 	dueNow     bool         // what due found
 	reinit     *ReInit      // the last commit ended the group in favour of another
 	removed    bool

@@ -252,6 +252,16 @@ func TestKeyPackagesThatExpireWhileTheyWait(t *testing.T) {
 	due(true)
 	now = now.Add(time.Second)
 	due(false)
+	now = now.Add(-time.Second) // the clock is put back
+	due(true)
+	now = testTime.AddDate(-10, 0, 0)
+	due(false)
+	now = testTime.AddDate(10, 0, 0) // it was wrong all the time
+	due(false)
+	now = testTime
+	due(true)
+	now = testTime.Add(time.Hour + time.Second)
+	due(false)
 	committed := func(o CommitOptions) int {
 		t.Helper()
 		ch := must[*Change](t)(g.Commit(o))

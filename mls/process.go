@@ -302,13 +302,14 @@ func (g *Group) keep(p pending) {
 func (g *Group) setPending(list []pending) { g.proposals, g.dueUntil = list, time.Time{} }
 
 // due reports whether a proposal waits that must be committed before data is sent: one that is valid by itself (section
-// 12.4). What has been found is kept until another proposal waits, or a key package begins or ends to be valid.
+// 12.4). What has been found is kept until another proposal waits, a key package begins or ends to be valid, or the
+// clock was put back, which can be by years.
 func (g *Group) due() bool {
-	now := g.cfg.Now()
-	if now.Before(g.dueUntil) {
+	now := g.cfg.Now().Round(0) // lifetimes are of this clock, not of the monotonic one
+	if !now.Before(g.dueSince) && now.Before(g.dueUntil) {
 		return g.dueNow
 	}
-	g.dueNow, g.dueUntil = false, now.Add(dueAtMost)
+	g.dueNow, g.dueSince, g.dueUntil = false, now, now.Add(dueAtMost)
 	for _, p := range g.proposals {
 		if a, ok := p.Proposal.(*Add); ok {
 			l, slack := a.KeyPackage.Leaf.Lifetime, g.cfg.ClockSlack
