@@ -177,6 +177,10 @@ func (c *Config) newLeaf(s *suite.Suite) (*LeafNode, *suite.PrivateKey, error) {
 	if most := c.maxLifetime(); most >= 0 && length > most-lifetimeSlack {
 		return nil, nil, refuse(Misuse, "7.2", "Config.Lifetime of %v and %v before are more than MaxLifetime, %v: nobody would add the client", length, lifetimeSlack, most)
 	}
+	now := c.Now()
+	if now.Unix() < 0 { // also of the zero time
+		return nil, nil, refuse(Misuse, "7.2", "Config.Now says %v, and lifetimes begin in 1970: set the clock", now.UTC())
+	}
 	caps, err := c.capabilities(c.random())
 	if err != nil {
 		return nil, nil, err
@@ -185,7 +189,6 @@ func (c *Config) newLeaf(s *suite.Suite) (*LeafNode, *suite.PrivateKey, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	now := c.Now()
 	l := &LeafNode{EncryptionKey: key.Public(), SignatureKey: slices.Clone(c.Key.Public()), Credential: c.Credential, Capabilities: caps,
 		Source: SourceKeyPackage, Lifetime: Lifetime{uint64(max(0, now.Add(-lifetimeSlack).Unix())), uint64(now.Add(length).Unix())}}
 	return l, key, nil

@@ -324,6 +324,14 @@ func TestLifetimes(t *testing.T) {
 		_, err = Create(p.cfg, nil)
 		wantRefusal(t, err, Misuse, "7.2: are more than MaxLifetime")
 	}
+	// A clock that was never set gives none that is valid for ever.
+	for _, now := range []time.Time{{}, time.Unix(-1, 0), testTime.AddDate(-100, 0, 0)} {
+		p := newPerson(t, 1, "new", func(cfg *Config) { cfg.Now, cfg.MaxLifetime = func() time.Time { return now }, -1 })
+		_, err := p.cfg.NewKeyPackage()
+		wantRefusal(t, err, Misuse, "7.2: set the clock")
+		_, err = Create(p.cfg, nil)
+		wantRefusal(t, err, Misuse, "7.2: set the clock")
+	}
 	never := newPerson(t, 1, "new").forgePackage(func(_ *KeyPackage, l *LeafNode) { l.Lifetime.NotBefore = l.Lifetime.NotAfter + 1 })
 	notFollowed(t, newCrowd(t, 1, 2), []Proposal{&Add{never}}, Invalid, "7.2: which is never")
 	if l := newPerson(t, 1, "new").keyPackage().Leaf.Lifetime; l.NotAfter-l.NotBefore != uint64((defaultLifetime+lifetimeSlack)/time.Second) {
