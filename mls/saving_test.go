@@ -182,6 +182,7 @@ func TestWritesThatFail(t *testing.T) {
 		message()
 		must[*Saved](t)(b.group.Save())
 	}
+	message()
 	_, err := b.group.Save()
 	wantRefusal(t, err, Busy, ": saved states in a row are not done")
 	if l := &b.group.ledger; len(l.obsolete)+len(l.messages) > 2*maxUndone || len(l.waiting) > 2 {

@@ -47,8 +47,7 @@ func (l *spentLog) unsaved() []spentKey {
 
 // message makes the message part: the keys that were used, the proposals that came, and which commits need not be
 // kept any more, since its base.
-func (s *Saved) message() {
-	g, l := s.group, &s.group.ledger
+func (l *ledger) message(g *Group) {
 	trees, room := g.secretTrees(), 0
 	for _, tree := range trees {
 		room += spentSize * len(tree.log.unsaved())
@@ -77,8 +76,7 @@ func (s *Saved) message() {
 		}
 		return dst
 	})
-	s.Parts = append(s.Parts, part)
-	s.base.ref, s.base.proposals, s.base.sent = ref, len(g.proposals), len(l.sent)
+	l.newest = message{part, l.base.ref, base{ref, l.base.of, len(g.proposals), len(l.sent)}, g.moment()}
 	l.messages = append(l.messages, part.Number)
 	l.messageBytes += len(part.Data)
 }

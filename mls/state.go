@@ -69,6 +69,21 @@ type marks struct {
 	secret uint64 // grows when the secret part is
 }
 
+// moment tells all states of a group apart.
+type moment struct {
+	marks
+	spent           uint64 // keys, of all secret trees that are here
+	proposals, sent int
+}
+
+// message is a message part, which is given again while nothing else has happened.
+type message struct {
+	part Part
+	on   partRef
+	then base // of the next one, when part is stored
+	at   moment
+}
+
 // ledger is what a group knows of its parts.
 type ledger struct {
 	key    *StateKey // of run
@@ -85,8 +100,9 @@ type ledger struct {
 	messages     []uint64
 	messageBytes int
 	sent         []uint64 // epochs of commits that were kept until then, since the secret part
+	newest       message  // the last of messages
 	obsolete     []uint64 // not known to be deleted
-	undone       int      // Saves since the last Done
+	undone       int      // Saves since the last Done that made parts
 	done         uint64   // newest part that is known to be stored
 	replaced     bool     // another Group has its place in the store
 }
@@ -97,17 +113,19 @@ const (
 	minMessageParts = 64
 	// After so many public parts the whole tree is written.
 	maxPublicParts = 64
-	// So many Saves may be made after the newest that is done.
+	// So many Saves may make parts after the newest that is done: each leaves a number to be deleted.
 	maxUndone = 1024
 )
 
 // Save gives what is not known to be stored, sealed under Config.StateKey; what to save before what is said in the
 // package documentation. After a message it is short, whatever the size of the group. It does not wait for Done of
-// those before it, up to 1,024 of them.
+// those before it, up to 1,024 of them. What was given before is given again, byte for byte, if nothing has happened
+// since: a write that fails can be tried again without end.
 func (g *Group) Save() (*Saved, error) { return g.save(false) }
 
 // SaveAll gives all of the state, so that it replaces whatever is stored: for a new store or StateKey, and to have the
-// keys of messages that were used gone from the store at once.
+// keys of messages that were used gone from the store at once. It is what helps when Save says Busy and no Saved is left
+// that could be written.
 func (g *Group) SaveAll() (*Saved, error) { return g.save(true) }
 
 func (g *Group) save(all bool) (*Saved, error) {
@@ -115,14 +133,20 @@ func (g *Group) save(all bool) (*Saved, error) {
 	if l.replaced {
 		return nil, refuse(Misuse, "", "the group was replaced by one that was joined anew")
 	}
-	if l.undone >= maxUndone {
-		return nil, refuse(Busy, "", "%d saved states in a row are not done: call Saved.Done when one is written", l.undone)
-	}
 	changed, err := l.prepare(g)
 	if err != nil {
 		return nil, err
 	}
-	kind := g.unsaved(all || changed)
+	kind, again := g.unsaved(all || changed), false
+	if kind == partMessage {
+		again = l.newest.at == g.moment() && l.newest.on == l.base.ref
+	}
+	if kind != partNone && !again {
+		if l.undone >= maxUndone && !all {
+			return nil, refuse(Busy, "", "%d saved states in a row are not done: write the last of them and call its Done, or SaveAll", l.undone)
+		}
+		l.undone++
+	}
 	switch kind {
 	case partPublic:
 		l.public(g, all || changed)
@@ -132,7 +156,10 @@ func (g *Group) save(all bool) (*Saved, error) {
 	}
 	s := &Saved{group: g, Parts: slices.Clone(l.waiting), base: l.base}
 	if kind == partMessage {
-		s.message()
+		if !again {
+			l.message(g)
+		}
+		s.Parts, s.base = append(s.Parts, l.newest.part), l.newest.then
 	}
 	s.newest, s.deleted = l.number, l.obsolete
 	s.Obsolete = slices.Clone(l.obsolete)
@@ -145,7 +172,6 @@ func (g *Group) save(all bool) (*Saved, error) {
 	for _, t := range g.secretTrees() {
 		s.spent = append(s.spent, spentUpTo{t, t.log.count})
 	}
-	l.undone++
 	return s, nil
 }
 
@@ -254,6 +280,15 @@ func (g *Group) changed(k partKind) {
 	g.ledger.marks.secret++
 }
 
+// moment is the one that the group is in.
+func (g *Group) moment() moment {
+	m := moment{marks: g.ledger.marks, proposals: len(g.proposals), sent: len(g.ledger.sent)}
+	for _, t := range g.secretTrees() {
+		m.spent += t.log.count
+	}
+	return m
+}
+
 // secretTrees are those of this epoch and of past ones.
 func (g *Group) secretTrees() []*secretTree {
 	trees := append(make([]*secretTree, 0, 1+len(g.past)), g.now.messages.secrets)
@@ -311,7 +346,7 @@ func (l *ledger) secret(g *Group) {
 	l.drop(l.messages...)
 	l.waiting = append(slices.Clip(l.waiting), part)
 	c.secret, c.secretSize, c.marks = ref, len(part.Data), l.marks
-	l.messages, l.messageBytes, l.sent = nil, 0, nil
+	l.messages, l.messageBytes, l.sent, l.newest = nil, 0, nil, message{}
 	l.base = base{ref, ref.number, len(g.proposals), 0}
 	for _, t := range g.secretTrees() {
 		t.log.saved = t.log.count
