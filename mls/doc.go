@@ -76,9 +76,10 @@
 // refused. That a whole store was put back to what it was before, or lost its newest parts, cannot be told; who does so
 // uses keys again.
 //
-// So do two Groups made of one store that are in use at the same time, in one program or in two. A store that inserts
-// parts and never overwrites one finds that out: a number that is there already, with other bytes, is of another
-// Group, and what was made since the last Save is neither sent nor handed over.
+// So do two Groups made of one store that are in use at the same time, in one program or in two. A store finds that out
+// that takes a part only if its number is above all that are there, or if it is there already, byte for byte: any other
+// is of another Group, and what was made since the last Save is neither sent nor handed over. Not to overwrite is not
+// enough, since numbers become free when parts are deleted.
 //
 // What is said and handed over comes after what is stored. One Save covers all that was done before it, so that several
 // messages can share it. Process stands for the steps that it has as well: a message happens when it is accepted, and

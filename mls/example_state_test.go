@@ -1,6 +1,7 @@
 package mls_test
 
 import (
+	"bytes"
 	"crypto/rand"
 	"fmt"
 	"log"
@@ -19,6 +20,9 @@ func (s store) put(g *mls.Group) {
 		log.Fatal(err)
 	}
 	for _, p := range saved.Parts {
+		if !s.takes(p) {
+			log.Fatalf("part %d is of another Group that was made of this store", p.Number)
+		}
 		s[p.Number] = p.Data
 	}
 	for _, n := range saved.Obsolete {
@@ -27,6 +31,19 @@ func (s store) put(g *mls.Group) {
 	if err := saved.Done(); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// takes reports whether p is newer than all that is there, or there already.
+func (s store) takes(p mls.Part) bool {
+	if b, ok := s[p.Number]; ok {
+		return bytes.Equal(b, p.Data)
+	}
+	for n := range s {
+		if n > p.Number {
+			return false
+		}
+	}
+	return true
 }
 
 func (s store) all() (parts [][]byte) {
