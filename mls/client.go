@@ -142,7 +142,7 @@ func (c *Config) capabilities(r io.Reader) (Capabilities, error) {
 		caps.Credentials = append(slices.Clone(caps.Credentials), c.Credential.Type)
 	}
 	if !c.GREASE {
-		return caps, nil
+		return caps, caps.check()
 	}
 	var b [4]byte
 	if _, err := io.ReadFull(r, b[:]); err != nil {
@@ -152,7 +152,7 @@ func (c *Config) capabilities(r io.Reader) (Capabilities, error) {
 	caps.Extensions = append(slices.Clone(caps.Extensions), ExtensionType(greaseValue(b[1])))
 	caps.Proposals = append(slices.Clone(caps.Proposals), ProposalType(greaseValue(b[2])))
 	caps.Credentials = append(slices.Clone(caps.Credentials), CredentialType(greaseValue(b[3])))
-	return caps, nil
+	return caps, caps.check()
 }
 
 // grease is an extension that means nothing, if the client sends such, for lists whose readers must ignore what they do
@@ -170,6 +170,10 @@ func (c *Config) grease() (Extensions, error) {
 
 // newLeaf makes a leaf node with fresh keys for a key package, not signed yet.
 func (c *Config) newLeaf(s *suite.Suite) (*LeafNode, *suite.PrivateKey, error) {
+	own := c.Limits.filled().given().add("Config.Credential", c.Credential.length())
+	if err := own.add("Config.Capabilities", c.Capabilities.length()).err; err != nil { // nobody would take it
+		return nil, nil, err
+	}
 	length := c.Lifetime
 	if length <= 0 {
 		length = defaultLifetime
@@ -228,6 +232,10 @@ func (c *Config) NewKeyPackage(extensions ...Extension) (*KeyPackage, error) {
 
 // fill makes the key package of p, which holds the private key of its leaf, and stores it.
 func (p *PrivateKeyPackage) fill(c *Config, s *suite.Suite, leaf *LeafNode, extensions Extensions) (err error) {
+	limits := c.Limits.filled()
+	if err := limits.given().add("extensions of a key package", extensions.length()).err; err != nil {
+		return err
+	}
 	if err := leaf.checkKeyPackageExtensions(extensions); err != nil {
 		return err
 	}
@@ -240,6 +248,9 @@ func (p *PrivateKeyPackage) fill(c *Config, s *suite.Suite, leaf *LeafNode, exte
 	p.Package = &KeyPackage{Version: MLS10, CipherSuite: c.CipherSuite, InitKey: p.init.Public(), Leaf: leaf, Extensions: extensions}
 	if err := p.Package.sign(s, c.random(), c.Key); err != nil {
 		return err
+	}
+	if err := checkMade(messageHeadSize+len(p.Package.raw), limits.Message); err != nil {
+		return within(err, "key package")
 	}
 	ref, err := p.Package.Ref()
 	if err != nil {

@@ -22,7 +22,7 @@ type CommitOptions struct {
 	// covers both, and after a crash they are sent again.
 	Keep bool
 	// Note is what the application wants to know of the commit after a restart, such as whom it is to be sent to: saved
-	// with it, and sent to nobody.
+	// with it, and sent to nobody. It has at most Limits.Message bytes, whatever else is given.
 	Note []byte
 	// WithoutTree leaves the tree out of welcomes: joiners get it otherwise.
 	WithoutTree bool
@@ -46,6 +46,9 @@ func (g *Group) Commit(o CommitOptions) (*Change, error) {
 	if o.Keep && len(g.unsent) >= maxUnsent {
 		return nil, refuse(Busy, "", "%d commits of this member are kept: call Change.Sent when others have them", len(g.unsent))
 	}
+	if err := o.checkGiven(g.limits); err != nil {
+		return nil, err
+	}
 	committer := Sender{Type: SenderMember, Leaf: g.now.own}
 	byValue, err := g.byValue(committer, o.Proposals)
 	if err != nil {
@@ -65,8 +68,23 @@ func (g *Group) Commit(o CommitOptions) (*Change, error) {
 	return g.commit(l, o)
 }
 
+// checkGiven refuses what no message could hold, but for proposals, which byValue does.
+func (o *CommitOptions) checkGiven(limits Limits) error {
+	if err := limits.given().add("CommitOptions.Note", len(o.Note)).err; err != nil {
+		return err
+	}
+	l := limits.given().add("CommitOptions.AAD", len(o.AAD)).add("CommitOptions.Identity", o.Identity.Credential.length())
+	return l.add("CommitOptions.GroupInfo", o.GroupInfo.length()).err
+}
+
 // byValue are proposals as a commit of ours brings them by value.
 func (g *Group) byValue(committer Sender, proposals []Proposal) ([]Committed, error) {
+	all := g.limits.given()
+	for _, p := range proposals {
+		if err := all.add("proposal of a commit", 3+lengthOf(p)).err; err != nil {
+			return nil, err
+		}
+	}
 	var list []Committed
 	for _, p := range proposals {
 		p, err := g.cfg.sendable(p)

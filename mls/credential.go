@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
@@ -29,8 +30,18 @@ func X509Credential(chain ...[]byte) Credential {
 	return Credential{Type: CredentialX509, Certificates: chain}
 }
 
-// Equal compares all fields.
-func (c Credential) Equal(o Credential) bool { return bytes.Equal(c.append(nil), o.append(nil)) }
+// Equal compares types, and what credentials of that type hold.
+func (c Credential) Equal(o Credential) bool {
+	switch {
+	case c.Type != o.Type:
+		return false
+	case c.Type == CredentialBasic:
+		return bytes.Equal(c.Identity, o.Identity)
+	case c.Type == CredentialX509:
+		return slices.EqualFunc(c.Certificates, o.Certificates, bytes.Equal)
+	}
+	return bytes.Equal(c.Data, o.Data)
+}
 
 func (c Credential) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(c.Type))
@@ -106,8 +117,11 @@ func checkCertificate(cs CipherSuite, c Credential, signatureKey []byte) error {
 	if c.Type != CredentialX509 {
 		return nil
 	}
-	if len(c.Certificates) == 0 {
+	switch n := len(c.Certificates); {
+	case n == 0:
 		return refuse(Invalid, "5.3", "X.509 credential holds no certificate")
+	case n > maxCertificates:
+		return refuse(Limit, "5.3", "X.509 credential holds %d certificates, at most %d are read", n, maxCertificates)
 	}
 	key, algorithm, ok := certificateKey(c.Certificates[0])
 	switch {

@@ -53,13 +53,13 @@ const (
 
 // check refuses a list that others could not read.
 func (e Extensions) check() error {
+	if len(e) > maxExtensions {
+		return refuse(Limit, "13.4", "%d extensions in a list, at most %d are allowed", len(e), maxExtensions)
+	}
 	for i, x := range e {
 		if _, twice := e[:i].Find(x.Type); twice {
 			return refuse(Invalid, "13.4", "%v stands in a list of extensions twice", x.Type)
 		}
-	}
-	if len(e) > maxExtensions {
-		return refuse(Limit, "13.4", "%d extensions in a list, at most %d are allowed", len(e), maxExtensions)
 	}
 	return nil
 }
@@ -117,12 +117,15 @@ type RequiredCapabilities struct {
 	Credentials []CredentialType
 }
 
-// Extension is its place in a list.
+// Extension is its place in a list. Where there are more numbers than 16 bits can tell apart, no group takes it.
 func (q RequiredCapabilities) Extension() Extension {
-	b := appendList(nil, q.Extensions)
-	b = appendList(b, q.Proposals)
-	return Extension{ExtensionRequiredCapabilities, appendList(b, q.Credentials)}
+	b := appendList(nil, readable(q.Extensions, maxNumbers))
+	b = appendList(b, readable(q.Proposals, maxNumbers))
+	return Extension{ExtensionRequiredCapabilities, appendList(b, readable(q.Credentials, maxNumbers))}
 }
+
+// readable is list, or as much of one that is too long as nobody reads either.
+func readable[T any](list []T, most int) []T { return list[:min(len(list), most+1)] }
 
 // requiredCapabilities finds the extension in a group's list; the zero value requires nothing.
 func requiredCapabilities(e Extensions) (RequiredCapabilities, error) {
@@ -148,8 +151,16 @@ func (s ExternalSender) append(dst []byte) []byte {
 	return s.Credential.append(codec.AppendOpaque(dst, s.SignatureKey))
 }
 
-// ExternalSenders is the extension that lists them.
+// ExternalSenders is the extension that lists them. Of more than 1,024 of them, or 128 MiB, it is one that no group
+// takes.
 func ExternalSenders(senders ...ExternalSender) Extension {
+	senders = readable(senders, maxSenders)
+	n := 0
+	for i := range senders {
+		if n += len(senders[i].SignatureKey) + senders[i].Credential.length(); n > maxMessage {
+			return Extension{Type: ExtensionExternalSenders} // does not decode
+		}
+	}
 	return Extension{ExtensionExternalSenders, codec.AppendVector(nil, func(dst []byte) []byte {
 		for _, s := range senders {
 			dst = s.append(dst)

@@ -22,6 +22,19 @@ type ExternalOptions struct {
 	AAD   []byte
 }
 
+// checkGiven refuses what no message could hold.
+func (o *ExternalOptions) checkGiven(limits Limits) error {
+	l := limits.given().add("ExternalOptions.AAD", len(o.AAD))
+	const nonce = 32 // at least
+	for _, id := range o.PSKs {
+		l.add("ExternalOptions.PSKs", len(id)+nonce)
+	}
+	for i := range o.Resumption {
+		l.add("ExternalOptions.Resumption", len(o.Resumption[i].GroupID)+nonce)
+	}
+	return l.err
+}
+
 // JoinExternal makes a commit that brings this client into the group of a group info (RFC 9420, section 12.4.3.2). The
 // group is of use when the delivery service has accepted the commit; otherwise it is wiped.
 func JoinExternal(cfg *Config, msg []byte, o ExternalOptions) (*Group, []byte, error) {
@@ -32,6 +45,9 @@ func JoinExternal(cfg *Config, msg []byte, o ExternalOptions) (*Group, []byte, e
 	limits := cfg.Limits.filled()
 	if len(msg) > limits.Message || len(o.Tree) > limits.Message {
 		return nil, nil, refuse(Limit, "", "group info or tree of more than %d bytes", limits.Message)
+	}
+	if err := o.checkGiven(limits); err != nil {
+		return nil, nil, err
 	}
 	m, err := ParseMessage(bytes.Clone(msg))
 	if err != nil {

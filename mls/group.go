@@ -80,6 +80,10 @@ func (c *Config) groupID(s *suite.Suite, id []byte) ([]byte, error) {
 
 // create is Create with this id, whatever it is.
 func create(cfg *Config, s *suite.Suite, id []byte, extensions Extensions) (*Group, error) {
+	given := cfg.Limits.filled().given().add("group id", len(id)).add("extensions of the new group", extensions.length())
+	if err := given.err; err != nil {
+		return nil, err // nobody would take its messages
+	}
 	if err := checkContextExtensions(extensions); err != nil {
 		return nil, within(err, "extensions of the new group")
 	}
@@ -170,13 +174,17 @@ func (g *Group) Find(f func(LeafIndex, *LeafNode) bool) (at LeafIndex, ok bool) 
 // FindClient is the member that Config.Client names so.
 func (g *Group) FindClient(name string) (at LeafIndex, ok bool) { return g.roster().FindClient(name) }
 
-// Export is a secret of n bytes that all members of this epoch can compute and nobody else (section 8.5).
+// Export is a secret of n bytes that all members of this epoch can compute and nobody else (section 8.5). label has at
+// most Limits.Message bytes.
 func (g *Group) Export(label string, context []byte, n int) ([]byte, error) {
 	if err := g.usable(); err != nil {
 		return nil, err
 	}
 	if n < 0 || n > 255*g.suite.HashSize() {
 		return nil, refuse(Misuse, "8.5", "%d bytes asked of the exporter, it gives up to %d", n, 255*g.suite.HashSize())
+	}
+	if err := g.limits.given().add("label of an exported secret", len(label)).err; err != nil {
+		return nil, err
 	}
 	return g.now.secrets.export(g.suite, label, context, n), nil
 }

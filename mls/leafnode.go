@@ -29,6 +29,15 @@ func (c *Capabilities) append(dst []byte) []byte {
 	return appendList(dst, c.Credentials)
 }
 
+// check refuses lists that others could not read.
+func (c *Capabilities) check() error {
+	n := max(len(c.Versions), len(c.CipherSuites), len(c.Extensions), len(c.Proposals), len(c.Credentials))
+	if n > maxNumbers {
+		return refuse(Limit, "7.2", "%d entries in a list of capabilities, at most %d are read", n, maxNumbers)
+	}
+	return nil
+}
+
 func readCapabilities(r *codec.Reader) Capabilities {
 	return Capabilities{readList[ProtocolVersion](r), readList[CipherSuite](r), readList[ExtensionType](r),
 		readList[ProposalType](r), readList[CredentialType](r)}

@@ -39,6 +39,8 @@ const (
 // StateKeySize is how many bytes NewStateKey takes.
 const StateKeySize = 32
 
+const maxStateMember = 64 << 10
+
 // ErrNotSaved is the cause of the error of Restore when no state of the group was ever written as a whole: as if
 // nothing had been saved. Tested for with errors.Is.
 var ErrNotSaved = errors.New("no group was saved")
@@ -69,13 +71,16 @@ type StateKey struct {
 // NewStateKey copies the StateKeySize bytes of a key, which are to be random. member names the client whose groups it
 // seals, and is the same after every restart: what was sealed for one opens for no other, so that who can write to the
 // stores of two members of a group cannot give the parts of one to the other, although both have the same bytes. It is
-// not stored and not empty.
+// not stored, not empty, and at most 64 KiB long.
 func NewStateKey(b []byte, member string) (*StateKey, error) {
 	switch {
 	case len(b) != StateKeySize:
 		return nil, refuse(Misuse, "", "state key of %d bytes, want %d", len(b), StateKeySize)
 	case member == "":
 		return nil, refuse(Misuse, "", "state key of no member: say whose groups it seals")
+	case len(member) > maxStateMember:
+		return nil, refuse(Misuse, "", "state key of a member whose name has %d bytes, at most %d are allowed", len(member),
+			maxStateMember)
 	}
 	k := &StateKey{secret: new(suite.Secret), member: member}
 	k.secret.Set(b)

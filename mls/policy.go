@@ -31,8 +31,9 @@ func PadStep(n int) int {
 // Limits bound what a peer can make this side do. Zero fields take the values of DefaultLimits. Members of a group need
 // limits that let them follow each other: who refuses a commit for its size has left the group.
 type Limits struct {
-	// Message is how many bytes a message may have that is taken or made. Proposals that wait are not longer together,
-	// and those of one member, or of all outside, not longer than a quarter of it, unless it is one.
+	// Message is how many bytes a message may have that is taken or made, at most 128 MiB; and what a call is given to
+	// make one of, all together. Proposals that wait are not longer together, and those of one member, or of all outside,
+	// not longer than a quarter of it, unless it is one.
 	Message   int
 	Members   int    // of a group, and new ones in a welcome
 	Depth     int    // levels of the tree above its leaves, up to 30; 0: one more than Members need, since leaves may be blank
@@ -44,6 +45,9 @@ type Limits struct {
 	UnderWay int
 }
 
+// maxMessage leaves room in a vector for all that is signed or sealed with a message: context, path and tree.
+const maxMessage = 128 << 20
+
 // DefaultLimits are for groups of a few thousand members: 4,096, and messages of 16 MiB.
 func DefaultLimits() Limits {
 	return Limits{Message: 16 << 20, Members: 1 << 12, Depth: 13, Window: 1024, Proposals: 1024, PerMember: 256, UnderWay: 128}
@@ -52,7 +56,7 @@ func DefaultLimits() Limits {
 func (l Limits) filled() Limits {
 	d := DefaultLimits()
 	if l.Message > 0 {
-		d.Message = l.Message
+		d.Message = min(l.Message, maxMessage)
 	}
 	if l.Members > 0 {
 		d.Members = l.Members

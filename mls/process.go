@@ -265,28 +265,12 @@ func (r *room) takes(size, most int) bool { return r.n == 0 || r.bytes+size <= m
 
 // weight is about how many bytes a proposal takes that was read or copied.
 func weight(p Proposal) int {
-	const least = 64
+	n := 64 + lengthOf(p)
 	switch p := p.(type) {
-	case *Add:
-		return least + len(p.KeyPackage.raw)
-	case *Update:
-		return least + len(p.Leaf.raw)
-	case *PreSharedKey:
-		return least + len(p.ID.ID) + len(p.ID.GroupID) + len(p.ID.Nonce)
 	case *ReInit:
-		return least + len(p.GroupID) + p.Extensions.weight()
+		n += 8 * len(p.Extensions)
 	case *GroupContextExtensions:
-		return least + p.Extensions.weight()
-	case *UnknownProposal:
-		return least + len(p.Data)
-	}
-	return least
-}
-
-func (e Extensions) weight() int {
-	n := 0
-	for _, x := range e {
-		n += 8 + len(x.Data)
+		n += 8 * len(p.Extensions)
 	}
 	return n
 }

@@ -20,6 +20,9 @@ func (g *Group) ProposeUpdate(id Identity, aad []byte) ([]byte, error) {
 	if err := g.usable(); err != nil {
 		return nil, err
 	}
+	if err := g.limits.given().add("Identity", id.Credential.length()).add("AAD of a proposal", len(aad)).err; err != nil {
+		return nil, err
+	}
 	key, err := g.suite.GenerateKeyPair(g.cfg.random())
 	if err != nil {
 		return nil, err
@@ -54,6 +57,9 @@ func (g *Group) proposeUpdate(leaf *LeafNode, own *ownUpdate, id Identity, aad [
 
 func (g *Group) propose(p Proposal, aad []byte, own *ownUpdate) ([]byte, error) {
 	if err := g.usable(); err != nil {
+		return nil, err
+	}
+	if err := g.limits.given().add("proposal", lengthOf(p)).add("AAD of a proposal", len(aad)).err; err != nil {
 		return nil, err
 	}
 	wire := WirePublicMessage
@@ -151,24 +157,12 @@ func (g *Group) withNonce(id PSKID) (*PreSharedKey, error) {
 
 // ProposeFromOutside makes a proposal of one who stands in the external_senders of a group, at index (section 12.1.8).
 func ProposeFromOutside(cfg *Config, group []byte, epoch uint64, index uint32, p Proposal) ([]byte, error) {
-	s := Sender{Type: SenderExternal, Index: index}
-	p, err := cfg.sendable(p)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkProposer(s, p); err != nil {
-		return nil, err
-	}
-	return proposeOutside(cfg, group, epoch, s, p)
+	return proposeOutside(cfg, group, epoch, Sender{Type: SenderExternal, Index: index}, p)
 }
 
 // ProposeSelf makes a proposal of a client to add itself (section 12.1.8).
 func ProposeSelf(cfg *Config, group []byte, epoch uint64, k *KeyPackage) ([]byte, error) {
-	p, err := cfg.sendable(&Add{k})
-	if err != nil {
-		return nil, err
-	}
-	return proposeOutside(cfg, group, epoch, Sender{Type: SenderNewMemberProposal}, p)
+	return proposeOutside(cfg, group, epoch, Sender{Type: SenderNewMemberProposal}, &Add{k})
 }
 
 func proposeOutside(cfg *Config, group []byte, epoch uint64, from Sender, p Proposal) ([]byte, error) {
@@ -176,10 +170,24 @@ func proposeOutside(cfg *Config, group []byte, epoch uint64, from Sender, p Prop
 	if err != nil {
 		return nil, err
 	}
+	limits := cfg.Limits.filled()
+	if err := limits.given().add("group id", len(group)).add("proposal", lengthOf(p)).err; err != nil {
+		return nil, err
+	}
+	if p, err = cfg.sendable(p); err != nil {
+		return nil, err
+	}
+	if err := checkProposer(from, p); err != nil {
+		return nil, err
+	}
 	a, err := newAuthenticated(s, cfg.random(), cfg.Key, WirePublicMessage, framedContent{groupID: group, epoch: epoch, sender: from,
 		kind: ContentProposal, body: body{proposal: p}}, nil)
 	if err != nil {
 		return nil, err
 	}
-	return protectPublic(s, a, nil, nil).append(appendMessageHead(nil, WirePublicMessage)), nil
+	msg := protectPublic(s, a, nil, nil).append(appendMessageHead(nil, WirePublicMessage))
+	if err := checkMade(len(msg), limits.Message); err != nil {
+		return nil, err
+	}
+	return msg, nil
 }

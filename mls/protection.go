@@ -57,7 +57,7 @@ func (e *epochKeys) protect(s *suite.Suite, rand io.Reader, dst []byte, p *priva
 	if p.kind == ContentCommit {
 		content += codec.VarintLen(len(auth.confirmationTag)) + len(auth.confirmationTag)
 	}
-	padded := max(content, pad.length(content))
+	padded := max(content, min(pad.length(content), most)) // not so far as to overflow
 	sealedData := senderDataSize + s.TagSize()
 	head := codec.VarintLen(len(p.groupID)) + len(p.groupID) + 8 + 1 + codec.VarintLen(len(p.aad)) + len(p.aad)
 	after := codec.VarintLen(sealedData) + sealedData + codec.VarintLen(padded+s.TagSize()) + padded + s.TagSize()

@@ -120,7 +120,7 @@ func TestMessagesThatNobodyWouldTake(t *testing.T) {
 			_, err := g.Propose(&Remove{1}, make([]byte, most))
 			wantRefusal(t, err, Limit, ": message of")
 			_, err = g.ProposeUpdate(Identity{}, make([]byte, most))
-			wantRefusal(t, err, Limit, ": message of")
+			wantRefusal(t, err, Limit, ": (Limits.Message)")
 			_, err = g.Commit(CommitOptions{AAD: make([]byte, most)})
 			wantRefusal(t, err, Limit, ": message of")
 			var adds []Proposal
