@@ -81,8 +81,13 @@ func (g *Group) packChanges() [][]byte {
 	return all
 }
 
+// room is about the length of what append appends.
 func (c *Change) room() int {
-	return 256 + 4*len(c.made.added) + c.messagesRoom() + c.next.publicRoom(c.base.tree)
+	n := 256 + 4*len(c.made.added) + c.messagesRoom() + c.next.publicRoom(c.base.tree)
+	for _, p := range c.made.all {
+		n += 16 + lengthOf(p.Proposal)
+	}
+	return n
 }
 
 // append appends what of a commit of this member is not secret. What the change will do is told by that.

@@ -47,7 +47,7 @@ func (l *spentLog) unsaved() []spentKey {
 
 // message makes the message part: the keys that were used, the proposals that came, and which commits need not be
 // kept any more, since its base.
-func (l *ledger) message(g *Group) {
+func (l *ledger) message(g *Group) error {
 	trees, room := g.secretTrees(), 0
 	for _, tree := range trees {
 		room += spentSize * len(tree.log.unsaved())
@@ -58,7 +58,7 @@ func (l *ledger) message(g *Group) {
 	}
 	sent := l.sent[l.base.sent:]
 	room += sentSize * len(sent)
-	part, ref := l.seal(g, partMessage, l.base.ref, room, func(dst []byte) []byte {
+	part, ref, err := l.seal(g, partMessage, l.base.ref, room, func(dst []byte) []byte {
 		for i, tree := range trees {
 			epoch := g.now.messages.epoch
 			if i > 0 {
@@ -76,9 +76,13 @@ func (l *ledger) message(g *Group) {
 		}
 		return dst
 	})
+	if err != nil {
+		return err
+	}
 	l.newest = message{part, l.base.ref, base{ref, l.base.of, len(g.proposals), len(l.sent)}, g.moment()}
 	l.messages = append(l.messages, part.Number)
 	l.messageBytes += len(part.Data)
+	return nil
 }
 
 // Entries of a message part.

@@ -115,6 +115,8 @@ const (
 	maxPublicParts = 64
 	// So many Saves may make parts after the newest that is done: each leaves a number to be deleted.
 	maxUndone = 1024
+	// Half of what a vector can hold.
+	maxPart = 1 << 29
 )
 
 // Save gives what is not known to be stored, sealed under Config.StateKey; what to save before what is said in the
@@ -124,8 +126,8 @@ const (
 func (g *Group) Save() (*Saved, error) { return g.save(false) }
 
 // SaveAll gives all of the state, so that it replaces whatever is stored: for a new store or StateKey, and to have the
-// keys of messages that were used gone from the store at once. It is what helps when Save says Busy and no Saved is left
-// that could be written.
+// keys of messages that were used gone from the store at once. It is what helps when Save says Busy and no Saved is
+// left that could be written.
 func (g *Group) SaveAll() (*Saved, error) { return g.save(true) }
 
 func (g *Group) save(all bool) (*Saved, error) {
@@ -143,22 +145,16 @@ func (g *Group) save(all bool) (*Saved, error) {
 	}
 	if kind != partNone && !again {
 		if l.undone >= maxUndone && !all {
-			return nil, refuse(Busy, "", "%d saved states in a row are not done: write the last of them and call its Done, or SaveAll", l.undone)
+			return nil, refuse(Busy, "",
+				"%d saved states in a row are not done: write the last of them and call its Done, or SaveAll", l.undone)
+		}
+		if err := l.write(g, kind, all || changed); err != nil {
+			return nil, err
 		}
 		l.undone++
 	}
-	switch kind {
-	case partPublic:
-		l.public(g, all || changed)
-		l.secret(g)
-	case partSecret:
-		l.secret(g)
-	}
 	s := &Saved{group: g, Parts: slices.Clone(l.waiting), base: l.base}
 	if kind == partMessage {
-		if !again {
-			l.message(g)
-		}
 		s.Parts, s.base = append(s.Parts, l.newest.part), l.newest.then
 	}
 	s.newest, s.deleted = l.number, l.obsolete
@@ -173,6 +169,27 @@ func (g *Group) save(all bool) (*Saved, error) {
 		s.spent = append(s.spent, spentUpTo{t, t.log.count})
 	}
 	return s, nil
+}
+
+// write makes the parts of a kind, and those that it brings along. On an error l is as before, but for the number: it
+// is a nonce.
+func (l *ledger) write(g *Group, kind partKind, whole bool) (err error) {
+	before := *l
+	switch kind {
+	case partPublic:
+		if err = l.public(g, whole); err == nil {
+			err = l.secret(g)
+		}
+	case partSecret:
+		err = l.secret(g)
+	case partMessage:
+		err = l.message(g)
+	}
+	if err != nil {
+		before.number = l.number
+		*l = before
+	}
+	return err
 }
 
 // Done says that Parts are written and Obsolete ones deleted: what comes next stands on them. It may be called late,
@@ -298,10 +315,23 @@ func (g *Group) secretTrees() []*secretTree {
 	return trees
 }
 
-// seal makes a part.
-func (l *ledger) seal(g *Group, kind partKind, on partRef, room int, text func([]byte) []byte) (Part, partRef) {
+// checkPart: a part of about room bytes can be encoded.
+func checkPart(room int) error {
+	if room > maxPart {
+		return refuse(Limit, "",
+			"state of %d bytes, a part of it has at most %d: call Sent or Discard of commits that are done with", room, maxPart)
+	}
+	return nil
+}
+
+// seal makes a part of at most room bytes.
+func (l *ledger) seal(g *Group, kind partKind, on partRef, room int, text func([]byte) []byte) (Part, partRef, error) {
+	if err := checkPart(room); err != nil {
+		return Part{}, partRef{}, err
+	}
 	l.number++
-	return sealPart(l.aead, &partHead{kind, l.number, on, l.run, g.ID()}, room, text)
+	part, ref := sealPart(l.aead, &partHead{kind, l.number, on, l.run, g.ID()}, room, text)
+	return part, ref, nil
 }
 
 // drop notes that parts are obsolete. They may have been written, although they are not known to be.
@@ -311,7 +341,7 @@ func (l *ledger) drop(numbers ...uint64) {
 }
 
 // public makes the public part: of the whole tree, or of what has changed since the last.
-func (l *ledger) public(g *Group, whole bool) {
+func (l *ledger) public(g *Group, whole bool) error {
 	c := &l.chain
 	if whole || len(c.publics) == 0 || len(c.publics) >= maxPublicParts || c.changeSize >= c.wholeSize {
 		for _, p := range c.publics {
@@ -323,8 +353,11 @@ func (l *ledger) public(g *Group, whole bool) {
 	if n := len(c.publics); n > 0 {
 		on = c.publics[n-1]
 	}
-	part, ref := l.seal(g, partPublic, on, g.publicRoom(c.tree),
+	part, ref, err := l.seal(g, partPublic, on, g.publicRoom(c.tree),
 		func(dst []byte) []byte { return g.appendPublic(dst, c.tree) })
+	if err != nil {
+		return err
+	}
 	l.waiting = append(slices.Clip(l.waiting), part)
 	c.publics, c.tree = append(slices.Clip(c.publics), ref), g.now.tree
 	if len(c.publics) == 1 {
@@ -332,14 +365,25 @@ func (l *ledger) public(g *Group, whole bool) {
 	} else {
 		c.changeSize += len(part.Data)
 	}
+	return nil
 }
 
 // secret makes the secret part. All parts but it and the public ones are obsolete then.
-func (l *ledger) secret(g *Group) {
+func (l *ledger) secret(g *Group) error {
 	c := &l.chain
+	room := 0 // before any of it is packed
+	for _, o := range g.unapplied {
+		room += o.room()
+	}
+	if err := checkPart(room); err != nil {
+		return err
+	}
 	changes := g.packChanges()
-	part, ref := l.seal(g, partSecret, c.publics[len(c.publics)-1], g.secretRoom(changes),
+	part, ref, err := l.seal(g, partSecret, c.publics[len(c.publics)-1], g.secretRoom(changes),
 		func(dst []byte) []byte { return g.appendSecret(dst, changes) })
+	if err != nil {
+		return err
+	}
 	if c.secret.number > 0 {
 		l.drop(c.secret.number)
 	}
@@ -351,6 +395,7 @@ func (l *ledger) secret(g *Group) {
 	for _, t := range g.secretTrees() {
 		t.log.saved = t.log.count
 	}
+	return nil
 }
 
 // Replace says that g takes the place that other parts have in the store, those of the same group, which it was joined

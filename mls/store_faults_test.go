@@ -73,7 +73,8 @@ func TestStoresThatFailForLong(t *testing.T) {
 		s := must[*Saved](t)(save())
 		for range 3 * maxUndone {
 			o := must[*Saved](t)(save())
-			if !slices.EqualFunc(s.Parts, o.Parts, func(a, b Part) bool { return a.Number == b.Number && bytes.Equal(a.Data, b.Data) }) {
+			same := func(a, b Part) bool { return a.Number == b.Number && bytes.Equal(a.Data, b.Data) }
+			if !slices.EqualFunc(s.Parts, o.Parts, same) {
 				t.Fatalf("%v is saved as %v, although nothing has happened", s, o)
 			}
 		}
@@ -107,4 +108,45 @@ func TestStoresThatFailForLong(t *testing.T) {
 	wantRefusal(t, err, Busy, ": saved states in a row are not done")
 	well(must[*Saved](t)(b.group.SaveAll()))
 	b.save()
+}
+
+// A state that is too long to be encoded is not saved, and the group goes on when it is shorter again.
+func TestStatesThatAreTooLong(t *testing.T) {
+	c := newCrowd(t, 1, 2, kept)
+	p := c.members[0]
+	p.save()
+	note := make([]byte, DefaultLimits().Message)
+	for _, end := range []struct {
+		name string
+		make func(*Change) // of a commit
+		end  func(*Change)
+	}{
+		{"commits that are kept", func(ch *Change) { must[struct{}](t)(struct{}{}, ch.Apply()) }, (*Change).Sent},
+		{"commits on their way", func(*Change) {}, (*Change).Discard},
+	} {
+		t.Run(end.name, func(t *testing.T) {
+			var list []*Change
+			for range maxPart/len(note) + 1 {
+				ch := must[*Change](t)(p.group.Commit(CommitOptions{Keep: true}))
+				ch.made.note = note // one for all
+				end.make(ch)
+				list = append(list, ch)
+			}
+			for _, save := range []func() (*Saved, error){p.group.Save, p.group.SaveAll} {
+				before := fmt.Sprintf("%+v", p.group.ledger.chain)
+				_, err := save()
+				wantRefusal(t, err, Limit, ": call Sent or Discard of commits")
+				if after := fmt.Sprintf("%+v", p.group.ledger.chain); after != before {
+					t.Errorf("chain\n%s, was\n%s", after, before)
+				}
+			}
+			for _, ch := range list {
+				end.end(ch)
+			}
+			p.save()
+			if a, b := authenticator(t, p.restored()), authenticator(t, p.group); string(a) != string(b) {
+				t.Error("another group was restored")
+			}
+		})
+	}
 }
