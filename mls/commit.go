@@ -273,6 +273,7 @@ func welcomes(rand io.Reader, n *next, l *proposalList, f *freshPath, o CommitOp
 	if _, err := io.ReadFull(rand, random); err != nil {
 		return nil, err
 	}
+	c := s.EncryptContext(welcomeLabel, sealed) // once: it is as long as the tree
 	secrets := make([]welcomeSecrets, len(l.added))
 	err = inParallel(len(l.added), 4, func(i int) error {
 		ref, err := l.packages[i].Ref()
@@ -288,7 +289,7 @@ func welcomes(rand io.Reader, n *next, l *proposalList, f *freshPath, o CommitOp
 		defer gs.wipe()
 		text := gs.append(nil)
 		defer clear(text)
-		kem, ct, err := s.EncryptWithLabel(bytes.NewReader(random[i*size:(i+1)*size]), l.packages[i].InitKey, welcomeLabel, sealed, text)
+		kem, ct, err := s.EncryptIn(bytes.NewReader(random[i*size:(i+1)*size]), l.packages[i].InitKey, &c, text)
 		if err != nil {
 			return refuseFor(Invalid, "12.4.3.1", err, "init_key of the client at leaf %d", l.added[i])
 		}

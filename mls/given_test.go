@@ -1,6 +1,7 @@
 package mls
 
 import (
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -185,5 +186,22 @@ func TestLimitsBeyondEncoding(t *testing.T) {
 			_, err := p.group.Protect(nil, nil, nil)
 			wantRefusal(t, err, Limit, ": message of ")
 		})
+	}
+}
+
+// What all welcomes of a commit hold is read once, not once for each.
+func TestWelcomesOfALongGroupInfo(t *testing.T) {
+	const members, long = 64, 1 << 20
+	g := newCrowd(t, 1, 1).members[0].group
+	o := CommitOptions{GroupInfo: Extensions{{0xf00d, make([]byte, long)}}}
+	for i := range members {
+		o.Proposals = append(o.Proposals, &Add{newPerson(t, 1, fmt.Sprint("n", i)).keyPackage()})
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	must[*Change](t)(g.Commit(o))
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > members/2*long {
+		t.Errorf("a commit that adds %d members takes %d bytes, with a group info of %d", members, n, long)
 	}
 }

@@ -191,9 +191,11 @@ func (t *tree) encryptPath(rand io.Reader, f *freshPath, context []byte, added m
 	if _, err := io.ReadFull(rand, random); err != nil {
 		return nil, fmt.Errorf("mls: randomness: %w", err)
 	}
+	c := t.suite.EncryptContext(updatePathLabel, context)
 	return nodes, inParallel(len(seals), 4, func(i int) error {
 		s := &seals[i]
-		kem, ct, err := t.suite.EncryptWithLabel(bytes.NewReader(random[i*size:(i+1)*size]), t.nodes[s.node].encryptionKey(), updatePathLabel, context, s.secret.Bytes())
+		own, pub := bytes.NewReader(random[i*size:(i+1)*size]), t.nodes[s.node].encryptionKey()
+		kem, ct, err := t.suite.EncryptIn(own, pub, &c, s.secret.Bytes())
 		if err != nil {
 			return refuseFor(Invalid, "7.6", err, "encryption key of node %d", s.node)
 		}

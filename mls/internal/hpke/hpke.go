@@ -22,20 +22,29 @@ func New(kem KEM, kdf *KDF, aead *AEAD) *Scheme {
 	return &Scheme{KEM: kem, KDF: kdf, AEAD: aead, label: labels{kdf, id}}
 }
 
+// Info is the info of a context as its key schedule takes it: hashed, once for all that are sealed with the same.
+type Info struct{ hash [maxHash]byte }
+
+// Info hashes info, which is not kept.
+func (s *Scheme) Info(info []byte) (i Info) {
+	s.label.extract(i.hash[:s.KDF.size], nil, "info_hash", info)
+	return i
+}
+
 // schedule is the key schedule of base mode (section 5.1): the secret and the context behind all keys.
-func (s *Scheme) schedule(secret, context *[]byte, shared, info []byte) {
+func (s *Scheme) schedule(secret, context *[]byte, shared []byte, info *Info) {
 	n := s.KDF.size
 	c := (*context)[:1+2*n]
 	c[0] = 0 // base mode
 	s.label.extract(c[1:1+n], nil, "psk_id_hash", nil)
-	s.label.extract(c[1+n:], nil, "info_hash", info)
+	copy(c[1+n:], info.hash[:n])
 	*context = c
 	*secret = (*secret)[:n]
 	s.label.extract(*secret, shared, "secret", nil)
 }
 
 // sealer gives the AEAD and nonce for the one message of a context.
-func (s *Scheme) sealer(shared, info []byte, nonce *[NonceSize]byte) (cipher.AEAD, error) {
+func (s *Scheme) sealer(shared []byte, info *Info, nonce *[NonceSize]byte) (cipher.AEAD, error) {
 	var roomS, roomK [maxHash]byte
 	var roomC [1 + 2*maxHash]byte
 	secret, context, key := roomS[:], roomC[:], roomK[:s.AEAD.keySize]
@@ -54,7 +63,8 @@ func (s *Scheme) export(shared, info, exporterContext []byte, n int) []byte {
 	secret, context, exporter := roomS[:], roomC[:], roomE[:s.KDF.size]
 	defer clear(roomS[:])
 	defer clear(roomE[:])
-	s.schedule(&secret, &context, shared, info)
+	hashed := s.Info(info)
+	s.schedule(&secret, &context, shared, &hashed)
 	s.label.expand(exporter, secret, "exp", context)
 	out := make([]byte, n)
 	s.label.expand(out, exporter, "sec", exporterContext)
@@ -63,6 +73,12 @@ func (s *Scheme) export(shared, info, exporterContext []byte, n int) []byte {
 
 // Seal encrypts text for the holder of pub: SealBase.
 func (s *Scheme) Seal(rand io.Reader, pub, info, aad, text []byte) (enc, ciphertext []byte, err error) {
+	hashed := s.Info(info)
+	return s.SealWith(rand, pub, &hashed, aad, text)
+}
+
+// SealWith is Seal with an info that was hashed before.
+func (s *Scheme) SealWith(rand io.Reader, pub []byte, info *Info, aad, text []byte) (enc, ct []byte, err error) {
 	shared, enc, err := s.KEM.Encapsulate(rand, pub)
 	if err != nil {
 		return nil, nil, err
@@ -84,7 +100,8 @@ func (s *Scheme) Open(priv *PrivateKey, enc, info, aad, ciphertext []byte) ([]by
 	}
 	defer clear(shared)
 	var nonce [NonceSize]byte
-	a, err := s.sealer(shared, info, &nonce)
+	hashed := s.Info(info)
+	a, err := s.sealer(shared, &hashed, &nonce)
 	if err != nil {
 		return nil, err
 	}

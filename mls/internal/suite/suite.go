@@ -154,7 +154,22 @@ type PrivateKey = hpke.PrivateKey
 
 // EncryptWithLabel seals text for the holder of pub (section 5.1.3).
 func (s *Suite) EncryptWithLabel(rand io.Reader, pub []byte, label string, context, text []byte) (kemOutput, ciphertext []byte, err error) {
-	return s.hpke.Seal(rand, pub, labelled(nil, label, context), nil, text)
+	c := s.EncryptContext(label, context)
+	return s.EncryptIn(rand, pub, &c, text)
+}
+
+// EncryptContext is label and context of texts for several recipients: read once, however long the context is. Safe for
+// concurrent use.
+type EncryptContext = hpke.Info
+
+// EncryptContext reads them. It keeps neither.
+func (s *Suite) EncryptContext(label string, context []byte) EncryptContext {
+	return s.hpke.Info(labelled(nil, label, context))
+}
+
+// EncryptIn is EncryptWithLabel with the label and context of c.
+func (s *Suite) EncryptIn(rand io.Reader, pub []byte, c *EncryptContext, text []byte) (kemOutput, ct []byte, err error) {
+	return s.hpke.SealWith(rand, pub, c, nil, text)
 }
 
 // DecryptWithLabel opens it.
