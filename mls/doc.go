@@ -79,7 +79,8 @@
 // So do two Groups made of one store that are in use at the same time, in one program or in two. A store finds that out
 // that takes a part only if its number is above all that are there, or if it is there already, byte for byte: any other
 // is of another Group, and what was made since the last Save is neither sent nor handed over. Not to overwrite is not
-// enough, since numbers become free when parts are deleted.
+// enough, since numbers become free when parts are deleted. It takes that each [Saved] is written, in their order:
+// where one is left out for a later one, the numbers of a second Group can be above those of the first.
 //
 // What is said and handed over comes after what is stored. One Save covers all that was done before it, so that several
 // messages can share it. Process stands for the steps that it has as well: a message happens when it is accepted, and
@@ -121,6 +122,7 @@
 // can read again what was read or sent in that time (compare section 9.2).
 //
 // Who was removed has nothing left to keep: all parts of the group can be deleted once the commit is acknowledged.
+// Until then they say that it was, and hold no more of the others.
 //
 // Messages of an epoch that is not here yet are not kept: FutureEpoch says that a commit is missing, for which the
 // caller, who knows how they are delivered, waits or asks.
