@@ -265,7 +265,7 @@ func (g *Group) dropUnapplied() {
 	g.unapplied = nil
 }
 
-// Wipe deletes all secrets. The group is of no use after it.
+// Wipe deletes all secrets, and forgets the other members. The group is of no use after it.
 func (g *Group) Wipe() {
 	g.removed = true
 	g.changed(partPublic)
@@ -276,6 +276,8 @@ func (g *Group) Wipe() {
 	g.now.wipe()
 	g.now.messages.wipe()
 	g.dropPending()
+	g.now.tree = g.now.tree.only(g.now.own)
+	g.now.messages.tree = g.now.tree
 }
 
 // usable refuses calls that need a group that lives.

@@ -148,7 +148,7 @@ func (g *Group) save(all bool) (*Saved, error) {
 			return nil, refuse(Busy, "",
 				"%d saved states in a row are not done: write the last of them and call its Done, or SaveAll", l.undone)
 		}
-		if err := l.write(g, kind, all || changed); err != nil {
+		if err := l.write(g, kind, all || changed || g.removed); err != nil {
 			return nil, err
 		}
 		l.undone++
@@ -448,7 +448,8 @@ const maxReplaced = 1 << 62
 // told: who puts back an old copy of a store uses keys again that were used.
 //
 // The key package that the group was joined by is deleted from Config.KeyPackages if it is still there. A group that
-// this member was removed from can be restored, too: it is not Active, and its parts can be deleted as well.
+// this member was removed from can be restored, too: it is not Active, knows no other members, and its parts can be
+// deleted as well.
 func Restore(cfg *Config, parts [][]byte) (*Group, error) {
 	s, err := cfg.suite()
 	if err != nil {

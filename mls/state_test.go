@@ -407,3 +407,42 @@ func TestLeftoversLeaveTheStore(t *testing.T) {
 		})
 	}
 }
+
+// Of a group that this member is no longer in, hardly more is kept than that.
+func TestStateOfARemovedMember(t *testing.T) {
+	for name, end := range map[string]func(*crowd, *Group){
+		"removed": func(c *crowd, _ *Group) { c.commit(0, CommitOptions{Proposals: []Proposal{&Remove{1}}}) },
+		"wiped":   func(_ *crowd, g *Group) { g.Wipe() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCrowd(t, 1, 30, kept)
+			p := c.members[1]
+			p.save()
+			c.commit(2, CommitOptions{})
+			p.save()
+			g := p.group
+			id, tree := g.ID(), g.TreeHash()
+			end(c, g)
+			p.save()
+			size := 0
+			for _, part := range p.shelf.all() {
+				size += len(part)
+			}
+			if n := len(p.shelf.parts); n != 2 || size > 1500 {
+				t.Errorf("%d parts of %d bytes are kept", n, size)
+			}
+			for _, g := range []*Group{g, p.restored()} {
+				m, same := g.Members(), string(g.ID()) == string(id) && string(g.TreeHash()) == string(tree)
+				if g.Active() || len(m) != 1 || m[0].Leaf != 1 || !same {
+					t.Errorf("%v, active %v, members %v", g, g.Active(), m)
+				}
+				_, err := g.Protect(nil, nil, nil)
+				wantRefusal(t, err, Removed, "12.4.2: no longer in the group")
+				g.Wipe()
+				if s := must[*Saved](t)(g.SaveAll()); len(s.Parts) != 2 {
+					t.Errorf("%v", s)
+				}
+			}
+		})
+	}
+}

@@ -58,6 +58,13 @@ func (t *tree) clone() *tree {
 	return &tree{suite: t.suite, nodes: slices.Clone(t.nodes), free: t.free}
 }
 
+// only is a tree of the same size without all others than i.
+func (t *tree) only(i LeafIndex) *tree {
+	n := &tree{suite: t.suite, nodes: make([]treeNode, len(t.nodes))}
+	n.nodes[i.Node()].leaf = t.leaf(i)
+	return n
+}
+
 // size is the number of leaves, blank ones included: a power of two.
 func (t *tree) size() uint32 { return uint32(len(t.nodes)+1) / 2 }
 
