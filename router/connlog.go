@@ -169,16 +169,25 @@ func refText(h []byte, n *wire.NameRef) string {
 
 // Refused implements transport.Acceptor: it counts, and says so once per peer and reason. Of strangers, such as
 // scanners and health checks, there is one record: at debug, or at info if they seem to be clients with a wrong endpoint.
+// What keeps a link from opening that this node dials is told with the link.
 func (l *loop) Refused(p *transport.Peer, f transport.Fault, err error, attrs ...any) {
+	if p.Dialed && !p.Established {
+		return
+	}
 	r := reasonOf(f)
 	l.n.refuse(r)
 	attrs = append([]any{"reason", r.String()}, withError(attrs, err)...)
-	switch {
-	case p.Established && p.First(uint(r)):
-		l.trouble.refused(&Refusal{Remote: p.Remote, Agent: p.Agent, Reason: r}, err)
+	first := uint(r)
+	if !p.Established {
+		first = strangerTold
+	}
+	if !p.First(first) {
+		return
+	}
+	l.trouble.refusals.add(time.Now(), &Refusal{Remote: p.Remote, Agent: p.Agent, Endpoint: p.Endpoint, Reason: r}, err)
+	if p.Established {
 		l.sayOf(p, slog.LevelWarn, logTopic(r), "request or connection refused", attrs...)
-	case !p.Established && p.First(strangerTold):
-		l.trouble.refused(&Refusal{Remote: p.Remote, Agent: p.Agent, Reason: r}, err)
+	} else {
 		l.sayOfStranger(p, "socket refused before it was a connection", attrs)
 	}
 }

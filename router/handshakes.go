@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"crypto/x509"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -33,10 +34,11 @@ func (s *shaken) add(to map[Reason]uint64) {
 	}
 }
 
-// handshakeFailed counts a failed handshake and says so: at debug where scanners and health checks do nothing else. It
+// handshakeFailed counts a failed handshake, notes it for who looks, and says so: at debug where scanners and health checks do nothing else. It
 // runs on the goroutine of the handshake.
 func (n *Node) handshakeFailed(ln *netloop.Listener, e *netloop.HandshakeError) {
 	n.shaken[e.Fault].Add(1)
+	n.strangers.add(time.Now(), &Refusal{Remote: e.Remote, Endpoint: ln.Addr().String(), Reason: handshakeReasons[e.Fault]}, told(e))
 	level, topic := slog.LevelWarn, logTopic(handshakeReasons[e.Fault])
 	switch {
 	case e.Unconvinced:
@@ -57,6 +59,14 @@ func (n *Node) handshakeFailed(ln *netloop.Listener, e *netloop.HandshakeError) 
 		attrs = append(attrs, certificateAttrs(e.Cert)...)
 	}
 	p.log.Log(context.Background(), level, "TLS handshake failed", append(attrs, "error", e)...)
+}
+
+// told is what is told of a failed handshake beside its reason.
+func told(e *netloop.HandshakeError) error {
+	if e.Cert == nil {
+		return e
+	}
+	return fmt.Errorf("%w (certificate of %s, made by %s, good until %s)", e, e.Cert.Subject, e.Cert.Issuer, e.Cert.NotAfter.UTC().Format(time.DateOnly))
 }
 
 // certificateAttrs say whose certificate it is, who made it, and when it is good.

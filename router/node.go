@@ -42,6 +42,8 @@ type Node struct {
 	dialers  dialers       // of the links that the node opens
 	chores   chores        // removals of connections with many subscriptions, news for new peers
 
+	strangers sharedRefusals // who was turned away during a TLS handshake
+
 	listening listeners
 	changing  sync.Mutex // from Prepare to the end of the change
 	rules     Rules      // guarded by changing

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	if spare := os.Getenv(childEnv); spare != "" {
 		os.Exit(child(spare))
 	}
-	together()
+	sideBySide()
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if n := pool.Live(); invariant.On && n != 0 && code == 0 {
 			fmt.Fprintf(os.Stderr, "%d buffers were never released\n", n)
@@ -44,8 +44,8 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
 }
 
-// together has as many tests that wait for most of their time side by side as gain by that, on any machine.
-func together() {
+// sideBySide has as many tests that wait for most of their time side by side as gain by that, on any machine.
+func sideBySide() {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		_ = f.Value.Set("8")

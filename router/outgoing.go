@@ -148,11 +148,11 @@ func (c *Conn) answered(b []byte) {
 	}
 }
 
-// refuseReply ends a connection whose other end does not negotiate as it must.
+// refuseReply ends a connection whose other end does not negotiate as it must. Nobody is turned away by that: it is told
+// with the link.
 func (c *Conn) refuseReply(err error) {
 	text := "negotiation: " + err.Error()
 	c.because(text)
-	c.note(ReasonNegotiation, err)
 	c.end(statusOK, text)
 }
 

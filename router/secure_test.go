@@ -316,6 +316,23 @@ func TestHandshakesThatFailAreCountedAndLogged(t *testing.T) {
 	if got := n.Stats().Refused; !maps.Equal(got, want) {
 		t.Errorf("refused %v, want %v", got, want)
 	}
+	noted := map[Reason]uint64{}
+	rows, _, err := n.Trouble(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range rows {
+		noted[x.Reason] = x.Count
+		if x.Text == "" || x.Endpoint != n.Addrs()[0].String() || x.Last.Before(x.First) {
+			t.Errorf("noted for who looks: %+v", x)
+		}
+		if x.Reason == ReasonTLSCertificate && !strings.Contains(x.Text, "CN=stranger, made by CN=others, good until ") {
+			t.Errorf("whose certificate it is, is not told: %s", x.Text)
+		}
+	}
+	if !maps.Equal(noted, want) || len(rows) != len(want) {
+		t.Errorf("noted are %v in %d rows, want %v", noted, len(rows), want)
+	}
 	until(t, "no socket is left", func() bool { return n.Stats().Sockets == 0 })
 	// And who is as it must be comes in.
 	c, err := tls.Dial("tcp", n.Addrs()[0].String(), good())

@@ -292,7 +292,7 @@ func (n *Node) Names(ctx context.Context, wanted func(name string, holders []uin
 	return names, complete && err == nil, err
 }
 
-// Trouble returns who was turned away of late and, of the time in which it is asked once a minute, messages that
+// Trouble returns who was turned away of late, during TLS handshakes, too, and, of the time in which it is asked once a minute, messages that
 // reached nobody, the latest first. Errors: that of ctx, and that the node has stopped.
 func (n *Node) Trouble(ctx context.Context) (refusals []Refusal, deaths []Death, err error) {
 	rs, ds := make([][]Refusal, len(n.loops)), make([][]Death, len(n.loops))
@@ -305,8 +305,7 @@ func (n *Node) Trouble(ctx context.Context) (refusals []Refusal, deaths []Death,
 	if err != nil {
 		return nil, nil, err
 	}
-	refusals, deaths = slices.Concat(rs...), slices.Concat(ds...)
-	slices.SortFunc(refusals, func(a, b Refusal) int { return b.At.Compare(a.At) })
+	refusals, deaths = together(append(rs, n.strangers.list())...), slices.Concat(ds...)
 	slices.SortFunc(deaths, func(a, b Death) int { return b.Last.Compare(a.Last) })
 	return refusals, deaths, nil
 }

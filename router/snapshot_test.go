@@ -219,28 +219,6 @@ func TestTroubleTellsWhyMessagesReachNobody(t *testing.T) {
 	}
 }
 
-func TestTroubleIsBounded(t *testing.T) {
-	var x trouble
-	long := strings.Repeat("x", 10_000)
-	for i := range 3 {
-		for range 1000 {
-			x.refused(&Refusal{Agent: long}, errors.New(long))
-		}
-		if n := len(x.refusals.all); n > (i+1)*troubleASecond {
-			t.Errorf("%d refusals after %d seconds", n, i+1)
-		}
-		x.tick()
-	}
-	if n := len(x.refusals.all); n != troubleKept {
-		t.Errorf("%d refusals are kept of three seconds with a thousand each, want %d", n, troubleKept)
-	}
-	for _, r := range x.refusals.all {
-		if len(r.Agent) > textKept+3 || len(r.Text) > textKept+3 {
-			t.Fatalf("texts of %d and %d bytes", len(r.Agent), len(r.Text))
-		}
-	}
-}
-
 // A flood of messages that reach nobody costs the loop no more than a few, in whichever names they come.
 func TestDeathsAreBounded(t *testing.T) {
 	r := newRig(t, 1, Options{})

@@ -18,14 +18,16 @@ const (
 	textKept   = 256 // bytes of a text that peers have a part in
 )
 
-// Refusal is a peer, a request or a message that was turned away. There is one for each connection, or peer, and
-// reason.
+// Refusal is a peer, a request or a message that was turned away. Those that follow of the same peer, listener and
+// reason are counted; Conn, Remote and Text are of the latest.
 type Refusal struct {
-	At            time.Time
+	First, Last   time.Time
 	Conn          uint64 // 0: it was none yet
 	Remote, Agent string // Agent is what the peer says
+	Endpoint      string // by which it came; "": this node had dialled it
 	Reason        Reason
 	Text          string // "": the reason says all. Peers have a part in it
+	Count         uint64 // that were noted: of a connection one for each reason
 }
 
 // Death is a message that reached nobody. Those of the same connection, name and reason that follow are counted.
@@ -42,36 +44,22 @@ type Death struct {
 
 // trouble is what a loop remembers of that. Owned by it; the zero value is ready.
 type trouble struct {
-	refusals latest[Refusal]
+	refusals refusals
 	deaths   latest[Death]
 	watched  int // seconds for which deaths are noted
-	noted    int // refusals in this second
 	died     int // deaths in this second
 }
 
 // tick begins a second.
 func (t *trouble) tick() {
-	t.noted, t.died = 0, 0
+	t.died = 0
 	t.watched = max(0, t.watched-1)
-}
-
-// refused notes that somebody was turned away.
-func (t *trouble) refused(r *Refusal, err error) {
-	if t.noted++; t.noted > troubleASecond {
-		return
-	}
-	r.At = time.Now()
-	r.Agent = kept(r.Agent)
-	if err != nil {
-		r.Text = kept(err.Error())
-	}
-	t.refusals.add(*r)
 }
 
 // refused notes that c, or something of it, was turned away.
 func (c *Conn) refused(r Reason, err error) {
 	p := c.stream.Peer()
-	c.loop.trouble.refused(&Refusal{Conn: c.id, Remote: p.Remote, Agent: p.Agent, Reason: r}, err)
+	c.loop.trouble.refusals.add(time.Now(), &Refusal{Conn: c.id, Remote: p.Remote, Agent: p.Agent, Endpoint: p.Endpoint, Reason: r}, err)
 }
 
 // died notes a publish of c with header h that reached nobody. It is called while an operator looks.

@@ -109,9 +109,11 @@ func (v *view) service(d *cli.Lines, s *admin.ServiceStatus, now time.Time) {
 	}
 	if len(s.Refusals) > 0 {
 		d.Add("")
-		d.Add("REFUSED  when      reason                who, why")
-		for _, x := range s.Refusals {
-			d.Add("         %s  %-20s  %s %s %s", x.At.Format(time.TimeOnly), x.Reason, x.Remote, x.Agent, x.Text)
+		d.Add("REFUSED  last      times  reason                who, at, why")
+		for i := range s.Refusals {
+			x := &s.Refusals[i]
+			head := fmt.Sprintf("         %s %6d  %-20s", x.Last.Format(time.TimeOnly), x.Count, x.Reason)
+			addPair(d, head, refused(x), x.Text)
 		}
 	}
 }
@@ -175,6 +177,34 @@ func who(c *admin.Connection) string {
 		words = append(words, fmt.Sprintf("%d of it died: %s", c.Dropped, c.LastDrop))
 	}
 	return strings.Join(words, "  ")
+}
+
+// refused is who was turned away, and where.
+func refused(x *admin.Refusal) string {
+	words := []string{x.Remote}
+	if x.Agent != "" {
+		words = append(words, x.Agent)
+	}
+	if x.Endpoint != "" {
+		words = append(words, "at "+x.Endpoint)
+	}
+	return strings.Join(words, "  ")
+}
+
+// wide is how many columns a terminal has at least whose lines are not parted.
+const wide = 120
+
+// addPair adds a line that ends with who and why, or in a narrow terminal one for each, so that none is cut off.
+func addPair(d *cli.Lines, head, who, why string) {
+	switch {
+	case why == "":
+		d.Add("%s  %s", head, who)
+	case d.Columns >= wide:
+		d.Add("%s  %s  %s", head, who, why)
+	default:
+		d.Add("%s  %s", head, who)
+		d.Add("         %s", why)
+	}
 }
 
 func ids(some []uint64) string {

@@ -34,7 +34,7 @@ func busyNode() *fakeNode {
 	n.names[0].Holders[table.Edge], n.names[1].Holders[table.Edge], n.names[1].Holders[table.Peer] = 1, 2, 1
 	n.links = []router.LinkStatus{{Endpoint: "http://upstream.example:46357", State: router.LinkWaiting, Attempts: 9, Losses: 1}}
 	now := time.Now()
-	n.refusals = []router.Refusal{{At: now, Remote: "10.9.9.9:555", Agent: "curl/8", Reason: router.ReasonNegotiation, Text: "no_key: the link has no key"}}
+	n.refusals = []router.Refusal{{First: now, Last: now, Count: 3, Endpoint: "127.0.0.1:46357", Remote: "10.9.9.9:555", Agent: "curl/8", Reason: router.ReasonNegotiation, Text: "no_key: the link has no key"}}
 	n.deaths = []router.Death{{First: now, Last: now, Conn: 10, Remote: "10.1.2.9:40000", Reason: router.ReasonNoMatch,
 		Name: "organization/namespace/carol/NULL_COMPONENT", Source: "organization/namespace/application-9/1", Count: 77}}
 	return n

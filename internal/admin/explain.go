@@ -58,7 +58,11 @@ func (st *ServiceStatus) explain(s *router.Stats, q string) (answers []string) {
 	}
 	if len(st.Refusals) > 0 {
 		r := &st.Refusals[0]
-		say("%s was turned away at %s: %s %s", r.Remote, r.At.UTC().Format(time.TimeOnly), r.Reason, r.Text)
+		times := ""
+		if r.Count > 1 {
+			times = fmt.Sprintf("%d times, the last ", r.Count)
+		}
+		say("%s was turned away %sat %s: %s %s", r.Remote, times, r.Last.UTC().Format(time.TimeOnly), r.Reason, r.Text)
 	}
 	return answers
 }

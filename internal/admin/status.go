@@ -95,12 +95,20 @@ type Name struct {
 
 // Refusal is a router.Refusal.
 type Refusal struct {
-	At     time.Time `json:"at"`
-	Conn   uint64    `json:"connection,omitempty"`
-	Remote string    `json:"remote"`
-	Agent  string    `json:"agent,omitempty"`
-	Reason string    `json:"reason"`
-	Text   string    `json:"text,omitempty"`
+	First    time.Time `json:"first"`
+	Last     time.Time `json:"last"`
+	Count    uint64    `json:"count"`
+	Conn     uint64    `json:"connection,omitempty"`
+	Remote   string    `json:"remote"`
+	Agent    string    `json:"agent,omitempty"`
+	Endpoint string    `json:"endpoint,omitempty"` // by which it came; "": the node had dialled it
+	Reason   string    `json:"reason"`
+	Text     string    `json:"text,omitempty"`
+}
+
+func newRefusal(r *router.Refusal) Refusal {
+	return Refusal{First: r.First, Last: r.Last, Count: r.Count, Conn: r.Conn, Remote: clean(r.Remote), Agent: clean(r.Agent),
+		Endpoint: clean(r.Endpoint), Reason: r.Reason.String(), Text: clean(r.Text)}
 }
 
 // Death is a router.Death.
@@ -263,10 +271,10 @@ func (st *ServiceStatus) show(l *look, names []router.HeldName, match func(...st
 	for i := range conns[:min(rows, len(conns))] {
 		st.Connections = append(st.Connections, newConnection(&conns[i]))
 	}
-	for _, r := range l.refusals {
-		if len(st.Refusals) < rows && match(r.Remote, r.Agent, r.Reason.String(), r.Text) {
-			st.Refusals = append(st.Refusals, Refusal{r.At, r.Conn, clean(r.Remote), clean(r.Agent), r.Reason.String(),
-				clean(r.Text)})
+	for i := range l.refusals {
+		r := &l.refusals[i]
+		if len(st.Refusals) < rows && match(r.Remote, r.Agent, r.Endpoint, r.Reason.String(), r.Text) {
+			st.Refusals = append(st.Refusals, newRefusal(r))
 		}
 	}
 	for _, d := range l.deaths {

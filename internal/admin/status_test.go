@@ -104,11 +104,25 @@ func TestAnswersNameTheCause(t *testing.T) {
 			"The link to http://up:1 is waiting, after 7 attempts: what goes there reaches nobody."},
 		{"it was turned away", fakeNode{refusals: []router.Refusal{{Remote: "1.2.3.4:5", Agent: "bob", Reason: router.ReasonNegotiation, Text: "no_key"}}},
 			"1.2.3.4:5 was turned away at 00:00:00: negotiation_failed no_key"},
+		{"it was turned away again and again", fakeNode{refusals: []router.Refusal{{Remote: "1.2.3.4:5", Agent: "bob", Reason: router.ReasonTLSCertificate,
+			Count: 9, Text: "expired"}}}, "1.2.3.4:5 was turned away 9 times, the last at 00:00:00: tls_certificate expired"},
 	} {
 		x := serve(t, &tt.node, nil).look(t.Context(), "bob", 10).Services[0]
 		if !slices.ContainsFunc(x.Answers, func(a string) bool { return strings.HasPrefix(a, tt.want) }) {
 			t.Errorf("%s: no answer says %q in %q", tt.name, tt.want, x.Answers)
 		}
+	}
+}
+
+// Who was turned away is told with how often, and by which listener it came; a question for that listener finds it.
+func TestRefusalsAreToldWithTheirListener(t *testing.T) {
+	first, last := time.Unix(100, 0), time.Unix(200, 0)
+	n := &fakeNode{refusals: []router.Refusal{{First: first, Last: last, Count: 7, Remote: "1.2.3.4:5", Endpoint: "127.0.0.1:46357",
+		Reason: router.ReasonTLSReset, Text: "gone"}, {Remote: "5.6.7.8:9", Endpoint: "[::1]:1"}}}
+	x := serve(t, n, nil).look(t.Context(), ":46357", 10).Services[0].Refusals
+	want := Refusal{First: first, Last: last, Count: 7, Remote: "1.2.3.4:5", Endpoint: "127.0.0.1:46357", Reason: "tls_reset", Text: "gone"}
+	if len(x) != 1 || x[0] != want {
+		t.Errorf("%+v, want %+v", x, want)
 	}
 }
 

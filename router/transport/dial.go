@@ -68,7 +68,7 @@ type call struct {
 func (g *Group) Dial(c *Call, caller func(Stream) Caller) netloop.Handler {
 	l := *g.limits
 	l.KeepaliveTime, l.KeepaliveTimeout = cmp.Or(c.KeepaliveTime, l.KeepaliveTime), cmp.Or(c.KeepaliveTimeout, l.KeepaliveTimeout)
-	k := carrier{group: g, limits: &l, peer: Peer{MaxMessage: g.opt.MaxMessage, Status: -1}, setup: c.AnswerTimeout}
+	k := carrier{group: g, limits: &l, peer: Peer{MaxMessage: g.opt.MaxMessage, Status: -1, Dialed: true}, setup: c.AnswerTimeout}
 	if c.WebSocket {
 		k.peer.MaxMessage = g.opt.MaxWebSocket
 		return &webSocket{carrier: k, call: &call{Call: c, caller: caller}}

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -40,7 +41,8 @@ func (e *events) Request(hs *h2.Stream, r *h2.Request) {
 		if !bytes.HasPrefix(r.Path, []byte("/grpc.health.")) {
 			k.peer.Advice = "want POST " + openChannel
 		}
-		k.refuse(FaultPath, nil, "path", cut(r.Path), "method", cut(r.Method))
+		k.refuse(FaultPath, fmt.Errorf("%s %s is asked for, but nothing is here except %s", cut(r.Method), cut(r.Path), openChannel),
+			"path", cut(r.Path), "method", cut(r.Method))
 		if !bytes.HasPrefix(r.ContentType, []byte("application/grpc")) {
 			k.answer(hs)
 			return

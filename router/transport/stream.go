@@ -151,8 +151,8 @@ type Peer struct {
 	MaxMessage int
 	// TLS is the version of TLS that it speaks, "1.3" or "1.2"; empty: none. Subject is whose certificate it has shown.
 	TLS, Subject string
-	// Established says that a stream of it was.
-	Established bool
+	// Established says that a stream of it was, Dialed that this node has dialled it.
+	Established, Dialed bool
 	// Streams is how many of its streams live, without the one that Acceptor.Accept is asked about.
 	Streams int
 	// Status is the gRPC status with which a stream that we have opened was ended by the peer, or what its Close comes to

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,7 +29,8 @@ func (e *wsEvents) Request(r *ws.Request) {
 	case !r.Opens():
 		if string(r.Path) != k.path {
 			k.peer.Advice = "this endpoint has the path " + k.path
-			k.refuse(FaultPath, nil, "path", cut(r.Path), "method", cut(r.Method))
+			k.refuse(FaultPath, fmt.Errorf("%s %s is asked for, but the path of this endpoint is %s", cut(r.Method), cut(r.Path), k.path),
+				"path", cut(r.Path), "method", cut(r.Method))
 			k.counted = true
 		}
 		_, _ = k.ws.Accept()

@@ -128,8 +128,10 @@ function show(section, s, now) {
   fill(part(".dropped"), reasons(s.dropped), 2, "none");
   fill(part(".refused"), reasons(s.refused), 2, "none");
   fill(part(".refusals"), s.refusals.map((r) => [
-    cell(clock(r.at)), cell(r.reason, "bad"), cell([r.remote, r.agent, r.connection ? "connection " + r.connection : ""], "text"), cell(r.text || "", "text"),
-  ]), 4, "none of late");
+    cell(clock(r.last)), cell(r.reason, "bad"),
+    cell([r.remote, r.agent, r.endpoint && "at " + r.endpoint, r.connection ? "connection " + r.connection : ""], "text"), cell(r.text || "", "text"),
+    cell([number(r.count), r.count > 1 ? "since " + clock(r.first) : ""], "n"),
+  ]), 5, "none of late");
 }
 
 function draw(st) {
