@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
@@ -98,24 +96,16 @@ type Dialer struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when its goroutine has ended
 
-	state    atomic.Uint32 // LinkState
-	attempts atomic.Uint64
-	losses   atomic.Uint64
+	status dialStatus // safe for all
+	number uint64     // of the node's dialers, in the order in which they were made; guarded by dialers.mu
 
 	news   linkNews // of the goroutine
 	brief  bool     // when it was up last, it was lost at once; of the goroutine
 	failed int      // attempts in a row; of the goroutine
 }
 
-// LinkStatus is what an operator asks of a dialled link.
-type LinkStatus struct {
-	Endpoint string
-	State    LinkState
-	Attempts uint64 // to connect, since the start
-	Losses   uint64 // of a link that was up
-}
-
-// Dial opens a link in the background and keeps it up until Dialer.Close or Node.Shutdown.
+// Dial opens a link in the background and keeps it up until Dialer.Close or Node.Shutdown. One that is over for another
+// reason stays in Node.Links until Dialer.Close.
 func (n *Node) Dial(l Link) (*Dialer, error) {
 	switch {
 	case l.Connect == nil:
@@ -147,80 +137,39 @@ func (n *Node) Dial(l Link) (*Dialer, error) {
 
 // Status returns what the link is doing.
 func (d *Dialer) Status() LinkStatus {
-	return LinkStatus{d.link.Endpoint, LinkState(d.state.Load()), d.attempts.Load(), d.losses.Load()}
+	s := d.status.read()
+	s.Endpoint, s.ID, s.Kind = d.link.Endpoint, d.link.ID, d.link.Kind
+	return s
 }
 
 // Close ends the link: what the other end has sent until now goes its way, and what is queued for it goes out, within
 // Link.CloseTimeout. It does not wait for that. Rules: P-end-7.
-func (d *Dialer) Close() { d.cancel() }
+func (d *Dialer) Close() {
+	d.cancel()
+	select {
+	case <-d.done: // it was over
+		d.node.dialers.remove(d)
+	default:
+	}
+}
 
 // Done is closed when the link is over, after Close or because it is not tried again.
 func (d *Dialer) Done() <-chan struct{} { return d.done }
 
-// dialers are those of a node.
-type dialers struct {
-	settled time.Duration // see there; immutable, 0: as there
-
-	mu   sync.Mutex
-	all  map[*Dialer]struct{} // guarded by mu
-	over bool                 // guarded by mu
-}
-
-func (s *dialers) add(d *Dialer) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.over {
-		return false
-	}
-	if s.all == nil {
-		s.all = map[*Dialer]struct{}{}
-	}
-	s.all[d] = struct{}{}
-	return true
-}
-
-func (s *dialers) remove(d *Dialer) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.all, d)
-}
-
-// stop ends all attempts. Links that are up stay, as connections of the node.
-func (s *dialers) stop() {
-	s.mu.Lock()
-	s.over = true
-	all := s.all
-	s.all = nil
-	s.mu.Unlock()
-	for d := range all {
-		d.cancel()
-	}
-	for d := range all {
-		<-d.done
-	}
-}
-
-// Links returns the states of all dialled links, in no order.
-func (n *Node) Links() []LinkStatus {
-	n.dialers.mu.Lock()
-	defer n.dialers.mu.Unlock()
-	var out []LinkStatus
-	for d := range n.dialers.all {
-		out = append(out, d.Status())
-	}
-	return out
-}
-
 func (d *Dialer) becomes(s LinkState) {
-	d.state.Store(uint32(s))
+	d.status.becomes(s, time.Now())
 	if d.link.Changed != nil {
 		d.link.Changed(s)
 	}
 }
 
 func (d *Dialer) run() {
+	defer func() { // Close that comes before done sees to it that ctx has ended
+		if d.ctx.Err() != nil {
+			d.node.dialers.remove(d)
+		}
+	}()
 	defer close(d.done)
-	defer d.node.dialers.remove(d)
 	defer d.becomes(LinkOver)
 	if before := d.link.After; before != nil {
 		select {
@@ -244,7 +193,7 @@ func (d *Dialer) run() {
 // turn is one attempt, and the life of the link if it succeeds. It reports whether there is to be another.
 func (d *Dialer) turn() bool {
 	d.becomes(LinkOpening)
-	d.attempts.Add(1)
+	d.status.count(&d.status.attempts)
 	began := time.Now()
 	c, err := d.connect()
 	if err != nil {
@@ -320,16 +269,18 @@ func (d *Dialer) follow(o *outgoing) bool {
 				return false
 			}
 			if e.final(up) {
+				d.status.failed(e.why, time.Now())
 				d.say(slog.LevelError, "link is over: the other end does not want it", "why", e.why)
 				return false
 			}
 			if up == nil {
 				return d.retry(errors.New(e.why))
 			}
-			d.losses.Add(1)
+			d.status.count(&d.status.losses)
 			if d.brief = time.Since(since) < cmp.Or(d.node.dialers.settled, settled); d.brief {
 				return d.retry(errors.New("the link was up, and lost at once: " + e.why))
 			}
+			d.status.failed(e.why, time.Now())
 			d.failed, d.news = 0, linkNews{}
 			d.say(slog.LevelWarn, "link is lost: it is opened again", "why", e.why)
 			return true
@@ -351,19 +302,13 @@ func (d *Dialer) follow(o *outgoing) bool {
 	}
 }
 
-// closing reports whether the node is shutting down.
-func (s *dialers) closing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.over
-}
-
 // retry notes that an attempt has failed, and waits for the next. false: there is none.
 func (d *Dialer) retry(err error) bool {
 	if d.ctx.Err() != nil {
 		return false
 	}
 	text := err.Error()
+	d.status.failed(text, time.Now())
 	if untold, ok := d.news.tells(text, time.Now()); ok {
 		attrs := []any{"error", text}
 		if untold > 0 {

@@ -115,7 +115,8 @@ func looksAt(looks *int) func(context.Context) (*admin.Status, error) {
 				Connections: []admin.Connection{{ID: 7, Kind: "edge", State: "active", Remote: "1.2.3.4:5", Agent: "app", Received: 30 * n,
 					Delivered: 10 * n, Queued: 7, QueuedBytes: 4096, Stalled: 90, Missed: 3, Names: 1, Age: 7300}},
 				Matching: 3, Names: []admin.Name{{Name: "org/ns/bob/1", Holders: map[string]int{"edge": 1}, Some: []uint64{7}}}, AllNames: true,
-				Links:  []admin.Link{{Endpoint: "http://up:1", State: "waiting", Attempts: 4}},
+				Links: []admin.Link{{Endpoint: "http://up:1", Kind: "edge", State: "waiting", Attempts: 4, Since: time.Now().Add(-time.Minute),
+					Failure: "connection refused", Failed: time.Now()}},
 				Deaths: []admin.Death{{Last: time.Now(), Conn: 7, Reason: "no_match", Name: "org/ns/carol/1", Source: "org/ns/bob/1", Count: 2}},
 				Refusals: []admin.Refusal{{Last: time.Now(), Count: 3, Remote: "1.2.3.4:6", Agent: "app", Endpoint: "127.0.0.1:46357", Reason: "tls_certificate",
 					Text: "its certificate has expired"}},
@@ -139,7 +140,7 @@ func TestTopLooksTwiceForRates(t *testing.T) {
 			"     7 edge          15        5      7    4 KiB      0 B      1  2h     1.2.3.4:5  app  STALLED for 90s  3 for it died\n",
 			"       2 more, in less trouble\n",
 			"  org/ns/bob/1  1 edge: connections 7\n",
-			"       waiting         4       0  http://up:1\n",
+			"       waiting  60s            4       0  edge    http://up:1  " + time.Now().Format(time.TimeOnly) + " connection refused\n",
 			"no_match              2           7  org/ns/carol/1, org/ns/bob/1\n",
 			"     3  tls_certificate       1.2.3.4:6  app  at 127.0.0.1:46357  its certificate has expired\n",
 		} {

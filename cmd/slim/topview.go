@@ -81,9 +81,15 @@ func (v *view) service(d *cli.Lines, s *admin.ServiceStatus, now time.Time) {
 	v.connections(d, s, was, since)
 	if len(s.Links) > 0 {
 		d.Add("")
-		d.Add("LINKS  state    attempts  losses  to")
-		for _, l := range s.Links {
-			d.Add("       %-8s %8d %7d  %s", l.State, l.Attempts, l.Losses, l.Endpoint)
+		d.Add("LINKS  state    since   attempts  losses  kind    to, last failure")
+		for i := range s.Links {
+			l := &s.Links[i]
+			head := fmt.Sprintf("       %-8s %-7s %8d %7d  %-6s", l.State, short(now.Sub(l.Since).Seconds()), l.Attempts, l.Losses, l.Kind)
+			why := ""
+			if l.Failure != "" {
+				why = l.Failed.Format(time.TimeOnly) + " " + l.Failure
+			}
+			addPair(d, head, l.Endpoint, why)
 		}
 	}
 	d.Add("")

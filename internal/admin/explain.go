@@ -30,11 +30,7 @@ func (st *ServiceStatus) explain(s *router.Stats, q string) (answers []string) {
 	if stalled > 3 {
 		say("%d more receivers are stalled.", stalled-3)
 	}
-	for _, l := range st.Links {
-		if l.State != router.LinkUp.String() {
-			say("The link to %s is %s, after %d attempts: what goes there reaches nobody.", l.Endpoint, l.State, l.Attempts)
-		}
-	}
+	st.explainLinks(say)
 	for i, d := range st.Deaths {
 		if i == 3 {
 			break
@@ -65,6 +61,40 @@ func (st *ServiceStatus) explain(s *router.Stats, q string) (answers []string) {
 		say("%s was turned away %sat %s: %s %s", r.Remote, times, r.Last.UTC().Format(time.TimeOnly), r.Reason, r.Text)
 	}
 	return answers
+}
+
+// explainLinks tells of links that are not up: those that nobody will open again first.
+func (st *ServiceStatus) explainLinks(say func(string, ...any)) {
+	const few = 5
+	told, left := 0, 0
+	for _, over := range []bool{true, false} {
+		for i := range st.Links {
+			l := &st.Links[i]
+			switch {
+			case l.State == router.LinkUp.String() || over != (l.State == router.LinkOver.String()):
+				continue
+			case told == few:
+				left++
+				continue
+			case over:
+				say("The link to %s is over and not tried again, after %d attempts: what goes there reaches nobody.%s", l.Endpoint, l.Attempts, l.why())
+			default:
+				say("The link to %s is %s, after %d attempts: what goes there reaches nobody.%s", l.Endpoint, l.State, l.Attempts, l.why())
+			}
+			told++
+		}
+	}
+	if left > 0 {
+		say("%d more links are not up.", left)
+	}
+}
+
+// why is why it is not up, for the end of a line.
+func (l *Link) why() string {
+	if l.Failure == "" {
+		return ""
+	}
+	return " " + l.Failure
 }
 
 // explainHolders tells of those who hold the names that were asked for, if they are few.

@@ -80,10 +80,20 @@ type Connection struct {
 
 // Link is a router.LinkStatus.
 type Link struct {
-	Endpoint string `json:"endpoint"`
-	State    string `json:"state"`
-	Attempts uint64 `json:"attempts"`
-	Losses   uint64 `json:"losses"`
+	Endpoint string    `json:"endpoint"`
+	ID       string    `json:"link_id,omitempty"`
+	Kind     string    `json:"kind"`
+	State    string    `json:"state"`
+	Since    time.Time `json:"since,omitzero"` // in that state; waiting and opening count as one
+	Attempts uint64    `json:"attempts"`
+	Losses   uint64    `json:"losses"`
+	Failure  string    `json:"failure,omitempty"` // why it did not open, or was lost, the last time
+	Failed   time.Time `json:"failed,omitzero"`   // when
+}
+
+func newLink(d *router.LinkStatus) Link {
+	return Link{Endpoint: clean(d.Endpoint), ID: clean(d.ID), Kind: d.Kind.String(), State: d.State.String(), Since: d.Since,
+		Attempts: d.Attempts, Losses: d.Losses, Failure: clean(d.Failure), Failed: d.Failed}
 }
 
 // Name is a name with those who hold it.
@@ -222,8 +232,9 @@ func (s *Server) lookAt(ctx context.Context, x Service, q string, rows int) Serv
 		Refused: byReason(stats.Refused),
 		Answers: []string{}, Connections: []Connection{}, Names: []Name{}, Links: []Link{}, Refusals: []Refusal{},
 		Deaths: []Death{}}
-	for _, d := range x.Node.Links() {
-		st.Links = append(st.Links, Link{clean(d.Endpoint), d.State.String(), d.Attempts, d.Losses})
+	links := x.Node.Links()
+	for i := range links[:min(len(links), mostRows)] {
+		st.Links = append(st.Links, newLink(&links[i]))
 	}
 	for name, v := range stats.Gauges() {
 		st.Gauges[name] = v

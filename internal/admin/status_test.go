@@ -100,8 +100,10 @@ func TestAnswersNameTheCause(t *testing.T) {
 			"org/ns/bob/1 is held by connection 4, to which nothing was sent yet: look at its senders."},
 		{"it gets something", fakeNode{names: held, conns: []router.Connection{{ID: 4, Delivered: 8, Queued: 2}}},
 			"org/ns/bob/1 is held by connection 4, which was given 8 messages; 2 wait for it."},
-		{"its link is down", fakeNode{links: []router.LinkStatus{{Endpoint: "http://up:1", State: router.LinkWaiting, Attempts: 7}}},
-			"The link to http://up:1 is waiting, after 7 attempts: what goes there reaches nobody."},
+		{"its link is down", fakeNode{links: []router.LinkStatus{{Endpoint: "http://up:1", State: router.LinkWaiting, Attempts: 7, Failure: "connection refused"}}},
+			"The link to http://up:1 is waiting, after 7 attempts: what goes there reaches nobody. connection refused"},
+		{"its link was given up", fakeNode{links: []router.LinkStatus{{Endpoint: "http://up:1", State: router.LinkOver, Attempts: 2}}},
+			"The link to http://up:1 is over and not tried again, after 2 attempts: what goes there reaches nobody."},
 		{"it was turned away", fakeNode{refusals: []router.Refusal{{Remote: "1.2.3.4:5", Agent: "bob", Reason: router.ReasonNegotiation, Text: "no_key"}}},
 			"1.2.3.4:5 was turned away at 00:00:00: negotiation_failed no_key"},
 		{"it was turned away again and again", fakeNode{refusals: []router.Refusal{{Remote: "1.2.3.4:5", Agent: "bob", Reason: router.ReasonTLSCertificate,
@@ -111,6 +113,22 @@ func TestAnswersNameTheCause(t *testing.T) {
 		if !slices.ContainsFunc(x.Answers, func(a string) bool { return strings.HasPrefix(a, tt.want) }) {
 			t.Errorf("%s: no answer says %q in %q", tt.name, tt.want, x.Answers)
 		}
+	}
+}
+
+// Of many links that are down some are told of, those that are over first; the list has all.
+func TestManyLinksAreDown(t *testing.T) {
+	n := &fakeNode{}
+	for i := range 22 {
+		n.links = append(n.links, router.LinkStatus{Endpoint: fmt.Sprint("http://up:", i), Kind: table.Peer, ID: "l", State: router.LinkWaiting})
+	}
+	n.links[21].State = router.LinkOver
+	x := serve(t, n, nil).look(t.Context(), "", 10).Services[0]
+	if len(x.Links) != 22 || x.Links[7].Endpoint != "http://up:7" || x.Links[7].Kind != "peer" || x.Links[7].ID != "l" {
+		t.Errorf("links %+v", x.Links)
+	}
+	if len(x.Answers) != 6 || !strings.HasPrefix(x.Answers[0], "The link to http://up:21 is over") || x.Answers[5] != "17 more links are not up." {
+		t.Errorf("answers %q", x.Answers)
 	}
 }
 

@@ -117,8 +117,11 @@ function show(section, s, now) {
   fill(part(".connections"), s.connections.map((c) => connection(s.id, c, now)), 12, "none");
   part(".links").hidden = !s.links.length;
   fill(part(".links table"), s.links.map((l) => [
-    cell(l.endpoint, "text"), cell(l.state, l.state === "up" ? "" : "bad"), cell(number(l.attempts), "n"), cell(number(l.losses), "n"),
-  ]), 4, "none");
+    cell([l.endpoint, l.kind + (l.link_id ? ", link " + l.link_id : "")], "text"), cell(l.state, l.state === "up" ? "" : "bad"),
+    cell(l.since ? span((now - Date.parse(l.since)) / 1000) : "", "n"),
+    cell(l.failure ? [l.failure, clock(l.failed)] : "", "text" + (l.state === "up" ? "" : " bad")),
+    cell(number(l.attempts), "n"), cell(number(l.losses), "n"),
+  ]), 6, "none");
   fill(part(".names"), s.names.map((n) => [
     cell(n.name, "text"), cell(Object.entries(n.holders).map(([k, c]) => `${number(c)} ${k}`).join(", ")), cell(n.some_connections.join(", ")),
   ]), 3, "nobody holds such a name");
