@@ -33,6 +33,17 @@ type activeLink struct {
 	dialer   *router.Dialer // nil: it is not dialled yet
 }
 
+// number notes which client of a service l is, for the paths of its keys. Who has the old ones keeps them.
+func (l *activeLink) number(service string, i int) {
+	for j, old := range l.secured {
+		_, block, moved := strings.Cut(old.path, "].")
+		if !moved {
+			block = old.path
+		}
+		l.secured[j] = &secured{old.keeper, old.endpoint, fmt.Sprintf("services.%s.dataplane.clients[%d].%s", service, i, block)}
+	}
+}
+
 // links are the clients of a service, as a node dials them. Those of old that say the same stay as they are. Files with
 // clients that cannot be dialled were refused; what can be wrong are files of certificates.
 func (p *program) links(c *config.Config, s *config.Service, old []*activeLink) (all []*activeLink, faults []error) {
@@ -61,9 +72,9 @@ func (p *program) links(c *config.Config, s *config.Service, old []*activeLink) 
 		l.CloseTimeout = c.Runtime.DrainTimeout
 		a := &activeLink{client: client, onlyPQ: s.Dataplane.EnforcePQC, endpoint: l.Endpoint, link: l}
 		for j := range tls {
-			tls[j].path = path + "." + tls[j].path
 			a.secured = append(a.secured, &tls[j])
 		}
+		a.number(s.ID, i)
 		all = append(all, a)
 	}
 	return all, faults

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +27,14 @@ type operation struct {
 	state    error           // guarded by mu; nil: all services run, and none stops
 	timeout  time.Duration   // guarded by mu: runtime.drain_timeout
 	config   admin.Config    // guarded by mu
+
+	certificates []certificateSource // guarded by mu; replaced whole
+}
+
+// certificateSource is a block `tls` that is in use.
+type certificateSource struct {
+	service string
+	*secured
 }
 
 // drains sets the time that all services together have to stop.
@@ -65,6 +74,36 @@ func (o *operation) reloaded(now time.Time, stays []string, faults []error) {
 	c.Reloads++
 }
 
+// secures notes what certificates the services use now.
+func (o *operation) secures(services []*service) {
+	var all []certificateSource
+	for _, s := range services {
+		for _, x := range s.allSecured() {
+			all = append(all, certificateSource{s.ID, x})
+		}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.certificates = all
+}
+
+// allCertificates tells of the certificates in use.
+func (o *operation) allCertificates() (out []admin.CertificateSource) {
+	o.mu.Lock()
+	all := o.certificates
+	o.mu.Unlock()
+	for _, c := range all {
+		s := c.keeper.Status()
+		x := admin.CertificateSource{Service: c.service, Key: strings.TrimPrefix(c.path, "services."+c.service+"."), Endpoint: c.endpoint,
+			Leaf: s.Leaf, Loaded: s.Loaded, Failed: s.Failed, Failures: s.Failures}
+		if s.Fault != nil {
+			x.Fault = s.Fault.Error()
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
 func (o *operation) configuration() admin.Config {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -80,7 +119,7 @@ func (p *program) operate(ctx context.Context, f *flags, log *slog.Logger) (o *o
 	}
 	log = log.With(cli.KeyTarget, "slim::admin")
 	s, err := admin.Start(ctx, admin.Options{Addr: f.health, Services: o.all, Ready: o.ready, Config: o.configuration, Status: f.status,
-		Profiles: f.pprof, Log: log,
+		Certificates: o.allCertificates, Profiles: f.pprof, Log: log,
 		Build: admin.Build{Version: p.build.Version, SHA: p.build.SHA, Date: p.build.Date, Go: runtime.Version()}})
 	if err != nil {
 		return nil, nil, &failure{context: []string{"failed to serve --health"}, cause: err}

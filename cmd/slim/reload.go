@@ -33,7 +33,7 @@ type reloader struct {
 	seen string         // digest of the file that was looked at last
 
 	// The watcher of certificates.
-	keepers  []*certs.Keeper
+	secured  []*secured
 	now      chan struct{}  // asks it
 	endWatch func()         // ends it
 	watching sync.WaitGroup // waits for it
@@ -285,6 +285,7 @@ func (r *reloader) commit(ctx context.Context, log *slog.Logger, s *step) {
 		p.commit(r.p, log, r.log.Logger)
 	}
 	r.operation.drains(s.c.Runtime.DrainTimeout)
+	r.operation.secures(r.services)
 	r.watchCertificates(ctx)
 	text := "configuration loaded anew"
 	if len(changed) == 0 && len(s.stays) == 0 {
@@ -332,7 +333,8 @@ func (p *plan) commit(prog *program, log, all *slog.Logger) {
 		}
 	}
 	s.links = slices.DeleteFunc(s.links, func(l *activeLink) bool { return slices.Contains(gone, l) })
-	for _, l := range p.links {
+	for i, l := range p.links {
+		l.number(s.ID, i)
 		if l.dialer == nil {
 			fresh = append(fresh, l)
 			for _, k := range l.secured {
@@ -349,19 +351,14 @@ func (p *plan) commit(prog *program, log, all *slog.Logger) {
 func (r *reloader) watchCertificates(ctx context.Context) {
 	by := map[*certs.Keeper]*secured{}
 	var keepers []*certs.Keeper
+	var all []*secured
 	for _, s := range r.services {
-		all := slices.Clone(s.secured)
-		for _, l := range s.links {
-			all = append(all, l.secured...)
-		}
-		for _, k := range all {
-			if k != nil {
-				keepers, by[k.keeper] = append(keepers, k.keeper), k
-			}
+		for _, k := range s.allSecured() {
+			keepers, all, by[k.keeper] = append(keepers, k.keeper), append(all, k), k
 		}
 	}
 	if r.endWatch != nil {
-		if slices.Equal(keepers, r.keepers) {
+		if slices.EqualFunc(all, r.secured, func(a, b *secured) bool { return *a == *b }) {
 			return
 		}
 		r.endWatch()
@@ -374,6 +371,6 @@ func (r *reloader) watchCertificates(ctx context.Context) {
 		}}
 	ctx, r.endWatch = context.WithCancel(ctx)
 	now := make(chan struct{})
-	r.keepers, r.now = keepers, now
+	r.secured, r.now = all, now
 	r.watching.Go(func() { w.Run(ctx, now) })
 }

@@ -183,6 +183,7 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 
 	operation.drains(c.Runtime.DrainTimeout)
 	operation.begins(f.config, p.now())
+	operation.secures(started)
 	operation.becomes(nil)
 
 	var telling sync.WaitGroup

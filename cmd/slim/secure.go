@@ -59,6 +59,19 @@ func (p *program) secure(c *config.Config, s *config.Service, old *service) (all
 	return all, faults
 }
 
+// allSecured is the TLS of all listeners and clients of s that have some.
+func (s *service) allSecured() (all []*secured) {
+	for _, k := range s.secured {
+		if k != nil {
+			all = append(all, k)
+		}
+	}
+	for _, l := range s.links {
+		all = append(all, l.secured...)
+	}
+	return all
+}
+
 // keeperOf returns what a listener has loaded of the settings of a server, at the same endpoint, unless
 // it is used again already; nil: none has.
 func (s *service) keeperOf(wanted *config.Service, server *config.Server, used []*secured) *certs.Keeper {

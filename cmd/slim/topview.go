@@ -51,8 +51,28 @@ func (v *view) draw(st *admin.Status, columns, rows int) string {
 	}
 	d.Add("SLIM node %s  %s  up %s  %s", st.Build.Version, state, st.Time.Sub(st.Started).Round(time.Second),
 		st.Time.Format(time.TimeOnly))
+	for _, a := range st.Answers {
+		addWrapped(&d, "! "+a)
+	}
 	for i := range st.Services {
 		v.service(&d, &st.Services[i], st.Time)
+	}
+	if len(st.Certificates) > 0 {
+		d.Add("")
+		d.Add("CERTIFICATES  ends        loaded    of")
+		for i := range st.Certificates {
+			c := &st.Certificates[i]
+			ends, subject := "-", ""
+			if !c.NotAfter.IsZero() {
+				ends, subject = c.NotAfter.UTC().Format(time.DateOnly), "  "+c.Subject
+			}
+			head := fmt.Sprintf("              %-10s  %-8s", ends, short(st.Time.Sub(c.Loaded).Seconds())+" ago")
+			why := "" // what is wrong in full stands on top
+			if c.Fault != "" {
+				why = "NOT LOADED since " + c.Failed.Format(time.TimeOnly)
+			}
+			addPair(&d, head, c.Endpoint+subject, why)
+		}
 	}
 	v.before = st
 	return d.Text(rows, "… %d more lines: --find shows less, --once all")
@@ -76,7 +96,7 @@ func (v *view) service(d *cli.Lines, s *admin.ServiceStatus, now time.Time) {
 		d.Add("! %s", s.Error)
 	}
 	for _, a := range s.Answers {
-		d.Add("> %s", a)
+		addWrapped(d, "> "+a)
 	}
 	v.connections(d, s, was, since)
 	if len(s.Links) > 0 {
@@ -195,6 +215,21 @@ func refused(x *admin.Refusal) string {
 		words = append(words, "at "+x.Endpoint)
 	}
 	return strings.Join(words, "  ")
+}
+
+// addWrapped adds a text that is not to be cut off, in two lines at most.
+func addWrapped(d *cli.Lines, text string) {
+	r := []rune(text)
+	if len(r) <= d.Columns {
+		d.Add("%s", text)
+		return
+	}
+	at := d.Columns
+	if i := strings.LastIndexByte(string(r[:at]), ' '); i > len(string(r[:at]))/2 {
+		at = len([]rune(string(r[:at])[:i]))
+	}
+	d.Add("%s", string(r[:at]))
+	d.Add("  %s", strings.TrimSpace(string(r[at:])))
 }
 
 // wide is how many columns a terminal has at least whose lines are not parted.

@@ -64,7 +64,9 @@ type Options struct {
 	Ready func() error
 	// Config says what configuration is in effect; nil: it is not known. Safe for all.
 	Config func() Config
-	Build  Build
+	// Certificates are those in use; nil: they are not known. Safe for all.
+	Certificates func() []CertificateSource
+	Build        Build
 	// Status shows connections and names to everybody who can reach Addr. Without it they are for this machine only.
 	Status bool
 	// Profiles serves net/http/pprof, to whom Status is shown.

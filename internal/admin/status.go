@@ -26,6 +26,9 @@ type Status struct {
 	Config   *Config         `json:"config,omitempty"`
 	Query    string          `json:"query,omitempty"`
 	Services []ServiceStatus `json:"services"`
+
+	Certificates []Certificate `json:"certificates"` // in use
+	Answers      []string      `json:"answers"`      // what is wrong with the process as a whole, in words
 }
 
 // ServiceStatus is one service. Lists hold what Query asks for; what has trouble comes first.
@@ -209,7 +212,8 @@ func (s *Server) look(ctx context.Context, q string, rows int) *Status {
 	defer s.looks.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	st := &Status{Time: time.Now(), Started: s.started, Build: s.o.Build, Query: clean(q), Services: []ServiceStatus{}}
+	st := &Status{Time: time.Now(), Started: s.started, Build: s.o.Build, Query: clean(q), Services: []ServiceStatus{},
+		Certificates: []Certificate{}}
 	if err := s.ready(); err != nil {
 		st.NotReady = clean(err.Error())
 	}
@@ -218,6 +222,13 @@ func (s *Server) look(ctx context.Context, q string, rows int) *Status {
 		c.File, c.Faults, c.NeedRestart = clean(c.File), cleaned(c.Faults), cleaned(c.NeedRestart)
 		st.Config = &c
 	}
+	if s.o.Certificates != nil {
+		all := s.o.Certificates()
+		for i := range all[:min(len(all), mostRows)] {
+			st.Certificates = append(st.Certificates, newCertificate(&all[i]))
+		}
+	}
+	st.Answers = append([]string{}, st.explain()...)
 	for _, x := range s.o.Services() {
 		st.Services = append(st.Services, s.lookAt(ctx, x, q, rows))
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Keeper holds the TLS configuration of one listener or client, and loads it anew when asked. Safe for all.
@@ -16,6 +17,21 @@ type Keeper struct {
 
 	mu  sync.Mutex // for who loads
 	now atomic.Pointer[state]
+
+	noted  sync.Mutex
+	status Status // guarded by noted, without Leaf
+}
+
+// Status is what an operator asks of a Keeper.
+type Status struct {
+	Leaf   *x509.Certificate // that this side shows now; nil: none
+	Loaded time.Time         // when what is in use was loaded
+
+	// Fault is why the last load of Watcher failed, an *Error, Failed since when; nil: it did not, and what is in use is what the
+	// files hold. Failures counts those that did.
+	Fault    error
+	Failed   time.Time
+	Failures uint64
 }
 
 // NewServer loads the configuration of a listener. An error is an *Error.
@@ -39,7 +55,38 @@ func (k *Keeper) begin() (*Keeper, error) {
 		return nil, err
 	}
 	k.now.Store(s)
+	k.loaded(true)
 	return k, nil
+}
+
+// Status returns what is in use, and whether the last load went well.
+func (k *Keeper) Status() Status {
+	k.noted.Lock()
+	defer k.noted.Unlock()
+	s := k.status
+	s.Leaf = k.Leaf()
+	return s
+}
+
+// loaded notes that a load went well, and whether it brought something new.
+func (k *Keeper) loaded(changed bool) {
+	k.noted.Lock()
+	defer k.noted.Unlock()
+	k.status.Fault, k.status.Failed = nil, time.Time{}
+	if changed {
+		k.status.Loaded = time.Now()
+	}
+}
+
+// failed notes that a load has failed which nobody is in the middle of writing for.
+func (k *Keeper) failed(err error) {
+	k.noted.Lock()
+	defer k.noted.Unlock()
+	if k.status.Fault == nil {
+		k.status.Failed = time.Now()
+	}
+	k.status.Fault = err
+	k.status.Failures++
 }
 
 // Server returns the configuration of a listener, which is always the current one: it asks the keeper at each
@@ -72,11 +119,12 @@ func (k *Keeper) Reload() (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if s.same(k.now.Load()) {
-		return false, nil
+	changed = !s.same(k.now.Load())
+	if changed {
+		k.now.Store(s)
 	}
-	k.now.Store(s)
-	return true, nil
+	k.loaded(changed)
+	return changed, nil
 }
 
 // Files returns the paths that are read.

@@ -44,6 +44,7 @@ func (s *state) read(kind Kind, v, key string) (b []byte, file string, err error
 			return nil, file, &Error{Key: key, File: file, Err: err}
 		}
 	}
+	b = bytes.TrimPrefix(b, []byte("\ufeff")) // some editors of Windows begin a file with it
 	s.material = append(s.material, b)
 	return b, file, nil
 }
@@ -64,11 +65,26 @@ func (s *state) pair(p *Pair) (*tls.Certificate, error) {
 	}
 	c, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
+		if at := holder(chain, keyPEM); at > 0 {
+			return nil, &Error{Key: "source.cert", File: certFile, Err: fmt.Errorf("certificate %d is that of the key, and has to stand first: "+
+				"the certificate of this side, then that of its issuer, and so on", at+1)}
+		}
 		return nil, &Error{Key: "source.key", File: keyFile, Err: keyFault(err, keyPEM)}
 	}
 	s.leaf = chain[0]
 	c.Leaf = chain[0]
 	return &c, nil
+}
+
+// holder returns which certificate of a chain the key is of; 0: the first, or none.
+func holder(chain []*x509.Certificate, keyPEM []byte) int {
+	for i, c := range chain[1:] {
+		b := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+		if _, err := tls.X509KeyPair(b, keyPEM); err == nil {
+			return i + 1
+		}
+	}
+	return 0
 }
 
 // keyFault rewords what crypto/tls says of a key.
@@ -105,7 +121,11 @@ func parseCertificates(b []byte) ([]*x509.Certificate, error) {
 		all = append(all, c)
 	}
 	if len(all) == 0 {
-		return nil, errors.New("no certificate in it: want PEM, which begins with -----BEGIN CERTIFICATE-----")
+		const want = ": want PEM, which begins with -----BEGIN CERTIFICATE-----"
+		if block, _ := pem.Decode(b); block != nil {
+			return nil, fmt.Errorf("no certificate in it, but %q%s", block.Type, want)
+		}
+		return nil, errors.New("no certificate in it" + want)
 	}
 	return all, nil
 }

@@ -48,6 +48,9 @@ func (w *Watcher) reload(told []string, asked, strict bool) (fault bool) {
 		switch {
 		case err != nil:
 			fault = true
+			if strict {
+				k.failed(err)
+			}
 			if strict && (asked || told[i] != err.Error()) {
 				told[i] = err.Error()
 				w.Told(e)

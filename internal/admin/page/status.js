@@ -137,8 +137,29 @@ function show(section, s, now) {
   ]), 5, "none of late");
 }
 
+// certificates tells of the certificates in use; their trouble is told among the answers, in words.
+function certificates(all, answers, now) {
+  byId("certificates").hidden = !all.length;
+  fill(byId("certificates").querySelector("table"), all.map((c) => {
+    const ends = c.not_after ? Date.parse(c.not_after) : 0, bad = answers.some((a) => a.startsWith(`The certificate of ${c.endpoint} (${c.key}):`));
+    return [
+      cell([c.endpoint, c.service + " " + c.key], "text"), cell(c.subject || "none is shown", "text"),
+      cell(ends ? [new Date(ends).toLocaleDateString(), ends > now ? "in " + span((ends - now) / 1000) : "it has expired"] : "", bad ? "bad" : ""),
+      cell(c.fault ? ["not loaded since " + clock(c.failed), c.fault, number(c.failures) + " loads have failed"] : "", "text bad"),
+      cell(clock(c.loaded), "n"),
+    ];
+  }), 5, "none");
+}
+
 function draw(st) {
   const now = Date.parse(st.time);
+  byId("answers").replaceChildren(...st.answers.map((text) => {
+    const li = document.createElement("li");
+    li.className = "bad";
+    li.textContent = text;
+    return li;
+  }));
+  certificates(st.certificates, st.answers, now);
   state.textContent = st.not_ready ? "not ready: " + st.not_ready : "ready";
   state.className = st.not_ready ? "bad" : "ok";
   byId("build").textContent = `${st.build.version} ${st.build.sha || ""} · ${st.build.go} · up ${span((now - Date.parse(st.started)) / 1000)}`;
@@ -146,7 +167,7 @@ function draw(st) {
   config.hidden = !c || !(c.file || c.faults);
   if (!config.hidden) {
     config.textContent = `${c.file} loaded ${clock(c.loaded)}` +
-      (c.succeeded ? "" : `; the last reload, ${clock(c.last_reload)}, changed nothing: ${(c.faults || []).join("; ")}`) +
+      (c.succeeded ? "" : `; the last reload, ${clock(c.last_reload)}, changed nothing`) +
       (c.needs_restart ? `; not in effect before a restart: ${c.needs_restart.join(", ")}` : "");
     config.className = c.succeeded && !c.needs_restart ? "" : "bad";
   }

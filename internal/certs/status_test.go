@@ -1,0 +1,61 @@
+package certs
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/seed31b3bfd0/slimgo/internal/certs/certstest"
+)
+
+// Whoever asks is told what is in use, and that what the files hold now cannot be loaded, until it can.
+func TestStatusTellsOfLoadsThatFail(t *testing.T) {
+	ca, dir := newIssuer(t, "ca", false), t.TempDir()
+	put(t, dir, ca.pair("first"))
+	k := server(t, Options{Own: files(dir)})
+	begun := k.Status()
+	if begun.Leaf.Subject.CommonName != "first" || begun.Loaded.IsZero() || begun.Fault != nil || begun.Failures != 0 {
+		t.Errorf("at the start: %+v", begun)
+	}
+	told, now := watching(t, k)
+	certstest.Write(t, dir, map[string]string{"cert.pem": "broken"})
+	for n := uint64(1); n <= 2; n++ {
+		now <- struct{}{}
+		for next(t, told); k.Status().Failures < n; {
+			next(t, told)
+		}
+	}
+	s := k.Status()
+	if s.Fault == nil || !strings.Contains(s.Fault.Error(), "source.cert: "+dir) || s.Failures < 2 || s.Failed.Before(s.Loaded) ||
+		s.Leaf.Subject.CommonName != "first" || !s.Loaded.Equal(begun.Loaded) {
+		t.Errorf("after loads that failed: %+v", s)
+	}
+	put(t, dir, ca.pair("second"))
+	now <- struct{}{}
+	for k.Status().Fault != nil {
+		next(t, told)
+	}
+	if s = k.Status(); s.Leaf.Subject.CommonName != "second" || !s.Failed.IsZero() || s.Failures < 2 || s.Loaded.Before(begun.Loaded) {
+		t.Errorf("after it was mended: %+v", s)
+	}
+}
+
+// The file that is at fault is named, and a byte order mark is none.
+func TestFaultsNameTheFile(t *testing.T) {
+	ca := newIssuer(t, "ca", false)
+	below := ca.Below("below")
+	cert, key := below.Pair("leaf")
+	const want = "source.cert: certificate 2 is that of the key, and has to stand first"
+	if _, err := NewServer(Options{Own: Pair{Text, below.PEM + cert, key}}); err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("a chain that begins with the authority: %v, want %s", err, want)
+	}
+	_, other := ca.Pair("other")
+	if _, err := NewServer(Options{Own: Pair{Text, cert + below.PEM, other}}); err == nil || !strings.HasPrefix(err.Error(), "source.key: ") {
+		t.Errorf("the key of another: %v", err)
+	}
+	if _, err := NewServer(Options{Own: Pair{Text, "\ufeff" + cert, "\ufeff" + key}}); err != nil {
+		t.Errorf("with byte order marks: %v", err)
+	}
+	if _, err := NewServer(Options{Own: Pair{Text, key, key}}); err == nil || !strings.Contains(err.Error(), `no certificate in it, but "PRIVATE KEY"`) {
+		t.Errorf("a key as certificate: %v", err)
+	}
+}
