@@ -15,8 +15,8 @@ type Client struct {
 	TLS            TLS
 	Keepalive      *ClientKeepalive // nil: none
 	Proxy          Proxy
-	ConnectTimeout time.Duration // 0: none
-	RequestTimeout time.Duration // 0: none
+	ConnectTimeout time.Duration // of each step, of a WebSocket for all until it is open; never 0
+	RequestTimeout time.Duration // until the response begins; 0: the node's own
 	BufferSize     *uint64       // queued requests
 	Headers        map[string]string
 	Auth           Auth
@@ -55,6 +55,9 @@ type Backoff struct {
 	MaxAttempts *uint64       // nil: unlimited
 }
 
+// defaultConnectTimeout bounds what upstream does not: nobody waits for ever for a host that is silent.
+const defaultConnectTimeout = 30 * time.Second
+
 func (d *decoder) client(n *node, path string, u unknown) Client {
 	o := d.object(n, path, "struct ClientConfig", u)
 	c := d.clientFields(o)
@@ -68,7 +71,7 @@ func (d *decoder) clientFields(o *object) Client {
 	c := Client{
 		TLS: defaultTLS(), Proxy: Proxy{TLS: defaultTLS()}, Auth: Auth{Type: "none"},
 		Backoff:          Backoff{Type: "fixed_interval", Interval: 2 * time.Second},
-		RequireHeaderMAC: true, ConnectionType: "edge",
+		RequireHeaderMAC: true, ConnectionType: "edge", ConnectTimeout: defaultConnectTimeout,
 	}
 	o.required("endpoint")
 	o.str("endpoint", &c.Endpoint)
@@ -88,7 +91,9 @@ func (d *decoder) clientFields(o *object) Client {
 		d.proxy(&c.Proxy, v, join(path, "proxy"))
 		c.Proxy.Position = o.at("proxy")
 	}
-	o.duration("connect_timeout", &c.ConnectTimeout)
+	if o.duration("connect_timeout", &c.ConnectTimeout); c.ConnectTimeout == 0 { // none, upstream
+		c.ConnectTimeout = defaultConnectTimeout
+	}
 	o.duration("request_timeout", &c.RequestTimeout)
 	o.optUint("buffer_size", "usize", 64, &c.BufferSize)
 	c.Headers = o.texts("headers")

@@ -346,11 +346,17 @@ func (o *object) data(key string) map[string]any {
 	return m
 }
 
+// Provided is text of free data that a reference has brought in, ${env:NAME} or ${file:PATH}: it may be a secret.
+type Provided string
+
 func (d *decoder) free(v *node, path string) any {
 	switch v.kind {
 	case boolKind:
 		return v.bool
 	case stringKind:
+		if v.from != "" {
+			return Provided(v.str)
+		}
 		return v.str
 	case intKind:
 		if v.neg {

@@ -29,11 +29,16 @@ func (d *decoder) checkDialled(c *Client, path string) {
 	case s == "":
 		refuse(c.Position, "endpoint", "invalid endpoint scheme: "+quote(shown)+": a client needs one, as in http://"+shown)
 	case s == "unix":
+		if rel := relativePath(c.Endpoint); rel != "" {
+			d.warn(c.Position, join(path, "endpoint"), "is taken for unix:///"+rel+": write it with three slashes")
+		}
 		if !c.TLS.Insecure {
 			refuse(c.TLS.Position, "tls", "unix domain sockets require tls.insecure=true")
 		}
 	case err != nil || u.Hostname() == "":
 		refuse(c.Position, "endpoint", "endpoint "+quote(shown)+" is no "+s+"://HOST:PORT")
+	case !isPort(u.Port()):
+		refuse(c.Position, "endpoint", "endpoint "+quote(shown)+": port "+u.Port()+" is above 65535")
 	case c.WebSocket() && strings.ContainsFunc(c.Target(), notInTarget):
 		refuse(c.Position, "endpoint", "URI parse error: the path or query of "+quote(shown)+
 			" has a space or a character that is not ASCII: percent-encode it")
@@ -118,7 +123,7 @@ func (d *decoder) checkProxy(p *Proxy, at Position, path string) {
 	}
 	u, err := url.Parse(p.URL)
 	switch {
-	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
+	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || !isPort(u.Port()):
 		d.fail(&node{pos: at}, join(path, "url"), "", "the URL of the proxy is no http://HOST:PORT or https://HOST:PORT").Context =
 			[]string{contextStart, "datapath error", "configuration error"}
 	case u.Scheme == "https" && p.TLS.Insecure && p.TLS.CA.Type == "none":
@@ -127,6 +132,12 @@ func (d *decoder) checkProxy(p *Proxy, at Position, path string) {
 	case u.Scheme == "https":
 		d.checkTLS(&p.TLS, join(path, "tls"))
 	}
+}
+
+// isPort reports whether the digits of a URL's port are a number of one; "": the scheme's.
+func isPort(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return s == "" || err == nil
 }
 
 // checkRate reads COUNT/SECONDS, which limits the requests of a connection; a link makes one. Upstream panics on a

@@ -12,6 +12,8 @@ func TestClientsThatCannotBeDialled(t *testing.T) {
 	for client, want := range map[string]string{
 		`endpoint: "x:1"`:                                                        "clients[0].endpoint: invalid endpoint scheme: \"x:1\": a client needs one, as in http://x:1",
 		`endpoint: "http://:1"`:                                                  "clients[0].endpoint: endpoint \"http://:1\" is no http://HOST:PORT",
+		`endpoint: "http://127.0.0.1:463570"`:                                    "clients[0].endpoint: endpoint \"http://127.0.0.1:463570\": port 463570 is above 65535",
+		`endpoint: "http://x", proxy: {url: "http://p:65536"}`:                   "clients[0].proxy.url: the URL of the proxy is no http://HOST:PORT",
 		`endpoint: "http://[::1:1"`:                                              "is no http://HOST:PORT",
 		`endpoint: "unix:///x"`:                                                  "clients[0].tls: unix domain sockets require tls.insecure=true",
 		`endpoint: "http://x", origin: localhost`:                                "clients[0].origin: origin \"localhost\" is no SCHEME://HOST[:PORT]",
@@ -87,6 +89,41 @@ func TestTargetsOfWebSockets(t *testing.T) {
 	} {
 		if got := (&Client{Endpoint: endpoint}).Target(); got != want {
 			t.Errorf("%s: %s, want %s", endpoint, got, want)
+		}
+	}
+}
+
+// Where there is no connect_timeout there is the node's own, and what is shown says so.
+func TestConnectTimeoutHasOneDefault(t *testing.T) {
+	for keys, want := range map[string]string{"": "30s", ", connect_timeout: 0s": "30s", ", connect_timeout: 4s": "4s"} {
+		c, _, err := parse("f", []byte(serviceFile(`dataplane: {clients: [{endpoint: "http://x"`+keys+"}]}")), noEnv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(c.Show().YAML())
+		if got := showDuration(c.Services[0].Dataplane.Clients[0].ConnectTimeout); got != want || !strings.Contains(text, "connect_timeout: "+want+"\n") {
+			t.Errorf("%q: %s, want %s, shown\n%s", keys, got, want, text)
+		}
+		if strings.Contains(text, "request_timeout: 0s") {
+			t.Errorf("a timeout of 0s is shown for one that is not set:\n%s", text)
+		}
+	}
+}
+
+// A unix socket's path that perhaps was meant to be absolute is told of.
+func TestRelativePathsOfUnixSocketsAreToldOf(t *testing.T) {
+	for list, want := range map[string]string{
+		`servers: [{endpoint: "unix://var/x.sock", tls: {insecure: true}}]`:   "an absolute one is written unix:///var/x.sock",
+		`clients: [{endpoint: "unix://var/x.sock", tls: {insecure: true}}]`:   "is taken for unix:///var/x.sock: write it with three slashes",
+		`servers: [{endpoint: "unix:///var/x.sock", tls: {insecure: true}}]`:  "",
+		`servers: [{endpoint: "unix://./var/x.sock", tls: {insecure: true}}]`: "",
+	} {
+		_, warnings, err := parse("f", []byte(serviceFile("dataplane: {"+list+"}")), noEnv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == "" && len(warnings) > 0 || want != "" && (len(warnings) != 1 || !strings.Contains(warnings[0].String(), want)) {
+			t.Errorf("%s: %v, want %q", list, warnings, want)
 		}
 	}
 }

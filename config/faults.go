@@ -35,6 +35,7 @@ func check(path string, b []byte, env func(string) (string, bool)) (c *Config, f
 func (d *decoder) faults() (out []Reason) {
 	var provided []Position // values that no provider has given
 	var wrong []string      // paths whose values cannot be used
+	var misfit []string     // those among them that somebody has given
 	var checked []string    // paths
 	for i, e := range d.found {
 		r := e.Reasons[0]
@@ -47,13 +48,15 @@ func (d *decoder) faults() (out []Reason) {
 		}
 		if slices.Contains(e.Context, providerError) {
 			provided = append(provided, r.Position)
+		} else if !caused {
+			misfit = append(misfit, r.Path)
 		}
 		if !caused && !slices.Contains(out, r) {
 			out = append(out, r)
 		}
 	}
-	for _, r := range d.refused {
-		if len(out) < maxFaults && !touches(wrong, r.Path) && !slices.Contains(out, r) {
+	for _, r := range d.refused { // what is missing is one thing, that the whole would not be taken another
+		if len(out) < maxFaults && !touches(misfit, r.Path) && !slices.Contains(out, r) {
 			out = append(out, r)
 		}
 	}

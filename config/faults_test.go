@@ -85,6 +85,23 @@ services:
 	}
 }
 
+// That a value is missing does not hide that the whole is not supported.
+func TestMissingVariablesDoNotHideOtherFaults(t *testing.T) {
+	const file = `services: {slim/0: {dataplane: {servers: [{endpoint: "1.2.3.4:5", tls: {insecure: true},
+  auth: {type: basic, username: x, password: "${env:PASSWORD}"}}, {endpoint: "5.6.7.8", tls: {insecure: true}}]}}}`
+	_, faults, _ := check("f", []byte(file), noEnv)
+	var got []string
+	for _, r := range faults {
+		got = append(got, r.Text)
+	}
+	all := strings.Join(got, "\n")
+	for _, want := range []string{`environment variable not found: "PASSWORD"`, "not supported yet: services.slim/0.dataplane.servers[0].auth (basic)", `"5.6.7.8" is no IP:PORT`} {
+		if !strings.Contains(all, want) {
+			t.Errorf("no %q in\n%s", want, all)
+		}
+	}
+}
+
 // A file that is no YAML, or no mapping, has one fault.
 func TestCheckOfNoConfiguration(t *testing.T) {
 	for _, b := range []string{"a: [", "", "- 1", "x: {\n", "a: b: c", bomb()} {
@@ -200,7 +217,7 @@ services:
       - endpoint: 127.0.0.1:1
         tls: {source: {type: pem, cert: SECRET2, key: SECRET3}}
         auth: {type: basic, username: bob, password: SECRET4}
-        metadata: {api_key: SECRET5, nested: {Token: [SECRET6]}}
+        metadata: {api_key: SECRET5, nested: {Token: [SECRET6]}, door: "${env:DOOR}", from: "http://user:SECRET17@host:9/"}
       clients:
       - endpoint: ws://user:SECRET7@host:1/?token=SECRET8&x=1
         headers: {Authorization: SECRET9, x-a: fine}
@@ -212,7 +229,7 @@ services:
         tls: {source: {type: file, cert: /path/cert, key: /path/key}}
 `
 	d := &decoder{file: "f", collect: true}
-	c := d.read([]byte(file), noEnv)
+	c := d.read([]byte(file), func(string) (string, bool) { return "SECRET16", true })
 	if len(d.found) > 0 {
 		t.Fatal(d.found[0])
 	}

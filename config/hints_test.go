@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,18 @@ func TestOldShapes(t *testing.T) {
 	_, warnings, err := parse("f", []byte(strings.Replace(running, "slim/0", "gateway/0", 1)), noEnv)
 	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0].String(), "services.gateway/0: works under any name, but services of nodes are called slim/0 now") {
 		t.Errorf("a service called gateway/0: %v, %v", warnings, err)
+	}
+}
+
+// Old keys that upstream ignores are ignored with a word about what there is instead.
+func TestOldKeysThatAreGone(t *testing.T) {
+	_, warnings, err := parse("f", []byte(serverFile("{endpoint: '127.0.0.1:0', tls: {insecure: true}, max_recv_msg_size: 4, keepalive: {permit_without_stream: true}}")), noEnv)
+	all := fmt.Sprint(warnings)
+	for _, want := range []string{"max_recv_msg_size: unknown key is ignored; remove it: a message has 4 MiB at most by gRPC",
+		"permit_without_stream: unknown key is ignored; remove it: it is now `keep_alive_while_idle` in `keepalive` of a client"} {
+		if err != nil || len(warnings) != 2 || !strings.Contains(all, want) {
+			t.Errorf("%v, %v, want %s", err, warnings, want)
+		}
 	}
 }
 

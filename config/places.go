@@ -82,6 +82,15 @@ func merge(parts ...map[string]string) map[string]string {
 	return m
 }
 
+// gone has keys of older files that nothing stands for any more, with what is so without them.
+var gone = map[string]map[string]string{
+	"struct ServerConfig": {"max_recv_msg_size": "remove it: a message has 4 MiB at most by gRPC"},
+	"struct ClientConfig": {"max_recv_msg_size": "remove it: a message has 4 MiB at most by gRPC"},
+	"struct KeepaliveServerParameters": {
+		"permit_without_stream": "remove it: it is now `keep_alive_while_idle` in `keepalive` of a client, and a server has none",
+	},
+}
+
 // lead says of an unknown key of a block where it belongs, or which known key it most likely stands for.
 func (r *Reason) lead(block, key string, known []string) {
 	if place := places[block][key]; place != "" {
@@ -90,6 +99,9 @@ func (r *Reason) lead(block, key string, known []string) {
 	}
 	if now := former[block][key]; now != "" {
 		r.Hint = "it is now " + now
+		return
+	}
+	if r.Hint = gone[block][key]; r.Hint != "" {
 		return
 	}
 	r.Nearest = nearest(key, known)

@@ -170,6 +170,16 @@ func scheme(endpoint string) string {
 
 func isWebSocket(endpoint string) bool { return scheme(endpoint) == "ws" || scheme(endpoint) == "wss" }
 
+// relativePath is the path of a unix socket that begins with neither a slash nor a dot, and was perhaps meant to be
+// absolute; "": it is none.
+func relativePath(endpoint string) string {
+	path, ok := strings.CutPrefix(endpoint, "unix://")
+	if !ok || path == "" || strings.ContainsRune("/.?#", rune(path[0])) {
+		return ""
+	}
+	return withoutSecrets(path)
+}
+
 // checkScheme reports whether upstream's loader accepts an endpoint of a server or client.
 func checkScheme(endpoint string) bool {
 	if !strings.Contains(endpoint, "://") {
@@ -206,6 +216,10 @@ func (d *decoder) checkListener(s *Server, path string) {
 		insecure("unix domain sockets require tls.insecure=true: set it")
 		return
 	case kind == "unix":
+		if rel := relativePath(s.Endpoint); rel != "" {
+			d.warn(s.Position, join(path, "endpoint"), "the path is relative to the working directory: an absolute one is written unix:///"+rel+
+				", a relative one better as unix://./"+rel)
+		}
 		return
 	case kind == "ws" && !s.TLS.Insecure:
 		insecure("a listener of ws:// has no TLS: set `tls.insecure: true`, or write wss://")

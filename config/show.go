@@ -127,7 +127,7 @@ func showClient(c *Client) pairs {
 	return pairs{{"endpoint", withoutSecrets(c.Endpoint)}, {"origin", text(c.Origin)}, {"server_name", text(c.ServerName)},
 		{"compression", text(c.Compression)}, {"rate_limit", text(c.RateLimit)}, {"tls", showTLS(&c.TLS, clientSide)},
 		{"keepalive", showKeepalive(c.Keepalive)}, {"proxy", showProxy(&c.Proxy)},
-		{"connect_timeout", showDuration(c.ConnectTimeout)}, {"request_timeout", showDuration(c.RequestTimeout)},
+		{"connect_timeout", showDuration(c.ConnectTimeout)}, {"request_timeout", optionalDuration(c.RequestTimeout)},
 		{"buffer_size", optional(c.BufferSize)}, {"headers", showHeaders(c.Headers)}, {"auth", showAuth(&c.Auth)},
 		{"backoff", showBackoff(&c.Backoff)}, {"metadata", showData(c.Metadata)}, {"link_id", text(c.LinkID)},
 		{"require_header_mac", c.RequireHeaderMAC}, {"connection_type", c.ConnectionType}}
@@ -309,6 +309,10 @@ func showValue(v any) any {
 			out = append(out, showValue(x))
 		}
 		return out
+	case Provided:
+		return redacted
+	case string:
+		return withoutSecrets(v)
 	}
 	return v
 }
@@ -372,6 +376,14 @@ func some(items []any) any {
 		return nil
 	}
 	return items
+}
+
+// optionalDuration is nil where nothing is given.
+func optionalDuration(d time.Duration) any {
+	if d == 0 {
+		return nil
+	}
+	return showDuration(d)
 }
 
 // showDuration writes d as ParseDuration reads it.

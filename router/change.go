@@ -122,7 +122,7 @@ func (c *Change) open(ctx context.Context) error {
 		}
 		ln, err := netloop.Open(ctx, addrs, i)
 		if le := (*ListenError)(nil); errors.As(err, &le) {
-			le.Addr, le.Own = c.setup.Endpoints[i].Addr, n.listening.overlaps(addrs[i])
+			le.Addr, le.Own = c.setup.Endpoints[i].Addr, overlaps(addrs[i], slices.Concat(c.opened, n.listening.list()))
 		}
 		if err != nil {
 			faults = append(faults, err)
@@ -137,15 +137,11 @@ func (c *Change) open(ctx context.Context) error {
 
 // parse takes all endpoints apart, and returns their addresses for netloop.
 func (c *Change) parse() (addrs []string, err error) {
-	var faults []error
-	for i := range c.setup.Endpoints {
-		e, err := c.setup.Endpoints[i].parse()
-		if err != nil {
-			faults = append(faults, &ListenError{Index: i, Addr: c.setup.Endpoints[i].Addr, Err: err})
-		}
-		c.parsed, addrs = append(c.parsed, e), append(addrs, e.listen)
+	c.parsed, err = parseEndpoints(c.setup.Endpoints)
+	for i := range c.parsed {
+		addrs = append(addrs, c.parsed[i].listen)
 	}
-	return addrs, joined(faults)
+	return addrs, err
 }
 
 // joined is errors.Join but for a single error, which stays as it is.
@@ -224,13 +220,13 @@ func (l *loop) applyPolicyTo(c *Conn) {
 	}
 }
 
-// overlaps reports whether a listener of the node may be why addr is in use: one of the same port.
-func (x *listeners) overlaps(addr string) bool {
+// overlaps reports whether one of some listeners may be why addr is in use: it has the same port.
+func overlaps(addr string, all []*listener) bool {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil || strings.HasPrefix(addr, "unix://") {
 		return false
 	}
-	return slices.ContainsFunc(x.list(), func(l *listener) bool {
+	return slices.ContainsFunc(all, func(l *listener) bool {
 		_, p, err := net.SplitHostPort(l.ln.Addr().String())
 		return err == nil && p == port
 	})

@@ -55,7 +55,7 @@ func TestListenersComeAndGo(t *testing.T) {
 	stays.names(t, bob)
 	goes.names(t, carol)
 	goes.valve.set(false)
-	const count = 40 // 1.2 MB: more than goes out before it reads
+	const count = 30 // 0.9 MB: more than goes out before it reads, and no more than may wait
 	for i := range count {
 		if err := stays.Publish(t.Context(), header(alice, carol, 1, "x"), testSession, content(i, 30_000)); err != nil {
 			t.Fatal(err)
@@ -165,7 +165,7 @@ func TestChangesAreAllOrNothing(t *testing.T) {
 		t.Fatal("it is prepared")
 	}
 	for _, want := range []string{"listen on " + busy + ": ", "another process listens there", "listen on unix:///none/s: ",
-		"make the folder first", "this node has a listener of that port"} {
+		"make the folder first", "a listener of this node may hold the port"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v\nwant %s", err, want)
 		}

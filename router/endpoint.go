@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
@@ -29,8 +32,7 @@ const (
 func parseEndpoint(s string) (e endpoint, err error) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
-		_, _, err := net.SplitHostPort(s)
-		return endpoint{listen: s}, err
+		return endpoint{listen: s}, checkPort(s)
 	}
 	switch scheme {
 	case "unix":
@@ -77,7 +79,7 @@ func parseWebSocket(s, port string) (e endpoint, err error) {
 		}
 		host = full
 	}
-	return endpoint{listen: host, webSocket: true, path: s[at:]}, nil
+	return endpoint{listen: host, webSocket: true, path: s[at:]}, checkPort(host)
 }
 
 // checkTLS compares what an endpoint says of TLS with what there is.
@@ -102,10 +104,73 @@ func (e *Endpoint) parse() (endpoint, error) {
 	return p, err
 }
 
+// CheckEndpoints says what of some endpoints no node can listen on, without opening any: what is no endpoint, and what is
+// at the place of one before it. The error joins a *ListenError for each.
+func CheckEndpoints(all []Endpoint) error {
+	_, err := parseEndpoints(all)
+	return err
+}
+
+// parseEndpoints takes endpoints apart.
+func parseEndpoints(all []Endpoint) (parsed []endpoint, err error) {
+	var faults []error
+	for i := range all {
+		e, err := all[i].parse()
+		for j := 0; err == nil && j < i; j++ {
+			err = e.conflict(&parsed[j], all[j].Addr)
+		}
+		if err != nil {
+			faults = append(faults, &ListenError{Index: i, Addr: all[i].Addr, Err: err})
+			e = endpoint{} // in nobody's way
+		}
+		parsed = append(parsed, e)
+	}
+	return parsed, joined(faults)
+}
+
+// conflict says why e and o, which is written as addr, cannot both be listened on; nil: they can. Rules: P-conf-21.
+func (e *endpoint) conflict(o *endpoint, addr string) error {
+	if e.place() == o.place() && !freePort(e.listen) {
+		return errors.New("the address is listed twice: remove one")
+	}
+	a, errA := netip.ParseAddrPort(e.listen)
+	b, errB := netip.ParseAddrPort(o.listen)
+	x, y := a.Addr().Unmap(), b.Addr().Unmap()
+	switch {
+	case errA != nil || errB != nil || a.Port() != b.Port() || a.Port() == 0 || x.Is4() != y.Is4():
+		return nil
+	case x == y:
+		return errors.New("the address is listed twice: remove one")
+	case x.IsUnspecified():
+		return fmt.Errorf("it includes %s, which is in the list before: remove one", addr)
+	case y.IsUnspecified():
+		return fmt.Errorf("%s, which is in the list before, includes it: remove one", addr)
+	}
+	return nil
+}
+
+// freePort reports whether an address takes whatever port is free.
+func freePort(addr string) bool {
+	_, port, err := net.SplitHostPort(addr)
+	return err == nil && port == "0" && !strings.HasPrefix(addr, "unix://")
+}
+
+// checkPort refuses the port of HOST:PORT that is no number of one.
+func checkPort(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	if n, err := strconv.ParseUint(port, 10, 64); err == nil && n > 65535 {
+		return fmt.Errorf("port %s is above 65535", port)
+	}
+	return nil
+}
+
 // place is where an endpoint is, whatever else it says: an address, or the path of a unix socket.
 func (e *endpoint) place() string {
 	if path, _, err := netloop.SplitUnix(e.listen); err == nil && strings.HasPrefix(e.listen, "unix://") {
-		return "unix://" + path
+		return "unix://" + filepath.Clean(path)
 	}
 	return e.listen
 }

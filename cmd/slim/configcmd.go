@@ -1,13 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/pflag"
 
 	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/router"
 )
 
 // configFlags are those of slim config.
@@ -24,6 +29,7 @@ Usage: slim config check [--strict] [--output <FORM>] <FILE>...
        slim config show [--output <FORM>] <FILE>
 
 check  Tells everything that is wrong with files, as FILE:LINE:COLUMN: KEY: WHAT, and what will be ignored, as warnings.
+       Certificates and keys that they name are loaded, too, as a node would; nothing is listened on or dialled.
 show   Prints the configuration as it takes effect: defaults filled in, references replaced, secrets redacted.
 
 Options:
@@ -86,7 +92,10 @@ func (p *program) checkConfigs(files []string, f *configFlags) error {
 	all := []finding{}
 	failed := false
 	for _, file := range files {
-		_, faults, warnings := config.Check(file, p.env)
+		c, faults, warnings := config.Check(file, p.env)
+		if c != nil {
+			faults = p.checkStart(c)
+		}
 		bad := len(faults) > 0 || f.strict && len(warnings) > 0
 		failed = failed || bad
 		for _, r := range faults {
@@ -117,6 +126,60 @@ func (p *program) checkConfigs(files []string, f *configFlags) error {
 		return silent{}
 	}
 	return nil
+}
+
+// checkStart returns what a start with c would refuse that the file alone does not show: it loads the files of all
+// certificates and keys, and looks whether the endpoints can be listened on together, but opens none.
+func (p *program) checkStart(c *config.Config) (faults []config.Reason) {
+	add := func(errs []error) {
+		for _, err := range errs {
+			r := config.Reason{File: c.File, Text: err.Error()}
+			if at := (*placed)(nil); errors.As(err, &at) {
+				r = at.Reason
+			}
+			faults = append(faults, r)
+		}
+	}
+	var all []router.Endpoint
+	var of []*config.Service
+	first := map[*config.Service]int{} // in all
+	for i := range c.Services {
+		s := &c.Services[i]
+		_, errs := p.secure(c, s, nil)
+		add(errs)
+		_, errs = p.links(c, s, nil)
+		add(errs)
+		first[s] = len(all)
+		for j := range s.Dataplane.Servers {
+			e := router.Endpoint{Addr: s.Dataplane.Servers[j].Endpoint}
+			if !s.Dataplane.Servers[j].TLS.Insecure {
+				e.TLS = new(tls.Config)
+			}
+			all, of = append(all, e), append(of, s)
+		}
+	}
+	for _, err := range apart(router.CheckEndpoints(all)) {
+		if e := (*router.ListenError)(nil); errors.As(err, &e) {
+			s := of[e.Index]
+			e.Index -= first[s]
+			add([]error{endpointFault(c, s, e)})
+		}
+	}
+	slices.SortStableFunc(faults, func(a, b config.Reason) int {
+		return cmp.Or(cmp.Compare(a.Position.Line, b.Position.Line), cmp.Compare(a.Position.Column, b.Position.Column))
+	})
+	return faults
+}
+
+// apart returns the errors that err joins; none if it is nil.
+func apart(err error) []error {
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		return all.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
 }
 
 func (p *program) showConfig(file string, f *configFlags) error {

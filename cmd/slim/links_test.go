@@ -151,7 +151,7 @@ func TestClientsBecomeLinks(t *testing.T) {
 		a.Call.Offer == nil || a.Call.Offer.Encoding != compress.Snappy || a.HandshakeTimeout != 3*time.Second || a.Call.Agent != "slimgo/1.2.3" || a.Connect == nil || a.Backoff == nil {
 		t.Errorf("first link %+v", a)
 	}
-	if b.Kind != table.Edge || b.AllowUnsigned || b.ConnectTimeout != 0 || b.Call.KeepaliveTime != 0 || b.Call.Agent != "mine" ||
+	if b.Kind != table.Edge || b.AllowUnsigned || b.ConnectTimeout != 30*time.Second || b.Call.KeepaliveTime != 0 || b.Call.Agent != "mine" ||
 		len(b.Call.Fields) != 0 || b.Call.WebSocket || b.Call.Offer != nil {
 		t.Errorf("second link %+v", b)
 	}

@@ -270,9 +270,10 @@ func startFailure(c *config.Config, s *config.Service, err error) error {
 
 // endpointFault is why an endpoint cannot be listened on, with its place.
 func endpointFault(c *config.Config, s *config.Service, err *router.ListenError) error {
-	place := ""
-	if p := s.Dataplane.Servers[err.Index].Position; p.Line > 0 {
-		place = fmt.Sprintf("%s:%d:%d: ", c.File, p.Line, p.Column)
+	r := config.Reason{Position: s.Dataplane.Servers[err.Index].Position, Text: err.Error(),
+		Path: fmt.Sprintf("services.%s.dataplane.servers[%d].endpoint", s.ID, err.Index)}
+	if r.Position.Line > 0 {
+		r.File = c.File
 	}
-	return fmt.Errorf("%sservices.%s.dataplane.servers[%d].endpoint: %w", place, s.ID, err.Index, err)
+	return &placed{r, err}
 }

@@ -263,8 +263,8 @@ func (r *reloader) prepare(ctx context.Context, wanted *config.Config) (*step, [
 
 // listenFaults takes the errors of a Prepare apart.
 func listenFaults(c *config.Config, s *config.Service, err error) (faults []error) {
-	if all, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, e := range all.Unwrap() {
+	if all := apart(err); len(all) > 1 {
+		for _, e := range all {
 			faults = append(faults, listenFaults(c, s, e)...)
 		}
 		return faults

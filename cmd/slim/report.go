@@ -81,6 +81,19 @@ func (r *reporter) failed(err error) {
 	io.WriteString(r.w, b.String())
 }
 
+// more says that so many faults are left, the first among them, and what tells all.
+func (r *reporter) more(first string, count int, command string) {
+	if r.json != nil {
+		r.json.Error("the configuration has further faults", "count", count, "first", first, "all", command)
+		return
+	}
+	if count == 1 {
+		fmt.Fprintf(r.w, "\nAnother fault of the file (all of them: %s):\n    %s\n", command, first)
+		return
+	}
+	fmt.Fprintf(r.w, "\n%d further faults of the file (all of them: %s), the first:\n    %s\n", count, command, first)
+}
+
 // misused reports a wrong command line.
 func (r *reporter) misused(err error) {
 	if r.json != nil {

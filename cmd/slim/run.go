@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -117,6 +118,7 @@ func (p *program) execute(ctx context.Context, args []string) int {
 			p.report.warn(w.String())
 		}
 		p.report.failed(err)
+		p.tellOtherFaults(f.config, err)
 		return cli.ExitError
 	}
 	if err := p.serve(ctx, c, warnings, f); err != nil {
@@ -124,6 +126,20 @@ func (p *program) execute(ctx context.Context, args []string) int {
 		return cli.ExitError
 	}
 	return cli.ExitOK
+}
+
+// tellOtherFaults says that a file has more faults than err, which a start tells first: that is upstream's order, where
+// a fault of one block may hide why that block is there at all.
+func (p *program) tellOtherFaults(file string, err error) {
+	var told *config.Error
+	if !errors.As(err, &told) || oneWay(file) != "" {
+		return
+	}
+	_, faults, _ := config.Check(file, p.env)
+	others := slices.DeleteFunc(faults, func(r config.Reason) bool { return slices.Contains(told.Reasons, r) })
+	if len(others) > 0 {
+		p.report.more(others[0].String(), len(others), "slim config check "+file)
+	}
 }
 
 // serve starts every service, waits for the stop, and stops them.

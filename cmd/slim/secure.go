@@ -101,29 +101,42 @@ func authorityOf(m *config.Material) certs.Authority {
 // materialKinds are the types of `source` and `client_ca`.
 var materialKinds = map[string]certs.Kind{"file": certs.Files, "pem": certs.Text}
 
+// placed is an error with the place in the file that it is about.
+type placed struct {
+	config.Reason
+	err error
+}
+
+func (e *placed) Error() string { return e.Reason.String() }
+
+func (e *placed) Unwrap() error { return e.err }
+
 // tlsFailure words what keeps a listener's TLS from being loaded as upstream does, with the place of the key.
 func tlsFailure(c *config.Config, t *config.TLS, path string, err error) error {
-	at := t.Position
+	r := config.Reason{File: c.File, Position: t.Position, Path: path, Text: err.Error()}
 	var e *certs.Error
 	if errors.As(err, &e) {
 		switch e.Key {
 		case "source", "source.cert", "source.key":
-			at = t.Source.Position
+			r.Position = t.Source.Position
 		case "client_ca.path", "client_ca.data":
-			at = t.ClientCA.Position
+			r.Position = t.ClientCA.Position
 		case "ca_source.path", "ca_source.data":
-			at = t.CA.Position
+			r.Position = t.CA.Position
 		case "tls_version":
-			at = t.VersionPosition
+			r.Position = t.VersionPosition
+		}
+		r.Path, r.Text = path+"."+e.Key, e.Err.Error()
+		if e.File != "" {
+			r.Text = e.File + ": " + r.Text
 		}
 	}
-	place := ""
-	if at.Line > 0 {
-		place = fmt.Sprintf("%s:%d:%d: ", c.File, at.Line, at.Column)
+	if r.Position.Line == 0 {
+		r.File = ""
 	}
 	return &failure{
 		context: []string{"failed to start service", "datapath error", "configuration error", "TLS config error"},
-		cause:   fmt.Errorf("%s%s.%w", place, path, err),
+		cause:   &placed{r, err},
 	}
 }
 

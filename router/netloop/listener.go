@@ -52,7 +52,7 @@ func (e *ListenError) Error() string {
 		hint = unixHint(e.Err)
 	}
 	if e.Own && errors.Is(e.Err, syscall.EADDRINUSE) {
-		hint = " (this node has a listener of that port, or another process has: remove the node's first, and then add this one)"
+		hint = " (a listener of this node may hold the port: remove it first, then add this one)"
 	}
 	if e.Twice && errors.Is(e.Err, syscall.EADDRINUSE) {
 		hint = " (the address is listed twice: remove one)"
