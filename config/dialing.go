@@ -47,6 +47,8 @@ func (d *decoder) checkDialled(c *Client, path string) {
 			"wss:// needs tls without insecure, or write ws://")
 	case c.Secure():
 		d.checkTLS(&c.TLS, join(path, "tls"))
+	case s == "https":
+		d.warn(c.TLS.Position, join(path, "tls.insecure"), "has an endpoint of https:// dialled without TLS, as upstream does: write http:// if that is meant")
 	}
 	switch o, err := url.Parse(c.Origin); {
 	case c.Origin == "":

@@ -127,3 +127,13 @@ func TestRelativePathsOfUnixSocketsAreToldOf(t *testing.T) {
 		}
 	}
 }
+
+// An endpoint of https:// that is dialled in the clear is told of.
+func TestHTTPSInTheClearIsToldOf(t *testing.T) {
+	for tls, want := range map[string]int{"{insecure: true}": 1, "{insecure: true, ca_source: {type: file, path: x}}": 0, "{insecure_skip_verify: true}": 0} {
+		_, warnings, err := parse("f", []byte(serviceFile(`dataplane: {clients: [{endpoint: "https://x", tls: `+tls+"}]}")), noEnv)
+		if err != nil || len(warnings) != want || want > 0 && !strings.Contains(warnings[0].String(), "clients[0].tls.insecure: has an endpoint of https:// dialled without TLS") {
+			t.Errorf("%s: %v, %v", tls, err, warnings)
+		}
+	}
+}

@@ -63,7 +63,11 @@ func (c *Conn) say(l slog.Level, t logTopic, text string, attrs ...any) {
 func (c *Conn) logOpened(r *link.Result) {
 	p := c.stream.Peer()
 	attrs := []any{"kind", c.kind.String(), "link_id", r.LinkID, "remote_version", r.RemoteVersion,
-		"signed", r.Key != nil && c.kind != table.Peer, "agent", p.Agent, "took", c.age().Round(time.Microsecond)}
+		"signed", r.Key != nil && c.kind != table.Peer}
+	if !p.Dialed { // who is dialled says nothing of that
+		attrs = append(attrs, "agent", p.Agent)
+	}
+	attrs = append(attrs, "took", c.age().Round(time.Microsecond))
 	if p.TLS != "" {
 		attrs = append(attrs, "tls", p.TLS)
 	}

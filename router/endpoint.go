@@ -128,6 +128,21 @@ func parseEndpoints(all []Endpoint) (parsed []endpoint, err error) {
 	return parsed, joined(faults)
 }
 
+// url is e as a client dials it, bound to addr.
+func (e *endpoint) url(addr string, secure bool) string {
+	scheme := "http"
+	switch {
+	case strings.HasPrefix(e.listen, "unix://"):
+		return "unix://" + addr
+	case e.webSocket:
+		scheme = "ws"
+	}
+	if secure {
+		scheme += "s"
+	}
+	return scheme + "://" + addr + e.path
+}
+
 // conflict says why e and o, which is written as addr, cannot both be listened on; nil: they can. Rules: P-conf-21.
 func (e *endpoint) conflict(o *endpoint, addr string) error {
 	if e.place() == o.place() && !freePort(e.listen) {

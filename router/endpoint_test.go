@@ -4,8 +4,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/seed31b3bfd0/slimgo/internal/certs/certstest"
 )
 
 // What cannot be listened on is found without a try: what is no endpoint, and two at one place. Rules: P-conf-21.
@@ -74,5 +78,21 @@ func TestEndpointsInEachOthersWay(t *testing.T) {
 	var e *ListenError
 	if !errors.As(err, &e) || e.Index != 1 || strings.Contains(err.Error(), "another process") || !strings.Contains(err.Error(), "0.0.0.0:46399, which is in the list before, includes it") {
 		t.Error(err)
+	}
+}
+
+// A node says who it is, and where it listens, as a client would dial it; after a change what is so then.
+func TestNodeTellsAboutItself(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	n := startAt(t, Options{NodeID: "the-node", Deployment: "home", Listen: []string{"127.0.0.1:0", "ws://127.0.0.1:0/slim", "unix://" + path + "?mode=0600"}})
+	a := n.About()
+	want := []string{"http://" + n.Addrs()[0].String(), "ws://" + n.Addrs()[1].String() + "/slim", "unix://" + path}
+	if a.NodeID != "the-node" || a.Deployment != "home" || !slices.Equal(a.Listeners, want) {
+		t.Errorf("%+v, want %q", a, want)
+	}
+	secure := &tls.Config{Certificates: []tls.Certificate{certstest.NewIssuer(t, "ca", false).TLS(certstest.Leaf("node"))}}
+	change(t, n, Setup{Endpoints: []Endpoint{{Addr: "127.0.0.1:0", TLS: secure}}})
+	if a := n.About(); !slices.Equal(a.Listeners, []string{"https://" + n.Addrs()[0].String()}) {
+		t.Errorf("after a change: %+v", a)
 	}
 }

@@ -36,6 +36,7 @@ type listeners struct {
 
 	mu   sync.Mutex
 	all  []*listener // guarded by mu, in the order of Setup.Endpoints; replaced whole
+	urls []string    // guarded by mu, of the same; replaced whole
 	over bool        // guarded by mu: none is opened or removed any more
 
 	accepting, leaving sync.WaitGroup // goroutines; begun only while over is not set
@@ -69,7 +70,10 @@ func (x *listeners) become(c *Change) bool {
 			n.engine.Accept(l.ln, a)
 		})
 	}
-	x.all = c.places
+	x.all, x.urls = c.places, make([]string, len(c.places))
+	for i, l := range c.places {
+		x.urls[i] = c.parsed[i].url(l.ln.Addr().String(), c.setup.Endpoints[i].TLS != nil)
+	}
 	for _, l := range c.removed {
 		l.ln.Close()
 	}
@@ -89,6 +93,19 @@ func (x *listeners) close() {
 		l.ln.Close()
 	}
 	x.accepting.Wait()
+}
+
+// About is what a node says of itself to operators.
+type About struct {
+	NodeID, Deployment string
+	Listeners          []string // as clients dial them, in the order of the endpoints: http://127.0.0.1:46357
+}
+
+// About returns who the node is, and where it listens now.
+func (n *Node) About() About {
+	n.listening.mu.Lock()
+	defer n.listening.mu.Unlock()
+	return About{n.opt.NodeID, n.opt.Deployment, n.listening.urls}
 }
 
 // Addrs returns the bound addresses in the order of the endpoints.

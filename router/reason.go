@@ -127,6 +127,27 @@ func Reasons() []Reason {
 	return all
 }
 
+// dropReasons are those under which messages die, refuseReasons those under which somebody is turned away; some are both.
+var (
+	dropReasons = reasonSet(ReasonNoMatch, ReasonTTL, ReasonMAC, ReasonUnsigned, ReasonInvalid, ReasonUndecodable, ReasonTooLarge,
+		ReasonStalled, ReasonFull, ReasonGone, ReasonHeader, ReasonQueued, ReasonEnded)
+	refuseReasons = ^reasonSet(ReasonNoMatch, ReasonTTL, ReasonMAC, ReasonUnsigned, ReasonInvalid, ReasonFull, ReasonGone, ReasonHeader,
+		ReasonEnded)
+)
+
+func reasonSet(rs ...Reason) (set uint64) {
+	for _, r := range rs {
+		set |= 1 << r
+	}
+	return set
+}
+
+// Drops reports whether messages die under r.
+func (r Reason) Drops() bool { return dropReasons&(1<<r) != 0 }
+
+// Refuses reports whether somebody is turned away under r.
+func (r Reason) Refuses() bool { return refuseReasons&(1<<r) != 0 }
+
 // verdictReasons are the reasons under which the drops of package hop are counted.
 var verdictReasons = [hop.NumVerdicts]Reason{
 	hop.Undecodable: ReasonUndecodable,

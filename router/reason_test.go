@@ -276,3 +276,15 @@ func TestEachReasonCountsWhatItSaysOnce(t *testing.T) {
 		}
 	}
 }
+
+// Each reason is one under which messages die, or somebody is turned away.
+func TestReasonsAreOfAKind(t *testing.T) {
+	for _, r := range Reasons() {
+		if !r.Drops() && !r.Refuses() {
+			t.Errorf("%v is of no kind", r)
+		}
+	}
+	if ReasonTLSTimeout.Drops() || ReasonNoMatch.Refuses() || !ReasonQueued.Drops() || !ReasonQueued.Refuses() {
+		t.Error("of the wrong kind")
+	}
+}

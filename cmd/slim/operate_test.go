@@ -109,7 +109,7 @@ func looksAt(looks *int) func(context.Context) (*admin.Status, error) {
 		*looks++
 		n := uint64(*looks)
 		return &admin.Status{Time: time.Now(), Started: time.Now().Add(-time.Hour), Build: admin.Build{Version: "1.2.3"},
-			Services: []admin.ServiceStatus{{ID: "slim/0", Gauges: map[string]int64{"connections": 2, "names": 1, "waiting": 7, "waiting_bytes": 4096},
+			Services: []admin.ServiceStatus{{ID: "slim/0", NodeID: "node-1", Listeners: []string{"http://127.0.0.1:46357"}, Gauges: map[string]int64{"connections": 2, "names": 1, "waiting": 7, "waiting_bytes": 4096},
 				Totals:  map[string]uint64{"received": 1000 * n, "delivered": 500 * n},
 				Dropped: map[string]uint64{"no_match": 5, "ttl_expired": 9}, Answers: []string{"Look at \x1b[2Jthis."},
 				Connections: []admin.Connection{{ID: 7, Kind: "edge", State: "active", Remote: "1.2.3.4:5", Agent: "app", Received: 30 * n,
@@ -135,9 +135,10 @@ func TestTopLooksTwiceForRates(t *testing.T) {
 		for _, want := range []string{
 			"SLIM node 1.2.3  ready  up 1h0m0s  ",
 			"slim/0  2 connections, 1 names, 0 stalled, 7 messages (4 KiB) wait, 0 B held\n",
+			"node-1 listens on http://127.0.0.1:46357\n",
 			"in 500/s, out 250/s, waited 0/s  dropped: ttl_expired 9, no_match 5  refused: none\n",
 			"> Look at \ufffd[2Jthis.\n",
-			"     7 edge          15        5      7    4 KiB      0 B      1  2h     1.2.3.4:5  app  STALLED for 90s  3 for it died\n",
+			"     7 edge          15        5      7    4 KiB      0 B      1  2h     1.2.3.4:5  STALLED for 90s  3 for it died  app\n",
 			"       2 more, in less trouble\n",
 			"  org/ns/bob/1  1 edge: connections 7\n",
 			"       waiting  60s            4       0  edge    http://up:1  " + time.Now().Format(time.TimeOnly) + " connection refused\n",
@@ -192,6 +193,27 @@ func TestTopOnATerminal(t *testing.T) {
 			t.Errorf("%d frames", len(frames))
 		}
 	})
+}
+
+// What one looks for, who and what is wrong, is not cut off on a terminal of 80 columns.
+func TestTopOnANarrowTerminal(t *testing.T) {
+	looks := 0
+	look := looksAt(&looks)
+	first, _ := look(t.Context())
+	st, _ := look(t.Context())
+	v := view{before: first}
+	out := v.draw(st, 80, 100)
+	for _, want := range []string{"       1.2.3.4:5  STALLED for 90s  3 for it died  app\n", "         its certificate has expired\n", "  at 127.0.0.1:46357\n",
+		"connection refused\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	for line := range strings.Lines(out) {
+		if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
 }
 
 func TestTopInJSON(t *testing.T) {

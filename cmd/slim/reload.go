@@ -101,7 +101,11 @@ func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
 			return
 		case <-hangups:
 		}
-		log.Info("received signal, loading configuration and certificates anew", "signal", "SIGHUP", "file", r.f.config)
+		if r.f.config == "" {
+			log.Info("received signal, but there is nothing to load: the node was started without --config", "signal", "SIGHUP")
+		} else {
+			log.Info("received signal, loading configuration and certificates anew", "signal", "SIGHUP", "file", r.f.config)
+		}
 		select {
 		case <-ctx.Done():
 			return

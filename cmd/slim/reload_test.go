@@ -461,7 +461,7 @@ func TestHangupWithoutAConfiguration(t *testing.T) {
 	r.stdout = in
 	go func() {
 		for s := bufio.NewScanner(out); s.Scan(); {
-			if strings.Contains(s.Text(), "received signal, loading configuration") {
+			if strings.Contains(s.Text(), "received signal, but there is nothing to load: the node was started without --config") {
 				cancel()
 			}
 		}

@@ -194,7 +194,7 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 		}
 		started = append(started, s)
 		operation.started(s)
-		runner.Info("service started", "service", s.ID)
+		runner.Info("service started", "service", s.ID, "node_id", s.node.About().NodeID)
 	}
 
 	operation.drains(c.Runtime.DrainTimeout)

@@ -35,6 +35,7 @@ type fakeNode struct {
 	links    []router.Link
 }
 
+func (n *fakeNode) About() router.About        { return router.About{NodeID: "node-1"} }
 func (n *fakeNode) Stats() router.Stats        { return n.stats }
 func (n *fakeNode) Ready() error               { return nil }
 func (n *fakeNode) Links() []router.LinkStatus { return nil }

@@ -155,12 +155,16 @@ func (s *secured) tell(log *slog.Logger, e *certs.Event, now time.Time) {
 // show logs whose certificate this side shows, and how long it is good.
 func (s *secured) show(log *slog.Logger, text string, now time.Time) {
 	c := s.keeper.Leaf()
-	if c == nil { // a client that shows none
-		log.Info(text, "endpoint", s.endpoint)
-		return
+	attrs := []any{"endpoint", s.endpoint}
+	if c != nil {
+		attrs = append(attrs, "subject", c.Subject.String(), "not_after", c.NotAfter.UTC().Format(time.RFC3339))
 	}
-	attrs := []any{"endpoint", s.endpoint, "subject", c.Subject.String(), "not_after", c.NotAfter.UTC().Format(time.RFC3339)}
+	if t := s.keeper.Trusts(); t != "" {
+		attrs = append(attrs, "trusts", t)
+	}
 	switch {
+	case c == nil: // a client that shows none
+		log.Info(text, attrs...)
 	case now.After(c.NotAfter):
 		log.Warn(text+": ours has expired, so the other side will refuse it", attrs...)
 	case now.Before(c.NotBefore):

@@ -84,6 +84,11 @@ func (v *view) service(d *cli.Lines, s *admin.ServiceStatus, now time.Time) {
 	d.Add("%s  %d connections, %d names, %d stalled, %d messages (%s) wait, %s held", s.ID, s.Gauges["connections"],
 		s.Gauges["names"],
 		s.Gauges["stalled"], s.Gauges["waiting"], size(s.Gauges["waiting_bytes"]), size(s.Gauges["held_bytes"]))
+	listens := "nowhere"
+	if len(s.Listeners) > 0 {
+		listens = strings.Join(s.Listeners, ", ")
+	}
+	addWrapped(d, s.NodeID+" listens on "+listens)
 	rate := func(key string) string {
 		if was == nil {
 			return "-"
@@ -152,7 +157,11 @@ func (v *view) connections(d *cli.Lines, s, was *admin.ServiceStatus, since time
 		}
 	}
 	d.Add("")
-	d.Add("    ID KIND       IN/S    OUT/S   WAIT    BYTES     HELD  NAMES  AGE    WHO, TROUBLE")
+	head := "    ID KIND       IN/S    OUT/S   WAIT    BYTES     HELD  NAMES  AGE"
+	if d.Columns >= wide {
+		head += "    WHO, TROUBLE"
+	}
+	d.Add("%s", head)
 	for i := range s.Connections {
 		c := &s.Connections[i]
 		in, out := "-", "-"
@@ -163,9 +172,14 @@ func (v *view) connections(d *cli.Lines, s, was *admin.ServiceStatus, since time
 		if c.State != "active" {
 			kind = c.State
 		}
-		d.Add("%6d %-7.7s %8s %8s %6d %8s %8s %6d  %-6s %s", c.ID, kind, in, out, c.Queued, size(c.QueuedBytes),
-			size(c.Held),
-			c.Names, short(c.Age), who(c))
+		row := fmt.Sprintf("%6d %-7.7s %8s %8s %6d %8s %8s %6d  %-6s", c.ID, kind, in, out, c.Queued, size(c.QueuedBytes),
+			size(c.Held), c.Names, short(c.Age))
+		if d.Columns >= wide {
+			d.Add("%s %s", row, who(c))
+			continue
+		}
+		d.Add("%s", row)
+		d.Add("       %s", who(c))
 	}
 	if n := s.Matching - len(s.Connections); n > 0 {
 		d.Add("       %d more, in less trouble", n)
@@ -185,14 +199,9 @@ func (v *view) last(id string, now time.Time) (*admin.ServiceStatus, time.Durati
 	return &v.before.Services[i], since
 }
 
-// who is the other end of a connection, and what is wrong with it.
+// who is the other end of a connection, what is wrong with it, and what it says of itself.
 func who(c *admin.Connection) string {
 	words := []string{c.Remote}
-	for _, w := range []string{c.Agent, c.Node} {
-		if w != "" {
-			words = append(words, w)
-		}
-	}
 	if c.Stalled > 0 {
 		words = append(words, "STALLED for "+short(c.Stalled))
 	}
@@ -201,6 +210,11 @@ func who(c *admin.Connection) string {
 	}
 	if c.Dropped > 0 {
 		words = append(words, fmt.Sprintf("%d of it died: %s", c.Dropped, c.LastDrop))
+	}
+	for _, w := range []string{c.Agent, c.Node} {
+		if w != "" {
+			words = append(words, w)
+		}
 	}
 	return strings.Join(words, "  ")
 }

@@ -133,8 +133,12 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 			put(c.links, prometheus.GaugeValue, float64(links[state]), state.String())
 		}
 		for _, r := range router.Reasons() { // zeros, too: the first of a kind is a rise, not a new series
-			put(c.dropped, prometheus.CounterValue, float64(s.Dropped[r]), r.String())
-			put(c.refused, prometheus.CounterValue, float64(s.Refused[r]), r.String())
+			if n := s.Dropped[r]; n > 0 || r.Drops() {
+				put(c.dropped, prometheus.CounterValue, float64(n), r.String())
+			}
+			if n := s.Refused[r]; n > 0 || r.Refuses() {
+				put(c.refused, prometheus.CounterValue, float64(n), r.String())
+			}
 		}
 	}
 }

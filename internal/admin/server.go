@@ -17,6 +17,7 @@ import (
 
 // Node is what the server asks of a data plane. A *router.Node is one.
 type Node interface {
+	About() router.About
 	Stats() router.Stats
 	Ready() error
 	Connections(ctx context.Context, names int) ([]router.Connection, error)

@@ -29,6 +29,9 @@ type fakeNode struct {
 	asked    func(context.Context) error // by Connections; nil: it answers at once
 }
 
+func (n *fakeNode) About() router.About {
+	return router.About{NodeID: "node-1", Deployment: "home", Listeners: []string{"http://127.0.0.1:46357", "wss://127.0.0.1:46360/slim"}}
+}
 func (n *fakeNode) Stats() router.Stats { return n.stats }
 func (n *fakeNode) Ready() error        { return n.ready }
 func (n *fakeNode) Connections(ctx context.Context, _ int) ([]router.Connection, error) {
@@ -151,7 +154,7 @@ func TestMetrics(t *testing.T) {
 	n := &fakeNode{ready: errors.New("no"), stats: router.Stats{Received: 7, BytesIn: 1 << 40, Delivered: 5, Waiting: 3, Behind: 250 * time.Millisecond,
 		Negotiating: 2, Dropped: map[router.Reason]uint64{router.ReasonNoMatch: 4}, Refused: map[router.Reason]uint64{router.ReasonPath: 9}}}
 	n.stats.Kinds[table.Edge] = 11
-	n.links = []router.LinkStatus{{State: router.LinkUp}}
+	n.links = []router.LinkStatus{{State: router.LinkUp}, {State: router.LinkOver}}
 	s := serve(t, n, nil)
 	code, body, _ := get(t, s, "/metrics", "")
 	if code != http.StatusOK {
@@ -170,6 +173,7 @@ func TestMetrics(t *testing.T) {
 		`slim_connections{kind="edge",service="slim/0",state="active"} 11`,
 		`slim_connections{kind="unknown",service="slim/0",state="negotiating"} 2`,
 		`slim_links{service="slim/0",state="up"} 1`,
+		`slim_links{service="slim/0",state="over"} 1`,
 		`slim_dropped_messages_total{reason="no_match",service="slim/0"} 4`,
 		`slim_dropped_messages_total{reason="ttl_expired",service="slim/0"} 0`,
 		`slim_refused_total{reason="unknown_path",service="slim/0"} 9`,
@@ -180,6 +184,11 @@ func TestMetrics(t *testing.T) {
 	} {
 		if !lines[want] {
 			t.Errorf("no line %s", want)
+		}
+	}
+	for _, never := range []string{`slim_dropped_messages_total{reason="tls_timeout"`, `slim_refused_total{reason="no_match"`} {
+		if strings.Contains(body, never) {
+			t.Errorf("%s can never rise", never)
 		}
 	}
 	for _, want := range []string{"go_goroutines ", "process_cpu_seconds_total "} {

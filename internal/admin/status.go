@@ -33,7 +33,11 @@ type Status struct {
 
 // ServiceStatus is one service. Lists hold what Query asks for; what has trouble comes first.
 type ServiceStatus struct {
-	ID      string            `json:"id"`
+	ID         string   `json:"id"`
+	NodeID     string   `json:"node_id"` // as its peers see it
+	Deployment string   `json:"deployment,omitempty"`
+	Listeners  []string `json:"listeners"` // as clients dial them
+
 	Error   string            `json:"error,omitempty"` // why connections are not told of
 	Gauges  map[string]int64  `json:"gauges"`          // of this moment
 	Totals  map[string]uint64 `json:"totals"`          // since the start
@@ -236,13 +240,16 @@ func (s *Server) look(ctx context.Context, q string, rows int) *Status {
 }
 
 func (s *Server) lookAt(ctx context.Context, x Service, q string, rows int) ServiceStatus {
-	stats := x.Node.Stats()
-	st := ServiceStatus{ID: clean(x.ID), Gauges: map[string]int64{}, Totals: map[string]uint64{"received": stats.Received,
+	stats, about := x.Node.Stats(), x.Node.About()
+	st := ServiceStatus{ID: clean(x.ID), NodeID: clean(about.NodeID), Deployment: clean(about.Deployment), Listeners: []string{}, Gauges: map[string]int64{}, Totals: map[string]uint64{"received": stats.Received,
 		"received_bytes": stats.BytesIn, "delivered": stats.Delivered, "delivered_bytes": stats.Bytes, "queued": stats.Queued,
 		"negotiated": stats.Negotiated, "panics": stats.Panics}, Dropped: byReason(stats.Dropped),
 		Refused: byReason(stats.Refused),
 		Answers: []string{}, Connections: []Connection{}, Names: []Name{}, Links: []Link{}, Refusals: []Refusal{},
 		Deaths: []Death{}}
+	for _, l := range about.Listeners[:min(len(about.Listeners), mostRows)] {
+		st.Listeners = append(st.Listeners, clean(l))
+	}
 	links := x.Node.Links()
 	for i := range links[:min(len(links), mostRows)] {
 		st.Links = append(st.Links, newLink(&links[i]))

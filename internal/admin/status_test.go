@@ -116,6 +116,14 @@ func TestAnswersNameTheCause(t *testing.T) {
 	}
 }
 
+// A look says which node it is of, and where that listens.
+func TestStatusNamesTheNode(t *testing.T) {
+	x := serve(t, &fakeNode{}, nil).look(t.Context(), "", 10).Services[0]
+	if x.NodeID != "node-1" || x.Deployment != "home" || fmt.Sprint(x.Listeners) != "[http://127.0.0.1:46357 wss://127.0.0.1:46360/slim]" {
+		t.Errorf("%+v", x)
+	}
+}
+
 // Of many links that are down some are told of, those that are over first; the list has all.
 func TestManyLinksAreDown(t *testing.T) {
 	n := &fakeNode{}

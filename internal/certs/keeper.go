@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -125,6 +126,27 @@ func (k *Keeper) Reload() (changed bool, err error) {
 	}
 	k.loaded(changed)
 	return changed, nil
+}
+
+// Trusts says, for logs, whom this side trusts: a file, "inline PEM", "system", several of these, "anybody", or "" for a
+// listener that asks for no certificates.
+func (k *Keeper) Trusts() string {
+	var words []string
+	for _, a := range []*Authority{&k.opt.ClientCA, &k.opt.CA} {
+		switch a.Kind {
+		case Files:
+			words = append(words, a.CA)
+		case Text:
+			words = append(words, "inline PEM")
+		}
+	}
+	switch {
+	case k.base == nil && k.opt.SkipVerify:
+		return "anybody"
+	case k.base == nil && k.opt.SystemCAs:
+		words = append(words, "system")
+	}
+	return strings.Join(words, ", ")
 }
 
 // Files returns the paths that are read.

@@ -59,3 +59,22 @@ func TestFaultsNameTheFile(t *testing.T) {
 		t.Errorf("a key as certificate: %v", err)
 	}
 }
+
+func TestWhomAKeeperTrusts(t *testing.T) {
+	ca := newIssuer(t, "ca", false)
+	own := ca.pair("node")
+	for want, o := range map[string]Options{"": {Own: own}, "inline PEM": {Own: own, ClientCA: Authority{Text, ca.PEM}}} {
+		if got := server(t, o).Trusts(); got != want {
+			t.Errorf("a listener trusts %q, want %q", got, want)
+		}
+	}
+	for want, o := range map[string]Options{"": {}, "anybody": {SkipVerify: true}, "inline PEM, system": {CA: Authority{Text, ca.PEM}, SystemCAs: true}} {
+		k, err := NewClient(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := k.Trusts(); got != want {
+			t.Errorf("a client trusts %q, want %q", got, want)
+		}
+	}
+}

@@ -25,7 +25,7 @@ func TestJSONTextsAreCut(t *testing.T) {
 		slog.Group("g", "v", long), "stack", long, "causes", []string{"a", "b"})
 	cut := func(n int) string { return long[:n] + "… (1048576 bytes)" }
 	want := `{"time":"2026-11-22T16:04:17.837014Z","level":"INFO","msg":"` + cut(8192) + `","with":"` + cut(256) + `","target":"slim","thread":"main","v":"` +
-		cut(256) + `","error":"` + cut(256) + `","g":{"v":"` + cut(256) + `"},"stack":"` + cut(8192) + `","causes":["a","b"]}` + "\n"
+		cut(256) + `","error":"` + cut(1024) + `","g":{"v":"` + cut(256) + `"},"stack":"` + cut(8192) + `","causes":["a","b"]}` + "\n"
 	if b.String() != want {
 		t.Errorf("got  %.300swant %.300s", b, want)
 	}

@@ -228,13 +228,17 @@ func appendField(b []byte, group string, a slog.Attr) []byte {
 // How many bytes of a text are logged. What peers send stands in values.
 const (
 	valueText = 256
+	errorText = 1 << 10 // what to do often stands at its end, after names of files
 	longText  = 8 << 10 // of a message and of a stack
 )
 
 // mostOf returns how much of the value of a key is logged.
 func mostOf(key string) int {
-	if key == KeyStack {
+	switch key {
+	case KeyStack:
 		return longText
+	case "error":
+		return errorText
 	}
 	return valueText
 }

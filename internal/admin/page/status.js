@@ -89,6 +89,8 @@ const reasons = (counts) => Object.entries(counts).sort((a, b) => b[1] - a[1]).m
 function show(section, s, now) {
   const part = (q) => section.querySelector(q);
   part("h2").textContent = s.id;
+  part(".about").textContent = [s.node_id, s.deployment && "of " + s.deployment,
+    s.listeners.length ? "listens on " + s.listeners.join(", ") : "listens nowhere"].filter(Boolean).join(" · ");
   const answers = s.answers.map((text) => {
     const li = document.createElement("li");
     li.textContent = text;
