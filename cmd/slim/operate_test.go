@@ -142,7 +142,7 @@ func TestTopLooksTwiceForRates(t *testing.T) {
 			"       2 more, in less trouble\n",
 			"  org/ns/bob/1  1 edge: connections 7\n",
 			"       waiting  60s            4       0  edge    http://up:1  " + time.Now().Format(time.TimeOnly) + " connection refused\n",
-			"no_match              2           7  org/ns/carol/1, org/ns/bob/1\n",
+			"no_match              2           7  org/ns/carol/1  from org/ns/bob/1\n",
 			"     3  tls_certificate       1.2.3.4:6  app  at 127.0.0.1:46357  its certificate has expired\n",
 		} {
 			if !strings.Contains(r.out.String(), want) {
@@ -203,7 +203,7 @@ func TestTopOnANarrowTerminal(t *testing.T) {
 	st, _ := look(t.Context())
 	v := view{before: first}
 	out := v.draw(st, 80, 100)
-	for _, want := range []string{"       1.2.3.4:5  STALLED for 90s  3 for it died  app\n", "         its certificate has expired\n", "  at 127.0.0.1:46357\n",
+	for _, want := range []string{"       1.2.3.4:5  STALLED for 90s  3 for it died  app\n", "         at 127.0.0.1:46357  its certificate has expired\n",
 		"connection refused\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)

@@ -95,8 +95,8 @@ func (v *view) service(d *cli.Lines, s *admin.ServiceStatus, now time.Time) {
 		}
 		return perSecond(s.Totals[key]-was.Totals[key], since)
 	}
-	d.Add("in %s/s, out %s/s, waited %s/s  dropped: %s  refused: %s", rate("received"), rate("delivered"), rate("queued"),
-		reasons(s.Dropped), reasons(s.Refused))
+	addWrapped(d, fmt.Sprintf("in %s/s, out %s/s, waited %s/s  dropped: %s  refused: %s", rate("received"), rate("delivered"), rate("queued"),
+		reasons(s.Dropped), reasons(s.Refused)))
 	if s.Error != "" {
 		d.Add("! %s", s.Error)
 	}
@@ -134,8 +134,8 @@ func (v *view) service(d *cli.Lines, s *admin.ServiceStatus, now time.Time) {
 		d.Add("")
 		d.Add("DIED   last      reason            noted  connection  to, from")
 		for _, x := range s.Deaths {
-			d.Add("       %s  %-16s %6d %11d  %s, %s", x.Last.Format(time.TimeOnly), x.Reason, x.Count, x.Conn, x.Name,
-				x.Source)
+			head := fmt.Sprintf("       %s  %-16s %6d %11d", x.Last.Format(time.TimeOnly), x.Reason, x.Count, x.Conn)
+			addPair(d, head, x.Name, "from "+x.Source)
 		}
 	}
 	if len(s.Refusals) > 0 {
@@ -144,7 +144,8 @@ func (v *view) service(d *cli.Lines, s *admin.ServiceStatus, now time.Time) {
 		for i := range s.Refusals {
 			x := &s.Refusals[i]
 			head := fmt.Sprintf("         %s %6d  %-20s", x.Last.Format(time.TimeOnly), x.Count, x.Reason)
-			addPair(d, head, refused(x), x.Text)
+			who, why := refused(x)
+			addPair(d, head, who, why)
 		}
 	}
 }
@@ -219,16 +220,16 @@ func who(c *admin.Connection) string {
 	return strings.Join(words, "  ")
 }
 
-// refused is who was turned away, and where.
-func refused(x *admin.Refusal) string {
-	words := []string{x.Remote}
+// refused is who was turned away, and by which listener and why.
+func refused(x *admin.Refusal) (who, why string) {
+	who = x.Remote
 	if x.Agent != "" {
-		words = append(words, x.Agent)
+		who += "  " + x.Agent
 	}
 	if x.Endpoint != "" {
-		words = append(words, "at "+x.Endpoint)
+		why = "at " + x.Endpoint + "  "
 	}
-	return strings.Join(words, "  ")
+	return who, strings.TrimSpace(why + x.Text)
 }
 
 // addWrapped adds a text that is not to be cut off, in two lines at most.

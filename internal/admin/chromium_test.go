@@ -32,8 +32,12 @@ func busyNode() *fakeNode {
 	n.names = []router.HeldName{{Name: "organization/namespace/bob/NULL_COMPONENT", Some: []uint64{5}},
 		{Name: `org/<script>document.title="owned"</script>/x/1`, Some: []uint64{12, 13, 14}}}
 	n.names[0].Holders[table.Edge], n.names[1].Holders[table.Edge], n.names[1].Holders[table.Peer] = 1, 2, 1
-	n.links = []router.LinkStatus{{Endpoint: "http://upstream.example:46357", State: router.LinkWaiting, Attempts: 9, Losses: 1}}
 	now := time.Now()
+	n.links = []router.LinkStatus{{Endpoint: "http://upstream.example:46357", ID: "0b5d2f6a-6f0c-4f6e-9d3a-77c2ad2c1e55", Kind: table.Edge,
+		State: router.LinkWaiting, Since: now.Add(-time.Hour), Attempts: 9, Losses: 1, Failed: now,
+		Failure: "dial tcp 10.0.0.1:46357: connect: connection refused"},
+		{Endpoint: "https://other.example:46357", Kind: table.Peer, State: router.LinkOver, Since: now.Add(-time.Minute), Attempts: 3, Failed: now,
+			Failure: `remote error: tls: <script>document.title="owned"</script>` + strings.Repeat("x", 300)}}
 	n.refusals = []router.Refusal{{First: now, Last: now, Count: 3, Endpoint: "127.0.0.1:46357", Remote: "10.9.9.9:555", Agent: "curl/8", Reason: router.ReasonNegotiation, Text: "no_key: the link has no key"}}
 	n.deaths = []router.Death{{First: now, Last: now, Conn: 10, Remote: "10.1.2.9:40000", Reason: router.ReasonNoMatch,
 		Name: "organization/namespace/carol/NULL_COMPONENT", Source: "organization/namespace/application-9/1", Count: 77}}
@@ -44,7 +48,17 @@ func busyNode() *fakeNode {
 // says nothing on the console, fits, and takes no text of a peer for markup.
 func TestStatusPageInChromium(t *testing.T) {
 	n := busyNode()
-	s := serve(t, n, nil)
+	now := time.Now()
+	s := serve(t, n, func(o *Options) {
+		o.Config = func() Config {
+			return Config{File: "/etc/slim/node.yaml", Loaded: now, Tried: now, Faults: []string{"node.yaml:3:1: tracing.log_levle: unknown field"}}
+		}
+		o.Certificates = func() []CertificateSource {
+			return []CertificateSource{{Service: "slim/0", Key: "dataplane.servers[0].tls", Endpoint: "0.0.0.0:46357", Loaded: now,
+				Leaf: leafUntil(now, 80*24*time.Hour, 5*24*time.Hour), Fault: "source.key: /etc/slim/crypto/key.pem: no such file or directory", Failed: now, Failures: 3},
+				{Service: "slim/0", Key: "dataplane.clients[0].tls", Endpoint: "https://other.example:46357", Loaded: now}}
+		}
+	})
 	b := chromium.Launch(t)
 	for _, width := range []int{390, 1400} {
 		for _, scheme := range []string{"light", "dark"} {
@@ -79,7 +93,8 @@ func TestStatusPageInChromium(t *testing.T) {
 				if dark := seen.Ground == "rgb(16, 21, 27)"; dark != (scheme == "dark") {
 					t.Errorf("the ground is %s", seen.Ground)
 				}
-				if len(seen.Answers) < 3 || !strings.Contains(strings.Join(seen.Answers, "\n"), "Connection 5 from 10.1.2.4:40000 does not read") {
+				if len(seen.Answers) < 3 || !strings.Contains(strings.Join(seen.Answers, "\n"), "Connection 5 from 10.1.2.4:40000 does not read") ||
+					!strings.Contains(strings.Join(seen.Answers, "\n"), "The last reload of the configuration failed") {
 					t.Errorf("answers %q", seen.Answers)
 				}
 				if len(seen.Outside) > 0 {
