@@ -68,7 +68,7 @@ func (c *Certificate) Trouble(now time.Time) string {
 // span is a time that is not short, in one or two units.
 func span(d time.Duration) string {
 	if d >= 48*time.Hour {
-		return fmt.Sprintf("%d days", d/(24*time.Hour))
+		return fmt.Sprintf("%d days", (d+12*time.Hour)/(24*time.Hour))
 	}
 	return d.Round(time.Minute).String()
 }
