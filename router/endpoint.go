@@ -148,11 +148,11 @@ func (e *endpoint) conflict(o *endpoint, addr string) error {
 	if e.place() == o.place() && !freePort(e.listen) {
 		return errors.New("the address is listed twice: remove one")
 	}
-	a, errA := netip.ParseAddrPort(e.listen)
-	b, errB := netip.ParseAddrPort(o.listen)
+	a, _ := netip.ParseAddrPort(e.listen) // a host name has no part in what follows
+	b, _ := netip.ParseAddrPort(o.listen)
 	x, y := a.Addr().Unmap(), b.Addr().Unmap()
 	switch {
-	case errA != nil || errB != nil || a.Port() != b.Port() || a.Port() == 0 || x.Is4() != y.Is4():
+	case !x.IsValid() || !y.IsValid() || a.Port() != b.Port() || a.Port() == 0 || x.Is4() != y.Is4():
 		return nil
 	case x == y:
 		return errors.New("the address is listed twice: remove one")

@@ -77,9 +77,8 @@ func (s *refusals) worst() int {
 	return at
 }
 
-// together puts the refusals of several loops together, the latest first.
-func together(parts ...[]Refusal) (all []Refusal) {
-	sorted := slices.Concat(parts...)
+// together puts refusals of several loops together, the latest first. It sorts what it is given.
+func together(sorted []Refusal) (all []Refusal) {
 	slices.SortStableFunc(sorted, func(a, b Refusal) int { return b.Last.Compare(a.Last) })
 	for _, r := range sorted {
 		at := slices.IndexFunc(all, func(o Refusal) bool { return o.same(&r) })

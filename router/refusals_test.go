@@ -88,7 +88,7 @@ func TestRefusalsOfLoopsAreOneRow(t *testing.T) {
 	a.add(time.Unix(1, 0), refusalOf("10.0.0.1:5", "", ReasonPath), errors.New("first"))
 	b.add(time.Unix(2, 0), refusalOf("10.0.0.1:6", "", ReasonPath), errors.New("second"))
 	b.add(time.Unix(2, 0), refusalOf("10.0.0.1:6", "", ReasonFlood), nil)
-	rows := together(a.all, b.all)
+	rows := together(slices.Concat(a.all, b.all))
 	if len(rows) != 2 || rows[0].Count != 2 || rows[0].Text != "second" || !rows[0].First.Equal(time.Unix(1, 0)) || !rows[0].Last.Equal(time.Unix(2, 0)) {
 		t.Errorf("%+v", rows)
 	}

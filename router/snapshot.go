@@ -305,7 +305,7 @@ func (n *Node) Trouble(ctx context.Context) (refusals []Refusal, deaths []Death,
 	if err != nil {
 		return nil, nil, err
 	}
-	refusals, deaths = together(append(rs, n.strangers.list())...), slices.Concat(ds...)
+	refusals, deaths = together(slices.Concat(slices.Concat(rs...), n.strangers.list())), slices.Concat(ds...)
 	slices.SortFunc(deaths, func(a, b Death) int { return b.Last.Compare(a.Last) })
 	return refusals, deaths, nil
 }

@@ -37,7 +37,7 @@ func TestConfigCheckLoadsWhatAStartWould(t *testing.T) {
 		servers, clients []string
 		want             []string
 	}{
-		"good": {servers: []string{own("cert.pem", "key.pem", "client_ca: {type: file, path: "+at("ca.pem")+"}"), plain("unix:///tmp/s?mode=0660")},
+		"good": {servers: []string{own("cert.pem", "key.pem", "client_ca: {type: file, path: "+at("ca.pem")+"}"), plain("unix:///none/s?mode=0660")},
 			clients: []string{dialled("ca_source: {type: file, path: " + at("ca.pem") + "}")}},
 		"an encrypted key": {servers: []string{own("cert.pem", "locked.pem")}, want: []string{"servers[0].tls.source.key: " + at("locked.pem") + ": the key is encrypted with a password"}},
 		"another's key":    {servers: []string{own("cert.pem", "other.pem")}, want: []string{"servers[0].tls.source.key: " + at("other.pem") + ": private key does not match"}},
@@ -50,8 +50,8 @@ func TestConfigCheckLoadsWhatAStartWould(t *testing.T) {
 			want: []string{"clients[0].tls.ca_source.path: " + at("none.pem"), "clients[1].proxy.tls.ca_source.path: " + at("none.pem")}},
 		"one address twice": {servers: []string{plain("0.0.0.0:7"), own("none.pem", "key.pem")},
 			want: []string{"servers[1].endpoint: listen on 127.0.0.1:7: 0.0.0.0:7, which is in the list before, includes it", "servers[1].tls.source.cert: "}},
-		"one path twice": {servers: []string{plain("unix:///tmp/s"), plain("unix:///tmp/s?mode=0600")}, want: []string{"servers[1].endpoint: listen on unix:///tmp/s?mode=0600: the address is listed twice"}},
-		"a wrong mode":   {servers: []string{plain("unix:///tmp/s?mode=9")}, want: []string{`servers[0].endpoint: listen on unix:///tmp/s?mode=9: mode "9" of the unix socket is no permission`}},
+		"one path twice": {servers: []string{plain("unix:///none/s"), plain("unix:///none/s?mode=0600")}, want: []string{"servers[1].endpoint: listen on unix:///none/s?mode=0600: the address is listed twice"}},
+		"a wrong mode":   {servers: []string{plain("unix:///none/s?mode=9")}, want: []string{`servers[0].endpoint: listen on unix:///none/s?mode=9: mode "9" of the unix socket is no permission`}},
 		"a long path":    {servers: []string{plain("unix:///" + strings.Repeat("x", 128))}, want: []string{"the path of the unix socket has 129 bytes"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -51,7 +51,7 @@ func TestStatusPageInChromium(t *testing.T) {
 	now := time.Now()
 	s := serve(t, n, func(o *Options) {
 		o.Config = func() Config {
-			return Config{File: "/etc/slim/node.yaml", Loaded: now, Tried: now, Faults: []string{"node.yaml:3:1: tracing.log_levle: unknown field"}}
+			return Config{File: "/etc/slim/node.yaml", Loaded: now, Tried: now, Faults: []string{"node.yaml:3:1: tracing.log_color: unknown field"}}
 		}
 		o.Certificates = func() []CertificateSource {
 			return []CertificateSource{{Service: "slim/0", Key: "dataplane.servers[0].tls", Endpoint: "0.0.0.0:46357", Loaded: now,
