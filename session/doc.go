@@ -1,2 +1,77 @@
-// Package session is conversations of apps over SLIM.
+// Package session is what apps talk with over SLIM: sessions of two or of a group, whose messages come once and in order, and are
+// encrypted from end to end. Apps that use this package and those on upstream's Rust, Python and Node.js libraries can be in the
+// same sessions. It is pure Go.
+//
+// # An app
+//
+// An App is a name, an identity and a connection to a node. The simplest identity is a secret of 32 bytes or more: all who know
+// it believe each other.
+//
+//	app, err := session.Connect(ctx, session.Options{
+//		Name:   session.MustName("org/ns/alice"),
+//		Secret: secret,
+//		Nodes:  []string{"https://node.example:46357"},
+//	})
+//	defer app.Close(ctx)
+//
+// A connection that is lost comes back by itself; sessions outlive that. Other identities bring a TokenSource and a Verifier.
+//
+// # Sessions of two
+//
+//	s, err := app.Open(ctx, session.MustName("org/ns/bob"), session.SessionOptions{})
+//	d, err := s.Publish(ctx, session.Text("hello"))
+//	err = d.Wait(ctx) // bob has it
+//
+// Publish returns when the message is accepted, and its Delivery says what becomes of it: so many can be on their way. A
+// Delivery tells the truth. After nil every member has the message; else a *NotDelivered names those who have not.
+//
+// The other side listens:
+//
+//	l, err := app.Listen(session.ListenOptions{})
+//	for s, err := range l.Sessions(ctx) {
+//		go func() {
+//			for m, err := range s.Messages(ctx) {
+//				m.Reply(ctx, session.Text("you said "+string(m.Data)))
+//			}
+//		}()
+//	}
+//
+// ListenOptions.Accept decides who may come, and tells others why not.
+//
+// # Groups
+//
+// Who opens a group is its moderator: it alone invites and removes.
+//
+//	g, err := app.OpenGroup(ctx, session.MustName("org/ns/channel"), session.SessionOptions{})
+//	err = g.Invite(ctx, session.MustName("org/ns/bob"))
+//	d, err := g.Publish(ctx, session.Text("hello, all"))
+//	d, err = g.PublishTo(ctx, bob, session.Text("and you"))
+//
+// A group that its moderator closes is over for all; another member leaves. Participants is who is in it, and Events tells who comes
+// and goes, who is offline, and what is lost.
+//
+// # What a session is like
+//
+// The zero SessionOptions are a session that is encrypted (MLS, RFC 9420) and reliable: a message is repeated, ten times in ten
+// seconds, until it is acknowledged. Plain and Unreliable leave out the one and the other. In an encrypted session Message.Subject is
+// who has sent a message, verified; in a plain one nothing of a message is.
+//
+// # Pressure
+//
+// Nothing is dropped in silence. Publish waits, as long as its context lets it, while 512 messages or 16 MiB of a session are under
+// way. Of what arrives 1,024 messages or 8 MiB wait for Receive; more is not taken, so that reliable senders repeat it, and
+// unreliable sessions tell by the event Overflow. App.Stats counts what came to nothing, by reasons.
+//
+// # Errors
+//
+// Errors are tested for with errors.Is: ErrClosed, which is a net.ErrClosed, too, ErrTimeout, ErrNotDelivered, ErrDeclined,
+// ErrUnauthorized, ErrNotMember and others. Methods that wait return the error of their context when that ends first.
+//
+// # Goroutines
+//
+//	App ◀─▶ uplink.Keeper ── reader ──ring──▶ worker: sessions, one after the other ──▶ Receive, Events
+//	  │                        ▲                 │
+//	  └── Publish ──posted───────────────────────┘──▶ connection, or a queue while that has no room
+//
+// A session belongs to one worker, and no session has a goroutine. All exported methods are safe for all.
 package session

@@ -6,9 +6,8 @@ type fifo[T any] struct {
 	begin int
 }
 
-func (q *fifo[T]) push(v T)  { q.items = append(q.items, v) }
-func (q *fifo[T]) len() int  { return len(q.items) - q.begin }
-func (q *fifo[T]) front() *T { return &q.items[q.begin] }
+func (q *fifo[T]) push(v T) { q.items = append(q.items, v) }
+func (q *fifo[T]) len() int { return len(q.items) - q.begin }
 
 func (q *fifo[T]) pop() T {
 	var none T

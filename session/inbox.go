@@ -29,7 +29,8 @@ func (m *Message) Reply(ctx context.Context, c Content) (*Delivery, error) {
 	return m.Session.Reply(ctx, m, c)
 }
 
-// Bounds of what waits for Receive. What comes beyond that waits unread, and then is not taken: a reliable sender repeats it.
+// Bounds of what waits for Receive. What comes beyond that is not taken: a reliable sender repeats it until there is room, and
+// takes this app for offline if that lasts.
 const (
 	mostInbox      = 1024
 	mostInboxBytes = 8 << 20
@@ -41,7 +42,6 @@ var errInbox = errors.New("as much as may be waits for Receive")
 type inbox struct {
 	messages fifo[received]
 	bytes    int
-	full     bool          // the worker has found it so, and wants to be told when it is not
 	changed  chan struct{} // closed when there are more; nil: nobody waits
 }
 
@@ -60,12 +60,10 @@ func (x *inbox) wake() {
 	}
 }
 
-// room reports whether the inbox takes more; if not, the worker will be told when it does.
 func (s *Session) room() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.inbox.full = !s.inbox.room()
-	return !s.inbox.full
+	return s.inbox.room()
 }
 
 // deliver puts a message into the inbox, unless there is much more in it than may be.
@@ -97,10 +95,6 @@ func (s *Session) Receive(ctx context.Context) (*Message, error) {
 		if x.messages.len() > 0 {
 			r := x.messages.pop()
 			x.bytes -= r.size
-			if x.full && x.messages.len() <= mostInbox/2 && x.bytes <= mostInboxBytes/2 {
-				x.full = false
-				s.slot.Post(letter{})
-			}
 			s.mu.Unlock()
 			return r.m, nil
 		}

@@ -11,31 +11,18 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// Bounds of what a session holds of data while its inbox has no room.
-const (
-	mostHeld      = 1024
-	mostHeldBytes = 8 << 20
-)
-
 // member is a session's task: it runs the machine, and does what that wants done, in order. Everything of it is the
 // worker's.
 type member struct {
 	s       *Session
 	machine group.Machine
 	queue   fifo[letter]
-	held    fifo[heldData] // data that waits for room in the inbox
-	bytes   int            // of held
 	todo    []group.Output // of the machine, not done yet
 	changed bool           // the roster or the epoch may have
 	over    bool
 	until   time.Time // when who lacks a last answer has got it, after the end; zero: it goes on, or all is done
 	out     []byte    // scratch
 	names   channelNames
-}
-
-type heldData struct {
-	m    *message.Message
-	size int
 }
 
 // Take takes a letter for Run.
@@ -80,13 +67,6 @@ func (t *member) deadline() time.Time {
 
 // step looks at one thing; false: there was none.
 func (t *member) step(now time.Time) bool {
-	if t.held.len() > 0 && t.s.room() {
-		d := t.held.pop()
-		t.bytes -= d.size
-		t.machine.Step(group.Inbound{Message: d.m, At: now}, now)
-		t.apply()
-		return true
-	}
 	if t.queue.len() == 0 {
 		return false
 	}
@@ -115,22 +95,14 @@ func (t *member) hear(l *letter, now time.Time) {
 	case m.Type.Control():
 		t.changed = true
 		t.machine.Step(s.app.judge(m, now), now)
-	case (m.Type == message.Msg || m.Type == message.RtxReply) && !t.over && (t.held.len() > 0 || !s.room()):
-		t.hold(m, len(l.b), now)
 	default:
-		t.machine.Step(group.Inbound{Message: m, At: now}, now)
+		in := group.Inbound{Message: m, At: now}
+		if (m.Type == message.Msg || m.Type == message.RtxReply) && !t.over && !s.room() {
+			in.Full = true
+			t.overflow()
+		}
+		t.machine.Step(in, now)
 	}
-}
-
-// hold keeps data for when the inbox has room. Its sender lives, whatever it waits for.
-func (t *member) hold(m *message.Message, size int, now time.Time) {
-	t.machine.Step(group.Alive{From: m.Source}, now)
-	if t.held.len() < mostHeld && t.bytes < mostHeldBytes {
-		t.held.push(heldData{m, size})
-		t.bytes += size
-		return
-	}
-	t.overflow()
 }
 
 func (t *member) overflow() {
@@ -210,6 +182,9 @@ func (t *member) notice(n group.Notice) {
 	case group.Refused:
 		s.app.n.refused.Add(1)
 		s.app.log.Debug("message refused", "session", s.id, "from", n.From.String(), "type", n.Type.String(), "error", n.Err)
+		if n.Type == message.GroupAck || n.Type == message.MsgAck { // honest members repeat them, and say them too late
+			return
+		}
 		s.tell(Refused{Name{n.From}, n.Type.String(), n.Err})
 	}
 }
@@ -218,7 +193,6 @@ func (t *member) notice(n group.Notice) {
 func (t *member) end(err error) {
 	s := t.s
 	t.over = true
-	t.held, t.bytes = fifo[heldData]{}, 0
 	t.until = time.Now().Add(time.Duration(s.control.Retries+1) * s.control.Interval)
 	if err == nil {
 		err = ErrClosed

@@ -107,7 +107,10 @@ func (s *Session) remind(c Content) (*Delivery, error) {
 		return nil, err
 	}
 	d := &Delivery{s: s}
-	r := &group.Received{Source: s.self.t, Dest: s.self.t, Direct: true, Subject: s.app.who.subject, Payload: p}
+	r := &group.Received{Source: s.self.t, Dest: s.self.t, Direct: true, Payload: p}
+	if s.encrypted {
+		r.Subject = s.app.who.subject
+	}
 	if !s.deliver(r, size) {
 		err = fmt.Errorf("%w: %w", ErrNotDelivered, errInbox)
 	}

@@ -119,6 +119,8 @@ func TestGroup(t *testing.T) {
 					<-s.Done()
 				}
 				time.Sleep(time.Minute)
+				h.mu.Lock()
+				defer h.mu.Unlock()
 				for _, l := range h.links {
 					if len(l.names) != 1 {
 						t.Errorf("%d names", len(l.names))

@@ -56,6 +56,7 @@ type core struct {
 	now  time.Time // of the Step that is taken
 	out  []Output
 	over bool // End has been put
+	full bool // the app takes no data in this Step
 
 	moderator wire.NameText // zero: not known yet
 	roster    roster

@@ -72,6 +72,9 @@ func (c *core) take(m *message.Message, from wire.NameText) {
 		c.receive.Gone(from, m.ID)
 		return
 	}
+	if c.full {
+		return // not acknowledged, so that it comes again
+	}
 	first := parseFirst(m.Metadata)
 	delete(m.Metadata, keyFirst)
 	if !c.receive.Receive(from, m.ID, r, len(r.Payload.Blob), first, c.now) {

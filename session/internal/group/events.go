@@ -21,6 +21,7 @@ type Inbound struct {
 	Claims  *identity.Claims // of its token, of control messages; nil: it is not believed
 	Why     error            // of nil Claims
 	At      time.Time
+	Full    bool // the app takes no data now: data is decrypted, so that what follows can be, and not taken
 }
 
 // Publish sends to everybody else.
@@ -58,9 +59,6 @@ type Leave struct{ Handle Handle }
 // Abandon ends the session at once, for this member: nobody is told.
 type Abandon struct{}
 
-// Alive says that a member has sent data that waits to be looked at.
-type Alive struct{ From wire.NameText }
-
 // Subscribed says what became of an output Subscribe.
 type Subscribed struct {
 	Name wire.NameText
@@ -81,7 +79,6 @@ func (Remove) event()      {}
 func (Withdraw) event()    {}
 func (Leave) event()       {}
 func (Abandon) event()     {}
-func (Alive) event()       {}
 func (Subscribed) event()  {}
 func (Reconnected) event() {}
 func (Tick) event()        {}

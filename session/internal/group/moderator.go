@@ -67,7 +67,9 @@ func (m *Moderator) Step(ev Event, now time.Time) {
 	}
 	switch e := ev.(type) {
 	case Inbound:
+		m.full = e.Full
 		m.inbound(&e)
+		m.full = false
 	case Publish:
 		m.publish(&e)
 	case PublishTo:
@@ -85,8 +87,6 @@ func (m *Moderator) Step(ev Event, now time.Time) {
 		}
 	case Abandon:
 		m.shut(nil)
-	case Alive:
-		m.beat.heard(&e.From)
 	case Suspend:
 		m.suspend(&e)
 	case Resume:

@@ -111,7 +111,9 @@ func (p *Participant) Step(ev Event, now time.Time) {
 	}
 	switch e := ev.(type) {
 	case Inbound:
+		p.full = e.Full
 		p.inbound(&e)
+		p.full = false
 	case Publish:
 		p.publish(&e)
 	case PublishTo:
@@ -124,8 +126,6 @@ func (p *Participant) Step(ev Event, now time.Time) {
 		p.leave(e.Handle)
 	case Abandon:
 		p.shut(nil)
-	case Alive:
-		p.beat.heard(&e.From)
 	case Suspend:
 		if p.phase != phaseJoined {
 			p.resolve(e.Handle, ErrBusy)

@@ -1,0 +1,161 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+// group opens a group of these apps, of which the first is the moderator, and returns their sessions.
+func (h *hub) group(o SessionOptions, names ...string) (apps []*App, members []*Session) {
+	h.t.Helper()
+	for i, name := range names {
+		a := h.app(name)
+		apps = append(apps, a)
+		if i == 0 {
+			g, err := a.OpenGroup(h.t.Context(), MustName("org/ns/channel"), o)
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			members = append(members, g)
+			continue
+		}
+		l := listen(h.t, a)
+		if err := members[0].Invite(h.t.Context(), a.Name().Any()); err != nil {
+			h.t.Fatal(err)
+		}
+		members = append(members, accept(h.t, l))
+	}
+	return apps, members
+}
+
+func TestEventsOfAGroup(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		apps, members := h.group(SessionOptions{}, "alice", "bob", "carol")
+		if err := members[2].Suspend(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := members[2].Suspend(t.Context()); err != ErrBusy {
+			t.Errorf("again: %v", err)
+		}
+		if err := members[2].Resume(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := members[0].Remove(t.Context(), apps[2].Name()); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+		if err := members[0].Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		<-members[1].Done()
+		for i, want := range [][]string{
+			{"epoch 0", "joined bob", "epoch 1", "joined carol", "epoch 2", "carol is offline", "carol is online", "left carol", "epoch 3"},
+			{"epoch 1", "joined carol", "epoch 2", "carol is offline", "carol is online", "left carol", "epoch 3"},
+		} {
+			var got []string
+			for e, err := range members[i].Events(t.Context()) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, describe(e))
+			}
+			slices.Sort(got)
+			slices.Sort(want)
+			if !slices.Equal(got, want) {
+				t.Errorf("%v: %q, want %q", members[i].Self(), got, want)
+			}
+		}
+	})
+}
+
+func describe(e Event) string {
+	last := func(n Name) string { return n.Parts()[2] }
+	switch e := e.(type) {
+	case EpochChanged:
+		return fmt.Sprint("epoch ", e.Epoch)
+	case Joined:
+		return "joined " + last(e.Name)
+	case Left:
+		return "left " + last(e.Name)
+	case Presence:
+		if e.Online {
+			return last(e.Name) + " is online"
+		}
+		return last(e.Name) + " is offline"
+	}
+	return fmt.Sprintf("%T", e)
+}
+
+// Who does not look at events misses the oldest, and gets to know how many.
+func TestMissedEvents(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		_, _, a, _ := h.pair(SessionOptions{Plain: true})
+		if e, err := a.NextEvent(t.Context()); err != nil || describe(e) != "joined bob" {
+			t.Errorf("%v, %v", e, err)
+		}
+		for range mostEvents + 7 {
+			a.tell(Overflow{1})
+		}
+		if e, err := a.NextEvent(t.Context()); err != nil || e != (Missed{7}) {
+			t.Errorf("%v, %v", e, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		n := 0
+		for _, err := range a.Events(ctx) {
+			if err == nil {
+				n++
+			} else if !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+		}
+		if n != mostEvents {
+			t.Errorf("%d events", n)
+		}
+	})
+}
+
+// A message to one member comes to nobody else, and its answer neither; one to oneself comes, too.
+func TestPublishTo(t *testing.T) {
+	for _, o := range shapes {
+		t.Run(o.name(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, h *hub) {
+				apps, members := h.group(o, "alice", "bob", "carol")
+				d, err := members[1].PublishTo(t.Context(), apps[2].Name().Any(), Content{Data: []byte("psst"), Type: "text/plain", Metadata: map[string]string{"k": "v"}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := d.Wait(t.Context()); err != nil {
+					t.Error(err)
+				}
+				m, err := members[2].Receive(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !m.Direct || m.Type != "text/plain" || len(m.Metadata) != 1 || m.Metadata["k"] != "v" || m.From != apps[1].Name() || m.To != apps[2].Name() {
+					t.Errorf("%+v", m)
+				}
+				if d, err = m.Reply(t.Context(), Text("what?")); err != nil || d.Wait(t.Context()) != nil {
+					t.Errorf("%v, %v", err, d.Err())
+				}
+				receives(t, members[1], apps[2], "what?")
+				if d, err = members[0].PublishTo(t.Context(), MustName("org/ns/dave"), Text("x")); err != nil || d.Wait(t.Context()) != ErrNotMember {
+					t.Errorf("to a stranger: %v, %v", err, d.Err())
+				}
+				if d, err = members[0].PublishTo(t.Context(), apps[0].Name(), Text("note to self")); err != nil || d.Wait(t.Context()) != nil {
+					t.Errorf("to itself: %v, %v", err, d.Err())
+				}
+				receives(t, members[0], apps[0], "note to self")
+				for _, s := range members {
+					if s.inbox.messages.len() != 0 {
+						t.Errorf("%v has got more", s.Self())
+					}
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,238 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
+)
+
+// pair is a session of two, whose apps are alice and bob.
+func (h *hub) pair(o SessionOptions) (alice, bob *App, a, b *Session) {
+	h.t.Helper()
+	alice, bob = h.app("alice"), h.app("bob")
+	l := listen(h.t, bob)
+	a, err := alice.Open(h.t.Context(), MustName("org/ns/bob"), o)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return alice, bob, a, accept(h.t, l)
+}
+
+// A node that takes nothing for a while holds publishers back, and loses and reorders nothing, in unreliable sessions either.
+func TestLinkWithoutRoom(t *testing.T) {
+	for _, o := range shapes {
+		t.Run(o.name(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, h *hub) {
+				alice, _, a, b := h.pair(o)
+				h.linkOf(alice).lets(100)
+				texts := numbered("text", 1000)
+				var all []*Delivery
+				blocked, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+				defer cancel()
+				for _, text := range texts {
+					d, err := a.Publish(blocked, Text(text))
+					if err != nil {
+						if !errors.Is(err, context.DeadlineExceeded) {
+							t.Fatal(err)
+						}
+						break
+					}
+					all = append(all, d)
+				}
+				// A hundred have left; as many as may be wait for acknowledgements, or for room.
+				if n := len(all); n != reliable.Window && n != reliable.Window+100 {
+					t.Errorf("%d messages are under way", n)
+				}
+				h.linkOf(alice).lets(-1)
+				for _, text := range texts[len(all):] {
+					d, err := a.Publish(t.Context(), Text(text))
+					if err != nil {
+						t.Fatal(err)
+					}
+					all = append(all, d)
+				}
+				receives(t, b, alice, texts...)
+				for i, d := range all {
+					if err := d.Wait(t.Context()); err != nil {
+						t.Errorf("%s: %v", texts[i], err)
+					}
+				}
+				if s := alice.Stats(); s.NoRoom+s.Down > 0 {
+					t.Errorf("%+v", s)
+				}
+			})
+		})
+	}
+}
+
+// A connection that is lost and comes back loses nothing: what is reliable is repeated, the rest waits.
+func TestLinkThatBreaks(t *testing.T) {
+	for _, o := range shapes {
+		t.Run(o.name(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, h *hub) {
+				alice, _, a, b := h.pair(o)
+				publish(t, a, "before")
+				l := h.linkOf(alice)
+				l.breaks(true)
+				var all []*Delivery
+				texts := numbered("meanwhile", 100)
+				for _, text := range texts {
+					d, err := a.Publish(t.Context(), Text(text))
+					if err != nil {
+						t.Fatal(err)
+					}
+					all = append(all, d)
+				}
+				time.Sleep(3 * time.Second)
+				for _, d := range all {
+					select {
+					case <-d.Done():
+						t.Error("delivered, without a connection")
+					default:
+					}
+				}
+				l.breaks(false)
+				begin := time.Now()
+				receives(t, b, alice, append([]string{"before"}, texts...)...)
+				for i, d := range all {
+					if err := d.Wait(t.Context()); err != nil {
+						t.Errorf("%s: %v", texts[i], err)
+					}
+				}
+				if d := time.Since(begin); d > 100*time.Millisecond {
+					t.Errorf("it took %v", d)
+				}
+			})
+		})
+	}
+}
+
+// An app that does not take its messages loses none of a reliable session, and is not taken for dead; nor does it take its
+// peer for dead, which has no reason to say that it is alive.
+func TestAppThatTakesItsTime(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		alice, _, a, b := h.pair(SessionOptions{Interval: 5 * time.Second, Retries: 1000})
+		texts := numbered("text", 3000)
+		done := make(chan bool)
+		go func() {
+			defer close(done)
+			publish(t, a, texts...)
+		}()
+		time.Sleep(time.Minute)
+		if n := b.inbox.messages.len(); n != mostInbox {
+			t.Errorf("%d messages wait", n)
+		}
+		for _, s := range []*Session{a, b} {
+			for _, p := range s.Participants() {
+				if !p.Online {
+					t.Errorf("%v takes %v for offline", s.Self(), p.Name)
+				}
+			}
+		}
+		receives(t, b, alice, texts...)
+		<-done
+	})
+}
+
+// What nobody repeats and has no room is told of.
+func TestOverflowOfAnUnreliableSession(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		alice, bob, a, b := h.pair(SessionOptions{Unreliable: true})
+		texts := numbered("text", mostInbox+10)
+		publish(t, a, texts...)
+		time.Sleep(time.Second)
+		receives(t, b, alice, texts[:mostInbox]...)
+		lost := 0
+		for lost < 10 {
+			e, err := b.NextEvent(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if o, ok := e.(Overflow); ok {
+				lost += o.Messages
+			}
+		}
+		if s := bob.Stats(); s.Overflow != 10 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// A reader that is ahead of its sessions waits, and goes on when they have caught up.
+func TestReaderWaitsForSessions(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		alice, bob, a, b := h.pair(SessionOptions{Plain: true, Unreliable: true})
+		// All workers of bob's are kept from their work.
+		release := make(chan struct{})
+		for range 2 {
+			bob.pool.Do(func() { <-release })
+		}
+		synctest.Wait()
+		texts := numbered("text", mostUnread+100)
+		publish(t, a, texts...)
+		time.Sleep(time.Second)
+		if n := bob.in.n.Load(); n != mostUnread {
+			t.Errorf("%d messages are unread", n)
+		}
+		close(release)
+		receives(t, b, alice, texts...)
+		if n, bytes := bob.in.n.Load(), bob.in.bytes.Load(); n != 0 || bytes != 0 {
+			t.Errorf("%d messages, %d bytes are unread", n, bytes)
+		}
+	})
+}
+
+// Who does not acknowledge is named, and goes offline; another message waits for it to come back.
+func TestNotDelivered(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		_, bob, a, b := h.pair(SessionOptions{Interval: 100 * time.Millisecond, Retries: 5})
+		h.mu.Lock()
+		h.cut = func(_, _ *hubLink, m *message.Message) bool { return true }
+		h.mu.Unlock()
+		begin := time.Now()
+		d, err := a.Publish(t.Context(), Text("lost"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var missing *NotDelivered
+		err = d.Wait(t.Context())
+		if !errors.Is(err, ErrNotDelivered) || !errors.As(err, &missing) || !slices.Equal(missing.Missing, []Name{bob.Name()}) {
+			t.Errorf("delivered: %v", err)
+		}
+		if d := time.Since(begin); d != 600*time.Millisecond {
+			t.Errorf("after %v", d)
+		}
+		for {
+			e, err := a.NextEvent(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p, ok := e.(Presence); ok {
+				if p != (Presence{bob.Name(), false}) {
+					t.Errorf("event %+v", p)
+				}
+				break
+			}
+		}
+		d, err = a.Publish(t.Context(), Text("waits"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.mu.Lock()
+		h.cut = nil
+		h.mu.Unlock()
+		if err := d.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+		m, err := b.Receive(t.Context())
+		if err != nil || string(m.Data) != "lost" && string(m.Data) != "waits" {
+			t.Errorf("%+v, %v", m, err)
+		}
+	})
+}
