@@ -37,8 +37,9 @@ type EpochChanged struct{ Epoch uint64 }
 // Outdated says that this app cannot decrypt what others say, and that the moderator does not let it in anew.
 type Outdated struct{}
 
-// TokenExpiring says that members on the Rust library, from 3.4 on, will not read what this app sends in an encrypted session
-// from that time on, unless it is in a new session.
+// TokenExpiring says, five minutes before, that members on the Rust library, from 3.4 on, will not read what this app sends in
+// this encrypted session any more: the token that it has come with becomes void. Another session has another one. Members on
+// this package read on.
 type TokenExpiring struct{ At time.Time }
 
 // Refused says that a message was not accepted.

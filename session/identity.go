@@ -133,6 +133,14 @@ func (c *credentials) token(now time.Time) string {
 	return t.text
 }
 
+// expires is when a token that is given out now becomes void; zero: never.
+func (c *credentials) expires(now time.Time) time.Time {
+	if c.secret != nil {
+		return now.Add(identity.TokenLife)
+	}
+	return c.now.Load().expires
+}
+
 // renew gets a token, believes it, and sees to it that another one comes in half of its life.
 func (c *credentials) renew(ctx context.Context) error {
 	text, err := c.source.Token(ctx, c.signing.Public())

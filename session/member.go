@@ -21,6 +21,7 @@ type member struct {
 	changed bool           // the roster or the epoch may have
 	over    bool
 	until   time.Time // when who lacks a last answer has got it, after the end; zero: it goes on, or all is done
+	expires time.Time // of the token in this member's leaf, which others may look at with each message; zero: never, or told
 	out     []byte    // scratch
 	names   channelNames
 }
@@ -51,6 +52,10 @@ func (t *member) tick(now time.Time) {
 		t.machine.Step(group.Tick{}, now)
 		t.apply()
 	}
+	if at := t.warning(); !at.IsZero() && !at.After(now) {
+		t.s.tell(TokenExpiring{t.expires})
+		t.expires = time.Time{}
+	}
 	if !t.until.IsZero() && !t.until.After(now) {
 		t.until = time.Time{}
 		t.s.app.sessions.remove(t.s)
@@ -58,11 +63,26 @@ func (t *member) tick(now time.Time) {
 }
 
 func (t *member) deadline() time.Time {
-	at := t.machine.Deadline()
-	if at.IsZero() || !t.until.IsZero() && t.until.Before(at) {
-		at = t.until
+	return earlier(t.machine.Deadline(), earlier(t.until, t.warning()))
+}
+
+// warnBefore is how long before it happens the app is told that a token expires.
+const warnBefore = 5 * time.Minute
+
+// warning is when the app is to be told that; zero: never.
+func (t *member) warning() time.Time {
+	if t.expires.IsZero() || t.over {
+		return time.Time{}
 	}
-	return at
+	return t.expires.Add(-warnBefore)
+}
+
+// earlier returns the earlier of two times of which either may be zero, which is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // step looks at one thing; false: there was none.

@@ -61,6 +61,9 @@ func newSession(a *App, o *group.Options, m group.Machine) *Session {
 		control: o.Control, done: make(chan struct{}), epoch: message.NoEpoch,
 	}
 	t := &member{s: s, machine: m}
+	if s.encrypted {
+		t.expires = a.who.expires(time.Now())
+	}
 	t.showRoster()
 	s.slot = a.pool.Add(t)
 	return s

@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string, env func(string) string, in io.Read
 	if err != nil {
 		return err
 	}
-	defer app.Close(context.WithoutCancel(ctx))
+	defer func() { _ = app.Close(context.WithoutCancel(ctx)) }()
 	c := &chat{out: out}
 	if *channel == "" {
 		err = c.join(ctx, app)
@@ -134,8 +134,10 @@ func (c *chat) talk(ctx context.Context, in io.Reader) error {
 		}
 	})
 	all.Go(func() {
-		for e := range c.s.Events(ctx) {
-			c.event(e)
+		for e, err := range c.s.Events(ctx) {
+			if err == nil {
+				c.event(e)
+			}
 		}
 	})
 	lines := bufio.NewScanner(in)

@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	if err != nil {
 		return err
 	}
-	defer app.Close(context.WithoutCancel(ctx))
+	defer func() { _ = app.Close(context.WithoutCancel(ctx)) }()
 	if *to == "" {
 		return answer(ctx, app, *count, out)
 	}

@@ -35,7 +35,9 @@ const (
 	// MinSecret is the length in bytes that a shared secret must have at least.
 	MinSecret = 32
 
-	tokenLife = time.Hour
+	// TokenLife is how long a token is believed.
+	TokenLife = time.Hour
+
 	tokenSkew = 5 * time.Second // that a token may come from the future
 
 	suffixSize = 8
@@ -136,7 +138,7 @@ func (s *Secret) Verify(token string, now time.Time) (*Claims, error) {
 	if want := s.mac([]byte(body)); !hmac.Equal(want[:], sum) {
 		return nil, ErrForged
 	}
-	c := &Claims{Subject: fields[0], Expires: time.Unix(int64(at), 0).Add(tokenLife)}
+	c := &Claims{Subject: fields[0], Expires: time.Unix(int64(at), 0).Add(TokenLife)}
 	if c.PublicKey, err = publicKey(fields[3]); err != nil {
 		return nil, err
 	}
@@ -144,7 +146,7 @@ func (s *Secret) Verify(token string, now time.Time) (*Claims, error) {
 	switch {
 	case age < -int64(tokenSkew/time.Second):
 		return nil, ErrEarly
-	case age > int64(tokenLife/time.Second):
+	case age > int64(TokenLife/time.Second):
 		return c, ErrExpired
 	}
 	return c, nil

@@ -1,0 +1,191 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+)
+
+// notary is an identity provider: its tokens say what they are, and it knows which it has made.
+type notary struct {
+	subject string
+	life    time.Duration
+	made    *atomic.Int64
+	fails   atomic.Bool
+}
+
+func (n *notary) Token(_ context.Context, key []byte) (string, error) {
+	if n.fails.Load() {
+		return "", errors.New("closed today")
+	}
+	return fmt.Sprintf("notary %d %s %d %x", n.made.Add(1), n.subject, time.Now().Add(n.life).Unix(), key), nil
+}
+
+func (n *notary) Verify(_ context.Context, token string) (Claims, error) {
+	var serial, until int64
+	var c Claims
+	if _, err := fmt.Sscanf(token, "notary %d %s %d %x", &serial, &c.Subject, &until, &c.PublicKey); err != nil || serial > n.made.Load() {
+		return Claims{}, errors.New("not of this notary")
+	}
+	c.Expires = time.Unix(until, 0)
+	if time.Now().After(c.Expires) {
+		return c, ErrExpired
+	}
+	return c, nil
+}
+
+// Tokens of others than secrets are renewed, and believed; sessions go on when those that they began with have expired.
+func TestTokensOfOthers(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		made := new(atomic.Int64)
+		with := func(n *notary) func(*Options) {
+			return func(o *Options) { o.Secret, o.Tokens, o.Verifier = nil, n, n }
+		}
+		na, nb := &notary{subject: "alice@tests", life: 10 * time.Minute, made: made}, &notary{subject: "bob@tests", life: 10 * time.Minute, made: made}
+		alice, bob := h.app("alice", with(na)), h.app("bob", with(nb))
+		if alice.Subject() != "alice@tests" {
+			t.Errorf("it is %s", alice.Subject())
+		}
+		l := listen(t, bob)
+		a, err := alice.Open(t.Context(), MustName("org/ns/bob"), SessionOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := accept(t, l)
+		nb.fails.Store(true)
+		time.Sleep(5 * time.Minute) // a renewal fails
+		nb.fails.Store(false)
+		for range 5 {
+			publish(t, a, "there")
+			receives(t, b, alice, "there")
+			publish(t, b, "back")
+			receives(t, a, bob, "back")
+			time.Sleep(7 * time.Minute)
+		}
+		if n := made.Load(); n < 14 || n > 20 {
+			t.Errorf("%d tokens in 40 minutes", n)
+		}
+		if _, err := alice.Open(t.Context(), bob.Name(), SessionOptions{}); err != nil {
+			t.Error(err)
+		}
+		// Someone with a secret, or another notary, is nobody here.
+		stranger := h.app("stranger")
+		o := SessionOptions{Interval: 100 * time.Millisecond, Retries: 3}
+		if _, err := stranger.Open(t.Context(), bob.Name(), o); !errors.Is(err, ErrTimeout) {
+			t.Errorf("a stranger's session: %v", err)
+		}
+		if s := bob.Stats(); s.Unbelieved == 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestOptionsThatCannotBe(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		name := MustName("org/ns/alice")
+		silent := &notary{subject: "x", made: new(atomic.Int64)}
+		silent.fails.Store(true)
+		for what, c := range map[string]struct {
+			o    Options
+			want error
+		}{
+			"no name":        {Options{Secret: secret}, ErrConfig},
+			"short secret":   {Options{Name: name, Secret: secret[:31]}, ErrConfig},
+			"no verifier":    {Options{Name: name, Tokens: silent}, ErrConfig},
+			"no token":       {Options{Name: name, Tokens: silent, Verifier: silent}, ErrUnauthorized},
+			"no such scheme": {Options{Name: name, Secret: secret, Nodes: []string{"htp://node:1"}}, ErrConfig},
+		} {
+			if a, err := Connect(t.Context(), c.o); !errors.Is(err, c.want) {
+				t.Errorf("%s: %v, %v", what, a, err)
+			}
+		}
+	})
+}
+
+// An app is told before others stop to read what it sends.
+func TestTokenThatExpires(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		begin := time.Now()
+		alice, _, a, b := h.pair(SessionOptions{})
+		for _, s := range []*Session{a, b} {
+			for e, err := range s.Events(t.Context()) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if e, ok := e.(TokenExpiring); ok {
+					if d := e.At.Sub(begin); d < time.Hour || d > time.Hour+time.Second {
+						t.Errorf("in %v", d)
+					}
+					break
+				}
+			}
+			if d := time.Since(begin); d < 55*time.Minute || d > 55*time.Minute+time.Second {
+				t.Errorf("told after %v", d)
+			}
+		}
+		time.Sleep(time.Hour)
+		publish(t, a, "after two hours")
+		receives(t, b, alice, "after two hours")
+	})
+}
+
+// A network that loses every tenth message costs time only.
+func TestLossyNetwork(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		bubble(t, func(t *testing.T, h *hub) {
+			h.loss = 0.1
+			apps, members := h.group(SessionOptions{Plain: plain, Interval: 100 * time.Millisecond, Retries: 30}, "alice", "bob", "carol")
+			time.Sleep(5 * time.Second)
+			everybodyTalks(t, apps, members)
+			for _, s := range members[1:] {
+				if err := s.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// What nobody should say is counted, and does no harm.
+func TestHostileMessages(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		alice, bob, a, b := h.pair(SessionOptions{})
+		l := h.linkOf(bob)
+		inject := func(m message.Message) {
+			m.Fanout, m.TTL, m.Kind = 1, 8, message.PointToPoint
+			b := m.Append(nil)
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			l.queue <- arrival{time.Now(), b}
+		}
+		close := &message.Close{}
+		join := &message.Join{MLS: new(message.MLSSettings)}
+		for _, m := range []message.Message{
+			{Source: alice.self.Name, Dest: bob.self.Name, Type: message.GroupClose, Session: a.ID(), ID: 1, Command: close},                                      // no token
+			{Source: alice.self.Name, Dest: bob.self.Name, Type: message.GroupClose, Session: a.ID(), ID: 2, Identity: "x:y:z", Command: close},                   // no token either
+			{Source: alice.self.Name, Dest: bob.self.Name, Type: message.Msg, Session: a.ID(), ID: 1, Blob: []byte("not encrypted")},                              // no MLS
+			{Source: alice.self.Name, Dest: bob.self.Name, Type: message.Msg, Session: a.ID() + 1, ID: 1, Blob: []byte("nowhere")},                                // no session
+			{Source: alice.self.Name, Dest: bob.self.Name, Type: message.JoinRequest, Session: a.ID() + 1, ID: 3, Command: join},                                  // no token
+			{Source: alice.self.Name, Dest: MustName("org/ns/else").t, Type: message.JoinRequest, Session: a.ID() + 2, ID: 3, Command: join},                      // nobody here
+			{Source: alice.self.Name, Dest: bob.self.Name, Type: message.JoinRequest, Session: a.ID(), ID: 4, Identity: bob.who.token(time.Now()), Command: join}, // not hers
+		} {
+			inject(m)
+		}
+		h.mu.Lock()
+		l.queue <- arrival{time.Now(), []byte(strings.Repeat("\xff", 100))}
+		h.mu.Unlock()
+		time.Sleep(time.Second)
+		publish(t, a, "still here")
+		receives(t, b, alice, "still here")
+		s := bob.Stats()
+		if s.Refused != 4 || s.Stray != 2 || s.Unbelieved != 1 || s.Unreadable != 1 || s.Sessions != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
