@@ -71,8 +71,12 @@ func (n *node) connect(t *testing.T, name string) *session.App {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
+	binding := session.Enforce
+	if n.binding == "warn" {
+		binding = session.Warn
+	}
 	a, err := session.Connect(ctx, session.Options{
-		Name: session.MustName(name), Secret: []byte(slimPeerSecret), Nodes: []string{n.url()}, Binding: session.Enforce,
+		Name: session.MustName(name), Secret: []byte(slimPeerSecret), Nodes: []string{n.url()}, Binding: binding,
 		Logger: slog.New(slog.NewTextHandler(logs{t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
@@ -337,5 +341,121 @@ func TestGoIsInvitedToAGroup(t *testing.T) {
 			t.Error("b's session goes on")
 		}
 		x.quit(t)
+	})
+}
+
+// One group has members on Rust, Python, Node.js and of ours, and each of the first two and ours leads one.
+func TestGoInAGroupOfAllLanguages(t *testing.T) {
+	onBoth(t, func(t *testing.T, k kind) {
+		n := startNode(t, k)
+		n.binding = "warn" // the Node.js binding signs no payloads
+		for _, plain := range []bool{false, true} {
+			suffix := fmt.Sprint("-", plain)
+			rust, py := n.member(t, "org/ns/rust"+suffix), n.script(t, &python, "org/ns/python"+suffix)
+			js := n.script(t, &javascript, "org/ns/js"+suffix)
+			a := n.connect(t, "org/ns/go"+suffix)
+			others := []*app{rust, py, js}
+
+			g, err := a.OpenGroup(within(t), session.MustName(channel), session.SessionOptions{Plain: plain})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range others {
+				if err := g.Invite(within(t), session.MustName(m.name)); err != nil {
+					t.Fatalf("%s: %v", m.name, err)
+				}
+				m.expect(t, "session")
+			}
+			says(t, g, series("of go", 100)...)
+			for _, m := range others {
+				m.receives(t, series("of go", 100)...)
+			}
+			for _, m := range others {
+				m.do(t, event{"publish": "of " + m.name, "count": 20})
+				hears(t, g, series("of "+m.name, 20)...)
+				for _, other := range others {
+					if other != m {
+						other.receives(t, series("of "+m.name, 20)...)
+					}
+				}
+			}
+			if err := g.Close(within(t)); err != nil {
+				t.Error(err)
+			}
+			for _, m := range others {
+				m.expect(t, "left")
+			}
+
+			l := listen(t, a)
+			py.do(t, event{"group": channel + suffix, "mls": !plain})
+			for _, name := range []string{a.Name().String(), rust.name, js.name} {
+				py.do(t, event{"invite": name})
+			}
+			s := accept(t, l)
+			members(t, s, 4)
+			py.do(t, event{"publish": "of python", "count": 20})
+			hears(t, s, series("of python", 20)...)
+			says(t, s, series("of go", 20)...)
+			for _, m := range others {
+				if m != py {
+					m.receives(t, series("of python", 20)...)
+				}
+				m.receives(t, series("of go", 20)...)
+			}
+			py.do(t, event{"close": true})
+			<-s.Done()
+		}
+	})
+}
+
+// A member that is killed is named by what it has not got, and the others get everything; when the app is there again, it can be
+// invited again.
+func TestGoLeadsAGroupWhoseMemberDies(t *testing.T) {
+	onBoth(t, func(t *testing.T, k kind) {
+		n := startNode(t, k)
+		for _, plain := range []bool{false, true} {
+			suffix := fmt.Sprint("-", plain)
+			b, c := n.member(t, "org/ns/b"+suffix), n.member(t, "org/ns/c"+suffix)
+			a := n.connect(t, "org/ns/moderator"+suffix)
+			o := session.SessionOptions{Plain: plain, Interval: 200 * time.Millisecond, Retries: 10}
+			g, err := a.OpenGroup(within(t), session.MustName(channel), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range []*app{b, c} {
+				if err := g.Invite(within(t), session.MustName(m.name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.kill()
+			var all []*session.Delivery
+			for _, text := range series("text", 20) {
+				d, err := g.Publish(within(t), session.Text(text))
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, d)
+			}
+			c.receives(t, series("text", 20)...)
+			for _, d := range all {
+				var missing *session.NotDelivered
+				if err := d.Wait(within(t)); !errors.As(err, &missing) || len(missing.Missing) != 1 || missing.Missing[0].String() != b.name {
+					t.Errorf("delivered: %v", err)
+				}
+			}
+			if err := g.Remove(within(t), session.MustName(b.name)); err != nil {
+				t.Error(err)
+			}
+			b = n.member(t, b.name)
+			if err := g.Invite(within(t), session.MustName(b.name)); err != nil {
+				t.Error(err)
+			}
+			says(t, g, "again")
+			b.receives(t, "again")
+			c.receives(t, "again")
+			if err := g.Close(within(t)); err != nil {
+				t.Error(err)
+			}
+		}
 	})
 }
