@@ -167,21 +167,29 @@ func TestOverflowOfAnUnreliableSession(t *testing.T) {
 // A reader that is ahead of its sessions waits, and goes on when they have caught up.
 func TestReaderWaitsForSessions(t *testing.T) {
 	bubble(t, func(t *testing.T, h *hub) {
-		alice, bob, a, b := h.pair(SessionOptions{Plain: true, Unreliable: true})
+		o := SessionOptions{Plain: true, Unreliable: true}
+		alice, bob, a, b := h.pair(o)
+		a2, err := alice.Open(t.Context(), bob.Name(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b2 := accept(t, bob.listener)
 		// All workers of bob's are kept from their work.
 		release := make(chan struct{})
 		for range 2 {
 			bob.pool.Do(func() { <-release })
 		}
 		synctest.Wait()
-		texts := numbered("text", mostUnread+100)
+		texts := numbered("text", mostUnread/2+100) // an inbox has room for that, and the reader not for twice as many
 		publish(t, a, texts...)
+		publish(t, a2, texts...)
 		time.Sleep(time.Second)
 		if n := bob.in.n.Load(); n != mostUnread {
 			t.Errorf("%d messages are unread", n)
 		}
 		close(release)
 		receives(t, b, alice, texts...)
+		receives(t, b2, alice, texts...)
 		if n, bytes := bob.in.n.Load(), bob.in.bytes.Load(); n != 0 || bytes != 0 {
 			t.Errorf("%d messages, %d bytes are unread", n, bytes)
 		}
