@@ -84,16 +84,9 @@ const mostEvents = 256
 
 // events wait for the app. The session's mu guards it.
 type events struct {
-	queue   fifo[Event]
-	missed  int
-	changed chan struct{}
-}
-
-func (x *events) wake() {
-	if x.changed != nil {
-		close(x.changed)
-		x.changed = nil
-	}
+	queue  fifo[Event]
+	missed int
+	waiting
 }
 
 // tell puts an event into the queue, in place of the oldest if it is full.
@@ -111,36 +104,20 @@ func (s *Session) tell(e Event) {
 
 // NextEvent returns the next event; ErrClosed, when the session is over and all were returned, or the error of ctx.
 func (s *Session) NextEvent(ctx context.Context) (Event, error) {
-	for {
-		s.mu.Lock()
-		x := &s.events
-		if x.missed > 0 {
+	x := &s.events
+	return await(ctx, &s.mu, &x.waiting, func() (Event, bool, error) {
+		switch {
+		case x.missed > 0:
 			n := x.missed
 			x.missed = 0
-			s.mu.Unlock()
-			return Missed{n}, nil
+			return Missed{n}, true, nil
+		case x.queue.len() > 0:
+			return x.queue.pop(), true, nil
+		case s.ended:
+			return nil, false, s.err
 		}
-		if x.queue.len() > 0 {
-			e := x.queue.pop()
-			s.mu.Unlock()
-			return e, nil
-		}
-		if s.ended {
-			err := s.err
-			s.mu.Unlock()
-			return nil, err
-		}
-		if x.changed == nil {
-			x.changed = make(chan struct{})
-		}
-		changed := x.changed
-		s.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
+		return nil, false, nil
+	})
 }
 
 // Events are those that NextEvent returns, one after the other, until the session is over; the error of ctx comes last. Who does not look

@@ -42,7 +42,7 @@ var errInbox = errors.New("as much as may be waits for Receive")
 type inbox struct {
 	messages fifo[received]
 	bytes    int
-	changed  chan struct{} // closed when there are more; nil: nobody waits
+	waiting
 }
 
 type received struct {
@@ -51,14 +51,6 @@ type received struct {
 }
 
 func (x *inbox) room() bool { return x.messages.len() < mostInbox && x.bytes < mostInboxBytes }
-
-// wake lets those who wait look anew.
-func (x *inbox) wake() {
-	if x.changed != nil {
-		close(x.changed)
-		x.changed = nil
-	}
-}
 
 func (s *Session) room() bool {
 	s.mu.Lock()
@@ -89,31 +81,18 @@ func (s *Session) deliver(r *group.Received, size int) bool {
 // Receive returns the next message. When the session is over, what has come is returned first, and then an error that is ErrClosed, and
 // says why. The other error is that of ctx.
 func (s *Session) Receive(ctx context.Context) (*Message, error) {
-	for {
-		s.mu.Lock()
-		x := &s.inbox
-		if x.messages.len() > 0 {
+	x := &s.inbox
+	return await(ctx, &s.mu, &x.waiting, func() (*Message, bool, error) {
+		switch {
+		case x.messages.len() > 0:
 			r := x.messages.pop()
 			x.bytes -= r.size
-			s.mu.Unlock()
-			return r.m, nil
+			return r.m, true, nil
+		case s.ended:
+			return nil, false, s.err
 		}
-		if s.ended {
-			err := s.err
-			s.mu.Unlock()
-			return nil, err
-		}
-		if x.changed == nil {
-			x.changed = make(chan struct{})
-		}
-		changed := x.changed
-		s.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
+		return nil, false, nil
+	})
 }
 
 // Messages are those that Receive returns, one after the other, until the session is over. If that was in no orderly way, or ctx

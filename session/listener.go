@@ -39,7 +39,7 @@ type Listener struct {
 	mu       sync.Mutex
 	reserved int        // sessions that were begun and not accepted, those in queue included
 	queue    []*Session // that are open
-	changed  chan struct{}
+	waiting  waiting
 	closed   bool
 }
 
@@ -102,44 +102,24 @@ func (l *Listener) opened(s *Session) bool {
 		return false
 	}
 	l.queue = append(l.queue, s)
-	l.wake()
+	l.waiting.wake()
 	return true
-}
-
-// wake lets those who wait look anew. mu is held.
-func (l *Listener) wake() {
-	if l.changed != nil {
-		close(l.changed)
-		l.changed = nil
-	}
 }
 
 // Accept returns the next session. Errors are ErrClosed, and that of ctx.
 func (l *Listener) Accept(ctx context.Context) (*Session, error) {
-	for {
-		l.mu.Lock()
-		if l.closed {
-			l.mu.Unlock()
-			return nil, ErrClosed
-		}
-		if len(l.queue) > 0 {
+	return await(ctx, &l.mu, &l.waiting, func() (*Session, bool, error) {
+		switch {
+		case l.closed:
+			return nil, false, ErrClosed
+		case len(l.queue) > 0:
 			s := l.queue[0]
 			l.queue = l.queue[1:]
 			l.reserved--
-			l.mu.Unlock()
-			return s, nil
+			return s, true, nil
 		}
-		if l.changed == nil {
-			l.changed = make(chan struct{})
-		}
-		changed := l.changed
-		l.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
+		return nil, false, nil
+	})
 }
 
 // Sessions are those that Accept returns, one after the other, until the listener is closed or ctx is over, whose error comes last.
@@ -164,7 +144,7 @@ func (l *Listener) Close() {
 	l.closed = true
 	queue := l.queue
 	l.queue = nil
-	l.wake()
+	l.waiting.wake()
 	l.mu.Unlock()
 	for _, s := range queue {
 		s.leave()
