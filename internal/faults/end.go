@@ -31,6 +31,7 @@ type end struct {
 	verify  *mac.MAC
 	msgs    [][]byte // complete messages of one read
 	held    int      // bytes that a deaf proxy has not given back
+	ended   bool     // the client has ended the channel in order
 
 	mu     sync.Mutex
 	some   sync.Cond
@@ -42,7 +43,7 @@ type end struct {
 	late   [][]byte // for behind the next delivery
 	gone   bool
 
-	leaving bool // the client has ended the channel in order: what it is owed, then the end is written
+	leaving bool // all that the client had to say was taken: what it is owed, then the end is written
 }
 
 func newEnd(p *Proxy, nc net.Conn) *end {
@@ -80,6 +81,12 @@ func (e *end) read() {
 		}
 		if err != nil {
 			return
+		}
+		if e.ended { // not before its last messages were taken: the client goes by the answer
+			e.mu.Lock()
+			e.leaving = true
+			e.some.Broadcast()
+			e.mu.Unlock()
 		}
 	}
 }
@@ -234,7 +241,7 @@ func (v *events) Grow(_ *h2.Stream, have []byte, n int) []byte {
 }
 
 func (v *events) Ended(s *h2.Stream, why *h2.End) {
-	if v.leaving = why.Kind == h2.KindHalfClosed; !v.leaving {
+	if v.ended = why.Kind == h2.KindHalfClosed; !v.ended {
 		v.gone = true
 		_ = v.nc.Close()
 	}
