@@ -161,9 +161,11 @@ func TestCompareDoesNotPassBadData(t *testing.T) {
 		{"all cases are gone", good(), with(good(), func(r *result.Results) { r.Cases = nil }), nil, result.Unclear, "p2p 1→1: the new results do not have this case"},
 		{"one of two equal cases is gone", with(good(), func(r *result.Results) { r.Cases = append(r.Cases, r.Cases[0]) }), good(), nil, result.Unclear, "do not have this case"},
 		{"the case was not measured on the node", good(), with(good(), func(r *result.Results) { r.Cases[0].Nodes[0].Skipped = "needs names" }), nil, result.Unclear, "needs names"},
-		{"a failure counts beside what is missing", good(), with(dearer(), func(r *result.Results) { r.Cases[0].Nodes[0].Metrics = r.Cases[0].Nodes[0].Metrics[:1] }), []string{gate}, result.Fail, "p99 is missing"},
-		{"a row is gone", good(), measuredOn("1→1", map[string][]float64{cost: {100, 101, 99, 100}, "delivered": {5, 5, 5, 5}}), nil, result.Unclear, "p99 is missing in the new results"},
-		{"a new row is no trouble", measuredOn("1→1", map[string][]float64{cost: {100, 101, 99, 100}}), good(), []string{gate}, result.Pass, "pass"},
+		{"a failure counts beside what is missing", good(), with(dearer(), func(r *result.Results) { r.Cases[0].Nodes[0].Metrics = r.Cases[0].Nodes[0].Metrics[:1] }), []string{gate, "p99 / old <= 1"},
+			result.Fail, "p99 was not measured on new"},
+		{"a metric is gone", good(), measuredOn("1→1", map[string][]float64{cost: {100, 101, 99, 100}, "delivered": {5, 5, 5, 5}}), []string{gate}, result.Pass, "p99"},
+		{"unless a condition is about it", good(), measuredOn("1→1", map[string][]float64{cost: {100, 101, 99, 100}, "delivered": {5, 5, 5, 5}}), []string{"p99 / old <= 1"}, result.Unclear, "p99 was not measured on new"},
+		{"a new metric is no trouble", measuredOn("1→1", map[string][]float64{cost: {100, 101, 99, 100}}), good(), []string{gate}, result.Pass, "pass"},
 		{"unless a condition is about it", measuredOn("1→1", map[string][]float64{cost: {100, 101, 99, 100}}), good(), []string{"p99 / old <= 1"}, result.Unclear, "p99 was not measured on old"},
 		{"a new case is no trouble", good(), with(good(), func(r *result.Results) {
 			r.Cases = append(r.Cases, measuredOn("8→8", map[string][]float64{cost: {1}}).Cases...)

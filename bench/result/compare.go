@@ -16,7 +16,8 @@ type CompareOptions struct {
 }
 
 // Compare puts a node of two results side by side, case by case, as a run of the two nodes "new" and "old". Cases are the
-// same when scenario and label are. What is only in the new results is no trouble, unless a condition is about it.
+// same when scenario and label are. What is only in the new results is no trouble, nor is a metric that only the old ones
+// have, such as a percentile that needs more messages than came, unless a condition is about it.
 func Compare(before, after *Results, o CompareOptions) (*Results, error) {
 	oldAt, err := before.node(o.Node, "the old results")
 	if err != nil {
@@ -108,11 +109,6 @@ func (r *Results) pair(before, after *Results, oldAt, newAt int) {
 		}
 		if is.Skipped != "" && was.Skipped == "" && len(was.Metrics) > 0 {
 			r.invalidate(fmt.Sprintf("%s: not measured in the new results: %s", name, is.Skipped))
-		}
-		for _, metric := range MetricNames(was) {
-			if _, ok := is.Metric(metric); !ok && is.Skipped == "" {
-				r.invalidate(fmt.Sprintf("%s: %s is missing in the new results; measure again", name, metric))
-			}
 		}
 		c.Nodes = []NodeResult{is, was}
 		r.Cases = append(r.Cases, c)

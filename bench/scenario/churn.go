@@ -47,7 +47,7 @@ func leftover(ctx context.Context, g *load.Rig, before load.Mark) []result.Metri
 	if !known {
 		return nil
 	}
-	ms := []result.Metric{{Name: "files growth", Value: float64(max(0, left)), Better: result.Lower, Worst: true}}
+	ms := []result.Metric{fault("files growth", max(0, left))}
 	if rss, ok := g.Settled(ctx); ok {
 		ms = append(ms, result.Metric{Name: "RSS growth", Unit: result.Bytes, Value: float64(rss - before.Node.RSS), Better: result.Lower})
 	}

@@ -124,6 +124,18 @@ func TestSearchFindsWhatTheNodeCarries(t *testing.T) {
 	})
 }
 
+// Who is the limit is a count, which is told where it is nobody, too.
+func TestSearchThatFindsNoLimitSaysSo(t *testing.T) {
+	best := probe{rate: 1000, ms: []result.Metric{fault("lost", 0)}}
+	n := result.NodeResult{}
+	for _, m := range found(new(load.Rig), result.Params{}, best, probe{}) {
+		n.Metrics = append(n.Metrics, result.Series{Name: m.Name, Value: m.Value})
+	}
+	if metric(t, n, "highest rate") != 1000 || metric(t, n, "limited by the generator") != 0 {
+		t.Errorf("found %+v", n.Metrics)
+	}
+}
+
 // Where the generator sends late, it is the limit, and that is said.
 func TestSearchBlamesTheGenerator(t *testing.T) {
 	simulated(t, func(t *testing.T) {

@@ -38,7 +38,7 @@ func idle(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, e
 	took := time.Since(begin)
 	after, known := g.Usage()
 	ms := []result.Metric{
-		{Name: "connections", Value: float64(opened), Better: result.Higher, Worst: true},
+		reached("connections", opened),
 		{Name: "connects", Unit: result.PerSecond, Value: float64(opened) / took.Seconds(), Better: result.Higher},
 	}
 	if rss, ok := g.Settled(ctx); ok && known && opened > 0 {
@@ -92,8 +92,7 @@ func storm(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, 
 		_ = load.Sleep(ctx, ghostTime) // a ghost's copy has gone the same way at the same time
 		second.twice = heard(all, callRound).twice
 	}
-	ms = append(ms, result.Metric{Name: "lost", Value: float64(first.missed + second.missed), Better: result.Lower, Worst: true},
-		result.Metric{Name: "duplicates", Value: float64(first.twice + second.twice), Better: result.Lower, Worst: true})
+	ms = append(ms, fault("setups timed out", w.late), fault("lost", first.missed+second.missed), fault("duplicates", first.twice+second.twice))
 	if err != nil {
 		return ms, fmt.Errorf("after the storm: %w", err)
 	}
@@ -213,7 +212,7 @@ func (w *crowd) come(ctx context.Context, n, workers int, limit time.Duration, w
 		w.rig.Notes = append(w.rig.Notes, fmt.Sprintf("%d clients %s in %v, in which the node took %v of processor time "+
 			"and the generator %v", came, word, took.Round(time.Millisecond), w.node.Round(time.Millisecond), w.client.Round(time.Millisecond)))
 	}
-	ms := []result.Metric{{Name: "clients " + word, Value: float64(came), Better: result.Higher, Worst: true}}
+	ms := []result.Metric{reached("clients "+word, came)}
 	switch {
 	case err == nil:
 		ms = append(ms, nanos("all "+word+" in", float64(took)))
@@ -227,9 +226,6 @@ func (w *crowd) come(ctx context.Context, n, workers int, limit time.Duration, w
 func (w *crowd) setups() (ms []result.Metric) {
 	if w.setup.Count() > 0 {
 		ms = append(ms, nanos("setup p50", float64(w.setup.Quantile(50))), nanos("setup p99", float64(w.setup.Quantile(99))))
-	}
-	if w.late > 0 {
-		ms = append(ms, result.Metric{Name: "setups timed out", Value: float64(w.late), Better: result.Lower, Worst: true})
 	}
 	return ms
 }
@@ -355,8 +351,8 @@ func (w *crowd) note(err error) {
 // visited tells of visits over their span.
 func (w *crowd) visited(s load.Span) []result.Metric {
 	return append([]result.Metric{
-		{Name: "clients served", Value: float64(w.served), Better: result.Higher, Worst: true},
+		reached("clients served", w.served),
 		{Name: "clients served a second", Unit: result.PerSecond, Value: float64(w.served) / s.Seconds(), Better: result.Higher},
-		{Name: "clients failed", Value: float64(w.failed), Better: result.Lower, Worst: true},
+		fault("clients failed", w.failed),
 	}, w.setups()...)
 }

@@ -90,20 +90,20 @@ func found(g *load.Rig, p result.Params, best, over probe) []result.Metric {
 		best.ms, best.p99 = over.ms, over.p99
 	}
 	g.Samples, g.Histogram = best.samples, best.delays
-	ms := []result.Metric{{Name: "highest rate", Unit: result.PerSecond, Value: float64(best.rate), Better: result.Higher}}
+	who, limited := "the node", 0.0
+	if over.late > max(searchLate, p.P99Bound/4) {
+		who, limited = fmt.Sprintf("the generator, which sent %v late (p99),", over.late.Round(time.Microsecond)), 1
+	}
+	ms := []result.Metric{{Name: "highest rate", Unit: result.PerSecond, Value: float64(best.rate), Better: result.Higher},
+		{Name: "limited by the generator", Value: limited, Better: result.Lower}}
 	if over.rate == 0 {
 		g.Notes = append(g.Notes, fmt.Sprintf("%d/s hold a p99 of %v, and higher rates were not tried", best.rate, p.P99Bound))
 		return append(ms, best.ms...)
-	}
-	who, generator := "the node", 0.0
-	if over.late > max(searchLate, p.P99Bound/4) {
-		who, generator = fmt.Sprintf("the generator, which sent %v late (p99),", over.late.Round(time.Microsecond)), 1
 	}
 	g.Notes = append(g.Notes, fmt.Sprintf("%d/s hold a p99 of %v (%v), %d/s do not (%v): %s is the limit", best.rate, p.P99Bound,
 		best.p99.Round(time.Microsecond), over.rate, over.p99.Round(time.Microsecond), who))
 	ms = append(ms, result.Metric{Name: "rate over the bound", Unit: result.PerSecond, Value: float64(over.rate)},
 		nanos("p99 at the highest rate", float64(best.p99)),
-		result.Metric{Name: "p99 over the bound", Unit: result.Nanoseconds, Value: float64(over.p99)},
-		result.Metric{Name: "limited by the generator", Value: generator, Better: result.Lower})
+		result.Metric{Name: "p99 over the bound", Unit: result.Nanoseconds, Value: float64(over.p99)})
 	return append(ms, best.ms...)
 }

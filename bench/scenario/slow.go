@@ -81,12 +81,12 @@ func groupWithVictim(ctx context.Context, t *load.Traffic, n int) (victim load.C
 func recovery(ctx context.Context, resumed uint64, seen *load.Sequence) <-chan []result.Metric {
 	at, told := time.Now(), make(chan []result.Metric, 1)
 	go func() {
-		served := 0.0
+		served := 0
 		if process.Until(ctx, 5*time.Millisecond, recoverLimit, func() bool { return seen.Seen().Next > resumed }) == nil {
 			served = 1
 		}
 		told <- []result.Metric{
-			{Name: "slow member served again", Value: served, Better: result.Higher, Worst: true},
+			reached("slow member served again", served),
 			nanos("slow member caught up after", float64(time.Since(at))),
 		}
 	}()

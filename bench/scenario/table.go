@@ -102,7 +102,7 @@ func fill(ctx context.Context, g *load.Rig, p result.Params, holders []load.Conn
 		for h, c := range holders {
 			n, err := c.Subscribe(ctx, to-from, 0, func(i int) load.Address { return held(g, h, from+i) })
 			if done += n; err != nil {
-				return []result.Metric{{Name: "names", Value: float64(done), Better: result.Higher, Worst: true}},
+				return []result.Metric{reached("names", done)},
 					fmt.Errorf("%d names confirmed of %d (--setup-limit %v): %w", done, p.Names, p.SetupLimit, err)
 			}
 		}
@@ -112,7 +112,7 @@ func fill(ctx context.Context, g *load.Rig, p result.Params, holders []load.Conn
 	after, known := g.Usage()
 	tenth := float64(done) / steps
 	ms := []result.Metric{
-		{Name: "names", Value: float64(done), Better: result.Higher, Worst: true},
+		reached("names", done),
 		nanos("time per subscribe", float64(all)/float64(done)),
 		nanos("time per subscribe, first tenth", float64(took[0])/tenth),
 		nanos("time per subscribe, last tenth", float64(took[steps-1])/tenth),

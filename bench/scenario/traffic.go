@@ -141,6 +141,16 @@ func rates(prefix string, s load.Span) []result.Metric {
 	return ms
 }
 
+// fault counts what must not happen. It is told of none, too: a metric that is missing is one that was not looked at.
+func fault[N int | uint64](name string, n N) result.Metric {
+	return result.Metric{Name: name, Value: float64(n), Better: result.Lower, Worst: true}
+}
+
+// reached counts what has to be so many.
+func reached[N int | uint64](name string, n N) result.Metric {
+	return result.Metric{Name: name, Value: float64(n), Better: result.Higher, Worst: true}
+}
+
 // nanos is a time that is better the shorter it is.
 func nanos(name string, value float64) result.Metric {
 	return result.Metric{Name: name, Unit: result.Nanoseconds, Value: value, Better: result.Lower}
@@ -156,16 +166,8 @@ func delays(prefix string, l *load.Latency) (ms []result.Metric) {
 // judged counts what must not happen, over the whole case, warm-up included, and how late an open loop's generator was.
 func judged(t *load.Traffic) (ms []result.Metric) {
 	v := t.Verdict
-	for _, m := range []struct {
-		name   string
-		n      uint64
-		always bool
-	}{{"lost", v.Lost, true}, {"duplicates", v.Duplicates, true}, {"reordered", v.Reordered, true}, {"changed", v.Changed, false},
-		{"foreign", v.Foreign, false}, {"standstills over 1 s", v.Rescues, false}} {
-		if m.always || m.n > 0 {
-			ms = append(ms, result.Metric{Name: m.name, Value: float64(m.n), Better: result.Lower, Worst: true})
-		}
-	}
+	ms = []result.Metric{fault("lost", v.Lost), fault("duplicates", v.Duplicates), fault("reordered", v.Reordered), fault("changed", v.Changed),
+		fault("foreign", v.Foreign), fault("standstills over 1 s", v.Rescues)}
 	if t.Open() {
 		ms = append(ms, result.Metric{Name: result.LateMetric, Unit: result.Nanoseconds, Value: float64(t.Lag().Quantile(99))})
 	}

@@ -28,7 +28,7 @@ func TestReportThatFailsAtTheEndIsNotAnnounced(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, "summary.md"), 0o700); err != nil { // a folder where a file has to be
 		t.Fatal(err)
 	}
-	code, stdout, stderr := slimBench(t, "run", "p2p", "--target", node(t), "--inflight", "8", "--duration", "50ms", "--warmup", "10ms", "--report", dir)
+	code, stdout, stderr := slimBench(t, "run", "p2p", "--target", node(t), "--inflight", "8", "--count", "100", "--report", dir)
 	if code != exitInvalid || !strings.Contains(stdout, "delivered") || strings.Contains(stderr, "index.html") ||
 		!strings.Contains(stderr, "summary.md") {
 		t.Errorf("exit %d, %s%s", code, stdout, stderr)

@@ -65,10 +65,10 @@ func TestRunWritesWhatItIsAskedFor(t *testing.T) {
 	t.Parallel() // it waits for most of its time
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, "new", name) }
-	code, stdout, stderr := slimBench(t, "run", "p2p", "--target", node(t), "--inflight", "8", "--duration", "500ms", "--warmup", "10ms", "--floor=false",
+	code, stdout, stderr := slimBench(t, "run", "p2p", "--target", node(t), "--inflight", "8", "--count", "500", "--floor=false",
 		"--live", file("live.json"), "--output", "histogram", "--output", "csv="+file("p2p.csv"), "--output", "prometheus="+file("p2p.prom"),
 		"--output", "hdr="+file("p2p.hlog"), "--output", "text="+file("p2p.txt"))
-	if code != exitOK || !strings.HasPrefix(stdout, "p2p 1→1 100 B constant, 8 in flight on node: ") || !strings.Contains(stdout, "█") {
+	if code != exitOK || !strings.HasPrefix(stdout, "p2p 1→1 100 B constant, 8 in flight, 500 messages on node: ") || !strings.Contains(stdout, "█") {
 		t.Fatalf("exit %d, %s%s", code, stdout, stderr)
 	}
 	for name, want := range map[string]string{"p2p.csv": ",delivered,/s,1,", "p2p.prom": "slim_bench_delivered_per_second{", "p2p.hlog": "Tag=p2p_1→1",
@@ -78,8 +78,8 @@ func TestRunWritesWhatItIsAskedFor(t *testing.T) {
 		}
 	}
 	code, stdout, stderr = slimBench(t, "top", file("live.json"))
-	if code != exitOK || !strings.Contains(stdout, "it has ended\n1 of 1: p2p 1→1 100 B constant, 8 in flight on node, round 1\n") ||
-		!strings.Contains(stdout, "AT  PHASE") { // there is a sample a second: of which phase it is, the machine decides
+	if code != exitOK || !strings.Contains(stdout, "it has ended\n1 of 1: p2p 1→1 100 B constant, 8 in flight, 500 messages on node, round 1\n") ||
+		!strings.Contains(stdout, "AT  PHASE") { // which samples there are, the machine decides
 		t.Errorf("exit %d, %s%s", code, stdout, stderr)
 	}
 }
