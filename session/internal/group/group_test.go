@@ -1,7 +1,6 @@
 package group
 
 import (
-	"container/heap"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 	"github.com/seed31b3bfd0/slimgo/mls"
 	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
@@ -21,35 +21,14 @@ var secret = []byte("a secret of thirty-two characters, or more")
 
 // world is a node and its apps, in a time of its own. Messages take a while, get lost and doubled as the test wants.
 type world struct {
-	t      *testing.T
-	r      *rand.Rand
-	now    time.Time
-	events events
-	made   int
-	apps   []*app
-	loss   float64
-	reach  func(from, to *app) bool
-	trace  []string // what was said, without data's acknowledgements
-}
-
-type event struct {
-	at  time.Time
-	seq int
-	do  func()
-}
-
-type events []event
-
-func (e events) Len() int { return len(e) }
-func (e events) Less(i, j int) bool {
-	return e[i].at.Before(e[j].at) || e[i].at.Equal(e[j].at) && e[i].seq < e[j].seq
-}
-func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
-func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
-func (e *events) Pop() any {
-	last := (*e)[len(*e)-1]
-	*e = (*e)[:len(*e)-1]
-	return last
+	simnet.Schedule
+	t       *testing.T
+	r       *rand.Rand
+	apps    []*app
+	faults  simnet.Faults
+	carried uint64
+	reach   func(from, to *app) bool
+	trace   []string // what was said, without data's acknowledgements
 }
 
 // app has one session at most.
@@ -74,7 +53,10 @@ type app struct {
 }
 
 func newWorld(t *testing.T, seed uint64, names ...string) *world {
-	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 1)), now: time.Now(), reach: func(_, _ *app) bool { return true }}
+	w := &world{
+		Schedule: simnet.Schedule{Now: time.Now()}, t: t, r: rand.New(rand.NewPCG(seed, 1)), reach: func(_, _ *app) bool { return true },
+		faults: simnet.Faults{Seed: seed, Delay: 5 * time.Millisecond, Jitter: 45 * time.Millisecond, Duplicate: 0.05},
+	}
 	for _, name := range names {
 		key, err := mls.GenerateSigningKey(Suite, nil)
 		if err != nil {
@@ -109,27 +91,11 @@ func (w *world) app(name string) *app {
 	return nil
 }
 
-func (w *world) after(d time.Duration, do func()) {
-	w.made++
-	heap.Push(&w.events, event{w.now.Add(d), w.made, do})
-}
-
-// run lets happen what is to happen in this time.
-func (w *world) run(d time.Duration) {
-	end := w.now.Add(d)
-	for len(w.events) > 0 && !w.events[0].at.After(end) {
-		e := heap.Pop(&w.events).(event)
-		w.now = e.at
-		e.do()
-	}
-	w.now = end
-}
-
 func (a *app) options(kind message.Kind, encrypted bool, data reliable.Options) Options {
 	o := Options{Kind: kind, ID: 7, Self: a.self, Data: data, Random: a.w.r.Uint32, Strict: true}
 	if encrypted {
-		o.MLS = NewMLS(a.secret.Token(a.w.now), a.signing, func(token string) (*identity.Claims, error) { return a.secret.Verify(token, a.w.now) })
-		o.MLS.Now = func() time.Time { return a.w.now }
+		o.MLS = NewMLS(a.secret.Token(a.w.Now), a.signing, func(token string) (*identity.Claims, error) { return a.secret.Verify(token, a.w.Now) })
+		o.MLS.Now = func() time.Time { return a.w.Now }
 	}
 	return o
 }
@@ -138,7 +104,7 @@ func (a *app) step(ev Event) {
 	if a.member == nil {
 		return
 	}
-	a.member.Step(ev, a.w.now)
+	a.member.Step(ev, a.w.Now)
 	a.apply()
 }
 
@@ -150,7 +116,7 @@ func (a *app) apply() {
 			a.w.carry(a, o.Message)
 		case Subscribe:
 			a.names[o.Name.Name] = true
-			a.w.after(time.Millisecond, func() { a.step(Subscribed{Name: o.Name}) })
+			a.w.After(time.Millisecond, func() { a.step(Subscribed{Name: o.Name}) })
 		case Unsubscribe:
 			delete(a.names, o.Name.Name)
 		case Deliver:
@@ -176,7 +142,7 @@ func (a *app) apply() {
 	}
 	if at := a.member.Deadline(); !at.IsZero() && !at.Equal(a.due) {
 		a.due = at
-		a.w.after(at.Sub(a.w.now), func() { a.step(Tick{}) })
+		a.w.After(at.Sub(a.w.Now), func() { a.step(Tick{}) })
 	}
 }
 
@@ -201,11 +167,12 @@ func (w *world) carry(from *app, m *message.Message) {
 		}
 	}
 	for _, a := range to {
-		for range 1 + w.r.IntN(20)/19 {
-			if !w.reach(from, a) || w.r.Float64() < w.loss {
-				continue
-			}
-			w.after(time.Duration(5+w.r.IntN(45))*time.Millisecond, func() { a.hear(b) })
+		w.carried++
+		if !w.reach(from, a) {
+			continue
+		}
+		for _, c := range w.faults.Copies("", w.carried) {
+			w.After(c.After, func() { a.hear(b) })
 		}
 	}
 }
@@ -216,8 +183,8 @@ func (a *app) hear(b []byte) {
 	if err != nil {
 		a.w.t.Fatal(err)
 	}
-	in := Inbound{Message: m, At: a.w.now}
-	in.Claims, in.Why = a.secret.Verify(m.Identity, a.w.now)
+	in := Inbound{Message: m, At: a.w.Now}
+	in.Claims, in.Why = a.secret.Verify(m.Identity, a.w.Now)
 	if in.Why != nil {
 		in.Claims = nil
 	}
@@ -235,7 +202,7 @@ func (a *app) hear(b []byte) {
 		if join.Timers != nil {
 			data = reliable.Options{Interval: time.Duration(join.Timers.Timeout) * time.Millisecond, Retries: int(join.Timers.Retries)}
 		}
-		p, err := NewParticipant(a.options(m.Kind, join.MLS != nil, data), &in, a.w.now)
+		p, err := NewParticipant(a.options(m.Kind, join.MLS != nil, data), &in, a.w.Now)
 		if err != nil {
 			a.w.t.Errorf("%s is invited: %v", a.self.Name.Str[2], err)
 			return
@@ -288,13 +255,13 @@ func TestPointToPoint(t *testing.T) {
 	for _, encrypted := range kinds {
 		for _, loss := range []float64{0, 0.2} {
 			w := newWorld(t, 1, "alice", "bob")
-			w.loss = loss
+			w.faults.Loss = loss
 			alice, bob := w.app("alice"), w.app("bob")
 			o := alice.options(message.PointToPoint, encrypted, fast)
 			o.Control = reliable.Options{Interval: 200 * time.Millisecond, Retries: 20}
 			alice.moderate(o, bob.self.Name.WithID(wire.Null, wire.Null))
 			alice.step(Invite{Name: bob.self.Name.WithID(wire.Null, wire.Null), Handle: "invite"})
-			w.run(10 * time.Second)
+			w.Run(10 * time.Second)
 			alice.result("invite")
 			if !bob.open {
 				t.Fatalf("bob has no session: %v", bob.notices)
@@ -305,9 +272,9 @@ func TestPointToPoint(t *testing.T) {
 				want = append(want, text)
 				alice.publish(text)
 				bob.publish(text)
-				w.run(20 * time.Millisecond)
+				w.Run(20 * time.Millisecond)
 			}
-			w.run(20 * time.Second)
+			w.Run(20 * time.Second)
 			for _, a := range w.apps {
 				for _, text := range want {
 					a.result(text)
@@ -320,7 +287,7 @@ func TestPointToPoint(t *testing.T) {
 				t.Errorf("alice got %v", got)
 			}
 			bob.step(Leave{"leave"})
-			w.run(20 * time.Second)
+			w.Run(20 * time.Second)
 			bob.result("leave")
 			if !alice.ended || !bob.ended {
 				t.Errorf("alice's session is over %v, bob's %v", alice.ended, bob.ended)
@@ -344,7 +311,7 @@ func TestGroup(t *testing.T) {
 			}
 			everybodyTalks(w, w.apps, "at first")
 			alice.step(Remove{Name: wire.Text("org", "ns", "carol"), Handle: "remove"})
-			w.run(30 * time.Second)
+			w.Run(30 * time.Second)
 			alice.result("remove")
 			carol := w.app("carol")
 			if !carol.ended || carol.why != ErrRemoved {
@@ -353,13 +320,13 @@ func TestGroup(t *testing.T) {
 			rest := []*app{alice, w.app("bob"), w.app("dave")}
 			everybodyTalks(w, rest, "without carol")
 			w.app("bob").step(Leave{"leave"})
-			w.run(30 * time.Second)
+			w.Run(30 * time.Second)
 			w.app("bob").result("leave")
 			if got := alice.roster() + ", " + w.app("dave").roster(); got != "alice dave, alice dave" {
 				t.Errorf("the rest are %s", got)
 			}
 			alice.step(Leave{"close"})
-			w.run(30 * time.Second)
+			w.Run(30 * time.Second)
 			alice.result("close")
 			for _, a := range w.apps {
 				if !a.ended || !a.member.Deadline().IsZero() || len(a.names) != 1 {
@@ -383,9 +350,9 @@ func everybodyTalks(w *world, apps []*app, about string) {
 		for _, a := range apps {
 			a.publish(text)
 		}
-		w.run(20 * time.Millisecond)
+		w.Run(20 * time.Millisecond)
 	}
-	w.run(20 * time.Second)
+	w.Run(20 * time.Second)
 	for _, a := range apps {
 		for _, text := range want {
 			a.result(text)
@@ -406,7 +373,7 @@ func TestSuspendAndResume(t *testing.T) {
 			w := newGroup(t, 3, encrypted, loss, "alice", "bob", "carol", "dave")
 			alice, bob, carol := w.app("alice"), w.app("bob"), w.app("carol")
 			bob.step(Suspend{"away"})
-			w.run(10 * time.Second)
+			w.Run(10 * time.Second)
 			bob.result("away")
 			for _, a := range []*app{alice, carol} {
 				if got := a.roster(); got != "alice bob (offline) carol dave" {
@@ -415,16 +382,16 @@ func TestSuspendAndResume(t *testing.T) {
 			}
 			everybodyTalks(w, []*app{alice, carol, w.app("dave")}, "without bob")
 			bob.step(Resume{"back"})
-			w.run(10 * time.Second)
+			w.Run(10 * time.Second)
 			bob.result("back")
 			everybodyTalks(w, w.apps, "with bob")
 			carol.step(Suspend{"away"})
-			w.run(10 * time.Second)
+			w.Run(10 * time.Second)
 			alice.step(Remove{Name: wire.Text("org", "ns", "dave"), Handle: "remove"})
-			w.run(20 * time.Second)
+			w.Run(20 * time.Second)
 			alice.result("remove")
 			carol.step(Resume{"back"})
-			w.run(40 * time.Second)
+			w.Run(40 * time.Second)
 			carol.result("back")
 			for _, a := range []*app{alice, bob, carol} {
 				if got := a.roster(); encrypted && got != "alice bob carol" {
@@ -444,15 +411,15 @@ func TestCutOffMember(t *testing.T) {
 	w := newGroup(t, 4, true, 0, "alice", "bob", "carol", "dave")
 	alice, bob := w.app("alice"), w.app("bob")
 	w.reach = func(from, to *app) bool { return from != bob && to != bob }
-	w.run(40 * time.Second)
+	w.Run(40 * time.Second)
 	if got := alice.roster(); got != "alice bob (offline) carol dave" {
 		t.Errorf("alice knows %s", got)
 	}
 	alice.step(Remove{Name: wire.Text("org", "ns", "carol"), Handle: "remove"})
-	w.run(20 * time.Second)
+	w.Run(20 * time.Second)
 	alice.result("remove")
 	w.reach = func(_, _ *app) bool { return true }
-	w.run(60 * time.Second)
+	w.Run(60 * time.Second)
 	for _, a := range []*app{alice, bob, w.app("dave")} {
 		if got := a.roster(); got != "alice bob dave" {
 			t.Errorf("%s knows %s: %v", a.self.Name.Str[2], got, a.notices)
@@ -468,7 +435,7 @@ func TestCutOffMember(t *testing.T) {
 func newGroup(t *testing.T, seed uint64, encrypted bool, loss float64, names ...string) *world {
 	t.Helper()
 	w := newWorld(t, seed, names...)
-	w.loss = loss
+	w.faults.Loss = loss
 	alice := w.apps[0]
 	o := alice.options(message.Group, encrypted, fast)
 	o.Control = reliable.Options{Interval: 200 * time.Millisecond, Retries: 20}
@@ -476,7 +443,7 @@ func newGroup(t *testing.T, seed uint64, encrypted bool, loss float64, names ...
 	for _, name := range names[1:] {
 		alice.step(Invite{Name: wire.Text("org", "ns", name), Handle: "invite " + name})
 	}
-	w.run(30 * time.Second)
+	w.Run(30 * time.Second)
 	for _, name := range names[1:] {
 		alice.result("invite " + name)
 	}
@@ -496,7 +463,7 @@ func TestDeclined(t *testing.T) {
 	alice.moderate(o, wire.Text("org", "ns", "channel"))
 	alice.step(Invite{Name: wire.Text("org", "ns", "bob"), Handle: "invite bob"})
 	alice.step(Invite{Name: wire.Text("org", "ns", "carol"), Handle: "invite carol"})
-	w.run(time.Second)
+	w.Run(time.Second)
 	var d *Declined
 	if !errors.As(alice.results["invite bob"], &d) || d.Reason != "not today" {
 		t.Errorf("bob's invitation: %v", alice.results["invite bob"])
@@ -515,14 +482,14 @@ func TestWithdrawn(t *testing.T) {
 	for _, name := range []string{"nobody", "none", "bob"} {
 		alice.step(Invite{Name: wire.Text("org", "ns", name), Handle: name})
 	}
-	w.run(time.Second)
+	w.Run(time.Second)
 	for _, name := range []string{"none", "nobody"} {
 		alice.step(Withdraw{name})
 		if err := alice.results[name]; err != ErrWithdrawn {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	w.run(time.Second)
+	w.Run(time.Second)
 	alice.result("bob")
 	alice.step(Withdraw{"bob"}) // is over
 	alice.step(Abandon{})
@@ -536,13 +503,13 @@ func TestInvitedAnew(t *testing.T) {
 	w := newGroup(t, 7, true, 0, "alice", "bob", "carol")
 	alice, bob := w.app("alice"), w.app("bob")
 	alice.step(Remove{Name: wire.Text("org", "ns", "bob"), Handle: "remove"})
-	w.run(time.Second)
+	w.Run(time.Second)
 	alice.result("remove")
 	if !bob.ended || bob.anew != 0 {
 		t.Fatalf("over %v, invited anew %d times", bob.ended, bob.anew)
 	}
 	alice.step(Invite{Name: wire.Text("org", "ns", "bob"), Handle: "again"})
-	w.run(20 * time.Second)
+	w.Run(20 * time.Second)
 	if bob.anew == 0 {
 		t.Error("bob was not invited anew")
 	}

@@ -1,50 +1,25 @@
 package reliable
 
 import (
-	"container/heap"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
 // network is a group of members and what is under way between them, in a time of its own.
 type network struct {
+	simnet.Schedule
 	t       *testing.T
 	r       *rand.Rand
-	now     time.Time
-	events  events
-	made    int // of events
 	members []*member
-	loss    float64
+	faults  simnet.Faults
+	carried uint64
 	cut     func(from, to int) bool
-}
-
-// event is something that will happen.
-type event struct {
-	at  time.Time
-	seq int
-	do  func()
-}
-
-type events []event
-
-func (e events) Len() int { return len(e) }
-func (e events) Less(i, j int) bool {
-	if e[i].at.Equal(e[j].at) {
-		return e[i].seq < e[j].seq
-	}
-	return e[i].at.Before(e[j].at)
-}
-func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
-func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
-func (e *events) Pop() any {
-	last := (*e)[len(*e)-1]
-	*e = (*e)[:len(*e)-1]
-	return last
 }
 
 // member sends to all others and receives from them.
@@ -61,7 +36,10 @@ type member struct {
 }
 
 func newNetwork(t *testing.T, seed uint64, members int, o Options, fromOne bool) *network {
-	n := &network{t: t, r: rand.New(rand.NewPCG(seed, 0)), now: time.Unix(1_000_000, 0), cut: func(int, int) bool { return false }}
+	n := &network{
+		Schedule: simnet.Schedule{Now: time.Unix(1_000_000, 0)}, t: t, r: rand.New(rand.NewPCG(seed, 0)), cut: func(int, int) bool { return false },
+		faults: simnet.Faults{Seed: seed, Jitter: 200 * time.Millisecond, Duplicate: 0.05},
+	}
 	for i := range members {
 		n.members = append(n.members, &member{
 			n: n, i: i, name: wire.Text("a", "b", fmt.Sprint(i)), send: NewSender[string](o, 0), receive: NewReceiver[string](o, fromOne),
@@ -71,18 +49,14 @@ func newNetwork(t *testing.T, seed uint64, members int, o Options, fromOne bool)
 	return n
 }
 
-func (n *network) after(d time.Duration, do func()) {
-	n.made++
-	heap.Push(&n.events, event{n.now.Add(d), n.made, do})
-}
-
 // carry has f happen at member to after a while, unless it is lost, and now and then twice.
 func (n *network) carry(from, to int, f func(*member)) {
-	for range 1 + n.r.IntN(20)/19 {
-		if n.cut(from, to) || n.r.Float64() < n.loss {
-			continue
-		}
-		n.after(time.Duration(n.r.IntN(200))*time.Millisecond, func() {
+	n.carried++
+	if n.cut(from, to) {
+		return
+	}
+	for _, c := range n.faults.Copies("", n.carried) {
+		n.After(c.After, func() {
 			m := n.members[to]
 			f(m)
 			m.settle()
@@ -108,9 +82,9 @@ func (m *member) settle() {
 	}
 	for _, at := range []time.Time{m.send.Deadline(), m.receive.Deadline()} {
 		if !at.IsZero() {
-			m.n.after(at.Sub(m.n.now), func() {
-				m.send.Tick(m.n.now)
-				m.receive.Tick(m.n.now)
+			m.n.After(at.Sub(m.n.Now), func() {
+				m.send.Tick(m.n.Now)
+				m.receive.Tick(m.n.Now)
 				if len(m.send.Out)+len(m.receive.Out) > 0 {
 					m.settle()
 				}
@@ -144,7 +118,7 @@ func (m *member) do(o Output[string]) {
 					return
 				}
 				text := string(o.Send.Payload.Blob)
-				other.receive.Receive(m.name, o.Send.ID, text, len(text), o.Send.First, m.n.now)
+				other.receive.Receive(m.name, o.Send.ID, text, len(text), o.Send.First, m.n.Now)
 			})
 		}
 	}
@@ -169,19 +143,10 @@ func (m *member) publish(text string) {
 	for name := range m.send.peers {
 		m.to[text] = append(m.to[text], name)
 	}
-	if _, err := m.send.Publish(Payload{Blob: []byte(text)}, text, m.n.now); err != nil {
+	if _, err := m.send.Publish(Payload{Blob: []byte(text)}, text, m.n.Now); err != nil {
 		m.n.t.Errorf("%s: %v", text, err)
 	}
 	m.settle()
-}
-
-// run lets everything happen that is to happen.
-func (n *network) run() {
-	for len(n.events) > 0 {
-		e := heap.Pop(&n.events).(event)
-		n.now = e.at
-		e.do()
-	}
 }
 
 // Members of a lossy network get what each of the others sent, once and in order; what its sender reports as delivered
@@ -190,12 +155,12 @@ func TestLossyNetworks(t *testing.T) {
 	for seed := range uint64(40) {
 		members := 2 + int(seed%5)
 		n := newNetwork(t, seed, members, Options{Interval: time.Second, Retries: 30}, seed%2 == 0)
-		n.loss = float64(seed%4) * 0.1
+		n.faults.Loss = float64(seed%4) * 0.1
 		sent := map[int][]string{}
 		for _, m := range n.members {
 			for _, other := range n.members {
 				if other != m {
-					m.send.Add(other.name, n.now)
+					m.send.Add(other.name, n.Now)
 				}
 			}
 			at := time.Duration(0)
@@ -203,10 +168,10 @@ func TestLossyNetworks(t *testing.T) {
 				text := fmt.Sprintf("%d from %d", k, m.i)
 				sent[m.i] = append(sent[m.i], text)
 				at += time.Duration(n.r.IntN(100)) * time.Millisecond
-				n.after(at, func() { m.publish(text) })
+				n.After(at, func() { m.publish(text) })
 			}
 		}
-		n.run()
+		n.Finish()
 		for _, m := range n.members {
 			if len(m.results) != 60 || m.lost > 0 {
 				t.Fatalf("seed %d: member %d has %d results, and lost %d", seed, m.i, len(m.results), m.lost)
@@ -229,33 +194,33 @@ func TestLossyNetworks(t *testing.T) {
 func TestCutNetworks(t *testing.T) {
 	for seed := range uint64(40) {
 		n := newNetwork(t, seed, 4, Options{Interval: 500 * time.Millisecond, Retries: 4}, false)
-		n.loss = 0.05
-		begin := n.now
+		n.faults.Loss = 0.05
+		begin := n.Now
 		n.cut = func(from, to int) bool {
-			at := n.now.Sub(begin)
+			at := n.Now.Sub(begin)
 			return at > 3*time.Second && at < 8*time.Second && from%2 != to%2
 		}
 		for _, m := range n.members {
 			for _, other := range n.members {
 				if other != m {
-					m.send.Add(other.name, n.now)
+					m.send.Add(other.name, n.Now)
 				}
 			}
 			for k := range 60 {
 				text := fmt.Sprintf("%03d from %d", k, m.i)
-				n.after(time.Duration(k*200+n.r.IntN(100))*time.Millisecond, func() { m.publish(text) })
+				n.After(time.Duration(k*200+n.r.IntN(100))*time.Millisecond, func() { m.publish(text) })
 			}
 		}
-		n.after(9*time.Second, func() { // everybody has been heard again
+		n.After(9*time.Second, func() { // everybody has been heard again
 			for _, m := range n.members {
 				for _, other := range n.members {
 					if other != m {
-						m.send.Add(other.name, n.now)
+						m.send.Add(other.name, n.Now)
 					}
 				}
 			}
 		})
-		n.run()
+		n.Finish()
 		delivered, given := 0, 0
 		for _, m := range n.members {
 			if len(m.results) != 60 {
