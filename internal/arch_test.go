@@ -93,6 +93,7 @@ var rules = []rule{
 	{path: "session", level: 4},
 	{path: "internal/faults", level: 4},
 
+	{path: "session/sessiontest", level: 5},
 	{path: "internal/admin", level: 5, outside: []string{"github.com/prometheus/client_golang/prometheus"}}, // the format of metrics
 	{path: "internal/cli", level: 5, outside: []string{"golang.org/x/term"}},
 
