@@ -2,6 +2,7 @@ package internal
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -179,9 +180,10 @@ func checkout(t *testing.T) string {
 	return dir
 }
 
-// withoutCopies has a shell build the programs out of this tree instead of its copy, whose packages nobody has compiled yet: the
-// same sources, the same command. With the build tag interop all is built where a reader builds it.
-func withoutCopies(t *testing.T) {
+// withoutCopies has a shell build the programs out of this tree instead of its copy in dir, whose packages nobody has compiled yet:
+// the same sources, the same command. Only the examples are taken from there, where they may have been changed. With the build tag
+// interop all is built where a reader builds it.
+func withoutCopies(t *testing.T, dir string) {
 	t.Helper()
 	if withPython {
 		return
@@ -190,14 +192,33 @@ func withoutCopies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	copies := map[string]string{}
+	for _, file := range hello(t) {
+		copies[filepath.Join(root(t), file)] = filepath.Join(dir, file)
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": copies})
+	if err != nil {
+		t.Fatal(err)
+	}
 	bin := t.TempDir()
+	write(t, filepath.Join(bin, "overlay.json"), string(overlay))
 	write(t, filepath.Join(bin, "go"), fmt.Sprintf(`#!/bin/sh
 [ "$1 $2" = "build -o" ] || { echo "go $*: only go build -o is expected" >&2; exit 2; }
 out=$PWD/$3
 shift 3
-exec '%s' build -C '%s' -o "$out" "$@"
-`, program, root(t)))
+exec '%s' build -C '%s' -overlay '%s/overlay.json' -o "$out" "$@"
+`, program, root(t), bin))
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+}
+
+// hello returns where the programs are that say hello, which the README shows whole.
+func hello(t *testing.T) []string {
+	t.Helper()
+	files, err := fs.Glob(os.DirFS(root(t)), "examples/hello/*/main.go")
+	if err != nil || len(files) != 2 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	return files
 }
 
 // portOfREADME returns the README's port, or another one where a node is running on it, after making the commands in dir use that.
@@ -215,6 +236,14 @@ func portOfREADME(t *testing.T, dir string) string {
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	file := filepath.Join(dir, "elsewhere.yaml")
 	write(t, file, "services: {slim/0: {dataplane: {servers: [{endpoint: '127.0.0.1:"+port+"', tls: {insecure: true}}]}}}\n")
+	for _, name := range hello(t) {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		elsewhere := `session.Options{Nodes: []string{"127.0.0.1:` + port + `"}, `
+		write(t, filepath.Join(dir, name), strings.Replace(string(b), "session.Options{", elsewhere, 1))
+	}
 	t.Setenv("CONFIG", file)
 	return port
 }
@@ -224,12 +253,13 @@ func portOfREADME(t *testing.T, dir string) string {
 func TestREADME(t *testing.T) {
 	dir := checkout(t)
 	port := portOfREADME(t, dir)
-	withoutCopies(t)
+	withoutCopies(t, dir)
 	s := startShell(t, dir)
 	ran, skipped := 0, false
+	var shown []string // programs
 	for _, b := range blocks(t, filepath.Join(root(t), "README.md")) {
 		b.text = strings.ReplaceAll(b.text, defaultPort, port)
-		if port != defaultPort {
+		if port != defaultPort && b.language == "sh" {
 			b.text = strings.ReplaceAll(b.text, "org/demo/bob", "org/demo/bob --target 127.0.0.1:"+port)
 		}
 		switch b.language {
@@ -250,12 +280,31 @@ func TestREADME(t *testing.T) {
 			if err != nil || len(warnings) > 0 {
 				t.Errorf("README.md:%d: %v, %v", b.line, err, warnings)
 			}
+		case "go":
+			shown = append(shown, b.text)
 		default:
 			t.Errorf("README.md:%d: nothing checks a block in %q", b.line, b.language)
 		}
 	}
-	if want := map[bool]int{false: 4, true: 5}[withPython]; ran != want {
+	if want := map[bool]int{false: 5, true: 6}[withPython]; ran != want {
 		t.Errorf("%d blocks ran, want %d", ran, want)
+	}
+	for _, file := range hello(t) {
+		b, err := os.ReadFile(filepath.Join(root(t), file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := slices.Index(shown, string(b)); i >= 0 {
+			shown = slices.Delete(shown, i, i+1)
+		} else {
+			t.Errorf("%s is not shown as it is", file)
+		}
+		if n := strings.Count(string(b), "\n"); n > 25 {
+			t.Errorf("%s has %d lines, and is to have 25 at most", file, n)
+		}
+	}
+	if len(shown) > 0 {
+		t.Errorf("a program that nobody has built: %s", shown[0])
 	}
 }
 
@@ -266,7 +315,7 @@ func TestREADMEComesToThePointSoon(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, text, _ := strings.Cut(string(b), "git clone ")
-	text, _, found := strings.Cut(text, "\nhello\n")
+	text, _, found := strings.Cut(text, "says: hello\n")
 	if n := strings.Count(text, "\n"); !found || n > 20 {
 		t.Errorf("%d lines from the clone to the first message seen", n)
 	}
@@ -274,6 +323,7 @@ func TestREADMEComesToThePointSoon(t *testing.T) {
 
 // Links of documents lead somewhere.
 func TestLinksOfDocuments(t *testing.T) {
+	fenced := regexp.MustCompile("(?ms)^```.*?^```$")
 	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
 	files, err := filepath.Glob(filepath.Join(root(t), "docs", "*.md"))
 	if err != nil {
@@ -287,7 +337,7 @@ func TestLinksOfDocuments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range link.FindAllStringSubmatch(string(b), -1) {
+		for _, m := range link.FindAllStringSubmatch(fenced.ReplaceAllString(string(b), ""), -1) {
 			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
 				t.Errorf("%s: %v", filepath.Base(file), err)
 			}
