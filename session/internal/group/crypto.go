@@ -38,6 +38,10 @@ func (c *crypto) epoch() uint64 {
 	return c.group.Epoch()
 }
 
+// isIn reports whether a member that tells this epoch is in that of this member. Without MLS all are, whatever they tell: there
+// are no epochs, and upstream's apps tell another number in their states than in their heartbeats.
+func (c *crypto) isIn(epoch uint64) bool { return c == nil || epoch == c.epoch() }
+
 // add takes the client of a key package in, in exchange for its old leaf if it has one. It returns the commit for the
 // others and the welcome for it.
 func (c *crypto) add(keyPackage []byte, subject string) (commit, welcome *message.Handshake, err error) {

@@ -406,6 +406,40 @@ func TestSuspendAndResume(t *testing.T) {
 	}
 }
 
+// Where there are no keys there are no epochs either: a member is back whatever number it tells, as upstream's apps tell 0.
+func TestPlainGroupsHaveNoEpochs(t *testing.T) {
+	tell := []func(bob *app) message.Message{
+		func(bob *app) message.Message {
+			return message.Message{Type: message.UpdateState, Command: &message.State{Participant: bob.self.Name}}
+		},
+		func(*app) message.Message { return message.Message{Type: message.Heartbeat, Command: &message.Beat{}} },
+	}
+	for _, encrypted := range kinds {
+		for _, told := range tell {
+			w := newGroup(t, 8, encrypted, 0, "alice", "bob", "carol")
+			alice, bob := w.app("alice"), w.app("bob")
+			bob.step(Suspend{"away"})
+			w.Run(time.Second)
+			bob.result("away")
+			m := told(bob)
+			m.Kind, m.Session, m.ID, m.Source, m.Dest, m.TTL = message.Group, 7, 99, bob.self.Name, alice.self.Name, 8
+			m.Identity, m.Metadata = bob.self.Token(w.Now), map[string]string{}
+			if err := bob.self.Key.Sign(&m); err != nil {
+				t.Fatal(err)
+			}
+			w.carry(bob, &m)
+			w.Run(time.Second)
+			want := "alice bob carol"
+			if encrypted {
+				want = "alice bob (offline) carol"
+			}
+			if got := alice.roster(); got != want {
+				t.Errorf("encrypted %v, after %v: %s, want %s; %v", encrypted, m.Type, got, want, alice.notices)
+			}
+		}
+	}
+}
+
 // A member that was cut off while others came and went finds its way back by itself.
 func TestCutOffMember(t *testing.T) {
 	w := newGroup(t, 4, true, 0, "alice", "bob", "carol", "dave")

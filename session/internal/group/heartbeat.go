@@ -98,7 +98,7 @@ func (c *core) beaten(m *message.Message) (ahead bool) {
 		return ahead
 	}
 	c.beat.forced = true
-	if epoch == c.mls.epoch() {
+	if c.mls.isIn(epoch) {
 		c.beat.silent[m.Source.Name] = 0
 		c.present(&m.Source, true)
 	}

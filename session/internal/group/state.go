@@ -97,7 +97,7 @@ func (c *core) stated(m *message.Message) {
 	case s.Offline:
 		c.present(&s.Participant, false)
 		c.answer(m, message.GroupAck)
-	case s.Epoch != c.mls.epoch():
+	case !c.mls.isIn(s.Epoch):
 		c.answer(m, message.GroupNack)
 	default:
 		c.beat.track(s.Participant)
