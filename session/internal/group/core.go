@@ -1,6 +1,7 @@
 package group
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/mls"
@@ -196,7 +197,7 @@ func (c *core) answer(m *message.Message, t message.Type) {
 func (c *core) verify(in *Inbound) (fresh bool, err error) {
 	m := in.Message
 	if in.Claims == nil {
-		return false, errUnverified
+		return false, unbelieved(in.Why)
 	}
 	signed, err := identity.VerifySignatures(m, in.Claims)
 	switch {
@@ -217,6 +218,14 @@ func (c *core) verify(in *Inbound) (fresh bool, err error) {
 		return false, nil
 	}
 	return false, errReplay
+}
+
+// unbelieved is errUnverified with what is wrong about the token, if that is known.
+func unbelieved(why error) error {
+	if why == nil {
+		return errUnverified
+	}
+	return fmt.Errorf("%w: %w", errUnverified, why)
 }
 
 // refuse tells of a message that is not accepted.

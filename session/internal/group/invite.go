@@ -23,6 +23,7 @@ type invite struct {
 	joiner  message.Participant
 	open    int // acknowledgements that are awaited: of the new member, and of the others
 	err     error
+	doubt   error // why an answer was not believed; another one may come
 }
 
 func (t *invite) start(m *Moderator) {
@@ -35,7 +36,15 @@ func (t *invite) start(m *Moderator) {
 		return
 	}
 	msg := m.message(message.DiscoveryRequest, t.name, nil)
-	t.request = m.ask(msg, []wire.NameText{t.name}, func([]wire.NameText) { m.finish(t.handle, ErrNoAnswer) })
+	t.request = m.ask(msg, []wire.NameText{t.name}, func([]wire.NameText) { m.finish(t.handle, t.unanswered()) })
+}
+
+// unanswered is why there is no answer.
+func (t *invite) unanswered() error {
+	if t.doubt == nil {
+		return ErrNoAnswer
+	}
+	return fmt.Errorf("%w: %w: %w", ErrNoAnswer, ErrRefusedJoiner, t.doubt)
 }
 
 func (t *invite) reply(m *Moderator, in *Inbound) bool {
@@ -108,7 +117,7 @@ func (t *invite) join(m *Moderator) {
 	}
 	msg := m.message(message.JoinRequest, t.joiner.Name, command)
 	msg.Metadata = cloneMetadata(m.o.Metadata)
-	t.request = m.ask(msg, []wire.NameText{t.joiner.Name}, func([]wire.NameText) { m.finish(t.handle, ErrNoAnswer) })
+	t.request = m.ask(msg, []wire.NameText{t.joiner.Name}, func([]wire.NameText) { m.finish(t.handle, t.unanswered()) })
 }
 
 // answered has all that a member needs.

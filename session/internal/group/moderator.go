@@ -156,6 +156,9 @@ func (m *Moderator) inbound(in *Inbound) {
 		return
 	case err == errReplay && msg.Type == message.GroupAck: // it may bear the id of a request of the same member
 	case err != nil:
+		if t, ok := m.running.(*invite); ok && t.request != nil && t.request.message.ID == msg.ID {
+			t.doubt = err
+		}
 		m.refuse(msg, err)
 		return
 	case !fresh:
