@@ -12,7 +12,8 @@ import (
 //	discover ── reply ──▶ subscribe ── taken ──▶ join ── reply ──▶ welcome it, and tell the others ── all acknowledged ──▶ done
 //
 // It is done when the new member has acknowledged that it is in, and so can decrypt. Others that do not answer are taken
-// for offline. If the new one does not, the invitation has failed, and the member is taken out again.
+// for offline. If the new one does not, the invitation has failed, and the member is taken out again, or the session
+// between two is closed by who has wanted it.
 type invite struct {
 	name   wire.NameText
 	pin    string
@@ -166,10 +167,8 @@ func (t *invite) close(m *Moderator, err error) {
 	if t.open--; t.open > 0 {
 		return
 	}
-	if t.err != nil && m.o.Kind == message.Group {
-		m.queue = append([]task{&removal{name: t.joiner.Name, gone: true}}, m.queue...)
-	} else if t.err != nil {
-		m.roster.remove(&t.joiner.Name)
+	if t.err != nil && m.o.Kind == message.Group { // it may have been in, and that its acknowledgement was lost
+		m.queue = append([]task{&removal{name: t.joiner.Name}}, m.queue...)
 	}
 	m.finish(t.handle, t.err)
 }

@@ -17,7 +17,7 @@ import (
 type Participant struct {
 	core
 	phase   phase
-	expires time.Time        // of phaseInvited
+	expires time.Time        // of phaseInvited, and of a member that is out; zero: neither
 	request *message.Message // the JoinRequest that was answered last
 	welcome *message.Message // not acknowledged yet: its subscriptions are under way
 	leaving []Handle
@@ -72,10 +72,15 @@ func NewParticipant(o Options, in *Inbound, now time.Time) (*Participant, error)
 		p.data, p.control = data, control
 	}
 	p.beat.start(p.control, now)
-	p.expires = now.Add(time.Duration(p.o.Control.Retries+2) * p.o.Control.Interval)
+	p.expires = p.patience(1)
 	p.joining(m)
 	p.settle()
 	return p, nil
+}
+
+// patience is when somebody has given up who has sent so many requests, one after the other.
+func (p *Participant) patience(requests int) time.Time {
+	return p.now.Add(time.Duration(requests*(p.o.Control.Retries+1)+1) * p.o.Control.Interval)
 }
 
 // joining answers a request to join.
@@ -93,13 +98,10 @@ func (p *Participant) joining(m *message.Message) {
 
 // Deadline is when a Tick is due; zero: never.
 func (p *Participant) Deadline() time.Time {
-	switch {
-	case p.over:
+	if p.over {
 		return time.Time{}
-	case p.phase == phaseInvited:
-		return earlier(p.expires, p.core.Deadline())
 	}
-	return earlier(p.askAnew, p.core.Deadline())
+	return earlier(earlier(p.expires, p.askAnew), p.core.Deadline())
 }
 
 // Step takes an event at this time.
@@ -148,8 +150,12 @@ func (p *Participant) Step(ev Event, now time.Time) {
 }
 
 func (p *Participant) tick() {
-	if p.phase == phaseInvited && !p.expires.After(p.now) {
-		p.shut(ErrNoWelcome)
+	if !p.expires.IsZero() && !p.expires.After(p.now) {
+		if p.phase == phaseInvited {
+			p.shut(ErrNoWelcome)
+		} else {
+			p.shut(ErrRemoved)
+		}
 		return
 	}
 	if !p.askAnew.IsZero() && !p.askAnew.After(p.now) {
@@ -188,6 +194,12 @@ func (p *Participant) inbound(in *Inbound) {
 		return
 	}
 	p.beat.heard(&m.Source)
+	if m.Type == message.JoinRequest && p.phase != phaseInvited && same(&m.Source, &p.moderator) {
+		// Who is invited is no member any more, and has not heard why.
+		p.shut(ErrRemoved)
+		p.do(Anew{*in})
+		return
+	}
 	switch m.Type {
 	case message.JoinRequest, message.GroupWelcome, message.GroupUpdate, message.LeaveRequest, message.GroupClose, message.LeaveReply,
 		message.RejoinReply:
@@ -217,9 +229,6 @@ func (p *Participant) inbound(in *Inbound) {
 func (p *Participant) ordered(m *message.Message) error {
 	switch c := m.Command.(type) {
 	case *message.Join:
-		if p.phase != phaseInvited {
-			return errUnexpected
-		}
 		p.joining(m)
 	case *message.Welcome:
 		return p.welcomed(m, c)
@@ -253,7 +262,7 @@ func (p *Participant) welcomed(m *message.Message, c *message.Welcome) error {
 		p.opened(m)
 		return nil
 	}
-	p.phase, p.welcome = phaseSubscribing, m
+	p.phase, p.welcome, p.expires = phaseSubscribing, m, time.Time{}
 	p.do(Subscribe{p.data})
 	p.do(Subscribe{p.control})
 	return nil
@@ -282,7 +291,7 @@ func (p *Participant) subscribed(e *Subscribed) {
 
 // opened is in, and says so.
 func (p *Participant) opened(welcome *message.Message) {
-	p.phase = phaseJoined
+	p.phase, p.expires = phaseJoined, time.Time{}
 	p.notify(Opened{})
 	p.answer(welcome, message.GroupAck)
 }
@@ -310,7 +319,7 @@ func (p *Participant) updated(m *message.Message, c *message.Update) error {
 	self := same(&who.Name, &p.o.Self.Name)
 	switch {
 	case removed || c.Op == message.OpRemove && self:
-		// The request to leave follows.
+		p.expires = p.patience(2) // the request to leave follows, when the others have acknowledged
 	case self:
 		return nil // its own invitation, which others are told of
 	case c.Op == message.OpRemove:
