@@ -431,6 +431,9 @@ func (h *history) agree() {
 	}
 }
 
+// long asks for many repetitions of what go test tries a few times, as CI does.
+var long = os.Getenv("SLIMGO_TEST_LONG") != ""
+
 // number is a setting of the environment.
 func number(t testing.TB, name string, otherwise int) int {
 	t.Helper()
