@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/group"
 	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
+	"github.com/seed31b3bfd0/slimgo/session/internal/store"
 	"github.com/seed31b3bfd0/slimgo/session/internal/workers"
 	"github.com/seed31b3bfd0/slimgo/session/uplink"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -24,6 +25,7 @@ type App struct {
 	o        Options
 	log      *slog.Logger
 	who      *credentials
+	vault    *vault     // nil: sessions are not stored
 	self     group.Self // of the app's own name
 	pool     *workers.Pool[letter]
 	sessions sessions
@@ -39,6 +41,8 @@ type App struct {
 	mu       sync.Mutex
 	closing  bool
 	names    []*ownName // guarded by mu
+	restored []*Session // guarded by mu: by Connect, for a Listener
+	past     []*Session // guarded by mu: restored, and over
 	listener *Listener  // guarded by mu; nil: none
 	closed   chan struct{}
 	failure  error // of Close
@@ -52,9 +56,9 @@ type ownName struct {
 }
 
 // Connect connects an app to a node and returns when it can be reached under its name. ctx bounds that, and nothing after:
-// a connection that is lost comes back by itself, until Close.
+// a connection that is lost comes back by itself, until Close. Sessions that the app's Store has go on: App.Sessions.
 //
-// Errors: ErrConfig; ErrUnauthorized, where the node does not accept who calls; the error of ctx, with that of the last attempt.
+// Errors: ErrConfig; ErrStore, also where StoreKey is not the store's; ErrUnauthorized, where the node does not accept who calls; the error of ctx, with that of the last attempt.
 func Connect(ctx context.Context, o Options) (*App, error) {
 	if o.Name.IsZero() || o.Name.t.NoStrings {
 		return nil, fmt.Errorf("%w: the app has no name", ErrConfig)
@@ -63,11 +67,12 @@ func Connect(ctx context.Context, o Options) (*App, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	o.Nodes = slices.Clone(o.Nodes)
-	who, err := newCredentials(ctx, &o)
+	a := &App{o: o, log: o.Logger, closed: make(chan struct{})}
+	owners, err := a.identify(ctx)
 	if err != nil {
 		return nil, err
 	}
-	a := &App{o: o, log: o.Logger, who: who, closed: make(chan struct{})}
+	who := a.who
 	a.life, a.stop = context.WithCancel(context.WithoutCancel(ctx))
 	a.self = group.Self{
 		Name: identity.Name(o.Name.t, who.subject), Subject: who.subject, Token: who.token, Key: who.key,
@@ -77,15 +82,42 @@ func Connect(ctx context.Context, o Options) (*App, error) {
 	a.front = newFront(a)
 	a.in.app, a.in.port, a.in.room = a, a.pool.Join(), make(chan struct{}, 1)
 	a.out.app = a
-	if err := a.connect(ctx); err != nil {
+	var restored []*Session
+	if a.vault != nil {
+		restored = a.restore(owners)
+	}
+	if err := a.connect(ctx, restored); err != nil {
 		a.end()
 		return nil, err
 	}
 	return a, nil
 }
 
-// connect makes the link, and takes the app's name.
-func (a *App) connect(ctx context.Context) error {
+// identify makes the app's identity, or takes the one that its store has, whose records it returns. The id of the app's name is
+// the same then, which members that bind names to identities expect.
+func (a *App) identify(ctx context.Context) (owners map[[16]byte][]store.Record, err error) {
+	if a.vault, owners, err = openVault(ctx, &a.o); err != nil {
+		return nil, err
+	}
+	var known *savedIdentity
+	if a.vault != nil {
+		if known, err = a.vault.identity(owners); err != nil {
+			return nil, err
+		}
+	}
+	if a.who, err = newCredentials(ctx, &a.o, known); err != nil || a.vault == nil {
+		return owners, err
+	}
+	id := savedIdentity{a.who.subject, a.who.signing.Bytes()}
+	if err := a.vault.adopt(ctx, &id, known != nil); err != nil {
+		a.who.close()
+		return nil, err
+	}
+	return owners, nil
+}
+
+// connect makes the link, takes the app's name, and lets restored sessions go on.
+func (a *App) connect(ctx context.Context, restored []*Session) error {
 	from := Incoming{Messages: a.in.take, Changed: a.changed}
 	make := a.o.Link
 	if make == nil {
@@ -95,11 +127,19 @@ func (a *App) connect(ctx context.Context) error {
 	if a.out.link, err = make(ctx, from); err != nil {
 		return err
 	}
-	if err := a.Subscribe(ctx, a.o.Name); err != nil {
-		_ = a.out.link.Close(ctx)
-		return err
+	for _, s := range restored {
+		if s.Err() == nil {
+			a.sessions.add(s)
+		}
 	}
-	return nil
+	err = a.Subscribe(ctx, a.o.Name)
+	if err == nil {
+		err = a.resume(ctx, restored)
+	}
+	if err != nil {
+		_ = a.out.link.Close(ctx)
+	}
+	return err
 }
 
 // changed is told by the link that the connection is lost, or back.
@@ -204,10 +244,48 @@ func (a *App) Close(ctx context.Context) error {
 		listener.Close()
 	}
 	var wg sync.WaitGroup
-	for _, s := range a.sessions.all() {
+	for _, s := range append(a.sessions.all(), a.past...) {
 		wg.Go(func() { _ = s.Close(ctx) })
 	}
 	wg.Wait()
+	return a.disconnect(ctx)
+}
+
+// Stop ends the app and leaves its sessions as they are: nobody is told, and the next Connect with the same Name and Store goes on with
+// them. What Publish has accepted is stored before that, and is sent then; here its Delivery says ErrStopped. When ctx ends what
+// is stored until then is what is there. Without a Store the sessions are gone, and others find that out in time.
+func (a *App) Stop(ctx context.Context) error {
+	a.mu.Lock()
+	if a.closing {
+		a.mu.Unlock()
+		<-a.closed
+		return a.failure
+	}
+	a.closing = true
+	listener := a.listener
+	a.mu.Unlock()
+	if listener != nil {
+		listener.stop()
+	}
+	all := a.sessions.all()
+	for _, s := range all {
+		s.stop()
+	}
+	for _, s := range all {
+		select {
+		case <-s.done:
+		case <-ctx.Done():
+		}
+	}
+	err := a.disconnect(ctx)
+	for _, s := range all {
+		s.task.finish()
+	}
+	return err
+}
+
+// disconnect ends the connection, and everything that runs.
+func (a *App) disconnect(ctx context.Context) error {
 	a.out.flush(ctx)
 	err := a.out.link.Close(ctx)
 	if errors.Is(err, uplink.ErrUnsent) && ctx.Err() == nil {
@@ -229,7 +307,7 @@ func (a *App) end() {
 
 // counters of what was not taken, or not sent.
 type counters struct {
-	unreadable, stray, refused, unbelieved, noListener, overflow, down, noRoom, tooLarge atomic.Uint64
+	unreadable, stray, refused, unbelieved, noListener, overflow, down, noRoom, tooLarge, damaged atomic.Uint64
 }
 
 // Stats are counts since Connect.
@@ -245,6 +323,7 @@ type Stats struct {
 	Down       uint64 // not sent, as there was no connection: repeated later
 	NoRoom     uint64 // not sent, as too much waited: repeated later
 	TooLarge   uint64 // not sent, as no node takes so much
+	Damaged    uint64 // sessions that the store has, and that Connect could not restore: the log says why
 }
 
 // Stats returns the counts.
@@ -252,6 +331,6 @@ func (a *App) Stats() Stats {
 	return Stats{
 		Sessions: int(a.sessions.n.Load()), Unreadable: a.n.unreadable.Load(), Stray: a.n.stray.Load(), Unbelieved: a.n.unbelieved.Load(),
 		Unheard: a.n.noListener.Load(), Refused: a.n.refused.Load(), Overflow: a.n.overflow.Load(), Down: a.n.down.Load(),
-		NoRoom: a.n.noRoom.Load(), TooLarge: a.n.tooLarge.Load(),
+		NoRoom: a.n.noRoom.Load(), TooLarge: a.n.tooLarge.Load(), Damaged: a.n.damaged.Load(),
 	}
 }

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -9,6 +10,7 @@ import (
 type Delivery struct {
 	s    *Session
 	size int
+	id   uint32 // of a message that was under way when the app was started; else 0
 
 	mu   sync.Mutex
 	done chan struct{} // nil: nobody waits
@@ -64,6 +66,9 @@ func (d *Delivery) resolve(err error) {
 	}
 	d.mu.Unlock()
 	d.s.credit.give(d.size)
+	if d.id != 0 && err != nil && !errors.Is(err, ErrClosed) {
+		d.s.tell(Undelivered{d.id, d.err})
+	}
 }
 
 // call is a command whose caller waits.

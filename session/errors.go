@@ -38,6 +38,11 @@ var (
 	ErrTooLarge = errors.New("the message is too large")
 	// ErrListening: there is a listener already.
 	ErrListening = errors.New("the app has a listener already")
+	// ErrStore: the store does not take what a session has to keep, or does not give it back. The session ends in this process, without
+	// a word to others, and goes on from what is stored when the app is started again. It is an ErrClosed, too.
+	ErrStore = fmt.Errorf("%w: its store has failed", ErrClosed)
+	// ErrStopped: the app was stopped by App.Stop. It is an ErrClosed, too.
+	ErrStopped = fmt.Errorf("%w: the app is stopped", ErrClosed)
 	// ErrConfig: options that cannot be.
 	ErrConfig = errors.New("options are wrong")
 )

@@ -52,6 +52,13 @@ type Refused struct {
 // Overflow says that messages were dropped which nobody repeats, since the app had not taken others: in an unreliable session.
 type Overflow struct{ Messages int }
 
+// Undelivered says of a message that was under way when the app was started again, and has no Delivery any more, that it was not
+// delivered: Err is an ErrNotDelivered. ID is what members see as Message.ID.
+type Undelivered struct {
+	ID  uint32
+	Err error
+}
+
 // Missed says that events were dropped, since the app had not taken others: the oldest.
 type Missed struct{ Events int }
 
@@ -64,6 +71,7 @@ func (Outdated) event()      {}
 func (TokenExpiring) event() {}
 func (Refused) event()       {}
 func (Overflow) event()      {}
+func (Undelivered) event()   {}
 func (Missed) event()        {}
 
 // reasonOf says why messages are lost.

@@ -9,6 +9,16 @@ type fifo[T any] struct {
 func (q *fifo[T]) push(v T) { q.items = append(q.items, v) }
 func (q *fifo[T]) len() int { return len(q.items) - q.begin }
 
+// unpop puts back what was taken last.
+func (q *fifo[T]) unpop(v T) {
+	if q.begin > 0 {
+		q.begin--
+		q.items[q.begin] = v
+		return
+	}
+	q.items = append([]T{v}, q.items...)
+}
+
 func (q *fifo[T]) pop() T {
 	var none T
 	v := q.items[q.begin]

@@ -131,8 +131,9 @@ func (f *front) invited(in *group.Inbound, name wire.NameText, now time.Time) {
 		}
 	}
 	o := group.Options{
-		Kind: m.Kind, ID: m.Session, Self: f.app.self, Strict: f.app.o.Binding == Enforce, Random: random32,
-		Control: reliable.Options{Interval: defaultInterval, Retries: defaultRetries},
+		Kind: m.Kind, ID: m.Session, Self: f.app.self, Strict: f.app.o.Binding == Enforce, Random: random32, Keep: f.app.vault != nil,
+		Metadata: i.Metadata,
+		Control:  reliable.Options{Interval: defaultInterval, Retries: defaultRetries},
 	}
 	o.Self.Name = name
 	if t := join.Timers; t != nil {
@@ -144,7 +145,7 @@ func (f *front) invited(in *group.Inbound, name wire.NameText, now time.Time) {
 		o.Control = o.Data
 	}
 	if join.MLS != nil {
-		o.MLS = f.app.who.mls(now)
+		o.MLS = f.app.mls(now)
 	}
 	p, err := group.NewParticipant(o, in, now)
 	if err != nil {
@@ -153,11 +154,12 @@ func (f *front) invited(in *group.Inbound, name wire.NameText, now time.Time) {
 		f.app.log.Warn("invitation not believed", "from", m.Source.String(), "error", err)
 		return
 	}
-	s := newSession(f.app, &o, p)
-	s.dest, s.moderator, s.metadata, s.listener = i.From, i.From, i.Metadata, l
+	dest := i.From
 	if o.Kind == message.Group {
-		s.dest = i.Channel
+		dest = i.Channel
 	}
+	s := newSession(f.app, &o, p, dest, i.From, nil)
+	s.listener = l
 	if !f.app.sessions.add(s) { // an id that was drawn here just now; it is asked again
 		l.release()
 		return

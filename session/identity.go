@@ -78,8 +78,15 @@ type token struct {
 	expires time.Time // zero: never
 }
 
-func newCredentials(ctx context.Context, o *Options) (*credentials, error) {
-	signing, err := mls.GenerateSigningKey(group.Suite, nil)
+// newCredentials makes an identity; known, if it is not nil, is the one that the app has had.
+func newCredentials(ctx context.Context, o *Options, known *savedIdentity) (*credentials, error) {
+	var signing *mls.SigningKey
+	var err error
+	if known == nil {
+		signing, err = mls.GenerateSigningKey(group.Suite, nil)
+	} else {
+		signing, err = mls.ParseSigningKey(group.Suite, known.Key)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +96,12 @@ func newCredentials(ctx context.Context, o *Options) (*credentials, error) {
 	}
 	c := &credentials{signing: signing, key: key, source: o.Tokens, verifier: o.Verifier, log: o.Logger}
 	if c.source == nil {
-		if c.secret, err = identity.NewSecret(o.Name.String(), o.Secret, signing.Public()); err != nil {
+		if known == nil {
+			c.secret, err = identity.NewSecret(o.Name.String(), o.Secret, signing.Public())
+		} else {
+			c.secret, err = identity.RestoreSecret(known.Subject, o.Secret, signing.Public())
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 		}
 		c.subject = c.secret.Subject()
@@ -99,6 +111,9 @@ func newCredentials(ctx context.Context, o *Options) (*credentials, error) {
 		return nil, fmt.Errorf("%w: there are Tokens and no Verifier", ErrConfig)
 	}
 	c.claims = map[string]*identity.Claims{}
+	if known != nil {
+		c.subject = known.Subject
+	}
 	c.life, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := c.renew(ctx); err != nil {
 		c.stop()

@@ -15,6 +15,8 @@ type letter struct {
 	t  message.Type // of b
 	ev group.Event  // nil: b, or nothing
 
+	first func() // to be done by a session's worker before everything else; nil: nothing
+
 	counted bool // it comes from the reader
 }
 

@@ -22,6 +22,28 @@ type Message struct {
 	Direct bool // for this app alone: PublishTo
 	// Token came with it. Nobody has verified it.
 	Token string
+
+	number uint64 // of its record; 0: none, or no more
+	size   int
+}
+
+// Handled says that the app has done with m what it had to, so that it need not come again: of an app with AtLeastOnce, which
+// is to call it once of each message, and gets no more while it owes that for 1,024 messages, or 8 MiB. Else it does nothing.
+func (m *Message) Handled() {
+	s := m.Session
+	if s == nil || !s.app.o.AtLeastOnce {
+		return
+	}
+	s.mu.Lock()
+	n := m.number
+	if m.number = 0; n != 0 {
+		s.inbox.unhandled--
+		s.inbox.bytes -= m.size
+	}
+	s.mu.Unlock()
+	if n != 0 {
+		s.slot.Post(letter{first: func() { s.task.took(n, nil) }})
+	}
 }
 
 // Reply sends c to who has sent m: Session.Reply.
@@ -40,17 +62,20 @@ var errInbox = errors.New("as much as may be waits for Receive")
 
 // inbox is messages that wait for the app. The session's mu guards it.
 type inbox struct {
-	messages fifo[received]
-	bytes    int
+	messages  fifo[received]
+	unhandled int // that the app has got, and that are stored until it says that they are handled
+	bytes     int // of both
 	waiting
 }
 
 type received struct {
-	m    *Message
-	size int
+	m       *Message
+	removal *call // of its record, which is under way; nil: it is not
 }
 
-func (x *inbox) room() bool { return x.messages.len() < mostInbox && x.bytes < mostInboxBytes }
+func (x *inbox) room() bool {
+	return x.messages.len()+x.unhandled < mostInbox && x.bytes < mostInboxBytes
+}
 
 func (s *Session) room() bool {
 	s.mu.Lock()
@@ -58,45 +83,89 @@ func (s *Session) room() bool {
 	return s.inbox.room()
 }
 
-// deliver puts a message into the inbox, unless there is much more in it than may be.
-func (s *Session) deliver(r *group.Received, size int) bool {
+// deliver puts a message into the inbox, unless there is much more in it than may be. number is that of its record, if it has one.
+func (s *Session) deliver(r *group.Received, number uint64) bool {
 	m := &Message{
 		Session: s, From: Name{r.Source}, To: Name{r.Dest}, Subject: r.Subject, ID: r.ID, Direct: r.Direct, Token: r.Identity,
 		Content: Content{Data: r.Payload.Blob, Type: r.Payload.Type, Metadata: appMetadata(r.Payload.Metadata)},
+		number:  number, size: len(r.Payload.Blob),
 	}
 	if m.Type == "" {
 		m.Type = DefaultType
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || s.inbox.messages.len() >= 2*mostInbox || s.inbox.bytes > 4*mostInboxBytes {
+	if s.ended || number == 0 && (s.inbox.messages.len() >= 2*mostInbox || s.inbox.bytes > 4*mostInboxBytes) {
 		return false
 	}
-	s.inbox.messages.push(received{m, size})
-	s.inbox.bytes += size
+	s.inbox.messages.push(received{m: m})
+	s.inbox.bytes += m.size
 	s.inbox.wake()
 	return true
 }
 
 // Receive returns the next message. When the session is over, what has come is returned first, and then an error that is ErrClosed, and
 // says why. The other error is that of ctx.
+//
+// Where the app has a Store, and not AtLeastOnce, it takes as long as the store takes to note that this message is not to come again.
 func (s *Session) Receive(ctx context.Context) (*Message, error) {
 	x := &s.inbox
-	return await(ctx, &s.mu, &x.waiting, func() (*Message, bool, error) {
+	r, err := await(ctx, &s.mu, &x.waiting, func() (r received, ok bool, err error) {
 		switch {
 		case x.messages.len() > 0:
-			r := x.messages.pop()
-			x.bytes -= r.size
-			return r.m, true, nil
+			r = x.messages.pop()
+			switch {
+			case r.m.number == 0 || s.forgotten:
+				r.m.number = 0
+				x.bytes -= r.m.size
+			case s.app.o.AtLeastOnce:
+				x.unhandled++
+			}
+			return r, true, nil
 		case s.ended:
-			return nil, false, s.err
+			return r, false, s.err
 		}
-		return nil, false, nil
+		return r, false, nil
 	})
+	if err != nil || r.m.number == 0 || s.app.o.AtLeastOnce {
+		return r.m, err
+	}
+	if err := s.remove(ctx, &r); err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		x.messages.unpop(r)
+		x.wake()
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x.bytes -= r.m.size
+	r.m.number = 0
+	return r.m, nil
+}
+
+// remove has the record of r deleted, and waits for that.
+func (s *Session) remove(ctx context.Context, r *received) error {
+	if r.removal == nil {
+		c, n := newCall(), r.m.number
+		r.removal = c
+		s.slot.Post(letter{first: func() { s.task.took(n, c) }})
+	}
+	select {
+	case err := <-r.removal.result:
+		if r.removal = nil; err != nil {
+			return err
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.app.life.Done():
+		return ErrStopped
+	}
 }
 
 // Messages are those that Receive returns, one after the other, until the session is over. If that was in no orderly way, or ctx
-// is over, the error comes last.
+// is over, the error comes last. Of an app with AtLeastOnce, a message is Handled when the loop goes on after it.
 func (s *Session) Messages(ctx context.Context) iter.Seq2[*Message, error] {
 	return func(yield func(*Message, error) bool) {
 		for {
@@ -104,6 +173,7 @@ func (s *Session) Messages(ctx context.Context) iter.Seq2[*Message, error] {
 			if err == ErrClosed || !yield(m, err) || err != nil {
 				return
 			}
+			m.Handled()
 		}
 	}
 }

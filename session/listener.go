@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"iter"
+	"slices"
 	"sync"
 )
 
@@ -43,7 +44,7 @@ type Listener struct {
 	closed   bool
 }
 
-// Listen lets the app be invited, until the listener is closed. An app has one listener at a time: ErrListening. Without one nobody
+// Listen lets the app be invited, until the listener is closed. Sessions that Connect has restored, and others have opened, come first. An app has one listener at a time: ErrListening. Without one nobody
 // finds it.
 func (a *App) Listen(o ListenOptions) (*Listener, error) {
 	if o.Backlog <= 0 {
@@ -57,7 +58,8 @@ func (a *App) Listen(o ListenOptions) (*Listener, error) {
 	case a.listener != nil:
 		return nil, ErrListening
 	}
-	a.listener = &Listener{app: a, o: o}
+	a.listener = &Listener{app: a, o: o, queue: a.restored}
+	a.restored = nil
 	return a.listener, nil
 }
 
@@ -115,7 +117,9 @@ func (l *Listener) Accept(ctx context.Context) (*Session, error) {
 		case len(l.queue) > 0:
 			s := l.queue[0]
 			l.queue = l.queue[1:]
-			l.reserved--
+			if !s.restored {
+				l.reserved--
+			}
 			return s, true, nil
 		}
 		return nil, false, nil
@@ -134,7 +138,8 @@ func (l *Listener) Sessions(ctx context.Context) iter.Seq2[*Session, error] {
 	}
 }
 
-// Close ends the listener: whoever waits in Accept gets ErrClosed. Sessions that nobody has accepted are left.
+// Close ends the listener: whoever waits in Accept gets ErrClosed. Sessions that nobody has accepted are left; those that Connect has
+// restored wait for the next listener.
 func (l *Listener) Close() {
 	l.mu.Lock()
 	if l.closed {
@@ -147,9 +152,22 @@ func (l *Listener) Close() {
 	l.waiting.wake()
 	l.mu.Unlock()
 	for _, s := range queue {
-		s.leave()
+		if !s.restored {
+			s.leave()
+		}
 	}
 	l.app.mu.Lock()
 	defer l.app.mu.Unlock()
 	l.app.listener = nil
+	l.app.restored = slices.DeleteFunc(queue, func(s *Session) bool { return !s.restored })
+}
+
+// stop ends the listener, and no session.
+func (l *Listener) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.closed, l.queue = true, nil
+		l.waiting.wake()
+	}
 }

@@ -16,7 +16,9 @@ import (
 type member struct {
 	s       *Session
 	machine group.Machine
+	keep    *keeper // nil: nothing of it is stored
 	queue   fifo[letter]
+	first   fifo[func()]   // to be done before the queue
 	todo    []group.Output // of the machine, not done yet
 	changed bool           // the roster or the epoch may have
 	over    bool
@@ -27,19 +29,28 @@ type member struct {
 }
 
 // Take takes a letter for Run.
-func (t *member) Take(l letter) { t.queue.push(l) }
+func (t *member) Take(l letter) {
+	if l.first != nil {
+		t.first.push(l.first)
+		return
+	}
+	t.queue.push(l)
+}
 
 // Run looks at what has come, and at the time.
 func (t *member) Run(now, until time.Time) (more bool, next time.Time) {
+	for t.first.len() > 0 {
+		t.first.pop()()
+	}
 	t.tick(now)
 	for more = t.step(now); more; more = t.step(now) {
 		if now = time.Now(); !now.Before(until) {
 			break
 		}
 	}
-	if t.changed {
+	if t.changed && (t.keep == nil || t.keep.busy == nil) {
 		t.changed = false
-		t.show()
+		t.showView(t.view())
 	}
 	return more, t.deadline()
 }
@@ -87,7 +98,7 @@ func earlier(a, b time.Time) time.Time {
 
 // step looks at one thing; false: there was none.
 func (t *member) step(now time.Time) bool {
-	if t.queue.len() == 0 {
+	if t.queue.len() == 0 || t.behind() {
 		return false
 	}
 	l := t.queue.pop()
@@ -95,12 +106,20 @@ func (t *member) step(now time.Time) bool {
 	case l.b != nil:
 		t.s.app.in.read(&l)
 		t.hear(&l, now)
+	case l.ev == stop{}:
+		t.stop()
+		return true
 	case l.ev != nil:
 		t.changed = true
 		t.machine.Step(l.ev, now)
 	}
 	t.apply()
 	return true
+}
+
+// behind reports whether what is done waits for the store already, as much as may.
+func (t *member) behind() bool {
+	return t.keep != nil && t.keep.busy != nil && len(t.todo) >= mostBehind
 }
 
 // hear takes a message.
@@ -132,17 +151,6 @@ func (t *member) overflow() {
 	}
 }
 
-// apply does what the machine wants done, in order. An output that the rest has to wait for would end the loop, and be gone
-// on with when it is done.
-func (t *member) apply() {
-	t.todo = append(t.todo, t.machine.Take()...)
-	for i := 0; i < len(t.todo); i++ {
-		t.do(t.todo[i])
-		t.todo[i] = nil
-	}
-	t.todo = t.todo[:0]
-}
-
 func (t *member) do(o group.Output) {
 	s := t.s
 	switch o := o.(type) {
@@ -157,9 +165,11 @@ func (t *member) do(o group.Output) {
 	case group.Unsubscribe:
 		t.names.put(s, nameRequest{o.Name, false})
 	case group.Deliver:
-		if !s.deliver(o.Received, len(o.Received.Payload.Blob)) {
+		if !s.deliver(o.Received, 0) {
 			t.overflow()
 		}
+	case storedDeliver:
+		s.deliver(o.Received, o.number)
 	case group.Resolve:
 		h := o.Handle.(handle)
 		if s.reliable {
@@ -224,6 +234,7 @@ func (t *member) end(err error) {
 	s.credit.end()
 	s.mu.Lock()
 	s.ended, s.err = true, err
+	s.forgotten = s.closing && t.keep != nil && !t.keep.dead
 	s.inbox.wake()
 	s.events.wake()
 	s.mu.Unlock()
@@ -231,20 +242,31 @@ func (t *member) end(err error) {
 	s.app.log.Debug("session over", "session", s.id, "reason", err)
 }
 
-// show lets the app see the roster and the epoch.
-func (t *member) show() {
-	t.showRoster()
-	s, epoch := t.s, t.machine.Epoch()
+// view is what an app sees of a session's machine.
+type view struct {
+	roster []Participant
+	epoch  uint64
+}
+
+// showView lets the app see v; nil: as before.
+func (t *member) showView(v *view) {
+	if v == nil {
+		return
+	}
+	s := t.s
 	s.mu.Lock()
 	was := s.epoch
-	s.epoch = epoch
+	s.epoch = v.epoch
+	if !slices.Equal(v.roster, s.roster) {
+		s.roster = v.roster
+	}
 	s.mu.Unlock()
-	if epoch != was && epoch != message.NoEpoch {
-		s.tell(EpochChanged{epoch})
+	if v.epoch != was && v.epoch != message.NoEpoch {
+		s.tell(EpochChanged{v.epoch})
 	}
 }
 
-func (t *member) showRoster() {
+func (t *member) view() *view {
 	s := t.s
 	roster := t.machine.Roster()
 	list := make([]Participant, len(roster))
@@ -252,10 +274,15 @@ func (t *member) showRoster() {
 		p := &roster[i]
 		list[i] = Participant{Name: Name{p.Name}, Online: !p.Offline, Sends: p.Sends, Receives: p.Receives, Self: p.Name == s.self.t}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !slices.Equal(list, s.roster) {
-		s.roster = list
+	return &view{list, t.machine.Epoch()}
+}
+
+func (t *member) showRoster() {
+	list := t.view().roster
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	if !slices.Equal(list, t.s.roster) {
+		t.s.roster = list
 	}
 }
 

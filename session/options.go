@@ -43,6 +43,16 @@ type Options struct {
 	// is a test's.
 	Link func(ctx context.Context, from Incoming) (Link, error)
 
+	// Store is where sessions are kept, so that they go on when the app is started again under the same Name, with its
+	// messages under way under the same ids: App.Sessions, and Listen. nil: nothing outlives the app. Whoever opens it closes it, after
+	// the app. StoreKey is what it is sealed with: StoreKeySize random bytes that are kept elsewhere, the same each time.
+	Store    Store
+	StoreKey []byte
+	// AtLeastOnce says what of a reliable session with a Store becomes of a message that an app had received when it was killed. It
+	// comes again, with the same From and ID, unless Message.Handled was called. Without AtLeastOnce no message comes twice, and one
+	// that Receive has returned does not come again. What Receive had not returned comes in both cases.
+	AtLeastOnce bool
+
 	// Deaf says that the app takes no messages, and Mute that it makes none; both are for programs that keep sessions for others. What it
 	// is told of members, and invitations, come all the same.
 	Deaf, Mute bool

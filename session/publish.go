@@ -99,7 +99,7 @@ func (s *Session) publish(ctx context.Context, c Content, event func(reliable.Pa
 
 // remind delivers c to this app itself.
 func (s *Session) remind(c Content) (*Delivery, error) {
-	p, size, err := c.payload()
+	p, _, err := c.payload()
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func (s *Session) remind(c Content) (*Delivery, error) {
 	if s.encrypted {
 		r.Subject = s.app.who.subject
 	}
-	if !s.deliver(r, size) {
+	if !s.deliver(r, 0) {
 		err = fmt.Errorf("%w: %w", ErrNotDelivered, errInbox)
 	}
 	d.resolve(err)

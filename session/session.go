@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,17 +34,22 @@ type Session struct {
 	reliable  bool
 	control   reliable.Options // how long others may take to answer
 	slot      *workers.Slot[letter]
+	task      *member // the worker's
 	credit    credit
 	done      chan struct{}
+	restored  bool      // a Listener gets it although nobody has invited this app; guarded by that of the app
 	listener  *Listener // in whose backlog it has a place until it is open; nil: none, or no more. The worker's
 
-	mu     sync.Mutex
-	roster []Participant // guarded by mu; replaced whole
-	epoch  uint64        // guarded by mu
-	ended  bool          // guarded by mu
-	err    error         // guarded by mu
-	inbox  inbox         // guarded by mu
-	events events        // guarded by mu
+	mu        sync.Mutex
+	roster    []Participant // guarded by mu; replaced whole
+	epoch     uint64        // guarded by mu
+	ended     bool          // guarded by mu
+	err       error         // guarded by mu
+	closing   bool          // guarded by mu: the app has closed it
+	stopping  bool          // guarded by mu: the app is
+	forgotten bool          // guarded by mu: what is in the inbox is not stored any more
+	inbox     inbox         // guarded by mu
+	events    events        // guarded by mu
 }
 
 // Participant is a member of a session.
@@ -54,17 +60,27 @@ type Participant struct {
 	Self            bool // it is this app
 }
 
-// newSession is a session whose machine is m, which belongs to the session's worker from now on.
-func newSession(a *App, o *group.Options, m group.Machine) *Session {
+// newSession is a session whose machine is m, which belongs to the session's worker from now on. Its records are those of k; nil:
+// it has none yet.
+func newSession(a *App, o *group.Options, m group.Machine, dest, moderator Name, k *keeper) *Session {
 	s := &Session{
 		app: a, id: o.ID, kind: o.Kind, self: Name{o.Self.Name}, encrypted: o.MLS != nil, reliable: o.Data.Interval > 0,
-		control: o.Control, done: make(chan struct{}), epoch: message.NoEpoch,
+		control: o.Control, dest: dest, moderator: moderator, metadata: o.Metadata, done: make(chan struct{}), epoch: message.NoEpoch,
 	}
-	t := &member{s: s, machine: m}
-	if s.encrypted {
+	t := &member{s: s, machine: m, keep: k}
+	switch {
+	case k != nil:
+		t.expires = k.about.Expires
+	case s.encrypted:
 		t.expires = a.who.expires(time.Now())
 	}
+	if k == nil {
+		t.keep = newKeeper(a.vault, savedSession{
+			App: a.o.Name.String(), ID: s.id, Kind: s.kind, Dest: dest.t, Moderator: moderator.t, Encrypted: s.encrypted, Expires: t.expires,
+		})
+	}
 	t.showRoster()
+	s.task = t
 	s.slot = a.pool.Add(t)
 	return s
 }
@@ -111,7 +127,7 @@ func (a *App) begin(kind message.Kind, dest Name, o SessionOptions) (*Session, e
 	}
 	g := group.Options{
 		Kind: kind, ID: o.ID, Self: a.self, Control: o.timers(), Metadata: maps.Clone(o.Metadata),
-		Strict: a.o.Binding == Enforce, Random: random32,
+		Strict: a.o.Binding == Enforce, Random: random32, Keep: a.vault != nil,
 	}
 	if !o.Unreliable {
 		g.Data = g.Control
@@ -121,17 +137,19 @@ func (a *App) begin(kind message.Kind, dest Name, o SessionOptions) (*Session, e
 			g.ID = 1 + rand.Uint32N(MaxID-1)
 		}
 		if !o.Plain {
-			g.MLS = a.who.mls(time.Now())
+			g.MLS = a.mls(time.Now())
 		}
 		m, err := group.NewModerator(g, dest.t)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 		}
-		s := newSession(a, &g, m)
-		s.dest, s.moderator, s.metadata = dest, s.self, g.Metadata
+		s := newSession(a, &g, m, dest, Name{g.Self.Name}, nil)
 		if ok, err := a.enter(s); err != nil {
 			return nil, err
 		} else if ok {
+			if a.vault != nil {
+				s.slot.Post(letter{}) // so that it is stored
+			}
 			return s, nil
 		}
 		if o.ID != 0 {
@@ -206,7 +224,7 @@ func (s *Session) Err() error {
 func (s *Session) post(l letter) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended {
+	if s.ended || s.stopping {
 		return ErrClosed
 	}
 	s.slot.Post(l) // under mu: what is posted is taken before or after the end, but never too late to be resolved
@@ -278,6 +296,9 @@ func (s *Session) Resume(ctx context.Context) error {
 // was not acknowledged then is not delivered, as its Delivery says. Closing again returns nil.
 func (s *Session) Close(ctx context.Context) error {
 	s.credit.end()
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
 	s.drain(ctx)
 	c := newCall()
 	err := s.do(ctx, c, group.Leave{Handle: c})
@@ -286,9 +307,60 @@ func (s *Session) Close(ctx context.Context) error {
 	}
 	if err != nil { // ctx
 		_ = s.post(letter{ev: group.Abandon{}})
+		s.await(storeTime)
 	}
 	<-s.done
-	return err
+	return cmp.Or(err, s.forget(ctx))
+}
+
+// storeTime is how long a session that is to end at once waits for its store.
+const storeTime = 10 * time.Second
+
+// await waits that long for the end, which may have to wait for a store, and then has it happen.
+func (s *Session) await(d time.Duration) {
+	limit := time.NewTimer(d)
+	defer limit.Stop()
+	select {
+	case <-s.done:
+	case <-limit.C:
+		s.slot.Post(letter{first: func() {
+			if !s.task.over {
+				s.task.fail(errors.New("it does not answer"))
+			}
+		}})
+	}
+}
+
+// stop ends the session in this process, when what was published is stored.
+func (s *Session) stop() {
+	s.credit.end()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopping = true
+	s.slot.Post(letter{ev: stop{}})
+}
+
+// stop is an event of a session whose app is being stopped.
+type stop struct{ group.Tick }
+
+// forget deletes what is stored of a session that is over.
+func (s *Session) forget(ctx context.Context) error {
+	if s.app.vault == nil {
+		return nil
+	}
+	c := newCall()
+	s.slot.Post(letter{first: func() { s.task.forget(c) }})
+	select {
+	case err := <-c.result:
+		if errors.Is(err, ErrStopped) {
+			err = nil
+		}
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.app.life.Done():
+		return nil
+	}
 }
 
 // drain waits until it is known what has become of everything that was published. Where nobody is there to take it, that
@@ -311,6 +383,9 @@ func (s *Session) drain(ctx context.Context) {
 // leave ends the session without waiting for that.
 func (s *Session) leave() {
 	s.credit.end()
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
 	_ = s.post(letter{ev: group.Leave{}})
 }
 

@@ -24,6 +24,7 @@ type Options struct {
 	MLS    *mls.Config // of this session alone; nil: off. Its Client must name the subject of a token
 	Strict bool        // refuses members whose control messages have no payload signature
 	Replay int         // control messages of each member that are remembered; 0: 1000
+	Keep   bool        // the session is stored: Changes tells what. MLS has a StateKey then
 
 	Random func() uint32 // for ids of messages
 }
@@ -75,6 +76,10 @@ type core struct {
 	away     suspension
 	declared *ask   // this member's state, while it comes back
 	outdated func() // what to do if others are in another epoch then
+
+	kept        *keeping  // nil: the session is not stored
+	returning   bool      // it was started again, and subscribes to its channel
+	subscribeAt time.Time // when it does so anew; zero: not
 }
 
 // ackKey names a request of a member.
@@ -119,7 +124,7 @@ func (c *core) Deadline() time.Time {
 	if c.over {
 		return time.Time{}
 	}
-	at := earlier(c.askDeadline(), c.beat.deadline())
+	at := earlier(earlier(c.askDeadline(), c.beat.deadline()), c.subscribeAt)
 	return earlier(at, earlier(c.send.Deadline(), c.receive.Deadline()))
 }
 

@@ -19,6 +19,7 @@ type crypto struct {
 	group  *mls.Group // nil: not created, or not joined yet
 	commit uint32     // number of the last one that was applied
 	held   []*message.Message
+	saved  *mls.Saved // what is being stored; nil: nothing
 }
 
 // create begins the group of a moderator.
@@ -115,6 +116,12 @@ func (c *crypto) welcomed(h *message.Handshake) error {
 		return err
 	}
 	if c.group != nil {
+		if c.cfg.StateKey != nil {
+			if err := g.Replace(c.group); err != nil {
+				g.Wipe()
+				return err
+			}
+		}
 		c.group.Wipe()
 	}
 	c.group, c.commit = g, h.Commit

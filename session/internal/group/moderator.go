@@ -55,6 +55,9 @@ func NewModerator(o Options, dest wire.NameText) (*Moderator, error) {
 			return nil, err
 		}
 	}
+	if o.Keep {
+		m.keep(&keeping{role: m})
+	}
 	return m, nil
 }
 
@@ -65,6 +68,7 @@ func (m *Moderator) Step(ev Event, now time.Time) {
 		m.late(ev)
 		return
 	}
+	m.touched(ev)
 	switch e := ev.(type) {
 	case Inbound:
 		m.full = e.Full
@@ -100,6 +104,7 @@ func (m *Moderator) Step(ev Event, now time.Time) {
 		m.send.Tick(now)
 		m.receive.Tick(now)
 		m.beatNow()
+		m.resubscribe()
 	}
 	m.settle()
 }
@@ -191,11 +196,10 @@ func (m *Moderator) left(msg *message.Message) {
 		m.refuse(msg, errUnexpected)
 		return
 	}
+	m.answer(msg, message.LeaveReply) // also who is out already, whose answer was lost
 	if m.roster.find(&msg.Source) == nil {
-		m.refuse(msg, errStranger)
 		return
 	}
-	m.answer(msg, message.LeaveReply)
 	if m.o.Kind == message.PointToPoint {
 		m.part(msg.Source)
 		m.shut(nil)
@@ -241,6 +245,11 @@ func (m *Moderator) ready(e *Subscribed) {
 	switch {
 	case m.subscribed != subscribedAsked:
 		return
+	case m.returning:
+		if !m.cameBack(e, nil) {
+			return
+		}
+		m.subscribed = subscribedDone
 	case e.Err != nil:
 		m.subscribed = subscribedNot
 	case !same(&e.Name, &m.control): // the second of the two

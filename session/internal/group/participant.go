@@ -56,6 +56,9 @@ var (
 func NewParticipant(o Options, in *Inbound, now time.Time) (*Participant, error) {
 	p := &Participant{core: newCore(o, o.Kind == message.PointToPoint)}
 	p.now = now
+	if o.Keep {
+		p.keep(&keeping{role: p})
+	}
 	if _, err := p.verify(in); err != nil {
 		return nil, err
 	}
@@ -111,6 +114,7 @@ func (p *Participant) Step(ev Event, now time.Time) {
 		p.late(ev)
 		return
 	}
+	p.touched(ev)
 	switch e := ev.(type) {
 	case Inbound:
 		p.full = e.Full
@@ -167,6 +171,7 @@ func (p *Participant) tick() {
 	p.send.Tick(p.now)
 	p.receive.Tick(p.now)
 	p.beatNow()
+	p.resubscribe()
 }
 
 func (p *Participant) inbound(in *Inbound) {
@@ -251,6 +256,10 @@ func (p *Participant) ordered(m *message.Message) error {
 }
 
 func (p *Participant) welcomed(m *message.Message, c *message.Welcome) error {
+	if p.phase == phaseJoined && p.entered(c.MLS) { // its acknowledgement was lost, and what this member knew of it, too
+		p.answer(m, message.GroupAck)
+		return nil
+	}
 	if p.phase != phaseInvited {
 		return errUnexpected
 	}
@@ -268,6 +277,11 @@ func (p *Participant) welcomed(m *message.Message, c *message.Welcome) error {
 	return nil
 }
 
+// entered reports whether this member is in the epoch of a welcome already, or in a later one.
+func (p *Participant) entered(h *message.Handshake) bool {
+	return p.mls == nil || h != nil && h.Commit <= p.mls.commit
+}
+
 // enter makes roster the session's.
 func (p *Participant) enter(roster []message.Participant) {
 	p.roster = nil
@@ -279,6 +293,8 @@ func (p *Participant) enter(roster []message.Participant) {
 
 func (p *Participant) subscribed(e *Subscribed) {
 	switch {
+	case p.returning:
+		p.cameBack(e, p.rejoin)
 	case p.phase != phaseSubscribing:
 	case e.Err != nil:
 		p.phase = phaseInvited // the welcome comes again, but is of no use any more
@@ -312,6 +328,9 @@ func (p *Participant) updated(m *message.Message, c *message.Update) error {
 	removed, err := p.mls.follow(c.MLS)
 	switch {
 	case errors.Is(err, errOldCommit) && c.MLS.Commit == p.mine:
+	case errors.Is(err, errOldCommit): // the acknowledgement was lost
+		p.answer(m, message.GroupAck)
+		return nil
 	case err != nil:
 		p.behind(0)
 		return err

@@ -109,6 +109,9 @@ func (c *core) stated(m *message.Message) {
 // nacked takes the word of a member that it is in another epoch.
 func (c *core) nacked(m *message.Message) {
 	a := c.declared
+	if same(&c.moderator, &c.o.Self.Name) && c.answered(m.ID, &m.Source) {
+		return // it is the other one that is behind, and hears that from heartbeats
+	}
 	if a == nil || a.message.ID != m.ID || c.outdated == nil {
 		c.refuse(m, errUnexpected)
 		return

@@ -49,6 +49,9 @@ type Receiver[T any] struct {
 	sources map[wire.NameText]*source[T]
 	gaps    fifo[*gap[T]] // by deadline, since all wait equally long
 	bytes   int           // held
+
+	touched map[*source[T]]struct{} // whose position may have changed since Changes; nil: nobody asks
+	numbers uint64                  // that sources have got
 }
 
 // source is one member's stream.
@@ -61,6 +64,11 @@ type source[T any] struct {
 	held  map[uint32]held[T]
 	gaps  map[uint32]*gap[T]
 	apart fifo[uint32] // ids that came out of order on purpose, the last ones
+
+	number    uint64
+	kept      Position // that Changes has told
+	fresh     bool     // Changes has to tell, whatever it was
+	forgotten bool
 }
 
 // held waits for its turn.
@@ -94,6 +102,7 @@ func (r *Receiver[T]) Receive(from wire.NameText, id uint32, item T, size int, f
 		return true
 	}
 	s := r.source(from)
+	r.touch(s)
 	if id >= idSpace {
 		r.apart(s, id, item)
 		return true
@@ -131,7 +140,8 @@ func (r *Receiver[T]) Receive(from wire.NameText, id uint32, item T, size int, f
 func (r *Receiver[T]) source(name wire.NameText) *source[T] {
 	s := r.sources[name]
 	if s == nil {
-		s = &source[T]{name: name, begun: r.fromOne}
+		s = &source[T]{name: name, begun: r.fromOne, number: r.numbers, fresh: true}
+		r.numbers++
 		r.sources[name] = s
 	}
 	return s
@@ -158,6 +168,7 @@ func (r *Receiver[T]) apart(s *source[T], id uint32, item T) {
 		if s.apart.push(id); s.apart.len() > Window {
 			s.apart.pop()
 		}
+		s.fresh = true
 		r.put(Step[T]{From: s.name, Kind: Deliver, ID: id, Item: item})
 	}
 	r.put(Step[T]{From: s.name, Kind: Ack, ID: id})
@@ -278,6 +289,7 @@ func (r *Receiver[T]) Gone(from wire.NameText, id uint32) {
 // giveUp puts a loss in the place of a gap.
 func (r *Receiver[T]) giveUp(g *gap[T], why Loss) {
 	g.done = true
+	r.touch(g.of)
 	delete(g.of.gaps, g.id)
 	r.hold(g.of, g.id, held[T]{lost: true, loss: why})
 	r.release(g.of)
@@ -296,6 +308,8 @@ func (r *Receiver[T]) Forget(name wire.NameText) {
 		r.bytes -= h.size
 	}
 	delete(r.sources, name)
+	s.forgotten = true
+	r.touch(s)
 }
 
 // Deadline returns when Tick is due; zero: never.

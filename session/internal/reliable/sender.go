@@ -27,7 +27,8 @@ type Payload struct {
 	Metadata map[string]string
 }
 
-func (p *Payload) size() int {
+// Size is what it counts for in WindowBytes.
+func (p *Payload) Size() int {
 	n := len(p.Type) + len(p.Blob)
 	for k, v := range p.Metadata {
 		n += len(k) + len(v)
@@ -86,6 +87,8 @@ type Sender[H any] struct {
 	pending int // of flights, how many are not late
 
 	bytes, lateBytes int // of those that are not late, and of those that are
+
+	touched map[uint32]struct{} // messages that have come, or are gone, since Changes; nil: nobody asks
 }
 
 // endpoint is a member that receives.
@@ -99,6 +102,7 @@ type endpoint struct {
 // flight is a message that is kept.
 type flight[H any] struct {
 	id       uint32
+	to       wire.NameText // of one endpoint, out of order; zero: of all
 	payload  Payload
 	handle   H
 	lacking  bitset // slots that have not acknowledged it
@@ -173,7 +177,7 @@ func (s *Sender[H]) inOrder() []*flight[H] {
 
 // Room reports whether Publish takes a message of this size.
 func (s *Sender[H]) Room(p *Payload) bool {
-	return s.pending == 0 || s.pending < Window && s.bytes+p.size() <= WindowBytes
+	return s.pending == 0 || s.pending < Window && s.bytes+p.Size() <= WindowBytes
 }
 
 // Publish sends p to all endpoints; p is kept. Without endpoints it waits for the first. An error is ErrFull.
@@ -205,7 +209,7 @@ func (s *Sender[H]) PublishTo(name wire.NameText, id uint32, p Payload, h H, now
 	case !s.Room(&p):
 		return ErrFull
 	}
-	f := &flight[H]{id: id, payload: p, handle: h}
+	f := &flight[H]{id: id, to: name, payload: p, handle: h}
 	s.Out = append(s.Out, Output[H]{Send: &Transmission{ID: id, To: name, Payload: &f.payload}})
 	if s.o.Interval == 0 {
 		s.report(f)
@@ -219,8 +223,9 @@ func (s *Sender[H]) PublishTo(name wire.NameText, id uint32, p Payload, h H, now
 
 func (s *Sender[H]) keep(f *flight[H]) {
 	s.flights[f.id] = f
+	s.touch(f.id)
 	s.pending++
-	s.bytes += f.payload.size()
+	s.bytes += f.payload.Size()
 }
 
 // launch sends f, which has just got its id or its first endpoint, to all.
@@ -301,7 +306,7 @@ func (s *Sender[H]) settle(f *flight[H]) {
 	s.drop(f)
 	s.flights[f.id], f.late, f.gone = f, true, false
 	s.late.push(f)
-	s.lateBytes += f.payload.size()
+	s.lateBytes += f.payload.Size()
 	for s.late.len() > Window || s.lateBytes > WindowBytes {
 		s.drop(s.late.pop())
 	}
@@ -318,11 +323,12 @@ func (s *Sender[H]) drop(f *flight[H]) {
 	}
 	delete(s.flights, f.id)
 	f.gone = true
+	s.touch(f.id)
 	if f.late {
-		s.lateBytes -= f.payload.size()
+		s.lateBytes -= f.payload.Size()
 		return
 	}
-	s.bytes -= f.payload.size()
+	s.bytes -= f.payload.Size()
 	s.pending--
 }
 

@@ -239,7 +239,7 @@ func TestLateMessagesAreBounded(t *testing.T) {
 		c.s.Tick(c.now)
 		c.s.Out = nil
 	}
-	if n := len(c.s.flights); n != Window || c.s.late.len() != n || c.s.lateBytes != n*c.s.late.front().payload.size() {
+	if n := len(c.s.flights); n != Window || c.s.late.len() != n || c.s.lateBytes != n*c.s.late.front().payload.Size() {
 		t.Errorf("%d kept of %d bytes", n, c.s.lateBytes)
 	}
 	c.s.Asked(3*Window, anna)

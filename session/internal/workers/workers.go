@@ -122,6 +122,15 @@ func (s *Slot[E]) Remove() {
 	s.schedule(time.Time{})
 }
 
+// Left returns what was posted and is not taken: of a pool that is closed.
+func (s *Slot[E]) Left() []E {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := s.posted
+	s.posted = nil
+	return left
+}
+
 // Port is where one goroutine sends from.
 type Port[E any] struct{ port *pool.Port[parcel[E]] }
 
