@@ -209,6 +209,10 @@ func (l *hubLink) Close(context.Context) error {
 func (h *hub) app(name string, change ...func(*Options)) *App {
 	h.t.Helper()
 	o := Options{Name: MustName("org/ns/" + name), Secret: secret, Link: h.link, Workers: 2}
+	store := new(MemoryStore)
+	if name == "bob" || name == "dave" { // some have one, and some have not
+		o.Store, o.StoreKey = store, storeKey
+	}
 	for _, f := range change {
 		f(&o)
 	}
@@ -221,6 +225,9 @@ func (h *hub) app(name string, change ...func(*Options)) *App {
 		defer cancel()
 		if err := a.Close(ctx); err != nil {
 			h.t.Errorf("%s: close: %v", name, err)
+		}
+		if o.Store == store {
+			wantNoSessions(h.t, store)
 		}
 	})
 	return a

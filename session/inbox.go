@@ -73,14 +73,9 @@ type received struct {
 	removal *call // of its record, which is under way; nil: it is not
 }
 
-func (x *inbox) room() bool {
-	return x.messages.len()+x.unhandled < mostInbox && x.bytes < mostInboxBytes
-}
-
-func (s *Session) room() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.inbox.room()
+// room reports whether there is room for one more, after n that come.
+func (x *inbox) room(n, bytes int) bool {
+	return x.messages.len()+x.unhandled+n < mostInbox && x.bytes+bytes < mostInboxBytes
 }
 
 // deliver puts a message into the inbox, unless there is much more in it than may be. number is that of its record, if it has one.

@@ -27,14 +27,16 @@ type keeper struct {
 	told  bool // about is stored as it is
 	keys  map[recordKey]struct{}
 
-	held []group.Output // to be done when what is written is stored
-	view *view          // for the app when that is stored; nil: nothing of it has changed
-	busy *writing       // nil: nothing is being written
-	next uint64         // number of the next record of data
-	gone []uint64       // records of data to be deleted
-	over bool           // the session is, for its machine
-	dead bool           // nothing is written any more
-	stop bool           // the app is being stopped: it ends when all is stored
+	held                []group.Output // to be done when what is written is stored
+	view                *view          // for the app when that is stored; nil: nothing of it has changed
+	busy                *writing       // nil: nothing is being written
+	coming, comingBytes int            // messages in held and todo
+
+	next uint64   // number of the next record of data
+	gone []uint64 // records of data to be deleted
+	over bool     // the session is, for its machine
+	dead bool     // nothing is written any more
+	stop bool     // the app is being stopped: it ends when all is stored
 }
 
 type recordKey struct {
@@ -127,6 +129,14 @@ func (k *keeper) tell(changes []store.Change) ([]store.Change, error) {
 	return k.put(changes, recordSession, 0, text), err
 }
 
+// came notes that a message has left held or todo.
+func (k *keeper) came(r *group.Received) {
+	if k != nil {
+		k.coming--
+		k.comingBytes -= len(r.Payload.Blob)
+	}
+}
+
 // end notes that the machine's session is over: its records go. Data that the app has not taken stays until it has, unless the
 // app has closed the session itself.
 func (k *keeper) end(t *member, err error) {
@@ -191,12 +201,20 @@ func (k *keeper) write(t *member, changes []store.Change) {
 
 // apply does what the machine wants done, in order, and after what that stands on is stored.
 func (t *member) apply() {
-	t.todo = append(t.todo, t.machine.Take()...)
+	taken := t.machine.Take()
+	t.todo = append(t.todo, taken...)
 	k := t.keep
-	switch {
-	case k == nil:
+	if k == nil {
 		t.doAll()
 		return
+	}
+	for _, o := range taken {
+		if d, ok := o.(group.Deliver); ok {
+			k.coming++
+			k.comingBytes += len(d.Received.Payload.Blob)
+		}
+	}
+	switch {
 	case k.busy != nil:
 		return
 	case k.dead:

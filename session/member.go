@@ -122,6 +122,18 @@ func (t *member) behind() bool {
 	return t.keep != nil && t.keep.busy != nil && len(t.todo) >= mostBehind
 }
 
+// room reports whether the app takes more, after what is on its way to it.
+func (t *member) room() bool {
+	n, bytes := 0, 0
+	if t.keep != nil {
+		n, bytes = t.keep.coming, t.keep.comingBytes
+	}
+	s := t.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inbox.room(n, bytes)
+}
+
 // hear takes a message.
 func (t *member) hear(l *letter, now time.Time) {
 	s := t.s
@@ -136,7 +148,7 @@ func (t *member) hear(l *letter, now time.Time) {
 		t.machine.Step(s.app.judge(m, now), now)
 	default:
 		in := group.Inbound{Message: m, At: now}
-		if (m.Type == message.Msg || m.Type == message.RtxReply) && !t.over && !s.room() {
+		if (m.Type == message.Msg || m.Type == message.RtxReply) && !t.over && !t.room() {
 			in.Full = true
 			t.overflow()
 		}
@@ -165,10 +177,12 @@ func (t *member) do(o group.Output) {
 	case group.Unsubscribe:
 		t.names.put(s, nameRequest{o.Name, false})
 	case group.Deliver:
+		t.keep.came(o.Received)
 		if !s.deliver(o.Received, 0) {
 			t.overflow()
 		}
 	case storedDeliver:
+		t.keep.came(o.Received)
 		s.deliver(o.Received, o.number)
 	case group.Resolve:
 		h := o.Handle.(handle)

@@ -98,7 +98,8 @@ func (s *Snapshot) Restore(o Options, handle func(*reliable.UnderWay) Handle, no
 	if st.Away {
 		c.away = away
 	}
-	if c.mls != nil {
+	lead := same(&st.Moderator, &st.Self)
+	if c.mls != nil && (!lead || st.Commit > 0 || len(s.parts) > 0) { // a moderator alone has no MLS group yet
 		var err error
 		if c.mls.group, err = mls.Restore(o.MLS, s.parts); err != nil {
 			return nil, err
@@ -106,7 +107,7 @@ func (s *Snapshot) Restore(o Options, handle func(*reliable.UnderWay) Handle, no
 		c.mls.commit = st.Commit
 	}
 	c.send = reliable.NewSender[Handle](o.Data, s.sent)
-	if same(&st.Moderator, &st.Self) {
+	if lead {
 		m := &Moderator{core: c, rejoined: map[wire.Name]rejoinReply{}}
 		m.restore(s, m, handle)
 		m.goOn(s)
