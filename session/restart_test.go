@@ -3,7 +3,6 @@ package session
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -523,5 +522,3 @@ func TestKilledAtEveryWrite(t *testing.T) {
 		}
 	}
 }
-
-var _ = errors.Is

@@ -51,8 +51,8 @@ func (a *App) mls(now time.Time) *mls.Config {
 func (a *App) restore(owners map[[16]byte][]store.Record) []*Session {
 	var list []*Session
 	for owner, records := range owners {
-		if owner == a.vault.app || owner == [16]byte{} {
-			continue
+		if slices.ContainsFunc(records, func(r store.Record) bool { return r.Key.Kind == recordRun || r.Key.Kind == recordCheck }) {
+			continue // an app's own, or nobody's
 		}
 		s, err := a.restoreSession(owner, records)
 		if err != nil {

@@ -70,7 +70,8 @@ type state struct {
 	Tell       *wire.NameText `json:",omitempty"` // who is out, and to be told when the others know
 
 	// A participant's.
-	Mine uint32 `json:",omitzero"`
+	Mine   uint32 `json:",omitzero"`
+	Joined uint32 `json:",omitzero"`
 }
 
 type memberState struct {
@@ -310,5 +311,5 @@ func (p *Participant) lasting() bool { return p.phase != phaseInvited }
 
 func (p *Participant) fill(s *state) {
 	s.Leaving = p.phase == phaseLeaving
-	s.Mine = p.mine
+	s.Mine, s.Joined = p.mine, p.joined
 }

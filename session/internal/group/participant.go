@@ -19,6 +19,7 @@ type Participant struct {
 	phase   phase
 	expires time.Time        // of phaseInvited, and of a member that is out; zero: neither
 	request *message.Message // the JoinRequest that was answered last
+	joined  uint32           // its id
 	welcome *message.Message // not acknowledged yet: its subscriptions are under way
 	leaving []Handle
 
@@ -93,7 +94,7 @@ func (p *Participant) joining(m *message.Message) {
 		p.end(err)
 		return
 	}
-	p.request = m
+	p.request, p.joined = m, m.ID
 	r := p.message(message.JoinReply, m.Source, &message.Joined{KeyPackage: kp, Participant: p.o.Self.participant()})
 	r.ID = m.ID
 	p.put(r)
@@ -210,6 +211,11 @@ func (p *Participant) inbound(in *Inbound) {
 		message.RejoinReply:
 		if !same(&m.Source, &p.moderator) {
 			p.refuse(m, errNotModer)
+			return
+		}
+		if m.Type == message.JoinRequest && p.phase == phaseJoined && m.ID != p.joined {
+			p.shut(ErrRemoved) // which this member has not heard of
+			p.do(Anew{*in})
 			return
 		}
 		if err := p.ordered(m); err != nil {

@@ -114,7 +114,7 @@ func (s *Snapshot) Restore(o Options, handle func(*reliable.UnderWay) Handle, no
 		m.settle()
 		return m, nil
 	}
-	p := &Participant{core: c, phase: phaseJoined, mine: st.Mine}
+	p := &Participant{core: c, phase: phaseJoined, mine: st.Mine, joined: st.Joined}
 	p.restore(s, p, handle)
 	p.goOn(s)
 	p.settle()
