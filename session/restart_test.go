@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -501,24 +502,31 @@ func isClosed2(c <-chan struct{}) bool {
 
 // Whoever is killed, at whatever write, and started again, goes on in the group, and no message is lost whose handle says that it is
 // delivered.
+//
+// There are four manners, and each write is tried in one of them, or with -manners in all.
 func TestKilledAtEveryWrite(t *testing.T) {
 	for _, dying := range []string{"alice", "bob"} {
 		for _, plain := range []bool{false, true} {
-			for _, atLeast := range []bool{false, true} {
-				for _, made := range []bool{false, true} {
-					t.Run(fmt.Sprint(dying, " plain ", plain, " at least once ", atLeast, " made ", made), func(t *testing.T) {
-						died := true
-						for at := 1; died; at++ {
-							bubble(t, func(t *testing.T, h *hub) {
-								died = newStory(t, h, SessionOptions{Plain: plain}, atLeast, dying, at, made).run()
-							})
-							if t.Failed() {
-								t.Fatalf("at write %d", at)
-							}
+			for manner := range 4 {
+				atLeast, made := manner&1 > 0, manner&2 > 0
+				t.Run(fmt.Sprint(dying, " plain ", plain, " at least once ", atLeast, " made ", made), func(t *testing.T) {
+					step := 4
+					if *manners {
+						step, manner = 1, 0
+					}
+					died := true
+					for at := 1 + manner; died; at += step {
+						bubble(t, func(t *testing.T, h *hub) {
+							died = newStory(t, h, SessionOptions{Plain: plain}, atLeast, dying, at, made).run()
+						})
+						if t.Failed() {
+							t.Fatalf("at write %d", at)
 						}
-					})
-				}
+					}
+				})
 			}
 		}
 	}
 }
+
+var manners = flag.Bool("manners", false, "kill apps at each write in each manner")

@@ -71,12 +71,16 @@ func TestStoppedAndStarted(t *testing.T) {
 							t.Errorf("a session that is stopped: %v", err)
 						}
 						if a.Reliable() {
-							time.AfterFunc(3*time.Second, func() {
-								alice = h.life("alice", stores["alice"])
-								a = only(t, alice)
-							})
-							publish(t, b, "meanwhile")
-							time.Sleep(time.Second)
+							d, err := b.Publish(t.Context(), Text("meanwhile"))
+							if err != nil {
+								t.Fatal(err)
+							}
+							time.Sleep(3 * time.Second)
+							alice = h.life("alice", stores["alice"])
+							a = only(t, alice)
+							if err := d.Wait(t.Context()); err != nil {
+								t.Error(err)
+							}
 							receives(t, a, bob, "meanwhile")
 						} else {
 							alice = h.life("alice", stores["alice"])
@@ -475,6 +479,7 @@ func storeIsFull(t *testing.T, h *hub, lead bool, at int) (full bool) {
 			}
 		}
 	}
+	time.Sleep(time.Second)
 	kept.mu.Lock()
 	full = kept.left < 0
 	kept.left = 1 << 30
