@@ -137,7 +137,7 @@ func TestUnderWayGoesOn(t *testing.T) {
 				b := accept(t, l)
 				publish(t, a, "one")
 				receives(t, b, alice, "one")
-				h.cuts(func(m *message.Message) bool { return m.Type == message.Msg })
+				h.drops(func(m *message.Message) bool { return m.Type == message.Msg })
 				var late []*Delivery
 				for _, text := range []string{"two", "three", "four"} {
 					d, err := a.Publish(t.Context(), Text(text))
@@ -162,7 +162,7 @@ func TestUnderWayGoesOn(t *testing.T) {
 				}
 				alice = h.life("alice", kept)
 				a = only(t, alice)
-				h.cuts(nil)
+				h.drops(nil)
 				publish(t, a, "five")
 				ids := map[string]uint32{}
 				for range 4 + len(late) - 3 {
@@ -179,7 +179,7 @@ func TestUnderWayGoesOn(t *testing.T) {
 					t.Errorf("ids: %v", ids)
 				}
 				// And once more, when nobody takes it.
-				h.cuts(func(m *message.Message) bool { return m.Type == message.Msg })
+				h.drops(func(m *message.Message) bool { return m.Type == message.Msg })
 				if _, err := a.Publish(t.Context(), Text("six")); err != nil {
 					t.Fatal(err)
 				}
@@ -199,14 +199,14 @@ func TestUnderWayGoesOn(t *testing.T) {
 						break
 					}
 				}
-				h.cuts(nil)
+				h.drops(nil)
 			})
 		})
 	}
 }
 
-// cuts has messages not come through; nil: all do.
-func (h *hub) cuts(cut func(m *message.Message) bool) {
+// drops has messages not come through; nil: all do.
+func (h *hub) drops(cut func(m *message.Message) bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.cut = nil; cut != nil {
@@ -600,7 +600,7 @@ func TestStoresTellNothing(t *testing.T) {
 		}
 		b := accept(t, l)
 		publish(t, b, "sunshine")
-		h.cuts(func(m *message.Message) bool { return m.Type == message.Msg })
+		h.drops(func(m *message.Message) bool { return m.Type == message.Msg })
 		if _, err := a.Publish(t.Context(), Text("starlight")); err != nil {
 			t.Fatal(err)
 		}
@@ -620,6 +620,6 @@ func TestStoresTellNothing(t *testing.T) {
 		if n < 8 {
 			t.Errorf("%d records", n)
 		}
-		h.cuts(nil)
+		h.drops(nil)
 	})
 }
