@@ -42,7 +42,7 @@ type App struct {
 	closing  bool
 	names    []*ownName // guarded by mu
 	restored []*Session // guarded by mu: by Connect, for a Listener
-	past     []*Session // guarded by mu: restored, and over
+	past     []*Session // guarded by mu: over, with messages that were not received
 	listener *Listener  // guarded by mu; nil: none
 	closed   chan struct{}
 	failure  error // of Close
@@ -244,10 +244,13 @@ func (a *App) Close(ctx context.Context) error {
 		listener.Close()
 	}
 	var wg sync.WaitGroup
-	for _, s := range append(a.sessions.all(), a.past...) {
+	for _, s := range append(a.sessions.all(), a.pastSessions()...) {
 		wg.Go(func() { _ = s.Close(ctx) })
 	}
 	wg.Wait()
+	for _, s := range a.pastSessions() { // that were ended by others meanwhile
+		_ = s.Close(ctx)
+	}
 	return a.disconnect(ctx)
 }
 

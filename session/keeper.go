@@ -162,16 +162,26 @@ func (k *keeper) forget() {
 	}
 }
 
+// unreceived reports whether the session is over and data of it is stored that the app has not taken.
+func (k *keeper) unreceived() bool {
+	if k == nil || !k.over {
+		return false
+	}
+	for id := range k.keys {
+		if id.kind == recordReceived {
+			return true
+		}
+	}
+	return false
+}
+
 // remains deletes what a session that is over has no use for.
 func (k *keeper) remains(changes []store.Change) []store.Change {
 	for _, n := range k.gone {
 		changes = k.put(changes, recordReceived, n, nil)
 	}
 	k.gone = nil
-	received := false
-	for id := range k.keys {
-		received = received || id.kind == recordReceived
-	}
+	received := k.unreceived()
 	for id := range maps.Clone(k.keys) {
 		if id.kind != recordReceived && (id.kind != recordSession || !received) {
 			changes = k.put(changes, id.kind, id.number, nil)

@@ -253,6 +253,9 @@ func (t *member) end(err error) {
 	s.events.wake()
 	s.mu.Unlock()
 	close(s.done)
+	if t.keep.unreceived() {
+		s.app.keepPast(s)
+	}
 	s.app.log.Debug("session over", "session", s.id, "reason", err)
 }
 

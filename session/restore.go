@@ -25,10 +25,23 @@ func (a *App) Sessions() []*Session {
 			list = append(list, s)
 		}
 	}
+	return append(list, a.pastSessions()...)
+}
+
+// pastSessions are those that are over, and whose messages were not all received.
+func (a *App) pastSessions() []*Session {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.past = slices.DeleteFunc(a.past, (*Session).drained)
-	return append(list, a.past...)
+	return slices.Clone(a.past)
+}
+
+// keepPast adds one to them.
+func (a *App) keepPast(s *Session) {
+	a.pastSessions()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.past = append(a.past, s)
 }
 
 // drained reports whether everything was received.
