@@ -221,13 +221,22 @@ func hello(t *testing.T) []string {
 	return files
 }
 
-// portOfREADME returns the README's port, or another one where a node is running on it, after making the commands in dir use that.
+// portOfREADME returns the README's port, or another one where a node is running on it, or about to by this test of another checkout,
+// after making the commands in dir use that.
 func portOfREADME(t *testing.T, dir string) string {
 	t.Helper()
+	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "slimgo-readme.lock"), os.O_CREATE|os.O_RDONLY, 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { lock.Close() })
+	alone := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
 	l, err := net.Listen("tcp", "127.0.0.1:"+defaultPort)
 	if err == nil {
 		l.Close()
-		return defaultPort
+		if alone {
+			return defaultPort
+		}
 	}
 	if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
