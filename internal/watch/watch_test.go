@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -84,30 +85,42 @@ func TestChangesAreReadOnceTheyHaveSettled(t *testing.T) {
 		want []string
 	}{
 		"one change": {func(w *watched) {
-			w.events <- fsnotify.Event{}
+			w.events <- fsnotify.Event{Name: "/none/file"}
 			time.Sleep(time.Second)
 		}, []string{"250ms"}},
 		"several in a row": {func(w *watched) {
 			for range 3 {
-				w.events <- fsnotify.Event{}
+				w.events <- fsnotify.Event{Name: "/none/file"}
 				time.Sleep(200 * time.Millisecond)
 			}
 			time.Sleep(time.Second)
 		}, []string{"650ms"}},
 		"a folder that never rests": {func(w *watched) {
 			for range 12 {
-				w.events <- fsnotify.Event{}
+				w.events <- fsnotify.Event{Name: "/none/file"}
 				time.Sleep(200 * time.Millisecond)
 			}
 		}, []string{"1.05s", "2.25s"}},
+		"something else changes": {func(w *watched) {
+			w.events <- fsnotify.Event{Name: "/none/log"}
+			time.Sleep(time.Second)
+		}, nil},
+		"a fault, while something else changes all the time": {func(w *watched) {
+			w.faulty(true)
+			w.events <- fsnotify.Event{Name: "/none/file"}
+			for range 100 {
+				time.Sleep(50 * time.Millisecond)
+				w.events <- fsnotify.Event{Name: "/none/log"}
+			}
+		}, []string{"250ms", "1.25s strict"}},
 		"a fault is forgiven once": {func(w *watched) {
 			w.faulty(true)
-			w.events <- fsnotify.Event{}
+			w.events <- fsnotify.Event{Name: "/none/file"}
 			time.Sleep(10 * time.Second)
 		}, []string{"250ms", "1.25s strict"}},
 		"a fault that ends in time": {func(w *watched) {
 			w.faulty(true)
-			w.events <- fsnotify.Event{}
+			w.events <- fsnotify.Event{Name: "/none/file"}
 			time.Sleep(300 * time.Millisecond)
 			w.faulty(false)
 			time.Sleep(10 * time.Second)
@@ -151,25 +164,27 @@ func TestWaysToReplaceAFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	var await func(t *testing.T, want string) // until that is read; "": until the file is not there
 	for name, tt := range map[string]struct {
 		prepare, replace func(t *testing.T, dir, file string)
+		at               string // of the file, in dir; "": file
 	}{
-		"written in place": {nil, func(t *testing.T, _, file string) { write(t, file, "new") }},
-		"another is renamed": {nil, func(t *testing.T, dir, file string) {
+		"written in place": {replace: func(t *testing.T, _, file string) { write(t, file, "new") }},
+		"another is renamed": {replace: func(t *testing.T, dir, file string) {
 			write(t, filepath.Join(dir, ".file.swp"), "new")
 			rename(t, filepath.Join(dir, ".file.swp"), file)
 		}},
-		"moved away, and written anew": {nil, func(t *testing.T, dir, file string) {
+		"moved away, and written anew": {replace: func(t *testing.T, dir, file string) {
 			rename(t, file, filepath.Join(dir, "file~"))
 			write(t, file, "new")
 		}},
-		"removed and made": {nil, func(t *testing.T, _, file string) {
+		"removed and made": {replace: func(t *testing.T, _, file string) {
 			if err := os.Remove(file); err != nil {
 				t.Fatal(err)
 			}
 			write(t, file, "new")
 		}},
-		"a link of Kubernetes is replaced": {func(t *testing.T, dir, file string) {
+		"a link of Kubernetes is replaced": {prepare: func(t *testing.T, dir, file string) {
 			for _, n := range []string{"..1", "..2"} {
 				if err := os.Mkdir(filepath.Join(dir, n), 0o700); err != nil {
 					t.Fatal(err)
@@ -181,16 +196,57 @@ func TestWaysToReplaceAFile(t *testing.T) {
 				t.Fatal(err)
 			}
 			link(t, filepath.Join("..data", "file"), file)
-		}, func(t *testing.T, dir, _ string) {
+		}, replace: func(t *testing.T, dir, _ string) {
 			write(t, filepath.Join(dir, "..2", "file"), "new")
 			link(t, "..2", filepath.Join(dir, "..tmp"))
 			rename(t, filepath.Join(dir, "..tmp"), filepath.Join(dir, "..data"))
 		}},
+		"a link above its folder is replaced": {prepare: func(t *testing.T, dir, _ string) {
+			for _, n := range []string{"1", "2"} {
+				if err := os.MkdirAll(filepath.Join(dir, n, "etc"), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write(t, filepath.Join(dir, "1", "etc", "file"), "old")
+			link(t, "1", filepath.Join(dir, "current"))
+		}, replace: func(t *testing.T, dir, _ string) {
+			write(t, filepath.Join(dir, "2", "etc", "file"), "new")
+			link(t, filepath.Join(dir, "2"), filepath.Join(dir, "tmp"))
+			rename(t, filepath.Join(dir, "tmp"), filepath.Join(dir, "current"))
+		}, at: "current/etc/file"},
+		"its folder is moved away, and another comes": {prepare: func(t *testing.T, dir, file string) {
+			if err := os.Mkdir(filepath.Join(dir, "etc"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			write(t, file, "old")
+		}, replace: func(t *testing.T, dir, file string) {
+			rename(t, filepath.Join(dir, "etc"), filepath.Join(dir, "before"))
+			if err := os.Mkdir(filepath.Join(dir, "etc"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			write(t, file, "new")
+		}, at: "etc/file"},
+		"its folder is moved away, and another comes later": {prepare: func(t *testing.T, dir, file string) {
+			if err := os.Mkdir(filepath.Join(dir, "etc"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			write(t, file, "old")
+		}, replace: func(t *testing.T, dir, _ string) {
+			rename(t, filepath.Join(dir, "etc"), filepath.Join(dir, "before"))
+			await(t, "")
+			if err := os.Mkdir(filepath.Join(dir, "after"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(dir, "after", "file"), "new")
+			rename(t, filepath.Join(dir, "after"), filepath.Join(dir, "etc"))
+		}, at: "etc/file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			file := filepath.Join(dir, "file")
-			write(t, file, "old")
+			file := filepath.Join(dir, cmp.Or(tt.at, "file"))
+			if tt.at == "" {
+				write(t, file, "old")
+			}
 			if tt.prepare != nil {
 				tt.prepare(t, dir, file)
 			}
@@ -209,17 +265,21 @@ func TestWaysToReplaceAFile(t *testing.T) {
 			if got := <-read; got != "old" {
 				t.Fatalf("read %q at first", got)
 			}
-			tt.replace(t, dir, file)
-			for limit := time.After(time.Minute); ; {
-				select {
-				case got := <-read:
-					if got == "new" {
-						return
+			await = func(t *testing.T, want string) {
+				t.Helper()
+				for limit := time.After(time.Minute); ; {
+					select {
+					case got := <-read:
+						if got == want {
+							return
+						}
+					case <-limit:
+						t.Fatalf("%q is not seen", want)
 					}
-				case <-limit:
-					t.Fatal("the change is not seen")
 				}
 			}
+			tt.replace(t, dir, file)
+			await(t, "new")
 		})
 	}
 }
