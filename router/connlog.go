@@ -95,8 +95,12 @@ func (c *Conn) logClosed() {
 		"received", c.received, "received_bytes", c.receivedBytes, "delivered", c.delivered, "sent_bytes", c.stream.Progress().Given)
 }
 
-// note counts a refusal and says it once per connection and reason.
+// note counts a refusal and says it once per connection and reason. What keeps a link from opening that this node dials is
+// told with the link.
 func (c *Conn) note(r Reason, err error) {
+	if c.dialed != nil && !c.negotiated {
+		return
+	}
 	c.loop.n.refuse(r)
 	if !c.logged.first(r) {
 		return

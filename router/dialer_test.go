@@ -348,10 +348,14 @@ func TestDialledAnswers(t *testing.T) {
 			log := &syncBuffer{}
 			o := generic("one")
 			o.Log = slog.New(slog.NewTextHandler(log, nil))
-			d := dialLink(t, start(t, o), acceptors(t, tc.on), nil)
+			n := start(t, o)
+			d := dialLink(t, n, acceptors(t, tc.on), nil)
 			d.await(LinkWaiting)
 			d.await(LinkOpening)
 			d.await(LinkWaiting)
+			if s := n.Stats(); len(s.Refused) != 0 {
+				t.Errorf("counted as turned away: %v", s.Refused)
+			}
 			until(t, "the log tells "+tc.want, func() bool {
 				return slices.ContainsFunc(strings.Split(log.String(), "\n"),
 					func(l string) bool { return strings.Contains(l, "cannot be opened") && strings.Contains(l, tc.want) })
@@ -397,8 +401,14 @@ func TestDialledNodeThatSaysNothing(t *testing.T) {
 			t.Parallel() // it waits for most of its time
 			o := generic("one")
 			o.NegotiationTimeout = 10 * time.Millisecond // looked at every second
-			d := dialLink(t, start(t, o), acceptors(t, on), func(l *Link) { l.Call.AnswerTimeout = time.Millisecond })
+			n := start(t, o)
+			d := dialLink(t, n, acceptors(t, on), func(l *Link) { l.Call.AnswerTimeout = time.Millisecond })
 			d.await(LinkWaiting)
+			d.await(LinkOpening)
+			d.await(LinkWaiting)
+			if s := n.Stats(); len(s.Refused) != 0 { // it is told with the link
+				t.Errorf("counted as turned away: %v", s.Refused)
+			}
 		})
 	}
 }

@@ -14,11 +14,12 @@ import (
 // openChannel is the only method of the service (P-tr-1).
 const openChannel = "/dataplane.proto.v1.DataPlaneService/OpenChannel"
 
-// gRPC status codes that a transport sends.
+// gRPC status codes that a transport sends, or its engine says.
 const (
 	statusOK            = 0
 	statusDenied        = 7
 	statusExhausted     = 8
+	statusOutOfRange    = 11
 	statusUnimplemented = 12
 )
 
@@ -210,11 +211,7 @@ func (e *events) Ended(hs *h2.Stream, end *h2.End) {
 	(*socket)(e).forgetOffer()
 	switch end.Kind {
 	case h2.KindBroken:
-		f := FaultTooLarge
-		if end.GRPCStatus == statusUnimplemented {
-			f = FaultCompressed
-		}
-		s.receiver.Broken(f)
+		s.receiver.Broken(brokenBy(end))
 	case h2.KindUnfinished:
 		f := FaultUnfinished
 		if e.starved {
@@ -239,6 +236,17 @@ func (e *events) Ended(hs *h2.Stream, end *h2.End) {
 		k.hear(end.GRPCStatus, endText(end)) // nothing is read any more
 		s.close()
 	}
+}
+
+// brokenBy says why what the peer sends cannot be read as messages any more.
+func brokenBy(end *h2.End) Fault {
+	switch {
+	case end.Cut:
+		return FaultUnfinished
+	case end.GRPCStatus == statusOutOfRange:
+		return FaultTooLarge
+	}
+	return FaultCompressed // a flag without an encoding, or one that there is not
 }
 
 // Writable implements h2.Events.

@@ -380,8 +380,33 @@ func TestMemoryOfABrokenMessageIsGivenBackAtOnce(t *testing.T) {
 		t.Fatal("nothing is gathered")
 	}
 	v.write(frames(func(f *http2.Framer) { _ = f.WriteData(1, true, nil) }))
-	g.want("broken: " + FaultTooLarge.String())
+	g.want("broken: " + FaultUnfinished.String())
 	if s.gather != nil {
 		t.Errorf("%d bytes are kept", cap(s.gather.B))
+	}
+}
+
+// What makes messages unreadable is told apart.
+func TestWhyMessagesBreak(t *testing.T) {
+	for name, tc := range map[string]struct {
+		b    []byte
+		ends bool
+		want Fault
+	}{
+		"too long":                         {[]byte{0, 0, 0x40, 0, 1}, false, FaultTooLarge},
+		"compressed without saying how":    {[]byte{1, 0, 0, 0, 1, 'x'}, false, FaultCompressed},
+		"a flag that there is not":         {[]byte{2, 0, 0, 0, 1, 'x'}, false, FaultCompressed},
+		"the stream ends in a message":     {[]byte{0, 0, 0, 0, 2, 'x'}, true, FaultUnfinished},
+		"the stream ends before a message": {[]byte{0, 0, 0}, true, FaultUnfinished},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := build(t, Options{MaxStreams: 100})
+			v := h.visit()
+			v.greet()
+			g := v.enter(1)
+			h.do(g.s.Established)
+			v.write(frames(func(f *http2.Framer) { _ = f.WriteData(1, tc.ends, tc.b) }))
+			g.want("broken: " + tc.want.String())
+		})
 	}
 }

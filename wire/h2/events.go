@@ -111,4 +111,5 @@ type End struct {
 	// that fits (11, 12 or 13); KindUnfinished: 8. Else -1.
 	GRPCStatus int
 	Message    string // grpc-message, percent-decoded, or the reason
+	Cut        bool   // KindBroken: the stream ended inside a message
 }

@@ -294,7 +294,7 @@ func (c *Conn) recvEndStream(s *Stream, e End, ev Events) {
 	}
 	s.flags |= recvEnded
 	if s.preN != 0 {
-		e = End{Kind: KindBroken, GRPCStatus: 13, Message: "stream ended inside a message"}
+		e = End{Kind: KindBroken, Cut: true, GRPCStatus: 13, Message: "stream ended inside a message"}
 	}
 	c.deliverEnd(s, e, ev)
 	if s.flags&removed != 0 {
