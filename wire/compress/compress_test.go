@@ -134,6 +134,11 @@ func TestATailIsCompressedOnceForAll(t *testing.T) {
 				t.Errorf("%v, time %d: fresh %v, %d bytes", e, i, fresh, len(packed))
 			}
 		}
+		a[len(a)-1]++
+		var x Expander
+		if got, err := x.Append(nil, e, c.Append(nil, e, nil, a), len(a)); err != nil || !bytes.Equal(got, a) {
+			t.Errorf("%v, another of the same length: %v, the one from before: %v", e, err, err == nil)
+		}
 		for i, want := range []bool{true, false} {
 			if packed, fresh := c.Tail(e, b); packed != nil || fresh != want {
 				t.Errorf("%v, noise, time %d: fresh %v, %d bytes", e, i, fresh, len(packed))
@@ -214,9 +219,83 @@ func TestDataWithoutContent(t *testing.T) {
 			t.Errorf("%v: %v", e, err)
 		}
 	}
+	codes := bytes.Repeat([]byte("\x02\x08\x20\x80\x00"), 50_000) // four blocks of fixed codes in five bytes
+	for e, b := range map[Encoding][]byte{Deflate: codes, Gzip: append([]byte(gzipHeader), codes...)} {
+		if _, err := x.Append(nil, e, b, 1<<20); !errors.As(err, new(*CorruptError)) || !strings.Contains(err.Error(), "next to nothing") {
+			t.Errorf("%v with codes: %v", e, err)
+		}
+	}
 	two := append(made(t, Gzip, text(2000)), made(t, Gzip, text(2000))...)
 	if _, err := x.Append(nil, Gzip, two, 1<<20); err == nil || !strings.Contains(err.Error(), "something follows") {
 		t.Errorf("two members: %v", err)
+	}
+}
+
+// Chunks that a Compressor does not make.
+func TestChunksOfSnappy(t *testing.T) {
+	var x Expander
+	chunk := func(kind byte, body string) string {
+		return string([]byte{kind, byte(len(body)), byte(len(body) >> 8), byte(len(body) >> 16)}) + body
+	}
+	plain := func(b []byte) string { return string(appendPlainChunk(nil, b)) }
+	packed := func(b []byte) string {
+		sum := maskedSum(b)
+		return chunk(chunkPacked, string(binary.LittleEndian.AppendUint32(nil, sum))+string(snappy.Encode(nil, b)))
+	}
+	a := plain([]byte("abc"))
+	for name, tc := range map[string]struct {
+		in   string
+		want int // -1: it does not expand
+	}{
+		"plain and packed":             {a + packed(text(100)) + a, 106},
+		"padding and what may be left": {chunk(chunkPadding, "xx") + chunk(0x80, "") + a, 3},
+		"another identifier":           {a + snappyStream + a, 6},
+		"a wrong identifier":           {a + chunk(chunkStream, "sNaPpX"), -1},
+		"a kind that must be known":    {chunk(0x02, "12345"), -1},
+		"plain, with a wrong sum":      {a[:4] + "sum." + a[8:], -1},
+		"packed, with a wrong sum":     {chunk(chunkPacked, "sum."+string(snappy.Encode(nil, text(100)))), -1},
+		"plain, too short for a sum":   {chunk(chunkPlain, "123"), -1},
+		"packed, too short for a sum":  {chunk(chunkPacked, ""), -1},
+		"packed, and nothing in it":    {chunk(chunkPacked, "sum."), -1},
+		"the longest":                  {plain(text(maxChunk)) + packed(text(maxChunk)), 2 * maxChunk},
+		"plain, longer":                {plain(text(maxChunk + 1)), -1},
+		"packed, longer":               {packed(text(maxChunk + 1)), -1},
+		"cut in a header":              {a + "\x00\x01", -1},
+		"cut in a body":                {a + chunk(chunkPlain, "12345678")[:9], -1},
+	} {
+		got, err := x.Append(nil, Snappy, []byte(snappyStream+tc.in), 1<<20)
+		if tc.want < 0 && !errors.As(err, new(*CorruptError)) || tc.want >= 0 && (err != nil || len(got) != tc.want) {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+	}
+	if got, err := x.Append(nil, Snappy, []byte(snappyStream+a+a), 5); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("more than is taken in two: %d bytes, %v", len(got), err)
+	}
+}
+
+// A window is bounded though content is decoded where it stays (RFC 8878 section 3.1.1.1.2).
+func TestWindowsOfZstd(t *testing.T) {
+	var x Expander
+	const block = "\x19\x00\x00abc" // raw, the last
+	for descriptor, ok := range map[byte]bool{0x00: true, 13 << 3: true, 13<<3 | 1: false, 21 << 3: false} {
+		got, err := x.Append(nil, Zstd, []byte(zstdMagic+"\x00"+string([]byte{descriptor})+block), 1<<20)
+		if ok != (err == nil) || ok && string(got) != "abc" {
+			t.Errorf("window descriptor %#x: %q, %v", descriptor, got, err)
+		}
+	}
+}
+
+// What hardly becomes shorter leaves as it is.
+func TestWhatDoesNotPay(t *testing.T) {
+	for _, e := range all {
+		var c Compressor
+		b := append(noise(8_000), text(1_000)...)
+		if packed, fresh := c.Tail(e, b); packed != nil || !fresh {
+			t.Errorf("%v: %d bytes of %d, fresh %v", e, len(packed), len(b), fresh)
+		}
+		if packed, fresh := c.Tail(e, b); packed != nil || fresh {
+			t.Errorf("%v, again: %d bytes, fresh %v", e, len(packed), fresh)
+		}
 	}
 }
 
@@ -259,6 +338,12 @@ func TestSamplerStopsAndTriesAgain(t *testing.T) {
 			t.Fatal("it stops although it pays")
 		}
 		s.Tried(true)
+	}
+	for i := range 100 { // three of four do not pay
+		if !s.Try() {
+			t.Fatalf("it stops at message %d although it pays now and then", i)
+		}
+		s.Tried(i%patience == 0)
 	}
 }
 

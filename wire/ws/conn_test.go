@@ -220,6 +220,38 @@ func TestPongsAreBounded(t *testing.T) {
 	}
 }
 
+// Our own Ping stays among Pongs that take each other's place.
+func TestPingAmongPongs(t *testing.T) {
+	k := opened(t, Server, nil)
+	many := func() {
+		for i := range 1000 {
+			k.feed(frame(0x89, true, fmt.Appendf(nil, "%04d", i)...))
+		}
+	}
+	many()
+	k.c.Ping([]byte("ours"))
+	many()
+	if got := k.said(); strings.Count(got, `"ours"`) != 1 || strings.Count(got, `"0999"`) != 2 {
+		t.Errorf("%d bytes, our Ping %d times, the last of each Pongs %d times", len(got), strings.Count(got, `"ours"`), strings.Count(got, `"0999"`))
+	}
+}
+
+// What was sent before buys no more than a full budget.
+func TestBudgetHasABound(t *testing.T) {
+	k := opened(t, Server, nil)
+	long := frame(0x82, true, make([]byte, 1<<20)...)
+	for range 8 {
+		k.feed(bytes.Clone(long))
+	}
+	n := 0
+	for ; k.err == nil && n < 10_000; n++ {
+		k.feed(frame(0x89, true))
+	}
+	if n > 5000 {
+		t.Errorf("%d pings after 8 MiB of messages", n)
+	}
+}
+
 func TestFloods(t *testing.T) {
 	for _, tc := range []struct {
 		flood  Flood
