@@ -183,14 +183,31 @@ func (k *carrier) keepalive(m member, now moment) {
 	case o.KeepaliveTime < 0:
 	case v.pinged != 0 && v.heard >= v.pinged:
 		v.answered() // any byte shows life
+	case v.pinged != 0 && now.Sub(v.pinged) > o.KeepaliveTimeout && k.goesOn(m):
+		v.pinged = now
 	case v.pinged != 0 && now.Sub(v.pinged) > o.KeepaliveTimeout:
 		k.refuse(FaultKeepalive, nil, "timeout", o.KeepaliveTimeout)
 		k.net.Silence()
 	case v.pinged == 0 && now.Sub(v.heard) >= o.KeepaliveTime:
 		v.pinged = now
+		k.measure(m)
+		v.taken, v.ahead = k.uptake.taken, k.uptake.pending > 0
 		m.ping()
 		k.net.MarkDirty()
 	}
+}
+
+// goesOn reports whether a peer that has not answered has taken something of what lay before its PING since it was looked
+// at last: on a slow way, that may take longer than an answer may. Rules: P-tr-10.
+func (k *carrier) goesOn(m member) bool {
+	v := &k.live
+	if !v.ahead {
+		return false
+	}
+	before := v.taken
+	k.measure(m)
+	v.taken, v.ahead = k.uptake.taken, k.uptake.pending > 0
+	return v.taken > before
 }
 
 // probe asks the peer for a sign of life now.

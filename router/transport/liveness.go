@@ -29,6 +29,8 @@ type liveness struct {
 	pinged      moment    // when our unanswered PING went out; zero: none
 	probed      moment    // when Probe asked for a sign of life; zero: it did not, or has it
 	busy        moment    // when the socket had a stream last
+	taken       uint64    // bytes that the peer had taken when it was pinged, or was looked at for that last
+	ahead       bool      // others lay before the PING then
 	established bool      // a stream has been
 	accepting   bool      // a stream was accepted: if that has ended, its receiver has said why
 	ended       moment    // when our direction ended; zero: it has not

@@ -186,6 +186,33 @@ func TestKeepalive(t *testing.T) {
 	g.want("muted", "closed")
 }
 
+// Whoever still takes what lay before a PING need not have answered it.
+func TestPingBehindMuchElse(t *testing.T) {
+	h := build(t, Options{KeepaliveTime: 5 * time.Second, KeepaliveTimeout: 3 * time.Second})
+	v := h.visitWS()
+	g := v.upgrade()
+	h.do(g.s.Established)
+	fill := func() {
+		for g.put(make([]byte, 50_000)) {
+		}
+		v.sock.Flush()
+	}
+	h.do(fill)
+	h.pass(40, func() {
+		_, _ = unix.Read(v.fd, make([]byte, 50_000))
+		h.loop.Ready()
+		h.do(fill)
+	})
+	if v.gone() {
+		t.Fatalf("one who reads is thought to be dead: %q", h.lines)
+	}
+	h.pass(20, nil)
+	if !v.gone() {
+		t.Error("one who has stopped is not")
+	}
+	h.want("keepalive_timeout", "ended")
+}
+
 // A socket that has reached its age hears of it, once, and goes on. Rules: P-tr-10.
 func TestAgedSocketsGoOn(t *testing.T) {
 	h := build(t, Options{MaxStreams: 100, KeepaliveTime: -1})
