@@ -224,6 +224,11 @@ func TestStatusIsForThisMachine(t *testing.T) {
 			t.Errorf("%s is taken for this machine", remote)
 		}
 	}
+	for _, remote := range []string{"127.0.0.1:5", "[::1]:5", "[::ffff:127.0.0.1]:5"} {
+		if !isLocal(&http.Request{RemoteAddr: remote, Host: "localhost:1"}) {
+			t.Errorf("%s is not taken for this machine", remote)
+		}
+	}
 }
 
 func TestProfilesNeedTheirOption(t *testing.T) {

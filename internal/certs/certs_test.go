@@ -82,7 +82,7 @@ func TestProtocolsAreTakenAndNotDemanded(t *testing.T) {
 	for _, c := range []struct {
 		offered []string
 		want    string
-	}{{nil, ""}, {[]string{"h2"}, "h2"}, {[]string{"http/1.1", "h2"}, "h2"}, {[]string{"http/1.1"}, ""}} {
+	}{{nil, ""}, {[]string{"h2"}, "h2"}, {[]string{"http/1.1", "h2"}, "h2"}, {[]string{"http/1.1"}, ""}, {[]string{"x"}, ""}} {
 		m := meet(t, k.Server(), ca.client(t, Options{Protocols: c.offered}))
 		if m.clientErr != nil || m.client.NegotiatedProtocol != c.want {
 			t.Errorf("offered %q: got %q, %v, want %q", c.offered, m.client.NegotiatedProtocol, m.clientErr, c.want)

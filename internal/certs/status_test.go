@@ -3,6 +3,7 @@ package certs
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/certs/certstest"
 )
@@ -18,10 +19,16 @@ func TestStatusTellsOfLoadsThatFail(t *testing.T) {
 	}
 	told, now := watching(t, k)
 	certstest.Write(t, dir, map[string]string{"cert.pem": "broken"})
+	var failed time.Time
 	for n := uint64(1); n <= 2; n++ {
 		now <- struct{}{}
 		for next(t, told); k.Status().Failures < n; {
 			next(t, told)
+		}
+		if at := k.Status().Failed; n > 1 && !at.Equal(failed) {
+			t.Errorf("failed since %v, and then since %v", failed, at)
+		} else {
+			failed = at
 		}
 	}
 	s := k.Status()

@@ -118,6 +118,13 @@ func TestChangesAreReadOnceTheyHaveSettled(t *testing.T) {
 			w.events <- fsnotify.Event{Name: "/none/file"}
 			time.Sleep(10 * time.Second)
 		}, []string{"250ms", "1.25s strict"}},
+		"another fault after one that was told": {func(w *watched) {
+			w.faulty(true)
+			for range 2 {
+				w.events <- fsnotify.Event{Name: "/none/file"}
+				time.Sleep(10 * time.Second)
+			}
+		}, []string{"250ms", "1.25s strict", "10.25s", "11.25s strict"}},
 		"a fault that ends in time": {func(w *watched) {
 			w.faulty(true)
 			w.events <- fsnotify.Event{Name: "/none/file"}

@@ -129,6 +129,34 @@ func TestWhatLeavesCompressed(t *testing.T) {
 	}
 }
 
+// What was compressed once for all of an encoding is for no other.
+func TestReceiversOfSeveralEncodings(t *testing.T) {
+	h := build(t, Options{MaxStreams: 100})
+	v := h.visit()
+	v.greet(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
+	v.allow(1<<20, 0)
+	encodings := []compress.Encoding{compress.Gzip, compress.Zstd, compress.Snappy}
+	for i, e := range encodings {
+		v.ask(uint32(2*i+1), "grpc-accept-encoding", e.String())
+	}
+	v.read()
+	b := text(5000)
+	h.do(func() {
+		for range 2 {
+			for _, g := range h.guests {
+				g.put(b)
+			}
+		}
+	})
+	v.text.read(t, v.read())
+	for i, e := range encodings {
+		got, flags := v.text.packed(t, uint32(2*i+1), e)
+		if flags != "11" || !slices.EqualFunc(got, [][]byte{b, b}, bytes.Equal) {
+			t.Errorf("%v: flags %s, %d messages", e, flags, len(got))
+		}
+	}
+}
+
 // A loop compresses so much in a batch, and sends the rest as it is. What goes to many is compressed once.
 func TestCompressionHoldsNoLoop(t *testing.T) {
 	h := build(t, Options{MaxStreams: 100})
