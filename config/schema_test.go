@@ -49,6 +49,8 @@ func TestRefusals(t *testing.T) {
 
 		{"no endpoint key", serverFile("{tls: {insecure: true}}"), sv + "f:4:9: " + s0 + ": missing field `endpoint`"},
 		{"server a string", serverFile("foo"), sv + "f:4:9: " + s0 + ": invalid type: string \"foo\", expected struct ServerConfig"},
+		{"wss without TLS", serverFile(`{endpoint: "wss://127.0.0.1:1/x", tls: {insecure: true}}`),
+			start + "TLS config error | f:4:43: " + s0 + ".tls: a listener of wss:// has TLS: set `tls.source` and no `tls.insecure`, or write ws://"},
 		{"empty endpoint", serverFile(`{endpoint: "", tls: {insecure: true}}`), start + "f:4:10: " + s0 + ".endpoint: missing grpc endpoint; write it as 0.0.0.0:46357 or \"[::1]:46357\""},
 		{"host name to listen on", serverFile(`{endpoint: "host:1", tls: {insecure: true}}`), start + "endpoint parse error | f:4:10: " + s0 + ".endpoint: invalid socket address syntax: \"host:1\" is no IP:PORT; write it as 0.0.0.0:46357 or \"[::1]:46357\""},
 		{"http scheme to listen on", serverFile(`{endpoint: "http://1.2.3.4:1", tls: {insecure: true}}`), start + "endpoint parse error | f:4:10: " + s0 + ".endpoint: invalid socket address syntax: \"http://1.2.3.4:1\" is no IP:PORT; write it without a scheme, such as 0.0.0.0:46357"},

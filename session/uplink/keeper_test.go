@@ -192,3 +192,11 @@ func TestKeeperThatFindsNobody(t *testing.T) {
 		}
 	})
 }
+
+func TestBackoffOfKeepers(t *testing.T) {
+	for failed, want := range map[int]time.Duration{1: 500 * time.Millisecond, 2: time.Second, 5: 8 * time.Second, 6: 10 * time.Second, 1000: 10 * time.Second} {
+		if got := backoff(failed); got != want {
+			t.Errorf("after %d failures: %v, want %v", failed, got, want)
+		}
+	}
+}
