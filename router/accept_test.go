@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
-	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
 // reset ends a TCP connection with RST.
@@ -92,6 +91,6 @@ func TestResetsLeaveNothingBehind(t *testing.T) {
 	}
 	a, b := call(t, n), call(t, n)
 	b.subscribe(bob)
-	a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(1, 100)))
+	a.send(publication(a.sign(header(alice, bob, 1, "x")), 1, 100))
 	b.await(func() bool { return len(b.got) == 1 })
 }

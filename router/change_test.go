@@ -15,7 +15,6 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/session/uplink"
-	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
 // at returns endpoints at these addresses.
@@ -102,7 +101,7 @@ func TestWhatWasSentByARemovedEndpointArrives(t *testing.T) {
 		b.names(t, bob)
 		var all []byte
 		for i := range count {
-			msg := wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 20))
+			msg := publication(a.sign(header(alice, bob, 1, "x")), i, 20)
 			all = append(binary.BigEndian.AppendUint32(append(all, 0), uint32(len(msg))), msg...)
 		}
 		for len(all) > 0 {

@@ -112,7 +112,7 @@ func generic(id string) Options { return Options{NodeID: id, RelayPeerPublishes:
 func arrives(t *testing.T, a, b *caller, name wire.NameText) {
 	t.Helper()
 	b.got = nil
-	a.send(wire.AppendPublish(nil, a.sign(header(alice, name, 1, "x")), testSession, content(7, 100)))
+	a.send(publication(a.sign(header(alice, name, 1, "x")), 7, 100))
 	b.await(func() bool { return len(b.got) > 0 })
 }
 
@@ -457,7 +457,7 @@ func shutdownOverADialledLink(t *testing.T, w *dialWay) {
 	a := call(t, one)
 	const count = 100
 	for i := range count {
-		a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 30_000)))
+		a.send(publication(a.sign(header(alice, bob, 1, "x")), i, 30_000))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
@@ -504,7 +504,7 @@ func nodesThatDialEachOther(t *testing.T, w *dialWay) {
 	}
 	a := call(t, one)
 	for i := range 20 {
-		a.send(wire.AppendPublish(nil, a.sign(header(alice, group, 256, "x")), testSession, content(i, 100)))
+		a.send(publication(a.sign(header(alice, group, 256, "x")), i, 100))
 	}
 	for i, b := range apps {
 		b.await(func() bool { return len(b.got) >= 20 })
@@ -517,7 +517,7 @@ func nodesThatDialEachOther(t *testing.T, w *dialWay) {
 	until(t, "one link is left", func() bool { return one.Stats().Connections == 2 && two.Stats().Connections == 3 })
 	one.chores.worker.Wait() // what came over the other has been withdrawn
 	for i := range 20 {      // what is sent now takes the other
-		a.send(wire.AppendPublish(nil, a.sign(header(alice, group, 256, "x")), testSession, content(20+i, 100)))
+		a.send(publication(a.sign(header(alice, group, 256, "x")), 20+i, 100))
 	}
 	for _, b := range apps {
 		b.await(func() bool { return len(b.got) == 40 })

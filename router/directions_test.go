@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
-	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 )
 
@@ -65,7 +64,7 @@ func TestAllThatASenderLeftBehindIsForwarded(t *testing.T) {
 			const count = 40
 			for i := range count {
 				a.out = append(a.out, pingFrame...)
-				a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 900)))
+				a.send(publication(a.sign(header(alice, bob, 1, "x")), i, 900))
 			}
 			until(t, "the node's kernel has acknowledged all", func() bool { return unacknowledged(t, a.c) == 0 })
 			leave(a)
@@ -90,7 +89,7 @@ func TestHalfCloseLeavesWhatWaitsToBeSent(t *testing.T) {
 	b.subscribe(bob)
 	const count = 160 // 8 MB, more than the kernels take
 	for i := range count {
-		a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 50_000)))
+		a.send(publication(a.sign(header(alice, bob, 1, "x")), i, 50_000))
 	}
 	until(t, "the node has it all", func() bool { return n.Stats().Received >= count })
 	if n.Stats().Delivered == count {
@@ -127,7 +126,7 @@ func TestHalfClosedSocketIsClosedWithTheNode(t *testing.T) {
 	b.subscribe(bob)
 	const count = 160
 	for i := range count {
-		a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 50_000)))
+		a.send(publication(a.sign(header(alice, bob, 1, "x")), i, 50_000))
 	}
 	until(t, "the node has it all", func() bool { return n.Stats().Received >= count })
 	_ = b.c.(*net.TCPConn).CloseWrite()
@@ -202,7 +201,7 @@ func TestReceiverThatIsCutOffIsStillHeard(t *testing.T) {
 	goOn := n.halt()
 	const count = 40
 	for i := range count {
-		a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 900)))
+		a.send(publication(a.sign(header(alice, bob, 1, "x")), i, 900))
 	}
 	until(t, "the node's kernel has acknowledged all", func() bool { return unacknowledged(t, a.c) == 0 })
 	l := n.loops[0]

@@ -152,7 +152,7 @@ func (a *app) signed(h *wire.PublishHeader) *wire.PublishHeader {
 
 // publish offers message i of n bytes.
 func (a *app) publish(to wire.NameText, fanout uint32, i, n int) bool {
-	return a.send(wire.AppendPublish(nil, a.signed(header(alice, to, fanout, "x")), testSession, content(i, n)))
+	return a.send(publication(a.signed(header(alice, to, fanout, "x")), i, n))
 }
 
 // grpcFar is a peer of the rig.
@@ -169,10 +169,9 @@ func (f grpcFar) send(msg []byte) bool {
 		return false
 	}
 	f.peer.stage(msg)
-	out := f.out
-	f.out = nil
 	f.cli.Cut()
-	f.feed(out)
+	f.feed(f.out)
+	f.out = f.out[:0]
 	return true
 }
 
@@ -235,8 +234,11 @@ func (r *rig) connectWS(loop int, path string) *webSocketFar {
 
 // flush has the node read b after what the engine has to say.
 func (f *webSocketFar) flush(b []byte) {
-	out := append(append([]byte(nil), f.cli.Control()...), b...)
-	f.cli.ControlDone()
+	out := b
+	if c := f.cli.Control(); len(c) > 0 {
+		out = append(append(make([]byte, 0, len(c)+len(b)), c...), b...)
+		f.cli.ControlDone()
+	}
 	if len(out) > 0 && !f.loop.Gone(f.sock) && !f.sock.Paused() {
 		f.loop.Deliver(f.sock, out)
 		f.r.settle()
@@ -247,7 +249,7 @@ func (f *webSocketFar) send(msg []byte) bool {
 	if f.sock.Paused() || f.loop.Gone(f.sock) {
 		return false
 	}
-	b, ok := f.cli.Message(nil, len(msg))
+	b, ok := f.cli.Message(make([]byte, 0, len(msg)+64), len(msg))
 	if !ok {
 		return false
 	}
@@ -260,7 +262,7 @@ func (f *webSocketFar) send(msg []byte) bool {
 
 func (f *webSocketFar) exchange() (got [][]byte) {
 	f.flush(nil)
-	b := make([]byte, 64<<10)
+	b := f.r.buf
 	for !f.paused {
 		n, err := unix.Read(f.fd, b)
 		if n <= 0 || err != nil {

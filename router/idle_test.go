@@ -37,7 +37,7 @@ func testMemoryOfAnIdleConnection(t *testing.T, secure bool, size, most int) {
 		if size > 0 { // nobody's
 			p.publish(header(alice, bob, 1, ""), 1, size)
 		}
-		p.buf, p.tls = nil, nil
+		p.going, p.out, p.tls = nil, nil, nil
 	}
 	if n := (memory() - before) / count; n > most {
 		t.Errorf("%d bytes for each idle connection, want %d at most", n, most)

@@ -213,7 +213,7 @@ func TestNodeMovesMessagesBetweenSockets(t *testing.T) {
 			bs = append(bs, b)
 		}
 		for i := range 50 {
-			a.send(wire.AppendPublish(nil, a.sign(header(alice, group, 256, "x")), testSession, content(i, 30_000)))
+			a.send(publication(a.sign(header(alice, group, 256, "x")), i, 30_000))
 		}
 		for i, b := range bs {
 			b.await(func() bool { return len(b.got) == 50 })
@@ -232,7 +232,7 @@ func TestShutdownSendsWhatIsQueuedAndEndsStreams(t *testing.T) {
 	b.subscribe(bob)
 	const count = 40 // 1.2 MB: more than goes out before b reads
 	for i := range count {
-		a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 30_000)))
+		a.send(publication(a.sign(header(alice, bob, 1, "x")), i, 30_000))
 	}
 	until(t, "the node has read them all", func() bool { return n.Stats().Received >= count })
 	var wg sync.WaitGroup

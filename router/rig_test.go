@@ -33,6 +33,7 @@ type rig struct {
 	window uint32 // of peers that connect; 0: 2 MiB
 	agent  string // of peers that connect; empty: they say none
 	secure bool   // peers that connect speak TLS
+	buf    []byte // what all read into
 }
 
 func newRig(t testing.TB, loops int, o Options) *rig {
@@ -44,7 +45,7 @@ func newRig(t testing.TB, loops int, o Options) *rig {
 	}
 	n := newNode(o)
 	x := pool.NewExchange[event](ringSize)
-	r := &rig{t: t, n: n, now: time.Now(), secure: os.Getenv(secureEnv) != ""}
+	r := &rig{t: t, n: n, now: time.Now(), buf: make([]byte, 64<<10), secure: os.Getenv(secureEnv) != ""}
 	for i := range loops {
 		r.loops = append(r.loops, netloop.NewManual(i, func(nl *netloop.Loop) netloop.Owner { return n.addLoop(nl, x) }))
 	}
@@ -125,7 +126,8 @@ type peer struct {
 	hoarded int        // bytes of window that it has not given back
 	greedy  bool       // keeps the window of all its streams, in kept
 	kept    []byte
-	buf     []byte
+	buf     []byte     // the rig's
+	going   []byte     // what exchange sends
 	tls     *memoryTLS // nil: none
 }
 
@@ -136,7 +138,7 @@ func (r *rig) connect(loop int) *peer {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	p := &peer{r: r, fd: fds[1], loop: r.loops[loop], buf: make([]byte, 64<<10)}
+	p := &peer{r: r, fd: fds[1], loop: r.loops[loop], buf: r.buf}
 	r.t.Cleanup(func() { _ = unix.Close(fds[0]); _ = unix.Close(fds[1]) })
 	if h := r.n.loops[loop].group.AcceptGRPC(); r.secure {
 		p.sock, p.tls = attachTLS(r.t, p.loop, fds[0], h)
@@ -216,7 +218,7 @@ func (p *peer) feed(b []byte) {
 func (p *peer) exchange() {
 	for moved := true; moved; {
 		moved = false
-		out := append([]byte(nil), p.cli.Control()...)
+		out := append(p.going[:0], p.cli.Control()...)
 		p.cli.ControlDone()
 		if p.greedy {
 			out = p.keep(out)
@@ -224,6 +226,7 @@ func (p *peer) exchange() {
 		out = append(out, p.out...)
 		p.out = p.out[:0]
 		p.cli.Cut()
+		p.going = out
 		if len(out) > 0 {
 			moved = true
 			p.feed(out)
@@ -275,16 +278,22 @@ func (p *peer) send(msg []byte) {
 
 func (p *peer) stage(msg []byte) {
 	p.r.t.Helper()
-	b := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(msg)))
-	b = append(b, msg...)
-	for len(b) > 0 {
+	var head [envelope]byte
+	binary.BigEndian.PutUint32(head[1:], uint32(len(msg)))
+	for at, n := 0, envelope+len(msg); at < n; {
 		var k int
-		p.out, k = p.cli.Data(p.out, p.s, len(b))
+		p.out, k = p.cli.Data(p.out, p.s, n-at)
 		if k == 0 {
 			p.r.t.Fatal("no window")
 		}
-		p.out = append(p.out, b[:k]...)
-		b = b[k:]
+		end := at + k
+		if at < envelope {
+			p.out = append(p.out, head[at:min(end, envelope)]...)
+		}
+		if end > envelope {
+			p.out = append(p.out, msg[max(at, envelope)-envelope:end-envelope]...)
+		}
+		at = end
 	}
 }
 
@@ -348,16 +357,24 @@ var testSession = []byte{0x08, 0x01, 0x10, 0x01, 0x18, 0x07}
 
 // content is a Content with an application payload of n bytes that begins with i.
 func content(i, n int) []byte {
-	blob := make([]byte, max(n, 8))
-	binary.BigEndian.PutUint64(blob, uint64(i))
-	app := append([]byte{0x12}, binary.AppendUvarint(nil, uint64(len(blob)))...)
-	app = append(app, blob...)
-	return append(append([]byte{0x0a}, binary.AppendUvarint(nil, uint64(len(app)))...), app...)
+	n = max(n, 8)
+	inner := len(binary.AppendUvarint(nil, uint64(n))) + 1 + n
+	b := append(make([]byte, 0, n+16), 0x0a)
+	b = binary.AppendUvarint(b, uint64(inner))
+	b = binary.AppendUvarint(append(b, 0x12), uint64(n))
+	b = b[:len(b)+n]
+	binary.BigEndian.PutUint64(b[len(b)-n:], uint64(i))
+	return b
+}
+
+// publication is message i of n bytes, with a header that is signed.
+func publication(h *wire.PublishHeader, i, n int) []byte {
+	return wire.AppendPublish(make([]byte, 0, n+512), h, testSession, content(i, n))
 }
 
 func (p *peer) publication(h *wire.PublishHeader, i, n int) []byte {
 	p.sign(h)
-	return wire.AppendPublish(nil, h, testSession, content(i, n))
+	return publication(h, i, n)
 }
 
 func (p *peer) publish(h *wire.PublishHeader, i, n int) {

@@ -19,7 +19,6 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/internal/certs/certstest"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
-	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
 // long asks for many repetitions of what go test tries a few times, as CI does.
@@ -94,7 +93,7 @@ func attachTLS(t testing.TB, l *netloop.Manual, fd int, h netloop.Handler) (*net
 	t.Helper()
 	s := sharedSecrets(t)
 	here, there := net.Pipe()
-	m := &memoryTLS{Conn: there, plain: make([]byte, 256<<10)}
+	m := &memoryTLS{Conn: there, plain: make([]byte, 32<<10)}
 	client := s.client.Clone()
 	client.SessionTicketsDisabled = true
 	m.conn = tls.Client(m, client)
@@ -178,7 +177,7 @@ func TestMessagesCrossByTLS(t *testing.T) {
 			a, b := call(t, n), call(t, n)
 			b.subscribe(bob)
 			for i, size := range []int{8, 100, 5_000, 20_000, 300_000, 3 << 20, 8} {
-				a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, size)))
+				a.send(publication(a.sign(header(alice, bob, 1, "x")), i, size))
 				b.await(func() bool { return len(b.got) == 1 })
 				if got := decode(t, b.got[0]).GetPublish().GetMsg().GetAppPayload().Blob; len(got) != size || binary.BigEndian.Uint64(got) != uint64(i) {
 					t.Errorf("message %d of %d bytes arrives with %d", i, size, len(got))
@@ -233,7 +232,7 @@ func TestCertificatesRotateUnderLoad(t *testing.T) {
 	for i := range rotations {
 		next()
 		for range 10 {
-			a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 1000)))
+			a.send(publication(a.sign(header(alice, bob, 1, "x")), i, 1000))
 		}
 		c, err := tls.Dial("tcp", n.Addrs()[0].String(), &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"})
 		if err != nil {

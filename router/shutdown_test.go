@@ -43,7 +43,7 @@ func TestShutdownLosesNothingForAReceiverThatStillSends(t *testing.T) {
 	b.subscribe(bob)
 	const count = 60 // 1.8 MB: they lie in the kernels
 	for i := range count {
-		a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 30_000)))
+		a.send(publication(a.sign(header(alice, bob, 1, "x")), i, 30_000))
 	}
 	until(t, "all is out", func() bool { return n.Stats().Delivered >= count })
 	_ = a.c.Close()
@@ -263,7 +263,7 @@ func TestShutdownForwardsWhatIsStillUnread(t *testing.T) {
 		goOn := n.halt()
 		const count = 40
 		for i := range count {
-			a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(i, 900)))
+			a.send(publication(a.sign(header(alice, bob, 1, "x")), i, 900))
 		}
 		until(t, "the node's kernel has it", func() bool { return unacknowledged(t, a.c) == 0 })
 		var wg sync.WaitGroup

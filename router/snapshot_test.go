@@ -355,7 +355,7 @@ func TestOperatorsAskWhileTrafficFlows(t *testing.T) {
 			}
 		})
 	}
-	msg := wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(0, 3000))
+	msg := publication(a.sign(header(alice, bob, 1, "x")), 0, 3000)
 	lost := wire.AppendPublish(nil, a.sign(header(alice, group, 1, "x")), testSession, nil)
 	for range 30 {
 		c := call(t, n)

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 	"unsafe"
-
-	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
 // Whoever scrapes asks no loop, and disturbs none.
@@ -37,7 +35,7 @@ func TestStatsAreReadWhileTrafficFlows(t *testing.T) {
 		})
 	}
 	const count = 300
-	msg := wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, content(0, 3000))
+	msg := publication(a.sign(header(alice, bob, 1, "x")), 0, 3000)
 	for range count {
 		a.send(msg)
 	}

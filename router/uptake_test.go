@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
-	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
 // readOnce takes at most chunk bytes from the node, when there are any.
@@ -79,7 +78,7 @@ func readAboveTheFloor(t *testing.T, secure []*tls.Config) (fault string) {
 		receivers = append(receivers, &receiver{caller: b, chunk: tc.chunk})
 		sending.Go(func() {
 			for j := range count {
-				a.send(wire.AppendPublish(nil, a.sign(header(alice, to, 1, "x")), testSession, content(j, size)))
+				a.send(publication(a.sign(header(alice, to, 1, "x")), j, size))
 			}
 		})
 		reading.Go(func() { b.await(func() bool { return len(b.got) >= fast }) })

@@ -365,7 +365,7 @@ func allocsByWebSocket(t *testing.T, kind, loops, source, dest, size int) {
 	}
 	var read []byte
 	for i := range 8 {
-		m := wire.AppendPublish(nil, a.signed(header(alice, bob, 1, "x")), testSession, content(i, size))
+		m := publication(a.signed(header(alice, bob, 1, "x")), i, size)
 		if a.ws().out != nil {
 			read, _ = a.ws().cli.Message(read, len(m))
 			read = append(read, m...)
