@@ -163,9 +163,9 @@ func (x *crossing) finish() {
 // message of those who stay, in order, and in the end nothing waits, nobody is charged, and no memory is held. Rules:
 // P-fwd-6.
 func TestNothingIsLostBetweenLoops(t *testing.T) {
-	seeds := uint64(24)
-	if slower {
-		seeds = 6
+	seeds := uint64(6)
+	if long {
+		seeds = 24
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

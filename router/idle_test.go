@@ -22,7 +22,10 @@ func TestMemoryOfAnIdleConnection(t *testing.T) {
 }
 
 func testMemoryOfAnIdleConnection(t *testing.T, secure bool, size, most int) {
-	const count = 500
+	count := 200
+	if long {
+		count = 500
+	}
 	r := newRig(t, 1, Options{})
 	r.secure = secure
 	memory := func() int {

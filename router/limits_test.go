@@ -265,8 +265,11 @@ func TestMemoryOfHopelessMessagesIsGivenBack(t *testing.T) {
 // Whoever fills the node's queues pays for it: messages to a receiver with little waiting do not die, on whichever
 // loop. Rules: P-lim-10.
 func TestTheLargestQueuePays(t *testing.T) {
-	for _, where := range placements {
-		for _, policy := range []Policy{Adaptive, Block, Drop} {
+	for i, where := range placements {
+		for k, policy := range []Policy{Adaptive, Block, Drop} {
+			if !long && k%2 != i {
+				continue
+			}
 			t.Run(policy.String()+" "+where.name, func(t *testing.T) {
 				const limit = 4 << 20
 				r := newRig(t, where.loops, Options{MaxQueued: limit, SlowConsumer: policy})

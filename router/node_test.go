@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -32,6 +33,7 @@ func TestMain(m *testing.M) {
 		os.Exit(child(spare))
 	}
 	sideBySide()
+	debug.SetGCPercent(400) // most that tests make is garbage soon; those that measure the heap collect it themselves
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if n := pool.Live(); invariant.On && n != 0 && code == 0 {
 			fmt.Fprintf(os.Stderr, "%d buffers were never released\n", n)

@@ -2,6 +2,7 @@ package router
 
 import (
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"testing"
 )
@@ -46,6 +47,7 @@ func TestReliefComesOnceAfterABurst(t *testing.T) {
 
 // An idle node collects nothing by itself: what a burst has left is gone some ticks later all the same.
 func TestMemoryOfABurstIsGivenBack(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(100)) // as a node has it
 	r := newRig(t, 1, Options{ConnBuffer: 256 << 20, SlowConsumer: Block})
 	a, b := r.dial(0), r.dial(0)
 	b.subscribe(bob, 1)

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"io"
 	"os"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -356,21 +358,31 @@ func header(src, dst wire.NameText, fanout uint32, identity string) *wire.Publis
 var testSession = []byte{0x08, 0x01, 0x10, 0x01, 0x18, 0x07}
 
 // content is a Content with an application payload of n bytes that begins with i.
-func content(i, n int) []byte {
+func content(i, n int) []byte { return appendContent(nil, i, n) }
+
+func appendContent(dst []byte, i, n int) []byte {
 	n = max(n, 8)
-	inner := len(binary.AppendUvarint(nil, uint64(n))) + 1 + n
-	b := append(make([]byte, 0, n+16), 0x0a)
-	b = binary.AppendUvarint(b, uint64(inner))
-	b = binary.AppendUvarint(append(b, 0x12), uint64(n))
-	b = b[:len(b)+n]
-	binary.BigEndian.PutUint64(b[len(b)-n:], uint64(i))
-	return b
+	app := len(binary.AppendUvarint(nil, uint64(n))) + 1 + n
+	dst = binary.AppendUvarint(append(slices.Grow(dst, n+16), 0x0a), uint64(app))
+	dst = binary.AppendUvarint(append(dst, 0x12), uint64(n))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(i))
+	k := len(dst)
+	dst = dst[:k+n-8]
+	clear(dst[k:])
+	return dst
 }
 
 // publication is message i of n bytes, with a header that is signed.
 func publication(h *wire.PublishHeader, i, n int) []byte {
-	return wire.AppendPublish(make([]byte, 0, n+512), h, testSession, content(i, n))
+	c, _ := contents.Get().([]byte)
+	c = appendContent(c[:0], i, n)
+	b := wire.AppendPublish(make([]byte, 0, n+512), h, testSession, c)
+	contents.Put(c) //nolint:staticcheck // what its header takes is little
+	return b
 }
+
+// contents are those of publications, between them.
+var contents sync.Pool
 
 func (p *peer) publication(h *wire.PublishHeader, i, n int) []byte {
 	p.sign(h)

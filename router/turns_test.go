@@ -271,9 +271,9 @@ func numberOf(b []byte) int {
 // Random senders, groups, receivers that stop, leave and come back to life, and budgets of any size: each receiver gets
 // each sender's messages in order, every message arrives or is counted, and all credit returns.
 func TestOrderAndCreditInAnyMixture(t *testing.T) {
-	seeds := uint64(8)
-	if slower {
-		seeds = 2
+	seeds := uint64(3)
+	if long {
+		seeds = 8
 	}
 	for seed := range seeds {
 		rnd := rand.New(rand.NewPCG(seed, 3))

@@ -175,9 +175,12 @@ func (p *taker) names(t *testing.T, n wire.NameText) {
 func TestReceiversThatStopInAllWays(t *testing.T) {
 	t.Parallel()
 	const size = 10_000
-	for _, policy := range []Policy{Adaptive, Block, Drop, Disconnect} {
+	for i, policy := range []Policy{Adaptive, Block, Drop, Disconnect} {
 		for to := range 3 {
 			for from := range 3 {
+				if !long && (i+to)%3 != from { // each with each, but not all three
+					continue
+				}
 				t.Run(fmt.Sprint(policy, " ", from, " to ", to), func(t *testing.T) {
 					t.Parallel()
 					n, ways := startWays(t, Options{SlowConsumer: policy})
