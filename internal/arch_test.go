@@ -101,7 +101,6 @@ var rules = []rule{
 	{path: "bench/load", level: 6, step: 1, outside: []string{"github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/sync/errgroup",
 		"golang.org/x/sys/unix"}},
 	{path: "bench/client", level: 6, step: 2, outside: []string{"google.golang.org/protobuf/proto"}},
-	{path: "bench/nats", level: 6, step: 2},
 	{path: "bench/result", level: 6, step: 2, outside: []string{"golang.org/x/perf/benchmath", "github.com/aclements/go-moremath/stats"}}, // distributions
 	{path: "bench/relay", level: 6, step: 3},
 	{path: "bench/report", level: 6, step: 3, outside: []string{"github.com/HdrHistogram/hdrhistogram-go"}},

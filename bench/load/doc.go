@@ -1,6 +1,6 @@
 // Package load makes traffic and judges what arrives, whatever the protocol underneath: payload stamps, sequence checks,
-// latency, closed and open loops. It knows peers only through the interfaces Conn and Publisher; bench/client (SLIM, over
-// session/uplink) and bench/nats (the NATS text protocol) implement them.
+// latency, closed and open loops. It knows peers only through the interfaces Conn and Publisher, which bench/client
+// implements for SLIM, over session/uplink, and interop/cost for NATS.
 //
 //	Target    a node, which is started for each measurement or runs somewhere
 //	Rig       a node with its connections, for one case in one round

@@ -94,7 +94,6 @@ type DialOptions struct {
 // Protocols whose peers differ in what can be asked of them.
 const (
 	SLIM  = "slim"
-	NATS  = "nats"  // no identities, no unicast
 	Blind = "blind" // of the relay in bench/relay: SLIM's messages byte for byte, but no names
 )
 

@@ -1,6 +1,8 @@
 package process
 
 import (
+	"cmp"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -19,6 +21,8 @@ import (
 	"time"
 
 	"github.com/kballard/go-shellquote"
+
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
 )
 
 // Command is how to start a node: words of a command line in which these are replaced:
@@ -31,7 +35,6 @@ import (
 // Words are split at blanks and quoted as in a shell. None is involved, so the started process is the node.
 type Command struct {
 	Text      string
-	Dir       string // working directory; empty: the current one
 	Transport string // one of Transports; empty: plain gRPC
 }
 
@@ -93,15 +96,13 @@ func FreeAddress() (string, error) {
 // clients, by WebSocket without and with TLS, on a unix socket.
 func Transports() []string { return []string{"tls", "mtls", "ws", "wss", "unix"} }
 
-// Split tells network and address of an address with a scheme or without.
-func Split(addr string) (network, address string) {
-	if path, ok := strings.CutPrefix(addr, "unix://"); ok {
-		return "unix", path
+// Reach opens a socket to where a node listens, at an address as uplink.Dial takes it.
+func Reach(ctx context.Context, addr string) (net.Conn, error) {
+	u, err := uplink.ParseURL(addr)
+	if err != nil {
+		return nil, err
 	}
-	if _, rest, ok := strings.Cut(addr, "://"); ok {
-		addr, _, _ = strings.Cut(rest, "/")
-	}
-	return "tcp", addr
+	return uplink.DialSocket(ctx, cmp.Or(u.Host, u.Path))
 }
 
 // secure reports whether clients need TLS.

@@ -79,7 +79,6 @@ func (n *Node) start(c Command, addr string) error {
 		return err
 	}
 	n.cmd = exec.Command(words[0], words[1:]...)
-	n.cmd.Dir = c.Dir
 	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
 	// In a group of its own, so that a child started by a wrapper (go run) is ended with it; and should this process die,
 	// the kernel ends it.
@@ -97,10 +96,9 @@ func (n *Node) start(c Command, addr string) error {
 
 // listening probes the address until it answers, and finds who does.
 func (n *Node) listening(ctx context.Context) error {
-	network, address := Split(n.Addr)
 	var c net.Conn
 	err := Until(ctx, probeEvery, startLimit, func() bool {
-		c, _ = net.DialTimeout(network, address, time.Second)
+		c, _ = Reach(ctx, n.Addr)
 		return c != nil || n.Ended()
 	})
 	switch {

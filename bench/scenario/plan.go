@@ -66,8 +66,6 @@ func (p Plan) skip(c Case, k int) string {
 		return "not asked for"
 	case t.Blind() && !c.Scenario.Blind:
 		return "needs names, which the relay does not know"
-	case t.Dialer.Protocol() == load.NATS && !c.Scenario.Nats:
-		return "speaks SLIM only"
 	}
 	return ""
 }

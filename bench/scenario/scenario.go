@@ -22,7 +22,6 @@ type Kind struct {
 	kind  string
 	Uses  []string // keys of Params that change it
 	Blind bool     // the relay can stand in for a node: it takes no names
-	Nats  bool     // it can be driven against NATS
 	Label func(result.Params) string
 	// Run does it to the node of the rig and returns what it measured, also with an error.
 	Run func(context.Context, *load.Rig, result.Params) ([]result.Metric, error)
@@ -88,6 +87,6 @@ func kind(name, uses, label string, run func(context.Context, *load.Rig, result.
 // traffic makes one that is nothing but messages between some cells, which any node can carry.
 func traffic(name, uses, label string, cells func(p result.Params) cells) Kind {
 	k := kind(name, uses, label+" {{.Message}}, {{.Pace}}", once(cells))
-	k.Blind, k.Nats = true, name != "mixed"
+	k.Blind = true
 	return k
 }

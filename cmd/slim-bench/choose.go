@@ -180,7 +180,7 @@ func (o *runOptions) first(ctx context.Context) (load.Target, error) {
 	case o.node != "" && len(o.targets) > 0:
 		return load.Target{}, errors.New("--node and --target exclude each other")
 	case len(o.targets) > 0:
-		t, err := parseAddresses(o.targets, "node", o.pid, &o.secure)
+		t, err := parseAddresses(o.targets, o.pid, &o.secure)
 		if err == nil {
 			err = o.check(ctx, t.Addrs)
 		}
@@ -232,9 +232,9 @@ const (
 
 // reach connects to a target.
 func reach(ctx context.Context, addr string) (net.Conn, error) {
-	d := net.Dialer{Timeout: reachLimit}
-	network, address := process.Split(addr)
-	c, err := d.DialContext(ctx, network, address)
+	ctx, cancel := context.WithTimeout(ctx, reachLimit)
+	defer cancel()
+	c, err := process.Reach(ctx, addr)
 	if err != nil {
 		return nil, fmt.Errorf("--target %s: nobody answers there: start the node, or check the address (%w)", addr, err)
 	}

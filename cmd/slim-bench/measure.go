@@ -72,12 +72,11 @@ func (o *runOptions) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.suite, "suite", "", "`NAME|FILE.yaml`: "+strings.Join(scenario.Suites(), ", ")+
 		", or a file: scenarios with conditions")
 	fs.StringVar(&o.node, "node", "", "[NAME=][PROTOCOL:]`CMD`: start this node for each measurement; {listen}, {host}, {port} and "+
-		"{config} in CMD are replaced. PROTOCOL is nats, or tls, mtls, ws, wss or unix: how {config} makes a SLIM node listen")
+		"{config} in CMD are replaced. PROTOCOL is tls, mtls, ws, wss or unix: how {config} makes the node listen")
 	fs.StringArrayVar(&o.versus, "versus", nil, "[NAME=][PROTOCOL:]`CMD`: another node, measured in turn with the first; base=CMD is an "+
 		"earlier build; may be repeated")
 	fs.StringArrayVar(&o.targets, "target", nil, "`ADDRESS` of a running node instead of --node: host:port, http://, https://, ws://, "+
-		"wss://, unix:// or nats://; of a cluster: "+
-		"the first for publishers, the others for subscribers")
+		"wss:// or unix://; of a cluster: the first for publishers, the others for subscribers")
 	o.secure.flags(fs)
 	fs.StringSliceVar(&o.transports, "transports", nil, "measure the first node by these `TRANSPORTS` as well: "+
 		strings.Join(process.Transports(), ", "))

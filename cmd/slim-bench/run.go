@@ -49,7 +49,7 @@ Examples
   slim-bench run p2p fanout --target node.example:46357
   slim-bench run --suite smoke --node 'slim --config {config}'
   slim-bench run --suite behaviour --report out    what is no matter of speed, as a page
-  slim-bench run p2p --versus 'rust=/opt/slim/slim --config {config}' --versus 'nats=nats:nats-server -a {host} -p {port}'
+  slim-bench run p2p --versus 'rust=/opt/slim/slim --config {config}'
   slim-bench receive org/demo/bob                  and, in another shell:
   echo hello | slim-bench send org/demo/bob
 

@@ -78,10 +78,7 @@ const noClock = "none"
 // meet connects to the node of send and receive, under a name of its own that says which clock this process reads.
 func meet(ctx context.Context, target string, secure *secureOptions, role string, sink load.Sink) (*client.Conn, load.Address, error) {
 	self := load.Address{Parts: [3]string{"slim-bench", cmp.Or(load.ClockName(), noClock), role}, ID: rand.Uint64()>>1 + 1}
-	t, err := parseAddresses([]string{target}, "node", 0, secure)
-	if err == nil && t.Dialer.Protocol() != load.SLIM {
-		err = fmt.Errorf("target %q: send and receive speak SLIM only", target)
-	}
+	t, err := parseAddresses([]string{target}, 0, secure)
 	if err != nil {
 		return nil, self, err
 	}

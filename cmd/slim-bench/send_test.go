@@ -210,7 +210,7 @@ func (a applications) Deliver(msg []byte) {
 func TestPairRefusesMistakes(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"send", "send what?"}, {"receive a/b/c d/e/f", "receive what?"}, {"send org/demo", "want three components"}, {"receive org//x", "want three components"},
-		{"send a/b/c --size 5", "a message needs 24 bytes"}, {"send a/b/c --rate -1", "want 0 or more"}, {"send a/b/c --target nats://h:1", "speak SLIM only"},
+		{"send a/b/c --size 5", "a message needs 24 bytes"}, {"send a/b/c --rate -1", "want 0 or more"}, {"send a/b/c --target nats://h:1", `no scheme "nats"`},
 		{"receive a/b/c --output csv", "want text or json"}, {"receive a/b/c --target 127.0.0.1:1", "nobody listens there"},
 	} {
 		if code, _, stderr := slimBench(t, strings.Fields(c.args)...); code != exitInvalid || !strings.Contains(stderr, c.want) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,10 +10,8 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
-	"github.com/seed31b3bfd0/slimgo/bench/nats"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/internal/certs"
-	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 	"github.com/seed31b3bfd0/slimgo/session/uplink"
 )
 
@@ -47,7 +44,7 @@ func (s *secureOptions) config() (*tls.Config, error) {
 	return k.Client(), nil
 }
 
-// parseTarget reads [NAME=][PROTOCOL:]CMD, where a protocol is nats, blind or a transport of the started node. Without a
+// parseTarget reads [NAME=][PROTOCOL:]CMD, where a protocol is blind or a transport of the started node. Without a
 // name it is called name.
 func parseTarget(text, name string) (load.Target, error) {
 	if before, after, ok := strings.Cut(text, "="); ok && before != "" && !strings.ContainsAny(before, " /{:\"'") {
@@ -55,8 +52,6 @@ func parseTarget(text, name string) (load.Target, error) {
 	}
 	t := load.Target{Name: name, Dialer: client.Dialer{}}
 	switch word, rest, _ := strings.Cut(text, ":"); {
-	case word == load.NATS:
-		t.Dialer, text = nats.Dialer{}, rest
 	case word == load.Blind:
 		t.Dialer, text = client.BlindDialer{}, rest
 	case slices.Contains(process.Transports(), word):
@@ -69,38 +64,18 @@ func parseTarget(text, name string) (load.Target, error) {
 	return t, nil
 }
 
-// parseAddresses reads the addresses of a node that runs, or of the nodes of a cluster: host:port, a URL of a listener or
-// nats://host:port, all of one protocol.
-func parseAddresses(texts []string, name string, pid int, secure *secureOptions) (load.Target, error) {
-	t := load.Target{Name: name, PID: pid}
+// parseAddresses reads the addresses of a node that runs, or of the nodes of a cluster: host:port, or the URL of a listener.
+func parseAddresses(texts []string, pid int, secure *secureOptions) (load.Target, error) {
+	t := load.Target{Name: "node", PID: pid, Addrs: texts}
 	config, err := secure.config()
 	if err != nil {
 		return t, err
 	}
+	t.Dialer = client.Dialer{TLS: config}
 	for _, text := range texts {
-		var d load.Dialer = client.Dialer{TLS: config}
-		addr := text
-		switch scheme, rest, ok := strings.Cut(text, "://"); {
-		case scheme == load.NATS:
-			d, addr = nats.Dialer{}, strings.TrimSuffix(rest, "/")
-		case ok && !slices.Contains(uplink.Schemes(), scheme):
-			return t, fmt.Errorf("target %q: no scheme %q%s", text, scheme, suggest.Hint(scheme, append(uplink.Schemes(), load.NATS)))
-		default:
-			u, err := uplink.ParseURL(text)
-			if err != nil {
-				return t, fmt.Errorf("target %q: %w", text, err)
-			}
-			if u.Scheme == "http" {
-				addr = u.Host
-			}
+		if _, err := uplink.ParseURL(text); err != nil {
+			return t, fmt.Errorf("target %q: %w", text, err)
 		}
-		if addr == "" {
-			return t, errors.New("target has no address: want host:port")
-		}
-		if t.Dialer != nil && t.Dialer.Protocol() != d.Protocol() {
-			return t, fmt.Errorf("target %q: the targets of a cluster speak one protocol", text)
-		}
-		t.Addrs, t.Dialer = append(t.Addrs, addr), d
 	}
 	return t, nil
 }
