@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 
@@ -23,7 +24,7 @@ type publisher struct {
 	c      *Conn
 	sender uint32
 	fresh  bool
-	to     []template // one for each destination, or for each slot of the mix of sizes
+	to     []*template // of the messages in turn
 	mac    *mac.MAC
 	random *rand.PCG
 	out    []byte
@@ -49,47 +50,35 @@ func newPublisher(c *Conn, m load.Message, mac *mac.MAC) (load.Publisher, error)
 	switch {
 	case m.Size < load.StampSize && len(m.Sizes) == 0:
 		return nil, fmt.Errorf("payload of %d bytes: want at least %d", m.Size, load.StampSize)
-	case len(m.To) == 0, len(m.To) > 1 && len(m.Sizes) > 0:
-		return nil, fmt.Errorf("%d destinations: want one or more, of mixed sizes one", len(m.To))
+	case len(m.To) == 0:
+		return nil, errors.New("no destination: want one or more")
 	case p.fresh && m.IdentitySize < 16:
 		return nil, fmt.Errorf("identity of %d characters: a fresh one needs 16", m.IdentitySize)
 	}
 	identity := make([]byte, m.IdentitySize)
 	p.fill(identity)
-	sizes, slots, total := m.Sizes, mixSlots, 0
+	sizes := m.Sizes
 	if len(sizes) == 0 {
-		sizes, slots = []load.SizeShare{{Size: m.Size, Weight: 1}}, 1
-	}
-	for _, s := range sizes {
-		total += s.Weight
+		sizes = []int{m.Size}
 	}
 	for _, to := range m.To {
-		for i, s := range sizes {
-			t, err := p.template(m, to, s.Size, string(identity))
-			if err != nil {
-				return nil, err
+		made := map[int]*template{} // by size
+		for _, size := range sizes {
+			if made[size] == nil {
+				var err error
+				if made[size], err = p.template(m, to, size, string(identity)); err != nil {
+					return nil, err
+				}
 			}
-			share := s.Weight * slots / max(total, 1)
-			if i == len(sizes)-1 {
-				share = slots - len(p.to)
-			}
-			for range max(1, share) { // which share the template's memory
-				p.to = append(p.to, t)
-			}
+			p.to = append(p.to, made[size])
 		}
-	}
-	if len(sizes) > 1 {
-		rand.New(rand.NewPCG(1, 2)).Shuffle(len(p.to), func(i, j int) { p.to[i], p.to[j] = p.to[j], p.to[i] })
 	}
 	return p, nil
 }
 
-// mixSlots is how many messages make up a mix: each size has its share of them, in an order that looks random.
-const mixSlots = 256
-
-func (p *publisher) template(m load.Message, to load.Address, size int, identity string) (template, error) {
+func (p *publisher) template(m load.Message, to load.Address, size int, identity string) (*template, error) {
 	msg := Letter{From: m.From, To: to, All: m.All, Kind: Text, Text: make([]byte, size)}.encode(identity, make([]byte, wire.MACSize))
-	t := template{size: size, b: uplink.AppendFrame(nil, msg)}
+	t := &template{size: size, b: uplink.AppendFrame(nil, msg)}
 	var f wire.Message
 	if err := wire.Scan(msg, &f); err != nil {
 		return t, err
@@ -104,7 +93,7 @@ func (p *publisher) template(m load.Message, to load.Address, size int, identity
 	t.header = inside(wire.Span{End: uint32(f.Header.Len())})
 	t.identity, t.tag = inside(t.head.Identity), inside(t.head.MAC)
 	p.mac.Names(&t.names, mac.AppendNames(nil, p.c.linkID, head, &t.head))
-	p.sign(&t, t.b)
+	p.sign(t, t.b)
 	return t, nil
 }
 
@@ -129,9 +118,9 @@ func (p *publisher) build(first uint64, n int, at, step int64) {
 	p.out = p.out[:0]
 	for i := range n {
 		seq := first + uint64(i)
-		t := &p.to[0]
+		t := p.to[0]
 		if len(p.to) > 1 {
-			t = &p.to[seq%uint64(len(p.to))]
+			t = p.to[seq%uint64(len(p.to))]
 		}
 		begin := len(p.out)
 		p.out = append(p.out, t.b...)

@@ -2,6 +2,8 @@ package load
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -105,43 +107,42 @@ func ParseSize(s string) (int, error) {
 	return n * unit, nil
 }
 
-// SizeMix is a distribution of payload sizes: size:weight, separated by commas.
+// SizeMix is a distribution of payload sizes: size:weight, separated by commas. A size without a weight has weight 1.
 type SizeMix string
 
-// maxShares bounds the sizes of a mix.
-const maxShares = 64
+const maxShares, maxWeight = 64, 100 // of a mix
 
 // ParseSizeMix checks a distribution such as 64:50,1K:30,1M:20.
-func ParseSizeMix(s string) (SizeMix, error) {
-	_, err := shares(s)
-	return SizeMix(strings.Join(strings.Fields(s), "")), err
+func ParseSizeMix(text string) (SizeMix, error) {
+	m := SizeMix(strings.Join(strings.Fields(text), ""))
+	_, err := m.parse()
+	return m, err
 }
 
-// Shares returns the sizes of a mix that ParseSizeMix has checked; of an empty one none.
-func (m SizeMix) Shares() []SizeShare {
-	all, _ := shares(string(m))
+// Turns are the sizes of messages in an order that looks random but is always the same, each as often as it weighs, of a mix that
+// ParseSizeMix has checked; of an empty one none.
+func (m SizeMix) Turns() []int {
+	all, _ := m.parse()
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all
 }
 
-// shares reads a mix. A size without a weight has weight 1.
-func shares(s string) ([]SizeShare, error) {
-	parts := strings.Split(s, ",")
-	if len(parts) > maxShares {
-		return nil, fmt.Errorf("%d sizes: want at most %d", len(parts), maxShares)
+func (m SizeMix) parse() (all []int, err error) {
+	if strings.Count(string(m), ",") >= maxShares {
+		return nil, fmt.Errorf("more than %d sizes", maxShares)
 	}
-	var all []SizeShare
-	for _, part := range parts {
-		size, weight, ok := strings.Cut(part, ":")
-		share := SizeShare{Weight: 1}
-		if err := ParsePayload(&share.Size, size); err != nil {
+	for part := range strings.SplitSeq(string(m), ",") {
+		text, weight, weighted := strings.Cut(part, ":")
+		size, n := 0, 1
+		if err := ParsePayload(&size, text); err != nil {
 			return nil, err
 		}
-		if ok {
-			if err := ParseWhole(&share.Weight, strings.TrimSpace(weight), 1, 1e6); err != nil {
-				return nil, fmt.Errorf("weight of %s: %w", size, err)
+		if weighted {
+			if err := ParseWhole(&n, weight, 1, maxWeight); err != nil {
+				return nil, fmt.Errorf("weight of %s: %w", text, err)
 			}
 		}
-		all = append(all, share)
+		all = append(all, slices.Repeat([]int{size}, n)...)
 	}
 	return all, nil
 }

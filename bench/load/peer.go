@@ -33,25 +33,12 @@ const (
 type Message struct {
 	Sender       uint32
 	From         Address
-	To           []Address   // taken in turn; at least one
-	All          bool        // to every subscriber, not to one of them
-	Size         int         // payload bytes, StampSize or more
-	Sizes        []SizeShare // mixed sizes instead; none: all of Size
+	To           []Address // taken in turn; at least one
+	All          bool      // to every subscriber, not to one of them
+	Size         int       // payload bytes, StampSize or more
+	Sizes        []int     // of the messages in turn, instead of Size; none: all are of that
 	Identity     Identity
 	IdentitySize int // characters
-}
-
-// SizeShare is one payload size of a mix, and how often it comes among the sum of all weights.
-type SizeShare struct{ Size, Weight int }
-
-// MeanSize returns the average payload of a mix.
-func MeanSize(mix []SizeShare) int {
-	bytes, weight := 0, 0
-	for _, s := range mix {
-		bytes += s.Size * s.Weight
-		weight += s.Weight
-	}
-	return bytes / max(weight, 1)
 }
 
 // Publisher sends stamped messages over one connection. One goroutine uses it.

@@ -133,9 +133,13 @@ func (t *Traffic) Feed(ctx context.Context, all bool, to []Address, gate ...*Seq
 	if err != nil {
 		return nil, err
 	}
-	sizes, mean := t.Sizes.Shares(), t.Size
+	sizes, mean := t.Sizes.Turns(), t.Size
 	if len(sizes) > 0 {
-		mean = MeanSize(sizes)
+		sum := 0
+		for _, size := range sizes {
+			sum += size
+		}
+		mean = sum / len(sizes)
 	}
 	pub, err := c.Publisher(Message{
 		Sender: t.Senders(), From: t.Rig.Name("sender", uint64(len(t.senders)+1)), To: to, All: all,
