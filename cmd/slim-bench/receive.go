@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,10 +22,10 @@ import (
 
 // receiveOptions are the flags of receive.
 type receiveOptions struct {
-	target, output string
-	secure         secureOptions
-	count          int
-	idle           time.Duration
+	target string
+	secure secureOptions
+	count  int
+	idle   time.Duration
 }
 
 func (p *program) receiveCommand() *cobra.Command {
@@ -50,24 +49,22 @@ Exit codes: 0 all came once and in order; 1 not so; 2 the node cannot be reached
 	o.secure.flags(fs)
 	fs.IntVar(&o.count, "count", 0, "end after so many messages; 0: at Ctrl-C")
 	fs.DurationVar(&o.idle, "idle", 0, "end when nothing has come for so long after the first message; 0s: wait")
-	fs.StringVar(&o.output, "output", "text", "`text|json`: how messages and judgement are printed")
 	return c
 }
 
 // tally is what has come of the messages that one sender has made.
 type tally struct {
-	from  string
 	clock bool // it reads the same one
 	first load.Stamp
 	begin int64
 	got   *load.Receiver
 }
 
-// figures are those of a tally, and whether all came once and in order.
-func (t *tally) figures() (ms []result.Metric, right bool) {
+// figures are those of a tally in words, and whether all came once and in order.
+func (t *tally) figures() (words string, right bool) {
 	got, seen := t.got.Arrivals(), t.got.From(t.first.Sender).Seen()
 	add := func(name string, unit result.Unit, v float64) {
-		ms = append(ms, result.Metric{Name: name, Unit: unit, Value: v})
+		words += ", " + name + " " + result.Format(v, unit)
 	}
 	add("messages", result.Count, float64(got.Messages)) // with those that came twice
 	if seconds := float64(got.Last-t.begin) / 1e9; seconds > 0 {
@@ -83,14 +80,14 @@ func (t *tally) figures() (ms []result.Metric, right bool) {
 			add(f.Name, result.Nanoseconds, f.Value)
 		}
 	}
-	return ms, seen.Missing+seen.Duplicates+seen.Reordered == 0
+	return strings.TrimPrefix(words, ", "), seen.Missing+seen.Duplicates+seen.Reordered == 0
 }
 
 // inbox takes what comes.
 type inbox struct {
 	conn  *client.Conn // set, as self is, before anything can come: before the name is subscribed
 	self  load.Address
-	show  func(client.Letter)
+	out   io.Writer
 	count int   // of messages; 0: no end
 	now   int64 // of the read that goes on
 
@@ -128,7 +125,7 @@ func (in *inbox) Deliver(msg []byte) {
 		case err != nil || bytes.IndexByte(l.Text, 0) >= 0:
 			in.changed++
 		default:
-			in.show(l)
+			fmt.Fprintln(in.out, cli.Printable(string(l.Text)))
 		}
 	}
 	in.last = in.now
@@ -141,7 +138,7 @@ func (in *inbox) judge(s load.Stamp, msg []byte) {
 	if t == nil {
 		l, _ := client.ReadLetter(msg) // of one that does not say who has sent it the clock is not known
 		clock := l.From.Parts[1]
-		t = &tally{from: l.From.String(), clock: clock == in.self.Parts[1] && clock != noClock, first: s, begin: in.now,
+		t = &tally{clock: clock == in.self.Parts[1] && clock != noClock, first: s, begin: in.now,
 			got: load.NewReceiver(s.Sender, 1, 1)}
 		t.got.Phase(0, math.MinInt64)
 		in.senders[s.Sender] = t
@@ -157,17 +154,7 @@ func (p *program) receive(ctx context.Context, o *receiveOptions, args []string)
 	if err != nil {
 		return err
 	}
-	if o.output != "text" && o.output != "json" {
-		return fmt.Errorf("--output %s: want text or json", o.output)
-	}
-	in := &inbox{count: o.count, senders: map[uint32]*tally{}}
-	out := json.NewEncoder(p.stdout)
-	in.show = func(l client.Letter) { fmt.Fprintln(p.stdout, cli.Printable(string(l.Text))) }
-	if o.output == "json" {
-		in.show = func(l client.Letter) {
-			_ = out.Encode(map[string]string{"text": string(l.Text), "from": l.From.String()})
-		}
-	}
+	in := &inbox{out: p.stdout, count: o.count, senders: map[uint32]*tally{}}
 	if in.conn, in.self, err = meet(ctx, o.target, &o.secure, "receive", in); err != nil {
 		return err
 	}
@@ -182,7 +169,7 @@ func (p *program) receive(ctx context.Context, o *receiveOptions, args []string)
 	_ = in.conn.Conn.Close(end) // nothing was left to send
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return errors.Join(err, in.tell(p.stdout, out, o))
+	return errors.Join(err, in.tell())
 }
 
 // wait returns when enough has come, when nothing has come for the time idle after something had, or when ctx or the
@@ -200,38 +187,22 @@ func (in *inbox) wait(ctx context.Context, idle time.Duration) error {
 }
 
 // tell prints the judgement, if there is anything to judge.
-func (in *inbox) tell(w io.Writer, out *json.Encoder, o *receiveOptions) error {
-	absent := max(0, o.count-in.came)
+func (in *inbox) tell() error {
+	absent := max(0, in.count-in.came)
 	right := in.changed == 0 && absent == 0
-	senders := []any{}
 	for _, t := range in.order {
-		ms, fine := t.figures()
+		words, fine := t.figures()
 		right = right && fine
-		values := map[string]float64{}
-		var words []string
-		for _, m := range ms {
-			values[m.Name] = m.Value
-			words = append(words, m.Name+" "+result.Format(m.Value, m.Unit))
-		}
-		senders = append(senders, map[string]any{"from": t.from, "first_number": t.first.Seq, "metrics": values})
-		if o.output == "json" {
-			continue
-		}
-		fmt.Fprintln(w, strings.Join(words, ", "))
+		fmt.Fprintln(in.out, words)
 		if t.first.Seq > 0 {
-			fmt.Fprintf(w, "number %d came first: those before it may have been sent before this receiver was there\n", t.first.Seq)
+			fmt.Fprintf(in.out, "number %d came first: those before it may have been sent before this receiver was there\n", t.first.Seq)
 		}
 		if !t.clock {
-			fmt.Fprintln(w, "delays are not told, as the sender reads another machine's clock")
+			fmt.Fprintln(in.out, "delays are not told, as the sender reads another machine's clock")
 		}
 	}
-	if o.output == "json" {
-		sum := map[string]any{"messages": in.came, "absent": absent, "changed": in.changed, "senders": senders}
-		if err := out.Encode(sum); err != nil {
-			return err
-		}
-	} else if absent > 0 || in.changed > 0 {
-		fmt.Fprintf(w, "%d of %d did not come, %d came changed\n", absent, o.count, in.changed)
+	if absent > 0 || in.changed > 0 {
+		fmt.Fprintf(in.out, "%d of %d did not come, %d came changed\n", absent, in.count, in.changed)
 	}
 	if !right {
 		return fmt.Errorf("%w: that all come, once and in order", errFailed)

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/faults"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
@@ -30,7 +32,7 @@ func startReceiver(t *testing.T, args ...string) *receiver {
 		}
 	}
 	r.stdout.on = func(all string) {
-		if strings.Contains(all, "end\n") || strings.Contains(all, `"text":"end"`) {
+		if strings.Contains(all, "end\n") {
 			cancel()
 		}
 	}
@@ -60,16 +62,16 @@ func TestWhatIsSentIsSeen(t *testing.T) {
 
 func TestSendToAllReachesAll(t *testing.T) {
 	addr := node(t)
-	both := []*receiver{startReceiver(t, "org/demo/all", "--target", addr), startReceiver(t, "org/demo/all", "--target", addr, "--output", "json")}
+	both := []*receiver{startReceiver(t, "org/demo/all", "--target", addr), startReceiver(t, "org/demo/all", "--target", addr)}
 	for _, r := range both {
 		<-r.there // of who is not there yet nobody knows
 	}
 	if code, stderr := send(t, "end\n", "org/demo/all", "--target", addr, "--all"); code != exitOK {
 		t.Fatalf("exit %d, %s", code, stderr)
 	}
-	for i, want := range []string{"end\n", `"text":"end"`} {
-		if code := <-both[i].code; code != exitOK || !strings.Contains(both[i].stdout.b.String(), want) {
-			t.Errorf("receiver %d: exit %d, %s", i, code, &both[i].stdout.b)
+	for i, r := range both {
+		if code := <-r.code; code != exitOK || r.stdout.b.String() != "end\n" {
+			t.Errorf("receiver %d: exit %d, %s", i, code, &r.stdout.b)
 		}
 	}
 }
@@ -96,7 +98,7 @@ func TestReceiveCountsFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer proxy.Close()
-			r := startReceiver(t, "org/demo/bob", "--output", "json", "--target", proxy.Addr())
+			r := startReceiver(t, "org/demo/bob", "--target", proxy.Addr())
 			<-r.there // nobody has to ask, so that faults meet what is counted only
 			if code, stderr := send(t, "", "org/demo/bob", "--wait", "0s", "--count", "1000", "--size", "200", "--target", proxy.Addr()); code != exitOK ||
 				!strings.Contains(stderr, "sent 1,000 messages of 200 B") {
@@ -106,28 +108,21 @@ func TestReceiveCountsFaults(t *testing.T) {
 				t.Fatalf("exit %d, %s", code, stderr)
 			}
 			code, done := <-r.code, proxy.Done(c.fate)
-			_, last, _ := strings.Cut(r.stdout.b.String(), "\n") // after the text
-			var got struct {
-				Changed int
-				Senders []struct{ Metrics map[string]float64 }
-			}
-			if err := json.Unmarshal([]byte(last), &got); err != nil || len(got.Senders) != 1 {
-				t.Fatalf("%v in %s", err, r.stdout.b.String())
-			}
-			found, want := got.Senders[0].Metrics, c.want(float64(done))
+			_, judgement, _ := strings.Cut(r.stdout.b.String(), "end\n")
+			want := c.want(float64(done))
 			for _, name := range []string{"messages", "lost", "duplicates", "reordered"} {
-				if found[name] != want[name] {
-					t.Errorf("%s: %v, want %v", name, found[name], want[name])
+				if figure := name + " " + result.Format(want[name], result.Count) + ","; !strings.Contains(judgement, figure) {
+					t.Errorf("no %q in %s", figure, judgement)
 				}
 			}
 			if wantCode := map[bool]int{true: exitOK, false: exitFailed}[c.fate == faults.Deliver]; code != wantCode || done < 10 {
 				t.Errorf("exit %d after %d faults, want %d: %s", code, done, wantCode, &r.stderr.b)
 			}
-			if changed := map[bool]int{true: int(done)}[c.fate == faults.Change]; got.Changed != changed {
-				t.Errorf("%d changed, want %d", got.Changed, changed)
+			if told := fmt.Sprintf(", %d came changed\n", done); strings.Contains(judgement, told) != (c.fate == faults.Change) {
+				t.Errorf("%d faults, and %s", done, judgement)
 			}
-			if found["p50"] <= 0 || found["max"] < found["p50"] {
-				t.Errorf("found %v", found)
+			if !regexp.MustCompile(`p50 \S+ .s, .*, max \S+ .*s, `).MatchString(judgement) {
+				t.Errorf("no delays in %s", judgement)
 			}
 		})
 	}
@@ -135,15 +130,15 @@ func TestReceiveCountsFaults(t *testing.T) {
 
 // What did not come of a number that was asked for is told, as is what the first messages' absence may mean.
 func TestReceiveTellsWhatIsAbsent(t *testing.T) {
-	in := &inbox{count: 10, senders: map[uint32]*tally{}}
+	var b strings.Builder
+	in := &inbox{out: &b, count: 10, senders: map[uint32]*tally{}}
 	in.self.Parts[1] = "this machine's clock"
 	in.Begin(1000)
 	for _, s := range []load.Stamp{{Seq: 3, Sender: 7}, {Seq: 4, Sender: 7}} {
 		in.Deliver(stamped(t, "another's clock", s))
 	}
 	in.Deliver(stamped(t, "this machine's clock", load.Stamp{Sender: 8, At: 400}))
-	var b strings.Builder
-	err := in.tell(&b, nil, &receiveOptions{count: 10, output: "text"})
+	err := in.tell()
 	for _, want := range []string{"lost 3, duplicates 0", "number 3 came first", "as the sender reads another machine's clock", "7 of 10 did not come", "max 600 ns"} {
 		if err == nil || !strings.Contains(b.String(), want) {
 			t.Errorf("%v: no %q in\n%s", err, want, &b)
@@ -211,7 +206,7 @@ func TestPairRefusesMistakes(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"send", "send what?"}, {"receive a/b/c d/e/f", "receive what?"}, {"send org/demo", "want three components"}, {"receive org//x", "want three components"},
 		{"send a/b/c --size 5", "a message needs 24 bytes"}, {"send a/b/c --rate -1", "want 0 or more"}, {"send a/b/c --target nats://h:1", `no scheme "nats"`},
-		{"receive a/b/c --output csv", "want text or json"}, {"receive a/b/c --target 127.0.0.1:1", "nobody listens there"},
+		{"receive a/b/c --target 127.0.0.1:1", "nobody listens there"},
 	} {
 		if code, _, stderr := slimBench(t, strings.Fields(c.args)...); code != exitInvalid || !strings.Contains(stderr, c.want) {
 			t.Errorf("%s: exit %d, %s", c.args, code, stderr)
