@@ -22,6 +22,7 @@ import (
 
 	"github.com/kballard/go-shellquote"
 
+	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 	"github.com/seed31b3bfd0/slimgo/session/uplink"
 )
 
@@ -95,6 +96,14 @@ func FreeAddress() (string, error) {
 // Transports are the ways in which a node can be made to listen, beside plain gRPC: with TLS, with TLS and certificates of
 // clients, by WebSocket without and with TLS, on a unix socket.
 func Transports() []string { return []string{"tls", "mtls", "ws", "wss", "unix"} }
+
+// KnownTransport is an error that names the nearest, if there is none of that name.
+func KnownTransport(name string) error {
+	if !slices.Contains(Transports(), name) {
+		return fmt.Errorf("no transport %q%s", name, suggest.Hint(name, Transports()))
+	}
+	return nil
+}
 
 // Reach opens a socket to where a node listens, at an address as uplink.Dial takes it.
 func Reach(ctx context.Context, addr string) (net.Conn, error) {

@@ -246,46 +246,12 @@ func Suites() []string { return []string{"smoke", "behaviour", "ci", "transports
 //	runs: [...]
 type suiteFile struct {
 	Suite, About string
-	Rounds       rounds
-	MaxRounds    rounds   `yaml:"max-rounds"`
-	Optional     []string `yaml:"optional-nodes"`
-	Transports   []transport
+	Rounds       yaml.Node
+	MaxRounds    yaml.Node `yaml:"max-rounds"`
+	Optional     []string  `yaml:"optional-nodes"`
+	Transports   []yaml.Node
 	Defaults     settings
 	Runs         []runFile
-}
-
-// rounds is how many rounds a suite may ask for; 0: it does not.
-type rounds int
-
-// UnmarshalYAML implements yaml.Unmarshaler.
-func (r *rounds) UnmarshalYAML(n *yaml.Node) error {
-	return load.ParseWhole((*int)(r), n.Value, 1, 1000)
-}
-
-// transport is one of process.Transports.
-type transport string
-
-// UnmarshalYAML implements yaml.Unmarshaler.
-func (t *transport) UnmarshalYAML(n *yaml.Node) error {
-	if *t = transport(n.Value); !slices.Contains(process.Transports(), n.Value) {
-		return fmt.Errorf("no transport %q%s", n.Value, suggest.Hint(n.Value, process.Transports()))
-	}
-	return nil
-}
-
-// required is a condition, and where it stands.
-type required struct {
-	result.Condition
-	at *yaml.Node
-}
-
-// UnmarshalYAML implements yaml.Unmarshaler.
-func (r *required) UnmarshalYAML(n *yaml.Node) (err error) {
-	r.at = n
-	if r.Condition, err = result.ParseCondition(n.Value); err == nil {
-		err = r.Known()
-	}
-	return err
 }
 
 // runFile is an entry of runs:
@@ -297,7 +263,7 @@ func (r *required) UnmarshalYAML(n *yaml.Node) (err error) {
 type runFile struct {
 	Scenario yaml.Node
 	Cases    []settings
-	Require  []required
+	Require  []yaml.Node
 	Nodes    []string
 }
 
@@ -315,10 +281,19 @@ func LoadSuite(name string) (Plan, error) {
 }
 
 func (d document) suite(f suiteFile) (Plan, error) {
-	p := Plan{Name: f.Suite, About: f.About, Optional: f.Optional, Rounds: max(int(f.Rounds), 1)}
-	p.MaxRounds = max(int(f.MaxRounds), p.Rounds)
-	for _, t := range f.Transports {
-		p.Transports = append(p.Transports, string(t))
+	p := Plan{Name: f.Suite, About: f.About, Rounds: 1}
+	for n, to := range map[*yaml.Node]*int{&f.Rounds: &p.Rounds, &f.MaxRounds: &p.MaxRounds} {
+		if err := load.ParseWhole(to, n.Value, 1, 1000); err != nil && !n.IsZero() {
+			return p, d.at(n, err)
+		}
+	}
+	p.MaxRounds = max(p.MaxRounds, p.Rounds)
+	for i := range f.Transports {
+		n := &f.Transports[i]
+		if err := process.KnownTransport(n.Value); err != nil {
+			return p, d.at(n, err)
+		}
+		p.Transports = append(p.Transports, n.Value)
 	}
 	p.Optional = slices.Concat(f.Optional, p.Transports)
 	if err := d.apply(f.Defaults, new(result.Params), nil, false); err != nil {
@@ -350,11 +325,19 @@ func (d document) run(f runFile, defaults settings) (all []Case, err error) {
 	if c.Scenario, err = LoadScenario(name); err != nil {
 		return nil, d.at(&f.Scenario, err)
 	}
-	for _, r := range f.Require {
-		if r.Against != "" && f.Nodes != nil && !slices.Contains(f.Nodes, r.Against) {
-			return nil, d.at(r.at, fmt.Errorf("condition %q: this run is not measured on %s; add it to its nodes", r, r.Against))
+	for i := range f.Require {
+		n := &f.Require[i]
+		r, err := result.ParseCondition(n.Value)
+		if err == nil {
+			err = r.Known()
 		}
-		c.Require = append(c.Require, r.Condition)
+		if err == nil && r.Against != "" && f.Nodes != nil && !slices.Contains(f.Nodes, r.Against) {
+			err = fmt.Errorf("condition %q: this run is not measured on %s; add it to its nodes", r, r.Against)
+		}
+		if err != nil {
+			return nil, d.at(n, err)
+		}
+		c.Require = append(c.Require, r)
 	}
 	params := slices.Clone(c.Scenario.Cases)
 	for i := range params {

@@ -11,7 +11,6 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
-	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
 // Plan is what one run does. Order: for each round, each case, each node; every second round takes the nodes backwards
@@ -74,10 +73,10 @@ func (p Plan) skip(c Case, k int) string {
 func (p *Plan) Ways() error {
 	for _, way := range p.Transports {
 		t := p.Targets[0]
-		switch {
-		case !slices.Contains(process.Transports(), way):
-			return fmt.Errorf("no transport %q%s", way, suggest.Hint(way, process.Transports()))
-		case t.Dialer.Protocol() != load.SLIM || !strings.Contains(t.Command.Text, "{config}"):
+		if err := process.KnownTransport(way); err != nil {
+			return err
+		}
+		if t.Dialer.Protocol() != load.SLIM || !strings.Contains(t.Command.Text, "{config}") {
 			return fmt.Errorf("%s is measured by %s only where it is started with {config}", t.Name, way)
 		}
 		t.Name, t.Command.Transport = way, way
