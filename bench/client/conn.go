@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/session/uplink"
+	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
 const (
@@ -29,33 +30,30 @@ type Dialer struct {
 	// TLS is for listeners that have it; nil: authorities of the system, no certificate.
 	TLS *tls.Config
 
+	// Blind is for the relay in bench/relay.
+	Blind bool
+
 	// Limit is how long a link may take to come about; 0: 20 s.
 	Limit time.Duration
 }
 
+const blindLink = "blind" // stands for the id of the link that there is not
+
 // Protocol implements load.Dialer.
-func (Dialer) Protocol() string { return load.SLIM }
+func (d Dialer) Protocol() string {
+	if d.Blind {
+		return load.Blind
+	}
+	return load.SLIM
+}
 
 // Dial connects, opens the channel, negotiates the link and returns when headers can be signed.
 func (d Dialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load.Conn, error) {
-	c := &Conn{sink: o.Sink}
-	if o.TLS != nil {
-		d.TLS = o.TLS
-	}
-	if err := d.dial(ctx, addr, c, uplink.Options{Handle: c.handle, ReadBuffer: o.ReadBuffer}); err != nil {
-		return nil, fmt.Errorf("slim %s: %w", addr, err)
-	}
-	return c, nil
-}
-
-// dial connects c.
-func (d Dialer) dial(ctx context.Context, addr string, c *Conn, o uplink.Options) error {
-	o.UserAgent, o.NodeID, o.Setup, o.Verify = cmp.Or(o.UserAgent, userAgent), "slim-bench", cmp.Or(d.Limit, setupLimit), uplink.VerifyFirst
-	o.TLS = d.TLS
+	c := &Conn{sink: o.Sink, blind: d.Blind, answered: make(chan struct{}, 1)}
 	if d.Net == nil {
 		d.Net = uplink.DialSocket
 	}
-	o.DialContext = func(ctx context.Context, addr string) (net.Conn, error) {
+	dial := func(ctx context.Context, addr string) (net.Conn, error) {
 		nc, err := d.Net(ctx, addr)
 		if err != nil {
 			return nil, err
@@ -64,11 +62,15 @@ func (d Dialer) dial(ctx context.Context, addr string, c *Conn, o uplink.Options
 		return c.socket, nil
 	}
 	var err error
-	if c.Conn, err = uplink.Dial(ctx, addr, &o); err != nil {
-		return advised(err)
+	c.Conn, err = uplink.Dial(ctx, addr, &uplink.Options{UserAgent: userAgent, NodeID: "slim-bench", Setup: cmp.Or(d.Limit, setupLimit),
+		Verify: uplink.VerifyFirst, TLS: cmp.Or(o.TLS, d.TLS), DialContext: dial, NoLink: d.Blind, Handle: c.handle, ReadBuffer: o.ReadBuffer})
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", d.Protocol(), addr, advised(err))
 	}
-	c.linkID = c.Link().ID
-	return nil
+	if c.linkID = blindLink; !d.Blind {
+		c.linkID = c.Link().ID
+	}
+	return c, nil
 }
 
 // advised puts what to do before an error of a connection that did not come about.
@@ -90,10 +92,20 @@ type Conn struct {
 	socket *load.Socket
 	sink   load.Sink // nil: what arrives is dropped
 	linkID string
+
+	// To the relay.
+	blind    bool
+	known    bool          // what the stream is for
+	heard    bool          // the relay's answer; the reader's
+	answered chan struct{} // holds one: when it has come
 }
 
 // handle hands on what one read has brought. Reader.
 func (c *Conn) handle(msgs [][]byte) {
+	if c.blind && !c.heard {
+		c.heard, msgs = true, msgs[1:]
+		c.answered <- struct{}{}
+	}
 	if c.sink == nil {
 		return
 	}
@@ -118,6 +130,16 @@ func (c *Conn) Waited() int64 { return int64(c.Conn.Waited()) + c.socket.Waited(
 
 // Publisher implements load.Conn.
 func (c *Conn) Publisher(m load.Message) (load.Publisher, error) {
+	if c.blind {
+		verb := Feed
+		if m.All {
+			verb = FeedAll
+		}
+		if err := c.purpose(context.Background(), verb, m.To...); err != nil { // the relay is ours: it answers, or dies
+			return nil, err
+		}
+		return newPublisher(c, m, mac.New(make([]byte, 32), blindLink)) // costs what it does with a node; nobody checks it
+	}
 	if key := c.NewMAC(); key != nil {
 		return newPublisher(c, m, key)
 	}

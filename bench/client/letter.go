@@ -108,6 +108,12 @@ func (c *Conn) Unsubscribe(ctx context.Context, n, outstanding int, at func(int)
 
 // names sends one request for each name, and waits for the answers.
 func (c *Conn) names(ctx context.Context, k wire.Kind, n, outstanding int, at func(int) load.Address) (done int, err error) {
+	if c.blind {
+		if n != 1 || k != wire.KindSubscribe {
+			return 0, errBlindUse
+		}
+		return 1, c.purpose(ctx, Join, at(0))
+	}
 	outstanding = cmp.Or(outstanding, defaultOutstanding)
 	source := text(load.Address{Parts: [3]string{"bench", "client", "slim-bench"}, ID: rand.Uint64()})
 	var asked []*uplink.Request

@@ -94,11 +94,7 @@ func (r *relay) Panicked(_ *netloop.Socket, value any, stack []byte) {
 // Accept implements transport.Acceptor.
 func (r *relay) Accept(c transport.Stream) transport.Receiver {
 	c.Established() // nobody is a stranger: there is nothing to negotiate
-	s := &stream{relay: r, Stream: c}
-	if words := strings.Fields(c.Peer().Agent); len(words) == 3 {
-		s.begin(words[1], words[2])
-	}
-	return s
+	return &stream{relay: r, Stream: c}
 }
 
 // Refused, Late, Ended and Idle implement transport.Acceptor: the clients, which measure, see it themselves.
@@ -134,16 +130,21 @@ type parcel struct {
 	waiting int
 }
 
-// begin makes it what it is for.
-func (s *stream) begin(verb, name string) {
-	switch verb {
-	case client.Join:
+// begin makes it what its first message says it is for, and sends that back.
+func (s *stream) begin(b []byte, buf *pool.Buf) {
+	verb, name, _ := strings.Cut(string(b), " ")
+	switch feeds := verb == client.Feed || verb == client.FeedAll; {
+	case s.topic == nil && verb == client.Join:
 		s.topic = s.relay.topic(name)
 		s.topic.joined = append(s.topic.joined, s)
-	case client.Feed, client.FeedAll:
+	case s.topic == nil && feeds:
 		s.topic, s.feeds, s.all = s.relay.topic(name), true, verb == client.FeedAll
 		s.topic.feeds++
+	default:
+		s.end(statusInvalid, "this is a blind relay: it takes messages of what has said that it feeds a name")
+		return
 	}
+	s.pass([]*stream{s}, b, buf)
 }
 
 // Receive implements transport.Receiver.
@@ -151,7 +152,7 @@ func (s *stream) Receive(b []byte, buf *pool.Buf) {
 	t := s.topic
 	switch {
 	case !s.feeds:
-		s.end(statusInvalid, "this is a blind relay: it takes messages of what has said that it feeds a name")
+		s.begin(b, buf)
 	case t == nil || len(t.joined) == 0:
 	case s.all:
 		s.pass(t.joined, b, buf)

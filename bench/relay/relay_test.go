@@ -52,7 +52,7 @@ func newRig(t *testing.T, addr string, n, size int, all bool) *rig {
 	t.Helper()
 	g := &rig{}
 	dial := func(sink load.Sink) load.Conn {
-		c, err := client.BlindDialer{}.Dial(t.Context(), addr, load.DialOptions{Sink: sink})
+		c, err := client.Dialer{Blind: true}.Dial(t.Context(), addr, load.DialOptions{Sink: sink})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,7 +134,7 @@ func TestEverythingArrivesInOrder(t *testing.T) {
 func TestOneInTurn(t *testing.T) {
 	addr := start(t)
 	g := newRig(t, addr, 3, 100, false)
-	c, err := client.BlindDialer{}.Dial(t.Context(), addr, load.DialOptions{})
+	c, err := client.Dialer{Blind: true}.Dial(t.Context(), addr, load.DialOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

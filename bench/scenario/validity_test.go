@@ -83,7 +83,7 @@ func TestNothingMeasuredIsNotValid(t *testing.T) {
 	lost := result.Metric{Name: "lost", Worst: true}
 	namesOnly := told(lost)
 	namesOnly.Blind = false
-	floor := load.Target{Name: result.Floor, Addrs: []string{"x"}, Dialer: client.BlindDialer{}}
+	floor := load.Target{Name: result.Floor, Addrs: []string{"x"}, Dialer: client.Dialer{Blind: true}}
 	for _, c := range []struct {
 		name    string
 		plan    Plan
@@ -148,7 +148,7 @@ func TestClientLimitMayBeUnknown(t *testing.T) {
 	}{
 		{"nothing known", named("ours"), fast, "client limit unknown"},
 		{"the process", named("ours"), append(fast, result.Metric{Name: "node cores", Unit: result.Cores, Value: 0.2}), ""},
-		{"the relay", append(named("ours"), load.Target{Name: result.Floor, Addrs: []string{"x"}, Dialer: client.BlindDialer{}}), fast, "client-limited"},
+		{"the relay", append(named("ours"), load.Target{Name: result.Floor, Addrs: []string{"x"}, Dialer: client.Dialer{Blind: true}}), fast, "client-limited"},
 	} {
 		plan := Plan{Targets: c.targets, Cases: []Case{{Scenario: told(c.ms...)}}, Rounds: 1}
 		r, err := plan.Run(t.Context())

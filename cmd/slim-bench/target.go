@@ -53,7 +53,7 @@ func parseTarget(text, name string) (load.Target, error) {
 	t := load.Target{Name: name, Dialer: client.Dialer{}}
 	switch word, rest, _ := strings.Cut(text, ":"); {
 	case word == load.Blind:
-		t.Dialer, text = client.BlindDialer{}, rest
+		t.Dialer, text = client.Dialer{Blind: true}, rest
 	case slices.Contains(process.Transports(), word):
 		t.Command.Transport, text = word, rest
 	}

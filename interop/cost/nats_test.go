@@ -39,7 +39,7 @@ func TestBesideNATS(t *testing.T) {
 		{"slimgo", filepath.Join(scratch, "slim") + " --config {config} --log-level error", client.Dialer{}},
 		{"rust", filepath.Join(peers, "slim") + " --config {config}", client.Dialer{}},
 		{"nats", server + " -a {host} -p {port}", natsDialer{}},
-		{"floor", filepath.Join(scratch, "slim-bench") + " relay --listen {listen}", client.BlindDialer{}},
+		{"floor", filepath.Join(scratch, "slim-bench") + " relay --listen {listen}", client.Dialer{Blind: true}},
 	} {
 		plan.Targets = append(plan.Targets, load.Target{Name: n.name, Command: process.Command{Text: n.command}, Dialer: n.dialer})
 	}
