@@ -33,7 +33,8 @@ import (
 //	{port}    the port alone
 //	{config}  path of a generated configuration file in the format of upstream's node
 //
-// Words are split at blanks and quoted as in a shell. None is involved, so the started process is the node.
+// Words are split at blanks and quoted as in a shell. None is involved, so the started process is the node: a wrapper that does
+// not end in exec would be measured in its place, and found to cost nothing.
 type Command struct {
 	Text      string
 	Transport string // one of Transports; empty: plain gRPC

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -27,7 +26,6 @@ type Node struct {
 	Addr string      // where it listens: host:port for plain gRPC, else with a scheme
 	TLS  *tls.Config // of its clients, with a certificate of theirs; nil: without TLS
 
-	pid  int // the process that listens: a child if the command is a wrapper such as go run
 	cmd  *exec.Cmd
 	dir  string // holds its configuration and log; removed by Stop
 	log  *os.File
@@ -36,11 +34,9 @@ type Node struct {
 }
 
 const (
-	startLimit = 60 * time.Second // go run may have to compile
+	startLimit = 60 * time.Second
 	stopLimit  = 30 * time.Second // thousands of connections end before it, on a busy machine
 	probeEvery = 20 * time.Millisecond
-
-	acceptLimit = 5 * time.Second // for who listens to take the connection of a probe
 )
 
 // Start runs c on a free port and returns when it accepts connections there. The process dies with this one.
@@ -80,8 +76,7 @@ func (n *Node) start(c Command, addr string) error {
 	}
 	n.cmd = exec.Command(words[0], words[1:]...)
 	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
-	// In a group of its own, so that a child started by a wrapper (go run) is ended with it; and should this process die,
-	// the kernel ends it.
+	// In a group of its own, so that its children are ended with it; and should this process die, the kernel ends it.
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if err := n.cmd.Start(); err != nil {
 		_ = n.log.Close()
@@ -94,7 +89,7 @@ func (n *Node) start(c Command, addr string) error {
 	return nil
 }
 
-// listening probes the address until it answers, and finds who does.
+// listening probes the address until it answers.
 func (n *Node) listening(ctx context.Context) error {
 	var c net.Conn
 	err := Until(ctx, probeEvery, startLimit, func() bool {
@@ -109,17 +104,11 @@ func (n *Node) listening(ctx context.Context) error {
 	case c == nil:
 		return fmt.Errorf("ended before it listened: %w", n.verdict())
 	}
-	n.pid = n.cmd.Process.Pid
-	_ = Until(ctx, probeEvery/4, acceptLimit, func() bool { // then it is the one that was started
-		found, hidden := Serves(n.cmd.Process.Pid, c)
-		n.pid = cmp.Or(found, n.pid)
-		return found != 0 || hidden
-	})
 	return c.Close()
 }
 
-// PID returns the id of the process that listens: the started one, or a child of it.
-func (n *Node) PID() int { return n.pid }
+// PID returns the id of the process that was started.
+func (n *Node) PID() int { return n.cmd.Process.Pid }
 
 // Ended reports whether the process has ended.
 func (n *Node) Ended() bool {
@@ -150,19 +139,13 @@ func (n *Node) Stop() error {
 	defer limit.Stop()
 	select {
 	case <-n.gone:
-		n.orphans()
+		_ = syscall.Kill(-n.cmd.Process.Pid, syscall.SIGKILL) // children that have outlived it
 		return nil
 	case <-limit.C:
 		_ = syscall.Kill(-n.cmd.Process.Pid, syscall.SIGKILL)
 		<-n.gone
 		return errors.New("node ignored SIGTERM")
 	}
-}
-
-// orphans ends children that outlived their wrapper. They are not ours to wait for, so their group is watched until it is
-// empty; who reaps them may take a moment.
-func (n *Node) orphans() {
-	_ = Until(context.Background(), time.Millisecond, time.Second, func() bool { return syscall.Kill(-n.cmd.Process.Pid, syscall.SIGKILL) != nil })
 }
 
 // errExited is the verdict on a process that ended by itself without an error.
