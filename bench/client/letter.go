@@ -18,44 +18,22 @@ import (
 type Letter struct {
 	From, To load.Address
 	All      bool // to all who hold the name
-	Kind     LetterKind
-	Text     []byte // of a Text
+	Text     []byte
 }
-
-// LetterKind is what a letter is for.
-type LetterKind int32
-
-// Kinds of letters.
-const (
-	Text   = LetterKind(pb.SessionMessageType_SESSION_MESSAGE_TYPE_MSG)
-	Asking = LetterKind(pb.SessionMessageType_SESSION_MESSAGE_TYPE_DISCOVERY_REQUEST) // who is there?
-	Here   = LetterKind(pb.SessionMessageType_SESSION_MESSAGE_TYPE_DISCOVERY_REPLY)
-)
 
 const identity = "bench" // of letters and requests
 
-// Encode returns the message, for Send or TrySend of a connection.
+// Encode returns the message, for Send or TrySend of a connection. Text is the end of it.
 func (l Letter) Encode() []byte { return l.encode(identity, nil) }
 
-// encode returns the message. Of a Text the payload is the end of it.
 func (l Letter) encode(identity string, mac []byte) []byte {
 	h := wire.PublishHeader{Source: text(l.From), Dest: text(l.To), Identity: identity, Version: version, Fanout: 1, TTL: firstTTL, MAC: mac}
 	session := &pb.SessionHeader{SessionType: pb.SessionType_SESSION_TYPE_POINT_TO_POINT, SessionId: sessionID, MessageId: 1,
-		SessionMessageType: pb.SessionMessageType(l.Kind)}
+		SessionMessageType: pb.SessionMessageType_SESSION_MESSAGE_TYPE_MSG}
 	if l.All {
 		h.Fanout, session.SessionType = fanoutAll, pb.SessionType_SESSION_TYPE_MULTICAST
 	}
-	content := &pb.Content{}
-	switch l.Kind {
-	case Asking:
-		content.ContentType = &pb.Content_CommandPayload{CommandPayload: &pb.CommandPayload{
-			CommandPayloadType: &pb.CommandPayload_DiscoveryRequest{DiscoveryRequest: &pb.DiscoveryRequestPayload{}}}}
-	case Here:
-		content.ContentType = &pb.Content_CommandPayload{CommandPayload: &pb.CommandPayload{
-			CommandPayloadType: &pb.CommandPayload_DiscoveryReply{DiscoveryReply: &pb.DiscoveryReplyPayload{}}}}
-	default:
-		content.ContentType = &pb.Content_AppPayload{AppPayload: &pb.ApplicationPayload{PayloadType: payloadTyp, Blob: l.Text}}
-	}
+	content := &pb.Content{ContentType: &pb.Content_AppPayload{AppPayload: &pb.ApplicationPayload{PayloadType: payloadTyp, Blob: l.Text}}}
 	return wire.AppendPublish(nil, &h, marshal(session), marshal(content))
 }
 
@@ -77,7 +55,6 @@ func ReadLetter(msg []byte) (l Letter, err error) {
 	p := m.GetPublish()
 	l.From, l.To = addressOf(p.GetHeader().GetSource()), addressOf(p.GetHeader().GetDestination())
 	l.All = p.GetHeader().GetFanout() > 1
-	l.Kind = LetterKind(p.GetSession().GetSessionMessageType())
 	l.Text = p.GetMsg().GetAppPayload().GetBlob()
 	return l, nil
 }

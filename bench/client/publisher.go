@@ -77,7 +77,7 @@ func newPublisher(c *Conn, m load.Message, mac *mac.MAC) (load.Publisher, error)
 }
 
 func (p *publisher) template(m load.Message, to load.Address, size int, identity string) (*template, error) {
-	msg := Letter{From: m.From, To: to, All: m.All, Kind: Text, Text: make([]byte, size)}.encode(identity, make([]byte, wire.MACSize))
+	msg := Letter{From: m.From, To: to, All: m.All, Text: make([]byte, size)}.encode(identity, make([]byte, wire.MACSize))
 	t := &template{size: size, b: uplink.AppendFrame(nil, msg)}
 	var f wire.Message
 	if err := wire.Scan(msg, &f); err != nil {

@@ -89,15 +89,21 @@ func meet(ctx context.Context, target string, secure *secureOptions, role string
 	return c.(*client.Conn), self, nil
 }
 
+// What send and receive say to each other, which is no text of people.
+const (
+	question = "\x00who is there?"
+	answer   = "\x00it is me"
+)
+
 // answers is a sink that waits for whoever receives.
-type answers chan client.Letter
+type answers chan struct{}
 
 func (answers) Begin(int64) {}
 func (answers) Flush()      {}
 func (a answers) Deliver(msg []byte) {
-	if l, err := client.ReadLetter(msg); err == nil && l.Kind == client.Here {
+	if l, err := client.ReadLetter(msg); err == nil && string(l.Text) == answer {
 		select {
-		case a <- l:
+		case a <- struct{}{}:
 		default: // one is enough
 		}
 	}
@@ -122,8 +128,7 @@ func (p *program) send(ctx context.Context, o *sendOptions, args []string) error
 	}
 	defer c.Abort()
 	if o.wait > 0 {
-		question := client.Letter{From: self, To: to, All: o.all, Kind: client.Asking}
-		if err := ask(ctx, c, question, somebody, o.wait); err != nil {
+		if err := ask(ctx, c, client.Letter{From: self, To: to, All: o.all, Text: []byte(question)}, somebody, o.wait); err != nil {
 			return fmt.Errorf("%s at %s: %w", to, o.target, err)
 		}
 	}
@@ -131,7 +136,7 @@ func (p *program) send(ctx context.Context, o *sendOptions, args []string) error
 	if o.made() {
 		err = p.makeMessages(ctx, c, m, o)
 	} else {
-		err = p.sendLines(ctx, c, client.Letter{From: self, To: to, All: o.all, Kind: client.Text})
+		err = p.sendLines(ctx, c, client.Letter{From: self, To: to, All: o.all})
 	}
 	if err != nil {
 		return err
@@ -144,9 +149,9 @@ func (p *program) send(ctx context.Context, o *sendOptions, args []string) error
 // askEvery is how often it is asked who is there: a question is dropped like everything that is for nobody.
 const askEvery = 100 * time.Millisecond
 
-// ask returns when somebody has answered a question.
-func ask(ctx context.Context, c *client.Conn, question client.Letter, somebody answers, limit time.Duration) error {
-	if _, err := c.Subscribe(ctx, 1, 0, func(int) load.Address { return question.From }); err != nil {
+// ask returns when somebody has answered.
+func ask(ctx context.Context, c *client.Conn, who client.Letter, somebody answers, limit time.Duration) error {
+	if _, err := c.Subscribe(ctx, 1, 0, func(int) load.Address { return who.From }); err != nil {
 		return err
 	}
 	late := time.NewTimer(limit)
@@ -154,19 +159,16 @@ func ask(ctx context.Context, c *client.Conn, question client.Letter, somebody a
 	again := time.NewTicker(askEvery)
 	defer again.Stop()
 	for {
-		if err := c.Send(ctx, question.Encode()); err != nil {
+		if err := c.Send(ctx, who.Encode()); err != nil {
 			return err
 		}
 		select {
-		case l := <-somebody:
-			if l.From.Parts[0] != question.From.Parts[0] {
-				return fmt.Errorf("the name is held by an application of SLIM, %s, which talks in sessions: start slim-bench receive "+
-					"under another", l.From)
-			}
+		case <-somebody:
 			return nil
 		case <-again.C:
 		case <-late.C:
-			return fmt.Errorf("nobody receives, after %v: start slim-bench receive %s there first", limit, question.To)
+			return fmt.Errorf("nobody receives, after %v: start slim-bench receive %s there first (applications of SLIM do not answer: they "+
+				"talk in sessions)", limit, who.To)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-c.Done():

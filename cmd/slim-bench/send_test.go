@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/faults"
@@ -164,41 +163,6 @@ func TestSendSaysWhyNothingWouldCome(t *testing.T) {
 	}
 	if code, stderr := send(t, "hi\n", "org/demo/bob", "--target", addr, "--wait", "0s"); code != exitOK {
 		t.Errorf("without asking: exit %d, %s", code, stderr)
-	}
-
-	// An application answers, but does not take such messages.
-	var app client.Dialer
-	alice, bob := load.Address{Parts: [3]string{"org", "demo", "alice"}}, load.Address{Parts: [3]string{"org", "demo", "bob"}}
-	here := make(applications, 1)
-	c, err := app.Dial(t.Context(), addr, load.DialOptions{Sink: here})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = c.Close()
-		<-c.(*client.Conn).Done()
-	}()
-	here <- func(l client.Letter) {
-		_ = c.(*client.Conn).TrySend(client.Letter{From: alice, To: l.From, Kind: client.Here}.Encode())
-	}
-	if _, err := c.Subscribe(t.Context(), 1, 0, func(int) load.Address { return bob }); err != nil {
-		t.Fatal(err)
-	}
-	if code, stderr := send(t, "hi\n", "org/demo/bob", "--target", addr); code != exitInvalid || !strings.Contains(stderr, "held by an application of SLIM, org/demo/alice") {
-		t.Errorf("exit %d, %s", code, stderr)
-	}
-}
-
-// applications is a sink that answers.
-type applications chan func(client.Letter)
-
-func (applications) Begin(int64) {}
-func (applications) Flush()      {}
-func (a applications) Deliver(msg []byte) {
-	if l, err := client.ReadLetter(msg); err == nil && l.Kind == client.Asking {
-		answer := <-a
-		answer(l)
-		a <- answer
 	}
 }
 

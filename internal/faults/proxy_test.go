@@ -24,7 +24,7 @@ func TestChannelEndsAfterItsMessages(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := dialled.(*client.Conn)
-		if err := c.Send(t.Context(), client.Letter{Kind: client.Text, Text: []byte("last words")}.Encode()); err != nil {
+		if err := c.Send(t.Context(), client.Letter{Text: []byte("last words")}.Encode()); err != nil {
 			t.Fatal(err)
 		}
 		begun := time.Now()
