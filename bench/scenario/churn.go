@@ -49,7 +49,7 @@ func leftover(ctx context.Context, g *load.Rig, before load.Mark) []result.Metri
 	}
 	ms := []result.Metric{fault("files growth", max(0, left))}
 	if rss, ok := g.Settled(ctx); ok {
-		ms = append(ms, result.Metric{Name: "RSS growth", Unit: result.Bytes, Value: float64(rss - before.Node.RSS), Better: result.Lower})
+		ms = append(ms, bytes("RSS growth", float64(rss-before.Node.RSS)))
 	}
 	return ms
 }

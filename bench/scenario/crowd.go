@@ -37,13 +37,9 @@ func idle(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, e
 	})
 	took := time.Since(begin)
 	after, known := g.Usage()
-	ms := []result.Metric{
-		reached("connections", opened),
-		{Name: "connects", Unit: result.PerSecond, Value: float64(opened) / took.Seconds(), Better: result.Higher},
-	}
+	ms := []result.Metric{reached("connections", opened), perSecond("connects", float64(opened)/took.Seconds())}
 	if rss, ok := g.Settled(ctx); ok && known && opened > 0 {
-		ms = append(ms,
-			result.Metric{Name: "node RSS per idle connection", Unit: result.Bytes, Value: float64(rss-before) / float64(opened), Better: result.Lower},
+		ms = append(ms, bytes("node RSS per idle connection", float64(rss-before)/float64(opened)),
 			nanos("node CPU per connect", float64(after.CPU-cpu.CPU)/float64(opened)))
 	}
 	if err != nil {
@@ -98,10 +94,9 @@ func storm(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, 
 	}
 	ms = append(ms, result.Metric{Name: "client CPU per comeback", Unit: result.Nanoseconds, Value: float64(w.client) / float64(p.Conns)})
 	if after, known := g.Usage(); known && w.node > 0 {
-		ms = append(ms, nanos("node CPU per comeback", float64(w.node)/float64(p.Conns)),
-			result.Metric{Name: "node RSS peak", Unit: result.Bytes, Value: float64(after.Peak), Better: result.Lower})
+		ms = append(ms, nanos("node CPU per comeback", float64(w.node)/float64(p.Conns)), bytes("node RSS peak", float64(after.Peak)))
 		if rss, ok := g.Settled(ctx); ok {
-			ms = append(ms, result.Metric{Name: "RSS growth", Unit: result.Bytes, Value: float64(rss - before.RSS), Better: result.Lower})
+			ms = append(ms, bytes("RSS growth", float64(rss-before.RSS)))
 		}
 	}
 	return ms, nil
@@ -350,9 +345,6 @@ func (w *crowd) note(err error) {
 
 // visited tells of visits over their span.
 func (w *crowd) visited(s load.Span) []result.Metric {
-	return append([]result.Metric{
-		reached("clients served", w.served),
-		{Name: "clients served a second", Unit: result.PerSecond, Value: float64(w.served) / s.Seconds(), Better: result.Higher},
-		fault("clients failed", w.failed),
-	}, w.setups()...)
+	return append([]result.Metric{reached("clients served", w.served), perSecond("clients served a second", float64(w.served)/s.Seconds()),
+		fault("clients failed", w.failed)}, w.setups()...)
 }

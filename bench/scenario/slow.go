@@ -46,8 +46,7 @@ func othersOf(t *load.Traffic, n int, recovered []result.Metric) (ms []result.Me
 	for i, s := range t.Spans {
 		rate = append(rate, s.Delivered()/s.Seconds()/float64(n))
 		prefix := t.Phases[i].Prefix
-		ms = append(ms, result.Metric{Name: prefix + "rate per member", Unit: result.PerSecond, Value: rate[i], Better: result.Higher},
-			nanos(prefix+"longest silence", float64(s.Quiet)))
+		ms = append(ms, perSecond(prefix+"rate per member", rate[i]), nanos(prefix+"longest silence", float64(s.Quiet)))
 		ms = append(ms, delays(prefix, t.Delays(i))...)
 		if i == 1 {
 			ms = append(ms, memory(s.To)...)
@@ -85,10 +84,7 @@ func recovery(ctx context.Context, resumed uint64, seen *load.Sequence) <-chan [
 		if process.Until(ctx, 5*time.Millisecond, recoverLimit, func() bool { return seen.Seen().Next > resumed }) == nil {
 			served = 1
 		}
-		told <- []result.Metric{
-			reached("slow member served again", served),
-			nanos("slow member caught up after", float64(time.Since(at))),
-		}
+		told <- []result.Metric{reached("slow member served again", served), nanos("slow member caught up after", float64(time.Since(at)))}
 	}()
 	return told
 }

@@ -82,7 +82,7 @@ func tableTraffic(ctx context.Context, g *load.Rig, p result.Params, full bool) 
 	err = t.Run(ctx)
 	ms := slices.Concat(filled, whole(t))
 	if len(t.Spans) > 1 {
-		ms = append(ms, result.Metric{Name: "while subscribing: names", Unit: result.PerSecond, Better: result.Higher, Value: float64(names) / t.Last().Seconds()})
+		ms = append(ms, perSecond("while subscribing: names", float64(names)/t.Last().Seconds()))
 	}
 	return ms, err
 }
@@ -111,15 +111,11 @@ func fill(ctx context.Context, g *load.Rig, p result.Params, holders []load.Conn
 	}
 	after, known := g.Usage()
 	tenth := float64(done) / steps
-	ms := []result.Metric{
-		reached("names", done),
-		nanos("time per subscribe", float64(all)/float64(done)),
-		nanos("time per subscribe, first tenth", float64(took[0])/tenth),
-		nanos("time per subscribe, last tenth", float64(took[steps-1])/tenth),
-	}
+	ms := []result.Metric{reached("names", done), nanos("time per subscribe", float64(all)/float64(done)),
+		nanos("time per subscribe, first tenth", float64(took[0])/tenth), nanos("time per subscribe, last tenth", float64(took[steps-1])/tenth)}
 	if rss, ok := g.Settled(ctx); ok && known {
 		ms = append(ms, nanos("node CPU per subscribe", float64(after.CPU-cpu.CPU)/float64(done)),
-			result.Metric{Name: "node RSS per name", Unit: result.Bytes, Value: float64(rss-before) / float64(done), Better: result.Lower})
+			bytes("node RSS per name", float64(rss-before)/float64(done)))
 	}
 	return ms, nil
 }

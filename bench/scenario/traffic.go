@@ -156,6 +156,16 @@ func nanos(name string, value float64) result.Metric {
 	return result.Metric{Name: name, Unit: result.Nanoseconds, Value: value, Better: result.Lower}
 }
 
+// perSecond is a rate that is better the higher it is.
+func perSecond(name string, value float64) result.Metric {
+	return result.Metric{Name: name, Unit: result.PerSecond, Value: value, Better: result.Higher}
+}
+
+// bytes is memory, of which less is better.
+func bytes(name string, value float64) result.Metric {
+	return result.Metric{Name: name, Unit: result.Bytes, Value: value, Better: result.Lower}
+}
+
 func delays(prefix string, l *load.Latency) (ms []result.Metric) {
 	for _, f := range l.Figures() {
 		ms = append(ms, nanos(prefix+f.Name, f.Value))
@@ -178,10 +188,7 @@ func memory(m load.Mark) []result.Metric {
 	if !m.Known {
 		return nil
 	}
-	return []result.Metric{
-		{Name: "node RSS", Unit: result.Bytes, Value: float64(m.Node.RSS), Better: result.Lower},
-		{Name: "node RSS peak", Unit: result.Bytes, Value: float64(m.Node.Peak), Better: result.Lower},
-	}
+	return []result.Metric{bytes("node RSS", float64(m.Node.RSS)), bytes("node RSS peak", float64(m.Node.Peak))}
 }
 
 // compared is the ratio of two figures, if there are both.
