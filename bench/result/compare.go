@@ -49,16 +49,10 @@ func Compare(before, after *Results, o CompareOptions) (*Results, error) {
 	valid := x.distrust("old", before)
 	valid = x.distrust("new", after) && valid
 	x.pair(before, after, oldAt, newAt)
-	x.Settle(func(i int) (all []Condition) {
-		names := MetricNames(x.Cases[i].Nodes...)
-		for _, c := range o.Require {
-			if valid && slices.Contains(names, c.Metric) { // what is not valid does not fail either
-				all = append(all, c)
-			}
-		}
-		return all
-	}, 0)
-	x.unmeasured(o.Require)
+	if !valid { // what is not valid does not fail either
+		o.Require = nil
+	}
+	x.Settle(func(int) []Condition { return o.Require }, 0)
 	return x, nil
 }
 
@@ -115,19 +109,5 @@ func (r *Results) pair(before, after *Results, oldAt, newAt int) {
 	}
 	for _, c := range left {
 		r.invalidate(fmt.Sprintf("%s %s: the new results do not have this case; measure it again", c.Scenario, c.Label))
-	}
-}
-
-// unmeasured finds conditions on what no case has.
-func (r *Results) unmeasured(require []Condition) {
-	var nodes []NodeResult
-	for _, c := range r.Cases {
-		nodes = append(nodes, c.Nodes...)
-	}
-	names := MetricNames(nodes...)
-	for _, c := range require {
-		if !slices.Contains(names, c.Metric) {
-			r.invalidate(fmt.Sprintf("%s: no case measures %s%s", c, c.Metric, suggest.Hint(c.Metric, names)))
-		}
 	}
 }

@@ -85,6 +85,9 @@ func (r *Results) Judge(i int, c Condition, last int) Verdict {
 		}
 		nodes = append(nodes, k)
 	}
+	if r.Alpha > 0 && !slices.Contains(MetricNames(res.Nodes...), c.Metric) {
+		return v.skipped("this case does not measure it")
+	}
 	var series []Series
 	for _, k := range nodes {
 		n := &res.Nodes[k]

@@ -79,6 +79,9 @@ func conditions(texts []string) ([]result.Condition, error) {
 	var all []result.Condition
 	for _, s := range texts {
 		c, err := result.ParseCondition(s)
+		if err == nil {
+			err = c.Known()
+		}
 		if err != nil {
 			return nil, err
 		}
