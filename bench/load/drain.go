@@ -83,12 +83,13 @@ func (t *Traffic) settle() {
 		r.Settle()
 	}
 	now := Now()
-	for i, c := range t.courses {
-		t.absent[i] = NewLatency()
+	for i := range t.Spans {
+		span := &t.Spans[i]
+		span.absent = NewLatency()
 		for _, f := range t.flows {
-			if st := c[f.From]; !f.Slow && st.first < st.end {
+			if st := span.sent[f.From]; !f.Slow && st.first < st.end {
 				for _, h := range f.Seen.Holes(st.end) {
-					charge(t.absent[i], h, st, now)
+					charge(span.absent, h, st, now)
 				}
 			}
 		}
@@ -142,7 +143,9 @@ func (t *Traffic) Delays(i int) *Latency {
 	for _, r := range t.receivers {
 		sum.Merge(r.Delays(i))
 	}
-	sum.Merge(t.absent[i])
+	if i < len(t.Spans) {
+		sum.Merge(t.Spans[i].absent)
+	}
 	return sum
 }
 

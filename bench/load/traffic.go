@@ -29,8 +29,6 @@ type Traffic struct {
 	flows     []Flow // who should get what, for the judgement at the end
 	begun     Mark
 	phaseName atomic.Pointer[string]
-	courses   []course   // what was sent, by phase
-	absent    []*Latency // of what was to arrive in a phase and has not
 
 	cancel  context.CancelFunc
 	ended   chan struct{}  // closed when all senders have
@@ -57,6 +55,9 @@ type Phase struct {
 type Span struct {
 	From, To Mark
 	Quiet    time.Duration // the longest time in which some receiver got nothing
+
+	sent   map[*Sender]stretch // which numbers of each sender belong to it
+	absent *Latency            // of what was to arrive in it and has not; set by settle
 }
 
 // Seconds is how long it was.
@@ -78,9 +79,6 @@ type Mark struct {
 
 	phase *string // pointers tell phases apart
 }
-
-// course is which numbers of each sender belong to a phase.
-type course map[*Sender]stretch
 
 // stretch is a half-open range of numbers, stamped evenly between two times.
 type stretch struct {
@@ -119,11 +117,6 @@ func (t *Traffic) Join(ctx context.Context, r *Receiver, to ...Address) (Conn, e
 		_, err = c.Subscribe(ctx, len(to), 0, func(i int) Address { return to[i] })
 	}
 	return c, err
-}
-
-// NewReceiver returns one that expects n senders from first on.
-func (t *Traffic) NewReceiver(first uint32, n int) *Receiver {
-	return NewReceiver(first, n, len(t.Phases))
 }
 
 // Feed opens a publishing connection whose messages all receivers of gate expect, and whose closed loop waits for them. The
@@ -198,7 +191,6 @@ func (t *Traffic) Last() Span { return t.Spans[len(t.Spans)-1] }
 // start lets the senders run until finish.
 func (t *Traffic) start(ctx context.Context) {
 	ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	t.courses, t.absent = make([]course, len(t.Phases)), make([]*Latency, len(t.Phases))
 	t.begun = t.mark()
 	t.looking.Go(func() { t.sampler(ctx) })
 	var sending errgroup.Group
@@ -238,10 +230,9 @@ func (t *Traffic) mark() Mark {
 
 // phase measures for d. Delays of what is to be sent meanwhile are recorded under number i, whenever it arrives.
 func (t *Traffic) phase(ctx context.Context, i int, d time.Duration) error {
-	span := Span{From: t.mark()}
-	c := course{}
+	span := Span{From: t.mark(), sent: map[*Sender]stretch{}}
 	for _, s := range t.senders {
-		c[s] = stretch{first: t.scheduled(s, span.From.At), from: span.From.At}
+		span.sent[s] = stretch{first: t.scheduled(s, span.From.At), from: span.From.At}
 	}
 	for _, r := range t.receivers {
 		r.Phase(i, span.From.At)
@@ -257,11 +248,10 @@ func (t *Traffic) phase(ctx context.Context, i int, d time.Duration) error {
 		span.Quiet = max(span.Quiet, time.Duration(r.End(span.To.At, Now())))
 	}
 	for _, s := range t.senders {
-		st := c[s]
+		st := span.sent[s]
 		st.end, st.to = t.scheduled(s, span.To.At), span.To.At
-		c[s] = st
+		span.sent[s] = st
 	}
-	t.courses[i] = c
 	t.Spans = append(t.Spans, span)
 	return err
 }

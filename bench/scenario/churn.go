@@ -85,15 +85,12 @@ func growth(all []load.Sample) []result.Metric {
 	if len(half) < 4 {
 		return nil
 	}
-	var at, rss, files, threads []float64
+	var at []float64
 	early, late := load.NewInterval(), load.NewInterval()
 	known := true
 	for i, s := range half {
 		known = known && s.RSS > 0
 		at = append(at, s.At/3600)
-		rss = append(rss, float64(s.RSS))
-		files = append(files, float64(s.Files))
-		threads = append(threads, float64(s.Threads))
 		if i < len(half)/2 {
 			early.Record(int64(s.P99))
 		} else {
@@ -101,19 +98,24 @@ func growth(all []load.Sample) []result.Metric {
 		}
 	}
 	var ms []result.Metric
-	if known {
-		hours := at[len(at)-1] - at[0]
-		worse := func(name string, unit result.Unit, value float64) {
-			ms = append(ms, result.Metric{Name: name, Unit: unit, Value: value, Better: result.Lower, Worst: true})
+	hours := at[len(at)-1] - at[0]
+	grows := func(what string, unit result.Unit, of func(load.Sample) float64) (gained float64) {
+		var v []float64
+		for _, s := range half {
+			v = append(v, of(s))
 		}
+		slope := result.Slope(at, v)
 		if hours*3600 >= leastSlope.Seconds() {
-			worse("RSS slope", result.BytesPerHour, result.Slope(at, rss))
-			worse("files slope", result.PerHour, result.Slope(at, files))
-			worse("threads slope", result.PerHour, result.Slope(at, threads))
+			ms = append(ms, result.Metric{Name: what + " slope", Unit: unit, Value: slope, Better: result.Lower, Worst: true})
 		}
-		worse("RSS growth, share", result.Ratio, result.Slope(at, rss)*hours/rss[0])
-		worse("files gained", result.Count, math.Round(result.Slope(at, files)*hours))
-		worse("threads gained", result.Count, math.Round(result.Slope(at, threads)*hours))
+		return slope * hours
+	}
+	if known {
+		share := grows("RSS", result.BytesPerHour, func(s load.Sample) float64 { return float64(s.RSS) }) / float64(half[0].RSS)
+		files := grows("files", result.PerHour, func(s load.Sample) float64 { return float64(s.Files) })
+		threads := grows("threads", result.PerHour, func(s load.Sample) float64 { return float64(s.Threads) })
+		ms = append(ms, result.Metric{Name: "RSS growth, share", Unit: result.Ratio, Value: share, Better: result.Lower, Worst: true},
+			fault("files gained", int(math.Round(files))), fault("threads gained", int(math.Round(threads))))
 	}
 	if e := early.Quantile(50); e > 0 {
 		ms = append(ms, result.Metric{Name: "p99 late/early", Unit: result.Ratio, Value: float64(late.Quantile(50)) / float64(e), Better: result.Lower})

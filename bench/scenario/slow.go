@@ -68,7 +68,7 @@ func groupWithVictim(ctx context.Context, t *load.Traffic, n int) (victim load.C
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	r := t.NewReceiver(0, 1)
+	r := load.NewReceiver(0, 1, len(t.Phases))
 	if victim, err = t.Rig.Dial(ctx, load.Subscribing, load.DialOptions{Sink: r}); err == nil {
 		_, err = victim.Subscribe(ctx, 1, 0, func(int) load.Address { return to })
 	}

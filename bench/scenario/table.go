@@ -50,7 +50,7 @@ func tableTraffic(ctx context.Context, g *load.Rig, p result.Params, full bool) 
 	t := load.NewTraffic(g, p.Case, phases...)
 	var holders []load.Conn
 	for h := range p.Holders {
-		r := t.NewReceiver(uint32(h), 1)
+		r := load.NewReceiver(uint32(h), 1, len(t.Phases))
 		c, err := t.Join(ctx, r)
 		if err != nil {
 			return nil, err

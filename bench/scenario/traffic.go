@@ -43,7 +43,7 @@ func (c cells) open(ctx context.Context, t *load.Traffic) (to load.Address, s *l
 		first := t.Senders()
 		var members []*load.Receiver
 		for range c.members {
-			r := t.NewReceiver(first, c.senders)
+			r := load.NewReceiver(first, c.senders, len(t.Phases))
 			if _, err = t.Join(ctx, r, to); err != nil {
 				return to, nil, err
 			}
@@ -66,7 +66,7 @@ func (c cells) open(ctx context.Context, t *load.Traffic) (to load.Address, s *l
 func anycast(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
 	t := load.NewTraffic(g, p.Case, load.Phase{Length: p.Duration})
 	name := g.Name("instance", 0)
-	instances := []*load.Receiver{t.NewReceiver(0, 1)}
+	instances := []*load.Receiver{load.NewReceiver(0, 1, len(t.Phases))}
 	for len(instances) < p.Instances {
 		instances = append(instances, instances[0].Instance())
 	}
