@@ -18,8 +18,6 @@ const (
 	version   = uplink.Version // the release whose behaviour is measured for
 	userAgent = "slim-bench/1"
 	prefixLen = 5 // gRPC: flag, big-endian length
-
-	setupLimit = 20 * time.Second
 )
 
 // Dialer opens edge connections to SLIM nodes, at addresses as uplink.Dial takes them.
@@ -62,7 +60,7 @@ func (d Dialer) Dial(ctx context.Context, addr string, o load.DialOptions) (load
 		return c.socket, nil
 	}
 	var err error
-	c.Conn, err = uplink.Dial(ctx, addr, &uplink.Options{UserAgent: userAgent, NodeID: "slim-bench", Setup: cmp.Or(d.Limit, setupLimit),
+	c.Conn, err = uplink.Dial(ctx, addr, &uplink.Options{UserAgent: userAgent, NodeID: "slim-bench", Setup: d.Limit,
 		Verify: uplink.VerifyFirst, TLS: cmp.Or(o.TLS, d.TLS), DialContext: dial, NoLink: d.Blind, Handle: c.handle, ReadBuffer: o.ReadBuffer})
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", d.Protocol(), addr, advised(err))

@@ -30,7 +30,6 @@ type Node struct {
 	dir  string // holds its configuration and log; removed by Stop
 	log  *os.File
 	gone chan struct{} // closed when the process has ended
-	err  error         // how it ended; valid once gone is closed
 }
 
 const (
@@ -83,7 +82,7 @@ func (n *Node) start(c Command, addr string) error {
 		return err
 	}
 	go func() {
-		n.err = n.cmd.Wait()
+		_ = n.cmd.Wait() // its state tells how it ended
 		close(n.gone)
 	}()
 	return nil
@@ -102,7 +101,7 @@ func (n *Node) listening(ctx context.Context) error {
 	case err != nil:
 		return err
 	case c == nil:
-		return fmt.Errorf("ended before it listened: %w", n.verdict())
+		return fmt.Errorf("ended before it listened: %v", n.cmd.ProcessState)
 	}
 	return c.Close()
 }
@@ -132,7 +131,7 @@ func (n *Node) Stop() error {
 	defer os.RemoveAll(n.dir)
 	defer n.log.Close()
 	if n.Ended() {
-		return fmt.Errorf("node had ended: %w", n.verdict())
+		return fmt.Errorf("node had ended: %v", n.cmd.ProcessState)
 	}
 	_ = syscall.Kill(-n.cmd.Process.Pid, syscall.SIGTERM)
 	limit := time.NewTimer(stopLimit)
@@ -146,17 +145,6 @@ func (n *Node) Stop() error {
 		<-n.gone
 		return errors.New("node ignored SIGTERM")
 	}
-}
-
-// errExited is the verdict on a process that ended by itself without an error.
-var errExited = errors.New("exit status 0")
-
-// verdict says how the process ended; only after gone is closed.
-func (n *Node) verdict() error {
-	if n.err == nil {
-		return errExited
-	}
-	return n.err
 }
 
 // Until asks every so often whether it is done, at once for the first time, and returns nil when it is; else, after the limit

@@ -17,13 +17,9 @@ import (
 
 const readBuffer = 128 << 10 // bytes, as the node's
 
-// Serve relays on l, a TCP listener, until ctx ends. It closes l and all sockets.
-func Serve(ctx context.Context, l net.Listener) error {
-	tcp, ok := l.(*net.TCPListener)
-	if !ok {
-		return fmt.Errorf("relay: listener %T: want one of TCP", l)
-	}
-	ln, err := netloop.ListenOn(tcp)
+// Serve relays on l until ctx ends. It closes l and all sockets.
+func Serve(ctx context.Context, l *net.TCPListener) error {
+	ln, err := netloop.ListenOn(l)
 	if err != nil {
 		return fmt.Errorf("relay: %w", err)
 	}

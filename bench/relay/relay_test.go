@@ -29,7 +29,7 @@ func start(t *testing.T) string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- Serve(ctx, l) }()
+	go func() { done <- Serve(ctx, l.(*net.TCPListener)) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

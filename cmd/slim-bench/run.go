@@ -198,7 +198,7 @@ func (p *program) relay(ctx context.Context, listen string) error {
 		return err
 	}
 	fmt.Fprintln(p.stderr, "relay listens on", l.Addr())
-	return relay.Serve(ctx, l)
+	return relay.Serve(ctx, l.(*net.TCPListener))
 }
 
 func main() {
