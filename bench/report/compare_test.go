@@ -29,15 +29,15 @@ func costing(values ...float64) *result.Results {
 // compared tells what became of a comparison, and shows it.
 func compared(t *testing.T, before, after *result.Results, require ...string) (result.Outcome, string) {
 	t.Helper()
-	var o result.CompareOptions
+	var conditions []result.Condition
 	for _, s := range require {
 		c, err := result.ParseCondition(s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		o.Require = append(o.Require, c)
+		conditions = append(conditions, c)
 	}
-	x, err := result.Compare(before, after, o)
+	x, err := result.Compare(before, after, 0.05, conditions)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,10 +80,7 @@ func TestCompareJudgesIntervals(t *testing.T) {
 			}
 		})
 	}
-	if _, err := result.Compare(steady, dearer, result.CompareOptions{Node: "our"}); err == nil || !strings.Contains(err.Error(), "did you mean ours") {
-		t.Errorf("got %v", err)
-	}
-	if _, err := result.Compare(steady, dearer, result.CompareOptions{Require: []result.Condition{{Metric: cost, Bound: 1}}}); err == nil || !strings.Contains(err.Error(), cost+" / old <= 1") {
+	if _, err := result.Compare(steady, dearer, 0.05, []result.Condition{{Metric: cost, Bound: 1}}); err == nil || !strings.Contains(err.Error(), cost+" / old <= 1") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -92,7 +89,7 @@ func TestCompareJudgesIntervals(t *testing.T) {
 func TestComparisonIsShownInEveryView(t *testing.T) {
 	before, after := costing(100, 101, 99, 102), costing(130, 131, 129, 132)
 	before.Cases[0].Params.Duration = 1
-	x, err := result.Compare(before, after, result.CompareOptions{})
+	x, err := result.Compare(before, after, 0.05, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

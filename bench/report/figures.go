@@ -37,14 +37,8 @@ func sections(r *result.Results) (all []section) {
 
 func (s section) Title() string { return s.Scenario + " " + s.Label }
 
-// note is what there is to say about a case on a node.
-type note struct {
-	Text  string
-	Error bool
-}
-
 // Notes tell what went wrong on each node, what figures are marked for, and what else there is to say.
-func (s section) Notes() (all []note) {
+func (s section) Notes() (all []string) {
 	for k, n := range s.Nodes {
 		name := s.run.Nodes[k].Name
 		for _, d := range n.Doubts {
@@ -52,11 +46,11 @@ func (s section) Notes() (all []note) {
 			if d.OfPace() {
 				mark = "* "
 			}
-			all = append(all, note{name + ": " + mark + d.Text, d.Kind == result.Failed})
+			all = append(all, name+": "+mark+d.Text)
 		}
 		for _, round := range n.Rounds {
 			for _, text := range round.Notes {
-				all = append(all, note{Text: fmt.Sprintf("%s: round %d: %s", name, round.Number, text)})
+				all = append(all, fmt.Sprintf("%s: round %d: %s", name, round.Number, text))
 			}
 		}
 	}
@@ -187,32 +181,14 @@ func (s section) Table() table {
 	return t
 }
 
-// paint wraps text in a colour if there is to be any.
-type paint bool
-
-const (
-	red    = "31"
-	green  = "32"
-	yellow = "33"
-)
-
-func (p paint) in(colour, text string) string {
-	if !p || colour == "" {
-		return text
-	}
-	return "\x1b[" + colour + "m" + text + "\x1b[0m"
-}
-
-var outcomeColours = map[result.Outcome]string{result.Pass: green, result.Fail: red, result.Unclear: yellow}
-
 // writeText writes one table for each case: a row for each metric, a column for each node, and after every node but the
-// first the multiples of the first. The verdicts on conditions stand at the end; colour marks them and what went wrong.
-func writeText(w io.Writer, r *result.Results, colour bool) error {
+// first the multiples of the first. The verdicts on conditions stand at the end.
+func writeText(w io.Writer, r *result.Results) error {
 	var b strings.Builder
-	p, m := paint(colour), r.Machine
+	m := r.Machine
 	fmt.Fprintf(&b, "%s, %d cores, %s %s; %s\n", m.CPU, m.Cores, m.OS, m.Kernel, kindOf(r))
 	if r.Busy != "" {
-		fmt.Fprintln(&b, p.in(yellow, r.Busy))
+		fmt.Fprintln(&b, r.Busy)
 	}
 	for _, n := range r.Nodes {
 		if n.Note != "" {
@@ -223,21 +199,17 @@ func writeText(w io.Writer, r *result.Results, colour bool) error {
 		fmt.Fprintf(&b, "\n%s\n", s.Title())
 		s.Table().text(&b)
 		for _, n := range s.Notes() {
-			colour := yellow
-			if n.Error {
-				colour = red
-			}
-			fmt.Fprintln(&b, p.in(colour, "  ! "+strings.ReplaceAll(n.Text, "\n", "\n    ")))
+			fmt.Fprintln(&b, "  ! "+strings.ReplaceAll(n, "\n", "\n    "))
 		}
 	}
 	if len(r.Verdicts) > 0 {
 		fmt.Fprintln(&b)
 	}
 	for _, v := range r.Verdicts {
-		fmt.Fprintln(&b, p.in(outcomeColours[v.Outcome], v.String()))
+		fmt.Fprintln(&b, v)
 	}
 	if !r.Valid {
-		fmt.Fprintln(&b, p.in(yellow, "\nnot valid: "+strings.Join(untold(r), "\n           ")))
+		fmt.Fprintln(&b, "\nnot valid: "+strings.Join(untold(r), "\n           "))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -21,7 +21,7 @@ func TestTableShowsMediansAndRatios(t *testing.T) {
 	}
 	r.Add(0, 1, []result.Metric{{Name: "lost", Value: 1234567, Better: result.Lower, Worst: true}}, result.Round{Number: 4}, errors.New("node closed"))
 	var b strings.Builder
-	if err := writeText(&b, r, false); err != nil {
+	if err := writeText(&b, r); err != nil {
 		t.Fatal(err)
 	}
 	want := `test, 2 cores, linux 6; medians of the rounds ± half the range of their middle half
@@ -41,7 +41,7 @@ p2p 1→1
 func views(t *testing.T, r *result.Results) map[string]string {
 	t.Helper()
 	var text, page, summary strings.Builder
-	if err := errors.Join(writeText(&text, r, false), writeHTML(&page, r), writeMarkdown(&summary, r)); err != nil {
+	if err := errors.Join(writeText(&text, r), writeHTML(&page, r), writeMarkdown(&summary, r)); err != nil {
 		t.Fatal(err)
 	}
 	return map[string]string{"text": text.String(), "page": page.String(), "summary": summary.String()}

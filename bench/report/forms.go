@@ -25,24 +25,20 @@ import (
 // Form is one way to write results.
 type Form struct {
 	Name, About string
-	// Write writes r whole; colour is for a terminal, and only text has any.
-	Write func(w io.Writer, r *result.Results, colour bool) error
+	Write       func(io.Writer, *result.Results) error
 }
 
 // Forms returns all forms.
 func Forms() []Form {
-	plain := func(write func(io.Writer, *result.Results) error) func(io.Writer, *result.Results, bool) error {
-		return func(w io.Writer, r *result.Results, _ bool) error { return write(w, r) }
-	}
 	return []Form{
 		{"text", "tables for people", writeText},
-		{"histogram", "how delays are spread, as bars of text", plain(writeHistogram)},
-		{"json", "everything (docs/bench-json.md)", plain(func(w io.Writer, r *result.Results) error { return r.WriteJSON(w) })},
-		{"csv", "a line for each figure of each round", plain(writeCSV)},
-		{"prometheus", "gauges, for a textfile collector or a push gateway", plain(writePrometheus)},
-		{"hdr", "all delays, as an HdrHistogram log", plain(writeHDR)},
-		{"markdown", "a summary for the page of a CI job", plain(writeMarkdown)},
-		{"html", "a page", plain(writeHTML)},
+		{"histogram", "how delays are spread, as bars of text", writeHistogram},
+		{"json", "everything (docs/bench-json.md)", func(w io.Writer, r *result.Results) error { return r.WriteJSON(w) }},
+		{"csv", "a line for each figure of each round", writeCSV},
+		{"prometheus", "gauges, for a textfile collector or a push gateway", writePrometheus},
+		{"hdr", "all delays, as an HdrHistogram log", writeHDR},
+		{"markdown", "a summary for the page of a CI job", writeMarkdown},
+		{"html", "a page", writeHTML},
 	}
 }
 
@@ -348,7 +344,7 @@ const maxMarkdown = 60 << 10
 // writeMarkdown writes a summary for a job page: how it ended, what did not pass, and the text form, folded.
 func writeMarkdown(w io.Writer, r *result.Results) error {
 	var text strings.Builder
-	if err := writeText(&text, r, false); err != nil {
+	if err := writeText(&text, r); err != nil {
 		return err
 	}
 	all := template.HTMLEscapeString(text.String())

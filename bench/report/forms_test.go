@@ -27,7 +27,7 @@ func written(t *testing.T, name string, r *result.Results) string {
 		t.Fatalf("no form %s", name)
 	}
 	var b bytes.Buffer
-	if err := all[i].Write(&b, r, false); err != nil {
+	if err := all[i].Write(&b, r); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()

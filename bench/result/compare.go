@@ -4,71 +4,38 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
-// CompareOptions choose what is compared. The zero value compares the first nodes at a level of 0.05.
-type CompareOptions struct {
-	Node    string // of both results; empty: the first of each
-	Alpha   float64
-	Require []Condition // in the form METRIC / old <= NUMBER, judged in every case that has the metric
-}
-
-// Compare puts a node of two results side by side, case by case, as a run of the two nodes "new" and "old". Cases are the
+// Compare puts the first nodes of two results side by side, case by case, as a run of the two nodes "new" and "old". Cases are the
 // same when scenario and label are. What is only in the new results is no trouble, nor is a metric that only the old ones
 // have, such as a percentile that needs more messages than came, unless a condition is about it.
-func Compare(before, after *Results, o CompareOptions) (*Results, error) {
-	oldAt, err := before.node(o.Node, "the old results")
-	if err != nil {
-		return nil, err
-	}
-	newAt, err := after.node(o.Node, "the new results")
-	if err != nil {
-		return nil, err
-	}
-	for _, c := range o.Require {
+//
+// alpha is the level below which a difference is called one, such as 0.05. Conditions have the form METRIC / old <= NUMBER.
+func Compare(before, after *Results, alpha float64, require []Condition) (*Results, error) {
+	for _, c := range require {
 		if c.Against != "old" {
 			return nil, fmt.Errorf("condition %q: compare judges METRIC / old <= NUMBER (or >=): write %q", c,
 				Condition{Metric: c.Metric, Against: "old", Least: c.Least, Bound: c.Bound})
 		}
 	}
-	if o.Alpha == 0 {
-		o.Alpha = 0.05
-	}
-	if o.Alpha < 0 || o.Alpha >= 1 {
-		return nil, fmt.Errorf("alpha %g: want a probability between 0 and 1, such as 0.05", o.Alpha)
+	if alpha <= 0 || alpha >= 1 {
+		return nil, fmt.Errorf("alpha %g: want a probability between 0 and 1, such as 0.05", alpha)
 	}
 	x := NewResults(after.Rounds, nil)
-	x.Begun, x.Machine, x.Alpha = after.Begun, after.Machine, o.Alpha
-	x.Nodes = []NodeInfo{after.Nodes[newAt], before.Nodes[oldAt]}
+	x.Begun, x.Machine, x.Alpha = after.Begun, after.Machine, alpha
+	x.Nodes = []NodeInfo{after.Nodes[0], before.Nodes[0]}
 	x.Nodes[0].Name, x.Nodes[1].Name, x.Nodes[1].Note = "new", "old", ""
 	if before.Machine != after.Machine {
 		x.note("measured on another machine or kernel: only ratios to a node of the same run can be compared")
 	}
 	valid := x.distrust("old", before)
 	valid = x.distrust("new", after) && valid
-	x.pair(before, after, oldAt, newAt)
+	x.pair(before, after)
 	if !valid { // what is not valid does not fail either
-		o.Require = nil
+		require = nil
 	}
-	x.Settle(func(int) []Condition { return o.Require }, 0)
+	x.Settle(func(int) []Condition { return require }, 0)
 	return x, nil
-}
-
-// node finds a node by name; an empty name is the first.
-func (r *Results) node(name, what string) (int, error) {
-	if len(r.Nodes) == 0 {
-		return 0, fmt.Errorf("%s name no node", what)
-	}
-	if name == "" {
-		return 0, nil
-	}
-	i := r.at(name)
-	if i < 0 {
-		return 0, fmt.Errorf("%s have no node %q%s", what, name, suggest.Hint(name, r.names()))
-	}
-	return i, nil
 }
 
 // note says of the old results what is to be known.
@@ -90,12 +57,12 @@ func (r *Results) distrust(which string, run *Results) bool {
 }
 
 // pair puts the cases of both results side by side. One that stands there several times is paired in its order.
-func (r *Results) pair(before, after *Results, oldAt, newAt int) {
+func (r *Results) pair(before, after *Results) {
 	left := slices.Clone(before.Cases)
 	for _, c := range after.Cases {
-		name, is, was := c.Scenario+" "+c.Label, c.Nodes[newAt], NodeResult{}
+		name, is, was := c.Scenario+" "+c.Label, c.Nodes[0], NodeResult{}
 		if i := slices.IndexFunc(left, func(o CaseResult) bool { return o.Scenario+" "+o.Label == name }); i >= 0 {
-			was = left[i].Nodes[oldAt]
+			was = left[i].Nodes[0]
 			if left[i].Params != c.Params {
 				r.note(name + ": measured with other parameters before and after (see params in the results)")
 			}

@@ -6,12 +6,12 @@ import (
 	"io"
 	"maps"
 	"math"
-	"runtime/debug"
 	"slices"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
 )
 
 // Schema is the version of the JSON form of Results. It goes up when a field changes its meaning or goes away.
@@ -121,12 +121,9 @@ func (s Series) Spread() float64 {
 // NewResults are those of a run of so many rounds, without nodes and cases. Conditions may name optional nodes that are
 // not there.
 func NewResults(rounds int, optional []string) *Results {
-	r := &Results{Schema: Schema, Begun: time.Now().UTC().Truncate(time.Second), Machine: process.ThisMachine(), Rounds: rounds, Valid: true,
-		optional: optional}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		r.Version = info.Main.Version
-	}
-	return r
+	b := cli.ReadBuildInfo()
+	return &Results{Schema: Schema, Version: b.Version + " " + b.SHA, Begun: time.Now().UTC().Truncate(time.Second),
+		Machine: process.ThisMachine(), Rounds: rounds, Valid: true, optional: optional}
 }
 
 // Interrupt notes that the run was ended early, so that nothing is missing because it was not measured. why makes the run
@@ -311,7 +308,7 @@ func ReadJSON(rd io.Reader) (*Results, error) {
 		return nil, fmt.Errorf("results have schema %d, this slim-bench reads %d: measure again with one version", r.Schema, Schema)
 	}
 	for _, c := range r.Cases {
-		if len(c.Nodes) != len(r.Nodes) {
+		if len(c.Nodes) != len(r.Nodes) || len(r.Nodes) == 0 {
 			return nil, fmt.Errorf("not results of slim-bench: case %s %s has %d nodes, the run %d", c.Scenario, c.Label, len(c.Nodes), len(r.Nodes))
 		}
 	}

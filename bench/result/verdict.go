@@ -33,17 +33,13 @@ type Verdict struct {
 	absent bool // the node it names is optional, and not there
 }
 
-// Word is an outcome as it stands before a line: what fails catches the eye.
-func (o Outcome) Word() string {
-	if o == Fail {
-		return "FAIL"
-	}
-	return string(o)
-}
-
 // String is one line for people.
 func (v Verdict) String() string {
-	s := fmt.Sprintf("%-7s %s: %s", v.Outcome.Word(), v.Case, v.Condition)
+	word := string(v.Outcome)
+	if v.Outcome == Fail { // which catches the eye
+		word = "FAIL"
+	}
+	s := fmt.Sprintf("%-7s %s: %s", word, v.Case, v.Condition)
 	switch {
 	case v.Outcome == Skipped:
 		return s + " (" + v.Reason + ")"
@@ -177,15 +173,13 @@ func (v Verdict) everyRound(values []float64, c Condition) Verdict {
 func (v Verdict) judgeRatio(ours, theirs Series, c Condition, last int) Verdict {
 	var ratios []float64
 	for i, round := range ours.Rounds {
-		j := slices.Index(theirs.Rounds, round)
-		if j < 0 {
-			continue
+		if j := slices.Index(theirs.Rounds, round); j >= 0 {
+			a, b := ours.Values[i], theirs.Values[j]
+			if a < 0 || b < 0 || ours.Unit != Count && (a == 0 || b == 0) {
+				return v.unclear(fmt.Sprintf("in round %d it is %g against %g: there is nothing to compare", round, a, b))
+			}
+			ratios = append(ratios, quotient(a, b)) // of counts 0 of 0, too
 		}
-		a, b := ours.Values[i], theirs.Values[j]
-		if a < 0 || b < 0 || ours.Unit != Count && (a == 0 || b == 0) {
-			return v.unclear(fmt.Sprintf("in round %d it is %g against %g: there is nothing to compare", round, a, b))
-		}
-		ratios = append(ratios, quotient(a, b)) // of counts 0 of 0, too
 	}
 	if len(ratios) == 0 {
 		return v.unclear("no round measured both nodes")

@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -210,9 +209,11 @@ func (o *runOptions) check(ctx context.Context, addrs []string) error {
 	}
 	served := false
 	for _, addr := range addrs {
-		c, err := reach(ctx, addr)
+		dialling, cancel := context.WithTimeout(ctx, reachLimit)
+		c, err := process.Reach(dialling, addr)
+		cancel()
 		if err != nil {
-			return err
+			return fmt.Errorf("--target %s: nobody answers there: start the node, or check the address (%w)", addr, err)
 		}
 		served = served || asked && process.Until(ctx, 10*time.Millisecond, acceptLimit, func() bool {
 			found, hidden := process.Serves(o.pid, c)
@@ -230,17 +231,6 @@ const (
 	reachLimit  = 5 * time.Second // for a target to take a connection
 	acceptLimit = 2 * time.Second // for its process to accept it
 )
-
-// reach connects to a target.
-func reach(ctx context.Context, addr string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, reachLimit)
-	defer cancel()
-	c, err := process.Reach(ctx, addr)
-	if err != nil {
-		return nil, fmt.Errorf("--target %s: nobody answers there: start the node, or check the address (%w)", addr, err)
-	}
-	return c, nil
-}
 
 // ownNode finds this build's node: the program beside this one.
 func ownNode() (string, error) {

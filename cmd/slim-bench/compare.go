@@ -12,7 +12,6 @@ import (
 
 // compareOptions are the flags of compare.
 type compareOptions struct {
-	node             string
 	alpha            float64
 	require, outputs []string
 }
@@ -21,7 +20,7 @@ func (p *program) compareCommand() *cobra.Command {
 	var o compareOptions
 	c := &cobra.Command{
 		Use: "compare OLD.json NEW.json",
-		Long: `slim-bench compare OLD.json NEW.json shows what changed between two results, as a run of two nodes, new and old: medians, the
+		Long: `slim-bench compare OLD.json NEW.json shows what changed between two results, the first nodes of both: medians, the
 change with its interval, and the probability that chance did it (Mann-Whitney). "~" means that it may have. A condition
 passes when the whole interval keeps its bound and fails when the whole interval breaks it; what lies between is unclear.
 Results of different runs have met different machines: for a gate, measure both builds in one run (slim-bench run
@@ -32,12 +31,11 @@ missing, the rounds are too few or too noisy, or the generator was the limit.`,
 		Example: `  slim-bench run p2p --rounds 8 --output json > old.json      # then another build
   slim-bench compare old.json new.json
   slim-bench compare old.json new.json --require 'node CPU per delivered / old <= 1.1' --require 'lost / old <= 1'
-  slim-bench compare old.json new.json --node rust --output html=changes.html
+  slim-bench compare old.json new.json --alpha 0.001 --output html=changes.html
 `,
 		RunE: func(_ *cobra.Command, args []string) error { return p.compare(&o, args) },
 	}
 	fs := c.Flags()
-	fs.StringVar(&o.node, "node", "", "`NAME` of the node in the results; the first, if not given")
 	fs.Float64Var(&o.alpha, "alpha", 0.05, "changes with a probability below are called changes; intervals hold with the "+
 		"rest of it (0.05: 95 %)")
 	fs.StringArrayVar(&o.require, "require", nil, "`CONDITION`: METRIC / old <= NUMBER (or >=), judged in every case that "+
@@ -66,7 +64,7 @@ func (p *program) compare(o *compareOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	x, err := result.Compare(before, after, result.CompareOptions{Node: o.node, Alpha: o.alpha, Require: require})
+	x, err := result.Compare(before, after, o.alpha, require)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,7 +16,6 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/report"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/bench/scenario"
-	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/internal/suggest"
 )
 
@@ -179,15 +177,14 @@ func (p *program) measure(ctx context.Context, o *runOptions, args []string) err
 
 // tell writes the results in the forms that were asked for, and returns the error that decides the exit code.
 func (p *program) tell(r *result.Results, failed error, outputs []output) error {
-	colour := cli.IsTerminal(p.stdout) && os.Getenv("NO_COLOR") == ""
 	said := false // in a form for people who wait for the end of the run
 	var errs []error
 	for _, out := range outputs {
 		if out.file == "" {
 			said = said || out.Name == "text"
-			errs = append(errs, out.Write(p.stdout, r, colour))
+			errs = append(errs, out.Write(p.stdout, r))
 		} else {
-			errs = append(errs, report.Save(out.file, func(w io.Writer) error { return out.Write(w, r, false) }))
+			errs = append(errs, report.Save(out.file, func(w io.Writer) error { return out.Write(w, r) }))
 		}
 	}
 	return errors.Join(append(errs, verdict(r, failed, said))...)

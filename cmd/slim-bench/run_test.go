@@ -401,9 +401,6 @@ func TestCompareReadsWhatRunWrote(t *testing.T) {
 			t.Errorf("%s: exit %d\n%s\n%s", c.name, code, stdout, stderr)
 		}
 	}
-	if code, _, stderr := slimBench(t, "compare", paths[0], paths[1], "--node", "nod"); code != exitInvalid || !strings.Contains(stderr, "did you mean node?") {
-		t.Errorf("exit %d, %s", code, stderr)
-	}
 }
 
 // Figures of a process that is not the node's would be taken for the node's.

@@ -71,7 +71,7 @@ func TestBesideNATS(t *testing.T) {
 			}
 		}
 	}
-	if err := report.Forms()[0].Write(os.Stdout, r, false); err != nil {
+	if err := report.Forms()[0].Write(os.Stdout, r); err != nil {
 		t.Error(err)
 	}
 }
