@@ -24,9 +24,6 @@ type Target struct {
 	Sleep   func(due int64) // of open loops, as Sender.Sleep
 }
 
-// Blind reports whether the target is a relay, which knows no names.
-func (t Target) Blind() bool { return t.Dialer.Protocol() == Blind }
-
 // Rig is one node under test with the connections to it. One goroutine uses it; Dial, Open and Address are safe for
 // all.
 type Rig struct {
@@ -89,23 +86,19 @@ func (g *Rig) Restart(ctx context.Context) error {
 	return g.start(ctx)
 }
 
-// gone reports whether a node that we have started has ended.
-func (g *Rig) gone() bool { return g.node != nil && g.node.Ended() }
-
 // Close ends connections and node. It reports a node that ended before, or had to be killed.
 func (g *Rig) Close() error {
-	var err error
-	if g.gone() {
-		err = errors.New(g.node.LogTail(2000))
-	}
 	g.disconnect()
-	if g.node != nil {
-		if stop := g.node.Stop(); stop != nil {
-			err = errors.Join(stop, err)
-		}
-		g.node = nil
+	n := g.node
+	if n == nil {
+		return nil
 	}
-	return err
+	g.node = nil
+	tail := n.LogTail(2000) // which Stop removes
+	if err := n.Stop(); err != nil {
+		return errors.Join(err, errors.New(tail))
+	}
+	return nil
 }
 
 func (g *Rig) disconnect() {
@@ -149,7 +142,7 @@ func (g *Rig) Dial(ctx context.Context, s Side, o DialOptions) (Conn, error) {
 
 // Broken returns why the node or a connection ended, if one did.
 func (g *Rig) Broken() error {
-	if g.gone() {
+	if g.node != nil && g.node.Ended() {
 		return errors.New("the node ended")
 	}
 	g.mu.Lock()

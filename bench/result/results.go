@@ -177,7 +177,8 @@ func (r *Results) Settle(require func(i int) []Condition, last int) {
 		for _, cond := range require(i) {
 			v := r.Judge(i, cond, last)
 			r.Verdicts = append(r.Verdicts, v)
-			if v.Outcome == Unclear && !r.Cases[i].Nodes[0].has(Failed) { // that is told
+			told := slices.ContainsFunc(r.Cases[i].Nodes[0].Doubts, func(d Doubt) bool { return d.Kind == Failed })
+			if v.Outcome == Unclear && !told {
 				r.invalidate(fmt.Sprintf("%s: %s: %s", v.Case, v.Condition, v.Reason))
 			}
 		}
@@ -247,13 +248,7 @@ func (r *Results) Reasons() []string {
 
 // Failed returns the verdicts on conditions that do not hold.
 func (r *Results) Failed() []Verdict {
-	var failed []Verdict
-	for _, v := range r.Verdicts {
-		if v.Outcome == Fail {
-			failed = append(failed, v)
-		}
-	}
-	return failed
+	return slices.DeleteFunc(slices.Clone(r.Verdicts), func(v Verdict) bool { return v.Outcome != Fail })
 }
 
 // at is the index of a node; -1: there is none of that name.

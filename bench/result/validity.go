@@ -41,13 +41,9 @@ const (
 // OfPace reports whether the doubt is about rates and delays only, which are marked then.
 func (d Doubt) OfPace() bool { return d.Kind == Pace || d.Kind == Limited }
 
-func (n *NodeResult) has(k DoubtKind) bool {
-	return slices.ContainsFunc(n.Doubts, func(d Doubt) bool { return d.Kind == k })
-}
-
 // Marked says why a metric of the node is not to be taken as it is: the generator or a queue made it. Empty: it is.
 func (n *NodeResult) Marked(metric string) string {
-	i := slices.IndexFunc(n.Doubts, func(d Doubt) bool { return d.OfPace() })
+	i := slices.IndexFunc(n.Doubts, Doubt.OfPace)
 	if i < 0 || !(Condition{Metric: metric}).paced() {
 		return ""
 	}

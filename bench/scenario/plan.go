@@ -63,7 +63,7 @@ func (p Plan) skip(c Case, k int) string {
 	switch {
 	case k > 0 && c.Nodes != nil && !slices.Contains(c.Nodes, t.Name):
 		return "not asked for"
-	case t.Blind() && !c.Scenario.Blind:
+	case t.Dialer.Protocol() == load.Blind && !c.Scenario.Blind:
 		return "needs names, which the relay does not know"
 	}
 	return ""

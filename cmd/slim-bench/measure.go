@@ -31,8 +31,6 @@ type runOptions struct {
 	pid        int
 	floor      bool
 	suite      string
-	rounds     int
-	maxRounds  int
 	require    []string
 	required   []result.Condition // require, parsed
 	outputs    []string
@@ -80,8 +78,8 @@ func (o *runOptions) flags(fs *pflag.FlagSet) {
 		strings.Join(process.Transports(), ", "))
 	fs.IntVar(&o.pid, "pid", 0, "process of --target, to measure its CPU and memory")
 	fs.BoolVar(&o.floor, "floor", true, "measure the blind relay beside the nodes, where a scenario allows it: what any node must cost")
-	fs.IntVar(&o.rounds, "rounds", 0, "measure everything so often; medians are printed (1, or the suite's)")
-	fs.IntVar(&o.maxRounds, "max-rounds", 0, "go on so far with cases whose conditions are unclear (the suite's)")
+	fs.Int("rounds", 0, "measure everything so often; medians are printed (1, or the suite's)")
+	fs.Int("max-rounds", 0, "go on so far with cases whose conditions are unclear (the suite's)")
 	fs.StringArrayVar(&o.require, "require", nil, "`CONDITION`: METRIC <= NUMBER, or METRIC / NODE <= NUMBER (or >=): exit 1 if it does not "+
 		"hold; may be repeated")
 	fs.BoolVar(&o.stop, "stop-at-failure", false, "end the run when a condition fails")

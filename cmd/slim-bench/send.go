@@ -17,6 +17,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
 )
 
 // sendOptions are the flags of send.
@@ -177,16 +178,13 @@ func ask(ctx context.Context, c *client.Conn, who client.Letter, somebody answer
 	}
 }
 
-// maxLine bounds a line that is sent as a message, in bytes.
-const maxLine = 4<<20 - 4<<10
-
 // sendLines sends what stands on standard input until that or ctx ends.
 func (p *program) sendLines(ctx context.Context, c *client.Conn, l client.Letter) error {
 	if in, ok := p.stdin.(io.Closer); ok {
 		defer context.AfterFunc(ctx, func() { _ = in.Close() })() // ends a read from a pipe; of a terminal a line ends it
 	}
 	in := bufio.NewScanner(p.stdin)
-	in.Buffer(nil, maxLine)
+	in.Buffer(nil, uplink.MaxMessage) // of a line that is hardly shorter, Send says so
 	for in.Scan() && ctx.Err() == nil {
 		l.Text = in.Bytes()
 		if err := c.Send(ctx, l.Encode()); err != nil {
