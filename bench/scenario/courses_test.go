@@ -84,17 +84,17 @@ func TestTotalRateAndStagesAreOffered(t *testing.T) {
 	simulated(t, func(t *testing.T) {
 		p := quick(func(p *result.Params) {
 			p.Pairs, p.Warmup = 2, 500*time.Millisecond
-			if err := p.Set("stages", "400:2s,2000:4s,2000:2s"); err != nil {
+			if err := p.Set("stages", "100:2s,500:4s,500:2s"); err != nil {
 				t.Fatal(err)
 			}
 		})
 		n := run(t, target(t, new(faults.Proxy)), "p2p", p)
-		const want = (400*2 + 1200*4 + 2000*2) / 8.0
+		const want = (100*2 + 300*4 + 500*2) / 8.0
 		if got := metric(t, n, "offered"); got < want*0.99 || got > want*1.01 || metric(t, n, "lost") != 0 {
 			t.Errorf("offered %v/s, want %v", got, want)
 		}
 		all := n.Rounds[0].Samples
-		if first, last := all[2], all[len(all)-2]; first.Delivered > 500 || last.Delivered < 1900 {
+		if first, last := all[2], all[len(all)-2]; first.Delivered > 125 || last.Delivered < 475 {
 			t.Errorf("%v/s at the begin, %v/s at the end: no ramp", first.Delivered, last.Delivered)
 		}
 	})

@@ -38,6 +38,7 @@ func TestInterruptInTheWarmUpKeepsWhatThereIs(t *testing.T) {
 		"table": "small table: delivered",
 	} {
 		t.Run(scenario, func(t *testing.T) {
+			t.Parallel() // it waits for most of its time
 			n := interrupted(t, scenario, quick(func(p *result.Params) { p.Warmup, p.Names = time.Minute, 2000 }), func(g Progress) bool { return g.Sample.Delivered > 0 })
 			if m, ok := n.Metric(metric); !ok || m.Value <= 0 || len(n.Rounds[0].Samples) == 0 {
 				t.Errorf("%s: got %+v and %d samples", metric, m, len(n.Rounds[0].Samples))
