@@ -158,7 +158,8 @@ func (n *Net) Close() {
 }
 
 // Crash has an app, or all instances of it, vanish as a process does that is killed: it says nothing more to anybody, the node
-// forgets its subscriptions, and what it has not read is lost. Its sessions are over for itself, too.
+// forgets its subscriptions, and what it has not read is lost. Its sessions are over for itself, too; if it has a Store, they go on
+// in the next app of the same name with it.
 func (n *Net) Crash(name string) {
 	n.mu.Lock()
 	var dead []*session.App
@@ -176,7 +177,7 @@ func (n *Net) Crash(name string) {
 	over, cancel := context.WithCancel(context.Background())
 	cancel()
 	for _, a := range dead {
-		_ = a.Close(over)
+		_ = a.Stop(over)
 	}
 }
 
