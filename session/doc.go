@@ -62,6 +62,20 @@
 // way. Of what arrives 1,024 messages or 8 MiB wait for Receive; more is not taken, so that reliable senders repeat it, and
 // unreliable sessions tell by the event Overflow. App.Stats counts what came to nothing, by reasons.
 //
+// # Apps that are started again
+//
+// An app with a Store goes on where it was when it was stopped or killed: under the same id, in the same sessions, as moderator and
+// as member, without an invitation. What it had published and nobody has acknowledged is sent again, under the same ids.
+//
+//	db, err := sqlite.Open("agent.db", nil) // package session/sqlite
+//	app, err := session.Connect(ctx, session.Options{Name: name, Secret: secret, Store: db, StoreKey: key})
+//	for _, s := range app.Sessions() { // those that it has opened; a Listener gives those of others
+//
+// Nothing is sent, handed over or reported that is not stored before, and everything is sealed under the key. What has come stays
+// stored until Receive returns it, which is once; with Options.AtLeastOnce until Message.Handled is called of it, so that after a kill it
+// may come a second time. A store that fails ends the session with ErrStore, and what was not stored is not sent. Close ends a session
+// for good and leaves no record; App.Stop ends the app and leaves its sessions.
+//
 // # Errors
 //
 // Errors are tested for with errors.Is: ErrClosed, which is a net.ErrClosed, too, ErrTimeout, ErrNotDelivered, ErrDeclined,

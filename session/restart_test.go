@@ -212,7 +212,7 @@ func (p *player) says(ctx context.Context, text string) error {
 	return d.Wait(ctx)
 }
 
-// has3 waits until p has a session with that many members.
+// waits returns when p has a session with that many members, who are all there.
 func (p *player) waits(ctx context.Context, n int) error {
 	for ctx.Err() == nil {
 		if s := p.session(); s != nil && s.Err() == nil && len(s.Participants()) == n && online(s) == n {

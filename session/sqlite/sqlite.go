@@ -2,7 +2,7 @@
 // its own, so that apps without it do not carry it.
 //
 //	db, err := sqlite.Open("agent.db", nil)
-//	app, err := session.New(ctx, &session.Options{Store: db, StoreKey: key, …})
+//	app, err := session.Connect(ctx, session.Options{Store: db, StoreKey: key, …})
 //
 // Values are sealed by the session layer under the app's key; without it the file says nothing but how many records there
 // are, and how large. One process uses a file at a time.

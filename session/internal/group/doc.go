@@ -9,5 +9,8 @@
 // left out or overtaken. Control messages are verified by whoever has the keys of tokens before they come here, as
 // Inbound.Claims; all other checks are made here.
 //
+// A machine whose session is stored says what has changed (Changes) before its outputs are applied, and a Snapshot of such records makes
+// it anew: it repeats what was not acknowledged, subscribes to its channel, and tells the others that it is back.
+//
 // One goroutine at a time uses a machine.
 package group
