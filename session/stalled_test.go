@@ -125,6 +125,31 @@ func TestCutOffMemberIsInvitedAgain(t *testing.T) {
 	}
 }
 
+// Who hears of its removal, and is not told to leave as its moderator has gone, leaves by itself.
+func TestRemovedMemberLeavesByItself(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		bubble(t, func(t *testing.T, h *hub) {
+			o := quick
+			o.Plain = plain
+			apps, members := h.group(o, "alice", "bob", "carol")
+			h.cuts(func(_, _ *hubLink, m *message.Message) bool { return m.Type == message.LeaveRequest })
+			if err := members[0].Remove(t.Context(), apps[1].Name()); err != nil {
+				t.Error(err)
+			}
+			select {
+			case <-members[1].Done():
+			case <-time.After(time.Minute):
+				t.Fatal("the session goes on")
+			}
+			if err := members[1].Err(); !errors.Is(err, ErrRemoved) {
+				t.Errorf("it is over: %v", err)
+			}
+			h.cuts(nil)
+			everybodyTalks(t, []*App{apps[0], apps[2]}, []*Session{members[0], members[2]})
+		})
+	}
+}
+
 // A moderator that vanishes before it lets a member in leaves nothing behind.
 func TestModeratorThatVanishesWhileItInvites(t *testing.T) {
 	bubble(t, func(t *testing.T, h *hub) {
