@@ -17,7 +17,26 @@ type front struct {
 	slot  *workers.Slot[letter]
 	queue fifo[letter]
 	out   []byte // scratch
+
+	answered map[discovery]answered
 }
+
+// discovery is a request of somebody who looks for this app.
+type discovery struct {
+	from        wire.Name
+	session, id uint32
+}
+
+// answered is when a discovery was answered last, and which session there was of its id then.
+type answered struct {
+	at time.Time
+	s  *Session
+}
+
+const (
+	mostDiscoveries = 1024                  // whose answers are remembered
+	oneDiscovery    = 50 * time.Millisecond // requests in that time have waited together, and are one
+)
 
 func newFront(a *App) *front {
 	f := &front{app: a}
@@ -97,7 +116,24 @@ func (f *front) discovered(in *group.Inbound, name *wire.NameText) {
 		f.app.n.unbelieved.Add(1)
 		return
 	}
-	f.send(r)
+	if f.fresh(in) {
+		f.send(r)
+	}
+}
+
+// fresh reports whether a discovery is to be answered. One that comes again is answered again, as the answer may have been lost, but
+// not when the invitation has followed, nor when it has come just now: two answers are more than upstream's moderators bear.
+func (f *front) fresh(in *group.Inbound) bool {
+	m := in.Message
+	d, s := discovery{m.Source.Name, m.Session, m.ID}, f.app.sessions.find(m.Session)
+	if last, ok := f.answered[d]; ok && (s != nil && s != last.s || in.At.Sub(last.at) < oneDiscovery) {
+		return false
+	}
+	if f.answered == nil || len(f.answered) >= mostDiscoveries {
+		f.answered = map[discovery]answered{}
+	}
+	f.answered[d] = answered{in.At, s}
+	return true
 }
 
 func (f *front) send(m *message.Message) {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
 )
 
 // Who is invited may decline, and the moderator gets to know why, at once.
@@ -137,6 +140,56 @@ func TestInvitationThatIsGivenUp(t *testing.T) {
 		if err := g.Invite(t.Context(), MustName("org/ns/bob")); err != ErrMember {
 			t.Errorf("invited twice: %v", err)
 		}
+	})
+}
+
+// A request that finds this app is answered once, also where it was repeated before it was looked at, and not any more when the invitation
+// has followed. It is answered again where the answer seems to be lost.
+func TestDiscoveryIsAnsweredOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		alice, bob := h.app("alice"), h.app("bob")
+		l := listen(t, bob)
+		var request []byte
+		var again, replies, lose atomic.Int64
+		h.cuts(func(_, _ *hubLink, m *message.Message) bool {
+			switch m.Type {
+			case message.DiscoveryRequest:
+				if again.Add(1) == 1 {
+					request = m.Append(nil)
+				}
+			case message.DiscoveryReply:
+				return replies.Add(1) <= lose.Load()
+			}
+			return false
+		})
+		repeat := func() {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.linkOf(bob).queue <- arrival{time.Now().Add(h.delay), request}
+		}
+		lose.Store(1)
+		opened := make(chan error, 1)
+		go func() { opened <- second(alice.Open(t.Context(), bob.Name().Any(), SessionOptions{Plain: true})) }()
+		time.Sleep(time.Millisecond)
+		repeat()
+		repeat()
+		time.Sleep(500 * time.Millisecond)
+		if replies.Load() != 1 {
+			t.Errorf("%d answers to three requests at once", replies.Load())
+		}
+		if err := <-opened; err != nil {
+			t.Error(err)
+		}
+		if replies.Load() != 2 {
+			t.Errorf("%d answers, of which one was lost", replies.Load())
+		}
+		accept(t, l)
+		repeat()
+		time.Sleep(time.Second)
+		if replies.Load() != 2 {
+			t.Errorf("%d answers, the last of which to one who has invited", replies.Load())
+		}
+		h.cuts(nil)
 	})
 }
 
