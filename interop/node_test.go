@@ -29,6 +29,9 @@ var peers = os.Getenv("SLIM_PEERS")
 var scratch string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(goPeer) != "" {
+		os.Exit(runGoPeer())
+	}
 	if err := checkPeers(); err != nil {
 		fmt.Fprintln(os.Stderr, "interop:", err)
 		os.Exit(1)

@@ -8,6 +8,8 @@ import { parseArgs } from 'node:util';
 const slim = await import(process.env.SLIM_BINDINGS);
 const SECRET = 'judge-shared-secret-0123456789-abcdefghij';
 const POLL_MS = 500;
+const WAIT_MS = 20000;
+const IN_FLIGHT = 64; // messages at most
 
 const { values: args } = parseArgs({
   options: { node: { type: 'string' }, client: { type: 'string' }, name: { type: 'string' }, echo: { type: 'boolean' } },
@@ -77,6 +79,10 @@ class Peer {
           emit('left', { session: number, participant: reason });
           continue;
         }
+        if (reason.includes('message lost') || reason.includes('retries')) { // the session goes on
+          emit('error', { what: 'session', session: number, error: reason });
+          continue;
+        }
         this.sessions = this.sessions.filter((s) => s !== session);
         emit('left', { session: number, reason });
         return;
@@ -94,8 +100,8 @@ class Peer {
   config(sessionType, command) {
     return {
       sessionType,
-      maxRetries: 10,
-      interval: 1000,
+      maxRetries: command.unreliable ? undefined : command.retries ?? 10,
+      interval: command.unreliable ? undefined : command.interval_ms ?? 1000,
       metadata: new Map(),
       mlsSettings: command.mls ? { headerIntegrityValidationPercent: 100 } : undefined,
     };
@@ -126,7 +132,11 @@ class Peer {
       await this.app.subscribeAsync(slim.Name.fromString(command.subscribe), this.conn);
     } else if (command.unsubscribe) {
       await this.app.unsubscribeAsync(this.own(command.unsubscribe), this.conn);
-    } else if (command.close) {
+    } else if (command.suspend) {
+      await session.closeWithModeAndWaitAsync(slim.CloseMode.Soft);
+    } else if (command.rejoin) {
+      await session.rejoinAndWaitAsync();
+    } else if (command.close || command.leave) {
       await this.app.deleteSessionAndWaitAsync(session);
     } else {
       throw new Error('unknown command');
@@ -136,8 +146,11 @@ class Peer {
   async publish(session, text, count) {
     const texts = count === undefined ? [text] : Array.from({ length: count }, (_, i) => `${text}#${i}`);
     const handles = [];
-    for (const t of texts) handles.push(await session.publishAsync(bytes(t), undefined, undefined));
-    for (const handle of handles) await handle.waitForAsync(20000);
+    for (const t of texts) {
+      handles.push(await session.publishAsync(bytes(t), undefined, undefined));
+      if (handles.length === IN_FLIGHT) await handles.shift().waitForAsync(WAIT_MS);
+    }
+    for (const handle of handles) await handle.waitForAsync(WAIT_MS);
   }
 }
 

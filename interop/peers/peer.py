@@ -2,13 +2,14 @@
 
 Commands come as JSON lines on stdin, events go as JSON lines to stdout, in the shapes of slim-peer:
 
-    {"open": "org/ns/b", "mls": true, "tag": 1}        p2p session
-    {"group": "org/ns/chan", "mls": true, "tag": 2}    group session led by this application
+    {"open": "org/ns/b", "mls": true, "tag": 1}        p2p session; also "unreliable", "interval_ms", "retries"
+    {"group": "org/ns/chan", "mls": true, "tag": 2}    group session led by this application; likewise
     {"invite": "org/ns/b"}  {"remove": "org/ns/b"}     members of the newest session
     {"publish": "hi", "count": 3}                      "hi", or "hi#0" to "hi#2" if count is given
     {"ask": "hi", "count": 50}                         each only after the answer to the last; gives "p50_us"
     {"subscribe": "org/ns/x"}  {"unsubscribe": "org/ns/x"}
-    {"close": true}
+    {"suspend": true}  {"rejoin": true}                out of a group for the time being, and back
+    {"close": true}  {"leave": true}
 
 Each command is answered by one "result" line that copies its tag. Messages of p2p sessions opened by
 others are answered with "echo:" and the payload if --echo is given. The end of stdin ends the program.
@@ -16,6 +17,7 @@ Only blocking calls are used: the asynchronous constructors of this release pani
 """
 
 import argparse
+import collections
 import datetime
 import json
 import os
@@ -28,6 +30,8 @@ import slim_bindings as slim
 
 SECRET = "judge-shared-secret-0123456789-abcdefghij"
 POLL = datetime.timedelta(milliseconds=500)
+WAIT = datetime.timedelta(seconds=20)
+IN_FLIGHT = 64  # messages at most
 output = threading.Lock()
 
 
@@ -88,6 +92,9 @@ class Peer:
                 if "participant disconnected" in reason:
                     emit("left", session=number, participant=reason)
                     continue
+                if "message lost" in reason or "retries" in reason:  # the session goes on
+                    emit("error", what="session", session=number, error=reason)
+                    continue
                 if session in self.sessions:
                     self.sessions.remove(session)
                 emit("left", session=number, reason=reason)
@@ -106,10 +113,11 @@ class Peer:
         mls = None
         if command.get("mls"):
             mls = slim.MlsSettings(header_integrity_validation_percent=100, max_seen_control_message_ids_size=None)
+        reliable = not command.get("unreliable")
         return slim.SessionConfig(
             session_type=kind,
-            max_retries=10,
-            interval=datetime.timedelta(seconds=1),
+            max_retries=command.get("retries", 10) if reliable else None,
+            interval=datetime.timedelta(milliseconds=command.get("interval_ms", 1000)) if reliable else None,
             metadata={},
             mls_settings=mls,
         )
@@ -139,7 +147,11 @@ class Peer:
             self.app.subscribe(slim.Name.from_string(command["subscribe"]), self.conn)
         elif "unsubscribe" in command:
             self.app.unsubscribe(self.own(command["unsubscribe"]), self.conn)
-        elif "close" in command:
+        elif "suspend" in command:
+            self.sessions[-1].close_with_mode_and_wait(slim.CloseMode.SOFT)
+        elif "rejoin" in command:
+            self.sessions[-1].rejoin_and_wait()
+        elif "close" in command or "leave" in command:
             self.app.delete_session_and_wait(self.sessions[-1])
         else:
             raise ValueError("unknown command")
@@ -147,9 +159,13 @@ class Peer:
 
     def publish(self, text, count):
         texts = [text] if count is None else [f"{text}#{i}" for i in range(count)]
-        handles = [self.sessions[-1].publish(t.encode(), None, None) for t in texts]
+        session, handles = self.sessions[-1], collections.deque()
+        for t in texts:
+            handles.append(session.publish(t.encode(), None, None))
+            if len(handles) == IN_FLIGHT:
+                handles.popleft().wait_for(WAIT)
         for handle in handles:
-            handle.wait_for(datetime.timedelta(seconds=20))
+            handle.wait_for(WAIT)
 
     def ask(self, text, count):
         """The median of the times from a request to its answer, in microseconds."""
