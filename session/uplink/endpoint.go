@@ -56,18 +56,18 @@ func (c *Conn) connect(ctx context.Context, u *url.URL) (net.Conn, error) {
 		return nc, err
 	}
 	c.doing = negotiatingTLS
-	secure := c.o.TLS.Clone()
-	if secure == nil {
-		secure = new(tls.Config)
+	config := c.o.TLS.Clone()
+	if config == nil {
+		config = new(tls.Config)
 	}
-	secure.NextProtos = []string{"h2"}
+	config.NextProtos = []string{"h2"}
 	if u.Scheme == "wss" {
-		secure.NextProtos = []string{"http/1.1"}
+		config.NextProtos = []string{"http/1.1"}
 	}
-	if secure.ServerName == "" {
-		secure.ServerName = u.Hostname()
+	if config.ServerName == "" {
+		config.ServerName = u.Hostname()
 	}
-	over := tls.Client(nc, secure)
+	over := newSecure(nc, config)
 	if err := over.HandshakeContext(ctx); err != nil {
 		_ = nc.Close()
 		return nil, err
