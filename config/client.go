@@ -10,7 +10,7 @@ type Client struct {
 	Endpoint       string
 	Origin         string
 	ServerName     string
-	Compression    string // "Gzip", "Zstd", "Snappy"; "": none. Unused upstream
+	Compression    string // "Gzip", "Zstd", "Snappy", of a WebSocket "Deflate", too; "": none. Unused upstream
 	RateLimit      string // "COUNT/SECONDS"
 	TLS            TLS
 	Keepalive      *ClientKeepalive // nil: none
@@ -127,6 +127,9 @@ func (d *decoder) compression(o *object, c *Client) {
 	case "None", "Empty":
 		c.Compression = ""
 	case "Zlib", "Deflate", "Lz4":
+		if c.WebSocket() && c.Compression == "Deflate" {
+			return
+		}
 		d.warn(o.at("compression"), join(o.path, "compression"), "has no effect: nodes compress with Gzip, Zstd or Snappy")
 		c.Compression = ""
 	}

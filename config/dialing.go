@@ -103,10 +103,7 @@ func (d *decoder) forWebSocket(c *Client, o *object) {
 			d.warn(o.at(key), join(o.path, key), "has no effect on a WebSocket")
 		}
 	}
-	if c.Compression != "" { // no other value does anything elsewhere
-		d.warn(o.at("compression"), join(o.path, "compression"), "has no effect on a WebSocket: a node that dials compresses by gRPC only")
-	}
-	c.RateLimit, c.RequestTimeout, c.BufferSize, c.Compression = "", 0, nil, ""
+	c.RateLimit, c.RequestTimeout, c.BufferSize = "", 0, nil
 	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
 		if ws.Reserved(name) {
 			d.warn(o.at("headers"), join(join(o.path, "headers"), name), "is ignored: a reserved header of the WebSocket handshake")

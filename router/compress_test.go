@@ -38,10 +38,14 @@ func letter(c *caller, to wire.NameText, i, n int) []byte {
 
 // Nodes of ours compress what goes between them, both ways, and nothing is refused on the way there. Rules: P-comp-2.
 func TestNodesCompressBetweenThem(t *testing.T) {
-	for _, e := range []compress.Encoding{compress.Gzip, compress.Zstd, compress.Snappy} {
+	for _, e := range []compress.Encoding{compress.Gzip, compress.Zstd, compress.Snappy, compress.Deflate} {
 		t.Run(e.String(), func(t *testing.T) {
-			one, two := start(t, generic("one")), start(t, generic("two"))
-			dialLink(t, one, two.Addrs()[0].String(), func(l *Link) { l.Call.Offer = &transport.Offer{Encoding: e} }).await(LinkUp)
+			way := &dialWays[0]
+			if e == compress.Deflate {
+				way = &dialWays[1] // permessage-deflate
+			}
+			one, two := start(t, generic("one")), way.start(t, generic("two"))
+			way.dial(t, one, way.addr(two), func(l *Link) { l.Call.Offer = &transport.Offer{Encoding: e} }).await(LinkUp)
 			a, b := call(t, one), call(t, two)
 			a.subscribe(bob)
 			b.subscribe(carol)
@@ -82,22 +86,24 @@ func TestNodesThatDoNotCompress(t *testing.T) {
 		plain, other bool
 	}{"no key": {false, false, false}, "the dialler does without": {true, true, false}, "the acceptor does without": {true, false, true}} {
 		t.Run(name, func(t *testing.T) {
-			o, p := generic("one"), generic("two")
-			o.NoCompression, p.NoCompression = tc.plain, tc.other
-			one, two := start(t, o), start(t, p)
-			dialLink(t, one, two.Addrs()[0].String(), func(l *Link) {
-				if tc.offer {
-					l.Call.Offer = &transport.Offer{Encoding: compress.Zstd}
+			inEachWay(t, func(t *testing.T, way *dialWay) {
+				o, p := generic("one"), generic("two")
+				o.NoCompression, p.NoCompression = tc.plain, tc.other
+				one, two := start(t, o), way.start(t, p)
+				way.dial(t, one, way.addr(two), func(l *Link) {
+					if tc.offer {
+						l.Call.Offer = &transport.Offer{Encoding: compress.Zstd}
+					}
+				}).await(LinkUp)
+				a, b := call(t, one), call(t, two)
+				b.subscribe(carol)
+				until(t, "the route is told", func() bool { return one.Stats().Names == 1 })
+				a.send(letter(a, carol, 1, 5000))
+				b.await(func() bool { return len(b.got) == 1 })
+				if s, x := one.Stats(), two.Stats(); s.PlainOut+s.PlainIn+x.PlainOut+x.PlainIn != 0 || len(s.Refused)+len(x.Refused) != 0 {
+					t.Errorf("%+v\n%+v", s, x)
 				}
-			}).await(LinkUp)
-			a, b := call(t, one), call(t, two)
-			b.subscribe(carol)
-			until(t, "the route is told", func() bool { return one.Stats().Names == 1 })
-			a.send(letter(a, carol, 1, 5000))
-			b.await(func() bool { return len(b.got) == 1 })
-			if s, x := one.Stats(), two.Stats(); s.PlainOut+s.PlainIn+x.PlainOut+x.PlainIn != 0 || len(s.Refused)+len(x.Refused) != 0 {
-				t.Errorf("%+v\n%+v", s, x)
-			}
+			})
 		})
 	}
 }

@@ -105,7 +105,10 @@ func (p *program) link(c *config.Client, onlyPQ bool, environment func(connect.T
 	target, call := destination(c)
 	call.Agent = "slimgo/" + cmp.Or(p.build.Version, "0")
 	call.AnswerTimeout = c.RequestTimeout
-	if e, ok := compress.Named(strings.ToLower(c.Compression)); ok && e != compress.None {
+	switch e, ok := compress.Named(strings.ToLower(c.Compression)); {
+	case c.WebSocket() && c.Compression != "":
+		call.Offer = &transport.Offer{Encoding: compress.Deflate}
+	case ok && e != compress.None:
 		call.Offer = &transport.Offer{Encoding: e}
 	}
 	for _, k := range slices.Sorted(maps.Keys(c.Headers)) {

@@ -132,6 +132,7 @@ func TestClientsBecomeLinks(t *testing.T) {
         - endpoint: ws://h:3/a?b
           connect_timeout: 3s
           headers: {Origin: o, X-Tenant: blue, Upgrade: none}
+          compression: Zstd
           keepalive: {http2_keepalive: 5s}
 `), 0o600)
 	if err != nil {
@@ -155,7 +156,7 @@ func TestClientsBecomeLinks(t *testing.T) {
 		len(b.Call.Fields) != 0 || b.Call.WebSocket || b.Call.Offer != nil {
 		t.Errorf("second link %+v", b)
 	}
-	if c := &r.nodes[0].links[2]; !c.Call.WebSocket || c.Call.Path != "/a?b" || c.Call.Origin != "o" || c.Call.Authority != "h:3" ||
+	if c := &r.nodes[0].links[2]; !c.Call.WebSocket || c.Call.Offer == nil || c.Call.Offer.Encoding != compress.Deflate || c.Call.Path != "/a?b" || c.Call.Origin != "o" || c.Call.Authority != "h:3" ||
 		len(c.Call.Fields) != 1 || c.Call.Fields[0].Value != "blue" || c.ConnectTimeout != 3*time.Second || c.Call.KeepaliveTime != 5*time.Second {
 		t.Errorf("third link %+v", c)
 	}

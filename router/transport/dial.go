@@ -35,6 +35,9 @@ type Call struct {
 // The first stream of a socket accepts the encoding and uses none. If the answer accepts it, too, the stream is given up
 // before anything was said, and another is opened that uses it. So no node is told of an encoding that has not offered
 // it: one that does not know it would refuse the stream (P-tr-4). Rules: P-comp-2.
+//
+// By WebSocket, any encoding stands for permessage-deflate, which the request offers: who does not know it ignores that.
+// Rules: P-comp-8.
 type Offer struct {
 	Encoding compress.Encoding
 
@@ -69,14 +72,14 @@ func (g *Group) Dial(c *Call, caller func(Stream) Caller) netloop.Handler {
 	l := *g.limits
 	l.KeepaliveTime, l.KeepaliveTimeout = cmp.Or(c.KeepaliveTime, l.KeepaliveTime), cmp.Or(c.KeepaliveTimeout, l.KeepaliveTimeout)
 	k := carrier{group: g, limits: &l, peer: Peer{MaxMessage: g.opt.MaxMessage, Status: -1, Dialed: true}, setup: c.AnswerTimeout}
-	if c.WebSocket {
-		k.peer.MaxMessage = g.opt.MaxWebSocket
-		return &webSocket{carrier: k, call: &call{Call: c, caller: caller}}
-	}
 	if g.opt.Plain && c.Offer != nil {
 		plain := *c
 		plain.Offer = nil
 		c = &plain
+	}
+	if c.WebSocket {
+		k.peer.MaxMessage = g.opt.MaxWebSocket
+		return &webSocket{carrier: k, call: &call{Call: c, caller: caller}}
 	}
 	return &socket{carrier: k, call: &call{Call: c, caller: caller}}
 }
@@ -105,13 +108,11 @@ func (k *socket) request() error {
 	}
 	s := &stream{sock: k, h2: hs}
 	s.uptake.share.returned = k.group.now
-	face := Stream(s)
-	if k.call.Offer != nil {
-		face = &packedStream{stream: s}
-	}
-	s.receiver = k.call.caller(face)
-	if k.call.Offer != nil {
-		s.receiver = &expander{Receiver: s.receiver, stream: s, carrier: &k.carrier, failed: s.unexpanded, face: face.(*packedStream)}
+	if k.call.Offer == nil {
+		s.receiver = k.call.caller(s)
+	} else {
+		face := &packedStream{stream: s}
+		s.receiver = &expander{Receiver: k.call.caller(face), stream: s, carrier: &k.carrier, failed: s.unexpanded, out: &face.worth}
 	}
 	hs.User = s
 	k.live.accepting = true
@@ -163,7 +164,7 @@ func (k *socket) compress(s *stream, r *h2.Response) (again bool, err error) {
 		return true, nil
 	}
 	if k.call.uses {
-		x.face.encoding = o.Encoding
+		x.out.encoding = o.Encoding
 	}
 	if x.encoding = in; in != compress.None {
 		k.h2.TakeCompressed(s.h2)

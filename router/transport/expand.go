@@ -35,7 +35,7 @@ type expander struct {
 	carrier  *carrier
 	encoding compress.Encoding
 	failed   func(Fault, error) // ends the stream: a message does not expand
-	face     *packedStream      // of a call: the stream as its receiver sees it
+	out      *worth             // of a call: what is sent on its stream; has an encoding once the peer has said yes
 
 	queue  []arrived // in order; the first may be in the hands of the goroutine
 	inLine bool      // it is, or will be

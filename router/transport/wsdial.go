@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 
+	"github.com/seed31b3bfd0/slimgo/wire/compress"
 	"github.com/seed31b3bfd0/slimgo/wire/ws"
 )
 
@@ -14,6 +15,7 @@ import (
 // request opens the WebSocket.
 func (k *webSocket) request(set *ws.Settings) {
 	_, _ = rand.Read(set.Seed[:]) // never fails, by its documentation
+	set.Deflate = k.call.Offer != nil
 	k.ws.Init(ws.Client, set)
 	k.net.QuickAck = true // servers mostly leave Nagle's algorithm on, and do not say who they are
 	if k.group.draining {
@@ -21,7 +23,7 @@ func (k *webSocket) request(set *ws.Settings) {
 		k.net.Close()
 		return
 	}
-	k.receiver = k.call.caller((*webSocketStream)(k))
+	k.begin()
 	k.live.accepting = true
 	k.peer.Streams = 1
 	c := k.call
@@ -34,6 +36,30 @@ func (k *webSocket) request(set *ws.Settings) {
 		k.net.Close()
 	}
 	k.net.MarkDirty()
+}
+
+// begin makes the stream. If compression is wanted, the answer says whether there is any (upgrade).
+func (k *webSocket) begin() {
+	s := (*webSocketStream)(k)
+	if k.call.Offer == nil {
+		k.receiver = k.call.caller(s)
+		return
+	}
+	face := &packedWebSocket{webSocketStream: s}
+	k.receiver = &expander{Receiver: k.call.caller(face), stream: s, carrier: &k.carrier, encoding: compress.Deflate,
+		failed: k.unexpanded, out: &face.worth}
+}
+
+// upgrade notes that the peer has accepted. It may have done so without compression: RFC 7692 section 5.
+func (k *webSocket) upgrade() {
+	k.upgraded = true
+	if !k.serves() {
+		return
+	}
+	if k.ws.Deflates() {
+		k.receiver.(*expander).out.encoding = compress.Deflate
+	}
+	k.answered(k.receiver)
 }
 
 // turnedAway ends a call whose handshake has failed. There is nothing to say to the peer, and nothing to wait for.

@@ -29,6 +29,7 @@ type host struct {
 	peer ws.Conn
 	said []string // by the node: messages, and its Close
 	got  []byte   // of the last message
+	kind ws.Kind  // likewise
 }
 
 // callWS connects to a host, which has not answered.
@@ -93,8 +94,8 @@ func (v *host) wantSaid(lines ...string) {
 
 func (v *host) Request(*ws.Request)   { _, _ = v.peer.Accept() }
 func (v *host) Response(*ws.Response) {}
-func (v *host) Message(_ ws.Kind, m []byte, _ bool) {
-	v.said, v.got = append(v.said, fmt.Sprint(len(m))), slices.Clone(m)
+func (v *host) Message(kind ws.Kind, m []byte, _ bool) {
+	v.said, v.got, v.kind = append(v.said, fmt.Sprint(len(m))), slices.Clone(m), kind
 }
 func (v *host) Grow(have []byte, n int) []byte { return append(make([]byte, 0, n), have...) }
 func (v *host) Pong([]byte)                    {}

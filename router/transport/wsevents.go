@@ -80,11 +80,7 @@ func (l *Limits) allow(origin []byte) bool {
 
 // Response implements ws.Events: the peer accepts the WebSocket that we have asked for.
 func (e *wsEvents) Response(*ws.Response) {
-	k := (*webSocket)(e)
-	k.upgraded = true
-	if k.serves() {
-		k.answered(k.receiver)
-	}
+	(*webSocket)(e).upgrade()
 }
 
 // Message implements ws.Events.
