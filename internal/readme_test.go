@@ -181,7 +181,7 @@ func checkout(t *testing.T) string {
 }
 
 // withoutCopies has a shell build the programs out of this tree instead of its copy in dir, whose packages nobody has compiled yet:
-// the same sources, the same command. Only the examples are taken from there, where they may have been changed. With the build tag
+// the same sources, the same command, but without what only debuggers read. Only the examples are taken from there, where they may have been changed. With the build tag
 // interop all is built where a reader builds it.
 func withoutCopies(t *testing.T, dir string) {
 	t.Helper()
@@ -206,7 +206,7 @@ func withoutCopies(t *testing.T, dir string) {
 [ "$1 $2" = "build -o" ] || { echo "go $*: only go build -o is expected" >&2; exit 2; }
 out=$PWD/$3
 shift 3
-exec '%s' build -C '%s' -overlay '%s/overlay.json' -o "$out" "$@"
+exec '%s' build -C '%s' -overlay '%s/overlay.json' -ldflags=-w -o "$out" "$@"
 `, program, root(t), bin))
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 }

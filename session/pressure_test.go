@@ -118,7 +118,7 @@ func TestLinkThatBreaks(t *testing.T) {
 func TestAppThatTakesItsTime(t *testing.T) {
 	bubble(t, func(t *testing.T, h *hub) {
 		alice, _, a, b := h.pair(SessionOptions{Interval: 5 * time.Second, Retries: 1000})
-		texts := numbered("text", 3000)
+		texts := numbered("text", 1500)
 		done := make(chan bool)
 		go func() {
 			defer close(done)

@@ -491,7 +491,11 @@ func TestConfigurationFromAPipe(t *testing.T) {
 	app(t, "tcp", r.nodes[0].Addrs()[0].String())
 }
 
-func TestThousandReloadsLeaveNothingBehind(t *testing.T) {
+func TestReloadsLeaveNothingBehind(t *testing.T) {
+	reloads := 100
+	if os.Getenv("SLIMGO_TEST_LONG") != "" {
+		reloads = 1000
+	}
 	path, peer := filepath.Join(t.TempDir(), "s"), elsewhere(t)
 	client := plain("http://" + peer.Addrs()[0].String())
 	texts := []string{
@@ -516,7 +520,7 @@ func TestThousandReloadsLeaveNothingBehind(t *testing.T) {
 		return len(es), runtime.NumGoroutine()
 	}
 	files, goroutines := count()
-	for i := range 1000 {
+	for i := range reloads {
 		turn(i + 1)
 	}
 	until(t, "all is quiet", settled)

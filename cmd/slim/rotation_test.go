@@ -25,7 +25,7 @@ import (
 func rotationsOf(t *testing.T) int {
 	s := os.Getenv("SLIMGO_TEST_ROTATIONS")
 	if s == "" {
-		return 25
+		return 10
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil {
