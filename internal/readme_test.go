@@ -181,8 +181,8 @@ func checkout(t *testing.T) string {
 }
 
 // withoutCopies has a shell build the programs out of this tree instead of its copy in dir, whose packages nobody has compiled yet:
-// the same sources, the same command, but without what only debuggers read. Only the examples are taken from there, where they may have been changed. With the build tag
-// interop all is built where a reader builds it.
+// the same sources, the same command, but without what only debuggers read. Only the examples are taken from there, where they may
+// have been changed. With the build tag interop all is built where a reader builds it.
 func withoutCopies(t *testing.T, dir string) {
 	t.Helper()
 	if withPython {
