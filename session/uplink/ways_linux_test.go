@@ -176,9 +176,9 @@ func TestNodeShutsDownInAllWays(t *testing.T) {
 // What an app has published before it closes, or dies, arrives, though its socket is full of what it has not read.
 func TestPublishAndCloseInAllWays(t *testing.T) {
 	_, ways := startAllWays(t, router.Options{})
+	b := dialNode(t, ways[0].addr, ways[0].o) // one for all: the node may still choose one that is gone
+	subscribe(t, b, bob)
 	for _, w := range ways {
-		b := dialNode(t, ways[0].addr, ways[0].o)
-		subscribe(t, b, bob)
 		const rounds, each, size = 5, 100, 1000
 		for r := range rounds {
 			o := w.o
@@ -193,12 +193,7 @@ func TestPublishAndCloseInAllWays(t *testing.T) {
 				t.Fatalf("%s, round %d: %v", w.name, r, err)
 			}
 		}
-		for i := range rounds * each {
-			if got := number(receive(t, b), size); got != i {
-				t.Fatalf("%s: message %d is %d", w.name, i, got)
-			}
-		}
-		abandon(b)
+		receiveOf(t, b, rounds, each, size)
 	}
 }
 
