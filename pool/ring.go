@@ -59,6 +59,15 @@ func (r *Ring[T]) Push(v T) bool {
 	return true
 }
 
+// full reports whether there is no room. Producer only.
+func (r *Ring[T]) full() bool {
+	tail := r.tail.Load()
+	if tail-r.headSeen > r.mask {
+		r.headSeen = r.head.Load()
+	}
+	return tail-r.headSeen > r.mask
+}
+
 // PushN adds the first k of vs, as many as there is room for, in one publication, and returns k. Producer only.
 func (r *Ring[T]) PushN(vs []T) int {
 	tail := r.tail.Load()
