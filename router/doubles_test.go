@@ -17,9 +17,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/ws"
 )
 
-// Applications behind any transport: gRPC, a WebSocket, which has no windows and holds its peer by not reading, and a
-// double of one that is to come, rings between stations in one process. Queues, pressure and stalls must do with all of
-// them the same.
+// Applications behind any transport: gRPC, a WebSocket, which has no windows and holds its peer by not reading, and rings,
+// of an application in the process of the node. Queues, pressure and stalls must do with all of them the same.
 
 // app is an application at the far end of any transport.
 type app struct {
@@ -91,7 +90,7 @@ func clientFrame(b0 byte, payload []byte) []byte {
 	return append(append(b, 0, 0, 0, 0), payload...)
 }
 
-// join connects an application and negotiates an edge link.
+// join connects an application and negotiates an edge link, where there is anything to negotiate.
 func (r *rig) join(kind int, loop int) *app {
 	r.t.Helper()
 	a := &app{far: kinds[kind].dial(r, loop), r: r}
@@ -104,6 +103,9 @@ func (a *app) negotiate(kind wire.LinkKind) {
 	r.t.Helper()
 	if f, ok := a.far.(*webSocketFar); ok && f.out != nil {
 		a.accept()
+		return
+	}
+	if _, ok := a.far.(*ringFar); ok {
 		return
 	}
 	m := link.New(&link.Config{Role: link.Dialer, LinkID: "link", Kind: kind, Version: "3.4.6", NodeID: "n", Strict: true, Rand: rand.Reader})
@@ -302,233 +304,114 @@ func (f *webSocketFar) leave()        { f.loop.Hangup(f.sock, errors.New("reset"
 func (f *webSocketFar) conn() *Conn   { return f.c }
 func (f *webSocketFar) ended() bool   { return f.end != nil }
 
-// ringEvent is what the two ends of an in-process stream tell each other. One of:
-//
-//	buf      a message; one reference is handed over
-//	credit   bytes that the other end may send again
-//	end      nothing more comes; of the application: it has gone
-type ringEvent struct {
-	s      *ringStream
-	buf    *pool.Buf
-	credit int
-	end    bool
-}
-
 // ringWindow is what either end may send before the other has taken it, in bytes.
 const ringWindow = 1 << 20
 
-// ringHub is the node's side of in-process streams on one loop.
-type ringHub struct {
-	loop *loop
-	port *pool.Port[ringEvent]
-}
-
-// Turn implements transport.Rings.
-func (h *ringHub) Turn() (more bool) {
-	var es [64]ringEvent
-	n := h.port.Next(es[:])
-	for i := range es[:n] {
-		es[i].s.take(&es[i])
-	}
-	return n > 0
-}
-
-// Flush implements transport.Rings.
-func (h *ringHub) Flush() { h.port.Flush() }
-
-// ringStream is a double of the in-process transport, as the node has it.
-type ringStream struct {
-	hub      *ringHub
-	far      *pool.Port[ringEvent]
-	receiver transport.Receiver
-	peer     transport.Peer
-	window   int    // what may be sent
-	given    uint64 // sent since the start
-	taken    uint64 // of that, what was returned
-	owed     int    // received and not returned
-	charged  int    // of that, withheld
-	over     bool
-	closed   bool
-}
-
-func (s *ringStream) Room() int {
-	if s.over {
-		return 0
-	}
-	return s.window
-}
-
-func (s *ringStream) Size(m *transport.Message) int { return m.Len() }
-
-// Put may overdraw the window once: a message larger than it must leave, too.
-func (s *ringStream) Put(m *transport.Message) bool {
-	n := m.Len()
-	if s.Room() < min(n, ringWindow) {
-		return false
-	}
-	b := s.hub.loop.net.Stock().Get(n)
-	b.B = m.Append(b.B)
-	s.window -= n
-	s.given += uint64(n)
-	s.hub.port.Push(s.far, ringEvent{s: s, buf: b})
-	return true
-}
-
-func (s *ringStream) PutPart(*transport.Message, int, bool) int { return 0 }
-
-func (s *ringStream) Charge(n int) {
-	if s.closed {
-		return
-	}
-	s.charged += n
-	s.repay()
-}
-
-// repay returns what is owed and not withheld, a quarter of the window at once.
-func (s *ringStream) repay() {
-	if n := s.owed - s.charged; n >= ringWindow/4 || n > 0 && s.charged == 0 {
-		s.owed -= n
-		s.hub.port.Push(s.far, ringEvent{s: s, credit: n})
-	}
-}
-
-func (s *ringStream) Advance(n int) {
-	if n -= ringWindow - s.owed; n > 0 && !s.closed {
-		s.owed -= n
-		s.hub.port.Push(s.far, ringEvent{s: s, credit: n})
-	}
-}
-
-func (s *ringStream) Established() {}
-
-func (s *ringStream) Finish(int, string) {
-	if !s.over && !s.closed {
-		s.over = true
-		s.hub.port.Push(s.far, ringEvent{s: s, end: true})
-	}
-}
-
-func (s *ringStream) Silence() {
-	s.over = true
-	s.receiver.Muted()
-	s.Abort()
-}
-
-// Abort implements transport.Stream: the application's end is told, and it is over.
-func (s *ringStream) Abort() {
-	if !s.closed {
-		s.hub.port.Push(s.far, ringEvent{s: s, end: true})
-		s.closed, s.over = true, true
-		s.hub.loop.post(s.receiver.Closed)
-	}
-}
-
-func (s *ringStream) Peer() *transport.Peer { return &s.peer }
-
-func (s *ringStream) Progress() transport.Progress {
-	p := transport.Progress{Given: s.given, Taken: s.taken, SocketTaken: s.taken, Pending: int(s.given - s.taken), Lump: ringWindow / 4}
-	if s.window < ringWindow/4 {
-		p.Limit = transport.LimitWindow
-	}
-	return p
-}
-
-// take is an event of the application.
-func (s *ringStream) take(e *ringEvent) {
-	switch {
-	case s.closed:
-		if e.buf != nil {
-			e.buf.Release()
-		}
-	case e.buf != nil:
-		s.owed += len(e.buf.B)
-		s.receiver.Receive(e.buf.B, e.buf)
-		e.buf.Release()
-		s.repay()
-	case e.credit > 0:
-		s.window += e.credit
-		s.taken += uint64(e.credit)
-		s.receiver.Writable()
-	case e.end:
-		s.closed, s.over = true, true
-		s.receiver.Closed()
-	}
-}
-
-// ringFar is the application: a station of its own.
+// ringFar is the application: a station of its own, in the process.
 type ringFar struct {
 	r      *rig
-	s      *ringStream
-	port   *pool.Port[ringEvent]
-	woken  bool
-	window int
-	owed   int
+	c      *Conn
+	end    *pool.Duplex
 	paused bool
-	end    bool
+	over   bool // the node has ended its side
+	gone   bool
 }
 
-func dialRings(r *rig, loop int) far {
-	x := pool.NewExchange[ringEvent](64)
+func dialRings(r *rig, loop int) far { return r.attach(loop) }
+
+// attach connects an application by rings, as Node.Attach does.
+func (r *rig) attach(loop int) *ringFar {
+	r.t.Helper()
 	l := r.n.loops[loop]
-	hub := &ringHub{loop: l, port: x.Join(l.net.Station())}
-	l.group.Serve(hub)
-	f := &ringFar{r: r, window: ringWindow}
-	f.port = x.Join(pool.NewStation(func() { f.woken = true }))
-	f.s = &ringStream{hub: hub, far: f.port, window: ringWindow}
-	f.s.receiver = l.Accept(f.s)
+	f := &ringFar{r: r}
+	err := l.group.Attach(f.pipes(), "app", func(s transport.Stream) (transport.Receiver, error) {
+		x, err := l.admitLocal(s)
+		if err == nil {
+			f.c = x.(*Conn)
+		}
+		return x, err
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
 	r.t.Cleanup(f.leave)
+	r.settle()
 	return f
 }
 
+// pipes makes the pipes and returns the node's end.
+func (f *ringFar) pipes() *pool.Duplex {
+	f.end = &pool.Duplex{In: pool.NewPipe(1024, ringWindow), Out: pool.NewPipe(1024, ringWindow)}
+	f.end.OnWake(func() {}, func() {}) // it looks whenever the test does
+	return f.end.Other()
+}
+
 func (f *ringFar) send(msg []byte) bool {
-	if f.window < len(msg) {
+	if !f.push(msg) {
 		return false
 	}
-	f.window -= len(msg)
-	b := pool.Get(len(msg))
-	b.B = append(b.B, msg...)
-	f.port.Push(f.s.hub.port, ringEvent{s: f.s, buf: b})
-	f.port.Flush()
 	f.r.settle()
 	return true
 }
 
-func (f *ringFar) exchange() (got [][]byte) {
-	if f.paused || !f.woken {
-		return nil
+// push is send without what follows from it.
+func (f *ringFar) push(msg []byte) bool {
+	out := f.end.Out
+	if f.gone || !out.Enter() || out.Room() == 0 {
+		out.Leave()
+		return false
 	}
-	f.woken = false
-	f.port.Station().Begin()
-	var es [16]ringEvent
-	for n := f.port.Next(es[:]); n > 0; n = f.port.Next(es[:]) {
-		for _, e := range es[:n] {
-			switch {
-			case e.buf != nil:
-				got = append(got, append([]byte(nil), e.buf.B...))
-				f.owed += len(e.buf.B)
-				e.buf.Release()
-			case e.end:
-				f.end = true
-			default:
-				f.window += e.credit
-			}
+	b := pool.Get(len(msg))
+	b.B = append(b.B, msg...)
+	out.Put(b)
+	out.Leave()
+	out.Signal()
+	return true
+}
+
+// discard takes what has come and returns how many messages it was.
+func (f *ringFar) discard() (n int) {
+	var bs [16]*pool.Buf
+	for k := f.end.In.Take(bs[:], 64<<10); k > 0; k = f.end.In.Take(bs[:], 64<<10) {
+		for _, b := range bs[:k] {
+			f.end.In.Return(len(b.B))
+			b.Release()
+		}
+		n += k
+	}
+	f.end.In.Rest()
+	return n
+}
+
+func (f *ringFar) exchange() (got [][]byte) {
+	var bs [16]*pool.Buf
+	in := f.end.In
+	for !f.paused {
+		n := in.Take(bs[:], 64<<10)
+		size := 0
+		for _, b := range bs[:n] {
+			got = append(got, append([]byte(nil), b.B...))
+			size += len(b.B)
+			b.Release()
+		}
+		in.Return(size)
+		f.over = f.over || in.Drained()
+		if n == 0 && (f.over || in.Rest()) {
+			break
 		}
 	}
-	if f.owed > 0 {
-		f.port.Push(f.s.hub.port, ringEvent{s: f.s, credit: f.owed})
-		f.owed = 0
-	}
-	f.port.Flush()
+	f.r.settle()
 	return got
 }
 
 func (f *ringFar) pause(on bool) { f.paused = on }
 func (f *ringFar) leave() {
-	f.port.Push(f.s.hub.port, ringEvent{s: f.s, end: true})
-	f.port.Flush()
+	f.gone = true
+	f.end.In.Shut()
+	f.end.Out.End(0, "")
 	f.r.settle()
-	f.paused, f.woken = false, true // what it has not taken is released
+	f.paused = false // what it has not taken is released
 	f.exchange()
 }
-func (f *ringFar) conn() *Conn { return f.s.receiver.(*Conn) }
-func (f *ringFar) ended() bool { return f.end }
+func (f *ringFar) conn() *Conn { return f.c }
+func (f *ringFar) ended() bool { return f.over }

@@ -21,7 +21,7 @@ type stage struct {
 
 // stages are all these places, in the order of a message's way: who is marked in one has left all before it.
 var stages = []stage{
-	{(*loop).markInput, (*loop).inputRead},     // the kernel
+	{(*loop).markInput, (*loop).inputRead},     // the kernel, and pipes of apps in the process
 	{(*loop).markAsking, (*loop).askingPassed}, // negotiations
 	{(*loop).markLines, (*loop).linesPassed},   // lines of the sender's loop
 	{(*loop).markRings, (*loop).ringsPassed},   // rings
@@ -61,7 +61,8 @@ func (n *Node) forwardAll(ctx context.Context) error {
 
 func (l *loop) markInput() { l.net.MarkInput() }
 
-func (l *loop) inputRead() bool { return l.net.InputRead() }
+// inputRead includes apps in the process, of whom nothing comes any more when the node stops.
+func (l *loop) inputRead() bool { return l.net.InputRead() && l.group.RingsRead() }
 
 func (l *loop) markAsking() { l.asking.marked = l.asking.conns.len() }
 

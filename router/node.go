@@ -148,6 +148,9 @@ func (n *Node) Shutdown(ctx context.Context) error {
 			n.err = nil // there was nothing to drain
 		}
 		n.engine.Stop()
+		for _, l := range n.loops {
+			l.group.Cut()
+		}
 		n.chores.stop()
 		n.peerLog.limit.settle(n.log)
 		for _, l := range n.loops { // they have ended
@@ -160,8 +163,11 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	return n.err
 }
 
-// connected reports whether any socket is left.
+// connected reports whether any socket is left, or an app in the process.
 func (n *Node) connected() bool {
+	if n.open.Load() > 0 {
+		return true
+	}
 	for _, l := range n.loops {
 		if l.net.Sockets() > 0 {
 			return true

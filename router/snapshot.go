@@ -36,7 +36,9 @@ type Connection struct {
 	State string     // negotiating, active, ending
 	Dials bool       // this node has opened it
 
-	// Remote is the address of the socket. The others are what the peer says of itself, "" if it says nothing, or has
+	Transport string // grpc, websocket, or rings: to an app in the process
+
+	// Remote is the address of the socket, or "in process". The others are what the peer says of itself, "" if it says nothing, or has
 	// not negotiated.
 	Remote, Agent, LinkID, Node, Version string
 
@@ -208,7 +210,7 @@ func (l *loop) describe(dst []Connection, at int) (_ []Connection, next int) {
 func (c *Conn) describe(now time.Duration) Connection {
 	p := c.stream.Peer()
 	x := Connection{ID: c.id, Loop: c.loop.index, Kind: c.kind, State: c.state.String(), Dials: c.dialed != nil,
-		Remote: p.Remote, Agent: p.Agent, Age: now - c.opened, Received: c.received, ReceivedBytes: c.receivedBytes,
+		Transport: p.Transport.String(), Remote: p.Remote, Agent: p.Agent, Age: now - c.opened, Received: c.received, ReceivedBytes: c.receivedBytes,
 		Delivered:      c.delivered,
 		DeliveredBytes: c.deliveredBytes, Queued: c.q.len(), QueuedBytes: c.q.bytes, Held: c.held, conn: c}
 	if a := c.about; a != nil {

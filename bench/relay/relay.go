@@ -93,6 +93,9 @@ func (r *relay) Accept(c transport.Stream) transport.Receiver {
 	return &stream{relay: r, Stream: c}
 }
 
+// Failed implements transport.Acceptor.
+func (r *relay) Failed(_ *transport.Peer, value any, stack []byte) { r.Panicked(nil, value, stack) }
+
 // Refused, Late, Ended and Idle implement transport.Acceptor: the clients, which measure, see it themselves.
 func (r *relay) Refused(*transport.Peer, transport.Fault, error, ...any) {}
 func (r *relay) Late(int)                                                {}

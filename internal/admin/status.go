@@ -56,16 +56,17 @@ type ServiceStatus struct {
 
 // Connection is a router.Connection.
 type Connection struct {
-	ID      uint64  `json:"id"`
-	Kind    string  `json:"kind"`
-	Dials   bool    `json:"dials,omitempty"` // the node has opened it
-	State   string  `json:"state"`
-	Remote  string  `json:"remote"`
-	Agent   string  `json:"agent,omitempty"`
-	Node    string  `json:"node,omitempty"`
-	LinkID  string  `json:"link_id,omitempty"`
-	Version string  `json:"version,omitempty"`
-	Age     float64 `json:"age_seconds"`
+	ID        uint64  `json:"id"`
+	Kind      string  `json:"kind"`
+	Dials     bool    `json:"dials,omitempty"` // the node has opened it
+	State     string  `json:"state"`
+	Transport string  `json:"transport"`
+	Remote    string  `json:"remote"`
+	Agent     string  `json:"agent,omitempty"`
+	Node      string  `json:"node,omitempty"`
+	LinkID    string  `json:"link_id,omitempty"`
+	Version   string  `json:"version,omitempty"`
+	Age       float64 `json:"age_seconds"`
 
 	Received       uint64 `json:"received"`
 	ReceivedBytes  uint64 `json:"received_bytes"`
@@ -291,7 +292,7 @@ func (st *ServiceStatus) show(l *look, names []router.HeldName, match func(...st
 	var conns []router.Connection
 	for i := range l.conns {
 		c := &l.conns[i]
-		if holds[c.ID] || match(c.Remote, c.Agent, c.LinkID, c.Node, c.Kind.String(), c.State) {
+		if holds[c.ID] || match(c.Remote, c.Agent, c.LinkID, c.Node, c.Kind.String(), c.State, c.Transport) {
 			conns = append(conns, *c)
 		}
 	}
@@ -322,7 +323,7 @@ func byTrouble(a, b router.Connection) int {
 }
 
 func newConnection(c *router.Connection) Connection {
-	x := Connection{ID: c.ID, Dials: c.Dials, Kind: c.Kind.String(), State: c.State, Remote: clean(c.Remote),
+	x := Connection{ID: c.ID, Dials: c.Dials, Kind: c.Kind.String(), State: c.State, Transport: c.Transport, Remote: clean(c.Remote),
 		Agent: clean(c.Agent), Node: clean(c.Node),
 		LinkID: clean(c.LinkID), Version: clean(c.Version), Age: c.Age.Seconds(), Received: c.Received,
 		ReceivedBytes: c.ReceivedBytes,

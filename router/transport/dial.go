@@ -78,7 +78,7 @@ func (g *Group) Dial(c *Call, caller func(Stream) Caller) netloop.Handler {
 		c = &plain
 	}
 	if c.WebSocket {
-		k.peer.MaxMessage = g.opt.MaxWebSocket
+		k.peer.MaxMessage, k.peer.Transport = g.opt.MaxWebSocket, WebSocket
 		return &webSocket{carrier: k, call: &call{Call: c, caller: caller}}
 	}
 	return &socket{carrier: k, call: &call{Call: c, caller: caller}}

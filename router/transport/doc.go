@@ -1,8 +1,9 @@
-// Package transport carries SLIM messages in order over byte streams: gRPC over HTTP/2, or WebSocket. Who uses it sees a Stream
-// to put messages on and is a Receiver of those that come; neither knows what lies below.
+// Package transport carries SLIM messages in order: over byte streams, by gRPC over HTTP/2 or WebSocket, and over rings to apps in
+// the process. Who uses it sees a Stream to put messages on and is a Receiver of those that come; neither knows what lies below.
 //
 //	Receiver ◀── messages ── Stream ── bytes ──▶ netloop.Socket
-//	(router.Conn)            (gRPC, WebSocket, rings in process)
+//	(router.Conn)               │      (gRPC, WebSocket)
+//	                            └───── Bufs ───▶ pool.Pipe, of an app
 //
 // # Who owns what
 //
@@ -13,7 +14,8 @@
 //
 // A Stream never queues: Put takes a message whole or not at all, and Receiver.Writable says when to try again. What the
 // receiver of a message cannot take is charged to its sender: Charge withholds that much of the window that lets the peer
-// send. A WebSocket has no windows: it holds its peer by not reading its socket.
+// send. A WebSocket has no windows: it holds its peer by not reading its socket. An app in the process has room in its pipe as others
+// have a window.
 //
 // # Order
 //

@@ -21,6 +21,7 @@ const (
 	statusExhausted     = 8
 	statusOutOfRange    = 11
 	statusUnimplemented = 12
+	statusInternal      = 13
 )
 
 // events is a socket as its HTTP/2 engine sees it.

@@ -133,7 +133,7 @@ type Group struct {
 	acceptor Acceptor
 
 	members    map[member]struct{}
-	rings      []Rings
+	rings      ringHub
 	now        moment       // of the last tick
 	unfinished *pool.Share  // bytes that sockets keep for what their peers have not completed
 	ticks      int64        // since the start, the engine's clock
@@ -149,7 +149,7 @@ type Group struct {
 func NewGroup(l *netloop.Loop, o Options, a Acceptor) *Group {
 	o.fill()
 	g := &Group{loop: l, opt: o, acceptor: a, members: map[member]struct{}{}, now: momentOf(time.Now()), batch: 1}
-	g.limits = o.limits(nil)
+	g.limits, g.rings.group = o.limits(nil), g
 	g.beside = func(f func()) { go f() }
 	g.unfinished = o.Unfinished.Join(func() { l.Station().Post(g.relieve) })
 	return g
@@ -161,30 +161,37 @@ func (g *Group) SetSetupTimeout(d time.Duration) { g.opt.SetupTimeout = d }
 // Unfinished returns the memory of messages that have not arrived whole, in bytes.
 func (g *Group) Unfinished() int { return int(g.unfinished.Held()) }
 
-// Len returns the number of sockets.
-func (g *Group) Len() int { return len(g.members) }
+// Len returns the number of sockets, and of apps in the process.
+func (g *Group) Len() int { return len(g.members) + len(g.rings.all) }
 
 // Tick lets deadlines pass. Call it every second or so.
 func (g *Group) Tick(now time.Time) {
 	g.now = momentOf(now)
 	g.ticks++
 	g.each(func(m member) { m.tick(g.now) })
+	g.rings.tick(g.now)
 	if g.codec != nil {
 		g.codec.tick(g.ticks)
 	}
 }
 
-// Drain announces the end to every socket; messages that come from now on still go their way.
+// Drain announces the end to every socket; messages that come from now on still go their way. Apps in the process can
+// send no more.
 func (g *Group) Drain() {
 	g.draining = true
 	g.each(member.drain)
+	g.rings.drain()
 }
+
+// RingsRead reports, after Drain, whether everything has been received that apps in the process have sent.
+func (g *Group) RingsRead() bool { return !g.draining || g.rings.read() }
 
 // Finish ends the group: no new streams, and each socket closes when its streams have finished and its peer has
 // everything. The receivers must Finish their streams. Acceptor.Idle is called when no socket is left.
 func (g *Group) Finish() {
 	g.finishing = true
 	g.each(member.finish)
+	g.rings.finish()
 	g.checkIdle()
 }
 
@@ -215,36 +222,17 @@ func (g *Group) remove(m member) {
 }
 
 func (g *Group) checkIdle() {
-	if g.finishing && !g.idle && len(g.members) == 0 {
+	if g.finishing && !g.idle && len(g.members)+len(g.rings.all) == 0 {
 		g.idle = true
 		g.acceptor.Idle()
 	}
 }
 
-// Rings is a transport that is reached through rings (pool.Port) and not by sockets. It belongs to the loop of its
-// group.
-type Rings interface {
-	// Turn serves what has come, for a short time. more: it is to be called again.
-	Turn() (more bool)
-	// Flush ends a batch: it wakes those to whom something was pushed.
-	Flush()
-}
-
-// Serve has r served with the group.
-func (g *Group) Serve(r Rings) { g.rings = append(g.rings, r) }
-
 // Turn is for each turn of the loop. more: it is to be called again.
-func (g *Group) Turn() (more bool) {
-	for _, r := range g.rings {
-		more = r.Turn() || more
-	}
-	return more
-}
+func (g *Group) Turn() (more bool) { return g.rings.turn() }
 
 // Flush is for the end of each batch.
 func (g *Group) Flush() {
 	g.batch++
-	for _, r := range g.rings {
-		r.Flush()
-	}
+	g.rings.flush()
 }

@@ -91,7 +91,9 @@ type Acceptor interface {
 	Late(n int)
 	// Ended notes the end of a socket; err is nil if it was orderly.
 	Ended(p *Peer, err error)
-	// Idle says that the group, which is finishing, has no socket left.
+	// Failed notes a panic in what was done for a peer without a socket, which is cut off.
+	Failed(p *Peer, value any, stack []byte)
+	// Idle says that the group, which is finishing, has no socket left, and no app in the process.
 	Idle()
 }
 
@@ -141,11 +143,24 @@ func (f Fault) ends() bool {
 	return true
 }
 
-// Peer is the other end of a socket. Owned by the loop.
+// Transport is how messages are carried.
+type Transport uint8
+
+// The transports.
+const (
+	GRPC Transport = iota
+	WebSocket
+	Rings // to an app in the process
+)
+
+// String is for operators.
+func (t Transport) String() string { return [...]string{"grpc", "websocket", "rings"}[t] }
+
+// Peer is the other end of a socket, or an app in the process. Owned by the loop.
 type Peer struct {
-	// Remote is the address as text, "unknown" if the socket was gone before it was looked at.
+	// Remote is the address as text, "unknown" if the socket was gone before it was looked at, "in process" if there is none.
 	Remote string
-	// Agent is the user agent of its latest request.
+	// Agent is the user agent of its latest request, or the name of an app in the process.
 	Agent string
 	// MaxMessage is the largest message that it takes, in bytes.
 	MaxMessage int
@@ -158,6 +173,8 @@ type Peer struct {
 	// Status is the gRPC status with which a stream that we have opened was ended by the peer, or what its Close comes to
 	// (P-ws-7); -1: it has told none.
 	Status int8
+	// Transport is how its messages are carried.
+	Transport Transport
 	// End says, for logs, how the stream ended whose Receiver.PeerFinished or Closed is being called.
 	End string
 	// Endpoint is the listener by which it has come; empty: it was dialled.

@@ -92,6 +92,11 @@ func (h *house) Ended(*Peer, error) { h.lines = append(h.lines, "ended") }
 // Late implements Acceptor.
 func (h *house) Late(n int) { h.lines = append(h.lines, fmt.Sprint(n, " late")) }
 
+// Failed implements Acceptor.
+func (h *house) Failed(_ *Peer, value any, _ []byte) {
+	h.lines = append(h.lines, fmt.Sprint("failed: ", value))
+}
+
 // Idle implements Acceptor.
 func (h *house) Idle() { h.lines = append(h.lines, "idle") }
 
