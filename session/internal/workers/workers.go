@@ -259,8 +259,10 @@ func (w *worker[E]) due(now time.Time) {
 	}
 }
 
-// turn runs the slots that are ready, each once, for no longer than a slice each.
+// turn runs the slots that are ready, each once, for no longer than a slice each. After a slice others may have the processor: the
+// scheduler would let them wait for 10 ms, and among them may be the loops of a node in the process.
 func (w *worker[E]) turn(now time.Time) {
+	yielded := now
 	n := len(w.run)
 	for i := range n {
 		s := w.run[i]
@@ -271,12 +273,16 @@ func (w *worker[E]) turn(now time.Time) {
 		}
 		more, next := s.task.Run(now, now.Add(Slice))
 		now = time.Now()
-		if s.removed {
-			continue
+		if !s.removed {
+			s.schedule(next)
+			if more {
+				s.makeReady()
+			}
 		}
-		s.schedule(next)
-		if more {
-			s.makeReady()
+		if now.Sub(yielded) >= Slice {
+			runtime.Gosched()
+			now = time.Now()
+			yielded = now
 		}
 	}
 	w.run = append(w.run[:0], w.run[n:]...)

@@ -1,6 +1,7 @@
 package workers
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -151,6 +152,32 @@ func TestTurns(t *testing.T) {
 		time.Sleep(time.Second)
 		p.Close()
 	})
+}
+
+// A worker that has much to do lets others have its processor after each slice.
+func TestWorkersYield(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	p := New[int](1)
+	defer p.Close()
+	var runs atomic.Int64
+	busy := &task{left: 1 << 30, work: func(until time.Time) {
+		for runs.Add(1); time.Now().Before(until); {
+		}
+	}}
+	p.Add(busy).Post(1)
+	for runs.Load() == 0 {
+		runtime.Gosched()
+	}
+	var between []int64 // runs of the task while this goroutine waits for the processor
+	for range 31 {
+		before := runs.Load()
+		runtime.Gosched()
+		between = append(between, runs.Load()-before)
+	}
+	slices.Sort(between)
+	if n := between[len(between)/2]; n > 4 {
+		t.Errorf("others wait for %d slices", n)
+	}
 }
 
 func TestJobsOfABusyPool(t *testing.T) {
