@@ -78,7 +78,7 @@ func Connect(ctx context.Context, o Options) (*App, error) {
 		Name: identity.Name(o.Name.t, who.subject), Subject: who.subject, Token: who.token, Key: who.key,
 		Version: group.Product + "/" + uplink.Version, Sends: !o.Mute, Receives: !o.Deaf,
 	}
-	a.pool = workers.New[letter](o.Workers)
+	a.pool = workers.New[letter](o.workers())
 	a.front = newFront(a)
 	a.in.app, a.in.port, a.in.room = a, a.pool.Join(), make(chan struct{}, 1)
 	a.out.app = a
@@ -120,7 +120,11 @@ func (a *App) identify(ctx context.Context) (owners map[[16]byte][]store.Record,
 func (a *App) connect(ctx context.Context, restored []*Session) error {
 	from := Incoming{Messages: a.in.take, Changed: a.changed}
 	make := a.o.Link
-	if make == nil {
+	switch {
+	case make != nil:
+	case a.o.InProcess != nil:
+		make = func(ctx context.Context, from Incoming) (Link, error) { return attach(ctx, &a.o, from) }
+	default:
 		make = func(ctx context.Context, from Incoming) (Link, error) { return dial(ctx, &a.o, from) }
 	}
 	var err error

@@ -66,6 +66,33 @@ func dial(ctx context.Context, o *Options, from Incoming) (Link, error) {
 	return nil, err
 }
 
+// attach keeps a connection to the node in this process. Where the first attempt fails, waiting does not help.
+func attach(ctx context.Context, o *Options, from Incoming) (Link, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var connected atomic.Bool
+	lo := uplink.LocalOptions{App: o.Name.String(), Handle: from.Messages}
+	k, err := uplink.Keep(ctx, uplink.Keeping{Backoff: o.Backoff, Changed: func(err error) {
+		if err == nil {
+			connected.Store(true)
+		}
+		from.Changed(err)
+	}, Attach: func(ctx context.Context) (*uplink.Local, error) {
+		c, err := uplink.Attach(ctx, o.InProcess, &lo)
+		if err != nil && !connected.Load() {
+			cancel(err)
+		}
+		return c, err
+	}})
+	if err == nil {
+		return k, nil
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, ctx.Err()) {
+		err = cause
+	}
+	return nil, err
+}
+
 // forGood reports whether an attempt has failed for a reason that another one will not mend.
 func forGood(err error) bool {
 	var cert *tls.CertificateVerificationError

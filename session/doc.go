@@ -14,7 +14,7 @@
 //	})
 //	defer app.Close(ctx)
 //
-// A connection that is lost comes back by itself; sessions outlive that. Other identities bring a TokenSource and a Verifier.
+// An app in the process of its node says Options.InProcess instead of Nodes. A connection that is lost comes back by itself; sessions outlive that. Other identities bring a TokenSource and a Verifier.
 //
 // # Sessions of two
 //

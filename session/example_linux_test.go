@@ -75,6 +75,49 @@ func Example() {
 	// Output: org/demo/bob says "hello, org/demo/alice"
 }
 
+// An app in the process of its node needs no socket; others may be elsewhere.
+func Example_inProcess() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	node, err := router.Start(ctx, router.Options{Listen: []string{"127.0.0.1:0"}, NodeID: "example"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer node.Shutdown(ctx)
+
+	bob, err := session.Connect(ctx, session.Options{
+		Name: session.MustName("org/demo/bob"), Secret: []byte("a secret of all, 32 bytes or more"), InProcess: node,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer bob.Close(ctx)
+	listener, err := bob.Listen(session.ListenOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	alice := connect(ctx, "http://"+node.Addrs()[0].String(), "org/demo/alice")
+	defer alice.Close(ctx)
+	s, err := alice.Open(ctx, session.MustName("org/demo/bob"), session.SessionOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := s.Publish(ctx, session.Text("hello, bob")); err != nil {
+		log.Fatal(err)
+	}
+	heard, err := listener.Accept(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	m, err := heard.Receive(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%v says %q\n", m.From, m.Data)
+	// Output: org/demo/alice says "hello, bob"
+}
+
 // A moderator opens a group, invites, and says something to all.
 func ExampleApp_OpenGroup() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

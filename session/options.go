@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
@@ -29,6 +30,9 @@ type Options struct {
 	// Binding says what happens to members whose messages do not show everything that identities can show.
 	Binding Binding
 
+	// InProcess is a node in the same process, a *router.Node, in the stead of the four options below: messages go there and come
+	// from there through memory, without a socket. The app is closed before the node is shut down.
+	InProcess uplink.LocalNode
 	// Nodes are where the app connects to, by one of them at a time: host:port, or URLs of http, https, ws, wss and
 	// unix:///PATH. When an attempt fails the next one is tried, over and over. None: DefaultNode.
 	Nodes []string
@@ -39,8 +43,7 @@ type Options struct {
 	// Backoff is how long to wait after the given number of attempts that have failed one after the other, 1 and up; nil: half
 	// a second, doubled up to ten seconds.
 	Backoff func(failed int) time.Duration
-	// Link makes the way to a node in another manner than by the four options above: to one in the same process, or to one that
-	// is a test's.
+	// Link makes the way to a node in another manner than by the options above: to one that is a test's.
 	Link func(ctx context.Context, from Incoming) (Link, error)
 
 	// Store is where sessions are kept, so that they go on when the app is started again under the same Name, with its
@@ -57,10 +60,19 @@ type Options struct {
 	// is told of members, and invitations, come all the same.
 	Deaf, Mute bool
 
-	// Workers is how many goroutines the sessions share; 0: as many as there are processors.
+	// Workers is how many goroutines the sessions share; 0: as many as there are processors, less the loops of a node in the
+	// process, at least one.
 	Workers int
 	// Logger is told of connections, of sessions that begin and end, and of what is refused; nil: nobody is.
 	Logger *slog.Logger
+}
+
+// workers is how many the pool is made with; 0: as many as there are processors.
+func (o *Options) workers() int {
+	if o.Workers == 0 && o.InProcess != nil {
+		return max(1, runtime.GOMAXPROCS(0)-o.InProcess.Loops())
+	}
+	return o.Workers
 }
 
 // Binding says what happens to members that do not sign the payloads of their control messages, as those older than 3.4 do not.

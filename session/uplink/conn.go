@@ -59,8 +59,7 @@ type Conn struct {
 	clean    bool   // it is over because Close was called, and the node has taken everything
 	doing    string // for errors
 	key      link.Key
-	requests map[uint64]*Request // by the subscription's id; those that wait for an answer
-	nextID   uint64
+	requests requests
 	waited   time.Duration // for room
 	timer    *time.Timer
 	beats    beats
@@ -172,10 +171,7 @@ func (c *Conn) end(err error) {
 	}
 	clear(c.key)
 	c.key = nil
-	for id, r := range c.requests {
-		delete(c.requests, id)
-		r.answered <- err
-	}
+	c.requests.fail(err)
 	c.room.Broadcast()
 	c.work.Signal()
 	c.less.Signal()

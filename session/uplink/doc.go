@@ -7,6 +7,8 @@
 //	msg, err := c.Receive(ctx)
 //	err = c.Close(ctx)
 //
+// Local is the connection to a node in the same process, through pipes instead of a socket; a Keeper keeps either.
+//
 // # Pressure
 //
 // What is sent waits in a queue of bounded size until windows and socket take it; while the queue is full, Send,

@@ -18,12 +18,26 @@ type Keeping struct {
 	// Dial opens a connection: one attempt, which takes up to its Options.Setup. Its messages should go to an
 	// Options.Handle that is the same for all.
 	Dial func(ctx context.Context) (*Conn, error)
+	// Attach takes the place of Dial for a node in the same process: see Attach.
+	Attach func(ctx context.Context) (*Local, error)
 	// Backoff is how long to wait after the given number of attempts that have failed one after the other, 1 and up; nil:
 	// half a second, doubled up to ten seconds. Whatever the fault, it is tried again.
 	Backoff func(failed int) time.Duration
 	// Changed is told of every change: nil when there is a connection, whose subscriptions are the ones of before; else
 	// why there is none. The calls follow each other, and must not wait for the Keeper.
 	Changed func(err error)
+}
+
+// connection is what a Keeper keeps.
+type connection interface {
+	TrySend(msg []byte) error
+	Send(ctx context.Context, msg []byte) error
+	Request(ctx context.Context, k wire.Kind, h *wire.PublishHeader, id uint64) (*Request, error)
+	Unsubscribe(ctx context.Context, h *wire.PublishHeader, id uint64) error
+	Close(ctx context.Context) error
+	Abort()
+	Done() <-chan struct{}
+	Err() error
 }
 
 // Keeper keeps a connection to a node: when it ends it makes another, and asks the node again for the names that it had
@@ -37,7 +51,7 @@ type Keeper struct {
 	done chan struct{}
 
 	mu     sync.Mutex
-	conn   *Conn         // nil: none
+	conn   connection    // nil: none
 	up     chan struct{} // closed when there is one
 	closed bool
 	names  []keptName // what the node is asked for, in the order in which that began
@@ -74,10 +88,26 @@ func backoff(failed int) time.Duration {
 	return min(10*time.Second, 500*time.Millisecond<<min(failed-1, 8))
 }
 
+// open makes one attempt.
+func (k *Keeper) open(ctx context.Context) (connection, error) {
+	if k.o.Attach != nil {
+		c, err := k.o.Attach(ctx)
+		if err != nil { // a nil *Local would be a connection
+			return nil, err
+		}
+		return c, nil
+	}
+	c, err := k.o.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
 // connect tries until there is a connection that has all names, or ctx is over.
-func (k *Keeper) connect(ctx context.Context) (*Conn, error) {
+func (k *Keeper) connect(ctx context.Context) (connection, error) {
 	for failed := 1; ; failed++ {
-		c, err := k.o.Dial(ctx)
+		c, err := k.open(ctx)
 		if err == nil {
 			if err = k.restore(ctx, c); err == nil {
 				return c, nil
@@ -97,7 +127,7 @@ func (k *Keeper) connect(ctx context.Context) (*Conn, error) {
 
 // restore asks the node of a new connection for all names, and makes it the one that is used. Names that are asked for
 // meanwhile are asked for, too; one that the node refuses now is left as it is: the next connection may have it.
-func (k *Keeper) restore(ctx context.Context, c *Conn) error {
+func (k *Keeper) restore(ctx context.Context, c connection) error {
 	asked := map[uint64]bool{}
 	for {
 		k.mu.Lock()
@@ -138,7 +168,7 @@ func (k *Keeper) restore(ctx context.Context, c *Conn) error {
 }
 
 // run makes a new connection whenever one ends.
-func (k *Keeper) run(ctx context.Context, c *Conn) {
+func (k *Keeper) run(ctx context.Context, c connection) {
 	defer close(k.done)
 	for {
 		<-c.Done()
@@ -157,8 +187,8 @@ func (k *Keeper) run(ctx context.Context, c *Conn) {
 	}
 }
 
-// Conn waits for a connection and returns it.
-func (k *Keeper) Conn(ctx context.Context) (*Conn, error) {
+// await waits for a connection and returns it.
+func (k *Keeper) await(ctx context.Context) (connection, error) {
 	for {
 		k.mu.Lock()
 		c, up, closed := k.conn, k.up, k.closed
@@ -195,11 +225,20 @@ func (k *Keeper) TrySend(msg []byte) error {
 
 // Send sends, and waits for a connection and for room in its queue.
 func (k *Keeper) Send(ctx context.Context, msg []byte) error {
-	c, err := k.Conn(ctx)
-	if err != nil {
-		return err
+	for {
+		c, err := k.await(ctx)
+		if err != nil {
+			return err
+		}
+		if err = c.Send(ctx, msg); !errors.Is(err, ErrDown) {
+			return err
+		}
+		select { // a node in the process is stopping
+		case <-c.Done():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	return c.Send(ctx, msg)
 }
 
 // Subscribe asks the node for the messages to h.Dest, now and on every later connection, until Unsubscribe. It returns
@@ -216,7 +255,7 @@ func (k *Keeper) Subscribe(ctx context.Context, h *wire.PublishHeader) (id uint6
 	k.names = append(k.names, n)
 	k.mu.Unlock()
 	for {
-		c, err := k.Conn(ctx)
+		c, err := k.await(ctx)
 		if err == nil {
 			if err = k.ask(ctx, c, n); err == nil {
 				return n.id, nil
@@ -237,7 +276,7 @@ func (k *Keeper) Subscribe(ctx context.Context, h *wire.PublishHeader) (id uint6
 // keeperIDs marks subscription ids of keepers, apart from those that a Conn chooses.
 const keeperIDs = 1 << 62
 
-func (k *Keeper) ask(ctx context.Context, c *Conn, n keptName) error {
+func (k *Keeper) ask(ctx context.Context, c connection, n keptName) error {
 	r, err := c.Request(ctx, wire.KindSubscribe, &n.header, n.id)
 	if errors.Is(err, errAsked) { // the same name is being restored
 		return nil

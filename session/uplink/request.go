@@ -30,8 +30,61 @@ func (c *Conn) Unsubscribe(ctx context.Context, h *wire.PublishHeader, id uint64
 type Request struct {
 	ID uint64 // of the subscription
 
-	c        *Conn
-	answered chan error // gets one
+	forget   func(*Request) // nobody waits any more
+	answered chan error     // gets one
+}
+
+// requests are those that wait for an answer. Guarded by the mutex of their connection.
+type requests struct {
+	waiting map[uint64]*Request // by the subscription's id
+	nextID  uint64
+}
+
+// add enters r, under an id of its own if it has none.
+func (q *requests) add(r *Request) error {
+	for r.ID == 0 {
+		if q.nextID++; q.waiting[q.nextID] == nil {
+			r.ID = q.nextID
+		}
+	}
+	if q.waiting[r.ID] != nil {
+		return errAsked
+	}
+	if q.waiting == nil {
+		q.waiting = map[uint64]*Request{}
+	}
+	q.waiting[r.ID] = r
+	return nil
+}
+
+// take removes and returns the one that has this id; nil: there is none.
+func (q *requests) take(id uint64) *Request {
+	r := q.waiting[id]
+	delete(q.waiting, id)
+	return r
+}
+
+func (q *requests) remove(r *Request) {
+	if q.waiting[r.ID] == r {
+		delete(q.waiting, r.ID)
+	}
+}
+
+// fail answers all with err.
+func (q *requests) fail(err error) {
+	for id, r := range q.waiting {
+		delete(q.waiting, id)
+		r.answered <- err
+	}
+}
+
+// answer is what the node says to r.
+func (r *Request) answer(ok bool, reason string) {
+	if ok {
+		r.answered <- nil
+		return
+	}
+	r.answered <- &NameError{ID: r.ID, Reason: cut(reason)}
 }
 
 var (
@@ -42,6 +95,18 @@ var (
 // Request sends a subscribe or an unsubscribe and does not wait for the answer, so that many can be on their way. id
 // is that of the subscription, 0 for one that the connection chooses. It waits while the queue is full.
 func (c *Conn) Request(ctx context.Context, k wire.Kind, h *wire.PublishHeader, id uint64) (*Request, error) {
+	return request(ctx, c, k, h, id)
+}
+
+// requester is a connection that requests are made on.
+type requester interface {
+	expect(r *Request) error // enters r among those that wait
+	forget(r *Request)
+	Send(ctx context.Context, msg []byte) error
+}
+
+// request is Conn.Request.
+func request(ctx context.Context, c requester, k wire.Kind, h *wire.PublishHeader, id uint64) (*Request, error) {
 	encode := wire.AppendSubscribe
 	switch k {
 	case wire.KindSubscribe:
@@ -50,7 +115,7 @@ func (c *Conn) Request(ctx context.Context, k wire.Kind, h *wire.PublishHeader, 
 	default:
 		return nil, errRequest
 	}
-	r := &Request{ID: id, c: c, answered: make(chan error, 1)}
+	r := &Request{ID: id, forget: c.forget, answered: make(chan error, 1)}
 	if err := c.expect(r); err != nil {
 		return nil, err
 	}
@@ -70,39 +135,26 @@ func (r *Request) Wait(ctx context.Context) error {
 	case err := <-r.answered:
 		return err
 	case <-ctx.Done():
-		r.c.forget(r)
+		r.forget(r)
 		return ctx.Err()
 	}
 }
 
-// expect enters r among the requests that wait, under an id of its own if it has none.
+// expect implements requester.
 func (c *Conn) expect(r *Request) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.over(); err != nil {
 		return err
 	}
-	for r.ID == 0 {
-		if c.nextID++; c.requests[c.nextID] == nil {
-			r.ID = c.nextID
-		}
-	}
-	if c.requests[r.ID] != nil {
-		return errAsked
-	}
-	if c.requests == nil {
-		c.requests = map[uint64]*Request{}
-	}
-	c.requests[r.ID] = r
-	return nil
+	return c.requests.add(r)
 }
 
+// forget implements requester.
 func (c *Conn) forget(r *Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.requests[r.ID] == r {
-		delete(c.requests, r.ID)
-	}
+	c.requests.remove(r)
 }
 
 // ack takes a SubscriptionAck. Reader.
@@ -113,17 +165,14 @@ func (c *Conn) ack(msg []byte, m *wire.Message) {
 		return
 	}
 	c.mu.Lock()
-	r := c.requests[id]
-	delete(c.requests, id)
+	r := c.requests.take(id)
 	c.mu.Unlock()
 	switch {
 	case r == nil && c.o.Answer != nil:
 		c.o.Answer(id, ok, cut(reason))
 	case r == nil:
 		c.n.ignored.Add(1)
-	case ok:
-		r.answered <- nil
 	default:
-		r.answered <- &NameError{ID: id, Reason: cut(reason)}
+		r.answer(ok, reason)
 	}
 }

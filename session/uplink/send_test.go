@@ -380,7 +380,7 @@ func TestRequestsEnd(t *testing.T) {
 		if _, err := c.Request(ctx, wire.KindSubscribe, header(bob), 9); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
-		if len(c.requests) != 0 {
+		if len(c.requests.waiting) != 0 {
 			t.Error("a request that was not sent waits for its answer")
 		}
 	})

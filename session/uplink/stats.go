@@ -23,8 +23,9 @@ func (n *counters) received(messages, bytes int) {
 }
 
 // Stats returns the counts. Safe for all, at any time.
-func (c *Conn) Stats() Stats {
-	n := &c.n
+func (c *Conn) Stats() Stats { return c.n.stats() }
+
+func (n *counters) stats() Stats {
 	return Stats{Received: n.messages.Load(), ReceivedBytes: n.bytes.Load(), Unauthentic: n.unauthentic.Load(),
 		Invalid: n.invalid.Load(), Ignored: n.ignored.Load(), Discarded: n.discarded.Load()}
 }

@@ -1,0 +1,204 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/router"
+	"github.com/seed31b3bfd0/slimgo/session"
+)
+
+// hang is a guard.
+const hang = 5 * time.Minute
+
+// patient are sessions on a machine that does much else: nothing is given up for want of a processor.
+var patient = session.SessionOptions{Interval: 2 * time.Second, Retries: 100}
+
+func startTestNode(t *testing.T, o router.Options) *router.Node {
+	t.Helper()
+	o.Listen, o.SlowConsumer = []string{"127.0.0.1:0"}, router.Block
+	n, err := router.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), hang)
+		defer cancel()
+		if err := n.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+	})
+	return n
+}
+
+// join connects an app to n, in its process or by TCP.
+func join(t *testing.T, n *router.Node, name string, inProcess bool) *session.App {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
+	defer cancel()
+	o := session.Options{Name: session.MustName("org/ns/" + name), Secret: []byte("a secret of all, 32 bytes or more")}
+	if inProcess {
+		o.InProcess = n
+	} else {
+		o.Nodes = []string{n.Addrs()[0].String()}
+	}
+	a, err := session.Connect(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), hang)
+		defer cancel()
+		if err := a.Close(ctx); err != nil {
+			t.Errorf("%s: close: %v", name, err)
+		}
+	})
+	return a
+}
+
+// say publishes count messages and waits until all are delivered.
+func say(ctx context.Context, t *testing.T, s *session.Session, count int) {
+	var all []*session.Delivery
+	for i := range count {
+		d, err := s.Publish(ctx, session.Text(fmt.Sprint(i)))
+		if err != nil {
+			t.Errorf("%v: message %d: %v", s.Self(), i, err)
+			return
+		}
+		all = append(all, d)
+	}
+	for i, d := range all {
+		if err := d.Wait(ctx); err != nil {
+			t.Errorf("%v: message %d: %v", s.Self(), i, err)
+			return
+		}
+	}
+}
+
+// hear wants count messages of each of so many others, in order for each.
+func hear(ctx context.Context, t *testing.T, s *session.Session, count, others int) {
+	next := map[string]int{}
+	for range count * others {
+		m, err := s.Receive(ctx)
+		if err != nil {
+			t.Errorf("%v: after %v: %v", s.Self(), next, err)
+			return
+		}
+		from := m.From.String()
+		if want := fmt.Sprint(next[from]); string(m.Data) != want {
+			t.Errorf("%v: %v says %s, want %s", s.Self(), m.From, m.Data, want)
+			return
+		}
+		next[from]++
+	}
+}
+
+// Apps in the process of their node and apps elsewhere are in the same encrypted sessions, and thousands of messages go each
+// way.
+func TestSessionsInProcess(t *testing.T) {
+	const count = 1000
+	for _, where := range [][2]bool{{true, false}, {false, true}, {true, true}} {
+		t.Run(fmt.Sprintf("moderator in process %v, participant %v", where[0], where[1]), func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), hang)
+			defer cancel()
+			n := startTestNode(t, router.Options{Loops: 2})
+			a, b := join(t, n, "alice", where[0]), join(t, n, "bob", where[1])
+			l, err := b.Listen(session.ListenOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			sa, err := a.Open(ctx, b.Name(), patient)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sb, err := l.Accept(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			for _, s := range []*session.Session{sa, sb} {
+				wg.Go(func() { say(ctx, t, s, count) })
+				wg.Go(func() { hear(ctx, t, s, count, 1) })
+			}
+			wg.Wait()
+			if s := n.Stats(); len(s.Dropped) != 0 {
+				t.Errorf("dropped: %v", s.Dropped)
+			}
+		})
+	}
+}
+
+// A group whose members are in the process and elsewhere: everybody hears all the others.
+func TestGroupInProcess(t *testing.T) {
+	const count = 100
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
+	defer cancel()
+	n := startTestNode(t, router.Options{Loops: 2})
+	moderator := join(t, n, "moderator", true)
+	g, err := moderator.OpenGroup(ctx, session.MustName("org/ns/channel"), patient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	members := []*session.Session{g}
+	for i := range 4 {
+		a := join(t, n, fmt.Sprint("member", i), i%2 == 0)
+		l, err := a.Listen(session.ListenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Invite(ctx, a.Name()); err != nil {
+			t.Fatal(err)
+		}
+		s, err := l.Accept(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		members = append(members, s)
+	}
+	var wg sync.WaitGroup
+	for _, s := range members {
+		wg.Go(func() { say(ctx, t, s, count) })
+		wg.Go(func() { hear(ctx, t, s, count, len(members)-1) })
+	}
+	wg.Wait()
+	if err := g.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	if s := n.Stats(); len(s.Dropped) != 0 {
+		t.Errorf("dropped: %v", s.Dropped)
+	}
+}
+
+// An app whose node has stopped is told so, what it sends waits or fails, and it can be closed.
+func TestNodeStopsBeforeItsApp(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
+	defer cancel()
+	n := startTestNode(t, router.Options{})
+	a, b := join(t, n, "alice", true), join(t, n, "bob", true)
+	if _, err := b.Listen(session.ListenOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := a.Open(ctx, b.Name(), session.SessionOptions{Interval: 20 * time.Millisecond, Retries: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	say(ctx, t, s, 10)
+	if err := n.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	d, err := s.Publish(ctx, session.Text("late"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Wait(ctx); !errors.Is(err, session.ErrNotDelivered) {
+		t.Errorf("delivered by a node that has stopped: %v", err)
+	}
+	if _, err := session.Connect(ctx, session.Options{Name: session.MustName("org/ns/late"), InProcess: n,
+		Secret: []byte("a secret of all, 32 bytes or more")}); err == nil {
+		t.Error("an app is connected to a node that has stopped")
+	}
+}
