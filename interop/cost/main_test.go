@@ -33,6 +33,13 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if os.Getenv(embeddedEnv) != "" {
+		if err := runEmbedded(); err != nil {
+			fmt.Fprintln(os.Stderr, "cost:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(run(m))
 }
 
