@@ -68,6 +68,7 @@ type core struct {
 	asks    []*ask
 	acks    map[ackKey]message.Type // requests that were answered, and how, for when they come again
 	replays identity.Replays
+	tag     uint32 // of what this member sends
 	send    *reliable.Sender[Handle]
 	receive *reliable.Receiver[*Received]
 	mls     *crypto // nil: off
@@ -103,6 +104,7 @@ func newCore(o Options, fromOne bool) core {
 		c.mls = &crypto{cfg: o.MLS}
 	}
 	c.roster.put(o.Self.participant())
+	c.tag = max(o.Random(), 1)
 	return c
 }
 

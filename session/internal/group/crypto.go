@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/seed31b3bfd0/slimgo/mls"
 	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
@@ -214,13 +213,3 @@ func (c *crypto) wipe() {
 		c.group.Wipe()
 	}
 }
-
-func parseFirst(md map[string]string) uint32 {
-	v, err := strconv.ParseUint(md[keyFirst], 10, 31)
-	if err != nil {
-		return 0
-	}
-	return uint32(v)
-}
-
-func formatFirst(id uint32) string { return strconv.FormatUint(uint64(id), 10) }

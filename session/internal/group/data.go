@@ -1,14 +1,22 @@
 package group
 
 import (
+	"fmt"
+	"strconv"
+	"strings"
+
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
 	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// keyFirst is metadata of data for a group: where the stream of a new member begins, who may have missed the first
-// messages. Peers that do not know it take it for the app's.
+// keyFirst is metadata of data for a group: where the stream begins for members who may have missed the first messages, and its
+// tag, such as "12 3405691582". Peers that do not know it take it for the app's.
 const keyFirst = "slimgo-first"
+
+// keyUnknown is metadata of an acknowledgement that is none: its sender does not know the stream of the message, which comes from a
+// member that uses this package and takes it for one that was here before. It is the tag of that sender's own stream.
+const keyUnknown = "slimgo-unknown"
 
 // mostHeld is how many messages of an epoch to come are kept until its commit is here.
 const mostHeld = 64
@@ -41,6 +49,11 @@ func (c *core) heard(m *message.Message) {
 	delete(m.Metadata, message.KeyPeerSubject)
 	switch m.Type {
 	case message.MsgAck:
+		if tag, ok := m.Metadata[keyUnknown]; ok {
+			n, _ := strconv.ParseUint(tag, 10, 32)
+			c.send.Unknown(from.Name, uint32(n), c.now)
+			return
+		}
 		c.send.Ack(m.ID, from.Name)
 	case message.RtxRequest:
 		c.send.Asked(m.ID, from.Name)
@@ -75,9 +88,10 @@ func (c *core) take(m *message.Message, from wire.NameText) {
 	if c.full {
 		return // not acknowledged, so that it comes again
 	}
-	first := parseFirst(m.Metadata)
+	start := parseStart(m.Metadata[keyFirst])
+	start.Tells = c.o.Kind == message.Group && m.Type == message.Msg && strings.Contains(m.Version, Product)
 	delete(m.Metadata, keyFirst)
-	if !c.receive.Receive(from, m.ID, r, len(r.Payload.Blob), first, c.now) {
+	if !c.receive.Receive(from, m.ID, r, len(r.Payload.Blob), start, c.now) {
 		c.refuse(m, errNoRoom)
 	}
 }
@@ -133,7 +147,7 @@ func (c *core) transmit(t *reliable.Transmission) {
 		m.Metadata[message.KeyPublishTo] = "TRUE"
 	} else if t.First > 0 && c.o.Kind == message.Group {
 		m.Metadata = cloneMetadata(m.Metadata)
-		m.Metadata[keyFirst] = formatFirst(t.First)
+		m.Metadata[keyFirst] = formatStart(reliable.Start{First: t.First, Tag: c.tag})
 	}
 	c.put(m)
 }
@@ -142,12 +156,15 @@ func (c *core) step(s *reliable.Step[*Received]) {
 	switch s.Kind {
 	case reliable.Deliver:
 		c.do(Deliver{s.Item})
-	case reliable.Ack, reliable.Request:
+	case reliable.Ack, reliable.Request, reliable.Unknown:
 		m := message.Message{Source: c.o.Self.Name, Dest: s.From, Fanout: 1, Type: message.MsgAck, ID: s.ID}
 		if s.Kind == reliable.Request {
 			m.Type = message.RtxRequest
 		}
-		if s.ID >= 1<<31 {
+		switch {
+		case s.Kind == reliable.Unknown:
+			m.Metadata = map[string]string{keyUnknown: strconv.FormatUint(uint64(c.tag), 10)}
+		case s.ID >= 1<<31:
 			m.Metadata = map[string]string{message.KeyPublishTo: "TRUE"}
 		}
 		c.put(m)
@@ -155,3 +172,19 @@ func (c *core) step(s *reliable.Step[*Received]) {
 		c.notify(Lost{s.From, s.ID, s.Last, s.Loss})
 	}
 }
+
+// parseStart reads keyFirst. What is none says nothing.
+func parseStart(text string) (s reliable.Start) {
+	first, tag, _ := strings.Cut(text, " ")
+	n, err := strconv.ParseUint(first, 10, 31)
+	if err != nil {
+		return s
+	}
+	t, err := strconv.ParseUint(tag, 10, 32)
+	if err != nil {
+		t = 0
+	}
+	return reliable.Start{First: uint32(n), Tag: uint32(t)}
+}
+
+func formatStart(s reliable.Start) string { return fmt.Sprintf("%d %d", s.First, s.Tag) }

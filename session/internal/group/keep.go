@@ -59,6 +59,7 @@ type state struct {
 	DataName    wire.NameText
 	ControlName wire.NameText
 	Roster      []memberState
+	Tag         uint32     // of what this member sends
 	Commit      uint32     `json:",omitzero"`
 	Away        bool       `json:",omitzero"`
 	Asks        []askState `json:",omitempty"`
@@ -196,7 +197,8 @@ func (c *core) headChanges(rs []Record) ([]Record, error) {
 func (c *core) state() *state {
 	s := &state{
 		Version: stateVersion, Kind: c.o.Kind, ID: c.o.ID, Self: c.o.Self.Name, Data: c.o.Data, Control: c.o.Control, Metadata: c.o.Metadata,
-		Encrypted: c.mls != nil, Moderator: c.moderator, DataName: c.data, ControlName: c.control, Away: c.away == away || c.away == going,
+		Encrypted: c.mls != nil, Moderator: c.moderator, DataName: c.data, ControlName: c.control, Tag: c.tag,
+		Away: c.away == away || c.away == going,
 	}
 	if c.mls != nil {
 		s.Commit = c.mls.commit

@@ -93,7 +93,7 @@ func (s *Snapshot) Moderator() wire.NameText { return s.state.Moderator }
 func (s *Snapshot) Restore(o Options, handle func(*reliable.UnderWay) Handle, now time.Time) (Machine, error) {
 	c := newCore(o, o.Kind == message.PointToPoint)
 	st := &s.state
-	c.now = now
+	c.now, c.tag = now, max(st.Tag, 1)
 	c.moderator, c.data, c.control = st.Moderator, st.DataName, st.ControlName
 	if st.Away {
 		c.away = away

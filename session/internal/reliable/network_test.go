@@ -118,7 +118,7 @@ func (m *member) do(o Output[string]) {
 					return
 				}
 				text := string(o.Send.Payload.Blob)
-				other.receive.Receive(m.name, o.Send.ID, text, len(text), o.Send.First, m.n.Now)
+				other.receive.Receive(m.name, o.Send.ID, text, len(text), Start{First: o.Send.First}, m.n.Now)
 			})
 		}
 	}

@@ -20,7 +20,7 @@ const (
 	Skipped                // its sender is further ahead than it can repeat
 )
 
-// Step is what a receiver wants done: Ack, Request, or one of the others.
+// Step is what a receiver wants done.
 type Step[T any] struct {
 	From wire.NameText
 	Kind StepKind
@@ -38,6 +38,7 @@ const (
 	Ack                     // acknowledge ID
 	Request                 // ask for ID
 	Lost                    // tell the app that ID to Last will not come
+	Unknown                 // tell the sender that this member does not know its stream, and has not taken ID
 )
 
 // Receiver puts the data of all other members in order. T is what the caller knows a message by.
@@ -58,6 +59,7 @@ type Receiver[T any] struct {
 type source[T any] struct {
 	name  wire.NameText
 	begun bool
+	tag   uint32 // of the stream, as its sender says; 0: it has not said
 	last  uint32 // delivered, or lost
 	high  uint32 // highest that has come, or was asked for
 	quiet uint32 // the first that came; an earlier one that is gone was not meant for this member
@@ -94,9 +96,16 @@ func NewReceiver[T any](o Options, fromOne bool) *Receiver[T] {
 	return &Receiver[T]{o: o, fromOne: fromOne, sources: map[wire.NameText]*source[T]{}}
 }
 
-// Receive takes a message of from, of size bytes. first is what its sender says of where this member's stream begins; 0:
-// nothing. It reports whether the message was taken: if not, it has to come again.
-func (r *Receiver[T]) Receive(from wire.NameText, id uint32, item T, size int, first uint32, now time.Time) bool {
+// Start is what a sender says of its stream to those who may not know it.
+type Start struct {
+	First uint32 // where it begins for this member; 0: the sender says nothing
+	Tag   uint32 // of this stream; another one of the same member, which counts anew, has another tag. 0: likewise
+	Tells bool   // its sender always says this to those of whom it does not know that they know it
+}
+
+// Receive takes a message of from, of size bytes. start is what its sender says with it. It reports whether the message was
+// taken: if not, it has to come again.
+func (r *Receiver[T]) Receive(from wire.NameText, id uint32, item T, size int, start Start, now time.Time) bool {
 	if r.o.Interval == 0 {
 		r.put(Step[T]{From: from, Kind: Deliver, ID: id, Item: item})
 		return true
@@ -107,8 +116,20 @@ func (r *Receiver[T]) Receive(from wire.NameText, id uint32, item T, size int, f
 		r.apart(s, id, item)
 		return true
 	}
+	if start.Tag != 0 && start.Tag != s.tag {
+		if s.tag != 0 && !after(start.First, s.last) { // it has left and come back, which this member has missed
+			r.Forget(from)
+			s = r.source(from)
+			r.touch(s)
+		}
+		s.tag = start.Tag
+	}
 	if !s.begun {
-		s.begin(id, first)
+		if start.Tells && start.First == 0 { // it takes this member for one that was here before
+			r.put(Step[T]{From: from, Kind: Unknown, ID: id})
+			return true
+		}
+		s.begin(id, start.First)
 	}
 	if g := s.gaps[id]; g != nil {
 		g.done = true

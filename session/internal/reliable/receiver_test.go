@@ -2,6 +2,7 @@ package reliable
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,7 +81,7 @@ func TestReceiver(t *testing.T) {
 				now = now.Add(time.Duration(seconds) * time.Second)
 				r.Tick(now)
 			case scan(does, "%d first %d", &id, &first), scan(does, "%d", &id):
-				if !r.Receive(anna, id, "", 1, first, now) {
+				if !r.Receive(anna, id, "", 1, Start{First: first}, now) {
 					t.Errorf("%s: %s: not taken", c.name, does)
 				}
 			default:
@@ -108,30 +109,30 @@ func requests(from, to int) string {
 
 func TestWhatHasNoRoomIsNotTaken(t *testing.T) {
 	r := NewReceiver[string](often, true)
-	if !r.Receive(anna, 2, "", HeldBytes, 0, start) || r.Receive(bert, 3, "", 1, 0, start) {
+	if !r.Receive(anna, 2, "", HeldBytes, Start{}, start) || r.Receive(bert, 3, "", 1, Start{}, start) {
 		t.Error("a receiver holds more than it may")
 	}
 	if got := r.taken(); got != "request 1" {
 		t.Errorf("what is not taken has an effect: %s", got)
 	}
-	if !r.Receive(bert, 1, "", HeldBytes, 0, start) {
+	if !r.Receive(bert, 1, "", HeldBytes, Start{}, start) {
 		t.Error("what is next is refused")
 	}
 	r.Forget(anna)
-	if !r.Receive(bert, 3, "", HeldBytes, 0, start) {
+	if !r.Receive(bert, 3, "", HeldBytes, Start{}, start) {
 		t.Error("a member that is forgotten takes room")
 	}
 }
 
 func TestForgottenMembersBeginAnew(t *testing.T) {
 	r := NewReceiver[string](often, true)
-	r.Receive(anna, 2, "", 1, 0, start)
+	r.Receive(anna, 2, "", 1, Start{}, start)
 	r.Forget(anna)
 	r.taken()
 	if !r.Deadline().IsZero() {
 		t.Error("something is still to be asked for")
 	}
-	r.Receive(anna, 1, "", 1, 0, start)
+	r.Receive(anna, 1, "", 1, Start{}, start)
 	if got := r.taken(); got != "deliver 1, ack 1" {
 		t.Errorf("got %s", got)
 	}
@@ -140,7 +141,7 @@ func TestForgottenMembersBeginAnew(t *testing.T) {
 func TestUnreliableReceiver(t *testing.T) {
 	r := NewReceiver[string](Options{}, true)
 	for _, id := range []uint32{5, 5, 3} {
-		r.Receive(anna, id, "", 1, 0, start)
+		r.Receive(anna, id, "", 1, Start{}, start)
 	}
 	if got := r.taken(); got != "deliver 5, deliver 5, deliver 3" {
 		t.Errorf("got %s", got)
@@ -151,8 +152,8 @@ func TestUnreliableReceiver(t *testing.T) {
 func TestReceiverForgetsWhatIsOver(t *testing.T) {
 	r := NewReceiver[string](often, true)
 	for id := uint32(2); id < 10_000; id += 2 {
-		r.Receive(anna, id, "", 1, 0, start)
-		r.Receive(anna, id-1, "", 1, 0, start)
+		r.Receive(anna, id, "", 1, Start{}, start)
+		r.Receive(anna, id-1, "", 1, Start{}, start)
 	}
 	r.Deadline()
 	s := r.sources[anna]
@@ -161,5 +162,50 @@ func TestReceiverForgetsWhatIsOver(t *testing.T) {
 	}
 	if cap(r.gaps.items) > 10_000 {
 		t.Errorf("room for %d", cap(r.gaps.items))
+	}
+}
+
+// A source that counts anew under another tag has left and come back: what it says is no repeat of what it has said before.
+func TestStreamThatCountsAnew(t *testing.T) {
+	r := NewReceiver[string](Options{Interval: time.Second, Retries: 3}, false)
+	for id := range uint32(3) {
+		r.Receive(anna, id+1, "", 1, Start{First: 1, Tag: 7, Tells: true}, start)
+	}
+	r.Out = nil
+	r.Receive(anna, 2, "", 1, Start{First: 1, Tag: 7, Tells: true}, start) // a repeat
+	r.Receive(anna, 4, "", 1, Start{First: 4, Tag: 8, Tells: true}, start) // it was started again, and goes on
+	r.Receive(anna, 1, "", 1, Start{First: 1, Tag: 9, Tells: true}, start)
+	var got []string
+	for _, s := range r.Out {
+		got = append(got, fmt.Sprint([...]string{"deliver ", "ack ", "request ", "lost ", "unknown "}[s.Kind], s.ID))
+	}
+	if want := []string{"ack 2", "deliver 4", "ack 4", "deliver 1", "ack 1"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// What comes for one that was here before is not taken, and its sender begins anew when it is told so.
+func TestStreamThatIsUnknown(t *testing.T) {
+	r := NewReceiver[string](Options{Interval: time.Second, Retries: 3}, false)
+	r.Receive(anna, 4, "", 1, Start{Tells: true}, start)
+	if len(r.Out) != 1 || r.Out[0].Kind != Unknown || r.Out[0].ID != 4 {
+		t.Errorf("%+v", r.Out)
+	}
+	s := NewSender[string](Options{Interval: time.Second, Retries: 3}, 0)
+	s.Add(anna, start)
+	publish := func(text string) {
+		if _, err := s.Publish(Payload{Blob: []byte(text)}, text, start); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish("one")
+	s.Ack(1, anna)
+	publish("two")
+	s.Out = nil
+	s.Unknown(anna, 9, start)
+	s.Unknown(anna, 9, start)
+	publish("three")
+	if len(s.Out) != 2 || s.Out[0].Result == nil || len(s.Out[0].Result.Missing) != 1 || s.Out[1].Send == nil || s.Out[1].Send.First != 3 {
+		t.Errorf("%+v", s.Out)
 	}
 }

@@ -97,6 +97,7 @@ type endpoint struct {
 	slot  int
 	first uint32 // the first message in order that was sent to it
 	known bool   // it has acknowledged something in order
+	tag   uint32 // under which it has said last that it does not know the stream
 }
 
 // flight is a message that is kept.
@@ -274,6 +275,19 @@ func (s *Sender[H]) Ack(id uint32, from wire.NameText) {
 		f.lacking.clear(e.slot)
 		s.settle(f)
 	}
+}
+
+// Unknown notes that from does not know the stream, although it has acknowledged something: it has left and come back, which this
+// member has missed. Its stream begins anew with the next message. tag is that of its own stream, for when it says so several
+// times.
+func (s *Sender[H]) Unknown(from wire.NameText, tag uint32, now time.Time) {
+	e := s.peers[from]
+	if e == nil || !e.known || e.tag == tag {
+		return
+	}
+	s.Remove(from)
+	s.Add(from, now)
+	s.peers[from].tag = tag
 }
 
 // Asked answers a request for a message: with it, if from still lacks it, or that it is gone. That is so also for what
