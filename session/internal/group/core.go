@@ -75,8 +75,10 @@ type core struct {
 	beat    heartbeat
 
 	away     suspension
-	declared *ask   // this member's state, while it comes back
-	outdated func() // what to do if others are in another epoch then
+	declared *ask                  // this member's state, while it comes back
+	outdated func()                // what to do if others are in another epoch then
+	back     func(n wire.NameText) // a member is; nil: nothing is to be done then
+	fail     func(err error)       // ends the session in no orderly way
 
 	kept        *keeping  // nil: the session is not stored
 	returning   bool      // it was started again, and subscribes to its channel
@@ -167,10 +169,13 @@ func (c *core) put(m message.Message) {
 			err = s.Key.Sign(&m)
 		}
 	case c.mls != nil && (m.Type == message.Msg || m.Type == message.RtxReply):
+		if c.mls.out { // nobody could read it
+			return
+		}
 		m.Blob, err = c.mls.protect(&m)
 	}
 	if err != nil {
-		c.end(err)
+		c.fail(err)
 		return
 	}
 	c.beat.spoke(&m.Dest)
@@ -277,6 +282,9 @@ func (c *core) present(n *wire.NameText, online bool) {
 		c.send.Remove(p.Name)
 	}
 	c.notify(Presence{p.Name, online})
+	if online && c.back != nil {
+		c.back(*n)
+	}
 }
 
 // members are those who are to answer what goes to all: everybody but this one, and those who are offline.

@@ -17,6 +17,7 @@ type crypto struct {
 	cfg    *mls.Config
 	group  *mls.Group // nil: not created, or not joined yet
 	commit uint32     // number of the last one that was applied
+	out    bool       // a commit has taken this member out
 	held   []*message.Message
 	saved  *mls.Saved // what is being stored; nil: nothing
 }
@@ -155,8 +156,8 @@ func (c *crypto) follow(h *message.Handshake) (removed bool, err error) {
 	if err := r.Change.Apply(); err != nil {
 		return false, err
 	}
-	c.commit = h.Commit
-	return r.Change.SelfRemoved, nil
+	c.commit, c.out = h.Commit, r.Change.SelfRemoved
+	return c.out, nil
 }
 
 // protect encrypts the Blob of m, whose header is as it will be sent.

@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -23,6 +24,7 @@ type invite struct {
 	subject string // of the joiner
 	joiner  message.Participant
 	open    int // acknowledgements that are awaited: of the new member, and of the others
+	in      bool
 	err     error
 	doubt   error // why an answer was not believed; another one may come
 }
@@ -32,8 +34,13 @@ func (t *invite) start(m *Moderator) {
 		m.finish(t.handle, ErrPointToPoint)
 		return
 	}
-	if m.roster.findApp(&t.name) != nil {
+	switch p := m.roster.findApp(&t.name); {
+	case p != nil && !p.Offline:
 		m.finish(t.handle, ErrMember)
+		return
+	case p != nil: // it may have left, or have been started anew, and this moderator has not heard of it
+		m.queue = append([]task{&removal{name: p.Name, gone: true}, t}, m.queue...)
+		m.finish(nil, nil)
 		return
 	}
 	msg := m.message(message.DiscoveryRequest, t.name, nil)
@@ -136,27 +143,34 @@ func (t *invite) answered(m *Moderator, joined *message.Joined) {
 	}
 	others := m.members()
 	m.roster.put(t.joiner)
+	delete(m.outside, t.joiner.Name.Name)
+	m.missedByAbsent()
 	if len(others) > 0 {
 		t.open++
-		update := &message.Update{Op: message.OpAdd, Participant: t.joiner, Roster: m.roster, MLS: commit}
-		m.ask(m.all(message.GroupUpdate, update), others, func(missing []wire.NameText) {
-			for i := range missing {
-				m.present(&missing[i], false)
-			}
-			t.close(m, nil)
-		})
+		update := &message.Update{Op: message.OpAdd, Participant: t.joiner, Roster: slices.Clone(m.roster), MLS: commit}
+		m.tell(update, others, func() { t.close(m, nil) })
 	}
 	t.open++
-	msg := m.message(message.GroupWelcome, t.joiner.Name, &message.Welcome{Roster: m.roster, MLS: welcome})
+	msg := m.message(message.GroupWelcome, t.joiner.Name, &message.Welcome{Roster: slices.Clone(m.roster), MLS: welcome})
 	m.ask(msg, []wire.NameText{t.joiner.Name}, func(missing []wire.NameText) {
 		if len(missing) > 0 {
 			t.close(m, ErrNoAnswer)
 			return
 		}
+		t.in = true
 		m.join(t.joiner)
 		m.notify(Joined{t.joiner.Name})
 		t.close(m, nil)
 	})
+}
+
+// Roster is everybody who is in the session; borrowed. Who has not said yet that it is in is not: it gets no data either.
+func (m *Moderator) Roster() []message.Participant {
+	t, ok := m.running.(*invite)
+	if !ok || t.open == 0 || t.in {
+		return m.roster
+	}
+	return slices.DeleteFunc(slices.Clone(m.roster), func(p message.Participant) bool { return same(&p.Name, &t.joiner.Name) })
 }
 
 // close notes that one of the two phases is over.

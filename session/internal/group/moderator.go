@@ -20,6 +20,8 @@ type Moderator struct {
 	subscribed subscription
 	leaving    []Handle
 	rejoined   map[wire.Name]rejoinReply
+	stale      map[wire.Name]bool // members that have missed a change, of a group without MLS
+	outside    outsiders
 }
 
 var _ Machine = (*Moderator)(nil)
@@ -47,7 +49,7 @@ const (
 
 // NewModerator opens a session: with dest, of a session between two, or as the channel dest.
 func NewModerator(o Options, dest wire.NameText) (*Moderator, error) {
-	m := &Moderator{core: newCore(o, o.Kind == message.PointToPoint), rejoined: map[wire.Name]rejoinReply{}}
+	m := moderatorOf(newCore(o, o.Kind == message.PointToPoint))
 	m.moderator, m.data, m.control = o.Self.Name, dest, dest
 	if o.Kind == message.Group {
 		var err error
@@ -59,6 +61,12 @@ func NewModerator(o Options, dest wire.NameText) (*Moderator, error) {
 		m.keep(&keeping{role: m})
 	}
 	return m, nil
+}
+
+func moderatorOf(c core) *Moderator {
+	m := &Moderator{core: c, rejoined: map[wire.Name]rejoinReply{}, stale: map[wire.Name]bool{}, outside: outsiders{}}
+	m.back, m.fail = m.refresh, m.shut
+	return m
 }
 
 // Step takes an event at this time.
@@ -119,8 +127,12 @@ func (c *core) late(ev Event) {
 		if !e.Message.Type.Control() {
 			return
 		}
-		if fresh, _ := c.verify(&e); fresh && e.Message.Type == message.JoinRequest {
+		fresh, _ := c.verify(&e)
+		switch {
+		case fresh && e.Message.Type == message.JoinRequest:
 			c.do(Anew{e})
+		case fresh && e.Message.Type == message.LeaveRequest: // it has learnt before that it is out
+			c.answer(e.Message, message.LeaveReply)
 		}
 	default:
 		c.resolve(handleOf(ev), ErrClosed)
@@ -172,9 +184,19 @@ func (m *Moderator) inbound(in *Inbound) {
 	m.beat.heard(&msg.Source)
 	switch msg.Type {
 	case message.DiscoveryReply, message.JoinReply, message.LeaveReply:
-		if m.running == nil || !m.running.reply(m, in) {
-			m.refuse(msg, errUnexpected)
+		if m.running != nil && m.running.reply(m, in) {
+			return
 		}
+		if msg.Type != message.LeaveReply || m.o.Kind == message.PointToPoint {
+			m.refuse(msg, errUnexpected)
+			return
+		}
+	}
+	if m.o.Kind == message.Group && m.roster.find(&msg.Source) == nil {
+		m.outsider(msg)
+		return
+	}
+	switch msg.Type {
 	case message.GroupAck:
 		m.acked(msg)
 	case message.Heartbeat:

@@ -3,6 +3,7 @@ package group
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
@@ -56,7 +57,7 @@ var (
 // says that the request is not to be believed, or asks for what this member has not; nobody is told.
 func NewParticipant(o Options, in *Inbound, now time.Time) (*Participant, error) {
 	p := &Participant{core: newCore(o, o.Kind == message.PointToPoint)}
-	p.now = now
+	p.now, p.fail = now, p.shut
 	if o.Keep {
 		p.keep(&keeping{role: p})
 	}
@@ -91,7 +92,7 @@ func (p *Participant) patience(requests int) time.Time {
 func (p *Participant) joining(m *message.Message) {
 	kp, err := p.mls.keyPackage(p.o.Self.Token(p.now))
 	if err != nil {
-		p.end(err)
+		p.fail(err)
 		return
 	}
 	p.request, p.joined = m, m.ID
@@ -219,6 +220,9 @@ func (p *Participant) inbound(in *Inbound) {
 			return
 		}
 		if err := p.ordered(m); err != nil {
+			if errors.Is(err, errGap) { // it comes again, and may be of use then
+				p.replays.Revoke(m.Source, m.ID)
+			}
 			p.refuse(m, err)
 		}
 	case message.GroupAck:
@@ -227,7 +231,7 @@ func (p *Participant) inbound(in *Inbound) {
 		p.nacked(m)
 	case message.Heartbeat:
 		if p.beaten(m) {
-			p.behind(p.o.Control.Interval) // the commit may be under way
+			p.behind(patient * p.o.Control.Interval) // the commit may be under way, or comes again
 		}
 	case message.UpdateState:
 		p.stated(m)
@@ -324,12 +328,12 @@ func (p *Participant) updated(m *message.Message, c *message.Update) error {
 		return errUnexpected
 	}
 	who := c.Participant
-	if c.Op == message.OpRejoin && same(&who.Name, &p.o.Self.Name) {
-		p.reenter(c.Roster)
-		if acksRejoin(m) {
-			p.answer(m, message.GroupAck)
-		}
-		return nil
+	self := same(&who.Name, &p.o.Self.Name)
+	switch {
+	case c.Op == message.OpAdd && self:
+		return nil // its own invitation, which others are told of
+	case c.Op == message.OpRejoin && self:
+		return p.returned(m, c)
 	}
 	removed, err := p.mls.follow(c.MLS)
 	switch {
@@ -341,21 +345,20 @@ func (p *Participant) updated(m *message.Message, c *message.Update) error {
 		p.behind(0)
 		return err
 	}
-	self := same(&who.Name, &p.o.Self.Name)
 	switch {
 	case removed || c.Op == message.OpRemove && self:
 		p.expires = p.patience(2) // the request to leave follows, when the others have acknowledged
-	case self:
-		return nil // its own invitation, which others are told of
 	case c.Op == message.OpRemove:
 		p.part(who.Name)
-	case p.roster.find(&who.Name) != nil:
+	case c.Op == message.OpRejoin && p.roster.find(&who.Name) != nil:
 		p.beat.track(who.Name)
 		p.present(&who.Name, !who.Offline)
 	default:
+		p.part(who.Name) // if it is known it has gone and come anew, and this member has missed the one
 		p.join(who)
 		p.notify(Joined{who.Name})
 	}
+	p.agree(c.Roster, &who.Name)
 	p.answer(m, message.GroupAck)
 	for _, held := range p.mls.release() {
 		p.heard(held)
@@ -363,19 +366,38 @@ func (p *Participant) updated(m *message.Message, c *message.Update) error {
 	return nil
 }
 
-// reenter makes roster the session's, and tells of the difference.
-func (p *Participant) reenter(now []message.Participant) {
-	for _, old := range append(roster(nil), p.roster...) {
-		if roster(now).find(&old.Name) == nil {
+// returned takes the word of the moderator that this member is back: what has changed meanwhile.
+func (p *Participant) returned(m *message.Message, c *message.Update) error {
+	if p.mls != nil && (c.MLS == nil || c.MLS.Commit > p.mls.commit) {
+		p.behind(0) // unless the answer to its request is still under way
+		return errGap
+	}
+	p.agree(c.Roster, nil)
+	for i := range c.Roster {
+		if other := &c.Roster[i]; !same(&other.Name, &p.o.Self.Name) {
+			p.present(&other.Name, !other.Offline)
+		}
+	}
+	if acksRejoin(m) {
+		p.answer(m, message.GroupAck)
+	}
+	return nil
+}
+
+// agree makes the members those whom the moderator knows, and tells of the difference: this member may have missed a change. What
+// has become of one of them was said apart from that.
+func (p *Participant) agree(now []message.Participant, but *wire.NameText) {
+	if len(now) == 0 {
+		return
+	}
+	apart := func(n *wire.NameText) bool { return same(n, &p.o.Self.Name) || but != nil && same(n, but) }
+	for _, old := range slices.Clone(p.roster) {
+		if !apart(&old.Name) && roster(now).find(&old.Name) == nil {
 			p.part(old.Name)
 		}
 	}
 	for _, other := range now {
-		switch {
-		case same(&other.Name, &p.o.Self.Name):
-		case p.roster.find(&other.Name) != nil:
-			p.present(&other.Name, !other.Offline)
-		default:
+		if !apart(&other.Name) && p.roster.find(&other.Name) == nil {
 			p.join(other)
 			p.notify(Joined{other.Name})
 		}

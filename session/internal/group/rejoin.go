@@ -1,6 +1,7 @@
 package group
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -37,12 +38,30 @@ func (m *Moderator) rejoining(in *Inbound) {
 	case m.roster.find(&msg.Source) == nil:
 		m.refuse(msg, errStranger)
 	default:
-		m.enqueue(&rejoinTask{request: msg, subject: in.Claims.Subject})
+		t := &rejoinTask{request: msg, subject: in.Claims.Subject}
+		if old := m.rejoinOf(&msg.Source); old != nil { // it has given that one up
+			*old = *t
+			return
+		}
+		m.enqueue(t)
 	}
 }
 
-// rejoinAgain answers a request that has come before.
+// rejoinOf returns the task of a member that waits for its turn; nil: there is none.
+func (m *Moderator) rejoinOf(n *wire.NameText) *rejoinTask {
+	for _, waiting := range m.queue {
+		if t, ok := waiting.(*rejoinTask); ok && same(&t.request.Source, n) {
+			return t
+		}
+	}
+	return nil
+}
+
+// rejoinAgain answers a request that has come before, unless that waits for its turn.
 func (m *Moderator) rejoinAgain(msg *message.Message) bool {
+	if t := m.rejoinOf(&msg.Source); t != nil && t.request.ID == msg.ID {
+		return true
+	}
 	r, ok := m.rejoined[msg.Source.Name]
 	if ok && r.id == msg.ID {
 		m.rejoinAnswer(msg, r.welcome)
@@ -72,18 +91,16 @@ func (t *rejoinTask) start(m *Moderator) {
 	m.rejoinAnswer(t.request, *welcome)
 	m.beat.track(p.Name)
 	m.present(&p.Name, true)
-	update := &message.Update{Op: message.OpRejoin, Participant: *p, Roster: m.roster, MLS: commit}
-	m.ask(m.all(message.GroupUpdate, update), m.members(), func(missing []wire.NameText) {
-		for i := range missing {
-			m.present(&missing[i], false)
-		}
-		m.finish(nil, nil)
-	})
+	update := &message.Update{Op: message.OpRejoin, Participant: *p, Roster: slices.Clone(m.roster), MLS: commit}
+	m.tell(update, m.members(), func() { m.finish(nil, nil) })
 }
 
 func (*rejoinTask) reply(*Moderator, *Inbound) bool { return false }
 func (*rejoinTask) ready(*Moderator, error)         {}
 func (*rejoinTask) cancel(*Moderator)               {}
+
+// patient is how many times a commit may come again before a member that has seen others follow it asks to be let in anew.
+const patient = 3
 
 // behind notes that this member is in an epoch that is over, or has lost the way into the next one. It asks to be let in
 // anew, after a while in which the commit may come by itself; 0: at once.

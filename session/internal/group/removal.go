@@ -41,18 +41,16 @@ func (t *removal) start(m *Moderator) {
 		}
 	}
 	m.part(t.member.Name)
+	delete(m.stale, t.member.Name.Name)
+	delete(m.rejoined, t.member.Name.Name)
 	others := m.members()
 	if len(others) == 0 {
+		m.missedByAbsent()
 		t.told(m)
 		return
 	}
 	update := &message.Update{Op: message.OpRemove, Participant: t.member, Roster: roster, MLS: commit}
-	m.ask(m.all(message.GroupUpdate, update), others, func(missing []wire.NameText) {
-		for i := range missing {
-			m.present(&missing[i], false)
-		}
-		t.told(m)
-	})
+	m.tell(update, others, func() { t.told(m) })
 }
 
 // told has told the others.

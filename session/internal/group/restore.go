@@ -108,13 +108,15 @@ func (s *Snapshot) Restore(o Options, handle func(*reliable.UnderWay) Handle, no
 	}
 	c.send = reliable.NewSender[Handle](o.Data, s.sent)
 	if lead {
-		m := &Moderator{core: c, rejoined: map[wire.Name]rejoinReply{}}
+		m := moderatorOf(c)
 		m.restore(s, m, handle)
+		m.missedByAbsent()
 		m.goOn(s)
 		m.settle()
 		return m, nil
 	}
 	p := &Participant{core: c, phase: phaseJoined, mine: st.Mine, joined: st.Joined}
+	p.fail = p.shut
 	p.restore(s, p, handle)
 	p.goOn(s)
 	p.settle()

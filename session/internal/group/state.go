@@ -135,7 +135,19 @@ func (c *core) acked(m *message.Message) {
 	}
 }
 
-// deaf reports whether a message is to be dropped, since this member is away: all but answers are.
+// deaf reports whether a message is to be dropped, since this member is away: all are but answers, and what ends its membership. A
+// moderator cares for that of others.
 func (c *core) deaf(t message.Type) bool {
-	return c.away == away && t != message.GroupAck && t != message.GroupNack && t != message.LeaveReply && t != message.RejoinReply
+	switch {
+	case c.away != away:
+		return false
+	case same(&c.o.Self.Name, &c.moderator):
+		return t == message.Msg || t == message.RtxReply
+	}
+	switch t {
+	case message.MsgAck, message.RtxRequest, message.GroupAck, message.GroupNack, message.LeaveReply, message.RejoinReply,
+		message.LeaveRequest, message.GroupClose, message.JoinRequest:
+		return false
+	}
+	return true
 }

@@ -290,6 +290,10 @@ func TestReplays(t *testing.T) {
 	if !r.Seen(from(3), 1) || r.Seen(from(3), 1001) || r.Seen(from(3), 1) || !r.Seen(from(3), 3) {
 		t.Error("the last thousand are remembered, and no more")
 	}
+	r.Revoke(from(3), 900)
+	if r.Seen(from(3), 900) || !r.Seen(from(3), 900) {
+		t.Error("what is revoked may come again, once")
+	}
 	r.Forget(from(1))
 	if r.Seen(from(1), 7) {
 		t.Error("who is forgotten is remembered")

@@ -70,6 +70,16 @@ func (r *Replays) find(from wire.NameText) int {
 	return -1
 }
 
+// Revoke forgets a message, which was not taken, so that it may come again.
+func (r *Replays) Revoke(from wire.NameText, id uint32) {
+	if i := r.find(from); i >= 0 {
+		s := r.senders[i]
+		if at := slices.Index(s.ids, id); at >= 0 {
+			s.ids[at] = 0 // no message has that
+		}
+	}
+}
+
 // Forget forgets a sender, who has left and may come again.
 func (r *Replays) Forget(from wire.NameText) {
 	if i := r.find(from); i >= 0 {

@@ -1,0 +1,94 @@
+package group
+
+import (
+	"slices"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// tell tells all others of a change. Those of whom it is awaited and who do not acknowledge it are taken for offline. done is
+// called when no more acknowledgements are waited for.
+//
+// Without MLS a member that has missed a change has no way to see that: when it is back it is told who is in the group. With
+// MLS it sees that the others are in another epoch, and is let in anew.
+func (m *Moderator) tell(update *message.Update, others []wire.NameText, done func()) {
+	m.missedByAbsent()
+	m.ask(m.all(message.GroupUpdate, update), others, func(missing []wire.NameText) {
+		for i := range missing {
+			m.missed(&missing[i])
+			m.present(&missing[i], false)
+		}
+		done()
+	})
+}
+
+// missed notes that a member may not know of a change.
+func (m *Moderator) missed(n *wire.NameText) {
+	if m.mls == nil {
+		m.stale[n.Name] = true
+	}
+}
+
+// missedByAbsent notes that of all who are not there.
+func (m *Moderator) missedByAbsent() {
+	for i := range m.roster {
+		if p := &m.roster[i]; p.Offline {
+			m.missed(&p.Name)
+		}
+	}
+}
+
+// refresh tells a member who is in the group, if it has missed a change.
+func (m *Moderator) refresh(n wire.NameText) {
+	p := m.roster.find(&n)
+	if p == nil || !m.stale[n.Name] {
+		return
+	}
+	delete(m.stale, n.Name)
+	update := &message.Update{Op: message.OpRejoin, Participant: *p, Roster: slices.Clone(m.roster)}
+	m.ask(m.message(message.GroupUpdate, n, update), []wire.NameText{n}, func(missing []wire.NameText) {
+		for i := range missing {
+			m.missed(&missing[i])
+			m.present(&missing[i], false)
+		}
+	})
+}
+
+// mostOut bounds how many outsiders are remembered.
+const mostOut = 1024
+
+// outsider answers who says something to the group and is no member: it was removed, and has not heard of that. It is told so
+// now, once in a control interval.
+func (m *Moderator) outsider(msg *message.Message) {
+	switch t := m.running.(type) {
+	case *invite:
+		if same(&t.joiner.Name, &msg.Source) { // it is on its way in
+			return
+		}
+	case *removal:
+		if same(&t.member.Name, &msg.Source) && msg.Type != message.LeaveRequest { // it is told in its turn
+			return
+		}
+	}
+	switch msg.Type {
+	case message.LeaveReply, message.GroupAck, message.GroupNack: // late, or for this
+	case message.LeaveRequest:
+		m.answer(msg, message.LeaveReply)
+	default:
+		if at, ok := m.outside[msg.Source.Name]; ok && m.now.Sub(at) < m.o.Control.Interval {
+			return
+		}
+		if len(m.outside) >= mostOut {
+			clear(m.outside)
+		}
+		m.outside[msg.Source.Name] = m.now
+		r := m.message(message.LeaveRequest, msg.Source, nil)
+		r.ID = m.newID()
+		m.put(r)
+	}
+}
+
+// outsiders are when somebody who is no member was told so last.
+type outsiders = map[wire.Name]time.Time
