@@ -272,3 +272,25 @@ func TestRosterAfterASuspension(t *testing.T) {
 		hear(t, members[2], "back again")
 	})
 }
+
+// Who waits until the others know that it goes, or comes, is told when the session ends before that.
+func TestRemovedWhileItIsSuspended(t *testing.T) {
+	both(t, func(t *testing.T, n *Net, o session.SessionOptions) {
+		members := groupOf(t, n, o, "alice", "bob", "carol")
+		n.Drop(app("carol"), app("bob"), "group_ack", 0)
+		suspended := make(chan error, 1)
+		go func() { suspended <- members[1].Suspend(context.Background()) }()
+		time.Sleep(100 * time.Millisecond)
+		if err := members[0].Remove(t.Context(), members[1].Self()); err != nil {
+			t.Error(err)
+		}
+		select {
+		case err := <-suspended:
+			if err != session.ErrClosed {
+				t.Errorf("suspended: %v", err)
+			}
+		case <-time.After(time.Minute):
+			t.Error("nobody knows what has become of it")
+		}
+	})
+}

@@ -75,6 +75,7 @@ type core struct {
 	beat    heartbeat
 
 	away     suspension
+	changing Handle                // of the Suspend or Resume that is under way
 	declared *ask                  // this member's state, while it comes back
 	outdated func()                // what to do if others are in another epoch then
 	back     func(n wire.NameText) // a member is; nil: nothing is to be done then
@@ -307,6 +308,7 @@ func (c *core) end(err error) {
 	c.asks = nil
 	c.send.Close()
 	c.settle()
+	c.changed(ErrClosed)
 	c.mls.wipe()
 	c.do(End{err})
 }

@@ -24,11 +24,10 @@ type Participant struct {
 	welcome *message.Message // not acknowledged yet: its subscriptions are under way
 	leaving []Handle
 
-	askAnew  time.Time // when to ask to be let in anew; zero: there is no need
-	askFrom  uint64    // epoch when the need was seen
-	anew     *ask      // the request for that, while it waits
-	mine     uint32    // number of the commit that has let this member in anew; 0: none
-	resuming Handle    // of a Resume that has become a rejoin
+	askAnew time.Time // when to ask to be let in anew; zero: there is no need
+	askFrom uint64    // epoch when the need was seen
+	anew    *ask      // the request for that, while it waits
+	mine    uint32    // number of the commit that has let this member in anew; 0: none
 }
 
 var _ Machine = (*Participant)(nil)
@@ -142,7 +141,6 @@ func (p *Participant) Step(ev Event, now time.Time) {
 		p.suspend(&e)
 	case Resume:
 		p.resume(&e, func() {
-			p.resuming = e.Handle
 			p.rejoin()
 		})
 	case Subscribed:

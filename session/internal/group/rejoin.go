@@ -161,8 +161,7 @@ func (p *Participant) back(err error) {
 		if err != nil {
 			p.away = away
 		}
-		p.resolve(p.resuming, err)
-		p.resuming = nil
+		p.changed(err)
 	}
 }
 

@@ -37,12 +37,19 @@ func (c *core) suspend(e *Suspend) {
 		c.resolve(e.Handle, ErrBusy)
 		return
 	}
-	c.away = going
+	c.away, c.changing = going, e.Handle
 	c.declare(true, func([]wire.NameText) {
 		c.away = away
 		c.beat.pause()
-		c.resolve(e.Handle, nil)
+		c.changed(nil)
 	})
+}
+
+// changed says what has become of a Suspend or a Resume, if one is under way.
+func (c *core) changed(err error) {
+	h := c.changing
+	c.changing = nil
+	c.resolve(h, err)
 }
 
 // resume begins to be back. outdated is what to do if others are in another epoch.
@@ -55,7 +62,7 @@ func (c *core) resume(e *Resume, outdated func()) {
 		c.resolve(e.Handle, ErrBusy)
 		return
 	}
-	c.away = coming
+	c.away, c.changing = coming, e.Handle
 	c.outdated = outdated
 	c.beat.start(c.control, c.now)
 	for _, n := range c.members() {
@@ -64,7 +71,7 @@ func (c *core) resume(e *Resume, outdated func()) {
 	back := func([]wire.NameText) {
 		c.declared, c.outdated = nil, nil
 		c.away = there
-		c.resolve(e.Handle, nil)
+		c.changed(nil)
 	}
 	c.declared = c.declare(false, back)
 }
