@@ -186,6 +186,10 @@ func (t *member) do(o group.Output) {
 		s.deliver(o.Received, o.number)
 	case group.Resolve:
 		h := o.Handle.(handle)
+		if _, waits := h.(*call); waits && t.changed && t.keep == nil { // what was waited for can be seen at once
+			t.changed = false
+			t.showView(t.view())
+		}
 		if s.reliable {
 			h.resolve(o.Err)
 		} else {

@@ -340,7 +340,7 @@ func (h *history) happen() {
 
 func (h *history) resume(x *seat) {
 	h.call(func(ctx context.Context) {
-		for { // it may not be away yet
+		for range 60 { // it may not be away yet, or not any more
 			err := x.s.Resume(ctx)
 			if errors.Is(err, session.ErrBusy) || errors.Is(err, session.ErrTimeout) {
 				time.Sleep(time.Second)

@@ -40,21 +40,41 @@ func (m *Moderator) missedByAbsent() {
 	}
 }
 
-// refresh tells a member who is in the group, if it has missed a change.
+// refresh sees to it that a member that is back knows who is in the group, if it has missed a change.
 func (m *Moderator) refresh(n wire.NameText) {
-	p := m.roster.find(&n)
-	if p == nil || !m.stale[n.Name] {
+	if m.stale[n.Name] {
+		delete(m.stale, n.Name)
+		m.enqueue(&refreshment{name: n})
+	}
+}
+
+// refreshment tells a member who is in the group. It is a task, so that what it says holds until the member has heard it.
+//
+//	tell it ── acknowledged, or not: then when it is back again ──▶ done
+type refreshment struct{ name wire.NameText }
+
+func (t *refreshment) start(m *Moderator) {
+	p := m.roster.find(&t.name)
+	if p == nil || p.Offline {
+		if p != nil {
+			m.missed(&t.name)
+		}
+		m.finish(nil, nil)
 		return
 	}
-	delete(m.stale, n.Name)
 	update := &message.Update{Op: message.OpRejoin, Participant: *p, Roster: slices.Clone(m.roster)}
-	m.ask(m.message(message.GroupUpdate, n, update), []wire.NameText{n}, func(missing []wire.NameText) {
+	m.ask(m.message(message.GroupUpdate, t.name, update), []wire.NameText{t.name}, func(missing []wire.NameText) {
 		for i := range missing {
 			m.missed(&missing[i])
 			m.present(&missing[i], false)
 		}
+		m.finish(nil, nil)
 	})
 }
+
+func (*refreshment) reply(*Moderator, *Inbound) bool { return false }
+func (*refreshment) ready(*Moderator, error)         {}
+func (*refreshment) cancel(*Moderator)               {}
 
 // mostOut bounds how many outsiders are remembered.
 const mostOut = 1024
