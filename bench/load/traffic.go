@@ -160,8 +160,12 @@ func (t *Traffic) Expect(f Flow) { t.flows = append(t.flows, f) }
 // under way and judges. Also with an error there are the spans of what there was. Nothing of the traffic runs any more
 // when it returns.
 func (t *Traffic) Run(ctx context.Context) error {
-	t.start(ctx)
-	err := t.hold(ctx, t.Warmup, false)
+	var err error
+	start := sync.OnceFunc(func() { t.start(ctx) })
+	if t.Count == 0 { // a count is measured from its first message on
+		start()
+		err = t.hold(ctx, t.Warmup, false)
+	}
 	if err != nil {
 		t.Rig.Notes = append(t.Rig.Notes, "it ended in the warm-up: rates and costs are of the warm-up, and there are no delays")
 		t.Cut, t.Spans = true, []Span{{From: t.begun, To: t.mark()}}
@@ -173,16 +177,12 @@ func (t *Traffic) Run(ctx context.Context) error {
 		if p.Begin != nil {
 			p.Begin()
 		}
-		err = t.phase(ctx, i, p.Length)
+		err = t.phase(ctx, i, p.Length, start)
 		if p.End != nil {
 			p.End()
 		}
 	}
-	late := t.finish(context.WithoutCancel(ctx))
-	if err == nil {
-		err = late
-	}
-	return err
+	return cmp.Or(err, t.finish(context.WithoutCancel(ctx)))
 }
 
 // Last returns the span that was measured last.
@@ -229,7 +229,7 @@ func (t *Traffic) mark() Mark {
 }
 
 // phase measures for d. Delays of what is to be sent meanwhile are recorded under number i, whenever it arrives.
-func (t *Traffic) phase(ctx context.Context, i int, d time.Duration) error {
+func (t *Traffic) phase(ctx context.Context, i int, d time.Duration, start func()) error {
 	span := Span{From: t.mark(), sent: map[*Sender]stretch{}}
 	for _, s := range t.senders {
 		span.sent[s] = stretch{first: t.scheduled(s, span.From.At), from: span.From.At}
@@ -238,6 +238,7 @@ func (t *Traffic) phase(ctx context.Context, i int, d time.Duration) error {
 		r.Phase(i, span.From.At)
 	}
 	t.inPhase(cmp.Or(t.Phases[i].Word, Measured))
+	start()
 	err := t.hold(ctx, d, t.Count > 0)
 	t.inPhase(WarmUp)
 	span.To = t.mark()
@@ -269,15 +270,12 @@ func (t *Traffic) scheduled(s *Sender, at int64) uint64 {
 func (t *Traffic) hold(ctx context.Context, d time.Duration, counting bool) error {
 	every := lookEvery
 	if counting {
-		every = countEvery
+		every, d = countEvery, 1<<62
 	}
 	end := time.Now().Add(d)
 	delivered, moved := uint64(0), time.Now()
 	for {
 		left := time.Until(end)
-		if counting {
-			left = every
-		}
 		if left <= 0 || counting && t.counted() {
 			return t.Rig.Broken()
 		}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
+
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
@@ -57,6 +59,9 @@ func TestCountIsSentAndNoMore(t *testing.T) {
 			}
 			if metric(t, n, "lost") != 0 {
 				t.Errorf("%s: some are lost", name)
+			}
+			if h, err := hdr.Decode([]byte(n.Rounds[0].Histogram)); err != nil || h.TotalCount() != 1000 {
+				t.Errorf("%s: all belong to the measurement: %v, %v", name, h, err)
 			}
 		})
 	}
