@@ -469,7 +469,7 @@ func (n *Net) said() int {
 func (h *history) judge() {
 	heard := map[session.Name]map[string]bool{} // by app
 	for _, x := range h.seats {
-		if err := x.s.Err(); err != session.ErrClosed && err != session.ErrRemoved {
+		if err := x.s.Err(); err != session.ErrClosed && err != session.ErrRemoved && err != session.ErrStopped { // crashed
 			h.t.Errorf("%s: the session ended: %v", x.label, err)
 		}
 		if heard[x.self] == nil {
