@@ -2,6 +2,7 @@ package sessiontest
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -176,6 +177,34 @@ func TestStreamOfAMemberThatHasComeBack(t *testing.T) {
 		hear(t, members[1], numbered("after", 3)...)
 		say(t, members[1], numbered("answer", 3)...)
 		hear(t, c, numbered("answer", 3)...)
+	})
+}
+
+// A member that has left and come back gets nothing again of what it had before, although its acknowledgement was lost.
+func TestNothingTwiceForAMemberThatHasComeBack(t *testing.T) {
+	both(t, func(t *testing.T, n *Net, o session.SessionOptions) {
+		o.Interval = 10 * time.Second // so that nothing is repeated meanwhile
+		members := groupOf(t, n, o, "alice", "bob")
+		l := listen(t, n.App(app("carol")))
+		c := again(t, members[0], l, "carol")
+		n.Drop("", app("bob"), "msg_ack", 2)
+		before, err := members[1].Publish(t.Context(), session.Text("before"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		hear(t, c, "before")
+		if err := members[0].Remove(t.Context(), c.Self()); err != nil {
+			t.Error(err)
+		}
+		c = again(t, members[0], l, "carol")
+		if _, err := members[1].Publish(t.Context(), session.Text("after")); err != nil {
+			t.Fatal(err)
+		}
+		hear(t, c, "after")
+		var missing *session.NotDelivered
+		if err := before.Wait(t.Context()); !errors.As(err, &missing) || len(missing.Missing) != 1 || missing.Missing[0] != c.Self() {
+			t.Errorf("delivered: %v", err)
+		}
 	})
 }
 

@@ -262,7 +262,7 @@ func (c *core) part(n wire.NameText) {
 		return
 	}
 	c.roster.remove(&n)
-	c.send.Remove(n)
+	c.send.Forget(n)
 	c.receive.Forget(n)
 	c.replays.Forget(n)
 	c.beat.forget(&n)

@@ -5,7 +5,8 @@
 //	Publish ──▶ in flight ── Ack of all ──▶ delivered          Receive ── next of its source ──▶ Deliver, Ack
 //	               │  ▲                                            │ later: held; Request for each gap
 //	               └──┘ every interval, to those who lack it       │ late, or held already: a duplicate, Ack
-//	               └── too often, or its endpoint left ──▶ late: kept for who asks, and reported as not delivered
+//	               ├── too often, or its endpoint is offline ──▶ late: kept for who asks, and reported as not delivered
+//	               └── its endpoint left ──▶ reported as not delivered
 //
 // What a sender reports as delivered every endpoint has handed over: a receiver acknowledges what it delivers, not what
 // it holds. Nothing waits for ever: a gap that is not filled becomes a loss, which is reported in its place.

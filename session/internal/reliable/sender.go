@@ -3,6 +3,7 @@ package reliable
 import (
 	"errors"
 	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -106,8 +107,9 @@ type flight[H any] struct {
 	to       wire.NameText // of one endpoint, out of order; zero: of all
 	payload  Payload
 	handle   H
-	lacking  bitset // slots that have not acknowledged it
-	missing  []wire.NameText
+	lacking  bitset          // slots that have not acknowledged it
+	missing  []wire.NameText // reported as not having acknowledged it
+	owed     []wire.NameText // of missing: those who may still ask for it
 	deadline time.Time
 	tries    int
 	late     bool // reported, kept for those who are missing
@@ -148,7 +150,8 @@ func (s *Sender[H]) Add(name wire.NameText, now time.Time) {
 	}
 }
 
-// Remove takes name, which has left or is offline, out of the endpoints. What it lacks is reported as not delivered to it.
+// Remove takes name, which is offline, out of the endpoints. What it lacks is reported as not delivered to it, and kept for when
+// it asks.
 func (s *Sender[H]) Remove(name wire.NameText) {
 	e := s.peers[name]
 	if e == nil {
@@ -157,12 +160,41 @@ func (s *Sender[H]) Remove(name wire.NameText) {
 	for _, f := range s.inOrder() {
 		if f.lacking.has(e.slot) {
 			f.lacking.clear(e.slot)
-			f.missing = append(f.missing, name)
+			f.miss(name)
 			s.settle(f)
 		}
 	}
 	delete(s.peers, name)
 	s.slots[e.slot] = nil
+}
+
+// Forget takes name, which has left for good, out of the endpoints. What it lacks is reported as not delivered to it, and is not
+// for who comes under that name later: that one may have had it before it left.
+func (s *Sender[H]) Forget(name wire.NameText) {
+	s.Remove(name)
+	for _, f := range s.inOrder() {
+		f.excuse(name)
+	}
+	late := s.late
+	s.late = fifo[*flight[H]]{}
+	for f := range late.all() {
+		if f.excuse(name); len(f.owed) == 0 {
+			s.drop(f)
+			continue
+		}
+		s.late.push(f)
+	}
+}
+
+// miss notes that name has not acknowledged f, which is not repeated to it any more.
+func (f *flight[H]) miss(name wire.NameText) {
+	f.missing = append(f.missing, name)
+	f.owed = append(f.owed, name)
+}
+
+// excuse has name not get f any more.
+func (f *flight[H]) excuse(name wire.NameText) {
+	f.owed = slices.DeleteFunc(f.owed, func(other wire.NameText) bool { return other == name })
 }
 
 // inOrder returns what is in flight, oldest first.
@@ -285,7 +317,7 @@ func (s *Sender[H]) Unknown(from wire.NameText, tag uint32, now time.Time) {
 	if e == nil || !e.known || e.tag == tag {
 		return
 	}
-	s.Remove(from)
+	s.Forget(from)
 	s.Add(from, now)
 	s.peers[from].tag = tag
 }
@@ -296,11 +328,7 @@ func (s *Sender[H]) Asked(id uint32, from wire.NameText) {
 	t := &Transmission{ID: id, To: from, Reply: true}
 	if f := s.flights[id]; f != nil {
 		e := s.peers[from]
-		lacks := e != nil && f.lacking.has(e.slot)
-		for i := range f.missing {
-			lacks = lacks || f.missing[i] == from
-		}
-		if lacks {
+		if e != nil && f.lacking.has(e.slot) || slices.Contains(f.owed, from) {
 			t.Payload = &f.payload
 		}
 	}
@@ -313,11 +341,10 @@ func (s *Sender[H]) settle(f *flight[H]) {
 		return
 	}
 	s.report(f)
-	if len(f.missing) == 0 {
-		s.drop(f)
+	s.drop(f)
+	if len(f.owed) == 0 {
 		return
 	}
-	s.drop(f)
 	s.flights[f.id], f.late, f.gone = f, true, false
 	s.late.push(f)
 	s.lateBytes += f.payload.Size()
@@ -405,7 +432,7 @@ func (e *endpoint) unknown() uint32 {
 func (s *Sender[H]) giveUp(f *flight[H]) {
 	for slot := range f.lacking.all() {
 		name := s.slots[slot].name
-		f.missing = append(f.missing, name)
+		f.miss(name)
 		s.Out = append(s.Out, Output[H]{Silent: &name})
 	}
 	f.lacking = nil

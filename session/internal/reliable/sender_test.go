@@ -154,6 +154,70 @@ func TestEndpointLeaves(t *testing.T) {
 	c.ack(3, carla, "delivered C")
 }
 
+// Who has left and comes back under its name gets nothing of before, which it may have had: neither what was under way when it
+// left, nor what was kept for it while it was offline.
+func TestNothingOfBeforeForWhoComesBack(t *testing.T) {
+	for name, c := range map[string]struct{ offline, told bool }{
+		"at once":                {told: true},
+		"offline before":         {offline: true, told: true},
+		"unnoticed by this side": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(t, often, anna, bert)
+			s.publish("A", "send 1 from 1")
+			s.ack(1, bert, "")
+			s.publish("B", "send 2 from 1")
+			s.ack(2, anna, "")
+			s.publish("C", "send 3") // B is lost to bert, C to both
+			lacks := "[bert] lacks B"
+			if c.offline {
+				s.s.Remove(bert)
+				s.want("bert is offline", lacks)
+				lacks = ""
+			}
+			if c.told {
+				s.s.Forget(bert)
+				s.want("bert leaves", lacks)
+				s.s.Add(bert, s.now)
+			} else {
+				s.s.Unknown(bert, 7, s.now)
+				s.want("bert does not know the stream", lacks)
+			}
+			s.ack(1, anna, "delivered A")
+			for _, id := range []uint32{2, 3} {
+				s.s.Asked(id, bert)
+				s.want("bert asks for what was before", fmt.Sprintf("answer gone %d to bert", id))
+			}
+			s.ack(3, anna, "[bert] lacks C")
+			s.publish("D", "send 4 from 4")
+			s.s.Asked(4, bert)
+			s.want("bert asks for what is its own", "answer 4 to bert")
+			s.ack(4, anna, "")
+			s.ack(4, bert, "delivered D")
+			if len(s.s.flights)+s.s.pending+s.s.bytes+s.s.late.len()+s.s.lateBytes > 0 {
+				t.Errorf("something is kept: %+v", s.s)
+			}
+		})
+	}
+}
+
+// What is kept for one who is offline stays when another one leaves who lacks it, too.
+func TestOneLeavesAnotherIsOffline(t *testing.T) {
+	c := newScript(t, often, anna, bert)
+	c.publish("A", "send 1 from 1")
+	c.s.Remove(anna)
+	c.s.Forget(bert)
+	c.want("anna is offline, bert leaves", "[anna bert] lacks A")
+	c.s.Asked(1, bert)
+	c.want("bert asks", "answer gone 1 to bert")
+	c.s.Asked(1, anna)
+	c.want("anna asks", "answer 1 to anna")
+	c.s.Forget(anna)
+	if len(c.s.flights)+c.s.late.len()+c.s.lateBytes > 0 {
+		t.Errorf("it is kept for nobody: %+v", c.s)
+	}
+}
+
 func TestNobodyThereYet(t *testing.T) {
 	for _, c := range []struct {
 		o    Options
