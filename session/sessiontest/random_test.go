@@ -64,6 +64,8 @@ type history struct {
 	apps  map[string]*session.App // guarded by mu: that are there, by name
 	seats []*seat                 // guarded by mu: all that there were
 	sent  []*utterance
+
+	crashed map[string]bool // apps that once have
 }
 
 // seat is an app's part in the session; who is invited anew gets another one.
@@ -92,7 +94,7 @@ func newHistory(t *testing.T, seed uint64) *history {
 	r := rand.New(rand.NewPCG(seed, 42))
 	members := 2 + min(r.IntN(9), r.IntN(9)) // 10 at most, rarely
 	h := &history{
-		t: t, r: r, apps: map[string]*session.App{},
+		t: t, r: r, apps: map[string]*session.App{}, crashed: map[string]bool{},
 		n: New(t, Options{Seed: seed, Loss: 0.05, Duplicate: 0.03, Reorder: 0.1, Jitter: 5 * time.Millisecond}),
 		o: session.SessionOptions{Plain: seed%2 == 0, Interval: 300 * time.Millisecond, Retries: 12},
 	}
@@ -308,6 +310,7 @@ func (h *history) happen() {
 		if h.apps[participant] != nil {
 			h.n.Crash(participant)
 			h.apps[participant] = nil
+			h.crashed[participant] = true
 		}
 		time.Sleep(time.Duration(h.r.IntN(20)) * time.Second)
 		h.start(participant)
@@ -469,7 +472,7 @@ func (n *Net) said() int {
 func (h *history) judge() {
 	heard := map[session.Name]map[string]bool{} // by app
 	for _, x := range h.seats {
-		if err := x.s.Err(); err != session.ErrClosed && err != session.ErrRemoved && err != session.ErrStopped { // crashed
+		if err := x.s.Err(); err != session.ErrClosed && err != session.ErrRemoved && !(err == session.ErrStopped && h.crashed[x.name]) {
 			h.t.Errorf("%s: the session ended: %v", x.label, err)
 		}
 		if heard[x.self] == nil {
