@@ -24,7 +24,7 @@ type Target struct {
 	Sleep   func(due int64) // of open loops, as Sender.Sleep
 }
 
-// Rig is one node under test with the connections to it. One goroutine uses it; Dial, Open and Address are safe for
+// Rig is one node under test with the connections to it. One goroutine uses it; Dial, Open, Addr and Address are safe for
 // all.
 type Rig struct {
 	Target Target
@@ -110,8 +110,8 @@ func (g *Rig) disconnect() {
 	g.conns = g.conns[:0]
 }
 
-// addr is where the next connection goes.
-func (g *Rig) addr(s Side) string {
+// Addr is where the next connection goes, as uplink.Dial takes it.
+func (g *Rig) Addr(s Side) string {
 	if s == Publishing || len(g.addrs) == 1 {
 		return g.addrs[0]
 	}
@@ -126,7 +126,7 @@ func (g *Rig) Open(ctx context.Context, s Side, o DialOptions) (Conn, error) {
 	if g.node != nil {
 		o.TLS = g.node.TLS
 	}
-	return g.Target.Dialer.Dial(ctx, g.addr(s), o)
+	return g.Target.Dialer.Dial(ctx, g.Addr(s), o)
 }
 
 // Dial opens a connection that lives until Close, and whose end breaks the rig.

@@ -63,7 +63,8 @@ var known = []string{"delivered", OfferedMetric, "sent", "bytes received", CostM
 	"time per subscribe", "node CPU per subscribe", "node RSS per name", "rate per member", "longest silence", "slow member served again",
 	"slow member caught up after", "rate during/before", "rate after/before", "lost by the slow member", "RSS slope", "files slope",
 	"threads slope", "files gained", "threads gained", "p99 late/early", "client CPU per comeback", "highest rate", "rate over the bound",
-	"p99 at the highest rate", "p99 over the bound", "limited by the generator"}
+	"p99 at the highest rate", "p99 over the bound", "limited by the generator", "sessions", "joins", "last join", "messages delivered",
+	"sender CPU per delivered", "receiver CPU per delivered", "sender RSS per idle session", "receiver RSS per idle session", "goroutines gained"}
 
 // phases are the words of scenarios that stand before their metrics, with a colon; comparisons stand behind a comma.
 var (

@@ -18,7 +18,8 @@ type Params struct {
 	Fanout     int           `json:"fanout,omitempty"`         // subscribers of a group
 	Senders    int           `json:"senders,omitempty"`        // fanin: senders of the one receiver; groups: of each group
 	Groups     int           `json:"groups,omitempty"`         // groups
-	Members    int           `json:"members,omitempty"`        // of each group
+	Members    int           `json:"members,omitempty"`        // of each group, or session
+	Sessions   int           `json:"sessions,omitempty"`       // of one app
 	Instances  int           `json:"instances,omitempty"`      // anycast: connections that hold the name
 	Conns      int           `json:"conns,omitempty"`          // connections: idle ones, or those that come back at once
 	Names      int           `json:"names,omitempty"`          // subscribed names
@@ -35,7 +36,7 @@ func Defaults() Params {
 	return Params{
 		Case: load.Case{Size: 100, Identity: load.Constant, IdentitySize: 172, InFlight: 1024, Duration: 2 * time.Second,
 			Warmup: 500 * time.Millisecond},
-		Pairs: 1, Fanout: 8, Senders: 8, Groups: 8, Members: 4, Instances: 4, Conns: 10000, Names: 50000, Holders: 1, ChurnRate: 200,
+		Pairs: 1, Fanout: 8, Senders: 8, Groups: 8, Members: 4, Sessions: 1, Instances: 4, Conns: 10000, Names: 50000, Holders: 1, ChurnRate: 200,
 		P99Bound: 10 * time.Millisecond, Stall: 10 * time.Second, SetupLimit: 2 * time.Minute,
 	}
 }
@@ -85,7 +86,8 @@ func Keys() []Key {
 		{"fanout", "`N` members of the group", number(1, 4096, func(p *Params) *int { return &p.Fanout })},
 		{"senders", "`N` senders of the one receiver, or of each group", number(1, 4096, func(p *Params) *int { return &p.Senders })},
 		{"groups", "`N` groups", number(1, 4096, func(p *Params) *int { return &p.Groups })},
-		{"members", "`N` members of each group", number(1, 4096, func(p *Params) *int { return &p.Members })},
+		{"members", "`N` members of each group, or session", number(1, 4096, func(p *Params) *int { return &p.Members })},
+		{"sessions", "`N` sessions of one app", number(1, 1e5, func(p *Params) *int { return &p.Sessions })},
 		{"instances", "`N` connections that hold the one name", number(1, 4096, func(p *Params) *int { return &p.Instances })},
 		{"conns", "`N` connections", number(1, 1e6, func(p *Params) *int { return &p.Conns })},
 		{"names", "`N` names", number(1, 1e8, func(p *Params) *int { return &p.Names })},

@@ -3,6 +3,8 @@ package scenario
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,7 +20,15 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 )
 
+// TestMain lets the test binary play the apps that scenarios with sessions start.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == AppsCommand {
+		if err := PlayApps(context.Background(), os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	goleak.VerifyTestMain(m, // gnet's pools of goroutines live as long as the process
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))

@@ -32,7 +32,11 @@ const (
 	pacing  = " inflight rate duration warmup"
 	message = " size identity identity-size" + pacing
 	courses = " total-rate stages count" // of scenarios that measure once
+	talking = "sessions members size inflight count duration warmup setup-limit"
 )
+
+// talks is the label of what is said in sessions.
+const talks = "{{.Sessions}} sessions of {{.Members}}, {{size .Size}}, {{.Pace}}"
 
 // kinds are all kinds in the order of their lists.
 var kinds = []Kind{
@@ -70,6 +74,9 @@ var kinds = []Kind{
 		"{{.Pairs}}→{{.Pairs}} {{.Message}}, highest rate with a p99 of {{.P99Bound}}", search),
 	kind("soak", "pairs fanout churn-rate"+message,
 		"{{.Pairs}}→{{.Pairs}} and 1→{{.Fanout}}, {{.Message}}, {{.Pace}}, {{.ChurnRate}} clients/s, for {{.Duration}}", soak),
+	// Sessions of apps, which are part of what is measured.
+	kind("session", talking, talks, sessions(true)),
+	kind("mls", talking, talks, sessions(false)),
 }
 
 // kind makes one whose label is a template over its parameters.

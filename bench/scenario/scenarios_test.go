@@ -50,6 +50,8 @@ func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
 		"p2p":     func(p *result.Params) { p.Pairs = 2 },
 		"fanout":  func(p *result.Params) { p.Fanout = 3 },
 		"search":  func(p *result.Params) { p.TotalRate, p.P99Bound = 40, time.Nanosecond }, // which no rate holds
+		"session": func(p *result.Params) { p.Members, p.Sessions, p.Count = 2, 20, 200 },
+		"mls":     func(p *result.Params) { p.Members = 4 },
 	}
 	for _, k := range kinds {
 		change, ok := small[k.kind]

@@ -93,7 +93,7 @@ func (p *program) commands() *cobra.Command {
 			fmt.Fprintf(p.stdout, "\n\nExamples\n%s\nFlags\n%s", c.Example, c.LocalFlags().FlagUsagesWrapped(110))
 		}
 	})
-	root.AddCommand(p.runCommand(), p.topCommand(), p.compareCommand(), p.listCommand(), p.sendCommand(), p.receiveCommand(), p.relayCommand())
+	root.AddCommand(p.runCommand(), p.topCommand(), p.compareCommand(), p.listCommand(), p.sendCommand(), p.receiveCommand(), p.relayCommand(), p.appsCommand())
 	for _, c := range root.Commands() {
 		c.Flags().SortFlags = false
 	}
@@ -190,6 +190,15 @@ floor that nodes are held against; slim-bench starts it by itself.`,
 	}
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address and port")
 	return c
+}
+
+func (p *program) appsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: scenario.AppsCommand, Hidden: true,
+		Long:    "slim-bench " + scenario.AppsCommand + " plays the apps that receive in sessions; slim-bench starts it by itself.",
+		Example: "  slim-bench run session\n",
+		RunE:    func(c *cobra.Command, _ []string) error { return scenario.PlayApps(c.Context(), p.stdin, p.stdout) },
+	}
 }
 
 func (p *program) relay(ctx context.Context, listen string) error {

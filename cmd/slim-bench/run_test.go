@@ -21,16 +21,17 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/seed31b3bfd0/slimgo/bench/result"
+	"github.com/seed31b3bfd0/slimgo/bench/scenario"
 
 	"go.uber.org/goleak"
 
 	"github.com/seed31b3bfd0/slimgo/router"
 )
 
-// TestMain lets the test binary play the relay, which slim-bench starts from its own program, and a node.
+// TestMain lets the test binary play the relay and the apps, which slim-bench starts from its own program, and a node.
 func TestMain(m *testing.M) {
 	switch {
-	case len(os.Args) > 1 && os.Args[1] == "relay":
+	case len(os.Args) > 1 && (os.Args[1] == "relay" || os.Args[1] == scenario.AppsCommand):
 		main()
 	case len(os.Args) == 3 && os.Args[1] == "play-node":
 		if err := playNode(os.Args[2]); err != nil {
