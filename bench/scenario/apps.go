@@ -114,15 +114,20 @@ func (e *ears) listen(ctx context.Context, s *session.Session) {
 		if len(m.Data) >= 8 {
 			n = binary.BigEndian.Uint64(m.Data)
 		}
-		switch {
-		case n < next:
-			e.duplicates.Add(1)
-		case n > next:
-			e.reordered.Add(1)
-		}
-		next = max(next, n+1)
-		e.received.Add(1)
+		next = e.count(next, n)
 	}
+}
+
+// count takes note of number n where next was to come, and returns what is to come then.
+func (e *ears) count(next, n uint64) uint64 {
+	e.received.Add(1)
+	switch {
+	case n < next:
+		e.duplicates.Add(1)
+	case n > next:
+		e.reordered.Add(1)
+	}
+	return max(next, n+1)
 }
 
 // troupe is a process that plays apps. One goroutine uses it.
