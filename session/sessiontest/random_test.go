@@ -77,9 +77,8 @@ type seat struct {
 	said  int
 	away  bool // suspended
 
-	mu   sync.Mutex
-	got  []string // guarded by mu
-	lost []session.Lost
+	mu  sync.Mutex
+	got []string // guarded by mu
 }
 
 // utterance is a message that was sent.
