@@ -219,23 +219,24 @@ func (h *history) call(f func(ctx context.Context)) {
 }
 
 func (h *history) invite(name string) {
-	h.call(func(ctx context.Context) {
-		err := h.lead.Invite(ctx, session.MustName(name))
-		if err != nil && !errors.Is(err, session.ErrTimeout) && !errors.Is(err, session.ErrMember) && !errors.Is(err, session.ErrClosed) {
-			h.t.Errorf("%s is invited: %v", name, err)
-		}
-	})
+	h.call(func(ctx context.Context) { h.bringIn(ctx, name) })
 }
 
-// remove takes a member out, and back in.
+// bringIn invites an app, which may be a member already, and may not answer.
+func (h *history) bringIn(ctx context.Context, name string) {
+	err := h.lead.Invite(ctx, session.MustName(name))
+	if err != nil && !errors.Is(err, session.ErrTimeout) && !errors.Is(err, session.ErrMember) && !errors.Is(err, session.ErrClosed) {
+		h.t.Errorf("%s is invited: %v", name, err)
+	}
+}
+
+// replace takes a member out, and back in.
 func (h *history) replace(name string) {
 	h.call(func(ctx context.Context) {
 		if err := h.lead.Remove(ctx, session.MustName(name)); err != nil && !errors.Is(err, session.ErrNotMember) {
 			h.t.Errorf("%s is removed: %v", name, err)
 		}
-		if err := h.lead.Invite(ctx, session.MustName(name)); err != nil && !errors.Is(err, session.ErrTimeout) && !errors.Is(err, session.ErrMember) {
-			h.t.Errorf("%s is invited again: %v", name, err)
-		}
+		h.bringIn(ctx, name)
 	})
 }
 
@@ -322,7 +323,7 @@ func (h *history) happen() {
 				if err := x.s.Close(ctx); err != nil {
 					h.t.Errorf("%s leaves: %v", x.label, err)
 				}
-				h.invite(participant)
+				h.bringIn(ctx, participant)
 			})
 		}
 	case 7:
