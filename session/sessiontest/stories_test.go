@@ -70,6 +70,7 @@ func TestStories(t *testing.T) {
 			members := groupOf(t, n, session.SessionOptions{}, "alice", "bob", "carol", "dave")
 			suspends(t, members[1])
 			removes(t, members[0], members[3])
+			time.Sleep(time.Second) // dave is gone
 			resumes(t, members[1])
 			time.Sleep(time.Second)
 			rosters(t, "alice bob carol", members[:3]...)
