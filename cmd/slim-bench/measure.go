@@ -89,7 +89,7 @@ func (o *runOptions) flags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.quiet, "quiet", false, "no progress on stderr")
 	for _, k := range result.Keys() {
 		define := fs.StringSliceVar
-		if k.Name == "sizes" { // its commas are its own
+		if k.Name == "sizes" || k.Name == "stages" { // their commas are their own
 			define = fs.StringArrayVar
 		}
 		o.params[k.Name] = new([]string)

@@ -341,6 +341,7 @@ func TestParametersMakeCases(t *testing.T) {
 		{[]string{"fanout", "--fanout", "3", "--size", "100"}, "fanout 1→3 100 B constant, 256 in flight"},
 		{[]string{"idle", "table", "--conns", "5", "--names", "4000", "--holders", "2"},
 			"idle 5 idle, beside 1→1 100 B constant, 1024 in flight; table 4000 names on 2 connections, 100 B constant, 256 in flight"},
+		{[]string{"p2p", "--stages", "1000:1s,5000:2s"}, "p2p 1→1 100 B constant, stages 1000:1s,5000:2s"},
 		{[]string{"mixed", "--sizes", "64:1,1K:2"}, "mixed 1→1 sizes 64:1,1K:2 constant, 64 in flight"},
 	} {
 		if got := labels(c.args...); got != c.want {
