@@ -135,9 +135,9 @@ func rates(prefix string, s load.Span) []result.Metric {
 	add(open, result.OfferedMetric, result.PerSecond, float64(s.To.Offered-s.From.Offered)/seconds, result.Neither)
 	add(open, "sent", result.PerSecond, float64(s.To.Sent-s.From.Sent)/seconds, result.Higher)
 	add(n > 0 && known, result.CostMetric, result.Nanoseconds, node/n, result.Lower)
-	add(n > 0, "client CPU per delivered", result.Nanoseconds, client/n, result.Neither)
+	add(n > 0 && client > 0, "client CPU per delivered", result.Nanoseconds, client/n, result.Neither)
 	add(known, "node cores", result.Cores, node/1e9/seconds, result.Neither)
-	add(true, "client cores", result.Cores, client/1e9/seconds, result.Neither)
+	add(client > 0, "client cores", result.Cores, client/1e9/seconds, result.Neither)
 	return ms
 }
 

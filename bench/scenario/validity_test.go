@@ -203,3 +203,12 @@ func TestOfferedIsDelivered(t *testing.T) {
 		}
 	})
 }
+
+// A machine that does not tell what this process uses has not measured that it uses nothing.
+func TestUnknownCostOfTheClientIsNotTold(t *testing.T) {
+	for _, m := range rates("", load.Span{To: load.Mark{At: 1e9, Delivered: 10}}) {
+		if strings.HasPrefix(m.Name, "client ") {
+			t.Errorf("%+v", m)
+		}
+	}
+}
