@@ -18,7 +18,7 @@ func Compare(before, after *Results, alpha float64, require []Condition) (*Resul
 				Condition{Metric: c.Metric, Against: "old", Least: c.Least, Bound: c.Bound})
 		}
 	}
-	if alpha <= 0 || alpha >= 1 {
+	if !(alpha > 0 && alpha < 1) { // NaN is neither
 		return nil, fmt.Errorf("alpha %g: want a probability between 0 and 1, such as 0.05", alpha)
 	}
 	x := NewResults(after.Rounds, nil)

@@ -286,6 +286,10 @@ func (n NodeResult) Metric(name string) (Series, bool) {
 	return Series{}, false
 }
 
+func (n NodeResult) damaged() bool {
+	return slices.ContainsFunc(n.Metrics, func(s Series) bool { return len(s.Values) == 0 || len(s.Values) != len(s.Rounds) })
+}
+
 // WriteJSON writes the results, indented.
 func (r *Results) WriteJSON(w io.Writer) error {
 	e := json.NewEncoder(w)
@@ -303,8 +307,9 @@ func ReadJSON(rd io.Reader) (*Results, error) {
 		return nil, fmt.Errorf("results have schema %d, this slim-bench reads %d: measure again with one version", r.Schema, Schema)
 	}
 	for _, c := range r.Cases {
-		if len(c.Nodes) != len(r.Nodes) || len(r.Nodes) == 0 {
-			return nil, fmt.Errorf("not results of slim-bench: case %s %s has %d nodes, the run %d", c.Scenario, c.Label, len(c.Nodes), len(r.Nodes))
+		if len(c.Nodes) != len(r.Nodes) || len(r.Nodes) == 0 || slices.ContainsFunc(c.Nodes, NodeResult.damaged) {
+			return nil, fmt.Errorf("not results of slim-bench: case %s %s has %d nodes, the run %d, or a metric not one value for each of its rounds",
+				c.Scenario, c.Label, len(c.Nodes), len(r.Nodes))
 		}
 	}
 	return &r, nil

@@ -10,13 +10,10 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// leastRounds is how many rounds a judgement takes at least.
-const leastRounds = 3
-
-// How surely an interval holds its value.
 const (
-	sure  = 0.95
-	surer = 0.99
+	leastRounds = 3    // that a judgement takes
+	sure        = 0.95 // how surely an interval holds its value
+	surer       = 0.99
 )
 
 // interval returns the typical value of xs, and the bounds between which it lies with that confidence: the trimmed mean

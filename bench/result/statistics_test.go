@@ -1,6 +1,7 @@
 package result
 
 import (
+	"bytes"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -68,5 +69,28 @@ func TestUnpairedInterval(t *testing.T) {
 	}
 	if low, high := unpairedInterval(long, long, 0.05); low > 1 || high < 1 || low < 0.9 || high > 1.1 {
 		t.Errorf("got %v to %v", low, high)
+	}
+}
+
+func TestCompareWantsAProbability(t *testing.T) {
+	r := &Results{Nodes: []NodeInfo{{Name: "node"}}}
+	for _, alpha := range []float64{-1, 0, 1, math.NaN()} {
+		if _, err := Compare(r, r, alpha, nil); err == nil {
+			t.Errorf("alpha %g was taken", alpha)
+		}
+	}
+}
+
+// What another program has changed is refused, not judged.
+func TestResultsWithoutValuesAreNotRead(t *testing.T) {
+	for _, s := range []Series{{Name: "p50"}, {Name: "p50", Values: []float64{1, 2}, Rounds: []int{1}}} {
+		r := &Results{Schema: Schema, Nodes: []NodeInfo{{Name: "node"}}, Cases: []CaseResult{{Nodes: []NodeResult{{Metrics: []Series{s}}}}}}
+		var b bytes.Buffer
+		if err := r.WriteJSON(&b); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadJSON(&b); err == nil {
+			t.Errorf("%+v was read", s)
+		}
 	}
 }

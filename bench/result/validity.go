@@ -195,14 +195,10 @@ func (r *Results) relateToFloor(c *CaseResult) {
 	}
 }
 
-// LateMetric is how late the generator itself was with an open loop's messages.
-const LateMetric = "client late p99"
-
-// OfferedMetric is what an open loop was to bring to its receivers.
-const OfferedMetric = "offered"
-
-// CostMetric is what holds on a busy machine: it is read from the node's process.
-const CostMetric = "node CPU per delivered"
-
-// floorMetric is CostMetric as a multiple of the relay's in the same run.
-const floorMetric = "cost/floor"
+// Metrics by which it is told what others are worth.
+const (
+	LateMetric    = "client late p99"        // how late the generator itself was with an open loop's messages
+	OfferedMetric = "offered"                // what an open loop was to bring to its receivers
+	CostMetric    = "node CPU per delivered" // what holds on a busy machine: it is read from the node's process
+	floorMetric   = "cost/floor"             // CostMetric as a multiple of the relay's in the same run
+)
