@@ -58,8 +58,11 @@ Exit codes: 0 all was handed to the node; 2 nobody receives, the node cannot be 
 	return c
 }
 
-// defaultNode is where applications of SLIM look for a node.
-const defaultNode = "127.0.0.1:46357"
+const (
+	defaultNode = "127.0.0.1:46357"      // where applications of SLIM look for a node
+	noClock     = "none"                 // for the clock of a machine on which processes do not share one
+	askEvery    = 100 * time.Millisecond // who is there: a question is dropped like everything that is for nobody
+)
 
 // parseName reads the one argument of send and receive.
 func parseName(command string, args []string) (load.Address, error) {
@@ -72,9 +75,6 @@ func parseName(command string, args []string) (load.Address, error) {
 	}
 	return load.Address{Parts: [3]string(parts)}, nil
 }
-
-// noClock stands for the clock of a machine on which processes do not share one.
-const noClock = "none"
 
 // meet connects to the node of send and receive, under a name of its own that says which clock this process reads.
 func meet(ctx context.Context, target string, secure *secureOptions, role string, sink load.Sink) (*client.Conn, load.Address, error) {
@@ -146,9 +146,6 @@ func (p *program) send(ctx context.Context, o *sendOptions, args []string) error
 	defer cancel()
 	return c.Conn.Close(end)
 }
-
-// askEvery is how often it is asked who is there: a question is dropped like everything that is for nobody.
-const askEvery = 100 * time.Millisecond
 
 // ask returns when somebody has answered.
 func ask(ctx context.Context, c *client.Conn, who client.Letter, somebody answers, limit time.Duration) error {

@@ -170,7 +170,7 @@ func TestPairRefusesMistakes(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"send", "send what?"}, {"receive a/b/c d/e/f", "receive what?"}, {"send org/demo", "want three components"}, {"receive org//x", "want three components"},
 		{"send a/b/c --size 5", "a message needs 24 bytes"}, {"send a/b/c --rate -1", "want 0 or more"}, {"send a/b/c --target nats://h:1", `no scheme "nats"`},
-		{"receive a/b/c --target 127.0.0.1:1", "nobody listens there"},
+		{"receive a/b/c --target 127.0.0.1:1", "nobody listens there"}, {"receive a/b/c --count -1", "want 0 or more"}, {"receive a/b/c --idle -1s", "want 0 or more"},
 	} {
 		if code, _, stderr := slimBench(t, strings.Fields(c.args)...); code != exitInvalid || !strings.Contains(stderr, c.want) {
 			t.Errorf("%s: exit %d, %s", c.args, code, stderr)
@@ -206,6 +206,24 @@ func TestReceiveEndsWhenNothingComes(t *testing.T) {
 		t.Fatalf("exit %d, %s", code, stderr)
 	}
 	if code := <-r.code; code != exitFailed || !strings.Contains(r.stdout.b.String(), "of 5 did not come, 0 came changed\n") {
+		t.Errorf("exit %d, %s%s", code, &r.stdout.b, &r.stderr.b)
+	}
+}
+
+// A node that goes is no fault of the deliveries: what is missing then says nothing.
+func TestReceiverWhoseNodeGoesJudgesNothing(t *testing.T) {
+	proxy := &faults.Proxy{}
+	if err := proxy.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Close()
+	r := startReceiver(t, "org/demo/bob", "--count", "5", "--target", proxy.Addr())
+	<-r.there
+	if code, stderr := send(t, "one\n", "org/demo/bob", "--target", proxy.Addr()); code != exitOK {
+		t.Fatalf("exit %d, %s", code, stderr)
+	}
+	proxy.Close()
+	if code := <-r.code; code != exitInvalid || !strings.Contains(r.stdout.b.String(), "of 5 did not come") {
 		t.Errorf("exit %d, %s%s", code, &r.stdout.b, &r.stderr.b)
 	}
 }
