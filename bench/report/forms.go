@@ -58,17 +58,20 @@ func Save(path string, write func(io.Writer) error) error {
 	return err
 }
 
-// MakeDir makes sure that files can be written into dir, before there is anything to lose.
-func MakeDir(dir string) error {
-	err := os.MkdirAll(dir, 0o755)
+// Prepare makes sure that Save can write to path, before there is anything to lose. A device or a link is refused: it would go.
+func Prepare(path string) error {
+	if i, err := os.Lstat(path); err == nil && !i.Mode().IsRegular() {
+		return fmt.Errorf("%s is no file that a report may replace (%v): name another; without =FILE it goes to standard output", path, i.Mode())
+	}
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
 	if err == nil {
 		var probe *os.File
-		if probe, err = os.CreateTemp(dir, ".writable-"); err == nil {
+		if probe, err = os.CreateTemp(filepath.Dir(path), ".writable-"); err == nil {
 			err = errors.Join(probe.Close(), os.Remove(probe.Name()))
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("no report can be written into %s: %w; name another folder, or make this one writable", dir, err)
+		return fmt.Errorf("no report can be written into %s: %w; name another folder, or make this one writable", filepath.Dir(path), err)
 	}
 	return nil
 }

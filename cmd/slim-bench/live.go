@@ -21,10 +21,11 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 )
 
-// Size of a terminal that does not tell its own.
 const (
-	usualWidth  = 80
+	usualWidth  = 80 // of a terminal that does not tell its own
 	usualHeight = 24
+	keptSamples = 100        // as many as a tall terminal shows
+	clearLine   = "\r\x1b[K" // to the begin of the line, and nothing is left of it
 )
 
 // live is how far a run is, as run --live keeps it in a file for slim-bench top.
@@ -34,9 +35,6 @@ type live struct {
 	Samples []load.Sample `json:"samples"` // of this measurement, the latest first, at most keptSamples
 	Ended   bool          `json:"ended"`   // the run has
 }
-
-// keptSamples are as many as a tall terminal shows.
-const keptSamples = 100
 
 // line is all in one line. Figures stand first, as the end is cut off where a terminal is narrow.
 func (l *live) line() string {
@@ -67,9 +65,6 @@ func newProgress(w io.Writer, quiet bool, path string) *progress {
 	}
 	return p
 }
-
-// clearLine goes to the begin of the line and erases it, whatever stood there.
-const clearLine = "\r\x1b[K"
 
 // tell takes what a run tells.
 func (p *progress) tell(g scenario.Progress) {

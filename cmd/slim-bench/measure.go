@@ -106,11 +106,10 @@ func outputFlag(fs *pflag.FlagSet, to *[]string) {
 		strings.Join(forms, "; "))
 }
 
-// errFailed marks a valid run in which a condition does not hold.
-var errFailed = errors.New("a condition does not hold")
-
-// errInvalid marks a run that shows nothing.
-var errInvalid = errors.New("the run is not valid")
+var (
+	errFailed  = errors.New("a condition does not hold") // of a valid run
+	errInvalid = errors.New("the run is not valid")      // it shows nothing
+)
 
 // output is a form of results, and the file it goes to; empty: standard output.
 type output struct {
@@ -134,7 +133,7 @@ func parseOutputs(texts []string) (all []output, err error) {
 		case inFile && file == "":
 			return nil, fmt.Errorf("--output %s: want a file behind the =", text)
 		case inFile:
-			err = report.MakeDir(filepath.Dir(file))
+			err = report.Prepare(file)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("--output %s: %w", text, err)
@@ -158,7 +157,7 @@ func (p *program) measure(ctx context.Context, o *runOptions, args []string) err
 		return err
 	}
 	if o.live != "" {
-		if err := report.MakeDir(filepath.Dir(o.live)); err != nil {
+		if err := report.Prepare(o.live); err != nil {
 			return fmt.Errorf("--live: %w", err)
 		}
 	}

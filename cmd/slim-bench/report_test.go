@@ -25,12 +25,16 @@ func TestReportThatCannotBeWrittenIsSaidFirst(t *testing.T) {
 // What goes wrong at the end is said as well, and the results are printed all the same.
 func TestReportThatFailsAtTheEndIsNotAnnounced(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(dir, "summary.md"), 0o700); err != nil { // a folder where a file has to be
-		t.Fatal(err)
-	}
-	code, stdout, stderr := slimBench(t, "run", "p2p", "--target", node(t), "--inflight", "8", "--count", "100", "--report", dir)
-	if code != exitInvalid || !strings.Contains(stdout, "delivered") || strings.Contains(stderr, "index.html") ||
-		!strings.Contains(stderr, "summary.md") {
-		t.Errorf("exit %d, %s%s", code, stdout, stderr)
+	var stdout shared
+	stderr := shared{on: func(string) { // a folder where a file has to be, when the run has begun
+		if err := os.MkdirAll(filepath.Join(dir, "summary.md"), 0o700); err != nil {
+			t.Error(err)
+		}
+	}}
+	code := run(t.Context(), []string{"run", "p2p", "--target", node(t), "--inflight", "8", "--count", "100", "--report", dir}, nil, &stdout, &stderr)
+	told := stderr.b.String()
+	if code != exitInvalid || !strings.Contains(stdout.b.String(), "delivered") || strings.Contains(told, "index.html") ||
+		!strings.Contains(told, "summary.md") {
+		t.Errorf("exit %d, %s%s", code, &stdout.b, told)
 	}
 }
