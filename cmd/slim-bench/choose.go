@@ -207,6 +207,9 @@ func (o *runOptions) check(ctx context.Context, addrs []string) error {
 	if _, err := usage.Of(o.pid); asked && err != nil {
 		return fmt.Errorf("--pid %d: there is no such process to measure: %w", o.pid, err)
 	}
+	if asked && slices.Contains(usage.Tree(o.pid)[1:], os.Getpid()) {
+		return fmt.Errorf("--pid %d: it has started slim-bench, too, which would be measured with the node: give the node's own process", o.pid)
+	}
 	served := false
 	for _, addr := range addrs {
 		dialling, cancel := context.WithTimeout(ctx, reachLimit)

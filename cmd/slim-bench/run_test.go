@@ -425,3 +425,13 @@ func TestProcessThatDoesNotServeTheTargetIsRefused(t *testing.T) {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
 }
+
+// A process that has started node and generator would bring the generator's cost as the node's.
+func TestProcessThatStartedSlimBenchIsRefused(t *testing.T) {
+	addr := node(t)
+	parent := strconv.Itoa(os.Getppid()) // of this process, which plays both
+	code, stdout, stderr := slimBench(t, "run", "p2p", "--target", addr, "--pid", parent, "--count", "10", "--floor=false")
+	if code != exitInvalid || stdout != "" || !strings.Contains(stderr, "it has started slim-bench, too") {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+}
