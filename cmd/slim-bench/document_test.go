@@ -104,7 +104,7 @@ func TestDocumentDescribesEveryKeyAndMetric(t *testing.T) {
 	_, difference, _ := slimBench(t, "compare", path, path, "--output", "json", "--require", "lost / old <= 1")
 
 	printed := map[string]bool{}
-	for _, output := range append(runs, difference) {
+	for _, output := range slices.Concat(runs, []string{difference}) {
 		var v any
 		if err := json.Unmarshal([]byte(output), &v); err != nil {
 			t.Fatalf("%v in %s", err, output)
