@@ -352,3 +352,20 @@ func TestTimesAreOfCommonRounds(t *testing.T) {
 		}
 	}
 }
+
+// What is missing of an open loop is a hiccup only where it is little, of a short measurement, too.
+func TestShortOpenLoopIsOverloaded(t *testing.T) {
+	for _, c := range []struct {
+		length    time.Duration
+		delivered float64 // of 1,000 a second
+		want      bool
+	}{{200 * time.Millisecond, 100, true}, {200 * time.Millisecond, 700, true}, {200 * time.Millisecond, 800, false}, {2 * time.Second, 880, false},
+		{2 * time.Second, 800, true}, {20 * time.Second, 880, true}, {20 * time.Second, 950, false}} {
+		r := &Results{Nodes: []NodeInfo{{Name: "ours"}}, Cases: []CaseResult{{Nodes: make([]NodeResult, 1)}}}
+		r.Cases[0].Params.Rate, r.Cases[0].Params.Duration = 1000, c.length
+		r.Add(0, 0, []Metric{{Name: OfferedMetric, Unit: PerSecond, Value: 1000}, {Name: "delivered", Unit: PerSecond, Value: c.delivered}}, Round{Number: 1}, nil)
+		if r.review(0); (len(r.Cases[0].Nodes[0].Doubts) > 0) != c.want {
+			t.Errorf("%+v: doubts %v", c, r.Cases[0].Nodes[0].Doubts)
+		}
+	}
+}

@@ -14,7 +14,7 @@ const (
 	lateFloor    = 1e6  // ns: lateness below is nobody's concern
 
 	// An open loop is overloaded when more than this share of what was to be delivered was not, and more than comes in
-	// this time: less is a hiccup at the end.
+	// this time, or in a quarter of a short measurement: less is a hiccup at the end.
 	shortShare = 0.1
 	shortTime  = 250 * time.Millisecond
 
@@ -156,7 +156,7 @@ func (r *Results) overloaded(c *CaseResult, k int) string {
 		delivered, _ := n.Metric(prefix + "delivered")
 		sent, _ := n.Metric(prefix + "sent")
 		short := 1 - delivered.Value/offered.Value
-		if short <= shortShare || short*float64(c.Params.Duration) <= float64(shortTime) {
+		if short <= shortShare || short*float64(c.Params.Duration) <= float64(min(shortTime, c.Params.Duration/4)) {
 			continue
 		}
 		return fmt.Sprintf("overloaded: %s%s asked for, %s sent, %s delivered: delays are those of a queue that grows; lower the rate, "+
