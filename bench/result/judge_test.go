@@ -66,6 +66,7 @@ func TestJudge(t *testing.T) {
 		{"at least, inside", cpu, slow, even, CostMetric + " / base >= 1.2", 5, Pass},
 		{"at least, beyond", cpu, even, even, CostMetric + " / base >= 1.2", 5, Fail},
 		{"two rounds do not condemn", cpu, slow[:2], even[:2], CostMetric + " / base <= 1.1", 5, Unclear},
+		{"not even two that agree", cpu, []float64{130, 130}, []float64{100, 100}, CostMetric + " / base <= 1.1", 5, Unclear},
 		{"noise asks for more", cpu, []float64{100, 180, 60}, []float64{100, 90, 110}, CostMetric + " / base <= 1.1", 9, Unclear},
 		{"and stays noise in the end", cpu, []float64{100, 180, 60}, []float64{100, 90, 110}, CostMetric + " / base <= 1.1", 3, Unclear},
 		{"a near miss is decided by the middle at last", cpu, []float64{108, 112, 109, 113, 108}, even, CostMetric + " / base <= 1.1", 5, Pass},
@@ -353,6 +354,30 @@ func TestTimesAreOfCommonRounds(t *testing.T) {
 	}
 }
 
+// A round that failed on one node leaves the pairs of the others as they are.
+func TestRatiosAreOfTheSameRound(t *testing.T) {
+	r := twoNodes(Metric{Name: CostMetric, Unit: Nanoseconds}, []float64{100, 200, 400}, []float64{1, 200, 400})
+	theirs := &r.Cases[0].Nodes[1].Metrics[0]
+	theirs.Values, theirs.Rounds = theirs.Values[1:], theirs.Rounds[1:]
+	if v := r.Judge(0, Condition{Metric: CostMetric, Against: "base", Least: true, Bound: 0.9}, 2); v.Outcome != Pass || v.Rounds != 2 || v.Value != 1 {
+		t.Errorf("got %s", v)
+	}
+}
+
+// Everything that is told of delays is marked where the generator made them.
+func TestAllDelaysAreMarked(t *testing.T) {
+	l := load.NewLatency()
+	for i := range int64(10000) {
+		l.Record(i + 1)
+	}
+	n := NodeResult{Doubts: []Doubt{{Limited, "it is"}}}
+	for _, f := range append(l.Figures(), load.Figure{Name: "delivered"}, load.Figure{Name: "bytes received"}) {
+		if n.Marked("alone: "+f.Name) == "" {
+			t.Errorf("%s is not", f.Name)
+		}
+	}
+}
+
 // What is missing of an open loop is a hiccup only where it is little, of a short measurement, too.
 func TestShortOpenLoopIsOverloaded(t *testing.T) {
 	for _, c := range []struct {
@@ -367,5 +392,30 @@ func TestShortOpenLoopIsOverloaded(t *testing.T) {
 		if r.review(0); (len(r.Cases[0].Nodes[0].Doubts) > 0) != c.want {
 			t.Errorf("%+v: doubts %v", c, r.Cases[0].Nodes[0].Doubts)
 		}
+	}
+}
+
+// A cost of 0 in one round is no figure, whatever the others are; a generator late by little of a long delay is no limit.
+func TestOneRoundOfNoCostIsVoid(t *testing.T) {
+	r := twoNodes(Metric{Name: CostMetric, Unit: Nanoseconds}, []float64{100, 0, 100}, []float64{100, 90, 100})
+	for k := range r.Nodes {
+		r.Add(0, k, []Metric{{Name: LateMetric, Unit: Nanoseconds, Value: 2e6}, {Name: "p99", Unit: Nanoseconds, Value: 20e6}}, Round{Number: 1}, nil)
+	}
+	r.Cases[0].Params.Rate = 1000
+	r.review(0)
+	if d := r.Cases[0].Nodes[0].Doubts; len(d) != 1 || d[0].Kind != Void {
+		t.Errorf("ours: %v", d)
+	}
+	if d := r.Cases[0].Nodes[1].Doubts; len(d) != 0 {
+		t.Errorf("base: %v", d)
+	}
+}
+
+func TestComparisonTellsHowBusyBothWere(t *testing.T) {
+	before, after := twoNodes(Metric{Name: "n"}, []float64{1}, []float64{1}), twoNodes(Metric{Name: "n"}, []float64{1}, []float64{1})
+	before.Busy, after.Busy = "much", "little"
+	x, err := Compare(before, after, 0.05, nil)
+	if err != nil || !strings.Contains(x.Busy, "the old results: much") || !strings.Contains(x.Busy, "the new results: little") {
+		t.Errorf("got %v, %v", x, err)
 	}
 }

@@ -94,3 +94,16 @@ func TestResultsWithoutValuesAreNotRead(t *testing.T) {
 		}
 	}
 }
+
+// Of many rounds the normal distribution stands for the exact one: 1275 - 1.96 deviations of 147.
+func TestRankCutOfManyRounds(t *testing.T) {
+	if got := rankCut(51, 50, 0.05); got < 984 || got > 989 {
+		t.Errorf("got %d", got)
+	}
+}
+
+func TestSpreadIsOfTheMiddleHalf(t *testing.T) {
+	if got := (Series{Values: []float64{100, 3, 1, 4, 2}}).Spread(); math.Abs(got-1.0/3) > 1e-9 {
+		t.Errorf("got %g, want half of 2 to 4 by 3", got)
+	}
+}
