@@ -19,7 +19,7 @@ type Params struct {
 	Senders    int           `json:"senders,omitempty"`        // fanin: senders of the one receiver; groups: of each group
 	Groups     int           `json:"groups,omitempty"`         // groups
 	Members    int           `json:"members,omitempty"`        // of each group, or session
-	Sessions   int           `json:"sessions,omitempty"`       // of one app
+	Sessions   int           `json:"sessions,omitempty"`       // of one app; 0: one
 	Instances  int           `json:"instances,omitempty"`      // anycast: connections that hold the name
 	Conns      int           `json:"conns,omitempty"`          // connections: idle ones, or those that come back at once
 	Names      int           `json:"names,omitempty"`          // subscribed names
@@ -36,7 +36,7 @@ func Defaults() Params {
 	return Params{
 		Case: load.Case{Size: 100, Identity: load.Constant, IdentitySize: 172, InFlight: 1024, Duration: 2 * time.Second,
 			Warmup: 500 * time.Millisecond},
-		Pairs: 1, Fanout: 8, Senders: 8, Groups: 8, Members: 4, Sessions: 1, Instances: 4, Conns: 10000, Names: 50000, Holders: 1, ChurnRate: 200,
+		Pairs: 1, Fanout: 8, Senders: 8, Groups: 8, Members: 4, Instances: 4, Conns: 10000, Names: 50000, Holders: 1, ChurnRate: 200,
 		P99Bound: 10 * time.Millisecond, Stall: 10 * time.Second, SetupLimit: 2 * time.Minute,
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/usage"
@@ -139,17 +140,18 @@ type troupe struct {
 	log     strings.Builder // read when the process has ended
 }
 
-// troupeLimit is for a process to end when it has nothing more to do.
-const troupeLimit = 10 * time.Second
+// troupeLimit is for an answer, and for the end of a process that has nothing more to do.
+const troupeLimit = 30 * time.Second
 
-// engage starts the process, which ends with ctx, and returns when its apps can be invited.
+// engage starts the process, and returns when its apps can be invited; ctx bounds that.
 func engage(ctx context.Context, c cast) (*troupe, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	t := &troupe{cmd: exec.CommandContext(ctx, self, AppsCommand)}
+	t := &troupe{cmd: exec.Command(self, AppsCommand)}
 	t.cmd.Stderr = &t.log
+	t.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that a terminal's interrupt leaves it for the last figures
 	in, err := t.cmd.StdinPipe()
 	out, err2 := t.cmd.StdoutPipe()
 	if err := errors.Join(err, err2); err != nil {
@@ -159,14 +161,23 @@ func engage(ctx context.Context, c cast) (*troupe, error) {
 	if err := t.cmd.Start(); err != nil {
 		return nil, err
 	}
-	if _, err := t.tell(c); err != nil {
-		return nil, errors.Join(err, t.dismiss())
+	defer context.AfterFunc(ctx, t.kill)()
+	if _, err := t.talk(c); err != nil {
+		return nil, errors.Join(ctx.Err(), err, t.dismiss())
 	}
 	return t, nil
 }
 
-// tell says a word, or who is to be played, and returns the answer.
-func (t *troupe) tell(word any) (h tally, err error) {
+func (t *troupe) kill() { _ = t.cmd.Process.Kill() }
+
+// tell says a word and returns the answer.
+func (t *troupe) tell(word string) (tally, error) {
+	defer time.AfterFunc(troupeLimit, t.kill).Stop()
+	return t.talk(word)
+}
+
+// talk says something that is answered, however long that takes.
+func (t *troupe) talk(word any) (h tally, err error) {
 	if err = t.words.Encode(word); err == nil {
 		err = t.answers.Decode(&h)
 	}
@@ -182,7 +193,7 @@ func (t *troupe) usage() (usage.Usage, error) { return usage.Of(t.cmd.Process.Pi
 // dismiss ends it.
 func (t *troupe) dismiss() error {
 	_ = t.in.Close()
-	defer time.AfterFunc(troupeLimit, func() { _ = t.cmd.Process.Kill() }).Stop()
+	defer time.AfterFunc(troupeLimit, t.kill).Stop()
 	if err := t.cmd.Wait(); err != nil {
 		return fmt.Errorf("the process of the apps that receive: %w: %s", err, strings.TrimSpace(t.log.String()))
 	}

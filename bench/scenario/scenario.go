@@ -36,7 +36,7 @@ const (
 )
 
 // talks is the label of what is said in sessions.
-const talks = "{{.Sessions}} sessions of {{.Members}}, {{size .Size}}, {{.Pace}}"
+const talks = "{{or .Sessions 1}} sessions of {{.Members}}, {{size .Size}}, {{.Pace}}"
 
 // kinds are all kinds in the order of their lists.
 var kinds = []Kind{

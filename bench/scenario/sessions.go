@@ -43,6 +43,7 @@ type talk struct {
 // sessions measures sessions with many messages, and what they hold when that is over.
 func sessions(plain bool) func(context.Context, *load.Rig, result.Params) ([]result.Metric, error) {
 	return func(ctx context.Context, g *load.Rig, p result.Params) (ms []result.Metric, err error) {
+		p.Sessions = max(1, p.Sessions)
 		t := &talk{p: p, rig: g, options: session.SessionOptions{Plain: plain}, delays: load.NewLatency()}
 		defer func() { err = errors.Join(err, t.close(ctx)) }()
 		if err := t.connect(ctx); err != nil {
@@ -77,13 +78,18 @@ func (t *talk) connect(ctx context.Context) (err error) {
 	secret := rand.Text() + rand.Text()
 	here := cast{Node: t.rig.Addr(load.Publishing), Secret: secret}
 	there := cast{Node: t.rig.Addr(load.Subscribing), Secret: secret}
-	if strings.HasPrefix(here.Node, "https:") || strings.HasPrefix(here.Node, "wss:") {
+	switch {
+	case strings.HasPrefix(here.Node, "https:") || strings.HasPrefix(here.Node, "wss:"):
 		return errors.New("sessions are measured on nodes without TLS: by gRPC, WebSocket or a unix socket")
+	case t.p.Members < 2:
+		return fmt.Errorf("a session of %d has nobody to talk with", t.p.Members)
 	}
 	for range t.p.Members - 1 {
 		there.Names = append(there.Names, t.rig.Name("member", 0).String())
 	}
 	t.names = there.Names
+	ctx, cancel := context.WithTimeout(ctx, t.p.SetupLimit)
+	defer cancel()
 	if t.others, err = engage(ctx, there); err != nil {
 		return err
 	}

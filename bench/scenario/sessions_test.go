@@ -1,11 +1,16 @@
 package scenario
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
+	"github.com/seed31b3bfd0/slimgo/session"
 )
 
 func TestEarsCountWhatIsWrong(t *testing.T) {
@@ -55,11 +60,57 @@ func TestSessionsSayWhyTheyCannotBeMeasured(t *testing.T) {
 	if _, err := engage(t.Context(), cast{Node: "nowhere://x", Secret: strings.Repeat("s", 32), Names: []string{"bench/test/one"}}); err == nil || !strings.Contains(err.Error(), "nowhere") {
 		t.Errorf("a node that cannot be: %v", err)
 	}
-	g, err := load.NewRig(t.Context(), load.Target{Addrs: []string{"https://node.example:1"}})
+	for _, c := range []struct {
+		node    string
+		members int
+		want    string
+	}{{"https://node.example:1", 2, "without TLS"}, {"127.0.0.1:1", 1, "nobody to talk with"}} {
+		g, err := load.NewRig(t.Context(), load.Target{Addrs: []string{c.node}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := with(func(p *result.Params) { p.Members = c.members })
+		if _, err := load1(t, "mls").Run(t.Context(), g, p); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%d by %s: %v", c.members, c.node, err)
+		}
+	}
+}
+
+// A run that is interrupted tells what there was until then, with what the other process has heard.
+func TestSessionsThatAreInterruptedTellWhatTheyHave(t *testing.T) {
+	t.Parallel()
+	g, err := load.NewRig(t.Context(), ownNode(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := load1(t, "mls").Run(t.Context(), g, result.Defaults()); err == nil || !strings.Contains(err.Error(), "without TLS") {
-		t.Errorf("by TLS: %v", err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	p := with(func(p *result.Params) { p.Members, p.Sessions, p.Warmup, p.Duration = 2, 1, 0, time.Hour })
+	s := &talk{p: p, rig: g, options: session.SessionOptions{Plain: true}, delays: load.NewLatency()}
+	defer func() {
+		if err := s.close(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := s.connect(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.meet(ctx); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = process.Until(ctx, time.Millisecond, time.Minute, func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.delays.Count() > 100
+		})
+		cancel()
+	}()
+	from, to, err := s.run(ctx)
+	if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "the process of") {
+		t.Errorf("got %v", err)
+	}
+	if ms := s.rates(from, to); value(ms, "messages delivered") <= 0 {
+		t.Errorf("got %v", ms)
 	}
 }
