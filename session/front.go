@@ -178,7 +178,7 @@ func (f *front) invited(in *group.Inbound, name wire.NameText, now time.Time) {
 			o.Data.Interval = defaultInterval
 		}
 		o.Data = bounded(o.Data)
-		o.Control = o.Data
+		o.Control = patient(o.Data)
 	}
 	if join.MLS != nil {
 		o.MLS = f.app.mls(now)

@@ -237,11 +237,15 @@ func (t *member) notice(n group.Notice) {
 	}
 }
 
-// end ends the session for the app. Others that lack an answer can still ask for it, for a while.
+// end ends the session for the app. Others that lack an answer can still ask for it, for a while; none is owed where nothing has
+// followed an invitation, which may come again.
 func (t *member) end(err error) {
 	s := t.s
 	t.over = true
-	t.until = time.Now().Add(time.Duration(s.control.Retries+1) * s.control.Interval)
+	t.until = time.Now()
+	if err != group.ErrNoWelcome {
+		t.until = t.until.Add(time.Duration(s.control.Retries+1) * s.control.Interval)
+	}
 	if err == nil {
 		err = ErrClosed
 	}

@@ -130,7 +130,8 @@ type SessionOptions struct {
 	// Unreliable sends messages once; nobody acknowledges them, and they may come in another order.
 	Unreliable bool
 	// Interval is the time between repeats, and Retries how many there are; 0: a second, and ten. They are also those of
-	// control messages, of unreliable sessions too.
+	// control messages, of unreliable sessions too. Those who are invited repeat messages of data by them, and wait for control
+	// messages a minute at most, whatever they are.
 	Interval time.Duration
 	Retries  int
 	// Metadata is told to everyone who is invited, in the clear: Session.Metadata.
@@ -166,6 +167,20 @@ func (o *SessionOptions) timers() reliable.Options {
 
 func bounded(t reliable.Options) reliable.Options {
 	return reliable.Options{Interval: min(max(t.Interval, minInterval), maxInterval), Retries: min(max(t.Retries, 0), maxRetries)}
+}
+
+// Where another app has set a session's times this one bounds those by itself that say how long it waits for others, and holds what
+// it has of a session for them: for a welcome after an invitation, for an answer when it leaves, and after the end.
+const (
+	mostControlInterval = 10 * time.Second
+	mostControlTime     = time.Minute // for a message and its repeats
+)
+
+// patient is t within those bounds: less may be waited for between repeats, and fewer there may be.
+func patient(t reliable.Options) reliable.Options {
+	t.Interval = min(t.Interval, mostControlInterval)
+	t.Retries = min(t.Retries, int(mostControlTime/t.Interval)-1)
+	return t
 }
 
 // Kind says how many take part in a session.

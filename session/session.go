@@ -293,7 +293,8 @@ func (s *Session) Resume(ctx context.Context) error {
 
 // Close ends the session: the moderator's for all, and that of others for themselves. It waits until what was published is
 // acknowledged, and until the others know. When ctx ends before that, so does the session, and its error is returned. What
-// was not acknowledged then is not delivered, as its Delivery says. Closing again returns nil.
+// was not acknowledged then is not delivered, as its Delivery says. Without an end of ctx that takes as long as the times of
+// SessionOptions say for either, and about a minute for either where another app has opened the session. Closing again returns nil.
 func (s *Session) Close(ctx context.Context) error {
 	s.credit.end()
 	s.mu.Lock()

@@ -1,0 +1,145 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+)
+
+// slow are times of a moderator that others must not wait by.
+var slow = SessionOptions{Plain: true, Interval: maxInterval, Retries: maxRetries}
+
+// An invitation without a welcome holds its place for a minute or so, whatever times the moderator has set.
+func TestInvitationsWithoutWelcome(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		mallory, bob := h.app("mallory"), h.app("bob")
+		l := listen(t, bob)
+		h.cuts(func(_, _ *hubLink, m *message.Message) bool { return m.Type == message.GroupWelcome })
+		for range DefaultBacklog {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			if _, err := mallory.Open(ctx, bob.Name(), slow); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("opened: %v", err)
+			}
+			cancel()
+		}
+		h.linkOf(mallory).breaks(true)
+		h.cuts(nil)
+		time.Sleep(90 * time.Second)
+		if l.reserved != 0 || bob.Stats().Sessions != 0 {
+			t.Errorf("%d places are taken, of %d sessions", l.reserved, bob.Stats().Sessions)
+		}
+		if _, err := h.app("alice").Open(t.Context(), bob.Name(), quick); err != nil {
+			t.Errorf("opened by another one: %v", err)
+		}
+		h.linkOf(mallory).breaks(false)
+	})
+}
+
+// A session that is over is kept for a minute at most, and it takes no longer to close one.
+func TestOverByTimesOfOthers(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		mallory, bob := h.app("mallory"), h.app("bob")
+		l := listen(t, bob)
+		for range 20 {
+			s, err := mallory.Open(t.Context(), bob.Name(), slow)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := accept(t, l)
+			if err := s.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			<-b.Done()
+		}
+		time.Sleep(time.Minute)
+		if n := bob.Stats().Sessions; n != 0 {
+			t.Errorf("%d sessions that are over are kept", n)
+		}
+	})
+}
+
+// Close ends by itself, where the moderator is gone that has set the times, too: after two minutes at most.
+func TestCloseWithoutModerator(t *testing.T) {
+	for _, encrypted := range []bool{false, true} {
+		bubble(t, func(t *testing.T, h *hub) {
+			mallory, bob := h.app("mallory"), h.app("bob")
+			l := listen(t, bob)
+			o := slow
+			o.Plain = !encrypted
+			if _, err := mallory.Open(t.Context(), bob.Name(), o); err != nil {
+				t.Fatal(err)
+			}
+			b := accept(t, l)
+			h.linkOf(mallory).breaks(true)
+			if _, err := b.Publish(t.Context(), Text("for nobody")); err != nil {
+				t.Fatal(err)
+			}
+			begin := time.Now()
+			if err := within(t, 3*time.Minute, func() error { return bob.Close(context.Background()) }); err != nil {
+				t.Error(err)
+			}
+			if d := time.Since(begin); d > 2*time.Minute+20*time.Second {
+				t.Errorf("after %v", d)
+			}
+			h.linkOf(mallory).breaks(false)
+		})
+	}
+}
+
+// A member that is out leaves by itself when the moderator does not tell it so, which may take as long as it likes.
+func TestOutWithoutWord(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		apps, members := h.group(slow, "mallory", "bob", "carol")
+		h.cuts(func(_, _ *hubLink, m *message.Message) bool { return m.Type == message.LeaveRequest })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_ = members[0].Remove(ctx, apps[1].Name())
+		if err := within(t, 3*time.Minute, func() error { <-members[1].Done(); return members[1].Err() }); err != ErrRemoved {
+			t.Errorf("over: %v", err)
+		}
+		h.cuts(nil)
+	})
+}
+
+// Times that are long, and honest, are those of data still; and what is lost meanwhile comes again.
+func TestLongIntervals(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		alice, bob := h.app("alice"), h.app("bob")
+		l := listen(t, bob)
+		lost := map[message.Type]bool{}
+		h.cuts(func(_, _ *hubLink, m *message.Message) bool { // each type once
+			cut := m.Type != message.Heartbeat && !lost[m.Type]
+			lost[m.Type] = true
+			return cut
+		})
+		a, err := alice.Open(t.Context(), bob.Name(), SessionOptions{Interval: 30 * time.Second, Retries: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := accept(t, l)
+		publish(t, a, "one", "two")
+		publish(t, b, "three")
+		receives(t, b, alice, "one", "two")
+		receives(t, a, bob, "three")
+		if err := b.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// within returns what f does; it has to come back in that time.
+func within(t *testing.T, d time.Duration, f func() error) error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(d):
+		t.Fatalf("not within %v", d)
+		return nil
+	}
+}
