@@ -83,7 +83,7 @@ func (s *Session) deliver(r *group.Received, number uint64) bool {
 	m := &Message{
 		Session: s, From: Name{r.Source}, To: Name{r.Dest}, Subject: r.Subject, ID: r.ID, Direct: r.Direct, Token: r.Identity,
 		Content: Content{Data: r.Payload.Blob, Type: r.Payload.Type, Metadata: appMetadata(r.Payload.Metadata)},
-		number:  number, size: len(r.Payload.Blob),
+		number:  number, size: r.Size,
 	}
 	if m.Type == "" {
 		m.Type = DefaultType

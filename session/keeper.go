@@ -133,7 +133,7 @@ func (k *keeper) tell(changes []store.Change) ([]store.Change, error) {
 func (k *keeper) came(r *group.Received) {
 	if k != nil {
 		k.coming--
-		k.comingBytes -= len(r.Payload.Blob)
+		k.comingBytes -= r.Size
 	}
 }
 
@@ -221,7 +221,7 @@ func (t *member) apply() {
 	for _, o := range taken {
 		if d, ok := o.(group.Deliver); ok {
 			k.coming++
-			k.comingBytes += len(d.Received.Payload.Blob)
+			k.comingBytes += d.Received.Size
 		}
 	}
 	switch {
@@ -385,6 +385,7 @@ func decodeReceived(b []byte) (*group.Received, error) {
 	r := &group.Received{
 		Source: m.Source, Dest: m.Dest, ID: m.ID, Direct: m.ID >= 1<<31, Identity: m.Identity, Subject: m.Metadata[message.KeyPeerSubject],
 		Payload: reliable.Payload{Type: m.PayloadType, Blob: m.Blob, Metadata: m.Metadata},
+		Size:    len(b),
 	}
 	delete(m.Metadata, message.KeyPeerSubject)
 	return r, nil

@@ -147,7 +147,7 @@ func (t *member) hear(l *letter, now time.Time) {
 		t.changed = true
 		t.machine.Step(s.app.judge(m, now), now)
 	default:
-		in := group.Inbound{Message: m, At: now}
+		in := group.Inbound{Message: m, At: now, Size: len(l.b)}
 		if (m.Type == message.Msg || m.Type == message.RtxReply) && !t.over && !t.room() {
 			in.Full = true
 			t.overflow()

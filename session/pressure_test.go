@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -243,4 +244,51 @@ func TestNotDelivered(t *testing.T) {
 			t.Errorf("%+v, %v", m, err)
 		}
 	})
+}
+
+// What waits for Receive counts with all that came with it: messages without data have metadata, and a type. A session with a store,
+// as bob's, and one without.
+func TestInboxCountsMetadata(t *testing.T) {
+	for _, name := range []string{"bob", "carol"} {
+		for _, o := range []SessionOptions{{}, {Plain: true}, {Plain: true, Unreliable: true}} {
+			t.Run(name+" "+o.name(), func(t *testing.T) {
+				bubble(t, func(t *testing.T, h *hub) {
+					alice, bob := h.app("alice"), h.app(name)
+					l := listen(t, bob)
+					a, err := alice.Open(t.Context(), bob.Name(), o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					b := accept(t, l)
+					big := strings.Repeat("m", 1<<20)
+					short, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+					defer cancel()
+					for i := range 40 {
+						c := Content{Metadata: map[string]string{"key": big}}
+						if i%2 == 0 {
+							c = Content{Type: big}
+						}
+						if _, err := a.Publish(short, c); err != nil {
+							break
+						}
+					}
+					synctest.Wait()
+					time.Sleep(time.Second)
+					b.mu.Lock()
+					n := b.inbox.messages.len()
+					b.mu.Unlock()
+					if n == 0 || n > mostInboxBytes>>20 {
+						t.Errorf("%d messages of a megabyte wait", n)
+					}
+					if bob.Stats().Overflow == 0 {
+						t.Errorf("nothing was refused")
+					}
+					ended, end := context.WithCancel(t.Context())
+					end()
+					_ = a.Close(ended)
+					_ = b.Close(ended)
+				})
+			})
+		}
+	}
 }

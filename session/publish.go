@@ -99,7 +99,7 @@ func (s *Session) publish(ctx context.Context, c Content, event func(reliable.Pa
 
 // remind delivers c to this app itself.
 func (s *Session) remind(c Content) (*Delivery, error) {
-	p, _, err := c.payload()
+	p, size, err := c.payload()
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (s *Session) remind(c Content) (*Delivery, error) {
 		return nil, err
 	}
 	d := &Delivery{s: s}
-	r := &group.Received{Source: s.self.t, Dest: s.self.t, Direct: true, Payload: p}
+	r := &group.Received{Source: s.self.t, Dest: s.self.t, Direct: true, Payload: p, Size: size}
 	if s.encrypted {
 		r.Subject = s.app.who.subject
 	}

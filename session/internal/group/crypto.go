@@ -18,7 +18,7 @@ type crypto struct {
 	group  *mls.Group // nil: not created, or not joined yet
 	commit uint32     // number of the last one that was applied
 	out    bool       // a commit has taken this member out
-	held   []*message.Message
+	held   []early
 	saved  *mls.Saved // what is being stored; nil: nothing
 }
 
@@ -191,8 +191,12 @@ func (c *crypto) unprotect(m *message.Message) (data []byte, subject string, err
 }
 
 // keep keeps a message of an epoch to come, for when its commit is here.
-func (c *crypto) keep(m *message.Message, err error) bool {
-	if mls.KindOf(err) != mls.FutureEpoch || len(c.held) == mostHeld {
+func (c *crypto) keep(m early, err error) bool {
+	size := m.size
+	for _, other := range c.held {
+		size += other.size
+	}
+	if mls.KindOf(err) != mls.FutureEpoch || len(c.held) == mostHeld || size > mostHeldBytes {
 		return false
 	}
 	c.held = append(c.held, m)
@@ -200,7 +204,7 @@ func (c *crypto) keep(m *message.Message, err error) bool {
 }
 
 // release returns what was kept.
-func (c *crypto) release() []*message.Message {
+func (c *crypto) release() []early {
 	if c == nil {
 		return nil
 	}

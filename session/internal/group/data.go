@@ -18,8 +18,17 @@ const keyFirst = "slimgo-first"
 // member that uses this package and takes it for one that was here before. It is the tag of that sender's own stream.
 const keyUnknown = "slimgo-unknown"
 
-// mostHeld is how many messages of an epoch to come are kept until its commit is here.
-const mostHeld = 64
+// Bounds of what is kept of messages of an epoch to come until its commit is here.
+const (
+	mostHeld      = 64
+	mostHeldBytes = reliable.HeldBytes
+)
+
+// early is a message of an epoch to come, and its size.
+type early struct {
+	message *message.Message
+	size    int
+}
 
 func (c *core) publish(e *Publish) {
 	if _, err := c.send.Publish(e.Payload, e.Handle, c.now); err != nil {
@@ -38,8 +47,8 @@ func (c *core) publishTo(e *PublishTo) {
 	}
 }
 
-// heard takes a message of data.
-func (c *core) heard(m *message.Message) {
+// heard takes a message of data, which was of this size when it came.
+func (c *core) heard(m *message.Message, size int) {
 	from := c.roster.find(&m.Source)
 	if from == nil || same(&m.Source, &c.o.Self.Name) {
 		c.refuse(m, errStranger)
@@ -58,12 +67,12 @@ func (c *core) heard(m *message.Message) {
 	case message.RtxRequest:
 		c.send.Asked(m.ID, from.Name)
 	case message.Msg, message.RtxReply:
-		c.take(m, from.Name)
+		c.take(m, size, from.Name)
 	}
 }
 
 // take takes application data of a member.
-func (c *core) take(m *message.Message, from wire.NameText) {
+func (c *core) take(m *message.Message, size int, from wire.NameText) {
 	if !c.o.Self.Receives {
 		c.refuse(m, errNotReceiver)
 		return
@@ -71,11 +80,12 @@ func (c *core) take(m *message.Message, from wire.NameText) {
 	r := &Received{
 		Source: m.Source, Dest: m.Dest, ID: m.ID, Direct: m.ID >= 1<<31, Identity: m.Identity,
 		Payload: reliable.Payload{Type: m.PayloadType, Blob: m.Blob, Metadata: m.Metadata},
+		Size:    size,
 	}
 	if c.mls != nil {
 		var err error
 		if r.Payload.Blob, r.Subject, err = c.mls.unprotect(m); err != nil {
-			if !c.mls.keep(m, err) {
+			if !c.mls.keep(early{m, size}, err) {
 				c.refuse(m, err)
 			}
 			return
@@ -91,7 +101,7 @@ func (c *core) take(m *message.Message, from wire.NameText) {
 	start := parseStart(m.Metadata[keyFirst])
 	start.Tells = c.o.Kind == message.Group && m.Type == message.Msg && strings.Contains(m.Version, Product)
 	delete(m.Metadata, keyFirst)
-	if !c.receive.Receive(from, m.ID, r, len(r.Payload.Blob), start, c.now) {
+	if !c.receive.Receive(from, m.ID, r, size, start, c.now) {
 		c.refuse(m, errNoRoom)
 	}
 }

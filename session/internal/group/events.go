@@ -21,6 +21,7 @@ type Inbound struct {
 	Claims  *identity.Claims // of its token, of control messages; nil: it is not believed
 	Why     error            // of nil Claims
 	At      time.Time
+	Size    int  // of the encoded message, in bytes: what holds any of it counts for that
 	Full    bool // the app takes no data now: data is decrypted, so that what follows can be, and not taken
 }
 
@@ -131,6 +132,7 @@ type Received struct {
 	Subject      string // whom MLS has verified it to be from; empty: nobody has
 	Identity     string // token that came with it, not verified
 	Payload      reliable.Payload
+	Size         int // what it counts for where it waits, in bytes: all that it came with is held with it
 }
 
 // Notice is something that an app may want to know.

@@ -164,7 +164,7 @@ func (m *Moderator) inbound(in *Inbound) {
 		return
 	}
 	if !msg.Type.Control() {
-		m.heard(msg)
+		m.heard(msg, in.Size)
 		return
 	}
 	fresh, err := m.verify(in)

@@ -184,7 +184,7 @@ func (p *Participant) inbound(in *Inbound) {
 			p.refuse(m, errUnexpected)
 			return
 		}
-		p.heard(m)
+		p.heard(m, in.Size)
 		return
 	}
 	fresh, err := p.verify(in)
@@ -359,7 +359,7 @@ func (p *Participant) updated(m *message.Message, c *message.Update) error {
 	p.agree(c.Roster, &who.Name)
 	p.answer(m, message.GroupAck)
 	for _, held := range p.mls.release() {
-		p.heard(held)
+		p.heard(held.message, held.size)
 	}
 	return nil
 }
