@@ -67,8 +67,9 @@ type core struct {
 
 	asks    []*ask
 	acks    map[ackKey]message.Type // requests that were answered, and how, for when they come again
-	replays identity.Replays
-	tag     uint32 // of what this member sends
+	replays identity.Replays        // of members, and of those who were members: what they have said then is not said anew
+	foreign identity.Replays        // of all others, however many there are
+	tag     uint32                  // of what this member sends
 	send    *reliable.Sender[Handle]
 	receive *reliable.Receiver[*Received]
 	mls     *crypto // nil: off
@@ -101,7 +102,7 @@ func newCore(o Options, fromOne bool) core {
 	}
 	c := core{
 		o: o, send: reliable.NewSender[Handle](o.Data, 0), receive: reliable.NewReceiver[*Received](o.Data, fromOne),
-		replays: identity.Replays{IDs: o.Replay}, acks: map[ackKey]message.Type{},
+		replays: identity.Replays{IDs: o.Replay}, foreign: identity.Replays{IDs: o.Replay}, acks: map[ackKey]message.Type{},
 	}
 	if o.MLS != nil {
 		c.mls = &crypto{cfg: o.MLS}
@@ -223,7 +224,11 @@ func (c *core) verify(in *Inbound) (fresh bool, err error) {
 	case m.ID == 0:
 		return false, errNoID
 	}
-	if !c.replays.Seen(m.Source, m.ID) {
+	seen := &c.foreign
+	if same(&m.Source, &c.moderator) || c.roster.find(&m.Source) != nil {
+		seen = &c.replays
+	}
+	if !seen.Seen(m.Source, m.ID) {
 		return true, nil
 	}
 	if t, ok := c.acks[ackKey{m.Source.Name, m.ID}]; ok {
@@ -247,6 +252,7 @@ func (c *core) refuse(m *message.Message, err error) { c.notify(Refused{m.Source
 // join makes a member one who gets data.
 func (c *core) join(p message.Participant) {
 	c.roster.put(p)
+	c.replays.Senders = len(c.roster)
 	if same(&p.Name, &c.o.Self.Name) {
 		return
 	}
@@ -264,7 +270,6 @@ func (c *core) part(n wire.NameText) {
 	c.roster.remove(&n)
 	c.send.Forget(n)
 	c.receive.Forget(n)
-	c.replays.Forget(n)
 	c.beat.forget(&n)
 	c.excuse(&n)
 	c.notify(Left{n})

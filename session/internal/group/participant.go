@@ -60,11 +60,11 @@ func NewParticipant(o Options, in *Inbound, now time.Time) (*Participant, error)
 	if o.Keep {
 		p.keep(&keeping{role: p})
 	}
+	m, join := in.Message, in.Message.Command.(*message.Join)
+	p.moderator, p.data, p.control = m.Source, m.Source, m.Source
 	if _, err := p.verify(in); err != nil {
 		return nil, err
 	}
-	m, join := in.Message, in.Message.Command.(*message.Join)
-	p.moderator, p.data, p.control = m.Source, m.Source, m.Source
 	if o.Kind == message.Group {
 		if join.Channel == nil || join.Control == nil {
 			return nil, errNoChannel

@@ -11,10 +11,11 @@ const (
 	replayIDs     = 1000
 )
 
-// Replays remembers which messages have come: the last thousand ids of each of the last hundred senders, or another
-// number. The zero value remembers a thousand each.
+// Replays remembers which messages have come: the last thousand ids of each of the last hundred senders, or other
+// numbers. The zero value is for those.
 type Replays struct {
 	IDs     int             // of each sender; 0: 1000
+	Senders int             // that are remembered beyond a hundred
 	senders []*replaySender // who was heard last is the last
 }
 
@@ -48,7 +49,7 @@ func (r *Replays) sender(from wire.NameText) *replaySender {
 	var s *replaySender
 	if i < 0 {
 		s = &replaySender{name: from}
-		if len(r.senders) == replaySenders {
+		if len(r.senders) >= replaySenders+r.Senders {
 			i = 0
 		}
 	} else {
@@ -77,12 +78,5 @@ func (r *Replays) Revoke(from wire.NameText, id uint32) {
 		if at := slices.Index(s.ids, id); at >= 0 {
 			s.ids[at] = 0 // no message has that
 		}
-	}
-}
-
-// Forget forgets a sender, who has left and may come again.
-func (r *Replays) Forget(from wire.NameText) {
-	if i := r.find(from); i >= 0 {
-		r.senders = slices.Delete(r.senders, i, i+1)
 	}
 }
