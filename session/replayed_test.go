@@ -1,6 +1,8 @@
 package session
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"sync"
 	"testing"
@@ -117,4 +119,41 @@ func foreign(t *testing.T, i int, to *App, id uint32) []byte {
 		t.Fatal(err)
 	}
 	return m.Append(nil)
+}
+
+// Messages of an epoch to come, which nobody can verify, are held by a bound of bytes, and not for ever.
+func TestMessagesOfEpochsToCome(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		apps, members := h.group(SessionOptions{}, "alice", "bob")
+		r := h.records(apps[0])
+		publish(t, members[0], "text")
+		m, err := message.Decode(r.of(message.Msg))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// MLSMessage of RFC 9420, section 6: version, wire format, group_id<V>, epoch, content_type, authenticated_data<V>,
+		// encrypted_sender_data<V>, ciphertext<V>.
+		const size = 3 << 20
+		at := 5 + int(m.Blob[4])
+		forged := binary.BigEndian.AppendUint64(bytes.Clone(m.Blob[:at]), binary.BigEndian.Uint64(m.Blob[at:])+1)
+		forged = append(append(forged, 1, 0, 16), make([]byte, 16)...)
+		m.Blob = append(binary.BigEndian.AppendUint32(forged, 0x80000000|size), make([]byte, size)...)
+		sends := func(n int) (refused uint64) {
+			before := apps[1].Stats().Refused
+			for range n {
+				m.ID++
+				h.inject(apps[1], m.Append(nil))
+			}
+			return apps[1].Stats().Refused - before
+		}
+		if n := sends(20); n != 18 {
+			t.Errorf("of 20 messages of three megabytes %d were refused", n)
+		}
+		time.Sleep(time.Minute)
+		if n := sends(3); n != 1 {
+			t.Errorf("a minute later %d of 3 were refused", n)
+		}
+		receives(t, members[1], apps[0], "text")
+		everybodyTalks(t, apps, members)
+	})
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/mls"
 	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
@@ -192,6 +194,7 @@ func (c *crypto) unprotect(m *message.Message) (data []byte, subject string, err
 
 // keep keeps a message of an epoch to come, for when its commit is here.
 func (c *crypto) keep(m early, err error) bool {
+	c.expire(m.at)
 	size := m.size
 	for _, other := range c.held {
 		size += other.size
@@ -201,6 +204,14 @@ func (c *crypto) keep(m early, err error) bool {
 	}
 	c.held = append(c.held, m)
 	return true
+}
+
+// expire forgets what was kept for too long.
+func (c *crypto) expire(now time.Time) {
+	if c == nil {
+		return
+	}
+	c.held = slices.DeleteFunc(c.held, func(m early) bool { return now.Sub(m.at) >= mostHeldTime })
 }
 
 // release returns what was kept.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
 	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
@@ -19,15 +20,18 @@ const keyFirst = "slimgo-first"
 const keyUnknown = "slimgo-unknown"
 
 // Bounds of what is kept of messages of an epoch to come until its commit is here.
+// Nobody has verified them.
 const (
 	mostHeld      = 64
-	mostHeldBytes = reliable.HeldBytes
+	mostHeldBytes = 8 << 20
+	mostHeldTime  = 30 * time.Second // the commit of a member that repeats it for longer finds them said again
 )
 
-// early is a message of an epoch to come, and its size.
+// early is a message of an epoch to come, its size, and when it came.
 type early struct {
 	message *message.Message
 	size    int
+	at      time.Time
 }
 
 func (c *core) publish(e *Publish) {
@@ -85,7 +89,7 @@ func (c *core) take(m *message.Message, size int, from wire.NameText) {
 	if c.mls != nil {
 		var err error
 		if r.Payload.Blob, r.Subject, err = c.mls.unprotect(m); err != nil {
-			if !c.mls.keep(early{m, size}, err) {
+			if !c.mls.keep(early{m, size, c.now}, err) {
 				c.refuse(m, err)
 			}
 			return

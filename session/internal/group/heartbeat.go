@@ -60,6 +60,7 @@ func (c *core) beatNow() {
 		return
 	}
 	h.next = c.now.Add(beatInterval)
+	c.mls.expire(c.now)
 	online := false
 	for i := range c.roster {
 		p := &c.roster[i]
