@@ -29,6 +29,7 @@ type App struct {
 	self     group.Self // of the app's own name
 	pool     *workers.Pool[letter]
 	sessions sessions
+	ended    ended
 	in       inbound
 	out      outlet
 	front    *front

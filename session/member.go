@@ -1,6 +1,7 @@
 package session
 
 import (
+	"container/list"
 	"context"
 	"slices"
 	"sync"
@@ -22,9 +23,10 @@ type member struct {
 	todo    []group.Output // of the machine, not done yet
 	changed bool           // the roster or the epoch may have
 	over    bool
-	until   time.Time // when who lacks a last answer has got it, after the end; zero: it goes on, or all is done
-	expires time.Time // of the token in this member's leaf, which others may look at with each message; zero: never, or told
-	out     []byte    // scratch
+	until   time.Time     // when who lacks a last answer has got it, after the end; zero: it goes on, or all is done
+	place   *list.Element // among those that have ended; nil: none
+	expires time.Time     // of the token in this member's leaf, which others may look at with each message; zero: never, or told
+	out     []byte        // scratch
 	names   channelNames
 }
 
@@ -68,9 +70,16 @@ func (t *member) tick(now time.Time) {
 		t.expires = time.Time{}
 	}
 	if !t.until.IsZero() && !t.until.After(now) {
-		t.until = time.Time{}
-		t.s.app.sessions.remove(t.s)
+		t.bury()
 	}
+}
+
+// bury forgets a session that is over.
+func (t *member) bury() {
+	t.until = time.Time{}
+	t.s.app.sessions.remove(t.s)
+	t.s.app.ended.remove(t.place)
+	t.place = nil
 }
 
 func (t *member) deadline() time.Time {
@@ -198,7 +207,7 @@ func (t *member) do(o group.Output) {
 	case group.Notify:
 		t.notice(o.Notice)
 	case group.Anew:
-		s.app.sessions.remove(s)
+		t.bury()
 		s.app.front.slot.Post(letter{ev: o.Invitation})
 	case group.End:
 		t.end(o.Err)
@@ -245,6 +254,7 @@ func (t *member) end(err error) {
 	t.until = time.Now()
 	if err != group.ErrNoWelcome {
 		t.until = t.until.Add(time.Duration(s.control.Retries+1) * s.control.Interval)
+		t.place = s.app.ended.add(s)
 	}
 	if err == nil {
 		err = ErrClosed

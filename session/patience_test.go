@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
@@ -142,4 +143,41 @@ func within(t *testing.T, d time.Duration, f func() error) error {
 		t.Fatalf("not within %v", d)
 		return nil
 	}
+}
+
+// No more than so many sessions that are over are kept, the last ones; those that go on are not counted.
+func TestMostEnded(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		alice, bob := h.app("alice"), h.app("bob")
+		l := listen(t, bob)
+		bob.ended.most = 8
+		live, err := alice.Open(t.Context(), bob.Name(), SessionOptions{Plain: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := accept(t, l)
+		var last uint32
+		for range 20 {
+			s, err := alice.Open(t.Context(), bob.Name(), SessionOptions{Plain: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			last = s.ID()
+			b := accept(t, l)
+			if err := s.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			<-b.Done()
+		}
+		synctest.Wait()
+		if n := bob.Stats().Sessions; n != 9 || bob.sessions.find(last) == nil {
+			t.Errorf("%d sessions, the last one among them: %v", n, bob.sessions.find(last) != nil)
+		}
+		publish(t, live, "text")
+		receives(t, b, alice, "text")
+		time.Sleep(time.Minute)
+		if n := bob.Stats().Sessions; n != 1 || bob.ended.list.Len() != 0 {
+			t.Errorf("%d sessions, %d of them over", n, bob.ended.list.Len())
+		}
+	})
 }

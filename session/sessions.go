@@ -1,6 +1,7 @@
 package session
 
 import (
+	"container/list"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -68,4 +69,44 @@ func (t *sessions) all() (list []*Session) {
 		}
 	}
 	return list
+}
+
+// mostEnded is how many sessions that are over may be asked for their last answers.
+const mostEnded = 1024
+
+// ended are those, in the order in which they have ended. The zero value holds mostEnded.
+type ended struct {
+	most int // 0: mostEnded
+
+	mu   sync.Mutex
+	list list.List // of *Session; guarded by mu
+}
+
+// add enters s, and has the one forgotten that was over before all others, where there are too many. The place is for remove.
+func (e *ended) add(s *Session) *list.Element {
+	most := e.most
+	if most == 0 {
+		most = mostEnded
+	}
+	e.mu.Lock()
+	place := e.list.PushBack(s)
+	var first *Session
+	if e.list.Len() > most {
+		first = e.list.Remove(e.list.Front()).(*Session)
+	}
+	e.mu.Unlock()
+	if first != nil {
+		first.slot.Post(letter{first: first.task.bury})
+	}
+	return place
+}
+
+// remove takes one out, if it is there.
+func (e *ended) remove(place *list.Element) {
+	if place == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.list.Remove(place)
 }
