@@ -67,6 +67,9 @@ type source[T any] struct {
 	gaps  map[uint32]*gap[T]
 	apart fifo[uint32] // ids that came out of order on purpose, the last ones
 
+	asking time.Time // when the messages that are counted by asked were asked for, the first of them
+	asked  int
+
 	number    uint64
 	kept      Position // that Changes has told
 	fresh     bool     // Changes has to tell, whatever it was
@@ -214,10 +217,20 @@ func (r *Receiver[T]) hold(s *source[T], id uint32, h held[T]) {
 	r.bytes += h.size
 }
 
+// Of one member no more than mostAsked messages are asked for at once in a time of askTime; others wait for their Tick. Ids that run
+// ahead are no reason to say many times what they have said.
+const (
+	mostAsked = 2 * Window
+	askTime   = time.Second
+)
+
 // ask asks for everything between the highest known id and this one.
 func (r *Receiver[T]) ask(s *source[T], id uint32, now time.Time) {
 	if !after(id, s.high) {
 		return
+	}
+	if now.Sub(s.asking) >= askTime {
+		s.asking, s.asked = now, 0
 	}
 	for missing := (s.high + 1) % idSpace; missing != id; missing = (missing + 1) % idSpace {
 		g := &gap[T]{of: s, id: missing, deadline: now.Add(r.o.Interval)}
@@ -226,7 +239,10 @@ func (r *Receiver[T]) ask(s *source[T], id uint32, now time.Time) {
 		}
 		s.gaps[missing] = g
 		r.gaps.push(g)
-		r.put(Step[T]{From: s.name, Kind: Request, ID: missing})
+		if s.asked < mostAsked {
+			s.asked++
+			r.put(Step[T]{From: s.name, Kind: Request, ID: missing})
+		}
 	}
 	s.high = id
 }

@@ -209,3 +209,28 @@ func TestStreamThatIsUnknown(t *testing.T) {
 		t.Errorf("%+v", s.Out)
 	}
 }
+
+// Ids that run ahead, time after time, do not make a receiver ask for all that they pass over: for so many in a second, and for those
+// that it did not ask for at once a while later.
+func TestIDsThatRunAhead(t *testing.T) {
+	r := NewReceiver[string](Options{Interval: 2 * time.Second, Retries: 3}, true)
+	asked := func() (n int) {
+		for _, s := range r.Out {
+			if s.Kind == Request {
+				n++
+			}
+		}
+		r.Out = nil
+		return n
+	}
+	for i := range uint32(200) {
+		r.Receive(anna, (i+1)*Window+1, "", 1, Start{}, start.Add(time.Duration(i)*time.Millisecond))
+	}
+	if n := asked(); n == 0 || n > mostAsked {
+		t.Errorf("%d requests at once", n)
+	}
+	r.Tick(start.Add(3 * time.Second))
+	if n := asked(); n == 0 || n > Window {
+		t.Errorf("%d requests a while later", n)
+	}
+}
