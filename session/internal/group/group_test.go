@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -547,4 +548,58 @@ func TestInvitedAnew(t *testing.T) {
 	if bob.anew == 0 {
 		t.Error("bob was not invited anew")
 	}
+}
+
+// A member that says over and over that it leaves, while the moderator does something else, is one that leaves: it is taken out once.
+func TestLeavesOverAndOver(t *testing.T) {
+	w := newGroup(t, 8, false, 0, "alice", "bob", "carol")
+	alice, bob := w.app("alice"), w.app("bob")
+	m, p := alice.member.(*Moderator), bob.member.(*Participant)
+	alice.step(Invite{Name: wire.Text("org", "ns", "nobody").WithID(wire.Null, wire.Null), Handle: "invite"})
+	for range 1000 {
+		r := p.message(message.LeaveRequest, p.moderator, nil)
+		r.Metadata = map[string]string{message.KeyLeaving: "TRUE"}
+		r.ID = p.newID()
+		p.put(r)
+	}
+	bob.apply()
+	w.Run(100 * time.Millisecond)
+	if len(m.queue) != 1 {
+		t.Errorf("%d tasks wait", len(m.queue))
+	}
+	w.Run(20 * time.Second)
+	if got := alice.roster(); got != "alice carol" {
+		t.Errorf("in the group: %s", got)
+	}
+}
+
+// Tasks that end where they start follow one another, however many they are.
+func TestTasksThatEndAtOnce(t *testing.T) {
+	w := newGroup(t, 9, false, 0, "alice", "bob")
+	alice := w.app("alice")
+	m := alice.member.(*Moderator)
+	deep := 0
+	for i := range 1000 {
+		m.queue = append(m.queue, &removal{name: wire.Text("org", "ns", "nobody"), handle: fmt.Sprint(i)})
+	}
+	m.queue = append(m.queue, &probe{depth: &deep})
+	m.advance()
+	alice.apply()
+	if len(m.queue) > 0 || m.running != nil || alice.results["999"] != ErrNotMember {
+		t.Errorf("%d tasks wait; the last one: %v", len(m.queue), alice.results["999"])
+	}
+	if deep > 100 {
+		t.Errorf("the last task is started %d calls deep", deep)
+	}
+}
+
+// probe is a task that tells how deep it is called.
+type probe struct {
+	removal
+	depth *int
+}
+
+func (t *probe) start(m *Moderator) {
+	*t.depth = runtime.Callers(0, make([]uintptr, 10_000))
+	m.finish(nil, nil)
 }

@@ -14,8 +14,9 @@ import (
 //	Leave ──▶ after what is queued: closing ──▶ over
 type Moderator struct {
 	core
-	running task
-	queue   []task
+	running   task
+	queue     []task
+	advancing bool
 
 	subscribed subscription
 	leaving    []Handle
@@ -227,6 +228,11 @@ func (m *Moderator) left(msg *message.Message) {
 		m.shut(nil)
 		return
 	}
+	for _, waiting := range m.queue {
+		if t, ok := waiting.(*removal); ok && t.gone && same(&t.name, &msg.Source) {
+			return
+		}
+	}
 	m.enqueue(&removal{name: msg.Source, gone: true})
 }
 
@@ -235,8 +241,13 @@ func (m *Moderator) enqueue(t task) {
 	m.advance()
 }
 
-// advance starts tasks as long as none is running.
+// advance starts tasks as long as none is running. One that ends where it starts is followed by the next from here.
 func (m *Moderator) advance() {
+	if m.advancing {
+		return
+	}
+	m.advancing = true
+	defer func() { m.advancing = false }()
 	for m.running == nil && len(m.queue) > 0 && !m.over {
 		m.running, m.queue = m.queue[0], m.queue[1:]
 		m.running.start(m)
