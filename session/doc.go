@@ -12,6 +12,9 @@
 //		Secret: secret,
 //		Nodes:  []string{"https://node.example:46357"},
 //	})
+//	if err != nil {
+//		return err
+//	}
 //	defer app.Close(ctx)
 //
 // An app in the process of its node says Options.InProcess instead of Nodes. A connection that is lost comes back by itself; sessions outlive that. Other identities bring a TokenSource and a Verifier.
@@ -29,8 +32,14 @@
 //
 //	l, err := app.Listen(session.ListenOptions{})
 //	for s, err := range l.Sessions(ctx) {
+//		if err != nil { // that of ctx
+//			return
+//		}
 //		go func() {
 //			for m, err := range s.Messages(ctx) {
+//				if err != nil { // it ended in no orderly way; m is nil
+//					return
+//				}
 //				m.Reply(ctx, session.Text("you said "+string(m.Data)))
 //			}
 //		}()
