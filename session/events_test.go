@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
 )
 
 // group opens a group of these apps, of which the first is the moderator, and returns their sessions.
@@ -158,4 +160,65 @@ func TestPublishTo(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who talks to itself waits for room as long as its context says.
+func TestPublishToSelfWaitsForRoom(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		alice := h.app("alice")
+		g, err := alice.OpenGroup(t.Context(), MustName("org/ns/channel"), SessionOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if _, err := g.PublishTo(ended, g.Self(), Text("x")); !errors.Is(err, context.Canceled) {
+			t.Errorf("with a context that is over: %v", err)
+		}
+		for range reliable.Window { // nobody is there who receives
+			if _, err := g.Publish(t.Context(), Text("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err = within(t, time.Minute, func() error { _, err := g.PublishTo(short, g.Self(), Text("x")); return err })
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("without room: %v", err)
+		}
+	})
+}
+
+// Text that no other member could read is refused where it is said.
+func TestTextThatIsNone(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		alice, _, a, _ := h.pair(SessionOptions{})
+		bad := "\xff\xfe"
+		for what, err := range map[string]error{
+			"type":     second(a.Publish(t.Context(), Content{Type: bad})),
+			"key":      second(a.Publish(t.Context(), Content{Metadata: map[string]string{bad: "v"}})),
+			"value":    second(a.PublishTo(t.Context(), a.Self(), Content{Metadata: map[string]string{"k": bad}})),
+			"metadata": second(alice.OpenGroup(t.Context(), MustName("org/ns/channel"), SessionOptions{Metadata: map[string]string{"k": bad}})),
+		} {
+			if !errors.Is(err, ErrConfig) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		publish(t, a, bad) // of data
+	})
+}
+
+// Closing again returns nil, whatever the context is.
+func TestCloseAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		_, _, a, _ := h.pair(SessionOptions{})
+		if err := a.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if err := a.Close(ended); err != nil {
+			t.Errorf("again: %v", err)
+		}
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"unicode/utf8"
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/group"
 	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
@@ -31,6 +32,9 @@ func (c *Content) payload() (reliable.Payload, int, error) {
 	if p.Type == "" {
 		p.Type = DefaultType
 	}
+	if !utf8.ValidString(p.Type) {
+		return p, 0, fmt.Errorf("%w: the type %q is no UTF-8 text, which others need to read the message", ErrConfig, p.Type)
+	}
 	size := len(p.Type) + len(p.Blob)
 	for k, v := range p.Metadata {
 		size += len(k) + len(v)
@@ -45,7 +49,7 @@ func (c *Content) payload() (reliable.Payload, int, error) {
 // while too much of the session's is under way: 512 messages, or 16 MiB. c is copied. What becomes of it the Delivery says.
 // While there is no other member that receives, it waits for one.
 //
-// Errors: ErrClosed; ErrTooLarge; ErrConfig, of reserved metadata; that of ctx. Nothing was sent then.
+// Errors: ErrClosed; ErrTooLarge; ErrConfig, of reserved metadata, and of text that is no UTF-8; that of ctx. Nothing was sent then.
 func (s *Session) Publish(ctx context.Context, c Content) (*Delivery, error) {
 	return s.publish(ctx, c, func(p reliable.Payload, d *Delivery) group.Event { return group.Publish{Payload: p, Handle: d} })
 }
@@ -54,7 +58,7 @@ func (s *Session) Publish(ctx context.Context, c Content) (*Delivery, error) {
 // with what is published. The Delivery is an ErrNotMember where there is no such member.
 func (s *Session) PublishTo(ctx context.Context, to Name, c Content) (*Delivery, error) {
 	if to == s.self {
-		return s.remind(c)
+		return s.remind(ctx, c)
 	}
 	return s.publish(ctx, c, func(p reliable.Payload, d *Delivery) group.Event {
 		return group.PublishTo{To: s.member(to).t, Payload: p, Handle: d}
@@ -98,12 +102,12 @@ func (s *Session) publish(ctx context.Context, c Content, event func(reliable.Pa
 }
 
 // remind delivers c to this app itself.
-func (s *Session) remind(c Content) (*Delivery, error) {
+func (s *Session) remind(ctx context.Context, c Content) (*Delivery, error) {
 	p, size, err := c.payload()
 	if err != nil {
 		return nil, err
 	}
-	if err := s.credit.take(context.Background(), 0); err != nil {
+	if err := s.credit.take(ctx, 0); err != nil {
 		return nil, err
 	}
 	d := &Delivery{s: s}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/group"
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
@@ -298,13 +299,16 @@ func (s *Session) Resume(ctx context.Context) error {
 func (s *Session) Close(ctx context.Context) error {
 	s.credit.end()
 	s.mu.Lock()
+	over := s.ended
 	s.closing = true
 	s.mu.Unlock()
-	s.drain(ctx)
-	c := newCall()
-	err := s.do(ctx, c, group.Leave{Handle: c})
-	if errors.Is(err, ErrClosed) {
-		err = nil
+	var err error
+	if !over {
+		s.drain(ctx)
+		c := newCall()
+		if err = s.do(ctx, c, group.Leave{Handle: c}); errors.Is(err, ErrClosed) {
+			err = nil
+		}
 	}
 	if err != nil { // ctx
 		_ = s.post(letter{ev: group.Abandon{}})
@@ -396,6 +400,11 @@ var reservedKeys = []string{message.KeyPayloadSignature, message.KeyPeerSubject,
 func checkMetadata(md map[string]string) error {
 	if len(md) > message.MaxMetadata/2 {
 		return fmt.Errorf("%w: %d entries of metadata, and no more than %d may be", ErrConfig, len(md), message.MaxMetadata/2)
+	}
+	for k, v := range md {
+		if !utf8.ValidString(k) || !utf8.ValidString(v) {
+			return fmt.Errorf("%w: metadata %q: %q is no UTF-8 text, which others need to read the message", ErrConfig, k, v)
+		}
 	}
 	for _, key := range reservedKeys {
 		if _, ok := md[key]; ok {
