@@ -234,7 +234,8 @@ func (a *App) header(n wire.NameText, token string) *wire.PublishHeader {
 	return &wire.PublishHeader{Source: a.self.Name, Dest: n, Identity: token, Fanout: 1, TTL: 8, Version: a.self.Version}
 }
 
-// Close ends all sessions as their Close does, and the connection. When ctx ends, what is left ends at once.
+// Close ends all sessions as their Close does, and the connection. When ctx ends, what is left ends at once. What is to be sent
+// while there is no connection is waited for ten seconds.
 func (a *App) Close(ctx context.Context) error {
 	a.mu.Lock()
 	if a.closing {

@@ -199,7 +199,7 @@ func (t *member) do(o group.Output) {
 			t.changed = false
 			t.showView(t.view())
 		}
-		if s.reliable {
+		if _, only := h.(stored); only || s.reliable {
 			h.resolve(o.Err)
 		} else {
 			s.app.out.after(func() { h.resolve(o.Err) })

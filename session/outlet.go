@@ -6,6 +6,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/session/uplink"
 )
@@ -27,6 +28,7 @@ type outlet struct {
 	mu    sync.Mutex
 	queue []parcel // guarded by mu
 	bytes int      // guarded by mu
+	left  uint64   // guarded by mu: that were in the queue
 	empty chan struct{}
 }
 
@@ -107,6 +109,7 @@ func (o *outlet) drain() {
 		o.queue[0] = parcel{}
 		o.queue = o.queue[1:]
 		o.bytes -= len(p.b)
+		o.left++
 		o.mu.Unlock()
 		if p.b != nil {
 			if err := o.link.Send(o.app.life, p.b); err != nil {
@@ -119,16 +122,42 @@ func (o *outlet) drain() {
 	}
 }
 
-// flush waits until nothing waits.
+// flushTime is how long flush waits for one message to leave.
+const flushTime = 10 * time.Second
+
+// flush waits until nothing waits, as long as something leaves.
 func (o *outlet) flush(ctx context.Context) {
 	o.mu.Lock()
 	empty := o.empty
 	o.mu.Unlock()
-	if empty == nil {
-		return
+	if empty != nil {
+		_, _ = whileLeaving(ctx, o, empty)
 	}
-	select {
-	case <-empty:
-	case <-ctx.Done():
+}
+
+// whileLeaving waits for until, which something in the queue brings about: as long as something leaves. Its error is that of ctx.
+func whileLeaving[T any](ctx context.Context, o *outlet, until <-chan T) (v T, err error) {
+	look := time.NewTicker(flushTime)
+	defer look.Stop()
+	for left := o.hasLeft(); ; {
+		select {
+		case v = <-until:
+			return v, nil
+		case <-ctx.Done():
+			return v, ctx.Err()
+		case <-look.C:
+		}
+		now := o.hasLeft()
+		if now == left {
+			return v, nil
+		}
+		left = now
 	}
+}
+
+// hasLeft counts what was in the queue, and is not any more.
+func (o *outlet) hasLeft() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.left
 }

@@ -181,3 +181,19 @@ func TestMostEnded(t *testing.T) {
 		}
 	})
 }
+
+// Close ends by itself where the node is gone, too, and something waits for a connection.
+func TestCloseWithoutNode(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		_, bob, _, b := h.pair(SessionOptions{Plain: true, Unreliable: true})
+		h.linkOf(bob).breaks(true)
+		for range 10 {
+			if _, err := b.Publish(t.Context(), Text("for nobody")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := within(t, time.Minute, func() error { return bob.Close(context.Background()) }); err != nil {
+			t.Error(err)
+		}
+	})
+}

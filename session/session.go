@@ -305,8 +305,7 @@ func (s *Session) Close(ctx context.Context) error {
 	var err error
 	if !over {
 		s.drain(ctx)
-		c := newCall()
-		if err = s.do(ctx, c, group.Leave{Handle: c}); errors.Is(err, ErrClosed) {
+		if err = s.depart(ctx); errors.Is(err, ErrClosed) {
 			err = nil
 		}
 	}
@@ -316,6 +315,24 @@ func (s *Session) Close(ctx context.Context) error {
 	}
 	<-s.done
 	return cmp.Or(err, s.forget(ctx))
+}
+
+// depart tells others of the end, and waits for it, and then for what is still on its way to the connection.
+func (s *Session) depart(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c := newCall()
+	if err := s.post(letter{ev: group.Leave{Handle: c}}); err != nil {
+		return err
+	}
+	select {
+	case <-s.done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	err, over := whileLeaving(ctx, &s.app.out, c.result)
+	return cmp.Or(over, err)
 }
 
 // storeTime is how long a session that is to end at once waits for its store.
@@ -354,7 +371,7 @@ func (s *Session) forget(ctx context.Context) error {
 		return nil
 	}
 	c := newCall()
-	s.slot.Post(letter{first: func() { s.task.forget(c) }})
+	s.slot.Post(letter{first: func() { s.task.forget(stored{c}) }})
 	select {
 	case err := <-c.result:
 		if errors.Is(err, ErrStopped) {
