@@ -2,6 +2,7 @@ package result
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -306,8 +307,11 @@ func ReadJSON(rd io.Reader) (*Results, error) {
 	if r.Schema != Schema {
 		return nil, fmt.Errorf("results have schema %d, this slim-bench reads %d: measure again with one version", r.Schema, Schema)
 	}
+	if len(r.Nodes) == 0 {
+		return nil, errors.New("not results of slim-bench: there are no nodes")
+	}
 	for _, c := range r.Cases {
-		if len(c.Nodes) != len(r.Nodes) || len(r.Nodes) == 0 || slices.ContainsFunc(c.Nodes, NodeResult.damaged) {
+		if len(c.Nodes) != len(r.Nodes) || slices.ContainsFunc(c.Nodes, NodeResult.damaged) {
 			return nil, fmt.Errorf("not results of slim-bench: case %s %s has %d nodes, the run %d, or a metric not one value for each of its rounds",
 				c.Scenario, c.Label, len(c.Nodes), len(r.Nodes))
 		}

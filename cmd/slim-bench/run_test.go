@@ -389,6 +389,7 @@ func TestCompareReadsWhatRunWrote(t *testing.T) {
 			r.Cases[0].Nodes[0].Doubts = []result.Doubt{{Kind: result.Limited, Text: "client-limited: so it was"}}
 		}, "p50 / old <= 0.02", exitInvalid,
 			"new: client-limited: so it was"},
+		{"no nodes", func(r *result.Results) { r.Nodes, r.Cases = nil, nil }, "lost / old <= 1", exitInvalid, "there are no nodes"},
 		{"not valid", func(r *result.Results) { r.Valid, r.Invalid = false, []string{"node died"} }, "lost / old <= 1", exitInvalid, "are not valid: node died"},
 	} {
 		damaged := filepath.Join(dir, "damaged.json")
