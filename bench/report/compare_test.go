@@ -1,6 +1,7 @@
 package report
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -49,6 +50,15 @@ func compared(t *testing.T, before, after *result.Results, require ...string) (r
 		return result.Unclear, text
 	}
 	return result.Pass, text
+}
+
+// What is no probability is refused, as is what is no number.
+func TestCompareRefusesALevelThatIsNone(t *testing.T) {
+	for _, alpha := range []float64{0, 1, -1, math.NaN()} {
+		if _, err := result.Compare(costing(1), costing(1), alpha, nil); err == nil {
+			t.Errorf("%g was taken", alpha)
+		}
+	}
 }
 
 // A condition is judged by the whole interval of the ratio: noise neither passes nor fails.

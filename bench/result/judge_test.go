@@ -27,7 +27,7 @@ func TestParseCondition(t *testing.T) {
 			t.Errorf("%q: its own text %q reads as %+v, %v", in, got.String(), again, err)
 		}
 	}
-	for _, in := range []string{"", "lost", "lost < 1", "lost <= x", "lost <= NaN", " / x <= 1", "a / b <= 0", strings.Repeat("x", 500) + " <= 1"} {
+	for _, in := range []string{"", "lost", "lost < 1", "lost <= x", "lost <= NaN", "lost <= Inf", "lost >= -inf", " / x <= 1", "a / b <= 0", strings.Repeat("x", 500) + " <= 1"} {
 		if c, err := ParseCondition(in); err == nil {
 			t.Errorf("%q: taken as %+v", in, c)
 		}

@@ -2,6 +2,7 @@ package result
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -54,17 +55,22 @@ const (
 	Base  = "base"  // an earlier build of the first node
 )
 
-// known are the metrics of all scenarios, without the words of a phase in front and a comparison behind.
-var known = []string{"delivered", OfferedMetric, "sent", "bytes received", CostMetric, "client CPU per delivered", floorMetric, "node cores",
-	"client cores", "p50", "p90", "p99", "p99.9", "p99.99", "max", "mean", "deviation", LateMetric, "lost", "duplicates", "reordered", "changed", "foreign",
-	"standstills over 1 s", "node RSS", "node RSS peak", "spread max/mean", "spread min/mean", "clients served", "clients served a second",
-	"clients failed", "setup p50", "setup p99", "setups timed out", "files growth", "RSS growth", "clients connected", "all connected in", "clients back",
-	"all back in", "node CPU per comeback", "connections", "connects", "node RSS per idle connection", "node CPU per connect", "names",
-	"time per subscribe", "node CPU per subscribe", "node RSS per name", "rate per member", "longest silence", "slow member served again",
-	"slow member caught up after", "rate during/before", "rate after/before", "lost by the slow member", "RSS slope", "files slope",
-	"threads slope", "files gained", "threads gained", "p99 late/early", "client CPU per comeback", "highest rate", "rate over the bound",
-	"p99 at the highest rate", "p99 over the bound", "limited by the generator", "sessions", "joins", "last join", "messages delivered",
-	"sender CPU per delivered", "receiver CPU per delivered", "sender RSS per idle session", "receiver RSS per idle session", "goroutines gained"}
+// known are the metrics of all scenarios, without the words of a phase in front and a comparison behind; of the machine are those
+// that are times, rates and cores.
+var (
+	known = append([]string{floorMetric, "lost", "duplicates", "reordered", "changed", "foreign", "standstills over 1 s", "node RSS",
+		"node RSS peak", "spread max/mean", "spread min/mean", "clients served", "clients failed", "setups timed out", "files growth", "RSS growth",
+		"clients connected", "clients back", "connections", "node RSS per idle connection", "names", "node RSS per name", "slow member served again",
+		"rate during/before", "rate after/before", "lost by the slow member", "RSS slope", "files slope", "threads slope", "files gained",
+		"threads gained", "p99 late/early", "limited by the generator", "sessions", "sender RSS per idle session", "receiver RSS per idle session",
+		"goroutines gained"}, ofMachine...)
+	ofMachine = []string{"delivered", OfferedMetric, "sent", "bytes received", CostMetric, "client CPU per delivered", "node cores", "client cores",
+		"p50", "p90", "p99", "p99.9", "p99.99", "max", "mean", "deviation", LateMetric, "clients served a second", "setup p50", "setup p99",
+		"all connected in", "all back in", "node CPU per comeback", "client CPU per comeback", "connects", "node CPU per connect",
+		"time per subscribe", "node CPU per subscribe", "rate per member", "longest silence", "slow member caught up after", "highest rate",
+		"rate over the bound", "p99 at the highest rate", "p99 over the bound", "joins", "last join", "messages delivered",
+		"sender CPU per delivered", "receiver CPU per delivered"}
+)
 
 // phases are the words of scenarios that stand before their metrics, with a colon; comparisons stand behind a comma.
 var (
@@ -72,7 +78,8 @@ var (
 	comparisons = []string{"with/alone", "full/small table", "first tenth", "last tenth", "share"}
 )
 
-// Known is an error that names the nearest, if no scenario measures what the condition is about.
+// Known is an error that names the nearest, if no scenario measures what the condition is about, and one if that says more of the
+// machine than of the node.
 func (c Condition) Known() error {
 	phase, name, prefixed := strings.Cut(c.Metric, ": ")
 	if !prefixed {
@@ -92,8 +99,13 @@ func (c Condition) Known() error {
 			return fmt.Errorf("condition %q: no scenario measures %q%s", c, x.word, hint)
 		}
 	}
+	if c.Against == "" && slices.Contains(ofMachine, name) && (!compared || strings.HasSuffix(comparison, " tenth")) {
+		return fmt.Errorf("condition %q: %s", c, notAlone)
+	}
 	return nil
 }
+
+const notAlone = "an absolute time or rate says more of the machine than of the node: compare with a node, METRIC / NODE"
 
 // Condition is what must hold of one metric of the first node. Text form:
 //
@@ -124,7 +136,7 @@ func ParseCondition(s string) (Condition, error) {
 		return Condition{}, fmt.Errorf("condition %.*q: want METRIC <= NUMBER, or METRIC / NODE <= NUMBER, or either with >=", maxCondition, s)
 	}
 	bound, err := strconv.ParseFloat(m[3], 64)
-	if err != nil || bound != bound {
+	if err != nil || math.IsNaN(bound) || math.IsInf(bound, 0) {
 		return Condition{}, fmt.Errorf("condition %q: %q is no number", s, m[3])
 	}
 	name := strings.Join(strings.Fields(m[1]), " ") // so that the text form reads as what it was made of

@@ -94,8 +94,8 @@ func (r *Results) Judge(i int, c Condition, last int) Verdict {
 			return v.skipped("not run: interrupted")
 		}
 		s, ok := n.Metric(c.Metric)
-		if word := absolute[s.Unit]; ok && c.Against == "" && word != "" {
-			return v.unclear("an absolute " + word + " says more of the machine than of the node: compare with a node, METRIC / NODE")
+		if ok && c.Against == "" && absolute[s.Unit] {
+			return v.unclear(notAlone)
 		}
 		if why := n.unfit(r.Nodes[k].Name, c); why != "" {
 			return v.unclear(why)
@@ -158,8 +158,8 @@ func (n *NodeResult) missing(metric, node string) string {
 	return why
 }
 
-// absolute are the units whose values depend on the machine, in words.
-var absolute = map[Unit]string{Nanoseconds: "time", PerSecond: "rate", BytesPerSecond: "rate", Cores: "rate"}
+// absolute are the units whose values depend on the machine.
+var absolute = map[Unit]bool{Nanoseconds: true, PerSecond: true, BytesPerSecond: true, Cores: true}
 
 // everyRound judges what has to hold each time.
 func (v Verdict) everyRound(values []float64, c Condition) Verdict {

@@ -63,7 +63,7 @@ func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
 			t.Parallel() // it waits for most of its time
 			ms := metrics(t, ownNode(t), k.kind, quick(change))
 			for name := range ms {
-				if err := (result.Condition{Metric: name}).Known(); err != nil {
+				if err := (result.Condition{Metric: name, Against: "base"}).Known(); err != nil {
 					t.Error(err)
 				}
 			}

@@ -134,8 +134,12 @@ func TestDocumentDescribesEveryKeyAndMetric(t *testing.T) {
 		}
 		for _, c := range r.Cases {
 			for _, m := range c.Nodes[0].Metrics {
-				if err := (result.Condition{Metric: m.Name}).Known(); err != nil {
+				if err := (result.Condition{Metric: m.Name, Against: "base"}).Known(); err != nil {
 					t.Error(err)
+				}
+				absolute := slices.Contains([]result.Unit{result.Nanoseconds, result.PerSecond, result.BytesPerSecond, result.Cores}, m.Unit)
+				if err := (result.Condition{Metric: m.Name}).Known(); (err != nil) != absolute && m.Name != "while subscribing: names" {
+					t.Errorf("%s, in %q: on its own: %v", m.Name, m.Unit, err)
 				}
 				if !documented[m.Name] && !documented[unprefixed(m.Name)] {
 					t.Errorf("docs/bench-json.md does not describe the metric %q of %s", m.Name, c.Scenario)

@@ -120,6 +120,8 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"run p2p --target x:1 --require lost", "want METRIC <= NUMBER"},
 		{"run p2p --target x:1 --rounds 0", "want at least 1"},
 		{"run p2p --node x --require duplicate<=0", `no scenario measures "duplicate"; did you mean duplicates?`},
+		{"run p2p --node x --require p99<=5", "an absolute time or rate says more of the machine"},
+		{"run table --node x --require time_per_subscribe,_last_tenth<=5", "an absolute time or rate says more of the machine"},
 		{"run idle --node x --require with_idel:_p99/base<=1", `no scenario measures "with idel"; did you mean with idle?`},
 		{"run idle --node x --require delivered,_with/alon>=1", `no scenario measures "with/alon"; did you mean with/alone?`},
 		{"run p2p --node nosuch --floor=false", `node: there is no program "nosuch" to start`},
