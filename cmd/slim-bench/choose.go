@@ -177,8 +177,6 @@ func (o *runOptions) relay() (load.Target, error) {
 // first is the node that is judged.
 func (o *runOptions) first(ctx context.Context) (load.Target, error) {
 	switch {
-	case o.node != "" && len(o.targets) > 0:
-		return load.Target{}, errors.New("--node and --target exclude each other")
 	case len(o.targets) > 0:
 		t, err := parseAddresses(o.targets, o.pid, &o.secure)
 		if err == nil {
@@ -223,6 +221,9 @@ func (o *runOptions) check(ctx context.Context, addrs []string) error {
 			return found != 0 || hidden
 		}) == nil
 		_ = c.Close()
+	}
+	if asked && slices.Contains(usage.Tree(o.pid)[1:], os.Getpid()) {
+		return fmt.Errorf("--pid %d: slim-bench itself is a child of it: its figures would be those of both; give the node's own process", o.pid)
 	}
 	if asked && !served {
 		return fmt.Errorf("--pid %d: it does not serve %s, nor does a child of it: its figures are not the node's", o.pid, strings.Join(addrs, " or "))

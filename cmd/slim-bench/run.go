@@ -87,6 +87,7 @@ func (p *program) commands() *cobra.Command {
 	root.SetOut(p.stdout)
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
+	root.PersistentPreRunE = consistent
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) {
 		fmt.Fprint(p.stdout, c.Long)
 		if c.HasParent() {
@@ -112,6 +113,25 @@ func noCommand(root *cobra.Command, args []string) error {
 		}
 	}
 	return fmt.Errorf("no command %q%s (slim-bench --help)", args[0], suggest.Hint(args[0], names))
+}
+
+// exclusive are flags of which one makes the others void.
+var exclusive = [][]string{{"node", "target"}, {"rate", "total-rate", "stages"}, {"stages", "duration"}, {"count", "duration"}, {"count", "warmup"}}
+
+// consistent refuses flags that are given but empty, as an unset variable of a shell makes them, and those that exclude others.
+func consistent(c *cobra.Command, _ []string) (err error) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		if strings.Trim(f.Value.String(), "[]\", ") == "" {
+			err = fmt.Errorf("--%s is given, but empty", f.Name)
+		}
+	})
+	for _, names := range exclusive {
+		given := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !c.Flags().Changed(n) })
+		if len(given) > 1 {
+			err = fmt.Errorf("--%s exclude each other", strings.Join(given, " and --"))
+		}
+	}
+	return err
 }
 
 // flagError names the nearest flag to an unknown one.

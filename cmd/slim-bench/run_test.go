@@ -117,6 +117,17 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"run p2p --stages 5:x", `stage "5:x"`},
 		{"run storm --count 5", "--count has no effect on storm"},
 		{"run p2p --target x:1 --node y", "exclude each other"},
+		{"run p2p --rate 5 --total-rate 5", "--rate and --total-rate exclude each other"},
+		{"run p2p --stages 5:1s --duration 2s", "--stages and --duration exclude each other"},
+		{"run p2p --count 5 --duration 9s", "--count and --duration exclude each other"},
+		{"run p2p --count 5 --warmup 1s", "--count and --warmup exclude each other"},
+		{"run p2p --node=", "--node is given, but empty"},
+		{"run p2p --node _", "--node is given, but empty"},
+		{"run p2p --versus=", "--versus is given, but empty"},
+		{"run p2p --size=", "--size is given, but empty"},
+		{"run p2p --stages=", "--stages is given, but empty"},
+		{"run --suite=", "--suite is given, but empty"},
+		{"send a/b/c --target=", "--target is given, but empty"},
 		{"run p2p --target x:1 --require lost", "want METRIC <= NUMBER"},
 		{"run p2p --target x:1 --rounds 0", "want at least 1"},
 		{"run p2p --node x --require duplicate<=0", `no scenario measures "duplicate"; did you mean duplicates?`},
@@ -423,9 +434,14 @@ func TestProcessThatDoesNotServeTheTargetIsRefused(t *testing.T) {
 		_ = other.Wait()
 	}()
 	addr := node(t)
-	code, stdout, stderr := slimBench(t, "run", "p2p", "--target", addr, "--pid", strconv.Itoa(other.Process.Pid), "--duration", "100ms", "--floor=false")
-	if code != exitInvalid || stdout != "" || !strings.Contains(stderr, "does not serve "+addr) {
-		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	for pid, want := range map[int]string{
+		other.Process.Pid: "does not serve " + addr,
+		os.Getppid():      "slim-bench itself is a child of it",
+	} {
+		code, stdout, stderr := slimBench(t, "run", "p2p", "--target", addr, "--pid", strconv.Itoa(pid), "--duration", "100ms", "--floor=false")
+		if code != exitInvalid || stdout != "" || !strings.Contains(stderr, want) {
+			t.Errorf("%d: exit %d\n%s%s", pid, code, stdout, stderr)
+		}
 	}
 }
 
