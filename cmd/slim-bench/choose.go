@@ -222,9 +222,6 @@ func (o *runOptions) check(ctx context.Context, addrs []string) error {
 		}) == nil
 		_ = c.Close()
 	}
-	if asked && slices.Contains(usage.Tree(o.pid)[1:], os.Getpid()) {
-		return fmt.Errorf("--pid %d: slim-bench itself is a child of it: its figures would be those of both; give the node's own process", o.pid)
-	}
 	if asked && !served {
 		return fmt.Errorf("--pid %d: it does not serve %s, nor does a child of it: its figures are not the node's", o.pid, strings.Join(addrs, " or "))
 	}

@@ -1,12 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"strings"
 	"sync"
@@ -88,7 +88,7 @@ func (t *tally) figures() (words string, right bool) {
 type inbox struct {
 	conn  *client.Conn // set, as self is, before anything can come: before the name is subscribed
 	self  load.Address
-	out   io.Writer
+	out   *bufio.Writer
 	count int   // of messages; 0: no end
 	now   int64 // of the read that goes on
 
@@ -158,7 +158,7 @@ func (p *program) receive(ctx context.Context, o *receiveOptions, args []string)
 	if err != nil {
 		return err
 	}
-	in := &inbox{out: p.stdout, count: o.count, senders: map[uint32]*tally{}}
+	in := &inbox{out: bufio.NewWriter(p.stdout), count: o.count, senders: map[uint32]*tally{}}
 	if in.conn, in.self, err = meet(ctx, o.target, &o.secure, "receive", in); err != nil {
 		return err
 	}
@@ -173,17 +173,18 @@ func (p *program) receive(ctx context.Context, o *receiveOptions, args []string)
 	_ = in.conn.Conn.Close(end) // nothing was left to send
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return cmp.Or(err, in.tell()) // of a node that was lost nothing else is judged
+	judged := in.tell()
+	return cmp.Or(err, in.out.Flush(), judged) // of a node that was lost nothing else is judged
 }
 
-// wait returns when enough has come, when nothing has come for the time idle after something had, or when ctx or the
-// connection ends; the last of these is an error.
+// wait returns when enough has come, when nothing has come for the time idle after something had, when ctx or the connection
+// ends, or when what came cannot be printed; the last two are errors.
 func (in *inbox) wait(ctx context.Context, idle time.Duration) error {
 	var lost error
 	_ = process.Until(ctx, 10*time.Millisecond, math.MaxInt64, func() bool {
-		lost = in.conn.Err()
 		in.mu.Lock()
 		defer in.mu.Unlock()
+		lost = cmp.Or(in.conn.Err(), in.out.Flush())
 		silent := idle > 0 && in.came > 0 && time.Duration(load.Now()-in.last) >= idle
 		return lost != nil || silent || in.count > 0 && in.came == in.count
 	})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -182,16 +183,19 @@ func (p *program) sendLines(ctx context.Context, c *client.Conn, l client.Letter
 	}
 	in := bufio.NewScanner(p.stdin)
 	in.Buffer(nil, uplink.MaxMessage) // of a line that is hardly shorter, Send says so
-	for in.Scan() && ctx.Err() == nil {
-		l.Text = in.Bytes()
+	line := 1
+	for ; in.Scan() && ctx.Err() == nil; line++ {
+		if l.Text = in.Bytes(); bytes.IndexByte(l.Text, 0) >= 0 {
+			return fmt.Errorf("line %d holds a NUL byte: only text is sent", line)
+		}
 		if err := c.Send(ctx, l.Encode()); err != nil {
-			return err
+			return fmt.Errorf("line %d: %w", line, err)
 		}
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || in.Err() == nil {
 		return nil
 	}
-	return in.Err()
+	return fmt.Errorf("line %d: %w (a message holds at most %d bytes)", line, in.Err(), uplink.MaxMessage)
 }
 
 // makeMessages sends messages made here until they are enough or ctx ends.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/faults"
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
@@ -130,7 +133,7 @@ func TestReceiveCountsFaults(t *testing.T) {
 // What did not come of a number that was asked for is told, as is what the first messages' absence may mean.
 func TestReceiveTellsWhatIsAbsent(t *testing.T) {
 	var b strings.Builder
-	in := &inbox{out: &b, count: 10, senders: map[uint32]*tally{}}
+	in := &inbox{out: bufio.NewWriter(&b), count: 10, senders: map[uint32]*tally{}}
 	in.self.Parts[1] = "this machine's clock"
 	in.Begin(1000)
 	for _, s := range []load.Stamp{{Seq: 3, Sender: 7}, {Seq: 4, Sender: 7}} {
@@ -138,6 +141,7 @@ func TestReceiveTellsWhatIsAbsent(t *testing.T) {
 	}
 	in.Deliver(stamped(t, "this machine's clock", load.Stamp{Sender: 8, At: 400}))
 	err := in.tell()
+	_ = in.out.Flush()
 	for _, want := range []string{"lost 3, duplicates 0", "number 3 came first", "as the sender reads another machine's clock", "7 of 10 did not come", "max 600 ns"} {
 		if err == nil || !strings.Contains(b.String(), want) {
 			t.Errorf("%v: no %q in\n%s", err, want, &b)
@@ -175,6 +179,41 @@ func TestPairRefusesMistakes(t *testing.T) {
 		if code, _, stderr := slimBench(t, strings.Fields(c.args)...); code != exitInvalid || !strings.Contains(stderr, c.want) {
 			t.Errorf("%s: exit %d, %s", c.args, code, stderr)
 		}
+	}
+}
+
+// What is no line of text is refused by its number, before a receiver takes it for a message that came changed.
+func TestSendNamesTheLineItCannotSend(t *testing.T) {
+	addr := node(t)
+	for text, want := range map[string]string{
+		"fine\na\x00b\n": "line 2 holds a NUL byte",
+		"fine\n\n" + strings.Repeat("x", uplink.MaxMessage+1) + "\n": "line 3: ",
+	} {
+		code, stderr := send(t, text, "org/demo/bob", "--target", addr, "--wait", "0s")
+		if code != exitInvalid || !strings.Contains(stderr, want) {
+			t.Errorf("want %s: exit %d, %s", want, code, stderr)
+		}
+	}
+}
+
+// full is an output on which there is no room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no room") }
+
+// Messages that cannot be printed are not received.
+func TestReceiveTellsThatItsOutputIsLost(t *testing.T) {
+	addr := node(t)
+	code := make(chan int, 1)
+	var stderr shared
+	go func() {
+		code <- run(t.Context(), []string{"receive", "org/demo/bob", "--count", "1", "--target", addr}, nil, full{}, &stderr)
+	}()
+	if code, stderr := send(t, "hello\n", "org/demo/bob", "--target", addr); code != exitOK {
+		t.Fatalf("send: exit %d, %s", code, stderr)
+	}
+	if code := <-code; code != exitInvalid || !strings.Contains(stderr.b.String(), "no room") {
+		t.Errorf("receive: exit %d, %s", code, &stderr.b)
 	}
 }
 
