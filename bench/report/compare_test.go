@@ -187,6 +187,10 @@ func TestCompareDoesNotPassBadData(t *testing.T) {
 			[]string{"RSS growth / old <= 2"}, result.Unclear, "below 0"},
 		{"a busy machine is told", with(good(), func(r *result.Results) { r.Busy = "busy machine: so it was" }), good(), nil, result.Pass,
 			"the old results: busy machine: so it was"},
+		{"and hold no condition", good(), with(good(), func(r *result.Results) { r.Cases[0].Params.Duration = 1 }), []string{gate}, result.Unclear, "measured with other parameters"},
+		{"another machine is told", good(), with(good(), func(r *result.Results) { r.Machine.Cores = 99 }), nil, result.Pass, "another machine"},
+		{"and holds no condition on times", good(), with(good(), func(r *result.Results) { r.Machine.Cores = 99 }), []string{gate}, result.Unclear, "another machine"},
+		{"another Go is none", good(), with(good(), func(r *result.Results) { r.Machine.Go = "x" }), []string{gate}, result.Pass, "pass"},
 		{"other parameters are told", good(), with(good(), func(r *result.Results) { r.Cases[0].Params.Duration = 1 }), nil, result.Pass, "measured with other parameters"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -25,12 +25,18 @@ func Compare(before, after *Results, alpha float64, require []Condition) (*Resul
 	x.Begun, x.Machine, x.Alpha = after.Begun, after.Machine, alpha
 	x.Nodes = []NodeInfo{after.Nodes[0], before.Nodes[0]}
 	x.Nodes[0].Name, x.Nodes[1].Name, x.Nodes[1].Note = "new", "old", ""
-	if before.Machine != after.Machine {
-		x.note("measured on another machine or kernel: only ratios to a node of the same run can be compared")
+	tell := x.note
+	if len(require) > 0 { // no condition holds of what is not alike
+		tell = x.invalidate
+	}
+	was := before.Machine
+	was.Go = after.Machine.Go // slim-bench's
+	if was != after.Machine {
+		tell("measured on another machine or kernel: only ratios to a node of the same run can be compared")
 	}
 	valid := x.distrust("old", before)
 	valid = x.distrust("new", after) && valid
-	x.pair(before, after)
+	x.pair(before, after, tell)
 	if !valid { // what is not valid does not fail either
 		require = nil
 	}
@@ -57,14 +63,14 @@ func (r *Results) distrust(which string, run *Results) bool {
 }
 
 // pair puts the cases of both results side by side. One that stands there several times is paired in its order.
-func (r *Results) pair(before, after *Results) {
+func (r *Results) pair(before, after *Results, tell func(string)) {
 	left := slices.Clone(before.Cases)
 	for _, c := range after.Cases {
 		name, is, was := c.Scenario+" "+c.Label, c.Nodes[0], NodeResult{}
 		if i := slices.IndexFunc(left, func(o CaseResult) bool { return o.Scenario+" "+o.Label == name }); i >= 0 {
 			was = left[i].Nodes[0]
 			if left[i].Params != c.Params {
-				r.note(name + ": measured with other parameters before and after (see params in the results)")
+				tell(name + ": measured with other parameters before and after (see params in the results)")
 			}
 			left = slices.Delete(left, i, i+1)
 		}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
@@ -123,7 +124,7 @@ func (s Series) Spread() float64 {
 // not there.
 func NewResults(rounds int, optional []string) *Results {
 	b := cli.ReadBuildInfo()
-	return &Results{Schema: Schema, Version: b.Version + " " + b.SHA, Begun: time.Now().UTC().Truncate(time.Second),
+	return &Results{Schema: Schema, Version: strings.TrimSpace(b.Version + " " + b.SHA), Begun: time.Now().UTC().Truncate(time.Second),
 		Machine: process.ThisMachine(), Rounds: rounds, Valid: true, optional: optional}
 }
 

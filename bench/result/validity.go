@@ -104,9 +104,9 @@ func (r *Results) limited(c *CaseResult, k int) string {
 		return ""
 	}
 	node, ok := n.Metric("node cores")
-	generator, _ := n.Metric("client cores")
+	generator, own := n.Metric("client cores")
 	switch {
-	case !ok:
+	case !ok || !own:
 		return "client limit unknown: neither was the relay measured beside (--floor, where a scenario allows it) nor is the node's " +
 			"process known (--pid), so rate and delay may be the generator's"
 	case generator.Value < node.Value || generator.Value+node.Value < machineShare*float64(r.Machine.Cores):

@@ -78,7 +78,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func (p *program) commands() *cobra.Command {
 	b := cli.ReadBuildInfo()
 	root := &cobra.Command{
-		Use: "slim-bench", Long: intro, Version: b.Version + " " + b.SHA, SilenceErrors: true, SilenceUsage: true,
+		Use: "slim-bench", Long: intro, Version: strings.TrimSpace(b.Version + " " + b.SHA), SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		Args:              noCommand,
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
@@ -231,7 +231,11 @@ func (p *program) relay(ctx context.Context, listen string) error {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // by nohup
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))

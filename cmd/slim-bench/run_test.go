@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -10,11 +11,13 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -201,6 +204,33 @@ func TestConditionsOnMissingNodesAreMistakes(t *testing.T) {
 		if code != exitInvalid || !strings.Contains(stderr, c.want) {
 			t.Errorf("%s: exit %d, %s; want %s", c.condition, code, stderr, c.want)
 		}
+	}
+}
+
+// A terminal that goes away ends slim-bench as Ctrl-C does, so that nothing of it is left.
+func TestHangupEndsItInOrder(t *testing.T) {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // so that what is started here does not ignore it, whoever has
+	c := exec.Command(os.Args[0], "relay")
+	stderr, err := c.StderrPipe()
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := bufio.NewScanner(stderr)
+	if !said.Scan() || !strings.Contains(said.Text(), "relay listens on") {
+		t.Errorf("it says %q", said.Text())
+	}
+	_ = c.Process.Signal(syscall.SIGHUP)
+	if err := c.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestVersionIsALine(t *testing.T) {
+	if code, stdout, _ := slimBench(t, "--version"); code != exitOK || strings.Contains(stdout, " \n") || !strings.HasPrefix(stdout, "slim-bench ") {
+		t.Errorf("exit %d, %q", code, stdout)
 	}
 }
 
