@@ -117,8 +117,5 @@ func growth(all []load.Sample) []result.Metric {
 		ms = append(ms, result.Metric{Name: "RSS growth, share", Unit: result.Ratio, Value: share, Better: result.Lower, Worst: true},
 			fault("files gained", int(math.Round(files))), fault("threads gained", int(math.Round(threads))))
 	}
-	if e := early.Quantile(50); e > 0 {
-		ms = append(ms, result.Metric{Name: "p99 late/early", Unit: result.Ratio, Value: float64(late.Quantile(50)) / float64(e), Better: result.Lower})
-	}
-	return ms
+	return append(ms, compared("p99 late/early", float64(late.Quantile(50)), float64(early.Quantile(50)), result.Lower)...)
 }
