@@ -215,6 +215,43 @@ func limit(r *Results, k int) {
 		{Name: "client cores", Unit: Cores, Value: 1}}, Round{}, nil)
 }
 
+// What the generator may have limited is marked, in whatever phase, and however much is under way by whatever fan-out.
+func TestWhatTheGeneratorLimitedIsMarked(t *testing.T) {
+	type figures map[string]float64
+	for _, c := range []struct {
+		name   string
+		params load.Case
+		busy   string
+		ms     figures
+		marked string // the metric that is; empty: none
+	}{
+		{"a phase", load.Case{InFlight: 1024}, "", figures{"alone: delivered": 1e6, "alone: node cores": 0.9, "alone: client cores": 1, "alone: p50": 1e6}, "alone: p50"},
+		{"a phase of which nothing is known", load.Case{InFlight: 1024}, "", figures{"alone: delivered": 1e6, "alone: p50": 1e6}, "alone: delivered"},
+		{"sessions", load.Case{InFlight: 1024}, "", figures{"messages delivered": 1e6, "p50": 1e6}, ""},
+		{"others took the machine", load.Case{InFlight: 1024}, "busy", figures{"delivered": 1e6, "node cores": 0.25, "client cores": 0.3, "p50": 1e6}, "delivered"},
+		{"nobody did", load.Case{InFlight: 1024}, "", figures{"delivered": 1e6, "node cores": 0.25, "client cores": 0.3, "p50": 1e6}, ""},
+		{"few under way", load.Case{InFlight: 1}, "", figures{"delivered": 1e4, "node cores": 0.9, "client cores": 1, "p50": 1e5}, ""},
+		{"one to many", load.Case{InFlight: 1}, "", figures{"delivered": 1e6, "node cores": 0.9, "client cores": 1, "p50": 1e6}, "p50"},
+		{"a search", load.Case{}, "", figures{LimitMetric: 1, "highest rate": 30}, "highest rate"},
+		{"a search that met the node", load.Case{}, "", figures{LimitMetric: 0, "highest rate": 30, "delivered": 30, "client cores": 1}, ""},
+		{"late below a millisecond", load.Case{Rate: 5}, "", figures{"delivered": 5, "p99": 318e3, LateMetric: 324e3}, "p99"},
+		{"late by a timer", load.Case{Rate: 5}, "", figures{"delivered": 5, "p99": 70e3, LateMetric: 60e3}, ""},
+	} {
+		r := twoNodes(Metric{Name: "lost"}, []float64{0}, []float64{0})
+		r.Busy, r.Machine.Cores, r.Cases[0].Params.Case = c.busy, 2, c.params
+		var ms []Metric
+		for name, v := range c.ms {
+			ms = append(ms, Metric{Name: name, Value: v})
+		}
+		r.Add(0, 0, ms, Round{Number: 1}, nil)
+		r.review(0)
+		n := &r.Cases[0].Nodes[0]
+		if c.marked == "" && len(n.Doubts) > 0 || c.marked != "" && n.Marked(c.marked) == "" {
+			t.Errorf("%s: %q", c.name, n.Doubts)
+		}
+	}
+}
+
 func TestRankSumMatchesTables(t *testing.T) {
 	for _, c := range []struct {
 		a, b []float64

@@ -62,7 +62,7 @@ var (
 		"node RSS peak", "spread max/mean", "spread min/mean", "clients served", "clients failed", "setups timed out", "files growth", "RSS growth",
 		"clients connected", "clients back", "connections", "node RSS per idle connection", "names", "node RSS per name", "slow member served again",
 		"rate during/before", "rate after/before", "lost by the slow member", "RSS slope", "files slope", "threads slope", "files gained",
-		"threads gained", "p99 late/early", "limited by the generator", "sessions", "sender RSS per idle session", "receiver RSS per idle session",
+		"threads gained", "p99 late/early", LimitMetric, "sessions", "sender RSS per idle session", "receiver RSS per idle session",
 		"goroutines gained"}, ofMachine...)
 	ofMachine = []string{"delivered", OfferedMetric, "sent", "bytes received", CostMetric, "client CPU per delivered", "node cores", "client cores",
 		"p50", "p90", "p99", "p99.9", "p99.99", "max", "mean", "deviation", LateMetric, "clients served a second", "setup p50", "setup p99",
@@ -172,7 +172,8 @@ func (c Condition) paced() bool {
 	return slices.Contains(pacedMetrics, strings.TrimSpace(name))
 }
 
-var pacedMetrics = []string{"delivered", "bytes received", "p50", "p90", "p99", "p99.9", "p99.99", "max", "mean", "deviation"}
+var pacedMetrics = []string{"delivered", "bytes received", "p50", "p90", "p99", "p99.9", "p99.99", "max", "mean", "deviation",
+	"highest rate", "rate over the bound", "p99 at the highest rate", "p99 over the bound"}
 
 func (c Condition) holds(value float64) bool {
 	if c.Least {

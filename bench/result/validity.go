@@ -9,9 +9,10 @@ import (
 
 const (
 	floorMargin  = 3.0  // the generator must be able to do so many times what the node does
-	machineShare = 0.85 // of all processors: the machine is full
+	machineShare = 0.85 // of all processors: the machine is full; a busy one is, too
+	few          = 16   // messages under way
 	lateShare    = 0.25 // of the node's p99: the generator's own lateness is too large a part of it
-	lateFloor    = 1e6  // ns: lateness below is nobody's concern
+	lateFloor    = 1e5  // ns: lateness below is that of timers
 
 	// An open loop is overloaded when more than this share of what was to be delivered was not, and more than comes in
 	// this time, or in a quarter of a short measurement: less is a hiccup at the end.
@@ -86,14 +87,31 @@ func (n *NodeResult) silent() string {
 // generator that took more CPU than the node on a full machine set the pace.
 func (r *Results) limited(c *CaseResult, k int) string {
 	n := &c.Nodes[k]
-	delivered, ok := n.Metric("delivered")
-	if r.Nodes[k].Name == Floor {
+	searched, search := n.Metric(LimitMetric)
+	switch {
+	case r.Nodes[k].Name == Floor:
 		return ""
-	}
-	if c.Params.Open() {
+	case searched.Value > 0:
+		return "client-limited: the search ended at what the generator can do, not the node"
+	case search || c.Params.Open():
 		return n.late()
 	}
-	if !ok || delivered.Value <= 0 || c.Params.InFlight > 0 && c.Params.InFlight < 16 {
+	for _, s := range n.Metrics {
+		prefix, ok := strings.CutSuffix(s.Name, "delivered") // of a phase
+		if !ok || s.Value <= 0 || prefix != "" && !strings.HasSuffix(prefix, ": ") {
+			continue
+		}
+		if why := r.closed(c, n, prefix, s); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// closed says so of what a closed loop delivered in a phase.
+func (r *Results) closed(c *CaseResult, n *NodeResult, prefix string, delivered Series) string {
+	delay, _ := n.Metric(prefix + "p50")
+	if underway := delivered.Value * delay.Value / 1e9; c.Params.InFlight > 0 && c.Params.InFlight < few && underway < few {
 		return "" // waiting for few answers is what such a case measures
 	}
 	if floor, ok := r.floor(c); ok {
@@ -103,13 +121,13 @@ func (r *Results) limited(c *CaseResult, k int) string {
 		}
 		return ""
 	}
-	node, ok := n.Metric("node cores")
-	generator, own := n.Metric("client cores")
+	node, ok := n.Metric(prefix + "node cores")
+	generator, own := n.Metric(prefix + "client cores")
 	switch {
 	case !ok || !own:
 		return "client limit unknown: neither was the relay measured beside (--floor, where a scenario allows it) nor is the node's " +
 			"process known (--pid), so rate and delay may be the generator's"
-	case generator.Value < node.Value || generator.Value+node.Value < machineShare*float64(r.Machine.Cores):
+	case generator.Value < node.Value || r.Busy == "" && generator.Value+node.Value < machineShare*float64(r.Machine.Cores):
 		return ""
 	}
 	return fmt.Sprintf("client-limited: the generator took %.2f cores, the node %.2f; read CPU per message, not rate and delay",
@@ -197,8 +215,9 @@ func (r *Results) relateToFloor(c *CaseResult) {
 
 // Metrics by which it is told what others are worth.
 const (
-	LateMetric    = "client late p99"        // how late the generator itself was with an open loop's messages
-	OfferedMetric = "offered"                // what an open loop was to bring to its receivers
-	CostMetric    = "node CPU per delivered" // what holds on a busy machine: it is read from the node's process
-	floorMetric   = "cost/floor"             // CostMetric as a multiple of the relay's in the same run
+	LateMetric    = "client late p99"          // how late the generator itself was with an open loop's messages
+	OfferedMetric = "offered"                  // what an open loop was to bring to its receivers
+	CostMetric    = "node CPU per delivered"   // what holds on a busy machine: it is read from the node's process
+	LimitMetric   = "limited by the generator" // 1 where a search ended at what the generator can do
+	floorMetric   = "cost/floor"               // CostMetric as a multiple of the relay's in the same run
 )

@@ -56,7 +56,8 @@ func idle(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, e
 // beside measures one pair.
 func beside(ctx context.Context, g *load.Rig, p result.Params, prefix string) ([]result.Metric, error) {
 	ms, err := once(func(result.Params) cells { return cells{n: 1, members: 1, senders: 1} })(ctx, g, p)
-	keep := []string{"delivered", result.OfferedMetric, "sent", result.CostMetric, "client CPU per delivered", "p50", "p99", "lost"}
+	keep := []string{"delivered", result.OfferedMetric, "sent", result.CostMetric, "client CPU per delivered", "node cores", "client cores", "p50",
+		"p99", "lost"}
 	ms = slices.DeleteFunc(ms, func(m result.Metric) bool { return !slices.Contains(keep, m.Name) })
 	for i := range ms {
 		ms[i].Name = prefix + ms[i].Name

@@ -95,7 +95,7 @@ func found(g *load.Rig, p result.Params, best, over probe) []result.Metric {
 		who, limited = fmt.Sprintf("the generator, which sent %v late (p99),", over.late.Round(time.Microsecond)), 1
 	}
 	ms := []result.Metric{perSecond("highest rate", float64(best.rate)),
-		{Name: "limited by the generator", Value: limited, Better: result.Lower}}
+		{Name: result.LimitMetric, Value: limited, Better: result.Lower}}
 	if over.rate == 0 {
 		g.Notes = append(g.Notes, fmt.Sprintf("%d/s hold a p99 of %v, and higher rates were not tried", best.rate, p.P99Bound))
 		return append(ms, best.ms...)
