@@ -1,6 +1,7 @@
 package result
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"regexp"
@@ -92,11 +93,8 @@ func (c Condition) Known() error {
 		known []string
 	}{{prefixed, phase, phases}, {compared, comparison, comparisons}, {true, name, known}} {
 		if x.there && !slices.Contains(x.known, x.word) {
-			hint := " (docs/bench-json.md lists what they do)"
-			if near := suggest.Nearest(x.word, x.known); near != "" {
-				hint = "; did you mean " + near + "?"
-			}
-			return fmt.Errorf("condition %q: no scenario measures %q%s", c, x.word, hint)
+			return fmt.Errorf("condition %q: no scenario measures %q%s", c, x.word,
+				cmp.Or(suggest.Meant(x.word, x.known), " (docs/bench-json.md lists what they do)"))
 		}
 	}
 	if c.Against == "" && slices.Contains(ofMachine, name) && (!compared || strings.HasSuffix(comparison, " tenth")) {

@@ -107,11 +107,7 @@ func (p *Params) Set(key, value string) error {
 	keys := Keys()
 	i := slices.IndexFunc(keys, func(k Key) bool { return k.Name == key })
 	if i < 0 {
-		names := make([]string, len(keys))
-		for i, k := range keys {
-			names[i] = k.Name
-		}
-		return fmt.Errorf("no parameter %q%s", key, suggest.Hint(key, names))
+		return fmt.Errorf("no parameter %q%s", key, suggest.Hint(key, suggest.Names(keys, func(k Key) string { return k.Name })))
 	}
 	if err := keys[i].set(p, strings.TrimSpace(value)); err != nil {
 		return fmt.Errorf("%s: %w", key, err)

@@ -258,14 +258,6 @@ func (r *Results) at(name string) int {
 	return slices.IndexFunc(r.Nodes, func(n NodeInfo) bool { return n.Name == name })
 }
 
-// names of the nodes.
-func (r *Results) names() (all []string) {
-	for _, n := range r.Nodes {
-		all = append(all, n.Name)
-	}
-	return all
-}
-
 // MetricNames lists the metrics of all nodes, in the order of the first node that has them.
 func MetricNames(nodes ...NodeResult) (names []string) {
 	for _, n := range nodes {

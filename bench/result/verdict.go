@@ -77,7 +77,7 @@ func (r *Results) Judge(i int, c Condition, last int) Verdict {
 			return v.skipped("there is no node " + c.Against + " in this run")
 		}
 		if k < 0 {
-			return v.unclear(NoNode(c.Against, append(r.names(), r.optional...)))
+			return v.unclear(NoNode(c.Against, append(suggest.Names(r.Nodes, func(n NodeInfo) string { return n.Name }), r.optional...)))
 		}
 		nodes = append(nodes, k)
 	}
@@ -151,11 +151,7 @@ func (n *NodeResult) unfit(name string, c Condition) string {
 
 // missing says that a metric was not measured, and what is instead.
 func (n *NodeResult) missing(metric, node string) string {
-	why := metric + " was not measured on " + node
-	if like := suggest.Nearest(metric, MetricNames(*n)); like != "" {
-		why += "; did you mean " + like + "?"
-	}
-	return why
+	return metric + " was not measured on " + node + suggest.Meant(metric, MetricNames(*n))
 }
 
 // absolute are the units whose values depend on the machine.

@@ -39,13 +39,7 @@ func Scenarios() ([]Scenario, error) {
 	return all, nil
 }
 
-func kindNames() []string {
-	var names []string
-	for _, k := range kinds {
-		names = append(names, k.kind)
-	}
-	return names
-}
+func kindNames() []string { return suggest.Names(kinds, func(k Kind) string { return k.kind }) }
 
 // scenarioFile is a scenario as it is written:
 //

@@ -39,7 +39,8 @@ func search(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric,
 	if p.TotalRate > 0 {
 		rate = p.TotalRate
 	}
-	for rate >= 1 && rate <= searchMost && (over.rate == 0 || best.rate == 0 || float64(over.rate) > searchNear*float64(best.rate)) {
+	near := func() bool { return float64(over.rate-best.rate) <= max(1, (searchNear-1)*float64(best.rate)) }
+	for rate >= 1 && rate <= searchMost && (over.rate == 0 || best.rate == 0 || !near()) {
 		at, err := probed(ctx, g, p, rate)
 		if err != nil {
 			return found(g, p, best, over), fmt.Errorf("at %d/s: %w", rate, err)
@@ -54,8 +55,6 @@ func search(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric,
 			rate *= 2
 		case best.rate == 0:
 			rate /= 2
-		case over.rate-best.rate < 2:
-			return found(g, p, best, over), nil
 		default:
 			rate = (best.rate + over.rate) / 2
 		}

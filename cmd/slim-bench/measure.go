@@ -125,10 +125,7 @@ func parseOutputs(texts []string) (all []output, err error) {
 		i := slices.IndexFunc(forms, func(f report.Form) bool { return f.Name == name })
 		switch {
 		case i < 0:
-			var names []string
-			for _, f := range forms {
-				names = append(names, f.Name)
-			}
+			names := suggest.Names(forms, func(f report.Form) string { return f.Name })
 			return nil, fmt.Errorf("--output: no form %q%s", name, suggest.Hint(name, names))
 		case inFile && file == "":
 			return nil, fmt.Errorf("--output %s: want a file behind the =", text)

@@ -164,10 +164,7 @@ func (p *program) list(names []string) error {
 	if err != nil {
 		return err
 	}
-	known := scenario.Suites()
-	for _, s := range scenarios {
-		known = append(known, s.Name)
-	}
+	known := append(scenario.Suites(), suggest.Names(scenarios, func(s scenario.Scenario) string { return s.Name })...)
 	for _, n := range names {
 		if !slices.Contains(known, n) {
 			return fmt.Errorf("no scenario or suite %q%s", n, suggest.Hint(n, known))
@@ -206,7 +203,14 @@ func (p *program) relayCommand() *cobra.Command {
 		Long: `slim-bench relay carries the messages of a benchmark without looking at them: no names, no links, no MACs. It is the
 floor that nodes are held against; slim-bench starts it by itself.`,
 		Example: "  slim-bench relay --listen 127.0.0.1:7000\n",
-		RunE:    func(c *cobra.Command, _ []string) error { return p.relay(c.Context(), listen) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			l, err := net.Listen("tcp", listen)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(p.stderr, "relay listens on", l.Addr())
+			return relay.Serve(c.Context(), l.(*net.TCPListener))
+		},
 	}
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address and port")
 	return c
@@ -219,15 +223,6 @@ func (p *program) appsCommand() *cobra.Command {
 		Example: "  slim-bench run session\n",
 		RunE:    func(c *cobra.Command, _ []string) error { return scenario.PlayApps(c.Context(), p.stdin, p.stdout) },
 	}
-}
-
-func (p *program) relay(ctx context.Context, listen string) error {
-	l, err := net.Listen("tcp", listen)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(p.stderr, "relay listens on", l.Addr())
-	return relay.Serve(ctx, l.(*net.TCPListener))
 }
 
 func main() {

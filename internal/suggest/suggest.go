@@ -42,15 +42,29 @@ func extends(word, name string) bool {
 	return ok && rest != "" && strings.IndexByte("-_.", rest[0]) >= 0
 }
 
+// Meant ends an error about an unknown word: "; did you mean X?" when a name is near; else it is empty.
+func Meant(word string, known []string) string {
+	if near := Nearest(word, known); near != "" {
+		return "; did you mean " + near + "?"
+	}
+	return ""
+}
+
+// Names are those of all, for Nearest and Hint.
+func Names[T any](all []T, of func(T) string) (names []string) {
+	for _, x := range all {
+		names = append(names, of(x))
+	}
+	return names
+}
+
 // Hint ends an error about an unknown word: "; did you mean X?" when a name is near, else "; want one of A, B". It is empty
 // when nothing is known.
 func Hint(word string, known []string) string {
-	near := Nearest(word, known)
+	near := Meant(word, known)
 	switch {
-	case near != "":
-		return "; did you mean " + near + "?"
-	case len(known) == 0:
-		return ""
+	case near != "" || len(known) == 0:
+		return near
 	case len(known) == 1:
 		return "; want " + known[0]
 	}
