@@ -180,7 +180,7 @@ func receiveAll(ctx context.Context, app *session.App, dir string, most int64, c
 	if err != nil {
 		return err
 	}
-	defer folder.Close()
+	defer func() { _ = folder.Close() }()
 	l, err := app.Listen(session.ListenOptions{})
 	if err != nil {
 		return err
