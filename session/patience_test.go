@@ -149,8 +149,8 @@ func within(t *testing.T, d time.Duration, f func() error) error {
 func TestMostEnded(t *testing.T) {
 	bubble(t, func(t *testing.T, h *hub) {
 		alice, bob := h.app("alice"), h.app("bob")
-		l := listen(t, bob)
 		bob.ended.most = 8
+		l := listen(t, bob)
 		live, err := alice.Open(t.Context(), bob.Name(), SessionOptions{Plain: true})
 		if err != nil {
 			t.Fatal(err)
@@ -176,6 +176,8 @@ func TestMostEnded(t *testing.T) {
 		publish(t, live, "text")
 		receives(t, b, alice, "text")
 		time.Sleep(time.Minute)
+		bob.ended.mu.Lock()
+		defer bob.ended.mu.Unlock()
 		if n := bob.Stats().Sessions; n != 1 || bob.ended.list.Len() != 0 {
 			t.Errorf("%d sessions, %d of them over", n, bob.ended.list.Len())
 		}
