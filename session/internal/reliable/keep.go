@@ -106,6 +106,7 @@ type Position struct {
 	Name  wire.NameText
 	Begun bool     `json:",omitzero"`
 	Tag   uint32   `json:",omitzero"`
+	First uint32   `json:",omitzero"`
 	Last  uint32   `json:",omitzero"`
 	High  uint32   `json:",omitzero"`
 	Quiet uint32   `json:",omitzero"`
@@ -140,13 +141,15 @@ func (r *Receiver[T]) Changes(f func(number uint64, p *Position)) {
 
 // position is that of s, without what came out of order.
 func (s *source[T]) position() Position {
-	return Position{Name: s.name, Begun: s.begun, Tag: s.tag, Last: s.last, High: s.high, Quiet: s.quiet}
+	return Position{Name: s.name, Begun: s.begun, Tag: s.tag, First: s.first, Last: s.last, High: s.high, Quiet: s.quiet}
 }
 
 // Restore begins a source where an earlier Receiver had come to. What that one had asked for, or held, is asked for by the
 // next Tick.
 func (r *Receiver[T]) Restore(number uint64, p *Position, now time.Time) {
-	s := &source[T]{name: p.Name, number: number, begun: p.Begun, tag: p.Tag, last: p.Last, high: p.High, quiet: p.Quiet}
+	s := &source[T]{
+		name: p.Name, number: number, begun: p.Begun, tag: p.Tag, first: p.First, last: p.Last, high: p.High, quiet: p.Quiet,
+	}
 	r.numbers = max(r.numbers, number+1)
 	r.sources[p.Name] = s
 	for _, id := range p.Apart {

@@ -60,6 +60,7 @@ type source[T any] struct {
 	name  wire.NameText
 	begun bool
 	tag   uint32 // of the stream, as its sender says; 0: it has not said
+	first uint32 // where it began, if its sender tells that; 0: it does not, or that was so long ago that ids do not show it
 	last  uint32 // delivered, or lost
 	high  uint32 // highest that has come, or was asked for
 	quiet uint32 // the first that came; an earlier one that is gone was not meant for this member
@@ -132,13 +133,17 @@ func (r *Receiver[T]) Receive(from wire.NameText, id uint32, item T, size int, s
 			r.put(Step[T]{From: from, Kind: Unknown, ID: id})
 			return true
 		}
-		s.begin(id, start.First)
+		s.begin(id, start)
 	}
 	if g := s.gaps[id]; g != nil {
 		g.done = true
 		delete(s.gaps, id)
 	}
 	switch ahead := (id - s.last) % idSpace; {
+	case (ahead == 0 || ahead > idSpace/2) && s.before(id):
+		if start.Tells { // else it answers a request, which is not this member's
+			r.put(Step[T]{From: from, Kind: Unknown, ID: id})
+		}
 	case ahead == 0 || ahead > idSpace/2:
 		r.put(Step[T]{From: from, Kind: Ack, ID: id}) // again: the first acknowledgement was lost
 	case ahead == 1:
@@ -172,14 +177,31 @@ func (r *Receiver[T]) source(name wire.NameText) *source[T] {
 }
 
 // begin sets where the stream begins whose message id has come.
-func (s *source[T]) begin(id, first uint32) {
+func (s *source[T]) begin(id uint32, start Start) {
 	s.begun = true
+	first := start.First
 	if ahead := (id - first) % idSpace; first == 0 || first >= idSpace || ahead >= Window {
 		first = id
 	}
 	s.last = (first - 1) % idSpace
 	s.high = s.last
 	s.quiet = id
+	if start.Tells {
+		s.first = first
+	}
+}
+
+// pass notes that everything up to and with id has had its turn.
+func (s *source[T]) pass(id uint32) {
+	if s.last = id; (s.last-s.first)%idSpace > idSpace/4 {
+		s.first = 0
+	}
+}
+
+// before reports whether id, which is not after last, is of before the stream began: this member has never had it. Its sender takes
+// this member for one that was here then.
+func (s *source[T]) before(id uint32) bool {
+	return s.first != 0 && (s.last-id)%idSpace >= (s.last+1-s.first)%idSpace
 }
 
 // apart takes a message that is for this member alone, and in no order.
@@ -200,7 +222,7 @@ func (r *Receiver[T]) apart(s *source[T], id uint32, item T) {
 
 // deliver hands over the next message.
 func (r *Receiver[T]) deliver(s *source[T], id uint32, item T) {
-	s.last = id
+	s.pass(id)
 	if after(id, s.high) {
 		s.high = id
 	}
@@ -267,7 +289,7 @@ func (r *Receiver[T]) take(s *source[T], id uint32, h held[T]) {
 		r.deliver(s, id, h.item)
 		return
 	}
-	if s.last = id; h.loss != Given || r.fromOne || after(id, s.quiet) {
+	if s.pass(id); h.loss != Given || r.fromOne || after(id, s.quiet) {
 		r.lost(s, id, id, h.loss)
 	}
 }
@@ -297,7 +319,7 @@ func (r *Receiver[T]) skip(s *source[T], last uint32) {
 	for _, id := range append(ids, (last+1)%idSpace) {
 		if next := (s.last + 1) % idSpace; next != id {
 			r.lost(s, next, (id-1)%idSpace, Skipped)
-			s.last = (id - 1) % idSpace
+			s.pass((id - 1) % idSpace)
 		}
 		if h, ok := s.held[id]; ok && id != (last+1)%idSpace {
 			r.take(s, id, h)

@@ -29,6 +29,8 @@ func (r *Receiver[T]) taken() string {
 			words = append(words, fmt.Sprintf("ack %d", s.ID))
 		case Request:
 			words = append(words, fmt.Sprintf("request %d", s.ID))
+		case Unknown:
+			words = append(words, fmt.Sprintf("unknown %d", s.ID))
 		case Lost:
 			words = append(words, fmt.Sprintf("lost %d-%d %s", s.ID, s.Last, [...]string{"unanswered", "given", "skipped"}[s.Loss]))
 		}
@@ -182,6 +184,53 @@ func TestStreamThatCountsAnew(t *testing.T) {
 	if want := []string{"ack 2", "deliver 4", "ack 4", "deliver 1", "ack 1"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
+}
+
+// A receiver acknowledges nothing of before the stream began for it, which it has never had: its sender has not seen that a member
+// has left and come back, and takes the two for one.
+func TestNothingOfBeforeTheBeginningIsAcknowledged(t *testing.T) {
+	told, reply := Start{Tells: true}, Start{}
+	began := func(id uint32) *Receiver[string] {
+		r := NewReceiver[string](often, false)
+		r.Receive(anna, id, "", 1, Start{First: id, Tag: 7, Tells: true}, start)
+		r.taken()
+		return r
+	}
+	does := func(r *Receiver[string], id uint32, s Start, want string) {
+		t.Helper()
+		r.Receive(anna, id, "", 1, s, start)
+		if got := r.taken(); got != want {
+			t.Errorf("%d => %q, want %q", id, got, want)
+		}
+	}
+	r := began(13)
+	does(r, 12, told, "unknown 12")
+	does(r, 12, reply, "")
+	does(r, 13, told, "ack 13")
+	does(r, 15, told, "request 14")
+	does(r, 14, reply, "deliver 14, ack 14, deliver 15, ack 15")
+	does(r, 14, told, "ack 14")
+	does(r, 12, told, "unknown 12")
+
+	r = NewReceiver[string](often, false) // it is kept
+	r.Keep()
+	does(r, 13, Start{First: 13, Tag: 7, Tells: true}, "deliver 13, ack 13")
+	again := NewReceiver[string](often, false)
+	r.Changes(func(number uint64, p *Position) { again.Restore(number, p, start) })
+	does(again, 12, told, "unknown 12")
+	does(again, 13, told, "ack 13")
+
+	r = began(1) // round the circle
+	does(r, idSpace-1, told, "unknown 2147483647")
+	r = began(5) // the beginning is half a circle ago
+	for _, id := range []uint32{1 << 29, 1 << 30, 3 << 29, 10} {
+		r.Receive(anna, id, "", 1, told, start)
+		for back := uint32(Window) - 1; back > 0; back-- {
+			r.Gone(anna, (id-back)%idSpace)
+		}
+		r.taken()
+	}
+	does(r, 4, told, "ack 4")
 }
 
 // What comes for one that was here before is not taken, and its sender begins anew when it is told so.
