@@ -186,8 +186,8 @@ func TestStreamThatCountsAnew(t *testing.T) {
 	}
 }
 
-// A receiver acknowledges nothing of before the stream began for it, which it has never had: its sender has not seen that a member
-// has left and come back, and takes the two for one.
+// A receiver acknowledges nothing of before the stream began for it, which it has never had: its sender has not seen that a
+// member has left and come back, and takes the two for one.
 func TestNothingOfBeforeTheBeginningIsAcknowledged(t *testing.T) {
 	told, reply := Start{Tells: true}, Start{}
 	began := func(id uint32) *Receiver[string] {

@@ -293,20 +293,21 @@ func (s *Sender[H]) first() uint32 {
 	return first
 }
 
-// Ack notes that from has taken the message.
-func (s *Sender[H]) Ack(id uint32, from wire.NameText) {
+// Ack notes that from has taken the message. It reports whether that shows that from knows the stream: what was sent
+// before it came was acknowledged by one of its name that was here then.
+func (s *Sender[H]) Ack(id uint32, from wire.NameText) bool {
 	e := s.peers[from]
 	f := s.flights[id]
 	if e == nil || f == nil {
-		return
+		return false
 	}
-	if id < idSpace {
-		e.known = true
-	}
+	knows := id < idSpace && !after(e.first, id)
+	e.known = e.known || knows
 	if f.lacking.has(e.slot) {
 		f.lacking.clear(e.slot)
 		s.settle(f)
 	}
+	return knows
 }
 
 // Unknown notes that from does not know the stream, although it has acknowledged something: it has left and come back, which this

@@ -238,6 +238,22 @@ func TestNobodyThereYet(t *testing.T) {
 	}
 }
 
+// A late acknowledgement of one that was here before does not show that who came under its name knows the stream.
+func TestAcknowledgementOfWhoWasHereBefore(t *testing.T) {
+	c := newScript(t, often, anna, bert)
+	c.publish("x", "send 1 from 1")
+	c.s.Forget(anna)
+	c.s.Add(anna, c.now)
+	if c.s.Ack(1, anna) {
+		t.Error("1 was for an endpoint that came after it")
+	}
+	c.ack(1, bert, "[anna] lacks x")
+	c.publish("y", "send 2 from 2")
+	if !c.s.Ack(2, anna) {
+		t.Error("2 was for it")
+	}
+}
+
 func TestUnreliableSender(t *testing.T) {
 	c := newScript(t, Options{}, anna)
 	c.publish("A", "send 1 from 1, delivered A")
