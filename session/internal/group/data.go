@@ -19,6 +19,10 @@ const keyFirst = "slimgo-first"
 // member that uses this package and takes it for one that was here before. It is the tag of that sender's own stream.
 const keyUnknown = "slimgo-unknown"
 
+// keyStream is metadata of heartbeats, and of acknowledgements that say that a stream is known from now on: the tag of
+// their sender's own stream. It shows to those who have missed it that a member has left and come back.
+const keyStream = "slimgo-stream"
+
 // Bounds of what is kept of messages of an epoch to come until its commit is here.
 // Nobody has verified them.
 const (
@@ -63,11 +67,12 @@ func (c *core) heard(m *message.Message, size int) {
 	switch m.Type {
 	case message.MsgAck:
 		if tag, ok := m.Metadata[keyUnknown]; ok {
-			n, _ := strconv.ParseUint(tag, 10, 32)
-			c.send.Unknown(from.Name, uint32(n), c.now)
+			c.send.Unknown(from.Name, parseTag(tag), c.now)
 			return
 		}
-		c.send.Ack(m.ID, from.Name)
+		if tag, ok := m.Metadata[keyStream]; c.send.Ack(m.ID, from.Name) && ok {
+			c.send.Is(from.Name, parseTag(tag), c.now)
+		}
 	case message.RtxRequest:
 		c.send.Asked(m.ID, from.Name)
 	case message.Msg, message.RtxReply:
@@ -177,9 +182,11 @@ func (c *core) step(s *reliable.Step[*Received]) {
 		}
 		switch {
 		case s.Kind == reliable.Unknown:
-			m.Metadata = map[string]string{keyUnknown: strconv.FormatUint(uint64(c.tag), 10)}
+			m.Metadata = map[string]string{keyUnknown: formatTag(c.tag)}
 		case s.ID >= 1<<31:
 			m.Metadata = map[string]string{message.KeyPublishTo: "TRUE"}
+		case s.Tell && c.o.Kind == message.Group:
+			m.Metadata = map[string]string{keyStream: formatTag(c.tag)}
 		}
 		c.put(m)
 	case reliable.Lost:
@@ -194,11 +201,18 @@ func parseStart(text string) (s reliable.Start) {
 	if err != nil {
 		return s
 	}
-	t, err := strconv.ParseUint(tag, 10, 32)
-	if err != nil {
-		t = 0
-	}
-	return reliable.Start{First: uint32(n), Tag: uint32(t)}
+	return reliable.Start{First: uint32(n), Tag: parseTag(tag)}
 }
 
 func formatStart(s reliable.Start) string { return fmt.Sprintf("%d %d", s.First, s.Tag) }
+
+// parseTag reads the tag of a stream; 0: it is none.
+func parseTag(text string) uint32 {
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		return 0
+	}
+	return uint32(n)
+}
+
+func formatTag(tag uint32) string { return strconv.FormatUint(uint64(tag), 10) }

@@ -74,7 +74,7 @@ func newWorld(t *testing.T, seed uint64, names ...string) *world {
 		a := &app{w: w, signing: key, secret: s, names: map[wire.Name]bool{}, got: map[string][]string{}, results: map[string]error{}}
 		a.self = Self{
 			Name: identity.Name(wire.Text("org", "ns", name), s.Subject()), Subject: s.Subject(), Token: s.Token, Key: signer,
-			Version: "test", Sends: true, Receives: true,
+			Version: Product + " test", Sends: true, Receives: true,
 		}
 		a.names[a.self.Name.Name] = true
 		w.apps = append(w.apps, a)
@@ -463,6 +463,40 @@ func TestCutOffMember(t *testing.T) {
 	everybodyTalks(w, []*app{alice, bob, w.app("dave")}, "again")
 	if t.Failed() {
 		t.Log(w.trace)
+	}
+}
+
+// A member that was cut off while another left and came back finds out that this is another one before it says something.
+// What it says then is delivered.
+func TestComesAnewWhileAnotherIsCutOff(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { comesAnewWhileAnotherIsCutOff(t, false) })
+	t.Run("encrypted", func(t *testing.T) { comesAnewWhileAnotherIsCutOff(t, true) })
+}
+
+func comesAnewWhileAnotherIsCutOff(t *testing.T, encrypted bool) {
+	w := newGroup(t, 4, encrypted, 0, "alice", "bob", "carol")
+	alice, bob, carol := w.app("alice"), w.app("bob"), w.app("carol")
+	carol.publish("before")
+	w.Run(2 * time.Second)
+	carol.result("before")
+	w.reach = func(from, to *app) bool { return from != carol && to != carol }
+	alice.step(Remove{Name: wire.Text("org", "ns", "bob"), Handle: "remove"})
+	w.Run(8 * time.Second)
+	alice.result("remove")
+	bob.member, bob.ended, bob.due = nil, false, time.Time{}
+	alice.step(Invite{Name: wire.Text("org", "ns", "bob"), Handle: "again"})
+	w.Run(8 * time.Second)
+	alice.result("again")
+	w.reach = func(_, _ *app) bool { return true }
+	w.Run(60 * time.Second)
+	if got := carol.roster(); got != "alice bob carol" {
+		t.Errorf("carol knows %s: %v", got, carol.notices)
+	}
+	carol.publish("after")
+	w.Run(20 * time.Second)
+	carol.result("after")
+	if got := bob.got["carol"]; !slices.Equal(got, []string{"before", "after"}) {
+		t.Errorf("bob has got %q", got)
 	}
 }
 

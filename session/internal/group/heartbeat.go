@@ -79,6 +79,7 @@ func (c *core) beatNow() {
 		m := c.message(message.Heartbeat, h.to, &message.Beat{Epoch: c.mls.epoch()})
 		if c.o.Kind == message.Group {
 			m.Fanout = fanoutAll
+			m.Metadata = map[string]string{keyStream: formatTag(c.tag)}
 		}
 		m.ID = c.newID()
 		c.put(m)
@@ -93,6 +94,7 @@ func (c *core) beaten(m *message.Message) (ahead bool) {
 		c.refuse(m, errStranger)
 		return false
 	}
+	c.send.Is(p.Name, parseTag(m.Metadata[keyStream]), c.now)
 	epoch := m.Command.(*message.Beat).Epoch
 	ahead = c.mls != nil && epoch > c.mls.epoch() && epoch != message.NoEpoch
 	if !p.Offline {

@@ -28,6 +28,7 @@ type Step[T any] struct {
 	Item T      // of Deliver
 	Last uint32 // of Lost
 	Loss Loss   // of Lost
+	Tell bool   // of Ack: its sender may not know yet that this member knows the stream
 }
 
 // StepKind says what a Step is.
@@ -60,7 +61,7 @@ type source[T any] struct {
 	name  wire.NameText
 	begun bool
 	tag   uint32 // of the stream, as its sender says; 0: it has not said
-	first uint32 // where it began, if its sender tells that; 0: it does not, or that was so long ago that ids do not show it
+	first uint32 // where it began; 0: its sender does not tell, or that was so long ago that ids do not show it
 	last  uint32 // delivered, or lost
 	high  uint32 // highest that has come, or was asked for
 	quiet uint32 // the first that came; an earlier one that is gone was not meant for this member
@@ -114,6 +115,17 @@ func (r *Receiver[T]) Receive(from wire.NameText, id uint32, item T, size int, s
 		r.put(Step[T]{From: from, Kind: Deliver, ID: id, Item: item})
 		return true
 	}
+	done := len(r.Out)
+	ok := r.receive(from, id, item, size, start, now)
+	if start.First != 0 {
+		for i := done; i < len(r.Out); i++ {
+			r.Out[i].Tell = r.Out[i].Kind == Ack
+		}
+	}
+	return ok
+}
+
+func (r *Receiver[T]) receive(from wire.NameText, id uint32, item T, size int, start Start, now time.Time) bool {
 	s := r.source(from)
 	r.touch(s)
 	if id >= idSpace {
@@ -198,8 +210,8 @@ func (s *source[T]) pass(id uint32) {
 	}
 }
 
-// before reports whether id, which is not after last, is of before the stream began: this member has never had it. Its sender takes
-// this member for one that was here then.
+// before reports whether id, which is not after last, is of before the stream began: this member has never had it. Its
+// sender takes this member for one that was here then.
 func (s *source[T]) before(id uint32) bool {
 	return s.first != 0 && (s.last-id)%idSpace >= (s.last+1-s.first)%idSpace
 }

@@ -99,6 +99,7 @@ type endpoint struct {
 	first uint32 // the first message in order that was sent to it
 	known bool   // it has acknowledged something in order
 	tag   uint32 // under which it has said last that it does not know the stream
+	self  uint32 // tag of its own stream, that it has told last; 0: none
 }
 
 // flight is a message that is kept.
@@ -318,9 +319,27 @@ func (s *Sender[H]) Unknown(from wire.NameText, tag uint32, now time.Time) {
 	if e == nil || !e.known || e.tag == tag {
 		return
 	}
-	s.Forget(from)
-	s.Add(from, now)
+	s.anew(from, tag, now)
 	s.peers[from].tag = tag
+}
+
+// Is notes the tag of from's own stream; 0: it does not tell. Another one than before is that of a member that has come
+// anew under that name, which this one has missed: its stream begins anew with the next message.
+func (s *Sender[H]) Is(from wire.NameText, tag uint32, now time.Time) {
+	switch e := s.peers[from]; {
+	case e == nil || tag == 0 || e.self == tag:
+	case e.self == 0:
+		e.self = tag
+	default:
+		s.anew(from, tag, now)
+	}
+}
+
+// anew takes who has left and come back for somebody who comes now.
+func (s *Sender[H]) anew(name wire.NameText, tag uint32, now time.Time) {
+	s.Forget(name)
+	s.Add(name, now)
+	s.peers[name].self = tag
 }
 
 // Asked answers a request for a message: with it, if from still lacks it, or that it is gone. That is so also for what

@@ -254,6 +254,25 @@ func TestAcknowledgementOfWhoWasHereBefore(t *testing.T) {
 	}
 }
 
+// Who tells another tag has come anew under its name: what the former one lacked is not delivered, and it is told where
+// the stream begins.
+func TestEndpointThatIsAnother(t *testing.T) {
+	c := newScript(t, often, anna)
+	c.publish("x", "send 1 from 1")
+	c.s.Is(anna, 7, c.now)
+	c.ack(1, anna, "delivered x")
+	c.publish("y", "send 2")
+	c.s.Is(anna, 0, c.now) // it does not tell
+	c.s.Is(bert, 8, c.now)
+	c.s.Is(anna, 7, c.now)
+	c.want("the same", "")
+	c.s.Is(anna, 8, c.now)
+	c.want("another", "[anna] lacks y")
+	c.s.Ack(2, anna)
+	c.publish("z", "send 3 from 3")
+	c.ack(3, anna, "delivered z")
+}
+
 func TestUnreliableSender(t *testing.T) {
 	c := newScript(t, Options{}, anna)
 	c.publish("A", "send 1 from 1, delivered A")
