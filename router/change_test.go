@@ -128,6 +128,7 @@ func TestRemovedEndpointWithOneWhoTakesNothing(t *testing.T) {
 	a, b := gRPC(n, 0).join(t, 64<<10), gRPC(n, 1).join(t, 64<<10)
 	b.names(t, bob)
 	b.valve.set(false)
+	read := b.valve.taken()
 	ctx, cancel := context.WithCancel(t.Context())
 	over := make(chan struct{})
 	go func() {
@@ -137,6 +138,7 @@ func TestRemovedEndpointWithOneWhoTakesNothing(t *testing.T) {
 		}
 	}()
 	defer func() { cancel(); <-over }()
+	until(t, "the read that waited is over", func() bool { return b.valve.taken() > read })
 	until(t, "the sender waits for it", func() bool { return n.Stats().Held > 0 })
 	change(t, n, Setup{Endpoints: at("127.0.0.1:0"), Rules: Rules{SlowConsumer: Block}, Drain: time.Millisecond})
 	until(t, "it is gone", func() bool { return n.Stats().Sockets == 1 })

@@ -83,7 +83,14 @@ func (v *valve) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// set opens or shuts the valve.
+// taken is how many bytes were read.
+func (v *valve) taken() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.read
+}
+
+// set opens or shuts the valve. A read that waits already goes on.
 func (v *valve) set(open bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

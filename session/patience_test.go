@@ -29,8 +29,8 @@ func TestInvitationsWithoutWelcome(t *testing.T) {
 		h.linkOf(mallory).breaks(true)
 		h.cuts(nil)
 		time.Sleep(90 * time.Second)
-		if l.reserved != 0 || bob.Stats().Sessions != 0 {
-			t.Errorf("%d places are taken, of %d sessions", l.reserved, bob.Stats().Sessions)
+		if places, sessions := l.places(), bob.Stats().Sessions; places != 0 || sessions != 0 {
+			t.Errorf("%d places are taken, of %d sessions", places, sessions)
 		}
 		if _, err := h.app("alice").Open(t.Context(), bob.Name(), quick); err != nil {
 			t.Errorf("opened by another one: %v", err)

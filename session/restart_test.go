@@ -478,7 +478,10 @@ func (st *story) judge() {
 			}
 		}
 		last := map[Name]uint32{}
-		for _, m := range p.heard {
+		p.mu.Lock()
+		heard := slices.Clone(p.heard)
+		p.mu.Unlock()
+		for _, m := range heard {
 			n := p.count(string(m.Data))
 			if n > 1 && (!st.atLeast || p != st.dying) {
 				t.Errorf("%s has got %q %d times", p.name, m.Data, n)
