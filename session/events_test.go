@@ -74,6 +74,39 @@ func TestEventsOfAGroup(t *testing.T) {
 	})
 }
 
+// Who is told that a member has come or gone sees it: nothing else wakes who waits for that.
+func TestEventsTellOfWhatIsSeen(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		apps, members := h.group(SessionOptions{}, "alice", "bob", "carol")
+		go func() {
+			for range 30 {
+				if members[0].Remove(t.Context(), apps[2].Name()) == nil {
+					_ = members[0].Invite(t.Context(), apps[2].Name())
+				}
+			}
+			_ = members[0].Close(t.Context())
+		}()
+		there := true
+		for e, err := range members[1].Events(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch e := e.(type) {
+			case Joined:
+				there = e.Name.Same(apps[2].Name()) || there
+			case Left:
+				there = there && !e.Name.Same(apps[2].Name())
+			default:
+				continue
+			}
+			seen := slices.ContainsFunc(members[1].Participants(), func(p Participant) bool { return p.Name.Same(apps[2].Name()) })
+			if seen != there && members[1].Err() == nil {
+				t.Fatalf("told of %s, and carol is there: %v", describe(e), seen)
+			}
+		}
+	})
+}
+
 func describe(e Event) string {
 	last := func(n Name) string { return n.Parts()[2] }
 	switch e := e.(type) {

@@ -270,9 +270,9 @@ func (t *member) stored(w *writing) {
 	k.busy = nil
 	next := t.todo
 	t.todo, k.held = k.held, nil
+	t.showView(k.view)
 	t.doAll()
 	t.todo = next
-	t.showView(k.view)
 	t.apply()
 }
 

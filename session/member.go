@@ -195,9 +195,8 @@ func (t *member) do(o group.Output) {
 		s.deliver(o.Received, o.number)
 	case group.Resolve:
 		h := o.Handle.(handle)
-		if _, waits := h.(*call); waits && t.changed && t.keep == nil { // what was waited for can be seen at once
-			t.changed = false
-			t.showView(t.view())
+		if _, waits := h.(*call); waits {
+			t.show()
 		}
 		if _, only := h.(stored); only || s.reliable {
 			h.resolve(o.Err)
@@ -205,6 +204,7 @@ func (t *member) do(o group.Output) {
 			s.app.out.after(func() { h.resolve(o.Err) })
 		}
 	case group.Notify:
+		t.show()
 		t.notice(o.Notice)
 	case group.Anew:
 		t.bury()
@@ -281,6 +281,14 @@ func (t *member) end(err error) {
 type view struct {
 	roster []Participant
 	epoch  uint64
+}
+
+// show lets the app see what has changed before it is told of it. What a store has to keep is seen when that has it.
+func (t *member) show() {
+	if t.changed && t.keep == nil {
+		t.changed = false
+		t.showView(t.view())
+	}
 }
 
 // showView lets the app see v; nil: as before.
