@@ -165,20 +165,12 @@ func (c *Local) Request(ctx context.Context, k wire.Kind, h *wire.PublishHeader,
 
 // Subscribe is that of a Conn.
 func (c *Local) Subscribe(ctx context.Context, h *wire.PublishHeader) (id uint64, err error) {
-	r, err := c.Request(ctx, wire.KindSubscribe, h, 0)
-	if err != nil {
-		return 0, err
-	}
-	return r.ID, r.Wait(ctx)
+	return askFor(ctx, c, h)
 }
 
 // Unsubscribe is that of a Conn.
 func (c *Local) Unsubscribe(ctx context.Context, h *wire.PublishHeader, id uint64) error {
-	r, err := c.Request(ctx, wire.KindUnsubscribe, h, id)
-	if err != nil {
-		return err
-	}
-	return r.Wait(ctx)
+	return giveUp(ctx, c, h, id)
 }
 
 // expect implements requester.

@@ -10,16 +10,25 @@ import (
 // Subscribe asks the node for the messages to h.Dest and waits for its answer. id names the subscription from then
 // on. An error that is no *NameError leaves open whether the node has the name, unless nothing was sent.
 func (c *Conn) Subscribe(ctx context.Context, h *wire.PublishHeader) (id uint64, err error) {
-	r, err := c.Request(ctx, wire.KindSubscribe, h, 0)
+	return askFor(ctx, c, h)
+}
+
+// Unsubscribe withdraws subscription id of h.Dest and waits for the node's answer: no message to it follows then.
+func (c *Conn) Unsubscribe(ctx context.Context, h *wire.PublishHeader, id uint64) error {
+	return giveUp(ctx, c, h, id)
+}
+
+// askFor is Conn.Subscribe, and giveUp Conn.Unsubscribe, of any connection.
+func askFor(ctx context.Context, c requester, h *wire.PublishHeader) (id uint64, err error) {
+	r, err := request(ctx, c, wire.KindSubscribe, h, 0)
 	if err != nil {
 		return 0, err
 	}
 	return r.ID, r.Wait(ctx)
 }
 
-// Unsubscribe withdraws subscription id of h.Dest and waits for the node's answer: no message to it follows then.
-func (c *Conn) Unsubscribe(ctx context.Context, h *wire.PublishHeader, id uint64) error {
-	r, err := c.Request(ctx, wire.KindUnsubscribe, h, id)
+func giveUp(ctx context.Context, c requester, h *wire.PublishHeader, id uint64) error {
+	r, err := request(ctx, c, wire.KindUnsubscribe, h, id)
 	if err != nil {
 		return err
 	}
