@@ -26,7 +26,9 @@ type member struct {
 	until   time.Time     // when who lacks a last answer has got it, after the end; zero: it goes on, or all is done
 	place   *list.Element // among those that have ended; nil: none
 	expires time.Time     // of the token in this member's leaf, which others may look at with each message; zero: never, or told
-	out     []byte        // scratch
+	in      message.Decoder
+	enc     message.Encoder
+	out     []byte // scratch
 	names   channelNames
 }
 
@@ -146,7 +148,7 @@ func (t *member) room() bool {
 // hear takes a message.
 func (t *member) hear(l *letter, now time.Time) {
 	s := t.s
-	m, err := message.Decode(l.b)
+	m, err := t.in.Decode(l.b)
 	switch {
 	case err != nil || m.Session != s.id:
 		s.app.n.unreadable.Add(1)
@@ -163,6 +165,7 @@ func (t *member) hear(l *letter, now time.Time) {
 		}
 		t.machine.Step(in, now)
 	}
+	t.in.Release()
 }
 
 func (t *member) overflow() {
@@ -176,7 +179,7 @@ func (t *member) do(o group.Output) {
 	s := t.s
 	switch o := o.(type) {
 	case group.Send:
-		t.out = o.Message.Append(t.out[:0])
+		t.out = t.enc.Append(t.out[:0], o.Message)
 		s.app.out.send(t.out, !s.reliable && o.Message.Type == message.Msg)
 		if cap(t.out) > mostScratch {
 			t.out = nil

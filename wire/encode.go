@@ -75,6 +75,9 @@ func (h *PublishHeader) appendTo(dst []byte, s headerSizes) []byte {
 // AppendName appends the content of a Name message. The id always goes out, also when it is null.
 func AppendName(dst []byte, n *NameText) []byte { return n.appendTo(dst) }
 
+// NameSize is how many bytes AppendName appends.
+func NameSize(n *NameText) int { return n.size() }
+
 func (n Name) idSize() int { return sizeUint(n.Hi) + sizeUint(n.Lo) }
 
 func (n Name) size() int {

@@ -202,6 +202,8 @@ func (c *crypto) keep(m early, err error) bool {
 	if mls.KindOf(err) != mls.FutureEpoch || len(c.held) == mostHeld || size > mostHeldBytes {
 		return false
 	}
+	own := *m.message // which is lent
+	m.message = &own
 	c.held = append(c.held, m)
 	return true
 }

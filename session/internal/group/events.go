@@ -17,7 +17,7 @@ type Event interface{ event() }
 
 // Inbound is a message for the session.
 type Inbound struct {
-	Message *message.Message
+	Message *message.Message // of data: lent until Step returns, but for what it points to; of control: the session's
 	Claims  *identity.Claims // of its token, of control messages; nil: it is not believed
 	Why     error            // of nil Claims
 	At      time.Time

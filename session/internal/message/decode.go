@@ -1,9 +1,6 @@
 package message
 
 import (
-	"strings"
-	"unicode/utf8"
-
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -16,7 +13,16 @@ import (
 // which protobuf would merge and nobody sends, is refused, as is everything else: with an *Error.
 func Decode(b []byte) (*Message, error) {
 	m := new(Message)
-	f := fields{b: b, what: "message"}
+	if err := new(walk).decode(b, m); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (w *walk) decode(b []byte, m *Message) error {
+	w.err = nil
+	f := &w.fields[0]
+	*f = fields{b: b, what: "message", walk: w}
 	for f.next() {
 		switch f.num {
 		case numPublish:
@@ -27,13 +33,11 @@ func Decode(b []byte) (*Message, error) {
 			m.decodeEntry(f.element("metadata"))
 		}
 	}
-	if f.err != nil {
-		return nil, f.err
+	clear(w.fields[:]) // they hold b
+	if w.err != nil {
+		return w.err
 	}
-	if err := m.whole(); err != nil {
-		return nil, err
-	}
-	return m, nil
+	return m.whole()
 }
 
 // whole checks what protobuf does not.
@@ -69,6 +73,9 @@ func (m *Message) decodePublish(f *fields) {
 }
 
 func (m *Message) decodeHeader(f *fields) {
+	if known := f.walk.known; known != nil && known.take(f.b, m) {
+		return
+	}
 	for f.next() {
 		switch f.num {
 		case numSource:
@@ -132,7 +139,7 @@ func (m *Message) decodePayload(f *fields) {
 	for f.next() {
 		switch f.num {
 		case numPayloadType:
-			m.PayloadType = f.text()
+			m.PayloadType = f.payloadType()
 		case numBlob:
 			m.Blob = f.bytes()
 		}
@@ -164,7 +171,7 @@ func (m *Message) decodeEntry(f *fields) {
 			v = f.text()
 		}
 	}
-	if f.top().err != nil {
+	if f.walk.err != nil {
 		return
 	}
 	if m.Metadata == nil {
@@ -359,100 +366,6 @@ func (h *Handshake) decode(f *fields) {
 			h.Content = f.bytes()
 		}
 	}
-}
-
-// fields walks the fields of one encoded message. The first mistake ends the walk of it and of those around it.
-type fields struct {
-	b    []byte // what is left
-	what string
-	num  protowire.Number
-	typ  protowire.Type
-	at   []byte // content of the field, as ConsumeFieldValue gives it
-	seen uint32 // numbers of the messages that came
-
-	up, root *fields // the message around this one, and the outermost; nil: it is this one
-	err      error   // the root's
-}
-
-func (f *fields) top() *fields {
-	if f.root != nil {
-		return f.root
-	}
-	return f
-}
-
-func (f *fields) next() bool {
-	if f.top().err != nil || len(f.b) == 0 {
-		return false
-	}
-	num, typ, n := protowire.ConsumeTag(f.b)
-	if n < 0 {
-		f.fail("", ErrForm)
-		return false
-	}
-	v := protowire.ConsumeFieldValue(num, typ, f.b[n:])
-	if v < 0 {
-		f.fail("", ErrForm)
-		return false
-	}
-	f.num, f.typ, f.at = num, typ, f.b[n:n+v:n+v]
-	f.b = f.b[n+v:]
-	return true
-}
-
-// fail notes that field, of the message walked here, is wrong.
-func (f *fields) fail(field string, err error) {
-	if t := f.top(); t.err == nil {
-		path := field
-		for up := f; up != nil; up = up.up {
-			path = up.what + "." + path
-		}
-		t.err = &Error{strings.TrimSuffix(path, "."), err}
-	}
-}
-
-func (f *fields) uint() uint64 {
-	if f.typ != protowire.VarintType {
-		f.fail("", ErrForm)
-		return 0
-	}
-	v, _ := protowire.ConsumeVarint(f.at)
-	return v
-}
-
-func (f *fields) bytes() []byte {
-	if f.typ != protowire.BytesType {
-		f.fail("", ErrForm)
-		return nil
-	}
-	v, _ := protowire.ConsumeBytes(f.at)
-	return v[:len(v):len(v)]
-}
-
-func (f *fields) text() string {
-	b := f.bytes()
-	if !utf8.Valid(b) {
-		f.fail("", ErrForm)
-		return ""
-	}
-	return string(b)
-}
-
-// message begins the walk of the field's content, a message that may occur once.
-func (f *fields) message(name string) *fields {
-	if f.has(f.num) {
-		f.fail(name, ErrTwice)
-	}
-	f.seen |= 1 << f.num
-	return f.element(name)
-}
-
-// has reports whether message has begun to walk the field num, which is one of the first thirty-one.
-func (f *fields) has(num protowire.Number) bool { return f.seen&(1<<num) != 0 }
-
-// element begins the walk of the field's content, a message that may occur many times.
-func (f *fields) element(name string) *fields {
-	return &fields{b: f.bytes(), what: name, up: f, root: f.top()}
 }
 
 func (f *fields) participant(roster []Participant) []Participant {

@@ -12,5 +12,6 @@
 // panics. Nothing in a Message is authenticated by it. Sources: the protocol buffer definition in proto/, and for the two
 // preimages docs/protocol.md.
 //
-// No function keeps state; all are safe for concurrent use.
+// No function keeps state; all are safe for concurrent use. A Decoder and an Encoder do the same for one session, and remember
+// headers: data of a session costs them no memory.
 package message

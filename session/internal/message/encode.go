@@ -45,25 +45,38 @@ const (
 
 // Append appends the encoded message. m must be whole: a control message has the command of its type, a data message has
 // none. Content is not looked at.
-func (m *Message) Append(dst []byte) []byte {
-	header := m.appendHeader(nil)
-	session := m.appendSession(nil)
-	var content []byte
-	size := chunkSize(numHeader, len(header)) + chunkSize(numSession, len(session))
-	if m.Type.Control() {
-		content = m.appendContent(nil)
-		size += chunkSize(numContent, len(content))
-	} else {
-		size += chunkSize(numContent, m.dataSize())
+func (m *Message) Append(dst []byte) []byte { return m.appendWith(dst, nil) }
+
+// appendWith is Append with the content of the header, if it is there already.
+func (m *Message) appendWith(dst, header []byte) []byte {
+	head := len(header)
+	if header == nil {
+		head = m.headerSize()
 	}
+	session := m.sessionSize()
+	size := chunkSize(numHeader, head) + chunkSize(numSession, session)
+	var command []byte
+	content := 0
+	if m.Type.Control() {
+		command = m.Command.appendTo(nil)
+		content = chunkSize(numCommand, chunkSize(protowire.Number(m.Type-commandOffset), len(command)))
+	} else {
+		content = chunkSize(numApp, m.payloadSize())
+	}
+	size += chunkSize(numContent, content)
 	dst = slices.Grow(dst, chunkSize(numPublish, size)+metadataSize(m.Metadata))
 	dst = appendLen(dst, numPublish, size)
-	dst = appendChunk(dst, numHeader, header)
-	dst = appendChunk(dst, numSession, session)
-	if m.Type.Control() {
-		dst = appendChunk(dst, numContent, content)
+	dst = appendLen(dst, numHeader, head)
+	if header == nil {
+		dst = m.appendHeader(dst)
 	} else {
-		dst = appendLen(dst, numContent, m.dataSize())
+		dst = append(dst, header...)
+	}
+	dst = m.appendSession(appendLen(dst, numSession, session))
+	dst = appendLen(dst, numContent, content)
+	if m.Type.Control() {
+		dst = m.appendCommand(dst, command)
+	} else {
 		dst = m.appendData(dst)
 	}
 	return appendMetadata(dst, m.Metadata)
@@ -85,6 +98,25 @@ func (m *Message) appendHeader(dst []byte) []byte {
 	return dst
 }
 
+// headerSize is how much appendHeader appends, and sessionSize how much appendSession does.
+func (m *Message) headerSize() int {
+	n := chunkSize(numSource, wire.NameSize(&m.Source)) + chunkSize(numDest, wire.NameSize(&m.Dest)) +
+		textSize(numIdentity, len(m.Identity)) + uintSize(numFanout, uint64(m.Fanout)) +
+		textSize(numVersion, len(m.Version)) + uintSize(numTTL, uint64(m.TTL))
+	if m.Failed {
+		n += uintSize(numError, 1)
+	}
+	if m.Signature != nil {
+		n += chunkSize(numSignature, len(m.Signature))
+	}
+	return n
+}
+
+func (m *Message) sessionSize() int {
+	return uintSize(numKind, uint64(m.Kind)) + uintSize(numType, uint64(m.Type)) +
+		uintSize(numSessionID, uint64(m.Session)) + uintSize(numMessageID, uint64(m.ID))
+}
+
 func (m *Message) appendSession(dst []byte) []byte {
 	dst = appendUint(dst, numKind, uint64(m.Kind))
 	dst = appendUint(dst, numType, uint64(m.Type))
@@ -97,18 +129,21 @@ func (m *Message) appendContent(dst []byte) []byte {
 	if !m.Type.Control() {
 		return m.appendData(dst)
 	}
-	command := appendChunk(nil, protowire.Number(m.Type-commandOffset), m.Command.appendTo(nil))
-	return appendChunk(dst, numCommand, command)
+	return m.appendCommand(dst, m.Command.appendTo(nil))
 }
 
-// appendData is appendContent for data, and dataSize its length.
+// appendCommand is appendContent for control, of what the command's appendTo gives.
+func (m *Message) appendCommand(dst, command []byte) []byte {
+	num := protowire.Number(m.Type - commandOffset)
+	return appendChunk(appendLen(dst, numCommand, chunkSize(num, len(command))), num, command)
+}
+
+// appendData is appendContent for data.
 func (m *Message) appendData(dst []byte) []byte {
 	dst = appendLen(dst, numApp, m.payloadSize())
 	dst = appendText(dst, numPayloadType, m.PayloadType)
 	return appendText(dst, numBlob, m.Blob)
 }
-
-func (m *Message) dataSize() int { return chunkSize(numApp, m.payloadSize()) }
 
 func (m *Message) payloadSize() int {
 	return textSize(numPayloadType, len(m.PayloadType)) + textSize(numBlob, len(m.Blob))
@@ -245,11 +280,13 @@ func appendParticipant(dst []byte, num protowire.Number, p *Participant) []byte 
 }
 
 func appendName(dst []byte, num protowire.Number, n *wire.NameText) []byte {
-	var room [192]byte
-	return appendChunk(dst, num, wire.AppendName(room[:0], n))
+	return wire.AppendName(appendLen(dst, num, wire.NameSize(n)), n)
 }
 
 func appendMetadata(dst []byte, md map[string]string) []byte {
+	if len(md) == 0 {
+		return dst
+	}
 	for _, k := range slices.Sorted(maps.Keys(md)) {
 		v := md[k]
 		dst = appendLen(dst, numMetadata, textSize(1, len(k))+textSize(2, len(v)))
@@ -297,6 +334,13 @@ func appendLen(dst []byte, num protowire.Number, n int) []byte {
 
 func chunkSize(num protowire.Number, n int) int {
 	return protowire.SizeTag(num) + protowire.SizeBytes(n)
+}
+
+func uintSize(num protowire.Number, v uint64) int {
+	if v == 0 {
+		return 0
+	}
+	return protowire.SizeTag(num) + protowire.SizeVarint(v)
 }
 
 func textSize(num protowire.Number, n int) int {

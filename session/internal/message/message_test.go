@@ -187,8 +187,23 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := Decode(b)
+		want, wantErr := decodeTwin(b)
+		same := func(how string, m *Message, err error) {
+			if !reflect.DeepEqual(m, want) || (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() {
+				t.Fatalf("%s: got  %+v, %v\nwant %+v, %v", how, m, err, want, wantErr)
+			}
+		}
+		same("alone", m, err)
+		var d Decoder
+		for _, how := range []string{"the first time", "again"} {
+			m, err := d.Decode(b)
+			same(how, m, err)
+		}
 		if err != nil {
 			return
+		}
+		if got, want := new(Encoder).Append(nil, m), m.Append(nil); !bytes.Equal(got, want) {
+			t.Fatalf("encoded to %x, want %x", got, want)
 		}
 		if err := proto.Unmarshal(b, new(pb.Message)); err != nil {
 			t.Fatalf("protobuf refuses it: %v", err)
@@ -216,9 +231,10 @@ func data() *Message {
 
 func BenchmarkDecodeData(b *testing.B) {
 	encoded := data().Append(nil)
+	var d Decoder
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Decode(encoded); err != nil {
+		if _, err := d.Decode(encoded); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -227,9 +243,10 @@ func BenchmarkDecodeData(b *testing.B) {
 func BenchmarkAppendData(b *testing.B) {
 	m := data()
 	var room []byte
+	var e Encoder
 	b.ReportAllocs()
 	for b.Loop() {
-		room = m.Append(room[:0])
+		room = e.Append(room[:0], m)
 	}
 }
 
