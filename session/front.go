@@ -55,7 +55,7 @@ func (f *front) Run(_, until time.Time) (more bool, next time.Time) {
 			return true, time.Time{}
 		}
 		l := f.queue.pop()
-		in, ok := l.ev.(group.Inbound) // an invitation that came to a session that is over
+		in, ok := l.ev.(*group.Inbound) // an invitation that came to a session that is over
 		if !ok {
 			f.app.in.read(&l)
 			m, err := message.Decode(l.b)
@@ -65,14 +65,14 @@ func (f *front) Run(_, until time.Time) (more bool, next time.Time) {
 			}
 			in = f.app.judge(m, now)
 		}
-		f.answer(&in, l, now)
+		f.answer(in, l, now)
 	}
 	return false, time.Time{}
 }
 
 // judge looks at the token of a control message.
-func (a *App) judge(m *message.Message, now time.Time) group.Inbound {
-	in := group.Inbound{Message: m, At: now}
+func (a *App) judge(m *message.Message, now time.Time) *group.Inbound {
+	in := &group.Inbound{Message: m, At: now}
 	if in.Claims, in.Why = a.who.verify(m.Identity, now); in.Why != nil {
 		in.Claims = nil
 	}

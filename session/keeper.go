@@ -248,6 +248,7 @@ func (t *member) apply() {
 func (t *member) doAll() {
 	for i := 0; i < len(t.todo); i++ {
 		t.do(t.todo[i])
+		t.machine.Recycle(t.todo[i])
 		t.todo[i] = nil
 	}
 	t.todo = t.todo[:0]
@@ -322,6 +323,10 @@ func (t *member) halt(err error) {
 			t.do(o)
 		case group.Resolve:
 			o.Handle.(handle).resolve(err)
+		case group.Delivered:
+			for _, h := range *o.Messages {
+				h.(handle).resolve(err)
+			}
 		case group.End:
 			t.end(err)
 		}
@@ -333,8 +338,13 @@ func (t *member) halt(err error) {
 // doDead is doAll of a session that was halted: its commands fail.
 func (t *member) doDead() {
 	for i, o := range t.todo {
-		if o, ok := o.(group.Resolve); ok {
+		switch o := o.(type) {
+		case group.Resolve:
 			o.Handle.(handle).resolve(cmp.Or(o.Err, t.s.Err()))
+		case group.Delivered:
+			for _, h := range *o.Messages {
+				h.(handle).resolve(t.s.Err())
+			}
 		}
 		t.todo[i] = nil
 	}

@@ -27,6 +27,7 @@ type member struct {
 	place   *list.Element // among those that have ended; nil: none
 	expires time.Time     // of the token in this member's leaf, which others may look at with each message; zero: never, or told
 	in      message.Decoder
+	data    group.Inbound // the last one
 	enc     message.Encoder
 	out     []byte // scratch
 	names   channelNames
@@ -51,6 +52,11 @@ func (t *member) Run(now, until time.Time) (more bool, next time.Time) {
 		if now = time.Now(); !now.Before(until) {
 			break
 		}
+	}
+	if t.data.More {
+		t.data.More = false
+		t.machine.Step(group.Rest{}, now)
+		t.apply()
 	}
 	if t.changed && (t.keep == nil || t.keep.busy == nil) {
 		t.changed = false
@@ -158,12 +164,12 @@ func (t *member) hear(l *letter, now time.Time) {
 		t.changed = true
 		t.machine.Step(s.app.judge(m, now), now)
 	default:
-		in := group.Inbound{Message: m, At: now, Size: len(l.b)}
+		t.data = group.Inbound{Message: m, At: now, Size: len(l.b), More: t.queue.len() > 0}
 		if (m.Type == message.Msg || m.Type == message.RtxReply) && !t.over && !t.room() {
-			in.Full = true
+			t.data.Full = true
 			t.overflow()
 		}
-		t.machine.Step(in, now)
+		t.machine.Step(&t.data, now)
 	}
 	t.in.Release()
 }
@@ -206,14 +212,29 @@ func (t *member) do(o group.Output) {
 		} else {
 			s.app.out.after(func() { h.resolve(o.Err) })
 		}
+	case group.Delivered:
+		t.delivered(o)
 	case group.Notify:
 		t.show()
 		t.notice(o.Notice)
 	case group.Anew:
 		t.bury()
-		s.app.front.slot.Post(letter{ev: o.Invitation})
+		s.app.front.slot.Post(letter{ev: &o.Invitation})
 	case group.End:
 		t.end(o.Err)
+	}
+}
+
+// delivered resolves data, without an error.
+func (t *member) delivered(o group.Delivered) {
+	if t.s.reliable {
+		for _, h := range *o.Messages {
+			h.(handle).resolve(nil)
+		}
+		return
+	}
+	for _, h := range *o.Messages {
+		t.s.app.out.after(func() { h.(handle).resolve(nil) })
 	}
 }
 

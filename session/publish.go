@@ -51,7 +51,7 @@ func (c *Content) payload() (reliable.Payload, int, error) {
 //
 // Errors: ErrClosed; ErrTooLarge; ErrConfig, of reserved metadata, and of text that is no UTF-8; that of ctx. Nothing was sent then.
 func (s *Session) Publish(ctx context.Context, c Content) (*Delivery, error) {
-	return s.publish(ctx, c, func(p reliable.Payload, d *Delivery) group.Event { return group.Publish{Payload: p, Handle: d} })
+	return s.publish(ctx, c, func(p reliable.Payload, d *Delivery) group.Event { return &group.Publish{Payload: p, Handle: d} })
 }
 
 // PublishTo sends c to one member of a group, the other one of a session between two, or this app itself. In a group it comes in no order

@@ -176,6 +176,7 @@ type pastMachine struct{}
 
 func (pastMachine) Step(group.Event, time.Time)      {}
 func (pastMachine) Take() []group.Output             { return nil }
+func (pastMachine) Recycle(group.Output)             {}
 func (pastMachine) Deadline() time.Time              { return time.Time{} }
 func (pastMachine) Epoch() uint64                    { return message.NoEpoch }
 func (pastMachine) Roster() []message.Participant    { return nil }

@@ -57,8 +57,11 @@ type core struct {
 	o    Options
 	now  time.Time // of the Step that is taken
 	out  []Output
-	over bool // End has been put
-	full bool // the app takes no data in this Step
+	used used
+	owed []acks // to be sent when nothing more is there
+	more bool   // something is
+	over bool   // End has been put
+	full bool   // the app takes no data in this Step
 
 	moderator wire.NameText // zero: not known yet
 	roster    roster
@@ -112,10 +115,11 @@ func newCore(o Options, fromOne bool) core {
 	return c
 }
 
-// Take returns what is to be done, and forgets it.
+// Take returns what is to be done, and forgets it. The list is lent until the next Take.
 func (c *core) Take() []Output {
 	out := c.out
-	c.out = nil
+	c.out = c.used.outputs()
+	c.used.out = out
 	return out
 }
 
@@ -142,6 +146,22 @@ func (c *core) resolve(h Handle, e error) {
 	}
 }
 
+// delivered is resolve of data, without an error. Several at a time are one output.
+func (c *core) delivered(h Handle) {
+	if h == nil {
+		return
+	}
+	if n := len(c.out); n > 0 {
+		if d, ok := c.out[n-1].(Delivered); ok {
+			*d.Messages = append(*d.Messages, h)
+			return
+		}
+	}
+	hs := c.used.handles()
+	*hs = append(*hs, h)
+	c.do(Delivered{hs})
+}
+
 // message returns a control message of this member to a name, without an id. A nil command is that of a type that has none.
 func (c *core) message(t message.Type, to wire.NameText, command message.Command) message.Message {
 	if command == nil {
@@ -159,7 +179,10 @@ func (c *core) all(t message.Type, command message.Command) message.Message {
 }
 
 // put seals m, which has its id, and sends it. A message of data whose Blob is to be encrypted has a group.
-func (c *core) put(m message.Message) {
+func (c *core) put(m message.Message) { c.post(&m) }
+
+// post is put of a message that the machine has no other use for.
+func (c *core) post(m *message.Message) {
 	s := &c.o.Self
 	m.Kind, m.Session, m.TTL, m.Version = c.o.Kind, c.o.ID, 8, s.Version
 	m.Identity = s.Token(c.now)
@@ -168,20 +191,20 @@ func (c *core) put(m message.Message) {
 	case m.Type.Control():
 		if s.Key != nil {
 			m.Metadata = cloneMetadata(m.Metadata)
-			err = s.Key.Sign(&m)
+			err = s.Key.Sign(m)
 		}
 	case c.mls != nil && (m.Type == message.Msg || m.Type == message.RtxReply):
 		if c.mls.out { // nobody could read it
 			return
 		}
-		m.Blob, err = c.mls.protect(&m)
+		m.Blob, err = c.mls.protect(m)
 	}
 	if err != nil {
 		c.fail(err)
 		return
 	}
 	c.beat.spoke(&m.Dest)
-	c.do(Send{&m})
+	c.do(Send{m})
 }
 
 func cloneMetadata(md map[string]string) map[string]string {
@@ -309,6 +332,7 @@ func (c *core) end(err error) {
 	if c.over {
 		return
 	}
+	c.acknowledge()
 	c.over = true
 	c.asks = nil
 	c.send.Close()

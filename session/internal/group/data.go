@@ -23,6 +23,18 @@ const keyUnknown = "slimgo-unknown"
 // their sender's own stream. It shows to those who have missed it that a member has left and come back.
 const keyStream = "slimgo-stream"
 
+// keySince is metadata of an acknowledgement between members that use this package: it is also one of all messages from this id on.
+const keySince = "slimgo-since"
+
+// mostAcks is how many messages one acknowledgement is of at most.
+const mostAcks = 64
+
+// acks are messages of a member that have been taken and not been acknowledged: those from first to last, in the circle of ids.
+type acks struct {
+	to          wire.NameText
+	first, last uint32
+}
+
 // Bounds of what is kept of messages of an epoch to come until its commit is here.
 // Nobody has verified them.
 const (
@@ -36,6 +48,16 @@ type early struct {
 	message *message.Message
 	size    int
 	at      time.Time
+}
+
+// begin begins a Step.
+func (c *core) begin(ev Event, now time.Time) {
+	c.now = now
+	in, ok := ev.(*Inbound)
+	data := ok && !in.Message.Type.Control()
+	if c.more = data && in.More; !data {
+		c.acknowledge()
+	}
 }
 
 func (c *core) publish(e *Publish) {
@@ -70,7 +92,7 @@ func (c *core) heard(m *message.Message, size int) {
 			c.send.Unknown(from.Name, parseTag(tag), c.now)
 			return
 		}
-		if tag, ok := m.Metadata[keyStream]; c.send.Ack(m.ID, from.Name) && ok {
+		if tag, ok := m.Metadata[keyStream]; c.send.Acks(parseSince(m.Metadata[keySince], m.ID), m.ID, from.Name) && ok {
 			c.send.Is(from.Name, parseTag(tag), c.now)
 		}
 	case message.RtxRequest:
@@ -86,7 +108,8 @@ func (c *core) take(m *message.Message, size int, from wire.NameText) {
 		c.refuse(m, errNotReceiver)
 		return
 	}
-	r := &Received{
+	r := c.used.received()
+	*r = Received{
 		Source: m.Source, Dest: m.Dest, ID: m.ID, Direct: m.ID >= 1<<31, Identity: m.Identity,
 		Payload: reliable.Payload{Type: m.PayloadType, Blob: m.Blob, Metadata: m.Metadata},
 		Size:    size,
@@ -107,8 +130,10 @@ func (c *core) take(m *message.Message, size int, from wire.NameText) {
 	if c.full {
 		return // not acknowledged, so that it comes again
 	}
+	ours := strings.Contains(m.Version, Product)
+	c.more = c.more && ours
 	start := parseStart(m.Metadata[keyFirst])
-	start.Tells = c.o.Kind == message.Group && m.Type == message.Msg && strings.Contains(m.Version, Product)
+	start.Tells = c.o.Kind == message.Group && m.Type == message.Msg && ours
 	delete(m.Metadata, keyFirst)
 	if !c.receive.Receive(from, m.ID, r, size, start, c.now) {
 		c.refuse(m, errNoRoom)
@@ -119,13 +144,18 @@ func (c *core) take(m *message.Message, size int, from wire.NameText) {
 func (c *core) settle() {
 	for len(c.send.Out)+len(c.receive.Out) > 0 {
 		out, steps := c.send.Out, c.receive.Out
-		c.send.Out, c.receive.Out = nil, nil
+		c.send.Out, c.receive.Out = c.used.sent, c.used.steps
+		c.used.sent, c.used.steps = nil, nil // which a settle within this one does without
 		for i := range out {
 			c.sent(&out[i])
 		}
 		for i := range steps {
 			c.step(&steps[i])
 		}
+		c.used.sent, c.used.steps = emptied(out), emptied(steps)
+	}
+	if !c.more {
+		c.acknowledge()
 	}
 }
 
@@ -136,7 +166,7 @@ func (c *core) sent(o *reliable.Output[Handle]) {
 	case o.Result != nil && c.over:
 		c.resolve(o.Result.Handle, ErrClosed)
 	case o.Result != nil:
-		c.resolve(o.Result.Handle, nil)
+		c.delivered(o.Result.Handle)
 	case o.Silent != nil:
 		c.present(o.Silent, false)
 	case !c.over:
@@ -145,7 +175,8 @@ func (c *core) sent(o *reliable.Output[Handle]) {
 }
 
 func (c *core) transmit(t *reliable.Transmission) {
-	m := message.Message{Source: c.o.Self.Name, Dest: t.To, Fanout: 1, Type: message.Msg, ID: t.ID}
+	m := c.used.message()
+	m.Source, m.Dest, m.Fanout, m.Type, m.ID = c.o.Self.Name, t.To, 1, message.Msg, t.ID
 	if t.Everyone {
 		m.Dest = c.data
 	}
@@ -168,7 +199,7 @@ func (c *core) transmit(t *reliable.Transmission) {
 		m.Metadata = cloneMetadata(m.Metadata)
 		m.Metadata[keyFirst] = formatStart(reliable.Start{First: t.First, Tag: c.tag})
 	}
-	c.put(m)
+	c.post(m)
 }
 
 func (c *core) step(s *reliable.Step[*Received]) {
@@ -176,7 +207,13 @@ func (c *core) step(s *reliable.Step[*Received]) {
 	case reliable.Deliver:
 		c.do(Deliver{s.Item})
 	case reliable.Ack, reliable.Request, reliable.Unknown:
-		m := message.Message{Source: c.o.Self.Name, Dest: s.From, Fanout: 1, Type: message.MsgAck, ID: s.ID}
+		if s.Kind == reliable.Ack && s.ID < 1<<31 && !(s.Tell && c.o.Kind == message.Group) {
+			c.owe(s.From, s.ID)
+			return
+		}
+		c.acknowledge()
+		m := c.used.message()
+		m.Source, m.Dest, m.Fanout, m.Type, m.ID = c.o.Self.Name, s.From, 1, message.MsgAck, s.ID
 		if s.Kind == reliable.Request {
 			m.Type = message.RtxRequest
 		}
@@ -188,10 +225,63 @@ func (c *core) step(s *reliable.Step[*Received]) {
 		case s.Tell && c.o.Kind == message.Group:
 			m.Metadata = map[string]string{keyStream: formatTag(c.tag)}
 		}
-		c.put(m)
+		c.post(m)
 	case reliable.Lost:
 		c.notify(Lost{s.From, s.ID, s.Last, s.Loss})
 	}
+}
+
+// owe notes that a message is to be acknowledged.
+func (c *core) owe(to wire.NameText, id uint32) {
+	for i := range c.owed {
+		a := &c.owed[i]
+		if !same(&a.to, &to) {
+			continue
+		}
+		if n := (id - a.first) & (1<<31 - 1); n < mostAcks && id == (a.last+1)&(1<<31-1) {
+			a.last = id
+			return
+		}
+		c.sayAcks(a)
+		a.first, a.last = id, id
+		return
+	}
+	if len(c.owed) == mostOwed {
+		c.acknowledge()
+	}
+	c.owed = append(c.owed, acks{to, id, id})
+}
+
+// mostOwed is how many members may wait for acknowledgements.
+const mostOwed = 16
+
+// acknowledge sends what is owed.
+func (c *core) acknowledge() {
+	for i := range c.owed {
+		c.sayAcks(&c.owed[i])
+	}
+	c.owed = emptied(c.owed)
+}
+
+func (c *core) sayAcks(a *acks) {
+	m := c.used.message()
+	m.Source, m.Dest, m.Fanout, m.Type, m.ID = c.o.Self.Name, a.to, 1, message.MsgAck, a.last
+	if a.first != a.last {
+		m.Metadata = map[string]string{keySince: strconv.FormatUint(uint64(a.first), 10)}
+	}
+	c.post(m)
+}
+
+// parseSince reads keySince of an acknowledgement of id. What is none says nothing.
+func parseSince(text string, id uint32) (first uint32) {
+	if text == "" {
+		return id
+	}
+	n, err := strconv.ParseUint(text, 10, 31)
+	if first = uint32(n); err != nil || id >= 1<<31 || (id-first)&(1<<31-1) >= mostAcks {
+		return id
+	}
+	return first
 }
 
 // parseStart reads keyFirst. What is none says nothing.

@@ -23,9 +23,10 @@ type Inbound struct {
 	At      time.Time
 	Size    int  // of the encoded message, in bytes: what holds any of it counts for that
 	Full    bool // the app takes no data now: data is decrypted, so that what follows can be, and not taken
+	More    bool // of data: another event follows at once, Rest if there is nothing else, and acknowledgements may wait for it
 }
 
-// Publish sends to everybody else.
+// Publish sends to everybody else. It is lent until Step returns.
 type Publish struct {
 	Payload reliable.Payload
 	Handle  Handle
@@ -72,8 +73,11 @@ type Reconnected struct{}
 // Tick says that the deadline has come.
 type Tick struct{}
 
-func (Inbound) event()     {}
-func (Publish) event()     {}
+// Rest says that there is nothing more for now.
+type Rest struct{}
+
+func (*Inbound) event()    {}
+func (*Publish) event()    {}
 func (PublishTo) event()   {}
 func (Invite) event()      {}
 func (Remove) event()      {}
@@ -83,11 +87,12 @@ func (Abandon) event()     {}
 func (Subscribed) event()  {}
 func (Reconnected) event() {}
 func (Tick) event()        {}
+func (Rest) event()        {}
 
 // Output is something that a session wants done.
 type Output interface{ output() }
 
-// Send is a message, signed and encrypted as it has to be.
+// Send is a message, signed and encrypted as it has to be. Lent: see Recycle.
 type Send struct{ Message *message.Message }
 
 // Subscribe asks the node for messages to a name; the event Subscribed follows.
@@ -96,7 +101,7 @@ type Subscribe struct{ Name wire.NameText }
 // Unsubscribe takes that back. Nothing follows.
 type Unsubscribe struct{ Name wire.NameText }
 
-// Deliver hands a message to the app.
+// Deliver hands a message to the app. Lent: see Recycle.
 type Deliver struct{ Received *Received }
 
 // Resolve says what became of a command.
@@ -104,6 +109,10 @@ type Resolve struct {
 	Handle Handle
 	Err    error
 }
+
+// Delivered is Resolve of data that all have who were to get it, and where nothing is acknowledged, of data that has been sent.
+// Lent: see Recycle.
+type Delivered struct{ Messages *[]Handle }
 
 // Notify tells the app of something.
 type Notify struct{ Notice Notice }
@@ -120,6 +129,7 @@ func (Subscribe) output()   {}
 func (Unsubscribe) output() {}
 func (Deliver) output()     {}
 func (Resolve) output()     {}
+func (Delivered) output()   {}
 func (Notify) output()      {}
 func (Anew) output()        {}
 func (End) output()         {}
@@ -174,8 +184,10 @@ func (Refused) notice()  {}
 type Machine interface {
 	// Step takes an event at this time.
 	Step(ev Event, now time.Time)
-	// Take returns what is to be done, and forgets it.
+	// Take returns what is to be done, and forgets it. The list is lent until the next Take.
 	Take() []Output
+	// Recycle takes an output back that is done, and will use again what it points to. Not to call it costs memory.
+	Recycle(o Output)
 	// Deadline is when a Tick is due; zero: never.
 	Deadline() time.Time
 	// Epoch is that of the MLS group; message.NoEpoch: there is none.

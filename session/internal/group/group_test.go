@@ -129,6 +129,13 @@ func (a *app) apply() {
 				a.w.t.Errorf("%s: %s is resolved twice", a.self.Name.Str[2], h)
 			}
 			a.results[h] = o.Err
+		case Delivered:
+			for _, h := range *o.Messages {
+				if _, again := a.results[h.(string)]; again {
+					a.w.t.Errorf("%s: %s is resolved twice", a.self.Name.Str[2], h)
+				}
+				a.results[h.(string)] = nil
+			}
 		case Notify:
 			a.open = a.open || o.Notice == Opened{}
 			a.notices = append(a.notices, fmt.Sprintf("%T", o.Notice))
@@ -140,6 +147,7 @@ func (a *app) apply() {
 		case End:
 			a.ended, a.why = true, o.Err
 		}
+		a.member.Recycle(o)
 	}
 	if at := a.member.Deadline(); !at.IsZero() && !at.Equal(a.due) {
 		a.due = at
@@ -211,7 +219,7 @@ func (a *app) hear(b []byte) {
 		a.member = p
 		a.apply()
 	default:
-		a.step(in)
+		a.step(&in)
 	}
 }
 
@@ -224,7 +232,7 @@ func (a *app) moderate(o Options, dest wire.NameText) {
 }
 
 func (a *app) publish(text string) {
-	a.step(Publish{reliable.Payload{Type: "text", Blob: []byte(text)}, text})
+	a.step(&Publish{reliable.Payload{Type: "text", Blob: []byte(text)}, text})
 }
 
 func (a *app) roster() string {

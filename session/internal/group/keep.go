@@ -122,9 +122,9 @@ func (c *core) touched(ev Event) {
 		return
 	}
 	switch e := ev.(type) {
-	case Inbound:
+	case *Inbound:
 		c.kept.changed = e.Message.Type.Control()
-	case Publish, PublishTo:
+	case *Publish, PublishTo, Rest:
 	default:
 		c.kept.changed = true
 	}

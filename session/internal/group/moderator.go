@@ -72,19 +72,19 @@ func moderatorOf(c core) *Moderator {
 
 // Step takes an event at this time.
 func (m *Moderator) Step(ev Event, now time.Time) {
-	m.now = now
+	m.begin(ev, now)
 	if m.over {
 		m.late(ev)
 		return
 	}
 	m.touched(ev)
 	switch e := ev.(type) {
-	case Inbound:
+	case *Inbound:
 		m.full = e.Full
-		m.inbound(&e)
+		m.inbound(e)
 		m.full = false
-	case Publish:
-		m.publish(&e)
+	case *Publish:
+		m.publish(e)
 	case PublishTo:
 		m.publishTo(&e)
 	case Invite:
@@ -123,15 +123,15 @@ func (c *core) late(ev Event) {
 	switch e := ev.(type) {
 	case Leave:
 		c.resolve(e.Handle, nil)
-	case Inbound:
+	case *Inbound:
 		// A member that lacks the answer to its last request gets it once more.
 		if !e.Message.Type.Control() {
 			return
 		}
-		fresh, _ := c.verify(&e)
+		fresh, _ := c.verify(e)
 		switch {
 		case fresh && e.Message.Type == message.JoinRequest:
-			c.do(Anew{e})
+			c.do(Anew{*e})
 		case fresh && e.Message.Type == message.LeaveRequest: // it has learnt before that it is out
 			c.answer(e.Message, message.LeaveReply)
 		}
@@ -143,7 +143,7 @@ func (c *core) late(ev Event) {
 // handleOf is the handle of a command; nil of other events.
 func handleOf(ev Event) Handle {
 	switch e := ev.(type) {
-	case Publish:
+	case *Publish:
 		return e.Handle
 	case PublishTo:
 		return e.Handle

@@ -110,19 +110,19 @@ func (p *Participant) Deadline() time.Time {
 
 // Step takes an event at this time.
 func (p *Participant) Step(ev Event, now time.Time) {
-	p.now = now
+	p.begin(ev, now)
 	if p.over {
 		p.late(ev)
 		return
 	}
 	p.touched(ev)
 	switch e := ev.(type) {
-	case Inbound:
+	case *Inbound:
 		p.full = e.Full
-		p.inbound(&e)
+		p.inbound(e)
 		p.full = false
-	case Publish:
-		p.publish(&e)
+	case *Publish:
+		p.publish(e)
 	case PublishTo:
 		p.publishTo(&e)
 	case Invite:

@@ -296,10 +296,23 @@ func (s *Sender[H]) first() uint32 {
 
 // Ack notes that from has taken the message. It reports whether that shows that from knows the stream: what was sent
 // before it came was acknowledged by one of its name that was here then.
-func (s *Sender[H]) Ack(id uint32, from wire.NameText) bool {
+func (s *Sender[H]) Ack(id uint32, from wire.NameText) bool { return s.Acks(id, id, from) }
+
+// Acks is Ack of all messages from first to last, in the circle of ids in order, if there are several.
+func (s *Sender[H]) Acks(first, last uint32, from wire.NameText) (knows bool) {
 	e := s.peers[from]
+	if e == nil {
+		return false
+	}
+	for id := first; id != last; id = (id + 1) % idSpace {
+		knows = s.ack(id, e) || knows
+	}
+	return s.ack(last, e) || knows
+}
+
+func (s *Sender[H]) ack(id uint32, e *endpoint) bool {
 	f := s.flights[id]
-	if e == nil || f == nil {
+	if f == nil {
 		return false
 	}
 	knows := id < idSpace && !after(e.first, id)
