@@ -34,6 +34,7 @@ type App struct {
 	out      outlet
 	front    *front
 	n        counters
+	queues   sync.Pool // of *fifo[letter]: sessions that rest have none
 
 	life    context.Context // ends with the app
 	stop    context.CancelFunc

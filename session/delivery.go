@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"sync"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/group"
 )
 
 // Delivery is what becomes of a message. All methods are safe for all, and may be called as often as wanted.
@@ -11,6 +13,8 @@ type Delivery struct {
 	s    *Session
 	size int
 	id   uint32 // of a message that was under way when the app was started; else 0
+
+	event group.Publish // in which the worker finds it, until it is resolved
 
 	mu   sync.Mutex
 	done chan struct{} // nil: nobody waits
@@ -59,6 +63,7 @@ func (d *Delivery) Wait(ctx context.Context) error {
 
 // resolve is called once.
 func (d *Delivery) resolve(err error) {
+	d.event = group.Publish{}
 	d.mu.Lock()
 	d.over, d.err = true, public(err)
 	if d.done != nil {

@@ -4,10 +4,20 @@ package session
 type fifo[T any] struct {
 	items []T
 	begin int
+	most  int // entries that an empty one keeps memory for; 0: mostEmpty
 }
 
+const mostEmpty = 16
+
 func (q *fifo[T]) push(v T) { q.items = append(q.items, v) }
-func (q *fifo[T]) len() int { return len(q.items) - q.begin }
+
+// len is how many there are; in a nil queue, none.
+func (q *fifo[T]) len() int {
+	if q == nil {
+		return 0
+	}
+	return len(q.items) - q.begin
+}
 
 // unpop puts back what was taken last.
 func (q *fifo[T]) unpop(v T) {
@@ -25,8 +35,8 @@ func (q *fifo[T]) pop() T {
 	q.items[q.begin] = none
 	q.begin++
 	switch {
-	case q.begin == len(q.items) && cap(q.items) > 16:
-		*q = fifo[T]{}
+	case q.begin == len(q.items) && cap(q.items) > max(q.most, mostEmpty):
+		q.items, q.begin = nil, 0
 	case q.begin == len(q.items):
 		q.items, q.begin = q.items[:0], 0
 	case q.begin > len(q.items)/2 && q.begin > 32:

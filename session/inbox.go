@@ -56,6 +56,8 @@ func (m *Message) Reply(ctx context.Context, c Content) (*Delivery, error) {
 const (
 	mostInbox      = 1024
 	mostInboxBytes = 8 << 20
+
+	mostInboxKept = 64 // for which an empty one keeps memory
 )
 
 var errInbox = errors.New("as much as may be waits for Receive")

@@ -17,8 +17,8 @@ import (
 type member struct {
 	s       *Session
 	machine group.Machine
-	keep    *keeper // nil: nothing of it is stored
-	queue   fifo[letter]
+	keep    *keeper        // nil: nothing of it is stored
+	queue   *fifo[letter]  // one of the app's; nil: nothing waits
 	first   fifo[func()]   // to be done before the queue
 	todo    []group.Output // of the machine, not done yet
 	changed bool           // the roster or the epoch may have
@@ -39,7 +39,21 @@ func (t *member) Take(l letter) {
 		t.first.push(l.first)
 		return
 	}
+	if t.queue == nil {
+		t.queue = t.s.app.letters()
+	}
 	t.queue.push(l)
+}
+
+// mostLetters is how many letters there is memory for in a queue that rests.
+const mostLetters = 512
+
+// letters returns an empty queue.
+func (a *App) letters() *fifo[letter] {
+	if q, ok := a.queues.Get().(*fifo[letter]); ok {
+		return q
+	}
+	return &fifo[letter]{most: mostLetters}
 }
 
 // Run looks at what has come, and at the time.
@@ -57,6 +71,10 @@ func (t *member) Run(now, until time.Time) (more bool, next time.Time) {
 		t.data.More = false
 		t.machine.Step(group.Rest{}, now)
 		t.apply()
+	}
+	if t.queue != nil && t.queue.len() == 0 {
+		t.s.app.queues.Put(t.queue)
+		t.queue = nil
 	}
 	if t.changed && (t.keep == nil || t.keep.busy == nil) {
 		t.changed = false

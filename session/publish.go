@@ -51,7 +51,7 @@ func (c *Content) payload() (reliable.Payload, int, error) {
 //
 // Errors: ErrClosed; ErrTooLarge; ErrConfig, of reserved metadata, and of text that is no UTF-8; that of ctx. Nothing was sent then.
 func (s *Session) Publish(ctx context.Context, c Content) (*Delivery, error) {
-	return s.publish(ctx, c, func(p reliable.Payload, d *Delivery) group.Event { return &group.Publish{Payload: p, Handle: d} })
+	return s.publish(ctx, c, nil)
 }
 
 // PublishTo sends c to one member of a group, the other one of a session between two, or this app itself. In a group it comes in no order
@@ -60,9 +60,8 @@ func (s *Session) PublishTo(ctx context.Context, to Name, c Content) (*Delivery,
 	if to == s.self {
 		return s.remind(ctx, c)
 	}
-	return s.publish(ctx, c, func(p reliable.Payload, d *Delivery) group.Event {
-		return group.PublishTo{To: s.member(to).t, Payload: p, Handle: d}
-	})
+	to = s.member(to)
+	return s.publish(ctx, c, &to)
 }
 
 // Reply sends c to who has sent m: PublishTo.
@@ -85,7 +84,8 @@ func (s *Session) member(n Name) Name {
 	return n
 }
 
-func (s *Session) publish(ctx context.Context, c Content, event func(reliable.Payload, *Delivery) group.Event) (*Delivery, error) {
+// publish sends c to one member; nil: to all.
+func (s *Session) publish(ctx context.Context, c Content, to *Name) (*Delivery, error) {
 	p, size, err := c.payload()
 	if err != nil {
 		return nil, err
@@ -94,7 +94,14 @@ func (s *Session) publish(ctx context.Context, c Content, event func(reliable.Pa
 		return nil, err
 	}
 	d := &Delivery{s: s, size: size}
-	if err := s.post(letter{ev: event(p, d)}); err != nil {
+	l := letter{}
+	if to == nil {
+		d.event = group.Publish{Payload: p, Handle: d}
+		l.ev = &d.event
+	} else {
+		l.ev = group.PublishTo{To: to.t, Payload: p, Handle: d}
+	}
+	if err := s.post(l); err != nil {
 		s.credit.give(size)
 		return nil, err
 	}

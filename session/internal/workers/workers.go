@@ -107,12 +107,15 @@ func (p *Pool[E]) Add(t Task[E]) *Slot[E] {
 // Post sends e to the slot. Safe for all, and in order for each; it never waits, so callers bound what they post.
 func (s *Slot[E]) Post(e E) {
 	s.mu.Lock()
-	s.posted = append(s.posted, e)
 	list := !s.listed
-	s.listed = true
+	if list {
+		s.listed = true
+		s.posted = s.w.list(s)
+	}
+	s.posted = append(s.posted, e)
 	s.mu.Unlock()
 	if list {
-		s.w.list(s)
+		s.w.station.Wake()
 	}
 }
 
@@ -155,6 +158,7 @@ type worker[E any] struct {
 
 	mu     sync.Mutex
 	posted []*Slot[E] // guarded by mu: slots to which something was posted
+	spare  [][]E      // guarded by mu: memory for what is posted, which idle slots have not
 
 	// The loop's.
 	batch  [32]parcel[E]
@@ -163,11 +167,34 @@ type worker[E any] struct {
 	timers timers[E]
 }
 
-func (w *worker[E]) list(s *Slot[E]) {
+// list has the worker look at what is posted to s, and returns memory for that. The lock of s is held.
+func (w *worker[E]) list(s *Slot[E]) (spare []E) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.posted = append(w.posted, s)
-	w.mu.Unlock()
-	w.station.Wake()
+	if n := len(w.spare) - 1; n >= 0 {
+		spare, w.spare[n] = w.spare[n], nil
+		w.spare = w.spare[:n]
+	}
+	return spare
+}
+
+// What was posted is taken, and its memory kept for others: so many lists of so many at most.
+const (
+	mostSpare     = 4
+	mostSpareList = 512
+)
+
+func (w *worker[E]) keep(es []E) {
+	if cap(es) > mostSpareList {
+		return
+	}
+	clear(es)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.spare) < mostSpare {
+		w.spare = append(w.spare, es[:0])
+	}
 }
 
 func (w *worker[E]) loop() {
@@ -220,6 +247,7 @@ func (w *worker[E]) take() (more bool) {
 		for _, e := range es {
 			s.give(e)
 		}
+		w.keep(es)
 	}
 	for taken := 0; taken < mostTake; {
 		n := w.port.Next(w.batch[:])
