@@ -65,7 +65,10 @@ func (d *Delivery) Wait(ctx context.Context) error {
 func (d *Delivery) resolve(err error) {
 	d.event = group.Publish{}
 	d.mu.Lock()
-	d.over, d.err = true, public(err)
+	d.over = true
+	if err != nil { // which costs memory
+		d.err = public(err)
+	}
 	if d.done != nil {
 		close(d.done)
 	}

@@ -286,6 +286,9 @@ func parseSince(text string, id uint32) (first uint32) {
 
 // parseStart reads keyFirst. What is none says nothing.
 func parseStart(text string) (s reliable.Start) {
+	if text == "" {
+		return s
+	}
 	first, tag, _ := strings.Cut(text, " ")
 	n, err := strconv.ParseUint(first, 10, 31)
 	if err != nil {
@@ -298,6 +301,9 @@ func formatStart(s reliable.Start) string { return fmt.Sprintf("%d %d", s.First,
 
 // parseTag reads the tag of a stream; 0: it is none.
 func parseTag(text string) uint32 {
+	if text == "" {
+		return 0
+	}
 	n, err := strconv.ParseUint(text, 10, 32)
 	if err != nil {
 		return 0

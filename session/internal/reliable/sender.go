@@ -2,7 +2,6 @@ package reliable
 
 import (
 	"errors"
-	"math/bits"
 	"slices"
 	"time"
 
@@ -115,6 +114,9 @@ type flight[H any] struct {
 	tries    int
 	late     bool // reported, kept for those who are missing
 	gone     bool // not in flights any more
+
+	first  Transmission // to all, in its place: each message has one
+	result Result[H]    // likewise
 }
 
 // NewSender returns a sender whose last id in order was last; 0 for a new session.
@@ -264,7 +266,8 @@ func (s *Sender[H]) keep(f *flight[H]) {
 
 // launch sends f, which has just got its id or its first endpoint, to all.
 func (s *Sender[H]) launch(f *flight[H], now time.Time) {
-	s.Out = append(s.Out, Output[H]{Send: &Transmission{ID: f.id, Payload: &f.payload, Everyone: true, First: s.first()}})
+	f.first = Transmission{ID: f.id, Payload: &f.payload, Everyone: true, First: s.first()}
+	s.Out = append(s.Out, Output[H]{Send: &f.first})
 	if s.o.Interval == 0 {
 		s.drop(f)
 		s.report(f)
@@ -387,7 +390,8 @@ func (s *Sender[H]) settle(f *flight[H]) {
 }
 
 func (s *Sender[H]) report(f *flight[H]) {
-	s.Out = append(s.Out, Output[H]{Result: &Result[H]{Handle: f.handle, Missing: f.missing}})
+	f.result = Result[H]{Handle: f.handle, Missing: f.missing}
+	s.Out = append(s.Out, Output[H]{Result: &f.result})
 }
 
 // drop forgets f, if it was kept.
@@ -468,7 +472,7 @@ func (s *Sender[H]) giveUp(f *flight[H]) {
 		f.miss(name)
 		s.Out = append(s.Out, Output[H]{Silent: &name})
 	}
-	f.lacking = nil
+	f.lacking = bitset{}
 	s.settle(f)
 }
 
@@ -486,42 +490,3 @@ func (s *Sender[H]) Close() {
 
 // after reports whether a comes after b in the circle of ids in order.
 func after(a, b uint32) bool { d := (a - b) % idSpace; return d != 0 && d <= idSpace/2 }
-
-// bitset is a set of slots.
-type bitset []uint64
-
-func (b *bitset) set(i int) {
-	for i/64 >= len(*b) {
-		*b = append(*b, 0)
-	}
-	(*b)[i/64] |= 1 << (i % 64)
-}
-
-func (b bitset) clear(i int) {
-	if i/64 < len(b) {
-		b[i/64] &^= 1 << (i % 64)
-	}
-}
-
-func (b bitset) has(i int) bool { return i/64 < len(b) && b[i/64]&(1<<(i%64)) != 0 }
-
-func (b bitset) empty() bool {
-	for _, w := range b {
-		if w != 0 {
-			return false
-		}
-	}
-	return true
-}
-
-func (b bitset) all() func(yield func(int) bool) {
-	return func(yield func(int) bool) {
-		for i, w := range b {
-			for ; w != 0; w &= w - 1 {
-				if !yield(i*64 + bits.TrailingZeros64(w)) {
-					return
-				}
-			}
-		}
-	}
-}
