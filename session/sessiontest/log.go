@@ -287,6 +287,9 @@ func detail(m *message.Message) string {
 			add("epoch %d", x.Epoch)
 		}
 	}
+	if since, ok := m.Metadata[message.KeySince]; ok {
+		add("since %s", since)
+	}
 	for _, key := range []string{message.KeyLeaving, message.KeyPublishTo} {
 		if _, ok := m.Metadata[key]; ok {
 			add("%s", key)

@@ -23,9 +23,6 @@ const keyUnknown = "slimgo-unknown"
 // their sender's own stream. It shows to those who have missed it that a member has left and come back.
 const keyStream = "slimgo-stream"
 
-// keySince is metadata of an acknowledgement between members that use this package: it is also one of all messages from this id on.
-const keySince = "slimgo-since"
-
 // mostAcks is how many messages one acknowledgement is of at most.
 const mostAcks = 64
 
@@ -92,7 +89,7 @@ func (c *core) heard(m *message.Message, size int) {
 			c.send.Unknown(from.Name, parseTag(tag), c.now)
 			return
 		}
-		if tag, ok := m.Metadata[keyStream]; c.send.Acks(parseSince(m.Metadata[keySince], m.ID), m.ID, from.Name) && ok {
+		if tag, ok := m.Metadata[keyStream]; c.send.Acks(parseSince(m.Metadata[message.KeySince], m.ID), m.ID, from.Name) && ok {
 			c.send.Is(from.Name, parseTag(tag), c.now)
 		}
 	case message.RtxRequest:
@@ -267,12 +264,12 @@ func (c *core) sayAcks(a *acks) {
 	m := c.used.message()
 	m.Source, m.Dest, m.Fanout, m.Type, m.ID = c.o.Self.Name, a.to, 1, message.MsgAck, a.last
 	if a.first != a.last {
-		m.Metadata = map[string]string{keySince: strconv.FormatUint(uint64(a.first), 10)}
+		m.Metadata = map[string]string{message.KeySince: strconv.FormatUint(uint64(a.first), 10)}
 	}
 	c.post(m)
 }
 
-// parseSince reads keySince of an acknowledgement of id. What is none says nothing.
+// parseSince reads KeySince of an acknowledgement of id. What is none says nothing.
 func parseSince(text string, id uint32) (first uint32) {
 	if text == "" {
 		return id

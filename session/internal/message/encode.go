@@ -169,6 +169,7 @@ const (
 	KeyPeerSubject      = "slim-peer-subject" // set by a receiver for its app; what comes with it is an attempt to deceive
 	KeyPublishTo        = "PUBLISH_TO"        // data for one member of a group, out of order
 	KeyLeaving          = "LEAVING_SESSION"   // a LeaveRequest is a participant's own
+	KeySince            = "slimgo-since"      // an acknowledgement is also one of all messages from this id on; peers do not know it
 )
 
 // unsigned are the metadata keys that a payload signature leaves out: nodes rewrite the first three.
