@@ -17,12 +17,8 @@ const (
 	n3 = 0xffffffff00000000
 )
 
-var (
-	// square is R² mod n: mul by it brings into the domain.
-	square = scalar{0x83244c95be79eea2, 0x4699799c49bd6fa6, 0x2845b2392b6bec59, 0x66e12d94f3d95620}
-	// lessTwo is n-2, the exponent of inversion.
-	lessTwo = scalar{n0 - 2, n1, n2, n3}
-)
+// square is R² mod n: mul by it brings into the domain.
+var square = scalar{0x83244c95be79eea2, 0x4699799c49bd6fa6, 0x2845b2392b6bec59, 0x66e12d94f3d95620}
 
 // negInverse is -n⁻¹ mod 2^64.
 const negInverse = 0xccd1c8aaee00bc4f
@@ -100,26 +96,6 @@ func (z *scalar) mul(a, b *scalar) {
 	}
 	*z = scalar{t0, t1, t2, t3}
 	z.reduce(t4)
-}
-
-// invert sets z to the inverse of a, both in the domain: a to the power of n-2 (Fermat). The inverse of 0 is 0.
-func (z *scalar) invert(a *scalar) {
-	var table [16]scalar // powers of a
-	table[1] = *a
-	for i := 2; i < len(table); i++ {
-		table[i].mul(&table[i-1], a)
-	}
-	r := table[15] // n-2 begins with fifteen
-	for at := 248; at >= 0; at -= 4 {
-		for range 4 {
-			r.mul(&r, &r)
-		}
-		if digit := lessTwo[at/64] >> (at % 64) & 15; digit != 0 { // of the exponent, which everybody knows
-			r.mul(&r, &table[digit])
-		}
-	}
-	*z = r
-	clear(table[:])
 }
 
 // zero reports whether it is 0.

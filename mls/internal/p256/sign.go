@@ -19,10 +19,10 @@ var errRange = errors.New("p256: private key is not in the range of scalars")
 
 // work is room for one signature. Everything in it is secret and wiped before it is put back.
 type work struct {
-	random, nonce, out [32]byte
-	input              [len(nonceLabel) + 1 + 32 + 32]byte
-	point              nistec.P256Point
-	d, e, k, r, s      scalar
+	random, nonce, blind, out [32]byte
+	input                     [len(nonceLabel) + 1 + 32 + 32]byte
+	point                     nistec.P256Point
+	b, d, e, k, r, s          scalar
 }
 
 var spare = sync.Pool{New: func() any { return new(work) }}
@@ -47,7 +47,8 @@ func Sign(dst []byte, rand io.Reader, private, digest *[32]byte) ([]byte, error)
 		return dst, errRange
 	}
 	for try := range 256 {
-		w.makeNonce(byte(try), private, digest)
+		w.derive(&w.nonce, nonceLabel, byte(try), private, digest)
+		w.derive(&w.blind, blindLabel, byte(try), private, digest)
 		if ok := w.sign(digest); ok {
 			return w.appendDER(dst), nil
 		}
@@ -55,19 +56,25 @@ func Sign(dst []byte, rand io.Reader, private, digest *[32]byte) ([]byte, error)
 	return dst, errors.New("p256: 256 nonces were no scalars") // has a chance of 2^-8192
 }
 
-const nonceLabel = "MLS ECDSA P-256 nonce"
+// They have the same length.
+const (
+	nonceLabel = "MLS ECDSA P-256 nonce"
+	blindLabel = "MLS ECDSA P-256 blind"
+)
 
-// makeNonce sets nonce.
-func (w *work) makeNonce(try byte, private, digest *[32]byte) {
-	input := append(w.input[:0], nonceLabel...)
+// derive sets out to what is the nonce with one label and hides it with the other.
+func (w *work) derive(out *[32]byte, label string, try byte, private, digest *[32]byte) {
+	input := append(w.input[:0], label...)
 	input = append(input, try)
 	input = append(append(input, w.random[:]...), digest[:]...)
-	hpke.HKDFSHA256.MAC(w.nonce[:0], private[:], input)
+	hpke.HKDFSHA256.MAC(out[:0], private[:], input)
 }
 
-// sign computes r and s from nonce and d (FIPS 186-5, section 6.4.1), and reports whether the nonce served.
+// sign computes r and s from nonce and d (FIPS 186-5, section 6.4.1), and reports whether the nonce served. What is inverted, in time that
+// depends on it, is the nonce times blind, which tells nothing of the nonce: blind is as hard to guess.
 func (w *work) sign(digest *[32]byte) bool {
-	if !w.k.set(&w.nonce) || w.k.zero() {
+	w.b.set(&w.blind)
+	if !w.k.set(&w.nonce) || w.k.zero() || w.b.zero() {
 		return false
 	}
 	if _, err := w.point.ScalarBaseMult(w.nonce[:]); err != nil {
@@ -85,8 +92,10 @@ func (w *work) sign(digest *[32]byte) bool {
 	w.s.mul(&w.d, &square) // dR
 	w.s.mul(&w.s, &w.r)    // rd
 	w.s.add(&w.s, &w.e)
-	w.k.mul(&w.k, &square) // kR
-	w.k.invert(&w.k)       // k⁻¹R
+	w.b.mul(&w.b, &square) // bR
+	w.s.mul(&w.s, &w.b)    // (e + rd)b
+	w.k.mul(&w.k, &w.b)    // kb
+	w.k.invertPublic(&w.k) // (kb)⁻¹R
 	w.s.mul(&w.s, &w.k)
 	return !w.s.zero()
 }

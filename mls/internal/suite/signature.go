@@ -211,11 +211,25 @@ func signerP256(private *[32]byte) func(io.Reader, []byte) ([]byte, error) {
 }
 
 func (e ecdsaOn) Verifier(public []byte) (Verifier, error) {
+	if e.curve == elliptic.P256() {
+		k, err := p256.NewPublicKey(public)
+		if err != nil {
+			return nil, ErrVerifier
+		}
+		return verifierP256{k}, nil
+	}
 	k, err := ecdsa.ParseUncompressedPublicKey(e.curve, public)
 	if err != nil {
 		return nil, ErrVerifier
 	}
 	return &verifierECDSA{k, e.hash}, nil
+}
+
+type verifierP256 struct{ key *p256.PublicKey }
+
+func (v verifierP256) verify(text, signature []byte) bool {
+	digest := sha256.Sum256(text)
+	return v.key.Verify(&digest, signature)
 }
 
 type verifierECDSA struct {
