@@ -238,13 +238,12 @@ func (f *freshPath) complete(s *suite.Suite, rand io.Reader, leaf *LeafNode, to 
 
 // protect makes the message of a content of this epoch.
 func (g *Group) protect(a *authenticated) ([]byte, error) {
-	dst := appendMessageHead(nil, a.wire)
 	if a.wire == WirePublicMessage {
-		msg := protectPublic(g.suite, a, g.now.secrets.membership.Bytes(), g.now.raw).append(dst)
+		msg := protectPublic(g.suite, a, g.now.secrets.membership.Bytes(), g.now.raw).append(appendMessageHead(nil, a.wire))
 		return msg, checkMade(len(msg), g.limits.Message)
 	}
 	p := &privateMessage{groupID: a.content.groupID, epoch: a.content.epoch, kind: a.content.kind, aad: a.content.aad}
-	return g.now.messages.protect(g.suite, g.cfg.random(), dst, p, g.now.own, a.content.body.append(nil, a.content.kind), &a.auth, g.cfg.Padding,
+	return g.now.messages.protect(g.suite, g.cfg.random(), nil, p, g.now.own, a.content.body.append(nil, a.content.kind), &a.auth, g.cfg.Padding,
 		g.limits.Message)
 }
 
@@ -331,12 +330,12 @@ func (g *Group) Protect(dst, data, aad []byte) ([]byte, error) {
 	defer room.done()
 	room.b = codec.AppendOpaque(room.b[:0], data)
 	f := framedContent{groupID: p.groupID, epoch: p.epoch, sender: Sender{Type: SenderMember, Leaf: now.own}, aad: aad, kind: ContentApplication}
-	sig, err := g.suite.SignWithLabel(g.cfg.random(), now.signer, framedContentLabel, room.tbs(&f, room.b, now.raw))
+	var err error
+	room.signature, err = g.suite.AppendSignature(room.signature[:0], g.cfg.random(), now.signer, framedContentLabel, room.tbs(&f, room.b, now.raw))
 	if err != nil {
 		return dst, err
 	}
-	msg, err := now.messages.protect(g.suite, g.cfg.random(), appendMessageHead(dst, WirePrivateMessage), &p, now.own, room.b, &authData{signature: sig}, g.cfg.Padding,
-		g.limits.Message)
+	msg, err := now.messages.protect(g.suite, g.cfg.random(), dst, &p, now.own, room.b, &authData{signature: room.signature}, g.cfg.Padding, g.limits.Message)
 	if err != nil {
 		return dst, err // without what was appended
 	}

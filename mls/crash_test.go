@@ -341,7 +341,7 @@ func (x *crashing) checkSent(stop int) {
 	for _, l := range x.delivery.sent {
 		p := parse(x.t, l.msg).private
 		k := must[*epochKeys](x.t)(x.others[1].group.keysOf(p.epoch))
-		d, err := k.openSenderData(x.others[1].group.suite, p)
+		d, err := k.openSenderData(x.others[1].group.suite, p, new(scratch))
 		if err != nil {
 			x.t.Fatal(err)
 		}

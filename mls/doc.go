@@ -176,7 +176,7 @@
 //	5.3.1      | policy.go                    | judge                                                  | TestPolicy TestProposedSeesTheGroup TestPresentedSeesTheGroup TestExternalSendersAreJudged TestHostileExternalCommits TestNobodyIsBelievedUnasked
 //	5.3.1      | clients.go                   | checkSameClient checkOwnLeaf                           | TestClientsReplaceTheirOwnLeaf TestExternalCommitsTakeOutTheJoiner TestCredentialsOfNobody
 //	5.3.3, 12.2 | clients.go                  | checkClients checkMembers checkState                   | TestClientsAreInAGroupOnce TestJoinersSeeClientsOnce TestProposalsOfTheSameClient TestStatesOfOtherClients
-//	6          | message.go                   | ParseMessage readMessage                               | messages.json FuzzParseMessage
+//	6          | message.go                   | ParseMessage parse read                                | messages.json FuzzParseMessage
 //	6.1        | framing.go                   | tbs newAuthenticated checkSignature                    | message-protection.json TestHostileMemberCommits
 //	6.1        | process.go                   | senderKey judgeProposer                                | TestExternalSendersAreJudged TestHostileMemberCommits TestHostileExternalCommits TestHostileOutsiders
 //	6.2        | framing.go                   | protectPublic checkMembership                          | message-protection.json TestMembershipTags TestMessagesInTheNameOfTheReceiver

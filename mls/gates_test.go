@@ -79,7 +79,7 @@ func TestGateProtect(t *testing.T) {
 
 // The owner of a group has little to do with a message whose signature others verify.
 func TestGateSteps(t *testing.T) {
-	const messages, rounds, most = 16, 101, 0.25 // it is 0.02 to 0.07
+	const messages, rounds, most = 16, 101, 0.3 // it is 0.07 with Ed25519, and 0.18 with P-256
 	for _, cs := range []CipherSuite{1, 2} {
 		g := newCrowd(t, cs, 3, plain)
 		a, b := g.members[0].group, g.members[1].group

@@ -17,7 +17,8 @@ type Message struct {
 	KeyPackage *KeyPackage // of that format
 
 	public    *publicMessage
-	private   *privateMessage
+	private   *privateMessage // is room, if it is not nil
+	room      privateMessage
 	welcome   *welcome
 	groupInfo *groupInfo
 }
@@ -41,35 +42,42 @@ func appendMessageHead(dst []byte, w WireFormat) []byte {
 // ParseMessage reads one MLSMessage, after which nothing may follow. What it decodes is bounded by the length of b;
 // nothing is verified yet.
 func ParseMessage(b []byte) (*Message, error) {
-	r := codec.NewReader(b)
-	m, err := readMessage(r)
-	if err != nil {
+	m := new(Message)
+	if err := m.parse(codec.NewReader(b)); err != nil {
 		return nil, err
-	}
-	if err := r.Finish(); err != nil {
-		return nil, malformed(err, m.WireFormat.String())
 	}
 	return m, nil
 }
 
-// readMessage reads an MLSMessage at the front of r. Errors of the bytes stay in the reader.
-func readMessage(r *codec.Reader) (*Message, error) {
+// parse is ParseMessage of what r reads, into m, which is empty.
+func (m *Message) parse(r *codec.Reader) error {
+	if err := m.read(r); err != nil {
+		return err
+	}
+	if err := r.Finish(); err != nil {
+		return malformed(err, m.WireFormat.String())
+	}
+	return nil
+}
+
+// read reads an MLSMessage at the front of r. Errors of the bytes stay in the reader.
+func (m *Message) read(r *codec.Reader) error {
 	version := ProtocolVersion(r.Uint16())
-	m := &Message{WireFormat: WireFormat(r.Uint16())}
+	m.WireFormat = WireFormat(r.Uint16())
 	if r.Err() != nil {
-		return nil, malformed(r.Err(), "message")
+		return malformed(r.Err(), "message")
 	}
 	if version != MLS10 {
-		return nil, refuse(Unsupported, "6", "message of protocol version %d", version)
+		return refuse(Unsupported, "6", "message of protocol version %d", version)
 	}
 	switch m.WireFormat {
 	case WirePublicMessage:
 		m.public = readPublicMessage(r)
 		m.GroupID, m.Epoch, m.Content = m.public.content.groupID, m.public.content.epoch, m.public.content.kind
 	case WirePrivateMessage:
-		p := readPrivateMessage(r)
-		m.private = &p
-		m.GroupID, m.Epoch, m.Content = p.groupID, p.epoch, p.kind
+		m.room = readPrivateMessage(r)
+		m.private = &m.room
+		m.GroupID, m.Epoch, m.Content = m.room.groupID, m.room.epoch, m.room.kind
 	case WireWelcome:
 		m.welcome = readWelcome(r)
 	case WireGroupInfo:
@@ -78,9 +86,9 @@ func readMessage(r *codec.Reader) (*Message, error) {
 	case WireKeyPackage:
 		m.KeyPackage = readKeyPackage(r)
 	default:
-		return nil, refuse(Unsupported, "6", "message of %v", m.WireFormat)
+		return refuse(Unsupported, "6", "message of %v", m.WireFormat)
 	}
-	return m, nil
+	return nil
 }
 
 // append serialises what ParseMessage reads.

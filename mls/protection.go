@@ -26,17 +26,27 @@ func (e *epochKeys) wipe() {
 	e.secrets.wipe()
 }
 
-// scratch is room for texts that are signed or sealed.
-type scratch struct{ a, b []byte }
+// scratch is room for one message while it is made or read: for texts that are signed or sealed, for what they are sealed with, and for what
+// is read of it. What interfaces are given would otherwise be of the heap each time.
+type scratch struct {
+	a, b      []byte
+	signature []byte // of our own
+	key       messageKey
+	guard     [4]byte
+	reader    codec.Reader
+	message   Message
+}
 
 var spareScratch = sync.Pool{New: func() any { return new(scratch) }}
 
 const maxSpareScratch = 64 << 10
 
-// done wipes plaintexts and gives the room back.
+// done wipes plaintexts and keys, lets go of what was read, and gives the room back.
 func (s *scratch) done() {
 	clear(s.a[:cap(s.a)])
 	clear(s.b[:cap(s.b)])
+	s.key.wipe()
+	s.reader, s.message = codec.Reader{}, Message{}
 	if cap(s.a)+cap(s.b) <= maxSpareScratch {
 		spareScratch.Put(s)
 	}
@@ -51,7 +61,7 @@ func (s *scratch) tbs(f *framedContent, body, context []byte) []byte {
 }
 
 // protect appends a PrivateMessage of the member at from, whose key it uses up: with the head of p, the serialised
-// body, and auth. The caller has appended the head of the MLSMessage to dst. Of more than most bytes nothing is made.
+// body, and auth; all of it in an MLSMessage. Of more than most bytes nothing is made.
 func (e *epochKeys) protect(s *suite.Suite, rand io.Reader, dst []byte, p *privateMessage, from LeafIndex, body []byte, auth *authData, pad Padding, most int) ([]byte, error) {
 	content := len(body) + codec.VarintLen(len(auth.signature)) + len(auth.signature)
 	if p.kind == ContentCommit {
@@ -70,27 +80,25 @@ func (e *epochKeys) protect(s *suite.Suite, rand io.Reader, dst []byte, p *priva
 		return dst, err
 	}
 	data := senderData{leaf: from, generation: r.next}
-	var key messageKey
-	defer key.wipe()
-	if _, err := r.key(s, data.generation, 0, &key); err != nil {
+	room := spareScratch.Get().(*scratch)
+	defer room.done()
+	key := &room.key
+	if _, err := r.key(s, data.generation, 0, key); err != nil {
 		return dst, err
 	}
-	var guard [4]byte
-	if _, err := io.ReadFull(rand, guard[:]); err != nil {
+	if _, err := io.ReadFull(rand, room.guard[:]); err != nil {
 		return dst, fmt.Errorf("mls: randomness: %w", err)
 	}
-	data.guard = guard
-	key.guard(guard)
+	data.guard = room.guard
+	key.guard(data.guard)
 
 	aead, err := s.AEAD(key.key[:s.KeySize()])
 	if err != nil {
 		return dst, err
 	}
-	room := spareScratch.Get().(*scratch)
-	defer room.done()
 	room.a = p.appendHead(room.a[:0]) // PrivateContentAAD
 	// All of it at once: memory that is outgrown when the text is there would keep it.
-	dst = slices.Grow(dst, head+after)
+	dst = appendMessageHead(slices.Grow(dst, messageHeadSize+head+after), WirePrivateMessage)
 	dst = append(dst, room.a...)
 	dst = codec.AppendVarint(dst, sealedData)
 	dataAt := len(dst)
@@ -103,7 +111,7 @@ func (e *epochKeys) protect(s *suite.Suite, rand io.Reader, dst []byte, p *priva
 	dst = aead.Seal(dst[:textAt], key.nonce[:], dst[textAt:], room.a)
 	r.spend(s, data.generation, 0, nil)
 
-	senderDataKey(s, &e.senderData, dst[textAt:], &key)
+	senderDataKey(s, &e.senderData, dst[textAt:], key)
 	if aead, err = s.AEAD(key.key[:s.KeySize()]); err != nil {
 		return dst, err
 	}
@@ -114,16 +122,13 @@ func (e *epochKeys) protect(s *suite.Suite, rand io.Reader, dst []byte, p *priva
 }
 
 // openSenderData finds out who sent p.
-func (e *epochKeys) openSenderData(s *suite.Suite, p *privateMessage) (senderData, error) {
-	var key messageKey
-	defer key.wipe()
-	senderDataKey(s, &e.senderData, p.ciphertext, &key)
+func (e *epochKeys) openSenderData(s *suite.Suite, p *privateMessage, room *scratch) (senderData, error) {
+	key := &room.key
+	senderDataKey(s, &e.senderData, p.ciphertext, key)
 	aead, err := s.AEAD(key.key[:s.KeySize()])
 	if err != nil {
 		return senderData{}, err
 	}
-	room := spareScratch.Get().(*scratch)
-	defer room.done()
 	room.a = p.appendSenderAAD(room.a[:0])
 	text, err := aead.Open(room.b[:0], key.nonce[:], p.senderData, room.a)
 	if err != nil {
@@ -144,6 +149,7 @@ type privateContent struct {
 	leaf     *LeafNode // of the sender
 	verifier suite.Verifier
 	text     []byte // PrivateMessageContent, which the rest points into: our own
+	aad      []byte // a copy, in the same memory
 	raw      []byte // the serialised body
 	body     body
 	auth     authData
@@ -153,7 +159,9 @@ type privateContent struct {
 // the name of another, as every member can, must not take that one's keys away. own is the leaf of this member, whose
 // messages it cannot read; underWay are messages that hold keys already.
 func (e *epochKeys) unprotect(s *suite.Suite, p *privateMessage, own LeafIndex, window uint32, underWay []*Verified, o *privateContent, c *claim) error {
-	d, err := e.openSenderData(s, p)
+	room := spareScratch.Get().(*scratch)
+	defer room.done()
+	d, err := e.openSenderData(s, p, room)
 	if err != nil {
 		return err
 	}
@@ -170,14 +178,13 @@ func (e *epochKeys) unprotect(s *suite.Suite, p *privateMessage, own LeafIndex, 
 	}
 	c.ratchet, c.generation = r, d.generation
 	base := c.base(underWay)
-	var key messageKey
-	defer key.wipe()
-	ahead, err := base.key(s, d.generation, window, &key)
+	key := &room.key
+	ahead, err := base.key(s, d.generation, window, key)
 	if err != nil {
 		return within(err, "message from member %d", d.leaf)
 	}
 	key.guard(d.guard)
-	if err := o.decrypt(s, p, d, &key); err != nil {
+	if err := o.decrypt(s, p, d, room); err != nil {
 		ahead.wipe()
 		clear(o.text)
 		return err
@@ -186,19 +193,21 @@ func (e *epochKeys) unprotect(s *suite.Suite, p *privateMessage, own LeafIndex, 
 	return nil
 }
 
-// decrypt decrypts p with its key, and decodes it.
-func (o *privateContent) decrypt(s *suite.Suite, p *privateMessage, d senderData, key *messageKey) error {
-	aead, err := s.AEAD(key.key[:s.KeySize()])
+// decrypt decrypts p with its key, which is in room, and decodes it.
+func (o *privateContent) decrypt(s *suite.Suite, p *privateMessage, d senderData, room *scratch) error {
+	aead, err := s.AEAD(room.key.key[:s.KeySize()])
 	if err != nil {
 		return err
 	}
-	room := spareScratch.Get().(*scratch)
-	defer room.done()
 	room.a = p.appendHead(room.a[:0])
-	if o.text, err = aead.Open(nil, key.nonce[:], p.ciphertext, room.a); err != nil {
+	text := make([]byte, 0, len(p.ciphertext)+len(p.aad))
+	if o.text, err = aead.Open(text, room.key.nonce[:], p.ciphertext, room.a); err != nil {
 		return refuse(BadSignature, "6.3.1", "message from member %d, generation %d, does not open", d.leaf, d.generation)
 	}
-	r := codec.NewReader(o.text)
+	o.aad = slices.Clip(append(o.text, p.aad...)[len(o.text):])
+	o.text = slices.Clip(o.text)
+	r := &room.reader
+	r.Reset(o.text)
 	o.raw, o.body, o.auth = readPrivateContent(r, p.kind)
 	if err := r.Finish(); err != nil {
 		return malformed(err, "content of a private message")

@@ -87,8 +87,11 @@ func (g *Group) unprotect(msg []byte) (*Unverified, error) {
 	if len(msg) > g.limits.Message {
 		return nil, refuse(Limit, "", "message of %d bytes, at most %d are allowed", len(msg), g.limits.Message)
 	}
-	m, err := ParseMessage(msg)
-	if err != nil {
+	room := spareScratch.Get().(*scratch)
+	defer room.done()
+	room.reader.Reset(msg)
+	m := &room.message
+	if err := m.parse(&room.reader); err != nil {
 		return nil, err
 	}
 	switch {
@@ -115,7 +118,7 @@ func (g *Group) unprotect(msg []byte) (*Unverified, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.aad = slices.Clone(p.aad)
+	v.aad = v.content.aad
 	v.stage.Store(decrypted)
 	return u, nil
 }

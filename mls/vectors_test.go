@@ -346,7 +346,7 @@ func messageProtectionVector(t *testing.T, raw json.RawMessage) {
 			plain := content.body.append(nil, content.kind)
 			if wire == WirePrivateMessage {
 				p := &privateMessage{groupID: c.GroupID, epoch: c.Epoch, kind: content.kind, aad: content.aad}
-				msg := must[[]byte](t)(sender.protect(s, orSystem(nil), appendMessageHead(nil, wire), p, 1, plain, &a.auth, PadStep, 1<<20))
+				msg := must[[]byte](t)(sender.protect(s, orSystem(nil), nil, p, 1, plain, &a.auth, PadStep, 1<<20))
 				if content.kind == ContentApplication {
 					plain = content.body.application
 				}

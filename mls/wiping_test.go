@@ -365,10 +365,33 @@ func TestScratchIsWiped(t *testing.T) {
 		s := &scratch{a: bytes.Repeat([]byte{1}, n), b: bytes.Repeat([]byte{2}, n)}
 		a, b := s.a, s.b
 		s.a, s.b = a[:n/2], b[:0]
+		s.key = messageKey{key: [maxKey]byte{3}, nonce: [nonceSize]byte{4}}
+		s.reader.Reset(b)
+		s.message.room.ciphertext = b
 		s.done()
 		if len(bytes.Trim(a, "\x00"))+len(bytes.Trim(b, "\x00")) > 0 {
 			t.Errorf("of %d bytes some are left", n)
 		}
+		if s.key != (messageKey{}) {
+			t.Error("a key is left")
+		}
+		if s.reader.Len() > 0 || s.message.room.ciphertext != nil {
+			t.Error("a message is held that is the caller's")
+		}
+	}
+}
+
+// Text and additional data of a message are the caller's, who may append to both, and change what was given.
+func TestWhatIsReceivedIsTheCallers(t *testing.T) {
+	c := newCrowd(t, 2, 2)
+	msg := must[[]byte](t)(c.members[0].group.Protect(nil, []byte("text"), []byte("data")))
+	r := must[*Received](t)(c.members[1].group.Process(msg))
+	clear(msg)
+	_ = append(r.Application, "more of it than there is room for anywhere"...)
+	_ = append(r.Application, '!')
+	_ = append(r.AAD, '!')
+	if string(r.Application) != "text" || string(r.AAD) != "data" {
+		t.Errorf("text %q with %q", r.Application, r.AAD)
 	}
 }
 

@@ -31,6 +31,9 @@ type Reader struct {
 // NewReader reads b, which must not change while what was read is in use.
 func NewReader(b []byte) *Reader { return &Reader{input: b} }
 
+// Reset makes r a new reader of b.
+func (r *Reader) Reset(b []byte) { *r = Reader{input: b} }
+
 // Len is the number of bytes not read yet.
 func (r *Reader) Len() int {
 	if r.err != nil {

@@ -27,5 +27,5 @@ func (s *Suite) ExpandRaw(out, prk, info []byte) { s.kdf.Expand(out, prk, info) 
 
 // SignRaw signs without a label.
 func (s *Suite) SignRaw(rand io.Reader, key *SigningKey, text []byte) ([]byte, error) {
-	return key.sign(rand, text)
+	return key.sign(nil, rand, text)
 }

@@ -38,8 +38,11 @@ type SigningKey struct {
 	_       [0]func()
 	private *private
 	public  []byte
-	signer  func(rand io.Reader, text []byte) ([]byte, error)
+	signer  signer
 }
+
+// signer appends a signature of text to dst. On an error it returns dst.
+type signer func(dst []byte, rand io.Reader, text []byte) ([]byte, error)
 
 // private is the serialised private key. It stands behind a pointer because fmt, where it calls no methods (of fields
 // that are not exported, with a verb that it does not know for them), prints what a pointer leads to, and pointers in
@@ -66,11 +69,11 @@ func (k *SigningKey) Wipe() {
 	k.private.b, k.signer = nil, nil
 }
 
-func (k *SigningKey) sign(rand io.Reader, text []byte) ([]byte, error) {
+func (k *SigningKey) sign(dst []byte, rand io.Reader, text []byte) ([]byte, error) {
 	if k.signer == nil {
-		return nil, ErrSigningKey
+		return dst, ErrSigningKey
 	}
-	return k.signer(rand, text)
+	return k.signer(dst, rand, text)
 }
 
 // String tells nothing.
@@ -106,7 +109,9 @@ func (eddsa25519) Parse(seed []byte) (*SigningKey, error) {
 	}
 	k := ed25519.NewKeyFromSeed(seed[:ed25519.SeedSize])
 	return &SigningKey{private: &private{k[:ed25519.SeedSize]}, public: k.Public().(ed25519.PublicKey),
-		signer: func(_ io.Reader, text []byte) ([]byte, error) { return ed25519.Sign(k, text), nil }}, nil
+		signer: func(dst []byte, _ io.Reader, text []byte) ([]byte, error) {
+			return append(dst, ed25519.Sign(k, text)...), nil
+		}}, nil
 }
 
 func (eddsa25519) Verifier(public []byte) (Verifier, error) {
@@ -135,7 +140,9 @@ func (eddsa448) Parse(seed []byte) (*SigningKey, error) {
 	}
 	k := ed448.NewKeyFromSeed(seed[:ed448.SeedSize])
 	return &SigningKey{private: &private{k[:ed448.SeedSize]}, public: k.Public().(ed448.PublicKey),
-		signer: func(_ io.Reader, text []byte) ([]byte, error) { return ed448.Sign(k, text, ""), nil }}, nil
+		signer: func(dst []byte, _ io.Reader, text []byte) ([]byte, error) {
+			return append(dst, ed448.Sign(k, text, "")...), nil
+		}}, nil
 }
 
 func (eddsa448) Verifier(public []byte) (Verifier, error) {
@@ -191,22 +198,23 @@ func (e ecdsaOn) Parse(scalar []byte) (*SigningKey, error) {
 	if err != nil {
 		return nil, ErrSigningKey
 	}
-	signer := func(rand io.Reader, text []byte) ([]byte, error) {
+	sign := func(dst []byte, rand io.Reader, text []byte) ([]byte, error) {
 		h := e.hash.New()
 		h.Write(text)
-		return k.Sign(rand, h.Sum(nil), e.hash)
+		sig, err := k.Sign(rand, h.Sum(nil), e.hash)
+		return append(dst, sig...), err
 	}
 	if e.curve == elliptic.P256() {
-		signer = signerP256((*[32]byte)(b))
+		sign = signerP256((*[32]byte)(b))
 	}
-	return &SigningKey{private: &private{b}, public: public, signer: signer}, nil
+	return &SigningKey{private: &private{b}, public: public, signer: sign}, nil
 }
 
 // signerP256 is for the suite that SLIM uses unless told otherwise: a message costs little beside its signature.
-func signerP256(private *[32]byte) func(io.Reader, []byte) ([]byte, error) {
-	return func(rand io.Reader, text []byte) ([]byte, error) {
+func signerP256(private *[32]byte) signer {
+	return func(dst []byte, rand io.Reader, text []byte) ([]byte, error) {
 		digest := sha256.Sum256(text)
-		return p256.Sign(nil, rand, private, &digest)
+		return p256.Sign(dst, rand, private, &digest)
 	}
 }
 

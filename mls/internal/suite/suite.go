@@ -201,10 +201,15 @@ func (s *Suite) Verifier(public []byte) (Verifier, error) { return s.sig.Verifie
 
 // SignWithLabel makes a signature (section 5.1.2).
 func (s *Suite) SignWithLabel(rand io.Reader, key *SigningKey, label string, content []byte) ([]byte, error) {
+	return s.AppendSignature(nil, rand, key, label, content)
+}
+
+// AppendSignature is SignWithLabel that appends to dst, which it returns as it was on an error.
+func (s *Suite) AppendSignature(dst []byte, rand io.Reader, key *SigningKey, label string, content []byte) ([]byte, error) {
 	room := takeText(len(content) + 64)
 	defer giveText(room)
 	*room = labelled((*room)[:0], label, content)
-	return key.sign(rand, *room)
+	return key.sign(dst, rand, *room)
 }
 
 // VerifyWithLabel checks one.
