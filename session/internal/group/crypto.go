@@ -22,6 +22,7 @@ type crypto struct {
 	out    bool       // a commit has taken this member out
 	held   []early
 	saved  *mls.Saved // what is being stored; nil: nothing
+	aad    []byte     // room for what is authenticated of a message
 }
 
 // create begins the group of a moderator.
@@ -167,7 +168,8 @@ func (c *crypto) protect(m *message.Message) ([]byte, error) {
 	if c.group == nil {
 		return nil, errNoMLS
 	}
-	return c.group.Protect(nil, m.Blob, m.AppendAAD(nil))
+	c.aad = m.AppendAAD(c.aad[:0])
+	return c.group.Protect(nil, m.Blob, c.aad)
 }
 
 // unprotect decrypts the Blob of m. subject is whose it is.
@@ -176,15 +178,17 @@ func (c *crypto) unprotect(m *message.Message) (data []byte, subject string, err
 		return nil, "", errNoMLS
 	}
 	r, err := c.group.Process(m.Blob)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, "", err
+	}
+	c.aad = m.AppendAAD(c.aad[:0])
+	switch {
 	case r.Content != mls.ContentApplication:
 		if r.Change != nil {
 			r.Change.Discard()
 		}
 		return nil, "", errUnexpected
-	case !bytes.Equal(r.AAD, m.AppendAAD(nil)):
+	case !bytes.Equal(r.AAD, c.aad):
 		return nil, "", errHeader
 	case !identity.IsOf(&m.Source, r.Leaf.Client()):
 		return nil, "", errWrongLeaf
