@@ -56,7 +56,7 @@ func (m *Message) appendWith(dst, header []byte) []byte {
 	session := m.sessionSize()
 	size := chunkSize(numHeader, head) + chunkSize(numSession, session)
 	var command []byte
-	content := 0
+	var content int
 	if m.Type.Control() {
 		command = m.Command.appendTo(nil)
 		content = chunkSize(numCommand, chunkSize(protowire.Number(m.Type-commandOffset), len(command)))

@@ -81,7 +81,8 @@ func (f *fields) short() int {
 			}
 		}
 	case protowire.BytesType:
-		from, n := 2, 0
+		var n int
+		from := 2
 		switch {
 		case len(b) >= 2 && b[1] < 0x80:
 			n = int(b[1])
