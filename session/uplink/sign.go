@@ -9,22 +9,39 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
-// hasher makes the header MACs of one direction. It remembers the names of the last header: a conversation repeats
-// them, and they are the most of what is hashed. One goroutine at a time.
+// hasher makes the header MACs of one direction. It remembers the last header, which members of sessions repeat byte for byte as
+// long as a token lasts, and its names, which a conversation repeats and which are the most of what is hashed. One goroutine at a
+// time.
 type hasher struct {
 	mac    *mac.MAC // nil: the link has none
 	linkID string
 
 	hd    wire.Header // of the last header
+	whole []byte      // that header; empty: it is not remembered
 	raw   []byte      // its names, as hd was parsed from; empty: nothing is remembered
 	names mac.Names   // the hash behind them
 
-	pre []byte
-	sum [wire.MACSize]byte
+	pre    []byte
+	sum    [wire.MACSize]byte
+	summed bool // sum is that of whole
 }
+
+const mostWhole = 4 << 10 // bytes of a header that is remembered
 
 // parse reads the content h of a SLIMHeader. The result is good until the next call.
 func (s *hasher) parse(h []byte) (*wire.Header, error) {
+	if len(h) > 0 && bytes.Equal(h, s.whole) {
+		return &s.hd, nil
+	}
+	s.whole, s.summed = s.whole[:0], false
+	hd, err := s.parseNew(h)
+	if err == nil && !hd.Odd && len(h) <= mostWhole {
+		s.whole = append(s.whole, h...)
+	}
+	return hd, err
+}
+
+func (s *hasher) parseNew(h []byte) (*wire.Header, error) {
 	if n := len(s.raw); n > 0 && len(h) >= n && bytes.Equal(h[:n], s.raw) {
 		if err := wire.ParseRest(h, &s.hd); err == nil && !s.hd.Odd {
 			return &s.hd, nil
@@ -62,8 +79,11 @@ func (s *hasher) scan(msg []byte, m *wire.Message, most int) (out []byte, hd *wi
 	}
 }
 
-// tag returns the MAC for h, which parse has just read; on its way out, or as it came.
+// tag returns the MAC for h, which parse has just read; on its way out, or as it came: it is always the same for one hasher.
 func (s *hasher) tag(h []byte, hop bool) *[wire.MACSize]byte {
+	if s.summed {
+		return &s.sum
+	}
 	if len(s.raw) == 0 {
 		s.pre = mac.AppendNames(s.pre[:0], s.linkID, h, &s.hd)
 		s.mac.Names(&s.names, s.pre)
@@ -73,6 +93,7 @@ func (s *hasher) tag(h []byte, hop bool) *[wire.MACSize]byte {
 	}
 	s.pre = mac.AppendRest(s.pre[:0], h, &s.hd, s.hd.TTL, hop)
 	s.mac.Tag(&s.sum, &s.names, s.pre)
+	s.summed = len(s.whole) > 0
 	return &s.sum
 }
 
