@@ -374,9 +374,12 @@ func TestCrashAtEveryWrite(t *testing.T) {
 			if writes < 40 {
 				t.Errorf("only %d writes", writes)
 			}
-			every := 1
-			if slower {
+			every := 3
+			switch {
+			case slower:
 				every = 5
+			case long:
+				every = 1
 			}
 			for stop := 1; stop <= writes; stop += every {
 				x := newCrashing(t, 1, stop, atLeastOnce)
