@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -19,10 +20,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// Most that tests make is garbage soon.
+	debug.SetGCPercent(400)
 	goleak.VerifyTestMain(m, goleak.Cleanup(os.Exit), // gnet's pools of goroutines live as long as the process
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
 }
+
+// long asks for what is tried in many cases in full, as CI does.
+var long = os.Getenv("SLIMGO_TEST_LONG") != ""
 
 var secret = []byte("a secret of thirty-two characters, or more")
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -100,7 +101,10 @@ func hear(ctx context.Context, t *testing.T, s *session.Session, count, others i
 // Apps in the process of their node and apps elsewhere are in the same encrypted sessions, and thousands of messages go each
 // way.
 func TestSessionsInProcess(t *testing.T) {
-	const count = 1000
+	count := 200
+	if os.Getenv("SLIMGO_TEST_LONG") != "" {
+		count = 1000
+	}
 	for _, where := range [][2]bool{{true, false}, {false, true}, {true, true}} {
 		t.Run(fmt.Sprintf("moderator in process %v, participant %v", where[0], where[1]), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), hang)

@@ -506,19 +506,22 @@ func isClosed2(c <-chan struct{}) bool {
 // Whoever is killed, at whatever write, and started again, goes on in the group, and no message is lost whose handle says that it is
 // delivered.
 //
-// There are four manners, and each write is tried in one of them, or with -manners in all.
+// There are four manners. Each write is tried in one of them, or with -manners in all; one in three where no long runs are asked for.
 func TestKilledAtEveryWrite(t *testing.T) {
 	for _, dying := range []string{"alice", "bob"} {
 		for _, plain := range []bool{false, true} {
 			for manner := range 4 {
 				atLeast, made := manner&1 > 0, manner&2 > 0
 				t.Run(fmt.Sprint(dying, " plain ", plain, " at least once ", atLeast, " made ", made), func(t *testing.T) {
-					step := 4
-					if *manners {
-						step, manner = 1, 0
+					step, first := 12, 1+3*manner
+					switch {
+					case *manners:
+						step, first = 1, 1
+					case long:
+						step, first = 4, 1+manner
 					}
 					died := true
-					for at := 1 + manner; died; at += step {
+					for at := first; died; at += step {
 						bubble(t, func(t *testing.T, h *hub) {
 							died = newStory(t, h, SessionOptions{Plain: plain}, atLeast, dying, at, made).run()
 						})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -23,6 +24,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// Most that tests make is garbage soon.
+	debug.SetGCPercent(400)
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if n := pool.Live(); invariant.On && n != 0 && code == 0 {
 			fmt.Fprintf(os.Stderr, "%d buffers were never released\n", n)
