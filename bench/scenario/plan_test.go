@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,6 +30,8 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	// Most that tests make is garbage soon.
+	debug.SetGCPercent(400)
 	goleak.VerifyTestMain(m, // gnet's pools of goroutines live as long as the process
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))

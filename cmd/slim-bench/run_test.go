@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,6 +45,8 @@ func TestMain(m *testing.M) {
 		return
 	}
 	together()
+	// Most that tests make is garbage soon.
+	debug.SetGCPercent(400)
 	goleak.VerifyTestMain(m, // gnet's pools of goroutines live as long as the process
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))

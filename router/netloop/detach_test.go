@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"testing"
 	"time"
 
@@ -256,6 +257,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv(scarceEnv) != "" {
 		os.Exit(scarce())
 	}
+	// Most that tests make is garbage soon.
+	debug.SetGCPercent(400)
 	os.Exit(m.Run())
 }
 
