@@ -15,6 +15,7 @@ func main() {
 	log.Printf("alice says: %s", must(s.Receive(ctx)).Data)
 	must(s.Publish(ctx, session.Text("hello, alice")))
 	<-s.Done()
+	_ = app.Close(ctx)
 }
 
 func must[T any](v T, err error) T {
