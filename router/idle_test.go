@@ -23,7 +23,10 @@ func TestMemoryOfAnIdleConnection(t *testing.T) {
 
 func testMemoryOfAnIdleConnection(t *testing.T, secure bool, size, most int) {
 	count := 200
-	if long {
+	switch {
+	case secure && !long:
+		count = 100
+	case long:
 		count = 500
 	}
 	r := newRig(t, 1, Options{})

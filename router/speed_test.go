@@ -38,6 +38,10 @@ func testAllocsOfTheJourney(t *testing.T, secure bool) {
 	}
 	journeys(func(name string, loops, dest, targets int, fresh bool) {
 		for _, size := range []int{100, 16 << 10} {
+			runs := runs
+			if size > 1000 && !long {
+				runs = min(runs, 50)
+			}
 			t.Run(fmt.Sprint(name, "/", size), func(t *testing.T) {
 				j := newJourneyTLS(t, secure, loops, 0, dest, targets, size, 8, fresh)
 				most := 0

@@ -92,9 +92,9 @@ func TestNoCallbackServesMoreThanItsBudget(t *testing.T) {
 	}{
 		{"one message to many", 1, 600, 1},
 		{"one message to many, two loops", 2, 1200, 1},
-		{"many messages to many", 1, 300, 30},
-		{"many messages to few", 1, 20, 200},
-		{"many messages to few, two loops", 2, 40, 200},
+		{"many messages to many", 1, 300, 10},
+		{"many messages to few", 1, 20, 100},
+		{"many messages to few, two loops", 2, 40, 100},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, tc.loops, Options{})
@@ -142,11 +142,11 @@ func TestNoCallbackDeliversMoreBytesThanItsBudget(t *testing.T) {
 		loops, members, id, size int
 		bound                    uint64 // receivers
 	}{
-		{"long message to few", 1, 60, 10, 500_000, 9},
-		{"long message to many", 1, 100, 10, 500_000, 9},
-		{"long message to many, two loops", 2, 200, 10, 500_000, 9},
+		{"long message to few", 1, 30, 10, 500_000, 9},
+		{"long message to many", 1, lookEvery + 10, 10, 500_000, 9},
+		{"long message to many, two loops", 2, 2*lookEvery + 20, 10, 500_000, 9},
 		{"long header to few", 1, 60, 60 << 10, 10, 19},
-		{"long header to many", 1, 100, 60 << 10, 10, 19},
+		{"long header to many", 1, lookEvery + 10, 60 << 10, 10, 19},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, tc.loops, Options{})
@@ -184,9 +184,12 @@ func TestNoCallbackDeliversMoreBytesThanItsBudget(t *testing.T) {
 
 // A sender of very many fan-outs keeps nobody else's message waiting: not another's fan-out, nor a message for one.
 func TestLoudSenderKeepsNobodyWaiting(t *testing.T) {
-	count := 400 // messages, of more than a turn each
-	if slower {
+	count := 100 // messages, of more than a turn each
+	switch {
+	case slower:
 		count = 60
+	case long:
+		count = 400
 	}
 	for _, where := range placements {
 		t.Run(where.name, func(t *testing.T) {
@@ -390,7 +393,10 @@ func TestOrderAndCreditInAnyMixture(t *testing.T) {
 // Hundreds of members without a window: what is under way between loops and what waits are bounded by the sender's
 // credit, not by their number.
 func TestFanoutToWindowlessMembersIsBounded(t *testing.T) {
-	const count = 500
+	count := 200
+	if long {
+		count = 500
+	}
 	r := newRig(t, 2, Options{})
 	r.window = 1
 	var ps []*peer

@@ -58,7 +58,11 @@ func testReadersAboveTheFloor(t *testing.T, secure []*tls.Config) {
 
 // readAboveTheFloor says what a receiver has lost; "": nothing.
 func readAboveTheFloor(t *testing.T, secure []*tls.Config) (fault string) {
-	const rate, size, fast, count = 2 * DefaultStallRate, 10_000, 2000, 2300
+	const rate, size = 2 * DefaultStallRate, 10_000
+	fast, count := 1000, 1300
+	if long {
+		fast, count = 2000, 2300
+	}
 	n := start(t, Options{Loops: 1, TLS: secure})
 	l := n.loops[0]
 	l.post(func() { l.clock.timer = new(netloop.Timer) }) // which never fires

@@ -207,7 +207,7 @@ func TestLargeMessagesOverADialledWebSocket(t *testing.T) {
 		for i, x := range []*app{b, c} {
 			x.subscribe(group.WithID(uint64(i), 1))
 		}
-		for i, n := range []int{5 << 20, 100, 40 << 20, 100} {
+		for i, n := range []int{5 << 20, 100, tooLarge(), 100} {
 			if !a.publish(group, 256, i, n) {
 				t.Fatal("held")
 			}
