@@ -36,6 +36,8 @@ const (
 	startLimit = 60 * time.Second
 	stopLimit  = 30 * time.Second // thousands of connections end before it, on a busy machine
 	probeEvery = 20 * time.Millisecond
+
+	acceptLimit = 2 * time.Second // for a process to take a connection
 )
 
 // Start runs c on a free port and returns when it accepts connections there. The process dies with this one.
@@ -103,7 +105,11 @@ func (n *Node) listening(ctx context.Context) error {
 	case c == nil:
 		return fmt.Errorf("ended before it listened: %v", n.cmd.ProcessState)
 	}
-	return c.Close()
+	defer c.Close()
+	if err := Serves(ctx, n.PID(), c); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("something else listens than the process that was started (a wrapper has to end in exec): %w", err)
+	}
+	return nil
 }
 
 // PID returns the id of the process that was started.
@@ -164,20 +170,35 @@ func Until(ctx context.Context, every, limit time.Duration, done func() bool) er
 	return nil
 }
 
-// Serves finds which of pid and its descendants holds the other end of c, a connection that was opened here; 0: none, or it has
-// yet to accept it. hidden: some may not be looked into. Of a unix socket the kernel tells who listens, of TCP the table
-// of where pid lives.
-func Serves(pid int, c net.Conn) (found int, hidden bool) {
+// Serves returns nil when pid or one of its descendants holds the other end of c, a connection that was opened here, and else says
+// why its figures would not be those of the node there. An error that is fs.ErrPermission tells that this user may not look.
+func Serves(ctx context.Context, pid int, c net.Conn) error {
+	served, hidden := false, false
+	_ = Until(ctx, 10*time.Millisecond, acceptLimit, func() bool {
+		served, hidden = serves(pid, c)
+		return served || hidden
+	})
+	switch {
+	case served:
+		return nil
+	case hidden:
+		return fmt.Errorf("whether it serves %s only its user and root can see: measure as one of them (%w)", c.RemoteAddr(), fs.ErrPermission)
+	}
+	return fmt.Errorf("it does not serve %s, nor does a child of it: its figures are not the node's", c.RemoteAddr())
+}
+
+// serves is how that is now; hidden: some descriptors may not be looked at. Of a unix socket the kernel tells who listens, of
+// TCP the table of where pid lives.
+func serves(pid int, c net.Conn) (served, hidden bool) {
 	all := usage.Tree(pid)
 	if u, ok := c.(*net.UnixConn); ok {
 		if raw, err := u.SyscallConn(); err == nil {
 			_ = raw.Control(func(fd uintptr) {
-				if peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil && slices.Contains(all, int(peer.Pid)) {
-					found = int(peer.Pid)
-				}
+				peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+				served = err == nil && slices.Contains(all, int(peer.Pid))
 			})
 		}
-		return found, false
+		return served, false
 	}
 	end := otherEnd(pid, c)
 	for _, id := range all {
@@ -186,12 +207,9 @@ func Serves(pid int, c net.Conn) (found int, hidden bool) {
 			continue // it has ended
 		}
 		files, err := p.FileDescriptorTargets()
-		hidden = hidden || errors.Is(err, fs.ErrPermission)
-		if slices.Contains(files, end) {
-			return id, false
-		}
+		served, hidden = served || slices.Contains(files, end), hidden || errors.Is(err, fs.ErrPermission)
 	}
-	return 0, hidden
+	return served, hidden
 }
 
 // otherEnd is the socket there is for the other end of c where pid lives, as the link of a descriptor names it; empty: none.

@@ -2,23 +2,33 @@ package process
 
 import (
 	"crypto/tls"
+	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/seed31b3bfd0/slimgo/internal/usage"
 )
 
-// TestMain lets the test binary play the node: called with an address it listens there until it is told to end.
+// TestMain lets the test binary play the node: called with an address it listens there until it is told to end, and lets nobody look
+// at it if it is to be hidden.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "play-node" {
+	if len(os.Args) >= 3 && os.Args[1] == "play-node" {
+		if len(os.Args) == 4 {
+			_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+		}
 		play(os.Args[2])
 		return
 	}
@@ -148,10 +158,11 @@ func TestServesTellsWhoseTheConnectionIs(t *testing.T) {
 		}
 	}()
 	ours, theirs := connected(t, "tcp", l.Addr().String()), connected(t, "tcp", strings.Replace(other.Addr, "127.0.0.1", "localhost", 1))
-	if found, _ := Serves(os.Getpid(), ours); found != 0 {
-		t.Error("a connection is served that nobody has accepted")
+	var waiting []net.Conn // of which the table has the same but for our port
+	for range 8 {
+		waiting = append(waiting, connected(t, "tcp", l.Addr().String()))
 	}
-	accepted, err := l.Accept()
+	accepted, err := l.Accept() // the first
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,22 +177,99 @@ func TestServesTellsWhoseTheConnectionIs(t *testing.T) {
 		name string
 		pid  int
 		c    net.Conn
-		want int
+		want bool
 	}{
-		{"that of another address with its port", other.PID(), connected(t, "tcp", elsewhere.Addr().String()), 0},
-		{"its own", os.Getpid(), ours, os.Getpid()},
-		{"its child's", os.Getpid(), theirs, other.PID()},
-		{"its parent's", other.PID(), ours, 0},
-		{"the wrong end of one", other.PID(), accepted, 0},
+		{"that of another address with its port", other.PID(), connected(t, "tcp", elsewhere.Addr().String()), false},
+		{"its own", os.Getpid(), ours, true},
+		{"its child's", os.Getpid(), theirs, true},
+		{"its parent's", other.PID(), ours, false},
+		{"the wrong end of one", other.PID(), accepted, false},
 	} {
-		if c.want != 0 {
-			if err := Until(t.Context(), time.Millisecond, time.Minute, func() bool { got, _ := Serves(c.pid, c.c); return got == c.want }); err != nil {
-				t.Errorf("%s: nobody serves it", c.name)
+		if c.want {
+			if err := Serves(t.Context(), c.pid, c.c); err != nil {
+				t.Errorf("%s: %v", c.name, err)
 			}
-		} else if got, _ := Serves(c.pid, c.c); got != 0 {
-			t.Errorf("%s: got %d", c.name, got)
+		} else if got, _ := serves(c.pid, c.c); got {
+			t.Errorf("%s: it is said to be served", c.name)
 		}
 	}
+	for i, c := range waiting {
+		if got, _ := serves(os.Getpid(), c); got {
+			t.Errorf("connection %d is served, although nobody has accepted it", i)
+		}
+	}
+}
+
+// A user who may not look at a process's descriptors cannot tell whose its connections are.
+func TestServesSaysThatNobodyMayLook(t *testing.T) {
+	n, err := Start(t.Context(), self(t, "{listen} hidden"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := n.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	c, told := connected(t, "tcp", n.Addr), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never let go: the thread ends with its goroutine
+		_ = unix.Setfsuid(65534) // refused to all but root, who are another user than root anyway
+		none := [2]unix.CapUserData{}
+		if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0]); err != nil {
+			t.Error(err)
+		}
+		told <- Serves(t.Context(), n.PID(), c)
+	}()
+	if err := <-told; !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "only its user and root can see") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What a wrapper leaves to somebody else is not measured: it would be found to cost nothing.
+func TestNodeThatIsNotTheStartedProcessIsRefused(t *testing.T) {
+	pid := filepath.Join(t.TempDir(), "pid")
+	inner := self(t, "{listen}").Text
+	c := Command{Text: Quote("sh", "-c", `setsid sh -c "$0 & echo \$! > $1"; exec sleep 600`, inner, pid)}
+	_, err := Start(t.Context(), c)
+	if err == nil || !strings.Contains(err.Error(), "a wrapper has to end in exec") {
+		t.Errorf("got %v", err)
+	}
+	_ = syscall.Kill(written(t, pid), syscall.SIGKILL)
+}
+
+// Children that do not heed SIGTERM are ended with their node.
+func TestChildrenEndWithTheirNode(t *testing.T) {
+	pid := filepath.Join(t.TempDir(), "pid")
+	inner := self(t, "{listen}").Text
+	c := Command{Text: Quote("sh", "-c", `(trap "" TERM; exec sleep 600) & echo $! > $1; eval exec "$0"`, inner, pid)}
+	n, err := Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Stop(); err != nil {
+		t.Error(err)
+	}
+	child := written(t, pid)
+	err = Until(t.Context(), time.Millisecond, time.Minute, func() bool { _, err := usage.Of(child); return err != nil })
+	if err != nil {
+		t.Error("a child goes on")
+		_ = syscall.Kill(child, syscall.SIGKILL)
+	}
+}
+
+// written is the number in a file.
+func written(t *testing.T, path string) int {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func connected(t *testing.T, network, addr string) net.Conn {
@@ -296,15 +384,15 @@ func TestUnixSocketIsServedByItsListener(t *testing.T) {
 	}
 	defer l.Close()
 	c := connected(t, "unix", path)
-	if found, _ := Serves(os.Getpid(), c); found != os.Getpid() {
-		t.Errorf("served by %d", found)
+	if err := Serves(t.Context(), os.Getpid(), c); err != nil {
+		t.Error(err)
 	}
 	other := exec.Command("sleep", "60")
 	if err := other.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = other.Process.Kill(); _ = other.Wait() }()
-	if found, _ := Serves(other.Process.Pid, c); found != 0 {
-		t.Errorf("served by %d", found)
+	if served, _ := serves(other.Process.Pid, c); served {
+		t.Error("served by a process that does not listen")
 	}
 }

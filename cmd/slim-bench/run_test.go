@@ -24,6 +24,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/bench/scenario"
 
@@ -479,6 +480,22 @@ func TestProcessThatStartedSlimBenchIsRefused(t *testing.T) {
 	parent := strconv.Itoa(os.Getppid()) // of this process, which plays both
 	code, stdout, stderr := slimBench(t, "run", "p2p", "--target", addr, "--pid", parent, "--count", "10", "--floor=false")
 	if code != exitInvalid || stdout != "" || !strings.Contains(stderr, "it has started slim-bench, too") {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// The process of one node says nothing of what the others of a cluster cost.
+func TestProcessOfOneNodeIsNotThatOfACluster(t *testing.T) {
+	t.Parallel() // it waits for most of its time
+	ours := node(t)
+	other, err := process.Start(t.Context(), process.Command{Text: process.Quote(os.Args[0]) + " play-node {config}"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Stop() }()
+	code, stdout, stderr := slimBench(t, "run", "p2p", "--target", other.Addr, "--target", ours, "--pid", strconv.Itoa(other.PID()),
+		"--count", "10", "--floor=false")
+	if code != exitInvalid || stdout != "" || !strings.Contains(stderr, "does not serve "+ours) {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
 }
