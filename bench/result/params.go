@@ -115,6 +115,16 @@ func (p *Params) Set(key, value string) error {
 	return nil
 }
 
+// Exclusive returns those of the keys given of which one makes the others void; nil: there are none.
+func Exclusive(given func(key string) bool) []string {
+	for _, keys := range [][]string{{"rate", "total-rate", "stages"}, {"stages", "duration"}, {"count", "duration"}, {"count", "warmup"}} {
+		if keys = slices.DeleteFunc(keys, func(k string) bool { return !given(k) }); len(keys) > 1 {
+			return keys
+		}
+	}
+	return nil
+}
+
 // paced sets one rate of an open loop, and takes back what paces it otherwise.
 func paced(field func(*Params) *int) func(*Params, string) error {
 	return func(p *Params, v string) error {

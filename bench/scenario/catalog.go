@@ -172,15 +172,19 @@ func (s *settings) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind != yaml.MappingNode {
 		return errors.New("want a mapping of keys to values")
 	}
+	given := func(key string) bool { return slices.ContainsFunc(*s, func(o setting) bool { return o.key.Value == key }) }
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		switch {
 		case key.Kind != yaml.ScalarNode || value.Kind != yaml.ScalarNode:
 			return fmt.Errorf("%s: want a single value", key.Value)
-		case slices.ContainsFunc(*s, func(o setting) bool { return o.key.Value == key.Value }):
+		case given(key.Value):
 			return fmt.Errorf("%s stands here twice", key.Value)
 		}
 		*s = append(*s, setting{key, value})
+	}
+	if keys := result.Exclusive(given); keys != nil {
+		return fmt.Errorf("%s exclude each other", strings.Join(keys, " and "))
 	}
 	return nil
 }

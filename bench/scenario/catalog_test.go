@@ -43,6 +43,8 @@ func TestBadFilesNamePlaceAndNearestWord(t *testing.T) {
 		{"- 1", "want a mapping"},
 		{"scenario: [", "f.yaml"},
 		{"scenario: p2p\ndefaults: {fanout: 3}", "does not read"},
+		{"scenario: p2p\ncases:\n  - {rate: 10, size: 100, total-rate: 20}", "f.yaml:3:5: rate and total-rate exclude each other"},
+		{"scenario: p2p\ndefaults: {count: 10, warmup: 1s}", "f.yaml:2:11: count and warmup exclude each other"},
 	} {
 		path := filepath.Join(dir, "f.yaml")
 		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/seed31b3bfd0/slimgo/bench/relay"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/bench/scenario"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/internal/suggest"
@@ -115,9 +116,6 @@ func noCommand(root *cobra.Command, args []string) error {
 	return fmt.Errorf("no command %q%s (slim-bench --help)", args[0], suggest.Hint(args[0], names))
 }
 
-// exclusive are flags of which one makes the others void.
-var exclusive = [][]string{{"node", "target"}, {"rate", "total-rate", "stages"}, {"stages", "duration"}, {"count", "duration"}, {"count", "warmup"}}
-
 // consistent refuses flags that are given but empty, as an unset variable of a shell makes them, and those that exclude others.
 func consistent(c *cobra.Command, _ []string) (err error) {
 	c.Flags().Visit(func(f *pflag.Flag) {
@@ -125,11 +123,12 @@ func consistent(c *cobra.Command, _ []string) (err error) {
 			err = fmt.Errorf("--%s is given, but empty", f.Name)
 		}
 	})
-	for _, names := range exclusive {
-		given := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !c.Flags().Changed(n) })
-		if len(given) > 1 {
-			err = fmt.Errorf("--%s exclude each other", strings.Join(given, " and --"))
-		}
+	names := result.Exclusive(c.Flags().Changed)
+	if c.Flags().Changed("node") && c.Flags().Changed("target") {
+		names = []string{"node", "target"}
+	}
+	if names != nil {
+		err = fmt.Errorf("--%s exclude each other", strings.Join(names, " and --"))
 	}
 	return err
 }
