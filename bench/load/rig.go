@@ -24,6 +24,18 @@ type Target struct {
 	Sleep   func(due int64) // of open loops, as Sender.Sleep
 }
 
+// Gone reports whether a target that runs by itself takes no connections any more.
+func (t *Target) Gone(ctx context.Context) bool {
+	for _, addr := range t.Addrs {
+		c, err := t.Dialer.Dial(ctx, addr, DialOptions{})
+		if err != nil {
+			return ctx.Err() == nil
+		}
+		_ = c.Close()
+	}
+	return false
+}
+
 // Rig is one node under test with the connections to it. One goroutine uses it; Dial, Open, Addr and Address are safe for
 // all.
 type Rig struct {

@@ -214,6 +214,9 @@ func (u *execution) rounds(ctx context.Context) error {
 		var again []int
 		for _, i := range todo {
 			if err := u.turns(ctx, round, i); err != nil {
+				if ctx.Err() == nil {
+					u.results.Interrupt(err.Error())
+				}
 				return errors.Join(u.failed, err)
 			}
 			broken, unclear := u.results.Look(i, u.Cases[i].Require, last)
@@ -230,7 +233,7 @@ func (u *execution) rounds(ctx context.Context) error {
 	return u.failed
 }
 
-// turns measures case i on each node once. Only the end of ctx is an error.
+// turns measures case i on each node once. Only the end of ctx, or of a target that cannot be started again, is an error.
 func (u *execution) turns(ctx context.Context, round, i int) error {
 	c := u.Cases[i]
 	for turn, k := range u.order(c, round) {
@@ -257,6 +260,9 @@ func (u *execution) turns(ctx context.Context, round, i int) error {
 		u.results.Add(i, k, ms, course, err)
 		g.Done = true
 		tell(load.Sample{})
+		if err != nil && u.Targets[k].Gone(ctx) {
+			return fmt.Errorf("%s answers no more: nothing else was measured", g.Node)
+		}
 	}
 	return nil
 }

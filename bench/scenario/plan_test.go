@@ -167,6 +167,25 @@ func TestNodeThatDiesEndsTheMeasurementWithAReason(t *testing.T) {
 	})
 }
 
+// What cannot be reached any more is not tried again case by case, with the same words each time.
+func TestRunEndsWithATargetThatIsGone(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := new(faults.Proxy)
+		tg := target(t, n)
+		time.AfterFunc(200*time.Millisecond, n.Close) // in the second case
+		c := Case{Scenario: load1(t, "p2p"), Params: quick(func(*result.Params) {})}
+		steps := 0
+		plan := Plan{Targets: []load.Target{tg}, Cases: []Case{c, c, c, c}, Rounds: 3, Progress: func(g Progress) { steps = g.Step }}
+		r, err := plan.Run(t.Context())
+		if why := strings.Join(r.Reasons(), "\n"); err == nil || steps != 2 || r.Valid || strings.Count(why, "answers no more: nothing else was measured") != 1 {
+			t.Errorf("after %d measurements: %v, not valid: %s", steps, err, why)
+		}
+		if m, ok := r.Cases[0].Nodes[0].Metric("delivered"); !ok || m.Value <= 0 {
+			t.Errorf("the first case is gone: %+v", m)
+		}
+	})
+}
+
 func TestInterruptedPlanKeepsWhatItHas(t *testing.T) { simulated(t, interruptedPlan) }
 
 func interruptedPlan(t *testing.T) {
