@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 )
 
 func TestSequenceTellsLossDuplicatesAndReordering(t *testing.T) {
@@ -263,5 +264,46 @@ func TestLatencyCountsRunsOfEqualDelays(t *testing.T) {
 	}
 	if got := a.Max(); got < 4_990_000 || got > 5_010_000 {
 		t.Errorf("max %d, want 5 ms within a thousandth", got)
+	}
+}
+
+// What is missing of a part of a sender's numbers is charged to that part by its share.
+func TestHoleIsChargedToItsPhaseByShare(t *testing.T) {
+	to := NewLatency()
+	charge(to, Hole{From: 0, To: 100, Missing: 40}, stretch{first: 75, end: 200, from: 0, to: 125}, 1000)
+	if n, most := to.Count(), to.Max(); n != 10 || most > 1000 || most < 990 {
+		t.Errorf("%d of a quarter of a hole of 40, the longest awaited for %d of 1000", n, most)
+	}
+	if charge(to, Hole{From: 0, To: 75, Missing: 40}, stretch{first: 75, end: 200}, 1000); to.Count() != 10 {
+		t.Error("a hole before the phase is charged to it")
+	}
+}
+
+// What a slow member misses is expected, and no loss of those that are measured.
+func TestSamplesCountTheLossOfThoseThatAreNotSlow(t *testing.T) {
+	for slow, want := range map[bool]uint64{true: 0, false: 4} {
+		traffic := NewTraffic(&Rig{}, Case{})
+		r := NewReceiver(0, 1, 1)
+		traffic.Expect(Flow{From: NewSender(nil, StampSize), Seen: r.From(0), Slow: slow})
+		r.From(0).See(4)
+		begun := traffic.mark()
+		begun.At -= 1e9
+		if traffic.sample(begun); traffic.Rig.Samples[0].Lost != want {
+			t.Errorf("slow %v: %d lost, want %d", slow, traffic.Rig.Samples[0].Lost, want)
+		}
+	}
+}
+
+// In an open loop a phase has the messages that were due in it, also those that the node let nobody send.
+func TestPhaseOfAnOpenLoopIsByWhatWasDue(t *testing.T) {
+	s := NewSender(nil, StampSize)
+	s.sent.Store(7)
+	begin := Now()
+	s.plan.Store(&plan{constant(1e-6), begin})
+	for rate, want := range map[int]uint64{0: 7, 1000: 99} { // the hundredth is due at 100 ms
+		traffic := NewTraffic(&Rig{}, Case{Rate: rate})
+		if got := traffic.scheduled(s, begin+int64(100*time.Millisecond)); got != want {
+			t.Errorf("at %d/s the phase begins with number %d, want %d", rate, got, want)
+		}
 	}
 }

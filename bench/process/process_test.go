@@ -213,7 +213,7 @@ func TestServesSaysThatNobodyMayLook(t *testing.T) {
 	}()
 	c, told := connected(t, "tcp", n.Addr), make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // and never let go: the thread ends with its goroutine
+		runtime.LockOSThread()   // and never let go: the thread ends with its goroutine
 		_ = unix.Setfsuid(65534) // refused to all but root, who are another user than root anyway
 		none := [2]unix.CapUserData{}
 		if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0]); err != nil {

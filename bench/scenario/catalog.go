@@ -172,7 +172,9 @@ func (s *settings) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind != yaml.MappingNode {
 		return errors.New("want a mapping of keys to values")
 	}
-	given := func(key string) bool { return slices.ContainsFunc(*s, func(o setting) bool { return o.key.Value == key }) }
+	given := func(key string) bool {
+		return slices.ContainsFunc(*s, func(o setting) bool { return o.key.Value == key })
+	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		switch {

@@ -12,6 +12,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/faults"
+	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 )
 
 // run runs one case on a target and returns what was found on it.
@@ -222,6 +223,39 @@ func TestStormSaysWhatEndedIt(t *testing.T) {
 		}
 		if got := metric(t, r.Cases[0].Nodes[0], "clients connected"); got != 64 {
 			t.Errorf("%v connected", got)
+		}
+	})
+}
+
+// A rate at which a message is lost does not hold, however fast all others come: one of a thousand does not show in the p99.
+func TestRateThatLosesDoesNotHold(t *testing.T) {
+	for drop, want := range map[faults.Fate]bool{faults.Deliver: true, faults.Drop: false} {
+		simulated(t, func(t *testing.T) {
+			g, err := load.NewRig(t.Context(), target(t, &faults.Proxy{Fate: faults.Every(800, drop)}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = g.Close() }()
+			at, err := probed(t.Context(), g, quick(func(p *result.Params) { p.Duration, p.P99Bound = time.Second, 100*time.Millisecond }), 1000)
+			if err != nil || at.holds != want || at.p99 > 100*time.Millisecond {
+				t.Errorf("holds: %v with a p99 of %v, lost %v; %v", at.holds, at.p99, value(at.ms, "lost"), err)
+			}
+		})
+	}
+}
+
+// A count is measured until its last message has come, not until somebody looks.
+func TestCountEndsWithItsLastMessage(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		n := &faults.Proxy{Net: &simnet.Net{Delay: 1300 * time.Microsecond}} // looks are a whole millisecond apart
+		if err := n.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(n.Close)
+		tg := load.Target{Name: "test", Addrs: []string{n.Addr()}, Dialer: client.Dialer{Net: n.Net.Dial}}
+		got := metric(t, run(t, tg, "p2p", quick(func(p *result.Params) { p.Count, p.InFlight = 5, 1 })), "delivered")
+		if span := time.Duration(5 / got * 1e9).Round(time.Microsecond); span < 10*time.Millisecond || span > 14*time.Millisecond || span%time.Millisecond == 0 {
+			t.Errorf("five messages were measured for %v", span)
 		}
 	})
 }

@@ -328,3 +328,27 @@ func TestFailedVisitsAreCountedAndTold(t *testing.T) {
 		}
 	})
 }
+
+// A member is served again when it has what was sent after it had begun to read, not when it has anything at all.
+func TestRecoveryIsAMessageThatWasSentAfterIt(t *testing.T) {
+	simulated(t, func(t *testing.T) {
+		r := load.NewReceiver(0, 1, 1)
+		see := func(n uint64) {
+			b := make([]byte, load.StampSize)
+			load.Stamp{Seq: n}.Put(b)
+			r.Begin(load.Now())
+			r.Deliver(b)
+			r.Flush()
+		}
+		told := recovery(t.Context(), 10, r.From(0))
+		see(9)
+		time.Sleep(time.Second)
+		if len(told) > 0 {
+			t.Fatal("told of a message that was under way before")
+		}
+		see(10)
+		if ms := <-told; value(ms, "slow member served again") != 1 || value(ms, "slow member caught up after") < 1e9 {
+			t.Errorf("got %v", ms)
+		}
+	})
+}

@@ -131,8 +131,14 @@ func TestRoundsGoOnUntilValuesAreClear(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v := r.Verdicts[0]; v.Outcome != c.want || n != c.rounds || v.Rounds != c.rounds {
+		v := r.Verdicts[0]
+		if v.Outcome != c.want || n != c.rounds || v.Rounds != c.rounds {
 			t.Errorf("%s: %s after %d rounds, want %s after %d", c.condition, v, n, c.want, c.rounds)
+		}
+		// It was decided before the last round, so what is told is the interval of 99 %, which is wider than that of 95.
+		if wide, narrow := r.Judge(0, conditions(t, c.condition)[0], 9), r.Judge(0, conditions(t, c.condition)[0], 1); v.Low != wide.Low ||
+			c.rounds > 1 && v.Low >= narrow.Low {
+			t.Errorf("%s: from %v on; with 99 %% from %v, with 95 %% from %v", c.condition, v.Low, wide.Low, narrow.Low)
 		}
 	}
 }

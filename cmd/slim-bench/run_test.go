@@ -363,20 +363,52 @@ func TestFailedMeasurementPrintsResultsAndReason(t *testing.T) {
 	}
 }
 
+// planned is what run makes of its arguments.
+func planned(t *testing.T, args ...string) scenario.Plan {
+	t.Helper()
+	fs, o := pflag.NewFlagSet("run", pflag.ContinueOnError), new(runOptions)
+	o.flags(fs)
+	if err := fs.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	plan, err := o.cases(fs.Args())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// A condition of one's own gets the rounds that it takes, unless somebody says how many.
+func TestConditionsGetTheirRounds(t *testing.T) {
+	for args, want := range map[string][2]int{
+		"p2p": {1, 0}, "p2p --require lost<=0": {1, 9}, "p2p --require lost<=0 --rounds 2": {2, 0},
+		"p2p --require lost<=0 --max-rounds 4": {1, 4}, "--suite smoke --require lost<=0": {1, 1},
+	} {
+		if plan := planned(t, strings.Fields(args)...); plan.Rounds != want[0] || plan.MaxRounds != want[1] {
+			t.Errorf("%s: %d rounds, up to %d; want %v", args, plan.Rounds, plan.MaxRounds, want)
+		}
+	}
+}
+
+// A condition that fails in what was measured counts more than doubt about something else; nothing counts in a run cut short.
+func TestFailureCountsMoreThanDoubt(t *testing.T) {
+	r := &result.Results{Invalid: []string{"doubt"}, Verdicts: []result.Verdict{{Outcome: result.Fail, Condition: "lost <= 0"}}}
+	if err := verdict(r, nil, false); !errors.Is(err, errFailed) || !strings.Contains(err.Error(), "lost <= 0") {
+		t.Errorf("failed and in doubt: %v", err)
+	}
+	if err := verdict(r, context.Canceled, false); !errors.Is(err, errInvalid) || !strings.Contains(err.Error(), "interrupted") {
+		t.Errorf("interrupted: %v", err)
+	}
+	if r.Verdicts = nil; !errors.Is(verdict(r, nil, false), errInvalid) {
+		t.Errorf("in doubt only: %v", verdict(r, nil, false))
+	}
+}
+
 func TestParametersMakeCases(t *testing.T) {
 	labels := func(args ...string) string {
 		t.Helper()
-		fs, o := pflag.NewFlagSet("run", pflag.ContinueOnError), new(runOptions)
-		o.flags(fs)
-		if err := fs.Parse(args); err != nil {
-			t.Fatal(err)
-		}
-		plan, err := o.cases(fs.Args())
-		if err != nil {
-			t.Fatal(err)
-		}
 		var all []string
-		for _, c := range plan.Cases {
+		for _, c := range planned(t, args...).Cases {
 			all = append(all, c.Label())
 		}
 		return strings.Join(all, "; ")

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
@@ -234,6 +235,29 @@ func TestSendAtARateUntilInterrupted(t *testing.T) {
 	cancel()
 	if code := <-sent; code != exitOK || !strings.Contains(stderr.b.String(), " late (p99)\n") {
 		t.Errorf("send: exit %d, %s", code, &stderr.b)
+	}
+}
+
+// Ctrl-C ends a sender that its node keeps waiting, which does not look at anything else.
+func TestSendThatWaitsForItsNodeIsInterrupted(t *testing.T) {
+	proxy := &faults.Proxy{Deaf: true, Window: 64 << 10} // when that is full, the first message is still being written
+	if err := proxy.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out, stderr shared
+	sent := make(chan int, 1)
+	go func() {
+		sent <- run(ctx, []string{"send", "org/demo/bob", "--size", "1M", "--wait", "0s", "--target", proxy.Addr()}, nil, &out, &stderr)
+	}()
+	proxy.AwaitFull()
+	cancel()
+	select {
+	case <-sent:
+	case <-time.After(time.Minute):
+		t.Error("it waits for ever")
 	}
 }
 
