@@ -14,7 +14,6 @@ func main() {
 	s := must(must(app.Listen(session.ListenOptions{})).Accept(ctx))
 	log.Printf("alice says: %s", must(s.Receive(ctx)).Data)
 	must(s.Publish(ctx, session.Text("hello, alice")))
-	<-s.Done()
 	_ = app.Close(ctx)
 }
 
