@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/group"
 	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
@@ -47,7 +49,8 @@ type App struct {
 	past     []*Session // guarded by mu: over, with messages that were not received
 	listener *Listener  // guarded by mu; nil: none
 	closed   chan struct{}
-	failure  error // of Close
+	failure  error  // of Close; before closed is
+	hurry    func() // guarded by mu: has the Close or Stop that runs end what is left
 }
 
 // ownName is a name under which the app can be invited.
@@ -64,6 +67,9 @@ type ownName struct {
 func Connect(ctx context.Context, o Options) (*App, error) {
 	if o.Name.IsZero() || o.Name.t.NoStrings {
 		return nil, fmt.Errorf("%w: the app has no name", ErrConfig)
+	}
+	if text := o.Name.String(); o.Tokens == nil && strings.ContainsFunc(text, func(r rune) bool { return r == ':' || unicode.IsSpace(r) }) {
+		return nil, fmt.Errorf("%w: name %q has a colon or a space, which tokens of a shared secret cannot name: choose another name, or Tokens", ErrConfig, text)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -154,6 +160,7 @@ func (a *App) changed(err error) {
 	if err != nil {
 		if !was {
 			a.log.Warn("connection to the node lost", "error", err)
+			a.all(group.Disconnected{})
 		}
 		return
 	}
@@ -161,8 +168,13 @@ func (a *App) changed(err error) {
 		return // the first one
 	}
 	a.log.Info("connection to the node is back")
+	a.all(group.Reconnected{})
+}
+
+// all has all sessions take an event.
+func (a *App) all(ev group.Event) {
 	for _, s := range a.sessions.all() {
-		s.slot.Post(letter{ev: group.Reconnected{}})
+		s.slot.Post(letter{ev: ev})
 	}
 }
 
@@ -197,13 +209,13 @@ func (a *App) Subscribe(ctx context.Context, name Name) error {
 	return nil
 }
 
-// Unsubscribe takes back Subscribe; sessions go on. The app's own name can be given up, too. ErrNotMember: it has no such name.
+// Unsubscribe takes back Subscribe; sessions go on. The app's own name can be given up, too. ErrNoName: it has no such name.
 func (a *App) Unsubscribe(ctx context.Context, name Name) error {
 	a.mu.Lock()
 	n := a.ownName(&name.t)
 	if n == nil || n.busy {
 		a.mu.Unlock()
-		return fmt.Errorf("name %v: %w", name, ErrNotMember)
+		return fmt.Errorf("unsubscribing from %v: %w", name, ErrNoName)
 	}
 	a.names = slices.DeleteFunc(a.names, func(other *ownName) bool { return other == n })
 	a.mu.Unlock()
@@ -236,17 +248,13 @@ func (a *App) header(n wire.NameText, token string) *wire.PublishHeader {
 }
 
 // Close ends all sessions as their Close does, and the connection. When ctx ends, what is left ends at once. What is to be sent
-// while there is no connection is waited for ten seconds.
+// while there is no connection is waited for ten seconds. Closing again waits until that is done; where its ctx ends first, what is left
+// ends then, and it returns the error of ctx.
 func (a *App) Close(ctx context.Context) error {
-	a.mu.Lock()
-	if a.closing {
-		a.mu.Unlock()
-		<-a.closed
-		return a.failure
+	ctx, listener, first := a.beginEnd(ctx)
+	if !first {
+		return a.ending(ctx)
 	}
-	a.closing = true
-	listener := a.listener
-	a.mu.Unlock()
 	if listener != nil {
 		listener.Close()
 	}
@@ -265,15 +273,10 @@ func (a *App) Close(ctx context.Context) error {
 // them. What Publish has accepted is stored before that, and is sent then; here its Delivery says ErrStopped. When ctx ends what
 // is stored until then is what is there. Without a Store the sessions are gone, and others find that out in time.
 func (a *App) Stop(ctx context.Context) error {
-	a.mu.Lock()
-	if a.closing {
-		a.mu.Unlock()
-		<-a.closed
-		return a.failure
+	ctx, listener, first := a.beginEnd(ctx)
+	if !first {
+		return a.ending(ctx)
 	}
-	a.closing = true
-	listener := a.listener
-	a.mu.Unlock()
 	if listener != nil {
 		listener.stop()
 	}
@@ -294,6 +297,35 @@ func (a *App) Stop(ctx context.Context) error {
 	return err
 }
 
+// beginEnd begins to end the app, within a context that another who wants the same can end, too; first is false: another one has begun.
+func (a *App) beginEnd(ctx context.Context) (within context.Context, l *Listener, first bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closing {
+		return ctx, nil, false
+	}
+	a.closing = true
+	within, a.hurry = context.WithCancel(ctx)
+	return within, a.listener, true
+}
+
+// ending waits for who has begun to end the app.
+func (a *App) ending(ctx context.Context) error {
+	select {
+	case <-a.closed:
+		return a.failure
+	default:
+	}
+	select {
+	case <-a.closed:
+		return a.failure
+	case <-ctx.Done():
+		a.hurry()
+		<-a.closed
+		return ctx.Err()
+	}
+}
+
 // disconnect ends the connection, and everything that runs.
 func (a *App) disconnect(ctx context.Context) error {
 	a.out.flush(ctx)
@@ -303,6 +335,7 @@ func (a *App) disconnect(ctx context.Context) error {
 	}
 	a.end()
 	a.failure = err
+	a.hurry()
 	close(a.closed)
 	return err
 }

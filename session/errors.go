@@ -16,10 +16,14 @@ var (
 	ErrClosed = group.ErrClosed
 	// ErrRemoved: the moderator has removed this member. It is an ErrClosed, too.
 	ErrRemoved = group.ErrRemoved
+	// ErrPeerGone: the other one of a session of two was offline for too long (Options.PeerTimeout). It is an ErrClosed, too.
+	ErrPeerGone = group.ErrPeerGone
 	// ErrTimeout: who was asked has not answered, as often as it was asked.
 	ErrTimeout = group.ErrNoAnswer
 	// ErrNotMember: it is not a member of the session.
 	ErrNotMember = group.ErrNotMember
+	// ErrNoName: the app is not subscribed to that name.
+	ErrNoName = errors.New("the app has no such name")
 	// ErrMember: it is a member of the session already.
 	ErrMember = group.ErrMember
 	// ErrNotModerator: only who has opened the session may invite and remove.

@@ -168,8 +168,8 @@ func (f *front) invited(in *group.Inbound, name wire.NameText, now time.Time) {
 	}
 	o := group.Options{
 		Kind: m.Kind, ID: m.Session, Self: f.app.self, Strict: f.app.o.Binding == Enforce, Random: random32, Keep: f.app.vault != nil,
-		Metadata: i.Metadata,
-		Control:  reliable.Options{Interval: defaultInterval, Retries: defaultRetries},
+		Metadata: i.Metadata, Patience: f.app.o.patience(),
+		Control: reliable.Options{Interval: defaultInterval, Retries: defaultRetries},
 	}
 	o.Self.Name = name
 	if t := join.Timers; t != nil {

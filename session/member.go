@@ -316,7 +316,27 @@ func (t *member) end(err error) {
 	if t.keep.unreceived() {
 		s.app.keepPast(s)
 	}
+	s.app.unqueue(s)
 	s.app.log.Debug("session over", "session", s.id, "reason", err)
+}
+
+// unqueue takes a session that is over, and of which there is nothing to be received, from those that wait for Accept: its place is free.
+func (a *App) unqueue(s *Session) {
+	a.mu.Lock()
+	l, restored := a.listener, s.restored
+	a.mu.Unlock()
+	if l == nil || restored {
+		return
+	}
+	s.mu.Lock()
+	empty := s.inbox.messages.len() == 0
+	s.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.Index(l.queue, s); empty && i >= 0 {
+		l.queue = slices.Delete(l.queue, i, i+1)
+		l.reserved--
+	}
 }
 
 // view is what an app sees of a session's machine.

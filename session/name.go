@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
@@ -12,17 +13,37 @@ import (
 // is nobody's.
 type Name struct{ t wire.NameText }
 
-// NewName returns the name of three parts, of any instance. An error says that a part is empty or has a slash.
+// MaxName is how long a name may be, in bytes of its text, without an id.
+const MaxName = 1 << 10
+
+// NewName returns the name of three parts, of any instance. An error, an ErrConfig, says which part cannot be, and why: a part is text of
+// UTF-8, as it is encoded in messages, and neither empty nor has it a slash.
 func NewName(a, b, c string) (Name, error) {
 	for _, part := range []string{a, b, c} {
 		if strings.TrimSpace(part) == "" || strings.Contains(part, "/") {
-			return Name{}, fmt.Errorf("part %q of a name: it must not be empty or hold a slash", part)
+			return Name{}, fmt.Errorf("%w: part %q of a name: it must not be empty or hold a slash", ErrConfig, part)
 		}
 	}
-	return Name{wire.Text(a, b, c)}, nil
+	return checked(wire.Text(a, b, c))
 }
 
-// ParseName reads a name of three parts, or of four: the last is then the id of an instance, as MarshalText writes it.
+// checked refuses what no other app could read.
+func checked(n wire.NameText) (Name, error) {
+	size := 2
+	for _, part := range n.Str {
+		if !utf8.ValidString(part) {
+			return Name{}, fmt.Errorf("%w: part %q of a name is no UTF-8 text, which others need to read messages", ErrConfig, part)
+		}
+		size += len(part)
+	}
+	if size > MaxName {
+		return Name{}, fmt.Errorf("%w: a name of %d bytes, and it may have %d", ErrConfig, size, MaxName)
+	}
+	return Name{n}, nil
+}
+
+// ParseName reads a name of three parts, or of four: the last is then the id of an instance, as MarshalText writes it. Errors are
+// those of NewName; white space around parts is left out.
 func ParseName(s string) (Name, error) {
 	text, id := s, ""
 	if strings.Count(s, "/") == 3 {
@@ -31,17 +52,20 @@ func ParseName(s string) (Name, error) {
 	}
 	parts, err := wire.ParseName(text)
 	if err != nil {
-		return Name{}, fmt.Errorf("name %q: want org/namespace/app", s)
+		return Name{}, fmt.Errorf("%w: name %q: want org/namespace/app", ErrConfig, s)
 	}
-	n := wire.Text(parts[0], parts[1], parts[2])
+	n, err := checked(wire.Text(parts[0], parts[1], parts[2]))
+	if err != nil {
+		return Name{}, err
+	}
 	if id != "" {
 		hi, lo, err := wire.ParseID(id)
 		if err != nil {
-			return Name{}, fmt.Errorf("name %q: the fourth part is no id: want a UUID", s)
+			return Name{}, fmt.Errorf("%w: name %q: the fourth part is no id: want a UUID", ErrConfig, s)
 		}
-		n = n.WithID(hi, lo)
+		n.t = n.t.WithID(hi, lo)
 	}
-	return Name{n}, nil
+	return n, nil
 }
 
 // MustName is ParseName for names that stand in the program; it panics where those are wrong.

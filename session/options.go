@@ -60,11 +60,28 @@ type Options struct {
 	// is told of members, and invitations, come all the same.
 	Deaf, Mute bool
 
+	// PeerTimeout is how long the other one of a session of two may be offline until the session is over here, too, with ErrPeerGone: by
+	// then it was killed, or has ended without a word. What this app itself is without a connection does not count. 0: DefaultPeerTimeout;
+	// negative: such a session waits for ever. Apps that have a Store and may be down for longer want more, as do those that they talk to.
+	// Groups wait: their moderator removes whom it does not expect back.
+	PeerTimeout time.Duration
+
 	// Workers is how many goroutines the sessions share; 0: as many as there are processors, less the loops of a node in the
 	// process, at least one.
 	Workers int
 	// Logger is told of connections, of sessions that begin and end, and of what is refused; nil: nobody is.
 	Logger *slog.Logger
+}
+
+// DefaultPeerTimeout is for how long a session of two waits for the other one to be online again.
+const DefaultPeerTimeout = 10 * time.Minute
+
+// patience is PeerTimeout as sessions know it; 0: for ever.
+func (o *Options) patience() time.Duration {
+	if o.PeerTimeout == 0 {
+		return DefaultPeerTimeout
+	}
+	return max(o.PeerTimeout, 0)
 }
 
 // workers is how many the pool is made with; 0: as many as there are processors.

@@ -122,7 +122,7 @@ func (a *App) restoreLive(k *keeper, records []group.Record) (*Session, error) {
 	}
 	o := snap.Options()
 	name := o.Self.Name
-	o.Self, o.Strict, o.Random = a.self, a.o.Binding == Enforce, random32
+	o.Self, o.Strict, o.Random, o.Patience = a.self, a.o.Binding == Enforce, random32, a.o.patience()
 	o.Self.Name = name
 	if name.Name.Hi != a.self.Name.Name.Hi || name.Name.Lo != a.self.Name.Name.Lo {
 		return nil, errors.New("it is of another identity of the app")

@@ -21,8 +21,9 @@ import (
 
 // Session is a conversation: of two, or of a group. All methods are safe for all.
 //
-// It ends by Close, by the moderator's doing, or because nobody is left; then Done is closed, messages that have come can still
-// be received, and everything else says ErrClosed.
+// It ends by Close, by the moderator's doing, or, one of two, because the other one has closed it or was offline for as long as
+// Options.PeerTimeout says; then Done is closed, messages that have come can still be received, and everything else says ErrClosed. A
+// moderator whose last member has left is alone, and can invite others.
 type Session struct {
 	app       *App
 	id        uint32
@@ -93,6 +94,9 @@ func random32() uint32 { return rand.Uint32() }
 //
 // Errors: *Declined; ErrTimeout, where nobody of that name answers; ErrUnauthorized; ErrClosed; that of ctx.
 func (a *App) Open(ctx context.Context, peer Name, o SessionOptions) (*Session, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	s, err := a.begin(message.PointToPoint, peer, o)
 	if err != nil {
 		return nil, err
@@ -108,7 +112,10 @@ func (a *App) Open(ctx context.Context, peer Name, o SessionOptions) (*Session, 
 
 // OpenGroup opens a session for a group, on a channel that is named like an app. This app is its moderator, and alone until it
 // has invited others.
-func (a *App) OpenGroup(_ context.Context, channel Name, o SessionOptions) (*Session, error) {
+func (a *App) OpenGroup(ctx context.Context, channel Name, o SessionOptions) (*Session, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if o.Pin != "" {
 		return nil, fmt.Errorf("%w: a pin is for a session between two", ErrConfig)
 	}
@@ -129,7 +136,7 @@ func (a *App) begin(kind message.Kind, dest Name, o SessionOptions) (*Session, e
 	}
 	g := group.Options{
 		Kind: kind, ID: o.ID, Self: a.self, Control: o.timers(), Metadata: maps.Clone(o.Metadata),
-		Strict: a.o.Binding == Enforce, Random: random32, Keep: a.vault != nil,
+		Strict: a.o.Binding == Enforce, Random: random32, Keep: a.vault != nil, Patience: a.o.patience(),
 	}
 	if !o.Unreliable {
 		g.Data = g.Control

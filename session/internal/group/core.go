@@ -21,10 +21,11 @@ type Options struct {
 	Control  reliable.Options // of control messages
 	Metadata map[string]string
 
-	MLS    *mls.Config // of this session alone; nil: off. Its Client must name the subject of a token
-	Strict bool        // refuses members whose control messages have no payload signature
-	Replay int         // control messages of each member that are remembered; 0: 1000
-	Keep   bool        // the session is stored: Changes tells what. MLS has a StateKey then
+	MLS      *mls.Config   // of this session alone; nil: off. Its Client must name the subject of a token
+	Strict   bool          // refuses members whose control messages have no payload signature
+	Replay   int           // control messages of each member that are remembered; 0: 1000
+	Patience time.Duration // how long the other one of a session of two may be offline until it is over; 0: for ever
+	Keep     bool          // the session is stored: Changes tells what. MLS has a StateKey then
 
 	Random func() uint32 // for ids of messages
 }

@@ -67,6 +67,9 @@ type Subscribed struct {
 	Err  error
 }
 
+// Disconnected says that the connection to the node is lost; Reconnected follows.
+type Disconnected struct{}
+
 // Reconnected says that the connection to the node had been lost, and is back with its subscriptions.
 type Reconnected struct{}
 
@@ -76,18 +79,19 @@ type Tick struct{}
 // Rest says that there is nothing more for now.
 type Rest struct{}
 
-func (*Inbound) event()    {}
-func (*Publish) event()    {}
-func (PublishTo) event()   {}
-func (Invite) event()      {}
-func (Remove) event()      {}
-func (Withdraw) event()    {}
-func (Leave) event()       {}
-func (Abandon) event()     {}
-func (Subscribed) event()  {}
-func (Reconnected) event() {}
-func (Tick) event()        {}
-func (Rest) event()        {}
+func (*Inbound) event()     {}
+func (*Publish) event()     {}
+func (PublishTo) event()    {}
+func (Invite) event()       {}
+func (Remove) event()       {}
+func (Withdraw) event()     {}
+func (Leave) event()        {}
+func (Abandon) event()      {}
+func (Subscribed) event()   {}
+func (Disconnected) event() {}
+func (Reconnected) event()  {}
+func (Tick) event()         {}
+func (Rest) event()         {}
 
 // Output is something that a session wants done.
 type Output interface{ output() }

@@ -26,7 +26,7 @@ type invite struct {
 	open    int // acknowledgements that are awaited: of the new member, and of the others
 	in      bool
 	err     error
-	doubt   error // why an answer was not believed; another one may come
+	doubt   error // why the first answer was not believed; another one may come
 }
 
 func (t *invite) start(m *Moderator) {
@@ -47,6 +47,13 @@ func (t *invite) start(m *Moderator) {
 	t.request = m.ask(msg, []wire.NameText{t.name}, func([]wire.NameText) { m.finish(t.handle, t.unanswered()) })
 }
 
+// doubts notes why an answer is not believed: the first one says most, since repeats of it are refused as such.
+func (t *invite) doubts(err error) {
+	if t.doubt == nil {
+		t.doubt = err
+	}
+}
+
 // unanswered is why there is no answer.
 func (t *invite) unanswered() error {
 	if t.doubt == nil {
@@ -57,8 +64,14 @@ func (t *invite) unanswered() error {
 
 func (t *invite) reply(m *Moderator, in *Inbound) bool {
 	msg := in.Message
-	if t.request == nil || t.request.message.ID != msg.ID || t.pin != "" && in.Claims.Subject != t.pin {
+	if t.request == nil || t.request.message.ID != msg.ID {
 		return false
+	}
+	if t.pin != "" && in.Claims.Subject != t.pin { // another instance may be the right one
+		err := fmt.Errorf("it is of the subject %q, and the pin is %q", in.Claims.Subject, t.pin)
+		t.doubts(err)
+		m.refuse(msg, err)
+		return true
 	}
 	switch msg.Type {
 	case message.DiscoveryReply:
@@ -89,7 +102,7 @@ func (t *invite) reply(m *Moderator, in *Inbound) bool {
 func (t *invite) found(m *Moderator, in *Inbound) {
 	m.drop(t.request)
 	t.request = nil
-	t.joiner.Name, t.subject = in.Message.Source, in.Claims.Subject
+	t.joiner.Name, t.subject, t.doubt = in.Message.Source, in.Claims.Subject, nil
 	if err := m.mls.create(); err != nil {
 		m.finish(t.handle, err)
 		return

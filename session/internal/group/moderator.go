@@ -23,6 +23,7 @@ type Moderator struct {
 	rejoined   map[wire.Name]rejoinReply
 	stale      map[wire.Name]bool // members that have missed a change, of a group without MLS
 	outside    outsiders
+	absence    absence // of the other one, of a session of two
 }
 
 var _ Machine = (*Moderator)(nil)
@@ -115,7 +116,15 @@ func (m *Moderator) Step(ev Event, now time.Time) {
 		m.beatNow()
 		m.resubscribe()
 	}
+	if m.absence.step(&m.core, ev) {
+		m.shut(ErrPeerGone)
+	}
 	m.settle()
+}
+
+// Deadline is when a Tick is due; zero: never.
+func (m *Moderator) Deadline() time.Time {
+	return earlier(m.core.Deadline(), m.absence.deadline(&m.core))
 }
 
 // late answers what comes when the session is over.
@@ -174,8 +183,8 @@ func (m *Moderator) inbound(in *Inbound) {
 		return
 	case err == errReplay && msg.Type == message.GroupAck: // it may bear the id of a request of the same member
 	case err != nil:
-		if t, ok := m.running.(*invite); ok && t.request != nil && t.request.message.ID == msg.ID {
-			t.doubt = err
+		if t, ok := m.running.(*invite); ok && t.request != nil && t.request.message.ID == msg.ID && err != errReplay {
+			t.doubts(err)
 		}
 		m.refuse(msg, err)
 		return

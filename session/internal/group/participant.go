@@ -28,6 +28,8 @@ type Participant struct {
 	askFrom uint64    // epoch when the need was seen
 	anew    *ask      // the request for that, while it waits
 	mine    uint32    // number of the commit that has let this member in anew; 0: none
+
+	absence absence // of the other one, of a session of two
 }
 
 var _ Machine = (*Participant)(nil)
@@ -105,7 +107,7 @@ func (p *Participant) Deadline() time.Time {
 	if p.over {
 		return time.Time{}
 	}
-	return earlier(earlier(p.expires, p.askAnew), p.core.Deadline())
+	return earlier(earlier(p.expires, p.askAnew), earlier(p.absence.deadline(&p.core), p.core.Deadline()))
 }
 
 // Step takes an event at this time.
@@ -149,6 +151,9 @@ func (p *Participant) Step(ev Event, now time.Time) {
 		p.send.Again(now)
 	case Tick:
 		p.tick()
+	}
+	if p.absence.step(&p.core, ev) {
+		p.shut(ErrPeerGone)
 	}
 	p.settle()
 }
