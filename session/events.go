@@ -39,7 +39,7 @@ type Outdated struct{}
 
 // TokenExpiring says, five minutes before, that members on the Rust library, from 3.4 on, will not read what this app sends in
 // this encrypted session any more: the token that it has come with becomes void. Another session has another one. Members on
-// this package read on.
+// this package read on. A moderator puts it off by itself: who is invited or removed in the second half of a token's life brings another.
 type TokenExpiring struct{ At time.Time }
 
 // Refused says that a message was not accepted.

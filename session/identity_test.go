@@ -189,3 +189,65 @@ func TestHostileMessages(t *testing.T) {
 		}
 	})
 }
+
+// A moderator that invites or removes before its token becomes void has another one from then on; also when it was started again
+// meanwhile, and whoever has made the tokens.
+func TestModeratorsTokenIsRenewed(t *testing.T) {
+	for _, by := range []string{"inviting", "removing"} {
+		t.Run(by, func(t *testing.T) {
+			bubble(t, func(t *testing.T, h *hub) {
+				made := new(atomic.Int64)
+				with := func(o *Options) { // of tokens that are good for twelve minutes, and made anew after six
+					n := &notary{subject: o.Name.String(), life: 12 * time.Minute, made: made}
+					o.Secret, o.Tokens, o.Verifier = nil, n, n
+				}
+				store := new(MemoryStore)
+				alice := h.life("alice", store, with)
+				g, err := alice.OpenGroup(t.Context(), MustName("org/ns/channel"), SessionOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				begin := time.Now()
+				var apps []*App
+				var members []*Session
+				invite := func(name string) {
+					t.Helper()
+					a := h.app(name, with)
+					l := listen(t, a)
+					if err := g.Invite(t.Context(), a.Name()); err != nil {
+						t.Fatal(err)
+					}
+					apps, members = append(apps, a), append(members, accept(t, l))
+				}
+				invite("bob")
+				time.Sleep(4 * time.Minute)
+				invite("carol") // the token is in the first half of its life still
+				time.Sleep(4 * time.Minute)
+				if by == "inviting" {
+					invite("dave")
+				} else {
+					if err := g.Remove(t.Context(), members[1].Self()); err != nil {
+						t.Fatal(err)
+					}
+					apps, members = apps[:1], members[:1]
+				}
+				time.Sleep(time.Second)
+				h.stop(alice)
+				alice = h.life("alice", store, with)
+				g = only(t, alice)
+				for e, err := range g.Events(t.Context()) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, ok := e.(TokenExpiring); ok {
+						break
+					}
+				}
+				if d := time.Since(begin); d < 13*time.Minute-time.Second || d > 13*time.Minute+time.Second { // of the second token
+					t.Errorf("told after %v", d)
+				}
+				everybodyTalks(t, append([]*App{alice}, apps...), append([]*Session{g}, members...))
+			})
+		})
+	}
+}

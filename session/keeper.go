@@ -105,6 +105,10 @@ func (k *keeper) changes(t *member) ([]store.Change, error) {
 				changes = k.put(changes, recordReceived, k.next, t.s.encode(o.Received))
 				t.todo[i] = storedDeliver{o, k.next}
 			}
+		case group.Notify:
+			if n, ok := o.Notice.(group.Renewed); ok {
+				k.about.Expires, k.told = n.Expires, false
+			}
 		case group.End:
 			k.end(t, o.Err)
 		}

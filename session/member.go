@@ -276,6 +276,8 @@ func (t *member) notice(n group.Notice) {
 		s.tell(Presence{Name{n.Name}, n.Online})
 	case group.Lost:
 		s.tell(Lost{Name{n.From}, n.First, n.Last, reasonOf(n.Why)})
+	case group.Renewed:
+		t.expires = n.Expires
 	case group.Outdated:
 		s.tell(Outdated{})
 	case group.Refused:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/mls"
 	"github.com/seed31b3bfd0/slimgo/session/internal/group"
+	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
 	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
 	"github.com/seed31b3bfd0/slimgo/session/internal/store"
@@ -59,6 +60,9 @@ func (a *App) mls(now time.Time) *mls.Config {
 	}
 	return c
 }
+
+// verify judges a token at this time.
+func (a *App) verify(token string) (*identity.Claims, error) { return a.who.verify(token, time.Now()) }
 
 // restore makes the sessions of these records, and returns them; none of them runs yet.
 func (a *App) restore(owners map[[16]byte][]store.Record) []*Session {
@@ -123,7 +127,7 @@ func (a *App) restoreLive(k *keeper, records []group.Record) (*Session, error) {
 	o := snap.Options()
 	name := o.Self.Name
 	o.Self, o.Strict, o.Random, o.Patience = a.self, a.o.Binding == Enforce, random32, a.o.patience()
-	o.Self.Name = name
+	o.Self.Name, o.Verify = name, a.verify
 	if name.Name.Hi != a.self.Name.Name.Hi || name.Name.Lo != a.self.Name.Name.Lo {
 		return nil, errors.New("it is of another identity of the app")
 	}

@@ -137,6 +137,7 @@ func (a *App) begin(kind message.Kind, dest Name, o SessionOptions) (*Session, e
 	g := group.Options{
 		Kind: kind, ID: o.ID, Self: a.self, Control: o.timers(), Metadata: maps.Clone(o.Metadata),
 		Strict: a.o.Binding == Enforce, Random: random32, Keep: a.vault != nil, Patience: a.o.patience(),
+		Verify: a.verify,
 	}
 	if !o.Unreliable {
 		g.Data = g.Control

@@ -24,6 +24,28 @@ func (m *Moderator) tell(update *message.Update, others []wire.NameText, done fu
 	})
 }
 
+// freshMargin is how long the old token of a moderator must hold still when a commit brings a new one: members on the Rust library check
+// both when they get it.
+const freshMargin = 30 * time.Second
+
+// fresh is a token for this member's leaf that a commit brings which is due anyway, in the second half of the life of the old one;
+// empty: the old one serves. Rust members, from 3.4 on, read nothing of who has a void one, and let nobody in. It makes the
+// commit bring new keys, too, which adds do not bring else.
+func (m *Moderator) fresh(old string) string {
+	was, err := m.o.Verify(old)
+	if err != nil || was.Expires.IsZero() {
+		return ""
+	}
+	token := m.o.Self.Token(m.now)
+	now, err := m.o.Verify(token)
+	left := was.Expires.Sub(m.now)
+	if err != nil || left < freshMargin || left > now.Expires.Sub(m.now)/2 || now.Subject != was.Subject {
+		return ""
+	}
+	m.notify(Renewed{now.Expires})
+	return token
+}
+
 // missed notes that a member may not know of a change.
 func (m *Moderator) missed(n *wire.NameText) {
 	if m.mls == nil {

@@ -22,6 +22,7 @@ type Options struct {
 	Metadata map[string]string
 
 	MLS      *mls.Config   // of this session alone; nil: off. Its Client must name the subject of a token
+	Verify   Verify        // judges tokens, as MLS does; nil: a moderator's token in MLS stays the one it has begun with
 	Strict   bool          // refuses members whose control messages have no payload signature
 	Replay   int           // control messages of each member that are remembered; 0: 1000
 	Patience time.Duration // how long the other one of a session of two may be offline until it is over; 0: for ever

@@ -21,8 +21,9 @@ type crypto struct {
 	commit uint32     // number of the last one that was applied
 	out    bool       // a commit has taken this member out
 	held   []early
-	saved  *mls.Saved // what is being stored; nil: nothing
-	aad    []byte     // room for what is authenticated of a message
+	saved  *mls.Saved              // what is being stored; nil: nothing
+	fresh  func(old string) string // a token for this member's leaf, in the stead of the old one; empty: none. nil: it commits nothing
+	aad    []byte                  // room for what is authenticated of a message
 }
 
 // create begins the group of a moderator.
@@ -82,7 +83,13 @@ func (c *crypto) removeNamed(n *wire.NameText) (*message.Handshake, error) {
 
 // apply commits. Nobody else does, so it holds at once.
 func (c *crypto) apply(p []mls.Proposal) (*mls.Change, error) {
-	change, err := c.group.Commit(mls.CommitOptions{Proposals: p})
+	o := mls.CommitOptions{Proposals: p}
+	if c.fresh != nil {
+		if token := c.fresh(string(c.group.Member(c.group.Own()).Credential.Identity)); token != "" {
+			o.Identity.Credential = mls.BasicCredential([]byte(token))
+		}
+	}
+	change, err := c.group.Commit(o)
 	if err != nil {
 		return nil, err
 	}

@@ -164,6 +164,9 @@ type Presence struct {
 	Online bool
 }
 
+// Renewed says that a commit has brought others a new token of this member, which becomes void then.
+type Renewed struct{ Expires time.Time }
+
 // Lost says that messages of a member will not come.
 type Lost struct {
 	From        wire.NameText
@@ -181,6 +184,7 @@ type Refused struct {
 func (Joined) notice()   {}
 func (Left) notice()     {}
 func (Presence) notice() {}
+func (Renewed) notice()  {}
 func (Lost) notice()     {}
 func (Refused) notice()  {}
 
