@@ -51,6 +51,8 @@ var (
 	ErrConfig = errors.New("options are wrong")
 )
 
+var errMirror = errors.New("the session is one of this app with itself")
+
 // NotDelivered says who has not taken a message: those who have not acknowledged it although it was repeated, who were
 // removed, or who went offline meanwhile. It is an ErrNotDelivered. They may have got it all the same.
 type NotDelivered struct{ Missing []Name }

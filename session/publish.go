@@ -57,7 +57,7 @@ func (s *Session) Publish(ctx context.Context, c Content) (*Delivery, error) {
 // PublishTo sends c to one member of a group, the other one of a session between two, or this app itself. In a group it comes in no order
 // with what is published. The Delivery is an ErrNotMember where there is no such member.
 func (s *Session) PublishTo(ctx context.Context, to Name, c Content) (*Delivery, error) {
-	if to == s.self {
+	if to == s.self && !s.mirrored {
 		return s.remind(ctx, c)
 	}
 	to = s.member(to)

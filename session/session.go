@@ -39,6 +39,7 @@ type Session struct {
 	task      *member // the worker's
 	credit    credit
 	done      chan struct{}
+	mirrored  bool      // it is one of the two ends of a session of the app with itself
 	restored  bool      // a Listener gets it although nobody has invited this app; guarded by that of the app
 	listener  *Listener // in whose backlog it has a place until it is open; nil: none, or no more. The worker's
 
@@ -92,10 +93,17 @@ func random32() uint32 { return rand.Uint32() }
 
 // Open opens a session with an app: with any instance of it, unless the name has an id. It returns when the other one is in.
 //
+// Under a name of this app it is a session of the app with itself, as a probe of its own health wants: its Listener gets the other end.
+// Nothing of it leaves the process, or is stored, and the two ends have ids of their own. Other instances of the same name are reached by
+// names with an id.
+//
 // Errors: *Declined; ErrTimeout, where nobody of that name answers; ErrUnauthorized; ErrClosed; that of ctx.
 func (a *App) Open(ctx context.Context, peer Name, o SessionOptions) (*Session, error) {
-	if err := ctx.Err(); err != nil {
+	if err := cmp.Or(ctx.Err(), o.check(peer)); err != nil {
 		return nil, err
+	}
+	if own, ok := a.itself(peer); ok {
+		return a.openMirror(own, o)
 	}
 	s, err := a.begin(message.PointToPoint, peer, o)
 	if err != nil {
@@ -113,7 +121,7 @@ func (a *App) Open(ctx context.Context, peer Name, o SessionOptions) (*Session, 
 // OpenGroup opens a session for a group, on a channel that is named like an app. This app is its moderator, and alone until it
 // has invited others.
 func (a *App) OpenGroup(ctx context.Context, channel Name, o SessionOptions) (*Session, error) {
-	if err := ctx.Err(); err != nil {
+	if err := cmp.Or(ctx.Err(), o.check(channel)); err != nil {
 		return nil, err
 	}
 	if o.Pin != "" {
@@ -123,29 +131,16 @@ func (a *App) OpenGroup(ctx context.Context, channel Name, o SessionOptions) (*S
 }
 
 func (a *App) begin(kind message.Kind, dest Name, o SessionOptions) (*Session, error) {
-	switch {
-	case dest.IsZero() || dest.t.NoStrings:
-		return nil, fmt.Errorf("%w: a name is missing", ErrConfig)
-	case kind == message.PointToPoint && dest.t.Name == a.self.Name.Name:
-		return nil, fmt.Errorf("%w: an app has no session with itself", ErrConfig)
-	case o.ID >= MaxID:
-		return nil, fmt.Errorf("%w: id %d of a session, and the largest is %d", ErrConfig, o.ID, uint32(MaxID-1))
-	}
-	if err := checkMetadata(o.Metadata); err != nil {
-		return nil, err
-	}
 	g := group.Options{
-		Kind: kind, ID: o.ID, Self: a.self, Control: o.timers(), Metadata: maps.Clone(o.Metadata),
+		Kind: kind, Self: a.self, Control: o.timers(), Metadata: maps.Clone(o.Metadata),
 		Strict: a.o.Binding == Enforce, Random: random32, Keep: a.vault != nil, Patience: a.o.patience(),
 		Verify: a.verify,
 	}
 	if !o.Unreliable {
 		g.Data = g.Control
 	}
-	for range 100 {
-		if o.ID == 0 {
-			g.ID = 1 + rand.Uint32N(MaxID-1)
-		}
+	s, err := a.draw(o.ID, func(id uint32) (*Session, error) {
+		g.ID = id
 		if !o.Plain {
 			g.MLS = a.mls(time.Now())
 		}
@@ -153,20 +148,46 @@ func (a *App) begin(kind message.Kind, dest Name, o SessionOptions) (*Session, e
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 		}
-		s := newSession(a, &g, m, dest, Name{g.Self.Name}, nil)
+		return newSession(a, &g, m, dest, Name{g.Self.Name}, nil), nil
+	})
+	if err == nil && a.vault != nil {
+		s.slot.Post(letter{}) // so that it is stored
+	}
+	return s, err
+}
+
+// check says what cannot be of a session with dest, or of a group on that channel.
+func (o *SessionOptions) check(dest Name) error {
+	switch {
+	case dest.IsZero() || dest.t.NoStrings:
+		return fmt.Errorf("%w: a name is missing", ErrConfig)
+	case o.ID >= MaxID:
+		return fmt.Errorf("%w: id %d of a session, and the largest is %d", ErrConfig, o.ID, uint32(MaxID-1))
+	}
+	return checkMetadata(o.Metadata)
+}
+
+// draw makes a session of this id, or, if it is 0, of one that is drawn, one of the app's.
+func (a *App) draw(id uint32, make func(id uint32) (*Session, error)) (*Session, error) {
+	drawn := id == 0
+	for range 100 {
+		if drawn {
+			id = 1 + rand.Uint32N(MaxID-1)
+		}
+		s, err := make(id)
+		if err != nil {
+			return nil, err
+		}
 		if ok, err := a.enter(s); err != nil {
 			return nil, err
 		} else if ok {
-			if a.vault != nil {
-				s.slot.Post(letter{}) // so that it is stored
-			}
 			return s, nil
 		}
-		if o.ID != 0 {
+		if !drawn {
 			break
 		}
 	}
-	return nil, fmt.Errorf("%w: id %d is that of another session", ErrConfig, g.ID)
+	return nil, fmt.Errorf("%w: id %d is that of another session", ErrConfig, id)
 }
 
 // enter makes s one of the app's sessions; false: its id is taken.
@@ -179,7 +200,7 @@ func (a *App) enter(s *Session) (bool, error) {
 	return a.sessions.add(s), nil
 }
 
-// ID is the same for all members. Two apps may have sessions of the same id that have nothing to do with each other.
+// ID is the same for all members, unless both are this app. Two apps may have sessions of the same id that have nothing to do with each other.
 func (s *Session) ID() uint32 { return s.id }
 
 // Kind says whether it is of two or of a group.
@@ -376,7 +397,7 @@ type stop struct{ group.Tick }
 
 // forget deletes what is stored of a session that is over.
 func (s *Session) forget(ctx context.Context) error {
-	if s.app.vault == nil {
+	if s.app.vault == nil || s.mirrored {
 		return nil
 	}
 	c := newCall()
