@@ -53,6 +53,7 @@ func newHub(t *testing.T) *hub {
 type hubLink struct {
 	h      *hub
 	from   Incoming
+	label  string // the last part of the app's name; guarded by h.mu
 	queue  chan arrival
 	done   chan struct{}
 	names  map[uint64]wire.Name // guarded by h.mu
@@ -226,6 +227,9 @@ func (h *hub) app(name string, change ...func(*Options)) *App {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	h.mu.Lock()
+	h.linkOf(a).label = name
+	h.mu.Unlock()
 	h.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()

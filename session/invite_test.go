@@ -219,9 +219,6 @@ func TestWhoMayDoWhat(t *testing.T) {
 				t.Errorf("%+v: %v", o, err)
 			}
 		}
-		if _, err := alice.Open(t.Context(), alice.Name(), SessionOptions{}); !errors.Is(err, ErrConfig) {
-			t.Errorf("with itself: %v", err)
-		}
 		if _, err := alice.Open(t.Context(), bob.Name(), SessionOptions{Pin: "somebody else", Interval: 100 * time.Millisecond, Retries: 3}); !errors.Is(err, ErrTimeout) {
 			t.Errorf("with a wrong pin: %v", err)
 		}

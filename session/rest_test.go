@@ -65,11 +65,15 @@ func TestNothingIsOpenedInVain(t *testing.T) {
 // A session of two ends when the other one has been gone for as long as the app waits, with MLS and without, for who has opened it and who
 // was invited. What this app is without a connection does not count, nor what the other one is away for less.
 func TestPeerThatIsGone(t *testing.T) {
+	if d := new(Options).patience(); d != DefaultPeerTimeout {
+		t.Errorf("by default %v", d)
+	}
 	for _, o := range []SessionOptions{{}, {Plain: true}} {
 		t.Run(o.name(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, h *hub) {
-				patient := func(o *Options) { o.PeerTimeout = time.Hour }
-				alice, bob, carol := h.app("alice"), h.app("bob"), h.app("carol", patient)
+				const short, long = 2 * time.Minute, 5 * time.Minute
+				waits := func(d time.Duration) func(*Options) { return func(o *Options) { o.PeerTimeout = d } }
+				alice, bob, carol := h.app("alice", waits(short)), h.app("bob", waits(short)), h.app("carol", waits(long))
 				lb, lc := listen(t, bob), listen(t, carol)
 				a, err := alice.Open(t.Context(), bob.Name(), o)
 				if err != nil {
@@ -83,7 +87,7 @@ func TestPeerThatIsGone(t *testing.T) {
 				c := accept(t, lc)
 
 				h.linkOf(carol).breaks(true)
-				time.Sleep(DefaultPeerTimeout - time.Minute) // to all of which comes half a minute until she is offline
+				time.Sleep(short) // to which comes half a minute until she is offline
 				h.linkOf(carol).breaks(false)
 				time.Sleep(time.Minute)
 				if ac.Err() != nil || c.Err() != nil {
@@ -96,15 +100,15 @@ func TestPeerThatIsGone(t *testing.T) {
 				if err := <-got; !errors.Is(err, ErrPeerGone) || !errors.Is(err, ErrClosed) {
 					t.Errorf("instead of a message: %v", err)
 				}
-				if d := time.Since(begin); d < DefaultPeerTimeout || d > DefaultPeerTimeout+time.Minute {
+				if d := time.Since(begin); d < short || d > short+time.Minute {
 					t.Errorf("after %v", d)
 				}
-				time.Sleep(3 * time.Hour)
+				time.Sleep(2 * long)
 				if err := c.Err(); err != nil {
 					t.Errorf("who has no connection: %v", err)
 				}
 				h.linkOf(carol).breaks(false)
-				time.Sleep(2 * time.Hour)
+				time.Sleep(long + time.Minute)
 				if err := c.Err(); err != ErrPeerGone {
 					t.Errorf("who has a connection again: %v", err)
 				}
@@ -118,7 +122,7 @@ func TestPeerThatIsGone(t *testing.T) {
 					t.Errorf("who was invited: %v", err)
 				}
 				h.linkOf(alice).breaks(false)
-				time.Sleep(time.Hour)
+				time.Sleep(short + time.Minute)
 				for _, app := range []*App{alice, bob, carol} {
 					if n := app.Stats().Sessions; n != 0 {
 						t.Errorf("%v has %d sessions", app.Name(), n)
@@ -140,7 +144,7 @@ func TestPeerThatIsWaitedFor(t *testing.T) {
 		}
 		b := accept(t, l)
 		h.linkOf(bob).breaks(true)
-		time.Sleep(24 * time.Hour)
+		time.Sleep(3 * DefaultPeerTimeout)
 		h.linkOf(bob).breaks(false)
 		time.Sleep(time.Minute)
 		publish(t, a, "still here")

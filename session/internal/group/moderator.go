@@ -1,6 +1,7 @@
 package group
 
 import (
+	"slices"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
@@ -246,6 +247,17 @@ func (m *Moderator) left(msg *message.Message) {
 		}
 	}
 	m.enqueue(&removal{name: msg.Source, gone: true})
+	m.excuse(&msg.Source)
+}
+
+// members are those who are to answer what goes to all: those of the core, but for who has left and waits to be taken out.
+func (m *Moderator) members() []wire.NameText {
+	return slices.DeleteFunc(m.core.members(), func(n wire.NameText) bool {
+		return slices.ContainsFunc(m.queue, func(waiting task) bool {
+			t, ok := waiting.(*removal)
+			return ok && t.gone && same(&t.name, &n)
+		})
+	})
 }
 
 func (m *Moderator) enqueue(t task) {

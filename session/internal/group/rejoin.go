@@ -44,6 +44,17 @@ func (m *Moderator) rejoining(in *Inbound) {
 			return
 		}
 		m.enqueue(t)
+		m.unable(msg.Source)
+	}
+}
+
+// unable no longer waits until a member acknowledges what has changed: it has asked to be let in anew, which is since it cannot follow.
+// Else that would have to wait, and the member would have given its request up, and made another one, when it is answered.
+func (m *Moderator) unable(n wire.NameText) {
+	for _, a := range slices.Clone(m.asks) {
+		if a.message.Type == message.GroupUpdate {
+			m.core.answered(a.message.ID, &n)
+		}
 	}
 }
 
