@@ -197,6 +197,8 @@ func (p *Participant) inbound(in *Inbound) {
 	case err == errReplay && m.Type == message.JoinRequest && p.phase == phaseInvited && p.request.ID == m.ID:
 		p.joining(m) // the answer was lost
 		return
+	case err == errReplay && p.own(m):
+		return
 	case err != nil:
 		p.refuse(m, err)
 		return
@@ -241,6 +243,12 @@ func (p *Participant) inbound(in *Inbound) {
 	default:
 		p.refuse(m, errUnexpected)
 	}
+}
+
+// own reports whether m tells others that this member comes, which is repeated until they know.
+func (p *Participant) own(m *message.Message) bool {
+	u, ok := m.Command.(*message.Update)
+	return ok && u.Op == message.OpAdd && same(&u.Participant.Name, &p.o.Self.Name)
 }
 
 // ordered does what the moderator says.

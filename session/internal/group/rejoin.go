@@ -43,17 +43,14 @@ func (m *Moderator) rejoining(in *Inbound) {
 			*old = *t
 			return
 		}
+		before := slices.Clone(m.asks)
 		m.enqueue(t)
-		m.unable(msg.Source)
-	}
-}
-
-// unable no longer waits until a member acknowledges what has changed: it has asked to be let in anew, which is since it cannot follow.
-// Else that would have to wait, and the member would have given its request up, and made another one, when it is answered.
-func (m *Moderator) unable(n wire.NameText) {
-	for _, a := range slices.Clone(m.asks) {
-		if a.message.Type == message.GroupUpdate {
-			m.core.answered(a.message.ID, &n)
+		// What it was asked to acknowledge before that it cannot, as it cannot follow. Were that waited for, the member would have given
+		// its request up, and made another one, when it is answered, over and over.
+		for _, a := range before {
+			if a.message.Type == message.GroupUpdate {
+				m.core.answered(a.message.ID, &msg.Source)
+			}
 		}
 	}
 }
