@@ -45,7 +45,11 @@
 //		}()
 //	}
 //
-// ListenOptions.Accept decides who may come, and tells others why not.
+// ListenOptions.Accept decides who may come, and tells others why not. An app that opens a session under its own name talks to itself,
+// which shows whether it still answers.
+//
+// A session of two is over when either closes it, or when the other one was offline for ten minutes: it was killed, perhaps. Options.PeerTimeout
+// says for how long, and Err is ErrPeerGone then.
 //
 // # Groups
 //
@@ -56,7 +60,8 @@
 //	d, err := g.Publish(ctx, session.Text("hello, all"))
 //	d, err = g.PublishTo(ctx, bob, session.Text("and you"))
 //
-// A group that its moderator closes is over for all; another member leaves. Participants is who is in it, and Events tells who comes
+// A group that its moderator closes is over for all; another member leaves. The last one that does leaves the moderator alone, who can
+// invite others. Participants is who is in it, and Events tells who comes
 // and goes, who is offline, and what is lost.
 //
 // # What a session is like
@@ -88,7 +93,15 @@
 // # Errors
 //
 // Errors are tested for with errors.Is: ErrClosed, which is a net.ErrClosed, too, ErrTimeout, ErrNotDelivered, ErrDeclined,
-// ErrUnauthorized, ErrNotMember and others. Methods that wait return the error of their context when that ends first.
+// ErrUnauthorized, ErrNotMember, ErrConfig and others. Why a session is over is an ErrClosed that may say more: ErrRemoved, ErrPeerGone,
+// ErrStopped, ErrStore. Methods that wait return the error of their context when that ends first.
+//
+// What others say that is wrong ends nothing: it is refused, counted in App.Stats, and told by the event Refused.
+//
+// # Tests
+//
+// Package session/sessiontest is a network in memory for tests of agents: it loses and delays messages and cuts apps off as a script
+// says, in simulated time.
 //
 // # Goroutines
 //

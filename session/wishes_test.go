@@ -93,7 +93,7 @@ func invitedTwice(t *testing.T, h *hub, o SessionOptions) {
 		go func() { done <- members[0].Invite(t.Context(), carol.Name().Any()) }()
 	}
 	got := []error{<-done, <-done}
-	if !slices.Contains(got, nil) || !slices.Contains(got, error(ErrMember)) {
+	if !slices.Contains(got, nil) || !slices.Contains(got, ErrMember) {
 		t.Errorf("got %v", got)
 	}
 	if err := members[0].Invite(t.Context(), apps[0].Name()); err != ErrMember {
