@@ -56,6 +56,7 @@ var rules = []rule{
 	{path: "mls/internal/codec", level: -3},
 	{path: "mls/internal/treemath", level: -3},
 	{path: "mls/internal/vectors", level: -3},
+	{path: "mls/internal/recent", level: -3},
 	{path: "mls/internal/hpke", level: -3, outside: []string{"github.com/cloudflare/circl/dh", "github.com/cloudflare/circl/kem/mlkem/mlkem768",
 		"golang.org/x/crypto/chacha20poly1305"}},
 	{path: "mls/internal/p256", level: -2, only: "mls", outside: []string{"filippo.io/nistec"}},

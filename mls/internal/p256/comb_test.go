@@ -85,7 +85,10 @@ func same(r *point, want *nistec.P256Point) bool {
 func affineOf(b point64) affine { return b.affine() }
 
 // tableOf makes a table for p, which is not at infinity, and keeps it nowhere.
-func tableOf(p *nistec.P256Point) *table { return newTable(point64(p.Bytes()[1:])) }
+func tableOf(p *nistec.P256Point) *table {
+	b := point64(p.Bytes()[1:])
+	return newTable(&b)
+}
 
 func (z *field) big() *big.Int {
 	v := new(big.Int)

@@ -3,28 +3,20 @@ package p256
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"hash/maphash"
 	"sync"
-	"sync/atomic"
+
+	"github.com/seed31b3bfd0/slimgo/mls/internal/recent"
 )
 
 // PublicKey is a public key that signatures are checked with. Safe for concurrent use.
 type PublicKey struct {
 	key   *ecdsa.PublicKey
 	bytes point64
-	// missed counts checks without a table since the last one was made, and wanted is at how many of them the next is.
-	missed, wanted atomic.Uint32
+	uses  recent.Uses
 }
 
 // point64 is a point as it is serialised without compression: two coordinates, without the octet in front.
 type point64 [64]byte
-
-// A table costs as much as three checks without one. So it is made at the third check of a key, and should it be lost to other keys at the
-// sixth after that, and so on: whoever checks in turn with more keys than there are tables pays little for those that are of no use.
-const (
-	firstWanted = 3
-	mostWanted  = 96
-)
 
 // NewPublicKey takes a point of the curve, without compression.
 func NewPublicKey(b []byte) (*PublicKey, error) {
@@ -32,48 +24,28 @@ func NewPublicKey(b []byte) (*PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &PublicKey{key: k, bytes: point64(b[1:])}
-	p.wanted.Store(firstWanted)
-	return p, nil
+	return &PublicKey{key: k, bytes: point64(b[1:])}, nil
 }
 
 // Verify reports whether sig is a signature in DER of a digest of 32 bytes. It says what crypto/ecdsa says, and costs a quarter of it from
 // the fourth time on, as long as there are not many other keys in use.
 func (k *PublicKey) Verify(digest *[32]byte, sig []byte) bool {
-	t := tables.find(&k.bytes)
+	t := tables.Find(&k.bytes, &k.uses)
 	if t == nil {
-		if t = k.miss(); t == nil {
-			return ecdsa.VerifyASN1(k.key, digest[:], sig)
-		}
+		return ecdsa.VerifyASN1(k.key, digest[:], sig)
 	}
 	return t.verify(digest, sig)
 }
 
-// miss counts a check for which there is no table. When it is time for one, it makes it.
-func (k *PublicKey) miss() *table {
-	n, wanted := k.missed.Add(1), k.wanted.Load()
-	if n == firstWanted-1 {
-		generator() // not in the same check
-	}
-	if n < wanted || !k.wanted.CompareAndSwap(wanted, min(2*wanted, mostWanted)) { // or another goroutine does
-		return nil
-	}
-	k.missed.Store(0)
-	t := newTable(k.bytes)
-	tables.put(t)
-	return t
-}
+// tables are made at the third check of a key; that of the generator, which takes as long as two others, not in the same check.
+var tables = recent.New(func() { generator() }, newTable)
 
 // table is a key's, and does not change.
-type table struct {
-	of      point64
-	entries []affine
-	used    atomic.Bool // since it was last looked at in search of one to be dropped
-}
+type table struct{ entries []affine }
 
-func newTable(of point64) *table {
+func newTable(of *point64) *table {
 	q := of.affine()
-	return &table{of: of, entries: memberComb.table(&q)}
+	return &table{memberComb.table(&q)}
 }
 
 // affine brings the coordinates into the domain. They are below p.
@@ -168,56 +140,4 @@ func parseInteger(b []byte, z *scalar) (rest []byte, ok bool) {
 	}
 	copy(full[len(full)-len(v):], v)
 	return rest, z.set(&full)
-}
-
-// tables are those of the keys that were used last: up to 64, of 16 KiB. Which set a key belongs to is not for others to know.
-var tables = cache{seed: maphash.MakeSeed()}
-
-const sets, ways = 16, 4
-
-type cache struct {
-	seed maphash.Seed
-	sets [sets][ways]atomic.Pointer[table]
-	mu   sync.Mutex // of those who put
-}
-
-func (c *cache) set(of *point64) *[ways]atomic.Pointer[table] {
-	return &c.sets[maphash.Bytes(c.seed, of[:])%sets]
-}
-
-// find is the table of a key; nil if there is none.
-func (c *cache) find(of *point64) *table {
-	set := c.set(of)
-	for i := range set {
-		if t := set[i].Load(); t != nil && t.of == *of {
-			if !t.used.Load() {
-				t.used.Store(true)
-			}
-			return t
-		}
-	}
-	return nil
-}
-
-// put keeps t, in place of one that has not been used for the longest time, by and large.
-func (c *cache) put(t *table) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	set := c.set(&t.of)
-	place := -1
-	for i := range set {
-		switch o := set[i].Load(); {
-		case o != nil && o.of == t.of: // of another session
-			return
-		case place < 0 && (o == nil || !o.used.Load()):
-			place = i
-		}
-	}
-	if place < 0 {
-		place = 0
-		for i := range set {
-			set[i].Load().used.Store(false)
-		}
-	}
-	set[place].Store(t)
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"filippo.io/nistec"
+	"github.com/seed31b3bfd0/slimgo/mls/internal/recent"
 )
 
 func der(r, s *big.Int) []byte {
@@ -32,6 +33,7 @@ func der(r, s *big.Int) []byte {
 
 // both is one key for a table and for the standard library.
 type both struct {
+	bytes []byte
 	table *table
 	std   *ecdsa.PublicKey
 }
@@ -42,7 +44,7 @@ func newBoth(t testing.TB, key *nistec.P256Point) *both {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &both{tableOf(key), k}
+	return &both{key.Bytes(), tableOf(key), k}
 }
 
 // check compares what the table says with what the standard library says, and returns that.
@@ -50,7 +52,7 @@ func (k *both) check(t testing.TB, digest, sig []byte) bool {
 	t.Helper()
 	want := ecdsa.VerifyASN1(k.std, digest, sig)
 	if got := k.table.verify((*[32]byte)(digest), sig); got != want {
-		t.Errorf("key %x, digest %x, signature %x: %v, the standard library says %v", k.table.of, digest, sig, got, want)
+		t.Errorf("key %x, digest %x, signature %x: %v, the standard library says %v", k.bytes, digest, sig, got, want)
 	}
 	return want
 }
@@ -98,6 +100,11 @@ func TestLargeX(t *testing.T) {
 		if !both.check(t, digest[:], der(r, s)) {
 			t.Errorf("r of x = %x: refused", x)
 		}
+		for name, sig := range map[string][]byte{"r is not reduced": der(x, s), "s is not reduced": der(r, new(big.Int).Add(s, order))} {
+			if both.check(t, digest[:], sig) {
+				t.Errorf("x = %x, %s: accepted", x, name)
+			}
+		}
 		if both.check(t, digest[:], der(new(big.Int).Add(r, big.NewInt(1)), s)) {
 			t.Errorf("another r than that of x = %x: accepted", x)
 		}
@@ -120,12 +127,27 @@ func TestEncodingsOfSignatures(t *testing.T) {
 	}
 	key := newBoth(t, point)
 	digest := sha256.Sum256(nil)
-	sig, err := ecdsa.SignASN1(rand.Reader, k, digest[:])
-	if err != nil {
-		t.Fatal(err)
+	var sig []byte
+	for len(sig) < maxDER { // until the highest bit of both integers is set
+		if sig, err = ecdsa.SignASN1(rand.Reader, k, digest[:]); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if !key.check(t, digest[:], sig) {
 		t.Fatal("a signature is refused")
+	}
+	short := sig // with room for more below the length of the longest
+	for len(short) > maxDER-2 {
+		if short, err = ecdsa.SignASN1(rand.Reader, k, digest[:]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, more := range [][]byte{{0}, {5, 0}, {2, 0}} {
+		longer := append(bytes.Clone(short), more...)
+		longer[1] += byte(len(more))
+		if key.check(t, digest[:], longer) {
+			t.Errorf("%x follows in the sequence: accepted", more)
+		}
 	}
 	for i := range sig {
 		key.check(t, digest[:], sig[:i])
@@ -145,31 +167,40 @@ func TestEncodingsOfSignatures(t *testing.T) {
 		}
 	}
 	key.check(t, digest[:], append([]byte{0x30, 0x81, sig[1]}, sig[2:]...))
+	r, s := sig[4:4+33], sig[4+33+2:]
+	sequence := func(r, s []byte, more ...byte) []byte {
+		body := append(append([]byte{2, byte(len(r))}, r...), append([]byte{2, byte(len(s))}, s...)...)
+		body = append(body, more...)
+		return append([]byte{0x30, byte(len(body))}, body...)
+	}
+	if !key.check(t, digest[:], sequence(r, s)) {
+		t.Error("a signature that was put together again is refused")
+	}
+	for name, sig := range map[string][]byte{"r is negative": sequence(r[1:], s), "s is negative": sequence(r, s[1:]), "more in the sequence": sequence(r, s, 0),
+		"a third integer": sequence(r, s, 2, 1, 1), "r has two zeros": sequence(append([]byte{0}, r...), s), "r is empty": sequence(nil, s),
+		"s is empty": sequence(r, nil)} {
+		if key.check(t, digest[:], sig) {
+			t.Errorf("%s: accepted", name)
+		}
+	}
 }
 
-// A key says the same from its first check to those with a table, and the table comes with the third.
-func TestTablesComeWithTheThirdCheck(t *testing.T) {
+// A key says the same without a table and with one, which comes with the third check.
+func TestKeysWithTables(t *testing.T) {
 	k, sign := newKey(t)
 	good, digest := sign(1)
+	bad := bytes.Clone(good)
+	bad[len(bad)-1] ^= 1
 	for i := range 6 {
-		if has := tables.find(&k.bytes) != nil; has != (i >= firstWanted) {
-			t.Errorf("table before check %d: %v", i+1, has)
+		if !k.Verify(&digest, good) {
+			t.Errorf("check %d refuses a signature", 2*i+1)
 		}
-		if bad := bytes.Clone(good); i%2 == 1 {
-			bad[len(bad)-1] ^= 1
-			if k.Verify(&digest, bad) {
-				t.Errorf("check %d accepts a bad signature", i+1)
-			}
-		} else if !k.Verify(&digest, good) {
-			t.Errorf("check %d refuses a signature", i+1)
+		if k.Verify(&digest, bad) {
+			t.Errorf("check %d accepts a bad signature", 2*i+2)
 		}
 	}
-	again, err := NewPublicKey(append([]byte{4}, k.bytes[:]...)) // as another group has it
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !again.Verify(&digest, good) || again.missed.Load() != 0 {
-		t.Error("the same key elsewhere has no use of the table")
+	if tables.Find(&k.bytes, new(recent.Uses)) == nil {
+		t.Error("there is no table")
 	}
 }
 
@@ -198,10 +229,9 @@ func newKey(t testing.TB) (*PublicKey, func(i int) (sig []byte, digest [32]byte)
 	}
 }
 
-// With more keys than there are tables, from several goroutines: all checks are right, there are no more tables than are allowed, and most
-// checks make none.
+// With more keys than there are tables, from several goroutines, all checks are right.
 func TestManyKeys(t *testing.T) {
-	const keys, rounds, goroutines = 3 * sets * ways, 12, 4
+	const keys, goroutines = 2 * recent.Most, 4
 	var all [keys]*PublicKey
 	var sigs [keys][]byte
 	var digests [keys][32]byte
@@ -213,36 +243,14 @@ func TestManyKeys(t *testing.T) {
 	var wg sync.WaitGroup
 	for g := range goroutines {
 		wg.Go(func() {
-			for range rounds / goroutines {
-				for i, k := range all {
-					if !k.Verify(&digests[i], sigs[i]) || k.Verify(&digests[(i+1+g)%keys], sigs[i]) {
-						t.Error("a wrong answer")
-					}
+			for i, k := range all {
+				if !k.Verify(&digests[i], sigs[i]) || k.Verify(&digests[(i+1+g)%keys], sigs[i]) {
+					t.Error("a wrong answer")
 				}
 			}
 		})
 	}
 	wg.Wait()
-	kept := 0
-	for i := range tables.sets {
-		for j := range tables.sets[i] {
-			if o := tables.sets[i][j].Load(); o != nil {
-				kept++
-				if len(o.entries) != 256 {
-					t.Errorf("a table of %d entries", len(o.entries))
-				}
-			}
-		}
-	}
-	if kept < sets*ways/2 || kept > sets*ways {
-		t.Errorf("%d tables are kept, at most %d should be", kept, sets*ways)
-	}
-	for _, k := range all {
-		// 24 checks make one at 3, one at 3+6, one at 3+6+12 of those that find none.
-		if k.wanted.Load() > firstWanted<<3 {
-			t.Fatalf("a key has made a table again and again: the next at %d", k.wanted.Load())
-		}
-	}
 }
 
 // What is kept: some 16 KiB for each key in use, and nothing of the others.
@@ -252,7 +260,7 @@ func TestTablesAreSmall(t *testing.T) {
 	var kept []*table
 	for range 64 {
 		k, _ := newKey(t)
-		kept = append(kept, newTable(k.bytes))
+		kept = append(kept, newTable(&k.bytes))
 	}
 	if n := int64(heap()-before) / 64; n > 18<<10 {
 		t.Errorf("a table takes %d bytes", n)
@@ -386,7 +394,7 @@ func BenchmarkVerify(b *testing.B) {
 	b.Run("table", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			newTable(k.bytes)
+			newTable(&k.bytes)
 		}
 	})
 }
