@@ -90,6 +90,7 @@ func TestAppsTalkWhicheverWayTheyCome(t *testing.T) {
 			})
 		}
 	}
+	until(t, "all is counted", func() bool { return n.Stats().Delivered >= sent })
 	if s := n.Stats(); s.Delivered != sent || len(s.Dropped) != 0 || s.Panics != 0 {
 		t.Errorf("%d of %d delivered, dropped %v, refused %v", s.Delivered, sent, s.Dropped, s.Refused)
 	}
@@ -135,6 +136,7 @@ func TestAllWaysAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	until(t, "all is counted", func() bool { return n.Stats().Delivered >= want })
 	if s := n.Stats(); s.Delivered != want || len(s.Dropped) != 0 {
 		t.Errorf("%d of %d delivered, dropped %v", s.Delivered, want, s.Dropped)
 	}
