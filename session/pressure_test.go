@@ -266,7 +266,7 @@ func TestInboxCountsMetadata(t *testing.T) {
 					big := strings.Repeat("m", 1<<20)
 					short, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 					defer cancel()
-					for i := range 40 {
+					for i := range 20 {
 						c := Content{Metadata: map[string]string{"key": big}}
 						if i%2 == 0 {
 							c = Content{Type: big}
