@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -19,11 +17,6 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls/internal/suite"
 	"github.com/seed31b3bfd0/slimgo/mls/internal/treemath"
 )
-
-func TestMain(m *testing.M) {
-	debug.SetGCPercent(400) // most that tests make is garbage soon; those that measure the heap collect it themselves
-	os.Exit(m.Run())
-}
 
 // stream is randomness that is the same in every run: one stream a seed.
 func stream(seed string) io.Reader {
