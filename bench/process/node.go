@@ -174,7 +174,7 @@ func Until(ctx context.Context, every, limit time.Duration, done func() bool) er
 // why its figures would not be those of the node there. An error that is fs.ErrPermission tells that this user may not look.
 func Serves(ctx context.Context, pid int, c net.Conn) error {
 	served, hidden := false, false
-	_ = Until(ctx, 10*time.Millisecond, acceptLimit, func() bool {
+	_ = Until(ctx, 2*probeEvery, acceptLimit, func() bool {
 		served, hidden = serves(pid, c)
 		return served || hidden
 	})
