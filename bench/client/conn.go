@@ -129,11 +129,7 @@ func (c *Conn) Waited() int64 { return int64(c.Conn.Waited()) + c.socket.Waited(
 // Publisher implements load.Conn.
 func (c *Conn) Publisher(m load.Message) (load.Publisher, error) {
 	if c.blind {
-		verb := Feed
-		if m.All {
-			verb = FeedAll
-		}
-		if err := c.purpose(context.Background(), verb, m.To...); err != nil { // the relay is ours: it answers, or dies
+		if err := c.purpose(context.Background(), Feed, m.To...); err != nil { // the relay is ours: it answers, or dies
 			return nil, err
 		}
 		return newPublisher(c, m, mac.New(make([]byte, 32), blindLink)) // costs what it does with a node; nobody checks it
@@ -148,9 +144,8 @@ func (c *Conn) Publisher(m load.Message) (load.Publisher, error) {
 // knows no names: the first message of its client is one of these words and a name, with a blank between them. The relay
 // sends it back when it is so.
 const (
-	Join    = "join"     // everything that is fed under this name comes out here
-	Feed    = "feed"     // what goes in here comes out of the streams that joined, of one in turn
-	FeedAll = "feed-all" // the same, of all of them
+	Join = "join" // everything that is fed under this name comes out here
+	Feed = "feed" // what goes in here comes out of all streams that joined
 )
 
 var errBlindUse = errors.New("blind: a relay's stream is for one name, and for good: use another connection")

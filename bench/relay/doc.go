@@ -3,7 +3,7 @@
 // no MAC, and never looks into a message. What it costs, any node of this kind must cost; what a node costs beyond it is
 // the node's own work.
 //
-// A stream says with its first message what it is for (client.Join, client.Feed, client.FeedAll). Every message of a feed goes to
+// A stream says with its first message what it is for (client.Join, client.Feed). Every message of a feed goes to
 // those who have joined, with the bytes it came with. Receivers are found when streams come and go, not with each message.
 //
 // One event loop carries everything: a relay's rate is that of one processor. It trusts its clients, which it may take

@@ -53,22 +53,8 @@ type relay struct {
 	whole, part transport.Message // scratch of pass and pump
 }
 
-// topic connects the feeds of one name with those who joined.
-type topic struct {
-	name   string
-	joined []*stream
-	feeds  int
-	turn   int
-}
-
-func (r *relay) topic(name string) *topic {
-	t := r.topics[name]
-	if t == nil {
-		t = &topic{name: name}
-		r.topics[name] = t
-	}
-	return t
-}
+// topic connects the feeds of one name with those who joined. It stays when all have gone: a relay lives for one measurement.
+type topic struct{ joined []*stream }
 
 // Turn implements netloop.Owner: nobody leaves anything for the loop.
 func (r *relay) Turn() {}
@@ -110,7 +96,6 @@ type stream struct {
 	relay *relay
 	topic *topic // nil: it has none, or takes no part in it any more
 	feeds bool   // it is a feed
-	all   bool
 	queue []item // what its windows or the kernel do not take yet
 }
 
@@ -132,32 +117,27 @@ type parcel struct {
 // begin makes it what its first message says it is for, and sends that back.
 func (s *stream) begin(b []byte, buf *pool.Buf) {
 	verb, name, _ := strings.Cut(string(b), " ")
-	switch feeds := verb == client.Feed || verb == client.FeedAll; {
-	case s.topic == nil && verb == client.Join:
-		s.topic = s.relay.topic(name)
-		s.topic.joined = append(s.topic.joined, s)
-	case s.topic == nil && feeds:
-		s.topic, s.feeds, s.all = s.relay.topic(name), true, verb == client.FeedAll
-		s.topic.feeds++
-	default:
+	if s.topic != nil || verb != client.Join && verb != client.Feed {
 		s.end(statusInvalid, "this is a blind relay: it takes messages of what has said that it feeds a name")
 		return
+	}
+	t := s.relay.topics[name]
+	if t == nil {
+		t = new(topic)
+		s.relay.topics[name] = t
+	}
+	if s.topic, s.feeds = t, verb == client.Feed; !s.feeds {
+		t.joined = append(t.joined, s)
 	}
 	s.pass([]*stream{s}, b, buf)
 }
 
 // Receive implements transport.Receiver.
 func (s *stream) Receive(b []byte, buf *pool.Buf) {
-	t := s.topic
-	switch {
-	case !s.feeds:
+	if !s.feeds {
 		s.begin(b, buf)
-	case t == nil || len(t.joined) == 0:
-	case s.all:
-		s.pass(t.joined, b, buf)
-	default:
-		t.turn = (t.turn + 1) % len(t.joined)
-		s.pass(t.joined[t.turn:t.turn+1], b, buf)
+	} else if s.topic != nil {
+		s.pass(s.topic.joined, b, buf)
 	}
 }
 
@@ -241,17 +221,12 @@ func (s *stream) end(status int, text string) {
 	s.Finish(status, text)
 }
 
-// leave takes the stream out of what it took part in, which ends with the last one.
+// leave takes the stream out of what it took part in.
 func (s *stream) leave() {
-	t := s.topic
-	if s.topic = nil; t != nil && s.feeds {
-		t.feeds--
-	} else if t != nil {
+	if t := s.topic; t != nil {
 		t.joined = slices.DeleteFunc(t.joined, func(o *stream) bool { return o == s })
 	}
-	if t != nil && len(t.joined)+t.feeds == 0 {
-		delete(s.relay.topics, t.name)
-	}
+	s.topic = nil
 	for _, it := range s.queue {
 		it.parcel.left()
 	}

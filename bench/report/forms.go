@@ -99,14 +99,10 @@ func writeCSV(w io.Writer, r *result.Results) error {
 	return csv.NewWriter(w).WriteAll(lines)
 }
 
-// gauges are the base units of Prometheus, as they stand in names, and how many of ours one is.
-var gauges = map[result.Unit]struct {
-	suffix string
-	per    float64
-}{
-	result.Nanoseconds: {"_seconds", 1e9}, result.Bytes: {"_bytes", 1}, result.BytesPerSecond: {"_bytes_per_second", 1},
-	result.BytesPerHour: {"_bytes_per_hour", 1}, result.PerSecond: {"_per_second", 1}, result.PerHour: {"_per_hour", 1},
-	result.Ratio: {"_ratio", 1}, result.Cores: {"", 1}, result.Count: {"", 1},
+// suffixes are units as they stand in names of Prometheus, of those that do stand there: seconds for our nanoseconds.
+var suffixes = map[result.Unit]string{
+	result.Nanoseconds: "_seconds", result.Bytes: "_bytes", result.BytesPerSecond: "_bytes_per_second", result.BytesPerHour: "_bytes_per_hour",
+	result.PerSecond: "_per_second", result.PerHour: "_per_hour", result.Ratio: "_ratio",
 }
 
 // unnamed is what names of Prometheus do not have.
@@ -128,8 +124,7 @@ func writePrometheus(w io.Writer, r *result.Results) error {
 	add("begun_seconds", "", float64(r.Begun.Unix()))
 	times := map[string]int{} // that a series has come: cases may be called alike
 	each(r, func(c *result.CaseResult, node string, s result.Series, limited string) {
-		unit := gauges[s.Unit]
-		name := strings.Trim(unnamed.ReplaceAllString(strings.ToLower(s.Name), "_"), "_") + unit.suffix
+		name := strings.Trim(unnamed.ReplaceAllString(strings.ToLower(s.Name), "_"), "_") + suffixes[s.Unit]
 		labels := fmt.Sprintf(`{scenario="%s",case="%s",node="%s"`, labelled.Replace(c.Scenario), labelled.Replace(c.Label),
 			labelled.Replace(node))
 		if times[name+labels]++; times[name+labels] > 1 {
@@ -138,7 +133,10 @@ func writePrometheus(w io.Writer, r *result.Results) error {
 		if limited != "" {
 			labels += `,limited="true"`
 		}
-		add(name, labels+"}", s.Value/unit.per)
+		if s.Unit == result.Nanoseconds {
+			s.Value /= 1e9
+		}
+		add(name, labels+"}", s.Value)
 	})
 	for _, name := range slices.Sorted(maps.Keys(families)) {
 		text := fmt.Sprintf("# TYPE %s gauge\n%s\n", name, strings.Join(families[name], "\n"))

@@ -140,12 +140,9 @@ func flagError(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w (%s --help)", err, c.CommandPath())
 	}
 	var names []string
-	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	name, hint := strings.TrimLeft(unknown.GetSpecifiedName(), "-"), ""
-	if near := suggest.Nearest(name, names); near != "" {
-		hint = "; did you mean --" + near + "?"
-	}
-	return fmt.Errorf("no flag --%s%s (%s --help)", name, hint, c.CommandPath())
+	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
+	name := "--" + strings.TrimLeft(unknown.GetSpecifiedName(), "-")
+	return fmt.Errorf("no flag %s%s (%s --help)", name, suggest.Meant(name, names), c.CommandPath())
 }
 
 func (p *program) listCommand() *cobra.Command {
