@@ -122,31 +122,26 @@ type Condition struct {
 	Bound   float64
 }
 
-var conditionForm = regexp.MustCompile(`^\s*(.+?)\s*(<=|>=)\s*(\S+)\s*$`)
+var conditionForm = regexp.MustCompile(`^(.+?)(?: / ([^/].*))? ?(<=|>=) ?(\S+)$`) // with single blanks
 
 // maxCondition bounds the text of a condition.
 const maxCondition = 256
 
 // ParseCondition reads the text form.
 func ParseCondition(s string) (Condition, error) {
-	m := conditionForm.FindStringSubmatch(s)
+	m := conditionForm.FindStringSubmatch(strings.Join(strings.Fields(s), " ")) // so that the text form reads as what it was made of
 	if m == nil || len(s) > maxCondition {
 		return Condition{}, fmt.Errorf("condition %.*q: want METRIC <= NUMBER, or METRIC / NODE <= NUMBER, or either with >=", maxCondition, s)
 	}
-	bound, err := strconv.ParseFloat(m[3], 64)
-	if err != nil || math.IsNaN(bound) || math.IsInf(bound, 0) {
-		return Condition{}, fmt.Errorf("condition %q: %q is no number", s, m[3])
-	}
-	name := strings.Join(strings.Fields(m[1]), " ") // so that the text form reads as what it was made of
-	c := Condition{Metric: name, Least: m[2] == ">=", Bound: bound}
-	if strings.HasPrefix(c.Metric, "/") || strings.HasSuffix(c.Metric, " /") {
+	c := Condition{Metric: m[1], Against: strings.TrimSpace(m[2]), Least: m[3] == ">="}
+	bound, err := strconv.ParseFloat(m[4], 64)
+	switch c.Bound = bound; {
+	case err != nil || math.IsNaN(bound) || math.IsInf(bound, 0):
+		return Condition{}, fmt.Errorf("condition %q: %q is no number", s, m[4])
+	case strings.HasPrefix(c.Metric, "/") || strings.HasSuffix(c.Metric, " /"):
 		return Condition{}, fmt.Errorf("condition %q: want a METRIC before the slash and a NODE behind it", s)
-	}
-	if i := strings.LastIndex(name, " / "); i >= 0 {
-		c.Metric, c.Against = name[:i], name[i+3:]
-		if c.Metric == "" || c.Against == "" || bound <= 0 {
-			return Condition{}, fmt.Errorf("condition %q: want METRIC / NODE with a bound above 0", s)
-		}
+	case c.Against != "" && bound <= 0:
+		return Condition{}, fmt.Errorf("condition %q: want METRIC / NODE with a bound above 0", s)
 	}
 	return c, nil
 }

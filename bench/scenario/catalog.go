@@ -5,7 +5,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -67,12 +66,9 @@ func (k *Kind) UnmarshalYAML(n *yaml.Node) error {
 
 // LoadScenario returns the built-in scenario of that name, or the one of a file whose name ends in .yaml.
 func LoadScenario(name string) (Scenario, error) {
-	if !isFile(name) && !slices.Contains(kindNames(), name) {
-		return Scenario{}, fmt.Errorf("no scenario %q%s (slim-bench list)", name, suggest.Hint(name, kindNames()))
-	}
 	var f scenarioFile
 	d := document{name}
-	if err := d.open("scenarios", &f); err != nil {
+	if err := d.open("scenario", kindNames(), &f); err != nil {
 		return Scenario{}, err
 	}
 	return d.scenario(f)
@@ -105,12 +101,16 @@ func (d document) at(n *yaml.Node, err error) error {
 // isFile tells a path from the name of something built in.
 func isFile(name string) bool { return slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(name)) }
 
-// open reads the file that d names, which is built in below folder unless it is a path, into the struct at out.
-func (d document) open(folder string, out any) error {
-	b, err := fs.ReadFile(files, folder+"/"+d.name+".yaml")
-	if isFile(d.name) {
-		b, err = os.ReadFile(d.name)
+// open reads the file that d names, a path or one of those of its kind that are built in, into the struct at out.
+func (d document) open(kind string, names []string, out any) error {
+	path, read := d.name, os.ReadFile
+	if !isFile(path) {
+		if !slices.Contains(names, path) {
+			return fmt.Errorf("no %s %q%s (slim-bench list)", kind, path, suggest.Hint(path, names))
+		}
+		path, read = kind+"s/"+path+".yaml", files.ReadFile
 	}
+	b, err := read(path)
 	if err != nil {
 		return fmt.Errorf("%s: %w", d.name, err)
 	}
@@ -269,12 +269,9 @@ type runFile struct {
 
 // LoadSuite returns the built-in suite of that name, or the one of a file whose name ends in .yaml. It has no targets yet.
 func LoadSuite(name string) (Plan, error) {
-	if !isFile(name) && !slices.Contains(Suites(), name) {
-		return Plan{}, fmt.Errorf("no suite %q%s (slim-bench list)", name, suggest.Hint(name, Suites()))
-	}
 	var f suiteFile
 	d := document{name}
-	if err := d.open("suites", &f); err != nil {
+	if err := d.open("suite", Suites(), &f); err != nil {
 		return Plan{}, err
 	}
 	return d.suite(f)
