@@ -333,6 +333,36 @@ func TestFilesStayShort(t *testing.T) {
 	}
 }
 
+// The load tool is only worth what those who decide by it can read of it.
+func TestBenchStaysSmall(t *testing.T) {
+	const most, ofTests = 8500, 0.6 // lines, and so many of those of tests for each
+	code, sessions, tests := 0, 0, 0
+	for _, p := range packages(t) {
+		if !within(p.path, "bench") && p.path != "cmd/slim-bench" {
+			continue
+		}
+		for _, name := range slices.Concat(p.files, p.tests) {
+			b, err := os.ReadFile(filepath.Join(p.dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch n := bytes.Count(b, []byte("\n")); {
+			case strings.HasSuffix(name, "_test.go"):
+				tests += n
+			case p.path == "bench/scenario" && (name == "sessions.go" || name == "apps.go"): // apps that talk, which it measures beside nodes
+				sessions += n
+			default:
+				code += n
+			}
+		}
+	}
+	if code == 0 || code > most || float64(tests) < ofTests*float64(code+sessions) {
+		t.Errorf("%d lines and %d of scenarios with sessions, %d of tests: want %d at most beside those of sessions, and %g times as many of tests",
+			code, sessions, tests, most, ofTests)
+	}
+	t.Logf("%d lines, %d of sessions, %d of tests", code, sessions, tests)
+}
+
 // A path of the machine that something was written on is a mistake on every other. Files of others, under testdata, are
 // left as they are.
 func TestNoPathsOfOneMachine(t *testing.T) {

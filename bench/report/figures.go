@@ -139,16 +139,12 @@ func (s section) multiple(k int, name string) cell {
 
 // kindOf says what the figures of a run are.
 func kindOf(r *result.Results) string {
-	most := 0
 	for _, c := range r.Cases {
-		for _, n := range c.Nodes {
-			most = max(most, len(n.Rounds))
+		if slices.ContainsFunc(c.Nodes, func(n result.NodeResult) bool { return len(n.Rounds) > 1 }) {
+			return "medians of the rounds ± half the range of their middle half"
 		}
 	}
-	if most <= 1 {
-		return "one round"
-	}
-	return "medians of the rounds ± half the range of their middle half"
+	return "one round"
 }
 
 // Table has all figures: a column for each node that the case was measured on, and after each but the first one for multiples.

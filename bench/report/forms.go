@@ -305,7 +305,7 @@ func roundUp(v float64) float64 {
 var pageText string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"when": when, "kind": kindOf, "untold": untold, "sections": sections, "seen": seen, "whole": whole,
+	"when": when, "kind": kindOf, "untold": untold, "sections": sections, "whole": whole,
 	"typed": func(args []string) string { return process.Quote(args...) },
 	"time":  func(ns float64) string { return result.Format(ns, result.Nanoseconds) },
 }).Parse(pageText))
@@ -330,14 +330,6 @@ func writeHTML(w io.Writer, r *result.Results) error {
 
 // when is the begin of a run.
 func when(r *result.Results) string { return r.Begun.UTC().Format("2006-01-02 15:04 UTC") }
-
-// seen is what a verdict is about.
-func seen(v result.Verdict) string {
-	if v.Rounds == 0 {
-		return v.Reason
-	}
-	return v.Figures()
-}
 
 // maxMarkdown keeps a summary within what CI systems show, in bytes.
 const maxMarkdown = 60 << 10

@@ -115,9 +115,9 @@ func (p *Params) Set(key, value string) error {
 	return nil
 }
 
-// Exclusive returns those of the keys given of which one makes the others void; nil: there are none.
+// Exclusive returns those of the keys, or flags, given of which one makes the others void; nil: there are none.
 func Exclusive(given func(key string) bool) []string {
-	for _, keys := range [][]string{{"rate", "total-rate", "stages"}, {"stages", "duration"}, {"count", "duration"}, {"count", "warmup"}} {
+	for _, keys := range [][]string{{"rate", "total-rate", "stages"}, {"stages", "duration"}, {"count", "duration"}, {"count", "warmup"}, {"node", "target"}} {
 		if keys = slices.DeleteFunc(keys, func(k string) bool { return !given(k) }); len(keys) > 1 {
 			return keys
 		}

@@ -168,11 +168,8 @@ func rankCut(n, m int, alpha float64) int {
 }
 
 // roundsFor is how many rounds on each side have an interval at level alpha.
-func roundsFor(alpha float64) int {
-	for n := 1; n < 20; n++ {
-		if rankCut(n, n, alpha) > 0 {
-			return n
-		}
+func roundsFor(alpha float64) (n int) {
+	for n = 1; n < 20 && rankCut(n, n, alpha) == 0; n++ {
 	}
-	return 20
+	return n
 }

@@ -17,7 +17,7 @@ import (
 func churn(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
 	w := newCrowd(g)
 	t := load.NewTraffic(g, p.Case, load.Phase{Word: "alone", Prefix: "alone: ", Length: p.Duration}, w.visits(ctx, "with churn", p))
-	if err := pairs(ctx, t, p.Pairs); err != nil {
+	if _, _, err := (cells{n: p.Pairs, members: 1, senders: 1}).open(ctx, t); err != nil {
 		return nil, err
 	}
 	err := t.Run(ctx)
@@ -60,7 +60,7 @@ func leftover(ctx context.Context, g *load.Rig, before load.Mark) []result.Metri
 func soak(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
 	w := newCrowd(g)
 	t := load.NewTraffic(g, p.Case, w.visits(ctx, "", p))
-	if err := pairs(ctx, t, p.Pairs); err != nil {
+	if _, _, err := (cells{n: p.Pairs, members: 1, senders: 1}).open(ctx, t); err != nil {
 		return nil, err
 	}
 	if _, _, err := (cells{n: 1, members: p.Fanout, senders: 1, all: true}).open(ctx, t); err != nil {

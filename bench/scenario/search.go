@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -35,10 +36,7 @@ type probe struct {
 // then between what held and what did not. Each rate gets a fresh node.
 func search(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, error) {
 	var best, over probe
-	rate := searchFrom
-	if p.TotalRate > 0 {
-		rate = p.TotalRate
-	}
+	rate := cmp.Or(p.TotalRate, searchFrom)
 	near := func() bool { return float64(over.rate-best.rate) <= max(1, (searchNear-1)*float64(best.rate)) }
 	for rate >= 1 && rate <= searchMost && (over.rate == 0 || best.rate == 0 || !near()) {
 		at, err := probed(ctx, g, p, rate)
@@ -70,7 +68,7 @@ func probed(ctx context.Context, g *load.Rig, p result.Params, rate int) (probe,
 	g.Samples, g.Histogram = nil, ""
 	p.TotalRate = rate
 	t := load.NewTraffic(g, p.Case, load.Phase{Length: p.Duration})
-	if err := pairs(ctx, t, p.Pairs); err != nil {
+	if _, _, err := (cells{n: p.Pairs, members: 1, senders: 1}).open(ctx, t); err != nil {
 		return probe{}, err
 	}
 	err := t.Run(ctx)

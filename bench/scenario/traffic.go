@@ -27,12 +27,6 @@ func once(of func(result.Params) cells) func(context.Context, *load.Rig, result.
 	}
 }
 
-// pairs opens n receivers and a sender for each.
-func pairs(ctx context.Context, t *load.Traffic, n int) error {
-	_, _, err := cells{n: n, members: 1, senders: 1}.open(ctx, t)
-	return err
-}
-
 // open opens members and senders, each of which waits for all members. It returns the last name and the last sender.
 func (c cells) open(ctx context.Context, t *load.Traffic) (to load.Address, s *load.Sender, err error) {
 	for range c.n {

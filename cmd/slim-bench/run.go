@@ -123,11 +123,7 @@ func consistent(c *cobra.Command, _ []string) (err error) {
 			err = fmt.Errorf("--%s is given, but empty", f.Name)
 		}
 	})
-	names := result.Exclusive(c.Flags().Changed)
-	if c.Flags().Changed("node") && c.Flags().Changed("target") {
-		names = []string{"node", "target"}
-	}
-	if names != nil {
+	if names := result.Exclusive(c.Flags().Changed); names != nil {
 		err = fmt.Errorf("--%s exclude each other", strings.Join(names, " and --"))
 	}
 	return err
