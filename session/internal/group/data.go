@@ -24,7 +24,7 @@ const keyUnknown = "slimgo-unknown"
 const keyStream = "slimgo-stream"
 
 // mostAcks is how many messages one acknowledgement is of at most.
-const mostAcks = 64
+const mostAcks = 32
 
 // acks are messages of a member that have been taken and not been acknowledged: those from first to last, in the circle of ids.
 type acks struct {

@@ -310,7 +310,7 @@ func appendUint(dst []byte, num protowire.Number, v uint64) []byte {
 	if v == 0 {
 		return dst
 	}
-	return protowire.AppendVarint(protowire.AppendTag(dst, num, protowire.VarintType), v)
+	return appendVarint(appendTag(dst, num, protowire.VarintType), v)
 }
 
 func appendBool(dst []byte, num protowire.Number, v bool) []byte {
@@ -330,7 +330,23 @@ func appendChunk(dst []byte, num protowire.Number, v []byte) []byte {
 
 // appendLen appends tag and length of a field whose content of n bytes is to follow.
 func appendLen(dst []byte, num protowire.Number, n int) []byte {
-	return protowire.AppendVarint(protowire.AppendTag(dst, num, protowire.BytesType), uint64(n))
+	return appendVarint(appendTag(dst, num, protowire.BytesType), uint64(n))
+}
+
+// appendTag is protowire.AppendTag, which nearly always appends one byte.
+func appendTag(dst []byte, num protowire.Number, typ protowire.Type) []byte {
+	if num < 16 {
+		return append(dst, byte(num)<<3|byte(typ))
+	}
+	return protowire.AppendTag(dst, num, typ)
+}
+
+// appendVarint is protowire.AppendVarint, inlined for what has one byte.
+func appendVarint(dst []byte, v uint64) []byte {
+	if v < 0x80 {
+		return append(dst, byte(v))
+	}
+	return protowire.AppendVarint(dst, v)
 }
 
 func chunkSize(num protowire.Number, n int) int {
