@@ -9,6 +9,10 @@
 // left out or overtaken. Control messages are verified by whoever has the keys of tokens before they come here, as
 // Inbound.Claims; all other checks are made here.
 //
+// Data that comes together (Inbound.More, and Rest after it) is acknowledged together: to members that use this package by one message for
+// up to 32 of theirs (message.KeySince), to peers by one for each. What outputs point to is the machine's again when they are done
+// (Recycle).
+//
 // A machine whose session is stored says what has changed (Changes) before its outputs are applied, and a Snapshot of such records makes
 // it anew: it repeats what was not acknowledged, subscribes to its channel, and tells the others that it is back.
 //
