@@ -48,6 +48,7 @@ var rules = []rule{
 	{path: "wire/ws"},
 	{path: "wire/compress", outside: []string{"github.com/klauspost/compress"}}, // formats that have no reason to be written twice
 	{path: "pool", outside: []string{"github.com/valyala/bytebufferpool"}},
+	{path: "internal/fifo"},
 	{path: "internal/suggest"},
 	{path: "internal/watch", outside: []string{"github.com/fsnotify/fsnotify"}},
 	{path: invariant},

@@ -36,7 +36,7 @@ type App struct {
 	out      outlet
 	front    *front
 	n        counters
-	queues   sync.Pool // of *fifo[letter]: sessions that rest have none
+	queues   sync.Pool // of *fifo.Queue[letter]: sessions that rest have none
 
 	life    context.Context // ends with the app
 	stop    context.CancelFunc

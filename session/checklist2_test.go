@@ -862,7 +862,7 @@ func messagesToOne(t *testing.T, h *hub, o SessionOptions) {
 			direct++
 		}
 	}
-	if direct != 4 || members[2].inbox.messages.len() != 0 {
+	if direct != 4 || members[2].inbox.messages.Len() != 0 {
 		t.Errorf("%d to one", direct)
 	}
 	if d, err := members[0].PublishTo(t.Context(), MustName("org/ns/dave"), Text("x")); err != nil || d.Wait(t.Context()) != ErrNotMember {

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/fifo"
 	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
 )
 
@@ -92,7 +93,7 @@ const mostEvents = 256
 
 // events wait for the app. The session's mu guards it.
 type events struct {
-	queue  fifo[Event]
+	queue  fifo.Queue[Event]
 	missed int
 	waiting
 }
@@ -102,11 +103,11 @@ func (s *Session) tell(e Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := &s.events
-	if x.queue.len() >= mostEvents {
-		x.queue.pop()
+	if x.queue.Len() >= mostEvents {
+		x.queue.Pop()
 		x.missed++
 	}
-	x.queue.push(e)
+	x.queue.Push(e)
 	x.wake()
 }
 
@@ -119,8 +120,8 @@ func (s *Session) NextEvent(ctx context.Context) (Event, error) {
 			n := x.missed
 			x.missed = 0
 			return Missed{n}, true, nil
-		case x.queue.len() > 0:
-			return x.queue.pop(), true, nil
+		case x.queue.Len() > 0:
+			return x.queue.Pop(), true, nil
 		case s.ended:
 			return nil, false, s.err
 		}

@@ -186,7 +186,7 @@ func TestPublishTo(t *testing.T) {
 				}
 				receives(t, members[0], apps[0], "note to self")
 				for _, s := range members {
-					if s.inbox.messages.len() != 0 {
+					if s.inbox.messages.Len() != 0 {
 						t.Errorf("%v has got more", s.Self())
 					}
 				}

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/fifo"
 	"github.com/seed31b3bfd0/slimgo/session/internal/group"
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
 	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
@@ -15,7 +16,7 @@ import (
 type front struct {
 	app   *App
 	slot  *workers.Slot[letter]
-	queue fifo[letter]
+	queue fifo.Queue[letter]
 	out   []byte // scratch
 
 	answered map[discovery]answered
@@ -45,16 +46,16 @@ func newFront(a *App) *front {
 }
 
 // Take takes a letter for Run.
-func (f *front) Take(l letter) { f.queue.push(l) }
+func (f *front) Take(l letter) { f.queue.Push(l) }
 
 // Run answers what has come.
 func (f *front) Run(_, until time.Time) (more bool, next time.Time) {
-	for f.queue.len() > 0 {
+	for f.queue.Len() > 0 {
 		now := time.Now()
 		if !now.Before(until) {
 			return true, time.Time{}
 		}
-		l := f.queue.pop()
+		l := f.queue.Pop()
 		in, ok := l.ev.(*group.Inbound) // an invitation that came to a session that is over
 		if !ok {
 			f.app.in.read(&l)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 
+	"github.com/seed31b3bfd0/slimgo/internal/fifo"
 	"github.com/seed31b3bfd0/slimgo/session/internal/group"
 )
 
@@ -64,7 +65,7 @@ var errInbox = errors.New("as much as may be waits for Receive")
 
 // inbox is messages that wait for the app. The session's mu guards it.
 type inbox struct {
-	messages  fifo[received]
+	messages  fifo.Queue[received]
 	unhandled int // that the app has got, and that are stored until it says that they are handled
 	bytes     int // of both
 	waiting
@@ -77,7 +78,7 @@ type received struct {
 
 // room reports whether there is room for one more, after n that come.
 func (x *inbox) room(n, bytes int) bool {
-	return x.messages.len()+x.unhandled+n < mostInbox && x.bytes+bytes < mostInboxBytes
+	return x.messages.Len()+x.unhandled+n < mostInbox && x.bytes+bytes < mostInboxBytes
 }
 
 // deliver puts a message into the inbox, unless there is much more in it than may be. number is that of its record, if it has one.
@@ -92,10 +93,10 @@ func (s *Session) deliver(r *group.Received, number uint64) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || number == 0 && (s.inbox.messages.len() >= 2*mostInbox || s.inbox.bytes > 4*mostInboxBytes) {
+	if s.ended || number == 0 && (s.inbox.messages.Len() >= 2*mostInbox || s.inbox.bytes > 4*mostInboxBytes) {
 		return false
 	}
-	s.inbox.messages.push(received{m: m})
+	s.inbox.messages.Push(received{m: m})
 	s.inbox.bytes += m.size
 	s.inbox.wake()
 	return true
@@ -109,8 +110,8 @@ func (s *Session) Receive(ctx context.Context) (*Message, error) {
 	x := &s.inbox
 	r, err := await(ctx, &s.mu, &x.waiting, func() (r received, ok bool, err error) {
 		switch {
-		case x.messages.len() > 0:
-			r = x.messages.pop()
+		case x.messages.Len() > 0:
+			r = x.messages.Pop()
 			switch {
 			case r.m.number == 0 || s.forgotten:
 				r.m.number = 0
@@ -130,7 +131,7 @@ func (s *Session) Receive(ctx context.Context) (*Message, error) {
 	if err := s.remove(ctx, &r); err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		x.messages.unpop(r)
+		x.messages.Unpop(r)
 		x.wake()
 		return nil, err
 	}

@@ -305,8 +305,8 @@ func (t *member) finish() {
 	if !t.over {
 		t.halt(ErrStopped)
 	}
-	for t.first.len() > 0 {
-		t.first.pop()()
+	for t.first.Len() > 0 {
+		t.first.Pop()()
 	}
 	for now := time.Now(); t.step(now); {
 		continue

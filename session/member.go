@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/fifo"
 	"github.com/seed31b3bfd0/slimgo/session/internal/group"
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -17,11 +18,11 @@ import (
 type member struct {
 	s       *Session
 	machine group.Machine
-	keep    *keeper        // nil: nothing of it is stored
-	queue   *fifo[letter]  // one of the app's; nil: nothing waits
-	first   fifo[func()]   // to be done before the queue
-	todo    []group.Output // of the machine, not done yet
-	changed bool           // the roster or the epoch may have
+	keep    *keeper             // nil: nothing of it is stored
+	queue   *fifo.Queue[letter] // one of the app's; nil: nothing waits
+	first   fifo.Queue[func()]  // to be done before the queue
+	todo    []group.Output      // of the machine, not done yet
+	changed bool                // the roster or the epoch may have
 	over    bool
 	until   time.Time     // when who lacks a last answer has got it, after the end; zero: it goes on, or all is done
 	place   *list.Element // among those that have ended; nil: none
@@ -36,30 +37,30 @@ type member struct {
 // Take takes a letter for Run.
 func (t *member) Take(l letter) {
 	if l.first != nil {
-		t.first.push(l.first)
+		t.first.Push(l.first)
 		return
 	}
 	if t.queue == nil {
 		t.queue = t.s.app.letters()
 	}
-	t.queue.push(l)
+	t.queue.Push(l)
 }
 
 // mostLetters is how many letters there is memory for in a queue that rests.
 const mostLetters = 512
 
 // letters returns an empty queue.
-func (a *App) letters() *fifo[letter] {
-	if q, ok := a.queues.Get().(*fifo[letter]); ok {
+func (a *App) letters() *fifo.Queue[letter] {
+	if q, ok := a.queues.Get().(*fifo.Queue[letter]); ok {
 		return q
 	}
-	return &fifo[letter]{most: mostLetters}
+	return &fifo.Queue[letter]{Keep: mostLetters}
 }
 
 // Run looks at what has come, and at the time.
 func (t *member) Run(now, until time.Time) (more bool, next time.Time) {
-	for t.first.len() > 0 {
-		t.first.pop()()
+	for t.first.Len() > 0 {
+		t.first.Pop()()
 	}
 	t.tick(now)
 	for more = t.step(now); more; more = t.step(now) {
@@ -72,7 +73,7 @@ func (t *member) Run(now, until time.Time) (more bool, next time.Time) {
 		t.machine.Step(group.Rest{}, now)
 		t.apply()
 	}
-	if t.queue != nil && t.queue.len() == 0 {
+	if t.queue != nil && t.queue.Len() == 0 {
 		t.s.app.queues.Put(t.queue)
 		t.queue = nil
 	}
@@ -133,10 +134,10 @@ func earlier(a, b time.Time) time.Time {
 
 // step looks at one thing; false: there was none.
 func (t *member) step(now time.Time) bool {
-	if t.queue.len() == 0 || t.behind() {
+	if t.queue.Len() == 0 || t.behind() {
 		return false
 	}
-	l := t.queue.pop()
+	l := t.queue.Pop()
 	switch {
 	case l.b != nil:
 		t.s.app.in.read(&l)
@@ -182,7 +183,7 @@ func (t *member) hear(l *letter, now time.Time) {
 		t.changed = true
 		t.machine.Step(s.app.judge(m, now), now)
 	default:
-		t.data = group.Inbound{Message: m, At: now, Size: len(l.b), More: t.queue.len() > 0}
+		t.data = group.Inbound{Message: m, At: now, Size: len(l.b), More: t.queue.Len() > 0}
 		if (m.Type == message.Msg || m.Type == message.RtxReply) && !t.over && !t.room() {
 			t.data.Full = true
 			t.overflow()
@@ -331,7 +332,7 @@ func (a *App) unqueue(s *Session) {
 		return
 	}
 	s.mu.Lock()
-	empty := s.inbox.messages.len() == 0
+	empty := s.inbox.messages.Len() == 0
 	s.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -126,7 +126,7 @@ func TestAppThatTakesItsTime(t *testing.T) {
 			publish(t, a, texts...)
 		}()
 		time.Sleep(time.Minute)
-		if n := b.inbox.messages.len(); n != mostInbox {
+		if n := b.inbox.messages.Len(); n != mostInbox {
 			t.Errorf("%d messages wait", n)
 		}
 		for _, s := range []*Session{a, b} {
@@ -278,7 +278,7 @@ func TestInboxCountsMetadata(t *testing.T) {
 					synctest.Wait()
 					time.Sleep(time.Second)
 					b.mu.Lock()
-					n := b.inbox.messages.len()
+					n := b.inbox.messages.Len()
 					b.mu.Unlock()
 					if n == 0 || n > mostInboxBytes>>20 {
 						t.Errorf("%d messages of a megabyte wait", n)

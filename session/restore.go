@@ -49,7 +49,7 @@ func (a *App) keepPast(s *Session) {
 func (s *Session) drained() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ended && (s.closing || s.inbox.messages.len()+s.inbox.unhandled == 0)
+	return s.ended && (s.closing || s.inbox.messages.Len()+s.inbox.unhandled == 0)
 }
 
 // mls is what a session brings to its MLS group.

@@ -70,7 +70,7 @@ func newSession(a *App, o *group.Options, m group.Machine, dest, moderator Name,
 		app: a, id: o.ID, kind: o.Kind, self: Name{o.Self.Name}, encrypted: o.MLS != nil, reliable: o.Data.Interval > 0,
 		control: o.Control, dest: dest, moderator: moderator, metadata: o.Metadata, done: make(chan struct{}), epoch: message.NoEpoch,
 	}
-	s.inbox.messages.most = mostInboxKept
+	s.inbox.messages.Keep = mostInboxKept
 	t := &member{s: s, machine: m, keep: k}
 	switch {
 	case k != nil:

@@ -132,7 +132,7 @@ func (r *Receiver[T]) Changes(f func(number uint64, p *Position)) {
 			f(s.number, nil)
 		case p.Last != s.kept.Last || p.High != s.kept.High || p.Begun != s.kept.Begun || p.Quiet != s.kept.Quiet || s.fresh:
 			s.kept, s.fresh = p, false
-			p.Apart = slices.Collect(s.apart.all())
+			p.Apart = slices.Collect(s.apart.All())
 			f(s.number, &p)
 		}
 	}
@@ -153,7 +153,7 @@ func (r *Receiver[T]) Restore(number uint64, p *Position, now time.Time) {
 	r.numbers = max(r.numbers, number+1)
 	r.sources[p.Name] = s
 	for _, id := range p.Apart {
-		s.apart.push(id)
+		s.apart.Push(id)
 	}
 	s.kept = s.position()
 	if (s.high-s.last)%idSpace > Window {
@@ -165,6 +165,6 @@ func (r *Receiver[T]) Restore(number uint64, p *Position, now time.Time) {
 			s.gaps = map[uint32]*gap[T]{}
 		}
 		s.gaps[missing] = g
-		r.gaps.push(g)
+		r.gaps.Push(g)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/fifo"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
@@ -49,8 +50,8 @@ type Receiver[T any] struct {
 	o       Options
 	fromOne bool
 	sources map[wire.NameText]*source[T]
-	gaps    fifo[*gap[T]] // by deadline, since all wait equally long
-	bytes   int           // held
+	gaps    fifo.Queue[*gap[T]] // by deadline, since all wait equally long
+	bytes   int                 // held
 
 	touched map[*source[T]]struct{} // whose position may have changed since Changes; nil: nobody asks
 	numbers uint64                  // that sources have got
@@ -67,7 +68,7 @@ type source[T any] struct {
 	quiet uint32 // the first that came; an earlier one that is gone was not meant for this member
 	held  map[uint32]held[T]
 	gaps  map[uint32]*gap[T]
-	apart fifo[uint32] // ids that came out of order on purpose, the last ones
+	apart fifo.Queue[uint32] // ids that came out of order on purpose, the last ones
 
 	asking time.Time // when the messages that are counted by asked were asked for, the first of them
 	asked  int
@@ -219,12 +220,12 @@ func (s *source[T]) before(id uint32) bool {
 // apart takes a message that is for this member alone, and in no order.
 func (r *Receiver[T]) apart(s *source[T], id uint32, item T) {
 	again := false
-	for known := range s.apart.all() {
+	for known := range s.apart.All() {
 		again = again || known == id
 	}
 	if !again {
-		if s.apart.push(id); s.apart.len() > Window {
-			s.apart.pop()
+		if s.apart.Push(id); s.apart.Len() > Window {
+			s.apart.Pop()
 		}
 		s.fresh = true
 		r.put(Step[T]{From: s.name, Kind: Deliver, ID: id, Item: item})
@@ -272,7 +273,7 @@ func (r *Receiver[T]) ask(s *source[T], id uint32, now time.Time) {
 			s.gaps = map[uint32]*gap[T]{}
 		}
 		s.gaps[missing] = g
-		r.gaps.push(g)
+		r.gaps.Push(g)
 		if s.asked < mostAsked {
 			s.asked++
 			r.put(Step[T]{From: s.name, Kind: Request, ID: missing})
@@ -385,11 +386,11 @@ func (r *Receiver[T]) Forget(name wire.NameText) {
 
 // Deadline returns when Tick is due; zero: never.
 func (r *Receiver[T]) Deadline() time.Time {
-	for r.gaps.len() > 0 {
-		if g := r.gaps.front(); !g.done {
+	for r.gaps.Len() > 0 {
+		if g := r.gaps.Front(); !g.done {
 			return g.deadline
 		}
-		r.gaps.pop()
+		r.gaps.Pop()
 	}
 	return time.Time{}
 }
@@ -401,14 +402,14 @@ func (r *Receiver[T]) Tick(now time.Time) {
 		if at.IsZero() || at.After(now) {
 			return
 		}
-		g := r.gaps.pop()
+		g := r.gaps.Pop()
 		if g.tries == r.o.Retries {
 			r.giveUp(g, Unanswered)
 			continue
 		}
 		g.tries++
 		g.deadline = now.Add(r.o.Interval)
-		r.gaps.push(g)
+		r.gaps.Push(g)
 		r.put(Step[T]{From: g.of.name, Kind: Request, ID: g.id})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/fifo"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
@@ -81,9 +82,9 @@ type Sender[H any] struct {
 	peers   map[wire.NameText]*endpoint
 	slots   []*endpoint // by bit; nil: free
 	flights map[uint32]*flight[H]
-	queue   fifo[*flight[H]] // by deadline, since all wait equally long
-	waiting []*flight[H]     // no endpoint has come yet
-	late    fifo[*flight[H]]
+	queue   fifo.Queue[*flight[H]] // by deadline, since all wait equally long
+	waiting []*flight[H]           // no endpoint has come yet
+	late    fifo.Queue[*flight[H]]
 	pending int // of flights, how many are not late
 
 	bytes, lateBytes int // of those that are not late, and of those that are
@@ -121,8 +122,12 @@ type flight[H any] struct {
 
 // NewSender returns a sender whose last id in order was last; 0 for a new session.
 func NewSender[H any](o Options, last uint32) *Sender[H] {
-	return &Sender[H]{o: o, next: last, peers: map[wire.NameText]*endpoint{}, flights: map[uint32]*flight[H]{}}
+	s := &Sender[H]{o: o, next: last, peers: map[wire.NameText]*endpoint{}, flights: map[uint32]*flight[H]{}}
+	s.queue.Keep = keptQueue
+	return s
 }
+
+const keptQueue = 128 // entries of a sender's queue for which there is memory while it rests
 
 // Last returns the last id in order, for who restores the session.
 func (s *Sender[H]) Last() uint32 { return s.next }
@@ -179,13 +184,13 @@ func (s *Sender[H]) Forget(name wire.NameText) {
 		f.excuse(name)
 	}
 	late := s.late
-	s.late = fifo[*flight[H]]{}
-	for f := range late.all() {
+	s.late = fifo.Queue[*flight[H]]{}
+	for f := range late.All() {
 		if f.excuse(name); len(f.owed) == 0 {
 			s.drop(f)
 			continue
 		}
-		s.late.push(f)
+		s.late.Push(f)
 	}
 }
 
@@ -203,7 +208,7 @@ func (f *flight[H]) excuse(name wire.NameText) {
 // inOrder returns what is in flight, oldest first.
 func (s *Sender[H]) inOrder() []*flight[H] {
 	fs := make([]*flight[H], 0, s.pending)
-	for f := range s.queue.all() {
+	for f := range s.queue.All() {
 		if !f.gone && !f.late {
 			fs = append(fs, f)
 		}
@@ -283,7 +288,7 @@ func (s *Sender[H]) launch(f *flight[H], now time.Time) {
 
 func (s *Sender[H]) enqueue(f *flight[H], now time.Time) {
 	f.deadline = now.Add(s.o.Interval)
-	s.queue.push(f)
+	s.queue.Push(f)
 }
 
 // first is the earliest id that some endpoint which has not answered yet may have missed; 0: all have.
@@ -382,10 +387,10 @@ func (s *Sender[H]) settle(f *flight[H]) {
 		return
 	}
 	s.flights[f.id], f.late, f.gone = f, true, false
-	s.late.push(f)
+	s.late.Push(f)
 	s.lateBytes += f.payload.Size()
-	for s.late.len() > Window || s.lateBytes > WindowBytes {
-		s.drop(s.late.pop())
+	for s.late.Len() > Window || s.lateBytes > WindowBytes {
+		s.drop(s.late.Pop())
 	}
 }
 
@@ -412,12 +417,12 @@ func (s *Sender[H]) drop(f *flight[H]) {
 
 // Deadline returns when Tick is due; zero: never.
 func (s *Sender[H]) Deadline() time.Time {
-	for s.queue.len() > 0 {
-		f := s.queue.front()
+	for s.queue.Len() > 0 {
+		f := s.queue.Front()
 		if !f.gone && !f.late {
 			return f.deadline
 		}
-		s.queue.pop()
+		s.queue.Pop()
 	}
 	return time.Time{}
 }
@@ -429,7 +434,7 @@ func (s *Sender[H]) Tick(now time.Time) {
 		if at.IsZero() || at.After(now) {
 			return
 		}
-		f := s.queue.pop()
+		f := s.queue.Pop()
 		if f.tries == s.o.Retries {
 			s.giveUp(f)
 			continue
@@ -443,7 +448,7 @@ func (s *Sender[H]) Tick(now time.Time) {
 // Again repeats everything at once: the connection had been lost, and is back.
 func (s *Sender[H]) Again(now time.Time) {
 	fs := s.inOrder()
-	s.queue = fifo[*flight[H]]{}
+	s.queue = fifo.Queue[*flight[H]]{}
 	for _, f := range fs {
 		s.repeat(f)
 		s.enqueue(f, now)

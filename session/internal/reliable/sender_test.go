@@ -113,7 +113,7 @@ func TestDelivered(t *testing.T) {
 	c.later(1, "send 3 to anna")
 	c.ack(3, anna, "delivered C")
 	c.later(9, "")
-	if len(c.s.flights)+c.s.pending+c.s.bytes+c.s.queue.len() > 0 {
+	if len(c.s.flights)+c.s.pending+c.s.bytes+c.s.queue.Len() > 0 {
 		t.Errorf("what is delivered is kept: %+v", c.s)
 	}
 }
@@ -194,7 +194,7 @@ func TestNothingOfBeforeForWhoComesBack(t *testing.T) {
 			s.want("bert asks for what is its own", "answer 4 to bert")
 			s.ack(4, anna, "")
 			s.ack(4, bert, "delivered D")
-			if len(s.s.flights)+s.s.pending+s.s.bytes+s.s.late.len()+s.s.lateBytes > 0 {
+			if len(s.s.flights)+s.s.pending+s.s.bytes+s.s.late.Len()+s.s.lateBytes > 0 {
 				t.Errorf("something is kept: %+v", s.s)
 			}
 		})
@@ -213,7 +213,7 @@ func TestOneLeavesAnotherIsOffline(t *testing.T) {
 	c.s.Asked(1, anna)
 	c.want("anna asks", "answer 1 to anna")
 	c.s.Forget(anna)
-	if len(c.s.flights)+c.s.late.len()+c.s.lateBytes > 0 {
+	if len(c.s.flights)+c.s.late.Len()+c.s.lateBytes > 0 {
 		t.Errorf("it is kept for nobody: %+v", c.s)
 	}
 }
@@ -338,7 +338,7 @@ func TestLateMessagesAreBounded(t *testing.T) {
 		c.s.Tick(c.now)
 		c.s.Out = nil
 	}
-	if n := len(c.s.flights); n != Window || c.s.late.len() != n || c.s.lateBytes != n*c.s.late.front().payload.Size() {
+	if n := len(c.s.flights); n != Window || c.s.late.Len() != n || c.s.lateBytes != n*c.s.late.Front().payload.Size() {
 		t.Errorf("%d kept of %d bytes", n, c.s.lateBytes)
 	}
 	c.s.Asked(3*Window, anna)
