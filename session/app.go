@@ -89,7 +89,7 @@ func Connect(ctx context.Context, o Options) (*App, error) {
 	a.pool = workers.New[letter](o.workers())
 	a.front = newFront(a)
 	a.in.app, a.in.port, a.in.room = a, a.pool.Join(), make(chan struct{}, 1)
-	a.out.app = a
+	a.out.app, a.out.back = a, make(chan struct{}, 1)
 	var restored []*Session
 	if a.vault != nil {
 		restored = a.restore(owners)
@@ -168,8 +168,12 @@ func (a *App) changed(err error) {
 		return // the first one
 	}
 	a.log.Info("connection to the node is back")
-	a.all(group.Reconnected{})
+	a.out.connected()
+	a.again()
 }
+
+// again has all sessions say once more what has not been answered, which may not have left.
+func (a *App) again() { a.all(group.Reconnected{}) }
 
 // all has all sessions take an event.
 func (a *App) all(ev group.Event) {
@@ -364,7 +368,7 @@ type Stats struct {
 	Refused    uint64 // not acceptable where a session was: the event Refused says why
 	Overflow   uint64 // data for sessions whose app does not take it: it is repeated, or the event Overflow tells
 	Down       uint64 // not sent, as there was no connection: repeated later
-	NoRoom     uint64 // not sent, as too much waited: repeated later
+	NoRoom     uint64 // not sent, as too much waited, or nothing had left for ten seconds: repeated later
 	TooLarge   uint64 // not sent, as no node takes so much
 	Damaged    uint64 // sessions that the store has, and that Connect could not restore: the log says why
 }

@@ -86,8 +86,5 @@ func newCall() *call { return &call{make(chan error, 1)} }
 
 func (c *call) resolve(err error) { c.result <- public(err) }
 
-// stored is a call that waits for the store alone, and not for what was sent before it.
-type stored struct{ *call }
-
 // handle is what machines know commands by.
 type handle interface{ resolve(err error) }

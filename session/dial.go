@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -47,6 +48,7 @@ func dial(ctx context.Context, o *Options, from Incoming) (Link, error) {
 	}, Dial: func(ctx context.Context) (*uplink.Conn, error) {
 		uo := o.Uplink
 		uo.Handle, uo.TLS = from.Messages, o.TLS
+		uo.Queue, uo.Unsent = cmp.Or(uo.Queue, mostOnLink), cmp.Or(uo.Unsent, mostOnLink)
 		c, err := uplink.Dial(ctx, nodes[attempt%len(nodes)], &uo)
 		attempt++
 		if err != nil && !connected.Load() && len(nodes) == 1 && forGood(err) {

@@ -18,6 +18,7 @@ type front struct {
 	slot  *workers.Slot[letter]
 	queue fifo.Queue[letter]
 	out   []byte // scratch
+	lane  lane
 
 	answered map[discovery]answered
 }
@@ -139,7 +140,10 @@ func (f *front) fresh(in *group.Inbound) bool {
 
 func (f *front) send(m *message.Message) {
 	f.out = m.Append(f.out[:0])
-	f.app.out.send(f.out, false)
+	f.app.out.send(parcel{lane: &f.lane, b: f.out})
+	if cap(f.out) > mostOnLink {
+		f.out = nil
+	}
 }
 
 // invited begins a session, or declines it.

@@ -138,14 +138,16 @@ func (h *hub) carry(from *hubLink, m *message.Message, b []byte) {
 	}
 }
 
-func (l *hubLink) Send(ctx context.Context, b []byte) error {
+func (l *hubLink) Await(ctx context.Context, _ int) error {
 	for {
 		l.h.mu.Lock()
-		err := l.send(b)
-		more := l.more
+		down, room, more := l.down, l.room, l.more
 		l.h.mu.Unlock()
-		if err != uplink.ErrFull && err != uplink.ErrDown {
-			return err
+		switch {
+		case down:
+			return uplink.ErrDown
+		case room != 0:
+			return nil
 		}
 		select {
 		case <-more:

@@ -147,7 +147,7 @@ func (s *Session) remove(ctx context.Context, r *received) error {
 	if r.removal == nil {
 		c, n := newCall(), r.m.number
 		r.removal = c
-		s.slot.Post(letter{first: func() { s.task.took(n, stored{c}) }})
+		s.slot.Post(letter{first: func() { s.task.took(n, c) }})
 	}
 	select {
 	case err := <-r.removal.result:

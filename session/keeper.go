@@ -213,8 +213,14 @@ func (k *keeper) write(t *member, changes []store.Change) {
 	})
 }
 
-// apply does what the machine wants done, in order, and after what that stands on is stored.
+// apply does what the machine wants done, in order, and after what that stands on is stored, until it wants nothing.
 func (t *member) apply() {
+	for t.applyOnce(); t.tellSent(); t.applyOnce() {
+		continue
+	}
+}
+
+func (t *member) applyOnce() {
 	taken := t.machine.Take()
 	t.todo = append(t.todo, taken...)
 	k := t.keep

@@ -30,7 +30,9 @@ type member struct {
 	in      message.Decoder
 	data    group.Inbound // the last one
 	enc     message.Encoder
-	out     []byte // scratch
+	out     []byte     // scratch
+	sent    group.Sent // of which the machine is to be told
+	heard   []group.SentCopy
 	names   channelNames
 }
 
@@ -204,11 +206,7 @@ func (t *member) do(o group.Output) {
 	s := t.s
 	switch o := o.(type) {
 	case group.Send:
-		t.out = t.enc.Append(t.out[:0], o.Message)
-		s.app.out.send(t.out, !s.reliable && o.Message.Type == message.Msg)
-		if cap(t.out) > mostScratch {
-			t.out = nil
-		}
+		t.send(o)
 	case group.Subscribe:
 		t.names.put(s, nameRequest{o.Name, true})
 	case group.Unsubscribe:
@@ -226,13 +224,11 @@ func (t *member) do(o group.Output) {
 		if _, waits := h.(*call); waits {
 			t.show()
 		}
-		if _, only := h.(stored); only || s.reliable {
-			h.resolve(o.Err)
-		} else {
-			s.app.out.after(func() { h.resolve(o.Err) })
-		}
+		h.resolve(o.Err)
 	case group.Delivered:
-		t.delivered(o)
+		for _, h := range *o.Messages {
+			h.(handle).resolve(nil)
+		}
 	case group.Notify:
 		t.show()
 		t.notice(o.Notice)
@@ -244,20 +240,51 @@ func (t *member) do(o group.Output) {
 	}
 }
 
-// delivered resolves data, without an error.
-func (t *member) delivered(o group.Delivered) {
-	if t.s.reliable {
-		for _, h := range *o.Messages {
-			h.(handle).resolve(nil)
-		}
-		return
+// send sends a message. What machines are not told of goes before what they are, which is published, or changes the group: it is asked
+// for, or awaited, by others, and in no order.
+func (t *member) send(o group.Send) {
+	if n := len(o.Message.Blob); n > mostOnLink/2 {
+		t.out = slices.Grow(t.out[:0], n+mostHeader)
 	}
-	for _, h := range *o.Messages {
-		t.s.app.out.after(func() { h.(handle).resolve(nil) })
+	t.out = t.enc.Append(t.out[:0], o.Message)
+	answer := false
+	switch o.Message.Type {
+	case message.MsgAck, message.RtxRequest, message.GroupAck, message.GroupNack, message.LeaveReply:
+		answer = true
+	}
+	fate, waits := t.s.app.out.send(parcel{
+		lane: &t.s.lane, b: t.out, of: o.Of, answer: answer, patient: !t.s.reliable && o.Message.Type == message.Msg,
+	})
+	if cap(t.out) > 2*mostOnLink || len(t.out) > mostOnLink { // it is much, or the outlet's
+		t.out = nil
+	}
+	if !waits && o.Of != nil {
+		t.sent.Copies = append(t.sent.Copies, group.SentCopy{Of: o.Of, Fate: fate})
 	}
 }
 
-const mostScratch = 64 << 10 // of a session, kept
+// mostHeader is what is around the data of most messages, in bytes.
+const mostHeader = 2 << 10
+
+// hearOfSent tells the machine what has become of messages that had to wait.
+func (t *member) hearOfSent() {
+	heard := t.s.app.out.takeSent(&t.s.lane, t.heard[:0])
+	t.sent.Copies = append(t.sent.Copies, heard...)
+	clear(heard)
+	t.heard = heard
+	t.apply()
+}
+
+// tellSent tells the machine what has become of messages; false: nothing that it does not know.
+func (t *member) tellSent() bool {
+	if len(t.sent.Copies) == 0 {
+		return false
+	}
+	t.machine.Step(&t.sent, time.Now())
+	clear(t.sent.Copies)
+	t.sent.Copies = t.sent.Copies[:0]
+	return true
+}
 
 func (t *member) notice(n group.Notice) {
 	s := t.s

@@ -129,9 +129,11 @@ type Incoming struct {
 
 // Link carries encoded messages between an app and its node. An *uplink.Keeper is one, and says what the methods do.
 type Link interface {
-	// TrySend does not wait: errors are uplink.ErrFull, for what may be tried again, uplink.ErrDown, and others.
+	// TrySend does not wait: errors are uplink.ErrFull, for what may be tried again after Await, uplink.ErrDown, and others.
 	TrySend(msg []byte) error
-	Send(ctx context.Context, msg []byte) error
+	// Await waits until TrySend takes a message, and no more than most bytes of what it has taken before are still to be written to
+	// where they leave. An error is that of ctx, or says that there is no connection.
+	Await(ctx context.Context, most int) error
 	Subscribe(ctx context.Context, h *wire.PublishHeader) (id uint64, err error)
 	Unsubscribe(ctx context.Context, id uint64) error
 	Close(ctx context.Context) error

@@ -2,127 +2,338 @@ package session
 
 import (
 	"bytes"
+	"container/heap"
 	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/fifo"
+	"github.com/seed31b3bfd0/slimgo/session/internal/group"
+	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
 	"github.com/seed31b3bfd0/slimgo/session/uplink"
 )
 
-// mostQueued bounds the bytes that wait for room on the link, of all sessions. What is beyond that is dropped and counted: what
-// sessions repeat comes again, and what they do not is bounded by their credits.
-const mostQueued = 64 << 20
+// Bounds of what waits to be sent, in bytes.
+const (
+	// mostQueued is of all sessions. What is beyond that is dropped and counted: sessions offer it again.
+	mostQueued = 64 << 20
+	// mostLoose is what waits of one session that its machine does not ask about: acknowledgements, and requests for what is missing.
+	// Those who lack them say so again. What the machine asks about it bounds itself, by reliable.Ahead.
+	mostLoose = 1 << 20
+	// mostOnLink is how much of what waits the link is given before earlier messages are with the kernel. A message of a session that
+	// says little waits for no more of others' than that, and for the one that is being written.
+	mostOnLink = 32 << 10
+)
 
-// outlet is the way of messages from the sessions to the node. Messages of one session stay in order.
+// A link from which nothing leaves for stallTime, and for as long as slowest takes for what it was given, takes nothing at all.
+const (
+	stallTime = 10 * time.Second
+	slowest   = 16 << 10 // bytes a second
+)
+
+var errStalled = errors.New("nothing leaves")
+
+// outlet is the way of messages from the sessions to the node.
 //
-//	send ── room on the link ──▶ sent
-//	  └── none, or others wait ──▶ queue ──▶ drain, a goroutine as long as there is a queue ──▶ sent
+//	send ── short, nothing waits, room on the link ──▶ link ──▶ it has left
+//	  └── else ──▶ the session's lane ──▶ drain, a goroutine as long as something waits ──▶ link ──▶ kernel: it has left
+//
+// Messages of one session stay in order, but for answers, which go before what else it says. Lanes take turns by bytes: each has
+// a time at which it goes on, which its messages move by their sizes; the earliest is next, and that is what the clock shows. A lane
+// that was empty goes on at that time, so it is next, whoever has much to say. (That is start-time fair queueing. Turns of so
+// many bytes each, as deficit round robin gives, would have it wait for a whole round.)
 type outlet struct {
 	app  *App
 	link Link
-	down atomic.Bool // there is no connection
+	back chan struct{} // the connection is; holds one
+	down atomic.Bool   // there is no connection
 
-	busy  atomic.Bool // there is a queue; set and cleared under mu
-	mu    sync.Mutex
-	queue []parcel // guarded by mu
-	bytes int      // guarded by mu
-	left  uint64   // guarded by mu: that were in the queue
-	empty chan struct{}
+	busy    atomic.Bool   // drain runs; set and cleared under mu
+	mu      sync.Mutex    // taken before those of workers
+	lanes   lanes         // guarded by mu: those in which something waits
+	clock   uint64        // guarded by mu
+	bytes   int           // guarded by mu: that wait in lanes
+	given   uint64        // guarded by mu: bytes that have waited and wait no more
+	stalled bool          // guarded by mu: nothing leaves
+	empty   chan struct{} // guarded by mu: closed when busy is cleared
+
+	// The drain's.
+	onLink      fifo.Queue[parcel] // given to the link, and perhaps not with the kernel
+	onLinkBytes int
 }
 
-// parcel is a message that waits, or what is to be done when all before it have been sent.
-type parcel struct {
-	b    []byte
-	then func()
-}
-
-// send sends the encoded message b, which is borrowed. patient says that nobody repeats it: it waits for a connection, too.
-func (o *outlet) send(b []byte, patient bool) {
-	if !o.busy.Load() {
-		switch err := o.link.TrySend(b); {
+// send sends the encoded message p.b, and says what has become of it; or it waits: then its lane is told. Up to mostOnLink bytes are
+// borrowed, more are the outlet's from then on.
+func (o *outlet) send(p parcel) (fate reliable.Fate, waits bool) {
+	p.size = len(p.b)
+	switch {
+	case !o.busy.Load() && p.size <= mostOnLink:
+		err := o.link.TrySend(p.b)
+		switch {
 		case err == nil:
-			return
-		case errors.Is(err, uplink.ErrFull):
-		case patient && errors.Is(err, uplink.ErrDown):
+			return reliable.Departed, false
+		case errors.Is(err, uplink.ErrFull), p.patient && !errors.Is(err, uplink.ErrTooLarge):
 		default:
-			o.lost(err)
-			return
+			return o.lost(err), false
 		}
-	} else if !patient && o.down.Load() {
-		o.lost(uplink.ErrDown)
-		return
+	case o.down.Load() && !p.patient:
+		return o.lost(uplink.ErrDown), false
 	}
-	o.put(parcel{b: bytes.Clone(b)})
+	return o.put(p)
 }
 
 // lost counts a message that could not be sent.
-func (o *outlet) lost(err error) {
+func (o *outlet) lost(err error) reliable.Fate {
 	switch {
 	case errors.Is(err, uplink.ErrTooLarge):
 		o.app.n.tooLarge.Add(1)
+		return reliable.Rejected
 	case errors.Is(err, uplink.ErrFull):
+		o.app.n.noRoom.Add(1)
+		return reliable.Refused
+	case err == errStalled:
 		o.app.n.noRoom.Add(1)
 	default:
 		o.app.n.down.Add(1)
 	}
+	return reliable.Dropped
 }
 
-// after has f done when everything that was sent until now is on its way.
-func (o *outlet) after(f func()) {
-	if !o.busy.Load() {
-		f()
-		return
-	}
-	o.put(parcel{then: f})
-}
-
-func (o *outlet) put(p parcel) {
+// put has p wait.
+func (o *outlet) put(p parcel) (fate reliable.Fate, waits bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if p.b != nil && o.bytes+len(p.b) > mostQueued {
-		o.lost(uplink.ErrFull)
-		return
+	l := p.lane
+	switch {
+	case o.stalled && !p.patient:
+		return o.lost(errStalled), false
+	case o.bytes > 0 && o.bytes+p.size > mostQueued, p.of == nil && l.loose > 0 && l.loose+p.size > mostLoose:
+		return o.lost(uplink.ErrFull), false
 	}
-	o.bytes += len(p.b)
-	o.queue = append(o.queue, p)
+	if p.size <= mostOnLink {
+		p.b = bytes.Clone(p.b)
+	}
+	o.bytes += p.size
+	l.push(p)
+	if !l.listed {
+		l.rest(o)
+		heap.Push(&o.lanes, l)
+	}
 	if !o.busy.Load() {
 		o.busy.Store(true)
 		o.empty = make(chan struct{})
 		o.app.running.Go(o.drain)
 	}
+	return 0, true
 }
 
-// drain sends what waits, until nothing does.
+// next takes the message that is next; false: none waits.
+func (o *outlet) next() (p parcel, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.lanes) == 0 {
+		return p, false
+	}
+	l := o.lanes[0]
+	o.clock = l.goesOn
+	p = l.pop()
+	o.bytes -= p.size
+	o.given += uint64(p.size)
+	if l.empty() {
+		heap.Pop(&o.lanes)
+	} else {
+		heap.Fix(&o.lanes, 0)
+	}
+	return p, true
+}
+
+// unnext puts back what was taken last.
+func (o *outlet) unnext(p parcel) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	p.lane.unpop(p)
+	o.bytes += p.size
+	if p.lane.listed {
+		heap.Fix(&o.lanes, p.lane.index)
+	} else {
+		heap.Push(&o.lanes, p.lane)
+	}
+}
+
+// drain sends what waits, until nothing does and everything has left.
 func (o *outlet) drain() {
+	watch := time.AfterFunc(time.Hour, o.stall)
+	defer watch.Stop()
+	most := mostOnLink
 	for {
-		o.mu.Lock()
-		if len(o.queue) == 0 {
-			o.queue = nil
-			o.busy.Store(false)
-			close(o.empty)
-			o.mu.Unlock()
-			return
+		watch.Reset(stallTime + time.Duration(o.onLinkBytes)*time.Second/slowest)
+		err := o.link.Await(o.app.life, most)
+		watch.Stop()
+		if err != nil {
+			o.haveLeft(0) // or will never
+			o.awaitConnection()
+		} else {
+			o.haveLeft(most)
+			o.moves()
 		}
-		p := o.queue[0]
-		o.queue[0] = parcel{}
-		o.queue = o.queue[1:]
-		o.bytes -= len(p.b)
-		o.left++
-		o.mu.Unlock()
-		if p.b != nil {
-			if err := o.link.Send(o.app.life, p.b); err != nil {
-				o.lost(err)
+		most = mostOnLink
+		p, ok := o.next()
+		switch {
+		case ok:
+			if !o.give(p) {
+				most = 0
 			}
-		}
-		if p.then != nil {
-			p.then()
+		case o.onLink.Len() > 0:
+			most = 0
+		case o.finish():
+			return
 		}
 	}
 }
 
-// flushTime is how long flush waits for one message to leave.
+// give gives the link a message; false: it has no room.
+func (o *outlet) give(p parcel) bool {
+	switch err := o.link.TrySend(p.b); {
+	case err == nil:
+		p.b = nil
+		o.onLink.Push(p)
+		o.onLinkBytes += p.size
+	case errors.Is(err, uplink.ErrFull), p.patient && !errors.Is(err, uplink.ErrTooLarge) && o.app.life.Err() == nil:
+		o.unnext(p)
+		return false
+	default:
+		o.tell(p, o.lost(err))
+	}
+	return true
+}
+
+// haveLeft tells of what has left the link when no more than most bytes are there.
+func (o *outlet) haveLeft(most int) {
+	for o.onLink.Len() > 0 && o.onLinkBytes-o.onLink.Front().size >= most {
+		p := o.onLink.Pop()
+		o.onLinkBytes -= p.size
+		o.tell(p, reliable.Departed)
+	}
+}
+
+// tell says what has become of a message.
+func (o *outlet) tell(p parcel, fate reliable.Fate) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.told(p, fate)
+}
+
+// told is tell. mu is held.
+func (o *outlet) told(p parcel, fate reliable.Fate) {
+	l := p.lane
+	l.left.Add(1)
+	if p.of == nil || l.notify == nil {
+		return
+	}
+	l.sent = append(l.sent, group.SentCopy{Of: p.of, Fate: fate})
+	if !l.notified {
+		l.notified = true
+		l.notify()
+	}
+}
+
+// takeSent returns what has become of a lane's messages, for its task. used is memory for what comes next.
+func (o *outlet) takeSent(l *lane, used []group.SentCopy) []group.SentCopy {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	sent := l.sent
+	l.sent, l.notified = used, false
+	return sent
+}
+
+// purge drops what waits, but for what is patient. It reports whether such is there. mu is held.
+func (o *outlet) purge(why error, patience bool) (waits bool) {
+	for _, l := range o.lanes {
+		var stay []parcel
+		for !l.empty() {
+			if p := l.pop(); p.patient && patience {
+				stay = append(stay, p)
+			} else {
+				o.bytes -= p.size
+				o.told(p, o.lost(why))
+			}
+		}
+		l.goesOn = o.clock
+		for _, p := range stay {
+			l.push(p)
+		}
+		waits = waits || len(stay) > 0
+	}
+	all := o.lanes
+	o.lanes = nil
+	for _, l := range all {
+		if l.listed = false; !l.empty() {
+			heap.Push(&o.lanes, l)
+		}
+	}
+	return waits
+}
+
+// awaitConnection drops what need not wait for a connection, and waits for one if anything is left.
+func (o *outlet) awaitConnection() {
+	o.mu.Lock()
+	o.stalled = false // it is more than that
+	waits := o.purge(uplink.ErrDown, o.app.life.Err() == nil)
+	o.mu.Unlock()
+	if !waits {
+		return
+	}
+	select {
+	case <-o.back:
+	case <-o.app.life.Done():
+	}
+}
+
+// stall drops what need not wait for a link from which nothing leaves any more. What is sent meanwhile is dropped, too.
+func (o *outlet) stall() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.busy.Load() {
+		o.stalled = true
+		o.purge(errStalled, true)
+	}
+}
+
+// moves ends that: something has left. Sessions repeat what was dropped.
+func (o *outlet) moves() {
+	o.mu.Lock()
+	was := o.stalled
+	o.stalled = false
+	o.mu.Unlock()
+	if was {
+		o.app.again()
+	}
+}
+
+// finish ends the drain, unless something waits.
+func (o *outlet) finish() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.lanes) > 0 {
+		return false
+	}
+	o.busy.Store(false)
+	close(o.empty)
+	o.empty = nil
+	return true
+}
+
+// connected is told that there is a connection again.
+func (o *outlet) connected() {
+	select {
+	case o.back <- struct{}{}:
+	default:
+	}
+}
+
+// flushTime is how long flush waits for a connection that is lost, or from which nothing leaves.
 const flushTime = 10 * time.Second
 
 // flush waits until nothing waits, as long as something leaves.
@@ -130,34 +341,24 @@ func (o *outlet) flush(ctx context.Context) {
 	o.mu.Lock()
 	empty := o.empty
 	o.mu.Unlock()
-	if empty != nil {
-		_, _ = whileLeaving(ctx, o, empty)
+	if empty == nil {
+		return
 	}
-}
-
-// whileLeaving waits for until, which something in the queue brings about: as long as something leaves. Its error is that of ctx.
-func whileLeaving[T any](ctx context.Context, o *outlet, until <-chan T) (v T, err error) {
 	look := time.NewTicker(flushTime)
 	defer look.Stop()
-	for left := o.hasLeft(); ; {
+	for {
 		select {
-		case v = <-until:
-			return v, nil
+		case <-empty:
+			return
 		case <-ctx.Done():
-			return v, ctx.Err()
+			return
 		case <-look.C:
 		}
-		now := o.hasLeft()
-		if now == left {
-			return v, nil
+		o.mu.Lock()
+		stalled := o.stalled
+		o.mu.Unlock()
+		if stalled || o.down.Load() {
+			return
 		}
-		left = now
 	}
-}
-
-// hasLeft counts what was in the queue, and is not any more.
-func (o *outlet) hasLeft() uint64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.left
 }

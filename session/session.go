@@ -38,6 +38,7 @@ type Session struct {
 	slot      *workers.Slot[letter]
 	task      *member // the worker's
 	credit    credit
+	lane      lane
 	done      chan struct{}
 	mirrored  bool      // it is one of the two ends of a session of the app with itself
 	restored  bool      // a Listener gets it although nobody has invited this app; guarded by that of the app
@@ -86,6 +87,8 @@ func newSession(a *App, o *group.Options, m group.Machine, dest, moderator Name,
 	t.showRoster()
 	s.task = t
 	s.slot = a.pool.Add(t)
+	heard := letter{first: t.hearOfSent}
+	s.lane.notify = func() { s.slot.Post(heard) }
 	return s
 }
 
@@ -347,7 +350,7 @@ func (s *Session) Close(ctx context.Context) error {
 	return cmp.Or(err, s.forget(ctx))
 }
 
-// depart tells others of the end, and waits for it, and then for what is still on its way to the connection.
+// depart tells others of the end, and waits for it.
 func (s *Session) depart(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -357,12 +360,13 @@ func (s *Session) depart(ctx context.Context) error {
 		return err
 	}
 	select {
-	case <-s.done:
+	case err := <-c.result:
+		return err
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-s.app.life.Done():
+		return nil
 	}
-	err, over := whileLeaving(ctx, &s.app.out, c.result)
-	return cmp.Or(over, err)
 }
 
 // storeTime is how long a session that is to end at once waits for its store.
@@ -401,7 +405,7 @@ func (s *Session) forget(ctx context.Context) error {
 		return nil
 	}
 	c := newCall()
-	s.slot.Post(letter{first: func() { s.task.forget(stored{c}) }})
+	s.slot.Post(letter{first: func() { s.task.forget(c) }})
 	select {
 	case err := <-c.result:
 		if errors.Is(err, ErrStopped) {
@@ -415,20 +419,30 @@ func (s *Session) forget(ctx context.Context) error {
 	}
 }
 
-// drain waits until it is known what has become of everything that was published. Where nobody is there to take it, that
-// would never be.
+// drain waits until it is known what has become of everything that was published, as long as something of it leaves. Where nobody is
+// there to take it, that would never be.
 func (s *Session) drain(ctx context.Context) {
 	listens := func(p Participant) bool { return !p.Self && p.Online && p.Receives }
 	if !slices.ContainsFunc(s.Participants(), listens) {
 		return
 	}
-	limit := time.NewTimer(time.Duration(s.control.Retries+2) * s.control.Interval)
-	defer limit.Stop()
-	select {
-	case <-s.credit.settled():
-	case <-s.done:
-	case <-ctx.Done():
-	case <-limit.C:
+	look := time.NewTicker(time.Duration(s.control.Retries+2) * s.control.Interval)
+	defer look.Stop()
+	for left := s.lane.left.Load(); ; {
+		select {
+		case <-s.credit.settled():
+			return
+		case <-s.done:
+			return
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+		now := s.lane.left.Load()
+		if now == left {
+			return
+		}
+		left = now
 	}
 }
 

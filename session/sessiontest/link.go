@@ -27,6 +27,9 @@ type link struct {
 	last    map[*link]time.Time // guarded by mu: when the last one of each other app comes, of those in order
 	down    bool                // guarded by mu: it has no connection
 	held    bool                // guarded by mu: the node takes nothing
+	rate    int                 // guarded by mu: bytes that leave in a second; 0: all at once
+	free    time.Time           // guarded by mu: when all that was taken has left
+	epoch   int                 // guarded by mu: connections that were lost
 	closed  bool                // guarded by mu
 	changed chan struct{}       // guarded by mu: closed when one of these three changes
 	wake    chan struct{}       // the deliverer is to look anew
@@ -55,13 +58,50 @@ func (n *Net) attach(name string, from session.Incoming) *link {
 
 // TrySend implements session.Link.
 func (l *link) TrySend(b []byte) error {
+	b = bytes.Clone(b)
 	l.mu.Lock()
-	err := l.state()
-	l.mu.Unlock()
-	if err == nil {
-		l.n.carry(l, bytes.Clone(b))
+	defer l.mu.Unlock()
+	switch {
+	case l.state() != nil:
+		return l.state()
+	case l.rate == 0:
+		l.mu.Unlock()
+		defer l.mu.Lock()
+		l.n.carry(l, b)
+		return nil
+	case l.ahead() >= linkRoom:
+		return uplink.ErrFull
 	}
-	return err
+	if now := time.Now(); l.free.Before(now) {
+		l.free = now
+	}
+	l.free = l.free.Add(l.takes(len(b)))
+	epoch := l.epoch
+	time.AfterFunc(time.Until(l.free), func() {
+		l.mu.Lock()
+		gone := l.closed || l.epoch != epoch
+		l.mu.Unlock()
+		if !gone {
+			l.n.carry(l, b)
+		}
+	})
+	return nil
+}
+
+// linkRoom is how many bytes a slow connection takes before earlier ones have left.
+const linkRoom = 32 << 10
+
+// takes is how long so many bytes take to leave. mu is held.
+func (l *link) takes(n int) time.Duration {
+	return time.Duration(n) * time.Second / time.Duration(l.rate)
+}
+
+// ahead is how many bytes have been taken and have not left. mu is held.
+func (l *link) ahead() int {
+	if l.rate == 0 {
+		return 0
+	}
+	return max(0, int(time.Until(l.free).Seconds()*float64(l.rate)))
 }
 
 // state says why nothing can be sent. mu is held.
@@ -77,20 +117,21 @@ func (l *link) state() error {
 	return nil
 }
 
-// Send implements session.Link.
-func (l *link) Send(ctx context.Context, b []byte) error {
+// Await implements session.Link.
+func (l *link) Await(ctx context.Context, most int) error {
 	for {
 		l.mu.Lock()
 		err, changed := l.state(), l.changed
+		var leaves <-chan time.Time
+		if most := min(most, linkRoom-1); err == nil && l.ahead() > most {
+			err, leaves = uplink.ErrFull, time.After(time.Until(l.free)-l.takes(most))
+		}
 		l.mu.Unlock()
-		switch err {
-		case nil:
-			l.n.carry(l, bytes.Clone(b))
-			return nil
-		case uplink.ErrClosed:
+		if err != uplink.ErrFull {
 			return err
 		}
 		select {
+		case <-leaves:
 		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
@@ -144,8 +185,9 @@ func (l *link) Unsubscribe(ctx context.Context, id uint64) error {
 	return nil
 }
 
-// Close implements session.Link. What the app has sent is with the node already.
+// Close implements session.Link. What the app has sent is with the node already, or gets there.
 func (l *link) Close(ctx context.Context) error {
+	_ = l.Await(ctx, 0)
 	l.end()
 	select {
 	case <-l.done:
@@ -193,6 +235,8 @@ func (l *link) setDown(down bool) {
 	}
 	l.down = down
 	if down {
+		l.epoch++
+		l.free = time.Time{}
 		l.queue = nil // it was on the connection
 	}
 	l.tell()
@@ -208,6 +252,13 @@ func (l *link) setHeld(held bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.held = held
+	l.tell()
+}
+
+func (l *link) setRate(rate int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rate = rate
 	l.tell()
 }
 

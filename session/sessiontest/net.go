@@ -195,6 +195,14 @@ func (n *Net) Reconnect(name string) {
 	}
 }
 
+// Slow has an app's way to the node take so many bytes a second, of which little waits with the connection; 0: it takes everything at
+// once, as it does at first.
+func (n *Net) Slow(name string, bytesPerSecond int) {
+	for _, l := range n.linksOf(name) {
+		l.setRate(bytesPerSecond)
+	}
+}
+
 // Hold has the node take nothing from an app, so that what it sends waits, as it does under pressure, until Release.
 func (n *Net) Hold(name string) {
 	for _, l := range n.linksOf(name) {

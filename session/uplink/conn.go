@@ -48,6 +48,7 @@ type Conn struct {
 	out      []byte // frames for the next write
 	spare    []byte // of the last one; nil while it goes on
 	writing  bool   // a write goes on
+	going    int    // bytes that it writes
 	pending  []byte // a batch that waits for the node's window
 	sent     int    // of pending
 	running  int    // goroutines of the connection

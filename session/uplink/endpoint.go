@@ -52,6 +52,9 @@ func (c *Conn) connect(ctx context.Context, u *url.URL) (net.Conn, error) {
 		address = u.Path
 	}
 	nc, err := c.o.DialContext(ctx, address)
+	if err == nil && c.o.Unsent > 0 {
+		boundUnsent(nc, c.o.Unsent)
+	}
 	if err != nil || u.Scheme != "https" && u.Scheme != "wss" {
 		return nc, err
 	}

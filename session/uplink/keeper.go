@@ -31,6 +31,7 @@ type Keeping struct {
 // connection is what a Keeper keeps.
 type connection interface {
 	TrySend(msg []byte) error
+	Await(ctx context.Context, most int) error
 	Send(ctx context.Context, msg []byte) error
 	Request(ctx context.Context, k wire.Kind, h *wire.PublishHeader, id uint64) (*Request, error)
 	Unsubscribe(ctx context.Context, h *wire.PublishHeader, id uint64) error
@@ -221,6 +222,20 @@ func (k *Keeper) TrySend(msg []byte) error {
 		return ErrDown
 	}
 	return c.TrySend(msg)
+}
+
+// Await is that of the connection that there is; ErrDown: there is none.
+func (k *Keeper) Await(ctx context.Context, most int) error {
+	k.mu.Lock()
+	c, closed := k.conn, k.closed
+	k.mu.Unlock()
+	switch {
+	case closed:
+		return ErrClosed
+	case c == nil:
+		return ErrDown
+	}
+	return c.Await(ctx, most)
 }
 
 // Send sends, and waits for a connection and for room in its queue.

@@ -131,7 +131,31 @@ func (c *Local) over() error {
 
 // Send is TrySend, but waits where that says ErrFull.
 func (c *Local) Send(ctx context.Context, msg []byte) error {
-	err := c.TrySend(msg)
+	return c.whileFull(ctx, func() error { return c.TrySend(msg) })
+}
+
+// Await waits until TrySend takes a message. What it has taken is the node's: it lies in memory that the two share, and the node reads it
+// as fast as it can.
+func (c *Local) Await(ctx context.Context, _ int) error { return c.whileFull(ctx, c.tryRoom) }
+
+// tryRoom reports whether TrySend would take a message.
+func (c *Local) tryRoom() error {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	switch out := c.end.Out; {
+	case c.closing.Load():
+		return c.over()
+	case out.IsShut():
+		return ErrDown
+	case out.Room() == 0:
+		return ErrFull
+	}
+	return nil
+}
+
+// whileFull tries until the error is not ErrFull.
+func (c *Local) whileFull(ctx context.Context, try func() error) error {
+	err := try()
 	if err != ErrFull {
 		return err
 	}
@@ -147,7 +171,7 @@ func (c *Local) Send(ctx context.Context, msg []byte) error {
 			wake(c.room)
 		}
 	}()
-	for ; err == ErrFull; err = c.TrySend(msg) {
+	for ; err == ErrFull; err = try() {
 		select {
 		case <-c.room:
 		case <-c.done:

@@ -130,6 +130,10 @@ type Options struct {
 
 	// Queue bounds the bytes that wait to be sent: a message is accepted when fewer wait; 0: 256 KiB.
 	Queue int
+	// Unsent bounds the bytes that the kernel takes before it has sent earlier ones, so that what is accepted later waits for no more
+	// than these; 0: it takes as much as it wants, which may be megabytes. TCP on Linux and macOS only; elsewhere it is not looked
+	// at.
+	Unsent int
 	// Window is how many bytes of messages a node may send ahead of the app; 0: 2 MiB, at least 64 KiB. By WebSocket,
 	// which has no windows, nothing is read while more wait.
 	Window int

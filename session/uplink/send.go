@@ -128,6 +128,24 @@ func (c *Conn) Waited() time.Duration {
 	return c.waited
 }
 
+// Await waits until TrySend takes a message, and no more than most bytes of what was accepted before wait for the socket: what it
+// has taken has left, as far as can be known here, but for Options.Unsent. Errors are those of ctx, or why the connection ended.
+func (c *Conn) Await(ctx context.Context, most int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		if err := c.over(); err != nil {
+			return err
+		}
+		if c.queued() < c.o.Queue && c.queued()+c.going <= most {
+			return nil
+		}
+		if err := c.await(ctx, false); err != nil {
+			return err
+		}
+	}
+}
+
 func (c *Conn) admitted(ctx context.Context, wait bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -244,11 +262,11 @@ func (c *Conn) flush() {
 	b := c.out
 	c.out, c.spare, c.answers = c.spare[:0], nil, 0
 	c.f.cut()
-	c.writing = true
+	c.writing, c.going = true, len(b)
 	c.mu.Unlock()
 	_, err := c.nc.Write(b)
 	c.mu.Lock()
-	c.writing = false
+	c.writing, c.going = false, 0
 	if cap(b) <= 2*c.o.Queue+keptScratch {
 		c.spare = b[:0]
 	}

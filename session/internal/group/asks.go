@@ -11,7 +11,8 @@ import (
 type ask struct {
 	message  message.Message // not sealed: each repeat has a new token and signatures
 	lacking  []wire.NameText
-	deadline time.Time
+	deadline time.Time // zero: it has not left
+	out      int       // copies that have not
 	tries    int
 	done     func(missing []wire.NameText) // none missing: all have answered
 }
@@ -19,10 +20,30 @@ type ask struct {
 // ask sends m to be answered by these. done is called once, by a later Step.
 func (c *core) ask(m message.Message, by []wire.NameText, done func(missing []wire.NameText)) *ask {
 	m.ID = c.newID()
-	a := &ask{message: m, lacking: by, deadline: c.now.Add(c.o.Control.Interval), done: done}
+	return c.await(&ask{message: m, lacking: by, done: done})
+}
+
+// await sends a for the first time.
+func (c *core) await(a *ask) *ask {
 	c.asks = append(c.asks, a)
-	c.put(m)
+	c.say(a)
 	return a
+}
+
+// say sends a. The time in which it is to be answered begins when it has left, or at once if it does not.
+func (c *core) say(a *ask) {
+	a.out++
+	a.deadline = time.Time{}
+	if m := a.message; !c.putFor(&m, a) {
+		a.sent(c.now.Add(c.o.Control.Interval))
+	}
+}
+
+// sent notes that a copy has left, and when it is to be answered.
+func (a *ask) sent(deadline time.Time) {
+	if a.out--; a.out == 0 {
+		a.deadline = deadline
+	}
 }
 
 // newID draws an id for a control message: never zero, and not one that waits for an answer.
@@ -83,14 +104,13 @@ func (c *core) excuse(n *wire.NameText) {
 func (c *core) remind() {
 	for _, a := range append([]*ask(nil), c.asks...) {
 		switch {
-		case a.deadline.After(c.now) || c.asked(a.message.ID) != a:
+		case a.deadline.IsZero() || a.deadline.After(c.now) || c.asked(a.message.ID) != a:
 		case a.tries == c.o.Control.Retries:
 			c.drop(a)
 			a.done(a.lacking)
 		default:
 			a.tries++
-			a.deadline = c.now.Add(c.o.Control.Interval)
-			c.put(a.message)
+			c.say(a)
 		}
 	}
 }

@@ -79,6 +79,7 @@ type core struct {
 	receive *reliable.Receiver[*Received]
 	mls     *crypto // nil: off
 	beat    heartbeat
+	leaving int // outputs Send that are to be told of, and have not left
 
 	away     suspension
 	changing Handle                // of the Suspend or Resume that is under way
@@ -181,10 +182,11 @@ func (c *core) all(t message.Type, command message.Command) message.Message {
 }
 
 // put seals m, which has its id, and sends it. A message of data whose Blob is to be encrypted has a group.
-func (c *core) put(m message.Message) { c.post(&m) }
+func (c *core) put(m message.Message) { c.putFor(&m, nil) }
 
-// post is put of a message that the machine has no other use for.
-func (c *core) post(m *message.Message) {
+// putFor is put of a message that the machine has no other use for. Sent will tell of it under this name, unless that is nil. false: it
+// is not sent, and nothing is told.
+func (c *core) putFor(m *message.Message, of any) bool {
 	s := &c.o.Self
 	m.Kind, m.Session, m.TTL, m.Version = c.o.Kind, c.o.ID, 8, s.Version
 	m.Identity = s.Token(c.now)
@@ -197,16 +199,37 @@ func (c *core) post(m *message.Message) {
 		}
 	case c.mls != nil && (m.Type == message.Msg || m.Type == message.RtxReply):
 		if c.mls.out { // nobody could read it
-			return
+			return false
 		}
 		m.Blob, err = c.mls.protect(m)
 	}
 	if err != nil {
 		c.fail(err)
-		return
+		return false
 	}
 	c.beat.spoke(&m.Dest)
-	c.do(Send{m})
+	if of != nil {
+		c.leaving++
+		c.beat.tried = true
+	}
+	c.do(Send{m, of})
+	return true
+}
+
+// sentCopies notes what has become of messages.
+func (c *core) sentCopies(e *Sent) {
+	for _, sent := range e.Copies {
+		c.leaving--
+		c.beat.left = c.beat.left || sent.Fate == reliable.Departed
+		switch of := sent.Of.(type) {
+		case *ask:
+			of.sent(c.now.Add(c.o.Control.Interval))
+		case *heartbeat:
+			of.waits = false
+		case reliable.Copy:
+			c.send.Sent(of, sent.Fate, c.now)
+		}
+	}
 }
 
 func cloneMetadata(md map[string]string) map[string]string {

@@ -19,6 +19,11 @@ const keyFirst = "slimgo-first"
 // member that uses this package and takes it for one that was here before. It is the tag of that sender's own stream.
 const keyUnknown = "slimgo-unknown"
 
+// keyMissed is metadata of an acknowledgement that is none either: its sender had given the message up when it came. It goes to members
+// that use this package. To others a message that was given up is acknowledged as one that has come twice is: they report it as
+// delivered whatever they hear, and take a member that says nothing for offline.
+const keyMissed = "slimgo-missed"
+
 // keyStream is metadata of heartbeats, and of acknowledgements that say that a stream is known from now on: the tag of
 // their sender's own stream. It shows to those who have missed it that a member has left and come back.
 const keyStream = "slimgo-stream"
@@ -50,6 +55,9 @@ type early struct {
 // begin begins a Step.
 func (c *core) begin(ev Event, now time.Time) {
 	c.now = now
+	if _, ok := ev.(*Sent); ok {
+		return
+	}
 	in, ok := ev.(*Inbound)
 	data := ok && !in.Message.Type.Control()
 	if c.more = data && in.More; !data {
@@ -89,11 +97,15 @@ func (c *core) heard(m *message.Message, size int) {
 			c.send.Unknown(from.Name, parseTag(tag), c.now)
 			return
 		}
-		if tag, ok := m.Metadata[keyStream]; c.send.Acks(parseSince(m.Metadata[message.KeySince], m.ID), m.ID, from.Name) && ok {
+		if _, ok := m.Metadata[keyMissed]; ok {
+			c.send.Missed(m.ID, from.Name, c.now)
+			return
+		}
+		if tag, ok := m.Metadata[keyStream]; c.send.Acks(parseSince(m.Metadata[message.KeySince], m.ID), m.ID, from.Name, c.now) && ok {
 			c.send.Is(from.Name, parseTag(tag), c.now)
 		}
 	case message.RtxRequest:
-		c.send.Asked(m.ID, from.Name)
+		c.send.Asked(m.ID, from.Name, c.now)
 	case message.Msg, message.RtxReply:
 		c.take(m, size, from.Name)
 	}
@@ -130,6 +142,7 @@ func (c *core) take(m *message.Message, size int, from wire.NameText) {
 	ours := strings.Contains(m.Version, Product)
 	c.more = c.more && ours
 	start := parseStart(m.Metadata[keyFirst])
+	start.Hears = ours
 	start.Tells = c.o.Kind == message.Group && m.Type == message.Msg && ours
 	delete(m.Metadata, keyFirst)
 	if !c.receive.Receive(from, m.ID, r, size, start, c.now) {
@@ -196,14 +209,18 @@ func (c *core) transmit(t *reliable.Transmission) {
 		m.Metadata = cloneMetadata(m.Metadata)
 		m.Metadata[keyFirst] = formatStart(reliable.Start{First: t.First, Tag: c.tag})
 	}
-	c.post(m)
+	if t.Copy == nil {
+		c.putFor(m, nil)
+	} else if !c.putFor(m, t.Copy) {
+		c.send.Sent(t.Copy, reliable.Rejected, c.now)
+	}
 }
 
 func (c *core) step(s *reliable.Step[*Received]) {
 	switch s.Kind {
 	case reliable.Deliver:
 		c.do(Deliver{s.Item})
-	case reliable.Ack, reliable.Request, reliable.Unknown:
+	case reliable.Ack, reliable.Request, reliable.Unknown, reliable.Missed:
 		if s.Kind == reliable.Ack && s.ID < 1<<31 && !(s.Tell && c.o.Kind == message.Group) {
 			c.owe(s.From, s.ID)
 			return
@@ -217,12 +234,14 @@ func (c *core) step(s *reliable.Step[*Received]) {
 		switch {
 		case s.Kind == reliable.Unknown:
 			m.Metadata = map[string]string{keyUnknown: formatTag(c.tag)}
+		case s.Kind == reliable.Missed:
+			m.Metadata = map[string]string{keyMissed: "TRUE"}
 		case s.ID >= 1<<31:
 			m.Metadata = map[string]string{message.KeyPublishTo: "TRUE"}
 		case s.Tell && c.o.Kind == message.Group:
 			m.Metadata = map[string]string{keyStream: formatTag(c.tag)}
 		}
-		c.post(m)
+		c.putFor(m, nil)
 	case reliable.Lost:
 		c.notify(Lost{s.From, s.ID, s.Last, s.Loss})
 	}
@@ -266,7 +285,7 @@ func (c *core) sayAcks(a *acks) {
 	if a.first != a.last {
 		m.Metadata = map[string]string{message.KeySince: strconv.FormatUint(uint64(a.first), 10)}
 	}
-	c.post(m)
+	c.putFor(m, nil)
 }
 
 // parseSince reads KeySince of an acknowledgement of id. What is none says nothing.

@@ -30,11 +30,15 @@ func pair(t *testing.T, encrypted bool) (alice, bob *app) {
 // says steps a member, and returns what it wants sent, and the rest in words.
 func (a *app) says(ev Event) (sent []*message.Message, rest []string) {
 	a.member.Step(ev, a.w.Now)
+	var left Sent
 	for _, o := range a.member.Take() {
 		switch o := o.(type) {
 		case Send:
 			own := *o.Message
 			sent = append(sent, &own)
+			if o.Of != nil {
+				left.Copies = append(left.Copies, SentCopy{Of: o.Of})
+			}
 		case Deliver:
 			rest = append(rest, "deliver "+string(o.Received.Payload.Blob))
 		case Delivered:
@@ -43,6 +47,10 @@ func (a *app) says(ev Event) (sent []*message.Message, rest []string) {
 			rest = append(rest, fmt.Sprintf("%T", o))
 		}
 		a.member.Recycle(o)
+	}
+	if len(left.Copies) > 0 {
+		more, others := a.says(&left)
+		sent, rest = append(sent, more...), append(rest, others...)
 	}
 	return sent, rest
 }

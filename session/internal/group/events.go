@@ -73,6 +73,15 @@ type Disconnected struct{}
 // Reconnected says that the connection to the node had been lost, and is back with its subscriptions.
 type Reconnected struct{}
 
+// Sent says what has become of outputs Send that name what they are copies of: of each of them, once. It is borrowed.
+type Sent struct{ Copies []SentCopy }
+
+// SentCopy is one of them.
+type SentCopy struct {
+	Of   any // Send.Of
+	Fate reliable.Fate
+}
+
 // Tick says that the deadline has come.
 type Tick struct{}
 
@@ -90,14 +99,19 @@ func (Abandon) event()      {}
 func (Subscribed) event()   {}
 func (Disconnected) event() {}
 func (Reconnected) event()  {}
+func (*Sent) event()        {}
 func (Tick) event()         {}
 func (Rest) event()         {}
 
 // Output is something that a session wants done.
 type Output interface{ output() }
 
-// Send is a message, signed and encrypted as it has to be. Lent: see Recycle.
-type Send struct{ Message *message.Message }
+// Send is a message, signed and encrypted as it has to be. What is awaited in answer is awaited from the time when it has left, which
+// the event Sent tells. Lent: see Recycle.
+type Send struct {
+	Message *message.Message
+	Of      any // for Sent; nil: it is not to be told of
+}
 
 // Subscribe asks the node for messages to a name; the event Subscribed follows.
 type Subscribe struct{ Name wire.NameText }

@@ -111,10 +111,19 @@ func (a *app) step(ev Event) {
 
 // apply does what the machine wants done.
 func (a *app) apply() {
+	var sent Sent
+	defer func() {
+		if len(sent.Copies) > 0 {
+			a.step(&sent)
+		}
+	}()
 	for _, o := range a.member.Take() {
 		switch o := o.(type) {
 		case Send:
 			a.w.carry(a, o.Message)
+			if o.Of != nil {
+				sent.Copies = append(sent.Copies, SentCopy{Of: o.Of})
+			}
 		case Subscribe:
 			a.names[o.Name.Name] = true
 			a.w.After(time.Millisecond, func() { a.step(Subscribed{Name: o.Name}) })

@@ -18,6 +18,9 @@ type heartbeat struct {
 	to     wire.NameText
 	said   bool // something went to that name since the last tick
 	forced bool // the next one is due whatever was said
+	waits  bool // the last one has not left
+	tried  bool // something was to be sent since the last tick, to anybody
+	left   bool // and something has left
 	silent map[wire.Name]int
 }
 
@@ -61,11 +64,17 @@ func (c *core) beatNow() {
 	}
 	h.next = c.now.Add(beatInterval)
 	c.mls.expire(c.now)
+	unheard := h.tried && !h.left // nobody has a reason to answer
+	h.tried, h.left = c.leaving > 0, false
 	online := false
 	for i := range c.roster {
 		p := &c.roster[i]
 		misses, tracked := h.silent[p.Name.Name]
 		if !tracked || p.Offline {
+			continue
+		}
+		if unheard {
+			online = true
 			continue
 		}
 		if misses++; misses >= beatMisses {
@@ -75,14 +84,14 @@ func (c *core) beatNow() {
 		h.silent[p.Name.Name] = misses
 		online = true
 	}
-	if !h.said || h.forced || !online {
+	if (!h.said || h.forced || !online) && !h.waits {
 		m := c.message(message.Heartbeat, h.to, &message.Beat{Epoch: c.mls.epoch()})
 		if c.o.Kind == message.Group {
 			m.Fanout = fanoutAll
 			m.Metadata = map[string]string{keyStream: formatTag(c.tag)}
 		}
 		m.ID = c.newID()
-		c.put(m)
+		h.waits = c.putFor(&m, h)
 	}
 	h.said, h.forced = false, false
 }

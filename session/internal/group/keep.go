@@ -124,7 +124,7 @@ func (c *core) touched(ev Event) {
 	switch e := ev.(type) {
 	case *Inbound:
 		c.kept.changed = e.Message.Type.Control()
-	case *Publish, PublishTo, Rest:
+	case *Publish, PublishTo, Rest, *Sent:
 	default:
 		c.kept.changed = true
 	}

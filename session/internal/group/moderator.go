@@ -113,6 +113,8 @@ func (m *Moderator) Step(ev Event, now time.Time) {
 		m.ready(&e)
 	case Reconnected:
 		m.send.Again(now)
+	case *Sent:
+		m.sentCopies(e)
 	case Tick:
 		m.remind()
 		m.send.Tick(now)

@@ -149,6 +149,8 @@ func (p *Participant) Step(ev Event, now time.Time) {
 		p.subscribed(&e)
 	case Reconnected:
 		p.send.Again(now)
+	case *Sent:
+		p.sentCopies(e)
 	case Tick:
 		p.tick()
 	}

@@ -159,9 +159,7 @@ func (c *core) restore(s *Snapshot, role keepingRole, handle func(*reliable.Unde
 func (c *core) again(s *Snapshot, st *askState, done func(missing []wire.NameText)) {
 	m := s.asks[st.ID]
 	m.Content = nil
-	a := &ask{message: *m, lacking: st.Lacking, deadline: c.now.Add(c.o.Control.Interval), done: done}
-	c.asks = append(c.asks, a)
-	c.put(a.message)
+	c.await(&ask{message: *m, lacking: st.Lacking, done: done})
 }
 
 // comeBack subscribes to the channel again. When that is done, the others are told that this member is back.

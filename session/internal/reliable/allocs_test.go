@@ -21,7 +21,10 @@ func TestAllocsOfAMessage(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s.Acks(s.Last()-63, s.Last(), name)
+		for i := range s.Out {
+			s.Sent(s.Out[i].Send.Copy, Departed, now)
+		}
+		s.Acks(s.Last()-63, s.Last(), name, now)
 		if n := len(s.Out); n != 128 {
 			t.Fatalf("%d outputs", n)
 		}

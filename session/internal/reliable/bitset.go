@@ -1,6 +1,9 @@
 package reliable
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // bitset is a set of slots.
 type bitset struct {
@@ -48,6 +51,9 @@ func (b *bitset) empty() bool {
 	return b.low == 0
 }
 
+func (b *bitset) clone() bitset { return bitset{b.low, slices.Clone(b.more)} }
+
+// all goes through the slots in their order. Those that it has come to may be cleared meanwhile.
 func (b *bitset) all() func(yield func(int) bool) {
 	return func(yield func(int) bool) {
 		for n := range len(b.more) + 1 {

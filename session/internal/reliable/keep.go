@@ -28,7 +28,7 @@ func (s *Sender[H]) touch(id uint32) {
 // late requests only, and was reported as not delivered, is not under way.
 func (s *Sender[H]) Changes(f func(id uint32, m *UnderWay)) {
 	for id := range s.touched {
-		if fl := s.flights[id]; fl != nil && !fl.late {
+		if fl := s.flights[id]; fl != nil && !fl.late && (s.o.Interval > 0 || !fl.launched) {
 			f(id, &UnderWay{ID: id, To: fl.to, Payload: fl.payload})
 		} else {
 			f(id, nil)
@@ -64,41 +64,37 @@ func (s *Sender[H]) Resume(ms []UnderWay, handle func(*UnderWay) H, now time.Tim
 	}
 	slices.SortStableFunc(ms, func(a, b UnderWay) int { return int(back(b.ID)) - int(back(a.ID)) })
 	for i := range ms {
-		s.resume(&flight[H]{id: ms[i].ID, to: ms[i].To, payload: ms[i].Payload, handle: handle(&ms[i])}, now)
+		f := s.flight(ms[i].ID, ms[i].Payload, handle(&ms[i]))
+		f.to = ms[i].To
+		s.resume(f, now)
 	}
 	clear(s.touched)
+	s.pump(now)
 }
 
 func (s *Sender[H]) resume(f *flight[H], now time.Time) {
-	s.keep(f)
 	switch {
-	case f.id >= idSpace:
-		e := s.peers[f.to]
-		if e == nil {
-			f.missing = append(f.missing, f.to)
-			s.settle(f)
-			return
-		}
-		f.lacking.set(e.slot)
-	case len(s.peers) == 0:
+	case f.id < idSpace && len(s.peers) == 0:
 		s.waiting = append(s.waiting, f)
 		return
-	case s.o.Interval == 0:
+	case f.id < idSpace && s.o.Interval == 0:
 		s.launch(f, now)
 		return
-	default:
-		for _, e := range s.slots {
-			if e != nil && !after(e.first, f.id) {
-				f.lacking.set(e.slot)
-			}
-		}
-		if f.lacking.empty() { // nobody is left who was there then
-			s.settle(f)
-			return
+	}
+	f.launched = true
+	for slot, e := range s.slots {
+		if e != nil && (f.to == e.name || f.id < idSpace && !after(e.first, f.id)) {
+			f.lacking.set(slot)
 		}
 	}
+	if f.lacking.empty() { // nobody is left who was there then
+		if f.id >= idSpace {
+			f.missing = append(f.missing, f.to)
+		}
+		s.settle(f)
+		return
+	}
 	s.repeat(f)
-	s.enqueue(f, now)
 }
 
 // Position is how far a source's stream has come, as it is stored.
@@ -111,6 +107,9 @@ type Position struct {
 	High  uint32   `json:",omitzero"`
 	Quiet uint32   `json:",omitzero"`
 	Apart []uint32 `json:",omitzero"`
+
+	Missed []Span `json:",omitzero"` // ids that were given up
+	Unsure uint32 `json:",omitzero"`
 }
 
 // Keep has the receiver note what changes, for Changes.
@@ -132,7 +131,7 @@ func (r *Receiver[T]) Changes(f func(number uint64, p *Position)) {
 			f(s.number, nil)
 		case p.Last != s.kept.Last || p.High != s.kept.High || p.Begun != s.kept.Begun || p.Quiet != s.kept.Quiet || s.fresh:
 			s.kept, s.fresh = p, false
-			p.Apart = slices.Collect(s.apart.All())
+			p.Apart, p.Missed = slices.Collect(s.apart.All()), s.missed
 			f(s.number, &p)
 		}
 	}
@@ -141,7 +140,7 @@ func (r *Receiver[T]) Changes(f func(number uint64, p *Position)) {
 
 // position is that of s, without what came out of order.
 func (s *source[T]) position() Position {
-	return Position{Name: s.name, Begun: s.begun, Tag: s.tag, First: s.first, Last: s.last, High: s.high, Quiet: s.quiet}
+	return Position{Name: s.name, Begun: s.begun, Tag: s.tag, First: s.first, Last: s.last, High: s.high, Quiet: s.quiet, Unsure: s.unsure}
 }
 
 // Restore begins a source where an earlier Receiver had come to. What that one had asked for, or held, is asked for by the
@@ -149,6 +148,7 @@ func (s *source[T]) position() Position {
 func (r *Receiver[T]) Restore(number uint64, p *Position, now time.Time) {
 	s := &source[T]{
 		name: p.Name, number: number, begun: p.Begun, tag: p.Tag, first: p.First, last: p.Last, high: p.High, quiet: p.Quiet,
+		missed: p.Missed, unsure: p.Unsure,
 	}
 	r.numbers = max(r.numbers, number+1)
 	r.sources[p.Name] = s

@@ -118,8 +118,11 @@ func (m *member) do(o Output[string]) {
 					return
 				}
 				text := string(o.Send.Payload.Blob)
-				other.receive.Receive(m.name, o.Send.ID, text, len(text), Start{First: o.Send.First}, m.n.Now)
+				other.receive.Receive(m.name, o.Send.ID, text, len(text), Start{First: o.Send.First, Hears: true}, m.n.Now)
 			})
+		}
+		if o.Send.Copy != nil {
+			m.send.Sent(o.Send.Copy, Departed, m.n.Now)
 		}
 	}
 }
@@ -133,9 +136,11 @@ func (m *member) step(s Step[string]) {
 	case Lost:
 		m.lost += int(s.Last-s.ID) + 1
 	case Ack:
-		m.n.carry(m.i, from, func(sender *member) { sender.send.Ack(s.ID, m.name) })
+		m.n.carry(m.i, from, func(sender *member) { sender.send.Ack(s.ID, m.name, m.n.Now) })
+	case Missed:
+		m.n.carry(m.i, from, func(sender *member) { sender.send.Missed(s.ID, m.name, m.n.Now) })
 	case Request:
-		m.n.carry(m.i, from, func(sender *member) { sender.send.Asked(s.ID, m.name) })
+		m.n.carry(m.i, from, func(sender *member) { sender.send.Asked(s.ID, m.name, m.n.Now) })
 	}
 }
 

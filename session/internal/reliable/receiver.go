@@ -41,6 +41,7 @@ const (
 	Request                 // ask for ID
 	Lost                    // tell the app that ID to Last will not come
 	Unknown                 // tell the sender that this member does not know its stream, and has not taken ID
+	Missed                  // tell the sender that ID had been given up when it came
 )
 
 // Receiver puts the data of all other members in order. T is what the caller knows a message by.
@@ -70,6 +71,10 @@ type source[T any] struct {
 	gaps  map[uint32]*gap[T]
 	apart fifo.Queue[uint32] // ids that came out of order on purpose, the last ones
 
+	missed []Span // that were given up, the last ones, in order
+	unsure uint32 // of ids up to and with it nobody knows whether they were given up; 0: of none, or it is too long ago
+
+	moved  time.Time // when something was delivered
 	asking time.Time // when the messages that are counted by asked were asked for, the first of them
 	asked  int
 
@@ -107,6 +112,7 @@ type Start struct {
 	First uint32 // where it begins for this member; 0: the sender says nothing
 	Tag   uint32 // of this stream; another one of the same member, which counts anew, has another tag. 0: likewise
 	Tells bool   // its sender always says this to those of whom it does not know that they know it
+	Hears bool   // its sender understands Missed
 }
 
 // Receive takes a message of from, of size bytes. start is what its sender says with it. It reports whether the message was
@@ -157,9 +163,14 @@ func (r *Receiver[T]) receive(from wire.NameText, id uint32, item T, size int, s
 		if start.Tells { // else it answers a request, which is not this member's
 			r.put(Step[T]{From: from, Kind: Unknown, ID: id})
 		}
+	case (ahead == 0 || ahead > idSpace/2) && start.Hears && s.gave(id):
+		r.put(Step[T]{From: from, Kind: Missed, ID: id})
 	case ahead == 0 || ahead > idSpace/2:
-		r.put(Step[T]{From: from, Kind: Ack, ID: id}) // again: the first acknowledgement was lost
+		// Again: the first acknowledgement was lost. Or it was given up, and its sender cannot be told: peers' implementations
+		// report it as delivered in the end, whoever has acknowledged it, and would take this member for offline until then.
+		r.put(Step[T]{From: from, Kind: Ack, ID: id})
 	case ahead == 1:
+		s.moved = now
 		r.deliver(s, id, item)
 		r.release(s)
 	default:
@@ -209,6 +220,37 @@ func (s *source[T]) pass(id uint32) {
 	if s.last = id; (s.last-s.first)%idSpace > idSpace/4 {
 		s.first = 0
 	}
+	if s.unsure != 0 && (s.last-s.unsure)%idSpace > idSpace/4 {
+		s.unsure = 0
+	}
+	for len(s.missed) > 0 && (s.last-s.missed[0].Last)%idSpace > idSpace/4 {
+		s.missed = slices.Delete(s.missed, 0, 1)
+	}
+}
+
+// Span is ids, one after the other.
+type Span struct{ First, Last uint32 }
+
+// mostMissed bounds the spans of ids that were given up that a source's are remembered.
+const mostMissed = 64
+
+// miss notes that first to last were given up.
+func (s *source[T]) miss(first, last uint32) {
+	if n := len(s.missed); n > 0 && (s.missed[n-1].Last+1)%idSpace == first {
+		s.missed[n-1].Last = last
+		return
+	}
+	if len(s.missed) == mostMissed {
+		s.unsure = s.missed[0].Last
+		s.missed = slices.Delete(s.missed, 0, 1)
+	}
+	s.missed = append(s.missed, Span{first, last})
+}
+
+// gave reports whether id, which is not after last, was given up, or may have been.
+func (s *source[T]) gave(id uint32) bool {
+	within := func(m Span) bool { return (id-m.First)%idSpace <= (m.Last-m.First)%idSpace }
+	return s.unsure != 0 && !after(id, s.unsure) || slices.ContainsFunc(s.missed, within)
 }
 
 // before reports whether id, which is not after last, is of before the stream began: this member has never had it. Its
@@ -302,6 +344,7 @@ func (r *Receiver[T]) take(s *source[T], id uint32, h held[T]) {
 		r.deliver(s, id, h.item)
 		return
 	}
+	s.miss(id, id)
 	if s.pass(id); h.loss != Given || r.fromOne || after(id, s.quiet) {
 		r.lost(s, id, id, h.loss)
 	}
@@ -332,6 +375,7 @@ func (r *Receiver[T]) skip(s *source[T], last uint32) {
 	for _, id := range append(ids, (last+1)%idSpace) {
 		if next := (s.last + 1) % idSpace; next != id {
 			r.lost(s, next, (id-1)%idSpace, Skipped)
+			s.miss(next, (id-1)%idSpace)
 			s.pass((id - 1) % idSpace)
 		}
 		if h, ok := s.held[id]; ok && id != (last+1)%idSpace {
@@ -403,6 +447,11 @@ func (r *Receiver[T]) Tick(now time.Time) {
 			return
 		}
 		g := r.gaps.Pop()
+		if now.Sub(g.of.moved) < r.o.Interval { // what is before it comes, one after the other
+			g.deadline = now.Add(r.o.Interval)
+			r.gaps.Push(g)
+			continue
+		}
 		if g.tries == r.o.Retries {
 			r.giveUp(g, Unanswered)
 			continue

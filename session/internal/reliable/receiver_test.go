@@ -31,6 +31,8 @@ func (r *Receiver[T]) taken() string {
 			words = append(words, fmt.Sprintf("request %d", s.ID))
 		case Unknown:
 			words = append(words, fmt.Sprintf("unknown %d", s.ID))
+		case Missed:
+			words = append(words, fmt.Sprintf("missed %d", s.ID))
 		case Lost:
 			words = append(words, fmt.Sprintf("lost %d-%d %s", s.ID, s.Last, [...]string{"unanswered", "given", "skipped"}[s.Loss]))
 		}
@@ -245,7 +247,7 @@ func TestStreamThatIsUnknown(t *testing.T) {
 		}
 	}
 	publish("one")
-	s.Ack(1, anna)
+	s.Ack(1, anna, start)
 	publish("two")
 	s.Out = nil
 	s.Unknown(anna, 9, start)

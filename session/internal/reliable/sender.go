@@ -21,6 +21,14 @@ const (
 	WindowBytes = 16 << 20
 )
 
+// Ahead is how many bytes of copies a sender hands over before it is told that earlier ones have left: a Sent makes room. What it has
+// not handed over is encrypted later, waits behind nothing else that its member has to say, and is repeated by nobody. Two copies
+// are always allowed, whatever their size, so that one can be made while the other leaves.
+const (
+	Ahead       = 128 << 10
+	aheadCopies = 2
+)
+
 // Payload is application data.
 type Payload struct {
 	Type     string
@@ -52,6 +60,8 @@ type Transmission struct {
 	Everyone bool   // to the destination of the session
 	Reply    bool   // answers a request
 	First    uint32 // nonzero: some endpoint that is new may know nothing earlier than this id
+
+	Copy Copy // for Sent; nil: it is not asked for
 }
 
 // Result is what became of a message.
@@ -82,14 +92,21 @@ type Sender[H any] struct {
 	peers   map[wire.NameText]*endpoint
 	slots   []*endpoint // by bit; nil: free
 	flights map[uint32]*flight[H]
-	queue   fifo.Queue[*flight[H]] // by deadline, since all wait equally long
-	waiting []*flight[H]           // no endpoint has come yet
+	queue   fifo.Queue[timed[H]] // by deadline, since all wait equally long
+	waiting []*flight[H]         // no endpoint has come yet
 	late    fifo.Queue[*flight[H]]
 	pending int // of flights, how many are not late
 
 	bytes, lateBytes int // of those that are not late, and of those that are
 
 	touched map[uint32]struct{} // messages that have come, or are gone, since Changes; nil: nobody asks
+
+	published  uint64                 // messages so far
+	asked      fifo.Queue[*flight[H]] // to be handed over first, to those who wait for them
+	again      fifo.Queue[*flight[H]] // then, to those in flight.todo
+	fresh      fifo.Queue[*flight[H]] // then, for the first time
+	out, ahead int                    // copies that were handed over and have not left, and their bytes
+	shut       bool                   // a copy had no way: until one has left, or it is time to try again, none is handed over
 }
 
 // endpoint is a member that receives.
@@ -100,24 +117,9 @@ type endpoint struct {
 	known bool   // it has acknowledged something in order
 	tag   uint32 // under which it has said last that it does not know the stream
 	self  uint32 // tag of its own stream, that it has told last; 0: none
-}
 
-// flight is a message that is kept.
-type flight[H any] struct {
-	id       uint32
-	to       wire.NameText // of one endpoint, out of order; zero: of all
-	payload  Payload
-	handle   H
-	lacking  bitset          // slots that have not acknowledged it
-	missing  []wire.NameText // reported as not having acknowledged it
-	owed     []wire.NameText // of missing: those who may still ask for it
-	deadline time.Time
-	tries    int
-	late     bool // reported, kept for those who are missing
-	gone     bool // not in flights any more
-
-	first  Transmission // to all, in its place: each message has one
-	result Result[H]    // likewise
+	reached uint64    // the latest message that it has answered for, by flight.number
+	at      time.Time // when it has
 }
 
 // NewSender returns a sender whose last id in order was last; 0 for a new session.
@@ -149,6 +151,11 @@ func (s *Sender[H]) Add(name wire.NameText, now time.Time) {
 	}
 	s.slots[e.slot] = e
 	s.peers[name] = e
+	for _, f := range s.inOrder() { // what has not been handed over is for those who were there before
+		if f.fresh && f.to == (wire.NameText{}) {
+			f.fresh, f.todo = false, f.lacking.clone()
+		}
+	}
 	if waiting := s.waiting; len(waiting) > 0 {
 		e.first = waiting[0].id
 		s.waiting = nil
@@ -194,25 +201,15 @@ func (s *Sender[H]) Forget(name wire.NameText) {
 	}
 }
 
-// miss notes that name has not acknowledged f, which is not repeated to it any more.
-func (f *flight[H]) miss(name wire.NameText) {
-	f.missing = append(f.missing, name)
-	f.owed = append(f.owed, name)
-}
-
-// excuse has name not get f any more.
-func (f *flight[H]) excuse(name wire.NameText) {
-	f.owed = slices.DeleteFunc(f.owed, func(other wire.NameText) bool { return other == name })
-}
-
 // inOrder returns what is in flight, oldest first.
 func (s *Sender[H]) inOrder() []*flight[H] {
 	fs := make([]*flight[H], 0, s.pending)
-	for f := range s.queue.All() {
-		if !f.gone && !f.late {
+	for _, f := range s.flights {
+		if f.launched && !f.late {
 			fs = append(fs, f)
 		}
 	}
+	slices.SortFunc(fs, byNumber[H])
 	return fs
 }
 
@@ -227,14 +224,10 @@ func (s *Sender[H]) Publish(p Payload, h H, now time.Time) (id uint32, err error
 		return 0, ErrFull
 	}
 	s.next = (s.next + 1) % idSpace
-	f := &flight[H]{id: s.next, payload: p, handle: h}
+	f := s.flight(s.next, p, h)
 	if len(s.peers) == 0 {
-		s.keep(f)
 		s.waiting = append(s.waiting, f)
 		return f.id, nil
-	}
-	if s.o.Interval > 0 {
-		s.keep(f)
 	}
 	s.launch(f, now)
 	return f.id, nil
@@ -250,45 +243,33 @@ func (s *Sender[H]) PublishTo(name wire.NameText, id uint32, p Payload, h H, now
 	case !s.Room(&p):
 		return ErrFull
 	}
-	f := &flight[H]{id: id, to: name, payload: p, handle: h}
-	s.Out = append(s.Out, Output[H]{Send: &Transmission{ID: id, To: name, Payload: &f.payload}})
-	if s.o.Interval == 0 {
-		s.report(f)
-		return nil
-	}
-	s.keep(f)
-	f.lacking.set(e.slot)
-	s.enqueue(f, now)
+	f := s.flight(id, p, h)
+	f.to = name
+	s.launch(f, now)
 	return nil
 }
 
-func (s *Sender[H]) keep(f *flight[H]) {
+// flight makes a message one that is kept.
+func (s *Sender[H]) flight(id uint32, p Payload, h H) *flight[H] {
+	s.published++
+	f := &flight[H]{id: id, payload: p, size: p.Size(), handle: h, number: s.published}
 	s.flights[f.id] = f
 	s.touch(f.id)
 	s.pending++
-	s.bytes += f.payload.Size()
+	s.bytes += f.size
+	return f
 }
 
-// launch sends f, which has just got its id or its first endpoint, to all.
+// launch puts f, which has just got its id or its first endpoint, on its way: to all, or to the one that it is for.
 func (s *Sender[H]) launch(f *flight[H], now time.Time) {
-	f.first = Transmission{ID: f.id, Payload: &f.payload, Everyone: true, First: s.first()}
-	s.Out = append(s.Out, Output[H]{Send: &f.first})
-	if s.o.Interval == 0 {
-		s.drop(f)
-		s.report(f)
-		return
-	}
-	for _, e := range s.slots {
-		if e != nil {
-			f.lacking.set(e.slot)
+	f.launched, f.fresh, f.listed = true, true, true
+	for slot, e := range s.slots {
+		if e != nil && (f.to == (wire.NameText{}) || f.to == e.name) {
+			f.lacking.set(slot)
 		}
 	}
-	s.enqueue(f, now)
-}
-
-func (s *Sender[H]) enqueue(f *flight[H], now time.Time) {
-	f.deadline = now.Add(s.o.Interval)
-	s.queue.Push(f)
+	s.fresh.Push(f)
+	s.pump(now)
 }
 
 // first is the earliest id that some endpoint which has not answered yet may have missed; 0: all have.
@@ -304,32 +285,50 @@ func (s *Sender[H]) first() uint32 {
 
 // Ack notes that from has taken the message. It reports whether that shows that from knows the stream: what was sent
 // before it came was acknowledged by one of its name that was here then.
-func (s *Sender[H]) Ack(id uint32, from wire.NameText) bool { return s.Acks(id, id, from) }
+func (s *Sender[H]) Ack(id uint32, from wire.NameText, now time.Time) bool {
+	return s.Acks(id, id, from, now)
+}
 
 // Acks is Ack of all messages from first to last, in the circle of ids in order, if there are several.
-func (s *Sender[H]) Acks(first, last uint32, from wire.NameText) (knows bool) {
+func (s *Sender[H]) Acks(first, last uint32, from wire.NameText, now time.Time) (knows bool) {
 	e := s.peers[from]
 	if e == nil {
 		return false
 	}
 	for id := first; id != last; id = (id + 1) % idSpace {
-		knows = s.ack(id, e) || knows
+		knows = s.ack(id, e, now) || knows
 	}
-	return s.ack(last, e) || knows
+	return s.ack(last, e, now) || knows
 }
 
-func (s *Sender[H]) ack(id uint32, e *endpoint) bool {
+func (s *Sender[H]) ack(id uint32, e *endpoint, now time.Time) bool {
 	f := s.flights[id]
 	if f == nil {
 		return false
 	}
 	knows := id < idSpace && !after(e.first, id)
 	e.known = e.known || knows
+	e.reach(f.number, now)
 	if f.lacking.has(e.slot) {
 		f.lacking.clear(e.slot)
 		s.settle(f)
 	}
 	return knows
+}
+
+// Missed notes that from has given up the message before it came: it is not delivered to it, and not repeated.
+func (s *Sender[H]) Missed(id uint32, from wire.NameText, now time.Time) {
+	e := s.peers[from]
+	f := s.flights[id]
+	if e == nil || f == nil {
+		return
+	}
+	e.reach(f.number, now)
+	if f.lacking.has(e.slot) {
+		f.lacking.clear(e.slot)
+		f.missing = append(f.missing, from)
+		s.settle(f)
+	}
 }
 
 // Unknown notes that from does not know the stream, although it has acknowledged something: it has left and come back, which this
@@ -363,17 +362,28 @@ func (s *Sender[H]) anew(name wire.NameText, tag uint32, now time.Time) {
 	s.peers[name].self = tag
 }
 
-// Asked answers a request for a message: with it, if from still lacks it, or that it is gone. That is so also for what
-// from has acknowledged, since it may have forgotten where it was, and must not get it twice.
-func (s *Sender[H]) Asked(id uint32, from wire.NameText) {
-	t := &Transmission{ID: id, To: from, Reply: true}
-	if f := s.flights[id]; f != nil {
-		e := s.peers[from]
-		if e != nil && f.lacking.has(e.slot) || slices.Contains(f.owed, from) {
-			t.Payload = &f.payload
+// Asked answers a request for a message: with it, if from still lacks it and no copy of it is on its way, or that it is gone. That
+// is so also for what from has acknowledged, since it may have forgotten where it was, and must not get it twice.
+func (s *Sender[H]) Asked(id uint32, from wire.NameText, now time.Time) {
+	e, f := s.peers[from], s.flights[id]
+	switch {
+	case f != nil && e != nil && f.lacking.has(e.slot):
+		if !f.listed && f.out == 0 {
+			f.listed = true
+			s.asked.Push(f)
+		} else if !f.listed || f.fresh {
+			return
 		}
+		f.todo.set(e.slot)
+		f.replies.set(e.slot)
+		s.pump(now)
+	case f != nil && slices.Contains(f.owed, from):
+		if f.out == 0 {
+			s.hand(f, Transmission{To: from, Reply: true})
+		}
+	default:
+		s.Out = append(s.Out, Output[H]{Send: &Transmission{ID: id, To: from, Reply: true}})
 	}
-	s.Out = append(s.Out, Output[H]{Send: t})
 }
 
 // settle ends f when nobody is left who lacks it.
@@ -383,12 +393,12 @@ func (s *Sender[H]) settle(f *flight[H]) {
 	}
 	s.report(f)
 	s.drop(f)
-	if len(f.owed) == 0 {
+	if len(f.owed) == 0 || s.o.Interval == 0 {
 		return
 	}
 	s.flights[f.id], f.late, f.gone = f, true, false
 	s.late.Push(f)
-	s.lateBytes += f.payload.Size()
+	s.lateBytes += f.size
 	for s.late.Len() > Window || s.lateBytes > WindowBytes {
 		s.drop(s.late.Pop())
 	}
@@ -408,85 +418,17 @@ func (s *Sender[H]) drop(f *flight[H]) {
 	f.gone = true
 	s.touch(f.id)
 	if f.late {
-		s.lateBytes -= f.payload.Size()
+		s.lateBytes -= f.size
 		return
 	}
-	s.bytes -= f.payload.Size()
+	s.bytes -= f.size
 	s.pending--
-}
-
-// Deadline returns when Tick is due; zero: never.
-func (s *Sender[H]) Deadline() time.Time {
-	for s.queue.Len() > 0 {
-		f := s.queue.Front()
-		if !f.gone && !f.late {
-			return f.deadline
-		}
-		s.queue.Pop()
-	}
-	return time.Time{}
-}
-
-// Tick repeats what is due, and gives up what was repeated as often as it may be.
-func (s *Sender[H]) Tick(now time.Time) {
-	for {
-		at := s.Deadline()
-		if at.IsZero() || at.After(now) {
-			return
-		}
-		f := s.queue.Pop()
-		if f.tries == s.o.Retries {
-			s.giveUp(f)
-			continue
-		}
-		f.tries++
-		s.repeat(f)
-		s.enqueue(f, now)
-	}
-}
-
-// Again repeats everything at once: the connection had been lost, and is back.
-func (s *Sender[H]) Again(now time.Time) {
-	fs := s.inOrder()
-	s.queue = fifo.Queue[*flight[H]]{}
-	for _, f := range fs {
-		s.repeat(f)
-		s.enqueue(f, now)
-	}
-}
-
-// repeat sends f to each of those who lack it.
-func (s *Sender[H]) repeat(f *flight[H]) {
-	for slot := range f.lacking.all() {
-		s.Out = append(s.Out, Output[H]{Send: &Transmission{ID: f.id, To: s.slots[slot].name, Payload: &f.payload, First: s.slots[slot].unknown()}})
-	}
-}
-
-// unknown returns the first id of an endpoint that has not answered yet.
-func (e *endpoint) unknown() uint32 {
-	if e.known {
-		return 0
-	}
-	return e.first
-}
-
-// giveUp reports f as not delivered to those who lack it, who are to be taken for offline.
-func (s *Sender[H]) giveUp(f *flight[H]) {
-	for slot := range f.lacking.all() {
-		name := s.slots[slot].name
-		f.miss(name)
-		s.Out = append(s.Out, Output[H]{Silent: &name})
-	}
-	f.lacking = bitset{}
-	s.settle(f)
 }
 
 // Close reports everything that is under way as not delivered to those who lack it.
 func (s *Sender[H]) Close() {
 	for _, f := range append(s.inOrder(), s.waiting...) {
-		for slot := range f.lacking.all() {
-			f.missing = append(f.missing, s.slots[slot].name)
-		}
+		s.excuseAll(f)
 		s.report(f)
 		s.drop(f)
 	}

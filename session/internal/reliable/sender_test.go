@@ -11,8 +11,21 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// taken returns what the sender wants done, and empties it.
-func (s *Sender[H]) taken() string {
+// taken returns what the sender wants done, does it, on a way that has room for everything, and empties it.
+func (s *Sender[H]) taken(now time.Time) string {
+	var words []string
+	for len(s.Out) > 0 {
+		text, copies := s.handed()
+		words = append(words, text)
+		for _, c := range copies {
+			s.Sent(c, Departed, now)
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// handed returns what the sender wants done, and the copies that it has handed over, and empties it.
+func (s *Sender[H]) handed() (text string, copies []Copy) {
 	var words []string
 	names := func(missing []wire.NameText) (list []string) {
 		for _, n := range missing {
@@ -45,10 +58,13 @@ func (s *Sender[H]) taken() string {
 				word += fmt.Sprintf(" from %d", o.Send.First)
 			}
 			words = append(words, word)
+			if o.Send.Copy != nil {
+				copies = append(copies, o.Send.Copy)
+			}
 		}
 	}
 	s.Out = nil
-	return strings.Join(words, ", ")
+	return strings.Join(words, ", "), copies
 }
 
 func text(s string) Payload { return Payload{Type: "msg", Blob: []byte(s)} }
@@ -62,7 +78,7 @@ type script struct {
 
 func (c *script) want(does, want string) {
 	c.t.Helper()
-	if got := c.s.taken(); got != want {
+	if got := c.s.taken(c.now); got != want {
 		c.t.Errorf("%s: %s, want %s", does, got, want)
 	}
 }
@@ -84,7 +100,7 @@ func (c *script) later(seconds int, want string) {
 
 func (c *script) ack(id uint32, from wire.NameText, want string) {
 	c.t.Helper()
-	c.s.Ack(id, from)
+	c.s.Ack(id, from, c.now)
 	c.want(fmt.Sprintf("ack %d of %s", id, from.Str[2]), want)
 }
 
@@ -129,11 +145,11 @@ func TestGivenUp(t *testing.T) {
 	c.publish("B", "send 2")
 	c.ack(2, anna, "delivered B")
 	c.later(9, "")
-	c.s.Asked(1, anna)
+	c.s.Asked(1, anna, c.now)
 	c.want("anna asks for what she has", "answer gone 1 to anna")
-	c.s.Asked(1, bert)
+	c.s.Asked(1, bert, c.now)
 	c.want("bert asks late", "answer 1 to bert")
-	c.s.Asked(7, bert)
+	c.s.Asked(7, bert, c.now)
 	c.want("bert asks for what never was", "answer gone 7 to bert")
 }
 
@@ -185,12 +201,12 @@ func TestNothingOfBeforeForWhoComesBack(t *testing.T) {
 			}
 			s.ack(1, anna, "delivered A")
 			for _, id := range []uint32{2, 3} {
-				s.s.Asked(id, bert)
+				s.s.Asked(id, bert, s.now)
 				s.want("bert asks for what was before", fmt.Sprintf("answer gone %d to bert", id))
 			}
 			s.ack(3, anna, "[bert] lacks C")
 			s.publish("D", "send 4 from 4")
-			s.s.Asked(4, bert)
+			s.s.Asked(4, bert, s.now)
 			s.want("bert asks for what is its own", "answer 4 to bert")
 			s.ack(4, anna, "")
 			s.ack(4, bert, "delivered D")
@@ -208,9 +224,9 @@ func TestOneLeavesAnotherIsOffline(t *testing.T) {
 	c.s.Remove(anna)
 	c.s.Forget(bert)
 	c.want("anna is offline, bert leaves", "[anna bert] lacks A")
-	c.s.Asked(1, bert)
+	c.s.Asked(1, bert, c.now)
 	c.want("bert asks", "answer gone 1 to bert")
-	c.s.Asked(1, anna)
+	c.s.Asked(1, anna, c.now)
 	c.want("anna asks", "answer 1 to anna")
 	c.s.Forget(anna)
 	if len(c.s.flights)+c.s.late.Len()+c.s.lateBytes > 0 {
@@ -224,7 +240,7 @@ func TestNobodyThereYet(t *testing.T) {
 		want string
 	}{
 		{often, "send 1 from 1, send 2 from 1"},
-		{Options{}, "send 1 from 1, delivered A, send 2 from 1, delivered B"},
+		{Options{}, "send 1 from 1, send 2 from 1, delivered A, delivered B"},
 	} {
 		s := newScript(t, c.o)
 		s.publish("A", "")
@@ -244,12 +260,12 @@ func TestAcknowledgementOfWhoWasHereBefore(t *testing.T) {
 	c.publish("x", "send 1 from 1")
 	c.s.Forget(anna)
 	c.s.Add(anna, c.now)
-	if c.s.Ack(1, anna) {
+	if c.s.Ack(1, anna, c.now) {
 		t.Error("1 was for an endpoint that came after it")
 	}
 	c.ack(1, bert, "[anna] lacks x")
 	c.publish("y", "send 2 from 2")
-	if !c.s.Ack(2, anna) {
+	if !c.s.Ack(2, anna, c.now) {
 		t.Error("2 was for it")
 	}
 }
@@ -268,7 +284,7 @@ func TestEndpointThatIsAnother(t *testing.T) {
 	c.want("the same", "")
 	c.s.Is(anna, 8, c.now)
 	c.want("another", "[anna] lacks y")
-	c.s.Ack(2, anna)
+	c.s.Ack(2, anna, c.now)
 	c.publish("z", "send 3 from 3")
 	c.ack(3, anna, "delivered z")
 }
@@ -334,16 +350,17 @@ func TestLateMessagesAreBounded(t *testing.T) {
 		if _, err := c.s.Publish(text("A"), "A", c.now); err != nil {
 			t.Fatal(err)
 		}
+		c.s.taken(c.now)
 		c.now = c.now.Add(time.Second)
 		c.s.Tick(c.now)
-		c.s.Out = nil
+		c.s.taken(c.now)
 	}
 	if n := len(c.s.flights); n != Window || c.s.late.Len() != n || c.s.lateBytes != n*c.s.late.Front().payload.Size() {
 		t.Errorf("%d kept of %d bytes", n, c.s.lateBytes)
 	}
-	c.s.Asked(3*Window, anna)
+	c.s.Asked(3*Window, anna, c.now)
 	c.want("the last", fmt.Sprintf("answer %d to anna", 3*Window))
-	c.s.Asked(2*Window, anna)
+	c.s.Asked(2*Window, anna, c.now)
 	c.want("one before the last ones", fmt.Sprintf("answer gone %d to anna", 2*Window))
 }
 
