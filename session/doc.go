@@ -67,7 +67,7 @@
 // # What a session is like
 //
 // The zero SessionOptions are a session that is encrypted (MLS, RFC 9420) and reliable: a message is repeated, ten times in ten
-// seconds, until it is acknowledged. Plain and Unreliable leave out the one and the other. In an encrypted session Message.Subject is
+// seconds after it has left, until it is acknowledged. Plain and Unreliable leave out the one and the other. In an encrypted session Message.Subject is
 // who has sent a message, verified; in a plain one nothing of a message is.
 //
 // # Pressure
@@ -75,6 +75,9 @@
 // Nothing is dropped in silence. Publish waits, as long as its context lets it, while 512 messages or 16 MiB of a session are under
 // way. Of what arrives 1,024 messages or 8 MiB wait for Receive; more is not taken, so that reliable senders repeat it, and
 // unreliable sessions tell by the event Overflow. App.Stats counts what came to nothing, by reasons.
+//
+// On a slow way out messages wait, and are not repeated meanwhile, and nobody is taken for offline to whom nothing could be sent. Sessions
+// take turns: one that says little waits for some tens of kilobytes of others', and for the message that is being sent.
 //
 // # Apps that are started again
 //
@@ -107,7 +110,7 @@
 //
 //	App ◀─▶ uplink.Keeper ── reader ──ring──▶ worker: sessions, one after the other ──▶ Receive, Events
 //	  │                        ▲                 │
-//	  └── Publish ──posted───────────────────────┘──▶ connection, or a queue while that has no room
+//	  └── Publish ──posted───────────────────────┘──▶ connection, or the session's lane while that has no room
 //
 // A session belongs to one worker, and no session has a goroutine. All exported methods are safe for all.
 package session

@@ -129,6 +129,9 @@ func TestKeeperWithoutConnection(t *testing.T) {
 		if err := k.TrySend(publication(1, 10)); !errors.Is(err, ErrDown) {
 			t.Errorf("sent: %v", err)
 		}
+		if err := k.Await(t.Context(), 0); !errors.Is(err, ErrDown) {
+			t.Errorf("awaited: %v", err)
+		}
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := k.Subscribe(short, header(bob)); !errors.Is(err, context.DeadlineExceeded) {

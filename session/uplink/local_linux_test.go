@@ -237,6 +237,11 @@ func TestNodeIsStoppedAtOnce(t *testing.T) {
 		}
 	}()
 	until(t, "the sender is held", func() bool { return a.end.Out.Sent() >= upWindow && a.end.Out.Waits() && n.Stats().Waiting > 0 })
+	awaits, give := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer give()
+	if err := a.Await(awaits, 1<<30); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("room is awaited: %v", err)
+	}
 	cancel() // who waits for room does not outlive its context
 	if err := <-held; !errors.Is(err, context.Canceled) {
 		t.Errorf("a sender that is held: %v", err)

@@ -215,6 +215,46 @@ func TestPressureHoldsSenders(t *testing.T) {
 	})
 }
 
+// Await waits until there is room and no more than so much is to be written, and ends with the connection.
+func TestAwaitUntilMessagesHaveLeft(t *testing.T) {
+	bubble(t, &fake{hold: true, window: 10_000}, func(t *testing.T, f *fake) {
+		const size = 1000
+		c, p := f.dial(Options{Queue: 20_000})
+		if err := c.Await(t.Context(), 0); err != nil {
+			t.Errorf("nothing is under way: %v", err)
+		}
+		for c.TrySend(publication(0, size)) == nil {
+			settle()
+		}
+		waits := func(most int) error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			return c.Await(ctx, most)
+		}
+		for _, most := range []int{0, 10_000, 1 << 20} { // it has no room, either
+			if err := waits(most); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("no more than %d, where 20,000 wait: %v", most, err)
+			}
+		}
+		take := func(n int) {
+			p.do(func() { p.h2.Hold(p.stream, -n*(len(p.got[0])+prefixLen)) })
+			settle()
+		}
+		take(5)
+		if err, more := waits(20_000), waits(10_000); err != nil || !errors.Is(more, context.DeadlineExceeded) {
+			t.Errorf("5 of 20 have left: %v, %v", err, more)
+		}
+		take(4)
+		done := make(chan error, 1)
+		go func() { done <- c.Await(t.Context(), 0) }()
+		settle()
+		c.Abort()
+		if err := <-done; !errors.Is(err, ErrClosed) {
+			t.Errorf("the connection has ended: %v", err)
+		}
+	})
+}
+
 // Messages of many senders come whole, and those of each in order, though they are larger than the window.
 func TestSendersShareAConnection(t *testing.T) {
 	bubble(t, &fake{window: 3000}, func(t *testing.T, f *fake) {
