@@ -28,7 +28,8 @@ const keyMissed = "slimgo-missed"
 // their sender's own stream. It shows to those who have missed it that a member has left and come back.
 const keyStream = "slimgo-stream"
 
-// mostAcks is how many messages one acknowledgement is of at most.
+// mostAcks is how many messages one acknowledgement is of at most: their sender goes on while the rest is looked at. From others
+// those of a whole window are taken.
 const mostAcks = 32
 
 // acks are messages of a member that have been taken and not been acknowledged: those from first to last, in the circle of ids.
@@ -294,7 +295,7 @@ func parseSince(text string, id uint32) (first uint32) {
 		return id
 	}
 	n, err := strconv.ParseUint(text, 10, 31)
-	if first = uint32(n); err != nil || id >= 1<<31 || (id-first)&(1<<31-1) >= mostAcks {
+	if first = uint32(n); err != nil || id >= 1<<31 || (id-first)&(1<<31-1) >= reliable.Window {
 		return id
 	}
 	return first

@@ -168,7 +168,7 @@ func TestAcknowledged(t *testing.T) {
 		{12, "-1", "delivered [12]"},
 		{13, "x", "delivered [13]"},
 		{14, "4294967295", "delivered [14]"},
-		{80, "16", "delivered [80]"}, // more than are acknowledged at a time
+		{80, "2147483216", "delivered [80]"}, // more than can be under way
 		{1<<31 | 5, "9", ""},
 		{100, "99", "delivered [99 100]"},
 		{2, "2147483647", "delivered [1]"}, // round the circle

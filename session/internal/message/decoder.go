@@ -43,6 +43,7 @@ func (d *Decoder) Release() { d.data = Message{} }
 // Bounds of what a Decoder remembers. A header with names and a token has some 450 bytes.
 const (
 	mostHeaders     = 32
+	mostHeaderBytes = 16 << 10 // of all
 	mostHeaderSize  = 2 << 10
 	mostPayloadType = 64
 )
@@ -50,6 +51,7 @@ const (
 // headers are the headers of data that came last.
 type headers struct {
 	list        []*header // the last one first
+	bytes       int       // in list
 	raw         []byte    // of the message that is decoded, if its header is none of them; lent
 	payloadType string    // of the last data
 }
@@ -70,8 +72,7 @@ func (h *headers) take(raw []byte, m *Message) bool {
 			continue
 		}
 		if i > 0 {
-			copy(h.list[1:i+1], h.list[:i])
-			h.list[0] = k
+			h.first(i)
 		}
 		m.Source, m.Dest, m.Identity, m.Version = k.source, k.dest, k.identity, k.version
 		m.Fanout, m.TTL, m.Failed = k.fanout, k.ttl, k.failed
@@ -96,8 +97,23 @@ func (h *headers) keep(raw []byte, m *Message) {
 	if i < 0 {
 		i = len(h.list) - 1
 	}
-	*h.list[i] = header{
-		raw: append(h.list[i].raw[:0], raw...), source: m.Source, dest: m.Dest, identity: m.Identity, version: m.Version,
+	k := h.first(i)
+	h.bytes += len(raw) - len(k.raw)
+	*k = header{
+		raw: bytes.Clone(raw), source: m.Source, dest: m.Dest, identity: m.Identity, version: m.Version,
 		fanout: m.Fanout, ttl: m.TTL, failed: m.Failed,
 	}
+	for n := len(h.list) - 1; h.bytes > mostHeaderBytes; n-- {
+		h.bytes -= len(h.list[n].raw)
+		h.list[n] = nil
+		h.list = h.list[:n]
+	}
+}
+
+// first makes header i the first one.
+func (h *headers) first(i int) *header {
+	k := h.list[i]
+	copy(h.list[1:i+1], h.list[:i])
+	h.list[0] = k
+	return k
 }

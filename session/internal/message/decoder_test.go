@@ -61,6 +61,13 @@ func TestHeadersAreRemembered(t *testing.T) {
 	if known < 5000 {
 		t.Errorf("%d headers were known: the test is of little", known)
 	}
+	size := 0
+	for _, k := range d.headers.list {
+		size += len(k.raw)
+	}
+	if size != d.headers.bytes || size > mostHeaderBytes {
+		t.Errorf("%d bytes are remembered, and %d are counted", size, d.headers.bytes)
+	}
 	if len(d.headers.list) > mostHeaders || len(e.list) > mostHeaders {
 		t.Errorf("%d and %d headers are remembered", len(d.headers.list), len(e.list))
 	}
