@@ -107,7 +107,7 @@ func replays(t *testing.T, h *hub, o SessionOptions) {
 	}
 	time.Sleep(time.Second)
 	for _, s := range members {
-		if m := s.inbox.messages.Len(); m != 0 || len(offline(s)) != 0 || len(others(s)) != 3 {
+		if m := s.unread(); m != 0 || len(offline(s)) != 0 || len(others(s)) != 3 {
 			t.Errorf("%v has %d messages, is with %q, takes %q for offline", s.Self(), m, others(s), offline(s))
 		}
 	}

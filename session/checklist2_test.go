@@ -393,8 +393,8 @@ func welcomedTwice(t *testing.T, h *hub, o SessionOptions) {
 		t.Fatal(err)
 	}
 	b := accept(t, l)
-	if w, a := len(x.of(message.GroupWelcome, "", "")), len(x.of(message.GroupAck, "", "")); w != 3 || a != 3 || len(l.queue) != 0 {
-		t.Errorf("%d welcomes, %d acknowledgements, %d sessions more", w, a, len(l.queue))
+	if w, a := len(x.of(message.GroupWelcome, "", "")), len(x.of(message.GroupAck, "", "")); w != 3 || a != 3 || l.waits() != 0 {
+		t.Errorf("%d welcomes, %d acknowledgements, %d sessions more", w, a, l.waits())
 	}
 	everybodyTalks(t, []*App{alice, bob}, []*Session{g, b})
 }
@@ -869,7 +869,7 @@ func messagesToOne(t *testing.T, h *hub, o SessionOptions) {
 			direct++
 		}
 	}
-	if direct != 4 || members[2].inbox.messages.Len() != 0 {
+	if direct != 4 || members[2].unread() != 0 {
 		t.Errorf("%d to one", direct)
 	}
 	if d, err := members[0].PublishTo(t.Context(), MustName("org/ns/dave"), Text("x")); err != nil || d.Wait(t.Context()) != ErrNotMember {

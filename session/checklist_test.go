@@ -442,7 +442,7 @@ func foreignIDs(t *testing.T, h *hub) {
 	})
 	say(t, members[1], "I am carol")
 	time.Sleep(100 * time.Millisecond)
-	if n := members[0].inbox.messages.Len() + members[2].inbox.messages.Len(); n != 0 {
+	if n := members[0].unread() + members[2].unread(); n != 0 {
 		t.Errorf("%d have it", n)
 	}
 	for range 2 {

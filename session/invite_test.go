@@ -128,7 +128,7 @@ func TestInvitationThatIsGivenUp(t *testing.T) {
 		bob := h.app("bob")
 		l := listen(t, bob)
 		time.Sleep(time.Minute)
-		if s := bob.Stats(); s.Sessions != 0 || len(l.queue) != 0 {
+		if s := bob.Stats(); s.Sessions != 0 || l.waits() != 0 {
 			t.Errorf("%+v", s)
 		}
 		if s := alice.Stats(); s.Sessions != 1 {

@@ -57,13 +57,13 @@ func TestJoinerThatStalls(t *testing.T) {
 					}
 					everybodyTalks(t, apps, members)
 					time.Sleep(time.Minute)
-					for len(l.queue) > 0 { // it was in, as far as it knows
+					for l.waits() > 0 { // it was in, as far as it knows
 						if s := accept(t, l); !errors.Is(s.Err(), ErrClosed) {
 							t.Errorf("the session of the joiner goes on: %v", others(s))
 						}
 					}
-					if n := carol.Stats().Sessions; n != 0 || l.reserved != 0 {
-						t.Errorf("%d sessions of the joiner are left, %d places taken", n, l.reserved)
+					if n := carol.Stats().Sessions; n != 0 || l.places() != 0 {
+						t.Errorf("%d sessions of the joiner are left, %d places taken", n, l.places())
 					}
 					h.cuts(nil)
 					if err := members[0].Invite(t.Context(), carol.Name().Any()); err != nil {
@@ -160,8 +160,8 @@ func TestModeratorThatVanishesWhileItInvites(t *testing.T) {
 			t.Errorf("opened: %v", err)
 		}
 		time.Sleep(time.Minute)
-		if n := bob.Stats().Sessions; n != 0 || len(l.queue) != 0 || l.reserved != 0 {
-			t.Errorf("%d sessions are left, %d wait, %d places taken", n, len(l.queue), l.reserved)
+		if n := bob.Stats().Sessions; n != 0 || l.waits() != 0 || l.places() != 0 {
+			t.Errorf("%d sessions are left, %d wait, %d places taken", n, l.waits(), l.places())
 		}
 	})
 }

@@ -191,3 +191,17 @@ func closes(t *testing.T, s *Session) {
 		t.Errorf("%v closes: %v", s.Self(), err)
 	}
 }
+
+// unread is how many messages wait for Receive.
+func (s *Session) unread() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inbox.messages.Len()
+}
+
+// waits is how many sessions wait for Accept.
+func (l *Listener) waits() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queue)
+}

@@ -83,8 +83,8 @@ func TestWrongSecret(t *testing.T) {
 				t.Errorf("%v: %+v", a.Name(), s)
 			}
 		}
-		if len(l.queue) != 0 || l.reserved != 0 {
-			t.Errorf("%d sessions wait", len(l.queue))
+		if l.waits() != 0 || l.places() != 0 {
+			t.Errorf("%d sessions wait", l.waits())
 		}
 		everybodyTalks(t, apps, members)
 	})

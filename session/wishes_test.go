@@ -100,7 +100,7 @@ func invitedTwice(t *testing.T, h *hub, o SessionOptions) {
 		t.Errorf("itself: %v", err)
 	}
 	everybodyTalks(t, append(apps, carol), append(members, accept(t, l)))
-	if len(l.queue) != 0 {
+	if l.waits() != 0 {
 		t.Error("carol has two sessions")
 	}
 }
