@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/table"
@@ -21,10 +22,10 @@ func (n *Node) Loops() int { return len(n.loops) }
 // end is the node's end of two pipes; the app is the other one's. It uses them as uplink.Attach does: encoded messages, one in a
 // Buf, and answers to its requests among those that come. app is what operators see. The node ends its pipe at its own end,
 // after what was queued for the app, and the app ends its own to leave. After an error the caller ends and shuts its pipes: the
-// node may have taken end.
+// node may have taken end. An error that is a net.ErrClosed stays: the node has been shut down.
 func (n *Node) Attach(ctx context.Context, app string, end *pool.Duplex) error {
 	if n.stopping.Load() {
-		return fmt.Errorf("router: %w", transport.ErrStopping)
+		return overError{}
 	}
 	l := n.leastConnected()
 	done := make(chan error, 1)
@@ -33,16 +34,26 @@ func (n *Node) Attach(ctx context.Context, app string, end *pool.Duplex) error {
 	})
 	select {
 	case err := <-done:
-		if err != nil {
+		switch {
+		case errors.Is(err, transport.ErrStopping):
+			return overError{}
+		case err != nil:
 			return fmt.Errorf("router: %w", err)
 		}
 		return nil
 	case <-n.done:
-		return errStopped
+		return overError{}
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
+
+// overError says to an app in the process that its node takes nobody any more, and never will.
+type overError struct{}
+
+func (overError) Error() string { return "router: the node has been shut down" }
+
+func (overError) Is(target error) bool { return target == net.ErrClosed }
 
 // leastConnected returns the loop with the fewest connections.
 func (n *Node) leastConnected() *loop {

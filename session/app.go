@@ -44,6 +44,7 @@ type App struct {
 
 	mu       sync.Mutex
 	closing  bool
+	over     bool       // guarded by mu: the node in this process is
 	names    []*ownName // guarded by mu
 	restored []*Session // guarded by mu: by Connect, for a Listener
 	past     []*Session // guarded by mu: over, with messages that were not received
@@ -162,6 +163,9 @@ func (a *App) changed(err error) {
 			a.log.Warn("connection to the node lost", "error", err)
 			a.all(group.Disconnected{})
 		}
+		if errors.Is(err, uplink.ErrOver) {
+			a.cut()
+		}
 		return
 	}
 	if !was {
@@ -179,6 +183,21 @@ func (a *App) again() { a.all(group.Reconnected{}) }
 func (a *App) all(ev group.Event) {
 	for _, s := range a.sessions.all() {
 		s.slot.Post(letter{ev: ev})
+	}
+}
+
+// cut is told that there will be no connection any more, as the node in this process has been shut down: sessions end as App.Stop has
+// them end, and none is opened.
+func (a *App) cut() {
+	a.mu.Lock()
+	a.over = true
+	listener := a.listener
+	a.mu.Unlock()
+	if listener != nil {
+		listener.stop()
+	}
+	for _, s := range a.sessions.all() {
+		s.stop()
 	}
 }
 

@@ -45,8 +45,8 @@ var (
 	// ErrStore: the store does not take what a session has to keep, or does not give it back. The session ends in this process, without
 	// a word to others, and goes on from what is stored when the app is started again. It is an ErrClosed, too.
 	ErrStore = fmt.Errorf("%w: its store has failed", ErrClosed)
-	// ErrStopped: the app was stopped by App.Stop. It is an ErrClosed, too.
-	ErrStopped = fmt.Errorf("%w: the app is stopped", ErrClosed)
+	// ErrStopped: the app was stopped by App.Stop, or the node in its process has been shut down. It is an ErrClosed, too.
+	ErrStopped = fmt.Errorf("%w: the app is stopped, or the node in its process", ErrClosed)
 	// ErrConfig: options that cannot be.
 	ErrConfig = errors.New("options are wrong")
 )

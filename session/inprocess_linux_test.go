@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/router"
 	"github.com/seed31b3bfd0/slimgo/session"
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
 )
 
 // hang is a guard.
@@ -177,16 +178,22 @@ func TestGroupInProcess(t *testing.T) {
 	}
 }
 
-// An app whose node has stopped is told so, what it sends waits or fails, and it can be closed.
-func TestNodeStopsBeforeItsApp(t *testing.T) {
+// When a node in the process is shut down before its apps, all of theirs ends at once and says why: nobody waits for those who
+// cannot answer any more, however long they might take.
+func TestNodeStopsBeforeItsApps(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	n := startTestNode(t, router.Options{})
 	a, b := join(t, n, "alice", true), join(t, n, "bob", true)
-	if _, err := b.Listen(session.ListenOptions{}); err != nil {
+	l, err := b.Listen(session.ListenOptions{})
+	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := a.Open(ctx, b.Name(), session.SessionOptions{Interval: 20 * time.Millisecond, Retries: 3})
+	s, err := a.Open(ctx, b.Name(), session.SessionOptions{Interval: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := l.Accept(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,14 +202,41 @@ func TestNodeStopsBeforeItsApp(t *testing.T) {
 		t.Fatal(err)
 	}
 	d, err := s.Publish(ctx, session.Text("late"))
-	if err != nil {
-		t.Fatal(err)
+	if err == nil {
+		err = d.Wait(ctx)
 	}
-	if err := d.Wait(ctx); !errors.Is(err, session.ErrNotDelivered) {
-		t.Errorf("delivered by a node that has stopped: %v", err)
+	if !errors.Is(err, session.ErrStopped) && err != session.ErrClosed {
+		t.Errorf("published by a node that is over: %v", err)
+	}
+	for _, s := range []*session.Session{s, other} {
+		select {
+		case <-s.Done():
+		case <-ctx.Done():
+			t.Fatal("a session goes on without its node")
+		}
+		if s.Err() != session.ErrStopped {
+			t.Errorf("session: %v", s.Err())
+		}
+	}
+	if _, err := l.Accept(ctx); !errors.Is(err, session.ErrClosed) {
+		t.Errorf("Accept: %v", err)
+	}
+	if _, err := b.Listen(session.ListenOptions{}); !errors.Is(err, session.ErrStopped) && !errors.Is(err, session.ErrListening) {
+		t.Errorf("Listen: %v", err)
+	}
+	if _, err := a.Open(ctx, b.Name(), session.SessionOptions{}); !errors.Is(err, session.ErrStopped) {
+		t.Errorf("Open: %v", err)
+	}
+	if err := a.Subscribe(ctx, session.MustName("org/ns/more")); !errors.Is(err, uplink.ErrOver) {
+		t.Errorf("Subscribe: %v", err)
 	}
 	if _, err := session.Connect(ctx, session.Options{Name: session.MustName("org/ns/late"), InProcess: n,
-		Secret: []byte("a secret of all, 32 bytes or more")}); err == nil {
-		t.Error("an app is connected to a node that has stopped")
+		Secret: []byte("a secret of all, 32 bytes or more")}); !errors.Is(err, uplink.ErrOver) {
+		t.Errorf("Connect: %v", err)
+	}
+	for _, a := range []*session.App{a, b} {
+		if err := a.Close(ctx); err != nil {
+			t.Errorf("Close: %v", err)
+		}
 	}
 }

@@ -55,6 +55,8 @@ func (a *App) Listen(o ListenOptions) (*Listener, error) {
 	switch {
 	case a.closing:
 		return nil, ErrClosed
+	case a.over:
+		return nil, ErrStopped
 	case a.listener != nil:
 		return nil, ErrListening
 	}

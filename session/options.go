@@ -31,7 +31,8 @@ type Options struct {
 	Binding Binding
 
 	// InProcess is a node in the same process, a *router.Node, in the stead of the four options below: messages go there and come
-	// from there through memory, without a socket. The app is closed before the node is shut down.
+	// from there through memory, without a socket. The app is closed before the node is shut down: else nobody is told of the end of
+	// its sessions, which have ErrStopped.
 	InProcess uplink.LocalNode
 	// Nodes are where the app connects to, by one of them at a time: host:port, or URLs of http, https, ws, wss and
 	// unix:///PATH. When an attempt fails the next one is tried, over and over. None: DefaultNode.

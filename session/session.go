@@ -197,8 +197,11 @@ func (a *App) draw(id uint32, make func(id uint32) (*Session, error)) (*Session,
 func (a *App) enter(s *Session) (bool, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closing {
+	switch {
+	case a.closing:
 		return false, ErrClosed
+	case a.over:
+		return false, ErrStopped
 	}
 	return a.sessions.add(s), nil
 }

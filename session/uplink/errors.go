@@ -17,6 +17,8 @@ var (
 	ErrTooLarge = fmt.Errorf("uplink: message of more than %d bytes", MaxMessage)
 	// ErrEnded: the node ended the channel with status 0, as it does when it stops, or was sent what is no message.
 	ErrEnded = errors.New("the node ended the channel")
+	// ErrOver: the node in this process has been shut down, and does not come back. Nothing was sent.
+	ErrOver = errors.New("uplink: the node in this process has been shut down")
 	// ErrUnsent: Close could not get rid of what had been accepted.
 	ErrUnsent = errors.New("uplink: ended before the node had taken everything")
 )

@@ -21,10 +21,11 @@ type Keeping struct {
 	// Attach takes the place of Dial for a node in the same process: see Attach.
 	Attach func(ctx context.Context) (*Local, error)
 	// Backoff is how long to wait after the given number of attempts that have failed one after the other, 1 and up; nil:
-	// half a second, doubled up to ten seconds. Whatever the fault, it is tried again.
+	// half a second, doubled up to ten seconds. Whatever the fault, it is tried again, but for ErrOver.
 	Backoff func(failed int) time.Duration
 	// Changed is told of every change: nil when there is a connection, whose subscriptions are the ones of before; else
-	// why there is none. The calls follow each other, and must not wait for the Keeper.
+	// why there is none. The calls follow each other, and must not wait for the Keeper. An ErrOver is the last one, and what everything
+	// says from then on.
 	Changed func(err error)
 }
 
@@ -55,6 +56,7 @@ type Keeper struct {
 	conn   connection    // nil: none
 	up     chan struct{} // closed when there is one
 	closed bool
+	over   error      // an ErrOver: there will be no connection any more
 	names  []keptName // what the node is asked for, in the order in which that began
 	nextID uint64
 }
@@ -105,7 +107,7 @@ func (k *Keeper) open(ctx context.Context) (connection, error) {
 	return c, nil
 }
 
-// connect tries until there is a connection that has all names, or ctx is over.
+// connect tries until there is a connection that has all names, there cannot be one, or ctx is over.
 func (k *Keeper) connect(ctx context.Context) (connection, error) {
 	for failed := 1; ; failed++ {
 		c, err := k.open(ctx)
@@ -114,6 +116,13 @@ func (k *Keeper) connect(ctx context.Context) (connection, error) {
 				return c, nil
 			}
 			c.Abort()
+		}
+		if errors.Is(err, ErrOver) {
+			k.mu.Lock()
+			k.over = err
+			k.mu.Unlock()
+			k.o.Changed(err)
+			return nil, err
 		}
 		if ctx.Err() == nil {
 			k.o.Changed(err)
@@ -183,7 +192,7 @@ func (k *Keeper) run(ctx context.Context, c connection) {
 		k.o.Changed(c.Err())
 		var err error
 		if c, err = k.connect(ctx); err != nil {
-			return // the only reason is that ctx is over
+			return // ctx is over, or the node is
 		}
 	}
 }
@@ -192,18 +201,19 @@ func (k *Keeper) run(ctx context.Context, c connection) {
 func (k *Keeper) await(ctx context.Context) (connection, error) {
 	for {
 		k.mu.Lock()
-		c, up, closed := k.conn, k.up, k.closed
+		c, up, closed, over := k.conn, k.up, k.closed, k.over
 		k.mu.Unlock()
 		switch {
 		case closed:
 			return nil, ErrClosed
+		case over != nil:
+			return nil, over
 		case c != nil:
 			return c, nil
 		}
 		select {
 		case <-up:
-		case <-k.done:
-			return nil, ErrClosed
+		case <-k.done: // Close, or over
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -213,11 +223,13 @@ func (k *Keeper) await(ctx context.Context) (connection, error) {
 // TrySend sends on the connection that there is, and does not wait: ErrDown, ErrFull, or why the message is none.
 func (k *Keeper) TrySend(msg []byte) error {
 	k.mu.Lock()
-	c, closed := k.conn, k.closed
+	c, closed, over := k.conn, k.closed, k.over
 	k.mu.Unlock()
 	switch {
 	case closed:
 		return ErrClosed
+	case over != nil:
+		return over
 	case c == nil:
 		return ErrDown
 	}
@@ -266,7 +278,6 @@ func (k *Keeper) Subscribe(ctx context.Context, h *wire.PublishHeader) (id uint6
 	}
 	k.nextID++
 	n := keptName{id: keeperIDs | k.nextID, header: *h}
-	n.header.MAC = nil
 	k.names = append(k.names, n)
 	k.mu.Unlock()
 	for {
@@ -293,9 +304,6 @@ const keeperIDs = 1 << 62
 
 func (k *Keeper) ask(ctx context.Context, c connection, n keptName) error {
 	r, err := c.Request(ctx, wire.KindSubscribe, &n.header, n.id)
-	if errors.Is(err, errAsked) { // the same name is being restored
-		return nil
-	}
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,9 @@ package uplink
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 
@@ -12,7 +14,8 @@ import (
 
 // LocalNode is a node in the same process: a *router.Node.
 type LocalNode interface {
-	// Attach connects an app, which operators see under this name, to the other end of end.
+	// Attach connects an app, which operators see under this name, to the other end of end. An error that is a net.ErrClosed means
+	// that the node takes nobody any more, and never will.
 	Attach(ctx context.Context, app string, end *pool.Duplex) error
 	// Loops is how many event loops the node has.
 	Loops() int
@@ -65,7 +68,8 @@ const (
 	localAddr  = "in process"
 )
 
-// Attach connects to a node in the same process and returns when messages may be sent. ctx bounds that, and nothing after.
+// Attach connects to a node in the same process and returns when messages may be sent. ctx bounds that, and nothing after. An *Error
+// that is an ErrOver is the same every time.
 func Attach(ctx context.Context, n LocalNode, o *LocalOptions) (*Local, error) {
 	c := &Local{o: *o, done: make(chan struct{}), some: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 	c.end = &pool.Duplex{In: pool.NewPipe(downBufs, downWindow), Out: pool.NewPipe(upBufs, upWindow)}
@@ -73,6 +77,9 @@ func Attach(ctx context.Context, n LocalNode, o *LocalOptions) (*Local, error) {
 	if err := n.Attach(ctx, o.App, c.end.Other()); err != nil {
 		c.end.In.Shut() // should it attach after all
 		c.end.Out.End(0, "")
+		if errors.Is(err, net.ErrClosed) {
+			err = ErrOver
+		}
 		return nil, &Error{Fault: Node, Doing: connecting, Addr: localAddr, Err: err}
 	}
 	go c.read()

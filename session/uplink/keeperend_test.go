@@ -1,0 +1,190 @@
+package uplink
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/pool"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// insider is a node in this process, as far as apps see it.
+type insider struct {
+	over atomic.Bool
+	ends chan *pool.Duplex // of those who have come; has room
+}
+
+func (n *insider) Loops() int { return 1 }
+
+func (n *insider) Attach(_ context.Context, _ string, end *pool.Duplex) error {
+	if n.over.Load() {
+		return net.ErrClosed
+	}
+	end.OnWake(func() {}, func() {})
+	n.ends <- end
+	return nil
+}
+
+// A node in this process that is over does not come back: nobody waits for it, and everything says why. One that takes nobody for
+// another reason is asked again.
+func TestKeeperOfANodeThatIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &insider{ends: make(chan *pool.Duplex, 1)}
+		var refusals atomic.Int32
+		var last atomic.Value
+		keeping := Keeping{
+			Attach: func(ctx context.Context) (*Local, error) {
+				if refusals.Add(-1) >= 0 {
+					return nil, errors.New("no more of you")
+				}
+				return Attach(ctx, n, &LocalOptions{Handle: func([][]byte) {}})
+			},
+			Changed: func(err error) { last.Store(&err) },
+		}
+		refusals.Store(3)
+		k, err := Keep(t.Context(), keeping)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := <-n.ends
+		asked := make(chan error, 2)
+		go func() {
+			_, err := k.Subscribe(t.Context(), header(bob))
+			asked <- err
+		}()
+		synctest.Wait()
+		n.over.Store(true)
+		end.Out.End(0, "")
+		end.In.Shut()
+		began := time.Now()
+		if err := <-asked; !errors.Is(err, ErrOver) {
+			t.Errorf("Subscribe that waits: %v", err)
+		}
+		synctest.Wait()
+		if err := *last.Load().(*error); !errors.Is(err, ErrOver) {
+			t.Errorf("told last: %v", err)
+		}
+		if err := k.TrySend(publication(1, 10)); !errors.Is(err, ErrOver) {
+			t.Errorf("TrySend: %v", err)
+		}
+		if err := k.Send(t.Context(), publication(1, 10)); !errors.Is(err, ErrOver) {
+			t.Errorf("Send: %v", err)
+		}
+		if _, err := k.Subscribe(t.Context(), header(bob)); !errors.Is(err, ErrOver) {
+			t.Errorf("Subscribe: %v", err)
+		}
+		if err := k.Close(t.Context()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		if err := k.TrySend(publication(1, 10)); !errors.Is(err, ErrClosed) {
+			t.Errorf("TrySend after Close: %v", err)
+		}
+		if _, err := Keep(t.Context(), keeping); !errors.Is(err, ErrOver) {
+			t.Errorf("another one: %v", err)
+		}
+		if d := time.Since(began); d != 0 {
+			t.Errorf("it took %v", d)
+		}
+	})
+}
+
+// A name that was asked for on a connection that has ended meanwhile is asked for on the next.
+func TestKeeperLosesItsConnectionWhileItAsks(t *testing.T) {
+	silent := true
+	f := new(fake)
+	f.message = func(p *peer, _ []byte, m *wire.Message) {
+		if !silent {
+			p.frame(wire.AppendAck(nil, m.SubID, true, ""))
+		}
+	}
+	bubble(t, f, func(t *testing.T, f *fake) {
+		k, _ := f.keep(t)
+		p := <-f.joined
+		done := make(chan error, 1)
+		go func() {
+			_, err := k.Subscribe(t.Context(), header(bob))
+			done <- err
+		}()
+		settle()
+		p.mu.Lock()
+		silent = false
+		p.mu.Unlock()
+		_ = p.nc.Close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if len(asked(t, <-f.joined)) == 0 {
+			t.Error("the next node was not asked")
+		}
+	})
+}
+
+// A keeper that is closed while it asks for its names again leaves no connection behind.
+func TestKeeperIsClosedWhileItAsksAgain(t *testing.T) {
+	silent := false
+	f := new(fake)
+	f.message = func(p *peer, _ []byte, m *wire.Message) {
+		if !silent {
+			p.frame(wire.AppendAck(nil, m.SubID, true, ""))
+		}
+	}
+	bubble(t, f, func(t *testing.T, f *fake) {
+		k, _ := f.keep(t)
+		p := <-f.joined
+		if _, err := k.Subscribe(t.Context(), header(bob)); err != nil {
+			t.Fatal(err)
+		}
+		p.mu.Lock()
+		silent = true
+		p.mu.Unlock()
+		_ = p.nc.Close()
+		p = <-f.joined
+		settle()
+		if err := k.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		settle()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if !p.gone {
+			t.Error("the connection is left open")
+		}
+	})
+}
+
+// A connection that comes about although the keeper was closed meanwhile is not used.
+func TestKeeperIsClosedWhileItConnects(t *testing.T) {
+	bubble(t, new(fake), func(t *testing.T, f *fake) {
+		k, told := f.keep(t)
+		p := <-f.joined
+		dial, closed := k.o.Dial, make(chan error, 1)
+		k.o.Dial = func(context.Context) (*Conn, error) {
+			go func() { closed <- k.Close(t.Context()) }()
+			settle()
+			return dial(t.Context())
+		}
+		told()
+		_ = p.nc.Close()
+		p = <-f.joined
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+		settle()
+		p.mu.Lock()
+		gone := p.gone
+		p.mu.Unlock()
+		if !gone {
+			t.Error("the connection is left open")
+		}
+		for _, err := range told() {
+			if err == nil {
+				t.Error("told of a connection")
+			}
+		}
+	})
+}
