@@ -272,11 +272,17 @@ type acceptor struct {
 	c  net.Conn
 	h  h2.Conn
 	on func(*acceptor, *h2.Stream, *h2.Request)
+
+	answer func(*acceptor, *h2.Stream, []byte) // what comes on the stream; nil: nothing is done
 }
 
 func (a *acceptor) Request(s *h2.Stream, r *h2.Request) { a.on(a, s, r) }
 func (a *acceptor) Response(*h2.Stream, *h2.Response)   {}
-func (a *acceptor) Message(*h2.Stream, []byte, bool)    {}
+func (a *acceptor) Message(s *h2.Stream, b []byte, _ bool) {
+	if a.answer != nil {
+		a.answer(a, s, b)
+	}
+}
 func (a *acceptor) Grow(_ *h2.Stream, have []byte, n int) []byte {
 	return append(make([]byte, 0, n), have...)
 }

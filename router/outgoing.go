@@ -92,10 +92,7 @@ func (l *loop) open(s transport.Stream, o *outgoing) *Conn {
 	n.open.Add(1) // whatever the limit: what the operator wants is not refused for what others have
 	c := l.newConn(s)
 	c.dialed = o
-	o.conn.Store(c)
-	if o.dialer.ctx.Err() != nil { // hangUp may have come before there was anything
-		o.hangUp()
-	}
+	o.conn.Store(c) // before Join returns, and so before hangUp
 	return c
 }
 
