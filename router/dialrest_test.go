@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/router/transport"
 	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/compress"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 	"github.com/seed31b3bfd0/slimgo/wire/link"
 )
@@ -85,9 +87,14 @@ func TestLinkIsClosedToOneThatDoesNotAnswer(t *testing.T) {
 }
 
 func linkIsClosedToOneThatDoesNotAnswer(t *testing.T, w *dialWay) {
-	one, two := w.start(t, generic("one")), w.start(t, generic("two"))
+	o := generic("one")
+	o.SlowConsumer = Block // what it does not take is waited for
+	one, two := w.start(t, o), w.start(t, generic("two"))
+	app := call(t, two)
+	app.subscribe(bob)
 	d := w.dial(t, one, w.addr(two), func(l *Link) { l.CloseTimeout = time.Millisecond })
 	d.await(LinkUp)
+	until(t, "bob is known", func() bool { return one.Stats().Names == 1 })
 	release, held := make(chan struct{}), make(chan struct{}, len(two.loops))
 	defer close(release)
 	for _, l := range two.loops {
@@ -96,6 +103,17 @@ func linkIsClosedToOneThatDoesNotAnswer(t *testing.T, w *dialWay) {
 	for range two.loops {
 		<-held
 	}
+	a := gRPC(one, 0).join(t, 64<<10)
+	ctx, cancel := context.WithCancel(t.Context())
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for i := 0; ctx.Err() == nil; i++ {
+			_ = a.Publish(ctx, header(alice, bob, 1, "x"), testSession, content(i, 100_000))
+		}
+	}()
+	defer func() { cancel(); <-over }()
+	until(t, "the sender waits for it", func() bool { return one.Stats().Held > 0 })
 	d.Close()
 	d.await(LinkOver)
 }
@@ -157,5 +175,33 @@ func TestNegotiationTimeoutThatChanges(t *testing.T) {
 	p.exchange()
 	if !p.shut() {
 		t.Error("it is waited for in vain")
+	}
+}
+
+// What a link does about compression depends on how the connection before has ended: refused, it does without once; accepted, it
+// asks again. Rules: P-comp-8.
+func TestOfferAfterARefusal(t *testing.T) {
+	requests := 0
+	seen := make(chan bool, 100)
+	addr := acceptors(t, func(a *acceptor, s *h2.Stream, r *h2.Request) {
+		enc, _ := r.Field("grpc-encoding")
+		seen <- len(enc) > 0
+		if requests++; requests == 2 {
+			a.h.Refuse(s, 200, 12, "no")
+			return
+		}
+		a.h.Respond(s, h2.Field{Name: "grpc-accept-encoding", Value: "gzip"})
+		a.answer = func(a *acceptor, _ *h2.Stream, _ []byte) { _ = a.c.Close() } // once it negotiates
+	})
+	dialLink(t, start(t, generic("one")), addr, func(l *Link) { l.Call.Offer = &transport.Offer{Encoding: compress.Gzip} })
+	for i, want := range []bool{false, true, false, false, true, false, true} {
+		select {
+		case got := <-seen:
+			if got != want {
+				t.Errorf("request %d asks with an encoding: %v, want %v", i+1, got, want)
+			}
+		case <-time.After(hang):
+			t.Fatal("no request")
+		}
 	}
 }

@@ -19,7 +19,9 @@ const handshake = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection
 	"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 
 // visitWS opens a socket at a door for WebSocket, without a word.
-func (h *house) visitWS() *visitor {
+func (h *house) visitWS() *visitor { return h.visitWSBy(nil) }
+
+func (h *house) visitWSBy(gate *Gate) *visitor {
 	h.t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -27,7 +29,7 @@ func (h *house) visitWS() *visitor {
 	}
 	h.t.Cleanup(func() { _ = unix.Close(fds[0]); _ = unix.Close(fds[1]) })
 	v := &visitor{h: h, fd: fds[1]}
-	v.sock = h.loop.Attach(fds[0], h.group.WebSocket("/", nil, nil).Accept())
+	v.sock = h.loop.Attach(fds[0], h.group.WebSocket("/", nil, gate).Accept())
 	return v
 }
 
