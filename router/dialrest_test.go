@@ -116,6 +116,9 @@ func linkIsClosedToOneThatDoesNotAnswer(t *testing.T, w *dialWay) {
 	until(t, "the sender waits for it", func() bool { return one.Stats().Held > 0 })
 	d.Close()
 	d.await(LinkOver)
+	if n := one.Stats().Refused[ReasonStalled]; n != 0 {
+		t.Error("it was waited for until it was found to take nothing")
+	}
 }
 
 // A node that answers with another kind of link than was asked for is not believed.

@@ -35,11 +35,12 @@ func (st *ServiceStatus) explain(s *router.Stats, q string) (answers []string) {
 		if i == 3 {
 			break
 		}
+		at := d.Last.UTC().Format(time.TimeOnly) // it may be long ago: the connection may have ended, and the name be held
 		if d.Reason == router.ReasonNoMatch.String() {
-			say("Connection %d sends to %s, which nobody but perhaps itself has subscribed to.", d.Conn, d.Name)
+			say("Connection %d sent to %s at %s, which nobody but perhaps itself had subscribed to.", d.Conn, d.Name, at)
 			continue
 		}
-		say("A message of connection %d to %s died: %s.", d.Conn, d.Name, d.Reason)
+		say("A message of connection %d to %s died at %s: %s.", d.Conn, d.Name, at, d.Reason)
 	}
 	if q == "" || st.Error != "" {
 		return answers

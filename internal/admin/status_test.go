@@ -91,9 +91,9 @@ func TestAnswersNameTheCause(t *testing.T) {
 	}{
 		{"not subscribed", fakeNode{}, `No connection holds a name with "bob": the application has not subscribed here`},
 		{"a sender has another name", fakeNode{deaths: []router.Death{{Conn: 3, Name: "org/ns/bob/NULL", Reason: router.ReasonNoMatch}}},
-			"Connection 3 sends to org/ns/bob/NULL, which nobody but perhaps itself has subscribed to."},
+			"Connection 3 sent to org/ns/bob/NULL at 00:00:00, which nobody but perhaps itself had subscribed to."},
 		{"its sender is not signed", fakeNode{deaths: []router.Death{{Conn: 3, Name: "org/ns/bob/1", Reason: router.ReasonUnsigned}}},
-			"A message of connection 3 to org/ns/bob/1 died: unsigned."},
+			"A message of connection 3 to org/ns/bob/1 died at 00:00:00: unsigned."},
 		{"it does not read", fakeNode{names: held, conns: []router.Connection{{ID: 4, Remote: "1.2.3.4:5", Stalled: 90 * time.Second, Missed: 12}}},
 			"Connection 4 from 1.2.3.4:5 does not read what it is sent, for 1m30s: 12 messages for it have died."},
 		{"nobody sends", fakeNode{names: held, conns: []router.Connection{{ID: 4}}},
