@@ -208,11 +208,13 @@ func (l *Loop) hangup(k *Socket, err error) {
 			k.die(err)
 		}
 	}()
-	if !errors.Is(err, io.EOF) || k.closing || k.muted || !k.handler.Ended() {
-		return
+	if errors.Is(err, io.EOF) && !k.closing && !k.muted && k.handler.Ended() {
+		k.Flush() // most have little to say: they need no descriptor of their own for it
+		lives = !k.closing && !k.muted && k.outlive()
 	}
-	k.Flush() // most have little to say: they need no descriptor of their own for it
-	lives = !k.closing && !k.muted && k.outlive()
+	if !lives {
+		k.sayLast(err)
+	}
 }
 
 // enter begins a callback for k. It reports whether another callback is running: gnet closes sockets inside writes.

@@ -453,3 +453,16 @@ func (k *Socket) sayEnd() {
 		k.sendAnswers()
 	}
 }
+
+// sayLast is sayEnd for a socket that goes after err, the end of its input: the peer may have ended its direction alone, and takes what has
+// come for cut short otherwise (RFC 8446 section 6.1). Whether it still hears that does not matter.
+func (k *Socket) sayLast(err error) {
+	if k.tls == nil || k.tls.broken || k.muted || k.rest != nil || !errors.Is(err, io.EOF) && !errors.Is(err, ErrTruncated) {
+		return
+	}
+	if _ = k.tls.conn.CloseWrite(); len(k.tls.out) > 0 {
+		n, _ := write(k.fd, k.tls.out)
+		k.written += uint64(n)
+		k.tls.out = nil
+	}
+}

@@ -263,12 +263,15 @@ func TestCloseNotifyEndsTheInput(t *testing.T) {
 // A FIN without a close_notify is no orderly end, but what was complete before it counts. Rules: P-tls-6.
 func TestTruncatedInput(t *testing.T) {
 	h := &tape{more: true}
-	l, k, m, _ := sealedManual(t, tls.VersionTLS13, h)
+	l, k, m, fd := sealedManual(t, tls.VersionTLS13, h)
 	records := append(m.seal([]byte("complete")), m.seal([]byte("cut"))[:10]...)
 	l.Deliver(k, records)
 	l.Hangup(k, io.EOF)
 	if h.got.String() != "complete" || h.has("ended") || !h.has("closed") || !errors.Is(h.err, ErrTruncated) {
 		t.Errorf("read %q, told %q, %v", h.got.String(), h.lines, h.err)
+	}
+	if _, err := m.open(sent(fd)); err != io.EOF { // it may still read
+		t.Errorf("the peer reads %v, want the end", err)
 	}
 }
 
