@@ -1,6 +1,7 @@
 package netloop
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -28,6 +29,9 @@ type Acceptance struct {
 	TLS *tls.Config
 	// Timeout is how long a handshake may take, from the acceptance on; 0: 10 s.
 	Timeout time.Duration
+	// Patience is how long a handshake may wait for its peer, in all, while there is no room for other sockets, be it that Full says so
+	// or for want of descriptors: a flood of handshakes that stall holds what there is for no longer than that; 0: 2 s.
+	Patience time.Duration
 	// Refused hears of handshakes that failed, on the goroutine of each; nil: nobody does. Safe for all.
 	Refused func(*Listener, *HandshakeError)
 }
@@ -65,9 +69,11 @@ func (e *Engine) acceptOne(ln *Listener, hs *handshakes) bool {
 	a := ln.acceptance.Load()
 	switch {
 	case !e.spare.room():
+		hs.hurry(cmp.Or(a.Patience, handshakePatience))
 		e.cannotAccept(ln, *a, errNoRoom)
 		return ln.pause()
 	case a.Full != nil && a.Full():
+		hs.hurry(cmp.Or(a.Patience, handshakePatience))
 		e.cannotAccept(ln, *a, ErrFull)
 		return ln.pause()
 	}

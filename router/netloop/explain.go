@@ -75,6 +75,10 @@ func (h *handshake) explain(c *tls.Conn, err error, timeout time.Duration, diall
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		e.Fault, e.Text = HandshakeTimeout, fmt.Sprintf("the TLS handshake is not complete after %v, in which %d bytes came", timeout, h.got)
+		if in, ok := h.raw.(*incoming); ok && in.hurried.Load() {
+			e.Text = fmt.Sprintf("the peer was waited for during %v of the TLS handshake, in which %d bytes came, and there was no room for other sockets",
+				in.before.Round(time.Millisecond), h.got)
+		}
 	case errors.As(err, &noTLS):
 		e.Fault, e.Text = HandshakePlain, "the peer speaks "+spoken(noTLS.RecordHeader[:])+", but this endpoint is TLS: let it use TLS (https://), "+
 			"or an endpoint with tls.insecure: true"

@@ -120,6 +120,18 @@ func (hs *handshakes) remove(c net.Conn) {
 	delete(hs.conns, c)
 }
 
+// hurry gives up those whose peers have been waited for so long, time to compute not included: there is no room for others.
+func (hs *handshakes) hurry(patience time.Duration) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	for c := range hs.conns {
+		if in, ok := c.(*incoming); ok && in.waitedFor() >= patience {
+			in.hurried.Store(true)
+			_ = c.SetDeadline(time.Unix(1, 0))
+		}
+	}
+}
+
 // end gives up those that run, and waits until they have noticed: a peer whose handshake fails tries again.
 func (hs *handshakes) end() {
 	hs.mu.Lock()
@@ -134,8 +146,11 @@ func (hs *handshakes) end() {
 // handshakeTurns is how many handshakes may compute at a time: as many as there are processors that loops leave.
 func handshakeTurns(loops int) int { return max(1, runtime.GOMAXPROCS(0)-loops) }
 
-// handshakeTimeout is the default of Acceptance.Timeout.
-const handshakeTimeout = 10 * time.Second
+// Defaults of Acceptance.Timeout and Patience. The latter is some round trips of a long way.
+const (
+	handshakeTimeout  = 10 * time.Second
+	handshakePatience = 2 * time.Second
+)
 
 // admitSealed has the handshake of an accepted connection run, which then becomes a socket. It takes over the descriptor,
 // and needs no other until the handshake is complete: many that wait could not wait for each other's.

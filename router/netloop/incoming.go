@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,6 +16,12 @@ import (
 type incoming struct {
 	*os.File
 	remote unix.Sockaddr
+	began  time.Time
+
+	// How long its peer was waited for.
+	before  time.Duration // until the current call of Read; the caller's
+	since   atomic.Int64  // nanoseconds after began since which Read waits, less before, plus one; 0: it does not. Safe for all
+	hurried atomic.Bool   // that was too long. Safe for all
 }
 
 // newIncoming takes over a descriptor that does not block; nil: the connection was reset while it waited to be accepted.
@@ -23,7 +31,25 @@ func newIncoming(fd int) *incoming {
 		_ = unix.Close(fd)
 		return nil
 	}
-	return &incoming{File: os.NewFile(uintptr(fd), "connection"), remote: remote}
+	return &incoming{File: os.NewFile(uintptr(fd), "connection"), remote: remote, began: time.Now()}
+}
+
+// Read implements net.Conn.
+func (c *incoming) Read(p []byte) (int, error) {
+	from := time.Since(c.began)
+	c.since.Store(int64(from-c.before) + 1)
+	n, err := c.File.Read(p)
+	c.since.Store(0)
+	c.before += time.Since(c.began) - from
+	return n, err
+}
+
+// waitedFor returns how long the peer has been waited for, in all calls of Read; 0: it is not waited for. Safe for all.
+func (c *incoming) waitedFor() time.Duration {
+	if v := c.since.Load(); v != 0 {
+		return time.Since(c.began) - time.Duration(v-1)
+	}
+	return 0
 }
 
 // LocalAddr implements net.Conn.

@@ -1,0 +1,67 @@
+package netloop
+
+import (
+	"crypto/tls"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// While there is no room for others, handshakes that wait for their peers are given up soon: a flood of them locks nobody out. One that
+// computes, and one on a node with room, has all its time.
+func TestHandshakesThatStallMakeRoom(t *testing.T) {
+	givesBack(t)
+	r := rig(t, Options{})
+	server, client := serving(t)
+	var said refusals
+	l := r.e.Loops()[0]
+	var most atomic.Int64
+	most.Store(1 << 30)
+	var shaken atomic.Int32
+	ln, _ := r.listen(Acceptance{TLS: server, Timeout: time.Hour, Patience: time.Millisecond, Refused: said.add,
+		Full: func() bool { return l.Sockets() >= int(most.Load()) }, Handler: func(*Loop) Handler {
+			shaken.Add(1)
+			return &tape{}
+		}})
+	const stalled = 20
+	for i := range stalled {
+		c := r.connect(ln)
+		if i%2 == 1 { // a byte, and then nothing
+			if _, err := c.Write([]byte{22}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	eventually(t, "all are taken", func() bool { return l.Sockets() == stalled })
+	first := tls.Client(r.connect(ln), client)
+	if err := first.Handshake(); err != nil || len(said.list()) != 0 {
+		t.Fatalf("with room: %v, %d are given up", err, len(said.list()))
+	}
+	eventually(t, "the node has seen its end", func() bool { return shaken.Load() == 1 })
+	most.Store(stalled) // it is full, and more
+	late := tls.Client(r.connect(ln), client)
+	if err := late.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all are given up", func() bool { return len(said.list()) == stalled })
+	for _, e := range said.list() {
+		if e.Fault != HandshakeTimeout || !strings.Contains(e.Text, "there was no room for other sockets") {
+			t.Errorf("fault %d: %v", e.Fault, e)
+		}
+	}
+	eventually(t, "both are opened", func() bool { return l.Sockets() == 2 })
+	_, _ = first.Close(), late.Close()
+}
+
+// Only what is spent waiting for the peer counts, over all reads.
+func TestTimeThatAPeerIsWaitedFor(t *testing.T) {
+	in := &incoming{began: time.Now().Add(-time.Hour), before: 20 * time.Minute}
+	if d := in.waitedFor(); d != 0 {
+		t.Errorf("while it computes: %v", d)
+	}
+	in.since.Store(int64(50*time.Minute-in.before) + 1)
+	if d := in.waitedFor(); d < 30*time.Minute || d > 31*time.Minute {
+		t.Errorf("ten minutes after 20: %v", d)
+	}
+}
