@@ -65,3 +65,28 @@ func TestTimeThatAPeerIsWaitedFor(t *testing.T) {
 		t.Errorf("ten minutes after 20: %v", d)
 	}
 }
+
+// What is taken for an alert in the clear is one: a sealed one is longer.
+func TestAlertsInTheClear(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		in   []byte
+		want byte
+	}{
+		{"an alert", []byte{alertRecord, 3, 3, 0, 2, 2, 48}, 48},
+		{"behind others", []byte{22, 3, 3, 0, 1, 9, alertRecord, 3, 3, 0, 2, 2, 42}, 42},
+		{"sealed", append([]byte{alertRecord, 3, 3, 0, 19}, make([]byte, 18)...), 0},
+		{"sealed, complete", append([]byte{alertRecord, 3, 3, 0, 4}, 2, 48, 0, 7), 0},
+		{"data of two bytes", []byte{23, 3, 3, 0, 2, 2, 48}, 0},
+	} {
+		for _, step := range []int{1, 100} {
+			h := &handshake{}
+			for in := tc.in; len(in) > 0; in = in[min(step, len(in)):] {
+				h.listen(in[:min(step, len(in))])
+			}
+			if h.heard != tc.want {
+				t.Errorf("%s: heard %d, want %d", tc.name, h.heard, tc.want)
+			}
+		}
+	}
+}

@@ -43,10 +43,15 @@ func NewIssuer(t testing.TB, name string, bare bool) *Issuer {
 }
 
 // Below makes an authority whose certificate i signs.
-func (i *Issuer) Below(name string) *Issuer {
+func (i *Issuer) Below(name string) *Issuer { return i.below(name, false) }
+
+// LastBelow makes one below which there may be no further authority.
+func (i *Issuer) LastBelow(name string) *Issuer { return i.below(name, true) }
+
+func (i *Issuer) below(name string, last bool) *Issuer {
 	i.t.Helper()
 	below := &Issuer{t: i.t, key: NewKey(i.t)}
-	below.PEM = i.Sign(&x509.Certificate{Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true}, below.key)
+	below.PEM = i.Sign(&x509.Certificate{Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: last}, below.key)
 	below.Cert = parse(i.t, below.PEM)
 	return below
 }
