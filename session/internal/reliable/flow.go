@@ -93,7 +93,6 @@ func (s *Sender[H]) pump(now time.Time) {
 			return
 		}
 		f := q.Front()
-		slot, asked, ok := 0, false, false
 		switch {
 		case f.gone || f.late:
 		case s.shut:
@@ -109,7 +108,7 @@ func (s *Sender[H]) pump(now time.Time) {
 		case f.fresh:
 			s.hand(f, Transmission{To: f.to})
 		default:
-			if slot, asked, ok = f.next(); ok {
+			if slot, asked, ok := f.next(); ok {
 				e := s.slots[slot]
 				t := Transmission{To: e.name, Reply: asked}
 				if !asked {
