@@ -33,11 +33,10 @@ type Node struct {
 }
 
 const (
-	startLimit = 60 * time.Second
-	stopLimit  = 30 * time.Second // thousands of connections end before it, on a busy machine
-	probeEvery = 20 * time.Millisecond
-
-	acceptLimit = 2 * time.Second // for a process to take a connection
+	startLimit  = 60 * time.Second
+	stopLimit   = 30 * time.Second // thousands of connections end before it, on a busy machine
+	probeEvery  = 20 * time.Millisecond
+	acceptLimit = 20 * time.Second // for a process to take a connection, likewise
 )
 
 // Start runs c on a free port and returns when it accepts connections there. The process dies with this one.
@@ -173,10 +172,13 @@ func Until(ctx context.Context, every, limit time.Duration, done func() bool) er
 // Serves returns nil when pid or one of its descendants holds the other end of c, a connection that was opened here, and else says
 // why its figures would not be those of the node there. An error that is fs.ErrPermission tells that this user may not look.
 func Serves(ctx context.Context, pid int, c net.Conn) error {
-	served, hidden := false, false
+	var served, taken, hidden bool
+	elsewhere := 0 // looks at which another process had it, of which one may fall between the steps of accepting it
 	_ = Until(ctx, 2*probeEvery, acceptLimit, func() bool {
-		served, hidden = serves(pid, c)
-		return served || hidden
+		if served, taken, hidden = serves(pid, c); taken && !served {
+			elsewhere++
+		}
+		return served || hidden || elsewhere > 1
 	})
 	switch {
 	case served:
@@ -187,9 +189,9 @@ func Serves(ctx context.Context, pid int, c net.Conn) error {
 	return fmt.Errorf("it does not serve %s, nor does a child of it: its figures are not the node's", c.RemoteAddr())
 }
 
-// serves is how that is now; hidden: some descriptors may not be looked at. Of a unix socket the kernel tells who listens, of
-// TCP the table of where pid lives.
-func serves(pid int, c net.Conn) (served, hidden bool) {
+// serves is how that is now; taken: some process has accepted it; hidden: some descriptors may not be looked at. Of a unix socket
+// the kernel tells who listens, of TCP the table of where pid lives.
+func serves(pid int, c net.Conn) (served, taken, hidden bool) {
 	all := usage.Tree(pid)
 	if u, ok := c.(*net.UnixConn); ok {
 		if raw, err := u.SyscallConn(); err == nil {
@@ -198,9 +200,10 @@ func serves(pid int, c net.Conn) (served, hidden bool) {
 				served = err == nil && slices.Contains(all, int(peer.Pid))
 			})
 		}
-		return served, false
+		return served, true, false
 	}
 	end := otherEnd(pid, c)
+	taken = end != "" && end != "socket:[0]"
 	for _, id := range all {
 		p, err := procfs.NewProc(id)
 		if err != nil {
@@ -209,7 +212,7 @@ func serves(pid int, c net.Conn) (served, hidden bool) {
 		files, err := p.FileDescriptorTargets()
 		served, hidden = served || slices.Contains(files, end), hidden || errors.Is(err, fs.ErrPermission)
 	}
-	return served, hidden
+	return served, taken, hidden
 }
 
 // otherEnd is the socket there is for the other end of c where pid lives, as the link of a descriptor names it; empty: none.

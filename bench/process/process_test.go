@@ -189,12 +189,12 @@ func TestServesTellsWhoseTheConnectionIs(t *testing.T) {
 			if err := Serves(t.Context(), c.pid, c.c); err != nil {
 				t.Errorf("%s: %v", c.name, err)
 			}
-		} else if got, _ := serves(c.pid, c.c); got {
+		} else if got, _, _ := serves(c.pid, c.c); got {
 			t.Errorf("%s: it is said to be served", c.name)
 		}
 	}
 	for i, c := range waiting {
-		if got, _ := serves(os.Getpid(), c); got {
+		if got, taken, _ := serves(os.Getpid(), c); got || taken {
 			t.Errorf("connection %d is served, although nobody has accepted it", i)
 		}
 	}
@@ -392,7 +392,7 @@ func TestUnixSocketIsServedByItsListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = other.Process.Kill(); _ = other.Wait() }()
-	if served, _ := serves(other.Process.Pid, c); served {
+	if served, _, _ := serves(other.Process.Pid, c); served {
 		t.Error("served by a process that does not listen")
 	}
 }

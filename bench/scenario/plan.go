@@ -178,13 +178,9 @@ func (p Plan) Run(ctx context.Context) (*result.Results, error) {
 	for _, c := range p.Cases {
 		u.of += p.Rounds * len(u.order(c, 1))
 	}
-	pid := 0
-	if len(p.Targets) > 0 {
-		pid = p.Targets[0].PID
-	}
-	before := process.Read(pid)
+	before := process.Read(p.Targets[0].PID)
 	err := u.rounds(ctx)
-	u.results.Busy = before.Busy(process.Read(pid), u.results.Machine.Cores)
+	u.results.Busy = before.Busy(process.Read(p.Targets[0].PID), u.results.Machine.Cores)
 	if ctx.Err() != nil {
 		err = errors.Join(err, ctx.Err())
 		u.results.Interrupt("interrupted: figures are of what was measured until then")
