@@ -61,6 +61,7 @@ var rules = []rule{
 	{path: "mls/internal/hpke", level: -3, outside: []string{"github.com/cloudflare/circl/dh", "github.com/cloudflare/circl/kem/mlkem/mlkem768",
 		"golang.org/x/crypto/chacha20poly1305"}},
 	{path: "mls/internal/p256", level: -2, only: "mls", outside: []string{"filippo.io/nistec"}},
+	{path: "mls/internal/edwards", level: -2, only: "mls", outside: []string{"filippo.io/edwards25519", "filippo.io/edwards25519/field"}},
 	{path: "mls/internal/suite", level: -1, only: "mls", outside: []string{"github.com/cloudflare/circl/sign/ed448"}},
 	{path: "mls", only: "mls", outside: []string{"golang.org/x/crypto/cryptobyte"}},
 

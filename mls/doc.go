@@ -169,6 +169,7 @@
 //	5.1.2      | internal/suite/suite.go      | SignWithLabel VerifyWithLabel                          | crypto-basics.json FuzzVerifier TestSignedTextsAreWiped
 //	5.1.2      | internal/p256/sign.go        | Sign derive sign                                       | TestGivenNonce TestSignaturesVerify TestNonces
 //	5.1.2      | internal/p256/verify.go      | Verify verify parseDER                                 | FuzzVerify TestWycheproof TestEdgesOfSignatures TestLargeX TestSums
+//	5.1.2      | internal/edwards/verify.go   | Verify verify sum                                      | FuzzVerify TestWycheproof TestSmallOrder TestMixedOrder
 //	5.1.3      | internal/suite/suite.go      | EncryptWithLabel DecryptWithLabel                      | crypto-basics.json TestDamageIsRefused FuzzOpen
 //	5.2        | internal/suite/suite.go      | RefHash                                                | crypto-basics.json
 //	5.3        | credential.go                | append readCredential                                  | messages.json FuzzParseMessage

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cloudflare/circl/sign/ed448"
 
+	"github.com/seed31b3bfd0/slimgo/mls/internal/edwards"
 	"github.com/seed31b3bfd0/slimgo/mls/internal/p256"
 )
 
@@ -115,17 +116,16 @@ func (eddsa25519) Parse(seed []byte) (*SigningKey, error) {
 }
 
 func (eddsa25519) Verifier(public []byte) (Verifier, error) {
-	if len(public) != ed25519.PublicKeySize {
+	k, err := edwards.NewPublicKey(public)
+	if err != nil {
 		return nil, ErrVerifier
 	}
-	return verifier25519(public), nil
+	return verifier25519{k}, nil
 }
 
-type verifier25519 ed25519.PublicKey
+type verifier25519 struct{ key *edwards.PublicKey }
 
-func (v verifier25519) verify(text, signature []byte) bool {
-	return ed25519.Verify(ed25519.PublicKey(v), text, signature)
-}
+func (v verifier25519) verify(text, signature []byte) bool { return v.key.Verify(text, signature) }
 
 // eddsa448 is Ed448 without context (RFC 8032).
 type eddsa448 struct{}
