@@ -75,7 +75,7 @@ func Connect(ctx context.Context, o Options) (*App, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	o.Nodes = slices.Clone(o.Nodes)
+	o.Nodes, o.Routes = slices.Clone(o.Nodes), slices.Clone(o.Routes)
 	a := &App{o: o, log: o.Logger, closed: make(chan struct{})}
 	owners, err := a.identify(ctx)
 	if err != nil {
@@ -128,16 +128,20 @@ func (a *App) identify(ctx context.Context) (owners map[[16]byte][]store.Record,
 // connect makes the link, takes the app's name, and lets restored sessions go on.
 func (a *App) connect(ctx context.Context, restored []*Session) error {
 	from := Incoming{Messages: a.in.take, Changed: a.changed}
-	make := a.o.Link
+	make := dial
 	switch {
-	case make != nil:
+	case a.o.Link != nil:
+		make = func(ctx context.Context, _ *Options, from Incoming) (Link, error) { return a.o.Link(ctx, from) }
 	case a.o.InProcess != nil:
-		make = func(ctx context.Context, from Incoming) (Link, error) { return attach(ctx, &a.o, from) }
-	default:
-		make = func(ctx context.Context, from Incoming) (Link, error) { return dial(ctx, &a.o, from) }
+		make = attach
 	}
 	var err error
-	if a.out.link, err = make(ctx, from); err != nil {
+	if len(a.o.Routes) > 0 {
+		a.out.link, err = connectAll(ctx, &a.o, from, make)
+	} else {
+		a.out.link, err = make(ctx, &a.o, from)
+	}
+	if err != nil {
 		return err
 	}
 	for _, s := range restored {

@@ -17,7 +17,8 @@
 //	}
 //	defer app.Close(ctx)
 //
-// An app in the process of its node says Options.InProcess instead of Nodes. A connection that is lost comes back by itself; sessions outlive that. Other identities bring a TokenSource and a Verifier.
+// An app in the process of its node says Options.InProcess instead of Nodes, and one between several networks has Options.Routes. A
+// connection that is lost comes back by itself; sessions outlive that. Other identities bring a TokenSource and a Verifier.
 //
 // # Sessions of two
 //

@@ -230,7 +230,9 @@ func (h *hub) app(name string, change ...func(*Options)) *App {
 		h.t.Fatal(err)
 	}
 	h.mu.Lock()
-	h.linkOf(a).label = name
+	if l, ok := a.out.link.(*hubLink); ok {
+		l.label = name
+	}
 	h.mu.Unlock()
 	h.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -37,6 +37,9 @@ type Options struct {
 	// Nodes are where the app connects to, by one of them at a time: host:port, or URLs of http, https, ws, wss and
 	// unix:///PATH. When an attempt fails the next one is tried, over and over. None: DefaultNode.
 	Nodes []string
+	// Routes are further nodes that it is connected to at the same time, each of another network, and who is reached there. All of them
+	// are connected when Connect returns, and all are asked for the app's names.
+	Routes []Route
 	// TLS is for nodes by https and wss; nil: authorities of the system, no certificate.
 	TLS *tls.Config
 	// Uplink is what else connections are made with. Handle, Scheme, Path and WebSocket are the app's own business.

@@ -1,0 +1,243 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// Route is a further node that an app is connected to at the same time, and who is reached there: of another network than that of
+// Options.Nodes. Messages are not carried from one to the other, so all members of a group but this app are in one of them.
+type Route struct {
+	// Nodes are as Options.Nodes: one of them at a time.
+	Nodes []string
+	// Names are those of apps that are reached there, whatever the instance. Who has said something from there is reached there, too.
+	Names []Name
+	// Link is as Options.Link.
+	Link func(ctx context.Context, from Incoming) (Link, error)
+}
+
+// mostRoutes is how many an app may have.
+const mostRoutes = 64
+
+// linkMaker makes one link.
+type linkMaker func(ctx context.Context, o *Options, from Incoming) (Link, error)
+
+// routed is a Link over several; the first one is for everybody for whom there is no other way.
+//
+//	message ──▶ who or what it is for: by Route.Names, or by where that has been heard from, or invited ──▶ its link
+//	subscription ──▶ all links
+type routed struct {
+	links []Link
+	from  Incoming
+	names map[[3]uint64]int // by Route.Names; not changed
+
+	coming sync.Mutex // of what the app is told: by one at a time
+	down   []bool     // guarded by coming
+
+	mu     sync.Mutex
+	learnt map[wire.Name]int   // guarded by mu: instances and channels, by their links, but for the first
+	ids    map[uint64][]uint64 // guarded by mu: subscriptions of the links
+	nextID uint64              // guarded by mu
+	full   Link                // guarded by mu: that has taken nothing last
+}
+
+var _ Link = (*routed)(nil)
+
+const mostLearnt = 4096
+
+// connectAll makes the links of an app with routes; first makes that of the app's own options.
+func connectAll(ctx context.Context, o *Options, from Incoming, first linkMaker) (Link, error) {
+	if len(o.Routes) > mostRoutes {
+		return nil, fmt.Errorf("%w: %d routes, and it may have %d", ErrConfig, len(o.Routes), mostRoutes)
+	}
+	r := &routed{
+		from: from, names: map[[3]uint64]int{}, learnt: map[wire.Name]int{}, ids: map[uint64][]uint64{}, down: make([]bool, len(o.Routes)+1),
+	}
+	for i, route := range o.Routes {
+		for _, n := range route.Names {
+			if other, twice := r.names[n.t.Name.C]; twice && other != i+1 {
+				return nil, fmt.Errorf("%w: two routes have the name %v", ErrConfig, n)
+			}
+			r.names[n.t.Name.C] = i + 1
+		}
+	}
+	for i := range r.down {
+		own, make := *o, first
+		if i > 0 {
+			route := &o.Routes[i-1]
+			own.Nodes = slices.Clone(route.Nodes)
+			make = dial
+			if route.Link != nil {
+				make = func(ctx context.Context, _ *Options, from Incoming) (Link, error) { return route.Link(ctx, from) }
+			}
+		}
+		l, err := make(ctx, &own, Incoming{
+			Messages: func(msgs [][]byte) { r.take(i, msgs) },
+			Changed:  func(err error) { r.changed(i, err) },
+		})
+		if err != nil {
+			_ = r.Close(ctx)
+			return nil, err
+		}
+		r.mu.Lock()
+		r.links = append(r.links, l)
+		r.mu.Unlock()
+	}
+	return r, nil
+}
+
+// changed tells the app that there is no connection when none is left, and that there is one when there is one again.
+func (r *routed) changed(i int, err error) {
+	r.coming.Lock()
+	defer r.coming.Unlock()
+	r.down[i] = err != nil
+	if err == nil || !slices.Contains(r.down, false) {
+		r.from.Changed(err)
+	}
+}
+
+// take hands the app what has come by a link.
+func (r *routed) take(i int, msgs [][]byte) {
+	for _, b := range msgs {
+		if m, err := message.Decode(b); err == nil {
+			r.learn(i, m, m.Source.Name)
+		}
+	}
+	r.coming.Lock()
+	defer r.coming.Unlock()
+	r.from.Messages(msgs)
+}
+
+// learn notes that somebody, and the channel that a message invites to, are reached by a link.
+func (r *routed) learn(i int, m *message.Message, who wire.Name) {
+	names := []wire.Name{who}
+	if j, ok := m.Command.(*message.Join); ok && j.Channel != nil && j.Control != nil {
+		names = append(names, j.Channel.Name, j.Control.Name)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, n := range names {
+		switch was, known := r.learnt[n]; {
+		case i == 0 && known:
+			delete(r.learnt, n) // it has moved
+		case i == 0 || known && was == i:
+		default:
+			if len(r.learnt) >= mostLearnt {
+				clear(r.learnt)
+			}
+			r.learnt[n] = i
+		}
+	}
+}
+
+// way is the link of a message that is to be sent.
+func (r *routed) way(b []byte) (Link, error) {
+	m, err := message.Decode(b)
+	if err != nil {
+		return nil, err
+	}
+	i, named := r.names[m.Dest.Name.C]
+	r.mu.Lock()
+	if !named {
+		i = r.learnt[m.Dest.Name]
+	}
+	var l Link
+	if i < len(r.links) {
+		l = r.links[i]
+	}
+	r.mu.Unlock()
+	if l == nil { // it has brought something before it was there
+		return nil, uplink.ErrDown
+	}
+	if m.Type == message.JoinRequest {
+		r.learn(i, m, m.Dest.Name)
+	}
+	return l, nil
+}
+
+// TrySend implements Link.
+func (r *routed) TrySend(b []byte) error {
+	l, err := r.way(b)
+	if err != nil {
+		return err
+	}
+	if err = l.TrySend(b); errors.Is(err, uplink.ErrFull) {
+		r.mu.Lock()
+		r.full = l
+		r.mu.Unlock()
+	}
+	return err
+}
+
+// Await implements Link: it waits for the one that has taken nothing last, or else for the first.
+func (r *routed) Await(ctx context.Context, most int) error {
+	r.mu.Lock()
+	l := r.full
+	if r.full = nil; l == nil {
+		l = r.links[0]
+	}
+	r.mu.Unlock()
+	return l.Await(ctx, most)
+}
+
+// Subscribe implements Link: all nodes are asked, at the same time.
+func (r *routed) Subscribe(ctx context.Context, h *wire.PublishHeader) (uint64, error) {
+	ids, errs := make([]uint64, len(r.links)), make([]error, len(r.links))
+	var wg sync.WaitGroup
+	for i, l := range r.links {
+		own := *h
+		wg.Go(func() { ids[i], errs[i] = l.Subscribe(ctx, &own) })
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		for i, l := range r.links {
+			if errs[i] == nil {
+				_ = l.Unsubscribe(ctx, ids[i])
+			}
+		}
+		return 0, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.nextID++
+	r.ids[r.nextID] = ids
+	return r.nextID, nil
+}
+
+// Unsubscribe implements Link.
+func (r *routed) Unsubscribe(ctx context.Context, id uint64) error {
+	r.mu.Lock()
+	ids := r.ids[id]
+	delete(r.ids, id)
+	r.mu.Unlock()
+	errs := make([]error, len(ids))
+	var wg sync.WaitGroup
+	for i := range ids {
+		wg.Go(func() { errs[i] = r.links[i].Unsubscribe(ctx, ids[i]) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Close implements Link.
+func (r *routed) Close(ctx context.Context) error {
+	errs := make([]error, len(r.links))
+	var wg sync.WaitGroup
+	for i, l := range r.links {
+		wg.Go(func() { errs[i] = l.Close(ctx) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, uplink.ErrUnsent) {
+			return err
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,131 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
+)
+
+// An app between two networks talks in both: with whom it has a route to, and with those of the further network who have found it, in
+// sessions of two and in groups, whoever has opened them. One network that is gone keeps nobody of the other one from talking.
+func TestRoutes(t *testing.T) {
+	for _, o := range shapes {
+		t.Run(o.name(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, h *hub) {
+				far := newHub(t)
+				carol, dave := far.app("carol"), far.app("dave")
+				bob := h.app("bob")
+				var there *hubLink
+				alice := h.app("alice", func(o *Options) {
+					o.Routes = []Route{{Names: []Name{MustName("org/ns/carol")}, Link: func(ctx context.Context, from Incoming) (Link, error) {
+						l, err := far.link(ctx, from)
+						there = l.(*hubLink)
+						return l, err
+					}}}
+				})
+				la, lb, lc, ld := listen(t, alice), listen(t, bob), listen(t, carol), listen(t, dave)
+				talk := func(a *Session, other *App, l *Listener) {
+					t.Helper()
+					s := accept(t, l)
+					mine, theirs := alice, other
+					if s.app == alice {
+						mine, theirs = other, alice
+					}
+					publish(t, a, "there", "again")
+					receives(t, s, mine, "there", "again")
+					publish(t, s, "back")
+					receives(t, a, theirs, "back")
+				}
+				opened := func(by, other *App) *Session {
+					t.Helper()
+					s, err := by.Open(t.Context(), other.Name().Any(), o)
+					if err != nil {
+						t.Fatalf("%v with %v: %v", by.Name(), other.Name(), err)
+					}
+					return s
+				}
+				talk(opened(alice, bob), bob, lb)
+				talk(opened(alice, carol), carol, lc)
+				talk(opened(dave, alice), dave, la)
+				s, err := alice.Open(t.Context(), dave.Name(), o) // who has been heard from there
+				if err != nil {
+					t.Fatal(err)
+				}
+				talk(s, dave, ld)
+
+				g, err := alice.OpenGroup(t.Context(), MustName("org/ns/near"), o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := g.Invite(t.Context(), bob.Name()); err != nil {
+					t.Fatal(err)
+				}
+				everybodyTalks(t, []*App{alice, bob}, []*Session{g, accept(t, lb)})
+				if g, err = alice.OpenGroup(t.Context(), MustName("org/ns/channel"), o); err != nil {
+					t.Fatal(err)
+				}
+				members := []*Session{g}
+				for _, l := range []*Listener{lc, ld} {
+					if err := g.Invite(t.Context(), l.app.Name()); err != nil {
+						t.Fatal(err)
+					}
+					members = append(members, accept(t, l))
+				}
+				everybodyTalks(t, []*App{alice, carol, dave}, members)
+				theirs, err := dave.OpenGroup(t.Context(), MustName("org/ns/theirs"), o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				members = []*Session{theirs}
+				for _, l := range []*Listener{la, lc} {
+					if err := theirs.Invite(t.Context(), l.app.Name()); err != nil {
+						t.Fatal(err)
+					}
+					members = append(members, accept(t, l))
+				}
+				everybodyTalks(t, []*App{dave, alice, carol}, members)
+
+				there.breaks(true)
+				talk(opened(alice, bob), bob, lb)
+				there.breaks(false)
+				talk(opened(alice, carol), carol, lc)
+				for _, s := range []*Session{g, theirs} {
+					closes(t, s)
+				}
+				if err := alice.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
+
+// Routes that cannot be are refused, and a node that is not there fails Connect, which leaves nothing of the others.
+func TestRoutesThatCannotBe(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		carol, gone := MustName("org/ns/carol"), errors.New("there is no such node")
+		link := func(context.Context, Incoming) (Link, error) { return nil, gone }
+		for _, c := range []struct {
+			what   string
+			routes []Route
+			want   error
+		}{
+			{"one name twice", []Route{{Names: []Name{carol}, Link: h.link}, {Names: []Name{carol}, Link: h.link}}, ErrConfig},
+			{"too many", make([]Route, mostRoutes+1), ErrConfig},
+			{"a node that is none", []Route{{Nodes: []string{"htp://x"}}}, ErrConfig},
+			{"a node that is not there", []Route{{Link: link}}, gone},
+		} {
+			o := Options{Name: MustName("org/ns/alice"), Secret: secret, Workers: 1, Link: h.link, Routes: c.routes}
+			if _, err := Connect(t.Context(), o); !errors.Is(err, c.want) {
+				t.Errorf("%s: %v", c.what, err)
+			}
+		}
+	})
+	if _, err := (&routed{}).way([]byte("no message")); err == nil || errors.Is(err, uplink.ErrDown) {
+		t.Errorf("no message: %v", err)
+	}
+}
