@@ -46,7 +46,7 @@ var (
 	// a word to others, and goes on from what is stored when the app is started again. It is an ErrClosed, too.
 	ErrStore = fmt.Errorf("%w: its store has failed", ErrClosed)
 	// ErrStopped: the app was stopped by App.Stop, or the node in its process has been shut down. It is an ErrClosed, too.
-	ErrStopped = fmt.Errorf("%w: the app is stopped, or the node in its process", ErrClosed)
+	ErrStopped = fmt.Errorf("%w: the app is stopped", ErrClosed)
 	// ErrConfig: options that cannot be.
 	ErrConfig = errors.New("options are wrong")
 )

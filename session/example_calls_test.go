@@ -168,7 +168,7 @@ func ExampleApp_Stop() {
 	fmt.Println(s.Err())
 	fmt.Println(errors.Is(s.Err(), session.ErrClosed))
 	// Output:
-	// the session is closed: the app is stopped, or the node in its process
+	// the session is closed: the app is stopped
 	// true
 }
 

@@ -108,7 +108,7 @@ func TestRecordsOfRFC8446(t *testing.T) {
 				t.Errorf("%s, in steps of %d: read %d bytes, want %d; told %q, %v", tc.name, step, len(got), len(tc.reads), h.lines, h.err)
 			}
 			p, err := m.open(sent(fd))
-			switch told := ""; {
+			switch {
 			case len(p) > 0:
 				t.Errorf("%s: the peer reads %q", tc.name, p)
 			case err == io.EOF && tc.alert != "close_notify":
@@ -116,7 +116,7 @@ func TestRecordsOfRFC8446(t *testing.T) {
 			case err == nil && tc.alert != "":
 				t.Errorf("%s: the peer is told nothing", tc.name)
 			case err != nil && err != io.EOF:
-				if told = err.Error(); tc.alert != "*" && (tc.alert == "" && !strings.HasSuffix(told, unexpected) || !strings.HasSuffix(told, tc.alert)) {
+				if told := err.Error(); tc.alert != "*" && (tc.alert == "" && !strings.HasSuffix(told, unexpected) || !strings.HasSuffix(told, tc.alert)) {
 					t.Errorf("%s: the peer is told %q, want %q", tc.name, told, tc.alert)
 				}
 			}
@@ -163,7 +163,7 @@ func TestHandshakeInPieces(t *testing.T) {
 		server, config := serving(t)
 		server.MinVersion = tls.VersionTLS13
 		here, there := net.Pipe()
-		var a, b net.Conn = here, there
+		a, b := here, there
 		if client {
 			b = &shredder{Conn: there}
 		} else {
