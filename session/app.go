@@ -38,6 +38,9 @@ type App struct {
 	n        counters
 	queues   sync.Pool // of *fifo[letter]: sessions that rest have none
 
+	strangers identity.Pace // of what is verified in sessions of those who are no members
+	disbelief seldom        // records of invitations that are not believed
+
 	life    context.Context // ends with the app
 	stop    context.CancelFunc
 	running sync.WaitGroup // goroutines that wait for the link
@@ -88,7 +91,8 @@ func Connect(ctx context.Context, o Options) (*App, error) {
 	}
 	a.pool = workers.New[letter](o.workers())
 	a.front = newFront(a)
-	a.in.app, a.in.port, a.in.room = a, a.pool.Join(), make(chan struct{}, 1)
+	a.strangers.Rate, a.strangers.Burst = strangerRate, strangerBurst
+	a.in.open(a)
 	a.out.app = a
 	var restored []*Session
 	if a.vault != nil {
@@ -350,7 +354,7 @@ func (a *App) end() {
 
 // counters of what was not taken, or not sent.
 type counters struct {
-	unreadable, stray, refused, unbelieved, noListener, overflow, down, noRoom, tooLarge, damaged atomic.Uint64
+	unreadable, stray, refused, unbelieved, noListener, overflow, behind, hasty, down, noRoom, tooLarge, damaged atomic.Uint64
 }
 
 // Stats are counts since Connect.
@@ -363,6 +367,8 @@ type Stats struct {
 	Unheard    uint64 // invitations while nobody listened, or too many waited for Accept
 	Refused    uint64 // not acceptable where a session was: the event Refused says why
 	Overflow   uint64 // data for sessions whose app does not take it: it is repeated, or the event Overflow tells
+	Behind     uint64 // not looked at, as too much for the same session, or of invitations, had come and waited: repeated, or Overflow tells
+	Hasty      uint64 // discoveries and invitations, beyond as many as are looked at in a second: repeated
 	Down       uint64 // not sent, as there was no connection: repeated later
 	NoRoom     uint64 // not sent, as too much waited: repeated later
 	TooLarge   uint64 // not sent, as no node takes so much
@@ -373,7 +379,7 @@ type Stats struct {
 func (a *App) Stats() Stats {
 	return Stats{
 		Sessions: int(a.sessions.n.Load()), Unreadable: a.n.unreadable.Load(), Stray: a.n.stray.Load(), Unbelieved: a.n.unbelieved.Load(),
-		Unheard: a.n.noListener.Load(), Refused: a.n.refused.Load(), Overflow: a.n.overflow.Load(), Down: a.n.down.Load(),
+		Unheard: a.n.noListener.Load(), Refused: a.n.refused.Load(), Overflow: a.n.overflow.Load(), Behind: a.n.behind.Load(), Hasty: a.n.hasty.Load(), Down: a.n.down.Load(),
 		NoRoom: a.n.noRoom.Load(), TooLarge: a.n.tooLarge.Load(), Damaged: a.n.damaged.Load(),
 	}
 }

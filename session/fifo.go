@@ -19,6 +19,9 @@ func (q *fifo[T]) len() int {
 	return len(q.items) - q.begin
 }
 
+// at is the i-th, counted from zero.
+func (q *fifo[T]) at(i int) T { return q.items[q.begin+i] }
+
 // unpop puts back what was taken last.
 func (q *fifo[T]) unpop(v T) {
 	if q.begin > 0 {

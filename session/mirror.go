@@ -54,6 +54,12 @@ type departed struct{ group.Tick }
 
 var _ group.Machine = (*mirror)(nil)
 
+// Screen takes nothing: no message is for it.
+func (*mirror) Screen(*message.Message, time.Time) (why error, take bool) { return nil, false }
+
+// Prepare has nothing to prepare.
+func (*mirror) Prepare(*message.Message) *group.Sealed { return nil }
+
 // itself reports whether a name is this app's, and returns it in full.
 func (a *App) itself(n Name) (wire.NameText, bool) {
 	if n.Same(a.Name()) && (n.ID() == "" || n == a.Name()) {

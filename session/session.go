@@ -36,6 +36,7 @@ type Session struct {
 	reliable  bool
 	control   reliable.Options // how long others may take to answer
 	slot      *workers.Slot[letter]
+	backlog   backlog // the reader's, and the worker's
 	task      *member // the worker's
 	credit    credit
 	done      chan struct{}
@@ -85,7 +86,9 @@ func newSession(a *App, o *group.Options, m group.Machine, dest, moderator Name,
 	}
 	t.showRoster()
 	s.task = t
+	s.backlog.most = mostBacklog
 	s.slot = a.pool.Add(t)
+	t.doubts = doubts{app: a, slot: s.slot, most: mostDoubts}
 	return s
 }
 
@@ -134,7 +137,7 @@ func (a *App) begin(kind message.Kind, dest Name, o SessionOptions) (*Session, e
 	g := group.Options{
 		Kind: kind, Self: a.self, Control: o.timers(), Metadata: maps.Clone(o.Metadata),
 		Strict: a.o.Binding == Enforce, Random: random32, Keep: a.vault != nil, Patience: a.o.patience(),
-		Verify: a.verify,
+		Verify: a.verify, Strangers: &a.strangers,
 	}
 	if !o.Unreliable {
 		g.Data = g.Control
@@ -142,7 +145,7 @@ func (a *App) begin(kind message.Kind, dest Name, o SessionOptions) (*Session, e
 	s, err := a.draw(o.ID, func(id uint32) (*Session, error) {
 		g.ID = id
 		if !o.Plain {
-			g.MLS = a.mls(time.Now())
+			g.MLS = a.mls(time.Now(), nil)
 		}
 		m, err := group.NewModerator(g, dest.t)
 		if err != nil {

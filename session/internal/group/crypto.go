@@ -123,7 +123,7 @@ func (c *crypto) welcomed(h *message.Handshake) error {
 	}
 	g, err := mls.Join(c.cfg, h.Content, mls.JoinOptions{})
 	if err != nil {
-		return err
+		return c.ofWelcome(h.Content, err)
 	}
 	if c.group != nil {
 		if c.cfg.StateKey != nil {
@@ -158,7 +158,7 @@ func (c *crypto) follow(h *message.Handshake) (removed bool, err error) {
 	}
 	r, err := c.group.Process(h.Content)
 	if err != nil {
-		return false, err
+		return false, ofCommit(err)
 	}
 	if r.Change == nil {
 		return false, errUnexpected
@@ -179,12 +179,17 @@ func (c *crypto) protect(m *message.Message) ([]byte, error) {
 	return c.group.Protect(nil, m.Blob, c.aad)
 }
 
-// unprotect decrypts the Blob of m. subject is whose it is.
-func (c *crypto) unprotect(m *message.Message) (data []byte, subject string, err error) {
+// unprotect decrypts the Blob of m, which may have been prepared: s. subject is whose it is.
+func (c *crypto) unprotect(m *message.Message, s *Sealed) (data []byte, subject string, err error) {
 	if c.group == nil {
 		return nil, "", errNoMLS
 	}
-	r, err := c.group.Process(m.Blob)
+	var r *mls.Received
+	if s != nil && s.v != nil {
+		r, err = s.v.Accept()
+	} else {
+		r, err = c.group.Process(m.Blob)
+	}
 	if err != nil {
 		return nil, "", err
 	}

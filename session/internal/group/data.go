@@ -74,8 +74,8 @@ func (c *core) publishTo(e *PublishTo) {
 	}
 }
 
-// heard takes a message of data, which was of this size when it came.
-func (c *core) heard(m *message.Message, size int) {
+// heard takes a message of data, which was of this size when it came; s is nil if it was not prepared.
+func (c *core) heard(m *message.Message, size int, s *Sealed) {
 	from := c.roster.find(&m.Source)
 	if from == nil || same(&m.Source, &c.o.Self.Name) {
 		c.refuse(m, errStranger)
@@ -95,12 +95,12 @@ func (c *core) heard(m *message.Message, size int) {
 	case message.RtxRequest:
 		c.send.Asked(m.ID, from.Name)
 	case message.Msg, message.RtxReply:
-		c.take(m, size, from.Name)
+		c.take(m, size, from.Name, s)
 	}
 }
 
 // take takes application data of a member.
-func (c *core) take(m *message.Message, size int, from wire.NameText) {
+func (c *core) take(m *message.Message, size int, from wire.NameText, s *Sealed) {
 	if !c.o.Self.Receives {
 		c.refuse(m, errNotReceiver)
 		return
@@ -113,7 +113,7 @@ func (c *core) take(m *message.Message, size int, from wire.NameText) {
 	}
 	if c.mls != nil {
 		var err error
-		if r.Payload.Blob, r.Subject, err = c.mls.unprotect(m); err != nil {
+		if r.Payload.Blob, r.Subject, err = c.mls.unprotect(m, s); err != nil {
 			if !c.mls.keep(early{m, size, c.now}, err) {
 				c.refuse(m, err)
 			}

@@ -51,6 +51,7 @@ var (
 	errForeignID      = errors.New("the id of its source is not that of its token's subject")
 	errUnsigned       = errors.New("payload is not signed")
 	errReplay         = errors.New("it has come before")
+	errPace           = errors.New("more of its sender come in a second than are looked at")
 	errNoID           = errors.New("message id is zero")
 	errStranger       = errors.New("its source is not a member")
 	errUnexpected     = errors.New("nobody waits for it")

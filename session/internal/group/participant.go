@@ -189,7 +189,7 @@ func (p *Participant) inbound(in *Inbound) {
 			p.refuse(m, errUnexpected)
 			return
 		}
-		p.heard(m, in.Size)
+		p.heard(m, in.Size, in.Sealed)
 		return
 	}
 	fresh, err := p.verify(in)
@@ -225,6 +225,12 @@ func (p *Participant) inbound(in *Inbound) {
 			return
 		}
 		if err := p.ordered(m); err != nil {
+			var wait *notJudged
+			if errors.As(err, &wait) {
+				p.replays.Revoke(m.Source, m.ID)
+				p.do(Unjudged{*in, wait.tokens})
+				return
+			}
 			if errors.Is(err, errGap) { // it comes again, and may be of use then
 				p.replays.Revoke(m.Source, m.ID)
 			}
@@ -352,6 +358,8 @@ func (p *Participant) updated(m *message.Message, c *message.Update) error {
 	case errors.Is(err, errOldCommit): // the acknowledgement was lost
 		p.answer(m, message.GroupAck)
 		return nil
+	case errors.As(err, new(*notJudged)):
+		return err
 	case err != nil:
 		p.behind(0)
 		return err
@@ -372,7 +380,7 @@ func (p *Participant) updated(m *message.Message, c *message.Update) error {
 	p.agree(c.Roster, &who.Name)
 	p.answer(m, message.GroupAck)
 	for _, held := range p.mls.release() {
-		p.heard(held.message, held.size)
+		p.heard(held.message, held.size, nil)
 	}
 	return nil
 }

@@ -74,6 +74,9 @@ func (p *Pool[E]) Close() {
 	p.wg.Wait()
 }
 
+// Workers is how many there are.
+func (p *Pool[E]) Workers() int { return len(p.workers) }
+
 // Do has f run by any worker that has time, or by the caller if too much waits. Safe for all.
 func (p *Pool[E]) Do(f func()) {
 	select {
@@ -135,19 +138,27 @@ func (s *Slot[E]) Left() []E {
 }
 
 // Port is where one goroutine sends from.
-type Port[E any] struct{ port *pool.Port[parcel[E]] }
-
-// Join makes a port.
-func (p *Pool[E]) Join() *Port[E] {
-	return &Port[E]{p.exchange.Join(pool.NewStation(func() {}))}
+type Port[E any] struct {
+	station *pool.Station
+	port    *pool.Port[parcel[E]]
 }
 
-// Send sends e to a slot; Flush is to follow. What it sends is in order, and not ordered with Post. It never waits, so
-// callers see to it that no more than MostUnderWay are on their way: what is beyond is not moved until the next Flush.
+// Join makes a port. wake is called, by a worker, when there is room again for what Flush could not move; it must not wait.
+func (p *Pool[E]) Join(wake func()) *Port[E] {
+	s := pool.NewStation(wake)
+	return &Port[E]{s, p.exchange.Join(s)}
+}
+
+// Send sends e to a slot; Flush is to follow. What it sends is in order, and not ordered with Post. It never waits.
 func (p *Port[E]) Send(s *Slot[E], e E) { p.port.Push(s.w.port, parcel[E]{s, e}) }
 
-// Flush ends a batch.
-func (p *Port[E]) Flush() { p.port.Flush() }
+// Flush ends a batch. It returns how many parcels are not on their way yet, as a worker has MostUnderWay before it: they are when Flush is
+// called again after wake, or in the next batch.
+func (p *Port[E]) Flush() (left int) {
+	p.station.Begin()
+	p.port.Flush()
+	return p.port.Spilled()
+}
 
 // worker runs slots.
 type worker[E any] struct {

@@ -62,7 +62,7 @@ func TestEverythingComesInOrder(t *testing.T) {
 		var wg sync.WaitGroup
 		for source := range 4 {
 			wg.Go(func() {
-				port := p.Join()
+				port := p.Join(func() {})
 				for n := range 500 {
 					for i := range slots {
 						if source%2 == 0 {

@@ -1,0 +1,71 @@
+package session
+
+import "sync/atomic"
+
+// check is the verification of one signature, by whoever has time for it first: the worker whose it is, or another one.
+//
+//	open ── claimed by one ──▶ running ──▶ done
+type check struct {
+	verify func()
+	wake   func() // the owner is to look again
+
+	state  atomic.Uint32
+	wanted atomic.Bool // the owner has nothing else to do
+}
+
+const (
+	checkOpen uint32 = iota
+	checkRunning
+	checkDone
+)
+
+// run verifies, unless another one does or did.
+func (c *check) run() bool {
+	if !c.state.CompareAndSwap(checkOpen, checkRunning) {
+		return false
+	}
+	c.verify()
+	c.state.Store(checkDone)
+	return true
+}
+
+// help is run for others than the owner.
+func (c *check) help() {
+	if c.run() && c.wanted.Load() {
+		c.wake()
+	}
+}
+
+// done reports whether it is verified; false: wake follows.
+func (c *check) done() bool {
+	if c.state.Load() == checkDone {
+		return true
+	}
+	c.wanted.Store(true)
+	return c.state.Load() == checkDone // looked at once more after saying so
+}
+
+// mostAhead is how many messages of a session are decrypted before their turn, and aheadStep how many of them in one step.
+const (
+	mostAhead = 32
+	aheadStep = 4
+)
+
+// ahead are messages of data that have their turn, in order, while their signatures are verified: each by who has time for it. There is
+// something in it only where several wait, and there are several workers.
+type ahead struct{ fifo[*entry] }
+
+// verified has the first one's signature verified; false: another worker is about to, and has the owner woken then. Meanwhile some other one's
+// was, if that is so: progress.
+func (q *ahead) verified() (ok, progress bool) {
+	c := q.at(0).check
+	if c == nil || c.run() || c.state.Load() == checkDone {
+		return true, true
+	}
+	for i := 1; i < q.len(); i++ {
+		if c := q.at(i).check; c != nil && c.run() {
+			return false, true
+		}
+	}
+	return c.done(), false
+}
