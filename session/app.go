@@ -39,7 +39,9 @@ type App struct {
 	queues   sync.Pool // of *fifo[letter]: sessions that rest have none
 
 	strangers identity.Pace // of what is verified in sessions of those who are no members
+	early     group.Quota   // of messages of epochs to come
 	disbelief seldom        // records of invitations that are not believed
+	unbound   seldom        // records of messages without signatures of their payloads
 
 	life    context.Context // ends with the app
 	stop    context.CancelFunc
@@ -92,6 +94,7 @@ func Connect(ctx context.Context, o Options) (*App, error) {
 	a.pool = workers.New[letter](o.workers())
 	a.front = newFront(a)
 	a.strangers.Rate, a.strangers.Burst = strangerRate, strangerBurst
+	a.early.Most = mostEarly
 	a.in.open(a)
 	a.out.app = a
 	var restored []*Session
@@ -354,7 +357,7 @@ func (a *App) end() {
 
 // counters of what was not taken, or not sent.
 type counters struct {
-	unreadable, stray, refused, unbelieved, noListener, overflow, behind, hasty, down, noRoom, tooLarge, damaged atomic.Uint64
+	unreadable, stray, refused, unbelieved, unsigned, noListener, overflow, behind, hasty, down, noRoom, tooLarge, damaged atomic.Uint64
 }
 
 // Stats are counts since Connect.
@@ -364,6 +367,7 @@ type Stats struct {
 	Unreadable uint64 // messages that are none of a session
 	Stray      uint64 // for sessions that this app has not
 	Unbelieved uint64 // invitations that were not signed as they must be
+	Unsigned   uint64 // looked at with Binding Warn, of who does not sign payloads: the event Unsigned says who
 	Unheard    uint64 // invitations while nobody listened, or too many waited for Accept
 	Refused    uint64 // not acceptable where a session was: the event Refused says why
 	Overflow   uint64 // data for sessions whose app does not take it: it is repeated, or the event Overflow tells
@@ -379,7 +383,8 @@ type Stats struct {
 func (a *App) Stats() Stats {
 	return Stats{
 		Sessions: int(a.sessions.n.Load()), Unreadable: a.n.unreadable.Load(), Stray: a.n.stray.Load(), Unbelieved: a.n.unbelieved.Load(),
-		Unheard: a.n.noListener.Load(), Refused: a.n.refused.Load(), Overflow: a.n.overflow.Load(), Behind: a.n.behind.Load(), Hasty: a.n.hasty.Load(), Down: a.n.down.Load(),
+		Unsigned: a.n.unsigned.Load(),
+		Unheard:  a.n.noListener.Load(), Refused: a.n.refused.Load(), Overflow: a.n.overflow.Load(), Behind: a.n.behind.Load(), Hasty: a.n.hasty.Load(), Down: a.n.down.Load(),
 		NoRoom: a.n.noRoom.Load(), TooLarge: a.n.tooLarge.Load(), Damaged: a.n.damaged.Load(),
 	}
 }

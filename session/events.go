@@ -49,6 +49,10 @@ type Refused struct {
 	Err  error
 }
 
+// Unsigned says that a member does not sign the payloads of its control messages, as those on the Rust library older than 3.4 do not:
+// with Binding Warn, and of each member once in ten minutes.
+type Unsigned struct{ From Name }
+
 // Overflow says that messages were dropped which nobody repeats, since the app had not taken others: in an unreliable session.
 type Overflow struct{ Messages int }
 
@@ -70,6 +74,7 @@ func (EpochChanged) event()  {}
 func (Outdated) event()      {}
 func (TokenExpiring) event() {}
 func (Refused) event()       {}
+func (Unsigned) event()      {}
 func (Overflow) event()      {}
 func (Undelivered) event()   {}
 func (Missed) event()        {}

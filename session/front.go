@@ -190,16 +190,23 @@ func (f *front) answer(in *group.Inbound, now time.Time) {
 
 // discovered answers who looks for this app, while it can take an invitation. Others of the same name may be able to.
 func (f *front) discovered(in *group.Inbound, name *wire.NameText) {
-	r := group.Answer(f.app.self, in, *name)
-	if r == nil {
-		f.unbelieved(in.Message, errSignature, in.At)
+	r, signed, err := group.Answer(f.app.self, in, *name, f.app.o.Binding == Enforce)
+	if err != nil {
+		f.unbelieved(in.Message, err, in.At)
 		return
+	}
+	if !signed && f.app.o.Binding == Warn {
+		f.app.unsigned(in.Message.Source, in.Message.Type, in.At)
 	}
 	f.remember(in)
 	f.send(r)
 }
 
-var errSignature = errors.New("it is not signed as it must be")
+// unsigned counts a control message of somebody who does not sign payloads, and tells of it.
+func (a *App) unsigned(from wire.NameText, t message.Type, now time.Time) {
+	a.n.unsigned.Add(1)
+	a.unbound.warn(a.log, now, "control message without a signature of its payload", "from", from.String(), "type", t.String())
+}
 
 // fresh reports whether a discovery is to be answered. One that comes again is answered again, as the answer may have been lost, but
 // not when the invitation has followed, nor when it has come just now: two answers are more than upstream's moderators bear.
@@ -227,10 +234,10 @@ func (f *front) send(m *message.Message) {
 func (f *front) invited(in *group.Inbound, name wire.NameText, now time.Time) {
 	m := in.Message
 	join := m.Command.(*message.Join)
-	l := f.app.reserve()
-	if l == nil {
+	p, err := f.app.reserve(in.Claims.Subject)
+	if err != nil {
 		f.app.n.noListener.Add(1)
-		f.decline(in, "it takes no further sessions now")
+		f.decline(in, err.Error())
 		return
 	}
 	i := &Invitation{
@@ -240,9 +247,9 @@ func (f *front) invited(in *group.Inbound, name wire.NameText, now time.Time) {
 	if join.Channel != nil {
 		i.Channel = Name{*join.Channel}.Any()
 	}
-	if l.o.Accept != nil {
-		if err := l.o.Accept(i); err != nil {
-			l.release()
+	if accept := p.l.o.Accept; accept != nil {
+		if err := accept(i); err != nil {
+			p.release()
 			f.app.log.Info("invitation declined", "from", m.Source.String(), "reason", err)
 			f.decline(in, err.Error())
 			return
@@ -250,8 +257,8 @@ func (f *front) invited(in *group.Inbound, name wire.NameText, now time.Time) {
 	}
 	o := group.Options{
 		Kind: m.Kind, ID: m.Session, Self: f.app.self, Strict: f.app.o.Binding == Enforce, Random: random32, Keep: f.app.vault != nil,
-		Strangers: &f.app.strangers,
-		Metadata:  i.Metadata, Patience: f.app.o.patience(),
+		Strangers: &f.app.strangers, Early: &f.app.early, Warn: f.app.o.Binding == Warn,
+		Metadata: i.Metadata, Patience: f.app.o.patience(),
 		Control: reliable.Options{Interval: defaultInterval, Retries: defaultRetries},
 	}
 	o.Self.Name = name
@@ -266,9 +273,9 @@ func (f *front) invited(in *group.Inbound, name wire.NameText, now time.Time) {
 	if join.MLS != nil {
 		o.MLS = f.app.mls(now, nil)
 	}
-	p, err := group.NewParticipant(o, in, now)
+	machine, err := group.NewParticipant(o, in, now)
 	if err != nil {
-		l.release()
+		p.release()
 		f.unbelieved(m, err, now)
 		return
 	}
@@ -276,10 +283,10 @@ func (f *front) invited(in *group.Inbound, name wire.NameText, now time.Time) {
 	if o.Kind == message.Group {
 		dest = i.Channel
 	}
-	s := newSession(f.app, &o, p, dest, i.From, nil)
-	s.listener = l
+	s := newSession(f.app, &o, machine, dest, i.From, nil)
+	s.entering = p
 	if !f.app.sessions.add(s) { // an id that was drawn here just now; it is asked again
-		l.release()
+		p.release()
 		return
 	}
 	s.slot.Post(letter{})

@@ -22,6 +22,9 @@ type Claims struct {
 	Issuer string
 	// PublicKey is that of the holder's signatures: a point of P-256 as 65 or 33 bytes, or 32 bytes of Ed25519.
 	PublicKey []byte
+	// Issued is when the token was made, by its maker's clock; zero: not known. Where it is known, nothing counts that a moderator has said before
+	// its last invitation.
+	Issued time.Time
 	// Expires is when the token becomes void; zero: never.
 	Expires time.Time
 }
@@ -326,7 +329,7 @@ func (c *credentials) ask(ctx context.Context, text string) (*identity.Claims, e
 	if err != nil && !errors.Is(err, ErrExpired) {
 		return nil, err
 	}
-	return &identity.Claims{Subject: got.Subject, Issuer: got.Issuer, PublicKey: got.PublicKey, Expires: got.Expires}, err
+	return &identity.Claims{Subject: got.Subject, Issuer: got.Issuer, PublicKey: got.PublicKey, Issued: got.Issued, Expires: got.Expires}, err
 }
 
 // mls is what a session of this app brings to its MLS group. wait says whether its tokens may be waited for; nil: they may not.

@@ -31,6 +31,7 @@ const (
 	smallBacklog     = 256 << 10 // up to here a session has no part in it if others have too much
 	mostUnread       = 64 << 20  // of all sessions; beyond it those are dropped that have more than a small one
 	mostUnreadSmall  = 24 << 20  // of all sessions, of each no more than a small one; beyond it the reader waits
+	mostEarly        = 32 << 20  // of messages of epochs to come, of all sessions, of each of them a quarter of that
 	letterSize       = 512
 )
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/group"
+	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
@@ -34,6 +35,8 @@ type member struct {
 	enc     message.Encoder
 	out     []byte // scratch
 	names   channelNames
+
+	unsigned identity.Paces // at which the app is told of members that do not sign payloads
 }
 
 // Take takes a letter for Run.
@@ -377,14 +380,19 @@ func (t *member) delivered(o group.Delivered) {
 
 const mostScratch = 64 << 10 // of a session, kept
 
+const (
+	unsignedTime = 10 * time.Minute
+	mostUnsigned = 256 // members that are told apart
+)
+
 func (t *member) notice(n group.Notice) {
 	s := t.s
 	switch n := n.(type) {
 	case group.Opened:
 		t.showRoster()
-		l := s.listener
-		if s.listener = nil; l != nil && !l.opened(s) {
-			l.release()
+		p := s.entering
+		if s.entering = nil; p != nil && !p.opened(s) {
+			p.release()
 			s.leave()
 		}
 	case group.Joined:
@@ -399,6 +407,15 @@ func (t *member) notice(n group.Notice) {
 		t.expires = n.Expires
 	case group.Outdated:
 		s.tell(Outdated{})
+	case group.Unsigned:
+		now := time.Now()
+		s.app.unsigned(n.From, n.Type, now)
+		if t.unsigned.Rate == 0 {
+			t.unsigned = identity.Paces{Rate: 1 / unsignedTime.Seconds(), Burst: 1, Most: mostUnsigned}
+		}
+		if t.unsigned.Take(n.From.Name, now) {
+			s.tell(Unsigned{Name{n.From}})
+		}
 	case group.Refused:
 		s.app.n.refused.Add(1)
 		s.app.log.Debug("message refused", "session", s.id, "from", n.From.String(), "type", n.Type.String(), "error", n.Err)
@@ -422,9 +439,9 @@ func (t *member) end(err error) {
 	if err == nil {
 		err = ErrClosed
 	}
-	if l := s.listener; l != nil { // it never was open
-		s.listener = nil
-		l.release()
+	if p := s.entering; p != nil { // it never was open
+		s.entering = nil
+		p.release()
 	}
 	s.credit.end()
 	s.mu.Lock()
@@ -456,7 +473,10 @@ func (a *App) unqueue(s *Session) {
 	defer l.mu.Unlock()
 	if i := slices.Index(l.queue, s); empty && i >= 0 {
 		l.queue = slices.Delete(l.queue, i, i+1)
-		l.reserved--
+		if s.place != nil {
+			s.place.free()
+			s.place = nil
+		}
 	}
 }
 

@@ -40,9 +40,10 @@ type Session struct {
 	task      *member // the worker's
 	credit    credit
 	done      chan struct{}
-	mirrored  bool      // it is one of the two ends of a session of the app with itself
-	restored  bool      // a Listener gets it although nobody has invited this app; guarded by that of the app
-	listener  *Listener // in whose backlog it has a place until it is open; nil: none, or no more. The worker's
+	mirrored  bool   // it is one of the two ends of a session of the app with itself
+	restored  bool   // a Listener gets it although nobody has invited this app; guarded by that of the app
+	entering  *place // in the backlog of a listener, until it is open; nil: none, or no more. The worker's
+	place     *place // the same, from then on until it is accepted; guarded by the listener's mu
 
 	mu        sync.Mutex
 	roster    []Participant // guarded by mu; replaced whole
@@ -137,7 +138,7 @@ func (a *App) begin(kind message.Kind, dest Name, o SessionOptions) (*Session, e
 	g := group.Options{
 		Kind: kind, Self: a.self, Control: o.timers(), Metadata: maps.Clone(o.Metadata),
 		Strict: a.o.Binding == Enforce, Random: random32, Keep: a.vault != nil, Patience: a.o.patience(),
-		Verify: a.verify, Strangers: &a.strangers,
+		Verify: a.verify, Strangers: &a.strangers, Early: &a.early, Warn: a.o.Binding == Warn,
 	}
 	if !o.Unreliable {
 		g.Data = g.Control

@@ -24,12 +24,16 @@ type Options struct {
 	MLS    *mls.Config // of this session alone; nil: off. Its Client must name the subject of a token
 	Verify Verify      // judges tokens, as MLS does; nil: a moderator's token in MLS stays the one it has begun with
 	Strict bool        // refuses members whose control messages have no payload signature
+	Warn   bool        // tells of them: Unsigned
 	Replay int         // control messages of each member that are remembered; 0: 1000
 	// Strangers is at what pace control messages are verified, of all sessions of an app together, of those who are no members; nil: of
 	// this session alone.
 	Strangers *identity.Pace
 	Patience  time.Duration // how long the other one of a session of two may be offline until it is over; 0: for ever
 	Keep      bool          // the session is stored: Changes tells what. MLS has a StateKey then
+
+	// Early is what messages of an epoch to come may take, of all sessions of an app together; nil: there is no such bound.
+	Early *Quota
 
 	Random func() uint32 // for ids of messages
 }
@@ -78,7 +82,8 @@ type core struct {
 	replays identity.Replays        // of members, and of those who were members: what they have said then is not said anew
 	foreign identity.Replays        // of all others, however many there are
 	paces   *paces
-	tag     uint32 // of what this member sends
+	since   time.Time // when the token of the last invitation was made, by the moderator's clock; zero: not known, or this one's
+	tag     uint32    // of what this member sends
 	send    *reliable.Sender[Handle]
 	receive *reliable.Receiver[*Received]
 	mls     *crypto // nil: off
@@ -115,7 +120,7 @@ func newCore(o Options, fromOne bool) core {
 		paces: newPaces(),
 	}
 	if o.MLS != nil {
-		c.mls = &crypto{cfg: o.MLS}
+		c.mls = &crypto{cfg: o.MLS, quota: o.Early}
 	}
 	c.roster.put(o.Self.participant())
 	c.tag = max(o.Random(), 1)
@@ -248,6 +253,8 @@ func (c *core) verify(in *Inbound) (fresh bool, err error) {
 		return false, errForeignID
 	case m.ID == 0:
 		return false, errNoID
+	case effective(m.Type) && !in.Claims.Issued.IsZero() && in.Claims.Issued.Before(c.since) && same(&m.Source, &c.moderator):
+		return false, errStale
 	case !c.inTime(m):
 		return false, errPace
 	}
@@ -257,12 +264,17 @@ func (c *core) verify(in *Inbound) (fresh bool, err error) {
 		return false, err
 	case c.o.Strict && !signed:
 		return false, errUnsigned
+	case c.o.Warn && !signed:
+		c.notify(Unsigned{m.Source, m.Type})
 	}
 	seen := &c.foreign
 	if c.knows(m) {
 		seen = &c.replays
 	}
 	if !seen.Seen(m.Source, m.ID) {
+		if seen == &c.replays {
+			c.heed(in)
+		}
 		return true, nil
 	}
 	if t, ok := c.acks[ackKey{m.Source.Name, m.ID}]; ok {

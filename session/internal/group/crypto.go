@@ -21,6 +21,7 @@ type crypto struct {
 	commit uint32     // number of the last one that was applied
 	out    bool       // a commit has taken this member out
 	held   []early
+	quota  *Quota                  // of what is held
 	saved  *mls.Saved              // what is being stored; nil: nothing
 	fresh  func(old string) string // a token for this member's leaf, in the stead of the old one; empty: none. nil: it commits nothing
 	aad    []byte                  // room for what is authenticated of a message
@@ -215,7 +216,7 @@ func (c *crypto) keep(m early, err error) bool {
 	for _, other := range c.held {
 		size += other.size
 	}
-	if mls.KindOf(err) != mls.FutureEpoch || len(c.held) == mostHeld || size > mostHeldBytes {
+	if mls.KindOf(err) != mls.FutureEpoch || len(c.held) == mostHeld || size > mostHeldBytes || !c.quota.take(m.size) {
 		return false
 	}
 	own := *m.message // which is lent
@@ -229,7 +230,13 @@ func (c *crypto) expire(now time.Time) {
 	if c == nil {
 		return
 	}
-	c.held = slices.DeleteFunc(c.held, func(m early) bool { return now.Sub(m.at) >= mostHeldTime })
+	c.held = slices.DeleteFunc(c.held, func(m early) bool {
+		old := now.Sub(m.at) >= mostHeldTime
+		if old {
+			c.quota.giveBack(m.size)
+		}
+		return old
+	})
 }
 
 // release returns what was kept.
@@ -239,10 +246,14 @@ func (c *crypto) release() []early {
 	}
 	held := c.held
 	c.held = nil
+	for i := range held {
+		c.quota.giveBack(held[i].size)
+	}
 	return held
 }
 
 func (c *crypto) wipe() {
+	c.release()
 	if c != nil && c.group != nil {
 		c.group.Wipe()
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
@@ -39,6 +40,30 @@ const (
 	mostHeldBytes = 8 << 20
 	mostHeldTime  = 30 * time.Second // the commit of a member that repeats it for longer finds them said again
 )
+
+// Quota bounds what several sessions hold together, in bytes. Safe for all; the zero value holds nothing.
+type Quota struct {
+	Most int64
+	used atomic.Int64
+}
+
+// take takes n bytes of it, if there are as many; of nil there always are.
+func (q *Quota) take(n int) bool {
+	if q == nil {
+		return true
+	}
+	if q.used.Add(int64(n)) > q.Most {
+		q.used.Add(-int64(n))
+		return false
+	}
+	return true
+}
+
+func (q *Quota) giveBack(n int) {
+	if q != nil {
+		q.used.Add(-int64(n))
+	}
+}
 
 // early is a message of an epoch to come, its size, and when it came.
 type early struct {

@@ -191,12 +191,19 @@ type Refused struct {
 	Err  error
 }
 
+// Unsigned says that a control message was looked at which has no payload signature.
+type Unsigned struct {
+	From wire.NameText
+	Type message.Type
+}
+
 func (Joined) notice()   {}
 func (Left) notice()     {}
 func (Presence) notice() {}
 func (Renewed) notice()  {}
 func (Lost) notice()     {}
 func (Refused) notice()  {}
+func (Unsigned) notice() {}
 
 // Machine is a session's member.
 type Machine interface {

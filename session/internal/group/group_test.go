@@ -199,8 +199,7 @@ func (a *app) hear(b []byte) {
 	}
 	switch {
 	case m.Type == message.DiscoveryRequest && (a.member == nil || a.ended):
-		reply := Answer(a.self, &in, m.Dest)
-		if reply != nil {
+		if reply, _, err := Answer(a.self, &in, m.Dest, false); err == nil {
 			a.w.carry(a, reply)
 		}
 	case m.Type == message.JoinRequest && a.declines != "":

@@ -227,12 +227,12 @@ func (p *Participant) inbound(in *Inbound) {
 		if err := p.ordered(m); err != nil {
 			var wait *notJudged
 			if errors.As(err, &wait) {
-				p.replays.Revoke(m.Source, m.ID)
+				p.unheed(m)
 				p.do(Unjudged{*in, wait.tokens})
 				return
 			}
 			if errors.Is(err, errGap) { // it comes again, and may be of use then
-				p.replays.Revoke(m.Source, m.ID)
+				p.unheed(m)
 			}
 			p.refuse(m, err)
 		}
