@@ -59,6 +59,9 @@ func (q *Quota) take(n int) bool {
 	return true
 }
 
+// Empty reports whether nothing of it is taken.
+func (q *Quota) Empty() bool { return q.used.Load() == 0 }
+
 func (q *Quota) giveBack(n int) {
 	if q != nil {
 		q.used.Add(-int64(n))
