@@ -32,8 +32,8 @@ func (a *entry) kept() *entry {
 }
 
 const (
-	mostDoubts      = 8  // senders of a session whose tokens may be waited for at a time
-	mostDoubtsFront = 32 // of those who are in no session yet
+	mostDoubts      = 256 // senders of a session whose tokens may be waited for at a time
+	mostDoubtsFront = 32  // of those who are in no session yet
 )
 
 var errTokens = errors.New("too many tokens are waited for already, and its token is one more")

@@ -102,11 +102,17 @@ type events struct {
 	waiting
 }
 
-// tell puts an event into the queue, in place of the oldest if it is full.
+// tell puts an event into the queue, in place of the oldest if it is full. What is dropped one after the other is one event.
 func (s *Session) tell(e Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := &s.events
+	if more, ok := e.(Overflow); ok && x.queue.len() > 0 {
+		if last, ok := x.queue.at(x.queue.len() - 1).(Overflow); ok {
+			x.queue.set(x.queue.len()-1, Overflow{last.Messages + more.Messages})
+			return
+		}
+	}
 	if x.queue.len() >= mostEvents {
 		x.queue.pop()
 		x.missed++

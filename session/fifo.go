@@ -22,6 +22,8 @@ func (q *fifo[T]) len() int {
 // at is the i-th, counted from zero.
 func (q *fifo[T]) at(i int) T { return q.items[q.begin+i] }
 
+func (q *fifo[T]) set(i int, v T) { q.items[q.begin+i] = v }
+
 // unpop puts back what was taken last.
 func (q *fifo[T]) unpop(v T) {
 	if q.begin > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -196,6 +197,9 @@ func (c *credentials) renew(ctx context.Context) error {
 		c.subject = claims.Subject
 	}
 	c.now.Store(&token{text, now, claims.Expires, claims})
+	c.mu.Lock()
+	c.believe(text, claims)
+	c.mu.Unlock()
 	if !claims.Expires.IsZero() {
 		c.renewIn(max(claims.Expires.Sub(now)/2, time.Second))
 	}
@@ -269,10 +273,7 @@ func (c *credentials) inquire(text string) (*identity.Claims, error) {
 		if now := time.Now(); err != nil && !now.After(claims.Expires) { // it is ErrExpired
 			claims.Expires = now.Add(-time.Second)
 		}
-		if len(c.claims) >= mostClaims {
-			clear(c.claims)
-		}
-		c.claims[text] = claims
+		c.believe(text, claims)
 		return claims, err
 	}
 	if len(c.denied) >= mostDenied {
@@ -280,6 +281,16 @@ func (c *credentials) inquire(text string) (*identity.Claims, error) {
 	}
 	c.denied[text] = denial{err, time.Now().Add(deniedTime)}
 	return nil, err
+}
+
+// believe keeps claims; those of this app are not dropped, as a group may begin with an old token of its. mu is held.
+func (c *credentials) believe(text string, claims *identity.Claims) {
+	if len(c.claims) >= mostClaims {
+		maps.DeleteFunc(c.claims, func(_ string, other *identity.Claims) bool {
+			return other.Subject != c.subject || !other.Expires.IsZero() && time.Since(other.Expires) > identity.TokenLife
+		})
+	}
+	c.claims[text] = claims
 }
 
 // judge has a token judged, and then done, by any goroutine, what is to be done then. It does not wait.

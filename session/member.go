@@ -65,6 +65,9 @@ func (a *App) letters() *fifo[letter] {
 // Run looks at what has come, and at the time.
 func (t *member) Run(now, until time.Time) (more bool, next time.Time) {
 	for t.first.len() > 0 {
+		if !time.Now().Before(until) {
+			return true, time.Time{}
+		}
 		t.first.pop()()
 	}
 	t.tick(now)

@@ -217,7 +217,21 @@ func (a *app) hear(b []byte) {
 		}
 		a.member = p
 		a.apply()
+	case a.member == nil:
+	case m.Type.Control():
+		why, take := a.member.Screen(m, a.w.Now)
+		if take {
+			a.step(&in)
+		} else if why != nil {
+			a.notices = append(a.notices, fmt.Sprint("screened ", m.Type, ": ", why))
+		}
 	default:
+		if a.w.r.IntN(2) == 0 {
+			if in.Sealed = a.member.Prepare(m); in.Sealed != nil {
+				in.Sealed.Verify()
+				defer in.Sealed.Drop()
+			}
+		}
 		a.step(&in)
 	}
 }

@@ -176,6 +176,7 @@ type worker[E any] struct {
 	listed []*Slot[E]
 	run    []*Slot[E]
 	timers timers[E]
+	since  time.Time // when others could have its processor last
 }
 
 // list has the worker look at what is posted to s, and returns memory for that. The lock of s is held.
@@ -220,6 +221,7 @@ func (w *worker[E]) loop() {
 		select { // one job a turn: those of others do not wait for this worker's slots
 		case f := <-w.pool.jobs:
 			f()
+			w.pause(time.Now())
 			continue
 		case <-w.pool.done:
 			return
@@ -241,7 +243,19 @@ func (w *worker[E]) loop() {
 		case <-w.pool.done:
 			return
 		}
+		w.since = time.Now()
 	}
+}
+
+// pause lets others have the processor if this worker has had it for a slice, and returns the time. The scheduler would let them wait for
+// 10 ms, and among them may be the loops of a node in the process.
+func (w *worker[E]) pause(now time.Time) time.Time {
+	if now.Sub(w.since) < Slice {
+		return now
+	}
+	runtime.Gosched()
+	w.since = time.Now()
+	return w.since
 }
 
 // take hands over what came, and reports whether there is more.
@@ -298,10 +312,8 @@ func (w *worker[E]) due(now time.Time) {
 	}
 }
 
-// turn runs the slots that are ready, each once, for no longer than a slice each. After a slice others may have the processor: the
-// scheduler would let them wait for 10 ms, and among them may be the loops of a node in the process.
+// turn runs the slots that are ready, each once, for no longer than a slice each.
 func (w *worker[E]) turn(now time.Time) {
-	yielded := now
 	n := len(w.run)
 	for i := range n {
 		s := w.run[i]
@@ -318,11 +330,7 @@ func (w *worker[E]) turn(now time.Time) {
 				s.makeReady()
 			}
 		}
-		if now.Sub(yielded) >= Slice {
-			runtime.Gosched()
-			now = time.Now()
-			yielded = now
-		}
+		now = w.pause(now)
 	}
 	w.run = append(w.run[:0], w.run[n:]...)
 }

@@ -180,6 +180,37 @@ func TestWorkersYield(t *testing.T) {
 	}
 }
 
+// So does one that has many jobs, none of which is long.
+func TestWorkersYieldBetweenJobs(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	p := New[int](1)
+	defer p.Close()
+	var runs, over atomic.Int64
+	var job func()
+	job = func() {
+		for end := time.Now().Add(Slice / 10); time.Now().Before(end); {
+		}
+		if runs.Add(1); over.Load() == 0 {
+			p.Do(job)
+		}
+	}
+	p.Do(job)
+	for runs.Load() == 0 {
+		runtime.Gosched()
+	}
+	var between []int64 // runs while this goroutine waits for the processor
+	for range 31 {
+		before := runs.Load()
+		runtime.Gosched()
+		between = append(between, runs.Load()-before)
+	}
+	over.Store(1)
+	slices.Sort(between)
+	if n := between[len(between)/2]; n > 40 {
+		t.Errorf("others wait for %d jobs", n)
+	}
+}
+
 func TestJobsOfABusyPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := New[int](1)
