@@ -384,7 +384,8 @@ func (a *App) Stats() Stats {
 	return Stats{
 		Sessions: int(a.sessions.n.Load()), Unreadable: a.n.unreadable.Load(), Stray: a.n.stray.Load(), Unbelieved: a.n.unbelieved.Load(),
 		Unsigned: a.n.unsigned.Load(),
-		Unheard:  a.n.noListener.Load(), Refused: a.n.refused.Load(), Overflow: a.n.overflow.Load(), Behind: a.n.behind.Load(), Hasty: a.n.hasty.Load(), Down: a.n.down.Load(),
+		Unheard:  a.n.noListener.Load(), Refused: a.n.refused.Load(), Overflow: a.n.overflow.Load(),
+		Behind: a.n.behind.Load(), Hasty: a.n.hasty.Load(), Down: a.n.down.Load(),
 		NoRoom: a.n.noRoom.Load(), TooLarge: a.n.tooLarge.Load(), Damaged: a.n.damaged.Load(),
 	}
 }
