@@ -344,8 +344,9 @@ func TestPaces(t *testing.T) {
 	all := &Paces{Rate: 1, Burst: 2, Most: 3}
 	name := func(i int) wire.Name { return wire.Text("org", "ns", strconv.Itoa(i)).Name }
 	for i := range 5 {
-		if !all.Take(name(i), now) || !all.Take(name(i), now) || all.Take(name(i), now) {
-			t.Errorf("sender %d has no pace of its own", i)
+		took := []bool{all.Take(name(i), now), all.Take(name(i), now), all.Take(name(i), now)}
+		if !slices.Equal(took, []bool{true, true, false}) {
+			t.Errorf("sender %d has no pace of its own: %v", i, took)
 		}
 		if len(all.by) > 3 {
 			t.Errorf("%d senders are told apart", len(all.by))
