@@ -1,6 +1,12 @@
 package session
 
-import "sync/atomic"
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session/internal/workers"
+)
 
 // check is the verification of one signature, by whoever has time for it first: the worker whose it is, or another one.
 //
@@ -29,7 +35,7 @@ func (c *check) run() bool {
 	return true
 }
 
-// help is run for others than the owner.
+// help is for others than the owner.
 func (c *check) help() {
 	if c.run() && c.wanted.Load() {
 		c.wake()
@@ -43,6 +49,45 @@ func (c *check) done() bool {
 	}
 	c.wanted.Store(true)
 	return c.state.Load() == checkDone // looked at once more after saying so
+}
+
+// helpers are the other workers, as far as they have time: each verifies one signature after the other, for a slice, as long as there are
+// some. Safe for all.
+type helpers struct {
+	pool *workers.Pool[letter]
+
+	mu   sync.Mutex
+	open fifo[*check] // guarded by mu; some were run meanwhile
+	busy int          // guarded by mu: of the workers
+}
+
+// offer lets them have c.
+func (h *helpers) offer(c *check) {
+	h.mu.Lock()
+	h.open.push(c)
+	start := h.busy < h.pool.Workers()-1
+	if start {
+		h.busy++
+	}
+	h.mu.Unlock()
+	if start {
+		h.pool.Do(h.run)
+	}
+}
+
+func (h *helpers) run() {
+	for begin := time.Now(); time.Since(begin) < workers.Slice; {
+		h.mu.Lock()
+		if h.open.len() == 0 {
+			h.busy--
+			h.mu.Unlock()
+			return
+		}
+		c := h.open.pop()
+		h.mu.Unlock()
+		c.help()
+	}
+	h.pool.Do(h.run)
 }
 
 // mostAhead is how many messages of a session are decrypted before their turn, and aheadStep how many of them in one step.

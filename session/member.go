@@ -21,6 +21,7 @@ type member struct {
 	keep    *keeper        // nil: nothing of it is stored
 	queue   *fifo[letter]  // one of the app's; nil: nothing waits
 	ahead   ahead          // of the queue: whose signatures are being verified
+	helpers *helpers       // with those; nil: there were none yet
 	doubts  doubts         // whose tokens are being judged
 	first   fifo[func()]   // to be done before the queue
 	todo    []group.Output // of the machine, not done yet
@@ -289,10 +290,18 @@ func (t *member) prepare(a *entry) {
 	if a.sealed = t.machine.Prepare(a.m); a.sealed != nil {
 		a.check = &check{verify: a.sealed.Verify, wake: func() { t.s.slot.Post(letter{}) }}
 		if t.ahead.len() > 0 { // the first is the owner's
-			t.s.app.pool.Do(a.check.help)
+			t.helped().offer(a.check)
 		}
 	}
 	t.ahead.push(a)
+}
+
+// helped returns the workers that may help.
+func (t *member) helped() *helpers {
+	if t.helpers == nil {
+		t.helpers = &helpers{pool: t.s.app.pool}
+	}
+	return t.helpers
 }
 
 // goAhead takes the first of the messages that are ahead, or does something so that it can be taken; false: there is nothing to be done.

@@ -243,7 +243,8 @@ func TestSignaturesByAllWorkers(t *testing.T) {
 	for _, verify := range []func(){first, second} {
 		q.push(&entry{check: &check{verify: verify, wake: wake}})
 	}
-	p.Do(q.at(1).check.help)
+	h := &helpers{pool: p}
+	h.offer(q.at(1).check)
 	if ok, _ := q.verified(); !ok {
 		t.Error("the first is not verified by its owner")
 	}
@@ -260,7 +261,7 @@ func TestSignaturesByAllWorkers(t *testing.T) {
 	q = ahead{}
 	q.push(&entry{check: &check{verify: func() { close(begun); <-hold }, wake: wake}})
 	q.push(&entry{check: &check{verify: func() { order = append(order, 1) }, wake: wake}})
-	p.Do(q.at(0).check.help)
+	h.offer(q.at(0).check)
 	<-begun
 	if ok, progress := q.verified(); ok || !progress {
 		t.Errorf("the first is verified: %v, progress %v", ok, progress)
