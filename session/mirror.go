@@ -55,7 +55,7 @@ type departed struct{ group.Tick }
 var _ group.Machine = (*mirror)(nil)
 
 // Screen takes nothing: no message is for it.
-func (*mirror) Screen(*message.Message, time.Time) (why error, take bool) { return nil, false }
+func (*mirror) Screen(*message.Message, time.Time) (why error, take bool) { return errMirror, false }
 
 // Prepare has nothing to prepare.
 func (*mirror) Prepare(*message.Message) *group.Sealed { return nil }
