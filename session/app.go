@@ -38,6 +38,11 @@ type App struct {
 	n        counters
 	queues   sync.Pool // of *fifo.Queue[letter]: sessions that rest have none
 
+	strangers identity.Pace // of what is verified in sessions of those who are no members
+	early     group.Quota   // of messages of epochs to come
+	disbelief seldom        // records of invitations that are not believed
+	unbound   seldom        // records of messages without signatures of their payloads
+
 	life    context.Context // ends with the app
 	stop    context.CancelFunc
 	running sync.WaitGroup // goroutines that wait for the link
@@ -89,7 +94,9 @@ func Connect(ctx context.Context, o Options) (*App, error) {
 	}
 	a.pool = workers.New[letter](o.workers())
 	a.front = newFront(a)
-	a.in.app, a.in.port, a.in.room = a, a.pool.Join(), make(chan struct{}, 1)
+	a.strangers.Rate, a.strangers.Burst = strangerRate, strangerBurst
+	a.early.Most = mostEarly
+	a.in.open(a)
 	a.out.app, a.out.back = a, make(chan struct{}, 1)
 	var restored []*Session
 	if a.vault != nil {
@@ -377,7 +384,7 @@ func (a *App) end() {
 
 // counters of what was not taken, or not sent.
 type counters struct {
-	unreadable, stray, refused, unbelieved, noListener, overflow, down, noRoom, tooLarge, damaged atomic.Uint64
+	unreadable, stray, refused, unbelieved, unsigned, noListener, overflow, behind, hasty, down, noRoom, tooLarge, damaged atomic.Uint64
 }
 
 // Stats are counts since Connect.
@@ -387,9 +394,12 @@ type Stats struct {
 	Unreadable uint64 // messages that are none of a session
 	Stray      uint64 // for sessions that this app has not
 	Unbelieved uint64 // invitations that were not signed as they must be
+	Unsigned   uint64 // looked at with Binding Warn, of who does not sign payloads: the event Unsigned says who
 	Unheard    uint64 // invitations while nobody listened, or too many waited for Accept
 	Refused    uint64 // not acceptable where a session was: the event Refused says why
 	Overflow   uint64 // data for sessions whose app does not take it: it is repeated, or the event Overflow tells
+	Behind     uint64 // not looked at, as too much for the same session, or of invitations, had come and waited: repeated, or Overflow tells
+	Hasty      uint64 // discoveries and invitations, beyond as many as are looked at in a second: repeated
 	Down       uint64 // not sent, as there was no connection: repeated later
 	NoRoom     uint64 // not sent, as too much waited, or nothing had left for ten seconds: repeated later
 	TooLarge   uint64 // not sent, as no node takes so much
@@ -400,7 +410,9 @@ type Stats struct {
 func (a *App) Stats() Stats {
 	return Stats{
 		Sessions: int(a.sessions.n.Load()), Unreadable: a.n.unreadable.Load(), Stray: a.n.stray.Load(), Unbelieved: a.n.unbelieved.Load(),
-		Unheard: a.n.noListener.Load(), Refused: a.n.refused.Load(), Overflow: a.n.overflow.Load(), Down: a.n.down.Load(),
+		Unsigned: a.n.unsigned.Load(),
+		Unheard:  a.n.noListener.Load(), Refused: a.n.refused.Load(), Overflow: a.n.overflow.Load(),
+		Behind: a.n.behind.Load(), Hasty: a.n.hasty.Load(), Down: a.n.down.Load(),
 		NoRoom: a.n.noRoom.Load(), TooLarge: a.n.tooLarge.Load(), Damaged: a.n.damaged.Load(),
 	}
 }

@@ -202,7 +202,7 @@ func letInAnew(t *testing.T, h *hub, o SessionOptions) {
 		t.Helper()
 		kp := []byte("none")
 		if !o.Plain {
-			k, err := by.mls(time.Now()).NewKeyPackage()
+			k, err := by.mls(time.Now(), nil).NewKeyPackage()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -294,7 +294,7 @@ func cannotBeAdded(t *testing.T, h *hub) {
 		"none":    func(j *message.Joined) { j.KeyPackage = nil },
 		"garbage": func(j *message.Joined) { j.KeyPackage = []byte("a key package") },
 		"another one's": func(j *message.Joined) {
-			k, err := dave.mls(time.Now()).NewKeyPackage()
+			k, err := dave.mls(time.Now(), nil).NewKeyPackage()
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -80,6 +80,15 @@
 // On a slow way out messages wait, and are not repeated meanwhile, and nobody is taken for offline to whom nothing could be sent. Sessions
 // take turns: one that says little waits for some tens of kilobytes of others', and for the message that is being sent.
 //
+// No session waits for another one. What comes for a session whose worker has not looked at 20 MiB yet is dropped before it is acknowledged,
+// and counted as Behind: reliable data comes again, control messages are repeated as well, and an unreliable session has the event Overflow.
+// One sender of reliable data has 16 MiB under way at most; several in a group may send more than this app has the time to read. Where
+// dozens of sessions are behind, nothing is dropped: the app reads no more, and the node keeps what comes, as it does for any slow
+// receiver. Control messages are verified so often in a second: 512 of each member, and 1,024 discoveries and invitations, 512 of each
+// sender. The rest is refused, and comes again.
+//
+// An inviter takes half of the places of a Listener at most, and is told so: ListenOptions.
+//
 // # Apps that are started again
 //
 // An app with a Store goes on where it was when it was stopped or killed: under the same id, in the same sessions, as moderator and
@@ -109,9 +118,10 @@
 //
 // # Goroutines
 //
-//	App ◀─▶ uplink.Keeper ── reader ──ring──▶ worker: sessions, one after the other ──▶ Receive, Events
+//	App ◀─▶ uplink.Keeper ── reader ──ring──▶ worker: sessions, a slice each in turn ──▶ Receive, Events
 //	  │                        ▲                 │
 //	  └── Publish ──posted───────────────────────┘──▶ connection, or the session's lane while that has no room
 //
-// A session belongs to one worker, and no session has a goroutine. All exported methods are safe for all.
+// A session belongs to one worker, and no session has a goroutine. Signatures of its data are verified by others that have time, too, and a
+// Verifier is asked by goroutines that there are as long as there is something to ask. All exported methods are safe for all.
 package session

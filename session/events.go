@@ -50,6 +50,10 @@ type Refused struct {
 	Err  error
 }
 
+// Unsigned says that a member does not sign the payloads of its control messages, as those on the Rust library older than 3.4 do not:
+// with Binding Warn, and of each member once in ten minutes.
+type Unsigned struct{ From Name }
+
 // Overflow says that messages were dropped which nobody repeats, since the app had not taken others: in an unreliable session.
 type Overflow struct{ Messages int }
 
@@ -71,6 +75,7 @@ func (EpochChanged) event()  {}
 func (Outdated) event()      {}
 func (TokenExpiring) event() {}
 func (Refused) event()       {}
+func (Unsigned) event()      {}
 func (Overflow) event()      {}
 func (Undelivered) event()   {}
 func (Missed) event()        {}
@@ -98,11 +103,17 @@ type events struct {
 	waiting
 }
 
-// tell puts an event into the queue, in place of the oldest if it is full.
+// tell puts an event into the queue, in place of the oldest if it is full. What is dropped one after the other is one event.
 func (s *Session) tell(e Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := &s.events
+	if more, ok := e.(Overflow); ok && x.queue.Len() > 0 {
+		if last, ok := x.queue.At(x.queue.Len() - 1).(Overflow); ok {
+			x.queue.Set(x.queue.Len()-1, Overflow{last.Messages + more.Messages})
+			return
+		}
+	}
 	if x.queue.Len() >= mostEvents {
 		x.queue.Pop()
 		x.missed++

@@ -133,7 +133,7 @@ func TestMissedEvents(t *testing.T) {
 			t.Errorf("%v, %v", e, err)
 		}
 		for range mostEvents + 7 {
-			a.tell(Overflow{1})
+			a.tell(Outdated{})
 		}
 		if e, err := a.NextEvent(t.Context()); err != nil || e != (Missed{7}) {
 			t.Errorf("%v, %v", e, err)

@@ -247,7 +247,12 @@ func (h *hub) app(name string, change ...func(*Options)) *App {
 	return a
 }
 
-func (h *hub) linkOf(a *App) *hubLink { return a.out.link.(*hubLink) }
+func (h *hub) linkOf(a *App) *hubLink {
+	if l, ok := a.out.link.(olderLink); ok {
+		return l.Link.(*hubLink)
+	}
+	return a.out.link.(*hubLink)
+}
 
 // bubble runs a test in simulated time.
 func bubble(t *testing.T, run func(t *testing.T, h *hub)) {

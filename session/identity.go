@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,9 @@ type Claims struct {
 	Issuer string
 	// PublicKey is that of the holder's signatures: a point of P-256 as 65 or 33 bytes, or 32 bytes of Ed25519.
 	PublicKey []byte
+	// Issued is when the token was made, by its maker's clock; zero: not known. Where it is known, nothing counts that a moderator has said before
+	// its last invitation.
+	Issued time.Time
 	// Expires is when the token becomes void; zero: never.
 	Expires time.Time
 }
@@ -36,8 +40,8 @@ type TokenSource interface {
 	Token(ctx context.Context, publicKey []byte) (string, error)
 }
 
-// Verifier judges tokens. It is safe for all. Who calls it waits, and its session with it: what it needs, such as the keys of
-// issuers, should be there.
+// Verifier judges tokens. It is safe for all, and may take its time, five seconds at most: while it does, messages of that sender wait, and
+// no others. It is asked once of each token, by up to 64 goroutines at a time, and what it has said of the last few thousand is kept.
 type Verifier interface {
 	// Verify returns the claims of a token that is right, and also, with an error that is ErrExpired, of one that has expired.
 	Verify(ctx context.Context, token string) (Claims, error)
@@ -49,6 +53,10 @@ const (
 	renewTime  = 30 * time.Second
 	renewAgain = 5 * time.Second // after a failure
 	mostClaims = 4096            // of tokens that were verified, kept
+	mostDenied = 1024            // of those that were refused
+	deniedTime = 5 * time.Second // for which that is kept
+	mostAskers = 64              // goroutines that ask a Verifier
+	mostToken  = 64 << 10        // bytes of a token that it is asked about
 )
 
 // credentials are who an app is, and what it thinks of others. Safe for all.
@@ -65,6 +73,10 @@ type credentials struct {
 	log      *slog.Logger
 	mu       sync.Mutex
 	claims   map[string]*identity.Claims // guarded by mu; by token
+	denied   map[string]denial           // guarded by mu; by token
+	asking   map[string][]func()         // guarded by mu; by token: what is to be done when it is judged
+	toAsk    []string                    // guarded by mu: those that nobody asks about yet
+	askers   int                         // guarded by mu
 	renewal  *time.Timer                 // guarded by mu
 	life     context.Context             // of renewals
 	stop     context.CancelFunc
@@ -75,8 +87,17 @@ type credentials struct {
 type token struct {
 	text    string
 	minted  time.Time
-	expires time.Time // zero: never
+	expires time.Time        // zero: never
+	claims  *identity.Claims // as others see them; nil: of a secret
 }
+
+// denial is why a token was refused, and how long that is believed.
+type denial struct {
+	err   error
+	until time.Time
+}
+
+var errLongToken = fmt.Errorf("token has more than %d bytes", mostToken)
 
 // newCredentials makes an identity; known, if it is not nil, is the one that the app has had.
 func newCredentials(ctx context.Context, o *Options, known *savedIdentity) (*credentials, error) {
@@ -110,7 +131,7 @@ func newCredentials(ctx context.Context, o *Options, known *savedIdentity) (*cre
 	if c.verifier == nil {
 		return nil, fmt.Errorf("%w: there are Tokens and no Verifier", ErrConfig)
 	}
-	c.claims = map[string]*identity.Claims{}
+	c.claims, c.denied, c.asking = map[string]*identity.Claims{}, map[string]denial{}, map[string][]func(){}
 	if known != nil {
 		c.subject = known.Subject
 	}
@@ -175,7 +196,10 @@ func (c *credentials) renew(ctx context.Context) error {
 	if c.subject == "" {
 		c.subject = claims.Subject
 	}
-	c.now.Store(&token{text, now, claims.Expires})
+	c.now.Store(&token{text, now, claims.Expires, claims})
+	c.mu.Lock()
+	c.believe(text, claims)
+	c.mu.Unlock()
 	if !claims.Expires.IsZero() {
 		c.renewIn(max(claims.Expires.Sub(now)/2, time.Second))
 	}
@@ -200,33 +224,115 @@ func (c *credentials) renewIn(d time.Duration) {
 	})
 }
 
-// verify judges a token of another one. Claims come with ErrExpired, too, and with no other error.
-func (c *credentials) verify(text string, now time.Time) (*identity.Claims, error) {
+// judged says what a token of another one is worth, without waiting; false: the Verifier has to be asked. Claims come with ErrExpired, too,
+// and with no other error.
+func (c *credentials) judged(text string, now time.Time) (claims *identity.Claims, err error, ok bool) {
 	if c.secret != nil {
-		return c.secret.Verify(text, now)
+		claims, err = c.secret.Verify(text, now)
+		return claims, err, true
 	}
-	c.mu.Lock()
-	claims := c.claims[text]
-	c.mu.Unlock()
-	if claims == nil {
-		ctx, cancel := context.WithTimeout(c.life, verifyTime)
-		defer cancel()
-		got, err := c.ask(ctx, text)
-		if err != nil {
-			return got, err
-		}
+	if t := c.now.Load(); t != nil && t.text == text {
+		claims = t.claims
+	} else {
 		c.mu.Lock()
-		if len(c.claims) >= mostClaims {
-			clear(c.claims)
-		}
-		c.claims[text] = got
+		claims = c.claims[text]
+		no, denied := c.denied[text]
 		c.mu.Unlock()
-		claims = got
+		switch {
+		case claims == nil && len(text) > mostToken:
+			return nil, errLongToken, true
+		case claims == nil && denied && now.Before(no.until):
+			return nil, no.err, true
+		case claims == nil:
+			return nil, nil, false
+		}
 	}
 	if !claims.Expires.IsZero() && now.After(claims.Expires) {
-		return claims, ErrExpired
+		return claims, ErrExpired, true
 	}
-	return claims, nil
+	return claims, nil, true
+}
+
+// verify is judged for who may wait.
+func (c *credentials) verify(text string, now time.Time) (*identity.Claims, error) {
+	claims, err, ok := c.judged(text, now)
+	if ok {
+		return claims, err
+	}
+	return c.inquire(text)
+}
+
+// inquire asks the Verifier, and keeps what it says.
+func (c *credentials) inquire(text string) (*identity.Claims, error) {
+	ctx, cancel := context.WithTimeout(c.life, verifyTime)
+	defer cancel()
+	claims, err := c.ask(ctx, text)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if claims != nil {
+		if now := time.Now(); err != nil && !now.After(claims.Expires) { // it is ErrExpired
+			claims.Expires = now.Add(-time.Second)
+		}
+		c.believe(text, claims)
+		return claims, err
+	}
+	if len(c.denied) >= mostDenied {
+		clear(c.denied)
+	}
+	c.denied[text] = denial{err, time.Now().Add(deniedTime)}
+	return nil, err
+}
+
+// believe keeps claims; those of this app are not dropped, as a group may begin with an old token of its. mu is held.
+func (c *credentials) believe(text string, claims *identity.Claims) {
+	if len(c.claims) >= mostClaims {
+		maps.DeleteFunc(c.claims, func(_ string, other *identity.Claims) bool {
+			return other.Subject != c.subject || !other.Expires.IsZero() && time.Since(other.Expires) > identity.TokenLife
+		})
+	}
+	c.claims[text] = claims
+}
+
+// judge has a token judged, and then done, by any goroutine, what is to be done then. It does not wait.
+func (c *credentials) judge(text string, then func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.life.Err() != nil {
+		return
+	}
+	waiting, known := c.asking[text]
+	c.asking[text] = append(waiting, then)
+	if known {
+		return
+	}
+	c.toAsk = append(c.toAsk, text)
+	if c.askers < mostAskers {
+		c.askers++
+		c.renewing.Go(c.inquireAll)
+	}
+}
+
+// inquireAll asks about one token after the other, as long as there are some.
+func (c *credentials) inquireAll() {
+	for {
+		c.mu.Lock()
+		if len(c.toAsk) == 0 || c.life.Err() != nil {
+			c.askers--
+			c.mu.Unlock()
+			return
+		}
+		text := c.toAsk[0]
+		c.toAsk = c.toAsk[1:]
+		c.mu.Unlock()
+		_, _ = c.inquire(text)
+		c.mu.Lock()
+		waiting := c.asking[text]
+		delete(c.asking, text)
+		c.mu.Unlock()
+		for _, then := range waiting {
+			then()
+		}
+	}
 }
 
 func (c *credentials) ask(ctx context.Context, text string) (*identity.Claims, error) {
@@ -234,10 +340,19 @@ func (c *credentials) ask(ctx context.Context, text string) (*identity.Claims, e
 	if err != nil && !errors.Is(err, ErrExpired) {
 		return nil, err
 	}
-	return &identity.Claims{Subject: got.Subject, Issuer: got.Issuer, PublicKey: got.PublicKey, Expires: got.Expires}, err
+	return &identity.Claims{Subject: got.Subject, Issuer: got.Issuer, PublicKey: got.PublicKey, Issued: got.Issued, Expires: got.Expires}, err
 }
 
-// mls is what a session of this app brings to its MLS group.
-func (c *credentials) mls(now time.Time) *mls.Config {
-	return group.NewMLS(c.token(now), c.signing, func(text string) (*identity.Claims, error) { return c.verify(text, time.Now()) })
+// mls is what a session of this app brings to its MLS group. wait says whether its tokens may be waited for; nil: they may not.
+func (c *credentials) mls(now time.Time, wait func() bool) *mls.Config {
+	return group.NewMLS(c.token(now), c.signing, func(text string) (*identity.Claims, error) {
+		if wait != nil && wait() {
+			return c.verify(text, time.Now())
+		}
+		claims, err, ok := c.judged(text, time.Now())
+		if !ok {
+			return nil, &group.NotJudged{Token: text}
+		}
+		return claims, err
+	})
 }

@@ -61,7 +61,7 @@ func TestBacklog(t *testing.T) {
 		if _, err := alice.Open(t.Context(), bob.Name(), o); !errors.Is(err, ErrTimeout) {
 			t.Errorf("without a listener: %v", err)
 		}
-		l, err := bob.Listen(ListenOptions{Backlog: 2})
+		l, err := bob.Listen(ListenOptions{Backlog: 2, PerInviter: 2})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"slices"
 	"sync"
@@ -18,6 +19,9 @@ type ListenOptions struct {
 	// Backlog is how many sessions may wait for Accept, those included that are about to be opened; 0: DefaultBacklog. While
 	// there are so many the app cannot be invited: another instance of it may be.
 	Backlog int
+	// PerInviter is how many of these places the sessions of one inviter may take, by the subject of its token; 0: half of Backlog, and at
+	// least one. What is beyond is declined.
+	PerInviter int
 }
 
 // Invitation is what is known of a session before it is one.
@@ -38,8 +42,9 @@ type Listener struct {
 	o   ListenOptions
 
 	mu       sync.Mutex
-	reserved int        // sessions that were begun and not accepted, those in queue included
-	queue    []*Session // that are open
+	reserved int            // sessions that were begun and not accepted, those in queue included
+	by       map[string]int // the same, by the subjects of their inviters
+	queue    []*Session     // that are open
 	waiting  waiting
 	closed   bool
 }
@@ -49,6 +54,9 @@ type Listener struct {
 func (a *App) Listen(o ListenOptions) (*Listener, error) {
 	if o.Backlog <= 0 {
 		o.Backlog = DefaultBacklog
+	}
+	if o.PerInviter <= 0 {
+		o.PerInviter = max(1, o.Backlog/2)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -60,51 +68,81 @@ func (a *App) Listen(o ListenOptions) (*Listener, error) {
 	case a.listener != nil:
 		return nil, ErrListening
 	}
-	a.listener = &Listener{app: a, o: o, queue: a.restored}
+	a.listener = &Listener{app: a, o: o, queue: a.restored, by: map[string]int{}}
 	a.restored = nil
 	return a.listener, nil
 }
 
 // accepts reports whether an invitation would be looked at.
 func (a *App) accepts() bool {
-	if l := a.reserve(); l != nil {
-		l.release()
-		return true
-	}
-	return false
+	a.mu.Lock()
+	l := a.listener
+	a.mu.Unlock()
+	return l != nil && l.hasRoom()
 }
 
-// reserve takes a place in the backlog of the listener; nil: there is none.
-func (a *App) reserve() *Listener {
+func (l *Listener) hasRoom() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.closed && l.reserved < l.o.Backlog
+}
+
+// place is one in the backlog of a listener.
+type place struct {
+	l       *Listener
+	inviter string // subject
+}
+
+var (
+	errNoPlace   = errors.New("it takes no further sessions now")
+	errNoPlaceOf = errors.New("it takes no further sessions of yours before it has accepted others")
+)
+
+// reserve takes a place in the backlog of the listener, for a session of this inviter; an error: there is none.
+func (a *App) reserve(inviter string) (*place, error) {
 	a.mu.Lock()
 	l := a.listener
 	a.mu.Unlock()
 	if l == nil {
-		return nil
+		return nil, errNoPlace
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || l.reserved >= l.o.Backlog {
-		return nil
+	switch {
+	case l.closed || l.reserved >= l.o.Backlog:
+		return nil, errNoPlace
+	case l.by[inviter] >= l.o.PerInviter:
+		return nil, errNoPlaceOf
 	}
 	l.reserved++
-	return l
+	l.by[inviter]++
+	return &place{l, inviter}, nil
 }
 
 // release gives a place back.
-func (l *Listener) release() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.reserved--
+func (p *place) release() {
+	p.l.mu.Lock()
+	defer p.l.mu.Unlock()
+	p.free()
 }
 
-// opened puts a session in the queue, whose place was reserved; false: the listener is closed.
-func (l *Listener) opened(s *Session) bool {
+// free is release with mu held.
+func (p *place) free() {
+	p.l.reserved--
+	if p.l.by[p.inviter]--; p.l.by[p.inviter] == 0 {
+		delete(p.l.by, p.inviter)
+	}
+}
+
+// opened puts a session in the queue, whose place p is until it is accepted; false: the listener is closed.
+func (p *place) opened(s *Session) bool {
+	l := p.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return false
 	}
+	s.place = p
 	l.queue = append(l.queue, s)
 	l.waiting.wake()
 	return true
@@ -119,8 +157,9 @@ func (l *Listener) Accept(ctx context.Context) (*Session, error) {
 		case len(l.queue) > 0:
 			s := l.queue[0]
 			l.queue = l.queue[1:]
-			if !s.restored {
-				l.reserved--
+			if s.place != nil { // it was not restored
+				s.place.free()
+				s.place = nil
 			}
 			return s, true, nil
 		}

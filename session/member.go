@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/internal/fifo"
 	"github.com/seed31b3bfd0/slimgo/session/internal/group"
+	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
@@ -20,6 +21,9 @@ type member struct {
 	machine group.Machine
 	keep    *keeper             // nil: nothing of it is stored
 	queue   *fifo.Queue[letter] // one of the app's; nil: nothing waits
+	ahead   ahead               // of the queue: whose signatures are being verified
+	helpers *helpers            // with those; nil: there were none yet
+	doubts  doubts              // whose tokens are being judged
 	first   fifo.Queue[func()]  // to be done before the queue
 	todo    []group.Output      // of the machine, not done yet
 	changed bool                // the roster or the epoch may have
@@ -28,12 +32,15 @@ type member struct {
 	place   *list.Element // among those that have ended; nil: none
 	expires time.Time     // of the token in this member's leaf, which others may look at with each message; zero: never, or told
 	in      message.Decoder
+	this    entry         // the one that is looked at, if it has not waited
 	data    group.Inbound // the last one
 	enc     message.Encoder
 	out     []byte     // scratch
 	sent    group.Sent // of which the machine is to be told
 	heard   []group.SentCopy
 	names   channelNames
+
+	unsigned identity.Paces // at which the app is told of members that do not sign payloads
 }
 
 // Take takes a letter for Run.
@@ -62,6 +69,9 @@ func (a *App) letters() *fifo.Queue[letter] {
 // Run looks at what has come, and at the time.
 func (t *member) Run(now, until time.Time) (more bool, next time.Time) {
 	for t.first.Len() > 0 {
+		if !time.Now().Before(until) {
+			return true, time.Time{}
+		}
 		t.first.Pop()()
 	}
 	t.tick(now)
@@ -136,13 +146,21 @@ func earlier(a, b time.Time) time.Time {
 
 // step looks at one thing; false: there was none.
 func (t *member) step(now time.Time) bool {
-	if t.queue.Len() == 0 || t.behind() {
+	switch {
+	case t.behind():
+		return false
+	case t.ahead.Len() > 0:
+		return t.goAhead(now)
+	case t.doubts.ready.Len() > 0:
+		t.look(t.doubts.ready.Pop(), now)
+		t.apply()
+		return true
+	case t.queue.Len() == 0:
 		return false
 	}
 	l := t.queue.Pop()
 	switch {
 	case l.b != nil:
-		t.s.app.in.read(&l)
 		t.hear(&l, now)
 	case l.ev == stop{}:
 		t.stop()
@@ -172,8 +190,18 @@ func (t *member) room() bool {
 	return s.inbox.room(n, bytes)
 }
 
-// hear takes a message.
+// hear takes a message: it is looked at, or waits, and what it says of itself is then its own.
 func (t *member) hear(l *letter, now time.Time) {
+	if m := t.decode(l); m != nil {
+		t.this = entry{l: *l, m: m, lent: true}
+		t.look(&t.this, now)
+		t.this = entry{}
+		t.in.Release()
+	}
+}
+
+// decode decodes a message; nil: it is none, or none of this session. Of data it is lent until the next one.
+func (t *member) decode(l *letter) *message.Message {
 	s := t.s
 	m, err := t.in.Decode(l.b)
 	switch {
@@ -181,18 +209,122 @@ func (t *member) hear(l *letter, now time.Time) {
 		s.app.n.unreadable.Add(1)
 	case m.Kind != s.kind:
 		s.app.n.stray.Add(1)
-	case m.Type.Control():
-		t.changed = true
-		t.machine.Step(s.app.judge(m, now), now)
 	default:
-		t.data = group.Inbound{Message: m, At: now, Size: len(l.b), More: t.queue.Len() > 0}
-		if (m.Type == message.Msg || m.Type == message.RtxReply) && !t.over && !t.room() {
-			t.data.Full = true
-			t.overflow()
-		}
-		t.machine.Step(&t.data, now)
+		return m
 	}
+	s.app.in.read(l)
 	t.in.Release()
+	return nil
+}
+
+// look has a message's turn: its own, unless what its sender has said before waits.
+func (t *member) look(a *entry, now time.Time) {
+	switch {
+	case t.doubts.behind(a):
+	case a.m.Type.Control():
+		t.command(a, now)
+	case t.prepares():
+		t.prepare(a)
+	default:
+		t.take(a, now)
+	}
+}
+
+// command takes a control message: if it is worth that, and its token, and one that comes with it, is judged.
+func (t *member) command(a *entry, now time.Time) {
+	app := t.s.app
+	if why, take := t.machine.Screen(a.m, now); !take {
+		app.in.read(&a.l)
+		if why != nil {
+			t.refused(a.m, why)
+		}
+		return
+	}
+	if tokens := app.unjudged(a.m, now); len(tokens) > 0 {
+		t.park(a, tokens)
+		return
+	}
+	app.in.read(&a.l)
+	t.changed = true
+	in := app.judge(a.m, now)
+	in.Rounds = a.rounds
+	t.machine.Step(in, now)
+}
+
+// park has a message wait for tokens, or refuses it.
+func (t *member) park(a *entry, tokens []string) {
+	if !t.doubts.park(a, tokens) {
+		t.s.app.in.read(&a.l)
+		t.refused(a.m, errTokens)
+	}
+}
+
+func (t *member) refused(m *message.Message, why error) {
+	t.notice(group.Refused{From: m.Source, Type: m.Type, Err: why})
+}
+
+// take takes a message of data.
+func (t *member) take(a *entry, now time.Time) {
+	t.s.app.in.read(&a.l)
+	t.data = group.Inbound{
+		Message: a.m, At: now, Size: len(a.l.b), Sealed: a.sealed, More: t.queue.Len()+t.ahead.Len()+t.doubts.ready.Len() > 0,
+	}
+	if (a.m.Type == message.Msg || a.m.Type == message.RtxReply) && !t.over && !t.room() {
+		t.data.Full = true
+		t.overflow()
+	}
+	t.machine.Step(&t.data, now)
+	if a.sealed != nil {
+		a.sealed.Drop()
+	}
+	t.data = group.Inbound{More: t.data.More}
+}
+
+// prepares reports whether there is data after this, and a worker that could verify its signature meanwhile.
+func (t *member) prepares() bool {
+	return t.s.encrypted && t.s.app.pool.Workers() > 1 && t.queue.Len() > 0 && isData(t.queue.At(0))
+}
+
+func isData(l letter) bool { return l.b != nil && !l.t.Control() }
+
+// prepare puts data where it waits until its signature is verified.
+func (t *member) prepare(a *entry) {
+	a = a.kept()
+	if a.sealed = t.machine.Prepare(a.m); a.sealed != nil {
+		a.check = &check{verify: a.sealed.Verify, wake: func() { t.s.slot.Post(letter{}) }}
+		if t.ahead.Len() > 0 { // the first is the owner's
+			t.helped().offer(a.check)
+		}
+	}
+	t.ahead.Push(a)
+}
+
+// helped returns the workers that may help.
+func (t *member) helped() *helpers {
+	if t.helpers == nil {
+		t.helpers = &helpers{pool: t.s.app.pool}
+	}
+	return t.helpers
+}
+
+// goAhead takes the first of the messages that are ahead, or does something so that it can be taken; false: there is nothing to be done.
+func (t *member) goAhead(now time.Time) bool {
+	for n := 0; n < aheadStep && t.ahead.Len() < mostAhead && t.queue.Len() > 0 && isData(t.queue.At(0)); n++ {
+		l := t.queue.Pop()
+		if m := t.decode(&l); m != nil {
+			if a := (&entry{l: l, m: m, lent: true}).kept(); !t.doubts.behind(a) {
+				t.prepare(a)
+			}
+			t.in.Release()
+		}
+	}
+	ok, progress := t.ahead.verified()
+	if !ok {
+		return progress
+	}
+	t.take(t.ahead.Pop(), now)
+	t.apply()
+	return true
 }
 
 func (t *member) overflow() {
@@ -232,6 +364,8 @@ func (t *member) do(o group.Output) {
 	case group.Notify:
 		t.show()
 		t.notice(o.Notice)
+	case group.Unjudged:
+		t.park(&entry{m: o.Inbound.Message, rounds: o.Inbound.Rounds}, o.Tokens)
 	case group.Anew:
 		t.bury()
 		s.app.front.slot.Post(letter{ev: &o.Invitation})
@@ -286,14 +420,19 @@ func (t *member) tellSent() bool {
 	return true
 }
 
+const (
+	unsignedTime = 10 * time.Minute
+	mostUnsigned = 256 // members that are told apart
+)
+
 func (t *member) notice(n group.Notice) {
 	s := t.s
 	switch n := n.(type) {
 	case group.Opened:
 		t.showRoster()
-		l := s.listener
-		if s.listener = nil; l != nil && !l.opened(s) {
-			l.release()
+		p := s.entering
+		if s.entering = nil; p != nil && !p.opened(s) {
+			p.release()
 			s.leave()
 		}
 	case group.Joined:
@@ -308,6 +447,15 @@ func (t *member) notice(n group.Notice) {
 		t.expires = n.Expires
 	case group.Outdated:
 		s.tell(Outdated{})
+	case group.Unsigned:
+		now := time.Now()
+		s.app.unsigned(n.From, n.Type, now)
+		if t.unsigned.Rate == 0 {
+			t.unsigned = identity.Paces{Rate: 1 / unsignedTime.Seconds(), Burst: 1, Most: mostUnsigned}
+		}
+		if t.unsigned.Take(n.From.Name, now) {
+			s.tell(Unsigned{Name{n.From}})
+		}
 	case group.Refused:
 		s.app.n.refused.Add(1)
 		s.app.log.Debug("message refused", "session", s.id, "from", n.From.String(), "type", n.Type.String(), "error", n.Err)
@@ -331,9 +479,9 @@ func (t *member) end(err error) {
 	if err == nil {
 		err = ErrClosed
 	}
-	if l := s.listener; l != nil { // it never was open
-		s.listener = nil
-		l.release()
+	if p := s.entering; p != nil { // it never was open
+		s.entering = nil
+		p.release()
 	}
 	s.credit.end()
 	s.mu.Lock()
@@ -365,7 +513,10 @@ func (a *App) unqueue(s *Session) {
 	defer l.mu.Unlock()
 	if i := slices.Index(l.queue, s); empty && i >= 0 {
 		l.queue = slices.Delete(l.queue, i, i+1)
-		l.reserved--
+		if s.place != nil {
+			s.place.free()
+			s.place = nil
+		}
 	}
 }
 

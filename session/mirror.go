@@ -54,6 +54,12 @@ type departed struct{ group.Tick }
 
 var _ group.Machine = (*mirror)(nil)
 
+// Screen takes nothing: no message is for it.
+func (*mirror) Screen(*message.Message, time.Time) (why error, take bool) { return errMirror, false }
+
+// Prepare has nothing to prepare.
+func (*mirror) Prepare(*message.Message) *group.Sealed { return nil }
+
 // itself reports whether a name is this app's, and returns it in full.
 func (a *App) itself(n Name) (wire.NameText, bool) {
 	if n.Same(a.Name()) && (n.ID() == "" || n == a.Name()) {
@@ -67,24 +73,24 @@ func (a *App) openMirror(name wire.NameText, o SessionOptions) (*Session, error)
 	if o.Pin != "" && o.Pin != a.Subject() {
 		return nil, fmt.Errorf("%w: it is of the subject %q, and the pin is %q", ErrUnauthorized, a.Subject(), o.Pin)
 	}
-	l := a.reserve()
-	if l == nil {
+	p, err := a.reserve(a.Subject())
+	if err != nil {
 		a.n.noListener.Add(1)
 		return nil, fmt.Errorf("%w: this app does not listen, or too many sessions wait for Accept", ErrTimeout)
 	}
-	if err := a.accepted(l, &Invitation{
+	if err := a.accepted(p.l, &Invitation{
 		From: a.Name(), Subject: a.Subject(), To: Name{name}, Kind: PointToPoint, Encrypted: !o.Plain, Reliable: !o.Unreliable,
 		Metadata: maps.Clone(o.Metadata),
 	}); err != nil {
-		l.release()
+		p.release()
 		return nil, err
 	}
 	ends, err := a.mirrors(name, o)
 	if err != nil {
-		l.release()
+		p.release()
 		return nil, err
 	}
-	ends[1].listener = l
+	ends[1].entering = p
 	ends[1].task.machine.(*mirror).do(group.Notify{Notice: group.Opened{}})
 	for _, s := range ends {
 		s.slot.Post(letter{})

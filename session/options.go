@@ -101,7 +101,7 @@ func (o *Options) workers() int {
 type Binding uint8
 
 const (
-	// Warn: they are taken for members, and the log tells of them.
+	// Warn: they are taken for members, and the log, the event Unsigned and Stats.Unsigned tell of them.
 	Warn Binding = iota
 	// Enforce: nothing that they say is believed.
 	Enforce

@@ -17,7 +17,10 @@ var slow = SessionOptions{Plain: true, Interval: maxInterval, Retries: maxRetrie
 func TestInvitationsWithoutWelcome(t *testing.T) {
 	bubble(t, func(t *testing.T, h *hub) {
 		mallory, bob := h.app("mallory"), h.app("bob")
-		l := listen(t, bob)
+		l, err := bob.Listen(ListenOptions{PerInviter: DefaultBacklog})
+		if err != nil {
+			t.Fatal(err)
+		}
 		h.cuts(func(_, _ *hubLink, m *message.Message) bool { return m.Type == message.GroupWelcome })
 		for range DefaultBacklog {
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

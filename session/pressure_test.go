@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
 	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
+	"github.com/seed31b3bfd0/slimgo/session/internal/workers"
 )
 
 // pair is a session of two, whose apps are alice and bob.
@@ -165,35 +166,137 @@ func TestOverflowOfAnUnreliableSession(t *testing.T) {
 	})
 }
 
-// A reader that is ahead of its sessions waits, and goes on when they have caught up.
-func TestReaderWaitsForSessions(t *testing.T) {
+// What is too much of one session waits for nobody: it is dropped, counted, and comes again where it is repeated. Others are not held back.
+func TestBacklogOfOneSession(t *testing.T) {
+	for _, o := range []SessionOptions{{Plain: true}, {Plain: true, Unreliable: true}} {
+		t.Run(o.name(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, h *hub) {
+				alice, bob, a, b := h.pair(o)
+				a2, err := alice.Open(t.Context(), bob.Name(), o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b2 := accept(t, bob.listener)
+				m := message.Message{
+					Source: MustName("org/ns/mallory").t, Dest: bob.self.Name, Fanout: 1, TTL: 8, Kind: message.PointToPoint, Type: message.Msg,
+					Session: b.ID(), ID: 1,
+					Blob: make([]byte, 1<<20),
+				}
+				big := m.Append(nil)
+				release := bob.holdWorkers(2)
+				for range 2 * mostBacklog >> 20 {
+					h.linkOf(bob).queue <- arrival{time.Now(), big}
+				}
+				texts := numbered("text", 20)
+				var all []*Delivery
+				for _, s := range []*Session{a, a2} {
+					for _, text := range texts {
+						d, err := s.Publish(t.Context(), Text(text))
+						if err != nil {
+							t.Fatal(err)
+						}
+						all = append(all, d)
+					}
+				}
+				time.Sleep(100 * time.Millisecond)
+				if n := len(h.linkOf(bob).queue); n != 0 {
+					t.Errorf("the reader waits with %d messages", n)
+				}
+				if n, all := b.backlog.bytes.Load(), bob.in.bytes.Load(); n < mostBacklog-2<<20 || n > mostBacklog || all > mostBacklog+1<<20 {
+					t.Errorf("%d bytes of one session wait, %d in all", n, all)
+				}
+				behind := bob.Stats().Behind
+				if behind < mostBacklog>>20 {
+					t.Errorf("%d messages were dropped", behind)
+				}
+				release()
+				receives(t, b2, alice, texts...)
+				if o.Unreliable {
+					sum := 0
+					for e := range b.Events(t.Context()) {
+						if e, ok := e.(Overflow); ok {
+							if sum += e.Messages; sum >= int(behind) {
+								break
+							}
+						}
+					}
+				} else {
+					receives(t, b, alice, texts...)
+					for _, d := range all {
+						if err := d.Wait(t.Context()); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+				synctest.Wait()
+				if own, all, small := b.backlog.bytes.Load(), bob.in.bytes.Load(), bob.in.small.Load(); own != 0 || all != 0 || small != 0 {
+					t.Errorf("%d, %d, %d bytes are unread", own, all, small)
+				}
+			})
+		})
+	}
+}
+
+// holdWorkers keeps all of them from their work until the function it returns is called.
+func (a *App) holdWorkers(n int) (release func()) {
+	held := make(chan struct{})
+	for range n {
+		a.pool.Do(func() { <-held })
+	}
+	synctest.Wait()
+	return func() { close(held) }
+}
+
+// Where very many sessions are behind, the reader waits, so that what comes stays where it is; and it goes on when they have caught up.
+func TestReaderWaitsForManySessions(t *testing.T) {
 	bubble(t, func(t *testing.T, h *hub) {
 		o := SessionOptions{Plain: true, Unreliable: true}
-		alice, bob, a, b := h.pair(o)
-		a2, err := alice.Open(t.Context(), bob.Name(), o)
-		if err != nil {
-			t.Fatal(err)
+		alice, bob := h.app("alice"), h.app("bob")
+		l := listen(t, bob)
+		var from, to []*Session
+		for range mostUnreadSmall/smallBacklog + 4 {
+			s, err := alice.Open(t.Context(), bob.Name(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			from, to = append(from, s), append(to, accept(t, l))
 		}
-		b2 := accept(t, bob.listener)
-		// All workers of bob's are kept from their work.
-		release := make(chan struct{})
-		for range 2 {
-			bob.pool.Do(func() { <-release })
+		release := bob.holdWorkers(2)
+		texts := []string{strings.Repeat("1", smallBacklog), "2"}
+		for _, s := range from {
+			publish(t, s, texts...)
+		}
+		time.Sleep(time.Second)
+		if n := len(h.linkOf(bob).queue); n == 0 {
+			t.Error("the reader does not wait")
+		}
+		if n := bob.in.small.Load(); n < mostUnreadSmall-smallBacklog || n > mostUnreadSmall {
+			t.Errorf("%d bytes are unread", n)
+		}
+		release()
+		for _, s := range to {
+			receives(t, s, alice, texts...)
 		}
 		synctest.Wait()
-		texts := numbered("text", mostUnread/2+100) // an inbox has room for that, and the reader not for twice as many
+		if all, small := bob.in.bytes.Load(), bob.in.small.Load(); all != 0 || small != 0 || bob.Stats().Behind != 0 {
+			t.Errorf("%d, %d bytes are unread; %+v", all, small, bob.Stats())
+		}
+	})
+}
+
+// A worker that has as many messages before it as it can keeps the reader, and loses nothing.
+func TestReaderWaitsForWorkers(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		alice, bob, a, b := h.pair(SessionOptions{Plain: true, Unreliable: true})
+		release := bob.holdWorkers(2)
+		texts := numbered("text", workers.MostUnderWay+10)
 		publish(t, a, texts...)
-		publish(t, a2, texts...)
 		time.Sleep(time.Second)
-		if n := bob.in.n.Load(); n != mostUnread {
-			t.Errorf("%d messages are unread", n)
+		if n := len(h.linkOf(bob).queue); n == 0 {
+			t.Error("the reader does not wait")
 		}
-		close(release)
-		receives(t, b, alice, texts...)
-		receives(t, b2, alice, texts...)
-		if n, bytes := bob.in.n.Load(), bob.in.bytes.Load(); n != 0 || bytes != 0 {
-			t.Errorf("%d messages, %d bytes are unread", n, bytes)
-		}
+		release()
+		receives(t, b, alice, texts[:mostInbox]...)
 	})
 }
 

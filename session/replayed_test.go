@@ -1,18 +1,12 @@
 package session
 
 import (
-	"bytes"
-	"encoding/binary"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/seed31b3bfd0/slimgo/mls"
-	"github.com/seed31b3bfd0/slimgo/session/internal/group"
-	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
-	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
 // recorder has what goes by as a node sees it.
@@ -99,26 +93,8 @@ func TestForeignersDoNotMakeMembersForgotten(t *testing.T) {
 // foreign is the heartbeat of somebody who knows the secret, and is no member.
 func foreign(t *testing.T, i int, to *App, id uint32) []byte {
 	t.Helper()
-	signing, err := mls.GenerateSigningKey(group.Suite, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := identity.NewSecret(fmt.Sprint("org/ns/foreign", i), secret, signing.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := identity.NewKey(signing.Bytes(), signing.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := message.Message{
-		Source: identity.Name(wire.Text("org", "ns", fmt.Sprint("foreign", i)), s.Subject()), Dest: to.Name().t, Fanout: 1, TTL: 8,
-		Kind: message.Group, Type: message.Heartbeat, Session: id, ID: 7, Command: &message.Beat{Epoch: 1}, Identity: s.Token(time.Now()),
-	}
-	if err := key.Sign(&m); err != nil {
-		t.Fatal(err)
-	}
-	return m.Append(nil)
+	m := message.Message{Dest: to.Name().t, Kind: message.Group, Type: message.Heartbeat, Session: id, Command: &message.Beat{Epoch: 1}}
+	return newStranger(t, fmt.Sprint("foreign", i)).says(m)
 }
 
 // Messages of an epoch to come, which nobody can verify, are held by a bound of bytes, and not for ever.
@@ -131,13 +107,8 @@ func TestMessagesOfEpochsToCome(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// MLSMessage of RFC 9420, section 6: version, wire format, group_id<V>, epoch, content_type, authenticated_data<V>,
-		// encrypted_sender_data<V>, ciphertext<V>.
-		const size = 3 << 20
-		at := 5 + int(m.Blob[4])
-		forged := binary.BigEndian.AppendUint64(bytes.Clone(m.Blob[:at]), binary.BigEndian.Uint64(m.Blob[at:])+1)
-		forged = append(append(forged, 1, 0, 16), make([]byte, 16)...)
-		m.Blob = append(binary.BigEndian.AppendUint32(forged, 0x80000000|size), make([]byte, size)...)
+		forged := ofNextEpoch(m, 3<<20)
+		m = &forged
 		sends := func(n int) (refused uint64) {
 			before := apps[1].Stats().Refused
 			for range n {
@@ -156,4 +127,129 @@ func TestMessagesOfEpochsToCome(t *testing.T) {
 		receives(t, members[1], apps[0], "text")
 		everybodyTalks(t, apps, members)
 	})
+}
+
+// What was heard before an app was started again, and has changed something, is not heard anew after that.
+func TestHeardBeforeTheStart(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		bubble(t, func(t *testing.T, h *hub) {
+			store := new(MemoryStore)
+			apps, members := h.group(SessionOptions{Plain: plain}, "alice", "carol")
+			bob := h.life("bob", store)
+			l := listen(t, bob)
+			if err := members[0].Invite(t.Context(), bob.Name()); err != nil {
+				t.Fatal(err)
+			}
+			b := accept(t, l)
+			r := h.records(apps[1])
+			if err := members[1].Suspend(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			suspended := r.of(message.UpdateState)
+			if err := members[1].Resume(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				h.stop(bob)
+				bob = h.life("bob", store)
+				b = accept(t, listen(t, bob))
+				time.Sleep(time.Second)
+				h.inject(bob, suspended)
+				for _, p := range b.Participants() {
+					if !p.Online {
+						t.Fatalf("%v is taken for offline", p.Name)
+					}
+				}
+			}
+			everybodyTalks(t, append(apps, bob), append(members, b))
+		})
+	}
+}
+
+// A moderator that was started again has not forgotten who has left, and answers who has not heard its answer.
+func TestLeftBeforeTheStart(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		store := new(MemoryStore)
+		alice, bob, carol := h.life("alice", store), h.app("bob"), h.app("carol")
+		g, err := alice.OpenGroup(t.Context(), MustName("org/ns/channel"), SessionOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lb, lc := listen(t, bob), listen(t, carol)
+		for _, a := range []*App{bob, carol} {
+			if err := g.Invite(t.Context(), a.Name()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b, c := accept(t, lb), accept(t, lc)
+		r := h.records(bob)
+		if err := b.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		h.stop(alice)
+		alice = h.life("alice", store)
+		g = only(t, alice)
+		time.Sleep(time.Second)
+		leave := r.of(message.LeaveRequest)
+		replies := h.counts(alice, message.LeaveReply)
+		h.inject(alice, leave)
+		h.mu.Lock()
+		if *replies != 1 {
+			t.Errorf("%d answers", *replies)
+		}
+		h.mu.Unlock()
+		if err := g.Invite(t.Context(), bob.Name()); err != nil {
+			t.Fatal(err)
+		}
+		b = accept(t, lb)
+		h.inject(alice, leave)
+		if n := len(g.Participants()); n != 3 {
+			t.Fatalf("%d members", n)
+		}
+		everybodyTalks(t, []*App{alice, bob, carol}, []*Session{g, b, c})
+	})
+}
+
+// What a moderator has said before it has invited a member anew does not count in the new session, also of an app that was started again.
+func TestSaidBeforeTheInvitation(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		bubble(t, func(t *testing.T, h *hub) {
+			store := new(MemoryStore)
+			apps, members := h.group(SessionOptions{}, "alice", "carol")
+			bob := h.life("bob", store)
+			l := listen(t, bob)
+			r := h.records(apps[0])
+			var b *Session
+			var old [][]byte
+			for range 2 {
+				if err := members[0].Invite(t.Context(), bob.Name()); err != nil {
+					t.Fatal(err)
+				}
+				b = accept(t, l)
+				if old != nil {
+					break
+				}
+				joined := r.of(message.JoinRequest)
+				if err := members[0].Remove(t.Context(), bob.Name()); err != nil {
+					t.Fatal(err)
+				}
+				old = [][]byte{joined, r.of(message.LeaveRequest)}
+				time.Sleep(5 * time.Second)
+			}
+			if again {
+				h.stop(bob)
+				bob = h.life("bob", store)
+				b = accept(t, listen(t, bob))
+				time.Sleep(time.Second)
+			}
+			for _, m := range old {
+				h.inject(bob, m)
+			}
+			if err := b.Err(); err != nil {
+				t.Errorf("its session is over: %v", err)
+			}
+			everybodyTalks(t, append(apps, bob), append(members, b))
+		})
+	}
 }

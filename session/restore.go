@@ -52,9 +52,9 @@ func (s *Session) drained() bool {
 	return s.ended && (s.closing || s.inbox.messages.Len()+s.inbox.unhandled == 0)
 }
 
-// mls is what a session brings to its MLS group.
-func (a *App) mls(now time.Time) *mls.Config {
-	c := a.who.mls(now)
+// mls is what a session brings to its MLS group. wait says whether tokens may be waited for; nil: they may not.
+func (a *App) mls(now time.Time, wait func() bool) *mls.Config {
+	c := a.who.mls(now, wait)
 	if a.vault != nil {
 		c.StateKey = a.vault.state
 	}
@@ -62,7 +62,13 @@ func (a *App) mls(now time.Time) *mls.Config {
 }
 
 // verify judges a token at this time.
-func (a *App) verify(token string) (*identity.Claims, error) { return a.who.verify(token, time.Now()) }
+func (a *App) verify(token string) (*identity.Claims, error) {
+	claims, err, ok := a.who.judged(token, time.Now())
+	if !ok {
+		return nil, &group.NotJudged{Token: token}
+	}
+	return claims, err
+}
 
 // restore makes the sessions of these records, and returns them; none of them runs yet.
 func (a *App) restore(owners map[[16]byte][]store.Record) []*Session {
@@ -127,13 +133,14 @@ func (a *App) restoreLive(k *keeper, records []group.Record) (*Session, error) {
 	o := snap.Options()
 	name := o.Self.Name
 	o.Self, o.Strict, o.Random, o.Patience = a.self, a.o.Binding == Enforce, random32, a.o.patience()
-	o.Self.Name, o.Verify = name, a.verify
+	o.Self.Name, o.Verify, o.Strangers = name, a.verify, &a.strangers
+	o.Early, o.Warn = &a.early, a.o.Binding == Warn
 	if name.Name.Hi != a.self.Name.Name.Hi || name.Name.Lo != a.self.Name.Name.Lo {
 		return nil, errors.New("it is of another identity of the app")
 	}
-	now := time.Now()
+	now, restoring := time.Now(), true
 	if snap.Encrypted() {
-		o.MLS = a.mls(now)
+		o.MLS = a.mls(now, func() bool { return restoring })
 	}
 	var under []*Delivery
 	m, err := snap.Restore(o, func(u *reliable.UnderWay) group.Handle {
@@ -144,6 +151,7 @@ func (a *App) restoreLive(k *keeper, records []group.Record) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	restoring = false // from here on the worker's, who does not wait
 	s := newSession(a, &o, m, Name{k.about.Dest}, Name{snap.Moderator()}, k)
 	for _, d := range under {
 		d.s = s
@@ -178,14 +186,16 @@ func (e pastError) Is(target error) bool { return target == ErrClosed || errors.
 // pastMachine is the machine of a session that is over.
 type pastMachine struct{}
 
-func (pastMachine) Step(group.Event, time.Time)      {}
-func (pastMachine) Take() []group.Output             { return nil }
-func (pastMachine) Recycle(group.Output)             {}
-func (pastMachine) Deadline() time.Time              { return time.Time{} }
-func (pastMachine) Epoch() uint64                    { return message.NoEpoch }
-func (pastMachine) Roster() []message.Participant    { return nil }
-func (pastMachine) Changes() ([]group.Record, error) { return nil, nil }
-func (pastMachine) Stored() error                    { return nil }
+func (pastMachine) Step(group.Event, time.Time)                               {}
+func (pastMachine) Prepare(*message.Message) *group.Sealed                    { return nil }
+func (pastMachine) Screen(*message.Message, time.Time) (why error, take bool) { return nil, false }
+func (pastMachine) Take() []group.Output                                      { return nil }
+func (pastMachine) Recycle(group.Output)                                      {}
+func (pastMachine) Deadline() time.Time                                       { return time.Time{} }
+func (pastMachine) Epoch() uint64                                             { return message.NoEpoch }
+func (pastMachine) Roster() []message.Participant                             { return nil }
+func (pastMachine) Changes() ([]group.Record, error)                          { return nil, nil }
+func (pastMachine) Stored() error                                             { return nil }
 
 // resume lets restored sessions run, which may be invited and written to from now on.
 func (a *App) resume(ctx context.Context, list []*Session) error {

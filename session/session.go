@@ -36,13 +36,15 @@ type Session struct {
 	reliable  bool
 	control   reliable.Options // how long others may take to answer
 	slot      *workers.Slot[letter]
+	backlog   backlog // the reader's, and the worker's
 	task      *member // the worker's
 	credit    credit
 	lane      lane
 	done      chan struct{}
-	mirrored  bool      // it is one of the two ends of a session of the app with itself
-	restored  bool      // a Listener gets it although nobody has invited this app; guarded by that of the app
-	listener  *Listener // in whose backlog it has a place until it is open; nil: none, or no more. The worker's
+	mirrored  bool   // it is one of the two ends of a session of the app with itself
+	restored  bool   // a Listener gets it although nobody has invited this app; guarded by that of the app
+	entering  *place // in the backlog of a listener, until it is open; nil: none, or no more. The worker's
+	place     *place // the same, from then on until it is accepted; guarded by the listener's mu
 
 	mu        sync.Mutex
 	roster    []Participant // guarded by mu; replaced whole
@@ -86,9 +88,11 @@ func newSession(a *App, o *group.Options, m group.Machine, dest, moderator Name,
 	}
 	t.showRoster()
 	s.task = t
+	s.backlog.most = mostBacklog
 	s.slot = a.pool.Add(t)
 	heard := letter{first: t.hearOfSent}
 	s.lane.notify = func() { s.slot.Post(heard) }
+	t.doubts = doubts{app: a, slot: s.slot, most: mostDoubts}
 	return s
 }
 
@@ -137,7 +141,7 @@ func (a *App) begin(kind message.Kind, dest Name, o SessionOptions) (*Session, e
 	g := group.Options{
 		Kind: kind, Self: a.self, Control: o.timers(), Metadata: maps.Clone(o.Metadata),
 		Strict: a.o.Binding == Enforce, Random: random32, Keep: a.vault != nil, Patience: a.o.patience(),
-		Verify: a.verify,
+		Verify: a.verify, Strangers: &a.strangers, Early: &a.early, Warn: a.o.Binding == Warn,
 	}
 	if !o.Unreliable {
 		g.Data = g.Control
@@ -145,7 +149,7 @@ func (a *App) begin(kind message.Kind, dest Name, o SessionOptions) (*Session, e
 	s, err := a.draw(o.ID, func(id uint32) (*Session, error) {
 		g.ID = id
 		if !o.Plain {
-			g.MLS = a.mls(time.Now())
+			g.MLS = a.mls(time.Now(), nil)
 		}
 		m, err := group.NewModerator(g, dest.t)
 		if err != nil {

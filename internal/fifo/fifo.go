@@ -27,6 +27,12 @@ func (q *Queue[T]) Push(v T) { q.items = append(q.items, v) }
 // Front returns the first item of a queue that is not empty.
 func (q *Queue[T]) Front() T { return q.items[q.begin] }
 
+// At returns the item i of a queue, counted from zero at the front.
+func (q *Queue[T]) At(i int) T { return q.items[q.begin+i] }
+
+// Set puts v in the place of the item i.
+func (q *Queue[T]) Set(i int, v T) { q.items[q.begin+i] = v }
+
 // Pop takes the first item of a queue that is not empty.
 func (q *Queue[T]) Pop() T {
 	var none T

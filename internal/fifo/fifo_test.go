@@ -33,6 +33,14 @@ func TestQueueBesideASlice(t *testing.T) {
 				}
 			}
 		}
+		if n := len(twin); n > 0 {
+			at := r.IntN(n)
+			if got := q.At(at); got != twin[at] {
+				t.Fatalf("item %d of %d is %d, want %d", at, n, got, twin[at])
+			}
+			q.Set(at, -i)
+			twin[at] = -i
+		}
 		if q.Len() != len(twin) {
 			t.Fatalf("%d items, want %d", q.Len(), len(twin))
 		}

@@ -9,25 +9,32 @@ import (
 )
 
 // Answer is the reply to a DiscoveryRequest, for an app that is to be found under the name asked, which the request is
-// for; nil: the request is not to be believed, and there is no reply.
-func Answer(s Self, in *Inbound, asked wire.NameText) *message.Message {
+// for; an error: the request is not to be believed, and there is no reply. signed says whether it has a payload signature; strict, that it
+// must.
+func Answer(s Self, in *Inbound, asked wire.NameText, strict bool) (r *message.Message, signed bool, err error) {
 	m := in.Message
-	if in.Claims == nil || !identity.IsOf(&m.Source, in.Claims.Subject) {
-		return nil
+	switch {
+	case in.Claims == nil:
+		return nil, false, unbelieved(in.Why)
+	case !identity.IsOf(&m.Source, in.Claims.Subject):
+		return nil, false, errForeignID
 	}
-	if _, err := identity.VerifySignatures(m, in.Claims); err != nil {
-		return nil
+	if signed, err = identity.VerifySignatures(m, in.Claims); err != nil {
+		return nil, false, err
+	}
+	if strict && !signed {
+		return nil, false, errUnsigned
 	}
 	e := message.Empty(message.DiscoveryReply)
-	r := &message.Message{
+	r = &message.Message{
 		Source: asked.WithID(s.Name.Name.Hi, s.Name.Name.Lo), Dest: m.Source, Fanout: 1, TTL: 8, Version: s.Version, Command: &e,
 		Kind: m.Kind, Type: message.DiscoveryReply, Session: m.Session, ID: m.ID,
 	}
 	r.Identity = s.Token(in.At)
-	if s.Key != nil && s.Key.Sign(r) != nil {
-		return nil
+	if s.Key != nil {
+		err = s.Key.Sign(r)
 	}
-	return r
+	return r, signed, err
 }
 
 // keyReason is metadata of a JoinReply that declines: why. It has no key package, whatever the session is like. Peers that do not

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"slices"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
@@ -62,6 +63,11 @@ func (c *core) asked(id uint32) *ask {
 		}
 	}
 	return nil
+}
+
+// lacks reports whether n has not answered.
+func (a *ask) lacks(n *wire.NameText) bool {
+	return slices.ContainsFunc(a.lacking, func(other wire.NameText) bool { return same(&other, n) })
 }
 
 // answered notes an answer of from. It reports whether one was awaited.

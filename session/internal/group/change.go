@@ -119,7 +119,7 @@ func (m *Moderator) outsider(msg *message.Message) {
 	case message.LeaveRequest:
 		m.answer(msg, message.LeaveReply)
 	default:
-		if at, ok := m.outside[msg.Source.Name]; ok && m.now.Sub(at) < m.o.Control.Interval {
+		if m.toldOut(msg) {
 			return
 		}
 		if len(m.outside) >= mostOut {
@@ -130,6 +130,12 @@ func (m *Moderator) outsider(msg *message.Message) {
 		r.ID = m.newID()
 		m.put(r)
 	}
+}
+
+// toldOut reports whether an outsider was told so just now.
+func (m *Moderator) toldOut(msg *message.Message) bool {
+	at, ok := m.outside[msg.Source.Name]
+	return ok && m.now.Sub(at) < m.o.Control.Interval
 }
 
 // outsiders are when somebody who is no member was told so last.

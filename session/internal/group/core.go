@@ -21,12 +21,19 @@ type Options struct {
 	Control  reliable.Options // of control messages
 	Metadata map[string]string
 
-	MLS      *mls.Config   // of this session alone; nil: off. Its Client must name the subject of a token
-	Verify   Verify        // judges tokens, as MLS does; nil: a moderator's token in MLS stays the one it has begun with
-	Strict   bool          // refuses members whose control messages have no payload signature
-	Replay   int           // control messages of each member that are remembered; 0: 1000
-	Patience time.Duration // how long the other one of a session of two may be offline until it is over; 0: for ever
-	Keep     bool          // the session is stored: Changes tells what. MLS has a StateKey then
+	MLS    *mls.Config // of this session alone; nil: off. Its Client must name the subject of a token
+	Verify Verify      // judges tokens, as MLS does; nil: a moderator's token in MLS stays the one it has begun with
+	Strict bool        // refuses members whose control messages have no payload signature
+	Warn   bool        // tells of them: Unsigned
+	Replay int         // control messages of each member that are remembered; 0: 1000
+	// Strangers is at what pace control messages are verified, of all sessions of an app together, of those who are no members; nil: of
+	// this session alone.
+	Strangers *identity.Pace
+	Patience  time.Duration // how long the other one of a session of two may be offline until it is over; 0: for ever
+	Keep      bool          // the session is stored: Changes tells what. MLS has a StateKey then
+
+	// Early is what messages of an epoch to come may take, of all sessions of an app together; nil: there is no such bound.
+	Early *Quota
 
 	Random func() uint32 // for ids of messages
 }
@@ -74,7 +81,9 @@ type core struct {
 	acks    map[ackKey]message.Type // requests that were answered, and how, for when they come again
 	replays identity.Replays        // of members, and of those who were members: what they have said then is not said anew
 	foreign identity.Replays        // of all others, however many there are
-	tag     uint32                  // of what this member sends
+	paces   *paces
+	since   time.Time // when the token of the last invitation was made, by the moderator's clock; zero: not known, or this one's
+	tag     uint32    // of what this member sends
 	send    *reliable.Sender[Handle]
 	receive *reliable.Receiver[*Received]
 	mls     *crypto // nil: off
@@ -109,9 +118,10 @@ func newCore(o Options, fromOne bool) core {
 	c := core{
 		o: o, send: reliable.NewSender[Handle](o.Data, 0), receive: reliable.NewReceiver[*Received](o.Data, fromOne),
 		replays: identity.Replays{IDs: o.Replay}, foreign: identity.Replays{IDs: o.Replay}, acks: map[ackKey]message.Type{},
+		paces: newPaces(),
 	}
 	if o.MLS != nil {
-		c.mls = &crypto{cfg: o.MLS}
+		c.mls = &crypto{cfg: o.MLS, quota: o.Early}
 	}
 	c.roster.put(o.Self.participant())
 	c.tag = max(o.Random(), 1)
@@ -261,22 +271,33 @@ func (c *core) verify(in *Inbound) (fresh bool, err error) {
 	if in.Claims == nil {
 		return false, unbelieved(in.Why)
 	}
+	switch { // signatures last: they cost most
+	case !identity.IsOf(&m.Source, in.Claims.Subject):
+		return false, errForeignID
+	case m.ID == 0:
+		return false, errNoID
+	case effective(m.Type) && !in.Claims.Issued.IsZero() && in.Claims.Issued.Before(c.since) && same(&m.Source, &c.moderator):
+		return false, errStale
+	case !c.inTime(m):
+		return false, errPace
+	}
 	signed, err := identity.VerifySignatures(m, in.Claims)
 	switch {
 	case err != nil:
 		return false, err
-	case !identity.IsOf(&m.Source, in.Claims.Subject):
-		return false, errForeignID
 	case c.o.Strict && !signed:
 		return false, errUnsigned
-	case m.ID == 0:
-		return false, errNoID
+	case c.o.Warn && !signed:
+		c.notify(Unsigned{m.Source, m.Type})
 	}
 	seen := &c.foreign
-	if same(&m.Source, &c.moderator) || c.roster.find(&m.Source) != nil {
+	if c.knows(m) {
 		seen = &c.replays
 	}
 	if !seen.Seen(m.Source, m.ID) {
+		if seen == &c.replays {
+			c.heed(in)
+		}
 		return true, nil
 	}
 	if t, ok := c.acks[ackKey{m.Source.Name, m.ID}]; ok {
@@ -319,6 +340,7 @@ func (c *core) part(n wire.NameText) {
 	c.send.Forget(n)
 	c.receive.Forget(n)
 	c.beat.forget(&n)
+	c.paces.members.Forget(n.Name)
 	c.excuse(&n)
 	c.notify(Left{n})
 }

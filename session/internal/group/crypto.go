@@ -21,6 +21,7 @@ type crypto struct {
 	commit uint32     // number of the last one that was applied
 	out    bool       // a commit has taken this member out
 	held   []early
+	quota  *Quota                  // of what is held
 	saved  *mls.Saved              // what is being stored; nil: nothing
 	fresh  func(old string) string // a token for this member's leaf, in the stead of the old one; empty: none. nil: it commits nothing
 	aad    []byte                  // room for what is authenticated of a message
@@ -123,7 +124,7 @@ func (c *crypto) welcomed(h *message.Handshake) error {
 	}
 	g, err := mls.Join(c.cfg, h.Content, mls.JoinOptions{})
 	if err != nil {
-		return err
+		return c.ofWelcome(h.Content, err)
 	}
 	if c.group != nil {
 		if c.cfg.StateKey != nil {
@@ -158,7 +159,7 @@ func (c *crypto) follow(h *message.Handshake) (removed bool, err error) {
 	}
 	r, err := c.group.Process(h.Content)
 	if err != nil {
-		return false, err
+		return false, ofCommit(err)
 	}
 	if r.Change == nil {
 		return false, errUnexpected
@@ -179,12 +180,17 @@ func (c *crypto) protect(m *message.Message) ([]byte, error) {
 	return c.group.Protect(nil, m.Blob, c.aad)
 }
 
-// unprotect decrypts the Blob of m. subject is whose it is.
-func (c *crypto) unprotect(m *message.Message) (data []byte, subject string, err error) {
+// unprotect decrypts the Blob of m, which may have been prepared: s. subject is whose it is.
+func (c *crypto) unprotect(m *message.Message, s *Sealed) (data []byte, subject string, err error) {
 	if c.group == nil {
 		return nil, "", errNoMLS
 	}
-	r, err := c.group.Process(m.Blob)
+	var r *mls.Received
+	if s != nil && s.v != nil {
+		r, err = s.v.Accept()
+	} else {
+		r, err = c.group.Process(m.Blob)
+	}
 	if err != nil {
 		return nil, "", err
 	}
@@ -210,7 +216,7 @@ func (c *crypto) keep(m early, err error) bool {
 	for _, other := range c.held {
 		size += other.size
 	}
-	if mls.KindOf(err) != mls.FutureEpoch || len(c.held) == mostHeld || size > mostHeldBytes {
+	if mls.KindOf(err) != mls.FutureEpoch || len(c.held) == mostHeld || size > mostHeldBytes || !c.quota.take(m.size) {
 		return false
 	}
 	own := *m.message // which is lent
@@ -224,7 +230,13 @@ func (c *crypto) expire(now time.Time) {
 	if c == nil {
 		return
 	}
-	c.held = slices.DeleteFunc(c.held, func(m early) bool { return now.Sub(m.at) >= mostHeldTime })
+	c.held = slices.DeleteFunc(c.held, func(m early) bool {
+		old := now.Sub(m.at) >= mostHeldTime
+		if old {
+			c.quota.giveBack(m.size)
+		}
+		return old
+	})
 }
 
 // release returns what was kept.
@@ -234,10 +246,14 @@ func (c *crypto) release() []early {
 	}
 	held := c.held
 	c.held = nil
+	for i := range held {
+		c.quota.giveBack(held[i].size)
+	}
 	return held
 }
 
 func (c *crypto) wipe() {
+	c.release()
 	if c != nil && c.group != nil {
 		c.group.Wipe()
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
@@ -46,6 +47,33 @@ const (
 	mostHeldTime  = 30 * time.Second // the commit of a member that repeats it for longer finds them said again
 )
 
+// Quota bounds what several sessions hold together, in bytes. Safe for all; the zero value holds nothing.
+type Quota struct {
+	Most int64
+	used atomic.Int64
+}
+
+// take takes n bytes of it, if there are as many; of nil there always are.
+func (q *Quota) take(n int) bool {
+	if q == nil {
+		return true
+	}
+	if q.used.Add(int64(n)) > q.Most {
+		q.used.Add(-int64(n))
+		return false
+	}
+	return true
+}
+
+// Empty reports whether nothing of it is taken.
+func (q *Quota) Empty() bool { return q.used.Load() == 0 }
+
+func (q *Quota) giveBack(n int) {
+	if q != nil {
+		q.used.Add(-int64(n))
+	}
+}
+
 // early is a message of an epoch to come, its size, and when it came.
 type early struct {
 	message *message.Message
@@ -83,8 +111,8 @@ func (c *core) publishTo(e *PublishTo) {
 	}
 }
 
-// heard takes a message of data, which was of this size when it came.
-func (c *core) heard(m *message.Message, size int) {
+// heard takes a message of data, which was of this size when it came; s is nil if it was not prepared.
+func (c *core) heard(m *message.Message, size int, s *Sealed) {
 	from := c.roster.find(&m.Source)
 	if from == nil || same(&m.Source, &c.o.Self.Name) {
 		c.refuse(m, errStranger)
@@ -108,12 +136,12 @@ func (c *core) heard(m *message.Message, size int) {
 	case message.RtxRequest:
 		c.send.Asked(m.ID, from.Name, c.now)
 	case message.Msg, message.RtxReply:
-		c.take(m, size, from.Name)
+		c.take(m, size, from.Name, s)
 	}
 }
 
 // take takes application data of a member.
-func (c *core) take(m *message.Message, size int, from wire.NameText) {
+func (c *core) take(m *message.Message, size int, from wire.NameText, s *Sealed) {
 	if !c.o.Self.Receives {
 		c.refuse(m, errNotReceiver)
 		return
@@ -126,7 +154,7 @@ func (c *core) take(m *message.Message, size int, from wire.NameText) {
 	}
 	if c.mls != nil {
 		var err error
-		if r.Payload.Blob, r.Subject, err = c.mls.unprotect(m); err != nil {
+		if r.Payload.Blob, r.Subject, err = c.mls.unprotect(m, s); err != nil {
 			if !c.mls.keep(early{m, size, c.now}, err) {
 				c.refuse(m, err)
 			}

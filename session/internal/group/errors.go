@@ -51,6 +51,8 @@ var (
 	errForeignID      = errors.New("the id of its source is not that of its token's subject")
 	errUnsigned       = errors.New("payload is not signed")
 	errReplay         = errors.New("it has come before")
+	errPace           = errors.New("more of its sender come in a second than are looked at")
+	errStale          = errors.New("it was said before its sender's last invitation")
 	errNoID           = errors.New("message id is zero")
 	errStranger       = errors.New("its source is not a member")
 	errUnexpected     = errors.New("nobody waits for it")

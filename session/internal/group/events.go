@@ -21,9 +21,11 @@ type Inbound struct {
 	Claims  *identity.Claims // of its token, of control messages; nil: it is not believed
 	Why     error            // of nil Claims
 	At      time.Time
-	Size    int  // of the encoded message, in bytes: what holds any of it counts for that
-	Full    bool // the app takes no data now: data is decrypted, so that what follows can be, and not taken
-	More    bool // of data: another event follows at once, Rest if there is nothing else, and acknowledgements may wait for it
+	Size    int     // of the encoded message, in bytes: what holds any of it counts for that
+	Full    bool    // the app takes no data now: data is decrypted, so that what follows can be, and not taken
+	More    bool    // of data: another event follows at once, Rest if there is nothing else, and acknowledgements may wait for it
+	Rounds  int     // how often it was Unjudged; the caller's
+	Sealed  *Sealed // of data that was prepared for its Step; nil: it was not
 }
 
 // Publish sends to everybody else. It is lent until Step returns.
@@ -138,6 +140,13 @@ type Notify struct{ Notice Notice }
 // Anew is an invitation to a session that is over here: it is one to a new session of the same id.
 type Anew struct{ Invitation Inbound }
 
+// Unjudged is a message that cannot be looked at before these tokens, which are in it, are judged. It is to come again then, and what its
+// sender has said after it has to wait.
+type Unjudged struct {
+	Inbound Inbound
+	Tokens  []string
+}
+
 // End is the last output of a session: it is over, for this reason, or in an orderly way if it is nil. What comes after that is
 // answered, if it has to be, with Send, Resolve and Anew.
 type End struct{ Err error }
@@ -150,6 +159,7 @@ func (Resolve) output()     {}
 func (Delivered) output()   {}
 func (Notify) output()      {}
 func (Anew) output()        {}
+func (Unjudged) output()    {}
 func (End) output()         {}
 
 // Received is application data.
@@ -195,15 +205,28 @@ type Refused struct {
 	Err  error
 }
 
+// Unsigned says that a control message was looked at which has no payload signature.
+type Unsigned struct {
+	From wire.NameText
+	Type message.Type
+}
+
 func (Joined) notice()   {}
 func (Left) notice()     {}
 func (Presence) notice() {}
 func (Renewed) notice()  {}
 func (Lost) notice()     {}
 func (Refused) notice()  {}
+func (Unsigned) notice() {}
 
 // Machine is a session's member.
 type Machine interface {
+	// Screen says of a control message, before its token is judged, whether it is to be looked at at all. If not, why is nil where
+	// nobody has to hear of that.
+	Screen(m *message.Message, now time.Time) (why error, take bool)
+	// Prepare decrypts data ahead of its Step, so that its signature can be verified meanwhile: by Sealed.Verify. What it returns is part
+	// of the Inbound then, which comes in the order in which data was prepared. nil: its Step does it all.
+	Prepare(m *message.Message) *Sealed
 	// Step takes an event at this time.
 	Step(ev Event, now time.Time)
 	// Take returns what is to be done, and forgets it. The list is lent until the next Take.

@@ -208,8 +208,7 @@ func (a *app) hear(b []byte) {
 	}
 	switch {
 	case m.Type == message.DiscoveryRequest && (a.member == nil || a.ended):
-		reply := Answer(a.self, &in, m.Dest)
-		if reply != nil {
+		if reply, _, err := Answer(a.self, &in, m.Dest, false); err == nil {
 			a.w.carry(a, reply)
 		}
 	case m.Type == message.JoinRequest && a.declines != "":
@@ -227,7 +226,21 @@ func (a *app) hear(b []byte) {
 		}
 		a.member = p
 		a.apply()
+	case a.member == nil:
+	case m.Type.Control():
+		why, take := a.member.Screen(m, a.w.Now)
+		if take {
+			a.step(&in)
+		} else if why != nil {
+			a.notices = append(a.notices, fmt.Sprint("screened ", m.Type, ": ", why))
+		}
 	default:
+		if a.w.r.IntN(2) == 0 {
+			if in.Sealed = a.member.Prepare(m); in.Sealed != nil {
+				in.Sealed.Verify()
+				defer in.Sealed.Drop()
+			}
+		}
 		a.step(&in)
 	}
 }

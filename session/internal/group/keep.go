@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
 	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
@@ -21,8 +22,9 @@ import (
 //	sent        | the last id in order                                      | when it is published
 //	source      | how far a member's stream has come                        | when something of it is delivered
 //	part        | of the MLS group: see package mls                         | with each message and commit
+//	heeded      | the id of a control message that was taken                | with what that has changed
 //
-// Not stored is what others say again, or ask for again: messages held for a gap, replies, what was seen of control messages.
+// Not stored is what others say again, or ask for again: messages held for a gap, replies, and control messages that change nothing.
 type RecordKind uint8
 
 const (
@@ -32,6 +34,7 @@ const (
 	RecordSent
 	RecordSource
 	RecordPart // sealed by package mls, and never written twice with different values
+	RecordHeeded
 )
 
 // Record is a piece of a session's state.
@@ -71,8 +74,9 @@ type state struct {
 	Tell       *wire.NameText `json:",omitempty"` // who is out, and to be told when the others know
 
 	// A participant's.
-	Mine   uint32 `json:",omitzero"`
-	Joined uint32 `json:",omitzero"`
+	Mine   uint32    `json:",omitzero"`
+	Joined uint32    `json:",omitzero"`
+	Since  time.Time `json:",omitzero"`
 }
 
 type memberState struct {
@@ -106,6 +110,8 @@ type keeping struct {
 	head    []byte
 	asks    map[uint32]bool
 	sent    uint32
+	heeded  []heeded // that are not stored yet
+	count   uint64   // of all of them
 }
 
 // keep has the machine note what changes.
@@ -142,6 +148,9 @@ func (c *core) Changes() (rs []Record, err error) {
 		if rs, err = c.headChanges(rs); err != nil {
 			return nil, err
 		}
+	}
+	if rs, err = c.heededChanges(rs); err != nil {
+		return nil, err
 	}
 	if last := c.send.Last(); last != k.sent {
 		k.sent = last
@@ -313,5 +322,5 @@ func (p *Participant) lasting() bool { return p.phase != phaseInvited }
 
 func (p *Participant) fill(s *state) {
 	s.Leaving = p.phase == phaseLeaving
-	s.Mine, s.Joined = p.mine, p.joined
+	s.Mine, s.Joined, s.Since = p.mine, p.joined, p.since
 }

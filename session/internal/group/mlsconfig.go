@@ -16,7 +16,7 @@ const Suite = mls.P256AES128SHA256P256
 // clockSlack is how far the clocks of joiners may be off.
 const clockSlack = 2 * time.Minute
 
-// Verify judges a token. ErrExpired comes with claims.
+// Verify judges a token. ErrExpired comes with claims. It does not wait: NotJudged says that it would have to.
 type Verify func(token string) (*identity.Claims, error)
 
 var (

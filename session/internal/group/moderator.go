@@ -180,7 +180,7 @@ func (m *Moderator) inbound(in *Inbound) {
 		return
 	}
 	if !msg.Type.Control() {
-		m.heard(msg, in.Size)
+		m.heard(msg, in.Size, in.Sealed)
 		return
 	}
 	fresh, err := m.verify(in)

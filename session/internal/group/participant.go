@@ -191,7 +191,7 @@ func (p *Participant) inbound(in *Inbound) {
 			p.refuse(m, errUnexpected)
 			return
 		}
-		p.heard(m, in.Size)
+		p.heard(m, in.Size, in.Sealed)
 		return
 	}
 	fresh, err := p.verify(in)
@@ -227,8 +227,14 @@ func (p *Participant) inbound(in *Inbound) {
 			return
 		}
 		if err := p.ordered(m); err != nil {
+			var wait *notJudged
+			if errors.As(err, &wait) {
+				p.unheed(m)
+				p.do(Unjudged{*in, wait.tokens})
+				return
+			}
 			if errors.Is(err, errGap) { // it comes again, and may be of use then
-				p.replays.Revoke(m.Source, m.ID)
+				p.unheed(m)
 			}
 			p.refuse(m, err)
 		}
@@ -354,6 +360,8 @@ func (p *Participant) updated(m *message.Message, c *message.Update) error {
 	case errors.Is(err, errOldCommit): // the acknowledgement was lost
 		p.answer(m, message.GroupAck)
 		return nil
+	case errors.As(err, new(*notJudged)):
+		return err
 	case err != nil:
 		p.behind(0)
 		return err
@@ -374,7 +382,7 @@ func (p *Participant) updated(m *message.Message, c *message.Update) error {
 	p.agree(c.Roster, &who.Name)
 	p.answer(m, message.GroupAck)
 	for _, held := range p.mls.release() {
-		p.heard(held.message, held.size)
+		p.heard(held.message, held.size, nil)
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ type Snapshot struct {
 	sent      uint32
 	positions map[uint64]*reliable.Position
 	parts     [][]byte
+	heeded    []heeded
 }
 
 var errNoHead = errors.New("its head is missing")
@@ -71,6 +72,12 @@ func (s *Snapshot) read(r Record) error {
 		s.positions[r.Number] = p
 	case RecordPart:
 		s.parts = append(s.parts, r.Value)
+	case RecordHeeded:
+		var h heeded
+		if err := json.Unmarshal(r.Value, &h); err != nil {
+			return err
+		}
+		s.heeded = append(s.heeded, h)
 	default:
 		return errors.New("nobody knows what it is")
 	}
@@ -116,6 +123,7 @@ func (s *Snapshot) Restore(o Options, handle func(*reliable.UnderWay) Handle, no
 		return m, nil
 	}
 	p := &Participant{core: c, phase: phaseJoined, mine: st.Mine, joined: st.Joined}
+	p.since = st.Since
 	p.fail = p.shut
 	p.restore(s, p, handle)
 	p.goOn(s)
@@ -143,6 +151,8 @@ func (c *core) restore(s *Snapshot, role keepingRole, handle func(*reliable.Unde
 			c.send.Return(p.Name, p.First, c.now)
 		}
 	}
+	c.replays.Senders = len(c.roster)
+	c.remember(s.heeded)
 	for n, p := range s.positions {
 		c.receive.Restore(n, p, c.now)
 	}

@@ -41,6 +41,7 @@ func (c *core) suspend(e *Suspend) {
 	c.declare(true, func([]wire.NameText) {
 		c.away = away
 		c.beat.pause()
+		c.mls.release() // of no use when it is back
 		c.changed(nil)
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -312,5 +313,53 @@ func TestReplays(t *testing.T) {
 	r.Seen(from(5001), 1)
 	if !r.Seen(from(1004), 1) {
 		t.Error("there is room for one more, and somebody was forgotten")
+	}
+}
+
+// A pace is as many at once, and as many in a second after that; and each sender has its own.
+func TestPaces(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	takes := func(p interface{ Take(time.Time) bool }) (n int) {
+		for p.Take(now) {
+			n++
+		}
+		return n
+	}
+	p := &Pace{Rate: 10, Burst: 25}
+	if n := takes(p); n != 25 {
+		t.Errorf("%d at once", n)
+	}
+	now = now.Add(1500 * time.Millisecond)
+	if n := takes(p); n != 15 {
+		t.Errorf("%d after a second and a half", n)
+	}
+	now = now.Add(-time.Hour) // a clock that is set back gives nothing
+	if n := takes(p); n != 0 {
+		t.Errorf("%d when the clock was set back", n)
+	}
+	now = now.Add(2 * time.Hour)
+	if n := takes(p); n != 25 {
+		t.Errorf("%d after a long time", n)
+	}
+	all := &Paces{Rate: 1, Burst: 2, Most: 3}
+	name := func(i int) wire.Name { return wire.Text("org", "ns", strconv.Itoa(i)).Name }
+	for i := range 5 {
+		took := []bool{all.Take(name(i), now), all.Take(name(i), now), all.Take(name(i), now)}
+		if !slices.Equal(took, []bool{true, true, false}) {
+			t.Errorf("sender %d has no pace of its own: %v", i, took)
+		}
+		if len(all.by) > 3 {
+			t.Errorf("%d senders are told apart", len(all.by))
+		}
+	}
+	now = now.Add(time.Minute)
+	for i := range 3 {
+		if !all.Take(name(i), now) {
+			t.Errorf("sender %d has to wait", i)
+		}
+	}
+	all.Forget(name(0))
+	if len(all.by) != 2 {
+		t.Errorf("%d senders are told apart", len(all.by))
 	}
 }

@@ -44,6 +44,12 @@ func (r *Replays) Seen(from wire.NameText, id uint32) bool {
 	return false
 }
 
+// Has reports whether this message has come before.
+func (r *Replays) Has(from wire.NameText, id uint32) bool {
+	i := r.find(from)
+	return i >= 0 && slices.Contains(r.senders[i].ids, id)
+}
+
 func (r *Replays) sender(from wire.NameText) *replaySender {
 	i := r.find(from)
 	var s *replaySender

@@ -20,6 +20,7 @@ type Claims struct {
 	Subject   string
 	Issuer    string    // empty: the token has none
 	PublicKey []byte    // of signatures, in the form that MLS leaf nodes carry; nil: the token has none
+	Issued    time.Time // zero: not known
 	Expires   time.Time // from then on it is refused
 }
 
@@ -138,7 +139,7 @@ func (s *Secret) Verify(token string, now time.Time) (*Claims, error) {
 	if want := s.mac([]byte(body)); !hmac.Equal(want[:], sum) {
 		return nil, ErrForged
 	}
-	c := &Claims{Subject: fields[0], Expires: time.Unix(int64(at), 0).Add(TokenLife)}
+	c := &Claims{Subject: fields[0], Issued: time.Unix(int64(at), 0), Expires: time.Unix(int64(at), 0).Add(TokenLife)}
 	if c.PublicKey, err = publicKey(fields[3]); err != nil {
 		return nil, err
 	}

@@ -74,6 +74,9 @@ func (p *Pool[E]) Close() {
 	p.wg.Wait()
 }
 
+// Workers is how many there are.
+func (p *Pool[E]) Workers() int { return len(p.workers) }
+
 // Do has f run by any worker that has time, or by the caller if too much waits. Safe for all.
 func (p *Pool[E]) Do(f func()) {
 	select {
@@ -135,19 +138,27 @@ func (s *Slot[E]) Left() []E {
 }
 
 // Port is where one goroutine sends from.
-type Port[E any] struct{ port *pool.Port[parcel[E]] }
-
-// Join makes a port.
-func (p *Pool[E]) Join() *Port[E] {
-	return &Port[E]{p.exchange.Join(pool.NewStation(func() {}))}
+type Port[E any] struct {
+	station *pool.Station
+	port    *pool.Port[parcel[E]]
 }
 
-// Send sends e to a slot; Flush is to follow. What it sends is in order, and not ordered with Post. It never waits, so
-// callers see to it that no more than MostUnderWay are on their way: what is beyond is not moved until the next Flush.
+// Join makes a port. wake is called, by a worker, when there is room again for what Flush could not move; it must not wait.
+func (p *Pool[E]) Join(wake func()) *Port[E] {
+	s := pool.NewStation(wake)
+	return &Port[E]{s, p.exchange.Join(s)}
+}
+
+// Send sends e to a slot; Flush is to follow. What it sends is in order, and not ordered with Post. It never waits.
 func (p *Port[E]) Send(s *Slot[E], e E) { p.port.Push(s.w.port, parcel[E]{s, e}) }
 
-// Flush ends a batch.
-func (p *Port[E]) Flush() { p.port.Flush() }
+// Flush ends a batch. It returns how many parcels are not on their way yet, as a worker has MostUnderWay before it: they are when Flush is
+// called again after wake, or in the next batch.
+func (p *Port[E]) Flush() (left int) {
+	p.station.Begin()
+	p.port.Flush()
+	return p.port.Spilled()
+}
 
 // worker runs slots.
 type worker[E any] struct {
@@ -165,6 +176,7 @@ type worker[E any] struct {
 	listed []*Slot[E]
 	run    []*Slot[E]
 	timers timers[E]
+	since  time.Time // when others could have its processor last
 }
 
 // list has the worker look at what is posted to s, and returns memory for that. The lock of s is held.
@@ -209,6 +221,7 @@ func (w *worker[E]) loop() {
 		select { // one job a turn: those of others do not wait for this worker's slots
 		case f := <-w.pool.jobs:
 			f()
+			w.pause(time.Now())
 			continue
 		case <-w.pool.done:
 			return
@@ -230,7 +243,19 @@ func (w *worker[E]) loop() {
 		case <-w.pool.done:
 			return
 		}
+		w.since = time.Now()
 	}
+}
+
+// pause lets others have the processor if this worker has had it for a slice, and returns the time. The scheduler would let them wait for
+// 10 ms, and among them may be the loops of a node in the process.
+func (w *worker[E]) pause(now time.Time) time.Time {
+	if now.Sub(w.since) < Slice {
+		return now
+	}
+	runtime.Gosched()
+	w.since = time.Now()
+	return w.since
 }
 
 // take hands over what came, and reports whether there is more.
@@ -287,10 +312,8 @@ func (w *worker[E]) due(now time.Time) {
 	}
 }
 
-// turn runs the slots that are ready, each once, for no longer than a slice each. After a slice others may have the processor: the
-// scheduler would let them wait for 10 ms, and among them may be the loops of a node in the process.
+// turn runs the slots that are ready, each once, for no longer than a slice each.
 func (w *worker[E]) turn(now time.Time) {
-	yielded := now
 	n := len(w.run)
 	for i := range n {
 		s := w.run[i]
@@ -307,11 +330,7 @@ func (w *worker[E]) turn(now time.Time) {
 				s.makeReady()
 			}
 		}
-		if now.Sub(yielded) >= Slice {
-			runtime.Gosched()
-			now = time.Now()
-			yielded = now
-		}
+		now = w.pause(now)
 	}
 	w.run = append(w.run[:0], w.run[n:]...)
 }

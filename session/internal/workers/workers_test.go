@@ -62,7 +62,7 @@ func TestEverythingComesInOrder(t *testing.T) {
 		var wg sync.WaitGroup
 		for source := range 4 {
 			wg.Go(func() {
-				port := p.Join()
+				port := p.Join(func() {})
 				for n := range 500 {
 					for i := range slots {
 						if source%2 == 0 {
@@ -177,6 +177,37 @@ func TestWorkersYield(t *testing.T) {
 	slices.Sort(between)
 	if n := between[len(between)/2]; n > 4 {
 		t.Errorf("others wait for %d slices", n)
+	}
+}
+
+// So does one that has many jobs, none of which is long.
+func TestWorkersYieldBetweenJobs(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	p := New[int](1)
+	defer p.Close()
+	var runs, over atomic.Int64
+	var job func()
+	job = func() {
+		for end := time.Now().Add(Slice / 10); time.Now().Before(end); {
+		}
+		if runs.Add(1); over.Load() == 0 {
+			p.Do(job)
+		}
+	}
+	p.Do(job)
+	for runs.Load() == 0 {
+		runtime.Gosched()
+	}
+	var between []int64 // runs while this goroutine waits for the processor
+	for range 31 {
+		before := runs.Load()
+		runtime.Gosched()
+		between = append(between, runs.Load()-before)
+	}
+	over.Store(1)
+	slices.Sort(between)
+	if n := between[len(between)/2]; n > 40 {
+		t.Errorf("others wait for %d jobs", n)
 	}
 }
 
