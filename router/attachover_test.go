@@ -10,6 +10,7 @@ import (
 
 // An app in the process is told apart whether its node is full, which may pass, or has been shut down, which does not.
 func TestAttachToANodeThatIsOver(t *testing.T) {
+	t.Parallel() // it waits for a client that does not close
 	n := startAt(t, Options{Listen: []string{"127.0.0.1:0"}, Loops: 1, MaxConnections: 1})
 	attach := func() error {
 		d := &pool.Duplex{In: pool.NewPipe(16, 1<<20), Out: pool.NewPipe(16, 1<<20)}

@@ -59,6 +59,7 @@ func TestInjectedFaultsAreCounted(t *testing.T) {
 
 // The same between clients and a real node, over TCP.
 func TestFaultsInFrontOfANodeAreCounted(t *testing.T) {
+	t.Parallel()
 	for name, f := range injected {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // it waits for most of its time, for what is lost

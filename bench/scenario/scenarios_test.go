@@ -36,6 +36,7 @@ func ownNode(t *testing.T) load.Target {
 }
 
 func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
+	t.Parallel()
 	small := map[string]func(*result.Params){
 		"fanin":   func(p *result.Params) { p.Senders = 4 },
 		"anycast": func(p *result.Params) { p.Instances = 3 },
