@@ -79,6 +79,7 @@ func matches(t *testing.T, line, pattern string) {
 
 // Every connection has one line at its begin and one at its end, which says why.
 func TestConnectionsAreToldOfAtTheirEnds(t *testing.T) {
+	t.Parallel() // its cases wait for most of their time
 	for _, c := range []struct {
 		name, why string
 		opt       Options

@@ -280,6 +280,7 @@ func TestWebSocketOverTLS(t *testing.T) {
 // A node that stops closes a WebSocket with 1001 after what is queued for it, whatever the peer does then: it answers,
 // it answers nothing, it goes at once.
 func TestWebSocketsEndWithTheNode(t *testing.T) {
+	t.Parallel() // its cases wait for most of their time
 	for _, how := range []string{"answers", "silent", "gone"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
