@@ -240,7 +240,7 @@ func TestSendAtARateUntilInterrupted(t *testing.T) {
 
 // Ctrl-C ends a sender that its node keeps waiting, which does not look at anything else.
 func TestSendThatWaitsForItsNodeIsInterrupted(t *testing.T) {
-	t.Parallel() // it waits for most of its time
+	t.Parallel()                                         // it waits for most of its time
 	proxy := &faults.Proxy{Deaf: true, Window: 64 << 10} // when that is full, the first message is still being written
 	if err := proxy.Start(); err != nil {
 		t.Fatal(err)
