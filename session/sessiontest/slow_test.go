@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,14 +71,14 @@ func between(t *testing.T, a, b *session.App, group bool, o session.SessionOptio
 }
 
 // sink receives what comes, and counts it.
-func sink(s *session.Session) (got *int) {
-	got = new(int)
+func sink(s *session.Session) (got *atomic.Int64) {
+	got = new(atomic.Int64)
 	go func() {
 		for _, err := range s.Messages(context.Background()) {
 			if err != nil {
 				return
 			}
-			*got++
+			got.Add(1)
 		}
 	}()
 	return got
@@ -141,8 +142,8 @@ func TestSlowWayOut(t *testing.T) {
 					n.Slow(app("alice"), rate)
 					bulk(t, s, 288)
 					time.Sleep(time.Second)
-					if sent.of("msg") != 288 || *got != 288 {
-						t.Errorf("%d of 288 came, %v were sent", *got, sent.all())
+					if sent.of("msg") != 288 || got.Load() != 288 {
+						t.Errorf("%d of 288 came, %v were sent", got.Load(), sent.all())
 					}
 					everybodyOnline(t, s, p)
 					if st := a.Stats(); st.NoRoom+st.Down > 0 {
@@ -219,8 +220,8 @@ func TestControlMessagesBehindBulk(t *testing.T) {
 			if err := g.Close(t.Context()); err != nil {
 				t.Error(err)
 			}
-			if *got != 201 || *late != 1 { // what was published before she came is not for her
-				t.Errorf("bob has got %d, carol %d", *got, *late)
+			if got.Load() != 201 || late.Load() != 1 { // what was published before she came is not for her
+				t.Errorf("bob has got %d, carol %d", got.Load(), late.Load())
 			}
 			if n := sent.of("msg"); n != 201 {
 				t.Errorf("%d messages, want 201", n)
@@ -305,7 +306,7 @@ func TestEqualShares(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		sizes := []int{4 << 10, 40 << 10, 400 << 10}
-		var got []*int
+		var got []*atomic.Int64
 		for _, size := range sizes {
 			s, p := between(t, a, b, false, session.SessionOptions{Plain: true})
 			got = append(got, sink(p))
@@ -319,7 +320,7 @@ func TestEqualShares(t *testing.T) {
 		cancel()
 		wg.Wait()
 		for i, size := range sizes {
-			if bytes := *got[i] * size; bytes < 16<<20 || bytes > 24<<20 {
+			if bytes := int(got[i].Load()) * size; bytes < 16<<20 || bytes > 24<<20 {
 				t.Errorf("%d bytes in parts of %d", bytes, size)
 			}
 		}
@@ -373,7 +374,7 @@ func TestNobodyIsOfflineWhileNothingLeaves(t *testing.T) {
 						t.Errorf("it took %v", took)
 					}
 					everybodyOnline(t, s)
-					if *got == 0 {
+					if got.Load() == 0 {
 						t.Error("bob has got nothing")
 					}
 				})
@@ -398,8 +399,8 @@ func TestSlowWayOutThatBreaks(t *testing.T) {
 		n.Reconnect(app("alice"))
 		wg.Wait()
 		time.Sleep(time.Second)
-		if *got != 100 || sent.of("msg") > 110 {
-			t.Errorf("%d of 100 came, %v were sent", *got, sent.all())
+		if got.Load() != 100 || sent.of("msg") > 110 {
+			t.Errorf("%d of 100 came, %v were sent", got.Load(), sent.all())
 		}
 	})
 }

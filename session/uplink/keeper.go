@@ -286,12 +286,14 @@ func (k *Keeper) Subscribe(ctx context.Context, h *wire.PublishHeader) (id uint6
 			if err = k.ask(ctx, c, n); err == nil {
 				return n.id, nil
 			}
-			select {
-			case <-c.Done(): // another one has asked for it by the time that it is there
+			if c.Err() != nil { // it has ended, or is about to: another one has asked for the name by the time that it is there
+				select {
+				case <-c.Done():
+				case <-ctx.Done():
+				}
 				if ctx.Err() == nil {
 					continue
 				}
-			default:
 			}
 		}
 		k.forget(n.id)
