@@ -45,6 +45,12 @@ func New[K comparable, V any](prepare func(), build func(*K) *V) *Values[K, V] {
 type Uses struct {
 	missed atomic.Uint32 // since it last made a value
 	made   atomic.Uint32
+	making atomic.Bool
+}
+
+// wanted reports whether, after n misses, a value is worth making.
+func (u *Uses) wanted(n uint32) bool {
+	return n >= min(uint32(firstWanted)<<min(u.made.Load(), 8), mostWanted)
 }
 
 // Find is the value of a key, one of whose holders counts by u; nil if there is none yet.
@@ -58,15 +64,21 @@ func (c *Values[K, V]) Find(of *K, u *Uses) *V {
 			return t.v
 		}
 	}
-	n, made := u.missed.Add(1), u.made.Load()
+	n := u.missed.Add(1)
 	if n == firstWanted-1 {
 		c.prepare()
 	}
-	if n < min(uint32(firstWanted)<<min(made, 8), mostWanted) || !u.made.CompareAndSwap(made, made+1) { // or another goroutine makes it
+	if !u.wanted(n) || !u.making.CompareAndSwap(false, true) { // or another goroutine makes it
 		return nil
 	}
+	defer u.making.Store(false)
+	if !u.wanted(u.missed.Load()) { // another one did since it was counted here
+		return nil
+	}
+	v := c.put(&value[K, V]{of: *of, v: c.build(of)})
+	u.made.Add(1)
 	u.missed.Store(0)
-	return c.put(&value[K, V]{of: *of, v: c.build(of)})
+	return v
 }
 
 func (c *Values[K, V]) set(of *K) *[ways]atomic.Pointer[value[K, V]] {

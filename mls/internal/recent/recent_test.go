@@ -45,6 +45,47 @@ func TestMadeAtTheThirdUse(t *testing.T) {
 	}
 }
 
+// Who uses a key while another goroutine makes its value goes on without one, however long that takes: it is made once, and counts once.
+func TestMadeByOneAtATime(t *testing.T) {
+	begun, end := make(chan struct{}), make(chan struct{})
+	made := 0
+	c := New(func() {}, func(k *int) *int {
+		if made++; made == 1 {
+			close(begun)
+			<-end
+		}
+		v := *k
+		return &v
+	})
+	var u Uses
+	k := 7
+	for range firstWanted - 1 {
+		c.Find(&k, &u)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { c.Find(&k, &u) })
+	<-begun
+	for range 2 * mostWanted {
+		if c.Find(&k, &u) != nil {
+			t.Error("a second value was made")
+			break
+		}
+	}
+	close(end)
+	wg.Wait()
+	if c.Find(&k, &u) == nil || made != 1 {
+		t.Fatalf("made %d times", made)
+	}
+	for i := range c.set(&k) { // it is lost, and wanted again after twice as many uses
+		c.set(&k)[i].Store(nil)
+	}
+	for i := range 2 * firstWanted {
+		if got := c.Find(&k, &u); (got != nil) != (i == 2*firstWanted-1) {
+			t.Errorf("use %d after it was lost: %v", i+1, got)
+		}
+	}
+}
+
 // A key that is used all the time stays, however many others come and go.
 func TestWhatIsUsedStays(t *testing.T) {
 	c, made, _ := counted()
