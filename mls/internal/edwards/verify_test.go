@@ -211,6 +211,22 @@ func TestKeysWithTables(t *testing.T) {
 	}
 }
 
+// What was checked may be the plaintext of a private message: it does not stay where the next one is put together.
+func TestTextsAreWiped(t *testing.T) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := bytes.Repeat([]byte{7}, 1000)
+	if !checkAlike(t, public, text, ed25519.Sign(private, text)) {
+		t.Fatal("refused")
+	}
+	room := *spare.Get().(*[]byte) // what was just used, or new
+	if room = room[:cap(room)]; !bytes.Equal(room, make([]byte, len(room))) {
+		t.Error("a text is left in the pool")
+	}
+}
+
 // Project Wycheproof's vectors: those of ed25519_test.json in the folder $WYCHEPROOF, its testvectors_v1, which is too large to come along.
 func TestWycheproof(t *testing.T) {
 	dir := os.Getenv("WYCHEPROOF")

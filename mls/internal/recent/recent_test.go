@@ -86,6 +86,39 @@ func TestMadeByOneAtATime(t *testing.T) {
 	}
 }
 
+// Two holders of a key, as members of several groups are, may each make its value: one is kept, and both have that.
+func TestHoldersAtOnce(t *testing.T) {
+	begun, end := make(chan struct{}), make(chan struct{})
+	first := true // of the builds, which are one after the other begun
+	c := New(func() {}, func(k *int) *int {
+		if first {
+			first = false
+			close(begun)
+			<-end
+		}
+		v := *k
+		return &v
+	})
+	var u, other Uses
+	k := 7
+	for range firstWanted - 1 {
+		c.Find(&k, &u)
+	}
+	var late *int
+	var wg sync.WaitGroup
+	wg.Go(func() { late = c.Find(&k, &u) })
+	<-begun
+	var early *int
+	for range firstWanted {
+		early = c.Find(&k, &other)
+	}
+	close(end)
+	wg.Wait()
+	if early == nil || late != early || c.kept() != 1 {
+		t.Errorf("%p and %p, and %d are kept", early, late, c.kept())
+	}
+}
+
 // A key that is used all the time stays, however many others come and go.
 func TestWhatIsUsedStays(t *testing.T) {
 	c, made, _ := counted()
