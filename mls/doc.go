@@ -167,7 +167,7 @@
 //	5.1        | internal/suite/registry.go   | Lookup All                                             | crypto-basics.json TestKeysOfEverySuite TestUnknownSuite
 //	5.1.1      | internal/hpke/kem.go         | Generate                                               | TestPublishedVectors TestKeysComeFromTheGivenRandomness
 //	5.1.2      | internal/suite/suite.go      | SignWithLabel VerifyWithLabel                          | crypto-basics.json FuzzVerifier TestSignedTextsAreWiped
-//	5.1.2      | internal/p256/sign.go        | Sign derive sign                                       | TestGivenNonce TestSignaturesVerify TestNonces
+//	5.1.2      | internal/p256/sign.go        | Sign derive sign                                       | TestGivenNonce TestSignaturesVerify TestNonces TestNoncesThatDoNotServe
 //	5.1.2      | internal/p256/verify.go      | Verify verify parseDER                                 | FuzzVerify TestWycheproof TestEdgesOfSignatures TestLargeX TestSums
 //	5.1.2      | internal/edwards/verify.go   | Verify verify sum                                      | FuzzVerify TestWycheproof TestSmallOrder TestMixedOrder
 //	5.1.3      | internal/suite/suite.go      | EncryptWithLabel DecryptWithLabel                      | crypto-basics.json TestDamageIsRefused FuzzOpen

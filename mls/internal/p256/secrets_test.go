@@ -48,9 +48,9 @@ func TestDerivedValuesDiffer(t *testing.T) {
 // A nonce that is no scalar is refused and not reduced, which would make some more likely than others; so is one that makes s zero.
 func TestNoncesThatDoNotServe(t *testing.T) {
 	one := big.NewInt(1)
-	for name, nonce := range map[string]*big.Int{"0": new(big.Int), "n": order, "n+1": new(big.Int).Add(order, one), "2^256-1": new(big.Int).Sub(r, one)} {
+	for _, nonce := range []*big.Int{new(big.Int), order, new(big.Int).Add(order, one), new(big.Int).Sub(r, one)} {
 		if given(nonce, one).sign(&[32]byte{1}) {
-			t.Errorf("nonce %s: signed", name)
+			t.Errorf("nonce %x: signed", nonce)
 		}
 	}
 	if given(one, new(big.Int)).sign(&[32]byte{1}) {
