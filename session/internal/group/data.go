@@ -250,7 +250,7 @@ func (c *core) step(s *reliable.Step[*Received]) {
 	case reliable.Deliver:
 		c.do(Deliver{s.Item})
 	case reliable.Ack, reliable.Request, reliable.Unknown, reliable.Missed:
-		if s.Kind == reliable.Ack && s.ID < 1<<31 && !(s.Tell && c.o.Kind == message.Group) {
+		if s.Kind == reliable.Ack && s.Hear && s.ID < 1<<31 && !(s.Tell && c.o.Kind == message.Group) {
 			c.owe(s.From, s.ID)
 			return
 		}

@@ -96,6 +96,7 @@ func TestAcknowledgementsOfSeveral(t *testing.T) {
 		{name: "one is missing", come: []int{1, 3}, more: true, want: "msg_ack 1, rtx_request 2"},
 		{name: "and comes", come: []int{2, 3, 1, 4}, want: "rtx_request 1, msg_ack 4 since 1"},
 		{name: "a peer", come: []int{1, 2, 3}, more: true, version: "3.4.6", want: "msg_ack 1, msg_ack 2, msg_ack 3"},
+		{name: "one of a peer comes late", come: []int{2, 3, 1}, version: "3.4.6", want: "rtx_request 1, msg_ack 1, msg_ack 2, msg_ack 3"},
 	} {
 		for _, encrypted := range kinds {
 			alice, bob := pair(t, encrypted)

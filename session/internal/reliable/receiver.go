@@ -30,6 +30,7 @@ type Step[T any] struct {
 	Last uint32 // of Lost
 	Loss Loss   // of Lost
 	Tell bool   // of Ack: its sender may not know yet that this member knows the stream
+	Hear bool   // of Ack: its sender understands those of several messages
 }
 
 // StepKind says what a Step is.
@@ -62,6 +63,7 @@ type Receiver[T any] struct {
 type source[T any] struct {
 	name  wire.NameText
 	begun bool
+	hears bool   // its sender has said so with what came last: Start.Hears
 	tag   uint32 // of the stream, as its sender says; 0: it has not said
 	first uint32 // where it began; 0: its sender does not tell, or that was so long ago that ids do not show it
 	last  uint32 // delivered, or lost
@@ -112,7 +114,7 @@ type Start struct {
 	First uint32 // where it begins for this member; 0: the sender says nothing
 	Tag   uint32 // of this stream; another one of the same member, which counts anew, has another tag. 0: likewise
 	Tells bool   // its sender always says this to those of whom it does not know that they know it
-	Hears bool   // its sender understands Missed
+	Hears bool   // its sender understands Missed, and acknowledgements of several messages
 }
 
 // Receive takes a message of from, of size bytes. start is what its sender says with it. It reports whether the message was
@@ -134,6 +136,7 @@ func (r *Receiver[T]) Receive(from wire.NameText, id uint32, item T, size int, s
 
 func (r *Receiver[T]) receive(from wire.NameText, id uint32, item T, size int, start Start, now time.Time) bool {
 	s := r.source(from)
+	s.hears = start.Hears
 	r.touch(s)
 	if id >= idSpace {
 		r.apart(s, id, item)
@@ -143,6 +146,7 @@ func (r *Receiver[T]) receive(from wire.NameText, id uint32, item T, size int, s
 		if s.tag != 0 && !after(start.First, s.last) { // it has left and come back, which this member has missed
 			r.Forget(from)
 			s = r.source(from)
+			s.hears = start.Hears
 			r.touch(s)
 		}
 		s.tag = start.Tag
@@ -168,7 +172,7 @@ func (r *Receiver[T]) receive(from wire.NameText, id uint32, item T, size int, s
 	case ahead == 0 || ahead > idSpace/2:
 		// Again: the first acknowledgement was lost. Or it was given up, and its sender cannot be told: peers' implementations
 		// report it as delivered in the end, whoever has acknowledged it, and would take this member for offline until then.
-		r.put(Step[T]{From: from, Kind: Ack, ID: id})
+		r.put(Step[T]{From: from, Kind: Ack, ID: id, Hear: s.hears})
 	case ahead == 1:
 		s.moved = now
 		r.deliver(s, id, item)
@@ -282,7 +286,7 @@ func (r *Receiver[T]) deliver(s *source[T], id uint32, item T) {
 		s.high = id
 	}
 	r.put(Step[T]{From: s.name, Kind: Deliver, ID: id, Item: item})
-	r.put(Step[T]{From: s.name, Kind: Ack, ID: id})
+	r.put(Step[T]{From: s.name, Kind: Ack, ID: id, Hear: s.hears})
 }
 
 // hold keeps h until its turn.
