@@ -179,11 +179,11 @@ func (a *App) changed(err error) {
 		}
 		return
 	}
+	a.out.connected()
 	if !was {
-		return // the first one
+		return // the first one, or there were others
 	}
 	a.log.Info("connection to the node is back")
-	a.out.connected()
 	a.again()
 }
 

@@ -1,10 +1,12 @@
 package session
 
 import (
+	"errors"
 	"sync/atomic"
 
 	"github.com/seed31b3bfd0/slimgo/internal/fifo"
 	"github.com/seed31b3bfd0/slimgo/session/internal/group"
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
 )
 
 // parcel is a message that waits to be sent.
@@ -15,6 +17,11 @@ type parcel struct {
 	of      any    // for group.Sent; nil: nobody asks
 	answer  bool   // it goes before what else waits in its lane: others wait for it, and its order does not matter
 	patient bool   // nobody repeats it: it waits for a connection, too
+}
+
+// waits reports whether p is to wait, as there is no connection: whatever the link has said instead of taking it.
+func (p *parcel) waits(err error) bool {
+	return p.patient && !errors.Is(err, uplink.ErrTooLarge) && err != errOneDown
 }
 
 // lane is what waits of one session. The outlet's mu guards it, but for what is fixed.

@@ -74,7 +74,7 @@ func (o *outlet) send(p parcel) (fate reliable.Fate, waits bool) {
 		switch {
 		case err == nil:
 			return reliable.Departed, false
-		case errors.Is(err, uplink.ErrFull), p.patient && !errors.Is(err, uplink.ErrTooLarge):
+		case errors.Is(err, uplink.ErrFull), p.waits(err):
 		default:
 			return o.lost(err), false
 		}
@@ -200,7 +200,7 @@ func (o *outlet) give(p parcel) bool {
 		p.b = nil
 		o.onLink.Push(p)
 		o.onLinkBytes += p.size
-	case errors.Is(err, uplink.ErrFull), p.patient && !errors.Is(err, uplink.ErrTooLarge) && o.app.life.Err() == nil:
+	case errors.Is(err, uplink.ErrFull), p.waits(err) && o.app.life.Err() == nil:
 		o.unnext(p)
 		return false
 	default:

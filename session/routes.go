@@ -39,13 +39,13 @@ type routed struct {
 	names map[[3]uint64]int // by Route.Names; not changed
 
 	coming sync.Mutex // of what the app is told: by one at a time
-	down   []bool     // guarded by coming
+	down   []bool     // guarded by mu: links that are lost
 
 	mu     sync.Mutex
 	learnt map[wire.Name]int   // guarded by mu: instances and channels, by their links, but for the first
 	ids    map[uint64][]uint64 // guarded by mu: subscriptions of the links
 	nextID uint64              // guarded by mu
-	full   Link                // guarded by mu: that has taken nothing last
+	full   int                 // guarded by mu: the link that has taken nothing last; 0: the first, or none
 }
 
 var _ Link = (*routed)(nil)
@@ -97,11 +97,28 @@ func connectAll(ctx context.Context, o *Options, from Incoming, first linkMaker)
 func (r *routed) changed(i int, err error) {
 	r.coming.Lock()
 	defer r.coming.Unlock()
+	r.mu.Lock()
 	r.down[i] = err != nil
-	if err == nil || !slices.Contains(r.down, false) {
+	r.mu.Unlock()
+	if err == nil || !r.without(i) {
 		r.from.Changed(err)
 	}
 }
+
+// without reports whether there are connections but for link i.
+func (r *routed) without(i int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for j, down := range r.down {
+		if j != i && !down {
+			return true
+		}
+	}
+	return false
+}
+
+// errOneDown is ErrDown of one network, while there are others: what is for those does not wait until it is back.
+var errOneDown = fmt.Errorf("%w: a network of several", uplink.ErrDown)
 
 // take hands the app what has come by a link.
 func (r *routed) take(i int, msgs [][]byte) {
@@ -138,10 +155,10 @@ func (r *routed) learn(i int, m *message.Message, who wire.Name) {
 }
 
 // way is the link of a message that is to be sent.
-func (r *routed) way(b []byte) (Link, error) {
+func (r *routed) way(b []byte) (int, Link, error) {
 	m, err := message.Decode(b)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	i, named := r.names[m.Dest.Name.C]
 	r.mu.Lock()
@@ -154,37 +171,44 @@ func (r *routed) way(b []byte) (Link, error) {
 	}
 	r.mu.Unlock()
 	if l == nil { // it has brought something before it was there
-		return nil, uplink.ErrDown
+		return i, nil, uplink.ErrDown
 	}
 	if m.Type == message.JoinRequest {
 		r.learn(i, m, m.Dest.Name)
 	}
-	return l, nil
+	return i, l, nil
 }
 
 // TrySend implements Link.
 func (r *routed) TrySend(b []byte) error {
-	l, err := r.way(b)
+	i, l, err := r.way(b)
 	if err != nil {
 		return err
 	}
-	if err = l.TrySend(b); errors.Is(err, uplink.ErrFull) {
+	switch err = l.TrySend(b); {
+	case errors.Is(err, uplink.ErrFull):
 		r.mu.Lock()
-		r.full = l
+		r.full = i
 		r.mu.Unlock()
+	case err != nil && !errors.Is(err, uplink.ErrTooLarge) && r.without(i):
+		return errOneDown // or it is about to be
 	}
 	return err
 }
 
-// Await implements Link: it waits for the one that has taken nothing last, or else for the first.
+// Await implements Link: it waits for the one that has taken nothing last, or else for the first. Where that is lost, and others are not,
+// there is nothing to be waited for.
 func (r *routed) Await(ctx context.Context, most int) error {
 	r.mu.Lock()
-	l := r.full
-	if r.full = nil; l == nil {
-		l = r.links[0]
-	}
+	i := r.full
+	r.full = 0
+	l := r.links[i]
 	r.mu.Unlock()
-	return l.Await(ctx, most)
+	err := l.Await(ctx, most)
+	if err != nil && ctx.Err() == nil && r.without(i) {
+		return nil
+	}
+	return err
 }
 
 // Subscribe implements Link: all nodes are asked, at the same time.

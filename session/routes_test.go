@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -125,7 +127,62 @@ func TestRoutesThatCannotBe(t *testing.T) {
 			}
 		}
 	})
-	if _, err := (&routed{}).way([]byte("no message")); err == nil || errors.Is(err, uplink.ErrDown) {
+	if _, _, err := (&routed{}).way([]byte("no message")); err == nil || errors.Is(err, uplink.ErrDown) {
 		t.Errorf("no message: %v", err)
+	}
+}
+
+// What is for a network that is gone keeps nothing of another one back, whichever of them it is: neither what is large, nor what is said
+// after something that nobody repeats.
+func TestRoutesOfWhichOneIsGone(t *testing.T) {
+	for _, gone := range []int{0, 1} {
+		bubble(t, func(t *testing.T, h *hub) {
+			nets, links := []*hub{h, newHub(t)}, []*hubLink{}
+			via := func(h *hub) func(context.Context, Incoming) (Link, error) {
+				return func(ctx context.Context, from Incoming) (Link, error) {
+					l, err := h.link(ctx, from)
+					links = append(links, l.(*hubLink))
+					return l, err
+				}
+			}
+			alice := h.app("alice", func(o *Options) {
+				o.Link, o.Routes = via(nets[0]), []Route{{Names: []Name{MustName("org/ns/net1")}, Link: via(nets[1])}}
+			})
+			var apps [2]*App
+			var said, heard [2][2]*Session // by network; those that are not reliable, and those that are
+			for i, net := range nets {
+				apps[i] = net.app(fmt.Sprint("net", i))
+				l := listen(t, apps[i])
+				for j, unreliable := range []bool{true, false} {
+					s, err := alice.Open(t.Context(), apps[i].Name().Any(), SessionOptions{Unreliable: unreliable})
+					if err != nil {
+						t.Fatal(err)
+					}
+					said[i][j], heard[i][j] = s, accept(t, l)
+				}
+			}
+			links[gone].breaks(true)
+			there := 1 - gone
+			d, err := said[gone][0].Publish(t.Context(), Text("lost"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			large := strings.Repeat("large ", 2*mostOnLink/6)
+			for j, s := range said[there] {
+				publish(t, s, "small", large, "small")
+				receives(t, heard[there][j], alice, "small", large, "small")
+			}
+			if err := d.Wait(t.Context()); !errors.Is(err, ErrNotDelivered) {
+				t.Errorf("what was for the network that is gone: %v", err)
+			}
+			links[gone].breaks(false)
+			for j, s := range said[gone] {
+				publish(t, s, large, "again")
+				receives(t, heard[gone][j], alice, large, "again")
+			}
+			if n := alice.Stats().Down; n == 0 {
+				t.Error("nothing is counted")
+			}
+		})
 	}
 }
