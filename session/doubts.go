@@ -19,7 +19,6 @@ type entry struct {
 	sealed *group.Sealed // of data that is prepared; nil: it is not
 	check  *check        // of its signature; nil: likewise
 	rounds int           // how often it has waited for tokens
-	tokens int           // for which it waits
 }
 
 // kept is a, as something to keep.
@@ -63,8 +62,14 @@ type doubts struct {
 	app     *App
 	slot    *workers.Slot[letter]
 	most    int // senders that may wait
-	waiting map[wire.Name]*fifo.Queue[*entry]
+	waiting map[wire.Name]*doubted
 	ready   fifo.Queue[*entry]
+}
+
+// doubted is what waits of one sender, and for how many tokens.
+type doubted struct {
+	fifo.Queue[*entry]
+	tokens int
 }
 
 // behind has a wait behind what its sender has said before, if that waits.
@@ -78,22 +83,27 @@ func (d *doubts) behind(a *entry) bool {
 }
 
 // park has a wait for those of the tokens that are not judged yet. park says false if that is one too many, or it has waited too often.
+// What of its sender waits already has come after it: it was looked at before, and what it had to wait for was found then.
 func (d *doubts) park(a *entry, tokens []string) bool {
-	if len(d.waiting) >= d.most || a.rounds == mostRounds {
+	n := a.m.Source.Name
+	q := d.waiting[n]
+	if q == nil && len(d.waiting) >= d.most || a.rounds == mostRounds {
 		return false
 	}
-	if d.waiting == nil {
-		d.waiting = map[wire.Name]*fifo.Queue[*entry]{}
+	if q == nil {
+		if d.waiting == nil {
+			d.waiting = map[wire.Name]*doubted{}
+		}
+		q = new(doubted)
+		d.waiting[n] = q
 	}
 	a = a.kept()
-	q := new(fifo.Queue[*entry])
-	q.Push(a)
-	d.waiting[a.m.Source.Name] = q
+	q.Unpop(a)
 	a.rounds++
-	a.tokens = len(tokens)
+	q.tokens += len(tokens)
 	judged := letter{first: func() {
-		if a.tokens--; a.tokens == 0 {
-			d.release(a.m.Source.Name)
+		if q.tokens--; q.tokens == 0 {
+			d.release(n)
 		}
 	}}
 	for _, token := range tokens {

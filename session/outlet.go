@@ -56,6 +56,7 @@ type outlet struct {
 	clock   uint64        // guarded by mu
 	bytes   int           // guarded by mu: that wait in lanes
 	given   uint64        // guarded by mu: bytes that have waited and wait no more
+	awaits  bool          // guarded by mu: drain waits for the link
 	stalled bool          // guarded by mu: nothing leaves
 	empty   chan struct{} // guarded by mu: closed when busy is cleared
 
@@ -168,6 +169,9 @@ func (o *outlet) drain() {
 	defer watch.Stop()
 	most := mostOnLink
 	for {
+		o.mu.Lock()
+		o.awaits = true
+		o.mu.Unlock()
 		watch.Reset(stallTime + time.Duration(o.onLinkBytes)*time.Second/slowest)
 		err := o.link.Await(o.app.life, most)
 		watch.Stop()
@@ -279,7 +283,7 @@ func (o *outlet) purge(why error, patience bool) (waits bool) {
 // awaitConnection drops what need not wait for a connection, and waits for one if anything is left.
 func (o *outlet) awaitConnection() {
 	o.mu.Lock()
-	o.stalled = false // it is more than that
+	o.awaits, o.stalled = false, false // it is more than that
 	waits := o.purge(uplink.ErrDown, o.app.life.Err() == nil)
 	o.mu.Unlock()
 	if !waits {
@@ -295,7 +299,7 @@ func (o *outlet) awaitConnection() {
 func (o *outlet) stall() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.busy.Load() {
+	if o.awaits { // else something has left at the same time
 		o.stalled = true
 		o.purge(errStalled, true)
 	}
@@ -305,7 +309,7 @@ func (o *outlet) stall() {
 func (o *outlet) moves() {
 	o.mu.Lock()
 	was := o.stalled
-	o.stalled = false
+	o.awaits, o.stalled = false, false
 	o.mu.Unlock()
 	if was {
 		o.app.again()
