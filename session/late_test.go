@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
@@ -46,17 +45,23 @@ func TestDoubtsAboutOneSender(t *testing.T) {
 		from := wire.NameText{Name: wire.Name{Hi: 1}}
 		entryOf := func(id uint32) *entry { return &entry{m: &message.Message{Source: from, ID: id}} }
 		later, first := entryOf(2), entryOf(1)
-		if !d.park(later, []string{"a"}) || !d.behind(entryOf(3)) || !d.park(first, []string{"bb"}) || !d.behind(entryOf(4)) {
+		ok, got := make(chan bool, 1), make(chan []uint32, 1)
+		d.slot.Post(letter{first: func() {
+			ok <- d.park(later, []string{"a"}) && d.behind(entryOf(3)) && d.park(first, []string{"bb"}) && d.behind(entryOf(4))
+		}})
+		if !<-ok {
 			t.Fatal("refused")
 		}
 		time.Sleep(time.Minute)
-		synctest.Wait()
-		var got []uint32
-		for d.ready.Len() > 0 {
-			got = append(got, d.ready.Pop().m.ID)
-		}
-		if fmt.Sprint(got) != "[1 2 3 4]" || len(d.waiting) > 0 {
-			t.Errorf("%d, and %d senders wait", got, len(d.waiting))
+		d.slot.Post(letter{first: func() {
+			var ids []uint32
+			for d.ready.Len() > 0 {
+				ids = append(ids, d.ready.Pop().m.ID)
+			}
+			got <- ids
+		}})
+		if ids := <-got; fmt.Sprint(ids) != "[1 2 3 4]" || len(d.waiting) > 0 {
+			t.Errorf("%d, and %d senders wait", ids, len(d.waiting))
 		}
 	})
 }
