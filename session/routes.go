@@ -13,7 +13,8 @@ import (
 )
 
 // Route is a further node that an app is connected to at the same time, and who is reached there: of another network than that of
-// Options.Nodes. Messages are not carried from one to the other, so all members of a group but this app are in one of them.
+// Options.Nodes. Messages are not carried from one to the other, so all members of a group but this app are in one of them. Nothing waits for
+// a network that is lost while another one is there: what sessions do not repeat is not delivered then.
 type Route struct {
 	// Nodes are as Options.Nodes: one of them at a time.
 	Nodes []string
@@ -39,9 +40,9 @@ type routed struct {
 	names map[[3]uint64]int // by Route.Names; not changed
 
 	coming sync.Mutex // of what the app is told: by one at a time
-	down   []bool     // guarded by mu: links that are lost
 
 	mu     sync.Mutex
+	down   []bool              // guarded by mu: links that are lost
 	learnt map[wire.Name]int   // guarded by mu: instances and channels, by their links, but for the first
 	ids    map[uint64][]uint64 // guarded by mu: subscriptions of the links
 	nextID uint64              // guarded by mu
