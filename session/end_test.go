@@ -124,6 +124,7 @@ func TestSessionsShareGoroutines(t *testing.T) {
 	bubble(t, func(t *testing.T, h *hub) {
 		alice, bob := h.app("alice"), h.app("bob")
 		l := listen(t, bob)
+		synctest.Wait()
 		g0 := runtime.NumGoroutine()
 		var all []*Session
 		for range 50 {
@@ -134,7 +135,7 @@ func TestSessionsShareGoroutines(t *testing.T) {
 			all = append(all, s, accept(t, l))
 		}
 		synctest.Wait()
-		if n := runtime.NumGoroutine(); n != g0 {
+		if n := runtime.NumGoroutine(); n > g0 { // what earlier tests have left may end meanwhile
 			t.Errorf("%d goroutines, were %d", n, g0)
 		}
 		if s := alice.Stats(); s.Sessions != 50 {
