@@ -86,7 +86,8 @@ func (c *core) screen(m *message.Message) (why error, done bool) {
 func (m *Moderator) Screen(msg *message.Message, now time.Time) (why error, take bool) {
 	m.now = now
 	if why, done := m.screen(msg); done {
-		if why == errUnexpected && m.o.Kind == message.Group && m.roster.find(&msg.Source) == nil {
+		answer := msg.Type == message.DiscoveryReply || msg.Type == message.JoinReply // to an invitation that was given up: it can be said anew
+		if why == errUnexpected && !answer && m.o.Kind == message.Group && m.roster.find(&msg.Source) == nil {
 			why = nil // it comes late, of who has gone
 		}
 		return why, false
