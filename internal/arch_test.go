@@ -75,6 +75,13 @@ var rules = []rule{
 	{path: "internal/usage", outside: []string{"github.com/prometheus/procfs", "golang.org/x/sys/unix"}},
 	{path: "internal/certs/certstest", level: 1},
 	{path: "internal/certs", level: 1},
+	{path: "internal/auth"},
+	{path: "internal/auth/jwt", level: 1},
+	{path: "internal/auth/policy", level: 1},
+	{path: "internal/auth/rules", level: 1},
+	{path: "internal/auth/fetch"},
+	{path: "internal/auth/oidc", level: 2},
+	{path: "internal/auth/spire", level: 2},
 	{path: "internal/chromium", level: 1, outside: []string{"github.com/coder/websocket"}}, // the debugging protocol of browsers
 
 	{path: "router/mesh", level: 2},
