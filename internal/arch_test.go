@@ -79,7 +79,7 @@ var rules = []rule{
 	{path: "internal/auth/jwt", level: 1},
 	{path: "internal/auth/policy", level: 1},
 	{path: "internal/auth/rules", level: 1},
-	{path: "internal/auth/fetch"},
+	{path: "internal/auth/fetch", outside: []string{"golang.org/x/sync/singleflight"}}, // one request for all who ask
 	{path: "internal/auth/oidc", level: 2},
 	{path: "internal/auth/spire", level: 2},
 	{path: "internal/chromium", level: 1, outside: []string{"github.com/coder/websocket"}}, // the debugging protocol of browsers
