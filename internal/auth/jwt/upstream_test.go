@@ -1,0 +1,128 @@
+//go:build interop
+
+package jwt
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// upstream is a node of upstream's with a listener that wants tokens.
+type upstream struct {
+	url    string
+	client http.Client
+}
+
+// startUpstream runs upstream's 3.4.6 node with the `auth` of YAML lines.
+func startUpstream(t *testing.T, name, auth string) *upstream {
+	t.Helper()
+	program := filepath.Join(os.Getenv("SLIM_PEERS"), "slim")
+	if os.Getenv("SLIM_PEERS") == "" {
+		t.Fatal("SLIM_PEERS is not set: it must name the folder of the upstream 3.4.6 programs (slim, slim-peer)")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	conf := filepath.Join(t.TempDir(), name+".yaml")
+	text := "tracing: {log_level: error}\nruntime: {drain_timeout: 1s}\nservices:\n  slim/0:\n    dataplane:\n      servers:\n        - endpoint: \"" +
+		address + "\"\n          tls: {insecure: true}\n          auth:\n            type: jwt\n"
+	for line := range strings.Lines(auth) {
+		text += "            " + line
+	}
+	if err := os.WriteFile(conf, []byte(text+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	node := exec.Command(program, "--config", conf)
+	node.Stdout, node.Stderr = &out, &out
+	if err := node.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { _ = node.Wait(); close(ended) }()
+	t.Cleanup(func() { _ = node.Process.Kill(); <-ended })
+	u := &upstream{url: "http://" + address + "/dataplane.proto.v1.DataPlaneService/None"}
+	plain := new(http.Protocols)
+	plain.SetUnencryptedHTTP2(true)
+	tr := &http.Transport{Protocols: plain}
+	t.Cleanup(tr.CloseIdleConnections)
+	u.client = http.Client{Transport: tr, Timeout: 20 * time.Second}
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			_ = c.Close()
+			return u
+		}
+		select {
+		case <-ended:
+			t.Fatalf("upstream's node for %s: %s", name, out.Bytes())
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("upstream's node for %s: %v\n%s", name, err, out.Bytes())
+		}
+	}
+}
+
+// status returns what a request is answered. The path is one that upstream does not have: authentication comes first.
+func (u *upstream) status(t *testing.T, authorization string) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, u.url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}}
+	if authorization != "" {
+		r.Header.Set("Authorization", authorization)
+	}
+	answer, err := u.client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	return answer.StatusCode
+}
+
+// yamlClaims are `claims` of a listener.
+func yamlClaims(audience, issuer string) string {
+	var lines []string
+	if audience != "" {
+		lines = append(lines, fmt.Sprintf("  audiences: [%q]", audience))
+	}
+	if issuer != "" {
+		lines = append(lines, fmt.Sprintf("  issuer: %q", issuer))
+	}
+	if lines == nil {
+		return ""
+	}
+	return "claims:\n" + strings.Join(lines, "\n") + "\n"
+}
+
+// Upstream's listener does what testdata/rows.txt says of it.
+func TestUpstreamRows(t *testing.T) {
+	listeners, tokens := readRows(t)
+	all := map[string]*upstream{}
+	for _, l := range listeners {
+		key := fmt.Sprintf("key: {type: decoding, algorithm: HS256, format: %s, key: {data: '%s'}}", l.format, l.key)
+		all[l.name] = startUpstream(t, l.name, yamlClaims(l.audience, l.issuer)+key)
+	}
+	for _, r := range tokens {
+		if got := all[r.listener].status(t, "Bearer "+r.token(time.Now())); got != r.upstream {
+			t.Errorf("%s: %s: upstream's status is %d, want %d", r.listener, r.name, got, r.upstream)
+		}
+	}
+}
