@@ -23,6 +23,8 @@ type Shown struct {
 	Authorization string
 	// Certificates are the chain that the peer has proven in the TLS handshake, its own first; nil: none.
 	Certificates []*x509.Certificate
+	// Remote is the address from which it came, IP:PORT; else it came another way.
+	Remote string
 }
 
 // MaxAuthorization bounds the bytes of what a client shows. Requests with more are refused unread.
@@ -33,9 +35,12 @@ type Verifier interface {
 	// Verify returns who has shown this, or an error that is a *Denied. Any other error denies, too: it is a defect of ours,
 	// or of who was asked. It is called beside the loops, and may ask others, within the time of ctx.
 	Verify(ctx context.Context, s *Shown) (*Identity, error)
-	// Again judges by the keys and policies of now what Verify has let in. That it has expired since is no reason to deny.
+	// Again judges by the keys and policies of now what Verify has let in, of this Verifier or of another, in whose place it
+	// has come: then Mechanism or Proof may not be its own. That it has expired since is no reason to deny. An error that is
+	// no *Denied, or one of status 503, says that it is not known now: the connection lives on, and is judged again soon.
 	Again(ctx context.Context, who *Identity) error
-	// Changed returns a channel that is closed when Again may answer otherwise than before; ask for the next one then.
+	// Changed returns a channel that is closed when Again may answer otherwise than before; ask for the next one then. nil: it
+	// never does.
 	Changed() <-chan struct{}
 	// QueryToken reports whether the parameter token of a WebSocket's query counts (P-auth-2).
 	QueryToken() bool
@@ -90,3 +95,8 @@ func Unauthorized(reason string) *Denied {
 
 // Forbidden returns a Denied of status 403.
 func Forbidden(reason string) *Denied { return &Denied{Status: http.StatusForbidden, Reason: reason} }
+
+// Unavailable returns a Denied of status 503.
+func Unavailable(reason string) *Denied {
+	return &Denied{Status: http.StatusServiceUnavailable, Reason: reason}
+}
