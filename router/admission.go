@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/router/hop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire/link"
@@ -33,7 +34,7 @@ func (c *Conn) negotiate(b []byte) {
 	}
 	l.small = out
 	res := m.Result()
-	x := claim{kind: res.Kind, node: res.RemoteNode, socket: l.peersOn[c.stream.Peer()]}
+	x := claim{kind: res.Kind, node: res.RemoteNode, socket: l.peersOn[c.stream.Peer()], who: c.who}
 	verify := l.node.claims.verify
 	if verify == nil || res.Refusal != "" {
 		c.decide(&pending{out, res, x}, nil)
@@ -69,6 +70,7 @@ func (c *Conn) decide(p *pending, unproven error) {
 	}
 	if err != nil {
 		c.note(ReasonClaim, err)
+		c.audit(&auth.Event{Act: auth.ActClaim, Kind: kindOf(p.claim.kind).String(), Reason: err.Error()})
 		c.end(statusPermissionDenied, err.Error())
 		return
 	}

@@ -24,6 +24,7 @@ type Endpoint struct {
 	Addr   string      // as in Options.Listen
 	Limits Limits      // what it leaves out is as for all
 	TLS    *tls.Config // as in Options.TLS; nil: none
+	Auth   Auth        // as in Options.Auth
 }
 
 // Rules are what loops obey and can change while the node runs. Who has negotiated is not asked again.
@@ -50,6 +51,9 @@ func (o *Options) setup() Setup {
 		e := Endpoint{Addr: addr, TLS: o.tls(i)}
 		if i < len(o.Limits) {
 			e.Limits = o.Limits[i]
+		}
+		if i < len(o.Auth) {
+			e.Auth = o.Auth[i]
 		}
 		s.Endpoints = append(s.Endpoints, e)
 	}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/hop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
@@ -16,6 +17,7 @@ import (
 const (
 	statusOK               = 0
 	statusPermissionDenied = 7
+	statusUnauthenticated  = 16
 	statusExhausted        = 8
 	statusInternal         = 13
 )
@@ -37,7 +39,8 @@ type Conn struct {
 	id     uint64
 	loop   *loop
 	stream transport.Stream
-	most   int // the largest message that it takes, bytes
+	most   int            // the largest message that it takes, bytes
+	who    *auth.Identity // who has opened it; nil: its listener does not ask, or it is of this node or process
 
 	// Safe for all.
 	dead     atomic.Bool  // the connection is over: no message may be sent to it
@@ -111,7 +114,7 @@ func (l *loop) Accept(s transport.Stream) transport.Receiver {
 // newConn makes the connection of a stream, whoever has opened that.
 func (l *loop) newConn(s transport.Stream) *Conn {
 	n := l.node
-	c := &Conn{id: n.nextConn.Add(1), loop: l, stream: s, most: cmp.Or(s.Peer().MaxMessage, maxMessage), kind: table.Remote,
+	c := &Conn{id: n.nextConn.Add(1), loop: l, stream: s, who: s.Identity(), most: cmp.Or(s.Peer().MaxMessage, maxMessage), kind: table.Remote,
 		opened: time.Since(n.made)}
 	c.q.holder.Owner = c
 	l.enlist(c)

@@ -74,7 +74,7 @@ func (c *Conn) logOpened(r *link.Result) {
 	if p.Subject != "" {
 		attrs = append(attrs, "subject", p.Subject)
 	}
-	c.say(slog.LevelInfo, topicOpened, "connection opened", attrs...)
+	c.say(slog.LevelInfo, topicOpened, "connection opened", append(attrs, whoAttrs(c.who)...)...)
 }
 
 // because remembers why c ends; the first reason is the one.

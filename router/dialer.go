@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/router/transport"
@@ -41,6 +44,9 @@ type Link struct {
 	HandshakeTimeout time.Duration
 	// Call is how the stream is opened.
 	Call transport.Call
+	// Auth is asked, within ConnectTimeout, what each connection shows that is opened; nil: it shows nothing. Without an answer
+	// none is opened. Rules: P-auth-8.
+	Auth auth.Source
 	// ID is the link_id, the same over reconnects; "": a random UUID.
 	ID string
 	// Kind is what the node claims to be to the other end: edge, peer or remote.
@@ -195,13 +201,19 @@ func (d *Dialer) turn() bool {
 	d.becomes(LinkOpening)
 	d.status.count(&d.status.attempts)
 	began := time.Now()
+	shown, err := d.authorize()
+	if err != nil {
+		d.status.count(&d.status.unarmed)
+		return d.retry(err)
+	}
 	c, err := d.connect()
 	if err != nil {
 		return d.retry(err)
 	}
+	call := d.call(began, shown)
 	o := &outgoing{dialer: d, up: make(chan *Conn, 1), over: make(chan outcome, 1)}
 	j := netloop.Joining{Timeout: d.link.HandshakeTimeout,
-		Handler: func(nl *netloop.Loop) netloop.Handler { return d.node.loops[nl.Index()].callOn(o, d.call(began)) }}
+		Handler: func(nl *netloop.Loop) netloop.Handler { return d.node.loops[nl.Index()].callOn(o, call) }}
 	if d.whole > 0 {
 		j.Timeout = d.left(began)
 	}
@@ -220,14 +232,39 @@ func (d *Dialer) left(began time.Time) time.Duration {
 	return max(d.whole-time.Since(began), time.Nanosecond)
 }
 
-// call is how the stream is opened in an attempt that began then.
-func (d *Dialer) call(began time.Time) *transport.Call {
-	if d.whole == 0 {
+// call is how the stream is opened in an attempt that began then, and shows that; "": nothing.
+func (d *Dialer) call(began time.Time, shown string) *transport.Call {
+	if d.whole == 0 && shown == "" {
 		return &d.link.Call
 	}
 	c := d.link.Call
-	c.AnswerTimeout = d.left(began)
+	if d.whole > 0 {
+		c.AnswerTimeout = d.left(began)
+	}
+	if shown != "" {
+		c.Fields = slices.DeleteFunc(slices.Clone(c.Fields), func(f transport.Field) bool { return f.Name == "authorization" })
+		c.Fields = append(c.Fields, transport.Field{Name: "authorization", Value: shown, Sensitive: true})
+	}
 	return &c
+}
+
+// authorize asks what a connection is to show.
+func (d *Dialer) authorize() (string, error) {
+	if d.link.Auth == nil {
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(d.ctx, d.link.ConnectTimeout)
+	defer cancel()
+	shown, err := d.link.Auth.Authorization(ctx)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("no credentials for the link: %w", err)
+	case len(shown) > auth.MaxAuthorization:
+		return "", fmt.Errorf("no credentials for the link: they have %d bytes, and %d at most can be shown", len(shown), auth.MaxAuthorization)
+	case strings.ContainsFunc(shown, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+		return "", errors.New("no credentials for the link: they contain a line break, or another control character, which no header may")
+	}
+	return shown, nil
 }
 
 // connect is Link.Connect within its time.

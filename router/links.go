@@ -19,6 +19,7 @@ type LinkStatus struct {
 	Since    time.Time // when it came to State; waiting and opening count as one
 	Attempts uint64    // to connect, since the start
 	Losses   uint64    // of a link that was up
+	Unarmed  uint64    // attempts in vain for want of credentials to show
 
 	// Failure is why it was opened in vain or lost the last time, Failed when; "": it never was. Peers have a part in the
 	// text.
@@ -28,16 +29,16 @@ type LinkStatus struct {
 
 // dialStatus is what changes of that. Safe for all.
 type dialStatus struct {
-	mu               sync.Mutex
-	now              LinkStatus // guarded by mu, without what Link says
-	attempts, losses uint64     // guarded by mu
+	mu                        sync.Mutex
+	now                       LinkStatus // guarded by mu, without what Link says
+	attempts, losses, unarmed uint64     // guarded by mu
 }
 
 func (s *dialStatus) read() LinkStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := s.now
-	x.Attempts, x.Losses = s.attempts, s.losses
+	x.Attempts, x.Losses, x.Unarmed = s.attempts, s.losses, s.unarmed
 	return x
 }
 
@@ -59,7 +60,7 @@ func (s *dialStatus) failed(why string, now time.Time) {
 	s.now.Failure, s.now.Failed = kept(why), now
 }
 
-// count adds one to attempts or losses.
+// count adds one to attempts, losses or unarmed.
 func (s *dialStatus) count(n *uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

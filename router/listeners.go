@@ -6,8 +6,10 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
@@ -20,6 +22,8 @@ type listener struct {
 	place string            // see endpoint.place
 	gates []*transport.Gate // of the loops, in order
 	over  chan struct{}     // closed when nobody is accepted any more and all handshakes have ended
+
+	guard atomic.Pointer[auth.Guard] // judges who comes by it; nil: nothing does. Set under listeners.mu; safe for all
 }
 
 func (n *Node) newListener(ln *netloop.Listener, place string) *listener {
@@ -39,7 +43,7 @@ type listeners struct {
 	urls []string    // guarded by mu, of the same; replaced whole
 	over bool        // guarded by mu: none is opened or removed any more
 
-	accepting, leaving sync.WaitGroup // goroutines; begun only while over is not set
+	accepting, leaving, guarding sync.WaitGroup // goroutines; begun only while over is not set
 }
 
 func (x *listeners) list() []*listener {
@@ -57,6 +61,7 @@ func (x *listeners) become(c *Change) bool {
 	}
 	n := x.node
 	for i, l := range c.places {
+		n.protect(l, &c.setup.Endpoints[i].Auth, !slices.Contains(c.opened, l), &c.setup.Rules)
 		a := n.acceptance(l, &c.parsed[i], &c.setup.Endpoints[i], &c.setup.Rules)
 		if !slices.Contains(c.opened, l) {
 			l.ln.Change(a)
@@ -161,6 +166,7 @@ func (n *Node) acceptance(l *listener, e *endpoint, x *Endpoint, r *Rules) netlo
 // retire ends those who have come by listeners that are closed, as the end of the node would: what they have sent until
 // now goes its way, and what is queued for them goes out. Rules: P-end-7.
 func (n *Node) retire(ls []*listener, within time.Duration) {
+	defer unprotect(ls)
 	for _, l := range ls {
 		<-l.over
 	}

@@ -148,6 +148,8 @@ func (n *Node) Shutdown(ctx context.Context) error {
 			n.err = nil // there was nothing to drain
 		}
 		n.engine.Stop()
+		unprotect(n.listening.list())
+		n.listening.guarding.Wait()
 		for _, l := range n.loops {
 			l.group.Cut()
 		}

@@ -56,17 +56,18 @@ func sideBySide() {
 
 // caller is a client of a real node over TCP. It reads and writes on the test's goroutine.
 type caller struct {
-	t    *testing.T
-	c    net.Conn
-	cli  h2.Conn
-	s    *h2.Stream
-	mac  *mac.MAC
-	link string
-	out  []byte
-	buf  []byte // scratch of readOnce
-	got  [][]byte
-	end  *h2.End
-	away bool
+	t       *testing.T
+	c       net.Conn
+	cli     h2.Conn
+	s       *h2.Stream
+	mac     *mac.MAC
+	link    string
+	machine *link.Machine
+	out     []byte
+	buf     []byte // scratch of readOnce
+	got     [][]byte
+	end     *h2.End
+	away    bool
 }
 
 func start(t *testing.T, o Options) *Node {
@@ -97,6 +98,14 @@ func call(t *testing.T, n *Node) *caller { return callWith(t, n, 2<<20) }
 // callWith is call with the windows, in bytes, that the caller gives.
 func callWith(t *testing.T, n *Node, window uint32) *caller {
 	t.Helper()
+	p := knock(t, n, window)
+	p.negotiated()
+	return p
+}
+
+// knock sends a request and the first message of a negotiation, and waits for nothing.
+func knock(t *testing.T, n *Node, window uint32) *caller {
+	t.Helper()
 	c, err := net.Dial("tcp", n.Addrs()[0].String())
 	if err != nil {
 		t.Fatal(err)
@@ -120,13 +129,19 @@ func callWith(t *testing.T, n *Node, window uint32) *caller {
 	}
 	p.flush()
 	p.send(req)
+	p.machine = m
+	return p
+}
+
+// negotiated waits for the answer to the negotiation.
+func (p *caller) negotiated() {
+	p.t.Helper()
 	p.await(func() bool { return len(p.got) > 0 })
-	if _, err := m.Step(nil, p.got[0]); err != nil {
-		t.Fatal(err)
+	if _, err := p.machine.Step(nil, p.got[0]); err != nil {
+		p.t.Fatal(err)
 	}
 	p.got = nil
-	p.mac, p.link = mac.New(m.Result().Key, "l"), "l"
-	return p
+	p.mac, p.link = mac.New(p.machine.Result().Key, "l"), "l"
 }
 
 func (p *caller) flush() {

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/router/hop"
 	"github.com/seed31b3bfd0/slimgo/router/mesh"
 	"github.com/seed31b3bfd0/slimgo/router/table"
@@ -105,6 +106,10 @@ type Options struct {
 	// TLS are the configurations of Listen, in the same order; nil, or none: an endpoint without TLS. Each is asked
 	// anew for every connection by way of its GetConfigForClient.
 	TLS []*tls.Config
+	// Auth is who may open connections by Listen, in the same order; none: anybody. Rules: P-auth.
+	Auth []Auth
+	// Audit is told who was let in and who was not, and why; nil: nobody is.
+	Audit auth.Audit
 
 	// Loops is the number of event loops; 0: half of the processors the runtime may use, at least 1, which
 	// leaves the other half to the kernel's share of the work. A loop moves millions of messages a second.
@@ -253,6 +258,8 @@ func (o *Options) fill() error {
 		o.Log = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError + 4}))
 	}
 	switch {
+	case len(o.Auth) > len(o.Listen):
+		return fmt.Errorf("router: %d verifiers for %d endpoints", len(o.Auth), len(o.Listen))
 	case len(o.TLS) > len(o.Listen):
 		return fmt.Errorf("router: %d TLS configurations for %d endpoints", len(o.TLS), len(o.Listen))
 	case o.Loops < 0 || o.Loops > MaxLoops:

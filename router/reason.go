@@ -98,6 +98,14 @@ const (
 	ReasonExpand
 	// ReasonExpanded: a compressed message has more content than is taken; likewise.
 	ReasonExpanded
+	// ReasonUnauthorized: a request has shown wrong credentials, or none.
+	ReasonUnauthorized
+	// ReasonForbidden: the policy of a listener refuses who has asked.
+	ReasonForbidden
+	// ReasonUnjudged: credentials could not be judged, or not in time.
+	ReasonUnjudged
+	// ReasonRevoked: keys or policies have changed, and do not allow a connection any more; it is ended.
+	ReasonRevoked
 	numReasons
 )
 
@@ -108,7 +116,8 @@ var reasonNames = [numReasons]string{"none", "no_match", "ttl_expired", "bad_mac
 	"unfinished", "too_many_connections", "header_too_large", "claim_refused", "too_many_names",
 	"too_many_sockets", "unfinished_limit", "queued_limit", "sender_ended",
 	"tls_error", "tls_timeout", "tls_plain_text", "tls_mismatch", "tls_certificate", "tls_refused_by_peer", "tls_reset",
-	"bad_handshake", "websocket_error", "bad_compression", "expands_too_large"}
+	"bad_handshake", "websocket_error", "bad_compression", "expands_too_large",
+	"unauthorized", "forbidden", "not_judged", "revoked"}
 
 // String returns the word used in logs and statistics.
 func (r Reason) String() string {
@@ -179,4 +188,8 @@ var faultReasons = [transport.NumFaults]Reason{
 	transport.FaultWebSocket:   ReasonWebSocket,
 	transport.FaultExpand:      ReasonExpand,
 	transport.FaultExpanded:    ReasonExpanded,
+
+	transport.FaultUnauthorized: ReasonUnauthorized,
+	transport.FaultForbidden:    ReasonForbidden,
+	transport.FaultUnjudged:     ReasonUnjudged,
 }

@@ -41,6 +41,9 @@ type Connection struct {
 	// Remote is the address of the socket, or "in process". The others are what the peer says of itself, "" if it says nothing, or has
 	// not negotiated.
 	Remote, Agent, LinkID, Node, Version string
+	// Auth is how it has proven who it is, Identity and Issuer are who that is and who says so; "": nobody has asked, or there is
+	// none.
+	Auth, Identity, Issuer string
 
 	Age time.Duration
 	// Messages and bytes since the opening. Received counts all kinds; DeliveredBytes is without headers.
@@ -213,6 +216,9 @@ func (c *Conn) describe(now time.Duration) Connection {
 		Transport: p.Transport.String(), Remote: p.Remote, Agent: p.Agent, Age: now - c.opened, Received: c.received, ReceivedBytes: c.receivedBytes,
 		Delivered:      c.delivered,
 		DeliveredBytes: c.deliveredBytes, Queued: c.q.len(), QueuedBytes: c.q.bytes, Held: c.held, conn: c}
+	if w := c.who; w != nil {
+		x.Auth, x.Identity, x.Issuer = w.Mechanism, cut(w.Subject), cut(w.Issuer)
+	}
 	if a := c.about; a != nil {
 		x.LinkID, x.Node = a.link, a.node
 		if a.version != (unique.Handle[string]{}) {

@@ -186,14 +186,14 @@ func TestConnectTimeoutOfAWebSocketIsForAllOfIt(t *testing.T) {
 		t.Error("nothing was asked")
 	}
 	d := &Dialer{link: Link{Call: transport.Call{WebSocket: true, AnswerTimeout: time.Hour}}}
-	if c := d.call(time.Now()); c.AnswerTimeout != time.Hour {
+	if c := d.call(time.Now(), ""); c.AnswerTimeout != time.Hour {
 		t.Errorf("without a limit: %v", c.AnswerTimeout)
 	}
 	d.whole = time.Minute
-	if c := d.call(time.Now().Add(-20 * time.Second)); c.AnswerTimeout > 40*time.Second || c.AnswerTimeout < time.Second {
+	if c := d.call(time.Now().Add(-20*time.Second), ""); c.AnswerTimeout > 40*time.Second || c.AnswerTimeout < time.Second {
 		t.Errorf("of a minute %v are left after 20 s", c.AnswerTimeout)
 	}
-	if c := d.call(time.Now().Add(-time.Hour)); c.AnswerTimeout <= 0 || c.AnswerTimeout > time.Millisecond {
+	if c := d.call(time.Now().Add(-time.Hour), ""); c.AnswerTimeout <= 0 || c.AnswerTimeout > time.Millisecond {
 		t.Errorf("too late, and %v are left", c.AnswerTimeout)
 	}
 }

@@ -291,22 +291,34 @@ func (g *Guard) note(s *Shown, who *Identity, d *Denied, o Outcome) {
 // Current reports whether nothing has changed since a verdict began to be made.
 func (g *Guard) Current(v Verdict) bool { return v.round == g.round.Load() }
 
-// watchPause is the least time between two calls of what Watch tells.
-const watchPause = time.Second
+const (
+	// watchPause is the least time between two calls of what Watch tells.
+	watchPause = time.Second
+	// undecidedPause is when those are judged once more about whom nothing could be said.
+	undecidedPause = 5 * time.Second
+)
 
 // Watch calls changed, one time after the other, when those who were let in are to be judged again, until the guard is
-// closed. Verdicts that are not Current when changed is called must be judged again, too.
-func (g *Guard) Watch(changed func()) {
+// closed: at once, if now is set, after a change, and a while after a call that has returned undecided. Verdicts that are not
+// Current when it is called must be judged again, too.
+func (g *Guard) Watch(now bool, changed func() (undecided bool)) {
 	next := g.verifier.Changed()
+	var again <-chan time.Time
 	for {
-		select {
-		case <-next:
-		case <-g.ctx.Done():
-			return
+		if !now {
+			select {
+			case <-next:
+				next = g.verifier.Changed() // first: what changes from now on is another change
+			case <-again:
+			case <-g.ctx.Done():
+				return
+			}
 		}
-		next = g.verifier.Changed() // first: what changes from now on is another change
+		now, again = false, nil
 		g.Turn()
-		changed()
+		if changed() {
+			again = time.After(undecidedPause)
+		}
 		select {
 		case <-time.After(watchPause):
 		case <-g.ctx.Done():

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 )
@@ -17,6 +18,7 @@ type carrier struct {
 	gate   *Gate   // of its listener; nil: it was dialled
 	net    *netloop.Socket
 	peer   Peer
+	who    *auth.Identity // who has proven that in a TLS handshake; of a WebSocket with a Guard: who it is
 	live   liveness
 	uptake socketUptake
 
@@ -76,7 +78,10 @@ func (k *carrier) open(m member, n *netloop.Socket) {
 	k.group.add(m)
 	if k.gate != nil {
 		k.gate.sockets++
-		k.peer.Endpoint = k.gate.endpoint
+		k.peer.Endpoint, k.peer.Gate = k.gate.endpoint, k.gate
+		if c, ok := n.TLS(); ok {
+			k.who = auth.OfCertificate(c.PeerCertificates)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -182,7 +183,7 @@ func (e *events) Response(hs *h2.Stream, r *h2.Response) {
 	switch {
 	case !ok || r.EndStream: // Ended says the rest
 	case r.Status != 200:
-		k.hear(-1, fmt.Sprintf("HTTP status %d", r.Status))
+		k.hear(-1, httpText(r.Status))
 		k.hangUp(s)
 	case !bytes.HasPrefix(r.ContentType, []byte("application/grpc")):
 		k.hear(-1, fmt.Sprintf("the answer is no gRPC: content-type %q", cut(r.ContentType)))
@@ -215,11 +216,23 @@ func (k *socket) forgetOffer() {
 func endText(end *h2.End) string {
 	switch {
 	case end.HTTPStatus != 200 && end.HTTPStatus != 0:
-		return fmt.Sprintf("HTTP status %d", end.HTTPStatus)
+		return httpText(end.HTTPStatus)
 	case end.Message != "":
 		return fmt.Sprintf("the peer ended the stream with gRPC status %d: %s", end.GRPCStatus, cut([]byte(end.Message)))
 	}
 	return fmt.Sprintf("the peer ended the stream with gRPC status %d", end.GRPCStatus)
+}
+
+// httpText is the HTTP status of a refusal in words.
+func httpText(status int) string {
+	text := fmt.Sprintf("HTTP status %d", status)
+	switch status {
+	case http.StatusUnauthorized:
+		text += ": the other end does not accept what auth of this client shows, or wants auth where there is none"
+	case http.StatusForbidden:
+		text += ": the other end's policy refuses this client"
+	}
+	return text
 }
 
 // hangUp ends the stream of a call at once, and the socket.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/wire/compress"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
@@ -16,12 +17,13 @@ const openChannel = "/dataplane.proto.v1.DataPlaneService/OpenChannel"
 
 // gRPC status codes that a transport sends, or its engine says.
 const (
-	statusOK            = 0
-	statusDenied        = 7
-	statusExhausted     = 8
-	statusOutOfRange    = 11
-	statusUnimplemented = 12
-	statusInternal      = 13
+	statusOK              = 0
+	statusDenied          = 7
+	statusUnauthenticated = 16
+	statusExhausted       = 8
+	statusOutOfRange      = 11
+	statusUnimplemented   = 12
+	statusInternal        = 13
 )
 
 // events is a socket as its HTTP/2 engine sees it.
@@ -39,34 +41,58 @@ func (e *events) Request(hs *h2.Stream, r *h2.Request) {
 	if agent, ok := r.Field("user-agent"); ok {
 		k.peer.Agent = cut(agent)
 	}
-	if string(r.Path) != openChannel || string(r.Method) != "POST" {
-		if !bytes.HasPrefix(r.Path, []byte("/grpc.health.")) {
-			k.peer.Advice = "want POST " + openChannel
-		}
-		k.refuse(FaultPath, fmt.Errorf("%s %s is asked for, but nothing is here except %s", cut(r.Method), cut(r.Path), openChannel),
-			"path", cut(r.Path), "method", cut(r.Method))
-		if !bytes.HasPrefix(r.ContentType, []byte("application/grpc")) {
-			k.answer(hs)
-			return
-		}
-		k.h2.Refuse(hs, 200, statusUnimplemented, "")
+	q := k.read(r)
+	if k.guard() != nil {
+		k.await(hs, r, &q)
 		return
 	}
-	z, ok := k.encodings(hs, r)
-	if !ok {
+	k.route(hs, &q, k.who)
+}
+
+// request is what a request is for. Nothing of it is borrowed.
+type request struct {
+	encodings
+	unknown      string // encoding that is not taken; "": none
+	found        bool   // it is for openChannel
+	health       bool   // it asks for gRPC's health service
+	call         bool   // it is one of gRPC
+	path, method string // unless found
+}
+
+// read takes a request apart.
+func (k *socket) read(r *h2.Request) (q request) {
+	q.found = string(r.Path) == openChannel && string(r.Method) == "POST"
+	if !q.found {
+		q.path, q.method = cut(r.Path), cut(r.Method)
+		q.health = bytes.HasPrefix(r.Path, []byte("/grpc.health."))
+		q.call = bytes.HasPrefix(r.ContentType, []byte("application/grpc"))
+		return q
+	}
+	q.encodings, q.unknown = k.encodings(r)
+	return q
+}
+
+// route opens the stream that a request asks for, or refuses it. who has asked; nil: nobody knows.
+func (k *socket) route(hs *h2.Stream, q *request, who *auth.Identity) {
+	switch {
+	case !q.found:
+		k.notFound(hs, q)
+		return
+	case q.unknown != "":
+		k.refuseEncoding(hs, q.unknown)
 		return
 	}
 	k.net.QuickAck = !prompt(k.peer.Agent)
-	s := &stream{sock: k, h2: hs}
+	s := &stream{sock: k, h2: hs, who: who}
 	k.sawWindow()
 	s.uptake.updates.saw(hs.OwnWindow(), 0, k.group.batch)
 	s.uptake.share.returned = k.group.now
-	if s.receiver = k.group.acceptor.Accept(s.facing(z.out)); s.receiver == nil {
+	if s.receiver = k.group.acceptor.Accept(s.facing(q.out)); s.receiver == nil {
 		k.refuse(FaultConnections, nil)
 		k.h2.Refuse(hs, 200, statusExhausted, k.group.opt.TooMany)
 		return
 	}
-	s.expand(z.in)
+	s.expand(q.in)
 	hs.User = s
 	k.live.accepting = true
 	k.streams = append(k.streams, s)
@@ -74,7 +100,21 @@ func (e *events) Request(hs *h2.Stream, r *h2.Request) {
 	if k.net.Muted() {
 		s.receiver.Muted()
 	}
-	k.h2.Respond(hs, z.fields()...) // at once: a Rust dialer sends nothing before it has the HEADERS
+	k.h2.Respond(hs, q.fields()...) // at once: a Rust dialer sends nothing before it has the HEADERS
+}
+
+// notFound refuses a request for something else than a channel.
+func (k *socket) notFound(hs *h2.Stream, q *request) {
+	if !q.health {
+		k.peer.Advice = "want POST " + openChannel
+	}
+	k.refuse(FaultPath, fmt.Errorf("%s %s is asked for, but nothing is here except %s", q.method, q.path, openChannel),
+		"path", q.path, "method", q.method)
+	if !q.call {
+		k.answer(hs)
+		return
+	}
+	k.h2.Refuse(hs, 200, statusUnimplemented, "")
 }
 
 // encodings are those of the two directions of a stream, as its request or response has them.
@@ -83,24 +123,29 @@ type encodings struct {
 	asked   bool // the peer has said which it accepts
 }
 
-// encodings returns those of a request, or refuses it. Rules: P-tr-4, P-comp-1.
-func (k *socket) encodings(hs *h2.Stream, r *h2.Request) (z encodings, ok bool) {
+// encodings returns those of a request, or one that is not taken. Rules: P-tr-4, P-comp-1.
+func (k *socket) encodings(r *h2.Request) (z encodings, unknown string) {
 	plain := k.group.opt.Plain
 	enc, _ := r.Field("grpc-encoding")
+	var ok bool
 	if z.in, ok = compress.Named(enc); !ok || plain && z.in != compress.None {
-		accepted := compress.AcceptEncoding
-		if plain {
-			accepted = compress.None.String()
-		}
-		k.refuse(FaultCompressed, nil, "encoding", cut(enc))
-		k.h2.Refuse(hs, 200, statusUnimplemented, "content is compressed with "+cut(enc)+"; accepted are "+accepted,
-			h2.Field{Name: "grpc-accept-encoding", Value: accepted})
-		return z, false
+		return encodings{}, cut(enc)
 	}
 	if accept, _ := r.Field("grpc-accept-encoding"); len(accept) > 0 && !plain {
 		z.asked, z.out = true, compress.Choose(accept)
 	}
-	return z, true
+	return z, ""
+}
+
+// refuseEncoding refuses a request whose content is compressed with something that is not taken.
+func (k *socket) refuseEncoding(hs *h2.Stream, unknown string) {
+	accepted := compress.AcceptEncoding
+	if k.group.opt.Plain {
+		accepted = compress.None.String()
+	}
+	k.refuse(FaultCompressed, nil, "encoding", unknown)
+	k.h2.Refuse(hs, 200, statusUnimplemented, "content is compressed with "+unknown+"; accepted are "+accepted,
+		h2.Field{Name: "grpc-accept-encoding", Value: accepted})
 }
 
 // fields are what the answer says: nothing to a peer that has not asked. Rules: P-comp-2.
@@ -136,6 +181,7 @@ func (s *stream) expand(in compress.Encoding) {
 func (e *events) Compressed(hs *h2.Stream, p []byte, lent bool) {
 	s, ok := hs.User.(*stream)
 	if !ok {
+		e.early(hs, p, true)
 		return
 	}
 	var b *pool.Buf
@@ -184,6 +230,7 @@ func (e *events) Grow(hs *h2.Stream, have []byte, n int) []byte {
 func (e *events) Message(hs *h2.Stream, p []byte, lent bool) {
 	s, ok := hs.User.(*stream)
 	if !ok {
+		e.early(hs, p, false)
 		return
 	}
 	if lent {
@@ -191,6 +238,13 @@ func (e *events) Message(hs *h2.Stream, p []byte, lent bool) {
 		return
 	}
 	s.receiver.Receive(p, nil)
+}
+
+// early takes a message of a stream that is none yet, or no more.
+func (e *events) early(hs *h2.Stream, p []byte, packed bool) {
+	if w, ok := hs.User.(*waiting); ok {
+		w.keep(p, packed)
+	}
 }
 
 // receiveGathered passes on p, which is in the memory that Grow has lent.
@@ -206,6 +260,7 @@ func (s *stream) receiveGathered(p []byte) {
 func (e *events) Ended(hs *h2.Stream, end *h2.End) {
 	s, ok := hs.User.(*stream)
 	if !ok {
+		e.endedEarly(hs, end)
 		return
 	}
 	s.dropGather() // the stream may live on for a while
@@ -239,6 +294,21 @@ func (e *events) Ended(hs *h2.Stream, end *h2.End) {
 	}
 }
 
+// endedEarly is Ended of a stream that is none yet, or no more.
+func (e *events) endedEarly(hs *h2.Stream, end *h2.End) {
+	w, ok := hs.User.(*waiting)
+	if !ok {
+		return
+	}
+	switch end.Kind {
+	case h2.KindReset, h2.KindFault, h2.KindConn:
+		w.abandon()
+	default: // it may still be answered
+		x := *end
+		w.end = &x
+	}
+}
+
 // brokenBy says why what the peer sends cannot be read as messages any more.
 func brokenBy(end *h2.End) Fault {
 	switch {
@@ -268,6 +338,9 @@ func (e *events) Closed(hs *h2.Stream) {
 	k := (*socket)(e)
 	s, ok := hs.User.(*stream)
 	if !ok {
+		if w, waits := hs.User.(*waiting); waits {
+			w.abandon()
+		}
 		k.h2.Recycle(hs)
 		return
 	}

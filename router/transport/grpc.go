@@ -14,10 +14,11 @@ type socket struct {
 	carrier
 	h2      h2.Conn
 	streams []*stream // usually one
-	call    *call     // nil: it was accepted
-	granted int       // by the peer to the connection, at the last look
-	broken  bool      // the engine has given up: GOAWAY is its last word
-	aged    bool      // the peer was told that the socket has reached its age
+	waits   []*waiting
+	call    *call // nil: it was accepted
+	granted int   // by the peer to the connection, at the last look
+	broken  bool  // the engine has given up: GOAWAY is its last word
+	aged    bool  // the peer was told that the socket has reached its age
 }
 
 // AcceptGRPC returns the handler of a socket that was just accepted.
@@ -211,6 +212,7 @@ func (k *socket) Closed(err error) {
 	defer k.group.acceptor.Ended(&k.peer, err)
 	defer k.closeStreams()
 	defer k.forget()
+	defer k.dropWaits()
 	k.peer.End = k.ending(err)
 	k.h2.Close((*events)(k))
 }

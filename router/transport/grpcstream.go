@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
@@ -13,6 +14,7 @@ const envelope = 5
 type stream struct {
 	sock     *socket
 	h2       *h2.Stream // &ended once the stream is over: the engine gives the memory to others
+	who      *auth.Identity
 	receiver Receiver
 	gather   *pool.Buf // of the message that spans reads
 	charged  int       // bytes withheld from the peer's window
@@ -29,6 +31,9 @@ var ended h2.Stream
 
 // Peer implements Stream.
 func (s *stream) Peer() *Peer { return &s.sock.peer }
+
+// Identity implements Stream.
+func (s *stream) Identity() *auth.Identity { return s.who }
 
 // Size implements Stream.
 func (s *stream) Size(m *Message) int { return envelope + m.Len() }

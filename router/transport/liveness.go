@@ -154,6 +154,7 @@ func (k *socket) finish() {
 	k.h2.GoAwayNow(h2.NoError, strings.TrimPrefix(k.endOf(), "the "), false)
 	k.net.MarkDirty()
 	k.peer.End = k.endOf()
+	k.refuseWaits()
 	for _, s := range k.streams {
 		s.receiver.PeerFinished()
 	}

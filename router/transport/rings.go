@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/pool"
 )
 
@@ -285,6 +286,9 @@ func (s *ringStream) close() {
 	defer g.acceptor.Ended(&s.peer, nil)
 	s.receiver.Closed()
 }
+
+// Identity implements Stream: nobody has to prove to the process who it is.
+func (s *ringStream) Identity() *auth.Identity { return nil }
 
 // Peer implements Stream.
 func (s *ringStream) Peer() *Peer { return &s.peer }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -42,8 +43,10 @@ type Stream interface {
 	// Abort closes the socket at the end of the batch, with all its streams: its state cannot be trusted.
 	Abort()
 
-	// Peer is who is at the other end.
+	// Peer is the other end of the socket.
 	Peer() *Peer
+	// Identity is who has opened the stream, as its listener has found; nil: it does not ask, or this side has opened it.
+	Identity() *auth.Identity
 	// Progress tells how much the peer has taken, for judging whether it reads. It takes system calls: it is for looks
 	// at a stream that somebody waits for, every Look, not for messages.
 	Progress() Progress
@@ -102,29 +105,32 @@ type Fault uint8
 
 // The faults.
 const (
-	FaultNone        Fault = iota
-	FaultPath              // unknown path or method
-	FaultCompressed        // a grpc-encoding that is unknown, or a compressed message without one
-	FaultTooLarge          // a message above the limit
-	FaultProtocol          // HTTP/2 was broken
-	FaultFlood             // too many frames that carry nothing
-	FaultTimeout           // not negotiated in time
-	FaultUnfinished        // a message, frame or header block that does not become complete, or too much of them
-	FaultKeepalive         // a PING was not answered
-	FaultBacklog           // answers that nobody reads
-	FaultUnread            // at the end: what was queued was not read
-	FaultConnections       // more streams than the node takes
-	FaultMemory            // unfinished messages of all sockets take too much memory
-	FaultHandshake         // no request that could open a WebSocket
-	FaultWebSocket         // WebSocket was broken
-	FaultExpand            // a compressed message does not expand
-	FaultExpanded          // a compressed message has more content than is taken
+	FaultNone         Fault = iota
+	FaultPath               // unknown path or method
+	FaultCompressed         // a grpc-encoding that is unknown, or a compressed message without one
+	FaultTooLarge           // a message above the limit
+	FaultProtocol           // HTTP/2 was broken
+	FaultFlood              // too many frames that carry nothing
+	FaultTimeout            // not negotiated in time
+	FaultUnfinished         // a message, frame or header block that does not become complete, or too much of them
+	FaultKeepalive          // a PING was not answered
+	FaultBacklog            // answers that nobody reads
+	FaultUnread             // at the end: what was queued was not read
+	FaultConnections        // more streams than the node takes
+	FaultMemory             // unfinished messages of all sockets take too much memory
+	FaultHandshake          // no request that could open a WebSocket
+	FaultWebSocket          // WebSocket was broken
+	FaultExpand             // a compressed message does not expand
+	FaultExpanded           // a compressed message has more content than is taken
+	FaultUnauthorized       // wrong credentials, or none
+	FaultForbidden          // the policy of the listener says no
+	FaultUnjudged           // credentials could not be judged
 	NumFaults
 )
 
 var faultNames = [NumFaults]string{"none", "unknown_path", "compressed", "too_large", "http2_error", "flood",
 	"negotiation_timeout", "unfinished", "keepalive_timeout", "control_backlog", "unread", "too_many_connections", "unfinished_limit",
-	"bad_handshake", "websocket_error", "bad_compression", "expands_too_large"}
+	"bad_handshake", "websocket_error", "bad_compression", "expands_too_large", "unauthorized", "forbidden", "not_judged"}
 
 // String is for logs.
 func (f Fault) String() string {
@@ -137,7 +143,8 @@ func (f Fault) String() string {
 // ends reports whether f costs the whole socket.
 func (f Fault) ends() bool {
 	switch f {
-	case FaultNone, FaultPath, FaultCompressed, FaultTooLarge, FaultConnections, FaultMemory, FaultExpand, FaultExpanded:
+	case FaultNone, FaultPath, FaultCompressed, FaultTooLarge, FaultConnections, FaultMemory, FaultExpand, FaultExpanded,
+		FaultUnauthorized, FaultForbidden, FaultUnjudged:
 		return false
 	}
 	return true
@@ -177,8 +184,9 @@ type Peer struct {
 	Transport Transport
 	// End says, for logs, how the stream ended whose Receiver.PeerFinished or Closed is being called.
 	End string
-	// Endpoint is the listener by which it has come; empty: it was dialled.
+	// Endpoint is the listener by which it has come; empty: it was dialled. Gate is its sockets on this loop; nil: likewise.
 	Endpoint string
+	Gate     *Gate
 	// Advice is what its user should do otherwise, if it leaves before a stream of it was Established; empty: nothing.
 	Advice string
 

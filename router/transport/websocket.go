@@ -17,18 +17,19 @@ import (
 type webSocket struct {
 	carrier
 	ws       ws.Conn
-	receiver Receiver  // nil: the handshake is not done
-	gather   *pool.Buf // of the message that spans reads or frames
-	path     string    // that is served
-	call     *call     // nil: it was accepted
-	upgraded bool      // call: the peer has accepted it
-	charged  int       // bytes of its messages that wait for us
-	resumed  int64     // tick in which it was last read after a pause
-	broken   bool      // the engine has given up
-	counted  bool      // the fault for which it has given up was noted
-	peerDone bool      // no message follows
-	over     bool      // our side has ended
-	closed   bool      // Receiver.Closed was called
+	receiver Receiver   // nil: the handshake is not done
+	gather   *pool.Buf  // of the message that spans reads or frames
+	path     string     // that is served
+	call     *call      // nil: it was accepted
+	judged   *judgement // of its request; nil: none is under way
+	upgraded bool       // call: the peer has accepted it
+	charged  int        // bytes of its messages that wait for us
+	resumed  int64      // tick in which it was last read after a pause
+	broken   bool       // the engine has given up
+	counted  bool       // the fault for which it has given up was noted
+	peerDone bool       // no message follows
+	over     bool       // our side has ended
+	closed   bool       // Receiver.Closed was called
 }
 
 // AcceptWS returns the handler of a socket that was just accepted and shall become a WebSocket. path is what that of
@@ -73,6 +74,7 @@ func (k *webSocket) fail(err error) {
 		return
 	}
 	k.broken = true
+	k.dropJudged()
 	e := refusalOf(err)
 	if e != nil && k.call != nil {
 		k.turnedAway(e)
@@ -189,6 +191,7 @@ func (k *webSocket) Closed(err error) {
 	defer k.group.acceptor.Ended(&k.peer, err)
 	defer k.closeStream()
 	defer k.forget()
+	k.dropJudged()
 	e := refusalOf(k.ws.InputEnded())
 	switch {
 	case k.call != nil && !k.upgraded && e != nil && (k.broken || e.Status != 0): // the text of a refusal may not have ended
@@ -321,6 +324,7 @@ func (k *webSocket) drain() { k.resume() }
 // finish implements member.
 func (k *webSocket) finish() {
 	k.peer.End = k.endOf()
+	k.dropJudged()
 	if k.serves() {
 		k.peerDone = true
 		k.receiver.PeerFinished()

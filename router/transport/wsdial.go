@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/seed31b3bfd0/slimgo/wire/compress"
 	"github.com/seed31b3bfd0/slimgo/wire/ws"
@@ -76,6 +77,9 @@ func (k *webSocket) hungUp(end *ws.End) {
 		status := -1
 		if end.Code == ws.PolicyViolation {
 			status = statusDenied
+			if strings.HasPrefix(end.Reason, Unauthenticated) {
+				status = statusUnauthenticated
+			}
 		}
 		k.hear(status, closeText(end))
 	}
@@ -85,6 +89,10 @@ func (k *webSocket) hungUp(end *ws.End) {
 	k.resume() // it may have been held: its end is to be read
 	k.net.MarkDirty()
 }
+
+// Unauthenticated begins the text with which a stream ends whose credentials are not accepted any more: a WebSocket has one
+// code for that and for policies, and who has other credentials next time may come again. Rules: P-auth-7.
+const Unauthenticated = "unauthenticated: "
 
 // refusalOf returns the error of a handshake; nil: it is none.
 func refusalOf(err error) *ws.HandshakeError {

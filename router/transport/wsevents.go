@@ -21,35 +21,62 @@ var _ ws.Events = (*wsEvents)(nil)
 func (e *wsEvents) Request(r *ws.Request) {
 	k := (*webSocket)(e)
 	k.peer.Agent = cut(r.Agent)
+	q := upgrade{opens: r.Opens(), here: string(r.Path) == k.path, deflates: r.Deflates() && !k.group.opt.Plain}
+	if !q.here {
+		q.path, q.method = cut(r.Path), cut(r.Method)
+	}
+	q.origin = cut(r.Origin)
+	q.stranger = len(r.Origin) > 0 && !k.limits.allow(r.Origin)
+	if p, ok := r.Field("sec-websocket-protocol"); ok {
+		q.protocol = strconv.Quote(cut(p))
+	}
+	if k.guard() != nil && !k.finishing() {
+		k.judgeUpgrade(r, &q)
+		return
+	}
+	k.route(&q)
+}
+
+// upgrade is what a request for a WebSocket asks for. Nothing of it is borrowed.
+type upgrade struct {
+	opens, here  bool   // it can open one; it is for the path of the endpoint
+	stranger     bool   // it comes from a page of an origin that is not allowed
+	deflates     bool   // messages are compressed
+	path, method string // unless here
+	origin       string // "": it is no page
+	protocol     string // that was asked for, quoted; "": none was
+}
+
+// route opens what a request asks for, or refuses it.
+func (k *webSocket) route(q *upgrade) {
 	switch {
 	case k.finishing():
 		_ = k.ws.Refuse(503, k.endOf())
 		k.counted = true
 		return
-	case !r.Opens():
-		if string(r.Path) != k.path {
+	case !q.opens:
+		if !q.here {
 			k.peer.Advice = "this endpoint has the path " + k.path
-			k.refuse(FaultPath, fmt.Errorf("%s %s is asked for, but the path of this endpoint is %s", cut(r.Method), cut(r.Path), k.path),
-				"path", cut(r.Path), "method", cut(r.Method))
+			k.refuse(FaultPath, fmt.Errorf("%s %s is asked for, but the path of this endpoint is %s", q.method, q.path, k.path),
+				"path", q.path, "method", q.method)
 			k.counted = true
 		}
 		_, _ = k.ws.Accept()
 		return
-	case len(r.Origin) > 0 && !k.limits.allow(r.Origin):
+	case q.stranger:
 		k.peer.Advice = "if pages of that origin may connect, add it to allowed_origins"
-		k.refuse(FaultHandshake, errOrigin, "origin", cut(r.Origin))
+		k.refuse(FaultHandshake, errOrigin, "origin", q.origin)
 		k.counted = true
 		_ = k.ws.Refuse(403, "pages of this origin may not connect")
 		return
 	}
-	if p, ok := r.Field("sec-websocket-protocol"); ok {
-		k.peer.Advice = "the subprotocol " + strconv.Quote(cut(p)) + " was asked for, and none is spoken here: clients such as " +
+	if q.protocol != "" {
+		k.peer.Advice = "the subprotocol " + q.protocol + " was asked for, and none is spoken here: clients such as " +
 			"browsers leave then, so ask for none"
 	}
 	s := (*webSocketStream)(k)
 	face := Stream(s)
-	deflates := r.Deflates() && !k.group.opt.Plain
-	if deflates {
+	if q.deflates {
 		face = &packedWebSocket{webSocketStream: s, worth: worth{encoding: compress.Deflate}}
 	}
 	receiver := k.group.acceptor.Accept(face)
@@ -60,7 +87,7 @@ func (e *wsEvents) Request(r *ws.Request) {
 		return
 	}
 	k.net.QuickAck = !prompt(k.peer.Agent)
-	if k.receiver = receiver; deflates {
+	if k.receiver = receiver; q.deflates {
 		k.receiver = &expander{Receiver: receiver, stream: s, carrier: &k.carrier, encoding: compress.Deflate, failed: k.unexpanded}
 	}
 	k.live.accepting = true

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 	"github.com/seed31b3bfd0/slimgo/wire/ws"
 )
@@ -24,6 +25,9 @@ const (
 
 // Peer implements Stream.
 func (s *webSocketStream) Peer() *Peer { return &s.peer }
+
+// Identity implements Stream.
+func (s *webSocketStream) Identity() *auth.Identity { return s.who }
 
 // Size implements Stream.
 func (s *webSocketStream) Size(m *Message) int {
@@ -191,7 +195,7 @@ func (s *webSocketStream) Finish(status int, text string) {
 	k.over = true
 	code := ws.NormalClosure
 	switch {
-	case status == statusDenied:
+	case status == statusDenied, status == statusUnauthenticated:
 		code = ws.PolicyViolation
 	case status != statusOK:
 		code = ws.TryAgainLater

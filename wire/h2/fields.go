@@ -67,7 +67,9 @@ func (r *Request) parse(k *block) (length int64, fault string) {
 		case "content-type":
 			r.ContentType = f.value
 		case "authorization":
-			r.Authorization = f.value
+			if r.Authorization == nil { // the first counts, as upstream
+				r.Authorization = f.value
+			}
 		case "content-length":
 			var ok bool
 			if length, ok = contentLength(length, f.value); !ok {

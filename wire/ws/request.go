@@ -140,14 +140,14 @@ func (r *Request) parseLine(line []byte) *headFault {
 
 // takeToken moves the parameter "token" out of the query.
 func (r *Request) takeToken() {
-	const name = "token="
 	for at := 0; at < len(r.Query); {
 		end := len(r.Query)
 		if n := bytes.IndexByte(r.Query[at:], '&'); n >= 0 {
 			end = at + n
 		}
-		if p := r.Query[at:end]; len(p) > len(name) && string(p[:len(name)]) == name {
-			r.Token = percentDecode(p[len(name):])
+		name, value, _ := bytes.Cut(r.Query[at:end], []byte{'='})
+		if len(value) > 0 && string(percentDecode(name)) == "token" {
+			r.Token = percentDecode(value)
 			if at > 0 {
 				r.Query = slices.Concat(r.Query[:at-1], r.Query[end:])
 			} else {
@@ -240,8 +240,8 @@ func (c *Conn) Accept(fields ...Field) (opened bool, err error) {
 	return true, nil
 }
 
-// Refuse answers the request that Events.Request has delivered with a status, 400 to 599, and a text that says why;
-// fields go with it. The connection is over, and Feed returns a *HandshakeError. Server.
+// Refuse answers the request that Events.Request has delivered with a status, 400 to 599, and a text that says why, ""
+// for none; fields go with it. The connection is over, and Feed returns a *HandshakeError. Server.
 func (c *Conn) Refuse(status int, reason string, fields ...Field) error {
 	switch {
 	case c.asked == nil || c.err != nil:
@@ -265,10 +265,14 @@ func (c *Conn) refuse(status int, reason string, fields ...Field) {
 		c.ctl = append(c.ctl, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"...) // RFC 6455 section 4.2.2
 	}
 	c.ctl = appendField(c.ctl, "Connection", "close")
-	c.ctl = appendField(c.ctl, "Content-Type", "text/plain; charset=utf-8")
-	c.ctl = appendField(c.ctl, "Content-Length", itoa(len(reason)+1))
-	c.ctl = append(appendFields(c.ctl, fields), "\r\n"...)
-	c.ctl = append(append(c.ctl, reason...), '\n')
+	if reason == "" {
+		c.ctl = append(appendFields(appendField(c.ctl, "Content-Length", "0"), fields), "\r\n"...)
+	} else {
+		c.ctl = appendField(c.ctl, "Content-Type", "text/plain; charset=utf-8")
+		c.ctl = appendField(c.ctl, "Content-Length", itoa(len(reason)+1))
+		c.ctl = append(appendFields(c.ctl, fields), "\r\n"...)
+		c.ctl = append(append(c.ctl, reason...), '\n')
+	}
 	c.refused(&HandshakeError{Status: status, Reason: reason})
 }
 
