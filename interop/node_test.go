@@ -153,6 +153,9 @@ func (n *node) start(t *testing.T) {
 	}
 	n.process = spawn(t, fmt.Sprintf("%s node %d", n.kind, n.port), nil, argv...)
 	n.expectLine(t, "dataplane server started", 0)
+	if n.health != "" {
+		n.expectLine(t, "service started", 0) // before that its status is without it
+	}
 	deadline := time.Now().Add(limit)
 	for {
 		c, err := net.DialTimeout("tcp", n.address(), limit)
