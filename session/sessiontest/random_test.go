@@ -374,7 +374,8 @@ func (h *history) bring() {
 	time.Sleep(time.Minute)
 	members := h.lead.Participants()
 	for _, name := range h.names {
-		if !h.pair && !slices.ContainsFunc(members, func(p session.Participant) bool { return p.Name.String() == name }) {
+		there := func(p session.Participant) bool { return p.Name.String() == name && p.Online }
+		if !h.pair && !slices.ContainsFunc(members, there) { // it may have left, with nobody to hear it: it is offline then
 			h.invite(name)
 		}
 	}
