@@ -291,6 +291,10 @@ func (s *Session) do(ctx context.Context, c *call, ev group.Event) error {
 // Invite adds a member, of a group by its moderator: any instance of an app, unless the name has an id. It returns when the
 // new one is in and can decrypt. When ctx ends before it has answered, the invitation is taken back.
 //
+// Who is a member already is asked whether it is there. If it answers, that is ErrMember. If it is silent, for four intervals of
+// SessionOptions, or is offline, it may have left or have been started anew, unheard: another instance, or it itself, is looked for, and takes
+// its place. If nobody comes, it stays a member.
+//
 // Errors: *Declined; ErrTimeout; ErrMember; ErrNotModerator; ErrPointToPoint; ErrUnauthorized; ErrClosed.
 func (s *Session) Invite(ctx context.Context, name Name) error { return s.InvitePinned(ctx, name, "") }
 
@@ -335,7 +339,8 @@ func (s *Session) Resume(ctx context.Context) error {
 // Close ends the session: the moderator's for all, and that of others for themselves. It waits until what was published is
 // acknowledged, and until the others know. When ctx ends before that, so does the session, and its error is returned. What
 // was not acknowledged then is not delivered, as its Delivery says. Without an end of ctx that takes as long as the times of
-// SessionOptions say for either, and about a minute for either where another app has opened the session. Closing again returns nil.
+// SessionOptions say for either, and about a minute for either where another app has opened the session. A member that leaves a group
+// unheard, since the network is cut, is offline for the others until it is removed, or invited anew. Closing again returns nil.
 func (s *Session) Close(ctx context.Context) error {
 	s.credit.end()
 	s.mu.Lock()

@@ -229,6 +229,62 @@ func TestInvitedAgainAfterAnEndThatNobodyHasHeardOf(t *testing.T) {
 	})
 }
 
+// Who has left, and could not say so, or has been started anew, with another id, is let in at once: its old self need not be missed for
+// that. Of who is there its moderator learns so in a round trip.
+func TestInvitedAgainInThePlaceOfItsOldSelf(t *testing.T) {
+	both(t, func(t *testing.T, n *Net, o session.SessionOptions) {
+		members := groupOf(t, n, o, "alice", "carol")
+		l := listen(t, n.App(app("bob")))
+		b := again(t, members[0], l, "bob")
+		n.Partition(app("bob"))
+		if err := b.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		n.Heal()
+		b = again(t, members[0], l, "bob")
+		n.Crash(app("bob"))
+		l = listen(t, n.App(app("bob")))
+		begin := time.Now()
+		fresh := again(t, members[0], l, "bob")
+		if took := time.Since(begin); took > 6*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		if fresh.Self() == b.Self() {
+			t.Error("it has the old id")
+		}
+		begin = time.Now()
+		if err := members[0].Invite(t.Context(), session.MustName(app("bob"))); err != session.ErrMember {
+			t.Errorf("invited while it is there: %v", err)
+		}
+		if took := time.Since(begin); took > 3*DefaultDelay {
+			t.Errorf("that took %v", took)
+		}
+		rosters(t, "alice carol bob", append(members, fresh)...)
+		for _, s := range append(members, fresh) {
+			if offline := slices.IndexFunc(s.Participants(), func(p session.Participant) bool { return !p.Online }); offline >= 0 {
+				t.Errorf("%v takes %v for offline", s.Self(), s.Participants()[offline].Name)
+			}
+		}
+		say(t, members[0], "welcome")
+		hear(t, fresh, "welcome")
+	})
+}
+
+// A member that cannot be reached for a moment, and is invited then, stays one: nobody has come in its place.
+func TestMemberStaysWhenNobodyComesInItsPlace(t *testing.T) {
+	both(t, func(t *testing.T, n *Net, o session.SessionOptions) {
+		members := groupOf(t, n, o, "alice", "bob", "carol")
+		n.Partition(app("bob"))
+		if err := members[0].Invite(t.Context(), session.MustName(app("bob"))); !errors.Is(err, session.ErrTimeout) {
+			t.Errorf("invited: %v", err)
+		}
+		n.Heal()
+		say(t, members[0], "back")
+		hear(t, members[1], "back")
+		rosters(t, "alice bob carol", members...)
+	})
+}
+
 // Its moderator takes nobody for a member who has not said that it is in: nobody waits until it has what is published before.
 func TestJoinerIsNoMemberUntilItIsIn(t *testing.T) {
 	both(t, func(t *testing.T, n *Net, o session.SessionOptions) {

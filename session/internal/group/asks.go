@@ -1,6 +1,7 @@
 package group
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -15,6 +16,7 @@ type ask struct {
 	deadline time.Time // zero: it has not left
 	out      int       // copies that have not
 	tries    int
+	most     int                           // repeats; 0: those of Options.Control
 	done     func(missing []wire.NameText) // none missing: all have answered
 }
 
@@ -111,7 +113,7 @@ func (c *core) remind() {
 	for _, a := range append([]*ask(nil), c.asks...) {
 		switch {
 		case a.deadline.IsZero() || a.deadline.After(c.now) || c.asked(a.message.ID) != a:
-		case a.tries == c.o.Control.Retries:
+		case a.tries == cmp.Or(a.most, c.o.Control.Retries):
 			c.drop(a)
 			a.done(a.lacking)
 		default:

@@ -637,6 +637,45 @@ func TestLeavesOverAndOver(t *testing.T) {
 	}
 }
 
+// A member that is asked whether it is there is, if it says that it is in another epoch. One that leaves instead is out, and can be invited.
+func TestAskedWhetherItIsThere(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		says func(p *Participant, asked message.Message)
+		want error // of the invitation
+		out  bool
+	}{
+		{"another epoch", func(p *Participant, asked message.Message) { p.answer(&asked, message.GroupNack) }, ErrMember, false},
+		{"leaves", func(p *Participant, _ message.Message) { p.leave(nil) }, ErrNoAnswer, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newGroup(t, 9, true, 0, "alice", "bob", "carol")
+			alice, bob := w.app("alice"), w.app("bob")
+			w.reach = func(from, _ *app) bool { return from != alice }
+			alice.step(Invite{Name: wire.Text("org", "ns", "bob"), Handle: "again"})
+			asked := alice.member.(*Moderator).asks[0].message
+			asked.Source = alice.self.Name
+			p := bob.member.(*Participant)
+			p.now = w.Now
+			c.says(p, asked)
+			bob.apply()
+			bob.names = nil // discovery finds nobody
+			w.Run(200 * time.Millisecond)
+			if err, ended := alice.results["again"]; ended == c.out || !c.out && err != c.want {
+				t.Errorf("after its answer: ended %v, %v", ended, err)
+			}
+			w.reach = func(_, to *app) bool { return to != bob }
+			w.Run(20 * time.Second)
+			if err := alice.results["again"]; !errors.Is(err, c.want) {
+				t.Errorf("invited: %v", err)
+			}
+			if out := alice.roster() == "alice carol"; out != c.out {
+				t.Errorf("members are %s", alice.roster())
+			}
+		})
+	}
+}
+
 // Tasks that end where they start follow one another, however many they are.
 func TestTasksThatEndAtOnce(t *testing.T) {
 	w := newGroup(t, 9, false, 0, "alice", "bob")

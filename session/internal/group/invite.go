@@ -10,7 +10,12 @@ import (
 
 // invite takes a member in.
 //
-//	discover ── reply ──▶ subscribe ── taken ──▶ join ── reply ──▶ welcome it, and tell the others ── all acknowledged ──▶ done
+//	is it there? ── no answer, or no member of the name ──▶ discover ── reply ──▶ take its old self out ──▶ subscribe ── taken ──▶
+//	  └── it answers: ErrMember
+//	join ── reply ──▶ welcome it, and tell the others ── all acknowledged ──▶ done
+//
+// A member of the name may have left, or have been started anew, with another id, and this moderator has not heard of it. It is asked,
+// and replaced if it is silent and somebody comes in its place; else it stays what it was.
 //
 // It is done when the new member has acknowledged that it is in, and so can decrypt. Others that do not answer are taken
 // for offline. If the new one does not, the invitation has failed, and the member is taken out again, or the session
@@ -21,6 +26,7 @@ type invite struct {
 	handle Handle
 
 	request *ask
+	silent  bool   // the member of the name has been asked, and does not answer
 	subject string // of the joiner
 	joiner  message.Participant
 	open    int // acknowledgements that are awaited: of the new member, and of the others
@@ -34,15 +40,42 @@ func (t *invite) start(m *Moderator) {
 		m.finish(t.handle, ErrPointToPoint)
 		return
 	}
-	switch p := m.roster.findApp(&t.name); {
-	case p != nil && !p.Offline:
+	p := m.roster.findApp(&t.name)
+	switch {
+	case t.joiner.Name != (wire.NameText{}): // it is found, and its old self is out
+		t.enter(m)
+	case p == nil || p.Offline:
+		t.discover(m)
+	case same(&p.Name, &m.o.Self.Name), m.away != there: // a moderator that is not there does not say that it is
 		m.finish(t.handle, ErrMember)
-		return
-	case p != nil: // it may have left, or have been started anew, and this moderator has not heard of it
-		m.queue = append([]task{&removal{name: p.Name, gone: true}, t}, m.queue...)
-		m.finish(nil, nil)
-		return
+	default:
+		t.check(m, p.Name)
 	}
+}
+
+// presenceRepeats is how often a member is asked whether it is there, once more than that, before somebody else may take its place.
+const presenceRepeats = 3
+
+// check asks a member whether it is there, by telling it that this one is: all implementations answer that, in whatever epoch they are.
+func (t *invite) check(m *Moderator, n wire.NameText) {
+	msg := m.message(message.UpdateState, n, &message.State{Participant: m.o.Self.Name, Epoch: m.mls.epoch()})
+	t.request = m.ask(msg, []wire.NameText{n}, func(missing []wire.NameText) {
+		t.request = nil
+		switch {
+		case len(missing) > 0:
+			t.silent = true
+			t.discover(m)
+		case m.goes(&n): // which it has said instead
+			m.queue = append(m.queue, t)
+			m.finish(nil, nil)
+		default:
+			m.finish(t.handle, ErrMember)
+		}
+	})
+	t.request.most = min(presenceRepeats, m.o.Control.Retries)
+}
+
+func (t *invite) discover(m *Moderator) {
 	msg := m.message(message.DiscoveryRequest, t.name, nil)
 	t.request = m.ask(msg, []wire.NameText{t.name}, func([]wire.NameText) { m.finish(t.handle, t.unanswered()) })
 }
@@ -103,6 +136,19 @@ func (t *invite) found(m *Moderator, in *Inbound) {
 	m.drop(t.request)
 	t.request = nil
 	t.joiner.Name, t.subject, t.doubt = in.Message.Source, in.Claims.Subject, nil
+	switch p := m.roster.findApp(&t.name); {
+	case m.o.Kind == message.PointToPoint || p == nil:
+		t.enter(m)
+	case !p.Offline && !t.silent: // it is back
+		m.finish(t.handle, ErrMember)
+	default:
+		m.queue = append([]task{&removal{name: p.Name, gone: true}, t}, m.queue...)
+		m.finish(nil, nil)
+	}
+}
+
+// enter prepares the session for who is found.
+func (t *invite) enter(m *Moderator) {
 	if err := m.mls.create(); err != nil {
 		m.finish(t.handle, err)
 		return

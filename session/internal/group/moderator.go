@@ -215,6 +215,8 @@ func (m *Moderator) inbound(in *Inbound) {
 	switch msg.Type {
 	case message.GroupAck:
 		m.acked(msg)
+	case message.GroupNack:
+		m.nacked(msg)
 	case message.Heartbeat:
 		m.beaten(msg)
 	case message.LeaveRequest:
@@ -243,10 +245,8 @@ func (m *Moderator) left(msg *message.Message) {
 		m.shut(nil)
 		return
 	}
-	for _, waiting := range m.queue {
-		if t, ok := waiting.(*removal); ok && t.gone && same(&t.name, &msg.Source) {
-			return
-		}
+	if m.goes(&msg.Source) {
+		return
 	}
 	m.enqueue(&removal{name: msg.Source, gone: true})
 	m.excuse(&msg.Source)
@@ -254,11 +254,14 @@ func (m *Moderator) left(msg *message.Message) {
 
 // members are those who are to answer what goes to all: those of the core, but for who has left and waits to be taken out.
 func (m *Moderator) members() []wire.NameText {
-	return slices.DeleteFunc(m.core.members(), func(n wire.NameText) bool {
-		return slices.ContainsFunc(m.queue, func(waiting task) bool {
-			t, ok := waiting.(*removal)
-			return ok && t.gone && same(&t.name, &n)
-		})
+	return slices.DeleteFunc(m.core.members(), func(n wire.NameText) bool { return m.goes(&n) })
+}
+
+// goes reports whether a member has left, and waits to be taken out.
+func (m *Moderator) goes(n *wire.NameText) bool {
+	return slices.ContainsFunc(m.queue, func(waiting task) bool {
+		t, ok := waiting.(*removal)
+		return ok && t.gone && same(&t.name, n)
 	})
 }
 
