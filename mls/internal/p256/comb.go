@@ -17,7 +17,7 @@ const maxTeeth = 10
 var (
 	// memberComb is for keys of members: 256 entries, 16 KiB. A product takes 32 additions and 16 doublings.
 	memberComb = comb{teeth: 8, columns: 32, blocks: 2, depth: 16}
-	// generatorComb is for the generator, whose table there is once: 1,024 entries, 64 KiB; 26 additions.
+	// generatorComb is for the generator, whose table there is once, made beforehand: 1,024 entries, 64 KiB; 26 additions.
 	generatorComb = comb{teeth: 10, columns: 26, blocks: 2, depth: 13}
 )
 

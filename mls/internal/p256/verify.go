@@ -3,7 +3,6 @@ package p256
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"sync"
 
 	"github.com/seed31b3bfd0/slimgo/mls/internal/recent"
 )
@@ -37,7 +36,7 @@ func (k *PublicKey) Verify(digest *[32]byte, sig []byte) bool {
 	return t.verify(digest, sig)
 }
 
-// tables are made at the third check of a key; that of the generator, which takes as long as two others, not in the same check.
+// tables are made at the third check of a key.
 var tables = recent.New(func() { generator() }, newTable)
 
 // table is a key's, and does not change.
@@ -54,14 +53,6 @@ func (b *point64) affine() (q affine) {
 	q.y.set(b[32:])
 	return q
 }
-
-// generator is its table.
-var generator = sync.OnceValue(func() []affine {
-	g := affine{}
-	g.x.set(gx[:])
-	g.y.set(gy[:])
-	return generatorComb.table(&g)
-})
 
 // verify is FIPS 186-5, section 6.4.2.
 func (t *table) verify(digest *[32]byte, sig []byte) bool {
