@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"time"
 )
 
@@ -45,6 +46,25 @@ type OIDC struct {
 	Scope, Audience                    string
 	Timeout, JWKSLife, ClaimsCacheLife time.Duration // ClaimsCacheLife 0: no cache
 	Policy                             Policy
+}
+
+// knownAuth are the types of `auth` that this node has.
+var knownAuth = []string{"none", "basic"}
+
+// checkAuth refuses what upstream refuses when it connects, and what this node does not have. Rules: P-auth-3.
+func (d *decoder) checkAuth(a *Auth, path string, s side) {
+	refuse := func(key, text string) {
+		d.fail(&node{pos: a.Position}, join(path, key), "", text).Context =
+			[]string{contextStart, "datapath error", "configuration error", "auth config error", "internal auth error"}
+	}
+	switch {
+	case !slices.Contains(knownAuth, a.Type):
+		d.unsupported(a.Position, path, a.Type)
+	case a.Type == "basic" && s == clientSide && a.Username == "":
+		refuse("username", "username cannot be empty")
+	case a.Type == "basic" && s == clientSide && a.Password.Reveal() == "":
+		refuse("password", "password cannot be empty")
+	}
 }
 
 func (d *decoder) auth(n *node, path string, s side) Auth {

@@ -34,7 +34,7 @@ func (c *Conn) negotiate(b []byte) {
 	}
 	l.small = out
 	res := m.Result()
-	x := claim{kind: res.Kind, node: res.RemoteNode, socket: l.peersOn[c.stream.Peer()], who: c.who}
+	x := claim{kind: res.Kind, node: res.RemoteNode, socket: l.peersOn[c.stream.Peer()], who: c.who()}
 	verify := l.node.claims.verify
 	if verify == nil || res.Refusal != "" {
 		c.decide(&pending{out, res, x}, nil)

@@ -39,8 +39,7 @@ type Conn struct {
 	id     uint64
 	loop   *loop
 	stream transport.Stream
-	most   int            // the largest message that it takes, bytes
-	who    *auth.Identity // who has opened it; nil: its listener does not ask, or it is of this node or process
+	most   int // the largest message that it takes, bytes
 
 	// Safe for all.
 	dead     atomic.Bool  // the connection is over: no message may be sent to it
@@ -97,6 +96,9 @@ func (s *reasonsSet) first(r Reason) bool {
 	return true
 }
 
+// who has opened it; nil: its listener does not ask, or it is of this node or process. It never changes.
+func (c *Conn) who() *auth.Identity { return c.stream.Identity() }
+
 // age is how long ago the stream was opened.
 func (c *Conn) age() time.Duration { return time.Since(c.loop.node.made) - c.opened }
 
@@ -114,7 +116,7 @@ func (l *loop) Accept(s transport.Stream) transport.Receiver {
 // newConn makes the connection of a stream, whoever has opened that.
 func (l *loop) newConn(s transport.Stream) *Conn {
 	n := l.node
-	c := &Conn{id: n.nextConn.Add(1), loop: l, stream: s, who: s.Identity(), most: cmp.Or(s.Peer().MaxMessage, maxMessage), kind: table.Remote,
+	c := &Conn{id: n.nextConn.Add(1), loop: l, stream: s, most: cmp.Or(s.Peer().MaxMessage, maxMessage), kind: table.Remote,
 		opened: time.Since(n.made)}
 	c.q.holder.Owner = c
 	l.enlist(c)

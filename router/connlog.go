@@ -74,7 +74,7 @@ func (c *Conn) logOpened(r *link.Result) {
 	if p.Subject != "" {
 		attrs = append(attrs, "subject", p.Subject)
 	}
-	c.say(slog.LevelInfo, topicOpened, "connection opened", append(attrs, whoAttrs(c.who)...)...)
+	c.say(slog.LevelInfo, topicOpened, "connection opened", append(attrs, whoAttrs(c.who())...)...)
 }
 
 // because remembers why c ends; the first reason is the one.
@@ -109,8 +109,8 @@ func (c *Conn) note(r Reason, err error) {
 	p := c.stream.Peer()
 	p.First(strangerTold)
 	attrs := []any{"reason", r.String()}
-	if p.Endpoint != "" {
-		attrs = append(attrs, "endpoint", p.Endpoint)
+	if p.Endpoint() != "" {
+		attrs = append(attrs, "endpoint", p.Endpoint())
 	}
 	c.say(slog.LevelWarn, logTopic(r), "message or request refused", withError(attrs, err)...)
 }
@@ -192,7 +192,7 @@ func (l *loop) Refused(p *transport.Peer, f transport.Fault, err error, attrs ..
 	if !p.First(first) {
 		return
 	}
-	l.trouble.refusals.add(time.Now(), &Refusal{Remote: p.Remote, Agent: p.Agent, Endpoint: p.Endpoint, Reason: r}, err)
+	l.trouble.refusals.add(time.Now(), &Refusal{Remote: p.Remote, Agent: p.Agent, Endpoint: p.Endpoint(), Reason: r}, err)
 	if p.Established {
 		l.sayOf(p, slog.LevelWarn, logTopic(r), "request or connection refused", attrs...)
 	} else {
@@ -226,8 +226,8 @@ func (l *loop) sayOfStranger(p *transport.Peer, text string, attrs []any) {
 func (l *loop) sayOf(p *transport.Peer, level slog.Level, t logTopic, text string, attrs ...any) {
 	if pl := &l.node.peerLog; pl.takes(level, t) {
 		who := []any{"target", targetProcessing, "remote", p.Remote}
-		if p.Endpoint != "" {
-			who = append(who, "endpoint", p.Endpoint)
+		if p.Endpoint() != "" {
+			who = append(who, "endpoint", p.Endpoint())
 		}
 		if p.Agent != "" {
 			who = append(who, "agent", p.Agent)

@@ -109,7 +109,7 @@ func (n *Node) connectionsOf(l *listener) ([]protectedConn, error) {
 		for end := max(0, at[i]-snapshotSlice); at[i] > end; {
 			at[i]--
 			if c := lp.live[at[i]]; c.state < ending && c.stream.Peer().Gate == l.gates[i] {
-				parts[i] = append(parts[i], protectedConn{c, c.who})
+				parts[i] = append(parts[i], protectedConn{c, c.who()})
 			}
 		}
 		return at[i] > 0
@@ -178,8 +178,8 @@ func (c *Conn) audit(e *auth.Event) {
 		return
 	}
 	p := c.stream.Peer()
-	e.Time, e.Peer, e.Listener, e.Conn, e.Kind = time.Now(), p.Remote, p.Endpoint, c.id, cmp.Or(e.Kind, c.kind.String())
-	if w := c.who; w != nil {
+	e.Time, e.Peer, e.Listener, e.Conn, e.Kind = time.Now(), p.Remote, p.Endpoint(), c.id, cmp.Or(e.Kind, c.kind.String())
+	if w := c.who(); w != nil {
 		e.Mechanism, e.Subject, e.Issuer = w.Mechanism, w.Subject, w.Issuer
 	}
 	a.Note(e)

@@ -120,6 +120,7 @@ func TestAnswersToRequestsWithoutRightCredentials(t *testing.T) {
 	one := &http.Transport{DisableKeepAlives: true}
 	upgrade := http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="}}
 	const channel = "/dataplane.proto.v1.DataPlaneService/OpenChannel"
+	counts := map[int]uint64{}
 	for _, tc := range []struct {
 		name, url, shown string
 		status           int
@@ -169,6 +170,7 @@ func TestAnswersToRequestsWithoutRightCredentials(t *testing.T) {
 			if res.StatusCode != tc.status {
 				t.Fatalf("status %d, want %d", res.StatusCode, tc.status)
 			}
+			counts[tc.status]++
 			if tc.status == 404 || tc.status == 101 {
 				return
 			}
@@ -184,6 +186,10 @@ func TestAnswersToRequestsWithoutRightCredentials(t *testing.T) {
 			}
 		})
 	}
+	until(t, "each is counted once", func() bool {
+		r := n.Stats().Refused
+		return r[ReasonUnauthorized] == counts[401] && r[ReasonForbidden] == counts[403] && r[ReasonUnjudged] == counts[503]
+	})
 }
 
 // jury is a Verifier that a test directs.

@@ -243,9 +243,11 @@ func (r *rig) finish() {
 
 // elsewhere are the reasons that other tests count exactly, because they take many messages or real sockets:
 // TestAcknowledgementsNobodyReadsEndTheConnection, TestUnfinishedMessagesOfAllSocketsAreBounded,
-// TestClientsBeyondMaxSocketsWait, TestHandshakesThatFailAreCountedAndLogged.
+// TestClientsBeyondMaxSocketsWait, TestHandshakesThatFailAreCountedAndLogged, TestAnswersToRequestsWithoutRightCredentials,
+// TestConnectionsAreJudgedAgain.
 var elsewhere = []Reason{ReasonBacklog, ReasonMemory, ReasonSockets, ReasonTLS, ReasonTLSTimeout, ReasonTLSPlain,
-	ReasonTLSMismatch, ReasonTLSCertificate, ReasonTLSRefused, ReasonTLSReset}
+	ReasonTLSMismatch, ReasonTLSCertificate, ReasonTLSRefused, ReasonTLSReset, ReasonUnauthorized, ReasonForbidden, ReasonUnjudged,
+	ReasonRevoked}
 
 func TestEachReasonCountsWhatItSaysOnce(t *testing.T) {
 	seen := map[Reason]bool{}

@@ -216,7 +216,7 @@ func (c *Conn) describe(now time.Duration) Connection {
 		Transport: p.Transport.String(), Remote: p.Remote, Agent: p.Agent, Age: now - c.opened, Received: c.received, ReceivedBytes: c.receivedBytes,
 		Delivered:      c.delivered,
 		DeliveredBytes: c.deliveredBytes, Queued: c.q.len(), QueuedBytes: c.q.bytes, Held: c.held, conn: c}
-	if w := c.who; w != nil {
+	if w := c.who(); w != nil {
 		x.Auth, x.Identity, x.Issuer = w.Mechanism, cut(w.Subject), cut(w.Issuer)
 	}
 	if a := c.about; a != nil {

@@ -59,7 +59,7 @@ func (t *trouble) tick() {
 // refused notes that c, or something of it, was turned away.
 func (c *Conn) refused(r Reason, err error) {
 	p := c.stream.Peer()
-	c.loop.trouble.refusals.add(time.Now(), &Refusal{Conn: c.id, Remote: p.Remote, Agent: p.Agent, Endpoint: p.Endpoint, Reason: r}, err)
+	c.loop.trouble.refusals.add(time.Now(), &Refusal{Conn: c.id, Remote: p.Remote, Agent: p.Agent, Endpoint: p.Endpoint(), Reason: r}, err)
 }
 
 // died notes a publish of c with header h that reached nobody. It is called while an operator looks.

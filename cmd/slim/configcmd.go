@@ -147,7 +147,11 @@ func (p *program) checkStart(c *config.Config) (faults []config.Reason) {
 		s := &c.Services[i]
 		_, errs := p.secure(c, s, nil)
 		add(errs)
-		_, errs = p.links(c, s, nil)
+		verified, errs := p.verifiers(c, s, nil)
+		closeVerified(verified, nil)
+		add(errs)
+		links, _, errs := p.links(c, s, nil)
+		closeLinks(links)
 		add(errs)
 		first[s] = len(all)
 		for j := range s.Dataplane.Servers {

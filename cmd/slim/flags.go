@@ -53,6 +53,8 @@ type flags struct {
 	status bool
 	pprof  bool
 
+	auditLog string // path, or "-"; "": none
+
 	logLevel  string // "": the configuration or RUST_LOG decides
 	logFormat string // "text" or "json"
 }
@@ -90,6 +92,7 @@ func (f *flags) flagSet() *pflag.FlagSet {
 	s.Var((*address)(&f.health), "health", "")
 	s.BoolVar(&f.status, "status", false, "")
 	s.BoolVar(&f.pprof, "pprof", false, "")
+	s.Var(&once{to: &f.auditLog, set: new(bool)}, "audit-log", "")
 	s.Var(&choice{to: &f.logLevel, words: cli.LevelWords}, "log-level", "")
 	f.logFormat = "text"
 	s.Var(&choice{to: &f.logFormat, words: []string{"text", "json"}}, "log-format", "")

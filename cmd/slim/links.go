@@ -29,6 +29,7 @@ type activeLink struct {
 	onlyPQ   bool
 	endpoint string     // as logged
 	secured  []*secured // its own TLS, and that of its proxy
+	shows    *credentials
 	link     router.Link
 	dialer   *router.Dialer // nil: it is not dialled yet
 }
@@ -44,9 +45,26 @@ func (l *activeLink) number(service string, i int) {
 	}
 }
 
-// links are the clients of a service, as a node dials them. Those of old that say the same stay as they are. Files with
-// clients that cannot be dialled were refused; what can be wrong are files of certificates.
-func (p *program) links(c *config.Config, s *config.Service, old []*activeLink) (all []*activeLink, faults []error) {
+// rearmed is a link that stays, and is to show something else from its next connection on.
+type rearmed struct {
+	link   *activeLink
+	client *config.Client
+	with   *armed // nil: the same as before
+}
+
+// local reports whether nobody but this machine sees what is said on the link.
+func (l *activeLink) local() bool { return strings.HasPrefix(l.client.Endpoint, "unix:") }
+
+// closeLinks gives up the credentials of links that are not dialled, or not any more.
+func closeLinks(all []*activeLink) {
+	for _, l := range all {
+		_ = l.shows.Close()
+	}
+}
+
+// links are the clients of a service, as a node dials them. Those of old that say the same stay as they are, but for what
+// they show: stay. Files with clients that cannot be dialled were refused; what can be wrong are files of certificates and keys.
+func (p *program) links(c *config.Config, s *config.Service, old []*activeLink) (all []*activeLink, stay []rearmed, faults []error) {
 	getenv := func(k string) string { v, _ := p.env(k); return v }
 	environment := connect.FromEnvironment(getenv)
 	old = slices.Clone(old)
@@ -57,7 +75,11 @@ func (p *program) links(c *config.Config, s *config.Service, old []*activeLink) 
 			return l.onlyPQ == s.Dataplane.EnforcePQC && l.client.Same(client) && l.dialer.Status().State != router.LinkOver
 		})
 		if at >= 0 {
-			all = append(all, old[at])
+			with, err := p.arm(c, &client.Auth, path+".auth", old[at].shows)
+			if err != nil {
+				faults = append(faults, err)
+			}
+			all, stay = append(all, old[at]), append(stay, rearmed{old[at], client, with})
 			old = slices.Delete(old, at, at+1)
 			continue
 		}
@@ -69,15 +91,22 @@ func (p *program) links(c *config.Config, s *config.Service, old []*activeLink) 
 			faults = append(faults, err)
 			continue
 		}
-		l.CloseTimeout = c.Runtime.DrainTimeout
-		a := &activeLink{client: client, onlyPQ: s.Dataplane.EnforcePQC, endpoint: l.Endpoint, link: l}
+		with, err := p.arm(c, &client.Auth, path+".auth", nil)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		shows := new(credentials)
+		shows.become(with)
+		l.CloseTimeout, l.Auth = c.Runtime.DrainTimeout, shows
+		a := &activeLink{client: client, shows: shows, onlyPQ: s.Dataplane.EnforcePQC, endpoint: l.Endpoint, link: l}
 		for j := range tls {
 			a.secured = append(a.secured, &tls[j])
 		}
 		a.number(s.ID, i)
 		all = append(all, a)
 	}
-	return all, faults
+	return all, stay, faults
 }
 
 // clientTLSError says which block of a client cannot be loaded.

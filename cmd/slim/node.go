@@ -63,6 +63,7 @@ type service struct {
 	runner          *slog.Logger // nil: stop without saying which service
 	cancel          context.CancelFunc
 	secured         []*secured    // of its listeners, in order; nil: no TLS
+	verified        []*verified   // of its listeners, in order
 	links           []*activeLink // that it dials
 }
 
@@ -77,14 +78,26 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 	if s.secured, faults = p.secure(c, s.Service, nil); len(faults) > 0 {
 		return nil, faults[0]
 	}
-	links, faults := p.links(c, s.Service, nil)
+	if s.verified, faults = p.verifiers(c, s.Service, nil); len(faults) > 0 {
+		closeVerified(s.verified, nil)
+		return nil, faults[0]
+	}
+	links, _, faults := p.links(c, s.Service, nil)
 	if len(faults) > 0 {
+		closeVerified(s.verified, nil)
+		closeLinks(links)
 		return nil, faults[0]
 	}
 	ctx, s.cancel = context.WithCancel(ctx)
-	n, err := p.start(ctx, nodeOptions(s.Service, f, s.secured, s.datapath))
+	o := nodeOptions(s.Service, f, s.secured, s.verified, s.datapath)
+	if p.audit != nil {
+		o.Audit = p.audit
+	}
+	n, err := p.start(ctx, o)
 	if err != nil {
 		s.cancel()
+		closeVerified(s.verified, nil)
+		closeLinks(links)
 		return nil, startFailure(c, s.Service, err)
 	}
 	s.node = n
@@ -100,9 +113,15 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 			p.showLoaded(s, log.Logger, k)
 		}
 	}
+	s.tellAuth(log.Logger)
+	for _, l := range links {
+		s.tellOpen(log.Logger, l)
+	}
 	if err := s.dial(links, nil); err != nil {
 		s.cancel()
 		_ = n.Shutdown(ctx)
+		closeVerified(s.verified, nil)
+		closeLinks(links)
 		return nil, startFailure(c, s.Service, err)
 	}
 	s.log.With(cli.KeySpan, s.span).Info("no controller configuration provided, skipping controller startup")
@@ -174,7 +193,7 @@ func taken(endpoint string, bound net.Addr) string {
 
 // nodeOptions maps one service and the flags to a node. What upstream reads from the first server only is the first
 // server's here, too.
-func nodeOptions(s *config.Service, f *flags, all []*secured, log *slog.Logger) router.Options {
+func nodeOptions(s *config.Service, f *flags, all []*secured, of []*verified, log *slog.Logger) router.Options {
 	r := rules(s, f)
 	o := router.Options{
 		Loops: f.loops, ReadBuffer: f.readBuffer, ConnBuffer: f.connBuffer,
@@ -192,8 +211,14 @@ func nodeOptions(s *config.Service, f *flags, all []*secured, log *slog.Logger) 
 		NegotiationTimeout: r.NegotiationTimeout,
 		Log:                log,
 	}
-	for i, e := range endpoints(s, all) {
+	for i, e := range endpoints(s, all, of) {
 		o.Listen, o.Limits = append(o.Listen, e.Addr), append(o.Limits, e.Limits)
+		if e.Auth.Verifier != nil {
+			if o.Auth == nil {
+				o.Auth = make([]router.Auth, len(s.Dataplane.Servers))
+			}
+			o.Auth[i] = e.Auth
+		}
 		if e.TLS != nil {
 			if o.TLS == nil {
 				o.TLS = make([]*tls.Config, len(s.Dataplane.Servers))
@@ -204,11 +229,11 @@ func nodeOptions(s *config.Service, f *flags, all []*secured, log *slog.Logger) 
 	return o
 }
 
-// endpoints are what a service listens on; all is the TLS of each.
-func endpoints(s *config.Service, all []*secured) (out []router.Endpoint) {
+// endpoints are what a service listens on; all is the TLS of each, and of who may come.
+func endpoints(s *config.Service, all []*secured, of []*verified) (out []router.Endpoint) {
 	for i := range s.Dataplane.Servers {
 		server := &s.Dataplane.Servers[i]
-		e := router.Endpoint{Addr: server.Endpoint, Limits: limits(server)}
+		e := router.Endpoint{Addr: server.Endpoint, Limits: limits(server), Auth: of[i].routerAuth()}
 		if all[i] != nil {
 			e.TLS = all[i].keeper.Server()
 		}

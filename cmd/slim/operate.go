@@ -118,7 +118,11 @@ func (p *program) operate(ctx context.Context, f *flags, log *slog.Logger) (o *o
 		return o, func() {}, nil
 	}
 	log = log.With(cli.KeyTarget, "slim::admin")
-	s, err := admin.Start(ctx, admin.Options{Addr: f.health, Services: o.all, Ready: o.ready, Config: o.configuration, Status: f.status,
+	var dropped func() uint64
+	if p.audit != nil {
+		dropped = p.audit.dropped
+	}
+	s, err := admin.Start(ctx, admin.Options{Addr: f.health, AuditDropped: dropped, Services: o.all, Ready: o.ready, Config: o.configuration, Status: f.status,
 		Certificates: o.allCertificates, Profiles: f.pprof, Log: log,
 		Build: admin.Build{Version: p.build.Version, SHA: p.build.SHA, Date: p.build.Date, Go: runtime.Version()}})
 	if err != nil {

@@ -101,6 +101,7 @@ func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
 			return
 		case <-hangups:
 		}
+		r.p.audit.reopen()
 		if r.f.config == "" {
 			log.Info("received signal, but there is nothing to load: the node was started without --config", "signal", "SIGHUP")
 		} else {
@@ -157,6 +158,7 @@ func (r *reloader) lookAtFile(ctx context.Context, log *slog.Logger, asked, stri
 			log.Error("configuration is not loaded: everything stays as it is", "error", err)
 		}
 		r.operation.reloaded(r.p.now(), nil, faults)
+		r.p.audit.reloaded(r.p.now(), faults)
 		return true
 	}
 	r.seen = seen
@@ -193,16 +195,33 @@ type step struct {
 
 // plan is what becomes of one service.
 type plan struct {
-	service *service
-	config  *config.Service
-	secured []*secured
-	links   []*activeLink // all of them; those without a dialer are new
-	change  change
+	service  *service
+	config   *config.Service
+	secured  []*secured
+	verified []*verified
+	links    []*activeLink // all of them; those without a dialer are new
+	stay     []rearmed     // of these, the others
+	change   change        // nil: there will be none
 }
 
 func (s *step) abandon() {
 	for _, p := range s.plans {
+		p.abandon()
+	}
+}
+
+func (p *plan) abandon() {
+	if p.change != nil {
 		p.change.Abandon()
+	}
+	closeVerified(p.verified, p.service.verified)
+	for _, l := range p.links {
+		if l.dialer == nil {
+			_ = l.shows.Close()
+		}
+	}
+	for _, x := range p.stay {
+		x.with.close()
 	}
 }
 
@@ -245,18 +264,20 @@ func (r *reloader) prepare(ctx context.Context, wanted *config.Config) (*step, [
 		var errs []error
 		p.secured, errs = r.p.secure(s.c, p.config, running)
 		add(errs)
-		p.links, errs = r.p.links(s.c, p.config, running.links)
+		p.verified, errs = r.p.verifiers(s.c, p.config, running)
+		add(errs)
+		p.links, p.stay, errs = r.p.links(s.c, p.config, running.links)
+		s.plans = append(s.plans, p)
 		if add(errs); len(faults) > 0 {
 			continue // what others cannot load is told, too
 		}
-		c, err := running.node.Prepare(ctx, router.Setup{Endpoints: endpoints(p.config, p.secured), Rules: rules(p.config, r.f),
+		c, err := running.node.Prepare(ctx, router.Setup{Endpoints: endpoints(p.config, p.secured, p.verified), Rules: rules(p.config, r.f),
 			Drain: max(s.c.Runtime.DrainTimeout, time.Millisecond)})
 		if err != nil {
 			add(listenFaults(s.c, p.config, err))
 			continue
 		}
 		p.change = c
-		s.plans = append(s.plans, p)
 	}
 	if len(faults) > 0 {
 		s.abandon()
@@ -297,6 +318,7 @@ func (r *reloader) commit(ctx context.Context, log *slog.Logger, s *step) {
 	}
 	r.operation.reloaded(r.p.now(), s.stays, nil) // first: who has read the log finds it in the metrics
 	log.Info(text, "file", r.f.config, "changed", changed)
+	r.p.audit.reloaded(r.p.now(), nil)
 	for _, key := range s.stays {
 		log.Warn("this key cannot change while the node runs: start it anew for that", "key", key)
 	}
@@ -305,10 +327,11 @@ func (r *reloader) commit(ctx context.Context, log *slog.Logger, s *step) {
 // commit makes the change of one service.
 func (p *plan) commit(prog *program, log, all *slog.Logger) {
 	s := p.service
-	before, was := slices.Clone(s.endpoints), s.secured
+	before, was, old := slices.Clone(s.endpoints), s.secured, s.verified
 	kept := p.change.Kept()
 	p.change.Commit()
-	s.Service, s.secured = p.config, p.secured
+	closeVerified(s.verified, p.verified) // the node judges by the new ones
+	s.Service, s.secured, s.verified = p.config, p.secured, p.verified
 	s.endpoints = s.bound()
 	for i, e := range s.endpoints {
 		switch at := kept[i]; {
@@ -316,6 +339,9 @@ func (p *plan) commit(prog *program, log, all *slog.Logger) {
 			s.started(e)
 		case before[at] != e:
 			log.Info("dataplane server changed: those who came by it go on", "service", s.ID, "endpoint", e, "before", before[at])
+		}
+		if o := p.verified[i]; o.verifier != nil && !uses(old, o) {
+			log.Info("connections have to say who they are, by what is configured now", "service", s.ID, "endpoint", e, "auth", o.auth.Type)
 		}
 	}
 	for i, e := range before {
@@ -333,10 +359,19 @@ func (p *plan) commit(prog *program, log, all *slog.Logger) {
 		if !slices.Contains(p.links, l) {
 			gone = append(gone, l)
 			l.dialer.Close()
+			_ = l.shows.Close()
 			log.Info("dataplane client removed: its link ends", "service", s.ID, "endpoint", l.endpoint)
 		}
 	}
 	s.links = slices.DeleteFunc(s.links, func(l *activeLink) bool { return slices.Contains(gone, l) })
+	for _, x := range p.stay {
+		x.link.client = x.client
+		if x.with != nil {
+			x.link.shows.become(x.with)
+			log.Info("dataplane client shows other credentials from its next connection on", "service", s.ID, "endpoint", x.link.endpoint)
+			s.tellOpen(all, x.link)
+		}
+	}
 	for i, l := range p.links {
 		l.number(s.ID, i)
 		if l.dialer == nil {
@@ -344,6 +379,7 @@ func (p *plan) commit(prog *program, log, all *slog.Logger) {
 			for _, k := range l.secured {
 				prog.showLoaded(s, all, k)
 			}
+			s.tellOpen(all, l)
 		}
 	}
 	if err := s.dial(fresh, gone); err != nil { // the node stops

@@ -38,6 +38,7 @@ type program struct {
 	telling         func()                                 // called beside the node once it is ready; nil: nothing is
 
 	out    *cli.Sink // in front of stdout; made by run
+	audit  *auditLog // nil: there is none
 	report reporter  // on stderr, behind a sink of its own
 	hurry  bool      // a second signal has come
 	loaded string    // digest of the configuration's file before it was loaded
@@ -83,6 +84,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
+	p.audit.close(ctx)
 	_ = p.out.Close(ctx) // what cannot be written within the time is given up
 	_ = errs.Close(ctx)
 	return code
@@ -170,6 +172,15 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 		p.setCores(n)
 	}
 
+	if f.auditLog != "" {
+		var err error
+		p.audit, err = newAuditLog(f.auditLog, p.out, func(err error) {
+			log.With(cli.KeyTarget, targetAuth).Error("cannot write the audit log", "error", err)
+		})
+		if err != nil {
+			return &failure{context: []string{"failed to open --audit-log"}, cause: err}
+		}
+	}
 	operation, stop, err := p.operate(ctx, f, log.Logger)
 	if err != nil {
 		return err
@@ -180,6 +191,8 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 	defer func() {
 		for _, s := range started {
 			s.cancel()
+			closeVerified(s.verified, nil)
+			closeLinks(s.links)
 		}
 	}()
 	for i := range c.Services {

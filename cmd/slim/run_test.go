@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/router"
 	"github.com/seed31b3bfd0/slimgo/router/table"
@@ -39,6 +40,7 @@ func (n *fakeNode) About() router.About        { return router.About{NodeID: "no
 func (n *fakeNode) Stats() router.Stats        { return n.stats }
 func (n *fakeNode) Ready() error               { return nil }
 func (n *fakeNode) Links() []router.LinkStatus { return nil }
+func (n *fakeNode) Guards() []auth.Tally       { return nil }
 func (n *fakeNode) Connections(context.Context, int) ([]router.Connection, error) {
 	return nil, nil
 }
@@ -181,15 +183,15 @@ func TestFlagsReachTheNode(t *testing.T) {
 	args := strings.Fields("--loops 3 --read-buffer 128KiB --conn-buffer 2097152 --slow-consumer drop --stall-timeout 1s " +
 		"--stall-rate 1MiB --hold-timeout 3s --max-subscriptions 7 --max-header 2KiB --header-memory 1MiB " +
 		"--max-sockets 5 --max-connections 6 --max-unfinished 9MiB --max-queued 10MiB " +
-		"--max-names 100 --max-name-bytes 8KiB --accept-kinds edge,peer --max-peers 3 --max-remotes 4 --no-compression --config testdata/tuned.yaml --log-level off")
+		"--max-names 100 --max-name-bytes 8KiB --accept-kinds edge,peer --max-peers 3 --max-remotes 4 --no-compression --config testdata/tuned.yaml --audit-log - --log-level off")
 	if code := r.program.run(context.Background(), args); code != cli.ExitOK {
 		t.Fatalf("exit %d: %s", code, &r.errs)
 	}
 	got := r.options[0]
-	if got.Log == nil {
-		t.Error("the node has no logger")
+	if got.Log == nil || got.Audit == nil {
+		t.Error("the node has no logger, or no audit log")
 	}
-	got.Log = nil
+	got.Log, got.Audit = nil, nil
 	want := router.Options{
 		Listen: []string{"127.0.0.1:46357", "[::1]:0"}, Loops: 3, ReadBuffer: 128 << 10, ConnBuffer: 2 << 20,
 		SlowConsumer: router.Drop, StallTimeout: time.Second, StallRate: 1 << 20, HoldTimeout: 3 * time.Second, MaxSubscriptions: 7, MaxHeader: 2 << 10, HeaderMemory: 1 << 20,
@@ -212,8 +214,9 @@ func TestFlagsReachTheNode(t *testing.T) {
 		if special := limits.FieldByName(name); special.IsValid() && !special.IsZero() {
 			continue // it is each server's own
 		}
-		if v.Field(i).IsZero() && name != "Log" && name != "Version" && name != "TLS" {
-			t.Errorf("no flag and no key of the file sets router.Options.%s", name) // TLS: TestCertificatesReachTheNode
+		if v.Field(i).IsZero() && name != "Log" && name != "Version" && name != "TLS" && name != "Auth" && name != "Audit" {
+			// TLS: TestCertificatesReachTheNode; Auth: TestWhoMayConnect
+			t.Errorf("no flag and no key of the file sets router.Options.%s", name)
 		}
 	}
 	for i := range limits.NumField() {

@@ -212,6 +212,9 @@ func who(c *admin.Connection) string {
 	if c.Dropped > 0 {
 		words = append(words, fmt.Sprintf("%d of it died: %s", c.Dropped, c.LastDrop))
 	}
+	if c.Auth != "" {
+		words = append(words, c.Identity+" ("+c.Auth+")")
+	}
 	for _, w := range []string{c.Agent, c.Node} {
 		if w != "" {
 			words = append(words, w)

@@ -68,6 +68,9 @@ For operators:
       --status                     Show connections and names to everybody who can reach --health, rather than on this
                                    machine only
       --pprof                      Serve /debug/pprof/ there, to the same people
+      --audit-log <FILE>           Append a JSON line to it for each decision who may connect, and for each connection
+                                   that ends because it is not allowed any more; - for standard output
+                                   [default: not at all]
 
 Log, on standard output:
       --log-level <LEVEL>          trace, debug, info, warn, error or off; goes before RUST_LOG and
@@ -80,7 +83,8 @@ Signals:
   SIGTERM, SIGINT   Stop: accept nothing more, deliver what is held, and end within runtime.drain_timeout
                     [default: 10s]; a second one ends the node at once
   SIGHUP            Load configuration and certificates anew, as when their files change: all that can change while the
-                    node runs, or nothing if something is wrong; if its terminal has been closed: SIGTERM
+                    node runs, or nothing if something is wrong; open the audit log again; if its terminal has been
+                    closed: SIGTERM
   SIGUSR1           Log the counters: connections, names, messages, and why messages and peers were refused
 
 Exit codes: 0 stopped in order, 1 error, 2 wrong command line.

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/router"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 )
@@ -80,6 +81,10 @@ type collector struct {
 	dropped     *prometheus.Desc
 	refused     *prometheus.Desc
 	links       *prometheus.Desc
+	unarmed     *prometheus.Desc
+	judged      *prometheus.Desc
+	judging     *prometheus.Desc
+	slowed      *prometheus.Desc
 }
 
 func newCollector(services func() []Service) *collector {
@@ -92,6 +97,10 @@ func newCollector(services func() []Service) *collector {
 		dropped:     desc("dropped_messages_total", "Messages that died.", "reason"),
 		links:       desc("links", "Links that the node opens.", "state"),
 		refused:     desc("refused_total", "Requests, peers and sockets that were turned away.", "reason"),
+		unarmed:     desc("link_credentials_failures_total", "Attempts to open a link in vain, for want of credentials to show."),
+		judged:      desc("auth_requests_total", "Requests by what came of their credentials.", "listener", "mechanism", "outcome"),
+		judging:     desc("auth_waiting", "Requests that are being judged, wait for that, or for a refusal that is held back.", "listener", "mechanism"),
+		slowed:      desc("auth_delayed_total", "Refusals of wrong credentials that were held back.", "listener", "mechanism"),
 	}
 	for i := range counters {
 		c.counters = append(c.counters, desc(counters[i].name, counters[i].help))
@@ -103,7 +112,7 @@ func newCollector(services func() []Service) *collector {
 }
 
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range slices.Concat([]*prometheus.Desc{c.connections, c.dropped, c.refused, c.links}, c.counters,
+	for _, d := range slices.Concat([]*prometheus.Desc{c.connections, c.dropped, c.refused, c.links, c.unarmed, c.judged, c.judging, c.slowed}, c.counters,
 		c.gauges) {
 		to <- d
 	}
@@ -126,8 +135,18 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		}
 		put(c.connections, prometheus.GaugeValue, float64(s.Negotiating), "unknown", "negotiating")
 		links := make(map[router.LinkState]int)
+		unarmed := uint64(0)
 		for _, l := range x.Node.Links() {
 			links[l.State]++
+			unarmed += l.Unarmed
+		}
+		put(c.unarmed, prometheus.CounterValue, float64(unarmed))
+		for _, g := range x.Node.Guards() {
+			for o, n := range g.Outcomes {
+				put(c.judged, prometheus.CounterValue, float64(n), g.Listener, g.Mechanism, auth.Outcome(o).String())
+			}
+			put(c.judging, prometheus.GaugeValue, float64(g.Waiting), g.Listener, g.Mechanism)
+			put(c.slowed, prometheus.CounterValue, float64(g.Slowed), g.Listener, g.Mechanism)
 		}
 		for state := router.LinkWaiting; state <= router.LinkOver; state++ {
 			put(c.links, prometheus.GaugeValue, float64(links[state]), state.String())
@@ -160,6 +179,10 @@ func (s *Server) metrics() http.Handler {
 		})
 	if s.o.Config != nil {
 		reg.MustRegister(s.configMetrics()...)
+	}
+	if s.o.AuditDropped != nil {
+		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "slim_audit_dropped_total",
+			Help: "Events that the audit log had no room for."}, func() float64 { return float64(s.o.AuditDropped()) }))
 	}
 	if s.o.Certificates != nil {
 		reg.MustRegister(newCertificateMetrics(s.o.Certificates))

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/router"
 )
 
@@ -24,6 +25,7 @@ type Node interface {
 	Names(ctx context.Context, wanted func(name string, holders []uint64) bool, most, holders, steps int) (
 		names []router.HeldName, complete bool, err error)
 	Links() []router.LinkStatus
+	Guards() []auth.Tally
 	Trouble(ctx context.Context) ([]router.Refusal, []router.Death, error)
 }
 
@@ -67,6 +69,8 @@ type Options struct {
 	Config func() Config
 	// Certificates are those in use; nil: they are not known. Safe for all.
 	Certificates func() []CertificateSource
+	// AuditDropped is how many events the audit log had no room for; nil: there is none. Safe for all.
+	AuditDropped func() uint64
 	Build        Build
 	// Status shows connections and names to everybody who can reach Addr. Without it they are for this machine only.
 	Status bool

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/router"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 )
@@ -24,6 +25,7 @@ type fakeNode struct {
 	conns    []router.Connection
 	names    []router.HeldName
 	links    []router.LinkStatus
+	guards   []auth.Tally
 	refusals []router.Refusal
 	deaths   []router.Death
 	asked    func(context.Context) error // by Connections; nil: it answers at once
@@ -51,6 +53,7 @@ func (n *fakeNode) Names(_ context.Context, wanted func(string, []uint64) bool, 
 	return out[:min(most, len(out))], len(out) <= most, nil
 }
 func (n *fakeNode) Links() []router.LinkStatus { return n.links }
+func (n *fakeNode) Guards() []auth.Tally       { return n.guards }
 func (n *fakeNode) Trouble(context.Context) ([]router.Refusal, []router.Death, error) {
 	return n.refusals, n.deaths, nil
 }
@@ -154,7 +157,9 @@ func TestMetrics(t *testing.T) {
 	n := &fakeNode{ready: errors.New("no"), stats: router.Stats{Received: 7, BytesIn: 1 << 40, Delivered: 5, Waiting: 3, Behind: 250 * time.Millisecond,
 		Negotiating: 2, Dropped: map[router.Reason]uint64{router.ReasonNoMatch: 4}, Refused: map[router.Reason]uint64{router.ReasonPath: 9}}}
 	n.stats.Kinds[table.Edge] = 11
-	n.links = []router.LinkStatus{{State: router.LinkUp}, {State: router.LinkOver}}
+	n.links = []router.LinkStatus{{State: router.LinkUp, Unarmed: 1}, {State: router.LinkOver, Unarmed: 2}}
+	n.guards = []auth.Tally{{Listener: "127.0.0.1:1", Mechanism: "basic", Waiting: 6, Slowed: 7}}
+	n.guards[0].Outcomes[auth.Allowed], n.guards[0].Outcomes[auth.Wrong] = 4, 5
 	s := serve(t, n, nil)
 	code, body, _ := get(t, s, "/metrics", "")
 	if code != http.StatusOK {
@@ -174,6 +179,12 @@ func TestMetrics(t *testing.T) {
 		`slim_connections{kind="unknown",service="slim/0",state="negotiating"} 2`,
 		`slim_links{service="slim/0",state="up"} 1`,
 		`slim_links{service="slim/0",state="over"} 1`,
+		`slim_link_credentials_failures_total{service="slim/0"} 3`,
+		`slim_auth_requests_total{listener="127.0.0.1:1",mechanism="basic",outcome="allowed",service="slim/0"} 4`,
+		`slim_auth_requests_total{listener="127.0.0.1:1",mechanism="basic",outcome="wrong",service="slim/0"} 5`,
+		`slim_auth_requests_total{listener="127.0.0.1:1",mechanism="basic",outcome="overcrowded",service="slim/0"} 0`,
+		`slim_auth_waiting{listener="127.0.0.1:1",mechanism="basic",service="slim/0"} 6`,
+		`slim_auth_delayed_total{listener="127.0.0.1:1",mechanism="basic",service="slim/0"} 7`,
 		`slim_dropped_messages_total{reason="no_match",service="slim/0"} 4`,
 		`slim_dropped_messages_total{reason="ttl_expired",service="slim/0"} 0`,
 		`slim_refused_total{reason="unknown_path",service="slim/0"} 9`,

@@ -66,6 +66,9 @@ type Connection struct {
 	Node      string  `json:"node,omitempty"`
 	LinkID    string  `json:"link_id,omitempty"`
 	Version   string  `json:"version,omitempty"`
+	Auth      string  `json:"auth,omitempty"`     // how it has proven who it is
+	Identity  string  `json:"identity,omitempty"` // who that is
+	Issuer    string  `json:"identity_issuer,omitempty"`
 	Age       float64 `json:"age_seconds"`
 
 	Received       uint64 `json:"received"`
@@ -292,7 +295,7 @@ func (st *ServiceStatus) show(l *look, names []router.HeldName, match func(...st
 	var conns []router.Connection
 	for i := range l.conns {
 		c := &l.conns[i]
-		if holds[c.ID] || match(c.Remote, c.Agent, c.LinkID, c.Node, c.Kind.String(), c.State, c.Transport) {
+		if holds[c.ID] || match(c.Remote, c.Agent, c.LinkID, c.Node, c.Kind.String(), c.State, c.Transport, c.Identity) {
 			conns = append(conns, *c)
 		}
 	}
@@ -325,7 +328,7 @@ func byTrouble(a, b router.Connection) int {
 func newConnection(c *router.Connection) Connection {
 	x := Connection{ID: c.ID, Dials: c.Dials, Kind: c.Kind.String(), State: c.State, Transport: c.Transport, Remote: clean(c.Remote),
 		Agent: clean(c.Agent), Node: clean(c.Node),
-		LinkID: clean(c.LinkID), Version: clean(c.Version), Age: c.Age.Seconds(), Received: c.Received,
+		LinkID: clean(c.LinkID), Version: clean(c.Version), Auth: c.Auth, Identity: clean(c.Identity), Issuer: clean(c.Issuer), Age: c.Age.Seconds(), Received: c.Received,
 		ReceivedBytes: c.ReceivedBytes,
 		Delivered:     c.Delivered, DeliveredBytes: c.DeliveredBytes, Queued: c.Queued, QueuedBytes: c.QueuedBytes, Held: c.Held,
 		Stalled: c.Stalled.Seconds(), Missed: c.Missed, Dropped: c.Dropped, Unmatched: c.Unmatched, Names: c.Names}

@@ -30,6 +30,8 @@ type SinkOptions struct {
 	Bytes, Records int
 	// Trouble is told the error when a write fails after one that did not; nil: no one is. It must not block.
 	Trouble func(error)
+	// Notice makes the record that says how many were lost; nil: a line of text.
+	Notice func(lost uint64) []byte
 }
 
 // Sink passes records on to a writer that may be slow, stand still or be gone, and never makes those who log wait for it: what
@@ -49,6 +51,7 @@ type Sink struct {
 	bytes   int           // of records queued or being written; at most opt.Bytes
 	records int           // likewise; at most opt.Records
 	lost    uint64        // records dropped since the last one that was queued
+	dropped uint64        // records dropped since the start
 	pushed  uint64        // records ever queued
 	passed  uint64        // of these, records that are written or given up
 	moved   chan struct{} // closed and made anew whenever passed grows
@@ -82,9 +85,12 @@ func NewSink(w io.Writer, o SinkOptions) *Sink {
 	if o.Records == 0 {
 		o.Records = DefaultSinkRecords
 	}
-	s := &Sink{w: w, opt: o, wake: make(chan struct{}, 1), moved: make(chan struct{}), notice: func(lost uint64) []byte {
-		return fmt.Appendf(nil, "%d lines dropped: they could not be written in time\n", lost)
-	}}
+	if o.Notice == nil {
+		o.Notice = func(lost uint64) []byte {
+			return fmt.Appendf(nil, "%d lines dropped: they could not be written in time\n", lost)
+		}
+	}
+	s := &Sink{w: w, opt: o, wake: make(chan struct{}, 1), moved: make(chan struct{}), notice: o.Notice}
 	go s.run()
 	return s
 }
@@ -104,6 +110,7 @@ func (s *Sink) push(b []byte) {
 	defer s.mu.Unlock()
 	if s.closed || s.records == s.opt.Records || s.bytes+len(b) > s.opt.Bytes {
 		s.lost++
+		s.dropped++
 		s.full.Store(s.records > 0) // release will be called
 	} else {
 		s.queue = append(s.queue, queued{b, s.lost})
@@ -119,8 +126,16 @@ func (s *Sink) push(b []byte) {
 func (s *Sink) drop() {
 	s.mu.Lock()
 	s.lost++
+	s.dropped++
 	s.mu.Unlock()
 	s.poke()
+}
+
+// Dropped returns how many records have found no room since the start.
+func (s *Sink) Dropped() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dropped
 }
 
 func (s *Sink) poke() {

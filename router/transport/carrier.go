@@ -15,7 +15,6 @@ import (
 type carrier struct {
 	group  *Group
 	limits *Limits // of its listener; filled
-	gate   *Gate   // of its listener; nil: it was dialled
 	net    *netloop.Socket
 	peer   Peer
 	who    *auth.Identity // who has proven that in a TLS handshake; of a WebSocket with a Guard: who it is
@@ -76,9 +75,8 @@ func (k *carrier) open(m member, n *netloop.Socket) {
 		k.live.accepted = momentOf(at)
 	}
 	k.group.add(m)
-	if k.gate != nil {
-		k.gate.sockets++
-		k.peer.Endpoint, k.peer.Gate = k.gate.endpoint, k.gate
+	if gate := k.peer.Gate; gate != nil {
+		gate.sockets++
 		if c, ok := n.TLS(); ok {
 			k.who = auth.OfCertificate(c.PeerCertificates)
 		}
@@ -94,14 +92,18 @@ func (k *carrier) unreadErr() error {
 }
 
 // draining reports whether the end was announced to all who came the same way.
-func (k *carrier) draining() bool { return k.group.draining || k.gate != nil && k.gate.draining }
+func (k *carrier) draining() bool {
+	return k.group.draining || k.peer.Gate != nil && k.peer.Gate.draining
+}
 
 // finishing reports whether every stream of theirs ends after what is queued for it.
-func (k *carrier) finishing() bool { return k.group.finishing || k.gate != nil && k.gate.finishing }
+func (k *carrier) finishing() bool {
+	return k.group.finishing || k.peer.Gate != nil && k.peer.Gate.finishing
+}
 
 // endOf says, for peers and logs, what ends them.
 func (k *carrier) endOf() string {
-	if k.group.draining || k.gate == nil {
+	if k.group.draining || k.peer.Gate == nil {
 		return "the node is shutting down"
 	}
 	return "the endpoint is removed"

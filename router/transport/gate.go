@@ -49,7 +49,7 @@ func (t *Gate) Cut() {
 
 func (t *Gate) each(f func(member)) {
 	t.group.each(func(m member) {
-		if m.shared().gate == t {
+		if m.shared().peer.Gate == t {
 			f(m)
 		}
 	})

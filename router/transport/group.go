@@ -211,7 +211,7 @@ func (g *Group) add(m member) { g.members[m] = struct{}{} }
 
 func (g *Group) remove(m member) {
 	delete(g.members, m)
-	if gate := m.shared().gate; gate != nil {
+	if gate := m.shared().peer.Gate; gate != nil {
 		gate.sockets--
 		gate.checkIdle()
 	}

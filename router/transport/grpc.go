@@ -14,18 +14,18 @@ type socket struct {
 	carrier
 	h2      h2.Conn
 	streams []*stream // usually one
-	waits   []*waiting
-	call    *call // nil: it was accepted
-	granted int   // by the peer to the connection, at the last look
-	broken  bool  // the engine has given up: GOAWAY is its last word
-	aged    bool  // the peer was told that the socket has reached its age
+	waits   *waiting  // the latest of those that are being judged
+	call    *call     // nil: it was accepted
+	granted int       // by the peer to the connection, at the last look
+	broken  bool      // the engine has given up: GOAWAY is its last word
+	aged    bool      // the peer was told that the socket has reached its age
 }
 
 // AcceptGRPC returns the handler of a socket that was just accepted.
 func (g *Group) AcceptGRPC() netloop.Handler { return g.acceptGRPC(g.limits, nil) }
 
 func (g *Group) acceptGRPC(l *Limits, gate *Gate) netloop.Handler {
-	return &socket{carrier: carrier{group: g, limits: l, gate: gate, peer: Peer{MaxMessage: g.opt.MaxMessage}}}
+	return &socket{carrier: carrier{group: g, limits: l, peer: Peer{Gate: gate, MaxMessage: g.opt.MaxMessage}}}
 }
 
 // Opened implements netloop.Handler.

@@ -33,10 +33,10 @@ const maxTries = 3
 
 // guard is what requests of the socket are judged by; nil: they are not.
 func (k *carrier) guard() *auth.Guard {
-	if k.gate == nil {
+	if k.peer.Gate == nil {
 		return nil
 	}
-	return k.gate.guard
+	return k.peer.Gate.guard
 }
 
 // judge has a request judged that has shown authorization, which is copied. decided is called once, later, on the loop,
@@ -122,6 +122,7 @@ func (k *carrier) denied(d *auth.Denied) (f Fault) {
 type waiting struct {
 	*judgement
 	sock    *socket
+	next    *waiting // of its socket
 	stream  *h2.Stream
 	request request
 	held    []byte  // messages, each after its size and a flag
@@ -138,14 +139,13 @@ var errManyWait = errors.New("too many requests of one socket wait to be judged"
 
 // await has a request judged.
 func (k *socket) await(hs *h2.Stream, r *h2.Request, q *request) {
-	if len(k.waits) >= maxWaiting {
+	if k.waiters() >= maxWaiting {
 		k.refuse(FaultUnjudged, errManyWait, "limit", maxWaiting)
 		k.h2.Reset(hs, h2.RefusedStream) // nothing was made of it: it may come again
 		return
 	}
-	w := &waiting{sock: k, stream: hs, request: *q}
-	hs.User = w
-	k.waits = append(k.waits, w)
+	w := &waiting{sock: k, next: k.waits, stream: hs, request: *q}
+	hs.User, k.waits = w, w
 	if q.in != compress.None {
 		k.h2.TakeCompressed(hs)
 	}
@@ -216,29 +216,37 @@ func (w *waiting) abandon() {
 // leave takes it off its socket.
 func (w *waiting) leave() {
 	k := w.sock
-	at := slices.Index(k.waits, w)
-	if at < 0 {
-		return
+	for at := &k.waits; *at != nil; at = &(*at).next {
+		if *at == w {
+			*at, w.next = w.next, nil
+			k.waiting -= len(w.held)
+			w.held = nil
+			w.stream.User = nil
+			return
+		}
 	}
-	k.waits = slices.Delete(k.waits, at, at+1)
-	k.waiting -= len(w.held)
-	w.held = nil
-	w.stream.User = nil
+}
+
+// waiters is how many requests of the socket are being judged.
+func (k *socket) waiters() (n int) {
+	for w := k.waits; w != nil; w = w.next {
+		n++
+	}
+	return n
 }
 
 // dropWaits gives up all that is being judged of the socket.
 func (k *socket) dropWaits() {
-	for len(k.waits) > 0 {
-		k.waits[len(k.waits)-1].abandon()
+	for k.waits != nil {
+		k.waits.abandon()
 	}
 }
 
 // refuseWaits has the streams that are being judged open elsewhere: this end takes no more.
 func (k *socket) refuseWaits() {
-	for len(k.waits) > 0 {
-		w := k.waits[len(k.waits)-1]
-		hs := w.stream
-		w.abandon()
+	for k.waits != nil {
+		hs := k.waits.stream
+		k.waits.abandon()
 		k.h2.Reset(hs, h2.RefusedStream)
 	}
 }

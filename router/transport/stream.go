@@ -184,13 +184,20 @@ type Peer struct {
 	Transport Transport
 	// End says, for logs, how the stream ended whose Receiver.PeerFinished or Closed is being called.
 	End string
-	// Endpoint is the listener by which it has come; empty: it was dialled. Gate is its sockets on this loop; nil: likewise.
-	Endpoint string
-	Gate     *Gate
+	// Gate is that of the listener by which it has come; nil: it was dialled.
+	Gate *Gate
 	// Advice is what its user should do otherwise, if it leaves before a stream of it was Established; empty: nothing.
 	Advice string
 
 	logged uint64 // bit for each Fault and reason that was said once: First
+}
+
+// Endpoint is the listener by which it has come; empty: it was dialled.
+func (p *Peer) Endpoint() string {
+	if p.Gate == nil {
+		return ""
+	}
+	return p.Gate.endpoint
 }
 
 // First reports whether bit n, below 64, is asked for the first time: a peer is complained about once for each reason.

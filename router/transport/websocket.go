@@ -37,7 +37,7 @@ type webSocket struct {
 func (g *Group) AcceptWS(path string) netloop.Handler { return g.acceptWS(path, g.limits, nil) }
 
 func (g *Group) acceptWS(path string, l *Limits, gate *Gate) netloop.Handler {
-	return &webSocket{carrier: carrier{group: g, limits: l, gate: gate, peer: Peer{MaxMessage: g.opt.MaxWebSocket, Transport: WebSocket}}, path: path}
+	return &webSocket{carrier: carrier{group: g, limits: l, peer: Peer{Gate: gate, MaxMessage: g.opt.MaxWebSocket, Transport: WebSocket}}, path: path}
 }
 
 // Opened implements netloop.Handler.

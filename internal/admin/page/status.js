@@ -72,7 +72,7 @@ function connection(service, c, now) {
   const names = c.some_names || [];
   return [
     cell(c.id, "n"), cell([c.kind, c.state === "active" ? "" : c.state, c.dials && "dialled"]),
-    cell([c.remote, c.agent, c.node && "node " + c.node, c.link_id && "link " + c.link_id], "text"),
+    cell([c.remote, c.auth && (c.identity || "somebody") + " (" + c.auth + ")", c.agent, c.node && "node " + c.node, c.link_id && "link " + c.link_id], "text"),
     cell(trouble.length ? trouble : "", "text bad"),
     cell(r ? number(r.in) : "…", "n"), cell(r ? number(r.out) : "…", "n"),
     cell([number(c.received), bytes(c.received_bytes)], "n"), cell([number(c.delivered), bytes(c.delivered_bytes)], "n"),

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
+)
+
+// auditLog writes who was let in and who was not, one JSON object a line. Who notes something waits for nobody: what the file
+// does not take in time is dropped, counted, and told by a line of its own. It is an auth.Audit, and safe for all.
+type auditLog struct {
+	sink *cli.Sink
+	own  bool       // the sink is not the log's
+	file *auditFile // nil: standard output
+}
+
+// newAuditLog opens the audit log at path; "-": it is in the log, which is behind out.
+func newAuditLog(path string, out *cli.Sink, trouble func(error)) (*auditLog, error) {
+	if path == "-" {
+		return &auditLog{sink: out}, nil
+	}
+	f := &auditFile{path: path}
+	if err := f.open(); err != nil {
+		return nil, err
+	}
+	notice := func(lost uint64) []byte {
+		return fmt.Appendf(nil, "{\"time\":%q,\"act\":\"dropped\",\"events\":%d}\n", time.Now().UTC().Format(time.RFC3339Nano), lost)
+	}
+	return &auditLog{sink: cli.NewSink(f, cli.SinkOptions{Trouble: trouble, Notice: notice}), own: true, file: f}, nil
+}
+
+// Note implements auth.Audit.
+func (a *auditLog) Note(e *auth.Event) {
+	var b bytes.Buffer
+	if err := json.NewEncoder(&b).Encode(e); err == nil {
+		_, _ = a.sink.Write(b.Bytes())
+	}
+}
+
+// reloaded notes that the configuration was loaded anew, or why it could not be.
+func (a *auditLog) reloaded(now time.Time, faults []error) {
+	if a == nil {
+		return
+	}
+	e := auth.Event{Time: now, Act: auth.ActReload, Allowed: len(faults) == 0, Reason: "configuration"}
+	if len(faults) > 0 {
+		e.Reason += ": " + errors.Join(faults...).Error()
+	}
+	a.Note(&e)
+}
+
+// dropped is how many events were not written.
+func (a *auditLog) dropped() uint64 {
+	if a == nil || !a.own {
+		return 0
+	}
+	return a.sink.Dropped()
+}
+
+// reopen has the file made anew, if it was moved away, before the next event is written.
+func (a *auditLog) reopen() {
+	if a != nil && a.file != nil {
+		a.file.again.Store(true)
+	}
+}
+
+// close writes what is left, within the time of ctx.
+func (a *auditLog) close(ctx context.Context) {
+	if a != nil && a.own {
+		_ = a.sink.Close(ctx)
+	}
+}
+
+// auditFile is a file that is appended to. Owned by the goroutine that writes, but for again.
+type auditFile struct {
+	path  string
+	again atomic.Bool // it is to be opened again before the next write; safe for all
+	f     *os.File
+}
+
+var _ io.Writer = (*auditFile)(nil)
+
+func (f *auditFile) open() error {
+	n, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	if f.f != nil {
+		_ = f.f.Close()
+	}
+	f.f = n
+	return nil
+}
+
+// Write implements io.Writer.
+func (f *auditFile) Write(p []byte) (int, error) {
+	if f.again.Swap(false) {
+		if err := f.open(); err != nil { // the old one is better than none
+			f.again.Store(true)
+		}
+	}
+	return f.f.Write(p)
+}
