@@ -95,6 +95,9 @@ func (d *decoder) auth(n *node, path string, s side) Auth {
 		a.OIDC = d.oidc(o)
 	case "spire":
 		a.Spire = d.spire(o)
+		if s == serverSide {
+			o.strs("accepted_spiffe_ids", &a.Spire.AcceptedSPIFFEIDs)
+		}
 	}
 	o.end()
 	return a

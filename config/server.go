@@ -253,17 +253,8 @@ func (d *decoder) listenerTLS(s *Server, path string, refuse func(string)) {
 	}
 }
 
-// checkTLS refuses a version that there is not, and notes what this node has no source for. Rules: P-tls-1.
+// checkTLS refuses a version that there is not. Rules: P-tls-1.
 func (d *decoder) checkTLS(t *TLS, path string) {
-	if t.Source.Type == "spire" {
-		d.unsupported(t.Source.Position, join(path, "source"), "spire")
-	}
-	if t.CA.Type == "spire" {
-		d.unsupported(t.CA.Position, join(path, "ca_source"), "spire")
-	}
-	if t.ClientCA.Type == "spire" {
-		d.unsupported(t.ClientCA.Position, join(path, "client_ca"), "spire")
-	}
 	if t.Version != "tls1.2" && t.Version != "tls1.3" {
 		d.fail(&node{pos: t.VersionPosition}, join(path, "tls_version"), "", "invalid tls version: "+t.Version+"; want tls1.2 or tls1.3").Context =
 			[]string{contextStart, "datapath error", "configuration error", "TLS config error"}

@@ -193,9 +193,13 @@ func showMaterial(m *Material, own bool) any {
 }
 
 func showSpire(s *Spire) pairs {
-	return pairs{{"socket_path", text(s.SocketPath)}, {"target_spiffe_id", text(s.TargetSPIFFEID)},
+	f := pairs{{"socket_path", text(s.SocketPath)}, {"target_spiffe_id", text(s.TargetSPIFFEID)},
 		{"jwt_audiences", list(s.JWTAudiences)},
 		{"trust_domains", list(s.TrustDomains)}}
+	if len(s.AcceptedSPIFFEIDs) > 0 {
+		f = append(f, pair{"accepted_spiffe_ids", list(s.AcceptedSPIFFEIDs)})
+	}
+	return f
 }
 
 func showAuth(a *Auth) pairs {

@@ -39,6 +39,8 @@ type Spire struct {
 	TargetSPIFFEID string
 	JWTAudiences   []string
 	TrustDomains   []string
+
+	AcceptedSPIFFEIDs []string // of peers; ours: upstream has no such key
 }
 
 func defaultTLS() TLS {
@@ -99,6 +101,9 @@ func (d *decoder) material(n *node, path, what string, own bool) Material {
 	switch {
 	case kind == "spire":
 		m.Spire = d.spire(o)
+		if !own {
+			o.strs("accepted_spiffe_ids", &m.Spire.AcceptedSPIFFEIDs)
+		}
 	case kind != "none" && own:
 		o.required("cert")
 		o.required("key")

@@ -119,10 +119,13 @@ type clientTLSError struct {
 func (e *clientTLSError) Error() string { return e.block + ": " + e.err.Error() }
 
 // keep loads the TLS of a client or of its proxy, block, to an endpoint on host.
-func keep(t *config.TLS, block, endpoint string, o certs.Options) (secured, error) {
-	o.Own, o.CA = pairOf(&t.Source), certs.Authority{Kind: materialKinds[t.CA.Type], CA: t.CA.CA}
+func (p *program) keep(t *config.TLS, block, endpoint string, o certs.Options) (secured, error) {
 	o.SystemCAs, o.SkipVerify, o.Version = t.SystemCAs, t.SkipVerify, t.Version
-	k, err := certs.NewClient(o)
+	var k *certs.Keeper
+	err := p.material(&o, t, &o.CA, &t.CA, "ca_source")
+	if err == nil {
+		k, err = certs.NewClient(o)
+	}
 	if err != nil {
 		return secured{}, &clientTLSError{t, block, err}
 	}
@@ -153,7 +156,7 @@ func (p *program) link(c *config.Client, onlyPQ bool, environment func(connect.T
 	d := &connect.Dialer{Proxy: environment}
 	if c.Proxy.URL != "" {
 		var of []secured
-		if d.Proxy, of, err = proxyOf(c); err != nil {
+		if d.Proxy, of, err = p.proxyOf(c); err != nil {
 			return l, nil, err
 		}
 		all = append(all, of...)
@@ -170,7 +173,7 @@ func (p *program) link(c *config.Client, onlyPQ bool, environment func(connect.T
 		AllowUnsigned: !c.RequireHeaderMAC, Backoff: backoff(&c.Backoff, rand.Float64),
 	}
 	if c.Secure() {
-		s, err := keep(&c.TLS, "tls", l.Endpoint, certs.Options{ServerName: serverName(c, target), OnlyPQ: onlyPQ,
+		s, err := p.keep(&c.TLS, "tls", l.Endpoint, certs.Options{ServerName: serverName(c, target), OnlyPQ: onlyPQ,
 			Protocols: protocols(c.Endpoint)})
 		if err != nil {
 			return l, nil, err
@@ -182,14 +185,14 @@ func (p *program) link(c *config.Client, onlyPQ bool, environment func(connect.T
 }
 
 // proxyOf returns the choice of the proxy that a client names, for every target, and its TLS.
-func proxyOf(c *config.Client) (choose func(connect.Target) (*connect.Proxy, error), all []secured, err error) {
+func (p *program) proxyOf(c *config.Client) (choose func(connect.Target) (*connect.Proxy, error), all []secured, err error) {
 	u, err := connect.ParseProxy(c.Proxy.URL)
 	if err != nil {
 		return nil, nil, err
 	}
 	fixed := connect.Proxy{URL: u, Username: c.Proxy.Username, Password: c.Proxy.Password.Reveal(), Headers: c.Proxy.Headers}
 	if u.Scheme == "https" {
-		s, err := keep(&c.Proxy.TLS, "proxy.tls", u.Redacted(), certs.Options{ServerName: u.Hostname(), Protocols: []string{"http/1.1"}})
+		s, err := p.keep(&c.Proxy.TLS, "proxy.tls", u.Redacted(), certs.Options{ServerName: u.Hostname(), Protocols: []string{"http/1.1"}})
 		if err != nil {
 			return nil, nil, err
 		}

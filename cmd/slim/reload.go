@@ -159,6 +159,7 @@ func (r *reloader) lookAtFile(ctx context.Context, log *slog.Logger, asked, stri
 		}
 		r.operation.reloaded(r.p.now(), nil, faults)
 		r.p.audit.reloaded(r.p.now(), faults)
+		r.p.keepAgents(r.services)
 		return true
 	}
 	r.seen = seen
@@ -312,6 +313,7 @@ func (r *reloader) commit(ctx context.Context, log *slog.Logger, s *step) {
 	r.operation.drains(s.c.Runtime.DrainTimeout)
 	r.operation.secures(r.services)
 	r.watchCertificates(ctx)
+	r.p.keepAgents(r.services)
 	text := "configuration loaded anew"
 	if len(changed) == 0 && len(s.stays) == 0 {
 		text = "configuration is as before"

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/internal/auth/spire"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/router"
 )
@@ -43,6 +44,8 @@ type program struct {
 	hurry  bool      // a second signal has come
 	loaded string    // digest of the configuration's file before it was loaded
 	once   string    // what the configuration is that cannot be read again; "": a file
+
+	agents *spire.Agents // that a configuration names; nil: none is asked yet
 }
 
 // run executes the command and returns its exit code. It returns when a stop signal came or ctx ended, and all services
@@ -186,6 +189,8 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 		return err
 	}
 	defer stop()
+
+	defer p.askAgents(log.With(cli.KeyTarget, "slim_auth::spire"))()
 
 	var started []*service
 	defer func() {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,11 +46,12 @@ func (p *program) secure(c *config.Config, s *config.Service, old *service) (all
 			all = append(all, &secured{k, server.Endpoint, path})
 			continue
 		}
-		k, err := certs.NewServer(certs.Options{
-			Own:      pairOf(&server.TLS.Source),
-			ClientCA: authorityOf(&server.TLS.ClientCA),
-			Version:  server.TLS.Version, OnlyPQ: s.Dataplane.EnforcePQC, Protocols: protocols(server.Endpoint),
-		})
+		o := certs.Options{Version: server.TLS.Version, OnlyPQ: s.Dataplane.EnforcePQC, Protocols: protocols(server.Endpoint)}
+		var k *certs.Keeper
+		err := p.material(&o, &server.TLS, &o.ClientCA, &server.TLS.ClientCA, "client_ca")
+		if err == nil {
+			k, err = certs.NewServer(o)
+		}
 		if err != nil {
 			faults = append(faults, tlsFailure(c, &server.TLS, path, err))
 			continue
@@ -90,16 +92,22 @@ func (s *service) keeperOf(wanted *config.Service, server *config.Server, used [
 	return nil
 }
 
-func pairOf(m *config.Material) certs.Pair {
-	return certs.Pair{Kind: materialKinds[m.Type], Cert: m.Cert.Reveal(), Key: m.Key.Reveal()}
+// material fills in what o takes from a block of TLS: its certificate, and the authority of its key block. An error is a
+// *certs.Error.
+func (p *program) material(o *certs.Options, t *config.TLS, to *certs.Authority, of *config.Material, block string) (err error) {
+	if o.Own.Live, err = p.live(&t.Source, "source"); err != nil {
+		return err
+	}
+	if to.Live, err = p.live(of, block); err != nil {
+		return err
+	}
+	o.Own.Kind, o.Own.Cert, o.Own.Key = materialKinds[t.Source.Type], t.Source.Cert.Reveal(), t.Source.Key.Reveal()
+	to.Kind, to.CA = materialKinds[of.Type], of.CA
+	return nil
 }
 
-func authorityOf(m *config.Material) certs.Authority {
-	return certs.Authority{Kind: materialKinds[m.Type], CA: m.CA}
-}
-
-// materialKinds are the types of `source` and `client_ca`.
-var materialKinds = map[string]certs.Kind{"file": certs.Files, "pem": certs.Text}
+// materialKinds are the types of `source`, `ca_source` and `client_ca`.
+var materialKinds = map[string]certs.Kind{"file": certs.Files, "pem": certs.Text, "spire": certs.Lives}
 
 // placed is an error with the place in the file that it is about.
 type placed struct {
@@ -117,14 +125,17 @@ func tlsFailure(c *config.Config, t *config.TLS, path string, err error) error {
 	var e *certs.Error
 	if errors.As(err, &e) {
 		switch e.Key {
-		case "source", "source.cert", "source.key":
-			r.Position = t.Source.Position
-		case "client_ca.path", "client_ca.data":
-			r.Position = t.ClientCA.Position
-		case "ca_source.path", "ca_source.data":
-			r.Position = t.CA.Position
 		case "tls_version":
 			r.Position = t.VersionPosition
+		default:
+			switch block, _, _ := strings.Cut(e.Key, "."); block {
+			case "source":
+				r.Position = t.Source.Position
+			case "client_ca":
+				r.Position = t.ClientCA.Position
+			case "ca_source":
+				r.Position = t.CA.Position
+			}
 		}
 		r.Path, r.Text = path+"."+e.Key, e.Err.Error()
 		if e.File != "" {
@@ -142,7 +153,10 @@ func tlsFailure(c *config.Config, t *config.TLS, path string, err error) error {
 
 // tell logs what came of a reload.
 func (s *secured) tell(log *slog.Logger, e *certs.Event, now time.Time) {
+	var fault *certs.Error
 	switch {
+	case errors.As(e.Err, &fault) && fault.Waits:
+		s.showWaiting(log, fault)
 	case e.Err != nil:
 		log.Error("certificates are not loaded: the old ones stay in use", "endpoint", s.endpoint, "error", s.path+"."+e.Err.Error())
 	case e.Changed:
@@ -152,12 +166,21 @@ func (s *secured) tell(log *slog.Logger, e *certs.Event, now time.Time) {
 	}
 }
 
+// showWaiting logs that something is not there yet.
+func (s *secured) showWaiting(log *slog.Logger, fault *certs.Error) {
+	log.Error("certificates are not there yet: TLS fails until they are", "endpoint", s.endpoint, "error", s.path+"."+fault.Error())
+}
+
 // show logs whose certificate this side shows, and how long it is good.
 func (s *secured) show(log *slog.Logger, text string, now time.Time) {
+	if fault := (*certs.Error)(nil); errors.As(s.keeper.Status().Fault, &fault) && fault.Waits {
+		s.showWaiting(log, fault)
+		return
+	}
 	c := s.keeper.Leaf()
 	attrs := []any{"endpoint", s.endpoint}
 	if c != nil {
-		attrs = append(attrs, "subject", c.Subject.String(), "not_after", c.NotAfter.UTC().Format(time.RFC3339))
+		attrs = append(attrs, "subject", subject(c), "not_after", c.NotAfter.UTC().Format(time.RFC3339))
 	}
 	if t := s.keeper.Trusts(); t != "" {
 		attrs = append(attrs, "trusts", t)
@@ -172,6 +195,16 @@ func (s *secured) show(log *slog.Logger, text string, now time.Time) {
 	default:
 		log.Info(text, attrs...)
 	}
+}
+
+// subject is whom a certificate is of: its SPIFFE ID, if it has one.
+func subject(c *x509.Certificate) string {
+	for _, u := range c.URIs {
+		if strings.EqualFold(u.Scheme, "spiffe") {
+			return u.String()
+		}
+	}
+	return c.Subject.String()
 }
 
 // notifyHangups has c told of SIGHUP, unless it is ignored: nohup has it so.

@@ -64,7 +64,7 @@ func TestOwnClientAndServer(t *testing.T) {
 	ca, clients := newIssuer(t, "ca", false), newIssuer(t, "clients", false)
 	for _, o := range []Options{{}, {Version: TLS12}, {OnlyPQ: true}} {
 		s := o
-		s.Own, s.ClientCA, s.Protocols = ca.pair("node"), Authority{Text, clients.PEM}, []string{"h2"}
+		s.Own, s.ClientCA, s.Protocols = ca.pair("node"), Authority{Kind: Text, CA: clients.PEM}, []string{"h2"}
 		o.Own, o.Protocols = clients.pair("app"), []string{"h2"}
 		m := meet(t, server(t, s).Server(), ca.client(t, o))
 		if m.clientErr != nil || m.serverErr != nil || m.client.NegotiatedProtocol != "h2" {
@@ -93,7 +93,7 @@ func TestProtocolsAreTakenAndNotDemanded(t *testing.T) {
 // Rules: P-tls-3.
 func TestAuthoritiesAreTrustedAsTheyAre(t *testing.T) {
 	servers, clients := newIssuer(t, "servers", true), newIssuer(t, "clients", true)
-	s := server(t, Options{Own: servers.pair("node"), ClientCA: Authority{Text, clients.PEM}})
+	s := server(t, Options{Own: servers.pair("node"), ClientCA: Authority{Kind: Text, CA: clients.PEM}})
 	m := meet(t, s.Server(), servers.client(t, Options{Own: clients.pair("app")}))
 	if m.clientErr != nil || m.serverErr != nil {
 		t.Errorf("client %v, server %v", m.clientErr, m.serverErr)
@@ -103,7 +103,7 @@ func TestAuthoritiesAreTrustedAsTheyAre(t *testing.T) {
 // Rules: P-tls-5.
 func TestClientCertificates(t *testing.T) {
 	ca, clients, others := newIssuer(t, "ca", false), newIssuer(t, "clients", false), newIssuer(t, "clients", false)
-	s := server(t, Options{Own: ca.pair("node"), ClientCA: Authority{Text, clients.PEM}})
+	s := server(t, Options{Own: ca.pair("node"), ClientCA: Authority{Kind: Text, CA: clients.PEM}})
 	for _, c := range []struct {
 		name string
 		own  Pair
@@ -130,13 +130,13 @@ func TestServerCertificates(t *testing.T) {
 		o    Options
 		want string // in the client's error
 	}{
-		{"its authority", Options{CA: Authority{Text, ca.PEM}, ServerName: "localhost"}, ""},
-		{"its authority beside the system's", Options{CA: Authority{Text, ca.PEM}, SystemCAs: true, ServerName: "localhost"}, ""},
-		{"one of several in a file", Options{CA: Authority{Text, other.PEM + ca.PEM}, ServerName: "localhost"}, ""},
-		{"another", Options{CA: Authority{Text, other.PEM}, ServerName: "localhost"}, "unknown authority"},
+		{"its authority", Options{CA: Authority{Kind: Text, CA: ca.PEM}, ServerName: "localhost"}, ""},
+		{"its authority beside the system's", Options{CA: Authority{Kind: Text, CA: ca.PEM}, SystemCAs: true, ServerName: "localhost"}, ""},
+		{"one of several in a file", Options{CA: Authority{Kind: Text, CA: other.PEM + ca.PEM}, ServerName: "localhost"}, ""},
+		{"another", Options{CA: Authority{Kind: Text, CA: other.PEM}, ServerName: "localhost"}, "unknown authority"},
 		{"nobody", Options{ServerName: "localhost"}, "unknown authority"},
 		{"the system's", Options{SystemCAs: true, ServerName: "localhost"}, "unknown authority"},
-		{"another name", Options{CA: Authority{Text, ca.PEM}, ServerName: "elsewhere"}, "not elsewhere"},
+		{"another name", Options{CA: Authority{Kind: Text, CA: ca.PEM}, ServerName: "elsewhere"}, "not elsewhere"},
 		{"anybody", Options{SkipVerify: true, ServerName: "elsewhere"}, ""},
 	} {
 		k, err := NewClient(c.o)
@@ -165,10 +165,10 @@ func TestForms(t *testing.T) {
 	certstest.Write(t, dir, map[string]string{"cert.pem": file.Cert, "key.pem": file.Key})
 	for name, p := range map[string]Pair{
 		"PKCS#8":                       ca.pair("node"),
-		"SEC 1 behind EC PARAMETERS":   {Text, ca.Sign(certstest.Leaf("node"), ec), sec1(t, ec)},
-		"PKCS#1":                       {Text, ca.Sign(certstest.Leaf("node"), rs), pkcs1(rs)},
-		"files":                        {Files, filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")},
-		"certificate and key together": {Text, file.Key + file.Cert, file.Key + file.Cert},
+		"SEC 1 behind EC PARAMETERS":   {Kind: Text, Cert: ca.Sign(certstest.Leaf("node"), ec), Key: sec1(t, ec)},
+		"PKCS#1":                       {Kind: Text, Cert: ca.Sign(certstest.Leaf("node"), rs), Key: pkcs1(rs)},
+		"files":                        {Kind: Files, Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")},
+		"certificate and key together": {Kind: Text, Cert: file.Key + file.Cert, Key: file.Key + file.Cert},
 	} {
 		if m := meet(t, server(t, Options{Own: p}).Server(), ca.client(t, Options{})); m.clientErr != nil {
 			t.Errorf("%s: %v", name, m.clientErr)
@@ -199,17 +199,17 @@ func TestFaultsAreBlamedOnTheirKey(t *testing.T) {
 		text string
 	}{
 		{"nothing", Options{}, "source", "", "missing server cert or key"},
-		{"no such file", Options{Own: Pair{Files, at("none.pem"), at("key.pem")}}, "source.cert", at("none.pem"), "no such file"},
-		{"a folder", Options{Own: Pair{Files, dir, at("key.pem")}}, "source.cert", dir, "is a directory"},
-		{"no such key", Options{Own: Pair{Files, at("cert.pem"), at("none.pem")}}, "source.key", at("none.pem"), "no such file"},
-		{"key of another", Options{Own: Pair{Files, at("cert.pem"), at("other.pem")}}, "source.key", at("other.pem"), "private key does not match public key"},
-		{"key for certificate", Options{Own: Pair{Files, at("key.pem"), at("key.pem")}}, "source.cert", at("key.pem"), "no certificate in it"},
-		{"certificate for key", Options{Own: Pair{Files, at("cert.pem"), at("cert.pem")}}, "source.key", at("cert.pem"), "private key"},
-		{"empty", Options{Own: Pair{Files, at("empty.pem"), at("key.pem")}}, "source.cert", at("empty.pem"), "no certificate in it"},
-		{"broken", Options{Own: Pair{Files, at("broken.pem"), at("key.pem")}}, "source.cert", at("broken.pem"), "certificate 1: "},
-		{"encrypted", Options{Own: Pair{Text, good.Cert, encrypted}}, "source.key", "", "encrypted with a password"},
-		{"authority without one", Options{Own: good, ClientCA: Authority{Text, good.Key}}, "client_ca.data", "", "no certificate in it"},
-		{"no such authority", Options{Own: good, ClientCA: Authority{Files, at("none.pem")}}, "client_ca.path", at("none.pem"), "no such file"},
+		{"no such file", Options{Own: Pair{Kind: Files, Cert: at("none.pem"), Key: at("key.pem")}}, "source.cert", at("none.pem"), "no such file"},
+		{"a folder", Options{Own: Pair{Kind: Files, Cert: dir, Key: at("key.pem")}}, "source.cert", dir, "is a directory"},
+		{"no such key", Options{Own: Pair{Kind: Files, Cert: at("cert.pem"), Key: at("none.pem")}}, "source.key", at("none.pem"), "no such file"},
+		{"key of another", Options{Own: Pair{Kind: Files, Cert: at("cert.pem"), Key: at("other.pem")}}, "source.key", at("other.pem"), "private key does not match public key"},
+		{"key for certificate", Options{Own: Pair{Kind: Files, Cert: at("key.pem"), Key: at("key.pem")}}, "source.cert", at("key.pem"), "no certificate in it"},
+		{"certificate for key", Options{Own: Pair{Kind: Files, Cert: at("cert.pem"), Key: at("cert.pem")}}, "source.key", at("cert.pem"), "private key"},
+		{"empty", Options{Own: Pair{Kind: Files, Cert: at("empty.pem"), Key: at("key.pem")}}, "source.cert", at("empty.pem"), "no certificate in it"},
+		{"broken", Options{Own: Pair{Kind: Files, Cert: at("broken.pem"), Key: at("key.pem")}}, "source.cert", at("broken.pem"), "certificate 1: "},
+		{"encrypted", Options{Own: Pair{Kind: Text, Cert: good.Cert, Key: encrypted}}, "source.key", "", "encrypted with a password"},
+		{"authority without one", Options{Own: good, ClientCA: Authority{Kind: Text, CA: good.Key}}, "client_ca.data", "", "no certificate in it"},
+		{"no such authority", Options{Own: good, ClientCA: Authority{Kind: Files, CA: at("none.pem")}}, "client_ca.path", at("none.pem"), "no such file"},
 		{"version", Options{Own: good, Version: "tls1.1"}, "tls_version", "", "invalid tls version: tls1.1"},
 		{"post-quantum 1.2", Options{Own: good, Version: TLS12, OnlyPQ: true}, "tls_version", "", "needs tls1.3"},
 	} {
@@ -222,7 +222,7 @@ func TestFaultsAreBlamedOnTheirKey(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	if _, err := NewClient(Options{CA: Authority{Files, at("none.pem")}}); err == nil || !errors.Is(err, os.ErrNotExist) {
+	if _, err := NewClient(Options{CA: Authority{Kind: Files, CA: at("none.pem")}}); err == nil || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("client: %v", err)
 	}
 }

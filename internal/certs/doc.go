@@ -1,7 +1,8 @@
-// Package certs makes TLS configurations of certificates, keys and authorities, from files or text, and keeps them current
-// while the files change.
+// Package certs makes TLS configurations of certificates, keys and authorities, from files or text or what is Live, and keeps
+// them current while those change.
 //
-//	files ──folder changes──▶ Watcher ──▶ Keeper.Reload ──▶ state, replaced whole ──▶ handshakes that begin from now on
+//	files ──folder changes──┬──▶ Watcher ──▶ Keeper.Reload ──▶ state, replaced whole ──▶ handshakes that begin from now on
+//	Live ───────────changed─┘
 //
 // A Keeper has one configuration, of a listener or of a client. What cannot be loaded at the start is an *Error with the key
 // to blame; what cannot be loaded later changes nothing. Connections that are open keep what they have.

@@ -12,7 +12,7 @@ func TestAuthoritiesAreTrustedAtAnyDepth(t *testing.T) {
 	last := newIssuer(t, "root", false).LastBelow("last")
 	below := last.Below("one more")
 	cert, key := below.Pair("node")
-	s := server(t, Options{Own: Pair{Text, cert + below.PEM, key}})
+	s := server(t, Options{Own: Pair{Kind: Text, Cert: cert + below.PEM, Key: key}})
 	m := meet(t, s.Server(), issuer{last}.client(t, Options{}))
 	if m.clientErr != nil || m.serverErr != nil {
 		t.Errorf("client %v, server %v", m.clientErr, m.serverErr)
@@ -22,7 +22,7 @@ func TestAuthoritiesAreTrustedAtAnyDepth(t *testing.T) {
 // A reload that finds what there was leaves what is in use as it is: sessions of clients can be resumed.
 func TestReloadOfTheSameLeavesAll(t *testing.T) {
 	ca := newIssuer(t, "ca", false)
-	k, err := NewClient(Options{CA: Authority{Text, ca.PEM}})
+	k, err := NewClient(Options{CA: Authority{Kind: Text, CA: ca.PEM}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package certs
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -29,13 +30,13 @@ type Status struct {
 	Loaded time.Time         // when what is in use was loaded
 
 	// Fault is why the last load of Watcher failed, an *Error, Failed since when; nil: it did not, and what is in use is what the
-	// files hold. Failures counts those that did.
+	// files hold. Failures counts those that did. One that Waits is told from the start.
 	Fault    error
 	Failed   time.Time
 	Failures uint64
 }
 
-// NewServer loads the configuration of a listener. An error is an *Error.
+// NewServer loads the configuration of a listener. An error is an *Error. A Live that has nothing yet is none: Status tells of it.
 func NewServer(o Options) (*Keeper, error) {
 	k := &Keeper{opt: o}
 	k.load = k.opt.loadServer
@@ -43,7 +44,7 @@ func NewServer(o Options) (*Keeper, error) {
 	return k.begin()
 }
 
-// NewClient loads the configuration of a client. An error is an *Error.
+// NewClient loads the configuration of a client. An error is an *Error. A Live that has nothing yet is none: Status tells of it.
 func NewClient(o Options) (*Keeper, error) {
 	k := &Keeper{opt: o}
 	k.load = k.opt.loadClient
@@ -57,6 +58,9 @@ func (k *Keeper) begin() (*Keeper, error) {
 	}
 	k.now.Store(s)
 	k.loaded(true)
+	if s.waits != nil {
+		k.failed(s.waits)
+	}
 	return k, nil
 }
 
@@ -79,15 +83,18 @@ func (k *Keeper) loaded(changed bool) {
 	}
 }
 
-// failed notes that a load has failed which nobody is in the middle of writing for.
+// failed notes that a load has failed which nobody is in the middle of writing for. A wait is one failure, however long it takes.
 func (k *Keeper) failed(err error) {
 	k.noted.Lock()
 	defer k.noted.Unlock()
+	var e *Error
+	if waits := errors.As(err, &e) && e.Waits; !waits || k.status.Fault == nil {
+		k.status.Failures++
+	}
 	if k.status.Fault == nil {
 		k.status.Failed = time.Now()
 	}
 	k.status.Fault = err
-	k.status.Failures++
 }
 
 // Server returns the configuration of a listener, which is always the current one: it asks the keeper at each
@@ -112,7 +119,7 @@ func (k *Keeper) Client() *tls.Config { return k.now.Load().alpn }
 func (k *Keeper) Leaf() *x509.Certificate { return k.now.Load().leaf }
 
 // Reload loads everything anew, and reports whether that is something else than before. After an error, an *Error, all
-// is as before.
+// is as before, but for one that Waits.
 func (k *Keeper) Reload() (changed bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -124,12 +131,15 @@ func (k *Keeper) Reload() (changed bool, err error) {
 	if changed {
 		k.now.Store(s)
 	}
+	if s.waits != nil {
+		return changed, s.waits
+	}
 	k.loaded(changed)
 	return changed, nil
 }
 
-// Trusts says, for logs, whom this side trusts: a file, "inline PEM", "system", several of these, "anybody", or "" for a
-// listener that asks for no certificates.
+// Trusts says, for logs, whom this side trusts: a file, "inline PEM", a Live, "system", several of these, "anybody", or "" for
+// a listener that asks for no certificates.
 func (k *Keeper) Trusts() string {
 	var words []string
 	for _, a := range []*Authority{&k.opt.ClientCA, &k.opt.CA} {
@@ -138,6 +148,8 @@ func (k *Keeper) Trusts() string {
 			words = append(words, a.CA)
 		case Text:
 			words = append(words, "inline PEM")
+		case Lives:
+			words = append(words, a.Live.String())
 		}
 	}
 	switch {
@@ -158,6 +170,16 @@ func (k *Keeper) Files() []string {
 	for _, a := range []*Authority{&k.opt.ClientCA, &k.opt.CA} {
 		if a.Kind == Files {
 			all = append(all, a.CA)
+		}
+	}
+	return all
+}
+
+// lives are what the configuration takes from elsewhere than files and text.
+func (k *Keeper) lives() (all []Live) {
+	for _, l := range []Live{k.opt.Own.Live, k.opt.ClientCA.Live, k.opt.CA.Live} {
+		if l != nil {
+			all = append(all, l)
 		}
 	}
 	return all

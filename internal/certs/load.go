@@ -20,6 +20,7 @@ type state struct {
 	leaf     *x509.Certificate // own; nil: none
 	plain    *tls.Config       // without ALPN
 	alpn     *tls.Config       // with it; the same if there is none
+	waits    *Error            // for a Live that has nothing yet; nil: for none
 }
 
 func (s *state) same(o *state) bool {
@@ -134,6 +135,9 @@ func parseCertificates(b []byte) ([]*x509.Certificate, error) {
 // key usage of a root count, as upstream's verifier has it, and the authorities of upstream's examples have none.
 // Rules: P-tls-3.
 func (s *state) authority(a *Authority, block string, pool *x509.CertPool) error {
+	if a.Kind == Lives {
+		return s.liveAuthority(a.Live, block, pool)
+	}
 	key := block + ".path"
 	if a.Kind == Text {
 		key = block + ".data"
@@ -147,11 +151,16 @@ func (s *state) authority(a *Authority, block string, pool *x509.CertPool) error
 		return &Error{Key: key, File: file, Err: err}
 	}
 	for _, c := range all {
-		c.BasicConstraintsValid, c.IsCA, c.KeyUsage = true, true, 0
-		c.MaxPathLen, c.MaxPathLenZero = -1, false
-		pool.AddCert(c)
+		trust(c, pool)
 	}
 	return nil
+}
+
+// trust adds a certificate to pool, and changes it for that.
+func trust(c *x509.Certificate, pool *x509.CertPool) {
+	c.BasicConstraintsValid, c.IsCA, c.KeyUsage = true, true, 0
+	c.MaxPathLen, c.MaxPathLenZero = -1, false
+	pool.AddCert(c)
 }
 
 // loadServer loads what a listener needs.
@@ -164,16 +173,17 @@ func (o *Options) loadServer() (*state, error) {
 	if o.Own.Kind == None {
 		return nil, &Error{Key: "source", Err: errors.New("missing server cert or key")}
 	}
-	own, err := s.pair(&o.Own)
-	if err != nil {
+	if err := s.own(c, &o.Own); err != nil {
 		return nil, err
 	}
-	c.Certificates = []tls.Certificate{*own}
 	if o.ClientCA.Kind != None {
 		c.ClientCAs = x509.NewCertPool()
 		c.ClientAuth = tls.RequireAndVerifyClientCert
 		if err := s.authority(&o.ClientCA, "client_ca", c.ClientCAs); err != nil {
 			return nil, err
+		}
+		if l := o.ClientCA.Live; l != nil {
+			c.VerifyConnection = accept(l)
 		}
 	}
 	s.settle(c, o.Protocols)
@@ -188,11 +198,9 @@ func (o *Options) loadClient() (*state, error) {
 		return nil, err
 	}
 	if o.Own.Kind != None {
-		own, err := s.pair(&o.Own)
-		if err != nil {
+		if err := s.own(c, &o.Own); err != nil {
 			return nil, err
 		}
-		c.Certificates = []tls.Certificate{*own}
 	}
 	c.RootCAs = x509.NewCertPool() // nil would stand for the system's
 	if o.SystemCAs {
@@ -206,6 +214,12 @@ func (o *Options) loadClient() (*state, error) {
 		}
 	}
 	c.ServerName, c.InsecureSkipVerify = o.ServerName, o.SkipVerify
+	if l := o.CA.Live; l != nil && !o.SkipVerify {
+		// Accept refuses whom no authority vouches for where it knows peers by more than their names, or has nothing yet.
+		_, err := l.Authorities()
+		c.InsecureSkipVerify = l.ByID() || err != nil && !o.SystemCAs
+		c.VerifyConnection = accept(l)
+	}
 	c.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	s.settle(c, o.Protocols)
 	return s, nil

@@ -25,7 +25,7 @@ func (i issuer) pair(name string) Pair { return i.pairOf(certstest.Leaf(name)) }
 
 func (i issuer) pairOf(c *x509.Certificate) Pair {
 	cert, key := i.PairOf(c)
-	return Pair{Text, cert, key}
+	return Pair{Kind: Text, Cert: cert, Key: key}
 }
 
 // sec1 is a key as openssl ecparam writes it, with its parameters before it.
@@ -89,7 +89,7 @@ func meet(t testing.TB, server, client *tls.Config) (m met) {
 // client returns the configuration of a client that trusts i.
 func (i issuer) client(t testing.TB, o Options) *tls.Config {
 	t.Helper()
-	o.CA = Authority{Text, i.PEM}
+	o.CA = Authority{Kind: Text, CA: i.PEM}
 	if o.ServerName == "" {
 		o.ServerName = "localhost"
 	}

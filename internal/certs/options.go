@@ -2,6 +2,7 @@ package certs
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 )
@@ -14,18 +15,37 @@ const (
 	None  Kind = iota
 	Files      // the strings are paths
 	Text       // the strings are PEM
+	Lives      // what comes from a Live
 )
+
+// Live is material that something else keeps current, such as a SPIRE agent, which may have nothing yet. Safe for all.
+type Live interface {
+	// Certificate returns what this side shows now, immutable and with its Leaf, or why there is nothing yet.
+	Certificate() (*tls.Certificate, error)
+	// Authorities returns who is trusted now, or why nobody is yet.
+	Authorities() ([]*x509.Certificate, error)
+	// Accept judges the certificates of a peer, its own first, beyond that an authority vouches for them.
+	Accept(chain []*x509.Certificate) error
+	// ByID reports whether Accept is all of the check: it knows the peer, and the names of hosts say nothing.
+	ByID() bool
+	// Changed returns a channel that is closed when something else is there than now.
+	Changed() <-chan struct{}
+	// String says for logs where it comes from.
+	String() string
+}
 
 // Pair is a certificate, with those of its issuers behind it if there are any, and its key: PKCS#8, SEC 1 or PKCS#1.
 type Pair struct {
 	Kind      Kind
 	Cert, Key string
+	Live      Live
 }
 
 // Authority is the certificates of authorities.
 type Authority struct {
 	Kind Kind
 	CA   string
+	Live Live
 }
 
 // The versions of Options.Version.
@@ -62,6 +82,9 @@ type Error struct {
 	Key  string // "source.cert", "source.key", "ca_source.path", "client_ca.data", "tls_version" ...
 	File string // empty: it is text
 	Err  error
+
+	// Waits: a Live has nothing yet. Nothing else is wrong; handshakes fail until it has something.
+	Waits bool
 }
 
 func (e *Error) Error() string {

@@ -13,7 +13,7 @@ import (
 
 // files is a pair in a folder.
 func files(dir string) Pair {
-	return Pair{Files, filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
+	return Pair{Kind: Files, Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 }
 
 func put(t testing.TB, dir string, p Pair) {
@@ -62,7 +62,7 @@ func TestTicketsOutliveAReload(t *testing.T) {
 			ca, clients, others, dir := newIssuer(t, "ca", false), newIssuer(t, "clients", false), newIssuer(t, "others", false), t.TempDir()
 			put(t, dir, ca.pair("first"))
 			certstest.Write(t, dir, map[string]string{"clients.pem": clients.PEM})
-			k := server(t, Options{Own: files(dir), ClientCA: Authority{Files, filepath.Join(dir, "clients.pem")}, Version: version})
+			k := server(t, Options{Own: files(dir), ClientCA: Authority{Kind: Files, CA: filepath.Join(dir, "clients.pem")}, Version: version})
 			client := ca.client(t, Options{Own: clients.pair("app"), Version: version})
 			resumed := func() bool {
 				m := meet(t, k.Server(), client)

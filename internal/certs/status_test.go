@@ -52,17 +52,17 @@ func TestFaultsNameTheFile(t *testing.T) {
 	below := ca.Below("below")
 	cert, key := below.Pair("leaf")
 	const want = "source.cert: certificate 2 is that of the key, and has to stand first"
-	if _, err := NewServer(Options{Own: Pair{Text, below.PEM + cert, key}}); err == nil || !strings.HasPrefix(err.Error(), want) {
+	if _, err := NewServer(Options{Own: Pair{Kind: Text, Cert: below.PEM + cert, Key: key}}); err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("a chain that begins with the authority: %v, want %s", err, want)
 	}
 	_, other := ca.Pair("other")
-	if _, err := NewServer(Options{Own: Pair{Text, cert + below.PEM, other}}); err == nil || !strings.HasPrefix(err.Error(), "source.key: ") {
+	if _, err := NewServer(Options{Own: Pair{Kind: Text, Cert: cert + below.PEM, Key: other}}); err == nil || !strings.HasPrefix(err.Error(), "source.key: ") {
 		t.Errorf("the key of another: %v", err)
 	}
-	if _, err := NewServer(Options{Own: Pair{Text, "\ufeff" + cert, "\ufeff" + key}}); err != nil {
+	if _, err := NewServer(Options{Own: Pair{Kind: Text, Cert: "\ufeff" + cert, Key: "\ufeff" + key}}); err != nil {
 		t.Errorf("with byte order marks: %v", err)
 	}
-	if _, err := NewServer(Options{Own: Pair{Text, key, key}}); err == nil || !strings.Contains(err.Error(), `no certificate in it, but "PRIVATE KEY"`) {
+	if _, err := NewServer(Options{Own: Pair{Kind: Text, Cert: key, Key: key}}); err == nil || !strings.Contains(err.Error(), `no certificate in it, but "PRIVATE KEY"`) {
 		t.Errorf("a key as certificate: %v", err)
 	}
 }
@@ -70,12 +70,12 @@ func TestFaultsNameTheFile(t *testing.T) {
 func TestWhomAKeeperTrusts(t *testing.T) {
 	ca := newIssuer(t, "ca", false)
 	own := ca.pair("node")
-	for want, o := range map[string]Options{"": {Own: own}, "inline PEM": {Own: own, ClientCA: Authority{Text, ca.PEM}}} {
+	for want, o := range map[string]Options{"": {Own: own}, "inline PEM": {Own: own, ClientCA: Authority{Kind: Text, CA: ca.PEM}}} {
 		if got := server(t, o).Trusts(); got != want {
 			t.Errorf("a listener trusts %q, want %q", got, want)
 		}
 	}
-	for want, o := range map[string]Options{"": {}, "anybody": {SkipVerify: true}, "inline PEM, system": {CA: Authority{Text, ca.PEM}, SystemCAs: true}} {
+	for want, o := range map[string]Options{"": {}, "anybody": {SkipVerify: true}, "inline PEM, system": {CA: Authority{Kind: Text, CA: ca.PEM}, SystemCAs: true}} {
 		k, err := NewClient(o)
 		if err != nil {
 			t.Fatal(err)

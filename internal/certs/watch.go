@@ -2,6 +2,8 @@ package certs
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/watch"
@@ -15,7 +17,7 @@ type Event struct {
 	Err     error // an *Error; nil: it went well
 }
 
-// Watcher reloads keepers when their files change. The zero values of the times mean their defaults.
+// Watcher reloads keepers when their files or what is Live change. The zero values of the times mean their defaults.
 type Watcher struct {
 	// Keepers are watched. Immutable.
 	Keepers []*Keeper
@@ -34,9 +36,43 @@ type Watcher struct {
 // Run watches until ctx ends. Whatever is sent on now has everything loaded at once.
 func (w *Watcher) Run(ctx context.Context, now <-chan struct{}) {
 	told := make([]string, len(w.Keepers)) // the fault of each that was told last
-	files := watch.Watcher{Files: w.files, Blind: w.Blind, Settle: w.Settle, Poll: w.Poll,
+	for i, k := range w.Keepers {
+		var e *Error
+		if s := k.Status(); errors.As(s.Fault, &e) && e.Waits {
+			told[i] = e.Error() // by who has made it
+		}
+	}
+	stirred, done := w.stirred(ctx)
+	defer done()
+	files := watch.Watcher{Files: w.files, Blind: w.Blind, Settle: w.Settle, Poll: w.Poll, Stirred: stirred,
 		Look: func(asked, strict bool) bool { return w.reload(told, asked, strict) }}
 	files.Run(ctx, now)
+}
+
+// stirred returns what receives when a Live of a keeper has changed, until ctx ends, and done, which waits for its end then.
+func (w *Watcher) stirred(ctx context.Context) (on <-chan struct{}, done func()) {
+	c := make(chan struct{}, 1)
+	var running sync.WaitGroup
+	for _, k := range w.Keepers {
+		for _, l := range k.lives() {
+			changed := l.Changed() // before Run looks: what changes from now on is seen
+			running.Go(func() {
+				for {
+					select {
+					case <-ctx.Done():
+						return
+					case <-changed:
+					}
+					changed = l.Changed()
+					select {
+					case c <- struct{}{}:
+					default: // it is to look already
+					}
+				}
+			})
+		}
+	}
+	return c, running.Wait
 }
 
 // reload has every keeper load, and reports whether one could not. A fault is told if strict, and if it is another than

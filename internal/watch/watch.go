@@ -33,6 +33,8 @@ type Watcher struct {
 	// Poll is how often files are looked at that nobody has announced a change of: folders may have been replaced, and
 	// some file systems tell nothing. 0: a minute.
 	Poll time.Duration
+	// Stirred has it look at once, as after a change that has settled: for what is no file. nil: nothing does.
+	Stirred <-chan struct{}
 
 	said string                    // what Blind has heard last
 	seen []sight                   // of the files, at the last look or event
@@ -124,6 +126,8 @@ func (w *Watcher) Run(ctx context.Context, now <-chan struct{}) {
 		case <-polls.C:
 			w.look(false, true)
 			follow()
+		case <-w.Stirred:
+			w.look(false, true)
 		case <-now:
 			w.look(true, true)
 			follow()

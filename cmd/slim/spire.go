@@ -1,0 +1,90 @@
+package main
+
+import (
+	"log/slog"
+	"slices"
+
+	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/internal/auth/spire"
+	"github.com/seed31b3bfd0/slimgo/internal/certs"
+)
+
+// askAgents has p ask Workload APIs from now on, whose coming and going is logged, until stop is called. Nothing is asked before a
+// configuration names one.
+func (p *program) askAgents(log *slog.Logger) (stop func()) {
+	p.agents = spire.NewAgents(spire.Options{Now: p.now, Told: func(address string, err error) {
+		if err != nil {
+			log.Warn("the SPIFFE Workload API fails: what it gave stays in use, and it is asked again until it answers", "address", address, "error", err)
+			return
+		}
+		log.Info("the SPIFFE Workload API answers", "address", address)
+	}})
+	return p.agents.Close
+}
+
+// agent returns the connection to the Workload API that a block names. Where p asks none, since it only looks at a configuration,
+// it is one that never has anything.
+func (p *program) agent(s *config.Spire) (*spire.Agent, error) {
+	address, err := spire.Address(s.SocketPath, p.env)
+	if err != nil {
+		return nil, err
+	}
+	if p.agents == nil {
+		p.agents = spire.NewAgents(spire.Options{Offline: true, Now: p.now})
+	}
+	return p.agents.At(address)
+}
+
+// live is what a block of TLS has of a Workload API; nil: nothing. An error is a *certs.Error. key is that of the block.
+func (p *program) live(m *config.Material, key string) (certs.Live, error) {
+	if m.Spire == nil {
+		return nil, nil
+	}
+	peers, err := spire.ParsePeers(m.Spire.AcceptedSPIFFEIDs)
+	if err != nil {
+		return nil, &certs.Error{Key: key + ".accepted_spiffe_ids", Err: err}
+	}
+	agent, err := p.agent(m.Spire)
+	if err != nil {
+		return nil, &certs.Error{Key: key + ".socket_path", Err: err}
+	}
+	x, err := spire.NewX509(agent, m.Spire.TrustDomains, peers)
+	if err != nil {
+		return nil, &certs.Error{Key: key + ".trust_domains", Err: err}
+	}
+	return x, nil
+}
+
+// keepAgents ends the connections to Workload APIs that no running service names any more.
+func (p *program) keepAgents(services []*service) {
+	if p.agents == nil {
+		return
+	}
+	var used []string
+	add := func(s *config.Spire) {
+		if s == nil {
+			return
+		}
+		if address, err := spire.Address(s.SocketPath, p.env); err == nil {
+			used = append(used, address)
+		}
+	}
+	tls := func(t *config.TLS) {
+		add(t.Source.Spire)
+		add(t.CA.Spire)
+		add(t.ClientCA.Spire)
+	}
+	for _, s := range services {
+		for i := range s.Dataplane.Servers {
+			tls(&s.Dataplane.Servers[i].TLS)
+			add(s.Dataplane.Servers[i].Auth.Spire)
+		}
+		for i := range s.Dataplane.Clients {
+			tls(&s.Dataplane.Clients[i].TLS)
+			tls(&s.Dataplane.Clients[i].Proxy.TLS)
+			add(s.Dataplane.Clients[i].Auth.Spire)
+		}
+	}
+	slices.Sort(used)
+	p.agents.Keep(slices.Compact(used))
+}
