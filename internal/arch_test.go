@@ -81,7 +81,8 @@ var rules = []rule{
 	{path: "internal/auth/rules", level: 1},
 	{path: "internal/auth/fetch", outside: []string{"golang.org/x/sync/singleflight"}}, // one request for all who ask
 	{path: "internal/auth/oidc", level: 2},
-	{path: "internal/auth/spire", level: 2},
+	{path: "internal/auth/spire", level: 2, outside: []string{"github.com/spiffe/go-spiffe/v2", "github.com/go-jose/go-jose/v4", "google.golang.org/grpc"}},
+	{path: "internal/auth/spire/spiretest", level: 1, outside: []string{"github.com/spiffe/go-spiffe/v2/proto", "github.com/go-jose/go-jose/v4", "google.golang.org/grpc"}},
 	{path: "internal/chromium", level: 1, outside: []string{"github.com/coder/websocket"}}, // the debugging protocol of browsers
 
 	{path: "router/mesh", level: 2},

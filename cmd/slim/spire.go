@@ -12,7 +12,7 @@ import (
 // askAgents has p ask Workload APIs from now on, whose coming and going is logged, until stop is called. Nothing is asked before a
 // configuration names one.
 func (p *program) askAgents(log *slog.Logger) (stop func()) {
-	p.agents = spire.NewAgents(spire.Options{Now: p.now, Told: func(address string, err error) {
+	p.agents = spire.NewAgents(spire.Options{Told: func(address string, err error) {
 		if err != nil {
 			log.Warn("the SPIFFE Workload API fails: what it gave stays in use, and it is asked again until it answers", "address", address, "error", err)
 			return
@@ -30,7 +30,7 @@ func (p *program) agent(s *config.Spire) (*spire.Agent, error) {
 		return nil, err
 	}
 	if p.agents == nil {
-		p.agents = spire.NewAgents(spire.Options{Offline: true, Now: p.now})
+		p.agents = spire.NewAgents(spire.Options{Offline: true})
 	}
 	return p.agents.At(address)
 }

@@ -15,7 +15,7 @@ func TestAddress(t *testing.T) {
 		{"", "tcp://127.0.0.1:8081", "tcp://127.0.0.1:8081", ""},
 		{"/with space/a", "", "unix:///with%20space/a", ""},
 		{"", "", "", "SPIFFE_ENDPOINT_SOCKET is not set"},
-		{"unix://tmp/agent.sock", "", "", "must not include an authority: \"tmp\" is taken for a host; write three slashes, unix:///tmp/agent.sock"},
+		{"unix://run/agent.sock", "", "", "must not include an authority: \"run\" is taken for a host; write three slashes, unix:///run/agent.sock"},
 		{"run/a.sock", "", "", "the path must be absolute"},
 		{"tcp://127.0.0.1:8081", "", "", "the path must be absolute"}, // as upstream: only the variable
 		{"", "tcp://localhost:8081", "", "must be an IP:port"},

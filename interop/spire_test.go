@@ -1,0 +1,380 @@
+//go:build interop
+
+package interop
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
+	"github.com/seed31b3bfd0/slimgo/internal/auth/spire"
+)
+
+// spireProgram returns the path of a program of SPIRE 1.13.3: spire-server or spire-agent.
+func spireProgram(t *testing.T, name string) string {
+	t.Helper()
+	dir := os.Getenv("SPIRE")
+	if dir == "" {
+		t.Fatal("SPIRE is not set: it must name the folder of spire-server and spire-agent 1.13.3, which .ci/run builds (docs/interop.md)")
+	}
+	return filepath.Join(dir, name)
+}
+
+// realm is a SPIRE server of the trust domain example.org and an agent on this machine, for which every process of this user is the
+// workload spiffe://example.org/slim.
+type realm struct {
+	t      *testing.T
+	dir    string
+	agent  *process
+	server *process
+	start  func() // the agent, again
+}
+
+// startRealm starts both. SVIDs live so long.
+func startRealm(t *testing.T, x509, jwt time.Duration) *realm {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "spire") // a path of a socket is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	r := &realm{t: t, dir: dir}
+	port := freePort(t)
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		text = strings.NewReplacer("DIR", dir, "PORT", fmt.Sprint(port)).Replace(text)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	server := write("server.conf", `server {
+  bind_address = "127.0.0.1"
+  bind_port = "PORT"
+  socket_path = "DIR/server.sock"
+  trust_domain = "example.org"
+  data_dir = "DIR/server"
+  log_level = "WARN"
+  ca_ttl = "24h"
+}
+plugins {
+  DataStore "sql" { plugin_data { database_type = "sqlite3" connection_string = "DIR/db.sqlite3" } }
+  NodeAttestor "join_token" { plugin_data {} }
+  KeyManager "memory" { plugin_data {} }
+}
+`)
+	agent := write("agent.conf", `agent {
+  server_address = "127.0.0.1"
+  server_port = "PORT"
+  socket_path = "DIR/agent.sock"
+  trust_domain = "example.org"
+  data_dir = "DIR/agent"
+  log_level = "WARN"
+  insecure_bootstrap = true
+  experimental { sync_interval = "1s" }
+}
+plugins {
+  NodeAttestor "join_token" { plugin_data {} }
+  KeyManager "disk" { plugin_data { directory = "DIR/agent" } }
+  WorkloadAttestor "unix" { plugin_data {} }
+}
+`)
+	for _, d := range []string{"server", "agent"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.server = spawn(t, "spire-server", nil, spireProgram(t, "spire-server"), "run", "-config", server)
+	await(t, "the server", func() bool { return r.try("healthcheck") == nil })
+	token := regexp.MustCompile(`Token: (\S+)`).FindStringSubmatch(r.ask("token", "generate", "-spiffeID", "spiffe://example.org/agent"))
+	if token == nil {
+		t.Fatal("spire-server generates no token")
+	}
+	r.ask("entry", "create", "-parentID", "spiffe://example.org/agent", "-spiffeID", "spiffe://example.org/slim",
+		"-selector", fmt.Sprintf("unix:uid:%d", os.Getuid()), "-dns", "slim.example.org", "-dns", "localhost",
+		"-x509SVIDTTL", fmt.Sprint(int(x509.Seconds())), "-jwtSVIDTTL", fmt.Sprint(int(jwt.Seconds())))
+	r.start = func() {
+		t.Helper()
+		r.agent = spawn(t, "spire-agent", nil, spireProgram(t, "spire-agent"), "run", "-config", agent, "-joinToken", token[1])
+	}
+	return r
+}
+
+// await looks again and again at what announces nothing.
+func await(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * limit); !holds(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: in vain", what)
+		}
+	}
+}
+
+// try runs a command of spire-server.
+func (r *realm) try(args ...string) error {
+	_, err := r.run(args...)
+	return err
+}
+
+func (r *realm) run(args ...string) (string, error) {
+	args = append(args, "-socketPath", filepath.Join(r.dir, "server.sock"))
+	out, err := exec.Command(spireProgram(r.t, "spire-server"), args...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("spire-server %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out), nil
+}
+
+// ask is run that must succeed.
+func (r *realm) ask(args ...string) string {
+	r.t.Helper()
+	out, err := r.run(args...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return out
+}
+
+// socket is the path of the Workload API.
+func (r *realm) socket() string { return filepath.Join(r.dir, "agent.sock") }
+
+// ready waits until the agent has an identity for us.
+func (r *realm) ready() {
+	r.t.Helper()
+	await(r.t, "an identity", func() bool {
+		return exec.Command(spireProgram(r.t, "spire-agent"), "api", "fetch", "x509", "-silent", "-socketPath", r.socket()).Run() == nil
+	})
+}
+
+// node starts a node by a file of config/spire, with the socket and the port of this realm; change may change its text.
+func (r *realm) node(k kind, file string, port int, change ...string) *node {
+	r.t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", "config", "spire", file))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	n := &node{kind: k, port: port, config: filepath.Join(r.t.TempDir(), file), binding: "enforce"}
+	text := strings.NewReplacer(append(change, "/run/spire/agent.sock", r.socket(), "0.0.0.0:46357", fmt.Sprintf("127.0.0.1:%d", port),
+		"localhost:46357", fmt.Sprintf("localhost:%d", port))...).Replace(string(b))
+	if err := os.WriteFile(n.config, []byte("tracing: {log_level: info}\n"+text), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	return n
+}
+
+// Our files of config/spire run as pairs of both nodes, by a real agent. Rules: P-spiffe-5.
+func TestSPIREPairs(t *testing.T) {
+	r := startRealm(t, time.Hour, time.Hour)
+	r.start()
+	r.ready()
+	for _, c := range []struct{ server, client kind }{{ours, ours}, {ours, upstream}, {upstream, ours}} {
+		t.Run(fmt.Sprintf("%s dials %s", c.client, c.server), func(t *testing.T) {
+			at := *r
+			at.t = t
+			s := at.node(c.server, "example-server.yaml", freePort(t))
+			s.start(t)
+			d := at.node(c.client, "example-client.yaml", s.port)
+			p := spawn(t, string(c.client)+" client", nil, d.kind.program(t), "--config", d.config)
+			p.expectLine(t, "client connected", 0)
+			if c.server == ours {
+				s.expectLine(t, "spiffe://example.org/slim", 0)
+				s.expectLine(t, "connection opened", 0)
+			}
+			p.quit(t)
+			s.quit(t)
+		})
+	}
+}
+
+// Who is none of accepted_spiffe_ids is refused in the handshake, and a server that is needs no name. Rules: P-spiffe-6.
+func TestSPIREPeersByID(t *testing.T) {
+	r := startRealm(t, time.Hour, time.Hour)
+	r.start()
+	r.ready()
+	s := r.node(ours, "example-server.yaml", freePort(t), "trust_domains: [example.org]", "accepted_spiffe_ids: ['spiffe://example.org/other']")
+	s.start(t)
+	for _, k := range []kind{ours, upstream} {
+		d := r.node(k, "example-client.yaml", s.port)
+		p := spawn(t, string(k)+" client", nil, d.kind.program(t), "--config", d.config)
+		s.expectLine(t, "none of accepted_spiffe_ids", 0)
+		p.kill()
+	}
+	s.quit(t)
+	s = r.node(ours, "example-server.yaml", s.port, "trust_domains: [example.org]", "accepted_spiffe_ids: ['spiffe://example.org/*']")
+	s.start(t)
+	for _, k := range []kind{ours, upstream} {
+		connected := s.count("connection opened")
+		d := r.node(k, "example-client.yaml", s.port)
+		if k == ours {
+			d = r.node(k, "example-client.yaml", s.port, "server_name: slim.example.org", "server_name: elsewhere.example.org",
+				"trust_domains: [example.org]", "accepted_spiffe_ids: ['spiffe://example.org/slim']")
+		}
+		p := spawn(t, string(k)+" client", nil, d.kind.program(t), "--config", d.config)
+		s.expectLine(t, "connection opened", connected)
+		p.quit(t)
+	}
+}
+
+// Nodes that start before the agent come together once it is there, and stay so while it is away again. Rules: P-spiffe-7.
+func TestSPIREAgentThatComesLater(t *testing.T) {
+	r := startRealm(t, time.Hour, time.Hour)
+	s := r.node(ours, "example-server.yaml", freePort(t))
+	s.start(t)
+	s.expectLine(t, "certificates are not there yet", 0)
+	d := r.node(ours, "example-client.yaml", s.port)
+	p := spawn(t, "client", nil, d.kind.program(t), "--config", d.config)
+	p.expectLine(t, "certificates are not there yet", 0)
+	r.start()
+	p.expectLine(t, "client connected", 0)
+	r.agent.kill()
+	s.expectLine(t, "the SPIFFE Workload API fails", 1)
+	again := spawn(t, "client again", nil, d.kind.program(t), "--config", d.config)
+	again.expectLine(t, "certificates are not there yet", 0)
+	r.start()
+	again.expectLine(t, "client connected", 0)
+	if n := p.count("client connected"); n != 1 {
+		t.Errorf("the first link was opened %d times", n)
+	}
+}
+
+// SVIDs are replaced under load, and an authority by another, without a message lost or a link cut: applications on two nodes, whose
+// link and whose ways in are by SVIDs that live for seconds. Rules: P-spiffe-5.
+func TestSPIRERotationUnderLoad(t *testing.T) {
+	r := startRealm(t, 8*time.Second, 8*time.Second)
+	r.start()
+	r.ready()
+	plain := freePort(t)
+	s := r.node(ours, "example-server.yaml", freePort(t), "      servers:\n", fmt.Sprintf("      servers:\n        - {endpoint: '127.0.0.1:%d', tls: {insecure: true}}\n", plain))
+	s.start(t)
+	a := &node{process: s.process, kind: ours, port: plain, binding: "enforce"}
+	d := r.node(ours, "example-client.yaml", s.port, "      clients:\n",
+		fmt.Sprintf("      servers:\n        - {endpoint: '127.0.0.1:%d', tls: {insecure: true}}\n      clients:\n", freePort(t)))
+	d.process = spawn(t, "client", nil, d.kind.program(t), "--config", d.config)
+	d.expectLine(t, "client connected", 0)
+	b := &node{process: d.process, kind: ours, binding: "enforce"}
+	if _, err := fmt.Sscanf(between(t, d.config, "127.0.0.1:", "'"), "%d", &b.port); err != nil {
+		t.Fatal(err)
+	}
+
+	const count = 6000
+	echo := b.app(t, "echo", "org/ns/echo", "--quiet")
+	sent := a.peer(t, "send", "org/ns/send", "--to", "org/ns/echo", "--count", fmt.Sprint(count), "--rate", "200", "--inflight", "50", "--echo", "--mls")
+	sent.expect(t, "ready")
+	before := s.count("certificates loaded anew")
+	s.expectLine(t, "certificates loaded anew", before+1) // two replacements, then one of the authority
+	prepared := regexp.MustCompile(`Authority ID: (\w+)`).FindStringSubmatch(r.ask("localauthority", "x509", "prepare"))
+	if prepared == nil {
+		t.Fatal("no authority is prepared")
+	}
+	r.ask("localauthority", "x509", "activate", "-authorityID", prepared[1])
+	s.expectLine(t, "certificates loaded anew", before+5)
+	late := r.node(ours, "example-client.yaml", s.port) // it trusts both authorities, and shows a certificate of the new
+	p := spawn(t, "late client", nil, late.kind.program(t), "--config", late.config)
+	p.expectLine(t, "client connected", 0)
+
+	summary := sent.succeed(t)
+	if summary.number("received") != count || summary.number("wrong") != 0 || summary.number("failed") != 0 {
+		t.Errorf("%v", summary)
+	}
+	if n := d.count("client connected"); n != 1 {
+		t.Errorf("the link was opened %d times", n)
+	}
+	echo.quit(t)
+	t.Logf("%d messages there and back; %d times other certificates or bundles at the listener", count, s.count("certificates loaded anew"))
+}
+
+// between returns what stands in a file between two texts, the first time.
+func between(t *testing.T, file, from, to string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), from)
+	found, _, _ := strings.Cut(rest, to)
+	return found
+}
+
+// Tokens of a real agent are taken, renewed before they expire, and judged by a key that replaces another. Rules: P-spiffe-2,
+// P-spiffe-4.
+func TestSPIRETokens(t *testing.T) {
+	r := startRealm(t, time.Hour, 6*time.Second)
+	r.start()
+	r.ready()
+	agents := spire.NewAgents(spire.Options{})
+	t.Cleanup(agents.Close)
+	address, err := spire.Address(r.socket(), func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent, err := agents.At(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := spire.NewSource(agent, spire.SourceOptions{Audiences: []string{"slim"}, PublicKey: []byte{4, 1, 2, 3}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = source.Close() })
+	verifier, err := spire.NewVerifier(agent, spire.VerifierOptions{Audiences: []string{"slim"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*limit)
+	defer cancel()
+	seen := map[string]bool{}
+	var first *auth.Identity
+	activated := 0
+	for tick := time.NewTicker(20 * time.Millisecond); len(seen) < 4; <-tick.C {
+		shown, err := source.Authorization(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		who, err := verifier.Verify(ctx, &auth.Shown{Authorization: shown})
+		if err != nil {
+			t.Fatal(err) // at every moment what is shown is good
+		}
+		custom, _ := who.Claims["custom_claims"].(map[string]any)
+		if who.Subject != "spiffe://example.org/slim" || custom["pubkey"] != "BAECAw==" {
+			t.Fatalf("%+v", who)
+		}
+		if first == nil {
+			first = who
+		}
+		if seen[shown] = true; len(seen) == 2 && activated == 0 {
+			prepared := regexp.MustCompile(`Authority ID: (\w+)`).FindStringSubmatch(r.ask("localauthority", "jwt", "prepare"))
+			if prepared == nil {
+				t.Fatal("no key is prepared")
+			}
+			r.ask("localauthority", "jwt", "activate", "-authorityID", prepared[1])
+			activated++
+		}
+	}
+	if err := verifier.Again(ctx, first); err != nil {
+		t.Errorf("whose key is still there: %v", err)
+	}
+	t.Logf("%d tokens in %v, by two keys", len(seen), time.Since(first.Expires.Add(-6*time.Second)).Round(time.Second))
+}
+
+// Nothing of upstream's node starts while the agent is away: the control of TestSPIREAgentThatComesLater.
+func TestSPIREAgentAwayAtUpstream(t *testing.T) {
+	dir := t.TempDir()
+	r := &realm{t: t, dir: dir}
+	s := r.node(upstream, "example-server.yaml", freePort(t))
+	p := spawn(t, "upstream", nil, s.kind.program(t), "--config", s.config)
+	if code := p.exit(t, limit); code == 0 {
+		t.Errorf("status %d", code)
+	}
+	if c, err := net.Dial("tcp", s.address()); err == nil {
+		_ = c.Close()
+		t.Error("it listens")
+	}
+}
