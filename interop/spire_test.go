@@ -255,7 +255,7 @@ func TestSPIRERotationUnderLoad(t *testing.T) {
 	s := r.node(ours, "example-server.yaml", freePort(t), "      servers:\n", fmt.Sprintf("      servers:\n        - {endpoint: '127.0.0.1:%d', tls: {insecure: true}}\n", plain))
 	s.start(t)
 	a := &node{process: s.process, kind: ours, port: plain, binding: "enforce"}
-	d := r.node(ours, "example-client.yaml", s.port, "      clients:\n",
+	d := r.node(ours, "example-client.yaml", s.port, "server_name:", "connection_type: peer\n          server_name:", "      clients:\n",
 		fmt.Sprintf("      servers:\n        - {endpoint: '127.0.0.1:%d', tls: {insecure: true}}\n      clients:\n", freePort(t)))
 	d.process = spawn(t, "client", nil, d.kind.program(t), "--config", d.config)
 	d.expectLine(t, "client connected", 0)

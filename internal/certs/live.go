@@ -55,5 +55,10 @@ func (s *state) wait(key string, err error) {
 
 // accept asks a Live about every peer, also one that resumes a session.
 func accept(l Live) func(tls.ConnectionState) error {
-	return func(cs tls.ConnectionState) error { return l.Accept(cs.PeerCertificates) }
+	return func(cs tls.ConnectionState) error {
+		if err := l.Accept(cs.PeerCertificates); err != nil {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: cs.PeerCertificates, Err: err}
+		}
+		return nil
+	}
 }
