@@ -41,7 +41,7 @@ type realm struct {
 // startRealm starts both. SVIDs live so long.
 func startRealm(t *testing.T, x509, jwt time.Duration) *realm {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "spire") // a path of a socket is short
+	dir, err := os.MkdirTemp("", "spire") //nolint:usetesting // t.TempDir is too long
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,6 +33,7 @@ func (s *state) liveAuthority(l Live, block string, pool *x509.CertPool) error {
 	all, err := l.Authorities()
 	if err != nil {
 		s.wait(block, err)
+		s.nobody = err
 		return nil
 	}
 	for _, c := range all {

@@ -109,7 +109,7 @@ func TestLiveThatComesLater(t *testing.T) {
 	if m.serverErr == nil || !strings.Contains(m.serverErr.Error(), "nothing yet") || m.clientErr == nil {
 		t.Errorf("a handshake: server %v, client %v", m.serverErr, m.clientErr)
 	}
-	other := server(t, Options{Own: ca.pair("node")})
+	other, was := server(t, Options{Own: ca.pair("node")}), c.Client()
 	if m := meet(t, other.Server(), c.Client()); m.clientErr == nil || !strings.Contains(m.clientErr.Error(), "nothing yet") {
 		t.Errorf("a client that trusts nobody yet: %v", m.clientErr)
 	}
@@ -127,6 +127,11 @@ func TestLiveThatComesLater(t *testing.T) {
 	}
 	if m := meet(t, k.Server(), c.Client()); m.serverErr != nil || m.clientErr != nil {
 		t.Errorf("once it is there: server %v, client %v", m.serverErr, m.clientErr)
+	}
+	for _, k := range []*Keeper{k, other} { // one that has begun before
+		if m := meet(t, k.Server(), was); m.clientErr == nil || !strings.Contains(m.clientErr.Error(), "nothing yet") {
+			t.Errorf("a client that trusted nobody when it began: %v", m.clientErr)
+		}
 	}
 	if s := k.Status(); s.Fault != nil || s.Leaf == nil || s.Leaf.Subject.CommonName != "first" {
 		t.Errorf("once it is there: %+v", s)

@@ -21,6 +21,7 @@ type state struct {
 	plain    *tls.Config       // without ALPN
 	alpn     *tls.Config       // with it; the same if there is none
 	waits    *Error            // for a Live that has nothing yet; nil: for none
+	nobody   error             // why there are no authorities yet; nil: there are
 }
 
 func (s *state) same(o *state) bool {
@@ -215,10 +216,10 @@ func (o *Options) loadClient() (*state, error) {
 	}
 	c.ServerName, c.InsecureSkipVerify = o.ServerName, o.SkipVerify
 	if l := o.CA.Live; l != nil && !o.SkipVerify {
-		// Accept refuses whom no authority vouches for where it knows peers by more than their names, or has nothing yet.
-		_, err := l.Authorities()
-		c.InsecureSkipVerify = l.ByID() || err != nil && !o.SystemCAs
-		c.VerifyConnection = accept(l)
+		c.InsecureSkipVerify, c.VerifyConnection = l.ByID(), accept(l)
+		if s.nobody != nil { // everyone is refused with the reason, also by a handshake that ends after something has come
+			c.InsecureSkipVerify, c.VerifyConnection = true, func(tls.ConnectionState) error { return s.nobody }
+		}
 	}
 	c.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	s.settle(c, o.Protocols)

@@ -24,9 +24,10 @@ type Live interface {
 	Certificate() (*tls.Certificate, error)
 	// Authorities returns who is trusted now, or why nobody is yet.
 	Authorities() ([]*x509.Certificate, error)
-	// Accept judges the certificates of a peer, its own first, beyond that an authority vouches for them.
+	// Accept judges the certificates of a peer, its own first, beyond that an authority vouches for them, or instead of it if ByID.
 	Accept(chain []*x509.Certificate) error
-	// ByID reports whether Accept is all of the check: it knows the peer, and the names of hosts say nothing.
+	// ByID reports whether a client has Accept judge alone: then it has to see to it that an authority vouches for the certificates,
+	// and the names of hosts say nothing. It never changes.
 	ByID() bool
 	// Changed returns a channel that is closed when something else is there than now.
 	Changed() <-chan struct{}

@@ -69,7 +69,7 @@ func newAgent(address string, o *Options) (*Agent, error) {
 	}
 	var err error
 	a.client, err = workloadapi.New(a.ctx, workloadapi.WithAddr(address), workloadapi.WithBackoffStrategy(retries{}), workloadapi.WithDialOptions(
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxUpdate)),
+		grpc.WithNoProxy(), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxUpdate)),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: startLimit,
 			Backoff: backoff.Config{BaseDelay: firstRetry, Multiplier: 2, Jitter: 0.2, MaxDelay: lastRetry}})))
 	if err != nil {

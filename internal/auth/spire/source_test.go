@@ -30,6 +30,7 @@ func newSource(t *testing.T, a *Agent, o SourceOptions) *Source {
 
 // What is asked for, and what a listener makes of it. Rules: P-spiffe-2, P-spiffe-3.
 func TestSource(t *testing.T) {
+	t.Parallel()
 	d, api := spiretest.NewDomain(t, "a.org"), spiretest.Serve(t)
 	api.Bundles(spiretest.Bundles(t, d))
 	api.Issue(d, "spiffe://a.org/app", time.Hour)
@@ -66,6 +67,7 @@ func TestSource(t *testing.T) {
 
 // A token is renewed by itself, and one that has expired is shown to nobody.
 func TestSourceRenews(t *testing.T) {
+	t.Parallel()
 	d, api := spiretest.NewDomain(t, "a.org"), spiretest.Serve(t)
 	asked := make(chan struct{}, 64)
 	api.Answer(func(r *workload.JWTSVIDRequest) (*workload.JWTSVIDResponse, error) {
@@ -107,6 +109,7 @@ func TestSourceRenews(t *testing.T) {
 
 // What an API may answer, and what whoever connects is told then.
 func TestSourceOfHostileAPI(t *testing.T) {
+	t.Parallel()
 	d, api := spiretest.NewDomain(t, "a.org"), spiretest.Serve(t)
 	agent, _ := agentOf(t, api)
 	claims := func(life time.Duration, aud ...string) map[string]any {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -98,7 +97,7 @@ func (v *Verifier) VerifyToken(text string) (*auth.Identity, error) {
 func (v *Verifier) Again(_ context.Context, who *auth.Identity) error {
 	t, is := who.Proof.(*token)
 	if !is {
-		return errors.New("this identity is not from a JWT-SVID")
+		return auth.Unauthorized("its listener asks for a JWT-SVID now")
 	}
 	bundles, err := v.bundles()
 	if err != nil {
@@ -118,11 +117,11 @@ func (v *Verifier) Again(_ context.Context, who *auth.Identity) error {
 // bundles returns those of now, or a refusal where there are none.
 func (v *Verifier) bundles() (*jwtbundle.Set, error) {
 	if v.closed.Load() {
-		return nil, &auth.Denied{Status: http.StatusServiceUnavailable, Reason: "this verifier was closed"}
+		return nil, auth.Unavailable("this verifier was closed")
 	}
 	set, fault := v.agent.jwt.get()
 	if set == nil {
-		return nil, &auth.Denied{Status: http.StatusServiceUnavailable, Reason: v.agent.missing("JWT bundle", fault).Error()}
+		return nil, auth.Unavailable(v.agent.missing("JWT bundle", fault).Error())
 	}
 	return set, nil
 }

@@ -45,6 +45,7 @@ func shown(x *X509) string {
 // An API that is away hinders nothing, says why there is nothing, and gives what it has once it is there; what it gave stays while
 // it is away again. Rules: P-spiffe-7.
 func TestAPIThatComesAndGoes(t *testing.T) {
+	t.Parallel()
 	d, api := spiretest.NewDomain(t, "a.org"), spiretest.New(t)
 	a, told := agentOf(t, api)
 	x := newX509(t, a, nil) // does not wait
@@ -90,6 +91,7 @@ func ticks(t *testing.T) <-chan struct{} {
 
 // Whatever a stream ends with, it is opened again; what makes no sense changes nothing.
 func TestHostileAPI(t *testing.T) {
+	t.Parallel()
 	d, api := spiretest.NewDomain(t, "a.org"), spiretest.Serve(t)
 	api.X509(d.X509(t, "spiffe://a.org/one"))
 	a, told := agentOf(t, api)
@@ -293,6 +295,7 @@ func TestPeersWithoutID(t *testing.T) {
 // A rotation is seen by the keepers' watcher, bundles too: who is of a trust domain that has vanished is refused from then on, also
 // if it resumes a session.
 func TestRotation(t *testing.T) {
+	t.Parallel()
 	a, b := spiretest.NewDomain(t, "a.org"), spiretest.NewDomain(t, "b.org")
 	ours, api := spiretest.Serve(t), spiretest.Serve(t)
 	ours.X509(a.X509(t, "spiffe://a.org/one", b))

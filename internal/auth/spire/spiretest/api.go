@@ -37,7 +37,7 @@ type API struct {
 // New returns an API that is not started.
 func New(t testing.TB) *API {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "spire") // a path of a socket is short
+	dir, err := os.MkdirTemp("", "spire") //nolint:usetesting // t.TempDir is too long
 	if err != nil {
 		t.Fatal(err)
 	}
