@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/group"
 	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
+	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
 	"github.com/seed31b3bfd0/slimgo/session/internal/store"
 	"github.com/seed31b3bfd0/slimgo/session/internal/workers"
 	"github.com/seed31b3bfd0/slimgo/session/uplink"
@@ -33,7 +34,10 @@ type App struct {
 	sessions sessions
 	ended    ended
 	in       inbound
-	out      outlet
+	link     subscriber  // the connection, or all of them
+	out      outlet      // of messages to the app's own node
+	routed   *routed     // nil: there is no other one
+	down     atomic.Bool // there is no connection at all
 	front    *front
 	n        counters
 	queues   sync.Pool // of *fifo.Queue[letter]: sessions that rest have none
@@ -97,7 +101,7 @@ func Connect(ctx context.Context, o Options) (*App, error) {
 	a.strangers.Rate, a.strangers.Burst = strangerRate, strangerBurst
 	a.early.Most = mostEarly
 	a.in.open(a)
-	a.out.app, a.out.back = a, make(chan struct{}, 1)
+	a.out.open(a)
 	var restored []*Session
 	if a.vault != nil {
 		restored = a.restore(owners)
@@ -134,7 +138,6 @@ func (a *App) identify(ctx context.Context) (owners map[[16]byte][]store.Record,
 
 // connect makes the link, takes the app's name, and lets restored sessions go on.
 func (a *App) connect(ctx context.Context, restored []*Session) error {
-	from := Incoming{Messages: a.in.take, Changed: a.changed}
 	make := dial
 	switch {
 	case a.o.Link != nil:
@@ -142,33 +145,51 @@ func (a *App) connect(ctx context.Context, restored []*Session) error {
 	case a.o.InProcess != nil:
 		make = attach
 	}
-	var err error
 	if len(a.o.Routes) > 0 {
-		a.out.link, err = connectAll(ctx, &a.o, from, make)
+		if err := a.connectAll(ctx, make); err != nil {
+			return err
+		}
 	} else {
-		a.out.link, err = make(ctx, &a.o, from)
-	}
-	if err != nil {
-		return err
+		l, err := make(ctx, &a.o, Incoming{Messages: a.in.take, Changed: func(err error) {
+			a.out.changed(err)
+			a.changed(err)
+		}})
+		if err != nil {
+			return err
+		}
+		a.link, a.out.link = l, l
 	}
 	for _, s := range restored {
 		if s.Err() == nil {
 			a.sessions.add(s)
 		}
 	}
-	err = a.Subscribe(ctx, a.o.Name)
+	err := a.Subscribe(ctx, a.o.Name)
 	if err == nil {
 		err = a.resume(ctx, restored)
 	}
 	if err != nil {
-		_ = a.out.link.Close(ctx)
+		_ = a.link.Close(ctx)
 	}
 	return err
 }
 
+// send sends an encoded message by its way, as outlet.send does.
+func (a *App) send(from *lanes, p parcel) (fate reliable.Fate, waits bool) {
+	o := &a.out
+	if a.routed != nil {
+		var err error
+		if o, err = a.routed.way(p.b); err != nil {
+			return a.out.lost(err), false
+		}
+	}
+	p.lane = from.to(o)
+	return o.send(p)
+}
+
 // changed is told by the link that the connection is lost, or back.
 func (a *App) changed(err error) {
-	was := a.out.down.Swap(err != nil)
+	was := a.down.Swap(err != nil)
 	if err != nil {
 		if !was {
 			a.log.Warn("connection to the node lost", "error", err)
@@ -179,7 +200,6 @@ func (a *App) changed(err error) {
 		}
 		return
 	}
-	a.out.connected()
 	if !was {
 		return // the first one, or there were others
 	}
@@ -232,7 +252,7 @@ func (a *App) Subscribe(ctx context.Context, name Name) error {
 	}
 	a.names = append(a.names, own)
 	a.mu.Unlock()
-	id, err := a.out.link.Subscribe(ctx, a.header(own.name, a.who.token(time.Now())))
+	id, err := a.link.Subscribe(ctx, a.header(own.name, a.who.token(time.Now())))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	own.id, own.busy = id, false
@@ -253,7 +273,7 @@ func (a *App) Unsubscribe(ctx context.Context, name Name) error {
 	}
 	a.names = slices.DeleteFunc(a.names, func(other *ownName) bool { return other == n })
 	a.mu.Unlock()
-	return a.out.link.Unsubscribe(ctx, n.id)
+	return a.link.Unsubscribe(ctx, n.id)
 }
 
 // ownName returns the app's name that is of the service of n. mu is held.
@@ -362,8 +382,16 @@ func (a *App) ending(ctx context.Context) error {
 
 // disconnect ends the connection, and everything that runs.
 func (a *App) disconnect(ctx context.Context) error {
-	a.out.flush(ctx)
-	err := a.out.link.Close(ctx)
+	outlets := []*outlet{&a.out}
+	if a.routed != nil {
+		outlets = a.routed.outlets
+	}
+	var flushing sync.WaitGroup
+	for _, o := range outlets {
+		flushing.Go(func() { o.flush(ctx) })
+	}
+	flushing.Wait()
+	err := a.link.Close(ctx)
 	if errors.Is(err, uplink.ErrUnsent) && ctx.Err() == nil {
 		err = nil // there was no connection that could have taken it
 	}

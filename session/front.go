@@ -27,7 +27,7 @@ type front struct {
 	queue   fifo.Queue[letter]
 	doubts  doubts
 	out     []byte // scratch
-	lane    lane
+	lanes   lanes
 
 	paces identity.Paces // at which signatures are verified: of each sender
 	all   identity.Pace  // and of all
@@ -69,6 +69,7 @@ func newFront(a *App) *front {
 		all: identity.Pace{Rate: frontRateAll, Burst: frontBurstAll}, asked: identity.Pace{Rate: askRate, Burst: askBurst},
 	}
 	f.backlog.most = mostBacklogFront
+	f.lanes.open(nil)
 	f.slot = a.pool.Add(f)
 	f.doubts = doubts{app: a, slot: f.slot, most: mostDoubtsFront}
 	return f
@@ -229,7 +230,7 @@ func (f *front) remember(in *group.Inbound) {
 
 func (f *front) send(m *message.Message) {
 	f.out = m.Append(f.out[:0])
-	f.app.out.send(parcel{lane: &f.lane, b: f.out})
+	f.app.send(&f.lanes, parcel{b: f.out})
 	if cap(f.out) > mostOnLink {
 		f.out = nil
 	}

@@ -21,12 +21,36 @@ type parcel struct {
 
 // waits reports whether p is to wait, as there is no connection: whatever the link has said instead of taking it.
 func (p *parcel) waits(err error) bool {
-	return p.patient && !errors.Is(err, uplink.ErrTooLarge) && err != errOneDown
+	return p.patient && !errors.Is(err, uplink.ErrTooLarge)
 }
 
-// lane is what waits of one session. The outlet's mu guards it, but for what is fixed.
+// lanes are those of one who sends: a session, or the front.
+type lanes struct {
+	notify func()            // has its task ask for what has become of messages; nil: nobody asks. Fixed
+	own    lane              // for the outlet of the app's own node
+	far    map[*outlet]*lane // for those of its routes. The worker's
+	left   atomic.Uint64     // messages that wait no more; read by all
+}
+
+func (l *lanes) open(notify func()) { l.notify, l.own.of = notify, l }
+
+// to is the lane for an outlet of this app.
+func (l *lanes) to(o *outlet) *lane {
+	if o == &o.app.out {
+		return &l.own
+	}
+	if l.far[o] == nil {
+		if l.far == nil {
+			l.far = map[*outlet]*lane{}
+		}
+		l.far[o] = &lane{of: l}
+	}
+	return l.far[o]
+}
+
+// lane is what waits for one outlet. The outlet's mu guards it, but for what is fixed.
 type lane struct {
-	notify func() // has the session's task ask for what has become of messages; nil: nobody asks. Fixed
+	of *lanes // fixed
 
 	answers, queue fifo.Queue[parcel]
 	loose          int    // bytes of those that nobody asks about
@@ -38,8 +62,6 @@ type lane struct {
 
 	sent     []group.SentCopy // of which the task has not heard
 	notified bool
-
-	left atomic.Uint64 // messages that wait no more; read by all
 }
 
 // turnCost is what a message moves its lane's time by apart from its size: short ones cost, too.
@@ -104,30 +126,30 @@ func (l *lane) rest(o *outlet) {
 	l.rested = true
 }
 
-// lanes is a heap by the time at which they go on.
-type lanes []*lane
+// turns is a heap of lanes by the time at which they go on.
+type turns []*lane
 
-func (h lanes) Len() int { return len(h) }
-func (h lanes) Less(i, j int) bool {
+func (h turns) Len() int { return len(h) }
+func (h turns) Less(i, j int) bool {
 	if a, b := h[i], h[j]; a.goesOn != b.goesOn {
 		return a.goesOn < b.goesOn
 	}
 	return h[i].rested && !h[j].rested
 }
-func (h lanes) Swap(i, j int) {
+func (h turns) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].index, h[j].index = i, j
 }
 
 // Push implements heap.Interface.
-func (h *lanes) Push(x any) {
+func (h *turns) Push(x any) {
 	l := x.(*lane)
 	l.index, l.listed = len(*h), true
 	*h = append(*h, l)
 }
 
 // Pop implements heap.Interface.
-func (h *lanes) Pop() any {
+func (h *turns) Pop() any {
 	last := len(*h) - 1
 	l := (*h)[last]
 	(*h)[last] = nil

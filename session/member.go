@@ -383,8 +383,8 @@ func (t *member) send(o group.Send) {
 	case message.MsgAck, message.RtxRequest, message.GroupAck, message.GroupNack, message.LeaveReply:
 		answer = true
 	}
-	fate, waits := t.s.app.out.send(parcel{
-		lane: &t.s.lane, b: t.out, of: o.Of, answer: answer, patient: !t.s.reliable && o.Message.Type == message.Msg,
+	fate, waits := t.s.app.send(&t.s.lanes, parcel{
+		b: t.out, of: o.Of, answer: answer, patient: !t.s.reliable && o.Message.Type == message.Msg,
 	})
 	if cap(t.out) > 2*mostOnLink || len(t.out) > mostOnLink { // it is much, or the outlet's
 		t.out = nil
@@ -399,10 +399,13 @@ const mostHeader = 2 << 10
 
 // hearOfSent tells the machine what has become of messages that had to wait.
 func (t *member) hearOfSent() {
-	heard := t.s.app.out.takeSent(&t.s.lane, t.heard[:0])
+	heard := t.s.app.out.takeSent(&t.s.lanes.own, t.heard[:0])
 	t.sent.Copies = append(t.sent.Copies, heard...)
 	clear(heard)
 	t.heard = heard
+	for o, l := range t.s.lanes.far {
+		t.sent.Copies = append(t.sent.Copies, o.takeSent(l, nil)...)
+	}
 	t.apply()
 }
 

@@ -17,7 +17,7 @@ import (
 
 // Bounds of what waits to be sent, in bytes.
 const (
-	// mostQueued is of all sessions. What is beyond that is dropped and counted: sessions offer it again.
+	// mostQueued is of all sessions, to one node. What is beyond that is dropped and counted: sessions offer it again.
 	mostQueued = 64 << 20
 	// mostLoose is what waits of one session that its machine does not ask about: acknowledgements, and requests for what is missing.
 	// Those who lack them say so again. What the machine asks about it bounds itself, by reliable.Ahead.
@@ -35,7 +35,7 @@ const (
 
 var errStalled = errors.New("nothing leaves")
 
-// outlet is the way of messages from the sessions to the node.
+// outlet is the way of messages from the sessions to a node: to that of the app, or of a route. What is for one waits for no other.
 //
 //	send ── short, nothing waits, room on the link ──▶ link ──▶ it has left
 //	  └── else ──▶ the session's lane ──▶ drain, a goroutine as long as something waits ──▶ link ──▶ kernel: it has left
@@ -52,7 +52,7 @@ type outlet struct {
 
 	busy    atomic.Bool   // drain runs; set and cleared under mu
 	mu      sync.Mutex    // taken before those of workers
-	lanes   lanes         // guarded by mu: those in which something waits
+	lanes   turns         // guarded by mu: those in which something waits
 	clock   uint64        // guarded by mu
 	bytes   int           // guarded by mu: that wait in lanes
 	given   uint64        // guarded by mu: bytes that have waited and wait no more
@@ -64,6 +64,8 @@ type outlet struct {
 	onLink      fifo.Queue[parcel] // given to the link, and perhaps not with the kernel
 	onLinkBytes int
 }
+
+func (o *outlet) open(a *App) { o.app, o.back = a, make(chan struct{}, 1) }
 
 // send sends the encoded message p.b, and says what has become of it; or it waits: then its lane is told. Up to mostOnLink bytes are
 // borrowed, more are the outlet's from then on.
@@ -232,14 +234,14 @@ func (o *outlet) tell(p parcel, fate reliable.Fate) {
 // told is tell. mu is held.
 func (o *outlet) told(p parcel, fate reliable.Fate) {
 	l := p.lane
-	l.left.Add(1)
-	if p.of == nil || l.notify == nil {
+	l.of.left.Add(1)
+	if p.of == nil || l.of.notify == nil {
 		return
 	}
 	l.sent = append(l.sent, group.SentCopy{Of: p.of, Fate: fate})
 	if !l.notified {
 		l.notified = true
-		l.notify()
+		l.of.notify()
 	}
 }
 
@@ -329,8 +331,11 @@ func (o *outlet) finish() bool {
 	return true
 }
 
-// connected is told that there is a connection again.
-func (o *outlet) connected() {
+// changed is told why there is no connection, and by nil that there is one again.
+func (o *outlet) changed(err error) {
+	if o.down.Store(err != nil); err != nil {
+		return
+	}
 	select {
 	case o.back <- struct{}{}:
 	default:

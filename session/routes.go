@@ -13,8 +13,8 @@ import (
 )
 
 // Route is a further node that an app is connected to at the same time, and who is reached there: of another network than that of
-// Options.Nodes. Messages are not carried from one to the other, so all members of a group but this app are in one of them. Nothing waits for
-// a network that is lost while another one is there: what sessions do not repeat is not delivered then.
+// Options.Nodes. Messages are not carried from one to the other, so all members of a group but this app are in one of them. Networks do not
+// wait for one another: what is for one that is lost, or takes nothing, waits for that one as it would where there is no other.
 type Route struct {
 	// Nodes are as Options.Nodes: one of them at a time.
 	Nodes []string
@@ -30,14 +30,22 @@ const mostRoutes = 64
 // linkMaker makes one link.
 type linkMaker func(ctx context.Context, o *Options, from Incoming) (Link, error)
 
-// routed is a Link over several; the first one is for everybody for whom there is no other way.
+// subscriber is what an app asks of its connection, or of all of them, apart from messages.
+type subscriber interface {
+	Subscribe(ctx context.Context, h *wire.PublishHeader) (id uint64, err error)
+	Unsubscribe(ctx context.Context, id uint64) error
+	Close(ctx context.Context) error
+}
+
+// routed is several links of an app; the first one is for everybody for whom there is no other way.
 //
-//	message ──▶ who or what it is for: by Route.Names, or by where that has been heard from, or invited ──▶ its link
+//	message ──▶ who or what it is for: by Route.Names, or by where that has been heard from, or invited ──▶ its outlet ──▶ link
 //	subscription ──▶ all links
 type routed struct {
-	links []Link
-	from  Incoming
-	names map[[3]uint64]int // by Route.Names; not changed
+	links   []Link
+	outlets []*outlet // of the links; not changed
+	from    Incoming
+	names   map[[3]uint64]int // by Route.Names; not changed
 
 	coming sync.Mutex // of what the app is told: by one at a time
 
@@ -46,30 +54,35 @@ type routed struct {
 	learnt map[wire.Name]int   // guarded by mu: instances and channels, by their links, but for the first
 	ids    map[uint64][]uint64 // guarded by mu: subscriptions of the links
 	nextID uint64              // guarded by mu
-	full   int                 // guarded by mu: the link that has taken nothing last; 0: the first, or none
 }
-
-var _ Link = (*routed)(nil)
 
 const mostLearnt = 4096
 
 // connectAll makes the links of an app with routes; first makes that of the app's own options.
-func connectAll(ctx context.Context, o *Options, from Incoming, first linkMaker) (Link, error) {
+func (a *App) connectAll(ctx context.Context, first linkMaker) error {
+	o := &a.o
 	if len(o.Routes) > mostRoutes {
-		return nil, fmt.Errorf("%w: %d routes, and it may have %d", ErrConfig, len(o.Routes), mostRoutes)
+		return fmt.Errorf("%w: %d routes, and it may have %d", ErrConfig, len(o.Routes), mostRoutes)
 	}
 	r := &routed{
-		from: from, names: map[[3]uint64]int{}, learnt: map[wire.Name]int{}, ids: map[uint64][]uint64{}, down: make([]bool, len(o.Routes)+1),
+		from: Incoming{Messages: a.in.take, Changed: a.changed}, outlets: []*outlet{&a.out},
+		names: map[[3]uint64]int{}, learnt: map[wire.Name]int{}, ids: map[uint64][]uint64{}, down: make([]bool, len(o.Routes)+1),
 	}
 	for i, route := range o.Routes {
 		for _, n := range route.Names {
 			if other, twice := r.names[n.t.Name.C]; twice && other != i+1 {
-				return nil, fmt.Errorf("%w: two routes have the name %v", ErrConfig, n)
+				return fmt.Errorf("%w: two routes have the name %v", ErrConfig, n)
 			}
 			r.names[n.t.Name.C] = i + 1
 		}
 	}
-	for i := range r.down {
+	for range o.Routes {
+		further := new(outlet)
+		further.open(a)
+		r.outlets = append(r.outlets, further)
+	}
+	a.routed, a.link = r, r
+	for i, out := range r.outlets {
 		own, make := *o, first
 		if i > 0 {
 			route := &o.Routes[i-1]
@@ -81,17 +94,21 @@ func connectAll(ctx context.Context, o *Options, from Incoming, first linkMaker)
 		}
 		l, err := make(ctx, &own, Incoming{
 			Messages: func(msgs [][]byte) { r.take(i, msgs) },
-			Changed:  func(err error) { r.changed(i, err) },
+			Changed: func(err error) {
+				out.changed(err)
+				r.changed(i, err)
+			},
 		})
 		if err != nil {
 			_ = r.Close(ctx)
-			return nil, err
+			return err
 		}
+		out.link = l
 		r.mu.Lock()
 		r.links = append(r.links, l)
 		r.mu.Unlock()
 	}
-	return r, nil
+	return nil
 }
 
 // changed tells the app that there is no connection when none is left, and that there is one when there is one again.
@@ -117,9 +134,6 @@ func (r *routed) without(i int) bool {
 	}
 	return false
 }
-
-// errOneDown is ErrDown of one network, while there are others: what is for those does not wait until it is back.
-var errOneDown = fmt.Errorf("%w: a network of several", uplink.ErrDown)
 
 // take hands the app what has come by a link.
 func (r *routed) take(i int, msgs [][]byte) {
@@ -155,64 +169,29 @@ func (r *routed) learn(i int, m *message.Message, who wire.Name) {
 	}
 }
 
-// way is the link of a message that is to be sent.
-func (r *routed) way(b []byte) (int, Link, error) {
+// way is the outlet of a message that is to be sent.
+func (r *routed) way(b []byte) (*outlet, error) {
 	m, err := message.Decode(b)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	i, named := r.names[m.Dest.Name.C]
 	r.mu.Lock()
 	if !named {
 		i = r.learnt[m.Dest.Name]
 	}
-	var l Link
-	if i < len(r.links) {
-		l = r.links[i]
-	}
+	there := i < len(r.links)
 	r.mu.Unlock()
-	if l == nil { // it has brought something before it was there
-		return i, nil, uplink.ErrDown
+	if !there { // it has brought something before it was there
+		return nil, uplink.ErrDown
 	}
 	if m.Type == message.JoinRequest {
 		r.learn(i, m, m.Dest.Name)
 	}
-	return i, l, nil
+	return r.outlets[i], nil
 }
 
-// TrySend implements Link.
-func (r *routed) TrySend(b []byte) error {
-	i, l, err := r.way(b)
-	if err != nil {
-		return err
-	}
-	switch err = l.TrySend(b); {
-	case errors.Is(err, uplink.ErrFull):
-		r.mu.Lock()
-		r.full = i
-		r.mu.Unlock()
-	case err != nil && !errors.Is(err, uplink.ErrTooLarge) && r.without(i):
-		return errOneDown // or it is about to be
-	}
-	return err
-}
-
-// Await implements Link: it waits for the one that has taken nothing last, or else for the first. Where that is lost, and others are not,
-// there is nothing to be waited for.
-func (r *routed) Await(ctx context.Context, most int) error {
-	r.mu.Lock()
-	i := r.full
-	r.full = 0
-	l := r.links[i]
-	r.mu.Unlock()
-	err := l.Await(ctx, most)
-	if err != nil && ctx.Err() == nil && r.without(i) {
-		return nil
-	}
-	return err
-}
-
-// Subscribe implements Link: all nodes are asked, at the same time.
+// Subscribe implements subscriber: all nodes are asked, at the same time.
 func (r *routed) Subscribe(ctx context.Context, h *wire.PublishHeader) (uint64, error) {
 	ids, errs := make([]uint64, len(r.links)), make([]error, len(r.links))
 	var wg sync.WaitGroup
@@ -236,7 +215,7 @@ func (r *routed) Subscribe(ctx context.Context, h *wire.PublishHeader) (uint64, 
 	return r.nextID, nil
 }
 
-// Unsubscribe implements Link.
+// Unsubscribe implements subscriber.
 func (r *routed) Unsubscribe(ctx context.Context, id uint64) error {
 	r.mu.Lock()
 	ids := r.ids[id]
@@ -251,7 +230,7 @@ func (r *routed) Unsubscribe(ctx context.Context, id uint64) error {
 	return errors.Join(errs...)
 }
 
-// Close implements Link.
+// Close implements subscriber.
 func (r *routed) Close(ctx context.Context) error {
 	errs := make([]error, len(r.links))
 	var wg sync.WaitGroup

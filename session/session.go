@@ -39,7 +39,7 @@ type Session struct {
 	backlog   backlog // the reader's, and the worker's
 	task      *member // the worker's
 	credit    credit
-	lane      lane
+	lanes     lanes
 	done      chan struct{}
 	mirrored  bool   // it is one of the two ends of a session of the app with itself
 	restored  bool   // a Listener gets it although nobody has invited this app; guarded by that of the app
@@ -91,7 +91,7 @@ func newSession(a *App, o *group.Options, m group.Machine, dest, moderator Name,
 	s.backlog.most = mostBacklog
 	s.slot = a.pool.Add(t)
 	heard := letter{first: t.hearOfSent}
-	s.lane.notify = func() { s.slot.Post(heard) }
+	s.lanes.open(func() { s.slot.Post(heard) })
 	t.doubts = doubts{app: a, slot: s.slot, most: mostDoubts}
 	return s
 }
@@ -440,7 +440,7 @@ func (s *Session) drain(ctx context.Context) {
 	}
 	look := time.NewTicker(time.Duration(s.control.Retries+2) * s.control.Interval)
 	defer look.Stop()
-	for left := s.lane.left.Load(); ; {
+	for left := s.lanes.left.Load(); ; {
 		select {
 		case <-s.credit.settled():
 			return
@@ -450,7 +450,7 @@ func (s *Session) drain(ctx context.Context) {
 			return
 		case <-look.C:
 		}
-		now := s.lane.left.Load()
+		now := s.lanes.left.Load()
 		if now == left {
 			return
 		}
