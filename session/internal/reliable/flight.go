@@ -50,6 +50,8 @@ type timed[H any] struct {
 	at time.Time
 }
 
+func (t timed[H]) current() bool { return !t.f.gone && !t.f.late && t.f.deadline == t.at }
+
 // miss notes that name has not acknowledged f, which is not repeated to it any more.
 func (f *flight[H]) miss(name wire.NameText) {
 	f.missing = append(f.missing, name)

@@ -144,27 +144,69 @@ func (s *Sender[H]) due(f *flight[H], e *endpoint) time.Time {
 	return f.deadline
 }
 
-// front returns the flight whose time has run for longest, and when it is to be looked at; nil: there is none.
-func (s *Sender[H]) front() (f *flight[H], at time.Time) {
+// front returns the flight whose time ends first.
+func (s *Sender[H]) front() (t timed[H], ok bool) {
 	for s.queue.Len() > 0 {
-		first := s.queue.Front()
-		if f = first.f; f.gone || f.late || f.deadline != first.at {
-			s.queue.Pop()
-			continue
+		if t = s.queue.Front(); t.current() {
+			return t, true
 		}
-		for slot := range f.lacking.all() {
-			if d := s.due(f, s.slots[slot]); at.IsZero() || d.Before(at) {
-				at = d
-			}
-		}
-		return f, at
+		s.queue.Pop()
 	}
-	return nil, at
+	return t, false
+}
+
+// hold puts a flight aside whose time is over, and that everybody who lacks it has come near to: it is due at a time to come, and keeps
+// nothing behind it back until then.
+func (s *Sender[H]) hold(t timed[H]) {
+	s.held = append(s.held, t)
+	for slot := range t.f.lacking.all() {
+		e := s.slots[slot]
+		e.holds = true
+		if d := s.due(t.f, e); s.heldAt.IsZero() || d.Before(s.heldAt) {
+			s.heldAt = d
+		}
+	}
+}
+
+// release returns what was put aside, and keeps none. The list is lent until forget.
+func (s *Sender[H]) release() []timed[H] {
+	list := s.held
+	s.held, s.heldBefore, s.heldAt = s.heldBefore[:0], list, time.Time{}
+	for _, e := range s.slots {
+		if e != nil {
+			e.holds = false
+		}
+	}
+	return list
+}
+
+// answered looks after what was put aside for e, who has answered: what was sent before that may be due now.
+func (s *Sender[H]) answered(e *endpoint) {
+	if !e.holds {
+		return
+	}
+	list := s.release()
+	for _, t := range list {
+		if t.current() {
+			s.hold(t)
+		}
+	}
+	s.forget(list)
+}
+
+// forget ends what release has lent.
+func (s *Sender[H]) forget(list []timed[H]) {
+	if clear(list); cap(list) > keptQueue {
+		s.heldBefore = nil
+	}
 }
 
 // Deadline returns when Tick is due; zero: never.
 func (s *Sender[H]) Deadline() time.Time {
-	_, at := s.front()
+	at := s.heldAt
+	if t, ok := s.front(); ok && (at.IsZero() || t.at.Before(at)) {
+		at = t.at
+	}
 	return at
 }
 
@@ -172,33 +214,52 @@ func (s *Sender[H]) Deadline() time.Time {
 func (s *Sender[H]) Tick(now time.Time) {
 	s.shut = false
 	var due []*flight[H]
-	for f, at := s.front(); f != nil && !at.After(now); f, at = s.front() {
-		s.queue.Pop()
-		var late bitset
-		for slot := range f.lacking.all() {
-			if !s.due(f, s.slots[slot]).After(now) {
-				late.set(slot)
+	if !s.heldAt.IsZero() && !s.heldAt.After(now) {
+		list := s.release()
+		for _, t := range list {
+			if t.current() {
+				due = s.expire(t, due, now)
 			}
 		}
-		f.deadline = time.Time{}
-		if f.listed || f.out > 0 { // a copy is on its way
-			continue
-		}
-		switch {
-		case f.tries == s.o.Retries && !f.refused:
-			s.giveUp(f, late, now)
-			continue
-		case !f.refused:
-			f.tries++
-		}
-		f.todo, f.listed = late, true
-		due = append(due, f)
+		s.forget(list)
+	}
+	for t, ok := s.front(); ok && !t.at.After(now); t, ok = s.front() {
+		s.queue.Pop()
+		due = s.expire(t, due, now)
 	}
 	slices.SortFunc(due, byNumber[H])
 	for _, f := range due {
 		s.again.Push(f)
 	}
 	s.pump(now)
+}
+
+// expire does what is due of a flight whose time is over. It is put with those that are to be repeated, if it is.
+func (s *Sender[H]) expire(t timed[H], due []*flight[H], now time.Time) []*flight[H] {
+	f := t.f
+	var late bitset
+	for slot := range f.lacking.all() {
+		if !s.due(f, s.slots[slot]).After(now) {
+			late.set(slot)
+		}
+	}
+	if late.empty() {
+		s.hold(t)
+		return due
+	}
+	f.deadline = time.Time{}
+	if f.listed || f.out > 0 { // a copy is on its way
+		return due
+	}
+	switch {
+	case f.tries == s.o.Retries && !f.refused:
+		s.giveUp(f, late, now)
+		return due
+	case !f.refused:
+		f.tries++
+	}
+	f.todo, f.listed = late, true
+	return append(due, f)
 }
 
 func byNumber[H any](a, b *flight[H]) int { return cmp.Compare(a.number, b.number) }

@@ -154,6 +154,68 @@ func TestSlowAnswersAreAnswers(t *testing.T) {
 	c.later(1, "silent anna, [anna] lacks 2")
 }
 
+// What one of several comes to slowly keeps nothing from others who say nothing.
+func TestSlowOneHoldsNothingBack(t *testing.T) {
+	c := newScript(t, often, anna, bert)
+	for i := range 4 {
+		c.say(fmt.Sprint(i + 1))
+	}
+	c.s.taken(c.now)
+	at := func(ms int, does func()) {
+		t.Helper()
+		c.now = start.Add(time.Duration(ms) * time.Millisecond)
+		does()
+	}
+	tick := func(ms int, want string) {
+		t.Helper()
+		at(ms, func() { c.s.Tick(c.now) })
+		c.want(fmt.Sprint("after ", ms, " ms"), want)
+	}
+	at(100, func() { c.s.Acks(1, 2, bert, c.now) })
+	at(900, func() { c.ack(1, anna, "delivered 1") })
+	tick(1000, "") // 2 lacks only anna, who has come near it
+	if d := c.s.Deadline(); !d.Equal(start.Add(1100 * time.Millisecond)) {
+		t.Errorf("the next is due after %v", d.Sub(start))
+	}
+	tick(1100, "send 3 to bert, send 4 to bert")
+	at(1200, func() { c.ack(3, bert, "") })
+	at(1500, func() { c.ack(2, anna, "delivered 2") })
+	tick(2199, "")
+	tick(2200, "send 4 to bert")
+	at(2300, func() { c.ack(4, bert, "") })
+	tick(2500, "send 3 to anna") // she is silent now, and nobody else lacks it
+	at(2600, func() { c.ack(4, anna, "delivered 4") })
+	tick(3500, "silent anna, [anna] lacks 3")
+	if len(c.s.held) > 0 || !c.s.Deadline().IsZero() {
+		t.Errorf("%d are held, the next due at %v", len(c.s.held), c.s.Deadline())
+	}
+}
+
+// What was put aside for one who has answered for something later now is repeated at once.
+func TestHeldUntilALaterAnswer(t *testing.T) {
+	c := newScript(t, often, anna)
+	for i := range 4 {
+		c.say(fmt.Sprint(i + 1))
+	}
+	c.s.taken(c.now)
+	c.now = c.now.Add(900 * time.Millisecond)
+	c.ack(1, anna, "delivered 1")
+	c.now = c.now.Add(200 * time.Millisecond)
+	c.s.Tick(c.now)
+	c.want("she has come near", "")
+	c.s.Missed(3, anna, c.now)
+	c.want("she has given 3 up", "[anna] lacks 3")
+	c.later(0, "send 2 to anna")
+	c.ack(4, anna, "delivered 4")
+	c.ack(2, anna, "delivered 2")
+	if !c.s.Deadline().IsZero() {
+		c.later(1, "")
+	}
+	if len(c.s.held) > 0 || !c.s.Deadline().IsZero() {
+		t.Errorf("%d are held, the next due at %v", len(c.s.held), c.s.Deadline())
+	}
+}
+
 // A copy for which there was no room is no repeat, and one that had no way is one to which nobody can have been silent.
 func TestCopiesThatDoNotLeave(t *testing.T) {
 	c := newScript(t, often, anna)

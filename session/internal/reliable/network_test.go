@@ -83,9 +83,10 @@ func (m *member) settle() {
 	for _, at := range []time.Time{m.send.Deadline(), m.receive.Deadline()} {
 		if !at.IsZero() {
 			m.n.After(at.Sub(m.n.Now), func() {
+				was := m.send.Deadline()
 				m.send.Tick(m.n.Now)
 				m.receive.Tick(m.n.Now)
-				if len(m.send.Out)+len(m.receive.Out) > 0 {
+				if len(m.send.Out)+len(m.receive.Out) > 0 || !m.send.Deadline().Equal(was) {
 					m.settle()
 				}
 			})

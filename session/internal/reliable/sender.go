@@ -93,9 +93,13 @@ type Sender[H any] struct {
 	slots   []*endpoint // by bit; nil: free
 	flights map[uint32]*flight[H]
 	queue   fifo.Queue[timed[H]] // by deadline, since all wait equally long
+	held    []timed[H]           // whose time is over, and who are not due yet: Sender.due
+	heldAt  time.Time            // when the first of them is, or earlier; zero: there is none
 	waiting []*flight[H]         // no endpoint has come yet
 	late    fifo.Queue[*flight[H]]
 	pending int // of flights, how many are not late
+
+	heldBefore []timed[H] // empty: memory for held
 
 	bytes, lateBytes int // of those that are not late, and of those that are
 
@@ -118,6 +122,7 @@ type endpoint struct {
 	tag   uint32 // under which it has said last that it does not know the stream
 	self  uint32 // tag of its own stream, that it has told last; 0: none
 
+	holds   bool      // it lacks some of Sender.held
 	reached uint64    // the latest message that it has answered for, by flight.number
 	at      time.Time // when it has
 }
@@ -298,7 +303,9 @@ func (s *Sender[H]) Acks(first, last uint32, from wire.NameText, now time.Time) 
 	for id := first; id != last; id = (id + 1) % idSpace {
 		knows = s.ack(id, e, now) || knows
 	}
-	return s.ack(last, e, now) || knows
+	knows = s.ack(last, e, now) || knows
+	s.answered(e)
+	return knows
 }
 
 func (s *Sender[H]) ack(id uint32, e *endpoint, now time.Time) bool {
@@ -329,6 +336,7 @@ func (s *Sender[H]) Missed(id uint32, from wire.NameText, now time.Time) {
 		f.missing = append(f.missing, from)
 		s.settle(f)
 	}
+	s.answered(e)
 }
 
 // Unknown notes that from does not know the stream, although it has acknowledged something: it has left and come back, which this
