@@ -57,6 +57,19 @@ type Client struct {
 
 // New returns a Client, which has to be closed.
 func New(o Options) *Client {
+	return NewOver(o, &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		TLSClientConfig:        o.TLS,
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true, // what is small on the wire stays small
+		MaxResponseHeaderBytes: 64 << 10,
+		MaxIdleConns:           maxAtOnce,
+		IdleConnTimeout:        30 * time.Second,
+	})
+}
+
+// NewOver returns a Client that asks over a transport of the caller's, such as a provider in memory of a test.
+func NewOver(o Options, over http.RoundTripper) *Client {
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
 	}
@@ -66,21 +79,8 @@ func New(o Options) *Client {
 	if o.UserAgent == "" {
 		o.UserAgent = DefaultUserAgent
 	}
-	c := &Client{o: o, slots: make(chan struct{}, maxAtOnce)}
+	c := &Client{o: o, slots: make(chan struct{}, maxAtOnce), http: http.Client{CheckRedirect: redirect, Transport: over}}
 	c.life, c.end = context.WithCancel(context.Background())
-	c.http = http.Client{
-		CheckRedirect: redirect,
-		Transport: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: o.Timeout}).DialContext,
-			TLSClientConfig:        o.TLS,
-			ForceAttemptHTTP2:      true,
-			DisableCompression:     true, // what is small on the wire stays small
-			MaxResponseHeaderBytes: 64 << 10,
-			MaxIdleConns:           maxAtOnce,
-			IdleConnTimeout:        30 * time.Second,
-		},
-	}
 	return c
 }
 

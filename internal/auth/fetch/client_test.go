@@ -221,13 +221,12 @@ func TestJoined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
 		answer := make(chan struct{})
-		c := New(Options{Timeout: time.Minute})
-		defer c.Close()
-		c.http.Transport = answerFunc(func(r *http.Request) (*http.Response, error) {
+		c := NewOver(Options{Timeout: time.Minute}, answerFunc(func(r *http.Request) (*http.Response, error) {
 			asked.Add(1)
 			<-answer
 			return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader("{}"))}, nil
-		})
+		}))
+		defer c.Close()
 		impatient, cancel := context.WithCancel(t.Context())
 		gone := make(chan error)
 		go func() { _, err := c.Get(impatient, "https://a/k"); gone <- err }()
