@@ -81,6 +81,7 @@ var rules = []rule{
 	{path: "internal/auth/rules", level: 1},
 	{path: "internal/auth/fetch", outside: []string{"golang.org/x/sync/singleflight"}}, // one request for all who ask
 	{path: "internal/auth/oidc", level: 2, outside: []string{"github.com/lestrrat-go/jwx/v3", "go.yaml.in/yaml/v4"}},
+	{path: "internal/auth/oidc/idptest", level: 1, outside: []string{"github.com/zitadel/oidc/v3/pkg", "github.com/go-jose/go-jose/v4"}}, // for tests
 	{path: "internal/auth/spire", level: 2, outside: []string{"github.com/spiffe/go-spiffe/v2", "github.com/go-jose/go-jose/v4", "google.golang.org/grpc"}},
 	{path: "internal/auth/spire/spiretest", level: 1, outside: []string{"github.com/spiffe/go-spiffe/v2/proto", "github.com/go-jose/go-jose/v4", "google.golang.org/grpc"}},
 	{path: "internal/chromium", level: 1, outside: []string{"github.com/coder/websocket"}}, // the debugging protocol of browsers
