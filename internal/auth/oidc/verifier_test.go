@@ -1,7 +1,6 @@
 package oidc
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/rsa"
@@ -782,9 +781,6 @@ func TestReasonsHoldNoToken(t *testing.T) {
 					t.Errorf("%s", got)
 				}
 			}
-		}
-		if bytes.Contains([]byte(fmt.Sprintf("%+v", v.Stats())), []byte("eyJ")) {
-			t.Error("stats")
 		}
 	})
 }

@@ -190,7 +190,9 @@ func (c *client) LoginURL(string) string                                   { ret
 func (c *client) AccessTokenType() op.AccessTokenType                      { return op.AccessTokenTypeJWT }
 func (c *client) IDTokenLifetime() time.Duration                           { return time.Minute }
 func (c *client) DevMode() bool                                            { return true }
-func (c *client) RestrictAdditionalIdTokenScopes() func([]string) []string { return same }
+func (c *client) RestrictAdditionalIdTokenScopes() func([]string) []string { //nolint:staticcheck // zitadel's name
+	return same
+}
 func (c *client) RestrictAdditionalAccessTokenScopes() func([]string) []string {
 	return same
 }
