@@ -183,6 +183,10 @@ func (o *object) policy() (p Policy) {
 	in.str("cel", &p.CEL)
 	in.str("rego", &p.Rego)
 	in.str("rego_file", &p.RegoFile)
+	// An empty policy must not pass for none, which lets everybody in (P-pol-1).
+	if given := v.entries[0]; given.val.kind == stringKind && p == (Policy{}) {
+		o.d.bad(given.val, join(path, given.key.str), "rego policy compilation failed: it is empty")
+	}
 	return p
 }
 
