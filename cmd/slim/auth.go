@@ -33,6 +33,8 @@ func (p *program) newVerifier(a *config.Auth) (v auth.Verifier, further []io.Clo
 		return nil, nil, nil
 	case "basic":
 		return auth.NewBasicVerifier(a.Username, a.Password.Reveal()), nil, nil
+	case "jwt":
+		return p.newJWTVerifier(a.JWT)
 	}
 	return nil, nil, fmt.Errorf("not supported yet: %s", a.Type)
 }
@@ -44,6 +46,8 @@ func (p *program) newSource(a *config.Auth) (auth.Source, error) {
 		return nil, nil
 	case "basic":
 		return auth.NewBasicSource(a.Username, a.Password.Reveal())
+	case "jwt":
+		return p.newJWTSource(a.JWT)
 	}
 	return nil, fmt.Errorf("not supported yet: %s", a.Type)
 }
