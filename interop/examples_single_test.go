@@ -352,7 +352,7 @@ func TestRefusedExamples(t *testing.T) {
 func TestCorrectedExamples(t *testing.T) {
 	for _, e := range allExamples(t) {
 		for _, file := range []string{
-			"basic-auth/server-config.yaml", "basic-auth/client-config.yaml", "exponential-backoff/config.yaml",
+			"exponential-backoff/config.yaml",
 			"fixed-interval-backoff/config.yaml", "full-mesh/replica-1.yaml", "full-mesh/replica-2.yaml",
 			"full-mesh/replica-3.yaml", "full-mesh/replica-4.yaml", "jwt-auth-ecdsa/server-config.yaml",
 			"jwt-auth-ecdsa/client-config.yaml", "jwt-auth-hmac/server-config.yaml", "jwt-auth-hmac/client-config.yaml",

@@ -141,7 +141,7 @@ func (p *place) run(t *testing.T, k kind, file string, env ...string) *process {
 // serve is run, and returns when the node accepts connections.
 func (p *place) serve(t *testing.T, k kind, file string) *process {
 	t.Helper()
-	n := p.run(t, k, file)
+	n := p.run(t, k, file, password)
 	n.expectLine(t, "dataplane server started", 0)
 	network, addr := "tcp", fmt.Sprintf("127.0.0.1:%d", p.port[0])
 	if text, err := os.ReadFile(filepath.Join(p.dir, "config", file)); err != nil {
@@ -163,6 +163,9 @@ func (p *place) serve(t *testing.T, k kind, file string) *process {
 	}
 }
 
+// password is the variable that files name which want one.
+const password = "PASSWORD=hunter2"
+
 // directions are who serves and who dials.
 var directions = []struct{ server, client kind }{{ours, upstream}, {upstream, ours}, {ours, ours}}
 
@@ -178,13 +181,14 @@ func TestExamplePairs(t *testing.T) {
 			{"ws", "websocket/server-config.yaml", "websocket/client-config.yaml"},
 			{"wss", "websocket/server-config-wss.yaml", "websocket/client-config-wss.yaml"},
 			{"east-west", "east-west/node-east.yaml", "east-west/node-west.yaml"},
+			{"basic-auth", "basic-auth/server-config.yaml", "basic-auth/client-config.yaml"},
 		} {
 			for _, d := range directions {
 				t.Run(fmt.Sprintf("%s/%s/%s dials %s", e.name, pair.name, d.client, d.server), func(t *testing.T) {
 					t.Parallel()
 					p := newPlace(t, e, nil)
 					server := p.serve(t, d.server, pair.server)
-					client := p.run(t, d.client, pair.client)
+					client := p.run(t, d.client, pair.client, password)
 					client.expectLine(t, "client connected", 0)
 					if d.server == ours {
 						server.expectLine(t, "connection opened", 0)
