@@ -4,8 +4,14 @@ package interop
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +22,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/internal/auth/spire"
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
 )
 
 // spireProgram returns the path of a program of SPIRE 1.13.3: spire-server or spire-agent.
@@ -303,31 +310,49 @@ func between(t *testing.T, file, from, to string) string {
 	return found
 }
 
+// api is the connection to the agent.
+func (r *realm) api() *spire.Agent {
+	r.t.Helper()
+	agents := spire.NewAgents(spire.Options{})
+	r.t.Cleanup(agents.Close)
+	address, err := spire.Address(r.socket(), func(string) (string, bool) { return "", false })
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	a, err := agents.At(address)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return a
+}
+
+// source shows tokens for an audience; pubkey is an app's, nil: that of a node.
+func (r *realm) source(audience string, pubkey []byte) *spire.Source {
+	r.t.Helper()
+	s, err := spire.NewSource(r.api(), spire.SourceOptions{Audiences: []string{audience}, PublicKey: pubkey})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func (r *realm) verifier() *spire.Verifier {
+	r.t.Helper()
+	v, err := spire.NewVerifier(r.api(), spire.VerifierOptions{Audiences: []string{"slim"}})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return v
+}
+
 // Tokens of a real agent are taken, renewed before they expire, and judged by a key that replaces another. Rules: P-spiffe-2,
 // P-spiffe-4.
 func TestSPIRETokens(t *testing.T) {
 	r := startRealm(t, time.Hour, 6*time.Second)
 	r.start()
 	r.ready()
-	agents := spire.NewAgents(spire.Options{})
-	t.Cleanup(agents.Close)
-	address, err := spire.Address(r.socket(), func(string) (string, bool) { return "", false })
-	if err != nil {
-		t.Fatal(err)
-	}
-	agent, err := agents.At(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	source, err := spire.NewSource(agent, spire.SourceOptions{Audiences: []string{"slim"}, PublicKey: []byte{4, 1, 2, 3}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = source.Close() })
-	verifier, err := spire.NewVerifier(agent, spire.VerifierOptions{Audiences: []string{"slim"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	source, verifier := r.source("slim", []byte{4, 1, 2, 3}), r.verifier()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*limit)
 	defer cancel()
 	seen := map[string]bool{}
@@ -362,6 +387,105 @@ func TestSPIRETokens(t *testing.T) {
 		t.Errorf("whose key is still there: %v", err)
 	}
 	t.Logf("%d tokens in %v, by two keys", len(seen), time.Since(first.Expires.Add(-6*time.Second)).Round(time.Second))
+}
+
+// Upstream's listener takes our tokens, and we take those of its nodes and applications. Rules: P-spiffe-2, P-spiffe-3, P-spiffe-4.
+func TestSPIRETokensAndUpstream(t *testing.T) {
+	r := startRealm(t, time.Hour, time.Hour)
+	r.start()
+	r.ready()
+	block := fmt.Sprintf("auth: {type: spire, socket_path: %s}", r.socket())
+	verifier := r.verifier()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*limit)
+	defer cancel()
+
+	listener := &node{kind: upstream, port: freePort(t), config: filepath.Join(t.TempDir(), "node.yaml"), binding: "enforce"}
+	text := strings.Replace(nodeConfig(listener.port, nil), "          tls:", "          "+block+"\n          tls:", 1)
+	if err := os.WriteFile(listener.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	listener.start(t)
+	for _, c := range []struct {
+		audience string // of the token; "": none is shown
+		want     int    // HTTP status of a refusal
+	}{{"slim", 0}, {"else", 401}, {"", 401}} {
+		var o uplink.Options
+		if c.audience != "" {
+			shown, err := r.source(c.audience, nil).Authorization(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Fields = []uplink.Field{{Name: "authorization", Value: shown}}
+		}
+		conn, err := uplink.Dial(ctx, listener.address(), &o)
+		var refused *uplink.StatusError
+		switch {
+		case err == nil:
+			conn.Abort()
+			<-conn.Done()
+			if c.want != 0 {
+				t.Errorf("audience %q: let in", c.audience)
+			}
+		case c.want == 0 || !errors.As(err, &refused) || refused.HTTP != c.want:
+			t.Errorf("audience %q: %v, want status %d", c.audience, err, c.want)
+		}
+	}
+
+	shown := make(chan string, 16)
+	server := &http.Server{Protocols: new(http.Protocols), ReadHeaderTimeout: limit, Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		select {
+		case shown <- q.Header.Get("authorization"):
+		default:
+		}
+		w.WriteHeader(http.StatusUnauthorized)
+	})}
+	server.Protocols.SetUnencryptedHTTP2(true)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = server.Serve(ln) }()
+	t.Cleanup(func() { _ = server.Close() })
+	dials := filepath.Join(t.TempDir(), "node.yaml")
+	if err := os.WriteFile(dials, []byte(nodeConfig(freePort(t), []string{fmt.Sprintf("{endpoint: 'http://%s', tls: {insecure: true}, %s}", ln.Addr(), block)})), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spawn(t, "upstream dials", nil, upstream.program(t), "--config", dials)
+	select {
+	case header := <-shown:
+		who, err := verifier.Verify(ctx, &auth.Shown{Authorization: header})
+		if err != nil || who.Subject != "spiffe://example.org/slim" {
+			t.Errorf("of upstream's node: %+v, %v", who, err)
+		}
+	case <-ctx.Done():
+		t.Fatal("upstream's node shows nothing")
+	}
+
+	n := startNode(t, ours)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hears := n.speak(t, "org/ns/hears", key)
+	identity := filepath.Join(t.TempDir(), "identity.yaml")
+	if err := os.WriteFile(identity, []byte("type: spire\nsocket_path: "+r.socket()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.peer(t, "send", "org/ns/says", "--to", "org/ns/hears", "--identity-config", identity, "--mls")
+	select {
+	case m := <-hears.inbox:
+		who, err := verifier.VerifyToken(m.GetPublish().GetHeader().GetIdentity())
+		if err != nil || who.Subject != "spiffe://example.org/slim" {
+			t.Fatalf("of an application: %+v, %v", who, err)
+		}
+		custom, _ := who.Claims["custom_claims"].(map[string]any)
+		pubkey, _ := custom["pubkey"].(string)
+		if b, err := base64.StdEncoding.DecodeString(pubkey); err != nil || len(b) != 65 {
+			t.Errorf("its key: %v", custom)
+		}
+	case <-ctx.Done():
+		t.Fatal("an application says nothing")
+	}
 }
 
 // Nothing of upstream's node starts while the agent is away: the control of TestSPIREAgentThatComesLater.
