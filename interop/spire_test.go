@@ -226,6 +226,7 @@ func TestSPIREPeersByID(t *testing.T) {
 		}
 		p := spawn(t, string(k)+" client", nil, d.kind.program(t), "--config", d.config)
 		s.expectLine(t, "connection opened", connected)
+		p.expectLine(t, "service started", 0) // upstream's does not hear signals before
 		p.quit(t)
 	}
 }

@@ -81,6 +81,25 @@ func TestAPIThatComesAndGoes(t *testing.T) {
 	}
 }
 
+// A start does not wait for ever for an API that takes connections and says nothing, by HTTP/2 or not. Rules: P-spiffe-7.
+func TestSilentAPI(t *testing.T) {
+	t.Parallel()
+	silent := spiretest.Serve(t)
+	silent.Silence()
+	mute := spiretest.New(t)
+	ln, err := net.Listen("unix", mute.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	for name, api := range map[string]*spiretest.API{"silent": silent, "mute": mute} {
+		a, _ := agentOf(t, api)
+		if _, err := newX509(t, a, nil).Certificate(); err == nil || !strings.Contains(err.Error(), "no certificate yet") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // ticks is a channel that is closed soon, for what announces no change.
 func ticks(t *testing.T) <-chan struct{} {
 	t.Helper()

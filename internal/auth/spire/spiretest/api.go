@@ -30,6 +30,7 @@ type API struct {
 	bundles  *workload.JWTBundlesResponse                                      // guarded by mu; nil: denied
 	token    func(*workload.JWTSVIDRequest) (*workload.JWTSVIDResponse, error) // guarded by mu; nil: denied
 	fault    error                                                             // guarded by mu; ends all streams and requests
+	silent   bool                                                              // guarded by mu; nothing is said
 	changed  chan struct{}                                                     // guarded by mu; closed and replaced
 	requests []*workload.JWTSVIDRequest                                        // guarded by mu
 }
@@ -103,6 +104,9 @@ func (a *API) X509(r *workload.X509SVIDResponse) { a.change(func() { a.x509 = r 
 // Bundles has all streams say this now, and those that come.
 func (a *API) Bundles(r *workload.JWTBundlesResponse) { a.change(func() { a.bundles = r }) }
 
+// Silence has it say nothing at all from now on, not even that it knows nobody.
+func (a *API) Silence() { a.change(func() { a.silent = true }) }
+
 // Fail ends all streams with an error, and refuses what comes with it; nil: no more.
 func (a *API) Fail(err error) { a.change(func() { a.fault = err }) }
 
@@ -136,9 +140,10 @@ func stream[T any](a *API, ctx context.Context, now func() *T, send func(*T) err
 	var last *T
 	for {
 		a.mu.Lock()
-		r, fault, changed := now(), a.fault, a.changed
+		r, fault, changed, silent := now(), a.fault, a.changed, a.silent
 		a.mu.Unlock()
 		switch {
+		case silent:
 		case fault != nil:
 			return fault
 		case r == nil:
