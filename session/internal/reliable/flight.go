@@ -50,7 +50,7 @@ type timed[H any] struct {
 	at time.Time
 }
 
-func (t timed[H]) current() bool { return !t.f.gone && !t.f.late && t.f.deadline == t.at }
+func (t timed[H]) current() bool { return !t.f.gone && !t.f.late && t.f.deadline.Equal(t.at) }
 
 // miss notes that name has not acknowledged f, which is not repeated to it any more.
 func (f *flight[H]) miss(name wire.NameText) {
