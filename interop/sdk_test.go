@@ -67,7 +67,7 @@ func (l logs) Write(b []byte) (int, error) {
 }
 
 // connect starts an application of ours.
-func (n *node) connect(t *testing.T, name string) *session.App {
+func (n *node) connect(t *testing.T, name string, change ...func(*session.Options)) *session.App {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
@@ -75,10 +75,14 @@ func (n *node) connect(t *testing.T, name string) *session.App {
 	if n.binding == "warn" {
 		binding = session.Warn
 	}
-	a, err := session.Connect(ctx, session.Options{
+	o := session.Options{
 		Name: session.MustName(name), Secret: []byte(slimPeerSecret), Nodes: []string{n.url()}, Binding: binding,
 		Logger: slog.New(slog.NewTextHandler(logs{t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	a, err := session.Connect(ctx, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -128,18 +128,23 @@ func (s *speaker) read() {
 
 // token is a fresh identity.
 func (s *speaker) token() string {
-	nonce := make([]byte, 12)
-	rand.Read(nonce)
 	pub, err := s.key.PublicKey.Bytes()
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	return mint(s.subject, pub, time.Now())
+}
+
+// mint makes a token as of that time.
+func mint(subject string, pub []byte, at time.Time) string {
+	nonce := make([]byte, 12)
+	rand.Read(nonce)
 	claims, err := json.Marshal(map[string]string{"pubkey": base64.StdEncoding.EncodeToString(pub)})
 	if err != nil {
-		s.t.Fatal(err)
+		panic(err)
 	}
 	enc := base64.RawURLEncoding.EncodeToString
-	text := fmt.Sprintf("%s:%d:%s:%s", s.subject, time.Now().Unix(), enc(nonce), enc(claims))
+	text := fmt.Sprintf("%s:%d:%s:%s", subject, at.Unix(), enc(nonce), enc(claims))
 	h := hmac.New(sha256.New, []byte(secret))
 	h.Write([]byte(text))
 	return text + ":" + enc(h.Sum(nil))
