@@ -89,6 +89,14 @@ func (a *algorithm) fits(key any) error {
 	return fmt.Errorf("is of a kind that signs nothing here (%T), and %s wants %s", key, a.name, a.wants())
 }
 
+// long returns why a secret is too short for strict authentication.
+func (a *algorithm) long(key any, strict bool) error {
+	if secret, ok := key.([]byte); ok && strict && len(secret) < a.secret {
+		return fmt.Errorf("is a secret of %d bytes, and strict authentication wants %d or more for %s", len(secret), a.secret, a.name)
+	}
+	return nil
+}
+
 func (a *algorithm) wants() string {
 	switch {
 	case a.secret > 0:

@@ -26,12 +26,14 @@ const (
 	maxIssuers    = 64              // whose keys are kept
 	strangerBurst = 10              // issuers that nobody listed and that are asked for the first time, at once;
 	strangerPace  = 2 * time.Second // then one each
+	strangerWaits = 16              // requests that wait for keys of such, before a token of theirs was verified
 )
 
 // issuers has the keys of those who sign (P-jwt-8). Safe for all.
 type issuers struct {
 	listed  []string // empty: any
 	client  *fetch.Client
+	ask     func(ctx context.Context, name string) (jwks []byte, from string, err error) // discover, but in tests
 	told    func(Notice)
 	changed func() // the keys of one are others than before, or are forgotten; may be called with mu
 
@@ -42,6 +44,7 @@ type issuers struct {
 	mu        sync.Mutex
 	known     map[string]*issuer
 	strangers time.Time // when the burst is full again
+	waiting   int       // for keys of strangers
 	fetches   uint64
 	failures  uint64
 	failed    time.Time
@@ -65,6 +68,7 @@ type issuer struct {
 func newIssuers(listed []string, strict bool, trust *tls.Config, told func(Notice), changed func()) *issuers {
 	r := &issuers{listed: listed, told: told, changed: changed, known: map[string]*issuer{},
 		client: fetch.New(fetch.Options{Plain: !strict, TLS: trust})}
+	r.ask = r.discover
 	r.life, r.cancel = context.WithCancel(context.Background())
 	r.tasks.Go(r.renew)
 	return r
@@ -123,18 +127,33 @@ func (r *issuers) after(ctx context.Context, name string, seen *keySet, at time.
 
 // wait has the keys fetched, unless that is going on, and waits for it. It is called with mu, and unlocks it.
 func (r *issuers) wait(ctx context.Context, i *issuer) (*keySet, time.Time, error) {
+	stranger := len(r.listed) == 0 && !i.proven
+	if stranger && r.waiting >= strangerWaits {
+		r.mu.Unlock()
+		return nil, time.Time{}, &fault{Unavailable, "too many requests wait for keys of issuers that nobody listed"}
+	}
 	r.start(i)
 	flight := i.flight
+	if stranger {
+		r.waiting++
+	}
 	r.mu.Unlock()
+	var late *fault
 	if flight != nil {
 		select {
 		case <-flight:
 		case <-ctx.Done():
-			return nil, time.Time{}, &fault{Unavailable, "the keys of the issuer are not there in time"}
+			late = &fault{Unavailable, "the keys of the issuer are not there in time"}
 		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if stranger {
+		r.waiting--
+	}
+	if late != nil {
+		return nil, time.Time{}, late
+	}
 	if i.keys == nil || time.Since(i.fetched) >= keysLife {
 		return nil, time.Time{}, i.unavailable()
 	}
@@ -210,11 +229,11 @@ func (r *issuers) start(i *issuer) {
 	r.tasks.Go(func() {
 		ctx, cancel := context.WithTimeout(r.life, fetchLimit)
 		defer cancel()
-		b, from, err := r.fetch(ctx, i.name)
+		b, from, err := r.ask(ctx, i.name)
 		var keys *keySet
 		var warnings []string
 		if err == nil {
-			if keys, warnings, err = parseSet(b, true); err != nil {
+			if keys, warnings, err = parseSet(b, true, false); err != nil {
 				err = fmt.Errorf("%s %w", from, err)
 			}
 		}
@@ -305,9 +324,9 @@ func issuerURL(name string) (*url.URL, error) {
 	return u, nil
 }
 
-// fetch gets the JWKS of an issuer, by its discovery document if it has one (OpenID Connect Discovery 1.0 section 4), and says where
+// discover gets the JWKS of an issuer, by its discovery document if it has one (OpenID Connect Discovery 1.0 section 4), and says where
 // from.
-func (r *issuers) fetch(ctx context.Context, name string) (b []byte, from string, err error) {
+func (r *issuers) discover(ctx context.Context, name string) (b []byte, from string, err error) {
 	base := strings.TrimRight(name, "/")
 	at := base + "/.well-known/jwks.json"
 	reply, err := r.client.Get(ctx, base+"/.well-known/openid-configuration")

@@ -37,6 +37,17 @@ type Key struct {
 	File string
 }
 
+// String hides what is secret.
+func (k Key) String() string {
+	if k.File == "" {
+		return k.Algorithm + " " + k.Format + " (inline)"
+	}
+	return k.Algorithm + " " + k.Format + " " + k.File
+}
+
+// GoString hides what is secret.
+func (k Key) GoString() string { return k.String() }
+
 // check returns the algorithm, and what is wrong with the rest.
 func (k *Key) check() (*algorithm, error) {
 	a := algorithmOf(k.Algorithm)

@@ -1,6 +1,7 @@
 package jwt
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
@@ -14,7 +15,7 @@ const (
 	maxTries       = 128  // keys that one token has tried
 )
 
-// publicKeyOf is a key that may verify.
+// verifyKey is a key that verifies, or one of a list that does not, whose alg is nil.
 type verifyKey struct {
 	id     string // kid; "": none
 	alg    *algorithm
@@ -69,7 +70,7 @@ func (s *keySet) choose(h *header) (keys []*verifyKey, listed bool, err error) {
 
 // parseSet reads a JWKS (RFC 7517 section 5). What cannot verify is passed over, and said in warnings. fetched: everybody may have
 // read it.
-func parseSet(b []byte, fetched bool) (*keySet, []string, error) {
+func parseSet(b []byte, fetched, strict bool) (*keySet, []string, error) {
 	var doc struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
@@ -89,7 +90,7 @@ func parseSet(b []byte, fetched bool) (*keySet, []string, error) {
 	}
 	s := &keySet{byID: map[string][]*verifyKey{}}
 	for i, raw := range doc.Keys {
-		k, err := parseMember(raw, fetched)
+		k, err := parseMember(raw, fetched, strict)
 		if k != nil && k.id != "" {
 			s.byID[k.id] = append(s.byID[k.id], k)
 		}
@@ -108,7 +109,7 @@ func parseSet(b []byte, fetched bool) (*keySet, []string, error) {
 }
 
 // parseMember reads a key of a list. With an error it returns a key that verifies nothing, if it has a kid; else nil.
-func parseMember(raw []byte, fetched bool) (*verifyKey, error) {
+func parseMember(raw []byte, fetched, strict bool) (*verifyKey, error) {
 	var about struct {
 		ID  string `json:"kid"`
 		Alg string `json:"alg"`
@@ -136,7 +137,7 @@ func parseMember(raw []byte, fetched bool) (*verifyKey, error) {
 	case fetched && private:
 		return k, errors.New("is a private key that everybody can fetch")
 	}
-	if err := a.fits(public); err != nil {
+	if err := cmp.Or(a.fits(public), a.long(public, strict)); err != nil {
 		return k, err
 	}
 	k.alg, k.public = a, public

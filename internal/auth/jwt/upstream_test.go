@@ -126,3 +126,72 @@ func TestUpstreamRows(t *testing.T) {
 		}
 	}
 }
+
+// Tokens of our Signer pass upstream's listener, whatever the algorithm, and those of another key do not.
+func TestUpstreamTakesOurTokens(t *testing.T) {
+	for _, name := range []string{"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "key")
+			write(t, file, made(t, name, 0).public)
+			u := startUpstream(t, name, yamlClaims("slim", "us")+fmt.Sprintf("key: {type: decoding, algorithm: %s, format: pem, key: {file: %s}}", name, file))
+			o := SignerOptions{Issuer: "us", Subject: "a/b", Audience: []string{"slim"}, Custom: map[string]any{"groups": []any{"g<"}}}
+			for which, want := range []int{http.StatusOK, http.StatusUnauthorized} {
+				if got := u.status(t, "Bearer "+signed(t, name, made(t, name, which).private, o)); got != want {
+					t.Errorf("key %d: upstream's status is %d, want %d", which, got, want)
+				}
+			}
+		})
+	}
+}
+
+// Upstream's listener reads the header as ours (P-jwt-4).
+func TestUpstreamHeaders(t *testing.T) {
+	u := startUpstream(t, "headers", "key: {type: decoding, algorithm: HS256, format: pem, key: {data: '"+secrets["a"]+"'}}")
+	for _, r := range headerRows(signed(t, "HS256", secrets["a"], SignerOptions{})) {
+		if got := u.status(t, r.header); got != r.want {
+			t.Errorf("%s: upstream's status is %d, want %d", r.name, got, r.want)
+		}
+	}
+}
+
+// Upstream binds subjects to keys as ours (P-jwt-9).
+func TestUpstreamBinding(t *testing.T) {
+	list, did := twoPeers(t)
+	for _, binding := range []string{"off", "warn", "enforce"} {
+		u := startUpstream(t, binding, "claims: {issuer: i}\nsubject_binding: "+binding+
+			"\nkey: {type: decoding, algorithm: EdDSA, format: jwks, key: {data: '"+list+"'}}")
+		for _, r := range bindingRows(did) {
+			want := http.StatusOK
+			if !r.owner && binding == "enforce" {
+				want = http.StatusUnauthorized
+			}
+			for _, kid := range []string{"", "b"} {
+				if got := u.status(t, "Bearer "+bindingToken(t, r.sub, kid)); got != want {
+					t.Errorf("%s, sub %q, kid %q: upstream's status is %d, want %d", binding, r.sub, kid, got, want)
+				}
+			}
+		}
+	}
+}
+
+// Upstream's weaknesses that ours does not have, each as a test of ours shows it: a removed key lets in who has been there, and a
+// key file that is renamed over the old one is not seen.
+func TestUpstreamWeaknesses(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key")
+	write(t, file, secrets["a"])
+	u := startUpstream(t, "weak", "key: {type: decoding, algorithm: HS256, format: pem, key: {file: "+file+"}}")
+	a, unseen := signed(t, "HS256", secrets["a"], SignerOptions{}), signed(t, "HS256", secrets["a"], SignerOptions{Custom: map[string]any{"n": 1}})
+	b := func() string { return signed(t, "HS256", secrets["b"], SignerOptions{}) }
+	if got := u.status(t, "Bearer "+a); got != 200 {
+		t.Fatal(got)
+	}
+	write(t, file, secrets["b"]) // in place
+	until(t, "upstream has the new key", func() bool { return u.status(t, "Bearer "+b()) == 200 })
+	if got := u.status(t, "Bearer "+unseen); got != 401 {
+		t.Errorf("a token of the old key that was not seen before: %d", got)
+	}
+	if got := u.status(t, "Bearer "+a); got != 200 {
+		t.Errorf("a token of the old key that was: %d; upstream's cache has become better", got)
+	}
+}

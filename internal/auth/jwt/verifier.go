@@ -135,7 +135,7 @@ func (k *Key) parseSet(a *algorithm, b []byte, strict bool) (*keySet, []string, 
 	var err error
 	switch k.Format {
 	case JWKS:
-		return parseSet(b, false)
+		return parseSet(b, false, strict)
 	case JWK:
 		key, warnings, err = publicJWK(a, b)
 	default:
@@ -144,8 +144,8 @@ func (k *Key) parseSet(a *algorithm, b []byte, strict bool) (*keySet, []string, 
 	if err != nil {
 		return nil, nil, err
 	}
-	if secret, ok := key.([]byte); ok && strict && len(secret) < a.secret {
-		return nil, nil, fmt.Errorf("is a secret of %d bytes, and strict authentication wants %d or more of it for %s", len(secret), a.secret, a.name)
+	if err := a.long(key, strict); err != nil {
+		return nil, nil, err
 	}
 	return &keySet{one: &verifyKey{alg: a, public: key}}, warnings, nil
 }
@@ -191,9 +191,10 @@ func (v *Verifier) announce() {
 
 // follow tells of changes of the policy.
 func (v *Verifier) follow(c changer) {
-	for {
+	for next := c.Changed(); ; {
 		select {
-		case <-c.Changed():
+		case <-next:
+			next = c.Changed() // before it is told: no change falls between
 			v.announce()
 		case <-v.life.Done():
 			return
@@ -302,6 +303,9 @@ func (v *Verifier) judge(ctx context.Context, t *token) (until time.Time, err er
 	}
 	k := t.signer(ctx, keys)
 	if k == nil {
+		if ctx.Err() != nil {
+			return until, &fault{Unavailable, "the token could not be verified in time"}
+		}
 		text := "the signature is none of our key"
 		if v.key == nil {
 			text = "the signature is of no key of the issuer"
