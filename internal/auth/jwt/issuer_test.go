@@ -57,12 +57,6 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(keys))
 }
 
-func (p *provider) set(keys string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.keys = keys
-}
-
 func (p *provider) count(path string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

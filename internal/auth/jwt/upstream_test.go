@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 )
 
 // upstream is a node of upstream's with a listener that wants tokens.
@@ -23,7 +25,7 @@ type upstream struct {
 }
 
 // startUpstream runs upstream's 3.4.6 node with the `auth` of YAML lines.
-func startUpstream(t *testing.T, name, auth string) *upstream {
+func startUpstream(t *testing.T, name, block string) *upstream {
 	t.Helper()
 	program := filepath.Join(os.Getenv("SLIM_PEERS"), "slim")
 	if os.Getenv("SLIM_PEERS") == "" {
@@ -40,7 +42,7 @@ func startUpstream(t *testing.T, name, auth string) *upstream {
 	conf := filepath.Join(t.TempDir(), name+".yaml")
 	text := "tracing: {log_level: error}\nruntime: {drain_timeout: 1s}\nservices:\n  slim/0:\n    dataplane:\n      servers:\n        - endpoint: \"" +
 		address + "\"\n          tls: {insecure: true}\n          auth:\n            type: jwt\n"
-	for line := range strings.Lines(auth) {
+	for line := range strings.Lines(block) {
 		text += "            " + line
 	}
 	if err := os.WriteFile(conf, []byte(text+"\n"), 0o600); err != nil {
@@ -193,5 +195,83 @@ func TestUpstreamWeaknesses(t *testing.T) {
 	}
 	if got := u.status(t, "Bearer "+a); got != 200 {
 		t.Errorf("a token of the old key that was: %d; upstream's cache has become better", got)
+	}
+}
+
+// Tokens of upstream's clients pass our Verifier, and say what ours say, with an app's key besides (P-jwt-3).
+func TestTokensOfUpstreamPass(t *testing.T) {
+	peer := filepath.Join(os.Getenv("SLIM_PEERS"), "slim-peer")
+	for _, name := range []string{"HS256", "RS256", "PS512", "ES256", "ES384", "EdDSA"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			headers := make(chan string, 100)
+			plain := new(http.Protocols)
+			plain.SetUnencryptedHTTP2(true)
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := &http.Server{Protocols: plain, ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				select {
+				case headers <- r.Header.Get("Authorization"):
+				default:
+				}
+				w.WriteHeader(http.StatusUnauthorized)
+			})}
+			go func() { _ = server.Serve(l) }()
+			t.Cleanup(func() { _ = server.Close() })
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "key"), made(t, name, 0).private)
+			write(t, filepath.Join(dir, "client.yaml"), fmt.Sprintf(`endpoint: "http://%s"
+tls: {insecure: true}
+auth:
+  type: jwt
+  claims: {audiences: [slim, other], issuer: them, subject: who, custom_claims: {groups: [g], n: 1}}
+  duration: 5s
+  key: {type: encoding, algorithm: %s, format: pem, key: {file: %s}}
+`, l.Addr(), name, filepath.Join(dir, "key")))
+			node := exec.Command(peer, "echo", "--name", "org/ns/a", "--client-config", filepath.Join(dir, "client.yaml"))
+			var out bytes.Buffer
+			node.Stdout, node.Stderr = &out, &out
+			if err := node.Start(); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan struct{})
+			go func() { _ = node.Wait(); close(ended) }()
+			t.Cleanup(func() { _ = node.Process.Kill(); <-ended })
+			var header string
+			select {
+			case header = <-headers:
+			case <-time.After(20 * time.Second):
+				_ = node.Process.Kill()
+				<-ended
+				t.Fatalf("upstream's client has not come: %s", out.Bytes())
+			}
+			v := newVerifier(t, VerifierOptions{Key: Key{Algorithm: name, Format: PEM, Data: made(t, name, 0).public}, Strict: true,
+				Audience: []string{"slim"}, Issuer: "them", Subject: "who"})
+			who, err := v.Verify(context.Background(), &auth.Shown{Authorization: header})
+			if err != nil {
+				t.Fatalf("%v: %s", err, header)
+			}
+			if key, _ := who.Claims["pubkey"].(string); len(key) != 88 || who.Subject != "who" || fmt.Sprint(who.Claims["groups"]) != "[g]" ||
+				time.Until(who.Expires) < 59*time.Minute {
+				t.Errorf("%+v", who)
+			}
+			parts := strings.Split(strings.TrimPrefix(header, "Bearer "), ".")
+			if got, err := decode64(parts[0]); string(got) != `{"typ":"JWT","alg":"`+name+`","kid":"who"}` {
+				t.Errorf("upstream's header is %s, %v", got, err)
+			}
+			payload, _ := decode64(parts[1])
+			ours := newSigner(t, SignerOptions{Key: Key{Algorithm: name, Format: PEM, Data: made(t, name, 0).private}, Audience: []string{"slim", "other"},
+				Issuer: "them", Subject: "who", Custom: map[string]any{"groups": []any{"g"}, "n": 1}})
+			token, err := ours.Token(map[string]any{"pubkey": who.Claims["pubkey"]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			own, _ := decode64(strings.Split(token, ".")[1])
+			if len(own) != len(payload) {
+				t.Errorf("upstream's payload is %s, ours %s", payload, own)
+			}
+		})
 	}
 }
