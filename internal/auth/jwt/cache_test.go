@@ -44,6 +44,30 @@ func TestCacheForgetsWhenKeysChange(t *testing.T) {
 	}
 }
 
+// Upstream reads a list of keys once: who is taken from it is trusted until a restart.
+func TestListsOfKeysAreReadAnew(t *testing.T) {
+	a, b := idpKeys(t)
+	path := place(t, false, jwks(t, a))
+	var told notices
+	v := newVerifier(t, VerifierOptions{Key: Key{Algorithm: "ES256", Format: JWKS, File: path}, Watch: quick(&told)})
+	if got, why := status(t, v, "Bearer "+by(t, 0, "a", "i")); got != http.StatusOK {
+		t.Fatal(got, why)
+	}
+	write(t, path, `{"keys":`)
+	until(t, "the fault is told", func() bool { return told.some(path, "is no JWKS") })
+	if got, why := status(t, v, "Bearer "+by(t, 0, "a", "i")); got != http.StatusOK || v.Stats().Keys.Failures == 0 {
+		t.Errorf("with a bad list: %d %s; %+v", got, why, v.Stats().Keys)
+	}
+	changed := v.Changed()
+	write(t, path, jwks(t, b))
+	<-changed
+	for which, want := range []int{http.StatusUnauthorized, http.StatusOK} {
+		if got, why := status(t, v, "Bearer "+by(t, which, []string{"a", "b"}[which], "i")); got != want {
+			t.Errorf("key %d after the change: %d %s", which, got, why)
+		}
+	}
+}
+
 // A token that was verified with the old key while the new one came is not remembered.
 func TestCacheRemembersNothingOfOldKeys(t *testing.T) {
 	var c cache

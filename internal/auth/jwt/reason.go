@@ -61,7 +61,7 @@ func (f *fault) denied(t *token, listed bool) *auth.Denied {
 		d.Status = http.StatusServiceUnavailable
 	}
 	if t != nil {
-		d.Subject, d.Issuer = t.text("sub"), t.text("iss")
+		d.Subject, d.Issuer = cut(t.text("sub")), cut(t.text("iss")) // a stranger may say anything
 	}
 	return d
 }

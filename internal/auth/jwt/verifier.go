@@ -401,8 +401,8 @@ func (v *Verifier) bound(t *token, k *verifyKey) error {
 
 // cut is a peer's text for a log.
 func cut(s string) string {
-	if len(s) > 128 {
-		return strings.ToValidUTF8(s[:128], "") + "…"
+	if len(s) > 256 {
+		return strings.ToValidUTF8(s[:256], "") + "…"
 	}
 	return s
 }
