@@ -49,7 +49,7 @@ type OIDC struct {
 }
 
 // knownAuth are the types of `auth` that this node has.
-var knownAuth = []string{"none", "basic", "jwt"}
+var knownAuth = []string{"none", "basic", "static_jwt", "jwt", "oidc", "spire"}
 
 // checkAuth refuses what upstream refuses when it connects, and what this node does not have. Rules: P-auth-3.
 func (d *decoder) checkAuth(a *Auth, path string, s side) {

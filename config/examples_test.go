@@ -15,8 +15,6 @@ import (
 var outcomes = func() map[string]string {
 	const (
 		services = "error loading services"
-		secured  = services + " | slim/0.dataplane.clients[0].auth"
-		auth     = services + " | slim/0.dataplane.servers[0].auth"
 		mesh     = services + " | slim/0.controller | slim/0.peers"
 		backoff  = services + " | slim/a.controller"
 	)
@@ -46,8 +44,8 @@ var outcomes = func() map[string]string {
 		"mtls/client-config.yaml":                       "",
 		"mtls/server-config.yaml":                       "",
 		"multi-transport/server-config.yaml":            "",
-		"oidc-policy-filter/example-client-config.yaml": secured,
-		"oidc-policy-filter/example-server-config.yaml": auth,
+		"oidc-policy-filter/example-client-config.yaml": "",
+		"oidc-policy-filter/example-server-config.yaml": "",
 		"pqc/server-config.yaml":                        "",
 		"proxy/http.yaml":                               "",
 		"proxy/https.yaml":                              "",

@@ -123,8 +123,7 @@ func TestUnsupported(t *testing.T) {
 		{"clients with TLS", serviceFile(`dataplane: {clients: [{endpoint: "https://x:1"}, {endpoint: "https://x", tls: {insecure: true}}]}`), nil},
 		{"clients with WebSocket", serviceFile(`dataplane: {clients: [{endpoint: "ws://x:1"}, {endpoint: "wss://x"}]}`), nil},
 		{"clients with SPIRE", serviceFile(`dataplane: {clients: [{endpoint: "https://x:1", tls: {source: {type: spire}, ca_source: {type: spire}}}]}`), nil},
-		{"clients with credentials", serviceFile(`dataplane: {clients: [{endpoint: "http://x:1", auth: {type: spire}}]}`),
-			[]string{"services.slim/0.dataplane.clients[0].auth"}},
+		{"clients with credentials", serviceFile(`dataplane: {clients: [{endpoint: "http://x:1", auth: {type: spire}}]}`), nil},
 		{"empty clients", serviceFile("dataplane: {clients: [], outbound_clients: , servers: [{" + listener + "}]}"), nil},
 		{"controller", serviceFile("dataplane: {servers: [{" + listener + "}]}\n    controller: {servers: [{" + listener + "}]}"), []string{"services.slim/0.controller"}},
 		{"default controller", serviceFile("dataplane: {servers: [{" + listener + "}]}\n    controller: {servers: [], clients: }"), nil},
@@ -136,25 +135,19 @@ func TestUnsupported(t *testing.T) {
 		{"tls", serverFile(`{endpoint: "127.0.0.1:0", tls: {source: {type: file, cert: a, key: b}, client_ca: {type: pem, data: c}}}`), nil},
 		{"tls by a workload API", serverFile(`{endpoint: "127.0.0.1:0", tls: {source: {type: spire}, client_ca: {type: spire}}}`), nil},
 		{"insecure goes before the source", serverFile(`{endpoint: "127.0.0.1:0", tls: {insecure: true, source: {type: file, cert: a, key: b}}}`), nil},
-		{"auth", serverFile(`{` + listener + `, auth: {type: spire}}`), []string{"services.slim/0.dataplane.servers[0].auth"}},
+		{"auth", serverFile(`{` + listener + `, auth: {type: spire}}`), nil},
 		{"auth none", serverFile(`{` + listener + `, auth: {type: none}}`), nil},
 		{"web socket", serverFile(`{endpoint: "ws://0.0.0.0:1", tls: {insecure: true}}`), nil},
 		{"unix socket", serverFile(`{endpoint: "unix:///x", tls: {insecure: true}}`), nil},
-		{"all of them are named", serverFile(`{endpoint: "127.0.0.1:0", tls: {source: {type: pem, cert: a, key: b}}, auth: {type: spire}}, {endpoint: "wss://[::]:1", tls: {source: {type: spire}}}`),
-			[]string{"services.slim/0.dataplane.servers[0].auth"}},
 		{"in file order", "tracing: {opentelemetry: {enabled: true}}\n" + serviceFile("peers: {discovery: {type: kubernetes, namespace: a, service_name: b, port: 1}}\n"+
 			"    controller: {servers: [{"+listener+"}]}\n    auth: {type: spire}\n"+
 			`    dataplane: {clients: [{endpoint: "wss://x:1", auth: {type: spire}}], servers: [{auth: {type: spire}, endpoint: "127.0.0.1:0", tls: {client_ca: {type: spire}, source: {type: spire}}}]}`),
-			[]string{"tracing.opentelemetry.enabled", "services.slim/0.peers", "services.slim/0.controller", "services.slim/0.auth",
-				"services.slim/0.dataplane.clients[0].auth", "services.slim/0.dataplane.servers[0].auth"}},
-		{"tracing after services", serviceFile("dataplane: {clients: [{endpoint: \"wss://x:1\", auth: {type: spire}}]}") + "tracing: {opentelemetry: {enabled: true}}",
-			[]string{"services.slim/0.dataplane.clients[0].auth", "tracing.opentelemetry.enabled"}},
-		{"all of a web socket", serverFile(`{endpoint: "wss://0.0.0.0:1", auth: {type: spire}, tls: {source: {type: spire}}}`),
-			[]string{"services.slim/0.dataplane.servers[0].auth"}},
-		{"all of a unix socket", serverFile(`{auth: {type: spire}, endpoint: "unix:///x", tls: {insecure: true}}`),
-			[]string{"services.slim/0.dataplane.servers[0].auth"}},
-		{"all services", "services:\n" + `  slim/b: {dataplane: {servers: [{endpoint: "127.0.0.1:0", tls: {source: {type: spire}}}]}}` + "\n" + `  slim/a: {dataplane: {clients: [{endpoint: "wss://x:1", auth: {type: spire}}]}}`,
-			[]string{"services.slim/a.dataplane.clients[0].auth"}},
+			[]string{"tracing.opentelemetry.enabled", "services.slim/0.peers", "services.slim/0.controller", "services.slim/0.auth"}},
+		{"tracing after services", serviceFile("dataplane: {servers: [{"+listener+"}]}\n    controller: {servers: [{"+listener+"}]}") +
+			"tracing: {opentelemetry: {enabled: true}}", []string{"services.slim/0.controller", "tracing.opentelemetry.enabled"}},
+		{"all services", "services:\n  slim/b: {dataplane: {servers: [{" + listener + "}]}, controller: {servers: [{" + listener + "}]}}\n" +
+			"  slim/a: {dataplane: {servers: [{" + listener + "}]}, controller: {servers: [{" + listener + "}]}}",
+			[]string{"services.slim/b.controller", "services.slim/a.controller"}},
 		{"listeners that differ", serverFile(`{` + listener + `}, {` + listener + `, keepalive: {time: 1s}}`), nil},
 		{"listeners that agree", serverFile(`{` + listener + `, max_frame_size: 1}, {` + listener + `, max_frame_size: 1}`), nil},
 		{"post-quantum links", serviceFile("dataplane: {enforce_pqc: true, servers: [{" + listener + "}]}"), nil},
@@ -180,7 +173,8 @@ func TestUnsupported(t *testing.T) {
 // The outermost text names the block that holds all refused features, the whole file if they are in several.
 func TestUnsupportedFeaturesHaveTheContextOfAll(t *testing.T) {
 	const telemetry = "tracing: {opentelemetry: {enabled: true}}\n"
-	clients := serviceFile(`dataplane: {clients: [{endpoint: "wss://x:1", auth: {type: spire}}]}`)
+	const listener = `endpoint: "127.0.0.1:0", tls: {insecure: true}`
+	clients := serviceFile("dataplane: {servers: [{" + listener + "}]}\n    controller: {servers: [{" + listener + "}]}")
 	for _, tt := range []struct{ yaml, want string }{
 		{telemetry + running, "invalid tracing configuration"},
 		{clients, "error loading services"},

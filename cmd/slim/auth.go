@@ -35,6 +35,11 @@ func (p *program) newVerifier(a *config.Auth) (v auth.Verifier, further []io.Clo
 		return auth.NewBasicVerifier(a.Username, a.Password.Reveal()), nil, nil
 	case "jwt":
 		return p.newJWTVerifier(a.JWT)
+	case "oidc":
+		return p.newOIDCVerifier(a.OIDC)
+	case "spire":
+		v, err := p.newSpireVerifier(a.Spire)
+		return v, nil, err
 	}
 	return nil, nil, fmt.Errorf("not supported yet: %s", a.Type)
 }
@@ -48,6 +53,12 @@ func (p *program) newSource(a *config.Auth) (auth.Source, error) {
 		return auth.NewBasicSource(a.Username, a.Password.Reveal())
 	case "jwt":
 		return p.newJWTSource(a.JWT)
+	case "static_jwt":
+		return p.newStaticSource(a.File)
+	case "oidc":
+		return p.newOIDCSource(a.OIDC)
+	case "spire":
+		return p.newSpireSource(a.Spire)
 	}
 	return nil, fmt.Errorf("not supported yet: %s", a.Type)
 }

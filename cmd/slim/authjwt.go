@@ -16,11 +16,12 @@ import (
 // newJWTVerifier makes what judges tokens that are signed.
 func (p *program) newJWTVerifier(j *config.JWT) (auth.Verifier, []io.Closer, error) {
 	o := jwt.VerifierOptions{
-		Audience: j.Audience, Issuer: j.Issuer, Subject: j.Subject, Binding: j.SubjectBinding, Watch: jwt.Watch{Told: p.tellKeys},
+		Audience: j.Audience, Issuer: j.Issuer, Subject: j.Subject, Binding: j.SubjectBinding, Strict: p.strictAuth,
+		Watch: jwt.Watch{Told: p.tellKeys},
 	}
 	switch j.Key.Type {
 	case "autoresolve":
-		o.Resolve = true
+		o.Resolve, o.Issuers = true, p.authIssuers
 	case "decoding":
 		o.Key = keyOf(&j.Key)
 	default:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,7 +54,9 @@ type flags struct {
 	status bool
 	pprof  bool
 
-	auditLog string // path, or "-"; "": none
+	auditLog    string // path, or "-"; "": none
+	strictAuth  bool
+	authIssuers issuers
 
 	logLevel  string // "": the configuration or RUST_LOG decides
 	logFormat string // "text" or "json"
@@ -93,6 +96,8 @@ func (f *flags) flagSet() *pflag.FlagSet {
 	s.BoolVar(&f.status, "status", false, "")
 	s.BoolVar(&f.pprof, "pprof", false, "")
 	s.Var(&once{to: &f.auditLog, set: new(bool)}, "audit-log", "")
+	s.BoolVar(&f.strictAuth, "strict-auth", false, "")
+	s.Var(&f.authIssuers, "auth-issuers", "")
 	s.Var(&choice{to: &f.logLevel, words: cli.LevelWords}, "log-level", "")
 	f.logFormat = "text"
 	s.Var(&choice{to: &f.logFormat, words: []string{"text", "json"}}, "log-format", "")
@@ -259,6 +264,24 @@ func (k *kinds) Set(v string) error {
 }
 func (k *kinds) String() string { return "" }
 func (k *kinds) Type() string   { return "kinds" }
+
+// issuers is a flag with URLs of issuers of tokens.
+type issuers []string
+
+func (x *issuers) Set(v string) error {
+	var all []string
+	for word := range strings.SplitSeq(v, ",") {
+		word = strings.TrimSpace(word)
+		if u, err := url.Parse(word); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			return errors.New("want URLs such as https://idp.example.org, with commas between")
+		}
+		all = append(all, word)
+	}
+	*x = all
+	return nil
+}
+func (x *issuers) String() string { return strings.Join(*x, ",") }
+func (x *issuers) Type() string   { return "issuers" }
 
 // number is a flag with a whole number from least to most.
 type number struct {

@@ -102,6 +102,7 @@ func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
 		case <-hangups:
 		}
 		r.p.audit.reopen()
+		r.p.reloadAuth(r.services)
 		if r.f.config == "" {
 			log.Info("received signal, but there is nothing to load: the node was started without --config", "signal", "SIGHUP")
 		} else {

@@ -38,13 +38,16 @@ type program struct {
 	columns         func() (columns, rows int)             // of the terminal
 	telling         func()                                 // called beside the node once it is ready; nil: nothing is
 
-	out    *cli.Sink    // in front of stdout; made by run
-	audit  *auditLog    // nil: there is none
-	log    *slog.Logger // of the node; nil: there is none
-	report reporter     // on stderr, behind a sink of its own
-	hurry  bool         // a second signal has come
-	loaded string       // digest of the configuration's file before it was loaded
-	once   string       // what the configuration is that cannot be read again; "": a file
+	out         *cli.Sink    // in front of stdout; made by run
+	audit       *auditLog    // nil: there is none
+	log         *slog.Logger // of the node; nil: there is none
+	strictAuth  bool         // --strict-auth
+	authIssuers []string     // --auth-issuers
+
+	report reporter // on stderr, behind a sink of its own
+	hurry  bool     // a second signal has come
+	loaded string   // digest of the configuration's file before it was loaded
+	once   string   // what the configuration is that cannot be read again; "": a file
 
 	agents *spire.Agents // that a configuration names; nil: none is asked yet
 }
@@ -164,7 +167,7 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 	go p.sortHangups(sorting, hangups, signals, reload)
 
 	log := p.logs(c, f)
-	p.log = log.Logger
+	p.log, p.strictAuth, p.authIssuers = log.Logger, f.strictAuth, f.authIssuers
 	runner := log.With(cli.KeyTarget, "slim::runner")
 	runner.Info("", "build_info", p.build)
 	for _, w := range warnings {

@@ -68,6 +68,10 @@ For operators:
       --status                     Show connections and names to everybody who can reach --health, rather than on this
                                    machine only
       --pprof                      Serve /debug/pprof/ there, to the same people
+      --strict-auth                Demand more of tokens than upstream's node: aud and iss, that nbf and iat are past,
+                                   and keys of listed issuers alone, by https
+      --auth-issuers <URLS>        Whose keys may be fetched because a token names them (key.type autoresolve), besides
+                                   claims.issuer; with commas between [default: anybody's]
       --audit-log <FILE>           Append a JSON line to it for each decision who may connect, and for each connection
                                    that ends because it is not allowed any more; - for standard output
                                    [default: not at all]

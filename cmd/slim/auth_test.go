@@ -1,0 +1,107 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
+	"github.com/seed31b3bfd0/slimgo/router"
+)
+
+// auditOf reads an audit log.
+func auditOf(t *testing.T, path string) (all []auth.Event) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		var e auth.Event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			t.Fatalf("%s: %v", lines.Text(), err)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// The audit log is lines of JSON that hold no secret, goes on in a new file when the old one was moved away, and waits for nobody.
+func TestAuditLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	a, err := newAuditLog(path, nil, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Note(&auth.Event{Act: auth.ActConnect, Subject: "one"})
+	if err := a.sink.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	a.Note(&auth.Event{Act: auth.ActConnect, Subject: "two"})
+	if err := a.sink.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a.reopen()
+	a.reloaded(time.Now(), []error{fmt.Errorf("a fault")})
+	a.close(t.Context())
+	old, fresh := auditOf(t, path+".1"), auditOf(t, path)
+	if len(old) != 2 || old[1].Subject != "two" || len(fresh) != 1 || fresh[0].Act != auth.ActReload || fresh[0].Allowed || !strings.Contains(fresh[0].Reason, "a fault") {
+		t.Errorf("%+v, %+v", old, fresh)
+	}
+	if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", fi.Mode(), err)
+	}
+	if _, err := newAuditLog(filepath.Join(path, "x"), nil, nil); err == nil {
+		t.Error("a path that cannot be is none")
+	}
+}
+
+// A listener lets in who shows its password, a change of it is for those who are there, too, and a client whose password follows comes
+// again; nothing of that is in a log. Rules: P-auth-1, P-auth-7, P-auth-8.
+func TestWhoMayConnect(t *testing.T) {
+	audit := filepath.Join(t.TempDir(), "audit.jsonl")
+	server := func(password string) string {
+		return serviceText([]string{plain("127.0.0.1:0", "auth: {type: basic, username: alice, password: "+password+"}")}, nil)
+	}
+	one := startReloading(t, server("first-secret"), "--audit-log", audit)
+	n := one.nodes[0]
+	client := func(password string) string {
+		return serviceText(nil, []string{plain("http://"+n.Addrs()[0].String(), "auth: {type: basic, username: alice, password: "+password+"}",
+			"backoff: {type: fixed_interval, interval: 10ms}")})
+	}
+	two := startReloading(t, client("first-secret"))
+	two.await("auth is used without TLS")
+	until(t, "the link is up", func() bool { return n.Stats().Negotiated == 1 })
+
+	one.reload(server("second-secret"), "configuration ")
+	until(t, "who has shown the old password is ended", func() bool { return n.Stats().Refused[router.ReasonRevoked] == 1 })
+	until(t, "the old password is refused", func() bool { return n.Stats().Refused[router.ReasonUnauthorized] > 0 })
+
+	two.reload(client("second-secret"), "shows other credentials")
+	until(t, "the link is up again", func() bool { return n.Stats().Negotiated == 2 })
+	two.stop()
+	one.stop()
+
+	acts := map[string]int{}
+	for _, e := range auditOf(t, audit) {
+		acts[fmt.Sprint(e.Act, " ", e.Allowed, " ", e.Subject)]++
+	}
+	for _, want := range []string{"connect true alice", "connect false alice", "close false alice", "reload true "} {
+		if acts[want] == 0 {
+			t.Errorf("no %q in the audit log: %v", want, acts)
+		}
+	}
+	b, err := os.ReadFile(audit)
+	if err != nil || strings.Contains(string(b), "secret") {
+		t.Errorf("the audit log holds a password: %v, %s", err, b)
+	}
+}
