@@ -9,7 +9,6 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/internal/auth/jwt"
 	"github.com/seed31b3bfd0/slimgo/internal/auth/oidc"
-	"github.com/seed31b3bfd0/slimgo/internal/auth/spire"
 )
 
 // newStaticSource makes what shows the token of a file.
@@ -52,36 +51,6 @@ func (p *program) newOIDCSource(c *config.OIDC) (auth.Source, error) {
 		o.Credentials = filepath.Join(home, ".slimctl", "credentials.yaml")
 	}
 	s, err := oidc.NewSource(o)
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-// newSpireVerifier makes what judges JWT-SVIDs.
-func (p *program) newSpireVerifier(c *config.Spire) (auth.Verifier, error) {
-	peers, err := spire.ParsePeers(c.AcceptedSPIFFEIDs)
-	if err != nil {
-		return nil, fmt.Errorf("accepted_spiffe_ids: %w", err)
-	}
-	agent, err := p.agent(c)
-	if err != nil {
-		return nil, err
-	}
-	v, err := spire.NewVerifier(agent, spire.VerifierOptions{Audiences: c.JWTAudiences, Peers: peers})
-	if err != nil {
-		return nil, err
-	}
-	return v, nil
-}
-
-// newSpireSource makes what shows a JWT-SVID.
-func (p *program) newSpireSource(c *config.Spire) (auth.Source, error) {
-	agent, err := p.agent(c)
-	if err != nil {
-		return nil, err
-	}
-	s, err := spire.NewSource(agent, spire.SourceOptions{Audiences: c.JWTAudiences, Subject: c.TargetSPIFFEID})
 	if err != nil {
 		return nil, err
 	}

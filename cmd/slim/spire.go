@@ -1,10 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/internal/auth/spire"
 	"github.com/seed31b3bfd0/slimgo/internal/certs"
 )
@@ -53,6 +55,36 @@ func (p *program) live(m *config.Material, key string) (certs.Live, error) {
 		return nil, &certs.Error{Key: key + ".trust_domains", Err: err}
 	}
 	return x, nil
+}
+
+// newSpireVerifier makes what judges JWT-SVIDs.
+func (p *program) newSpireVerifier(s *config.Spire) (auth.Verifier, error) {
+	peers, err := spire.ParsePeers(s.AcceptedSPIFFEIDs)
+	if err != nil {
+		return nil, fmt.Errorf("accepted_spiffe_ids: %w", err)
+	}
+	agent, err := p.agent(s)
+	if err != nil {
+		return nil, err
+	}
+	v, err := spire.NewVerifier(agent, spire.VerifierOptions{Audiences: s.JWTAudiences, Peers: peers})
+	if err != nil {
+		return nil, err // not v, which is no nil auth.Verifier
+	}
+	return v, nil
+}
+
+// newSpireSource makes what shows JWT-SVIDs.
+func (p *program) newSpireSource(s *config.Spire) (auth.Source, error) {
+	agent, err := p.agent(s)
+	if err != nil {
+		return nil, err
+	}
+	source, err := spire.NewSource(agent, spire.SourceOptions{Audiences: s.JWTAudiences, Subject: s.TargetSPIFFEID})
+	if err != nil {
+		return nil, err
+	}
+	return source, nil
 }
 
 // keepAgents ends the connections to Workload APIs that no running service names any more.
