@@ -163,8 +163,8 @@ func TestPolicies(t *testing.T) {
 				judgedAs(t, k, claims, start[:n])
 				start = start[n:]
 			}
-			if k == ours && os.Getenv("SLIMGO_TEST_LONG") == "" {
-				refused = refused[:min(10, len(refused))] // package policy has seen them all
+			if os.Getenv("SLIMGO_TEST_LONG") == "" { // upstream's takes seconds to end, and package policy has seen all of ours
+				refused = refused[:min(10, len(refused))]
 			}
 			for _, j := range refused {
 				notStarted(t, k, j)
