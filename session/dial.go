@@ -6,8 +6,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/session/uplink"
 )
@@ -23,6 +26,45 @@ func parseNode(text string) (string, error) {
 	return text, nil
 }
 
+// Authorizer makes what an app shows to a node, to be let in. It is asked by one goroutine at a time, whenever a connection is dialled,
+// so that it can show something new each time.
+type Authorizer interface {
+	// Authorization returns the value of the header of that name, such as "Bearer …", of 16 KiB at most; "": it has nothing to show.
+	// Where it fails no connection is made, and it is asked again.
+	Authorization(ctx context.Context) (string, error)
+}
+
+// authorization is what connections to the nodes of o show.
+func (o *Options) authorization(nodes []string) func(context.Context) (string, error) {
+	if o.Authorization == nil {
+		return o.Uplink.Authorization
+	}
+	for _, node := range nodes {
+		if u, err := uplink.ParseURL(node); err == nil && inTheClear(u) {
+			o.Logger.Warn("credentials go to this node in the clear: use https or wss", "node", u.Host)
+		}
+	}
+	failures := new(seldom)
+	return func(ctx context.Context) (string, error) {
+		value, err := o.Authorization.Authorization(ctx)
+		if err != nil {
+			failures.warn(o.Logger, time.Now(), "no credentials to show to the node", "error", err)
+			return "", fmt.Errorf("%w: no credentials to show to the node: %w", ErrUnauthorized, err)
+		}
+		return value, nil
+	}
+}
+
+// inTheClear reports whether others can read what is sent to u.
+func inTheClear(u *url.URL) bool {
+	if u.Scheme != "http" && u.Scheme != "ws" {
+		return false
+	}
+	host := u.Hostname()
+	ip := net.ParseIP(host)
+	return host != "localhost" && (ip == nil || !ip.IsLoopback())
+}
+
 // dial keeps a connection to one of the nodes of o.
 func dial(ctx context.Context, o *Options, from Incoming) (Link, error) {
 	names := o.Nodes
@@ -36,6 +78,7 @@ func dial(ctx context.Context, o *Options, from Incoming) (Link, error) {
 			return nil, err
 		}
 	}
+	show := o.authorization(nodes)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var connected atomic.Bool
@@ -47,7 +90,7 @@ func dial(ctx context.Context, o *Options, from Incoming) (Link, error) {
 		from.Changed(err)
 	}, Dial: func(ctx context.Context) (*uplink.Conn, error) {
 		uo := o.Uplink
-		uo.Handle, uo.TLS = from.Messages, o.TLS
+		uo.Handle, uo.TLS, uo.Authorization = from.Messages, o.TLS, show
 		uo.Queue, uo.Unsent = cmp.Or(uo.Queue, mostOnLink), cmp.Or(uo.Unsent, mostOnLink)
 		c, err := uplink.Dial(ctx, nodes[attempt%len(nodes)], &uo)
 		attempt++

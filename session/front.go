@@ -264,7 +264,7 @@ func (f *front) invited(in *group.Inbound, name wire.NameText, now time.Time) {
 	o := group.Options{
 		Kind: m.Kind, ID: m.Session, Self: f.app.self, Strict: f.app.o.Binding == Enforce, Random: random32, Keep: f.app.vault != nil,
 		Strangers: &f.app.strangers, Early: &f.app.early, Warn: f.app.o.Binding == Warn,
-		Metadata: i.Metadata, Patience: f.app.o.patience(),
+		Metadata: i.Metadata, Patience: f.app.o.patience(), Replay: f.app.o.replays(),
 		Control: reliable.Options{Interval: defaultInterval, Retries: defaultRetries},
 	}
 	o.Self.Name = name

@@ -47,6 +47,14 @@ type Verifier interface {
 	Verify(ctx context.Context, token string) (Claims, error)
 }
 
+// ChangingVerifier is a Verifier that may come to think otherwise of tokens before they expire: keys are taken from a list, say. What it has
+// said of tokens is forgotten then, and it is asked about them again.
+type ChangingVerifier interface {
+	Verifier
+	// Changed returns a channel that is closed when Verify may say otherwise than before; there is a next one then.
+	Changed() <-chan struct{}
+}
+
 const (
 	tokenPace  = time.Second // how long one token serves that costs nothing
 	verifyTime = 5 * time.Second
@@ -77,6 +85,7 @@ type credentials struct {
 	asking   map[string][]func()         // guarded by mu; by token: what is to be done when it is judged
 	toAsk    []string                    // guarded by mu: those that nobody asks about yet
 	askers   int                         // guarded by mu
+	changes  int                         // guarded by mu: how often what was said of tokens was forgotten
 	renewal  *time.Timer                 // guarded by mu
 	life     context.Context             // of renewals
 	stop     context.CancelFunc
@@ -136,11 +145,42 @@ func newCredentials(ctx context.Context, o *Options, known *savedIdentity) (*cre
 		c.subject = known.Subject
 	}
 	c.life, c.stop = context.WithCancel(context.WithoutCancel(ctx))
+	v, changing := c.verifier.(ChangingVerifier)
+	var changed <-chan struct{}
+	if changing {
+		changed = v.Changed() // before it is asked for the first time: what it says then may be forgotten already
+	}
 	if err := c.renew(ctx); err != nil {
 		c.stop()
 		return nil, err
 	}
+	if changing {
+		c.renewing.Go(func() { c.follow(v, changed) })
+	}
 	return c, nil
+}
+
+// follow forgets what was said of tokens, whenever that may have changed.
+func (c *credentials) follow(v ChangingVerifier, changed <-chan struct{}) {
+	for {
+		select {
+		case <-c.life.Done():
+			return
+		case <-changed:
+		}
+		changed = v.Changed()
+		c.mu.Lock()
+		c.changes++
+		maps.DeleteFunc(c.claims, func(_ string, other *identity.Claims) bool { return !c.own(other) })
+		clear(c.denied)
+		c.mu.Unlock()
+		c.log.Info("the verifier has changed: all tokens are judged again")
+	}
+}
+
+// own reports whether claims are of this app's own token: they stay, as its sessions have begun with them.
+func (c *credentials) own(claims *identity.Claims) bool {
+	return claims.Subject == c.subject && string(claims.PublicKey) == string(c.signing.Public())
 }
 
 // close ends renewals.
@@ -266,9 +306,22 @@ func (c *credentials) verify(text string, now time.Time) (*identity.Claims, erro
 func (c *credentials) inquire(text string) (*identity.Claims, error) {
 	ctx, cancel := context.WithTimeout(c.life, verifyTime)
 	defer cancel()
-	claims, err := c.ask(ctx, text)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	var claims *identity.Claims
+	var err error
+	for {
+		before := c.changes
+		c.mu.Unlock()
+		claims, err = c.ask(ctx, text)
+		c.mu.Lock()
+		if before == c.changes {
+			break
+		}
+		if ctx.Err() != nil { // what was said before a change is not kept
+			return nil, ctx.Err()
+		}
+	}
 	if claims != nil {
 		if now := time.Now(); err != nil && !now.After(claims.Expires) { // it is ErrExpired
 			claims.Expires = now.Add(-time.Second)

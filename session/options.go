@@ -42,6 +42,9 @@ type Options struct {
 	Routes []Route
 	// TLS is for nodes by https and wss; nil: authorities of the system, no certificate.
 	TLS *tls.Config
+	// Authorization is what the app shows to Nodes, by gRPC and WebSocket, beside a certificate in TLS; nil: nothing. It has nothing to
+	// do with Tokens, which are for other apps, and is shown to no node of a Route. Package session/identity and those below it make some.
+	Authorization Authorizer
 	// Uplink is what else connections are made with. Handle, Scheme, Path and WebSocket are the app's own business.
 	Uplink uplink.Options
 	// Backoff is how long to wait after the given number of attempts that have failed one after the other, 1 and up; nil: half
@@ -49,6 +52,10 @@ type Options struct {
 	Backoff func(failed int) time.Duration
 	// Link makes the way to a node in another manner than by the options above: to one that is a test's.
 	Link func(ctx context.Context, from Incoming) (Link, error)
+
+	// Replays is how many control messages of each sender a session remembers, so that none of them counts twice; 0: 1000, at most 65536.
+	// Rust members remember 1000 (P-id-7).
+	Replays int
 
 	// Store is where sessions are kept, so that they go on when the app is started again under the same Name, with its
 	// messages under way under the same ids: App.Sessions, and Listen. nil: nothing outlives the app. Whoever opens it closes it, after
@@ -87,6 +94,11 @@ func (o *Options) patience() time.Duration {
 	}
 	return max(o.PeerTimeout, 0)
 }
+
+const mostReplays = 1 << 16
+
+// replays is Replays as sessions know it; 0: the default.
+func (o *Options) replays() int { return min(max(o.Replays, 0), mostReplays) }
 
 // workers is how many the pool is made with; 0: as many as there are processors.
 func (o *Options) workers() int {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
@@ -20,6 +21,8 @@ type Route struct {
 	Nodes []string
 	// Names are those of apps that are reached there, whatever the instance. Who has said something from there is reached there, too.
 	Names []Name
+	// Authorization is what is shown to these nodes; nil: nothing. That of Options is for other nodes.
+	Authorization Authorizer
 	// Link is as Options.Link.
 	Link func(ctx context.Context, from Incoming) (Link, error)
 }
@@ -86,7 +89,8 @@ func (a *App) connectAll(ctx context.Context, first linkMaker) error {
 		own, make := *o, first
 		if i > 0 {
 			route := &o.Routes[i-1]
-			own.Nodes = slices.Clone(route.Nodes)
+			own.Nodes, own.Authorization = slices.Clone(route.Nodes), route.Authorization
+			own.Uplink.Authorization, own.Uplink.Fields = nil, publicFields(own.Uplink.Fields)
 			make = dial
 			if route.Link != nil {
 				make = func(ctx context.Context, _ *Options, from Incoming) (Link, error) { return route.Link(ctx, from) }
@@ -109,6 +113,11 @@ func (a *App) connectAll(ctx context.Context, first linkMaker) error {
 		r.mu.Unlock()
 	}
 	return nil
+}
+
+// publicFields are those that other nodes than the ones of Options may see, too.
+func publicFields(fields []uplink.Field) []uplink.Field {
+	return slices.DeleteFunc(slices.Clone(fields), func(f uplink.Field) bool { return strings.EqualFold(f.Name, "authorization") })
 }
 
 // changed tells the app that there is no connection when none is left, and that there is one when there is one again.

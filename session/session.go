@@ -141,7 +141,7 @@ func (a *App) begin(kind message.Kind, dest Name, o SessionOptions) (*Session, e
 	g := group.Options{
 		Kind: kind, Self: a.self, Control: o.timers(), Metadata: maps.Clone(o.Metadata),
 		Strict: a.o.Binding == Enforce, Random: random32, Keep: a.vault != nil, Patience: a.o.patience(),
-		Verify: a.verify, Strangers: &a.strangers, Early: &a.early, Warn: a.o.Binding == Warn,
+		Verify: a.verify, Replay: a.o.replays(), Strangers: &a.strangers, Early: &a.early, Warn: a.o.Binding == Warn,
 	}
 	if !o.Unreliable {
 		g.Data = g.Control

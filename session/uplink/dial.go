@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/seed31b3bfd0/slimgo/wire/link"
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
@@ -14,6 +16,7 @@ import (
 
 // What is going on until messages may be sent, in errors.
 const (
+	authorizing     = "getting credentials"
 	connecting      = "connecting"
 	negotiatingTLS  = "negotiating TLS"
 	openingChannel  = "opening the channel"
@@ -44,12 +47,17 @@ func Dial(ctx context.Context, addr string, o *Options) (*Conn, error) {
 		ctx, cancel = context.WithTimeoutCause(ctx, c.o.Setup, cause)
 		defer cancel()
 	}
+	if err := c.authorize(ctx); err != nil {
+		return failed(Ours, err)
+	}
 	nc, err := c.connect(ctx, u)
 	if err != nil {
 		return failed(Network, err)
 	}
 	c.nc, c.web = nc, u.Scheme == "ws" || u.Scheme == "wss"
-	if err := c.open(u); err != nil {
+	err = c.open(u)
+	c.o.Fields = nil // credentials may be among them
+	if err != nil {
 		_ = nc.Close()
 		return failed(Ours, err)
 	}
@@ -72,6 +80,27 @@ func Dial(ctx context.Context, addr string, o *Options) (*Conn, error) {
 		e.setup = setup{said: c.said, waited: time.Since(begun), overWeb: c.web}
 	}
 	return nil, c.err
+}
+
+// authorize gets what the request has to show.
+func (c *Conn) authorize(ctx context.Context) error {
+	if c.o.Authorization == nil {
+		return nil
+	}
+	c.doing = authorizing
+	value, err := c.o.Authorization(ctx)
+	switch {
+	case err != nil:
+		return err
+	case len(value) > maxAuthorization:
+		return fmt.Errorf("the value of authorization has %d bytes, and nodes take %d", len(value), maxAuthorization)
+	case strings.ContainsFunc(value, unicode.IsControl):
+		return errors.New("the value of authorization has a line break, or another control character, which no request can carry")
+	case value != "":
+		c.o.Fields = append(slices.Clip(c.o.Fields), Field{"authorization", value})
+	}
+	c.doing = connecting
+	return nil
 }
 
 // open prepares the request and, right behind it, that of the link: whoever answers both has answered one round trip

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -236,6 +237,59 @@ func TestWithoutLinkMessagesPassAsTheyAre(t *testing.T) {
 		}
 		if c.Link() != (Link{}) || c.NewMAC() != nil {
 			t.Errorf("there is a link: %+v", c.Link())
+		}
+	})
+}
+
+// What is shown is made anew for each connection, and without it none is made.
+func TestAuthorization(t *testing.T) {
+	var shown []string
+	f := &fake{answer: func(_ *peer, r *h2.Request) bool {
+		v, ok := field(r, "authorization")
+		if !ok {
+			v = "none"
+		}
+		shown = append(shown, v)
+		return false
+	}}
+	bubble(t, f, func(t *testing.T, f *fake) {
+		values := []string{"Bearer a", "Bearer b", ""}
+		o := Options{Fields: make([]Field, 0, 4), Authorization: func(context.Context) (string, error) {
+			v := values[0]
+			values = values[1:]
+			return v, nil
+		}}
+		for range 3 {
+			c, _ := f.dial(o)
+			if len(c.o.Fields) > 0 {
+				t.Error("the connection keeps what it has shown")
+			}
+		}
+		if want := []string{"Bearer a", "Bearer b", "none"}; !slices.Equal(shown, want) {
+			t.Errorf("shown %q, want %q", shown, want)
+		}
+		for value, text := range map[string]string{
+			"Bearer a\n": "line break", "Bearer a\x00": "control character", strings.Repeat("a", maxAuthorization+1): "16385 bytes",
+		} {
+			e := f.refuses(Options{Authorization: func(context.Context) (string, error) { return value, nil }})
+			if e.Fault != Ours || e.Doing != authorizing || !strings.Contains(e.Error(), text) || strings.Contains(e.Error(), "Bearer") {
+				t.Errorf("%.20q: %v of %v", value, e, e.Fault)
+			}
+		}
+		failed := errors.New("no key")
+		e := f.refuses(Options{Authorization: func(context.Context) (string, error) { return "Bearer a", failed }})
+		if !errors.Is(e, failed) || e.Doing != authorizing {
+			t.Errorf("got %v", e)
+		}
+		e = f.refuses(Options{Setup: time.Second, Authorization: func(ctx context.Context) (string, error) {
+			<-ctx.Done()
+			return "", context.Cause(ctx)
+		}})
+		if !errors.Is(e, context.DeadlineExceeded) {
+			t.Errorf("got %v", e)
+		}
+		if len(shown) != 3 {
+			t.Errorf("%d requests went out", len(shown))
 		}
 	})
 }

@@ -26,6 +26,8 @@ const (
 	streamWindow = 2 << 20
 	connWindow   = 5 << 20
 
+	maxAuthorization = 16 << 10 // bytes of credentials: more is refused unread (P-auth-1)
+
 	defaultQueue      = 256 << 10
 	defaultReadBuffer = 64 << 10
 	minReadBuffer     = 512
@@ -92,8 +94,11 @@ type Options struct {
 	Authority string
 	// UserAgent is the request's; empty: slimgo.
 	UserAgent string
-	// Fields are further fields of the request, such as authorization. Of a WebSocket's none may be ws.Reserved.
+	// Fields are further fields of the request. Of a WebSocket's none may be ws.Reserved.
 	Fields []Field
+	// Authorization makes the value of the request's field authorization, whenever a connection is dialled, within the time for
+	// that; "": there is none. Where it fails, no connection is made: nothing goes out without what was to be shown. nil: as "".
+	Authorization func(ctx context.Context) (string, error)
 
 	// Compression is how messages may be compressed, in both directions, if the node does that, too; None: nothing is,
 	// and the node is not asked. Publish, Send and TrySend compress what is worth it, Write nothing. By WebSocket any
