@@ -231,7 +231,7 @@ func (c *credentials) renew(ctx context.Context) error {
 	case c.subject != "" && claims.Subject != c.subject:
 		return fmt.Errorf("%w: the token of this app names %q, and has named %q", ErrUnauthorized, claims.Subject, c.subject)
 	case claims.Subject == "" || string(claims.PublicKey) != string(c.signing.Public()):
-		return fmt.Errorf("%w: the token of this app does not name its key", ErrUnauthorized)
+		return fmt.Errorf("%w: the token of this app does not name its key as `pubkey`, so that no one could verify what it signs", ErrUnauthorized) // P-id-8
 	}
 	if c.subject == "" {
 		c.subject = claims.Subject

@@ -43,7 +43,7 @@ type Options struct {
 	// TLS is for nodes by https and wss; nil: authorities of the system, no certificate.
 	TLS *tls.Config
 	// Authorization is what the app shows to Nodes, by gRPC and WebSocket, beside a certificate in TLS; nil: nothing. It has nothing to
-	// do with Tokens, which are for other apps, and is shown to no node of a Route. Package session/identity and those below it make some.
+	// do with Tokens, which are for other apps, and is shown to no node of a Route (P-id-9). Package session/identity and those below it make some.
 	Authorization Authorizer
 	// Uplink is what else connections are made with. Handle, Scheme, Path and WebSocket are the app's own business.
 	Uplink uplink.Options
