@@ -43,6 +43,13 @@ func startGuard(t *testing.T) *guard {
 	return g
 }
 
+// inTime ends what waits for ever, which is then an error.
+func inTime(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 func (g *guard) last() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -61,7 +68,7 @@ func (f authorizer) Authorization(ctx context.Context) (string, error) { return 
 func TestAuthorizationIsShown(t *testing.T) {
 	g := startGuard(t)
 	for _, scheme := range []string{"http", "ws"} {
-		_, err := Connect(t.Context(), Options{
+		_, err := Connect(inTime(t), Options{
 			Name: MustName("org/ns/alice"), Secret: secret, Nodes: []string{scheme + "://" + g.addr},
 			Authorization: authorizer(func(context.Context) (string, error) { return "Bearer of " + scheme, nil }),
 		})
@@ -86,7 +93,7 @@ func TestAuthorizationOfRoutes(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g := startGuard(t)
-			_, err := Connect(t.Context(), Options{
+			_, err := Connect(inTime(t), Options{
 				Name: MustName("org/ns/alice"), Secret: secret,
 				Link: func(_ context.Context, from Incoming) (Link, error) {
 					from.Changed(nil)
@@ -120,7 +127,7 @@ func TestAuthorizationThatFails(t *testing.T) {
 	var log lines
 	again := make(chan struct{}, 64)
 	times := 0
-	_, err := Connect(t.Context(), Options{
+	_, err := Connect(inTime(t), Options{
 		Name: MustName("org/ns/alice"), Secret: secret, Nodes: []string{"http://" + g.addr},
 		Backoff: func(int) time.Duration { return time.Millisecond }, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		Authorization: authorizer(func(context.Context) (string, error) {

@@ -78,7 +78,7 @@ func dial(ctx context.Context, o *Options, from Incoming) (Link, error) {
 			return nil, err
 		}
 	}
-	show := o.authorization(nodes)
+	show, refusals := o.authorization(nodes), new(seldom)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var connected atomic.Bool
@@ -94,6 +94,9 @@ func dial(ctx context.Context, o *Options, from Incoming) (Link, error) {
 		uo.Queue, uo.Unsent = cmp.Or(uo.Queue, mostOnLink), cmp.Or(uo.Unsent, mostOnLink)
 		c, err := uplink.Dial(ctx, nodes[attempt%len(nodes)], &uo)
 		attempt++
+		if refusedByNode(err) {
+			refusals.warn(o.Logger, time.Now(), "the node does not let this app in", "node", nodes[(attempt-1)%len(nodes)], "error", err)
+		}
 		if err != nil && !connected.Load() && len(nodes) == 1 && forGood(err) {
 			cancel(err) // waiting does not help
 		}

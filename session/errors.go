@@ -8,6 +8,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/session/internal/group"
 	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
 	"github.com/seed31b3bfd0/slimgo/session/uplink"
+	"github.com/seed31b3bfd0/slimgo/wire/ws"
 )
 
 // Errors that callers test for with errors.Is.
@@ -110,5 +111,7 @@ func public(err error) error {
 // who calls.
 func refusedByNode(err error) bool {
 	var status *uplink.StatusError
-	return errors.As(err, &status) && (status.HTTP == 401 || status.HTTP == 403 || status.GRPC == 16 || status.GRPC == 7)
+	var upgrade *ws.HandshakeError
+	return errors.As(err, &status) && (status.HTTP == 401 || status.HTTP == 403 || status.GRPC == 16 || status.GRPC == 7) ||
+		errors.As(err, &upgrade) && (upgrade.Status == 401 || upgrade.Status == 403)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/wire/link"
+	"github.com/seed31b3bfd0/slimgo/wire/ws"
 )
 
 // setup is what is known of a connection that did not come about.
@@ -29,6 +30,7 @@ const dataplane = "give the address of a node's dataplane listener"
 func (e *Error) Advice() string {
 	const log = ": check the address, and see the node's log"
 	var status *StatusError
+	var upgrade *ws.HandshakeError
 	var negotiation *link.PeerError
 	within := "" // how long, if that is why it ended
 	if errors.Is(e.Err, context.DeadlineExceeded) {
@@ -47,6 +49,8 @@ func (e *Error) Advice() string {
 		return untrusted(e.Err)
 	case e.Doing != openingChannel && e.Doing != negotiatingLink:
 		return ""
+	case errors.As(e.Err, &upgrade) && (upgrade.Status == 401 || upgrade.Status == 403):
+		return (&StatusError{HTTP: upgrade.Status, GRPC: -1}).advice()
 	case errors.As(e.Err, &status):
 		return status.advice()
 	case errors.As(e.Err, &negotiation):

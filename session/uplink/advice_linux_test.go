@@ -102,6 +102,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		{"TLS of nobody's", "wss://" + webServer(t, "TLS", 200), []string{"of no authority known here", "give its authority"}},
 		{"TLS wanted of a web server", "https://" + webServer(t, "HTTP/1", 200), []string{"without TLS", "give http://"}},
 		{"a WebSocket where there is none", "ws://" + webServer(t, "HTTP/1", 404), []string{"did not open the channel", "404 Not Found"}},
+		{"a WebSocket that wants credentials", "ws://" + webServer(t, "HTTP/1", 403), []string{"wants credentials", "403 Forbidden"}},
 		{"a scheme of nobody's", "htp://127.0.0.1:1", []string{`no scheme "htp"; did you mean http?`}},
 		{"no port", "https://localhost", []string{"want host:port"}},
 		{"a path that is no path", "unix://run/slim.sock", []string{"want unix:///PATH"}},

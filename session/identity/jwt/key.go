@@ -45,23 +45,28 @@ func (k Key) String() string {
 // GoString is String.
 func (k Key) GoString() string { return k.String() }
 
-// keyText is a text that is not printed.
-type keyText string
-
-// Format tells nothing of it, whatever the verb.
-func (keyText) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("(key)")) }
-
 // Text is the content of something, or where it stands: File or Data make one.
 type Text struct {
 	file string
-	data keyText
+	data string
 }
+
+// String leaves the text out.
+func (t Text) String() string {
+	if t.file != "" {
+		return "(in " + t.file + ")"
+	}
+	return "(text)"
+}
+
+// GoString is String.
+func (t Text) GoString() string { return t.String() }
 
 // File is what a file holds. It may be replaced at any time.
 func File(path string) Text { return Text{file: path} }
 
 // Data is the text itself.
-func Data(text string) Text { return Text{data: keyText(text)} }
+func Data(text string) Text { return Text{data: text} }
 
 // check returns what is wrong with a text that has to be there.
 func (t Text) check(what string) error {

@@ -140,7 +140,7 @@ func (s *SelfSigned) open(key ed25519.PrivateKey) error {
 		}
 	}
 	v, err := tokens.NewVerifier(tokens.VerifierOptions{Binding: binding, Watch: w,
-		Key: tokens.Key{Algorithm: "EdDSA", Format: JWKS, Data: string(s.o.TrustedKeys.data), File: s.o.TrustedKeys.file}})
+		Key: tokens.Key{Algorithm: "EdDSA", Format: JWKS, Data: s.o.TrustedKeys.data, File: s.o.TrustedKeys.file}})
 	if err != nil {
 		_ = s.source.Close()
 		return fmt.Errorf("%w: %s: %w", session.ErrConfig, trustedKeysText, err)
