@@ -253,3 +253,31 @@ func TestSaidBeforeTheInvitation(t *testing.T) {
 		})
 	}
 }
+
+// How much a session remembers is for the app to say. Rules: P-id-7.
+func TestMemoryForReplays(t *testing.T) {
+	for replays, want := range map[int]uint64{0: 1, 2: 0, -1: 1, 1 << 30: 1} {
+		t.Run(fmt.Sprint(replays), func(t *testing.T) {
+			bubble(t, func(t *testing.T, h *hub) {
+				alice, bob := h.app("alice", func(o *Options) { o.Replays = replays }), h.app("bob")
+				r, l := h.records(bob), listen(t, bob)
+				a, err := alice.Open(t.Context(), bob.Name(), SessionOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				b := accept(t, l)
+				for r.of(message.Heartbeat) == nil {
+					time.Sleep(time.Second)
+				}
+				first := r.of(message.Heartbeat)
+				time.Sleep(5 * time.Minute)
+				before := alice.Stats().Refused
+				h.inject(alice, first)
+				if n := alice.Stats().Refused - before; n != want {
+					t.Errorf("%d refused, want %d", n, want)
+				}
+				everybodyTalks(t, []*App{alice, bob}, []*Session{a, b})
+			})
+		})
+	}
+}
