@@ -73,7 +73,7 @@ func ExampleNewSelfSigned() {
 	net.Close() // apps before their identities
 	// Output:
 	// hello
-	// did:key:z6MktULudTtAsAhRegYPiZ6631RV3viv12qd4GQF8z1xB22S
+	// did:key:z6MkrEVGLPYHhLGBQ25Bh5DXSakRiDpdoj7fdsNZSqYPcUGt
 }
 
 // A token that something else puts into a file, shown to a node.
