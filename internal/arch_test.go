@@ -109,7 +109,9 @@ var rules = []rule{
 	{path: "session/sessiontest", level: 5},
 	{path: "session/identity", level: 5}, // and below it, each with what it stands on, which apps without it do not carry:
 	{path: "session/identity/internal/claims", level: 5},
-	{path: "session/identity/jwt", level: 5, step: 1},                                                       // JOSE, by internal/auth/jwt
+	{path: "session/identity/jwt", level: 5, step: 1}, // JOSE, by internal/auth/jwt
+	{path: "session/identity/oidc", level: 5, step: 1},
+	{path: "session/identity/spiffe", level: 5, step: 1},
 	{path: "internal/admin", level: 5, outside: []string{"github.com/prometheus/client_golang/prometheus"}}, // the format of metrics
 	{path: "internal/cli", level: 5, outside: []string{"golang.org/x/term"}},
 

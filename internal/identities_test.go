@@ -13,7 +13,7 @@ func TestAppsCarryTheirIdentityOnly(t *testing.T) {
 	heavy := map[string]string{"JOSE": "github.com/lestrrat-go/jwx", "SPIFFE": "github.com/spiffe/go-spiffe", "gRPC": "google.golang.org/grpc"}
 	for pkg, has := range map[string]string{
 		"session": "", "session/uplink": "", "session/identity": "", "session/sqlite": "",
-		"session/identity/jwt": "JOSE",
+		"session/identity/jwt": "JOSE", "session/identity/oidc": "JOSE", "session/identity/spiffe": "SPIFFE gRPC",
 	} {
 		if find(pkg) == nil {
 			t.Errorf("there is no row of %s", pkg)
