@@ -463,3 +463,48 @@ func TestGoLeadsAGroupWhoseMemberDies(t *testing.T) {
 		}
 	})
 }
+
+// A member that is there says so when it is invited once more, and stays what it was. One that was killed and started anew, with another
+// id, takes the place of its old self, which nobody has missed yet.
+func TestGoInvitesWhoIsThereAndWhoHasComeBack(t *testing.T) {
+	onBoth(t, func(t *testing.T, k kind) {
+		n := startNode(t, k)
+		for _, plain := range []bool{false, true} {
+			suffix := fmt.Sprint("-", plain)
+			b, c := n.member(t, "org/ns/b"+suffix), n.member(t, "org/ns/c"+suffix)
+			a := n.connect(t, "org/ns/moderator"+suffix)
+			g, err := a.OpenGroup(within(t), session.MustName(channel), session.SessionOptions{Plain: plain})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range []*app{b, c} {
+				if err := g.Invite(within(t), session.MustName(m.name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, m := range []*app{b, c} {
+				if err := g.Invite(within(t), session.MustName(m.name)); !errors.Is(err, session.ErrMember) {
+					t.Errorf("%s is invited once more: %v", m.name, err)
+				}
+			}
+			says(t, g, "before")
+			b.receives(t, "before")
+			c.receives(t, "before")
+			b.kill()
+			b = n.member(t, b.name)
+			if err := g.Invite(within(t), session.MustName(b.name)); err != nil {
+				t.Fatalf("invited again: %v", err)
+			}
+			members(t, g, 3)
+			says(t, g, "again")
+			b.receives(t, "again")
+			c.receives(t, "again")
+			b.do(t, event{"publish": "of b", "count": 3})
+			hears(t, g, series("of b", 3)...)
+			c.receives(t, series("of b", 3)...)
+			if err := g.Close(within(t)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
