@@ -186,10 +186,10 @@ func (c *client) ApplicationType() op.ApplicationType { return op.ApplicationTyp
 func (c *client) ResponseTypes() []oidc.ResponseType {
 	return []oidc.ResponseType{oidc.ResponseTypeCode}
 }
-func (c *client) LoginURL(string) string                                   { return "" }
-func (c *client) AccessTokenType() op.AccessTokenType                      { return op.AccessTokenTypeJWT }
-func (c *client) IDTokenLifetime() time.Duration                           { return time.Minute }
-func (c *client) DevMode() bool                                            { return true }
+func (c *client) LoginURL(string) string              { return "" }
+func (c *client) AccessTokenType() op.AccessTokenType { return op.AccessTokenTypeJWT }
+func (c *client) IDTokenLifetime() time.Duration      { return time.Minute }
+func (c *client) DevMode() bool                       { return true }
 func (c *client) RestrictAdditionalIdTokenScopes() func([]string) []string { //nolint:staticcheck // zitadel's name
 	return same
 }
