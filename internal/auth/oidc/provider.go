@@ -14,8 +14,10 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/auth/fetch"
 )
 
-// patience is how long one waits for a provider that hangs, when the keys of before will do.
-const patience = 2 * time.Second
+const (
+	patience  = 2 * time.Second  // for a provider that hangs, when the keys of before will do
+	minReload = 30 * time.Second // between fetches that nobody wants
+)
 
 // published is what a provider says of itself. Immutable.
 type published struct {
@@ -186,7 +188,7 @@ func (p *provider) load(ctx context.Context) time.Duration {
 		p.log.Info("the identity provider has changed its keys", "keys", len(got.keys))
 		p.changed()
 	}
-	return p.life - p.life/10 // before anybody would wait for it
+	return max(p.life-p.life/10, minReload) // before anybody would wait for it
 }
 
 // fetch asks for the discovery document and the keys (P-oidc-6).

@@ -91,6 +91,7 @@ type Source struct {
 	log      *slog.Logger
 	attempts attempts
 	backoff  backoff // of the goroutine of attempts
+	used     sync.Once
 
 	tokens, failures, unkept atomic.Uint64
 
@@ -103,8 +104,8 @@ type Source struct {
 
 var _ auth.Source = (*Source)(nil)
 
-// NewSource returns a Source that gets its first token now, in the background. The error is one of the options: a provider that
-// is away is asked again, and again.
+// NewSource returns a Source that gets tokens from its first use on, in the background: looking at a configuration uses up no
+// refresh token. The error is one of the options: a provider that is away is asked again, and again.
 func NewSource(o SourceOptions) (*Source, error) {
 	if o.Timeout == 0 {
 		o.Timeout = 30 * time.Second
@@ -120,8 +121,7 @@ func newSource(o SourceOptions, ask asker) (*Source, error) {
 		return nil, err
 	}
 	s.attempts.do = s.renew
-	s.attempts.start(0)
-	s.attempts.want() // who asks before waits for the first
+	s.attempts.start(-1)
 	return s, nil
 }
 
@@ -135,6 +135,7 @@ func logOr(l *slog.Logger) *slog.Logger {
 // Authorization returns "Bearer " and a token that does not end soon. Where there is none, it waits for the attempt that goes
 // on, and fails at once between attempts: upstream goes on without a token, and is refused (P-oidc-5).
 func (s *Source) Authorization(ctx context.Context) (string, error) {
+	s.used.Do(func() { s.attempts.want() })
 	if h, err := s.header(false); h != "" || err == errClosed {
 		return h, err
 	}

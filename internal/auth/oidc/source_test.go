@@ -189,6 +189,7 @@ func TestRenewal(t *testing.T) {
 		a := w.tokens(`{"access_token":"A1","expires_in":3600}`, `{"access_token":"A2","expires_in":90}`, `{"access_token":"A3","expires_in":30}`,
 			`{"access_token":"A4","expires_in":30}`, `{"access_token":"A5"}`)
 		s := w.source(t, SourceOptions{ClientID: "x", ClientSecret: "y"})
+		s.show(t.Context())
 		begun := time.Now()
 		at := func(d time.Duration, want string, asked int) {
 			t.Helper()
@@ -454,6 +455,7 @@ func TestSharedFile(t *testing.T) {
 			}
 			a := w.tokens(`{"access_token":"A"}`)
 			s := w.source(t, o)
+			s.show(t.Context()) // maybe what was cached, while it is renewed
 			synctest.Wait()
 			if c.want == "" {
 				c.want = c.cached
@@ -489,6 +491,7 @@ func TestLock(t *testing.T) {
 		w := newWeb()
 		a := w.tokens(`{"access_token":"A"}`)
 		s := w.source(t, SourceOptions{ClientID: "x", RefreshTokenFile: file})
+		go s.show(t.Context())
 		time.Sleep(time.Second)
 		if a.asked() != 0 {
 			t.Error("exchanged while another process has the lock")
@@ -635,6 +638,13 @@ func TestCloseKeepsToken(t *testing.T) {
 			fmt.Fprint(rw, `{"access_token":"A1","refresh_token":"R2"}`)
 		})
 		s := w.source(t, SourceOptions{ClientID: "x", RefreshTokenFile: file})
+		synctest.Wait()
+		select {
+		case <-asked:
+			t.Error("a token was used up before anybody wanted one")
+		default:
+		}
+		go s.show(t.Context())
 		<-asked
 		closed := make(chan struct{})
 		go func() { _ = s.Close(); close(closed) }()
@@ -647,8 +657,11 @@ func TestCloseKeepsToken(t *testing.T) {
 		// One that hangs is not waited for.
 		hang := make(chan struct{})
 		w.set(nil, hang)
+		s = w.source(t, SourceOptions{ClientID: "x", RefreshTokenFile: file})
+		go s.show(t.Context())
+		synctest.Wait()
 		begun := time.Now()
-		_ = w.source(t, SourceOptions{ClientID: "x", RefreshTokenFile: file}).Close()
+		_ = s.Close()
 		if took := time.Since(begun); took > lastExchange {
 			t.Errorf("Close took %v", took)
 		}

@@ -784,3 +784,26 @@ func TestReasonsHoldNoToken(t *testing.T) {
 		}
 	})
 }
+
+// A life of nothing has each token's keys fetched, as upstream, and nobody else's.
+func TestShortLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWeb()
+		k := newSigner("a", "ES256", "p256")
+		w.publish(k.jwk(nil))
+		v := w.verifier(t, VerifierOptions{KeysLife: time.Second})
+		for range 5 {
+			if got := judge(t, v, k.token(claims(nil), nil)); got != "ok" {
+				t.Error(got)
+			}
+			time.Sleep(2 * time.Second)
+		}
+		if n := w.count("/keys"); n != 5 {
+			t.Errorf("fetched %d times, want 5", n)
+		}
+		time.Sleep(10 * time.Minute)
+		if n := w.count("/keys"); n > 26 {
+			t.Errorf("fetched %d times when nobody asks", n)
+		}
+	})
+}
