@@ -357,8 +357,7 @@ func TestCorrectedExamples(t *testing.T) {
 			"full-mesh/replica-3.yaml", "full-mesh/replica-4.yaml", "jwt-auth-ecdsa/server-config.yaml",
 			"jwt-auth-ecdsa/client-config.yaml", "jwt-auth-hmac/server-config.yaml", "jwt-auth-hmac/client-config.yaml",
 			"jwt-auth-rsa/server-config.yaml", "jwt-auth-rsa/client-config.yaml", "jwt-policy-filter/server-config.yaml",
-			"jwt-policy-filter/client-config.yaml", "oidc-policy-filter/example-server-config.yaml",
-			"oidc-policy-filter/example-client-config.yaml",
+			"jwt-policy-filter/client-config.yaml",
 			"telemetry/server-config.yaml",
 		} {
 			t.Run(e.name+"/"+file, func(t *testing.T) {

@@ -2,13 +2,9 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"path/filepath"
 
-	"github.com/seed31b3bfd0/slimgo/config"
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/internal/auth/jwt"
-	"github.com/seed31b3bfd0/slimgo/internal/auth/oidc"
 )
 
 // newStaticSource makes what shows the token of a file.
@@ -18,43 +14,6 @@ func (p *program) newStaticSource(path string) (auth.Source, error) {
 		return nil, fmt.Errorf("file: %w", err)
 	}
 	return f, nil
-}
-
-// newOIDCVerifier makes what judges tokens of a provider.
-func (p *program) newOIDCVerifier(c *config.OIDC) (auth.Verifier, []io.Closer, error) {
-	o := oidc.VerifierOptions{Issuer: c.IssuerURL, Audience: c.Audience, KeysLife: c.JWKSLife, ClaimsLife: c.ClaimsCacheLife, Log: p.authLog()}
-	decides, err := p.newPolicy(&c.Policy)
-	if err != nil {
-		return nil, nil, err
-	}
-	var further []io.Closer
-	if decides != nil {
-		o.Policy, further = decides, append(further, decides)
-	}
-	v, err := oidc.NewVerifier(o)
-	if err != nil {
-		closeAll(further)
-		return nil, nil, err
-	}
-	return v, further, nil
-}
-
-// newOIDCSource makes what gets tokens of a provider; nil where a configuration is only looked at: it begins to ask at once, and may use
-// up a refresh token.
-func (p *program) newOIDCSource(c *config.OIDC) (auth.Source, error) {
-	if p.log == nil {
-		return nil, nil
-	}
-	o := oidc.SourceOptions{Issuer: c.IssuerURL, ClientID: c.ClientID, RefreshTokenFile: c.RefreshTokenFile, AccessTokenFile: c.AccessTokenFile,
-		RefreshToken: c.RefreshToken.Reveal(), ClientSecret: c.ClientSecret.Reveal(), Scope: c.Scope, Timeout: c.Timeout, Log: p.authLog()}
-	if home, _ := p.env("HOME"); home != "" {
-		o.Credentials = filepath.Join(home, ".slimctl", "credentials.yaml")
-	}
-	s, err := oidc.NewSource(o)
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
 }
 
 // reloadAuth has all that services judge by, and show, be looked at anew, though nothing tells of a change.
