@@ -1,0 +1,176 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// Rights are what one identity may do. Immutable, and safe for all. Nil Rights are those of who is not judged.
+type Rights struct {
+	set   *Set
+	rules numbers             // that are for it
+	lists uint8               // acts of which these rules speak, as rule.lists
+	kinds uint8               // that it may claim, as rule.kinds
+	own   map[ownKey]struct{} // what patterns with variables have become; nil: nothing
+	short [numActs]uint16     // shapes that occur there
+	cut   bool                // there would have been more
+}
+
+// ownKey is what an identity may do with names that have key.
+type ownKey struct {
+	key
+	act Act
+}
+
+// JudgesDialed reports whether links are judged that the node has opened.
+func (s *Set) JudgesDialed() bool { return s.dialed }
+
+// For returns what an identity may do; nil is somebody who has shown nothing. It takes some microseconds, and with thousands of
+// rules for subjects that are not one text some hundreds: that is for once in the life of a connection. A nil Set gives nil
+// Rights.
+func (s *Set) For(who *auth.Identity) *Rights {
+	if s == nil {
+		return nil
+	}
+	if who == nil {
+		who = &auth.Identity{Mechanism: Anonymous}
+	}
+	r := &Rights{set: s}
+	e := expansion{who: who, left: maxExpansions}
+	m := meaning{who: who}
+	for a, b := s.bySubject[who.Subject], s.anySubject; len(a) > 0 || len(b) > 0; { // in the order of the rules
+		var n uint32
+		if len(b) == 0 || len(a) > 0 && a[0] < b[0] {
+			n, a = a[0], a[1:]
+		} else {
+			n, b = b[0], b[1:]
+		}
+		if x := &s.rules[n]; m.means(x) {
+			r.rules.add(n, len(s.rules))
+			r.lists |= x.lists
+			r.kinds |= x.kinds
+			r.expand(&e, x)
+		}
+	}
+	return r
+}
+
+// expand adds what the patterns of x that have variables become.
+func (r *Rights) expand(e *expansion, x *rule) {
+	for a := range numActs {
+		for i := range x.open[a] {
+			e.found = func(k key) {
+				if r.own == nil {
+					r.own = map[ownKey]struct{}{}
+				}
+				r.own[ownKey{k, a}] = struct{}{}
+				r.short[a] |= 1 << k.shape
+			}
+			if !e.expand(&x.open[a][i]) {
+				r.cut = true
+				return
+			}
+		}
+	}
+}
+
+// meaning finds out which rules mean an identity. What a claim says is looked up once.
+type meaning struct {
+	who  *auth.Identity
+	said map[string]map[string]struct{} // by path
+}
+
+func (m *meaning) means(x *rule) bool {
+	if len(x.mechanisms) > 0 && !slices.Contains(x.mechanisms, m.who.Mechanism) || !x.issuer.takes(m.who.Issuer) || !x.subject.takes(m.who.Subject) {
+		return false
+	}
+	for i := range x.claims {
+		if !m.says(&x.claims[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// says reports whether the identity has the claim, with one of its values.
+func (m *meaning) says(c *claim) bool {
+	said, looked := m.said[c.at]
+	if !looked {
+		said = map[string]struct{}{}
+		values(m.who.Claims, c.path, func(s string) bool { said[s] = struct{}{}; return true })
+		if m.said == nil {
+			m.said = map[string]map[string]struct{}{}
+		}
+		m.said[c.at] = said
+	}
+	if c.values == nil {
+		return len(said) > 0
+	}
+	few, many := c.values, said
+	if len(few) > len(many) {
+		few, many = many, few
+	}
+	for v := range few {
+		if _, ok := many[v]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// May reports whether n may be used for an act. It allocates nothing.
+func (r *Rights) May(a Act, n *wire.Name) bool {
+	if r == nil {
+		return true
+	}
+	if r.lists>>a&1 == 0 {
+		return r.set.allow
+	}
+	x := &r.set.at[a]
+	for s := range shape(shapes) {
+		if r.short[a]>>s&1 != 0 {
+			if _, ok := r.own[ownKey{keyOf(n, s), a}]; ok {
+				return true
+			}
+		}
+		if x.shapes>>s&1 != 0 {
+			if at := x.rules[keyOf(n, s)]; at != nil && at.meets(&r.rules) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// MayClaim reports whether a connection may be of a kind; one that the protocol does not know is remote (P-neg-4).
+func (r *Rights) MayClaim(k wire.LinkKind) bool {
+	if k > wire.LinkEdge {
+		k = wire.LinkRemote
+	}
+	switch {
+	case r == nil:
+		return true
+	case r.lists&listsKinds == 0:
+		return r.set.allow
+	}
+	return r.kinds>>k&1 != 0
+}
+
+// Why says, for an operator, on what the answer no to an act rests.
+func (r *Rights) Why(a Act) string { return r.why(1<<a, a.String()+" names") }
+
+// WhyClaim is Why for MayClaim.
+func (r *Rights) WhyClaim() string { return r.why(listsKinds, "claim kinds") }
+
+func (r *Rights) why(list uint8, what string) string {
+	switch {
+	case r.lists&list == 0:
+		return "no rule lets this identity " + what + ", and the default is deny"
+	case r.cut:
+		return fmt.Sprintf("not in the lists of the rules for this identity, whose variables have more than %d values: further ones do not count", maxExpansions)
+	}
+	return "not in the lists of the rules for this identity"
+}
