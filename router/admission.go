@@ -16,6 +16,8 @@ type pending struct {
 	answer []byte
 	res    link.Result
 	claim  claim
+
+	ranking ranking
 }
 
 var errEarly = errors.New("a message before the answer to the negotiation")
@@ -34,13 +36,13 @@ func (c *Conn) negotiate(b []byte) {
 	}
 	l.small = out
 	res := m.Result()
-	x := claim{kind: res.Kind, node: res.RemoteNode, socket: l.peersOn[c.stream.Peer()], who: c.who()}
+	x := claim{kind: res.Kind, node: res.RemoteNode, socket: l.peersOn[c.stream.Peer()]}
 	verify := l.node.claims.verify
 	if verify == nil || res.Refusal != "" {
-		c.decide(&pending{out, res, x}, nil)
+		c.decide(&pending{answer: out, res: res, claim: x}, nil)
 		return
 	}
-	p := &pending{slices.Clone(out), res, x}
+	p := &pending{answer: slices.Clone(out), res: res, claim: x}
 	c.state, c.pending = claimed, p
 	verify(x, func(err error) {
 		c.postFor(func() {
@@ -56,6 +58,9 @@ func (c *Conn) negotiate(b []byte) {
 // the claim is not believed, nil if it is.
 func (c *Conn) decide(p *pending, unproven error) {
 	l, res := c.loop, &p.res
+	if res.Refusal == "" && unproven == nil && !c.rank(p) {
+		return // it comes back to it
+	}
 	defer clear(res.Key)
 	c.sendOwn(p.answer, false)
 	if res.Refusal != "" {
@@ -64,6 +69,9 @@ func (c *Conn) decide(p *pending, unproven error) {
 		return
 	}
 	g, err := grant{}, unproven
+	if err == nil {
+		err = c.permitKind(p)
+	}
 	if err == nil {
 		p.claim.socket = l.peersOn[c.stream.Peer()] // others may have come meanwhile
 		g, err = l.node.claims.admit(p.claim)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth/rules"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
 )
 
@@ -27,11 +28,14 @@ type Endpoint struct {
 	Auth   Auth        // as in Options.Auth
 }
 
-// Rules are what loops obey and can change while the node runs. Who has negotiated is not asked again.
+// Rules are what loops obey and can change while the node runs. Who has negotiated is not asked again, but for Authorization.
 type Rules struct {
 	SlowConsumer              Policy
 	AllowUnsigned, EnforcePQC bool
 	NegotiationTimeout        time.Duration // 0: 5 s
+	// Authorization is as in Options. With another one than before all connections are judged again, beside the loops: what is
+	// not allowed any more is taken back, and what is goes on undisturbed. Rules: P-rule-8.
+	Authorization *rules.Set
 }
 
 // Setup is all of a node that can change.
@@ -61,7 +65,7 @@ func (o *Options) setup() Setup {
 }
 
 func (o *Options) rules() Rules {
-	return Rules{o.SlowConsumer, o.AllowUnsigned, o.EnforcePQC, o.NegotiationTimeout}
+	return Rules{o.SlowConsumer, o.AllowUnsigned, o.EnforcePQC, o.NegotiationTimeout, o.Authorization}
 }
 
 // setupTimeout is the time from the acceptance of a socket until its negotiation, TLS and HTTP/2 included.
@@ -183,9 +187,13 @@ func (c *Change) Commit() {
 		return
 	}
 	if r := c.setup.Rules; r != n.rules {
+		again := r.Authorization != n.rules.Authorization
 		n.rules = r
 		for _, l := range n.loops {
 			l.post(func() { l.obey(r) })
+		}
+		if again {
+			n.review(r.Authorization)
 		}
 	}
 }
@@ -193,6 +201,9 @@ func (c *Change) Commit() {
 // obey has the loop follow r from now on.
 func (l *loop) obey(r Rules) {
 	old := l.rules.SlowConsumer
+	if r.Authorization != l.rules.Authorization {
+		l.stamp++
+	}
 	l.rules = r
 	l.group.SetSetupTimeout(r.setupTimeout())
 	if old != r.SlowConsumer {

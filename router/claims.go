@@ -5,14 +5,13 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
 // What a connection may claim to be, and what follows from it, stands in this file (P-neg-13, P-lim-4). Nothing of a
-// claim is proven: as upstream, a node believes whoever negotiates, within limits of number, unless it is told who may claim
-// what (claims.permits).
+// claim is proven: as upstream, a node believes whoever negotiates, within limits of number, unless it has rules for that
+// (permit.go).
 //
 // That matters most for two kinds. A peer is told every name of the node and may offer any. A remote link goes before
 // all edge connections in every anycast (P-any-1): whoever claims it and subscribes to the name of an application
@@ -24,7 +23,6 @@ type claim struct {
 	kind   wire.LinkKind
 	node   string // its node id; may be empty
 	socket int    // peer links that its socket has already
-	who    *auth.Identity
 }
 
 // grant is what a connection may do from then on.
@@ -49,12 +47,7 @@ type claims struct {
 	relay  bool // what peers publish may reach peers
 
 	granted [numKinds]atomic.Int32 // connections that live, by kind
-	permits atomic.Pointer[permit] // nil: everybody may claim everything
 }
-
-// permit says why somebody may not claim a kind, which is told to them; nil: they may. who is nil where nobody has asked. It
-// runs on loops.
-type permit func(who *auth.Identity, kind wire.LinkKind) error
 
 // limit bounds the connections of one kind; 0: no limit.
 type limit struct {
@@ -76,11 +69,6 @@ func newClaims(o *Options) *claims {
 
 // admit decides. Each grant is to be given back with release when the connection ends; the error is a *refusal.
 func (c *claims) admit(x claim) (grant, error) {
-	if may := c.permits.Load(); may != nil {
-		if err := (*may)(x.who, x.kind); err != nil {
-			return grant{}, &refusal{err.Error()}
-		}
-	}
 	g, n := c.own(kindOf(x.kind))
 	l := &c.limits[g.kind]
 	switch {

@@ -53,6 +53,7 @@ type Conn struct {
 	kind       table.Kind
 	filter     table.Filter  // what a publish of this connection may reach; immutable once active
 	asked      *pool.Buf     // messages that wait for the answer to its negotiation, which is the first; nil: none
+	permit     *permit       // nil: nothing that it does is judged
 	pending    *pending      // while claimed
 	dialed     *outgoing     // this node has opened it; nil: it was accepted
 	link       hop.Link      // open once active

@@ -57,7 +57,9 @@ func (c *Conn) receive(b []byte, buf *pool.Buf) {
 	handicap()
 	switch k, v := c.link.Receive(b, m); v {
 	case hop.OK:
-		c.publish(b, buf, k)
+		if p := c.permit; p == nil || p.permits(k) || c.permitPublish(k) {
+			c.publish(b, buf, k)
+		}
 	case hop.Undecodable:
 		c.undecodable()
 	case hop.Odd:

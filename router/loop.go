@@ -35,6 +35,8 @@ type loop struct {
 	drained chan struct{} // closed when a finishing loop has no socket left
 
 	rules   Rules                   // that hold now
+	stamp   uint32                  // of rules.Authorization: counts the changes of it, from 1
+	audits  audits                  // of what it decides
 	live    []*Conn                 // whose stream is not over, see enlist
 	trouble trouble                 // what operators are told of
 	peersOn map[*transport.Peer]int // peer links of a socket, if any
@@ -90,7 +92,7 @@ func (n *Node) startLoops() error {
 
 // addLoop makes the forwarding state of an event loop.
 func (n *Node) addLoop(nl *netloop.Loop, x *pool.Exchange[event]) *loop {
-	l := &loop{node: n, index: nl.Index(), net: nl, rules: n.opt.rules(), drained: make(chan struct{}), peersOn: map[*transport.Peer]int{}}
+	l := &loop{node: n, index: nl.Index(), net: nl, rules: n.opt.rules(), stamp: 1, drained: make(chan struct{}), peersOn: map[*transport.Peer]int{}}
 	l.port = x.Join(nl.Station())
 	l.bundles.to = make([]packing, n.opt.Loops)
 	l.queued = n.queued.Join(func() { l.post(l.relieve) })
@@ -182,6 +184,7 @@ func (l *loop) Tick(now time.Time) {
 	l.n.shown.ran.Store(int64(now.Sub(l.node.made)))
 	l.ticks++
 	l.trouble.tick()
+	l.audits.tick()
 	l.endSparing()
 	l.bundles.tidy()
 	l.net.Stock().Tick()

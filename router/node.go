@@ -40,7 +40,8 @@ type Node struct {
 	nextConn atomic.Uint64 // last connection id given out; ids are never used again
 	relief   relief        // of the first loop
 	dialers  dialers       // of the links that the node opens
-	chores   chores        // removals of connections with many subscriptions, news for new peers
+	chores   chores        // removals of connections with many subscriptions, news for new peers, rights of connections
+	reviews  atomic.Uint64 // counts changes of Rules.Authorization
 
 	strangers sharedRefusals // who was turned away during a TLS handshake
 

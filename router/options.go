@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
+	"github.com/seed31b3bfd0/slimgo/internal/auth/rules"
 	"github.com/seed31b3bfd0/slimgo/router/hop"
 	"github.com/seed31b3bfd0/slimgo/router/mesh"
 	"github.com/seed31b3bfd0/slimgo/router/table"
@@ -177,6 +178,9 @@ type Options struct {
 	EnforcePQC bool
 	// RelayPeerPublishes forwards what peers publish to other peers (a node without a peers section).
 	RelayPeerPublishes bool
+
+	// Authorization says which names connections may use, and of what kind they may be; nil: any. Rules: P-rule.
+	Authorization *rules.Set
 
 	// NegotiationTimeout is the time from the stream's opening to a finished negotiation; 0: 5 s.
 	NegotiationTimeout time.Duration

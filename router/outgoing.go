@@ -139,6 +139,9 @@ func (c *Conn) answered(b []byte) {
 		return
 	}
 	g, _ := c.loop.node.claims.own(kindOf(res.Kind))
+	if set := c.loop.rules.Authorization; c.judged(set) {
+		c.arm(set.For(c.identity()))
+	}
 	c.activate(&res, g, !c.dialed.dialer.link.AllowUnsigned)
 	if c.state == active {
 		c.dialed.up <- c

@@ -106,6 +106,9 @@ const (
 	ReasonUnjudged
 	// ReasonRevoked: keys or policies have changed, and do not allow a connection any more; it is ended.
 	ReasonRevoked
+	// ReasonDenied: rules do not let a connection use a name: of a publish, which is dropped, or of a subscription, which is
+	// refused or taken back.
+	ReasonDenied
 	numReasons
 )
 
@@ -117,7 +120,7 @@ var reasonNames = [numReasons]string{"none", "no_match", "ttl_expired", "bad_mac
 	"too_many_sockets", "unfinished_limit", "queued_limit", "sender_ended",
 	"tls_error", "tls_timeout", "tls_plain_text", "tls_mismatch", "tls_certificate", "tls_refused_by_peer", "tls_reset",
 	"bad_handshake", "websocket_error", "bad_compression", "expands_too_large",
-	"unauthorized", "forbidden", "not_judged", "revoked"}
+	"unauthorized", "forbidden", "not_judged", "revoked", "denied"}
 
 // String returns the word used in logs and statistics.
 func (r Reason) String() string {
@@ -139,7 +142,7 @@ func Reasons() []Reason {
 // dropReasons are those under which messages die, refuseReasons those under which somebody is turned away; some are both.
 var (
 	dropReasons = reasonSet(ReasonNoMatch, ReasonTTL, ReasonMAC, ReasonUnsigned, ReasonInvalid, ReasonUndecodable, ReasonTooLarge,
-		ReasonStalled, ReasonFull, ReasonGone, ReasonHeader, ReasonQueued, ReasonEnded)
+		ReasonStalled, ReasonFull, ReasonGone, ReasonHeader, ReasonQueued, ReasonEnded, ReasonDenied)
 	refuseReasons = ^reasonSet(ReasonNoMatch, ReasonTTL, ReasonMAC, ReasonUnsigned, ReasonInvalid, ReasonFull, ReasonGone, ReasonHeader,
 		ReasonEnded)
 )

@@ -13,8 +13,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/pool"
 	"github.com/seed31b3bfd0/slimgo/router/netloop"
+	"github.com/seed31b3bfd0/slimgo/router/transport"
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
 	"github.com/seed31b3bfd0/slimgo/wire/link"
@@ -32,10 +34,11 @@ type rig struct {
 	now   time.Time
 	peers []*peer
 
-	window uint32 // of peers that connect; 0: 2 MiB
-	agent  string // of peers that connect; empty: they say none
-	secure bool   // peers that connect speak TLS
-	buf    []byte // what all read into
+	window uint32         // of peers that connect; 0: 2 MiB
+	agent  string         // of peers that connect; empty: they say none
+	who    *auth.Identity // of peers that connect
+	secure bool           // peers that connect speak TLS
+	buf    []byte         // what all read into
 }
 
 func newRig(t testing.TB, loops int, o Options) *rig {
@@ -199,8 +202,19 @@ func (p *peer) open(more ...h2.Field) {
 	p.exchange()
 	if setup := r(p).setup; len(setup) > 0 {
 		p.c = setup[len(setup)-1]
+		if p.r.who != nil {
+			p.c.stream = &identified{p.c.stream, p.r.who}
+		}
 	}
 }
+
+// identified is the stream of somebody whom its listener knows.
+type identified struct {
+	transport.Stream
+	who *auth.Identity
+}
+
+func (s *identified) Identity() *auth.Identity { return s.who }
 
 // r is the loop of p.
 func r(p *peer) *loop { return p.r.n.loops[p.loop.Index()] }

@@ -73,6 +73,15 @@ const maxStrings = 1 << 10
 // subscribe handles a Subscribe to dest, whose strings lie in the header h. ttl is what is left of it after this hop.
 func (c *Conn) subscribe(h []byte, dest *wire.NameRef, ttl uint32, k table.Key, id uint64) {
 	n := c.loop.node
+	if err := c.permitSubscribe(h, dest); err != nil {
+		c.logSubscription("subscribed", h, dest, id, false, err)
+		if c.kind == table.Peer {
+			c.acknowledgePeer(id, err, false)
+		} else {
+			c.acknowledge(id, err, false)
+		}
+		return
+	}
 	var str [3]string
 	hasStr := dest.HasStr
 	d := &dest.Str
@@ -116,7 +125,8 @@ func (c *Conn) noteFull(err error) {
 func (c *Conn) acknowledge(id uint64, err error, last bool) {
 	reason := ""
 	if err != nil {
-		if full := new(table.Full); !errors.As(err, &full) { // else noteFull has counted it
+		full, denied := new(table.Full), new(denial)
+		if !errors.As(err, &full) && !errors.As(err, &denied) { // else it is counted
 			c.loop.n.refuse(ReasonSubscribe)
 		}
 		reason = err.Error()

@@ -30,6 +30,9 @@ type Known struct {
 	hashed  bool      // state is set
 	again   bool      // it came like this before
 	next    *Link     // where the latest message with these names went; nil: not known
+
+	// Memo is what the caller has found out about the two names, 0 at first. It is kept while they are.
+	Memo uint32
 }
 
 var knownSize = int(reflect.TypeFor[Known]().Size())

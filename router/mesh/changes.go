@@ -59,6 +59,7 @@ func (m *Mesh[C]) unlink(r *route[C]) {
 			}
 		}
 	}
+	m.stepOver(r)
 	if r.prev == nil {
 		m.first = r.next
 	} else {

@@ -83,6 +83,7 @@ type Mesh[C any] struct {
 	holds      fifo[hold[C]]
 	waits      int // of peers by clients, in all
 	newcomers  newcomers
+	reviews    []*Review[C] // that have begun and not ended
 }
 
 // peer is one peer link.
@@ -111,6 +112,9 @@ func (m *Mesh[C]) reset() {
 	m.opt.Budget.Count(-m.offers, -m.textBytes)
 	m.offers, m.textBytes = 0, 0
 	m.changes = changes[C]{}
+	for _, v := range m.reviews {
+		v.at = nil
+	}
 	m.routes = map[key]*route[C]{}
 	m.local = map[wire.Name]*route[C]{}
 	m.ids = map[uint64]int32{}

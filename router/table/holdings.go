@@ -133,3 +133,16 @@ func (h *holding) remove(r record) (was, last bool) {
 	delete(h.more, r) // never back to one: to find it in a map that was large takes long
 	return true, len(h.more) == 0
 }
+
+// ids returns the subscription ids of up to most records, at least one.
+func (h *holding) ids(most int) (ids []uint64) {
+	if h.more == nil {
+		return []uint64{h.one.sid}
+	}
+	for r := range h.more {
+		if ids = append(ids, r.sid); len(ids) >= most {
+			break
+		}
+	}
+	return ids
+}

@@ -58,3 +58,29 @@ func (t *Table[C]) removeNames(r *Removal[C]) {
 		r.lost = append(r.lost, Lost{Name: r.names[i], Last: last, Gone: gone})
 	}
 }
+
+// Revoke takes all subscriptions of c to n away, as Remove does with each. It returns the subscription ids of up to most of
+// them, none if c does not hold n, and reports whether the list of (prefix, id, kind) is empty now.
+func (t *Table[C]) Revoke(c *C, n wire.Name, most int) (ids []uint64, last bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h := t.conns[c]
+	if h == nil {
+		return nil, false
+	}
+	have, ok := h.names.get(n)
+	if !ok {
+		return nil, false
+	}
+	ids = have.ids(most)
+	records := have.n()
+	h.records -= records
+	t.records.Add(int64(-records))
+	t.give(h.kind, records)
+	h.names.delete(n)
+	if h.records == 0 {
+		delete(t.conns, c)
+	}
+	last, _ = t.leave(c, h.kind, &n)
+	return ids, last
+}
