@@ -87,6 +87,10 @@ func (d *decoder) checkShared(s *Service, path string) {
 		if other.SlowConsumer != "" && other.SlowConsumer != first.SlowConsumer {
 			d.warn(other.Position, join(indexed(path, i+1), "slow_consumer"), "has no effect: it is that of the first server")
 		}
+		if other.Authorization != "" && other.Authorization != first.Authorization {
+			d.fail(&node{pos: other.Position}, join(indexed(path, i+1), "authorization"), "validation error",
+				"it has no effect here: it is that of the first server, for all")
+		}
 		if other.RequireHeaderMAC != first.RequireHeaderMAC || other.NegotiationTimeout != first.NegotiationTimeout {
 			d.warn(other.Position, indexed(path, i+1), "require_header_mac and negotiation_timeout_secs are those of the first server")
 		}

@@ -24,6 +24,7 @@ type Server struct {
 	// null; nil: any.
 	AllowedOrigins     []string
 	SlowConsumer       string // ours, which upstream ignores: a word of --slow-consumer; "": absent
+	Authorization      string // ours, which upstream ignores: a file for LoadRules; "": absent
 	RequireHeaderMAC   bool
 	NegotiationTimeout uint64 // seconds
 }
@@ -79,6 +80,7 @@ func (d *decoder) server(n *node, path string) Server {
 	s.Metadata = o.data("metadata")
 	d.allowedOrigins(&s, o)
 	o.optEnum("slow_consumer", &s.SlowConsumer, "adaptive", "block", "drop", "disconnect")
+	d.authorization(&s, o)
 	o.bool("require_header_mac", &s.RequireHeaderMAC)
 	o.uint("negotiation_timeout_secs", "u64", 64, &s.NegotiationTimeout)
 	if alias := "link_hmac_timeout_secs"; n.get(alias) != nil && n.get("negotiation_timeout_secs") != nil {
@@ -110,6 +112,19 @@ func (d *decoder) allowedOrigins(s *Server, o *object) {
 			d.bad(item, at, "origin "+quote(origin)+" is no SCHEME://HOST[:PORT], as in https://app.example.org, and not null: no page has it")
 		}
 		s.AllowedOrigins = append(s.AllowedOrigins, origin)
+	}
+}
+
+// authorization reads the key of that name, which is ours. What takes no effect would leave open what it is to close: so that
+// is an error. Rules: P-rule-9.
+func (d *decoder) authorization(s *Server, o *object) {
+	const key = "authorization"
+	v := o.get(key)
+	if v == nil {
+		return
+	}
+	if o.str(key, &s.Authorization); s.Authorization == "" && v.kind == stringKind {
+		d.bad(v, join(o.path, key), "the path of a file with rules is missing")
 	}
 }
 

@@ -108,6 +108,7 @@ func showServer(s *Server) pairs {
 			{"max_connection_idle", showDuration(k.MaxIdle)}, {"max_connection_age", showDuration(k.MaxAge)},
 			{"max_connection_age_grace", showDuration(k.MaxAgeWait)}}},
 		{"metadata", showData(s.Metadata)}, {"allowed_origins", showOrigins(s.AllowedOrigins)}, {"slow_consumer", text(s.SlowConsumer)},
+		{"authorization", text(s.Authorization)},
 		{"require_header_mac", s.RequireHeaderMAC},
 		{"negotiation_timeout_secs", s.NegotiationTimeout}}
 }

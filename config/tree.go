@@ -65,11 +65,7 @@ func (n *node) describe() string {
 	case boolKind:
 		return fmt.Sprintf("boolean `%t`", n.bool)
 	case intKind:
-		sign := ""
-		if n.neg {
-			sign = "-"
-		}
-		return fmt.Sprintf("integer `%s%d`", sign, n.uint)
+		return "integer `" + n.number() + "`"
 	case floatKind:
 		text := strconv.FormatFloat(n.float, 'f', -1, 64)
 		if !strings.ContainsAny(text, ".IN") {
@@ -85,6 +81,14 @@ func (n *node) describe() string {
 		return "sequence"
 	}
 	return "map"
+}
+
+// number is an integer as text.
+func (n *node) number() string {
+	if n.neg {
+		return fmt.Sprintf("-%d", n.uint)
+	}
+	return strconv.FormatUint(n.uint, 10)
 }
 
 // quote bounds and escapes text from the file for a message.

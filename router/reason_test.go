@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth/rules"
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/compress"
 	"github.com/seed31b3bfd0/slimgo/wire/h2"
@@ -226,11 +227,28 @@ var provocations = []struct {
 		r.dial(0)
 		r.connectWS(0, "/").exchange()
 	}},
+	{ReasonDenied, false, 1, Options{Authorization: anySubscription}, func(r *rig) {
+		a, b := r.dial(0), r.dial(0)
+		b.subscribe(bob, 1)
+		a.publish(header(alice, bob, 1, ""), 0, 100)
+	}},
+	{ReasonDenied, true, 1, Options{Authorization: anySubscription}, func(r *rig) {
+		r.dial(0).request(wire.Text("x", "y", "z"), 1)
+	}},
+	{ReasonClaim, true, 1, Options{Authorization: anySubscription}, func(r *rig) {
+		r.dialAs(0, wire.LinkRemote, "n1")
+	}},
 	{ReasonClaim, true, 1, Options{MaxRemotes: 1}, func(r *rig) {
 		r.dialAs(0, wire.LinkRemote, "n1")
 		r.dialAs(0, wire.LinkRemote, "n2")
 	}},
 }
+
+// anySubscription lets edges subscribe to names of org/ns, and nobody do anything else.
+var anySubscription = func() *rules.Set {
+	set, _ := rules.Compile(&rules.Source{Rules: []rules.Rule{ruleFor("", "edge", "org/ns/*", "", "")}})
+	return set
+}()
 
 // finish ends all connections of the rig, as when the node stops.
 func (r *rig) finish() {

@@ -159,7 +159,7 @@ func TestOperationsTellOfEveryNumber(t *testing.T) {
 			t.Errorf("%s is told of %d times, want once", key, rows[key])
 		}
 	}
-	twice := map[Reason]bool{ReasonTooLarge: true, ReasonStalled: true, ReasonQueued: true} // messages and peers
+	twice := map[Reason]bool{ReasonTooLarge: true, ReasonStalled: true, ReasonQueued: true, ReasonDenied: true} // messages and peers
 	for r := reasonNone + 1; r < numReasons; r++ {
 		want := 1
 		if twice[r] {

@@ -29,7 +29,7 @@ Usage: slim config check [--strict] [--output <FORM>] <FILE>...
        slim config show [--output <FORM>] <FILE>
 
 check  Tells everything that is wrong with files, as FILE:LINE:COLUMN: KEY: WHAT, and what will be ignored, as warnings.
-       Certificates and keys that they name are loaded, too, as a node would; nothing is listened on or dialled.
+       Certificates, keys and rules that they name are loaded, too, as a node would; nothing is listened on or dialled.
 show   Prints the configuration as it takes effect: defaults filled in, references replaced, secrets redacted.
 
 Options:
@@ -152,6 +152,8 @@ func (p *program) checkStart(c *config.Config) (faults []config.Reason) {
 		add(errs)
 		links, _, errs := p.links(c, s, nil)
 		closeLinks(links)
+		add(errs)
+		_, errs = authorize(s, nil)
 		add(errs)
 		first[s] = len(all)
 		for j := range s.Dataplane.Servers {

@@ -65,6 +65,7 @@ type service struct {
 	secured         []*secured    // of its listeners, in order; nil: no TLS
 	verified        []*verified   // of its listeners, in order
 	links           []*activeLink // that it dials
+	names           names         // rules for them
 }
 
 func (p *program) startService(ctx context.Context, c *config.Config, i int, f *flags, log logs) (*service, error) {
@@ -88,11 +89,17 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 		closeLinks(links)
 		return nil, faults[0]
 	}
+	if s.names, faults = authorize(s.Service, nil); len(faults) > 0 {
+		closeVerified(s.verified, nil)
+		closeLinks(links)
+		return nil, faults[0]
+	}
 	ctx, s.cancel = context.WithCancel(ctx)
 	o := nodeOptions(s.Service, f, s.secured, s.verified, s.datapath)
 	if p.audit != nil {
 		o.Audit = p.audit
 	}
+	o.Authorization = s.names.set
 	n, err := p.start(ctx, o)
 	if err != nil {
 		s.cancel()

@@ -29,8 +29,9 @@ type reloader struct {
 	operation *operation
 	services  []*service
 
-	c    *config.Config // as it runs
-	seen string         // digest of the file that was looked at last
+	c     *config.Config // as it runs
+	rules []string       // files of rules that the configuration names, as it was read last
+	seen  string         // digests of the files that were looked at last
 
 	// The watcher of certificates.
 	secured  []*secured
@@ -70,6 +71,14 @@ func digest(path string) string {
 	return string(h.Sum(nil))
 }
 
+// digests identifies what the configuration's file holds, whose digest is own, and those of rules that it names.
+func (r *reloader) digests(own string) string {
+	for _, file := range r.rules {
+		own += "\x00" + digest(file)
+	}
+	return own
+}
+
 // run reloads when the configuration's file or those of certificates change, or hangups asks for it. It returns when ctx
 // ends and nothing is under way.
 func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
@@ -79,7 +88,7 @@ func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
 			if r.f.config == "" || !r.p.watches {
 				return nil
 			}
-			return []string{r.f.config}
+			return append([]string{r.f.config}, r.rules...)
 		},
 		Look: func(asked, strict bool) bool { return r.look(ctx, log, asked, strict) },
 		Blind: func(err error) {
@@ -136,11 +145,15 @@ func (r *reloader) look(ctx context.Context, log *slog.Logger, asked, strict boo
 }
 
 func (r *reloader) lookAtFile(ctx context.Context, log *slog.Logger, asked, strict bool) (fault bool) {
-	seen := digest(r.f.config)
-	if !asked && seen == r.seen {
+	own := digest(r.f.config)
+	if !asked && r.digests(own) == r.seen {
 		return false
 	}
 	c, warnings, faults := r.load()
+	if c != nil {
+		r.rules = ruleFiles(c)
+	}
+	seen := r.digests(own)
 	var s *step
 	if len(faults) == 0 {
 		s, faults = r.prepare(ctx, c)
@@ -203,6 +216,7 @@ type plan struct {
 	verified []*verified
 	links    []*activeLink // all of them; those without a dialer are new
 	stay     []rearmed     // of these, the others
+	names    names
 	change   change        // nil: there will be none
 }
 
@@ -269,11 +283,15 @@ func (r *reloader) prepare(ctx context.Context, wanted *config.Config) (*step, [
 		p.verified, errs = r.p.verifiers(s.c, p.config, running)
 		add(errs)
 		p.links, p.stay, errs = r.p.links(s.c, p.config, running.links)
+		add(errs)
+		p.names, errs = authorize(p.config, running)
 		s.plans = append(s.plans, p)
 		if add(errs); len(faults) > 0 {
 			continue // what others cannot load is told, too
 		}
-		c, err := running.node.Prepare(ctx, router.Setup{Endpoints: endpoints(p.config, p.secured, p.verified), Rules: rules(p.config, r.f),
+		obeyed := rules(p.config, r.f)
+		obeyed.Authorization = p.names.set
+		c, err := running.node.Prepare(ctx, router.Setup{Endpoints: endpoints(p.config, p.secured, p.verified), Rules: obeyed,
 			Drain: max(s.c.Runtime.DrainTimeout, time.Millisecond)})
 		if err != nil {
 			add(listenFaults(s.c, p.config, err))
@@ -306,6 +324,11 @@ func listenFaults(c *config.Config, s *config.Service, err error) (faults []erro
 // commit makes a step that is prepared.
 func (r *reloader) commit(ctx context.Context, log *slog.Logger, s *step) {
 	changed := r.c.Differences(s.c)
+	for _, p := range s.plans {
+		if old := p.service.names; old.file == p.names.file && old.digest != p.names.digest {
+			changed = append(changed, p.names.file)
+		}
+	}
 	r.log.filter.Become(r.p.filter(s.c, r.f)) // first: nodes look at what the log shows
 	r.c = s.c
 	for _, p := range s.plans {
@@ -334,7 +357,7 @@ func (p *plan) commit(prog *program, log, all *slog.Logger) {
 	kept := p.change.Kept()
 	p.change.Commit()
 	closeVerified(s.verified, p.verified) // the node judges by the new ones
-	s.Service, s.secured, s.verified = p.config, p.secured, p.verified
+	s.Service, s.secured, s.verified, s.names = p.config, p.secured, p.verified, p.names
 	s.endpoints = s.bound()
 	for i, e := range s.endpoints {
 		switch at := kept[i]; {

@@ -235,7 +235,12 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 	defer stopReloading()
 	go func() {
 		defer close(reloaded)
-		r := &reloader{p: p, f: f, log: log, operation: operation, services: started, c: c, seen: p.loaded}
+		r := &reloader{p: p, f: f, log: log, operation: operation, services: started, c: c, rules: ruleFiles(c), seen: p.loaded}
+		for _, s := range started {
+			if s.names.file != "" {
+				r.seen += "\x00" + s.names.digest
+			}
+		}
 		r.run(reloading, reload)
 	}()
 	if p.telling != nil {

@@ -152,6 +152,19 @@ func (w *twin) remove(c *peer, k Key, sid uint64) (bool, string) {
 	return last, ""
 }
 
+func (w *twin) revoke(c *peer, n wire.Name) (ids []uint64, last bool) {
+	for r := range w.records {
+		if r.c == c && r.k.Name == n {
+			ids = append(ids, r.sid)
+			delete(w.records, r)
+		}
+	}
+	if len(ids) > 0 {
+		last, _ = w.drop(c, n)
+	}
+	return ids, last
+}
+
 func (w *twin) drop(c *peer, n wire.Name) (last, gone bool) {
 	p := w.prefixes[n.C]
 	l := p.ids[n]
@@ -329,6 +342,17 @@ func (w *world) step(intn func(n int) int, grow bool) string {
 		return w.beginRemoval(c)
 	case what < 40 && g != nil: // a connection that goes does nothing else
 		return w.stepRemoval(c)
+	case what == 2:
+		ids, last := w.tb.Revoke(c, k.Name, 3)
+		want, wantLast := w.twin.revoke(c, k.Name)
+		if last != wantLast || len(ids) != min(3, len(want)) {
+			return fmt.Sprintf("Revoke(%s, %v) = %v, %v; want some of %v, %v", c.label, k.Name, ids, last, want, wantLast)
+		}
+		for _, id := range ids {
+			if !slices.Contains(want, id) {
+				return fmt.Sprintf("Revoke(%s, %v) = %v; want some of %v", c.label, k.Name, ids, want)
+			}
+		}
 	case what < 40 && grow || what < 15:
 		w.added = append(w.added, twinRecord{c, k, sid})
 		str, hasStr := [3]string{c.label, "", k.Name.String()}, intn(3) > 0
