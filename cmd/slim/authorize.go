@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/seed31b3bfd0/slimgo/config"
 	naming "github.com/seed31b3bfd0/slimgo/internal/auth/rules"
@@ -15,7 +16,7 @@ type names struct {
 
 // authorize loads the rules that a service has for names. What old, which runs, has loaded of the same file stays in use if that
 // is as before: then nothing is judged again.
-func authorize(s *config.Service, old *service) (names, []error) {
+func authorize(c *config.Config, s *config.Service, old *service) (names, []error) {
 	if len(s.Dataplane.Servers) == 0 || s.Dataplane.Servers[0].Authorization == "" {
 		return names{}, nil
 	}
@@ -28,6 +29,10 @@ func authorize(s *config.Service, old *service) (names, []error) {
 	var faults []error
 	for i := range reasons {
 		r := reasons[i]
+		if r.Position.Line == 0 { // the file cannot be read
+			r = config.Reason{File: c.File, Position: s.Dataplane.Servers[0].Position, Text: r.String(),
+				Path: fmt.Sprintf("services.%s.dataplane.servers[0].authorization", s.ID)}
+		}
 		faults = append(faults, &failure{context: []string{"failed to start service", "configuration error", "rules for names"},
 			cause: &placed{r, errors.New(r.Text)}})
 	}

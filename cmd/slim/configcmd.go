@@ -153,7 +153,7 @@ func (p *program) checkStart(c *config.Config) (faults []config.Reason) {
 		links, _, errs := p.links(c, s, nil)
 		closeLinks(links)
 		add(errs)
-		_, errs = authorize(s, nil)
+		_, errs = authorize(c, s, nil)
 		add(errs)
 		first[s] = len(all)
 		for j := range s.Dataplane.Servers {

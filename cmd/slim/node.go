@@ -89,7 +89,7 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 		closeLinks(links)
 		return nil, faults[0]
 	}
-	if s.names, faults = authorize(s.Service, nil); len(faults) > 0 {
+	if s.names, faults = authorize(c, s.Service, nil); len(faults) > 0 {
 		closeVerified(s.verified, nil)
 		closeLinks(links)
 		return nil, faults[0]

@@ -217,7 +217,7 @@ type plan struct {
 	links    []*activeLink // all of them; those without a dialer are new
 	stay     []rearmed     // of these, the others
 	names    names
-	change   change        // nil: there will be none
+	change   change // nil: there will be none
 }
 
 func (s *step) abandon() {
@@ -284,7 +284,7 @@ func (r *reloader) prepare(ctx context.Context, wanted *config.Config) (*step, [
 		add(errs)
 		p.links, p.stay, errs = r.p.links(s.c, p.config, running.links)
 		add(errs)
-		p.names, errs = authorize(p.config, running)
+		p.names, errs = authorize(s.c, p.config, running)
 		s.plans = append(s.plans, p)
 		if add(errs); len(faults) > 0 {
 			continue // what others cannot load is told, too
