@@ -214,8 +214,9 @@ func TestFlagsReachTheNode(t *testing.T) {
 		if special := limits.FieldByName(name); special.IsValid() && !special.IsZero() {
 			continue // it is each server's own
 		}
-		if v.Field(i).IsZero() && name != "Log" && name != "Version" && name != "TLS" && name != "Auth" && name != "Audit" {
-			// TLS: TestCertificatesReachTheNode; Auth: TestWhoMayConnect
+		if v.Field(i).IsZero() && name != "Log" && name != "Version" && name != "TLS" && name != "Auth" && name != "Audit" &&
+			name != "Authorization" {
+			// TLS: TestCertificatesReachTheNode; Auth: TestWhoMayConnect; Authorization: TestRulesOfAFile
 			t.Errorf("no flag and no key of the file sets router.Options.%s", name)
 		}
 	}
