@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/router/transport"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -96,6 +97,8 @@ type silent struct {
 }
 
 func (s *silent) Peer() *transport.Peer { return &s.peer }
+
+func (s *silent) Identity() *auth.Identity { return nil }
 
 // A loop with very many connections tells of a bounded number in each turn, and of all who stay, whoever comes and
 // leaves meanwhile.
