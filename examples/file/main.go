@@ -150,7 +150,9 @@ func content(ctx context.Context, s *session.Session, file io.Reader, info os.Fi
 		return refusal(ctx, s, err)
 	}
 	if last != nil {
-		return last.Wait(ctx)
+		if err := last.Wait(ctx); err != nil { // it may have left at the offer
+			return refusal(ctx, s, err)
+		}
 	}
 	return nil
 }
