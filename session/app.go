@@ -40,7 +40,6 @@ type App struct {
 	down     atomic.Bool // there is no connection at all
 	front    *front
 	n        counters
-	queues   sync.Pool // of *fifo.Queue[letter]: sessions that rest have none
 
 	strangers identity.Pace // of what is verified in sessions of those who are no members
 	early     group.Quota   // of messages of epochs to come

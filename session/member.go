@@ -3,6 +3,7 @@ package session
 import (
 	"container/list"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/fifo"
@@ -17,7 +18,7 @@ type member struct {
 	s       *Session
 	machine group.Machine
 	keep    *keeper             // nil: nothing of it is stored
-	queue   *fifo.Queue[letter] // one of the app's; nil: nothing waits
+	queue   *fifo.Queue[letter] // of queues; nil: nothing waits
 	ahead   ahead               // of the queue: whose signatures are being verified
 	helpers *helpers            // with those; nil: there were none yet
 	doubts  doubts              // whose tokens are being judged
@@ -47,7 +48,7 @@ func (t *member) Take(l letter) {
 		return
 	}
 	if t.queue == nil {
-		t.queue = t.s.app.letters()
+		t.queue = queues.Get().(*fifo.Queue[letter])
 	}
 	t.queue.Push(l)
 }
@@ -55,13 +56,9 @@ func (t *member) Take(l letter) {
 // mostLetters is how many letters there is memory for in a queue that rests.
 const mostLetters = 512
 
-// letters returns an empty queue.
-func (a *App) letters() *fifo.Queue[letter] {
-	if q, ok := a.queues.Get().(*fifo.Queue[letter]); ok {
-		return q
-	}
-	return &fifo.Queue[letter]{Keep: mostLetters}
-}
+// queues are empty ones: sessions that rest have none. They are those of all apps: the runtime holds on to each pool until the next
+// but one collection, and an app with a pool inside would outlive its end by that, with all that it reaches.
+var queues = sync.Pool{New: func() any { return &fifo.Queue[letter]{Keep: mostLetters} }}
 
 // Run looks at what has come, and at the time.
 func (t *member) Run(now, until time.Time) (more bool, next time.Time) {
@@ -83,7 +80,7 @@ func (t *member) Run(now, until time.Time) (more bool, next time.Time) {
 		t.apply()
 	}
 	if t.queue != nil && t.queue.Len() == 0 {
-		t.s.app.queues.Put(t.queue)
+		queues.Put(t.queue)
 		t.queue = nil
 	}
 	if t.changed && (t.keep == nil || t.keep.busy == nil) {
