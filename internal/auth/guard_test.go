@@ -172,9 +172,9 @@ func TestWrongCredentialsWait(t *testing.T) {
 		right := basicHeader("alice", "secret")
 		wrong := func(i int) string { return basicHeader("alice", fmt.Sprint(i)) }
 		const here = "192.0.2.7:1000"
-		for i, want := range []time.Duration{0, 250, 500, 1000, 2000, 4000, 4000} {
-			if _, took := ask(g, wrong(0), here); took != want*time.Millisecond {
-				t.Errorf("wrong answer %d comes after %v, want %v ms", i+1, took, want)
+		for i, ms := range []int{0, 250, 500, 1000, 2000, 4000, 4000} {
+			if _, took := ask(g, wrong(0), here); took != time.Duration(ms)*time.Millisecond {
+				t.Errorf("wrong answer %d comes after %v, want %d ms", i+1, took, ms)
 			}
 			if v, took := ask(g, right, here); took != 0 || v.Who == nil {
 				t.Errorf("right credentials wait for %v", took)

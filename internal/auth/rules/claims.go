@@ -15,8 +15,8 @@ func parsePath(s string) (path []string, err error) {
 	}
 	for first := true; s != ""; first = false {
 		var name string
-		switch {
-		case s[0] == '[':
+		switch s[0] {
+		case '[':
 			end := strings.Index(s, `"]`)
 			if !strings.HasPrefix(s, `["`) || end < 2 {
 				return nil, fmt.Errorf(`claim %q: a name in brackets is written ["NAME"]`, s)

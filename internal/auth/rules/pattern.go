@@ -237,7 +237,7 @@ func (t template) open() bool {
 
 // each calls yield for what v can be for an identity.
 func (v *variable) each(who *auth.Identity, yield func(string) bool) {
-	one := ""
+	var one string
 	switch v.kind {
 	case varSubject:
 		one = who.Subject

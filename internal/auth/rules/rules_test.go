@@ -311,7 +311,7 @@ func TestFaults(t *testing.T) {
 	}
 	var all rules.Faults
 	_, err := rules.Compile(&rules.Source{Rules: []rules.Rule{{Subscribe: list(slices.Repeat([]string{"a"}, 500)...)}}})
-	if all, _ = err.(rules.Faults); len(all) != 100 { //nolint:errorlint // Compile says so
+	if all, _ = err.(rules.Faults); len(all) != 100 {
 		t.Errorf("%d faults are told", len(all))
 	}
 }
