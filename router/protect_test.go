@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,11 +28,16 @@ func (a *auditLog) Note(e *auth.Event) {
 	a.all = append(a.all, *e)
 }
 
-// count is how many events there are of that act, allowed or not, for the subject.
-func (a *auditLog) count(act string, allowed bool, subject string) (n int) {
+// events returns those that it was told.
+func (a *auditLog) events() []auth.Event {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, e := range a.all {
+	return slices.Clone(a.all)
+}
+
+// count is how many events there are of that act, allowed or not, for the subject.
+func (a *auditLog) count(act string, allowed bool, subject string) (n int) {
+	for _, e := range a.events() {
 		if e.Act == act && e.Allowed == allowed && e.Subject == subject {
 			n++
 		}
@@ -81,7 +87,7 @@ func TestCredentialsOfLinks(t *testing.T) {
 			d.Close()
 			d.await(LinkOver)
 			if log.count(auth.ActConnect, tc.failure == "", tc.subject) == 0 {
-				t.Errorf("%s: the audit log does not tell of %q: %+v", tc.name, tc.subject, log.all)
+				t.Errorf("%s: the audit log does not tell of %q: %+v", tc.name, tc.subject, log.events())
 			}
 		}
 		if s := two.Stats(); s.Refused[ReasonUnauthorized] == 0 || s.Panics != 0 {
@@ -307,8 +313,9 @@ func TestConnectionsAreJudgedAgain(t *testing.T) {
 		if s := d.Status().Failure; !strings.Contains(s, "credentials of this connection are not accepted any more") {
 			t.Errorf("the other end was told %q", s)
 		}
-		if log.count(auth.ActClose, false, "alice") != 1 || two.Stats().Refused[ReasonRevoked] != 1 {
-			t.Errorf("%+v", log.all)
+		until(t, "it is counted", func() bool { return two.Stats().Refused[ReasonRevoked] == 1 })
+		if log.count(auth.ActClose, false, "alice") != 1 {
+			t.Errorf("%+v", log.events())
 		}
 		until(t, "it is up with credentials that are good again", func() bool { return d.Status().State == LinkUp })
 		v.change(t, auth.Forbidden("the policy has changed"))
@@ -367,15 +374,18 @@ func TestRequestsOfOneSocketThatWaitAreBounded(t *testing.T) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	defer cancel()
-	for range 40 {
+	for i := range 40 {
 		all.Go(func() {
 			r, _ := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+n.Addrs()[0].String()+"/", nil)
 			if res, err := rt.RoundTrip(r); err == nil {
 				_ = res.Body.Close()
 			}
 		})
+		if i == 0 { // the others take its socket
+			until(t, "the first is asked", func() bool { return v.asked.Load() == 1 })
+		}
 	}
-	until(t, "some are refused", func() bool { return n.Stats().Refused[ReasonUnjudged] >= 24 })
+	until(t, "some are refused", func() bool { return n.Stats().Refused[ReasonUnjudged] >= 24 && v.asked.Load() >= 16 })
 	if asked := v.asked.Load(); asked != 16 {
 		t.Errorf("%d were judged at once", asked)
 	}
