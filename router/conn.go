@@ -39,7 +39,8 @@ type Conn struct {
 	id     uint64
 	loop   *loop
 	stream transport.Stream
-	most   int // the largest message that it takes, bytes
+	most   uint32 // the largest message that it takes, bytes
+	names  uint32 // owned by the loop: subscriptions that it had at its end, for logs
 
 	// Safe for all.
 	dead     atomic.Bool  // the connection is over: no message may be sent to it
@@ -60,9 +61,9 @@ type Conn struct {
 	opened     time.Duration // after the node began
 	q          queue
 	held       int // bytes that it is charged with
-	sending    int // fan-outs of its messages that are not done: later messages wait behind them
 	message    string
 	place      uint32     // in loop.live
+	sending    uint32     // fan-outs of its messages that are not done: later messages wait behind them
 	status     uint8      // of the end
 	negotiated bool       // it has been active
 	granted    bool       // it has a grant of claims
@@ -74,7 +75,6 @@ type Conn struct {
 
 	// For logs.
 	why                 string // it ends; "": it does not
-	names               int    // subscriptions that it had at its end
 	received, delivered uint64 // messages; those received of all kinds, the negotiation's among them
 	receivedBytes       uint64 // of all of them
 
@@ -117,7 +117,7 @@ func (l *loop) Accept(s transport.Stream) transport.Receiver {
 // newConn makes the connection of a stream, whoever has opened that.
 func (l *loop) newConn(s transport.Stream) *Conn {
 	n := l.node
-	c := &Conn{id: n.nextConn.Add(1), loop: l, stream: s, most: cmp.Or(s.Peer().MaxMessage, maxMessage), kind: table.Remote,
+	c := &Conn{id: n.nextConn.Add(1), loop: l, stream: s, most: uint32(cmp.Or(s.Peer().MaxMessage, maxMessage)), kind: table.Remote,
 		opened: time.Since(n.made)}
 	c.q.holder.Owner = c
 	l.enlist(c)

@@ -121,7 +121,7 @@ func (c *Conn) leaveTable() {
 	}
 	l := c.loop
 	l.n.conns--
-	c.names = c.heldNames()
+	c.names = uint32(c.heldNames())
 	if c.state != active {
 		return
 	}

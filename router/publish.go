@@ -268,7 +268,8 @@ func (c *Conn) put(hdr []byte) bool {
 // outgrown reports whether o is longer, with the header that we have given it, than c takes: it came by a transport
 // that takes more, or a header MAC is new because it comes from a peer (P-tr-5).
 func (c *Conn) outgrown(o *transport.Message) bool {
-	return len(o.B)+len(o.Header) > c.most && o.Len() > c.most
+	most := int(c.most)
+	return len(o.B)+len(o.Header) > most && o.Len() > most
 }
 
 // turnsAway counts message b that must not even wait for c, and reports so.
