@@ -619,7 +619,7 @@ func TestAllocsOfTheJourneyWithRules(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			j := newJourney(t, loops, 0, dest, targets, 100, 8, fresh)
 			j.a.c.arm(ruleSet(t, ruleFor("", "edge", "-", "org/ns/*", "org/*/alice")).For(nil))
-			for range 3 * len(j.reads) {
+			for range 200 { // memories fill, and what two loops share in turns is made (pool.Local.GetCrossing)
 				j.step()
 			}
 			before := j.r.stats()
