@@ -111,7 +111,6 @@ func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
 		case <-hangups:
 		}
 		r.p.audit.reopen()
-		r.p.reloadAuth(r.services)
 		if r.f.config == "" {
 			log.Info("received signal, but there is nothing to load: the node was started without --config", "signal", "SIGHUP")
 		} else {
@@ -125,9 +124,12 @@ func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
 	}
 }
 
-// look loads the configuration if it has changed or is asked for, and then the certificates if they are asked for. It
-// reports whether something cannot be loaded, and says so if strict is set.
+// look loads the configuration if it has changed or is asked for, and what belongs to authentication and the certificates if
+// they are asked for. It reports whether something cannot be loaded, and says so if strict is set.
 func (r *reloader) look(ctx context.Context, log *slog.Logger, asked, strict bool) (fault bool) {
+	if asked {
+		r.p.reloadAuth(r.services)
+	}
 	switch {
 	case r.f.config == "":
 	case r.p.once == "":
