@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -274,6 +275,31 @@ func TestWatch(t *testing.T) {
 			t.Errorf("it is told at %v", calls)
 		}
 	})
+}
+
+// What changes while a request is judged makes its verdict one of before. Rules: P-auth-7.
+func TestVerdictsDuringAChange(t *testing.T) {
+	var g *Guard
+	g = NewGuard(&judge{verify: func(context.Context, *Shown) (*Identity, error) {
+		g.Turn()
+		return &Identity{}, nil
+	}}, GuardOptions{})
+	defer g.Close()
+	if v, _ := ask(g, "x", ""); v.Who == nil || g.Current(v) {
+		t.Errorf("%+v is current", v)
+	}
+}
+
+// Who shows a certificate that is not enough has shown something.
+func TestCertificatesAreShown(t *testing.T) {
+	for _, tc := range []struct {
+		shown Shown
+		want  Outcome
+	}{{Shown{}, Missing}, {Shown{Certificates: []*x509.Certificate{{}}}, Wrong}, {Shown{Authorization: "x"}, Wrong}} {
+		if _, o := classify(&tc.shown, Unauthorized("not enough")); o != tc.want {
+			t.Errorf("%+v: %v, want %v", tc.shown, o, tc.want)
+		}
+	}
 }
 
 // A panic, and somebody who has shown nothing, are no reason to go on.
