@@ -9,14 +9,14 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// What a connection may claim to be, and what follows from it, stands in this file (P-neg-13, P-lim-4). Nothing of a
-// claim is proven: as upstream, a node believes whoever negotiates, within limits of number, unless it has rules for that
-// (permit.go).
+// What a connection may claim to be, and what follows from it, stands in this file (P-neg-13, P-lim-4). Without rules a
+// node believes whoever negotiates, as upstream, within limits of number. With rules the claim has to be allowed to who has
+// opened the connection, as its listener has proven it (P-rule-5, permit.go).
 //
 // That matters most for two kinds. A peer is told every name of the node and may offer any. A remote link goes before
 // all edge connections in every anycast (P-any-1): whoever claims it and subscribes to the name of an application
 // gets all messages to one of its holders. The order is the protocol's; a node that no other domain links to refuses
-// the kind with Options.AcceptKinds.
+// the kind with Options.AcceptKinds, one that some link to says by rules who may.
 
 // claim is what a connection says of itself when it has negotiated.
 type claim struct {
