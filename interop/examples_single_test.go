@@ -354,11 +354,7 @@ func TestCorrectedExamples(t *testing.T) {
 		for _, file := range []string{
 			"exponential-backoff/config.yaml",
 			"fixed-interval-backoff/config.yaml", "full-mesh/replica-1.yaml", "full-mesh/replica-2.yaml",
-			"full-mesh/replica-3.yaml", "full-mesh/replica-4.yaml", "jwt-auth-ecdsa/server-config.yaml",
-			"jwt-auth-ecdsa/client-config.yaml", "jwt-auth-hmac/server-config.yaml", "jwt-auth-hmac/client-config.yaml",
-			"jwt-auth-rsa/server-config.yaml", "jwt-auth-rsa/client-config.yaml", "jwt-policy-filter/server-config.yaml",
-			"jwt-policy-filter/client-config.yaml",
-			"telemetry/server-config.yaml",
+			"full-mesh/replica-3.yaml", "full-mesh/replica-4.yaml", "telemetry/server-config.yaml",
 		} {
 			t.Run(e.name+"/"+file, func(t *testing.T) {
 				t.Parallel()
