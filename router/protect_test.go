@@ -287,6 +287,91 @@ func TestRequestsThatWaitToBeJudged(t *testing.T) {
 	}
 }
 
+// A verdict that began before keys or policies changed does not count, and the request is judged once more. Rules: P-auth-7.
+func TestVerdictsOfBeforeAChangeDoNotCount(t *testing.T) {
+	inEachWay(t, func(t *testing.T, w *dialWay) {
+		t.Parallel()
+		slow := make(chan struct{})
+		v := &jury{verdict: func(s *auth.Shown) error {
+			if s.Authorization == "Bearer slow" {
+				<-slow
+			}
+			return nil
+		}}
+		o := generic("two")
+		o.Auth = wanting(v)
+		o.Auth[0] = Auth{} // one guard watches the jury
+		one, two := start(t, generic("one")), w.start(t, o)
+		w.dial(t, one, w.addr(two), func(l *Link) { l.Auth = token("alice") }).await(LinkUp)
+		asked := v.asked.Load()
+		d := w.dial(t, one, w.addr(two), func(l *Link) { l.Auth = token("slow") })
+		until(t, "it is asked", func() bool { return v.asked.Load() == asked+1 })
+		v.change(t, nil)
+		close(slow)
+		d.await(LinkUp)
+		if n := v.asked.Load() - asked; n != 2 {
+			t.Errorf("it was judged %d times, want twice", n)
+		}
+	})
+}
+
+// What is being judged when a listener gets other authentication is judged by that. Rules: P-auth-7.
+func TestRequestsThatWaitAreJudgedByWhatComes(t *testing.T) {
+	v := &jury{wait: make(chan struct{})}
+	defer close(v.wait)
+	o := generic("one")
+	o.Auth = []Auth{{Verifier: v, Mechanism: auth.JWT}}
+	n := start(t, o)
+	c := knock(t, n, 2<<20)
+	until(t, "it is asked", func() bool { return v.asked.Load() == 1 })
+	s, next := n.opt.setup(), &jury{}
+	s.Endpoints[0].Auth = Auth{next, auth.JWT}
+	change, err := n.Prepare(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change.Commit()
+	c.negotiated()
+	if next.asked.Load() == 0 {
+		t.Error("the new verifier was not asked")
+	}
+}
+
+// While a request is judged no more waits than a first message may have. Rules: P-auth-5.
+func TestMessagesThatWaitToBeJudgedAreBounded(t *testing.T) {
+	v := &jury{wait: make(chan struct{})}
+	defer close(v.wait)
+	o := generic("one")
+	o.Auth = []Auth{{Verifier: v}}
+	n := start(t, o)
+	c := knock(t, n, 2<<20)
+	until(t, "it is asked", func() bool { return v.asked.Load() == 1 })
+	c.send(make([]byte, 16<<10)) // as long as the first may be, which has come
+	until(t, "it is given up", func() bool { return v.gone.Load() == 1 && n.Stats().Refused[ReasonTooLarge] == 1 })
+}
+
+// A token in the query counts only where the mechanism takes it. Rules: P-auth-2.
+func TestTokensOfQueriesCountForSomeMechanisms(t *testing.T) {
+	for _, query := range []bool{false, true} {
+		v := &jury{query: query}
+		o := generic("one")
+		o.Listen, o.Auth = []string{"ws://127.0.0.1:0/"}, []Auth{{Verifier: v}}
+		n := startAt(t, o)
+		c, err := net.Dial("tcp", n.Addrs()[0].String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = fmt.Fprint(c, "GET /?token=good HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+		until(t, "it is asked", func() bool { return v.shown.Load() != nil })
+		want := map[bool]string{true: "Bearer good"}[query]
+		if got := *v.shown.Load(); got != want {
+			t.Errorf("shown is %q, want %q", got, want)
+		}
+		_ = c.Close()
+	}
+}
+
 // Those who are not allowed any more are ended with the reason, others not. Rules: P-auth-7.
 func TestConnectionsAreJudgedAgain(t *testing.T) {
 	inEachWay(t, func(t *testing.T, w *dialWay) {
