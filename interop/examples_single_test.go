@@ -5,7 +5,12 @@ package interop
 import (
 	"bufio"
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -383,7 +388,8 @@ func TestCorrectedReference(t *testing.T) {
 				p := newPlace(t, e, nil)
 				if e.name == "ours" {
 					p.correct(t, file, p.ourReference(t))
-					stopInOrder(t, p.run(t, ours, file, "PASSWORD=x", "CLIENT_SECRET=x", "REFRESH_TOKEN=x", "REGISTRATION_SECRET=x"))
+					stopInOrder(t, p.run(t, ours, file, "PASSWORD=x", "CLIENT_SECRET=x", "REFRESH_TOKEN=x", "REGISTRATION_SECRET=x",
+						"SPIFFE_ENDPOINT_SOCKET=unix:///run/spire/agent.sock"))
 					return
 				}
 				other := map[kind]kind{ours: upstream, upstream: ours}[k]
@@ -410,8 +416,26 @@ func TestCorrectedReference(t *testing.T) {
 	}
 }
 
-// ourReference returns a change that makes our reference runnable: each endpoint is one that can be had.
+// ourReference makes what our reference names of keys, tokens and policies, and returns a change that makes it runnable: each
+// endpoint is one that can be had.
 func (p *place) ourReference(t *testing.T) func(root map[string]any) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certstest.Write(t, filepath.Join(p.dir, "config", "crypto", "jwt"), map[string]string{
+		"ecdsa-public.pem": string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})),
+		"token":            "e30.e30.e30",
+		"refresh":          "once",
+	})
+	certstest.Write(t, filepath.Join(p.dir, "config"), map[string]string{
+		"policy.rego": "package slim.auth\n\nallow if input.claims.team == \"slim\"\n",
+		"rules.yaml":  "default: deny\nrules: []\n",
+	})
 	return func(root map[string]any) {
 		for _, s := range root["services"].(map[string]any) {
 			dataplane := s.(map[string]any)["dataplane"].(map[string]any)
