@@ -32,7 +32,7 @@ const (
 func TestSessionsBesideTraffic(t *testing.T) {
 	here, there := startEmbedded(t), startEmbedded(t)
 	rate := there.calibrate(t)
-	paced := func(at *embedded) float64 {
+	once := func(at *embedded) (p99 float64, enough bool) {
 		at.tell(t, "churn %f", rate)
 		before, began := at.cpu(t), time.Now()
 		f := measure(t, "p2p", "--size", "100", "--identity", "constant", "--rate", "2000", "--duration", "8s", "--warmup", "1s",
@@ -41,10 +41,19 @@ func TestSessionsBesideTraffic(t *testing.T) {
 		cores := (at.cpu(t) - before).Seconds() / took
 		steps, failed := at.stop(t)
 		t.Logf("churn: %.0f steps a second of %.0f, %d failed; its process takes %.2f cores", float64(steps)/took, rate, failed, cores)
-		if failed > 0 || float64(steps) < 0.9*rate*took {
-			t.Errorf("%d steps in %.1f s, want %.0f a second; %d failed", steps, took, rate, failed)
+		if failed > 0 {
+			t.Errorf("%d steps failed of %d", failed, steps)
 		}
-		return f[0]["p99"]
+		return f[0]["p99"], float64(steps) >= 0.9*rate*took
+	}
+	paced := func(at *embedded) float64 {
+		for range 3 { // what others took of the machine is not churn
+			if p99, enough := once(at); enough {
+				return p99
+			}
+		}
+		t.Fatalf("less than 0.9 of %.0f steps a second, three times", rate)
+		return 0
 	}
 	var same, other []float64
 	for i := range *rounds {
