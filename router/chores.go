@@ -20,7 +20,8 @@ type chores struct {
 	come    []chore // not yet begun by the goroutine
 	running bool    // the goroutine lives
 	stopped bool
-	worker  sync.WaitGroup // of all goroutines
+	living  int       // goroutines
+	ended   sync.Cond // none lives
 }
 
 // begin does the first step of f here, which ends most chores, and leaves the rest to the goroutine.
@@ -39,7 +40,7 @@ func (c *chores) add(f chore) {
 	c.come = append(c.come, f)
 	if !c.running {
 		c.running = true
-		c.worker.Go(c.run)
+		c.start(c.run)
 	}
 }
 
@@ -48,7 +49,7 @@ func (c *chores) aside(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.stopped {
-		c.worker.Go(func() { c.step(func() bool { f(); return false }) })
+		c.start(func() { c.step(func() bool { f(); return false }) })
 	}
 }
 
@@ -57,7 +58,34 @@ func (c *chores) stop() {
 	c.mu.Lock()
 	c.stopped = true
 	c.mu.Unlock()
-	c.worker.Wait()
+	c.wait()
+}
+
+// start begins a goroutine. mu is held.
+func (c *chores) start(f func()) {
+	c.living++
+	go func() {
+		defer func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.living--; c.living == 0 {
+				c.ended.Broadcast()
+			}
+		}()
+		f()
+	}()
+}
+
+// wait returns when no goroutine lives. Unlike with a WaitGroup, others may begin meanwhile.
+func (c *chores) wait() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended.L == nil {
+		c.ended.L = &c.mu
+	}
+	for c.living > 0 {
+		c.ended.Wait()
+	}
 }
 
 func (c *chores) run() {

@@ -35,13 +35,13 @@ func TestChoresTakeTurns(t *testing.T) {
 	c.add(d.chore("short", 2, begin))
 	c.add(d.chore("single", 1, begin))
 	close(begin)
-	c.worker.Wait()
+	c.wait()
 	if want := strings.Fields("long short single long short long long long"); !slices.Equal(d.steps, want) {
 		t.Errorf("steps %v, want %v", d.steps, want)
 	}
 	d.steps = nil
 	c.add(d.chore("later", 1, begin)) // a new goroutine
-	c.worker.Wait()
+	c.wait()
 	if len(d.steps) != 1 {
 		t.Errorf("a chore that came when all were done made %d steps", len(d.steps))
 	}
@@ -56,7 +56,7 @@ func TestTheFirstStepOfAChoreIsMadeAtOnce(t *testing.T) {
 		t.Errorf("%d steps made, the goroutine runs: %v; want 1 and false", len(d.steps), c.running)
 	}
 	c.begin(d.chore("more", 3, begin))
-	c.worker.Wait()
+	c.wait()
 	if len(d.steps) != 4 {
 		t.Errorf("%d steps made, want 4", len(d.steps))
 	}
@@ -69,7 +69,7 @@ func TestAChoreThatPanicsEndsAlone(t *testing.T) {
 	c.add(func() bool { <-begin; panic("broken") })
 	c.add(d.chore("sound", 3, begin))
 	close(begin)
-	c.worker.Wait()
+	c.wait()
 	if cause != "broken" || len(d.steps) != 3 {
 		t.Errorf("told %q, and the other chore made %d steps; want broken and 3", cause, len(d.steps))
 	}
@@ -91,7 +91,7 @@ func TestStopLeavesChoresUndone(t *testing.T) {
 	c.stop()
 	was := steps
 	c.add(func() bool { steps++; return false })
-	c.worker.Wait()
+	c.wait()
 	if steps != was {
 		t.Error("a chore was done after the stop")
 	}

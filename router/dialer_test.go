@@ -521,8 +521,8 @@ func nodesThatDialEachOther(t *testing.T, w *dialWay) {
 	d.Close()
 	d.await(LinkOver)
 	until(t, "one link is left", func() bool { return one.Stats().Connections == 2 && two.Stats().Connections == 3 })
-	one.chores.worker.Wait() // what came over the other has been withdrawn
-	for i := range 20 {      // what is sent now takes the other
+	one.chores.wait()   // what came over the other has been withdrawn
+	for i := range 20 { // what is sent now takes the other
 		a.send(publication(a.sign(header(alice, group, 256, "x")), 20+i, 100))
 	}
 	for _, b := range apps {

@@ -343,14 +343,11 @@ func (r *rig) obeys(set *rules.Set) {
 }
 
 func (r *rig) drive() {
-	done := make(chan struct{})
-	go func() { defer close(done); r.n.chores.worker.Wait() }()
-	for over := false; !over; runtime.Gosched() {
-		select {
-		case <-done:
-			over = true
-		default:
-		}
+	c := &r.n.chores
+	for busy := true; busy; runtime.Gosched() {
+		c.mu.Lock()
+		busy = c.living > 0
+		c.mu.Unlock()
 		for _, l := range r.loops {
 			if l.Woken() {
 				l.RunTurn()

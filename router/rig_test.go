@@ -67,7 +67,7 @@ func newRig(t testing.TB, loops int, o Options) *rig {
 func (r *rig) settle() {
 	for again := true; again; {
 		again = false
-		r.n.chores.worker.Wait()
+		r.n.chores.wait()
 		for _, l := range r.loops {
 			if l.Woken() {
 				again = true
