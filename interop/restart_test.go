@@ -186,7 +186,7 @@ func TestReplayedSubscriptionCanBeWithdrawn(t *testing.T) {
 // awaitReplay returns when the application is reachable again after a restart of the node.
 func (n *node) awaitReplay(t *testing.T, a *app) {
 	t.Helper()
-	n.run(t, "send", "org/ns/waiter", "--to", a.name, "--retries", "20")
+	n.run(t, "send", "org/ns/waiter", "--to", a.name, "--retries", "20", "--no-close") // it might be closed before a sees it
 	a.expect(t, "message")
 }
 

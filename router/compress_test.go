@@ -170,22 +170,23 @@ func TestGRPCGoCompresses(t *testing.T) {
 	b, _ := grpcGo(t, ctx, n.Addrs()[0].String(), grpc.WithDefaultCallOptions(grpc.UseCompressor(gzip.Name)))
 	b.subscribe(bob)
 	sizes := []int{8, 500, 5000, 100_000, 3 << 20, 10}
+	const messages = 24
 	go func() {
-		for i := range 60 {
+		for i := range messages {
 			msg := letters(i, sizes[i%len(sizes)])
 			if err := a.send(wire.AppendPublish(nil, a.sign(header(alice, bob, 1, "x")), testSession, msg)); err != nil {
-				t.Error(err)
+				cancel() // the reader says that something is missing
 			}
 		}
 	}()
-	for i := range 60 {
+	for i := range messages {
 		m, err := b.read()
 		if err != nil || numberOf(m) != i || len(m) < sizes[i%len(sizes)] {
 			t.Fatalf("message %d: number %d of %d bytes: %v", i, numberOf(m), len(m), err)
 		}
 	}
 	var s Stats
-	until(t, "all is counted", func() bool { s = n.Stats(); return s.PlainIn >= 30<<20 })
+	until(t, "all is counted", func() bool { s = n.Stats(); return s.PlainIn >= messages/6*3<<20 })
 	if s.PackedIn >= s.PlainIn || s.PlainOut == 0 || s.PackedOut >= s.PlainOut/2 || len(s.Dropped)+len(s.Refused) != 0 {
 		t.Errorf("%+v", s)
 	}

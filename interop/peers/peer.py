@@ -70,7 +70,10 @@ class Peer:
                     continue
                 emit("error", what="listen", error=text_of(e))
                 return
-            self.adopt(session)
+            try:
+                self.adopt(session)
+            except slim.SlimError as e:  # whoever opened it has closed it again meanwhile
+                emit("error", what="session", error=text_of(e))
 
     def adopt(self, session):
         group = session.session_type() == slim.SessionType.GROUP
