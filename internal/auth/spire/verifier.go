@@ -72,28 +72,24 @@ func (v *Verifier) VerifyToken(text string) (*auth.Identity, error) {
 	if err != nil {
 		return nil, auth.Unauthorized(err.Error())
 	}
-	claimed := func(d *auth.Denied) *auth.Denied {
-		d.Subject, d.Issuer = t.subject.String(), shortened(t.issuer)
-		return d
-	}
 	if now := v.agent.opt.Now(); now.After(t.expires) {
-		return nil, claimed(auth.Unauthorized(fmt.Sprintf("the token has expired at %s", t.expires.UTC().Format(time.RFC3339))))
+		return nil, t.denied(auth.Unauthorized(fmt.Sprintf("the token has expired at %s", t.expires.UTC().Format(time.RFC3339))))
 	}
-	if !t.meant(v.opt.Audiences) {
-		return nil, claimed(auth.Unauthorized("the token is for none of the audiences of this listener, " + strings.Join(v.opt.Audiences, ", ")))
+	if err := v.forUs(t); err != nil {
+		return nil, err
 	}
 	if err := t.check(bundles); err != nil {
-		return nil, claimed(auth.Unauthorized(err.Error()))
+		return nil, t.denied(auth.Unauthorized(err.Error()))
 	}
-	if !v.opt.Peers.match(t.subject) {
-		return nil, claimed(auth.Forbidden("its SPIFFE ID is none of accepted_spiffe_ids"))
+	if err := v.accepts(t); err != nil {
+		return nil, err
 	}
 	return &auth.Identity{Mechanism: auth.SPIRE, Subject: t.subject.String(), Issuer: t.issuer, Claims: t.claims(), Expires: t.expires, Proof: t}, nil
 }
 
-// Again judges by the bundles of now what was let in. A trust domain without a bundle denies, and so does a key that was withdrawn
-// while the token was good. That a key has gone whose token has expired is no reason: agents drop such keys as a matter of course.
-// Rules: P-spiffe-4.
+// Again judges by the bundles of now, and by the options of v, who was let in, perhaps by a Verifier of others. A trust domain without a
+// bundle denies, and so does a key that was withdrawn while the token was good. That a key has gone whose token has expired is no reason:
+// agents drop such keys as a matter of course. Rules: P-spiffe-4, P-spiffe-6.
 func (v *Verifier) Again(_ context.Context, who *auth.Identity) error {
 	t, is := who.Proof.(*token)
 	if !is {
@@ -106,12 +102,35 @@ func (v *Verifier) Again(_ context.Context, who *auth.Identity) error {
 	if err := t.check(bundles); err != nil {
 		var gone *keyGone
 		if !errors.As(err, &gone) || !v.agent.opt.Now().After(t.expires) {
-			d := auth.Unauthorized(err.Error())
-			d.Subject, d.Issuer = who.Subject, who.Issuer
-			return d
+			return t.denied(auth.Unauthorized(err.Error()))
 		}
 	}
-	return nil
+	if err := v.forUs(t); err != nil {
+		return err
+	}
+	return v.accepts(t)
+}
+
+// forUs returns why a token is not for this listener; nil: it is.
+func (v *Verifier) forUs(t *token) error {
+	if t.meant(v.opt.Audiences) {
+		return nil
+	}
+	return t.denied(auth.Unauthorized("the token is for none of the audiences of this listener, " + strings.Join(v.opt.Audiences, ", ")))
+}
+
+// accepts returns why the owner of a token, who is proven, is not let in; nil: it is.
+func (v *Verifier) accepts(t *token) error {
+	if v.opt.Peers.match(t.subject) {
+		return nil
+	}
+	return t.denied(auth.Forbidden("its SPIFFE ID is none of accepted_spiffe_ids"))
+}
+
+// denied adds to a refusal whom the token claims to be.
+func (t *token) denied(d *auth.Denied) *auth.Denied {
+	d.Subject, d.Issuer = t.subject.String(), shortened(t.issuer)
+	return d
 }
 
 // bundles returns those of now, or a refusal where there are none.

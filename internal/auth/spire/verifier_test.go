@@ -306,3 +306,39 @@ func FuzzParseToken(f *testing.F) {
 		}
 	})
 }
+
+// A verifier in the place of another judges who was let in by that one by its own audiences and accepted_spiffe_ids. Rules: P-auth-7,
+// P-spiffe-6.
+func TestAgainByAnotherVerifier(t *testing.T) {
+	d, api := spiretest.NewDomain(t, "a.org"), spiretest.Serve(t)
+	api.Bundles(spiretest.Bundles(t, d))
+	agent, _ := agentOf(t, api)
+	who, err := newVerifier(t, agent).VerifyToken(d.Token(t, spiretest.Claims("spiffe://a.org/edge/1", time.Minute, "slim")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, audience string
+		peers          []string
+		want           int // 0: allowed
+	}{
+		{"as before", "slim", nil, 0},
+		{"it is still accepted", "slim", []string{"spiffe://a.org/edge/*"}, 0},
+		{"it is not accepted any more", "slim", []string{"spiffe://a.org/core/*"}, 403},
+		{"its audience does not count any more", "other", nil, 401},
+	} {
+		peers, err := ParsePeers(c.peers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := NewVerifier(agent, VerifierOptions{Audiences: []string{c.audience}, Peers: peers})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = v.Again(soon(t), who)
+		if d := denied(err); (err == nil) != (c.want == 0) || d != nil && d.Status != c.want {
+			t.Errorf("%s: %v, want %d", c.name, err, c.want)
+		}
+		_ = v.Close()
+	}
+}
