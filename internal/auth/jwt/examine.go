@@ -24,7 +24,7 @@ func (v *Verifier) Examine(ctx context.Context, s string) (who *auth.Identity, e
 	if !ok || !now.Truncate(time.Second).After(end.Add(leeway)) { // its time is not what is wrong
 		return nil, false, err
 	}
-	if _, wrong := v.judge(ctx, t); wrong != nil || v.o.Strict && t.begun(now) != nil {
+	if _, wrong := v.judge(ctx, t, v.candidates); wrong != nil || v.o.Strict && t.begun(now) != nil {
 		return nil, false, err
 	}
 	who = &auth.Identity{Mechanism: auth.JWT, Subject: t.text("sub"), Issuer: t.text("iss"), Claims: t.claims, Expires: end, Proof: &proof{s}}

@@ -23,10 +23,10 @@ const (
 	fetchLimit = 20 * time.Second // for discovery and keys together
 	retryAfter = 10 * time.Second // an issuer whose keys could not be had is not asked again before
 
-	maxIssuers    = 64              // whose keys are kept
+	maxIssuers    = 64              // whose keys are kept, or as many as are listed
 	strangerBurst = 10              // issuers that nobody listed and that are asked for the first time, at once;
 	strangerPace  = 2 * time.Second // then one each
-	strangerWaits = 16              // requests that wait for keys of such, before a token of theirs was verified
+	strangerWaits = 16              // requests that wait for keys of such, before a token of theirs was verified, or of anybody for an unknown kid
 )
 
 // issuers has the keys of those who sign (P-jwt-8). Safe for all.
@@ -44,7 +44,7 @@ type issuers struct {
 	mu        sync.Mutex
 	known     map[string]*issuer
 	strangers time.Time // when the burst is full again
-	waiting   int       // for keys of strangers
+	waiting   int       // as strangers
 	fetches   uint64
 	failures  uint64
 	failed    time.Time
@@ -59,6 +59,7 @@ type issuer struct {
 	fetched time.Time // keys were
 	used    time.Time
 	proven  bool // a token of theirs was verified
+	awaited bool // somebody is to be told when there are keys for the first time
 	tried   time.Time
 	err     error         // of the last try
 	flight  chan struct{} // closed when what is going on is over; nil: nothing is
@@ -85,11 +86,8 @@ func (r *issuers) close() {
 // keys returns the keys of an issuer, and when they were fetched. It waits for them if there are none, or none that are young
 // enough. An error is a *fault.
 func (r *issuers) keys(ctx context.Context, name string) (*keySet, time.Time, error) {
-	if len(r.listed) > 0 && !slices.Contains(r.listed, name) {
-		return nil, time.Time{}, &fault{BadIssuer, "the claim iss is of nobody who is listed, and is not asked"}
-	}
-	if _, err := issuerURL(name); err != nil {
-		return nil, time.Time{}, &fault{BadIssuer, err.Error()}
+	if err := r.askable(name); err != nil {
+		return nil, time.Time{}, err
 	}
 	r.mu.Lock()
 	now := time.Now()
@@ -106,7 +104,41 @@ func (r *issuers) keys(ctx context.Context, name string) (*keySet, time.Time, er
 		defer r.mu.Unlock()
 		return nil, time.Time{}, i.unavailable()
 	}
-	return r.wait(ctx, i)
+	return r.wait(ctx, i, len(r.listed) == 0 && !i.proven)
+}
+
+// askable returns why the keys of an issuer are not fetched.
+func (r *issuers) askable(name string) error {
+	if len(r.listed) > 0 && !slices.Contains(r.listed, name) {
+		return &fault{BadIssuer, "the claim iss is of nobody who is listed, and is not asked"}
+	}
+	if _, err := issuerURL(name); err != nil {
+		return &fault{BadIssuer, err.Error()}
+	}
+	return nil
+}
+
+// latest returns the keys of an issuer that came last, however long ago, and when. It waits for nobody: if there are none they are asked
+// for, and changed is called when they have come.
+func (r *issuers) latest(name string) (*keySet, time.Time, error) {
+	if err := r.askable(name); err != nil {
+		return nil, time.Time{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	i, err := r.enter(name, now)
+	switch {
+	case err != nil:
+		return nil, time.Time{}, err
+	case i.keys != nil:
+		return i.keys, i.fetched, nil
+	}
+	i.awaited = true
+	if i.err == nil || now.Sub(i.tried) >= retryAfter {
+		r.start(i)
+	}
+	return nil, time.Time{}, &fault{Unavailable, "the keys of the issuer are not there yet"}
 }
 
 // after returns keys that are newer than those which were seen, or these, if an unknown kid may not have them asked for now.
@@ -118,19 +150,20 @@ func (r *issuers) after(ctx context.Context, name string, seen *keySet, at time.
 	case i.keys != seen && i.keys != nil:
 		defer r.mu.Unlock()
 		return i.keys, i.fetched, nil
+	case r.waiting >= strangerWaits: // else whoever makes up kids fills, while an issuer is slow, the places of those who have right ones
 	case i.flight != nil || i.unknown.Try(time.Now()):
-		return r.wait(ctx, i)
+		return r.wait(ctx, i, true)
 	}
 	r.mu.Unlock()
 	return seen, at, nil
 }
 
-// wait has the keys fetched, unless that is going on, and waits for it. It is called with mu, and unlocks it.
-func (r *issuers) wait(ctx context.Context, i *issuer) (*keySet, time.Time, error) {
-	stranger := len(r.listed) == 0 && !i.proven
+// wait has the keys fetched, unless that is going on, and waits for it. stranger: the token is of an issuer that nobody listed, or of a kid
+// that is unknown. It is called with mu, and unlocks it.
+func (r *issuers) wait(ctx context.Context, i *issuer, stranger bool) (*keySet, time.Time, error) {
 	if stranger && r.waiting >= strangerWaits {
 		r.mu.Unlock()
-		return nil, time.Time{}, &fault{Unavailable, "too many requests wait for keys of issuers that nobody listed"}
+		return nil, time.Time{}, &fault{Unavailable, "too many requests wait for keys of issuers that nobody listed, or that are unknown"}
 	}
 	r.start(i)
 	flight := i.flight
@@ -183,7 +216,7 @@ func (r *issuers) enter(name string, now time.Time) (*issuer, error) {
 			return nil, &fault{Unavailable, "too many tokens of different issuers that nobody listed: this one is not asked now"}
 		}
 	}
-	if len(r.known) >= maxIssuers && !r.evict() {
+	if len(r.known) >= max(maxIssuers, len(r.listed)) && !r.evict() { // never of those who are listed
 		return nil, &fault{Unavailable, "the keys of too many issuers are being fetched"}
 	}
 	i := &issuer{name: name, used: now}
@@ -253,8 +286,8 @@ func (r *issuers) landed(i *issuer, b []byte, keys *keySet, warnings []string, e
 	if err == nil {
 		sum := sha256.Sum256(b)
 		if others = i.keys == nil || sum != i.sum; others {
-			others = i.keys != nil
-			i.keys, i.sum = keys, sum
+			others = i.keys != nil || i.awaited
+			i.keys, i.sum, i.awaited = keys, sum, false
 		} else {
 			warnings = nil // they were said
 		}

@@ -368,6 +368,127 @@ func TestProviderThatIsAway(t *testing.T) {
 	})
 }
 
+// While an issuer is slow few wait for it because of a kid that they have made up; the rest is answered by the keys that are known.
+func TestFewWaitForUnknownKids(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := idpKeys(t)
+		p := &fakeProvider{keys: jwks(t, a)}
+		v := resolving(t, p, VerifierOptions{Issuer: idp})
+		if got, why := status(t, v, "Bearer "+by(t, 0, "a", idp)); got != 200 {
+			t.Fatal(got, why)
+		}
+		p.mu.Lock()
+		p.delay = 3 * time.Second
+		p.mu.Unlock()
+		var wg sync.WaitGroup
+		var waited atomic.Int64
+		for i := range 100 {
+			wg.Go(func() {
+				begun := time.Now()
+				if got, why := status(t, v, "Bearer "+by(t, 1, fmt.Sprint(i), idp)); got != 401 {
+					t.Error(got, why)
+				}
+				if time.Since(begun) > 0 {
+					waited.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if n := waited.Load(); n != strangerWaits || p.count() != 2 {
+			t.Errorf("%d have waited, want %d; asked %d times", n, strangerWaits, p.count())
+		}
+	})
+}
+
+// Who is judged again waits for no issuer that is slow, and does not stay because of it: the keys that came last count. Rules: P-auth-7.
+func TestAgainWaitsForNoIssuer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := idpKeys(t)
+		p := &fakeProvider{keys: jwks(t, a)}
+		v := resolving(t, p, VerifierOptions{Issuer: idp})
+		who, err := v.VerifyToken(context.Background(), by(t, 0, "a", idp))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := func(what string, v *Verifier, want int) (ok bool) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(context.Background(), 4*time.Second)
+			defer cancel()
+			begun, got := time.Now(), 0
+			var d *auth.Denied
+			if err := v.Again(ctx, who); errors.As(err, &d) {
+				got = d.Status
+			}
+			if took := time.Since(begun); got != want || took > 0 {
+				t.Errorf("%s: %d after %v, want %d at once", what, got, took, want)
+			}
+			return got == want
+		}
+		again("the same keys", v, 0)
+		changed := v.Changed()
+		p.set(jwks(t, b), nil)
+		v.Reload()
+		<-changed
+		p.mu.Lock()
+		p.delay = 15 * time.Second
+		p.mu.Unlock()
+		time.Sleep(time.Minute) // an unknown kid may have it asked again
+		again("its key is gone, and its issuer has become slow", v, 401)
+		time.Sleep(2 * keysLife)
+		again("so long ago", v, 401)
+
+		// A verifier that has come in the place of another has no keys at first.
+		p.set(jwks(t, a), nil)
+		for _, c := range []struct {
+			name string
+			o    VerifierOptions
+			want int
+		}{
+			{"of its issuer", VerifierOptions{Issuer: idp}, 0},
+			{"of another issuer", VerifierOptions{Issuer: "https://else.example"}, 401},
+		} {
+			next := resolving(t, p, c.o)
+			changed = next.Changed()
+			if c.want == 0 && again(c.name+", before it has answered", next, 503) {
+				<-changed
+			}
+			again(c.name, next, c.want)
+		}
+		p.set(jwks(t, b), nil)
+		next := resolving(t, p, VerifierOptions{Issuer: idp})
+		changed = next.Changed()
+		if again("whose keys are others, before it has answered", next, 503) {
+			<-changed
+		}
+		again("whose keys are others", next, 401)
+		// Of an issuer that nobody has listed nothing is known.
+		again("of anybody, of whom nothing is known", resolving(t, p, VerifierOptions{}), 0)
+	})
+}
+
+// As many issuers as are listed are kept, however many that are: none pushes another out.
+func TestListedIssuersAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := idpKeys(t)
+		p := &fakeProvider{keys: jwks(t, a)}
+		var all []string
+		for i := range maxIssuers + 10 {
+			all = append(all, fmt.Sprintf("https://idp%d.example", i))
+		}
+		v := resolving(t, p, VerifierOptions{Issuers: all})
+		for range 2 {
+			for _, name := range all {
+				if _, err := v.VerifyToken(context.Background(), by(t, 0, "a", name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if p.count() != len(all) {
+			t.Errorf("asked %d times for %d issuers", p.count(), len(all))
+		}
+	})
+}
+
 // A token that was verified is asked for again when the keys it was verified with are an hour old, though it lives on.
 func TestCacheEndsWithTheIssuersKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

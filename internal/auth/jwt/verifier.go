@@ -272,7 +272,7 @@ const closedText = "this listener is stopping"
 // prove returns who a token is, if its signature and claims are right, and remembers it.
 func (v *Verifier) prove(ctx context.Context, s string, t *token, now time.Time) (*auth.Identity, error) {
 	round := v.cache.begin() // before keys are chosen: those that have changed since remember nothing
-	until, err := v.judge(ctx, t)
+	until, err := v.judge(ctx, t, v.candidates)
 	if err != nil {
 		return nil, err
 	}
@@ -293,11 +293,11 @@ func (v *Verifier) prove(ctx context.Context, s string, t *token, now time.Time)
 }
 
 // judge returns why the token is not one of ours, whenever it was made; else until when that is known, zero: until keys change.
-func (v *Verifier) judge(ctx context.Context, t *token) (until time.Time, err error) {
+func (v *Verifier) judge(ctx context.Context, t *token, candidates choosing) (until time.Time, err error) {
 	if t.crit && v.o.Strict {
 		return until, &fault{Malformed, "the token's header has `crit`, of which nothing is understood here"}
 	}
-	keys, listed, until, err := v.candidates(ctx, t)
+	keys, listed, until, err := candidates(ctx, t)
 	if err != nil {
 		return until, err
 	}
@@ -343,15 +343,18 @@ func (t *token) signer(ctx context.Context, keys []*verifyKey) *verifyKey {
 	return nil
 }
 
-// candidates returns the keys that a token may be signed with, and until when they are current, zero: until they change.
+// choosing returns the keys that a token may be signed with, whether its kid is that of one, and until when they are current, zero: until
+// they change.
+type choosing func(ctx context.Context, t *token) (keys []*verifyKey, listed bool, until time.Time, err error)
+
+// candidates is choosing by keys that are current, which it may wait for.
 func (v *Verifier) candidates(ctx context.Context, t *token) (keys []*verifyKey, listed bool, until time.Time, err error) {
 	if v.key != nil {
-		keys, listed, err = v.key.get().choose(&t.header)
-		return keys, listed, until, noKey(err)
+		return v.known(ctx, t)
 	}
-	name, ok := t.claims["iss"].(string)
-	if !ok {
-		return nil, false, until, &fault{BadIssuer, "the token has no claim iss that is text, whose keys could be fetched"}
+	name, err := t.issuer()
+	if err != nil {
+		return nil, false, until, err
 	}
 	set, at, err := v.from.keys(ctx, name)
 	if err != nil {
@@ -365,6 +368,33 @@ func (v *Verifier) candidates(ctx context.Context, t *token) (keys []*verifyKey,
 		keys, listed, err = set.choose(&t.header)
 	}
 	return keys, listed, at.Add(keysLife), noKey(err)
+}
+
+// known is choosing by the keys that came last. It waits for nobody.
+func (v *Verifier) known(_ context.Context, t *token) (keys []*verifyKey, listed bool, until time.Time, err error) {
+	if v.key != nil {
+		keys, listed, err = v.key.get().choose(&t.header)
+		return keys, listed, until, noKey(err)
+	}
+	name, err := t.issuer()
+	if err != nil {
+		return nil, false, until, err
+	}
+	set, at, err := v.from.latest(name)
+	if err != nil {
+		return nil, false, until, err
+	}
+	keys, listed, err = set.choose(&t.header)
+	return keys, listed, at.Add(keysLife), noKey(err)
+}
+
+// issuer returns who says that the token is theirs.
+func (t *token) issuer() (string, error) {
+	name, ok := t.claims["iss"].(string)
+	if !ok {
+		return "", &fault{BadIssuer, "the token has no claim iss that is text, whose keys could be fetched"}
+	}
+	return name, nil
 }
 
 // noKey makes a fault of a choice.
@@ -416,8 +446,9 @@ func (*proof) String() string { return "(token)" }
 // GoString hides it.
 func (*proof) GoString() string { return "(token)" }
 
-// Again judges by the keys and the policy of now who was let in. Keys of an issuer that cannot be had are no reason to deny:
-// nothing is known of a change.
+// Again judges by the keys that came last and by the policy of now who was let in. It waits for no issuer, whoever is slow: all the others
+// are to be judged in time. An issuer of whom there are no keys, since v has come in the place of another Verifier, is asked, and changes
+// v when it has answered. Who is of one that nobody has listed, and that is forgotten, stays: nothing is known of a change.
 func (v *Verifier) Again(ctx context.Context, who *auth.Identity) error {
 	p, ok := who.Proof.(*proof)
 	if !ok {
@@ -427,14 +458,16 @@ func (v *Verifier) Again(ctx context.Context, who *auth.Identity) error {
 	if err != nil {
 		return v.deny(nil, err)
 	}
-	if _, err := v.judge(ctx, t); err != nil {
-		var f *fault
-		if errors.As(err, &f) && (f.reason == Unavailable || f.reason == Closed) {
-			return v.allow(ctx, who)
-		}
+	_, err = v.judge(ctx, t, v.known)
+	var f *fault
+	unknown := errors.As(err, &f) && (f.reason == Unavailable || f.reason == Closed)
+	if err != nil && !unknown {
 		return v.deny(t, err)
 	}
-	return v.allow(ctx, who)
+	if err := v.allow(ctx, who); err != nil || !unknown || len(v.claim.issuers) == 0 {
+		return err
+	}
+	return auth.Unavailable(f.text)
 }
 
 // allow asks the policy.
