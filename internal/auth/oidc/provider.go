@@ -17,6 +17,8 @@ import (
 const (
 	patience  = 2 * time.Second  // for a provider that hangs, when the keys of before will do
 	minReload = 30 * time.Second // between fetches that nobody wants
+
+	maxWaiting = 16 // tokens of unknown keys that wait for an answer of the provider
 )
 
 // published is what a provider says of itself. Immutable.
@@ -80,11 +82,13 @@ type provider struct {
 	unknown  fetch.Pace // of tokens that name a key that is not known
 
 	fetches, failures, stale, limited atomic.Uint64
+	waiting                           atomic.Int64 // tokens of unknown keys that wait
 
 	mu     sync.Mutex
 	now    *published // nil: none so far
 	err    error      // of the last attempt
 	resume time.Time  // no attempt before
+	first  bool       // somebody is to be told when there are keys for the first time
 }
 
 func (p *provider) start() {
@@ -127,7 +131,8 @@ func (p *provider) current(ctx context.Context) (*published, error) {
 	return now, nil
 }
 
-// newer returns what is published now if that is not old, else nil: it was asked a moment ago, or is away.
+// newer returns what is published now if that is not old, else nil: it was asked a moment ago, or is away, or many wait for that already:
+// whoever makes up kids does not fill, while a provider is slow, the places of those who have right ones.
 func (p *provider) newer(ctx context.Context, old *published) *published {
 	now, _, rest := p.known()
 	if now != old {
@@ -140,6 +145,11 @@ func (p *provider) newer(ctx context.Context, old *published) *published {
 			return nil
 		}
 		round = p.attempts.want()
+	}
+	defer p.waiting.Add(-1)
+	if p.waiting.Add(1) > maxWaiting {
+		p.limited.Add(1)
+		return nil
 	}
 	select {
 	case <-round:
@@ -156,6 +166,19 @@ func (p *provider) known() (now *published, err error, rest bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.now, p.err, time.Now().Before(p.resume)
+}
+
+// expected returns what is published, nil: nothing yet; then it is asked for, and changed hears when it is there.
+func (p *provider) expected() *published {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.now == nil {
+		p.first = true
+		if !time.Now().Before(p.resume) {
+			p.attempts.want()
+		}
+	}
+	return p.now
 }
 
 // load makes one attempt.
@@ -181,10 +204,13 @@ func (p *provider) load(ctx context.Context) time.Duration {
 		p.log.Info("the identity provider gives its keys again")
 	}
 	p.mu.Lock()
-	before := p.now
-	p.now, p.err, p.resume = got, nil, time.Time{}
+	before, awaited := p.now, p.first
+	p.now, p.err, p.resume, p.first = got, nil, time.Time{}, false
 	p.mu.Unlock()
-	if before != nil && !got.same(before) {
+	switch {
+	case before == nil && awaited:
+		p.changed()
+	case before != nil && !got.same(before):
 		p.log.Info("the identity provider has changed its keys", "keys", len(got.keys))
 		p.changed()
 	}

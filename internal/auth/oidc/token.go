@@ -76,20 +76,26 @@ func (t *jws) check(audience, issuer string, now time.Time) (time.Time, error) {
 		return time.Time{}, errors.New("the token's exp is missing, or no whole number of seconds")
 	}
 	exp := time.Unix(int64(u), 0)
-	switch {
-	case now.Unix() > int64(u)+int64(leeway/time.Second):
+	if now.Unix() > int64(u)+int64(leeway/time.Second) {
 		return exp, fmt.Errorf("the token has expired %v ago: compare the clocks, and whether its owner renews it", now.Sub(exp).Round(time.Second))
-	case !among(t.claims, "aud", audience):
-		return exp, fmt.Errorf("the token is for others: its aud has not %q, which is audience here", audience)
-	case !among(t.claims, "iss", issuer):
-		return exp, fmt.Errorf("the token is of another issuer: its iss is not %q, which is issuer_url here, to the last slash", issuer)
 	}
-	return exp, nil
+	return exp, meant(t.claims["aud"], t.claims["iss"], audience, issuer)
+}
+
+// meant returns why a token is not for us, by its claims of these names, nil: it has none.
+func meant(aud, iss any, audience, issuer string) error {
+	switch {
+	case !among(aud, audience):
+		return fmt.Errorf("the token is for others: its aud has not %q, which is audience here", audience)
+	case !among(iss, issuer):
+		return fmt.Errorf("the token is of another issuer: its iss is not %q, which is issuer_url here, to the last slash", issuer)
+	}
+	return nil
 }
 
 // among reports whether a claim is want, or a list that has it, or is not there.
-func among(claims map[string]any, claim, want string) bool {
-	switch v := claims[claim].(type) {
+func among(claim any, want string) bool {
+	switch v := claim.(type) {
 	case nil:
 		return true
 	case string:

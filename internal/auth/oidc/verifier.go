@@ -172,8 +172,12 @@ func (v *Verifier) Close() error {
 	return nil
 }
 
-// proof is the key that has signed the token. Again needs no more of it.
-type proof struct{ key *key }
+// proof is what Again needs of a token: the key that has signed it, and for whom and from whom it is, nil: it does not say. Userinfo has
+// no part in it.
+type proof struct {
+	key      *key
+	aud, iss any
+}
 
 // Verify judges the token of a header `authorization` (P-oidc-8).
 func (v *Verifier) Verify(ctx context.Context, s *auth.Shown) (*auth.Identity, error) {
@@ -188,7 +192,7 @@ func (v *Verifier) Verify(ctx context.Context, s *auth.Shown) (*auth.Identity, e
 
 func (v *Verifier) verify(ctx context.Context, s *auth.Shown) (*auth.Identity, error) {
 	if v.life.Err() != nil {
-		return nil, auth.Unauthorized(errClosed.Error())
+		return nil, auth.Unavailable(errClosed.Error())
 	}
 	raw, ok := bearer(s.Authorization)
 	switch {
@@ -231,7 +235,7 @@ func (v *Verifier) prove(ctx context.Context, raw string, id [sha256.Size]byte) 
 		return nil, auth.Unauthorized(err.Error())
 	}
 	deny := func(err error) error {
-		return &auth.Denied{Status: http.StatusUnauthorized, Reason: err.Error(), Subject: text(t.claims, "sub"), Issuer: text(t.claims, "iss")}
+		return &auth.Denied{Status: http.StatusUnauthorized, Reason: err.Error(), Subject: short(text(t.claims, "sub")), Issuer: short(text(t.claims, "iss"))}
 	}
 	// What needs no key first: who shows what can never count makes nobody ask the provider.
 	exp, err := t.check(v.o.Audience, v.o.Issuer, time.Now())
@@ -242,11 +246,13 @@ func (v *Verifier) prove(ctx context.Context, raw string, id [sha256.Size]byte) 
 		return nil, deny(fmt.Errorf("the token's algorithm %q is none that counts here", short(t.alg)))
 	}
 	now, k, err := v.find(ctx, t)
-	if err != nil {
+	if d := (*auth.Denied)(nil); errors.As(err, &d) { // nothing can be said of the token
+		return nil, d
+	} else if err != nil {
 		return nil, deny(err)
 	}
 	who := &auth.Identity{Mechanism: auth.OIDC, Subject: text(t.claims, "sub"), Issuer: text(t.claims, "iss"), Claims: t.claims, Expires: exp,
-		Proof: &proof{k}}
+		Proof: &proof{k, t.claims["aud"], t.claims["iss"]}}
 	size := len(raw)
 	if now.userinfo != "" {
 		more, err := v.ask(ctx, now.userinfo, raw, t)
@@ -267,7 +273,7 @@ func (v *Verifier) prove(ctx context.Context, raw string, id [sha256.Size]byte) 
 func (v *Verifier) find(ctx context.Context, t *jws) (*published, *key, error) {
 	now, err := v.provider.current(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, auth.Unavailable(err.Error())
 	}
 	keys := now.choose(t.kid)
 	if len(keys) == 0 && t.kid != "" {
@@ -327,15 +333,24 @@ func (v *Verifier) allow(ctx context.Context, who *auth.Identity) error {
 	return nil
 }
 
-// Again judges by the keys that are known now, and by the policy of now. A provider that is away has taken nothing back.
+// Again judges by the options of v, by the keys that are known now, and by the policy of now. A provider that is away has taken nothing
+// back. One that was not asked yet, since v has come in the place of another Verifier, is asked, and changes v when it has answered.
 func (v *Verifier) Again(ctx context.Context, who *auth.Identity) error {
 	p, ok := who.Proof.(*proof)
 	if !ok {
 		return auth.Unauthorized("this connection was let in by something else than a token of the provider")
 	}
-	if now, _, _ := v.provider.known(); now != nil && !now.has(p.key) {
-		return &auth.Denied{Status: http.StatusUnauthorized, Subject: who.Subject, Issuer: who.Issuer,
-			Reason: fmt.Sprintf("the provider has taken back the key %q that has signed the token", short(p.key.kid))}
+	deny := func(reason string) error {
+		return &auth.Denied{Status: http.StatusUnauthorized, Subject: who.Subject, Issuer: who.Issuer, Reason: reason}
+	}
+	if err := meant(p.aud, p.iss, v.o.Audience, v.o.Issuer); err != nil {
+		return deny(err.Error())
+	}
+	switch now := v.provider.expected(); {
+	case now == nil:
+		return auth.Unavailable("the keys of the identity provider are not here yet")
+	case !now.has(p.key):
+		return deny(fmt.Sprintf("the provider has taken back the key %q that has signed the token", short(p.key.kid)))
 	}
 	return v.allow(ctx, who)
 }

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -305,7 +306,11 @@ func TestBadProviders(t *testing.T) {
 			}
 			v := w.verifier(t, VerifierOptions{})
 			got := judge(t, v, k.token(claims(nil), nil))
-			if !strings.Contains(got, c.want) || c.want != "ok" && !strings.HasPrefix(got, "401 ") {
+			status := "503 " // nothing is known of the token
+			if c.want == "publishes no key" {
+				status = "401 "
+			}
+			if !strings.Contains(got, c.want) || c.want != "ok" && !strings.HasPrefix(got, status) {
 				t.Errorf("%s: %s, want %q", c.name, got, c.want)
 			}
 			_ = v.Close()
@@ -387,6 +392,38 @@ func TestUnknownKey(t *testing.T) {
 	})
 }
 
+// While the provider is slow few wait for it because of a key that they have made up, and the rest is answered at once.
+func TestFewWaitForUnknownKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWeb()
+		k := newSigner("a", "ES256", "p256")
+		w.publish(k.jwk(nil))
+		v := w.verifier(t, VerifierOptions{})
+		judge(t, v, k.token(claims(nil), nil))
+		hang := make(chan struct{})
+		w.set(nil, hang)
+		var wg sync.WaitGroup
+		var waited atomic.Int64
+		for i := range 100 {
+			wg.Go(func() {
+				begun := time.Now()
+				if got := judge(t, v, k.token(claims(nil), map[string]any{"kid": fmt.Sprint(i)})); !strings.HasPrefix(got, "401 ") {
+					t.Error(got)
+				}
+				if time.Since(begun) > 0 {
+					waited.Add(1)
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		close(hang)
+		wg.Wait()
+		if n := waited.Load(); n != maxWaiting {
+			t.Errorf("%d have waited, want %d", n, maxWaiting)
+		}
+	})
+}
+
 // A key that is taken back ends what is remembered of its tokens, and the connections that came with them, at the next fetch.
 // Upstream remembers them until claim_cache_ttl is over, and keeps the connections.
 func TestRemovedKey(t *testing.T) {
@@ -442,6 +479,48 @@ func TestRemovedKey(t *testing.T) {
 	})
 }
 
+// A verifier in the place of another judges who was let in by that one by its own issuer and audience, and by its own keys as soon as
+// it has any. Rules: P-auth-7.
+func TestAgainByAnotherVerifier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWeb()
+		k, other := newSigner("a", "ES256", "p256"), newSigner("a", "RS256", "rsa")
+		w.publish(k.jwk(nil))
+		w.json("/userinfo", map[string]any{"aud": "userinfo", "iss": "userinfo"})
+		w.json("/.well-known/openid-configuration", map[string]any{"issuer": issuer, "jwks_uri": issuer + "/keys", "userinfo_endpoint": issuer + "/userinfo"})
+		for _, c := range []struct {
+			name   string
+			claims map[string]any
+			by     VerifierOptions
+			keys   *signer
+			want   string
+		}{
+			{"as before", nil, VerifierOptions{Issuer: issuer, Audience: "slim"}, k, "ok"},
+			{"what userinfo says is no claim of the token", map[string]any{"aud": nil, "iss": nil}, VerifierOptions{Issuer: issuer, Audience: "slim"}, k, "ok"},
+			{"another audience", nil, VerifierOptions{Issuer: issuer, Audience: "else"}, k, "401 the token is for others"},
+			{"another issuer", nil, VerifierOptions{Issuer: issuer + "/", Audience: "slim"}, k, "401 the token is of another issuer"},
+			{"other keys", nil, VerifierOptions{Issuer: issuer, Audience: "slim"}, other, "401 the provider has taken back"},
+		} {
+			w.publish(k.jwk(nil))
+			who, err := w.verifier(t, VerifierOptions{}).Verify(t.Context(), show(k.token(claims(c.claims), nil)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.publish(c.keys.jwk(nil))
+			v := w.verifier(t, c.by)
+			changed := v.Changed()
+			got := verdict(t, v.Again(t.Context(), who))
+			if strings.HasPrefix(got, "503 ") { // nobody has asked for its keys before
+				<-changed
+				got = verdict(t, v.Again(t.Context(), who))
+			}
+			if !strings.HasPrefix(got, c.want) {
+				t.Errorf("%s: %s, want %s", c.name, got, c.want)
+			}
+		}
+	})
+}
+
 // What changes around a key is no change of it: no connection ends.
 func TestSameKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -479,7 +558,7 @@ func TestProviderAway(t *testing.T) {
 		v := w.verifier(t, VerifierOptions{Log: log.logger()})
 		long := map[string]any{"exp": time.Now().Add(100 * time.Hour).Unix()}
 		token := k.token(claims(long), nil)
-		if got := judge(t, v, token); !strings.HasPrefix(got, "401 ") || !strings.Contains(got, "connection refused") {
+		if got := judge(t, v, token); !strings.HasPrefix(got, "503 ") || !strings.Contains(got, "connection refused") {
 			t.Errorf("before any key is known: %s", got)
 		}
 		asked := w.count("/.well-known/openid-configuration")
@@ -503,7 +582,7 @@ func TestProviderAway(t *testing.T) {
 			t.Errorf("stats %+v", s)
 		}
 		time.Sleep(2 * time.Minute)
-		if got := judge(t, v, token); !strings.HasPrefix(got, "401 ") || !strings.Contains(got, "connection refused") {
+		if got := judge(t, v, token); !strings.HasPrefix(got, "503 ") || !strings.Contains(got, "connection refused") {
 			t.Errorf("after it: %s", got)
 		}
 		// Nothing was taken back: connections stay.
@@ -748,7 +827,7 @@ func TestClosedVerifier(t *testing.T) {
 		token := k.token(claims(nil), nil)
 		judge(t, v, token)
 		_ = v.Close()
-		if got := judge(t, v, token); !strings.HasPrefix(got, "401 closed") {
+		if got := judge(t, v, token); !strings.HasPrefix(got, "503 closed") {
 			t.Error(got)
 		}
 		hang := make(chan struct{})
@@ -758,7 +837,7 @@ func TestClosedVerifier(t *testing.T) {
 		go func() { got <- judge(t, v, token) }()
 		synctest.Wait()
 		_ = v.Close()
-		if g := <-got; !strings.HasPrefix(g, "401 ") {
+		if g := <-got; !strings.HasPrefix(g, "503 ") {
 			t.Error(g)
 		}
 		close(hang)
