@@ -102,9 +102,8 @@ func (v *basicVerifier) denied(s *Shown) *Denied {
 	}
 	if b, err := base64.StdEncoding.DecodeString(rest); err != nil {
 		d.Reason = "what follows Basic is not base64"
-	} else {
-		d.Subject, _, _ = strings.Cut(string(b), ":")
-		d.Subject = d.Subject[:min(len(d.Subject), maxClaimed)]
+	} else if name, _, ok := strings.Cut(string(b), ":"); ok { // what has no colon may be all secret
+		d.Subject = name[:min(len(name), maxClaimed)]
 	}
 	return d
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"encoding/base64"
 	"errors"
 	"strings"
 	"testing"
@@ -32,6 +33,17 @@ func TestBasic(t *testing.T) {
 			t.Errorf("%s: %+v, %#v, want %q", tc.name, who, err, tc.want)
 		case tc.want != "" && strings.Contains(d.Reason, "secret"):
 			t.Errorf("%s: the reason holds the password", tc.name)
+		}
+	}
+}
+
+// A name is told, without which a log would say little, and nothing that could be a password or a token.
+func TestBasicTellsNamesAlone(t *testing.T) {
+	for shown, want := range map[string]string{"bob:secret": "bob", "bob:": "bob", ":secret": "", "secret": "", strings.Repeat("b", 500) + ":x": strings.Repeat("b", maxClaimed)} {
+		_, err := NewBasicVerifier("alice", "secret").Verify(t.Context(), &Shown{Authorization: "Basic " + base64.StdEncoding.EncodeToString([]byte(shown))})
+		var d *Denied
+		if !errors.As(err, &d) || d.Subject != want {
+			t.Errorf("%q: %+v", shown, d)
 		}
 	}
 }
