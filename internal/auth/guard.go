@@ -21,7 +21,7 @@ type GuardOptions struct {
 	// back; 0: 4 s.
 	Timeout time.Duration
 	// AtOnce is how many requests are judged at the same time, Waiting how many more may wait for that, Held how many
-	// refusals may be held back; 0: 64, 1,024 and 4,096.
+	// refusals may be held back; 0: 64, 2,048 and 4,096. A single network may have half of the first two.
 	AtOnce, Waiting, Held int
 	// Audit is told of each decision; nil: nobody is.
 	Audit Audit
@@ -30,7 +30,8 @@ type GuardOptions struct {
 }
 
 // Guard judges the requests of one listener with a Verifier, beside the loops: so many at the same time, so many more that
-// wait, the refusals of wrong credentials later and later. It is in memory and time bounded by its options, whoever asks.
+// wait, each network its share of both, the refusals of wrong credentials later and later. It is in memory and time bounded by its
+// options, whoever asks.
 // Safe for all. Rules: P-auth-5, P-auth-6.
 //
 //	Ask ──▶ judged, of AtOnce ──▶ allowed ──▶ answer
@@ -45,14 +46,14 @@ type Guard struct {
 	cancel   context.CancelFunc
 
 	throttle throttle
+	notes    notes
 	round    atomic.Uint64 // of keys and policies: Watch counts it
 	counts   [numOutcomes]atomic.Uint64
 	held     atomic.Int64  // refusals that are held back
 	slowed   atomic.Uint64 // how many have been
 
-	mu      sync.Mutex
-	running int       // guarded by mu
-	waiting list.List // guarded by mu; of *question
+	mu    sync.Mutex
+	queue queue // guarded by mu
 }
 
 // question is a request that is to be judged.
@@ -61,7 +62,10 @@ type question struct {
 	answer func(Verdict)
 	ctx    context.Context
 	cancel context.CancelFunc
-	place  *list.Element // in Guard.waiting; nil: it does not wait. Guarded by Guard.mu
+	share  *share        // of its network; guarded by Guard.mu
+	place  *list.Element // in share.waiting; nil: it does not wait. Guarded by Guard.mu
+	timer  *time.Timer   // of its refusal, which is held back; nil: it is not. Guarded by Guard.mu
+	gone   bool          // who has asked it; guarded by Guard.mu
 }
 
 // Verdict is the answer to a request: one of Who and Denied is set.
@@ -93,8 +97,8 @@ func (o Outcome) String() string { return outcomeNames[o] }
 // NewGuard returns a guard. Close ends it, but not v.
 func NewGuard(v Verifier, o GuardOptions) *Guard {
 	o.Timeout = cmp.Or(o.Timeout, 4*time.Second)
-	o.AtOnce, o.Waiting, o.Held = cmp.Or(o.AtOnce, 64), cmp.Or(o.Waiting, 1024), cmp.Or(o.Held, 4096)
-	g := &Guard{verifier: v, opt: o}
+	o.AtOnce, o.Waiting, o.Held = cmp.Or(o.AtOnce, 64), cmp.Or(o.Waiting, 2048), cmp.Or(o.Held, 4096)
+	g := &Guard{verifier: v, opt: o, queue: newQueue(o.AtOnce, o.Waiting)}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g
 }
@@ -125,48 +129,47 @@ func (g *Guard) Ask(s *Shown, answer func(Verdict)) (cancel func()) {
 
 // admit begins with a question, or has it wait. false: too many do.
 func (g *Guard) admit(q *question) bool {
+	network := networkOf(q.shown.Remote)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	switch {
-	case g.running < g.opt.AtOnce:
-		g.running++
+	run, taken := g.queue.enter(q, network)
+	if run {
 		go g.work(q)
-	case g.waiting.Len() < g.opt.Waiting:
-		q.place = g.waiting.PushBack(q)
-	default:
-		return false
 	}
-	return true
+	return taken
 }
 
-// giveUp ends a question whose asker has gone.
+// giveUp ends a question whose asker has gone: nothing of it is kept.
 func (g *Guard) giveUp(q *question) {
 	q.cancel()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if q.place != nil {
-		g.waiting.Remove(q.place)
-		q.place = nil
+	q.gone = true
+	g.queue.leave(q)
+	if q.timer != nil && q.timer.Stop() {
+		g.held.Add(-1)
 	}
+	q.timer = nil
 }
 
 // work judges a question, and then those that wait.
 func (g *Guard) work(q *question) {
-	for ; q != nil; q = g.next() {
+	for ; q != nil; q = g.next(q) {
 		g.judge(q)
 	}
 }
 
-func (g *Guard) next() *question {
+// next returns what who has judged a question judges in its place; nil: nothing. What there is room for besides is begun, too.
+func (g *Guard) next(done *question) *question {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	at := g.waiting.Front()
-	if at == nil {
-		g.running--
-		return nil
+	g.queue.end(done)
+	q := g.queue.next()
+	for more := q; more != nil; {
+		if more = g.queue.next(); more != nil {
+			go g.work(more)
+		}
 	}
-	q := g.waiting.Remove(at).(*question)
-	q.place = nil
 	return q
 }
 
@@ -196,10 +199,16 @@ func (g *Guard) hold(q *question, v Verdict) {
 		q.answer(v)
 		return
 	}
+	answer := q.answer
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if q.gone {
+		return
+	}
 	g.held.Add(1)
 	g.slowed.Add(1)
-	answer := q.answer // nothing more of the question is kept, which has what was shown
-	time.AfterFunc(d, func() {
+	q.shown, q.answer = nil, nil // secret, and what they belong to: it is the timer that keeps what is left
+	q.timer = time.AfterFunc(d, func() {
 		g.held.Add(-1)
 		answer(v)
 	})
@@ -278,12 +287,25 @@ func (g *Guard) note(s *Shown, who *Identity, d *Denied, o Outcome) {
 	if g.opt.Audit == nil {
 		return
 	}
-	e := Event{Time: time.Now(), Act: ActConnect, Allowed: d == nil, Listener: g.opt.Listener, Peer: s.Remote, Mechanism: g.opt.Mechanism}
+	now, reason := time.Now(), ""
+	if d != nil {
+		reason = d.Reason
+	}
+	if d != nil && d.Status != http.StatusForbidden { // else it is known who it was
+		ok, left := g.notes.room(networkOf(s.Remote), now)
+		if !ok {
+			return
+		}
+		if left > 0 {
+			reason = fmt.Sprintf("%s; %d more refusals, of anybody, were not written down", reason, left)
+		}
+	}
+	e := Event{Time: now, Act: ActConnect, Allowed: d == nil, Listener: g.opt.Listener, Peer: s.Remote, Mechanism: g.opt.Mechanism}
 	if who != nil {
 		e.Mechanism, e.Subject, e.Issuer = who.Mechanism, who.Subject, who.Issuer
 	}
 	if d != nil {
-		e.Reason, e.Status, e.Subject, e.Issuer = d.Reason, d.Status, d.Subject, d.Issuer
+		e.Reason, e.Status, e.Subject, e.Issuer = reason, d.Status, d.Subject, d.Issuer
 	}
 	g.opt.Audit.Note(&e)
 }
@@ -346,6 +368,6 @@ func (g *Guard) Tally() Tally {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	t.Waiting = g.running + g.waiting.Len() + int(g.held.Load())
+	t.Waiting = g.queue.running + g.queue.waiting + int(g.held.Load())
 	return t
 }

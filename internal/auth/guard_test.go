@@ -5,7 +5,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
+	"net/netip"
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -125,7 +129,7 @@ func TestWaitingIsBounded(t *testing.T) {
 				return nil, ctx.Err()
 			}
 		}}
-		g := NewGuard(v, GuardOptions{AtOnce: 2, Waiting: 3})
+		g := NewGuard(v, GuardOptions{AtOnce: 4, Waiting: 6}) // of which one network has half
 		defer g.Close()
 		var allowed, crowded atomic.Int64
 		var cancels []func()
@@ -163,6 +167,101 @@ func TestWaitingIsBounded(t *testing.T) {
 			t.Errorf("%d are allowed, %d were judged at once, %+v", allowed.Load(), most.Load(), g.Tally())
 		}
 	})
+}
+
+// A network that fills all that it may have leaves room for others, whose requests are judged before its own that wait. Rules: P-auth-5.
+func TestNetworksHaveShares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var judged sync.Map // by what was shown
+		v := &judge{verify: func(ctx context.Context, s *Shown) (*Identity, error) {
+			judged.Store(s.Authorization, true)
+			if s.Authorization == "slow" {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return &Identity{Subject: s.Authorization}, nil
+		}}
+		g := NewGuard(v, GuardOptions{})
+		defer g.Close()
+		flood := func(remote string) (crowded int) {
+			for range 3000 {
+				g.Ask(&Shown{Authorization: "slow", Remote: remote}, func(v Verdict) {
+					if v.Denied.Reason == "too many requests wait to be judged" {
+						crowded++
+					}
+				})
+			}
+			return crowded
+		}
+		// Each has half of what is left: 32 and 1,024, 16 and 512, ...
+		for i, want := range []int{3000 - 32 - 1024, 3000 - 16 - 512, 3000 - 8 - 256, 3000 - 4 - 128, 3000 - 2 - 64} {
+			if n := flood(fmt.Sprintf("10.0.%d.1:1", i)); n != want {
+				t.Errorf("network %d: %d are too many, want %d", i+1, n, want)
+			}
+		}
+		for i := range 20 {
+			if v, took := ask(g, "good", fmt.Sprintf("192.0.2.1:%d", i)); v.Who == nil || took != 0 {
+				t.Errorf("who comes from elsewhere: %+v after %v", v.Denied, took)
+			}
+		}
+		// All places are taken; one that becomes free is the next network's in turn.
+		for i := range 3 {
+			flood(fmt.Sprintf("10.1.%d.1:1", i))
+		}
+		time.Sleep(time.Second)
+		if v, took := ask(g, "good", "198.51.100.1:1"); v.Who == nil || took > 4*time.Second {
+			t.Errorf("who comes when all is taken: %+v after %v", v.Denied, took)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := g.Tally().Waiting; n != 0 || len(g.queue.shares) != 0 || g.queue.turns.Len() != 0 {
+			t.Errorf("%d wait, of %d networks", n, len(g.queue.shares))
+		}
+	})
+}
+
+// Whatever comes, is judged and leaves, the queue counts right, and nothing waits for which there is room.
+func TestQueueAtRandom(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	u := newQueue(8, 20)
+	var running, waiting []*question
+	begin := func(q *question) { running = append(running, q) }
+	take := func(from *[]*question) *question {
+		i := r.IntN(len(*from))
+		q := (*from)[i]
+		*from = slices.Delete(*from, i, i+1)
+		return q
+	}
+	for step := range 20_000 {
+		switch n := r.IntN(6); {
+		case n < 3:
+			q := &question{}
+			network := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(r.IntN(1 + step/2000))}), 24)
+			if run, taken := u.enter(q, network); run {
+				begin(q)
+			} else if taken {
+				waiting = append(waiting, q)
+			}
+		case n < 5 && len(running) > 0:
+			u.end(take(&running))
+			for q := u.next(); q != nil; q = u.next() {
+				begin(q)
+				waiting = slices.DeleteFunc(waiting, func(w *question) bool { return w == q })
+			}
+		case n == 5 && len(waiting) > 0:
+			u.leave(take(&waiting))
+		}
+		shares := 0
+		for _, s := range u.shares {
+			shares += s.running + s.waiting.Len()
+			if (s.turn == nil) != (s.waiting.Len() == 0) || s.waiting.Len() > 0 && u.mayRun(s) || s.running+s.waiting.Len() == 0 {
+				t.Fatalf("step %d: %+v of %+v", step, s, u)
+			}
+		}
+		if u.running != len(running) || u.waiting != len(waiting) || shares != len(running)+len(waiting) || u.running > 8 || u.waiting > 20 {
+			t.Fatalf("step %d: %d run and %d wait: %+v", step, len(running), len(waiting), u)
+		}
+	}
 }
 
 // Wrong credentials are answered later and later, and right ones at once, whatever was shown before from there. Rules: P-auth-6.
@@ -230,6 +329,81 @@ func TestHeldRefusalsAreBounded(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		if answered.Load() != 50 || g.Tally().Waiting != 0 || g.Tally().Slowed != 3 {
 			t.Errorf("%d are answered, %+v", answered.Load(), g.Tally())
+		}
+	})
+}
+
+// Strangers fill no disk with refusals, and do not hide those of others; who is known is always written down. Rules: P-auth-9.
+func TestNotesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		audit := &log{}
+		v := &judge{verify: func(_ context.Context, s *Shown) (*Identity, error) {
+			switch s.Authorization {
+			case "good":
+				return &Identity{}, nil
+			case "forbidden":
+				return nil, Forbidden("the policy")
+			}
+			return nil, Unauthorized("wrong")
+		}}
+		g := NewGuard(v, GuardOptions{Audit: audit})
+		defer g.Close()
+		send := func(n int, shown, remote string) (written int) {
+			before := len(audit.all)
+			for range n {
+				g.Ask(&Shown{Authorization: shown, Remote: remote}, func(Verdict) {})
+				synctest.Wait()
+			}
+			return len(audit.all) - before
+		}
+		if n := send(100, "wrong", "10.0.0.1:1"); n != notesOfNetwork {
+			t.Errorf("%d refusals of one network are written down", n)
+		}
+		if n := send(1, "wrong", "192.0.2.1:1"); n != 1 || audit.all[len(audit.all)-1].Reason != "wrong; 68 more refusals, of anybody, were not written down" {
+			t.Errorf("what another one tries is hidden: %+v", audit.all[len(audit.all)-1])
+		}
+		if n, m := send(50, "good", "10.0.0.1:1"), send(50, "forbidden", "10.0.0.1:1"); n != 50 || m != 50 {
+			t.Errorf("of who is known %d and %d are written down", n, m)
+		}
+		all := 0
+		for i := range 100 {
+			all += send(10, "wrong", fmt.Sprintf("10.1.%d.1:1", i))
+		}
+		if all != notesASecond-notesOfNetwork-1 {
+			t.Errorf("%d of many networks are written down", all)
+		}
+		time.Sleep(time.Second)
+		if n := send(1, "wrong", "10.0.0.1:1"); n != 1 {
+			t.Error("after a second none is")
+		}
+	})
+}
+
+// Who leaves while a refusal is held back leaves nothing behind, and room for others.
+func TestHeldRefusalsOfWhoHasLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGuard(NewBasicVerifier("alice", "secret"), GuardOptions{})
+		defer g.Close()
+		var collected atomic.Int64
+		for range 20 {
+			socket := &struct{ buffer [1 << 10]byte }{} // what the answer is for
+			runtime.AddCleanup(socket, func(int) { collected.Add(1) }, 0)
+			cancel := g.Ask(&Shown{Authorization: "x"}, func(Verdict) { socket.buffer[0]++ })
+			synctest.Wait()
+			cancel()
+			cancel() // once more does nothing
+		}
+		if n := g.Tally().Waiting; n != 0 {
+			t.Errorf("%d are held back", n)
+		}
+		for i := 0; i < 1000 && collected.Load() < 19; i++ {
+			runtime.GC()
+		}
+		if n := collected.Load(); n < 19 { // the last may be on the stack
+			t.Errorf("%d of 20 are kept", 20-n)
+		}
+		if _, took := ask(g, "x", ""); took != 4*time.Second {
+			t.Errorf("who has left is forgotten, too: answered after %v", took)
 		}
 	})
 }
