@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"sync/atomic"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
@@ -42,8 +45,28 @@ func newAuditLog(path string, out *cli.Sink, trouble func(error)) (*auditLog, er
 func (a *auditLog) Note(e *auth.Event) {
 	var b bytes.Buffer
 	if err := json.NewEncoder(&b).Encode(e); err == nil {
-		_, _ = a.sink.Write(b.Bytes())
+		_, _ = a.sink.Write(visible(b.Bytes()))
 	}
+}
+
+// visible returns JSON with what does not print written as escapes. encoding/json leaves most of it as it is, and what a stranger claims
+// to be may hold what drives the terminal of who reads the log, or turns the direction of its text.
+func visible(b []byte) []byte {
+	hidden := func(r rune) bool { return r != '\n' && !strconv.IsPrint(r) }
+	if bytes.IndexFunc(b, hidden) < 0 {
+		return b
+	}
+	var out []byte
+	for _, r := range string(b) { // encoding/json makes UTF-8 alone
+		if !hidden(r) {
+			out = utf8.AppendRune(out, r)
+			continue
+		}
+		for _, u := range utf16.Encode([]rune{r}) {
+			out = fmt.Appendf(out, `\u%04x`, u)
+		}
+	}
+	return out
 }
 
 // reloaded notes that the configuration was loaded anew, or why it could not be.

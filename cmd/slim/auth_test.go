@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +63,35 @@ func TestAuditLog(t *testing.T) {
 	}
 	if _, err := newAuditLog(filepath.Join(path, "x"), nil, nil); err == nil {
 		t.Error("a path that cannot be is none")
+	}
+}
+
+// What a stranger claims to be forges no line of the audit log, and does nothing to the terminal of who reads it.
+func TestAuditLogIsText(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	a, err := newAuditLog(path, nil, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	const evil = "x\n{\"act\":\"connect\",\"allowed\":true}\r\x1b[2J\x00\x7f\u0085\u009b31m\u2028\u202eabc\u2066\u200b\ufeff\U000e0041 \\u009b ü 名 😀"
+	a.Note(&auth.Event{Act: auth.ActConnect, Subject: evil, Reason: evil, Name: evil + "\xff\xc2"})
+	a.Note(&auth.Event{Act: auth.ActConnect, Subject: "ü 名 😀"})
+	a.close(t.Context())
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[1], "ü 名 😀") {
+		t.Errorf("%q", lines)
+	}
+	for _, line := range lines {
+		if i := strings.IndexFunc(line, func(r rune) bool { return !strconv.IsPrint(r) }); i >= 0 {
+			t.Errorf("it has %q at %d", line[i:min(i+4, len(line))], i)
+		}
+	}
+	if all := auditOf(t, path); all[0].Subject != evil || all[0].Reason != evil || all[1].Subject != "ü 名 😀" {
+		t.Errorf("%+v", all)
 	}
 }
 
