@@ -12,8 +12,9 @@ import (
 )
 
 // functions are the built-in functions that a module may use: those of upstream's engine, so that what starts here starts there, without
-// what could reach out of the process (http.send, opa.runtime, schemas, which may refer to others), and without what a claim could keep
-// fill the memory with where nothing counts the turns (bits.lsh), and without chance (rand.intn). P-pol-6.
+// what could reach out of the process (http.send, opa.runtime, schemas, which may refer to others), without what a claim could be kept
+// busy by, or fill the memory with, where nothing counts the turns (bits.lsh, graph.reachable_paths, regex.template_match), and without
+// chance (rand.intn). P-pol-6.
 const functions = `
 	eq equal neq lt lte gt gte assign plus minus mul div rem and or internal.member_2 internal.member_3 internal.print internal.template_string
 	abs ceil floor round numbers.range numbers.range_step
@@ -30,8 +31,8 @@ const functions = `
 	json.filter json.is_valid json.marshal json.marshal_with_options json.patch json.remove json.unmarshal
 	yaml.is_valid yaml.marshal yaml.unmarshal
 	urlquery.decode urlquery.decode_object urlquery.encode urlquery.encode_object
-	glob.match glob.quote_meta regex.find_n regex.is_valid regex.match regex.replace regex.split regex.template_match
-	graph.reachable graph.reachable_paths walk
+	glob.match glob.quote_meta regex.find_n regex.is_valid regex.match regex.replace regex.split
+	graph.reachable walk
 	net.cidr_contains net.cidr_expand net.cidr_is_valid
 	semver.compare semver.is_valid units.parse units.parse_bytes uuid.parse uuid.rfc4122
 	time.add_date time.clock time.date time.diff time.format time.now_ns time.parse_duration_ns time.parse_ns time.parse_rfc3339_ns time.weekday

@@ -8,13 +8,21 @@ import (
 	"sync"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/env"
+	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/traits"
 	"cel.dev/cel-go/parser"
 )
 
 // celEnv is what expressions are compiled in.
 var celEnv = sync.OnceValues(func() (*cel.Env, error) {
-	return cel.NewEnv(
+	return cel.NewCustomEnv(
+		cel.StdLib(cel.StdLibSubset(&env.LibrarySubset{ExcludeFunctions: []*env.Function{{Name: overloads.Matches}}})),
+		cel.Function(overloads.Matches,
+			cel.Overload(overloads.Matches, []*cel.Type{cel.StringType, cel.StringType}, cel.BoolType),
+			cel.MemberOverload(overloads.MatchesString, []*cel.Type{cel.StringType, cel.StringType}, cel.BoolType),
+			cel.SingletonBinaryBinding(celMatches, traits.MatcherType)),
 		cel.Variable("claims", cel.MapType(cel.StringType, cel.DynType)),
 		cel.OptionalTypes(),
 		cel.Macros(parser.ExistsOneMacroNew),
@@ -25,15 +33,15 @@ var celEnv = sync.OnceValues(func() (*cel.Env, error) {
 // compileCEL compiles an expression. Upstream's compiler looks at the syntax alone: names and types count only where the evaluation
 // comes by them. What is wrong with them here is a warning (P-pol-4).
 func compileCEL(text string) (*program, error) {
-	env, err := celEnv()
+	base, err := celEnv()
 	if err != nil {
 		return nil, err
 	}
-	parsed, issues := env.Parse(text)
+	parsed, issues := base.Parse(text)
 	if err := issues.Err(); err != nil {
 		return nil, oneLine(err)
 	}
-	run, err := env.Program(parsed, cel.CostLimit(maxCost), cel.MemoryLimit(maxBytes), cel.InterruptCheckFrequency(100))
+	run, err := base.Program(parsed, cel.CostLimit(maxCost), cel.MemoryLimit(maxBytes), cel.InterruptCheckFrequency(100))
 	if err != nil {
 		return nil, oneLine(err)
 	}
@@ -51,7 +59,7 @@ func compileCEL(text string) (*program, error) {
 		}
 		return fmt.Errorf("%w: it gives a value of type %s, and only true allows", errDenies, v.Type().TypeName())
 	}}
-	checked, issues := env.Check(parsed)
+	checked, issues := base.Check(parsed)
 	switch {
 	case issues.Err() != nil:
 		p.warnings = append(p.warnings, oneLine(issues.Err()).Error())

@@ -222,7 +222,14 @@ func TestBounds(t *testing.T) {
 	for i := range 2000 {
 		list = append(list, json.Number(fmt.Sprint(i)))
 	}
-	claims := map[string]any{"list": list, "cidr": "10.0.0.0/8", "huge": json.Number("1e308"), "a": strings.Repeat("a", 4000)}
+	claims := map[string]any{"list": list, "cidr": "10.0.0.0/8", "huge": json.Number("1e308"), "a": strings.Repeat("a", 4000),
+		"regex": strings.Repeat("(a{10}){100}", 500)}
+	var patch []any
+	for i := range 60 {
+		patch = append(patch, map[string]any{"op": "copy", "from": "", "path": fmt.Sprint("/k", i)})
+	}
+	claims["patch"] = patch
+	claims["patches"] = slices.Repeat([]any{map[string]any{"op": "replace", "path": "/0", "value": json.Number("1")}}, 1000)
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	const never = time.Hour
@@ -241,6 +248,15 @@ func TestBounds(t *testing.T) {
 		{"turns of another", "", "allow if numbers.range(0, input.claims.huge)[0] == 0", "takes more than 100000 steps", t.Context(), never},
 		{"time", "", "allow if { some x in input.claims.list; x < 0 }", "takes too long: context deadline exceeded", t.Context(), 1},
 		{"who asks is gone", "", "allow if { some x in input.claims.list; x < 0 }", "takes too long: context canceled", over, never},
+		{"a regular expression that grows", `claims.a.matches(claims.regex)`, "", "larger than 20000 instructions", t.Context(), never},
+		{"another", `matches(claims.a, claims.regex)`, "", "larger than 20000 instructions", t.Context(), never},
+		{"one in Rego", "", "allow if regex.match(input.claims.regex, input.claims.a)", "larger than 20000 instructions", t.Context(), never},
+		{"to replace", "", `allow if regex.replace(input.claims.a, input.claims.regex, "") == ""`, "larger than 20000 instructions", t.Context(), never},
+		{"to find", "", `allow if count(regex.find_n(input.claims.regex, input.claims.a, 1)) > 0`, "larger than 20000 instructions", t.Context(), never},
+		{"to split", "", `allow if count(regex.split(input.claims.regex, input.claims.a)) > 0`, "larger than 20000 instructions", t.Context(), never},
+		{"to look at", "", `allow if regex.is_valid(input.claims.regex)`, "larger than 20000 instructions", t.Context(), never},
+		{"a patch that doubles", "", `allow if json.patch({"a": 1}, input.claims.patch).a == 1`, "larger than 20000 values", t.Context(), never},
+		{"a patch of much", "", `allow if json.patch(input.claims.list, input.claims.patches) == []`, "larger than 20000 values, or all that", t.Context(), never},
 	} {
 		o := Options{CEL: c.cel, limit: c.limit}
 		if c.rego != "" {
@@ -252,6 +268,40 @@ func TestBounds(t *testing.T) {
 	}
 	if p := newPolicy(t, Options{CEL: "true"}); p.opt.limit != time.Second {
 		t.Errorf("the limit is %v", p.opt.limit)
+	}
+}
+
+// What is bounded is what it was for those who are within the bounds.
+func TestBoundedFunctions(t *testing.T) {
+	claims := map[string]any{"s": "node-17", "p": "^node-[0-9]+$", "bad": "(", "ops": []any{
+		map[string]any{"op": "add", "path": "/b", "value": "x"}, map[string]any{"op": "copy", "from": "/b", "path": "/c"},
+		map[string]any{"op": "test", "path": "/c", "value": "x"}, map[string]any{"op": "remove", "path": "/a"}}}
+	for _, c := range []struct {
+		cel, rego string
+		want      string // "": it passes
+	}{
+		{`claims.s.matches(claims.p) && matches(claims.s, claims.p)`, "", ""},
+		{`claims.s.matches("^(a|b){1000}$")`, "", "denies"},
+		{`claims.s.matches(claims.bad)`, "", "missing closing"},
+		{`claims.s.matches(1)`, "", "no such overload"},
+		{`claims.ops.matches("x")`, "", "no such overload"},
+		{"", "regex.match(input.claims.p, input.claims.s)", ""},
+		{"", `regex.replace(input.claims.s, "[0-9]+", "x") == "node-x"`, ""},
+		{"", `regex.split("-", input.claims.s) == ["node", "17"]`, ""},
+		{"", `regex.find_n("[a-z]", input.claims.s, 2) == ["n", "o"]`, ""},
+		{"", `not regex.is_valid(input.claims.bad)`, ""},
+		{"", `json.patch({"a": 1}, input.claims.ops) == {"b": "x", "c": "x"}`, ""},
+		{"", `json.patch({"a": 1}, []) == {"a": 1}`, ""},
+		{"", `json.patch({"c": 1}, input.claims.ops)`, "fails: "},
+		{"", `json.patch(input.claims.s, [{"op": "replace", "path": "", "value": 1}]) == 1`, ""},
+	} {
+		o := Options{CEL: c.cel}
+		if c.rego != "" {
+			o.Rego = "package slim.auth\nallow if " + c.rego
+		}
+		if err := newPolicy(t, o).Allow(t.Context(), claims); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s%s: %v, want %q", c.cel, c.rego, err, c.want)
+		}
 	}
 }
 

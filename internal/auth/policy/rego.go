@@ -21,6 +21,7 @@ func compileRego(name, text string) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
+	boundBuiltins()
 	module, err := ast.ParseModuleWithOpts(name, text, ast.ParserOptions{RegoVersion: ast.RegoV1, Capabilities: caps})
 	if err != nil {
 		return nil, oneLine(err)
