@@ -35,8 +35,7 @@ type Set struct {
 	allow, dialed bool
 	rules         []rule
 	at            [numActs]index // patterns without variables
-	bySubject     map[string][]uint32
-	anySubject    []uint32 // rules whose subject is not one text
+	whom          whom
 }
 
 // rule is what is left of a Rule.
@@ -79,7 +78,7 @@ func (x *index) add(k key, n uint32, all int) {
 
 // Compile makes a Set of s, or says all that is wrong with it: the error is Faults.
 func Compile(s *Source) (*Set, error) {
-	c := compiler{set: &Set{allow: s.Allow, dialed: s.Dialed, bySubject: map[string][]uint32{}}, all: len(s.Rules)}
+	c := compiler{set: &Set{allow: s.Allow, dialed: s.Dialed, whom: newWhom()}, all: len(s.Rules)}
 	if len(s.Rules) > MaxRules {
 		c.fault(s.Rules[MaxRules].Place, fmt.Errorf("there are %d rules: at most %d can be", len(s.Rules), MaxRules))
 		return nil, c.faults
@@ -124,11 +123,7 @@ func (c *compiler) rule(n uint32, r *Rule) {
 		c.fault(r.Place, fmt.Errorf("the rule allows nothing and forbids nothing: want claim, subscribe, publish or source"))
 	}
 	c.set.rules = append(c.set.rules, out)
-	if g := &out.subject; g.set && !g.star {
-		c.set.bySubject[g.prefix] = append(c.set.bySubject[g.prefix], n)
-	} else {
-		c.set.anySubject = append(c.set.anySubject, n)
-	}
+	c.set.whom.add(n, &out)
 }
 
 // mechanisms are the words of Who.Mechanisms.

@@ -29,8 +29,8 @@ type ownKey struct {
 func (s *Set) JudgesDialed() bool { return s.dialed }
 
 // For returns what an identity may do; nil is somebody who has shown nothing. It takes some microseconds, and with thousands of
-// rules for subjects that are not one text some hundreds: that is for once in the life of a connection. A nil Set gives nil
-// Rights.
+// rules that want neither a subject that is one text nor a value of a claim some hundreds: that is for once in the life of a connection.
+// A nil Set gives nil Rights.
 func (s *Set) For(who *auth.Identity) *Rights {
 	if s == nil {
 		return nil
@@ -41,13 +41,7 @@ func (s *Set) For(who *auth.Identity) *Rights {
 	r := &Rights{set: s}
 	e := expansion{who: who, left: maxExpansions}
 	m := meaning{who: who}
-	for a, b := s.bySubject[who.Subject], s.anySubject; len(a) > 0 || len(b) > 0; { // in the order of the rules
-		var n uint32
-		if len(b) == 0 || len(a) > 0 && a[0] < b[0] {
-			n, a = a[0], a[1:]
-		} else {
-			n, b = b[0], b[1:]
-		}
+	for _, n := range s.whom.find(&m) {
 		if x := &s.rules[n]; m.means(x) {
 			r.rules.add(n, len(s.rules))
 			r.lists |= x.lists
@@ -95,17 +89,23 @@ func (m *meaning) means(x *rule) bool {
 	return true
 }
 
-// says reports whether the identity has the claim, with one of its values.
-func (m *meaning) says(c *claim) bool {
-	said, looked := m.said[c.at]
+// saying returns what the claim says, whose path is at as one text.
+func (m *meaning) saying(at string, path []string) map[string]struct{} {
+	said, looked := m.said[at]
 	if !looked {
 		said = map[string]struct{}{}
-		values(m.who.Claims, c.path, func(s string) bool { said[s] = struct{}{}; return true })
+		values(m.who.Claims, path, func(s string) bool { said[s] = struct{}{}; return true })
 		if m.said == nil {
 			m.said = map[string]map[string]struct{}{}
 		}
-		m.said[c.at] = said
+		m.said[at] = said
 	}
+	return said
+}
+
+// says reports whether the identity has the claim, with one of its values.
+func (m *meaning) says(c *claim) bool {
+	said := m.saying(c.at, c.path)
 	if c.values == nil {
 		return len(said) > 0
 	}

@@ -444,7 +444,7 @@ func TestRightsAreThoseOfTheTwin(t *testing.T) {
 		}
 		for range n {
 			r := rules.Rule{Claim: list("edge"), Subscribe: lists(), Publish: lists(), Source: lists()}
-			switch rnd.IntN(4) {
+			switch rnd.IntN(5) {
 			case 0:
 				r.Who.Subject = text(pick("a", "b", "*", "a*", "*b"))
 			case 1:
@@ -452,6 +452,8 @@ func TestRightsAreThoseOfTheTwin(t *testing.T) {
 			case 2:
 				r.Who.Issuer = text(pick("i", "j", "*"))
 				r.Who.Claims = []rules.Claim{{Path: text(pick("t", "g", "o.p", "n")), Values: texts(pick("a", "b", "*"))}}
+			case 3: // which an identity may have both of
+				r.Who.Claims = []rules.Claim{{Path: text("t"), Values: texts("*")}, {Path: text(pick("g", "o.p")), Values: texts("b", "a", "c")}}
 			}
 			src.Rules = append(src.Rules, r)
 		}
@@ -586,6 +588,24 @@ func BenchmarkMay(b *testing.B) {
 			for b.Loop() {
 				r.May(rules.Publish, &in)
 				r.May(rules.Publish, &out)
+			}
+		})
+	}
+}
+
+// BenchmarkForByClaim: what each connection costs when rules change that are for teams.
+func BenchmarkForByClaim(b *testing.B) {
+	who := &auth.Identity{Mechanism: auth.JWT, Subject: "x", Claims: claims(b, `{"team":"t77","roles":["a","b"]}`)}
+	for _, n := range []int{10, 10_000} {
+		var src rules.Source
+		for i := range n {
+			src.Rules = append(src.Rules, rules.Rule{Who: rules.Who{Claims: []rules.Claim{{Path: text("team"), Values: []rules.Text{text(fmt.Sprint("t", i))}}}},
+				Publish: list(fmt.Sprintf("org/n%d/*", i))})
+		}
+		set := compile(b, src)
+		b.Run(fmt.Sprint(n, " rules"), func(b *testing.B) {
+			for b.Loop() {
+				set.For(who)
 			}
 		})
 	}
