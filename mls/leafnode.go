@@ -50,7 +50,7 @@ func (c *Capabilities) hasProposal(t ProposalType) bool {
 // missing is the first of want that have does not list. Both lists may be long: a member can list all numbers there
 // are, require them and add others who list them too, so that comparing each with each would keep the rest for minutes.
 func missing[T ~uint16](want, have []T) (T, bool) {
-	if len(want)*len(have) <= 1<<10 {
+	if uint64(len(want))*uint64(len(have)) <= 1<<10 { // an int of 32 bits does not hold the product
 		for _, v := range want {
 			if !slices.Contains(have, v) {
 				return v, true
