@@ -2,6 +2,7 @@ package mls
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -175,11 +176,11 @@ func TestListsThatNobodyReads(t *testing.T) {
 
 // Limits end where a message, with what it is signed and sealed with, could no longer be encoded.
 func TestLimitsBeyondEncoding(t *testing.T) {
-	c := newCrowd(t, 1, 2, func(c *Config) { c.Limits.Message = 1 << 40 })
+	c := newCrowd(t, 1, 2, func(c *Config) { c.Limits.Message = math.MaxInt })
 	if n := c.members[0].group.limits.Message; n != maxMessage {
 		t.Errorf("messages have up to %d bytes", n)
 	}
-	for _, far := range []int{maxMessage + 1, 1<<63 - 1} {
+	for _, far := range []int{maxMessage + 1, math.MaxInt} {
 		p := newCrowd(t, 1, 2).members[0]
 		p.cfg.Padding = func(int) int { return far }
 		unchanged(t, p.group, func() {

@@ -124,7 +124,7 @@ func TestManyMembersAdvanceAsOne(t *testing.T) {
 				alive.count()
 			}
 		}
-		if got, most := q.bytes-before, looks*int(stallLook)*DefaultStallRate/int(time.Second)*5/4; got > most {
+		if got, most := q.bytes-before, looks*DefaultStallRate/int(time.Second/stallLook)*5/4; got > most {
 			t.Errorf("%s: %d bytes more wait after a second, want %d at most", where.name, got, most)
 		}
 	}

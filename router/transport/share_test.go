@@ -2,6 +2,7 @@ package transport
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -58,7 +59,7 @@ func TestStreamsShareASocket(t *testing.T) {
 				run(v, ids[:streams:streams])
 				clear(v.text.data)
 				run(v, ids[:streams:streams])
-				total, least, most := 0, 1<<62, 0
+				total, least, most := 0, math.MaxInt, 0
 				for _, id := range ids {
 					n := len(v.text.data[id])
 					total, least, most = total+n, min(least, n), max(most, n)

@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"math"
 	"strings"
 	"testing"
 )
@@ -184,7 +185,7 @@ func TestRelaxRefillsTheBudget(t *testing.T) {
 	if k.err != nil {
 		t.Fatal(k.err)
 	}
-	k.c.Relax(1 << 62)
+	k.c.Relax(math.MaxInt)
 	if k.c.budget != fullBudget {
 		t.Errorf("budget %d, want it capped at %d", k.c.budget, fullBudget)
 	}
