@@ -188,7 +188,7 @@ func (g *Rig) Usage() (usage.Usage, bool) {
 		return usage.Usage{}, false
 	}
 	u, err := usage.Of(pid)
-	return u, err == nil && u.CPU > 0
+	return u, err == nil
 }
 
 // Settled returns the node's resident memory once it stops moving, at the latest after three seconds; false when it
