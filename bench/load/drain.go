@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/process"
@@ -29,8 +30,9 @@ func (t *Traffic) finish(ctx context.Context) error {
 		<-t.ended
 	}
 	t.settle()
-	if t.Rig.Histogram == "" {
-		t.Rig.Histogram = t.Delays(0).Histogram()
+	i := max(0, slices.IndexFunc(t.Phases, func(p Phase) bool { return p.Prefix == "" }))
+	if t.Phases[i].Prefix == "" || t.Rig.Histogram == "" { // that of which percentiles are told without a word before them
+		t.Rig.Histogram = t.Delays(i).Histogram()
 	}
 	t.Verdict = t.judge()
 	if err == nil && still && t.Verdict.Lost > 0 {

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -258,4 +259,21 @@ func TestCountEndsWithItsLastMessage(t *testing.T) {
 			t.Errorf("five messages were measured for %v", span)
 		}
 	})
+}
+
+// What is kept of the delays is of the phase whose percentiles have no word before them.
+func TestHistogramIsOfThePhaseWithoutAWord(t *testing.T) {
+	for _, scenario := range []string{"p2p", "churn", "table"} {
+		simulated(t, func(t *testing.T) {
+			tg := target(t, &faults.Proxy{Pause: onceAfter(50, 400*time.Millisecond)}) // in the first phase
+			n := run(t, tg, scenario, quick(func(p *result.Params) { p.InFlight, p.Duration, p.ChurnRate, p.Names = 4, time.Second, 20, 2000 }))
+			h, err := hdr.Decode([]byte(n.Rounds[0].Histogram))
+			if err != nil {
+				t.Fatalf("%s: %v", scenario, err)
+			}
+			if got, want := h.Mean(), metric(t, n, "mean"); math.Abs(got-want) > 1 {
+				t.Errorf("%s: the mean is %v, and %v of the histogram", scenario, time.Duration(want), time.Duration(got))
+			}
+		})
+	}
 }
