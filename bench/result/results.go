@@ -117,7 +117,8 @@ func (s Series) Spread() float64 {
 		return 0
 	}
 	v := slices.Sorted(slices.Values(s.Values))
-	return (v[len(v)*3/4] - v[len(v)/4]) / 2 / m
+	cut := len(v) / 4
+	return (v[len(v)-1-cut] - v[cut]) / 2 / m
 }
 
 // NewResults are those of a run of so many rounds, without nodes and cases. Conditions may name optional nodes that are

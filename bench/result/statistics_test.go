@@ -102,8 +102,21 @@ func TestRankCutOfManyRounds(t *testing.T) {
 	}
 }
 
+// Rounds that were far above the others count as little as those that were far below.
 func TestSpreadIsOfTheMiddleHalf(t *testing.T) {
-	if got := (Series{Values: []float64{100, 3, 1, 4, 2}}).Spread(); math.Abs(got-1.0/3) > 1e-9 {
-		t.Errorf("got %g, want half of 2 to 4 by 3", got)
+	for _, c := range []struct {
+		values []float64
+		want   float64
+	}{
+		{[]float64{3}, 0},
+		{[]float64{3, 5}, 1.0 / 4},
+		{[]float64{100, 3, 1, 4, 2}, 1.0 / 3}, // half of 2 to 4 by 3
+		{[]float64{4, 6, 5, 100}, 0.5 / 5.5},
+		{[]float64{4, 6, 5, -100}, 0.5 / 4.5},
+		{[]float64{1, 2, 3, 4, 5, 6, 7, 100}, 1.5 / 4.5},
+	} {
+		if got := (Series{Values: c.values}).Spread(); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%v: got %g, want %g", c.values, got, c.want)
+		}
 	}
 }
