@@ -59,10 +59,16 @@ const (
 func Read(pid int) Reading {
 	now := time.Now()
 	r := Reading{at: now, wall: now.Round(0)}
-	if fs, err := procfs.NewDefaultFS(); err == nil {
+	var may unix.CPUSet // the processors that this process is kept to, of which ThisMachine tells
+	if fs, err := procfs.NewDefaultFS(); err == nil && unix.SchedGetaffinity(0, &may) == nil {
 		stat, err := fs.Stat()
-		c := stat.CPUTotal
-		r.busy, r.stolen, r.known = seconds(c.User+c.Nice+c.System+c.IRQ+c.SoftIRQ), seconds(c.Steal), err == nil
+		r.known = err == nil
+		for id, c := range stat.CPU {
+			if may.IsSet(int(id)) {
+				r.busy += seconds(c.User + c.Nice + c.System + c.IRQ + c.SoftIRQ)
+				r.stolen += seconds(c.Steal)
+			}
+		}
 	}
 	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
 		var u unix.Rusage

@@ -307,6 +307,30 @@ func TestBusyMachineIsNamed(t *testing.T) {
 	}
 }
 
+// What goes on at processors to which this process is not let is nothing to its measurements.
+func TestOnlyOwnProcessorsAreRead(t *testing.T) {
+	all, one := Read(0), make(chan Reading, 1)
+	go func() {
+		runtime.LockOSThread() // and never let go: the thread ends with its goroutine
+		var may, first unix.CPUSet
+		if err := unix.SchedGetaffinity(0, &may); err != nil {
+			t.Error(err)
+		}
+		for id := 0; first.Count() == 0; id++ {
+			if may.IsSet(id) {
+				first.Set(id)
+			}
+		}
+		if err := unix.SchedSetaffinity(0, &first); err != nil {
+			t.Error(err)
+		}
+		one <- Read(0)
+	}()
+	if got := <-one; !got.known || got.busy <= 0 || runtime.NumCPU() > 1 && got.busy >= all.busy {
+		t.Errorf("one processor of %d was busy for %v, all of them for %v", runtime.NumCPU(), got.busy, all.busy)
+	}
+}
+
 func TestThisMachineIsRead(t *testing.T) {
 	if r := Read(os.Getpid()); !r.known || r.busy <= 0 || r.ours <= 0 {
 		t.Errorf("its use: %+v", r)
