@@ -119,7 +119,11 @@ func noCommand(root *cobra.Command, args []string) error {
 // consistent refuses flags that are given but empty, as an unset variable of a shell makes them, and those that exclude others.
 func consistent(c *cobra.Command, _ []string) (err error) {
 	c.Flags().Visit(func(f *pflag.Flag) {
-		if strings.Trim(f.Value.String(), "[]\", ") == "" {
+		values := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values = list.GetSlice()
+		}
+		if strings.TrimSpace(strings.Join(values, "")) == "" {
 			err = fmt.Errorf("--%s is given, but empty", f.Name)
 		}
 	})
@@ -162,14 +166,15 @@ func (p *program) list(names []string) error {
 			return fmt.Errorf("no scenario or suite %q%s", n, suggest.Hint(n, known))
 		}
 	}
+	var b strings.Builder
 	for _, s := range scenarios {
 		if !wanted(s.Name) {
 			continue
 		}
-		fmt.Fprintf(p.stdout, "%-8s %s\n", s.Name, s.About)
-		fmt.Fprintf(p.stdout, "%-8s   flags  --%s\n", "", strings.Join(s.Uses, " --"))
+		fmt.Fprintf(&b, "%-8s %s\n", s.Name, s.About)
+		fmt.Fprintf(&b, "%-8s   flags  --%s\n", "", strings.Join(s.Uses, " --"))
 		for _, c := range s.Cases {
-			fmt.Fprintf(p.stdout, "%-8s   case   %s\n", "", s.Label(c))
+			fmt.Fprintf(&b, "%-8s   case   %s\n", "", s.Label(c))
 		}
 	}
 	for _, name := range scenario.Suites() {
@@ -180,12 +185,13 @@ func (p *program) list(names []string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(p.stdout, "\nsuite %s: %s\n", s.Name, s.About)
+		fmt.Fprintf(&b, "\nsuite %s: %s\n", s.Name, s.About)
 		if len(names) > 0 {
-			fmt.Fprint(p.stdout, s)
+			fmt.Fprint(&b, s)
 		}
 	}
-	return nil
+	_, err = io.WriteString(p.stdout, b.String())
+	return err
 }
 
 func (p *program) relayCommand() *cobra.Command {

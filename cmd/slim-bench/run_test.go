@@ -130,6 +130,7 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		{"run p2p --count 5 --warmup 1s", "--count and --warmup exclude each other"},
 		{"run p2p --node=", "--node is given, but empty"},
 		{"run p2p --node _", "--node is given, but empty"},
+		{"run p2p --node \"", "quote without end"},
 		{"run p2p --versus=", "--versus is given, but empty"},
 		{"run p2p --size=", "--size is given, but empty"},
 		{"run p2p --stages=", "--stages is given, but empty"},
@@ -169,6 +170,17 @@ func TestMistakesNameTheNearest(t *testing.T) {
 		code, _, stderr := slimBench(t, args...)
 		if code != exitInvalid || !strings.Contains(stderr, c.want) {
 			t.Errorf("%s: exit %d, %s; want %s", c.args, code, stderr, c.want)
+		}
+	}
+}
+
+// What cannot be printed is an error, whatever it was.
+func TestWhatCannotBePrintedIsAnError(t *testing.T) {
+	for _, args := range [][]string{{"list"}, {"list", "ci"}, {"run", "p2p", "--size", "100", "--duration", "50ms", "--floor=false", "--quiet",
+		"--target", node(t)}} {
+		var stderr shared
+		if code := run(t.Context(), args, strings.NewReader(""), full{}, &stderr); code != exitInvalid || !strings.Contains(stderr.b.String(), "no room") {
+			t.Errorf("%q: exit %d, %s", args, code, stderr.b.String())
 		}
 	}
 }
