@@ -256,8 +256,12 @@ func (u *execution) turns(ctx context.Context, round, i int) error {
 		u.results.Add(i, k, ms, course, err)
 		g.Done = true
 		tell(load.Sample{})
-		if err != nil && u.Targets[k].Gone(ctx) {
+		switch {
+		case err != nil && u.Targets[k].Gone(ctx):
 			return fmt.Errorf("%s answers no more: nothing else was measured", g.Node)
+		case errors.As(err, new(notStarted)) && ctx.Err() == nil &&
+			!slices.ContainsFunc(u.results.Cases, func(c result.CaseResult) bool { return len(c.Nodes[k].Metrics) > 0 }):
+			return fmt.Errorf("%s does not start: nothing else was measured", g.Node)
 		}
 	}
 	return nil
@@ -277,12 +281,15 @@ func (u *execution) order(c Case, round int) []int {
 	return order
 }
 
+// notStarted is why a node did not start.
+type notStarted struct{ error }
+
 // measure runs one case on a node of its own.
 func measure(ctx context.Context, c Case, t load.Target, progress func(load.Sample)) ([]result.Metric, result.Round, error) {
 	course := result.Round{Begun: time.Now().UTC()}
 	g, err := load.NewRig(ctx, t)
 	if err != nil {
-		return nil, course, err
+		return nil, course, notStarted{err}
 	}
 	g.Progress = progress
 	ms, err := c.Scenario.Run(ctx, g, c.Params)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/faults"
 	"github.com/seed31b3bfd0/slimgo/internal/simnet"
@@ -189,6 +190,20 @@ func TestRunEndsWithATargetThatIsGone(t *testing.T) {
 			t.Errorf("the first case is gone: %+v", m)
 		}
 	})
+}
+
+// Nor is a node started again and again that has never come up.
+func TestRunEndsWithANodeThatDoesNotStart(t *testing.T) {
+	c := Case{Scenario: told(), Params: quick(func(*result.Params) {})}
+	steps := 0
+	b := load.Target{Name: "B", Command: process.Command{Text: "false {listen}"}, Dialer: client.Dialer{}}
+	plan := Plan{Targets: append(named("A"), b), Cases: []Case{c, c, c}, Rounds: 3,
+		Progress: func(g Progress) { steps = g.Step }}
+	r, err := plan.Run(t.Context())
+	why := strings.Join(r.Reasons(), "\n")
+	if err == nil || steps != 2 || r.Valid || strings.Count(why, "ended before it listened") != 1 || !strings.Contains(why, "B does not start: nothing else was measured") {
+		t.Errorf("after %d measurements: %v, not valid: %s", steps, err, why)
+	}
 }
 
 func TestInterruptedPlanKeepsWhatItHas(t *testing.T) { simulated(t, interruptedPlan) }

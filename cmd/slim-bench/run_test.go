@@ -187,7 +187,7 @@ func TestWhatCannotBePrintedIsAnError(t *testing.T) {
 
 // What stands in the table is not said again.
 func TestErrorsAreSaidOnce(t *testing.T) {
-	code, stdout, stderr := slimBench(t, "run", "p2p", "--node", "false {listen}", "--size", "100", "--floor=false", "--quiet")
+	code, stdout, stderr := slimBench(t, "run", "p2p", "--node", "false {listen}", "--size", "100,1K", "--rounds", "2", "--floor=false", "--quiet")
 	if n := strings.Count(stdout+stderr, "ended before it listened"); code != exitInvalid || n != 1 {
 		t.Errorf("exit %d, %d times\n%s\n%s", code, n, stdout, stderr)
 	}
