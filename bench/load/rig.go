@@ -86,12 +86,8 @@ func (g *Rig) start(ctx context.Context) error {
 	return nil
 }
 
-// Restart replaces the node by a fresh one. Of one that is not ours to restart it only closes the connections.
+// Restart replaces the node by a fresh one. Of one that is not ours to restart it closes the connections, and takes new names.
 func (g *Rig) Restart(ctx context.Context) error {
-	if g.node == nil {
-		g.disconnect()
-		return nil
-	}
 	if err := g.Close(); err != nil {
 		return err
 	}

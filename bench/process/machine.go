@@ -65,8 +65,7 @@ func Read(pid int) Reading {
 		r.known = err == nil
 		for id, c := range stat.CPU {
 			if may.IsSet(int(id)) {
-				r.busy += seconds(c.User + c.Nice + c.System + c.IRQ + c.SoftIRQ)
-				r.stolen += seconds(c.Steal)
+				r.busy, r.stolen = r.busy+seconds(c.User+c.Nice+c.System+c.IRQ+c.SoftIRQ), r.stolen+seconds(c.Steal)
 			}
 		}
 	}

@@ -104,7 +104,7 @@ func TestComparisonIsShownInEveryView(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, view := range views(t, x) {
-		for _, want := range []string{"change", "130 ns ±1%", "100 ns ±1%", "p=0.029", "measured with other parameters"} {
+		for _, want := range []string{"change", "130 ns ±0%", "100 ns ±0%", "p=0.029", "measured with other parameters"} {
 			if !strings.Contains(view, want) {
 				t.Errorf("%s lacks %q:\n%s", name, want, view)
 			}

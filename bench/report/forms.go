@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/csv"
 	"errors"
@@ -64,11 +65,9 @@ func Prepare(path string) error {
 		return fmt.Errorf("%s is no file that a report may replace (%v): name another; without =FILE it goes to standard output", path, i.Mode())
 	}
 	err := os.MkdirAll(filepath.Dir(path), 0o755)
-	if err == nil {
-		var probe *os.File
-		if probe, err = os.CreateTemp(filepath.Dir(path), ".writable-"); err == nil {
-			err = errors.Join(probe.Close(), os.Remove(probe.Name()))
-		}
+	probe, bad := os.CreateTemp(filepath.Dir(path), ".writable-")
+	if err = cmp.Or(err, bad); err == nil {
+		err = errors.Join(probe.Close(), os.Remove(probe.Name()))
 	}
 	if err != nil {
 		return fmt.Errorf("no report can be written into %s: %w; name another folder, or make this one writable", filepath.Dir(path), err)

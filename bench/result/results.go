@@ -273,10 +273,8 @@ func MetricNames(nodes ...NodeResult) (names []string) {
 
 // Metric finds a series by name.
 func (n NodeResult) Metric(name string) (Series, bool) {
-	for _, s := range n.Metrics {
-		if s.Name == name {
-			return s, true
-		}
+	if i := slices.IndexFunc(n.Metrics, func(s Series) bool { return s.Name == name }); i >= 0 {
+		return n.Metrics[i], true
 	}
 	return Series{}, false
 }

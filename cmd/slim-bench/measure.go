@@ -256,11 +256,8 @@ func (p *program) compare(o *compareOptions, args []string) error {
 		return err
 	}
 	before, err := readResults(args[0])
-	if err != nil {
-		return err
-	}
-	after, err := readResults(args[1])
-	if err != nil {
+	after, err2 := readResults(args[1])
+	if err := errors.Join(err, err2); err != nil {
 		return err
 	}
 	x, err := result.Compare(before, after, o.alpha, require)
@@ -295,7 +292,7 @@ func readResults(path string) (*result.Results, error) {
 	defer f.Close()
 	r, err := result.ReadJSON(f)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		err = fmt.Errorf("%s: %w", path, err)
 	}
-	return r, nil
+	return r, err
 }

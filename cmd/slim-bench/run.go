@@ -119,11 +119,7 @@ func noCommand(root *cobra.Command, args []string) error {
 // consistent refuses flags that are given but empty, as an unset variable of a shell makes them, and those that exclude others.
 func consistent(c *cobra.Command, _ []string) (err error) {
 	c.Flags().Visit(func(f *pflag.Flag) {
-		values := []string{f.Value.String()}
-		if list, ok := f.Value.(pflag.SliceValue); ok {
-			values = list.GetSlice()
-		}
-		if strings.TrimSpace(strings.Join(values, "")) == "" {
+		if v := f.Value.String(); strings.TrimSpace(v) == "" || strings.HasPrefix(v, "[") && strings.Trim(v, "[]\", ") == "" { // [ begins lists
 			err = fmt.Errorf("--%s is given, but empty", f.Name)
 		}
 	})
@@ -155,7 +151,7 @@ func (p *program) listCommand() *cobra.Command {
 }
 
 func (p *program) list(names []string) error {
-	wanted := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
+	unwanted := func(name string) bool { return len(names) > 0 && !slices.Contains(names, name) }
 	scenarios, err := scenario.Scenarios()
 	if err != nil {
 		return err
@@ -168,7 +164,7 @@ func (p *program) list(names []string) error {
 	}
 	var b strings.Builder
 	for _, s := range scenarios {
-		if !wanted(s.Name) {
+		if unwanted(s.Name) {
 			continue
 		}
 		fmt.Fprintf(&b, "%-8s %s\n", s.Name, s.About)
@@ -177,10 +173,7 @@ func (p *program) list(names []string) error {
 			fmt.Fprintf(&b, "%-8s   case   %s\n", "", s.Label(c))
 		}
 	}
-	for _, name := range scenario.Suites() {
-		if !wanted(name) {
-			continue
-		}
+	for _, name := range slices.DeleteFunc(scenario.Suites(), unwanted) {
 		s, err := scenario.LoadSuite(name)
 		if err != nil {
 			return err
