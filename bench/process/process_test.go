@@ -1,8 +1,10 @@
 package process
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -23,8 +25,16 @@ import (
 )
 
 // TestMain lets the test binary play the node: called with an address it listens there until it is told to end, and lets nobody look
-// at it if it is to be hidden.
+// at it if it is to be hidden. Or it plays one that starts a node, says which, and waits.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "start-node" {
+		n, err := Start(context.Background(), Command{Text: os.Args[2]})
+		if err != nil {
+			os.Exit(5)
+		}
+		fmt.Println(n.PID())
+		select {}
+	}
 	if len(os.Args) >= 3 && os.Args[1] == "play-node" {
 		if len(os.Args) == 4 {
 			_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -258,6 +268,33 @@ func TestChildrenEndWithTheirNode(t *testing.T) {
 	}
 }
 
+// Who is killed leaves no node behind.
+func TestNodeEndsWithWhoStartedIt(t *testing.T) {
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, "start-node", self(t, "{listen}").Text)
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir()) // which nobody is left to clear
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Fscan(out, &pid); err != nil {
+		t.Error(err)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if err := Until(t.Context(), time.Millisecond, time.Minute, func() bool { _, err := usage.Of(pid); return err != nil }); err != nil {
+		t.Error("the node goes on")
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
 // written is the number in a file.
 func written(t *testing.T, path string) int {
 	t.Helper()
@@ -328,6 +365,27 @@ func TestOnlyOwnProcessorsAreRead(t *testing.T) {
 	}()
 	if got := <-one; !got.known || got.busy <= 0 || runtime.NumCPU() > 1 && got.busy >= all.busy {
 		t.Errorf("one processor of %d was busy for %v, all of them for %v", runtime.NumCPU(), got.busy, all.busy)
+	}
+}
+
+// What the measured process, and those that have ended, used is not of others; of one that is gone nobody knows it.
+func TestOwnUseIsOfAllThatIsMeasured(t *testing.T) {
+	before := Read(0)
+	child := exec.Command("sh", "-c", "i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done")
+	if err := child.Run(); err != nil {
+		t.Fatal(err)
+	}
+	used := child.ProcessState.UserTime() + child.ProcessState.SystemTime()
+	after := Read(0)
+	if got := after.ours - before.ours; got < used {
+		t.Errorf("%v more with a child that used %v", got, used)
+	}
+	own, err := usage.Own()
+	if with := Read(os.Getpid()); err != nil || with.ours-after.ours < own.CPU || !with.known {
+		t.Errorf("with a process that used %v it is %v, without %v; known: %v", own.CPU, with.ours, after.ours, with.known)
+	}
+	if Read(child.ProcessState.Pid()).known {
+		t.Error("of a process that has ended it is known")
 	}
 }
 

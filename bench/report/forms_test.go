@@ -55,7 +55,7 @@ func delayed(t *testing.T, delays map[int64]int) *result.Results {
 }
 
 func TestHistogramShowsEveryRange(t *testing.T) {
-	r := delayed(t, map[int64]int{90_000: 750, 190_000: 249, 4_900_000: 1})
+	r := delayed(t, map[int64]int{80_000: 250, 90_000: 500, 190_000: 249, 4_900_000: 1})
 	want := `p2p 1→1 100 B on ours: 2,000 delays
   up to  100 µs  75.00%        1,500 ██████████████████████████████████████████████████
   up to  200 µs  24.90%          498 █████████████████

@@ -84,6 +84,7 @@ func TestJudge(t *testing.T) {
 		{"nor does it at last", ratio, []float64{0.9}, none, "r >= 0.6", 1, Unclear},
 		{"a value that flaps asks for more", ratio, []float64{0.684, 0.635, 2.26}, none, "r >= 0.6", 9, Unclear},
 		{"and stays unclear in the end", ratio, []float64{0.684, 0.635, 2.26}, none, "r >= 0.6", 3, Unclear},
+		{"a value on both sides of 0 has no narrow interval", ratio, []float64{-0.9, 0.8, 0.1}, none, "r <= 0.5", 3, Unclear},
 		{"a value may be negative", ratio, []float64{-0.1, 0.01, -0.02, 0.03}, none, "r <= 0.5", 9, Pass},
 		{"a ratio of the worst round", worst, []float64{0.1, 0.3, 0.2}, none, "w <= 0.25", 9, Fail},
 
@@ -91,6 +92,8 @@ func TestJudge(t *testing.T) {
 		{"and no less", count, []float64{0, 0, 0}, none, "n / base <= 0.5", 3, Fail},
 		{"something of 0 is no such multiple", count, []float64{0, 2, 0}, none, "n / base <= 100", 3, Fail},
 		{"a ratio of counts holds in every round", count, []float64{2, 2, 5}, []float64{2, 2, 2}, "n / base <= 2", 3, Fail},
+		{"what is below 0 has no ratio", count, []float64{-1, -1, -1}, []float64{1, 1, 1}, "n / base <= 2", 3, Unclear},
+		{"nor has what is held against it", count, []float64{1, 1, 1}, []float64{-1, -1, -1}, "n / base <= 2", 3, Unclear},
 		{"a rate of 0 has no ratio", cpu, []float64{100, 0, 100}, []float64{100, 100, 100}, CostMetric + " / base <= 2", 3, Unclear},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -230,6 +233,7 @@ func TestWhatTheGeneratorLimitedIsMarked(t *testing.T) {
 		{"sessions", load.Case{InFlight: 1024}, "", figures{"messages delivered": 1e6, "p50": 1e6}, ""},
 		{"others took the machine", load.Case{InFlight: 1024}, "busy", figures{"delivered": 1e6, "node cores": 0.25, "client cores": 0.3, "p50": 1e6}, "delivered"},
 		{"nobody did", load.Case{InFlight: 1024}, "", figures{"delivered": 1e6, "node cores": 0.25, "client cores": 0.3, "p50": 1e6}, ""},
+		{"the node took more than the generator", load.Case{InFlight: 1024}, "busy", figures{"delivered": 1e6, "node cores": 1.1, "client cores": 0.9, "p50": 1e6}, ""},
 		{"few under way", load.Case{InFlight: 1}, "", figures{"delivered": 1e4, "node cores": 0.9, "client cores": 1, "p50": 1e5}, ""},
 		{"one to many", load.Case{InFlight: 1}, "", figures{"delivered": 1e6, "node cores": 0.9, "client cores": 1, "p50": 1e6}, "p50"},
 		{"a search", load.Case{}, "", figures{LimitMetric: 1, "highest rate": 30}, "highest rate"},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
@@ -99,6 +100,17 @@ func TestResultsWithoutValuesAreNotRead(t *testing.T) {
 func TestRankCutOfManyRounds(t *testing.T) {
 	if got := rankCut(51, 50, 0.05); got < 984 || got > 989 {
 		t.Errorf("got %d", got)
+	}
+}
+
+// Of ten rounds two that a neighbour took do not move the middle, and what is no change is not said to be one.
+func TestMiddleIsOfTheRoundsThatAreLeft(t *testing.T) {
+	if mid, _, _ := interval([]float64{1, 1, 900, 1, 1, 1, 1, 1, 900, 1}, sure); mid != 1 {
+		t.Errorf("got %g, want 1", mid)
+	}
+	same, other := Series{Value: 100, Values: []float64{99, 100, 101, 100}}, Series{Value: 101, Values: []float64{100, 101, 101, 99}}
+	if got := other.Change(same, 0.05); !strings.HasPrefix(got, "~ ") {
+		t.Errorf("of what may be chance: %q", got)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"runtime/debug"
 	"strconv"
@@ -145,7 +146,21 @@ func idleIsCounted(t *testing.T) {
 func TestTableIsFilledAndUsed(t *testing.T) { simulated(t, tableIsUsed) }
 
 func tableIsUsed(t *testing.T) {
-	ms := one(t, new(faults.Proxy), "table", quick(func(p *result.Params) { p.Names = 2000 }))
+	proxy, least := new(faults.Proxy), math.MaxInt
+	plan := Plan{Targets: []load.Target{target(t, proxy)}, Cases: []Case{{Scenario: load1(t, "table"), Params: quick(func(p *result.Params) { p.Names = 2000 })}}, Rounds: 1}
+	plan.Progress = func(g Progress) {
+		if g.Sample.Delivered > 0 {
+			least = min(least, proxy.Names())
+		}
+	}
+	r, err := plan.Run(t.Context())
+	if err != nil || least != spread {
+		t.Errorf("%v, %d names in the small table", err, least)
+	}
+	ms := map[string]float64{}
+	for _, m := range r.Cases[0].Nodes[0].Metrics {
+		ms[m.Name] = m.Value
+	}
 	if ms["names"] != 2000 || ms["delivered"] <= 0 || ms["while subscribing: names"] <= 0 || ms["lost"] != 0 {
 		t.Errorf("got %v", ms)
 	}

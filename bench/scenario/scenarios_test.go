@@ -245,6 +245,13 @@ func TestGrowthIsFoundInTheSecondHalf(t *testing.T) {
 	if ms := get(steady); len(ms) != 1 || ms["p99 late/early"] != 1 {
 		t.Errorf("of a process that is not known: %v", ms)
 	}
+	slower := slices.Clone(leak)
+	for i := 90; i < len(slower); i++ {
+		slower[i].P99 = 3e6
+	}
+	if got := get(slower)["p99 late/early"]; got < 2.9 || got > 3.1 {
+		t.Errorf("delays that grow to three times: %v", got)
+	}
 	if ms := get(leak); ms["RSS slope"] < 3599<<20 || ms["files slope"] < 3599 || ms["files gained"] != 59 || ms["RSS growth, share"] < 0.3 {
 		t.Errorf("leak: %v", ms)
 	}
