@@ -161,6 +161,23 @@ func TestFreshIdentityDiffersFromMessageToMessage(t *testing.T) {
 	}
 }
 
+// Messages of one batch have stamps of their own times.
+func TestBatchIsStampedStepByStep(t *testing.T) {
+	n := start(t, new(faults.Proxy))
+	pub, err := dial(t, n, load.DialOptions{}).Publisher(load.Message{To: []load.Address{address("x", 0)}, Size: 100, IdentitySize: 172})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := pub.(*publisher)
+	p.build(7, 3, 1000, 50)
+	each := len(p.out) / 3
+	for i := range 3 {
+		if s, ok := load.ReadStamp(p.out[i*each : (i+1)*each]); !ok || s.Seq != uint64(7+i) || s.At != int64(1000+50*i) {
+			t.Errorf("message %d: %+v, %v", i, s, ok)
+		}
+	}
+}
+
 func TestNamesAreConfirmedByTheNode(t *testing.T) {
 	n := start(t, new(faults.Proxy))
 	c := dial(t, n, load.DialOptions{})
