@@ -266,9 +266,9 @@ func TestSendersShareAConnection(t *testing.T) {
 				for i := range each {
 					var err error
 					if s%2 == 0 {
-						err = c.Publish(t.Context(), header(bob), testSession, content(s<<32|i, size))
+						err = c.Publish(t.Context(), header(bob), testSession, content(s<<16|i, size))
 					} else {
-						err = c.WriteThrough(t.Context(), signedBatch(t, c, s<<32|i, s<<32|i+1, size))
+						err = c.WriteThrough(t.Context(), signedBatch(t, c, s<<16|i, s<<16|i+1, size))
 					}
 					if err != nil {
 						t.Error(err)
@@ -281,10 +281,10 @@ func TestSendersShareAConnection(t *testing.T) {
 		var next [senders]int
 		for _, msg := range p.messages() {
 			n := number(msg, size)
-			if s, i := n>>32, n&0xffffffff; i != next[s] {
+			if s, i := n>>16, n&0xffff; i != next[s] {
 				t.Errorf("message %d of sender %d, want %d", i, s, next[s])
 			}
-			next[n>>32]++
+			next[n>>16]++
 		}
 		if n := len(p.messages()); n != senders*each {
 			t.Errorf("%d messages of %d", n, senders*each)

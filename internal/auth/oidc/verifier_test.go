@@ -112,7 +112,7 @@ func TestIdentity(t *testing.T) {
 		w.publish(k.jwk(nil))
 		v := w.verifier(t, VerifierOptions{})
 		exp := time.Now().Add(time.Hour).Unix()
-		who, err := v.Verify(t.Context(), &auth.Shown{Authorization: "bEARER   " + k.token(claims(map[string]any{"exp": exp, "n": 12345678901234567}), nil)})
+		who, err := v.Verify(t.Context(), &auth.Shown{Authorization: "bEARER   " + k.token(claims(map[string]any{"exp": exp, "n": int64(12345678901234567)}), nil)})
 		if err != nil {
 			t.Fatal(err)
 		}
