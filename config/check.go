@@ -29,6 +29,7 @@ func (d *decoder) check(c *Config) {
 			d.checkDialled(&s.Dataplane.Clients[j], indexed(join(path, "dataplane.clients"), j))
 		}
 		d.checkTwice(s, join(path, "dataplane.clients"))
+		d.checkController(s, path)
 	}
 }
 

@@ -115,6 +115,7 @@ func TestUnknownKeyOfStaticPeerIsRefused(t *testing.T) {
 // TestUnsupported pins that a feature is refused when it is used, by key path, and never when it is written as unused.
 func TestUnsupported(t *testing.T) {
 	const listener = `endpoint: "127.0.0.1:0", tls: {insecure: true}`
+	const peers = "peers: {discovery: {type: kubernetes, namespace: a, service_name: b, port: 1}}"
 	for _, tt := range []struct {
 		name, yaml string
 		want       []string // key paths
@@ -125,7 +126,9 @@ func TestUnsupported(t *testing.T) {
 		{"clients with SPIRE", serviceFile(`dataplane: {clients: [{endpoint: "https://x:1", tls: {source: {type: spire}, ca_source: {type: spire}}}]}`), nil},
 		{"clients with credentials", serviceFile(`dataplane: {clients: [{endpoint: "http://x:1", auth: {type: spire}}]}`), nil},
 		{"empty clients", serviceFile("dataplane: {clients: [], outbound_clients: , servers: [{" + listener + "}]}"), nil},
-		{"controller", serviceFile("dataplane: {servers: [{" + listener + "}]}\n    controller: {servers: [{" + listener + "}]}"), []string{"services.slim/0.controller"}},
+		{"controller", serviceFile("dataplane: {servers: [{" + listener + "}]}\n    controller: {servers: [{" + listener + "}]}"), nil},
+		{"credentials that no control plane can verify", serviceFile("domain_name: a\n    dataplane: {servers: [{" + listener + "}]}\n    controller: {servers: [{" + listener + "}]}\n" +
+			"    auth: {type: jwt, private_key: {data: a}, trusted_keys: {data: b}}"), []string{"services.slim/0.auth"}},
 		{"default controller", serviceFile("dataplane: {servers: [{" + listener + "}]}\n    controller: {servers: [], clients: }"), nil},
 		{"peers", serviceFile("dataplane: {servers: [{" + listener + "}]}\n    peers: {discovery: {type: kubernetes, namespace: a, service_name: b, port: 1}}"), []string{"services.slim/0.peers"}},
 		{"null peers", serviceFile("dataplane: {servers: [{" + listener + "}]}\n    peers:"), nil},
@@ -140,14 +143,14 @@ func TestUnsupported(t *testing.T) {
 		{"web socket", serverFile(`{endpoint: "ws://0.0.0.0:1", tls: {insecure: true}}`), nil},
 		{"unix socket", serverFile(`{endpoint: "unix:///x", tls: {insecure: true}}`), nil},
 		{"in file order", "tracing: {opentelemetry: {enabled: true}}\n" + serviceFile("peers: {discovery: {type: kubernetes, namespace: a, service_name: b, port: 1}}\n"+
-			"    controller: {servers: [{"+listener+"}]}\n    auth: {type: spire}\n"+
+			"    controller: {servers: [{"+listener+"}]}\n    domain_name: a\n    auth: {type: jwt, private_key: {data: a}, trusted_keys: {data: b}}\n"+
 			`    dataplane: {clients: [{endpoint: "wss://x:1", auth: {type: spire}}], servers: [{auth: {type: spire}, endpoint: "127.0.0.1:0", tls: {client_ca: {type: spire}, source: {type: spire}}}]}`),
-			[]string{"tracing.opentelemetry.enabled", "services.slim/0.peers", "services.slim/0.controller", "services.slim/0.auth"}},
-		{"tracing after services", serviceFile("dataplane: {servers: [{"+listener+"}]}\n    controller: {servers: [{"+listener+"}]}") +
-			"tracing: {opentelemetry: {enabled: true}}", []string{"services.slim/0.controller", "tracing.opentelemetry.enabled"}},
-		{"all services", "services:\n  slim/b: {dataplane: {servers: [{" + listener + "}]}, controller: {servers: [{" + listener + "}]}}\n" +
-			"  slim/a: {dataplane: {servers: [{" + listener + "}]}, controller: {servers: [{" + listener + "}]}}",
-			[]string{"services.slim/b.controller", "services.slim/a.controller"}},
+			[]string{"tracing.opentelemetry.enabled", "services.slim/0.peers", "services.slim/0.auth"}},
+		{"tracing after services", serviceFile("dataplane: {servers: [{"+listener+"}]}\n    "+peers) +
+			"tracing: {opentelemetry: {enabled: true}}", []string{"services.slim/0.peers", "tracing.opentelemetry.enabled"}},
+		{"all services", "services:\n  slim/b: {dataplane: {servers: [{" + listener + "}]}, " + peers + "}\n" +
+			"  slim/a: {dataplane: {servers: [{" + listener + "}]}, " + peers + "}",
+			[]string{"services.slim/b.peers", "services.slim/a.peers"}},
 		{"listeners that differ", serverFile(`{` + listener + `}, {` + listener + `, keepalive: {time: 1s}}`), nil},
 		{"listeners that agree", serverFile(`{` + listener + `, max_frame_size: 1}, {` + listener + `, max_frame_size: 1}`), nil},
 		{"post-quantum links", serviceFile("dataplane: {enforce_pqc: true, servers: [{" + listener + "}]}"), nil},
@@ -174,7 +177,7 @@ func TestUnsupported(t *testing.T) {
 func TestUnsupportedFeaturesHaveTheContextOfAll(t *testing.T) {
 	const telemetry = "tracing: {opentelemetry: {enabled: true}}\n"
 	const listener = `endpoint: "127.0.0.1:0", tls: {insecure: true}`
-	clients := serviceFile("dataplane: {servers: [{" + listener + "}]}\n    controller: {servers: [{" + listener + "}]}")
+	clients := serviceFile("dataplane: {servers: [{" + listener + "}]}\n    peers: {discovery: {type: kubernetes, namespace: a, service_name: b, port: 1}}")
 	for _, tt := range []struct{ yaml, want string }{
 		{telemetry + running, "invalid tracing configuration"},
 		{clients, "error loading services"},

@@ -118,11 +118,8 @@ func (d *decoder) service(s *Service, n *node, path string) {
 	}
 	if v := o.get("controller"); v != nil {
 		d.endpoints(&s.Controller, v, join(path, "controller"), "controller")
-		if !s.Controller.empty() {
-			d.unsupported(o.at("controller"), join(path, "controller"), "")
-			if s.Registration != nil { // the controller's credential; without one upstream does not look at it
-				d.unsupported(o.at("auth"), join(path, "auth"), "")
-			}
+		if !s.Controller.empty() && s.Registration != nil && s.Registration.Type == "jwt" { // without one upstream does not look at it
+			d.unsupported(o.at("auth"), join(path, "auth"), "jwt")
 		}
 	}
 	if v := o.get("peers"); v != nil && v.kind != nullKind {

@@ -67,6 +67,7 @@ var rules = []rule{
 
 	{path: "config", level: 2, outside: []string{"go.yaml.in/yaml/v4", "golang.org/x/net/http/httpguts"}},
 	{path: "wire/pb", level: 1, outside: []string{"google.golang.org/protobuf"}},
+	{path: "wire/pb/controllerpb", level: 2, outside: []string{"google.golang.org/protobuf"}},
 	{path: "wire/mac", level: 1},
 	{path: "wire/link", level: 1, outside: []string{"github.com/cloudflare/circl/dh/x25519", "github.com/cloudflare/circl/kem/mlkem/mlkem768"}},
 	{path: "router/table", level: 1},
@@ -112,7 +113,8 @@ var rules = []rule{
 	{path: "session/identity/jwt", level: 5, step: 1}, // JOSE, by internal/auth/jwt
 	{path: "session/identity/oidc", level: 5, step: 1},
 	{path: "session/identity/spiffe", level: 5, step: 1},
-	{path: "internal/admin", level: 5, outside: []string{"github.com/prometheus/client_golang/prometheus"}}, // the format of metrics
+	{path: "internal/admin", level: 5, outside: []string{"github.com/prometheus/client_golang/prometheus"}},             // the format of metrics
+	{path: "internal/agent", level: 5, outside: []string{"google.golang.org/grpc", "google.golang.org/protobuf/proto"}}, // the control channel
 	{path: "internal/cli", level: 5, outside: []string{"golang.org/x/term"}},
 
 	{path: "bench/process", level: 6, outside: []string{"github.com/kballard/go-shellquote", "github.com/prometheus/procfs", "golang.org/x/sys/unix"}},
@@ -124,15 +126,17 @@ var rules = []rule{
 	{path: "bench/report", level: 6, step: 3, outside: []string{"github.com/HdrHistogram/hdrhistogram-go"}},
 	{path: "bench/scenario", level: 6, step: 3, outside: []string{"go.yaml.in/yaml/v4", "golang.org/x/sync/errgroup"}},
 
-	{path: "cmd/...", level: top, outside: []string{"github.com/spf13/pflag", "github.com/spf13/cobra"}},
+	{path: "cmd/...", level: top, outside: []string{"github.com/spf13/pflag", "github.com/spf13/cobra",
+		"google.golang.org/protobuf/types/known/structpb"}}, // metadata of listeners, for control planes
 	{path: "interop/...", level: top},
 	{path: "examples/...", level: top},
 }
 
 // unsafeIn says where package unsafe may be used, and what for. cgo may be used nowhere.
 var unsafeIn = map[string]string{
-	"wire/pb":        "generated code",
-	"router/netloop": "the vectors of writev(2)",
+	"wire/pb":              "generated code",
+	"wire/pb/controllerpb": "generated code",
+	"router/netloop":       "the vectors of writev(2)",
 }
 
 // pkg is a package with its files, test files apart. Files for all systems and build tags count.

@@ -96,9 +96,13 @@ func (c *Conn) activate(res *link.Result, g grant, strict bool) {
 	c.stream.Established()
 	l.n.negotiated++
 	c.logOpened(res)
-	if c.kind == table.Peer && !c.muted {
+	if c.muted {
+		return
+	}
+	if c.kind == table.Peer {
 		c.joinPeers(res.RemoteNode)
 	}
+	c.reportUp()
 }
 
 // releaseGrant gives back what c was granted, if it was. A connection that was muted before its negotiation was read

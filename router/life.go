@@ -126,6 +126,7 @@ func (c *Conn) leaveTable() {
 		return
 	}
 	c.releaseGrant()
+	c.reportDown()
 	if c.kind == table.Peer {
 		c.leavePeers()
 		return
@@ -137,6 +138,7 @@ func (c *Conn) leaveTable() {
 		if m := n.peerMesh(); m != nil {
 			m.Lost(lost)
 		}
+		n.control.namesLost(c.kind, lost)
 		return more
 	})
 }

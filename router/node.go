@@ -28,6 +28,7 @@ type Node struct {
 	claims             *claims
 	queued, unfinished *pool.Quota // of memory
 	peers              peering     // safe for all
+	control            control     // safe for all
 
 	peerLog peerLog
 

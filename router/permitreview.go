@@ -179,6 +179,9 @@ func (v *review) names() {
 			if m := v.node.peerMesh(); last && m != nil {
 				m.Touch(e.Name, nil, 0)
 			}
+			if last {
+				v.node.control.nameChanged(c.kind, &e.Name)
+			}
 			if len(ids) > 0 {
 				v.took(c, wire.NameText{Name: e.Name, Str: e.Str, NoStrings: !e.HasStr}, ids)
 			}

@@ -61,6 +61,9 @@ func (c *Conn) receiveSubscription(b []byte, m *wire.Message) {
 	}
 	last, err := c.loop.node.names.Remove(c, k, m.SubID)
 	waits := last && c.tellPeers(k.Name, m.SubID)
+	if last {
+		c.loop.node.control.nameChanged(c.kind, &k.Name)
+	}
 	c.logSubscription("unsubscribed", h, &hd.Dest, m.SubID, waits, err)
 	if !waits {
 		c.acknowledge(m.SubID, err, true)
@@ -99,9 +102,12 @@ func (c *Conn) subscribe(h []byte, dest *wire.NameRef, ttl uint32, k table.Key, 
 		c.offer(&mesh.Subscription{Key: k, ID: id, TTL: ttl, Str: str, HasStr: hasStr})
 		return
 	}
-	_, err := n.names.Add(c, c.kind, k, id, str, hasStr)
+	first, err := n.names.Add(c, c.kind, k, id, str, hasStr)
 	c.noteFull(err)
 	waits := err == nil && c.tellPeers(k.Name, id)
+	if first {
+		n.control.nameChanged(c.kind, &k.Name)
+	}
 	c.logSubscription("subscribed", h, dest, id, waits, err)
 	if !waits {
 		c.acknowledge(id, err, false)

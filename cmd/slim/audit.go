@@ -133,3 +133,11 @@ func (f *auditFile) Write(p []byte) (int, error) {
 	}
 	return f.f.Write(p)
 }
+
+// auditor is who is told of decisions; nil: nobody is.
+func (p *program) auditor() auth.Audit {
+	if p.audit == nil {
+		return nil
+	}
+	return p.audit
+}

@@ -49,6 +49,7 @@ type flags struct {
 	maxPeers         int
 	maxRemotes       int
 	noCompression    bool
+	noDeregister     bool
 
 	health string // address; "": none
 	status bool
@@ -92,6 +93,7 @@ func (f *flags) flagSet() *pflag.FlagSet {
 	s.Var(&number{&f.maxPeers, 1, router.DefaultMaxPeers}, "max-peers", "")
 	s.Var(&number{&f.maxRemotes, 1, math.MaxInt32}, "max-remotes", "")
 	s.BoolVar(&f.noCompression, "no-compression", false, "")
+	s.BoolVar(&f.noDeregister, "no-deregister", false, "")
 	s.Var((*address)(&f.health), "health", "")
 	s.BoolVar(&f.status, "status", false, "")
 	s.BoolVar(&f.pprof, "pprof", false, "")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/config"
 	"github.com/seed31b3bfd0/slimgo/internal/admin"
+	"github.com/seed31b3bfd0/slimgo/internal/agent"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/router"
 )
@@ -19,8 +20,8 @@ import (
 // node is what the command needs of a running data plane.
 type node interface {
 	admin.Node
+	agent.Node
 	Addrs() []net.Addr // in the order of router.Options.Listen
-	Dial(router.Link) (*router.Dialer, error)
 	Prepare(context.Context, router.Setup) (change, error)
 	Shutdown(context.Context) error
 }
@@ -66,12 +67,15 @@ type service struct {
 	verified        []*verified   // of its listeners, in order
 	links           []*activeLink // that it dials
 	names           names         // rules for them
+	controller      *controller   // nil: it has none
+	controllerLog   *slog.Logger
 }
 
 func (p *program) startService(ctx context.Context, c *config.Config, i int, f *flags, log logs) (*service, error) {
 	s := &service{Service: &c.Services[i]}
 	s.span = "application_lifecycle:run{service_id=" + s.ID + "}"
 	s.log = log.With(cli.KeyTarget, "slim_service::service")
+	s.controllerLog = log.With(cli.KeySpan, s.span, cli.KeyThread, c.Runtime.ThreadName)
 	node := []any{cli.KeyTarget, "slim_datapath::message_processing", cli.KeySpan, s.span, cli.KeyThread, c.Runtime.ThreadName}
 	s.datapath, s.answers = log.With(node...), log.unfiltered.With(node...)
 
@@ -131,7 +135,13 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 		closeLinks(links)
 		return nil, startFailure(c, s.Service, err)
 	}
-	s.log.With(cli.KeySpan, s.span).Info("no controller configuration provided, skipping controller startup")
+	if s.controller, err = p.control(c, s, f); err != nil { // last, as upstream: messages do not wait for a control plane
+		s.cancel()
+		_ = n.Shutdown(ctx)
+		closeVerified(s.verified, nil)
+		closeLinks(links)
+		return nil, err
+	}
 	return s, nil
 }
 

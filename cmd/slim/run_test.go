@@ -24,6 +24,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/router"
 	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
 var update = flag.Bool("update", false, "rewrite the transcripts in testdata")
@@ -50,7 +51,11 @@ func (n *fakeNode) Names(context.Context, func(string, []uint64) bool, int, int,
 func (n *fakeNode) Trouble(context.Context) ([]router.Refusal, []router.Death, error) {
 	return nil, nil, nil
 }
-func (n *fakeNode) Addrs() []net.Addr { return n.addrs }
+func (n *fakeNode) Addrs() []net.Addr                          { return n.addrs }
+func (n *fakeNode) EachHeld(func(wire.NameText) bool)          {}
+func (n *fakeNode) Held(wire.Name) (t wire.NameText, yes bool) { return t, false }
+func (n *fakeNode) Routes(int, func(*router.Route) bool)       {}
+func (n *fakeNode) Watch(*router.Watch) []*router.ActiveLink   { return nil }
 func (n *fakeNode) Dial(l router.Link) (*router.Dialer, error) {
 	n.links = append(n.links, l)
 	return nil, nil

@@ -46,12 +46,7 @@ func (p *program) secure(c *config.Config, s *config.Service, old *service) (all
 			all = append(all, &secured{k, server.Endpoint, path})
 			continue
 		}
-		o := certs.Options{Version: server.TLS.Version, OnlyPQ: s.Dataplane.EnforcePQC, Protocols: protocols(server.Endpoint)}
-		var k *certs.Keeper
-		err := p.material(&o, &server.TLS, &o.ClientCA, &server.TLS.ClientCA, "client_ca")
-		if err == nil {
-			k, err = certs.NewServer(o)
-		}
+		k, err := p.keepServer(&server.TLS, server.Endpoint, s.Dataplane.EnforcePQC)
 		if err != nil {
 			faults = append(faults, tlsFailure(c, &server.TLS, path, err))
 			continue
@@ -59,6 +54,15 @@ func (p *program) secure(c *config.Config, s *config.Service, old *service) (all
 		all = append(all, &secured{k, server.Endpoint, path})
 	}
 	return all, faults
+}
+
+// keepServer loads the TLS of a listener. An error is a *certs.Error.
+func (p *program) keepServer(t *config.TLS, endpoint string, onlyPQ bool) (*certs.Keeper, error) {
+	o := certs.Options{Version: t.Version, OnlyPQ: onlyPQ, Protocols: protocols(endpoint)}
+	if err := p.material(&o, t, &o.ClientCA, &t.ClientCA, "client_ca"); err != nil {
+		return nil, err
+	}
+	return certs.NewServer(o)
 }
 
 // allSecured is the TLS of all listeners and clients of s that have some.
@@ -70,6 +74,9 @@ func (s *service) allSecured() (all []*secured) {
 	}
 	for _, l := range s.links {
 		all = append(all, l.secured...)
+	}
+	if s.controller != nil {
+		all = append(all, s.controller.secured...)
 	}
 	return all
 }

@@ -107,14 +107,21 @@ func (p *program) keepAgents(services []*service) {
 		add(t.ClientCA.Spire)
 	}
 	for _, s := range services {
-		for i := range s.Dataplane.Servers {
-			tls(&s.Dataplane.Servers[i].TLS)
-			add(s.Dataplane.Servers[i].Auth.Spire)
+		for _, e := range []*config.Endpoints{&s.Dataplane, &s.Controller} {
+			for i := range e.Servers {
+				tls(&e.Servers[i].TLS)
+				add(e.Servers[i].Auth.Spire)
+			}
+			for _, cs := range [][]config.Client{e.Clients, e.Outbound} {
+				for i := range cs {
+					tls(&cs[i].TLS)
+					tls(&cs[i].Proxy.TLS)
+					add(cs[i].Auth.Spire)
+				}
+			}
 		}
-		for i := range s.Dataplane.Clients {
-			tls(&s.Dataplane.Clients[i].TLS)
-			tls(&s.Dataplane.Clients[i].Proxy.TLS)
-			add(s.Dataplane.Clients[i].Auth.Spire)
+		if s.controller != nil && s.Registration != nil {
+			add(s.Registration.Spire)
 		}
 	}
 	slices.Sort(used)

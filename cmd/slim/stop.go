@@ -96,7 +96,10 @@ func (s *service) stop(ctx context.Context, drain time.Duration, result chan<- e
 	}
 	deadline, cancel := context.WithTimeout(ctx, drain)
 	done := make(chan error, 1)
-	go func() { done <- s.node.Shutdown(deadline) }()
+	go func() {
+		s.controller.stop(deadline)
+		done <- s.node.Shutdown(deadline)
+	}()
 	go func() {
 		defer cancel()
 		// The node is told the deadline, but the process must not depend on its obedience.

@@ -63,6 +63,7 @@ Who may come, and with how many names:
 
 For operators:
       --no-compression             Refuse what comes compressed, and compress for nobody
+      --no-deregister              Stop without telling control planes, as upstream's node does: they wait for it
       --health <ADDR>              Serve /livez, /readyz, /metrics (Prometheus) and /status (a page, and for slim top)
                                    over HTTP at PORT, on this machine only, or at HOST:PORT [default: not at all]
       --status                     Show connections and names to everybody who can reach --health, rather than on this

@@ -1,0 +1,640 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/seed31b3bfd0/slimgo/router"
+	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/pb/controllerpb"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// limit is how long anything may take that a test waits for.
+const limit = 30 * time.Second
+
+// startNode starts a real node that listens on a free port.
+func startNode(t *testing.T, id string) *router.Node {
+	t.Helper()
+	n, err := router.Start(context.Background(), router.Options{Listen: []string{"127.0.0.1:0"}, NodeID: id, Loops: 1,
+		Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		_ = n.Shutdown(ctx)
+	})
+	return n
+}
+
+// call is one stream of a node at a plane of the test.
+type call struct {
+	grpc.ServerStream
+	got  chan *controllerpb.ControlMessage // what the node has sent
+	send chan *controllerpb.ControlMessage // what is sent to it
+	done chan struct{}                     // closed: the stream is ended
+	over chan struct{}                     // it has ended
+	past []*controllerpb.ControlMessage    // what take has passed over
+}
+
+// cp is a control plane that a test plays.
+type cp struct {
+	t      *testing.T
+	ln     net.Listener
+	server *grpc.Server
+	calls  chan *call
+}
+
+func startCP(t *testing.T, addr string) *cp {
+	t.Helper()
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cp{t: t, ln: ln, server: grpc.NewServer(), calls: make(chan *call, 16)}
+	c.server.RegisterService(&grpc.ServiceDesc{ServiceName: serviceName, HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{{
+		StreamName: methodName, ServerStreams: true, ClientStreams: true, Handler: func(_ any, s grpc.ServerStream) error { return c.serve(s) }}}}, c)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = c.server.Serve(ln)
+	}()
+	t.Cleanup(func() {
+		c.server.Stop()
+		<-served
+	})
+	return c
+}
+
+func (c *cp) serve(s grpc.ServerStream) error {
+	x := &call{ServerStream: s, got: make(chan *controllerpb.ControlMessage, 4096), send: make(chan *controllerpb.ControlMessage, 64),
+		done: make(chan struct{}), over: make(chan struct{})}
+	c.calls <- x
+	go func() {
+		defer close(x.over)
+		for {
+			m := &controllerpb.ControlMessage{}
+			if s.RecvMsg(m) != nil {
+				return
+			}
+			x.got <- m
+		}
+	}()
+	for {
+		select {
+		case m := <-x.send:
+			if err := s.SendMsg(m); err != nil {
+				return err
+			}
+		case <-x.done:
+			return nil
+		case <-s.Context().Done():
+			return s.Context().Err()
+		}
+	}
+}
+
+// next waits for the next stream, and the registration on it.
+func (c *cp) next() (*call, *controllerpb.ControlMessage) {
+	c.t.Helper()
+	select {
+	case x := <-c.calls:
+		m := x.take(c.t, "a registration", func(m *controllerpb.ControlMessage) bool { return m.GetRegisterNodeRequest() != nil })
+		return x, m
+	case <-time.After(limit):
+		c.t.Fatal("the node does not come")
+	}
+	return nil, nil
+}
+
+// registered is next, with an answer that has these links and routes.
+func (c *cp) registered(links []*controllerpb.Connection, routes []*controllerpb.Route) *call {
+	c.t.Helper()
+	x, m := c.next()
+	x.send <- &controllerpb.ControlMessage{MessageId: "r", Payload: &controllerpb.ControlMessage_RegisterNodeResponse{
+		RegisterNodeResponse: &controllerpb.RegisterNodeResponse{OriginalMessageId: m.GetMessageId(), Success: true, Connections: links, Routes: routes}}}
+	return x
+}
+
+// take waits for a message, if it has not come before; others stay to be taken.
+func (x *call) take(t *testing.T, what string, ok func(*controllerpb.ControlMessage) bool) *controllerpb.ControlMessage {
+	t.Helper()
+	if at := slices.IndexFunc(x.past, ok); at >= 0 {
+		return x.past[at]
+	}
+	late := time.After(limit)
+	for {
+		select {
+		case m := <-x.got:
+			x.past = append(x.past, m)
+			if ok(m) {
+				return m
+			}
+		case <-late:
+			t.Fatalf("the node does not send %s", what)
+		}
+	}
+}
+
+// order sends a desired state and returns its acknowledgement.
+func (x *call) order(t *testing.T, id string, links []*controllerpb.Connection, routes []*controllerpb.Route) *controllerpb.ConfigurationCommandAck {
+	t.Helper()
+	return x.command(t, id, &controllerpb.ConfigurationCommand{ConnectionsToCreate: links, RoutesToSet: routes, Reconcile: true})
+}
+
+func (x *call) command(t *testing.T, id string, c *controllerpb.ConfigurationCommand) *controllerpb.ConfigurationCommandAck {
+	t.Helper()
+	x.send <- &controllerpb.ControlMessage{MessageId: id, Payload: &controllerpb.ControlMessage_ConfigCommand{ConfigCommand: c}}
+	return x.take(t, "an acknowledgement of "+id, func(m *controllerpb.ControlMessage) bool {
+		return m.GetConfigCommandAck().GetOriginalMessageId() == id
+	}).GetConfigCommandAck()
+}
+
+// wantLink is a link to a node as a control plane orders it.
+func wantLink(id, endpoint string) *controllerpb.Connection {
+	return &controllerpb.Connection{LinkId: id, ConfigData: `{"endpoint": "` + endpoint + `", "tls_required": false, "auth_method": "none", "timeout": null, "new": 1}`}
+}
+
+func wantRoute(link string, n wire.NameText) *controllerpb.Route {
+	return &controllerpb.Route{Name: nameFor(n), LinkId: &link}
+}
+
+// startAgent starts the agent of a node, whose control planes are at these addresses.
+func startAgent(t *testing.T, n *router.Node, o Options, addrs ...string) *Agent {
+	t.Helper()
+	o.Node, o.NodeID, o.Domain = n, n.About().NodeID, "dom"
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	for _, addr := range addrs {
+		o.Planes = append(o.Planes, Plane{Endpoint: "http://" + addr, Authority: addr, Backoff: func(int) time.Duration { return 10 * time.Millisecond },
+			Connect: func(ctx context.Context) (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, "tcp", addr) }})
+	}
+	if o.Link == nil {
+		o.Link = func(w *Wanted) (router.Link, error) {
+			addr, ok := strings.CutPrefix(w.Endpoint, "http://")
+			if !ok {
+				return router.Link{}, errors.New("no local credentials configured for " + w.Endpoint)
+			}
+			l := router.Link{Endpoint: w.Endpoint, Kind: table.Remote, Backoff: func(int) (time.Duration, bool) { return 20 * time.Millisecond, true },
+				Connect: func(ctx context.Context) (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, "tcp", addr) }}
+			l.Call.Scheme, l.Call.Authority = "http", addr
+			return l, nil
+		}
+	}
+	a, err := Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		a.Close(ctx)
+	})
+	return a
+}
+
+// until waits for something that a test cannot be told of.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not in time: " + what)
+		}
+	}
+}
+
+// holders are the link ids of those that hold a name at a node.
+func holders(n *router.Node, name wire.NameText) (ids []string) {
+	n.Routes(16, func(r *router.Route) bool {
+		if r.Name.Name == name.Name {
+			for _, h := range r.Holders {
+				ids = append(ids, h.LinkID)
+			}
+		}
+		return true
+	})
+	slices.Sort(ids)
+	return ids
+}
+
+func success(a *controllerpb.ConfigurationCommandAck) (links, routes []string) {
+	text := func(ok bool, why string) string {
+		if ok {
+			return "ok"
+		}
+		return why
+	}
+	for _, c := range a.GetConnectionsStatus() {
+		links = append(links, c.GetLinkId()+": "+text(c.GetSuccess(), c.GetErrorMsg()))
+	}
+	for _, r := range a.GetRoutesStatus() {
+		routes = append(routes, r.GetRoute().GetLinkId()+": "+text(r.GetSuccess(), r.GetErrorMsg()))
+	}
+	return links, routes
+}
+
+var alice = wire.Text("org", "ns", "alice").WithID(1, 2)
+
+// A desired state is dialled, routes are set over it, and what is not ordered any more ends. Rules: P-ctl-5, P-ctl-6, P-ctl-8.
+func TestDesiredState(t *testing.T) {
+	p := startCP(t, "127.0.0.1:0")
+	n, far := startNode(t, "near"), startNode(t, "far")
+	startAgent(t, n, Options{}, p.ln.Addr().String())
+	x := p.registered(nil, nil)
+	ack := x.order(t, "1", []*controllerpb.Connection{wantLink("l1", far.About().Listeners[0])}, []*controllerpb.Route{wantRoute("l1", alice), wantRoute("l2", alice)})
+	links, routes := success(ack)
+	if !slices.Equal(links, []string{"l1: ok"}) || !slices.Equal(routes, []string{"l1: ok", "l2: connection not found"}) {
+		t.Errorf("acknowledged %v and %v", links, routes)
+	}
+	if got := holders(n, alice); !slices.Equal(got, []string{"l1"}) {
+		t.Errorf("the name is held by %v", got)
+	}
+	x.take(t, "the link that has come up", func(m *controllerpb.ControlMessage) bool {
+		r := m.GetConfigCommand().GetConnectionsReceived()
+		return len(r) == 1 && r[0].GetLinkId() == "l1"
+	})
+	ack = x.order(t, "2", []*controllerpb.Connection{wantLink("l1", far.About().Listeners[0])}, nil)
+	if links, routes = success(ack); !slices.Equal(links, []string{"l1: ok"}) || !slices.Equal(routes, []string{": ok"}) {
+		t.Errorf("acknowledged %v and %v", links, routes)
+	}
+}
+
+// Whatever keeps a link from being dialled is told, and nothing else suffers. Rules: P-ctl-6, P-ctl-8.
+func TestLinksThatCannotBe(t *testing.T) {
+	p := startCP(t, "127.0.0.1:0")
+	n, far := startNode(t, "near"), startNode(t, "far")
+	startAgent(t, n, Options{}, p.ln.Addr().String())
+	x := p.registered(nil, nil)
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	ack := x.order(t, "1", []*controllerpb.Connection{
+		{LinkId: "json", ConfigData: "{"}, {LinkId: "schema", ConfigData: `{"endpoint": "http://x:1"}`},
+		{LinkId: "", ConfigData: "{}"}, {LinkId: strings.Repeat("x", 2*maxLinkID), ConfigData: "{}"},
+		wantLink("scheme", "https://127.0.0.1:1"), wantLink("refused", "http://"+gone.Addr().String()),
+		wantLink("good", far.About().Listeners[0]), wantLink("name", "http://no-such-host.invalid:1"),
+	}, []*controllerpb.Route{{}, wantRoute("good", alice)})
+	links, routes := success(ack)
+	want := map[string]string{"json": "Failed to parse config: ", "schema": "Failed to parse config: missing field `tls_required`", "scheme": "no local credentials configured for https://127.0.0.1:1",
+		"refused": "Connection failed: ", "good": "ok", "name": "Connection failed: ", strings.Repeat("x", maxLinkID): "a link id has"}
+	for _, l := range links {
+		id, text, _ := strings.Cut(l, ": ")
+		if w, ok := want[id]; !ok || !strings.HasPrefix(text, w) {
+			t.Errorf("link %s, want %q", l, w)
+		}
+		delete(want, id)
+	}
+	if len(want) > 0 || !slices.Equal(routes, []string{"good: ok"}) {
+		t.Errorf("not acknowledged: %v; routes %v", want, routes)
+	}
+}
+
+// Rules: P-ctl-2.
+func TestRegistrationIsTriedAgain(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		f    func(x *call, m *controllerpb.ControlMessage)
+	}{
+		{"refused", func(x *call, m *controllerpb.ControlMessage) {
+			x.send <- &controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_RegisterNodeResponse{RegisterNodeResponse: &controllerpb.RegisterNodeResponse{}}}
+		}},
+		{"ended", func(x *call, m *controllerpb.ControlMessage) { close(x.done) }},
+		{"commands and no answer", func(x *call, m *controllerpb.ControlMessage) {
+			for range maxCommands + 1 {
+				x.send <- &controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_ConfigCommand{ConfigCommand: &controllerpb.ConfigurationCommand{Reconcile: true}}}
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := startCP(t, "127.0.0.1:0")
+			n := startNode(t, "near")
+			a := startAgent(t, n, Options{}, p.ln.Addr().String())
+			for range 2 {
+				x, m := p.next()
+				c.f(x, m)
+			}
+			p.registered(nil, nil)
+			until(t, "registered", func() bool { return a.Status().Planes[0].State == "registered" })
+		})
+	}
+}
+
+// A command that comes before the answer to the registration is obeyed. Rules: P-ctl-2.
+func TestEarlyCommandIsObeyed(t *testing.T) {
+	p := startCP(t, "127.0.0.1:0")
+	n, far := startNode(t, "near"), startNode(t, "far")
+	startAgent(t, n, Options{}, p.ln.Addr().String())
+	x, m := p.next()
+	x.send <- &controllerpb.ControlMessage{MessageId: "early", Payload: &controllerpb.ControlMessage_ConfigCommand{ConfigCommand: &controllerpb.ConfigurationCommand{
+		Reconcile: true, ConnectionsToCreate: []*controllerpb.Connection{wantLink("l", far.About().Listeners[0])}}}}
+	x.send <- &controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_RegisterNodeResponse{
+		RegisterNodeResponse: &controllerpb.RegisterNodeResponse{OriginalMessageId: m.GetMessageId(), Success: true}}}
+	x.take(t, "the acknowledgement", func(m *controllerpb.ControlMessage) bool {
+		return m.GetConfigCommandAck().GetOriginalMessageId() == "early"
+	})
+}
+
+// A control plane that comes back orders the same link under another id: routes move to it, and the name is held all the time.
+// Rules: P-ctl-9.
+func TestLinkUnderANewID(t *testing.T) {
+	p := startCP(t, "127.0.0.1:0")
+	n, far := startNode(t, "near"), startNode(t, "far")
+	startAgent(t, n, Options{}, p.ln.Addr().String())
+	x := p.registered(nil, nil)
+	endpoint := far.About().Listeners[0]
+	x.order(t, "1", []*controllerpb.Connection{wantLink("old", endpoint)}, []*controllerpb.Route{wantRoute("old", alice)})
+	lost := make(chan bool)
+	stop := make(chan struct{})
+	go func() {
+		was := false
+		for {
+			select {
+			case <-stop:
+				lost <- was
+				return
+			default:
+			}
+			was = was || len(holders(n, alice)) == 0
+		}
+	}()
+	close(x.done)
+	x = p.registered(nil, nil)
+	bob := wire.Text("org", "ns", "bob")
+	x.order(t, "2", []*controllerpb.Connection{wantLink("new", endpoint)}, nil)
+	x.order(t, "3", []*controllerpb.Connection{wantLink("new", endpoint)}, []*controllerpb.Route{wantRoute("new", bob)})
+	until(t, "the route has moved", func() bool { return slices.Equal(holders(n, alice), []string{"new"}) })
+	until(t, "the old link is closed", func() bool {
+		for _, l := range n.Links() {
+			if l.ID == "old" {
+				return false
+			}
+		}
+		return true
+	})
+	close(stop)
+	if <-lost {
+		t.Error("there was a time in which nobody held the name")
+	}
+	x.order(t, "4", []*controllerpb.Connection{wantLink("new", endpoint)}, []*controllerpb.Route{wantRoute("new", alice), wantRoute("new", bob)})
+	x.order(t, "5", []*controllerpb.Connection{wantLink("new", endpoint)}, []*controllerpb.Route{wantRoute("new", bob)})
+}
+
+// Names are told as they come and go, whoever holds them, and all of them after a registration. Rules: P-ctl-4.
+func TestNamesAreTold(t *testing.T) {
+	p := startCP(t, "127.0.0.1:0")
+	f := &fakeNode{Node: startNode(t, "near"), held: map[wire.Name]wire.NameText{}}
+	f.hold(alice)
+	a, err := Start(Options{Node: f, NodeID: "near", Log: slog.New(slog.DiscardHandler), Link: func(*Wanted) (router.Link, error) { return router.Link{}, nil },
+		Planes: []Plane{{Authority: p.ln.Addr().String(), Backoff: func(int) time.Duration { return time.Millisecond },
+			Connect: func(ctx context.Context) (net.Conn, error) { return net.Dial("tcp", p.ln.Addr().String()) }}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close(context.Background())
+	known := map[wire.Name]bool{}
+	hear := func(x *call, done func() bool) {
+		t.Helper()
+		late := time.After(limit)
+		for !done() {
+			select {
+			case m := <-x.got:
+				for _, r := range m.GetConfigCommand().GetRoutesToSet() {
+					n, _ := nameOf(r)
+					known[n.Name] = true
+				}
+				for _, r := range m.GetConfigCommand().GetRoutesToDelete() {
+					n, _ := nameOf(r)
+					delete(known, n.Name)
+				}
+			case <-late:
+				t.Fatalf("%d names are known", len(known))
+			}
+		}
+	}
+	x := p.registered(nil, nil)
+	hear(x, func() bool { return known[alice.Name] })
+	const many = maxMarks + 10
+	f.burst(many)
+	hear(x, func() bool { return len(known) == many+1 })
+	f.clear()
+	hear(x, func() bool { return len(known) == 0 })
+	f.hold(alice)
+	hear(x, func() bool { return len(known) == 1 })
+	close(x.done)
+	clear(known)
+	hear(p.registered(nil, nil), func() bool { return known[alice.Name] })
+}
+
+// fakeNode is a node whose names a test makes.
+type fakeNode struct {
+	*router.Node
+	held  map[wire.Name]wire.NameText
+	watch *router.Watch
+	mu    sync.Mutex // for held and watch
+}
+
+func (f *fakeNode) lock() (unlock func()) {
+	f.mu.Lock()
+	return f.mu.Unlock
+}
+
+func (f *fakeNode) Watch(w *router.Watch) []*router.ActiveLink {
+	defer f.lock()()
+	f.watch = w
+	return nil
+}
+
+func (f *fakeNode) Held(n wire.Name) (wire.NameText, bool) {
+	defer f.lock()()
+	t, ok := f.held[n]
+	return t, ok
+}
+
+func (f *fakeNode) EachHeld(g func(wire.NameText) bool) {
+	unlock := f.lock()
+	var all []wire.NameText
+	for _, t := range f.held {
+		all = append(all, t)
+	}
+	unlock()
+	for _, t := range all {
+		if !g(t) {
+			return
+		}
+	}
+}
+
+func (f *fakeNode) hold(all ...wire.NameText) {
+	unlock := f.lock()
+	for _, t := range all {
+		f.held[t.Name] = t
+	}
+	w := f.watch
+	unlock()
+	for _, t := range all {
+		if w != nil {
+			w.Name(t.Name)
+		}
+	}
+}
+
+func (f *fakeNode) burst(n int) {
+	var all []wire.NameText
+	for i := range n {
+		all = append(all, wire.Text("org", "ns", "many").WithID(7, uint64(i)))
+	}
+	f.hold(all...)
+}
+
+func (f *fakeNode) clear() {
+	unlock := f.lock()
+	was := f.held
+	f.held = map[wire.Name]wire.NameText{}
+	w := f.watch
+	unlock()
+	for n := range was {
+		w.Name(n)
+	}
+}
+
+// A node that stops says so, and one that is told not to does not. Rules: P-ctl-10.
+func TestGoodbye(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		p := startCP(t, "127.0.0.1:0")
+		a := startAgent(t, startNode(t, "near"), Options{Silent: silent}, p.ln.Addr().String())
+		x := p.registered(nil, nil)
+		until(t, "registered", func() bool { return a.Status().Planes[0].State == "registered" })
+		closed := make(chan struct{})
+		go func() {
+			a.Close(context.Background())
+			close(closed)
+		}()
+		if !silent {
+			x.take(t, "a goodbye", func(m *controllerpb.ControlMessage) bool {
+				return m.GetDeregisterNodeRequest().GetNode().GetId() == "near"
+			})
+			x.send <- &controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_DeregisterNodeResponse{DeregisterNodeResponse: &controllerpb.DeregisterNodeResponse{Success: true}}}
+		}
+		<-closed
+		<-x.over
+		for len(x.got) > 0 {
+			if m := <-x.got; silent && m.GetDeregisterNodeRequest() != nil {
+				t.Error("a silent node says goodbye")
+			}
+		}
+	}
+}
+
+// The node's own API answers tools, and is bounded in what it takes. Rules: P-ctl-1, P-ctl-7, P-ctl-8.
+func TestOwnAPI(t *testing.T) {
+	n, far := startNode(t, "near"), startNode(t, "far")
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := startAgent(t, n, Options{Servers: []Server{{Endpoint: ln.Addr().String(), Listener: ln}},
+		Link: func(w *Wanted) (router.Link, error) {
+			l := router.Link{Endpoint: w.Endpoint, Kind: table.Remote, Connect: func(ctx context.Context) (net.Conn, error) {
+				return net.Dial("tcp", strings.TrimPrefix(w.Endpoint, "http://"))
+			}}
+			l.Call.Scheme, l.Call.Authority = "http", "x"
+			return l, nil
+		}})
+	conn, err := grpc.NewClient(ln.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// talk sends messages, says that there are no more, and returns the answers.
+	talk := func(ms ...*controllerpb.ControlMessage) (out []*controllerpb.ControlMessage) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		s, err := conn.NewStream(ctx, &channelDesc, "/"+serviceName+"/"+methodName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range ms {
+			if err := s.SendMsg(m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = s.CloseSend()
+		for {
+			m := &controllerpb.ControlMessage{}
+			err := s.RecvMsg(m)
+			if errors.Is(err, io.EOF) {
+				return out
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, m)
+		}
+	}
+	list := func() *controllerpb.RouteListResponse {
+		t.Helper()
+		out := talk(&controllerpb.ControlMessage{MessageId: "q", Payload: &controllerpb.ControlMessage_RouteListRequest{}})
+		r := out[0].GetRouteListResponse()
+		if len(out) != 1 || !r.GetDone() || r.GetOriginalMessageId() != "q" {
+			t.Fatalf("answers %v", out)
+		}
+		return r
+	}
+	if r := list(); len(r.GetEntries()) != 0 {
+		t.Errorf("routes %v of a node without any", r)
+	}
+	command := func(id string, c *controllerpb.ConfigurationCommand) *controllerpb.ControlMessage {
+		return &controllerpb.ControlMessage{MessageId: id, Payload: &controllerpb.ControlMessage_ConfigCommand{ConfigCommand: c}}
+	}
+	out := talk(&controllerpb.ControlMessage{}, &controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_RegisterNodeRequest{}},
+		command("1", &controllerpb.ConfigurationCommand{
+			ConnectionsToCreate: []*controllerpb.Connection{{LinkId: "said", ConfigData: `{"endpoint": "` + far.About().Listeners[0] + `", "link_id": "own", "connection_type": "remote"}`}, {LinkId: "bad", ConfigData: "x"}},
+			ConnectionsToDelete: []string{"none"}, RoutesToSet: []*controllerpb.Route{wantRoute("own", alice), wantRoute("other", alice)}}))
+	if len(out) != 1 {
+		t.Fatalf("answers %v", out)
+	}
+	links, routes := success(out[0].GetConfigCommandAck())
+	for _, want := range []string{"none: Connection with link_id none not found", "said: ok"} {
+		if !slices.Contains(links, want) {
+			t.Errorf("links %q, want %q", links, want)
+		}
+	}
+	if !slices.Equal(routes, []string{"other: Connection with link_id other not found", "own: ok"}) {
+		t.Errorf("routes %q", routes)
+	}
+	if r := list(); len(r.GetEntries()) != 1 || r.GetEntries()[0].GetConnections()[0].GetPeerNodeId() != "far" {
+		t.Errorf("routes %v", r)
+	}
+	out = talk(&controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_ConnectionListRequest{}})
+	if es := out[0].GetConnectionListResponse().GetEntries(); len(es) != 2 || es[1].GetLinkId() != "own" {
+		t.Errorf("connections %v, want the agent's and the link", es)
+	}
+	out = talk(command("2", &controllerpb.ConfigurationCommand{RoutesToDelete: []*controllerpb.Route{wantRoute("own", alice)}, ConnectionsToDelete: []string{"own"}}))
+	if links, _ := success(out[0].GetConfigCommandAck()); !slices.Equal(links, []string{"own: ok"}) {
+		t.Errorf("links %q", links)
+	}
+	until(t, "no links", func() bool { return len(n.Links()) == 0 })
+	if got := a.Status(); got.Invalid != 2 || got.Calls != 5 {
+		t.Errorf("%d messages counted as invalid, %d calls; want 2 and 5", got.Invalid, got.Calls)
+	}
+}

@@ -1,0 +1,358 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/wire/pb/controllerpb"
+)
+
+// plane keeps the node registered with one control plane (P-ctl-2):
+//
+//	       Connect, stream, RegisterNodeRequest          answer: success
+//	waiting ──────────────────────────────────▶ asking ─────────────────▶ registered
+//	   ▲                                          │                           │
+//	   └────────── Backoff, whatever it was ──────┴───────────────────────────┘ at once, if it was long
+type plane struct {
+	// Immutable.
+	agent *Agent
+	opt   *Plane
+	log   *slog.Logger
+	news  news
+
+	mu      sync.Mutex
+	now     PlaneStatus   // guarded by mu
+	leaving chan struct{} // guarded by mu; closed when the control plane has said goodbye; nil: nobody asks for that
+	stream  *stream       // guarded by mu; nil: the node is not registered
+}
+
+func newPlane(a *Agent, o *Plane) *plane {
+	p := &plane{agent: a, opt: o, log: a.log.With("endpoint", o.Endpoint)}
+	p.news = news{node: a.node, wake: make(chan struct{}, 1)}
+	p.now = PlaneStatus{Endpoint: o.Endpoint, State: "waiting", Since: time.Now()}
+	return p
+}
+
+func (p *plane) becomes(state string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.now.State != state {
+		p.now.State, p.now.Since = state, time.Now()
+	}
+}
+
+// errLeft is how the stream of a node ends that has said goodbye.
+var errLeft = errors.New("the node has said goodbye")
+
+func (p *plane) run() {
+	failed, last := 0, ""
+	for {
+		began := time.Now()
+		err := p.attempt()
+		p.becomes("waiting")
+		if p.agent.ctx.Err() != nil || errors.Is(err, errLeft) {
+			return
+		}
+		p.mu.Lock()
+		p.now.Failure, p.now.Failed = err.Error(), time.Now()
+		p.mu.Unlock()
+		failed++
+		if time.Since(began) > settled {
+			failed, last = 1, ""
+		}
+		if text := err.Error(); text != last { // the same is said once
+			p.log.Warn("control plane is not reached: it is tried again, and messages go on as before", "error", text)
+			last = text
+		}
+		pause := defaultBackoff
+		if p.opt.Backoff != nil {
+			pause = p.opt.Backoff(failed)
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-p.agent.ctx.Done():
+			t.Stop()
+			return
+		}
+	}
+}
+
+// attempt is one connection, with the life of its stream, and returns why it has ended.
+func (p *plane) attempt() error {
+	p.becomes("connecting")
+	p.mu.Lock()
+	p.now.Attempts++
+	p.mu.Unlock()
+	ctx, cancel := context.WithCancel(p.agent.ctx)
+	defer cancel()
+	var refused atomic.Pointer[error] // what gRPC says of a dialler that has failed is hard to read
+	conn, err := p.client(func(err error) { refused.Store(&err) })
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	limit := cmp.Or(p.opt.Timeout, connectTimeout)
+	opening := time.AfterFunc(limit, cancel)
+	c, err := p.open(ctx, conn)
+	if !opening.Stop() && err == nil {
+		err = context.DeadlineExceeded
+	}
+	switch {
+	case err != nil && refused.Load() != nil:
+		return fmt.Errorf("no connection: %w", *refused.Load())
+	case err != nil && ctx.Err() != nil && p.agent.ctx.Err() == nil:
+		return fmt.Errorf("no stream within %v", limit)
+	case err != nil:
+		return err
+	}
+	s := newStream(p.agent, p, c, p.log)
+	p.log.Info("connected to control plane") // upstream's text: scripts wait for it
+	p.becomes("registering")
+	early, err := p.register(ctx, cancel, s)
+	if err != nil {
+		return err
+	}
+	return p.registered(ctx, s, early)
+}
+
+// client makes the connection that the one stream of an attempt goes over. failed hears of why it cannot connect.
+func (p *plane) client(failed func(error)) (*grpc.ClientConn, error) {
+	o := p.opt
+	return grpc.NewClient("passthrough:///"+o.Authority,
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			c, err := o.Connect(ctx)
+			if err != nil {
+				failed(err)
+			}
+			return c, err
+		}),
+		grpc.WithTransportCredentials(plain{secure: o.Secure}), grpc.WithAuthority(o.Authority), grpc.WithUserAgent(o.UserAgent),
+		grpc.WithDisableServiceConfig(), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: cmp.Or(o.Ping, pingTime), Timeout: cmp.Or(o.PingTimeout, pingTimeout)}))
+}
+
+// open opens the stream.
+func (p *plane) open(ctx context.Context, conn *grpc.ClientConn) (grpc.ClientStream, error) {
+	md := metadata.MD{}
+	for k, v := range p.opt.Headers {
+		md.Set(strings.ToLower(k), v)
+	}
+	if p.opt.Auth != nil {
+		shown, err := p.opt.Auth.Authorization(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("no credentials for the control plane: %w", err)
+		}
+		if shown != "" {
+			md.Set("authorization", shown)
+		}
+	}
+	return conn.NewStream(metadata.NewOutgoingContext(ctx, md), &channelDesc, "/"+serviceName+"/"+methodName)
+}
+
+// register sends the registration and waits for its answer. early are the commands that came before it.
+func (p *plane) register(ctx context.Context, cancel func(), s *stream) (early []*controllerpb.ControlMessage, err error) {
+	r, err := p.request(ctx)
+	if err != nil {
+		return nil, err
+	}
+	late := time.AfterFunc(registerTimeout, cancel)
+	defer late.Stop()
+	if err := s.channel.SendMsg(message(&controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_RegisterNodeRequest{RegisterNodeRequest: r}})); err != nil {
+		return nil, p.why(s, err, "registration handshake failed")
+	}
+	for {
+		m := &controllerpb.ControlMessage{}
+		if err := s.channel.RecvMsg(m); err != nil {
+			if ctx.Err() != nil {
+				return nil, fmt.Errorf("registration handshake timed out: no answer within %v", registerTimeout)
+			}
+			return nil, fmt.Errorf("registration handshake failed: %w", err)
+		}
+		a := m.GetRegisterNodeResponse()
+		switch {
+		case a == nil && len(early) == maxCommands:
+			return nil, errors.New("registration handshake failed: commands come, and no answer")
+		case a == nil:
+			early = append(early, m)
+			continue
+		case !a.GetSuccess():
+			return nil, errors.New("registration rejected by control plane: look at its log, and at node_id, domain_name and auth here")
+		}
+		p.log.Info("registration acknowledged by control plane", "connections", len(a.GetConnections()), "routes", len(a.GetRoutes()))
+		first, bad := desired(a.GetConnections(), a.GetRoutes())
+		if n := len(bad.links) + bad.silent; n > 0 {
+			p.agent.count.invalid.Add(uint64(n))
+			p.log.Warn("the answer to the registration has links or routes that make no sense: they are ignored", "number", n)
+		}
+		p.agent.desk.post(func(d *desk) { d.orderOf(p).registered(first, time.Now()) })
+		return early, nil
+	}
+}
+
+// why is what has ended a stream on which a send has failed: gRPC says it to who receives.
+func (p *plane) why(s *stream, err error, text string) error {
+	if e := s.channel.RecvMsg(&controllerpb.ControlMessage{}); e != nil {
+		err = e
+	}
+	return fmt.Errorf("%s: %w", text, err)
+}
+
+// request is the node's registration.
+func (p *plane) request(ctx context.Context) (*controllerpb.RegisterNodeRequest, error) {
+	o := &p.agent.opt
+	r := &controllerpb.RegisterNodeRequest{NodeId: o.NodeID, ConnectionDetails: o.Details, DomainName: optional(o.Domain)}
+	if o.Credentials != nil {
+		limit, cancel := context.WithTimeout(ctx, cmp.Or(p.opt.Timeout, connectTimeout))
+		defer cancel()
+		shown, err := o.Credentials(limit)
+		if err != nil {
+			return nil, fmt.Errorf("no credentials for the registration: %w", err)
+		}
+		r.Credentials = shown
+	}
+	all, err := p.agent.entries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range all {
+		if e.GetConnectionType() == connectionTypes[table.Remote] {
+			r.Connections = append(r.Connections, e)
+		}
+	}
+	return r, nil
+}
+
+// registered is the life of a stream after the registration.
+func (p *plane) registered(ctx context.Context, s *stream, early []*controllerpb.ControlMessage) error {
+	p.mu.Lock()
+	p.now.State, p.now.Since = "registered", time.Now()
+	p.now.Registrations++
+	p.now.Failure = ""
+	p.stream = s
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		p.stream = nil
+		p.mu.Unlock()
+		p.news.end()
+		p.log.Info("control plane stream closed")
+	}()
+	p.news.begin()
+	p.agent.desk.post(func(d *desk) {
+		for _, x := range d.up {
+			p.news.markLink(x.ActiveLink)
+		}
+	})
+	ctx, stop := context.WithCancel(ctx)
+	sent := make(chan error, 1)
+	go func() { sent <- p.write(ctx, s) }()
+	var err error
+	for _, m := range early {
+		if err = s.take(m); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = p.receive(s)
+	}
+	stop()
+	if e := <-sent; errors.Is(e, errLeft) {
+		return e
+	}
+	return err
+}
+
+// receive is stream.receive, with the answer to a goodbye.
+func (p *plane) receive(s *stream) error {
+	for {
+		m := &controllerpb.ControlMessage{}
+		if err := s.channel.RecvMsg(m); err != nil {
+			return fmt.Errorf("the stream has ended: %w", err)
+		}
+		if m.GetDeregisterNodeResponse() != nil {
+			p.mu.Lock()
+			leaving := p.leaving
+			p.leaving = nil
+			p.mu.Unlock()
+			if leaving != nil {
+				close(leaving)
+				return errLeft
+			}
+		}
+		if err := s.take(m); err != nil {
+			return err
+		}
+	}
+}
+
+// write sends what is to be sent until ctx ends.
+func (p *plane) write(ctx context.Context, s *stream) error {
+	tell := func(c *controllerpb.ConfigurationCommand) error {
+		p.agent.count.news.Add(1)
+		return s.channel.SendMsg(message(&controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_ConfigCommand{ConfigCommand: c}}))
+	}
+	for {
+		select {
+		case m := <-s.out: // first: somebody waits for it
+			if err := s.channel.SendMsg(m); err != nil {
+				return err
+			}
+			continue
+		default:
+		}
+		select {
+		case m := <-s.out:
+			if err := s.channel.SendMsg(m); err != nil {
+				return err
+			}
+		case <-p.news.wake:
+			if err := p.news.tell(tell); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// deregister says goodbye and waits for the answer, within ctx.
+func (p *plane) deregister(ctx context.Context) {
+	done := make(chan struct{})
+	p.mu.Lock()
+	s := p.stream
+	if s != nil {
+		p.leaving = done
+	}
+	p.mu.Unlock()
+	if s == nil {
+		return
+	}
+	m := message(&controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_DeregisterNodeRequest{
+		DeregisterNodeRequest: &controllerpb.DeregisterNodeRequest{Node: &controllerpb.Node{Id: p.agent.opt.NodeID}}}})
+	select {
+	case s.out <- m:
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-done:
+		p.log.Info("control plane has taken note that the node goes")
+	case <-s.channel.Context().Done():
+	case <-ctx.Done():
+		p.log.Warn("control plane does not answer that the node goes: it will find out")
+	}
+}

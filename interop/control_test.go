@@ -1,0 +1,250 @@
+//go:build interop
+
+package interop
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// away is how long the control plane is gone in TestControlPlaneIsKilled.
+var away = flag.Duration("control.away", 5*time.Second, "how long a control plane is gone")
+
+// plane is upstream's control plane as a process.
+type plane struct {
+	*process
+	config                  string
+	northbound, southbound int
+}
+
+// startPlane starts a control plane with more of its configuration, in YAML.
+func startPlane(t *testing.T, more string) *plane {
+	t.Helper()
+	p := &plane{northbound: freePort(t), southbound: freePort(t), config: filepath.Join(t.TempDir(), "plane.yaml")}
+	text := fmt.Sprintf(`northbound: {endpoint: "127.0.0.1:%d", tls: {insecure: true}}
+southbound: {endpoint: "127.0.0.1:%d", tls: {insecure: true}}
+reconciler: {base_retry_delay: 50ms, reconcile_period: 5s}
+%s
+`, p.northbound, p.southbound, more)
+	if err := os.WriteFile(p.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.start(t)
+	return p
+}
+
+func (p *plane) start(t *testing.T) {
+	t.Helper()
+	p.process = spawn(t, "control plane", nil, filepath.Join(peers, "slim-control-plane"), "--config", p.config)
+	p.expectLine(t, "control plane started", 0)
+}
+
+// fullMesh is a topology in which every domain is linked with every other.
+const fullMesh = `topology: {links: [{domain: "*", neighbors: ["*"]}]}`
+
+// gateway is a node that a control plane drives.
+type gateway struct {
+	*node
+	name   string // DOMAIN/NODE_ID
+	api    int    // port of its own control API
+	domain string
+}
+
+// gatewayOptions are what is special to a gateway.
+type gatewayOptions struct {
+	id, service, server, controller string // YAML, indented as the keys there; "": nothing
+}
+
+// startGateway starts a node of a domain that registers with p.
+func (p *plane) startGateway(t *testing.T, k kind, domain string, o gatewayOptions) *gateway {
+	t.Helper()
+	m := &gateway{domain: domain, api: freePort(t)}
+	m.node = &node{kind: k, port: freePort(t), config: filepath.Join(t.TempDir(), "gateway.yaml"), binding: "enforce"}
+	id := o.id
+	if id == "" {
+		id = fmt.Sprintf("node-%d", m.port)
+	}
+	m.name = domain + "/" + id
+	m.configure(t, p, id, o)
+	m.node.start(t)
+	return m
+}
+
+func (m *gateway) configure(t *testing.T, p *plane, id string, o gatewayOptions) {
+	t.Helper()
+	text := fmt.Sprintf(`tracing: {log_level: info}
+runtime: {drain_timeout: 5s}
+services:
+  slim/0:
+    node_id: %s
+    domain_name: %s
+%s
+    dataplane:
+      servers:
+        - endpoint: 127.0.0.1:%d
+          tls: {insecure: true}
+          metadata: {external_endpoint: "127.0.0.1:%d"}
+%s
+    controller:
+      servers: [{endpoint: "127.0.0.1:%d", tls: {insecure: true}}]
+      clients: [{endpoint: "http://127.0.0.1:%d", tls: {insecure: true}}]
+%s
+`, id, m.domain, o.service, m.port, m.port, o.server, m.api, p.southbound, o.controller)
+	if err := os.WriteFile(m.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// slimctl runs upstream's tool against an endpoint and returns what it prints.
+func slimctl(t *testing.T, port int, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(peers, "slimctl"), append([]string{"--server", fmt.Sprintf("127.0.0.1:%d", port)}, args...)...)
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
+	cmd.Dir = t.TempDir()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Sprintf("%s\n%v", out, err)
+	}
+	return string(out)
+}
+
+// until runs slimctl again and again until what it prints is as wanted.
+func (p *plane) until(t *testing.T, what string, ok func(string) bool, args ...string) string {
+	t.Helper()
+	deadline := time.Now().Add(limit)
+	for {
+		out := slimctl(t, p.northbound, args...)
+		if ok(out) {
+			return out
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: slimctl %s prints\n%s\n%s", what, strings.Join(args, " "), out, p.tail())
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// untilLinks waits until there are that many links, all of them applied.
+func (p *plane) untilLinks(t *testing.T, n int) {
+	t.Helper()
+	p.until(t, fmt.Sprintf("%d links", n), func(s string) bool { return strings.HasPrefix(s, fmt.Sprintf("Links: %d ", n)) }, "controller", "link", "list")
+}
+
+// untilRoute waits until the node from has a route to a name.
+func (p *plane) untilRoute(t *testing.T, from *gateway, name string) {
+	t.Helper()
+	p.until(t, from.name+" has a route to "+name, func(s string) bool {
+		for line := range strings.Lines(s) {
+			if f := strings.Fields(line); len(f) == 5 && f[0] == from.name && strings.HasPrefix(f[2], name+"/") && f[3] == "APPLIED" {
+				return true
+			}
+		}
+		return false
+	}, "controller", "route", "list")
+}
+
+// untilNoRoute waits until nobody has a route to a name.
+func (p *plane) untilNoRoute(t *testing.T, name string) {
+	t.Helper()
+	p.until(t, "no route to "+name, func(s string) bool { return !strings.Contains(s, " "+name+"/") }, "controller", "route", "list")
+}
+
+// mixtures are the kinds of two nodes.
+var mixtures = []struct {
+	name string
+	a, b kind
+}{{"ours alone", ours, ours}, {"ours and upstream's", ours, upstream}, {"upstream's alone", upstream, upstream}}
+
+// masked is a list of slimctl with what differs between two runs taken out: ids of links, ports, and so widths of columns.
+func masked(s string) string {
+	s = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`).ReplaceAllString(s, "UUID")
+	s = regexp.MustCompile(`node-\d+`).ReplaceAllString(s, "NODE")
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		lines[i] = strings.Join(strings.Fields(l), " ")
+		if strings.Trim(lines[i], "-") == "" {
+			lines[i] = ""
+		}
+	}
+	if len(lines) > 4 {
+		slices.Sort(lines[4:]) // the order is that of a hash map upstream
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Upstream's slimctl prints the same of our node as of a Rust one in the same state. Rules: P-ctl-8.
+func TestSlimctlPrintsTheSameOfBothNodes(t *testing.T) {
+	state := func(t *testing.T, k kind) (out string) {
+		p := startPlane(t, fullMesh)
+		a := p.startGateway(t, k, "dom-a", gatewayOptions{})
+		b := p.startGateway(t, upstream, "dom-b", gatewayOptions{})
+		p.untilLinks(t, 1)
+		list := func(what string) {
+			out += what + "\n"
+			for _, l := range [][]string{{"node", "connection", "list"}, {"node", "route", "list"}} {
+				out += masked(slimctl(t, a.api, l...)) + "\n"
+			}
+			out += masked(slimctl(t, p.northbound, "controller", "connection", "list", "-n", a.name)) + "\n"
+			out += masked(slimctl(t, p.northbound, "controller", "route", "list", "-n", a.name)) + "\n"
+		}
+		list("linked")
+		far := b.app(t, "echo", "org/ns/far")
+		p.untilRoute(t, a, far.name)
+		near := a.app(t, "echo", "org/ns/near")
+		p.untilRoute(t, b, near.name)
+		list("with applications")
+		near.quit(t)
+		p.untilNoRoute(t, near.name)
+		far.quit(t)
+		p.untilNoRoute(t, far.name)
+		list("without")
+		return regexp.MustCompile(`(Outgoing|Incoming) NODE`).ReplaceAllString(out, "EITHER NODE") // who dials is drawn by lot
+	}
+	want, got := state(t, upstream), state(t, ours)
+	if got != want {
+		t.Errorf("of our node slimctl prints\n%s\nof a Rust one\n%s", got, want)
+	}
+}
+
+// Two domains: links, routes both ways, what an end takes back. Rules: P-ctl-4, P-ctl-5, P-ctl-6.
+func TestControlPlaneLinksTwoDomains(t *testing.T) {
+	for _, x := range mixtures {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			p := startPlane(t, fullMesh)
+			a := p.startGateway(t, x.a, "dom-a", gatewayOptions{})
+			b := p.startGateway(t, x.b, "dom-b", gatewayOptions{})
+			p.untilLinks(t, 1)
+			atA, atB := a.app(t, "echo", "org/ns/at-a"), b.app(t, "echo", "org/ns/at-b")
+			p.untilRoute(t, b, atA.name)
+			p.untilRoute(t, a, atB.name)
+			for _, c := range []struct {
+				from *gateway
+				to   *app
+				name string
+			}{{a, atB, "org/ns/alice-a"}, {b, atA, "org/ns/alice-b"}} {
+				p.talk(t, c.from, c.name, c.to)
+			}
+			atA.quit(t)
+			p.untilNoRoute(t, atA.name)
+			wantAnswers(t, a.run(t, "send", "org/ns/alice-c", sendArgs(atB.name, 20, false)...), 20)
+			atB.quit(t)
+			p.untilNoRoute(t, atB.name)
+		})
+	}
+}
+
+// talk has an app of from send to one elsewhere, until that works: routes of the sender come after its name.
+func (p *plane) talk(t *testing.T, from *gateway, name string, to *app) {
+	t.Helper()
+	wantAnswers(t, from.run(t, "send", name, sendArgs(to.name, 100, true)...), 100)
+	wantSession(t, to, 100)
+}
