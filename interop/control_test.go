@@ -248,3 +248,43 @@ func (p *plane) talk(t *testing.T, from *gateway, name string, to *app) {
 	wantAnswers(t, from.run(t, "send", name, sendArgs(to.name, 100, true)...), 100)
 	wantSession(t, to, 100)
 }
+
+
+// A control plane that is killed and started again takes nothing from messages over links that our nodes dial: it orders the same
+// links under new ids, and they are dialled before the old ones are closed. Of a fleet of upstream's alone it is only said what is
+// lost: its nodes cut their links when they connect again. Rules: P-ctl-9.
+func TestControlPlaneIsKilled(t *testing.T) {
+	for _, x := range mixtures {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			p := startPlane(t, fullMesh)
+			a := p.startGateway(t, x.a, "dom-a", gatewayOptions{})
+			b := p.startGateway(t, x.b, "dom-b", gatewayOptions{})
+			p.untilLinks(t, 1)
+			echo := b.app(t, "echo", "org/ns/echo")
+			p.untilRoute(t, a, echo.name)
+			const rate = 100
+			total := rate * int((*away+25*time.Second)/time.Second)
+			sender := a.peer(t, "send", alice, "--to", echo.name, "--count", fmt.Sprint(total), "--rate", fmt.Sprint(rate), "--unreliable", "--echo",
+				"--timeout", fmt.Sprint(int((*away + 60*time.Second).Seconds())))
+			sender.expect(t, "session")
+			dials := strings.Contains(slimctl(t, a.api, "node", "connection", "list"), "Outgoing") && x.a == ours ||
+				strings.Contains(slimctl(t, b.api, "node", "connection", "list"), "Outgoing") && x.b == ours
+			time.Sleep(2 * time.Second) // of traffic before it
+			p.kill()
+			time.Sleep(*away)
+			p.start(t)
+			p.untilLinks(t, 1)
+			p.untilRoute(t, a, echo.name)
+			e := sender.take(*away+90*time.Second, func(e event) bool { return e.kind() == "summary" })
+			if e == nil {
+				t.Fatalf("no summary: %s", sender.tail())
+			}
+			lost := e.number("sent") - e.number("received")
+			t.Logf("%s, ours dials: %v: %d sent, %d answered, %d lost", x.name, dials, e.number("sent"), e.number("received"), lost)
+			if lost != 0 && dials && x.b == ours {
+				t.Errorf("%d messages are lost", lost)
+			}
+		})
+	}
+}

@@ -22,7 +22,11 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire/pb/controllerpb"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, // but for a pool of gnet's that nobody uses
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
+}
 
 // limit is how long anything may take that a test waits for.
 const limit = 30 * time.Second
