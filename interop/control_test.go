@@ -21,7 +21,7 @@ var away = flag.Duration("control.away", 5*time.Second, "how long a control plan
 // plane is upstream's control plane as a process.
 type plane struct {
 	*process
-	config                  string
+	config                 string
 	northbound, southbound int
 }
 
@@ -258,7 +258,6 @@ func (p *plane) talk(t *testing.T, from *gateway, name string, to *app) {
 	wantAnswers(t, from.run(t, "send", name, sendArgs(to.name, 100, true)...), 100)
 	wantSession(t, to, 100)
 }
-
 
 // A control plane that is killed and started again takes nothing from messages over links that our nodes dial: it orders the same
 // links under new ids, and they are dialled before the old ones are closed. Of a fleet of upstream's alone it is only said what is

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/seed31b3bfd0/slimgo/config"
+	"github.com/seed31b3bfd0/slimgo/internal/admin"
 	"github.com/seed31b3bfd0/slimgo/internal/agent"
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
@@ -88,6 +89,25 @@ func (x *controller) free() {
 	}
 	closeAll(x.closers)
 	x.guards, x.closers = nil, nil
+}
+
+// tell is what the agent is doing, for operators.
+func (x *controller) tell() admin.Control {
+	s := x.Status()
+	c := admin.Control{Planes: []admin.ControlPlane{}, Routes: s.Routes, Commands: s.Commands, News: s.News, Invalid: s.Invalid, Failures: s.Failures,
+		Calls: s.Calls, Denied: s.Denied}
+	for _, p := range s.Planes {
+		c.Planes = append(c.Planes, admin.ControlPlane{Endpoint: p.Endpoint, State: p.State, Since: p.Since, Attempts: p.Attempts,
+			Registrations: p.Registrations, Failure: p.Failure, Told: p.Told, Compared: p.Compared})
+	}
+	links := func(all []agent.LinkStatus) (out []admin.ControlLink) {
+		for _, l := range all {
+			out = append(out, admin.ControlLink{ID: l.ID, Endpoint: l.Endpoint, State: l.State, Failure: l.Failure, Leaving: l.Leaving, Routes: l.Routes})
+		}
+		return out
+	}
+	c.Links, c.Accepted = links(s.Links), links(s.Accepted)
+	return c
 }
 
 // proxies is what variables of the environment say of proxies.
@@ -315,7 +335,7 @@ func (m *assembler) link(w *agent.Wanted) (router.Link, error) {
 		c = *from
 	}
 	if err := merge(&c, w); err != nil {
-		return router.Link{}, fmt.Errorf("Failed to merge connection config to client config: %w", err) //nolint:staticcheck // upstream's text
+		return router.Link{}, fmt.Errorf("Failed to merge connection config to client config: %w", err)
 	}
 	switch w.Auth {
 	case "basic", "jwt", "oidc":
@@ -345,10 +365,10 @@ func (shared) Close() error { return nil }
 func (m *assembler) ordered(w *agent.Wanted) (router.Link, error) {
 	c, err := config.ParseClient(w.Client)
 	if err != nil {
-		return router.Link{}, fmt.Errorf("Failed to parse config: %w", err) //nolint:staticcheck // upstream's text
+		return router.Link{}, fmt.Errorf("Failed to parse config: %w", err)
 	}
 	if c.TLS.Source.Type == "file" || c.TLS.CA.Type == "file" || c.Auth.Type != "none" && c.Auth.Type != "basic" {
-		return router.Link{}, errors.New("Connection failed: no files are read for a command: put their paths into outbound_clients") //nolint:staticcheck // upstream's text
+		return router.Link{}, errors.New("Connection failed: no files are read for a command: put their paths into outbound_clients")
 	}
 	l, err := m.dialled(c)
 	if err != nil {
@@ -365,7 +385,7 @@ func (m *assembler) ordered(w *agent.Wanted) (router.Link, error) {
 func (m *assembler) dialled(c *config.Client) (router.Link, error) {
 	l, keepers, err := m.p.link(c, m.s.Controller.EnforcePQC, m.environment)
 	if err != nil {
-		return l, fmt.Errorf("Connection failed: %w", err) //nolint:staticcheck // upstream's text
+		return l, fmt.Errorf("Connection failed: %w", err)
 	}
 	l.CloseTimeout = m.c.Runtime.DrainTimeout
 	if config := l.TLS; config != nil {

@@ -151,7 +151,11 @@ func (o *operation) ready() error {
 func (o *operation) started(s *service) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.services = append(o.services[:len(o.services):len(o.services)], admin.Service{ID: s.ID, Node: s.node})
+	x := admin.Service{ID: s.ID, Node: s.node}
+	if s.controller != nil {
+		x.Control = s.controller.tell
+	}
+	o.services = append(o.services[:len(o.services):len(o.services)], x)
 }
 
 // becomes changes the state of the process.

@@ -31,6 +31,9 @@ func (st *ServiceStatus) explain(s *router.Stats, q string) (answers []string) {
 		say("%d more receivers are stalled.", stalled-3)
 	}
 	st.explainLinks(say)
+	if st.Control != nil {
+		st.Control.explain(say)
+	}
 	for i, d := range st.Deaths {
 		if i == 3 {
 			break

@@ -187,7 +187,7 @@ func (s *Server) metrics() http.Handler {
 	if s.o.Certificates != nil {
 		reg.MustRegister(newCertificateMetrics(s.o.Certificates))
 	}
-	reg.MustRegister(newCollector(s.o.Services), build, ready, collectors.NewGoCollector(),
+	reg.MustRegister(newCollector(s.o.Services), newControlMetrics(s.o.Services), build, ready, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{MaxRequestsInFlight: maxRequests / 2, Timeout: answerTimeout / 2})
 }

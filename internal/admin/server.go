@@ -33,6 +33,8 @@ type Node interface {
 type Service struct {
 	ID   string
 	Node Node
+	// Control tells of its control channel; nil: it has none. Safe for all.
+	Control func() Control
 }
 
 // Build says what program runs.

@@ -61,7 +61,7 @@ func (n *fakeNode) Trouble(context.Context) ([]router.Refusal, []router.Death, e
 // serve starts a server for a node; change, if not nil, may change its options.
 func serve(t *testing.T, n Node, change func(*Options)) *Server {
 	t.Helper()
-	o := Options{Addr: "127.0.0.1:0", Services: func() []Service { return []Service{{"slim/0", n}} }, Ready: func() error { return nil },
+	o := Options{Addr: "127.0.0.1:0", Services: func() []Service { return []Service{{ID: "slim/0", Node: n}} }, Ready: func() error { return nil },
 		Build: Build{Version: "1.2.3", SHA: "abc", Go: "go1"}, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	if change != nil {
 		change(&o)

@@ -50,8 +50,9 @@ type ServiceStatus struct {
 	Names       []Name       `json:"names"`
 	AllNames    bool         `json:"names_complete"` // Names are all that match
 	Links       []Link       `json:"links"`          // that the node opens
-	Refusals    []Refusal    `json:"refusals"`       // the latest first
-	Deaths      []Death      `json:"deaths"`         // the latest first
+	Control     *Control     `json:"control,omitempty"`
+	Refusals    []Refusal    `json:"refusals"` // the latest first
+	Deaths      []Death      `json:"deaths"`   // the latest first
 }
 
 // Connection is a router.Connection.
@@ -260,6 +261,10 @@ func (s *Server) lookAt(ctx context.Context, x Service, q string, rows int) Serv
 	}
 	for name, v := range stats.Gauges() {
 		st.Gauges[name] = v
+	}
+	if x.Control != nil {
+		c := x.Control()
+		st.Control = c.cleaned()
 	}
 	l, err := s.looks.at(ctx, x)
 	if err == nil {

@@ -32,8 +32,10 @@ type order struct {
 	links  map[string]*Wanted
 	routes map[string]routes // by link id
 
-	// since is the last registration with the control plane. Until since+grace what was ordered before it stays.
-	since time.Time
+	// since is the last registration with the control plane. Until since+grace the links of before stay that were ordered then, with
+	// their routes: of either end, by link id.
+	since  time.Time
+	before map[string]bool
 	// stale: nothing was ordered since. When the time is over first holds, which came with the registration.
 	stale bool
 	first *order
@@ -123,6 +125,13 @@ func (o *order) drop(link string) bool {
 // registered notes that the control plane has taken the node's registration, and what it wants so far.
 func (o *order) registered(first *order, now time.Time) {
 	o.since, o.stale, o.first = now, true, first
+	o.before = map[string]bool{}
+	for id := range o.links {
+		o.before[id] = true
+	}
+	for id := range o.routes {
+		o.before[id] = true
+	}
 	if len(first.links)+len(first.routes) > 0 {
 		o.become(first, now)
 	}
@@ -145,13 +154,13 @@ func (o *order) become(next *order, now time.Time) (gone []string) {
 			continue
 		case endpoints[w.Endpoint]: // until the other one is up, and in vain not for ever
 			o.leave(id, w, now.Add(carryLimit))
-		case recent:
+		case recent && o.before[id]:
 			o.leave(id, w, o.since.Add(grace))
 		}
 		gone = append(gone, id)
 	}
 	for id := range o.routes {
-		if recent && (o.links[id] == nil || next.links[id] != nil) { // of a link that this node has accepted, or one that stays
+		if recent && o.before[id] && (o.links[id] == nil || next.links[id] != nil) { // of a link that this node has accepted, or one that stays
 			o.leave(id, nil, o.since.Add(grace))
 		}
 	}

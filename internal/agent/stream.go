@@ -66,7 +66,7 @@ func (s *stream) receive() error {
 	for {
 		m := &controllerpb.ControlMessage{}
 		if err := s.channel.RecvMsg(m); err != nil {
-			if err == io.EOF { //nolint:errorlint // as gRPC says it
+			if err == io.EOF {
 				return nil
 			}
 			return err

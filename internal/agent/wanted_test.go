@@ -96,7 +96,7 @@ func TestSharedSecret(t *testing.T) {
 		len(parts[2]) != 16 || parts[3] != "" || len(parts[4]) != 43 {
 		t.Errorf("token %q", parts)
 	}
-	if s.Token() == s.Token() {
+	if a, b := s.Token(), s.Token(); a == b {
 		t.Error("two tokens are the same")
 	}
 	if got := s.mac("svc_AAAAAAAA:1700000000:AAECAwQFBgcICQoL:"); got != "bdtVD-s3fuNFEFQwu9St2ZGYKtTWCNrvA6mkJWW6X2o" {
