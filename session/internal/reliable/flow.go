@@ -44,8 +44,10 @@ func (s *Sender[H]) Sent(c Copy, fate Fate, now time.Time) {
 		}
 		s.report(f)
 		s.drop(f)
-	case fate == Rejected:
-		s.giveUp(f, f.lacking.clone(), now)
+	case fate == Rejected: // who asks for it hears that it is gone, and waits no longer
+		s.excuseAll(f)
+		f.lacking, f.owed = bitset{}, nil
+		s.settle(f)
 	case f.deadline.IsZero():
 		s.rest(f, now)
 	}

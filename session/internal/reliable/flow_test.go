@@ -351,6 +351,8 @@ func TestRejected(t *testing.T) {
 	c.s.Sent(c.wait("publish", "send 1 from 1")[0], Rejected, c.now)
 	c.want("rejected", "[anna] lacks A")
 	c.publish("B", "send 2 from 1")
+	c.s.Asked(1, anna, c.now)
+	c.want("who asks for it waits no longer", "answer gone 1 to anna")
 }
 
 // Of a sender whose messages come one after the other, slowly, a receiver waits for the next ones as long as that goes on.
