@@ -98,6 +98,9 @@ func (l *hubLink) send(b []byte) error {
 	if l.room == 0 {
 		return uplink.ErrFull
 	}
+	if len(b) > uplink.MaxMessage {
+		return uplink.ErrTooLarge
+	}
 	l.room--
 	m, err := message.Decode(b)
 	if err != nil {

@@ -171,6 +171,13 @@ func (o *SessionOptions) check(dest Name) error {
 	case o.ID >= MaxID:
 		return fmt.Errorf("%w: id %d of a session, and the largest is %d", ErrConfig, o.ID, uint32(MaxID-1))
 	}
+	size := 0
+	for k, v := range o.Metadata {
+		size += len(k) + len(v)
+	}
+	if size > MaxContent {
+		return fmt.Errorf("%w: metadata of %d bytes, which an invitation carries, and it may have %d", ErrTooLarge, size, MaxContent)
+	}
 	return checkMetadata(o.Metadata)
 }
 

@@ -122,6 +122,7 @@ func newCore(o Options, fromOne bool) core {
 	}
 	if o.MLS != nil {
 		c.mls = &crypto{cfg: o.MLS, quota: o.Early}
+		o.MLS.Padding = c.mls.pad
 	}
 	c.roster.put(o.Self.participant())
 	c.tag = max(o.Random(), 1)

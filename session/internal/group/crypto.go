@@ -10,6 +10,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/mls"
 	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
@@ -25,7 +26,15 @@ type crypto struct {
 	saved  *mls.Saved              // what is being stored; nil: nothing
 	fresh  func(old string) string // a token for this member's leaf, in the stead of the old one; empty: none. nil: it commits nothing
 	aad    []byte                  // room for what is authenticated of a message
+	most   int                     // that the content of the message that is protected may be padded to
 }
+
+// mostContent is what the content of a message may have, encrypted, together with its type and metadata: the largest message that nodes
+// take (P-tr-5), less what is around that.
+const mostContent = 4<<20 - 60<<10
+
+// pad is mls.PadStep for messages that are not too large for that: what has room without padding has room with it.
+func (c *crypto) pad(n int) int { return max(n, min(mls.PadStep(n), c.most)) }
 
 // create begins the group of a moderator.
 func (c *crypto) create() (err error) {
@@ -177,6 +186,8 @@ func (c *crypto) protect(m *message.Message) ([]byte, error) {
 		return nil, errNoMLS
 	}
 	c.aad = m.AppendAAD(c.aad[:0])
+	p := reliable.Payload{Type: m.PayloadType, Metadata: m.Metadata}
+	c.most = mostContent - p.Size()
 	return c.group.Protect(nil, m.Blob, c.aad)
 }
 

@@ -32,7 +32,7 @@ var (
 func NewMLS(token string, key *mls.SigningKey, verify Verify) *mls.Config {
 	return &mls.Config{
 		CipherSuite: Suite, Credential: mls.BasicCredential([]byte(token)), Key: key, KeyPackages: new(mls.MemoryStore),
-		Now: time.Now, ClockSlack: clockSlack, Padding: mls.PadStep,
+		Now: time.Now, ClockSlack: clockSlack,
 		Client: func(c mls.Credential) (string, error) {
 			claims, err := verify(string(c.Identity))
 			if claims == nil {
