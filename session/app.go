@@ -64,9 +64,10 @@ type App struct {
 
 // ownName is a name under which the app can be invited.
 type ownName struct {
-	name wire.NameText // with the app's id
-	id   uint64        // of the subscription
-	busy bool          // a request for it is under way
+	name     wire.NameText // with the app's id
+	id       uint64        // of the subscription
+	busy     bool          // a request for it is under way
+	answered chan struct{} // closed when it is not any more
 }
 
 // Connect connects an app to a node and returns when it can be reached under its name. ctx bounds that, and nothing after:
@@ -239,25 +240,55 @@ func (a *App) Subject() string { return a.who.subject }
 
 // Subscribe lets the app be invited under a further name. It returns when the node has taken it. An id in it is not looked at.
 func (a *App) Subscribe(ctx context.Context, name Name) error {
-	own := &ownName{name: name.t.WithID(a.self.Name.Name.Hi, a.self.Name.Name.Lo), busy: true}
+	if name.IsZero() || name.t.NoStrings {
+		return fmt.Errorf("%w: a name is missing", ErrConfig)
+	}
+	own := &ownName{name: name.t.WithID(a.self.Name.Name.Hi, a.self.Name.Name.Lo), busy: true, answered: make(chan struct{})}
+	for {
+		other, err := a.take(own)
+		switch {
+		case err != nil:
+			return err
+		case other == nil:
+			return a.subscribe(ctx, own)
+		}
+		select {
+		case <-other.answered:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		a.mu.Lock()
+		taken := !other.busy
+		a.mu.Unlock()
+		if taken {
+			return nil
+		}
+	}
+}
+
+// take makes own one of the app's names, unless there is one of the same service, which it returns.
+func (a *App) take(own *ownName) (other *ownName, err error) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.closing {
-		a.mu.Unlock()
-		return ErrClosed
+		return nil, ErrClosed
 	}
-	if a.ownName(&own.name) != nil {
-		a.mu.Unlock()
-		return nil
+	if other = a.ownName(&own.name); other == nil {
+		a.names = append(a.names, own)
 	}
-	a.names = append(a.names, own)
-	a.mu.Unlock()
+	return other, nil
+}
+
+// subscribe asks the node for a name. One that it does not take stays busy, and is none of the app's any more.
+func (a *App) subscribe(ctx context.Context, own *ownName) error {
 	id, err := a.link.Subscribe(ctx, a.header(own.name, a.who.token(time.Now())))
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	own.id, own.busy = id, false
-	if err != nil {
+	defer close(own.answered)
+	own.id = id
+	if own.busy = err != nil; err != nil {
 		a.names = slices.DeleteFunc(a.names, func(n *ownName) bool { return n == own })
-		return fmt.Errorf("subscribing to %v: %w", name, err)
+		return fmt.Errorf("subscribing to %v: %w", Name{own.name}.Any(), err)
 	}
 	return nil
 }

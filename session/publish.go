@@ -57,10 +57,9 @@ func (s *Session) Publish(ctx context.Context, c Content) (*Delivery, error) {
 // PublishTo sends c to one member of a group, the other one of a session between two, or this app itself. In a group it comes in no order
 // with what is published. The Delivery is an ErrNotMember where there is no such member.
 func (s *Session) PublishTo(ctx context.Context, to Name, c Content) (*Delivery, error) {
-	if to == s.self && !s.mirrored {
+	if to = s.member(to); to == s.self && !s.mirrored {
 		return s.remind(ctx, c)
 	}
-	to = s.member(to)
 	return s.publish(ctx, c, &to)
 }
 
@@ -69,19 +68,22 @@ func (s *Session) Reply(ctx context.Context, m *Message, c Content) (*Delivery, 
 	return s.PublishTo(ctx, m.From, c)
 }
 
-// member returns the full name of a member of which there is one instance at most; else n.
+// member returns the full name of a member of which there is one instance at most; else n. Another one goes before this app.
 func (s *Session) member(n Name) Name {
 	if n.ID() != "" {
 		return n
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	full := n
 	for _, p := range s.roster {
 		if p.Name.Same(n) {
-			return p.Name
+			if full = p.Name; !p.Self {
+				break
+			}
 		}
 	}
-	return n
+	return full
 }
 
 // publish sends c to one member; nil: to all.
