@@ -46,11 +46,13 @@ type connection interface {
 // been asked for, under their ids, so that nothing else has to be told. What was sent and not taken is lost: sessions send
 // it again.
 //
-// A keeper has a goroutine. All methods are safe for all.
+// A keeper has a goroutine, and one for each name that is being withdrawn. All methods are safe for all.
 type Keeper struct {
-	o    Keeping
-	stop context.CancelFunc
-	done chan struct{}
+	o       Keeping
+	life    context.Context // ends with Close
+	stop    context.CancelFunc
+	done    chan struct{}
+	running sync.WaitGroup // goroutines of withdraw; added to with mu held
 
 	mu     sync.Mutex
 	conn   connection    // nil: none
@@ -76,13 +78,13 @@ func Keep(ctx context.Context, o Keeping) (*Keeper, error) {
 		o.Changed = func(error) {}
 	}
 	k := &Keeper{o: o, done: make(chan struct{}), up: make(chan struct{})}
+	k.life, k.stop = context.WithCancel(context.Background())
 	c, err := k.connect(ctx)
 	if err != nil {
+		k.stop()
 		return nil, err
 	}
-	life, stop := context.WithCancel(context.Background())
-	k.stop = stop
-	go k.run(life, c)
+	go k.run(c)
 	return k, nil
 }
 
@@ -136,22 +138,29 @@ func (k *Keeper) connect(ctx context.Context) (connection, error) {
 }
 
 // restore asks the node of a new connection for all names, and makes it the one that is used. Names that are asked for
-// meanwhile are asked for, too; one that the node refuses now is left as it is: the next connection may have it.
+// meanwhile are asked for, too, and those that are given up meanwhile are withdrawn; one that the node refuses now is left as it is: the
+// next connection may have it.
 func (k *Keeper) restore(ctx context.Context, c connection) error {
-	asked := map[uint64]bool{}
+	asked := map[uint64]keptName{}
 	for {
 		k.mu.Lock()
 		var todo []keptName
 		for _, n := range k.names {
-			if !asked[n.id] {
+			if _, ok := asked[n.id]; !ok {
 				todo = append(todo, n)
 			}
 		}
 		if len(todo) == 0 && !k.closed {
 			k.conn = c
 			close(k.up)
+			for _, n := range k.names {
+				delete(asked, n.id)
+			}
 			k.mu.Unlock()
 			k.o.Changed(nil)
+			for _, n := range asked {
+				k.withdraw(c, n)
+			}
 			return nil
 		}
 		closed := k.closed
@@ -161,7 +170,7 @@ func (k *Keeper) restore(ctx context.Context, c connection) error {
 		}
 		requests := make([]*Request, 0, len(todo))
 		for i := range todo {
-			asked[todo[i].id] = true
+			asked[todo[i].id] = todo[i]
 			r, err := c.Request(ctx, wire.KindSubscribe, &todo[i].header, todo[i].id)
 			if err != nil {
 				return err
@@ -178,7 +187,7 @@ func (k *Keeper) restore(ctx context.Context, c connection) error {
 }
 
 // run makes a new connection whenever one ends.
-func (k *Keeper) run(ctx context.Context, c connection) {
+func (k *Keeper) run(c connection) {
 	defer close(k.done)
 	for {
 		<-c.Done()
@@ -191,8 +200,8 @@ func (k *Keeper) run(ctx context.Context, c connection) {
 		}
 		k.o.Changed(c.Err())
 		var err error
-		if c, err = k.connect(ctx); err != nil {
-			return // ctx is over, or the node is
+		if c, err = k.connect(k.life); err != nil {
+			return // the keeper is over, or the node is
 		}
 	}
 }
@@ -269,7 +278,7 @@ func (k *Keeper) Send(ctx context.Context, msg []byte) error {
 }
 
 // Subscribe asks the node for the messages to h.Dest, now and on every later connection, until Unsubscribe. It returns
-// when the node has said yes; after an error the name is not kept.
+// when the node has said yes; after an error the name is not kept, and withdrawn where the node may have it.
 func (k *Keeper) Subscribe(ctx context.Context, h *wire.PublishHeader) (id uint64, err error) {
 	k.mu.Lock()
 	if k.closed {
@@ -297,8 +306,29 @@ func (k *Keeper) Subscribe(ctx context.Context, h *wire.PublishHeader) (id uint6
 			}
 		}
 		k.forget(n.id)
+		if ctx.Err() != nil {
+			k.mu.Lock()
+			c = k.conn
+			k.mu.Unlock()
+			k.withdraw(c, n)
+		}
 		return 0, err
 	}
+}
+
+// withdraw takes a name back that the node of a connection may have been asked for, and about which nobody waits for its answer any more.
+// nil: there is none, and the next one is not asked.
+func (k *Keeper) withdraw(c connection, n keptName) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c == nil || k.closed {
+		return
+	}
+	k.running.Go(func() {
+		if r, err := c.Request(k.life, wire.KindUnsubscribe, &n.header, n.id); err == nil {
+			_ = r.Wait(k.life)
+		}
+	})
 }
 
 // keeperIDs marks subscription ids of keepers, apart from those that a Conn chooses.
@@ -324,8 +354,8 @@ func (k *Keeper) forget(id uint64) (n keptName, ok bool) {
 	return n, true
 }
 
-// Unsubscribe withdraws the subscription id. Without a connection there is nothing to withdraw: the next one is not asked
-// for it.
+// Unsubscribe withdraws the subscription id, also where ctx ends before the node has said so. Without a connection there is nothing to
+// withdraw: the next one is not asked for it.
 func (k *Keeper) Unsubscribe(ctx context.Context, id uint64) error {
 	n, ok := k.forget(id)
 	if !ok {
@@ -337,7 +367,11 @@ func (k *Keeper) Unsubscribe(ctx context.Context, id uint64) error {
 	if c == nil {
 		return nil
 	}
-	return c.Unsubscribe(ctx, &n.header, id)
+	err := c.Unsubscribe(ctx, &n.header, id)
+	if err != nil && ctx.Err() != nil {
+		k.withdraw(c, n)
+	}
+	return err
 }
 
 // Close ends the connection, and waits until the node has taken what was accepted, or ctx is over.
@@ -357,5 +391,6 @@ func (k *Keeper) Close(ctx context.Context) error {
 	}
 	k.stop()
 	<-k.done
+	k.running.Wait()
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -124,6 +125,65 @@ func TestKeeperLosesItsConnectionWhileItAsks(t *testing.T) {
 		}
 		if len(asked(t, <-f.joined)) == 0 {
 			t.Error("the next node was not asked")
+		}
+	})
+}
+
+// What is given up before the node has answered is withdrawn: else the node would send for ever what nobody wants.
+func TestKeeperWithdrawsWhatItHasGivenUp(t *testing.T) {
+	silent := true
+	f := new(fake)
+	f.message = func(p *peer, _ []byte, m *wire.Message) {
+		if !silent {
+			p.frame(wire.AppendAck(nil, m.SubID, true, ""))
+		}
+	}
+	bubble(t, f, func(t *testing.T, f *fake) {
+		k, _ := f.keep(t)
+		p := <-f.joined
+		speak := func(p *peer, speaks bool) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			silent = !speaks
+		}
+		give := func(what string, call func(ctx context.Context) error, p *peer, want ...string) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if err := call(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v", what, err)
+			}
+			settle()
+			if got := asked(t, p); !slices.Equal(got, want) {
+				t.Errorf("%s: the node was asked for %v, want %v", what, got, want)
+			}
+		}
+		give("subscribing", func(ctx context.Context) error { _, err := k.Subscribe(ctx, header(bob)); return err }, p, "subscribe 1", "unsubscribe 1")
+
+		speak(p, true)
+		var ids []uint64
+		for range 2 {
+			id, err := k.Subscribe(t.Context(), header(bob))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, id)
+		}
+		speak(p, false)
+		_ = p.nc.Close()
+		p = <-f.joined
+		settle()
+		if err := k.Unsubscribe(t.Context(), ids[0]); err != nil { // while the next node is being asked for it
+			t.Error(err)
+		}
+		give("subscribing meanwhile", func(ctx context.Context) error { _, err := k.Subscribe(ctx, header(bob)); return err }, p, "subscribe 2", "subscribe 3")
+		speak(p, true)
+		for _, id := range ids {
+			p.send(wire.AppendAck(nil, id, true, ""))
+		}
+		settle()
+		if got := asked(t, p); !slices.Equal(got, []string{"subscribe 2", "subscribe 3", "unsubscribe 2"}) {
+			t.Errorf("when there is a connection again the node was asked for %v", got)
 		}
 	})
 }
