@@ -98,6 +98,7 @@ type token struct {
 	minted  time.Time
 	expires time.Time        // zero: never
 	claims  *identity.Claims // as others see them; nil: of a secret
+	void    atomic.Bool      // it has expired, and another one is asked for
 }
 
 // denial is why a token was refused, and how long that is believed.
@@ -201,12 +202,29 @@ func (c *credentials) close() {
 // token returns one of the app's.
 func (c *credentials) token(now time.Time) string {
 	t := c.now.Load()
-	if c.secret == nil || t != nil && now.Sub(t.minted) < tokenPace && !now.Before(t.minted) {
+	if c.secret == nil {
+		c.hurry(t, now)
+		return t.text
+	}
+	if t != nil && now.Sub(t.minted) < tokenPace && !now.Before(t.minted) {
 		return t.text
 	}
 	t = &token{text: c.secret.Token(now), minted: now}
 	c.now.Store(t)
 	return t.text
+}
+
+// hurry has a token renewed at once that has expired before that was due: the machine has slept, whose timers stand still then, or its clock
+// was set.
+func (c *credentials) hurry(t *token, now time.Time) {
+	if t.expires.IsZero() || !now.After(t.expires) || t.void.Swap(true) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.renewal != nil && c.renewal.Stop() {
+		c.renewal.Reset(0)
+	}
 }
 
 // expires is when a token that is given out now becomes void; zero: never.
@@ -236,7 +254,7 @@ func (c *credentials) renew(ctx context.Context) error {
 	if c.subject == "" {
 		c.subject = claims.Subject
 	}
-	c.now.Store(&token{text, now, claims.Expires, claims})
+	c.now.Store(&token{text: text, minted: now, expires: claims.Expires, claims: claims})
 	c.mu.Lock()
 	c.believe(text, claims)
 	c.mu.Unlock()
@@ -265,7 +283,7 @@ func (c *credentials) renewIn(d time.Duration) {
 }
 
 // judged says what a token of another one is worth, without waiting; false: the Verifier has to be asked. Claims come with ErrExpired, too,
-// and with no other error.
+// with that of a secret's token that is from the future, and with no other error.
 func (c *credentials) judged(text string, now time.Time) (claims *identity.Claims, err error, ok bool) {
 	if c.secret != nil {
 		claims, err = c.secret.Verify(text, now)

@@ -87,7 +87,7 @@ func (t *member) Run(now, until time.Time) (more bool, next time.Time) {
 		t.changed = false
 		t.showView(t.view())
 	}
-	return more, t.deadline()
+	return more, t.deadline(now)
 }
 
 // tick lets the machine do what is due.
@@ -98,7 +98,7 @@ func (t *member) tick(now time.Time) {
 		t.machine.Step(group.Tick{}, now)
 		t.apply()
 	}
-	if at := t.warning(); !at.IsZero() && !at.After(now) {
+	if at := t.warning(now); !at.IsZero() && !at.After(now) {
 		t.s.tell(TokenExpiring{t.expires})
 		t.expires = time.Time{}
 	}
@@ -115,19 +115,20 @@ func (t *member) bury() {
 	t.place = nil
 }
 
-func (t *member) deadline() time.Time {
-	return earlier(t.machine.Deadline(), earlier(t.until, t.warning()))
+func (t *member) deadline(now time.Time) time.Time {
+	return earlier(t.machine.Deadline(), earlier(t.until, t.warning(now)))
 }
 
 // warnBefore is how long before it happens the app is told that a token expires.
 const warnBefore = 5 * time.Minute
 
-// warning is when the app is to be told that; zero: never.
-func (t *member) warning() time.Time {
+// warning is when the app is to be told that; zero: never. It is a time of the clock that nobody sets, as other deadlines are: among those a
+// time that a token tells would be in an order that changes when the other clock is set, and they would wait for it.
+func (t *member) warning(now time.Time) time.Time {
 	if t.expires.IsZero() || t.over {
 		return time.Time{}
 	}
-	return t.expires.Add(-warnBefore)
+	return now.Add(t.expires.Sub(now) - warnBefore)
 }
 
 // earlier returns the earlier of two times of which either may be zero, which is never.

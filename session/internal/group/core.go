@@ -277,7 +277,7 @@ func (c *core) verify(in *Inbound) (fresh bool, err error) {
 		return false, errForeignID
 	case m.ID == 0:
 		return false, errNoID
-	case effective(m.Type) && !in.Claims.Issued.IsZero() && in.Claims.Issued.Before(c.since) && same(&m.Source, &c.moderator):
+	case c.stale(in):
 		return false, errStale
 	case !c.inTime(m):
 		return false, errPace

@@ -14,7 +14,7 @@ import (
 //
 //   - what was heard of those types that change something is stored, with the change, and for as long as its token lives;
 //   - of what a moderator says, nothing counts whose token is older than that of its last invitation: by its own clock, and its tokens
-//     only become younger.
+//     only become younger, unless that is set back.
 //
 // What is heard of the other types says only that its sender is there, or answers a request, whose id is drawn for it; and who asks to be let
 // in anew is answered once more, since what it was answered is not stored.
@@ -38,6 +38,16 @@ type heeded struct {
 	ID     uint32
 	Until  time.Time    `json:",omitzero"` // when its token expires; zero: never
 	Answer message.Type `json:",omitzero"` // what it was answered with, and is when it comes again; zero: nothing
+}
+
+// stale reports whether a message was said before the moderator's last invitation, as tokens tell. Where the one of that is from the future,
+// clocks were set back since then, and they tell nothing: the moderator would not be heard until its clock is there again.
+func (c *core) stale(in *Inbound) bool {
+	if c.since.After(c.now.Add(clockSlack)) {
+		c.since = time.Time{}
+	}
+	m := in.Message
+	return effective(m.Type) && !in.Claims.Issued.IsZero() && in.Claims.Issued.Before(c.since) && same(&m.Source, &c.moderator)
 }
 
 // heed notes a message of a member that has come for the first time.

@@ -16,7 +16,8 @@ const Suite = mls.P256AES128SHA256P256
 // clockSlack is how far the clocks of joiners may be off.
 const clockSlack = 2 * time.Minute
 
-// Verify judges a token. ErrExpired comes with claims. It does not wait: NotJudged says that it would have to.
+// Verify judges a token. ErrExpired comes with claims, as may what says that a token is from the future. It does not wait: NotJudged says
+// that it would have to.
 type Verify func(token string) (*identity.Claims, error)
 
 var (
@@ -28,7 +29,7 @@ var (
 // NewMLS returns what a session's member brings to its MLS group: a token for key, and the judgement of those of others.
 //
 // A token that has expired is good enough for a member that is in: its key has not changed, and peers do not renew what is
-// in their leaves. Who is added needs one that holds.
+// in their leaves. So is one from the future, of a member whose clock was set back since. Who is added needs one that holds.
 func NewMLS(token string, key *mls.SigningKey, verify Verify) *mls.Config {
 	return &mls.Config{
 		CipherSuite: Suite, Credential: mls.BasicCredential([]byte(token)), Key: key, KeyPackages: new(mls.MemoryStore),

@@ -59,10 +59,11 @@ func TestTokensOfOthers(t *testing.T) {
 				t.Errorf("%s, %d s old: %+v, %v", c.token, age, got, err)
 			}
 		}
-		if _, err := s.Verify(c.token, time.Unix(c.at-6, 0)); !errors.Is(err, ErrEarly) {
-			t.Errorf("6 s before it was made: %v", err)
+		got, err := s.Verify(c.token, time.Unix(c.at-6, 0))
+		if !errors.Is(err, ErrEarly) || got == nil || got.Subject != c.subject {
+			t.Errorf("6 s before it was made: %+v, %v", got, err)
 		}
-		got, err := s.Verify(c.token, time.Unix(c.at+3601, 0))
+		got, err = s.Verify(c.token, time.Unix(c.at+3601, 0))
 		if !errors.Is(err, ErrExpired) || got == nil || got.Subject != c.subject {
 			t.Errorf("after its time: %+v, %v", got, err)
 		}

@@ -24,7 +24,7 @@ type Claims struct {
 	Expires   time.Time // from then on it is refused
 }
 
-// Why a token is refused. ErrExpired alone comes with its claims: everything else of the token is right.
+// Why a token is refused. ErrExpired and ErrEarly come with its claims: everything else of the token is right.
 var (
 	ErrMalformed = errors.New("token is malformed")
 	ErrForged    = errors.New("token is not made with this secret")
@@ -117,8 +117,8 @@ func (s *Secret) mac(b []byte) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// Verify returns the claims of a token that was made with this secret. They come with ErrExpired, too, and with no other
-// error.
+// Verify returns the claims of a token that was made with this secret. They come with ErrExpired and ErrEarly, too, and with no
+// other error.
 func (s *Secret) Verify(token string, now time.Time) (*Claims, error) {
 	body, mac, ok := cutLast(token)
 	if !ok || len(mac) != macSize || strings.ContainsAny(mac, "\r\n") { // which the decoder would pass over
@@ -146,7 +146,7 @@ func (s *Secret) Verify(token string, now time.Time) (*Claims, error) {
 	age := now.Unix() - int64(at) // whole seconds, as peers count
 	switch {
 	case age < -int64(tokenSkew/time.Second):
-		return nil, ErrEarly
+		return c, ErrEarly
 	case age > int64(TokenLife/time.Second):
 		return c, ErrExpired
 	}
