@@ -22,15 +22,16 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-const (
-	// maxUpdate bounds a message of the API, in bytes: all SVIDs, keys and bundles together.
-	maxUpdate = 4 << 20
-	// startLimit is how long a start waits for an API that accepts connections and says nothing.
-	startLimit = 5 * time.Second
-	// firstRetry and lastRetry are the pauses before a stream that has ended is opened again.
-	firstRetry = 500 * time.Millisecond
-	lastRetry  = 5 * time.Second
-)
+// maxUpdate bounds a message of the API, in bytes: all SVIDs, keys and bundles together.
+const maxUpdate = 4 << 20
+
+// pace is how long an Agent waits for what.
+type pace struct {
+	start       time.Duration // of a start, for an API that accepts connections and says nothing
+	first, last time.Duration // before a stream that has ended is opened again
+}
+
+var usualPace = pace{start: 5 * time.Second, first: 500 * time.Millisecond, last: 5 * time.Second}
 
 // Agent is a connection to a Workload API. Its streams are opened when somebody wants what they give. Safe for all.
 type Agent struct {
@@ -68,10 +69,10 @@ func newAgent(address string, o *Options) (*Agent, error) {
 		return a, nil
 	}
 	var err error
-	a.client, err = workloadapi.New(a.ctx, workloadapi.WithAddr(address), workloadapi.WithBackoffStrategy(retries{}), workloadapi.WithDialOptions(
+	a.client, err = workloadapi.New(a.ctx, workloadapi.WithAddr(address), workloadapi.WithBackoffStrategy(o.pace), workloadapi.WithDialOptions(
 		grpc.WithNoProxy(), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxUpdate)),
-		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: startLimit,
-			Backoff: backoff.Config{BaseDelay: firstRetry, Multiplier: 2, Jitter: 0.2, MaxDelay: lastRetry}})))
+		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: o.pace.start,
+			Backoff: backoff.Config{BaseDelay: o.pace.first, Multiplier: 2, Jitter: 0.2, MaxDelay: o.pace.last}})))
 	if err != nil {
 		a.cancel()
 		return nil, fmt.Errorf("Workload API at %s: %w", address, err)
@@ -105,9 +106,9 @@ func (a *Agent) run(do func(context.Context)) {
 func (a *Agent) wantX509() {
 	a.openX509.Do(func() {
 		a.run(func(ctx context.Context) {
-			again(ctx, func() { _ = a.client.WatchX509Context(ctx, &x509Watcher{a}) })
+			again(ctx, a.opt.pace.last, func() { _ = a.client.WatchX509Context(ctx, &x509Watcher{a}) })
 		})
-		ctx, cancel := context.WithTimeout(a.ctx, startLimit)
+		ctx, cancel := context.WithTimeout(a.ctx, a.opt.pace.start)
 		defer cancel()
 		a.x509.await(ctx)
 	})
@@ -117,21 +118,21 @@ func (a *Agent) wantX509() {
 func (a *Agent) wantJWT() {
 	a.openJWT.Do(func() {
 		a.run(func(ctx context.Context) {
-			again(ctx, func() { _ = a.client.WatchJWTBundles(ctx, &jwtWatcher{a}) })
+			again(ctx, a.opt.pace.last, func() { _ = a.client.WatchJWTBundles(ctx, &jwtWatcher{a}) })
 		})
-		ctx, cancel := context.WithTimeout(a.ctx, startLimit)
+		ctx, cancel := context.WithTimeout(a.ctx, a.opt.pace.start)
 		defer cancel()
 		a.jwt.await(ctx)
 	})
 }
 
-// again has watch run until ctx ends: the library gives up at some answers, such as one that an agent gives while it stops.
-func again(ctx context.Context, watch func()) {
+// again has watch run until ctx ends, with pauses: the library gives up at some answers, such as one that an agent gives while it stops.
+func again(ctx context.Context, pause time.Duration, watch func()) {
 	for ctx.Err() == nil {
 		watch()
 		select {
 		case <-ctx.Done():
-		case <-time.After(lastRetry):
+		case <-time.After(pause):
 		}
 	}
 }
@@ -305,16 +306,17 @@ func (a *Agent) missing(what string, fault error) error {
 	return fmt.Errorf("no %s yet from the Workload API at %s: %w", what, a.address, fault)
 }
 
-// retries is the pause before a stream is opened again: doubled from firstRetry to lastRetry, and shortened at random, so that the
-// processes of a machine do not all come at once to an agent that starts.
-type retries struct{}
+// NewBackoff implements workloadapi.BackoffStrategy: the pause before a stream is opened again is doubled from first to last, and
+// shortened at random, so that the processes of a machine do not all come at once to an agent that starts.
+func (p pace) NewBackoff() workloadapi.Backoff { return &retry{pace: p} }
 
-func (retries) NewBackoff() workloadapi.Backoff { return &retry{} }
-
-type retry struct{ failed int }
+type retry struct {
+	pace
+	failed int
+}
 
 func (r *retry) Next() time.Duration {
-	pause := min(firstRetry<<min(r.failed, 8), lastRetry)
+	pause := min(r.first<<min(r.failed, 8), r.last)
 	r.failed++
 	return pause/2 + rand.N(pause/2)
 }

@@ -16,6 +16,8 @@ type Options struct {
 	Offline bool
 	// Now is the clock that tells expired from good. nil: time.Now.
 	Now func() time.Time
+
+	pace pace // its zero: usualPace; tests wait less
 }
 
 // Agents are the Agents in use, one for each address. Safe for all.
@@ -34,6 +36,9 @@ func NewAgents(o Options) *Agents {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.pace == (pace{}) {
+		o.pace = usualPace
 	}
 	return &Agents{opt: o, all: map[string]*Agent{}}
 }

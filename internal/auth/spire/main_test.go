@@ -27,11 +27,20 @@ func (s story) heard(t *testing.T) error {
 	}
 }
 
+// quick asks soon again for what has failed.
+var quick = pace{start: 20 * time.Second, first: 5 * time.Millisecond, last: 20 * time.Millisecond}
+
 // agentOf returns the Agent of an API, and what is told of it.
 func agentOf(t *testing.T, api *spiretest.API) (*Agent, story) {
 	t.Helper()
+	return agentAt(t, api, quick)
+}
+
+// agentAt is agentOf, of one that waits so long.
+func agentAt(t *testing.T, api *spiretest.API, p pace) (*Agent, story) {
+	t.Helper()
 	told := make(story, 64)
-	all := NewAgents(Options{Told: func(_ string, err error) { told <- err }})
+	all := NewAgents(Options{Told: func(_ string, err error) { told <- err }, pace: p})
 	t.Cleanup(all.Close)
 	address, err := Address(api.Path(), none)
 	if err != nil {

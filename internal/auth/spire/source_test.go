@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -69,13 +70,25 @@ func TestSource(t *testing.T) {
 func TestSourceRenews(t *testing.T) {
 	t.Parallel()
 	d, api := spiretest.NewDomain(t, "a.org"), spiretest.Serve(t)
+	end := time.Now().Truncate(time.Second).Add(time.Hour)
+	var now atomic.Pointer[time.Time]
+	clock := func(at time.Time) { now.Store(&at) }
+	clock(end.Add(-shortestRenew)) // so that it is renewed after that
 	asked := make(chan struct{}, 64)
-	api.Answer(func(r *workload.JWTSVIDRequest) (*workload.JWTSVIDResponse, error) {
-		asked <- struct{}{}
-		c := spiretest.Claims("spiffe://a.org/app", 2*time.Second, r.Audience...)
-		return &workload.JWTSVIDResponse{Svids: []*workload.JWTSVID{{Svid: d.Token(t, c)}}}, nil
-	})
-	agent, _ := agentOf(t, api)
+	issue := func(end time.Time) {
+		api.Answer(func(r *workload.JWTSVIDRequest) (*workload.JWTSVIDResponse, error) {
+			asked <- struct{}{}
+			c := map[string]any{"sub": "spiffe://a.org/app", "aud": r.Audience, "exp": end.Unix()}
+			return &workload.JWTSVIDResponse{Svids: []*workload.JWTSVID{{Svid: d.Token(t, c)}}}, nil
+		})
+	}
+	issue(end)
+	all := NewAgents(Options{Now: func() time.Time { return *now.Load() }, pace: quick})
+	t.Cleanup(all.Close)
+	agent, err := all.At(api.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := newSource(t, agent, SourceOptions{})
 	first, err := s.Token(soon(t))
 	if err != nil {
@@ -83,25 +96,21 @@ func TestSourceRenews(t *testing.T) {
 	}
 	<-asked
 	<-asked // by itself
-	second, err := s.Token(soon(t))
-	if err != nil || second == "" {
-		t.Error(err)
-	}
+	until(t, "the second", func() <-chan struct{} { return ticks(t) }, func() bool {
+		second, err := s.Token(soon(t))
+		return err == nil && second != first
+	})
 	api.Fail(status.Error(codes.Unavailable, "gone"))
-	for {
-		svid, err := s.current(soon(t))
-		if err != nil {
-			if !strings.Contains(err.Error(), "no JWT-SVID yet") || !strings.Contains(err.Error(), "gone") {
-				t.Errorf("after its end: %v", err)
-			}
-			break
-		}
-		if !time.Now().Before(svid.Expiry.Add(time.Second)) {
-			t.Fatal("a token is shown that has expired")
-		}
-		<-ticks(t)
+	clock(end.Add(-1))
+	if _, err := s.Token(soon(t)); err != nil {
+		t.Errorf("just before its end: %v", err)
+	}
+	clock(end)
+	if _, err := s.Token(soon(t)); err == nil || !strings.Contains(err.Error(), "no JWT-SVID yet") || !strings.Contains(err.Error(), "gone") {
+		t.Errorf("after its end: %v", err)
 	}
 	api.Fail(nil)
+	issue(end.Add(time.Hour))
 	if third, err := s.Token(soon(t)); err != nil || third == first {
 		t.Errorf("once it is back: %v", err)
 	}
@@ -185,6 +194,14 @@ func TestPauses(t *testing.T) {
 		for range 100 {
 			if got := retryPause(c.failed, c.left); got > c.want || got < c.want*8/10 {
 				t.Fatalf("after %d failures with %v left: %v, want up to %v", c.failed, c.left, got, c.want)
+			}
+		}
+	}
+	for failed, want := range []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 5 * time.Second, 5 * time.Second} {
+		for range 100 {
+			r := retry{usualPace, failed}
+			if got := r.Next(); got < want/2 || got >= want {
+				t.Fatalf("a stream that has ended %d times: %v, want from %v to %v", failed, got, want/2, want)
 			}
 		}
 	}

@@ -93,7 +93,7 @@ func TestSilentAPI(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = ln.Close() })
 	for name, api := range map[string]*spiretest.API{"silent": silent, "mute": mute} {
-		a, _ := agentOf(t, api)
+		a, _ := agentAt(t, api, pace{start: 10 * time.Millisecond, first: time.Hour, last: time.Hour})
 		if _, err := newX509(t, a, nil).Certificate(); err == nil || !strings.Contains(err.Error(), "no certificate yet") {
 			t.Errorf("%s: %v", name, err)
 		}
