@@ -77,12 +77,14 @@ var rules = []rule{
 	{path: "internal/certs/certstest", level: 1},
 	{path: "internal/certs", level: 1},
 	{path: "internal/auth"},
-	{path: "internal/auth/jwt", level: 1, outside: []string{"github.com/lestrrat-go/jwx/v3"}}, // signatures and keys of JOSE
+	{path: "internal/auth/strict"},
+	{path: "internal/auth/jose", outside: []string{"github.com/lestrrat-go/jwx/v3"}}, // signatures and keys of JOSE
+	{path: "internal/auth/jwt", level: 1},
 	{path: "internal/auth/policy", level: 1, outside: []string{"cel.dev/cel-go", // the languages of policies
 		"github.com/open-policy-agent/opa/v1/ast", "github.com/open-policy-agent/opa/v1/storage", "github.com/open-policy-agent/opa/v1/topdown"}},
 	{path: "internal/auth/rules", level: 1},
 	{path: "internal/auth/fetch", outside: []string{"golang.org/x/sync/singleflight"}}, // one request for all who ask
-	{path: "internal/auth/oidc", level: 2, outside: []string{"github.com/lestrrat-go/jwx/v3", "go.yaml.in/yaml/v4"}},
+	{path: "internal/auth/oidc", level: 2, outside: []string{"go.yaml.in/yaml/v4"}},
 	{path: "internal/auth/oidc/idptest", level: 1, outside: []string{"github.com/zitadel/oidc/v3/pkg", "github.com/go-jose/go-jose/v4"}}, // for tests
 	{path: "internal/auth/spire", level: 2, outside: []string{"github.com/spiffe/go-spiffe/v2", "github.com/go-jose/go-jose/v4", "google.golang.org/grpc"}},
 	{path: "internal/auth/spire/spiretest", level: 1, outside: []string{"github.com/spiffe/go-spiffe/v2/proto", "github.com/go-jose/go-jose/v4", "google.golang.org/grpc"}},

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/auth/jose"
 )
 
 func TestDIDKey(t *testing.T) {
@@ -35,7 +37,7 @@ func bindingRows(did string) []struct {
 func twoPeers(t testing.TB) (list, did string) {
 	a := jwkOf(t, made(t, "EdDSA", 0).public, map[string]any{"alg": "EdDSA", "kid": "a"})
 	b := jwkOf(t, made(t, "EdDSA", 1).public, map[string]any{"alg": "EdDSA", "kid": "b"})
-	public, _, err := publicKey(algorithmOf("EdDSA"), []byte(made(t, "EdDSA", 1).public))
+	public, _, err := publicKeys.read(jose.Named("EdDSA"), []byte(made(t, "EdDSA", 1).public))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +47,7 @@ func twoPeers(t testing.TB) (list, did string) {
 // bindingToken is signed by b, with or without saying so.
 func bindingToken(t testing.TB, sub, kid string) string {
 	t.Helper()
-	key, _, err := privateKey(algorithmOf("EdDSA"), []byte(made(t, "EdDSA", 1).private))
+	key, _, err := privateKeys.read(jose.Named("EdDSA"), []byte(made(t, "EdDSA", 1).private))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +67,7 @@ func bindingToken(t testing.TB, sub, kid string) string {
 		t.Fatal(err)
 	}
 	text := base64url.EncodeToString(h) + "." + base64url.EncodeToString(p)
-	signature, err := algorithmOf("EdDSA").sign(key, []byte(text))
+	signature, err := jose.Named("EdDSA").Sign(key, []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +122,7 @@ func TestMismatchesAreSaidSeldom(t *testing.T) {
 // A token that names no key has at most 128 tried; the one whose did:key it names is tried first.
 func TestTriesAreBounded(t *testing.T) {
 	s := &keySet{byID: map[string][]*verifyKey{}}
-	ed := algorithmOf("EdDSA")
+	ed := jose.Named("EdDSA")
 	for i := range maxTries + 50 {
 		k := &verifyKey{id: fmt.Sprint("k", i), did: fmt.Sprint("did", i), alg: ed}
 		s.all = append(s.all, k)

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/internal/watch"
 )
 
@@ -34,14 +35,6 @@ func (w *Watch) tell(n Notice) {
 	}
 }
 
-// Reloads counts how often something was loaded.
-type Reloads struct {
-	Loaded   time.Time // when what is in use was
-	Failures uint64    // that left in use what was there before
-	Failed   time.Time // the last of them
-	Fault    error     // of the last load; nil: it went well
-}
-
 // file keeps what a file, or a text, holds. Safe for all.
 type file[T any] struct {
 	Watch
@@ -53,8 +46,8 @@ type file[T any] struct {
 	now atomic.Pointer[T]
 	was []byte // what it held; of who loads
 
-	mu      sync.Mutex
-	reloads Reloads
+	mu    sync.Mutex
+	loads auth.Loads
 
 	poke   chan struct{}
 	cancel context.CancelFunc
@@ -152,23 +145,20 @@ func (f *file[T]) look(asked, strict bool) (fault bool) {
 func (f *file[T]) note(err error, loaded bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.reloads.Fault = err
 	if err != nil {
-		f.reloads.Failures++
-		f.reloads.Failed = time.Now()
-	}
-	if loaded {
-		f.reloads.Loaded = time.Now()
+		f.loads.Fail(time.Now(), err)
+	} else {
+		f.loads.Succeed(time.Now(), loaded)
 	}
 }
 
 func (f *file[T]) get() T { return *f.now.Load() }
 
 // status returns how loads went.
-func (f *file[T]) status() Reloads {
+func (f *file[T]) status() auth.Loads {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.reloads
+	return f.loads
 }
 
 // reload has the file looked at soon.

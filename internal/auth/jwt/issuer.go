@@ -47,7 +47,6 @@ type issuers struct {
 	waiting   int       // as strangers
 	fetches   uint64
 	failures  uint64
-	failed    time.Time
 	loaded    time.Time
 }
 
@@ -62,6 +61,7 @@ type issuer struct {
 	awaited bool // somebody is to be told when there are keys for the first time
 	tried   time.Time
 	err     error         // of the last try
+	since   time.Time     // all tries have failed
 	flight  chan struct{} // closed when what is going on is over; nil: nothing is
 	unknown fetch.Pace    // of tokens whose kid is unknown
 }
@@ -104,7 +104,7 @@ func (r *issuers) keys(ctx context.Context, name string) (*keySet, time.Time, er
 		defer r.mu.Unlock()
 		return nil, time.Time{}, i.unavailable()
 	}
-	return r.wait(ctx, i, len(r.listed) == 0 && !i.proven)
+	return r.wait(ctx, i, r.stranger(i))
 }
 
 // askable returns why the keys of an issuer are not fetched.
@@ -251,6 +251,9 @@ func (r *issuers) proven(name string) {
 	}
 }
 
+// stranger reports whether nobody has listed an issuer, and no token of theirs was verified. With mu.
+func (r *issuers) stranger(i *issuer) bool { return len(r.listed) == 0 && !i.proven }
+
 // start fetches the keys of an issuer, unless that is going on, or all has ended. With mu.
 func (r *issuers) start(i *issuer) {
 	if i.flight != nil || r.life.Err() != nil {
@@ -294,10 +297,12 @@ func (r *issuers) landed(i *issuer, b []byte, keys *keySet, warnings []string, e
 		i.fetched, r.loaded = now, now
 	} else if r.life.Err() == nil {
 		r.failures++
-		r.failed = now
+	}
+	if err != nil && before == nil {
+		i.since = now
 	}
 	// What strangers can cause is counted, and not said: there is no end of issuers.
-	quiet := r.life.Err() != nil || len(r.listed) == 0 && !i.proven
+	quiet := r.life.Err() != nil || r.stranger(i)
 	r.mu.Unlock()
 	if others {
 		r.changed()

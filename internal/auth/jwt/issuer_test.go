@@ -503,7 +503,7 @@ func TestCacheEndsWithTheIssuersKeys(t *testing.T) {
 				t.Fatal(err)
 			}
 			text := base64url.EncodeToString(s.header) + "." + base64url.EncodeToString(payload)
-			signature, err := s.alg.sign(s.key.get(), []byte(text))
+			signature, err := s.alg.Sign(s.key.get(), []byte(text))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -2,16 +2,13 @@ package jwt
 
 import (
 	"bytes"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 
-	"github.com/lestrrat-go/jwx/v3/jwk"
+	"github.com/seed31b3bfd0/slimgo/internal/auth/jose"
 )
 
 // Formats of keys.
@@ -49,12 +46,11 @@ func (k Key) String() string {
 func (k Key) GoString() string { return k.String() }
 
 // check returns the algorithm, and what is wrong with the rest.
-func (k *Key) check() (*algorithm, error) {
-	a := algorithmOf(k.Algorithm)
+func (k *Key) check() (*jose.Algorithm, error) {
+	a := jose.Named(k.Algorithm)
 	switch {
 	case a == nil:
-		return nil, fmt.Errorf("key.algorithm: there is no %q here: it is HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, "+
-			"ES256, ES384 or EdDSA", k.Algorithm)
+		return nil, fmt.Errorf("key.algorithm: there is no %q here: it is one of %s", k.Algorithm, strings.Join(jose.Names(), ", "))
 	case k.Format != PEM && k.Format != JWK && k.Format != JWKS:
 		return nil, fmt.Errorf("key.format: there is no %q here: it is pem, jwk or jwks", k.Format)
 	case (k.Data == "") == (k.File == ""):
@@ -63,63 +59,50 @@ func (k *Key) check() (*algorithm, error) {
 	return a, nil
 }
 
-// privateKey reads a key to sign with.
-func privateKey(a *algorithm, b []byte) (any, []string, error) {
-	if a.secret > 0 {
-		return secretKey(a, b)
-	}
-	block, err := block(a, b)
-	if err != nil {
-		return nil, nil, err
-	}
-	var key any
-	switch block.Type {
-	case "PRIVATE KEY":
-		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-	case "RSA PRIVATE KEY":
-		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-	case "EC PRIVATE KEY":
-		key, err = x509.ParseECPrivateKey(block.Bytes)
-	default:
-		return nil, nil, fmt.Errorf("is a %s, and to sign with %s there has to be a PRIVATE KEY that is not encrypted", block.Type, a.name)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("is no %s: %w", block.Type, err)
-	}
-	return key, nil, a.fits(key)
+// keyKind is what there is of keys in PEM, to sign with or to verify with.
+type keyKind struct {
+	purpose, wanted string                               // in errors
+	parse           map[string]func([]byte) (any, error) // by type of the block
 }
 
-// publicKey reads a key to verify with.
-func publicKey(a *algorithm, b []byte) (any, []string, error) {
-	if a.secret > 0 {
+var (
+	privateKeys = keyKind{"sign with", "a PRIVATE KEY that is not encrypted", map[string]func([]byte) (any, error){
+		"PRIVATE KEY":     x509.ParsePKCS8PrivateKey,
+		"RSA PRIVATE KEY": func(b []byte) (any, error) { return x509.ParsePKCS1PrivateKey(b) },
+		"EC PRIVATE KEY":  func(b []byte) (any, error) { return x509.ParseECPrivateKey(b) },
+	}}
+	publicKeys = keyKind{"verify", "a PUBLIC KEY: `openssl pkey -pubout` or `openssl x509 -pubkey` makes one of it", map[string]func([]byte) (any, error){
+		"PUBLIC KEY":     x509.ParsePKIXPublicKey,
+		"RSA PUBLIC KEY": func(b []byte) (any, error) { return x509.ParsePKCS1PublicKey(b) },
+	}}
+)
+
+// read reads a key in PEM, or a secret.
+func (k *keyKind) read(a *jose.Algorithm, b []byte) (any, []string, error) {
+	if a.Secret > 0 {
 		return secretKey(a, b)
 	}
 	block, err := block(a, b)
 	if err != nil {
 		return nil, nil, err
 	}
-	var key any
-	switch block.Type {
-	case "PUBLIC KEY":
-		key, err = x509.ParsePKIXPublicKey(block.Bytes)
-	case "RSA PUBLIC KEY":
-		key, err = x509.ParsePKCS1PublicKey(block.Bytes)
-	default:
-		return nil, nil, fmt.Errorf("is a %s, and to verify %s there has to be a PUBLIC KEY: `openssl pkey -pubout` or "+
-			"`openssl x509 -pubkey` makes one of it", block.Type, a.name)
+	parse := k.parse[block.Type]
+	if parse == nil {
+		return nil, nil, fmt.Errorf("is a %s, and to %s %s there has to be %s", block.Type, k.purpose, a.Name, k.wanted)
 	}
+	key, err := parse(block.Bytes)
 	if err != nil {
 		return nil, nil, fmt.Errorf("is no %s: %w", block.Type, err)
 	}
-	return key, nil, a.fits(key)
+	return key, nil, a.Fits(key)
 }
 
 // block returns the first block of PEM that is a key. `openssl ecparam -genkey` puts the curve before it.
-func block(a *algorithm, b []byte) (*pem.Block, error) {
+func block(a *jose.Algorithm, b []byte) (*pem.Block, error) {
 	for {
 		block, rest := pem.Decode(b)
 		if block == nil {
-			return nil, fmt.Errorf("has no block of PEM (-----BEGIN …-----), and %s wants %s", a.name, a.wants())
+			return nil, fmt.Errorf("has no block of PEM (-----BEGIN …-----), and %s wants %s", a.Name, a.Wants())
 		}
 		if block.Type != "EC PARAMETERS" {
 			return block, nil
@@ -129,27 +112,27 @@ func block(a *algorithm, b []byte) (*pem.Block, error) {
 }
 
 // secretKey takes bytes as they are, and warns of those that are hardly meant or hardly secret.
-func secretKey(a *algorithm, b []byte) (any, []string, error) {
+func secretKey(a *jose.Algorithm, b []byte) (any, []string, error) {
 	for _, public := range []string{"-----BEGIN PUBLIC KEY-----", "-----BEGIN RSA PUBLIC KEY-----", "-----BEGIN CERTIFICATE-----"} {
 		if bytes.Contains(b, []byte(public)) {
 			return nil, nil, fmt.Errorf("is public (%s), and %s wants a secret: everybody could sign with it; is the algorithm right?",
-				public, a.name)
+				public, a.Name)
 		}
 	}
 	var warnings []string
-	if len(b) < a.secret {
+	if len(b) < a.Secret {
 		warnings = append(warnings, fmt.Sprintf("this secret has %d bytes, and can be guessed from a token that was seen: %s should have %d "+
-			"or more, at random", len(b), a.name, a.secret))
+			"or more, at random", len(b), a.Name, a.Secret))
 	}
 	if n := len(b); n > 0 && b[n-1] == '\n' {
 		warnings = append(warnings, "this secret ends with a line end, which is part of it, as upstream: the other side must have it, too")
 	}
-	return bytes.Clone(b), warnings, a.fits(b)
+	return bytes.Clone(b), warnings, a.Fits(b)
 }
 
 // publicJWK reads one JWK to verify with. Its own `alg` says nothing (P-jwt-6).
-func publicJWK(a *algorithm, b []byte) (any, []string, error) {
-	key, private, err := importJWK(b)
+func publicJWK(a *jose.Algorithm, b []byte) (any, []string, error) {
+	key, private, err := jose.ParseJWK(b)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -157,24 +140,5 @@ func publicJWK(a *algorithm, b []byte) (any, []string, error) {
 	if private {
 		warnings = append(warnings, "this JWK is a private key, of which only the public part is needed here: take out the rest")
 	}
-	return key, warnings, a.fits(key)
-}
-
-// importJWK reads a JWK, and returns its public part, as crypto has it, or the bytes of a secret; and whether there was a private one.
-func importJWK(b []byte) (key any, private bool, err error) {
-	k, err := jwk.ParseKey(b)
-	if err != nil {
-		return nil, false, errors.New("is no JWK (RFC 7517) that is known here") // what is wrong could quote it
-	}
-	var raw any
-	if err := jwk.Export(k, &raw); err != nil {
-		return nil, false, errors.New("is a JWK whose key is broken")
-	}
-	switch r := raw.(type) {
-	case []byte, *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey:
-		return r, false, nil
-	case interface{ Public() crypto.PublicKey }:
-		return r.Public(), true, nil
-	}
-	return raw, false, nil // fits says what it is
+	return key, warnings, a.Fits(key)
 }

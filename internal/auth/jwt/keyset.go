@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/seed31b3bfd0/slimgo/internal/auth/jose"
 )
 
 const (
@@ -18,7 +20,7 @@ const (
 // verifyKey is a key that verifies, or one of a list that does not, whose alg is nil.
 type verifyKey struct {
 	id     string // kid; "": none
-	alg    *algorithm
+	alg    *jose.Algorithm
 	public any
 	did    string // of an Ed25519 key, its did:key (P-jwt-9); else ""
 }
@@ -39,14 +41,14 @@ func (c choice) Error() string { return string(c) }
 func (s *keySet) choose(h *header) (keys []*verifyKey, listed bool, err error) {
 	if s.one != nil {
 		if s.one.alg != h.alg {
-			return nil, true, choice("it is signed with " + h.alg.name + ", and the key is for " + s.one.alg.name)
+			return nil, true, choice("it is signed with " + h.alg.Name + ", and the key is for " + s.one.alg.Name)
 		}
 		return []*verifyKey{s.one}, true, nil
 	}
 	if named := s.byID[h.kid]; h.kid != "" && len(named) > 0 {
 		keys = slices.DeleteFunc(slices.Clone(named), func(k *verifyKey) bool { return k.alg != h.alg })
 		if len(keys) == 0 {
-			return nil, true, choice("the key of its kid is none for " + h.alg.name + ", or does not say for what it is (`alg`)")
+			return nil, true, choice("the key of its kid is none for " + h.alg.Name + ", or does not say for what it is (`alg`)")
 		}
 		return keys, true, nil
 	}
@@ -63,7 +65,7 @@ func (s *keySet) choose(h *header) (keys []*verifyKey, listed bool, err error) {
 	listed = len(keys) > 0 || h.kid == ""
 	keys = append(keys, rest...)
 	if len(keys) == 0 {
-		return nil, listed, choice("no key of the list is for " + h.alg.name)
+		return nil, listed, choice("no key of the list is for " + h.alg.Name)
 	}
 	return keys[:min(len(keys), maxTries)], listed, nil
 }
@@ -119,7 +121,7 @@ func parseMember(raw []byte, fetched, strict bool) (*verifyKey, error) {
 		return nil, errors.New("is no JWK (RFC 7517)")
 	}
 	k := &verifyKey{id: about.ID}
-	a := algorithmOf(about.Alg)
+	a := jose.Named(about.Alg)
 	switch {
 	case about.Use != "" && about.Use != "sig":
 		return k, fmt.Errorf("is not for signatures: its `use` is %q", about.Use)
@@ -127,17 +129,17 @@ func parseMember(raw []byte, fetched, strict bool) (*verifyKey, error) {
 		return k, errors.New("has no `alg`")
 	case a == nil:
 		return k, fmt.Errorf("is for %q, which is unknown here", about.Alg)
-	case fetched && a.secret > 0:
+	case fetched && a.Secret > 0:
 		return k, errors.New("is a secret that everybody can fetch")
 	}
-	public, private, err := importJWK(raw)
+	public, private, err := jose.ParseJWK(raw)
 	switch {
 	case err != nil:
 		return k, err
 	case fetched && private:
 		return k, errors.New("is a private key that everybody can fetch")
 	}
-	if err := cmp.Or(a.fits(public), a.long(public, strict)); err != nil {
+	if err := cmp.Or(a.Fits(public), a.Long(public, strict)); err != nil {
 		return k, err
 	}
 	k.alg, k.public = a, public

@@ -8,17 +8,21 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/lestrrat-go/jwx/v3/jwk"
+
+	"github.com/seed31b3bfd0/slimgo/internal/auth/jose"
 )
 
 // pair is a key in PEM: private, and public.
@@ -28,6 +32,13 @@ var makeOnce = struct {
 	mu    sync.Mutex
 	pairs map[string]pair
 }{pairs: map[string]pair{}}
+
+var base64url = base64.RawURLEncoding.Strict()
+
+// asymmetric are the algorithms whose keys to verify with are public.
+func asymmetric() []string {
+	return slices.DeleteFunc(jose.Names(), func(name string) bool { return jose.Named(name).Secret > 0 })
+}
 
 // made returns a key that fits an algorithm, always the same for the same words. Words other than algorithms: "RSA 1024", "P-521".
 func made(t testing.TB, algorithm string, which int) pair {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
+	"github.com/seed31b3bfd0/slimgo/internal/auth/jose"
 )
 
 // Life is how long a token counts that a Signer has signed, whatever `duration` says, as upstream (P-jwt-2).
@@ -33,7 +34,7 @@ type SignerOptions struct {
 
 // Signer signs tokens. It is an auth.Source. Safe for all.
 type Signer struct {
-	alg    *algorithm
+	alg    *jose.Algorithm
 	key    *file[any]
 	header []byte         // as it is sent
 	own    []claim        // in their order, before those of the time
@@ -61,7 +62,7 @@ func NewSigner(o SignerOptions) (*Signer, error) {
 		return nil, fmt.Errorf("key.format: to sign with there is only pem, not %s, as upstream", o.Key.Format)
 	}
 	s := &Signer{alg: a, custom: maps.Clone(o.Custom)}
-	h := []claim{{"typ", "JWT"}, {"alg", a.name}}
+	h := []claim{{"typ", "JWT"}, {"alg", a.Name}}
 	if o.Subject != "" {
 		h = append(h, claim{"kid", o.Subject})
 		s.own = append(s.own, claim{"sub", o.Subject})
@@ -84,7 +85,7 @@ func NewSigner(o SignerOptions) (*Signer, error) {
 		return nil, fmt.Errorf("claims.custom_claims: %w", err)
 	}
 	s.key = &file[any]{Watch: o.Watch, path: o.Key.File, what: "key.key",
-		parse: func(b []byte) (any, []string, error) { return privateKey(a, b) }}
+		parse: func(b []byte) (any, []string, error) { return privateKeys.read(a, b) }}
 	if err := s.key.open(o.Key.Data); err != nil {
 		return nil, err
 	}
@@ -150,9 +151,9 @@ func (s *Signer) Token(further map[string]any) (string, error) {
 	e := base64.RawURLEncoding
 	b := e.AppendEncode(make([]byte, 0, e.EncodedLen(len(s.header))+e.EncodedLen(len(payload))+1024), s.header)
 	b = e.AppendEncode(append(b, '.'), payload)
-	signature, err := s.alg.sign(s.key.get(), b)
+	signature, err := s.alg.Sign(s.key.get(), b)
 	if err != nil {
-		return "", fmt.Errorf("sign a token with %s: %w", s.alg.name, err)
+		return "", fmt.Errorf("sign a token with %s: %w", s.alg.Name, err)
 	}
 	b = e.AppendEncode(append(b, '.'), signature)
 	if len(b)+len("Bearer ") > auth.MaxAuthorization {
@@ -173,8 +174,8 @@ func (s *Signer) Authorization(context.Context) (string, error) {
 // Reload has the file of the key read soon, though nothing tells of a change.
 func (s *Signer) Reload() { s.key.reload() }
 
-// Reloads returns how loads of the key went.
-func (s *Signer) Reloads() Reloads { return s.key.status() }
+// Loads returns how loads of the key went.
+func (s *Signer) Loads() auth.Loads { return s.key.status() }
 
 // Close ends the watching.
 func (s *Signer) Close() error {

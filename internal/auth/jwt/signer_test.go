@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
+	"github.com/seed31b3bfd0/slimgo/internal/auth/jose"
 )
 
 // What is sent is what upstream sends (P-jwt-2), but that connections do not show an app's key (P-jwt-3).
@@ -44,8 +45,8 @@ func TestSignedTokens(t *testing.T) {
 				t.Fatal(err)
 			}
 			parts := strings.Split(token, ".")
-			header, _ := decode64(parts[0])
-			payload, _ := decode64(parts[1])
+			header, _ := base64url.DecodeString(parts[0])
+			payload, _ := base64url.DecodeString(parts[1])
 			if string(header) != c.header || string(payload) != c.payload {
 				t.Errorf("%s:\n%s %s\nwant\n%s %s", c.name, header, payload, c.header, c.payload)
 			}
@@ -131,10 +132,7 @@ func TestSignerFaults(t *testing.T) {
 // Every algorithm's tokens are verified with its key, whatever the format, and with no other key or algorithm: also not with
 // the public key's own bytes as a secret.
 func TestAlgorithms(t *testing.T) {
-	var all []string
-	for _, a := range algorithms {
-		all = append(all, a.name)
-	}
+	all := jose.Names()
 	list := []map[string]any{}
 	ones := map[string]*Verifier{}
 	for _, name := range all {
@@ -210,13 +208,13 @@ func TestSignerTakesNewKeysHoweverTheyCome(t *testing.T) {
 			}
 			r.replace(t, path, old.private[:100]) // as if somebody were in the middle of writing, and stayed there
 			until(t, "the fault is told", func() bool { return told.some(path, "has no block of PEM") })
-			if s.Reloads().Failures == 0 || s.Reloads().Fault == nil || !by(old) {
-				t.Errorf("with a bad file: %+v; by the old key %v", s.Reloads(), by(old))
+			if s.Loads().Failures == 0 || s.Loads().Fault == nil || !by(old) {
+				t.Errorf("with a bad file: %+v; by the old key %v", s.Loads(), by(old))
 			}
 			write(t, path, other.private)
 			until(t, "the new key is told", func() bool { return told.some(path, "changed=true") })
-			if !by(other) || by(old) || s.Reloads().Fault != nil {
-				t.Errorf("after the new key: %+v", s.Reloads())
+			if !by(other) || by(old) || s.Loads().Fault != nil {
+				t.Errorf("after the new key: %+v", s.Loads())
 			}
 		})
 	}

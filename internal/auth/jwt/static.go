@@ -59,8 +59,8 @@ func (f *StaticFile) Token() string { return f.token.get() }
 // Reload has the file read soon, though nothing tells of a change.
 func (f *StaticFile) Reload() { f.token.reload() }
 
-// Reloads returns how reads of the file went.
-func (f *StaticFile) Reloads() Reloads { return f.token.status() }
+// Loads returns how reads of the file went.
+func (f *StaticFile) Loads() auth.Loads { return f.token.status() }
 
 // Close ends the watching.
 func (f *StaticFile) Close() error {

@@ -68,14 +68,14 @@ func TestStaticFileTakesNewTokensHoweverTheyCome(t *testing.T) {
 			defer f.Close()
 			r.replace(t, path, "")
 			until(t, "the fault is told", func() bool { return told.some("holds no token") })
-			if f.Token() != "old" || f.Reloads().Failures == 0 {
-				t.Errorf("with a bad file: %q, %+v", f.Token(), f.Reloads())
+			if f.Token() != "old" || f.Loads().Failures == 0 {
+				t.Errorf("with a bad file: %q, %+v", f.Token(), f.Loads())
 			}
 			write(t, path, "new\n")
 			until(t, "the new token is there", func() bool { return f.Token() == "new" })
 			until(t, "it is told", func() bool { return told.some("changed=true") })
-			if f.Reloads().Fault != nil {
-				t.Errorf("%+v", f.Reloads())
+			if f.Loads().Fault != nil {
+				t.Errorf("%+v", f.Loads())
 			}
 		})
 	}
@@ -93,12 +93,12 @@ func TestFaultsAreSaidOnce(t *testing.T) {
 	}
 	defer f.Close()
 	write(t, path, "")
-	until(t, "several looks", func() bool { return f.Reloads().Failures > 3 })
-	if told.len() != 1 || f.Reloads().Fault == nil || f.Reloads().Failed.IsZero() {
-		t.Errorf("told %v; %+v", &told, f.Reloads())
+	until(t, "several looks", func() bool { return f.Loads().Failures > 3 })
+	if told.len() != 1 || f.Loads().Fault == nil || f.Loads().Failed.IsZero() {
+		t.Errorf("told %v; %+v", &told, f.Loads())
 	}
 	write(t, path, "old")
-	until(t, "it is as it was", func() bool { return f.Reloads().Fault == nil })
+	until(t, "it is as it was", func() bool { return f.Loads().Fault == nil })
 	until(t, "it is said", func() bool { return told.len() == 2 })
 	if told.some("changed=true") {
 		t.Errorf("told %v", &told)

@@ -1,6 +1,10 @@
 package jwt
 
-import "time"
+import (
+	"fmt"
+
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
+)
 
 // Stats is what an operator asks of a Verifier. Counts are since it was made.
 type Stats struct {
@@ -13,7 +17,7 @@ type Stats struct {
 	Entries, Bytes int
 
 	// Keys is how loads of the key's file, or of issuers' keys, went.
-	Keys    Reloads
+	Keys    auth.Loads
 	Fetches uint64 // of issuers' keys
 }
 
@@ -24,24 +28,37 @@ func (v *Verifier) Stats() Stats {
 		s.Denied[r] = v.denied[r].Load()
 	}
 	s.Entries, s.Bytes = v.cache.size()
-	if v.key != nil {
-		s.Keys = v.key.status()
-		return s
+	s.Keys = v.Loads()
+	if v.from != nil {
+		s.Fetches = v.from.fetched()
 	}
-	s.Keys, s.Fetches = v.from.status()
 	return s
 }
 
-// status returns how fetches went. Their fault is that of the issuer which was asked last.
-func (r *issuers) status() (Reloads, uint64) {
+// Loads returns how loads of the key's file, or of issuers' keys, went. It is an auth.Loader.
+func (v *Verifier) Loads() auth.Loads {
+	if v.key != nil {
+		return v.key.status()
+	}
+	return v.from.status()
+}
+
+// status returns how fetches went. Their fault is that of the issuer whose keys cannot be had for longest; strangers, of whom there
+// is no end, do not count.
+func (r *issuers) status() auth.Loads {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := Reloads{Loaded: r.loaded, Failures: r.failures, Failed: r.failed}
-	var last time.Time
+	s := auth.Loads{Loaded: r.loaded, Failures: r.failures}
 	for _, i := range r.known {
-		if i.tried.After(last) {
-			last, s.Fault = i.tried, i.err
+		if i.err != nil && !r.stranger(i) && (s.Fault == nil || i.since.Before(s.Failed)) {
+			s.Fault, s.Failed = fmt.Errorf("%s: %w", i.name, i.err), i.since
 		}
 	}
-	return s, r.fetches
+	return s
+}
+
+func (r *issuers) fetched() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fetches
 }

@@ -1,28 +1,20 @@
 package jwt
 
 import (
-	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
+	"github.com/seed31b3bfd0/slimgo/internal/auth/jose"
+	"github.com/seed31b3bfd0/slimgo/internal/auth/strict"
 )
-
-// bearer returns the token of a header: the scheme in any case, then spaces (P-jwt-4).
-func bearer(authorization string) (token string, ok bool) {
-	scheme, token, ok := strings.Cut(authorization, " ")
-	token = strings.TrimLeft(token, " ")
-	return token, ok && strings.EqualFold(scheme, "Bearer") && token != ""
-}
 
 // header is what the first part of a token says that counts.
 type header struct {
-	alg  *algorithm
+	alg  *jose.Algorithm
 	kid  string
 	crit bool // it says that something else must count
 }
@@ -36,53 +28,31 @@ type token struct {
 	bytes     int // that it takes once it is read, about
 }
 
-var base64url = base64.RawURLEncoding.Strict()
-
-// decode64 is strict: encoding/base64 passes over line ends.
-func decode64(part string) ([]byte, error) {
-	if strings.ContainsAny(part, "\r\n") {
-		return nil, errors.New("it is no base64url")
-	}
-	b, err := base64url.DecodeString(part)
-	if err != nil {
-		return nil, errors.New("it is no base64url without padding")
-	}
-	return b, nil
-}
-
 // parse reads a token (RFC 7519 section 7.2 up to the signature, P-jwt-5). An error is a *fault.
 func parse(s string) (*token, error) {
 	if len(s) > auth.MaxAuthorization {
 		return nil, &fault{TooLarge, fmt.Sprintf("the token has more than %d bytes", auth.MaxAuthorization)}
 	}
-	parts := strings.SplitN(s, ".", 4)
-	if len(parts) != 3 {
-		return nil, &fault{Malformed, "this is no token: not three parts"}
+	c, err := strict.Parse(s)
+	if err != nil {
+		return nil, &fault{Malformed, "this is no token: " + err.Error()}
 	}
-	var raw [3][]byte
-	for i, what := range []string{"header", "payload", "signature"} {
-		b, err := decode64(parts[i])
-		if err != nil {
-			return nil, &fault{Malformed, "this is no token: its " + what + ": " + err.Error()}
-		}
-		raw[i] = b
-	}
-	h, err := parseHeader(raw[0])
+	h, err := parseHeader(c.Header)
 	if err != nil {
 		return nil, err
 	}
-	claims, n, err := decodeObject(raw[1], false)
+	claims, n, err := strict.Object(c.Payload, false)
 	if err != nil {
 		return nil, &fault{Malformed, "this is no token: its payload: " + err.Error()}
 	}
-	t := &token{header: *h, claims: claims, signed: []byte(s[:len(parts[0])+1+len(parts[1])]), signature: raw[2]}
-	t.bytes = 512 + len(s) + len(raw[1]) + 96*n
+	t := &token{header: *h, claims: claims, signed: c.Signed, signature: c.Signature}
+	t.bytes = 512 + len(s) + len(c.Payload) + 96*n
 	return t, nil
 }
 
 // parseHeader reads the first part of a token (P-jwt-5).
 func parseHeader(b []byte) (*header, error) {
-	m, _, err := decodeObject(b, true)
+	m, _, err := strict.Object(b, true)
 	if err != nil {
 		return nil, &fault{Malformed, "this is no token: its header: " + err.Error()}
 	}
@@ -95,7 +65,7 @@ func parseHeader(b []byte) (*header, error) {
 	h.kid, _ = m["kid"].(string)
 	_, h.crit = m["crit"].([]any)
 	alg, ok := m["alg"].(string)
-	if h.alg = algorithmOf(alg); h.alg == nil {
+	if h.alg = jose.Named(alg); h.alg == nil {
 		if ok && len(alg) <= 16 {
 			return nil, &fault{BadAlgorithm, fmt.Sprintf("the token's algorithm is %q, which is none here", alg)}
 		}

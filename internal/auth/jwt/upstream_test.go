@@ -258,17 +258,17 @@ auth:
 				t.Errorf("%+v", who)
 			}
 			parts := strings.Split(strings.TrimPrefix(header, "Bearer "), ".")
-			if got, err := decode64(parts[0]); string(got) != `{"typ":"JWT","alg":"`+name+`","kid":"who"}` {
+			if got, err := base64url.DecodeString(parts[0]); string(got) != `{"typ":"JWT","alg":"`+name+`","kid":"who"}` {
 				t.Errorf("upstream's header is %s, %v", got, err)
 			}
-			payload, _ := decode64(parts[1])
+			payload, _ := base64url.DecodeString(parts[1])
 			ours := newSigner(t, SignerOptions{Key: Key{Algorithm: name, Format: PEM, Data: made(t, name, 0).private}, Audience: []string{"slim", "other"},
 				Issuer: "them", Subject: "who", Custom: map[string]any{"groups": []any{"g"}, "n": 1}})
 			token, err := ours.Token(map[string]any{"pubkey": who.Claims["pubkey"]})
 			if err != nil {
 				t.Fatal(err)
 			}
-			own, _ := decode64(strings.Split(token, ".")[1])
+			own, _ := base64url.DecodeString(strings.Split(token, ".")[1])
 			if len(own) != len(payload) {
 				t.Errorf("upstream's payload is %s, ours %s", payload, own)
 			}

@@ -14,6 +14,8 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/internal/auth/fetch"
+	"github.com/seed31b3bfd0/slimgo/internal/auth/jose"
+	"github.com/seed31b3bfd0/slimgo/internal/auth/strict"
 )
 
 // Policy decides over who is known. internal/auth/policy has such.
@@ -72,8 +74,7 @@ type Verifier struct {
 	end   context.CancelFunc
 	tasks sync.WaitGroup
 
-	mu      sync.Mutex
-	changed chan struct{} // guarded by mu
+	changed auth.Change
 
 	verified, hits, mismatches atomic.Uint64
 	denied                     [numReasons]atomic.Uint64
@@ -85,8 +86,7 @@ var _ auth.Verifier = (*Verifier)(nil)
 // below `auth`.
 func NewVerifier(o VerifierOptions) (*Verifier, error) {
 	o.Issuers, o.Audience = slices.Clone(o.Issuers), slices.Clone(o.Audience)
-	v := &Verifier{o: o, changed: make(chan struct{}),
-		claim: expected{audiences: o.Audience, subject: o.Subject, strict: o.Strict}}
+	v := &Verifier{o: o, claim: expected{audiences: o.Audience, subject: o.Subject, strict: o.Strict}}
 	if o.Issuer != "" {
 		v.claim.issuers = append(v.claim.issuers, o.Issuer)
 	}
@@ -99,7 +99,8 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 		return nil, err
 	}
 	if c, ok := o.Policy.(changer); ok {
-		v.tasks.Go(func() { v.follow(c) })
+		now := c.Changed()
+		v.tasks.Go(func() { v.changed.Follow(v.life.Done(), now, c.Changed) })
 	}
 	return v, nil
 }
@@ -129,7 +130,7 @@ func (v *Verifier) open() error {
 }
 
 // parseSet reads what verifies.
-func (k *Key) parseSet(a *algorithm, b []byte, strict bool) (*keySet, []string, error) {
+func (k *Key) parseSet(a *jose.Algorithm, b []byte, strict bool) (*keySet, []string, error) {
 	var key any
 	var warnings []string
 	var err error
@@ -139,12 +140,12 @@ func (k *Key) parseSet(a *algorithm, b []byte, strict bool) (*keySet, []string, 
 	case JWK:
 		key, warnings, err = publicJWK(a, b)
 	default:
-		key, warnings, err = publicKey(a, b)
+		key, warnings, err = publicKeys.read(a, b)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := a.long(key, strict); err != nil {
+	if err := a.Long(key, strict); err != nil {
 		return nil, nil, err
 	}
 	return &keySet{one: &verifyKey{alg: a, public: key}}, warnings, nil
@@ -178,36 +179,11 @@ func (v *Verifier) resolve() error {
 // change forgets what was verified: keys are others than before.
 func (v *Verifier) change() {
 	v.cache.clear()
-	v.announce()
-}
-
-// announce closes what Changed has returned.
-func (v *Verifier) announce() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	close(v.changed)
-	v.changed = make(chan struct{})
-}
-
-// follow tells of changes of the policy.
-func (v *Verifier) follow(c changer) {
-	for next := c.Changed(); ; {
-		select {
-		case <-next:
-			next = c.Changed() // before it is told: no change falls between
-			v.announce()
-		case <-v.life.Done():
-			return
-		}
-	}
+	v.changed.Tell()
 }
 
 // Changed returns a channel that is closed when keys or, if it tells of that, the policy have changed.
-func (v *Verifier) Changed() <-chan struct{} {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.changed
-}
+func (v *Verifier) Changed() <-chan struct{} { return v.changed.Next() }
 
 // QueryToken returns true (P-auth-2).
 func (v *Verifier) QueryToken() bool { return true }
@@ -235,7 +211,7 @@ func (v *Verifier) Close() error {
 
 // Verify judges the token of a header `authorization` (P-jwt-4).
 func (v *Verifier) Verify(ctx context.Context, s *auth.Shown) (*auth.Identity, error) {
-	t, ok := bearer(s.Authorization)
+	t, ok := strict.Bearer(s.Authorization)
 	if !ok {
 		return nil, v.deny(nil, &fault{NoToken, "the request has no token (authorization: Bearer …)"})
 	}
@@ -333,7 +309,7 @@ func (v *Verifier) judge(ctx context.Context, t *token, candidates choosing) (un
 // signer returns the key that has signed; nil: none of these.
 func (t *token) signer(ctx context.Context, keys []*verifyKey) *verifyKey {
 	for _, k := range keys {
-		if k.alg == t.alg && k.alg.verify(k.public, t.signed, t.signature) {
+		if k.alg == t.alg && k.alg.Verify(k.public, t.signed, t.signature) {
 			return k
 		}
 		if ctx.Err() != nil {

@@ -26,11 +26,11 @@ import (
 	"time"
 
 	"github.com/lestrrat-go/jwx/v3/jwk"
-	joses "github.com/lestrrat-go/jwx/v3/jws"
 	"go.uber.org/goleak"
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/internal/auth/fetch"
+	"github.com/seed31b3bfd0/slimgo/internal/auth/jose"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -167,11 +167,7 @@ func must(b []byte, err error) []byte {
 func (s *signer) raw(header, payload string) string {
 	e := base64.RawURLEncoding
 	signed := e.EncodeToString([]byte(header)) + "." + e.EncodeToString([]byte(payload))
-	sig, err := joses.SignerFor(algorithms[s.alg].alg)
-	if err != nil {
-		panic(err)
-	}
-	return signed + "." + e.EncodeToString(must(sig.Sign(s.key, []byte(signed))))
+	return signed + "." + e.EncodeToString(must(jose.Named(s.alg).Sign(s.key, []byte(signed))))
 }
 
 // claims are good for ten minutes, with changes; nil takes one away.

@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/internal/auth/fetch"
+	"github.com/seed31b3bfd0/slimgo/internal/auth/strict"
 )
 
 // FuzzProvider has everything that comes from a provider be anything: discovery document, keys, userinfo, the token endpoint's
@@ -79,7 +81,7 @@ func FuzzToken(f *testing.F) {
 		} else {
 			verdict(t, err)
 		}
-		s, ok := bearer(header)
+		s, ok := strict.Bearer(header)
 		if !ok || len(s) > auth.MaxAuthorization {
 			return
 		}
@@ -87,7 +89,7 @@ func FuzzToken(f *testing.F) {
 		if err != nil {
 			return
 		}
-		payload, err := base64url.DecodeString(strings.Split(s, ".")[1])
+		payload, err := base64.RawURLEncoding.DecodeString(strings.Split(s, ".")[1])
 		if err != nil {
 			t.Fatal(err)
 		}

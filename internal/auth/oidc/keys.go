@@ -2,7 +2,6 @@ package oidc
 
 import (
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -12,34 +11,17 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/lestrrat-go/jwx/v3/jwa"
-	"github.com/lestrrat-go/jwx/v3/jwk"
-	joses "github.com/lestrrat-go/jwx/v3/jws"
+	"github.com/seed31b3bfd0/slimgo/internal/auth/jose"
 )
 
-const (
-	maxKeys        = 100        // of a provider
-	minRSA, maxRSA = 2048, 8192 // bits: smaller ones are broken, larger ones are work that a token could cause
-)
+const maxKeys = 100 // of a provider
 
 // key is one that a provider publishes, and the only algorithm that it is taken for.
 type key struct {
 	kid  string // may be empty
-	alg  jwa.SignatureAlgorithm
+	alg  *jose.Algorithm
 	pub  any               // *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey
 	hash [sha256.Size]byte // of all of these
-}
-
-// algorithms are all that a key may have: HMAC is none, the key would be known to everybody; ES512 is none, as upstream.
-var algorithms = map[string]struct {
-	alg   jwa.SignatureAlgorithm
-	rsa   bool
-	curve elliptic.Curve // of ECDSA
-}{
-	"RS256": {alg: jwa.RS256(), rsa: true}, "RS384": {alg: jwa.RS384(), rsa: true}, "RS512": {alg: jwa.RS512(), rsa: true},
-	"PS256": {alg: jwa.PS256(), rsa: true}, "PS384": {alg: jwa.PS384(), rsa: true}, "PS512": {alg: jwa.PS512(), rsa: true},
-	"ES256": {alg: jwa.ES256(), curve: elliptic.P256()}, "ES384": {alg: jwa.ES384(), curve: elliptic.P384()},
-	"EdDSA": {alg: jwa.EdDSA()},
 }
 
 // jwkMembers are those that are looked at besides the key itself. Of a private key, p alone may be there: of RSA.
@@ -89,65 +71,51 @@ func readKey(raw []byte) (*key, error) {
 	if len(m.KeyOps) > 0 && !slices.Contains(m.KeyOps, "verify") {
 		return nil, nil
 	}
-	parsed, err := jwk.ParseKey(raw)
+	public, _, err := jose.ParseJWK(raw)
 	if err != nil {
-		return nil, errors.New("cannot be read")
-	}
-	k := &key{kid: m.Kid}
-	if err := jwk.Export(parsed, &k.pub); err != nil {
-		return nil, errors.New("cannot be read")
+		return nil, err
 	}
 	name := m.Alg
-	switch pub := k.pub.(type) {
-	case *rsa.PublicKey:
-		if n := pub.N.BitLen(); n < minRSA || n > maxRSA || pub.E < 3 || pub.E&1 == 0 {
-			return nil, fmt.Errorf("is an RSA key of %d bits and exponent %d: %d to %d bits and an odd exponent of 3 or more are taken",
-				n, pub.E, minRSA, maxRSA)
-		}
-		if name == "" {
-			name = "RS256"
-		}
-		if !algorithms[name].rsa {
-			return nil, notFor(name, "an RSA key")
-		}
-	case *ecdsa.PublicKey:
-		if name == "" {
-			name = "ES256"
-			if pub.Curve == elliptic.P384() {
-				name = "ES384"
-			}
-		}
-		if algorithms[name].curve != pub.Curve {
-			return nil, notFor(name, "an EC key of "+pub.Params().Name)
-		}
-	case ed25519.PublicKey:
-		if name == "" {
-			name = "EdDSA"
-		}
-		if name != "EdDSA" {
-			return nil, notFor(name, "an Ed25519 key")
-		}
-	default:
-		return nil, errors.New("is of a kind that signs no tokens here")
+	if name == "" {
+		name = usual(public)
 	}
-	k.alg = algorithms[name].alg
-	b, err := x509.MarshalPKIXPublicKey(k.pub)
+	a := algorithm(name)
+	if a == nil {
+		return nil, fmt.Errorf("is for the algorithm %q, which is none here for keys that are published", short(name))
+	}
+	if err := a.Fits(public); err != nil {
+		return nil, err
+	}
+	b, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
 		return nil, errors.New("cannot be read")
 	}
-	k.hash = sha256.Sum256(append([]byte(name+"\x00"+k.kid+"\x00"), b...))
-	return k, nil
+	return &key{kid: m.Kid, alg: a, pub: public, hash: sha256.Sum256(append([]byte(name+"\x00"+m.Kid+"\x00"), b...))}, nil
 }
 
-func notFor(alg, what string) error {
-	return fmt.Errorf("is %s and has the algorithm %q, which does not go together here", what, short(alg))
+// usual is the algorithm of a key that names none, as upstream takes it.
+func usual(public any) string {
+	switch k := public.(type) {
+	case *rsa.PublicKey:
+		return "RS256"
+	case *ecdsa.PublicKey:
+		if k.Curve == elliptic.P384() {
+			return "ES384"
+		}
+		return "ES256"
+	}
+	return "EdDSA"
+}
+
+// algorithm returns one that a key may have which everybody can read; nil: there is none of that name.
+func algorithm(name string) *jose.Algorithm {
+	if a := jose.Named(name); a != nil && a.Secret == 0 {
+		return a
+	}
+	return nil
 }
 
 // verifies reports whether a token is signed with this key.
 func (k *key) verifies(t *jws) bool {
-	if t.alg != k.alg.String() {
-		return false
-	}
-	v, err := joses.VerifierFor(k.alg)
-	return err == nil && v.Verify(k.pub, t.signed, t.signature) == nil
+	return t.alg == k.alg.Name && k.alg.Verify(k.pub, t.signed, t.signature)
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/internal/auth/fetch"
 )
 
@@ -88,6 +89,7 @@ type provider struct {
 	now    *published // nil: none so far
 	err    error      // of the last attempt
 	resume time.Time  // no attempt before
+	loads  auth.Loads // as an operator sees them
 	first  bool       // somebody is to be told when there are keys for the first time
 }
 
@@ -198,6 +200,9 @@ func (p *provider) load(ctx context.Context) time.Duration {
 			p.log.Warn("the identity provider does not give its keys; it is asked again, and meanwhile "+until, "error", err.Error())
 		}
 		p.err, p.resume = err, time.Now().Add(wait)
+		if ctx.Err() == nil {
+			p.loads.Fail(time.Now(), err)
+		}
 		return wait
 	}
 	if p.backoff.well() {
@@ -206,6 +211,7 @@ func (p *provider) load(ctx context.Context) time.Duration {
 	p.mu.Lock()
 	before, awaited := p.now, p.first
 	p.now, p.err, p.resume, p.first = got, nil, time.Time{}, false
+	p.loads.Succeed(got.since, true)
 	p.mu.Unlock()
 	switch {
 	case before == nil && awaited:

@@ -1,24 +1,17 @@
 package oidc
 
 import (
-	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/seed31b3bfd0/slimgo/internal/auth/strict"
 )
 
-const (
-	leeway    = 60 * time.Second
-	maxDepth  = 64   // of lists and objects in each other
-	maxValues = 4096 // of a token or of userinfo: what they cost once they are read
-)
+const leeway = 60 * time.Second
 
 // jws is a token that can be read. Nothing of it is proven.
 type jws struct {
@@ -28,33 +21,19 @@ type jws struct {
 	signature []byte
 }
 
-// bearer returns the token of a header: the scheme in any case, then spaces.
-func bearer(authorization string) (string, bool) {
-	scheme, s, ok := strings.Cut(authorization, " ")
-	s = strings.TrimLeft(s, " ")
-	return s, ok && strings.EqualFold(scheme, "Bearer") && s != ""
-}
-
-var base64url = base64.RawURLEncoding.Strict()
-
 // parseJWS reads a token in compact form (RFC 7515 section 7.1). The caller bounds its length.
 func parseJWS(s string) (*jws, error) {
-	parts := strings.SplitN(s, ".", 4)
-	if len(parts) != 3 || strings.ContainsAny(s, "\r\n") {
+	c, err := strict.Parse(s)
+	if errors.Is(err, strict.ErrParts) {
 		return nil, errors.New("this is no token of three parts: the provider has to give access tokens that are JWTs")
+	} else if err != nil {
+		return nil, fmt.Errorf("this is no token: %w", err)
 	}
-	var raw [3][]byte
-	for i := range raw {
-		var err error
-		if raw[i], err = base64url.DecodeString(parts[i]); err != nil {
-			return nil, errors.New("this is no token: a part of it is no base64url without padding")
-		}
-	}
-	header, err := readObject(raw[0])
+	header, err := readObject(c.Header)
 	if err != nil {
 		return nil, fmt.Errorf("this is no token: its header: %w", err)
 	}
-	t := &jws{signed: []byte(s[:len(parts[0])+1+len(parts[1])]), signature: raw[2]}
+	t := &jws{signed: c.Signed, signature: c.Signature}
 	t.alg, _ = header["alg"].(string)
 	if kid, there := header["kid"]; there {
 		var ok bool
@@ -62,10 +41,16 @@ func parseJWS(s string) (*jws, error) {
 			return nil, errors.New("this is no token: its header: kid is no text")
 		}
 	}
-	if t.claims, err = readObject(raw[1]); err != nil {
+	if t.claims, err = readObject(c.Payload); err != nil {
 		return nil, fmt.Errorf("this is no token: its payload: %w", err)
 	}
 	return t, nil
+}
+
+// readObject reads an object without null, which upstream refuses, too.
+func readObject(b []byte) (map[string]any, error) {
+	m, _, err := strict.Object(b, false)
+	return m, err
 }
 
 // check judges the claims as upstream does (P-oidc-9), and returns the claim exp.
@@ -110,92 +95,4 @@ func among(claim any, want string) bool {
 func text(claims map[string]any, claim string) string {
 	s, _ := claims[claim].(string)
 	return s
-}
-
-// reader reads a JSON object strictly: no member twice, where readers differ in which one counts; no null, as upstream;
-// bounded in depth and number.
-type reader struct {
-	d *json.Decoder
-	n int // values
-}
-
-var (
-	errJSON  = errors.New("it is no JSON object")
-	errDepth = fmt.Errorf("it is nested more than %d deep", maxDepth)
-)
-
-// readObject returns an object, numbers as json.Number. It must be all there is. The errors tell nothing of the values.
-func readObject(b []byte) (map[string]any, error) {
-	if !utf8.Valid(b) {
-		return nil, errJSON
-	}
-	r := &reader{d: json.NewDecoder(bytes.NewReader(b))}
-	r.d.UseNumber()
-	v, err := r.value(0)
-	if err != nil {
-		return nil, err
-	}
-	m, ok := v.(map[string]any)
-	if _, err := r.d.Token(); !ok || err != io.EOF {
-		return nil, errJSON
-	}
-	return m, nil
-}
-
-func (r *reader) value(depth int) (any, error) {
-	t, err := r.d.Token()
-	if r.n++; err != nil {
-		return nil, errJSON
-	}
-	switch d, delim := t.(json.Delim); {
-	case r.n > maxValues:
-		return nil, fmt.Errorf("it has more than %d values", maxValues)
-	case t == nil:
-		return nil, errors.New("a value is null, which is refused, as by upstream: have the provider leave it out")
-	case !delim:
-		return t, nil
-	case depth == maxDepth:
-		return nil, errDepth
-	case d == '{':
-		return r.object(depth + 1)
-	default:
-		return r.list(depth + 1)
-	}
-}
-
-func (r *reader) object(depth int) (any, error) {
-	m := map[string]any{}
-	for r.d.More() {
-		t, err := r.d.Token()
-		name, ok := t.(string)
-		if err != nil || !ok {
-			return nil, errJSON
-		}
-		if _, twice := m[name]; twice {
-			return nil, errors.New("a member is there twice")
-		}
-		if m[name], err = r.value(depth); err != nil {
-			return nil, err
-		}
-	}
-	return m, r.close()
-}
-
-func (r *reader) list(depth int) (any, error) {
-	l := []any{}
-	for r.d.More() {
-		v, err := r.value(depth)
-		if err != nil {
-			return nil, err
-		}
-		l = append(l, v)
-	}
-	return l, r.close()
-}
-
-func (r *reader) close() error {
-	if _, err := r.d.Token(); err != nil {
-		return errJSON
-	}
-	return nil
 }

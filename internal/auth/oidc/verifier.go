@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/internal/auth/fetch"
+	"github.com/seed31b3bfd0/slimgo/internal/auth/strict"
 )
 
 const (
@@ -77,8 +78,7 @@ type Verifier struct {
 
 	verified, denied, hits, noInfo atomic.Uint64
 
-	mu      sync.Mutex
-	changed chan struct{} // guarded by mu
+	changed auth.Change
 }
 
 var _ auth.Verifier = (*Verifier)(nil)
@@ -92,7 +92,7 @@ func NewVerifier(o VerifierOptions) (*Verifier, error) {
 }
 
 func newVerifier(o VerifierOptions, keys, info asker) (*Verifier, error) {
-	v := &Verifier{o: o, userinfo: info, changed: make(chan struct{})}
+	v := &Verifier{o: o, userinfo: info}
 	err := checkIssuer(o.Issuer)
 	if err == nil && o.Audience == "" {
 		err = fmt.Errorf("%w: set audience to what the provider puts into aud of tokens for this node", errNoAudience)
@@ -109,42 +109,18 @@ func newVerifier(o VerifierOptions, keys, info asker) (*Verifier, error) {
 		o.Grace = usualGrace
 	}
 	p := &v.provider
-	p.ask, p.issuer, p.life, p.grace, p.log, p.changed = keys, o.Issuer, o.KeysLife, max(o.Grace, 0), logOr(o.Log), v.announce
+	p.ask, p.issuer, p.life, p.grace, p.log, p.changed = keys, o.Issuer, o.KeysLife, max(o.Grace, 0), logOr(o.Log), v.changed.Tell
 	p.start()
 	v.life, v.end = context.WithCancel(context.Background())
 	if c, ok := o.Policy.(interface{ Changed() <-chan struct{} }); ok {
-		next := c.Changed()
-		v.tasks.Go(func() { v.follow(c.Changed, next) })
+		now := c.Changed()
+		v.tasks.Go(func() { v.changed.Follow(v.life.Done(), now, c.Changed) })
 	}
 	return v, nil
 }
 
-// follow passes on that the policy has changed.
-func (v *Verifier) follow(changed func() <-chan struct{}, next <-chan struct{}) {
-	for {
-		select {
-		case <-next:
-			next = changed()
-			v.announce()
-		case <-v.life.Done():
-			return
-		}
-	}
-}
-
-func (v *Verifier) announce() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	close(v.changed)
-	v.changed = make(chan struct{})
-}
-
 // Changed returns a channel that is closed when the provider has other keys, or the policy has changed if it tells that.
-func (v *Verifier) Changed() <-chan struct{} {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.changed
-}
+func (v *Verifier) Changed() <-chan struct{} { return v.changed.Next() }
 
 // QueryToken returns true (P-auth-2).
 func (v *Verifier) QueryToken() bool { return true }
@@ -154,6 +130,13 @@ func (v *Verifier) Stats() VerifierStats {
 	p := &v.provider
 	return VerifierStats{Verified: v.verified.Load(), Denied: v.denied.Load(), CacheHits: v.hits.Load(), Fetches: p.fetches.Load(),
 		FetchFailures: p.failures.Load(), Stale: p.stale.Load(), Limited: p.limited.Load(), UserinfoFailures: v.noInfo.Load()}
+}
+
+// Loads returns how fetches of the provider's keys went. It is an auth.Loader.
+func (v *Verifier) Loads() auth.Loads {
+	v.provider.mu.Lock()
+	defer v.provider.mu.Unlock()
+	return v.provider.loads
 }
 
 // Reload has the provider asked for its keys soon, though nothing tells of a change.
@@ -194,7 +177,7 @@ func (v *Verifier) verify(ctx context.Context, s *auth.Shown) (*auth.Identity, e
 	if v.life.Err() != nil {
 		return nil, auth.Unavailable(errClosed.Error())
 	}
-	raw, ok := bearer(s.Authorization)
+	raw, ok := strict.Bearer(s.Authorization)
 	switch {
 	case !ok:
 		return nil, auth.Unauthorized("the request has no token (authorization: Bearer …)")
@@ -242,7 +225,7 @@ func (v *Verifier) prove(ctx context.Context, raw string, id [sha256.Size]byte) 
 	if err != nil {
 		return nil, deny(err)
 	}
-	if _, ok := algorithms[t.alg]; !ok {
+	if algorithm(t.alg) == nil {
 		return nil, deny(fmt.Errorf("the token's algorithm %q is none that counts here", short(t.alg)))
 	}
 	now, k, err := v.find(ctx, t)
@@ -294,7 +277,7 @@ func (v *Verifier) find(ctx context.Context, t *jws) (*published, *key, error) {
 			return now, k, nil
 		}
 	}
-	return nil, nil, fmt.Errorf("the token is not signed by the key %q of the provider with algorithm %s", short(t.kid), keys[0].alg)
+	return nil, nil, fmt.Errorf("the token is not signed by the key %q of the provider with algorithm %s", short(t.kid), keys[0].alg.Name)
 }
 
 // ask has the provider tell more (P-oidc-10) of a token's user, and adds what the token does not say; it returns how many bytes that were.

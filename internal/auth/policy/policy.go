@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/internal/watch"
 )
 
@@ -51,10 +52,8 @@ type Policy struct {
 
 // Status is what an operator asks of a Policy.
 type Status struct {
-	Loaded   time.Time // when what is in use was loaded
-	Warnings []string  // of what is in use
-	Fault    error     // why the file as it is now cannot be loaded; nil: it is in use
-	Failures uint64    // of loads after the first
+	auth.Loads
+	Warnings []string // of what is in use
 }
 
 // program is a policy that was compiled. Immutable.
@@ -95,7 +94,7 @@ func New(o Options) (*Policy, error) {
 		return nil, p.failure(err)
 	}
 	p.now.Store(prog)
-	p.status = Status{Loaded: time.Now(), Warnings: prog.warnings}
+	p.status = Status{auth.Loads{Loaded: time.Now()}, prog.warnings}
 	if o.File != "" {
 		ctx, stop := context.WithCancel(context.Background())
 		p.stop = stop
@@ -165,11 +164,12 @@ func (p *Policy) take(prog *program, err error) error {
 		err = p.failure(err)
 	}
 	p.noted.Lock()
-	if p.status.Fault = err; err != nil {
-		p.status.Failures++
+	if err != nil {
+		p.status.Fail(time.Now(), err)
 	} else {
 		p.now.Store(prog)
-		p.status.Loaded, p.status.Warnings = time.Now(), prog.warnings
+		p.status.Succeed(time.Now(), true)
+		p.status.Warnings = prog.warnings
 		close(p.changed) // who sees it closed evaluates what was stored above
 		p.changed = make(chan struct{})
 	}
@@ -214,6 +214,9 @@ func (p *Policy) Status() Status {
 	defer p.noted.Unlock()
 	return p.status
 }
+
+// Loads returns how loads went. It is an auth.Loader.
+func (p *Policy) Loads() auth.Loads { return p.Status().Loads }
 
 // Close ends the watch of a file, and waits for it. Allow goes on to answer.
 func (p *Policy) Close() error {

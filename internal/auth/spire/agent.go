@@ -20,6 +20,8 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 )
 
 // maxUpdate bounds a message of the API, in bytes: all SVIDs, keys and bundles together.
@@ -50,6 +52,7 @@ type Agent struct {
 	mu      sync.Mutex
 	closed  bool            // guarded by mu; nothing is opened any more
 	failing map[string]bool // guarded by mu; what is asked for and not given
+	loads   auth.Loads      // guarded by mu; of all that is asked for
 }
 
 // x509State is one update of X.509 material. Immutable.
@@ -147,6 +150,14 @@ func (a *Agent) note(what string, err error) {
 		a.failing[what] = true
 	}
 	is := len(a.failing) > 0
+	switch {
+	case err != nil:
+		a.loads.Fail(time.Now(), err)
+	case is: // something else still fails
+		a.loads.Loaded = time.Now()
+	default:
+		a.loads.Succeed(time.Now(), true)
+	}
 	tell := was != is && !a.closed
 	a.mu.Unlock()
 	if tell {
@@ -158,7 +169,9 @@ func (a *Agent) note(what string, err error) {
 func (a *Agent) forget(what string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.failing, what)
+	if delete(a.failing, what); len(a.failing) == 0 {
+		a.loads.Succeed(time.Now(), false)
+	}
 }
 
 // Words for note, beside those of Sources.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 )
 
 // Options are those of Agents.
@@ -62,6 +64,19 @@ func (a *Agents) At(address string) (*Agent, error) {
 	}
 	a.all[address] = x
 	return x, nil
+}
+
+// Loads returns how often each API in use gave what it was asked for, by address.
+func (a *Agents) Loads() map[string]auth.Loads {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := map[string]auth.Loads{}
+	for address, x := range a.all {
+		x.mu.Lock()
+		out[address] = x.loads
+		x.mu.Unlock()
+	}
+	return out
 }
 
 // Keep closes all Agents but those of these addresses.

@@ -1,7 +1,6 @@
 package spire
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -14,6 +13,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/seed31b3bfd0/slimgo/internal/auth/strict"
 )
 
 // claimsAudience begins the audience that carries claims of an app, as standard base64 of a JSON object. Rules: P-spiffe-3.
@@ -53,9 +54,9 @@ func parseToken(text string) (*token, error) {
 	if typ, has := h.ExtraHeaders[jose.HeaderType]; has && typ != "JWT" && typ != "JOSE" {
 		return nil, errors.New("the token is no JWT-SVID: the typ in its header is neither JWT nor JOSE")
 	}
-	claims, err := object(jws.UnsafePayloadWithoutVerification())
+	claims, _, err := strict.Object(jws.UnsafePayloadWithoutVerification(), true)
 	if err != nil {
-		return nil, errors.New("the token is no JWT-SVID: its payload is " + err.Error())
+		return nil, fmt.Errorf("the token is no JWT-SVID: its payload: %w", err)
 	}
 	t := &token{jws: jws, key: h.KeyID}
 	if sub, is := claims["sub"].(string); !is {
@@ -74,35 +75,6 @@ func parseToken(text string) (*token, error) {
 	t.issuer, _ = claims["iss"].(string)
 	t.aud, t.custom = apart(t.all)
 	return t, nil
-}
-
-// object reads a JSON object whose members have each a name of their own.
-func object(b []byte) (map[string]any, error) {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	if open, err := d.Token(); err != nil || open != json.Delim('{') {
-		return nil, errors.New("no JSON object")
-	}
-	all := map[string]any{}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return nil, errors.New("no JSON object")
-		}
-		var v any
-		if err := d.Decode(&v); err != nil {
-			return nil, errors.New("no JSON object")
-		}
-		key, _ := name.(string)
-		if _, twice := all[key]; twice {
-			return nil, errors.New("a JSON object with a member twice")
-		}
-		all[key] = v
-	}
-	if _, err := d.Token(); err != nil || d.More() {
-		return nil, errors.New("no JSON object")
-	}
-	return all, nil
 }
 
 // numericDate reads a NumericDate (RFC 7519 section 2) of this age of the world.
@@ -146,7 +118,7 @@ func apart(audiences []string) (plain []string, custom map[string]any) {
 		var claims map[string]any
 		if text, is := strings.CutPrefix(a, claimsAudience); is {
 			if b, err := base64.StdEncoding.Strict().DecodeString(text); err == nil && !strings.ContainsAny(text, "\r\n") {
-				claims, _ = object(b)
+				claims, _, _ = strict.Object(b, true)
 			}
 		}
 		if claims == nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/bundle/jwtbundle"
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
+	"github.com/seed31b3bfd0/slimgo/internal/auth/strict"
 )
 
 // VerifierOptions are those of a Verifier.
@@ -172,12 +173,11 @@ func bearer(header string) (string, error) {
 	if len(header) > auth.MaxAuthorization {
 		return "", auth.Unauthorized("the header authorization is too long")
 	}
-	scheme, text, _ := strings.Cut(header, " ")
-	text = strings.TrimLeft(text, " ")
+	text, ok := strict.Bearer(header)
 	switch {
 	case header == "":
 		return "", auth.Unauthorized("nothing was shown: a JWT-SVID is wanted")
-	case !strings.EqualFold(scheme, "Bearer") || text == "":
+	case !ok:
 		return "", auth.Unauthorized("something else than a bearer token was shown: a JWT-SVID is wanted")
 	case slices.ContainsFunc([]byte(text), func(b byte) bool { return b <= ' ' || b > '~' }):
 		return "", auth.Unauthorized("the token has characters that no token has")

@@ -110,8 +110,8 @@ func TestVerifier(t *testing.T) {
 		{"sub of a trust domain", "Bearer " + a.Token(t, with("sub", "spiffe://a.org")), "no workload", false},
 		{"a list", "Bearer " + a.Token(t, `[]`), "no JSON object", false},
 		{"half of an object", "Bearer " + a.Token(t, `{"sub":`), "no JSON object", false},
-		{"more than an object", "Bearer " + a.Token(t, `{} {}`), "no JSON object", false},
-		{"sub twice", "Bearer " + a.Token(t, `{"sub":"spiffe://a.org/a","sub":"spiffe://a.org/b","aud":"slim","exp":9999999999}`), "a member twice", false},
+		{"more than an object", "Bearer " + a.Token(t, `{} {}`), "more after the JSON object", false},
+		{"sub twice", "Bearer " + a.Token(t, `{"sub":"spiffe://a.org/a","sub":"spiffe://a.org/b","aud":"slim","exp":9999999999}`), "a member is there twice", false},
 	} {
 		who, err := v.Verify(soon(t), &auth.Shown{Authorization: c.header})
 		d := denied(err)
@@ -188,6 +188,7 @@ func TestVerifierWithoutBundles(t *testing.T) {
 	t.Parallel()
 	d, api := spiretest.NewDomain(t, "a.org"), spiretest.New(t)
 	agent, told := agentOf(t, api)
+	all := &Agents{all: map[string]*Agent{api.Address(): agent}}
 	v := newVerifier(t, agent)
 	token := d.Token(t, spiretest.Claims("spiffe://a.org/x", time.Minute, "slim"))
 	_, err := v.VerifyToken(token)
@@ -203,9 +204,15 @@ func TestVerifierWithoutBundles(t *testing.T) {
 	}
 	for told.heard(t) != nil { // until that all is well
 	}
+	if l := all.Loads()[api.Address()]; l.Fault != nil || l.Failures == 0 || l.Loaded.IsZero() || !l.Failed.IsZero() {
+		t.Errorf("while it is there: %+v", l)
+	}
 	api.Stop()
 	if err := told.heard(t); err == nil {
 		t.Error("told that all is well")
+	}
+	if l := all.Loads()[api.Address()]; l.Fault == nil || l.Failed.IsZero() {
+		t.Errorf("while it is away: %+v", l)
 	}
 	if _, err := v.VerifyToken(token); err != nil {
 		t.Errorf("while it is away: %v", err)

@@ -1,4 +1,4 @@
-package jwt
+package strict
 
 import (
 	"bytes"
@@ -11,20 +11,20 @@ import (
 )
 
 const (
-	maxDepth = 64   // of lists and objects in each other; upstream takes some 127
-	maxNodes = 4096 // values: what a token costs once it is decoded
+	maxDepth  = 64   // of lists and objects in each other; upstream takes some 127
+	maxValues = 4096 // what a token costs once it is decoded
 )
 
 // decoder reads one JSON object as encoding/json would, but strictly: no member twice, no null, bounded in depth and values.
 type decoder struct {
-	d     *json.Decoder
-	nulls bool // are allowed
-	nodes int
+	d      *json.Decoder
+	nulls  bool // are allowed
+	values int
 }
 
-// decodeObject returns the members of an object, numbers as json.Number, and how many values it has in all. It must be all there
-// is. The error tells nothing of the values.
-func decodeObject(b []byte, nulls bool) (map[string]any, int, error) {
+// Object reads a JSON object that is all there is, numbers as json.Number, and says how many values it has in all. What readers could
+// understand differently is refused, and null where nulls is not set. The error tells nothing of the values.
+func Object(b []byte, nulls bool) (members map[string]any, values int, err error) {
 	if !utf8.Valid(b) {
 		return nil, 0, errors.New("it is not UTF-8")
 	}
@@ -34,7 +34,7 @@ func decodeObject(b []byte, nulls bool) (map[string]any, int, error) {
 	d := &decoder{d: json.NewDecoder(bytes.NewReader(b)), nulls: nulls}
 	d.d.UseNumber()
 	if t, err := d.d.Token(); err != nil || t != json.Delim('{') {
-		return nil, 0, errors.New("it is no JSON object")
+		return nil, 0, errJSON
 	}
 	m, err := d.object(1)
 	if err != nil {
@@ -43,10 +43,10 @@ func decodeObject(b []byte, nulls bool) (map[string]any, int, error) {
 	if _, err := d.d.Token(); err != io.EOF {
 		return nil, 0, errors.New("there is more after the JSON object")
 	}
-	return m, d.nodes, nil
+	return m, d.values, nil
 }
 
-var errJSON = errors.New("it is no JSON")
+var errJSON = errors.New("it is no JSON object")
 
 // object reads what follows "{", and "}".
 func (d *decoder) object(depth int) (map[string]any, error) {
@@ -87,8 +87,8 @@ func (d *decoder) end() error {
 }
 
 func (d *decoder) value(depth int) (any, error) {
-	if d.nodes++; d.nodes > maxNodes {
-		return nil, fmt.Errorf("it has more than %d values", maxNodes)
+	if d.values++; d.values > maxValues {
+		return nil, fmt.Errorf("it has more than %d values", maxValues)
 	}
 	t, err := d.d.Token()
 	if err != nil {
