@@ -88,6 +88,11 @@ func (st *Status) explain() (answers []string) {
 			answers = append(answers, fmt.Sprintf("The certificate of %s (%s): %s", c.Endpoint, c.Key, t))
 		}
 	}
+	for i := range st.Auth {
+		if t := st.Auth[i].Trouble(); t != "" {
+			answers = append(answers, t)
+		}
+	}
 	return answers
 }
 

@@ -187,6 +187,9 @@ func (s *Server) metrics() http.Handler {
 	if s.o.Certificates != nil {
 		reg.MustRegister(newCertificateMetrics(s.o.Certificates))
 	}
+	if s.o.Auth != nil {
+		reg.MustRegister(newAuthMetrics(s.o.Auth))
+	}
 	reg.MustRegister(newCollector(s.o.Services), newControlMetrics(s.o.Services), build, ready, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{MaxRequestsInFlight: maxRequests / 2, Timeout: answerTimeout / 2})

@@ -71,6 +71,8 @@ type Options struct {
 	Config func() Config
 	// Certificates are those in use; nil: they are not known. Safe for all.
 	Certificates func() []CertificateSource
+	// Auth is what authentication stands on and may change; nil: it is not known. Safe for all.
+	Auth func() []AuthSource
 	// AuditDropped is how many events the audit log had no room for; nil: there is none. Safe for all.
 	AuditDropped func() uint64
 	Build        Build

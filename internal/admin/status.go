@@ -27,8 +27,9 @@ type Status struct {
 	Query    string          `json:"query,omitempty"`
 	Services []ServiceStatus `json:"services"`
 
-	Certificates []Certificate `json:"certificates"` // in use
-	Answers      []string      `json:"answers"`      // what is wrong with the process as a whole, in words
+	Certificates []Certificate  `json:"certificates"` // in use
+	Auth         []AuthMaterial `json:"auth"`         // in use
+	Answers      []string       `json:"answers"`      // what is wrong with the process as a whole, in words
 }
 
 // ServiceStatus is one service. Lists hold what Query asks for; what has trouble comes first.
@@ -222,7 +223,7 @@ func (s *Server) look(ctx context.Context, q string, rows int) *Status {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	st := &Status{Time: time.Now(), Started: s.started, Build: s.o.Build, Query: clean(q), Services: []ServiceStatus{},
-		Certificates: []Certificate{}}
+		Certificates: []Certificate{}, Auth: []AuthMaterial{}}
 	if err := s.ready(); err != nil {
 		st.NotReady = clean(err.Error())
 	}
@@ -235,6 +236,12 @@ func (s *Server) look(ctx context.Context, q string, rows int) *Status {
 		all := s.o.Certificates()
 		for i := range all[:min(len(all), mostRows)] {
 			st.Certificates = append(st.Certificates, newCertificate(&all[i]))
+		}
+	}
+	if s.o.Auth != nil {
+		all := s.o.Auth()
+		for i := range all[:min(len(all), mostRows)] {
+			st.Auth = append(st.Auth, newAuthMaterial(&all[i]))
 		}
 	}
 	st.Answers = append([]string{}, st.explain()...)

@@ -153,6 +153,16 @@ function certificates(all, answers, now) {
   }), 5, "none");
 }
 
+// auth tells of what authentication stands on; its trouble is told among the answers, too.
+function auth(all) {
+  byId("auth").hidden = !all.length;
+  fill(byId("auth").querySelector("table"), all.map((a) => [
+    cell([a.endpoint, a.key ? a.service + " " + a.key : ""], "text"), cell(a.what),
+    cell(a.fault ? ["not loaded since " + clock(a.failed), a.fault, number(a.failures) + " loads have failed"] : "", "text bad"),
+    cell(a.loaded ? clock(a.loaded) : "", "n"),
+  ]), 4, "none");
+}
+
 function draw(st) {
   const now = Date.parse(st.time);
   byId("answers").replaceChildren(...st.answers.map((text) => {
@@ -162,6 +172,7 @@ function draw(st) {
     return li;
   }));
   certificates(st.certificates, st.answers, now);
+  auth(st.auth);
   state.textContent = st.not_ready ? "not ready: " + st.not_ready : "ready";
   state.className = st.not_ready ? "bad" : "ok";
   byId("build").textContent = `${st.build.version} ${st.build.sha || ""} · ${st.build.go} · up ${span((now - Date.parse(st.started)) / 1000)}`;
