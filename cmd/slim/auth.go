@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/config"
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
+	"github.com/seed31b3bfd0/slimgo/internal/auth/spire"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/router"
 )
@@ -22,8 +23,17 @@ type verified struct {
 	auth     *config.Auth
 	endpoint string
 	path     string
-	verifier auth.Verifier // nil: its type is none
+	verifier auth.Verifier // nil: its type is none, and no certificate is judged again
 	further  []io.Closer   // closed after it
+	tls      *config.TLS   // if certificates are judged again: by what; else nil
+}
+
+// judge is the part of the verifier that a says; nil: there is none.
+func (v *verified) judge() auth.Verifier {
+	if c, ok := v.verifier.(*spire.Certified); ok {
+		return c.Unwrap()
+	}
+	return v.verifier
 }
 
 // newVerifier makes what judges as a says; nil: nobody is judged.
@@ -68,15 +78,18 @@ func (p *program) newSource(a *config.Auth) (auth.Source, error) {
 func (p *program) verifiers(c *config.Config, s *config.Service, old *service) (all []*verified, faults []error) {
 	for i := range s.Dataplane.Servers {
 		server := &s.Dataplane.Servers[i]
-		x := &verified{auth: &server.Auth, endpoint: server.Endpoint, path: fmt.Sprintf("services.%s.dataplane.servers[%d].auth", s.ID, i)}
+		x := &verified{auth: &server.Auth, endpoint: server.Endpoint,
+			path: fmt.Sprintf("services.%s.dataplane.servers[%d].auth", s.ID, i)}
 		if o := old.verifiedOf(server, all); o != nil {
-			x.verifier, x.further = o.verifier, o.further
+			x.verifier, x.further, x.tls = o.verifier, o.further, o.tls
 			all = append(all, x)
 			continue
 		}
 		var err error
 		if x.verifier, x.further, err = p.newVerifier(x.auth); err != nil {
 			faults = append(faults, authFailure(c, x.auth, x.path, err))
+		} else if peers := p.certified(server); peers != nil {
+			x.verifier, x.tls = spire.NewCertified(peers, x.verifier), &server.TLS
 		}
 		all = append(all, x)
 	}
@@ -90,7 +103,10 @@ func (s *service) verifiedOf(server *config.Server, used []*verified) *verified 
 		return nil
 	}
 	for _, o := range s.verified {
-		if o.verifier != nil && o.endpoint == server.Endpoint && o.auth.Same(&server.Auth) && !uses(used, o) {
+		if o.verifier == nil || o.endpoint != server.Endpoint || !o.auth.Same(&server.Auth) || uses(used, o) {
+			continue
+		}
+		if by := certifies(server); (o.tls == nil) == (by == nil) && (by == nil || o.tls.Same(by)) {
 			return o
 		}
 	}
@@ -168,8 +184,9 @@ func authFailure(c *config.Config, a *config.Auth, path string, err error) error
 		r.File = c.File
 	}
 	return &failure{
-		context: []string{"failed to start service", "datapath error", "configuration error", "auth config error", "internal auth error"},
-		cause:   &placed{r, err},
+		context: []string{"failed to start service", "datapath error", "configuration error", "auth config error",
+			"internal auth error"},
+		cause: &placed{r, err},
 	}
 }
 
@@ -177,7 +194,7 @@ func authFailure(c *config.Config, a *config.Auth, path string, err error) error
 func (s *service) tellAuth(log *slog.Logger) {
 	told := log.With(cli.KeyTarget, targetAuth, cli.KeySpan, s.span)
 	for i, v := range s.verified {
-		if v.verifier != nil {
+		if v.auth.Type != "none" {
 			told.Info("connections have to say who they are", "endpoint", s.endpoints[i], "auth", v.auth.Type)
 		}
 	}
@@ -186,8 +203,8 @@ func (s *service) tellAuth(log *slog.Logger) {
 // tellOpen warns of a link whose credentials are not secret on the way, as upstream does.
 func (s *service) tellOpen(log *slog.Logger, l *activeLink) {
 	if c := l.client; c.Auth.Type != "none" && !c.Secure() && !l.local() {
-		log.With(cli.KeyTarget, targetAuth, cli.KeySpan, s.span).Warn("auth is used without TLS: who sees what is sent can use the credentials",
-			"endpoint", l.endpoint, "auth", c.Auth.Type)
+		log.With(cli.KeyTarget, targetAuth, cli.KeySpan, s.span).Warn(
+			"auth is used without TLS: who sees what is sent can use the credentials", "endpoint", l.endpoint, "auth", c.Auth.Type)
 	}
 }
 
@@ -195,5 +212,9 @@ const targetAuth = "slim_config::auth"
 
 // routerAuth is who may come by a listener, as a node is told.
 func (v *verified) routerAuth() router.Auth {
-	return router.Auth{Verifier: v.verifier, Mechanism: v.auth.Type}
+	a := router.Auth{Verifier: v.verifier, Mechanism: v.auth.Type}
+	if v.tls != nil && a.Mechanism == "none" {
+		a.Mechanism = auth.MTLS
+	}
+	return a
 }

@@ -27,20 +27,31 @@ func (p *program) newJWTVerifier(j *config.JWT) (auth.Verifier, []io.Closer, err
 	default:
 		return nil, nil, errors.New("key.type: missing decoding key or autoresolve is disabled")
 	}
-	decides, err := p.newPolicy(&j.Policy)
+	return p.withPolicy(&j.Policy, func(d *policies.Policy) (auth.Verifier, error) {
+		if d != nil {
+			o.Policy = d
+		}
+		return jwt.NewVerifier(o)
+	})
+}
+
+// withPolicy makes a verifier and the policy that it asks last, nil: none, which is to be closed after it.
+func (p *program) withPolicy(c *config.Policy, verifier func(*policies.Policy) (auth.Verifier, error)) (
+	auth.Verifier, []io.Closer, error) {
+	decides, err := p.newPolicy(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	var further []io.Closer
-	if decides != nil {
-		o.Policy, further = decides, append(further, decides)
+	v, err := verifier(decides)
+	switch {
+	case decides == nil && err == nil:
+		return v, nil, nil
+	case err == nil:
+		return v, []io.Closer{decides}, nil
+	case decides != nil:
+		_ = decides.Close()
 	}
-	v, err := jwt.NewVerifier(o)
-	if err != nil {
-		closeAll(further)
-		return nil, nil, err
-	}
-	return v, further, nil
+	return nil, nil, err // v is a pointer that is nil, which is no nil auth.Verifier
 }
 
 func closeAll(all []io.Closer) {
@@ -55,7 +66,8 @@ func (p *program) newJWTSource(j *config.JWT) (auth.Source, error) {
 		return nil, errors.New("key.type: no private key available for signing")
 	}
 	return jwt.NewSigner(jwt.SignerOptions{
-		Key: keyOf(&j.Key), Audience: j.Audience, Issuer: j.Issuer, Subject: j.Subject, Custom: j.Custom, Watch: jwt.Watch{Told: p.tellKeys},
+		Key: keyOf(&j.Key), Audience: j.Audience, Issuer: j.Issuer, Subject: j.Subject, Custom: j.Custom,
+		Watch: jwt.Watch{Told: p.tellKeys},
 	})
 }
 

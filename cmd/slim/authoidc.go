@@ -8,31 +8,25 @@ import (
 	"github.com/seed31b3bfd0/slimgo/config"
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/internal/auth/oidc"
+	policies "github.com/seed31b3bfd0/slimgo/internal/auth/policy"
 )
 
 // newOIDCVerifier makes what judges tokens of an identity provider.
 func (p *program) newOIDCVerifier(c *config.OIDC) (auth.Verifier, []io.Closer, error) {
 	o := oidc.VerifierOptions{
-		Issuer: c.IssuerURL, Audience: c.Audience, KeysLife: max(c.JWKSLife, time.Second), ClaimsLife: c.ClaimsCacheLife, Log: p.authLog(),
+		Issuer: c.IssuerURL, Audience: c.Audience, KeysLife: max(c.JWKSLife, time.Second), ClaimsLife: c.ClaimsCacheLife,
+		Log: p.authLog(),
 	}
-	decides, err := p.newPolicy(&c.Policy)
-	if err != nil {
-		return nil, nil, err
-	}
-	var further []io.Closer
-	if decides != nil {
-		o.Policy, further = decides, append(further, decides)
-	}
-	v, err := oidc.NewVerifier(o)
-	if err != nil {
-		closeAll(further)
-		return nil, nil, err
-	}
-	return v, further, nil
+	return p.withPolicy(&c.Policy, func(d *policies.Policy) (auth.Verifier, error) {
+		if d != nil {
+			o.Policy = d
+		}
+		return oidc.NewVerifier(o)
+	})
 }
 
-// newOIDCSource makes what gets tokens from an identity provider. What `slimctl login` has left is for those who configure nothing
-// else.
+// newOIDCSource makes what gets tokens from an identity provider. What `slimctl login` has left is for those who configure
+// nothing else.
 func (p *program) newOIDCSource(c *config.OIDC) (auth.Source, error) {
 	o := oidc.SourceOptions{
 		Issuer: c.IssuerURL, ClientID: c.ClientID, ClientSecret: c.ClientSecret.Reveal(), RefreshToken: c.RefreshToken.Reveal(),

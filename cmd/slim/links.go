@@ -28,6 +28,7 @@ type activeLink struct {
 	client   *config.Client
 	onlyPQ   bool
 	endpoint string     // as logged
+	path     string     // of its keys, but for those of secured
 	secured  []*secured // its own TLS, and that of its proxy
 	shows    *credentials
 	link     router.Link
@@ -36,12 +37,13 @@ type activeLink struct {
 
 // number notes which client of a service l is, for the paths of its keys. Who has the old ones keeps them.
 func (l *activeLink) number(service string, i int) {
+	l.path = fmt.Sprintf("services.%s.dataplane.clients[%d]", service, i)
 	for j, old := range l.secured {
 		_, block, moved := strings.Cut(old.path, "].")
 		if !moved {
 			block = old.path
 		}
-		l.secured[j] = &secured{old.keeper, old.endpoint, fmt.Sprintf("services.%s.dataplane.clients[%d].%s", service, i, block)}
+		l.secured[j] = &secured{old.keeper, old.endpoint, l.path + "." + block}
 	}
 }
 
@@ -64,7 +66,8 @@ func closeLinks(all []*activeLink) {
 
 // links are the clients of a service, as a node dials them. Those of old that say the same stay as they are, but for what
 // they show: stay. Files with clients that cannot be dialled were refused; what can be wrong are files of certificates and keys.
-func (p *program) links(c *config.Config, s *config.Service, old []*activeLink) (all []*activeLink, stay []rearmed, faults []error) {
+func (p *program) links(c *config.Config, s *config.Service, old []*activeLink) (
+	all []*activeLink, stay []rearmed, faults []error) {
 	getenv := func(k string) string { v, _ := p.env(k); return v }
 	environment := connect.FromEnvironment(getenv)
 	old = slices.Clone(old)
@@ -169,8 +172,8 @@ func (p *program) link(c *config.Client, onlyPQ bool, environment func(connect.T
 		Endpoint: withoutCredentials(c.Endpoint),
 		Connect:  func(ctx context.Context) (net.Conn, error) { return d.Dial(ctx, target) },
 
-		ConnectTimeout: c.ConnectTimeout, HandshakeTimeout: c.ConnectTimeout, Call: call, ID: c.LinkID, Kind: linkKinds[c.ConnectionType],
-		AllowUnsigned: !c.RequireHeaderMAC, Backoff: backoff(&c.Backoff, rand.Float64),
+		ConnectTimeout: c.ConnectTimeout, HandshakeTimeout: c.ConnectTimeout, Call: call, ID: c.LinkID,
+		Kind: linkKinds[c.ConnectionType], AllowUnsigned: !c.RequireHeaderMAC, Backoff: backoff(&c.Backoff, rand.Float64),
 	}
 	if c.Secure() {
 		s, err := p.keep(&c.TLS, "tls", l.Endpoint, certs.Options{ServerName: serverName(c, target), OnlyPQ: onlyPQ,
@@ -192,7 +195,8 @@ func (p *program) proxyOf(c *config.Client) (choose func(connect.Target) (*conne
 	}
 	fixed := connect.Proxy{URL: u, Username: c.Proxy.Username, Password: c.Proxy.Password.Reveal(), Headers: c.Proxy.Headers}
 	if u.Scheme == "https" {
-		s, err := p.keep(&c.Proxy.TLS, "proxy.tls", u.Redacted(), certs.Options{ServerName: u.Hostname(), Protocols: []string{"http/1.1"}})
+		s, err := p.keep(&c.Proxy.TLS, "proxy.tls", u.Redacted(),
+			certs.Options{ServerName: u.Hostname(), Protocols: []string{"http/1.1"}})
 		if err != nil {
 			return nil, nil, err
 		}

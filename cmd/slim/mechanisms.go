@@ -16,6 +16,37 @@ func (p *program) newStaticSource(path string) (auth.Source, error) {
 	return f, nil
 }
 
+// authSources are what authentication of a service stands on.
+func (s *service) authSources() (all []authSource) {
+	loads := func(x any) func() *auth.Loads {
+		return func() *auth.Loads {
+			l, ok := x.(auth.Loader)
+			if !ok {
+				return nil
+			}
+			loads := l.Loads()
+			return &loads
+		}
+	}
+	for i, v := range s.verified {
+		of := authSource{service: s.ID, path: v.path, endpoint: s.endpoints[i], what: "keys", loads: loads(v.judge())}
+		all = append(all, of)
+		for _, c := range v.further {
+			of.what, of.loads = "policy", loads(c)
+			all = append(all, of)
+		}
+	}
+	for _, l := range s.links {
+		of := authSource{service: s.ID, path: l.path + ".auth", endpoint: l.endpoint, what: "key"}
+		if l.client.Auth.Type == "static_jwt" {
+			of.what = "token"
+		}
+		of.loads = func() *auth.Loads { return loads(l.shows.now.Load().source)() } // it may be replaced
+		all = append(all, of)
+	}
+	return all
+}
+
 // reloadAuth has all that services judge by, and show, be looked at anew, though nothing tells of a change.
 func (p *program) reloadAuth(services []*service) {
 	reload := func(x any) {
@@ -30,7 +61,7 @@ func (p *program) reloadAuth(services []*service) {
 	}
 	for _, s := range services {
 		for _, v := range s.verified {
-			reload(v.verifier)
+			reload(v.judge())
 			for _, c := range v.further {
 				reload(c)
 			}

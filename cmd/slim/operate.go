@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/admin"
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
+	"github.com/seed31b3bfd0/slimgo/internal/auth/spire"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 )
 
@@ -29,12 +33,20 @@ type operation struct {
 	config   admin.Config    // guarded by mu
 
 	certificates []certificateSource // guarded by mu; replaced whole
+	auth         []authSource        // guarded by mu; replaced whole
+	agents       *spire.Agents       // guarded by mu; nil: not yet
 }
 
 // certificateSource is a block `tls` that is in use.
 type certificateSource struct {
 	service string
 	*secured
+}
+
+// authSource is something in use that authentication stands on. loads returns nil if it is none that changes.
+type authSource struct {
+	service, path, endpoint, what string
+	loads                         func() *auth.Loads
 }
 
 // drains sets the time that all services together have to stop.
@@ -74,17 +86,19 @@ func (o *operation) reloaded(now time.Time, stays []string, faults []error) {
 	c.Reloads++
 }
 
-// secures notes what certificates the services use now.
-func (o *operation) secures(services []*service) {
+// uses notes what certificates, keys and policies the services use now, and the Workload APIs.
+func (o *operation) uses(services []*service, agents *spire.Agents) {
 	var all []certificateSource
+	var loads []authSource
 	for _, s := range services {
 		for _, x := range s.allSecured() {
 			all = append(all, certificateSource{s.ID, x})
 		}
+		loads = append(loads, s.authSources()...)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.certificates = all
+	o.certificates, o.auth, o.agents = all, loads, agents
 }
 
 // allCertificates tells of the certificates in use.
@@ -94,12 +108,33 @@ func (o *operation) allCertificates() (out []admin.CertificateSource) {
 	o.mu.Unlock()
 	for _, c := range all {
 		s := c.keeper.Status()
-		x := admin.CertificateSource{Service: c.service, Key: strings.TrimPrefix(c.path, "services."+c.service+"."), Endpoint: c.endpoint,
-			Leaf: s.Leaf, Loaded: s.Loaded, Failed: s.Failed, Failures: s.Failures}
+		x := admin.CertificateSource{Service: c.service, Key: strings.TrimPrefix(c.path, "services."+c.service+"."),
+			Endpoint: c.endpoint, Leaf: s.Leaf, Loaded: s.Loaded, Failed: s.Failed, Failures: s.Failures}
 		if s.Fault != nil {
 			x.Fault = s.Fault.Error()
 		}
 		out = append(out, x)
+	}
+	return out
+}
+
+// allAuth tells of what authentication stands on, and of the Workload APIs in use.
+func (o *operation) allAuth() (out []admin.AuthSource) {
+	o.mu.Lock()
+	all, agents := o.auth, o.agents
+	o.mu.Unlock()
+	for _, a := range all {
+		if l := a.loads(); l != nil {
+			out = append(out, admin.AuthSource{Service: a.service, Key: strings.TrimPrefix(a.path, "services."+a.service+"."),
+				Endpoint: a.endpoint, What: a.what, Loads: *l})
+		}
+	}
+	if agents == nil {
+		return out
+	}
+	apis := agents.Loads()
+	for _, address := range slices.Sorted(maps.Keys(apis)) {
+		out = append(out, admin.AuthSource{Endpoint: address, What: "SPIFFE Workload API", Loads: apis[address]})
 	}
 	return out
 }
@@ -122,8 +157,9 @@ func (p *program) operate(ctx context.Context, f *flags, log *slog.Logger) (o *o
 	if p.audit != nil {
 		dropped = p.audit.dropped
 	}
-	s, err := admin.Start(ctx, admin.Options{Addr: f.health, AuditDropped: dropped, Services: o.all, Ready: o.ready, Config: o.configuration, Status: f.status,
-		Certificates: o.allCertificates, Profiles: f.pprof, Log: log,
+	s, err := admin.Start(ctx, admin.Options{Addr: f.health, Services: o.all, Ready: o.ready, Config: o.configuration,
+		Certificates: o.allCertificates, Auth: o.allAuth, AuditDropped: dropped, Status: f.status,
+		Profiles: f.pprof, Log: log,
 		Build: admin.Build{Version: p.build.Version, SHA: p.build.SHA, Date: p.build.Date, Go: runtime.Version()}})
 	if err != nil {
 		return nil, nil, &failure{context: []string{"failed to serve --health"}, cause: err}

@@ -337,7 +337,7 @@ func (r *reloader) commit(ctx context.Context, log *slog.Logger, s *step) {
 		p.commit(r.p, log, r.log.Logger)
 	}
 	r.operation.drains(s.c.Runtime.DrainTimeout)
-	r.operation.secures(r.services)
+	r.operation.uses(r.services, r.p.agents)
 	r.watchCertificates(ctx)
 	r.p.keepAgents(r.services)
 	text := "configuration loaded anew"
@@ -368,8 +368,9 @@ func (p *plan) commit(prog *program, log, all *slog.Logger) {
 		case before[at] != e:
 			log.Info("dataplane server changed: those who came by it go on", "service", s.ID, "endpoint", e, "before", before[at])
 		}
-		if o := p.verified[i]; o.verifier != nil && !uses(old, o) {
-			log.Info("connections have to say who they are, by what is configured now", "service", s.ID, "endpoint", e, "auth", o.auth.Type)
+		if o := p.verified[i]; o.auth.Type != "none" && !uses(old, o) {
+			log.Info("connections have to say who they are, by what is configured now", "service", s.ID, "endpoint", e,
+				"auth", o.auth.Type)
 		}
 	}
 	for i, e := range before {

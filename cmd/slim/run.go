@@ -62,7 +62,8 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 func newProgram(env func(string) (string, bool), stdout, stderr io.Writer) *program {
 	cli.SurviveClosedPipes()
 	return &program{
-		env: env, stdout: stdout, stderr: stderr, watches: true, build: cli.ReadBuildInfo(), terminal: cli.IsTerminal(stdout), now: time.Now,
+		env: env, stdout: stdout, stderr: stderr, watches: true, build: cli.ReadBuildInfo(), terminal: cli.IsTerminal(stdout),
+		now:   time.Now,
 		start: startNode, setCores: func(n int) { runtime.GOMAXPROCS(n) }, cores: runtime.NumCPU(), notify: notifySignals,
 		notifyQuestions: notifyQuestions, notifyHangups: notifyHangups, hungUp: terminalWatch(), goroutines: runtime.NumGoroutine,
 		columns: func() (int, int) { return cli.Size(stdout, 160, 50) },
@@ -222,7 +223,7 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 
 	operation.drains(c.Runtime.DrainTimeout)
 	operation.begins(f.config, p.now())
-	operation.secures(started)
+	operation.uses(started, p.agents)
 	operation.becomes(nil)
 
 	var telling sync.WaitGroup

@@ -101,12 +101,19 @@ func (s *service) keeperOf(wanted *config.Service, server *config.Server, used [
 
 // material fills in what o takes from a block of TLS: its certificate, and the authority of its key block. An error is a
 // *certs.Error.
-func (p *program) material(o *certs.Options, t *config.TLS, to *certs.Authority, of *config.Material, block string) (err error) {
-	if o.Own.Live, err = p.live(&t.Source, "source"); err != nil {
-		return err
-	}
-	if to.Live, err = p.live(of, block); err != nil {
-		return err
+func (p *program) material(o *certs.Options, t *config.TLS, to *certs.Authority, of *config.Material, block string) error {
+	for _, x := range []struct {
+		of   *config.Material
+		to   *certs.Live
+		name string
+	}{{&t.Source, &o.Own.Live, "source"}, {of, &to.Live, block}} {
+		live, err := p.live(x.of, x.name)
+		if err != nil {
+			return err
+		}
+		if live != nil { // a nil of this type is no nil certs.Live
+			*x.to = live
+		}
 	}
 	o.Own.Kind, o.Own.Cert, o.Own.Key = materialKinds[t.Source.Type], t.Source.Cert.Reveal(), t.Source.Key.Reveal()
 	to.Kind, to.CA = materialKinds[of.Type], of.CA
@@ -198,7 +205,8 @@ func (s *secured) show(log *slog.Logger, text string, now time.Time) {
 	case now.After(c.NotAfter):
 		log.Warn(text+": ours has expired, so the other side will refuse it", attrs...)
 	case now.Before(c.NotBefore):
-		log.Warn(text+": ours is not good yet, so the other side will refuse it", append(attrs, "not_before", c.NotBefore.UTC().Format(time.RFC3339))...)
+		log.Warn(text+": ours is not good yet, so the other side will refuse it",
+			append(attrs, "not_before", c.NotBefore.UTC().Format(time.RFC3339))...)
 	default:
 		log.Info(text, attrs...)
 	}

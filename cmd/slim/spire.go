@@ -11,12 +11,13 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/certs"
 )
 
-// askAgents has p ask Workload APIs from now on, whose coming and going is logged, until stop is called. Nothing is asked before a
-// configuration names one.
+// askAgents has p ask Workload APIs from now on, whose coming and going is logged, until stop is called. Nothing is asked before
+// a configuration names one.
 func (p *program) askAgents(log *slog.Logger) (stop func()) {
 	p.agents = spire.NewAgents(spire.Options{Told: func(address string, err error) {
 		if err != nil {
-			log.Warn("the SPIFFE Workload API fails: what it gave stays in use, and it is asked again until it answers", "address", address, "error", err)
+			log.Warn("the SPIFFE Workload API fails: what it gave stays in use, and it is asked again until it answers",
+				"address", address, "error", err)
 			return
 		}
 		log.Info("the SPIFFE Workload API answers", "address", address)
@@ -38,7 +39,7 @@ func (p *program) agent(s *config.Spire) (*spire.Agent, error) {
 }
 
 // live is what a block of TLS has of a Workload API; nil: nothing. An error is a *certs.Error. key is that of the block.
-func (p *program) live(m *config.Material, key string) (certs.Live, error) {
+func (p *program) live(m *config.Material, key string) (*spire.X509, error) {
 	if m.Spire == nil {
 		return nil, nil
 	}
@@ -55,6 +56,28 @@ func (p *program) live(m *config.Material, key string) (certs.Live, error) {
 		return nil, &certs.Error{Key: key + ".trust_domains", Err: err}
 	}
 	return x, nil
+}
+
+// certifies returns the TLS of a listener whose clients show certificates that a Workload API vouches for; nil: it is another one.
+func certifies(s *config.Server) *config.TLS {
+	if s.TLS.Insecure || s.TLS.ClientCA.Spire == nil {
+		return nil
+	}
+	return &s.TLS
+}
+
+// certified is what judges certificates of a listener's clients again when bundles change; nil: nothing does, or what is wrong with
+// its settings is said elsewhere.
+func (p *program) certified(s *config.Server) *spire.X509 {
+	t := certifies(s)
+	if t == nil {
+		return nil
+	}
+	x, err := p.live(&t.ClientCA, "client_ca")
+	if err != nil {
+		return nil
+	}
+	return x
 }
 
 // newSpireVerifier makes what judges JWT-SVIDs.

@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth/spire/spiretest"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
+	"github.com/seed31b3bfd0/slimgo/router"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
@@ -49,7 +51,8 @@ func shakes(t *testing.T, addr string, c *tls.Config) (id string, err error) {
 }
 
 // A node starts though the agent is away, says so, refuses by TLS until the agent is there, and needs no restart; then certificates and
-// bundles take effect as they change, while connections that are open go on. Rules: P-spiffe-5, P-spiffe-7.
+// bundles take effect as they change, while connections that are open go on, but for those of a trust domain that is gone.
+// Rules: P-spiffe-5, P-spiffe-7, P-spiffe-8.
 func TestSPIRE(t *testing.T) {
 	d, partner, api := spiretest.NewDomain(t, "a.org"), spiretest.NewDomain(t, "b.org"), spiretest.New(t)
 	block := fmt.Sprintf("type: spire, socket_path: %s, trust_domains: [b.org]", api.Path())
@@ -72,7 +75,7 @@ func TestSPIRE(t *testing.T) {
 	if id, err := shakes(t, addr, app); id != "spiffe://a.org/one" || err != nil {
 		t.Errorf("once the agent is there: %q, %v", id, err)
 	}
-	stays := join(t, addr, svid(t, partner, "spiffe://b.org/app", d))
+	stays, goes := join(t, addr, svid(t, d, "spiffe://a.org/late", d)), join(t, addr, svid(t, partner, "spiffe://b.org/app", d))
 	name := wire.Text("org", "ns", "app").WithID(7, 1)
 	stays.names(t, name)
 	other := join(t, addr, app)
@@ -91,6 +94,12 @@ func TestSPIRE(t *testing.T) {
 	if _, err := shakes(t, addr, svid(t, partner, "spiffe://b.org/app", d)); err == nil {
 		t.Error("one of a trust domain that has vanished is let in")
 	}
+	select {
+	case <-goes.Done():
+	case <-time.After(hang):
+		t.Error("a connection of a trust domain that has vanished goes on")
+	}
+	until(t, "it is counted", func() bool { return r.nodes[0].Stats().Refused[router.ReasonRevoked] == 1 })
 	api.Stop()
 	r.await("the SPIFFE Workload API fails")
 	if id, err := shakes(t, addr, app); id != "spiffe://a.org/two" || err != nil {

@@ -95,8 +95,8 @@ func (v *view) service(d *cli.Lines, s *admin.ServiceStatus, now time.Time) {
 		}
 		return perSecond(s.Totals[key]-was.Totals[key], since)
 	}
-	addWrapped(d, fmt.Sprintf("in %s/s, out %s/s, waited %s/s  dropped: %s  refused: %s", rate("received"), rate("delivered"), rate("queued"),
-		reasons(s.Dropped), reasons(s.Refused)))
+	addWrapped(d, fmt.Sprintf("in %s/s, out %s/s, waited %s/s  dropped: %s  refused: %s",
+		rate("received"), rate("delivered"), rate("queued"), reasons(s.Dropped), reasons(s.Refused)))
 	if s.Error != "" {
 		d.Add("! %s", s.Error)
 	}

@@ -89,13 +89,22 @@ func (x *X509) Accept(chain []*x509.Certificate) error {
 	if id.Path() == "" {
 		return fmt.Errorf("the certificate is no X509-SVID of a workload: %s has no path", id)
 	}
-	if td := id.TrustDomain(); !slices.Contains(x.trusted(s), td) || !s.bundles.Has(td) {
-		return fmt.Errorf("%s is of the trust domain %s, whose bundle is not in use here: name it in trust_domains, and have SPIRE federate with it", id, td)
+	if err := x.known(s, id); err != nil {
+		return err
 	}
 	if _, _, err := x509svid.Verify(chain, s.bundles, x509svid.WithTime(x.agent.opt.Now())); err != nil {
 		return fmt.Errorf("%s: %s", id, shortened(err.Error()))
 	}
-	if !x.peers.match(id) {
+	return nil
+}
+
+// known returns why a peer of an ID cannot be one that is let in, whatever it shows.
+func (x *X509) known(s *x509State, id spiffeid.ID) error {
+	td := id.TrustDomain()
+	switch {
+	case !slices.Contains(x.trusted(s), td) || !s.bundles.Has(td):
+		return fmt.Errorf("%s is of the trust domain %s, whose bundle is not in use here: name it in trust_domains, and have SPIRE federate with it", id, td)
+	case !x.peers.match(id):
 		return fmt.Errorf("%s is none of accepted_spiffe_ids", id)
 	}
 	return nil
