@@ -32,17 +32,18 @@ type Node struct {
 
 	peerLog peerLog
 
-	stopping atomic.Bool // Shutdown has begun
-	draining atomic.Bool
-	panics   atomic.Uint64
-	open     atomic.Int64 // connections whose memory is in use
-	full     fullness
-	shaken   shaken        // TLS handshakes that failed
-	nextConn atomic.Uint64 // last connection id given out; ids are never used again
-	relief   relief        // of the first loop
-	dialers  dialers       // of the links that the node opens
-	chores   chores        // removals of connections with many subscriptions, news for new peers, rights of connections
-	reviews  atomic.Uint64 // counts changes of Rules.Authorization
+	stopping  atomic.Bool // Shutdown has begun
+	draining  atomic.Bool
+	panics    atomic.Uint64
+	open      atomic.Int64 // connections whose memory is in use
+	full      fullness
+	shaken    shaken        // TLS handshakes that failed
+	nextConn  atomic.Uint64 // last connection id given out; ids are never used again
+	relief    relief        // of the first loop
+	dialers   dialers       // of the links that the node opens
+	chores    chores        // removals of connections with many subscriptions, news for new peers, rights of connections
+	reviews   atomic.Uint64 // counts changes of Rules.Authorization
+	reviewing sync.Mutex    // held by the review that goes on
 
 	strangers sharedRefusals // who was turned away during a TLS handshake
 

@@ -24,6 +24,9 @@ type permit struct {
 	rights    *rules.Rights
 	stamp     uint32 // of loop.stamp: what was found out under another one is judged again
 	decisions decisions
+
+	source  wire.Name // if sourced: the latest that is allowed; most connections have one
+	sourced bool
 }
 
 // denial is why something is not allowed; its text is told to who has asked.
@@ -140,11 +143,10 @@ func (p *permit) permits(k *hop.Known) bool { return k.Memo == p.stamp }
 // permitPublish judges the names of k, and drops the message if they are not allowed.
 func (c *Conn) permitPublish(k *hop.Known) bool {
 	p := c.permit
-	to, freshTo := p.may(rules.Publish, &k.Dest.Name)
-	from, freshFrom := p.may(rules.From, &k.Source.Name)
+	to, from, fresh := p.mayPublish(&k.Dest.Name, &k.Source.Name)
 	if to && from {
 		k.Memo = p.stamp
-		if freshTo || freshFrom {
+		if fresh {
 			c.auditPublish(k, true, "")
 		}
 		return true

@@ -301,6 +301,20 @@ func TestDecisionsAreBoundedAndTrue(t *testing.T) {
 	}
 }
 
+// The source that is known is the latest that was allowed, and nothing else; nor is a name of zeros.
+func TestSourcesAreJudged(t *testing.T) {
+	p := &permit{rights: ruleSet(t, ruleFor("", "edge", "-", "*/*/*", "org/ns/a org/ns/b")).For(nil), stamp: 1}
+	name := func(app string) *wire.Name { n := wire.NewName("org", "ns", app); return &n }
+	for i, c := range []struct {
+		source *wire.Name
+		want   bool
+	}{{&wire.Name{}, false}, {name("a"), true}, {name("a"), true}, {name("c"), false}, {name("a"), true}, {name("b"), true}, {name("c"), false}, {name("b"), true}, {&wire.Name{}, false}} {
+		if to, from, _ := p.mayPublish(name("x"), c.source); !to || from != c.want {
+			t.Errorf("step %d: %v, %v, want %v", i, to, from, c.want)
+		}
+	}
+}
+
 // Who causes many decisions does not fill the audit log, nor crowd out those of the other kind. Rules: P-rule-7.
 func TestAuditIsBounded(t *testing.T) {
 	log := &decisionLog{}
@@ -437,13 +451,55 @@ func TestNewRulesTakeBackWhatIsNotAllowedAnyMore(t *testing.T) {
 				t.Error("a source is allowed that is not any more")
 			}
 
+			b.unsubscribe(names[3], 4) // which it does not want back
+			b.wantAck(4, true, "")
+			r.rule(ruleSet(t, ruleFor("", "edge peer", "org/ns/* org/old/app5", "*/*/*", "*/*/*")))
+			b.wantAck(6, true, "") // it is given back
+			if x := far.hear(); x.withdraw || x.name.C != names[5].Name.C {
+				t.Fatalf("the peer hears %+v", x)
+			} else {
+				far.ack(x.id)
+			}
+			for _, l := range r.n.loops {
+				l.audits.tick() // there is room for what comes
+			}
 			r.rule(nil) // all is allowed again
+			want = map[uint64]bool{1001: true}
+			for i := 1; i < len(names); i += 2 {
+				want[uint64(i+1)] = i != 3 && i != 5
+			}
+			b.exchange()
+			for range len(want) - 2 {
+				var m wire.Message
+				ack := b.take()
+				if err := wire.Scan(ack, &m); err != nil {
+					t.Fatal(err)
+				}
+				if id, ok, text, err := wire.ParseAck(ack, &m); err != nil || !ok || !want[id] {
+					t.Fatalf("told %d %v %q %v", id, ok, text, err)
+				} else {
+					delete(want, id)
+				}
+			}
+			b.silent()
+			for range 148 {
+				if x := far.hear(); x.withdraw || x.name.C[1] != wire.Hash("old") {
+					t.Fatalf("the peer hears %+v", x)
+				}
+			}
+			if n := r.n.names.Len(); n != held-1 {
+				t.Errorf("%d subscriptions, want %d", n, held-1)
+			}
+			if got := log.take(); !strings.Contains(got, "it was taken back, and the rules have changed") {
+				t.Errorf("audit: %s", got)
+			}
 			b.request(names[1], 2001)
-			far.ack(far.hear().id)
 			b.wantAck(2001, true, "")
-			a.publish(header(wire.Text("org", "old", "x"), names[1], 1, ""), 0, 10)
-			if n := b.count(); n != 1 || a.c.permit != nil || b.c.permit != nil {
-				t.Errorf("without rules %d messages come", n)
+			for i := range names {
+				a.publish(header(wire.Text("org", "old", "x"), names[i], 1, ""), i, 10)
+			}
+			if n := b.count(); n != 299 || a.c.permit != nil || b.c.permit != nil {
+				t.Errorf("without rules %d messages come, want 299", n)
 			}
 			if a.end != nil || b.end != nil || far.end != nil {
 				t.Error("a connection has ended")
@@ -702,15 +758,13 @@ func BenchmarkDecisions(b *testing.B) {
 			}
 			for range 100 {
 				for i := range dest {
-					p.may(rules.Publish, &dest[i])
-					p.may(rules.From, &alice.Name)
+					p.mayPublish(&dest[i], &alice.Name)
 				}
 			}
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
-				p.may(rules.Publish, &dest[i%names])
-				p.may(rules.From, &alice.Name)
+				p.mayPublish(&dest[i%names], &alice.Name)
 				i++
 			}
 		})

@@ -29,6 +29,19 @@ func (d *decisions) at(a rules.Act, n *wire.Name) *decision {
 	return &d.slots[h>>40&uint64(len(d.slots)-1)]
 }
 
+// mayPublish reports whether a message may go to one name and come from another, and whether the rules had to be asked.
+func (p *permit) mayPublish(dest, source *wire.Name) (to, from, fresh bool) {
+	to, fresh = p.may(rules.Publish, dest)
+	if p.sourced && p.source == *source {
+		return to, true, fresh
+	}
+	from, asked := p.may(rules.From, source)
+	if from {
+		p.source, p.sourced = *source, true
+	}
+	return to, from, fresh || asked
+}
+
 // may reports whether n may be used for an act, and whether the rules had to be asked.
 func (p *permit) may(a rules.Act, n *wire.Name) (ok, fresh bool) {
 	d := &p.decisions

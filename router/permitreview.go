@@ -17,6 +17,7 @@ import (
 // connections in a turn, and table and mesh a few steps at a time:
 //
 //	loops: who is there ──▶ their new rights ──▶ loops: rights exchanged, or the connection ended
+//	  ──▶ table: names that were taken back once, and may be held again ──▶ given back, and their holders told
 //	  ──▶ table, mesh: names that may not be held any more ──▶ taken back, and their holders told
 //
 // The order has no gaps. Who comes after the loops obey the new rules has their rights. Who was there holds, once rights are
@@ -29,7 +30,7 @@ type review struct {
 	conns  []reviewed // by loop
 	ends   []int      // of each loop in conns
 	rights map[*Conn]*rules.Rights
-	told   []withdrawal // that are to be told
+	told   []turn // that are to be told
 }
 
 // reviewed is a connection that is judged, if its kind is at all, and who it is.
@@ -38,17 +39,18 @@ type reviewed struct {
 	who *auth.Identity
 }
 
-// withdrawal is a subscription that was taken back.
-type withdrawal struct {
-	conn *Conn
-	name wire.NameText
-	ids  []uint64 // of subscriptions
+// turn is a name whose subscriptions were taken back, or given back.
+type turn struct {
+	conn  *Conn
+	name  wire.NameText
+	ids   []uint64 // of subscriptions
+	given bool
 }
 
 const (
 	// reviewSlice is how many connections of a loop are looked at in a turn.
 	reviewSlice = 256
-	// toldSlice is how many withdrawals are told in one go, toldIDs of how many subscriptions of each.
+	// toldSlice is how many turns are told in one go, toldIDs of how many subscriptions of each.
 	toldSlice, toldIDs = 64, 8
 	// holderSlice is how many holders of names are judged between two pauses.
 	holderSlice = 256
@@ -64,7 +66,9 @@ func (n *Node) review(set *rules.Set) {
 func (v *review) over() bool { return v.number != v.node.reviews.Load() || v.node.ending.Err() != nil }
 
 func (v *review) run() {
-	if !v.gather() {
+	v.node.reviewing.Lock() // one that is over ends soon
+	defer v.node.reviewing.Unlock()
+	if v.over() || !v.gather() {
 		return
 	}
 	for i, c := range v.conns {
@@ -78,11 +82,12 @@ func (v *review) run() {
 	if !v.exchange() {
 		return
 	}
+	v.giveBack()
 	if len(v.rights) > 0 {
 		v.names()
 		v.offers()
-		v.tell()
 	}
+	v.tell()
 	if !v.over() {
 		v.node.log.Info("connections were judged by the new rules", "target", targetProcessing, "connections", len(v.conns))
 	}
@@ -164,6 +169,33 @@ func linkKind(k table.Kind) wire.LinkKind {
 	return wire.LinkRemote
 }
 
+// giveBack has connections hold again what was taken back under other rules and is allowed now, as far as they have room.
+func (v *review) giveBack() {
+	var names []wire.Name
+	for i, c := range v.conns {
+		if i%16 == 15 {
+			runtime.Gosched()
+		}
+		if v.over() {
+			return
+		}
+		r := v.rights[c.Conn]
+		names = v.node.names.Revoked(c.Conn, names[:0])
+		for _, n := range names {
+			if r != nil && !r.May(rules.Subscribe, &n) {
+				continue
+			}
+			ids, first, _ := v.node.names.Restore(c.Conn, n, toldIDs)
+			if m := v.node.peerMesh(); first && m != nil {
+				m.Touch(n, nil, 0)
+			}
+			if len(ids) > 0 {
+				v.turned(turn{c.Conn, wire.NameText{Name: n, NoStrings: true}, ids, true})
+			}
+		}
+	}
+}
+
 // names takes back the names that connections hold and may not. What peers hold is offers' affair.
 func (v *review) names() {
 	steps := 0
@@ -183,7 +215,7 @@ func (v *review) names() {
 				v.node.control.nameChanged(c.kind, &e.Name)
 			}
 			if len(ids) > 0 {
-				v.took(c, wire.NameText{Name: e.Name, Str: e.Str, NoStrings: !e.HasStr}, ids)
+				v.turned(turn{c, wire.NameText{Name: e.Name, Str: e.Str, NoStrings: !e.HasStr}, ids, false})
 			}
 		}
 		return !v.over()
@@ -216,25 +248,25 @@ func (v *review) mayOffer(c *Conn, n *wire.Name) bool {
 
 // tookOffer is called with the mesh's mutex held.
 func (v *review) tookOffer(c *Conn, n wire.NameText, id uint64) {
-	v.told = append(v.told, withdrawal{c, n, []uint64{id}})
+	v.told = append(v.told, turn{c, n, []uint64{id}, false})
 }
 
-func (v *review) took(c *Conn, n wire.NameText, ids []uint64) {
-	v.told = append(v.told, withdrawal{c, n, ids})
+func (v *review) turned(t turn) {
+	v.told = append(v.told, t)
 	if len(v.told) >= toldSlice {
 		v.tell()
 	}
 }
 
-// tell has connections told of what they hold no more.
+// tell has connections told of what they hold no more, or again.
 func (v *review) tell() {
 	for len(v.told) > 0 {
 		batch := v.told[:min(len(v.told), toldSlice)]
 		v.told = v.told[len(batch):]
 		_ = v.node.onLoops(v.node.ending, func(l *loop) {
 			for i := range batch {
-				if w := &batch[i]; w.conn.loop == l {
-					w.conn.withdrawn(w)
+				if t := &batch[i]; t.conn.loop == l {
+					t.conn.turned(t)
 				}
 			}
 		})
@@ -242,28 +274,33 @@ func (v *review) tell() {
 	v.told = nil
 }
 
-// withdrawn tells the peer of c that it is no longer subscribed to a name, as far as the protocol has a way: a failed
-// acknowledgement of the subscription, which upstream's programs ignore (P-sub-5).
-func (c *Conn) withdrawn(w *withdrawal) {
+// turned tells the peer of c that it is no longer subscribed to a name, or is again, as far as the protocol has a way: an acknowledgement
+// of the subscription, which upstream's programs ignore (P-sub-5).
+func (c *Conn) turned(t *turn) {
 	defer c.guard()
 	if c.state != active {
 		return
 	}
 	l := c.loop
-	l.n.refuse(ReasonDenied)
-	name := kept(w.name.String())
-	err := &denial{"not allowed any more to subscribe to " + name}
-	c.decided(false, &auth.Event{Act: auth.ActSubscribe, Name: name, Reason: "it was allowed, and the rules have changed"})
-	if c.logged.first(ReasonDenied) {
-		c.refused(ReasonDenied, err)
-		c.say(slog.LevelWarn, logTopic(ReasonDenied), "subscription taken back", "reason", ReasonDenied.String(), "name", name)
+	name, reason := kept(t.name.String()), ""
+	if t.given {
+		c.decided(true, &auth.Event{Act: auth.ActSubscribe, Name: name, Reason: "it was taken back, and the rules have changed"})
+	} else {
+		l.n.refuse(ReasonDenied)
+		err := &denial{"not allowed any more to subscribe to " + name}
+		reason = err.Error()
+		c.decided(false, &auth.Event{Act: auth.ActSubscribe, Name: name, Reason: "it was allowed, and the rules have changed"})
+		if c.logged.first(ReasonDenied) {
+			c.refused(ReasonDenied, err)
+			c.say(slog.LevelWarn, logTopic(ReasonDenied), "subscription taken back", "reason", ReasonDenied.String(), "name", name)
+		}
 	}
 	if c.kind == table.Peer {
 		return // it counts acknowledgements
 	}
-	for _, id := range w.ids {
+	for _, id := range t.ids {
 		if id != 0 && c.q.control < newsBacklog {
-			l.small = wire.AppendAck(l.small[:0], id, false, err.Error())
+			l.small = wire.AppendAck(l.small[:0], id, t.given, reason)
 			c.sendOwn(l.small, false)
 		}
 	}

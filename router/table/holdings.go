@@ -1,6 +1,7 @@
 package table
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -12,6 +13,62 @@ type holdings struct {
 	kind    Kind // given with the first Add; the connection's as long as it holds anything
 	records int  // sum over names of holding.n, while the connection is in the table
 	names   names
+	revoked map[wire.Name]revoked // what Restore could give back, up to maxRevoked names: neither held nor counted
+}
+
+// revoked is how a name was held. Peers hear of names with strings only.
+type revoked struct {
+	holding
+	str    [3]string
+	hasStr bool
+}
+
+// revoke keeps what was held of n.
+func (h *holdings) revoke(n wire.Name, have revoked) {
+	before, ok := h.revoked[n]
+	switch {
+	case ok:
+		for _, r := range have.all() {
+			if !before.has(r) {
+				before.add(r)
+			}
+		}
+		have.holding = before.holding
+	case len(h.revoked) >= maxRevoked:
+		return
+	case h.revoked == nil:
+		h.revoked = map[wire.Name]revoked{}
+	}
+	h.revoked[n] = have
+}
+
+// forget drops a record of k.Name that was revoked, as Table.Remove finds it, and reports whether there was one. What is held comes first.
+func (h *holdings) forget(k Key, sid uint64) bool {
+	have, ok := h.revoked[k.Name]
+	if !ok {
+		return false
+	}
+	held, holds := h.names.get(k.Name)
+	for _, r := range []record{{sid, k.HasID}, {0, k.HasID}} {
+		if holds && held.has(r) {
+			return false
+		}
+		if have.has(r) {
+			h.drop(k.Name, r)
+			return true
+		}
+	}
+	return false
+}
+
+// drop takes a record of n away that was revoked.
+func (h *holdings) drop(n wire.Name, r record) {
+	have := h.revoked[n]
+	if _, last := have.remove(r); last {
+		delete(h.revoked, n)
+	} else {
+		h.revoked[n] = have
+	}
 }
 
 // names maps a name to how it is held. Most connections have a few, and the smallest map has eight places.
@@ -132,6 +189,14 @@ func (h *holding) remove(r record) (was, last bool) {
 	}
 	delete(h.more, r) // never back to one: to find it in a map that was large takes long
 	return true, len(h.more) == 0
+}
+
+// all returns all records.
+func (h *holding) all() []record {
+	if h.more == nil {
+		return []record{h.one}
+	}
+	return slices.Collect(maps.Keys(h.more))
 }
 
 // ids returns the subscription ids of up to most records, at least one.

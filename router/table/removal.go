@@ -59,8 +59,11 @@ func (t *Table[C]) removeNames(r *Removal[C]) {
 	}
 }
 
-// Revoke takes all subscriptions of c to n away, as Remove does with each. It returns the subscription ids of up to most of
-// them, none if c does not hold n, and reports whether the list of (prefix, id, kind) is empty now.
+// maxRevoked is how many names of a connection are kept for Restore, with up to revokedStrings bytes of strings each.
+const maxRevoked, revokedStrings = 1024, 256
+
+// Revoke takes all subscriptions of c to n away, as Remove does with each, until Restore. It returns the subscription ids of up to most
+// of them, none if c does not hold n, and reports whether the list of (prefix, id, kind) is empty now.
 func (t *Table[C]) Revoke(c *C, n wire.Name, most int) (ids []uint64, last bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -78,9 +81,51 @@ func (t *Table[C]) Revoke(c *C, n wire.Name, most int) (ids []uint64, last bool)
 	t.records.Add(int64(-records))
 	t.give(h.kind, records)
 	h.names.delete(n)
-	if h.records == 0 {
-		delete(t.conns, c)
+	x := revoked{holding: have}
+	x.str, x.hasStr = t.Strings(n.C)
+	if len(x.str[0])+len(x.str[1])+len(x.str[2]) > revokedStrings {
+		x.str, x.hasStr = [3]string{}, false
 	}
+	h.revoke(n, x)
+	t.tidy(c, h)
 	last, _ = t.leave(c, h.kind, &n)
 	return ids, last
+}
+
+// Revoked appends the names to dst of which Revoke has taken subscriptions of c that Restore could give back, 1,024 at most.
+func (t *Table[C]) Revoked(c *C, dst []wire.Name) []wire.Name {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if h := t.conns[c]; h != nil {
+		for n := range h.revoked {
+			dst = append(dst, n)
+		}
+	}
+	return dst
+}
+
+// Restore gives c back what Revoke has taken of n, as Add does with each. It returns the subscription ids of up to most
+// of them, and reports whether the list of (prefix, id, kind) was empty before. Its error is a *Full: the rest stays as it is.
+func (t *Table[C]) Restore(c *C, n wire.Name, most int) (ids []uint64, first bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h := t.conns[c]
+	if h == nil {
+		return nil, false, nil
+	}
+	have, ok := h.revoked[n]
+	if !ok {
+		return nil, false, nil
+	}
+	for _, r := range have.all() {
+		was, err := t.add(c, h.kind, Key{n, r.hasID}, r.sid, have.str, have.hasStr)
+		if err != nil {
+			return ids, first, err
+		}
+		if first = first || was; len(ids) < most {
+			ids = append(ids, r.sid)
+		}
+		h.drop(n, r)
+	}
+	return ids, first, nil
 }

@@ -50,6 +50,11 @@ func (t *Table[C]) Add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.add(c, kind, k, sid, str, hasStr)
+}
+
+// add is Add under mu.
+func (t *Table[C]) add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr bool) (first bool, err error) {
 	h := t.conns[c]
 	if h == nil {
 		h = &holdings{kind: kind}
@@ -68,9 +73,7 @@ func (t *Table[C]) Add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr
 		size = len(str[0]) + len(str[1]) + len(str[2])
 	}
 	if err := t.take(h, size); err != nil {
-		if h.records == 0 {
-			delete(t.conns, c)
-		}
+		t.tidy(c, h)
 		return false, err
 	}
 	h.records++
@@ -95,6 +98,13 @@ func (t *Table[C]) Add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr
 	return first, nil
 }
 
+// tidy forgets a connection of which nothing is left to know.
+func (t *Table[C]) tidy(c *C, h *holdings) {
+	if h.records == 0 && len(h.revoked) == 0 {
+		delete(t.conns, c)
+	}
+}
+
 // take counts one more subscription, with that many bytes of strings, of the connection with h.
 func (t *Table[C]) take(h *holdings, bytes int) error {
 	if h.kind == Peer {
@@ -113,12 +123,18 @@ func (t *Table[C]) give(kind Kind, n int) {
 
 // Remove takes back what Add did with the same c, k and sid, and reports whether the list of (prefix, id, kind) is
 // empty now. A sid that c never used for k removes the record with sid 0 instead, if c has that: after a reconnect,
-// upstream's applications subscribe again with sid 0 but unsubscribe with the ids of old.
+// upstream's applications subscribe again with sid 0 but unsubscribe with the ids of old. What Revoke has taken is not given back by
+// Restore any more.
 //
 // Errors, in this order: ErrNoPrefix, ErrNoID, ErrNoRecord; then nothing has changed.
 func (t *Table[C]) Remove(c *C, k Key, sid uint64) (last bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	h := t.conns[c]
+	if h != nil && h.forget(k, sid) {
+		t.tidy(c, h)
+		return false, nil
+	}
 	p, s := t.at(&k.Name)
 	if p == nil {
 		return false, ErrNoPrefix
@@ -126,7 +142,6 @@ func (t *Table[C]) Remove(c *C, k Key, sid uint64) (last bool, err error) {
 	if s.find(k.Name.Hi, k.Name.Lo) == nil {
 		return false, &noID{k.Name}
 	}
-	h := t.conns[c]
 	if h == nil {
 		return false, &noRecord{sid}
 	}
@@ -149,9 +164,7 @@ func (t *Table[C]) Remove(c *C, k Key, sid uint64) (last bool, err error) {
 		return false, nil
 	}
 	h.names.delete(k.Name)
-	if h.records == 0 {
-		delete(t.conns, c)
-	}
+	t.tidy(c, h)
 	last, _ = t.leave(c, h.kind, &k.Name)
 	return last, nil
 }

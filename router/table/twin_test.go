@@ -17,6 +17,8 @@ import (
 type twin struct {
 	prefixes map[[3]uint64]*twinPrefix
 	records  map[twinRecord]bool
+	revoked  map[twinRecord]bool      // and not restored
+	strings  map[twinRecord][3]string // of these
 	limits   *Budget
 	going    int // records of names that connections whose removal has begun still hold
 }
@@ -130,6 +132,15 @@ func (w *twin) add(c *peer, k Key, sid uint64, str [3]string, hasStr bool) (firs
 }
 
 func (w *twin) remove(c *peer, k Key, sid uint64) (bool, string) {
+	for _, r := range []twinRecord{{c, k, sid}, {c, k, 0}} {
+		if w.records[r] {
+			break
+		}
+		if w.revoked[r] {
+			delete(w.revoked, r)
+			return false, ""
+		}
+	}
 	p := w.prefixes[k.Name.C]
 	if p == nil {
 		return false, "subscription not found"
@@ -157,12 +168,46 @@ func (w *twin) revoke(c *peer, n wire.Name) (ids []uint64, last bool) {
 		if r.c == c && r.k.Name == n {
 			ids = append(ids, r.sid)
 			delete(w.records, r)
+			w.revoked[r] = true
+			for o := range w.revoked { // the latest strings are for all of the name
+				if o.c == c && o.k.Name == n {
+					w.strings[o] = w.prefixes[n.C].str
+				}
+			}
 		}
 	}
 	if len(ids) > 0 {
 		last, _ = w.drop(c, n)
 	}
 	return ids, last
+}
+
+// restore adds what was revoked, in the order of ids, which are those that were restored.
+func (w *twin) restore(c *peer, n wire.Name, ids []uint64) (first bool, wrong string) {
+	for _, sid := range ids {
+		r := twinRecord{c, Key{n, true}, sid}
+		if !w.revoked[r] {
+			return false, fmt.Sprint("was not revoked: ", sid)
+		}
+		delete(w.revoked, r)
+		str := w.strings[r]
+		was, refused := w.add(c, r.k, sid, str, str != [3]string{})
+		if refused != "" {
+			return false, refused
+		}
+		first = first || was
+	}
+	return first, ""
+}
+
+// left is how many subscriptions of c to n are revoked.
+func (w *twin) left(c *peer, n wire.Name) (left int) {
+	for r := range w.revoked {
+		if r.c == c && r.k.Name == n {
+			left++
+		}
+	}
+	return left
 }
 
 func (w *twin) drop(c *peer, n wire.Name) (last, gone bool) {
@@ -186,6 +231,7 @@ func (w *twin) drop(c *peer, n wire.Name) (last, gone bool) {
 // begin of a removal: the subscriptions of c count no more, its names are taken away one by one.
 func (w *twin) removeConn(c *peer) map[wire.Name]int {
 	names := map[wire.Name]int{}
+	maps.DeleteFunc(w.revoked, func(r twinRecord, _ bool) bool { return r.c == c })
 	for r := range w.records {
 		if r.c == c {
 			names[r.k.Name]++
@@ -303,7 +349,7 @@ type world struct {
 
 func newWorld(conns, prefixes, ids, sids int, limits *Budget) *world {
 	w := &world{tb: New[peer](), sids: sids, going: map[*peer]*going{},
-		twin: twin{prefixes: map[[3]uint64]*twinPrefix{}, records: map[twinRecord]bool{}, limits: limits}}
+		twin: twin{prefixes: map[[3]uint64]*twinPrefix{}, records: map[twinRecord]bool{}, revoked: map[twinRecord]bool{}, strings: map[twinRecord][3]string{}, limits: limits}}
 	w.tb.Limit(limits)
 	for i := range conns {
 		w.conns = append(w.conns, &peer{fmt.Sprint("c", i), Kind(i % 7 % kinds)})
@@ -351,6 +397,20 @@ func (w *world) step(intn func(n int) int, grow bool) string {
 		for _, id := range ids {
 			if !slices.Contains(want, id) {
 				return fmt.Sprintf("Revoke(%s, %v) = %v; want some of %v", c.label, k.Name, ids, want)
+			}
+		}
+	case what == 3 && !k.Name.IsNull(): // whose records have an id each, so that ids tell them apart
+		ids, first, err := w.tb.Restore(c, k.Name, 1<<20)
+		want, wrong := w.twin.restore(c, k.Name, ids)
+		left := w.twin.left(c, k.Name)
+		switch {
+		case first != want || wrong != "" || (err != nil) != (left > 0):
+			return fmt.Sprintf("Restore(%s, %v) = %v, %v, %v; want %v, and %d left: %s", c.label, k.Name, ids, first, err, want, left, wrong)
+		case err != nil:
+			for r := range w.twin.revoked {
+				if str := w.twin.strings[r]; r.c == c && r.k.Name == k.Name && err.Error() != w.twin.full(c, k, str, str != [3]string{}) {
+					return fmt.Sprintf("Restore(%s, %v): %v", c.label, k.Name, err)
+				}
 			}
 		}
 	case what < 40 && grow || what < 15:
