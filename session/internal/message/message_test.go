@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -66,6 +67,32 @@ func TestSignedPartOfARustMessage(t *testing.T) {
 		if len(b) != c.size || hex.EncodeToString(sum[:]) != c.sum {
 			t.Errorf("metadata %v: %d bytes with sum %x, want %d with %s", c.metadata, len(b), sum, c.size, c.sum)
 		}
+	}
+}
+
+// What a newer peer says besides is signed as it came: its signature is over that, too. Upstream verifies what it encodes anew, which
+// lacks it.
+func TestSignedPartHasWhatIsUnknownHere(t *testing.T) {
+	theirs := new(pb.Message)
+	if err := proto.Unmarshal(discovery().Append(nil), theirs); err != nil {
+		t.Fatal(err)
+	}
+	content := theirs.GetPublish().GetMsg()
+	content.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 999, protowire.VarintType), 1))
+	signed, err := proto.Marshal(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := proto.Marshal(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := m.AppendSigned(nil), appendPart(nil, signed); !bytes.HasSuffix(got, want) {
+		t.Errorf("signed\n%x\nwant\n%x at the end", got, want)
 	}
 }
 
