@@ -118,6 +118,8 @@ func TestToken(t *testing.T) {
 		{"/?token=&token=a&token=b", "", `?token=&token=b token="a"`},
 		{"/?atoken=a&Token=b&token", "", `?atoken=a&Token=b&token`},
 		{"/?token=a", "Authorization: Bearer c\r\n", `?token=a auth="Bearer c"`},
+		{"/?token=a", "Authorization:\r\n", `?token=a auth=""`},
+		{"/?token=a", "Authorization:  \r\nAuthorization: Bearer c\r\n", `?token=a auth=""`},
 	} {
 		k := &talk{t: t}
 		k.c.Init(Server, nil)

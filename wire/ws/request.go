@@ -93,9 +93,13 @@ func (c *Conn) request(ev Events) {
 	}
 	r.Origin, _ = lookup(r.fields, "origin")
 	r.Agent, _ = lookup(r.fields, "user-agent")
-	r.Authorization, _ = lookup(r.fields, "authorization")
-	if r.Authorization == nil {
+	switch shown, n := lookup(r.fields, "authorization"); {
+	case n == 0:
 		r.takeToken()
+	case shown == nil:
+		r.Authorization = []byte{} // it is there, and says nothing
+	default:
+		r.Authorization = shown
 	}
 	r.fault, r.deflate = r.check(c.set.Path), offersDeflate(r.fields)
 	c.asked, c.step, c.showing = r, stepAsked, true
