@@ -23,6 +23,8 @@ const claimsAudience = "slim-claims:"
 // algorithms are those of the JWT-SVID specification, section 2.1.
 var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.ES256, jose.ES384, jose.ES512, jose.PS256, jose.PS384, jose.PS512}
 
+var base64url = base64.RawURLEncoding.Strict()
+
 // pubkeyAudience returns the audience that carries the public key with which an app signs.
 func pubkeyAudience(key []byte) string {
 	claims := `{"pubkey":"` + base64.StdEncoding.EncodeToString(key) + `"}`
@@ -43,6 +45,11 @@ type token struct {
 
 // parseToken takes a JWT-SVID apart. The error says what is wrong with it; nothing of that is secret.
 func parseToken(text string) (*token, error) {
+	for part := range strings.SplitSeq(text, ".") {
+		if _, err := base64url.DecodeString(part); err != nil { // jose takes bits that stand for nothing: one token, several texts
+			return nil, errors.New("the token is no JWT-SVID: a part of it is no base64url without padding")
+		}
+	}
 	jws, err := jose.ParseSignedCompact(text, algorithms)
 	if err != nil {
 		return nil, errors.New("the token is no JWT-SVID: " + shortened(err.Error()))

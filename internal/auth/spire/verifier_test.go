@@ -38,6 +38,13 @@ func denied(err error) *auth.Denied {
 
 func b64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
+// stray sets bits of the last character of base64url that stand for nothing.
+func stray(s string) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := len(s) - 1
+	return s[:last] + alphabet[strings.IndexByte(alphabet, s[last])|1:][:1]
+}
+
 // What is let in, and with which words the rest is refused. Rules: P-spiffe-4.
 func TestVerifier(t *testing.T) {
 	const id = "spiffe://a.org/app"
@@ -93,6 +100,9 @@ func TestVerifier(t *testing.T) {
 		{"typ", "Bearer " + a.Token(t, with(), "typ", "at+jwt"), "typ", false},
 		{"a key of another in the name of ours", "Bearer " + stranger.Token(t, with(), "kid", a.KeyID), "not signed by the key", true},
 		{"signature", "Bearer " + head + "." + payload + "." + string(flipped), "not signed by the key", true},
+		{"padding", "Bearer " + good + "=", "no JWT-SVID", false},
+		{"stray bits", "Bearer " + stray(good), "no JWT-SVID", false},
+		{"stray bits in the payload", "Bearer " + head + "." + stray(b64(`{"sub":"spiffe://a.org/root","aud":["slim"],"exp":9999999999} `)) + "." + signature, "no JWT-SVID", false},
 		{"payload of another", "Bearer " + head + "." + b64(`{"sub":"spiffe://a.org/root","aud":["slim"],"exp":9999999999}`) + "." + signature, "not signed by the key", true},
 		{"a trust domain without a bundle", "Bearer " + a.Token(t, with("sub", "spiffe://c.org/app")), "no bundle of the trust domain c.org", true},
 		{"expired by a second", "Bearer " + a.Token(t, with("exp", time.Now().Unix()-1)), "expired", true},
