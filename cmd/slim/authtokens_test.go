@@ -14,6 +14,8 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/auth/oidc"
 	"github.com/seed31b3bfd0/slimgo/internal/auth/oidc/idptest"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
+	"github.com/seed31b3bfd0/slimgo/router"
+	"github.com/seed31b3bfd0/slimgo/session/uplink"
 )
 
 const tokenSecret = "a secret of more than 32 bytes, for tests"
@@ -90,6 +92,26 @@ func TestTokens(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who has come with a token for an audience that the listener does not want any more is ended, though its key is as good as before.
+// Rules: P-auth-7.
+func TestAnotherAudienceEndsConnections(t *testing.T) {
+	p := idptest.New(t)
+	p.Client("member", "secret", "slim", nil)
+	listener := func(audience string) string {
+		return serviceText([]string{plain("127.0.0.1:0", fmt.Sprintf("auth: {type: oidc, issuer_url: %q, audience: %s}", p.URL, audience))}, nil)
+	}
+	r := startReloading(t, listener("slim"))
+	n := r.nodes[0]
+	c, err := uplink.Dial(t.Context(), "http://"+n.Addrs()[0].String(),
+		&uplink.Options{Fields: []uplink.Field{{Name: "authorization", Value: "Bearer " + tokenOf(t, p, "member")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.reload(listener("else"), "configuration ")
+	<-c.Done()
+	until(t, "it is told why", func() bool { return n.Stats().Refused[router.ReasonRevoked] == 1 })
 }
 
 // What strict authentication wants of a configuration keeps it from starting.
