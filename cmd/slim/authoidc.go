@@ -14,8 +14,8 @@ import (
 // newOIDCVerifier makes what judges tokens of an identity provider.
 func (p *program) newOIDCVerifier(c *config.OIDC) (auth.Verifier, []io.Closer, error) {
 	o := oidc.VerifierOptions{
-		Issuer: c.IssuerURL, Audience: c.Audience, KeysLife: max(c.JWKSLife, time.Second), ClaimsLife: c.ClaimsCacheLife,
-		Log: p.authLog(),
+		Issuer: c.IssuerURL, Audience: c.Audience, Strict: p.strictAuth, KeysLife: max(c.JWKSLife, time.Second),
+		ClaimsLife: c.ClaimsCacheLife, Log: p.authLog(),
 	}
 	return p.withPolicy(&c.Policy, func(d *policies.Policy) (auth.Verifier, error) {
 		if d != nil {

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -91,6 +96,53 @@ func TestTokens(t *testing.T) {
 				t.Errorf("an issuer that is not listed was asked %d times", got-asked)
 			}
 		})
+	}
+}
+
+// What --strict-auth wants of tokens it wants of those of OpenID Connect, too. Rules: P-oidc-9.
+func TestStrictAuthHoldsForOIDC(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := key.PublicKey.ECDH()
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode, point := base64.RawURLEncoding.EncodeToString, public.Bytes()
+	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if issuer := "http://" + r.Host; r.URL.Path == "/keys" {
+			fmt.Fprintf(w, `{"keys":[{"kty":"EC","crv":"P-256","kid":"k","x":%q,"y":%q}]}`, encode(point[1:33]), encode(point[33:]))
+		} else {
+			fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, issuer, issuer+"/keys")
+		}
+	}))
+	defer provider.Close()
+	token := func(claims string) string {
+		signed := encode([]byte(`{"alg":"ES256","kid":"k"}`)) + "." +
+			encode(fmt.Appendf(nil, `{"iss":%q,"exp":%d%s}`, provider.URL, time.Now().Add(time.Hour).Unix(), claims))
+		hash := sha256.Sum256([]byte(signed))
+		r, s, err := ecdsa.Sign(rand.Reader, key, hash[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		signature := make([]byte, 64)
+		r.FillBytes(signature[:32])
+		s.FillBytes(signature[32:])
+		return signed + "." + encode(signature)
+	}
+	for _, c := range []struct {
+		args   []string
+		absent int // the answer to a token without aud; 0: it is let in
+	}{{nil, 0}, {[]string{"--strict-auth"}, 401}} {
+		r := startReloading(t, serviceText([]string{plain("127.0.0.1:0", fmt.Sprintf("auth: {type: oidc, issuer_url: %q, audience: slim}", provider.URL))}, nil), c.args...)
+		at := "http://" + r.nodes[0].Addrs()[0].String()
+		if got := shows(t, at, token(`,"aud":["slim"]`)); got != 0 {
+			t.Errorf("%v: a token with all: %d", c.args, got)
+		}
+		if got := shows(t, at, token("")); got != c.absent {
+			t.Errorf("%v: a token without aud: %d, want %d", c.args, got, c.absent)
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ const leeway = 60 * time.Second
 // jws is a token that can be read. Nothing of it is proven.
 type jws struct {
 	alg, kid  string // kid may be empty
+	crit      bool   // its header says that something else must count
 	claims    map[string]any
 	signed    []byte // header and payload, as they came
 	signature []byte
@@ -35,6 +36,7 @@ func parseJWS(s string) (*jws, error) {
 	}
 	t := &jws{signed: c.Signed, signature: c.Signature}
 	t.alg, _ = header["alg"].(string)
+	_, t.crit = header["crit"]
 	if kid, there := header["kid"]; there {
 		var ok bool
 		if t.kid, ok = kid.(string); !ok || t.kid == "" {
@@ -65,6 +67,33 @@ func (t *jws) check(audience, issuer string, now time.Time) (time.Time, error) {
 		return exp, fmt.Errorf("the token has expired %v ago: compare the clocks, and whether its owner renews it", now.Sub(exp).Round(time.Second))
 	}
 	return exp, meant(t.claims["aud"], t.claims["iss"], audience, issuer)
+}
+
+// strict returns what strict authentication wants of a token besides (P-oidc-9).
+func (t *jws) strict(now time.Time) error {
+	switch {
+	case t.crit:
+		return errors.New("the token's header has crit, of which nothing is understood here")
+	case t.claims["aud"] == nil:
+		return errors.New("the token has no aud, which strict authentication wants")
+	case t.claims["iss"] == nil:
+		return errors.New("the token has no iss, which strict authentication wants")
+	}
+	for _, claim := range []string{"nbf", "iat"} {
+		v, there := t.claims[claim]
+		if !there {
+			continue
+		}
+		n, _ := v.(json.Number)
+		f, err := strconv.ParseFloat(string(n), 64) // RFC 7519 section 2: it may be fractional
+		switch {
+		case err != nil:
+			return fmt.Errorf("the token's %s is no number", claim)
+		case f > float64(now.Add(leeway).Unix()):
+			return fmt.Errorf("the token's %s is in the future: compare the clocks", claim)
+		}
+	}
+	return nil
 }
 
 // meant returns why a token is not for us, by its claims of these names, nil: it has none.

@@ -38,6 +38,8 @@ type VerifierOptions struct {
 	Issuer string
 	// Audience has to be among a token's aud.
 	Audience string
+	// Strict demands what upstream does not: claims aud and iss, nbf and iat that are not in the future, and no header crit.
+	Strict bool
 	// KeysLife is how long the keys of the provider count before it is asked again; 0: an hour.
 	KeysLife time.Duration
 	// Grace is how long after that they still count while the provider is away; 0: an hour, negative: not at all.
@@ -221,7 +223,11 @@ func (v *Verifier) prove(ctx context.Context, raw string, id [sha256.Size]byte) 
 		return &auth.Denied{Status: http.StatusUnauthorized, Reason: err.Error(), Subject: short(text(t.claims, "sub")), Issuer: short(text(t.claims, "iss"))}
 	}
 	// What needs no key first: who shows what can never count makes nobody ask the provider.
-	exp, err := t.check(v.o.Audience, v.o.Issuer, time.Now())
+	begun := time.Now()
+	exp, err := t.check(v.o.Audience, v.o.Issuer, begun)
+	if err == nil && v.o.Strict {
+		err = t.strict(begun)
+	}
 	if err != nil {
 		return nil, deny(err)
 	}

@@ -392,6 +392,39 @@ func TestUnknownKey(t *testing.T) {
 	})
 }
 
+// Strict authentication wants of a token what upstream lets pass. Rules: P-oidc-9.
+func TestStrict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWeb()
+		k := newSigner("a", "ES256", "p256")
+		w.publish(k.jwk(nil))
+		now := time.Now().Unix()
+		loose, strict := w.verifier(t, VerifierOptions{}), w.verifier(t, VerifierOptions{Strict: true})
+		for _, c := range []struct {
+			name           string
+			claims, header map[string]any
+			want           string
+		}{
+			{"all of it", map[string]any{"nbf": now + 60, "iat": float64(now) - 0.5}, nil, "ok"},
+			{"no times", nil, nil, "ok"},
+			{"no aud", map[string]any{"aud": nil}, nil, "401 the token has no aud"},
+			{"no iss", map[string]any{"iss": nil}, nil, "401 the token has no iss"},
+			{"not yet", map[string]any{"nbf": now + 61}, nil, "401 the token's nbf is in the future"},
+			{"issued in the future", map[string]any{"iat": now + 3600}, nil, "401 the token's iat is in the future"},
+			{"nbf a text", map[string]any{"nbf": "0"}, nil, "401 the token's nbf is no number"},
+			{"crit", nil, map[string]any{"crit": []string{"x"}, "x": "y"}, "401 the token's header has crit"},
+		} {
+			token := k.token(claims(c.claims), c.header)
+			if got := judge(t, loose, token); got != "ok" {
+				t.Errorf("%s: %s, but as upstream it passes", c.name, got)
+			}
+			if got := judge(t, strict, token); !strings.HasPrefix(got, c.want) {
+				t.Errorf("%s: %s, want %s", c.name, got, c.want)
+			}
+		}
+	})
+}
+
 // While the provider is slow few wait for it because of a key that they have made up, and the rest is answered at once.
 func TestFewWaitForUnknownKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
