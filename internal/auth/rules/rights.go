@@ -29,7 +29,7 @@ type ownKey struct {
 func (s *Set) JudgesDialed() bool { return s.dialed }
 
 // For returns what an identity may do; nil is somebody who has shown nothing. It takes some microseconds, and with thousands of
-// rules that want neither a subject that is one text nor a value of a claim some hundreds: that is for once in the life of a connection.
+// rules for everybody, or for all whose subject ends with something, a few thousand: that is for once in the life of a connection.
 // A nil Set gives nil Rights.
 func (s *Set) For(who *auth.Identity) *Rights {
 	if s == nil {

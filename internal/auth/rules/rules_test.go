@@ -593,21 +593,24 @@ func BenchmarkMay(b *testing.B) {
 	}
 }
 
-// BenchmarkForByClaim: what each connection costs when rules change that are for teams.
-func BenchmarkForByClaim(b *testing.B) {
-	who := &auth.Identity{Mechanism: auth.JWT, Subject: "x", Claims: claims(b, `{"team":"t77","roles":["a","b"]}`)}
+// BenchmarkForOne: what each connection costs when rules change that are for teams, by a claim or by what the subject begins with.
+func BenchmarkForOne(b *testing.B) {
+	who := &auth.Identity{Mechanism: auth.JWT, Subject: "spiffe://a.org/t77/x", Claims: claims(b, `{"team":"t77","roles":["a","b"]}`)}
 	for _, n := range []int{10, 10_000} {
-		var src rules.Source
+		var claim, prefix rules.Source
 		for i := range n {
-			src.Rules = append(src.Rules, rules.Rule{Who: rules.Who{Claims: []rules.Claim{{Path: text("team"), Values: []rules.Text{text(fmt.Sprint("t", i))}}}},
-				Publish: list(fmt.Sprintf("org/n%d/*", i))})
+			names := list(fmt.Sprintf("org/n%d/*", i))
+			claim.Rules = append(claim.Rules, rules.Rule{Who: rules.Who{Claims: []rules.Claim{{Path: text("team"), Values: texts(fmt.Sprint("t", i))}}}, Publish: names})
+			prefix.Rules = append(prefix.Rules, rules.Rule{Who: rules.Who{Subject: text(fmt.Sprintf("spiffe://a.org/t%d/*", i))}, Publish: names})
 		}
-		set := compile(b, src)
-		b.Run(fmt.Sprint(n, " rules"), func(b *testing.B) {
-			for b.Loop() {
-				set.For(who)
-			}
-		})
+		for what, src := range map[string]rules.Source{"claim": claim, "prefix": prefix} {
+			set := compile(b, src)
+			b.Run(fmt.Sprint(what, ", ", n, " rules"), func(b *testing.B) {
+				for b.Loop() {
+					set.For(who)
+				}
+			})
+		}
 	}
 }
 

@@ -7,6 +7,8 @@ import "slices"
 type whom struct {
 	bySubject map[string][]uint32 // rules whose subject is one text
 	byClaim   map[string]*byValue // of the others, those that want a claim to have one of some values, by its path
+	byPrefix  map[string][]uint32 // of the others, those whose subject has something before its star
+	lengths   []int               // of prefixes, each once
 	others    []uint32
 }
 
@@ -16,7 +18,9 @@ type byValue struct {
 	rules map[string][]uint32
 }
 
-func newWhom() whom { return whom{bySubject: map[string][]uint32{}, byClaim: map[string]*byValue{}} }
+func newWhom() whom {
+	return whom{bySubject: map[string][]uint32{}, byClaim: map[string]*byValue{}, byPrefix: map[string][]uint32{}}
+}
 
 // add adds rule n, which is above all that are in w.
 func (w *whom) add(n uint32, r *rule) {
@@ -39,12 +43,26 @@ func (w *whom) add(n uint32, r *rule) {
 		}
 		return
 	}
-	w.others = append(w.others, n)
+	p := r.subject.prefix
+	if p == "" {
+		w.others = append(w.others, n)
+		return
+	}
+	w.byPrefix[p] = append(w.byPrefix[p], n)
+	if !slices.Contains(w.lengths, len(p)) {
+		w.lengths = append(w.lengths, len(p))
+	}
 }
 
 // find returns the rules that may mean an identity, each once, in their order.
 func (w *whom) find(m *meaning) []uint32 {
-	all := slices.Concat(w.bySubject[m.who.Subject], w.others)
+	subject := m.who.Subject
+	all := slices.Concat(w.bySubject[subject], w.others)
+	for _, n := range w.lengths {
+		if n <= len(subject) {
+			all = append(all, w.byPrefix[subject[:n]]...)
+		}
+	}
 	for at, x := range w.byClaim {
 		for v := range m.saying(at, x.path) {
 			all = append(all, x.rules[v]...)
