@@ -267,8 +267,9 @@ func TestControlPlaneIsKilled(t *testing.T) {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()
 			p := startPlane(t, fullMesh)
-			a := p.startGateway(t, x.a, "dom-a", gatewayOptions{})
 			b := p.startGateway(t, x.b, "dom-b", gatewayOptions{})
+			p.until(t, "a node", func(s string) bool { return strings.Contains(s, " Connected ") }, "controller", "node", "list")
+			a := p.startGateway(t, x.a, "dom-a", gatewayOptions{}) // who comes last dials
 			p.untilLinks(t, 1)
 			echo := b.app(t, "echo", "org/ns/echo")
 			p.untilRoute(t, a, echo.name)
