@@ -307,6 +307,10 @@ func (d *Dialer) follow(o *outgoing) bool {
 			}
 			if e.final(up) {
 				d.status.failed(e.why, time.Now())
+				if up != nil && e.status != statusPermissionDenied {
+					d.say(slog.LevelWarn, "remote link is lost: it is opened again if it is ordered anew", "why", e.why)
+					return false
+				}
 				d.say(slog.LevelError, "link is over: the other end does not want it", "why", e.why)
 				return false
 			}

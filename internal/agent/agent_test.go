@@ -14,8 +14,12 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/router"
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -545,6 +549,42 @@ func TestGoodbye(t *testing.T) {
 				t.Error("a silent node says goodbye")
 			}
 		}
+	}
+}
+
+// Who calls the node's own API shows who it is, if it is asked for that. Rules: P-auth-1.
+func TestOwnAPIAsksWhoCalls(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := auth.NewBasicVerifier("u", "right")
+	g := auth.NewGuard(v, auth.GuardOptions{})
+	t.Cleanup(func() { g.Close(); v.Close() })
+	a := startAgent(t, startNode(t, "near"), Options{Servers: []Server{{Listener: ln, Guard: g}}})
+	conn, err := grpc.NewClient(ln.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for shown, want := range map[string]codes.Code{"": codes.Unauthenticated, "Basic dTp3cm9uZw==": codes.Unauthenticated, "Basic dTpyaWdodA==": codes.OK,
+		strings.Repeat("x", auth.MaxAuthorization/2): codes.Unauthenticated} {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		if shown != "" {
+			ctx = metadata.AppendToOutgoingContext(ctx, "authorization", shown)
+		}
+		s, err := conn.NewStream(ctx, &channelDesc, "/"+serviceName+"/"+methodName)
+		if err == nil {
+			_ = s.SendMsg(&controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_RouteListRequest{}})
+			err = s.RecvMsg(&controllerpb.ControlMessage{})
+		}
+		if got := status.Code(err); got != want {
+			t.Errorf("%.20q: %v, want %v", shown, err, want)
+		}
+		cancel()
+	}
+	if got := a.Status(); got.Denied != 3 || got.Calls != 1 {
+		t.Errorf("%d denied, %d calls; want 3 and 1", got.Denied, got.Calls)
 	}
 }
 
