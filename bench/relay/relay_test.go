@@ -145,6 +145,41 @@ func TestStreamIsForOneName(t *testing.T) {
 	}
 }
 
+const lookEvery = 300 * time.Millisecond
+
+// full returns when the feeder has stopped by itself, as windows and sockets are full.
+func (g *rig) full(look *time.Ticker) {
+	for last := uint64(0); ; last = g.sender.Sent() {
+		<-look.C
+		if g.sender.Sent() == last {
+			return
+		}
+	}
+}
+
+// What waited for a receiver that dies holds its feeder no more.
+func TestReceiverThatDiesStalledLetsTheFeederGo(t *testing.T) {
+	g := newRig(t, start(t), 2, 16<<10, true)
+	g.conns[0].Pace(0)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- g.sender.Run(ctx, load.Case{InFlight: 0}, 1) }()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	g.full(look)
+	n := g.sender.Sent() + 1000
+	_ = g.conns[0].Close()
+	for limit := time.Now().Add(time.Minute); g.receivers[1].From(0).Seen().Next < n; <-look.C {
+		if time.Now().After(limit) {
+			t.Fatalf("%d of %d came to the other", g.receivers[1].From(0).Seen().Next, n)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A receiver that does not read holds the feeder, not the memory of the relay; when it reads again, nothing is missing.
 func TestStalledReceiverHoldsTheFeeder(t *testing.T) {
 	g := newRig(t, start(t), 2, 16<<10, true)
@@ -153,15 +188,9 @@ func TestStalledReceiverHoldsTheFeeder(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- g.sender.Run(ctx, load.Case{InFlight: 0}, 1) }()
-	// It stops by itself once windows and sockets are full.
-	look := time.NewTicker(300 * time.Millisecond)
+	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	for last := uint64(0); ; last = g.sender.Sent() {
-		<-look.C
-		if sent := g.sender.Sent(); sent == last {
-			break
-		}
-	}
+	g.full(look)
 	if held := (g.sender.Sent() - g.receivers[0].From(0).Seen().Next) * 16 << 10; held > 64<<20 {
 		t.Errorf("%d bytes under way towards one that reads nothing", held)
 	}

@@ -124,6 +124,9 @@ func TestHealthyNodeLosesNothing(t *testing.T) {
 				if ms["delivered"] <= 0 || ms["p50"] <= 0 || ms["p99"] < ms["p50"] || ms["max"] < ms["p99"] {
 					t.Errorf("delivered %v/s, p50 %v, p99 %v, max %v", ms["delivered"], ms["p50"], ms["p99"], ms["max"])
 				}
+				if _, offered := ms["offered"]; offered != c.p.Open() {
+					t.Errorf("offered is told: %v", offered)
+				}
 				for _, bad := range []string{"lost", "duplicates", "reordered", "foreign", "changed", "standstills over 1 s"} {
 					if ms[bad] != 0 {
 						t.Errorf("%s: %v", bad, ms[bad])
