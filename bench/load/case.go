@@ -29,10 +29,9 @@ const maxRate = 1e7 // messages a second
 // Open reports whether messages are let out by the clock.
 func (c Case) Open() bool { return c.Rate > 0 || c.TotalRate > 0 || c.Stages != "" }
 
-// schedule is that of each of n senders.
-func (c Case) schedule(n int) schedule {
+// schedule is that of sender k of n, from 0 on. They take turns: all at a time would be bursts, at whatever rate.
+func (c Case) schedule(k, n int) (s schedule) {
 	each := func(rate int) float64 { return float64(rate) / float64(n) / 1e9 }
-	var s schedule
 	for i, stage := range c.Stages.All() {
 		if i == 0 {
 			s = s.add(each(stage.Rate), c.Warmup)
@@ -41,11 +40,15 @@ func (c Case) schedule(n int) schedule {
 	}
 	switch {
 	case s != nil:
-		return s
 	case c.TotalRate > 0:
-		return constant(each(c.TotalRate))
+		s = constant(each(c.TotalRate))
+	default:
+		s = constant(float64(c.Rate) / 1e9)
 	}
-	return constant(float64(c.Rate) / 1e9)
+	for i := range s {
+		s[i].before += 1 - float64(k+1)/float64(n)
+	}
+	return s
 }
 
 // Pace is how messages are let out.

@@ -100,12 +100,10 @@ func (t *Traffic) settle() {
 
 // charge records what is missing of a stretch.
 func charge(to *Latency, h Hole, st stretch, now int64) {
-	from, end := max(h.From, st.first), min(h.To, st.end)
-	if from >= end {
-		return
+	if from, end := max(h.From, st.first), min(h.To, st.end); from < end {
+		n := float64(h.Missing) * float64(end-from) / float64(h.To-h.From)
+		to.RecordSpread(int64(n+0.5), now-st.at(end), now-st.at(from))
 	}
-	n := float64(h.Missing) * float64(end-from) / float64(h.To-h.From)
-	to.RecordSpread(int64(n+0.5), now-st.at(end), now-st.at(from))
 }
 
 // Verdict sums up what the sequences say.
@@ -117,10 +115,7 @@ type Verdict struct {
 func (t *Traffic) judge() (v Verdict) {
 	for _, f := range t.flows {
 		sent, seen := f.From.Sent(), f.Seen.Seen()
-		lost := seen.Missing
-		if sent > seen.Next {
-			lost += sent - seen.Next
-		}
+		lost := seen.Missing + max(sent, seen.Next) - seen.Next
 		if f.Slow {
 			v.SlowLost += lost
 		} else {

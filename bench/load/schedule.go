@@ -19,7 +19,7 @@ type schedule []leg
 // leg is a part of a schedule. Times are in nanoseconds, rates in messages a nanosecond.
 type leg struct {
 	at, length float64 // the last one may be infinite
-	before     float64 // messages due before it
+	before     float64 // messages due before it, from the part of one on that those of others, whose turn is first, make up
 	from, to   float64 // rate at its begin and end
 }
 

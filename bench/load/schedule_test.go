@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +18,7 @@ func staged(t *testing.T, text string, warmup time.Duration) schedule {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Case{Stages: s, Warmup: warmup}.schedule(1)
+	return Case{Stages: s, Warmup: warmup}.schedule(0, 1)
 }
 
 // Messages are counted as they are due, none twice and none left out, whatever the rates do.
@@ -74,15 +75,42 @@ func TestOpenLoopFollowsItsStages(t *testing.T) {
 		s := NewSender(taking{}, StampSize)
 		s.Sleep = SleepUntil
 		begun := time.Now()
-		if err := s.open(t.Context(), c.schedule(2)); err != nil {
+		if err := s.open(t.Context(), c.schedule(1, 2)); err != nil {
 			t.Fatal(err)
 		}
 		if n, took := s.Sent(), time.Since(begun); n < 2999 || n > 3000 || took > 2*time.Second {
 			t.Errorf("one of two senders sent %d in %v, want half of 2,000 and of 4,000 in 2 s", n, took)
 		}
 	})
-	if a, b := (Case{TotalRate: 3000}).schedule(3), (Case{Rate: 1000}).schedule(3); a.due(999) != b.due(999) {
+	if a, b := (Case{TotalRate: 3000}).schedule(1, 3), (Case{Rate: 1000}).schedule(1, 3); a.due(999) != b.due(999) {
 		t.Errorf("a third of 3,000/s: message 1000 at %d, of 1,000/s at %d", a.due(999), b.due(999))
+	}
+}
+
+// Senders take turns, so that what is let out of all together comes evenly, at whatever rate and however many there are.
+func TestSendersTakeTurns(t *testing.T) {
+	const n = 200
+	for name, x := range map[string]struct {
+		c    Case
+		each time.Duration // between two messages of all
+	}{
+		"a total rate": {Case{TotalRate: 100}, 10 * time.Millisecond},
+		"a rate":       {Case{Rate: 5}, time.Millisecond},
+		"stages":       {Case{Stages: "1000:1s,1000:3s"}, time.Millisecond},
+	} {
+		var due []int64
+		for k := range n {
+			s := x.c.schedule(k, n)
+			for i := range uint64(3) {
+				due = append(due, s.due(i))
+			}
+		}
+		slices.Sort(due)
+		for i, at := range due {
+			if want := int64(x.each) * int64(i+1); at < want-1 || at > want+1 {
+				t.Fatalf("%s: message %d of all is due at %v, want %v", name, i, time.Duration(at), time.Duration(want))
+			}
+		}
 	}
 }
 

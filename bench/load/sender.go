@@ -109,10 +109,10 @@ func (s *Sender) free(inflight uint64) int {
 	return int(min(acked+inflight, s.seq+uint64(s.batch), s.last) - min(s.seq, acked+inflight))
 }
 
-// Run sends in the way of c, as one of n senders, until ctx ends (nil) or the connection does.
-func (s *Sender) Run(ctx context.Context, c Case, n int) error {
+// Run sends in the way of c, as sender k of n, from 0 on, until ctx ends (nil) or the connection does.
+func (s *Sender) Run(ctx context.Context, c Case, k, n int) error {
 	if c.Open() {
-		return s.open(ctx, c.schedule(n))
+		return s.open(ctx, c.schedule(k, n))
 	}
 	return s.closed(ctx, c.InFlight)
 }

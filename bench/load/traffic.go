@@ -200,7 +200,7 @@ func (t *Traffic) start(ctx context.Context) {
 			s.Last(uint64(t.Count*(i+1)/n - t.Count*i/n))
 		}
 		sending.Go(func() error {
-			if err := s.Run(ctx, t.Case, n); err != nil {
+			if err := s.Run(ctx, t.Case, i, n); err != nil {
 				return fmt.Errorf("sender %d: %w", i, err)
 			}
 			return nil

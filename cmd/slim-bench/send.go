@@ -218,7 +218,7 @@ func (p *program) makeMessages(ctx context.Context, c *client.Conn, m load.Messa
 		}
 	})()
 	begun := load.Now()
-	if err := s.Run(ctx, load.Case{Rate: o.rate}, 1); err != nil {
+	if err := s.Run(ctx, load.Case{Rate: o.rate}, 0, 1); err != nil {
 		return err
 	}
 	sent, seconds := float64(s.Sent()), float64(load.Now()-begun)/1e9
