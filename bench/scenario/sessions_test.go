@@ -104,6 +104,11 @@ func TestSessionsThatAreInterruptedTellWhatTheyHave(t *testing.T) {
 			defer s.mu.Unlock()
 			return s.delays.Count() > 100
 		})
+		first, err := s.others.tell("") // what is acknowledged need not have been read yet
+		_ = process.Until(ctx, time.Millisecond, time.Minute, func() bool {
+			now, bad := s.others.tell("")
+			return err != nil || bad != nil || now.Received > first.Received
+		})
 		cancel()
 	}()
 	from, to, err := s.run(ctx)
