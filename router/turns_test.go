@@ -306,11 +306,11 @@ func TestOrderAndCreditInAnyMixture(t *testing.T) {
 		check := func(i int) {
 			for _, b := range ps[i].got {
 				n := numberOf(b)
-				from := n >> 32
-				if n&0xffffffff <= last[[2]int{i, from}] {
-					t.Fatalf("seed %d: receiver %d: message %d of sender %d comes after %d", seed, i, n&0xffffffff, from, last[[2]int{i, from}])
+				from := n >> 20
+				if n&(1<<20-1) <= last[[2]int{i, from}] {
+					t.Fatalf("seed %d: receiver %d: message %d of sender %d comes after %d", seed, i, n&(1<<20-1), from, last[[2]int{i, from}])
 				}
-				last[[2]int{i, from}] = n & 0xffffffff
+				last[[2]int{i, from}] = n & (1<<20 - 1)
 			}
 			ps[i].got = nil
 		}
@@ -328,7 +328,7 @@ func TestOrderAndCreditInAnyMixture(t *testing.T) {
 				if rnd.IntN(3) == 0 {
 					to, fanout = bob.WithID(uint64(rnd.IntN(2)), 1), 1
 				}
-				a.stage(a.publication(header(alice, to, fanout, fmt.Sprint(rnd.IntN(2))), s<<32|number, size))
+				a.stage(a.publication(header(alice, to, fanout, fmt.Sprint(rnd.IntN(2))), s<<20|number, size))
 			}
 			if out := a.out; len(out) > 0 && !a.shut() {
 				a.out = nil

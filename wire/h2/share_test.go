@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 )
@@ -51,7 +52,7 @@ func (o *sender) Writable(s *Stream) {
 
 // newSender opens count streams with large windows of their own; the connection's window is used up.
 func newSender(t *testing.T, count int) *sender {
-	o := &sender{c: new(Conn), pending: map[uint32]int{}, sent: map[uint32]int{}, room: 1 << 40}
+	o := &sender{c: new(Conn), pending: map[uint32]int{}, sent: map[uint32]int{}, room: math.MaxInt}
 	o.c.Init(Server, nil)
 	b := join([]byte(preface), frame(frameSettings, 0, 0, setting(4, 1<<30)), frame(frameSettings, flagAck, 0))
 	for i := range count {
@@ -205,7 +206,7 @@ func TestSharesInAnyMixture(t *testing.T) {
 			if rnd.IntN(2) == 0 {
 				o.room = rnd.IntN(50000)
 				o.c.Offer(o, o.room)
-				o.room = 1 << 40
+				o.room = math.MaxInt
 			}
 			o.c.Relax(4096)
 			o.c.ControlDone()

@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 )
@@ -65,7 +66,7 @@ func TestFirstMessageIsSmallUntilTheOwnerSaysMore(t *testing.T) {
 		`ended 1 broken NO_ERROR http=0 grpc=11 "message of 5001 bytes, limit 5000"`,
 		"message 3 len 10", `ended 3 broken NO_ERROR http=0 grpc=11 "message of 1001 bytes, limit 1000"`,
 		`ended 5 broken NO_ERROR http=0 grpc=11 "message of 1001 bytes, limit 1000"`)
-	k.c.SetMaxMessage(k.ev.streams[3], 1<<40)
+	k.c.SetMaxMessage(k.ev.streams[3], math.MaxInt)
 	if n := k.ev.streams[3].maxMessage; n != 4<<20 {
 		t.Errorf("limit %d, want that of the settings", n)
 	}
