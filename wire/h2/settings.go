@@ -131,11 +131,11 @@ func (c *Conn) shiftWindows(to int) {
 		return
 	}
 	for s := c.head; s != nil; s = s.next {
-		s.peakWindow += delta
-		if s.window += delta; s.window > maxWindow {
+		if int64(s.window)+int64(delta) > maxWindow {
 			c.fail(FlowControlError, "stream window above 2^31-1")
 			return
 		}
+		s.window, s.peakWindow = s.window+delta, s.peakWindow+delta
 		c.budget -= tokenBytes / 16
 	}
 	c.peerWindow = int32(to)

@@ -108,7 +108,7 @@ func (c *Conn) windowUpdateFrame(h frameHeader, b []byte, ev Events) {
 		c.spendBytes(FloodWindow, priceWindow)
 	case inc == 0:
 		c.streamError(s, ProtocolError, "WINDOW_UPDATE of zero", ev)
-	case s.window+inc > maxWindow:
+	case s.window > maxWindow-inc: // the sum does not fit an int of 32 bits
 		c.streamError(s, FlowControlError, "stream window above 2^31-1", ev)
 	default:
 		s.window += inc
@@ -123,7 +123,7 @@ func (c *Conn) widenConn(inc int) {
 	switch {
 	case inc == 0:
 		c.fail(ProtocolError, "WINDOW_UPDATE of zero")
-	case c.window+inc > maxWindow:
+	case c.window > maxWindow-inc:
 		c.fail(FlowControlError, "connection window above 2^31-1")
 	default:
 		c.granted += inc
