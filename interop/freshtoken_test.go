@@ -66,6 +66,7 @@ func (a *agingTokens) Verify(_ context.Context, token string) (c session.Claims,
 // a fresh one with a commit that is due anyway: they take it, and go on reading. In a group without such a commit they fall silent when
 // the old one is void.
 func TestGoLeadsAGroupForLongerThanItsToken(t *testing.T) {
+	t.Parallel()
 	n := startNode(t, ours)
 	b, c, d := n.member(t, "org/ns/b"), n.member(t, "org/ns/c"), n.member(t, "org/ns/d")
 	tokens := newAgingTokens("org/ns/moderator")

@@ -139,6 +139,7 @@ func (p *process) started(t *testing.T, c *http.Client, url string) bool {
 // Upstream's node, by gRPC, answers every policy of the table as that says, so that what is a difference of ours is one: the other half is
 // TestTable of package policy.
 func TestPolicies(t *testing.T) {
+	t.Parallel()
 	claims, policies := policyTable(t)
 	for _, k := range []kind{upstream, ours} {
 		t.Run(string(k), func(t *testing.T) {
@@ -166,8 +167,11 @@ func TestPolicies(t *testing.T) {
 			if os.Getenv("SLIMGO_TEST_LONG") == "" { // upstream's takes seconds to end, and package policy has seen all of ours
 				refused = refused[:min(10, len(refused))]
 			}
-			for _, j := range refused {
-				notStarted(t, k, j)
+			for i, j := range refused { // most of the time they wait for upstream's to end
+				t.Run(fmt.Sprint("refused ", i), func(t *testing.T) {
+					t.Parallel()
+					notStarted(t, k, j)
+				})
 			}
 		})
 	}

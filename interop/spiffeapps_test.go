@@ -62,6 +62,7 @@ func (w *workload) flags(t *testing.T) []string {
 
 // Applications whose identities a real SPIRE gives talk to each other, ours and upstream's, in sessions of two and in groups that either leads.
 func TestSPIFFEApps(t *testing.T) {
+	t.Parallel()
 	r := startRealm(t, time.Hour, time.Hour)
 	r.start()
 	r.ready()
@@ -114,10 +115,11 @@ func TestSPIFFEApps(t *testing.T) {
 
 // SVIDs that live for seconds are renewed, and no message is lost.
 func TestSPIFFEAppsWhoseTokensAreRenewed(t *testing.T) {
+	t.Parallel()
 	r := startRealm(t, time.Hour, time.Hour)
 	r.start()
 	r.ready()
-	us, them := r.workload("us", 10*time.Second), r.workload("them", 10*time.Second)
+	us, them := r.workload("us", 6*time.Second), r.workload("them", 6*time.Second)
 	n := startNode(t, ours)
 	a, b := n.connect(t, alice, us.options(t)), n.connect(t, bob, them.options(t))
 	l := listen(t, b)
@@ -127,7 +129,7 @@ func TestSPIFFEAppsWhoseTokensAreRenewed(t *testing.T) {
 	}
 	heard := accept(t, l)
 	begin := time.Now()
-	for i := 0; time.Since(begin) < 25*time.Second; i++ {
+	for i := 0; time.Since(begin) < 15*time.Second; i++ {
 		text := fmt.Sprint(i)
 		says(t, s, text)
 		hears(t, heard, text)

@@ -35,25 +35,32 @@ func spireProgram(t *testing.T, name string) string {
 	return filepath.Join(dir, name)
 }
 
-// realm is a SPIRE server of the trust domain example.org and an agent on this machine, for which every process of this user is the
-// workload spiffe://example.org/slim.
+// realm is a SPIRE server of the trust domain example.org and an agent on this machine, for which every process of this user is one
+// workload.
 type realm struct {
 	t      *testing.T
+	id     string // of the workload
 	dir    string
 	agent  *process
 	server *process
 	start  func() // the agent, again
 }
 
-// startRealm starts both. SVIDs live so long.
+// startRealm starts the server, for the workload spiffe://example.org/slim. SVIDs live so long.
 func startRealm(t *testing.T, x509, jwt time.Duration) *realm {
+	t.Helper()
+	return startRealmOf(t, "slim", x509, jwt)
+}
+
+// startRealmOf is startRealm for a workload of that name, whose certificates name the host NAME.example.org, too.
+func startRealmOf(t *testing.T, name string, x509, jwt time.Duration) *realm {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "spire") //nolint:usetesting // t.TempDir is too long
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	r := &realm{t: t, dir: dir}
+	r := &realm{t: t, id: "spiffe://example.org/" + name, dir: dir}
 	port := freePort(t)
 	write := func(name, text string) string {
 		path := filepath.Join(dir, name)
@@ -105,8 +112,8 @@ plugins {
 	if token == nil {
 		t.Fatal("spire-server generates no token")
 	}
-	r.ask("entry", "create", "-parentID", "spiffe://example.org/agent", "-spiffeID", "spiffe://example.org/slim",
-		"-selector", fmt.Sprintf("unix:uid:%d", os.Getuid()), "-dns", "slim.example.org", "-dns", "localhost",
+	r.ask("entry", "create", "-parentID", "spiffe://example.org/agent", "-spiffeID", r.id,
+		"-selector", fmt.Sprintf("unix:uid:%d", os.Getuid()), "-dns", name+".example.org", "-dns", "localhost",
 		"-x509SVIDTTL", fmt.Sprint(int(x509.Seconds())), "-jwtSVIDTTL", fmt.Sprint(int(jwt.Seconds())))
 	r.start = func() {
 		t.Helper()
@@ -161,17 +168,30 @@ func (r *realm) ready() {
 	})
 }
 
-// node starts a node by a file of config/spire, with the socket and the port of this realm; change may change its text.
+// node is a node by a file of config/spire, with the socket of this realm and a port; change may change its text.
 func (r *realm) node(k kind, file string, port int, change ...string) *node {
 	r.t.Helper()
-	b, err := os.ReadFile(filepath.Join("..", "config", "spire", file))
+	return r.nodeOf(filepath.Join("..", "config"), k, file, port, change...)
+}
+
+// anySocket is the Workload API as example files name it.
+var anySocket = regexp.MustCompile(`unix://\S+\.sock`)
+
+// nodeOf is node by a file of the folder spire in dir, ours or upstream's. The socket of the latter is a path that cannot be: it has
+// two slashes.
+func (r *realm) nodeOf(dir string, k kind, file string, port int, change ...string) *node {
+	r.t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "spire", file))
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	n := &node{kind: k, port: port, config: filepath.Join(r.t.TempDir(), file), binding: "enforce"}
-	text := strings.NewReplacer(append(change, "/run/spire/agent.sock", r.socket(), "0.0.0.0:46357", fmt.Sprintf("127.0.0.1:%d", port),
-		"localhost:46357", fmt.Sprintf("localhost:%d", port))...).Replace(string(b))
-	if err := os.WriteFile(n.config, []byte("tracing: {log_level: info}\n"+text), 0o600); err != nil {
+	text := strings.NewReplacer(append(change, "0.0.0.0:46357", fmt.Sprintf("127.0.0.1:%d", port),
+		"localhost:46357", fmt.Sprintf("localhost:%d", port))...).Replace(anySocket.ReplaceAllString(string(b), "unix://"+r.socket()))
+	if !strings.Contains(text, "tracing:") {
+		text = "tracing: {log_level: info}\n" + text
+	}
+	if err := os.WriteFile(n.config, []byte(text), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
 	return n
@@ -182,41 +202,81 @@ func (r *realm) tokens() []string {
 	return []string{"          tls:\n", fmt.Sprintf("          auth: {type: spire, socket_path: %s}\n          tls:\n", r.socket())}
 }
 
-// Our files of config/spire run as pairs of both nodes, by a real agent. Rules: P-spiffe-5.
+// The files of config/spire, ours and upstream's with a socket that can be, run as pairs of both nodes by a real agent, by gRPC and
+// WebSocket, as they are and with tokens beside certificates. Who shows no token, or one for somebody else, is told 401; who shows no
+// certificate gets no further than the handshake. Rules: P-spiffe-2, P-spiffe-4, P-spiffe-5, P-auth-1, P-auth-3.
 func TestSPIREPairs(t *testing.T) {
-	r := startRealm(t, time.Hour, time.Hour)
+	t.Parallel()
+	r := startRealmOf(t, "myservice", time.Hour, time.Hour)
 	r.start()
 	r.ready()
-	for _, c := range []struct {
-		server, client kind
-		tokens         bool // beside certificates
-	}{{ours, ours, false}, {ours, upstream, false}, {upstream, ours, false}, {ours, ours, true}, {ours, upstream, true}, {upstream, ours, true}} {
-		t.Run(fmt.Sprintf("%s dials %s, tokens %v", c.client, c.server, c.tokens), func(t *testing.T) {
-			at := *r
-			at.t = t
-			var change []string
-			if c.tokens {
-				change = at.tokens()
+	token := func(more string) string {
+		return fmt.Sprintf("          auth: {type: spire, socket_path: %s%s}\n", r.socket(), more)
+	}
+	type client struct {
+		name, shows string // in front of tls
+		bare        bool   // without a certificate
+		refused     string // what the client reads; "": it is let in
+	}
+	for _, e := range allExamples(t) {
+		for _, d := range directions {
+			for _, scheme := range []string{"https", "wss"} {
+				for _, c := range []struct {
+					name, wants string // in front of tls
+					clients     []client
+				}{
+					{"certificates", "", []client{{name: "as it is"}, {name: "no certificate", bare: true, refused: "ertificate"}}},
+					{"tokens", token(""), []client{{name: "a token", shows: token("")}, {name: "no token", refused: "401"},
+						{name: "a token for others", shows: token(", jwt_audiences: [else]"), refused: "401"}}},
+				} {
+					t.Run(fmt.Sprintf("%s/%s/%s/%s dials %s", e.name, scheme, c.name, d.client, d.server), func(t *testing.T) {
+						t.Parallel()
+						at := *r
+						at.t = t
+						port := freePort(t)
+						listen := fmt.Sprintf("127.0.0.1:%d", port)
+						if scheme == "wss" {
+							listen = "wss://" + listen
+						}
+						s := at.nodeOf(e.dir, d.server, "example-server.yaml", port, "0.0.0.0:46357", listen, "          tls:\n", c.wants+"          tls:\n")
+						s.start(t)
+						for _, x := range c.clients {
+							opened := s.count("connection opened")
+							change := []string{"https://localhost:46357", fmt.Sprintf("%s://localhost:%d", scheme, port), "slim.example.org", "myservice.example.org",
+								"          tls:\n", x.shows + "          backoff: {type: fixed_interval, interval: 100ms, max_attempts: 1}\n          tls:\n"}
+							if x.bare {
+								change = append(change, "            source:", "            nothing:")
+							}
+							n := at.nodeOf(e.dir, d.client, "example-client.yaml", port, change...)
+							p := spawn(t, fmt.Sprintf("%s client, %s", d.client, x.name), nil, d.client.program(t), "--config", n.config)
+							switch {
+							case x.refused == "":
+								p.expectLine(t, "client connected", 0)
+								if d.server == ours {
+									s.expectLine(t, r.id, 0)
+									s.expectLine(t, "connection opened", opened)
+								}
+							case d.client == ours || scheme == "wss":
+								p.expectLine(t, x.refused, 0)
+							default: // upstream's says by HTTP/2 only that it could not send, and gives the start up
+								<-p.done
+							}
+							if x.refused != "" && (p.count("client connected") > 0 || d.server == ours && s.count("connection opened") > opened) {
+								t.Errorf("%s: it is connected", x.name)
+							}
+							p.kill() // upstream's does not hear signals at once
+						}
+						s.quit(t)
+					})
+				}
 			}
-			s := at.node(c.server, "example-server.yaml", freePort(t), change...)
-			s.start(t)
-			d := at.node(c.client, "example-client.yaml", s.port, change...)
-			p := spawn(t, string(c.client)+" client", nil, d.kind.program(t), "--config", d.config)
-			p.expectLine(t, "client connected", 0)
-			if c.server == ours {
-				s.expectLine(t, "spiffe://example.org/slim", 0)
-				s.expectLine(t, "connection opened", 0)
-			}
-			if c.client == ours {
-				p.quit(t) // upstream's does not hear signals at once
-			}
-			s.quit(t)
-		})
+		}
 	}
 }
 
 // Who is none of accepted_spiffe_ids is refused in the handshake, and a server that is needs no name. Rules: P-spiffe-6.
 func TestSPIREPeersByID(t *testing.T) {
+	t.Parallel()
 	r := startRealm(t, time.Hour, time.Hour)
 	r.start()
 	r.ready()
@@ -246,6 +306,7 @@ func TestSPIREPeersByID(t *testing.T) {
 
 // Nodes that start before the agent come together once it is there, and stay so while it is away again. Rules: P-spiffe-7.
 func TestSPIREAgentThatComesLater(t *testing.T) {
+	t.Parallel()
 	r := startRealm(t, time.Hour, time.Hour)
 	s := r.node(ours, "example-server.yaml", freePort(t))
 	s.start(t)
@@ -269,6 +330,7 @@ func TestSPIREAgentThatComesLater(t *testing.T) {
 // SVIDs are replaced under load, and an authority by another, without a message lost or a link cut: applications on two nodes, whose
 // link and whose ways in are by SVIDs that live for seconds. Rules: P-spiffe-5.
 func TestSPIRERotationUnderLoad(t *testing.T) {
+	t.Parallel()
 	r := startRealm(t, 8*time.Second, 8*time.Second)
 	r.start()
 	r.ready()
@@ -363,6 +425,7 @@ func (r *realm) verifier() *spire.Verifier {
 // Tokens of a real agent are taken, renewed before they expire, and judged by a key that replaces another. Rules: P-spiffe-2,
 // P-spiffe-4.
 func TestSPIRETokens(t *testing.T) {
+	t.Parallel()
 	r := startRealm(t, time.Hour, 6*time.Second)
 	r.start()
 	r.ready()
@@ -405,6 +468,7 @@ func TestSPIRETokens(t *testing.T) {
 
 // Upstream's listener takes our tokens, and we take those of its nodes and applications. Rules: P-spiffe-2, P-spiffe-3, P-spiffe-4.
 func TestSPIRETokensAndUpstream(t *testing.T) {
+	t.Parallel()
 	r := startRealm(t, time.Hour, time.Hour)
 	r.start()
 	r.ready()
