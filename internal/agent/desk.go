@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -81,9 +82,10 @@ func (d *desk) run() {
 		d.inbox = nil
 		d.mu.Unlock()
 		for _, f := range in {
-			f(d)
+			d.guarded(func() { f(d) })
 		}
-		next := d.reconcile(time.Now())
+		next := time.Now().Add(idle)
+		d.guarded(func() { next = d.reconcile(time.Now()) })
 		timer := time.NewTimer(idle)
 		if !next.IsZero() {
 			timer.Reset(max(time.Until(next), 10*time.Millisecond))
@@ -97,6 +99,16 @@ func (d *desk) run() {
 		}
 		timer.Stop()
 	}
+}
+
+// guarded runs a part of the desk's work: a panic ends that part alone, and messages go on.
+func (d *desk) guarded(f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			d.agent.log.Error("internal error of the control channel: please report this", "error", r, "stack", string(debug.Stack()))
+		}
+	}()
+	f()
 }
 
 func (d *desk) linkChanged(l *router.ActiveLink, up bool) {

@@ -323,6 +323,9 @@ func (p *plane) write(ctx context.Context, s *stream) error {
 			if err := p.news.tell(tell); err != nil {
 				return err
 			}
+			if n := p.news.nameless; n > 0 && !s.said.nameless.Swap(true) {
+				p.log.Warn("names cannot be told to the control plane, since who has subscribed to them has left out their texts", "names", n)
+			}
 		case <-ctx.Done():
 			return nil
 		}
