@@ -110,7 +110,9 @@ var rules = []rule{
 	{path: "internal/faults", level: 4},
 
 	{path: "session/sessiontest", level: 5},
-	{path: "session/identity", level: 5}, // and below it, each with what it stands on, which apps without it do not carry:
+	{path: "session/rpc", level: 5, outside: []string{"google.golang.org/protobuf/proto"}},
+	{path: "session/rpc/rpcgrpc", level: 5, step: 1, outside: []string{"google.golang.org/grpc"}}, // which apps without it do not carry
+	{path: "session/identity", level: 5},                                                          // and below it, each with what it stands on, which apps without it do not carry:
 	{path: "session/identity/internal/claims", level: 5},
 	{path: "session/identity/jwt", level: 5, step: 1}, // JOSE, by internal/auth/jwt
 	{path: "session/identity/oidc", level: 5, step: 1},
@@ -128,17 +130,21 @@ var rules = []rule{
 	{path: "bench/report", level: 6, step: 3, outside: []string{"github.com/HdrHistogram/hdrhistogram-go"}},
 	{path: "bench/scenario", level: 6, step: 3, outside: []string{"go.yaml.in/yaml/v4", "golang.org/x/sync/errgroup"}},
 
+	{path: "cmd/protoc-gen-slimrpc", level: top, outside: []string{"google.golang.org/protobuf/compiler/protogen",
+		"google.golang.org/protobuf/types/descriptorpb", "google.golang.org/protobuf/types/pluginpb"}},
 	{path: "cmd/...", level: top, outside: []string{"github.com/spf13/pflag", "github.com/spf13/cobra",
 		"google.golang.org/protobuf/types/known/structpb"}}, // metadata of listeners, for control planes
 	{path: "interop/...", level: top},
-	{path: "examples/...", level: top},
+	{path: "examples/calculator/calculatorpb", level: top, outside: []string{"google.golang.org/protobuf"}}, // generated
+	{path: "examples/...", level: top, step: 1},
 }
 
 // unsafeIn says where package unsafe may be used, and what for. cgo may be used nowhere.
 var unsafeIn = map[string]string{
-	"wire/pb":              "generated code",
-	"wire/pb/controllerpb": "generated code",
-	"router/netloop":       "the vectors of writev(2)",
+	"wire/pb":                          "generated code",
+	"wire/pb/controllerpb":             "generated code",
+	"router/netloop":                   "the vectors of writev(2)",
+	"examples/calculator/calculatorpb": "generated code",
 }
 
 // pkg is a package with its files, test files apart. Files for all systems and build tags count.

@@ -1,0 +1,209 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session"
+)
+
+// Defaults of GroupOptions.
+const (
+	DefaultInvite = 3 * time.Second
+	DefaultRetry  = 10 * time.Second
+)
+
+// GroupOptions are those of a Group.
+type GroupOptions struct {
+	CallOptions
+	// Pins are the subjects that members' tokens must have; who has none here may have any.
+	Pins map[session.Name]string
+	// Invite is how long a call waits for each member that it has to invite; 0: DefaultInvite. One that has not come by then has failed
+	// that call, with Unavailable, and is not invited again for as long as Retry says; 0: DefaultRetry.
+	Invite, Retry time.Duration
+}
+
+// Group calls several apps at once, by one session for any number of calls. The members are invited by the first call; those that were
+// not there, or have gone, by later ones. All methods are safe for all.
+//
+// What a member answers is seen, and dropped, by the other members, too (P-rpc-11).
+type Group struct {
+	app   *session.App
+	o     GroupOptions
+	own   callOptions
+	ch    channel
+	start Starter
+	err   error
+	turn  chan struct{} // of one place: who invites
+
+	mu      sync.Mutex
+	members []session.Name             // guarded by mu; replaced whole
+	refused map[session.Name]*refusals // guarded by mu
+}
+
+type refusals struct {
+	err error
+	at  time.Time
+}
+
+// NewGroup returns a client of these apps, each any instance of its name; ids are not looked at, and a name that comes twice is one member.
+// It is to be closed. Options that cannot be are an error of each call.
+func NewGroup(app *session.App, members []session.Name, o GroupOptions) *Group {
+	g := &Group{app: app, o: o, own: o.own(), err: o.check(), turn: make(chan struct{}, 1), refused: map[session.Name]*refusals{}}
+	if g.o.Invite <= 0 {
+		g.o.Invite = DefaultInvite
+	}
+	if g.o.Retry <= 0 {
+		g.o.Retry = DefaultRetry
+	}
+	for _, n := range members {
+		g.members = with(g.members, n)
+	}
+	channel := app.Name().Parts()
+	name, err := session.NewName(channel[0], channel[1], newID())
+	if err != nil && g.err == nil {
+		g.err = asError(err, "the channel of the group")
+	}
+	g.ch.open = func(ctx context.Context) (*session.Session, error) {
+		s, err := app.OpenGroup(ctx, name, o.Session)
+		if err != nil {
+			return nil, asError(err, "no session with the group")
+		}
+		return s, nil
+	}
+	g.start = o.intercept(g.begin)
+	return g
+}
+
+func with(list []session.Name, n session.Name) []session.Name {
+	if slices.Contains(list, n.Any()) {
+		return list
+	}
+	return append(slices.Clone(list), n.Any())
+}
+
+// Members are those that calls go to.
+func (g *Group) Members() []session.Name {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.members)
+}
+
+// Add adds a member, of calls that begin from now on: the first of them invites it.
+func (g *Group) Add(n session.Name) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.members = with(g.members, n)
+	delete(g.refused, n.Any())
+}
+
+// Remove takes a member out of the group and of calls that go on, for which it has failed with Unavailable. It can read nothing that is
+// said after that. Nothing happens if it is none.
+func (g *Group) Remove(ctx context.Context, n session.Name) error {
+	n = n.Any()
+	g.mu.Lock()
+	g.members = slices.DeleteFunc(slices.Clone(g.members), func(other session.Name) bool { return other == n })
+	delete(g.refused, n)
+	g.mu.Unlock()
+	g.ch.mu.Lock()
+	l := g.ch.link
+	g.ch.mu.Unlock()
+	if l == nil {
+		return nil
+	}
+	err := l.s.Remove(ctx, n)
+	if errors.Is(err, session.ErrNotMember) || errors.Is(err, session.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// NewStream begins a call of all members; generated stubs, Ask and the like do. It waits for members to be invited, as GroupOptions
+// say. ctx bounds the whole call. Errors are an *Error.
+func (g *Group) NewStream(ctx context.Context, m Method) (ClientStream, error) {
+	if g.err != nil {
+		return nil, g.err
+	}
+	return g.start(ctx, m)
+}
+
+func (g *Group) begin(ctx context.Context, m Method) (ClientStream, error) {
+	names := g.Members()
+	if len(names) == 0 {
+		return nil, Errorf(InvalidArgument, "calling %v: the group has no members", m)
+	}
+	return begin(ctx, &g.own, m, g.get, &members{names: names, refusal: g.refusal})
+}
+
+// get returns the group's link, when all have been invited that have to be.
+func (g *Group) get(ctx context.Context) (*link, error) {
+	l, err := g.ch.get(ctx)
+	if err != nil || len(g.absent(l)) == 0 {
+		return l, err
+	}
+	select {
+	case g.turn <- struct{}{}:
+		defer func() { <-g.turn }()
+	case <-ctx.Done():
+		return nil, errorOf(ctx, "inviting members")
+	}
+	for _, n := range g.absent(l) { // another call may have invited some
+		if err := g.invite(ctx, l, n); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// absent returns who is to be invited.
+func (g *Group) absent(l *link) (names []session.Name) {
+	here := map[session.Name]bool{}
+	for _, p := range l.s.Participants() {
+		here[p.Name.Any()] = p.Online
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, n := range g.members {
+		if r := g.refused[n]; !here[n] && (r == nil || time.Since(r.at) >= g.o.Retry) {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+// invite invites one member. That it does not come is not an error, but of the member.
+func (g *Group) invite(ctx context.Context, l *link, n session.Name) error {
+	bound, cancel := context.WithTimeout(ctx, g.o.Invite)
+	defer cancel()
+	err := l.s.InvitePinned(bound, n, g.o.Pins[n])
+	if ctx.Err() != nil {
+		return errorOf(ctx, "inviting "+n.String())
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err == nil || errors.Is(err, session.ErrMember) {
+		delete(g.refused, n)
+		return nil
+	}
+	if !errors.Is(err, session.ErrClosed) {
+		g.refused[n] = &refusals{err, time.Now()}
+	}
+	return nil
+}
+
+// refusal is why a member did not come.
+func (g *Group) refusal(n session.Name) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if r := g.refused[n]; r != nil {
+		return r.err
+	}
+	return nil
+}
+
+// Close ends the session: calls that go on fail, with Canceled. It returns when nothing of the group is left, or ctx is over. A call that
+// comes later makes another session.
+func (g *Group) Close(ctx context.Context) error { return g.ch.close(ctx) }

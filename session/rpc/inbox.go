@@ -1,0 +1,125 @@
+package rpc
+
+import (
+	"context"
+	"sync"
+
+	"github.com/seed31b3bfd0/slimgo/internal/fifo"
+	"github.com/seed31b3bfd0/slimgo/session"
+)
+
+// inbox is what has come for a call and was not received yet. Who puts never waits, since it serves all calls of a session: what is
+// beyond the bound ends the call instead (P-rpc-10). Safe for all, but one goroutine takes at a time.
+type inbox struct {
+	most int // bytes
+
+	mu    sync.Mutex
+	queue fifo.Queue[item] // guarded by mu
+	bytes int              // guarded by mu: in queue, with what an item costs
+	err   error            // guarded by mu: what comes after the queue, for ever; nil: the call goes on
+	wake  chan struct{}    // of one place
+}
+
+// item is a message, or, in a group, the failure of a member.
+type item struct {
+	m   *session.Message
+	err *Error
+}
+
+// itemCost is what a message takes beside its data, in bytes.
+const itemCost = 512
+
+func newInbox(most int) inbox { return inbox{most: most, wake: make(chan struct{}, 1)} }
+
+// put adds an item; false: there is no room. What comes after the end is dropped.
+func (x *inbox) put(it item) bool {
+	size := itemCost
+	if it.m != nil {
+		size += len(it.m.Data)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case x.err != nil:
+		return true
+	case it.m != nil && x.bytes+size > x.most && x.queue.Len() > 0:
+		return false
+	}
+	x.queue.Push(it)
+	x.bytes += size
+	x.signal()
+	return true
+}
+
+// end is the last word, after what has come before; the first one counts, and is reported.
+func (x *inbox) end(err error) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.err != nil {
+		return false
+	}
+	x.err = err
+	x.signal()
+	return true
+}
+
+// drop ends it, and what waits is not received any more, so that it does not look as if it had been received to the end.
+func (x *inbox) drop(err error) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	first := x.err == nil
+	if first || x.queue.Len() > 0 {
+		x.err = err
+	}
+	x.queue, x.bytes = fifo.Queue[item]{}, 0
+	x.signal()
+	return first
+}
+
+// clear forgets what waits.
+func (x *inbox) clear() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.queue, x.bytes = fifo.Queue[item]{}, 0
+}
+
+// ended is the last word, which may not have been taken yet; nil: there is none.
+func (x *inbox) ended() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.err
+}
+
+// signal is called with mu held.
+func (x *inbox) signal() {
+	select {
+	case x.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns the next item, or the last word, or nothing and nil when ctx is over.
+func (x *inbox) take(ctx context.Context) (item, error) {
+	for {
+		x.mu.Lock()
+		if x.queue.Len() > 0 {
+			it := x.queue.Pop()
+			x.bytes -= itemCost
+			if it.m != nil {
+				x.bytes -= len(it.m.Data)
+			}
+			x.mu.Unlock()
+			return it, nil
+		}
+		err := x.err
+		x.mu.Unlock()
+		if err != nil {
+			return item{}, err
+		}
+		select {
+		case <-x.wake:
+		case <-ctx.Done():
+			return item{}, nil
+		}
+	}
+}

@@ -1,0 +1,178 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session"
+)
+
+// serverCall is a call that is served. It is said to be over once: when its handler returns, or at its deadline, whichever is first.
+type serverCall struct {
+	l      *serverLink
+	key    callKey
+	info   *Info
+	ctx    context.Context //nolint:containedctx // it is that of the call
+	cancel context.CancelCauseFunc
+	free   context.CancelFunc // of the deadline
+	in     inbox
+	reply  map[string]string // metadata of replies
+
+	mu   sync.Mutex // held while a frame is sent, so that nothing is sent after the last word
+	over bool       // guarded by mu: the last word was said
+}
+
+var _ ServerStream = (*serverCall)(nil)
+
+func newServerCall(l *serverLink, key callKey, method Method, m *session.Message, deadline time.Time) *serverCall {
+	c := &serverCall{
+		l: l, key: key, in: newInbox(l.server.buffer), reply: map[string]string{keyID: key.id},
+		info: &Info{Method: method, Caller: Peer{m.From, m.Subject}, Metadata: metadataOf(m), Session: l.s},
+	}
+	ctx, cancel := context.WithCancelCause(context.WithValue(l.ctx, infoKey{}, c.info))
+	c.cancel = cancel
+	c.ctx, c.free = context.WithDeadline(ctx, deadline)
+	return c
+}
+
+func (c *serverCall) Context() context.Context { return c.ctx }
+
+// take is a further frame of the caller (P-rpc-7).
+func (c *serverCall) take(m *session.Message, k kind, failed *Error) {
+	switch {
+	case k == failure:
+		c.in.drop(failed)
+		if failed.Code == Canceled || failed.Code == DeadlineExceeded {
+			c.cancel(failed)
+		}
+	case k == end:
+		c.in.end(io.EOF)
+	case !c.in.put(item{m: m}):
+		err := Errorf(ResourceExhausted, "more than %d bytes of requests wait for the handler", c.in.most)
+		c.in.drop(err)
+		c.cancel(err)
+	}
+}
+
+func (c *serverCall) Receive(msg any) error {
+	it, err := c.in.take(c.ctx)
+	switch {
+	case err != nil:
+		return err
+	case it.m == nil:
+		return c.ended()
+	case len(it.m.Data) > c.l.server.message:
+		return Errorf(ResourceExhausted, "a request of %d bytes, and it may have %d", len(it.m.Data), c.l.server.message)
+	}
+	if err := c.l.server.o.Codec.Unmarshal(it.m.Data, msg); err != nil {
+		return &Error{Code: InvalidArgument, Message: "decoding a request: " + err.Error(), cause: err}
+	}
+	return nil
+}
+
+func (c *serverCall) Send(msg any) error {
+	b, err := c.l.server.o.Codec.Marshal(msg)
+	switch {
+	case err != nil:
+		return &Error{Code: Internal, Message: "encoding a reply: " + err.Error(), cause: err}
+	case len(b) > c.l.server.message:
+		return Errorf(ResourceExhausted, "a reply of %d bytes, and it may have %d", len(b), c.l.server.message)
+	case c.ctx.Err() != nil:
+		return c.ended()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return c.ended()
+	}
+	if err := c.l.publish(c.ctx, session.Content{Data: b, Metadata: c.reply}); err != nil {
+		if c.ctx.Err() != nil {
+			return c.ended()
+		}
+		return asError(err, "sending a reply")
+	}
+	return nil
+}
+
+// ended is why the call's context is over.
+func (c *serverCall) ended() *Error {
+	var e *Error
+	switch cause := context.Cause(c.ctx); {
+	case errors.As(cause, &e):
+		return &Error{Code: e.Code, Message: e.Message, cause: c.ctx.Err()}
+	case errors.Is(cause, context.DeadlineExceeded):
+		return &Error{Code: DeadlineExceeded, Message: "the deadline is over", cause: cause}
+	}
+	return &Error{Code: Canceled, Message: "the call is over", cause: context.Canceled}
+}
+
+// run serves the call. Whoever ends its context ends it for the caller at once, even if the handler does not look at it (P-rpc-3).
+func (c *serverCall) run(h Handler) {
+	defer c.l.running.Done()
+	stop := context.AfterFunc(c.ctx, func() { c.finish(c.ended()) })
+	err := error(Errorf(Internal, "the handler has ended its goroutine")) // unless it returns
+	defer func() {
+		stop()
+		c.finish(err)
+		c.free()
+		c.cancel(errReturned)
+		c.in.drop(errReturned)
+		c.l.done(c)
+	}()
+	err = c.protect(h)
+}
+
+// protect turns a panic of the handler into its error.
+func (c *serverCall) protect(h Handler) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.l.server.o.Logger.Error("a handler has panicked",
+				"method", c.info.Method.String(), "caller", c.key.from.String(), "panic", p, "stack", string(debug.Stack()))
+			err = Errorf(Internal, "the handler has panicked")
+		}
+	}()
+	return h(c.ctx, c)
+}
+
+// finish says the last word: an error, or the end of replies.
+func (c *serverCall) finish(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return
+	}
+	c.over = true
+	if c.unheard() {
+		return
+	}
+	frame := session.Content{Metadata: map[string]string{keyID: c.key.id, keyCode: codeTexts[OK]}}
+	if err != nil {
+		code, text := c.status(err)
+		frame.Metadata[keyCode], frame.Data = codeTexts[code], []byte(clip(text, mostText))
+	}
+	// The session's end is the only one that it waits for: what waits for room before it is acknowledged in time, or its receiver is offline.
+	_ = c.l.publish(context.Background(), frame)
+}
+
+// unheard reports whether the caller has gone, or has given the call up, so that it does not listen.
+func (c *serverCall) unheard() bool {
+	var e *Error
+	return errors.As(context.Cause(c.ctx), &e) && (e == errGone || e.Remote)
+}
+
+// status is what the caller gets to know of an error.
+func (c *serverCall) status(err error) (Code, string) {
+	code, text := CodeOf(err), err.Error()
+	var e *Error
+	if errors.As(err, &e) {
+		text = e.Message
+	}
+	if code == OK || code >= codes {
+		return Internal, "the handler returned an error with code OK: " + text
+	}
+	return code, text
+}

@@ -1,0 +1,240 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/fifo"
+	"github.com/seed31b3bfd0/slimgo/session"
+)
+
+// serverLink is a session by which calls come. Its reader begins them and gives them their requests, and waits for no handler.
+//
+//	reader: Session.Receive ──▶ a new call: its goroutine, its handler
+//	                        └─▶ a call that is served: its inbox
+//	watcher: Session.NextEvent ──▶ callers that have gone
+type serverLink struct {
+	server *Server
+	s      *session.Session
+	ctx    context.Context //nolint:containedctx // parent of the calls' contexts
+	cancel context.CancelCauseFunc
+
+	mu      sync.Mutex
+	calls   map[callKey]*serverCall // guarded by mu: that are served
+	past    map[callKey]struct{}    // guarded by mu: calls that were served, of which a first frame does not make another (P-rpc-4)
+	oldest  fifo.Queue[callKey]     // guarded by mu: the same in the order in which they ended
+	running sync.WaitGroup          // handlers; added to with mu held
+	stopped bool                    // guarded by mu: no further calls
+	once    sync.Once
+	over    chan struct{} // closed when close has been
+}
+
+// callKey names a call: ids are their callers', so that one caller cannot disturb another one's.
+type callKey struct {
+	from session.Name
+	id   string
+}
+
+// mostPast is how many calls are remembered that are over.
+const mostPast = 1024
+
+// Causes of the end of calls' contexts.
+var (
+	errStopped  = &Error{Code: Canceled, Message: "the server is shutting down"}
+	errGone     = &Error{Code: Canceled, Message: "the caller has gone"}
+	errReturned = &Error{Code: Canceled, Message: "the handler has returned"}
+)
+
+func newServerLink(server *Server, s *session.Session) *serverLink {
+	l := &serverLink{server: server, s: s, calls: map[callKey]*serverCall{}, past: map[callKey]struct{}{}, over: make(chan struct{})}
+	l.ctx, l.cancel = context.WithCancelCause(context.Background())
+	return l
+}
+
+// serve returns when the session is over, and all handlers have returned.
+func (l *serverLink) serve() {
+	var watcher sync.WaitGroup
+	watcher.Go(l.watch)
+	for {
+		m, err := l.s.Receive(context.Background())
+		if err != nil {
+			break
+		}
+		l.take(m)
+		m.Handled()
+	}
+	l.cancel(errGone)
+	l.running.Wait() // nobody but this goroutine adds
+	l.close()
+	watcher.Wait()
+}
+
+// take is what a frame does (P-rpc-4).
+func (l *serverLink) take(m *session.Message) {
+	id := m.Metadata[keyID]
+	if id == "" || m.Metadata[keyDir] != dirRequest {
+		return
+	}
+	key := callKey{m.From, id}
+	k, failed := kindOf(m)
+	l.mu.Lock()
+	c := l.calls[key]
+	_, past := l.past[key]
+	l.mu.Unlock()
+	switch {
+	case c != nil:
+		c.take(m, k, failed)
+	case !past && k != failure && m.Metadata[keyService] != "" && m.Metadata[keyMethod] != "":
+		l.begin(key, m, k)
+	}
+}
+
+// begin serves a new call, or says why not.
+func (l *serverLink) begin(key callKey, m *session.Message, k kind) {
+	c, r, err := l.admit(key, m)
+	if err != nil {
+		l.mu.Lock()
+		l.remember(key)
+		l.mu.Unlock()
+		l.refuse(key.id, err)
+		return
+	}
+	if k == data {
+		c.in.put(item{m: m})
+	} else {
+		c.in.end(io.EOF)
+	}
+	go c.run(r.handler)
+}
+
+func (l *serverLink) admit(key callKey, m *session.Message) (*serverCall, *registration, *Error) {
+	service, name := m.Metadata[keyService], m.Metadata[keyMethod]
+	r := l.server.find(Method{Service: service, Name: name}.key())
+	if r == nil {
+		return nil, nil, Errorf(Unimplemented, "Method not found: %s/%s", clip(service, 200), clip(name, 200))
+	}
+	now := time.Now()
+	deadline := now.Add(l.server.o.MaxTime)
+	if text, ok := m.Metadata[keyDeadline]; ok {
+		t, err := parseDeadline(text)
+		if err != nil {
+			return nil, nil, asError(err, "deadline")
+		}
+		if !t.IsZero() && t.Add(l.server.o.Skew).Before(deadline) {
+			deadline = t.Add(l.server.o.Skew)
+		}
+	}
+	if !deadline.After(now) {
+		return nil, nil, Errorf(DeadlineExceeded, "the deadline was over before the call came")
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped {
+		return nil, nil, errStopped
+	}
+	if n := len(l.calls); n >= l.server.o.SessionCalls {
+		return nil, nil, Errorf(ResourceExhausted, "%d calls of this session are served, and no more at a time", n)
+	}
+	if err := l.server.admit(); err != nil {
+		return nil, nil, err
+	}
+	c := newServerCall(l, key, r.method, m, deadline)
+	l.calls[key] = c
+	l.running.Add(1)
+	return c, r, nil
+}
+
+// remember is called with mu held, of a call that is over.
+func (l *serverLink) remember(key callKey) {
+	if _, ok := l.past[key]; ok {
+		return
+	}
+	l.past[key] = struct{}{}
+	if l.oldest.Push(key); l.oldest.Len() > mostPast {
+		delete(l.past, l.oldest.Pop())
+	}
+}
+
+// done is called when the handler has returned and its last word is said.
+func (l *serverLink) done(c *serverCall) {
+	l.mu.Lock()
+	delete(l.calls, c.key)
+	l.remember(c.key)
+	l.mu.Unlock()
+	l.server.release()
+}
+
+// refuse answers a call that is not served.
+func (l *serverLink) refuse(id string, err *Error) {
+	_ = l.publish(l.ctx, session.Content{Data: []byte(clip(err.Message, mostText)), Metadata: map[string]string{keyID: id, keyCode: codeTexts[err.Code]}})
+}
+
+// publish sends a frame to the caller; in a group to all, since a message for one member has no order with others (P-rpc-11).
+func (l *serverLink) publish(ctx context.Context, frame session.Content) error {
+	_, err := l.s.Publish(ctx, frame)
+	return err
+}
+
+// watch cancels calls of callers that have gone.
+func (l *serverLink) watch() {
+	for {
+		e, err := l.s.NextEvent(context.Background())
+		if err != nil {
+			return // the reader knows
+		}
+		if lost, ok := e.(session.Lost); ok {
+			l.each(func(c *serverCall) {
+				if c.key.from == lost.From {
+					c.in.end(Errorf(Unavailable, "messages of the caller were lost: %s", lost.Reason)) // of this call or another one
+				}
+			})
+			continue
+		}
+		here := map[session.Name]bool{}
+		for _, p := range l.s.Participants() {
+			here[p.Name] = p.Online
+		}
+		l.each(func(c *serverCall) {
+			if !here[c.key.from] {
+				c.cancel(errGone)
+			}
+		})
+	}
+}
+
+func (l *serverLink) each(f func(c *serverCall)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.calls {
+		f(c)
+	}
+}
+
+// stop ends calls that are served, tells their callers, and closes the session.
+func (l *serverLink) stop() {
+	l.mu.Lock()
+	l.stopped = true
+	l.mu.Unlock()
+	l.cancel(errStopped)
+	l.running.Wait()
+	l.close()
+}
+
+// closeTime is how long callers may take to acknowledge the end of a session.
+const closeTime = 10 * time.Second
+
+// close ends the session.
+func (l *serverLink) close() {
+	l.once.Do(func() {
+		defer close(l.over)
+		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+		defer cancel()
+		if err := l.s.Close(ctx); err != nil && !errors.Is(err, session.ErrClosed) {
+			l.server.o.Logger.Warn("a session of calls was not closed in an orderly way", "session", l.s.ID(), "error", err)
+		}
+	})
+	<-l.over
+}
