@@ -303,8 +303,8 @@ func TestRPCOurServersForRust(t *testing.T) {
 		slices.Sort(want)
 		wantTexts(t, fmt.Sprint("group ", c.args), got, want)
 	}
-	n.run(t, "rpc-call", client, append(one[:2:2], "--repeat", strconv.Itoa(rpcCalls), "--parallel", "10", "--quiet")...)
-	n.run(t, "rpc-call", client, append(slices.Clone(to), "--repeat", strconv.Itoa(rpcCalls), "--parallel", "10", "--quiet")...)
+	n.run(t, "rpc-call", client, append(one[:2:2], "--repeat", strconv.Itoa(rpcCalls/10), "--parallel", "10", "--quiet")...)
+	n.run(t, "rpc-call", client, append(slices.Clone(to), "--repeat", strconv.Itoa(rpcCalls/10), "--parallel", "10", "--quiet")...)
 	n.responses(t, append(one[:2:2], "--method", "Who", "--meta", "k=v")...)
 	if i := <-told; len(i.Metadata) != 1 || i.Metadata["k"] != "v" || i.Caller.Subject == "" || i.Caller.Name.String() != client {
 		t.Errorf("a handler knows %+v, want one key and who calls", i)
