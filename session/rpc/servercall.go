@@ -123,7 +123,9 @@ func (c *serverCall) run(h Handler) {
 		c.in.drop(errReturned)
 		c.l.done(c)
 	}()
-	err = c.protect(h)
+	if err = c.protect(h); c.ctx.Err() != nil && errors.Is(err, c.ctx.Err()) { // the context's own words say less
+		err = c.ended()
+	}
 }
 
 // protect turns a panic of the handler into its error.
