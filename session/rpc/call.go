@@ -150,7 +150,7 @@ func (c *call) put(frame session.Content) error {
 		return err
 	}
 	for n := 1; ; n++ {
-		err := error(session.ErrClosed)
+		err := session.ErrClosed
 		if l.add(c) {
 			if c.members != nil && !c.members.begin(c, l) {
 				return io.EOF

@@ -57,10 +57,8 @@ func (w *crowd) start(t *testing.T, i int) {
 // ask returns what members reply, and how they fail, each after its name, in order.
 func (w *crowd) ask(ctx context.Context, m rpc.Method, req string) (texts []string) {
 	for r, err := range rpc.Ask[rpc.Raw, rpc.Raw](ctx, w.group, m, raw(req)) {
-		name, text := r.From.Name.String(), ""
-		if err != nil {
-			text = rpc.CodeOf(err).String()
-		} else {
+		name, text := r.From.Name.String(), rpc.CodeOf(err).String()
+		if err == nil {
 			text = string(*r.Message)
 		}
 		texts = append(texts, strings.TrimPrefix(name, "org/ns/")+": "+text)
