@@ -94,11 +94,15 @@ func (l *link) fail(err *Error) {
 
 // read gives calls what comes for them. It never waits for one.
 func (l *link) read() {
+	seen := order{}
 	for {
 		m, err := l.s.Receive(context.Background())
 		if err != nil {
 			l.fail(&Error{Code: Unavailable, Message: "the session of the call is over: " + err.Error(), cause: err})
 			return
+		}
+		if seen.gap(m) {
+			l.absent(m.From, "messages of it were lost")
 		}
 		l.deliver(m)
 		m.Handled()

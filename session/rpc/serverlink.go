@@ -58,10 +58,14 @@ func newServerLink(server *Server, s *session.Session) *serverLink {
 func (l *serverLink) serve() {
 	var watcher sync.WaitGroup
 	watcher.Go(l.watch)
+	seen := order{}
 	for {
 		m, err := l.s.Receive(context.Background())
 		if err != nil {
 			break
+		}
+		if seen.gap(m) {
+			l.lost(m.From, "they are missing in the session")
 		}
 		l.take(m)
 		m.Handled()
@@ -186,11 +190,7 @@ func (l *serverLink) watch() {
 			return // the reader knows
 		}
 		if lost, ok := e.(session.Lost); ok {
-			l.each(func(c *serverCall) {
-				if c.key.from == lost.From {
-					c.in.end(Errorf(Unavailable, "messages of the caller were lost: %s", lost.Reason)) // of this call or another one
-				}
-			})
+			l.lost(lost.From, lost.Reason)
 			continue
 		}
 		here := map[session.Name]bool{}
@@ -203,6 +203,15 @@ func (l *serverLink) watch() {
 			}
 		})
 	}
+}
+
+// lost ends the requests of a caller's calls: some are missing, of one of them.
+func (l *serverLink) lost(from session.Name, why string) {
+	l.each(func(c *serverCall) {
+		if c.key.from == from {
+			c.in.end(Errorf(Unavailable, "messages of the caller were lost: %s", why))
+		}
+	})
 }
 
 func (l *serverLink) each(f func(c *serverCall)) {
