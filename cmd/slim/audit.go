@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -31,7 +32,7 @@ func newAuditLog(path string, out *cli.Sink, trouble func(error)) (*auditLog, er
 	if path == "-" {
 		return &auditLog{sink: out}, nil
 	}
-	f := &auditFile{path: path}
+	f := &auditFile{path: path, trouble: trouble}
 	if err := f.open(); err != nil {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ func (a *auditLog) reloaded(now time.Time, faults []error) {
 	a.Note(&e)
 }
 
-// dropped is how many events were not written.
+// dropped is how many events were not written, for want of room or by an error.
 func (a *auditLog) dropped() uint64 {
 	if a == nil || !a.own {
 		return 0
@@ -103,17 +104,23 @@ func (a *auditLog) close(ctx context.Context) {
 	}
 }
 
-// auditFile is a file that is appended to. Owned by the goroutine that writes, but for again.
+// auditFile is a file that is appended to, or a pipe. Owned by the goroutine that writes, but for again.
 type auditFile struct {
-	path  string
-	again atomic.Bool // it is to be opened again before the next write; safe for all
-	f     *os.File
+	path    string
+	trouble func(error) // is told once why it cannot be opened again; nil: no one is
+	again   atomic.Bool // it is to be opened again before the next write; safe for all
+	told    bool
+	f       *os.File
 }
 
 var _ io.Writer = (*auditFile)(nil)
 
 func (f *auditFile) open() error {
-	n, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	// Without O_NONBLOCK a pipe that nobody reads would hold the node at this line.
+	n, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NONBLOCK, 0o600)
+	if errors.Is(err, syscall.ENXIO) {
+		return fmt.Errorf("open %s: it is a pipe, or a socket, that nobody reads: start the reader first", f.path)
+	}
 	if err != nil {
 		return err
 	}
@@ -127,9 +134,14 @@ func (f *auditFile) open() error {
 // Write implements io.Writer.
 func (f *auditFile) Write(p []byte) (int, error) {
 	if f.again.Swap(false) {
-		if err := f.open(); err != nil { // the old one is better than none
+		err := f.open()
+		if err != nil { // the old one is better than none
 			f.again.Store(true)
+			if !f.told && f.trouble != nil {
+				f.trouble(fmt.Errorf("it goes on where it was, and is tried again with each event: %w", err))
+			}
 		}
+		f.told = err != nil
 	}
 	return f.f.Write(p)
 }

@@ -3,15 +3,19 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
+	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/router"
 )
 
@@ -93,6 +97,89 @@ func TestAuditLogIsText(t *testing.T) {
 	if all := auditOf(t, path); all[0].Subject != evil || all[0].Reason != evil || all[1].Subject != "ü 名 😀" {
 		t.Errorf("%+v", all)
 	}
+}
+
+// Where the audit log cannot be opened again, that is said once, events go on where they went, and it is made as soon as it can be. What
+// a full disk does not take is counted.
+func TestAuditLogInTrouble(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "logs")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(folder, "audit.jsonl")
+	var told []error
+	a, err := newAuditLog(path, nil, func(err error) { told = append(told, err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	note := func(subject string) {
+		t.Helper()
+		a.Note(&auth.Event{Act: auth.ActConnect, Subject: subject})
+		if err := a.sink.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	note("one")
+	if err := os.Rename(folder, folder+".1"); err != nil {
+		t.Fatal(err)
+	}
+	a.reopen()
+	note("two")
+	note("three")
+	if len(told) != 1 || !errors.Is(told[0], fs.ErrNotExist) || !strings.Contains(told[0].Error(), path) {
+		t.Errorf("told of %v, want once that %s cannot be opened", told, path)
+	}
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	note("four")
+	a.close(t.Context())
+	if old, fresh := auditOf(t, filepath.Join(folder+".1", "audit.jsonl")), auditOf(t, path); len(old) != 3 || len(fresh) != 1 || a.dropped() != 0 {
+		t.Errorf("%+v, %+v, %d dropped", old, fresh, a.dropped())
+	}
+
+	told = nil
+	if a, err = newAuditLog("/dev/full", nil, func(err error) { told = append(told, err) }); err != nil {
+		t.Fatal(err)
+	}
+	note("one")
+	note("two")
+	a.close(t.Context())
+	if a.dropped() != 2 || len(told) != 1 || !errors.Is(told[0], syscall.ENOSPC) {
+		t.Errorf("%d are counted, told of %v", a.dropped(), told)
+	}
+}
+
+// The audit log may be a pipe. One that nobody reads is refused, and does not hold the node; one whose reader stops loses what it
+// does not take, and one whose reader is gone does not end the node.
+func TestAuditLogIsAPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newAuditLog(path, nil, nil); err == nil || !strings.Contains(err.Error(), "nobody reads") || !strings.Contains(err.Error(), path) {
+		t.Errorf("without a reader: %v", err)
+	}
+	reader, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := newAuditLog(path, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 * cli.DefaultSinkRecords {
+		a.Note(&auth.Event{Act: auth.ActConnect, Subject: "somebody"})
+	}
+	if a.dropped() == 0 {
+		t.Error("a reader that stops loses nothing")
+	}
+	var e auth.Event
+	if line, err := bufio.NewReader(reader).ReadBytes('\n'); err != nil || json.Unmarshal(line, &e) != nil || e.Subject != "somebody" {
+		t.Errorf("%q, %v", line, err)
+	}
+	_ = reader.Close()
+	a.close(t.Context())
 }
 
 // A listener lets in who shows its password, a change of it is for those who are there, too, and a client whose password follows comes

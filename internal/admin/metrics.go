@@ -182,7 +182,7 @@ func (s *Server) metrics() http.Handler {
 	}
 	if s.o.AuditDropped != nil {
 		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "slim_audit_dropped_total",
-			Help: "Events that the audit log had no room for."}, func() float64 { return float64(s.o.AuditDropped()) }))
+			Help: "Events that are not in the audit log, which had no room for them or could not be written."}, func() float64 { return float64(s.o.AuditDropped()) }))
 	}
 	if s.o.Certificates != nil {
 		reg.MustRegister(newCertificateMetrics(s.o.Certificates))

@@ -73,7 +73,7 @@ type Options struct {
 	Certificates func() []CertificateSource
 	// Auth is what authentication stands on and may change; nil: it is not known. Safe for all.
 	Auth func() []AuthSource
-	// AuditDropped is how many events the audit log had no room for; nil: there is none. Safe for all.
+	// AuditDropped is how many events are not in the audit log and should be; nil: there is none. Safe for all.
 	AuditDropped func() uint64
 	Build        Build
 	// Status shows connections and names to everybody who can reach Addr. Without it they are for this machine only.

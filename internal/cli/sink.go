@@ -51,7 +51,7 @@ type Sink struct {
 	bytes   int           // of records queued or being written; at most opt.Bytes
 	records int           // likewise; at most opt.Records
 	lost    uint64        // records dropped since the last one that was queued
-	dropped uint64        // records dropped since the start
+	dropped uint64        // records that will never be written, since the start
 	pushed  uint64        // records ever queued
 	passed  uint64        // of these, records that are written or given up
 	moved   chan struct{} // closed and made anew whenever passed grows
@@ -75,6 +75,7 @@ type queued struct {
 type part struct {
 	end  int    // in Sink.out
 	lost uint64 // what is lost, or remains untold, if it is not written
+	news bool   // it is a record, not told of before
 }
 
 // NewSink starts a sink in front of w. Close ends it.
@@ -131,7 +132,7 @@ func (s *Sink) drop() {
 	s.poke()
 }
 
-// Dropped returns how many records have found no room since the start.
+// Dropped returns how many records have found no room, or were refused by the writer, since the start.
 func (s *Sink) Dropped() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -246,25 +247,34 @@ func (s *Sink) pass(batch []queued, lost uint64) {
 	s.mu.Unlock()
 	s.out, s.parts = s.out[:0], s.parts[:0]
 	if s.torn { // what came through of the record is a line of its own
-		s.add([]byte{'\n'}, 0)
+		s.add([]byte{'\n'}, 0, false)
 	}
 	for _, q := range batch {
 		if n := q.lost + s.failed; n > 0 {
 			s.failed = 0
-			s.add(notice(n), n)
+			s.add(notice(n), n, false)
 		}
-		s.add(q.b, 1)
+		s.add(q.b, 1, true)
 	}
 	if n := lost + s.failed; n > 0 && lost > 0 {
 		s.failed = 0
-		s.add(notice(n), n)
+		s.add(notice(n), n, false)
 	}
 	n, err := s.write()
 	s.torn = s.torn && n == 0 || n > 0 && !slices.ContainsFunc(s.parts, func(p part) bool { return p.end == n })
+	refused := uint64(0)
 	for _, p := range s.parts {
 		if p.end > n {
 			s.failed += p.lost
+			if p.news {
+				refused++
+			}
 		}
+	}
+	if refused > 0 {
+		s.mu.Lock()
+		s.dropped += refused
+		s.mu.Unlock()
 	}
 	if err != nil && !s.ill && s.opt.Trouble != nil {
 		s.opt.Trouble(err)
@@ -275,9 +285,9 @@ func (s *Sink) pass(batch []queued, lost uint64) {
 	}
 }
 
-func (s *Sink) add(b []byte, lost uint64) {
+func (s *Sink) add(b []byte, lost uint64, news bool) {
 	s.out = append(s.out, b...)
-	s.parts = append(s.parts, part{len(s.out), lost})
+	s.parts = append(s.parts, part{len(s.out), lost, news})
 }
 
 // write returns how much of s.out was written. A descriptor that someone else has made non-blocking says at times that it can

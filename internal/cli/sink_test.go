@@ -187,6 +187,9 @@ func TestSinkOutlivesFailingWrites(t *testing.T) {
 		w.set(true, func([]byte) (int, error) { return 0, syscall.ENOSPC })
 		io.WriteString(s, "gone\n")
 		s.Flush(t.Context())
+		if n := s.Dropped(); n != 4 {
+			t.Errorf("%d are counted, want 4", n)
+		}
 	})
 	if w.text() != "lost 3\nback\n" {
 		t.Errorf("got %q", w.text())
