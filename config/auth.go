@@ -51,8 +51,9 @@ type OIDC struct {
 // knownAuth are the types of `auth` that this node has.
 var knownAuth = []string{"none", "basic", "static_jwt", "jwt", "oidc", "spire"}
 
-// checkAuth refuses what upstream refuses when it connects, and what this node does not have. Rules: P-auth-3.
-func (d *decoder) checkAuth(a *Auth, path string, s side) {
+// checkAuth refuses what upstream refuses when it connects, a listener that asks for nothing, and what this node does not have.
+// Rules: P-auth-3.
+func (d *decoder) checkAuth(a *Auth, path string) {
 	refuse := func(key, text string) {
 		d.fail(&node{pos: a.Position}, join(path, key), "", text).Context =
 			[]string{contextStart, "datapath error", "configuration error", "auth config error", "internal auth error"}
@@ -60,9 +61,9 @@ func (d *decoder) checkAuth(a *Auth, path string, s side) {
 	switch {
 	case !slices.Contains(knownAuth, a.Type):
 		d.unsupported(a.Position, path, a.Type)
-	case a.Type == "basic" && s == clientSide && a.Username == "":
+	case a.Type == "basic" && a.Username == "":
 		refuse("username", "username cannot be empty")
-	case a.Type == "basic" && s == clientSide && a.Password.Reveal() == "":
+	case a.Type == "basic" && a.Password.Reveal() == "":
 		refuse("password", "password cannot be empty")
 	}
 }
@@ -90,23 +91,23 @@ func (d *decoder) auth(n *node, path string, s side) Auth {
 		o.duration("duration", &unused)
 		o.unused("duration", "")
 	case "jwt":
-		a.JWT = d.jwt(o)
+		a.JWT = d.jwt(o, s)
 	case "oidc":
 		a.OIDC = d.oidc(o)
 	case "spire":
 		a.Spire = d.spire(o)
 		if s == serverSide {
-			o.strs("accepted_spiffe_ids", &a.Spire.AcceptedSPIFFEIDs)
+			o.accepted(a.Spire)
 		}
 	}
 	o.end()
 	return a
 }
 
-func (d *decoder) jwt(o *object) *JWT {
+func (d *decoder) jwt(o *object, s side) *JWT {
 	j := &JWT{Duration: time.Hour}
 	if v := o.get("claims"); v != nil {
-		d.claims(j, v, join(o.path, "claims"))
+		d.claims(j, v, join(o.path, "claims"), s)
 	}
 	o.duration("duration", &j.Duration)
 	o.required("key")
@@ -118,7 +119,7 @@ func (d *decoder) jwt(o *object) *JWT {
 	return j
 }
 
-func (d *decoder) claims(j *JWT, n *node, path string) {
+func (d *decoder) claims(j *JWT, n *node, path string, s side) {
 	if n.kind != mapKind {
 		d.mistyped(n, path, "struct Claims")
 		return
@@ -143,6 +144,12 @@ func (d *decoder) claims(j *JWT, n *node, path string) {
 		}
 		o.optStr(f.name, f.to)
 		o.optStr(f.alias, f.to)
+	}
+	// An empty issuer must not pass for none, which takes anybody's tokens.
+	for _, key := range []string{"issuer", "iss"} {
+		if v := n.get(key); s == serverSide && v != nil && v.kind == stringKind && j.Issuer == "" {
+			d.bad(v, join(path, key), "issuer cannot be empty: name whose tokens are taken, or leave the key out if they are anybody's")
+		}
 	}
 	j.Custom = o.data("custom_claims")
 	o.end()

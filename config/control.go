@@ -29,7 +29,7 @@ func (d *decoder) checkController(s *Service, path string) {
 	}
 	for i := range e.Outbound {
 		x, at := &e.Outbound[i], indexed(join(path, "controller.outbound_clients"), i)
-		d.checkAuth(&x.Auth, join(at, "auth"), clientSide)
+		d.checkAuth(&x.Auth, join(at, "auth"))
 	}
 	r := s.Registration
 	switch {

@@ -68,7 +68,7 @@ func (d *decoder) checkDialled(c *Client, path string) {
 		}
 	}
 	d.checkProxy(&c.Proxy, c.Position, join(path, "proxy"))
-	d.checkAuth(&c.Auth, join(path, "auth"), clientSide)
+	d.checkAuth(&c.Auth, join(path, "auth"))
 }
 
 // notInTarget reports whether a character must not stand in the target of a request as it is (RFC 9112 section 3.2).

@@ -47,6 +47,9 @@ func (d *decoder) rules(n *node) (src rules.Source) {
 	src.Allow = decision == "allow"
 	o.bool("dialed", &src.Dialed)
 	o.required("rules")
+	if v := n.get("rules"); v != nil && v.kind == nullKind { // as at the end of a file that is only half written
+		d.bad(v, "rules", "it is neither there nor absent: write [] for no rules")
+	}
 	for i, v := range o.list("rules") {
 		src.Rules = append(src.Rules, d.rule(v, indexed("rules", i)))
 	}
@@ -89,8 +92,11 @@ func (d *decoder) who(n *node, path string) (w rules.Who) {
 	}
 	if v := o.get("claims"); v != nil {
 		at := join(path, "claims")
-		if v.kind != mapKind {
+		switch {
+		case v.kind != mapKind:
 			d.mistyped(v, at, "a map")
+		case len(v.entries) == 0:
+			d.bad(v, at, "the map is empty, and nobody is meant by it: leave the key out for anybody")
 		}
 		for _, e := range v.entries {
 			w.Claims = append(w.Claims, rules.Claim{Path: d.ruleText(e.key, at), Values: d.oneOrMore(e.val, join(at, e.key.str))})

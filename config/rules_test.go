@@ -30,6 +30,8 @@ func TestFaultsOfRules(t *testing.T) {
 		{"no mechanism", "rules: [{who: {mechanism: []}, subscribe: []}]", "f:1:27: rules[0].who.mechanism: the list is empty, and nobody is meant by it: leave the key out for anybody"},
 		{"another mechanism", "rules: [{who: {mechanism: [jwt, jvt]}, subscribe: []}]", "f:1:33: unknown mechanism \"jvt\": did you mean jwt?"},
 		{"a claim without value", "rules: [{who: {claims: {a: null}}, subscribe: []}]", "f:1:28: rules[0].who.claims.a: invalid type: unit value, expected a string"},
+		{"no claims", "rules: [{who: {claims: {}}, subscribe: []}]", "f:1:24: rules[0].who.claims: the map is empty, and nobody is meant by it: leave the key out for anybody"},
+		{"rules that are null", "default: allow\nrules:", "f:2:7: rules: it is neither there nor absent: write [] for no rules"},
 		{"a fraction", "rules: [{who: {claims: {a: 1.5}}, subscribe: []}]", "f:1:28: rules[0].who.claims.a: invalid type: floating point `1.5`, expected a string; write it in quotes"},
 		{"a name twice", "rules: []\nrules: []", "f:2:1: duplicate entry with key \"rules\""},
 	} {

@@ -216,7 +216,7 @@ func (d *decoder) checkListener(s *Server, path string) {
 		e.Context = append([]string{contextStart, "datapath error", "configuration error"}, classes...)
 		e.hint(addressHint(s.Endpoint))
 	}
-	d.checkAuth(&s.Auth, join(path, "auth"), serverSide)
+	d.checkAuth(&s.Auth, join(path, "auth"))
 	insecure := func(text string) { // says what TLS a listener must not have, or must
 		if at.pos = s.TLS.Position; at.pos.Line == 0 {
 			at.pos = s.Position

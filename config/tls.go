@@ -102,7 +102,7 @@ func (d *decoder) material(n *node, path, what string, own bool) Material {
 	case kind == "spire":
 		m.Spire = d.spire(o)
 		if !own {
-			o.strs("accepted_spiffe_ids", &m.Spire.AcceptedSPIFFEIDs)
+			o.accepted(m.Spire)
 		}
 	case kind != "none" && own:
 		o.required("cert")
@@ -127,6 +127,15 @@ func (d *decoder) spire(o *object) *Spire {
 	o.strs("jwt_audiences", &s.JWTAudiences)
 	o.strs("trust_domains", &s.TrustDomains)
 	return s
+}
+
+// accepted reads who is let in. A list of nobody does not pass for no list, by which all are.
+func (o *object) accepted(s *Spire) {
+	const key = "accepted_spiffe_ids"
+	o.strs(key, &s.AcceptedSPIFFEIDs)
+	if v := o.n.get(key); v != nil && (v.kind == nullKind || v.kind == listKind && len(s.AcceptedSPIFFEIDs) == 0) {
+		o.d.bad(v, join(o.path, key), "it names nobody: name whom to accept, or leave the key out if all of the trust domains are")
+	}
 }
 
 // secondsAndNanos checks a {secs: N, nanos: N}, or the two in a list: not a duration string. Its value is never used.
