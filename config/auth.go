@@ -176,11 +176,15 @@ func (d *decoder) jwtKey(n *node, path string) JWTKey {
 
 // policy reads a map with exactly one known key.
 func (o *object) policy() (p Policy) {
+	path := join(o.path, "policy")
 	v := o.get("policy")
-	if v == nil || v.kind == nullKind {
+	switch {
+	case v == nil:
+		return p
+	case v.kind == nullKind: // as upstream
+		o.d.warn(v.pos, path, "it says nothing, and passes for none: whoever has a good token is let in")
 		return p
 	}
-	path := join(o.path, "policy")
 	if v.kind != mapKind || len(v.entries) != 1 {
 		o.d.bad(v, path, "expected a map with exactly one key, "+oneOf([]string{"cel", "rego", "rego_file"}))
 		return p
