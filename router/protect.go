@@ -1,7 +1,6 @@
 package router
 
 import (
-	"cmp"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -178,7 +177,10 @@ func (c *Conn) audit(e *auth.Event) {
 		return
 	}
 	p := c.stream.Peer()
-	e.Time, e.Peer, e.Listener, e.Conn, e.Kind = time.Now(), p.Remote, p.Endpoint(), c.id, cmp.Or(e.Kind, c.kind.String())
+	e.Time, e.Peer, e.Listener, e.Conn = time.Now(), p.Remote, p.Endpoint(), c.id
+	if e.Kind == "" && c.negotiated { // else it is none yet
+		e.Kind = c.kind.String()
+	}
 	if w := c.who(); w != nil {
 		e.Mechanism, e.Subject, e.Issuer = w.Mechanism, w.Subject, w.Issuer
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -407,6 +408,38 @@ func TestConnectionsAreJudgedAgain(t *testing.T) {
 		d.await(LinkOver)
 		free.subscribe(bob)
 	})
+}
+
+// Who has been let in and has negotiated nothing yet is judged again, too, and is said to be of no kind. Rules: P-auth-7.
+func TestWhoHasNotNegotiatedIsJudgedAgain(t *testing.T) {
+	v, log := &jury{}, &auditLog{}
+	o := generic("one")
+	o.Auth, o.Audit = []Auth{{Verifier: v}}, log
+	n := start(t, o)
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	rt := &http.Transport{Protocols: protocols}
+	defer rt.CloseIdleConnections()
+	body, end := io.Pipe()
+	r, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+n.Addrs()[0].String()+"/dataplane.proto.v1.DataPlaneService/OpenChannel", body)
+	r.Header = http.Header{"Authorization": {"Bearer alice"}, "Content-Type": {"application/grpc"}, "Te": {"trailers"}}
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer end.Close()
+	asking.Go(func() {
+		if res, err := rt.RoundTrip(r); err == nil {
+			_, _ = io.Copy(io.Discard, res.Body)
+			_ = res.Body.Close()
+		}
+	})
+	until(t, "it is let in", func() bool { return n.Stats().Connections == 1 })
+	v.change(t, auth.Unauthorized("the key is gone"))
+	until(t, "it is ended", func() bool { return log.count(auth.ActClose, false, "alice") == 1 })
+	for _, e := range log.events() {
+		if e.Kind != "" {
+			t.Errorf("%+v has a kind", e)
+		}
+	}
 }
 
 // A listener that asks for other credentials from now on ends those that have not shown them, and no others. Rules: P-auth-7.
