@@ -100,6 +100,19 @@ func TestCacheEndsWithExpiry(t *testing.T) {
 	})
 }
 
+// What is over takes no room any more once it was asked for.
+func TestCacheForgetsWhatIsOver(t *testing.T) {
+	var c cache
+	now := time.Now()
+	c.put("token", &auth.Identity{}, c.begin(), now, 100)
+	if who := c.get("token", now); who != nil {
+		t.Error("it counts at its end")
+	}
+	if entries, bytes := c.size(); entries != 0 || bytes != 0 {
+		t.Errorf("%d entries of %d bytes are left", entries, bytes)
+	}
+}
+
 // Upstream's cache has no bound: whoever may make tokens fills the memory. Here the last used ones stay.
 func TestCacheIsBounded(t *testing.T) {
 	var c cache

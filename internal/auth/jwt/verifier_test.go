@@ -309,6 +309,27 @@ func TestPolicy(t *testing.T) {
 	changed := v.Changed()
 	close(p.changed)
 	<-changed
+	if err := v.Close(); err != nil || p.asked != 2 {
+		t.Errorf("%v; the policy was asked %d times what its next change is, want once after one", err, p.asked-1)
+	}
+}
+
+// Reload has files looked at, and says so though nothing has changed.
+func TestReloadIsTold(t *testing.T) {
+	secret, token := place(t, false, secrets["a"]), place(t, false, "a.b.c")
+	private := place(t, false, made(t, "ES256", 0).private)
+	var told notices
+	v := newVerifier(t, VerifierOptions{Key: Key{Algorithm: "HS256", Format: PEM, File: secret}, Watch: quick(&told)})
+	s := newSigner(t, SignerOptions{Key: Key{Algorithm: "ES256", Format: PEM, File: private}, Watch: quick(&told)})
+	f, err := NewStaticFile(token, quick(&told))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for path, x := range map[string]interface{ Reload() }{secret: v, private: s, token: f} {
+		x.Reload()
+		until(t, path+" was looked at", func() bool { return told.some(path, "changed=false") })
+	}
 }
 
 // Who was let in is judged by the keys of now, and not by the time.
