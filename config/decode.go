@@ -20,6 +20,7 @@ type decoder struct {
 	found   []*Error // these, in the order of the schema
 	decoded int      // how many of these came before check
 	broken  bool     // there is no tree to go on with
+	many    bool     // the file is one of rules: see maxRuleNodes
 
 	visit func(path string, keys []string) // of tests: hears of each block and the keys that it may have; nil: nobody does
 

@@ -18,7 +18,7 @@ func LoadRules(path string) (set *rules.Set, faults []Reason) {
 
 // parseRules is LoadRules behind the file system.
 func parseRules(path string, b []byte) (*rules.Set, []Reason) {
-	d := &decoder{file: path, context: contextLoad, collect: true}
+	d := &decoder{file: path, context: contextLoad, collect: true, many: true}
 	root := d.tree(b)
 	var src rules.Source
 	if !d.broken {
@@ -48,7 +48,7 @@ func (d *decoder) rules(n *node) (src rules.Source) {
 	o.bool("dialed", &src.Dialed)
 	o.required("rules")
 	if v := n.get("rules"); v != nil && v.kind == nullKind { // as at the end of a file that is only half written
-		d.bad(v, "rules", "it is neither there nor absent: write [] for no rules")
+		d.bad(v, "rules", "`rules` is neither there nor absent: write [] for no rules")
 	}
 	for i, v := range o.list("rules") {
 		src.Rules = append(src.Rules, d.rule(v, indexed("rules", i)))

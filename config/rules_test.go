@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,7 +32,7 @@ func TestFaultsOfRules(t *testing.T) {
 		{"another mechanism", "rules: [{who: {mechanism: [jwt, jvt]}, subscribe: []}]", "f:1:33: unknown mechanism \"jvt\": did you mean jwt?"},
 		{"a claim without value", "rules: [{who: {claims: {a: null}}, subscribe: []}]", "f:1:28: rules[0].who.claims.a: invalid type: unit value, expected a string"},
 		{"no claims", "rules: [{who: {claims: {}}, subscribe: []}]", "f:1:24: rules[0].who.claims: the map is empty, and nobody is meant by it: leave the key out for anybody"},
-		{"rules that are null", "default: allow\nrules:", "f:2:7: rules: it is neither there nor absent: write [] for no rules"},
+		{"rules that are null", "default: allow\nrules:", "f:2:7: `rules` is neither there nor absent: write [] for no rules"},
 		{"a fraction", "rules: [{who: {claims: {a: 1.5}}, subscribe: []}]", "f:1:28: rules[0].who.claims.a: invalid type: floating point `1.5`, expected a string; write it in quotes"},
 		{"a name twice", "rules: []\nrules: []", "f:2:1: duplicate entry with key \"rules\""},
 	} {
@@ -46,6 +47,23 @@ func TestFaultsOfRules(t *testing.T) {
 	}
 	if _, faults := LoadRules("no/such/file"); len(faults) != 1 || !strings.HasPrefix(faults[0].String(), "no/such/file: No such file") {
 		t.Errorf("a missing file: %v", faults)
+	}
+}
+
+// A file may have as many rules, patterns and values as there may be, and no more values than that takes. Rules: P-rule-9.
+func TestManyRulesAreRead(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("rules:\n")
+	for i := range rules.MaxRules {
+		fmt.Fprintf(&b, "- who: {mechanism: jwt, issuer: i, subject: s%d, claims: {a: [b, c], d: [e, f]}}\n", i)
+		fmt.Fprintf(&b, "  claim: [edge]\n  subscribe: [a/b/c%d, 'a/${sub}/*']\n  publish: [a/b/*]\n  source: [a/b/c%[1]d]\n", i)
+	}
+	if set, faults := parseRules("f", []byte(b.String())); set == nil || len(faults) > 0 {
+		t.Errorf("%d rules with %d patterns: %v", rules.MaxRules, rules.MaxPatterns, faults)
+	}
+	const bomb = "rules: []\nx: ["
+	if _, faults := parseRules("f", []byte(bomb+strings.Repeat("1,", maxRuleNodes)+"]")); len(faults) != 1 || !strings.Contains(faults[0].String(), "more than 786432 values") {
+		t.Errorf("many values: %v", faults)
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 const (
 	maxDepth = 128     // nesting, as upstream's reader
 	maxNodes = 1 << 18 // values of a file with every alias expanded: the end of an alias bomb
+	// maxRuleNodes is maxNodes for rules, of which there may be many: enough for all that rules.Compile takes.
+	maxRuleNodes = 3 << 18
 )
 
 type kind uint8
@@ -186,7 +188,10 @@ func (t *treeBuilder) build(y *yaml.Node, path string, depth int) *node {
 	case depth > maxDepth:
 		t.d.syntax(n.pos, errDepth.Error())
 		return n
-	case t.nodes > maxNodes:
+	case t.d.many && t.nodes > maxRuleNodes:
+		t.d.syntax(n.pos, fmt.Sprintf("the file has more than %d values, with what aliases repeat", maxRuleNodes))
+		return n
+	case !t.d.many && t.nodes > maxNodes:
 		t.d.syntax(n.pos, "repetition limit exceeded")
 		return n
 	}
