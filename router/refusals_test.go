@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -113,6 +114,35 @@ func TestRefusalsNameTheListener(t *testing.T) {
 			ReasonPath: {n.Addrs()[1].String(), "GET /other is asked for, but the path of this endpoint is /slim"}}[r.Reason]
 		if r.Endpoint != want[0] || !strings.Contains(r.Text, want[1]) {
 			t.Errorf("%+v, want %q", r, want)
+		}
+	}
+}
+
+// Of the query of a request nothing is told: a token may be in it that is for a WebSocket.
+func TestQueriesAreNotTold(t *testing.T) {
+	n := startAt(t, Options{Listen: []string{"127.0.0.1:0", "ws://127.0.0.1:0/slim"}})
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	rt := &http.Transport{Protocols: protocols}
+	defer rt.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+n.Addrs()[0].String()+"/path?token=secret", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := rt.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	provoke(t, n.Addrs()[1].String(), "GET /path?token=secret HTTP/1.1\r\nHost: x\r\n\r\n")
+	var rows []Refusal
+	until(t, "both are told of", func() bool {
+		rows, _, _ = n.Trouble(t.Context())
+		return len(rows) == 2
+	})
+	for _, r := range rows {
+		if strings.Contains(r.Text, "secret") || !strings.Contains(r.Text, "/path is asked for") {
+			t.Errorf("%+v", r)
 		}
 	}
 }

@@ -63,7 +63,8 @@ type request struct {
 func (k *socket) read(r *h2.Request) (q request) {
 	q.found = string(r.Path) == openChannel && string(r.Method) == "POST"
 	if !q.found {
-		q.path, q.method = cut(r.Path), cut(r.Method)
+		path, _, _ := bytes.Cut(r.Path, []byte{'?'}) // of the query nothing is told: it may hold a token
+		q.path, q.method = cut(path), cut(r.Method)
 		q.health = bytes.HasPrefix(r.Path, []byte("/grpc.health."))
 		q.call = bytes.HasPrefix(r.ContentType, []byte("application/grpc"))
 		return q
