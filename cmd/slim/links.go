@@ -250,13 +250,14 @@ func serverName(c *config.Client, t connect.Target) string {
 	return cmp.Or(c.ServerName, host)
 }
 
-// withoutCredentials is an endpoint as it may be logged: the query of a WebSocket may hold a token.
+// withoutCredentials is an endpoint as it may be logged: its query may hold a token, and so may it where the scheme should be that of a
+// WebSocket and is another.
 func withoutCredentials(endpoint string) string {
 	u, err := url.Parse(endpoint)
 	if err != nil {
 		return endpoint
 	}
-	if u.RawQuery != "" && (u.Scheme == "ws" || u.Scheme == "wss") {
+	if u.RawQuery != "" && u.Scheme != "unix" {
 		u.RawQuery = "..."
 	}
 	return u.Redacted()

@@ -71,6 +71,7 @@ func TestDestinations(t *testing.T) {
 		"origin": {config.Client{Endpoint: "http://h:1", Origin: "https://front:2"}, tcp("h:1"), "https", "front:2",
 			"http://h:1"},
 		"plain https": {config.Client{Endpoint: "https://h", TLS: plain}, tcp("h:443"), "https", "h", "https://h"},
+		"a query":     {config.Client{Endpoint: "http://h/?token=x"}, tcp("h:80"), "http", "h", "http://h/?..."},
 		"WebSocket":   {config.Client{Endpoint: "ws://u:p@h/a?token=x"}, tcp("h:80"), "", "h", "ws://u:xxxxx@h/a?..."},
 		"wss":         {config.Client{Endpoint: "wss://[::1]/a", Origin: "https://o"}, secure("[::1]:443"), "", "[::1]", "wss://[::1]/a"},
 		"wss, a port": {config.Client{Endpoint: "wss://h:1", TLS: plain}, secure("h:1"), "", "h:1", "wss://h:1"},
