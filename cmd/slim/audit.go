@@ -42,10 +42,12 @@ func newAuditLog(path string, out *cli.Sink, trouble func(error)) (*auditLog, er
 	return &auditLog{sink: cli.NewSink(f, cli.SinkOptions{Trouble: trouble, Notice: notice}), own: true, file: f}, nil
 }
 
-// Note implements auth.Audit.
+// Note implements auth.Audit. Times are those of the log, whatever the zone of the machine is.
 func (a *auditLog) Note(e *auth.Event) {
 	var b bytes.Buffer
-	if err := json.NewEncoder(&b).Encode(e); err == nil {
+	in := *e
+	in.Time = in.Time.UTC()
+	if err := json.NewEncoder(&b).Encode(&in); err == nil {
 		_, _ = a.sink.Write(visible(b.Bytes()))
 	}
 }

@@ -44,9 +44,12 @@ func TestAuditLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.Note(&auth.Event{Act: auth.ActConnect, Subject: "one"})
+	a.Note(&auth.Event{Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600)), Act: auth.ActConnect, Subject: "one"})
 	if err := a.sink.Flush(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(path); err != nil || !strings.HasPrefix(string(b), `{"time":"2026-01-02T02:04:05Z",`) {
+		t.Errorf("%s, %v", b, err)
 	}
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
