@@ -30,6 +30,7 @@ func (d *decoder) check(c *Config) {
 		}
 		d.checkTwice(s, join(path, "dataplane.clients"))
 		d.checkController(s, path)
+		d.checkPeers(s, join(path, "peers"))
 	}
 }
 

@@ -65,14 +65,18 @@ func (d *decoder) client(n *node, path string, u unknown) Client {
 	return c
 }
 
-// clientFields reads the keys of a client out of a mapping that may hold more.
-func (d *decoder) clientFields(o *object) Client {
-	path := o.path
-	c := Client{
+func defaultClient() Client {
+	return Client{
 		TLS: defaultTLS(), Proxy: Proxy{TLS: defaultTLS()}, Auth: Auth{Type: "none"},
 		Backoff:          Backoff{Type: "fixed_interval", Interval: 2 * time.Second},
 		RequireHeaderMAC: true, ConnectionType: "edge", ConnectTimeout: defaultConnectTimeout,
 	}
+}
+
+// clientFields reads the keys of a client out of a mapping that may hold more.
+func (d *decoder) clientFields(o *object) Client {
+	path := o.path
+	c := defaultClient()
 	o.required("endpoint")
 	o.str("endpoint", &c.Endpoint)
 	c.Position = o.at("endpoint")

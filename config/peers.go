@@ -1,14 +1,24 @@
 package config
 
+import (
+	"cmp"
+	"time"
+)
+
 // Peers is `peers`: the other replicas of a node, all linked with each other.
 type Peers struct {
 	Topology  string // "full_mesh"
-	Discovery string // "static" or "kubernetes"
+	Discovery string // "static", "kubernetes" or "dns"
 	Static    []Peer
 
-	Namespace, ServiceName string // kubernetes
-	Port                   uint64 // kubernetes, 0 to 65535
+	Namespace, ServiceName string        // kubernetes
+	Port                   uint64        // kubernetes and dns, 0 to 65535
+	Name                   string        // dns: of the peers together; one that begins with _ has SRV records
+	Interval               time.Duration // dns: between two questions
 }
+
+// defaultInterval is how often a name is resolved again.
+const defaultInterval = 5 * time.Second
 
 // Peer is one entry of `peers.discovery.peers`.
 type Peer struct {
@@ -29,12 +39,13 @@ func (d *decoder) peers(n *node, path string) *Peers {
 }
 
 func (d *decoder) discovery(p *Peers, n *node, path string) {
-	o, kind := d.tagged(n, path, "PeerDiscovery", "static", "kubernetes")
+	o, kind := d.tagged(n, path, "PeerDiscovery", "static", "kubernetes", "dns")
 	p.Discovery = kind
 	if o == nil {
 		return
 	}
-	if kind == "static" {
+	switch kind {
+	case "static":
 		o.required("peers")
 		items := o.list("peers")
 		if v := n.get("peers"); v != nil && len(items) == 0 {
@@ -43,13 +54,22 @@ func (d *decoder) discovery(p *Peers, n *node, path string) {
 		for i, v := range items {
 			p.Static = append(p.Static, d.peer(v, indexed(join(path, "peers"), i)))
 		}
-	} else {
+	case "kubernetes":
 		for _, key := range []string{"namespace", "service_name", "port"} {
 			o.required(key)
 		}
 		o.str("namespace", &p.Namespace)
 		o.str("service_name", &p.ServiceName)
 		o.uint("port", "u16", 16, &p.Port)
+	case "dns":
+		o.required("name")
+		o.str("name", &p.Name)
+		if len(p.Name) == 0 || p.Name[0] != '_' {
+			o.required("port")
+		}
+		o.uint("port", "u16", 16, &p.Port)
+		o.duration("interval", &p.Interval)
+		p.Interval = cmp.Or(max(p.Interval, 0), defaultInterval)
 	}
 	o.end()
 }
@@ -62,4 +82,34 @@ func (d *decoder) peer(n *node, path string) Peer {
 	p.Client = d.clientFields(o)
 	o.end()
 	return p
+}
+
+// PeerClient is how a peer is dialled of which nothing is known but its address, as upstream dials it: without TLS.
+func PeerClient(address string) Client {
+	c := defaultClient()
+	c.Endpoint, c.TLS.Insecure, c.ConnectionType = "http://"+address, true, "peer"
+	return c
+}
+
+// checkPeers refuses static peers that cannot be dialled, and warns of what makes peers useless. Rules: P-disc-1.
+func (d *decoder) checkPeers(s *Service, path string) {
+	if s.Peers == nil {
+		return
+	}
+	if s.NodeID == "" && s.Peers.Discovery != "dns" {
+		d.warn(s.Position, path, "the service has no node_id, so that its peers know it under another name after each start: "+
+			"give it the one that discovery has for it")
+	}
+	list := join(path, "discovery.peers")
+	seen := map[string]bool{}
+	for i := range s.Peers.Static {
+		p := &s.Peers.Static[i]
+		switch {
+		case seen[p.NodeID]:
+			d.warn(p.Position, indexed(list, i), "has no effect: node_id "+quote(p.NodeID)+" stands in the list before")
+		case p.NodeID != s.NodeID || s.NodeID == "":
+			d.checkDialled(&p.Client, indexed(list, i))
+		}
+		seen[p.NodeID] = true
+	}
 }

@@ -103,7 +103,7 @@ func TestRefusals(t *testing.T) {
 		{"registration of unknown type", serviceFile("auth: {type: bar}"), sv + "f:3:18: services.slim/0.auth.type: unknown variant `bar`, expected one of `shared_secret`, `spire`, `jwt`"},
 		{"peers without discovery", serviceFile("peers: {}"), sv + "f:3:12: services.slim/0.peers: missing field `discovery`"},
 		{"no static peer", serviceFile("peers: {discovery: {type: static, peers: []}}"), sv + "f:3:46: services.slim/0.peers.discovery.peers: peers must not be empty"},
-		{"discovery of unknown type", serviceFile("peers: {discovery: {type: foo}}"), sv + "f:3:31: services.slim/0.peers.discovery.type: unknown variant `foo`, expected `static` or `kubernetes`"},
+		{"discovery of unknown type", serviceFile("peers: {discovery: {type: foo}}"), sv + "f:3:31: services.slim/0.peers.discovery.type: unknown variant `foo`, expected one of `static`, `kubernetes`, `dns`"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, _, err := parse("f", []byte(tt.yaml), noEnv)
@@ -125,7 +125,8 @@ func TestUnknownKeyOfStaticPeerIsRefused(t *testing.T) {
 // TestUnsupported pins that a feature is refused when it is used, by key path, and never when it is written as unused.
 func TestUnsupported(t *testing.T) {
 	const listener = `endpoint: "127.0.0.1:0", tls: {insecure: true}`
-	const peers = "peers: {discovery: {type: kubernetes, namespace: a, service_name: b, port: 1}}"
+	const unverifiable = "domain_name: a\n    controller: {servers: [{" + listener + "}]}\n" +
+		"    auth: {type: jwt, private_key: {data: a}, trusted_keys: {data: b}}\n"
 	for _, tt := range []struct {
 		name, yaml string
 		want       []string // key paths
@@ -140,7 +141,7 @@ func TestUnsupported(t *testing.T) {
 		{"credentials that no control plane can verify", serviceFile("domain_name: a\n    dataplane: {servers: [{" + listener + "}]}\n    controller: {servers: [{" + listener + "}]}\n" +
 			"    auth: {type: jwt, private_key: {data: a}, trusted_keys: {data: b}}"), []string{"services.slim/0.auth"}},
 		{"default controller", serviceFile("dataplane: {servers: [{" + listener + "}]}\n    controller: {servers: [], clients: }"), nil},
-		{"peers", serviceFile("dataplane: {servers: [{" + listener + "}]}\n    peers: {discovery: {type: kubernetes, namespace: a, service_name: b, port: 1}}"), []string{"services.slim/0.peers"}},
+		{"peers", serviceFile("dataplane: {servers: [{" + listener + "}]}\n    peers: {discovery: {type: kubernetes, namespace: a, service_name: b, port: 1}}"), nil},
 		{"null peers", serviceFile("dataplane: {servers: [{" + listener + "}]}\n    peers:"), nil},
 		{"registration without controller is not looked at", serviceFile("dataplane: {servers: [{" + listener + "}]}\n    auth: {type: shared_secret, secret: x}"), nil},
 		{"telemetry", "tracing: {opentelemetry: {enabled: true}}" + running, []string{"tracing.opentelemetry.enabled"}},
@@ -155,12 +156,12 @@ func TestUnsupported(t *testing.T) {
 		{"in file order", "tracing: {opentelemetry: {enabled: true}}\n" + serviceFile("peers: {discovery: {type: kubernetes, namespace: a, service_name: b, port: 1}}\n"+
 			"    controller: {servers: [{"+listener+"}]}\n    domain_name: a\n    auth: {type: jwt, private_key: {data: a}, trusted_keys: {data: b}}\n"+
 			`    dataplane: {clients: [{endpoint: "wss://x:1", auth: {type: spire}}], servers: [{auth: {type: spire}, endpoint: "127.0.0.1:0", tls: {client_ca: {type: spire}, source: {type: spire}}}]}`),
-			[]string{"tracing.opentelemetry.enabled", "services.slim/0.peers", "services.slim/0.auth"}},
-		{"tracing after services", serviceFile("dataplane: {servers: [{"+listener+"}]}\n    "+peers) +
-			"tracing: {opentelemetry: {enabled: true}}", []string{"services.slim/0.peers", "tracing.opentelemetry.enabled"}},
-		{"all services", "services:\n  slim/b: {dataplane: {servers: [{" + listener + "}]}, " + peers + "}\n" +
-			"  slim/a: {dataplane: {servers: [{" + listener + "}]}, " + peers + "}",
-			[]string{"services.slim/b.peers", "services.slim/a.peers"}},
+			[]string{"tracing.opentelemetry.enabled", "services.slim/0.auth"}},
+		{"tracing after services", serviceFile("dataplane: {servers: [{"+listener+"}]}\n    "+unverifiable) +
+			"tracing: {opentelemetry: {enabled: true}}", []string{"services.slim/0.auth", "tracing.opentelemetry.enabled"}},
+		{"all services", "services:\n  slim/b:\n    dataplane: {servers: [{" + listener + "}]}\n    " + unverifiable +
+			"  slim/a:\n    dataplane: {servers: [{" + listener + "}]}\n    " + unverifiable,
+			[]string{"services.slim/b.auth", "services.slim/a.auth"}},
 		{"listeners that differ", serverFile(`{` + listener + `}, {` + listener + `, keepalive: {time: 1s}}`), nil},
 		{"listeners that agree", serverFile(`{` + listener + `, max_frame_size: 1}, {` + listener + `, max_frame_size: 1}`), nil},
 		{"post-quantum links", serviceFile("dataplane: {enforce_pqc: true, servers: [{" + listener + "}]}"), nil},

@@ -124,7 +124,6 @@ func (d *decoder) service(s *Service, n *node, path string) {
 	}
 	if v := o.get("peers"); v != nil && v.kind != nullKind {
 		s.Peers = d.peers(v, join(path, "peers"))
-		d.unsupported(o.at("peers"), join(path, "peers"), "")
 	}
 	o.enum("default_gateway", &s.DefaultGateway, "auto", "off")
 	o.unused("default_gateway", " in a node of its own, from whose inside nobody publishes")

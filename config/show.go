@@ -258,13 +258,16 @@ func showPeers(p *Peers) any {
 		return nil
 	}
 	d := pairs{{"type", p.Discovery}}
-	if p.Discovery == "static" {
+	switch p.Discovery {
+	case "static":
 		var peers []any
 		for i := range p.Static {
 			peers = append(peers, append(pairs{{"node_id", p.Static[i].NodeID}}, showClient(&p.Static[i].Client)...))
 		}
 		d = append(d, pair{"peers", peers})
-	} else {
+	case "dns":
+		d = append(d, pair{"name", p.Name}, pair{"port", p.Port}, pair{"interval", p.Interval})
+	default:
 		d = append(d, pair{"namespace", p.Namespace}, pair{"service_name", p.ServiceName}, pair{"port", p.Port})
 	}
 	return pairs{{"topology", p.Topology}, {"discovery", d}}

@@ -50,6 +50,7 @@ var rules = []rule{
 	{path: "pool", outside: []string{"github.com/valyala/bytebufferpool"}},
 	{path: "internal/fifo"},
 	{path: "internal/suggest"},
+	{path: "internal/discovery"},
 	{path: "internal/watch", outside: []string{"github.com/fsnotify/fsnotify"}},
 	{path: invariant},
 

@@ -15,6 +15,7 @@ type LinkStatus struct {
 	Endpoint string
 	ID       string // link_id
 	Kind     table.Kind
+	Node     string // node id that the other end has said last; "": none
 	State    LinkState
 	Since    time.Time // when it came to State; waiting and opening count as one
 	Attempts uint64    // to connect, since the start
@@ -58,6 +59,13 @@ func (s *dialStatus) failed(why string, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now.Failure, s.now.Failed = kept(why), now
+}
+
+// answers notes which node the other end says it is.
+func (s *dialStatus) answers(node string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.Node = kept(node)
 }
 
 // count adds one to attempts, losses or unarmed.

@@ -129,6 +129,7 @@ func (c *Conn) answered(b []byte) {
 		return
 	}
 	res := m.Result()
+	c.dialed.dialer.status.answers(res.RemoteNode)
 	switch want := wireKind(c.dialed.dialer.link.Kind); {
 	case res.Refusal != "":
 		c.dialed.vain = true

@@ -26,6 +26,32 @@ func (n *Node) peerMesh() *mesh.Mesh[Conn] {
 	return nil
 }
 
+// Peer is a peer link that is up.
+type Peer struct {
+	Node  string // the node id that its other end has said; "": none
+	Conn  uint64 // Connection.ID
+	Dials bool   // this node has opened it
+	Age   time.Duration
+
+	Learned int  // names that it tells
+	Told    int  // names that it was told
+	Behind  bool // there may be more to tell it
+}
+
+// Peers returns the peer links that are up, the oldest first.
+func (n *Node) Peers() (out []Peer) {
+	m := n.peerMesh()
+	if m == nil {
+		return nil
+	}
+	for _, p := range m.Peers() {
+		c := p.Conn
+		out = append(out, Peer{Node: kept(p.Node), Conn: c.id, Dials: c.dialed != nil, Age: c.age(),
+			Learned: p.Learned, Told: p.Told, Behind: p.Behind})
+	}
+	return out
+}
+
 func (n *Node) makeMesh() {
 	n.peers.mesh.Store(mesh.New(n.names,
 		mesh.Options{Relay: n.opt.RelayPeerPublishes, Budget: n.budget, NodeID: n.opt.NodeID},

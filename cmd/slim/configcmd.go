@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/spf13/pflag"
@@ -152,6 +153,9 @@ func (p *program) checkStart(c *config.Config) (faults []config.Reason) {
 		add(errs)
 		links, _, errs := p.links(c, s, nil)
 		closeLinks(links)
+		add(errs)
+		static, errs := p.staticPeers(c, s)
+		closeLinks(slices.Collect(maps.Values(static)))
 		add(errs)
 		_, errs = authorize(c, s, nil)
 		add(errs)

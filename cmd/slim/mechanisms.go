@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"fmt"
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
@@ -66,7 +68,7 @@ func (p *program) reloadAuth(services []*service) {
 				reload(c)
 			}
 		}
-		for _, l := range s.links {
+		for _, l := range slices.Concat(s.links, s.peers.links()) {
 			if a := l.shows.now.Load(); a != nil {
 				reload(a.source)
 			}

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +24,7 @@ type node interface {
 	admin.Node
 	agent.Node
 	Addrs() []net.Addr // in the order of router.Options.Listen
+	Peers() []router.Peer
 	Prepare(context.Context, router.Setup) (change, error)
 	Shutdown(context.Context) error
 }
@@ -66,6 +69,7 @@ type service struct {
 	secured         []*secured    // of its listeners, in order; nil: no TLS
 	verified        []*verified   // of its listeners, in order
 	links           []*activeLink // that it dials
+	peers           *peerLinks    // nil: it has no peers of its own accord
 	names           names         // rules for them
 	controller      *controller   // nil: it has none
 	controllerLog   *slog.Logger
@@ -93,9 +97,16 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 		closeLinks(links)
 		return nil, faults[0]
 	}
+	static, faults := p.staticPeers(c, s.Service)
+	all := slices.AppendSeq(slices.Clone(links), maps.Values(static))
+	if len(faults) > 0 {
+		closeVerified(s.verified, nil)
+		closeLinks(all)
+		return nil, faults[0]
+	}
 	if s.names, faults = authorize(c, s.Service, nil); len(faults) > 0 {
 		closeVerified(s.verified, nil)
-		closeLinks(links)
+		closeLinks(all)
 		return nil, faults[0]
 	}
 	ctx, s.cancel = context.WithCancel(ctx)
@@ -108,7 +119,7 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 	if err != nil {
 		s.cancel()
 		closeVerified(s.verified, nil)
-		closeLinks(links)
+		closeLinks(all)
 		return nil, startFailure(c, s.Service, err)
 	}
 	s.node = n
@@ -119,27 +130,30 @@ func (p *program) startService(ctx context.Context, c *config.Config, i int, f *
 	for _, k := range s.secured {
 		p.showLoaded(s, log.Logger, k)
 	}
-	for _, l := range links {
+	for _, l := range all {
 		for _, k := range l.secured {
 			p.showLoaded(s, log.Logger, k)
 		}
 	}
 	s.tellAuth(log.Logger)
-	for _, l := range links {
+	for _, l := range all {
 		s.tellOpen(log.Logger, l)
 	}
 	if err := s.dial(links, nil); err != nil {
 		s.cancel()
 		_ = n.Shutdown(ctx)
 		closeVerified(s.verified, nil)
-		closeLinks(links)
+		closeLinks(all)
 		return nil, startFailure(c, s.Service, err)
 	}
+	s.peers = p.newPeerLinks(s, static, s.peerLog(log.Logger))
+	s.peers.begin(ctx)
 	if s.controller, err = p.control(c, s, f); err != nil { // last, as upstream: messages do not wait for a control plane
 		s.cancel()
+		s.peers.wait()
 		_ = n.Shutdown(ctx)
 		closeVerified(s.verified, nil)
-		closeLinks(links)
+		closeLinks(all)
 		return nil, err
 	}
 	return s, nil

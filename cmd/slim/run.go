@@ -202,8 +202,9 @@ func (p *program) serve(ctx context.Context, c *config.Config, warnings []config
 	defer func() {
 		for _, s := range started {
 			s.cancel()
+			s.peers.wait()
 			closeVerified(s.verified, nil)
-			closeLinks(s.links)
+			closeLinks(slices.Concat(s.links, s.peers.links()))
 		}
 	}()
 	for i := range c.Services {

@@ -60,6 +60,7 @@ func (n *fakeNode) Dial(l router.Link) (*router.Dialer, error) {
 	n.links = append(n.links, l)
 	return nil, nil
 }
+func (n *fakeNode) Peers() []router.Peer { return nil }
 func (n *fakeNode) Prepare(context.Context, router.Setup) (change, error) {
 	return nil, errors.New("fake nodes do not change")
 }

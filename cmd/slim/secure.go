@@ -72,7 +72,7 @@ func (s *service) allSecured() (all []*secured) {
 			all = append(all, k)
 		}
 	}
-	for _, l := range s.links {
+	for _, l := range slices.Concat(s.links, s.peers.links()) {
 		all = append(all, l.secured...)
 	}
 	if s.controller != nil {

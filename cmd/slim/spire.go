@@ -146,6 +146,11 @@ func (p *program) keepAgents(services []*service) {
 		if s.controller != nil && s.Registration != nil {
 			add(s.Registration.Spire)
 		}
+		for _, l := range s.peers.links() {
+			tls(&l.client.TLS)
+			tls(&l.client.Proxy.TLS)
+			add(l.client.Auth.Spire)
+		}
 	}
 	slices.Sort(used)
 	p.agents.Keep(slices.Compact(used))

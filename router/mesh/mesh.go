@@ -96,6 +96,7 @@ type peer[C any] struct {
 	poked   bool                 // Next will be called
 	at      *route[C]            // where it, or its sweep, stands in the list of changes; nil: at the end
 	offers  int                  // routes it offers
+	told    int                  // routes it was told and not withdrawn
 	alias   map[wire.Name]uint64 // route ids of names that it told with id 0
 	answers answers[C]           // that it owes
 }

@@ -290,5 +290,11 @@ func (r *route[C]) note(p *peer[C], told uint8) {
 		}
 		r.marks = append(r.marks, make([]uint8, p.slot+1-len(r.marks))...)
 	}
+	switch was := r.marks[p.slot] & toldMask; {
+	case was == 0 && told != 0:
+		p.told++
+	case was != 0 && told == 0:
+		p.told--
+	}
 	r.marks[p.slot] = told
 }

@@ -1,0 +1,33 @@
+package mesh
+
+import (
+	"cmp"
+	"slices"
+)
+
+// PeerStatus is what an operator asks of a peer link.
+type PeerStatus[C any] struct {
+	Conn    *C
+	Node    string // its node id; "": not known
+	Learned int    // routes that it offers
+	Told    int    // routes that it was told and not withdrawn
+	Behind  bool   // there may be more to tell
+}
+
+// Peers returns the live peer links, the oldest first.
+func (m *Mesh[C]) Peers() []PeerStatus[C] {
+	m.lock()
+	defer m.unlock()
+	var all []*peer[C]
+	for _, p := range m.slots {
+		if m.steps++; p != nil && !p.gone {
+			all = append(all, p)
+		}
+	}
+	slices.SortFunc(all, func(p, q *peer[C]) int { return cmp.Compare(p.born, q.born) })
+	var out []PeerStatus[C]
+	for _, p := range all {
+		out = append(out, PeerStatus[C]{p.conn, p.node, p.offers, p.told, p.at != nil})
+	}
+	return out
+}
