@@ -77,11 +77,7 @@ func (r *replica) links() (out []string) {
 
 func (r *replica) wants(t *testing.T, want ...string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !slices.Equal(r.links(), want); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("links %q, want %q", r.links(), want)
-		}
-	}
+	until(t, fmt.Sprintf("links %q", want), func() bool { return slices.Equal(r.links(), want) })
 }
 
 // Of two nodes one dials; a peer that nobody answers for, or that cannot even be dialled, delays no other. Rules: P-disc-2.

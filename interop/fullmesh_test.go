@@ -1,0 +1,116 @@
+//go:build interop
+
+package interop
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// fullMesh are nodes that all have the same list of peers. Of each two the one that comes first in it dials.
+type fullMesh []*node
+
+// newFullMesh configures nodes of these kinds and starts none.
+func newFullMesh(t *testing.T, kinds ...kind) (all fullMesh) {
+	t.Helper()
+	list := "    peers:\n      topology: full_mesh\n      discovery:\n        type: static\n        peers:\n"
+	for _, k := range kinds {
+		n := &node{kind: k, port: freePort(t), config: filepath.Join(t.TempDir(), "node.yaml"), binding: "enforce"}
+		all = append(all, n)
+	}
+	for i, n := range all {
+		list += fmt.Sprintf("          - {node_id: replica-%d, endpoint: %q, tls: {insecure: true}}\n", i, n.url())
+	}
+	for i, n := range all {
+		text := strings.Replace(nodeConfig(n.port, nil), fmt.Sprintf("node_id: node-%d", n.port), fmt.Sprintf("node_id: replica-%d", i), 1)
+		if err := os.WriteFile(n.config, []byte(text+list), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
+// linked waits until those nodes have opened the links that are theirs to dial.
+func (m fullMesh) linked(t *testing.T) {
+	t.Helper()
+	for i, n := range m {
+		if dials := len(m) - 1 - i; dials > 0 {
+			n.expectLine(t, "client connected", dials-1)
+		}
+	}
+}
+
+// talk wants sessions from each node to the apps of all others.
+func (m fullMesh) talk(t *testing.T, apps []*app) {
+	t.Helper()
+	for i, n := range m {
+		for j, a := range apps {
+			if i == j {
+				continue
+			}
+			wantAnswers(t, n.run(t, "send", fmt.Sprintf("org/ns/sender-%d", i), sendArgs(a.name, 20, false)...), 20)
+			wantSession(t, a, 20)
+		}
+	}
+}
+
+// TestFullMeshOfBothKinds: four nodes with a list of peers, two ours and two upstream's, find each other in whatever order they
+// start, and apps of all talk with each other. Rules: P-disc-1, P-disc-2.
+func TestFullMeshOfBothKinds(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		kinds []kind
+		order []int
+	}{
+		{"ours dial", []kind{ours, ours, upstream, upstream}, []int{0, 1, 2, 3}},
+		{"ours are dialled", []kind{upstream, upstream, ours, ours}, []int{0, 1, 2, 3}},
+		{"dialled first", []kind{ours, upstream, ours, upstream}, []int{3, 2, 1, 0}},
+		{"upstream's first", []kind{upstream, ours, upstream, ours}, []int{2, 0, 3, 1}},
+		{"ours alone", []kind{ours, ours, ours, ours}, []int{1, 3, 0, 2}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := newFullMesh(t, c.kinds...)
+			for _, i := range c.order {
+				m[i].start(t)
+			}
+			m.linked(t)
+			var apps []*app
+			for i, n := range m {
+				apps = append(apps, n.app(t, "echo", fmt.Sprintf("org/ns/echo-%d", i)))
+			}
+			m.talk(t, apps)
+		})
+	}
+}
+
+// TestReplicasOfOursComeBack: a node of ours that is killed and started again is part of the full mesh as before, where it is
+// dialled by upstream's nodes, and dials one of ours. An upstream node that was dialled before tells a node that dials again
+// nothing more: that is its defect, in a mesh of its own kind, too. Rules: P-peer-11, P-disc-2.
+func TestReplicasOfOursComeBack(t *testing.T) {
+	m := newFullMesh(t, upstream, upstream, ours, ours)
+	for _, n := range m {
+		n.start(t)
+	}
+	m.linked(t)
+	for _, i := range []int{2, 3} {
+		before := []int{m[0].count(reconnected), m[1].count(reconnected)}
+		dialers := []*process{m[0].process, m[1].process}
+		if i == 3 {
+			dialers = append(dialers, m[2].process)
+		}
+		m[i].crash(t, dialers...)
+		m[i].start(t)
+		for j := range before {
+			m[j].expectLine(t, reconnected, before[j])
+		}
+		m[2].expectLine(t, "client connected", i-2) // of its new life, and once more
+	}
+	var apps []*app
+	for i, n := range m {
+		apps = append(apps, n.app(t, "echo", fmt.Sprintf("org/ns/echo-%d", i)))
+	}
+	m.talk(t, apps)
+}
