@@ -13,9 +13,6 @@ import (
 // outcomes says what becomes of each example, by folder and file: "" loads; else the outermost texts of the refusal and
 // the keys that it names. Upstream's files and ours of the same names share them.
 var outcomes = func() map[string]string {
-	const (
-		services = "error loading services"
-	)
 	return map[string]string{
 		"base/client-config.yaml":                       "",
 		"base/server-config.yaml":                       "",

@@ -65,9 +65,13 @@ func (c *Conn) tell() (told int, more bool) {
 		return 0, false
 	}
 	var batch [newsBatch]mesh.Tell
-	ts, more := c.loop.node.peers.mesh.Load().Next(c, batch[:0])
+	m := c.loop.node.peers.mesh.Load()
+	ts, more := m.Next(c, batch[:0])
 	for i := range ts {
 		c.sendTell(&ts[i])
+	}
+	if !more {
+		m.Synced(c, c.age())
 	}
 	return len(ts), more
 }

@@ -36,6 +36,8 @@ type Peer struct {
 	Learned int  // names that it tells
 	Told    int  // names that it was told
 	Behind  bool // there may be more to tell it
+	// Synced is the age at which it had first been told all, 0 before that.
+	Synced time.Duration
 }
 
 // Peers returns the peer links that are up, the oldest first.
@@ -47,7 +49,7 @@ func (n *Node) Peers() (out []Peer) {
 	for _, p := range m.Peers() {
 		c := p.Conn
 		out = append(out, Peer{Node: kept(p.Node), Conn: c.id, Dials: c.dialed != nil, Age: c.age(),
-			Learned: p.Learned, Told: p.Told, Behind: p.Behind})
+			Learned: p.Learned, Told: p.Told, Behind: p.Behind, Synced: p.Synced})
 	}
 	return out
 }

@@ -1,9 +1,8 @@
 package main
 
 import (
-	"slices"
-
 	"fmt"
+	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/internal/auth/jwt"

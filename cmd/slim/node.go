@@ -24,7 +24,6 @@ type node interface {
 	admin.Node
 	agent.Node
 	Addrs() []net.Addr // in the order of router.Options.Listen
-	Peers() []router.Peer
 	Prepare(context.Context, router.Setup) (change, error)
 	Shutdown(context.Context) error
 }

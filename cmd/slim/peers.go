@@ -46,6 +46,7 @@ type peerLink struct {
 	peer   discovery.Peer
 	dialer *router.Dialer // nil: it is not dialled, since the other side has
 	theirs string         // node id of the other side, which dials; "": we do
+	failed bool           // it could not even be tried, which was said
 }
 
 // staticPeers are the links to the static peers of a service, none to itself, by node id. An error says why its peers cannot be
@@ -212,7 +213,8 @@ func (l *peerLinks) dial(o *peerLink) {
 		}
 		o.dialer, err = l.node.Dial(link)
 	}
-	if err != nil && !errors.Is(err, net.ErrClosed) { // the node stops
+	said := o.failed
+	if o.failed = err != nil; o.failed && !said && !errors.Is(err, net.ErrClosed) { // the node stops
 		l.log.Error("peer cannot be dialled", "peer", o.peer.Key(), "endpoint", o.peer.Address, "error", err)
 	}
 }

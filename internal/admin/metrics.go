@@ -81,6 +81,9 @@ type collector struct {
 	dropped     *prometheus.Desc
 	refused     *prometheus.Desc
 	links       *prometheus.Desc
+	peers       *prometheus.Desc
+	peerNames   *prometheus.Desc
+	peerSync    *prometheus.Desc
 	unarmed     *prometheus.Desc
 	judged      *prometheus.Desc
 	judging     *prometheus.Desc
@@ -96,6 +99,9 @@ func newCollector(services func() []Service) *collector {
 		connections: desc("connections", "Connections that are open.", "kind", "state"),
 		dropped:     desc("dropped_messages_total", "Messages that died.", "reason"),
 		links:       desc("links", "Links that the node opens.", "state"),
+		peers:       desc("peers", "Peer links that are up.", "state"),
+		peerNames:   desc("peer_names", "Names that peers tell, and that they were told, over all peer links.", "direction"),
+		peerSync:    desc("peer_sync_seconds", "How long it took from the opening of a peer link until all names were told on it; the longest of those that are up."),
 		refused:     desc("refused_total", "Requests, peers and sockets that were turned away.", "reason"),
 		unarmed:     desc("link_credentials_failures_total", "Attempts to open a link in vain, for want of credentials to show."),
 		judged:      desc("auth_requests_total", "Requests by what came of their credentials.", "listener", "mechanism", "outcome"),
@@ -112,7 +118,7 @@ func newCollector(services func() []Service) *collector {
 }
 
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range slices.Concat([]*prometheus.Desc{c.connections, c.dropped, c.refused, c.links, c.unarmed, c.judged, c.judging, c.slowed}, c.counters,
+	for _, d := range slices.Concat([]*prometheus.Desc{c.connections, c.dropped, c.refused, c.links, c.peers, c.peerNames, c.peerSync, c.unarmed, c.judged, c.judging, c.slowed}, c.counters,
 		c.gauges) {
 		to <- d
 	}
@@ -140,6 +146,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 			links[l.State]++
 			unarmed += l.Unarmed
 		}
+		c.collectPeers(x.Node.Peers(), put)
 		put(c.unarmed, prometheus.CounterValue, float64(unarmed))
 		for _, g := range x.Node.Guards() {
 			for o, n := range g.Outcomes {
@@ -160,6 +167,29 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 			}
 		}
 	}
+}
+
+func (c *collector) collectPeers(all []router.Peer, put func(*prometheus.Desc, prometheus.ValueType, float64, ...string)) {
+	states := map[string]int{"synced": 0, "behind": 0}
+	learned, told, longest := 0, 0, 0.0
+	for _, p := range all {
+		learned, told, longest = learned+p.Learned, told+p.Told, max(longest, p.Synced.Seconds())
+		states[peerState(&p)]++
+	}
+	for state, n := range states {
+		put(c.peers, prometheus.GaugeValue, float64(n), state)
+	}
+	put(c.peerNames, prometheus.GaugeValue, float64(learned), "learned")
+	put(c.peerNames, prometheus.GaugeValue, float64(told), "told")
+	put(c.peerSync, prometheus.GaugeValue, longest)
+}
+
+// peerState is how far a peer link is.
+func peerState(p *router.Peer) string {
+	if p.Behind || p.Synced == 0 {
+		return "behind"
+	}
+	return "synced"
 }
 
 // metrics serves the numbers of the services, of the program and of the Go runtime.

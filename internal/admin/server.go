@@ -25,6 +25,7 @@ type Node interface {
 	Names(ctx context.Context, wanted func(name string, holders []uint64) bool, most, holders, steps int) (
 		names []router.HeldName, complete bool, err error)
 	Links() []router.LinkStatus
+	Peers() []router.Peer
 	Guards() []auth.Tally
 	Trouble(ctx context.Context) ([]router.Refusal, []router.Death, error)
 }

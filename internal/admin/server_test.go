@@ -25,6 +25,7 @@ type fakeNode struct {
 	conns    []router.Connection
 	names    []router.HeldName
 	links    []router.LinkStatus
+	peers    []router.Peer
 	guards   []auth.Tally
 	refusals []router.Refusal
 	deaths   []router.Death
@@ -53,6 +54,7 @@ func (n *fakeNode) Names(_ context.Context, wanted func(string, []uint64) bool, 
 	return out[:min(most, len(out))], len(out) <= most, nil
 }
 func (n *fakeNode) Links() []router.LinkStatus { return n.links }
+func (n *fakeNode) Peers() []router.Peer       { return n.peers }
 func (n *fakeNode) Guards() []auth.Tally       { return n.guards }
 func (n *fakeNode) Trouble(context.Context) ([]router.Refusal, []router.Death, error) {
 	return n.refusals, n.deaths, nil
@@ -158,6 +160,7 @@ func TestMetrics(t *testing.T) {
 		Negotiating: 2, Dropped: map[router.Reason]uint64{router.ReasonNoMatch: 4}, Refused: map[router.Reason]uint64{router.ReasonPath: 9}}}
 	n.stats.Kinds[table.Edge] = 11
 	n.links = []router.LinkStatus{{State: router.LinkUp, Unarmed: 1}, {State: router.LinkOver, Unarmed: 2}}
+	n.peers = []router.Peer{{Learned: 3, Told: 4, Synced: time.Second / 2}, {Learned: 5, Told: 1, Behind: true}}
 	n.guards = []auth.Tally{{Listener: "127.0.0.1:1", Mechanism: "basic", Waiting: 6, Slowed: 7}}
 	n.guards[0].Outcomes[auth.Allowed], n.guards[0].Outcomes[auth.Wrong] = 4, 5
 	s := serve(t, n, nil)
@@ -179,6 +182,11 @@ func TestMetrics(t *testing.T) {
 		`slim_connections{kind="unknown",service="slim/0",state="negotiating"} 2`,
 		`slim_links{service="slim/0",state="up"} 1`,
 		`slim_links{service="slim/0",state="over"} 1`,
+		`slim_peers{service="slim/0",state="synced"} 1`,
+		`slim_peers{service="slim/0",state="behind"} 1`,
+		`slim_peer_names{direction="learned",service="slim/0"} 8`,
+		`slim_peer_names{direction="told",service="slim/0"} 5`,
+		`slim_peer_sync_seconds{service="slim/0"} 0.5`,
 		`slim_link_credentials_failures_total{service="slim/0"} 3`,
 		`slim_auth_requests_total{listener="127.0.0.1:1",mechanism="basic",outcome="allowed",service="slim/0"} 4`,
 		`slim_auth_requests_total{listener="127.0.0.1:1",mechanism="basic",outcome="wrong",service="slim/0"} 5`,

@@ -51,6 +51,7 @@ type ServiceStatus struct {
 	Names       []Name       `json:"names"`
 	AllNames    bool         `json:"names_complete"` // Names are all that match
 	Links       []Link       `json:"links"`          // that the node opens
+	Peers       []Peer       `json:"peers"`          // peer links that are up
 	Control     *Control     `json:"control,omitempty"`
 	Refusals    []Refusal    `json:"refusals"` // the latest first
 	Deaths      []Death      `json:"deaths"`   // the latest first
@@ -107,6 +108,18 @@ type Link struct {
 func newLink(d *router.LinkStatus) Link {
 	return Link{Endpoint: clean(d.Endpoint), ID: clean(d.ID), Kind: d.Kind.String(), State: d.State.String(), Since: d.Since,
 		Attempts: d.Attempts, Losses: d.Losses, Failure: clean(d.Failure), Failed: d.Failed}
+}
+
+// Peer is a router.Peer.
+type Peer struct {
+	Node    string  `json:"node,omitempty"` // as it says
+	Conn    uint64  `json:"connection"`
+	Dials   bool    `json:"dials,omitempty"` // the node has opened the link
+	State   string  `json:"state"`           // synced; behind: it is yet to be told names
+	Age     float64 `json:"age_seconds"`
+	Learned int     `json:"learned"`                // names that it tells
+	Told    int     `json:"told"`                   // names that it was told
+	Synced  float64 `json:"sync_seconds,omitempty"` // how long it took to tell it all, when the link was new
 }
 
 // Name is a name with those who hold it.
@@ -257,7 +270,7 @@ func (s *Server) lookAt(ctx context.Context, x Service, q string, rows int) Serv
 		"received_bytes": stats.BytesIn, "delivered": stats.Delivered, "delivered_bytes": stats.Bytes, "queued": stats.Queued,
 		"negotiated": stats.Negotiated, "panics": stats.Panics}, Dropped: byReason(stats.Dropped),
 		Refused: byReason(stats.Refused),
-		Answers: []string{}, Connections: []Connection{}, Names: []Name{}, Links: []Link{}, Refusals: []Refusal{},
+		Answers: []string{}, Connections: []Connection{}, Names: []Name{}, Links: []Link{}, Peers: []Peer{}, Refusals: []Refusal{},
 		Deaths: []Death{}}
 	for _, l := range about.Listeners[:min(len(about.Listeners), mostRows)] {
 		st.Listeners = append(st.Listeners, clean(l))
@@ -265,6 +278,10 @@ func (s *Server) lookAt(ctx context.Context, x Service, q string, rows int) Serv
 	links := x.Node.Links()
 	for i := range links[:min(len(links), mostRows)] {
 		st.Links = append(st.Links, newLink(&links[i]))
+	}
+	for _, p := range x.Node.Peers() {
+		st.Peers = append(st.Peers, Peer{Node: clean(p.Node), Conn: p.Conn, Dials: p.Dials, State: peerState(&p), Age: p.Age.Seconds(),
+			Learned: p.Learned, Told: p.Told, Synced: p.Synced.Seconds()})
 	}
 	for name, v := range stats.Gauges() {
 		st.Gauges[name] = v

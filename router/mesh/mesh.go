@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -97,6 +98,7 @@ type peer[C any] struct {
 	at      *route[C]            // where it, or its sweep, stands in the list of changes; nil: at the end
 	offers  int                  // routes it offers
 	told    int                  // routes it was told and not withdrawn
+	synced  time.Duration        // how old the link was when it had first been told all; 0: not yet
 	alias   map[wire.Name]uint64 // route ids of names that it told with id 0
 	answers answers[C]           // that it owes
 }

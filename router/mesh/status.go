@@ -3,15 +3,17 @@ package mesh
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // PeerStatus is what an operator asks of a peer link.
 type PeerStatus[C any] struct {
 	Conn    *C
-	Node    string // its node id; "": not known
-	Learned int    // routes that it offers
-	Told    int    // routes that it was told and not withdrawn
-	Behind  bool   // there may be more to tell
+	Node    string        // its node id; "": not known
+	Learned int           // routes that it offers
+	Told    int           // routes that it was told and not withdrawn
+	Behind  bool          // there may be more to tell
+	Synced  time.Duration // age that the link had when it had first been told all; 0: it has not yet
 }
 
 // Peers returns the live peer links, the oldest first.
@@ -27,7 +29,16 @@ func (m *Mesh[C]) Peers() []PeerStatus[C] {
 	slices.SortFunc(all, func(p, q *peer[C]) int { return cmp.Compare(p.born, q.born) })
 	var out []PeerStatus[C]
 	for _, p := range all {
-		out = append(out, PeerStatus[C]{p.conn, p.node, p.offers, p.told, p.at != nil})
+		out = append(out, PeerStatus[C]{p.conn, p.node, p.offers, p.told, p.at != nil, p.synced})
 	}
 	return out
+}
+
+// Synced notes that peer c, whose link is that old, has been told all; only the first time counts.
+func (m *Mesh[C]) Synced(c *C, age time.Duration) {
+	m.lock()
+	defer m.unlock()
+	if p := m.of[c]; p != nil && p.synced == 0 {
+		p.synced = age
+	}
 }

@@ -124,6 +124,12 @@ function show(section, s, now) {
     cell(l.failure ? [l.failure, clock(l.failed)] : "", "text" + (l.state === "up" ? "" : " bad")),
     cell(number(l.attempts), "n"), cell(number(l.losses), "n"),
   ]), 6, "none");
+  part(".peers").hidden = !s.peers.length;
+  fill(part(".peers table"), s.peers.map((p) => [
+    cell([p.node || "unknown", p.dials ? "dialled by this node" : "has dialled this node"], "text"), cell(p.state, p.state === "synced" ? "" : "bad"),
+    cell(p.connection, "n"), cell(number(p.learned), "n"), cell(number(p.told), "n"), cell(p.sync_seconds ? span(p.sync_seconds) : "", "n"),
+    cell(span(p.age_seconds), "n"),
+  ]), 7, "none");
   fill(part(".names"), s.names.map((n) => [
     cell(n.name, "text"), cell(Object.entries(n.holders).map(([k, c]) => `${number(c)} ${k}`).join(", ")), cell(n.some_connections.join(", ")),
   ]), 3, "nobody holds such a name");
