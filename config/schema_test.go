@@ -188,7 +188,8 @@ func TestUnsupported(t *testing.T) {
 func TestUnsupportedFeaturesHaveTheContextOfAll(t *testing.T) {
 	const telemetry = "tracing: {opentelemetry: {enabled: true}}\n"
 	const listener = `endpoint: "127.0.0.1:0", tls: {insecure: true}`
-	clients := serviceFile("dataplane: {servers: [{" + listener + "}]}\n    peers: {discovery: {type: kubernetes, namespace: a, service_name: b, port: 1}}")
+	clients := serviceFile("domain_name: a\n    dataplane: {servers: [{" + listener + "}]}\n    controller: {servers: [{" + listener + "}]}\n" +
+		"    auth: {type: jwt, private_key: {data: a}, trusted_keys: {data: b}}")
 	for _, tt := range []struct{ yaml, want string }{
 		{telemetry + running, "invalid tracing configuration"},
 		{clients, "error loading services"},
