@@ -13,6 +13,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/discovery"
 	"github.com/seed31b3bfd0/slimgo/router"
 	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/router/transport"
 )
 
 // states is a Source of what the test says.
@@ -49,7 +50,7 @@ func startReplica(t *testing.T, id string) *replica {
 		if p.Address == "refused" {
 			return router.Link{}, errors.New("no such place")
 		}
-		return router.Link{Endpoint: p.Address, Kind: table.Peer,
+		return router.Link{Endpoint: p.Address, Kind: table.Peer, Call: transport.Call{Scheme: "http", Authority: p.Address},
 			Connect: func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", p.Address) }}, nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
