@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// fullMesh are nodes that all have the same list of peers. Of each two the one that comes first in it dials.
-type fullMesh []*node
+// replicas are nodes that all have the same list of peers. Of each two the one that comes first in it dials.
+type replicas []*node
 
-// newFullMesh configures nodes of these kinds and starts none.
-func newFullMesh(t *testing.T, kinds ...kind) (all fullMesh) {
+// newReplicas configures nodes of these kinds and starts none.
+func newReplicas(t *testing.T, kinds ...kind) (all replicas) {
 	t.Helper()
 	list := "    peers:\n      topology: full_mesh\n      discovery:\n        type: static\n        peers:\n"
 	for _, k := range kinds {
@@ -34,7 +34,7 @@ func newFullMesh(t *testing.T, kinds ...kind) (all fullMesh) {
 }
 
 // linked waits until those nodes have opened the links that are theirs to dial.
-func (m fullMesh) linked(t *testing.T) {
+func (m replicas) linked(t *testing.T) {
 	t.Helper()
 	for i, n := range m {
 		if dials := len(m) - 1 - i; dials > 0 {
@@ -44,7 +44,7 @@ func (m fullMesh) linked(t *testing.T) {
 }
 
 // talk wants sessions from each node to the apps of all others.
-func (m fullMesh) talk(t *testing.T, apps []*app) {
+func (m replicas) talk(t *testing.T, apps []*app) {
 	t.Helper()
 	for i, n := range m {
 		for j, a := range apps {
@@ -72,7 +72,7 @@ func TestFullMeshOfBothKinds(t *testing.T) {
 		{"ours alone", []kind{ours, ours, ours, ours}, []int{1, 3, 0, 2}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := newFullMesh(t, c.kinds...)
+			m := newReplicas(t, c.kinds...)
 			for _, i := range c.order {
 				m[i].start(t)
 			}
@@ -90,7 +90,7 @@ func TestFullMeshOfBothKinds(t *testing.T) {
 // dialled by upstream's nodes, and dials one of ours. An upstream node that was dialled before tells a node that dials again
 // nothing more: that is its defect, in a mesh of its own kind, too. Rules: P-peer-11, P-disc-2.
 func TestReplicasOfOursComeBack(t *testing.T) {
-	m := newFullMesh(t, upstream, upstream, ours, ours)
+	m := newReplicas(t, upstream, upstream, ours, ours)
 	for _, n := range m {
 		n.start(t)
 	}

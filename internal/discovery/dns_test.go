@@ -74,9 +74,9 @@ func TestServiceRecordsHavePorts(t *testing.T) {
 
 func TestBackoffGrowsToItsBound(t *testing.T) {
 	none, all := func() float64 { return 0 }, func() float64 { return 1 }
-	for i, want := range []time.Duration{1, 1, 2, 4, 8, 10, 10} {
-		if got := backoff(i, time.Second, 10*time.Second, none); got != want*time.Second {
-			t.Errorf("pause %d is %v, want %v s", i, got, want)
+	for i, want := range []float64{1, 1, 2, 4, 8, 10, 10} {
+		if got := backoff(i, time.Second, 10*time.Second, none).Seconds(); got != want {
+			t.Errorf("pause %d is %v s, want %v s", i, got, want)
 		}
 	}
 	if got := backoff(100, time.Second, 10*time.Second, all); got != 5*time.Second {
