@@ -101,6 +101,14 @@ func parseGlob(s string) (g glob, err error) {
 	return g, nil
 }
 
+// id is the same for globs that take the same: as written, "" for one that is not set.
+func (g *glob) id() string {
+	if g.star {
+		return g.prefix + "*" + g.suffix
+	}
+	return g.prefix
+}
+
 // takes reports whether s is meant. An absent text, which is empty, is meant by a glob alone that is not set.
 func (g *glob) takes(s string) bool {
 	switch {

@@ -1,7 +1,9 @@
 package rules
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
@@ -33,12 +35,12 @@ func (a Act) String() string {
 // Set is a Source, compiled. Immutable, and safe for all. A nil Set is none: nobody is to be judged.
 type Set struct {
 	allow, dialed bool
-	rules         []rule
+	rules         []rule         // one for each Who, however many there were
 	at            [numActs]index // patterns without variables
 	whom          whom
 }
 
-// rule is what is left of a Rule.
+// rule is what is left of the Rules with one Who: as rules only allow, they are one.
 type rule struct {
 	mechanisms      []string
 	issuer, subject glob
@@ -78,13 +80,13 @@ func (x *index) add(k key, n uint32, all int) {
 
 // Compile makes a Set of s, or says all that is wrong with it: the error is Faults.
 func Compile(s *Source) (*Set, error) {
-	c := compiler{set: &Set{allow: s.Allow, dialed: s.Dialed, whom: newWhom()}, all: len(s.Rules)}
+	c := compiler{set: &Set{allow: s.Allow, dialed: s.Dialed, whom: newWhom()}, byWho: map[string]int{}}
 	if len(s.Rules) > MaxRules {
 		c.fault(s.Rules[MaxRules].Place, fmt.Errorf("there are %d rules: at most %d can be", len(s.Rules), MaxRules))
 		return nil, c.faults
 	}
 	for i := range s.Rules {
-		c.rule(uint32(i), &s.Rules[i])
+		c.rule(&s.Rules[i])
 	}
 	if c.patterns > MaxPatterns {
 		c.fault(Place{}, fmt.Errorf("there are %d patterns of names: at most %d can be", c.patterns, MaxPatterns))
@@ -96,12 +98,14 @@ func Compile(s *Source) (*Set, error) {
 		slices.SortStableFunc(c.faults, func(a, b Fault) int { return a.Place.compare(b.Place) })
 		return nil, c.faults
 	}
+	c.index()
 	return c.set, nil
 }
 
 type compiler struct {
 	set              *Set
-	all              int // rules
+	byWho            map[string]int // numbers of set.rules
+	closed           []closed
 	patterns, values int
 	faults           Faults
 }
@@ -112,18 +116,52 @@ func (c *compiler) fault(p Place, err error) {
 	}
 }
 
-func (c *compiler) rule(n uint32, r *Rule) {
-	out := rule{}
-	c.who(&out, &r.Who)
-	c.kinds(&out, r.Claim)
-	for a, l := range [numActs]*List{r.Subscribe, r.Publish, r.Source} {
-		c.list(&out, n, Act(a), l)
+// closed is a pattern without variables.
+type closed struct {
+	rule int
+	act  Act
+	key  key
+}
+
+func (c *compiler) rule(r *Rule) {
+	who := rule{}
+	c.who(&who, &r.Who)
+	id := who.id()
+	n, has := c.byWho[id]
+	if !has {
+		n = len(c.set.rules)
+		c.byWho[id] = n
+		c.set.rules = append(c.set.rules, who)
+		c.set.whom.add(uint32(n), &who)
 	}
-	if out.lists == 0 {
+	c.kinds(n, r.Claim)
+	for a, l := range [numActs]*List{r.Subscribe, r.Publish, r.Source} {
+		c.list(n, Act(a), l)
+	}
+	if r.Claim == nil && r.Subscribe == nil && r.Publish == nil && r.Source == nil {
 		c.fault(r.Place, fmt.Errorf("the rule allows nothing and forbids nothing: want claim, subscribe, publish or source"))
 	}
-	c.set.rules = append(c.set.rules, out)
-	c.set.whom.add(n, &out)
+}
+
+// id is the same for all rules that are for the same identities by the same words.
+func (r *rule) id() string {
+	claims := make([]string, len(r.claims))
+	for i := range r.claims {
+		x := &r.claims[i]
+		claims[i] = fmt.Sprintf("%s %t %q", x.at, x.values == nil, slices.Sorted(maps.Keys(x.values)))
+	}
+	slices.Sort(claims)
+	mechanisms := slices.Sorted(slices.Values(r.mechanisms))
+	return fmt.Sprintf("%q %q %q", mechanisms, []string{r.issuer.id(), r.subject.id()}, claims)
+}
+
+// index makes the indexes of all patterns without variables.
+func (c *compiler) index() {
+	slices.SortStableFunc(c.closed, func(a, b closed) int { return cmp.Compare(a.rule, b.rule) })
+	for i := range c.closed {
+		x := &c.closed[i]
+		c.set.at[x.act].add(x.key, uint32(x.rule), len(c.set.rules))
+	}
 }
 
 // mechanisms are the words of Who.Mechanisms.
@@ -184,10 +222,11 @@ func (c *compiler) claim(out *rule, x *Claim) {
 
 var kindWords = []string{"edge", "peer", "remote"}
 
-func (c *compiler) kinds(out *rule, l *List) {
+func (c *compiler) kinds(n int, l *List) {
 	if l == nil {
 		return
 	}
+	out := &c.set.rules[n]
 	out.lists |= listsKinds
 	for _, t := range l.Texts {
 		if !c.word(t, "kind", kindWords) {
@@ -197,10 +236,11 @@ func (c *compiler) kinds(out *rule, l *List) {
 	}
 }
 
-func (c *compiler) list(out *rule, n uint32, a Act, l *List) {
+func (c *compiler) list(n int, a Act, l *List) {
 	if l == nil {
 		return
 	}
+	out := &c.set.rules[n]
 	out.lists |= 1 << a
 	if c.patterns += len(l.Texts); c.patterns > MaxPatterns {
 		return
@@ -213,7 +253,7 @@ func (c *compiler) list(out *rule, n uint32, a Act, l *List) {
 		case p.open:
 			out.open[a] = append(out.open[a], p)
 		default:
-			c.set.at[a].add(p.key, n, c.all)
+			c.closed = append(c.closed, closed{n, a, p.key})
 		}
 	}
 }

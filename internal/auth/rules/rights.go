@@ -28,9 +28,9 @@ type ownKey struct {
 // JudgesDialed reports whether links are judged that the node has opened.
 func (s *Set) JudgesDialed() bool { return s.dialed }
 
-// For returns what an identity may do; nil is somebody who has shown nothing. It takes some microseconds, and with thousands of
-// rules for everybody, or for all whose subject ends with something, a few thousand: that is for once in the life of a connection.
-// A nil Set gives nil Rights.
+// For returns what an identity may do; nil is somebody who has shown nothing. It takes some microseconds, and up to some hundred where
+// variables of thousands of patterns stand for something, or where thousands of rules differ in nothing but issuer, mechanisms and claims
+// that may be anything: that is for once in the life of a connection. A nil Set gives nil Rights.
 func (s *Set) For(who *auth.Identity) *Rights {
 	if s == nil {
 		return nil
@@ -39,6 +39,7 @@ func (s *Set) For(who *auth.Identity) *Rights {
 		who = &auth.Identity{Mechanism: Anonymous}
 	}
 	r := &Rights{set: s}
+	var keys []ownKey
 	e := expansion{who: who, left: maxExpansions}
 	m := meaning{who: who}
 	for _, n := range s.whom.find(&m) {
@@ -46,29 +47,31 @@ func (s *Set) For(who *auth.Identity) *Rights {
 			r.rules.add(n, len(s.rules))
 			r.lists |= x.lists
 			r.kinds |= x.kinds
-			r.expand(&e, x)
+			keys = r.expand(&e, x, keys)
+		}
+	}
+	if len(keys) > 0 {
+		r.own = make(map[ownKey]struct{}, len(keys))
+		for _, k := range keys {
+			r.own[k] = struct{}{}
+			r.short[k.act] |= 1 << k.shape
 		}
 	}
 	return r
 }
 
-// expand adds what the patterns of x that have variables become.
-func (r *Rights) expand(e *expansion, x *rule) {
+// expand appends what the patterns of x that have variables become.
+func (r *Rights) expand(e *expansion, x *rule, keys []ownKey) []ownKey {
 	for a := range numActs {
+		e.found = func(k key) { keys = append(keys, ownKey{k, a}) }
 		for i := range x.open[a] {
-			e.found = func(k key) {
-				if r.own == nil {
-					r.own = map[ownKey]struct{}{}
-				}
-				r.own[ownKey{k, a}] = struct{}{}
-				r.short[a] |= 1 << k.shape
+			if r.cut {
+				return keys
 			}
-			if !e.expand(&x.open[a][i]) {
-				r.cut = true
-				return
-			}
+			r.cut = !e.expand(&x.open[a][i])
 		}
 	}
+	return keys
 }
 
 // meaning finds out which rules mean an identity. What a claim says is looked up once.

@@ -614,14 +614,83 @@ func BenchmarkForOne(b *testing.B) {
 	}
 }
 
+// crowds are n rules that could mean everybody, by what tells them apart.
+func crowds(n int) map[string]rules.Source {
+	all := map[string]rules.Source{"nothing, with variables": many(n)}
+	add := func(what string, i int, w rules.Who) {
+		s := all[what]
+		s.Rules = append(s.Rules, rules.Rule{Who: w, Publish: list(fmt.Sprintf("org/n%d/*", i))})
+		all[what] = s
+	}
+	for i := range n {
+		add("nothing", i, rules.Who{})
+		add("order", i, rules.Who{Mechanisms: [][]rules.Text{texts("jwt", "oidc"), texts("oidc", "jwt")}[i%2],
+			Claims: []rules.Claim{{Path: text("team"), Values: texts("*")}}})
+		add("suffix", i, rules.Who{Subject: text(fmt.Sprintf("*/t%d", i))})
+		add("issuer", i, rules.Who{Issuer: text(fmt.Sprintf("https://%d.example.org", i))})
+	}
+	return all
+}
+
+// Whoever is judged by thousands of rules is compared with few of them, if they are for the same identities or tell subjects apart.
+func TestFewRulesAreLookedAt(t *testing.T) {
+	who := &auth.Identity{Mechanism: auth.JWT, Subject: "x/t77", Issuer: "https://77.example.org", Claims: claims(t, `{"team":"a"}`)}
+	for what, src := range crowds(100) {
+		in, out := name("org/n77/a"), name("org/n78/a")
+		set := compile(t, src)
+		want, both := 1, true
+		switch what {
+		case "issuer":
+			want, both = 100, false
+		case "suffix":
+			both = false
+		}
+		if n := rules.Asked(set, who); n != want {
+			t.Errorf("%s: %d rules are looked at, want %d", what, n, want)
+		}
+		if what == "nothing, with variables" {
+			in, out = name("org/n77/alice"), name("org/n79/alice")
+		}
+		r := set.For(who)
+		if !r.May(rules.Publish, &in) || r.May(rules.Publish, &out) != both {
+			t.Errorf("%s: %v and %v", what, r.May(rules.Publish, &in), r.May(rules.Publish, &out))
+		}
+	}
+}
+
+// Rules are one only if they are for the same: each of these is for somebody else, whatever its texts look like.
+func TestRulesForOthersAreNotOne(t *testing.T) {
+	claim := func(path string, values ...string) rules.Claim {
+		return rules.Claim{Path: text(path), Values: texts(values...)}
+	}
+	for i, pair := range [][2]rules.Who{
+		{{Subject: text("a")}, {Issuer: text("a")}},
+		{{Subject: text("*")}, {}},
+		{{Subject: text("a*")}, {Subject: text("a")}},
+		{{Mechanisms: texts("jwt")}, {Mechanisms: texts("jwt", "oidc")}},
+		{{Claims: []rules.Claim{claim("a", "b", "c")}}, {Claims: []rules.Claim{claim("a", "b"), claim("a", "c")}}},
+		{{Claims: []rules.Claim{claim("a", "*")}}, {Claims: []rules.Claim{claim("a", "b")}}},
+		{{Claims: []rules.Claim{claim("a.b", "c")}}, {Claims: []rules.Claim{claim(`["a.b"]`, "c")}}},
+		{{Claims: []rules.Claim{claim("a", `b" "c`)}}, {Claims: []rules.Claim{claim("a", "b", "c")}}},
+		{{Issuer: text(`a" "b`)}, {Issuer: text("a"), Subject: text("b")}},
+	} {
+		if n := rules.Size(compile(t, rules.Source{Rules: []rules.Rule{{Who: pair[0], Publish: list("a/b/c")}, {Who: pair[1], Publish: list("a/b/d")}}})); n != 2 {
+			t.Errorf("pair %d: %d rules, want 2", i, n)
+		}
+	}
+}
+
+// BenchmarkFor: what each connection costs when rules change that could be for everybody.
 func BenchmarkFor(b *testing.B) {
-	who := alice(b)
+	who := &auth.Identity{Mechanism: auth.JWT, Subject: "x/t77", Issuer: "https://77.example.org", Claims: claims(b, `{"team":"a"}`)}
 	for _, n := range []int{10, 10_000} {
-		set := compile(b, many(n))
-		b.Run(fmt.Sprint(n, " rules"), func(b *testing.B) {
-			for b.Loop() {
-				set.For(who)
-			}
-		})
+		for what, src := range crowds(n) {
+			set := compile(b, src)
+			b.Run(fmt.Sprint(what, ", ", n, " rules"), func(b *testing.B) {
+				for b.Loop() {
+					set.For(who)
+				}
+			})
+		}
 	}
 }

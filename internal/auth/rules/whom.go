@@ -8,8 +8,10 @@ type whom struct {
 	bySubject map[string][]uint32 // rules whose subject is one text
 	byClaim   map[string]*byValue // of the others, those that want a claim to have one of some values, by its path
 	byPrefix  map[string][]uint32 // of the others, those whose subject has something before its star
-	lengths   []int               // of prefixes, each once
-	others    []uint32
+	bySuffix  map[string][]uint32 // of the others, those whose subject has something after it
+	prefixes  []int               // lengths, each once
+	suffixes  []int               // lengths, each once
+	others    []uint32            // one for each issuer and each list of mechanisms at most, and each claim that may be anything
 }
 
 // byValue are rules by the values of a claim that they want.
@@ -19,7 +21,8 @@ type byValue struct {
 }
 
 func newWhom() whom {
-	return whom{bySubject: map[string][]uint32{}, byClaim: map[string]*byValue{}, byPrefix: map[string][]uint32{}}
+	return whom{bySubject: map[string][]uint32{}, byClaim: map[string]*byValue{}, byPrefix: map[string][]uint32{},
+		bySuffix: map[string][]uint32{}}
 }
 
 // add adds rule n, which is above all that are in w.
@@ -43,24 +46,38 @@ func (w *whom) add(n uint32, r *rule) {
 		}
 		return
 	}
-	p := r.subject.prefix
-	if p == "" {
+	p, e := r.subject.prefix, r.subject.suffix
+	switch {
+	case p != "":
+		w.byPrefix[p] = append(w.byPrefix[p], n)
+		w.prefixes = with(w.prefixes, len(p))
+	case e != "":
+		w.bySuffix[e] = append(w.bySuffix[e], n)
+		w.suffixes = with(w.suffixes, len(e))
+	default:
 		w.others = append(w.others, n)
-		return
 	}
-	w.byPrefix[p] = append(w.byPrefix[p], n)
-	if !slices.Contains(w.lengths, len(p)) {
-		w.lengths = append(w.lengths, len(p))
+}
+
+func with(lengths []int, n int) []int {
+	if slices.Contains(lengths, n) {
+		return lengths
 	}
+	return append(lengths, n)
 }
 
 // find returns the rules that may mean an identity, each once, in their order.
 func (w *whom) find(m *meaning) []uint32 {
 	subject := m.who.Subject
 	all := slices.Concat(w.bySubject[subject], w.others)
-	for _, n := range w.lengths {
+	for _, n := range w.prefixes {
 		if n <= len(subject) {
 			all = append(all, w.byPrefix[subject[:n]]...)
+		}
+	}
+	for _, n := range w.suffixes {
+		if n <= len(subject) {
+			all = append(all, w.bySuffix[subject[len(subject)-n:]]...)
 		}
 	}
 	for at, x := range w.byClaim {
