@@ -14,6 +14,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 	"github.com/seed31b3bfd0/slimgo/internal/auth/strict"
 )
 
@@ -68,6 +69,8 @@ func parseToken(text string) (*token, error) {
 	t := &token{jws: jws, key: h.KeyID}
 	if sub, is := claims["sub"].(string); !is {
 		return nil, errors.New("the token is no JWT-SVID: it has no claim sub that is text")
+	} else if len(sub) > auth.MaxID {
+		return nil, fmt.Errorf("the token is no JWT-SVID: its claim sub is longer than the %d bytes of a SPIFFE ID", auth.MaxID)
 	} else if t.subject, err = spiffeid.FromString(sub); err != nil {
 		return nil, errors.New("the token is no JWT-SVID: its claim sub is no SPIFFE ID: " + shortened(err.Error()))
 	} else if t.subject.Path() == "" {

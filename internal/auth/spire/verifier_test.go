@@ -117,6 +117,7 @@ func TestVerifier(t *testing.T) {
 		{"no sub", "Bearer " + a.Token(t, with("sub", nil)), "no claim sub", false},
 		{"sub that is a number", "Bearer " + a.Token(t, with("sub", 1)), "no claim sub", false},
 		{"sub that is no SPIFFE ID", "Bearer " + a.Token(t, with("sub", "app")), "no SPIFFE ID", false},
+		{"sub longer than a SPIFFE ID", "Bearer " + a.Token(t, with("sub", "spiffe://a.org/"+strings.Repeat("x", 2034))), "longer than the 2048 bytes", false},
 		{"sub of a trust domain", "Bearer " + a.Token(t, with("sub", "spiffe://a.org")), "no workload", false},
 		{"a list", "Bearer " + a.Token(t, `[]`), "no JSON object", false},
 		{"half of an object", "Bearer " + a.Token(t, `{"sub":`), "no JSON object", false},

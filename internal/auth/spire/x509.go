@@ -10,6 +10,8 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+
+	"github.com/seed31b3bfd0/slimgo/internal/auth"
 )
 
 // X509 is the X.509 material of an Agent as one block of TLS settings wants it: a certs.Live. Safe for all.
@@ -82,12 +84,13 @@ func (x *X509) Accept(chain []*x509.Certificate) error {
 		}
 		return errors.New("the certificate has no SPIFFE ID, and only those of accepted_spiffe_ids are let in")
 	}
-	id, err := x509svid.IDFromCert(chain[0])
+	text, err := auth.WorkloadID(chain[0])
+	if err != nil {
+		return fmt.Errorf("the certificate is no X509-SVID of a workload: %w", err)
+	}
+	id, err := spiffeid.FromString(text)
 	if err != nil {
 		return fmt.Errorf("the certificate is no X509-SVID: %s", shortened(err.Error()))
-	}
-	if id.Path() == "" {
-		return fmt.Errorf("the certificate is no X509-SVID of a workload: %s has no path", id)
 	}
 	if err := x.known(s, id); err != nil {
 		return err

@@ -29,6 +29,7 @@ type Domain struct {
 
 	ca     *x509.Certificate
 	caKey  *ecdsa.PrivateKey
+	chain  []byte // shown after what it signs
 	jwtKey *ecdsa.PrivateKey
 }
 
@@ -61,6 +62,22 @@ func NewDomain(t testing.TB, name string) *Domain {
 	return d
 }
 
+// Below makes an authority for which that of d vouches, and which is shown with what it signs. change may change it before it is signed;
+// nil: does not.
+func (d *Domain) Below(t testing.TB, change func(*x509.Certificate)) *Domain {
+	t.Helper()
+	c := &x509.Certificate{SerialNumber: big.NewInt(serial.Add(1)), Subject: pkix.Name{CommonName: "below " + d.Name}, NotBefore: d.ca.NotBefore,
+		NotAfter: d.ca.NotAfter, IsCA: true, BasicConstraintsValid: true, KeyUsage: d.ca.KeyUsage}
+	if change != nil {
+		change(c)
+	}
+	b := &Domain{Name: d.Name, KeyID: d.KeyID, caKey: newKey(t), jwtKey: d.jwtKey}
+	der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, c, d.ca, b.caKey.Public(), d.caKey))
+	b.ca = must[*x509.Certificate](t)(x509.ParseCertificate(der))
+	b.chain = append(der, d.chain...)
+	return b
+}
+
 // Bundle is the authorities for certificates, as DER.
 func (d *Domain) Bundle() []byte { return d.ca.Raw }
 
@@ -89,7 +106,7 @@ func (d *Domain) Sign(t testing.TB, c *x509.Certificate) *workload.X509SVID {
 	t.Helper()
 	key := newKey(t)
 	der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, c, d.ca, key.Public(), d.caKey))
-	svid := &workload.X509SVID{X509Svid: der, X509SvidKey: must[[]byte](t)(x509.MarshalPKCS8PrivateKey(key)), Bundle: d.Bundle()}
+	svid := &workload.X509SVID{X509Svid: append(der, d.chain...), X509SvidKey: must[[]byte](t)(x509.MarshalPKCS8PrivateKey(key)), Bundle: d.Bundle()}
 	if len(c.URIs) > 0 {
 		svid.SpiffeId = c.URIs[0].String()
 	}
