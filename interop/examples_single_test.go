@@ -357,7 +357,6 @@ func TestRefusedExamples(t *testing.T) {
 func TestCorrectedExamples(t *testing.T) {
 	for _, e := range allExamples(t) {
 		for _, file := range []string{
-			"full-mesh/replica-1.yaml", "full-mesh/replica-2.yaml", "full-mesh/replica-3.yaml", "full-mesh/replica-4.yaml",
 			"telemetry/server-config.yaml",
 		} {
 			t.Run(e.name+"/"+file, func(t *testing.T) {

@@ -10,6 +10,35 @@ import (
 	"testing"
 )
 
+// peerDialled is what a node says of each peer that it has reached.
+var peerDialled = map[kind]string{ours: "client connected", upstream: "connected to peer"}
+
+// TestFullMeshExamples: the four nodes of the example find each other, ours alone and beside upstream's, and names are known
+// across. Rules: P-disc-1, P-disc-2.
+func TestFullMeshExamples(t *testing.T) {
+	for _, e := range allExamples(t) {
+		for _, kinds := range [][]kind{{ours, ours, ours, ours}, {ours, upstream, ours, upstream}, {upstream, ours, upstream, ours}} {
+			t.Run(fmt.Sprint(e.name, "/", kinds), func(t *testing.T) {
+				t.Parallel()
+				p := newPlace(t, e, nil)
+				var nodes []*process
+				for i, k := range kinds {
+					nodes = append(nodes, p.run(t, k, fmt.Sprintf("full-mesh/replica-%d.yaml", i+1)))
+				}
+				for i, n := range nodes[:3] { // of each two, the first dials
+					n.expectLine(t, peerDialled[kinds[i]], 2-i)
+				}
+				first := &node{process: nodes[0], kind: kinds[0], port: p.port[0], binding: "enforce"}
+				second := &node{process: nodes[1], kind: kinds[1], port: p.port[1], binding: "enforce"}
+				echo := second.app(t, "echo", bob)
+				wantAnswers(t, first.run(t, "send", alice, sendArgs(bob, 20, false)...), 20)
+				wantSession(t, echo, 20)
+				stopInOrder(t, nodes...)
+			})
+		}
+	}
+}
+
 // replicas are nodes that all have the same list of peers. Of each two the one that comes first in it dials.
 type replicas []*node
 
@@ -38,7 +67,7 @@ func (m replicas) linked(t *testing.T) {
 	t.Helper()
 	for i, n := range m {
 		if dials := len(m) - 1 - i; dials > 0 {
-			n.expectLine(t, "client connected", dials-1)
+			n.expectLine(t, peerDialled[n.kind], dials-1)
 		}
 	}
 }
