@@ -63,6 +63,9 @@ func (s *Set) For(who *auth.Identity) *Rights {
 // expand appends what the patterns of x that have variables become.
 func (r *Rights) expand(e *expansion, x *rule, keys []ownKey) []ownKey {
 	for a := range numActs {
+		if len(x.open[a]) == 0 {
+			continue
+		}
 		e.found = func(k key) { keys = append(keys, ownKey{k, a}) }
 		for i := range x.open[a] {
 			if r.cut {
