@@ -185,7 +185,6 @@ func (g *Guard) judge(q *question) {
 	g.note(q.shown, who, denied, outcome)
 	v := Verdict{Who: who, Denied: denied, round: round}
 	if outcome == Wrong || outcome == Missing {
-		v.Who = nil
 		g.hold(q, v)
 		return
 	}
@@ -227,10 +226,13 @@ func (g *Guard) verify(ctx context.Context, s *Shown) (who *Identity, err error)
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	}
-	if who, err = g.verifier.Verify(ctx, s); err == nil && who == nil {
-		err = errors.New("the verifier has no answer")
+	switch who, err = g.verifier.Verify(ctx, s); {
+	case err != nil:
+		return nil, err // an error denies, whoever comes with it
+	case who == nil:
+		return nil, errors.New("the verifier has no answer")
 	}
-	return who, err
+	return who, nil
 }
 
 // Again judges anew who was let in. Errors are those of Verifier.Again.

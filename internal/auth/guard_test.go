@@ -54,15 +54,16 @@ func ask(g *Guard, shown, remote string) (Verdict, time.Duration) {
 func TestOutcomes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		said := errors.New("the issuer does not answer")
+		somebody := &Identity{Mechanism: "other"} // an error denies, whoever comes with it
 		audit, panics := &log{}, atomic.Int64{}
 		v := &judge{verify: func(ctx context.Context, s *Shown) (*Identity, error) {
 			switch s.Authorization {
 			case "", "wrong":
-				return nil, Unauthorized("not right")
+				return somebody, Unauthorized("not right")
 			case "forbidden":
-				return nil, Forbidden("the policy")
+				return somebody, Forbidden("the policy")
 			case "broken":
-				return nil, said
+				return somebody, said
 			case "wrapped":
 				return nil, fmt.Errorf("about this: %w", Forbidden("the policy"))
 			case "odd":
@@ -405,6 +406,136 @@ func TestHeldRefusalsOfWhoHasLeft(t *testing.T) {
 		if _, took := ask(g, "x", ""); took != 4*time.Second {
 			t.Errorf("who has left is forgotten, too: answered after %v", took)
 		}
+	})
+}
+
+// Who shows nothing again and again waits as with wrong credentials. Rules: P-auth-6.
+func TestShowingNothingWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGuard(NewBasicVerifier("alice", "secret"), GuardOptions{})
+		defer g.Close()
+		for i, ms := range []int{0, 250, 500} {
+			v, took := ask(g, "", "192.0.2.7:1000")
+			if took != time.Duration(ms)*time.Millisecond || v.Denied == nil || v.Denied.Status != http.StatusUnauthorized {
+				t.Errorf("answer %d: %+v after %v, want 401 after %d ms", i+1, v.Denied, took, ms)
+			}
+		}
+		if n := g.Tally().Outcomes; n[Missing] != 3 || n[Wrong] != 0 {
+			t.Errorf("%v", n)
+		}
+	})
+}
+
+// leaving is an audit log whose reader has the asker leave.
+type leaving struct{ leave func() }
+
+func (l *leaving) Note(*Event) { l.leave() }
+
+// Who leaves between the decision and its being held back is not held back. Rules: P-auth-6.
+func TestWhoLeavesAtTheDecisionIsNotHeldBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		audit := &leaving{func() {}}
+		g := NewGuard(NewBasicVerifier("alice", "secret"), GuardOptions{Audit: audit})
+		defer g.Close()
+		ask(g, "x", "")
+		var cancel func()
+		left := make(chan struct{})
+		audit.leave = func() { <-left; cancel() } // the decision is made, its answer is not
+		cancel = g.Ask(&Shown{Authorization: "x"}, func(Verdict) { t.Error("who has left is answered") })
+		close(left)
+		synctest.Wait()
+		if n := g.Tally(); n.Waiting != 0 || n.Slowed != 0 {
+			t.Errorf("%d are held back or wait, %d were held back", n.Waiting, n.Slowed)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+// What is being judged when the guard is closed is answered: it cannot be judged. Rules: P-auth-5.
+func TestCloseAnswersWhatIsBeingJudged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGuard(&judge{verify: func(ctx context.Context, _ *Shown) (*Identity, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}}, GuardOptions{AtOnce: 2}) // of which one network has half
+		answers := make(chan Verdict, 3)
+		for range 3 { // one is judged, two wait
+			g.Ask(&Shown{Authorization: "x"}, func(v Verdict) { answers <- v })
+		}
+		synctest.Wait()
+		g.Close()
+		synctest.Wait()
+		if len(answers) != 3 {
+			t.Fatalf("%d of 3 are answered", len(answers))
+		}
+		for range 3 {
+			if v := <-answers; v.Who != nil || v.Denied == nil || v.Denied.Status != http.StatusServiceUnavailable ||
+				v.Denied.Reason != "the listener's authentication has been replaced" {
+				t.Errorf("%+v", v.Denied)
+			}
+		}
+	})
+}
+
+// parent is a context that knows how many others wait for its end. The package context asks it as any that is not its own.
+type parent struct {
+	context.Context
+	done     chan struct{}
+	children atomic.Int64
+}
+
+func (p *parent) Done() <-chan struct{} { return p.done }
+
+func (p *parent) AfterFunc(func()) (stop func() bool) {
+	p.children.Add(1)
+	var once sync.Once
+	return func() bool {
+		once.Do(func() { p.children.Add(-1) })
+		return true
+	}
+}
+
+// A question that is answered, refused unjudged or given up leaves nothing at its guard, not even until its time is over.
+func TestQuestionsLeaveNothingBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		open := make(chan struct{})
+		g := NewGuard(&judge{verify: func(ctx context.Context, s *Shown) (*Identity, error) {
+			if s.Authorization == "slow" {
+				select {
+				case <-open:
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			}
+			return &Identity{}, nil
+		}}, GuardOptions{AtOnce: 2, Waiting: 2}) // of which one network has half
+		p := &parent{Context: context.Background(), done: make(chan struct{})}
+		g.ctx = p
+		want := func(what string, n int64) {
+			t.Helper()
+			synctest.Wait()
+			if got := p.children.Load(); got != n {
+				t.Errorf("%s: %d questions are kept, want %d", what, got, n)
+			}
+		}
+		ask(g, "good", "192.0.2.1:1")
+		want("answered", 0)
+		cancel := g.Ask(&Shown{Authorization: "slow"}, func(Verdict) {})
+		g.Ask(&Shown{Authorization: "slow"}, func(Verdict) {})
+		want("one is judged, one waits", 2)
+		crowded := 0
+		for range 5 {
+			g.Ask(&Shown{Authorization: "slow"}, func(Verdict) { crowded++ })
+		}
+		if crowded != 5 {
+			t.Errorf("%d of 5 are too many", crowded)
+		}
+		want("too many", 2)
+		cancel()
+		want("one has left", 1)
+		close(open)
+		want("all are answered", 0)
+		g.cancel()
 	})
 }
 
