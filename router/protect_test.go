@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -203,6 +204,7 @@ func TestAnswersToRequestsWithoutRightCredentials(t *testing.T) {
 type jury struct {
 	verdict func(*auth.Shown) error
 	query   bool
+	issuer  string
 	asked   atomic.Int64
 	gone    atomic.Int64  // judgements whose context has ended
 	wait    chan struct{} // closed: judgements may end; nil: they need not wait
@@ -228,7 +230,7 @@ func (v *jury) Verify(ctx context.Context, s *auth.Shown) (*auth.Identity, error
 			return nil, err
 		}
 	}
-	return &auth.Identity{Mechanism: auth.JWT, Subject: strings.TrimPrefix(s.Authorization, "Bearer ")}, nil
+	return &auth.Identity{Mechanism: auth.JWT, Subject: strings.TrimPrefix(s.Authorization, "Bearer "), Issuer: v.issuer}, nil
 }
 
 func (v *jury) Again(context.Context, *auth.Identity) error {
@@ -408,6 +410,53 @@ func TestConnectionsAreJudgedAgain(t *testing.T) {
 		d.await(LinkOver)
 		free.subscribe(bob)
 	})
+}
+
+// The log says who has come, and who vouches for that if anybody does. Rules: P-auth-4.
+func TestLogSaysWhoHasCome(t *testing.T) {
+	for issuer, want := range map[string]string{"": ` auth=jwt identity=""$`, "https://i.example": ` auth=jwt identity="" identity_issuer=https://i\.example$`} {
+		j := newJournal(slog.LevelInfo)
+		o := generic("one")
+		o.Log, o.Auth = j.log(), []Auth{{Verifier: &jury{issuer: issuer}}}
+		call(t, start(t, o))
+		matches(t, j.wait(t, "connection opened"), want)
+	}
+}
+
+// Who is judged again, and found right or wrong, is done with; of whom nothing can be said is warned, and is judged again. Rules: P-auth-7.
+func TestSweepsTellWhatIsUndecided(t *testing.T) {
+	v, j := &jury{}, newJournal(slog.LevelWarn)
+	o := generic("one")
+	o.Log, o.Auth = j.log(), []Auth{{Verifier: v}}
+	n := start(t, o)
+	call(t, n)
+	l := n.listening.list()[0]
+	const warning = "connections cannot be judged by what has changed"
+	for _, tc := range []struct {
+		name      string
+		again     error
+		undecided bool
+	}{
+		{"right", nil, false},
+		{"the issuer is away", auth.Unavailable("the issuer is away"), true},
+		{"a defect", errors.New("a defect"), true},
+		{"wrong", auth.Unauthorized("the key is gone"), false},
+	} {
+		before, judged := len(j.all(warning)), v.judged.Load()
+		v.again.Store(&tc.again)
+		undecided := n.sweep(l, l.guard.Load())
+		if v.judged.Load() != judged+1 {
+			t.Fatalf("%s: it is judged %d times", tc.name, v.judged.Load()-judged)
+		}
+		if undecided != tc.undecided {
+			t.Errorf("%s: undecided is %v", tc.name, undecided)
+		}
+		lines := j.all(warning)[before:]
+		if (len(lines) == 1) != tc.undecided || tc.undecided && !strings.Contains(lines[0], "connections=1 ") {
+			t.Errorf("%s: %q", tc.name, lines)
+		}
+	}
+	until(t, "who is wrong is ended", func() bool { return n.Stats().Refused[ReasonRevoked] == 1 })
 }
 
 // Who has been let in and has negotiated nothing yet is judged again, too, and is said to be of no kind. Rules: P-auth-7.
