@@ -301,6 +301,19 @@ func TestDecisionsAreBoundedAndTrue(t *testing.T) {
 	}
 }
 
+// A name of zeros, as an empty slot has one, is judged as any other.
+func TestNamesOfZerosAreJudged(t *testing.T) {
+	zeros := new(wire.Name)
+	for a := rules.Subscribe; a <= rules.From; a++ {
+		p := &permit{rights: ruleSet(t, ruleFor("", "edge", "*/*/*", "*/*/*", "*/*/*")).For(nil), stamp: 1}
+		for i := range 2 {
+			if ok, fresh := p.may(a, zeros); !ok || fresh != (i == 0) {
+				t.Errorf("for %v, time %d: allowed is %v, fresh %v", a, i+1, ok, fresh)
+			}
+		}
+	}
+}
+
 // The source that is known is the latest that was allowed, and nothing else; nor is a name of zeros.
 func TestSourcesAreJudged(t *testing.T) {
 	p := &permit{rights: ruleSet(t, ruleFor("", "edge", "-", "*/*/*", "org/ns/a org/ns/b")).For(nil), stamp: 1}
