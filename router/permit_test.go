@@ -3,6 +3,7 @@ package router
 import (
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
@@ -163,6 +164,22 @@ func TestStringsOfNamesAreNotBelieved(t *testing.T) {
 	if got := log.take(); strings.Contains(got, "secret") || strings.Count(got, denied.Name.String()) != 3 {
 		t.Errorf("audit believes strings:\n%s", got)
 	}
+}
+
+// The log says once of a connection what it may not subscribe to, and why. Rules: P-rule-3.
+func TestLogSaysWhatIsNotAllowed(t *testing.T) {
+	j := newJournal(slog.LevelWarn)
+	r := newRig(t, 1, Options{Log: j.log(), Authorization: ruleSet(t, ruleFor("", "edge", "org/ns/bob", "-", "-"))})
+	a := r.dial(0)
+	for id := range uint64(3) {
+		a.request(alice, id+1)
+		a.wantAck(id+1, false, "not allowed to subscribe to "+alice.String())
+	}
+	lines := j.all("subscription refused")
+	if len(lines) != 1 {
+		t.Fatalf("%d lines: %q", len(lines), lines)
+	}
+	matches(t, lines[0], `level=WARN .* conn_id=1 .*reason=`+ReasonDenied.String()+` name=`+alice.String()+` why=\S`)
 }
 
 // Rules: P-rule-5.
