@@ -166,7 +166,7 @@ func TestStringsOfNamesAreNotBelieved(t *testing.T) {
 	}
 }
 
-// The log says once of a connection what it may not subscribe to, and why. Rules: P-rule-3.
+// The log says once of a connection what it may not subscribe to, and why. Rules: P-rule-6.
 func TestLogSaysWhatIsNotAllowed(t *testing.T) {
 	j := newJournal(slog.LevelWarn)
 	r := newRig(t, 1, Options{Log: j.log(), Authorization: ruleSet(t, ruleFor("", "edge", "org/ns/bob", "-", "-"))})
