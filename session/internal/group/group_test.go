@@ -496,6 +496,29 @@ func TestCutOffMember(t *testing.T) {
 	}
 }
 
+// What is repeated as one member does not answer comes to the others, too, who say each time that they have it. That is nothing to refuse.
+func TestOthersAcknowledgeRepeats(t *testing.T) {
+	for _, encrypted := range kinds {
+		w := newGroup(t, 5, encrypted, 0, "alice", "bob", "carol", "dave")
+		w.faults.Duplicate = 0
+		alice, carol := w.app("alice"), w.app("carol")
+		w.reach = func(from, to *app) bool { return from != carol && to != carol }
+		before := len(alice.notices)
+		alice.step(Remove{Name: wire.Text("org", "ns", "dave"), Handle: "remove"})
+		w.Run(20 * time.Second)
+		alice.result("remove")
+		if got := alice.roster(); got != "alice bob carol (offline)" {
+			t.Errorf("encrypted %v: alice knows %s", encrypted, got)
+		}
+		for _, n := range alice.notices[before:] {
+			if strings.Contains(n, "group_ack") {
+				t.Errorf("encrypted %v: %s", encrypted, n)
+				break
+			}
+		}
+	}
+}
+
 // A member that was cut off while another left and came back finds out that this is another one before it says something.
 // What it says then is delivered.
 func TestComesAnewWhileAnotherIsCutOff(t *testing.T) {

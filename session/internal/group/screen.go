@@ -65,8 +65,11 @@ func (c *core) screen(m *message.Message) (why error, done bool) {
 	}
 	switch m.Type {
 	case message.GroupAck:
-		if a := c.asked(m.ID); a == nil || !a.lacks(&m.Source) {
+		switch a := c.asked(m.ID); {
+		case a == nil || !a.lacks(&m.Source) && (a.tries == 0 || !c.knows(m)):
 			return errUnexpected, true
+		case !a.lacks(&m.Source): // what another one lacks was repeated to all
+			return nil, true
 		}
 	case message.DiscoveryReply, message.JoinReply, message.LeaveReply, message.RejoinReply, message.GroupNack:
 		if c.asked(m.ID) == nil {
