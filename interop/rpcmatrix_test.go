@@ -151,13 +151,15 @@ var rpcCalls = func() int {
 	return rpcBurst
 }()
 
-// rpcBurst is how many calls of a group share a session. Servers on the Rust library number their replies in the group, and a second later say each
-// again to every other member, as the first copy went to the caller alone: of R replies that 3 servers have given within a second each, 2R copies
-// follow at once, and more as the others ask for what they lack. With some hundred the servers acknowledge nothing for more than the ten seconds of
-// all repeats, are taken for offline and invited anew, which ends their calls by CANCELLED, "Server shutting down"; and with MLS the copies use up
-// generations, of which neither library takes a message that is more than 1024 ahead. The control, all of upstream 3.4.6 (node, three servers in Python,
-// slim-peer rpc-call --group --repeat 8 --parallel 200), fails in the same way: 672 of 1400 unary calls. With a session for each burst they stop to
-// repeat when it is closed: a server has said no more than 4 frames of each call by then, so that the copies stay below 2·4·rpcBurst.
+// rpcBurst is how many calls of a group share a session. Servers on the Rust library number their replies in the group, and a second
+// later say each again to every other member, as the first copy went to the caller alone: of R replies that each of 3 servers has given
+// within a second, 2R copies follow at once, and more as the others ask for what they lack. With some hundred the servers acknowledge
+// nothing for the ten seconds of all repeats, are taken for offline and invited anew, which ends their calls by CANCELLED, "Server
+// shutting down"; and with MLS the copies use up generations, of which no library takes a message that is more than 1024 ahead.
+//
+// The control, all of upstream 3.4.6 (node, three servers in Python, slim-peer rpc-call --group --repeat 8 --parallel 200), fails in the
+// same way, 672 of 1400 unary calls. With a session for each burst they stop to repeat when it is closed: a server has said no more than
+// 4 frames of each call by then, and the first copies of all are 2·4·rpcBurst, far below 1024.
 const rpcBurst = 40
 
 // rpcShapes are calls of all shapes, and what they give.
