@@ -29,6 +29,7 @@ type flight[H any] struct {
 	fresh    bool      // nothing of it was handed over, so that one copy is for all
 	todo     bitset    // not fresh: slots to which a copy is to be handed over
 	replies  bitset    // of todo: those who have asked
+	given    asked     // who has got it for asking
 	out      int       // copies that were handed over and have not left
 	deadline time.Time // zero: its time does not run
 	tries    int       // repeats
@@ -40,6 +41,24 @@ type flight[H any] struct {
 
 	first  Transmission // in its place: each message has one
 	result Result[H]    // likewise
+}
+
+// asked is who has got a message for asking, lately. Requests are not signed, and a copy may have four million times the bytes of one.
+type asked struct {
+	since time.Time
+	by    []wire.NameText
+}
+
+// again reports whether name has got it within this time, and else notes that it gets it now.
+func (a *asked) again(name wire.NameText, within time.Duration, now time.Time) bool {
+	if now.Sub(a.since) >= within {
+		a.since, a.by = now, a.by[:0]
+	}
+	if slices.Contains(a.by, name) {
+		return true
+	}
+	a.by = append(a.by, name)
+	return false
 }
 
 func (f *flight[H]) copyOf() {}

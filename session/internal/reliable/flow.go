@@ -106,11 +106,19 @@ func (s *Sender[H]) pump(now time.Time) {
 			q.Pop()
 			continue
 		case f.fresh && f.to == (wire.NameText{}):
+			s.apart = 0
 			s.hand(f, Transmission{Everyone: true, First: s.first()})
 		case f.fresh:
+			s.apart++
 			s.hand(f, Transmission{To: f.to})
 		default:
 			if slot, asked, ok := f.next(); ok {
+				if s.apart++; s.apart >= mostApart && len(s.peers) > 1 && f.to == (wire.NameText{}) {
+					s.apart = 0
+					f.todo, f.replies = bitset{}, bitset{}
+					s.hand(f, Transmission{Everyone: true, First: s.first()})
+					continue
+				}
 				e := s.slots[slot]
 				t := Transmission{To: e.name, Reply: asked}
 				if !asked {

@@ -105,6 +105,10 @@ type Sender[H any] struct {
 
 	touched map[uint32]struct{} // messages that have come, or are gone, since Changes; nil: nobody asks
 
+	apart    int       // copies and replies to one endpoint since the last copy that was for all
+	denied   int       // replies that a message is gone, since deniedAt
+	deniedAt time.Time // when the first of them was made
+
 	published  uint64                 // messages so far
 	asked      fifo.Queue[*flight[H]] // to be handed over first, to those who wait for them
 	again      fifo.Queue[*flight[H]] // then, to those in flight.todo
@@ -376,22 +380,44 @@ func (s *Sender[H]) Asked(id uint32, from wire.NameText, now time.Time) {
 	e, f := s.peers[from], s.flights[id]
 	switch {
 	case f != nil && e != nil && f.lacking.has(e.slot):
-		if !f.listed && f.out == 0 {
+		if f.fresh || !f.listed && f.out > 0 || f.given.again(from, s.o.Interval/2, now) {
+			return
+		}
+		if !f.listed {
 			f.listed = true
 			s.asked.Push(f)
-		} else if !f.listed || f.fresh {
-			return
 		}
 		f.todo.set(e.slot)
 		f.replies.set(e.slot)
 		s.pump(now)
 	case f != nil && slices.Contains(f.owed, from):
-		if f.out == 0 {
+		if f.out == 0 && !f.given.again(from, s.o.Interval/2, now) {
+			s.apart++
 			s.hand(f, Transmission{To: from, Reply: true})
 		}
-	default:
+	case s.deny(now):
 		s.Out = append(s.Out, Output[H]{Send: &Transmission{ID: id, To: from, Reply: true}})
 	}
+}
+
+// mostApart is how many copies may go to one endpoint before the next one goes to all. Each is encrypted with a key of its own, and
+// those who get none of them can follow the one that they do get if they have missed no more than 1024 keys (RFC 9420, 9.1; upstream's
+// apps, too).
+const mostApart = 256
+
+// deny reports whether there is room for one more reply that a message is gone. Anybody who knows a member's name can ask, and each reply
+// is signed, and takes a key: so there are as many in a second as a member asks for, and where there are others, so many between copies
+// that they get.
+func (s *Sender[H]) deny(now time.Time) bool {
+	if now.Sub(s.deniedAt) >= askTime {
+		s.deniedAt, s.denied = now, 0
+	}
+	if s.denied >= mostAsked || len(s.peers) > 1 && s.apart >= 2*mostApart {
+		return false
+	}
+	s.denied++
+	s.apart++
+	return true
 }
 
 // settle ends f when nobody is left who lacks it.
