@@ -94,6 +94,8 @@ type core struct {
 	changing Handle                // of the Suspend or Resume that is under way
 	declared *ask                  // this member's state, while it comes back
 	outdated func()                // what to do if others are in another epoch then
+	renew    func()                // brings this member into an epoch in which it can follow others again
+	renewed  time.Time             // when it was asked to last
 	back     func(n wire.NameText) // a member is; nil: nothing is to be done then
 	fail     func(err error)       // ends the session in no orderly way
 

@@ -157,6 +157,7 @@ func (c *core) take(m *message.Message, size int, from wire.NameText, s *Sealed)
 		if r.Payload.Blob, r.Subject, err = c.mls.unprotect(m, s); err != nil {
 			if !c.mls.keep(early{m, size, c.now}, err) {
 				c.refuse(m, err)
+				c.lostTrack(err)
 			}
 			return
 		}

@@ -68,7 +68,7 @@ func NewModerator(o Options, dest wire.NameText) (*Moderator, error) {
 
 func moderatorOf(c core) *Moderator {
 	m := &Moderator{core: c, rejoined: map[wire.Name]rejoinReply{}, stale: map[wire.Name]bool{}, outside: outsiders{}}
-	m.back, m.fail = m.refresh, m.shut
+	m.back, m.fail, m.renew = m.refresh, m.shut, m.renewEpoch
 	if m.mls != nil && m.o.Verify != nil {
 		m.mls.fresh = m.fresh
 	}

@@ -58,7 +58,7 @@ var (
 // says that the request is not to be believed, or asks for what this member has not; nobody is told.
 func NewParticipant(o Options, in *Inbound, now time.Time) (*Participant, error) {
 	p := &Participant{core: newCore(o, o.Kind == message.PointToPoint)}
-	p.now, p.fail = now, p.shut
+	p.now, p.fail, p.renew = now, p.shut, func() { p.behind(0) }
 	if o.Keep {
 		p.keep(&keeping{role: p})
 	}

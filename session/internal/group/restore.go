@@ -124,7 +124,7 @@ func (s *Snapshot) Restore(o Options, handle func(*reliable.UnderWay) Handle, no
 	}
 	p := &Participant{core: c, phase: phaseJoined, mine: st.Mine, joined: st.Joined}
 	p.since = st.Since
-	p.fail = p.shut
+	p.fail, p.renew = p.shut, func() { p.behind(0) }
 	p.restore(s, p, handle)
 	p.goOn(s)
 	p.settle()
