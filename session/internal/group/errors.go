@@ -53,6 +53,7 @@ var (
 	errReplay         = errors.New("it has come before")
 	errPace           = errors.New("more of its sender come in a second than are looked at")
 	errStale          = errors.New("it was said before its sender's last invitation")
+	errCrowd          = errors.New("it names more members than a group may have")
 	errNoID           = errors.New("message id is zero")
 	errStranger       = errors.New("its source is not a member")
 	errUnexpected     = errors.New("nobody waits for it")

@@ -2,10 +2,13 @@ package group
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
+	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
 // asks is a request for a message, as anybody can make it who knows the name of a member: nothing of it is signed.
@@ -149,5 +152,33 @@ func TestCutOffPair(t *testing.T) {
 		published(t, from, "after", off)
 		from.got, off.got = map[string][]string{}, map[string][]string{}
 		alice.results, bob.results = map[string]error{}, map[string]error{}
+	}
+}
+
+// A moderator that names more members than there can be is not believed: to look at each among all others took twenty seconds.
+func TestInventedMembers(t *testing.T) {
+	w := newGroup(t, 16, false, 0, "alice", "bob")
+	alice, bob := w.app("alice"), w.app("bob")
+	m := alice.member.(*Moderator)
+	many := []message.Participant{alice.self.participant(), bob.self.participant()}
+	for i := range mostMembers - 1 {
+		n := identity.Name(wire.Text("org", "ns", "x"), fmt.Sprint(i))
+		many = append(many, message.Participant{Name: n, Sends: true, Receives: true})
+	}
+	for _, update := range []*message.Update{
+		{Op: message.OpRejoin, Participant: bob.self.participant(), Roster: many},
+		{Op: message.OpAdd, Participant: many[2], Roster: many},
+	} {
+		msg := m.all(message.GroupUpdate, update)
+		msg.ID = m.newID()
+		m.put(msg)
+		alice.apply()
+		w.Run(100 * time.Millisecond)
+		if n := len(bob.member.Roster()); update.Op == message.OpRejoin && n != 2 {
+			t.Errorf("bob knows %d members", n)
+		}
+		if last := bob.notices[len(bob.notices)-1]; update.Op == message.OpAdd && !strings.Contains(last, errCrowd.Error()) {
+			t.Errorf("bob's last notice: %s", last)
+		}
 	}
 }

@@ -289,8 +289,11 @@ func (p *Participant) welcomed(m *message.Message, c *message.Welcome) error {
 		p.answer(m, message.GroupAck)
 		return nil
 	}
-	if p.phase != phaseInvited {
+	switch {
+	case p.phase != phaseInvited:
 		return errUnexpected
+	case len(c.Roster) > mostMembers:
+		return errCrowd
 	}
 	if err := p.mls.welcomed(c.MLS); err != nil {
 		return err
@@ -343,8 +346,11 @@ func (p *Participant) opened(welcome *message.Message) {
 
 // updated follows a change of the membership.
 func (p *Participant) updated(m *message.Message, c *message.Update) error {
-	if p.phase == phaseInvited {
+	switch {
+	case p.phase == phaseInvited:
 		return errUnexpected
+	case len(c.Roster) > mostMembers:
+		return errCrowd
 	}
 	who := c.Participant
 	self := same(&who.Name, &p.o.Self.Name)
@@ -412,13 +418,15 @@ func (p *Participant) agree(now []message.Participant, but *wire.NameText) {
 		return
 	}
 	apart := func(n *wire.NameText) bool { return same(n, &p.o.Self.Name) || but != nil && same(n, but) }
+	there := roster(now).names()
 	for _, old := range slices.Clone(p.roster) {
-		if !apart(&old.Name) && roster(now).find(&old.Name) == nil {
+		if !apart(&old.Name) && !there[old.Name.Name] {
 			p.part(old.Name)
 		}
 	}
+	known := p.roster.names()
 	for _, other := range now {
-		if !apart(&other.Name) && p.roster.find(&other.Name) == nil {
+		if !apart(&other.Name) && !known[other.Name.Name] {
 			p.join(other)
 			p.notify(Joined{other.Name})
 		}

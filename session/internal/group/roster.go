@@ -36,6 +36,19 @@ func (r roster) findApp(n *wire.NameText) *message.Participant {
 	return nil
 }
 
+// mostMembers is how many members a group may have, whatever its moderator says: as many as MLS takes (mls.DefaultLimits). A member looks
+// at each among all others, which takes the time of everybody's sessions.
+const mostMembers = 1 << 12
+
+// names are those of the members.
+func (r roster) names() map[wire.Name]bool {
+	names := make(map[wire.Name]bool, len(r))
+	for i := range r {
+		names[r[i].Name.Name] = true
+	}
+	return names
+}
+
 // put adds p, or replaces who has its name.
 func (r *roster) put(p message.Participant) {
 	if known := r.find(&p.Name); known != nil {
