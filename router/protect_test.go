@@ -526,6 +526,26 @@ func TestListenersChangeWhoTheyLetIn(t *testing.T) {
 	})
 }
 
+// A socket whose request was denied has been answered: it may try again for a while, and its end is no timeout. Rules: P-auth-3.
+func TestSocketsThatWereDeniedEndWithoutFault(t *testing.T) {
+	r := newRig(t, 1, Options{})
+	g := auth.NewGuard(auth.NewBasicVerifier("alice", "secret"), auth.GuardOptions{})
+	defer g.Close()
+	gate := r.n.loops[0].group.NewGate("x")
+	gate.SetGuard(g)
+	p := r.connectBy(0, r.n.loops[0].group.GRPC(nil, gate).Accept())
+	p.open()
+	until(t, "it is denied", func() bool {
+		r.settle()
+		p.exchange()
+		return p.end != nil
+	})
+	r.seconds(30)
+	if s := r.stats(); !p.shut() || s.Refused[ReasonUnauthorized] != 1 || s.Refused[ReasonTimeout] != 0 {
+		t.Errorf("closed is %v, refused %v", p.shut(), s.Refused)
+	}
+}
+
 // One socket has so many requests judged at once, and the rest come to nothing, which their client may try again. Rules: P-auth-5.
 func TestRequestsOfOneSocketThatWaitAreBounded(t *testing.T) {
 	v := &jury{wait: make(chan struct{})}

@@ -139,13 +139,19 @@ type peer struct {
 // connect opens a socket on a loop without a stream.
 func (r *rig) connect(loop int) *peer {
 	r.t.Helper()
+	return r.connectBy(loop, r.n.loops[loop].group.AcceptGRPC())
+}
+
+// connectBy is connect to a listener with that handler.
+func (r *rig) connectBy(loop int, h netloop.Handler) *peer {
+	r.t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	p := &peer{r: r, fd: fds[1], loop: r.loops[loop], buf: r.buf}
 	r.t.Cleanup(func() { _ = unix.Close(fds[0]); _ = unix.Close(fds[1]) })
-	if h := r.n.loops[loop].group.AcceptGRPC(); r.secure {
+	if r.secure {
 		p.sock, p.tls = attachTLS(r.t, p.loop, fds[0], h)
 	} else {
 		p.sock = p.loop.Attach(fds[0], h)
