@@ -194,23 +194,30 @@ func (g *Guard) judge(q *question) {
 // hold answers wrong credentials, at once or later.
 func (g *Guard) hold(q *question, v Verdict) {
 	d := min(g.throttle.wrong(networkOf(q.shown.Remote), q.shown.Authorization, time.Now()), g.opt.Timeout)
-	if d == 0 || g.held.Load() >= int64(g.opt.Held) {
+	if d == 0 || !g.holdBack(q, v, d) {
 		q.answer(v)
-		return
 	}
-	answer := q.answer
+}
+
+// holdBack answers a question after d. false: so many are held back already.
+func (g *Guard) holdBack(q *question, v Verdict, d time.Duration) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if q.gone {
-		return
+	switch {
+	case q.gone:
+		return true
+	case g.held.Load() >= int64(g.opt.Held):
+		return false
 	}
 	g.held.Add(1)
 	g.slowed.Add(1)
+	answer := q.answer
 	q.shown, q.answer = nil, nil // secret, and what they belong to: it is the timer that keeps what is left
 	q.timer = time.AfterFunc(d, func() {
 		g.held.Add(-1)
 		answer(v)
 	})
+	return true
 }
 
 // verify is Verifier.Verify; a panic denies.
