@@ -455,6 +455,9 @@ func (p *place) ourReference(t *testing.T) func(root map[string]any) {
 				c["servers"].([]any)[0].(map[string]any)["endpoint"] = fmt.Sprintf("127.0.0.1:%d", freePort(t))
 				c["clients"].([]any)[0].(map[string]any)["endpoint"] = fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
 			}
+			if peers, ok := s.(map[string]any)["peers"].(map[string]any); ok && peers["discovery"].(map[string]any)["type"] == "kubernetes" {
+				delete(s.(map[string]any), "peers") // outside a cluster it is refused
+			}
 			dataplane := s.(map[string]any)["dataplane"].(map[string]any)
 			for _, server := range dataplane["servers"].([]any) {
 				server.(map[string]any)["endpoint"] = fmt.Sprintf("127.0.0.1:%d", freePort(t))
