@@ -374,6 +374,8 @@ func TestReloadOfTheLogLevel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		_ = c.(*net.TCPConn).CloseWrite()
+		_, _ = io.Copy(io.Discard, c) // until the node has seen it
 		_ = c.Close()
 	}
 	const debug = "socket closed before it was a connection"
