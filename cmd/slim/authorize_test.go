@@ -24,6 +24,7 @@ func writeRules(t *testing.T, file string, subscribe string) {
 // Rules of a file hold from the start; those of a file that changes are loaded by themselves, and what was allowed before is
 // judged again. Rules: P-rule-8, P-rule-9.
 func TestRulesOfAFile(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	file := filepath.Join(t.TempDir(), "rules.yaml")
 	writeRules(t, file, "org/ns/*")
 	with := serviceText([]string{plain("127.0.0.1:0", "authorization: "+file)}, nil)

@@ -54,6 +54,7 @@ func shakes(t *testing.T, addr string, c *tls.Config) (id string, err error) {
 // bundles take effect as they change, while connections that are open go on, but for those of a trust domain that is gone.
 // Rules: P-spiffe-5, P-spiffe-7, P-spiffe-8.
 func TestSPIRE(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	d, partner, api := spiretest.NewDomain(t, "a.org"), spiretest.NewDomain(t, "b.org"), spiretest.New(t)
 	block := fmt.Sprintf("type: spire, socket_path: %s, trust_domains: [b.org]", api.Path())
 	r := startReloading(t, serviceText([]string{fmt.Sprintf("{endpoint: '127.0.0.1:0', tls: {source: {%s}, client_ca: {%s}}}", block, block)}, nil))

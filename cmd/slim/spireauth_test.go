@@ -33,6 +33,7 @@ func shows(t *testing.T, addr, token string) int {
 // A listener with auth of type spire judges tokens, and a client shows them: both start without the agent, and come together once it is
 // there. Rules: P-spiffe-2, P-spiffe-4, P-spiffe-7.
 func TestSPIREAuth(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	d, api := spiretest.NewDomain(t, "a.org"), spiretest.New(t)
 	socket := filepath.Join(t.TempDir(), "s")
 	auth := fmt.Sprintf("auth: {type: spire, socket_path: %s, accepted_spiffe_ids: ['spiffe://a.org/node']}", api.Path())

@@ -262,6 +262,7 @@ var alice = wire.Text("org", "ns", "alice").WithID(1, 2)
 
 // A desired state is dialled, routes are set over it, and what is not ordered any more ends. Rules: P-ctl-5, P-ctl-6, P-ctl-8.
 func TestDesiredState(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	p := startCP(t, "127.0.0.1:0")
 	n, far := startNode(t, "near"), startNode(t, "far")
 	startAgent(t, n, Options{}, p.ln.Addr().String())
@@ -286,6 +287,7 @@ func TestDesiredState(t *testing.T) {
 
 // Whatever keeps a link from being dialled is told, and nothing else suffers. Rules: P-ctl-6, P-ctl-8.
 func TestLinksThatCannotBe(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	p := startCP(t, "127.0.0.1:0")
 	n, far := startNode(t, "near"), startNode(t, "far")
 	startAgent(t, n, Options{}, p.ln.Addr().String())
@@ -318,6 +320,7 @@ func TestLinksThatCannotBe(t *testing.T) {
 
 // Rules: P-ctl-2.
 func TestRegistrationIsTriedAgain(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	for _, c := range []struct {
 		name string
 		f    func(x *call, m *controllerpb.ControlMessage)
@@ -348,6 +351,7 @@ func TestRegistrationIsTriedAgain(t *testing.T) {
 
 // A command that comes before the answer to the registration is obeyed. Rules: P-ctl-2.
 func TestEarlyCommandIsObeyed(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	p := startCP(t, "127.0.0.1:0")
 	n, far := startNode(t, "near"), startNode(t, "far")
 	startAgent(t, n, Options{}, p.ln.Addr().String())
@@ -364,6 +368,7 @@ func TestEarlyCommandIsObeyed(t *testing.T) {
 // A control plane that comes back orders the same link under another id: routes move to it, and the name is held all the time.
 // Rules: P-ctl-9.
 func TestLinkUnderANewID(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	p := startCP(t, "127.0.0.1:0")
 	n, far := startNode(t, "near"), startNode(t, "far")
 	startAgent(t, n, Options{}, p.ln.Addr().String())
@@ -408,6 +413,7 @@ func TestLinkUnderANewID(t *testing.T) {
 
 // Names are told as they come and go, whoever holds them, and all of them after a registration. Rules: P-ctl-4.
 func TestNamesAreTold(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	p := startCP(t, "127.0.0.1:0")
 	f := &fakeNode{Node: startNode(t, "near"), held: map[wire.Name]wire.NameText{}}
 	f.hold(alice)
