@@ -41,8 +41,7 @@ func (t *Traffic) finish(ctx context.Context) error {
 	return errors.Join(err, t.err)
 }
 
-// stop ends the senders: open loops when they have sent what was due until now. It is false while one still waits for
-// the node.
+// stop ends the senders: open loops when they have sent what was due until now. It is false while one still waits for the node.
 func (t *Traffic) stop() bool {
 	if t.Open() {
 		now := Now()

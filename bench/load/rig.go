@@ -36,8 +36,7 @@ func (t *Target) Gone(ctx context.Context) bool {
 	return false
 }
 
-// Rig is one node under test with the connections to it. One goroutine uses it; Dial, Open, Addr and Address are safe for
-// all.
+// Rig is one node under test with the connections to it. One goroutine uses it; Dial, Open, Addr and Address are safe for all.
 type Rig struct {
 	Target Target
 

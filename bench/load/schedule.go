@@ -12,8 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// schedule is when the messages of an open loop are due, counted from its begin: legs in which the rate is constant or
-// changes evenly.
+// schedule is when the messages of an open loop are due, counted from its begin: legs in which the rate is constant or changes evenly.
 type schedule []leg
 
 // leg is a part of a schedule. Times are in nanoseconds, rates in messages a nanosecond.

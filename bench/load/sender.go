@@ -12,8 +12,7 @@ const maxBatch = 64
 // maxBatchBytes bounds the payload bytes of one Send.
 const maxBatchBytes = 128 << 10
 
-// Sender drives one Publisher, in a closed or an open loop. One goroutine runs it; Sent, Due, Until and Rescue are safe for
-// all.
+// Sender drives one Publisher, in a closed or an open loop. One goroutine runs it; Sent, Due, Until and Rescue are safe for all.
 type Sender struct {
 	Sleep func(due int64) // of an open loop, set before it: returns at that time on the clock of Now; nil: with the kernel's precision
 

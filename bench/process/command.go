@@ -38,6 +38,7 @@ import (
 type Command struct {
 	Text      string
 	Transport string // one of Transports; empty: plain gRPC
+	again     int    // so often it was started on a port that another process had taken
 }
 
 // Words splits text into words.
@@ -55,8 +56,7 @@ func Words(text string) ([]string, error) {
 // Quote is the opposite of Words.
 func Quote(words ...string) string { return shellquote.Join(words...) }
 
-// expand returns the words for a node that shall listen on addr, by the command's transport. Files it needs are made in
-// dir.
+// expand returns the words for a node that shall listen on addr, by the command's transport. Files it needs are made in dir.
 func (c Command) expand(addr, dir string) ([]string, error) {
 	words, err := Words(c.Text)
 	if err != nil {

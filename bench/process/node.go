@@ -39,7 +39,8 @@ const (
 	acceptLimit = 20 * time.Second // for a process to take a connection, likewise
 )
 
-// Start runs c on a free port and returns when it accepts connections there. The process dies with this one.
+// Start runs c on a free port and returns when it accepts connections there. The process dies with this one. Should another process take
+// the port first, it is tried again, by another.
 func Start(ctx context.Context, c Command) (*Node, error) {
 	addr, err := FreeAddress()
 	if err != nil {
@@ -57,6 +58,9 @@ func Start(ctx context.Context, c Command) (*Node, error) {
 	if err := n.listening(ctx); err != nil {
 		tail := n.LogTail(2000)
 		_ = n.Stop() // the reason is in err
+		if c.again++; c.again < 4 && strings.Contains(tail, "ddress already in use") {
+			return Start(ctx, c)
+		}
 		return nil, fmt.Errorf("%s: %w\n%s", c.Text, err, tail)
 	}
 	return n, nil

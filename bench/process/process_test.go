@@ -151,6 +151,33 @@ func TestNodeThatFailsToStartTellsWhy(t *testing.T) {
 	}
 }
 
+// Between the choice of a port and its use another process may take it.
+func TestPortThatIsTakenMeanwhileIsGivenUp(t *testing.T) {
+	tried := filepath.Join(t.TempDir(), "tried")
+	script := `echo "$2" >>"$1"; [ $(wc -l <"$1") -ge ` // the number of the try that listens
+	refused := ` ] || { echo "Address already in use (os error 98)"; exit 1; }; exec "$3" play-node "$2"`
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := Start(t.Context(), Command{Text: Quote("sh", "-c", script+"4"+refused, "sh", tried, "{listen}", self)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Stop(); err != nil {
+		t.Error(err)
+	}
+	_ = os.Remove(tried)
+	_, err = Start(t.Context(), Command{Text: Quote("sh", "-c", script+"5"+refused, "sh", tried, "{listen}", self)})
+	if err == nil || !strings.Contains(err.Error(), "already in use") {
+		t.Errorf("got %v, want the reason after four tries", err)
+	}
+	b, err := os.ReadFile(tried)
+	if ports := strings.Fields(string(b)); err != nil || len(ports) != 4 || len(slices.Compact(ports)) < 2 {
+		t.Errorf("tried %q, %v: want four ports", b, err)
+	}
+}
+
 // A process serves a connection if it, or a child of it, has accepted it.
 func TestServesTellsWhoseTheConnectionIs(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
