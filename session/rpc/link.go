@@ -23,10 +23,16 @@ type link struct {
 	err   *Error           // guarded by mu: why it is over; nil: it is not
 	tasks sync.WaitGroup   // what is still to be sent
 	over  chan struct{}    // closed when reader and watcher have ended
+
+	life    context.Context //nolint:containedctx // of its own tasks: until err is set
+	end     context.CancelFunc
+	doubts  chan struct{} // of one place: there is something to ask about
+	probing sync.Once
 }
 
 func newLink(s *session.Session) *link {
-	l := &link{s: s, group: s.Kind() == session.Group, calls: map[string]*call{}, over: make(chan struct{})}
+	l := &link{s: s, group: s.Kind() == session.Group, calls: map[string]*call{}, over: make(chan struct{}), doubts: make(chan struct{}, 1)}
+	l.life, l.end = context.WithCancel(context.Background())
 	var both sync.WaitGroup
 	both.Go(l.read)
 	both.Go(l.watch)
@@ -79,6 +85,7 @@ func (l *link) fail(err *Error) {
 	var calls []*call
 	if first {
 		l.err = err
+		l.end()
 		for _, c := range l.calls {
 			if c.begun { // others begin anew
 				calls = append(calls, c)
@@ -151,6 +158,13 @@ func (l *link) watch() {
 			continue
 		case session.Outdated:
 			l.fail(&Error{Code: Unavailable, Message: "the keys of the session are out of date"})
+		case session.Refused:
+			if e.Type == typeData || e.Type == typeRepeat {
+				l.doubt()
+			}
+			continue
+		case session.Missed: // such as Lost
+			l.doubt()
 		}
 		l.look()
 	}

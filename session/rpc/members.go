@@ -67,8 +67,12 @@ func (c *call) hear(m *session.Message, k kind, failed *Error) {
 	x := c.members.list[from]
 	late := x != nil && x.done
 	c.members.mu.Unlock()
-	if !late && !c.in.put(item{m: m}) {
+	switch {
+	case late:
+	case !c.in.put(item{m: m}):
 		c.overflow()
+	case !c.method.ServerStreams: // who goes now has answered
+		c.finish(from, nil)
 	}
 }
 
@@ -111,4 +115,16 @@ func (c *call) gone(which func(n session.Name) bool, like *Error) bool {
 		c.finish(n, &err)
 	}
 	return c.in.ended() != nil
+}
+
+// undone are the members that have not finished.
+func (x *members) undone() (names []session.Name) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for n, m := range x.list {
+		if !m.done {
+			names = append(names, n)
+		}
+	}
+	return names
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/session"
@@ -24,6 +25,9 @@ type serverCall struct {
 
 	mu   sync.Mutex // held while a frame is sent, so that nothing is sent after the last word
 	over bool       // guarded by mu: the last word was said
+
+	last   atomic.Pointer[session.Delivery] // of the last word
+	unsaid atomic.Bool                      // there was none: the caller had gone, and is to be told when it is back
 }
 
 var _ ServerStream = (*serverCall)(nil)
@@ -89,7 +93,7 @@ func (c *serverCall) Send(msg any) error {
 	if c.over {
 		return c.ended()
 	}
-	if err := c.l.publish(c.ctx, session.Content{Data: b, Metadata: c.reply}); err != nil {
+	if _, err := c.l.publish(c.ctx, session.Content{Data: b, Metadata: c.reply}); err != nil {
 		if c.ctx.Err() != nil {
 			return c.ended()
 		}
@@ -148,7 +152,15 @@ func (c *serverCall) finish(err error) {
 		return
 	}
 	c.over = true
-	if c.unheard() {
+	switch cause := c.unheard(); {
+	case cause == errGone:
+		c.unsaid.Store(true)
+		if c.l.here()[c.key.from] && c.unsaid.CompareAndSwap(true, false) { // it is back
+			err = errUnheard
+			break
+		}
+		return
+	case cause != nil:
 		return
 	}
 	frame := session.Content{Metadata: map[string]string{keyID: c.key.id, keyCode: codeTexts[OK]}}
@@ -157,13 +169,18 @@ func (c *serverCall) finish(err error) {
 		frame.Metadata[keyCode], frame.Data = codeTexts[code], []byte(clip(text, mostText))
 	}
 	// The session's end is the only one that it waits for: what waits for room before it is acknowledged in time, or its receiver is offline.
-	_ = c.l.publish(context.Background(), frame)
+	if d, err := c.l.publish(context.Background(), frame); err == nil {
+		c.last.Store(d)
+	}
 }
 
-// unheard reports whether the caller has gone, or has given the call up, so that it does not listen.
-func (c *serverCall) unheard() bool {
+// unheard says why the caller does not listen: it has gone, or has given the call up. nil: it does.
+func (c *serverCall) unheard() *Error {
 	var e *Error
-	return errors.As(context.Cause(c.ctx), &e) && (e == errGone || e.Remote)
+	if errors.As(context.Cause(c.ctx), &e) && (e == errGone || e.Remote) {
+		return e
+	}
+	return nil
 }
 
 // status is what the caller gets to know of an error.

@@ -24,9 +24,10 @@ type serverLink struct {
 
 	mu      sync.Mutex
 	calls   map[callKey]*serverCall // guarded by mu: that are served
-	past    map[callKey]struct{}    // guarded by mu: calls that were served, of which a first frame does not make another (P-rpc-4)
+	past    map[callKey]past        // guarded by mu: calls that were served, of which a first frame does not make another (P-rpc-4)
 	oldest  fifo.Queue[callKey]     // guarded by mu: the same in the order in which they ended
 	running sync.WaitGroup          // handlers; added to with mu held
+	words   sync.WaitGroup          // to callers that are back
 	stopped bool                    // guarded by mu: no further calls
 	once    sync.Once
 	over    chan struct{} // closed when close has been
@@ -38,6 +39,15 @@ type callKey struct {
 	id   string
 }
 
+// past is a call that was served.
+type past struct {
+	last   *session.Delivery // of the last word; nil: there was none, or it has been said again
+	unsaid bool              // there was none, since the caller had gone
+}
+
+// unheard reports whether the caller does not know that the call is over.
+func (p *past) unheard() bool { return p.unsaid || p.last != nil && p.last.Err() != nil }
+
 // mostPast is how many calls are remembered that are over.
 const mostPast = 1024
 
@@ -46,10 +56,12 @@ var (
 	errStopped  = &Error{Code: Canceled, Message: "the server is shutting down"}
 	errGone     = &Error{Code: Canceled, Message: "the caller has gone"}
 	errReturned = &Error{Code: Canceled, Message: "the handler has returned"}
+
+	errUnheard = &Error{Code: Unavailable, Message: "the caller was offline, and replies were given up"}
 )
 
 func newServerLink(server *Server, s *session.Session) *serverLink {
-	l := &serverLink{server: server, s: s, calls: map[callKey]*serverCall{}, past: map[callKey]struct{}{}, over: make(chan struct{})}
+	l := &serverLink{server: server, s: s, calls: map[callKey]*serverCall{}, past: map[callKey]past{}, over: make(chan struct{})}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	return l
 }
@@ -74,6 +86,7 @@ func (l *serverLink) serve() {
 	l.running.Wait() // nobody but this goroutine adds
 	l.close()
 	watcher.Wait()
+	l.words.Wait() // nobody but the watcher adds
 }
 
 // take is what a frame does (P-rpc-4).
@@ -101,7 +114,7 @@ func (l *serverLink) begin(key callKey, m *session.Message, k kind) {
 	c, r, err := l.admit(key, m)
 	if err != nil {
 		l.mu.Lock()
-		l.remember(key)
+		l.remember(key, past{})
 		l.mu.Unlock()
 		l.refuse(key.id, err)
 		return
@@ -152,11 +165,11 @@ func (l *serverLink) admit(key callKey, m *session.Message) (*serverCall, *regis
 }
 
 // remember is called with mu held, of a call that is over.
-func (l *serverLink) remember(key callKey) {
+func (l *serverLink) remember(key callKey, p past) {
 	if _, ok := l.past[key]; ok {
 		return
 	}
-	l.past[key] = struct{}{}
+	l.past[key] = p
 	if l.oldest.Push(key); l.oldest.Len() > mostPast {
 		delete(l.past, l.oldest.Pop())
 	}
@@ -166,23 +179,22 @@ func (l *serverLink) remember(key callKey) {
 func (l *serverLink) done(c *serverCall) {
 	l.mu.Lock()
 	delete(l.calls, c.key)
-	l.remember(c.key)
+	l.remember(c.key, past{c.last.Load(), c.unsaid.Load()})
 	l.mu.Unlock()
 	l.server.release()
 }
 
 // refuse answers a call that is not served.
 func (l *serverLink) refuse(id string, err *Error) {
-	_ = l.publish(l.ctx, session.Content{Data: []byte(clip(err.Message, mostText)), Metadata: map[string]string{keyID: id, keyCode: codeTexts[err.Code]}})
+	_, _ = l.publish(l.ctx, session.Content{Data: []byte(clip(err.Message, mostText)), Metadata: map[string]string{keyID: id, keyCode: codeTexts[err.Code]}})
 }
 
 // publish sends a frame to the caller; in a group to all, since a message for one member has no order with others (P-rpc-11).
-func (l *serverLink) publish(ctx context.Context, frame session.Content) error {
-	_, err := l.s.Publish(ctx, frame)
-	return err
+func (l *serverLink) publish(ctx context.Context, frame session.Content) (*session.Delivery, error) {
+	return l.s.Publish(ctx, frame)
 }
 
-// watch cancels calls of callers that have gone.
+// watch cancels calls of callers that have gone, and tells those that are back.
 func (l *serverLink) watch() {
 	for {
 		e, err := l.s.NextEvent(context.Background())
@@ -193,13 +205,53 @@ func (l *serverLink) watch() {
 			l.lost(lost.From, lost.Reason)
 			continue
 		}
-		here := map[session.Name]bool{}
-		for _, p := range l.s.Participants() {
-			here[p.Name] = p.Online
-		}
+		here := l.here()
 		l.each(func(c *serverCall) {
 			if !here[c.key.from] {
 				c.cancel(errGone)
+			}
+		})
+		switch e := e.(type) {
+		case session.Presence:
+			if e.Online {
+				l.again(here)
+			}
+		case session.Missed:
+			l.again(here)
+		}
+	}
+}
+
+// here are those who can hear.
+func (l *serverLink) here() map[session.Name]bool {
+	here := map[session.Name]bool{}
+	for _, p := range l.s.Participants() {
+		here[p.Name] = p.Online
+	}
+	return here
+}
+
+// again tells callers of calls that are over, and of which they have not heard that: they were offline for so long that it was given up, or
+// not said at all, and may not have noticed (P-rpc-8).
+func (l *serverLink) again(here map[session.Name]bool) {
+	var ids []string
+	l.mu.Lock()
+	for _, c := range l.calls {
+		if here[c.key.from] && c.unsaid.CompareAndSwap(true, false) {
+			ids = append(ids, c.key.id)
+		}
+	}
+	for key, p := range l.past {
+		if here[key.from] && p.unheard() {
+			ids = append(ids, key.id)
+			l.past[key] = past{}
+		}
+	}
+	l.mu.Unlock()
+	if len(ids) > 0 {
+		l.words.Go(func() {
+			for _, id := range ids {
+				l.refuse(id, errUnheard)
 			}
 		})
 	}
