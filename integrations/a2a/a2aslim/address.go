@@ -3,9 +3,28 @@ package a2aslim
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
+	"github.com/a2aproject/a2a-go/a2a"
+
 	"github.com/seed31b3bfd0/slimgo/session"
+)
+
+// Transport is what the cards of agents call SLIMRPC that upstream's libraries make, and what cards for them have to say. Clients of this
+// package know the URIs of the binding's text, too.
+const Transport a2a.TransportProtocol = "slimrpc"
+
+var transportNames = []a2a.TransportProtocol{
+	Transport, "https://a2a-protocol.org/bindings/experimental-slimrpc", "https://a2a-protocol.org/bindings/experimental-slimrpc/v1",
+}
+
+func isSLIMRPC(t a2a.TransportProtocol) bool { return slices.Contains(transportNames, t) }
+
+// Versions as cards write them.
+const (
+	version1  = "1.0"
+	version03 = "0.3"
 )
 
 // ParseURL returns the name of the app that the URL of an agent's interface stands for: org/ns/app, as upstream's cards have it, or
