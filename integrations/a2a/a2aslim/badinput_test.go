@@ -8,6 +8,8 @@ import (
 	"iter"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/a2aproject/a2a-go/a2a"
 	"github.com/a2aproject/a2a-go/a2aclient"
@@ -152,21 +154,23 @@ func TestExecutorThatPanics(t *testing.T) {
 
 func TestDeadline(t *testing.T) {
 	eachVersion(t, func(t *testing.T, version string) {
-		ended := make(chan error, 1)
-		h := &stub{get: func(ctx context.Context) (*a2a.Task, error) {
-			<-ctx.Done()
-			ended <- ctx.Err()
-			return nil, ctx.Err()
-		}}
-		c := dial(t, serve(t, h, a2aslim.ServerOptions{}), version)
-		ctx, cancel := context.WithTimeout(t.Context(), 50e6)
-		defer cancel()
-		if _, err := c.GetTask(ctx, &a2a.TaskQueryParams{ID: "1"}); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("the caller: %v", err)
-		}
-		if err := <-ended; err == nil {
-			t.Error("the handler goes on")
-		}
+		synctest.Test(t, func(t *testing.T) {
+			ended := make(chan error, 1)
+			h := &stub{get: func(ctx context.Context) (*a2a.Task, error) {
+				<-ctx.Done()
+				ended <- ctx.Err()
+				return nil, ctx.Err()
+			}}
+			c := dial(t, serve(t, h, a2aslim.ServerOptions{}), version)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			if _, err := c.GetTask(ctx, &a2a.TaskQueryParams{ID: "1"}); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("the caller: %v", err)
+			}
+			if err := <-ended; err == nil {
+				t.Error("the handler goes on")
+			}
+		})
 	})
 }
 
