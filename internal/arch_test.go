@@ -51,6 +51,7 @@ var rules = []rule{
 	{path: "internal/fifo"},
 	{path: "internal/suggest"},
 	{path: "internal/discovery"},
+	{path: "internal/discovery/kubetest"}, // for tests
 	{path: "internal/watch", outside: []string{"github.com/fsnotify/fsnotify"}},
 	{path: invariant},
 

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,14 +33,17 @@ type Kubernetes struct {
 }
 
 const (
-	kubePage    = 500              // slices in an answer
+	kubePage    = 100              // slices in an answer
 	kubeWatch   = 5 * time.Minute  // after which the server is to end a watch
 	kubeTimeout = 30 * time.Second // of an answer; a watch has that much more
 	kubeLongest = time.Minute      // pause
 
+	maxName   = 253 // bytes of the name of an object
 	maxSlices = 4096
-	maxPage   = 32 << 20 // bytes of an answer: pages of slices with a thousand endpoints each
-	maxEvent  = 2 << 20  // bytes of an event: a slice has a thousand endpoints
+	maxPages  = maxSlices
+	maxPods   = 1 << 16  // of all slices
+	maxPage   = 32 << 20 // bytes of an answer: slices with a thousand endpoints each
+	maxEvent  = 2 << 20  // bytes of an event, or a slice: it has a thousand endpoints
 )
 
 // errGone says that the changes since a version are not known any more.
@@ -101,10 +105,31 @@ func (s *status) error() error {
 // known is what Run knows of the slices. Owned by it.
 type known struct {
 	peers   map[string][]Peer // by slice
+	pods    int               // in peers, maxPods at most
 	version string            // resourceVersion
 	listed  bool
 
 	failures int // in a row
+}
+
+// put is how a slice is now.
+func (s *known) put(x *endpointSlice, k *Kubernetes) error {
+	if len(x.Metadata.Name) > maxName {
+		return fmt.Errorf("an EndpointSlice has a name of %d bytes", len(x.Metadata.Name))
+	}
+	s.remove(x.Metadata.Name)
+	all := x.peers(k.Port)
+	if len(s.peers) >= maxSlices || s.pods+len(all) > maxPods {
+		return fmt.Errorf("service %s/%s has more than %d EndpointSlices, or %d pods", k.Namespace, k.Service, maxSlices, maxPods)
+	}
+	s.peers[x.Metadata.Name] = all
+	s.pods += len(all)
+	return nil
+}
+
+func (s *known) remove(name string) {
+	s.pods -= len(s.peers[name])
+	delete(s.peers, name)
 }
 
 // Run implements Source.
@@ -117,7 +142,8 @@ func (k *Kubernetes) Run(ctx context.Context, told func([]Peer), failed func(err
 	var s known
 	for ctx.Err() == nil {
 		var err error
-		if s.listed {
+		watched := s.listed
+		if watched {
 			err = k.watch(ctx, &s, r)
 		} else {
 			err = k.list(ctx, &s, r)
@@ -127,8 +153,10 @@ func (k *Kubernetes) Run(ctx context.Context, told func([]Peer), failed func(err
 		}
 		switch {
 		case err == nil:
-			s.failures = 0
-			r.outcome(nil)
+			if watched { // a list alone is no sign that the watch after it will work
+				s.failures = 0
+				r.outcome(nil)
+			}
 			continue
 		case errors.Is(err, errGone):
 			s.listed = false
@@ -148,8 +176,8 @@ func (k *Kubernetes) list(ctx context.Context, s *known, r *reports) error {
 	defer cancel()
 	q := k.query()
 	q.Set("limit", strconv.Itoa(kubePage))
-	all := map[string][]Peer{}
-	for {
+	all := known{peers: map[string][]Peer{}}
+	for range maxPages {
 		body, err := k.API.get(ctx, k.path(), q)
 		if err != nil {
 			return err
@@ -159,26 +187,52 @@ func (k *Kubernetes) list(ctx context.Context, s *known, r *reports) error {
 				ResourceVersion string `json:"resourceVersion"`
 				Continue        string `json:"continue"`
 			} `json:"metadata"`
-			Items []endpointSlice `json:"items"`
+			Items json.RawMessage `json:"items"`
 		}
 		err = json.NewDecoder(&bounded{body, maxPage}).Decode(&page)
 		_ = body.Close()
+		if err == nil {
+			err = all.add(page.Items, k)
+		}
 		if err != nil {
 			return fmt.Errorf("list of EndpointSlices: %w", err)
 		}
-		for i := range page.Items {
-			all[page.Items[i].Metadata.Name] = page.Items[i].peers(k.Port)
-		}
-		if len(all) > maxSlices {
-			return fmt.Errorf("service %s/%s has more than %d EndpointSlices", k.Namespace, k.Service, maxSlices)
-		}
 		if page.Metadata.Continue == "" {
-			s.peers, s.version, s.listed = all, page.Metadata.ResourceVersion, true
+			s.peers, s.pods, s.version, s.listed = all.peers, all.pods, page.Metadata.ResourceVersion, true
 			s.tell(r)
 			return nil
 		}
 		q.Set("continue", page.Metadata.Continue)
 	}
+	return fmt.Errorf("list of EndpointSlices: it has no end after %d pages", maxPages)
+}
+
+// add takes the slices of a page, one after the other: of those that hold nothing there is room for very many in its bytes.
+func (s *known) add(page []byte, k *Kubernetes) error {
+	if len(page) == 0 || string(page) == "null" {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(page))
+	if open, err := d.Token(); err != nil || open != json.Delim('[') {
+		return errors.New("items are no list")
+	}
+	for d.More() {
+		var raw json.RawMessage
+		if err := d.Decode(&raw); err != nil {
+			return err
+		}
+		if len(raw) > maxEvent {
+			return fmt.Errorf("an EndpointSlice has more than %d bytes", maxEvent)
+		}
+		var x endpointSlice
+		if err := json.Unmarshal(raw, &x); err != nil {
+			return err
+		}
+		if err := s.put(&x, k); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // watch follows the changes since a version. nil: the server has ended it in order.
@@ -233,11 +287,12 @@ func (k *Kubernetes) event(kind string, object []byte, s *known) error {
 	}
 	switch kind {
 	case "ADDED", "MODIFIED":
-		if s.peers[x.Metadata.Name] = x.peers(k.Port); len(s.peers) > maxSlices {
-			return fmt.Errorf("service %s/%s has more than %d EndpointSlices", k.Namespace, k.Service, maxSlices)
+		if err := s.put(&x, k); err != nil {
+			s.listed = false // from then on nothing is known for certain
+			return err
 		}
 	case "DELETED":
-		delete(s.peers, x.Metadata.Name)
+		s.remove(x.Metadata.Name)
 	}
 	if x.Metadata.ResourceVersion != "" { // all a bookmark has
 		s.version = x.Metadata.ResourceVersion

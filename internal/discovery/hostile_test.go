@@ -1,0 +1,145 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/discovery/kubetest"
+)
+
+// answers is an API server whose answers are made by a function, on the clock of a bubble.
+type answers func(r *http.Request) string
+
+func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Request: r, Body: io.NopCloser(&body{r.Context(), strings.NewReader(a(r))})}, nil
+}
+
+// body is text whose end never comes: who reads on waits for the end of the request.
+type body struct {
+	ctx  context.Context
+	text io.Reader
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if n, err := b.text.Read(p); err == nil {
+		return n, nil
+	}
+	<-b.ctx.Done()
+	return 0, b.ctx.Err()
+}
+
+// api asks a for everything.
+func (a answers) api(t *testing.T, s *kubetest.Server) *API {
+	t.Helper()
+	x := credentials(t, s)
+	if err := x.trust(); err != nil {
+		t.Fatal(err)
+	}
+	x.client.Transport = a
+	return x
+}
+
+// Lists without an end, of too much, or of garbage end with an error, leave what was known, and are said once. Rules: P-disc-3.
+func TestHostileLists(t *testing.T) {
+	s := kubetest.New(t)
+	item := func(name string, endpoints string) string {
+		return fmt.Sprintf(`{"metadata":{"name":%q},"ports":[{"port":46357}],"endpoints":[%s]}`, name, endpoints)
+	}
+	page := func(next string, items ...string) string {
+		return fmt.Sprintf(`{"metadata":{"resourceVersion":"7","continue":%q},"items":[%s]}`, next, strings.Join(items, ","))
+	}
+	pod := `{"addresses":["10.0.0.1"],"targetRef":{"kind":"Pod","name":"slim-0"}}`
+	n := 0
+	for _, c := range []struct {
+		name, want string
+		answer     answers
+	}{
+		{"empty pages without end", "no end after", func(*http.Request) string { return page("again") }},
+		{"slices without end", "more than 4096 EndpointSlices", func(*http.Request) string {
+			n++
+			return page("again", item(fmt.Sprint("a", n), ""), item(fmt.Sprint("b", n), ""))
+		}},
+		{"pods without end", "or 65536 pods", func(*http.Request) string {
+			n++
+			return page("again", item(fmt.Sprint("a", n), strings.TrimSuffix(strings.Repeat(pod+",", 1000), ",")))
+		}},
+		{"a slice without end", "has more than 2097152 bytes", func(*http.Request) string { return page("", item("a", strings.Repeat("{},", 1<<20)+"{}")) }},
+		{"a long name", "a name of 300 bytes", func(*http.Request) string { return page("", item(strings.Repeat("x", 300), "")) }},
+		{"bytes without end", "sends more than is read", func(*http.Request) string { return `{"items":"` + strings.Repeat("x", 33<<20) }},
+		{"items of another type", "items are no list", func(*http.Request) string { return `{"items":{}}` }},
+		{"slices of another type", "cannot unmarshal", func(*http.Request) string { return `{"items":[[]]}` }},
+		{"garbage", "invalid character", func(*http.Request) string { return "<html>" }},
+		{"nothing", "deadline exceeded", func(*http.Request) string { return "" }},
+		{"half a list", "deadline exceeded", func(*http.Request) string { return page("")[:30] }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			api := c.answer.api(t, s)
+			synctest.Test(t, func(t *testing.T) {
+				limit := 2 * time.Second // two attempts
+				if strings.Contains(c.want, "deadline") {
+					limit = 2*kubeTimeout + 2*time.Second
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), limit)
+				defer cancel()
+				var said []string
+				k := kubernetes(api)
+				k.Pause = time.Second
+				k.Run(ctx, func(all []Peer) { t.Errorf("told %v", all) }, func(err error) { said = append(said, err.Error()) })
+				if len(said) != 1 || !strings.Contains(said[0], c.want) {
+					t.Errorf("said %.300q, want %q, once", said, c.want)
+				}
+			})
+		})
+	}
+}
+
+// A watch that says nothing is given up in time, and what is known stays; one that tells more than there may be is listed again.
+func TestHostileWatches(t *testing.T) {
+	s := kubetest.New(t)
+	list := `{"metadata":{"resourceVersion":"7"},"items":[{"metadata":{"name":"a"},"ports":[{"port":46357}],` +
+		`"endpoints":[{"addresses":["10.0.0.1"],"targetRef":{"kind":"Pod","name":"slim-0"}}]}]}`
+	for _, c := range []struct {
+		name, event, want string
+		lists             int // at least
+	}{
+		{"silence", "", "deadline exceeded", 1},
+		{"half an event", `{"type":"MODI`, "deadline exceeded", 1},
+		{"an error without a code", `{"type":"ERROR","object":[]}`, "the API server says", 1},
+		{"a slice that is too much", `{"type":"ADDED","object":{"metadata":{"name":"b"},"ports":[{"port":46357}],"endpoints":[` +
+			strings.TrimSuffix(strings.Repeat(`{"addresses":["1"],"targetRef":{"kind":"Pod","name":"x"}},`, 30000), ",") + "]}}", "", 1},
+		{"a long name", `{"type":"ADDED","object":{"metadata":{"name":"` + strings.Repeat("x", 300) + `"}}}`, "a name of 300 bytes", 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			lists := 0
+			api := answers(func(r *http.Request) string {
+				if r.URL.Query().Get("watch") != "" {
+					return c.event
+				}
+				lists++
+				return list
+			}).api(t, s)
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), kubeWatch+2*time.Minute)
+				defer cancel()
+				told, said := 0, errors.New("")
+				k := kubernetes(api)
+				k.Pause = time.Second
+				k.Run(ctx, func([]Peer) { told++ }, func(err error) {
+					if err != nil {
+						said = err
+					}
+				})
+				if told == 0 || lists < c.lists || !strings.Contains(said.Error(), c.want) {
+					t.Errorf("%d lists, told %d times, said %.300v, want %d lists, and %q", lists, told, said, c.lists, c.want)
+				}
+			})
+		})
+	}
+}
