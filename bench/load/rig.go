@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -36,7 +37,8 @@ func (t *Target) Gone(ctx context.Context) bool {
 	return false
 }
 
-// Rig is one node under test with the connections to it. One goroutine uses it; Dial, Open, Addr and Address are safe for all.
+// Rig is one node under test, or a mesh of them, with the connections to it. One goroutine uses it; Dial, Open, Addr and Address
+// are safe for all.
 type Rig struct {
 	Target Target
 
@@ -46,7 +48,8 @@ type Rig struct {
 	Histogram string // as Latency.Histogram
 	Notes     []string
 
-	node  *process.Node // nil: the target runs by itself
+	nodes []*process.Node // none: the target runs by itself
+	spent time.Duration   // processor time of nodes that were replaced
 	addrs []string
 	run   string // makes names unique, so that nothing of an earlier run is met
 	names int
@@ -81,7 +84,7 @@ func (g *Rig) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.node, g.addrs = n, []string{n.Addr}
+	g.nodes, g.addrs = []*process.Node{n}, []string{n.Addr}
 	return nil
 }
 
@@ -96,16 +99,15 @@ func (g *Rig) Restart(ctx context.Context) error {
 // Close ends connections and node. It reports a node that ended before, or had to be killed.
 func (g *Rig) Close() error {
 	g.disconnect()
-	n := g.node
-	if n == nil {
-		return nil
+	var bad error
+	for _, n := range g.nodes {
+		tail := n.LogTail(2000) // which Stop removes
+		if err := n.Stop(); err != nil {
+			bad = errors.Join(bad, err, errors.New(tail))
+		}
 	}
-	g.node = nil
-	tail := n.LogTail(2000) // which Stop removes
-	if err := n.Stop(); err != nil {
-		return errors.Join(err, errors.New(tail))
-	}
-	return nil
+	g.nodes, g.spent = nil, 0
+	return bad
 }
 
 func (g *Rig) disconnect() {
@@ -130,8 +132,8 @@ func (g *Rig) Addr(s Side) string {
 
 // Open opens a connection for the caller to close.
 func (g *Rig) Open(ctx context.Context, s Side, o DialOptions) (Conn, error) {
-	if g.node != nil {
-		o.TLS = g.node.TLS
+	if len(g.nodes) > 0 {
+		o.TLS = g.nodes[0].TLS
 	}
 	return g.Target.Dialer.Dial(ctx, g.Addr(s), o)
 }
@@ -149,7 +151,7 @@ func (g *Rig) Dial(ctx context.Context, s Side, o DialOptions) (Conn, error) {
 
 // Broken returns why the node or a connection ended, if one did.
 func (g *Rig) Broken() error {
-	if g.node != nil && g.node.Ended() {
+	if slices.ContainsFunc(g.nodes, (*process.Node).Ended) {
 		return errors.New("the node ended")
 	}
 	g.mu.Lock()
@@ -173,17 +175,27 @@ func (g *Rig) Name(what string, id uint64) Address {
 	return g.Address(what+strconv.Itoa(g.names), id)
 }
 
-// Usage measures the node; false when its process is not known or not there.
-func (g *Rig) Usage() (usage.Usage, bool) {
-	pid := g.Target.PID
-	if g.node != nil {
-		pid = g.node.PID()
+// Usage measures the node, of a mesh all together; false when a process is not known or not there.
+func (g *Rig) Usage() (sum usage.Usage, known bool) {
+	pids := []int{g.Target.PID}
+	if len(g.nodes) > 0 {
+		pids = pids[:0]
+		for _, n := range g.nodes {
+			pids = append(pids, n.PID())
+		}
 	}
-	if pid == 0 {
-		return usage.Usage{}, false
+	sum.CPU = g.spent
+	for _, pid := range pids {
+		if pid == 0 {
+			return usage.Usage{}, false
+		}
+		u, err := usage.Of(pid)
+		if err != nil {
+			return usage.Usage{}, false
+		}
+		sum.Add(u)
 	}
-	u, err := usage.Of(pid)
-	return u, err == nil
+	return sum, true
 }
 
 // Settled returns the node's resident memory once it stops moving, at the latest after three seconds; false when it

@@ -39,6 +39,8 @@ type Command struct {
 	Text      string
 	Transport string // one of Transports; empty: plain gRPC
 	again     int    // so often it was started on a port that another process had taken
+
+	mesh []string // addresses of all nodes of a full mesh, of which it starts one; nil: a node alone
 }
 
 // Words splits text into words.
@@ -139,7 +141,14 @@ const (
 
 // nodeConfig is the smallest configuration of upstream's node: one listener, quiet log, one worker per core.
 func (c Command) nodeConfig(addr, dir string) string {
-	security := "insecure: true"
+	security, id, peers := "insecure: true", "bench-node", ""
+	if c.mesh != nil {
+		id = meshID(slices.Index(c.mesh, addr))
+		peers = "    peers:\n      topology: full_mesh\n      discovery:\n        type: static\n        peers:\n"
+		for i, other := range c.mesh {
+			peers += fmt.Sprintf("          - {node_id: %s, endpoint: %q, tls: {insecure: true}}\n", meshID(i), "http://"+other)
+		}
+	}
 	if c.secure() {
 		security = fmt.Sprintf("source: {type: file, cert: %q, key: %q}",
 			filepath.Join(dir, certificateFile), filepath.Join(dir, keyFile))
@@ -155,14 +164,14 @@ runtime:
   drain_timeout: 1s
 services:
   slim/0:
-    node_id: bench-node
+    node_id: ` + id + `
     dataplane:
       servers:
         - endpoint: "` + strings.TrimPrefix(c.address(addr, dir), "https://") + `"
           tls:
             ` + security + `
       clients: []
-`
+` + peers
 }
 
 // certificates makes a certificate with which node and clients prove themselves, good for a day on the loopback interface and

@@ -26,10 +26,12 @@ type Node struct {
 	Addr string      // where it listens: host:port for plain gRPC, else with a scheme
 	TLS  *tls.Config // of its clients, with a certificate of theirs; nil: without TLS
 
-	cmd  *exec.Cmd
-	dir  string // holds its configuration and log; removed by Stop
-	log  *os.File
-	gone chan struct{} // closed when the process has ended
+	command Command
+	address string // which it was given
+	cmd     *exec.Cmd
+	dir     string // holds its configuration and log; removed by Stop
+	log     *os.File
+	gone    chan struct{} // closed when the process has ended
 }
 
 const (
@@ -46,19 +48,24 @@ func Start(ctx context.Context, c Command) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	return startAt(ctx, c, addr)
+}
+
+// startAt is Start with an address.
+func startAt(ctx context.Context, c Command, addr string) (*Node, error) {
 	dir, err := os.MkdirTemp("", "slim-bench-")
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{dir: dir, gone: make(chan struct{})}
-	if err := n.start(c, addr); err != nil {
+	n := &Node{command: c, address: addr, dir: dir}
+	if err := n.start(); err != nil {
 		_ = os.RemoveAll(dir)
 		return nil, err
 	}
 	if err := n.listening(ctx); err != nil {
 		tail := n.LogTail(2000)
 		_ = n.Stop() // the reason is in err
-		if c.again++; c.again < 4 && strings.Contains(tail, "ddress already in use") {
+		if c.again++; c.mesh == nil && c.again < 4 && strings.Contains(tail, "ddress already in use") {
 			return Start(ctx, c)
 		}
 		return nil, fmt.Errorf("%s: %w\n%s", c.Text, err, tail)
@@ -66,8 +73,9 @@ func Start(ctx context.Context, c Command) (*Node, error) {
 	return n, nil
 }
 
-func (n *Node) start(c Command, addr string) error {
-	n.Addr = c.address(addr, n.dir)
+func (n *Node) start() error {
+	c, addr := n.command, n.address
+	n.Addr, n.gone = c.address(addr, n.dir), make(chan struct{})
 	words, err := c.expand(addr, n.dir)
 	if err == nil && c.secure() {
 		n.TLS, err = certificates(n.dir)
@@ -86,10 +94,10 @@ func (n *Node) start(c Command, addr string) error {
 		_ = n.log.Close()
 		return err
 	}
-	go func() {
-		_ = n.cmd.Wait() // its state tells how it ended
-		close(n.gone)
-	}()
+	go func(cmd *exec.Cmd, gone chan struct{}) {
+		_ = cmd.Wait() // its state tells how it ended
+		close(gone)
+	}(n.cmd, n.gone)
 	return nil
 }
 

@@ -21,6 +21,7 @@ type Params struct {
 	Members    int           `json:"members,omitempty"`        // of each group, or session
 	Sessions   int           `json:"sessions,omitempty"`       // of one app; 0: one
 	Instances  int           `json:"instances,omitempty"`      // anycast: connections that hold the name
+	Nodes      int           `json:"nodes,omitempty"`          // mesh: nodes that are peers of each other
 	Conns      int           `json:"conns,omitempty"`          // connections: idle ones, or those that come back at once
 	Names      int           `json:"names,omitempty"`          // subscribed names
 	Holders    int           `json:"holders,omitempty"`        // connections that hold them
@@ -36,7 +37,7 @@ func Defaults() Params {
 	return Params{
 		Case: load.Case{Size: 100, Identity: load.Constant, IdentitySize: 172, InFlight: 1024, Duration: 2 * time.Second,
 			Warmup: 500 * time.Millisecond},
-		Pairs: 1, Fanout: 8, Senders: 8, Groups: 8, Members: 4, Instances: 4, Conns: 10000, Names: 50000, Holders: 1, ChurnRate: 200,
+		Pairs: 1, Fanout: 8, Senders: 8, Groups: 8, Members: 4, Instances: 4, Nodes: 4, Conns: 10000, Names: 50000, Holders: 1, ChurnRate: 200,
 		P99Bound: 10 * time.Millisecond, Stall: 10 * time.Second, SetupLimit: 2 * time.Minute,
 	}
 }
@@ -89,6 +90,7 @@ func Keys() []Key {
 		{"members", "`N` members of each group, or session", number(1, 4096, func(p *Params) *int { return &p.Members })},
 		{"sessions", "`N` sessions of one app", number(1, 1e5, func(p *Params) *int { return &p.Sessions })},
 		{"instances", "`N` connections that hold the one name", number(1, 4096, func(p *Params) *int { return &p.Instances })},
+		{"nodes", "`N` nodes of the mesh", number(3, 64, func(p *Params) *int { return &p.Nodes })},
 		{"conns", "`N` connections", number(1, 1e6, func(p *Params) *int { return &p.Conns })},
 		{"names", "`N` names", number(1, 1e8, func(p *Params) *int { return &p.Names })},
 		{"holders", "`N` connections that hold the names", number(1, 1e4, func(p *Params) *int { return &p.Holders })},

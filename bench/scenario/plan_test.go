@@ -24,8 +24,15 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/simnet"
 )
 
-// TestMain lets the test binary play the apps that scenarios with sessions start.
+// TestMain lets the test binary play the apps that scenarios with sessions start, and the nodes of a mesh.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == nodeCommand {
+		if err := playNode(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if len(os.Args) == 2 && os.Args[1] == AppsCommand {
 		if err := PlayApps(context.Background(), os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -74,6 +74,8 @@ var kinds = []Kind{
 		"{{.Pairs}}→{{.Pairs}} {{.Message}}, highest rate with a p99 of {{.P99Bound}}", search),
 	kind("soak", "pairs fanout churn-rate"+message,
 		"{{.Pairs}}→{{.Pairs}} and 1→{{.Fanout}}, {{.Message}}, {{.Pace}}, {{.ChurnRate}} clients/s, for {{.Duration}}", soak),
+	kind("mesh", "nodes names size identity inflight rate total-rate duration warmup setup-limit",
+		"{{.Nodes}} nodes, {{.Names}} names, {{.Message}}, {{.Pace}}", mesh),
 	// Sessions of apps, which are part of what is measured.
 	kind("session", talking, talks, sessions(true)),
 	kind("mls", talking, talks, sessions(false)),

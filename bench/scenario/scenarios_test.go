@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/process"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/internal/faults"
 	"github.com/seed31b3bfd0/slimgo/router"
@@ -51,6 +53,7 @@ func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
 		"p2p":     func(p *result.Params) { p.Pairs = 2 },
 		"fanout":  func(p *result.Params) { p.Fanout = 3 },
 		"search":  func(p *result.Params) { p.TotalRate, p.P99Bound = 40, time.Nanosecond }, // which no rate holds
+		"mesh":    func(p *result.Params) { p.Nodes, p.Names, p.SetupLimit = 3, 2000, time.Minute },
 		"session": func(p *result.Params) { p.Members, p.Sessions, p.Count = 2, 20, 200 },
 		"mls":     func(p *result.Params) { p.Members = 4 },
 	}
@@ -62,7 +65,11 @@ func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
 		}
 		t.Run(k.kind, func(t *testing.T) {
 			t.Parallel() // it waits for most of its time
-			ms := metrics(t, ownNode(t), k.kind, quick(change))
+			own := ownNode(t)
+			if k.kind == "mesh" {
+				own = load.Target{Name: "own", Dialer: client.Dialer{}, Command: process.Command{Text: process.Quote(os.Args[0], nodeCommand) + " {config}"}}
+			}
+			ms := metrics(t, own, k.kind, quick(change))
 			for name := range ms {
 				if err := (result.Condition{Metric: name, Against: "base"}).Known(); err != nil {
 					t.Error(err)

@@ -37,13 +37,18 @@ func Of(pid int) (Usage, error) {
 			}
 			return Usage{}, err
 		}
-		sum.CPU += u.CPU
-		sum.RSS += u.RSS
-		sum.Peak += u.Peak
-		sum.Threads += u.Threads
-		sum.Files += u.Files
+		sum.Add(u)
 	}
 	return sum, nil
+}
+
+// Add makes u what both have used.
+func (u *Usage) Add(o Usage) {
+	u.CPU += o.CPU
+	u.RSS += o.RSS
+	u.Peak += o.Peak
+	u.Threads += o.Threads
+	u.Files += o.Files
 }
 
 func one(pid int) (Usage, error) {

@@ -1,0 +1,120 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/seed31b3bfd0/slimgo/bench/client"
+	"github.com/seed31b3bfd0/slimgo/bench/load"
+	"github.com/seed31b3bfd0/slimgo/bench/process"
+	"github.com/seed31b3bfd0/slimgo/router"
+	subscriptions "github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/router/transport"
+)
+
+// nodeCommand is what the test binary is called with to play a node, with the path of its configuration.
+const nodeCommand = "play-node"
+
+// playNode is a node of a full mesh until it is told to end: it dials the peers whose ids sort after its own.
+func playNode(config string) error {
+	b, err := os.ReadFile(config)
+	if err != nil {
+		return err
+	}
+	var c struct {
+		Services map[string]struct {
+			ID        string `yaml:"node_id"`
+			Dataplane struct {
+				Servers []struct{ Endpoint string }
+			}
+			Peers struct {
+				Discovery struct {
+					Peers []struct {
+						ID       string `yaml:"node_id"`
+						Endpoint string
+					}
+				}
+			}
+		}
+	}
+	if err := yaml.Unmarshal(b, &c); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	s := c.Services["slim/0"]
+	n, err := router.Start(ctx, router.Options{Listen: []string{s.Dataplane.Servers[0].Endpoint}, NodeID: s.ID, Loops: 1})
+	if err != nil {
+		return err
+	}
+	for _, p := range s.Peers.Discovery.Peers {
+		if p.ID <= s.ID {
+			continue
+		}
+		addr := strings.TrimPrefix(p.Endpoint, "http://")
+		if _, err := n.Dial(router.Link{Endpoint: addr, Kind: subscriptions.Peer, Call: transport.Call{Scheme: "http", Authority: addr},
+			Backoff: func(int) (time.Duration, bool) { return 10 * time.Millisecond, true },
+			Connect: func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", addr) }}); err != nil {
+			return err
+		}
+	}
+	<-ctx.Done()
+	ending, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = n.Shutdown(ending) // what still flows is nobody's any more
+	return nil
+}
+
+// A mesh whose nodes do not find each other is an error, and so is one of nodes that run already, or have no configuration.
+func TestMeshThatIsNone(t *testing.T) {
+	node := process.Quote(os.Args[0], nodeCommand) + " {config}"
+	for _, c := range []struct {
+		name, want string
+		target     load.Target
+	}{
+		{"running nodes", "give a command", ownNode(t)},
+		{"no configuration", "give {config}", load.Target{Name: "x", Dialer: client.Dialer{}, Command: process.Command{Text: "x {listen}"}}},
+		{"a transport", "no transport", load.Target{Name: "x", Dialer: client.Dialer{}, Command: process.Command{Text: node, Transport: "ws"}}},
+	} {
+		g := &load.Rig{Target: c.target}
+		if err := g.Mesh(t.Context(), 3); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+	// Nodes that have never heard of each other: each of them is alone.
+	one, other := ownNode(t), ownNode(t)
+	g, err := load.NewRig(t.Context(), load.Target{Name: "two", Addrs: []string{one.Addrs[0], other.Addrs[0]}, Dialer: client.Dialer{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	r, name := load.NewReceiver(0, 1, 0), g.Name("nobody", 1)
+	c, err := g.Dial(t.Context(), load.Subscribing, load.DialOptions{Sink: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Subscribe(t.Context(), 1, 0, func(int) load.Address { return name }); err != nil {
+		t.Fatal(err)
+	}
+	for _, side := range []load.Side{load.Subscribing, load.Publishing} {
+		from, err := g.Dial(t.Context(), side, load.DialOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		limit := map[load.Side]time.Duration{load.Subscribing: time.Minute, load.Publishing: 50 * time.Millisecond}[side]
+		if err := known(ctx, g, from, r, []load.Address{name}, limit); (err != nil) != (side == load.Publishing) || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v: %v", side, err)
+		}
+	}
+}
