@@ -90,9 +90,11 @@ func newID() string {
 	return string(t[:])
 }
 
-// formatDeadline writes a point in time: seconds since 1970, a decimal number without an exponent (P-rpc-3).
+// formatDeadline writes a point in time: seconds since 1970, a decimal number without an exponent (P-rpc-3). It is never negative, on which
+// handlers of upstream's panic.
 func formatDeadline(t time.Time) string {
-	return strconv.FormatFloat(float64(t.UnixNano())/1e9, 'f', -1, 64)
+	// Nanoseconds since 1970 are too many for an int64 in 2262, and before that for a float64.
+	return strconv.FormatFloat(max(0, float64(t.Unix())+float64(t.Nanosecond())/1e9), 'f', -1, 64)
 }
 
 // farthest is a deadline beyond which there is none: that far a time.Time can be computed with.
