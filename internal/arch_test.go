@@ -113,6 +113,7 @@ var rules = []rule{
 
 	{path: "session/sessiontest", level: 5},
 	{path: "session/rpc", level: 5, outside: []string{"google.golang.org/protobuf/proto"}},
+	{path: "session/rpc/slimrpc", level: 5, step: 1, outside: []string{"google.golang.org/protobuf/proto"}},
 	{path: "session/rpc/rpcgrpc", level: 5, step: 1, outside: []string{"google.golang.org/grpc"}}, // which apps without it do not carry
 	{path: "session/identity", level: 5},                                                          // and below it, each with what it stands on, which apps without it do not carry:
 	{path: "session/identity/internal/claims", level: 5},
