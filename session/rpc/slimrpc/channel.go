@@ -55,16 +55,27 @@ const closeTime = 10 * time.Second
 func (c *Channel) CloseAsync(timeout *time.Duration) error { return c.Close(timeout) }
 
 // Server serves calls.
-type Server struct{ *rpc.Server }
+type Server struct {
+	*rpc.Server
+	app  *session.App
+	base session.Name
+}
 
-// NewServer returns a server of an app. It is reached by the app's name, and by those that App.Subscribe adds: base is one of them.
+// NewServer returns a server of an app, that is reached by base: the app's name, or another one, to which Serve subscribes.
 func NewServer(app *session.App, base session.Name) *Server {
-	_ = base // upstream subscribes to it here; an app of package session has subscribed to its name
-	return &Server{rpc.NewServer(app, rpc.ServerOptions{})}
+	return &Server{rpc.NewServer(app, rpc.ServerOptions{}), app, base.Any()}
 }
 
 // Serve serves until Shutdown.
-func (s *Server) Serve() error { return s.Server.Serve(context.Background()) }
+func (s *Server) Serve() error {
+	ctx := context.Background()
+	if s.base != s.app.Name().Any() {
+		if err := s.app.Subscribe(ctx, s.base); err != nil {
+			return err
+		}
+	}
+	return s.Server.Serve(ctx)
+}
 
 // ServeAsync is Serve.
 func (s *Server) ServeAsync() error { return s.Serve() }

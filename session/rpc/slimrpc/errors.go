@@ -37,7 +37,8 @@ var (
 	ErrRpcErrorMulticastRpc = errors.New("RpcErrorMulticastRpc")
 )
 
-// RpcError is how a call has failed. errors.As finds an *RpcErrorRpc or an *RpcErrorMulticastRpc in it, and errors.Is the codes of package rpc.
+// RpcError is how a call has failed. errors.As finds an *RpcErrorRpc or an *RpcErrorMulticastRpc in it, and errors.Is the codes of
+// package rpc.
 type RpcError struct {
 	err   error // one of those
 	cause error // of package rpc; nil: made here

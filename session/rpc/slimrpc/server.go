@@ -10,7 +10,9 @@ import (
 )
 
 // RegisterUnaryUnary is for generated code, as all functions of this name: it has r serve a method of that shape by f.
-func RegisterUnaryUnary[Req, Res any, PReq message[Req], PRes message[Res]](r ServerInterface, m rpc.Method, f func(context.Context, PReq) (PRes, error)) {
+func RegisterUnaryUnary[Req, Res any, PReq message[Req], PRes message[Res]](
+	r ServerInterface, m rpc.Method, f func(context.Context, PReq) (PRes, error),
+) {
 	rpc.HandleUnary(r, m, func(ctx context.Context, req *Req) (*Res, error) {
 		res, err := f(ctx, PReq(req))
 		return (*Res)(res), toCall(err)
@@ -18,7 +20,9 @@ func RegisterUnaryUnary[Req, Res any, PReq message[Req], PRes message[Res]](r Se
 }
 
 // RegisterUnaryStream is for a method with any number of replies.
-func RegisterUnaryStream[Req any, PReq message[Req], Res proto.Message](r ServerInterface, m rpc.Method, f func(context.Context, PReq, ServerStream[Res]) error) {
+func RegisterUnaryStream[Req any, PReq message[Req], Res proto.Message](
+	r ServerInterface, m rpc.Method, f func(context.Context, PReq, ServerStream[Res]) error,
+) {
 	m.ServerStreams = true
 	r.Handle(m, func(ctx context.Context, s rpc.ServerStream) error {
 		req := PReq(new(Req))
@@ -30,7 +34,9 @@ func RegisterUnaryStream[Req any, PReq message[Req], Res proto.Message](r Server
 }
 
 // RegisterStreamUnary is for a method with any number of requests.
-func RegisterStreamUnary[Req, Res any, PReq message[Req], PRes message[Res]](r ServerInterface, m rpc.Method, f func(context.Context, ResponseStream[PReq]) (PRes, error)) {
+func RegisterStreamUnary[Req, Res any, PReq message[Req], PRes message[Res]](
+	r ServerInterface, m rpc.Method, f func(context.Context, ResponseStream[PReq]) (PRes, error),
+) {
 	m.ClientStreams = true
 	r.Handle(m, func(ctx context.Context, s rpc.ServerStream) error {
 		res, err := f(ctx, served[Req, PReq, PRes]{s})
@@ -45,7 +51,9 @@ func RegisterStreamUnary[Req, Res any, PReq message[Req], PRes message[Res]](r S
 }
 
 // RegisterStreamStream is for a method with any number of both.
-func RegisterStreamStream[Req any, PReq message[Req], Res proto.Message](r ServerInterface, m rpc.Method, f func(context.Context, ServerBidiStream[PReq, Res]) error) {
+func RegisterStreamStream[Req any, PReq message[Req], Res proto.Message](
+	r ServerInterface, m rpc.Method, f func(context.Context, ServerBidiStream[PReq, Res]) error,
+) {
 	m.ClientStreams, m.ServerStreams = true, true
 	r.Handle(m, func(ctx context.Context, s rpc.ServerStream) error { return toCall(f(ctx, served[Req, PReq, Res]{s})) })
 }

@@ -94,11 +94,15 @@ func run(t *testing.T, test func(t *testing.T, app *session.App, names []session
 		done := make(chan error, 3)
 		for i := range 3 {
 			app := net.App(fmt.Sprint("org/ns/words", i))
-			server := slim_rpc.NewServer(app, app.Name())
+			base := app.Name()
+			if i == 0 { // which is reached by another name
+				base = session.MustName("org/ns/other")
+			}
+			server := slim_rpc.NewServer(app, base)
 			RegisterWordsServer(server, &words{})
 			go func() { done <- server.ServeAsync() }()
 			servers = append(servers, server)
-			names = append(names, app.Name().Any())
+			names = append(names, base.Any())
 		}
 		synctest.Wait()
 		test(t, net.App("org/ns/caller"), names)

@@ -89,13 +89,17 @@ func ask(ctx context.Context, c ChannelInterface, m rpc.Method, req proto.Messag
 }
 
 // CallUnary is for generated code, as all functions of this name: it makes a call of that shape.
-func CallUnary[Req, Res any, PReq message[Req], PRes message[Res]](ctx context.Context, c ChannelInterface, m rpc.Method, req PReq) (PRes, error) {
+func CallUnary[Req, Res any, PReq message[Req], PRes message[Res]](
+	ctx context.Context, c ChannelInterface, m rpc.Method, req PReq,
+) (PRes, error) {
 	res, err := rpc.CallUnary[Req, Res](ctx, c, m, (*Req)(req))
 	return PRes(res), fromCall(err)
 }
 
 // CallUnaryStream makes a call with any number of replies.
-func CallUnaryStream[Req, Res any, PReq message[Req], PRes message[Res]](ctx context.Context, c ChannelInterface, m rpc.Method, req PReq) (ResponseStream[PRes], error) {
+func CallUnaryStream[Req, Res any, PReq message[Req], PRes message[Res]](
+	ctx context.Context, c ChannelInterface, m rpc.Method, req PReq,
+) (ResponseStream[PRes], error) {
 	s, err := ask(ctx, c, m, req)
 	if err != nil {
 		return nil, err
@@ -104,7 +108,9 @@ func CallUnaryStream[Req, Res any, PReq message[Req], PRes message[Res]](ctx con
 }
 
 // CallStreamUnary makes a call with any number of requests.
-func CallStreamUnary[Req, Res any, PReq message[Req], PRes message[Res]](ctx context.Context, c ChannelInterface, m rpc.Method) (ClientRequestStream[PReq, PRes], error) {
+func CallStreamUnary[Req, Res any, PReq message[Req], PRes message[Res]](
+	ctx context.Context, c ChannelInterface, m rpc.Method,
+) (ClientRequestStream[PReq, PRes], error) {
 	s, err := c.NewStream(ctx, m)
 	if err != nil {
 		return nil, fromCall(err)
@@ -113,7 +119,9 @@ func CallStreamUnary[Req, Res any, PReq message[Req], PRes message[Res]](ctx con
 }
 
 // CallStreamStream makes a call with any number of both.
-func CallStreamStream[Req, Res any, PReq message[Req], PRes message[Res]](ctx context.Context, c ChannelInterface, m rpc.Method) (ClientBidiStream[PReq, PRes], error) {
+func CallStreamStream[Req, Res any, PReq message[Req], PRes message[Res]](
+	ctx context.Context, c ChannelInterface, m rpc.Method,
+) (ClientBidiStream[PReq, PRes], error) {
 	s, err := c.NewStream(ctx, m)
 	if err != nil {
 		return nil, fromCall(err)
@@ -122,7 +130,9 @@ func CallStreamStream[Req, Res any, PReq message[Req], PRes message[Res]](ctx co
 }
 
 // CallMulticastUnary makes a call of a group with one request, and any number of replies of each member.
-func CallMulticastUnary[Req, Res any, PReq message[Req], PRes message[Res]](ctx context.Context, c ChannelInterface, m rpc.Method, req PReq) (MulticastResponseStream[PRes], error) {
+func CallMulticastUnary[Req, Res any, PReq message[Req], PRes message[Res]](
+	ctx context.Context, c ChannelInterface, m rpc.Method, req PReq,
+) (MulticastResponseStream[PRes], error) {
 	s, err := ask(ctx, c, m, req)
 	if err != nil {
 		return nil, err
@@ -131,7 +141,9 @@ func CallMulticastUnary[Req, Res any, PReq message[Req], PRes message[Res]](ctx 
 }
 
 // CallMulticastStream makes a call of a group with any number of requests.
-func CallMulticastStream[Req, Res any, PReq message[Req], PRes message[Res]](ctx context.Context, c ChannelInterface, m rpc.Method) (MulticastClientBidiStream[PReq, PRes], error) {
+func CallMulticastStream[Req, Res any, PReq message[Req], PRes message[Res]](
+	ctx context.Context, c ChannelInterface, m rpc.Method,
+) (MulticastClientBidiStream[PReq, PRes], error) {
 	s, err := c.NewStream(ctx, m)
 	if err != nil {
 		return nil, fromCall(err)
