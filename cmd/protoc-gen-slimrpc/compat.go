@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"google.golang.org/protobuf/compiler/protogen"
 )
 
@@ -100,8 +98,7 @@ func (w compatWriter) server() {
 		w.P()
 		w.P("// ", m.GoName, " implements ", name, ".")
 		w.P("func (Unimplemented", name, ") ", m.GoName, "(", parameters, ") ", result, " {")
-		w.P("return ", zero, w.compat("NewRpcErrorRpc"), "(", w.compat("RpcCodeUnimplemented"), ", ",
-			fmt.Sprintf("%q", fmt.Sprintf("%s/%s is not implemented", w.s.Desc.FullName(), m.Desc.Name())), ", nil)")
+		w.P("return ", zero, w.compat("NewRpcErrorRpc"), "(", w.compat("RpcCodeUnimplemented"), ", ", w.unimplemented(m), ", nil)")
 		w.P("}")
 	}
 	w.P()

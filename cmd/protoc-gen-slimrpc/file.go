@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -238,7 +239,7 @@ func (w *writer) server() {
 		w.P()
 		w.P("// ", m.GoName, " implements ", name, ".")
 		w.P("func (Unimplemented", name, ") ", m.GoName, "(", parameters, ") ", result, " {")
-		w.P("return ", zero, w.rpc("NewError"), "(", w.rpc("Unimplemented"), ", ", fmt.Sprintf("%q", fmt.Sprintf("%s/%s is not implemented", w.s.Desc.FullName(), m.Desc.Name())), ")")
+		w.P("return ", zero, w.rpc("NewError"), "(", w.rpc("Unimplemented"), ", ", w.unimplemented(m), ")")
 		w.P("}")
 	}
 	w.P()
@@ -248,6 +249,11 @@ func (w *writer) server() {
 		w.P(w.rpc(handle(m)), "(r, ", w.variable(m), ", s.", m.GoName, ")")
 	}
 	w.P("}")
+}
+
+// unimplemented is what a caller is told of a method that its server does not have, in quotes.
+func (w *writer) unimplemented(m *protogen.Method) string {
+	return strconv.Quote(fmt.Sprintf("%s/%s is not implemented", w.s.Desc.FullName(), m.Desc.Name()))
 }
 
 // handle is the function that registers a method.
