@@ -3,152 +3,97 @@
 package interop
 
 import (
-	"context"
+	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"github.com/seed31b3bfd0/slimgo/session"
 	"github.com/seed31b3bfd0/slimgo/session/rpc"
 )
 
-// The service of slim-peer and of peers/rpc.py, which ours has, too.
 var (
-	rpcUnary = rpc.Method{Service: "judge.Echo", Name: "Unary"}
-	rpcEmpty = rpc.Method{Service: "judge.Echo", Name: "Empty"}
-	rpcFail  = rpc.Method{Service: "judge.Echo", Name: "Fail"}
-	rpcSlow  = rpc.Method{Service: "judge.Echo", Name: "Slow"}
-	rpcWho   = rpc.Method{Service: "judge.Echo", Name: "Who"}
-	rpcDown  = rpc.Method{Service: "judge.Echo", Name: "Down", ServerStreams: true}
-	rpcUp    = rpc.Method{Service: "judge.Echo", Name: "Up", ClientStreams: true}
-	rpcBidi  = rpc.Method{Service: "judge.Echo", Name: "Bidi", ClientStreams: true, ServerStreams: true}
+	rpcCells = flag.String("rpc.cells", "", "cells of the matrix of calls, of which the name contains this; empty: all")
+	rpcFile  = flag.String("rpc.results", "", "file for the results of the matrix of calls")
 )
 
-// rpcPython is the binding with calls.
-var rpcPython = func() language {
-	l := python
-	start := l.start
-	l.start = func(dir string) (argv, env []string) {
-		argv, env = start(dir)
-		return append(argv[:len(argv)-1], "peers/rpc.py"), env
-	}
-	return l
-}()
+// rpcKind is a kind of callers and servers.
+type rpcKind int
 
-func rawOf(text string) *rpc.Raw {
-	r := rpc.Raw(text)
-	return &r
+const (
+	rpcGo rpcKind = iota
+	rpcRust
+	rpcPy
+	rpcJS
+	rpcKinds
+)
+
+func (k rpcKind) String() string { return [rpcKinds]string{"Go", "Rust", "Python", "Node.js"}[k] }
+
+// old reports whether it takes a message without bytes for the end of a stream, as cores before 2.1 do.
+func (k rpcKind) old() bool { return k == rpcJS }
+
+// rpcCell is one of the matrix.
+type rpcCell struct {
+	client, server rpcKind
+	group          bool // of three
+	plain          bool // without MLS: callers in Go alone can do that
 }
 
-// serveCalls starts a server of ours; told gets what it knows of each call of Who.
-func (n *node) serveCalls(t *testing.T, name string, told chan<- *rpc.Info) *rpc.Server {
-	t.Helper()
-	s := rpc.NewServer(n.connect(t, name), rpc.ServerOptions{})
-	rpc.HandleUnary(s, rpcUnary, func(_ context.Context, req *rpc.Raw) (*rpc.Raw, error) { return rawOf("echo:" + string(*req)), nil })
-	rpc.HandleUnary(s, rpcEmpty, func(context.Context, *rpc.Raw) (*rpc.Raw, error) { return new(rpc.Raw), nil })
-	rpc.HandleUnary(s, rpcFail, func(_ context.Context, req *rpc.Raw) (*rpc.Raw, error) {
-		code, err := strconv.Atoi(string(*req))
-		if err != nil {
-			code = int(rpc.NotFound)
-		}
-		return nil, rpc.NewError(rpc.Code(code), "no such thing")
-	})
-	rpc.HandleUnary(s, rpcSlow, func(ctx context.Context, _ *rpc.Raw) (*rpc.Raw, error) {
-		<-ctx.Done()
-		return nil, ctx.Err()
-	})
-	rpc.HandleUnary(s, rpcWho, func(ctx context.Context, _ *rpc.Raw) (*rpc.Raw, error) {
-		told <- rpc.InfoOf(ctx)
-		return new(rpc.Raw), nil
-	})
-	rpc.HandleServerStream(s, rpcDown, func(_ context.Context, req *rpc.Raw, out *rpc.Sender[rpc.Raw]) error {
-		n, _ := strconv.Atoi(string(*req))
-		for i := range n {
-			if err := out.Send(rawOf(fmt.Sprint("item ", i))); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	rpc.HandleClientStream(s, rpcUp, func(_ context.Context, in *rpc.Receiver[rpc.Raw]) (*rpc.Raw, error) {
-		items, size := 0, 0
-		for req, err := range in.All() {
-			if err != nil {
-				return nil, err
-			}
-			items, size = items+1, size+len(*req)
-		}
-		return rawOf(fmt.Sprintf("%d items %d bytes", items, size)), nil
-	})
-	rpc.HandleBidi(s, rpcBidi, func(_ context.Context, b *rpc.BidiStream[rpc.Raw, rpc.Raw]) error {
-		for req, err := range b.All() {
-			if err != nil {
-				return err
-			}
-			if err := b.Send(rawOf("echo:" + string(*req))); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(context.Background()) }()
-	t.Cleanup(func() {
-		s.Stop()
-		if err := <-done; err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	})
-	return s
+// old reports whether one of both is.
+func (c rpcCell) old() bool { return c.client.old() || c.server.old() }
+
+// mark is what stands for it in the results.
+func (c rpcCell) mark() string {
+	if c.old() {
+		return "o"
+	}
+	return matrixGreen
 }
 
-// rpcTexts makes one call of a shape and returns the texts of its replies, in a group after the names of the members, in their order.
-func rpcTexts(ctx context.Context, c rpc.Caller, m rpc.Method, requests ...string) (texts []string, err error) {
-	s, err := c.NewStream(ctx, m)
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
-	for _, text := range requests {
-		if err := s.Send(rawOf(text)); err == io.EOF {
-			break
-		} else if err != nil {
-			return nil, err
-		}
-	}
-	if err := s.CloseSend(); err != nil {
-		return nil, err
-	}
-	_, group := c.(*rpc.Group)
-	for {
-		var res rpc.Raw
-		switch err := s.Receive(&res); {
-		case err == io.EOF:
-			slices.Sort(texts)
-			return texts, nil
-		case err != nil:
-			return texts, err
-		}
-		text := string(res)
-		if group {
-			text = s.Peer().Name.String() + " " + text
-		}
-		texts = append(texts, text)
-	}
+func (c rpcCell) String() string {
+	return fmt.Sprintf("%v calls %v %s", c.client, c.server, c.sheet())
 }
 
-// rpcCalls is how often each call of the matrix is made. One by a client in Python takes tens of milliseconds.
+// sheet is the table of the results in which it stands.
+func (c rpcCell) sheet() string {
+	number, keys := "one to one", "MLS"
+	if c.group {
+		number = "a group of three"
+	}
+	if c.plain {
+		keys = "without MLS"
+	}
+	return number + ", " + keys
+}
+
+// rpcCellsOfAll are all there are.
+func rpcCellsOfAll() (all []rpcCell) {
+	for i := range 4 {
+		for client := range rpcKinds {
+			for server := range rpcKinds {
+				if c := (rpcCell{client, server, i&1 != 0, i&2 != 0}); !c.plain || c.client == rpcGo {
+					all = append(all, c)
+				}
+			}
+		}
+	}
+	return all
+}
+
+// rpcCalls is how often each call of the matrix is made.
 var rpcCalls = func() int {
 	if os.Getenv("SLIMGO_TEST_LONG") != "" {
 		return 200
 	}
-	return 20
+	return 8
 }()
 
 // rpcBurst is how many calls of a group share a session. Servers on the Rust library number their replies in the group, and a second
@@ -164,240 +109,267 @@ const rpcBurst = 40
 
 // rpcShapes are calls of all shapes, and what they give.
 var rpcShapes = []struct {
-	kind     string
 	method   rpc.Method
 	requests []string
 	want     []string
 }{
-	{"unary", rpcUnary, []string{"hi"}, []string{"echo:hi"}},
-	{"unary", rpcEmpty, []string{""}, []string{""}},
-	{"server-stream", rpcDown, []string{"3"}, []string{"item 0", "item 1", "item 2"}},
-	{"client-stream", rpcUp, []string{"abc", "de"}, []string{"2 items 5 bytes"}},
-	{"client-stream", rpcUp, []string{}, []string{"0 items 0 bytes"}},
-	{"bidi", rpcBidi, []string{"a", "", "b"}, []string{"echo:", "echo:a", "echo:b"}},
+	{rpcUnary, []string{"hi"}, []string{"echo:hi"}},
+	{rpcEmpty, []string{""}, []string{""}},
+	{rpcDown, []string{"3"}, []string{"item 0", "item 1", "item 2"}},
+	{rpcUp, []string{"abc", "de"}, []string{"2 items 5 bytes"}},
+	{rpcUp, []string{}, []string{"0 items 0 bytes"}},
+	{rpcBidi, []string{"a", "", "b"}, []string{"echo:", "echo:a", "echo:b"}},
 }
 
-// Clients of ours call servers on the Rust library and in Python, one and three at once, encrypted and not.
-func TestRPCOurClients(t *testing.T) {
-	for _, peer := range []string{"rust", "python", "go"} {
-		t.Run(peer, func(t *testing.T) {
-			t.Parallel()
-			n := startNode(t, ours)
-			var names []session.Name
-			for i := range 3 {
-				name := fmt.Sprintf("%s%d", server, i)
-				names = append(names, session.MustName(name))
-				switch peer {
-				case "rust":
-					n.app(t, "rpc-serve", name)
-				case "python":
-					n.script(t, &rpcPython, name, "--serve")
-				default:
-					n.serveCalls(t, name, nil)
-				}
+// Callers of four kinds call servers of four kinds, one and three at once, with MLS and without: calls of all shapes, rpcCalls of each, some
+// at a time, empty messages, 1 MiB, metadata, failures of every code, a deadline, and a call that is given up. Rules: P-rpc-1 to P-rpc-11.
+func TestRPCMatrix(t *testing.T) {
+	n := startNode(t, ours)
+	n.binding = "warn" // the core of Node.js signs no control messages
+	var servers [rpcKinds][]string
+	starting := map[*language][]*process{}
+	for k := range rpcKinds {
+		for i := range 3 {
+			name := fmt.Sprintf("%s-%d-%d", server, k, i)
+			servers[k] = append(servers[k], name)
+			switch k {
+			case rpcGo:
+				n.serveCalls(t, name, nil)
+			case rpcRust:
+				n.app(t, "rpc-serve", name, "--quiet")
+			case rpcPy:
+				starting[&rpcPython] = append(starting[&rpcPython], n.launch(t, &rpcPython, name, "--serve"))
+			case rpcJS:
+				starting[&rpcNode] = append(starting[&rpcNode], n.launch(t, &rpcNode, name, "--serve"))
 			}
-			app := n.connect(t, client)
-			for _, plain := range []bool{false, true} {
-				o := rpc.CallOptions{Session: session.SessionOptions{Plain: plain}}
-				t.Run(fmt.Sprintf("plain=%v", plain), func(t *testing.T) { ourClient(t, app, names, o, peer) })
+		}
+	}
+	for l, all := range starting {
+		for _, p := range all {
+			l.ready(t, p)
+		}
+	}
+	app := n.connect(t, client+"-go")
+	inPython := n.script(t, &rpcPython, client+"-py")
+	results := newRPCResults(t, *rpcFile)
+	next := make(chan rpcCell)
+	var lanes sync.WaitGroup
+	for lane := range 6 {
+		lanes.Go(func() {
+			for c := range next {
+				results.put(c, t.Run(c.String(), func(t *testing.T) {
+					var caller rpcCaller
+					switch name := fmt.Sprintf("%s-%d-%d", client, c.client, lane); c.client {
+					case rpcGo:
+						caller = goCaller{app, c.plain}
+					case rpcRust:
+						caller = rustCaller{n, name}
+					case rpcPy:
+						caller = rpcScript{inPython, rpcPlaces}
+					case rpcJS: // with two calls under way its binding hangs, with nodes and servers of upstream's, too
+						caller = rpcScript{n.script(t, &rpcNode, name), 1}
+					}
+					c.run(t, caller, servers[c.server])
+				}))
 			}
 		})
 	}
+	for _, c := range rpcCellsOfAll() {
+		if strings.Contains(c.String(), *rpcCells) {
+			next <- c
+		}
+	}
+	close(next)
+	lanes.Wait()
+	results.write(t)
 }
 
-func ourClient(t *testing.T, app *session.App, names []session.Name, o rpc.CallOptions, peer string) {
-	one, all := rpc.NewClient(app, names[0], o), rpc.NewGroup(app, names, rpc.GroupOptions{CallOptions: o, Invite: 10 * time.Second})
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-	defer cancel()
+func (c rpcCell) run(t *testing.T, caller rpcCaller, servers []string) {
+	a := rpcAsk{to: servers[:1]}
+	if c.group {
+		a.to, a.group = servers, true
+	}
 	for _, s := range rpcShapes {
-		var wantAll []string
-		for _, n := range names {
-			for _, text := range s.want {
-				wantAll = append(wantAll, n.String()+" "+text)
+		a.method, a.requests = s.method, s.requests
+		want := s.want
+		if c.old() {
+			a.requests, want = without(a.requests, ""), without(want, "echo:")
+		}
+		if c.group {
+			once := want
+			want = nil
+			for _, name := range servers {
+				for _, text := range once {
+					want = append(want, name+" "+text)
+				}
 			}
 		}
-		repeated(t, rpcCalls, func() error { return wantReplies(ctx, one, s.method, s.requests, s.want) })
+		if c.old() && s.method == rpcEmpty {
+			a.requests = s.requests
+			if o := caller.call(t, a); slices.Equal(o.texts, want) {
+				t.Errorf("empty messages arrive: upstream can do more than was known")
+			}
+			continue
+		}
 		for left := rpcCalls; left > 0; left -= rpcBurst {
-			repeated(t, min(left, rpcBurst), func() error { return wantReplies(ctx, all, s.method, s.requests, wantAll) })
-			if err := all.Close(ctx); err != nil {
-				t.Error(err)
+			a.calls = min(left, rpcBurst)
+			if o := caller.call(t, a); o.failed > 0 || !slices.Equal(o.texts, want) {
+				t.Errorf("%v: %d of %d calls failed, %s: %.300q, want %.300q", s.method, o.failed, a.calls, o.code, o.texts, want)
 			}
 		}
 	}
-	big := strings.Repeat("x", 1<<20)
-	if err := wantReplies(ctx, one, rpcUnary, []string{big}, []string{"echo:" + big}); err != nil {
-		t.Error(err)
+	a.calls = 0
+	c.failures(t, caller, a)
+	if c.group {
+		return
 	}
-	_, err := rpcTexts(ctx, one, rpcFail, "5") // slim-peer's knows this code only
-	if !errors.Is(err, rpc.NotFound) {
-		t.Errorf("Fail: %v, want NOT_FOUND", err)
+	a.method, a.requests, a.size = rpcUnary, []string{""}, 1<<20
+	if o := caller.call(t, a); !slices.Equal(o.texts, []string{fmt.Sprint(1<<20+5, " bytes")}) {
+		t.Errorf("1 MiB: %.300v", o)
 	}
-	for code := rpc.Canceled; code <= rpc.Unauthenticated && peer != "rust"; code++ {
-		if _, err := rpcTexts(ctx, one, rpcFail, strconv.Itoa(int(code))); !errors.Is(err, code) {
-			t.Errorf("Fail with %v: %v", code, err)
-		}
+	a.method, a.size, a.metadata = rpcWho, 0, map[string]string{"k": "v"}
+	var who struct{ Metadata map[string]string }
+	if o := caller.call(t, a); len(o.texts) != 1 || json.Unmarshal([]byte(o.texts[0]), &who) != nil || who.Metadata["k"] != "v" {
+		t.Errorf("metadata: %v", o)
 	}
-	_, err = rpcTexts(ctx, one, rpc.Method{Service: "judge.Echo", Name: "Nothing"}, "")
-	if !errors.Is(err, rpc.Unimplemented) {
-		t.Errorf("an unknown method: %v", err)
-	}
-	short, cancelShort := context.WithTimeout(ctx, 300*time.Millisecond)
-	defer cancelShort()
-	if _, err = rpcTexts(short, one, rpcSlow, "20"); !errors.Is(err, rpc.DeadlineExceeded) {
-		t.Errorf("Slow: %v, want DEADLINE_EXCEEDED", err)
-	}
-	cancelled, cancelIt := context.WithCancel(ctx)
-	time.AfterFunc(100*time.Millisecond, cancelIt)
-	if _, err = rpcTexts(cancelled, one, rpcSlow, "20"); !errors.Is(err, rpc.Canceled) {
-		t.Errorf("Slow: %v, want CANCELLED", err)
-	}
-	if err := one.Close(ctx); err != nil {
-		t.Error(err)
+	a.method, a.requests, a.metadata, a.giveUp = rpcSlow, []string{"20"}, nil, true
+	if o := caller.call(t, a); o.code != rpc.Canceled.String() || !slices.Equal(o.texts, []string{"echo:after"}) {
+		t.Errorf("a call that is given up, and one after it: %v", o)
 	}
 }
 
-// repeated makes a call so many times, eight at a time, and reports the first that fails.
-func repeated(t *testing.T, n int, f func() error) {
-	t.Helper()
-	failures := make(chan error, n)
-	places := make(chan struct{}, 8)
-	for range n {
-		places <- struct{}{}
-		go func() {
-			failures <- f()
-			<-places
-		}()
-	}
-	bad := 0
-	var first error
-	for range n {
-		if err := <-failures; err != nil {
-			if bad++; first == nil {
-				first = err
-			}
-		}
-	}
-	if bad > 0 {
-		t.Errorf("%d of %d calls: %v", bad, n, first)
-	}
+func without(texts []string, text string) []string {
+	return slices.DeleteFunc(slices.Clone(texts), func(other string) bool { return other == text })
 }
 
-func wantReplies(ctx context.Context, c rpc.Caller, m rpc.Method, requests, want []string) error {
-	got, err := rpcTexts(ctx, c, m, requests...)
-	if err != nil {
-		return fmt.Errorf("%v: %w", m, err)
-	}
-	if !slices.Equal(got, want) {
-		return fmt.Errorf("%v: %.200q, want %.200q", m, got, want)
-	}
-	return nil
-}
-
-// Clients on the Rust library call servers of ours, one and three at once.
-func TestRPCOurServersForRust(t *testing.T) {
-	n := startNode(t, ours)
-	told := make(chan *rpc.Info, 10)
-	to := []string{"--to", server + "0", "--group"}
-	for i := range 3 {
-		n.serveCalls(t, fmt.Sprintf("%s%d", server, i), told)
-		if i > 0 {
-			to = append(to, "--to", fmt.Sprintf("%s%d", server, i))
-		}
-	}
-	one := to[:2]
-	for _, c := range []struct {
-		args []string
-		want []string
-	}{
-		{[]string{"--payload", "hi"}, []string{"echo:hi"}},
-		{[]string{"--kind", "server-stream", "--count", "100"}, each("item ", 100)},
-		{[]string{"--kind", "client-stream", "--payload", "abc", "--payload", "de"}, []string{"2 items 5 bytes"}},
-		{[]string{"--kind", "bidi", "--count", "50"}, each("echo:up ", 50)},
-		{[]string{"--method", "Empty"}, []string{""}},
-	} {
-		wantTexts(t, fmt.Sprint(c.args), n.responses(t, append(one[:2:2], c.args...)...), c.want)
-		got := n.responses(t, append(slices.Clone(to), c.args...)...)
-		slices.Sort(got)
-		var want []string
-		for range 3 {
-			want = append(want, c.want...)
-		}
-		slices.Sort(want)
-		wantTexts(t, fmt.Sprint("group ", c.args), got, want)
-	}
-	n.run(t, "rpc-call", client, append(one[:2:2], "--repeat", strconv.Itoa(rpcCalls/10), "--parallel", "10", "--quiet")...)
-	n.run(t, "rpc-call", client, append(slices.Clone(to), "--repeat", strconv.Itoa(rpcCalls/10), "--parallel", "10", "--quiet")...)
-	n.responses(t, append(one[:2:2], "--method", "Who", "--meta", "k=v")...)
-	if i := <-told; len(i.Metadata) != 1 || i.Metadata["k"] != "v" || i.Caller.Subject == "" || i.Caller.Name.String() != client {
-		t.Errorf("a handler knows %+v, want one key and who calls", i)
-	}
-	for _, method := range []string{"Fail", "Nothing"} {
-		p := n.peer(t, "rpc-call", client, append(one[:2:2], "--method", method)...)
-		want := map[string]string{"Fail": "NOT_FOUND", "Nothing": "UNIMPLEMENTED"}[method]
-		if e := p.expect(t, "error"); e.text("code") != want {
-			t.Errorf("%s: %v, want %s", method, e, want)
-		}
-		p.exit(t, limit)
-	}
-}
-
-// Clients in Python call servers of ours, one and three at once.
-func TestRPCOurServersForPython(t *testing.T) {
-	n := startNode(t, ours)
-	told := make(chan *rpc.Info, 10)
-	var to []string
-	for i := range 3 {
-		to = append(to, fmt.Sprintf("%s%d", server, i))
-		n.serveCalls(t, to[i], told)
-	}
-	p := n.script(t, &rpcPython, client)
-	result := func(command event) event {
-		r := p.try(t, command)
-		if r == nil {
-			t.Fatalf("%v: no result", command)
-		}
-		return r
-	}
-	texts := func(r event) (list []string) {
-		items, _ := r["texts"].([]any)
-		for _, x := range items {
-			list = append(list, fmt.Sprint(x))
-		}
-		slices.Sort(list)
-		return list
-	}
-	for _, s := range rpcShapes {
-		command := event{"call": s.kind, "to": to[:1], "method": s.method.Name, "payloads": s.requests, "repeat": rpcCalls}
-		r := result(command)
-		if r.number("failed") != 0 || !slices.Equal(texts(r), s.want) {
-			t.Errorf("%v: %v, want %q", s.method, r, s.want)
-		}
-		command["to"], command["group"] = to, true
-		var want []string
-		for _, name := range to {
-			for _, text := range s.want {
-				want = append(want, name+" "+text)
-			}
-		}
-		r = result(command)
-		if r.number("failed") != 0 || !slices.Equal(texts(r), want) {
-			t.Errorf("group %v: %v, want %q", s.method, r, want)
-		}
-	}
-	if r := result(event{"call": "unary", "to": to[:1], "method": "Unary", "size": 1 << 20}); !slices.Equal(texts(r), []string{fmt.Sprint(1<<20+5, " bytes")}) {
-		t.Errorf("1 MiB: %v", r)
-	}
+// failures are calls that end by a code.
+func (c rpcCell) failures(t *testing.T, caller rpcCaller, a rpcAsk) {
 	for code := rpc.Canceled; code <= rpc.Unauthenticated; code++ {
-		r := result(event{"call": "unary", "to": to[:1], "method": "Fail", "payloads": []string{strconv.Itoa(int(code))}})
-		if r.text("code") != code.String() {
-			t.Errorf("Fail with %v: %v", code, r)
+		if (c.server == rpcRust || c.group) && code != rpc.NotFound { // slim-peer's knows this one: for the others, TestRPCCodesOfARustServer
+			continue
+		}
+		a.method, a.requests = rpcFail, []string{strconv.Itoa(int(code))}
+		if o := caller.call(t, a); o.code != code.String() {
+			t.Errorf("Fail with %v: %v", code, o)
 		}
 	}
-	if r := result(event{"call": "unary", "to": to[:1], "method": "Slow", "timeout": 0.3}); r.text("code") != "DEADLINE_EXCEEDED" {
-		t.Errorf("Slow: %v", r)
+	a.method = rpc.Method{Service: rpcUnary.Service, Name: "Nothing"}
+	if o := caller.call(t, a); o.code != rpc.Unimplemented.String() {
+		t.Errorf("an unknown method: %v", o)
 	}
-	result(event{"call": "unary", "to": to[:1], "method": "Who", "metadata": map[string]string{"k": "v"}})
-	if i := <-told; len(i.Metadata) != 1 || i.Metadata["k"] != "v" || i.Caller.Subject == "" {
-		t.Errorf("a handler knows %+v, want one key and who calls", i)
+	a.method, a.requests, a.timeout = rpcSlow, []string{"20"}, 2*time.Second
+	if o := caller.call(t, a); o.code != rpc.DeadlineExceeded.String() {
+		t.Errorf("a call beyond its deadline: %v", o)
+	}
+}
+
+// rpcResults are those of cells. put is safe for concurrent use.
+type rpcResults struct {
+	file string
+
+	mu    sync.Mutex
+	marks map[rpcCell]string // guarded by mu
+}
+
+func newRPCResults(t *testing.T, file string) *rpcResults {
+	t.Helper()
+	r := &rpcResults{file: file, marks: map[rpcCell]string{}}
+	text, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	for _, c := range rpcCellsOfAll() {
+		r.marks[c] = matrixNone
+		_, sheet, _ := strings.Cut(string(text), "## "+c.sheet()+"\n")
+		sheet, _, _ = strings.Cut(sheet, "##")
+		for line := range strings.Lines(sheet) {
+			if f := strings.Split(line, "|"); len(f) == int(rpcKinds)+3 && strings.TrimSpace(f[1]) == c.client.String() {
+				r.marks[c] = strings.TrimSpace(f[c.server+2])
+			}
+		}
+	}
+	return r
+}
+
+func (r *rpcResults) put(c rpcCell, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.marks[c] = c.mark()
+	if !ok {
+		r.marks[c] = matrixFailed
+	}
+}
+
+// text is the file.
+func (r *rpcResults) text() string {
+	var b strings.Builder
+	b.WriteString(rpcPreface)
+	sheet := ""
+	for _, c := range rpcCellsOfAll() {
+		if c.sheet() != sheet {
+			sheet = c.sheet()
+			fmt.Fprintf(&b, "\n## %s\n\n| client |", sheet)
+			for k := range rpcKinds {
+				fmt.Fprintf(&b, " %v |", k)
+			}
+			b.WriteString("\n|" + strings.Repeat(" --- |", int(rpcKinds)+1) + "\n")
+		}
+		if c.server == 0 {
+			fmt.Fprintf(&b, "| %v |", c.client)
+		}
+		fmt.Fprintf(&b, " %s |", r.marks[c])
+		if c.server == rpcKinds-1 {
+			b.WriteString("\n")
+		}
+	}
+	return b.String()
+}
+
+const rpcPreface = `# The matrix of calls
+
+Callers (rows) call servers (columns) over our node, those in Go with MLS and without, all others with it, as they always do. "ok" is all of
+this: calls of the four shapes, with empty messages and with streams that are empty, 200 of each, four at a time (one by callers in Node.js, whose binding hangs with two); failures, an unknown method, a
+deadline; and between two, failures of each of the 16 codes, requests and replies of 1 MiB, metadata that the handler sees, and a call
+that is given up, after which others go on. This file is written by the tests ([interop.md](interop.md)).
+
+A server in Rust fails with one code when it is asked to. That it sends all of them, and that they arrive, is a test of its own,
+` + "`TestRPCCodesOfARustServer`" + `; servers in Python are on the same library. A caller in Rust gives a call up by being killed.
+
+| | |
+| --- | --- |
+| Go | this repository |
+| Rust | slim-peer on upstream's library crate agntcy-slim-rpc 3.4.6 |
+| Python | slim-bindings 3.3.8 of PyPI, which is core 3.4.6 |
+| Node.js | @agntcy/slim-bindings 2.0.0-alpha.5 of npm, which is core 2.0.0-alpha.10 |
+
+* **o**, as "ok", but for empty messages: cores before 2.1 take one for the end of the stream, whoever sends it (P-rpc-5). It is so where
+  nothing of ours takes part, too.
+`
+
+func (r *rpcResults) write(t *testing.T) {
+	t.Helper()
+	if r.file == "" {
+		return
+	}
+	if err := os.WriteFile(r.file, []byte(r.text()), 0o644); err != nil { //nolint:gosec // a document
+		t.Fatal(err)
+	}
+}
+
+// The committed results are those of all cells, and each is what it should be.
+func TestRPCMatrixIsWhole(t *testing.T) {
+	const file = "../docs/rpc-matrix.md"
+	r := newRPCResults(t, file)
+	for c, mark := range r.marks {
+		if mark != c.mark() {
+			t.Errorf("%v: %s, want %s", c, mark, c.mark())
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(text) != r.text() {
+		t.Errorf("%s is not what the tests write", file)
 	}
 }

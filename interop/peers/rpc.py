@@ -5,8 +5,9 @@ request says. Commands come as JSON lines on stdin, and each is answered by one 
 
     {"call": "unary", "to": ["org/ns/a"], "method": "Unary", "payloads": ["hi"], "timeout": 5, "metadata": {"k": "v"}, "repeat": 200}
 
-"call" is unary, server-stream, client-stream or bidi; with "group" it goes to all of "to" at once. The result has "texts", or, of a group,
-texts after names, of the last call, "code" of what has failed, and "failed", how many calls have.
+"call" is unary, server-stream, client-stream or bidi; with "group" it goes to all of "to" at once. "repeat" calls, "parallel" of them at a
+time, share a session, which is closed then. "cancel" gives a call up after so many seconds, and calls Unary. The result has "texts", or, of a
+group, texts after names, of the last call, "code" of what has failed, and "failed", how many calls have.
 """
 
 import argparse
@@ -112,23 +113,19 @@ def serve(app, name):
 class Caller:
     def __init__(self, app):
         self.app = app
-        self.channels = {}
 
     def channel(self, command):
-        key = json.dumps([command["to"], command.get("group")])
-        if key not in self.channels:
-            names = [sb.Name.from_string(n) for n in command["to"]]
-            self.channels[key] = sb.Channel.new_group(self.app, names) if command.get("group") else sb.Channel(self.app, names[0])
-        return self.channels[key]
+        names = [sb.Name.from_string(n) for n in command["to"]]
+        return sb.Channel.new_group(self.app, names) if command.get("group") else sb.Channel(self.app, names[0])
 
-    async def call(self, command):
-        payloads = [p.encode() for p in command.get("payloads", [""])]
+    async def call(self, channel, command):
+        payloads = [p.encode() for p in command.get("payloads") or [""] * (command["call"] in ("unary", "server-stream"))]
         if command.get("size"):
             payloads = [b"x" * command["size"]]
         timeout = datetime.timedelta(seconds=command.get("timeout", 60))
         args = (SERVICE, command["method"])
         rest = (timeout, command.get("metadata"))
-        channel, kind = self.channel(command), command["call"]
+        kind = command["call"]
         if command.get("group"):
             return await self.group(channel, kind, args, payloads, rest)
         if kind == "unary":
@@ -177,11 +174,22 @@ class Caller:
 
     async def run(self, command):
         texts, failed, code = [], 0, ""
-        for _ in range(command.get("repeat", 1)):
-            try:
-                texts = await self.call(command)
-            except Exception as e:
-                failed, code = failed + 1, code_of(e)
+        channel, places = self.channel(command), asyncio.Semaphore(command.get("parallel", 1))
+
+        async def one():
+            nonlocal texts, failed, code
+            async with places:
+                try:
+                    texts = await asyncio.wait_for(self.call(channel, command), command.get("cancel"))
+                except asyncio.TimeoutError:
+                    failed, code = failed + 1, "CANCELLED"
+                except Exception as e:
+                    failed, code = failed + 1, code_of(e)
+
+        await asyncio.gather(*(one() for _ in range(command.get("repeat", 1))))
+        if command.get("cancel"):
+            texts = await self.call(channel, {**command, "method": "Unary", "payloads": ["after"]})
+        await channel.close_async(datetime.timedelta(seconds=5))
         texts = [bytes(t).decode("utf-8", "replace") for t in texts]
         if command.get("size"):
             texts = [f"{len(t)} bytes" for t in texts]
