@@ -83,7 +83,8 @@ func TestPolls(t *testing.T) {
 	want := []string{"2 for pizza", "org/demo/voter-go: pizza", "org/demo/voter-python: pizza"}
 	for name, program := range programs {
 		all := func(text string) bool { return strings.Contains(text, "2 for") }
-		out := n.printed(t, all, program, "--name", "org/demo/asker-"+name, "--of", "org/demo/voter-go,org/demo/voter-python", "what", "is", "for", "lunch?")
+		out := n.printed(t, all, program,
+			"--name", "org/demo/asker-"+name, "--of", "org/demo/voter-go,org/demo/voter-python", "what", "is", "for", "lunch?")
 		lines := strings.Split(strings.TrimSpace(out), "\n")
 		if slices.Sort(lines); !slices.Equal(lines, want) {
 			t.Errorf("%s asks: %q, want %q", name, lines, want)

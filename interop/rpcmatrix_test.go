@@ -328,9 +328,10 @@ func (r *rpcResults) text() string {
 const rpcPreface = `# The matrix of calls
 
 Callers (rows) call servers (columns) over our node, those in Go with MLS and without, all others with it, as they always do. "ok" is all of
-this: calls of the four shapes, with empty messages and with streams that are empty, 200 of each, four at a time (one by callers in Node.js, whose binding hangs with two); failures, an unknown method, a
-deadline; and between two, failures of each of the 16 codes, requests and replies of 1 MiB, metadata that the handler sees, and a call
-that is given up, after which others go on. This file is written by the tests ([interop.md](interop.md)).
+this: calls of the four shapes, with empty messages and with streams that are empty, 200 of each, four at a time, and one by callers in
+Node.js, whose binding hangs with two; failures, an unknown method, a deadline; and between two, failures of each of the 16 codes, requests and
+replies of 1 MiB, metadata that the handler sees, and a call that is given up, after which others go on. This file is written by the tests
+([interop.md](interop.md)).
 
 A server in Rust fails with one code when it is asked to. That it sends all of them, and that they arrive, is a test of its own,
 ` + "`TestRPCCodesOfARustServer`" + `; servers in Python are on the same library. A caller in Rust gives a call up by being killed.

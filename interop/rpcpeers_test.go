@@ -318,7 +318,9 @@ func (r rustCaller) call(t *testing.T, a rpcAsk) rpcOutcome {
 		return o
 	}
 	places := min(max(a.calls, 1), rpcPlaces)
-	args := []string{"--kind", a.kind(), "--method", a.method.Name, "--repeat", strconv.Itoa(max(a.calls, 1) / places), "--parallel", strconv.Itoa(places)}
+	args := []string{
+		"--kind", a.kind(), "--method", a.method.Name, "--repeat", strconv.Itoa(max(a.calls, 1) / places), "--parallel", strconv.Itoa(places),
+	}
 	for _, n := range a.to {
 		args = append(args, "--to", n)
 	}

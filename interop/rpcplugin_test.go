@@ -120,7 +120,8 @@ func oddModule(t *testing.T) string {
 		t.Fatal(err)
 	}
 	_, requirements, _ := strings.Cut(string(mod), "\n") // with the versions that are there
-	text := "module example.org/odd\n" + requirements + "\nrequire github.com/seed31b3bfd0/slimgo v0.0.0\n\nreplace github.com/seed31b3bfd0/slimgo => " + root + "\n"
+	const own = "github.com/seed31b3bfd0/slimgo"
+	text := "module example.org/odd\n" + requirements + "\nrequire " + own + " v0.0.0\n\nreplace " + own + " => " + root + "\n"
 	for name, b := range map[string][]byte{"go.mod": []byte(text), "go.sum": sum} {
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
 			t.Fatal(err)
@@ -133,12 +134,15 @@ func oddModule(t *testing.T) string {
 // are keywords, or those of packages, messages and other services, nested and imported messages, optional fields, services without methods; by buf
 // and by protoc, in both styles.
 func TestRPCPluginOfOddFiles(t *testing.T) {
-	for _, c := range []struct{ name, option string }{{"buf", "paths=source_relative"}, {"buf compat", "paths=source_relative,compat=true"},
-		{"protoc", "paths=source_relative"}, {"protoc compat", "paths=source_relative,compat=true"}} {
+	for _, c := range []struct{ name, option string }{
+		{"buf", "paths=source_relative"}, {"buf compat", "paths=source_relative,compat=true"},
+		{"protoc", "paths=source_relative"}, {"protoc compat", "paths=source_relative,compat=true"},
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := oddModule(t)
 			if strings.HasPrefix(c.name, "buf") {
-				template := "version: v2\nplugins:\n  - {local: protoc-gen-go, out: ., opt: paths=source_relative}\n  - {local: protoc-gen-slimrpc, out: ., opt: '" + c.option + "'}\n"
+				template := "version: v2\nplugins:\n  - {local: protoc-gen-go, out: ., opt: paths=source_relative}\n" +
+					"  - {local: protoc-gen-slimrpc, out: ., opt: '" + c.option + "'}\n"
 				if err := os.WriteFile(filepath.Join(dir, "buf.gen.yaml"), []byte(template), 0o600); err != nil {
 					t.Fatal(err)
 				}

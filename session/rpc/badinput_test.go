@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -210,4 +211,67 @@ func TestBadFramesOfServers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A caller that leaves in the middle of its requests, or is killed there, has not sent all: the handler is told so, and ends.
+func TestCallerVanishesInTheMiddleOfAStream(t *testing.T) {
+	for name, vanish := range map[string]func(t *testing.T, w *world, s *session.Session){
+		"leaves":    func(t *testing.T, _ *world, s *session.Session) { _ = s.Close(t.Context()) },
+		"is killed": func(_ *testing.T, w *world, _ *session.Session) { w.net.Crash("org/ns/peer") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				ended := make(chan error, 1)
+				rpc.HandleBidi(w.server, bidi, func(_ context.Context, b *rpc.BidiStream[rpc.Raw, rpc.Raw]) error {
+					for {
+						if _, err := b.Receive(); err != nil {
+							ended <- err
+							return err
+						}
+					}
+				})
+				s, err := w.net.App("org/ns/peer").Open(t.Context(), serverName, session.SessionOptions{Plain: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, f := range []frame{first("Bidi", "a"), of("b")} {
+					if _, err := s.Publish(t.Context(), session.Content{Data: []byte(f.text), Metadata: f.md}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(time.Second)
+				vanish(t, w, s)
+				wantCode(t, "a stream whose caller has gone", <-ended, rpc.Canceled)
+				time.Sleep(time.Second)
+				mustCall(t, w.client)
+			}, func(so *rpc.ServerOptions, _ *rpc.CallOptions) { so.Calls = 1 })
+		})
+	}
+}
+
+// A handler of any shape that panics, also after it has replied, or that ends its goroutine, is Internal, and its place is free again.
+func TestHandlersOfAllShapesThatPanic(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		for _, end := range []func(){func() { panic("a secret") }, runtime.Goexit} {
+			rpc.HandleServerStream(w.server, down, func(_ context.Context, _ *rpc.Raw, s *rpc.Sender[rpc.Raw]) error {
+				_ = s.Send(raw("first"))
+				end()
+				return nil
+			})
+			rpc.HandleClientStream(w.server, up, func(context.Context, *rpc.Receiver[rpc.Raw]) (*rpc.Raw, error) {
+				end()
+				return nil, nil
+			})
+			rpc.HandleBidi(w.server, bidi, func(_ context.Context, s *rpc.BidiStream[rpc.Raw, rpc.Raw]) error {
+				_, _ = s.Receive()
+				end()
+				return nil
+			})
+			for _, m := range []rpc.Method{panics, down, up, bidi} {
+				wantCode(t, m.String(), last(t.Context(), t, w.client, m), rpc.Internal)
+			}
+			time.Sleep(time.Second)
+			mustCall(t, w.client)
+		}
+	}, func(so *rpc.ServerOptions, _ *rpc.CallOptions) { so.Calls = 1 })
 }

@@ -25,7 +25,9 @@ func FuzzFrame(f *testing.F) {
 		switch k, failed := kindOf(m); {
 		case (k == failure) != (failed != nil):
 			t.Errorf("kind %d with %v", k, failed)
-		case failed != nil && (failed.Code == OK || failed.Code >= codes || !failed.Remote || !utf8.ValidString(failed.Message) || len(failed.Message) > 3*mostText+100):
+		case failed != nil && (failed.Code == OK || failed.Code >= codes || !failed.Remote):
+			t.Errorf("code %q: %+v", text, failed)
+		case failed != nil && (!utf8.ValidString(failed.Message) || len(failed.Message) > 3*mostText+100):
 			t.Errorf("code %q: %+v", text, failed)
 		case k == end && len(payload) > 0:
 			t.Errorf("code %q and %d bytes are an end", text, len(payload))

@@ -41,10 +41,11 @@ var options = rpc.CallOptions{Timeout: rpc.DefaultMaxTime}
 
 // Close ends the session of the calls; nil: within ten seconds. A call that comes later makes another one.
 func (c *Channel) Close(timeout *time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+	within := closeTime
 	if timeout != nil {
-		ctx, cancel = context.WithTimeout(context.Background(), *timeout)
+		within = *timeout
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	return c.close(ctx)
 }
