@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -268,8 +269,12 @@ type rpcResults struct {
 	file string
 
 	mu    sync.Mutex
+	calls string             // guarded by mu: how often each was made
 	marks map[rpcCell]string // guarded by mu
 }
+
+// eachCalls is where a file says how often each call was made.
+var eachCalls = regexp.MustCompile(`(\d+) of each`)
 
 func newRPCResults(t *testing.T, file string) *rpcResults {
 	t.Helper()
@@ -277,6 +282,9 @@ func newRPCResults(t *testing.T, file string) *rpcResults {
 	text, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
+	}
+	if m := eachCalls.FindStringSubmatch(string(text)); m != nil {
+		r.calls = m[1]
 	}
 	for _, c := range rpcCellsOfAll() {
 		r.marks[c] = matrixNone
@@ -294,7 +302,7 @@ func newRPCResults(t *testing.T, file string) *rpcResults {
 func (r *rpcResults) put(c rpcCell, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.marks[c] = c.mark()
+	r.calls, r.marks[c] = strconv.Itoa(rpcCalls), c.mark()
 	if !ok {
 		r.marks[c] = matrixFailed
 	}
@@ -303,7 +311,7 @@ func (r *rpcResults) put(c rpcCell, ok bool) {
 // text is the file.
 func (r *rpcResults) text() string {
 	var b strings.Builder
-	b.WriteString(rpcPreface)
+	b.WriteString(strings.Replace(rpcPreface, "CALLS", r.calls, 1))
 	sheet := ""
 	for _, c := range rpcCellsOfAll() {
 		if c.sheet() != sheet {
@@ -328,7 +336,7 @@ func (r *rpcResults) text() string {
 const rpcPreface = `# The matrix of calls
 
 Callers (rows) call servers (columns) over our node, those in Go with MLS and without, all others with it, as they always do. "ok" is all of
-this: calls of the four shapes, with empty messages and with streams that are empty, 200 of each, four at a time, and one by callers in
+this: calls of the four shapes, with empty messages and with streams that are empty, CALLS of each, four at a time, and one by callers in
 Node.js, whose binding hangs with two; failures, an unknown method, a deadline; and between two, failures of each of the 16 codes, requests and
 replies of 1 MiB, metadata that the handler sees, and a call that is given up, after which others go on. This file is written by the tests
 ([interop.md](interop.md)).

@@ -154,7 +154,7 @@ func TestRPCNodeIsStartedAgain(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		return req, nil
 	})
-	c := rpc.NewClient(n.connect(t, client), session.MustName(server), rpc.CallOptions{})
+	c := rpc.NewClient(n.connect(t, client), session.MustName(server), rpc.CallOptions{Timeout: 4 * limit})
 	result := make(chan error, 1)
 	go func() { result <- wantReplies(t.Context(), c, rpcSlow, []string{"x"}, []string{"x"}) }()
 	<-began
