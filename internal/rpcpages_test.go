@@ -17,7 +17,7 @@ func TestRPCPages(t *testing.T) {
 	} {
 		names[name] = exported(t, filepath.Join(root(t), filepath.FromSlash(dir)))
 	}
-	qualified := regexp.MustCompile("\\b(rpc|rpcgrpc|slimrpc|session|sessiontest)\\.([A-Z]\\w*)")
+	qualified := regexp.MustCompile(`\b(rpc|rpcgrpc|slimrpc|session|sessiontest)\.([A-Z]\w*)`)
 	bare := regexp.MustCompile("`([A-Z]\\w*(?:\\.[A-Z]\\w*)?)`")
 	for page, least := range map[string]int{"rpc.md": 10, "rpc-grpc.md": 60, "rpc-bindings.md": 50} {
 		b, err := os.ReadFile(filepath.Join(root(t), "docs", page))

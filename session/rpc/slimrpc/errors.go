@@ -1,4 +1,4 @@
-package slimrpc //nolint:staticcheck // the names are upstream's
+package slimrpc
 
 import (
 	"errors"
