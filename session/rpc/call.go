@@ -225,13 +225,15 @@ func (c *call) refuse(err *Error) error {
 	return err
 }
 
+var errClosed = &Error{Code: Canceled, Message: "the call was closed"}
+
 // Close of a call with one reply that was received gives nothing up.
 func (c *call) Close() {
 	if c.answered.Load() && !c.method.ServerStreams && c.members == nil {
 		c.link.Load().remove(c)
 		c.in.drop(io.EOF)
 	}
-	c.abandon(Errorf(Canceled, "the call was closed"))
+	c.abandon(errClosed)
 }
 
 // expire is the end of the call's context. What has come before can still be received.

@@ -30,3 +30,24 @@ func TestAllocsOfData(t *testing.T) {
 		}
 	}
 }
+
+// Metadata costs no memory to encode, and to decode that of its values and of the map: its keys are known.
+func TestAllocsOfMetadata(t *testing.T) {
+	var d Decoder
+	var e Encoder
+	m := data()
+	m.Metadata = map[string]string{"method": "Add", "rpc-id": "one", "service": "acme.Calculator"}
+	b := m.Append(nil)
+	out := make([]byte, 0, len(b))
+	if n := testing.AllocsPerRun(100, func() { out = e.Append(out[:0], m) }); n != 0 {
+		t.Errorf("encoded: %v allocations", n)
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		if _, err := d.Decode(b); err != nil {
+			t.Error(err)
+		}
+		d.Release()
+	}); n > 5 {
+		t.Errorf("decoded: %v allocations, of 3 values and a map of 2", n)
+	}
+}

@@ -166,7 +166,7 @@ func (m *Message) decodeEntry(f *fields) {
 	for f.next() {
 		switch f.num {
 		case 1:
-			k = f.text()
+			k = f.key()
 		case 2:
 			v = f.text()
 		}

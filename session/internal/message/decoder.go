@@ -46,14 +46,18 @@ const (
 	mostHeaderBytes = 16 << 10 // of all
 	mostHeaderSize  = 2 << 10
 	mostPayloadType = 64
+
+	mostKeys    = 32 // of metadata
+	mostKeySize = 32
 )
 
 // headers are the headers of data that came last.
 type headers struct {
-	list        []*header // the last one first
-	bytes       int       // in list
-	raw         []byte    // of the message that is decoded, if its header is none of them; lent
-	payloadType string    // of the last data
+	list        []*header         // the last one first
+	bytes       int               // in list
+	raw         []byte            // of the message that is decoded, if its header is none of them; lent
+	payloadType string            // of the last data
+	keys        map[string]string // of metadata, each by itself; nil: there were none
 }
 
 // header is one of them, as bytes and as what it says.

@@ -2,8 +2,11 @@ package message
 
 import (
 	"bytes"
+	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -90,5 +93,24 @@ func TestWhatADecoderLends(t *testing.T) {
 	d.Release()
 	if !reflect.DeepEqual(d.data, Message{}) || d.headers.raw != nil || !reflect.DeepEqual(d.walk.fields, [mostDepth]fields{}) {
 		t.Error("the message that came last is held")
+	}
+}
+
+// A Decoder remembers few keys of metadata, and short ones, whatever it is sent.
+func TestKeysThatAreRemembered(t *testing.T) {
+	var d Decoder
+	for n := range 2 * mostKeys {
+		m := data()
+		long := strings.Repeat("k", mostKeySize+1)
+		m.Metadata = map[string]string{fmt.Sprint("key ", n): "v", long: "w"}
+		for range 2 {
+			got, err := d.Decode(m.Append(nil))
+			if err != nil || !maps.Equal(got.Metadata, m.Metadata) {
+				t.Fatalf("%v, %v", got, err)
+			}
+		}
+		if _, known := d.headers.keys[long]; known || len(d.headers.keys) > mostKeys {
+			t.Fatalf("%d keys are remembered, the long one: %v", len(d.headers.keys), known)
+		}
 	}
 }

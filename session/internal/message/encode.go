@@ -288,7 +288,12 @@ func appendMetadata(dst []byte, md map[string]string) []byte {
 	if len(md) == 0 {
 		return dst
 	}
-	for _, k := range slices.Sorted(maps.Keys(md)) {
+	keys := make([]string, 0, 8) // which fit what there is mostly, without memory
+	for k := range md {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
 		v := md[k]
 		dst = appendLen(dst, numMetadata, textSize(1, len(k))+textSize(2, len(v)))
 		dst = appendText(appendText(dst, 1, k), 2, v)

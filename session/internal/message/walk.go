@@ -136,6 +136,25 @@ func (f *fields) text() string {
 	return string(b)
 }
 
+// key is text that says what something else is: apps say the same ones again and again.
+func (f *fields) key() string {
+	known := f.walk.known
+	if known == nil || f.typ != protowire.BytesType {
+		return f.text()
+	}
+	if k, ok := known.keys[string(f.at)]; ok {
+		return k
+	}
+	k := f.text()
+	if len(known.keys) < mostKeys && len(k) <= mostKeySize && f.walk.err == nil {
+		if known.keys == nil {
+			known.keys = map[string]string{}
+		}
+		known.keys[k] = k
+	}
+	return k
+}
+
 // message begins the walk of the field's content, a message that may occur once.
 func (f *fields) message(name string) *fields {
 	if f.has(f.num) {
