@@ -140,6 +140,11 @@ var rules = []rule{
 	{path: "interop/...", level: top},
 	{path: "examples/calculator/calculatorpb", level: top, outside: []string{"google.golang.org/protobuf"}}, // generated
 	{path: "examples/...", level: top, step: 1},
+
+	// Modules of their own, so that nobody else carries what they stand on.
+	{path: "integrations/a2a/internal/a2av1", level: top, outside: []string{"google.golang.org/protobuf"}}, // generated
+	{path: "integrations/a2a/a2aslim", level: top, step: 1, outside: []string{"github.com/a2aproject/a2a-go", "google.golang.org/protobuf/types/known"}},
+	{path: "integrations/a2a/examples/...", level: top, step: 2, outside: []string{"github.com/a2aproject/a2a-go"}},
 }
 
 // unsafeIn says where package unsafe may be used, and what for. cgo may be used nowhere.
@@ -148,6 +153,7 @@ var unsafeIn = map[string]string{
 	"wire/pb/controllerpb":             "generated code",
 	"router/netloop":                   "the vectors of writev(2)",
 	"examples/calculator/calculatorpb": "generated code",
+	"integrations/a2a/internal/a2av1":  "generated code",
 }
 
 // pkg is a package with its files, test files apart. Files for all systems and build tags count.
@@ -441,20 +447,27 @@ func isPathByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("._-})", c) >= 0
 }
 
-// listed is what go list says of the packages of this module, for all tests once.
-var listed = sync.OnceValues(func() ([]byte, error) {
-	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,GoFiles,CgoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles", "./...")
-	cmd.Dir = ".."
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+// listed is what go list says of the packages of this module and of those below integrations, for all tests once.
+var listed = sync.OnceValues(func() (all []byte, err error) {
+	mods, err := filepath.Glob("../integrations/*/go.mod")
 	if err != nil {
-		err = fmt.Errorf("go list: %w\n%s", err, &stderr)
+		return nil, err
 	}
-	return out, err
+	for _, mod := range append([]string{"../go.mod"}, mods...) {
+		cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,GoFiles,CgoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles", "./...")
+		cmd.Dir = filepath.Dir(mod)
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
+		if err != nil {
+			return nil, fmt.Errorf("go list in %s: %w\n%s", cmd.Dir, err, &stderr)
+		}
+		all = append(all, out...)
+	}
+	return all, nil
 })
 
-// packages lists the packages of this module.
+// packages lists the packages of this module and of those below integrations.
 func packages(t *testing.T) []pkg {
 	t.Helper()
 	out, err := listed()
