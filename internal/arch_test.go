@@ -76,6 +76,7 @@ var rules = []rule{
 	{path: "internal/simnet", level: 1},
 	{path: "internal/connect", level: 1, outside: []string{"golang.org/x/net/http/httpguts", "golang.org/x/net/http/httpproxy"}},
 	{path: "internal/usage", outside: []string{"github.com/prometheus/procfs", "golang.org/x/sys/unix"}},
+	{path: "internal/venv", outside: []string{"golang.org/x/sys/unix"}}, // for tests
 	{path: "internal/certs/certstest", level: 1},
 	{path: "internal/certs", level: 1},
 	{path: "internal/auth"},
@@ -137,6 +138,8 @@ var rules = []rule{
 		"google.golang.org/protobuf/types/descriptorpb", "google.golang.org/protobuf/types/pluginpb"}},
 	{path: "cmd/...", level: top, outside: []string{"github.com/spf13/pflag", "github.com/spf13/cobra",
 		"google.golang.org/protobuf/types/known/structpb"}}, // metadata of listeners, for control planes
+	{path: "integrations/mcp/mcpslim", level: top, outside: []string{"github.com/modelcontextprotocol/go-sdk"}},
+	{path: "integrations/mcp/examples/...", level: top, step: 1, outside: []string{"github.com/modelcontextprotocol/go-sdk/mcp"}},
 	{path: "interop/...", level: top},
 	{path: "examples/calculator/calculatorpb", level: top, outside: []string{"google.golang.org/protobuf"}}, // generated
 	{path: "examples/...", level: top, step: 1},
