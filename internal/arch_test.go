@@ -140,6 +140,9 @@ var rules = []rule{
 		"google.golang.org/protobuf/types/known/structpb"}}, // metadata of listeners, for control planes
 	{path: "integrations/mcp/mcpslim", level: top, outside: []string{"github.com/modelcontextprotocol/go-sdk"}},
 	{path: "integrations/mcp/examples/...", level: top, step: 1, outside: []string{"github.com/modelcontextprotocol/go-sdk/mcp"}},
+	{path: "integrations/otel/otelslim", level: top, outside: []string{"go.opentelemetry.io/otel/exporters/otlp", "go.opentelemetry.io/otel/sdk",
+		"go.opentelemetry.io/proto/otlp", "google.golang.org/protobuf/proto"}},
+	{path: "integrations/otel/examples/...", level: top, step: 1, outside: []string{"go.opentelemetry.io/otel", "go.opentelemetry.io/proto/otlp"}},
 	{path: "interop/...", level: top},
 	{path: "examples/calculator/calculatorpb", level: top, outside: []string{"google.golang.org/protobuf"}}, // generated
 	{path: "examples/...", level: top, step: 1},
