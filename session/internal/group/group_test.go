@@ -29,7 +29,8 @@ type world struct {
 	faults  simnet.Faults
 	carried uint64
 	reach   func(from, to *app) bool
-	trace   []string // what was said, without data's acknowledgements
+	tap     func(from *app, m *message.Message) // sees what is said; nil: nobody does
+	trace   []string                            // what was said, without data's acknowledgements
 }
 
 // app has one session at most.
@@ -171,6 +172,9 @@ func (w *world) carry(from *app, m *message.Message) {
 		w.trace = append(w.trace, fmt.Sprintf("%s -> %s: %v", from.self.Name.Str[2], to, m.Type))
 	}
 	b := m.Append(nil)
+	if w.tap != nil {
+		w.tap(from, m)
+	}
 	var to []*app
 	for _, a := range w.apps {
 		if a == from {
