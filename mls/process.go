@@ -36,6 +36,23 @@ func (g *Group) Process(msg []byte) (*Received, error) {
 	return u.Verify().Accept()
 }
 
+// ProcessData is Process of application data of which exactly aad is authenticated, beside it. Whatever else comes is Invalid, and takes
+// nothing: whoever has seen a message could show it with other data around it, before its sender does, and use its key up.
+func (g *Group) ProcessData(msg, aad []byte) (*Received, error) {
+	u, err := g.unprotect(msg)
+	if err != nil {
+		return nil, err
+	}
+	defer u.Discard() // of what is not accepted
+	switch {
+	case u.Content() != ContentApplication:
+		return nil, refuse(Invalid, "6", "%v, want application data", u.Content())
+	case !bytes.Equal(u.AAD(), aad):
+		return nil, refuse(Invalid, "6.3.1", "authenticated data is other than what came with it")
+	}
+	return u.Verify().Accept()
+}
+
 // clip keeps long identifiers out of errors.
 func clip(b []byte) []byte { return b[:min(len(b), 16)] }
 

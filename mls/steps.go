@@ -147,6 +147,10 @@ func (g *Group) takesHandshake(m *Message) error {
 // Content is what the message says that it holds.
 func (u *Unverified) Content() ContentType { return u.message.kind() }
 
+// AAD is what the message says that is authenticated with it, borrowed; nil of handshake messages. Its sender has said so if it is accepted:
+// before that it can be compared with what came around the message, and discarded, which uses no key up.
+func (u *Unverified) AAD() []byte { return u.message.aad }
+
 // Discard gives the message up, which can be unprotected again. For the owner of the group, at any time.
 func (u *Unverified) Discard() { u.message.Discard() }
 

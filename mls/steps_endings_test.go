@@ -389,3 +389,39 @@ func TestHandshakesUnderWayTakeLittleRoom(t *testing.T) {
 	}
 	runtime.KeepAlive(path)
 }
+
+// Application data with other authenticated data than what came with it, and what is none, is refused and takes nothing: the right message is
+// accepted after it.
+func TestDataWithOtherAAD(t *testing.T) {
+	c := newCrowd(t, 1, 2)
+	alice, bob := c.members[0].group, c.members[1].group
+	msg, err := alice.Protect(nil, []byte("text"), []byte("header"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, aad := range []string{"", "heade", "header2"} {
+		if _, err := bob.ProcessData(msg, []byte(aad)); KindOf(err) != Invalid {
+			t.Errorf("under %q: %v", aad, err)
+		}
+	}
+	commit, err := alice.Commit(CommitOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bob.ProcessData(commit.Commit, nil); KindOf(err) != Invalid {
+		t.Errorf("a commit: %v", err)
+	}
+	commit.Discard()
+	u, err := bob.Unprotect(msg)
+	if err != nil || string(u.AAD()) != "header" {
+		t.Fatalf("in steps: %v, %q", err, u.AAD())
+	}
+	u.Discard()
+	r, err := bob.ProcessData(msg, []byte("header"))
+	if err != nil || string(r.Application) != "text" {
+		t.Fatalf("the right one: %v, %v", r, err)
+	}
+	if _, err := bob.ProcessData(msg, []byte("header")); KindOf(err) != Replayed {
+		t.Errorf("again: %v", err)
+	}
+}

@@ -1,7 +1,6 @@
 package group
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -191,7 +190,8 @@ func (c *crypto) protect(m *message.Message) ([]byte, error) {
 	return c.group.Protect(nil, m.Blob, c.aad)
 }
 
-// unprotect decrypts the Blob of m, which may have been prepared: s. subject is whose it is.
+// unprotect decrypts the Blob of m, which may have been prepared: s. subject is whose it is. A header that is not the one that was
+// encrypted uses no key up (P-ses-1).
 func (c *crypto) unprotect(m *message.Message, s *Sealed) (data []byte, subject string, err error) {
 	if c.group == nil {
 		return nil, "", errNoMLS
@@ -200,20 +200,12 @@ func (c *crypto) unprotect(m *message.Message, s *Sealed) (data []byte, subject 
 	if s != nil && s.v != nil {
 		r, err = s.v.Accept()
 	} else {
-		r, err = c.group.Process(m.Blob)
+		c.aad = m.AppendAAD(c.aad[:0])
+		r, err = c.group.ProcessData(m.Blob, c.aad)
 	}
-	if err != nil {
-		return nil, "", err
-	}
-	c.aad = m.AppendAAD(c.aad[:0])
 	switch {
-	case r.Content != mls.ContentApplication:
-		if r.Change != nil {
-			r.Change.Discard()
-		}
-		return nil, "", errUnexpected
-	case !bytes.Equal(r.AAD, c.aad):
-		return nil, "", errHeader
+	case err != nil:
+		return nil, "", err
 	case !identity.IsOf(&m.Source, r.Leaf.Client()):
 		return nil, "", errWrongLeaf
 	}

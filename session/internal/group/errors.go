@@ -58,7 +58,6 @@ var (
 	errStranger       = errors.New("its source is not a member")
 	errUnexpected     = errors.New("nobody waits for it")
 	errNotModer       = errors.New("only the moderator may say that")
-	errHeader         = errors.New("header is not the one that was encrypted")
 	errWrongLeaf      = errors.New("its source is not the member that has encrypted it")
 	errNoMLS          = errors.New("the part that MLS needs is missing")
 	errNoRoom         = errors.New("there is no room for it now")

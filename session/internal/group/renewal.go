@@ -13,7 +13,7 @@ import (
 //	commit nothing but new keys, and tell all ── all have acknowledged ──▶ done
 type renewal struct{}
 
-// renewEvery is how often a member asks for a new epoch at most. Others of the group can feign that it has reason to.
+// renewEvery is how often a member asks for a new epoch at most (P-ses-3). Others of the group can feign that it has reason to.
 const renewEvery = beatInterval
 
 // lostTrack looks at why a message is not decrypted. Keys of data are made one from the other, for each message and each repeat one, and a

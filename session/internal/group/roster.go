@@ -36,7 +36,7 @@ func (r roster) findApp(n *wire.NameText) *message.Participant {
 	return nil
 }
 
-// mostMembers is how many members a group may have, whatever its moderator says: as many as MLS takes (mls.DefaultLimits). A member looks
+// mostMembers is how many members a group may have, whatever its moderator says (P-ses-5): as many as MLS takes (mls.DefaultLimits). A member looks
 // at each among all others, which takes the time of everybody's sessions.
 const mostMembers = 1 << 12
 

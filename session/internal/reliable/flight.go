@@ -43,7 +43,7 @@ type flight[H any] struct {
 	result Result[H]    // likewise
 }
 
-// asked is who has got a message for asking, lately. Requests are not signed, and a copy may have four million times the bytes of one.
+// asked is who has got a message for asking, lately (P-ses-4). Requests are not signed, and a copy may have four million times the bytes of one.
 type asked struct {
 	since time.Time
 	by    []wire.NameText

@@ -401,8 +401,7 @@ func (s *Sender[H]) Asked(id uint32, from wire.NameText, now time.Time) {
 }
 
 // mostApart is how many copies may go to one endpoint before the next one goes to all. Each is encrypted with a key of its own, and
-// those who get none of them can follow the one that they do get if they have missed no more than 1024 keys (RFC 9420, 9.1; upstream's
-// apps, too).
+// those who get none of them can follow the one that they do get if they have missed no more than 1024 keys (P-ses-2; RFC 9420, 9.1).
 const mostApart = 256
 
 // deny reports whether there is room for one more reply that a message is gone. Anybody who knows a member's name can ask, and each reply
