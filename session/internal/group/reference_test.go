@@ -469,8 +469,12 @@ func TestForgedAnswers(t *testing.T) {
 				to = to.WithID(wire.Null, wire.Null)
 			}
 			w.reach = func(from, _ *app) bool { return from != other(w) } // else it might answer first
+			welcome := ""
 			w.tap = func(from *app, m *message.Message) {
 				if from == alice {
+					if m.Type == message.GroupWelcome {
+						welcome = m.Dest.Str[2]
+					}
 					asked := *m
 					w.After(time.Millisecond, func() { c.say(w, &asked) })
 				}
@@ -479,8 +483,8 @@ func TestForgedAnswers(t *testing.T) {
 			w.Run(30 * time.Second)
 			what := fmt.Sprintf("%s, encrypted %v", c.name, encrypted)
 			if c.fails {
-				if got := alice.roster(); got != "alice" || alice.results["bob"] == nil {
-					t.Errorf("%s: %s; %v", what, got, alice.results["bob"])
+				if got := alice.roster(); got != "alice" || alice.results["bob"] == nil || welcome != "" {
+					t.Errorf("%s: %s, %q was welcome; %v", what, got, welcome, alice.results["bob"])
 				}
 				if !strings.Contains(strings.Join(alice.notices, ", "), c.want.Error()) {
 					t.Errorf("%s: %v", what, alice.notices)
