@@ -167,7 +167,8 @@ func TestWhatIsSaidByTwo(t *testing.T) {
 	}
 }
 
-// A member that says something to all needs no heartbeat for that interval, and one whose last heartbeats nobody has heard sends it anyway.
+// A member that says something to all needs no heartbeat for that interval. It sends one anyway where somebody is back who was taken for offline, so
+// that epochs can be compared, and where nobody is there.
 func TestHeartbeatsInTheSteadOfNothing(t *testing.T) {
 	w := newGroup(t, 21, true, 0, "alice", "bob", "carol")
 	w.faults.Duplicate = 0
@@ -197,7 +198,20 @@ func TestHeartbeatsInTheSteadOfNothing(t *testing.T) {
 	}
 	beats = 0
 	m := alice.member.(*Moderator)
+	w.reach = func(from, to *app) bool { return from != bob || to != alice }
 	m.present(&bob.self.Name, false)
+	for range ticks {
+		msg := m.all(message.UpdateState, &message.State{Participant: alice.self.Name, Epoch: m.mls.epoch()})
+		msg.ID = m.newID()
+		m.put(msg)
+		alice.apply()
+		bob.forge(t, alice, message.Message{Type: message.Heartbeat, Command: &message.Beat{Epoch: 999}})
+		w.Run(beatInterval)
+	}
+	if beats != ticks {
+		t.Errorf("%d heartbeats in %d intervals, and one that is taken for offline, in another epoch, was there", beats, ticks)
+	}
+	beats = 0
 	m.present(&w.app("carol").self.Name, false)
 	w.reach = func(_, to *app) bool { return to != alice }
 	for range ticks {

@@ -173,6 +173,16 @@ func TestRefused(t *testing.T) {
 	crowd := &Close{Participants: make([]wire.NameText, MaxParticipants+1)}
 	many := discovery()
 	many.Type, many.Command = GroupClose, crowd
+	roster := make([]Participant, MaxParticipants+1)
+	for i := range roster {
+		roster[i].Name = many.Source
+	}
+	named := discovery()
+	named.Type, named.Command = GroupWelcome, &Welcome{Roster: roster}
+	// Bytes that are no text stand where text does, as long as it was.
+	spelled := func(old string) []byte {
+		return bytes.Replace(whole, []byte(old), bytes.Repeat([]byte{0xff}, len(old)), 1)
+	}
 	for _, c := range []struct {
 		name, field string
 		b           []byte
@@ -197,6 +207,9 @@ func TestRefused(t *testing.T) {
 				GroupUpdate: &pb.GroupUpdatePayload{Op: 3, Participant: someone},
 			}}), ErrType},
 		{"too much metadata", "metadata", much.Append(nil), ErrBound},
+		{"a token that is no text", "publish.header", spelled(discovery().Identity), ErrForm},
+		{"a name that is no text", "publish.header.source.str_name", spelled(discovery().Source.Str[2]), ErrForm},
+		{"too many members", "publish.msg.command_payload.group_welcome.participants", named.Append(nil), ErrBound},
 		{"too many participants", "publish.msg.command_payload.group_close.participants", many.Append(nil), ErrBound},
 	} {
 		_, err := Decode(c.b)
