@@ -126,8 +126,10 @@ func (a *app) apply() {
 				sent.Copies = append(sent.Copies, SentCopy{Of: o.Of})
 			}
 		case Subscribe:
-			a.names[o.Name.Name] = true
-			a.w.After(time.Millisecond, func() { a.step(Subscribed{Name: o.Name}) })
+			a.w.After(time.Millisecond, func() {
+				a.names[o.Name.Name] = true
+				a.step(Subscribed{Name: o.Name})
+			})
 		case Unsubscribe:
 			delete(a.names, o.Name.Name)
 		case Deliver:

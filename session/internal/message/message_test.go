@@ -199,6 +199,7 @@ func TestRefused(t *testing.T) {
 		{"no content", "publish.msg", changed(func(p *pb.Publish) { p.Msg = nil }), ErrMissing},
 		{"another command", "publish.msg", changed(func(p *pb.Publish) { p.Session.SessionMessageType = 6 }), ErrType},
 		{"a command as data", "publish.msg", changed(func(p *pb.Publish) { p.Session.SessionMessageType = 1 }), ErrType},
+		{"a command and data", "publish.msg", changed(func(p *pb.Publish) { p.Msg.ProtoReflect().SetUnknown([]byte{1<<3 | 2, 0}) }), ErrType},
 		{"cut short", "", whole[:len(whole)-1], ErrForm},
 		{"a participant without a name", "publish.msg.command_payload.join_reply.participant.name",
 			command(8, &pb.CommandPayload{CommandPayloadType: &pb.CommandPayload_JoinReply{JoinReply: &pb.JoinReplyPayload{}}}), ErrMissing},
