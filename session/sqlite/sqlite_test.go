@@ -187,3 +187,33 @@ func BenchmarkWrite(b *testing.B) {
 		})
 	}
 }
+
+// What is said of power failures, of other processes and of what is deleted rests on these settings.
+func TestSettings(t *testing.T) {
+	for _, c := range []struct {
+		o    *Options
+		want string
+	}{
+		{nil, "synchronous 2, secure_delete 1, locking_mode exclusive, journal_mode wal"},
+		{&Options{Relaxed: true}, "synchronous 1, secure_delete 1, locking_mode exclusive, journal_mode wal"},
+	} {
+		s, err := Open(filepath.Join(t.TempDir(), "agent.db"), c.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, name := range []string{"synchronous", "secure_delete", "locking_mode", "journal_mode"} {
+			var value string
+			if err := s.conn.QueryRowContext(t.Context(), "PRAGMA "+name).Scan(&value); err != nil {
+				t.Fatal(name, err)
+			}
+			got = append(got, name+" "+value)
+		}
+		if got := strings.Join(got, ", "); got != c.want {
+			t.Errorf("%+v: %s, want %s", c.o, got, c.want)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
