@@ -126,6 +126,40 @@ func TestDeadlines(t *testing.T) {
 	})
 }
 
+// A deadline that has changed when something came meanwhile is the one that counts, whether it is earlier or later, or there is none any more.
+func TestDeadlinesThatChange(t *testing.T) {
+	for _, c := range []struct{ first, then, at time.Duration }{
+		{time.Minute, time.Second, 11 * time.Second}, {20 * time.Second, time.Minute, 70 * time.Second}, {20 * time.Second, 0, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := New[int](1)
+			defer p.Close()
+			begin := time.Now()
+			changes := &task{every: c.first}
+			slot := p.Add(changes)
+			slot.Post(1)
+			p.Add(&task{every: 7 * time.Second}).Post(1) // another one in the heap
+			synctest.Wait()
+			changes.mu.Lock()
+			changes.every = c.then
+			changes.mu.Unlock()
+			time.Sleep(10 * time.Second)
+			slot.Post(2)
+			time.Sleep(65 * time.Second)
+			synctest.Wait()
+			if c.at == 0 {
+				if len(changes.runs) != 2 {
+					t.Errorf("%+v: %d runs", c, len(changes.runs))
+				}
+				return
+			}
+			if len(changes.runs) < 3 || changes.runs[2].Sub(begin) != c.at {
+				t.Errorf("%+v: runs %v", c, changes.runs)
+			}
+		})
+	}
+}
+
 // One that has much to do does not keep the others of its worker waiting.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
