@@ -643,3 +643,76 @@ func TestDiscoveredByOthers(t *testing.T) {
 		}
 	}
 }
+
+// A change that was made before is acknowledged once more, also under another id, and one that is ahead may come again when what is missing
+// has come.
+func TestChangesOutOfOrder(t *testing.T) {
+	w := newGroup(t, 31, true, 0, "alice", "bob", "carol", "dave", "erin")
+	w.faults.Duplicate, w.faults.Jitter = 0, 0
+	alice, bob := w.app("alice"), w.app("bob")
+	var changes []message.Message
+	answers := map[message.Type]int{}
+	w.tap = func(from *app, m *message.Message) {
+		if u, ok := m.Command.(*message.Update); ok {
+			own := *m
+			command := *u
+			own.Command = &command
+			changes = append(changes, own)
+		}
+		if from == bob {
+			answers[m.Type]++
+		}
+	}
+	w.reach = func(_, to *app) bool { return to != bob }
+	for _, name := range []string{"dave", "carol"} {
+		alice.step(Remove{Name: wire.Text("org", "ns", name), Handle: name})
+		w.Run(100 * time.Millisecond)
+	}
+	w.Run(10 * time.Second)
+	w.reach = func(_, _ *app) bool { return false }
+	numbers := map[uint32]message.Message{}
+	for _, m := range changes {
+		numbers[m.Command.(*message.Update).MLS.Commit] = m
+	}
+	at := bob.core().mls.commit
+	first, ahead := numbers[at+1], numbers[at+2]
+	if first.Command == nil || ahead.Command == nil {
+		t.Fatalf("changes %v of bob, who has followed %d", numbers, at)
+	}
+	bob.notices = nil
+	say := func(m message.Message) {
+		t.Helper()
+		m.Metadata = map[string]string{}
+		m.Identity = alice.self.Token(w.Now)
+		if err := alice.self.Key.Sign(&m); err != nil {
+			t.Fatal(err)
+		}
+		bob.hear(m.Append(nil))
+	}
+	say(ahead)
+	bob.refused(t, "ahead", errGap)
+	say(first)
+	say(ahead)
+	if got, want := answers[message.GroupAck], 2; got != want || bob.core().mls.commit != at+2 {
+		t.Errorf("%d acknowledgements, and bob has followed %d, want %d and %d; %v", got, bob.core().mls.commit, want, at+2, bob.notices)
+	}
+	first.ID++
+	say(first)
+	if got, want := answers[message.GroupAck], 3; got != want {
+		t.Errorf("again under another id: %d acknowledgements, want %d; %v", got, want, bob.notices)
+	}
+}
+
+// Who declines says so to those who understand it. Others would take that for a yes.
+func TestDeclinedToOthers(t *testing.T) {
+	w := newWorld(t, 32, "alice", "bob")
+	alice, bob := w.app("alice"), w.app("bob")
+	for version, told := range map[string]bool{Product + " 1": true, "3.4.6": false, "": false} {
+		in := Inbound{At: w.Now, Claims: &identity.Claims{Subject: alice.self.Subject}, Message: &message.Message{
+			Source: alice.self.Name, Dest: bob.self.Name, Kind: message.Group, Type: message.JoinRequest, Session: 7, ID: 9, Version: version,
+		}}
+		if r := Decline(bob.self, &in, "not today"); (r != nil) != told {
+			t.Errorf("version %q: %v", version, r)
+		}
+	}
+}
