@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed31b3bfd0/slimgo/mls"
 	"github.com/seed31b3bfd0/slimgo/session/internal/identity"
 	"github.com/seed31b3bfd0/slimgo/session/internal/message"
 	"github.com/seed31b3bfd0/slimgo/session/internal/reliable"
@@ -713,6 +714,52 @@ func TestDeclinedToOthers(t *testing.T) {
 		}}
 		if r := Decline(bob.self, &in, "not today"); (r != nil) != told {
 			t.Errorf("version %q: %v", version, r)
+		}
+	}
+}
+
+// The other one of a session of two may be offline for as long as Options.Patience. What this member is without a connection does not count, and
+// after that it begins anew.
+func TestPatience(t *testing.T) {
+	alice, _ := pair(t, false)
+	w := alice.w
+	alice.core().o.Patience = time.Minute
+	w.reach = func(_, _ *app) bool { return false }
+	over := func(want bool, when string) {
+		t.Helper()
+		if alice.ended != want || want && alice.why != ErrPeerGone {
+			t.Errorf("%s: over %v, %v, want %v", when, alice.ended, alice.why, want)
+		}
+	}
+	w.Run(40 * time.Second) // by now bob is offline
+	alice.step(Disconnected{})
+	w.Run(10 * time.Minute)
+	over(false, "without a connection")
+	alice.step(Reconnected{})
+	w.Run(59 * time.Second)
+	over(false, "after 59 s")
+	w.Run(2 * time.Second)
+	over(true, "after 61 s")
+}
+
+// A member asks for a new epoch once in ten seconds at most, whoever makes it believe that it needs one (P-ses-3).
+func TestRenewals(t *testing.T) {
+	w := newGroup(t, 33, true, 0, "alice", "bob", "carol")
+	c := w.app("bob").core()
+	n := 0
+	c.renew = func() { n++ }
+	lost := &mls.Error{Kind: mls.Limit, Section: "9.1"}
+	for _, s := range []struct {
+		after time.Duration
+		err   error
+		want  int
+	}{
+		{0, &mls.Error{Kind: mls.Limit, Section: "6"}, 0}, {0, &mls.Error{Kind: mls.Replayed, Section: "9.2"}, 0}, {0, errors.New("another reason"), 0},
+		{0, fmt.Errorf("around it: %w", lost), 1}, {9 * time.Second, lost, 1}, {time.Second, lost, 2},
+	} {
+		c.now = c.now.Add(s.after)
+		if c.lostTrack(s.err); n != s.want {
+			t.Errorf("after %v, %v: asked %d times, want %d", s.after, s.err, n, s.want)
 		}
 	}
 }
