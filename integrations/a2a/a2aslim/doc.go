@@ -42,9 +42,9 @@
 //
 // # Errors
 //
-// An error of a handler that is one of package a2a, or wraps one, is that for the caller, too, for errors.Is; its code, by the same rules that
-// slima2a has, and its text are in an *rpc.Error, for errors.As. Other errors of calls, such as rpc.Unavailable of an agent that has gone, are
-// those of package rpc.
+// An error of a handler that is one of package a2a, or wraps one, is that for the caller, too, for errors.Is. Its code, which A2A's text for
+// SLIMRPC says, and its text, which begins with the name that slima2a gives it, are in an *rpc.Error, for errors.As. Other errors of calls,
+// such as rpc.Unavailable of an agent that has gone, are those of package rpc.
 //
 // # Deadlines and cancellation
 //
