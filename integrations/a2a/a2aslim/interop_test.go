@@ -25,6 +25,7 @@ import (
 	"github.com/a2aproject/a2a-go/a2asrv/push"
 
 	"github.com/seed31b3bfd0/slimgo/integrations/a2a/a2aslim"
+	"github.com/seed31b3bfd0/slimgo/internal/venv"
 	"github.com/seed31b3bfd0/slimgo/router"
 	"github.com/seed31b3bfd0/slimgo/session"
 	"github.com/seed31b3bfd0/slimgo/session/rpc"
@@ -32,51 +33,10 @@ import (
 
 const interopSecret = "a secret of all apps, 32 bytes or more"
 
-// python returns the interpreter of a virtual environment with slima2a, which is installed once into the user's cache, beside those of package
-// interop. The marker, a copy of the pins, is written last: an installation that was interrupted is begun anew.
+// python returns the interpreter of a virtual environment with slima2a.
 func python(t *testing.T) string {
 	t.Helper()
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	root := filepath.Join(cache, "slimgo-interop")
-	if err := os.MkdirAll(root, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	lock, err := os.OpenFile(filepath.Join(root, "lock"), os.O_CREATE|os.O_RDWR, 0o600) // another test may be installing
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
-	pins, err := os.ReadFile("testdata/requirements.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(root, "python-slima2a-0.9.3")
-	program, marker := filepath.Join(dir, "bin/python"), filepath.Join(dir, "installed")
-	if have, err := os.ReadFile(marker); err == nil && bytes.Equal(have, pins) {
-		return program
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	for _, argv := range [][]string{
-		{"python3", "-m", "venv", dir},
-		{program, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--require-hashes",
-			"-r", "testdata/requirements.txt"},
-	} {
-		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", argv, err, out)
-		}
-	}
-	if err := os.WriteFile(marker, pins, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return program
+	return venv.Python(t, "python-slima2a-0.9.3", "testdata/requirements.txt")
 }
 
 // startNode starts a node of ours in this process, and returns its address.
