@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/seed31b3bfd0/slimgo/session"
 )
 
 // peerDialled is what a node says of each peer that it has reached.
@@ -142,4 +144,128 @@ func TestReplicasOfOursComeBack(t *testing.T) {
 		apps = append(apps, n.app(t, "echo", fmt.Sprintf("org/ns/echo-%d", i)))
 	}
 	m.talk(t, apps)
+}
+
+// TestLanguagesAcrossAMesh: in a mesh of both kinds apps in Go, Python, Node.js and Rust talk over each link, in both directions.
+func TestLanguagesAcrossAMesh(t *testing.T) {
+	m := newReplicas(t, ours, upstream, ours, upstream)
+	for _, n := range m {
+		n.binding = "warn" // Node.js signs no control messages
+		n.start(t)
+	}
+	m.linked(t)
+	var starting []*process
+	for i, n := range m {
+		starting = append(starting, n.launch(t, &python, fmt.Sprintf("org/ns/python-%d", i), "--echo"),
+			n.launch(t, &javascript, fmt.Sprintf("org/ns/node-%d", i), "--echo"))
+	}
+	var py, js []*app
+	var gos []*session.App
+	for i, n := range m {
+		py, js = append(py, python.ready(t, starting[2*i])), append(js, javascript.ready(t, starting[2*i+1]))
+		gos = append(gos, n.connect(t, fmt.Sprintf("org/ns/go-%d", i)))
+	}
+	const each = 20
+	for i, n := range m {
+		for j := range m {
+			if i == j {
+				continue
+			}
+			text := fmt.Sprintf("%d to %d", i, j)
+			for _, pair := range [][2]*app{{py[i], js[j]}, {js[i], py[j]}} {
+				from, to := pair[0], pair[1]
+				from.do(t, event{"open": to.name, "mls": true})
+				from.expect(t, "session")
+				to.expect(t, "session")
+				from.do(t, event{"publish": text, "count": each})
+				to.receives(t, series(text, each)...)
+				from.receives(t, series("echo:"+text, each)...)
+				from.do(t, event{"close": true})
+				from.expect(t, "left")
+				to.expect(t, "left")
+			}
+			s, err := gos[i].Open(within(t), session.MustName(py[j].name), session.SessionOptions{})
+			if err != nil {
+				t.Fatalf("%s: Go to Python: %v", text, err)
+			}
+			py[j].expect(t, "session")
+			says(t, s, series(text, each)...)
+			hears(t, s, series("echo:"+text, each)...)
+			py[j].receives(t, series(text, each)...)
+			if err := s.Close(within(t)); err != nil {
+				t.Errorf("%s: %v", text, err)
+			}
+			py[j].expect(t, "left")
+			wantAnswers(t, n.run(t, "send", fmt.Sprintf("org/ns/rust-%d", i), sendArgs(js[j].name, each, true)...), each)
+			js[j].expect(t, "session")
+			js[j].receives(t, numbered(0, each)...)
+			js[j].expect(t, "left")
+		}
+	}
+}
+
+// survivors are two nodes of four beside one that is killed, of which the first sends.
+func survivors(killed int) (from, to int) { return (killed + 1) % 4, (killed + 2) % 4 }
+
+// TestNodesAreKilledUnderTraffic: while each node of a mesh is killed and comes back, a session between two others goes on, and
+// afterwards the apps of the new one are reached and reach others. An upstream node tells nothing to one that was killed and dials it
+// again: that link stays one-sided, as it does where all nodes are upstream's. Rules: P-peer-11, P-disc-2.
+func TestNodesAreKilledUnderTraffic(t *testing.T) {
+	for _, kinds := range [][]kind{{ours, ours, ours, ours}, {ours, upstream, ours, upstream}, {upstream, upstream, ours, ours},
+		{ours, ours, upstream, upstream}, {upstream, upstream, upstream, upstream}} {
+		t.Run(fmt.Sprint(kinds), func(t *testing.T) {
+			t.Parallel()
+			m := newReplicas(t, kinds...)
+			for _, n := range m {
+				n.start(t)
+			}
+			m.linked(t)
+			for killed := range m {
+				m.kill(t, killed)
+			}
+		})
+	}
+}
+
+// kill kills a node under traffic between two others, starts it again, and has it talk with all others.
+func (m replicas) kill(t *testing.T, killed int) {
+	t.Helper()
+	const messages = 300
+	from, to := survivors(killed)
+	echo := m[to].app(t, "echo", fmt.Sprintf("org/ns/beside-%d", killed))
+	flow := m[from].peer(t, "send", fmt.Sprintf("org/ns/flow-%d", killed), "--to", echo.name, "--count", fmt.Sprint(messages), "--rate", "100", "--echo")
+	echo.expect(t, "session")
+	var dialers []*process
+	for _, n := range m[:killed] {
+		dialers = append(dialers, n.process)
+	}
+	m[killed].crash(t, dialers...)
+	m[killed].start(t)
+	wantAnswers(t, flow.succeed(t), messages)
+	wantSession(t, echo, messages)
+	reaches := func(from, to int) event {
+		b := m[to].app(t, "echo", fmt.Sprintf("org/ns/back-%d-%d-%d", killed, from, to))
+		defer b.kill()
+		e := m[from].peer(t, "send", fmt.Sprintf("org/ns/asks-%d-%d-%d", killed, from, to), append(sendArgs(b.name, 20, false), "--retries", "8")...)
+		e.exit(t, 2*limit)
+		return e.take(limit, func(e event) bool { return e.kind() == "summary" })
+	}
+	for other, n := range m {
+		switch {
+		case other == killed:
+		case n.kind == upstream && killed < other: // which it dials
+			if e := reaches(killed, other); e == nil || e.number("received") != 20 {
+				t.Logf("%s tells %s nothing more, which was killed", n.label, m[killed].label)
+			}
+		default:
+			if e := reaches(killed, other); e == nil || e.number("received") != 20 {
+				t.Errorf("from %s, which was killed, to %s: %v", m[killed].label, n.label, e)
+			}
+		}
+		if other != killed {
+			if e := reaches(other, killed); e == nil || e.number("received") != 20 {
+				t.Errorf("from %s to %s, which was killed: %v", n.label, m[killed].label, e)
+			}
+		}
+	}
 }
