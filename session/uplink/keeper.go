@@ -60,7 +60,7 @@ type Keeper struct {
 	closed bool
 	over   error      // an ErrOver: there will be no connection any more
 	names  []keptName // what the node is asked for, in the order in which that began
-	nextID uint64
+	nextID uint64     // begins at random, below 1<<61
 }
 
 type keptName struct {
@@ -77,7 +77,7 @@ func Keep(ctx context.Context, o Keeping) (*Keeper, error) {
 	if o.Changed == nil {
 		o.Changed = func(error) {}
 	}
-	k := &Keeper{o: o, done: make(chan struct{}), up: make(chan struct{})}
+	k := &Keeper{o: o, nextID: firstID(), done: make(chan struct{}), up: make(chan struct{})}
 	k.life, k.stop = context.WithCancel(context.Background())
 	c, err := k.connect(ctx)
 	if err != nil {

@@ -31,6 +31,9 @@ func (f *fake) keep(t *testing.T) (k *Keeper, told func() []error) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = k.Close(context.Background()) })
+	k.mu.Lock()
+	k.nextID = 0 // so that tests can tell of ids
+	k.mu.Unlock()
 	return k, func() []error {
 		settle()
 		mu.Lock()
@@ -201,5 +204,35 @@ func TestBackoffOfKeepers(t *testing.T) {
 		if got := backoff(failed); got != want {
 			t.Errorf("after %d failures: %v, want %v", failed, got, want)
 		}
+	}
+}
+
+// Applications at different nodes of a mesh shall not use the same ids, by whichever way they subscribe. Rules: P-sub-9.
+func TestIDsBeginAtRandom(t *testing.T) {
+	ids := map[uint64]bool{}
+	for range 3 {
+		bubble(t, new(fake), func(t *testing.T, f *fake) {
+			k, err := Keep(t.Context(), Keeping{Dial: func(ctx context.Context) (*Conn, error) {
+				return Dial(ctx, f.addr, &Options{DialContext: f.nw.Dial, Handle: func([][]byte) {}})
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = k.Close(context.Background()) }()
+			id, err := k.Subscribe(t.Context(), header(bob))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids[id] = true
+		})
+		var q requests
+		r := new(Request)
+		if err := q.add(r); err != nil {
+			t.Fatal(err)
+		}
+		ids[r.ID] = true
+	}
+	if len(ids) != 6 {
+		t.Errorf("ids %v: want six that differ", ids)
 	}
 }

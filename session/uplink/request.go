@@ -3,6 +3,7 @@ package uplink
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
@@ -46,11 +47,18 @@ type Request struct {
 // requests are those that wait for an answer. Guarded by the mutex of their connection.
 type requests struct {
 	waiting map[uint64]*Request // by the subscription's id
-	nextID  uint64
+	nextID  uint64              // 0: none was given yet; else it began at random, below 1<<61
 }
+
+// firstID is where ids of subscriptions begin: an upstream node that tells its peers of names, and is told of others under the same
+// ids, takes one's acknowledgement for the other's, so that a name stays unknown (P-sub-9).
+func firstID() uint64 { return rand.Uint64() >> 3 }
 
 // add enters r, under an id of its own if it has none.
 func (q *requests) add(r *Request) error {
+	if q.nextID == 0 {
+		q.nextID = firstID()
+	}
 	for r.ID == 0 {
 		if q.nextID++; q.waiting[q.nextID] == nil {
 			r.ID = q.nextID
