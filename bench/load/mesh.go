@@ -33,11 +33,20 @@ func (g *Rig) OpenLast(ctx context.Context, o DialOptions) (Conn, error) {
 	return g.Target.Dialer.Dial(ctx, g.nodes[len(g.nodes)-1].Addr, o)
 }
 
-// ReplaceLast kills the last node of a mesh and starts it again.
+// ReplaceLast kills the last node of a mesh and starts it again, beside whoever measures.
 func (g *Rig) ReplaceLast(ctx context.Context) error {
-	last := g.nodes[len(g.nodes)-1]
-	if u, err := usage.Of(last.PID()); err == nil {
-		g.spent += u.CPU
+	i := len(g.nodes) - 1
+	u, err := usage.Of(g.nodes[i].PID())
+	if err != nil {
+		return err
 	}
-	return last.Replace(ctx)
+	next, err := g.nodes[i].Replace(ctx)
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.nodes[i] = next
+	g.spent += u.CPU
+	return nil
 }

@@ -48,8 +48,8 @@ type Rig struct {
 	Histogram string // as Latency.Histogram
 	Notes     []string
 
-	nodes []*process.Node // none: the target runs by itself
-	spent time.Duration   // processor time of nodes that were replaced
+	nodes []*process.Node // none: the target runs by itself. ReplaceLast changes them with mu held
+	spent time.Duration   // processor time of nodes that were replaced; likewise
 	addrs []string
 	run   string // makes names unique, so that nothing of an earlier run is met
 	names int
@@ -177,6 +177,8 @@ func (g *Rig) Name(what string, id uint64) Address {
 
 // Usage measures the node, of a mesh all together; false when a process is not known or not there.
 func (g *Rig) Usage() (sum usage.Usage, known bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	pids := []int{g.Target.PID}
 	if len(g.nodes) > 0 {
 		pids = pids[:0]

@@ -43,16 +43,20 @@ func StartMesh(ctx context.Context, c Command, n int) (all []*Node, err error) {
 	return all, nil
 }
 
-// Replace kills the process, as a loss of power does, and starts it again where it was. It returns when that accepts connections.
-func (n *Node) Replace(ctx context.Context) error {
+// Replace kills the process, as a loss of power does, and starts it again where it was. It returns the new one when that accepts
+// connections; n is not to be used any more then.
+func (n *Node) Replace(ctx context.Context) (*Node, error) {
 	_ = syscall.Kill(-n.cmd.Process.Pid, syscall.SIGKILL)
 	<-n.gone
 	_ = n.log.Close()
-	if err := n.start(); err != nil {
-		return err
+	next := &Node{command: n.command, address: n.address, dir: n.dir}
+	if err := next.start(); err != nil {
+		return nil, err
 	}
-	if err := n.listening(ctx); err != nil {
-		return fmt.Errorf("%s, started again: %w\n%s", n.command.Text, err, n.LogTail(2000))
+	if err := next.listening(ctx); err != nil {
+		tail := next.LogTail(2000)
+		_ = next.Stop() // the reason is in err
+		return nil, fmt.Errorf("%s, started again: %w\n%s", n.command.Text, err, tail)
 	}
-	return nil
+	return next, nil
 }
