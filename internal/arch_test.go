@@ -393,7 +393,7 @@ func TestBenchStaysSmall(t *testing.T) {
 			switch n := bytes.Count(b, []byte("\n")); {
 			case strings.HasSuffix(name, "_test.go"):
 				tests += n
-			case p.path == "bench/scenario" && (name == "sessions.go" || name == "apps.go"): // apps that talk, which it measures beside nodes
+			case p.path == "bench/scenario" && (name == "sessions.go" || name == "apps.go" || name == "calls.go"): // apps that talk and call, which it measures beside nodes
 				sessions += n
 			case name == "mesh.go": // nodes that are peers of each other, and the scenario that has them
 				meshes += n

@@ -64,13 +64,14 @@ var (
 		"clients connected", "clients back", "connections", "node RSS per idle connection", "names", "node RSS per name", "slow member served again",
 		"rate during/before", "rate after/before", "lost by the slow member", "RSS slope", "files slope", "threads slope", "files gained",
 		"threads gained", "p99 late/early", LimitMetric, "sessions", "sender RSS per idle session", "receiver RSS per idle session",
-		"goroutines gained", "names known", "node RSS per name learned"}, ofMachine...)
+		"goroutines gained", "names known", "node RSS per name learned", "calls failed"}, ofMachine...)
 	ofMachine = []string{"delivered", OfferedMetric, "sent", "bytes received", CostMetric, "client CPU per delivered", "node cores", "client cores",
 		"p50", "p90", "p99", "p99.9", "p99.99", "max", "mean", "deviation", LateMetric, "clients served a second", "setup p50", "setup p99",
 		"all connected in", "all back in", "node CPU per comeback", "client CPU per comeback", "connects", "node CPU per connect",
 		"time per subscribe", "node CPU per subscribe", "rate per member", "longest silence", "slow member caught up after", "highest rate",
 		"rate over the bound", "p99 at the highest rate", "p99 over the bound", "joins", "last join", "messages delivered",
-		"sender CPU per delivered", "receiver CPU per delivered", "linked in", "names known in"}
+		"sender CPU per delivered", "receiver CPU per delivered", "linked in", "names known in", "calls", "replies", "node CPU per call",
+		"caller CPU per call", "server CPU per call"}
 )
 
 // phases are the words of scenarios that stand before their metrics, with a colon; comparisons stand behind a comma.

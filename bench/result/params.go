@@ -20,6 +20,7 @@ type Params struct {
 	Groups     int           `json:"groups,omitempty"`         // groups
 	Members    int           `json:"members,omitempty"`        // of each group, or session
 	Sessions   int           `json:"sessions,omitempty"`       // of one app; 0: one
+	Replies    int           `json:"replies,omitempty"`        // to each call; 0: one
 	Instances  int           `json:"instances,omitempty"`      // anycast: connections that hold the name
 	Nodes      int           `json:"nodes,omitempty"`          // mesh: nodes that are peers of each other
 	Conns      int           `json:"conns,omitempty"`          // connections: idle ones, or those that come back at once
@@ -89,6 +90,7 @@ func Keys() []Key {
 		{"groups", "`N` groups", number(1, 4096, func(p *Params) *int { return &p.Groups })},
 		{"members", "`N` members of each group, or session", number(1, 4096, func(p *Params) *int { return &p.Members })},
 		{"sessions", "`N` sessions of one app", number(1, 1e5, func(p *Params) *int { return &p.Sessions })},
+		{"replies", "`N` replies to each call, as a stream; 1: one as long as its request", number(1, 1<<16, func(p *Params) *int { return &p.Replies })},
 		{"instances", "`N` connections that hold the one name", number(1, 4096, func(p *Params) *int { return &p.Instances })},
 		{"nodes", "`N` nodes of the mesh", number(3, 64, func(p *Params) *int { return &p.Nodes })},
 		{"conns", "`N` connections", number(1, 1e6, func(p *Params) *int { return &p.Conns })},

@@ -28,6 +28,7 @@ const AppsCommand = "apps"
 type cast struct {
 	Node, Secret string
 	Names        []string
+	Serving      bool // they answer calls, and read nothing else
 }
 
 // tally is what they have got so far, and what runs in their process.
@@ -56,6 +57,10 @@ func PlayApps(ctx context.Context, in io.Reader, out io.Writer) error {
 		app, err := c.app(ctx, name)
 		if err != nil {
 			return err
+		}
+		if c.Serving {
+			answer(ctx, app)
+			continue
 		}
 		l, err := app.Listen(session.ListenOptions{Backlog: 1 << 16})
 		if err != nil {

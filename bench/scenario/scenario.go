@@ -79,6 +79,9 @@ var kinds = []Kind{
 	// Sessions of apps, which are part of what is measured.
 	kind("session", talking, talks, sessions(true)),
 	kind("mls", talking, talks, sessions(false)),
+	// Calls of apps, likewise.
+	kind("rpc", "fanout replies size inflight count duration warmup setup-limit",
+		"1→{{.Fanout}} calls, {{if gt .Replies 1}}{{.Replies}} replies of {{end}}{{size .Size}}, {{.Pace}}", callers),
 }
 
 // kind makes one whose label is a template over its parameters.

@@ -56,6 +56,7 @@ func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
 		"mesh":    func(p *result.Params) { p.Nodes, p.Names, p.SetupLimit = 3, 2000, time.Minute },
 		"session": func(p *result.Params) { p.Members, p.Sessions, p.Count = 2, 20, 200 },
 		"mls":     func(p *result.Params) { p.Members = 4 },
+		"rpc":     func(p *result.Params) { p.Fanout, p.Replies = 1, 1 },
 	}
 	for _, k := range kinds {
 		change, ok := small[k.kind]

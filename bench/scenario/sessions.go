@@ -33,7 +33,9 @@ type talk struct {
 	options  session.SessionOptions
 	sessions []*session.Session
 
+	serving   bool // the others answer calls
 	sent      atomic.Uint64
+	made      atomic.Uint64 // calls that were answered
 	measuring atomic.Bool
 	stopped   atomic.Bool // senders end
 	mu        sync.Mutex
@@ -57,7 +59,7 @@ func sessions(plain bool) func(context.Context, *load.Rig, result.Params) ([]res
 		if ms, err = t.meet(ctx); err != nil {
 			return ms, err
 		}
-		from, to, err := t.run(ctx)
+		from, to, err := t.run(ctx, len(t.sessions), t.send)
 		ms = append(ms, t.rates(from, to)...)
 		ms = append(ms, delays("", t.delays)...)
 		g.Histogram = t.delays.Histogram()
@@ -77,7 +79,7 @@ func sessions(plain bool) func(context.Context, *load.Rig, result.Params) ([]res
 func (t *talk) connect(ctx context.Context) (err error) {
 	secret := rand.Text() + rand.Text()
 	here := cast{Node: t.rig.Addr(load.Publishing), Secret: secret}
-	there := cast{Node: t.rig.Addr(load.Subscribing), Secret: secret}
+	there := cast{Node: t.rig.Addr(load.Subscribing), Secret: secret, Serving: t.serving}
 	switch {
 	case strings.HasPrefix(here.Node, "https:") || strings.HasPrefix(here.Node, "wss:"):
 		return errors.New("sessions are measured on nodes without TLS: by gRPC, WebSocket or a unix socket")
@@ -155,6 +157,7 @@ type reading struct {
 	sender, receiver, node usage.Usage
 	known                  bool // node is
 	goroutines             int  // of the sender
+	made                   uint64
 }
 
 // read reads the meters after the other process has done as it is told.
@@ -162,7 +165,7 @@ func (t *talk) read(word string) (r reading, err error) {
 	if r.heard, err = t.others.tell(word); err != nil {
 		return r, err
 	}
-	r.at, r.goroutines = time.Now(), runtime.NumGoroutine()
+	r.at, r.goroutines, r.made = time.Now(), runtime.NumGoroutine(), t.made.Load()
 	var err2 error
 	r.sender, err = usage.Own()
 	r.receiver, err2 = t.others.usage()
@@ -170,14 +173,14 @@ func (t *talk) read(word string) (r reading, err error) {
 	return r, errors.Join(err, err2)
 }
 
-// run lets each session's sender go, and returns what the meters showed before and after what is measured. All that was published
-// is acknowledged when it returns without an error.
-func (t *talk) run(ctx context.Context) (from, to reading, err error) {
+// run lets n senders go, each with its share of the count, and returns what the meters showed before and after what is measured. All that
+// was published is acknowledged when it returns without an error.
+func (t *talk) run(ctx context.Context, n int, send func(ctx context.Context, i int, quota uint64) error) (from, to reading, err error) {
 	sending, over := errgroup.WithContext(ctx)
 	start := sync.OnceFunc(func() {
-		for i, s := range t.sessions {
-			quota := uint64(t.p.Count*(i+1)/len(t.sessions) - t.p.Count*i/len(t.sessions))
-			sending.Go(func() error { return t.send(over, s, quota) })
+		for i := range n {
+			quota := uint64(t.p.Count*(i+1)/n - t.p.Count*i/n)
+			sending.Go(func() error { return send(over, i, quota) })
 		}
 	})
 	if t.p.Count == 0 { // a count is measured from its first message on
@@ -200,7 +203,7 @@ func (t *talk) run(ctx context.Context) (from, to reading, err error) {
 
 // send publishes as many as may be under way, and one more for each that is acknowledged: quota in all, or, if that is 0,
 // until it is stopped.
-func (t *talk) send(ctx context.Context, s *session.Session, quota uint64) error {
+func (t *talk) send(ctx context.Context, i int, quota uint64) error {
 	type published struct {
 		d  *session.Delivery
 		at time.Time
@@ -231,7 +234,7 @@ func (t *talk) send(ctx context.Context, s *session.Session, quota uint64) error
 		binary.BigEndian.PutUint64(data, n)
 		m.at = time.Now()
 		var err error
-		if m.d, err = s.Publish(ctx, session.Content{Data: data}); err != nil {
+		if m.d, err = t.sessions[i].Publish(ctx, session.Content{Data: data}); err != nil {
 			return err
 		}
 		t.sent.Add(1)

@@ -111,7 +111,7 @@ func TestSessionsThatAreInterruptedTellWhatTheyHave(t *testing.T) {
 		})
 		cancel()
 	}()
-	from, to, err := s.run(ctx)
+	from, to, err := s.run(ctx, 1, s.send)
 	if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "the process of") {
 		t.Errorf("got %v", err)
 	}

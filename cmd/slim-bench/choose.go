@@ -68,7 +68,8 @@ func (o *runOptions) cases(args []string) (plan scenario.Plan, err error) {
 const enoughRounds = 9
 
 // spanning are the parameters that tell a scenario's own cases apart: giving one replaces those cases.
-var spanning = []string{"size", "sizes", "identity", "inflight", "rate", "total-rate", "stages", "count", "pairs", "stall-rate", "sessions", "members"}
+var spanning = []string{"size", "sizes", "identity", "inflight", "rate", "total-rate", "stages", "count", "pairs", "stall-rate", "sessions", "members",
+	"replies"}
 
 // scenarios are the cases of those that are named.
 func (o *runOptions) scenarios(names []string) (scenario.Plan, error) {

@@ -87,7 +87,7 @@ func TestDocumentDescribesEveryKeyAndMetric(t *testing.T) {
 	all := [][]string{{"p2p", "--rate", "500"}, {"p2p", "--inflight", "16"}, {"anycast", "storm", "--inflight", "16", "--conns", "20"}, {"churn", "--inflight", "16"},
 		{"idle", "--inflight", "16", "--conns", "20"}, {"table", "--inflight", "16", "--names", "2000"},
 		{"slow", "--inflight", "16", "--stall", "100ms"}, {"soak", "--inflight", "16"}, {"session", "--inflight", "16", "--sessions", "2"},
-		{"mls", "--inflight", "16", "--members", "3"}}
+		{"mls", "--inflight", "16", "--members", "3"}, {"rpc", "--inflight", "16", "--replies", "2"}}
 	runs := make([]string, len(all))
 	t.Run("run", func(t *testing.T) { // returns when all of them have
 		for i, args := range all {
