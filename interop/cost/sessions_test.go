@@ -171,6 +171,7 @@ type ended struct {
 	Rate     float64
 	CPU      float64 `json:"cpu_s"`
 	Received int
+	P50      int64 `json:"p50_us"`
 }
 
 func summary(t *testing.T, out string) (s ended) {
