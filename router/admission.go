@@ -100,7 +100,7 @@ func (c *Conn) activate(res *link.Result, g grant, strict bool) {
 		return
 	}
 	if c.kind == table.Peer {
-		c.joinPeers(res.RemoteNode)
+		c.joinPeers(res)
 	}
 	c.reportUp()
 }

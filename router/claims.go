@@ -87,11 +87,15 @@ func (c *claims) admit(x claim) (grant, error) {
 // own grants what a connection of this kind may do, whatever there are: it is one that the operator has asked for. n is
 // how many there are now.
 func (c *claims) own(k table.Kind) (g grant, n int32) {
-	g = grant{kind: k, reach: table.All}
+	return grant{kind: k, reach: c.reach(k)}, c.granted[k].Add(1)
+}
+
+// reach are the kinds of connections that what one of kind k publishes may reach.
+func (c *claims) reach(k table.Kind) table.Filter {
 	if k == table.Peer && !c.relay {
-		g.reach = table.All.Without(table.Peer)
+		return table.All.Without(table.Peer)
 	}
-	return g, c.granted[k].Add(1)
+	return table.All
 }
 
 func (c *claims) refuse(g grant, format string, args ...any) error {

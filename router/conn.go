@@ -52,7 +52,7 @@ type Conn struct {
 	// Owned by the loop.
 	state      state
 	kind       table.Kind
-	filter     table.Filter  // what a publish of this connection may reach; immutable once active
+	filter     table.Filter  // what a publish of this connection may reach; once active it changes only with what peer links stand by
 	asked      *pool.Buf     // messages that wait for the answer to its negotiation, which is the first; nil: none
 	permit     *permit       // nil: nothing that it does is judged
 	pending    *pending      // while claimed

@@ -167,6 +167,18 @@ func (c *Conn) logTold(t *mesh.Tell) {
 	p.log.Debug(text, c.attrs("name", t.Name.String(), "subscription_id", t.ID, "ttl", t.TTL)...)
 }
 
+// logGate says that a peer link stands by, or does not any more.
+func (c *Conn) logGate(open bool, through string) {
+	p := &c.loop.node.peerLog
+	switch {
+	case !p.limit.allows(topicLoop):
+	case open:
+		p.log.Info("peer link is open: it closes no loop", c.attrs("node", c.about.node)...)
+	default:
+		p.log.Info("peer link stands by: it would close a loop of peers", c.attrs("node", c.about.node, "loop_through", cut(through))...)
+	}
+}
+
 // refText is a name for logs: its strings only if they are those of the name.
 func refText(h []byte, n *wire.NameRef) string {
 	if n.HasStr && wire.HashesMatch(h, n) || !n.HasName {

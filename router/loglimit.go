@@ -14,6 +14,7 @@ type logTopic uint8
 const (
 	topicOpened       = logTopic(numReasons) + iota // connections that were negotiated
 	topicClosed                                     // and their ends
+	topicLoop                                       // peer links that stand by, or do not any more
 	topicPanic                                      // internal errors
 	topicAdvice                                     // clients that leave, and could do otherwise
 	topicProbe                                      // at debug: sockets that never became a connection
@@ -23,7 +24,7 @@ const (
 	numTopics
 )
 
-var topicNames = [numTopics - logTopic(numReasons)]string{"connection_opened", "connection_closed", "internal_error",
+var topicNames = [numTopics - logTopic(numReasons)]string{"connection_opened", "connection_closed", "peer_loop", "internal_error",
 	"advice", "probe", "subscription", "message", "peer_told"}
 
 // String returns the word used in logs.

@@ -1,6 +1,8 @@
 package router
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -9,11 +11,13 @@ import (
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/router/transport"
 	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/link"
 )
 
 // peering is a node's side of its peer links (P-peer). The zero value is a node without any.
 type peering struct {
 	ackDelay time.Duration // immutable after Start
+	loops    bool          // links may close loops: for tests. Immutable after Start
 	once     sync.Once
 	mesh     atomic.Pointer[mesh.Mesh[Conn]] // nil until the first peer comes
 }
@@ -36,6 +40,10 @@ type Peer struct {
 	Learned int  // names that it tells
 	Told    int  // names that it was told
 	Behind  bool // there may be more to tell it
+	Open    bool // what it publishes passes. Else the link stands by, or it is not known yet whether it should
+	Standby bool // the link would close a loop of peers: nothing passes until that is broken elsewhere
+	// Through is the node through which that loop goes on; "": not known.
+	Through string
 	// Synced is the age at which it had first been told all, 0 before that.
 	Synced time.Duration
 }
@@ -49,16 +57,18 @@ func (n *Node) Peers() (out []Peer) {
 	for _, p := range m.Peers() {
 		c := p.Conn
 		out = append(out, Peer{Node: kept(p.Node), Conn: c.id, Dials: c.dialed != nil, Age: c.age(),
-			Learned: p.Learned, Told: p.Told, Behind: p.Behind, Synced: p.Synced})
+			Learned: p.Learned, Told: p.Told, Behind: p.Behind, Synced: p.Synced,
+			Open: p.Open, Standby: p.Standby, Through: kept(p.Through)})
 	}
 	return out
 }
 
 func (n *Node) makeMesh() {
 	n.peers.mesh.Store(mesh.New(n.names,
-		mesh.Options{Relay: n.opt.RelayPeerPublishes, Budget: n.budget, NodeID: n.opt.NodeID},
+		mesh.Options{Relay: n.opt.RelayPeerPublishes, Guard: !n.peers.loops, Budget: n.budget, NodeID: n.opt.NodeID},
 		mesh.Hooks[Conn]{
 			Poke: func(c *Conn) { c.postFor(c.hasNews) },
+			Gate: func(c *Conn, open bool, through string) { c.postFor(func() { c.gate(open, through) }) },
 			Done: func(c *Conn, id uint64, last bool) {
 				c.postFor(func() {
 					switch {
@@ -73,22 +83,48 @@ func (n *Node) makeMesh() {
 }
 
 // joinPeers makes c, a peer link that was just negotiated, one of those who are told what others subscribe to.
-func (c *Conn) joinPeers(node string) {
+func (c *Conn) joinPeers(r *link.Result) {
 	n := c.loop.node
 	n.peers.once.Do(n.makeMesh)
 	m := n.peers.mesh.Load()
 	c.loop.peersOn[c.stream.Peer()]++
-	older, err := m.Join(c, node)
+	older, open, err := m.Join(c, r.RemoteNode, linkNumber(r))
 	if err != nil { // links that have ended are not swept yet
 		c.note(ReasonClaim, err)
 		c.because(ReasonClaim.String())
 		c.end(statusPermissionDenied, err.Error())
 		return
 	}
+	if !open {
+		c.filter = 0
+	}
 	if older != nil {
 		older.postFor(older.probe)
 	}
 	n.chores.aside(m.Fill)
+}
+
+// linkNumber is what both ends call a link when they look for loops: that of its link_id, so that it stays the same when it is
+// dialled again, and in the lower half of its key, since nothing keeps two links from having one link_id.
+func linkNumber(r *link.Result) uint64 {
+	sum := sha256.Sum256([]byte(r.LinkID))
+	key := sha256.Sum256(append(sum[:], r.Key...))
+	return uint64(binary.BigEndian.Uint32(sum[:]))<<32 | uint64(binary.BigEndian.Uint32(key[:]))
+}
+
+// gate lets what a peer publishes pass, or not, since its link would close a loop through that node. Rules: P-loop-4.
+func (c *Conn) gate(open bool, through string) {
+	if c.state != active {
+		return
+	}
+	n := c.loop.node
+	c.filter = 0
+	if open {
+		c.filter = n.claims.reach(c.kind)
+	}
+	c.logGate(open, through)
+	m := n.peers.mesh.Load()
+	n.chores.begin(func() bool { return m.RegateStep(c) })
 }
 
 // probe asks the peer of a link whether it is still there: its node has dialled again, so this may be what a loss of

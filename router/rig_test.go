@@ -49,6 +49,7 @@ func newRig(t testing.TB, loops int, o Options) *rig {
 		t.Fatal(err)
 	}
 	n := newNode(o)
+	n.peers.loops = true // peers of the rig do not say whether they are linked with each other
 	x := pool.NewExchange[event](ringSize)
 	r := &rig{t: t, n: n, now: time.Now(), buf: make([]byte, 64<<10), secure: os.Getenv(secureEnv) != ""}
 	for i := range loops {

@@ -170,7 +170,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 }
 
 func (c *collector) collectPeers(all []router.Peer, put func(*prometheus.Desc, prometheus.ValueType, float64, ...string)) {
-	states := map[string]int{"synced": 0, "behind": 0}
+	states := map[string]int{"synced": 0, "behind": 0, "standby": 0, "probing": 0}
 	learned, told, longest := 0, 0, 0.0
 	for _, p := range all {
 		learned, told, longest = learned+p.Learned, told+p.Told, max(longest, p.Synced.Seconds())
@@ -186,7 +186,12 @@ func (c *collector) collectPeers(all []router.Peer, put func(*prometheus.Desc, p
 
 // peerState is how far a peer link is.
 func peerState(p *router.Peer) string {
-	if p.Behind || p.Synced == 0 {
+	switch {
+	case p.Standby:
+		return "standby"
+	case !p.Open:
+		return "probing"
+	case p.Behind || p.Synced == 0:
 		return "behind"
 	}
 	return "synced"

@@ -115,11 +115,12 @@ type Peer struct {
 	Node    string  `json:"node,omitempty"` // as it says
 	Conn    uint64  `json:"connection"`
 	Dials   bool    `json:"dials,omitempty"` // the node has opened the link
-	State   string  `json:"state"`           // synced; behind: it is yet to be told names
+	State   string  `json:"state"`           // synced; behind: it is yet to be told names; standby; probing: as in slim_peers
 	Age     float64 `json:"age_seconds"`
 	Learned int     `json:"learned"`                // names that it tells
 	Told    int     `json:"told"`                   // names that it was told
 	Synced  float64 `json:"sync_seconds,omitempty"` // how long it took to tell it all, when the link was new
+	Through string  `json:"loop_through,omitempty"` // where standby: the node through which the loop goes on that it would close
 }
 
 // Name is a name with those who hold it.
@@ -281,7 +282,7 @@ func (s *Server) lookAt(ctx context.Context, x Service, q string, rows int) Serv
 	}
 	for _, p := range x.Node.Peers() {
 		st.Peers = append(st.Peers, Peer{Node: clean(p.Node), Conn: p.Conn, Dials: p.Dials, State: peerState(&p), Age: p.Age.Seconds(),
-			Learned: p.Learned, Told: p.Told, Synced: p.Synced.Seconds()})
+			Learned: p.Learned, Told: p.Told, Synced: p.Synced.Seconds(), Through: clean(p.Through)})
 	}
 	for name, v := range stats.Gauges() {
 		st.Gauges[name] = v

@@ -19,7 +19,7 @@ func crowd(t *testing.T, peers, names int) *Mesh[end] {
 	var ps []*end
 	for i := range peers {
 		p := &end{fmt.Sprint("p", i)}
-		if _, err := s.m.Join(p, p.name); err != nil {
+		if _, _, err := s.m.Join(p, p.name, 0); err != nil {
 			t.Fatal(err)
 		}
 		ps = append(ps, p)
@@ -76,7 +76,7 @@ func TestANewPeerIsNotPreparedFor(t *testing.T) {
 	}
 	s.m.most = 0
 	p := &end{"p"}
-	if _, err := s.m.Join(p, "p"); err != nil {
+	if _, _, err := s.m.Join(p, "p", 0); err != nil {
 		t.Fatal(err)
 	}
 	s.m.Fill()
@@ -107,7 +107,7 @@ func TestNextStepsOverABoundedNumberOfChanges(t *testing.T) {
 		t.Errorf("%d messages in %d calls, want 1 in 1: a peer at the end of the list stays there", told, calls)
 	}
 	q := &end{"q"}
-	if _, err := s.m.Join(q, "q"); err != nil {
+	if _, _, err := s.m.Join(q, "q", 0); err != nil {
 		t.Fatal(err)
 	}
 	for i := range names {
@@ -351,7 +351,7 @@ func TestTheYoungerLinkToANodeGoesFirst(t *testing.T) {
 				return got
 			}
 			join := func(p *end, node string) *end {
-				older, err := s.m.Join(p, node)
+				older, _, err := s.m.Join(p, node, 0)
 				if err != nil {
 					t.Fatal(err)
 				}

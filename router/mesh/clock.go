@@ -5,6 +5,7 @@ func (m *Mesh[C]) Tick() {
 	m.lock()
 	defer m.unlock()
 	m.tick++
+	m.guardAll()
 }
 
 // Due does what the time of the last Tick asks for, or a portion of it: then more is true and the caller comes again

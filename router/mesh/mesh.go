@@ -41,6 +41,8 @@ type Options struct {
 	// Relay passes on to each peer what the others tell: links made by hand, in any shape. Without it every node is
 	// linked with every other (a peers section) and tells only its own.
 	Relay bool
+	// Guard, with Relay, keeps links from closing a loop (P-loop).
+	Guard bool
 	// Budget counts and bounds what peers tell; nil: no limits.
 	Budget *table.Budget
 	// NodeID is the node's name among its peers; together with a name it makes the id of the node's route.
@@ -51,6 +53,9 @@ type Options struct {
 type Hooks[C any] struct {
 	// Poke says that Next has something for peer p. It is not called again before Next.
 	Poke func(p *C)
+	// Gate says that what peer p publishes may pass from now on, if open, or may not, since its link would close a loop, which
+	// goes on through the node of that id. RegateStep is to be called until there is no more. nil without Guard.
+	Gate func(p *C, open bool, through string)
 	// Done says that all peers know what Touch, Offer or Withdraw with this c and ack was to tell them, or that they
 	// had their time. last: that was the end of a subscription.
 	Done func(c *C, ack uint64, last bool)
@@ -63,7 +68,8 @@ type Mesh[C any] struct {
 	hooks Hooks[C]
 	count atomic.Int32 // of live peers; changed under mu
 
-	portion int // steps of long work in one hold. Immutable
+	portion int    // steps of long work in one hold. Immutable
+	self    uint64 // the node's number in probes. Immutable
 
 	mu    sync.Mutex // taken with lock
 	steps int        // of work in this hold
@@ -96,16 +102,19 @@ type peer[C any] struct {
 	gone    bool                 // it has left: nothing is told to it, and the table is no affair of ours
 	poked   bool                 // Next will be called
 	at      *route[C]            // where it, or its sweep, stands in the list of changes; nil: at the end
-	offers  int                  // routes it offers
-	told    int                  // routes it was told and not withdrawn
+	offers  int                  // routes it offers, probes among them
+	probes  int                  // probes it offers
+	told    int                  // routes it was told and not withdrawn, without probes
 	synced  time.Duration        // how old the link was when it had first been told all; 0: not yet
 	alias   map[wire.Name]uint64 // route ids of names that it told with id 0
 	answers answers[C]           // that it owes
+	weight  weight               // of its link
+	guard   guard[C]
 }
 
 // New returns a mesh without peers. Routes of peers are entered into names by the mesh alone.
 func New[C any](names *table.Table[C], o Options, h Hooks[C]) *Mesh[C] {
-	m := &Mesh[C]{names: names, opt: o, hooks: h, portion: portion, of: map[*C]*peer[C]{}}
+	m := &Mesh[C]{names: names, opt: o, hooks: h, portion: portion, self: nodeNumber(o.NodeID), of: map[*C]*peer[C]{}}
 	m.reset()
 	return m
 }
@@ -124,7 +133,7 @@ func (m *Mesh[C]) reset() {
 	m.holds = fifo[hold[C]]{}
 	for _, p := range m.slots { // those that left have nothing to be swept
 		if p != nil {
-			p.at, p.offers = nil, 0
+			p.at, p.offers, p.probes = nil, 0, 0
 		}
 	}
 }
@@ -144,10 +153,11 @@ func (m *Mesh[C]) unlock() {
 // came or went in the table before Active was false is known to every later Fill.
 func (m *Mesh[C]) Active() bool { return m.count.Load() > 0 }
 
-// Join makes c, a link to the node of that id (empty: not known), a peer. It must be followed by Fill, and in the end
-// by Leave and SweepStep. If there is another live link to that node, older is the latest of them: it may be dead
-// without knowing, as its node has dialled again, and c goes before it (P-peer-11). The error is ErrPeers or nil.
-func (m *Mesh[C]) Join(c *C, node string) (older *C, err error) {
+// Join makes c, a link to the node of that id (empty: not known), a peer. Both ends know the link by that number; it serves
+// Guard. Join must be followed by Fill, and in the end by Leave and SweepStep. If there is another live link to that node, older
+// is the latest of them: it may be dead without knowing, as its node has dialled again, and c goes before it (P-peer-11). open
+// is as in Hooks.Gate. The error is ErrPeers or nil.
+func (m *Mesh[C]) Join(c *C, node string, link uint64) (older *C, open bool, err error) {
 	m.lock()
 	defer m.unlock()
 	slot := 0
@@ -156,7 +166,7 @@ func (m *Mesh[C]) Join(c *C, node string) (older *C, err error) {
 	}
 	switch {
 	case slot == MaxPeers:
-		return nil, ErrPeers
+		return nil, false, ErrPeers
 	case slot == len(m.slots):
 		m.slots = append(m.slots, nil)
 	}
@@ -168,7 +178,8 @@ func (m *Mesh[C]) Join(c *C, node string) (older *C, err error) {
 		}
 	}
 	m.joins++
-	p := &peer[C]{conn: c, node: node, born: m.joins, slot: slot, alias: map[wire.Name]uint64{}}
+	p := &peer[C]{conn: c, node: node, born: m.joins, slot: slot, alias: map[wire.Name]uint64{}, weight: m.weigh(node, link)}
+	p.guard = guard[C]{open: !m.guards() || len(m.of) == 0, since: m.tick, unacked: map[uint64]struct{}{}}
 	p.answers.init()
 	p.answers.until = m.newcomers.until
 	m.slots[slot], m.of[c] = p, p
@@ -179,7 +190,8 @@ func (m *Mesh[C]) Join(c *C, node string) (older *C, err error) {
 	if m.stand(p, m.first); p.at != nil {
 		m.poke(p)
 	}
-	return older, nil
+	m.guardAll()
+	return older, p.guard.open, nil
 }
 
 // Fill makes routes of the names that the table got while there was no peer; it returns at once if that is done. It
@@ -229,14 +241,17 @@ func (m *Mesh[C]) Leave(c *C) {
 		return
 	}
 	m.owes(p)
+	m.endReview(&p.guard.regate)
 	delete(m.of, c)
 	m.depart(p)
 	p.gone, p.alias = true, nil
+	m.endProbe(p)
 	if m.count.Add(-1) == 0 {
 		m.reset()
 		return
 	}
 	m.stand(p, m.first)
+	m.guardAll()
 }
 
 // SweepStep finishes Leave: after the caller has removed c from the table, nobody waits for c any more, and what c
@@ -303,7 +318,7 @@ func (m *Mesh[C]) lose(lost []table.Lost) []table.Lost {
 // touch makes the local route of n what the table says. The result is nil if there is nothing to tell.
 func (m *Mesh[C]) touch(n wire.Name) *route[C] {
 	m.steps++
-	if len(m.of) == 0 {
+	if len(m.of) == 0 || IsProbe(&n) { // no application finds loops
 		return nil
 	}
 	held := m.names.Kinds(&n)&^table.Only(table.Peer) != 0
@@ -364,6 +379,13 @@ func (m *Mesh[C]) Offer(c *C, s *Subscription) (waits bool, err error) {
 		return false, ErrGone
 	}
 	n, id := s.Key.Name, s.ID
+	var b *probe[C]
+	if IsProbe(&n) {
+		b = m.heeds(p, s)
+		if b == nil {
+			return false, nil
+		}
+	}
 	if id == 0 { // replayed by upstream after a reconnect of its application: it gets an identity here
 		if id = p.alias[n]; id == 0 {
 			id = m.freeID(0)
@@ -387,6 +409,7 @@ func (m *Mesh[C]) Offer(c *C, s *Subscription) (waits bool, err error) {
 	}
 	if r == nil {
 		r = m.newRoute(n, id)
+		r.probe = b
 	}
 	if o == nil {
 		if s.ID == 0 {
@@ -394,10 +417,13 @@ func (m *Mesh[C]) Offer(c *C, s *Subscription) (waits bool, err error) {
 		}
 		p.offers++
 		m.offers++
+		if b != nil {
+			p.probes++
+		}
 		r.offers = append(r.offers, offer[C]{from: p, hasID: s.Key.HasID})
 		o = &r.offers[len(r.offers)-1]
 	}
-	o.ttl = uint8(min(max(s.TTL, 1), relayTTL-1))
+	o.ttl = uint8(min(max(s.TTL, 1), uint32(r.mostTTL())-1))
 	m.textBytes += x.own
 	m.setText(r, x)
 	m.settle(r)
@@ -414,16 +440,25 @@ func (m *Mesh[C]) Withdraw(c *C, n wire.Name, id uint64) (found, waits bool) {
 		return false, false
 	}
 	r := m.routes[key{n, id}]
-	if r == nil || m.offerOf(r, p) == nil {
+	switch {
+	case IsProbe(&n):
+		if r == nil { // it was not heeded
+			return true, false
+		}
+	case r == nil || m.offerOf(r, p) == nil:
 		if r = m.routes[key{n, p.alias[n]}]; r == nil {
 			return false, false
 		}
 	}
 	m.dropOffer(r, p)
 	// An upstream node that loses its way to a name forgets that others had offered it one.
-	if r.told(p) != 0 {
+	switch {
+	case r.told(p) == 0:
+	case r.probe == nil || r.local:
 		r.marks[p.slot] |= again
 		r.fresh = true
+	case !p.guard.ours:
+		r.near = doubted
 	}
 	m.settle(r)
 	return true, m.await(r, c, id, true)

@@ -45,7 +45,7 @@ func newStand(t *testing.T, o Options) *stand {
 func (s *stand) peer(name string) *end {
 	s.t.Helper()
 	p := &end{name}
-	if _, err := s.m.Join(p, name); err != nil {
+	if _, _, err := s.m.Join(p, name, 0); err != nil {
 		s.t.Fatal(err)
 	}
 	s.m.Fill()
@@ -464,7 +464,7 @@ func TestLimits(t *testing.T) {
 		s.peer("another")
 	}
 	x := &end{"one too many"}
-	if _, err := s.m.Join(x, ""); err != ErrPeers {
+	if _, _, err := s.m.Join(x, "", 0); err != ErrPeers {
 		t.Errorf("peer %d: %v, want ErrPeers", MaxPeers+1, err)
 	}
 	if _, err := s.m.Offer(x, subscription(simName(3), 3, 7)); err != ErrGone {
@@ -598,7 +598,7 @@ func TestConcurrentUse(t *testing.T) {
 	names := table.New[end]()
 	m := New(names, Options{Relay: true, NodeID: "n"}, Hooks[end]{Poke: func(*end) {}, Done: func(*end, uint64, bool) {}})
 	stay := &end{"stays"}
-	if _, err := m.Join(stay, "stays"); err != nil {
+	if _, _, err := m.Join(stay, "stays", 0); err != nil {
 		t.Fatal(err)
 	}
 	m.Fill()
@@ -623,7 +623,7 @@ func TestConcurrentUse(t *testing.T) {
 		wg.Go(func() { // peers come and go
 			for i := range 20 {
 				p := &end{"peer"}
-				if _, err := m.Join(p, "peer"); err != nil {
+				if _, _, err := m.Join(p, "peer", 0); err != nil {
 					continue
 				}
 				m.Fill()

@@ -54,7 +54,7 @@ func (m *Mesh[C]) reviewRoute(r *route[C], may func(*C, *wire.Name) bool, droppe
 	for i := len(r.offers) - 1; i >= 0; i-- { // dropOffer puts the last one in its place
 		m.steps++
 		p := r.offers[i].from
-		if p.gone || may(p.conn, &r.name) {
+		if p.gone || r.probe != nil || may(p.conn, &r.name) {
 			continue
 		}
 		m.dropOffer(r, p)

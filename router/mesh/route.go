@@ -29,6 +29,7 @@ type route[C any] struct {
 	own    int        // bytes of str that are kept for this route alone
 	parent *peer[C]   // whose offer is in use, that is, in the table
 	offers []offer[C] // one for each peer at most
+	probe  *probe[C]  // nil: it is none
 	marks  []uint8    // by slot, short if the rest is 0
 
 	// What peers should know: the TTL, 0 for nothing; not told to the parent.
@@ -43,13 +44,18 @@ type route[C any] struct {
 // offer is what a peer has told.
 type offer[C any] struct {
 	from  *peer[C]
-	ttl   uint8 // 1..7, decremented
+	ttl   uint8 // 1..7, of a probe 1..17: decremented
 	hasID bool
 }
 
+// doubted is higher than any TTL: the near of a probe whose way here was lost, in whole or in part. Nodes of upstream's do not pass on
+// that a way has become longer, so that an echo that comes by them would never end. So it is withdrawn from all, and nothing is an
+// offer until that news has had its time.
+const doubted = 1<<8 - 1
+
 // A mark is the TTL with which a peer was told a route last, 0 if it was not or that was withdrawn, and a flag.
 const (
-	toldMask = 1<<4 - 1
+	toldMask = 1<<6 - 1
 	again    = 1 << 6 // it is to be told once more
 )
 
@@ -69,7 +75,7 @@ func (m *Mesh[C]) newRoute(n wire.Name, id uint64) *route[C] {
 
 // forget drops a route that nobody offers and no peer has been told, and reports whether it did.
 func (m *Mesh[C]) forget(r *route[C]) bool {
-	if r.local || len(r.offers) > 0 || r.parent != nil || m.routes[r.key] != r {
+	if r.local || len(r.offers) > 0 || r.parent != nil || r.held != 0 || m.routes[r.key] != r {
 		return false
 	}
 	for _, k := range r.marks {
@@ -146,6 +152,9 @@ func (m *Mesh[C]) dropOffer(r *route[C], p *peer[C]) bool {
 	m.opt.Budget.Count(-1, 0)
 	m.offers--
 	p.offers--
+	if r.probe != nil {
+		p.probes--
+	}
 	if p.alias[r.name] == r.id {
 		delete(p.alias, r.name)
 	}
@@ -166,12 +175,15 @@ func (m *Mesh[C]) settle(r *route[C]) {
 	case r.local:
 		r.held = 0
 	default:
+		if r.probe != nil && r.parent != nil && (r.parent.gone || m.offerOf(r, r.parent) == nil) {
+			r.near = doubted
+		}
 		o = m.nearest(r)
 		switch {
 		case o != nil:
 			r.held = 0
 		case r.near == 0:
-		case !r.offered():
+		case r.near != doubted && !r.offered():
 			r.near, r.held = 0, 0
 		case r.held == 0:
 			r.held = m.tick + holdTicks
@@ -179,6 +191,9 @@ func (m *Mesh[C]) settle(r *route[C]) {
 		}
 	}
 	m.use(r, o)
+	if r.probe != nil {
+		m.cameBack(r)
+	}
 	if m.forget(r) {
 		return
 	}
@@ -195,7 +210,8 @@ func (m *Mesh[C]) settle(r *route[C]) {
 
 // news is the TTL with which peers should know r, 0 if they should not.
 func (m *Mesh[C]) news(r *route[C]) uint8 {
-	if !r.hasStr || !r.local && (!m.opt.Relay || r.ttl < 2) { // who decrements 1 drops it
+	relays := m.opt.Relay || r.probe != nil              // a loop of those who relay may lead through those who do not
+	if !r.hasStr || !r.local && (!relays || r.ttl < 2) { // who decrements 1 drops it
 		return 0
 	}
 	return r.ttl
@@ -208,7 +224,7 @@ func (m *Mesh[C]) nearest(r *route[C]) *offer[C] {
 	for i := range r.offers {
 		o := &r.offers[i]
 		m.steps++
-		if o.from.gone || o.ttl < r.near && o.from != r.parent {
+		if !r.usable(o) || r.near == doubted || o.ttl < r.near && o.from != r.parent {
 			continue
 		}
 		if best == nil || o.ttl > best.ttl || o.ttl == best.ttl && o.from.before(best.from, r.parent) {
@@ -229,9 +245,14 @@ func (p *peer[C]) before(q, inUse *peer[C]) bool {
 
 func (p *peer[C]) sameNode(q *peer[C]) bool { return p.node != "" && p.node == q.node }
 
-// offered reports whether a live peer offers r.
+// usable reports whether an offer of r is one of a live peer that does not stand by.
+func (r *route[C]) usable(o *offer[C]) bool {
+	return !o.from.gone && (o.from.guard.open || r.probe != nil)
+}
+
+// offered reports whether there is an offer that may be used.
 func (r *route[C]) offered() bool {
-	return slices.ContainsFunc(r.offers, func(o offer[C]) bool { return !o.from.gone })
+	return slices.ContainsFunc(r.offers, func(o offer[C]) bool { return r.usable(&o) })
 }
 
 // use makes o the table's entry for r, nil for none.
@@ -240,12 +261,15 @@ func (m *Mesh[C]) use(r *route[C], o *offer[C]) {
 	r.parent, r.ttl = nil, 0
 	switch {
 	case r.local:
-		r.ttl = m.ownTTL()
+		r.ttl = m.ownTTL(r)
 	case o != nil:
 		r.parent, r.form, r.ttl = o.from, o.hasID, o.ttl
 	}
 	r.near = max(r.near, r.ttl)
-	if r.parent == old {
+	switch {
+	case r.probe != nil: // nobody publishes to it
+		return
+	case r.parent == old:
 		r.form = form
 		return
 	}
@@ -257,16 +281,32 @@ func (m *Mesh[C]) use(r *route[C], o *offer[C]) {
 	}
 }
 
-func (m *Mesh[C]) ownTTL() uint8 {
+// ownTTL is the TTL with which a node tells its own routes.
+func (m *Mesh[C]) ownTTL(r *route[C]) uint8 {
 	if m.opt.Relay {
-		return relayTTL
+		return r.mostTTL()
 	}
 	return fullMeshTTL
 }
 
+// mostTTL is the highest TTL with which a route is told.
+func (r *route[C]) mostTTL() uint8 {
+	if r.probe != nil {
+		return probeTTL
+	}
+	return relayTTL
+}
+
 // want is the TTL with which p should know r, 0 if it should not.
 func (r *route[C]) want(p *peer[C]) uint8 {
-	if p.gone || p == r.but {
+	switch {
+	case p.gone || p == r.but:
+		return 0
+	case r.probe != nil:
+		if !r.probe.goes(p) {
+			return 0
+		}
+	case !p.guard.open:
 		return 0
 	}
 	return r.news
@@ -291,6 +331,7 @@ func (r *route[C]) note(p *peer[C], told uint8) {
 		r.marks = append(r.marks, make([]uint8, p.slot+1-len(r.marks))...)
 	}
 	switch was := r.marks[p.slot] & toldMask; {
+	case r.probe != nil:
 	case was == 0 && told != 0:
 		p.told++
 	case was != 0 && told == 0:

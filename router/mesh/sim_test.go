@@ -13,13 +13,16 @@ import (
 // net is several nodes, each with a table and a mesh, and links between them whose messages the test delivers one
 // by one, in any order that keeps each link's own.
 type net struct {
-	t     testing.TB
-	rng   *rand.Rand
-	nodes []*node
-	links []*conn // both ends of each
-	swept []*conn // ends of lost links whose sweep is not over
-	stale []*conn // ends of links to a node that has lost its power, which do not know it yet
-	msgs  int     // delivered
+	t      testing.TB
+	rng    *rand.Rand
+	nodes  []*node
+	links  []*conn // both ends of each
+	swept  []*conn // ends of lost links whose sweep is not over
+	regate []*conn // ends of links for which there is more to do since they have opened or stand by
+	stale  []*conn // ends of links to a node that has lost its power, which do not know it yet
+	msgs   int     // delivered
+	guard  bool    // links that close a loop stand by
+	pubs   uint64  // messages that were published
 }
 
 type node struct {
@@ -29,6 +32,7 @@ type node struct {
 	names *table.Table[conn]
 	m     *Mesh[conn]
 	apps  []*conn
+	rust  *rust // an upstream node; nil: one of ours
 }
 
 // conn is a connection of a node: an application or one end of a link.
@@ -36,9 +40,12 @@ type conn struct {
 	at     *node
 	far    *conn // nil: an application
 	up     bool
+	open   bool // what comes is passed on
+	slow   bool // it takes its time
 	poked  bool
 	in     []message // on the way to this end
 	held   map[wire.Name]uint64
+	got    map[uint64]int // publishes, by id
 	acks   map[uint64]int // awaited, by id
 	lastID uint64
 }
@@ -46,7 +53,9 @@ type conn struct {
 type message struct {
 	tell  Tell
 	isAck bool
-	id    uint64 // of an ack
+	id    uint64 // of an ack, or of a publish
+	pub   bool
+	ttl   int // of a publish
 }
 
 var simText = [3]string{"org", "ns", "app"}
@@ -56,9 +65,17 @@ func simName(i int) wire.NameText {
 }
 
 func newNet(t testing.TB, seed uint64, nodes int, links [][2]int, relay bool) *net {
-	s := &net{t: t, rng: rand.New(rand.NewPCG(seed, 1))}
+	return newMixedNet(t, seed, nodes, 0, links, relay, false)
+}
+
+// newMixedNet is newNet in which the first nodes are upstream's.
+func newMixedNet(t testing.TB, seed uint64, nodes, rusts int, links [][2]int, relay, guard bool) *net {
+	s := &net{t: t, rng: rand.New(rand.NewPCG(seed, 1)), guard: guard}
 	for i := range nodes {
 		n := &node{net: s, name: fmt.Sprintf("n%d", i), relay: relay}
+		if i < rusts {
+			n.rust = newRust(n)
+		}
 		n.begin()
 		s.nodes = append(s.nodes, n)
 	}
@@ -73,13 +90,22 @@ func newNet(t testing.TB, seed uint64, nodes int, links [][2]int, relay bool) *n
 
 // begin gives a node an empty table and a mesh without peers.
 func (n *node) begin() {
+	if n.rust != nil {
+		return
+	}
 	n.names = table.New[conn]()
-	n.m = New(n.names, Options{Relay: n.relay, NodeID: n.name, Budget: &table.Budget{}}, Hooks[conn]{
+	n.m = New(n.names, Options{Relay: n.relay, Guard: n.net.guard && n.relay, NodeID: n.name, Budget: &table.Budget{}}, Hooks[conn]{
 		Poke: func(c *conn) {
 			if c.poked {
 				n.net.t.Error("poked twice before Next")
 			}
 			c.poked = true
+		},
+		Gate: func(c *conn, open bool, _ string) {
+			c.open = open
+			if !slices.Contains(n.net.regate, c) {
+				n.net.regate = append(n.net.regate, c)
+			}
 		},
 		Done: func(c *conn, id uint64, _ bool) { c.acknowledged(id) },
 	})
@@ -110,6 +136,10 @@ func (s *net) endStale() {
 	l := s.stale[0]
 	s.stale = s.stale[1:]
 	l.up, l.poked = false, false
+	if l.at.rust != nil {
+		l.at.rust.leave(l)
+		return
+	}
 	l.at.m.Leave(l)
 	removeConn(l.at.names, l)
 	s.swept = append(s.swept, l)
@@ -127,9 +157,16 @@ func (s *net) linkUp(c *conn) {
 	a, b := s.links[i], s.links[i^1]
 	a.far, b.far = b, a
 	for _, l := range []*conn{a, b} {
-		if _, err := l.at.m.Join(l, l.far.at.name); err != nil {
+		if l.at.rust != nil {
+			l.at.rust.join(l)
+			continue
+		}
+		l.slow = s.guard && s.rng.IntN(8) == 0
+		_, open, err := l.at.m.Join(l, l.far.at.name, uint64(i/2))
+		if err != nil {
 			s.t.Fatal(err)
 		}
+		l.open = l.open || open
 		l.at.m.Fill()
 	}
 }
@@ -138,6 +175,10 @@ func (s *net) linkUp(c *conn) {
 func (s *net) linkDown(c *conn) {
 	for _, l := range []*conn{c, c.far} {
 		l.up, l.in, l.poked = false, nil, false
+		if l.at.rust != nil {
+			l.at.rust.leave(l)
+			continue
+		}
 		l.at.m.Leave(l)
 		removeConn(l.at.names, l)
 		s.swept = append(s.swept, l)
@@ -145,7 +186,7 @@ func (s *net) linkDown(c *conn) {
 }
 
 func (n *node) app() *conn {
-	c := &conn{at: n, up: true, held: map[wire.Name]uint64{}, acks: map[uint64]int{}, lastID: n.net.rng.Uint64()}
+	c := &conn{at: n, up: true, held: map[wire.Name]uint64{}, acks: map[uint64]int{}, got: map[uint64]int{}, lastID: n.net.rng.Uint64()}
 	n.apps = append(n.apps, c)
 	return c
 }
@@ -156,6 +197,10 @@ func (c *conn) subscribe(nt wire.NameText) {
 	}
 	c.lastID++
 	c.held[nt.Name] = c.lastID
+	if c.at.rust != nil {
+		c.at.rust.subscribe(c, nt, c.lastID, 0)
+		return
+	}
 	if _, err := c.at.names.Add(c, table.Edge, table.Key{Name: nt.Name, HasID: true}, c.lastID, nt.Str, true); err != nil {
 		c.at.net.t.Fatal(err)
 	}
@@ -168,6 +213,10 @@ func (c *conn) unsubscribe(nt wire.NameText) {
 		return
 	}
 	delete(c.held, nt.Name)
+	if c.at.rust != nil {
+		c.at.rust.unsubscribe(c, nt, id, 0)
+		return
+	}
 	if _, err := c.at.names.Remove(c, table.Key{Name: nt.Name, HasID: true}, id); err != nil {
 		c.at.net.t.Fatal(err)
 	}
@@ -198,6 +247,10 @@ func (c *conn) acknowledged(id uint64) {
 
 func (c *conn) die() {
 	c.at.apps = slices.DeleteFunc(c.at.apps, func(x *conn) bool { return x == c })
+	if c.at.rust != nil {
+		c.at.rust.leave(c)
+		return
+	}
 	c.at.m.Lost(removeConn(c.at.names, c))
 }
 
@@ -214,6 +267,13 @@ func (s *net) step() bool {
 			can = append(can, l)
 		}
 	}
+	if n := len(s.regate); n > 0 && s.rng.IntN(2) == 0 {
+		i := s.rng.IntN(n)
+		if l := s.regate[i]; !l.at.m.RegateStep(l) {
+			s.regate = slices.Delete(s.regate, i, i+1)
+		}
+		return true
+	}
 	if i := s.rng.IntN(len(can) + 2*len(s.swept) + 1); i < 2*len(s.swept) {
 		i /= 2
 		if l := s.swept[i]; !l.at.m.SweepStep(l) {
@@ -222,9 +282,12 @@ func (s *net) step() bool {
 		return true
 	}
 	if len(can) == 0 {
-		return len(s.swept) > 0
+		return len(s.swept)+len(s.regate) > 0
 	}
 	l := can[s.rng.IntN(len(can))]
+	if l.slow && s.rng.IntN(8) > 0 {
+		return true
+	}
 	if l.poked && (len(l.in) == 0 || s.rng.IntN(2) == 0) {
 		ts, more := l.at.m.Next(l, make([]Tell, 0, 1+s.rng.IntN(3)))
 		l.poked = more
@@ -242,6 +305,14 @@ func (s *net) step() bool {
 
 func (c *conn) receive(m message) {
 	x := m.tell
+	if m.pub {
+		c.at.publish(c, x.Name.Name, m.id, m.ttl-1)
+		return
+	}
+	if r := c.at.rust; r != nil {
+		r.receive(c, m)
+		return
+	}
 	switch ttl := x.TTL - 1; {
 	case m.isAck:
 		c.at.m.Acked(c, m.id)
@@ -278,6 +349,9 @@ func (s *net) tick() {
 		s.endStale()
 	}
 	for _, n := range s.nodes {
+		if n.rust != nil {
+			continue
+		}
 		n.m.Tick()
 		for n.m.Due() {
 		}
@@ -290,7 +364,11 @@ func (s *net) rest() {
 		s.endStale()
 	}
 	s.quiet()
-	for range 12 * (holdTicks + 1) {
+	ticks := 12 * (holdTicks + 1)
+	if s.guard {
+		ticks = probeTTL * (holdTicks + 2) // an echo by way of upstream nodes loses a hop in that time
+	}
+	for range ticks {
 		s.tick()
 		s.quiet()
 	}
@@ -298,15 +376,7 @@ func (s *net) rest() {
 
 // holders says which nodes that a can reach, but for a, hold n, and at what distance.
 func (s *net) holders(a *node, n wire.Name) map[*node]int {
-	far := map[*node]int{a: 0}
-	for todo := []*node{a}; len(todo) > 0; todo = todo[1:] {
-		for _, l := range s.links {
-			if _, seen := far[l.far.at]; l.at == todo[0] && l.up && !seen {
-				far[l.far.at] = far[l.at] + 1
-				todo = append(todo, l.far.at)
-			}
-		}
-	}
+	far := s.distances(a, (*conn).passes)
 	delete(far, a)
 	for b := range far {
 		if !b.holds(n) {
@@ -314,6 +384,16 @@ func (s *net) holders(a *node, n wire.Name) map[*node]int {
 		}
 	}
 	return far
+}
+
+// routes is how many names of nodes are in use.
+func (n *node) routes() (some int) {
+	for _, r := range n.m.routes {
+		if r.probe == nil && r.ttl > 0 {
+			some++
+		}
+	}
+	return some
 }
 
 func (n *node) holds(name wire.Name) bool {
@@ -399,7 +479,7 @@ func (s *net) check(names []wire.NameText, reach int) {
 			own += near
 		}
 		if n.m.Active() {
-			if got := len(n.m.routes); got != own {
+			if got := n.routes(); got != own {
 				s.t.Errorf("%s has %d routes, want %d", n.name, got, own)
 			}
 		}
@@ -490,6 +570,9 @@ func TestEveryNodeKnowsWhatOthersHold(t *testing.T) {
 // happen does one thing to the network.
 func (s *net) happen(names []wire.NameText) {
 	for _, n := range s.nodes {
+		if n.rust != nil {
+			continue
+		}
 		if wrong := verify(n.m); wrong != "" {
 			s.t.Fatalf("%s: %s", n.name, wrong)
 		}
@@ -515,7 +598,11 @@ func (s *net) happen(names []wire.NameText) {
 	case k < 17 && l.up:
 		s.linkDown(l)
 	case k == 19 && s.rng.IntN(3) == 0:
-		s.powerLoss(n)
+		if n.rust != nil {
+			s.restart(n)
+		} else {
+			s.powerLoss(n)
+		}
 	case !l.up:
 		s.linkUp(l)
 	}

@@ -14,6 +14,9 @@ type PeerStatus[C any] struct {
 	Told    int           // routes that it was told and not withdrawn
 	Behind  bool          // there may be more to tell
 	Synced  time.Duration // age that the link had when it had first been told all; 0: it has not yet
+	Open    bool          // what it publishes passes. Else it stands by, or is being looked at
+	Standby bool          // it would close a loop
+	Through string        // the node through which that goes on; "": not known
 }
 
 // Peers returns the live peer links, the oldest first.
@@ -29,16 +32,17 @@ func (m *Mesh[C]) Peers() []PeerStatus[C] {
 	slices.SortFunc(all, func(p, q *peer[C]) int { return cmp.Compare(p.born, q.born) })
 	var out []PeerStatus[C]
 	for _, p := range all {
-		out = append(out, PeerStatus[C]{p.conn, p.node, p.offers, p.told, p.at != nil, p.synced})
+		out = append(out, PeerStatus[C]{p.conn, p.node, p.offers - p.probes, p.told, p.at != nil, p.synced,
+			p.guard.open, p.guard.standby, p.guard.through})
 	}
 	return out
 }
 
-// Synced notes that peer c, whose link is that old, has been told all; only the first time counts.
+// Synced notes that peer c, whose link is that old, has been told all; only the first time counts at which its link was open.
 func (m *Mesh[C]) Synced(c *C, age time.Duration) {
 	m.lock()
 	defer m.unlock()
-	if p := m.of[c]; p != nil && p.synced == 0 {
+	if p := m.of[c]; p != nil && p.synced == 0 && p.guard.open {
 		p.synced = age
 	}
 }

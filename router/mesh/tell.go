@@ -25,7 +25,9 @@ func (m *Mesh[C]) Next(c *C, dst []Tell) (_ []Tell, more bool) {
 		m.steps++
 		m.stand(p, r.next)
 		if r.differs(p) {
-			dst = append(dst, r.tell(p))
+			t := r.tell(p)
+			dst = append(dst, t)
+			p.guard.said(r, &t)
 			m.passed(p, r.id, true)
 		} else {
 			m.passed(p, r.id, false)
@@ -45,7 +47,7 @@ func (r *route[C]) tell(p *peer[C]) Tell {
 	r.note(p, want)
 	t := Tell{Name: wire.NameText{Name: r.name, Str: r.str}, ID: r.id, TTL: uint32(want), Withdraw: want == 0}
 	if t.Withdraw {
-		t.TTL = uint32(relayTTL)
+		t.TTL = uint32(r.mostTTL())
 	}
 	return t
 }

@@ -178,6 +178,7 @@ func (m *Mesh[C]) Acked(c *C, id uint64) {
 	}
 	a := &p.answers
 	a.mute = false
+	delete(p.guard.unacked, id)
 	if pe := a.pends[id]; pe != nil && pe.acked < pe.sent {
 		pe.acked++
 		for len(pe.waiters) > 0 && pe.waiters[0].target <= pe.acked {

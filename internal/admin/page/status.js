@@ -126,7 +126,8 @@ function show(section, s, now) {
   ]), 6, "none");
   part(".peers").hidden = !s.peers.length;
   fill(part(".peers table"), s.peers.map((p) => [
-    cell([p.node || "unknown", p.dials ? "dialled by this node" : "has dialled this node"], "text"), cell(p.state, p.state === "synced" ? "" : "bad"),
+    cell([p.node || "unknown", p.dials ? "dialled by this node" : "has dialled this node"], "text"), 
+    cell(p.state === "standby" ? [p.state, p.loop_through ? `its loop goes on through ${p.loop_through}` : ""] : p.state, p.state === "behind" ? "bad" : ""),
     cell(p.connection, "n"), cell(number(p.learned), "n"), cell(number(p.told), "n"), cell(p.sync_seconds ? span(p.sync_seconds) : "", "n"),
     cell(span(p.age_seconds), "n"),
   ]), 7, "none");

@@ -1,0 +1,397 @@
+package mesh
+
+import (
+	"math/rand/v2"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// publish sends a message that came from c on, as both kinds of nodes do.
+func (n *node) publish(c *conn, name wire.Name, id uint64, ttl int) {
+	if ttl <= 0 {
+		return
+	}
+	var to []*conn
+	switch {
+	case n.rust != nil:
+		to = n.rust.holders(name)
+		if c.far != nil && !n.relay {
+			to = slices.DeleteFunc(to, func(o *conn) bool { return o.far != nil })
+		}
+	case c.far != nil && !c.open:
+	case c.far != nil && !n.relay:
+		to = n.names.MatchAll(&name, c, table.All.Without(table.Peer), nil)
+	default:
+		to = n.names.MatchAll(&name, c, table.All, nil)
+	}
+	for _, t := range to {
+		switch {
+		case t == c:
+		case t.far == nil:
+			t.got[id]++
+		case t.up:
+			t.far.in = append(t.far.in, message{pub: true, id: id, ttl: ttl, tell: Tell{Name: wire.NameText{Name: name}}})
+		}
+	}
+}
+
+// passes reports whether names and messages pass on a link.
+func (c *conn) passes() bool {
+	end := func(c *conn) bool { return c.at.rust != nil || c.open }
+	return c.up && end(c) && end(c.far)
+}
+
+// distances are those of all nodes from a, over links that pass, in links.
+func (s *net) distances(a *node, passes func(*conn) bool) map[*node]int {
+	far := map[*node]int{a: 0}
+	for todo := []*node{a}; len(todo) > 0; todo = todo[1:] {
+		for _, l := range s.links {
+			if _, seen := far[l.far.at]; l.at == todo[0] && passes(l) && !seen {
+				far[l.far.at] = far[l.at] + 1
+				todo = append(todo, l.far.at)
+			}
+		}
+	}
+	return far
+}
+
+// checkTree wants the links that pass to be a tree that reaches whatever can be reached.
+func (s *net) checkTree() {
+	s.t.Helper()
+	passing := 0
+	for _, l := range s.links {
+		if l.passes() {
+			passing++
+		}
+	}
+	parts, seen := 0, map[*node]bool{}
+	for _, n := range s.nodes {
+		all, tree := s.distances(n, func(l *conn) bool { return l.up }), s.distances(n, (*conn).passes)
+		if len(all) != len(tree) {
+			s.t.Errorf("%s reaches %d nodes, and %d over links that pass", n.name, len(all), len(tree))
+		}
+		if !seen[n] {
+			parts++
+			for b := range all {
+				seen[b] = true
+			}
+		}
+	}
+	if passing/2 != len(s.nodes)-parts {
+		s.t.Errorf("%d links pass between %d nodes in %d parts: there is a loop", passing/2, len(s.nodes), parts)
+	}
+}
+
+// checkPublishes has each node send a message to each name: no subscriber gets it twice, nobody else gets it, and, if all, every one
+// within reach does.
+func (s *net) checkPublishes(names []wire.NameText, all bool) {
+	s.t.Helper()
+	for _, n := range s.nodes {
+		far := s.distances(n, (*conn).passes)
+		for _, nt := range names {
+			s.pubs++
+			id := s.pubs
+			sender := n.app()
+			before := s.msgs
+			n.publish(sender, nt.Name, id, relayTTL-1)
+			s.quiet()
+			if got := s.msgs - before; got >= len(s.nodes) {
+				s.t.Errorf("a message to %v took %d messages", nt.Name.Lo, got)
+			}
+			sender.die()
+			for b, d := range far {
+				for _, a := range b.apps {
+					_, holds := a.held[nt.Name]
+					want := 0
+					if holds {
+						want = 1
+					}
+					reach := all && d <= relayTTL-2
+					if !s.relayed() {
+						reach = all && d <= 1
+					}
+					if got := a.got[id]; got > want || got < want && reach {
+						s.t.Errorf("a message to %v from %s came %d times to a subscriber at %s, %d links away, want %d",
+							nt.Name.Lo, n.name, got, b.name, d, want)
+					}
+				}
+			}
+		}
+	}
+}
+
+func (s *net) relayed() bool { return s.nodes[len(s.nodes)-1].relay }
+
+// seeds is how many random networks are tried: 300 in full.
+func seeds(short uint64) uint64 {
+	if os.Getenv("SLIMGO_TEST_LONG") != "" {
+		return 300
+	}
+	return short
+}
+
+// randomLinks connects nodes at random, often with loops and sometimes with two links between the same; upstream nodes, the first
+// ones, have no loop among themselves: what they do then is theirs.
+func randomLinks(rng *rand.Rand, nodes, rusts int) (links [][2]int) {
+	part := make([]int, rusts)
+	for i := range part {
+		part[i] = i
+	}
+	for range nodes + rng.IntN(nodes+1) {
+		a, b := rng.IntN(nodes), rng.IntN(nodes)
+		if a == b {
+			continue
+		}
+		if a < rusts && b < rusts {
+			if part[a] == part[b] {
+				continue
+			}
+			from, to := part[a], part[b]
+			for i := range part {
+				if part[i] == from {
+					part[i] = to
+				}
+			}
+		}
+		links = append(links, [2]int{a, b})
+	}
+	return links
+}
+
+// checkTables wants the peers that each node of ours sends a name's messages to to be those behind which it is held, and nothing
+// to be left of what is held no more. The oracle walks over the links that pass, and knows no more of nodes than how far a name
+// goes. Rules: P-peer-1, P-peer-5.
+func (s *net) checkTables(names []wire.NameText) {
+	s.t.Helper()
+	for _, n := range s.nodes {
+		if n.rust != nil {
+			continue
+		}
+		routes := 0
+		for _, nt := range names {
+			var want []*conn
+			for _, l := range s.links {
+				if l.at != n || !l.passes() {
+					continue
+				}
+				held := 0
+				for b, d := range s.distances(l.far.at, func(x *conn) bool { return x.passes() && x != l.far && x.at.relay }) {
+					if d+1 < relayTTL && b.holds(nt.Name) {
+						held++
+					}
+				}
+				if held > 0 {
+					want = append(want, l)
+				}
+				routes += held
+			}
+			got := n.names.MatchAll(&nt.Name, nil, table.Only(table.Peer), nil)
+			for _, l := range s.links {
+				if w, g := slices.Contains(want, l), slices.Contains(got, l); w != g {
+					s.t.Errorf("%s sends %v to %s: %v, want %v", n.name, nt.Name.Lo, l.far.at.name, g, w)
+				}
+			}
+			if n.holds(nt.Name) {
+				routes++
+			}
+		}
+		if got := n.routes(); n.m.Active() && got > routes { // of two holders behind an upstream node it may know of one
+			s.t.Errorf("%s has %d routes, want %d", n.name, got, routes)
+		}
+	}
+}
+
+// checkProbes wants each probe to be known exactly where it can come to, so that none is left of links that are gone.
+func (s *net) checkProbes() {
+	s.t.Helper()
+	known := map[*node]int{}
+	for i, l := range s.links {
+		if l.at.rust != nil || !l.up || s.ends(l.at) < 2 {
+			continue
+		}
+		known[l.at]++
+		w := s.weight(i)
+		for b := range s.distances(l.far.at, func(x *conn) bool {
+			at := slices.Index(s.links, x)
+			return x.up && x.at != l.at && (x.at.rust != nil && x.far.at.rust != nil || s.weight(at).compare(w) < 0)
+		}) {
+			if b != l.at {
+				known[b]++
+			}
+		}
+	}
+	for _, n := range s.nodes {
+		if n.rust == nil && n.m.Active() {
+			got := 0
+			for _, r := range n.m.routes {
+				if r.probe != nil && r.held == 0 { // those that rest have just been withdrawn
+					got++
+				}
+			}
+			if got != known[n] {
+				s.t.Errorf("%s knows %d probes, want %d", n.name, got, known[n])
+			}
+		}
+	}
+}
+
+// ends is how many links of n are up.
+func (s *net) ends(n *node) (up int) {
+	for _, l := range s.links {
+		if l.at == n && l.up {
+			up++
+		}
+	}
+	return up
+}
+
+// weight is that of the link of which links[i] is an end.
+func (s *net) weight(i int) weight {
+	a, b := nodeNumber(s.links[i].at.name), nodeNumber(s.links[i^1].at.name)
+	return weight{min(a, b), max(a, b), uint64(i / 2)}
+}
+
+// restart has an upstream node begin anew.
+func (s *net) restart(n *node) {
+	var lost []*conn
+	for _, l := range s.links {
+		if l.at == n && l.up {
+			lost = append(lost, l)
+		}
+	}
+	for _, l := range lost {
+		s.linkDown(l)
+	}
+	n.apps, n.rust = nil, newRust(n)
+	for _, l := range lost {
+		s.linkUp(l)
+	}
+}
+
+// In random networks of up to twelve nodes, with loops, losses, restarts and slow peers, the links that pass become a tree, each node knows what
+// others hold, and a message reaches every subscriber once. Rules: P-loop-1, P-loop-3.
+func TestNoMessageComesTwice(t *testing.T) {
+	names := []wire.NameText{simName(1), simName(2), simName(3)}
+	for seed := range seeds(60) {
+		rng := rand.New(rand.NewPCG(seed, 15))
+		nodes := 2 + rng.IntN(11)
+		s := newMixedNet(t, seed, nodes, 0, randomLinks(rng, nodes, 0), true, true)
+		if len(s.links) == 0 {
+			continue
+		}
+		for round := range 3 {
+			s.chaos(names)
+			s.checkTree()
+			s.checkProbes()
+			s.checkTables(names)
+			s.checkPublishes(names, true)
+			if t.Failed() {
+				t.Fatalf("seed %d, round %d: %d nodes", seed, round, nodes)
+			}
+		}
+		s.emptied()
+		s.checkTables(names)
+		if t.Failed() {
+			t.Fatalf("seed %d: %d nodes, when all applications have gone", seed, nodes)
+		}
+	}
+}
+
+// The same with upstream nodes between, as long as each loop runs through a node of ours. Upstream nodes lose names on links that end, so in a network
+// in which links do, nothing is wanted but that no message comes twice; when they have been restarted, and applications subscribe
+// to all that they want anew, everything is. Rules: P-loop-1.
+func TestNoMessageComesTwiceBesideUpstream(t *testing.T) {
+	names := []wire.NameText{simName(1), simName(2), simName(3)}
+	for seed := range seeds(60) {
+		rng := rand.New(rand.NewPCG(seed, 17))
+		nodes := 2 + rng.IntN(11)
+		rusts := rng.IntN(nodes)
+		s := newMixedNet(t, seed, nodes, rusts, randomLinks(rng, nodes, rusts), true, true)
+		if len(s.links) == 0 {
+			continue
+		}
+		failed := func(what string) {
+			if t.Failed() {
+				t.Fatalf("seed %d: %d nodes, %d of them upstream's, %s", seed, nodes, rusts, what)
+			}
+		}
+		for range 3 {
+			s.chaos(names)
+			s.checkTree()
+			s.checkPublishes(names, false)
+			failed("in chaos")
+		}
+		s.emptied()
+		for _, n := range s.nodes {
+			if n.rust != nil {
+				s.restart(n)
+			}
+		}
+		s.rest()
+		s.checkTree()
+		s.checkProbes()
+		s.checkTables(names)
+		failed("when all applications have gone")
+		for range 20 {
+			n := s.nodes[s.rng.IntN(len(s.nodes))]
+			n.app().subscribe(names[s.rng.IntN(len(names))])
+		}
+		s.rest()
+		s.checkTables(names)
+		s.checkPublishes(names, true)
+		failed("when applications have come again")
+	}
+}
+
+// chaos lets much happen to the network, and then lets it rest.
+func (s *net) chaos(names []wire.NameText) {
+	for range 15 {
+		s.happen(names)
+		for range s.rng.IntN(20) {
+			s.step()
+		}
+	}
+	s.rest()
+}
+
+// emptied is the network after all applications have gone.
+func (s *net) emptied() {
+	for _, n := range s.nodes {
+		for len(n.apps) > 0 {
+			n.apps[0].die()
+		}
+	}
+	s.rest()
+}
+
+// In a full mesh, which passes nothing on, every subscriber gets a message once by its shape alone. Rules: P-loop-6.
+func TestNoMessageComesTwiceInAFullMesh(t *testing.T) {
+	names := []wire.NameText{simName(1), simName(2), simName(3)}
+	for seed := range seeds(40) {
+		rng := rand.New(rand.NewPCG(seed, 16))
+		nodes := 2 + rng.IntN(11)
+		var links [][2]int
+		for a := range nodes {
+			for b := range a {
+				links = append(links, [2]int{a, b})
+			}
+		}
+		s := newNet(t, seed, nodes, links, false)
+		for range 30 {
+			s.happen(names)
+			for range s.rng.IntN(20) {
+				s.step()
+			}
+		}
+		s.rest()
+		s.check(names, 1)
+		s.checkPublishes(names, true)
+		if t.Failed() {
+			t.Fatalf("seed %d: %d nodes", seed, nodes)
+		}
+	}
+}
