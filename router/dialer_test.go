@@ -494,7 +494,7 @@ func linkClosedWhileItIsOpened(t *testing.T, w *dialWay) {
 	until(t, "no connection is left", func() bool { return one.Stats().Sockets == 0 && two.Stats().Sockets == 0 })
 }
 
-// Two nodes that dial each other have two links, and a message takes one of them. Rules: P-peer-6.
+// Two nodes that dial each other have two links, of which one stands by until the other ends. Rules: P-loop-1, P-loop-4.
 func TestNodesThatDialEachOther(t *testing.T) { inEachWay(t, nodesThatDialEachOther) }
 
 func nodesThatDialEachOther(t *testing.T, w *dialWay) {
@@ -502,6 +502,18 @@ func nodesThatDialEachOther(t *testing.T, w *dialWay) {
 	w.dial(t, one, w.addr(two), nil).await(LinkUp)
 	d := w.dial(t, two, w.addr(one), nil)
 	d.await(LinkUp)
+	shaped := func(links int) func() bool {
+		return func() bool {
+			for _, n := range []*Node{one, two} {
+				ps := n.Peers()
+				if len(ps) != links || links == 2 && ps[0].Standby == ps[1].Standby || !slices.ContainsFunc(ps, func(p Peer) bool { return p.Open }) {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	until(t, "one link is open, and the other stands by", shaped(2))
 	var apps []*caller
 	for i := range 2 {
 		b := call(t, two)
@@ -521,7 +533,9 @@ func nodesThatDialEachOther(t *testing.T, w *dialWay) {
 	d.Close()
 	d.await(LinkOver)
 	until(t, "one link is left", func() bool { return one.Stats().Connections == 2 && two.Stats().Connections == 3 })
-	one.chores.wait()   // what came over the other has been withdrawn
+	one.chores.wait() // what came over the other has been withdrawn
+	until(t, "the link that is left is open", shaped(1))
+	until(t, "the names are known by it", func() bool { return one.Stats().Names == 2 })
 	for i := range 20 { // what is sent now takes the other
 		a.send(publication(a.sign(header(alice, group, 256, "x")), 20+i, 100))
 	}

@@ -160,7 +160,8 @@ func TestMetrics(t *testing.T) {
 		Negotiating: 2, Dropped: map[router.Reason]uint64{router.ReasonNoMatch: 4}, Refused: map[router.Reason]uint64{router.ReasonPath: 9}}}
 	n.stats.Kinds[table.Edge] = 11
 	n.links = []router.LinkStatus{{State: router.LinkUp, Unarmed: 1}, {State: router.LinkOver, Unarmed: 2}}
-	n.peers = []router.Peer{{Learned: 3, Told: 4, Synced: time.Second / 2}, {Learned: 5, Told: 1, Behind: true}}
+	n.peers = []router.Peer{{Learned: 3, Told: 4, Synced: time.Second / 2, Open: true}, {Learned: 5, Told: 1, Behind: true, Open: true},
+		{Standby: true, Through: "n2"}, {Behind: true}}
 	n.guards = []auth.Tally{{Listener: "127.0.0.1:1", Mechanism: "basic", Waiting: 6, Slowed: 7}}
 	n.guards[0].Outcomes[auth.Allowed], n.guards[0].Outcomes[auth.Wrong] = 4, 5
 	s := serve(t, n, nil)
@@ -184,6 +185,8 @@ func TestMetrics(t *testing.T) {
 		`slim_links{service="slim/0",state="over"} 1`,
 		`slim_peers{service="slim/0",state="synced"} 1`,
 		`slim_peers{service="slim/0",state="behind"} 1`,
+		`slim_peers{service="slim/0",state="standby"} 1`,
+		`slim_peers{service="slim/0",state="probing"} 1`,
 		`slim_peer_names{direction="learned",service="slim/0"} 8`,
 		`slim_peer_names{direction="told",service="slim/0"} 5`,
 		`slim_peer_sync_seconds{service="slim/0"} 0.5`,

@@ -1,4 +1,5 @@
-// Package mesh decides what a node tells its peers about who holds which name (P-peer).
+// Package mesh decides what a node tells its peers about who holds which name (P-peer), and which peer links stand by, so that they
+// form no loop (P-loop, loops.go).
 //
 //	table (truth) ──Touch──▶ routes ──▶ list of changes ──Next──▶ messages to one peer
 //	peers' Subscribe ──Offer──▶ routes ──▶ table entries of kind Peer

@@ -26,7 +26,7 @@ import (
 const (
 	probeWord = "slimgo.mesh" // the first part of a probe's name
 	probeTTL  = 18            // a loop of more links doubles nothing: names and messages go eight at most
-	maxProbes = 4096          // of one peer; further ones are not passed on
+	maxProbes = 4096          // of one peer; further ones are not heeded (P-loop-7)
 
 	openTicks    = 2  // a link is looked at for at least one tick, and at most two
 	giveUpTicks  = 8  // then it opens, although the probe of it has not been acknowledged

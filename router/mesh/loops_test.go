@@ -395,3 +395,107 @@ func TestNoMessageComesTwiceInAFullMesh(t *testing.T) {
 		}
 	}
 }
+
+func TestProbesAreRead(t *testing.T) {
+	of := weight{1, 2, 3}
+	s := probeName(of, 4, 5).Str
+	if got, node, ok := parseProbe(s); !ok || got != of || node != 4 {
+		t.Errorf("%q is read as %v of %d, %v", s, got, node, ok)
+	}
+	for _, x := range [][3]string{{"slimgo", s[1], s[2]}, {s[0], "", ""}, {s[0], s[1] + ".", s[2]}, {s[0], "1.2.3", s[2]}, {s[0], s[1], s[2] + "0"},
+		{s[0], s[2], s[1]}, {s[0], s[1][1:], s[2]}, {s[0], s[1], "000000000000000G.0000000000000005"}} {
+		if of, node, ok := parseProbe(x); ok {
+			t.Errorf("%q is read as %v of %d", x, of, node)
+		}
+	}
+}
+
+// guarded are the options of a node whose links stand by.
+var guarded = Options{Relay: true, Guard: true}
+
+// What a peer says of probes is bounded, and is not a name. Rules: P-loop-7, P-loop-2.
+func TestProbesAreBounded(t *testing.T) {
+	o := guarded
+	o.Budget = &table.Budget{}
+	s := newStand(t, o)
+	p := s.peer("p")
+	for i := range uint64(maxProbes + 10) {
+		s.offer(p, probeName(s.m.of[p].weight, 7, i+1), i+1, probeTTL)
+	}
+	if n := len(s.m.routes); n != maxProbes || s.names.Len() != 0 {
+		t.Errorf("%d probes are kept, want %d, and %d names, want none", n, maxProbes, s.names.Len())
+	}
+	if ps := s.m.Peers(); ps[0].Learned != 0 {
+		t.Errorf("%d names are learned, want none", ps[0].Learned)
+	}
+	s.withdraw(p, probeName(s.m.of[p].weight, 7, maxProbes+5), maxProbes+5) // one that was not heeded: no fault of the peer's
+	s.leave(p)
+	if names, bytes := s.m.opt.Budget.Used(); len(s.m.routes) != 0 || names != 0 || bytes != 0 {
+		t.Errorf("%d routes are left, %d names and %d bytes of the budget", len(s.m.routes), names, bytes)
+	}
+}
+
+// A node with one peer link asks nothing, and that link is open; nor do applications ask. Rules: P-loop-2, P-loop-3.
+func TestOnlyPeersAreProbed(t *testing.T) {
+	s := newStand(t, guarded)
+	p := s.peer("p")
+	s.add(&end{"app"}, probeName(weight{1, 2, 3}, 4, 5), 1)
+	s.add(&end{"app"}, simName(1), 2)
+	s.want(p, subscribeTo(simName(1), 0, relayTTL))
+	q := s.peer("q")
+	for _, x := range []*end{p, q} {
+		ts := s.next(x)
+		if len(ts) != 1 || !IsProbe(&ts[0].Name.Name) || ts[0].TTL != probeTTL {
+			t.Errorf("%s is told %v, want a probe", x.name, ts)
+		}
+	}
+	s.leave(q)
+	s.want(p, s.withdrawal(p)...)
+}
+
+// withdrawal is what p is told when its probe ends.
+func (s *stand) withdrawal(p *end) []Tell {
+	for _, r := range s.m.routes {
+		if r.probe != nil && r.told(s.m.of[p]) != 0 {
+			return []Tell{{Name: wire.NameText{Name: r.name, Str: r.str}, ID: r.id, TTL: probeTTL, Withdraw: true}}
+		}
+	}
+	return nil
+}
+
+// A link opens when its peer has acknowledged all probes, or does not for too long. Rules: P-loop-3.
+func TestALinkOpensWhenItsPeerHasAnswered(t *testing.T) {
+	for _, answers := range []bool{true, false} {
+		s := newStand(t, guarded)
+		s.peer("p")
+		q := s.peer("q")
+		open := func() bool { return s.m.of[q].guard.open }
+		for _, x := range s.next(q) {
+			if answers {
+				s.m.Acked(q, x.ID)
+			}
+		}
+		ticks := 0
+		for ; !open() && ticks < 20; ticks++ {
+			s.ticks(1)
+		}
+		want := openTicks
+		if !answers {
+			want = giveUpTicks
+		}
+		if ticks != want {
+			t.Errorf("answers %v: open after %d ticks, want %d", answers, ticks, want)
+		}
+	}
+}
+
+// In a full mesh a node passes probes on, and no names, and has none of its own. Rules: P-loop-2, P-loop-6.
+func TestAFullMeshPassesProbesOn(t *testing.T) {
+	s := newStand(t, Options{Guard: true})
+	p, q := s.peer("p"), s.peer("q")
+	n := probeName(weight{1, 2, 3}, 4, 5)
+	s.offer(p, n, 5, probeTTL-1)
+	s.offer(p, simName(1), 6, relayTTL-1)
+	s.want(q, subscribeTo(n, 5, probeTTL-1))
+	s.want(p)
+}

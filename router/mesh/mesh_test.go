@@ -35,6 +35,7 @@ func newStand(t *testing.T, o Options) *stand {
 	}
 	s.m = New(s.names, o, Hooks[end]{
 		Poke: func(p *end) { s.poked[p]++ },
+		Gate: func(*end, bool, string) {},
 		Done: func(_ *end, ack uint64, last bool) {
 			s.done, s.lasts = append(s.done, ack), append(s.lasts, last)
 		},

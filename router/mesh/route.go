@@ -50,7 +50,7 @@ type offer[C any] struct {
 
 // doubted is higher than any TTL: the near of a probe whose way here was lost, in whole or in part. Nodes of upstream's do not pass on
 // that a way has become longer, so that an echo that comes by them would never end. So it is withdrawn from all, and nothing is an
-// offer until that news has had its time.
+// offer until that news has had its time. Rules: P-loop-5.
 const doubted = 1<<8 - 1
 
 // A mark is the TTL with which a peer was told a route last, 0 if it was not or that was withdrawn, and a flag.
