@@ -180,9 +180,9 @@ func (r *ring) once(t *testing.T, nodes ...int) {
 	}
 }
 
-// TestLoopsDoubleNothing: a ring of nodes of both kinds, linked by hand, brings a message to many to each subscriber once, since one link of
-// it stands by; when a node is gone, that link takes over. Upstream's nodes alone multiply the message until its TTL ends. Rules: P-loop-1,
-// P-loop-4.
+// TestLoopsDoubleNothing: a ring of nodes of both kinds, linked by hand, brings a message to many to each subscriber once, since
+// one link of it stands by; when a node is gone, that link takes over. Upstream's nodes alone multiply the message until its TTL
+// ends. Rules: P-loop-1, P-loop-4.
 func TestLoopsDoubleNothing(t *testing.T) {
 	t.Run("both kinds", func(t *testing.T) {
 		r := newRing(t, ours, upstream, ours, upstream)

@@ -49,8 +49,8 @@ func hears(messages [][]byte, n wire.NameText) bool {
 	})
 }
 
-// Two peers that are linked with each other pass on what the node asks one of them: the link that comes later in the order of all stands by.
-// Nothing passes on it until the other one is lost, then it takes over. Rules: P-loop-1, P-loop-3, P-loop-4.
+// Two peers that are linked with each other pass on what the node asks one of them: the link that comes later in the order of
+// all stands by. Nothing passes on it until the other one is lost, then it takes over. Rules: P-loop-1, P-loop-3, P-loop-4.
 func TestLinkThatClosesALoopStandsBy(t *testing.T) {
 	j := newJournal(slog.LevelInfo)
 	r := newRig(t, 2, Options{RelayPeerPublishes: true, Log: j.log()})

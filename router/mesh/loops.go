@@ -15,8 +15,9 @@ import (
 // A publish does not say where it has been, so a loop of peer links that relay would multiply it. Nodes of ours break each loop that
 // runs through one of them (P-loop): of its links the last one, in an order that all know, stands by.
 //
-//	          ┌──── a ──── R ────┐       A sends a probe of link c over c. D passes it on over b, which comes before c, and node R
-//	A ── c ── D ──── b ─── R ────┘       of upstream's over a. It is back, so c stands by at A; D's own probe of c comes back to D.
+//	A ──c── D      A sends a probe of link c over c. D passes it on over b, which comes before c, and R, a node of
+//	│       │      upstream's, over a. It is back, so c stands by at A. So does it at D, which has sent a probe of c
+//	└─a─ R ─b      to A.
 //
 // A probe is a subscription, which nodes of upstream's pass on to all their peers. Nodes of ours pass it on over the links that come
 // before the one that it is about. So it comes back exactly if there is another way of such links: the links that do not stand by

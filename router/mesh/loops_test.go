@@ -272,8 +272,8 @@ func (s *net) restart(n *node) {
 	}
 }
 
-// In random networks of up to twelve nodes, with loops, losses, restarts and slow peers, the links that pass become a tree, each node knows what
-// others hold, and a message reaches every subscriber once. Rules: P-loop-1, P-loop-3.
+// In random networks of up to twelve nodes, with loops, losses, restarts and slow peers, the links that pass become a tree, each
+// node knows what others hold, and a message reaches every subscriber once. Rules: P-loop-1, P-loop-3.
 func TestNoMessageComesTwice(t *testing.T) {
 	names := []wire.NameText{simName(1), simName(2), simName(3)}
 	for seed := range seeds(60) {
@@ -301,50 +301,79 @@ func TestNoMessageComesTwice(t *testing.T) {
 	}
 }
 
-// The same with upstream nodes between, as long as each loop runs through a node of ours. Upstream nodes lose names on links that end, so in a network
-// in which links do, nothing is wanted but that no message comes twice; when they have been restarted, and applications subscribe
-// to all that they want anew, everything is. Rules: P-loop-1.
+// The same with upstream nodes between, as long as each loop runs through a node of ours, and in full meshes of both kinds.
+// Upstream nodes lose names on links that end, so in a network in which links do, nothing is wanted but that no message comes
+// twice; when they have been restarted, and applications subscribe to all that they want anew, everything is.
+// Rules: P-loop-1, P-loop-6.
 func TestNoMessageComesTwiceBesideUpstream(t *testing.T) {
-	names := []wire.NameText{simName(1), simName(2), simName(3)}
-	for seed := range seeds(60) {
-		rng := rand.New(rand.NewPCG(seed, 17))
-		nodes := 2 + rng.IntN(11)
-		rusts := rng.IntN(nodes)
-		s := newMixedNet(t, seed, nodes, rusts, randomLinks(rng, nodes, rusts), true, true)
-		if len(s.links) == 0 {
-			continue
-		}
-		failed := func(what string) {
-			if t.Failed() {
-				t.Fatalf("seed %d: %d nodes, %d of them upstream's, %s", seed, nodes, rusts, what)
+	for _, shape := range []struct {
+		name  string
+		relay bool
+	}{{"links by hand", true}, {"full mesh", false}} {
+		t.Run(shape.name, func(t *testing.T) {
+			for seed := range seeds(60) {
+				besideUpstream(t, seed, shape.relay)
 			}
-		}
-		for range 3 {
-			s.chaos(names)
-			s.checkTree()
-			s.checkPublishes(names, false)
-			failed("in chaos")
-		}
-		s.emptied()
-		for _, n := range s.nodes {
-			if n.rust != nil {
-				s.restart(n)
-			}
-		}
-		s.rest()
-		s.checkTree()
-		s.checkProbes()
-		s.checkTables(names)
-		failed("when all applications have gone")
-		for range 20 {
-			n := s.nodes[s.rng.IntN(len(s.nodes))]
-			n.app().subscribe(names[s.rng.IntN(len(names))])
-		}
-		s.rest()
-		s.checkTables(names)
-		s.checkPublishes(names, true)
-		failed("when applications have come again")
+		})
 	}
+}
+
+func besideUpstream(t *testing.T, seed uint64, relay bool) {
+	names := []wire.NameText{simName(1), simName(2), simName(3)}
+	rng := rand.New(rand.NewPCG(seed, 17))
+	nodes := 2 + rng.IntN(11)
+	rusts := rng.IntN(nodes)
+	links := allLinks(nodes)
+	if relay {
+		links = randomLinks(rng, nodes, rusts)
+	}
+	s := newMixedNet(t, seed, nodes, rusts, links, relay, true)
+	if len(s.links) == 0 {
+		return
+	}
+	check := func(when string) {
+		if relay {
+			s.checkTree()
+		}
+		if t.Failed() {
+			t.Fatalf("seed %d: %d nodes, %d of them upstream's, %s", seed, nodes, rusts, when)
+		}
+	}
+	for range 3 {
+		s.chaos(names)
+		s.checkPublishes(names, false)
+		check("in chaos")
+	}
+	s.emptied()
+	for _, n := range s.nodes {
+		if n.rust != nil {
+			s.restart(n)
+		}
+	}
+	s.rest()
+	if relay {
+		s.checkProbes()
+	}
+	s.checkTables(names)
+	check("when all applications have gone")
+	for range 20 {
+		n := s.nodes[s.rng.IntN(len(s.nodes))]
+		n.app().subscribe(names[s.rng.IntN(len(names))])
+	}
+	s.rest()
+	s.checkTables(names)
+	s.checkPublishes(names, true)
+	check("when applications have come again")
+}
+
+// allLinks are those of a full mesh.
+func allLinks(nodes int) (links [][2]int) {
+	for a := range nodes {
+		for b := range a {
+			links = append(links, [2]int{a, b})
+		}
+	}
+	return links
 }
 
 // chaos lets much happen to the network, and then lets it rest.
@@ -374,13 +403,7 @@ func TestNoMessageComesTwiceInAFullMesh(t *testing.T) {
 	for seed := range seeds(40) {
 		rng := rand.New(rand.NewPCG(seed, 16))
 		nodes := 2 + rng.IntN(11)
-		var links [][2]int
-		for a := range nodes {
-			for b := range a {
-				links = append(links, [2]int{a, b})
-			}
-		}
-		s := newNet(t, seed, nodes, links, false)
+		s := newNet(t, seed, nodes, allLinks(nodes), false)
 		for range 30 {
 			s.happen(names)
 			for range s.rng.IntN(20) {

@@ -6,10 +6,10 @@ import (
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
-// rust is an upstream node as far as peers notice: it passes on every subscription whose id it has not passed on yet, tells a new
-// peer all that it knows, or in a full mesh what its applications hold, and sends a publish to all that match but the one it came from. What it
-// gets wrong is modelled, too: it forgets the ids of names that end with a connection, and of two holders of a name it tells
-// a new peer of one.
+// rust is an upstream node as far as peers notice: it passes on every subscription whose id it has not passed on yet, tells a
+// new peer all that it knows, or in a full mesh what its applications hold, and sends a publish to all that match but the one
+// that it came from. What it gets wrong is modelled, too: it remembers the ids of names that have ended with a connection, and
+// of two holders of a name it tells a new peer of one.
 type rust struct {
 	at      *node
 	seen    map[uint64]bool                 // ids that it has passed on
