@@ -43,22 +43,17 @@ func newRing(t *testing.T, kinds ...kind) *ring {
 	for i, n := range r.nodes {
 		u := n.uplink(t, uplink.Options{})
 		r.ends, r.got = append(r.ends, u), append(r.got, map[uint64]int{})
-		for range i { // upstream's nodes drop a subscription with an id that another one has: it begins at 1
-			r.subscribe(t, u, wire.Text("org", "ns", "other"))
-		}
-		r.subscribe(t, u, all)
+		r.subscribe(t, u)
 		go r.count(t.Context(), i)
 	}
 	return r
 }
 
-func (r *ring) subscribe(t *testing.T, u *uplink.Conn, name wire.NameText) {
+func (r *ring) subscribe(t *testing.T, u *uplink.Conn) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	h := r.head
-	h.Source, h.Dest = name, name
-	if _, err := u.Subscribe(ctx, &h); err != nil {
+	if _, err := u.Subscribe(ctx, &r.head); err != nil {
 		t.Fatal(err)
 	}
 }
