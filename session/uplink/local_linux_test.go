@@ -236,7 +236,12 @@ func TestNodeIsStoppedAtOnce(t *testing.T) {
 			}
 		}
 	}()
-	until(t, "the sender is held", func() bool { return a.end.Out.Sent() >= upWindow && a.end.Out.Waits() && n.Stats().Waiting > 0 })
+	full := func() bool { // what waits for the pipe comes after it
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.queued() >= a.o.Queue
+	}
+	until(t, "the sender is held", func() bool { return a.end.Out.Sent() >= upWindow && a.end.Out.Waits() && n.Stats().Waiting > 0 && full() })
 	awaits, give := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer give()
 	if err := a.Await(awaits, 1<<30); !errors.Is(err, context.DeadlineExceeded) {
