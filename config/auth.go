@@ -1,7 +1,6 @@
 package config
 
 import (
-	"slices"
 	"time"
 )
 
@@ -48,10 +47,7 @@ type OIDC struct {
 	Policy                             Policy
 }
 
-// knownAuth are the types of `auth` that this node has.
-var knownAuth = []string{"none", "basic", "static_jwt", "jwt", "oidc", "spire"}
-
-// checkAuth refuses what upstream refuses when it connects, a listener that asks for nothing, and what this node does not have.
+// checkAuth refuses what upstream refuses when it connects, and a listener that asks for nothing.
 // Rules: P-auth-3.
 func (d *decoder) checkAuth(a *Auth, path string) {
 	refuse := func(key, text string) {
@@ -59,8 +55,6 @@ func (d *decoder) checkAuth(a *Auth, path string) {
 			[]string{contextStart, "datapath error", "configuration error", "auth config error", "internal auth error"}
 	}
 	switch {
-	case !slices.Contains(knownAuth, a.Type):
-		d.unsupported(a.Position, path, a.Type)
 	case a.Type == "basic" && a.Username == "":
 		refuse("username", "username cannot be empty")
 	case a.Type == "basic" && a.Password.Reveal() == "":

@@ -223,7 +223,7 @@ func (d *decoder) telemetry(t *OpenTelemetry, n *node) {
 	o.uint("metrics_interval_secs", "u64", 64, &t.MetricsInterval)
 	o.end()
 	if t.Enabled {
-		d.unsupported(o.at("enabled"), path+".enabled", "")
+		d.unsupported(o.at("enabled"), path+".enabled")
 	}
 }
 

@@ -65,18 +65,9 @@ func (d *decoder) inFileOrder() {
 }
 
 // unsupported notes that the file uses a feature this node does not have.
-func (d *decoder) unsupported(p Position, path, detail string) {
-	text := "not supported yet: " + path
-	if detail != "" {
-		text += " (" + detail + ")"
-	}
-	switch {
-	case d.refused == nil:
-		d.refusedContext = d.context
-	case d.refusedContext != d.context:
-		d.refusedContext = contextLoad
-	}
-	d.refused = append(d.refused, Reason{File: d.file, Position: p, Path: path, Text: text})
+func (d *decoder) unsupported(p Position, path string) {
+	d.refusedContext = d.context
+	d.refused = append(d.refused, Reason{File: d.file, Position: p, Path: path, Text: "not supported yet: " + path})
 }
 
 // unknown says what becomes of keys that no field method asked for.

@@ -89,14 +89,15 @@ services:
 func TestMissingVariablesDoNotHideOtherFaults(t *testing.T) {
 	const file = `services: {slim/0: {dataplane: {servers: [{endpoint: "1.2.3.4:5", tls: {insecure: true},
   auth: {type: basic, username: x, password: "${env:PASSWORD}"}}, {endpoint: "5.6.7.8", tls: {insecure: true}}]}, domain_name: a,
-  controller: {servers: [{endpoint: "1.2.3.4:6", tls: {insecure: true}}]}, auth: {type: jwt, private_key: {data: a}, trusted_keys: {data: b}}}}`
+  controller: {servers: [{endpoint: "1.2.3.4:6", tls: {insecure: true}}]}}}
+tracing: {opentelemetry: {enabled: true}}`
 	_, faults, _ := check("f", []byte(file), noEnv)
 	var got []string
 	for _, r := range faults {
 		got = append(got, r.Text)
 	}
 	all := strings.Join(got, "\n")
-	for _, want := range []string{`environment variable not found: "PASSWORD"`, "not supported yet: services.slim/0.auth", `"5.6.7.8" is no IP:PORT`} {
+	for _, want := range []string{`environment variable not found: "PASSWORD"`, "not supported yet: tracing.opentelemetry.enabled", `"5.6.7.8" is no IP:PORT`} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no %q in\n%s", want, all)
 		}

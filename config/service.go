@@ -33,12 +33,13 @@ func (e *Endpoints) empty() bool {
 
 // Registration is `services.<id>.auth`: the credential shown to a control plane.
 type Registration struct {
-	Type        string // "shared_secret", "spire" or "jwt"
-	Secret      Secret // shared_secret
-	ID          string // shared_secret
-	Spire       *Spire // spire
-	PrivateKey  Source // jwt
-	TrustedKeys Source // jwt
+	Position    Position // of the key
+	Type        string   // "shared_secret", "spire" or "jwt"
+	Secret      Secret   // shared_secret
+	ID          string   // shared_secret
+	Spire       *Spire   // spire
+	PrivateKey  Source   // jwt
+	TrustedKeys Source   // jwt; no effect
 }
 
 // Source is text that stands in the file (Data) or in another one (File).
@@ -112,15 +113,13 @@ func (d *decoder) service(s *Service, n *node, path string) {
 	o.optStr("domain_name", &s.Domain)
 	if v := o.get("auth"); v != nil && v.kind != nullKind {
 		s.Registration = d.registration(v, join(path, "auth"))
+		s.Registration.Position = o.at("auth")
 	}
 	if v := o.get("dataplane"); v != nil {
 		d.endpoints(&s.Dataplane, v, join(path, "dataplane"), "dataplane")
 	}
 	if v := o.get("controller"); v != nil {
 		d.endpoints(&s.Controller, v, join(path, "controller"), "controller")
-		if !s.Controller.empty() && s.Registration != nil && s.Registration.Type == "jwt" { // without one upstream does not look at it
-			d.unsupported(o.at("auth"), join(path, "auth"), "jwt")
-		}
 	}
 	if v := o.get("peers"); v != nil && v.kind != nullKind {
 		s.Peers = d.peers(v, join(path, "peers"))

@@ -118,6 +118,28 @@ func TestRegistrationNeedsASecret(t *testing.T) {
 	wantAnswers(t, a.run(t, "send", alice, sendArgs(echo.name, 50, true)...), 50)
 }
 
+// A node of ours that shows a key of its own is taken as one of upstream's is, by a control plane that verifies nobody; and refused
+// with it where secrets are asked for, which upstream's control plane cannot verify it by. Rules: P-ctl-3.
+func TestRegistrationByAKey(t *testing.T) {
+	shows := gatewayOptions{service: fmt.Sprintf("    auth: {type: jwt, private_key: {file: %q}, trusted_keys: {file: %q}}", holders(t, 1)[0].file, "/none")}
+	for _, x := range mixtures[:2] {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			p := startPlane(t, fullMesh)
+			a, b := p.startGateway(t, x.a, "dom-a", shows), p.startGateway(t, x.b, "dom-b", shows)
+			p.untilLinks(t, 1)
+			echo := b.app(t, "echo", "org/ns/echo")
+			p.untilRoute(t, a, echo.name)
+			p.talk(t, a, alice, echo)
+		})
+	}
+	t.Run("refused", func(t *testing.T) {
+		t.Parallel()
+		p := startPlane(t, `topology: {links: [{domain: "*", neighbors: ["*"]}], registration_auth: {type: shared_secret, secrets: {dom-a: "0123456789abcdef0123456789abcdef"}}}`)
+		p.startGateway(t, ours, "dom-a", shows).expectLine(t, "registration rejected by control plane", 0)
+	})
+}
+
 // Links show what outbound_clients says, and a control plane is told why one cannot. Rules: P-ctl-6, P-ctl-8.
 func TestCredentialsOfLinks(t *testing.T) {
 	const listener = "          auth: {type: basic, username: u, password: right}"

@@ -15,8 +15,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/router"
 )
 
-// What `auth` of listeners and clients becomes. A new type is a case of newVerifier, one of newSource, and a word of
-// config's knownAuth.
+// What `auth` of listeners and clients becomes. A new type is a case of newVerifier, and one of newSource.
 
 // verified is `auth` of a listener.
 type verified struct {
@@ -51,7 +50,7 @@ func (p *program) newVerifier(a *config.Auth) (v auth.Verifier, further []io.Clo
 		v, err := p.newSpireVerifier(a.Spire)
 		return v, nil, err
 	}
-	return nil, nil, fmt.Errorf("not supported yet: %s", a.Type)
+	return nil, nil, fmt.Errorf("type: %s is not known", a.Type)
 }
 
 // newSource makes what a client shows as a says; nil: it shows nothing.
@@ -70,7 +69,7 @@ func (p *program) newSource(a *config.Auth) (auth.Source, error) {
 	case "spire":
 		return p.newSpireSource(a.Spire)
 	}
-	return nil, fmt.Errorf("not supported yet: %s", a.Type)
+	return nil, fmt.Errorf("type: %s is not known", a.Type)
 }
 
 // verifiers are those of a service's listeners, in order. What old, which runs, has of the same settings stays in use, with all

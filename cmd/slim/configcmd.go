@@ -159,6 +159,14 @@ func (p *program) checkStart(c *config.Config) (faults []config.Reason) {
 		add(errs)
 		_, errs = authorize(c, s, nil)
 		add(errs)
+		if r := s.Registration; r != nil && r.Type == "jwt" && controlled(s) {
+			source, err := newRegistrationSource(c, s)
+			if err != nil {
+				add([]error{err})
+			} else {
+				_ = source.Close()
+			}
+		}
 		first[s] = len(all)
 		for j := range s.Dataplane.Servers {
 			e := router.Endpoint{Addr: s.Dataplane.Servers[j].Endpoint}

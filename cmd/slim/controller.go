@@ -20,8 +20,10 @@ import (
 	"github.com/seed31b3bfd0/slimgo/internal/admin"
 	"github.com/seed31b3bfd0/slimgo/internal/agent"
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
+	"github.com/seed31b3bfd0/slimgo/internal/auth/jwt"
 	"github.com/seed31b3bfd0/slimgo/internal/cli"
 	"github.com/seed31b3bfd0/slimgo/internal/connect"
+	"github.com/seed31b3bfd0/slimgo/internal/watch"
 	"github.com/seed31b3bfd0/slimgo/router"
 	"github.com/seed31b3bfd0/slimgo/wire/pb/controllerpb"
 )
@@ -38,7 +40,7 @@ type controller struct {
 func (p *program) control(c *config.Config, s *service, f *flags) (*controller, error) {
 	e := &s.Controller
 	log := s.log.With(cli.KeySpan, s.span)
-	if !e.EnforcePQC && len(e.Servers)+len(e.Clients)+len(e.Outbound) == 0 {
+	if !controlled(s.Service) {
 		log.Info("no controller configuration provided, skipping controller startup")
 		return nil, nil
 	}
@@ -73,6 +75,12 @@ func (p *program) control(c *config.Config, s *service, f *flags) (*controller, 
 		return nil, err
 	}
 	return x, nil
+}
+
+// controlled reports whether a service has a controller.
+func controlled(s *config.Service) bool {
+	e := &s.Controller
+	return e.EnforcePQC || len(e.Servers)+len(e.Clients)+len(e.Outbound) > 0
 }
 
 // stop ends the controller within ctx. x may be nil.
@@ -142,21 +150,56 @@ func (m *assembler) registration(o *agent.Options) error {
 			return m.failed(err)
 		}
 		o.Credentials = func(context.Context) (string, error) { return secret.Token(), nil }
-		return nil
 	case "spire":
 		source, err := m.p.newSpireSource(r.Spire)
 		if err != nil {
 			return m.failed(err)
 		}
-		m.x.closers = append(m.x.closers, source)
-		o.Credentials = func(ctx context.Context) (string, error) {
-			shown, err := source.Authorization(ctx)
-			return strings.TrimPrefix(shown, "Bearer "), err
+		m.showTokens(o, source)
+	case "jwt":
+		source, err := newRegistrationSource(m.c, m.s.Service)
+		if err != nil {
+			return m.failed(err)
 		}
-		return nil
+		m.showTokens(o, source)
+	default:
+		return m.failed(fmt.Errorf("auth.type: %s is not known", r.Type))
 	}
-	return m.failed(fmt.Errorf("not supported yet: %s", r.Type))
+	return nil
 }
+
+// showTokens has registrations show the tokens of a source, a new one each time.
+func (m *assembler) showTokens(o *agent.Options, source auth.Source) {
+	m.x.closers = append(m.x.closers, source)
+	o.Credentials = func(ctx context.Context) (string, error) {
+		shown, err := source.Authorization(ctx)
+		return strings.TrimPrefix(shown, "Bearer "), err
+	}
+}
+
+// newRegistrationSource makes tokens that an Ed25519 key of the node's own signs, and whose subject is its did:key (P-ctl-3).
+func newRegistrationSource(c *config.Config, s *config.Service) (auth.Source, error) {
+	r := s.Registration
+	text, err := []byte(r.PrivateKey.Data.Reveal()), error(nil)
+	if r.PrivateKey.File != "" {
+		text, err = watch.Read(r.PrivateKey.File, maxKeyFile)
+	}
+	var source *jwt.Signer
+	if err == nil {
+		source, err = jwt.NewSelfSigner(text)
+	}
+	if err == nil {
+		return source, nil
+	}
+	at := config.Reason{Position: r.Position, Path: "services." + s.ID + ".auth.private_key", Text: err.Error()}
+	if at.Position.Line > 0 {
+		at.File = c.File
+	}
+	return nil, &placed{at, err}
+}
+
+// maxKeyFile bounds the file of a key, in bytes.
+const maxKeyFile = 1 << 20
 
 func (m *assembler) failed(err error) error {
 	return &failure{context: []string{"failed to start service", "controller error"}, cause: err}

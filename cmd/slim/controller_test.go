@@ -1,6 +1,9 @@
 package main
 
 import (
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,5 +104,53 @@ func TestHowOrderedLinksAreDialled(t *testing.T) {
 		if err := merge(&c, &w); err == nil {
 			t.Errorf("%+v is dialled", w)
 		}
+	}
+}
+
+// A key of the node's own signs what a registration shows; a check finds what a start would refuse. Rules: P-ctl-3.
+func TestRegistrationByAKeyOfItsOwn(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := filepath.Join(t.TempDir(), "own.pem")
+	if err := os.WriteFile(good, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct{ name, key, want string }{
+		{"good", "{file: " + good + "}", ""},
+		{"no key", "{data: x}", "services.slim/0.auth.private_key: invalid Ed25519 key: "},
+		{"no file", "{file: " + good + ".none}", "services.slim/0.auth.private_key: "},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			text := "services: {slim/0: {domain_name: d, node_id: n, dataplane: {servers: [{endpoint: '127.0.0.1:0', tls: {insecure: true}}]}, " +
+				"controller: {clients: [{endpoint: 'http://x:1'}]}, auth: {type: jwt, private_key: " + x.key + ", trusted_keys: {file: none}}}}"
+			file := filepath.Join(t.TempDir(), "node.yaml")
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			code, out := checked(t, "--strict", file)
+			if (code == 0) != (x.want == "") || !strings.Contains(out, x.want) {
+				t.Errorf("config check: %d, %s; want %q", code, out, x.want)
+			}
+			r := newRig()
+			m := &assembler{p: &r.program, c: &config.Config{File: file}, s: &service{Service: serviceOf(t, text)}, x: &controller{}}
+			defer m.x.free()
+			var o agent.Options
+			if err := m.registration(&o); err != nil {
+				if x.want == "" || !strings.Contains(err.Error(), x.want) {
+					t.Errorf("%v; want %q", err, x.want)
+				}
+				return
+			}
+			shown, err := o.Credentials(t.Context())
+			if parts := strings.Split(shown, "."); err != nil || len(parts) != 3 || strings.Contains(shown, " ") {
+				t.Errorf("it shows %q, %v", shown, err)
+			}
+		})
 	}
 }

@@ -2,6 +2,10 @@ package jwt
 
 import (
 	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
 	"math/big"
 	"slices"
 )
@@ -17,4 +21,44 @@ func DIDKey(k ed25519.PublicKey) string {
 	}
 	slices.Reverse(digits)
 	return "did:key:z" + string(digits)
+}
+
+// Ed25519Key reads a private key from the first block of PEM that is a PRIVATE KEY; other text is passed over (P-id-1).
+func Ed25519Key(b []byte) (ed25519.PrivateKey, error) {
+	for {
+		block, rest := pem.Decode(b)
+		if block == nil {
+			return nil, errors.New("invalid Ed25519 key: there is no block -----BEGIN PRIVATE KEY-----: " +
+				"`openssl genpkey -algorithm ed25519` makes one")
+		}
+		if block.Type != "PRIVATE KEY" {
+			b = rest
+			continue
+		}
+		key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		if err != nil {
+			return nil, errors.New("invalid Ed25519 key: its block is no PKCS #8") // what is wrong could quote it
+		}
+		k, ok := key.(ed25519.PrivateKey)
+		if !ok {
+			return nil, fmt.Errorf("invalid Ed25519 key: it is a %T: `openssl genpkey -algorithm ed25519` makes one of Ed25519", key)
+		}
+		return k, nil
+	}
+}
+
+// NewSelfSigner returns a Signer of an Ed25519 key, as Ed25519Key reads it: issuer and subject of its tokens are the key's did:key, and
+// there is no audience (P-id-1).
+func NewSelfSigner(text []byte) (*Signer, error) {
+	key, err := Ed25519Key(text)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	did := DIDKey(key.Public().(ed25519.PublicKey))
+	return NewSigner(SignerOptions{Subject: did, Issuer: did,
+		Key: Key{Algorithm: "EdDSA", Format: PEM, Data: string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))}})
 }

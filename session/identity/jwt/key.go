@@ -2,11 +2,7 @@ package jwt
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"log/slog"
 
@@ -74,30 +70,6 @@ func (t Text) check(what string) error {
 		return fmt.Errorf("%w: %s: there is none: give jwt.File(path) or jwt.Data(text)", session.ErrConfig, what)
 	}
 	return nil
-}
-
-// ed25519Key reads a private key from the first block of PEM that is a PRIVATE KEY; other text is passed over (P-id-1).
-func ed25519Key(b []byte) (ed25519.PrivateKey, error) {
-	for {
-		block, rest := pem.Decode(b)
-		if block == nil {
-			return nil, errors.New("invalid Ed25519 key: there is no block -----BEGIN PRIVATE KEY-----: " +
-				"`openssl genpkey -algorithm ed25519` makes one")
-		}
-		if block.Type != "PRIVATE KEY" {
-			b = rest
-			continue
-		}
-		key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-		if err != nil {
-			return nil, errors.New("invalid Ed25519 key: its block is no PKCS #8") // what is wrong could quote it
-		}
-		k, ok := key.(ed25519.PrivateKey)
-		if !ok {
-			return nil, fmt.Errorf("invalid Ed25519 key: it is a %T: `openssl genpkey -algorithm ed25519` makes one of Ed25519", key)
-		}
-		return k, nil
-	}
 }
 
 // watching has notices of files and issuers written to a log; nil: nowhere.

@@ -106,7 +106,7 @@ func (o *SelfSignedOptions) readKey() (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, o.PrivateKey.wrong(privateKeyText, err)
 	}
-	key, err := ed25519Key(b)
+	key, err := tokens.Ed25519Key(b)
 	if err != nil {
 		return nil, o.PrivateKey.wrong(privateKeyText, err)
 	}
