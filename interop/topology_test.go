@@ -68,7 +68,7 @@ func TestGatewaysComeAndGo(t *testing.T) {
 			b := p.startGateway(t, ours, "dom-b", gatewayOptions{})
 			p.untilLinks(t, 1)
 			other := p.startGateway(t, ours, "dom-a", gatewayOptions{})
-			p.until(t, "three nodes", func(s string) bool { return strings.Count(s, " Connected ") == 3 }, "controller", "node", "list")
+			p.untilConnected(t, 3)
 			if end == "killed" {
 				a.kill()
 			} else {

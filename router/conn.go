@@ -49,6 +49,8 @@ type Conn struct {
 	advanced atomic.Int64 // bytes that receivers of other loops let it have to send, not yet given to the stream
 	notified atomic.Bool  // the owner has been told of returned or advanced
 
+	twin atomic.Pointer[twin] // nil: this link replaces none, and is not replaced
+
 	// Owned by the loop.
 	state      state
 	kind       table.Kind

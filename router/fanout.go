@@ -232,6 +232,9 @@ func (l *loop) next(f *fanout, p *parcel) {
 	t := f.targets[f.at]
 	f.targets[f.at] = nil
 	f.at++
+	if t.repeats(f.buf.B, &p.m, &p.hd.Header) { // it has gone over the link that t replaces, or the other way round
+		return
+	}
 	f.buf.Retain()
 	if !t.accept(f.buf, p) {
 		l.credit(p.src, -p.cost) // the queue has charged it; the fan-out's own charge goes on

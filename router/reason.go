@@ -109,6 +109,8 @@ const (
 	// ReasonDenied: rules do not let a connection use a name: of a publish, which is dropped, or of a subscription, which is
 	// refused or taken back.
 	ReasonDenied
+	// ReasonRepeated: a message to many has come over the link that this one replaces, or the other way round. Rules: P-ctl-9.
+	ReasonRepeated
 	numReasons
 )
 
@@ -120,7 +122,7 @@ var reasonNames = [numReasons]string{"none", "no_match", "ttl_expired", "bad_mac
 	"too_many_sockets", "unfinished_limit", "queued_limit", "sender_ended",
 	"tls_error", "tls_timeout", "tls_plain_text", "tls_mismatch", "tls_certificate", "tls_refused_by_peer", "tls_reset",
 	"bad_handshake", "websocket_error", "bad_compression", "expands_too_large",
-	"unauthorized", "forbidden", "not_judged", "revoked", "denied"}
+	"unauthorized", "forbidden", "not_judged", "revoked", "denied", "repeated"}
 
 // String returns the word used in logs and statistics.
 func (r Reason) String() string {
@@ -142,9 +144,9 @@ func Reasons() []Reason {
 // dropReasons are those under which messages die, refuseReasons those under which somebody is turned away; some are both.
 var (
 	dropReasons = reasonSet(ReasonNoMatch, ReasonTTL, ReasonMAC, ReasonUnsigned, ReasonInvalid, ReasonUndecodable, ReasonTooLarge,
-		ReasonStalled, ReasonFull, ReasonGone, ReasonHeader, ReasonQueued, ReasonEnded, ReasonDenied)
+		ReasonStalled, ReasonFull, ReasonGone, ReasonHeader, ReasonQueued, ReasonEnded, ReasonDenied, ReasonRepeated)
 	refuseReasons = ^reasonSet(ReasonNoMatch, ReasonTTL, ReasonMAC, ReasonUnsigned, ReasonInvalid, ReasonFull, ReasonGone, ReasonHeader,
-		ReasonEnded)
+		ReasonEnded, ReasonRepeated)
 )
 
 func reasonSet(rs ...Reason) (set uint64) {

@@ -46,6 +46,12 @@ var provocations = []struct {
 		r.dial(0).send(wire.AppendPublish(nil, header(alice, bob, 1, ""), testSession, nil))
 	}},
 	{ReasonInvalid, false, 1, Options{}, func(r *rig) { r.dial(0).send([]byte{0x1a, 0x02, 0x12, 0x00}) }},
+	{ReasonRepeated, false, 1, Options{}, func(r *rig) {
+		old, young := r.replacing(0, 0)
+		r.dial(0).subscribe(group, 1)
+		old.publish(header(alice, group, 256, ""), 1, 10)
+		young.publish(header(alice, group, 256, ""), 1, 10)
+	}},
 	{ReasonUndecodable, true, 1, Options{}, func(r *rig) { r.dial(0).send([]byte("GET / HTTP/1.1")) }},
 	{ReasonTooLarge, true, 1, Options{}, func(r *rig) { r.dial(0).raw([]byte{0, 0, 0x40, 0, 1, 9}) }},
 	{ReasonCompressed, true, 1, Options{}, func(r *rig) { r.dial(0).raw([]byte{1, 0, 0, 0, 2, 0, 0}) }},

@@ -248,6 +248,9 @@ func (d *desk) carry(now time.Time) (next time.Time) {
 			if to == nil {
 				continue
 			}
+			if old := d.newest(id); old != nil {
+				to.Replaces(old.ActiveLink) // before any route is over both
+			}
 			if len(l.routes) > 0 {
 				o.carry(l, to.LinkID, now)
 			}

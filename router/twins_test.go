@@ -1,0 +1,122 @@
+package router
+
+import (
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/router/table"
+	"github.com/seed31b3bfd0/slimgo/wire"
+)
+
+// replacing makes two links to the same node, of which the second replaces the first.
+func (r *rig) replacing(loops ...int) (old, young *peer) {
+	r.t.Helper()
+	old, young = r.dialAs(loops[0], wire.LinkRemote, "far"), r.dialAs(loops[1], wire.LinkRemote, "far")
+	links := map[*Conn]*ActiveLink{}
+	for _, l := range r.n.Watch(&Watch{Name: func(wire.Name) {}, Link: func(*ActiveLink, bool) {}}) {
+		links[l.conn] = l
+	}
+	for range 2 { // once more changes nothing
+		links[young.c].Replaces(links[old.c])
+	}
+	links[old.c].Replaces(links[old.c])
+	return old, young
+}
+
+// While a link replaces another one, a message to many goes over one of them only, and does not come back over the other one, nor
+// twice, whichever loops they are on; one that its sender repeats over the same link does. Rules: P-ctl-9.
+func TestMessagesPassOneOfTwoTwins(t *testing.T) {
+	for _, loops := range [][]int{{0, 0, 0}, {0, 1, 0}, {0, 1, 2}, {1, 1, 0}} {
+		r := newRig(t, 3, Options{})
+		old, young := r.replacing(loops...)
+		app := r.dial(loops[2])
+		for id, p := range []*peer{old, young, app} {
+			p.subscribe(group, uint64(id+1))
+		}
+		const n = 20
+		for i := range n {
+			app.publish(header(alice, group, 256, ""), i, 100)
+		}
+		if a, b := old.count(), young.count(); a+b != n || a != 0 && b != 0 && loops[0] == loops[1] {
+			t.Errorf("%v: %d messages go over one link, %d over the other, want %d over one", loops, a, b, n)
+		}
+		far := header(bob, group, 256, "")
+		for i := range n {
+			old.publish(far, i, 100)
+			young.publish(far, i, 100)
+		}
+		if got := app.count(); got != n {
+			t.Errorf("%v: of %d messages that come over both links %d arrive", loops, n, got)
+		}
+		if a, b := old.count(), young.count(); a+b != 0 {
+			t.Errorf("%v: %d and %d messages go back to where they came from", loops, a, b)
+		}
+		if got := r.stats().Dropped[ReasonRepeated]; got != n {
+			t.Errorf("%v: %d messages are counted as repeated, want %d", loops, got, n)
+		}
+		if old.publish(far, 1, 100); app.count() != 1 {
+			t.Errorf("%v: a repetition over the same link is lost", loops)
+		}
+		old.publish(header(bob, group, 1, ""), 1, 100)
+		young.publish(header(bob, group, 1, ""), 1, 100)
+		if got := app.count() + old.count() + young.count(); got != 2 {
+			t.Errorf("%v: of two messages to one receiver %d arrive", loops, got)
+		}
+		old.abandon()
+		r.settle()
+		if young.publish(far, 2, 100); app.count() != 1 {
+			t.Errorf("%v: with one link left a message of before is lost", loops)
+		}
+		if app.publish(header(alice, group, 256, ""), 1, 100); young.count() != 1 {
+			t.Errorf("%v: with one link left a message does not go over it", loops)
+		}
+	}
+}
+
+// A fan-out that takes several turns passes one of two links, too.
+func TestLongFanoutsPassOneOfTwoTwins(t *testing.T) {
+	r := newRig(t, 2, Options{})
+	old, young := r.replacing(0, 1)
+	var all []*peer
+	for i := range 2 * lookEvery {
+		p := r.dial(i % 2)
+		p.subscribe(group, 1)
+		all = append(all, p)
+	}
+	old.subscribe(group, 1)
+	young.subscribe(group, 1)
+	const n = 5
+	for i := range n {
+		all[0].publish(header(alice, group, 256, ""), i, 100)
+	}
+	if a, b := old.count(), young.count(); a+b != n {
+		t.Errorf("%d messages go over one link, %d over the other, want %d together", a, b, n)
+	}
+	for _, p := range all[1:] {
+		if got := p.count(); got != n {
+			t.Fatalf("somebody else gets %d messages, want %d", got, n)
+		}
+	}
+	if s := r.stats(); s.Kinds[table.Remote] != 2 || len(s.Dropped) > 0 {
+		t.Errorf("stats = %+v", s)
+	}
+}
+
+// What is remembered of a message is forgotten after a while, and by another one at its place.
+func TestHowLongTwinsRemember(t *testing.T) {
+	var x twins
+	const start = (seenTimes - 100) * time.Millisecond // the time begins anew in between
+	const a, b = 5 << 32, 6 << 32                      // two messages of one place
+	for i, c := range []struct {
+		print, link uint64
+		at          time.Duration
+		want        bool
+	}{
+		{a, 1, 0, true}, {a, 2, 0, false}, {a, 1, 0, true}, {a, 2, repeatTime - time.Millisecond, false}, {a, 2, repeatTime, true}, {a, 1, repeatTime, false},
+		{b, 1, repeatTime, true}, {a, 1, repeatTime, true},
+	} {
+		if got := x.passes(c.print, c.link, start+c.at); got != c.want {
+			t.Errorf("step %d: %v, want %v", i, got, c.want)
+		}
+	}
+}
