@@ -69,6 +69,14 @@ type gatewayOptions struct {
 // startGateway starts a node of a domain that registers with p.
 func (p *plane) startGateway(t *testing.T, k kind, domain string, o gatewayOptions) *gateway {
 	t.Helper()
+	m := p.newGateway(t, k, domain, o)
+	m.node.start(t)
+	return m
+}
+
+// newGateway is startGateway without the start.
+func (p *plane) newGateway(t *testing.T, k kind, domain string, o gatewayOptions) *gateway {
+	t.Helper()
 	m := &gateway{domain: domain, api: freePort(t)}
 	m.node = &node{kind: k, port: freePort(t), config: filepath.Join(t.TempDir(), "gateway.yaml"), binding: "enforce"}
 	id := o.id
@@ -77,7 +85,6 @@ func (p *plane) startGateway(t *testing.T, k kind, domain string, o gatewayOptio
 	}
 	m.name = domain + "/" + id
 	m.configure(t, p, id, o)
-	m.node.start(t)
 	return m
 }
 

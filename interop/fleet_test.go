@@ -1,0 +1,337 @@
+//go:build interop
+
+package interop
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/faults"
+)
+
+var (
+	fleetDuration = flag.Duration("fleet.duration", 30*time.Second, "how long the nodes of TestFleetThatIsHarmed are harmed")
+	fleetSeed     = flag.Uint64("fleet.seed", 0, "of what happens to nodes, and when; 0: another one each time")
+)
+
+// fleet is five domains of a node each, ours and upstream's in turn, all linked with each other by a control plane. At each node there is
+// an application of ours, one in Python and one in Rust. Where other nodes dial a node there is a line that can be damaged.
+type fleet struct {
+	t      *testing.T
+	plane  *plane
+	nodes  []*gateway
+	lines  []*faults.Line // of the nodes
+	apps   []*fleetApp
+	random *rand.Rand
+	harms  map[string]int // that were done, by name
+	reborn map[string]int // applications that were started again, by language
+}
+
+// fleetApp is an application of a fleet. It answers what comes.
+type fleetApp struct {
+	*app
+	language string // Go, Python or Rust
+	home     int    // its node
+}
+
+// Five nodes that are killed, stopped for a while, cut off, stalled and refused for as long as the flag says, all under one control plane:
+// afterwards every application talks with every other, and our nodes hold what they held before. Applications on upstream's library
+// may have given up: they are counted, and started again. Rules: P-ctl-9, P-dial-3.
+func TestFleetThatIsHarmed(t *testing.T) {
+	seed := *fleetSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("-fleet.seed %d", seed)
+	f := startFleet(t, rand.New(rand.NewPCG(seed, 0)), ours, upstream, ours, upstream, ours)
+	before := map[*gateway]holding{}
+	files := map[*gateway]int{}
+	for _, m := range f.nodes {
+		if files[m] = m.openFiles(t); m.kind == ours {
+			before[m] = m.settled(t)
+		}
+	}
+	f.harm(*fleetDuration)
+	f.recover()
+	f.talk()
+	for _, m := range f.nodes {
+		if m.kind == upstream {
+			t.Logf("%s has %d files open, had %d", m.label, m.openFiles(t), files[m])
+			continue
+		}
+		m.eventually(t, func(h holding) string { return h.beyond(before[m], len(f.nodes)-1) })
+	}
+	t.Logf("harms %v; started again %v", f.harms, f.reborn)
+}
+
+func startFleet(t *testing.T, random *rand.Rand, kinds ...kind) *fleet {
+	t.Helper()
+	f := &fleet{t: t, random: random, plane: startPlane(t, fullMesh), harms: map[string]int{}, reborn: map[string]int{}}
+	for i, k := range kinds {
+		l := &faults.Line{Network: "tcp", Listen: fmt.Sprintf("127.0.0.1:%d", freePort(t))}
+		m := f.plane.newGateway(t, k, fmt.Sprint("dom-", i), gatewayOptions{external: l.Listen, server: "          keepalive: {" + keepalive + "}"})
+		l.Target = m.address()
+		if err := l.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(l.Close)
+		if k == ours {
+			m.health = fmt.Sprintf("127.0.0.1:%d", freePort(t))
+		}
+		m.node.start(t)
+		f.nodes, f.lines = append(f.nodes, m), append(f.lines, l)
+	}
+	f.plane.untilLinks(t, len(kinds)*(len(kinds)-1)/2)
+	for i := range f.nodes {
+		for _, language := range []string{"Go", "Python", "Rust"} {
+			f.apps = append(f.apps, f.startApp(language, i))
+		}
+	}
+	f.untilRoutes()
+	return f
+}
+
+func (f *fleet) startApp(language string, home int) *fleetApp {
+	f.t.Helper()
+	n, name := f.nodes[home].node, fmt.Sprintf("org/ns/%s-%d", strings.ToLower(language), home)
+	x := &fleetApp{language: language, home: home}
+	switch language {
+	case "Go":
+		argv := []string{os.Args[0], "--node", n.url(), "--name", name, "--echo"}
+		x.app = ready(f.t, name, spawn(f.t, fmt.Sprintf("Go %s at %s", name, n.label), []string{goPeer + "=1", "SLIM_IDENTITY_BINDING=" + n.binding}, argv...))
+	case "Python":
+		x.app = n.script(f.t, &python, name, "--echo")
+	default:
+		x.app = n.app(f.t, "echo", name)
+	}
+	return x
+}
+
+// harms are what can happen to a node. What it has begun is ended by the function that it returns.
+var harms = []struct {
+	name string
+	do   func(f *fleet, i int) (end func())
+}{
+	{"kill", func(f *fleet, i int) func() {
+		f.nodes[i].kill()
+		return func() { f.nodes[i].node.start(f.t) }
+	}},
+	{"stop", func(f *fleet, i int) func() {
+		f.nodes[i].freeze(f.t)
+		return func() { f.nodes[i].signal(f.t, syscall.SIGCONT) }
+	}},
+	{"stall", func(f *fleet, i int) func() {
+		f.lines[i].Stall()
+		return f.lines[i].Resume
+	}},
+	{"cut", func(f *fleet, i int) func() {
+		f.lines[i].Refuse()
+		f.lines[i].Cut()
+		return f.admit(i)
+	}},
+	{"reset", func(f *fleet, i int) func() {
+		f.lines[i].Reset()
+		return func() {}
+	}},
+	{"strand", func(f *fleet, i int) func() {
+		f.lines[i].Strand()
+		return func() {}
+	}},
+}
+
+func (f *fleet) admit(i int) func() {
+	return func() {
+		if err := f.lines[i].Admit(); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+}
+
+// harm harms one or two nodes at a time, for d, while some of the applications talk.
+func (f *fleet) harm(d time.Duration) {
+	talkers := f.chatter(d)
+	nap := func(most time.Duration) { time.Sleep(time.Duration(f.random.Int64N(int64(most)))) }
+	for deadline := time.Now().Add(d); time.Now().Before(deadline); nap(1200 * time.Millisecond) {
+		var ends []func()
+		for _, i := range f.random.Perm(len(f.nodes))[:1+f.random.IntN(2)] {
+			h := harms[f.random.IntN(len(harms))]
+			f.harms[h.name]++
+			ends = append(ends, h.do(f, i))
+		}
+		nap(1500 * time.Millisecond)
+		for _, end := range ends {
+			end()
+		}
+	}
+	for _, p := range talkers {
+		p.kill()
+	}
+}
+
+// chatter has applications in Rust send to those at other nodes, whatever becomes of it.
+func (f *fleet) chatter(d time.Duration) (all []*process) {
+	const rate = 50
+	for i, n := range f.nodes {
+		to := f.apps[(3*i+4)%len(f.apps)]
+		all = append(all, n.peer(f.t, "send", fmt.Sprint("org/ns/chatter-", i), "--to", to.name, "--count", fmt.Sprint(rate*int(d/time.Second)),
+			"--rate", fmt.Sprint(rate), "--unreliable", "--inflight", "100"))
+	}
+	return all
+}
+
+// patient is how long a fleet may take to be whole again: upstream's control plane looks at everything every five seconds here, waits up
+// to 90 for an answer of a node that it has asked, and after failures up to 30 until it asks again.
+const patient = 3 * time.Minute
+
+// recover waits until everything is linked and known again, and starts applications anew that have given up.
+func (f *fleet) recover() {
+	since := time.Now()
+	want := len(f.nodes) * (len(f.nodes) - 1) / 2
+	f.eventually("all links", func() (string, bool) {
+		out := slimctl(f.t, f.plane.northbound, "controller", "link", "list")
+		return out, links(want)(out)
+	})
+	f.t.Logf("all links are up %v after the last harm", time.Since(since).Round(time.Millisecond))
+	for i, a := range f.apps {
+		if f.attached(a) {
+			continue
+		}
+		if a.language == "Go" {
+			f.t.Errorf("%s is not back at its node", a.label)
+		}
+		f.reborn[a.language]++
+		a.kill()
+		f.apps[i] = f.startApp(a.language, a.home)
+	}
+	f.untilRoutes()
+	f.t.Logf("all names are known %v after the last harm", time.Since(since).Round(time.Millisecond))
+}
+
+// attached reports whether the node of an application knows it, at last.
+func (f *fleet) attached(a *fleetApp) bool {
+	for deadline := time.Now().Add(limit); ; time.Sleep(200 * time.Millisecond) {
+		if strings.Contains(slimctl(f.t, f.nodes[a.home].api, "node", "route", "list"), a.name+"/") {
+			return true
+		}
+		if a.ended() || a.count(gaveUp) > 0 || time.Now().After(deadline) {
+			return false
+		}
+	}
+}
+
+// untilRoutes waits until each node has a route to each application elsewhere, and none to others.
+func (f *fleet) untilRoutes() {
+	f.t.Helper()
+	f.eventually("all routes", func() (string, bool) {
+		out := slimctl(f.t, f.plane.northbound, "controller", "route", "list")
+		have := map[[2]string]bool{}
+		for line := range strings.Lines(out) {
+			if x := strings.Fields(line); len(x) == 5 && x[3] == "APPLIED" {
+				have[[2]string{x[0], x[2][:strings.LastIndexByte(x[2], '/')]}] = true
+			}
+		}
+		missing := ""
+		for _, a := range f.apps {
+			for i, m := range f.nodes {
+				if i != a.home && !have[[2]string{m.name, a.name}] {
+					missing += fmt.Sprintf("%s has no route to %s\n", m.name, a.name)
+				}
+			}
+		}
+		return missing + out, missing == ""
+	})
+}
+
+// eventually waits until something is so, or a fleet has no more time.
+func (f *fleet) eventually(what string, ok func() (string, bool)) {
+	f.t.Helper()
+	for deadline := time.Now().Add(patient); ; time.Sleep(200 * time.Millisecond) {
+		out, yes := ok()
+		switch {
+		case yes:
+			return
+		case time.Now().After(deadline):
+			f.t.Fatalf("not in time: %s\n%s\n%s", what, out, f.plane.tail())
+		}
+	}
+}
+
+// talk has each application talk with each other one. Those in Rust that send are new ones, at the same node.
+func (f *fleet) talk() {
+	const each = 5
+	f.t.Run("talk", func(t *testing.T) {
+		for i, from := range f.apps {
+			t.Run(fmt.Sprintf("%s at %d", from.language, from.home), func(t *testing.T) {
+				t.Parallel()
+				for j, to := range f.apps {
+					switch {
+					case i == j:
+					case from.language == "Rust":
+						name := fmt.Sprintf("org/ns/rust-%d-%d", i, j)
+						wantAnswers(t, f.nodes[from.home].run(t, "send", name, sendArgs(to.name, each, false)...), each)
+					default:
+						text := fmt.Sprintf("%d to %d", i, j)
+						from.do(t, event{"open": to.name})
+						from.do(t, event{"publish": text, "count": each})
+						for _, want := range series("echo:"+text, each) {
+							if from.take(limit, func(e event) bool { return e.kind() == "message" && unfilled(e.text("text")) == want }) == nil {
+								t.Fatalf("%s: no %q of %s", from.label, want, to.label)
+							}
+						}
+						from.do(t, event{"close": true})
+					}
+				}
+			})
+		}
+	})
+}
+
+// openFiles is how many descriptors a process has.
+func (p *process) openFiles(t *testing.T) int {
+	t.Helper()
+	all, err := os.ReadDir(filepath.Join("/proc", fmt.Sprint(p.cmd.Process.Pid), "fd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
+}
+
+// beyond says in what h is more than was, or other in its names, whose ids may have changed; "": in nothing. A link takes two more
+// goroutines of the node that dials it, and which one does is another one after each start.
+func (h *holding) beyond(was holding, links int) string {
+	for _, name := range slices.Sorted(maps.Keys(h.numbers)) {
+		most := was.numbers[name]
+		if name == "go_goroutines" {
+			most += float64(2 * links)
+		}
+		if h.numbers[name] > most {
+			return fmt.Sprintf("%s is %v, was %v", name, h.numbers[name], was.numbers[name])
+		}
+	}
+	plain := func(names map[string]map[string]int) map[string]int {
+		all := map[string]int{}
+		for n, holders := range names {
+			n = n[:strings.LastIndexByte(n, '/')]
+			for k, count := range holders {
+				all[n+" "+k] += count
+			}
+		}
+		return all
+	}
+	if a, b := plain(h.names), plain(was.names); !maps.Equal(a, b) {
+		return fmt.Sprintf("names are %v, were %v", a, b)
+	}
+	if h.heap > was.heap+moreHeap {
+		return fmt.Sprintf("heap is %v, was %v", h.heap, was.heap)
+	}
+	return ""
+}
