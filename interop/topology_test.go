@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 )
 
 // fleet starts a gateway for each of some domains, ours and upstream's in turn.
@@ -138,46 +137,6 @@ func TestRegistrationByAKey(t *testing.T) {
 		p := startPlane(t, `topology: {links: [{domain: "*", neighbors: ["*"]}], registration_auth: {type: shared_secret, secrets: {dom-a: "0123456789abcdef0123456789abcdef"}}}`)
 		p.startGateway(t, ours, "dom-a", shows).expectLine(t, "registration rejected by control plane", 0)
 	})
-}
-
-// Links show what outbound_clients says, and a control plane is told why one cannot. Rules: P-ctl-6, P-ctl-8.
-func TestCredentialsOfLinks(t *testing.T) {
-	const listener = "          auth: {type: basic, username: u, password: right}"
-	for _, x := range []struct{ name, template, want string }{
-		{"right", `{endpoint: "", tls: {insecure: true}, auth: {type: basic, username: u, password: right}}`, "APPLIED"},
-		{"wrong", `{endpoint: "", tls: {insecure: true}, auth: {type: basic, username: u, password: wrong}}`, "FAILED"},
-		{"none", "", "FAILED"},
-	} {
-		t.Run(x.name, func(t *testing.T) {
-			t.Parallel()
-			p := startPlane(t, fullMesh)
-			o := gatewayOptions{server: listener}
-			if x.template != "" {
-				o.controller = "      outbound_clients: [" + x.template + "]"
-			}
-			a := p.startGateway(t, ours, "dom-a", o)
-			b := p.startGateway(t, ours, "dom-b", o)
-			p.until(t, "the link is "+x.want, func(s string) bool { return strings.Contains(s, x.want) }, "controller", "link", "list", "-a")
-			if x.name == "none" {
-				const text = "no local credentials configured for http://127.0.0.1:"
-				deadline := time.Now().Add(limit)
-				for a.count(text)+b.count(text) == 0 {
-					if time.Now().After(deadline) {
-						t.Fatalf("nobody says %q", text)
-					}
-					time.Sleep(10 * time.Millisecond)
-				}
-			}
-		})
-	}
-}
-
-// What a control plane enforces reaches links. Rules: P-ctl-6.
-func TestEnforcedSettingsOfLinks(t *testing.T) {
-	p := startPlane(t, fullMesh+"\nenforce_node_connection: {backoff: 1500, timeout: 2500, keepalive: {http2_keepalive: 24h, timeout: 20s}}")
-	p.startGateway(t, ours, "dom-a", gatewayOptions{})
-	p.startGateway(t, ours, "dom-b", gatewayOptions{})
-	p.untilLinks(t, 1)
 }
 
 // Segments and links are changed while nodes run. Rules: P-ctl-6.
