@@ -1,0 +1,189 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/pb/controllerpb"
+)
+
+// lines is a log that is counted.
+type lines struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, string(b))
+	return len(b), nil
+}
+
+func (l *lines) count(text string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.all {
+		if strings.Contains(s, text) {
+			n++
+		}
+	}
+	return n
+}
+
+// A control plane that says what a node does not know, again and again, is heard on: that is counted, and said once. Rules: P-ctl-1.
+func TestMessagesThatANodeDoesNotKnow(t *testing.T) {
+	p := startCP(t, "127.0.0.1:0")
+	said := &lines{}
+	a := startAgent(t, startNode(t, "near"), Options{Log: slog.New(slog.NewTextHandler(said, nil))}, p.ln.Addr().String())
+	x := p.registered(nil, nil)
+	later := &controllerpb.ControlMessage{MessageId: strings.Repeat("m", 1<<10)}
+	later.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, 15, protowire.BytesType), []byte("a payload of later")))
+	const n = 500
+	for range n {
+		x.send <- later
+		x.send <- &controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_DeregisterNodeRequest{}}
+		x.send <- &controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_RouteListResponse{}}
+		x.send <- &controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_Ack{}}                             // of nothing
+		x.send <- &controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_RegisterNodeResponse{}}            // once more
+		x.send <- &controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_DeregisterNodeResponse{}}          // that was not asked for
+		x.send <- &controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_ConfigCommandAck{}, MessageId: ""} // of a node
+	}
+	x.order(t, "last", nil, nil)
+	if got := a.Status(); got.Invalid != 4*n || got.Planes[0].Registrations != 1 {
+		t.Errorf("%d messages are counted as invalid, want %d; %d registrations", got.Invalid, 4*n, got.Planes[0].Registrations)
+	}
+	for _, text := range []string{"no payload, or one that is not known", "register or deregister node request", "not for nodes"} {
+		if got := said.count(text); got != 1 {
+			t.Errorf("%q is said %d times", text, got)
+		}
+	}
+	if said.count(strings.Repeat("m", 100)) > 0 {
+		t.Error("the whole of a long id is logged")
+	}
+}
+
+// Orders that contradict themselves are obeyed as far as they can be: of links with one id the last one counts, a route over a link that
+// is not ordered fails, and one that is there twice is one. Rules: P-ctl-6.
+func TestOrdersThatContradictThemselves(t *testing.T) {
+	p := startCP(t, "127.0.0.1:0")
+	n, far := startNode(t, "near"), startNode(t, "far")
+	startAgent(t, n, Options{}, p.ln.Addr().String())
+	x := p.registered(nil, nil)
+	endpoint := far.About().Listeners[0]
+	c := &controllerpb.ConfigurationCommand{Reconcile: true,
+		ConnectionsToCreate: []*controllerpb.Connection{wantLink("l", "http://no-such-host.invalid:1"), wantLink("l", endpoint), {LinkId: "l", ConfigData: "no JSON"}},
+		ConnectionsToDelete: []string{"l"}, // of no effect in a desired state
+		RoutesToSet:         []*controllerpb.Route{wantRoute("l", alice), wantRoute("l", alice), wantRoute("m", alice)},
+		RoutesToDelete:      []*controllerpb.Route{wantRoute("l", alice)}}
+	links, routes := success(x.command(t, "1", c))
+	if len(links) != 2 || links[0] != "l: ok" && links[1] != "l: ok" {
+		t.Errorf("links %v, want one that is up, and a fault", links)
+	}
+	if want := "[l: ok l: ok m: connection not found]"; fmt.Sprint(routes) != want {
+		t.Errorf("routes %v, want %s", routes, want)
+	}
+	if got := holders(n, alice); len(got) != 1 {
+		t.Errorf("the name is held by %v", got)
+	}
+}
+
+// A flood of commands, each for a link that nobody answers, takes as many as wait for their answer, and no more: the rest waits with its sender.
+// Another control plane is served as ever. Rules: P-ctl-8.
+func TestFloodOfCommands(t *testing.T) {
+	p, q := startCP(t, "127.0.0.1:0"), startCP(t, "127.0.0.1:0")
+	n, far := startNode(t, "near"), startNode(t, "far")
+	a := startAgent(t, n, Options{}, p.ln.Addr().String(), q.ln.Addr().String())
+	x, y := p.registered(nil, nil), q.registered(nil, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		for i := 0; ctx.Err() == nil; i++ {
+			m := &controllerpb.ControlMessage{MessageId: fmt.Sprint("flood", i), Payload: &controllerpb.ControlMessage_ConfigCommand{
+				ConfigCommand: &controllerpb.ConfigurationCommand{Reconcile: i%2 == 0, ConnectionsToCreate: []*controllerpb.Connection{
+					{LinkId: fmt.Sprint("f", i%7), ConfigData: `{"endpoint": "http://127.0.0.1:9", "tls_required": false, "auth_method": "none"}`}}}}}
+			select {
+			case x.send <- m:
+			case <-ctx.Done():
+			case <-x.Context().Done():
+				return
+			}
+		}
+	}()
+	for i := range 20 {
+		ack := y.order(t, fmt.Sprint("honest", i), []*controllerpb.Connection{wantLink("good", far.About().Listeners[0])}, []*controllerpb.Route{wantRoute("good", alice)})
+		if links, routes := success(ack); fmt.Sprint(links, routes) != "[good: ok] [good: ok]" {
+			t.Fatalf("acknowledged %v and %v", links, routes)
+		}
+	}
+	until(t, "the flood is answered, too", func() bool { return a.Status().Commands > 200 })
+	cancel()
+	<-sent
+	if got := len(n.Links()); got > 2*8 { // those that end are counted, too
+		t.Errorf("%d links of a flood that names seven, and one", got)
+	}
+}
+
+// Thousands of routes in one order are set, and taken back by the next one. Rules: P-ctl-5.
+func TestVeryManyRoutes(t *testing.T) {
+	p := startCP(t, "127.0.0.1:0")
+	n, far := startNode(t, "near"), startNode(t, "far")
+	a := startAgent(t, n, Options{}, p.ln.Addr().String())
+	x := p.registered(nil, nil)
+	link := []*controllerpb.Connection{wantLink("l", far.About().Listeners[0])}
+	const many = 5_000
+	var routes []*controllerpb.Route
+	for i := range many {
+		routes = append(routes, wantRoute("l", wire.Text("org", "ns", "many").WithID(1, uint64(i))))
+	}
+	x.order(t, "1", link, routes)
+	until(t, "all are set", func() bool { return a.Status().Routes == many })
+	x.order(t, "2", link, nil)
+	until(t, "all are gone", func() bool { return a.Status().Routes == 0 })
+}
+
+// A control plane that takes a connection and says nothing, and one that does not answer a registration, hold up neither the node's start nor
+// its end, nor another control plane. Rules: P-ctl-2.
+func TestControlPlanesThatDoNotAnswer(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close() // the kernel takes connections
+	dumb, p := startCP(t, "127.0.0.1:0"), startCP(t, "127.0.0.1:0")
+	n, far := startNode(t, "near"), startNode(t, "far")
+	a := startAgent(t, n, Options{}, ln.Addr().String(), dumb.ln.Addr().String(), p.ln.Addr().String())
+	silent, _ := dumb.next()
+	x := p.registered(nil, nil)
+	ack := x.order(t, "1", []*controllerpb.Connection{wantLink("good", far.About().Listeners[0])}, nil)
+	if links, _ := success(ack); fmt.Sprint(links) != "[good: ok]" {
+		t.Errorf("links %v", links)
+	}
+	states := func() (all []string) {
+		for _, s := range a.Status().Planes {
+			all = append(all, s.State)
+		}
+		return all
+	}
+	if got := fmt.Sprint(states()); got != "[connecting registering registered]" {
+		t.Errorf("they are %s", got)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	x.send <- &controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_DeregisterNodeResponse{}} // too early, and then none
+	a.Close(ctx)
+	if ctx.Err() != nil {
+		t.Error("the end waits for them")
+	}
+	<-silent.over
+}
