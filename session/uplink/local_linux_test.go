@@ -227,21 +227,27 @@ func TestNodeIsStoppedAtOnce(t *testing.T) {
 	}
 	a := attach(t, n, newEar(8, 0))
 	ctx, cancel := context.WithCancel(t.Context())
+	msg := wire.AppendPublish(nil, header(bob), testSession, content(0, 10_000))
 	held := make(chan error, 1)
 	go func() {
 		for {
-			if err := a.Send(ctx, wire.AppendPublish(nil, header(bob), testSession, content(0, 10_000))); err != nil {
+			if err := a.Send(ctx, msg); err != nil {
 				held <- err
 				return
 			}
 		}
 	}()
-	full := func() bool { // what waits for the pipe comes after it
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		return a.queued() >= a.o.Queue
-	}
-	until(t, "the sender is held", func() bool { return a.end.Out.Sent() >= upWindow && a.end.Out.Waits() && n.Stats().Waiting > 0 && full() })
+	sent, looks := uint64(0), 0
+	until(t, "nothing moves any more", func() bool {
+		for a.TrySend(msg) == nil { // the sender is not woken before half of the pipe is free
+		}
+		if b.end.In.Waits() && n.Stats().Waiting > 0 && a.end.Out.Sent() == sent {
+			looks++
+		} else {
+			sent, looks = a.end.Out.Sent(), 0
+		}
+		return looks == 20
+	})
 	awaits, give := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer give()
 	if err := a.Await(awaits, 1<<30); !errors.Is(err, context.DeadlineExceeded) {
@@ -251,7 +257,7 @@ func TestNodeIsStoppedAtOnce(t *testing.T) {
 	if err := <-held; !errors.Is(err, context.Canceled) {
 		t.Errorf("a sender that is held: %v", err)
 	}
-	if err := a.TrySend(publication(0, 100)); err != ErrFull {
+	if err := a.TrySend(msg); err != ErrFull {
 		t.Errorf("a full pipe: %v", err)
 	}
 	short, cancelShort := context.WithCancel(context.Background())
