@@ -73,9 +73,15 @@ func TestFleetThatIsHarmed(t *testing.T) {
 	t.Logf("harms %v; started again %v", f.harms, f.reborn)
 }
 
+// pinged has links find within six seconds that they are stranded, at the end that dials, too.
+const pinged = "enforce_node_connection: {keepalive: {tcp_keepalive: 1m, http2_keepalive: 1s, timeout: 5s, keep_alive_while_idle: true}}"
+
+// stranded is how long before the end of all harms no link is stranded any more: by then it is found.
+const stranded = 8 * time.Second
+
 func startFleet(t *testing.T, random *rand.Rand, kinds ...kind) *fleet {
 	t.Helper()
-	f := &fleet{t: t, random: random, plane: startPlane(t, fullMesh), harms: map[string]int{}, reborn: map[string]int{}}
+	f := &fleet{t: t, random: random, plane: startPlane(t, fullMesh+"\n"+pinged), harms: map[string]int{}, reborn: map[string]int{}}
 	for i, k := range kinds {
 		l := &faults.Line{Network: "tcp", Listen: fmt.Sprintf("127.0.0.1:%d", freePort(t))}
 		m := f.plane.newGateway(t, k, fmt.Sprint("dom-", i), gatewayOptions{external: l.Listen, server: "          keepalive: {" + keepalive + "}"})
@@ -164,6 +170,9 @@ func (f *fleet) harm(d time.Duration) {
 		var ends []func()
 		for _, i := range f.random.Perm(len(f.nodes))[:1+f.random.IntN(2)] {
 			h := harms[f.random.IntN(len(harms))]
+			if h.name == "strand" && time.Until(deadline) < stranded {
+				h = harms[0]
+			}
 			f.harms[h.name]++
 			ends = append(ends, h.do(f, i))
 		}
@@ -228,7 +237,7 @@ func (f *fleet) attached(a *fleetApp) bool {
 	}
 }
 
-// untilRoutes waits until each node has a route to each application elsewhere, and none to others.
+// untilRoutes waits until each node has a route to each application elsewhere, as the control plane says and as the node does.
 func (f *fleet) untilRoutes() {
 	f.t.Helper()
 	f.eventually("all routes", func() (string, bool) {
@@ -249,6 +258,12 @@ func (f *fleet) untilRoutes() {
 		}
 		return missing + out, missing == ""
 	})
+	for _, m := range f.nodes {
+		f.eventually("all names at "+m.name, func() (string, bool) {
+			out := slimctl(f.t, m.api, "node", "route", "list")
+			return out, !slices.ContainsFunc(f.apps, func(a *fleetApp) bool { return !strings.Contains(out, a.name+"/") })
+		})
+	}
 }
 
 // eventually waits until something is so, or a fleet has no more time.
