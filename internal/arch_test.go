@@ -379,7 +379,7 @@ func TestFilesStayShort(t *testing.T) {
 
 // The load tool is only worth what those who decide by it can read of it.
 func TestBenchStaysSmall(t *testing.T) {
-	const most, ofTests = 8560, 0.6 // lines, and so many of those of tests for each
+	const most, ofTests = 8500 + 40, 0.6 // lines, 40 of them for meshes and calls in files of others, and so many of those of tests for each
 	code, sessions, meshes, tests := 0, 0, 0, 0
 	for _, p := range packages(t) {
 		if !within(p.path, "bench") && p.path != "cmd/slim-bench" {

@@ -57,9 +57,8 @@ func sum(head, at uint64, sender uint32) uint32 {
 	return uint32(h >> 32)
 }
 
-// ReadStamp reads the stamp at the end of a message. It is false for messages without one, and for those whose payload
-// is not the one that was stamped. Of a long payload it looks at the last part, and at one that goes on from each message
-// to the next.
+// ReadStamp reads the stamp at the end of a message. It is false for messages without one, and for those whose payload is not
+// the one that was stamped. Of a long payload it looks at the last part, and at one that goes on from each message to the next.
 func ReadStamp(msg []byte) (Stamp, bool) {
 	if len(msg) < StampSize {
 		return Stamp{}, false

@@ -156,9 +156,8 @@ func (t *Traffic) Senders() uint32 { return uint32(len(t.senders)) }
 // Expect takes a flow into the judgement.
 func (t *Traffic) Expect(f Flow) { t.flows = append(t.flows, f) }
 
-// Run lets the senders go, warms up, measures one phase after the other, stops the senders, waits for what is still
-// under way and judges. Also with an error there are the spans of what there was. Nothing of the traffic runs any more
-// when it returns.
+// Run lets the senders go, warms up, measures one phase after the other, stops the senders, waits for what is still under way
+// and judges. Also with an error there are the spans of what there was. Nothing of the traffic runs any more when it returns.
 func (t *Traffic) Run(ctx context.Context) error {
 	var err error
 	start := sync.OnceFunc(func() { t.start(ctx) })

@@ -105,8 +105,7 @@ type item struct {
 	sent   int
 }
 
-// parcel is a message shared by the queues it waits in. Its feed's window gets the bytes back when the last one has
-// sent it.
+// parcel is a message shared by the queues it waits in. Its feed's window gets the bytes back when the last one has sent it.
 type parcel struct {
 	buf     *pool.Buf
 	from    *stream

@@ -105,8 +105,7 @@ func Keys() []Key {
 	}
 }
 
-// Set gives one parameter its value as YAML files and flags write it. An unknown key is an error that names the
-// nearest.
+// Set gives one parameter its value as YAML files and flags write it. An unknown key is an error that names the nearest.
 func (p *Params) Set(key, value string) error {
 	keys := Keys()
 	i := slices.IndexFunc(keys, func(k Key) bool { return k.Name == key })

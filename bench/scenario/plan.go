@@ -120,8 +120,7 @@ func (p Plan) String() string {
 	return b.String()
 }
 
-// Check finds names of nodes that are none of the plan's: a condition on one would hold, as nothing could be held against
-// it.
+// Check finds names of nodes that are none of the plan's: a condition on one would hold, as nothing could be held against it.
 func (p Plan) Check() error {
 	names := slices.Clone(p.Optional)
 	for _, t := range p.Targets {
