@@ -301,7 +301,7 @@ func TestLinksThatCannotBe(t *testing.T) {
 		{LinkId: "json", ConfigData: "{"}, {LinkId: "schema", ConfigData: `{"endpoint": "http://x:1"}`},
 		{LinkId: "", ConfigData: "{}"}, {LinkId: strings.Repeat("x", 2*maxLinkID), ConfigData: "{}"},
 		wantLink("scheme", "https://127.0.0.1:1"), wantLink("refused", "http://"+gone.Addr().String()),
-		wantLink("good", far.About().Listeners[0]), wantLink("name", "http://no-such-host.invalid:1"),
+		wantLink("good", far.About().Listeners[0]), wantLink("name", "http://no..such-host.invalid:1"), // which no server is asked for
 	}, []*controllerpb.Route{{}, wantRoute("good", alice)})
 	links, routes := success(ack)
 	want := map[string]string{"json": "Failed to parse config: ", "schema": "Failed to parse config: missing field `tls_required`", "scheme": "no local credentials configured for https://127.0.0.1:1",

@@ -80,7 +80,7 @@ func TestOrdersThatContradictThemselves(t *testing.T) {
 	x := p.registered(nil, nil)
 	endpoint := far.About().Listeners[0]
 	c := &controllerpb.ConfigurationCommand{Reconcile: true,
-		ConnectionsToCreate: []*controllerpb.Connection{wantLink("l", "http://no-such-host.invalid:1"), wantLink("l", endpoint), {LinkId: "l", ConfigData: "no JSON"}},
+		ConnectionsToCreate: []*controllerpb.Connection{wantLink("l", "http://no..such-host.invalid:1"), wantLink("l", endpoint), {LinkId: "l", ConfigData: "no JSON"}},
 		ConnectionsToDelete: []string{"l"}, // of no effect in a desired state
 		RoutesToSet:         []*controllerpb.Route{wantRoute("l", alice), wantRoute("l", alice), wantRoute("m", alice)},
 		RoutesToDelete:      []*controllerpb.Route{wantRoute("l", alice)}}
