@@ -48,8 +48,8 @@ func crowd(t *testing.T, peers, names int) *Mesh[end] {
 	for _, p := range ps {
 		s.leave(p)
 	}
-	if s.m.waits != 0 || len(s.m.routes) != 0 {
-		t.Fatalf("%d waits and %d routes are left", s.m.waits, len(s.m.routes))
+	if s.m.waits != 0 || s.m.routes.n() != 0 {
+		t.Fatalf("%d waits and %d routes are left", s.m.waits, s.m.routes.n())
 	}
 	return s.m
 }

@@ -5,10 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
 )
 
@@ -101,7 +101,7 @@ func (m *Mesh[C]) heeds(p *peer[C], s *Subscription) *probe[C] {
 	if !ok || !s.HasStr || s.ID == 0 || p.probes >= maxProbes || of.compare(p.weight) < 0 {
 		return nil
 	}
-	if r := m.routes[key{s.Key.Name, s.ID}]; r != nil && r.probe.own == p { // it has not been anywhere
+	if r := m.routes.find(s.Key.Name, s.ID); r != nil && r.probe().own == p { // it has not been anywhere
 		return nil
 	}
 	return &probe[C]{of: of}
@@ -138,7 +138,7 @@ func (p *peer[C]) ready(tick uint32) bool {
 // said notes that the peer was told t of r.
 func (g *guard[C]) said(r *route[C], t *Tell) {
 	switch {
-	case r.probe == nil:
+	case r.probe() == nil:
 	case t.Withdraw:
 		delete(g.unacked, t.ID)
 	default:
@@ -152,8 +152,9 @@ func (m *Mesh[C]) probeAgain(p *peer[C]) {
 	id := m.freeID(0)
 	nt := probeName(p.weight, m.self, id)
 	r := m.newRoute(nt.Name, id)
-	r.str, r.hasStr, r.local = nt.Str, true, true
-	r.probe = &probe[C]{of: p.weight, own: p}
+	r.text = table.NewText(nt.Str)
+	r.set(local, true)
+	r.extra().probe = &probe[C]{of: p.weight, own: p}
 	p.guard.probe, p.guard.since, p.guard.back = r, m.tick, false
 	m.settle(r)
 }
@@ -163,7 +164,8 @@ func (m *Mesh[C]) endProbe(p *peer[C]) {
 	if r == nil {
 		return
 	}
-	p.guard.probe, r.probe.own, r.local = nil, nil, false
+	p.guard.probe, r.probe().own = nil, nil
+	r.set(local, false)
 	m.settle(r)
 }
 
@@ -183,7 +185,7 @@ func (m *Mesh[C]) guardAll() {
 		case len(m.of) == 1: // no loop runs through this node
 			m.endProbe(p)
 			m.gate(p, true)
-		case g.probe == nil, age >= refreshTicks+uint32(p.slot%16), g.back && !g.probe.offered():
+		case g.probe == nil, age >= refreshTicks+uint32(p.slot%16), g.back && !m.offered(g.probe):
 			m.probeAgain(p)
 		case !g.open && !g.back && p.ready(m.tick):
 			m.gate(p, true)
@@ -193,18 +195,18 @@ func (m *Mesh[C]) guardAll() {
 
 // cameBack has the link of r, a probe of this node, stand by if r has come back.
 func (m *Mesh[C]) cameBack(r *route[C]) {
-	p := r.probe.own
+	p := r.probe().own
 	if p == nil {
 		return
 	}
-	at := slices.IndexFunc(r.offers, func(o offer[C]) bool { return r.usable(&o) })
-	if at < 0 {
+	o := m.anyOffer(r)
+	if o == nil {
 		return
 	}
 	g := &p.guard
 	g.back = true
 	if !g.standby {
-		g.standby, g.through = true, r.offers[at].from.node
+		g.standby, g.through = true, m.by(o).node
 		m.gate(p, false)
 		m.hooks.Gate(p.conn, false, g.through)
 	}

@@ -227,8 +227,8 @@ func (s *net) checkProbes() {
 	for _, n := range s.nodes {
 		if n.rust == nil && n.m.Active() {
 			got := 0
-			for _, r := range n.m.routes {
-				if r.probe != nil && r.held == 0 { // those that rest have just been withdrawn
+			for r := n.m.first; r != nil; r = r.next {
+				if r.probe() != nil && r.held == 0 { // those that rest have just been withdrawn
 					got++
 				}
 			}
@@ -445,7 +445,7 @@ func TestProbesAreBounded(t *testing.T) {
 	for i := range uint64(maxProbes + 10) {
 		s.offer(p, probeName(s.m.of[p].weight, 7, i+1), i+1, probeTTL)
 	}
-	if n := len(s.m.routes); n != maxProbes || s.names.Len() != 0 {
+	if n := s.m.routes.n(); n != maxProbes || s.names.Len() != 0 {
 		t.Errorf("%d probes are kept, want %d, and %d names, want none", n, maxProbes, s.names.Len())
 	}
 	if ps := s.m.Peers(); ps[0].Learned != 0 {
@@ -453,8 +453,8 @@ func TestProbesAreBounded(t *testing.T) {
 	}
 	s.withdraw(p, probeName(s.m.of[p].weight, 7, maxProbes+5), maxProbes+5) // one that was not heeded: no fault of the peer's
 	s.leave(p)
-	if names, bytes := s.m.opt.Budget.Used(); len(s.m.routes) != 0 || names != 0 || bytes != 0 {
-		t.Errorf("%d routes are left, %d names and %d bytes of the budget", len(s.m.routes), names, bytes)
+	if names, bytes := s.m.opt.Budget.Used(); s.m.routes.n() != 0 || names != 0 || bytes != 0 {
+		t.Errorf("%d routes are left, %d names and %d bytes of the budget", s.m.routes.n(), names, bytes)
 	}
 }
 
@@ -478,9 +478,9 @@ func TestOnlyPeersAreProbed(t *testing.T) {
 
 // withdrawal is what p is told when its probe ends.
 func (s *stand) withdrawal(p *end) []Tell {
-	for _, r := range s.m.routes {
-		if r.probe != nil && r.told(s.m.of[p]) != 0 {
-			return []Tell{{Name: wire.NameText{Name: r.name, Str: r.str}, ID: r.id, TTL: probeTTL, Withdraw: true}}
+	for r := s.m.first; r != nil; r = r.next {
+		if r.probe() != nil && r.told(s.m.of[p]) != 0 {
+			return []Tell{{Name: wire.NameText{Name: r.name, Str: r.str()}, ID: r.id, TTL: probeTTL, Withdraw: true}}
 		}
 	}
 	return nil

@@ -81,9 +81,8 @@ type Mesh[C any] struct {
 	life       uint64          // times that the first peer came
 	filled     bool            // Fill has begun in this life
 	changes[C]                 // all routes
-	routes     map[key]*route[C]
+	routes     index[C]
 	local      map[wire.Name]*route[C] // those that are, or lately were, local
-	ids        map[uint64]int32        // number of routes with an id
 	offers     int                     // of all peers, counted in the budget
 	textBytes  int                     // bytes of strings that routes keep for themselves, counted in the budget
 	tick       uint32
@@ -127,9 +126,8 @@ func (m *Mesh[C]) reset() {
 	for _, v := range m.reviews {
 		v.at = nil
 	}
-	m.routes = map[key]*route[C]{}
+	m.routes = index[C]{}
 	m.local = map[wire.Name]*route[C]{}
-	m.ids = map[uint64]int32{}
 	m.holds = fifo[hold[C]]{}
 	for _, p := range m.slots { // those that left have nothing to be swept
 		if p != nil {
@@ -270,10 +268,8 @@ func (m *Mesh[C]) SweepStep(c *C) (more bool) {
 		r := p.at
 		m.stand(p, r.next)
 		m.steps++
-		if p.slot < len(r.marks) {
-			r.marks[p.slot] = 0
-		}
-		if m.dropOffer(r, p) || r.parent == p {
+		r.mark(p.slot, 0)
+		if m.dropOffer(r, p) || r.from(p) {
 			m.settle(r)
 		} else {
 			m.forget(r)
@@ -292,7 +288,7 @@ func (m *Mesh[C]) Touch(n wire.Name, c *C, ack uint64) (waits bool) {
 	m.lock()
 	defer m.unlock()
 	r := m.touch(n)
-	return r != nil && m.await(r, c, ack, !r.local)
+	return r != nil && m.await(r, c, ack, !r.is(local))
 }
 
 // Lost is Touch for what a removed connection held. lost is borrowed.
@@ -330,8 +326,8 @@ func (m *Mesh[C]) touch(n wire.Name) *route[C] {
 		r = m.ownRoute(n)
 		m.local[n] = r
 	}
-	r.local = held
-	if held && !r.hasStr {
+	r.set(local, held)
+	if held && r.text == nil {
 		m.setText(r, m.textOf(&n, [3]string{}, false))
 	}
 	m.settle(r)
@@ -347,7 +343,7 @@ func (m *Mesh[C]) ownRoute(n wire.Name) *route[C] {
 	}
 	sum := sha256.Sum256(b)
 	id := binary.LittleEndian.Uint64(sum[:])
-	if r := m.routes[key{n, id}]; r != nil { // an echo of an earlier life
+	if r := m.routes.find(n, id); r != nil { // an echo of an earlier life
 		return r
 	}
 	return m.newRoute(n, m.freeID(id))
@@ -355,7 +351,7 @@ func (m *Mesh[C]) ownRoute(n wire.Name) *route[C] {
 
 // freeID returns id, or a random one if that is none or travels already.
 func (m *Mesh[C]) freeID(id uint64) uint64 {
-	for id == 0 || m.ids[id] > 0 {
+	for id == 0 || m.routes.count(id) > 0 {
 		id = rand.Uint64()
 	}
 	return id
@@ -391,13 +387,13 @@ func (m *Mesh[C]) Offer(c *C, s *Subscription) (waits bool, err error) {
 			id = m.freeID(0)
 		}
 	}
-	r := m.routes[key{n, id}]
-	var o *offer[C]
+	r := m.routes.find(n, id)
+	var o *offer
 	var x text
 	if r != nil {
 		o = m.offerOf(r, p)
 	}
-	if r == nil || !r.hasStr {
+	if r == nil || r.text == nil {
 		x = m.textOf(&n, s.Str, s.HasStr)
 	}
 	isNew := 0
@@ -409,7 +405,9 @@ func (m *Mesh[C]) Offer(c *C, s *Subscription) (waits bool, err error) {
 	}
 	if r == nil {
 		r = m.newRoute(n, id)
-		r.probe = b
+		if b != nil {
+			r.extra().probe = b
+		}
 	}
 	if o == nil {
 		if s.ID == 0 {
@@ -420,10 +418,9 @@ func (m *Mesh[C]) Offer(c *C, s *Subscription) (waits bool, err error) {
 		if b != nil {
 			p.probes++
 		}
-		r.offers = append(r.offers, offer[C]{from: p, hasID: s.Key.HasID})
-		o = &r.offers[len(r.offers)-1]
+		o = r.addOffer(p, s.Key.HasID)
 	}
-	o.ttl = uint8(min(max(s.TTL, 1), uint32(r.mostTTL())-1))
+	o.setTTL(uint8(min(max(s.TTL, 1), uint32(r.mostTTL())-1)))
 	m.textBytes += x.own
 	m.setText(r, x)
 	m.settle(r)
@@ -439,14 +436,14 @@ func (m *Mesh[C]) Withdraw(c *C, n wire.Name, id uint64) (found, waits bool) {
 	if p == nil {
 		return false, false
 	}
-	r := m.routes[key{n, id}]
+	r := m.routes.find(n, id)
 	switch {
 	case IsProbe(&n):
 		if r == nil { // it was not heeded
 			return true, false
 		}
 	case r == nil || m.offerOf(r, p) == nil:
-		if r = m.routes[key{n, p.alias[n]}]; r == nil {
+		if r = m.routes.find(n, p.alias[n]); r == nil {
 			return false, false
 		}
 	}
@@ -454,9 +451,9 @@ func (m *Mesh[C]) Withdraw(c *C, n wire.Name, id uint64) (found, waits bool) {
 	// An upstream node that loses its way to a name forgets that others had offered it one.
 	switch {
 	case r.told(p) == 0:
-	case r.probe == nil || r.local:
-		r.marks[p.slot] |= again
-		r.fresh = true
+	case r.probe() == nil || r.is(local):
+		r.mark(p.slot, r.marked(p.slot)|again)
+		r.set(fresh, true)
 	case !p.guard.ours:
 		r.near = doubted
 	}

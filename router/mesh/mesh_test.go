@@ -362,8 +362,8 @@ func TestLostPeerIsWithdrawnFromTheOthers(t *testing.T) {
 	s.remove(app, both, 1)
 	s.want(w, leaveOf(both, own))
 	s.next(q)
-	if len(s.m.routes) != 0 {
-		t.Errorf("%d routes are left", len(s.m.routes))
+	if s.m.routes.n() != 0 {
+		t.Errorf("%d routes are left", s.m.routes.n())
 	}
 }
 
@@ -378,8 +378,8 @@ func TestChangesThatCancelOutAreNotSent(t *testing.T) {
 		t.Errorf("acknowledged %v, want the first, and the second not to wait", s.done)
 	}
 	s.want(p)
-	if len(s.m.routes) != 0 {
-		t.Errorf("%d routes are left", len(s.m.routes))
+	if s.m.routes.n() != 0 {
+		t.Errorf("%d routes are left", s.m.routes.n())
 	}
 }
 
@@ -582,14 +582,14 @@ func TestNothingIsKeptForPeersThatLeft(t *testing.T) {
 	s := newStand(t, relay)
 	app := &end{"app"}
 	s.add(app, simName(1), 1)
-	if s.m.Active() || len(s.m.routes) != 0 {
+	if s.m.Active() || s.m.routes.n() != 0 {
 		t.Error("a route without peers")
 	}
 	p := s.peer("p")
 	s.offer(p, simName(2), 2, 7)
 	s.leave(p)
-	if s.m.Active() || len(s.m.routes) != 0 || len(s.m.ids) != 0 || len(s.m.local) != 0 {
-		t.Errorf("%d routes are left", len(s.m.routes))
+	if s.m.Active() || s.m.routes.n() != 0 || s.m.routes.byID != nil || len(s.m.local) != 0 {
+		t.Errorf("%d routes are left", s.m.routes.n())
 	}
 	s.want(s.peer("next"), subscribeTo(simName(1), 0, 8))
 }

@@ -51,14 +51,14 @@ func (m *Mesh[C]) endReview(v *Review[C]) {
 
 func (m *Mesh[C]) reviewRoute(r *route[C], may func(*C, *wire.Name) bool, dropped func(*C, wire.NameText, uint64)) {
 	some := false
-	for i := len(r.offers) - 1; i >= 0; i-- { // dropOffer puts the last one in its place
+	for i := r.offers() - 1; i >= 0; i-- { // dropOffer puts the last one in its place
 		m.steps++
-		p := r.offers[i].from
-		if p.gone || r.probe != nil || may(p.conn, &r.name) {
+		p := m.by(r.offer(i))
+		if p.gone || r.probe() != nil || may(p.conn, &r.name) {
 			continue
 		}
 		m.dropOffer(r, p)
-		dropped(p.conn, wire.NameText{Name: r.name, Str: r.str, NoStrings: !r.hasStr}, r.id)
+		dropped(p.conn, wire.NameText{Name: r.name, Str: r.str(), NoStrings: r.text == nil}, r.id)
 		some = true
 	}
 	if some {

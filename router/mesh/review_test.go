@@ -81,13 +81,14 @@ func TestAReviewDropsOffersThatMayNotBeMade(t *testing.T) {
 		}
 		n := 0
 		for r := s.m.first; r != nil; r = r.next {
-			for _, o := range r.offers {
+			for i := range r.offers() {
+				p := s.m.by(r.offer(i))
 				n++
-				if !made[claim{o.from.conn, r.name, r.id}] || !may(o.from.conn, &r.name) {
-					t.Errorf("seed %d: an offer of %s is left", seed, o.from.conn.name)
+				if !made[claim{p.conn, r.name, r.id}] || !may(p.conn, &r.name) {
+					t.Errorf("seed %d: an offer of %s is left", seed, p.conn.name)
 				}
 			}
-			if len(r.offers) > 0 && !s.held(wire.NameText{Name: r.name}) {
+			if r.offers() > 0 && !s.held(wire.NameText{Name: r.name}) {
 				t.Errorf("seed %d: an allowed offer is not in use", seed)
 			}
 		}

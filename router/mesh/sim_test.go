@@ -388,8 +388,8 @@ func (s *net) holders(a *node, n wire.Name) map[*node]int {
 
 // routes is how many names of nodes are in use.
 func (n *node) routes() (some int) {
-	for _, r := range n.m.routes {
-		if r.probe == nil && r.ttl > 0 {
+	for r := n.m.first; r != nil; r = r.next {
+		if r.probe() == nil && r.ttl > 0 {
 			some++
 		}
 	}
@@ -404,14 +404,14 @@ func (n *node) holds(name wire.Name) bool {
 func verify[C any](m *Mesh[C]) (wrong string) {
 	listed, walking, own := map[*route[C]]int{}, 0, 0
 	for r, last := m.first, (*route[C])(nil); r != nil; r, last = r.next, r {
-		if r.prev != last || m.routes[r.key] != r {
+		if r.prev != last || m.routes.find(r.name, r.id) != r {
 			return "a route is not where it should be in the list of changes"
 		}
 		listed[r] = len(listed)
-		own += r.own
+		own += r.own()
 	}
-	if len(listed) != len(m.routes) || (m.last != nil && m.last.next != nil) || (m.first == nil) != (m.last == nil) {
-		return fmt.Sprintf("%d routes, %d in the list of changes", len(m.routes), len(listed))
+	if len(listed) != m.routes.n() || (m.last != nil && m.last.next != nil) || (m.first == nil) != (m.last == nil) {
+		return fmt.Sprintf("%d routes, %d in the list of changes", m.routes.n(), len(listed))
 	}
 	offers, ended := 0, 0
 	for _, p := range m.slots {
@@ -425,7 +425,7 @@ func verify[C any](m *Mesh[C]) (wrong string) {
 		}
 		n := 0
 		for r := range listed {
-			if slices.ContainsFunc(r.offers, func(o offer[C]) bool { return o.from == p }) {
+			if m.offerOf(r, p) != nil {
 				n++
 			}
 			if !p.gone && r.differs(p) && (p.at == nil || listed[r] < listed[p.at] || !p.poked) {
@@ -483,8 +483,8 @@ func (s *net) check(names []wire.NameText, reach int) {
 				s.t.Errorf("%s has %d routes, want %d", n.name, got, own)
 			}
 		}
-		if n.m.waits != 0 || len(n.m.ids) != len(n.m.routes) {
-			s.t.Errorf("%s: %d waits are left, %d ids for %d routes", n.name, n.m.waits, len(n.m.ids), len(n.m.routes))
+		if n.m.waits != 0 || len(n.m.routes.byID) != n.m.routes.n() {
+			s.t.Errorf("%s: %d waits are left, %d ids for %d routes", n.name, n.m.waits, len(n.m.routes.byID), n.m.routes.n())
 		}
 		for _, c := range n.apps {
 			for id, k := range c.acks {
@@ -502,17 +502,17 @@ func (n *node) route(name wire.Name, b *node) *route[conn] {
 	if own == nil {
 		return nil
 	}
-	return n.m.routes[own.key]
+	return n.m.routes.find(own.name, own.id)
 }
 
 // leads follows the way from a to b.
 func (s *net) leads(a, b *node, name wire.Name) bool {
 	for range len(s.nodes) {
 		r := a.route(name, b)
-		if r == nil || r.parent == nil || !r.parent.conn.up {
-			return r != nil && r.local && a == b
+		if r == nil || r.parent == 0 || !a.m.parentOf(r).conn.up {
+			return r != nil && r.is(local) && a == b
 		}
-		a = r.parent.conn.far.at
+		a = a.m.parentOf(r).conn.far.at
 	}
 	return a == b
 }
@@ -651,7 +651,7 @@ func TestDeathSpreadsWithoutEchoes(t *testing.T) {
 					t.Errorf("seed %d: %d messages for the death of a name, %d for its birth", seed, left, came)
 				}
 				for _, n := range s.nodes {
-					if n.names.Len() != 0 || len(n.m.routes) != 0 {
+					if n.names.Len() != 0 || n.m.routes.n() != 0 {
 						t.Errorf("seed %d: %s still knows the name", seed, n.name)
 					}
 				}

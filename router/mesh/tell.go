@@ -45,7 +45,7 @@ func (m *Mesh[C]) Next(c *C, dst []Tell) (_ []Tell, more bool) {
 func (r *route[C]) tell(p *peer[C]) Tell {
 	want := r.want(p)
 	r.note(p, want)
-	t := Tell{Name: wire.NameText{Name: r.name, Str: r.str}, ID: r.id, TTL: uint32(want), Withdraw: want == 0}
+	t := Tell{Name: wire.NameText{Name: r.name, Str: r.str()}, ID: r.id, TTL: uint32(want), Withdraw: want == 0}
 	if t.Withdraw {
 		t.TTL = uint32(r.mostTTL())
 	}

@@ -141,7 +141,7 @@ func (a *answers[C]) shift(pe *pend[C]) *waiter[C] {
 // await makes c's acknowledgement wait for all peers but c that should know of r something else than they were told.
 // It is registered before anything is sent, so that no acknowledgement comes too early.
 func (m *Mesh[C]) await(r *route[C], c *C, ack uint64, last bool) bool {
-	if ack == 0 || m.ids[r.id] != 1 {
+	if ack == 0 || m.routes.count(r.id) != 1 {
 		return false
 	}
 	w := &wait[C]{conn: c, ack: ack, last: last}
@@ -163,7 +163,7 @@ func (m *Mesh[C]) await(r *route[C], c *C, ack uint64, last bool) bool {
 		m.waits++
 	}
 	if w.peers > 0 {
-		r.awaited = true
+		r.set(awaited, true)
 	}
 	return w.peers > 0
 }

@@ -5,11 +5,8 @@ import "github.com/seed31b3bfd0/slimgo/wire"
 // Strings returns the strings of a prefix as its first subscriber gave them; false if nobody holds a name under it or
 // nobody gave any. Safe for all; no lock.
 func (t *Table[C]) Strings(prefix [3]uint64) ([3]string, bool) {
-	k := prefixKey(&wire.Name{C: prefix})
-	if l := t.prefixes.root.Load().find(&k); l != nil {
-		if x := l.v.text.Load(); x != nil {
-			return x.parts(), true
-		}
+	if x := t.Text(prefix); x != nil {
+		return x.Parts(), true
 	}
 	return [3]string{}, false
 }

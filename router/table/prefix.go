@@ -11,9 +11,7 @@ import (
 type prefix[C any] struct {
 	state atomic.Pointer[state[C]] // never nil once published; stored by the writer
 	wild  atomic.Uint64            // rotation of null-id matches
-	text  atomic.Pointer[text]     // strings of the first subscriber that had any; nil: none, else &strings
-	// strings is written once, before text is stored.
-	strings text
+	text  atomic.Pointer[Text]     // strings of the first subscriber that had any; nil: none. Stored once
 
 	// The writer's:
 
@@ -49,20 +47,6 @@ type entry[C any] struct {
 	turns *[kinds]atomic.Uint64 // outlives this entry; nil until a list has had two connections
 	one   [1]*C                 // where a lone flat lies
 }
-
-// text is three strings in one.
-type text struct {
-	all  string
-	a, b uint32 // ends of the first and second
-}
-
-// keep makes s the strings of the prefix, which has none.
-func (p *prefix[C]) keep(s [3]string) {
-	p.strings = text{all: s[0] + s[1] + s[2], a: uint32(len(s[0])), b: uint32(len(s[0]) + len(s[1]))}
-	p.text.Store(&p.strings)
-}
-
-func (t *text) parts() [3]string { return [3]string{t.all[:t.a], t.all[t.a:t.b], t.all[t.b:]} }
 
 // prefixKey and idKey put first what differs most between neighbours.
 func prefixKey(n *wire.Name) key { return key{n.C[2], n.C[1], n.C[0]} }

@@ -118,7 +118,7 @@ func (t *Table[C]) Restore(c *C, n wire.Name, most int) (ids []uint64, first boo
 		return nil, false, nil
 	}
 	for _, r := range have.all() {
-		was, err := t.add(c, h.kind, Key{n, r.hasID}, r.sid, have.str, have.hasStr)
+		was, err := t.add(c, h.kind, Key{n, r.hasID}, r.sid, have.str, have.hasStr, nil)
 		if err != nil {
 			return ids, first, err
 		}

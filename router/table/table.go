@@ -50,11 +50,21 @@ func (t *Table[C]) Add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.add(c, kind, k, sid, str, hasStr)
+	return t.add(c, kind, k, sid, str, hasStr, nil)
 }
 
-// add is Add under mu.
-func (t *Table[C]) add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr bool) (first bool, err error) {
+// AddText is Add with strings that need not be copied; nil: none.
+func (t *Table[C]) AddText(c *C, kind Kind, k Key, sid uint64, x *Text) (first bool, err error) {
+	if kind >= kinds {
+		return false, ErrKind
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.add(c, kind, k, sid, [3]string{}, false, x)
+}
+
+// add is Add under mu, and AddText unless x is nil.
+func (t *Table[C]) add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr bool, x *Text) (first bool, err error) {
 	h := t.conns[c]
 	if h == nil {
 		h = &holdings{kind: kind}
@@ -68,9 +78,9 @@ func (t *Table[C]) add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr
 	key := prefixKey(&k.Name)
 	l := t.prefixes.root.Load().find(&key)
 	size := 0
-	keep := hasStr && (l == nil || l.v.text.Load() == nil)
+	keep := (hasStr || x != nil) && (l == nil || l.v.text.Load() == nil)
 	if keep {
-		size = len(str[0]) + len(str[1]) + len(str[2])
+		size = max(len(str[0])+len(str[1])+len(str[2]), x.Len())
 	}
 	if err := t.take(h, size); err != nil {
 		t.tidy(c, h)
@@ -83,7 +93,10 @@ func (t *Table[C]) add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr
 		l = &leaf[prefix[C]]{key: key}
 	}
 	if keep {
-		l.v.keep(str)
+		if x == nil {
+			x = NewText(str)
+		}
+		l.v.text.Store(x)
 	}
 	if holds {
 		have.add(r)
@@ -176,7 +189,7 @@ func (t *Table[C]) leave(c *C, kind Kind, n *wire.Name) (last, gone bool) {
 	last, gone = p.drop(n.Hi, n.Lo, c, kind)
 	if p.n == 0 {
 		t.prefixes.remove(&k)
-		t.budget.Count(0, -len(p.strings.all))
+		t.budget.Count(0, -p.text.Load().Len())
 	}
 	return last, gone
 }

@@ -13,7 +13,7 @@ type Entry[C any] struct {
 func held[C any](l *leaf[prefix[C]]) (h Held) {
 	h.Name.C = [3]uint64{l.key[2], l.key[1], l.key[0]}
 	if x := l.v.text.Load(); x != nil {
-		h.Str, h.HasStr = x.parts(), true
+		h.Str, h.HasStr = x.Parts(), true
 	}
 	return h
 }
