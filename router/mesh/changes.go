@@ -95,6 +95,41 @@ func (m *Mesh[C]) changed(r *route[C]) {
 	clear(ended[len(m.ended):])
 }
 
+// remains are routes that were forgotten all at once when the last peer left, linked by next: those of peers that left are in the
+// table yet. Until there are no more, these keep their slots.
+type remains[C any] struct {
+	first, last *route[C]
+}
+
+// take takes all routes of a list over.
+func (e *remains[C]) take(l *changes[C]) {
+	switch {
+	case l.first == nil:
+		return
+	case e.first == nil:
+		e.first = l.first
+	default:
+		e.last.next = l.first
+	}
+	e.last = l.last
+}
+
+// clear takes a portion of what remains out of the table.
+func (m *Mesh[C]) clear() {
+	e := &m.entered
+	for e.first != nil && m.steps < m.portion {
+		r := e.first
+		m.steps++
+		if p := m.parentOf(r); p != nil && r.probe() == nil {
+			m.names.Leave(p.conn, r.name)
+		}
+		e.first, r.next, r.parent = r.next, nil, 0
+	}
+	if e.first == nil {
+		e.last = nil
+	}
+}
+
 func (m *Mesh[C]) poke(p *peer[C]) {
 	if !p.poked {
 		p.poked = true

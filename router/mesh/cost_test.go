@@ -56,9 +56,9 @@ func TestWhatANameTakes(t *testing.T) {
 		offers int
 		most   float64
 	}{
-		{"full mesh", Options{}, 1, 1.4},
-		{"relay", relay, 1, 1.4},
-		{"relay, two ways", relay, 2, 1.7},
+		{"full mesh", Options{}, 1, 1.1},
+		{"relay", relay, 1, 1.1},
+		{"relay, two ways", relay, 2, 1.3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.opt.Budget = &table.Budget{}

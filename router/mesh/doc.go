@@ -2,7 +2,7 @@
 // form no loop (P-loop, loops.go).
 //
 //	table (truth) ──Touch──▶ routes ──▶ list of changes ──Next──▶ messages to one peer
-//	peers' Subscribe ──Offer──▶ routes ──▶ table entries of kind Peer
+//	peers' Subscribe ──Offer──▶ routes ──▶ table entries of kind Peer (Enter, Leave: the table keeps no list of a peer's names)
 //
 // A route is a name together with the subscription id under which it travels between nodes. It is born where
 // somebody other than a peer holds the name and spreads from node to node. A node that hears of a route from

@@ -26,7 +26,7 @@ const (
 	MaxPeers = 256
 
 	holdTicks = 2
-	portion   = 256      // steps of long work, after which it lets others have the mutex
+	portion   = 64       // steps of long work, after which it lets others have the mutex
 	maxText   = 16 << 10 // bytes of a name's strings that are worth telling
 )
 
@@ -81,6 +81,7 @@ type Mesh[C any] struct {
 	life       uint64          // times that the first peer came
 	filled     bool            // Fill has begun in this life
 	changes[C]                 // all routes
+	entered    remains[C]      // routes of earlier lives that are in the table yet
 	routes     index[C]
 	local      map[wire.Name]*route[C] // those that are, or lately were, local
 	offers     int                     // of all peers, counted in the budget
@@ -121,6 +122,7 @@ func New[C any](names *table.Table[C], o Options, h Hooks[C]) *Mesh[C] {
 // reset forgets all routes; there is no live peer.
 func (m *Mesh[C]) reset() {
 	m.opt.Budget.Count(-m.offers, -m.textBytes)
+	m.entered.take(&m.changes)
 	m.offers, m.textBytes = 0, 0
 	m.changes = changes[C]{}
 	for _, v := range m.reviews {
@@ -264,6 +266,7 @@ func (m *Mesh[C]) SweepStep(c *C) (more bool) {
 	}
 	p := m.slots[i]
 	m.release(p, m.portion)
+	m.clear()
 	for p.at != nil && m.steps < m.portion {
 		r := p.at
 		m.stand(p, r.next)
@@ -275,7 +278,7 @@ func (m *Mesh[C]) SweepStep(c *C) (more bool) {
 			m.forget(r)
 		}
 	}
-	if p.at != nil || p.answers.first != nil {
+	if p.at != nil || p.answers.first != nil || m.entered.first != nil {
 		return true
 	}
 	m.slots[i] = nil
@@ -418,9 +421,9 @@ func (m *Mesh[C]) Offer(c *C, s *Subscription) (waits bool, err error) {
 		if b != nil {
 			p.probes++
 		}
-		o = r.addOffer(p, s.Key.HasID)
+		o = r.addOffer(p)
 	}
-	o.setTTL(uint8(min(max(s.TTL, 1), uint32(r.mostTTL())-1)))
+	o.ttl = uint8(min(max(s.TTL, 1), uint32(r.mostTTL())-1))
 	m.textBytes += x.own
 	m.setText(r, x)
 	m.settle(r)

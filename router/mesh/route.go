@@ -43,7 +43,6 @@ type flags uint8
 
 const (
 	local   flags = 1 << iota // somebody here who is no peer holds the name
-	form                      // HasID of the table's entry
 	fresh                     // a mark has again
 	awaited                   // somebody waits, or did, until peers know of it
 	ownText                   // text is counted: the table did not have it
@@ -60,14 +59,8 @@ func (f *flags) set(x flags, on bool) {
 // offer is what a peer has told.
 type offer struct {
 	slot uint8 // of the peer, which keeps it as long as there are offers of it
-	said uint8 // TTL, 1..7, of a probe 1..17: decremented; and HasID
+	ttl  uint8 // 1..7, of a probe 1..17: decremented; 0: there is no offer
 }
-
-const saidID = 1 << 7
-
-func (o *offer) ttl() uint8       { return o.said &^ saidID }
-func (o *offer) hasID() bool      { return o.said&saidID != 0 }
-func (o *offer) setTTL(ttl uint8) { o.said = o.said&saidID | ttl }
 
 // by is the peer whose offer o is.
 func (m *Mesh[C]) by(o *offer) *peer[C] { return m.slots[o.slot] }
@@ -75,7 +68,7 @@ func (m *Mesh[C]) by(o *offer) *peer[C] { return m.slots[o.slot] }
 // offers is the number of offers of r.
 func (r *route[C]) offers() int {
 	switch {
-	case r.first == offer{}:
+	case r.first.ttl == 0:
 		return 0
 	case r.more == nil:
 		return 1
@@ -92,12 +85,9 @@ func (r *route[C]) offer(i int) *offer {
 	return &r.more.offers[i-1]
 }
 
-// addOffer adds one of p, whose TTL must be set.
-func (r *route[C]) addOffer(p *peer[C], hasID bool) *offer {
-	o := offer{slot: uint8(p.slot), said: 1}
-	if hasID {
-		o.said |= saidID
-	}
+// addOffer adds one of p, whose TTL is yet to be set.
+func (r *route[C]) addOffer(p *peer[C]) *offer {
+	o := offer{slot: uint8(p.slot), ttl: 1}
 	if r.offers() == 0 {
 		r.first = o
 		return &r.first
@@ -365,10 +355,10 @@ func (m *Mesh[C]) nearest(r *route[C]) *offer {
 	for i := range r.offers() {
 		o := r.offer(i)
 		m.steps++
-		if !m.usable(r, o) || r.near == doubted || o.ttl() < r.near && !r.from(m.by(o)) {
+		if !m.usable(r, o) || r.near == doubted || o.ttl < r.near && !r.from(m.by(o)) {
 			continue
 		}
-		if best == nil || o.ttl() > best.ttl() || o.ttl() == best.ttl() && m.by(o).before(m.by(best), m.parentOf(r)) {
+		if best == nil || o.ttl > best.ttl || o.ttl == best.ttl && m.by(o).before(m.by(best), m.parentOf(r)) {
 			best = o
 		}
 	}
@@ -407,29 +397,25 @@ func (m *Mesh[C]) offered(r *route[C]) bool { return m.anyOffer(r) != nil }
 
 // use makes o the table's entry for r, nil for none.
 func (m *Mesh[C]) use(r *route[C], o *offer) {
-	old, was := m.parentOf(r), r.is(form)
+	old := m.parentOf(r)
 	r.parent, r.ttl = 0, 0
 	switch {
 	case r.is(local):
 		r.ttl = m.ownTTL(r)
 	case o != nil:
-		r.parent, r.ttl = uint16(o.slot)+1, o.ttl()
-		r.set(form, o.hasID())
+		r.parent, r.ttl = uint16(o.slot)+1, o.ttl
 	}
 	r.near = max(r.near, r.ttl)
 	now := m.parentOf(r)
 	switch {
-	case r.probe() != nil: // nobody publishes to it
-		return
-	case now == old:
-		r.set(form, was)
+	case r.probe() != nil, now == old: // nobody publishes to a probe
 		return
 	}
 	if now != nil { // first the new: no message shall find nobody
-		_, _ = m.names.AddText(now.conn, table.Peer, table.Key{Name: r.name, HasID: r.is(form)}, r.id, r.text)
+		m.names.Enter(now.conn, table.Peer, r.name, r.text)
 	}
-	if old != nil && !old.gone {
-		_, _ = m.names.Remove(old.conn, table.Key{Name: r.name, HasID: was}, r.id)
+	if old != nil {
+		m.names.Leave(old.conn, r.name)
 	}
 }
 

@@ -8,11 +8,14 @@ import (
 )
 
 // holdings are the subscriptions of one connection: the way back from a connection to its names. Guarded by the
-// table's mu.
+// table's mu; names is the Removal's after RemoveConn.
 type holdings struct {
 	kind    Kind // given with the first Add; the connection's as long as it holds anything
 	records int  // sum over names of holding.n, while the connection is in the table
 	names   names
+	entered int                   // names by Enter, which are not among names
+	shared  map[wire.Name]int     // how many times more than once a name is held: by Enter, and all records of it together
+	removed bool                  // RemoveConn was called; only what was entered is left
 	revoked map[wire.Name]revoked // what Restore could give back, up to maxRevoked names: neither held nor counted
 }
 

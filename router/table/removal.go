@@ -23,7 +23,7 @@ type Removal[C any] struct {
 }
 
 // RemoveConn takes away all subscriptions of c: Count and Len know of them no more when it returns, and the caller
-// calls Step until there is no more to do. The budget has them until then, since their memory is in use.
+// calls Step until there is no more to do; what was entered stays until Leave. The budget has them until then, since their memory is in use.
 func (t *Table[C]) RemoveConn(c *C) *Removal[C] {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -32,8 +32,9 @@ func (t *Table[C]) RemoveConn(c *C) *Removal[C] {
 		r.h = &holdings{}
 		return r
 	}
-	delete(t.conns, c)
-	t.records.Add(int64(-r.h.records))
+	t.records.Add(int64(-r.h.records - r.h.entered))
+	r.h.records, r.h.revoked, r.h.removed = 0, nil, true
+	t.tidy(c, r.h)
 	return r
 }
 
@@ -54,7 +55,7 @@ func (t *Table[C]) removeNames(r *Removal[C]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i := range r.names {
-		last, gone := t.leave(r.c, r.h.kind, &r.names[i])
+		last, gone := t.release(r.c, r.h, &r.names[i])
 		r.lost = append(r.lost, Lost{Name: r.names[i], Last: last, Gone: gone})
 	}
 }
@@ -88,7 +89,7 @@ func (t *Table[C]) Revoke(c *C, n wire.Name, most int) (ids []uint64, last bool)
 	}
 	h.revoke(n, x)
 	t.tidy(c, h)
-	last, _ = t.leave(c, h.kind, &n)
+	last, _ = t.release(c, h, &n)
 	return ids, last
 }
 
@@ -118,7 +119,7 @@ func (t *Table[C]) Restore(c *C, n wire.Name, most int) (ids []uint64, first boo
 		return nil, false, nil
 	}
 	for _, r := range have.all() {
-		was, err := t.add(c, h.kind, Key{n, r.hasID}, r.sid, have.str, have.hasStr, nil)
+		was, err := t.add(c, h.kind, Key{n, r.hasID}, r.sid, have.str, have.hasStr)
 		if err != nil {
 			return ids, first, err
 		}

@@ -11,7 +11,7 @@ import (
 // not ready: use New.
 //
 // Concurrency: every method is safe for all. For one connection the caller orders its own calls: no Add may come
-// between its RemoveConn and the last Step, and one that follows begins anew.
+// between its RemoveConn and the last Step (and Leave), and one that follows begins anew.
 //
 // No method holds the writers' mutex for longer than a bounded number of steps, however many names and connections
 // there are.
@@ -50,21 +50,11 @@ func (t *Table[C]) Add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.add(c, kind, k, sid, str, hasStr, nil)
+	return t.add(c, kind, k, sid, str, hasStr)
 }
 
-// AddText is Add with strings that need not be copied; nil: none.
-func (t *Table[C]) AddText(c *C, kind Kind, k Key, sid uint64, x *Text) (first bool, err error) {
-	if kind >= kinds {
-		return false, ErrKind
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.add(c, kind, k, sid, [3]string{}, false, x)
-}
-
-// add is Add under mu, and AddText unless x is nil.
-func (t *Table[C]) add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr bool, x *Text) (first bool, err error) {
+// add is Add under mu.
+func (t *Table[C]) add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr bool) (first bool, err error) {
 	h := t.conns[c]
 	if h == nil {
 		h = &holdings{kind: kind}
@@ -78,9 +68,9 @@ func (t *Table[C]) add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr
 	key := prefixKey(&k.Name)
 	l := t.prefixes.root.Load().find(&key)
 	size := 0
-	keep := (hasStr || x != nil) && (l == nil || l.v.text.Load() == nil)
+	keep := hasStr && (l == nil || l.v.text.Load() == nil)
 	if keep {
-		size = max(len(str[0])+len(str[1])+len(str[2]), x.Len())
+		size = len(str[0]) + len(str[1]) + len(str[2])
 	}
 	if err := t.take(h, size); err != nil {
 		t.tidy(c, h)
@@ -93,10 +83,7 @@ func (t *Table[C]) add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr
 		l = &leaf[prefix[C]]{key: key}
 	}
 	if keep {
-		if x == nil {
-			x = NewText(str)
-		}
-		l.v.text.Store(x)
+		l.v.text.Store(NewText(str))
 	}
 	if holds {
 		have.add(r)
@@ -104,6 +91,10 @@ func (t *Table[C]) add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr
 		return false, nil
 	}
 	h.names.put(k.Name, holding{one: r})
+	if h.entered > 0 && !isNew && l.v.heldBy(&k.Name, c, h.kind) {
+		h.share(k.Name)
+		return false, nil
+	}
 	first = l.v.add(k.Name.Hi, k.Name.Lo, c, h.kind)
 	if isNew {
 		t.prefixes.insert(l) // complete: a match finds all of it or nothing
@@ -113,7 +104,7 @@ func (t *Table[C]) add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr
 
 // tidy forgets a connection of which nothing is left to know.
 func (t *Table[C]) tidy(c *C, h *holdings) {
-	if h.records == 0 && len(h.revoked) == 0 {
+	if h.records == 0 && h.entered == 0 && len(h.revoked) == 0 {
 		delete(t.conns, c)
 	}
 }
@@ -178,7 +169,7 @@ func (t *Table[C]) Remove(c *C, k Key, sid uint64) (last bool, err error) {
 	}
 	h.names.delete(k.Name)
 	t.tidy(c, h)
-	last, _ = t.leave(c, h.kind, &k.Name)
+	last, _ = t.release(c, h, &k.Name)
 	return last, nil
 }
 
@@ -198,8 +189,8 @@ func (t *Table[C]) leave(c *C, kind Kind, n *wire.Name) (last, gone bool) {
 func (t *Table[C]) Count(c *C) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if h := t.conns[c]; h != nil {
-		return h.records
+	if h := t.conns[c]; h != nil && !h.removed {
+		return h.records + h.entered
 	}
 	return 0
 }
