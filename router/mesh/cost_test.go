@@ -38,7 +38,7 @@ func costName(i int) wire.NameText {
 // A name learned takes little more memory than one that is subscribed, among nodes that relay and among those that do not, and also
 // where several peers offer it. Both are read in one process, and there is nothing random in it.
 func TestWhatANameTakes(t *testing.T) {
-	const names = 60_000 // maps are filled as they are on average
+	const names = 15_000 // maps are filled as they are on average
 	held := table.New[end]()
 	app := &end{"app"}
 	before := heap()
