@@ -385,3 +385,81 @@ func TestTheYoungerLinkToANodeGoesFirst(t *testing.T) {
 		})
 	}
 }
+
+// What a peer that comes, and one that goes, asks of the mutex is done some 64 steps at a time: each is a look at one route.
+func TestPeersThatComeAndGoHoldTheMutexForFewSteps(t *testing.T) {
+	const names, most = 5000, 64 + 8
+	s := newStand(t, Options{Budget: &table.Budget{}})
+	app := &end{"app"}
+	for i := range names {
+		s.add(app, simName(i), 0)
+	}
+	held := func(what string) {
+		t.Helper()
+		if s.m.most > most {
+			t.Errorf("%s: one hold took %d steps, want %d at most", what, s.m.most, most)
+		}
+		s.m.most = 0
+	}
+	told := func(p *end) (n int) {
+		for more := true; more; {
+			var some []Tell
+			some, more = s.m.Next(p, make([]Tell, 0, 1000))
+			n += len(some)
+			for _, x := range some {
+				s.m.Acked(p, x.ID)
+			}
+		}
+		return n
+	}
+	first, second := s.peer("first"), s.peer("second")
+	held("they join")
+	if n := told(first) + told(second); n != 2*names {
+		t.Errorf("told %d names, want %d", n, 2*names)
+	}
+	held("they are told all names")
+	for i := range names {
+		s.offer(first, simName(names+i), uint64(i+1), 1)
+	}
+	held("one tells as many")
+	told(second) // nothing of that, in a full mesh
+	held("the other looks at them")
+	s.leave(second)
+	held("the other leaves")
+	s.leave(first) // and all is forgotten
+	held("the last one leaves")
+	if got := s.names.Len(); got != names || s.m.routes.n() != 0 || s.m.entered.first != nil || s.m.slots[0] != nil {
+		t.Errorf("%d names are in the table, want %d, and %d routes are left", got, names, s.m.routes.n())
+	}
+}
+
+// A peer that joins while the names of one that left are being taken out of the table gets a slot of its own, and its names stay.
+func TestAPeerComesWhileTheLastOneIsForgotten(t *testing.T) {
+	const names = 5 * portion
+	s := newStand(t, Options{Budget: &table.Budget{}})
+	old := s.peer("old")
+	for i := range names {
+		s.offer(old, simName(i), uint64(i+1), 1)
+	}
+	s.m.Leave(old)
+	removeConn(s.names, old)
+	if !s.m.SweepStep(old) {
+		t.Fatal("all is forgotten at once")
+	}
+	p := s.peer("new")
+	for i := range names {
+		s.offer(p, simName(i), uint64(i+1), 1)
+	}
+	for s.m.SweepStep(old) {
+	}
+	for i := range names {
+		n := simName(i)
+		if got := s.names.MatchAll(&n.Name, nil, table.All, nil); len(got) != 1 || got[0] != p {
+			t.Fatalf("name %d is held by %v", i, got)
+		}
+	}
+	s.leave(p)
+	if s.names.Len() != 0 || len(s.m.slots) != 2 || s.m.slots[0] != nil || s.m.slots[1] != nil {
+		t.Errorf("%d names are left", s.names.Len())
+	}
+}
