@@ -119,7 +119,7 @@ func (c *core) heard(m *message.Message, size int, s *Sealed) {
 		return
 	}
 	c.beat.heard(&m.Source)
-	delete(m.Metadata, message.KeyPeerSubject)
+	m.Metadata = message.Without(m.Metadata, message.KeyPeerSubject)
 	switch m.Type {
 	case message.MsgAck:
 		if tag, ok := m.Metadata[keyUnknown]; ok {
@@ -149,7 +149,7 @@ func (c *core) take(m *message.Message, size int, from wire.NameText, s *Sealed)
 	r := c.used.received()
 	*r = Received{
 		Source: m.Source, Dest: m.Dest, ID: m.ID, Direct: m.ID >= 1<<31, Identity: m.Identity,
-		Payload: reliable.Payload{Type: m.PayloadType, Blob: m.Blob, Metadata: m.Metadata},
+		Payload: reliable.Payload{Type: m.PayloadType, Blob: m.Blob, Metadata: message.Without(m.Metadata, keyFirst)},
 		Size:    size,
 	}
 	if c.mls != nil {
@@ -174,7 +174,6 @@ func (c *core) take(m *message.Message, size int, from wire.NameText, s *Sealed)
 	start := parseStart(m.Metadata[keyFirst])
 	start.Hears = ours
 	start.Tells = c.o.Kind == message.Group && m.Type == message.Msg && ours
-	delete(m.Metadata, keyFirst)
 	if !c.receive.Receive(from, m.ID, r, size, start, c.now) {
 		c.refuse(m, errNoRoom)
 	}

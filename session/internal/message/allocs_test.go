@@ -31,7 +31,7 @@ func TestAllocsOfData(t *testing.T) {
 	}
 }
 
-// Metadata costs no memory to encode, and to decode that of its values and of the map: its keys are known.
+// Metadata costs no memory to encode, and to decode that of the map: its keys are known, and what they say again.
 func TestAllocsOfMetadata(t *testing.T) {
 	var d Decoder
 	var e Encoder
@@ -47,7 +47,7 @@ func TestAllocsOfMetadata(t *testing.T) {
 			t.Error(err)
 		}
 		d.Release()
-	}); n > 5 {
-		t.Errorf("decoded: %v allocations, of 3 values and a map of 2", n)
+	}); n > 2 {
+		t.Errorf("decoded: %v allocations, and a map has 2", n)
 	}
 }

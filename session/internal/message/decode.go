@@ -1,6 +1,8 @@
 package message
 
 import (
+	"maps"
+
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -162,13 +164,23 @@ func (m *Message) decodeCommand(f *fields) {
 }
 
 func (m *Message) decodeEntry(f *fields) {
+	if h := f.walk.known; h != nil {
+		h.metadata.note(f.b)
+		if m.Metadata == nil {
+			if h.metadata.take(f.b) {
+				return
+			}
+			m.Metadata = maps.Clone(h.metadata.taken())
+		}
+	}
 	var k, v string
+	var known *entry
 	for f.next() {
 		switch f.num {
 		case 1:
-			k = f.key()
+			k, known = f.key()
 		case 2:
-			v = f.text()
+			v = f.value(known)
 		}
 	}
 	if f.walk.err != nil {

@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -17,19 +18,28 @@ type Decoder struct {
 }
 
 // Decode is the function Decode. Of data, the Message is lent until the next call, and what a header says in it is shared by
-// messages with the same one; a Message of control is the caller's.
+// messages with the same one; so is metadata, which is not to be changed. A Message of control is the caller's.
 func (d *Decoder) Decode(b []byte) (*Message, error) {
 	d.walk.known = &d.headers
 	m := &d.data
 	*m = Message{}
+	md := &d.headers.metadata
+	md.begin()
 	err := d.walk.decode(b, m)
 	raw := d.headers.raw
 	d.headers.raw = nil
+	if m.Metadata == nil {
+		m.Metadata = md.taken()
+	} else if err == nil && m.Type == Msg {
+		md.keep(m.Metadata)
+	}
+	clear(md.come[:])
 	switch {
 	case err != nil:
 		return nil, err
 	case m.Type.Control():
 		own := *m
+		own.Metadata = maps.Clone(own.Metadata)
 		return &own, nil
 	case raw != nil:
 		d.headers.keep(raw, m)
@@ -47,8 +57,9 @@ const (
 	mostHeaderSize  = 2 << 10
 	mostPayloadType = 64
 
-	mostKeys    = 32 // of metadata
-	mostKeySize = 32
+	mostKeys      = 32 // of metadata
+	mostKeySize   = 32
+	mostValueSize = 64
 )
 
 // headers are the headers of data that came last.
@@ -57,8 +68,12 @@ type headers struct {
 	bytes       int               // in list
 	raw         []byte            // of the message that is decoded, if its header is none of them; lent
 	payloadType string            // of the last data
-	keys        map[string]string // of metadata, each by itself; nil: there were none
+	keys        map[string]*entry // of metadata; nil: there were none
+	metadata    metadata
 }
+
+// entry is a key of metadata, and what it said last.
+type entry struct{ key, value string }
 
 // header is one of them, as bytes and as what it says.
 type header struct {

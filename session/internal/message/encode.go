@@ -64,7 +64,7 @@ func (m *Message) appendWith(dst, header []byte) []byte {
 		content = chunkSize(numApp, m.payloadSize())
 	}
 	size += chunkSize(numContent, content)
-	dst = slices.Grow(dst, chunkSize(numPublish, size)+metadataSize(m.Metadata))
+	dst = slices.Grow(dst, chunkSize(numPublish, size))
 	dst = appendLen(dst, numPublish, size)
 	dst = appendLen(dst, numHeader, head)
 	if header == nil {
@@ -299,14 +299,6 @@ func appendMetadata(dst []byte, md map[string]string) []byte {
 		dst = appendText(appendText(dst, 1, k), 2, v)
 	}
 	return dst
-}
-
-func metadataSize(md map[string]string) int {
-	n := 0
-	for k, v := range md {
-		n += chunkSize(numMetadata, textSize(1, len(k))+textSize(2, len(v)))
-	}
-	return n
 }
 
 // Fields. Defaults of scalars are left out; a message that is present is not.

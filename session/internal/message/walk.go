@@ -136,23 +136,40 @@ func (f *fields) text() string {
 	return string(b)
 }
 
-// key is text that says what something else is: apps say the same ones again and again.
-func (f *fields) key() string {
+// key is text that says what something else is: apps say the same ones again and again. The entry is what is known of it; nil: nothing.
+func (f *fields) key() (string, *entry) {
 	known := f.walk.known
 	if known == nil || f.typ != protowire.BytesType {
-		return f.text()
+		return f.text(), nil
 	}
-	if k, ok := known.keys[string(f.at)]; ok {
-		return k
+	if e, ok := known.keys[string(f.at)]; ok {
+		return e.key, e
 	}
 	k := f.text()
-	if len(known.keys) < mostKeys && len(k) <= mostKeySize && f.walk.err == nil {
-		if known.keys == nil {
-			known.keys = map[string]string{}
-		}
-		known.keys[k] = k
+	if len(known.keys) >= mostKeys || len(k) > mostKeySize || f.walk.err != nil {
+		return k, nil
 	}
-	return k
+	if known.keys == nil {
+		known.keys = map[string]*entry{}
+	}
+	e := &entry{key: k}
+	known.keys[k] = e
+	return k, e
+}
+
+// value is the text of a key: messages of a stream say the same one after the other.
+func (f *fields) value(e *entry) string {
+	if e == nil || f.typ != protowire.BytesType || len(f.at) > mostValueSize {
+		return f.text()
+	}
+	if string(f.at) != e.value {
+		v := f.text()
+		if f.walk.err != nil {
+			return ""
+		}
+		e.value = v
+	}
+	return e.value
 }
 
 // message begins the walk of the field's content, a message that may occur once.
