@@ -248,7 +248,7 @@ func (f *front) invited(in *group.Inbound, name wire.NameText, now time.Time) {
 	}
 	i := &Invitation{
 		From: Name{m.Source}, Subject: in.Claims.Subject, To: Name{name}, Kind: Kind(m.Kind),
-		Encrypted: join.MLS != nil, Reliable: join.Timers != nil, Metadata: appMetadata(m.Metadata),
+		Encrypted: join.MLS != nil, Reliable: join.Timers != nil, Metadata: maps.Clone(appMetadata(m.Metadata)),
 	}
 	if join.Channel != nil {
 		i.Channel = Name{*join.Channel}.Any()
@@ -305,12 +305,9 @@ func (f *front) decline(in *group.Inbound, reason string) {
 	}
 }
 
-// appMetadata is what of a message's metadata is the app's.
+// appMetadata is what of a message's metadata is the app's. It is not to be changed.
 func appMetadata(md map[string]string) map[string]string {
-	md = maps.Clone(md)
-	for _, key := range []string{message.KeyPayloadSignature, message.KeyPeerSubject, message.KeyPublishTo} {
-		delete(md, key)
-	}
+	md = message.Without(md, message.KeyPayloadSignature, message.KeyPeerSubject, message.KeyPublishTo)
 	if len(md) == 0 {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 
 	"github.com/seed31b3bfd0/slimgo/internal/fifo"
 	"github.com/seed31b3bfd0/slimgo/session/internal/group"
@@ -81,7 +82,8 @@ func (x *inbox) room(n, bytes int) bool {
 	return x.messages.Len()+x.unhandled+n < mostInbox && x.bytes+bytes < mostInboxBytes
 }
 
-// deliver puts a message into the inbox, unless there is much more in it than may be. number is that of its record, if it has one.
+// deliver puts a message into the inbox, unless there is much more in it than may be. Its metadata may be that of
+// others, too. number is that of its record, if it has one.
 func (s *Session) deliver(r *group.Received, number uint64) bool {
 	m := &Message{
 		Session: s, From: Name{r.Source}, To: Name{r.Dest}, Subject: r.Subject, ID: r.ID, Direct: r.Direct, Token: r.Identity,
@@ -107,6 +109,15 @@ func (s *Session) deliver(r *group.Received, number uint64) bool {
 //
 // Where the app has a Store, and not AtLeastOnce, it takes as long as the store takes to note that this message is not to come again.
 func (s *Session) Receive(ctx context.Context) (*Message, error) {
+	m, err := s.receive(ctx)
+	if m != nil {
+		m.Metadata = maps.Clone(m.Metadata)
+	}
+	return m, err
+}
+
+// receive is Receive of a message whose metadata may be that of others, too.
+func (s *Session) receive(ctx context.Context) (*Message, error) {
 	x := &s.inbox
 	r, err := await(ctx, &s.mu, &x.waiting, func() (r received, ok bool, err error) {
 		switch {
@@ -140,6 +151,33 @@ func (s *Session) Receive(ctx context.Context) (*Message, error) {
 	x.bytes -= r.m.size
 	r.m.number = 0
 	return r.m, nil
+}
+
+// ReceiveMany is Receive of all messages that have come, as many as to has room for, for those who take very many: it waits for one. It returns
+// how many there are; with an error there is none. Messages that say the same share their Metadata, which is not to be changed.
+//
+// Where the app has a Store it is one message at a time.
+func (s *Session) ReceiveMany(ctx context.Context, to []*Message) (int, error) {
+	if len(to) == 0 {
+		return 0, nil
+	}
+	m, err := s.receive(ctx)
+	if err != nil {
+		return 0, err
+	}
+	to[0] = m
+	n := 1
+	if s.app.vault != nil {
+		return n, nil
+	}
+	x := &s.inbox
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ; n < len(to) && x.messages.Len() > 0; n++ {
+		to[n] = x.messages.Pop().m
+		x.bytes -= to[n].size
+	}
+	return n, nil
 }
 
 // remove has the record of r deleted, and waits for that.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/seed31b3bfd0/slimgo/session/internal/group"
@@ -26,23 +27,57 @@ const DefaultType = "msg"
 // Text is content of text.
 func Text(s string) Content { return Content{Data: []byte(s)} }
 
-// payload returns c as it is sent, copied, and its size.
-func (c *Content) payload() (reliable.Payload, int, error) {
-	p := reliable.Payload{Type: c.Type, Blob: bytes.Clone(c.Data), Metadata: maps.Clone(c.Metadata)}
+// payload returns c as it is sent, copied, and its size. Its metadata may be that of other messages, too, and is not to be changed.
+func (s *Session) payload(c *Content) (reliable.Payload, int, error) {
+	p := reliable.Payload{Type: c.Type, Blob: bytes.Clone(c.Data)}
 	if p.Type == "" {
 		p.Type = DefaultType
 	}
 	if !utf8.ValidString(p.Type) {
 		return p, 0, fmt.Errorf("%w: the type %q is no UTF-8 text, which others need to read the message", ErrConfig, p.Type)
 	}
-	size := len(p.Type) + len(p.Blob)
-	for k, v := range p.Metadata {
-		size += len(k) + len(v)
-	}
+	md, length, err := s.said.copyOf(c.Metadata)
+	p.Metadata = md
+	size := len(p.Type) + len(p.Blob) + length
 	if size > MaxContent {
 		return p, 0, fmt.Errorf("%w: %d bytes, and it may have %d", ErrTooLarge, size, MaxContent)
 	}
-	return p, size, checkMetadata(c.Metadata)
+	return p, size, err
+}
+
+// said is the metadata that was sent last: what a stream of messages says again and again is checked and copied once. Safe for all.
+type said struct {
+	mu   sync.Mutex
+	md   map[string]string // guarded by mu; never changed. nil: there is none, or it is too much to be kept
+	size int               // guarded by mu: bytes of it
+}
+
+// mostSaid is how much metadata is kept, in bytes.
+const mostSaid = 512
+
+// copyOf returns md as it is now, and its bytes. The error is that of checkMetadata.
+func (x *said) copyOf(md map[string]string) (map[string]string, int, error) {
+	if len(md) == 0 {
+		return nil, 0, nil
+	}
+	x.mu.Lock()
+	last, size := x.md, x.size
+	x.mu.Unlock()
+	if maps.Equal(last, md) {
+		return last, size, nil
+	}
+	size = 0
+	for k, v := range md {
+		size += len(k) + len(v)
+	}
+	md = maps.Clone(md)
+	err := checkMetadata(md)
+	if err == nil && size <= mostSaid {
+		x.mu.Lock()
+		x.md, x.size = md, size
+		x.mu.Unlock()
+	}
+	return md, size, err
 }
 
 // Publish sends c to all other members, and returns when it is accepted: messages of one goroutine go out in order. It waits
@@ -88,7 +123,7 @@ func (s *Session) member(n Name) Name {
 
 // publish sends c to one member; nil: to all.
 func (s *Session) publish(ctx context.Context, c Content, to *Name) (*Delivery, error) {
-	p, size, err := c.payload()
+	p, size, err := s.payload(&c)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +147,7 @@ func (s *Session) publish(ctx context.Context, c Content, to *Name) (*Delivery, 
 
 // remind delivers c to this app itself.
 func (s *Session) remind(ctx context.Context, c Content) (*Delivery, error) {
-	p, size, err := c.payload()
+	p, size, err := s.payload(&c)
 	if err != nil {
 		return nil, err
 	}

@@ -39,6 +39,7 @@ type Session struct {
 	backlog   backlog // the reader's, and the worker's
 	task      *member // the worker's
 	credit    credit
+	said      said
 	lanes     lanes
 	done      chan struct{}
 	mirrored  bool   // it is one of the two ends of a session of the app with itself
