@@ -155,7 +155,9 @@ func (c *calls) call(ctx context.Context, size int, number uint64) error {
 	}
 	method := calling
 	method.ServerStreams = c.p.Replies > 1
-	next := make(map[session.Name]uint32, len(c.names))
+	next := make(map[session.Name]*uint32, len(c.names))
+	var last session.Name
+	var expected *uint32 // of the last one, who is often the next one, too
 	var failed error
 	heard := 0
 	for r, err := range rpc.Ask[rpc.Raw, rpc.Raw](ctx, c.client, method, &req) {
@@ -163,8 +165,15 @@ func (c *calls) call(ctx context.Context, size int, number uint64) error {
 			failed = err
 			continue
 		}
-		if n, further := c.judge(&a, *r.Message, next[r.From.Name]); further {
-			next[r.From.Name] = n
+		if from := r.From.Name; expected == nil || from != last {
+			if last, expected = from, next[from]; expected == nil {
+				expected = new(uint32)
+				next[from] = expected
+			}
+		}
+		n, further := c.judge(&a, *r.Message, *expected)
+		if further {
+			*expected = n
 			heard++
 		}
 	}

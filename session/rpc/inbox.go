@@ -29,7 +29,12 @@ type item struct {
 // itemCost is what a message takes beside its data, in bytes.
 const itemCost = 512
 
-func newInbox(most int) inbox { return inbox{most: most, wake: make(chan struct{}, 1)} }
+// mostKept is for how many items an empty inbox keeps memory.
+const mostKept = 256
+
+func newInbox(most int) inbox {
+	return inbox{most: most, wake: make(chan struct{}, 1), queue: fifo.Queue[item]{Keep: mostKept}}
+}
 
 // put adds an item; false: there is no room. What comes after the end is dropped.
 func (x *inbox) put(it item) bool {
@@ -71,7 +76,7 @@ func (x *inbox) drop(err error) bool {
 	if first || x.queue.Len() > 0 {
 		x.err = err
 	}
-	x.queue, x.bytes = fifo.Queue[item]{}, 0
+	x.queue, x.bytes = fifo.Queue[item]{Keep: mostKept}, 0
 	x.signal()
 	return first
 }
@@ -80,7 +85,7 @@ func (x *inbox) drop(err error) bool {
 func (x *inbox) clear() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.queue, x.bytes = fifo.Queue[item]{}, 0
+	x.queue, x.bytes = fifo.Queue[item]{Keep: mostKept}, 0
 }
 
 // ended is the last word, which may not have been taken yet; nil: there is none.

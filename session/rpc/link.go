@@ -99,20 +99,27 @@ func (l *link) fail(err *Error) {
 	}
 }
 
+// mostBatch is how many messages a reader takes at a time.
+const mostBatch = 64
+
 // read gives calls what comes for them. It never waits for one.
 func (l *link) read() {
-	seen := order{}
+	var seen order
+	var batch [mostBatch]*session.Message
 	for {
-		m, err := l.s.Receive(context.Background())
+		n, err := l.s.ReceiveMany(context.Background(), batch[:])
 		if err != nil {
 			l.fail(&Error{Code: Unavailable, Message: "the session of the call is over: " + err.Error(), cause: err})
 			return
 		}
-		if seen.gap(m) {
-			l.absent(m.From, "messages of it were lost")
+		for _, m := range batch[:n] {
+			if seen.gap(m) {
+				l.absent(m.From, "messages of it were lost")
+			}
+			l.deliver(m)
+			m.Handled()
 		}
-		l.deliver(m)
-		m.Handled()
+		clear(batch[:n])
 	}
 }
 

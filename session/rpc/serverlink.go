@@ -70,17 +70,21 @@ func newServerLink(server *Server, s *session.Session) *serverLink {
 func (l *serverLink) serve() {
 	var watcher sync.WaitGroup
 	watcher.Go(l.watch)
-	seen := order{}
+	var seen order
+	var batch [mostBatch]*session.Message
 	for {
-		m, err := l.s.Receive(context.Background())
+		n, err := l.s.ReceiveMany(context.Background(), batch[:])
 		if err != nil {
 			break
 		}
-		if seen.gap(m) {
-			l.lost(m.From, "they are missing in the session")
+		for _, m := range batch[:n] {
+			if seen.gap(m) {
+				l.lost(m.From, "they are missing in the session")
+			}
+			l.take(m)
+			m.Handled()
 		}
-		l.take(m)
-		m.Handled()
+		clear(batch[:n])
 	}
 	l.cancel(errGone)
 	l.running.Wait() // nobody but this goroutine adds
