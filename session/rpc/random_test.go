@@ -1,13 +1,16 @@
 package rpc_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -55,6 +58,7 @@ type storm struct {
 	net     *sessiontest.Net
 	r       *rand.Rand
 	servers []string
+	caller  *session.App
 	clients []*rpc.Client
 	group   *rpc.Group
 	calls   sync.WaitGroup
@@ -62,6 +66,7 @@ type storm struct {
 	mu      sync.Mutex
 	served  map[string]int // guarded by mu: by request and server
 	running []*rpc.Server  // guarded by mu: by server
+	apps    []*session.App // guarded by mu: by server
 	good    int            // guarded by mu: calls that have not failed
 }
 
@@ -71,23 +76,24 @@ func newStorm(t *testing.T, seed uint64) *storm {
 		net: sessiontest.New(t, sessiontest.Options{Seed: seed, Loss: 0.05, Duplicate: 0.03, Reorder: 0.1, Jitter: 5 * time.Millisecond}),
 	}
 	o := rpc.CallOptions{Session: session.SessionOptions{Plain: seed%2 == 0, Interval: 300 * time.Millisecond, Retries: 12}}
-	app := w.net.App("org/ns/client")
+	w.caller = w.net.App("org/ns/client")
 	var names []session.Name
 	for i := range 3 {
 		name := fmt.Sprint("org/ns/s", i)
 		w.servers = append(w.servers, name)
-		w.running = append(w.running, nil)
+		w.running, w.apps = append(w.running, nil), append(w.apps, nil)
 		w.start(i)
 		names = append(names, session.MustName(name))
-		w.clients = append(w.clients, rpc.NewClient(app, names[i], o))
+		w.clients = append(w.clients, rpc.NewClient(w.caller, names[i], o))
 	}
-	w.group = rpc.NewGroup(app, names, rpc.GroupOptions{CallOptions: o, Retry: time.Second})
+	w.group = rpc.NewGroup(w.caller, names, rpc.GroupOptions{CallOptions: o, Retry: time.Second})
 	return w
 }
 
 // start starts a server of all shapes, which count what they serve.
 func (w *storm) start(i int) {
-	s := rpc.NewServer(w.net.App(w.servers[i]), rpc.ServerOptions{})
+	app := w.net.App(w.servers[i])
+	s := rpc.NewServer(app, rpc.ServerOptions{})
 	count := func(req string) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -119,7 +125,7 @@ func (w *storm) start(i int) {
 		return raw(fmt.Sprint(n)), nil
 	})
 	w.mu.Lock()
-	w.running[i] = s
+	w.running[i], w.apps[i] = s, app
 	w.mu.Unlock()
 	go func() { _ = s.Serve(context.Background()) }()
 }
@@ -157,8 +163,16 @@ func (w *storm) run() {
 	w.end()
 }
 
-// end closes all. What is left then the bubble reports.
+// end closes all, and finds nothing that is left: no calls with what has come for them before that, no sessions and no goroutines after it.
 func (w *storm) end() {
+	for i, c := range w.clients {
+		if n, m := c.Left(), w.running[i].Left(); n+m > 0 {
+			w.t.Errorf("%d calls of %s are left at the caller, and %d at the server", n, w.servers[i], m)
+		}
+	}
+	if n := w.group.Left(); n > 0 {
+		w.t.Errorf("%d calls of the group are left", n)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	for _, c := range w.clients {
@@ -172,6 +186,41 @@ func (w *storm) end() {
 	for _, s := range w.running {
 		s.Stop()
 	}
+	time.Sleep(time.Minute) // for which sessions that are over answer members that have not heard of that
+	for _, app := range append([]*session.App{w.caller}, w.apps...) {
+		if list := app.Sessions(); len(list) > 0 || app.Stats().Sessions > 0 {
+			w.t.Errorf("%v has %d sessions, and %d with those that are over", app.Name(), len(list), app.Stats().Sessions)
+		}
+	}
+	synctest.Wait()
+	for _, stack := range bubble() {
+		if strings.Contains(stack, "/session/rpc.") {
+			w.t.Errorf("a goroutine is left:\n%s", stack)
+		}
+	}
+}
+
+// bubble returns the stacks of all goroutines of the synctest bubble that this one is in, but for its own.
+func bubble() (stacks []string) {
+	all := make([]byte, 1<<20)
+	for n := runtime.Stack(all, true); n == len(all); n = runtime.Stack(all, true) {
+		all = make([]byte, 2*len(all))
+	}
+	list := strings.Split(string(bytes.TrimRight(all, "\x00")), "\n\n") // its own is the first
+	head, _, _ := strings.Cut(list[0], "\n")
+	_, name, ok := strings.Cut(head, "synctest bubble ")
+	if !ok {
+		panic("no bubble: " + head)
+	}
+	number, _, _ := strings.Cut(strings.TrimRight(name, ":]"), ",")
+	for _, stack := range list[1:] {
+		head, _, _ := strings.Cut(stack, "\n")
+		_, name, _ := strings.Cut(head, "synctest bubble ")
+		if other, _, _ := strings.Cut(strings.TrimRight(name, ":]"), ","); other == number {
+			stacks = append(stacks, stack)
+		}
+	}
+	return stacks
 }
 
 // happen has something happen to a server.
