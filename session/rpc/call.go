@@ -63,6 +63,7 @@ type call struct {
 	more    map[string]string // guarded by sending: metadata of further requests
 
 	answered atomic.Bool // there was a reply
+	parting  atomic.Bool // what ends the call at the server is being sent, or was
 
 	members *members // of a group; else nil
 }
@@ -103,6 +104,9 @@ func (c *call) CloseSend() error {
 
 // publish sends a frame of the call, the first of which names what is called (P-rpc-1).
 func (c *call) publish(b []byte, last bool) error {
+	if c.in.ended() != nil { // what ends the call at the server may be waiting for room, with sending held
+		return io.EOF
+	}
 	c.sending.Lock()
 	defer c.sending.Unlock()
 	if c.closed {
@@ -247,7 +251,7 @@ func (c *call) expire() {
 		return
 	}
 	c.settleTimers() // each member has an error of its own
-	c.link.Load().later(func(ctx context.Context) { c.farewell(ctx, err.Code) })
+	c.part(err.Code)
 }
 
 // abandon gives the call up, unless it is over, and lets the server know (P-rpc-7).
@@ -258,8 +262,7 @@ func (c *call) abandon(err *Error) {
 		return
 	}
 	c.link.Load().remove(c)
-	code := err.Code
-	c.link.Load().later(func(ctx context.Context) { c.farewell(ctx, code) })
+	c.part(err.Code)
 }
 
 // giveUpFor is abandon for what has happened in Send.
@@ -269,18 +272,28 @@ func (c *call) giveUpFor(code Code) { c.abandon(Errorf(code, "the call was given
 func (c *call) overflow() {
 	c.link.Load().remove(c)
 	if c.in.end(Errorf(ResourceExhausted, "more than %d bytes of replies wait for Receive", c.in.most)) {
-		c.link.Load().later(func(ctx context.Context) { c.farewell(ctx, ResourceExhausted) })
+		c.part(ResourceExhausted)
 	}
 }
 
-// settle is called when the last word was received. A server of upstream's remembers the call until its requests end.
+// settle is called when the last word was received. A server of upstream's remembers the call until its requests end. It does not wait for
+// what is being sent, which may take longer than the call.
 func (c *call) settle() {
 	c.settleTimers()
-	c.sending.Lock()
-	open := c.opened && !c.closed
-	c.sending.Unlock()
+	open := true // also if something is being sent
+	if c.sending.TryLock() {
+		open = c.opened && !c.closed
+		c.sending.Unlock()
+	}
 	if open {
-		c.link.Load().later(func(ctx context.Context) { c.farewell(ctx, OK) })
+		c.part(OK)
+	}
+}
+
+// part has farewell sent, once.
+func (c *call) part(code Code) {
+	if c.parting.CompareAndSwap(false, true) {
+		c.link.Load().later(func(ctx context.Context) { c.farewell(ctx, code) })
 	}
 }
 

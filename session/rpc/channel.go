@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -13,9 +14,9 @@ type channel struct {
 	open func(ctx context.Context) (*session.Session, error)
 
 	mu      sync.Mutex
-	link    *link          // guarded by mu; nil: there is none
-	opening *opening       // guarded by mu; nil: nobody waits for one
-	closing sync.WaitGroup // links that are over
+	link    *link    // guarded by mu; nil: there is none
+	opening *opening // guarded by mu; nil: nobody waits for one
+	tasks   tasks    // openings, and ends of links
 }
 
 // opening is a link that is about to be.
@@ -44,7 +45,7 @@ func (ch *channel) get(ctx context.Context) (*link, error) {
 		background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		o = &opening{done: make(chan struct{}), cancel: cancel}
 		ch.opening = o
-		ch.closing.Go(func() { ch.make(background, o) })
+		ch.tasks.run(func() { ch.make(background, o) })
 	}
 	o.wait++
 	ch.mu.Unlock()
@@ -68,13 +69,11 @@ func (ch *channel) make(ctx context.Context, o *opening) {
 	defer o.cancel()
 	s, err := ch.open(ctx)
 	ch.mu.Lock()
-	defer ch.mu.Unlock()
+	unwanted := err == nil && ch.opening != o // nobody waits any more
 	switch {
 	case err != nil:
 		o.err = err
-	case ch.opening != o: // nobody waits any more
-		ch.closing.Go(func() { closeSession(s) })
-	default:
+	case !unwanted:
 		o.link = newLink(s)
 		ch.link = o.link
 	}
@@ -82,12 +81,16 @@ func (ch *channel) make(ctx context.Context, o *opening) {
 		ch.opening = nil
 	}
 	close(o.done)
+	ch.mu.Unlock()
+	if unwanted {
+		closeSession(s)
+	}
 }
 
 // discard forgets a link that is over. mu is held.
 func (ch *channel) discard(l *link) {
 	ch.link = nil
-	ch.closing.Go(func() {
+	ch.tasks.run(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), discardTime)
 		defer cancel()
 		_ = l.close(ctx)
@@ -116,6 +119,5 @@ func (ch *channel) close(ctx context.Context) error {
 	if l != nil {
 		err = l.close(ctx)
 	}
-	ch.closing.Wait()
-	return err
+	return cmp.Or(err, ch.tasks.wait(ctx))
 }

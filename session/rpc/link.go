@@ -26,6 +26,8 @@ type link struct {
 
 	life    context.Context //nolint:containedctx // of its own tasks: until err is set
 	end     context.CancelFunc
+	room    context.Context //nolint:containedctx // of what is still to be sent: until close waits no longer
+	hurry   context.CancelFunc
 	doubts  chan struct{} // of one place: there is something to ask about
 	probing sync.Once
 }
@@ -33,6 +35,7 @@ type link struct {
 func newLink(s *session.Session) *link {
 	l := &link{s: s, group: s.Kind() == session.Group, calls: map[string]*call{}, over: make(chan struct{}), doubts: make(chan struct{}, 1)}
 	l.life, l.end = context.WithCancel(context.Background())
+	l.room, l.hurry = context.WithCancel(context.Background())
 	var both sync.WaitGroup
 	both.Go(l.read)
 	both.Go(l.watch)
@@ -228,7 +231,7 @@ func (l *link) later(send func(ctx context.Context)) {
 		return
 	}
 	l.tasks.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), farewellTime)
+		ctx, cancel := context.WithTimeout(l.room, farewellTime)
 		defer cancel()
 		send(ctx)
 	})
@@ -237,7 +240,10 @@ func (l *link) later(send func(ctx context.Context)) {
 // close ends the link and its session. The other end of one that was good learns of it.
 func (l *link) close(ctx context.Context) error {
 	l.fail(&Error{Code: Canceled, Message: "the client was closed"})
+	stop := context.AfterFunc(ctx, l.hurry)
 	l.tasks.Wait()
+	stop()
+	l.hurry()
 	err := l.s.Close(ctx)
 	<-l.over
 	return err

@@ -63,7 +63,7 @@ type Server struct {
 	calls    int                         // guarded by mu: that are served
 	stopping bool                        // guarded by mu: no further calls
 	idle     chan struct{}               // guarded by mu: closed when no call is served; nil: nobody waits for that
-	tasks    sync.WaitGroup              // sessions that are served
+	tasks    tasks                       // sessions that are served
 }
 
 // registration is a method and who serves it.
@@ -135,7 +135,7 @@ func (s *Server) Serve(ctx context.Context) error {
 			if own { // the app is closed
 				s.Stop()
 			}
-			s.tasks.Wait()
+			_ = s.tasks.wait(context.Background())
 			return nil
 		}
 		go s.ServeSession(ctx, x)
@@ -166,9 +166,9 @@ func (s *Server) ServeSession(ctx context.Context, x *session.Session) {
 		return
 	}
 	s.sessions[l] = struct{}{}
-	s.tasks.Add(1)
+	end := s.tasks.begin()
 	s.mu.Unlock()
-	defer s.tasks.Done()
+	defer end()
 	stop := context.AfterFunc(ctx, l.stop)
 	l.serve()
 	stop()
@@ -255,5 +255,5 @@ func (s *Server) end(links []*serverLink) {
 	for _, l := range links {
 		go l.stop()
 	}
-	s.tasks.Wait()
+	_ = s.tasks.wait(context.Background())
 }
