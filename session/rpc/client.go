@@ -29,8 +29,8 @@ type CallOptions struct {
 	Session session.SessionOptions
 	// MaxMessage is how long a request or a reply may be, in bytes; 0: as long as a session lets it (session.MaxContent).
 	MaxMessage int
-	// Buffer is how many bytes of replies, with 512 for each beside its own, may wait for Receive; 0: DefaultBuffer. A call for which more
-	// comes fails, with ResourceExhausted: nothing tells a server to wait.
+	// Buffer is how many bytes of replies, with what each costs beside its own, 1 KiB and more, may wait for Receive; 0: DefaultBuffer. A call
+	// for which more comes fails, with ResourceExhausted: nothing tells a server to wait.
 	Buffer int
 }
 
@@ -121,7 +121,7 @@ func begin(ctx context.Context, o *callOptions, m Method, get func(context.Conte
 		cancel()
 		return nil, asError(err, "calling %v", m)
 	}
-	c := &call{o: o, get: get, id: newID(), method: m, ctx: ctx, cancel: cancel, in: newInbox(o.buffer), members: members}
+	c := &call{o: o, get: get, id: newID(), method: m, ctx: ctx, cancel: cancel, in: newInbox(o.buffer, nil), members: members}
 	c.link.Store(l)
 	stop := context.AfterFunc(ctx, c.expire)
 	c.stop.Store(&stop)

@@ -35,6 +35,9 @@ var reserved = map[string]bool{
 // mostText is how long the message of an error may be, in bytes: what is longer is cut, sent or received.
 const mostText = 8 << 10
 
+// mostID is how long the id of a call may be, in bytes, which servers remember: a UUID has 36.
+const mostID = 128
+
 // kind is what a frame is, whoever has sent it.
 type kind uint8
 

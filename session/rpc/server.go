@@ -15,9 +15,10 @@ import (
 
 // Defaults of ServerOptions.
 const (
-	DefaultCalls        = 10_000
-	DefaultSessionCalls = 1_000
-	DefaultMaxTime      = 10 * time.Hour
+	DefaultCalls         = 10_000
+	DefaultSessionCalls  = 1_000
+	DefaultSessionBuffer = 64 << 20
+	DefaultMaxTime       = 10 * time.Hour
 )
 
 // ErrServing: the server serves already.
@@ -41,9 +42,10 @@ type ServerOptions struct {
 	Skew time.Duration
 	// MaxMessage is how long a request or a reply may be, in bytes; 0: as long as a session lets it (session.MaxContent).
 	MaxMessage int
-	// Buffer is how many bytes of requests of a call, with 512 for each beside its own, may wait for its handler; 0: DefaultBuffer. What is
-	// beyond fails the call with ResourceExhausted: nothing tells a caller to wait.
-	Buffer int
+	// Buffer is how many bytes of requests of a call, with what each costs beside its own, 1 KiB and more, may wait for its handler, and
+	// SessionBuffer how many of all calls of a session, with the metadata of those that are served; 0: DefaultBuffer and
+	// DefaultSessionBuffer. What is beyond fails the call with ResourceExhausted: nothing tells a caller to wait.
+	Buffer, SessionBuffer int
 	// Logger is told of handlers that panic, and of sessions; nil: nobody is.
 	Logger *slog.Logger
 }
@@ -77,7 +79,7 @@ var _ Registrar = (*Server)(nil)
 // NewServer returns a server of the app's name, and of those that App.Subscribe adds. It serves when Serve is called.
 func NewServer(app *session.App, o ServerOptions) *Server {
 	o.Calls, o.SessionCalls = cmp.Or(o.Calls, DefaultCalls), cmp.Or(o.SessionCalls, DefaultSessionCalls)
-	o.MaxTime = cmp.Or(o.MaxTime, DefaultMaxTime)
+	o.MaxTime, o.SessionBuffer = cmp.Or(o.MaxTime, DefaultMaxTime), cmp.Or(o.SessionBuffer, DefaultSessionBuffer)
 	if o.Codec == nil {
 		o.Codec = Proto{}
 	}

@@ -17,6 +17,7 @@ type serverCall struct {
 	l      *serverLink
 	key    callKey
 	info   *Info
+	size   int             // of its metadata, in bytes
 	ctx    context.Context //nolint:containedctx // it is that of the call
 	cancel context.CancelCauseFunc
 	free   context.CancelFunc // of the deadline
@@ -34,7 +35,8 @@ var _ ServerStream = (*serverCall)(nil)
 
 func newServerCall(l *serverLink, key callKey, method Method, m *session.Message, deadline time.Time) *serverCall {
 	c := &serverCall{
-		l: l, key: key, in: newInbox(l.server.buffer), reply: map[string]string{keyID: key.id},
+		l: l, key: key, in: newInbox(l.server.buffer, &l.kept), reply: map[string]string{keyID: key.id},
+		size: sizeOf(m.Metadata),
 		info: &Info{Method: method, Caller: Peer{m.From, m.Subject}, Metadata: metadataOf(m), Session: l.s},
 	}
 	ctx, cancel := context.WithCancelCause(context.WithValue(l.ctx, infoKey{}, c.info))
@@ -56,7 +58,7 @@ func (c *serverCall) take(m *session.Message, k kind, failed *Error) {
 	case k == end:
 		c.in.end(io.EOF)
 	case !c.in.put(item{m: m}):
-		err := Errorf(ResourceExhausted, "more than %d bytes of requests wait for the handler", c.in.most)
+		err := Errorf(ResourceExhausted, "more than %d bytes of requests wait for the handler, or %d for all of the session", c.in.most, c.l.kept.most)
 		c.in.drop(err)
 		c.cancel(err)
 	}

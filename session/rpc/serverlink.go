@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"errors"
-	"io"
 	"sync"
 	"time"
 
@@ -21,6 +20,8 @@ type serverLink struct {
 	s      *session.Session
 	ctx    context.Context //nolint:containedctx // parent of the calls' contexts
 	cancel context.CancelCauseFunc
+
+	kept purse // by the calls that are served
 
 	mu      sync.Mutex
 	calls   map[callKey]*serverCall // guarded by mu: that are served
@@ -62,6 +63,7 @@ var (
 
 func newServerLink(server *Server, s *session.Session) *serverLink {
 	l := &serverLink{server: server, s: s, calls: map[callKey]*serverCall{}, past: map[callKey]past{}, over: make(chan struct{})}
+	l.kept.most = int64(server.o.SessionBuffer)
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	return l
 }
@@ -96,7 +98,7 @@ func (l *serverLink) serve() {
 // take is what a frame does (P-rpc-4).
 func (l *serverLink) take(m *session.Message) {
 	id := m.Metadata[keyID]
-	if id == "" || m.Metadata[keyDir] != dirRequest {
+	if id == "" || len(id) > mostID || m.Metadata[keyDir] != dirRequest {
 		return
 	}
 	key := callKey{m.From, id}
@@ -123,11 +125,7 @@ func (l *serverLink) begin(key callKey, m *session.Message, k kind) {
 		l.refuse(key.id, err)
 		return
 	}
-	if k == data {
-		c.in.put(item{m: m})
-	} else {
-		c.in.end(io.EOF)
-	}
+	c.take(m, k, nil)
 	go c.run(r.handler)
 }
 
@@ -159,7 +157,12 @@ func (l *serverLink) admit(key callKey, m *session.Message) (*serverCall, *regis
 	if n := len(l.calls); n >= l.server.o.SessionCalls {
 		return nil, nil, Errorf(ResourceExhausted, "%d calls of this session are served, and no more at a time", n)
 	}
+	size := sizeOf(m.Metadata)
+	if !l.kept.take(size) {
+		return nil, nil, Errorf(ResourceExhausted, "calls of this session keep more than %d bytes", l.kept.most)
+	}
 	if err := l.server.admit(); err != nil {
+		l.kept.put(size)
 		return nil, nil, err
 	}
 	c := newServerCall(l, key, r.method, m, deadline)
@@ -181,6 +184,7 @@ func (l *serverLink) remember(key callKey, p past) {
 
 // done is called when the handler has returned and its last word is said.
 func (l *serverLink) done(c *serverCall) {
+	l.kept.put(c.size)
 	l.mu.Lock()
 	delete(l.calls, c.key)
 	l.remember(c.key, past{c.last.Load(), c.unsaid.Load()})
