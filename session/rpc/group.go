@@ -21,8 +21,10 @@ type GroupOptions struct {
 	CallOptions
 	// Pins are the subjects that members' tokens must have; who has none here may have any.
 	Pins map[session.Name]string
-	// Invite is how long a call waits for each member that it has to invite; 0: DefaultInvite. One that has not come by then has failed
-	// that call, with Unavailable, and is not invited again for as long as Retry says; 0: DefaultRetry.
+	// Invite is how long a call waits for each member that it has to invite, one after the other; 0: DefaultInvite. One that has not come by
+	// then has failed that call, with Unavailable, and is not invited again for as long as Retry says; 0: DefaultRetry. Each further time
+	// that it does not come doubles that, up to 32 times Retry. A call waits that long for only one that has not come before, and
+	// invites nobody any more when half of its time is over: others have failed it, and are left to the next one.
 	Invite, Retry time.Duration
 }
 
@@ -44,9 +46,19 @@ type Group struct {
 	refused map[session.Name]*refusals // guarded by mu
 }
 
+// refusals are those of a member that does not come.
 type refusals struct {
-	err error
-	at  time.Time
+	err   error // the last one
+	at    time.Time
+	times int // one after the other
+}
+
+// mostDoubled is how often the time is doubled for which a member is not invited again.
+const mostDoubled = 5
+
+// until is when the member is invited again.
+func (r *refusals) until(retry time.Duration) time.Time {
+	return r.at.Add(retry << min(r.times-1, mostDoubled))
 }
 
 // NewGroup returns a client of these apps, each any instance of its name; ids are not looked at, and a name that comes twice is one member.
@@ -150,15 +162,24 @@ func (g *Group) get(ctx context.Context) (*link, error) {
 	case <-ctx.Done():
 		return nil, errorOf(ctx, "inviting members")
 	}
+	began := time.Now()
+	deadline, bounded := ctx.Deadline()
 	for _, n := range g.absent(l) { // another call may have invited some
+		if bounded && time.Until(deadline) < time.Since(began) {
+			break
+		}
+		before := g.refusal(n)
 		if err := g.invite(ctx, l, n); err != nil {
 			return nil, err
+		}
+		if before != nil && g.refusal(n) != nil {
+			break
 		}
 	}
 	return l, nil
 }
 
-// absent returns who is to be invited.
+// absent returns who is to be invited: first those that were not yet, then who has been longest ago.
 func (g *Group) absent(l *link) (names []session.Name) {
 	here := map[session.Name]bool{}
 	for _, p := range l.s.Participants() {
@@ -167,11 +188,20 @@ func (g *Group) absent(l *link) (names []session.Name) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, n := range g.members {
-		if r := g.refused[n]; !here[n] && (r == nil || time.Since(r.at) >= g.o.Retry) {
+		if r := g.refused[n]; !here[n] && (r == nil || !time.Now().Before(r.until(g.o.Retry))) {
 			names = append(names, n)
 		}
 	}
+	slices.SortStableFunc(names, func(a, b session.Name) int { return g.lastRefusal(a).Compare(g.lastRefusal(b)) })
 	return names
+}
+
+// lastRefusal is when a member did not come; zero: it was not invited. mu is held.
+func (g *Group) lastRefusal(n session.Name) time.Time {
+	if r := g.refused[n]; r != nil {
+		return r.at
+	}
+	return time.Time{}
 }
 
 // invite invites one member. That it does not come is not an error, but of the member.
@@ -189,7 +219,11 @@ func (g *Group) invite(ctx context.Context, l *link, n session.Name) error {
 		return nil
 	}
 	if !errors.Is(err, session.ErrClosed) {
-		g.refused[n] = &refusals{err, time.Now()}
+		times := 1
+		if r := g.refused[n]; r != nil {
+			times += r.times
+		}
+		g.refused[n] = &refusals{err, time.Now(), times}
 	}
 	return nil
 }

@@ -198,3 +198,51 @@ func TestGroupWithoutAnyone(t *testing.T) {
 		wantTexts(t, "nobody is there", w.ask(t.Context(), unary, ""), "nobody: UNAVAILABLE")
 	})
 }
+
+// Members that are not there hold calls up less and less, however many they are, and none is made impossible by them.
+func TestManyAbsentMembers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := sessiontest.New(t, sessiontest.Options{Quiet: true})
+		var names []session.Name
+		for i := range 25 {
+			names = append(names, session.MustName(fmt.Sprint("org/ns/absent", i)))
+		}
+		names = append(names, serverName)
+		serve(t, net.App("org/ns/server"), rpc.ServerOptions{}, nil)
+		g := rpc.NewGroup(net.App("org/ns/client"), names, rpc.GroupOptions{})
+		defer g.Close(context.Background())
+		ask := func() (took time.Duration, err error) {
+			began := time.Now()
+			_, err = rpc.First(rpc.Ask[rpc.Raw, rpc.Raw](t.Context(), g, unary, raw("x")))
+			return time.Since(began), err
+		}
+		for n := range 4 {
+			if took, err := ask(); took > 34*time.Second { // half of a minute, and one invitation that was begun in it
+				t.Errorf("call %d took %v: %v", n, took, err)
+			}
+		}
+		for n := range 20 {
+			time.Sleep(time.Second)
+			if took, err := ask(); err != nil || took > 4*time.Second {
+				t.Errorf("call %d took %v: %v; want an answer after one invitation", n, took, err)
+			}
+		}
+		late := serve(t, net.App("org/ns/absent3"), rpc.ServerOptions{}, nil)
+		defer late.Stop()
+		came := func() bool {
+			for r, err := range rpc.Ask[rpc.Raw, rpc.Raw](t.Context(), g, unary, raw("x")) {
+				if err == nil && r.From.Name.Any() == names[3] {
+					return true
+				}
+			}
+			return false
+		}
+		began := time.Now()
+		for !came() {
+			if time.Since(began) > 15*time.Minute {
+				t.Fatal("a member that is there at last has not come")
+			}
+			time.Sleep(time.Second)
+		}
+	})
+}
