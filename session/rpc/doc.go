@@ -66,12 +66,14 @@
 //
 // The loop ends when every member has answered, failed, gone, or has run out of time, and a slow one holds up nobody else. First and Quorum
 // stop as soon as one has, or so many have, answered. Members may be added and removed at any time; one that was away is invited again.
+// One that acknowledges nothing is another matter: what was sent waits for it, until nothing more may be under way, and then all calls of the
+// group do, until it is given up, after ten seconds by default.
 //
 // # Pressure
 //
 // Send waits while much of the session is under way, as Session.Publish does. Nothing tells the other end to wait for one call alone: what
 // has come and is not received takes memory, and a call that has too much of that fails with ResourceExhausted (CallOptions.Buffer,
-// ServerOptions.Buffer), while all others go on.
+// ServerOptions.Buffer, SessionBuffer), while all others go on.
 //
 // # Interceptors
 //
