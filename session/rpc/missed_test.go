@@ -48,6 +48,7 @@ func TestMissedEventsRaiseDoubt(t *testing.T) {
 		// A link whose watcher is late: the call is under way when it looks.
 		l := &link{s: s, group: true, calls: map[string]*call{}, over: make(chan struct{}), doubts: make(chan struct{}, 1)}
 		l.life, l.end = context.WithCancel(context.Background())
+		l.room, l.hurry = context.WithCancel(context.Background())
 		go func() {
 			l.read()
 			close(l.over)
