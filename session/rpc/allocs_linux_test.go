@@ -69,4 +69,4 @@ func TestAllocsOfCalls(t *testing.T) {
 	}
 }
 
-const mostObjects, mostBytes = 125, 20_000
+const mostObjects, mostBytes = 115, 20_000
