@@ -95,11 +95,11 @@ func (c *call) finish(n session.Name, err *Error) {
 	}
 }
 
-// gone ends what is expected of members, named with their ids, by an error of each that is like err. It reports whether that was the end
-// of the call.
+// gone ends what is expected of members, named with their ids, by an error of each that is like err. It reports whether the call is
+// over.
 func (c *call) gone(which func(n session.Name) bool, like *Error) bool {
-	if c.in.ended() != nil {
-		return false
+	if c.in.ended() != nil { // perhaps by the same, on another goroutine: what members have said is still to be received
+		return true
 	}
 	c.members.mu.Lock()
 	var names []session.Name
