@@ -2,11 +2,13 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 )
 
-// CallUnary calls a method with one request and one reply. Req and Res are the types of messages, such as pb.AddRequest.
+// CallUnary calls a method with one request and one reply. Req and Res are the types of messages, such as pb.AddRequest. Of a group the
+// first reply counts, as ReceiveOne has it.
 func CallUnary[Req, Res any](ctx context.Context, c Caller, m Method, req *Req) (*Res, error) {
 	s, err := c.NewStream(ctx, m)
 	if err != nil {
@@ -30,13 +32,33 @@ func ask(s ClientStream, req any) error {
 // only reads the one reply of a call.
 func only[Res any](s ClientStream, m Method) (*Res, error) {
 	res := new(Res)
-	switch err := s.Receive(res); err {
+	switch err := ReceiveOne(s, res); err {
 	case nil:
 		return res, nil
 	case io.EOF:
 		return nil, Errorf(Internal, "%v: no reply, and no error", m)
 	default:
 		return nil, err
+	}
+}
+
+// ReceiveOne reads the one reply of a call into msg: of a group the first one of any member, and where no one replies the first error. io.EOF:
+// there was neither.
+func ReceiveOne(s ClientStream, msg any) error {
+	var first error
+	for {
+		err := s.Receive(msg)
+		if err == nil {
+			return nil
+		}
+		var e *Error
+		member := errors.As(err, &e) && !e.From.IsZero() && err != first // of a Client the error stays
+		if first == nil {
+			first = err
+		}
+		if !member {
+			return first
+		}
 	}
 }
 

@@ -28,10 +28,17 @@ func (c conn) Invoke(ctx context.Context, method string, args, reply any, _ ...g
 	if err := s.CloseSend(); err != nil {
 		return Status(err)
 	}
-	if err = s.Receive(reply); err == io.EOF {
+	return Status(one(s, reply, method))
+}
+
+// one reads the only reply of a call; nobody asks for more.
+func one(s rpc.ClientStream, reply any, method string) error {
+	err := rpc.ReceiveOne(s, reply)
+	if err == io.EOF {
 		err = rpc.NewError(rpc.Internal, method+": no reply, and no error")
 	}
-	return Status(err)
+	s.Close()
+	return err
 }
 
 func (c conn) open(ctx context.Context, method string, client, server bool) (rpc.ClientStream, error) {
@@ -49,24 +56,32 @@ func (c conn) NewStream(ctx context.Context, d *grpc.StreamDesc, method string, 
 	if err != nil {
 		return nil, Status(err)
 	}
-	return &clientStream{s, d.ServerStreams}, nil
+	return &clientStream{s, d, method}, nil
 }
 
 // clientStream is a call as stubs of gRPC have it.
 type clientStream struct {
 	rpc.ClientStream
-	many bool // replies
+	desc   *grpc.StreamDesc
+	method string
 }
 
 func (s *clientStream) Header() (metadata.MD, error) { return nil, nil }
 func (s *clientStream) Trailer() metadata.MD         { return nil }
 func (s *clientStream) CloseSend() error             { return Status(s.ClientStream.CloseSend()) }
-func (s *clientStream) SendMsg(m any) error          { return Status(s.Send(m)) }
 
-func (s *clientStream) RecvMsg(m any) error {
-	err := s.Receive(m)
-	if !s.many { // nobody asks for the end
-		s.Close()
+// SendMsg implements grpc.ClientStream. Stubs of methods with one request take io.EOF for an error: RecvMsg says why the call is over.
+func (s *clientStream) SendMsg(m any) error {
+	err := s.Send(m)
+	if err == io.EOF && !s.desc.ClientStreams {
+		return nil
 	}
 	return Status(err)
+}
+
+func (s *clientStream) RecvMsg(m any) error {
+	if !s.desc.ServerStreams {
+		return Status(one(s.ClientStream, m, s.method))
+	}
+	return Status(s.Receive(m))
 }

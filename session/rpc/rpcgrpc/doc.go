@@ -16,5 +16,7 @@
 //	gateway := grpc.NewServer(rpcgrpc.Gateway(client)...)
 //
 // Errors are those of gRPC, with status.Status, on its side, and *rpc.Error on the other. Metadata that a caller sends arrives as such; several
-// values of a key are one, with commas between them. There are no headers and trailers of servers: those that are set go nowhere.
+// values of a key are one, with commas between them, but of keys that end in -bin, whose bytes go in base64. There are no headers and trailers
+// of servers: those that are set go nowhere. Handlers find their method by grpc.Method, the name of the caller, which nobody has verified, by
+// peer.FromContext, and what is verified by rpc.InfoOf.
 package rpcgrpc

@@ -1,13 +1,10 @@
 package rpcgrpc
 
 import (
-	"context"
 	"errors"
 	"io"
-	"strings"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/seed31b3bfd0/slimgo/session/rpc"
@@ -33,34 +30,11 @@ func Error(err error) error {
 	}
 	var e *rpc.Error
 	if s, ok := status.FromError(err); ok && !errors.As(err, &e) {
-		return rpc.NewError(rpc.Code(s.Code()), s.Message())
+		code := rpc.Unknown
+		if s.Code() <= codes.Unauthenticated { // there are no others
+			code = rpc.Code(s.Code())
+		}
+		return rpc.NewError(code, s.Message())
 	}
 	return err
-}
-
-// outgoing is a context whose calls of package rpc say what those of gRPC would.
-func outgoing(ctx context.Context) context.Context {
-	md, _ := metadata.FromOutgoingContext(ctx)
-	return with(ctx, md)
-}
-
-// with is a context whose calls of package rpc say that.
-func with(ctx context.Context, md metadata.MD) context.Context {
-	if len(md) == 0 {
-		return ctx
-	}
-	flat := make(map[string]string, len(md))
-	for k, values := range md {
-		flat[k] = strings.Join(values, ",")
-	}
-	return rpc.WithMetadata(ctx, flat)
-}
-
-// incoming is a context for handlers of gRPC.
-func incoming(ctx context.Context) context.Context {
-	i := rpc.InfoOf(ctx)
-	if i == nil {
-		return ctx
-	}
-	return metadata.NewIncomingContext(ctx, metadata.New(i.Metadata))
 }

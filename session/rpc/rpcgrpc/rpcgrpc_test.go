@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -57,13 +58,13 @@ func start(t *testing.T) (*rpc.Client, *service) {
 // check calls methods of both shapes by a stub of gRPC.
 func check(t *testing.T, c healthpb.HealthClient, s *service) {
 	t.Helper()
-	ctx := metadata.AppendToOutgoingContext(t.Context(), "k", "v", "k", "w")
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "k", "v", "k", "w", "b-bin", "\x00\xff", "b-bin", "x")
 	res, err := c.Check(ctx, &healthpb.HealthCheckRequest{Service: "it"})
 	if err != nil || res.GetStatus() != healthpb.HealthCheckResponse_SERVING {
 		t.Fatalf("Check: %v, %v", res, err)
 	}
-	if md := <-s.said; len(md) != 1 || len(md["k"]) != 1 || md["k"][0] != "v,w" {
-		t.Errorf("metadata %v", md)
+	if md := <-s.said; len(md) != 2 || !slices.Equal(md["k"], []string{"v,w"}) || !slices.Equal(md["b-bin"], []string{"\x00\xff", "x"}) {
+		t.Errorf("metadata %q", map[string][]string(md))
 	}
 	_, err = c.Check(t.Context(), &healthpb.HealthCheckRequest{Service: "another"})
 	if status.Code(err) != codes.NotFound || status.Convert(err).Message() != "unknown service" {
@@ -116,6 +117,9 @@ func TestErrors(t *testing.T) {
 		if back := rpcgrpc.Status(there); status.Code(back) != code || status.Convert(back).Message() != "why" {
 			t.Errorf("%v becomes %v", there, back)
 		}
+	}
+	if there := rpcgrpc.Error(status.Error(256+codes.NotFound, "why")); !errors.Is(there, rpc.Unknown) {
+		t.Errorf("a code that is none becomes %v", there)
 	}
 	for _, err := range []error{nil, io.EOF} {
 		if rpcgrpc.Status(err) != err || rpcgrpc.Error(err) != err {
