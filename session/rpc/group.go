@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -19,7 +20,8 @@ const (
 // GroupOptions are those of a Group.
 type GroupOptions struct {
 	CallOptions
-	// Pins are the subjects that members' tokens must have; who has none here may have any.
+	// Pins are the subjects that members' tokens must have; who has none here may have any. Ids are not looked at. Two pins of one name
+	// are an error of each call.
 	Pins map[session.Name]string
 	// Invite is how long a call waits for each member that it has to invite, one after the other; 0: DefaultInvite. One that has not come by
 	// then has failed that call, with Unavailable, and is not invited again for as long as Retry says; 0: DefaultRetry. Each further time
@@ -39,7 +41,8 @@ type Group struct {
 	ch    channel
 	start Starter
 	err   error
-	turn  chan struct{} // of one place: who invites
+	pins  map[session.Name]string // by names without ids
+	turn  chan struct{}           // of one place: who invites
 
 	mu      sync.Mutex
 	members []session.Name             // guarded by mu; replaced whole
@@ -74,6 +77,7 @@ func NewGroup(app *session.App, members []session.Name, o GroupOptions) *Group {
 	for _, n := range members {
 		g.members = with(g.members, n)
 	}
+	g.pin(o.Pins)
 	channel := app.Name().Parts()
 	name, err := session.NewName(channel[0], channel[1], newID())
 	if err != nil && g.err == nil {
@@ -88,6 +92,17 @@ func NewGroup(app *session.App, members []session.Name, o GroupOptions) *Group {
 	}
 	g.start = o.intercept(g.begin)
 	return g
+}
+
+// pin notes who must be who.
+func (g *Group) pin(pins map[session.Name]string) {
+	g.pins = make(map[session.Name]string, len(pins))
+	for n, subject := range pins {
+		if before, ok := g.pins[n.Any()]; ok && before != subject && g.err == nil {
+			g.err = Errorf(InvalidArgument, "%v is pinned to %q and to %q: ids of members are not looked at", n, min(before, subject), max(before, subject))
+		}
+		g.pins[n.Any()] = subject
+	}
 }
 
 func with(list []session.Name, n session.Name) []session.Name {
@@ -208,7 +223,7 @@ func (g *Group) lastRefusal(n session.Name) time.Time {
 func (g *Group) invite(ctx context.Context, l *link, n session.Name) error {
 	bound, cancel := context.WithTimeout(ctx, g.o.Invite)
 	defer cancel()
-	err := l.s.InvitePinned(bound, n, g.o.Pins[n])
+	err := l.s.InvitePinned(bound, n, g.pins[n])
 	if ctx.Err() != nil {
 		return errorOf(ctx, "inviting "+n.String())
 	}
@@ -217,6 +232,9 @@ func (g *Group) invite(ctx context.Context, l *link, n session.Name) error {
 	if err == nil || errors.Is(err, session.ErrMember) {
 		delete(g.refused, n)
 		return nil
+	}
+	if bound.Err() != nil {
+		err = fmt.Errorf("it did not answer an invitation within %v: %w", g.o.Invite, err)
 	}
 	if !errors.Is(err, session.ErrClosed) {
 		times := 1

@@ -191,6 +191,24 @@ func TestFirstAndQuorum(t *testing.T) {
 	}, func(o *rpc.GroupOptions) { o.Timeout = 5 * time.Minute })
 }
 
+// A unary call of a group is answered by the first who replies, not by who is not there or fails.
+func TestOneReplyOfAGroup(t *testing.T) {
+	inCrowd(t, 2, func(t *testing.T, w *crowd) {
+		w.group.Add(session.MustName("org/ns/nobody"))
+		fails := func(context.Context, *rpc.Raw) (*rpc.Raw, error) { return nil, rpc.NewError(rpc.Aborted, "not now") }
+		rpc.HandleUnary(w.servers[0], unary, fails)
+		if text, err := call(t.Context(), w.group, unary, "hi"); err != nil || text != "echo:hi" {
+			t.Errorf("%q, %v", text, err)
+		}
+		rpc.HandleUnary(w.servers[1], unary, fails)
+		_, err := call(t.Context(), w.group, unary, "hi")
+		wantCode(t, "nobody replies", err, rpc.Unavailable)
+		if err == nil || !strings.Contains(err.Error(), "did not answer an invitation within 3s") {
+			t.Errorf("nobody replies: %v", err)
+		}
+	})
+}
+
 func TestGroupWithoutAnyone(t *testing.T) {
 	inCrowd(t, 0, func(t *testing.T, w *crowd) {
 		wantTexts(t, "no members", w.ask(t.Context(), unary, ""), ": INVALID_ARGUMENT")

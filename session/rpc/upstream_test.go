@@ -216,15 +216,25 @@ func TestPins(t *testing.T) {
 			if _, err := call(t.Context(), c, unary, ""); rpc.CodeOf(err) != want {
 				t.Errorf("pin %q: %v, want %v", pin, err, want)
 			}
-			g := rpc.NewGroup(app, []session.Name{serverName}, rpc.GroupOptions{Pins: map[session.Name]string{serverName: pin}})
-			for _, err := range rpc.Ask[rpc.Raw, rpc.Raw](t.Context(), g, unary, raw("")) {
-				if rpc.CodeOf(err) != want {
-					t.Errorf("a group, pin %q: %v, want %v", pin, err, want)
-				}
-			}
-			if err := errors.Join(c.Close(t.Context()), g.Close(t.Context())); err != nil {
+			if err := c.Close(t.Context()); err != nil {
 				t.Error(err)
 			}
+			for _, name := range []session.Name{serverName, session.MustName(serverName.String() + "/00000000-0000-4000-8000-000000000001")} { // whose id says nothing
+				g := rpc.NewGroup(app, []session.Name{name}, rpc.GroupOptions{Pins: map[session.Name]string{name: pin}})
+				for _, err := range rpc.Ask[rpc.Raw, rpc.Raw](t.Context(), g, unary, raw("")) {
+					if rpc.CodeOf(err) != want {
+						t.Errorf("a group, pin %q of %v: %v, want %v", pin, name, err, want)
+					}
+				}
+				if err := g.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		both := map[session.Name]string{serverName: "a", session.MustName(serverName.String() + "/00000000-0000-4000-8000-000000000001"): "b"}
+		_, err := call(t.Context(), rpc.NewGroup(app, []session.Name{serverName}, rpc.GroupOptions{Pins: both}), unary, "")
+		if wantCode(t, "two pins of a name", err, rpc.InvalidArgument); err == nil || !strings.Contains(err.Error(), `to "a" and to "b"`) {
+			t.Errorf("two pins of a name: %v", err)
 		}
 	})
 }
