@@ -68,13 +68,17 @@ func kindOf(m *session.Message) (kind, *Error) {
 
 // clip returns text that is UTF-8 and no longer than that.
 func clip(text string, most int) string {
-	if len(text) > most {
-		for most > 0 && !utf8.RuneStart(text[most]) {
-			most--
-		}
-		text = text[:most]
+	return cut(strings.ToValidUTF8(cut(text, most), "\uFFFD"), most) // bytes that are none have become three
+}
+
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
 	}
-	return strings.ToValidUTF8(text, "\uFFFD")
+	for most > 0 && !utf8.RuneStart(text[most]) {
+		most--
+	}
+	return text[:most]
 }
 
 // newID draws the id of a call: a UUID of version 4 (P-rpc-1).

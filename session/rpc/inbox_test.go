@@ -1,0 +1,79 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/seed31b3bfd0/slimgo/session"
+)
+
+func full(n int) item { return item{m: &session.Message{Content: session.Content{Data: make([]byte, n)}}} }
+
+// What was taken makes room again, to the byte, and one message is taken whatever its size.
+func TestRoomOfAnInbox(t *testing.T) {
+	x := newInbox(2*itemCost + 200)
+	for range 100 {
+		if !x.put(full(100)) || !x.put(full(100)) || x.put(full(0)) {
+			t.Fatal("room is not for two items of 100 bytes")
+		}
+		for range 2 {
+			if it, err := x.take(t.Context()); it.m == nil || err != nil {
+				t.Fatal(it, err)
+			}
+		}
+	}
+	if !x.put(full(10_000)) || x.put(full(0)) {
+		t.Error("a large message has to be alone")
+	}
+	if !x.put(item{err: errAbsent}) {
+		t.Error("the failure of a member has no room")
+	}
+}
+
+// The last word is the first one that was said; what is dropped does not look as if all had been received.
+func TestLastWords(t *testing.T) {
+	failed := errors.New("failed")
+	for name, c := range map[string]struct {
+		do   func(x *inbox)
+		want []error // of what is taken; nil: an item
+	}{
+		"an end":                         {func(x *inbox) { x.put(full(1)); x.end(io.EOF); x.end(failed); x.put(full(1)) }, []error{nil, io.EOF, io.EOF}},
+		"dropped":                        {func(x *inbox) { x.put(full(1)); x.drop(failed) }, []error{failed, failed}},
+		"dropped after the end":          {func(x *inbox) { x.put(full(1)); x.end(io.EOF); x.drop(failed) }, []error{failed}},
+		"dropped after all was received": {func(x *inbox) { x.end(io.EOF); x.drop(failed) }, []error{io.EOF}},
+	} {
+		x := newInbox(1 << 20)
+		c.do(&x)
+		for i, want := range c.want {
+			it, err := x.take(context.Background())
+			if err != want || (it.m == nil) != (want != nil) {
+				t.Errorf("%s: %v, %v; want %v at %d", name, it, err, want, i)
+			}
+		}
+	}
+}
+
+// Messages that are missing are noticed by the next one of the same sender; those for one member have no place among them.
+func TestGaps(t *testing.T) {
+	a, b := session.MustName("org/ns/a"), session.MustName("org/ns/b")
+	seen := order{}
+	for i, c := range []struct {
+		m    session.Message
+		want bool
+	}{
+		{session.Message{From: a, ID: 7}, false},
+		{session.Message{From: a, ID: 8}, false},
+		{session.Message{From: b, ID: 1}, false},
+		{session.Message{From: a, ID: 4_000_000_000, Direct: true}, false},
+		{session.Message{From: a, ID: 10}, true},
+		{session.Message{From: a, ID: 11}, false},
+		{session.Message{From: b, ID: 4}, true},
+		{session.Message{From: a, ID: 1}, false}, // let in anew
+	} {
+		if got := seen.gap(&c.m); got != c.want {
+			t.Errorf("message %d: %v", i, got)
+		}
+	}
+}
