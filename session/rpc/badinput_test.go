@@ -98,6 +98,7 @@ func TestBadFramesOfCallers(t *testing.T) {
 		{"empty messages", []frame{first("Up", ""), of(""), end}, []string{",", "0"}},
 		{"data with code 0 of old callers", []frame{first("Up", "a", "slimrpc-code", "0"), of("b", "slimrpc-code", "0"), end}, []string{"a,b", "0"}},
 		{"a failure of the caller", []frame{first("Up", "a"), of("oops", "slimrpc-code", "10")}, []string{"10 oops"}},
+		{"a call that is given up", []frame{first("Wait", "a"), of("", "slimrpc-code", "1"), end}, nil},
 		{"code 17", []frame{first("Up", "a"), of("x", "slimrpc-code", "17")}, []string{`2 slimrpc-code "17" is no status code: x`}},
 		{"code -1", []frame{first("Up", "a"), of("", "slimrpc-code", "-1")}, []string{`2 slimrpc-code "-1" is no status code:`}},
 		{"a code that is no number", []frame{first("Up", "a"), of("", "slimrpc-code", "ok")}, []string{`2 slimrpc-code "ok" is no status code:`}},

@@ -9,7 +9,9 @@ import (
 	"github.com/seed31b3bfd0/slimgo/session"
 )
 
-func full(n int) item { return item{m: &session.Message{Content: session.Content{Data: make([]byte, n)}}} }
+func full(n int) item {
+	return item{m: &session.Message{Content: session.Content{Data: make([]byte, n)}}}
+}
 
 // What was taken makes room again, to the byte, and one message is taken whatever its size.
 func TestRoomOfAnInbox(t *testing.T) {

@@ -124,8 +124,8 @@ func (c *serverCall) run(h Handler) {
 	defer func() {
 		stop()
 		c.finish(err)
+		c.cancel(errReturned) // before free, which knows no cause
 		c.free()
-		c.cancel(errReturned)
 		c.in.drop(errReturned)
 		c.l.done(c)
 	}()

@@ -192,9 +192,9 @@ func (l *serverLink) done(c *serverCall) {
 	l.server.release()
 }
 
-// refuse answers a call that is not served.
+// refuse answers a call that is not served, also while the server stops: handlers may take their time then.
 func (l *serverLink) refuse(id string, err *Error) {
-	_, _ = l.publish(l.ctx, session.Content{Data: []byte(clip(err.Message, mostText)), Metadata: map[string]string{keyID: id, keyCode: codeTexts[err.Code]}})
+	_, _ = l.publish(context.Background(), session.Content{Data: []byte(clip(err.Message, mostText)), Metadata: map[string]string{keyID: id, keyCode: codeTexts[err.Code]}})
 }
 
 // publish sends a frame to the caller; in a group to all, since a message for one member has no order with others (P-rpc-11).

@@ -1,0 +1,204 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed31b3bfd0/slimgo/session"
+	"github.com/seed31b3bfd0/slimgo/session/sessiontest"
+)
+
+// The session that calls wait for is given up when none waits any more, when the client is closed, and not before.
+func TestSessionsThatNobodyWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ended []error
+		ch := channel{open: func(ctx context.Context) (*session.Session, error) {
+			<-ctx.Done()
+			time.Sleep(time.Second) // it takes its time
+			ended = append(ended, ctx.Err())
+			return nil, ctx.Err()
+		}}
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		long, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		results := make(chan error, 3)
+		get := func(ctx context.Context) {
+			_, err := ch.get(ctx)
+			results <- err
+		}
+		go get(short)
+		go get(long)
+		if err := <-results; !errors.Is(err, DeadlineExceeded) {
+			t.Error(err)
+		}
+		time.Sleep(1500 * time.Millisecond)
+		if len(ended) > 0 {
+			t.Error("the session was given up for which a call waits")
+		}
+		if err := <-results; !errors.Is(err, DeadlineExceeded) {
+			t.Error(err)
+		}
+		time.Sleep(2 * time.Second)
+		if len(ended) != 1 {
+			t.Error("the session was not given up for which no call waits")
+		}
+		go get(context.Background())
+		synctest.Wait()
+		if err := ch.close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if len(ended) != 2 {
+			t.Error("the client is closed before what it has begun is over")
+		}
+		if err := <-results; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
+
+// A session that comes after the last call has ceased to wait for it is closed.
+func TestSessionThatComesTooLate(t *testing.T) {
+	inNet(t, func(t *testing.T, app *session.App, server session.Name) {
+		var late *session.Session
+		ch := channel{open: func(context.Context) (s *session.Session, err error) {
+			time.Sleep(2 * time.Second)
+			late, err = app.Open(context.Background(), server, session.SessionOptions{Plain: true})
+			return late, err
+		}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := ch.get(ctx); !errors.Is(err, DeadlineExceeded) {
+			t.Error(err)
+		}
+		time.Sleep(10 * time.Second)
+		if n := len(app.Sessions()); late == nil || n != 0 {
+			t.Errorf("%d sessions are open", n)
+		}
+		if err := ch.close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// inNet runs a test with an app that calls, and one that takes sessions and says nothing, in simulated time.
+func inNet(t *testing.T, test func(t *testing.T, app *session.App, server session.Name)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		net := sessiontest.New(t, sessiontest.Options{Quiet: true})
+		l, err := net.App("org/ns/silent").Listen(session.ListenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for s := range l.Sessions(context.Background()) {
+				go func() {
+					for range s.Messages(context.Background()) { //nolint:revive // it says nothing
+					}
+				}()
+			}
+		}()
+		test(t, net.App("org/ns/client"), session.MustName("org/ns/silent"))
+	})
+}
+
+// Nothing is left of calls that are over, however they have ended.
+func TestNothingIsLeftOfCalls(t *testing.T) {
+	inNet(t, func(t *testing.T, app *session.App, server session.Name) {
+		c := NewClient(app, server, CallOptions{Session: session.SessionOptions{Plain: true}})
+		begin := func(ctx context.Context) ClientStream {
+			s, err := c.NewStream(ctx, Method{Service: "acme.Silent", Name: "Any", ClientStreams: true, ServerStreams: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Send(new(Raw)); err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		closed, expired, refused := begin(t.Context()), begin(short), begin(t.Context())
+		closed.Close()
+		time.Sleep(2 * time.Second)
+		if err := refused.Send(3); err == nil {
+			t.Error("a number was sent as a message")
+		}
+		for i, s := range []ClientStream{closed, expired, refused} {
+			if err := s.Receive(new(Raw)); err == nil || s.Context().Err() == nil {
+				t.Errorf("call %d: %v, and its context says %v", i, err, s.Context().Err())
+			}
+		}
+		if n := len(c.ch.link.calls); n > 0 {
+			t.Errorf("%d calls are remembered", n)
+		}
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The end of a session is that of the calls that have sent something by it, and of no others, which begin anew.
+func TestTheEndOfALink(t *testing.T) {
+	newCall := func(id string) *call { return &call{id: id, in: newInbox(1000)} }
+	l := &link{calls: map[string]*call{}, end: func() {}}
+	before, after := newCall("before"), newCall("after")
+	if !l.add(before) || !l.add(after) {
+		t.Fatal("the link is over")
+	}
+	l.begun(before)
+	l.fail(errAbsent)
+	l.fail(errClosed)
+	if err := before.in.ended(); err != error(errAbsent) {
+		t.Errorf("a call that has begun: %v", err)
+	}
+	if err := after.in.ended(); err != nil {
+		t.Errorf("a call that has not: %v", err)
+	}
+	l.begun(after) // in the same moment
+	if err := after.in.ended(); err != error(errAbsent) {
+		t.Errorf("a call that has begun too late: %v", err)
+	}
+	if l.good() || l.add(newCall("another")) {
+		t.Error("a link that is over takes calls")
+	}
+}
+
+// Calls that are over are remembered, the latest ones.
+func TestCallsAreForgotten(t *testing.T) {
+	l := &serverLink{past: map[callKey]past{}}
+	key := func(i int) callKey { return callKey{id: fmt.Sprint(i)} }
+	for i := range 3 * mostPast {
+		l.remember(key(i), past{})
+		l.remember(key(i), past{})
+	}
+	if n := len(l.past); n != mostPast || l.oldest.Len() != n {
+		t.Errorf("%d calls are remembered, in a queue of %d", n, l.oldest.Len())
+	}
+	for i, want := range map[int]bool{0: false, 2*mostPast - 1: false, 2 * mostPast: true, 3*mostPast - 1: true} {
+		if _, ok := l.past[key(i)]; ok != want {
+			t.Errorf("call %d: remembered %v", i, ok)
+		}
+	}
+}
+
+// Messages of one caller that are lost end its requests, and no one else's.
+func TestOnlyTheLosersCallsEnd(t *testing.T) {
+	a, b := session.MustName("org/ns/a"), session.MustName("org/ns/b")
+	l := &serverLink{calls: map[callKey]*serverCall{}}
+	for _, n := range []session.Name{a, b} {
+		key := callKey{n, "1"}
+		l.calls[key] = &serverCall{key: key, in: newInbox(1000)}
+	}
+	l.lost(a, "why")
+	if err := l.calls[callKey{a, "1"}].in.ended(); !errors.Is(err, Unavailable) {
+		t.Errorf("whose messages are lost: %v", err)
+	}
+	if err := l.calls[callKey{b, "1"}].in.ended(); err != nil {
+		t.Errorf("another caller: %v", err)
+	}
+}
