@@ -62,6 +62,8 @@ type call struct {
 	closed  bool              // guarded by sending: so was the end of the requests
 	more    map[string]string // guarded by sending: metadata of further requests
 
+	gave atomic.Uint32 // the code by which this end gives the call up, stored before anybody can see its last word; 0: it does not
+
 	answered atomic.Bool // there was a reply
 	parting  atomic.Bool // what ends the call at the server is being sent, or was
 
@@ -133,9 +135,11 @@ func (c *call) publish(b []byte, last bool) error {
 			failed = errorOf(c.ctx, "sending a request of "+c.method.String())
 		}
 		c.link.Load().remove(c)
+		c.giveUp(failed.Code)
 		if !c.in.end(failed) {
 			return io.EOF
 		}
+		c.part()
 		return failed
 	}
 	c.opened, c.closed = true, last
@@ -246,23 +250,32 @@ func (c *call) expire() {
 		return
 	}
 	err := errorOf(c.ctx, "waiting for a reply of "+c.method.String())
+	c.giveUp(err.Code)
 	if c.members == nil || !c.gone(func(session.Name) bool { return true }, err) {
 		c.abandon(err)
 		return
 	}
 	c.settleTimers() // each member has an error of its own
-	c.part(err.Code)
+	c.part()
+}
+
+// giveUp notes why, for the farewell, which whoever receives the last word may send first.
+func (c *call) giveUp(code Code) {
+	if c.in.ended() == nil {
+		c.gave.CompareAndSwap(0, uint32(code))
+	}
 }
 
 // abandon gives the call up, unless it is over, and lets the server know (P-rpc-7).
 func (c *call) abandon(err *Error) {
 	c.settleTimers()
+	c.giveUp(err.Code)
 	if !c.in.drop(err) {
 		c.settle()
 		return
 	}
 	c.link.Load().remove(c)
-	c.part(err.Code)
+	c.part()
 }
 
 // giveUpFor is abandon for what has happened in Send.
@@ -271,8 +284,9 @@ func (c *call) giveUpFor(code Code) { c.abandon(Errorf(code, "the call was given
 // overflow ends a call whose replies nobody receives.
 func (c *call) overflow() {
 	c.link.Load().remove(c)
+	c.giveUp(ResourceExhausted)
 	if c.in.end(Errorf(ResourceExhausted, "more than %d bytes of replies wait for Receive", c.in.most)) {
-		c.part(ResourceExhausted)
+		c.part()
 	}
 }
 
@@ -286,14 +300,14 @@ func (c *call) settle() {
 		c.sending.Unlock()
 	}
 	if open {
-		c.part(OK)
+		c.part()
 	}
 }
 
 // part has farewell sent, once.
-func (c *call) part(code Code) {
+func (c *call) part() {
 	if c.parting.CompareAndSwap(false, true) {
-		c.link.Load().later(func(ctx context.Context) { c.farewell(ctx, code) })
+		c.link.Load().later(c.farewell)
 	}
 }
 
@@ -304,14 +318,15 @@ func (c *call) settleTimers() {
 	c.cancel()
 }
 
-// farewell sends what ends a call at the server: a failure, unless the code is OK, and the end of requests that has not been sent.
-func (c *call) farewell(ctx context.Context, code Code) {
+// farewell sends what ends a call at the server: a failure, if this end gives it up, and then the end of requests that has not been sent. In
+// the other order a server would take requests that are cut off for all there are (P-rpc-7).
+func (c *call) farewell(ctx context.Context) {
 	c.sending.Lock()
 	defer c.sending.Unlock()
 	if !c.opened {
 		return
 	}
-	if code != OK {
+	if code := Code(c.gave.Load()); code != OK {
 		md := c.metadata(false)
 		md[keyCode] = codeTexts[code]
 		if _, err := c.link.Load().s.Publish(ctx, session.Content{Data: []byte("the caller has given the call up"), Metadata: md}); err != nil {

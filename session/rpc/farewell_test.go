@@ -93,6 +93,20 @@ func TestFarewells(t *testing.T) {
 				t.Error(err)
 			}
 		}, []string{"half", "1" + gone, "0"}},
+		{"cancelled while it receives", nil, func(t *testing.T, c *rpc.Client) {
+			ctx, cancel := context.WithCancel(t.Context())
+			b, err := rpc.CallBidi[rpc.Raw, rpc.Raw](ctx, c, bidi)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Send(raw("half")); err != nil {
+				t.Error(err)
+			}
+			time.AfterFunc(time.Second, cancel)
+			_, err = b.Receive()
+			wantCode(t, "a call that was cancelled", err, rpc.Canceled)
+			time.Sleep(time.Second)
+		}, []string{"half", "1" + gone, "0"}},
 		{"ended by the server", []frame{reply("", "slimrpc-code", "0")}, func(t *testing.T, c *rpc.Client) {
 			b := half(t, c)
 			if _, err := b.Receive(); err != io.EOF {

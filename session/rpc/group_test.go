@@ -182,8 +182,12 @@ func TestFirstAndQuorum(t *testing.T) {
 		if got, err := rpc.Quorum(ask(), 2); err != nil || len(got) != 2 || string(*got[1].Message) != "slow" {
 			t.Errorf("Quorum of two: %v, %v", got, err)
 		}
+		got, err := rpc.Quorum(rpc.Ask[rpc.Raw, rpc.Raw](t.Context(), w.group, down, raw("5")), 3)
+		if err != nil || len(got) != 3 || got[0].From == got[1].From || got[1].From == got[2].From || got[0].From == got[2].From {
+			t.Errorf("Quorum of three of whom each says five things: %v, %v", got, err)
+		}
 		w.net.Crash(appName(2))
-		got, err := rpc.Quorum(ask(), 3)
+		got, err = rpc.Quorum(ask(), 3)
 		var failed *rpc.Failures
 		if len(got) != 2 || !errors.As(err, &failed) || failed.Got != 2 || !errors.Is(err, rpc.Unavailable) {
 			t.Errorf("Quorum of three, of whom one is dead: %v, %v", got, err)

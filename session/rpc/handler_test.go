@@ -82,6 +82,7 @@ func TestCallsWhileASessionEnds(t *testing.T) {
 			return raw("late"), nil
 		})
 		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
 		over := make(chan struct{})
 		go func() {
 			defer close(over)

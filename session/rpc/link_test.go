@@ -85,7 +85,7 @@ func TestSessionThatComesTooLate(t *testing.T) {
 	})
 }
 
-// inNet runs a test with an app that calls, and one that takes sessions and says nothing, in simulated time.
+// inNet runs a test with an app that calls, and one that takes sessions and ends no call, in simulated time.
 func inNet(t *testing.T, test func(t *testing.T, app *session.App, server session.Name)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -97,7 +97,10 @@ func inNet(t *testing.T, test func(t *testing.T, app *session.App, server sessio
 		go func() {
 			for s := range l.Sessions(context.Background()) {
 				go func() {
-					for range s.Messages(context.Background()) { //nolint:revive // it says nothing
+					for m := range s.Messages(context.Background()) {
+						if m.Metadata[keyMethod] == "Once" { // without an end
+							_, _ = s.Publish(context.Background(), session.Content{Metadata: map[string]string{keyID: m.Metadata[keyID]}})
+						}
 					}
 				}()
 			}
@@ -133,6 +136,20 @@ func TestNothingIsLeftOfCalls(t *testing.T) {
 				t.Errorf("call %d: %v, and its context says %v", i, err, s.Context().Err())
 			}
 		}
+		once := Method{Service: "acme.Silent", Name: "Once"}
+		if _, err := CallUnary[Raw, Raw](t.Context(), c, once, new(Raw)); err != nil {
+			t.Error(err)
+		}
+		for range Ask[Raw, Raw](t.Context(), c, Method{Service: "acme.Silent", Name: "Once", ServerStreams: true}, new(Raw)) {
+			break
+		}
+		r, err := CallServerStream[Raw, Raw](t.Context(), c, once, new(Raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range r.All() {
+			break
+		}
 		if n := len(c.ch.link.calls); n > 0 {
 			t.Errorf("%d calls are remembered", n)
 		}
@@ -144,8 +161,8 @@ func TestNothingIsLeftOfCalls(t *testing.T) {
 
 // The end of a session is that of the calls that have sent something by it, and of no others, which begin anew.
 func TestTheEndOfALink(t *testing.T) {
-	newCall := func(id string) *call { return &call{id: id, in: newInbox(1000)} }
-	l := &link{calls: map[string]*call{}, end: func() {}}
+	newCall := func(id string) *call { return &call{id: id, in: newInbox(1000, nil)} }
+	l := &link{calls: map[string]*call{}, end: func() {}, room: context.Background()}
 	before, after := newCall("before"), newCall("after")
 	if !l.add(before) || !l.add(after) {
 		t.Fatal("the link is over")
@@ -192,7 +209,7 @@ func TestOnlyTheLosersCallsEnd(t *testing.T) {
 	l := &serverLink{calls: map[callKey]*serverCall{}}
 	for _, n := range []session.Name{a, b} {
 		key := callKey{n, "1"}
-		l.calls[key] = &serverCall{key: key, in: newInbox(1000)}
+		l.calls[key] = &serverCall{key: key, in: newInbox(1000, nil)}
 	}
 	l.lost(a, "why")
 	if err := l.calls[callKey{a, "1"}].in.ended(); !errors.Is(err, Unavailable) {

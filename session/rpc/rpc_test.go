@@ -347,6 +347,29 @@ func TestDefaultTimeout(t *testing.T) {
 			t.Errorf("it took %v, want the 5s of CallOptions.Timeout", took)
 		}
 	}, func(_ *rpc.ServerOptions, co *rpc.CallOptions) { co.Timeout = 5 * time.Second })
+	inWorld(t, func(t *testing.T, w *world) {
+		began := time.Now()
+		_, err := call(t.Context(), w.client, waits, "")
+		wantCode(t, "a call without a deadline", err, rpc.DeadlineExceeded)
+		if took := time.Since(began); took < rpc.DefaultTimeout || took > rpc.DefaultTimeout+time.Second {
+			t.Errorf("it took %v, want %v", took, rpc.DefaultTimeout)
+		}
+	})
+}
+
+// Options that cannot be are an error of each call, and what has caused an error of this end is found in it.
+func TestOptionsThatCannotBe(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		o := rpc.CallOptions{Session: session.SessionOptions{Unreliable: true}}
+		app := w.net.App("org/ns/caller")
+		_, err := call(t.Context(), rpc.NewClient(app, serverName, o), unary, "")
+		wantCode(t, "an unreliable session", err, rpc.InvalidArgument)
+		_, err = call(t.Context(), rpc.NewGroup(app, []session.Name{serverName}, rpc.GroupOptions{CallOptions: o}), unary, "")
+		wantCode(t, "an unreliable group", err, rpc.InvalidArgument)
+	})
+	if err := rpc.Errorf(rpc.Aborted, "a file: %w", io.ErrUnexpectedEOF); !errors.Is(err, io.ErrUnexpectedEOF) || !errors.Is(err, rpc.Aborted) {
+		t.Errorf("%v is not what it wraps", err)
+	}
 }
 
 func TestCancellation(t *testing.T) {
@@ -405,7 +428,10 @@ func TestMetadataAndIdentity(t *testing.T) {
 				_, err := call(rpc.WithMetadata(t.Context(), map[string]string{key: "x"}), w.client, unary, "")
 				wantCode(t, "metadata "+key, err, rpc.InvalidArgument)
 			}
-		}, func(_ *rpc.ServerOptions, co *rpc.CallOptions) { co.Session.Plain = plain })
+		}, func(_ *rpc.ServerOptions, co *rpc.CallOptions) {
+			co.Session.Plain = plain
+			co.Session.Metadata = map[string]string{"a": "0"} // of all its calls, unless they say otherwise
+		})
 	}
 }
 

@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
+	"strconv"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/seed31b3bfd0/slimgo/session"
 	"github.com/seed31b3bfd0/slimgo/session/rpc"
@@ -104,27 +108,133 @@ func TestStreamOfAGroupWithoutAnyone(t *testing.T) {
 	}
 }
 
-// uploads is a method with any number of requests whose handler sends no reply.
-var uploads = grpc.ServiceDesc{ServiceName: "acme.Uploads", HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{
-	{StreamName: "None", ClientStreams: true, Handler: func(any, grpc.ServerStream) error { return nil }},
-}}
+// shapes are methods that count their requests: None sends no reply, Count the number, and Early a reply before them; over gets why these
+// have ended.
+func shapes(over chan<- error) *grpc.ServiceDesc {
+	count := func(s grpc.ServerStream) (n int, err error) {
+		for {
+			if err := s.RecvMsg(new(rpc.Raw)); err != nil {
+				return n, err
+			}
+			n++
+		}
+	}
+	one := func(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+		req := new(rpc.Raw)
+		return req, decode(req)
+	}
+	return &grpc.ServiceDesc{ServiceName: "acme.Shapes", HandlerType: (*any)(nil),
+		Methods: []grpc.MethodDesc{{MethodName: "Echo", Handler: one}},
+		Streams: []grpc.StreamDesc{
+			{StreamName: "None", ClientStreams: true, Handler: func(_ any, s grpc.ServerStream) error {
+				_, _ = count(s)
+				return nil
+			}},
+			{StreamName: "Count", ClientStreams: true, ServerStreams: true, Handler: func(_ any, s grpc.ServerStream) error {
+				n, _ := count(s)
+				text := rpc.Raw(strconv.Itoa(n))
+				return s.SendMsg(&text)
+			}},
+			{StreamName: "Early", ClientStreams: true, Handler: func(_ any, s grpc.ServerStream) error {
+				_ = s.SendMsg(new(rpc.Raw))
+				_, err := count(s)
+				over <- err
+				return nil
+			}},
+		}}
+}
 
-func TestUploadWithoutAReply(t *testing.T) {
-	net := sessiontest.New(t, sessiontest.Options{Quiet: true, Delay: time.Microsecond})
-	server := rpc.NewServer(net.App("org/ns/uploads"), rpc.ServerOptions{})
-	rpcgrpc.Registrar(server).RegisterService(&uploads, nil)
+func TestShapes(t *testing.T) {
+	nw := sessiontest.New(t, sessiontest.Options{Quiet: true, Delay: time.Microsecond})
+	server := rpc.NewServer(nw.App("org/ns/shapes"), rpc.ServerOptions{})
+	over := make(chan error, 1)
+	d := shapes(over)
+	rpcgrpc.Registrar(server).RegisterService(d, nil)
+	for _, m := range server.Methods() {
+		if m.Service != "acme.Shapes" || m.ClientStreams != (m.Name != "Echo") || m.ServerStreams != (m.Name == "Count") {
+			t.Errorf("%+v is not as it was described", m)
+		}
+	}
 	go func() { _ = server.Serve(context.Background()) }()
-	c := rpc.NewClient(net.App("org/ns/client"), session.MustName("org/ns/uploads"), rpc.CallOptions{Session: session.SessionOptions{Plain: true}})
-	defer server.Stop()
-	defer c.Close(context.Background())
-	s, err := rpcgrpc.Conn(c).NewStream(t.Context(), &uploads.Streams[0], "/acme.Uploads/None")
+	c := rpc.NewClient(nw.App("org/ns/client"), session.MustName("org/ns/shapes"), rpc.CallOptions{Session: session.SessionOptions{Plain: true}})
+	l := bufconn.Listen(1 << 16)
+	gateway := grpc.NewServer(rpcgrpc.Gateway(c)...)
+	go func() { _ = gateway.Serve(l) }()
+	outside, err := grpc.NewClient("passthrough:///gateway", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }),
+		grpc.WithDefaultCallOptions(grpc.ForceCodec(bytesCodec{})))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(s.SendMsg(new(rpc.Raw)), s.CloseSend()); err != nil {
+	t.Cleanup(func() {
+		_ = outside.Close()
+		gateway.Stop()
+		_ = c.Close(context.Background())
+		server.Stop()
+	})
+	for name, conn := range map[string]grpc.ClientConnInterface{"a stub": rpcgrpc.Conn(c), "by the gateway": outside} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		open := func(i, requests int) grpc.ClientStream {
+			t.Helper()
+			s, err := conn.NewStream(ctx, &d.Streams[i], "/acme.Shapes/"+d.Streams[i].StreamName)
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			for range requests {
+				if err := s.SendMsg(new(rpc.Raw)); err != nil {
+					t.Fatal(name, err)
+				}
+			}
+			return s
+		}
+		none := open(0, 1)
+		if err := none.CloseSend(); err != nil {
+			t.Error(name, err)
+		}
+		if err := none.RecvMsg(new(rpc.Raw)); status.Code(err) != codes.Internal {
+			t.Errorf("%s, no reply: %v, want Internal", name, err)
+		}
+		for _, requests := range []int{0, 3} {
+			s, n := open(1, requests), new(rpc.Raw)
+			if err := errors.Join(s.CloseSend(), s.RecvMsg(n)); err != nil || string(*n) != strconv.Itoa(requests) {
+				t.Errorf("%s, %d requests: %q, %v", name, requests, *n, err)
+			}
+			if err := s.RecvMsg(n); err != io.EOF {
+				t.Errorf("%s, after the end: %v", name, err)
+			}
+			if err := s.SendMsg(n); requests == 0 && name == "a stub" && err == nil {
+				t.Errorf("%s: a request after the end", name)
+			}
+		}
+		if name == "a stub" { // gRPC's own waits for the end after the one reply
+			if err := open(2, 1).RecvMsg(new(rpc.Raw)); err != nil {
+				t.Error(name, err)
+			}
+			if err := <-over; err != io.EOF {
+				t.Errorf("%s: requests after the one reply end by %v, want io.EOF", name, err)
+			}
+		}
+		waiting, giveUp := context.WithCancel(ctx)
+		if s, err := conn.NewStream(waiting, &d.Streams[2], "/acme.Shapes/Early"); err != nil || s.SendMsg(new(rpc.Raw)) != nil {
+			t.Fatal(name, err)
+		}
+		time.AfterFunc(100*time.Millisecond, giveUp)
+		if err := <-over; status.Code(err) != codes.Canceled {
+			t.Errorf("%s: requests of a call that is given up end by %v, want Canceled", name, err)
+		}
+		cancel()
+	}
+	// Callers of other languages may send the end of no requests to a unary method.
+	s, err := c.NewStream(t.Context(), rpc.Method{Service: "acme.Shapes", Name: "Echo"})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.RecvMsg(new(rpc.Raw)); status.Code(err) != codes.Internal {
-		t.Errorf("no reply: %v, want Internal", err)
+	if err := errors.Join(s.CloseSend(), s.Receive(new(rpc.Raw))); err != nil {
+		t.Errorf("no request: %v", err)
 	}
 }
+
+// bytesCodec leaves messages as they are.
+type bytesCodec struct{ rpc.Proto }
+
+func (bytesCodec) Name() string { return "proto" }
