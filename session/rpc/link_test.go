@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,11 +16,11 @@ import (
 // The session that calls wait for is given up when none waits any more, when the client is closed, and not before.
 func TestSessionsThatNobodyWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var ended []error
+		var ended atomic.Int32
 		ch := channel{open: func(ctx context.Context) (*session.Session, error) {
 			<-ctx.Done()
 			time.Sleep(time.Second) // it takes its time
-			ended = append(ended, ctx.Err())
+			ended.Add(1)
 			return nil, ctx.Err()
 		}}
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -37,14 +38,14 @@ func TestSessionsThatNobodyWaitsFor(t *testing.T) {
 			t.Error(err)
 		}
 		time.Sleep(1500 * time.Millisecond)
-		if len(ended) > 0 {
+		if ended.Load() > 0 {
 			t.Error("the session was given up for which a call waits")
 		}
 		if err := <-results; !errors.Is(err, DeadlineExceeded) {
 			t.Error(err)
 		}
 		time.Sleep(2 * time.Second)
-		if len(ended) != 1 {
+		if ended.Load() != 1 {
 			t.Error("the session was not given up for which no call waits")
 		}
 		go get(context.Background())
@@ -52,7 +53,7 @@ func TestSessionsThatNobodyWaitsFor(t *testing.T) {
 		if err := ch.close(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if len(ended) != 2 {
+		if ended.Load() != 2 {
 			t.Error("the client is closed before what it has begun is over")
 		}
 		if err := <-results; !errors.Is(err, context.Canceled) {

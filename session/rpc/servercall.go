@@ -51,10 +51,10 @@ func (c *serverCall) Context() context.Context { return c.ctx }
 func (c *serverCall) take(m *session.Message, k kind, failed *Error) {
 	switch {
 	case k == failure:
-		c.in.drop(failed)
 		if failed.Code == Canceled || failed.Code == DeadlineExceeded {
 			c.cancel(failed)
 		}
+		c.in.drop(failed) // after the cause is known: a handler may return what it receives
 	case k == end:
 		c.in.end(io.EOF)
 	case !c.in.put(item{m: m}):
