@@ -60,6 +60,7 @@ type conn struct {
 	malformed int               // the reader's
 	extra     *mcp.RequestExtra // the reader's: of the sender of the message before; nil: it is not verified
 	subject   string            // the reader's: of extra
+	sender    session.Name      // the reader's: of extra
 
 	mu     sync.Mutex
 	served map[jsonrpc.ID]struct{} // guarded by mu: calls of the other end that have no answer yet
@@ -145,8 +146,8 @@ func (c *conn) from(m *session.Message) *mcp.RequestExtra {
 	if m.Subject == "" {
 		return nil
 	}
-	if c.extra == nil || c.subject != m.Subject {
-		c.subject = m.Subject
+	if c.extra == nil || c.subject != m.Subject || c.sender != m.From { // apps may share a subject, each with a name of its own
+		c.subject, c.sender = m.Subject, m.From
 		c.extra = &mcp.RequestExtra{TokenInfo: &auth.TokenInfo{UserID: m.Subject, Extra: map[string]any{callerKey: m.From}}}
 	}
 	return c.extra
