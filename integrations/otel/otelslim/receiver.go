@@ -157,13 +157,19 @@ func (r *Receiver) watch(ctx context.Context, s *session.Session) {
 		if err != nil {
 			return
 		}
-		switch e := e.(type) {
-		case session.Lost:
-			r.n.lost.Add(uint64(e.Last-e.First) + 1)
-		case session.Overflow:
-			r.n.lost.Add(uint64(e.Messages))
-		}
+		r.n.lost.Add(lostBy(e))
 	}
+}
+
+// lostBy is how many messages an event says will not come.
+func lostBy(e session.Event) uint64 {
+	switch e := e.(type) {
+	case session.Lost:
+		return uint64(e.Last-e.First) + 1
+	case session.Overflow:
+		return uint64(e.Messages)
+	}
+	return 0
 }
 
 // wanted reports whether there is a function for a signal.

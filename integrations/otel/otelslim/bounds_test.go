@@ -1,0 +1,123 @@
+package otelslim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+
+	"github.com/seed31b3bfd0/slimgo/session"
+	"github.com/seed31b3bfd0/slimgo/session/sessiontest"
+)
+
+// A receiver declines sessions beyond its bound, and takes one again when another is over.
+func TestSessionsBeyondBound(t *testing.T) {
+	inNetwork(t, sessiontest.Options{}, func(t *testing.T, net *sessiontest.Net) {
+		w := watch(t, net.App(watcherName), func(o *ReceiverOptions) { o.Sessions = 2 })
+		app := net.App(webName)
+		open := func() (*session.Session, error) {
+			s, err := app.Open(t.Context(), session.MustName(watcherName), session.SessionOptions{})
+			synctest.Wait()
+			return s, err
+		}
+		var opened []*session.Session
+		for range 2 {
+			s, err := open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			opened = append(opened, s)
+		}
+		_, err := open()
+		var declined *session.Declined
+		if !errors.As(err, &declined) || declined.Reason != "telemetry of 2 sessions is received, and no more at a time" {
+			t.Errorf("a third session: %v", err)
+		}
+		if n := w.Stats().Sessions; n != 2 {
+			t.Errorf("%d sessions, want 2", n)
+		}
+		if err := opened[0].Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		if _, err := open(); err != nil {
+			t.Errorf("a session when another is over: %v", err)
+		}
+		w.close(t)
+	})
+}
+
+// What will not come is counted by messages: first and last of a gap are among them.
+func TestLostBy(t *testing.T) {
+	for _, c := range []struct {
+		e    session.Event
+		want uint64
+	}{
+		{session.Lost{First: 7, Last: 7}, 1},
+		{session.Lost{First: 7, Last: 9}, 3},
+		{session.Lost{First: 0, Last: 1<<32 - 1}, 1 << 32},
+		{session.Overflow{Messages: 5}, 5},
+		{session.EpochChanged{Epoch: 3}, 0},
+	} {
+		if got := lostBy(c.e); got != c.want {
+			t.Errorf("%+v: %d messages, want %d", c.e, got, c.want)
+		}
+	}
+}
+
+// Spans without what they cannot be without are no whole batch, wherever in it they stand.
+func TestWholeSpans(t *testing.T) {
+	id, span := []byte("sixteen bytes id"), []byte("8 bytes!")
+	good := &tracepb.Span{TraceId: id, SpanId: span, StartTimeUnixNano: 1}
+	batch := func(spans ...*tracepb.Span) *coltracepb.ExportTraceServiceRequest {
+		other := &tracepb.ResourceSpans{ScopeSpans: []*tracepb.ScopeSpans{{Spans: []*tracepb.Span{good}}}}
+		return &coltracepb.ExportTraceServiceRequest{ResourceSpans: []*tracepb.ResourceSpans{other, {ScopeSpans: []*tracepb.ScopeSpans{
+			{Spans: []*tracepb.Span{good}}, {Spans: spans},
+		}}}}
+	}
+	if !whole(batch(good, good)) {
+		t.Error("spans that have all they need are no whole batch")
+	}
+	for name, bad := range map[string]*tracepb.Span{
+		"no trace":         {SpanId: span, StartTimeUnixNano: 1},
+		"a short trace":    {TraceId: id[:15], SpanId: span, StartTimeUnixNano: 1},
+		"no id":            {TraceId: id, StartTimeUnixNano: 1},
+		"a short id":       {TraceId: id, SpanId: span[:7], StartTimeUnixNano: 1},
+		"a long id":        {TraceId: id, SpanId: id, StartTimeUnixNano: 1},
+		"no time of start": {TraceId: id, SpanId: span},
+	} {
+		if whole(batch(bad)) || whole(batch(good, bad)) {
+			t.Errorf("%s: a span of it is part of a whole batch", name)
+		}
+	}
+}
+
+// What waits when an exporter gives up is counted, each batch once, by what has become of it.
+func TestUnsent(t *testing.T) {
+	inNetwork(t, sessiontest.Options{Quiet: true}, func(t *testing.T, net *sessiontest.Net) {
+		o := toWatcher(watcherName) // who is not there
+		o.Queue = 10
+		e := export(t, net.App(webName, deaf), o)
+		const batches = 600 // the session has 512 under way, and the next waits for it
+		for i := range batches {
+			synctest.Wait()
+			if err := e.Export(Traces, encode(t, spansOf(fmt.Sprint(i)))); err != nil && !errors.Is(err, ErrQueueFull) {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := e.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Close: %v, want %v", err, context.DeadlineExceeded)
+		}
+		st := e.Stats()
+		if st.Unsent != 11 || st.Queued != 0 || st.Sessions != 0 || st.Undelivered != st.Sent || st.Sent+st.Unsent+st.Full != batches {
+			t.Errorf("stats %+v, want ten of the queue and the one before it unsent, and all that was sent undelivered", st)
+		}
+	})
+}
