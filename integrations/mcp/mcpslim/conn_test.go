@@ -1,7 +1,10 @@
 package mcpslim
 
 import (
+	"errors"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -74,5 +77,41 @@ func TestDirectMessages(t *testing.T) {
 		if err := <-served; err != nil {
 			t.Errorf("ServeSession: %v", err)
 		}
+	})
+}
+
+// Of sessions that come together no more are served than may be: the others are declined, or over at once.
+func TestClientsTogether(t *testing.T) {
+	inNetwork(t, sessiontest.Options{}, func(t *testing.T, net *sessiontest.Net) {
+		const bound, together = 2, 8
+		b := serve(t, net.App(serverName), ServerOptions{Sessions: bound})
+		app := net.App(aliceName)
+		var opening sync.WaitGroup
+		opened := make(chan *session.Session, together)
+		for range together {
+			opening.Go(func() {
+				if s, err := app.Open(t.Context(), session.MustName(serverName), session.SessionOptions{}); err == nil {
+					opened <- s
+				} else if !errors.Is(err, session.ErrDeclined) {
+					t.Error(err)
+				}
+			})
+		}
+		opening.Wait()
+		close(opened)
+		time.Sleep(time.Minute)
+		if n := b.Stats().Sessions; n != bound {
+			t.Errorf("%d sessions are served, want %d", n, bound)
+		}
+		stay := 0
+		for s := range opened {
+			if s.Err() == nil {
+				stay++
+			}
+		}
+		if stay != bound {
+			t.Errorf("%d sessions go on, want %d", stay, bound)
+		}
+		b.close(t)
 	})
 }

@@ -22,7 +22,7 @@ const DefaultSessions = 1000
 type ServerOptions struct {
 	// Accept says who may call at all, by the session that it wants to open; an error declines it. nil: everybody may. It must not wait.
 	Accept func(i *session.Invitation) error
-	// Sessions is how many there may be at a time; 0: DefaultSessions. Others are declined.
+	// Sessions is how many there may be at a time; 0: DefaultSessions. Others are declined, or closed at once if they come together.
 	Sessions int
 	// Calls is how many calls of a session are served at a time; 0: DefaultCalls. Others are answered with CodeBusy.
 	Calls int
@@ -75,8 +75,28 @@ func (s *Server) Serve(ctx context.Context) error {
 		case err != nil:
 			return nil
 		}
-		running.Go(func() { _ = s.ServeSession(ctx, x) })
+		running.Go(func() {
+			if !s.admit() { // it was invited when there was room for one of several
+				closing, done := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+				defer done()
+				_ = x.Close(closing) // the client finds out in any case
+				return
+			}
+			defer s.count(-1)
+			_ = s.serve(ctx, x)
+		})
 	}
+}
+
+// admit counts a session in; false: there are as many as may be.
+func (s *Server) admit() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sessions >= s.o.Sessions {
+		return false
+	}
+	s.sessions++
+	return true
 }
 
 // accept declines what MCP cannot be spoken over.
@@ -103,6 +123,10 @@ func (s *Server) accept(i *session.Invitation) error {
 func (s *Server) ServeSession(ctx context.Context, x *session.Session) error {
 	s.count(1)
 	defer s.count(-1)
+	return s.serve(ctx, x)
+}
+
+func (s *Server) serve(ctx context.Context, x *session.Session) error {
 	c := newConn(x, s.o.Calls, s.o.Logger, &s.n)
 	defer func() {
 		_ = c.Close()
