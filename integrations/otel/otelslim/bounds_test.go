@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,6 +48,42 @@ func TestSessionsBeyondBound(t *testing.T) {
 		time.Sleep(time.Minute)
 		if _, err := open(); err != nil {
 			t.Errorf("a session when another is over: %v", err)
+		}
+		w.close(t)
+	})
+}
+
+// Of sessions that come together no more are served than may be: the others are declined, or over at once.
+func TestSessionsTogether(t *testing.T) {
+	inNetwork(t, sessiontest.Options{}, func(t *testing.T, net *sessiontest.Net) {
+		const bound, together = 2, 8
+		w := watch(t, net.App(watcherName), func(o *ReceiverOptions) { o.Sessions = bound })
+		app := net.App(webName)
+		var opening sync.WaitGroup
+		opened := make(chan *session.Session, together)
+		for range together {
+			opening.Go(func() {
+				if s, err := app.Open(t.Context(), session.MustName(watcherName), session.SessionOptions{}); err == nil {
+					opened <- s
+				} else if !errors.Is(err, session.ErrDeclined) {
+					t.Error(err)
+				}
+			})
+		}
+		opening.Wait()
+		close(opened)
+		time.Sleep(time.Minute)
+		if n := w.Stats().Sessions; n != bound {
+			t.Errorf("%d sessions are served, want %d", n, bound)
+		}
+		stay := 0
+		for s := range opened {
+			if s.Err() == nil {
+				stay++
+			}
+		}
+		if stay != bound {
+			t.Errorf("%d sessions go on, want %d", stay, bound)
 		}
 		w.close(t)
 	})

@@ -41,7 +41,7 @@ type ReceiverOptions struct {
 	Logs    func(ctx context.Context, from Source, r *collogspb.ExportLogsServiceRequest) error
 	// Accept says who may invite the app; an error declines the invitation. nil: everybody. It must not wait.
 	Accept func(i *session.Invitation) error
-	// Sessions is how many there may be at a time; 0: DefaultSessions. Others are declined.
+	// Sessions is how many there may be at a time; 0: DefaultSessions. Others are declined, or left at once if they come together.
 	Sessions int
 	// Logger is told of batches that are none, and of functions that fail, once a session for either; nil: nobody is.
 	Logger *slog.Logger
@@ -102,7 +102,14 @@ func (r *Receiver) Serve(ctx context.Context) error {
 		case err != nil:
 			return nil
 		}
-		running.Go(func() { r.ServeSession(ctx, s) })
+		running.Go(func() {
+			if !r.admit() { // it was invited when there was room for one of several
+				leave(ctx, s)
+				return
+			}
+			defer r.count(-1)
+			r.serve(ctx, s)
+		})
 	}
 }
 
@@ -119,10 +126,25 @@ func (r *Receiver) accept(i *session.Invitation) error {
 	return nil
 }
 
+// admit counts a session in; false: there are as many as may be.
+func (r *Receiver) admit() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sessions >= r.o.Sessions {
+		return false
+	}
+	r.sessions++
+	return true
+}
+
 // ServeSession takes what comes by a session until that is over, and leaves it when ctx is.
 func (r *Receiver) ServeSession(ctx context.Context, s *session.Session) {
 	r.count(1)
 	defer r.count(-1)
+	r.serve(ctx, s)
+}
+
+func (r *Receiver) serve(ctx context.Context, s *session.Session) {
 	var watching sync.WaitGroup
 	watching.Go(func() { r.watch(ctx, s) })
 	told := false
@@ -138,11 +160,16 @@ func (r *Receiver) ServeSession(ctx context.Context, s *session.Session) {
 		m.Handled()
 	}
 	if ctx.Err() != nil {
-		leaving, done := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
-		defer done()
-		_ = s.Close(leaving) // the others find out in any case
+		leave(ctx, s)
 	}
 	watching.Wait()
+}
+
+// leave leaves a session, also when ctx is over.
+func leave(ctx context.Context, s *session.Session) {
+	leaving, done := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+	defer done()
+	_ = s.Close(leaving) // the others find out in any case
 }
 
 func (r *Receiver) count(n int) {
