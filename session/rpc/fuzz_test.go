@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -28,13 +29,14 @@ func (s *script) next() byte {
 	return x
 }
 
-// text is one of these, or, with a byte of 128 and more, the bytes that follow, up to 127 of them; false: nothing.
+// text is one of these, or, with a byte of 128 and more, the bytes that follow, up to 127 of them, as far as they are text, which
+// is all that Publish takes; false: nothing.
 func (s *script) text(among ...string) (string, bool) {
 	x := s.next()
 	switch {
 	case x >= 128:
 		n := min(int(x-128), len(s.b))
-		text := string(s.b[:n])
+		text := strings.ToValidUTF8(string(s.b[:n]), "")
 		s.b = s.b[n:]
 		return text, true
 	case int(x) < len(among):

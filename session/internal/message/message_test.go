@@ -208,6 +208,7 @@ func TestRefused(t *testing.T) {
 				GroupUpdate: &pb.GroupUpdatePayload{Op: 3, Participant: someone},
 			}}), ErrType},
 		{"too much metadata", "metadata", much.Append(nil), ErrBound},
+		{"a field of a number that there is not", "", append(bytes.Clone(whole), 0x80, 0x80, 0x80, 0x80, 0x10, 1), ErrForm},
 		{"a token that is no text", "publish.header", spelled(discovery().Identity), ErrForm},
 		{"a name that is no text", "publish.header.source.str_name", spelled(discovery().Source.Str[2]), ErrForm},
 		{"too many members", "publish.msg.command_payload.group_welcome.participants", named.Append(nil), ErrBound},

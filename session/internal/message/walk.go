@@ -41,7 +41,7 @@ func (f *fields) next() bool {
 		return true
 	}
 	num, typ, n := protowire.ConsumeTag(f.b)
-	if n < 0 {
+	if n < 0 || num > protowire.MaxValidNumber { // protowire lets more of them pass than protobuf does
 		f.fail("", ErrForm)
 		return false
 	}
