@@ -76,38 +76,19 @@ func (w compatWriter) client(suffix, does, from string, call func(m *protogen.Me
 	}
 }
 
-// server writes the interface of servers, its default, and what registers them.
+// server is as that of a writer.
 func (w compatWriter) server() {
-	name := w.name + "Server"
-	w.P()
-	w.serviceDoc(name + " serves " + string(w.s.Desc.FullName()) + ".")
-	w.P("type ", name, " interface {")
-	for _, m := range w.s.Methods {
-		parameters, result, _ := w.handler(m, w.local("ctx")+" ", w.local("req")+" ", w.local("stream")+" ")
-		w.methodDoc(m)
-		w.P(m.GoName, "(", parameters, ") ", result)
-	}
-	w.P("}")
-	w.P()
-	w.P("// Unimplemented", name, " is for a ", name, " to embed: methods that it does not have fail with UNIMPLEMENTED.")
-	w.P("type Unimplemented", name, " struct{}")
-	w.P()
-	w.P("var _ ", name, " = Unimplemented", name, "{}")
-	for _, m := range w.s.Methods {
-		parameters, result, zero := w.handler(m, "", "", "")
-		w.P()
-		w.P("// ", m.GoName, " implements ", name, ".")
-		w.P("func (Unimplemented", name, ") ", m.GoName, "(", parameters, ") ", result, " {")
-		w.P("return ", zero, w.compat("NewRpcErrorRpc"), "(", w.compat("RpcCodeUnimplemented"), ", ", w.unimplemented(m), ", nil)")
-		w.P("}")
-	}
-	w.P()
-	w.P("// Register", name, " has a server serve the methods by impl.")
-	w.P("func Register", name, "(server ", w.compat("ServerInterface"), ", impl ", name, ") {")
-	for _, m := range w.s.Methods {
-		w.P(w.compat("Register"+shape(m)), "(server, ", w.variable(m), ", impl.", m.GoName, ")")
-	}
-	w.P("}")
+	w.serverBy(serverForm{
+		handler: w.handler,
+		code:    "UNIMPLEMENTED",
+		unimplemented: func(m *protogen.Method) string {
+			return w.compat("NewRpcErrorRpc") + "(" + w.compat("RpcCodeUnimplemented") + ", " + w.unimplemented(m) + ", nil)"
+		},
+		registers: "has a server serve the methods by impl.",
+		server:    "server " + w.compat("ServerInterface"),
+		impl:      "impl",
+		register:  func(m *protogen.Method) string { return w.compat("Register"+shape(m)) + "(server, " },
+	})
 }
 
 // shape is what upstream calls the shape of a method.

@@ -219,34 +219,58 @@ func (w *writer) parameters(m *protogen.Method) string {
 
 // server writes the interface of servers, its default, and what registers them.
 func (w *writer) server() {
+	w.serverBy(serverForm{
+		handler: w.handler,
+		code:    "Unimplemented",
+		unimplemented: func(m *protogen.Method) string {
+			return w.rpc("NewError") + "(" + w.rpc("Unimplemented") + ", " + w.unimplemented(m) + ")"
+		},
+		registers: "has r, an *rpc.Server, serve the methods by s.",
+		server:    "r " + w.rpc("Registrar"),
+		impl:      "s",
+		register:  func(m *protogen.Method) string { return w.rpc(handle(m)) + "(r, " },
+	})
+}
+
+// serverForm is in what generated servers of both kinds differ.
+type serverForm struct {
+	handler       func(m *protogen.Method, ctx, req, stream string) (parameters, result, zero string)
+	code          string // of methods that there are not, as it is called
+	unimplemented func(m *protogen.Method) string
+	registers     string                          // what the function does that registers
+	server, impl  string                          // its parameters: a name and a type; a name
+	register      func(m *protogen.Method) string // the call for a method, up to its own part
+}
+
+func (w *writer) serverBy(f serverForm) {
 	name := w.name + "Server"
 	w.P()
 	w.serviceDoc(name + " serves " + string(w.s.Desc.FullName()) + ".")
 	w.P("type ", name, " interface {")
 	for _, m := range w.s.Methods {
-		parameters, result, _ := w.handler(m, w.local("ctx")+" ", w.local("req")+" ", w.local("stream")+" ")
+		parameters, result, _ := f.handler(m, w.local("ctx")+" ", w.local("req")+" ", w.local("stream")+" ")
 		w.methodDoc(m)
 		w.P(m.GoName, "(", parameters, ") ", result)
 	}
 	w.P("}")
 	w.P()
-	w.P("// Unimplemented", name, " is for a ", name, " to embed: methods that it does not have fail with Unimplemented.")
+	w.P("// Unimplemented", name, " is for a ", name, " to embed: methods that it does not have fail with ", f.code, ".")
 	w.P("type Unimplemented", name, " struct{}")
 	w.P()
 	w.P("var _ ", name, " = Unimplemented", name, "{}")
 	for _, m := range w.s.Methods {
-		parameters, result, zero := w.handler(m, "", "", "")
+		parameters, result, zero := f.handler(m, "", "", "")
 		w.P()
 		w.P("// ", m.GoName, " implements ", name, ".")
 		w.P("func (Unimplemented", name, ") ", m.GoName, "(", parameters, ") ", result, " {")
-		w.P("return ", zero, w.rpc("NewError"), "(", w.rpc("Unimplemented"), ", ", w.unimplemented(m), ")")
+		w.P("return ", zero, f.unimplemented(m))
 		w.P("}")
 	}
 	w.P()
-	w.P("// Register", name, " has r, an *rpc.Server, serve the methods by s.")
-	w.P("func Register", name, "(r ", w.rpc("Registrar"), ", s ", name, ") {")
+	w.P("// Register", name, " ", f.registers)
+	w.P("func Register", name, "(", f.server, ", ", f.impl, " ", name, ") {")
 	for _, m := range w.s.Methods {
-		w.P(w.rpc(handle(m)), "(r, ", w.variable(m), ", s.", m.GoName, ")")
+		w.P(f.register(m), w.variable(m), ", ", f.impl, ".", m.GoName, ")")
 	}
 	w.P("}")
 }
