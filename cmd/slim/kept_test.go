@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // The log tells of a listener whose mode or path has changed that it stays: nothing has started, and nobody ends.
@@ -53,4 +54,38 @@ func TestReloadOfWhatIsNoFileAnyMore(t *testing.T) {
 			r.reload(text, "configuration is as before")
 		})
 	}
+}
+
+// A file may become a pipe between two looks at it: nobody waits for its writer.
+func TestDigestOfWhatBecomesAPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x")
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = os.Remove(path)
+				_ = os.WriteFile(path, nil, 0o600)
+				_ = os.Remove(path)
+				_ = syscall.Mkfifo(path, 0o600)
+			}
+		}
+	}()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 20_000 {
+			digest(path)
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(hang):
+		t.Error("it waits for somebody who writes")
+	}
+	close(stop)
+	<-stopped
 }

@@ -43,12 +43,20 @@ type reloader struct {
 // oneWay says what is at a path that may be read only once, such as a pipe; "": a file, or nothing.
 func oneWay(path string) string {
 	fi, err := os.Stat(path)
-	switch {
-	case err != nil || fi.Mode().IsRegular():
+	if err != nil {
 		return ""
-	case fi.IsDir():
+	}
+	return noFile(fi.Mode())
+}
+
+// noFile says what something of that mode is; "": a file.
+func noFile(mode os.FileMode) string {
+	switch {
+	case mode.IsRegular():
+		return ""
+	case mode.IsDir():
 		return "a directory"
-	case fi.Mode()&os.ModeNamedPipe != 0:
+	case mode&os.ModeNamedPipe != 0:
 		return "a pipe"
 	}
 	return "a device or a socket"
@@ -56,14 +64,17 @@ func oneWay(path string) string {
 
 // digest identifies what a file holds; what cannot be read is told apart by why.
 func digest(path string) string {
-	if what := oneWay(path); what != "" {
+	if what := oneWay(path); what != "" { // a pipe is not opened: whoever writes to it would find it closed
 		return what
 	}
-	f, err := os.Open(path)
+	f, err := watch.Open(path)
 	if err != nil {
 		return err.Error()
 	}
 	defer func() { _ = f.Close() }()
+	if fi, err := f.Stat(); err == nil && !fi.Mode().IsRegular() {
+		return noFile(fi.Mode()) // since a moment
+	}
 	h := sha256.New()
 	if _, err := io.Copy(h, io.LimitReader(f, config.MaxFileSize+1)); err != nil {
 		return err.Error()

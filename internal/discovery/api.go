@@ -12,9 +12,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
+
+	"github.com/seed31b3bfd0/slimgo/internal/watch"
 )
 
 // API is the API server of the cluster that the process is in, with the credentials that its pod has. Token and certificates
@@ -116,10 +117,9 @@ func (a *API) trust() error {
 }
 
 func credential(file string) ([]byte, error) {
-	f, err := os.Open(file)
+	b, err := watch.Read(file, maxCredentials)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	defer func() { _ = f.Close() }()
-	return io.ReadAll(io.LimitReader(f, maxCredentials))
+	return b, nil
 }

@@ -12,13 +12,18 @@ import (
 // pipeLimit is how long a pipe is waited for.
 const pipeLimit = 5 * time.Second
 
+// Open opens a file to read it, and waits for nobody where it is a pipe.
+func Open(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe that nobody writes to does not open otherwise
+}
+
 // Read reads a file of at most most bytes. It may be a pipe, which is waited for no longer than five seconds, whoever holds
 // its other end. What is wrong is said without the path.
 func Read(path string, most int) ([]byte, error) { return read(path, most, pipeLimit) }
 
 // read is Read where a pipe is waited for no longer than limit.
 func read(path string, most int, limit time.Duration) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe that nobody writes to does not open otherwise
+	f, err := Open(path)
 	if err != nil {
 		return nil, cause(err)
 	}
@@ -33,7 +38,11 @@ func read(path string, most int, limit time.Duration) ([]byte, error) {
 	case err != nil:
 		return nil, cause(err)
 	case len(b) > most:
-		return nil, fmt.Errorf("larger than %d MiB", most>>20)
+		size, unit := most>>10, "KiB"
+		if most >= 1<<20 {
+			size, unit = most>>20, "MiB"
+		}
+		return nil, fmt.Errorf("larger than %d %s", size, unit)
 	}
 	return b, nil
 }

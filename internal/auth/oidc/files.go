@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/seed31b3bfd0/slimgo/internal/watch"
 )
 
 const (
@@ -214,14 +216,9 @@ func (g *loginGrant) token(ctx context.Context) (*token, error) {
 }
 
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	b, err := watch.Read(path, maxFile)
 	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(b) > maxFile {
-		err = fmt.Errorf("%s has more than %d bytes: is it the right file?", path, maxFile)
+		err = fmt.Errorf("%s: %w", path, err)
 	}
 	return b, err
 }

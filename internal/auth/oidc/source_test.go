@@ -51,7 +51,7 @@ func TestSourceOptions(t *testing.T) {
 		{"a file without id", SourceOptions{Issuer: issuer, RefreshTokenFile: empty}, "client id cannot be empty"},
 		{"no file", SourceOptions{Issuer: issuer, ClientID: "x", RefreshTokenFile: filepath.Join(dir, "none")}, "none: no such file"},
 		{"an empty file", SourceOptions{Issuer: issuer, ClientID: "x", RefreshTokenFile: empty}, "empty is empty"},
-		{"a huge file", SourceOptions{Issuer: issuer, ClientID: "x", RefreshTokenFile: file("huge", strings.Repeat("x", maxFile+1))}, "more than"},
+		{"a huge file", SourceOptions{Issuer: issuer, ClientID: "x", RefreshTokenFile: file("huge", strings.Repeat("x", maxFile+1))}, "larger than 64 KiB"},
 		{"no login", SourceOptions{Issuer: issuer, Credentials: filepath.Join(dir, "none")}, "no identity provider configured"},
 		{"a login that is no YAML", SourceOptions{Credentials: file("bad", "\t{")}, "log in again"},
 		{"a login without refresh token", SourceOptions{Credentials: file("l1", "client_id: x\nissuer: "+issuer)}, "has no refresh_token"},
