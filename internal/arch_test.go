@@ -50,7 +50,7 @@ var rules = []rule{
 	{path: "pool", outside: []string{"github.com/valyala/bytebufferpool"}},
 	{path: "internal/fifo"},
 	{path: "internal/suggest"},
-	{path: "internal/discovery"},
+	{path: "internal/discovery", level: 1},
 	{path: "internal/discovery/kubetest"}, // for tests
 	{path: "internal/watch", outside: []string{"github.com/fsnotify/fsnotify"}},
 	{path: invariant},
