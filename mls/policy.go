@@ -1,6 +1,7 @@
 package mls
 
 import (
+	"bytes"
 	"crypto/rand"
 	"io"
 	"math/bits"
@@ -243,6 +244,26 @@ func ParseSigningKey(cs CipherSuite, private []byte) (*SigningKey, error) {
 	}
 	return k, nil
 }
+
+// VerifyingKey is a public signature key, for what members sign outside of MLS with SigningKey.Sign. A key that checks often has a table in the
+// process, with those that groups check often, and costs a third then: keep it. Safe for concurrent use.
+type VerifyingKey struct{ v suite.Verifier }
+
+// ParseVerifyingKey takes a public key as leaf nodes have it, and copies it.
+func ParseVerifyingKey(cs CipherSuite, public []byte) (*VerifyingKey, error) {
+	s, ok := suite.Lookup(cs)
+	if !ok {
+		return nil, refuse(Unsupported, "5.1", "%v is not supported", cs)
+	}
+	v, err := s.Verifier(bytes.Clone(public))
+	if err != nil {
+		return nil, refuseFor(Invalid, "5.1.2", err, "public key of %d bytes", len(public))
+	}
+	return &VerifyingKey{v}, nil
+}
+
+// Verify reports whether signature is one of text. The text is the caller's to keep apart from those of MLS, which begin with a label.
+func (k *VerifyingKey) Verify(text, signature []byte) bool { return suite.Verify(k.v, text, signature) }
 
 func orSystem(r io.Reader) io.Reader {
 	if r == nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	cryptorand "crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -70,6 +71,15 @@ func (k *SigningKey) Wipe() {
 	k.private.b, k.signer = nil, nil
 }
 
+// Sign appends to dst a signature of text, without a label: for what is signed outside of MLS with a key of MLS. No text begins as one of
+// MLS does, with a length of 9 to 63 and "MLS 1.0 " (section 5.1.2). On an error it returns dst; rand nil is crypto/rand.
+func (k *SigningKey) Sign(dst []byte, rand io.Reader, text []byte) ([]byte, error) {
+	if rand == nil {
+		rand = cryptorand.Reader
+	}
+	return k.sign(dst, rand, text)
+}
+
 func (k *SigningKey) sign(dst []byte, rand io.Reader, text []byte) ([]byte, error) {
 	if k.signer == nil {
 		return dst, ErrSigningKey
@@ -95,6 +105,9 @@ func (*SigningKey) MarshalText() ([]byte, error) {
 type Verifier interface {
 	verify(text, signature []byte) bool
 }
+
+// Verify reports whether signature is one of text, without a label: as SigningKey.Sign makes them.
+func Verify(v Verifier, text, signature []byte) bool { return v.verify(text, signature) }
 
 // eddsa25519 is Ed25519 (RFC 8032).
 type eddsa25519 struct{}

@@ -250,7 +250,7 @@ func TestSignatures(t *testing.T) {
 	if _, err := NewKey(scalar, point[:33]); err == nil {
 		t.Error("a key of unknown kind is taken")
 	}
-	if verify(bytes.Repeat([]byte{4}, 65), nil, nil) || verify(bytes.Repeat([]byte{2}, 33), nil, nil) || verify(nil, nil, nil) {
+	if known.verify(bytes.Repeat([]byte{4}, 65), nil, nil) || known.verify(bytes.Repeat([]byte{2}, 33), nil, nil) || known.verify(nil, nil, nil) {
 		t.Error("what is no key verifies")
 	}
 }
