@@ -89,6 +89,8 @@ func reasonOf(l reliable.Loss) string {
 		return "its sender has it no more"
 	case reliable.Skipped:
 		return "its sender is further ahead than it can repeat"
+	case reliable.Overtaken:
+		return "it came after what the stream was taken to begin with, as its sender's library does not say where that is"
 	}
 	return fmt.Sprintf("reason %d", l)
 }

@@ -19,6 +19,7 @@ const (
 	Unanswered Loss = iota // requests for it were not answered
 	Given                  // its sender has it no more
 	Skipped                // its sender is further ahead than it can repeat
+	Overtaken              // the stream begins with what has come before it, as its sender does not say where that is
 )
 
 // Step is what a receiver wants done.
@@ -63,12 +64,14 @@ type Receiver[T any] struct {
 type source[T any] struct {
 	name  wire.NameText
 	begun bool
-	hears bool   // its sender has said so with what came last: Start.Hears
-	tag   uint32 // of the stream, as its sender says; 0: it has not said
-	first uint32 // where it began; 0: its sender does not tell, or that was so long ago that ids do not show it
-	last  uint32 // delivered, or lost
-	high  uint32 // highest that has come, or was asked for
-	quiet uint32 // the first that came; an earlier one that is gone was not meant for this member
+	hears bool     // its sender has said so with what came last: Start.Hears
+	tag   uint32   // of the stream, as its sender says; 0: it has not said
+	first uint32   // where it began; 0: its sender does not tell, or that was so long ago that ids do not show it
+	last  uint32   // delivered, or lost
+	high  uint32   // highest that has come, or was asked for
+	quiet uint32   // the first that came; an earlier one that is gone was not meant for this member
+	guess uint32   // where it began, as far as one can know; 0: its sender says where, or nothing was overtaken for long
+	over  []uint32 // ids before guess that have come, and of which the app was told
 	held  map[uint32]held[T]
 	gaps  map[uint32]*gap[T]
 	apart fifo.Queue[uint32] // ids that came out of order on purpose, the last ones
@@ -172,6 +175,9 @@ func (r *Receiver[T]) receive(from wire.NameText, id uint32, item T, size int, s
 	case ahead == 0 || ahead > idSpace/2:
 		// Again: the first acknowledgement was lost. Or it was given up, and its sender cannot be told: peers' implementations
 		// report it as delivered in the end, whoever has acknowledged it, and would take this member for offline until then.
+		if s.overtaken(id) {
+			r.lost(s, id, id, Overtaken)
+		}
 		r.put(Step[T]{From: from, Kind: Ack, ID: id, Hear: s.hears})
 	case ahead == 1:
 		s.moved = now
@@ -214,9 +220,25 @@ func (s *source[T]) begin(id uint32, start Start) {
 	s.last = (first - 1) % idSpace
 	s.high = s.last
 	s.quiet = id
-	if start.Tells {
+	switch {
+	case start.Tells:
 		s.first = first
+	case start.First == 0:
+		s.guess = id
 	}
+}
+
+// mostOvertaken bounds the ids from before the beginning of a stream that the app is told of.
+const mostOvertaken = 64
+
+// overtaken reports whether id, which is not after last, comes for the first time, and after what the stream was taken to begin with. Its sender
+// repeats it to this member, so that it was meant to have it.
+func (s *source[T]) overtaken(id uint32) bool {
+	if n := (s.guess - id) % idSpace; s.guess == 0 || n == 0 || n > mostOvertaken || len(s.over) == mostOvertaken || slices.Contains(s.over, id) {
+		return false
+	}
+	s.over = append(s.over, id)
+	return true
 }
 
 // pass notes that everything up to and with id has had its turn.
@@ -226,6 +248,9 @@ func (s *source[T]) pass(id uint32) {
 	}
 	if s.unsure != 0 && (s.last-s.unsure)%idSpace > idSpace/4 {
 		s.unsure = 0
+	}
+	if s.guess != 0 && (s.last-s.guess)%idSpace > Window { // a sender repeats nothing for so long
+		s.guess, s.over = 0, nil
 	}
 	for len(s.missed) > 0 && (s.last-s.missed[0].Last)%idSpace > idSpace/4 {
 		s.missed = slices.Delete(s.missed, 0, 1)

@@ -34,7 +34,7 @@ func (r *Receiver[T]) taken() string {
 		case Missed:
 			words = append(words, fmt.Sprintf("missed %d", s.ID))
 		case Lost:
-			words = append(words, fmt.Sprintf("lost %d-%d %s", s.ID, s.Last, [...]string{"unanswered", "given", "skipped"}[s.Loss]))
+			words = append(words, fmt.Sprintf("lost %d-%d %s", s.ID, s.Last, [...]string{"unanswered", "given", "skipped", "overtaken"}[s.Loss]))
 		}
 	}
 	r.Out = nil
@@ -50,7 +50,10 @@ func TestReceiver(t *testing.T) {
 	}{
 		{"in order", true, []string{"1 => deliver 1, ack 1", "2 => deliver 2, ack 2"}},
 		{"a new session begins with 1", true, []string{"2 => request 1", "1 => deliver 1, ack 1, deliver 2, ack 2"}},
-		{"a group begins with what comes", false, []string{"7 => deliver 7, ack 7", "6 => ack 6"}},
+		{"a group begins with what comes", false, []string{"7 => deliver 7, ack 7", "6 => lost 6-6 overtaken, ack 6", "6 => ack 6", "7 => ack 7"}},
+		{"what was overtaken at the beginning", false, []string{"2 => deliver 2, ack 2", "3 => deliver 3, ack 3", "1 => lost 1-1 overtaken, ack 1", "1 => ack 1"}},
+		{"what is too old to have been overtaken", false, []string{"700 => deliver 700, ack 700", "635 => ack 635", "636 => lost 636-636 overtaken, ack 636"}},
+		{"nothing overtakes where a stream begins with 1", true, []string{"1 => deliver 1, ack 1", "0 => ack 0"}},
 		{"a sender says where a group begins", false, []string{"7 first 5 => request 5, request 6", "6 => ", "5 => deliver 5, ack 5, deliver 6, ack 6, deliver 7, ack 7"}},
 		{"what was before this member is no loss", false, []string{"7 first 5 => request 5, request 6", "gone 6 => ", "gone 5 => deliver 7, ack 7"}},
 		{"a beginning too long ago", false, []string{"1000 first 5 => deliver 1000, ack 1000"}},
