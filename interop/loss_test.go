@@ -1,0 +1,196 @@
+//go:build interop
+
+package interop
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/seed31b3bfd0/slimgo/internal/faults"
+)
+
+// speaker starts an application that opens sessions and takes part in others' of this language.
+func (n *node) speaker(t *testing.T, k appKind, name string, args ...string) *app {
+	t.Helper()
+	switch k {
+	case pythonApp:
+		return n.script(t, &python, name, args...)
+	case nodeApp:
+		return n.script(t, &javascript, name, args...)
+	}
+	argv := append([]string{os.Args[0], "--node", n.url(), "--name", name}, args...)
+	return ready(t, name, spawn(t, fmt.Sprintf("%s %s at %s", k, name, n.label), []string{goPeer + "=1", "SLIM_IDENTITY_BINDING=" + n.binding}, argv...))
+}
+
+// lossy is n as applications see it whose network loses one message in k, and has others come twice or late.
+func (n *node) lossy(t *testing.T, k uint64) (*node, *faults.Proxy) {
+	t.Helper()
+	p := &faults.Proxy{Node: n.address(), Fate: func(i uint64) faults.Fate {
+		switch i % k {
+		case k - 1:
+			return faults.Drop
+		case k / 3:
+			return faults.Twice
+		case 2 * k / 3:
+			return faults.Swap
+		}
+		return faults.Deliver
+	}}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	through := *n
+	through.way, through.binding = "http://"+p.Addr(), "warn"
+	return &through, p
+}
+
+// Messages are lost, doubled and swapped between everybody and everybody: each app hears all that the others say, once and in order. The
+// first thing that one says waits until all have it: for upstream's library a stream in a group begins with what comes first of it, so that
+// it takes what was sent before that for old, and acknowledges it.
+func TestGroupsOfAllLanguagesLoseNothing(t *testing.T) {
+	for _, leader := range []appKind{golang, pythonApp, nodeApp} {
+		for _, mls := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%v leads, MLS %v", leader, mls), func(t *testing.T) {
+				n, p := startNode(t, ours).lossy(t, 29)
+				m := n.speaker(t, leader, "org/ns/m")
+				var members []*app
+				for i, k := range []appKind{golang, pythonApp, nodeApp} {
+					members = append(members, n.speaker(t, k, fmt.Sprintf("org/ns/member%d", i)))
+				}
+				m.do(t, event{"group": channel, "mls": mls})
+				m.expect(t, "session")
+				m.invite(t, members...)
+				all := append([]*app{m}, members...)
+				for i, a := range all {
+					text := fmt.Sprintf("app%d", i)
+					a.do(t, event{"publish": "first of " + text})
+					for _, other := range all {
+						if other != a {
+							other.receives(t, "first of "+text)
+						}
+					}
+					a.do(t, event{"publish": text, "count": 60})
+					for _, other := range all {
+						if other != a {
+							other.receives(t, series(text, 60)...)
+						}
+					}
+				}
+				for _, a := range all {
+					a.receivedNothing(t)
+				}
+				m.do(t, event{"close": true})
+				for _, a := range members {
+					a.expect(t, "left")
+				}
+				t.Logf("%d deliveries, of which %d were lost, %d doubled, %d swapped", p.Deliveries(), p.Done(faults.Drop), p.Done(faults.Twice), p.Done(faults.Swap))
+			})
+		}
+	}
+}
+
+// The same between two.
+func TestPairsOfLanguagesLoseNothing(t *testing.T) {
+	for _, k := range []appKind{pythonApp, nodeApp} {
+		for _, opener := range []appKind{golang, k} {
+			for _, mls := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%v, opened by %v, MLS %v", k, opener, mls), func(t *testing.T) {
+					n, p := startNode(t, ours).lossy(t, 29)
+					other := k
+					if opener == k {
+						other = golang
+					}
+					a, b := n.speaker(t, opener, "org/ns/a"), n.speaker(t, other, "org/ns/b")
+					a.do(t, event{"open": b.name, "mls": mls})
+					b.expect(t, "session")
+					a.do(t, event{"publish": "there", "count": 100})
+					b.receives(t, series("there", 100)...)
+					b.do(t, event{"publish": "back", "count": 100})
+					a.receives(t, series("back", 100)...)
+					a.receivedNothing(t)
+					b.receivedNothing(t)
+					a.do(t, event{"close": true})
+					b.expect(t, "left")
+					t.Logf("%d deliveries, of which %d were lost, %d doubled, %d swapped", p.Deliveries(), p.Done(faults.Drop), p.Done(faults.Twice), p.Done(faults.Swap))
+				})
+			}
+		}
+	}
+}
+
+// Who leads a group dies, and is started again: the members talk on, know that it is away, are invited by the next one, and are in both
+// groups until they leave the one.
+func TestLeadersOfAllLanguagesAreKilled(t *testing.T) {
+	for _, k := range []appKind{golang, rustWarn, pythonApp, nodeApp} {
+		for _, mls := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%v, MLS %v", k, mls), func(t *testing.T) { leaderIsKilled(t, k, mls) })
+		}
+	}
+}
+
+func leaderIsKilled(t *testing.T, k appKind, mls bool) {
+	n := startNode(t, ours)
+	n.binding = "warn"
+	lead := func() *app {
+		if k != rustWarn {
+			m := n.speaker(t, k, "org/ns/m")
+			m.do(t, event{"group": channel, "mls": mls})
+			return m
+		}
+		args := []string{"--channel", channel}
+		if mls {
+			args = append(args, "--mls")
+		}
+		return n.app(t, "moderate", "org/ns/m", args...)
+	}
+	b, c := n.speaker(t, golang, "org/ns/b"), n.speaker(t, golang, "org/ns/c")
+	m := lead()
+	m.invite(t, b, c)
+	m.do(t, event{"publish": "before", "count": 20})
+	for _, a := range []*app{b, c} {
+		a.receives(t, series("before", 20)...)
+	}
+	b.do(t, event{"publish": "of b", "count": 20})
+	c.receives(t, series("of b", 20)...)
+	m.kill()
+
+	// One who does not answer counts as a receiver, until it is known to be away.
+	if e := b.try(t, event{"publish": "it is dead", "count": 20}); e.flag("ok") || !strings.Contains(e.text("error"), "org/ns/m") {
+		t.Errorf("what the dead one has not got is delivered: %v", e)
+	}
+	c.receives(t, series("it is dead", 20)...)
+	offline := func(e event) bool {
+		return e.kind() == "notice" && e.text("what") == "Presence" && strings.Contains(e.text("text"), "org/ns/m") && strings.Contains(e.text("text"), "Online:false")
+	}
+	for _, a := range []*app{b, c} {
+		if a.take(2*limit, offline) == nil {
+			t.Errorf("%s is not told that its moderator is away", a.label)
+		}
+	}
+	c.do(t, event{"publish": "we go on", "count": 20})
+	b.receives(t, series("we go on", 20)...)
+
+	m = lead()
+	m.invite(t, b, c) // a session of its own, which they take part in from now on
+	m.do(t, event{"publish": "again", "count": 20})
+	for _, a := range []*app{b, c} {
+		a.receives(t, series("again", 20)...)
+	}
+	b.do(t, event{"publish": "of b again", "count": 20})
+	c.receives(t, series("of b again", 20)...)
+	m.do(t, event{"close": true})
+	for _, a := range []*app{b, c} {
+		a.expect(t, "left")
+		a.do(t, event{"publish": "without it"}) // in the old one
+	}
+	b.receives(t, "without it")
+	c.receives(t, "without it")
+	b.do(t, event{"leave": true})
+	b.expect(t, "left")
+	for _, a := range []*app{b, c} {
+		a.receivedNothing(t)
+	}
+}
