@@ -84,12 +84,13 @@ func (c *Conn) died(r Reason, h []byte, hd *wire.Header) {
 // kept is a text of its own, cut.
 func kept(s string) string { return strings.Clone(cut(s)) }
 
-// cut is the beginning of a text.
+// cut is the beginning of a text, in valid UTF-8: a cut may go through a character, some texts of peers are none, and what is told to
+// a control plane with another one cannot be sent.
 func cut(s string) string {
 	if len(s) > textKept {
-		return s[:textKept] + "…"
+		s = s[:textKept] + "…"
 	}
-	return s
+	return strings.ToValidUTF8(s, "?")
 }
 
 // latest are the last troubleKept of what was added, in no order.

@@ -299,13 +299,14 @@ func TestLinksThatCannotBe(t *testing.T) {
 	gone.Close()
 	ack := x.order(t, "1", []*controllerpb.Connection{
 		{LinkId: "json", ConfigData: "{"}, {LinkId: "schema", ConfigData: `{"endpoint": "http://x:1"}`},
-		{LinkId: "", ConfigData: "{}"}, {LinkId: strings.Repeat("x", 2*maxLinkID), ConfigData: "{}"},
+		{LinkId: "", ConfigData: "{}"}, {LinkId: strings.Repeat("x", 2*maxLinkID), ConfigData: "{}"}, {LinkId: "x" + strings.Repeat("é", maxLinkID), ConfigData: "{}"},
 		wantLink("scheme", "https://127.0.0.1:1"), wantLink("refused", "http://"+gone.Addr().String()),
 		wantLink("good", far.About().Listeners[0]), wantLink("name", "http://no..such-host.invalid:1"), // which no server is asked for
 	}, []*controllerpb.Route{{}, wantRoute("good", alice)})
 	links, routes := success(ack)
 	want := map[string]string{"json": "Failed to parse config: ", "schema": "Failed to parse config: missing field `tls_required`", "scheme": "no local credentials configured for https://127.0.0.1:1",
-		"refused": "Connection failed: ", "good": "ok", "name": "Connection failed: ", strings.Repeat("x", maxLinkID): "a link id has"}
+		"refused": "Connection failed: ", "good": "ok", "name": "Connection failed: ", strings.Repeat("x", maxLinkID): "a link id has",
+		"x" + strings.Repeat("é", maxLinkID/2-1) + "?": "a link id has"}
 	for _, l := range links {
 		id, text, _ := strings.Cut(l, ": ")
 		if w, ok := want[id]; !ok || !strings.HasPrefix(text, w) {

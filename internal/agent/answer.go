@@ -57,6 +57,9 @@ func (a *answer) give(d *desk, now time.Time, hurry bool) bool {
 		RoutesStatus: slices.Concat(a.undone, a.known.routes)}
 	for _, id := range a.links {
 		known, text := d.outcome(id)
+		if d.contested(a.stream.origin, id) {
+			known, text = true, "another control plane has ordered the link in another way, which counts"
+		}
 		if !known && !hurry {
 			return false
 		}

@@ -131,18 +131,30 @@ func (d *desk) orderOf(origin any) *order {
 	return o
 }
 
-// wanted are the links that this node is to dial: ordered, or left over.
+// wanted are the links that this node is to dial: ordered, or left over. Of one that several order in different ways the one counts that is
+// dialled, for as long as it is ordered. Rules: P-ctl-6.
 func (d *desk) wanted() map[string]*Wanted {
-	all := map[string]*Wanted{}
+	all, ordered := map[string]*Wanted{}, map[string]*Wanted{}
 	for _, o := range d.orders {
 		for id, l := range o.leftovers {
 			if l.want != nil && all[id] == nil {
 				all[id] = l.want
 			}
 		}
-		maps.Copy(all, o.links)
+		for id, w := range o.links {
+			if l := d.dialled[id]; ordered[id] == nil || l != nil && w.same(l.want) {
+				ordered[id] = w
+			}
+		}
 	}
+	maps.Copy(all, ordered)
 	return all
+}
+
+// contested reports whether a link is dialled in another way than that origin has ordered it, for another one.
+func (d *desk) contested(origin any, id string) bool {
+	o, l := d.orders[origin], d.dialled[id]
+	return o != nil && o.links[id] != nil && l != nil && !o.links[id].same(l.want)
 }
 
 // reconcile makes the node match the orders, as far as that goes at once, and returns when to look again though nothing

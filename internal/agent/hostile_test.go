@@ -11,6 +11,8 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/seed31b3bfd0/slimgo/router"
+	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/pb/controllerpb"
 )
@@ -186,4 +188,56 @@ func TestControlPlanesThatDoNotAnswer(t *testing.T) {
 		t.Error("the end waits for them")
 	}
 	<-silent.over
+}
+
+// A link that two control planes order in different ways is dialled in the first one, and stays, until that is ordered no more: it does not go
+// to and fro. Rules: P-ctl-6.
+func TestLinkThatIsOrderedInTwoWays(t *testing.T) {
+	p, q := startCP(t, "127.0.0.1:0"), startCP(t, "127.0.0.1:0")
+	n, one, two := startNode(t, "near"), startNode(t, "one"), startNode(t, "two")
+	said := &lines{}
+	startAgent(t, n, Options{Log: slog.New(slog.NewTextHandler(said, nil))}, p.ln.Addr().String(), q.ln.Addr().String())
+	x, y := p.registered(nil, nil), q.registered(nil, nil)
+	want := func(c *call, id string, to *router.Node, text string) {
+		t.Helper()
+		if links, _ := success(c.order(t, id, []*controllerpb.Connection{wantLink("l", to.About().Listeners[0])}, nil)); len(links) != 1 || !strings.HasPrefix(links[0], text) {
+			t.Errorf("order %s: links %v, want %q", id, links, text)
+		}
+	}
+	want(x, "1", one, "l: ok")
+	for i := range 20 {
+		want(y, fmt.Sprint("y", i), two, "l: another control plane")
+		want(x, fmt.Sprint("x", i), one, "l: ok")
+	}
+	if got := said.count("creating connection"); got != 1 {
+		t.Errorf("the link is dialled %d times", got)
+	}
+	x.order(t, "none", nil, nil)
+	want(y, "alone", two, "l: ok")
+}
+
+// Node ids and link ids are texts of whoever comes. What of them is cut off, or is no text, is told in such a way that it can be. Rules: P-ctl-2, P-ctl-8.
+func TestTextsOfOthersCanBeTold(t *testing.T) {
+	long := "x" + strings.Repeat("é", 300)
+	p := startCP(t, "127.0.0.1:0")
+	n, far := startNode(t, "near"), startNode(t, long)
+	d, err := far.Dial(linkTo(n, long))
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the link is up", func() bool { return d.Status().State == router.LinkUp })
+	startAgent(t, n, Options{}, p.ln.Addr().String())
+	_, m := p.next()
+	if all := m.GetRegisterNodeRequest().GetConnections(); len(all) != 1 || !strings.HasPrefix(all[0].GetPeerNodeId(), long[:100]) {
+		t.Errorf("the registration has connections %v", all)
+	}
+}
+
+// linkTo is a remote link to a node, with that id.
+func linkTo(to *router.Node, id string) router.Link {
+	addr := strings.TrimPrefix(to.About().Listeners[0], "http://")
+	l := router.Link{Endpoint: "http://" + addr, Kind: table.Remote, ID: id,
+		Connect: func(ctx context.Context) (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, "tcp", addr) }}
+	l.Call.Scheme, l.Call.Authority = "http", addr
+	return l
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/wire"
@@ -78,7 +79,7 @@ func desired(links []*controllerpb.Connection, rs []*controllerpb.Route) (*order
 		case id == "":
 			continue // as upstream
 		case len(id) > maxLinkID:
-			f.link(id[:maxLinkID], fmt.Sprintf("a link id has %d bytes at most", maxLinkID))
+			f.link(strings.ToValidUTF8(id[:maxLinkID], "?"), fmt.Sprintf("a link id has %d bytes at most", maxLinkID))
 			continue
 		case len(o.links) == maxLinks && o.links[id] == nil:
 			f.link(id, fmt.Sprintf("too many links: %d are dialled at most", maxLinks))
