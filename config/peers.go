@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"fmt"
 	"time"
 )
 
@@ -19,6 +20,9 @@ type Peers struct {
 
 // defaultInterval is how often a name is resolved again.
 const defaultInterval = 5 * time.Second
+
+// maxReplicas is how many nodes can be linked with each other: each has at most 256 peers (P-lim-4).
+const maxReplicas = 257
 
 // Peer is one entry of `peers.discovery.peers`.
 type Peer struct {
@@ -111,5 +115,9 @@ func (d *decoder) checkPeers(s *Service, path string) {
 			d.checkDialled(&p.Client, indexed(list, i))
 		}
 		seen[p.NodeID] = true
+	}
+	if len(seen) > maxReplicas {
+		d.warn(s.Position, list, fmt.Sprintf("has %d replicas: a node is linked with %d others at most, and those whose node_id sorts last are not reached",
+			len(seen), maxReplicas-1))
 	}
 }

@@ -360,3 +360,20 @@ func TestWarningsComeWithAnError(t *testing.T) {
 		})
 	}
 }
+
+// A node is linked with 256 others at most: a longer list is warned of. Rules: P-disc-1.
+func TestMoreReplicasThanCanBeLinked(t *testing.T) {
+	for _, n := range []int{257, 258} {
+		var list strings.Builder
+		for i := range n {
+			fmt.Fprintf(&list, "{node_id: r%d, endpoint: 'http://h%d:1', tls: {insecure: true}}, ", i, i)
+		}
+		_, warnings, err := parse("f", []byte(serviceFile("node_id: r0\n    dataplane: {servers: [{endpoint: \"127.0.0.1:0\", tls: {insecure: true}}]}\n    peers: {topology: full_mesh, discovery: {type: static, peers: ["+list.String()+"]}}")), noEnv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if warned := strings.Contains(fmt.Sprint(warnings), "258 replicas"); warned != (n > 257) {
+			t.Errorf("%d replicas: warnings %v", n, warnings)
+		}
+	}
+}

@@ -179,6 +179,14 @@ func (c *Conn) logGate(open bool, through string) {
 	}
 }
 
+// logDouble says that another link is open to a node of the same id, which is another node then. Rules: P-loop-7.
+func (c *Conn) logDouble(other *Conn) {
+	if p := &c.loop.node.peerLog; c.state == active && p.limit.allows(topicLoop) {
+		p.log.Warn("two nodes say the same node_id: messages for names that both hold reach one of them only; give each its own",
+			c.attrs("node", c.about.node, "other_conn_id", other.id, "other_remote", other.stream.Peer().Remote)...)
+	}
+}
+
 // refText is a name for logs: its strings only if they are those of the name.
 func refText(h []byte, n *wire.NameRef) string {
 	if n.HasStr && wire.HashesMatch(h, n) || !n.HasName {

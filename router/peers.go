@@ -67,8 +67,9 @@ func (n *Node) makeMesh() {
 	n.peers.mesh.Store(mesh.New(n.names,
 		mesh.Options{Relay: n.opt.RelayPeerPublishes, Guard: !n.peers.loops, Budget: n.budget, NodeID: n.opt.NodeID},
 		mesh.Hooks[Conn]{
-			Poke: func(c *Conn) { c.postFor(c.hasNews) },
-			Gate: func(c *Conn, open bool, through string) { c.postFor(func() { c.gate(open, through) }) },
+			Poke:   func(c *Conn) { c.postFor(c.hasNews) },
+			Gate:   func(c *Conn, open bool, through string) { c.postFor(func() { c.gate(open, through) }) },
+			Double: func(c, other *Conn) { c.postFor(func() { c.logDouble(other) }) },
 			Done: func(c *Conn, id uint64, last bool) {
 				c.postFor(func() {
 					switch {

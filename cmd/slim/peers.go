@@ -168,11 +168,14 @@ func (l *peerLinks) run(ctx context.Context) {
 }
 
 func (l *peerLinks) tellDiscovery(err error) {
-	if err != nil {
+	switch {
+	case err == nil:
+		l.log.Info("peers can be discovered again")
+	case errors.Is(err, discovery.ErrTooMany):
+		l.log.Warn("some peers are not dialled", "error", err)
+	default:
 		l.log.Warn("peers cannot be discovered: those that are known stay", "error", err)
-		return
 	}
-	l.log.Info("peers can be discovered again")
 }
 
 // become has links to those of all that are the node's to dial, and to no others.

@@ -9,13 +9,17 @@ package discovery
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 )
 
-// MaxPeers bounds what a Source tells, as the mesh bounds its links; of more, those that sort first are told.
-const MaxPeers = 256
+// MaxPeers bounds what a Source tells: 256, with which a node can be linked, and itself. Of more, those that sort first are told.
+const MaxPeers = 257
+
+// ErrTooMany is what a Source says when it finds more than MaxPeers.
+var ErrTooMany = fmt.Errorf("more than %d replicas are found: a node can be linked with no more, and those that sort last are not reached", MaxPeers)
 
 // Peer is a replica, as a Source knows it; the node that asks may be among them.
 type Peer struct {
@@ -35,7 +39,7 @@ func (p Peer) Key() string {
 type Source interface {
 	// Run calls told with all peers that there are, sorted by Peer.Key, as soon as it knows them and whenever that changes, one
 	// call at a time. It returns when ctx has ended. What it cannot do, it says to failed, once for each reason in a row, and
-	// goes on; nil means that it works again.
+	// goes on; nil means that it works again, which does not count for ErrTooMany.
 	Run(ctx context.Context, told func([]Peer), failed func(error))
 }
 
@@ -43,16 +47,16 @@ type Source interface {
 type Static []Peer
 
 // Run implements Source.
-func (s Static) Run(ctx context.Context, told func([]Peer), _ func(error)) {
-	told(sorted(slices.Clone(s)))
+func (s Static) Run(ctx context.Context, told func([]Peer), failed func(error)) {
+	r := &reports{told: told, failed: failed}
+	r.peers(slices.Clone(s))
 	<-ctx.Done()
 }
 
 // sorted orders peers and leaves out those with the key of another.
 func sorted(all []Peer) []Peer {
 	slices.SortStableFunc(all, func(a, b Peer) int { return strings.Compare(a.Key(), b.Key()) })
-	all = slices.CompactFunc(all, func(a, b Peer) bool { return a.Key() == b.Key() })
-	return all[:min(len(all), MaxPeers)]
+	return slices.CompactFunc(all, func(a, b Peer) bool { return a.Key() == b.Key() })
 }
 
 // reports calls told and failed for a Source, and only when there is something new. Owned by its Run.
@@ -63,10 +67,17 @@ type reports struct {
 	last   []Peer
 	begun  bool   // told was called
 	reason string // of the last failure; "": it works
+	many   bool   // there were too many the last time
 }
 
 func (r *reports) peers(all []Peer) {
-	if all = sorted(all); r.begun && slices.Equal(all, r.last) {
+	all = sorted(all)
+	many := len(all) > MaxPeers
+	if many && !r.many {
+		r.failed(ErrTooMany)
+	}
+	r.many = many
+	if all = all[:min(len(all), MaxPeers)]; r.begun && slices.Equal(all, r.last) {
 		return
 	}
 	r.last, r.begun = all, true

@@ -75,7 +75,7 @@ func (d *DNS) ask(ctx context.Context) ([]Peer, error) {
 		return nil, fmt.Errorf("service records of %s: %w", d.Name, err)
 	}
 	var all []Peer
-	for _, s := range records[:min(len(records), MaxPeers)] {
+	for _, s := range records[:min(len(records), MaxPeers+1)] {
 		of, err := d.addresses(ctx, s.Target, s.Port)
 		if err != nil {
 			return nil, err
@@ -95,7 +95,7 @@ func (d *DNS) addresses(ctx context.Context, host string, port uint16) ([]Peer, 
 		return nil, fmt.Errorf("addresses of %s: %w", host, err)
 	}
 	var all []Peer
-	for _, ip := range ips[:min(len(ips), MaxPeers)] {
+	for _, ip := range ips[:min(len(ips), MaxPeers+1)] {
 		all = append(all, Peer{Address: net.JoinHostPort(ip.Unmap().String(), strconv.Itoa(int(port)))})
 	}
 	return all, nil

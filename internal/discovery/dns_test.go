@@ -88,3 +88,30 @@ func TestStaticTellsOnce(t *testing.T) {
 	f := follow(t, Static{{Node: "b", Address: "y"}, {Node: "a", Address: "x"}, {Node: "b", Address: "z"}})
 	f.wants("a=x", "b=y")
 }
+
+// Of more replicas than a node can be linked with those that sort first are told, and that there are others is said once. Rules: P-disc-1.
+func TestTooManyReplicas(t *testing.T) {
+	var all []string
+	for i := range MaxPeers + 40 {
+		all = append(all, netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).String())
+	}
+	z := &zone{hosts: map[string][]string{"slim.example": all[:MaxPeers]}}
+	f := follow(t, &DNS{Name: "slim.example", Port: 1, Interval: time.Millisecond, Resolver: z})
+	if got := <-f.states; len(got) != MaxPeers {
+		t.Fatalf("%d peers are told, want %d", len(got), MaxPeers)
+	}
+	z.set(func() { z.hosts["slim.example"] = all })
+	f.fails(ErrTooMany.Error())
+	z.set(func() { z.hosts["slim.example"] = all[:2] })
+	f.wants("=10.0.0.0:1", "=10.0.0.1:1")
+	z.set(func() { z.hosts["slim.example"] = all[:MaxPeers+1] })
+	f.fails(ErrTooMany.Error())
+	if len(f.faults) > 0 {
+		t.Errorf("it is said again: %q", <-f.faults)
+	}
+	var list Static
+	for _, a := range all {
+		list = append(list, Peer{Node: a, Address: a})
+	}
+	follow(t, list).fails(ErrTooMany.Error())
+}

@@ -6,6 +6,35 @@ func (m *Mesh[C]) Tick() {
 	defer m.unlock()
 	m.tick++
 	m.guardAll()
+	if m.tick%doubleTicks == 0 {
+		m.doubles()
+	}
+}
+
+// doubleTicks is how long two links to one node id have to be open until it is said: longer than a dead one takes to be found, which
+// is asked for a sign of life as the other comes, and than nodes that have dialled each other take to end one.
+const doubleTicks = 30
+
+// doubles says which links are open beside another one to the same node id, which is that of two nodes then: of what both tell of a name only
+// the younger's counts, and messages miss the other. It is said once of each link. Rules: P-loop-7.
+func (m *Mesh[C]) doubles() {
+	if m.hooks.Double == nil {
+		return
+	}
+	first := map[string]*peer[C]{}
+	for _, p := range m.slots {
+		m.steps++
+		if p == nil || p.gone || !p.guard.open || p.node == "" || m.tick-p.joined < doubleTicks {
+			continue
+		}
+		q := first[p.node]
+		first[p.node] = p
+		if q == nil || p.doubled && q.doubled {
+			continue
+		}
+		p.doubled, q.doubled = true, true
+		m.hooks.Double(p.conn, q.conn)
+	}
 }
 
 // Due does what the time of the last Tick asks for, or a portion of it: then more is true and the caller comes again

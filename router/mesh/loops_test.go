@@ -522,3 +522,46 @@ func TestAFullMeshPassesProbesOn(t *testing.T) {
 	s.want(q, subscribeTo(n, 5, probeTTL-1))
 	s.want(p)
 }
+
+// Two links that are open to one node id for a while are those of two nodes that have the same, which is said once. One that stands by is not, nor
+// one that is soon lost. Rules: P-loop-7.
+func TestNodesOfOneID(t *testing.T) {
+	s := newStand(t, Options{Relay: true})
+	var said [][2]*end
+	s.m.hooks.Double = func(p, q *end) { said = append(said, [2]*end{p, q}) }
+	s.ticks(doubleTicks / 2)
+	a := s.peer("same")
+	s.peer("another")
+	lost := s.peer("same")
+	s.ticks(doubleTicks - 1)
+	s.leave(lost)
+	b := s.peer("same")
+	s.ticks(doubleTicks - 1)
+	if len(said) > 0 {
+		t.Errorf("said too early: %v", said)
+	}
+	s.ticks(3 * doubleTicks)
+	if len(said) != 1 || !slices.Contains(said[0][:], a) || !slices.Contains(said[0][:], b) {
+		t.Errorf("said %v, want once, of two", said)
+	}
+	c := s.peer("same")
+	s.ticks(3 * doubleTicks)
+	if len(said) != 2 || !slices.Contains(said[1][:], c) {
+		t.Errorf("said %v, want of a third, too", said)
+	}
+	s = newStand(t, guarded)
+	s.m.hooks.Double = func(p, q *end) { t.Error("a link that stands by is said to be another node's") }
+	p, q := s.peer("same"), s.peer("same")
+	for _, e := range []*end{p, q} { // each gets the other's probe back
+		for _, x := range s.next(e) {
+			if other := map[*end]*end{p: q, q: p}[e]; IsProbe(&x.Name.Name) {
+				s.offer(other, x.Name, x.ID, x.TTL-1)
+			}
+		}
+	}
+	s.ticks(3)
+	if open := s.m.Peers()[0].Open && s.m.Peers()[1].Open; open {
+		t.Fatal("no link stands by")
+	}
+	s.ticks(doubleTicks + 10) // then there are new probes
+}

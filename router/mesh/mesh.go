@@ -56,6 +56,8 @@ type Hooks[C any] struct {
 	// Gate says that what peer p publishes may pass from now on, if open, or may not, since its link would close a loop, which
 	// goes on through the node of that id. RegateStep is to be called until there is no more. nil without Guard.
 	Gate func(p *C, open bool, through string)
+	// Double says that two links to one node id are open, and have been for a while. May be nil.
+	Double func(p, q *C)
 	// Done says that all peers know what Touch, Offer or Withdraw with this c and ack was to tell them, or that they
 	// had their time. last: that was the end of a subscription.
 	Done func(c *C, ack uint64, last bool)
@@ -98,6 +100,8 @@ type peer[C any] struct {
 	conn    *C
 	node    string // its node id; empty: not known
 	born    uint64 // it was the born-th to join
+	joined  uint32 // tick at which it did
+	doubled bool   // it was said that there is another link to its node id
 	slot    int
 	gone    bool                 // it has left: nothing is told to it, and the table is no affair of ours
 	poked   bool                 // Next will be called
@@ -178,7 +182,7 @@ func (m *Mesh[C]) Join(c *C, node string, link uint64) (older *C, open bool, err
 		}
 	}
 	m.joins++
-	p := &peer[C]{conn: c, node: node, born: m.joins, slot: slot, alias: map[wire.Name]uint64{}, weight: m.weigh(node, link)}
+	p := &peer[C]{conn: c, node: node, born: m.joins, joined: m.tick, slot: slot, alias: map[wire.Name]uint64{}, weight: m.weigh(node, link)}
 	p.guard = guard[C]{open: !m.guards() || len(m.of) == 0, since: m.tick, unacked: map[uint64]struct{}{}}
 	p.answers.init()
 	p.answers.until = m.newcomers.until
