@@ -226,7 +226,7 @@ func (m *Mesh[C]) gate(p *peer[C], open bool) {
 	m.endReview(&g.regate)
 	g.regate.begun = false
 	m.depart(p)
-	if m.stand(p, m.first); p.at != nil {
+	if m.stand(p, m.first); p.at != nil || open {
 		m.poke(p)
 	}
 }

@@ -82,6 +82,7 @@ type Mesh[C any] struct {
 	joins      uint64          // of all time
 	life       uint64          // times that the first peer came
 	filled     bool            // Fill has begun in this life
+	full       bool            // and ended
 	changes[C]                 // all routes
 	entered    remains[C]      // routes of earlier lives that are in the table yet
 	routes     index[C]
@@ -189,9 +190,9 @@ func (m *Mesh[C]) Join(c *C, node string, link uint64) (older *C, open bool, err
 	m.slots[slot], m.of[c] = p, p
 	if m.count.Add(1) == 1 {
 		m.life++
-		m.filled = false
+		m.filled, m.full = false, false
 	}
-	if m.stand(p, m.first); p.at != nil {
+	if m.stand(p, m.first); p.at != nil || m.full { // who has nothing to be told is synced
 		m.poke(p)
 	}
 	m.guardAll()
@@ -214,7 +215,19 @@ func (m *Mesh[C]) Fill() {
 		names = append(names, h.Name)
 		return len(names) < m.portion || m.fill(&names, life)
 	})
-	m.fill(&names, life)
+	if !m.fill(&names, life) {
+		return
+	}
+	m.lock()
+	defer m.unlock()
+	if m.life != life {
+		return
+	}
+	m.full = true
+	for _, p := range m.ended { // who has been told all there was did not know that this was all
+		m.steps++
+		m.poke(p)
+	}
 }
 
 // fill touches names, in portions, and empties it. It reports whether the peers of that life are there yet.

@@ -706,3 +706,41 @@ func TestIdentitiesOfNamesToldWithoutAreForgotten(t *testing.T) {
 		t.Errorf("%d identities are kept of names that the peer does not hold", n)
 	}
 }
+
+// How long it took to tell a peer all is known when it has been told, though that was nothing.
+func TestWhenAPeerIsSynced(t *testing.T) {
+	synced := func(s *stand, p *end) bool {
+		s.next(p)
+		s.m.Synced(p, 1)
+		i := slices.IndexFunc(s.m.Peers(), func(x PeerStatus[end]) bool { return x.Conn == p })
+		return s.m.Peers()[i].Synced == 1
+	}
+	for name, o := range map[string]Options{"full mesh": {}, "by hand": {Relay: true, Guard: true}} {
+		t.Run(name, func(t *testing.T) {
+			s := newStand(t, o)
+			first := s.peer("first")
+			if s.poked[first] != 1 || !synced(s, first) {
+				t.Errorf("a peer without names to be told: poked %d times, want once, and then it is synced", s.poked[first])
+			}
+			second := s.peer("second")
+			for range openTicks {
+				s.m.Tick()
+			}
+			if s.poked[second] == 0 {
+				t.Error("a second peer is not looked at")
+			}
+		})
+	}
+	s := newStand(t, relay)
+	s.add(&end{"app"}, simName(1), 1)
+	p := &end{"p"}
+	if _, _, err := s.m.Join(p, "p", 0); err != nil {
+		t.Fatal(err)
+	}
+	if synced(s, p) {
+		t.Error("synced before the names of the node were looked at")
+	}
+	if s.m.Fill(); s.poked[p] != 1 || !synced(s, p) {
+		t.Errorf("poked %d times after these were, want once, and then it is synced", s.poked[p])
+	}
+}

@@ -38,11 +38,12 @@ func (m *Mesh[C]) Peers() []PeerStatus[C] {
 	return out
 }
 
-// Synced notes that peer c, whose link is that old, has been told all; only the first time counts at which its link was open.
+// Synced notes that peer c, whose link is that old, has been told all that Next had; only the first time counts at which its link was
+// open and Fill had ended.
 func (m *Mesh[C]) Synced(c *C, age time.Duration) {
 	m.lock()
 	defer m.unlock()
-	if p := m.of[c]; p != nil && p.synced == 0 && p.guard.open {
+	if p := m.of[c]; p != nil && p.synced == 0 && p.guard.open && m.full {
 		p.synced = age
 	}
 }
