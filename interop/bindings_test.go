@@ -156,3 +156,35 @@ func (l *language) ready(t *testing.T, p *process) *app {
 	}
 	return &app{process: p, name: e.text("name"), id: e.text("id")}
 }
+
+// Commands that name a session are not for one that another application has opened meanwhile, though it is the newest: whoever opens
+// sessions, and is opened sessions to, would write into those of others, and close them.
+func TestCommandsAreForTheSessionThatTheyName(t *testing.T) {
+	n := startNode(t, ours)
+	n.binding = "warn" // Node.js has an older core
+	for _, a := range []*app{
+		ready(t, "org/ns/go", n.goPeer(t, "org/ns/go")),
+		n.script(t, &python, "org/ns/python"),
+		n.script(t, &javascript, "org/ns/node"),
+	} {
+		other := n.script(t, &python, a.name+"-other")
+		own := a.do(t, event{"open": other.name})["session"]
+		other.expect(t, "session")
+		newest := other.do(t, event{"open": a.name})["session"]
+		for _, want := range []any{own, newest} {
+			if e := a.expect(t, "session"); e["session"] != want {
+				t.Fatalf("%s: session %v, want %v", a.label, e["session"], want)
+			}
+		}
+		a.do(t, event{"publish": "own", "session": own})
+		if e := other.expect(t, "message"); e["session"] != own {
+			t.Errorf("%s: a message of session %v came in %v", a.label, own, e["session"])
+		}
+		a.do(t, event{"close": true, "session": own})
+		if e := other.expect(t, "left"); e["session"] != own {
+			t.Errorf("%s: session %v is over, want %v", a.label, e["session"], own)
+		}
+		other.do(t, event{"publish": "newest", "session": newest})
+		a.receives(t, "newest")
+	}
+}

@@ -11,8 +11,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/session"
@@ -72,12 +74,21 @@ func runGoPeer() int {
 			return fatal(err)
 		}
 		r := event{"event": "result", "tag": c["tag"], "ok": true}
-		if err := p.run(ctx, c); err != nil {
+		if s, err := p.run(ctx, c); err != nil {
 			r["ok"], r["error"] = false, err.Error()
+		} else {
+			r["session"] = s.ID()
 		}
 		p.emit(r)
 	}
 	return 0
+}
+
+// goPeer starts an application of ours as a process of its own.
+func (n *node) goPeer(t *testing.T, name string, args ...string) *process {
+	t.Helper()
+	argv := append([]string{os.Args[0], "--node", n.url(), "--name", name}, args...)
+	return spawn(t, fmt.Sprintf("Go %s at %s", name, n.label), []string{goPeer + "=1", "SLIM_IDENTITY_BINDING=" + n.binding}, argv...)
 }
 
 func fatal(err error) int {
@@ -136,28 +147,37 @@ func (p *goApp) read(ctx context.Context, s *session.Session) {
 	p.emit(event{"event": "left", "session": s.ID(), "reason": fmt.Sprint(s.Err()), "received": received})
 }
 
-func (p *goApp) newest() (*session.Session, error) {
+// session is the one that a command names, or the newest. It may be one that another app has opened.
+func (p *goApp) session(c event) (*session.Session, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.sessions) == 0 {
-		return nil, errors.New("no session")
+	for _, s := range slices.Backward(p.sessions) {
+		if c["session"] == nil || int(s.ID()) == c.number("session") {
+			return s, nil
+		}
 	}
-	return p.sessions[len(p.sessions)-1], nil
+	return nil, errors.New("no session")
 }
 
 // commandTime bounds a command, as a guard against hanging.
 const commandTime = 2 * limit
 
-func (p *goApp) run(ctx context.Context, c event) error {
+// run executes a command, and returns the session that it was about.
+func (p *goApp) run(ctx context.Context, c event) (*session.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandTime)
 	defer cancel()
 	if target := cmp.Or(c.text("open"), c.text("group")); target != "" {
 		return p.open(ctx, target, c)
 	}
-	s, err := p.newest()
+	s, err := p.session(c)
+	if err != nil {
+		return nil, err
+	}
+	return s, execute(ctx, s, c)
+}
+
+func execute(ctx context.Context, s *session.Session, c event) error {
 	switch {
-	case err != nil:
-		return err
 	case c.text("invite") != "":
 		return named(c.text("invite"), func(n session.Name) error { return s.Invite(ctx, n) })
 	case c.text("remove") != "":
@@ -182,22 +202,25 @@ func named(text string, f func(session.Name) error) error {
 	return f(n)
 }
 
-func (p *goApp) open(ctx context.Context, target string, c event) error {
+func (p *goApp) open(ctx context.Context, target string, c event) (*session.Session, error) {
 	o := session.SessionOptions{
 		Plain: !c.flag("mls"), Unreliable: c.flag("unreliable"),
 		Interval: time.Duration(c.number("interval_ms")) * time.Millisecond, Retries: c.number("retries"),
 	}
-	return named(target, func(n session.Name) error {
-		open := p.app.Open
-		if c.text("group") != "" {
-			open = p.app.OpenGroup
-		}
-		s, err := open(ctx, n, o)
-		if err == nil {
-			p.adopt(s)
-		}
-		return err
-	})
+	n, err := session.ParseName(target)
+	if err != nil {
+		return nil, err
+	}
+	open := p.app.Open
+	if c.text("group") != "" {
+		open = p.app.OpenGroup
+	}
+	s, err := open(ctx, n, o)
+	if err != nil {
+		return nil, err
+	}
+	p.adopt(s)
+	return s, nil
 }
 
 // publishes sends text, or as many texts as series makes, and returns when it is known what has become of them.

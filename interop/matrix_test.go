@@ -47,11 +47,10 @@ func (k appKind) start(s *story, command, name string, args ...string) *app {
 	var p *process
 	switch k {
 	case golang:
-		argv := []string{os.Args[0], "--node", n.url(), "--name", name}
-		if len(args) > 0 && args[0] == "--echo" {
-			argv = append(argv, args...)
+		if len(args) > 0 && args[0] != "--echo" {
+			args = nil
 		}
-		p = spawn(s.t, fmt.Sprintf("%s %s at %s", k, name, n.label), []string{goPeer + "=1", "SLIM_IDENTITY_BINDING=" + n.binding}, argv...)
+		p = n.goPeer(s.t, name, args...)
 	case pythonApp, nodeApp:
 		l := &python
 		if k == nodeApp {

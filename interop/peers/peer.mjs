@@ -29,7 +29,7 @@ function bytes(text) {
 }
 
 class Peer {
-  sessions = [];
+  sessions = new Map(); // that go on, by number, the newest last
 
   async start() {
     slim.initializeWithConfigs(
@@ -62,9 +62,10 @@ class Peer {
   adopt(session) {
     const group = session.sessionType() === slim.SessionType.Group;
     const number = session.sessionId();
-    this.sessions.push(session);
+    this.sessions.set(number, session);
     emit('session', { session: number, kind: group ? 'group' : 'p2p', initiator: session.isInitiator() });
     this.read(session, number, group);
+    return number;
   }
 
   async read(session, number, group) {
@@ -83,7 +84,7 @@ class Peer {
           emit('error', { what: 'session', session: number, error: reason });
           continue;
         }
-        this.sessions = this.sessions.filter((s) => s !== session);
+        this.sessions.delete(number);
         emit('left', { session: number, reason });
         return;
       }
@@ -111,16 +112,20 @@ class Peer {
     return slim.Name.newWithId(...slim.Name.fromString(text).components(), this.app.id());
   }
 
+  // run returns the number of the session that a command was about, if any.
   async run(command) {
-    const session = this.sessions.at(-1);
     if (command.open) {
       const target = slim.Name.fromString(command.open);
       await this.app.setRouteAsync(target, this.conn);
-      this.adopt(await this.app.createSessionAndWaitAsync(this.config(slim.SessionType.PointToPoint, command), target));
-    } else if (command.group) {
+      return this.adopt(await this.app.createSessionAndWaitAsync(this.config(slim.SessionType.PointToPoint, command), target));
+    }
+    if (command.group) {
       const target = slim.Name.fromString(command.group);
-      this.adopt(await this.app.createSessionAndWaitAsync(this.config(slim.SessionType.Group, command), target));
-    } else if (command.invite) {
+      return this.adopt(await this.app.createSessionAndWaitAsync(this.config(slim.SessionType.Group, command), target));
+    }
+    const number = command.session ?? [...this.sessions.keys()].at(-1);
+    const session = this.sessions.get(number);
+    if (command.invite) {
       const target = slim.Name.fromString(command.invite);
       await this.app.setRouteAsync(target, this.conn);
       await session.inviteAndWaitAsync(target);
@@ -141,6 +146,7 @@ class Peer {
     } else {
       throw new Error('unknown command');
     }
+    return number;
   }
 
   async publish(session, text, count) {
@@ -159,8 +165,8 @@ await peer.start();
 for await (const line of createInterface({ input: process.stdin })) {
   const command = JSON.parse(line);
   try {
-    await peer.run(command);
-    emit('result', { ok: true, tag: command.tag });
+    const session = await peer.run(command);
+    emit('result', { ok: true, tag: command.tag, session });
   } catch (e) {
     emit('result', { ok: false, error: textOf(e), tag: command.tag });
   }

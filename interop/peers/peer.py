@@ -4,14 +4,15 @@ Commands come as JSON lines on stdin, events go as JSON lines to stdout, in the 
 
     {"open": "org/ns/b", "mls": true, "tag": 1}        p2p session; also "unreliable", "interval_ms", "retries"
     {"group": "org/ns/chan", "mls": true, "tag": 2}    group session led by this application; likewise
-    {"invite": "org/ns/b"}  {"remove": "org/ns/b"}     members of the newest session
+    {"invite": "org/ns/b"}  {"remove": "org/ns/b"}     members
     {"publish": "hi", "count": 3}                      "hi", or "hi#0" to "hi#2" if count is given
     {"ask": "hi", "count": 50}                         each only after the answer to the last; gives "p50_us"
     {"subscribe": "org/ns/x"}  {"unsubscribe": "org/ns/x"}
     {"suspend": true}  {"rejoin": true}                out of a group for the time being, and back
     {"close": true}  {"leave": true}
 
-Each command is answered by one "result" line that copies its tag. Messages of p2p sessions opened by
+Each command is answered by one "result" line that copies its tag; that of a session's has the session's number. Commands go to the
+newest session, which may be one that others have opened, unless they have "session": NUMBER. Messages of p2p sessions opened by
 others are answered with "echo:" and the payload if --echo is given. The end of stdin ends the program.
 Only blocking calls are used: the asynchronous constructors of this release panic.
 """
@@ -48,7 +49,7 @@ def text_of(error):
 class Peer:
     def __init__(self, args):
         self.echo = args.echo
-        self.sessions = []
+        self.sessions = {}  # that go on, by number, the newest last
         self.answers = queue.SimpleQueue()
         tracing = slim.new_tracing_config_with("error", False, False, [])
         slim.initialize_with_configs(slim.new_runtime_config(), tracing, [slim.new_service_config()])
@@ -78,10 +79,11 @@ class Peer:
     def adopt(self, session):
         group = session.session_type() == slim.SessionType.GROUP
         number = session.session_id()
-        self.sessions.append(session)
+        self.sessions[number] = session
         initiator = session.is_initiator()
         emit("session", session=number, kind="group" if group else "p2p", initiator=initiator)
         threading.Thread(target=self.read, args=(session, number, group, initiator), daemon=True).start()
+        return number
 
     def read(self, session, number, group, initiator):
         """Ends with the session. The other side may close it at any time: what is asked of it then raises."""
@@ -98,8 +100,7 @@ class Peer:
                 if "message lost" in reason or "retries" in reason:  # the session goes on
                     emit("error", what="session", session=number, error=reason)
                     continue
-                if session in self.sessions:
-                    self.sessions.remove(session)
+                self.sessions.pop(number, None)
                 emit("left", session=number, reason=reason)
                 return
             text = m.payload.decode("utf-8", "replace")
@@ -129,40 +130,50 @@ class Peer:
         """The name under which subscribe registered text: with the application's id."""
         return slim.Name.new_with_id(*slim.Name.from_string(text).components(), self.app.id())
 
+    def session(self, command):
+        """Number and session of a command."""
+        if "session" in command:
+            return command["session"], self.sessions[command["session"]]
+        return list(self.sessions.items())[-1]
+
     def run(self, command):
         if "open" in command or "group" in command:
             kind = slim.SessionType.GROUP if "group" in command else slim.SessionType.POINT_TO_POINT
             target = slim.Name.from_string(command.get("group") or command["open"])
             if kind == slim.SessionType.POINT_TO_POINT:
                 self.app.set_route(target, self.conn)
-            self.adopt(self.app.create_session_and_wait(self.config(kind, command), target))
-        elif "invite" in command:
+            return {"session": self.adopt(self.app.create_session_and_wait(self.config(kind, command), target))}
+        if "subscribe" in command:
+            self.app.subscribe(slim.Name.from_string(command["subscribe"]), self.conn)
+            return {}
+        if "unsubscribe" in command:
+            self.app.unsubscribe(self.own(command["unsubscribe"]), self.conn)
+            return {}
+        number, session = self.session(command)
+        result = {"session": number}
+        if "invite" in command:
             target = slim.Name.from_string(command["invite"])
             self.app.set_route(target, self.conn)
-            self.sessions[-1].invite_and_wait(target)
+            session.invite_and_wait(target)
         elif "remove" in command:
-            self.sessions[-1].remove_and_wait(slim.Name.from_string(command["remove"]))
+            session.remove_and_wait(slim.Name.from_string(command["remove"]))
         elif "publish" in command:
-            self.publish(command["publish"], command.get("count"))
+            self.publish(session, command["publish"], command.get("count"))
         elif "ask" in command:
-            return {"p50_us": self.ask(command["ask"], command["count"])}
-        elif "subscribe" in command:
-            self.app.subscribe(slim.Name.from_string(command["subscribe"]), self.conn)
-        elif "unsubscribe" in command:
-            self.app.unsubscribe(self.own(command["unsubscribe"]), self.conn)
+            result["p50_us"] = self.ask(session, command["ask"], command["count"])
         elif "suspend" in command:
-            self.sessions[-1].close_with_mode_and_wait(slim.CloseMode.SOFT)
+            session.close_with_mode_and_wait(slim.CloseMode.SOFT)
         elif "rejoin" in command:
-            self.sessions[-1].rejoin_and_wait()
+            session.rejoin_and_wait()
         elif "close" in command or "leave" in command:
-            self.app.delete_session_and_wait(self.sessions[-1])
+            self.app.delete_session_and_wait(session)
         else:
             raise ValueError("unknown command")
-        return {}
+        return result
 
-    def publish(self, text, count):
+    def publish(self, session, text, count):
         texts = [text] if count is None else [f"{text}#{i}" for i in range(count)]
-        session, handles = self.sessions[-1], collections.deque()
+        handles = collections.deque()
         for t in texts:
             handles.append(session.publish(t.encode(), None, None))
             if len(handles) == IN_FLIGHT:
@@ -170,12 +181,12 @@ class Peer:
         for handle in handles:
             handle.wait_for(WAIT)
 
-    def ask(self, text, count):
+    def ask(self, session, text, count):
         """The median of the times from a request to its answer, in microseconds."""
         times = []
         for i in range(count):
             start = time.perf_counter()
-            self.sessions[-1].publish(f"{text}#{i}".encode(), None, None)
+            session.publish(f"{text}#{i}".encode(), None, None)
             answer = self.answers.get(timeout=20)
             times.append(time.perf_counter() - start)
             if answer != f"echo:{text}#{i}":
