@@ -38,6 +38,7 @@ type App struct {
 	out      outlet      // of messages to the app's own node
 	routed   *routed     // nil: there is no other one
 	down     atomic.Bool // there is no connection at all
+	reached  atomic.Bool // there was one
 	front    *front
 	n        counters
 
@@ -192,7 +193,11 @@ func (a *App) changed(err error) {
 	was := a.down.Swap(err != nil)
 	if err != nil {
 		if !was {
-			a.log.Warn("connection to the node lost", "error", err)
+			if a.reached.Load() {
+				a.log.Warn("connection to the node lost", "error", err)
+			} else {
+				a.log.Warn("no node can be reached, and it is tried again: is one running, and its address right?", "error", err)
+			}
 			a.all(group.Disconnected{})
 		}
 		if errors.Is(err, uplink.ErrOver) {
@@ -200,10 +205,14 @@ func (a *App) changed(err error) {
 		}
 		return
 	}
+	text := "connection to the node is back"
+	if !a.reached.Swap(true) {
+		text = "a node has been reached"
+	}
 	if !was {
 		return // the first one, or there were others
 	}
-	a.log.Info("connection to the node is back")
+	a.log.Info(text)
 	a.again()
 }
 

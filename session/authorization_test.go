@@ -146,6 +146,35 @@ func TestAuthorizationThatFails(t *testing.T) {
 	}
 }
 
+// An app whose node is not there says so at once, with where it looks, and goes on trying.
+func TestNodeThatIsNotThere(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := l.Addr().String()
+	_ = l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var log lines
+	attempts := 0
+	_, err = Connect(ctx, Options{
+		Name: MustName("org/ns/alice"), Secret: secret, Nodes: []string{node}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Backoff: func(int) time.Duration {
+			if attempts++; attempts == 3 {
+				cancel()
+			}
+			return time.Millisecond
+		},
+	})
+	if !errors.Is(err, context.Canceled) || attempts < 3 {
+		t.Errorf("%d attempts: %v", attempts, err)
+	}
+	if text := log.text(); strings.Count(text, "no node can be reached") != 1 || !strings.Contains(text, node) || strings.Contains(text, "lost") {
+		t.Errorf("said: %s", text)
+	}
+}
+
 // lines is a log.
 type lines struct {
 	mu sync.Mutex
