@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import datetime
 import os
+import sys
 
 import slim_bindings as sb
 
@@ -119,13 +120,20 @@ async def main():
     p.add_argument("--of", help="the calculator to ask; none: be one")
     p.add_argument("numbers", nargs="*", type=int)
     args = p.parse_args()
+    if len(secret := os.environ.get("SLIM_SECRET", "")) < 32:
+        p.error("SLIM_SECRET is to be set to a secret of 32 bytes or more, that of all who talk")
     sb.uniffi_set_event_loop(asyncio.get_running_loop())
     sb.initialize_with_configs(sb.new_runtime_config(), sb.new_tracing_config_with("error", False, False, []), [sb.new_service_config()])
     service = sb.get_global_service()
     node = os.environ.get("SLIM_ADDR", "127.0.0.1:46357")
-    conn = await service.connect_async(sb.new_insecure_client_config(node if "://" in node else "http://" + node))
+    config = sb.new_insecure_client_config(node if "://" in node else "http://" + node)
+    try:
+        conn = await asyncio.wait_for(service.connect_async(config), 10)
+    except TimeoutError:  # the library tries for ever
+        print(f"no node answers at {node}: start one, or set SLIM_ADDR", file=sys.stderr, flush=True)
+        os._exit(1)
     name = sb.Name.from_string(args.name)
-    app = service.create_app_with_secret(name, os.environ["SLIM_SECRET"])
+    app = service.create_app_with_secret(name, secret)
     await app.subscribe_async(name, conn)
     await (ask(app, args.of, args.numbers) if args.of else serve(app, name))
 

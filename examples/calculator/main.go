@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strconv"
@@ -38,9 +39,9 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	}
 	me, err := session.ParseName(*name)
 	if err != nil {
-		return err
+		return fmt.Errorf("-name: %w", err)
 	}
-	o := session.Options{Name: me, Secret: []byte(env("SLIM_SECRET"))}
+	o := session.Options{Name: me, Secret: []byte(env("SLIM_SECRET")), Logger: slog.Default()}
 	if node := env("SLIM_ADDR"); node != "" {
 		o.Nodes = []string{node}
 	}
@@ -54,7 +55,7 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	}
 	server, err := session.ParseName(*of)
 	if err != nil {
-		return err
+		return fmt.Errorf("-of: %w", err)
 	}
 	client := rpc.NewClient(app, server, rpc.CallOptions{})
 	defer func() { _ = client.Close(context.WithoutCancel(ctx)) }()
@@ -123,7 +124,7 @@ func ask(ctx context.Context, c calculatorpb.CalculatorClient, args []string, ou
 	for _, arg := range args {
 		v, err := strconv.ParseInt(arg, 10, 64)
 		if err != nil {
-			return err
+			return fmt.Errorf("number %q: want a whole one, of 64 bits at most", arg)
 		}
 		numbers = append(numbers, &calculatorpb.Number{Value: v})
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"io"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +28,13 @@ func TestCalculator(t *testing.T) {
 	var out strings.Builder
 	if err := run(ctx, []string{"-name", "org/demo/alice", "-of", "org/demo/calculator", "1", "2", "3"}, env, &out); err != nil {
 		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"-name", "alice"}, {"-of", "calculator"}, {"-of", "org/demo/calculator", "x"}} {
+		args = append([]string{"-name", "org/demo/bob"}, args...)
+		err := run(ctx, args, env, io.Discard)
+		if wrong := args[len(args)-1]; err == nil || !strings.Contains(err.Error(), strconv.Quote(wrong)) || strings.Contains(err.Error(), "strconv") {
+			t.Errorf("%q: %v", args, err)
+		}
 	}
 	stop()
 	if err := <-done; err != nil {

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -66,7 +67,7 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	if err != nil {
 		return err
 	}
-	o := session.Options{Name: me, Secret: []byte(env("SLIM_SECRET"))}
+	o := session.Options{Name: me, Secret: []byte(env("SLIM_SECRET")), Logger: slog.Default()}
 	if node := env("SLIM_ADDR"); node != "" {
 		o.Nodes = []string{node}
 	}

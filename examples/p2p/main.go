@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -40,7 +41,7 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	if err != nil {
 		return err
 	}
-	o := session.Options{Name: me, Secret: []byte(env("SLIM_SECRET"))}
+	o := session.Options{Name: me, Secret: []byte(env("SLIM_SECRET")), Logger: slog.Default()}
 	if node := env("SLIM_ADDR"); node != "" {
 		o.Nodes = []string{node}
 	}

@@ -15,6 +15,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"os"
 	"os/signal"
@@ -49,9 +50,9 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	}
 	me, err := session.ParseName(*name)
 	if err != nil {
-		return err
+		return fmt.Errorf("-name: %w", err)
 	}
-	o := session.Options{Name: me, Secret: []byte(env("SLIM_SECRET"))}
+	o := session.Options{Name: me, Secret: []byte(env("SLIM_SECRET")), Logger: slog.Default()}
 	if node := env("SLIM_ADDR"); node != "" {
 		o.Nodes = []string{node}
 	}
@@ -65,9 +66,9 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	}
 	var members []session.Name
 	for text := range strings.SplitSeq(*of, ",") {
-		n, err := session.ParseName(text)
+		n, err := session.ParseName(strings.TrimSpace(text))
 		if err != nil {
-			return err
+			return fmt.Errorf("-of: %w", err)
 		}
 		members = append(members, n)
 	}

@@ -29,7 +29,7 @@ func TestPoll(t *testing.T) {
 	}
 	for { // until both are there
 		var out strings.Builder
-		err := run(ctx, []string{"-name", "org/demo/alice", "-of", "org/demo/bob,org/demo/carol,org/demo/dave", "lunch?"}, env, &out)
+		err := run(ctx, []string{"-name", "org/demo/alice", "-of", "org/demo/bob, org/demo/carol,org/demo/dave", "lunch?"}, env, &out)
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 		slices.Sort(lines)
 		if err == nil && slices.Equal(lines, []string{"2 for pizza", "org/demo/bob: pizza", "org/demo/carol: pizza", "org/demo/dave has not voted: UNAVAILABLE"}) {

@@ -55,7 +55,9 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	if err != nil {
 		return err
 	}
-	app, err := session.Connect(ctx, session.Options{Name: own, Secret: []byte(env("SLIM_SECRET")), Nodes: []string{*node}})
+	app, err := session.Connect(ctx, session.Options{
+		Name: own, Secret: []byte(env("SLIM_SECRET")), Nodes: []string{*node}, Logger: slog.Default(),
+	})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"time"
@@ -52,7 +53,7 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 		return err
 	}
 	app, err := session.Connect(ctx, session.Options{
-		Name: own, Secret: []byte(env("SLIM_SECRET")), Nodes: []string{*node}, Deaf: args[0] == "work",
+		Name: own, Secret: []byte(env("SLIM_SECRET")), Nodes: []string{*node}, Deaf: args[0] == "work", Logger: slog.Default(),
 	})
 	if err != nil {
 		return err
