@@ -213,6 +213,23 @@ func TestOneReplyOfAGroup(t *testing.T) {
 	})
 }
 
+// A member that ends a call of one reply without any has failed: it is not left out without a word.
+func TestMembersThatSayNothing(t *testing.T) {
+	inCrowd(t, 3, func(t *testing.T, w *crowd) {
+		mum := rpc.Method{Service: "acme.Echo", Name: "Mum"}
+		w.servers[0].Handle(mum, func(_ context.Context, s rpc.ServerStream) error { return s.Send(raw("hello")) })
+		for _, s := range w.servers[1:] {
+			s.Handle(mum, func(context.Context, rpc.ServerStream) error { return nil })
+		}
+		wantTexts(t, "who says nothing", w.ask(t.Context(), mum, ""), "server0: hello", "server1: INTERNAL", "server2: INTERNAL")
+		if got, err := call(t.Context(), w.group, mum, ""); got != "hello" || err != nil {
+			t.Errorf("one reply: %q, %v", got, err)
+		}
+		mum.ServerStreams = true
+		wantTexts(t, "streams without replies", w.ask(t.Context(), mum, ""), "server0: hello")
+	})
+}
+
 func TestGroupWithoutAnyone(t *testing.T) {
 	inCrowd(t, 0, func(t *testing.T, w *crowd) {
 		wantTexts(t, "no members", w.ask(t.Context(), unary, ""), ": INVALID_ARGUMENT")

@@ -60,6 +60,9 @@ func (x *members) begin(c *call, l *link) bool {
 func (c *call) hear(m *session.Message, k kind, failed *Error) {
 	from := m.From.Any()
 	if k != data {
+		if k == end && !c.method.ServerStreams { // of one that has replied nothing is expected any more
+			failed = &Error{Code: Internal, Message: "no reply, and no error", From: m.From}
+		}
 		c.finish(from, failed)
 		return
 	}
