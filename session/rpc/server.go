@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -35,7 +36,8 @@ type ServerOptions struct {
 	// Calls is how many calls are served at a time, and SessionCalls how many of one session; 0: DefaultCalls and DefaultSessionCalls. What
 	// is beyond fails with ResourceExhausted.
 	Calls, SessionCalls int
-	// MaxTime is how long a call may take, whatever its caller says; 0: DefaultMaxTime.
+	// MaxTime is how long a call may take, whatever its caller says; 0: DefaultMaxTime. Negative: as long as its caller lets it, which may be
+	// for ever.
 	MaxTime time.Duration
 	// Skew is how far behind the callers' clocks may be: deadlines are points in time, by the clock of the caller, and a call is given so much
 	// more (P-rpc-3).
@@ -80,6 +82,9 @@ var _ Registrar = (*Server)(nil)
 func NewServer(app *session.App, o ServerOptions) *Server {
 	o.Calls, o.SessionCalls = cmp.Or(o.Calls, DefaultCalls), cmp.Or(o.SessionCalls, DefaultSessionCalls)
 	o.MaxTime, o.SessionBuffer = cmp.Or(o.MaxTime, DefaultMaxTime), cmp.Or(o.SessionBuffer, DefaultSessionBuffer)
+	if o.MaxTime < 0 {
+		o.MaxTime = math.MaxInt64
+	}
 	if o.Codec == nil {
 		o.Codec = Proto{}
 	}

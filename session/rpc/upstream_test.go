@@ -82,6 +82,27 @@ func TestServerEnforcesDeadlines(t *testing.T) {
 	}, func(so *rpc.ServerOptions, _ *rpc.CallOptions) { so.MaxTime = 3 * time.Second })
 }
 
+// A call for which nobody sets a deadline ends after ten hours, as at upstream's servers, unless the server is told otherwise (P-rpc-3).
+func TestCallsOfDays(t *testing.T) {
+	for most, want := range map[time.Duration]rpc.Code{0: rpc.DeadlineExceeded, -1: rpc.OK} {
+		inWorld(t, func(t *testing.T, w *world) {
+			rpc.HandleUnary(w.server, unary, func(ctx context.Context, _ *rpc.Raw) (*rpc.Raw, error) {
+				select {
+				case <-time.After(11 * time.Hour):
+					return raw("done"), nil
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			})
+			began := time.Now()
+			_, err := call(t.Context(), w.client, unary, "")
+			if took := time.Since(began); rpc.CodeOf(err) != want || took < rpc.DefaultMaxTime || took > 11*time.Hour+time.Minute {
+				t.Errorf("MaxTime %d: %v after %v, want %v", most, err, took, want)
+			}
+		}, func(so *rpc.ServerOptions, co *rpc.CallOptions) { so.MaxTime, co.Timeout = most, -1 })
+	}
+}
+
 // And a client ends calls of all shapes whose server says nothing.
 func TestClientEnforcesDeadlines(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

@@ -48,6 +48,7 @@
 //
 // # Deadlines and cancellation
 //
-// The deadline of a context bounds a call at both ends. A context that ends, or a loop over a stream that is left, gives the call up, and
+// The deadline of a context bounds a call at both ends. Without one it lasts ten hours at most, also at agents of upstream's; here
+// rpc.ServerOptions.MaxTime says otherwise. A context that ends, or a loop over a stream that is left, gives the call up, and
 // the agent is told; the task goes on, and can be subscribed to again, by ResubscribeToTask. A task ends by CancelTask.
 package a2aslim
