@@ -364,6 +364,9 @@ func TestCallContext(t *testing.T) {
 		if v, _ := call.RequestMeta().Get("authorization"); len(v) != 1 || v[0] != "Bearer x" {
 			t.Errorf("authorization %q", v)
 		}
+		if v, _ := call.RequestMeta().Get("a2a-version"); len(v) != 1 || v[0] != version {
+			t.Errorf("version %q, want %s", v, version)
+		}
 		if uris := call.Extensions().RequestedURIs(); fmt.Sprint(uris) != "[https://example.org/a https://example.org/b]" {
 			t.Errorf("extensions %q", uris)
 		}

@@ -58,14 +58,18 @@ func fields(list string) []string {
 	return values
 }
 
-// clientContext is a context whose calls say what interceptors of a2a-go have added: keys in lower case, several values with commas between
-// them. Extensions go by the keys of both versions, and once more in the one spelling that slima2a 0.9.3 looks for.
-func clientContext(ctx context.Context) context.Context {
+// versionKey is by which a call says what version of A2A it speaks, as each is to, though its service says that, too.
+const versionKey = "a2a-version"
+
+// clientContext is a context in which a call of m says what interceptors of a2a-go have added: keys in lower case, several values with commas
+// between them; and its version of A2A, unless they have. Extensions go by the keys of both versions, and once more in the one spelling that slima2a 0.9.3 looks for.
+func clientContext(ctx context.Context, m rpc.Method) context.Context {
 	meta, _ := a2aclient.CallMetaFrom(ctx)
-	if len(meta) == 0 {
-		return ctx
+	said := make(map[string]string, len(meta)+3)
+	said[versionKey] = version1
+	if m.Service == service03 {
+		said[versionKey] = version03
 	}
-	said := make(map[string]string, len(meta)+2)
 	for key, values := range meta {
 		if len(values) > 0 {
 			said[strings.ToLower(key)] = strings.Join(values, ",")

@@ -50,7 +50,7 @@ func unary[In, Req, Out, Res any](m rpc.Method, req codec[*In, Req], res codec[O
 			if err != nil {
 				return out, fmt.Errorf("a request of %v: %w", m, err)
 			}
-			reply, err := rpc.CallUnary[Req, Res](clientContext(ctx), c, m, request)
+			reply, err := rpc.CallUnary[Req, Res](clientContext(ctx, m), c, m, request)
 			if err != nil {
 				return out, fromCall(err)
 			}
@@ -93,7 +93,7 @@ func streaming[In, Req, Res any](m rpc.Method, req codec[*In, Req], res codec[a2
 					yield(nil, fmt.Errorf("a request of %v: %w", m, err))
 					return
 				}
-				replies, err := rpc.CallServerStream[Req, Res](clientContext(ctx), c, m, request)
+				replies, err := rpc.CallServerStream[Req, Res](clientContext(ctx, m), c, m, request)
 				if err != nil {
 					yield(nil, fromCall(err))
 					return
