@@ -166,5 +166,11 @@ func ask(ctx context.Context, c calculatorpb.CalculatorClient, args []string, ou
 		return err
 	}
 	fmt.Fprintln(out, "sum", all.GetValue())
-	return running.CloseSend()
+	if err := running.CloseSend(); err != nil {
+		return err
+	}
+	if _, err := running.Receive(); err != io.EOF { // the server's end: only then it is done
+		return err
+	}
+	return nil
 }
