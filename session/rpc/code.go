@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -114,8 +115,8 @@ func (e *Error) Is(target error) bool { return target == error(e.Code) }
 // Unwrap returns what this end knows of the cause: an error of package session, say, or that of a context.
 func (e *Error) Unwrap() error { return e.cause }
 
-// CodeOf returns the code of an error: OK of nil, that of an *Error or a Code in its chain, Canceled and DeadlineExceeded of those of
-// contexts, else Unknown.
+// CodeOf returns the code of an error: OK of nil, that of an *Error or a Code in its chain, or of a status of gRPC, Canceled and
+// DeadlineExceeded of those of contexts, else Unknown.
 func CodeOf(err error) Code {
 	var e *Error
 	var c Code
@@ -126,12 +127,50 @@ func CodeOf(err error) Code {
 		return e.Code
 	case errors.As(err, &c) && c < codes:
 		return c
+	}
+	if c, _, ok := statusOf(err); ok {
+		return c
+	}
+	switch {
 	case errors.Is(err, context.Canceled):
 		return Canceled
 	case errors.Is(err, context.DeadlineExceeded):
 		return DeadlineExceeded
 	}
 	return Unknown
+}
+
+// statusOf finds the status of gRPC in the chain of an error, without the packages of gRPC, which apps without it do not carry.
+func statusOf(err error) (Code, string, bool) {
+	for err != nil {
+		if f := reflect.ValueOf(err).MethodByName("GRPCStatus"); f.IsValid() && f.Type().NumIn() == 0 && f.Type().NumOut() == 1 {
+			s, ok := f.Call(nil)[0].Interface().(interface{ Message() string })
+			if !ok {
+				return 0, "", false
+			}
+			code := Unknown
+			if f := reflect.ValueOf(s).MethodByName("Code"); f.IsValid() && f.Type().NumIn() == 0 && f.Type().NumOut() == 1 {
+				if v := f.Call(nil)[0]; v.CanUint() && v.Uint() < uint64(codes) {
+					code = Code(v.Uint())
+				}
+			}
+			return code, s.Message(), true
+		}
+		switch x := err.(type) {
+		case interface{ Unwrap() error }:
+			err = x.Unwrap()
+		case interface{ Unwrap() []error }:
+			for _, err := range x.Unwrap() {
+				if c, text, ok := statusOf(err); ok {
+					return c, text, true
+				}
+			}
+			return 0, "", false
+		default:
+			return 0, "", false
+		}
+	}
+	return 0, "", false
 }
 
 // asError is the error as an *Error, with a text of this package before the cause; where it is one already, that.

@@ -2,11 +2,15 @@ package rpc_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/seed31b3bfd0/slimgo/session"
 	"github.com/seed31b3bfd0/slimgo/session/rpc"
@@ -33,6 +37,53 @@ func TestHandlersWithoutAGoodCode(t *testing.T) {
 			})
 		})
 	}
+}
+
+// nothing is an error whose methods need a value that a nil pointer does not have.
+type nothing struct{ text string }
+
+func (n *nothing) Error() string { return n.text }
+
+// old is an error of gRPC, wrapped or beside another, and broken.
+type old struct{ s *status.Status }
+
+func (old) Error() string                { return "old" }
+func (o old) GRPCStatus() *status.Status { return o.s }
+
+// A handler that was moved from gRPC may go on to return its statuses.
+func TestStatusesOfGRPC(t *testing.T) {
+	gone := status.Error(codes.NotFound, "gone")
+	for name, c := range map[string]struct {
+		err  error
+		want string
+	}{
+		"bare":          {gone, "NOT_FOUND: gone"},
+		"wrapped":       {fmt.Errorf("wrapped: %w", gone), "NOT_FOUND: gone"},
+		"joined":        {errors.Join(errors.New("other"), old{status.New(codes.Aborted, "again")}), "ABORTED: again"},
+		"unknown code":  {status.Error(99, "what"), "UNKNOWN: what"},
+		"no status":     {old{}, "INTERNAL: the handler returned an error with code OK: "},
+		"of no package": {errors.Join(errors.New("a"), fmt.Errorf("b: %w", errors.New("c"))), "UNKNOWN: a\nb: c"},
+		"one of ours":   {fmt.Errorf("%w: %w", rpc.NewError(rpc.Aborted, "ours"), gone), "ABORTED: ours"},
+	} {
+		inWorld(t, func(t *testing.T, w *world) {
+			rpc.HandleUnary(w.server, unary, func(context.Context, *rpc.Raw) (*rpc.Raw, error) { return nil, c.err })
+			_, err := call(t.Context(), w.client, unary, "")
+			if _, text, _ := strings.Cut(fmt.Sprint(err), ": "); text != c.want {
+				t.Errorf("%s: %v, want %s", name, err, c.want)
+			}
+		})
+	}
+}
+
+// An error that is a nil pointer, which handlers return by mistake, is the handler's panic, and not the server's.
+func TestErrorsThatPanic(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		rpc.HandleUnary(w.server, unary, func(context.Context, *rpc.Raw) (*rpc.Raw, error) { return nil, (*nothing)(nil) })
+		for range 2 {
+			_, err := call(t.Context(), w.client, unary, "")
+			wantCode(t, "an error that is nil", err, rpc.Internal)
+		}
+	})
 }
 
 // What a handler keeps when it has returned is of no use: its context is over, and its stream neither sends nor receives.

@@ -129,12 +129,10 @@ func (c *serverCall) run(h Handler) {
 		c.in.drop(errReturned)
 		c.l.done(c)
 	}()
-	if err = c.protect(h); c.ctx.Err() != nil && errors.Is(err, c.ctx.Err()) { // the context's own words say less
-		err = c.ended()
-	}
+	err = c.protect(h)
 }
 
-// protect turns a panic of the handler into its error.
+// protect turns a panic of the handler into its error, and its error into what the caller gets: methods of that are the handler's, too.
 func (c *serverCall) protect(h Handler) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -143,7 +141,13 @@ func (c *serverCall) protect(h Handler) (err error) {
 			err = Errorf(Internal, "the handler has panicked")
 		}
 	}()
-	return h(c.ctx, c)
+	switch err = h(c.ctx, c); {
+	case err == nil:
+		return nil
+	case c.ctx.Err() != nil && errors.Is(err, c.ctx.Err()): // the context's own words say less
+		return c.ended()
+	}
+	return status(err)
 }
 
 // finish says the last word: an error, or the end of replies.
@@ -167,8 +171,8 @@ func (c *serverCall) finish(err error) {
 	}
 	frame := session.Content{Metadata: map[string]string{keyID: c.key.id, keyCode: codeTexts[OK]}}
 	if err != nil {
-		code, text := c.status(err)
-		frame.Metadata[keyCode], frame.Data = codeTexts[code], []byte(clip(text, mostText))
+		e := status(err)
+		frame.Metadata[keyCode], frame.Data = codeTexts[e.Code], []byte(clip(e.Message, mostText))
 	}
 	// The session's end is the only one that it waits for: what waits for room before it is acknowledged in time, or its receiver is offline.
 	if d, err := c.l.publish(context.Background(), frame); err == nil {
@@ -186,14 +190,16 @@ func (c *serverCall) unheard() *Error {
 }
 
 // status is what the caller gets to know of an error.
-func (c *serverCall) status(err error) (Code, string) {
+func status(err error) *Error {
 	code, text := CodeOf(err), err.Error()
 	var e *Error
 	if errors.As(err, &e) {
 		text = e.Message
+	} else if _, message, ok := statusOf(err); ok {
+		text = message
 	}
 	if code == OK || code >= codes {
-		return Internal, "the handler returned an error with code OK: " + text
+		return &Error{Code: Internal, Message: "the handler returned an error with code OK: " + text}
 	}
-	return code, text
+	return &Error{Code: code, Message: text}
 }

@@ -19,7 +19,7 @@ type ServerStream interface {
 }
 
 // Handler serves calls of a method. What it returns is what the caller gets: an error's Code, as CodeOf finds it, and its text; of an *Error
-// in its chain, the Message. A panic is Internal. ctx is that of the stream.
+// in its chain, or a status of gRPC, the Message. A panic is Internal. ctx is that of the stream.
 type Handler func(ctx context.Context, s ServerStream) error
 
 // ServerInterceptor comes between the server and handlers, of all shapes.
