@@ -101,6 +101,7 @@ func TestOrdersThatContradictThemselves(t *testing.T) {
 // A flood of commands, each for a link that nobody answers, takes as many as wait for their answer, and no more: the rest waits with its sender.
 // Another control plane is served as ever. Rules: P-ctl-8.
 func TestFloodOfCommands(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	p, q := startCP(t, "127.0.0.1:0"), startCP(t, "127.0.0.1:0")
 	n, far := startNode(t, "near"), startNode(t, "far")
 	a := startAgent(t, n, Options{}, p.ln.Addr().String(), q.ln.Addr().String())
@@ -157,12 +158,14 @@ func TestVeryManyRoutes(t *testing.T) {
 // A control plane that takes a connection and says nothing, and one that does not answer a registration, hold up neither the node's start nor
 // its end, nor another control plane. Rules: P-ctl-2.
 func TestControlPlanesThatDoNotAnswer(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close() // the kernel takes connections
 	dumb, p := startCP(t, "127.0.0.1:0"), startCP(t, "127.0.0.1:0")
+	p.mute.Store(true)
 	n, far := startNode(t, "near"), startNode(t, "far")
 	a := startAgent(t, n, Options{}, ln.Addr().String(), dumb.ln.Addr().String(), p.ln.Addr().String())
 	silent, _ := dumb.next()
