@@ -327,6 +327,7 @@ func (s *safeBuffer) String() string {
 
 // Rules: P-id-5. Upstream reads the list once, and believes a token until it expires.
 func TestListThatChanges(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	alice, bob := newPerson(t, 1), newPerson(t, 2)
 	path := filepath.Join(t.TempDir(), "trusted.json")
 	replace(t, path, list(alice, bob))
@@ -366,6 +367,7 @@ func TestListThatChanges(t *testing.T) {
 
 // Rules: P-id-1. Upstream signs with the new key in the name of the old one then, and others refuse that.
 func TestPrivateKeyThatChanges(t *testing.T) {
+	t.Parallel() // it waits for most of its time
 	alice, bob := newPerson(t, 1), newPerson(t, 2)
 	path := filepath.Join(t.TempDir(), "key.pem")
 	replace(t, path, alice.pem)
