@@ -21,6 +21,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -459,18 +461,26 @@ var listed = sync.OnceValues(func() (all []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, mod := range append([]string{"../go.mod"}, mods...) {
-		cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,GoFiles,CgoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles", "./...")
-		cmd.Dir = filepath.Dir(mod)
-		var stderr strings.Builder
-		cmd.Stderr = &stderr
-		out, err := cmd.Output()
-		if err != nil {
-			return nil, fmt.Errorf("go list in %s: %w\n%s", cmd.Dir, err, &stderr)
-		}
-		all = append(all, out...)
+	var side errgroup.Group
+	outs := make([][]byte, 1+len(mods))
+	for i, mod := range append([]string{"../go.mod"}, mods...) {
+		side.Go(func() error {
+			cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,GoFiles,CgoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles", "./...")
+			cmd.Dir = filepath.Dir(mod)
+			var stderr strings.Builder
+			cmd.Stderr = &stderr
+			out, err := cmd.Output()
+			if err != nil {
+				return fmt.Errorf("go list in %s: %w\n%s", cmd.Dir, err, &stderr)
+			}
+			outs[i] = out
+			return nil
+		})
 	}
-	return all, nil
+	if err := side.Wait(); err != nil {
+		return nil, err
+	}
+	return bytes.Join(outs, nil), nil
 })
 
 // packages lists the packages of this module and of those below integrations.

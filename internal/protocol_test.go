@@ -1,6 +1,7 @@
 package internal
 
 import (
+	"bytes"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -87,6 +88,9 @@ func TestRulesAreCitedAndCitationsExist(t *testing.T) {
 		}
 		code := slices.Contains([]string{".go", ".s", ".proto"}, path.Ext(name))
 		for n, line := range strings.Split(string(text), "\n") {
+			if !strings.Contains(line, "P-") { // most, and much faster
+				continue
+			}
 			for _, id := range citation.FindAllString(line, -1) {
 				if !p.has(id) {
 					t.Errorf("%s:%d: there is no %s in %s", name, n+1, id, protocolPage)
@@ -130,6 +134,7 @@ func TestCommentsCiteDocumentsThatAreHere(t *testing.T) {
 	}
 	eachText(t, func(name string, text []byte) {
 		switch {
+		case path.Ext(name) == ".go" && !bytes.Contains(text, []byte(".md")): // which speaks of no document: most, and parsing takes long
 		case path.Ext(name) == ".go":
 			set := token.NewFileSet()
 			f, err := parser.ParseFile(set, name, text, parser.ParseComments)
