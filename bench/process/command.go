@@ -37,10 +37,8 @@ import (
 // not end in exec would be measured in its place, and found to cost nothing.
 type Command struct {
 	Text      string
-	Transport string // one of Transports; empty: plain gRPC
-	again     int    // so often it was started on a port that another process had taken
-
-	mesh []string // addresses of all nodes of a full mesh, of which it starts one; nil: a node alone
+	Transport string   // one of Transports; empty: plain gRPC
+	mesh      []string // addresses of all nodes of a full mesh, of which it starts one; nil: a node alone
 }
 
 // Words splits text into words.
@@ -84,16 +82,6 @@ func (c Command) expand(addr, dir string) ([]string, error) {
 		words[i] = r.Replace(w)
 	}
 	return words, nil
-}
-
-// FreeAddress returns a loopback address with a port nobody listens on at the moment.
-func FreeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // Transports are the ways in which a node can be made to listen, beside plain gRPC: with TLS, with TLS and certificates of

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"strings"
 	"syscall"
 )
@@ -16,29 +18,51 @@ const MaxMesh = 64
 
 // StartMesh runs n processes of c that are the replicas of a full mesh, each with the list of all, and returns when all accept
 // connections; whether they have found each other is not known then.
-func StartMesh(ctx context.Context, c Command, n int) (all []*Node, err error) {
+func StartMesh(ctx context.Context, c Command, n int) ([]*Node, error) {
 	switch {
 	case !strings.Contains(c.Text, "{config}") || c.Transport != "":
 		return nil, fmt.Errorf("command %q: nodes find each other by a configuration with plain listeners: give {config}, and no transport", c.Text)
 	case n < 1 || n > MaxMesh:
 		return nil, fmt.Errorf("a mesh of %d nodes: want 1 to %d", n, MaxMesh)
 	}
-	for range n {
-		addr, err := FreeAddress()
-		if err != nil {
-			return nil, err
+	return startAll(ctx, c, n)
+}
+
+// startAll runs n processes, those of a mesh if there are several. As long as others take one of the ports between choice and use, it is
+// done anew with other ones.
+func startAll(ctx context.Context, c Command, n int) (all []*Node, _ error) {
+	for tries := 1; ; tries++ {
+		addrs, err := freeAddresses(n)
+		if c.mesh = addrs; n == 1 {
+			c.mesh = nil
 		}
-		c.mesh = append(c.mesh, addr)
-	}
-	for _, addr := range c.mesh {
-		node, err := startAt(ctx, c, addr)
-		if err != nil {
-			for _, other := range all {
-				err = errors.Join(err, other.Stop())
+		for i := 0; i < len(addrs) && err == nil; i++ {
+			var node *Node
+			if node, err = startAt(ctx, c, addrs[i]); err == nil {
+				all = append(all, node)
 			}
+		}
+		if err == nil {
+			return all, nil
+		}
+		for _, other := range all {
+			err = errors.Join(err, other.Stop())
+		}
+		if all = nil; tries == 4 || !strings.Contains(err.Error(), "ddress already in use") {
 			return nil, err
 		}
-		all = append(all, node)
+	}
+}
+
+// freeAddresses returns n different loopback addresses with ports nobody listens on at the moment.
+func freeAddresses(n int) (all []string, err error) {
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() // when all are chosen: the kernel may give a port that is free to two
+		all = append(all, l.Addr().String())
 	}
 	return all, nil
 }
@@ -51,6 +75,7 @@ func (n *Node) Replace(ctx context.Context) (*Node, error) {
 	_ = n.log.Close()
 	next := &Node{command: n.command, address: n.address, dir: n.dir}
 	if err := next.start(); err != nil {
+		_ = os.RemoveAll(n.dir)
 		return nil, err
 	}
 	if err := next.listening(ctx); err != nil {

@@ -44,14 +44,11 @@ const (
 // Start runs c on a free port and returns when it accepts connections there. The process dies with this one. Should another process take
 // the port first, it is tried again, by another.
 func Start(ctx context.Context, c Command) (*Node, error) {
-	addr, err := FreeAddress()
-	if err != nil {
-		return nil, err
-	}
-	return startAt(ctx, c, addr)
+	all, err := startAll(ctx, c, 1)
+	return append(all, nil)[0], err
 }
 
-// startAt is Start with an address.
+// startAt runs c on that port, once.
 func startAt(ctx context.Context, c Command, addr string) (*Node, error) {
 	dir, err := os.MkdirTemp("", "slim-bench-")
 	if err != nil {
@@ -65,9 +62,6 @@ func startAt(ctx context.Context, c Command, addr string) (*Node, error) {
 	if err := n.listening(ctx); err != nil {
 		tail := n.LogTail(2000)
 		_ = n.Stop() // the reason is in err
-		if c.again++; c.mesh == nil && c.again < 4 && strings.Contains(tail, "ddress already in use") {
-			return Start(ctx, c)
-		}
 		return nil, fmt.Errorf("%s: %w\n%s", c.Text, err, tail)
 	}
 	return n, nil

@@ -176,6 +176,41 @@ func TestPortThatIsTakenMeanwhileIsGivenUp(t *testing.T) {
 	if ports := strings.Fields(string(b)); err != nil || len(ports) != 4 || len(slices.Compact(ports)) < 2 {
 		t.Errorf("tried %q, %v: want four ports", b, err)
 	}
+	// Of a mesh the third node meets such a port: all get others, and none of the first two stays.
+	_ = os.Remove(tried)
+	script = `echo "$2 $4" >>"$1"; [ $(wc -l <"$1") -ne 3`
+	all, err := StartMesh(t.Context(), Command{Text: Quote("sh", "-c", script+refused, "sh", tried, "{listen}", self, "{config}")}, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range all {
+		if err := n.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
+	b, _ = os.ReadFile(tried)
+	lines := strings.Fields(string(b))
+	if len(all) != 3 || len(lines) != 12 {
+		t.Errorf("%d nodes of these: %q", len(all), b)
+	}
+	for i := 1; i < len(lines); i += 2 {
+		if _, err := os.Stat(lines[i]); err == nil {
+			t.Errorf("%s is left", lines[i])
+		}
+	}
+}
+
+// Two nodes of a mesh never get one port.
+func TestPortsOfAMeshDiffer(t *testing.T) {
+	for range 20 {
+		all, err := freeAddresses(MaxMesh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.Sort(all); len(slices.Compact(all)) != MaxMesh {
+			t.Fatal("a port was chosen twice")
+		}
+	}
 }
 
 // A process serves a connection if it, or a child of it, has accepted it.
