@@ -36,17 +36,20 @@ func (g *Rig) OpenLast(ctx context.Context, o DialOptions) (Conn, error) {
 // ReplaceLast kills the last node of a mesh and starts it again, beside whoever measures.
 func (g *Rig) ReplaceLast(ctx context.Context) error {
 	i := len(g.nodes) - 1
-	u, err := usage.Of(g.nodes[i].PID())
+	last := g.nodes[i]
+	u, err := usage.Of(last.PID())
 	if err != nil {
 		return err
 	}
-	next, err := g.nodes[i].Replace(ctx)
+	g.mu.Lock() // until it is there again the others are all there is
+	g.nodes, g.spent = g.nodes[:i], g.spent+u.CPU
+	g.mu.Unlock()
+	next, err := last.Replace(ctx)
 	if err != nil {
 		return err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.nodes[i] = next
-	g.spent += u.CPU
+	g.nodes = append(g.nodes, next)
 	return nil
 }

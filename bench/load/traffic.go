@@ -381,12 +381,14 @@ func (t *Traffic) sample(last Mark) Mark {
 		At: float64(now.At-t.begun.At) / 1e9, Seconds: seconds, Phase: WarmUp,
 		Delivered: float64(now.Delivered-last.Delivered) / seconds,
 		Bytes:     float64(now.Bytes-last.Bytes) / seconds,
-		NodeCPU:   float64(now.Node.CPU-last.Node.CPU) / 1e9 / seconds,
 		ClientCPU: float64(now.Client.CPU-last.Client.CPU) / 1e9 / seconds,
 		RSS:       now.Node.RSS, Files: now.Node.Files, Threads: now.Node.Threads,
 	}
 	if now.phase == last.phase {
 		s.Phase = *now.phase
+	}
+	if now.Known && last.Known {
+		s.NodeCPU = float64(now.Node.CPU-last.Node.CPU) / 1e9 / seconds
 	}
 	if delays.Count() > 0 {
 		s.P50, s.P99, s.Max = float64(delays.Quantile(50)), float64(delays.Quantile(99)), float64(delays.Max())

@@ -239,6 +239,8 @@ func TestWhatTheGeneratorLimitedIsMarked(t *testing.T) {
 		{"a search", load.Case{}, "", figures{LimitMetric: 1, "highest rate": 30}, "highest rate"},
 		{"a search that met the node", load.Case{}, "", figures{LimitMetric: 0, "highest rate": 30, "delivered": 30, "client cores": 1}, ""},
 		{"late below a millisecond", load.Case{Rate: 5}, "", figures{"delivered": 5, "p99": 318e3, LateMetric: 324e3}, "p99"},
+		{"late in traffic before", load.Case{Rate: 5}, "", figures{"one node: delivered": 5, "one node: p99": 9e6, "one node: " + LateMetric: 8e6,
+			"p99": 9e6, LateMetric: 1e5}, "p99"},
 		{"late by a timer", load.Case{Rate: 5}, "", figures{"delivered": 5, "p99": 70e3, LateMetric: 60e3}, ""},
 	} {
 		r := twoNodes(Metric{Name: "lost"}, []float64{0}, []float64{0})

@@ -64,7 +64,7 @@ var (
 		"clients connected", "clients back", "connections", "node RSS per idle connection", "names", "node RSS per name", "slow member served again",
 		"rate during/before", "rate after/before", "lost by the slow member", "RSS slope", "files slope", "threads slope", "files gained",
 		"threads gained", "p99 late/early", LimitMetric, "sessions", "sender RSS per idle session", "receiver RSS per idle session",
-		"goroutines gained", "names known", "node RSS per name learned", "calls failed"}, ofMachine...)
+		"goroutines gained", "names known", "calls failed"}, ofMachine...)
 	ofMachine = []string{"delivered", OfferedMetric, "sent", "bytes received", CostMetric, "client CPU per delivered", "node cores", "client cores",
 		"p50", "p90", "p99", "p99.9", "p99.99", "max", "mean", "deviation", LateMetric, "clients served a second", "setup p50", "setup p99",
 		"all connected in", "all back in", "node CPU per comeback", "client CPU per comeback", "connects", "node CPU per connect",
@@ -78,8 +78,7 @@ var (
 var (
 	phases = []string{"alone", "with churn", "with idle", "before", "during", "after", "small table", "while subscribing", "one node",
 		"to all", "while joining"}
-	comparisons = []string{"with/alone", "full/small table", "first tenth", "last tenth", "share", "two nodes/one", "to all/one node",
-		"learned/subscribed"}
+	comparisons = []string{"with/alone", "full/small table", "first tenth", "last tenth", "share", "two nodes/one", "to all/one node"}
 )
 
 // Known is an error that names the nearest, if no scenario measures what the condition is about, and one if that says more of the

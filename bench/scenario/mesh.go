@@ -1,9 +1,12 @@
 package scenario
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
@@ -36,6 +39,14 @@ func mesh(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, e
 	return append(ms, compared(result.CostMetric+", to all/one node", value(all, "to all: "+result.CostMetric), one, result.Lower)...), err
 }
 
+// unlinked says why there can be no mesh of t.
+func unlinked(t load.Target) string {
+	if !strings.Contains(t.Command.Text, "{config}") || t.Command.Transport != "" {
+		return "the nodes of a mesh are started with {config}, and listen plainly"
+	}
+	return ""
+}
+
 // pairsOf are as many pairs as there are nodes that messages of the first go to.
 func pairsOf(p result.Params) cells { return cells{n: p.Nodes - 2, members: 1, senders: 1} }
 
@@ -51,10 +62,18 @@ func inMesh(ctx context.Context, g *load.Rig, p result.Params, phase load.Phase,
 		return nil, err
 	}
 	err := t.Run(ctx)
-	if v := t.Verdict; err == nil && v.Lost+v.Duplicates+v.Reordered > 0 {
-		err = fmt.Errorf("%slost %d, duplicates %d, reordered %d", phase.Prefix, v.Lost, v.Duplicates, v.Reordered)
+	if v := t.Verdict; err == nil && v.Lost+v.Duplicates+v.Reordered+v.Changed+v.Foreign > 0 {
+		err = fmt.Errorf("%slost %d, duplicates %d, reordered %d, changed %d, foreign %d", phase.Prefix, v.Lost, v.Duplicates, v.Reordered,
+			v.Changed, v.Foreign)
 	}
-	return spans(t), err
+	ms := spans(t)
+	for _, m := range judged(t) {
+		if m.Name == result.LateMetric {
+			m.Name = phase.Prefix + m.Name
+			ms = append(ms, m)
+		}
+	}
+	return ms, err
 }
 
 // meet waits until each node that has subscribers hears what is published at the first one, and the last one, too.
@@ -83,7 +102,7 @@ func meet(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric, e
 		}
 		defer last.Close()
 		for _, c := range []load.Conn{from, last} {
-			if err := known(ctx, g, c, r, []load.Address{name}, p.SetupLimit); err != nil {
+			if err := known(ctx, g, c, r, []load.Address{name}); err != nil {
 				return nil, fmt.Errorf("nodes that are not linked: %w", err)
 			}
 		}
@@ -96,33 +115,35 @@ const (
 	sampled    = 64                   // names of all by which a node is asked whether it knows them
 )
 
-// known publishes to names on c, again and again, until one message to each has come to r in one round.
-func known(ctx context.Context, g *load.Rig, c load.Conn, r *load.Receiver, names []load.Address, limit time.Duration) error {
+// known publishes to names on c, again and again, until one message to each has come to r in one round. When ctx ends it closes c, as a
+// node that takes nothing would hold it up.
+func known(ctx context.Context, g *load.Rig, c load.Conn, r *load.Receiver, names []load.Address) error {
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	pub, err := c.Publisher(load.Message{From: g.Name("asking", 1), To: names, Size: 64, IdentitySize: 64})
 	if err != nil {
 		return err
 	}
 	seq, q := uint64(0), r.From(0)
-	for begun := time.Now(); ; {
-		before := q.Seen()
-		if err := pub.Send(seq, len(names), load.Now(), 0); err != nil {
-			return err
-		}
+	for {
+		first := seq
 		seq += uint64(len(names))
-		whole := func() bool {
-			now := q.Seen()
-			return now.Next == seq && now.Received-before.Received >= uint64(len(names))
+		err := pub.Send(first, len(names), load.Now(), 0)
+		missing := func() (n uint64) { // of this round: what comes late of others says nothing
+			for _, h := range q.Holes(seq) {
+				n += max(h.To, first) - max(h.From, first)
+			}
+			return n
 		}
-		if process.Until(ctx, knownEvery/5, knownEvery, whole) == nil {
+		if err == nil && process.Until(ctx, knownEvery/5, knownEvery, func() bool { return missing() == 0 }) == nil {
 			return nil
 		}
 		switch {
-		case c.Err() != nil:
-			return c.Err()
+		case errors.Is(ctx.Err(), context.DeadlineExceeded):
+			return fmt.Errorf("of %d names %d were known in time (--setup-limit)", len(names), uint64(len(names))-missing())
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case time.Since(begun) > limit:
-			return fmt.Errorf("of %d names %d were known after %v (--setup-limit)", len(names), q.Seen().Received-before.Received, limit)
+		case err != nil || c.Err() != nil:
+			return cmp.Or(err, c.Err())
 		}
 	}
 }
@@ -153,9 +174,12 @@ func joining(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric
 	var begun time.Time
 	var failed error
 	took := time.Duration(0)
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	t.Phases[1].Begin = func() {
 		begun, told = time.Now(), make(chan error, 1)
 		if failed = g.ReplaceLast(ctx); failed != nil {
+			end()
 			return
 		}
 		go func() {
@@ -170,10 +194,8 @@ func joining(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric
 		}
 	}
 	err = t.Run(ctx)
-	if ms = slices.Concat(ms, whole(t)); err == nil {
-		err = failed
-	}
-	if err != nil || took == 0 {
+	ms = slices.Concat(ms, whole(t))
+	if err = cmp.Or(failed, err); err != nil || took == 0 {
 		return ms, err
 	}
 	return append(ms, reached("names known", p.Names), nanos("names known in", float64(took))), nil
@@ -181,6 +203,8 @@ func joining(ctx context.Context, g *load.Rig, p result.Params) ([]result.Metric
 
 // learns returns when the last node knows all names, of which it is asked for some.
 func learns(ctx context.Context, g *load.Rig, p result.Params, r *load.Receiver) error {
+	ctx, cancel := context.WithTimeout(ctx, p.SetupLimit)
+	defer cancel()
 	c, err := g.OpenLast(ctx, load.DialOptions{})
 	if err != nil {
 		return err
@@ -190,5 +214,5 @@ func learns(ctx context.Context, g *load.Rig, p result.Params, r *load.Receiver)
 	for i := range sampled {
 		names = append(names, held(g, 0, i*(p.Names-1)/(sampled-1)))
 	}
-	return known(ctx, g, c, r, names, p.SetupLimit)
+	return known(ctx, g, c, r, names)
 }

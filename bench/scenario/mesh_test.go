@@ -16,6 +16,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/bench/client"
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/process"
+	"github.com/seed31b3bfd0/slimgo/bench/result"
 	"github.com/seed31b3bfd0/slimgo/router"
 	subscriptions "github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/router/transport"
@@ -112,9 +113,90 @@ func TestMeshThatIsNone(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		limit := map[load.Side]time.Duration{load.Subscribing: time.Minute, load.Publishing: 50 * time.Millisecond}[side]
-		if err := known(ctx, g, from, r, []load.Address{name}, limit); (err != nil) != (side == load.Publishing) || errors.Is(err, context.DeadlineExceeded) {
+		if side == load.Publishing {
+			ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+		}
+		if err := known(ctx, g, from, r, []load.Address{name}); (err != nil) != (side == load.Publishing) || errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v: %v", side, err)
 		}
+	}
+}
+
+// lagging is a connection to a node that delivers in each round what it is told to, by the distance from the round's first number. After
+// that it takes nothing, until it is closed.
+type lagging struct {
+	load.Conn // of what is not called
+	r         *load.Receiver
+	come      [][]int
+	rounds    int
+	closed    chan struct{}
+}
+
+func (l *lagging) Publisher(load.Message) (load.Publisher, error) { return l, nil }
+func (l *lagging) Waited() int64                                  { return 0 }
+func (l *lagging) Err() error                                     { return nil }
+func (l *lagging) Close() error                                   { close(l.closed); return nil }
+
+func (l *lagging) Send(first uint64, _ int, at, _ int64) error {
+	if l.rounds == len(l.come) {
+		<-l.closed
+		return net.ErrClosed
+	}
+	l.r.Begin(load.Now())
+	for _, i := range l.come[l.rounds] {
+		b := make([]byte, 64)
+		load.Stamp{Seq: first + uint64(i), At: at}.Put(b)
+		l.r.Deliver(b)
+	}
+	l.r.Flush()
+	l.rounds++
+	return nil
+}
+
+// Names are known when all of one round comes: what comes late of one before does not stand for it. A node that takes nothing holds
+// nobody up.
+func TestNamesAreKnownByOneRound(t *testing.T) {
+	t.Parallel()
+	names := make([]load.Address, 4)
+	l := &lagging{r: load.NewReceiver(0, 1, 0), come: [][]int{{3}, {-4, -3, -2, 3}, {0, 1, 2, 3}}}
+	if err := known(t.Context(), new(load.Rig), l, l.r, names); err != nil || l.rounds != 3 {
+		t.Errorf("after %d rounds: %v, want them known after 3", l.rounds, err)
+	}
+	l = &lagging{r: load.NewReceiver(0, 1, 0), come: [][]int{{1, 3}}, closed: make(chan struct{})}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := known(ctx, new(load.Rig), l, l.r, names); err == nil || !strings.Contains(err.Error(), "of 4 names 0 were known") {
+		t.Errorf("a node that takes nothing: %v", err)
+	}
+}
+
+// Of a node that is killed and comes back late the others are measured on, and one that does not come back is told of by its own words.
+func TestNodeThatComesBackLateOrNever(t *testing.T) {
+	for again, want := range map[string]string{"sleep 1": "", "echo no second time; exit 1": "no second time"} {
+		t.Run(again, func(t *testing.T) {
+			t.Parallel()
+			script := `if [ -e "$2.seen" ]; then ` + again + `; fi; : >"$2.seen"; exec "$1" ` + nodeCommand + ` "$2"`
+			g, err := load.NewRig(t.Context(), load.Target{Name: "own", Dialer: client.Dialer{},
+				Command: process.Command{Text: process.Quote("sh", "-c", script, "sh", os.Args[0], "{config}")}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := g.Mesh(t.Context(), 3); err != nil {
+				t.Fatal(err)
+			}
+			p := quick(func(p *result.Params) { p.Nodes, p.Names, p.SetupLimit = 3, 1000, time.Minute })
+			if _, err = joining(t.Context(), g, p); err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%v, want %q", err, want)
+			}
+			for i, s := range g.Samples {
+				if s.NodeCPU < 0 || s.NodeCPU > 100 || s.RSS == 0 {
+					t.Errorf("sample %d: %+v", i, s)
+				}
+			}
+			if err := g.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
