@@ -73,7 +73,7 @@ func (r *Results) review(i int) {
 // silent says that nothing arrived.
 func (n *NodeResult) silent() string {
 	for _, s := range n.Metrics {
-		if s.Unit == PerSecond && strings.HasSuffix(s.Name, "delivered") && slices.Min(s.Values) == 0 {
+		if s.Unit == PerSecond && (strings.HasSuffix(s.Name, "delivered") || s.Name == "calls") && slices.Min(s.Values) == 0 {
 			return s.Name + ": nothing arrived while it was measured"
 		}
 	}
@@ -153,13 +153,14 @@ func (r *Results) implausible(c *CaseResult, k int) string {
 
 // late says that an open loop did not send in time.
 func (n *NodeResult) late() string {
-	late, ok := n.Metric(LateMetric)
-	p99, measured := n.Metric("p99")
-	if !ok || late.Value < lateFloor || measured && late.Value < lateShare*p99.Value {
-		return ""
+	for _, late := range n.Metrics {
+		prefix, ok := strings.CutSuffix(late.Name, LateMetric) // of traffic of its own
+		if p99, measured := n.Metric(prefix + "p99"); ok && late.Value >= lateFloor && (!measured || late.Value >= lateShare*p99.Value) {
+			return fmt.Sprintf("client-limited: the generator itself sent %s late (p99), a large part of the node's p99; lower the rate",
+				Format(late.Value, Nanoseconds))
+		}
 	}
-	return fmt.Sprintf("client-limited: the generator itself sent %s late (p99), a large part of the node's p99; lower the rate",
-		Format(late.Value, Nanoseconds))
+	return ""
 }
 
 // overloaded says that an open loop asked for more than was delivered: what is late then is a queue that grows for as long

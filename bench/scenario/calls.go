@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -64,6 +65,7 @@ type calls struct {
 	}
 	begun                                        atomic.Uint64
 	lost, duplicates, reordered, changed, failed atomic.Uint64
+	answered                                     atomic.Int64 // when the last of them was, on the clock of load.Now
 }
 
 // callers measures calls with many under way.
@@ -119,6 +121,7 @@ const callLimit = 20 * time.Second
 
 // keepCalling makes one call after the other: quota, or, if that is 0, until it is stopped.
 func (c *calls) keepCalling(ctx context.Context, _ int, quota uint64) error {
+	c.answered.Store(load.Now())
 	for n := uint64(0); (c.p.Count == 0 || n < quota) && !c.stopped.Load(); n++ {
 		began := time.Now()
 		err := c.call(ctx, c.p.Size, c.begun.Add(1))
@@ -131,9 +134,12 @@ func (c *calls) keepCalling(ctx context.Context, _ int, quota uint64) error {
 				c.rig.Notes = append(c.rig.Notes, "a call failed: "+err.Error())
 				c.mu.Unlock()
 			}
+			if silent := time.Duration(load.Now() - c.answered.Load()); silent > callLimit {
+				return fmt.Errorf("no call was answered for %v: %w", silent.Round(time.Second), err)
+			}
 			continue
 		}
-		if c.made.Add(1); c.measuring.Load() {
+		if c.answered.Store(load.Now()); c.measuring.Load() {
 			c.mu.Lock()
 			c.delays.Record(int64(time.Since(began)))
 			c.mu.Unlock()
@@ -177,8 +183,12 @@ func (c *calls) call(ctx context.Context, size int, number uint64) error {
 			heard++
 		}
 	}
-	if want := len(c.names) * c.p.Replies; failed == nil && heard < want {
+	switch want := len(c.names) * c.p.Replies; {
+	case failed != nil:
+	case heard < want:
 		c.lost.Add(uint64(want - heard))
+	default:
+		c.made.Add(1)
 	}
 	return failed
 }
@@ -208,10 +218,12 @@ func (c *calls) faults() []result.Metric {
 // rates are calls that were answered by all, and what each process took for one.
 func (c *calls) rates(from, to reading) (ms []result.Metric) {
 	seconds, n := to.at.Sub(from.at).Seconds(), float64(to.made-from.made)
-	if seconds <= 0 || n <= 0 {
+	if seconds <= 0 {
 		return nil
 	}
-	ms = append(ms, perSecond("calls", n/seconds), perSecond("replies", n*float64(len(c.names)*c.p.Replies)/seconds))
+	if ms = append(ms, perSecond("calls", n/seconds), perSecond("replies", n*float64(len(c.names)*c.p.Replies)/seconds)); n <= 0 {
+		return ms
+	}
 	if from.known && to.known {
 		ms = append(ms, nanos("node CPU per call", float64(to.node.CPU-from.node.CPU)/n))
 	}

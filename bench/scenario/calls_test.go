@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
@@ -122,8 +125,12 @@ func TestCallsFindWhatIsWrong(t *testing.T) {
 					got[m.Name] = m.Value
 				}
 			}
-			if len(got) != len(want) {
-				t.Errorf("found %v, want %v", got, want)
+			whole := uint64(10) // answered
+			if want["lost"]+want["calls failed"] > 0 {
+				whole = 9
+			}
+			if len(got) != len(want) || c.made.Load() != whole {
+				t.Errorf("found %v, want %v; %d calls were answered, want %d", got, want, c.made.Load(), whole)
 			}
 			for name, n := range want {
 				if got[name] != n {
@@ -156,4 +163,26 @@ func TestCallsThatAreRefused(t *testing.T) {
 	if err := errors.Join(c.hangUp(t.Context()), c.close(t.Context())); err != nil {
 		t.Error(err)
 	}
+}
+
+// refusing answers no call, each after some time.
+type refusing struct{ took time.Duration }
+
+func (r refusing) NewStream(context.Context, rpc.Method) (rpc.ClientStream, error) {
+	time.Sleep(r.took)
+	return nil, rpc.NewError(rpc.Unavailable, "asleep")
+}
+
+func (r refusing) Close(context.Context) error { return nil }
+
+// Calls of a fixed number end when nobody answers any more, however many are left.
+func TestCallsEndWhenNobodyAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &calls{talk: talk{p: with(func(p *result.Params) { p.Count, p.Replies = 1000, 1 }), rig: new(load.Rig), names: []string{"a/b/c"}}, client: refusing{9 * time.Second}}
+		begun := time.Now()
+		err := c.keepCalling(t.Context(), 0, 1000)
+		if err == nil || !strings.Contains(err.Error(), "no call was answered for 27s") || !errors.Is(err, rpc.Unavailable) || time.Since(begun) > time.Minute {
+			t.Errorf("after %v: %v", time.Since(begun), err)
+		}
+	})
 }
