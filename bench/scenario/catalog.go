@@ -80,6 +80,7 @@ func (d document) scenario(f scenarioFile) (s Scenario, err error) {
 	}
 	s = Scenario{Name: cmp.Or(f.Name, f.Scenario.kind), About: f.About, Kind: f.Scenario}
 	start := result.Defaults()
+	start.InFlight = min(start.InFlight, cmp.Or(s.most, start.InFlight))
 	if err := d.apply(f.Defaults, &start, s.Uses, false); err != nil {
 		return s, err
 	}

@@ -65,6 +65,8 @@ func (p Plan) skip(c Case, k int) string {
 		return "not asked for"
 	case t.Dialer.Protocol() == load.Blind && !c.Scenario.Blind:
 		return "needs names, which the relay does not know"
+	case c.Scenario.bars != nil:
+		return c.Scenario.bars(t)
 	}
 	return ""
 }
@@ -130,6 +132,12 @@ func (p Plan) Check() error {
 		names = append(names, t.Name)
 	}
 	for _, c := range p.Cases {
+		if most := c.Scenario.most; most > 0 && c.Params.InFlight > most {
+			return fmt.Errorf("%s: at most %d are under way in a session: give inflight so, or max", c.Label(), most)
+		}
+		if len(p.Targets) > 0 && p.Name == "" && p.skip(c, 0) != "" { // a suite has other cases, and says what it leaves out
+			return fmt.Errorf("%s: not on %s: %s", c.Label(), p.Targets[0].Name, p.skip(c, 0))
+		}
 		for _, name := range c.Nodes {
 			if !slices.Contains(names, name) {
 				return fmt.Errorf("%s: nodes: %s", c.Label(), result.NoNode(name, names))

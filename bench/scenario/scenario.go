@@ -24,7 +24,9 @@ type Kind struct {
 	Blind bool     // the relay can stand in for a node: it takes no names
 	Label func(result.Params) string
 	// Run does it to the node of the rig and returns what it measured, also with an error.
-	Run func(context.Context, *load.Rig, result.Params) ([]result.Metric, error)
+	Run  func(context.Context, *load.Rig, result.Params) ([]result.Metric, error)
+	bars func(load.Target) string // says why it cannot be driven on a node; nil: it can on all that know names
+	most int                      // that can be under way for each sender; 0: any number
 }
 
 // Keys of Params that scenarios with traffic read.
@@ -75,13 +77,13 @@ var kinds = []Kind{
 	kind("soak", "pairs fanout churn-rate"+message,
 		"{{.Pairs}}→{{.Pairs}} and 1→{{.Fanout}}, {{.Message}}, {{.Pace}}, {{.ChurnRate}} clients/s, for {{.Duration}}", soak),
 	kind("mesh", "nodes names size identity inflight rate total-rate duration warmup setup-limit",
-		"{{.Nodes}} nodes, {{.Names}} names, {{.Message}}, {{.Pace}}", mesh),
+		"{{.Nodes}} nodes, {{.Names}} names, {{.Message}}, {{.Pace}}", mesh).limited(unlinked, 0),
 	// Sessions of apps, which are part of what is measured.
-	kind("session", talking, talks, sessions(true)),
-	kind("mls", talking, talks, sessions(false)),
+	kind("session", talking, talks, sessions(true)).limited(veiled, mostUnder),
+	kind("mls", talking, talks, sessions(false)).limited(veiled, mostUnder),
 	// Calls of apps, likewise.
 	kind("rpc", "fanout replies size inflight count duration warmup setup-limit",
-		"1→{{.Fanout}} calls, {{if gt .Replies 1}}{{.Replies}} replies of {{end}}{{size .Size}}, {{.Pace}}", callers),
+		"1→{{.Fanout}} calls, {{if gt .Replies 1}}{{.Replies}} replies of {{end}}{{size .Size}}, {{.Pace}}", callers).limited(veiled, mostUnder),
 }
 
 // kind makes one whose label is a template over its parameters.
@@ -94,6 +96,11 @@ func kind(name, uses, label string, run func(context.Context, *load.Rig, result.
 		}
 		return b.String()
 	}}
+}
+
+func (k Kind) limited(bars func(load.Target) string, most int) Kind {
+	k.bars, k.most = bars, most
+	return k
 }
 
 // traffic makes one that is nothing but messages between some cells, which any node can carry.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,7 +36,7 @@ type talk struct {
 
 	serving   bool // the others answer calls
 	sent      atomic.Uint64
-	made      atomic.Uint64 // calls that were answered
+	made      atomic.Uint64 // calls that were answered whole
 	measuring atomic.Bool
 	stopped   atomic.Bool // senders end
 	mu        sync.Mutex
@@ -75,14 +76,22 @@ func sessions(plain bool) func(context.Context, *load.Rig, result.Params) ([]res
 	}
 }
 
+// veiled says why there can be no sessions by t.
+func veiled(t load.Target) string {
+	for _, way := range append([]string{t.Command.Transport}, t.Addrs...) {
+		if way, _, _ = strings.Cut(way, "://"); slices.Contains([]string{"tls", "mtls", "wss", "https"}, way) {
+			return "sessions are measured on nodes without TLS: by gRPC, WebSocket or a unix socket"
+		}
+	}
+	return ""
+}
+
 // connect starts the other process, and then the app of this one.
 func (t *talk) connect(ctx context.Context) (err error) {
 	secret := rand.Text() + rand.Text()
 	here := cast{Node: t.rig.Addr(load.Publishing), Secret: secret}
 	there := cast{Node: t.rig.Addr(load.Subscribing), Secret: secret, Serving: t.serving}
 	switch {
-	case strings.HasPrefix(here.Node, "https:") || strings.HasPrefix(here.Node, "wss:"):
-		return errors.New("sessions are measured on nodes without TLS: by gRPC, WebSocket or a unix socket")
 	case t.p.Members < 2:
 		return fmt.Errorf("a session of %d has nobody to talk with", t.p.Members)
 	}
@@ -250,10 +259,12 @@ func (t *talk) send(ctx context.Context, i int, quota uint64) error {
 // rates are what came meanwhile, and what each process took for it.
 func (t *talk) rates(from, to reading) (ms []result.Metric) {
 	seconds, n := to.at.Sub(from.at).Seconds(), float64(to.heard.Received-from.heard.Received)
-	if seconds <= 0 || n <= 0 {
+	if seconds <= 0 {
 		return nil
 	}
-	ms = append(ms, perSecond("messages delivered", n/seconds))
+	if ms = append(ms, perSecond("messages delivered", n/seconds)); n <= 0 {
+		return ms
+	}
 	if from.known && to.known {
 		ms = append(ms, nanos(result.CostMetric, float64(to.node.CPU-from.node.CPU)/n))
 	}

@@ -90,7 +90,7 @@ func TestNothingMeasuredIsNotValid(t *testing.T) {
 		invalid string
 	}{
 		{"something", Plan{Targets: named("ours"), Cases: []Case{{Scenario: told(lost), Require: conditions(t, "lost <= 0")}}}, ""},
-		{"all cases skipped", Plan{Targets: []load.Target{floor}, Cases: []Case{{Scenario: namesOnly}}}, "nothing was measured on floor"},
+		{"all cases skipped", Plan{Name: "mine", Targets: []load.Target{floor}, Cases: []Case{{Scenario: namesOnly}}}, "nothing was measured on floor"},
 		{"a condition that no case can be held against",
 			Plan{Targets: append(named("ours"), floor), Cases: []Case{{Scenario: namesOnly, Require: conditions(t, "lost / floor <= 1")}}}, "judged in no case"},
 		{"one that another case is held against", Plan{Targets: append(named("ours"), floor), Cases: []Case{
@@ -100,6 +100,9 @@ func TestNothingMeasuredIsNotValid(t *testing.T) {
 		{"a metric that was not measured",
 			Plan{Targets: named("ours"), Cases: []Case{{Scenario: told(lost), Require: conditions(t, "files slope <= 0")}}}, "files slope was not measured"},
 		{"nothing delivered", Plan{Targets: named("ours"), Cases: []Case{{Scenario: told(result.Metric{Name: "delivered", Unit: result.PerSecond})}}}, "nothing arrived"},
+		{"no call answered", Plan{Targets: named("ours"), Cases: []Case{{Scenario: told((&calls{}).rates(reading{}, reading{at: time.Now()})...)}}}, "nothing arrived"},
+		{"no message of a session", Plan{Targets: named("ours"), Cases: []Case{{Scenario: told((&talk{}).rates(reading{}, reading{at: time.Now()})...)}}},
+			"nothing arrived"},
 	} {
 		c.plan.Rounds = 1
 		r, err := c.plan.Run(t.Context())
@@ -110,6 +113,50 @@ func TestNothingMeasuredIsNotValid(t *testing.T) {
 		if r.Valid != (c.invalid == "") || !strings.Contains(got, c.invalid) || len(r.Failed()) > 0 {
 			t.Errorf("%s: valid %v, %q, failed %v", c.name, r.Valid, got, r.Failed())
 		}
+	}
+}
+
+// What cannot be measured on a node is said before anything is, but for cases of a suite, which are left out.
+func TestWhatANodeCannotIsSaidBefore(t *testing.T) {
+	started := func(c process.Command) load.Target {
+		return load.Target{Name: "it", Command: c, Dialer: client.Dialer{}}
+	}
+	running := func(addr string) load.Target {
+		return load.Target{Name: "it", Addrs: []string{addr}, Dialer: client.Dialer{}}
+	}
+	for _, c := range []struct {
+		scenario string
+		inflight int
+		target   load.Target
+		want     string
+	}{
+		{"mesh", 1024, started(process.Command{Text: "slim {config}"}), ""},
+		{"mesh", 1024, started(process.Command{Text: "slim {listen}"}), "{config}"},
+		{"mesh", 1024, started(process.Command{Text: "slim {config}", Transport: "ws"}), "{config}"},
+		{"mesh", 1024, running("127.0.0.1:1"), "{config}"},
+		{"rpc", 512, started(process.Command{Text: "slim {config}", Transport: "ws"}), ""},
+		{"rpc", 0, running("tls:1"), ""},
+		{"rpc", 64, started(process.Command{Text: "slim {config}", Transport: "mtls"}), "without TLS"},
+		{"mls", 64, running("wss://127.0.0.1:1"), "without TLS"},
+		{"session", 64, running("https://127.0.0.1:1"), "without TLS"},
+		{"session", 513, running("127.0.0.1:1"), "at most 512"},
+		{"rpc", 1024, running("127.0.0.1:1"), "at most 512"},
+		{"idle", 64, load.Target{Name: "it", Dialer: client.Dialer{Blind: true}}, "needs names"},
+	} {
+		p := Plan{Rounds: 1, Targets: []load.Target{c.target}, Cases: []Case{{Scenario: load1(t, c.scenario)}}}
+		p.Cases[0].Params.InFlight = c.inflight
+		if err := p.Check(); (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s, %d in flight, on %+v: %v, want %q", c.scenario, c.inflight, c.target, err, c.want)
+		}
+		if p.Name = "mine"; c.inflight <= mostUnder {
+			if err, skipped := p.Check(), p.results().Cases[0].Nodes[0].Skipped; err != nil || !strings.Contains(skipped, c.want) {
+				t.Errorf("%s of a suite on %+v: %v, left out: %q", c.scenario, c.target, err, skipped)
+			}
+		}
+	}
+	own, err := document{"mine.yaml"}.scenario(scenarioFile{Scenario: load1(t, "rpc").Kind})
+	if err != nil || own.Cases[0].InFlight != mostUnder {
+		t.Errorf("what a file leaves open: %+v, %v", own.Cases, err)
 	}
 }
 
