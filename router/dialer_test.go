@@ -495,7 +495,10 @@ func linkClosedWhileItIsOpened(t *testing.T, w *dialWay) {
 }
 
 // Two nodes that dial each other have two links, of which one stands by until the other ends. Rules: P-loop-1, P-loop-4.
-func TestNodesThatDialEachOther(t *testing.T) { inEachWay(t, nodesThatDialEachOther) }
+func TestNodesThatDialEachOther(t *testing.T) {
+	t.Parallel() // it waits for most of its time
+	inEachWay(t, nodesThatDialEachOther)
+}
 
 func nodesThatDialEachOther(t *testing.T, w *dialWay) {
 	one, two := w.start(t, generic("one")), w.start(t, generic("two"))

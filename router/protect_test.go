@@ -104,6 +104,7 @@ func TestCredentialsOfLinks(t *testing.T) {
 
 // Whoever is judged is answered as by HTTP, on every path, without a word. Rules: P-auth-1, P-auth-2, P-auth-3.
 func TestAnswersToRequestsWithoutRightCredentials(t *testing.T) {
+	t.Parallel() // it waits
 	v := &jury{verdict: func(s *auth.Shown) error {
 		switch s.Authorization {
 		case "Bearer good":
