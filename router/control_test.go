@@ -20,7 +20,7 @@ func TestRoutesOverALink(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), hang)
 			defer cancel()
 			_ = n.Shutdown(ctx)
 		})
@@ -47,7 +47,7 @@ func TestRoutesOverALink(t *testing.T) {
 		select {
 		case e := <-links:
 			return e
-		case <-time.After(10 * time.Second):
+		case <-time.After(hang):
 			t.Fatal("no link changes")
 		}
 		return event{}

@@ -45,7 +45,7 @@ func startGuard(t *testing.T) *guard {
 
 // inTime ends what waits for ever, which is then an error.
 func inTime(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -58,7 +58,7 @@ func startReplica(t *testing.T, id string) *replica {
 	t.Cleanup(func() {
 		cancel()
 		l.wait()
-		end, stop := context.WithTimeout(context.Background(), 10*time.Second)
+		end, stop := context.WithTimeout(context.Background(), hang)
 		defer stop()
 		if err := n.Shutdown(end); err != nil {
 			t.Error(err)

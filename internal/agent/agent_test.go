@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 // limit is how long anything may take that a test waits for.
-const limit = 30 * time.Second
+const limit = 2 * time.Minute
 
 // startNode starts a real node that listens on a free port.
 func startNode(t *testing.T, id string) *router.Node {

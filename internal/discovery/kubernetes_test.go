@@ -58,7 +58,7 @@ func follow(t *testing.T, s Source) *follower {
 // wants waits for a state with exactly these peers, NAME=ADDRESS; states before it may differ.
 func (f *follower) wants(want ...string) {
 	f.t.Helper()
-	late := time.After(10 * time.Second)
+	late := time.After(2 * time.Minute)
 	var last []string
 	for {
 		select {
@@ -79,7 +79,7 @@ func (f *follower) wants(want ...string) {
 // fails waits for a failure with that text in it, or, for "", for the end of all.
 func (f *follower) fails(text string) {
 	f.t.Helper()
-	late := time.After(10 * time.Second)
+	late := time.After(2 * time.Minute)
 	for {
 		select {
 		case got := <-f.faults:

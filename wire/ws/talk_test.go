@@ -14,7 +14,7 @@ import (
 )
 
 // hang guards against a test that would never end.
-const hang = 30 * time.Second
+const hang = 2 * time.Minute
 
 // recorder writes down every event as one line. Handlers, if set, run after the line is written.
 type recorder struct {

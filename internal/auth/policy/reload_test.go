@@ -40,7 +40,7 @@ func (f *file) heard(t *testing.T) error {
 	select {
 	case err := <-f.told:
 		return err
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		return errTimeout
 	}
 }

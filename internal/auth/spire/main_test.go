@@ -12,6 +12,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// hang guards against a test that would never end.
+const hang = 2 * time.Minute
+
 // story is what Agents tell, an error or nil at a time.
 type story chan error
 
@@ -21,7 +24,7 @@ func (s story) heard(t *testing.T) error {
 	select {
 	case err := <-s:
 		return err
-	case <-time.After(20 * time.Second):
+	case <-time.After(hang):
 		t.Fatal("nothing is told")
 		return nil
 	}
@@ -61,7 +64,7 @@ func wait(t *testing.T, what string, c <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-c:
-	case <-time.After(20 * time.Second):
+	case <-time.After(hang):
 		t.Fatalf("%s: nothing happens", what)
 	}
 }
@@ -81,7 +84,7 @@ func until(t *testing.T, what string, changed func() <-chan struct{}, holds func
 // soon is a context for what takes no time.
 func soon(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	t.Cleanup(cancel)
 	return ctx
 }

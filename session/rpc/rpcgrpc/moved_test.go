@@ -173,7 +173,7 @@ func TestShapes(t *testing.T) {
 		server.Stop()
 	})
 	for name, conn := range map[string]grpc.ClientConnInterface{"a stub": rpcgrpc.Conn(c), "by the gateway": outside} {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		open := func(i, requests int) grpc.ClientStream {
 			t.Helper()
 			s, err := conn.NewStream(ctx, &d.Streams[i], "/acme.Shapes/"+d.Streams[i].StreamName)
