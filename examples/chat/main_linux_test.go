@@ -74,6 +74,9 @@ func TestChat(t *testing.T) {
 	defer n.Shutdown(ctx)
 	node := n.Addrs()[0].String()
 	bob, carol := start(ctx, t, node, "-name", "org/demo/bob"), start(ctx, t, node, "-name", "org/demo/carol")
+	for n.Stats().Names < 2 && ctx.Err() == nil { // else alice asks for bob a second later
+		time.Sleep(time.Millisecond)
+	}
 	alice := start(ctx, t, node, "-name", "org/demo/alice", "-channel", "org/demo/chat", "org/demo/bob")
 	bob.shows("org/demo/alice has invited to org/demo/chat")
 	alice.shows("org/demo/bob has come")

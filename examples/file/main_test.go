@@ -34,6 +34,9 @@ func newRig(t *testing.T, files string, args ...string) *rig {
 	r := &rig{ctx: ctx, node: n.Addrs()[0].String(), inbox: t.TempDir(), ended: make(chan error, 1)}
 	args = append([]string{"-name", "org/demo/bob", "-dir", r.inbox, "-count", files}, args...)
 	go func() { r.ended <- run(ctx, args, r.env, io.Discard) }()
+	for n.Stats().Names == 0 && ctx.Err() == nil { // else who sends asks for bob a second later
+		time.Sleep(time.Millisecond)
+	}
 	return r
 }
 

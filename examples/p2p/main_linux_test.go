@@ -22,6 +22,9 @@ func TestP2P(t *testing.T) {
 	bob, alice := new(text), new(text)
 	done := make(chan error, 1)
 	go func() { done <- run(ctx, []string{"-name", "org/demo/bob", "-count", "1"}, env, bob) }()
+	for n.Stats().Names == 0 && ctx.Err() == nil { // else alice asks for bob a second later
+		time.Sleep(time.Millisecond)
+	}
 	if err := run(ctx, []string{"-name", "org/demo/alice", "-to", "org/demo/bob", "hello", "there"}, env, alice); err != nil {
 		t.Fatal(err)
 	}
