@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -15,7 +16,11 @@ import (
 	"github.com/seed31b3bfd0/slimgo/session"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Most that tests make is garbage soon.
+	debug.SetGCPercent(400)
+	goleak.VerifyTestMain(m)
+}
 
 // bubble runs a test in simulated time.
 func bubble(t *testing.T, o Options, run func(t *testing.T, n *Net)) {
