@@ -76,6 +76,7 @@ type callOptions struct {
 	timeout time.Duration // of a call whose context has no deadline; 0: none
 	message int           // bytes
 	buffer  int           // bytes
+	kept    *purse        // by all calls
 }
 
 var _ ClientStream = (*call)(nil)
@@ -246,6 +247,7 @@ func (c *call) Close() {
 
 // expire is the end of the call's context. What has come before can still be received.
 func (c *call) expire() {
+	defer c.in.release()
 	if c.in.ended() != nil {
 		return
 	}
@@ -281,11 +283,20 @@ func (c *call) abandon(err *Error) {
 // giveUpFor is abandon for what has happened in Send.
 func (c *call) giveUpFor(code Code) { c.abandon(Errorf(code, "the call was given up")) }
 
+// keep has a reply wait for Receive; false: there is no room, and the call is over.
+func (c *call) keep(m *session.Message) bool {
+	full := c.in.put(item{m: m})
+	if full != nil {
+		c.overflow(full)
+	}
+	return full == nil
+}
+
 // overflow ends a call whose replies nobody receives.
-func (c *call) overflow() {
+func (c *call) overflow(full *bound) {
 	c.link.Load().remove(c)
 	c.giveUp(ResourceExhausted)
-	if c.in.end(Errorf(ResourceExhausted, "more than %d bytes of replies wait for Receive", c.in.most)) {
+	if c.in.end(Errorf(ResourceExhausted, "more than %d bytes of replies wait for Receive: take them sooner, or raise CallOptions.%s", full.most, full.option)) {
 		c.part()
 	}
 }

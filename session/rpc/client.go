@@ -15,6 +15,16 @@ const DefaultTimeout = time.Minute
 // DefaultBuffer is how many bytes of a call may wait to be received.
 const DefaultBuffer = 16 << 20
 
+// DefaultTotalBuffer is how many bytes of all calls of a Client or a Group may wait to be received, and of all sessions of a Server.
+const DefaultTotalBuffer = 256 << 20
+
+// spare is how many bytes a call of a client may keep beyond that, or a session of a server.
+const spare = 64 << 10
+
+func newTotal(most int) *purse {
+	return &purse{bound: bound{cmp.Or(most, DefaultTotalBuffer), "TotalBuffer"}, spare: spare}
+}
+
 // CallOptions are what a Client and a Group have in common. The zero value is what upstream's have, but for the time of a call.
 type CallOptions struct {
 	// Timeout is how long a call takes at most whose context has no deadline; 0: DefaultTimeout. Negative: there is no bound, and servers
@@ -29,9 +39,10 @@ type CallOptions struct {
 	Session session.SessionOptions
 	// MaxMessage is how long a request or a reply may be, in bytes; 0: as long as a session lets it (session.MaxContent).
 	MaxMessage int
-	// Buffer is how many bytes of replies, with what each costs beside its own, 1 KiB and more, may wait for Receive; 0: DefaultBuffer. A call
-	// for which more comes fails, with ResourceExhausted: nothing tells a server to wait.
-	Buffer int
+	// Buffer is how many bytes of replies of a call, with what each costs beside its own, 1 KiB and more, may wait for Receive, and TotalBuffer
+	// how many of all calls of the Client or Group, each of which may have 64 KiB beyond that; 0: DefaultBuffer and DefaultTotalBuffer. A call for
+	// which more comes fails, with ResourceExhausted: nothing tells a server to wait.
+	Buffer, TotalBuffer int
 }
 
 func (o *CallOptions) check() error {
@@ -43,7 +54,9 @@ func (o *CallOptions) check() error {
 
 // own returns what calls need of it.
 func (o *CallOptions) own() callOptions {
-	own := callOptions{codec: o.Codec, message: cmp.Or(o.MaxMessage, session.MaxContent), buffer: cmp.Or(o.Buffer, DefaultBuffer)}
+	own := callOptions{
+		codec: o.Codec, message: cmp.Or(o.MaxMessage, session.MaxContent), buffer: cmp.Or(o.Buffer, DefaultBuffer), kept: newTotal(o.TotalBuffer),
+	}
 	if own.codec == nil {
 		own.codec = Proto{}
 	}
@@ -121,7 +134,7 @@ func begin(ctx context.Context, o *callOptions, m Method, get func(context.Conte
 		cancel()
 		return nil, asError(err, "calling %v", m)
 	}
-	c := &call{o: o, get: get, id: newID(), method: m, ctx: ctx, cancel: cancel, in: newInbox(o.buffer, nil), members: members}
+	c := &call{o: o, get: get, id: newID(), method: m, ctx: ctx, cancel: cancel, in: newInbox(bound{o.buffer, "Buffer"}, o.kept), members: members}
 	c.link.Store(l)
 	stop := context.AfterFunc(ctx, c.expire)
 	c.stop.Store(&stop)

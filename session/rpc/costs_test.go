@@ -37,7 +37,7 @@ func wantAnswers(t *testing.T, w *world, frames []frame, want map[string]int) {
 	mustCall(t, w.client)
 }
 
-const tooMuch = "8 more than 100000 bytes of requests wait for the handler, or 200000 for all of the session"
+const tooMuch = "8 more than 100000 bytes of requests wait for handlers: send less at a time, or raise ServerOptions.Buffer"
 
 func bounded(so *rpc.ServerOptions, _ *rpc.CallOptions) {
 	so.Buffer, so.SessionBuffer = 100_000, 200_000

@@ -73,7 +73,8 @@
 //
 // Send waits while much of the session is under way, as Session.Publish does. Nothing tells the other end to wait for one call alone: what
 // has come and is not received takes memory, and a call that has too much of that fails with ResourceExhausted (CallOptions.Buffer,
-// ServerOptions.Buffer, SessionBuffer), while all others go on.
+// ServerOptions.Buffer, SessionBuffer), while all others go on. So it does where all calls together have too much (TotalBuffer of either), unless
+// its own part is small.
 //
 // # Interceptors
 //

@@ -12,10 +12,10 @@ import (
 // inbox is what has come for a call and was not received yet. Who puts never waits, since it serves all calls of a session: what is
 // beyond the bound ends the call instead (P-rpc-10). Safe for all, but one goroutine takes at a time.
 type inbox struct {
-	most int    // bytes
-	all  *purse // of all calls of the session; nil: there is no such bound
+	most bound
 
 	mu    sync.Mutex
+	all   *purse           // guarded by mu: of all calls; nil: there is no such bound, or what is left here does not count any more
 	queue fifo.Queue[item] // guarded by mu
 	bytes int              // guarded by mu: in queue, with what an item costs
 	err   error            // guarded by mu: what comes after the queue, for ever; nil: the call goes on
@@ -50,51 +50,73 @@ func sizeOf(md map[string]string) (n int) {
 	return n
 }
 
-// purse is how many bytes all calls of a session may keep. Safe for all.
-type purse struct {
-	most int64
-	held atomic.Int64
+// bound is how many bytes may be kept, and by which option.
+type bound struct {
+	most   int
+	option string
 }
 
-// take has n bytes kept, if there is room, or nothing is kept yet; false: there is none.
-func (p *purse) take(n int) bool {
+// purse is how many bytes may be kept together: by all calls of a session, of a Client or Group, or of a server. Safe for all.
+type purse struct {
+	bound
+	spare int    // bytes that each of those who share it may keep beyond that, so that small ones go on beside large ones
+	all   *purse // of which it takes a part; nil: none
+	held  atomic.Int64
+}
+
+// take has n bytes kept by somebody who keeps so many already, if there is room, or nothing is kept yet; else it returns the bound.
+func (p *purse) take(n, already int) *bound {
 	if p == nil {
-		return true
+		return nil
 	}
-	if held := p.held.Add(int64(n)); held > p.most && held > int64(n) {
+	held := int(p.held.Add(int64(n)))
+	if held > p.most && held > n && already+n > p.spare {
 		p.held.Add(-int64(n))
-		return false
+		return &p.bound
 	}
-	return true
+	if full := p.all.take(n, held-n); full != nil {
+		p.held.Add(-int64(n))
+		return full
+	}
+	return nil
 }
 
 func (p *purse) put(n int) {
-	if p != nil {
+	for ; p != nil; p = p.all {
 		p.held.Add(-int64(n))
 	}
 }
 
-func newInbox(most int, all *purse) inbox {
+func newInbox(most bound, all *purse) inbox {
 	return inbox{most: most, all: all, wake: make(chan struct{}, 1), queue: fifo.Queue[item]{Keep: mostKept}}
 }
 
-// put adds an item; false: there is no room. What comes after the end is dropped.
-func (x *inbox) put(it item) bool {
+// put adds an item; what it returns has no room for it. What comes after the end is dropped.
+func (x *inbox) put(it item) *bound {
 	size := it.size()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	switch {
-	case x.err != nil:
-		return true
-	case it.m != nil && x.bytes+size > x.most && x.queue.Len() > 0:
-		return false
-	case !x.all.take(size):
-		return false
+	if x.err != nil {
+		return nil
+	}
+	if it.m != nil && x.bytes+size > x.most.most && x.queue.Len() > 0 {
+		return &x.most
+	}
+	if full := x.all.take(size, x.bytes); full != nil {
+		return full
 	}
 	x.queue.Push(it)
 	x.bytes += size
 	x.signal()
-	return true
+	return nil
+}
+
+// release has what waits not count any more among what all calls keep: nobody may ever take it.
+func (x *inbox) release() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.all.put(x.bytes)
+	x.all = nil
 }
 
 // end is the last word, after what has come before; the first one counts, and is reported.

@@ -15,10 +15,10 @@ func full(n int) item {
 
 // What was taken makes room again, to the byte, and one message is taken whatever its size.
 func TestRoomOfAnInbox(t *testing.T) {
-	x := newInbox(2*itemCost+200, nil)
+	x := newInbox(bound{most: 2*itemCost + 200}, nil)
 	for range 100 {
 		first, second := x.put(full(100)), x.put(full(100))
-		if !first || !second || x.put(full(0)) {
+		if first != nil || second != nil || x.put(full(0)) == nil {
 			t.Fatal("room is not for two items of 100 bytes")
 		}
 		for range 2 {
@@ -27,10 +27,10 @@ func TestRoomOfAnInbox(t *testing.T) {
 			}
 		}
 	}
-	if !x.put(full(10_000)) || x.put(full(0)) {
+	if x.put(full(10_000)) != nil || x.put(full(0)) == nil {
 		t.Error("a large message has to be alone")
 	}
-	if !x.put(item{err: errAbsent}) {
+	if x.put(item{err: errAbsent}) != nil {
 		t.Error("the failure of a member has no room")
 	}
 }
@@ -47,7 +47,7 @@ func TestLastWords(t *testing.T) {
 		"dropped after the end":          {func(x *inbox) { x.put(full(1)); x.end(io.EOF); x.drop(failed) }, []error{failed}},
 		"dropped after all was received": {func(x *inbox) { x.end(io.EOF); x.drop(failed) }, []error{io.EOF}},
 	} {
-		x := newInbox(1<<20, nil)
+		x := newInbox(bound{most: 1 << 20}, nil)
 		c.do(&x)
 		for i, want := range c.want {
 			it, err := x.take(context.Background())

@@ -144,8 +144,8 @@ func (l *link) deliver(m *session.Message) {
 		l.conclude(c, io.EOF)
 	case k == failure:
 		l.conclude(c, failed)
-	case !c.in.put(item{m: m}):
-		c.overflow()
+	default:
+		c.keep(m)
 	}
 }
 

@@ -162,7 +162,7 @@ func TestNothingIsLeftOfCalls(t *testing.T) {
 
 // The end of a session is that of the calls that have sent something by it, and of no others, which begin anew.
 func TestTheEndOfALink(t *testing.T) {
-	newCall := func(id string) *call { return &call{id: id, in: newInbox(1000, nil)} }
+	newCall := func(id string) *call { return &call{id: id, in: newInbox(bound{most: 1000}, nil)} }
 	l := &link{calls: map[string]*call{}, end: func() {}, room: context.Background()}
 	before, after := newCall("before"), newCall("after")
 	if !l.add(before) || !l.add(after) {
@@ -210,7 +210,7 @@ func TestOnlyTheLosersCallsEnd(t *testing.T) {
 	l := &serverLink{calls: map[callKey]*serverCall{}}
 	for _, n := range []session.Name{a, b} {
 		key := callKey{n, "1"}
-		l.calls[key] = &serverCall{key: key, in: newInbox(1000, nil)}
+		l.calls[key] = &serverCall{key: key, in: newInbox(bound{most: 1000}, nil)}
 	}
 	l.lost(a, "why")
 	if err := l.calls[callKey{a, "1"}].in.ended(); !errors.Is(err, Unavailable) {

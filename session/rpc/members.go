@@ -70,11 +70,10 @@ func (c *call) hear(m *session.Message, k kind, failed *Error) {
 	x := c.members.list[from]
 	late := x != nil && x.done
 	c.members.mu.Unlock()
-	switch {
-	case late:
-	case !c.in.put(item{m: m}):
-		c.overflow()
-	case !c.method.ServerStreams: // who goes now has answered
+	if late || !c.keep(m) {
+		return
+	}
+	if !c.method.ServerStreams { // who goes now has answered
 		c.finish(from, nil)
 	}
 }

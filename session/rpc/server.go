@@ -18,6 +18,7 @@ import (
 const (
 	DefaultCalls         = 10_000
 	DefaultSessionCalls  = 1_000
+	DefaultSessions      = 10_000
 	DefaultSessionBuffer = 64 << 20
 	DefaultMaxTime       = 10 * time.Hour
 )
@@ -44,10 +45,14 @@ type ServerOptions struct {
 	Skew time.Duration
 	// MaxMessage is how long a request or a reply may be, in bytes; 0: as long as a session lets it (session.MaxContent).
 	MaxMessage int
-	// Buffer is how many bytes of requests of a call, with what each costs beside its own, 1 KiB and more, may wait for its handler, and
-	// SessionBuffer how many of all calls of a session, with the metadata of those that are served; 0: DefaultBuffer and
-	// DefaultSessionBuffer. What is beyond fails the call with ResourceExhausted: nothing tells a caller to wait.
-	Buffer, SessionBuffer int
+	// Sessions is how many there may be at a time, of callers each of whom has one; 0: DefaultSessions. Others are declined, or closed at once
+	// if they come together.
+	Sessions int
+	// Buffer is how many bytes of requests of a call, with what each costs beside its own, 1 KiB and more, may wait for its handler,
+	// SessionBuffer how many of all calls of a session, with the metadata of those that are served, and TotalBuffer how many of all sessions,
+	// each of which may have 64 KiB beyond that; 0: DefaultBuffer, DefaultSessionBuffer and DefaultTotalBuffer. What is beyond fails the call
+	// with ResourceExhausted: nothing tells a caller to wait.
+	Buffer, SessionBuffer, TotalBuffer int
 	// Logger is told of handlers that panic, and of sessions; nil: nobody is.
 	Logger *slog.Logger
 }
@@ -58,7 +63,7 @@ type Server struct {
 	app     *session.App
 	o       ServerOptions
 	message int
-	buffer  int
+	kept    *purse // by all sessions
 
 	mu       sync.Mutex
 	handlers map[methodKey]*registration // guarded by mu
@@ -81,7 +86,8 @@ var _ Registrar = (*Server)(nil)
 // NewServer returns a server of the app's name, and of those that App.Subscribe adds. It serves when Serve is called.
 func NewServer(app *session.App, o ServerOptions) *Server {
 	o.Calls, o.SessionCalls = cmp.Or(o.Calls, DefaultCalls), cmp.Or(o.SessionCalls, DefaultSessionCalls)
-	o.MaxTime, o.SessionBuffer = cmp.Or(o.MaxTime, DefaultMaxTime), cmp.Or(o.SessionBuffer, DefaultSessionBuffer)
+	o.MaxTime, o.Sessions = cmp.Or(o.MaxTime, DefaultMaxTime), cmp.Or(o.Sessions, DefaultSessions)
+	o.Buffer, o.SessionBuffer = cmp.Or(o.Buffer, DefaultBuffer), cmp.Or(o.SessionBuffer, DefaultSessionBuffer)
 	if o.MaxTime < 0 {
 		o.MaxTime = math.MaxInt64
 	}
@@ -92,7 +98,7 @@ func NewServer(app *session.App, o ServerOptions) *Server {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Server{
-		app: app, o: o, message: cmp.Or(o.MaxMessage, session.MaxContent), buffer: cmp.Or(o.Buffer, DefaultBuffer),
+		app: app, o: o, message: cmp.Or(o.MaxMessage, session.MaxContent), kept: newTotal(o.TotalBuffer),
 		handlers: map[methodKey]*registration{}, sessions: map[*serverLink]struct{}{},
 	}
 }
@@ -155,7 +161,7 @@ func (s *Server) listen() (*session.Listener, error) {
 	if s.listener != nil {
 		return nil, ErrServing
 	}
-	l, err := s.app.Listen(session.ListenOptions{Accept: s.o.Accept})
+	l, err := s.app.Listen(session.ListenOptions{Accept: s.accept})
 	if err != nil {
 		return nil, fmt.Errorf("serving calls: %w", err)
 	}
@@ -163,12 +169,30 @@ func (s *Server) listen() (*session.Listener, error) {
 	return l, nil
 }
 
-// ServeSession serves the calls of a session until that is over, and closes it when ctx is over or the server stops.
+// accept declines sessions beyond the bound, and those that the option does.
+func (s *Server) accept(i *session.Invitation) error {
+	s.mu.Lock()
+	full := len(s.sessions) >= s.o.Sessions
+	s.mu.Unlock()
+	switch {
+	case full:
+		return fmt.Errorf("%d sessions of callers are served, and no more at a time: call again later, or raise ServerOptions.Sessions", s.o.Sessions)
+	case s.o.Accept != nil:
+		return s.o.Accept(i)
+	}
+	return nil
+}
+
+// ServeSession serves the calls of a session until that is over, and closes it when ctx is over or the server stops; at once, where there are
+// as many as may be.
 func (s *Server) ServeSession(ctx context.Context, x *session.Session) {
 	l := newServerLink(s, x)
 	s.mu.Lock()
-	if s.stopping {
+	if full := len(s.sessions) >= s.o.Sessions; s.stopping || full {
 		s.mu.Unlock()
+		if full {
+			s.o.Logger.Warn("a session of a caller was closed: there are as many as may be", "session", x.ID(), "sessions", s.o.Sessions)
+		}
 		l.close()
 		return
 	}

@@ -35,7 +35,7 @@ var _ ServerStream = (*serverCall)(nil)
 
 func newServerCall(l *serverLink, key callKey, method Method, m *session.Message, deadline time.Time) *serverCall {
 	c := &serverCall{
-		l: l, key: key, in: newInbox(l.server.buffer, &l.kept), reply: map[string]string{keyID: key.id},
+		l: l, key: key, in: newInbox(bound{l.server.o.Buffer, "Buffer"}, &l.kept), reply: map[string]string{keyID: key.id},
 		size: sizeOf(m.Metadata),
 		info: &Info{Method: method, Caller: Peer{m.From, m.Subject}, Metadata: metadataOf(m), Session: l.s},
 	}
@@ -49,18 +49,21 @@ func (c *serverCall) Context() context.Context { return c.ctx }
 
 // take is a further frame of the caller (P-rpc-7).
 func (c *serverCall) take(m *session.Message, k kind, failed *Error) {
-	switch {
-	case k == failure:
+	switch k {
+	case failure:
 		if failed.Code == Canceled || failed.Code == DeadlineExceeded {
 			c.cancel(failed)
 		}
 		c.in.drop(failed) // after the cause is known: a handler may return what it receives
-	case k == end:
+	case end:
 		c.in.end(io.EOF)
-	case !c.in.put(item{m: m}):
-		err := Errorf(ResourceExhausted, "more than %d bytes of requests wait for the handler, or %d for all of the session", c.in.most, c.l.kept.most)
-		c.in.drop(err)
-		c.cancel(err)
+	default:
+		if full := c.in.put(item{m: m}); full != nil {
+			err := Errorf(ResourceExhausted, "more than %d bytes of requests wait for handlers: send less at a time, or raise ServerOptions.%s",
+				full.most, full.option)
+			c.in.drop(err)
+			c.cancel(err)
+		}
 	}
 }
 

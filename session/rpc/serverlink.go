@@ -63,7 +63,7 @@ var (
 
 func newServerLink(server *Server, s *session.Session) *serverLink {
 	l := &serverLink{server: server, s: s, calls: map[callKey]*serverCall{}, past: map[callKey]past{}, over: make(chan struct{})}
-	l.kept.most = int64(server.o.SessionBuffer)
+	l.kept.bound, l.kept.all = bound{server.o.SessionBuffer, "SessionBuffer"}, server.kept
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	return l
 }
@@ -158,8 +158,8 @@ func (l *serverLink) admit(key callKey, m *session.Message) (*serverCall, *regis
 		return nil, nil, Errorf(ResourceExhausted, "%d calls of this session are served, and no more at a time", n)
 	}
 	size := sizeOf(m.Metadata)
-	if !l.kept.take(size) {
-		return nil, nil, Errorf(ResourceExhausted, "calls of this session keep more than %d bytes", l.kept.most)
+	if full := l.kept.take(size, 0); full != nil {
+		return nil, nil, Errorf(ResourceExhausted, "calls keep more than %d bytes: make fewer at a time, or raise ServerOptions.%s", full.most, full.option)
 	}
 	if err := l.server.admit(); err != nil {
 		l.kept.put(size)
