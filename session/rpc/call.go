@@ -230,6 +230,7 @@ func (c *call) refuse(err *Error) error {
 		return err
 	}
 	err.From = c.last.Name
+	c.giveUp(err.Code) // so that it is told when the call is over
 	c.finish(c.last.Name, nil)
 	return err
 }
@@ -301,13 +302,13 @@ func (c *call) overflow(full *bound) {
 	}
 }
 
-// settle is called when the last word was received. A server of upstream's remembers the call until its requests end. It does not wait for
-// what is being sent, which may take longer than the call.
+// settle is called when the last word was received. A server of upstream's remembers the call until its requests end, and a member of a group
+// whose reply was of no use has more of them. It does not wait for what is being sent, which may take longer than the call.
 func (c *call) settle() {
 	c.settleTimers()
 	open := true // also if something is being sent
 	if c.sending.TryLock() {
-		open = c.opened && !c.closed
+		open = c.opened && (!c.closed || c.gave.Load() != 0)
 		c.sending.Unlock()
 	}
 	if open {
@@ -339,6 +340,9 @@ func (c *call) farewell(ctx context.Context) {
 	}
 	if code := Code(c.gave.Load()); code != OK {
 		md := c.metadata(false)
+		if code != DeadlineExceeded {
+			code = Canceled // whatever this end has found: it is what ends the handler's context
+		}
 		md[keyCode] = codeTexts[code]
 		if _, err := c.link.Load().s.Publish(ctx, session.Content{Data: []byte("the caller has given the call up"), Metadata: md}); err != nil {
 			return

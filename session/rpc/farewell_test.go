@@ -122,7 +122,7 @@ func TestFarewells(t *testing.T) {
 				_, err = b.Receive()
 			}
 			wantCode(t, "more replies than wait", err, rpc.ResourceExhausted)
-		}, []string{"half", "8" + gone, "0"}},
+		}, []string{"half", "1" + gone, "0"}},
 		{"a reply that is too long", []frame{reply("a reply that is too long")}, func(t *testing.T, c *rpc.Client) {
 			b := half(t, c)
 			_, err := b.Receive()
@@ -130,14 +130,14 @@ func TestFarewells(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "a reply of 24 bytes, and it may have 20") {
 				t.Error(err)
 			}
-		}, []string{"half", "8" + gone, "0"}},
+		}, []string{"half", "1" + gone, "0"}},
 		{"a request that is too long", nil, func(t *testing.T, c *rpc.Client) {
 			err := half(t, c).Send(raw("a request that is too long"))
 			wantCode(t, "a long request", err, rpc.ResourceExhausted)
 			if err == nil || !strings.Contains(err.Error(), "a request of 26 bytes, and it may have 20") {
 				t.Error(err)
 			}
-		}, []string{"half", "8" + gone, "0"}},
+		}, []string{"half", "1" + gone, "0"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
