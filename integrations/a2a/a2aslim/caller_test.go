@@ -16,6 +16,7 @@ import (
 	"github.com/seed31b3bfd0/slimgo/integrations/a2a/internal/a2av1"
 	"github.com/seed31b3bfd0/slimgo/session"
 	"github.com/seed31b3bfd0/slimgo/session/rpc"
+	"github.com/seed31b3bfd0/slimgo/session/sessiontest"
 )
 
 // contexts is a handler that keeps the context of the last call.
@@ -198,5 +199,91 @@ func TestDestroy(t *testing.T) {
 		} else {
 			own = now
 		}
+	}
+}
+
+// A method that the agent has not registered is one that A2A does not find, and so is one of another version.
+func TestMethodsThatNobodyServes(t *testing.T) {
+	eachVersion(t, func(t *testing.T, version string) {
+		net := sessiontest.New(t, sessiontest.Options{Quiet: true, Delay: time.Microsecond})
+		server := rpc.NewServer(net.App("org/ns/agent"), rpc.ServerOptions{})
+		go func() { _ = server.Serve(context.Background()) }()
+		defer server.Stop()
+		_, err := dial(t, net, version).GetTask(t.Context(), &a2a.TaskQueryParams{ID: "1"})
+		if !errors.Is(err, a2a.ErrMethodNotFound) || !errors.Is(err, rpc.Unimplemented) || errors.Is(err, a2a.ErrUnsupportedOperation) {
+			t.Errorf("%v, want %v", err, a2a.ErrMethodNotFound)
+		}
+	})
+}
+
+// Extensions are asked for by the keys of both versions, in any spelling of them, and clients say all that servers look for.
+func TestExtensions(t *testing.T) {
+	h, last := contexts()
+	net := serve(t, h, a2aslim.ServerOptions{})
+	client := rpc.NewClient(net.App("org/ns/client"), session.MustName("org/ns/agent"), rpc.CallOptions{Session: session.SessionOptions{Plain: true}})
+	defer client.Close(context.Background())
+	want := []string{"https://example.org/a", "https://example.org/b"}
+	for _, key := range []string{"A2A-Extensions", "a2a-extensions", "X-A2A-Extensions", "x-a2a-extensions"} {
+		ctx := rpc.WithMetadata(t.Context(), map[string]string{key: " https://example.org/a,, https://example.org/b "})
+		if _, err := a2aslim.NewTransport(client, a2aslim.V1).GetTask(ctx, &a2a.TaskQueryParams{ID: "1"}); err != nil {
+			t.Fatal(err)
+		}
+		call := last()
+		if got := call.Extensions().RequestedURIs(); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", key, got, want)
+		}
+		if got, _ := call.RequestMeta().Get("a2a-extensions"); !slices.Equal(got, want) {
+			t.Errorf("%s: metadata %q, want %q", key, got, want)
+		}
+	}
+
+	said := make(chan map[string]string, 1)
+	server := rpc.NewServer(net.App("org/ns/other"), rpc.ServerOptions{})
+	rpc.HandleUnary(server, rpc.Method{Service: "lf.a2a.v1.A2AService", Name: "GetTask"}, func(ctx context.Context, _ *rpc.Raw) (*rpc.Raw, error) {
+		said <- rpc.InfoOf(ctx).Metadata
+		return nil, rpc.NotFound
+	})
+	go func() { _ = server.Serve(context.Background()) }()
+	defer server.Stop()
+	known := card("1.0")
+	known.URL = "org/ns/other"
+	c, err := a2aclient.NewFromCard(t.Context(), known, a2aslim.Transports(net.App("org/ns/client"), a2aslim.ClientOptions{})...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Destroy()
+	c.AddCallInterceptor(saying{a2asrv.ExtensionsMetaKey: want})
+	_, _ = c.GetTask(t.Context(), &a2a.TaskQueryParams{ID: "1"})
+	md := <-said
+	for _, key := range []string{"A2A-Extensions", "a2a-extensions", "x-a2a-extensions"} {
+		if md[key] != "https://example.org/a,https://example.org/b" {
+			t.Errorf("a client says %q by %s", md[key], key)
+		}
+	}
+}
+
+// A stream ends with the first reply that cannot be read: one error, and nothing after it.
+func TestRepliesThatCannotBeRead(t *testing.T) {
+	net := sessiontest.New(t, sessiontest.Options{Quiet: true, Delay: time.Microsecond})
+	server := rpc.NewServer(net.App("org/ns/agent"), rpc.ServerOptions{})
+	m := rpc.Method{Service: "lf.a2a.v1.A2AService", Name: "SendStreamingMessage"}
+	rpc.HandleServerStream(server, m, func(_ context.Context, _ *rpc.Raw, s *rpc.Sender[rpc.Raw]) error {
+		for range 3 {
+			if err := s.Send(new(rpc.Raw)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	go func() { _ = server.Serve(context.Background()) }()
+	defer server.Stop()
+	n := 0
+	for e, err := range dial(t, net, "1.0").SendStreamingMessage(t.Context(), say("hi")) {
+		if n++; !errors.Is(err, a2a.ErrInvalidAgentResponse) {
+			t.Errorf("%v, %v; want %v", e, err, a2a.ErrInvalidAgentResponse)
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d events, want one error", n)
 	}
 }
