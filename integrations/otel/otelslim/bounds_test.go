@@ -158,3 +158,59 @@ func TestUnsent(t *testing.T) {
 		}
 	})
 }
+
+// A queue is bounded in bytes, too: what was taken makes room again, and one batch is taken whatever its size.
+func TestQueueBytes(t *testing.T) {
+	e := &Exporter{o: ExporterOptions{Queue: 100, QueueBytes: 1000}}
+	o := &outlet{e: e, wake: make(chan struct{}, 1)}
+	put := func(n int) bool { return o.put(batch{Traces, make([]byte, n)}) }
+	for range 10 {
+		if !put(600) || !put(400) || put(1) {
+			t.Fatal("room is not for 600 bytes and 400")
+		}
+		for range 2 {
+			if _, ok := o.next(); !ok {
+				t.Fatal("nothing waits")
+			}
+		}
+	}
+	if !put(5000) || put(1) {
+		t.Error("a large batch has to be alone")
+	}
+}
+
+// A receiver whose context is over leaves its sessions, and its senders know.
+func TestReceiversLeave(t *testing.T) {
+	inNetwork(t, sessiontest.Options{}, func(t *testing.T, net *sessiontest.Net) {
+		receiver := net.App(watcherName)
+		w := watch(t, receiver)
+		s, err := net.App(webName).Open(t.Context(), session.MustName(watcherName), session.SessionOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		w.close(t)
+		time.Sleep(time.Second)
+		if n := len(receiver.Sessions()); n != 0 {
+			t.Errorf("the receiver's app has %d sessions", n)
+		}
+		if s.Err() == nil {
+			t.Error("the sender's session goes on")
+		}
+	})
+}
+
+// Accept decides who may invite a receiver.
+func TestReceiversAccept(t *testing.T) {
+	inNetwork(t, sessiontest.Options{}, func(t *testing.T, net *sessiontest.Net) {
+		w := watch(t, net.App(watcherName), func(o *ReceiverOptions) {
+			o.Accept = func(*session.Invitation) error { return errors.New("not on Sundays") }
+		})
+		_, err := net.App(webName).Open(t.Context(), session.MustName(watcherName), session.SessionOptions{})
+		var declined *session.Declined
+		if !errors.As(err, &declined) || declined.Reason != "not on Sundays" {
+			t.Errorf("%v, want what Accept says", err)
+		}
+		w.close(t)
+	})
+}
