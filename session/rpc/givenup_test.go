@@ -231,3 +231,38 @@ func TestHandlersOfCallsThatAreGivenUpEnd(t *testing.T) {
 		})
 	}
 }
+
+// A session that is given to a server that has stopped is closed, and nothing in it is served.
+func TestSessionsOfAStoppedServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := sessiontest.New(t, sessiontest.Options{Quiet: true})
+		app := net.App("org/ns/server")
+		l, err := app.Listen(session.ListenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		server := rpc.NewServer(app, rpc.ServerOptions{})
+		echo(server, nil)
+		server.Stop()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if s, err := l.Accept(t.Context()); err == nil {
+				server.ServeSession(t.Context(), s)
+			}
+		}()
+		s, err := net.App("org/ns/client").Open(t.Context(), serverName, session.SessionOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-done
+		time.Sleep(time.Second)
+		if s.Err() == nil {
+			t.Error("the caller's session goes on")
+		}
+		if n := len(app.Sessions()); n > 0 {
+			t.Errorf("%d sessions are left", n)
+		}
+	})
+}

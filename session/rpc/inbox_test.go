@@ -80,3 +80,38 @@ func TestGaps(t *testing.T) {
 		}
 	}
 }
+
+// What is refused is not kept, whatever keeps nothing may have one large message, and who keeps little goes on where others keep much.
+func TestPurses(t *testing.T) {
+	all := &purse{bound: bound{1000, "all"}, spare: 100}
+	a, b := &purse{bound: bound{900, "part"}, all: all}, &purse{bound: bound{900, "part"}, all: all}
+	want := func(full *bound, option string) {
+		t.Helper()
+		if full == nil && option != "" || full != nil && full.option != option {
+			t.Fatalf("%+v, want %q", full, option)
+		}
+	}
+	for range 10 {
+		want(a.take(5000, 0), "") // alone
+		want(a.take(1, 5000), "part")
+		want(b.take(101, 0), "all")
+		want(b.take(60, 0), "")
+		want(b.take(40, 60), "")
+		want(b.take(1, 100), "all")
+		a.put(5000)
+		want(b.take(800, 100), "")
+		want(b.take(1, 900), "part")
+		b.put(900)
+		if n := all.held.Load() + a.held.Load() + b.held.Load(); n != 0 {
+			t.Fatalf("%d bytes are kept by nobody", n)
+		}
+	}
+}
+
+// A message costs its data, twice its metadata, and what it is kept in.
+func TestSizeOfAnItem(t *testing.T) {
+	it := item{m: &session.Message{Content: session.Content{Data: make([]byte, 10), Metadata: map[string]string{"key": "value", "k": "v"}}}}
+	if got, want := it.size(), itemCost+10+2*10; got != want {
+		t.Errorf("%d bytes, want %d", got, want)
+	}
+}

@@ -186,6 +186,21 @@ func TestTheEndOfALink(t *testing.T) {
 	}
 }
 
+// What a member will not say fails that member of each call, and no other.
+func TestOnlyTheLostMemberFails(t *testing.T) {
+	a, b := session.MustName("org/ns/a"), session.MustName("org/ns/b")
+	l := &link{group: true, calls: map[string]*call{}}
+	c := &call{id: "1", in: newInbox(bound{most: 1 << 20}, nil), members: &members{list: map[session.Name]*member{a: {self: a}, b: {self: b}}, left: 2}}
+	l.add(c)
+	l.absent(a, "why")
+	if it, _ := c.in.take(t.Context()); it.err == nil || it.err.From != a || it.err.Message != "why" || it.err.Code != Unavailable {
+		t.Errorf("the member whose messages are lost: %+v", it.err)
+	}
+	if left := c.members.undone(); len(left) != 1 || left[0] != b || c.in.ended() != nil {
+		t.Errorf("%v are to answer, want %v", left, b)
+	}
+}
+
 // Calls that are over are remembered, the latest ones.
 func TestCallsAreForgotten(t *testing.T) {
 	l := &serverLink{past: map[callKey]past{}}
