@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -210,6 +212,39 @@ func TestReceiversAccept(t *testing.T) {
 		var declined *session.Declined
 		if !errors.As(err, &declined) || declined.Reason != "not on Sundays" {
 			t.Errorf("%v, want what Accept says", err)
+		}
+		w.close(t)
+	})
+}
+
+// A receiver whose function is slow gets all that a session was given, however much comes at once: the rest waits, and is refused where there
+// is no room for it.
+func TestSlowReceivers(t *testing.T) {
+	inNetwork(t, sessiontest.Options{Quiet: true}, func(t *testing.T, net *sessiontest.Net) {
+		const batches, size = 150, 130_000
+		var took atomic.Int64
+		w := watch(t, net.App(watcherName), func(o *ReceiverOptions) {
+			o.Traces = func(context.Context, Source, *coltracepb.ExportTraceServiceRequest) error {
+				took.Add(1)
+				time.Sleep(250 * time.Millisecond)
+				return nil
+			}
+		})
+		o := toWatcher(watcherName)
+		o.Queue, o.QueueBytes = batches, batches*size*2
+		e := export(t, net.App(webName, deaf), o)
+		for i := range batches {
+			b := encode(t, spansOf(fmt.Sprint(i, strings.Repeat("x", size))))
+			if err := e.Export(Traces, b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * time.Minute)
+		if st := e.Stats(); st.Undelivered != 0 || st.Sent != batches || took.Load() != batches {
+			t.Errorf("%d of %d batches have come, stats %+v; want all", took.Load(), batches, st)
+		}
+		if err := e.Close(t.Context()); err != nil {
+			t.Error(err)
 		}
 		w.close(t)
 	})

@@ -173,7 +173,7 @@ func (e *Exporter) listen(l *session.Listener) {
 
 // add lets batches go to a session.
 func (e *Exporter) add(s *session.Session, of []Signal) {
-	o := &outlet{e: e, s: s, of: of, wake: make(chan struct{}, 1), under: make(chan *session.Delivery, mostUnder), over: make(chan struct{})}
+	o := &outlet{e: e, s: s, of: of, wake: make(chan struct{}, 1), under: make(chan sent, mostUnder), room: make(chan struct{}, 1), over: make(chan struct{})}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	o.closing = e.closing

@@ -11,6 +11,10 @@ import (
 // mostUnder is more than what a session has under way at a time.
 const mostUnder = 1024
 
+// mostUnderBytes is how much a session has under way at a time, unless one batch is more. A session would have as many as 512 batches, of which a
+// receiver that is slow takes some megabytes, and the others are given up when they were repeated for ten seconds.
+const mostUnderBytes = 1 << 20
+
 // batch is an encoded request.
 type batch struct {
 	of      Signal
@@ -22,14 +26,22 @@ type outlet struct {
 	e     *Exporter
 	s     *session.Session
 	of    []Signal
-	wake  chan struct{}          // there is something to send, or to end
-	under chan *session.Delivery // from the sender to the settler
-	over  chan struct{}          // closed when both have ended
+	wake  chan struct{} // there is something to send, or to end
+	under chan sent     // from the sender to the settler
+	room  chan struct{} // of one place: something was settled
+	over  chan struct{} // closed when both have ended
 
 	mu      sync.Mutex
 	queue   []batch // guarded by mu
 	bytes   int     // guarded by mu: of queue
+	way     int     // guarded by mu: bytes that are under way
 	closing bool    // guarded by mu: the sender ends when the queue is empty
+}
+
+// sent is a batch that is under way.
+type sent struct {
+	d    *session.Delivery
+	size int
 }
 
 // put queues a batch; false: there is no room.
@@ -93,8 +105,13 @@ func (o *outlet) send() {
 		if !ok {
 			break
 		}
+		if !o.depart(len(b.request)) {
+			o.e.n.unsent.Add(1)
+			break
+		}
 		d, err := o.s.Publish(o.e.life, session.Content{Data: b.request, Metadata: map[string]string{signalKey: b.of.String()}})
 		if err != nil {
+			o.arrive(len(b.request))
 			o.e.n.unsent.Add(1)
 			if errors.Is(err, session.ErrClosed) || o.e.life.Err() != nil {
 				break
@@ -102,7 +119,7 @@ func (o *outlet) send() {
 			continue
 		}
 		o.e.n.sent.Add(1)
-		o.under <- d // there is room: the session has no more under way
+		o.under <- sent{d, len(b.request)} // there is room: the session has no more under way
 	}
 	o.e.remove(o) // after which nobody puts anything into the queue
 	o.mu.Lock()
@@ -114,11 +131,43 @@ func (o *outlet) send() {
 // settle counts what was not delivered.
 func (o *outlet) settle() {
 	defer close(o.over)
-	for d := range o.under {
-		<-d.Done()
-		if d.Err() != nil {
+	for s := range o.under {
+		<-s.d.Done()
+		if s.d.Err() != nil {
 			o.e.n.undelivered.Add(1)
 		}
+		o.arrive(s.size)
+	}
+}
+
+// depart waits until so many bytes may be under way; false: the session or the exporter is over.
+func (o *outlet) depart(size int) bool {
+	for {
+		o.mu.Lock()
+		if o.way == 0 || o.way+size <= mostUnderBytes {
+			o.way += size
+			o.mu.Unlock()
+			return true
+		}
+		o.mu.Unlock()
+		select {
+		case <-o.room:
+		case <-o.s.Done():
+			return false
+		case <-o.e.life.Done():
+			return false
+		}
+	}
+}
+
+// arrive is the end of that, whatever has become of them.
+func (o *outlet) arrive(size int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.way -= size
+	select {
+	case o.room <- struct{}{}:
+	default:
 	}
 }
 
