@@ -129,3 +129,26 @@ func TestLongIDs(t *testing.T) {
 		}, map[string]int{"12 Method not found: acme.Echo/Other": 1})
 	})
 }
+
+// A call that the server refuses for want of room among calls keeps nothing.
+func TestRefusedCallsKeepNothing(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		s, err := w.net.App("org/ns/peer").Open(t.Context(), serverName, session.SessionOptions{Plain: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		publish(t, s, first("Wait", "", "rpc-id", "served"))
+		for i := range 20 {
+			publish(t, s, first("Wait", "", "rpc-id", fmt.Sprint("refused", i), "note", strings.Repeat("n", 20_000)))
+		}
+		got := answers(t, s)
+		for _, text := range got {
+			if text != "8 the server serves 1 calls, and no more at a time" {
+				t.Errorf("answer %q", text)
+			}
+		}
+		if len(got) != 20 {
+			t.Errorf("%d answers, want 20", len(got))
+		}
+	}, bounded, func(so *rpc.ServerOptions, _ *rpc.CallOptions) { so.Calls = 1 })
+}

@@ -115,3 +115,30 @@ func TestSizeOfAnItem(t *testing.T) {
 		t.Errorf("%d bytes, want %d", got, want)
 	}
 }
+
+// Whatever becomes of what waits in an inbox, it does not count any more.
+func TestInboxesGiveBack(t *testing.T) {
+	for name, end := range map[string]func(x *inbox){
+		"cleared":  (*inbox).clear,
+		"dropped":  func(x *inbox) { x.drop(io.EOF) },
+		"released": (*inbox).release,
+		"taken": func(x *inbox) {
+			for range 3 {
+				_, _ = x.take(t.Context())
+			}
+		},
+		"released and taken": func(x *inbox) { x.release(); _, _ = x.take(t.Context()); x.drop(io.EOF) },
+	} {
+		all := newTotal(0)
+		x := newInbox(bound{most: 1 << 20}, all)
+		for range 3 {
+			x.put(full(1000))
+		}
+		if n := all.held.Load(); n != 3*(itemCost+1000) {
+			t.Fatalf("%d bytes are kept", n)
+		}
+		if end(&x); all.held.Load() != 0 {
+			t.Errorf("%s: %d bytes are kept", name, all.held.Load())
+		}
+	}
+}
