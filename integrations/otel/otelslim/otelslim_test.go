@@ -467,6 +467,12 @@ func TestGuess(t *testing.T) {
 		if got, _, err := decode(encode(t, c.m), "", func(s Signal) bool { return s == Metrics }); err == nil && got != Metrics {
 			t.Errorf("%s: taken for %v, which is not wanted", c.name, got)
 		}
+		for _, only := range signals { // a metric is no span for somebody who wants nothing but spans
+			got, _, err := decode(encode(t, c.m), "", func(s Signal) bool { return s == only })
+			if only == c.want && (got != only || err != nil) || only != c.want && err != errUnwanted {
+				t.Errorf("%s, where %v are wanted: %v, %v", c.name, only, got, err)
+			}
+		}
 	}
 }
 

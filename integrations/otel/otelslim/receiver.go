@@ -214,7 +214,11 @@ func (r *Receiver) take(ctx context.Context, m *session.Message) error {
 		}
 	}
 	of, request, err := decode(m.Data, named, r.wanted)
-	if err != nil {
+	switch {
+	case err == errUnwanted:
+		r.n.unwanted.Add(1)
+		return nil
+	case err != nil:
 		r.n.malformed.Add(1)
 		return err
 	}

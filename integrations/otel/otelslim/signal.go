@@ -54,9 +54,12 @@ func (s Signal) request() proto.Message {
 var (
 	errEmpty   = errors.New("it has no spans, metrics or records")
 	errUnknown = errors.New("it is no request of OTLP that is wanted here")
+	// errUnwanted: it is one of a signal that is not.
+	errUnwanted = errors.New("nobody wants its signal here")
 )
 
-// decode reads a batch of the signal that its sender names; "": of one of those that are wanted.
+// decode reads a batch of the signal that its sender names; "": of that of which it is a whole request, and only where there is none of the
+// first one that is wanted: what is of another signal can be read as one that is wanted, and is not.
 func decode(b []byte, named string, wanted func(Signal) bool) (Signal, proto.Message, error) {
 	if len(b) == 0 {
 		return 0, nil, errEmpty
@@ -64,7 +67,7 @@ func decode(b []byte, named string, wanted func(Signal) bool) (Signal, proto.Mes
 	var first proto.Message
 	var of Signal
 	for _, s := range signals {
-		if named != "" && named != s.String() || !wanted(s) {
+		if named != "" && (named != s.String() || !wanted(s)) {
 			continue
 		}
 		m := s.request()
@@ -74,10 +77,12 @@ func decode(b []byte, named string, wanted func(Signal) bool) (Signal, proto.Mes
 			}
 			continue
 		}
-		if named != "" || whole(m) {
+		switch complete := named != "" || whole(m); {
+		case complete && !wanted(s):
+			return s, nil, errUnwanted
+		case complete:
 			return s, m, nil
-		}
-		if first == nil {
+		case first == nil && wanted(s):
 			first, of = m, s
 		}
 	}
