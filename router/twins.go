@@ -18,12 +18,14 @@ type twins struct {
 	made atomic.Uint32 // how many there have been
 	up   atomic.Int32  // of these, how many are up: of one alone nothing is remembered
 
-	// seen has, at the place that follows from the fingerprint of a message, 32 bits of that, the number of the link, and when that was.
-	seen [seenSlots]atomic.Uint64
+	// seen has, in the set that follows from the fingerprint of a message, 32 bits of that, the number of the link, and when that was. One of
+	// the two links may be a thousand messages behind the other one: the oldest of a set gives way.
+	seen [seenSets][seenWays]atomic.Uint64
 }
 
 const (
-	seenSlots  = 1 << 10
+	seenSets   = 1 << 9
+	seenWays   = 8
 	repeatTime = 400 * time.Millisecond // senders of sessions wait for 500 ms or longer until they repeat something
 	seenTimes  = 1 << 20                // milliseconds, after which they begin anew
 	seenLinks  = 1 << 12
@@ -43,15 +45,24 @@ func (x *twins) add(c *Conn) {
 
 // passes reports whether a message with that fingerprint comes or goes by link number first, or once more. Safe for all.
 func (x *twins) passes(print, number uint64, now time.Duration) bool {
-	place := &x.seen[print%seenSlots]
+	set := &x.seen[print%seenSets]
 	at := uint64(now/time.Millisecond) % seenTimes
 	for {
-		was := place.Load()
-		age := (at - was) % seenTimes // of two numbers modulo seenTimes, which divides 1<<64
-		if was>>32 == print>>32 && age < uint64(repeatTime/time.Millisecond) {
-			return was/seenTimes%seenLinks == number
+		var oldest *atomic.Uint64
+		var before, most uint64
+		for i := range set {
+			was := set[i].Load()
+			age := (at - was) % seenTimes // of two numbers modulo seenTimes, which divides 1<<64
+			if was == 0 {
+				age = seenTimes
+			} else if was>>32 == print>>32 && age < uint64(repeatTime/time.Millisecond) {
+				return was/seenTimes%seenLinks == number
+			}
+			if oldest == nil || age > most {
+				oldest, before, most = &set[i], was, age
+			}
 		}
-		if place.CompareAndSwap(was, print>>32<<32|number*seenTimes|at) {
+		if oldest.CompareAndSwap(before, print>>32<<32|number*seenTimes|at) {
 			return true
 		}
 	}

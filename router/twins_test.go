@@ -1,6 +1,7 @@
 package router
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -102,7 +103,27 @@ func TestLongFanoutsPassOneOfTwoTwins(t *testing.T) {
 	}
 }
 
-// What is remembered of a message is forgotten after a while, and by another one at its place.
+// One of two links may be far behind the other one: what comes over it then is known, too. Rules: P-ctl-9.
+func TestTwinsRememberThousands(t *testing.T) {
+	var x twins
+	rng := rand.New(rand.NewPCG(1, 2))
+	prints := make([]uint64, 20_000)
+	const behind = 1000
+	twice := 0
+	for i := range prints {
+		prints[i] = rng.Uint64()
+		if now := time.Duration(i) * time.Second / 10_000; !x.passes(prints[i], 1, now) {
+			t.Fatal("a new message does not pass")
+		} else if i >= behind && x.passes(prints[i-behind], 2, now) {
+			twice++
+		}
+	}
+	if twice > len(prints)/100 {
+		t.Errorf("%d of %d messages pass twice, over links of which one is %d messages behind", twice, len(prints), behind)
+	}
+}
+
+// What is remembered of a message is forgotten after a while, and by others in its place.
 func TestHowLongTwinsRemember(t *testing.T) {
 	var x twins
 	const start = (seenTimes - 100) * time.Millisecond // the time begins anew in between
@@ -113,10 +134,18 @@ func TestHowLongTwinsRemember(t *testing.T) {
 		want        bool
 	}{
 		{a, 1, 0, true}, {a, 2, 0, false}, {a, 1, 0, true}, {a, 2, repeatTime - time.Millisecond, false}, {a, 2, repeatTime, true}, {a, 1, repeatTime, false},
-		{b, 1, repeatTime, true}, {a, 1, repeatTime, true},
+		{b, 1, repeatTime, true}, {a, 1, repeatTime, false}, {b, 2, repeatTime, false},
 	} {
 		if got := x.passes(c.print, c.link, start+c.at); got != c.want {
 			t.Errorf("step %d: %v, want %v", i, got, c.want)
 		}
+	}
+	for i := range uint64(seenWays) {
+		if !x.passes((7+i)<<32, 1, start+repeatTime+time.Millisecond) {
+			t.Errorf("message %d of one set does not pass", i)
+		}
+	}
+	if !x.passes(a, 1, start+repeatTime+time.Millisecond) {
+		t.Error("the oldest of a set is remembered still")
 	}
 }
