@@ -609,6 +609,89 @@ func TestOwnAPIAsksWhoCalls(t *testing.T) {
 	}
 }
 
+// Who connects to the node's own API and does not call, or is not let in, keeps nobody out, however many they are. Calls do.
+func TestIdleCallersGiveWay(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := auth.NewBasicVerifier("u", "right")
+	g := auth.NewGuard(v, auth.GuardOptions{})
+	t.Cleanup(func() { g.Close(); v.Close() })
+	startAgent(t, startNode(t, "near"), Options{Servers: []Server{{Listener: ln, Guard: g}}})
+	ctx := within(t)
+	// call begins a call and asks for something; it goes on until over is called.
+	call := func(shown string) (again func() error, over func(), err error) {
+		conn, err := grpc.NewClient(ln.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			return nil, func() {}, err
+		}
+		over = func() { conn.Close() }
+		s, err := conn.NewStream(metadata.AppendToOutgoingContext(ctx, "authorization", shown), &channelDesc, "/"+serviceName+"/"+methodName)
+		if err != nil {
+			return nil, over, err
+		}
+		again = func() error {
+			if err := s.SendMsg(&controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_RouteListRequest{}}); err != nil && !errors.Is(err, io.EOF) {
+				return err
+			}
+			return s.RecvMsg(&controllerpb.ControlMessage{})
+		}
+		return again, over, again()
+	}
+	const right, wrong = "Basic dTpyaWdodA==", "Basic dTp3cm9uZw=="
+	again, over, err := call(right)
+	defer over()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxCallers { // that stay
+		if i > 0 { // wrong credentials are answered ever later
+			c, err := net.Dial("tcp", ln.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if _, err := io.WriteString(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		_, over, err := call(wrong)
+		defer over()
+		if status.Code(err) != codes.Unauthenticated {
+			t.Fatal(err)
+		}
+	}
+	for range maxCallers - 1 {
+		_, over, err := call(right)
+		defer over()
+		if err != nil {
+			t.Fatalf("beside many who do not call: %v", err)
+		}
+	}
+	if err := again(); err != nil {
+		t.Errorf("the first call: %v", err)
+	}
+	late := make(chan error, 1)
+	go func() {
+		_, over, err := call(right)
+		over()
+		late <- err
+	}()
+	over() // makes room
+	if err := <-late; err != nil {
+		t.Errorf("one more call, when another one has ended: %v", err)
+	}
+}
+
+// within is a context for all that takes no longer than anything may.
+func within(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // The node's own API answers tools, and is bounded in what it takes. Rules: P-ctl-1, P-ctl-7, P-ctl-8.
 func TestOwnAPI(t *testing.T) {
 	n, far := startNode(t, "near"), startNode(t, "far")

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -72,6 +74,33 @@ func FuzzDesk(f *testing.F) {
 			if origin != manual && len(o.links)+len(o.routes)+len(o.leftovers) > 0 {
 				t.Errorf("kept of nothing: links %v, routes %v, left over %v", o.links, o.routes, o.leftovers)
 			}
+		}
+	})
+}
+
+// sink is a channel that takes whatever is sent.
+type sink struct{ sent atomic.Int32 }
+
+func (s *sink) Context() context.Context { return context.Background() }
+func (s *sink) SendMsg(any) error        { s.sent.Add(1); return nil }
+func (s *sink) RecvMsg(any) error        { return errors.New("nothing comes") }
+
+// A call whose last acknowledgement has gone out is over, also if that was faster than the end of the command at the desk.
+func TestCallIsOverWithItsLastAcknowledgement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		to, begun := &sink{}, time.Now()
+		s := newStream(&Agent{ctx: context.Background()}, tools, to, slog.New(slog.DiscardHandler))
+		s.slots <- struct{}{}
+		s.out <- message(&controllerpb.ControlMessage{})
+		over := make(chan error, 1)
+		go func() { over <- s.finish() }()
+		synctest.Wait() // it was sent, and the slot is not free
+		if to.sent.Load() != 1 || len(over) > 0 {
+			t.Fatalf("%d messages sent", to.sent.Load())
+		}
+		s.free()
+		if err := <-over; err != nil || time.Since(begun) > 0 {
+			t.Errorf("the call ends with %v after %v", err, time.Since(begun))
 		}
 	})
 }

@@ -3,13 +3,16 @@ package agent
 import (
 	"errors"
 	"net"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/seed31b3bfd0/slimgo/internal/auth"
@@ -17,7 +20,7 @@ import (
 
 // Bounds of the node's own API, which people use and no traffic.
 const (
-	maxCallers  = 64 // connections at the same time
+	maxCallers  = 64 // connections at the same time: then one without a call gives way
 	maxStreams  = 16 // of each
 	setupLimit  = 10 * time.Second
 	serverPing  = 120 * time.Second // as upstream
@@ -50,7 +53,7 @@ func (a *Agent) serve() {
 				Handler: func(_ any, c grpc.ServerStream) error { return h.call(c) }}}}, h)
 		a.served.all = append(a.served.all, s)
 		a.served.running.Go(func() {
-			if err := s.Serve(&bounded{Listener: o.Listener, room: make(chan struct{}, maxCallers)}); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			if err := s.Serve(newBounded(o.Listener)); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 				log.Error("the node's own control API is over", "error", err)
 			}
 		})
@@ -83,6 +86,12 @@ func (h *handler) call(c grpc.ServerStream) error {
 		return err
 	}
 	a.count.calls.Add(1)
+	if p, ok := peer.FromContext(c.Context()); ok {
+		if x, ok := p.Addr.(*callerAddr); ok {
+			x.caller.calls.Add(1)
+			defer x.caller.calls.Add(-1)
+		}
+	}
 	s := newStream(a, tools, c, a.log)
 	ended := make(chan error, 1)
 	go func() { ended <- s.receive() }()
@@ -124,6 +133,7 @@ func (s *stream) finish() error {
 			if err := s.channel.SendMsg(m); err != nil {
 				return err
 			}
+		case <-s.freed: // of what may have been sent already
 		case <-limit.C:
 			return status.Error(codes.DeadlineExceeded, "a command could not be carried out in time")
 		case <-s.channel.Context().Done():
@@ -134,31 +144,67 @@ func (s *stream) finish() error {
 	}
 }
 
-// bounded accepts so many connections at the same time: others wait in the kernel.
+// bounded has so many connections at the same time. One more takes the place of the oldest that has no call which was let in: who does not
+// show who he is keeps nobody out. While all have one, it waits, and others wait in the kernel.
 type bounded struct {
 	net.Listener
-	room chan struct{}
+	room sync.Cond // signalled when a connection has ended
+
+	mu  sync.Mutex
+	all []*caller // guarded by mu; the oldest first
+}
+
+func newBounded(l net.Listener) *bounded {
+	b := &bounded{Listener: l}
+	b.room.L = &b.mu
+	return b
 }
 
 // Accept implements net.Listener.
 func (b *bounded) Accept() (net.Conn, error) {
-	b.room <- struct{}{} // at the end of the agent all connections are closed, which makes room
 	c, err := b.Listener.Accept()
 	if err != nil {
-		<-b.room
 		return nil, err
 	}
-	return &counted{Conn: c, leave: sync.OnceFunc(func() { <-b.room })}, nil
+	x := &caller{Conn: c, of: b}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(b.all) >= maxCallers { // at the end of the agent all connections are closed, which makes room
+		if i := slices.IndexFunc(b.all, func(o *caller) bool { return o.calls.Load() == 0 }); i >= 0 {
+			_ = b.all[i].Conn.Close()
+			b.all = slices.Delete(b.all, i, i+1)
+			continue
+		}
+		b.room.Wait()
+	}
+	b.all = append(b.all, x)
+	return x, nil
 }
 
-// counted gives its place back when it is closed.
-type counted struct {
+// caller is a connection of somebody who calls. It gives its place back when it is closed.
+type caller struct {
 	net.Conn
-	leave func()
+	of    *bounded
+	calls atomic.Int32 // that were let in and are not over
 }
+
+// callerAddr is where a caller comes from, by which its calls find it.
+type callerAddr struct {
+	net.Addr
+	caller *caller
+}
+
+// RemoteAddr implements net.Conn.
+func (c *caller) RemoteAddr() net.Addr { return &callerAddr{c.Conn.RemoteAddr(), c} }
 
 // Close implements net.Conn.
-func (c *counted) Close() error {
-	defer c.leave()
+func (c *caller) Close() error {
+	b := c.of
+	b.mu.Lock()
+	if i := slices.Index(b.all, c); i >= 0 {
+		b.all = slices.Delete(b.all, i, i+1)
+		b.room.Signal()
+	}
+	b.mu.Unlock()
 	return c.Conn.Close()
 }

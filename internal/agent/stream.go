@@ -46,12 +46,13 @@ type stream struct {
 
 	out   chan *controllerpb.ControlMessage // has room for acknowledgements; see maxCommands
 	slots chan struct{}                     // one for each command that is not acknowledged
+	freed chan struct{}                     // has room for one: a slot was taken back
 	said  struct{ nameless, unknown, unasked, empty atomic.Bool }
 }
 
 func newStream(a *Agent, origin any, c channel, log *slog.Logger) *stream {
 	return &stream{agent: a, origin: origin, channel: c, log: log, out: make(chan *controllerpb.ControlMessage, maxCommands+maxParts),
-		slots: make(chan struct{}, maxCommands)}
+		slots: make(chan struct{}, maxCommands), freed: make(chan struct{}, 1)}
 }
 
 // once logs a warning the first time that a stream gives reason to.
@@ -129,8 +130,18 @@ func (s *stream) acknowledge(a *controllerpb.ConfigurationCommandAck) {
 	default: // cannot be, and must not hold up others
 		s.agent.count.unsent.Add(1)
 	}
+	s.free()
+}
+
+// free takes the slot of a command back, after its acknowledgement was put into the stream: whoever waits for all of them sees no moment
+// without both.
+func (s *stream) free() {
 	select {
 	case <-s.slots:
+	default:
+	}
+	select {
+	case s.freed <- struct{}{}:
 	default:
 	}
 }
