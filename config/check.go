@@ -46,13 +46,30 @@ func (d *decoder) checkSchemes(e *Endpoints, path string) {
 		}
 	}
 	for i, c := range e.Clients {
-		switch {
-		case c.Endpoint == "":
-			bad(c.Position, "clients", i, "the endpoint is empty")
-		case !checkScheme(c.Endpoint):
-			bad(c.Position, "clients", i, "invalid endpoint scheme: "+quote(withoutSecrets(c.Endpoint)))
+		if fault := schemeFault(c.Endpoint); fault != "" {
+			bad(c.Position, "clients", i, fault)
 		}
 	}
+}
+
+// schemeFault is what upstream's validation has against the endpoint of a client; "": nothing.
+func schemeFault(endpoint string) string {
+	switch {
+	case endpoint == "":
+		return "the endpoint is empty"
+	case !checkScheme(endpoint):
+		return "invalid endpoint scheme: " + quote(withoutSecrets(endpoint))
+	}
+	return ""
+}
+
+// checkUnlisted is checkDialled for a client that upstream's validation does not look at.
+func (d *decoder) checkUnlisted(c *Client, path string) {
+	if fault := schemeFault(c.Endpoint); fault != "" {
+		d.fail(&node{pos: c.Position}, join(path, "endpoint"), "validation error", fault)
+		return
+	}
+	d.checkDialled(c, path)
 }
 
 // checkPQC: post-quantum key exchange needs TLS 1.3 at every endpoint, also at those without TLS. Rules: P-conf-14.

@@ -52,7 +52,7 @@ func ParseClient(data []byte) (*Client, error) {
 	}
 	c := d.client(root, "", lenient)
 	if d.err == nil {
-		d.checkDialled(&c, "")
+		d.checkUnlisted(&c, "")
 	}
 	if d.err != nil {
 		return nil, d.err

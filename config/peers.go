@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -23,6 +24,9 @@ const defaultInterval = 5 * time.Second
 
 // maxReplicas is how many nodes can be linked with each other: each has at most 256 peers (P-lim-4).
 const maxReplicas = 257
+
+// leastInterval is how often it is at most.
+const leastInterval = 100 * time.Millisecond
 
 // Peer is one entry of `peers.discovery.peers`.
 type Peer struct {
@@ -74,8 +78,27 @@ func (d *decoder) discovery(p *Peers, n *node, path string) {
 		o.uint("port", "u16", 16, &p.Port)
 		o.duration("interval", &p.Interval)
 		p.Interval = cmp.Or(max(p.Interval, 0), defaultInterval)
+		d.checkDNS(p, n, path)
 	}
 	o.end()
+}
+
+// checkDNS refuses what finds no peers whatever DNS says, and what asks it without a pause. Rules: P-disc-4.
+func (d *decoder) checkDNS(p *Peers, n *node, path string) {
+	name, port, interval := n.get("name"), n.get("port"), n.get("interval")
+	switch {
+	case name == nil:
+	case p.Name == "" || strings.ContainsAny(p.Name, "/: \t\r\n"):
+		d.bad(name, join(path, "name"), quote(p.Name)+" is no name of DNS, such as slim.default.svc.cluster.local: it has no scheme and no port")
+	case port == nil:
+	case p.Name[0] == '_':
+		d.warn(port.pos, join(path, "port"), "has no effect: service records have ports of their own")
+	case p.Port == 0:
+		d.bad(port, join(path, "port"), "a port that is dialled is 1 to 65535")
+	}
+	if interval != nil && p.Interval < leastInterval {
+		d.bad(interval, join(path, "interval"), "the name is resolved every "+leastInterval.String()+" at most")
+	}
 }
 
 func (d *decoder) peer(n *node, path string) Peer {
@@ -104,6 +127,9 @@ func (d *decoder) checkPeers(s *Service, path string) {
 		d.warn(s.Position, path, "the service has no node_id, so that its peers know it under another name after each start: "+
 			"give it the one that discovery has for it")
 	}
+	if s.Peers.Discovery == "kubernetes" && (s.Peers.Namespace == "" || s.Peers.ServiceName == "" || s.Peers.Port == 0) {
+		d.warn(s.Position, join(path, "discovery"), "no peers are found with an empty namespace or service_name, or port 0")
+	}
 	list := join(path, "discovery.peers")
 	seen := map[string]bool{}
 	for i := range s.Peers.Static {
@@ -112,7 +138,7 @@ func (d *decoder) checkPeers(s *Service, path string) {
 		case seen[p.NodeID]:
 			d.warn(p.Position, indexed(list, i), "has no effect: node_id "+quote(p.NodeID)+" stands in the list before")
 		case p.NodeID != s.NodeID || s.NodeID == "":
-			d.checkDialled(&p.Client, indexed(list, i))
+			d.checkUnlisted(&p.Client, indexed(list, i))
 		}
 		seen[p.NodeID] = true
 	}

@@ -103,6 +103,12 @@ func TestRefusals(t *testing.T) {
 		{"registration of unknown type", serviceFile("auth: {type: bar}"), sv + "f:3:18: services.slim/0.auth.type: unknown variant `bar`, expected one of `shared_secret`, `spire`, `jwt`"},
 		{"peers without discovery", serviceFile("peers: {}"), sv + "f:3:12: services.slim/0.peers: missing field `discovery`"},
 		{"no static peer", serviceFile("peers: {discovery: {type: static, peers: []}}"), sv + "f:3:46: services.slim/0.peers.discovery.peers: peers must not be empty"},
+		{"DNS name with a scheme", serviceFile("peers: {discovery: {type: dns, name: 'http://x:1', port: 1}}"), sv + "f:3:42: services.slim/0.peers.discovery.name: \"http://x:1\" is no name of DNS, such as slim.default.svc.cluster.local: it has no scheme and no port"},
+		{"empty DNS name", serviceFile("peers: {discovery: {type: dns, name: '', port: 1}}"), sv + "f:3:42: services.slim/0.peers.discovery.name: \"\" is no name of DNS, such as slim.default.svc.cluster.local: it has no scheme and no port"},
+		{"DNS with port 0", serviceFile("peers: {discovery: {type: dns, name: x, port: 0}}"), sv + "f:3:51: services.slim/0.peers.discovery.port: a port that is dialled is 1 to 65535"},
+		{"DNS without a pause", serviceFile("peers: {discovery: {type: dns, name: x, port: 1, interval: 1ns}}"), sv + "f:3:64: services.slim/0.peers.discovery.interval: the name is resolved every 100ms at most"},
+		{"static peer with bad scheme", serviceFile("dataplane: {clients: [{endpoint: 'http://x'}]}\n    peers: {discovery: {type: static, peers: [{node_id: x, endpoint: 'ftp://u:pw@x'}]}}"), valid + "f:4:60: services.slim/0.peers.discovery.peers[0].endpoint: invalid endpoint scheme: \"ftp://redacted@x\""},
+		{"static peer without an endpoint", serviceFile("dataplane: {clients: [{endpoint: 'http://x'}]}\n    peers: {discovery: {type: static, peers: [{node_id: x, endpoint: ''}]}}"), valid + "f:4:60: services.slim/0.peers.discovery.peers[0].endpoint: the endpoint is empty"},
 		{"discovery of unknown type", serviceFile("peers: {discovery: {type: foo}}"), sv + "f:3:31: services.slim/0.peers.discovery.type: unknown variant `foo`, expected one of `static`, `kubernetes`, `dns`"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
