@@ -60,6 +60,9 @@ type Link struct {
 	CloseTimeout time.Duration
 	// After is a link in whose place this one comes: the first attempt waits for its end. nil: none.
 	After *Dialer
+	// MayBeSelf says that the endpoint may be one of this node's own, such as one of all replicas of a service: it is no fault then
+	// that the link is refused.
+	MayBeSelf bool
 	// Changed, if not nil, hears of each new state, on the link's goroutine.
 	Changed func(LinkState)
 }
@@ -309,6 +312,10 @@ func (d *Dialer) follow(o *outgoing) bool {
 				d.status.failed(e.why, time.Now())
 				if up != nil && e.status != statusPermissionDenied {
 					d.say(slog.LevelWarn, "remote link is lost: it is opened again if it is ordered anew", "why", e.why)
+					return false
+				}
+				if d.link.MayBeSelf && d.status.read().Node == d.node.opt.NodeID {
+					d.say(slog.LevelInfo, "link is over: it leads to this node itself")
 					return false
 				}
 				d.say(slog.LevelError, "link is over: the other end does not want it", "why", e.why)

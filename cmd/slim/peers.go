@@ -38,6 +38,7 @@ type peerLinks struct {
 	look   *time.Ticker
 
 	open map[string]*peerLink // by discovery.Peer.Key
+	none bool                 // discovery has found nobody, which was said
 	done sync.WaitGroup
 }
 
@@ -45,8 +46,9 @@ type peerLinks struct {
 type peerLink struct {
 	peer   discovery.Peer
 	dialer *router.Dialer // nil: it is not dialled, since the other side has
-	theirs string         // node id of the other side, which dials; "": we do
+	theirs string         // node id of the other side, which dials, or of this node itself; "": we do
 	failed bool           // it could not even be tried, which was said
+	other  string         // node id of another node that has answered in place of the peer, which was said
 }
 
 // staticPeers are the links to the static peers of a service, none to itself, by node id. An error says why its peers cannot be
@@ -136,6 +138,7 @@ func (p *program) newPeerLinks(s *service, static map[string]*activeLink, log *s
 	l.make = func(x discovery.Peer) (router.Link, error) {
 		client := config.PeerClient(x.Address)
 		link, _, err := p.link(&client, false, environment)
+		link.MayBeSelf = x.Node == ""
 		return link, err
 	}
 	return l
@@ -180,6 +183,11 @@ func (l *peerLinks) tellDiscovery(err error) {
 
 // become has links to those of all that are the node's to dial, and to no others.
 func (l *peerLinks) become(all []discovery.Peer) {
+	if none := len(all) == 0; none != l.none { // a name that is spelled wrong is answered, too
+		if l.none = none; none {
+			l.log.Warn("discovery finds no peer, not even this node: look at the name or service in peers.discovery, and at whether any replica is ready")
+		}
+	}
 	wanted := map[string]discovery.Peer{}
 	for _, p := range all {
 		if p.Node == "" || l.self < p.Node {
@@ -242,7 +250,7 @@ func (l *peerLinks) lookAtAll() {
 	}
 	for _, o := range l.open {
 		if o.dialer == nil {
-			if o.theirs == "" || !came(o.theirs) {
+			if o.theirs == "" || o.theirs != l.self && !came(o.theirs) {
 				o.theirs = ""
 				l.dial(o)
 			}
@@ -253,6 +261,15 @@ func (l *peerLinks) lookAtAll() {
 			l.log.Debug("the peer has dialled this node, too: this link is not needed", "peer", s.Node, "endpoint", o.peer.Address)
 			o.close()
 			o.dialer, o.theirs = nil, s.Node
+		case o.peer.Node == "" && s.State == router.LinkOver && s.Node == l.self: // it stays its own address
+			o.close()
+			o.dialer, o.theirs = nil, l.self
+		case o.peer.Node != "" && s.State == router.LinkUp && s.Node != "" && s.Node != o.peer.Node:
+			if o.other != s.Node {
+				o.other = s.Node
+				l.log.Warn("another node answers at the address of a peer, which may have moved: look at the list, or at what discovery says",
+					"peer", o.peer.Node, "endpoint", o.peer.Address, "node", s.Node)
+			}
 		case s.State == router.LinkOver && s.Node != l.self && time.Since(s.Since) >= overPause:
 			o.close()
 			l.dial(o)

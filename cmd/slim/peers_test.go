@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,6 +37,25 @@ type replica struct {
 	*router.Node
 	addr  string
 	found states
+	said  *said
+}
+
+// said is a log.
+type said struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (s *said) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
+}
+
+func (s *said) count(text string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Count(s.text.String(), text)
 }
 
 func startReplica(t *testing.T, id string) *replica {
@@ -43,8 +64,8 @@ func startReplica(t *testing.T, id string) *replica {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &replica{n, n.Addrs()[0].String(), make(states)}
-	l := &peerLinks{node: dataPlane{n}, self: id, source: r.found, log: slog.New(slog.DiscardHandler), open: map[string]*peerLink{},
+	r := &replica{n, n.Addrs()[0].String(), make(states), new(said)}
+	l := &peerLinks{node: dataPlane{n}, self: id, source: r.found, log: slog.New(slog.NewTextHandler(r.said, nil)), open: map[string]*peerLink{},
 		look: time.NewTicker(10 * time.Millisecond)}
 	l.make = func(p discovery.Peer) (router.Link, error) {
 		if p.Address == "refused" {
@@ -122,6 +143,36 @@ func TestPeersWithoutNamesAreLinkedOnce(t *testing.T) {
 	a.found <- all
 	b.wants(t, "a false")
 	a.wants(t, "b true")
+	for r, want := range map[*replica]int{a: 1, b: 0} { // none is left of those to themselves
+		until(t, "links that are not needed end", func() bool { return len(r.Node.Links()) == want })
+	}
 	a.found <- nil
 	b.wants(t, "a true")
+}
+
+// A name that is spelled wrong is answered like one that nobody has yet: that is said, and once.
+func TestADiscoveryThatFindsNobody(t *testing.T) {
+	var log said
+	l := &peerLinks{self: "a", log: slog.New(slog.NewTextHandler(&log, nil)), open: map[string]*peerLink{}}
+	for i, all := range [][]discovery.Peer{nil, {}, {{Node: "a", Address: "own"}}, nil} {
+		l.become(all)
+		if got, want := log.count("discovery finds no peer"), []int{1, 1, 1, 2}[i]; got != want {
+			t.Errorf("after answer %d it was said %d times, want %d", i, got, want)
+		}
+	}
+}
+
+// At the address of a peer another node may answer, since the peer has moved or the list is wrong: the link is one to that, and the
+// peer is missing, which is said once.
+func TestAnotherNodeAtTheAddressOfAPeer(t *testing.T) {
+	a, c := startReplica(t, "a"), startReplica(t, "c")
+	a.found <- []discovery.Peer{{Node: "b", Address: c.addr}}
+	a.wants(t, "c true")
+	const text = "another node answers at the address of a peer"
+	until(t, "it is said", func() bool { return a.said.count(text) == 1 })
+	a.found <- []discovery.Peer{{Node: "b", Address: c.addr}, {Node: "c", Address: c.addr}}
+	a.wants(t, "c true", "c true")
+	if n := a.said.count(text); n != 1 {
+		t.Errorf("it is said %d times, want once", n)
+	}
 }
