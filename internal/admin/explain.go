@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/seed31b3bfd0/slimgo/router"
+	"github.com/seed31b3bfd0/slimgo/router/table"
 )
 
 // explain says in words what the lists show: what to look at first when an application gets nothing. Texts of peers
@@ -80,7 +81,7 @@ func (st *ServiceStatus) explainLinks(say func(string, ...any)) {
 			case told == few:
 				left++
 				continue
-			case over:
+			case over && l.Kind == table.Edge.String(): // peers that are discovered, and links that are ordered, are dialled anew
 				say("The link to %s is over and not tried again, after %d attempts: what goes there reaches nobody.%s", l.Endpoint, l.Attempts, l.why())
 			default:
 				say("The link to %s is %s, after %d attempts: what goes there reaches nobody.%s", l.Endpoint, l.State, l.Attempts, l.why())
