@@ -337,14 +337,14 @@ func TestLinksThatCannotBe(t *testing.T) {
 func TestRegistrationIsTriedAgain(t *testing.T) {
 	t.Parallel() // it waits for most of its time
 	for _, c := range []struct {
-		name string
-		f    func(x *call, m *controllerpb.ControlMessage)
+		name, said string
+		f          func(x *call, m *controllerpb.ControlMessage)
 	}{
-		{"refused", func(x *call, m *controllerpb.ControlMessage) {
+		{"refused", "registration rejected by control plane", func(x *call, m *controllerpb.ControlMessage) {
 			x.send <- &controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_RegisterNodeResponse{RegisterNodeResponse: &controllerpb.RegisterNodeResponse{}}}
 		}},
-		{"ended", func(x *call, m *controllerpb.ControlMessage) { close(x.done) }},
-		{"commands and no answer", func(x *call, m *controllerpb.ControlMessage) {
+		{"ended", "registration handshake failed", func(x *call, m *controllerpb.ControlMessage) { close(x.done) }},
+		{"commands and no answer", "commands come, and no answer", func(x *call, m *controllerpb.ControlMessage) {
 			for range maxCommands + 1 {
 				x.send <- &controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_ConfigCommand{ConfigCommand: &controllerpb.ConfigurationCommand{Reconcile: true}}}
 			}
@@ -353,13 +353,19 @@ func TestRegistrationIsTriedAgain(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := startCP(t, "127.0.0.1:0")
 			n := startNode(t, "near")
-			a := startAgent(t, n, Options{}, p.ln.Addr().String())
+			said := &lines{}
+			a := startAgent(t, n, Options{Log: slog.New(slog.NewTextHandler(said, nil))}, p.ln.Addr().String())
 			for range 2 {
 				x, m := p.next()
 				c.f(x, m)
 			}
 			p.registered(nil, nil)
 			until(t, "registered", func() bool { return a.Status().Planes[0].State == "registered" })
+			for _, text := range []string{c.said, "connected to control plane"} {
+				if got := said.count(text); got != 1 {
+					t.Errorf("%q is said %d times, want once", text, got)
+				}
+			}
 		})
 	}
 }
@@ -556,7 +562,8 @@ func TestGoodbye(t *testing.T) {
 			t.Parallel()
 			p := startCP(t, "127.0.0.1:0")
 			p.mute.Store(c.mute)
-			a := startAgent(t, startNode(t, "near"), Options{Silent: c.silent}, p.ln.Addr().String())
+			log := &lines{}
+			a := startAgent(t, startNode(t, "near"), Options{Silent: c.silent, Log: slog.New(slog.NewTextHandler(log, nil))}, p.ln.Addr().String())
 			x := p.registered(nil, nil)
 			until(t, "registered", func() bool { return a.Status().Planes[0].State == "registered" })
 			a.Close(context.Background())
@@ -568,6 +575,9 @@ func TestGoodbye(t *testing.T) {
 			}
 			if said == c.silent {
 				t.Errorf("says goodbye: %v", said)
+			}
+			if answered := log.count("control plane has taken note that the node goes") == 1; answered != (c.name == "answered") {
+				t.Errorf("tells of an answer: %v", answered)
 			}
 		})
 	}

@@ -32,6 +32,7 @@ type plane struct {
 	opt   *Plane
 	log   *slog.Logger
 	news  news
+	tries attempts // of the goroutine of run
 
 	mu      sync.Mutex
 	now     PlaneStatus   // guarded by mu
@@ -58,7 +59,6 @@ func (p *plane) becomes(state string) {
 var errLeft = errors.New("the node has said goodbye")
 
 func (p *plane) run() {
-	failed, last := 0, ""
 	for {
 		began := time.Now()
 		err := p.attempt()
@@ -69,17 +69,12 @@ func (p *plane) run() {
 		p.mu.Lock()
 		p.now.Failure, p.now.Failed = err.Error(), time.Now()
 		p.mu.Unlock()
-		failed++
-		if time.Since(began) > settled {
-			failed, last = 1, ""
-		}
-		if text := err.Error(); text != last { // the same is said once
-			p.log.Warn("control plane is not reached: it is tried again, and messages go on as before", "error", text)
-			last = text
+		if p.tries.ended(err, time.Since(began)) {
+			p.log.Warn("control plane is not reached: it is tried again, and messages go on as before", "error", err)
 		}
 		pause := defaultBackoff
 		if p.opt.Backoff != nil {
-			pause = p.opt.Backoff(failed)
+			pause = p.opt.Backoff(p.tries.failed)
 		}
 		t := time.NewTimer(pause)
 		select {
@@ -89,6 +84,23 @@ func (p *plane) run() {
 			return
 		}
 	}
+}
+
+// attempts are those to reach a control plane, as far as what follows from them.
+type attempts struct {
+	failed    int    // in a row
+	last      string // why, as it was said
+	connected bool   // that was said, and the node was not registered since
+}
+
+// ended notes one that has taken so long, and reports whether why is to be said: the same is said once.
+func (a *attempts) ended(why error, took time.Duration) bool {
+	if a.failed++; took > settled {
+		a.failed, a.last = 1, ""
+	}
+	said := a.last
+	a.last = why.Error()
+	return a.last != said
 }
 
 // attempt is one connection, with the life of its stream, and returns why it has ended.
@@ -120,7 +132,12 @@ func (p *plane) attempt() error {
 		return err
 	}
 	s := newStream(p.agent, p, c, p.log)
-	p.log.Info("connected to control plane") // upstream's text: scripts wait for it
+	level := slog.LevelInfo
+	if p.tries.connected { // and not registered since
+		level = slog.LevelDebug
+	}
+	p.tries.connected = true
+	p.log.Log(ctx, level, "connected to control plane") // upstream's text: scripts wait for it
 	p.becomes("registering")
 	early, err := p.register(ctx, cancel, s)
 	if err != nil {
@@ -244,6 +261,7 @@ func (p *plane) registered(ctx context.Context, s *stream, early []*controllerpb
 	p.now.Failure = ""
 	p.stream = s
 	p.mu.Unlock()
+	p.tries.connected = false
 	defer func() {
 		p.mu.Lock()
 		p.stream = nil

@@ -132,7 +132,7 @@ func (w *Wanted) parseAuth(data json.RawMessage) error {
 
 // durationUnits are those of upstream's texts, which have more than Go's.
 var durationUnits = map[string]time.Duration{"ns": 1, "us": time.Microsecond, "µs": time.Microsecond, "ms": time.Millisecond,
-	"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour, "y": 365 * 24 * time.Hour}
+	"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour, "y": 31_556_926 * time.Second}
 
 // maxDuration is longer than anything that is waited for here.
 const maxDuration = 100 * 365 * 24 * time.Hour
@@ -140,7 +140,7 @@ const maxDuration = 100 * 365 * 24 * time.Hour
 // parseDuration reads texts like 1m30s and 0y. Rules: P-ctl-6.
 func parseDuration(s string) (time.Duration, error) {
 	var sum time.Duration
-	rest := strings.TrimSpace(s)
+	rest := strings.Join(strings.Fields(s), "") // white space counts nowhere
 	if rest == "" {
 		return 0, errors.New("empty duration")
 	}
@@ -154,7 +154,7 @@ func parseDuration(s string) (time.Duration, error) {
 			return 0, fmt.Errorf("%q is no duration", s)
 		}
 		rest = rest[end:]
-		end = strings.IndexFunc(rest, func(r rune) bool { return r >= '0' && r <= '9' || r == ' ' })
+		end = strings.IndexFunc(rest, func(r rune) bool { return r >= '0' && r <= '9' })
 		if end < 0 {
 			end = len(rest)
 		}
@@ -162,7 +162,7 @@ func parseDuration(s string) (time.Duration, error) {
 		if !ok {
 			return 0, fmt.Errorf("%q is no duration: the unit %q is not known", s, rest[:end])
 		}
-		rest = strings.TrimLeft(rest[end:], " ")
+		rest = rest[end:]
 		if n > uint64(maxDuration/unit) {
 			return maxDuration, nil
 		}

@@ -14,7 +14,7 @@ import (
 func TestDurations(t *testing.T) {
 	for s, want := range map[string]time.Duration{
 		"0y": 0, "1m": time.Minute, "1d": 24 * time.Hour, "1m30s": 90 * time.Second, "2w": 14 * 24 * time.Hour, "5ms": 5 * time.Millisecond,
-		"7us": 7 * time.Microsecond, "1h 2m": 62 * time.Minute, "99999999999999y": maxDuration, "100y": maxDuration, "60y60y": maxDuration,
+		"7us": 7 * time.Microsecond, "1h 2m": 62 * time.Minute, " 1 0 s": 10 * time.Second, "1\th\u00a02 m": 62 * time.Minute, "1y": 31_556_926 * time.Second, "99999999999999y": maxDuration, "100y": maxDuration, "60y60y": maxDuration,
 	} {
 		if got, err := parseDuration(s); err != nil || got != want {
 			t.Errorf("%s: %v, %v; want %v", s, got, err, want)
