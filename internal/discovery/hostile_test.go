@@ -143,3 +143,115 @@ func TestHostileWatches(t *testing.T) {
 		})
 	}
 }
+
+// A slice that changes again and again counts once, with as many pods as it has now.
+func TestASliceThatChangesCountsOnce(t *testing.T) {
+	k := &Kubernetes{Port: 46357}
+	s := known{peers: map[string][]Peer{}}
+	pods := strings.TrimSuffix(strings.Repeat(`{"addresses":["10.0.0.1"],"targetRef":{"kind":"Pod","name":"slim-0"}},`, 1000), ",")
+	for range maxPods/1000 + 2 {
+		if err := k.event("MODIFIED", []byte(`{"metadata":{"name":"a"},"ports":[{"port":46357}],"endpoints":[`+pods+"]}"), &s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.pods != 1000 {
+		t.Errorf("%d pods, want 1000", s.pods)
+	}
+}
+
+// trips is an API server that is asked without a socket.
+type trips func(r *http.Request) *http.Response
+
+func (f trips) RoundTrip(r *http.Request) (*http.Response, error) { return f(r), nil }
+
+// An API server that sends a node elsewhere is not followed: the token is for it alone. Rules: P-disc-3.
+func TestRedirectionsAreNotFollowed(t *testing.T) {
+	api := credentials(t, kubetest.New(t))
+	if err := api.trust(); err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	api.client.Transport = trips(func(r *http.Request) *http.Response {
+		asked++
+		return &http.Response{StatusCode: http.StatusTemporaryRedirect, Status: "307 Temporary Redirect", Header: http.Header{"Location": {"https://elsewhere.example"}},
+			Body: http.NoBody, Request: r}
+	})
+	if _, err := api.get(t.Context(), "/x", nil); err == nil || !strings.Contains(err.Error(), "307") || asked != 1 {
+		t.Errorf("%d requests, and %v; want one, and the answer as an error", asked, err)
+	}
+}
+
+// A watch may say any number of bytes: only an event is bounded. It goes on from the version of the last one. Rules: P-disc-3.
+func TestAWatchGoesOnFromItsLastEvent(t *testing.T) {
+	s := kubetest.New(t)
+	api := credentials(t, s)
+	if err := api.trust(); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		var from []string
+		api.client.Transport = trips(func(r *http.Request) *http.Response {
+			text := `{"metadata":{"resourceVersion":"1"}}`
+			if q := r.URL.Query(); q.Get("watch") != "" {
+				if from = append(from, q.Get("resourceVersion")); len(from) == 2 {
+					cancel()
+				}
+				event := `{"type":"MODIFIED","object":{"metadata":{"name":"a","resourceVersion":"%d","annotations":{"x":"` + strings.Repeat("x", 1<<10) + `"}}}}` + "\n"
+				var all strings.Builder
+				for i := range 2 * maxEvent >> 10 {
+					fmt.Fprintf(&all, event, i+2)
+				}
+				text = all.String()
+			}
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: r}
+		})
+		k := kubernetes(api)
+		k.Pause = time.Second
+		k.Run(ctx, func([]Peer) {}, func(error) {})
+		if want := fmt.Sprint([]string{"1", fmt.Sprint(2*maxEvent>>10 + 1)}); fmt.Sprint(from) != want {
+			t.Errorf("watches from %v, want %s", from, want)
+		}
+	})
+}
+
+// A server that forgets each version at once is not asked at ever the same pace, and nothing is said of it: it may happen to every watch.
+// Rules: P-disc-3.
+func TestAServerThatForgetsAtOnce(t *testing.T) {
+	s := kubetest.New(t)
+	for name, watch := range map[string]string{"as an answer": "", "as an event": `{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old resource version"}}`} {
+		t.Run(name, func(t *testing.T) {
+			api := credentials(t, s)
+			if err := api.trust(); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+				defer cancel()
+				lists := 0
+				api.client.Transport = trips(func(r *http.Request) *http.Response {
+					text, code := watch, http.StatusOK
+					switch {
+					case r.URL.Query().Get("watch") == "":
+						lists++
+						text = `{"metadata":{"resourceVersion":"1"}}`
+					case watch == "":
+						code = http.StatusGone
+					}
+					return &http.Response{StatusCode: code, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: r}
+				})
+				k := kubernetes(api)
+				k.Pause = time.Second
+				k.Run(ctx, func([]Peer) {}, func(err error) {
+					if err != nil {
+						t.Errorf("said: %v", err)
+					}
+				})
+				if lists < 10 || lists > 40 {
+					t.Errorf("%d lists in ten minutes, want some that come at ever longer pauses", lists)
+				}
+			})
+		})
+	}
+}

@@ -463,3 +463,26 @@ func TestAPeerComesWhileTheLastOneIsForgotten(t *testing.T) {
 		t.Errorf("%d names are left", s.names.Len())
 	}
 }
+
+// The node waits for maxWaits answers at most: who comes then is answered at once. Rules: P-peer-4.
+func TestWaitsOfTheNodeAreBounded(t *testing.T) {
+	s := newStand(t, relay)
+	s.peer("deaf")
+	if s.m.waits = maxWaits - 1; !s.add(&end{"app"}, simName(1), 1) {
+		t.Error("nobody waits, and one more may")
+	}
+	if s.add(&end{"app"}, simName(2), 2) {
+		t.Error("one waits too many")
+	}
+}
+
+// What newcomers have cost is forgotten when none has cost anything for long. Rules: P-peer-4.
+func TestNewcomersAreForgiven(t *testing.T) {
+	var n newcomers
+	for _, x := range []struct{ tick, misses, until uint32 }{{100, 1, 0}, {100, 1, 0}, {110, 2, 110 + waitTicks<<1},
+		{110 + waitTicks<<maxMisses, 3, 110 + waitTicks<<maxMisses + waitTicks<<2}, {2000 + waitTicks<<maxMisses, 1, 110 + waitTicks<<maxMisses + waitTicks<<2}} {
+		if n.missed(x.tick); n.misses != x.misses || n.until != x.until {
+			t.Errorf("at %d: %d misses, nobody waits until %d; want %d and %d", x.tick, n.misses, n.until, x.misses, x.until)
+		}
+	}
+}

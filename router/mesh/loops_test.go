@@ -565,3 +565,92 @@ func TestNodesOfOneID(t *testing.T) {
 	}
 	s.ticks(doubleTicks + 10) // then there are new probes
 }
+
+// A probe that a peer of upstream's takes back from us is doubted: it is withdrawn from all, and nobody's offer counts for holdTicks,
+// also not that in use. Rules: P-loop-5.
+func TestAProbeThatIsTakenBackIsDoubted(t *testing.T) {
+	s := newStand(t, Options{Guard: true}) // has no probes of its own
+	q, p := s.peer("q"), s.peer("p")
+	n := probeName(weight{1, 2, 3}, 4, 5)
+	s.offer(q, n, 5, probeTTL-1)
+	s.want(p, subscribeTo(n, 5, probeTTL-1))
+	s.offer(p, n, 5, probeTTL-5) // an echo
+	s.withdraw(p, n, 5)
+	s.want(p, Tell{Name: n, ID: 5, TTL: probeTTL, Withdraw: true})
+	s.ticks(holdTicks - 1)
+	s.want(p)
+	s.ticks(1)
+	s.want(p, subscribeTo(n, 5, probeTTL-1))
+}
+
+// A link whose probe does not come back any more is probed anew at the next tick, and opens. Rules: P-loop-4.
+func TestALinkThatStandsByIsProbedAnew(t *testing.T) {
+	s := newStand(t, guarded)
+	p, q := s.peer("p"), s.peer("q")
+	probe := func(x *end) *Tell {
+		for _, tell := range s.next(x) {
+			if s.m.Acked(x, tell.ID); !tell.Withdraw && s.m.of[x].guard.probe.id == tell.ID {
+				return &tell
+			}
+		}
+		return nil
+	}
+	late, other := p, q // the link that comes after the other one
+	if s.m.of[p].weight.compare(s.m.of[q].weight) < 0 {
+		late, other = q, p
+	}
+	first := probe(late)
+	probe(other)
+	if first == nil {
+		t.Fatal("no probe of the link")
+	}
+	s.offer(other, first.Name, first.ID, probeTTL-3)
+	if x := s.m.of[late].guard; !x.standby || x.open {
+		t.Fatal("the link does not stand by though its probe is back")
+	}
+	s.withdraw(other, first.Name, first.ID)
+	s.ticks(1)
+	if second := probe(late); second == nil || second.ID == first.ID {
+		t.Fatalf("it is not probed anew: %v", second)
+	}
+	for range openTicks {
+		s.ticks(1)
+		s.next(late)
+		s.next(other)
+	}
+	if x := s.m.of[late].guard; x.standby || !x.open {
+		t.Error("the link is not open, though its new probe does not come back")
+	}
+}
+
+// A probe is replaced after 60 to 76 seconds: what others have forgotten of it they learn again. Rules: P-loop-5.
+func TestProbesAreReplaced(t *testing.T) {
+	s := newStand(t, guarded)
+	p, _ := s.peer("p"), s.peer("q")
+	first := s.m.of[p].guard.probe.id
+	s.ticks(refreshTicks - 1)
+	if s.m.of[p].guard.probe.id != first {
+		t.Error("a probe is replaced before its time")
+	}
+	s.ticks(17)
+	if s.m.of[p].guard.probe.id == first {
+		t.Error("a probe is not replaced")
+	}
+}
+
+// A peer that leaves while its routes are gone through leaves no review behind.
+func TestAReviewEndsWithItsPeer(t *testing.T) {
+	s := newStand(t, Options{Relay: true, Guard: true, Budget: &table.Budget{}})
+	p := s.peer("p")
+	s.peer("q")
+	for i := range 3 * portion {
+		s.offer(p, simName(i), uint64(i+1), 7)
+	}
+	if !s.m.RegateStep(p) {
+		t.Fatal("all of the routes in one step")
+	}
+	s.leave(p)
+	if n := len(s.m.reviews); n != 0 {
+		t.Errorf("%d reviews are left", n)
+	}
+}

@@ -744,3 +744,38 @@ func TestWhenAPeerIsSynced(t *testing.T) {
 		t.Errorf("poked %d times after these were, want once, and then it is synced", s.poked[p])
 	}
 }
+
+// Of several links to the node that dials again the latest is asked for a sign of life. Rules: P-peer-11.
+func TestTheLatestOfSeveralLinksIsAsked(t *testing.T) {
+	s := newStand(t, relay)
+	s.peer("n")
+	second := s.peer("n")
+	s.peer("other")
+	older, _, err := s.m.Join(&end{"third"}, "n", 0)
+	if err != nil || older != second {
+		t.Errorf("asked is %v, %v; want the second link", older, err)
+	}
+}
+
+// An offer that may be an echo rests for holdTicks, however often the route is looked at meanwhile. Rules: P-peer-8.
+func TestARestIsNotPutOff(t *testing.T) {
+	s := newStand(t, relay)
+	p, q, x := s.peer("p"), s.peer("q"), s.peer("x")
+	n := simName(1)
+	s.offer(p, n, 7, 7)
+	s.offer(q, n, 7, 3)
+	s.next(x)
+	s.withdraw(p, n, 7)
+	for range holdTicks - 1 {
+		s.ticks(1)
+		s.offer(x, n, 7, 2) // the route is settled once more
+		s.withdraw(x, n, 7)
+	}
+	if s.names.Kinds(&n.Name)&table.Only(table.Peer) != 0 {
+		t.Fatal("an echo is used at once")
+	}
+	s.ticks(1)
+	if s.names.Kinds(&n.Name)&table.Only(table.Peer) == 0 {
+		t.Error("the offer that is left is not used after its rest")
+	}
+}
