@@ -333,7 +333,7 @@ func (p *plane) talk(t *testing.T, from *gateway, name string, to *app) {
 
 // A control plane that is killed and started again takes nothing from messages over links that our nodes dial: it orders the same
 // links under new ids, and they are dialled before the old ones are closed. Of a fleet of upstream's alone it is only said what is
-// lost: its nodes cut their links when they connect again. Rules: P-ctl-9.
+// lost: its nodes cut their links when they connect again. Rules: P-ctl-9, P-def-6.
 func TestControlPlaneIsKilled(t *testing.T) {
 	for _, x := range mixtures {
 		t.Run(x.name, func(t *testing.T) {
@@ -374,7 +374,7 @@ func TestControlPlaneIsKilled(t *testing.T) {
 			if lost != 0 && dials {
 				t.Errorf("%d messages are lost", lost)
 			}
-			group.count(t, dials && x.a == ours, dials && x.b == ours)
+			group.count(t, dials)
 		})
 	}
 }
@@ -410,10 +410,10 @@ func startCrossing(t *testing.T, a, b *gateway, total int) *crossing {
 	return c
 }
 
-// count waits for the end, and looks what has come to each: nothing twice, and everything, if that is to be. To the end at a node of
-// upstream's nothing more may come: when a link ends, it takes back all names that were routed over it, those that it holds itself, too,
-// such as that of a channel (P-def-6).
-func (c *crossing) count(t *testing.T, whole ...bool) {
+// count waits for the end, and looks what has come to each: everything, if that is to be, and nothing twice. When a link ends, upstream's
+// node takes back all names that were routed over it, those that it holds itself, too, such as that of a channel: unless it is
+// reminded of them nothing more comes to the end there (P-def-6).
+func (c *crossing) count(t *testing.T, whole bool) {
 	t.Helper()
 	for _, x := range c.ends {
 		if x.take(4*limit, func(e event) bool { return e.kind() == "result" && e["tag"] == "crossing" }) == nil {
@@ -435,7 +435,7 @@ func (c *crossing) count(t *testing.T, whole ...bool) {
 			}
 		}
 		t.Logf("of %d messages to all %d came to %s, %d of them more than once", c.total, len(times), c.ends[i].name, twice)
-		if whole[i] && len(times) != c.total || slices.Contains(whole, true) && twice > 0 {
+		if whole && (len(times) != c.total || twice > 0) {
 			t.Errorf("of %d messages to all %d came to %s, %d of them more than once", c.total, len(times), c.ends[i].name, twice)
 		}
 	}

@@ -256,6 +256,43 @@ func (c *Conn) changeRoute(x *RouteChange) {
 	}
 }
 
+// Remind has the node at the other end, if it is one of upstream's, tell its control plane once more that it holds names, which it
+// says of whatever a link subscribes to: it gets a Subscribe of each, which has no hop left, so that nothing else comes of it. What
+// does not go out soon, as the other end does not read, is left out. Rules: P-def-6.
+func (t *ActiveLink) Remind(names []wire.NameText) {
+	c := t.conn
+	var step func()
+	step = func() {
+		n := min(routeSlice, len(names))
+		if c.remind(names[:n]) && n < len(names) {
+			names = names[n:]
+			c.loop.post(step)
+		}
+	}
+	c.loop.post(step)
+}
+
+// remind is a turn of Remind, and reports whether there may be another one. Runs on the loop of c.
+func (c *Conn) remind(names []wire.NameText) bool {
+	defer c.guard()
+	l := c.loop
+	for i := range names {
+		if c.state != active || c.dead.Load() || c.q.control > newsBacklog {
+			return false
+		}
+		h := wire.PublishHeader{Source: names[i], Dest: names[i], Fanout: 1, TTL: 1, Version: l.node.opt.Version}
+		l.small = wire.AppendSubscribe(l.small[:0], &h, 0)
+		var m wire.Message
+		if wire.Scan(l.small, &m) != nil {
+			continue
+		}
+		h.MAC = c.link.Own(m.Header.Of(l.small))
+		l.small = wire.AppendSubscribe(l.small[:0], &h, 0)
+		c.sendOwn(l.small, false)
+	}
+	return true
+}
+
 // Close ends a link that this node has accepted: what is queued for it goes out. One that it has opened ends with its Dialer.
 func (t *ActiveLink) Close() {
 	t.conn.postFor(func() {

@@ -200,7 +200,10 @@ func wantRoute(link string, n wire.NameText) *controllerpb.Route {
 // startAgent starts the agent of a node, whose control planes are at these addresses.
 func startAgent(t *testing.T, n *router.Node, o Options, addrs ...string) *Agent {
 	t.Helper()
-	o.Node, o.NodeID, o.Domain = n, n.About().NodeID, "dom"
+	if o.Node == nil {
+		o.Node = n
+	}
+	o.NodeID, o.Domain = n.About().NodeID, "dom"
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

@@ -23,11 +23,12 @@ type desk struct {
 	mu    sync.Mutex
 	inbox []func(*desk) // guarded by mu; bounded by links that are up, and by commands of streams
 
-	orders  map[any]*order // by origin: a *plane, tools, or manual
-	dialled map[string]*dialled
-	up      map[*router.ActiveLink]*active
-	answers []*answer
-	shown   atomic.Pointer[Status] // for operators
+	orders    map[any]*order // by origin: a *plane, tools, or manual
+	dialled   map[string]*dialled
+	up        map[*router.ActiveLink]*active
+	answers   []*answer
+	reminders []reminder
+	shown     atomic.Pointer[Status] // for operators
 }
 
 // dialled is a link that this node dials.
@@ -169,6 +170,7 @@ func (d *desk) reconcile(now time.Time) (next time.Time) {
 		soonest(o.expire(now))
 	}
 	soonest(d.carry(now))
+	soonest(d.remind(now))
 	want := d.wanted()
 	for id, l := range d.dialled {
 		if w := want[id]; w == nil || !w.same(l.want) {
@@ -277,6 +279,9 @@ func (d *desk) carry(now time.Time) (next time.Time) {
 				continue
 			}
 			delete(o.leftovers, id)
+			if l.want != nil {
+				d.withdrawn(o, to, now)
+			}
 		}
 	}
 	return next
@@ -340,23 +345,26 @@ const routeTimeout = 30 * time.Second
 func (d *desk) route() {
 	links := d.byID()
 	want := map[*active]routes{}
-	for _, o := range d.orders {
-		add := func(id string, rs routes) {
-			x := links[id]
-			if x == nil || len(rs) == 0 {
-				return
-			}
-			if want[x] == nil {
-				want[x] = routes{}
-			}
-			maps.Copy(want[x], rs)
+	add := func(id string, rs routes) {
+		x := links[id]
+		if x == nil || len(rs) == 0 {
+			return
 		}
+		if want[x] == nil {
+			want[x] = routes{}
+		}
+		maps.Copy(want[x], rs)
+	}
+	for _, o := range d.orders {
 		for id, l := range o.leftovers {
 			add(id, l.routes)
 		}
 		for id, rs := range o.routes {
 			add(id, rs)
 		}
+	}
+	for _, r := range d.reminders {
+		add(r.link.LinkID, r.routes)
 	}
 	for _, x := range d.up {
 		var cs []router.RouteChange

@@ -3,6 +3,7 @@ package hop
 import (
 	"encoding/binary"
 
+	"github.com/seed31b3bfd0/slimgo/wire"
 	"github.com/seed31b3bfd0/slimgo/wire/mac"
 )
 
@@ -101,4 +102,19 @@ func (p *Pairs) Add(l *Link) {
 	p.o.keep(k.raw, &k.Header, k.ttl, s.tag[:])
 	o.keep(k.raw, &k.Header, k.ttl, s.tag2[:])
 	p.l = nil
+}
+
+// Own returns the MAC of a message that begins its journey on l, with header h, which has none yet (P-mac-5); nil: l has no key. It is
+// good until the next call on any link of the Scratch, and remembers nothing.
+func (l *Link) Own(h []byte) []byte {
+	var hd Header
+	if l.mac == nil || wire.ParseHeader(h, &hd.Header) != nil {
+		return nil
+	}
+	s := l.s
+	var names mac.Names
+	l.hashNames(&names, h, &hd)
+	s.rest = mac.AppendRest(s.rest[:0], h, &hd.Header, hd.TTL, true)
+	l.mac.Tag(&s.tag, &names, s.rest)
+	return s.tag[:]
 }

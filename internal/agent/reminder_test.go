@@ -1,0 +1,57 @@
+package agent
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/seed31b3bfd0/slimgo/router"
+	"github.com/seed31b3bfd0/slimgo/wire"
+	"github.com/seed31b3bfd0/slimgo/wire/pb/controllerpb"
+)
+
+// holding is a node with an app that holds a name.
+type holding struct {
+	*router.Node
+	name wire.NameText
+}
+
+func (h holding) Held(n wire.Name) (wire.NameText, bool) { return h.name, n == h.name.Name }
+
+// When a link is closed in whose place another one has come, the other end is reminded of the names that both ends hold, by subscriptions
+// without a hop left, and of no others: it may have told its control plane that it holds them no more. Their routes stay meanwhile,
+// whatever is ordered, and not for ever. Rules: P-def-6.
+func TestNamesThatALinkTakesWithIt(t *testing.T) {
+	t.Parallel() // it waits for most of its time
+	p := startCP(t, "127.0.0.1:0")
+	n, far := startNode(t, "near"), startNode(t, "far")
+	startAgent(t, n, Options{Node: holding{n, alice}}, p.ln.Addr().String())
+	endpoint, bob := far.About().Listeners[0], wire.Text("org", "ns", "bob")
+	order := func(x *call, id, link string, names ...wire.NameText) {
+		t.Helper()
+		var rs []*controllerpb.Route
+		for _, n := range names {
+			rs = append(rs, wantRoute(link, n))
+		}
+		x.order(t, id, []*controllerpb.Connection{wantLink(link, endpoint)}, rs)
+	}
+	x := p.registered(nil, nil)
+	order(x, "1", "old", alice, bob)
+	close(x.done)
+	x = p.registered(nil, nil)
+	order(x, "2", "new", alice, bob)
+	until(t, "the old link is closed", func() bool { return len(n.Links()) == 1 && n.Links()[0].ID == "new" })
+	order(x, "3", "new")
+	until(t, "the other name has no route any more", func() bool { return len(holders(n, bob)) == 0 })
+	if got := fmt.Sprint(holders(n, alice)); got != "[new]" {
+		t.Errorf("the name that both ends hold is routed over %s", got)
+	}
+	reminded := func() uint64 { return far.Stats().Dropped[router.ReasonTTL] }
+	until(t, "the other end is reminded", func() bool { return reminded() > 0 })
+	until(t, "nothing is left", func() bool { return len(holders(n, alice)) == 0 })
+	if got := reminded(); got != 1 {
+		t.Errorf("%d subscriptions without a hop left, want one", got)
+	}
+	if d := far.Stats().Dropped; len(d) != 1 {
+		t.Errorf("dropped: %v", d)
+	}
+}
