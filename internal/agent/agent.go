@@ -77,7 +77,7 @@ type Server struct {
 
 // Times of the protocol (P-ctl-2), and our own.
 const (
-	registerTimeout = 10 * time.Second // for the answer to a registration
+	registerTimeout = 10 * time.Second // for the answer to the first registration
 	deregisterLimit = 2 * time.Second  // for the answer to the end of one
 	connectTimeout  = 30 * time.Second
 	defaultBackoff  = 2 * time.Second

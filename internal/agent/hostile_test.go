@@ -8,8 +8,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/seed31b3bfd0/slimgo/router"
 	"github.com/seed31b3bfd0/slimgo/router/table"
@@ -155,6 +157,42 @@ func TestVeryManyRoutes(t *testing.T) {
 	until(t, "all are gone", func() bool { return a.Status().Routes == 0 })
 }
 
+// An order that is longer than what is read ends the stream, and is said once, however often it comes: what was ordered before stays, and
+// another control plane is served. Rules: P-ctl-2, P-ctl-6.
+func TestOrderThatIsTooLong(t *testing.T) {
+	p, q := startCP(t, "127.0.0.1:0"), startCP(t, "127.0.0.1:0")
+	n, far := startNode(t, "near"), startNode(t, "far")
+	said := &lines{}
+	startAgent(t, n, Options{Log: slog.New(slog.NewTextHandler(said, nil))}, p.ln.Addr().String(), q.ln.Addr().String())
+	link := []*controllerpb.Connection{wantLink("l", far.About().Listeners[0])}
+	x, y := p.registered(nil, nil), q.registered(nil, nil)
+	x.order(t, "1", link, []*controllerpb.Route{wantRoute("l", alice)})
+	var routes []*controllerpb.Route
+	for i := range 200_000 {
+		routes = append(routes, wantRoute("l", wire.Text("org", "ns", fmt.Sprint("one of very many names ", i)).WithID(1, uint64(i))))
+	}
+	m := &controllerpb.ControlMessage{MessageId: "2", Payload: &controllerpb.ControlMessage_ConfigCommand{
+		ConfigCommand: &controllerpb.ConfigurationCommand{Reconcile: true, ConnectionsToCreate: link, RoutesToSet: routes}}}
+	if size := proto.Size(m); size <= maxMessage {
+		t.Fatalf("the order has %d bytes", size)
+	}
+	for range 3 {
+		x.send <- m
+		<-x.over
+		x = p.registered(nil, nil)
+	}
+	if got := said.count("more in one message than the 16 MiB that are read"); got != 1 {
+		t.Errorf("it is said %d times", got)
+	}
+	ack := y.order(t, "3", nil, []*controllerpb.Route{wantRoute("l", wire.Text("org", "ns", "bob"))})
+	if _, got := success(ack); fmt.Sprint(got) != "[l: ok]" {
+		t.Errorf("acknowledged %v", got)
+	}
+	if got := fmt.Sprint(holders(n, alice)); got != "[l]" {
+		t.Errorf("the name is held by %v", got)
+	}
+}
+
 // A control plane that takes a connection and says nothing, and one that does not answer a registration, hold up neither the node's start nor
 // its end, nor another control plane. Rules: P-ctl-2.
 func TestControlPlanesThatDoNotAnswer(t *testing.T) {
@@ -243,4 +281,14 @@ func linkTo(to *router.Node, id string) router.Link {
 		Connect: func(ctx context.Context) (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, "tcp", addr) }}
 	l.Call.Scheme, l.Call.Authority = "http", addr
 	return l
+}
+
+// A control plane that takes half a minute to answer a registration is waited for that long in the end, and one that never does is not
+// waited for for ever. Rules: P-ctl-2.
+func TestPatienceWithControlPlanes(t *testing.T) {
+	for unanswered, want := range map[int]time.Duration{0: 10 * time.Second, 1: 20 * time.Second, 2: 40 * time.Second, 3: 80 * time.Second, 1000: 80 * time.Second} {
+		if got := patience(unanswered); got != want {
+			t.Errorf("after %d: %v, want %v", unanswered, got, want)
+		}
+	}
 }

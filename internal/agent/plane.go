@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/seed31b3bfd0/slimgo/router/table"
 	"github.com/seed31b3bfd0/slimgo/wire/pb/controllerpb"
@@ -33,6 +35,8 @@ type plane struct {
 	log   *slog.Logger
 	news  news
 	tries attempts // of the goroutine of run
+
+	unanswered int // registrations that were not answered in time; of the goroutine that runs
 
 	mu      sync.Mutex
 	now     PlaneStatus   // guarded by mu
@@ -180,13 +184,17 @@ func (p *plane) open(ctx context.Context, conn *grpc.ClientConn) (grpc.ClientStr
 	return conn.NewStream(metadata.NewOutgoingContext(ctx, md), &channelDesc, "/"+serviceName+"/"+methodName)
 }
 
+// patience is how long the answer to a registration may take after so many that were not answered in time: a control plane may be slow.
+func patience(unanswered int) time.Duration { return registerTimeout << min(unanswered, 3) }
+
 // register sends the registration and waits for its answer. early are the commands that came before it.
 func (p *plane) register(ctx context.Context, cancel func(), s *stream) (early []*controllerpb.ControlMessage, err error) {
 	r, err := p.request(ctx)
 	if err != nil {
 		return nil, err
 	}
-	late := time.AfterFunc(registerTimeout, cancel)
+	limit := patience(p.unanswered)
+	late := time.AfterFunc(limit, cancel)
 	defer late.Stop()
 	if err := s.channel.SendMsg(message(&controllerpb.ControlMessage{Payload: &controllerpb.ControlMessage_RegisterNodeRequest{RegisterNodeRequest: r}})); err != nil {
 		return nil, p.why(s, err, "registration handshake failed")
@@ -195,9 +203,10 @@ func (p *plane) register(ctx context.Context, cancel func(), s *stream) (early [
 		m := &controllerpb.ControlMessage{}
 		if err := s.channel.RecvMsg(m); err != nil {
 			if ctx.Err() != nil {
-				return nil, fmt.Errorf("registration handshake timed out: no answer within %v", registerTimeout)
+				p.unanswered++
+				return nil, fmt.Errorf("registration handshake timed out: no answer within %v, next time within %v", limit, patience(p.unanswered))
 			}
-			return nil, fmt.Errorf("registration handshake failed: %w", err)
+			return nil, fmt.Errorf("registration handshake failed: %w", explained(err))
 		}
 		a := m.GetRegisterNodeResponse()
 		switch {
@@ -299,7 +308,7 @@ func (p *plane) receive(s *stream) error {
 	for {
 		m := &controllerpb.ControlMessage{}
 		if err := s.channel.RecvMsg(m); err != nil {
-			return fmt.Errorf("the stream has ended: %w", err)
+			return fmt.Errorf("the stream has ended: %w", explained(err))
 		}
 		if m.GetDeregisterNodeResponse() != nil {
 			p.mu.Lock()
@@ -315,6 +324,15 @@ func (p *plane) receive(s *stream) error {
 			return err
 		}
 	}
+}
+
+// explained says what it means that gRPC does not read a message for its length (maxMessage).
+func explained(err error) error {
+	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "received message larger than max") {
+		return err
+	}
+	return fmt.Errorf("the control plane orders more in one message than the %d MiB that are read, which hold some 150,000 routes: what was "+
+		"ordered before stays; link fewer domains, or have fewer names subscribed to in them: %w", maxMessage>>20, err)
 }
 
 // write sends what is to be sent until ctx ends.
