@@ -5,10 +5,13 @@ package interop
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/seed31b3bfd0/slimgo/internal/certs/certstest"
 	"github.com/seed31b3bfd0/slimgo/internal/faults"
@@ -174,4 +177,39 @@ func TestEnforcedSettingsOfLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.untilLinks(t, 1)
+}
+
+// The time that a control plane enforces for connecting reaches links: one that nobody answers is given up then, and tried again. Rules: P-ctl-6.
+func TestEnforcedTimeoutOfLinks(t *testing.T) {
+	p := startPlane(t, fullMesh+"\nenforce_node_connection: {backoff: 100, timeout: 1500}")
+	b := p.newGateway(t, ours, "dom-b", gatewayOptions{external: unanswered(t)})
+	b.node.start(t)
+	p.untilConnected(t, 1)
+	a := p.startGateway(t, ours, "dom-a", gatewayOptions{})
+	a.expectLine(t, "no connection within 1.5s", 0)
+}
+
+// unanswered is an address where connections are neither taken nor refused: its queue is full.
+func unanswered(t *testing.T) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	port := freePort(t)
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	for {
+		c, err := net.DialTimeout("tcp", addr, 500*time.Millisecond)
+		if err != nil {
+			return addr
+		}
+		t.Cleanup(func() { c.Close() })
+	}
 }
