@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -34,6 +35,8 @@ type fleet struct {
 	random *rand.Rand
 	harms  map[string]int // that were done, by name
 	reborn map[string]int // applications that were started again, by language
+
+	forgotten int // links that the control plane has forgotten
 }
 
 // fleetApp is an application of a fleet. It answers what comes.
@@ -71,7 +74,7 @@ func TestFleetThatIsHarmed(t *testing.T) {
 		}
 		m.eventually(t, func(h holding) string { return h.beyond(before[m], len(f.nodes)-1) })
 	}
-	t.Logf("harms %v; started again %v", f.harms, f.reborn)
+	t.Logf("harms %v; started again %v; links forgotten by the control plane: %d", f.harms, f.reborn, f.forgotten)
 }
 
 // pinged has links find within six seconds that they are stranded, at the end that dials, too.
@@ -205,9 +208,15 @@ const patient = 3 * time.Minute
 func (f *fleet) recover() {
 	since := time.Now()
 	want := len(f.nodes) * (len(f.nodes) - 1) / 2
+	looked := since
 	f.eventually("all links", func() (string, bool) {
 		out := slimctl(f.t, f.plane.northbound, "controller", "link", "list")
-		return out, links(want)(out)
+		done := links(want)(out)
+		if !done && time.Since(looked) > forgets {
+			f.remember(out)
+			looked = time.Now()
+		}
+		return out, done
 	})
 	f.t.Logf("all links are up %v after the last harm", time.Since(since).Round(time.Millisecond))
 	for i, a := range f.apps {
@@ -223,6 +232,88 @@ func (f *fleet) recover() {
 	}
 	f.untilRoutes()
 	f.t.Logf("all names are known %v after the last harm", time.Since(since).Round(time.Millisecond))
+}
+
+// forgets is when a link is missing that the control plane has forgotten: it looks at everything every five seconds.
+const forgets = 15 * time.Second
+
+// What upstream's control plane logs of its nodes and links.
+var (
+	nodeComes = regexp.MustCompile(`southbound: registering node ([^/ ]+)/`)
+	linkIs    = regexp.MustCompile(`reconciler: link (\S+) \(([^/ ]+)/\S+→dest_domain:(\S+)\) `)
+	linkGoes  = regexp.MustCompile(`reconciler: deleted link record for (\S+)`)
+)
+
+// remember starts a node anew whose link to another one upstream's control plane has forgotten, and counts that. When the last node of
+// a domain goes it marks the domain's links as deleted, and orders their other ends to end them; when the node is back it takes the marks
+// off. But if another end acknowledges that order only then, the record of its link is deleted nonetheless, and nothing makes another
+// one. There is such a link where after both domains had come the last thing logged of any between them is that its record was deleted.
+func (f *fleet) remember(list string) {
+	type pair [2]string
+	between := func(a, b string) pair { return pair{min(a, b), max(a, b)} }
+	ends, forgotten := map[string]pair{}, map[pair]bool{}
+	f.plane.mu.Lock()
+	for _, line := range f.plane.lines {
+		if x := nodeComes.FindStringSubmatch(line); x != nil {
+			maps.DeleteFunc(forgotten, func(p pair, _ bool) bool { return p[0] == x[1] || p[1] == x[1] })
+		} else if x := linkIs.FindStringSubmatch(line); x != nil {
+			ends[x[1]] = between(x[2], x[3])
+			delete(forgotten, ends[x[1]])
+		} else if x := linkGoes.FindStringSubmatch(line); x != nil {
+			forgotten[ends[x[1]]] = true
+		}
+	}
+	f.plane.mu.Unlock()
+	for line := range strings.Lines(list) {
+		if x := strings.Fields(line); len(x) == 5 && strings.Contains(x[1], "/") {
+			a, _, _ := strings.Cut(x[1], "/")
+			b, _, _ := strings.Cut(x[2], "/")
+			delete(forgotten, between(a, b))
+		}
+	}
+	for p := range forgotten {
+		for _, m := range f.nodes {
+			if strings.HasPrefix(m.name, p[0]+"/") {
+				f.t.Logf("the control plane has forgotten the link between %s and %s: %s is started again", p[0], p[1], m.label)
+				f.forgotten++
+				m.kill()
+				m.node.start(f.t)
+				return
+			}
+		}
+	}
+}
+
+// Upstream's control plane forgets a link whose one end is gone and comes back while the other one does not answer, whatever nodes these
+// are. TestFleetThatIsHarmed has that happen, and knows it when it does.
+func TestControlPlaneForgetsALink(t *testing.T) {
+	for _, k := range []kind{ours, upstream} {
+		t.Run(string(k), func(t *testing.T) {
+			t.Parallel()
+			p := startPlane(t, fullMesh)
+			b := p.startGateway(t, k, "dom-b", gatewayOptions{})
+			p.untilConnected(t, 1)
+			a := p.startGateway(t, k, "dom-a", gatewayOptions{}) // who comes last dials
+			p.untilLinks(t, 1)
+			f := &fleet{t: t, plane: p, nodes: []*gateway{a, b}}
+			a.freeze(t)
+			b.kill()
+			p.expectLine(t, "soft-deleting 1 links", 0)
+			came := p.count("southbound: registering node dom-b/")
+			b.node.start(t)
+			p.expectLine(t, "southbound: registering node dom-b/", came)
+			a.signal(t, syscall.SIGCONT)
+			p.expectLine(t, "reconciler: deleted link record for", 0)
+			if out, back := p.becomes(t, links(1), "controller", "link", "list"); back {
+				t.Fatalf("it forgets nothing any more: %s", out)
+			}
+			f.remember(slimctl(t, p.northbound, "controller", "link", "list"))
+			if f.forgotten != 1 {
+				t.Fatalf("%d links are known to be forgotten, want one", f.forgotten)
+			}
+			p.untilLinks(t, 1)
+		})
+	}
 }
 
 // attached reports whether the node of an application knows it, at last.

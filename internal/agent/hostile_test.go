@@ -168,8 +168,8 @@ func TestOrderThatIsTooLong(t *testing.T) {
 	x, y := p.registered(nil, nil), q.registered(nil, nil)
 	x.order(t, "1", link, []*controllerpb.Route{wantRoute("l", alice)})
 	var routes []*controllerpb.Route
-	for i := range 200_000 {
-		routes = append(routes, wantRoute("l", wire.Text("org", "ns", fmt.Sprint("one of very many names ", i)).WithID(1, uint64(i))))
+	for i := range 20_000 {
+		routes = append(routes, wantRoute("l", wire.Text("org", strings.Repeat("x", 1<<10), "name").WithID(1, uint64(i))))
 	}
 	m := &controllerpb.ControlMessage{MessageId: "2", Payload: &controllerpb.ControlMessage_ConfigCommand{
 		ConfigCommand: &controllerpb.ConfigurationCommand{Reconcile: true, ConnectionsToCreate: link, RoutesToSet: routes}}}
