@@ -149,7 +149,7 @@ func TestWhatANodeCannotIsSaidBefore(t *testing.T) {
 			t.Errorf("%s, %d in flight, on %+v: %v, want %q", c.scenario, c.inflight, c.target, err, c.want)
 		}
 		if p.Name = "mine"; c.inflight <= mostUnder {
-			if err, skipped := p.Check(), p.results().Cases[0].Nodes[0].Skipped; err != nil || !strings.Contains(skipped, c.want) {
+			if skipped, err := p.results().Cases[0].Nodes[0].Skipped, p.Check(); err != nil || !strings.Contains(skipped, c.want) {
 				t.Errorf("%s of a suite on %+v: %v, left out: %q", c.scenario, c.target, err, skipped)
 			}
 		}
