@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
 	"github.com/seed31b3bfd0/slimgo/session"
 	"github.com/seed31b3bfd0/slimgo/session/rpc"
 	"github.com/seed31b3bfd0/slimgo/session/sessiontest"
@@ -227,6 +229,29 @@ func TestMembersThatSayNothing(t *testing.T) {
 		}
 		mum.ServerStreams = true
 		wantTexts(t, "streams without replies", w.ask(t.Context(), mum, ""), "server0: hello")
+	})
+}
+
+// A member whose reply cannot be decoded has finished: nobody waits for what it goes on to say.
+func TestMembersThatCannotBeRead(t *testing.T) {
+	inCrowd(t, 2, func(t *testing.T, w *crowd) {
+		m := rpc.Method{Service: "acme.Echo", Name: "Odd", ServerStreams: true}
+		w.servers[0].Handle(m, func(ctx context.Context, s rpc.ServerStream) error {
+			err := s.Send(raw("\xff"))
+			<-ctx.Done()
+			return err
+		})
+		w.servers[1].Handle(m, func(_ context.Context, s rpc.ServerStream) error { return s.Send(raw("\x0a\x02hi")) })
+		var got []string
+		began := time.Now()
+		for r, err := range rpc.Ask[rpc.Raw, wrapperspb.StringValue](t.Context(), w.group, m, raw("")) {
+			got = append(got, fmt.Sprint(r.From.Name.Any(), " ", r.Message.GetValue(), rpc.CodeOf(err)))
+		}
+		slices.Sort(got)
+		wantTexts(t, "replies", got, "org/ns/server0 INTERNAL", "org/ns/server1 hiOK")
+		if took := time.Since(began); took > rpc.DefaultTimeout/2 {
+			t.Errorf("it took %v", took)
+		}
 	})
 }
 
