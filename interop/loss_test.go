@@ -4,9 +4,9 @@ package interop
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed31b3bfd0/slimgo/internal/faults"
 )
@@ -20,8 +20,7 @@ func (n *node) speaker(t *testing.T, k appKind, name string, args ...string) *ap
 	case nodeApp:
 		return n.script(t, &javascript, name, args...)
 	}
-	argv := append([]string{os.Args[0], "--node", n.url(), "--name", name}, args...)
-	return ready(t, name, spawn(t, fmt.Sprintf("%s %s at %s", k, name, n.label), []string{goPeer + "=1", "SLIM_IDENTITY_BINDING=" + n.binding}, argv...))
+	return ready(t, name, n.goPeer(t, name, args...))
 }
 
 // lossy is n as applications see it whose network loses one message in k, and has others come twice or late.
@@ -192,5 +191,81 @@ func leaderIsKilled(t *testing.T, k appKind, mls bool) {
 	b.expect(t, "left")
 	for _, a := range []*app{b, c} {
 		a.receivedNothing(t)
+	}
+}
+
+// Each app comes by a line of its own, which stalls, is cut and is reset while all speak: everybody has everything in the end, once and in
+// order, whoever leads.
+func TestLinesOfAllLanguagesAreCut(t *testing.T) {
+	for _, leader := range []appKind{golang, pythonApp, nodeApp} {
+		t.Run(leader.String(), func(t *testing.T) { linesAreCut(t, leader) })
+	}
+}
+
+// stallFor is longer than it takes until messages are repeated, and shorter than it takes until a member is offline.
+const stallFor = 3 * time.Second
+
+func linesAreCut(t *testing.T, leader appKind) {
+	n := startNode(t, ours)
+	var all []*app
+	var lines []*faults.Line
+	for i, k := range []appKind{leader, golang, pythonApp, nodeApp} {
+		l := &faults.Line{Network: "tcp", Listen: "127.0.0.1:0", Target: n.address()}
+		if err := l.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(l.Close)
+		through := *n
+		through.way, through.binding = "http://"+l.Listen, "warn"
+		all, lines = append(all, through.speaker(t, k, fmt.Sprintf("org/ns/app%d", i))), append(lines, l)
+	}
+	m := all[0]
+	m.do(t, event{"group": channel, "mls": true})
+	m.expect(t, "session")
+	m.invite(t, all[1:]...)
+	hears := func(speaker int, texts ...string) {
+		t.Helper()
+		for i, a := range all {
+			if i != speaker {
+				a.receives(t, texts...)
+			}
+		}
+	}
+	for i, a := range all {
+		first := fmt.Sprintf("first of app%d", i)
+		a.do(t, event{"publish": first})
+		hears(i, first)
+	}
+	for round, harm := range []func(l *faults.Line){(*faults.Line).Stall, (*faults.Line).Cut, (*faults.Line).Reset} {
+		for i := range lines {
+			text := fmt.Sprintf("round %d, line %d", round, i)
+			speaker := (i + 1) % len(all)
+			done := make(chan event, 1)
+			go func() { done <- all[speaker].try(t, event{"publish": text, "count": 200}) }()
+			all[(speaker+1)%len(all)].receives(t, text+"#0") // it is in the midst of it
+			harm(lines[i])
+			if round == 0 {
+				time.AfterFunc(stallFor, lines[i].Resume)
+			}
+			if e := <-done; !e.flag("ok") {
+				t.Errorf("%s: %v", text, e)
+			}
+			for j, a := range all {
+				switch j {
+				case speaker:
+				case (speaker + 1) % len(all):
+					a.receives(t, series(text, 200)[1:]...)
+				default:
+					a.receives(t, series(text, 200)...)
+				}
+			}
+		}
+	}
+	for _, a := range all {
+		a.receivedNothing(t)
+	}
+	m.do(t, event{"close": true})
+	for _, a := range all[1:] {
+		a.expect(t, "left")
 	}
 }
