@@ -311,6 +311,27 @@ func TestUnreceivedOfASessionThatIsOver(t *testing.T) {
 	})
 }
 
+// What is not received in one life of an app comes in a later one, in order, together with what has come meanwhile.
+func TestUnreceivedOfSeveralLives(t *testing.T) {
+	bubble(t, func(t *testing.T, h *hub) {
+		kept := new(MemoryStore)
+		alice, bob := h.app("alice"), h.life("bob", kept)
+		l := listen(t, bob)
+		a, err := alice.Open(t.Context(), bob.Name(), SessionOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		accept(t, l)
+		for _, texts := range [][]string{{"one", "two"}, {"three"}, {"four", "five"}} {
+			publish(t, a, texts...)
+			time.Sleep(time.Minute)
+			h.stop(bob)
+			bob = h.life("bob", kept)
+		}
+		receives(t, only(t, bob), alice, "one", "two", "three", "four", "five")
+	})
+}
+
 // A member that has missed its removal can be invited again.
 func TestInvitedAgainAfterAMissedRemoval(t *testing.T) {
 	bubble(t, func(t *testing.T, h *hub) {
