@@ -31,6 +31,7 @@ type world struct {
 	reach   func(from, to *app) bool
 	tap     func(from *app, m *message.Message) // sees what is said; nil: nobody does
 	trace   []string                            // what was said, without data's acknowledgements
+	keep    bool                                // apps note what they need to be started again
 }
 
 // app has one session at most.
@@ -94,7 +95,7 @@ func (w *world) app(name string) *app {
 }
 
 func (a *app) options(kind message.Kind, encrypted bool, data reliable.Options) Options {
-	o := Options{Kind: kind, ID: 7, Self: a.self, Data: data, Random: a.w.r.Uint32, Strict: true}
+	o := Options{Kind: kind, ID: 7, Self: a.self, Data: data, Random: a.w.r.Uint32, Strict: true, Keep: a.w.keep}
 	if encrypted {
 		o.MLS = NewMLS(a.secret.Token(a.w.Now), a.signing, func(token string) (*identity.Claims, error) { return a.secret.Verify(token, a.w.Now) })
 		o.MLS.Now = func() time.Time { return a.w.Now }
