@@ -123,7 +123,8 @@ func known(ctx context.Context, g *load.Rig, c load.Conn, r *load.Receiver, name
 	if err != nil {
 		return err
 	}
-	seq, q := uint64(0), r.From(0)
+	q := r.From(0)
+	seq := q.Seen().Next
 	for {
 		first := seq
 		seq += uint64(len(names))
