@@ -15,9 +15,19 @@ type parcel struct {
 	b       []byte // nil: the link has it
 	size    int    // of b
 	of      any    // for group.Sent; nil: nobody asks
-	answer  bool   // it goes before what else waits in its lane: others wait for it, and its order does not matter
-	patient bool   // nobody repeats it: it waits for a connection, too
+	order   order
+	patient bool // nobody repeats it: it waits for a connection, too
 }
+
+// order is where a message stands among the others of its lane.
+type order uint8
+
+const (
+	inOrder    order = iota // after what has come before it
+	data                    // so, too
+	answer                  // with answers, which are not in order with what else is said: others wait for them
+	beforeData              // with answers, unless something that is neither data nor an answer waits
+)
 
 // waits reports whether p is to wait, as there is no connection: whatever the link has said instead of taking it.
 func (p *parcel) waits(err error) bool {
@@ -48,93 +58,106 @@ func (l *lanes) to(o *outlet) *lane {
 	return l.far[o]
 }
 
-// lane is what waits for one outlet. The outlet's mu guards it, but for what is fixed.
+// lane is what waits for one outlet. The outlet's mu guards it, but for what is fixed. Answers have turns of their own: those of what is
+// large may be minutes apart.
 type lane struct {
 	of *lanes // fixed
 
-	answers, queue fifo.Queue[parcel]
-	loose          int    // bytes of those that nobody asks about
-	goesOn         uint64 // by outlet.clock
-	rested         bool   // it was empty until then, and goes before others of the same time
-	saved, seen    uint64 // bytes that it may be ahead of its turn, as of this outlet.given
-	index          int    // in outlet.lanes
-	listed         bool   // it is there
+	answers, queue turn
+	loose          int // bytes of those that nobody asks about
+	strict         int // in queue: messages that are not data
 
 	sent     []group.SentCopy // of which the task has not heard
 	notified bool
 }
 
-// turnCost is what a message moves its lane's time by apart from its size: short ones cost, too.
+// turn is a queue whose messages take turns with those of others. The outlet's mu guards it.
+type turn struct {
+	fifo.Queue[parcel]
+
+	goesOn      uint64 // by outlet.clock
+	rested      bool   // it was empty until then, and goes before others of the same time
+	saved, seen uint64 // bytes that it may be ahead of its turn, as of this outlet.given
+	index       int    // in outlet.turns
+	listed      bool   // it is there
+}
+
+// turnCost is what a message moves its turn's time by apart from its size: short ones cost, too.
 const turnCost = 256
 
-func (l *lane) empty() bool { return l.answers.Len()+l.queue.Len() == 0 }
-
-func (l *lane) push(p parcel) {
+// push has p wait in the turn that it returns.
+func (l *lane) push(p parcel) *turn {
 	if p.of == nil {
 		l.loose += p.size
 	}
-	if p.answer {
+	switch {
+	case p.order == answer, p.order == beforeData && l.strict == 0:
 		l.answers.Push(p)
-	} else {
-		l.queue.Push(p)
+		return &l.answers
+	case p.order != data:
+		l.strict++
 	}
+	l.queue.Push(p)
+	return &l.queue
 }
 
-func (l *lane) pop() (p parcel) {
-	if l.answers.Len() > 0 {
-		p = l.answers.Pop()
-	} else {
-		p = l.queue.Pop()
-	}
-	if p.of == nil {
-		l.loose -= p.size
-	}
-	l.goesOn += uint64(p.size) + turnCost
-	l.rested = false
+func (t *turn) pop() (p parcel) {
+	p = t.Pop()
+	p.lane.count(&p, t, -1)
+	t.goesOn += uint64(p.size) + turnCost
+	t.rested = false
 	return p
 }
 
 // unpop puts back what was taken last.
-func (l *lane) unpop(p parcel) {
+func (t *turn) unpop(p parcel) {
+	p.lane.count(&p, t, 1)
+	t.goesOn -= uint64(p.size) + turnCost
+	t.Unpop(p)
+}
+
+// count counts p as gone from t, or by 1 as there again.
+func (l *lane) count(p *parcel, t *turn, by int) {
 	if p.of == nil {
-		l.loose += p.size
+		l.loose += by * p.size
 	}
-	l.goesOn -= uint64(p.size) + turnCost
-	if p.answer {
-		l.answers.Unpop(p)
-	} else {
-		l.queue.Unpop(p)
+	if t == &l.queue && p.order != data {
+		l.strict += by
 	}
 }
 
-// mostSaved bounds lane.saved.
+// mostSaved bounds turn.saved.
 const mostSaved = 8 << 10
 
-// rest begins the time of a lane in which something waits again. It goes on at the clock if it was behind; and if it is ahead, by less
+// rest begins the time of a turn in which something waits again. It goes on at the clock if it was behind; and if it is ahead, by less
 // than its turn, of half of its share of what was given to the link since it was: others may have had no turn since then, as their
 // messages are large.
-func (l *lane) rest(o *outlet) {
-	l.saved = min(mostSaved, l.saved+(o.given-l.seen)/uint64(2*len(o.lanes)+2))
-	l.seen = o.given
-	if l.goesOn <= o.clock {
-		l.goesOn = o.clock
+func (t *turn) rest(o *outlet) {
+	t.saved = min(mostSaved, t.saved+(o.given-t.seen)/uint64(2*len(o.turns)+2))
+	t.seen = o.given
+	if t.goesOn <= o.clock {
+		t.goesOn = o.clock
 	} else {
-		early := min(l.saved, l.goesOn-o.clock)
-		l.saved -= early
-		l.goesOn -= early
+		early := min(t.saved, t.goesOn-o.clock)
+		t.saved -= early
+		t.goesOn -= early
 	}
-	l.rested = true
+	t.rested = true
 }
 
-// turns is a heap of lanes by the time at which they go on.
-type turns []*lane
+// turns is a heap by the time at which they go on.
+type turns []*turn
 
 func (h turns) Len() int { return len(h) }
 func (h turns) Less(i, j int) bool {
-	if a, b := h[i], h[j]; a.goesOn != b.goesOn {
+	a, b := h[i], h[j]
+	switch {
+	case a.goesOn != b.goesOn:
 		return a.goesOn < b.goesOn
+	case a.rested != b.rested:
+		return a.rested
 	}
-	return h[i].rested && !h[j].rested
+	return a.Front().size < b.Front().size // many may begin to speak at one time, with much
 }
 func (h turns) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
@@ -143,17 +166,17 @@ func (h turns) Swap(i, j int) {
 
 // Push implements heap.Interface.
 func (h *turns) Push(x any) {
-	l := x.(*lane)
-	l.index, l.listed = len(*h), true
-	*h = append(*h, l)
+	t := x.(*turn)
+	t.index, t.listed = len(*h), true
+	*h = append(*h, t)
 }
 
 // Pop implements heap.Interface.
 func (h *turns) Pop() any {
 	last := len(*h) - 1
-	l := (*h)[last]
+	t := (*h)[last]
 	(*h)[last] = nil
 	*h = (*h)[:last]
-	l.listed = false
-	return l
+	t.listed = false
+	return t
 }

@@ -369,20 +369,24 @@ func (t *member) do(o group.Output) {
 	}
 }
 
-// send sends a message. What machines are not told of goes before what they are, which is published, or changes the group: it is asked
-// for, or awaited, by others, and in no order.
+// send sends a message. What others ask for or await goes before what is published, and in no order. A heartbeat goes before data alone:
+// its epoch is one that others know of.
 func (t *member) send(o group.Send) {
 	if n := len(o.Message.Blob); n > mostOnLink/2 {
 		t.out = slices.Grow(t.out[:0], n+mostHeader)
 	}
 	t.out = t.enc.Append(t.out[:0], o.Message)
-	answer := false
+	order := inOrder
 	switch o.Message.Type {
+	case message.Msg, message.RtxReply:
+		order = data
 	case message.MsgAck, message.RtxRequest, message.GroupAck, message.GroupNack, message.LeaveReply:
-		answer = true
+		order = answer
+	case message.Heartbeat:
+		order = beforeData
 	}
 	fate, waits := t.s.app.send(&t.s.lanes, parcel{
-		b: t.out, of: o.Of, answer: answer, patient: !t.s.reliable && o.Message.Type == message.Msg,
+		b: t.out, of: o.Of, order: order, patient: !t.s.reliable && o.Message.Type == message.Msg,
 	})
 	if cap(t.out) > 2*mostOnLink || len(t.out) > mostOnLink { // it is much, or the outlet's
 		t.out = nil

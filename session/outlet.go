@@ -40,8 +40,8 @@ var errStalled = errors.New("nothing leaves")
 //	send ── short, nothing waits, room on the link ──▶ link ──▶ it has left
 //	  └── else ──▶ the session's lane ──▶ drain, a goroutine as long as something waits ──▶ link ──▶ kernel: it has left
 //
-// Messages of one session stay in order, but for answers, which go before what else it says. Lanes take turns by bytes: each has
-// a time at which it goes on, which its messages move by their sizes; the earliest is next, and that is what the clock shows. A lane
+// Messages of one session stay in order, but for answers and heartbeats, which have a queue of their own. Queues take turns by bytes: each
+// has a time at which it goes on, which its messages move by their sizes; the earliest is next, and that is what the clock shows. A queue
 // that was empty goes on at that time, so it is next, whoever has much to say. (That is start-time fair queueing. Turns of so
 // many bytes each, as deficit round robin gives, would have it wait for a whole round.)
 type outlet struct {
@@ -52,7 +52,7 @@ type outlet struct {
 
 	busy    atomic.Bool   // drain runs; set and cleared under mu
 	mu      sync.Mutex    // taken before those of workers
-	lanes   turns         // guarded by mu: those in which something waits
+	turns   turns         // guarded by mu: those in which something waits
 	clock   uint64        // guarded by mu
 	bytes   int           // guarded by mu: that wait in lanes
 	given   uint64        // guarded by mu: bytes that have waited and wait no more
@@ -119,10 +119,9 @@ func (o *outlet) put(p parcel) (fate reliable.Fate, waits bool) {
 		p.b = bytes.Clone(p.b)
 	}
 	o.bytes += p.size
-	l.push(p)
-	if !l.listed {
-		l.rest(o)
-		heap.Push(&o.lanes, l)
+	if t := l.push(p); !t.listed {
+		t.rest(o)
+		heap.Push(&o.turns, t)
 	}
 	if !o.busy.Load() {
 		o.busy.Store(true)
@@ -132,36 +131,36 @@ func (o *outlet) put(p parcel) (fate reliable.Fate, waits bool) {
 	return 0, true
 }
 
-// next takes the message that is next; false: none waits.
-func (o *outlet) next() (p parcel, ok bool) {
+// next takes the message that is next, of t; nil: none waits.
+func (o *outlet) next() (p parcel, t *turn) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.lanes) == 0 {
-		return p, false
+	if len(o.turns) == 0 {
+		return p, nil
 	}
-	l := o.lanes[0]
-	o.clock = l.goesOn
-	p = l.pop()
+	t = o.turns[0]
+	o.clock = t.goesOn
+	p = t.pop()
 	o.bytes -= p.size
 	o.given += uint64(p.size)
-	if l.empty() {
-		heap.Pop(&o.lanes)
+	if t.Len() == 0 {
+		heap.Pop(&o.turns)
 	} else {
-		heap.Fix(&o.lanes, 0)
+		heap.Fix(&o.turns, 0)
 	}
-	return p, true
+	return p, t
 }
 
-// unnext puts back what was taken last.
-func (o *outlet) unnext(p parcel) {
+// unnext puts back what was taken last, of t.
+func (o *outlet) unnext(p parcel, t *turn) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	p.lane.unpop(p)
+	t.unpop(p)
 	o.bytes += p.size
-	if p.lane.listed {
-		heap.Fix(&o.lanes, p.lane.index)
+	if t.listed {
+		heap.Fix(&o.turns, t.index)
 	} else {
-		heap.Push(&o.lanes, p.lane)
+		heap.Push(&o.turns, t)
 	}
 }
 
@@ -185,10 +184,10 @@ func (o *outlet) drain() {
 			o.moves()
 		}
 		most = mostOnLink
-		p, ok := o.next()
+		p, t := o.next()
 		switch {
-		case ok:
-			if !o.give(p) {
+		case t != nil:
+			if !o.give(p, t) {
 				most = 0
 			}
 		case o.onLink.Len() > 0:
@@ -199,15 +198,15 @@ func (o *outlet) drain() {
 	}
 }
 
-// give gives the link a message; false: it has no room.
-func (o *outlet) give(p parcel) bool {
+// give gives the link a message of t; false: it has no room.
+func (o *outlet) give(p parcel, t *turn) bool {
 	switch err := o.link.TrySend(p.b); {
 	case err == nil:
 		p.b = nil
 		o.onLink.Push(p)
 		o.onLinkBytes += p.size
 	case errors.Is(err, uplink.ErrFull), p.waits(err) && o.app.life.Err() == nil:
-		o.unnext(p)
+		o.unnext(p, t)
 		return false
 	default:
 		o.tell(p, o.lost(err))
@@ -256,27 +255,27 @@ func (o *outlet) takeSent(l *lane, used []group.SentCopy) []group.SentCopy {
 
 // purge drops what waits, but for what is patient. It reports whether such is there. mu is held.
 func (o *outlet) purge(why error, patience bool) (waits bool) {
-	for _, l := range o.lanes {
+	for _, t := range o.turns {
 		var stay []parcel
-		for !l.empty() {
-			if p := l.pop(); p.patient && patience {
+		for t.Len() > 0 {
+			if p := t.pop(); p.patient && patience {
 				stay = append(stay, p)
 			} else {
 				o.bytes -= p.size
 				o.told(p, o.lost(why))
 			}
 		}
-		l.goesOn = o.clock
+		t.goesOn = o.clock
 		for _, p := range stay {
-			l.push(p)
+			p.lane.push(p)
 		}
 		waits = waits || len(stay) > 0
 	}
-	all := o.lanes
-	o.lanes = nil
-	for _, l := range all {
-		if l.listed = false; !l.empty() {
-			heap.Push(&o.lanes, l)
+	all := o.turns
+	o.turns = nil
+	for _, t := range all {
+		if t.listed = false; t.Len() > 0 {
+			heap.Push(&o.turns, t)
 		}
 	}
 	return waits
@@ -322,7 +321,7 @@ func (o *outlet) moves() {
 func (o *outlet) finish() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.lanes) > 0 {
+	if len(o.turns) > 0 {
 		return false
 	}
 	o.busy.Store(false)

@@ -466,3 +466,43 @@ func TestGivenUpAndNotDelivered(t *testing.T) {
 		})
 	}
 }
+
+// Who says so much that the turns of a session are further apart than what makes its end offline is heard of all the same.
+func TestNobodyIsOfflineWhileOthersHaveTheirTurns(t *testing.T) {
+	for _, group := range []bool{false, true} {
+		t.Run(fmt.Sprint("group ", group), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := New(t, Options{Quiet: true})
+				a, b := n.App(app("alice")), n.App(app("bob"))
+				n.Slow(app("alice"), 1<<20)
+				const sessions = 45 // a turn of each takes 45 s
+				var wg sync.WaitGroup
+				ctx, cancel := context.WithCancel(t.Context())
+				var ends []*session.Session
+				for range sessions {
+					s, p := between(t, a, b, group, session.SessionOptions{Plain: true})
+					sink(p)
+					neverOffline(t, p)
+					ends = append(ends, p)
+					wg.Go(func() {
+						for part := make([]byte, 1<<20); ctx.Err() == nil; {
+							if d, err := s.Publish(ctx, session.Content{Data: part}); err == nil {
+								_ = d.Wait(ctx)
+							}
+						}
+					})
+				}
+				time.Sleep(3 * time.Minute)
+				cancel()
+				wg.Wait()
+				for _, p := range ends {
+					everybodyOnline(t, p)
+				}
+				over, end := context.WithCancel(t.Context())
+				end()
+				_ = b.Close(over)
+				_ = a.Close(over)
+			})
+		})
+	}
+}

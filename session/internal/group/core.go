@@ -220,7 +220,7 @@ func (c *core) putFor(m *message.Message, of any) bool {
 		c.fail(err)
 		return false
 	}
-	c.beat.spoke(&m.Dest)
+	c.beat.spoke(&m.Dest, of != nil)
 	if of != nil {
 		c.leaving++
 		c.beat.tried = true

@@ -16,7 +16,8 @@ const (
 type heartbeat struct {
 	next   time.Time // zero: it has not begun
 	to     wire.NameText
-	said   bool // something went to that name since the last tick
+	said   bool // something that nobody asks about went to that name since the last tick
+	put    bool // something else is to go there: it may wait for long
 	forced bool // the next one is due whatever was said
 	waits  bool // the last one has not left
 	tried  bool // something was to be sent since the last tick, to anybody
@@ -53,8 +54,16 @@ func (h *heartbeat) heard(n *wire.NameText) {
 	}
 }
 
-// spoke notes that this member has said something to a name.
-func (h *heartbeat) spoke(to *wire.NameText) { h.said = h.said || same(to, &h.to) }
+// spoke notes that this member has said something to a name, and whether Sent will tell when that has left.
+func (h *heartbeat) spoke(to *wire.NameText, told bool) {
+	switch {
+	case !same(to, &h.to):
+	case told:
+		h.put = true
+	default:
+		h.said = true
+	}
+}
 
 // beatNow sends what is due, and finds out who has been silent for too long.
 func (c *core) beatNow() {
@@ -65,6 +74,7 @@ func (c *core) beatNow() {
 	h.next = c.now.Add(beatInterval)
 	c.mls.expire(c.now)
 	unheard := h.tried && !h.left // nobody has a reason to answer
+	heard := h.said || h.put && h.left
 	h.tried, h.left = c.leaving > 0, false
 	online := false
 	for i := range c.roster {
@@ -84,7 +94,7 @@ func (c *core) beatNow() {
 		h.silent[p.Name.Name] = misses
 		online = true
 	}
-	if (!h.said || h.forced || !online) && !h.waits {
+	if (!heard || h.forced || !online) && !h.waits {
 		m := c.message(message.Heartbeat, h.to, &message.Beat{Epoch: c.mls.epoch()})
 		if c.o.Kind == message.Group {
 			m.Fanout = fanoutAll
@@ -93,7 +103,7 @@ func (c *core) beatNow() {
 		m.ID = c.newID()
 		h.waits = c.putFor(&m, h)
 	}
-	h.said, h.forced = false, false
+	h.said, h.put, h.forced = false, false, false
 }
 
 // beaten takes the heartbeat of a member. ahead says that it is in a later epoch.
