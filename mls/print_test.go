@@ -34,6 +34,7 @@ func init() {
 	}
 	exportedTypes["CipherSuite"], exportedTypes["LeafIndex"] = reflect.TypeFor[CipherSuite](), reflect.TypeFor[LeafIndex]()
 	exportedTypes["SigningKey"], exportedTypes["StateKey"] = reflect.TypeFor[SigningKey](), reflect.TypeFor[StateKey]()
+	exportedTypes["VerifyingKey"] = reflect.TypeFor[VerifyingKey]()
 }
 
 var formatter = reflect.TypeFor[fmt.Formatter]()

@@ -17,10 +17,10 @@ func (r *rig) replacing(loops ...int) (old, young *peer) {
 	for _, l := range r.n.Watch(&Watch{Name: func(wire.Name) {}, Link: func(*ActiveLink, bool) {}}) {
 		links[l.conn] = l
 	}
-	for range 2 { // once more changes nothing
+	links[old.c].Replaces(links[old.c]) // changes nothing
+	for range 2 {                       // nor does once more
 		links[young.c].Replaces(links[old.c])
 	}
-	links[old.c].Replaces(links[old.c])
 	return old, young
 }
 
@@ -147,5 +147,40 @@ func TestHowLongTwinsRemember(t *testing.T) {
 	}
 	if !x.passes(a, 1, start+repeatTime+time.Millisecond) {
 		t.Error("the oldest of a set is remembered still")
+	}
+}
+
+// Messages that differ in a name, in their length, or in what is within reach have fingerprints of their own; the header does not count, which
+// each hop makes anew.
+func TestFingerprints(t *testing.T) {
+	sum := func(h *wire.PublishHeader, i, n int) uint64 {
+		var m wire.Message
+		var hd wire.Header
+		b := wire.AppendPublish(nil, h, testSession, content(i, n))
+		if err := wire.Scan(b, &m); err != nil {
+			t.Fatal(err)
+		}
+		if err := wire.ParseHeader(b[m.Header.Off:m.Header.End], &hd); err != nil {
+			t.Fatal(err)
+		}
+		return fingerprint(b, &m, &hd)
+	}
+	h := header(alice, group, 256, "")
+	one := sum(h, 1, 100)
+	for what, other := range map[string]uint64{
+		"source":      sum(header(bob, group, 256, ""), 1, 100),
+		"destination": sum(header(alice, bob, 256, ""), 1, 100),
+		"content":     sum(h, 2, 100),
+		"length":      sum(h, 1, 101),
+	} {
+		if other == one {
+			t.Errorf("a message of another %s has the same fingerprint", what)
+		}
+	}
+	if sum(h, 1, 4000) == sum(h, 1, 4001) {
+		t.Error("messages that differ in length, out of reach, have one fingerprint")
+	}
+	if sum(header(alice, group, 256, "token"), 1, 100) != one {
+		t.Error("a header that a hop has made anew changes the fingerprint")
 	}
 }
