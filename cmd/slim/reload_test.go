@@ -201,7 +201,7 @@ func TestReloadOfListenersAndClients(t *testing.T) {
 	stays := plain("127.0.0.1:0")
 	r := startReloading(t, serviceText([]string{stays, plain("unix://" + path)}, []string{to(a)}))
 	n := r.nodes[0]
-	until(t, "the link is up", func() bool { return a.Stats().Connections == 1 })
+	until(t, "the link is up", func() bool { return a.Stats().Negotiated == 1 })
 	first := app(t, "tcp", n.Addrs()[0].String())
 	second := app(t, "unix", path)
 
@@ -212,7 +212,7 @@ func TestReloadOfListenersAndClients(t *testing.T) {
 		}
 	}
 	<-second.Done()
-	until(t, "the second link is up", func() bool { return b.Stats().Connections == 1 })
+	until(t, "the second link is up", func() bool { return b.Stats().Negotiated == 1 })
 	if s := a.Stats(); s.Negotiated != 1 {
 		t.Errorf("a client that stays has negotiated %d times", s.Negotiated)
 	}
