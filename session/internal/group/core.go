@@ -220,7 +220,7 @@ func (c *core) putFor(m *message.Message, of any) bool {
 		c.fail(err)
 		return false
 	}
-	c.beat.spoke(&m.Dest, of != nil)
+	c.beat.spoke(&m.Dest, of != nil, c.now)
 	if of != nil {
 		c.leaving++
 		c.beat.tried = true
@@ -233,7 +233,9 @@ func (c *core) putFor(m *message.Message, of any) bool {
 func (c *core) sentCopies(e *Sent) {
 	for _, sent := range e.Copies {
 		c.leaving--
-		c.beat.left = c.beat.left || sent.Fate == reliable.Departed
+		if sent.Fate == reliable.Departed {
+			c.beat.departed(c.now)
+		}
 		switch of := sent.Of.(type) {
 		case *ask:
 			of.sent(c.now.Add(c.o.Control.Interval))

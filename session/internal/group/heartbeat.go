@@ -16,12 +16,12 @@ const (
 type heartbeat struct {
 	next   time.Time // zero: it has not begun
 	to     wire.NameText
-	said   bool // something that nobody asks about went to that name since the last tick
-	put    bool // something else is to go there: it may wait for long
-	forced bool // the next one is due whatever was said
-	waits  bool // the last one has not left
-	tried  bool // something was to be sent since the last tick, to anybody
-	left   bool // and something has left
+	said   time.Time // when something went to that name last
+	put    bool      // something that may wait for long is to go there since the last tick
+	forced bool      // the next one is due whatever was said
+	waits  bool      // the last one has not left
+	tried  bool      // something was to be sent since the last tick, to anybody
+	left   bool      // and something has left
 	silent map[wire.Name]int
 }
 
@@ -54,14 +54,21 @@ func (h *heartbeat) heard(n *wire.NameText) {
 	}
 }
 
-// spoke notes that this member has said something to a name, and whether Sent will tell when that has left.
-func (h *heartbeat) spoke(to *wire.NameText, told bool) {
+// spoke notes that this member says something to a name, and whether Sent will tell when that has left.
+func (h *heartbeat) spoke(to *wire.NameText, told bool, now time.Time) {
 	switch {
 	case !same(to, &h.to):
 	case told:
 		h.put = true
 	default:
-		h.said = true
+		h.said = now
+	}
+}
+
+// departed notes that something has left.
+func (h *heartbeat) departed(now time.Time) {
+	if h.left = true; h.put {
+		h.said = now
 	}
 }
 
@@ -74,7 +81,8 @@ func (c *core) beatNow() {
 	h.next = c.now.Add(beatInterval)
 	c.mls.expire(c.now)
 	unheard := h.tried && !h.left // nobody has a reason to answer
-	heard := h.said || h.put && h.left
+	// Others take this member for offline when three of their ticks have passed, which may be after little more than two intervals.
+	heard := c.leaving == 0 && c.now.Sub(h.said) <= beatInterval/2
 	h.tried, h.left = c.leaving > 0, false
 	online := false
 	for i := range c.roster {
@@ -103,7 +111,7 @@ func (c *core) beatNow() {
 		m.ID = c.newID()
 		h.waits = c.putFor(&m, h)
 	}
-	h.said, h.put, h.forced = false, false, false
+	h.put, h.forced = false, false
 }
 
 // beaten takes the heartbeat of a member. ahead says that it is in a later epoch.
