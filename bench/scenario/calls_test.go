@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"math"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/seed31b3bfd0/slimgo/bench/load"
 	"github.com/seed31b3bfd0/slimgo/bench/result"
+	"github.com/seed31b3bfd0/slimgo/internal/usage"
 	"github.com/seed31b3bfd0/slimgo/session/rpc"
 )
 
@@ -185,4 +187,39 @@ func TestCallsEndWhenNobodyAnswers(t *testing.T) {
 			t.Errorf("after %v: %v", time.Since(begun), err)
 		}
 	})
+}
+
+// A reply that is another call's, or of another length, is none of this one.
+func TestRepliesOfOtherCalls(t *testing.T) {
+	reply := func(call uint64, number uint32, size int) []byte {
+		b := make([]byte, size)
+		binary.BigEndian.PutUint64(b, call)
+		binary.BigEndian.PutUint32(b[8:], number)
+		return b
+	}
+	c, asked := new(calls), question{Call: 7, Replies: 3, Size: 20}
+	if next, further := c.judge(&asked, reply(7, 1, 20), 1); next != 2 || !further || c.changed.Load() != 0 {
+		t.Errorf("the reply that is due: %d, %v", next, further)
+	}
+	for i, b := range [][]byte{reply(8, 1, 20), reply(7, 1, 21), reply(7, 1, 19), reply(7, 1, 20)[:5]} {
+		if next, further := c.judge(&asked, b, 1); next != 1 || further || c.changed.Load() != uint64(i+1) {
+			t.Errorf("%x: %d, %v; %d are changed", b, next, further, c.changed.Load())
+		}
+	}
+}
+
+// What each process takes for a call is its own.
+func TestRatesOfCalls(t *testing.T) {
+	begin := time.Now()
+	at := func(after, node, sender, receiver time.Duration, made uint64) reading {
+		return reading{at: begin.Add(after), known: true, made: made,
+			node: usage.Usage{CPU: node}, sender: usage.Usage{CPU: sender}, receiver: usage.Usage{CPU: receiver}}
+	}
+	c := &calls{talk: talk{names: []string{"a", "b"}, p: result.Params{Replies: 5}}}
+	ms := c.rates(at(0, 100, 200, 300, 10), at(4*time.Second, 1100, 4200, 6300, 110))
+	for name, want := range map[string]float64{"calls": 25, "replies": 250, "node CPU per call": 10, "caller CPU per call": 40, "server CPU per call": 60} {
+		if got := value(ms, name); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
 }

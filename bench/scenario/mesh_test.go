@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -157,18 +158,19 @@ func (l *lagging) Send(first uint64, _ int, at, _ int64) error {
 // Names are known when all of one round comes: what comes late of one before does not stand for it. A node that takes nothing holds
 // nobody up.
 func TestNamesAreKnownByOneRound(t *testing.T) {
-	t.Parallel()
-	names := make([]load.Address, 4)
-	l := &lagging{r: load.NewReceiver(0, 1, 0), come: [][]int{{3}, {-4, -3, -2, 3}, {0, 1, 2, 3}}}
-	if err := known(t.Context(), new(load.Rig), l, l.r, names); err != nil || l.rounds != 3 {
-		t.Errorf("after %d rounds: %v, want them known after 3", l.rounds, err)
-	}
-	l = &lagging{r: load.NewReceiver(0, 1, 0), come: [][]int{{1, 3}}, closed: make(chan struct{})}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if err := known(ctx, new(load.Rig), l, l.r, names); err == nil || !strings.Contains(err.Error(), "of 4 names 0 were known") {
-		t.Errorf("a node that takes nothing: %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		names := make([]load.Address, 4)
+		l := &lagging{r: load.NewReceiver(0, 1, 0), come: [][]int{{3}, {-4, -3, -2, 3}, {0, 1, 2, 3}}}
+		if err := known(t.Context(), new(load.Rig), l, l.r, names); err != nil || l.rounds != 3 {
+			t.Errorf("after %d rounds: %v, want them known after 3", l.rounds, err)
+		}
+		l = &lagging{r: load.NewReceiver(0, 1, 0), come: [][]int{{1, 3}}, closed: make(chan struct{})}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := known(ctx, new(load.Rig), l, l.r, names); err == nil || !strings.Contains(err.Error(), "of 4 names 0 were known") {
+			t.Errorf("a node that takes nothing: %v", err)
+		}
+	})
 }
 
 // Of a node that is killed and comes back late the others are measured on, and one that does not come back is told of by its own words.

@@ -84,6 +84,10 @@ func TestEveryScenarioRunsOnTheOwnNode(t *testing.T) {
 			if _, ok := ms["lost"]; !ok && k.kind != "idle" {
 				t.Errorf("loss is not judged: %v", ms)
 			}
+			if one := ms["one node: "+result.CostMetric]; k.kind == "mesh" && (one <= 0 ||
+				ms[result.CostMetric+", two nodes/one"] != ms[result.CostMetric]/one || ms[result.CostMetric+", to all/one node"] != ms["to all: "+result.CostMetric]/one) {
+				t.Errorf("the ratios are not those of what was measured: %v", ms)
+			}
 		})
 	}
 }
