@@ -87,11 +87,17 @@ func TestLongFanoutsPassOneOfTwoTwins(t *testing.T) {
 	old.subscribe(group, 1)
 	young.subscribe(group, 1)
 	const n = 5
+	slow := 0 // messages whose fan-out may have taken longer than they are remembered
 	for i := range n {
+		begun := time.Now()
 		all[0].publish(header(alice, group, 256, ""), i, 100)
+		r.settle()
+		if time.Since(begun) >= repeatTime {
+			slow++
+		}
 	}
-	if a, b := old.count(), young.count(); a+b != n {
-		t.Errorf("%d messages go over one link, %d over the other, want %d together", a, b, n)
+	if a, b := old.count(), young.count(); a+b < n || a+b > n+slow {
+		t.Errorf("%d messages go over one link, %d over the other, want %d together; %d took long", a, b, n, slow)
 	}
 	for _, p := range all[1:] {
 		if got := p.count(); got != n {
