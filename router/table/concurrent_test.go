@@ -231,3 +231,32 @@ func TestReadersFindWhatStaysWhileTheTrieChanges(t *testing.T) {
 	stop.Store(true)
 	wg.Wait()
 }
+
+// What Len counts is found: who has seen the count need not wait any longer.
+func TestWhatIsCountedIsFound(t *testing.T) {
+	const count = 20_000
+	name := func(i int) wire.Name { return wire.Name{C: [3]uint64{uint64(i), 1, 2}, Lo: 5} }
+	tb, g := New[guest](), &guest{}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range count {
+			if i%2 == 0 {
+				tb.Add(g, Edge, Key{name(i), true}, 1, noText, false)
+			} else {
+				tb.Enter(g, Edge, name(i), nil)
+			}
+		}
+	})
+	wg.Go(func() {
+		for n := 0; n < count; {
+			if n = tb.Len(); n > 0 {
+				last := name(n - 1)
+				if tb.MatchOne(&last, nil, All) == nil {
+					t.Errorf("name %d of %d is not found", n, n)
+					return
+				}
+			}
+		}
+	})
+	wg.Wait()
+}

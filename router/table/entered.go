@@ -14,7 +14,7 @@ func (t *Table[C]) Enter(c *C, kind Kind, n wire.Name, x *Text) {
 		t.conns[c] = h
 	}
 	h.entered++
-	t.records.Add(1)
+	defer t.records.Add(1) // when readers find it
 	key := prefixKey(&n)
 	l := t.prefixes.root.Load().find(&key)
 	isNew := l == nil

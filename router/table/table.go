@@ -77,7 +77,7 @@ func (t *Table[C]) add(c *C, kind Kind, k Key, sid uint64, str [3]string, hasStr
 		return false, err
 	}
 	h.records++
-	t.records.Add(1)
+	defer t.records.Add(1) // when readers find it
 	isNew := l == nil
 	if isNew {
 		l = &leaf[prefix[C]]{key: key}
