@@ -49,7 +49,7 @@ func (m *Moderator) fresh(old string) string {
 // missed notes that a member may not know of a change.
 func (m *Moderator) missed(n *wire.NameText) {
 	if m.mls == nil {
-		m.stale[n.Name] = true
+		m.stale[n.Name] = max(1, m.stale[n.Name])
 	}
 }
 
@@ -64,16 +64,23 @@ func (m *Moderator) missedByAbsent() {
 
 // refresh sees to it that a member that is back knows who is in the group, if it has missed a change.
 func (m *Moderator) refresh(n wire.NameText) {
-	if m.stale[n.Name] {
+	if turn := m.stale[n.Name]; turn > 0 {
 		delete(m.stale, n.Name)
-		m.enqueue(&refreshment{name: n})
+		m.enqueue(&refreshment{n, turn})
 	}
 }
 
+// mostRefreshments is how often a member that says that it is there is told in vain. A member on upstream's library drops what it is told until
+// those who are not there any more have not answered that it is back.
+const mostRefreshments = 3
+
 // refreshment tells a member who is in the group. It is a task, so that what it says holds until the member has heard it.
 //
-//	tell it ── acknowledged, or not: then when it is back again ──▶ done
-type refreshment struct{ name wire.NameText }
+//	tell it ── acknowledged, or not: then with its next heartbeat, or when it is back again ──▶ done
+type refreshment struct {
+	name wire.NameText
+	turn int // the how manieth in vain it would be
+}
 
 func (t *refreshment) start(m *Moderator) {
 	p := m.roster.find(&t.name)
@@ -87,8 +94,11 @@ func (t *refreshment) start(m *Moderator) {
 	update := &message.Update{Op: message.OpRejoin, Participant: *p, Roster: slices.Clone(m.roster)}
 	m.ask(m.message(message.GroupUpdate, t.name, update), []wire.NameText{t.name}, func(missing []wire.NameText) {
 		for i := range missing {
-			m.missed(&missing[i])
-			m.present(&missing[i], false)
+			if m.missed(&missing[i]); t.turn == mostRefreshments {
+				m.present(&missing[i], false)
+			} else {
+				m.stale[missing[i].Name] = t.turn + 1
+			}
 		}
 		m.finish(nil, nil)
 	})

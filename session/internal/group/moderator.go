@@ -22,7 +22,7 @@ type Moderator struct {
 	subscribed subscription
 	leaving    []Handle
 	rejoined   map[wire.Name]rejoinReply
-	stale      map[wire.Name]bool // members that have missed a change, of a group without MLS
+	stale      map[wire.Name]int // members that have missed a change, of a group without MLS: 1, and how often they were told in vain
 	outside    outsiders
 	absence    absence // of the other one, of a session of two
 }
@@ -67,7 +67,7 @@ func NewModerator(o Options, dest wire.NameText) (*Moderator, error) {
 }
 
 func moderatorOf(c core) *Moderator {
-	m := &Moderator{core: c, rejoined: map[wire.Name]rejoinReply{}, stale: map[wire.Name]bool{}, outside: outsiders{}}
+	m := &Moderator{core: c, rejoined: map[wire.Name]rejoinReply{}, stale: map[wire.Name]int{}, outside: outsiders{}}
 	m.back, m.fail, m.renew = m.refresh, m.shut, m.renewEpoch
 	if m.mls != nil && m.o.Verify != nil {
 		m.mls.fresh = m.fresh
@@ -219,6 +219,9 @@ func (m *Moderator) inbound(in *Inbound) {
 		m.nacked(msg)
 	case message.Heartbeat:
 		m.beaten(msg)
+		if p := m.roster.find(&msg.Source); p != nil && !p.Offline {
+			m.refresh(msg.Source)
+		}
 	case message.LeaveRequest:
 		m.left(msg)
 	case message.UpdateState:

@@ -771,3 +771,40 @@ func TestRenewals(t *testing.T) {
 		}
 	}
 }
+
+// A member of a plain group that says that it is back, and hears nothing yet, is told of what it has missed with its next heartbeat: upstream's
+// applications drop what comes until all have answered, or are given up, and one may be there no more. Who is told in vain three times
+// is offline.
+func TestMembersThatAreBackAndDoNotHearYet(t *testing.T) {
+	w := newGroup(t, 9, false, 0, "alice", "bob", "carol")
+	alice, bob := w.app("alice"), w.app("bob")
+	says := func(typ message.Type, c message.Command) {
+		t.Helper()
+		m := message.Message{Type: typ, Command: c}
+		bob.forge(t, alice, m)
+		w.Run(15 * time.Second) // until it is told no more
+	}
+	bob.step(Suspend{"away"})
+	w.Run(time.Second)
+	alice.step(Remove{Name: w.app("carol").self.Name, Handle: "remove"})
+	w.Run(20 * time.Second)
+	alice.result("remove")
+	for i, want := range []string{"alice bob", "alice bob", "alice bob (offline)", "alice bob"} {
+		if i == 0 {
+			says(message.UpdateState, &message.State{Participant: bob.self.Name, Epoch: message.NoEpoch})
+		} else {
+			says(message.Heartbeat, &message.Beat{Epoch: message.NoEpoch})
+		}
+		if got := alice.roster(); got != want {
+			t.Errorf("after it has been told in vain %d times alice knows %s, want %s: %v", i+1, got, want, alice.notices)
+		}
+	}
+	if got := bob.roster(); got != "alice bob carol" {
+		t.Errorf("who hears nothing knows %s", got)
+	}
+	bob.step(Resume{"back"})
+	w.Run(30 * time.Second)
+	if got := bob.roster(); got != "alice bob" {
+		t.Errorf("who is back knows %s: %v", got, bob.notices)
+	}
+}
