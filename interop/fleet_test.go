@@ -287,6 +287,7 @@ func (f *fleet) remember(list string) {
 // Upstream's control plane forgets a link whose one end is gone and comes back while the other one does not answer, whatever nodes these
 // are. TestFleetThatIsHarmed has that happen, and knows it when it does.
 func TestControlPlaneForgetsALink(t *testing.T) {
+	upstreamsMayFail(t) // or be right this time
 	for _, k := range []kind{ours, upstream} {
 		t.Run(string(k), func(t *testing.T) {
 			t.Parallel()
