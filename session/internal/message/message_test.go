@@ -231,7 +231,9 @@ func FuzzDecode(f *testing.F) {
 		m, err := Decode(b)
 		want, wantErr := decodeTwin(b)
 		same := func(how string, m *Message, err error) {
-			if !reflect.DeepEqual(m, want) || (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() {
+			// Of several faults in its form either may find another one first.
+			form := errors.Is(err, ErrForm) && errors.Is(wantErr, ErrForm)
+			if !reflect.DeepEqual(m, want) || (err == nil) != (wantErr == nil) || err != nil && !form && err.Error() != wantErr.Error() {
 				t.Fatalf("%s: got  %+v, %v\nwant %+v, %v", how, m, err, want, wantErr)
 			}
 		}
