@@ -79,7 +79,7 @@ const mostRefreshments = 3
 //	tell it ── acknowledged, or not: then with its next heartbeat, or when it is back again ──▶ done
 type refreshment struct {
 	name wire.NameText
-	turn int // the how manieth in vain it would be
+	turn int // how often it has been told then, if in vain
 }
 
 func (t *refreshment) start(m *Moderator) {
