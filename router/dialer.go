@@ -324,11 +324,10 @@ func (d *Dialer) follow(o *outgoing) bool {
 			if up == nil {
 				return d.retry(errors.New(e.why))
 			}
-			d.status.count(&d.status.losses)
+			d.status.lost(e.why, time.Now())
 			if d.brief = time.Since(since) < cmp.Or(d.node.dialers.settled, settled); d.brief {
 				return d.retry(errors.New("the link was up, and lost at once: " + e.why))
 			}
-			d.status.failed(e.why, time.Now())
 			d.failed, d.news = 0, linkNews{}
 			d.say(slog.LevelWarn, "link is lost: it is opened again", "why", e.why)
 			return true

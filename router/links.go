@@ -54,7 +54,16 @@ func (s *dialStatus) becomes(x LinkState, now time.Time) {
 	s.now.State = x
 }
 
-// failed notes why an attempt was in vain, or a link was lost.
+// lost notes that a link which was up is not any more: who reads that it was lost reads why, and not that it is up.
+func (s *dialStatus) lost(why string, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.losses++
+	s.now.State, s.now.Since = LinkOpening, now
+	s.now.Failure, s.now.Failed = kept(why), now
+}
+
+// failed notes why an attempt was in vain.
 func (s *dialStatus) failed(why string, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,7 +77,7 @@ func (s *dialStatus) answers(node string) {
 	s.now.Node = kept(node)
 }
 
-// count adds one to attempts, losses or unarmed.
+// count adds one to attempts or unarmed.
 func (s *dialStatus) count(n *uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

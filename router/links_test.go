@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +98,22 @@ func TestLinksAreToldInTheOrderOfDial(t *testing.T) {
 			if l.Endpoint != fmt.Sprint(i) {
 				t.Fatalf("link %d is the one to %s", i, l.Endpoint)
 			}
+		}
+	}
+}
+
+// What is told of a loss is told of at once, to whoever looks just then.
+func TestALossIsToldOfAtOnce(t *testing.T) {
+	for range 100 {
+		var s dialStatus
+		s.becomes(LinkUp, time.Now())
+		go s.lost("the cable was cut", time.Now())
+		x := s.read()
+		for ; x.Losses == 0; x = s.read() {
+			runtime.Gosched()
+		}
+		if x.Failure != "the cable was cut" || x.State != LinkOpening || x.Since != x.Failed {
+			t.Fatalf("%+v", x)
 		}
 	}
 }
