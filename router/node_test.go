@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -79,6 +80,7 @@ func start(t *testing.T, o Options) *Node {
 // startAt is start of a node that listens where o says.
 func startAt(t *testing.T, o Options) *Node {
 	t.Helper()
+	o.StallTimeout, o.HoldTimeout = cmp.Or(o.StallTimeout, hang), cmp.Or(o.HoldTimeout, hang) // nobody is stalled for want of a processor
 	n, err := Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

@@ -54,7 +54,8 @@ func playNode(config string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	s := c.Services["slim/0"]
-	n, err := router.Start(ctx, router.Options{Listen: []string{s.Dataplane.Servers[0].Endpoint}, NodeID: s.ID, Loops: 1})
+	n, err := router.Start(ctx, router.Options{Listen: []string{s.Dataplane.Servers[0].Endpoint}, NodeID: s.ID, Loops: 1,
+		StallTimeout: time.Minute, HoldTimeout: time.Minute})
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,8 @@ import (
 // ownNode runs the real node in this process.
 func ownNode(t *testing.T) load.Target {
 	t.Helper()
-	n, err := router.Start(t.Context(), router.Options{Listen: []string{"127.0.0.1:0"}, Loops: 1, NodeID: "bench-test"})
+	n, err := router.Start(t.Context(), router.Options{Listen: []string{"127.0.0.1:0"}, Loops: 1, NodeID: "bench-test",
+		StallTimeout: time.Minute, HoldTimeout: time.Minute}) // nobody is stalled for want of a processor
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -88,7 +88,7 @@ func slimBench(t *testing.T, args ...string) (code int, stdout, stderr string) {
 // node runs the real node in this process and returns its address.
 func node(t *testing.T) string {
 	t.Helper()
-	n, err := router.Start(t.Context(), router.Options{Listen: []string{"127.0.0.1:0"}, Loops: 1, NodeID: "bench-test"})
+	n, err := router.Start(t.Context(), router.Options{Listen: []string{"127.0.0.1:0"}, Loops: 1, NodeID: "bench-test", StallTimeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 func startNode(t *testing.T, o router.Options) string {
 	t.Helper()
 	o.Listen, o.NodeID = []string{"127.0.0.1:0"}, "node"
+	o.StallTimeout, o.HoldTimeout = cmp.Or(o.StallTimeout, time.Minute), cmp.Or(o.HoldTimeout, time.Minute) // nobody is stalled for want of a processor
 	n, err := router.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
