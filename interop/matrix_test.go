@@ -156,8 +156,8 @@ func chosen(t *testing.T) (cells []cell) {
 	return cells
 }
 
-// pairwise returns cells in which every two values of two parts occur together, and the controls of those that upstream cannot do. The
-// choice is always the same. Cells in which all can be done come first.
+// pairwise returns cells in which every two values of two parts occur together, groups of all shapes that an application in Go leads,
+// and the controls of what upstream cannot do. The choice is always the same. Cells in which all can be done come first.
 func pairwise() (cells []cell) {
 	type pair struct{ i, a, j, b int }
 	uses := map[pair]int{}
@@ -194,6 +194,13 @@ func pairwise() (cells []cell) {
 				break
 			}
 			take(best)
+		}
+	}
+	for _, c := range allCells() {
+		c.participant, c.node = pythonApp, ours
+		led := func(x cell) bool { return x.moderator == golang && x.group && x.shape() == c.shape() }
+		if led(c) && c.shortcoming() == nil && !slices.ContainsFunc(cells, led) {
+			take(c)
 		}
 	}
 	for _, c := range cells {
